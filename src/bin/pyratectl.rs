@@ -1,0 +1,3 @@
+//! `pyratectl`.
+
+fn main() {}

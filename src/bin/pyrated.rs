@@ -1,0 +1,3 @@
+//! `pyrated`.
+
+fn main() {}

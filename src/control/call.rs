@@ -1,0 +1,109 @@
+//! Calls.
+
+use super::RawText;
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+
+/// A call: the JSON-RPC `method` (snake_case) and its `params`.
+///
+/// Whoever makes a call that starts work ([`Search`](Self::Search), [`List`](Self::List),
+/// [`Download`](Self::Download), [`Rescan`](Self::Rescan)) is sent the notices of that work from then on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "method", content = "params", rename_all = "snake_case")]
+pub enum Request {
+    /// The node at a glance.
+    Status,
+    /// All known peers.
+    Peers,
+    /// Begin a search. Answered by [`SearchStarted`](super::SearchStarted) at once; hits come as notices.
+    Search {
+        /// The file string.
+        text: RawText,
+        /// Most rows to remember for this search; 150 if absent.
+        #[serde(default)]
+        max: Option<u32>,
+        /// TTL of the widest ring; `max_ttl` of the configuration if absent, and clamped to it.
+        #[serde(default)]
+        ttl: Option<u8>,
+    },
+    /// One page of the hits remembered.
+    Hits {
+        /// Of this search or listing alone; all if absent.
+        #[serde(default)]
+        search: Option<u32>,
+        /// Rows with a greater id.
+        #[serde(default)]
+        after: u32,
+    },
+    /// Ask a peer for its list. Answered as [`Search`](Self::Search) is; the files become hits.
+    List {
+        /// The peer.
+        peer: SocketAddr,
+    },
+    /// Begin downloads.
+    Download {
+        /// What; at least one.
+        what: Vec<Selector>,
+        /// Absolute path of a file or directory to save to; for several files only a directory.
+        #[serde(default)]
+        output: Option<RawText>,
+    },
+    /// One page of the downloads, newest last.
+    Downloads {
+        /// Rows with a greater id.
+        #[serde(default)]
+        after: u32,
+    },
+    /// Follow these downloads, as if this client had begun them.
+    Follow {
+        /// Download ids, as users type them.
+        ids: String,
+    },
+    /// Stop downloads and remove their part files.
+    Cancel {
+        /// Download ids as users type them: `2,4-6`, `all`, unique prefixes.
+        ids: String,
+    },
+    /// One page of what we share, by name.
+    Files {
+        /// Names after this one.
+        #[serde(default)]
+        after: Option<RawText>,
+    },
+    /// Scan the share now. Answered at once; [`Notice::Scan`](super::Notice::Scan) follow until it is through.
+    Rescan,
+    /// The bootstrap links, and one page of the registry if we serve.
+    Bootstrap {
+        /// Registrations after this address.
+        #[serde(default)]
+        after: Option<SocketAddr>,
+    },
+    /// Send every notice from now on.
+    Events,
+    /// Read the configuration anew and reopen the log.
+    Reload,
+    /// Change the log level until the next start or reload.
+    LogLevel {
+        /// error, warn, info, debug or trace.
+        level: String,
+    },
+    /// Leave: as SIGTERM does.
+    Stop,
+}
+
+/// What to download.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Selector {
+    /// Hits, as users type their ids: `2,4-6`, `all`, unique prefixes.
+    Hits(String),
+    /// A file of one peer by name.
+    File {
+        /// The peer.
+        peer: SocketAddr,
+        /// The name in its share.
+        name: RawText,
+    },
+    /// A content, by the 64 hex digits of its BLAKE3, among the hits remembered.
+    Content(String),
+}

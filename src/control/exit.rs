@@ -1,0 +1,75 @@
+//! Exit codes of `pyratectl`, which are also the codes of errors on the control socket (CLI.md, "Exit codes").
+
+use crate::fault::{DialFault, DiskFault};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// Why a command of a user ended, as a number that scripts test.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum ExitCode {
+    /// Done.
+    Done = 0,
+    /// Anything else.
+    Other = 1,
+    /// No answer in time.
+    TimedOut = 2,
+    /// No hit, or no such id.
+    NotFound = 3,
+    /// The network does not let us.
+    Network = 6,
+    /// Unfinished downloads remain.
+    Unfinished = 7,
+    /// No space is left.
+    DiskFull = 9,
+    /// A file of that name exists.
+    Exists = 13,
+    /// A file could not be read or written.
+    FileIo = 17,
+    /// The command line is wrong.
+    Usage = 28,
+    /// Every source is busy or gone.
+    NoSource = 29,
+    /// The content is not what the hash says.
+    Checksum = 32,
+    /// No daemon answers at the control socket.
+    NoDaemon = 69,
+}
+
+/// A call that failed: a code and a sentence for the user that says what to do next.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Error)]
+#[error("{message}")]
+pub struct CallError {
+    /// An [`ExitCode`]; negative codes are JSON-RPC's own (-32700 parse error, -32600 invalid request, -32601 unknown
+    /// method, -32602 bad parameters).
+    pub code: i32,
+    /// One line, escaped, no final full stop.
+    pub message: String,
+}
+
+impl CallError {
+    /// A failure with the code that `pyratectl` will exit with.
+    pub fn new(code: ExitCode, message: impl Into<String>) -> Self {
+        Self { code: i32::from(code as u8), message: message.into() }
+    }
+}
+
+impl From<DiskFault> for ExitCode {
+    fn from(fault: DiskFault) -> Self {
+        match fault {
+            DiskFault::Full => Self::DiskFull,
+            DiskFault::Exists => Self::Exists,
+            _ => Self::FileIo,
+        }
+    }
+}
+
+impl From<DialFault> for ExitCode {
+    fn from(fault: DialFault) -> Self {
+        match fault {
+            DialFault::Disk(fault) => fault.into(),
+            DialFault::TimedOut => Self::TimedOut,
+            _ => Self::Network,
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! The control socket's language: JSON-RPC 2.0, one object a line (CLI.md, "The control socket").
+//!
+//! Owns the types of calls, replies and notices, and their framing. The daemon and `pyratectl` share them, so that a
+//! field has one name. Knows no socket.
+
+mod call;
+mod exit;
+mod notice;
+mod reply;
+mod text;
+
+pub use call::{Request, Selector};
+pub use exit::{CallError, ExitCode};
+pub use notice::Notice;
+pub use reply::{
+    BootstrapReply, DownloadRow, DownloadState, DownloadsReply, FileRow, FilesReply, HitRow, HitsReply, LinkRow, LinkState,
+    PeerRow, PeerSource, PeerState, RegistryPage, RegistryRow, Reply, SearchStarted, StatusReply,
+};
+pub use text::RawText;
+
+use serde::{Deserialize, Serialize};
+
+/// The ID of a call: the client's choice, a number or a short string, unique among its open calls.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum CallId {
+    /// A number.
+    Number(u64),
+    /// At most 64 bytes.
+    Text(String),
+}
+
+/// Most rows of one page of hits, files, downloads or registrations.
+pub const PAGE_ROWS_MAX: u32 = 500;

@@ -1,0 +1,105 @@
+//! What a daemon tells its control clients unasked.
+
+use super::{CallError, DownloadRow, HitRow, RawText};
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+
+/// Something happened: the `params` of a JSON-RPC notification `event`, and a line of `pyratectl events`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Notice {
+    /// A search goes out to a further ring.
+    Ring {
+        /// Which search.
+        search: u32,
+        /// TTL of the ring.
+        ttl: u8,
+        /// Neighbours that it is sent to.
+        peers: u32,
+    },
+    /// A hit is new, or has a new source.
+    Hit {
+        /// Which search or listing.
+        search: u32,
+        /// The row as it stands now.
+        hit: HitRow,
+    },
+    /// A listing has progressed. Its rows are read with the `hits` call.
+    Listing {
+        /// Which listing.
+        search: u32,
+        /// Files so far.
+        files: u64,
+    },
+    /// A search or listing is over; late hits may still come.
+    SearchDone {
+        /// Which.
+        search: u32,
+        /// Rows remembered.
+        hits: u64,
+        /// There were more than are remembered.
+        truncated: bool,
+        /// Why it brought nothing, if it is known.
+        error: Option<CallError>,
+    },
+    /// A download changed its state or made progress.
+    Download {
+        /// The row as it stands now.
+        download: DownloadRow,
+    },
+    /// An upload began.
+    UploadStarted {
+        /// Who asked.
+        to: SocketAddr,
+        /// For which file.
+        name: RawText,
+    },
+    /// An upload ended.
+    UploadEnded {
+        /// Who asked.
+        to: SocketAddr,
+        /// For which file.
+        name: RawText,
+        /// Bytes sent.
+        bytes: u64,
+        /// Why it broke off.
+        error: Option<String>,
+    },
+    /// We are on the list of a bootstrap node (again).
+    Registered {
+        /// `host:port` as configured.
+        addr: String,
+    },
+    /// A bootstrap node does not answer.
+    BootstrapLost {
+        /// `host:port` as configured.
+        addr: String,
+        /// Why.
+        error: String,
+        /// Seconds until the next attempt.
+        retry_in_s: u64,
+    },
+    /// A peer answered for the first time, or again.
+    PeerUp {
+        /// The peer.
+        addr: SocketAddr,
+    },
+    /// A peer stopped answering.
+    PeerDown {
+        /// The peer.
+        addr: SocketAddr,
+    },
+    /// A scan of the share progressed or ended.
+    Scan {
+        /// Files seen so far, or shared now.
+        files: u64,
+        /// It is through.
+        done: bool,
+        /// Names left out because they hold control bytes or are too long.
+        names_refused: u64,
+        /// Entries that could not be read.
+        unreadable: u64,
+    },
+    /// The daemon leaves.
+    Leaving,
+}

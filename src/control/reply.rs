@@ -1,0 +1,279 @@
+//! Answers, with the field names that scripts rely on (CLI.md, "JSON shapes").
+
+use super::RawText;
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+
+/// The answer to a call. On the wire it is the bare value; which kind it is follows from the call.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Reply {
+    /// To `status`.
+    Status(Box<StatusReply>),
+    /// To `peers`.
+    Peers(Vec<PeerRow>),
+    /// To `search` and `list`.
+    SearchStarted(SearchStarted),
+    /// To `hits`.
+    Hits(HitsReply),
+    /// To `download`, `downloads`, `follow` and `cancel`.
+    Downloads(DownloadsReply),
+    /// To `files`.
+    Files(FilesReply),
+    /// To `bootstrap`.
+    Bootstrap(BootstrapReply),
+    /// To all others: an empty object.
+    Done {},
+}
+
+/// The node at a glance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StatusReply {
+    /// Of the daemon.
+    pub version: String,
+    /// Seconds since start.
+    pub uptime_s: u64,
+    /// Where the peer listener is bound; `None` for a bootstrap node alone.
+    pub listen: Option<SocketAddr>,
+    /// The endpoint that other peers are given; `None` while unknown.
+    pub advertise: Option<SocketAddr>,
+    /// Bootstrap links.
+    pub bootstraps: Vec<LinkRow>,
+    /// Known peers that are not dead.
+    pub peers: u64,
+    /// Files shared.
+    pub shared_files: u64,
+    /// Bytes shared.
+    pub shared_bytes: u64,
+    /// A scan of the share is running.
+    pub scanning: bool,
+    /// Downloads that are active.
+    pub downloads_active: u64,
+    /// Downloads that wait.
+    pub downloads_queued: u64,
+    /// Uploads that are active.
+    pub uploads_active: u64,
+    /// Commands that wait for a worker.
+    pub commands_queued: u64,
+    /// Payload bytes downloaded since start.
+    pub bytes_down: u64,
+    /// Payload bytes uploaded since start.
+    pub bytes_up: u64,
+    /// Messages refused since start: malformed, oversize, unsuitable.
+    pub refused: u64,
+}
+
+/// A bootstrap link.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LinkRow {
+    /// `host:port` as configured.
+    pub addr: String,
+    /// State of the link.
+    pub state: LinkState,
+    /// When it last answered, epoch seconds.
+    pub last_ok: Option<u64>,
+    /// Seconds until the next attempt, while one is waited for.
+    pub retry_in_s: Option<u64>,
+    /// What went wrong last, while not registered.
+    pub error: Option<String>,
+}
+
+/// State of a bootstrap link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LinkState {
+    /// Its host name is being looked up.
+    Resolving,
+    /// A registration is on its way.
+    Registering,
+    /// We are on its list.
+    Registered,
+    /// The last attempt failed; another follows.
+    Waiting,
+}
+
+/// A known peer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PeerRow {
+    /// Its endpoint.
+    pub addr: SocketAddr,
+    /// How we learned of it.
+    pub source: PeerSource,
+    /// What we think of it.
+    pub state: PeerState,
+    /// When it last answered or spoke, epoch seconds.
+    pub last_seen: Option<u64>,
+    /// It has shown that it speaks `p1`.
+    pub p1: bool,
+    /// It is among the neighbours that searches go to.
+    pub neighbour: bool,
+}
+
+/// How we learned of a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PeerSource {
+    /// A bootstrap node listed it.
+    Bootstrap,
+    /// Remembered from an earlier run.
+    Memory,
+    /// It answered a search.
+    Hit,
+    /// It searched.
+    Search,
+    /// The user named it.
+    User,
+}
+
+/// What we think of a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PeerState {
+    /// Not tried yet.
+    New,
+    /// It answered the last time.
+    Alive,
+    /// It did not answer the last time.
+    Failing,
+}
+
+/// A search or listing has begun.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SearchStarted {
+    /// For [`Request::Hits`](super::Request::Hits), and in the notices.
+    pub search: u32,
+}
+
+/// One page of hits.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HitsReply {
+    /// By id.
+    pub hits: Vec<HitRow>,
+    /// Ask for `after` this to go on; `None` at the end.
+    pub next: Option<u32>,
+}
+
+/// A hit: one name, or one content, and who offers it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HitRow {
+    /// For `download`.
+    pub id: u32,
+    /// The name in the source's share.
+    pub name: RawText,
+    /// Bytes; `None` if nobody said.
+    pub size: Option<u64>,
+    /// BLAKE3 in hex; `None` if nobody said.
+    pub b3: Option<String>,
+    /// Who offers it.
+    pub sources: Vec<SocketAddr>,
+}
+
+/// The downloads that a call concerned, or one page of all.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DownloadsReply {
+    /// By id.
+    pub downloads: Vec<DownloadRow>,
+    /// Ask for `after` this to go on; `None` at the end.
+    pub next: Option<u32>,
+}
+
+/// A download.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DownloadRow {
+    /// For `cancel` and `follow`.
+    pub id: u32,
+    /// The name in the source's share.
+    pub name: RawText,
+    /// The final path; `None` until it is known.
+    pub path: Option<RawText>,
+    /// Where it stands.
+    pub state: DownloadState,
+    /// Bytes written.
+    pub bytes_done: u64,
+    /// Bytes in all; `None` if nobody said.
+    pub size: Option<u64>,
+    /// Bytes per second over the last seconds; `None` while not active.
+    pub rate: Option<u64>,
+    /// BLAKE3 in hex; `None` if nobody said.
+    pub b3: Option<String>,
+    /// The content was checked against its hash.
+    pub verified: bool,
+    /// Who offers it.
+    pub sources: Vec<SocketAddr>,
+    /// Why it failed or waits; its code is what `pyratectl download` exits with.
+    pub error: Option<super::CallError>,
+    /// Seconds until the next attempt, while [`Retrying`](DownloadState::Retrying).
+    pub retry_in_s: Option<u64>,
+}
+
+/// Where a download stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DownloadState {
+    /// Waits for its turn.
+    Queued,
+    /// Bytes are coming, or are asked for.
+    Active,
+    /// All bytes are there; they are being synced and checked.
+    Verifying,
+    /// Stopped by the user or by the disk.
+    Paused,
+    /// No source answered; another attempt follows.
+    Retrying,
+    /// Under its final name.
+    Done,
+    /// Ended without a file.
+    Failed,
+    /// Ended by the user.
+    Cancelled,
+}
+
+/// One page of what we share.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FilesReply {
+    /// By name.
+    pub files: Vec<FileRow>,
+    /// Ask for `after` this to go on; `None` at the end.
+    pub next: Option<RawText>,
+}
+
+/// A file that we share.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FileRow {
+    /// Path relative to the share.
+    pub name: RawText,
+    /// Bytes.
+    pub size: Option<u64>,
+    /// BLAKE3 in hex; `None` while unknown.
+    pub b3: Option<String>,
+}
+
+/// The bootstrap side.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BootstrapReply {
+    /// Our own registrations.
+    pub links: Vec<LinkRow>,
+    /// What we serve; `None` if we do not.
+    pub registry: Option<RegistryPage>,
+}
+
+/// One page of the registry.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RegistryPage {
+    /// By address.
+    pub peers: Vec<RegistryRow>,
+    /// Registrations in all.
+    pub count: u64,
+    /// Ask for `after` this to go on; `None` at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<SocketAddr>,
+}
+
+/// A registration.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RegistryRow {
+    /// The peer.
+    pub addr: SocketAddr,
+    /// Seconds until its lease ends.
+    pub expires_in_s: u64,
+}

@@ -1,0 +1,113 @@
+//! What can go wrong with a disk, a connection or a host name, in the words that users and scripts see.
+
+use std::io;
+use thiserror::Error;
+
+/// Why a file could not be read or written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum DiskFault {
+    /// No space, or no quota, is left.
+    #[error("the disk is full")]
+    Full,
+    /// A file of that name is there already; it is never replaced.
+    #[error("a file of that name exists already")]
+    Exists,
+    /// The file or its directory is not there.
+    #[error("no such file or directory")]
+    Missing,
+    /// The system does not permit it.
+    #[error("permission denied")]
+    Denied,
+    /// The filesystem is mounted read-only.
+    #[error("the filesystem is read-only")]
+    ReadOnly,
+    /// What stands there is not a regular file inside the share.
+    #[error("not a regular file of the share")]
+    NotRegular,
+    /// The file became shorter while it was read.
+    #[error("the file shrank while it was sent")]
+    Shrank,
+    /// The process has no file descriptor left.
+    #[error("no file descriptor is left")]
+    NoDescriptor,
+    /// Anything else the system reported, as its `errno` (0 if it gave none).
+    #[error("input/output error (errno {0})")]
+    Other(i32),
+}
+
+impl From<&io::Error> for DiskFault {
+    fn from(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full,
+            io::ErrorKind::AlreadyExists => Self::Exists,
+            io::ErrorKind::NotFound => Self::Missing,
+            io::ErrorKind::PermissionDenied => Self::Denied,
+            io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly,
+            _ => match error.raw_os_error().unwrap_or(0) {
+                nix::libc::EMFILE | nix::libc::ENFILE => Self::NoDescriptor,
+                errno => Self::Other(errno),
+            },
+        }
+    }
+}
+
+impl From<io::Error> for DiskFault {
+    fn from(error: io::Error) -> Self {
+        Self::from(&error)
+    }
+}
+
+/// Why an exchange that we dialled did not do what it was for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum DialFault {
+    /// Nobody listens there.
+    #[error("connection refused")]
+    Refused,
+    /// The network has no way there.
+    #[error("unreachable")]
+    Unreachable,
+    /// No progress within the limit.
+    #[error("timed out")]
+    TimedOut,
+    /// The other side broke the connection off: how a peer says no, and how a transfer dies.
+    #[error("refused by the peer, or broken off")]
+    Reset,
+    /// The response was longer than we take.
+    #[error("the response is too long")]
+    TooLong,
+    /// The response is not what the protocol says.
+    #[error("the response is malformed")]
+    Malformed,
+    /// We have no connection left to dial with.
+    #[error("no connection is free")]
+    NoDescriptor,
+    /// The node gave the order to stop.
+    #[error("stopped")]
+    Aborted,
+    /// What came could not be written.
+    #[error("{0}")]
+    Disk(#[from] DiskFault),
+}
+
+/// Why a host name gave no address.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("cannot look up the host: {0}")]
+pub struct ResolveFault(pub String);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errno_becomes_a_cause() {
+        for (errno, fault) in [
+            (nix::libc::ENOSPC, DiskFault::Full),
+            (nix::libc::EDQUOT, DiskFault::Full),
+            (nix::libc::EROFS, DiskFault::ReadOnly),
+            (nix::libc::EMFILE, DiskFault::NoDescriptor),
+            (nix::libc::EIO, DiskFault::Other(nix::libc::EIO)),
+        ] {
+            assert_eq!(DiskFault::from(io::Error::from_raw_os_error(errno)), fault);
+        }
+    }
+}

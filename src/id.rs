@@ -1,0 +1,127 @@
+//! The names by which rooms speak of connections, transfers, hits and contents.
+
+use std::fmt;
+
+/// One connection: a request and perhaps its response.
+///
+/// The side that begins an exchange numbers it: the loop those it accepts, the node those it dials. A number is never
+/// used again in the life of the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ExchangeId {
+    /// Accepted by a listener.
+    Inbound(u64),
+    /// Dialled on the node's order.
+    Outbound(u64),
+}
+
+/// A client of the control socket, as long as it is connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientId(pub u64);
+
+/// One search or listing that this node made for a user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SearchId(pub u32);
+
+/// One remembered hit, as users type it. Counts up from 1 and is not reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HitId(pub u32);
+
+/// One download, as users type it. Counts up from 1 and is not reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TransferId(pub u32);
+
+/// Longest query ID taken from the network, in bytes (PROTOCOL, Fields).
+pub const QUERY_ID_BYTES_MAX: usize = 128;
+
+/// The ID of a query on the wire: opaque bytes without `:` or control bytes, forwarded unchanged.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QueryId(Box<[u8]>);
+
+impl QueryId {
+    /// Takes an ID from the wire. `None` if it is empty, longer than [`QUERY_ID_BYTES_MAX`], or holds `:` or a
+    /// control byte.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let good = !bytes.is_empty()
+            && bytes.len() <= QUERY_ID_BYTES_MAX
+            && !bytes.iter().any(|&b| b == b':' || b < 0x20 || b == 0x7f);
+        good.then(|| Self(bytes.into()))
+    }
+
+    /// The form our own queries carry: `p1-` and 16 hex digits (PROTOCOL, part 2).
+    pub fn p1(random: u64) -> Self {
+        Self(format!("p1-{random:016x}").into_bytes().into())
+    }
+
+    /// Whether the ID shows that its requester speaks `p1`.
+    pub fn is_p1(&self) -> bool {
+        self.0.len() == 19 && self.0.starts_with(b"p1-") && self.0[3..].iter().all(u8::is_ascii_hexdigit)
+    }
+
+    /// The bytes as they stand on the wire.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// A BLAKE3 hash of a file's content.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ContentHash(pub [u8; 32]);
+
+impl ContentHash {
+    /// Reads 64 hex digits of either case.
+    pub fn from_hex(hex: &[u8]) -> Option<Self> {
+        if hex.len() != 64 {
+            return None;
+        }
+        let mut bytes = [0; 32];
+        for (byte, pair) in bytes.iter_mut().zip(hex.chunks_exact(2)) {
+            let high = char::from(pair[0]).to_digit(16)?;
+            let low = char::from(pair[1]).to_digit(16)?;
+            *byte = u8::try_from(high * 16 + low).ok()?;
+        }
+        Some(Self(bytes))
+    }
+}
+
+impl fmt::Display for ContentHash {
+    /// 64 lower-case hex digits, as `b3sum` prints them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for ContentHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ContentHash({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_own_query_ids_are_known_as_p1() {
+        assert_eq!(QueryId::p1(0xab).as_bytes(), b"p1-00000000000000ab");
+        assert!(QueryId::p1(u64::MAX).is_p1());
+        for other in [&b"p1-"[..], b"p1-00000000000000ag", b"p2-00000000000000ab", b"p1-00000000000000ab0"] {
+            assert!(!QueryId::from_bytes(other).unwrap().is_p1());
+        }
+    }
+
+    #[test]
+    fn query_ids_refuse_what_would_break_a_message() {
+        for bad in [&b""[..], b"a:b", b"a\nb", &[b'a'; 129]] {
+            assert_eq!(QueryId::from_bytes(bad), None);
+        }
+        assert!(QueryId::from_bytes(&[b'a'; 128]).is_some());
+    }
+
+    #[test]
+    fn a_hash_reads_what_it_prints() {
+        let hash = ContentHash(std::array::from_fn(|i| i as u8 * 7));
+        assert_eq!(ContentHash::from_hex(hash.to_string().as_bytes()), Some(hash));
+        assert_eq!(ContentHash::from_hex(b"ab"), None);
+        assert_eq!(ContentHash::from_hex(&[b'g'; 64]), None);
+    }
+}

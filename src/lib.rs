@@ -1,0 +1,13 @@
+//! Pyrate: peer-to-peer file sharing for people who run Unix machines.
+
+pub mod bootstrap;
+pub mod control;
+pub mod fault;
+pub mod id;
+pub mod library;
+pub mod name;
+pub mod node;
+pub mod store;
+pub mod time;
+pub mod timer;
+pub mod wire;

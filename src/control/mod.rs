@@ -13,8 +13,8 @@ pub use call::{Request, Selector};
 pub use exit::{CallError, ExitCode};
 pub use notice::Notice;
 pub use reply::{
-    BootstrapReply, DownloadRow, DownloadState, DownloadsReply, FileRow, FilesReply, HitRow, HitsReply, LinkRow, LinkState,
-    PeerRow, PeerSource, PeerState, RegistryPage, RegistryRow, Reply, SearchStarted, StatusReply,
+    BootstrapReply, DownloadRow, DownloadState, DownloadsReply, FileRow, FilesReply, HitRow, HitsReply, LinkRow,
+    LinkState, PeerRow, PeerSource, PeerState, RegistryPage, RegistryRow, Reply, SearchStarted, StatusReply,
 };
 pub use text::RawText;
 

@@ -1,1 +1,1 @@
-
+//! Deadlines in a hierarchical timer wheel.

@@ -1,1 +1,1 @@
-
+//! Opening, scanning and writing files.

@@ -53,6 +53,12 @@ fn every_code_is_read() {
     }
 }
 
+fn assert_refused(table: &[(&str, WireError)]) {
+    for (bytes, error) in table {
+        assert_eq!(decode(bytes.as_bytes()), Err(*error), "{bytes:?}");
+    }
+}
+
 #[test]
 fn what_is_wrong_is_named() {
     use Field::*;
@@ -83,6 +89,15 @@ fn what_is_wrong_is_named() {
         ("4:a\tb", Malformed(FileName)),
         ("4:a\nb", Malformed(FileName)),
         ("4:a\0b", Malformed(FileName)),
+    ];
+    assert_refused(&table);
+}
+
+#[test]
+fn what_is_wrong_with_a_search_or_a_hit_is_named() {
+    use Field::*;
+    use WireError::*;
+    let table = [
         ("6:", Missing(QueryId)),
         ("6:id", Missing(FileString)),
         ("6:id:4", Missing(RequestingPort)),
@@ -116,9 +131,7 @@ fn what_is_wrong_is_named() {
         ("7:id:10.0.0.7:63339:a\tb3=abc", Malformed(B3)),
         ("7:id:10.0.0.7:63339:\tsize=1", Missing(FileName)),
     ];
-    for (bytes, error) in table {
-        assert_eq!(decode(bytes.as_bytes()), Err(error), "{bytes:?}");
-    }
+    assert_refused(&table);
 }
 
 #[test]

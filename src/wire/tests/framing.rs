@@ -19,7 +19,8 @@ fn ok(frames: &[&str]) -> Vec<Result<Vec<u8>, WireError>> {
 
 #[test]
 fn a_message_ends_at_the_first_of_three() {
-    let table: [(&[&[u8]], End, &[&str]); 12] = [
+    type Row = (&'static [&'static [u8]], End, &'static [&'static str]);
+    let table: [Row; 12] = [
         (&[b"5:"], End::More, &[]),
         (&[b"5:"], End::Fin, &["5:"]),
         (&[b"5:"], End::Silence, &["5:"]),

@@ -1,8 +1,8 @@
 //! The bootstrap node as a state machine: a registry of leases, and peer lists drawn from it (PROTOCOL, codes 0 to 3).
 //!
 //! Owns who is registered and until when. Refuses, with a named [`BootstrapRefusal`], messages that are for peers,
-//! registrants that nobody could reach, and registrants beyond the limits. Knows no socket, clock or file: its snapshot is
-//! text that others keep.
+//! registrants that nobody could reach, and registrants beyond the limits. Knows no socket, clock or file: its snapshot
+//! is text that others keep.
 //!
 //! Every request is answered by exactly one [`BootstrapAction`], in O(1), or O(k) for a list of k peers.
 
@@ -120,8 +120,9 @@ impl Bootstrap {
         self.registry.leases().collect()
     }
 
-    /// One page of the registry, by address, of at most `rows_max` rows after `after`: each peer with the time left of its
-    /// lease. Also what to give as `after` for the next page; `None` at the end. O(n): this is for users, not for peers.
+    /// One page of the registry, by address, of at most `rows_max` rows after `after`: each peer with the time left of
+    /// its lease. Also what to give as `after` for the next page; `None` at the end. O(n): this is for users, not for
+    /// peers.
     pub fn page(
         &self,
         now: Instant,

@@ -19,8 +19,8 @@ pub fn encode_snapshot(leases: &[(SocketAddr, Instant)]) -> Vec<u8> {
     out
 }
 
-/// Reads what [`encode_snapshot`] wrote. Lines that are damaged are left out: whoever stood there registers again. At most
-/// [`REGISTRY_PEERS_MAX`] are read.
+/// Reads what [`encode_snapshot`] wrote. Lines that are damaged are left out: whoever stood there registers again. At
+/// most [`REGISTRY_PEERS_MAX`] are read.
 pub fn decode_snapshot(text: &[u8]) -> Vec<(SocketAddr, Instant)> {
     text.split(|&b| b == b'\n').filter_map(parse_line).take(REGISTRY_PEERS_MAX).collect()
 }

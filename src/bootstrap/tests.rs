@@ -237,8 +237,17 @@ fn registrations_survive_a_restart() {
 
 #[test]
 fn a_damaged_snapshot_gives_what_is_whole() {
-    let text = b"# anything\n\n10.0.0.1,1,5\r\n10.0.0.2,2,1700000000001\n10.0.0.3,0,9\n10.0.0.4,4\n\xff\n10.0.0.5,5,6,7\n10.0.0.6,6,17000";
-    let whole = decode_snapshot(text);
+    let lines: [&[u8]; 8] = [
+        b"# anything",
+        b"",
+        b"10.0.0.1,1,5\r",
+        b"10.0.0.2,2,1700000000001",
+        b"10.0.0.3,0,9\n10.0.0.4,4",
+        b"\xff",
+        b"10.0.0.5,5,6,7",
+        b"10.0.0.6,6,17000",
+    ];
+    let whole = decode_snapshot(&lines.join(&b'\n'));
     let peers: Vec<u16> = whole.iter().map(|(peer, _)| peer.port()).collect();
     assert_eq!(peers, [2, 6]);
 

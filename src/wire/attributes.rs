@@ -1,5 +1,5 @@
-//! A file name with the attributes that a `p1` node adds (PROTOCOL, part 2, Attributes): the end of a code 7, and a line
-//! of a file list.
+//! A file name with the attributes that a `p1` node adds (PROTOCOL, part 2, Attributes): the end of a code 7, and a
+//! line of a file list.
 
 use super::error::{Field, WireError};
 use super::message::{Attributes, Listed};

@@ -5,8 +5,8 @@ use super::message::{Message, Search, SearchResponse};
 use std::io::Write;
 
 impl Message {
-    /// The bare message, without terminator: towards a peer not known to speak part 2 the half-close ends it, in a stream
-    /// a `\n` of the driver's.
+    /// The bare message, without terminator: towards a peer not known to speak part 2 the half-close ends it, in a
+    /// stream a `\n` of the driver's.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(64);
         // Writing to a vector cannot fail.

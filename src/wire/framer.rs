@@ -17,9 +17,9 @@ pub enum End {
 
 /// Cuts the inbound bytes of one connection into frames.
 ///
-/// A frame ends at the first of `\n`, the sender's FIN, and silence; the last two only if a byte was there. Once a frame
-/// has ended in `\n`, silence ends none any more: what follows is a stream between two `p1` nodes, whose messages all end
-/// in `\n`, and a pause in it is only a slow network. A frame that ended in silence or FIN is the connection's
+/// A frame ends at the first of `\n`, the sender's FIN, and silence; the last two only if a byte was there. Once a
+/// frame has ended in `\n`, silence ends none any more: what follows is a stream between two `p1` nodes, whose messages
+/// all end in `\n`, and a pause in it is only a slow network. A frame that ended in silence or FIN is the connection's
 /// last; what an old program still adds to it, such as a late terminator, is dropped.
 ///
 /// Holds at most what was pushed since the last frame was taken: whoever pushes takes all frames before pushing more.
@@ -64,8 +64,8 @@ impl Framer {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// The next frame, without the `\n` that ended it; call until `None`. Of a stream, frames of nothing but terminators
-    /// are left out.
+    /// The next frame, without the `\n` that ended it; call until `None`. Of a stream, frames of nothing but
+    /// terminators are left out.
     ///
     /// # Errors
     ///

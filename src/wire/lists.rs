@@ -137,8 +137,8 @@ impl FileListReader {
         self.lines.push(bytes);
     }
 
-    /// The next files, in order, at most `max`; empty when no whole line is left. Malformed lines are skipped and counted,
-    /// empty ones skipped.
+    /// The next files, in order, at most `max`; empty when no whole line is left. Malformed lines are skipped and
+    /// counted, empty ones skipped.
     pub fn next_batch(&mut self, max: usize) -> Vec<Listed> {
         let mut batch = Vec::new();
         while batch.len() < max {

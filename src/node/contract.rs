@@ -391,3 +391,15 @@ pub enum Refusal {
     #[error("leaving")]
     Leaving,
 }
+
+impl Refusal {
+    /// One word for counters and the log.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::NoSuchFile => "no_such_file",
+            Self::Busy => "busy",
+            Self::WrongNode => "wrong_node",
+            Self::Leaving => "leaving",
+        }
+    }
+}

@@ -67,7 +67,7 @@ impl Driver {
     fn timeout(&self) -> Option<Duration> {
         let is_busy = self.table.ready_len() > 0
             || self.listeners.iter().any(|listener| listener.is_ready && !listener.is_starved)
-            || self.control_is_ready
+            || (self.control_is_ready && self.table.clients() < CONTROL_CLIENTS_MAX)
             || self.node.has_work()
             || self.scanner.is_some()
             || !self.inbox.is_empty();

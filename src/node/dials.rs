@@ -80,9 +80,8 @@ impl Node {
             _ => Rank::Asked,
         };
         let exchange = self.next_exchange(to, purpose);
-        self.submit(now, exchange, Command::Dial { to, messages, expect }, rank).map_err(|full| {
+        self.submit(now, exchange, Command::Dial { to, messages, expect }, rank).inspect_err(|_| {
             self.dials.remove(&exchange);
-            full
         })?;
         Ok(exchange)
     }

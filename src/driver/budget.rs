@@ -52,7 +52,8 @@ impl Budget {
     /// What a limit of `descriptors` open files leaves: an eighth is for our own dialling alone, and one address gets
     /// at most half.
     fn new(descriptors: usize) -> Self {
-        let reserved = if descriptors >= 4 * DESCRIPTORS_RESERVED { DESCRIPTORS_RESERVED } else { DESCRIPTORS_RESERVED_MIN };
+        let reserved =
+            if descriptors >= 4 * DESCRIPTORS_RESERVED { DESCRIPTORS_RESERVED } else { DESCRIPTORS_RESERVED_MIN };
         let total_max = descriptors.saturating_sub(reserved).clamp(8, DESCRIPTORS_MAX);
         Self {
             total_max,

@@ -1,7 +1,7 @@
 //! The control calls that concern the process and not the node: bootstrap, reload, log level, stop.
 
-use super::table::Connection;
 use super::Driver;
+use super::table::Connection;
 use crate::control::{
     BootstrapReply, CallError, CallId, ExitCode, PAGE_ROWS_MAX, RegistryPage, RegistryRow, Reply, Request, encode_reply,
 };
@@ -63,10 +63,8 @@ impl Driver {
     fn bootstrap_reply(&self, after: Option<SocketAddr>) -> Reply {
         let registry = self.bootstrap.as_ref().map(|bootstrap| {
             let (rows, next) = bootstrap.page(self.now, after, PAGE_ROWS_MAX as usize);
-            let peers = rows
-                .into_iter()
-                .map(|(addr, left)| RegistryRow { addr, expires_in_s: left.as_secs() })
-                .collect();
+            let peers =
+                rows.into_iter().map(|(addr, left)| RegistryRow { addr, expires_in_s: left.as_secs() }).collect();
             RegistryPage { peers, count: bootstrap.count() as u64, next }
         });
         Reply::Bootstrap(BootstrapReply { links: self.node.links(self.now), registry })

@@ -2,7 +2,9 @@
 //!
 //! Refuses clients that may not drive the daemon, lines that are no call, and clients that do not read.
 
-use crate::control::{CallError, CallId, LineReader, REQUEST_BYTES_MAX, Request, decode_request, encode_error_without_id};
+use crate::control::{
+    CallError, CallId, LineReader, REQUEST_BYTES_MAX, Request, decode_request, encode_error_without_id,
+};
 use crate::control::{Reply, encode_reply};
 use crate::id::ClientId;
 use mio::net::{UnixListener, UnixStream};
@@ -157,7 +159,12 @@ pub(super) enum ClientStep {
 
 impl ControlClient {
     /// Registers a client just accepted.
-    pub(super) fn register(id: ClientId, mut stream: UnixStream, registry: &Registry, token: Token) -> io::Result<Self> {
+    pub(super) fn register(
+        id: ClientId,
+        mut stream: UnixStream,
+        registry: &Registry,
+        token: Token,
+    ) -> io::Result<Self> {
         registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
         let reader = LineReader::new(REQUEST_BYTES_MAX);
         Ok(Self { id, stream, reader, out: Vec::new(), out_at: 0, readable: true, writable: true, fin: false })

@@ -28,7 +28,13 @@ pub(super) struct Logbook {
 
 impl Logbook {
     /// Counts a refusal, and logs it unless there were too many of its kind just now. `detail` must be escaped.
-    pub(super) fn refused(&mut self, now: Instant, reason: &'static str, from: Option<SocketAddr>, detail: &dyn Display) {
+    pub(super) fn refused(
+        &mut self,
+        now: Instant,
+        reason: &'static str,
+        from: Option<SocketAddr>,
+        detail: &dyn Display,
+    ) {
         let entry = self.entries.entry(reason).or_default();
         if now.saturating_since(entry.since) >= PERIOD {
             if entry.suppressed > 0 {

@@ -1,10 +1,10 @@
 //! Carrying out what the node and the bootstrap node ordered.
 
+use super::Driver;
 use super::budget::Use;
 use super::exchange::{Outbound, Outgoing, Task};
 use super::helper::Job;
 use super::table::Connection;
-use super::{Driver, Phase};
 use crate::bootstrap::BootstrapAction;
 use crate::control::encode_notice;
 use crate::fault::{DialFault, DiskFault};
@@ -74,7 +74,7 @@ impl Driver {
             BootstrapAction::Close { exchange } => self.close_exchange(exchange),
             BootstrapAction::Refuse { exchange, reason } => {
                 self.reset_exchange(exchange, reason.reason(), &reason);
-            },
+            }
         }
     }
 
@@ -191,10 +191,5 @@ impl Driver {
             Some(Connection::Client(_)) | None => return,
         }
         self.close(key);
-    }
-
-    /// Whether the loop takes no new work.
-    pub(super) fn is_leaving(&self) -> bool {
-        self.phase != Phase::Running
     }
 }

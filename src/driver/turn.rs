@@ -152,12 +152,8 @@ impl Driver {
 
     /// Gives a connection its step and follows what it says.
     fn step(&mut self, key: usize) {
-        let mut cx = Context {
-            now: self.now,
-            scratch: &mut self.scratch,
-            library: self.node.library(),
-            parts: &mut self.parts,
-        };
+        let mut cx =
+            Context { now: self.now, scratch: &mut self.scratch, library: self.node.library(), parts: &mut self.parts };
         match self.table.get_mut(key) {
             Some(Connection::Inbound(inbound)) => {
                 let step = inbound.advance(&mut cx);
@@ -364,12 +360,8 @@ impl Driver {
 
     fn on_deadline(&mut self, key: usize) {
         self.table.disarm(key);
-        let mut cx = Context {
-            now: self.now,
-            scratch: &mut self.scratch,
-            library: self.node.library(),
-            parts: &mut self.parts,
-        };
+        let mut cx =
+            Context { now: self.now, scratch: &mut self.scratch, library: self.node.library(), parts: &mut self.parts };
         let step = match self.table.get_mut(key) {
             Some(Connection::Inbound(inbound)) => inbound.on_deadline(&mut cx),
             Some(Connection::Outbound(outbound)) => outbound.on_deadline(),

@@ -206,6 +206,7 @@ impl Node {
         match event {
             Event::Request { exchange, from, message } => self.on_request(now, exchange, from, message),
             Event::RequestGone { exchange } => self.on_request_gone(exchange),
+            Event::RequesterClosed { requester, name } => self.on_requester_closed(now, requester, name),
             Event::ResponseEnded { exchange, outcome } => self.on_response_ended(exchange, outcome),
             Event::ResponseProgress { exchange, bytes } => self.on_response_progress(exchange, bytes),
             Event::DialEnded { exchange, outcome } => self.on_dial_ended(now, exchange, outcome),

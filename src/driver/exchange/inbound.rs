@@ -14,7 +14,7 @@ use crate::name::FileName;
 use crate::node::Event;
 use crate::node::contract::ResponseFault;
 use crate::time::Instant;
-use crate::wire::{End, Framer, MESSAGE_DEADLINE, Message, SILENCE, STREAM_IDLE_MAX, WireError, decode};
+use crate::wire::{End, Framer, MESSAGE_DEADLINE, SILENCE, STREAM_IDLE_MAX, WireError, decode};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -69,7 +69,13 @@ enum State {
 
 impl Inbound {
     /// A connection just accepted.
-    pub(in crate::driver) fn new(id: ExchangeId, from: SocketAddr, service: Service, socket: Socket, now: Instant) -> Self {
+    pub(in crate::driver) fn new(
+        id: ExchangeId,
+        from: SocketAddr,
+        service: Service,
+        socket: Socket,
+        now: Instant,
+    ) -> Self {
         let state = State::Reading { since: now, last_byte: now };
         Self { id, from, service, socket, framer: Framer::new(), state, fin: false }
     }
@@ -238,7 +244,7 @@ impl Inbound {
         let exchange = self.id;
         match pump {
             Pump::Blocked => match self.socket.take_error() {
-                Some(_) => self.reader_gone(cx.now),
+                Some(_) => self.reader_gone(),
                 None => Step::Wait,
             },
             Pump::Again => Step::Again,
@@ -250,7 +256,7 @@ impl Inbound {
                 self.linger(cx.now, call_back);
                 Step::Answered(Event::ResponseEnded { exchange, outcome: Ok(bytes) })
             }
-            Pump::Failed(ResponseFault::Gone) => self.reader_gone(cx.now),
+            Pump::Failed(ResponseFault::Gone) => self.reader_gone(),
             Pump::Failed(fault) => Step::End(Some(Event::ResponseEnded { exchange, outcome: Err(fault) })),
         }
     }
@@ -270,7 +276,7 @@ impl Inbound {
 
     /// The connection was reset while the response was on its way. Reset before a byte was acknowledged, after its
     /// FIN, the requester waits to be called back.
-    fn reader_gone(&mut self, now: Instant) -> Step {
+    fn reader_gone(&mut self) -> Step {
         let name = match &mut self.state {
             State::Sending { name, .. } => name.take(),
             _ => None,

@@ -13,8 +13,8 @@ use super::{Context, Outgoing, Step, TRANSFER_IDLE_MAX, dial_fault};
 use crate::driver::socket::{ReadStep, Socket};
 use crate::fault::DialFault;
 use crate::id::{ExchangeId, TransferId};
-use crate::node::contract::{DialOutcome, Dialled, Expect, FetchForm, Response, ResponseFault};
 use crate::node::Event;
+use crate::node::contract::{DialOutcome, Dialled, Expect, FetchForm, Response, ResponseFault};
 use crate::time::Instant;
 use crate::wire::{FileListReader, Message, PeerListReader};
 use mio::net::{TcpListener, TcpStream};
@@ -82,12 +82,21 @@ enum Link {
 
 enum State {
     Connecting(Task),
-    Sending { bytes: Vec<u8>, at: usize, then: After },
+    Sending {
+        bytes: Vec<u8>,
+        at: usize,
+        then: After,
+    },
     Receiving(Incoming),
     Uploading(Outgoing),
     /// Nothing is expected but the end.
-    Settling { until: Instant },
-    Listening { until: Instant, download: TransferId },
+    Settling {
+        until: Instant,
+    },
+    Listening {
+        until: Instant,
+        download: TransferId,
+    },
     Over,
 }
 
@@ -245,9 +254,7 @@ impl Outbound {
         let mut stream = socket.into_stream();
         let _ = registry.deregister(&mut stream);
         drop(stream);
-        registry
-            .register(&mut listener, self.token, Interest::READABLE)
-            .map_err(|error| dial_fault(&error))?;
+        registry.register(&mut listener, self.token, Interest::READABLE).map_err(|error| dial_fault(&error))?;
         self.link = Link::Listener(listener);
         self.state = State::Listening { until: cx.now + CALL_BACK_MAX, download };
         Ok(Step::Again)
@@ -397,4 +404,3 @@ fn connect_from_listening_port(to: SocketAddr) -> io::Result<(TcpStream, Option<
 fn unspecified(to: SocketAddr) -> IpAddr {
     if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() }
 }
-

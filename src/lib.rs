@@ -2,6 +2,7 @@
 
 pub mod bootstrap;
 pub mod control;
+pub mod daemon;
 pub mod fault;
 pub mod id;
 pub mod library;

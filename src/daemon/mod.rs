@@ -1,0 +1,17 @@
+//! Composing the daemon: arguments, configuration, logging, systemd; and the same node inside another program.
+//!
+//! Owns the keys of the configuration and what follows from them, the log of `pyrated`, its exit codes, and the types
+//! that embed a node. Refuses a configuration that it does not understand, whole, before anything is started. Holds no
+//! socket and decides nothing about the network.
+
+mod config;
+mod keys;
+mod load;
+mod logging;
+mod supervisor;
+mod value;
+
+pub use config::Config;
+pub use keys::{KEYS, Key, Options};
+pub use load::{ConfigFault, Loaded, Place, Sources};
+pub use value::LogPlace;

@@ -1,12 +1,14 @@
 //! The configuration as values, and what follows from them.
 
-use super::keys::KEYS;
+use super::keys::{KEYS, Key};
+use super::load::{ConfigFault, Place};
 use super::value::LogPlace;
 use crate::node::contract::{BootstrapAddr, NodeConfig};
 use log::LevelFilter;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use toml::de::DeValue;
 
 /// Usual port of a bootstrap node (PROTOCOL, part 1).
 const BOOTSTRAP_PORT: u16 = 21168;
@@ -175,6 +177,25 @@ impl Config {
 
     fn effective_download_directory(&self) -> &Path {
         self.download_directory.as_deref().unwrap_or(&self.local_directory)
+    }
+
+    /// Holds values that a program set to the rules that hold for those that are read, and settles the paths.
+    pub(super) fn check(&mut self, home: Option<&Path>) -> Result<(), Vec<ConfigFault>> {
+        let fault = |key: &Key, message| ConfigFault { place: Place::Key(key.name), message };
+        let mut scratch = Config::default();
+        let mut faults = Vec::new();
+        for key in KEYS {
+            let shown = (key.show)(self);
+            let outcome = match DeValue::parse(&shown) {
+                Ok(value) => (key.set_toml)(&mut scratch, value.get_ref()),
+                Err(error) => Err(error.message().to_owned()),
+            };
+            faults.extend(outcome.err().map(|message| fault(key, message)));
+        }
+        if let Err((key, message)) = self.settle_paths(home) {
+            faults.push(ConfigFault { place: Place::Key(key), message });
+        }
+        if faults.is_empty() { Ok(()) } else { Err(faults) }
     }
 
     /// Makes all paths absolute: a leading `~` becomes the home directory, a relative path starts where the program

@@ -2,6 +2,7 @@
 
 use super::config::Config;
 use super::keys::{KEYS, Key, Options, VARIABLE_PREFIX};
+use crate::control::paths;
 use crate::name::Escaped;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -107,6 +108,7 @@ impl Sources {
         if let Err((key, message)) = config.settle_paths(self.variable("HOME").map(Path::new)) {
             faults.push(ConfigFault::new(Place::Key(key), message));
         }
+        self.fill_in_places(&mut config, &mut faults);
         if !faults.is_empty() {
             return Err(faults);
         }
@@ -118,6 +120,22 @@ impl Sources {
     /// An environment variable; an empty one counts as absent, as is usual.
     pub(super) fn variable(&self, name: &str) -> Option<&std::ffi::OsStr> {
         self.environment.get(std::ffi::OsStr::new(name)).map(OsString::as_os_str).filter(|value| !value.is_empty())
+    }
+
+    /// The usual places of the daemon, where nothing else is said.
+    fn fill_in_places(&self, config: &mut Config, faults: &mut Vec<ConfigFault>) {
+        let environment = |name: &str| self.variable(name).map(OsString::from);
+        let places = [
+            ("control_socket", &mut config.control_socket, paths::default_socket_for_daemon(environment)),
+            ("state_directory", &mut config.state_directory, paths::default_state_directory(environment)),
+        ];
+        for (key, place, usual) in places {
+            *place = place.take().or(usual);
+            if place.is_none() {
+                let message = "the environment names no place for it (HOME is not set): it must be given";
+                faults.push(ConfigFault::new(Place::Key(key), message));
+            }
+        }
     }
 
     fn read_variable(&self, config: &mut Config, key: &Key, faults: &mut Vec<ConfigFault>) {

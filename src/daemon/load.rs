@@ -241,5 +241,4 @@ fn line_at(text: &[u8], offset: usize) -> usize {
 }
 
 #[cfg(test)]
-#[path = "load_tests.rs"]
 mod tests;

@@ -66,7 +66,7 @@ fn read_arguments(arguments: impl Iterator<Item = OsString>) -> Result<Options, 
     Options::from_args(&["pyrated"], &words).map_err(|early| match early.status {
         Ok(()) => print(&format!("{}\n", early.output.trim_end())),
         Err(()) => {
-            complain(&early.output.trim_end());
+            early.output.trim_end().lines().for_each(|line| complain(&Escaped(line.as_bytes())));
             ExitCode::from(EXIT_CONFIG)
         }
     })

@@ -2,6 +2,7 @@
 
 pub mod bootstrap;
 pub mod control;
+pub mod daemon;
 pub mod driver;
 pub mod fault;
 pub mod id;
@@ -12,3 +13,7 @@ pub mod store;
 pub mod time;
 pub mod timer;
 pub mod wire;
+
+pub use daemon::{Bootstrap, Client, Config, Fault, Handle, LogPlace};
+pub use driver::Facts;
+pub use node::contract::BootstrapAddr;

@@ -2,6 +2,7 @@
 
 pub mod bootstrap;
 pub mod control;
+pub mod ctl;
 pub mod daemon;
 pub mod driver;
 pub mod fault;

@@ -48,9 +48,11 @@ fn whoever_may_not_talk_to_the_daemon_is_told_which_group_may() {
     let fake = Fake::new();
     let _listener = UnixListener::bind(fake.socket()).unwrap();
     std::fs::set_permissions(fake.socket(), PermissionsExt::from_mode(0o000)).unwrap();
-    // A copy that another user can reach, wherever the build is.
+    // A copy that another user can reach, wherever the build is. Written by another process: a program that a child
+    // of this one, started meanwhile by another test, still holds open for writing could not be run.
     let program = fake.directory().join("pyratectl");
-    std::fs::copy(env!("CARGO_BIN_EXE_pyratectl"), &program).unwrap();
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_pyratectl")).arg(&program).status().unwrap();
+    assert!(copied.success());
     std::fs::set_permissions(fake.directory(), PermissionsExt::from_mode(0o755)).unwrap();
     let mut command = Command::new(program);
     command.arg("--socket").arg(fake.socket()).env_clear().current_dir("/");

@@ -3,6 +3,12 @@
 use crate::time::Instant;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+/// What the wall clock shows, for the lines of the log: unlike [`Clock`] it follows whoever sets it.
+#[expect(clippy::disallowed_methods, reason = "this is the clock")]
+pub fn wall_clock() -> SystemTime {
+    SystemTime::now()
+}
+
 /// A monotonic clock that begins at the date which the wall clock showed when it was made.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Clock {

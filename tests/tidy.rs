@@ -1,6 +1,8 @@
 //! The rules of the house, kept by a test: who imports whom, how long files and functions may be, where time is read,
 //! and that what is written for users names every key.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use pyrate::daemon::{KEYS, Key};
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -2,6 +2,7 @@
 
 pub mod bootstrap;
 pub mod control;
+pub mod ctl;
 pub mod fault;
 pub mod id;
 pub mod library;

@@ -75,6 +75,26 @@ fn a_life_from_registration_to_leaving() {
 }
 
 #[test]
+fn leave_is_taken_of_a_bootstrap_node_that_was_lost_after_it_listed_us() {
+    let mut rig = Rig::new(config());
+    let (exchange, ..) = rig.dial();
+    rig.deliver(exchange);
+    let (exchange, ..) = rig.dial();
+    rig.fail(exchange, DialFault::TimedOut);
+    assert_eq!(link_state(&rig), LinkState::Waiting);
+    rig.handle(Event::Leave);
+    assert_eq!(rig.dial().2, Message::Unregister { port: 63_339 });
+
+    // One that never took us need not be bothered.
+    let mut rig = Rig::new(config());
+    let (exchange, ..) = rig.dial();
+    rig.fail(exchange, DialFault::TimedOut);
+    rig.handle(Event::Leave);
+    assert!(rig.dials().is_empty());
+    assert!(rig.orders.iter().any(|order| matches!(order, Action::Left)));
+}
+
+#[test]
 fn leaving_does_not_wait_for_ever() {
     let mut rig = Rig::new(config());
     rig.join(Vec::new());

@@ -156,6 +156,7 @@ impl World {
             Action::Notify { notice, .. } => here.notices.push(Notice::clone(&notice)),
             Action::Abort { .. } | Action::DropPart { .. } | Action::RememberPeers(_) | Action::Left => {}
             Action::Resolve { host } => panic!("{host} is a literal"),
+            Action::CallBack { to, .. } => panic!("{to} is no old peer"),
         }
     }
 

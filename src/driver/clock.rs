@@ -3,7 +3,7 @@
 use crate::time::Instant;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// What the wall clock shows, for the lines of the log: unlike [`Clock`] it follows whoever sets it.
+/// The wall clock, for the lines of a log. Nothing is ever decided by it.
 #[expect(clippy::disallowed_methods, reason = "this is the clock")]
 pub fn wall_clock() -> SystemTime {
     SystemTime::now()

@@ -10,13 +10,14 @@ use super::subscriptions::Topic;
 use super::{Node, NodeTimer, Phase};
 use crate::control::{CallError, DownloadRow, DownloadState, Notice, RawText};
 use crate::id::{ContentHash, ExchangeId, TransferId};
-use crate::name::FileName;
+use crate::name::{Escaped, FileName};
 use crate::time::Instant;
 use crate::timer::TimerId;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::rc::Rc;
 
 /// One download.
 pub(super) struct Download {
@@ -43,7 +44,7 @@ pub(super) struct Download {
 pub(super) struct Source {
     pub(super) addr: SocketAddr,
     /// What it calls the file.
-    pub(super) name: FileName,
+    pub(super) name: Rc<FileName>,
     pub(super) verdict: Verdict,
 }
 
@@ -147,6 +148,21 @@ impl Download {
         self.state
     }
 
+    /// Logs the states in which a download rests.
+    fn log_milestone(&self, id: TransferId) {
+        let (id, name) = (id.0, &self.name);
+        let why = || self.error.as_ref().map_or("unknown", |error| error.message.as_str());
+        match self.state {
+            State::Done => match &self.path {
+                Some(path) => log::info!("download {id} is done: {}", Escaped(path.as_os_str().as_bytes())),
+                None => log::info!("download {id} is done: {name}"),
+            },
+            State::Failed => log::warn!("download {id} of {name} has failed: {}", why()),
+            State::Retrying { .. } => log::warn!("download {id} of {name} waits: {}", why()),
+            _ => {}
+        }
+    }
+
     fn row(&self, id: TransferId, now: Instant) -> DownloadRow {
         let (state, retry_at) = match self.state {
             State::Queued => (DownloadState::Queued, None),
@@ -185,7 +201,7 @@ pub(super) struct Downloads {
     /// Those that are over, in the order in which they ended.
     finished: VecDeque<TransferId>,
     /// Which unfinished download fetches this name from this peer.
-    by_source: BTreeMap<(FileName, SocketAddr), TransferId>,
+    by_source: BTreeMap<(Rc<FileName>, SocketAddr), TransferId>,
     begun: u32,
 }
 
@@ -234,8 +250,8 @@ impl Downloads {
     }
 
     /// The unfinished download that fetches one of these already.
-    pub(super) fn already(&self, sources: &[(SocketAddr, FileName)]) -> Option<TransferId> {
-        sources.iter().find_map(|(addr, name)| self.by_source.get(&(name.clone(), *addr)).copied())
+    pub(super) fn already(&self, sources: &[(SocketAddr, Rc<FileName>)]) -> Option<TransferId> {
+        sources.iter().find_map(|(addr, name)| self.by_source.get(&(Rc::clone(name), *addr)).copied())
     }
 
     /// Room for new rows, once the finished ones are forgotten.
@@ -252,7 +268,7 @@ impl Downloads {
         self.begun += 1;
         let id = TransferId(self.begun);
         for source in &download.sources {
-            self.by_source.entry((source.name.clone(), source.addr)).or_insert(id);
+            self.by_source.entry((Rc::clone(&source.name), source.addr)).or_insert(id);
         }
         self.queued.insert(id);
         self.rows.insert(id, download);
@@ -281,6 +297,7 @@ impl Node {
         let Some(download) = self.downloads.rows.get_mut(&id) else { return };
         let old = std::mem::replace(&mut download.state, state);
         log::debug!("download {}: {old:?} -> {state:?}", id.0);
+        download.log_milestone(id);
         if let State::Retrying { timer, .. } = old {
             self.wheel.cancel(timer);
         }
@@ -298,7 +315,7 @@ impl Node {
         if state.is_final() {
             self.downloads.finished.push_back(id);
             for source in &download.sources {
-                let key = (source.name.clone(), source.addr);
+                let key = (Rc::clone(&source.name), source.addr);
                 if self.downloads.by_source.get(&key) == Some(&id) {
                     self.downloads.by_source.remove(&key);
                 }

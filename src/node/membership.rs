@@ -181,6 +181,7 @@ impl Node {
             LinkPhase::Resolving | LinkPhase::Registering { .. } => None,
             LinkPhase::Registered { .. } => {
                 if !was_registered {
+                    log::info!("registered with the bootstrap node {host}");
                     self.notify_events(|| Notice::Registered { addr: host });
                 }
                 Some(keepalive)
@@ -188,6 +189,7 @@ impl Node {
             LinkPhase::Waiting { until } => {
                 let retry_in_s = whole_seconds(until.saturating_since(now));
                 let error = error.unwrap_or_default();
+                log::warn!("the bootstrap node {host} is out of reach ({error}); next attempt in {retry_in_s} s");
                 self.notify_events(|| Notice::BootstrapLost { addr: host, error, retry_in_s });
                 Some(until)
             }
@@ -343,8 +345,9 @@ impl Node {
     fn note_reached(&mut self, now: Instant, id: LinkId, dialled: &Dialled) {
         let local = dialled.local.ip().to_canonical();
         // A bootstrap node on this machine must not hide the address that the others reach us at.
-        if !local.is_loopback() || self.membership.reached_from.is_none_or(|ip| ip.is_loopback()) {
-            self.membership.reached_from = Some(local);
+        let better = !local.is_loopback() || self.membership.reached_from.is_none_or(|ip| ip.is_loopback());
+        if better && self.membership.reached_from.replace(local) != Some(local) {
+            self.reconsider_peers();
         }
         if let Some(link) = self.link_mut(id) {
             link.last_ok = Some(now);
@@ -399,7 +402,7 @@ impl Node {
         let idle = |link: &&Link| matches!(link.phase, LinkPhase::Registered { .. }) && link.refresh.is_none();
         let ids: Vec<_> = self.membership.links.iter().filter(idle).map(|link| link.id).collect();
         for id in ids {
-            self.link_mut(id).into_iter().for_each(|link| link.refresh_wait = REFRESH_MIN);
+            self.link_mut(id).into_iter().for_each(|link| link.refresh_wait = link.refresh_wait.min(REFRESH_MIN));
             self.plan_refresh(now, id);
         }
     }

@@ -28,6 +28,8 @@ pub(super) enum Purpose {
     Hits,
     /// A download.
     Fetch(TransferId),
+    /// A file for a requester that had closed.
+    CallBack,
 }
 
 /// What a bootstrap link dials for.
@@ -102,6 +104,14 @@ impl Node {
         exchange
     }
 
+    /// Brings a file to a requester that had closed, when a worker is free.
+    pub(super) fn dial_back(&mut self, now: Instant, to: SocketAddr, name: FileName) -> Result<(), QueueFull> {
+        let exchange = self.next_exchange(to, Purpose::CallBack);
+        self.submit(now, exchange, Command::CallBack { to, name }, Rank::Asked).inspect_err(|_| {
+            self.dials.remove(&exchange);
+        })
+    }
+
     /// Breaks off an exchange of ours, or takes it back if it still waits. Nothing more is heard of one taken back.
     pub(super) fn abort_dial(&mut self, exchange: ExchangeId) {
         if self.withdraw(exchange) {
@@ -119,6 +129,8 @@ impl Node {
         match purpose {
             Purpose::Link(link, errand) => self.on_errand_ended(now, link, errand, exchange, outcome),
             Purpose::Unregister => self.on_unregister_ended(exchange),
+            // The port that was dialled is one of a request: it says nothing about a peer.
+            Purpose::CallBack => {}
             _ => {
                 self.weigh_peer(now, to, &outcome);
                 match purpose {

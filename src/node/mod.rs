@@ -72,6 +72,8 @@ pub struct Node {
     downloads: downloads::Downloads,
     library: Library,
     scan: scanning::ScanStage,
+    /// What the log last said of the share.
+    scan_logged: Option<(u64, crate::library::ScanReport)>,
     turn: Turn,
     subscriptions: subscriptions::Subscriptions,
     counters: Counters,
@@ -162,6 +164,7 @@ impl Node {
             downloads: Default::default(),
             library: Library::new(),
             scan: scanning::ScanStage::Off,
+            scan_logged: None,
             turn: Turn::Scan,
             subscriptions: Default::default(),
             counters: Counters::default(),
@@ -206,6 +209,7 @@ impl Node {
         match event {
             Event::Request { exchange, from, message } => self.on_request(now, exchange, from, message),
             Event::RequestGone { exchange } => self.on_request_gone(exchange),
+            Event::RequesterClosed { requester, name } => self.on_requester_closed(now, requester, name),
             Event::ResponseEnded { exchange, outcome } => self.on_response_ended(exchange, outcome),
             Event::ResponseProgress { exchange, bytes } => self.on_response_progress(exchange, bytes),
             Event::DialEnded { exchange, outcome } => self.on_dial_ended(now, exchange, outcome),

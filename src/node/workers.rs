@@ -22,6 +22,7 @@ pub(super) enum Command {
     SendList { attributes: bool },
     Dial { to: SocketAddr, messages: Vec<Message>, expect: Expect },
     Fetch { download: TransferId, to: SocketAddr, name: FileName, form: FetchForm },
+    CallBack { to: SocketAddr, name: FileName },
 }
 
 /// Where a command stands when the queue grows long.
@@ -187,6 +188,7 @@ impl Node {
             Command::SendList { attributes } => Action::SendList { exchange, attributes },
             Command::Dial { to, messages, expect } => Action::Dial { exchange, to, messages, expect },
             Command::Fetch { download, to, name, form } => Action::Fetch { exchange, download, to, name, form },
+            Command::CallBack { to, name } => Action::CallBack { exchange, to, name },
         };
         self.workers.active.insert(exchange);
         self.actions.push_back(action);

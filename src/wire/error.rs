@@ -9,6 +9,9 @@ pub enum WireError {
     /// Longer than [`MESSAGE_BYTES_MAX`](super::MESSAGE_BYTES_MAX).
     #[error("the message is longer than 4096 bytes")]
     TooLong,
+    /// Not complete within [`MESSAGE_DEADLINE`](super::MESSAGE_DEADLINE).
+    #[error("the message did not end in time")]
+    Incomplete,
     /// Nothing but terminators.
     #[error("the message is empty")]
     Empty,
@@ -75,6 +78,7 @@ impl WireError {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::TooLong => "message_too_long",
+            Self::Incomplete => "message_incomplete",
             Self::Empty => "message_empty",
             Self::NoCode => "no_code",
             Self::UnknownCode(_) => "unknown_code",

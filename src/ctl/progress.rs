@@ -1,0 +1,97 @@
+//! What the user sees on the standard error while something goes on: on a terminal one line redrawn in place, or a bar;
+//! elsewhere nothing but lasting lines.
+
+use super::output;
+use super::text::{size, span};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::IsTerminal;
+
+/// Something goes on, as long as this lives.
+pub(super) struct Progress {
+    /// `None` where the standard error is no terminal.
+    bar: Option<ProgressBar>,
+}
+
+impl Progress {
+    /// A line that says what goes on.
+    pub(super) fn line() -> Self {
+        Self::new("{spinner} {wide_msg}")
+    }
+
+    /// A bar of bytes.
+    pub(super) fn bar() -> Self {
+        Self::new("[{bar:20}] {percent:>3}% {wide_msg}")
+    }
+
+    fn new(template: &str) -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+            ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()).with_style(style.progress_chars("=> "))
+        });
+        Self { bar }
+    }
+
+    /// Says how it stands; gone with the next such line. The text holds no control character.
+    pub(super) fn say(&self, text: String) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(text);
+            bar.tick();
+        }
+    }
+
+    /// Moves the bar; `total` is `None` when some size is unknown, `rate` 0 when nothing comes.
+    pub(super) fn advance(&self, done: u64, total: Option<u64>, rate: u64, what: &str) {
+        let Some(bar) = &self.bar else { return };
+        match total {
+            Some(total) => bar.set_length(total),
+            None => bar.unset_length(),
+        }
+        bar.set_position(done);
+        self.say(standing(done, total, rate, what));
+    }
+
+    /// A line that stays.
+    pub(super) fn remark(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.println(text),
+            None => output::remark(text),
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// `2.0 MiB/10.0 MiB 6.7 MiB/s 1s  a.iso`: what is there of what, how fast, how long it will take.
+fn standing(done: u64, total: Option<u64>, rate: u64, what: &str) -> String {
+    let mut text = size(done);
+    if let Some(total) = total {
+        text += &format!("/{}", size(total));
+    }
+    if rate > 0 {
+        text += &format!(" {}/s", size(rate));
+    }
+    if let Some(left) = total.and_then(|total| total.saturating_sub(done).checked_div(rate)) {
+        text += &format!(" {}", span(left));
+    }
+    format!("{text}  {what}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_standing_of_a_transfer_says_no_more_than_is_known() {
+        let mib = 1 << 20;
+        assert_eq!(standing(2 * mib, Some(10 * mib), mib, "a"), "2.0 MiB/10.0 MiB 1.0 MiB/s 8s  a");
+        assert_eq!(standing(2 * mib, Some(10 * mib), 0, "a"), "2.0 MiB/10.0 MiB  a");
+        assert_eq!(standing(2 * mib, None, mib, "a"), "2.0 MiB 1.0 MiB/s  a");
+        assert_eq!(standing(9, Some(5), 1, "a"), "9 B/5 B 1 B/s 0s  a");
+    }
+}

@@ -5,6 +5,8 @@ use super::contract::{Action, DialOutcome, Dialled, FetchForm, Response};
 use super::dials::{Dial, Purpose};
 use super::downloads::{Download, State, Verdict};
 use super::limits::{DOWNLOAD_RETRY_MAX, DOWNLOAD_RETRY_MIN, PROGRESS_INTERVAL};
+use super::peers::Speech;
+use super::workers::Command;
 use super::{Node, Phase};
 use crate::control::{CallError, ExitCode};
 use crate::fault::{DialFault, DiskFault};
@@ -59,7 +61,8 @@ impl Node {
         };
         download.bytes = 0;
         download.rate.start(now);
-        let exchange = self.dial_fetch(now, id, to, name, form);
+        let command = Command::Fetch { download: id, to, name, form, size_max: download.size };
+        let exchange = self.dial_fetch(now, id, to, command);
         self.set_download_state(now, id, State::Fetching { exchange, source, form });
     }
 
@@ -148,10 +151,10 @@ impl Node {
         if ours != exchange {
             return;
         }
-        let p1 = download.sources.get(source).is_some_and(|source| self.peers.speaks_p1(source.addr));
+        let Some(speech) = download.sources.get(source).map(|source| self.peers.speech(source.addr)) else { return };
         let verdict = match outcome {
-            Ok(_) => judge_end(download, form, p1),
-            Err(fault) => judge_fault(fault, form, download.bytes),
+            Ok(_) => judge_end(download, form, speech),
+            Err(fault) => judge_fault(download, fault, form, speech),
         };
         match verdict {
             Verdicts::Whole => {
@@ -205,13 +208,18 @@ impl Node {
     }
 }
 
-/// A fetch ended in order. From a base peer, an end without a byte may mean that it is about to call back.
-fn judge_end(download: &Download, form: FetchForm, p1: bool) -> Verdicts {
-    let bytes = download.bytes;
-    let may_call_back = bytes == 0 && form == FetchForm::Direct && !p1 && download.size != Some(0);
-    if may_call_back {
+/// A fetch ended in order. Unless the peer speaks `p1`, an end without a byte may mean that it is about to call back.
+fn judge_end(download: &Download, form: FetchForm, speech: Speech) -> Verdicts {
+    let nothing = download.bytes == 0 && download.size != Some(0);
+    if nothing && form == FetchForm::Direct && speech != Speech::P1 {
         return Verdicts::AskToCallBack;
     }
+    judge_size(download)
+}
+
+/// Whether what came is the whole file, as far as its size is known.
+fn judge_size(download: &Download) -> Verdicts {
+    let bytes = download.bytes;
     match download.size {
         Some(size) if size != bytes => Verdicts::Source(Verdict::Lost(format!("it sent {bytes} bytes of {size}"))),
         _ => Verdicts::Whole,
@@ -219,14 +227,17 @@ fn judge_end(download: &Download, form: FetchForm, p1: bool) -> Verdicts {
 }
 
 /// A fetch broke off. A reset without a byte is how a peer says no.
-fn judge_fault(fault: DialFault, form: FetchForm, bytes: u64) -> Verdicts {
+fn judge_fault(download: &Download, fault: DialFault, form: FetchForm, speech: Speech) -> Verdicts {
     let lost = || Verdicts::Source(Verdict::Lost(fault.to_string()));
     match (fault, form) {
         (DialFault::Disk(fault), _) => Verdicts::Disk(fault),
+        _ if download.bytes > 0 => lost(),
         (DialFault::NoDescriptor | DialFault::Aborted, _) => lost(),
-        (DialFault::Reset, _) if bytes == 0 => Verdicts::Source(Verdict::Refused),
-        // It was there a moment ago, and did not call back: it has nothing to send.
-        (_, FetchForm::CallBack) if bytes == 0 => Verdicts::Source(Verdict::Refused),
+        (DialFault::Reset, _) => Verdicts::Source(Verdict::Refused),
+        // A peer of the base protocol was there a moment ago, and does not call back: it has nothing to send.
+        (_, FetchForm::CallBack) if speech == Speech::Base => Verdicts::Source(Verdict::Refused),
+        // Of any other, the orderly end of the direct form was the answer: an empty file.
+        (DialFault::TimedOut, FetchForm::CallBack) => judge_size(download),
         _ => lost(),
     }
 }

@@ -29,6 +29,17 @@ pub(super) enum Standing {
     Failing { failures: u32 },
 }
 
+/// What a peer has shown that it speaks: by a hit or a list of its own, as only a peer sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Speech {
+    /// Nothing yet.
+    Unheard,
+    /// It answered a question of part 2 without attributes: the base protocol alone.
+    Base,
+    /// It sent attributes.
+    P1,
+}
+
 /// One known peer.
 #[derive(Debug, Clone)]
 pub(super) struct Peer {
@@ -37,10 +48,7 @@ pub(super) struct Peer {
     /// When it was learnt of, or answered last.
     fresh_at: Instant,
     last_seen: Option<Instant>,
-    /// It has shown that it speaks `p1`.
-    p1: bool,
-    /// It sent us a hit or a list, as only a peer does.
-    spoke: bool,
+    speech: Speech,
     /// The links whose last list named it.
     listed_by: BTreeSet<LinkId>,
 }
@@ -49,7 +57,9 @@ impl Peer {
     /// Known only because somebody named its endpoint. That a connection to it succeeds proves nothing: whoever forges
     /// searches may name any server.
     fn is_claim(&self) -> bool {
-        matches!(self.source, PeerSource::Search | PeerSource::Hit) && !self.spoke && self.listed_by.is_empty()
+        matches!(self.source, PeerSource::Search | PeerSource::Hit)
+            && self.speech == Speech::Unheard
+            && self.listed_by.is_empty()
     }
 
     /// Worth remembering across a restart.
@@ -103,8 +113,8 @@ impl Peers {
         self.rows.is_empty()
     }
 
-    pub(super) fn speaks_p1(&self, peer: SocketAddr) -> bool {
-        self.rows.get(&peer).is_some_and(|row| row.p1)
+    pub(super) fn speech(&self, peer: SocketAddr) -> Speech {
+        self.rows.get(&peer).map_or(Speech::Unheard, |row| row.speech)
     }
 
     /// Whether this is surely a peer, and no mere claim.
@@ -123,7 +133,7 @@ impl Peers {
                 Standing::Failing { .. } => PeerState::Failing,
             },
             last_seen: peer.last_seen.map(Instant::epoch_s),
-            p1: peer.p1,
+            p1: peer.speech == Speech::P1,
             neighbour: self.neighbours.contains(&addr),
         };
         self.rows.iter().map(row).collect()
@@ -155,8 +165,7 @@ impl Peers {
             standing: Standing::New,
             fresh_at: now,
             last_seen: None,
-            p1: false,
-            spoke: false,
+            speech: Speech::Unheard,
             listed_by: BTreeSet::new(),
         };
         let claim = row.is_claim();
@@ -333,12 +342,13 @@ impl Node {
         self.want_peers(now);
     }
 
-    /// A peer spoke to us from its own address, or showed that it speaks `p1`.
+    /// A peer sent us a hit or a list from its own address, to a question of part 2: with attributes if it speaks `p1`.
     pub(super) fn note_peer_spoke(&mut self, now: Instant, peer: SocketAddr, p1: bool) {
         self.peers.change(peer, |row| {
             row.last_seen = Some(now);
-            row.spoke = true;
-            row.p1 |= p1;
+            if row.speech != Speech::P1 {
+                row.speech = if p1 { Speech::P1 } else { Speech::Base };
+            }
             Keep::Yes
         });
     }

@@ -267,7 +267,9 @@ impl Node {
             *told = Some(now);
         }
         let (files, truncated) = (search.rows, search.truncated);
-        self.note_peer_spoke(now, peer, p1);
+        if files > 0 {
+            self.note_peer_spoke(now, peer, p1);
+        }
         if truncated && !was_truncated {
             self.actions.push_back(Action::Abort { exchange });
         }

@@ -13,16 +13,13 @@ use std::time::Duration;
 #[derive(Debug)]
 struct Fetch {
     exchange: ExchangeId,
-    download: TransferId,
     to: SocketAddr,
     form: FetchForm,
 }
 
 fn fetches(rig: &mut Rig) -> Vec<Fetch> {
     rig.take(|order| match order {
-        Action::Fetch { exchange, download, to, form, .. } => {
-            Some(Fetch { exchange: *exchange, download: *download, to: *to, form: *form })
-        }
+        Action::Fetch { exchange, to, form, .. } => Some(Fetch { exchange: *exchange, to: *to, form: *form }),
         _ => None,
     })
 }
@@ -137,37 +134,82 @@ fn a_hit_becomes_a_file() {
     assert_eq!(dropped(&mut rig), 0);
 }
 
-#[test]
-fn an_old_peer_that_says_nothing_is_asked_to_call_back() {
-    let mut rig = Rig::among(Vec::new(), &[]);
-    download(&mut rig, vec![file(peer(1), "a")]);
-    open(&mut rig);
-    let direct = fetch(&mut rig);
-    send(&mut rig, &direct, 0);
-    let back = fetch(&mut rig);
-    assert_eq!((back.to, back.form), (peer(1), FetchForm::CallBack));
-    send(&mut rig, &back, 10);
-    commit(&mut rig, 1, "/downloads/a");
-    assert_eq!(state(&mut rig, 1), DownloadState::Done);
+/// Asks for a file whose source closes without a byte; the fetch in call-back form that follows.
+fn ask_to_call_back(rig: &mut Rig, what: Vec<Selector>) -> Fetch {
+    download(rig, what);
+    open(rig);
+    let direct = fetch(rig);
+    assert_eq!(direct.form, FetchForm::Direct);
+    send(rig, &direct, 0);
+    let back = fetch(rig);
+    assert_eq!((back.to, back.form), (direct.to, FetchForm::CallBack));
+    back
+}
 
-    // An empty file comes by call-back too; and who does not call back has nothing.
-    for (bytes, expected) in [(Some(0), DownloadState::Verifying), (None, DownloadState::Failed)] {
-        download(&mut rig, vec![file(peer(1), "b")]);
-        open(&mut rig);
-        let direct = fetch(&mut rig);
-        send(&mut rig, &direct, 0);
-        let back = fetch(&mut rig);
-        match bytes {
-            Some(bytes) => send(&mut rig, &back, bytes),
-            None => rig.fail(back.exchange, DialFault::TimedOut),
-        }
-        assert_eq!(state(&mut rig, back.download.0), expected);
-        if bytes.is_some() {
-            commit(&mut rig, back.download.0, "/downloads/b");
-        }
+#[test]
+fn a_peer_that_says_nothing_is_asked_to_call_back() {
+    let mut rig = Rig::among(Vec::new(), &[]);
+    for (id, bytes) in [(1, 10), (2, 0)] {
+        let back = ask_to_call_back(&mut rig, vec![file(peer(1), "a")]);
+        send(&mut rig, &back, bytes);
+        commit(&mut rig, id, "/downloads/a");
+        let done = row(&mut rig, id);
+        assert_eq!((done.state, done.size), (DownloadState::Done, Some(bytes)));
     }
-    let row = row(&mut rig, 3);
-    assert_eq!(row.error.unwrap().code, ExitCode::NotFound as i32);
+}
+
+#[test]
+fn nobody_calling_back_means_an_empty_file_unless_the_peer_is_of_the_base_protocol() {
+    // Of an unknown peer, its orderly end was the answer.
+    let mut rig = Rig::among(Vec::new(), &[]);
+    let back = ask_to_call_back(&mut rig, vec![file(peer(1), "a")]);
+    rig.fail(back.exchange, DialFault::TimedOut);
+    assert_eq!(state(&mut rig, 1), DownloadState::Verifying);
+    // But what resets has said no, and what cannot be reached has said nothing.
+    for (id, fault, expected) in
+        [(2, DialFault::Reset, DownloadState::Failed), (3, DialFault::Refused, DownloadState::Retrying)]
+    {
+        let back = ask_to_call_back(&mut rig, vec![file(peer(1), &format!("file {id}"))]);
+        rig.fail(back.exchange, fault);
+        assert_eq!(state(&mut rig, id), expected);
+    }
+
+    // A peer whose hit to our query had no attributes is an old one: it would have called back.
+    let mut rig = with_hit(None, 1);
+    let back = ask_to_call_back(&mut rig, hits("1"));
+    rig.fail(back.exchange, DialFault::TimedOut);
+    let failed = row(&mut rig, 1);
+    assert_eq!((failed.state, failed.error.unwrap().code), (DownloadState::Failed, ExitCode::NotFound as i32));
+}
+
+#[test]
+fn a_file_known_to_have_bytes_is_not_taken_for_empty() {
+    // The hit came from another address than it names, so that nothing is known of its peer.
+    let mut rig = Rig::among(vec![peer(1)], &[]);
+    rig.search_within("a", Some(0));
+    let (_, _, Message::Search(query)) = rig.dial() else { panic!("a search") };
+    let response = crate::wire::SearchResponse { id: query.id, responder: peer(2), file: listed("a", Some(9)) };
+    rig.request(addr("10.0.1.3:50000"), Message::SearchResponse(response));
+    rig.orders.clear();
+    let back = ask_to_call_back(&mut rig, hits("1"));
+    rig.fail(back.exchange, DialFault::TimedOut);
+    assert_eq!(state(&mut rig, 1), DownloadState::Retrying);
+}
+
+#[test]
+fn a_source_that_sends_too_much_is_left_for_the_next() {
+    let mut rig = with_hit(Some(100), 2);
+    download(&mut rig, hits("1"));
+    open(&mut rig);
+    let sizes = rig.orders.iter().filter_map(|order| match order {
+        Action::Fetch { size_max, .. } => Some(*size_max),
+        _ => None,
+    });
+    assert_eq!(sizes.collect::<Vec<_>>(), [Some(100)]);
+    let first = fetch(&mut rig);
+    rig.handle(Event::FetchProgress { exchange: first.exchange, bytes: 100 });
+    rig.fail(first.exchange, DialFault::TooLong);
+    assert_eq!(fetch(&mut rig).to, peer(2));
 }
 
 #[test]

@@ -323,7 +323,10 @@ impl World {
     /// Freezes the connections between hosts that no longer reach each other.
     pub(crate) fn freeze_crossing(&mut self) {
         let side = |side: Option<Side>| side.map(|side| self.hosts[side.host.0].side);
-        let crossing = |conn: &Conn| matches!((side(conn.dialer), side(conn.server)), (Some(dialer), Some(server)) if dialer != server);
+        let crossing = |conn: &Conn| {
+            let sides = side(conn.dialer).zip(side(conn.server));
+            sides.is_some_and(|(dialer, server)| dialer != server)
+        };
         let ids: Vec<ConnId> = self.conns.iter().filter(|(_, conn)| crossing(conn)).map(|(id, _)| *id).collect();
         ids.into_iter().for_each(|id| self.freeze(id));
     }

@@ -184,7 +184,7 @@ impl World {
 
 #[test]
 fn hours_of_chaos_break_no_invariant_and_heal() {
-    for seed in seeds(&[1, 2, 3, 4]) {
+    for seed in seeds(&[1, 2, 3]) {
         let mut chaos = Chaos::new(seed, 25);
         let begin = chaos.world.now;
         chaos.run(400);

@@ -58,10 +58,7 @@ impl World {
                 self.hosts[host.0].notices.push(notice);
             }
             Action::RememberPeers(peers) => self.hosts[host.0].disk.remembered = peers,
-            Action::Left => {
-                self.hosts[host.0].left = true;
-                self.plan(0, Occurrence::Exit(host, epoch));
-            }
+            Action::Left => self.hosts[host.0].left = true,
         }
     }
 

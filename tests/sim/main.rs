@@ -11,6 +11,7 @@ mod disk;
 mod host;
 mod links;
 mod random;
+mod responses;
 mod rogue;
 mod scenarios;
 mod watch;

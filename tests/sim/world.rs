@@ -53,8 +53,6 @@ pub(crate) enum Occurrence {
     PartCommitted(HostId, u32, TransferId),
     /// A host name was looked up.
     Resolved(HostId, u32, BootstrapAddr),
-    /// A program has left and ends.
-    Exit(HostId, u32),
 }
 
 /// What the network does to connections.
@@ -334,7 +332,6 @@ impl World {
                 self.part_committed(id, download);
             }
             Occurrence::Resolved(id, epoch, host) if self.is_current(id, epoch) => self.resolved(id, host),
-            Occurrence::Exit(id, epoch) if self.is_current(id, epoch) => self.exit(id),
             Occurrence::Arrive(conn) => self.arrive(conn),
             Occurrence::Deliver(conn) => self.deliver_message(conn),
             Occurrence::Respond(conn) => self.respond(conn),
@@ -407,6 +404,10 @@ impl World {
             }
         }
         self.check(id);
+        if self.hosts[id.0].up && self.hosts[id.0].left {
+            // The process ends.
+            self.crash(id);
+        }
         self.plan_wake(id);
     }
 
@@ -443,7 +444,7 @@ impl World {
         }
     }
 
-    // What the disk, the resolver and the end of a process bring.
+    // What the disk and the resolver bring.
 
     fn scanned(&mut self, id: HostId, files: Vec<ScannedFile>) {
         if files.is_empty() {
@@ -459,11 +460,6 @@ impl World {
         let outcome = literal.or_else(|| self.dns.get(&host.host).cloned());
         let outcome = outcome.ok_or_else(|| pyrate::fault::ResolveFault("no such host".into()));
         self.deliver(id, Event::Resolved { host, outcome });
-    }
-
-    fn exit(&mut self, id: HostId) {
-        self.crash(id);
-        self.hosts[id.0].left = true;
     }
 
     /// The disk of a host refuses, or works again.

@@ -4,7 +4,7 @@ use super::helpers::{minutes, network, seconds};
 use super::seeds;
 use crate::disk::Content;
 use crate::world::World;
-use pyrate::control::{LinkState, Request};
+use pyrate::control::{DownloadState, LinkState, Request};
 use pyrate::node::contract::{BootstrapAddr, Event};
 use pyrate::wire::Message;
 
@@ -198,5 +198,23 @@ fn an_idle_network_says_no_more_than_it_must() {
             assert_eq!(of(|message| matches!(message, Message::Search(_) | Message::SearchResponse(_))), 0);
         }
         assert!(world.ask(nodes[0], Request::Status).is_ok());
+    }
+}
+
+#[test]
+fn a_bootstrap_node_alone_searches_nothing_and_serves_no_peer() {
+    for seed in seeds(&[1]) {
+        let (mut world, bootstrap, nodes) = network(seed, 2);
+        let alone = world.add_node(&[bootstrap]);
+        world.config(alone).peer = false;
+        world.start(alone);
+        world.record = true;
+        world.run_for(minutes(60));
+        assert!(world.traffic.iter().all(|sent| sent.from != alone));
+        assert_eq!(world.bootstrap(bootstrap).count(), 2);
+        assert!(world.ask(alone, Request::Status).is_ok());
+        // Whoever asks it for files is refused, and so is a download from it.
+        let download = world.download_from(nodes[0], alone, "anything");
+        world.await_download(nodes[0], download, DownloadState::Failed, minutes(1));
     }
 }

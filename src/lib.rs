@@ -2,6 +2,9 @@
 
 pub mod bootstrap;
 pub mod control;
+pub mod ctl;
+pub mod daemon;
+pub mod driver;
 pub mod fault;
 pub mod id;
 pub mod library;
@@ -11,3 +14,7 @@ pub mod store;
 pub mod time;
 pub mod timer;
 pub mod wire;
+
+pub use daemon::{Bootstrap, Client, Config, Fault, Handle, LogPlace};
+pub use driver::Facts;
+pub use node::contract::BootstrapAddr;

@@ -1,3 +1,5 @@
-//! `pyratectl`.
+//! `pyratectl`: talks to the Pyrate daemon of this machine.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    pyrate::ctl::main()
+}

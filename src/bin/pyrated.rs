@@ -1,3 +1,7 @@
-//! `pyrated`.
+//! `pyrated`, the daemon.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    pyrate::daemon::main()
+}

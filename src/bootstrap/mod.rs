@@ -1,1 +1,227 @@
-//! The bootstrap node as a state machine: a registry of leases, and peer lists drawn from it.
+//! The bootstrap node as a state machine: a registry of leases, and peer lists drawn from it (PROTOCOL, codes 0 to 3).
+//!
+//! Owns who is registered and until when. Refuses, with a named [`BootstrapRefusal`], messages that are for peers,
+//! registrants that nobody could reach, and registrants beyond the limits. Knows no socket, clock or file: its snapshot
+//! is text that others keep.
+//!
+//! Every request is answered by exactly one [`BootstrapAction`], in O(1), or O(k) for a list of k peers.
+
+mod registry;
+mod sample;
+mod snapshot;
+#[cfg(test)]
+mod tests;
+
+pub use snapshot::{decode_snapshot, encode_snapshot};
+
+use crate::id::ExchangeId;
+use crate::time::Instant;
+use crate::wire::Message;
+use rand_chacha::ChaCha12Rng;
+use rand_chacha::rand_core::SeedableRng;
+use registry::Registry;
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+use thiserror::Error;
+
+/// A peer silent for so long is dropped (PROTOCOL, code 3).
+pub const LEASE: Duration = Duration::from_secs(600);
+
+/// Most registrations; new ones are refused beyond it.
+pub const REGISTRY_PEERS_MAX: usize = 100_000;
+
+/// Most registrations of one IPv4 address, or of one IPv6 network of 64 bits, which one host can fill at will.
+pub const REGISTRY_PEERS_PER_ADDRESS_MAX: u32 = 256;
+
+/// Most peers in one list, however many are asked for.
+pub const PEER_LIST_MAX: usize = 1000;
+
+/// What a bootstrap node wants done with an exchange.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BootstrapAction {
+    /// Answer with this peer list, then FIN.
+    SendPeerList {
+        /// The inbound exchange.
+        exchange: ExchangeId,
+        /// At most [`PEER_LIST_MAX`], without repeats.
+        peers: Vec<SocketAddr>,
+    },
+    /// The request is done: FIN.
+    Close {
+        /// The inbound exchange.
+        exchange: ExchangeId,
+    },
+    /// Refuse: RST. Logged and counted.
+    Refuse {
+        /// The inbound exchange.
+        exchange: ExchangeId,
+        /// Why.
+        reason: BootstrapRefusal,
+    },
+}
+
+/// Why a bootstrap node refused a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Error)]
+pub enum BootstrapRefusal {
+    /// Codes 4 to 7 are for peers.
+    #[error("a bootstrap node serves no files and no searches")]
+    WrongNode,
+    /// Nobody could reach a peer at the source address: it is unspecified, multicast or broadcast.
+    #[error("the source address is not one of a peer")]
+    BadSource,
+    /// [`REGISTRY_PEERS_MAX`] are registered.
+    #[error("the registry is full")]
+    RegistryFull,
+    /// [`REGISTRY_PEERS_PER_ADDRESS_MAX`] are registered from there.
+    #[error("too many peers are registered from this address")]
+    AddressFull,
+}
+
+impl BootstrapRefusal {
+    /// One word for counters and the log.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::WrongNode => "wrong_node",
+            Self::BadSource => "bad_source",
+            Self::RegistryFull => "registry_full",
+            Self::AddressFull => "address_full",
+        }
+    }
+}
+
+/// A bootstrap node.
+#[derive(Debug)]
+pub struct Bootstrap {
+    registry: Registry,
+    random: ChaCha12Rng,
+    actions: VecDeque<BootstrapAction>,
+}
+
+impl Bootstrap {
+    /// An empty registry. The seed decides which peers each list holds; outside of tests it must be secret, or a peer
+    /// could tell who is listed to whom.
+    pub fn new(_now: Instant, seed: [u8; 32]) -> Self {
+        Self { registry: Registry::default(), random: ChaCha12Rng::from_seed(seed), actions: VecDeque::new() }
+    }
+
+    /// How many peers are registered.
+    pub fn count(&self) -> usize {
+        self.registry.len()
+    }
+
+    /// Changes whenever the snapshot does.
+    pub fn revision(&self) -> u64 {
+        self.registry.revision()
+    }
+
+    /// All registrations and when their leases end, the earliest first.
+    pub fn snapshot(&self) -> Vec<(SocketAddr, Instant)> {
+        self.registry.leases().collect()
+    }
+
+    /// One page of the registry, by address, of at most `rows_max` rows after `after`: each peer with the time left of
+    /// its lease. Also what to give as `after` for the next page; `None` at the end. O(n): this is for users, not for
+    /// peers.
+    pub fn page(
+        &self,
+        now: Instant,
+        after: Option<SocketAddr>,
+        rows_max: usize,
+    ) -> (Vec<(SocketAddr, Duration)>, Option<SocketAddr>) {
+        let (leases, more) = self.registry.page(after, rows_max);
+        let rows: Vec<_> = leases.into_iter().map(|(peer, ends)| (peer, ends.saturating_since(now))).collect();
+        let next = rows.last().map(|&(peer, _)| peer).filter(|_| more);
+        (rows, next)
+    }
+
+    /// Takes up the registrations of an earlier run. Leases that have ended are left out, as is whatever a registration
+    /// would be refused for; a lease that ends later than a new one would is shortened to that.
+    pub fn restore(&mut self, now: Instant, mut leases: Vec<(SocketAddr, Instant)>) {
+        leases.sort_unstable_by_key(|&(peer, ends)| (ends, peer));
+        for (peer, ends) in leases {
+            let ends = ends.min(now + LEASE);
+            let known_until = self.registry.lease_end(peer).unwrap_or(now);
+            if ends > known_until && is_reachable(peer.ip()) {
+                // A full registry keeps what it has; the rest will register again.
+                let _ = self.registry.renew(peer, ends);
+            }
+        }
+    }
+
+    /// Takes a message that came in on an exchange from `from`, and queues the one action that ends the exchange.
+    pub fn handle(&mut self, now: Instant, exchange: ExchangeId, from: SocketAddr, message: Message) {
+        self.advance(now);
+        let action = match message {
+            Message::Register { port } => self.on_register(now, exchange, from, port),
+            Message::RequestPeerList { peers_max } => self.on_request_peer_list(exchange, peers_max),
+            Message::Unregister { port } => self.on_unregister(exchange, from, port),
+            Message::Keepalive { port } => self.on_keepalive(now, exchange, from, port),
+            Message::DownloadRequest { .. }
+            | Message::ListFiles { .. }
+            | Message::Search(_)
+            | Message::SearchResponse(_) => BootstrapAction::Refuse { exchange, reason: BootstrapRefusal::WrongNode },
+        };
+        self.actions.push_back(action);
+    }
+
+    /// The next thing to do, until `None`. Whoever handles a message polls before the next one, so that no queue grows.
+    pub fn poll_action(&mut self) -> Option<BootstrapAction> {
+        self.actions.pop_front()
+    }
+
+    /// When the next lease ends.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.registry.earliest_end()
+    }
+
+    /// Drops the peers whose leases have ended. O(1) for each.
+    pub fn advance(&mut self, now: Instant) {
+        while self.registry.earliest_end().is_some_and(|end| end <= now) {
+            self.registry.remove_earliest();
+        }
+    }
+
+    /// Code 0.
+    fn on_register(&mut self, now: Instant, exchange: ExchangeId, from: SocketAddr, port: u16) -> BootstrapAction {
+        if !is_reachable(from.ip()) {
+            return BootstrapAction::Refuse { exchange, reason: BootstrapRefusal::BadSource };
+        }
+        match self.registry.renew(endpoint(from, port), now + LEASE) {
+            Ok(()) => BootstrapAction::Close { exchange },
+            Err(reason) => BootstrapAction::Refuse { exchange, reason },
+        }
+    }
+
+    /// Code 1. The list may hold the asker, as the old server's does: its listening port is not known.
+    fn on_request_peer_list(&mut self, exchange: ExchangeId, peers_max: u32) -> BootstrapAction {
+        let wanted = usize::try_from(peers_max).unwrap_or(usize::MAX).min(PEER_LIST_MAX);
+        let chosen = sample::without_repeats(&mut self.random, self.registry.len(), wanted);
+        let peers = chosen.into_iter().filter_map(|index| self.registry.peer(index)).collect();
+        BootstrapAction::SendPeerList { exchange, peers }
+    }
+
+    /// Code 2.
+    fn on_unregister(&mut self, exchange: ExchangeId, from: SocketAddr, port: u16) -> BootstrapAction {
+        self.registry.remove(endpoint(from, port));
+        BootstrapAction::Close { exchange }
+    }
+
+    /// Code 3: prolongs the lease, and lists a peer again that was dropped.
+    fn on_keepalive(&mut self, now: Instant, exchange: ExchangeId, from: SocketAddr, port: u16) -> BootstrapAction {
+        self.on_register(now, exchange, from, port)
+    }
+}
+
+/// Where a registrant listens: its source address with the port that it names.
+fn endpoint(from: SocketAddr, port: u16) -> SocketAddr {
+    SocketAddr::new(from.ip().to_canonical(), port)
+}
+
+/// Whether a connection to the address could lead to one peer.
+fn is_reachable(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => ip.octets()[0] != 0 && !ip.is_multicast() && !ip.is_broadcast(),
+        IpAddr::V6(ip) => !ip.is_unspecified() && !ip.is_multicast(),
+    }
+}

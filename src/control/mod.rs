@@ -5,12 +5,22 @@
 
 mod call;
 mod exit;
+mod frame;
+mod ids;
+mod line;
 mod notice;
+pub mod paths;
 mod reply;
 mod text;
 
 pub use call::{Request, Selector};
 pub use exit::{CallError, ExitCode};
+pub use frame::{
+    BAD_PARAMS, INVALID_REQUEST, Incoming, PARSE_ERROR, UNKNOWN_METHOD, decode_incoming, decode_request,
+    encode_error_without_id, encode_notice, encode_reply, encode_request,
+};
+pub use ids::parse_ids;
+pub use line::{LINE_BYTES_MAX, LineReader, REQUEST_BYTES_MAX, TooLong};
 pub use notice::Notice;
 pub use reply::{
     BootstrapReply, DownloadRow, DownloadState, DownloadsReply, FileRow, FilesReply, HitRow, HitsReply, LinkRow,

@@ -1,8 +1,32 @@
 //! What this node shares: the names and sizes of files, kept up to date by scans, searched and listed in slices.
 //!
 //! Owns the index. Refuses to touch a disk: scans bring it [`ScannedFile`]s, and `store` opens what it names.
+//!
+//! A million files is an ordinary share, so nothing here walks the whole index in one call: [`Library::sweep`] and
+//! [`Library::search_step`] take a number of entries and give way, and no table inside grows by copying itself whole.
+//!
+//! | room | holds |
+//! |---|---|
+//! | `leaf` | a short run of files in order of name, their names in one text |
+//! | `index` | the leaves: by name, and by the last component of a name |
+//! | `query` | a file string taken apart, and what "ignoring case" means |
+//! | `search` | a search in progress |
+
+mod index;
+mod leaf;
+mod query;
+mod search;
+#[cfg(test)]
+mod tests;
 
 use crate::name::FileName;
+use index::Index;
+pub use query::{QUERY_TERMS_MAX, Query};
+pub use search::SearchCursor;
+use std::ops::Bound;
+
+/// Most files that are shared. Files that a scan finds beyond it are left out and counted.
+pub const LIBRARY_FILES_MAX: u64 = 16_000_000;
 
 /// What a scan found of one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,4 +57,145 @@ pub struct ScanReport {
     pub unreadable: u64,
     /// The share itself could not be opened: nothing was seen, and nothing may be concluded.
     pub failed: bool,
+}
+
+/// How far the removal of files that the last scan did not see has come.
+#[derive(Debug)]
+enum Sweep {
+    /// Nothing is to be removed.
+    Idle,
+    /// Leaves beyond this bound have not been looked at.
+    From(Bound<Box<[u8]>>),
+}
+
+/// The index of shared files.
+#[derive(Debug)]
+pub struct Library {
+    index: Index,
+    files: u64,
+    /// Wider than any sum of sparse files.
+    bytes: u128,
+    left_out: u64,
+    generation: u32,
+    sweep: Sweep,
+}
+
+impl Default for Library {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Library {
+    /// An empty library.
+    pub fn new() -> Self {
+        Self { index: Index::new(), files: 0, bytes: 0, left_out: 0, generation: 0, sweep: Sweep::Idle }
+    }
+
+    /// Files shared.
+    pub fn len(&self) -> u64 {
+        self.files
+    }
+
+    /// Whether nothing is shared.
+    pub fn is_empty(&self) -> bool {
+        self.files == 0
+    }
+
+    /// Bytes shared, the sum of all sizes.
+    pub fn bytes(&self) -> u64 {
+        u64::try_from(self.bytes).unwrap_or(u64::MAX)
+    }
+
+    /// Files that the running or last scan found beyond [`LIBRARY_FILES_MAX`] and that are not shared therefore.
+    pub fn left_out(&self) -> u64 {
+        self.left_out
+    }
+
+    /// The file of exactly this name.
+    pub fn get(&self, name: &[u8]) -> Option<&FileMeta> {
+        self.index.get(name)
+    }
+
+    /// Begins a scan: from here on [`Library::apply`] tells what it sees. What the sweep after an earlier scan has not
+    /// reached yet is left to the sweep after this one.
+    pub fn begin_scan(&mut self) {
+        self.generation = self.generation.wrapping_add(1);
+        self.left_out = 0;
+        self.sweep = Sweep::Idle;
+    }
+
+    /// Adds a file or brings it up to date, and marks it as seen by the running scan.
+    pub fn apply(&mut self, file: ScannedFile) {
+        let name = file.name.as_bytes();
+        if self.files >= LIBRARY_FILES_MAX && self.index.get(name).is_none() {
+            self.left_out += 1;
+            return;
+        }
+        match self.index.upsert(name, file.meta, self.generation) {
+            Some(before) => self.bytes -= u128::from(before.size),
+            None => self.files += 1,
+        }
+        self.bytes += u128::from(file.meta.size);
+    }
+
+    /// Removes one file that is known to be gone. Says whether it was there.
+    pub fn remove(&mut self, name: &[u8]) -> bool {
+        let removed = self.index.remove(name);
+        if let Some(meta) = removed {
+            self.files -= 1;
+            self.bytes -= u128::from(meta.size);
+        }
+        removed.is_some()
+    }
+
+    /// Ends a scan. Unless it failed, what it did not see is removed by calls of [`Library::sweep`].
+    pub fn end_scan(&mut self, report: &ScanReport) {
+        if !report.failed {
+            self.sweep = Sweep::From(Bound::Unbounded);
+        }
+    }
+
+    /// Looks at about `entries_max` files and removes those that the last scan did not see. True while more is left.
+    pub fn sweep(&mut self, entries_max: usize) -> bool {
+        let mut entries_left = entries_max.max(1);
+        while let Sweep::From(from) = &mut self.sweep {
+            let bound = std::mem::replace(from, Bound::Unbounded);
+            let Some(swept) = self.index.sweep_leaf(bound, self.generation) else {
+                self.sweep = Sweep::Idle;
+                break;
+            };
+            self.files -= swept.files;
+            self.bytes -= swept.bytes;
+            *from = Bound::Excluded(swept.key);
+            entries_left = entries_left.saturating_sub(swept.visited);
+            if entries_left == 0 {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Up to `rows_max` files in order of name, from the first one after `after`.
+    pub fn list_after(&self, after: Option<&FileName>, rows_max: usize) -> Vec<(FileName, FileMeta)> {
+        let mut rows: Vec<(FileName, FileMeta)> = Vec::new();
+        let mut last: Vec<u8> = after.map(|name| name.as_bytes().to_vec()).unwrap_or_default();
+        while rows.len() < rows_max {
+            let Some((leaf, start)) = self.index.leaf_after(&last) else { break };
+            let end = leaf.len().min(start + (rows_max - rows.len()));
+            last = leaf.name(end - 1).to_vec();
+            rows.extend((start..end).filter_map(|at| leaf.row(at)));
+        }
+        rows
+    }
+
+    /// Begins a search for at most `hits_max` files (PROTOCOL, Matching). Nothing is looked at yet.
+    pub fn search_begin(&self, query: Query, hits_max: usize) -> SearchCursor {
+        SearchCursor::new(query, hits_max)
+    }
+
+    /// Looks at about `entries_max` files. True while more is left; the library may change between two steps.
+    pub fn search_step(&self, cursor: &mut SearchCursor, entries_max: usize) -> bool {
+        cursor.step(&self.index, entries_max)
+    }
 }

@@ -11,7 +11,7 @@
 //! | `poll_action()` | the next thing to do, until `None` |
 //! | `next_deadline()` | when to call `advance` at the latest |
 //!
-//! Every [`Action::Dial`] and [`Action::Fetch`] is answered by exactly one [`Event::DialEnded`], every
+//! Every [`Action::Dial`], [`Action::Fetch`] and [`Action::CallBack`] is answered by exactly one [`Event::DialEnded`], every
 //! [`Action::SendFile`] and [`Action::SendList`] by exactly one [`Event::ResponseEnded`], every
 //! [`Action::OpenPart`] by one [`Event::PartOpened`], every [`Action::CommitPart`] by one [`Event::PartCommitted`],
 //! every [`Action::Resolve`] by one [`Event::Resolved`]; also after [`Action::Abort`].
@@ -98,6 +98,14 @@ pub enum Event {
         /// Payload bytes sent so far.
         bytes: u64,
     },
+    /// An upload that counted as sent was reset before a byte was acknowledged, by a requester that had closed: it
+    /// waits for the file on a connection that we make to it (PROTOCOL, "Old peers answer `4` by calling back").
+    RequesterClosed {
+        /// Where its request came from, which is where it listens now.
+        requester: SocketAddr,
+        /// What it asked for.
+        name: FileName,
+    },
     /// A dialled exchange is over.
     DialEnded {
         /// The connection, which no longer exists.
@@ -173,7 +181,7 @@ pub enum Event {
 /// Why a response broke off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ResponseFault {
-    /// The reader went away, or did not read for [`RESPONSE_IDLE_MAX`](crate::node).
+    /// The reader went away, or did not read for too long.
     #[error("the reader went away")]
     Gone,
     /// The file could not be read to its end.
@@ -307,6 +315,15 @@ pub enum Action {
         /// How.
         form: FetchForm,
     },
+    /// Call a requester back and send it a file on the new connection. Ends as [`Response::Delivered`].
+    CallBack {
+        /// The new exchange.
+        exchange: ExchangeId,
+        /// The requester.
+        to: SocketAddr,
+        /// A name from the library.
+        name: FileName,
+    },
     /// Break an exchange off, in whatever state it is.
     Abort {
         /// Inbound or outbound.
@@ -373,4 +390,16 @@ pub enum Refusal {
     /// The node is leaving.
     #[error("leaving")]
     Leaving,
+}
+
+impl Refusal {
+    /// One word for counters and the log.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::NoSuchFile => "no_such_file",
+            Self::Busy => "busy",
+            Self::WrongNode => "wrong_node",
+            Self::Leaving => "leaving",
+        }
+    }
 }

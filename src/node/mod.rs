@@ -1,8 +1,313 @@
 //! The peer as a state machine: membership, searching, answering, downloads, the control calls.
 //!
 //! `handle(now, Event)`, `poll_action()`, `next_deadline()`, `work(now)`: see [`contract`]. No socket, clock, file or
-//! randomness of its own stands in this room.
+//! randomness of its own stands in this room: a run is a function of its seed and of what it is told.
+//!
+//! | file | owns |
+//! |---|---|
+//! | [`contract`] | everything that goes in and comes out |
+//! | `limits` | every bound and span of time, by name |
+//! | `membership` | the links to the bootstrap nodes |
+//! | `peers`, `endpoints` | who is known, what of, and who is a neighbour |
+//! | `searching`, `hits` | our searches and listings, and what they found |
+//! | `answering` | the searches of others |
+//! | `serving` | files and lists sent |
+//! | `downloads`, `fetching`, `ordering` | the queue; how bytes come; what users order |
+//! | `scanning` | rescans of the share |
+//! | `dials`, `workers` | the exchanges that we begin, and the gate before all commands |
+//! | `calls`, `subscriptions` | the control clients |
+//! | `leaving`, `invariants`, `dice` | the end; what always holds; chance |
 
+mod answering;
+mod calls;
 pub mod contract;
+mod dials;
+mod dice;
+mod downloads;
+mod endpoints;
+mod fetching;
+mod hits;
+mod invariants;
+mod leaving;
+mod limits;
+mod membership;
+mod ordering;
+mod peers;
+mod scanning;
+mod searching;
+mod serving;
+mod subscriptions;
+#[cfg(test)]
+mod tests;
+mod workers;
 
 pub use contract::{Action, DialOutcome, Event, Expect, NodeConfig};
+
+use crate::control::PeerSource;
+use crate::id::{ExchangeId, SearchId, TransferId};
+use crate::library::Library;
+use crate::time::Instant;
+use crate::timer::{TimerId, TimerWheel};
+use membership::LinkId;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+
+/// A peer.
+pub struct Node {
+    config: NodeConfig,
+    started: Instant,
+    phase: Phase,
+    dice: dice::Dice,
+    wheel: TimerWheel<NodeTimer>,
+    actions: VecDeque<Action>,
+    exchanges_begun: u64,
+    dials: BTreeMap<ExchangeId, dials::Dial>,
+    workers: workers::Workers,
+    membership: membership::Membership,
+    peers: peers::Peers,
+    searches: searching::Searches,
+    hits: hits::Hits,
+    answering: answering::Answering,
+    uploads: BTreeMap<ExchangeId, serving::Upload>,
+    downloads: downloads::Downloads,
+    library: Library,
+    scan: scanning::ScanStage,
+    turn: Turn,
+    subscriptions: subscriptions::Subscriptions,
+    counters: Counters,
+}
+
+/// Whether the node is there for others.
+enum Phase {
+    Running,
+    /// It waits for these bootstrap nodes to hear that it goes.
+    Leaving {
+        waiting: BTreeSet<ExchangeId>,
+        timer: TimerId,
+    },
+    Left,
+}
+
+/// What a deadline is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum NodeTimer {
+    /// The next attempt of a bootstrap link, or its next keepalive.
+    Link(LinkId),
+    /// The next look at a peer list between keepalives.
+    Refresh(LinkId),
+    /// Good peers changed: remember them.
+    RememberPeers,
+    /// Claims of endpoints grow old.
+    ExpirePeers,
+    /// A ring was listened to.
+    Ring(SearchId),
+    /// Late hits of a search are no longer taken.
+    ForgetSearch(SearchId),
+    /// A request from the network waited for a worker.
+    CommandWaited { exchange: ExchangeId },
+    /// The next round of a download.
+    Retry(TransferId),
+    /// The next scan of the share.
+    Rescan,
+    /// The bootstrap nodes had their time to hear that we go.
+    LeaveDeadline,
+}
+
+/// Whose slice of work is next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Scan,
+    Answers,
+}
+
+/// What was counted since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// Payload bytes of downloads.
+    pub bytes_down: u64,
+    /// Payload bytes of uploads.
+    pub bytes_up: u64,
+    /// Messages that were malformed, oversize or unsuitable, and requests turned down.
+    pub refused: u64,
+    /// Searches of others seen before.
+    pub searches_dropped: u64,
+    /// Copies of others' searches for which there was no room.
+    pub forwards_dropped: u64,
+    /// Answers not looked for or not sent, for want of room or of a stranger's allowance.
+    pub answers_dropped: u64,
+    /// Hits for a query that is not ours, or no longer.
+    pub hits_unasked: u64,
+}
+
+impl Node {
+    /// A node that begins at once: with the bootstrap nodes of its configuration, and with the peers remembered from
+    /// an earlier run.
+    pub fn new(now: Instant, config: NodeConfig, seed: [u8; 32], remembered: Vec<SocketAddr>) -> Self {
+        let mut node = Self {
+            config,
+            started: now,
+            phase: Phase::Running,
+            dice: dice::Dice::new(seed),
+            wheel: TimerWheel::new(now),
+            actions: VecDeque::new(),
+            exchanges_begun: 0,
+            dials: BTreeMap::new(),
+            workers: Default::default(),
+            membership: Default::default(),
+            peers: Default::default(),
+            searches: Default::default(),
+            hits: Default::default(),
+            answering: Default::default(),
+            uploads: BTreeMap::new(),
+            downloads: Default::default(),
+            library: Library::new(),
+            scan: scanning::ScanStage::Off,
+            turn: Turn::Scan,
+            subscriptions: Default::default(),
+            counters: Counters::default(),
+        };
+        if node.config.peer {
+            for peer in remembered.into_iter().take(limits::REMEMBERED_PEERS_MAX) {
+                node.learn_peer(now, peer, PeerSource::Memory);
+            }
+            node.arrange_links(now);
+            node.start_scan();
+        }
+        node
+    }
+
+    /// What this node shares.
+    pub fn library(&self) -> &Library {
+        &self.library
+    }
+
+    /// What was counted since the start.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// When [`advance`](Self::advance) is to be called at the latest.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.wheel.next_deadline()
+    }
+
+    /// Whether [`work`](Self::work) has something to do.
+    pub fn has_work(&self) -> bool {
+        matches!(self.phase, Phase::Running) && (self.scan.has_work() || self.answering.has_work())
+    }
+
+    /// Counts a message that was refused before it reached the node, for `status`.
+    pub fn note_refused(&mut self) {
+        self.counters.refused += 1;
+    }
+
+    /// Takes in what happened.
+    pub fn handle(&mut self, now: Instant, event: Event) {
+        match event {
+            Event::Request { exchange, from, message } => self.on_request(now, exchange, from, message),
+            Event::RequestGone { exchange } => self.on_request_gone(exchange),
+            Event::RequesterClosed { requester, name } => self.on_requester_closed(now, requester, name),
+            Event::ResponseEnded { exchange, outcome } => self.on_response_ended(exchange, outcome),
+            Event::ResponseProgress { exchange, bytes } => self.on_response_progress(exchange, bytes),
+            Event::DialEnded { exchange, outcome } => self.on_dial_ended(now, exchange, outcome),
+            Event::ListBatch { exchange, files } => self.on_list_batch(now, exchange, files),
+            Event::FetchProgress { exchange, bytes } => self.on_fetch_progress(now, exchange, bytes),
+            Event::PartOpened { download, outcome } => self.on_part_opened(now, download, outcome),
+            Event::PartCommitted { download, outcome } => self.on_part_committed(now, download, outcome),
+            Event::Resolved { host, outcome } => self.on_resolved(now, &host, outcome),
+            Event::Scanned { files } => self.on_scanned(now, files),
+            Event::ScanEnded { report } => self.on_scan_ended(now, report),
+            Event::Call { client, call, request } => self.on_call(now, client, call, request),
+            Event::ClientGone { client } => self.subscriptions.forget(client),
+            Event::Reconfigure(config) => self.on_reconfigure(now, *config),
+            Event::Leave => self.on_leave(now),
+        }
+        self.check_in_debug();
+    }
+
+    /// Does what is due by now.
+    pub fn advance(&mut self, now: Instant) {
+        while let Some(timer) = self.wheel.expire(now) {
+            self.on_timer(now, timer);
+        }
+        self.check_in_debug();
+    }
+
+    /// One bounded slice of background work, at most about two milliseconds.
+    pub fn work(&mut self, now: Instant) {
+        if !self.has_work() {
+            return;
+        }
+        let turn = match self.turn {
+            Turn::Scan if !self.scan.has_work() => Turn::Answers,
+            Turn::Answers if !self.answering.has_work() => Turn::Scan,
+            turn => turn,
+        };
+        match turn {
+            Turn::Scan => {
+                self.work_on_scan(now);
+                self.turn = Turn::Answers;
+            }
+            Turn::Answers => {
+                self.work_on_answers(now);
+                self.turn = Turn::Scan;
+            }
+        }
+        self.check_in_debug();
+    }
+
+    /// The next thing to do.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    fn on_timer(&mut self, now: Instant, timer: NodeTimer) {
+        if !matches!(self.phase, Phase::Running) && timer != NodeTimer::LeaveDeadline {
+            return;
+        }
+        match timer {
+            NodeTimer::Link(link) => self.on_link_timer(now, link),
+            NodeTimer::Refresh(link) => self.on_refresh_timer(link),
+            NodeTimer::RememberPeers => self.remember_peers(now),
+            NodeTimer::ExpirePeers => self.on_expire_peers(now),
+            NodeTimer::Ring(search) => self.on_ring_timer(now, search),
+            NodeTimer::ForgetSearch(search) => self.forget_search(search),
+            NodeTimer::CommandWaited { exchange } => self.on_command_waited(exchange),
+            NodeTimer::Retry(download) => self.on_retry_timer(now, download),
+            NodeTimer::Rescan => self.start_scan(),
+            NodeTimer::LeaveDeadline => self.leave(),
+        }
+    }
+
+    /// Takes a new configuration, but for what takes a restart: the listener, and whether this is a peer at all.
+    fn on_reconfigure(&mut self, now: Instant, config: NodeConfig) {
+        if !matches!(self.phase, Phase::Running) {
+            return;
+        }
+        let old = std::mem::replace(&mut self.config, config);
+        self.config.listen = old.listen;
+        self.config.peer = old.peer;
+        self.reconsider_peers();
+        self.arrange_links(now);
+        if self.config.keepalive_refresh != old.keepalive_refresh {
+            self.rearm_keepalives(now);
+        }
+        if self.config.filemonitor_refresh != old.filemonitor_refresh {
+            self.rearm_rescan(now);
+        }
+        self.start_queued();
+        self.start_downloads(now);
+    }
+
+    fn cancel_timer(&mut self, timer: Option<TimerId>) {
+        if let Some(timer) = timer {
+            self.wheel.cancel(timer);
+        }
+    }
+
+    fn check_in_debug(&self) {
+        if cfg!(debug_assertions) {
+            self.check_invariants();
+        }
+    }
+}

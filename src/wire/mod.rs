@@ -1,8 +1,44 @@
 //! Bytes to [`Message`]s and back: framing, decoding, peer lists, file lists, attributes (PROTOCOL, parts 1 and 2).
 //!
 //! Owns every byte of the format. Refuses, with a named [`WireError`], whatever the protocol does not allow, so that
-//! the rooms behind it work with values that they can trust. Knows no socket and no clock.
+//! the rooms behind it work with values that they can trust. Knows no socket and no clock: how long to wait for a byte
+//! stands here as a constant, the waiting is the driver's.
 
+mod attributes;
+mod decode;
+mod encode;
+mod error;
+mod framer;
+mod lists;
 mod message;
+#[cfg(test)]
+mod tests;
 
+pub use decode::decode;
+pub use error::{Field, WireError};
+pub use framer::{End, Framer};
+pub use lists::{FileListReader, PeerListReader, encode_list_line, encode_peer_list, parse_listed};
 pub use message::{Attributes, Listed, Message, Search, SearchResponse};
+
+use crate::name::FILE_NAME_BYTES_MAX;
+use std::time::Duration;
+
+/// Longest message, in bytes, without its terminator (PROTOCOL, Where a message ends).
+pub const MESSAGE_BYTES_MAX: usize = 4096;
+
+/// Longest file string of a search, in bytes: as long as a file name may be, so that a search always fits a message
+/// beside its other fields, also when it is forwarded.
+pub const SEARCH_TEXT_BYTES_MAX: usize = FILE_NAME_BYTES_MAX;
+
+/// A message without terminator is complete when, after at least one byte, so much time has passed without another
+/// (PROTOCOL, Where a message ends).
+pub const SILENCE: Duration = Duration::from_millis(400);
+
+/// The first message must be complete so much time after its connection opened (PROTOCOL, Where a message ends).
+pub const MESSAGE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// A stream of messages that is idle for so long is closed (PROTOCOL, Streams).
+pub const STREAM_IDLE_MAX: Duration = Duration::from_secs(60);
+
+/// Most lines of a peer list that are read, blank and malformed ones included.
+pub const PEER_LIST_PEERS_MAX: usize = 10_000;

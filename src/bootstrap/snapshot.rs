@@ -1,0 +1,34 @@
+//! The registry as text: what survives a restart. Writing it so that it is there whole or not at all is the store's.
+
+use super::REGISTRY_PEERS_MAX;
+use crate::time::Instant;
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr};
+
+/// What the text begins with. Lines with `#` are for people.
+const HEAD: &[u8] = b"# Pyrate registry: IP,Port,end of the lease in ms since the epoch\n";
+
+/// Writes a line `IP,Port,End` per lease.
+pub fn encode_snapshot(leases: &[(SocketAddr, Instant)]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(HEAD.len() + leases.len() * 40);
+    out.extend_from_slice(HEAD);
+    for (peer, ends) in leases {
+        // Writing to a vector cannot fail.
+        let _ = writeln!(out, "{},{},{}", peer.ip(), peer.port(), ends.as_ms());
+    }
+    out
+}
+
+/// Reads what [`encode_snapshot`] wrote. Lines that are damaged are left out: whoever stood there registers again. At
+/// most [`REGISTRY_PEERS_MAX`] are read.
+pub fn decode_snapshot(text: &[u8]) -> Vec<(SocketAddr, Instant)> {
+    text.split(|&b| b == b'\n').filter_map(parse_line).take(REGISTRY_PEERS_MAX).collect()
+}
+
+fn parse_line(line: &[u8]) -> Option<(SocketAddr, Instant)> {
+    let mut fields = str::from_utf8(line).ok()?.split(',');
+    let ip: IpAddr = fields.next()?.parse().ok()?;
+    let port: u16 = fields.next()?.parse().ok().filter(|&port| port != 0)?;
+    let ends = fields.next()?.parse().ok()?;
+    fields.next().is_none().then(|| (SocketAddr::new(ip.to_canonical(), port), Instant::from_ms(ends)))
+}

@@ -1,0 +1,106 @@
+//! Where the control socket and the state directory are unless somebody says otherwise. Pure: the environment is a
+//! parameter, and nothing is looked up on disk.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// Name of the control socket inside its directory.
+const SOCKET_FILE: &str = "control.sock";
+
+/// Where the unit of the system-wide daemon puts its socket.
+const SYSTEM_SOCKET: &str = "/run/pyrate/control.sock";
+
+/// The variable that overrides the configuration of the daemon, and tells its clients the same.
+pub const SOCKET_VARIABLE: &str = "PYRATE_CONTROL_SOCKET";
+
+/// The daemon's state directory: systemd's `$STATE_DIRECTORY`, else `$XDG_STATE_HOME/pyrate`, else
+/// `~/.local/state/pyrate`. `None` if the environment does not even name a home.
+pub fn default_state_directory(env: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    first_directory(&env, "STATE_DIRECTORY").or_else(|| user_state_directory(&env))
+}
+
+/// Where the daemon puts its control socket: `control.sock` in systemd's `$RUNTIME_DIRECTORY`, else in
+/// `$XDG_RUNTIME_DIR/pyrate`, else in the state directory. `None` if the environment names none of them.
+pub fn default_socket_for_daemon(env: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    let directory = first_directory(&env, "RUNTIME_DIRECTORY")
+        .or_else(|| absolute(&env, "XDG_RUNTIME_DIR").map(|path| path.join("pyrate")))
+        .or_else(|| default_state_directory(&env))?;
+    Some(directory.join(SOCKET_FILE))
+}
+
+/// Where a client looks for a daemon, in this order: `$PYRATE_CONTROL_SOCKET` alone if it is set; else a daemon of
+/// this user by `$XDG_RUNTIME_DIR`, the daemon of the system, a daemon of this user by its state directory.
+pub fn default_sockets_for_client(env: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
+    if let Some(path) = env(SOCKET_VARIABLE).filter(|value| !value.is_empty()) {
+        return vec![path.into()];
+    }
+    let runtime = absolute(&env, "XDG_RUNTIME_DIR").map(|path| path.join("pyrate").join(SOCKET_FILE));
+    let state = user_state_directory(&env).map(|path| path.join(SOCKET_FILE));
+    runtime.into_iter().chain([SYSTEM_SOCKET.into()]).chain(state).collect()
+}
+
+fn user_state_directory(env: &impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    absolute(env, "XDG_STATE_HOME")
+        .or_else(|| absolute(env, "HOME").map(|home| home.join(".local/state")))
+        .map(|path| path.join("pyrate"))
+}
+
+/// The value of a variable that names a directory. Relative paths mean nothing here, as the XDG specification says.
+fn absolute(env: &impl Fn(&str) -> Option<OsString>, variable: &str) -> Option<PathBuf> {
+    env(variable).map(PathBuf::from).filter(|path| path.is_absolute())
+}
+
+/// The first of the directories that systemd names in a variable, separated by `:`.
+fn first_directory(env: &impl Fn(&str) -> Option<OsString>, variable: &str) -> Option<PathBuf> {
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    let value = env(variable)?.into_vec();
+    let first = value.split(|&b| b == b':').next()?;
+    let path = Path::new(std::ffi::OsStr::from_bytes(first));
+    path.is_absolute().then(|| path.to_path_buf())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env(pairs: &'static [(&str, &str)]) -> impl Fn(&str) -> Option<OsString> {
+        |name| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into())
+    }
+
+    #[test]
+    fn systemd_comes_before_xdg_and_xdg_before_home() {
+        for (pairs, socket, state) in [
+            (
+                &[("RUNTIME_DIRECTORY", "/run/a:/run/b"), ("STATE_DIRECTORY", "/var/lib/a"), ("HOME", "/h")][..],
+                "/run/a/control.sock",
+                "/var/lib/a",
+            ),
+            (
+                &[("XDG_RUNTIME_DIR", "/run/user/7"), ("XDG_STATE_HOME", "/s"), ("HOME", "/h")],
+                "/run/user/7/pyrate/control.sock",
+                "/s/pyrate",
+            ),
+            (
+                &[("XDG_RUNTIME_DIR", "relative"), ("XDG_STATE_HOME", ""), ("HOME", "/h")],
+                "/h/.local/state/pyrate/control.sock",
+                "/h/.local/state/pyrate",
+            ),
+        ] {
+            assert_eq!(default_socket_for_daemon(env(pairs)).unwrap(), Path::new(socket));
+            assert_eq!(default_state_directory(env(pairs)).unwrap(), Path::new(state));
+        }
+        assert_eq!(default_socket_for_daemon(env(&[])), None);
+    }
+
+    #[test]
+    fn a_client_looks_where_a_daemon_of_the_same_user_would_be_and_then_for_the_systems() {
+        let user = env(&[("XDG_RUNTIME_DIR", "/run/user/7"), ("HOME", "/h")]);
+        let tried = default_sockets_for_client(&user);
+        assert!(tried.contains(&default_socket_for_daemon(&user).unwrap()));
+        assert_eq!(tried[1], Path::new("/run/pyrate/control.sock"));
+        assert_eq!(tried[2], Path::new("/h/.local/state/pyrate/control.sock"));
+        assert_eq!(default_sockets_for_client(env(&[])), [Path::new("/run/pyrate/control.sock")]);
+        let told = env(&[("PYRATE_CONTROL_SOCKET", "x.sock"), ("HOME", "/h")]);
+        assert_eq!(default_sockets_for_client(told), [Path::new("x.sock")]);
+    }
+}

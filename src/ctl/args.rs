@@ -1,0 +1,344 @@
+//! The command line of `pyratectl` (CLI.md, "pyratectl: the control client").
+
+use super::argv;
+use crate::control::{RawText, Selector};
+use crate::id::ContentHash;
+use crate::name::Escaped;
+use argh::{FromArgValue, FromArgs};
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How long a daemon may take for an answer unless the user says otherwise.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How the results are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Tables for people.
+    Text,
+    /// Tab-separated values with a header.
+    Terse,
+    /// One JSON document, or one a line.
+    Json,
+}
+
+/// What the user wants.
+#[derive(Debug, PartialEq)]
+pub(super) struct Options {
+    /// Given with `--socket`.
+    pub(super) socket: Option<PathBuf>,
+    /// How to write.
+    pub(super) form: Form,
+    /// The wait for one answer.
+    pub(super) timeout: Duration,
+    /// The wait for downloads to end; `None` unless the user gave one.
+    pub(super) follow_timeout: Option<Duration>,
+    /// What to do.
+    pub(super) command: Command,
+}
+
+/// Why there is nothing to run.
+#[derive(Debug, PartialEq)]
+pub(super) enum Early {
+    /// Asked for: goes to the standard output, and the program has done its work.
+    Told(String),
+    /// A usage error, in one or more lines.
+    Usage {
+        /// What is wrong.
+        message: String,
+        /// `--json` was asked for.
+        json: bool,
+    },
+}
+
+/// Reads the arguments after the program's name.
+pub(super) fn parse(arguments: &[OsString]) -> Result<Options, Early> {
+    let arguments = argv::arrange(arguments.iter().map(argv::encode).collect());
+    let json = arguments.iter().take_while(|a| *a != "--").any(|a| a == "--json");
+    let usage = |message: &str| Early::Usage { message: shown(message), json };
+    let borrowed: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let line = Line::from_args(&["pyratectl"], &borrowed).map_err(|early| match early.status {
+        Ok(()) => Early::Told(early.output),
+        Err(()) => usage(&early.output),
+    })?;
+    if line.version {
+        return Err(Early::Told(format!("pyratectl {}\n", env!("CARGO_PKG_VERSION"))));
+    }
+    let form = match (line.json, line.terse) {
+        (true, true) => return Err(usage("--json and --terse exclude one another")),
+        (true, false) => Form::Json,
+        (false, true) => Form::Terse,
+        (false, false) => Form::Text,
+    };
+    let command = line.command.unwrap_or(Command::Status(Status {}));
+    let empty = match &command {
+        Command::Search(search) => search.text.is_empty().then_some("search needs a TEXT"),
+        Command::Download(download) => download.what.is_empty().then_some("download needs an ID, PEER/NAME or b3=HASH"),
+        Command::Cancel(cancel) => cancel.ids.is_empty().then_some("cancel needs an ID"),
+        _ => None,
+    };
+    empty.map_or(Ok(()), |message| Err(usage(message)))?;
+    Ok(Options {
+        socket: line.socket.map(|path| path.0),
+        form,
+        timeout: line.timeout.unwrap_or(TIMEOUT),
+        follow_timeout: line.timeout,
+        command,
+    })
+}
+
+/// The parser's complaint with the user's bytes in it made readable.
+fn shown(message: &str) -> String {
+    message.trim().lines().map(|line| Escaped(&argv::decode(line)).to_string()).collect::<Vec<_>>().join("\n")
+}
+
+/// Talk to the Pyrate daemon of this machine: look around, search, download.
+#[derive(FromArgs)]
+#[argh(
+    help_triggers("-h", "--help"),
+    note = "Without a command: status. Options of the program may also stand after the command.",
+    note = "The socket is --socket, else $PYRATE_CONTROL_SOCKET, else the first that answers of
+$XDG_RUNTIME_DIR/pyrate/control.sock, /run/pyrate/control.sock and ~/.local/state/pyrate/control.sock.",
+    error_code(0, "done"),
+    error_code(1, "anything else"),
+    error_code(2, "timed out"),
+    error_code(3, "no hit or no such id"),
+    error_code(6, "network"),
+    error_code(7, "unfinished downloads remain"),
+    error_code(9, "disk full"),
+    error_code(13, "the file exists"),
+    error_code(17, "file input/output"),
+    error_code(28, "usage"),
+    error_code(29, "every source is busy or gone"),
+    error_code(32, "checksum"),
+    error_code(69, "no daemon there")
+)]
+struct Line {
+    /// control socket of the daemon
+    #[argh(option, arg_name = "path")]
+    socket: Option<PathArg>,
+
+    /// print one JSON document, or for events one a line
+    #[argh(switch)]
+    json: bool,
+
+    /// print tab-separated values with a header line
+    #[argh(switch)]
+    terse: bool,
+
+    /// how long to wait for an answer (30s), as 30s, 2m or a number of seconds; also bounds a download that is
+    /// followed, which has no bound else
+    #[argh(option, arg_name = "time", from_str_fn(duration))]
+    timeout: Option<Duration>,
+
+    /// print the version
+    #[argh(switch)]
+    version: bool,
+
+    #[argh(subcommand)]
+    command: Option<Command>,
+}
+
+/// One command.
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(subcommand)]
+pub(super) enum Command {
+    Status(Status),
+    Peers(Peers),
+    Search(Search),
+    Hits(Hits),
+    List(List),
+    Download(Download),
+    Downloads(Downloads),
+    Cancel(Cancel),
+    Files(Files),
+    Rescan(Rescan),
+    Bootstrap(Bootstrap),
+    Events(Events),
+    Reload(Reload),
+    LogLevel(LogLevel),
+    Stop(Stop),
+}
+
+/// node, bootstrap links, peers, share and transfers at a glance
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(subcommand, name = "status", help_triggers("-h", "--help"))]
+pub(super) struct Status {}
+
+/// known peers
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(subcommand, name = "peers", help_triggers("-h", "--help"))]
+pub(super) struct Peers {}
+
+/// ask the network for files and print the hits, grouped by content
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(subcommand, name = "search", help_triggers("-h", "--help"))]
+pub(super) struct Search {
+    /// a file name, or words that occur in its path
+    #[argh(positional, arg_name = "TEXT")]
+    pub(super) text: Vec<BytesArg>,
+
+    /// how long to wait for hits (5s); 0 returns at once, and hits shows them later
+    #[argh(option, arg_name = "time", default = "Duration::from_secs(5)", from_str_fn(duration))]
+    pub(super) wait: Duration,
+
+    /// most rows to remember (150)
+    #[argh(option, arg_name = "rows", default = "150", from_str_fn(positive))]
+    pub(super) max: u32,
+
+    /// how many hops the search may go (max_ttl of the daemon)
+    #[argh(option, arg_name = "hops")]
+    pub(super) ttl: Option<u8>,
+}
+
+/// the hits still remembered
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(subcommand, name = "hits", help_triggers("-h", "--help"))]
+pub(super) struct Hits {}
+
+/// what a peer shares; the files become hits, which have ids
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(subcommand, name = "list", help_triggers("-h", "--help"))]
+pub(super) struct List {
+    /// address and port, as 192.0.2.7:63339 or [2001:db8::7]:63339
+    #[argh(positional, arg_name = "PEER", from_str_fn(peer))]
+    pub(super) peer: SocketAddr,
+}
+
+/// fetch files; interrupting leaves them running in the daemon
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(subcommand, name = "download", help_triggers("-h", "--help"))]
+pub(super) struct Download {
+    /// ids of hits (7, 2,4-6, all), PEER/NAME, or b3=HASH
+    #[argh(positional, arg_name = "WHAT", from_str_fn(selector))]
+    pub(super) what: Vec<Selector>,
+
+    /// file or directory to save to
+    #[argh(option, short = 'o', arg_name = "path")]
+    pub(super) output: Option<PathArg>,
+
+    /// print the ids of the downloads and return
+    #[argh(switch)]
+    pub(super) detach: bool,
+}
+
+/// the queue of downloads
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(subcommand, name = "downloads", help_triggers("-h", "--help"))]
+pub(super) struct Downloads {}
+
+/// stop downloads and remove what came of them
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(subcommand, name = "cancel", help_triggers("-h", "--help"))]
+pub(super) struct Cancel {
+    /// ids of downloads: 7, 2,4-6, all
+    #[argh(positional, arg_name = "ID")]
+    pub(super) ids: Vec<String>,
+}
+
+/// what this node shares
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(subcommand, name = "files", help_triggers("-h", "--help"))]
+pub(super) struct Files {}
+
+/// look at the shared directory now, and wait until that is through
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(subcommand, name = "rescan", help_triggers("-h", "--help"))]
+pub(super) struct Rescan {}
+
+/// state of each bootstrap node, and the registry if this one serves
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(subcommand, name = "bootstrap", help_triggers("-h", "--help"))]
+pub(super) struct Bootstrap {}
+
+/// every event as a line of JSON, until interrupted
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(subcommand, name = "events", help_triggers("-h", "--help"))]
+pub(super) struct Events {}
+
+/// have the daemon read its configuration anew and reopen its log
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(subcommand, name = "reload", help_triggers("-h", "--help"))]
+pub(super) struct Reload {}
+
+/// change what the daemon logs, until its next start or reload
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(subcommand, name = "log-level", help_triggers("-h", "--help"))]
+pub(super) struct LogLevel {
+    /// error, warn, info, debug or trace
+    #[argh(positional, arg_name = "LEVEL", from_str_fn(level))]
+    pub(super) level: String,
+}
+
+/// have the daemon unregister, save and leave; wait until it has
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(subcommand, name = "stop", help_triggers("-h", "--help"))]
+pub(super) struct Stop {}
+
+/// Bytes as the user typed them.
+#[derive(Debug, PartialEq)]
+pub(super) struct BytesArg(pub(super) Vec<u8>);
+
+impl FromArgValue for BytesArg {
+    fn from_arg_value(value: &str) -> Result<Self, String> {
+        Ok(Self(argv::decode(value)))
+    }
+}
+
+/// A path as the user typed it; not empty.
+#[derive(Debug, PartialEq)]
+pub(super) struct PathArg(pub(super) PathBuf);
+
+impl FromArgValue for PathArg {
+    fn from_arg_value(value: &str) -> Result<Self, String> {
+        if value.is_empty() { Err("a path is not empty".into()) } else { Ok(Self(argv::decode_os(value).into())) }
+    }
+}
+
+/// Reads `30s`, `1m 30s`, or a number of seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    if let Ok(seconds) = text.parse() {
+        return Ok(Duration::from_secs(seconds));
+    }
+    humantime::parse_duration(text).map_err(|_| "a time is a number with a unit, as 30s, 500ms or 2m".into())
+}
+
+fn positive(text: &str) -> Result<u32, String> {
+    text.parse().ok().filter(|&number| number > 0).ok_or_else(|| "a whole number from 1 on".into())
+}
+
+fn peer(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .ok()
+        .filter(|peer: &SocketAddr| peer.port() > 0)
+        .ok_or_else(|| "a peer is an IP address and a port, as 192.0.2.7:63339 or [2001:db8::7]:63339".into())
+}
+
+fn level(text: &str) -> Result<String, String> {
+    let known = ["error", "warn", "info", "debug", "trace"];
+    if known.contains(&text) { Ok(text.into()) } else { Err(format!("a level is one of {}", known.join(", "))) }
+}
+
+fn selector(text: &str) -> Result<Selector, String> {
+    if let Some(hash) = text.strip_prefix("b3=") {
+        return match ContentHash::from_hex(hash.as_bytes()) {
+            Some(hash) => Ok(Selector::Content(hash.to_string())),
+            None => Err("b3= is followed by 64 hex digits".into()),
+        };
+    }
+    if let Some((address, name)) = text.split_once('/') {
+        if name.is_empty() {
+            return Err("no name follows the peer".into());
+        }
+        return Ok(Selector::File { peer: peer(address)?, name: RawText::new(argv::decode(name)) });
+    }
+    if text == "all" || text.bytes().all(|b| b.is_ascii_digit() || b == b',' || b == b'-') && !text.is_empty() {
+        return Ok(Selector::Hits(text.into()));
+    }
+    Err("name ids of hits (7, 2,4-6, all), a file of a peer (192.0.2.7:63339/NAME), or a content (b3=HASH)".into())
+}
+
+#[cfg(test)]
+mod tests;

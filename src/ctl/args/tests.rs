@@ -1,0 +1,95 @@
+use super::*;
+use std::os::unix::ffi::OsStringExt;
+
+fn parsed(line: &str) -> Result<Options, Early> {
+    let arguments: Vec<OsString> = line.split(' ').filter(|a| !a.is_empty()).map(OsString::from).collect();
+    parse(&arguments)
+}
+
+fn usage(line: &str) -> String {
+    match parsed(line) {
+        Err(Early::Usage { message, .. }) => message,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+#[test]
+fn no_command_is_status_and_no_option_has_defaults() {
+    let options = parsed("").unwrap();
+    assert_eq!(options.command, Command::Status(Status {}));
+    assert_eq!((options.form, options.timeout, options.follow_timeout), (Form::Text, TIMEOUT, None));
+    let options = parsed("peers --terse --timeout 5 --socket a/b").unwrap();
+    assert_eq!(options.command, Command::Peers(Peers {}));
+    assert_eq!((options.form, options.timeout), (Form::Terse, Duration::from_secs(5)));
+    assert_eq!(options.socket.unwrap(), PathBuf::from("a/b"));
+}
+
+#[test]
+fn a_search_takes_words_and_bounds() {
+    let Command::Search(search) = parsed("search --wait 0 free books --max=3 --ttl 2").unwrap().command else {
+        panic!()
+    };
+    assert_eq!(search.text, [BytesArg(b"free".into()), BytesArg(b"books".into())]);
+    assert_eq!((search.wait, search.max, search.ttl), (Duration::ZERO, 3, Some(2)));
+    let Command::Search(search) = parsed("search help -- --json").unwrap().command else { panic!() };
+    assert_eq!(search.text.len(), 2);
+    assert_eq!((search.wait, search.max, search.ttl), (Duration::from_secs(5), 150, None));
+}
+
+#[test]
+fn selectors_are_told_apart() {
+    let peer: SocketAddr = "[2001:db8::1]:5".parse().unwrap();
+    assert_eq!(selector("2,4-6"), Ok(Selector::Hits("2,4-6".into())));
+    assert_eq!(selector("all"), Ok(Selector::Hits("all".into())));
+    assert_eq!(selector("[2001:db8::1]:5/a/b:c"), Ok(Selector::File { peer, name: RawText::new(&b"a/b:c"[..]) }));
+    assert_eq!(selector(&format!("b3={}", "AB".repeat(32))), Ok(Selector::Content("ab".repeat(32))));
+    for bad in ["", "x", "b3=12", "1.2.3.4/x", "1.2.3.4:0/x", "1.2.3.4:5/", "host:5/x", "2x"] {
+        assert!(selector(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn a_name_of_any_bytes_can_be_asked_for() {
+    let arguments = [OsString::from("download"), OsString::from_vec(b"127.0.0.1:5/caf\xe9".to_vec())];
+    let Command::Download(download) = parse(&arguments).unwrap().command else { panic!() };
+    let peer = "127.0.0.1:5".parse().unwrap();
+    assert_eq!(download.what, [Selector::File { peer, name: RawText::new(&b"caf\xe9"[..]) }]);
+}
+
+#[test]
+fn usage_errors_say_what_is_wrong() {
+    for (line, told) in [
+        ("dance", "dance"),
+        ("--frobnicate", "--frobnicate"),
+        ("status x", "x"),
+        ("--json --terse", "exclude"),
+        ("--timeout x", "30s"),
+        ("--timeout", "--timeout"),
+        ("search", "TEXT"),
+        ("search x --max 0", "from 1"),
+        ("search x --ttl 300", "300"),
+        ("list", "PEER"),
+        ("list localhost:5", "192.0.2.7:63339"),
+        ("list 127.0.0.1:0", "192.0.2.7:63339"),
+        ("download", "ID"),
+        ("download nonsense", "b3=HASH"),
+        ("cancel", "ID"),
+        ("log-level loud", "trace"),
+        ("pause 1", "pause"),
+    ] {
+        let message = usage(line);
+        assert!(message.contains(told), "{line}: {message}");
+    }
+    let raw = [OsString::from_vec(b"a\xff\x1b".to_vec())];
+    let Err(Early::Usage { message, json: false }) = parse(&raw) else { panic!() };
+    assert!(message.contains("a\\xff\\x1b"), "{message}");
+    assert!(matches!(parsed("dance --json"), Err(Early::Usage { json: true, .. })));
+}
+
+#[test]
+fn help_and_version_are_no_errors() {
+    assert!(matches!(parsed("--help"), Err(Early::Told(text)) if text.contains("log-level")));
+    assert!(matches!(parsed("-h search"), Err(Early::Told(text)) if text.contains("--ttl")));
+    assert!(matches!(parsed("search --json --help"), Err(Early::Told(text)) if text.contains("--ttl")));
+    assert_eq!(parsed("--version"), Err(Early::Told(format!("pyratectl {}\n", env!("CARGO_PKG_VERSION")))));
+}

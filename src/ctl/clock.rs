@@ -1,0 +1,36 @@
+//! The two clocks of the client: one for deadlines, one to show how long ago something was. Nothing here decides
+//! anything that a simulation would want to replay.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// A time to stop waiting, if there is one.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Deadline(Option<Instant>);
+
+impl Deadline {
+    /// Waits as long as it takes.
+    pub(super) const NEVER: Self = Self(None);
+
+    /// So long from now; never if that is beyond what the clock can count.
+    #[expect(clippy::disallowed_methods, reason = "a client waits for its own user; it is not simulated")]
+    pub(super) fn after(span: Duration) -> Self {
+        Self(Instant::now().checked_add(span))
+    }
+
+    /// What is left: zero once it has passed, `None` if there is no deadline.
+    #[expect(clippy::disallowed_methods, reason = "a client waits for its own user; it is not simulated")]
+    pub(super) fn left(self) -> Option<Duration> {
+        self.0.map(|at| at.saturating_duration_since(Instant::now()))
+    }
+
+    /// Whether it has passed.
+    pub(super) fn has_passed(self) -> bool {
+        self.left().is_some_and(|left| left.is_zero())
+    }
+}
+
+/// Seconds since the epoch, to be compared with those that the daemon tells.
+#[expect(clippy::disallowed_methods, reason = "only shown to the user, as an age")]
+pub(super) fn epoch_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,253 @@
+//! The connection to the daemon: calls and notices, each wait bounded by a deadline and broken off by Ctrl-C.
+
+use super::clock::Deadline;
+use crate::control::{
+    CallError, CallId, ExitCode, Incoming, LINE_BYTES_MAX, LineReader, Notice, Request, decode_incoming, encode_request,
+};
+use crate::name::Escaped;
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use polling::{Event, Poller};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Notices held back while an answer is waited for.
+const NOTICES_WAITING_MAX: usize = 100_000;
+
+/// Bytes asked for in one read.
+const READ_BYTES_MAX: usize = 64 << 10;
+
+const SOCKET: usize = 0;
+const INTERRUPT: usize = 1;
+
+/// What came while the user's command waits for news.
+#[derive(Debug)]
+pub(super) enum Heard {
+    /// Something happened.
+    Notice(Notice),
+    /// Something happened that a newer daemon knows and we do not.
+    Unknown(Value),
+    /// The time is over.
+    Deadline,
+    /// The user pressed Ctrl-C. Only after [`Connection::watch_interrupts`].
+    Interrupted,
+    /// The daemon closed the connection.
+    Ended,
+}
+
+/// An open connection.
+pub(super) struct Connection {
+    path: PathBuf,
+    stream: UnixStream,
+    poller: Poller,
+    interrupts: Option<SignalFd>,
+    lines: LineReader,
+    waiting: VecDeque<Heard>,
+    calls: u64,
+    ended: bool,
+}
+
+/// Why a wait was over.
+enum Woken {
+    Ready,
+    Deadline,
+    Interrupted,
+}
+
+impl Connection {
+    /// Connects to the socket at this path, waiting at most so long for a daemon that is slow to accept.
+    pub(super) fn open(path: &Path, timeout: Duration) -> io::Result<Self> {
+        let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
+        // Of a Unix socket, the send timeout also bounds connect(2). Zero would mean no bound.
+        socket.set_write_timeout(Some(timeout.max(Duration::from_millis(1))))?;
+        socket.connect(&socket2::SockAddr::unix(path)?)?;
+        socket.set_nonblocking(true)?;
+        let stream = UnixStream::from(std::os::fd::OwnedFd::from(socket));
+        let poller = Poller::new()?;
+        poller.add(&stream, Event::none(SOCKET))?;
+        Ok(Self {
+            path: path.into(),
+            stream,
+            poller,
+            interrupts: None,
+            lines: LineReader::new(LINE_BYTES_MAX),
+            waiting: VecDeque::new(),
+            calls: 0,
+            ended: false,
+        })
+    }
+
+    /// From now on Ctrl-C does not end the program but the current wait.
+    pub(super) fn watch_interrupts(&mut self) -> Result<(), CallError> {
+        let watch = || -> io::Result<SignalFd> {
+            let signals = SigSet::from(Signal::SIGINT);
+            signals.thread_block()?;
+            let interrupts = SignalFd::with_flags(&signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
+            self.poller.add(&interrupts, Event::none(INTERRUPT))?;
+            Ok(interrupts)
+        };
+        self.interrupts = Some(watch().map_err(|error| other(format!("cannot watch for Ctrl-C: {error}")))?);
+        Ok(())
+    }
+
+    /// Makes a call and waits for its answer; notices that come first are kept for [`next`](Self::next).
+    pub(super) fn call<T: DeserializeOwned>(&mut self, request: &Request, timeout: Duration) -> Result<T, CallError> {
+        let until = Deadline::after(timeout);
+        self.calls += 1;
+        let id = CallId::Number(self.calls);
+        let late = || {
+            let path = Escaped(self.path.as_os_str().as_encoded_bytes());
+            let timeout = humantime::format_duration(timeout);
+            CallError::new(ExitCode::TimedOut, format!("the daemon at {path} did not answer within {timeout}"))
+        };
+        let late = late();
+        self.send(&encode_request(&id, request), until, &late)?;
+        loop {
+            while let Some(line) = self.lines.next_line() {
+                match self.read_line(&line)? {
+                    Incoming::Reply { call, outcome } if call == id => {
+                        return serde_json::from_value(outcome?)
+                            .map_err(|error| self.gibberish(&format!("unexpected answer: {error}")));
+                    }
+                    // The answer to a call that was given up.
+                    Incoming::Reply { .. } => {}
+                    Incoming::Refused(error) => return Err(error),
+                    Incoming::Notice(notice) => self.keep(Heard::Notice(notice))?,
+                    Incoming::Unknown(params) => self.keep(Heard::Unknown(params))?,
+                }
+            }
+            if self.ended {
+                return Err(self.hung_up());
+            }
+            match self.wait(Event::readable(SOCKET), until)? {
+                Woken::Ready => self.read()?,
+                Woken::Deadline => return Err(late),
+                Woken::Interrupted => return Err(other("interrupted".into())),
+            }
+        }
+    }
+
+    /// Waits for the next notice.
+    pub(super) fn next(&mut self, until: Deadline) -> Result<Heard, CallError> {
+        loop {
+            if let Some(heard) = self.waiting.pop_front() {
+                return Ok(heard);
+            }
+            if let Some(line) = self.lines.next_line() {
+                match self.read_line(&line)? {
+                    Incoming::Reply { .. } => {}
+                    Incoming::Refused(error) => return Err(error),
+                    Incoming::Notice(notice) => return Ok(Heard::Notice(notice)),
+                    Incoming::Unknown(params) => return Ok(Heard::Unknown(params)),
+                }
+                continue;
+            }
+            if self.ended {
+                return Ok(Heard::Ended);
+            }
+            match self.wait(Event::readable(SOCKET), until)? {
+                Woken::Ready => self.read()?,
+                Woken::Deadline => return Ok(Heard::Deadline),
+                Woken::Interrupted => return Ok(Heard::Interrupted),
+            }
+        }
+    }
+
+    /// Forgets the notices that came before the last answer: what they tell of is older than the answer.
+    pub(super) fn forget_waiting(&mut self) {
+        self.waiting.clear();
+    }
+
+    /// The failure when the daemon closes the connection while something is still expected of it.
+    pub(super) fn hung_up(&self) -> CallError {
+        let path = Escaped(self.path.as_os_str().as_encoded_bytes());
+        CallError::new(ExitCode::NoDaemon, format!("the daemon at {path} hung up; its log may tell why"))
+    }
+
+    fn send(&mut self, mut line: &[u8], until: Deadline, late: &CallError) -> Result<(), CallError> {
+        while !line.is_empty() {
+            match self.stream.write(line) {
+                Ok(sent) => line = &line[sent..],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    match self.wait(Event::writable(SOCKET), until)? {
+                        Woken::Ready => {}
+                        Woken::Deadline => return Err(late.clone()),
+                        Woken::Interrupted => return Err(other("interrupted".into())),
+                    }
+                }
+                // The daemon may have said why it hung up before it did: that is read next.
+                Err(_) => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until the socket is ready, the deadline has come, or Ctrl-C was pressed, which comes first.
+    fn wait(&mut self, socket: Event, until: Deadline) -> Result<Woken, CallError> {
+        let mut events = Vec::new();
+        loop {
+            if until.has_passed() {
+                return Ok(Woken::Deadline);
+            }
+            let mut waited = || -> io::Result<()> {
+                self.poller.modify(&self.stream, socket)?;
+                if let Some(interrupts) = &self.interrupts {
+                    self.poller.modify(interrupts, Event::readable(INTERRUPT))?;
+                }
+                self.poller.wait(&mut events, until.left()).map(drop)
+            };
+            match waited() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                waited => waited.map_err(|error| other(format!("cannot wait: {error}")))?,
+            }
+            if events.iter().any(|event| event.key == INTERRUPT) {
+                let read = self.interrupts.as_ref().map(SignalFd::read_signal);
+                if let Some(Ok(Some(_))) = read {
+                    return Ok(Woken::Interrupted);
+                }
+            }
+            if events.iter().any(|event| event.key == SOCKET) {
+                return Ok(Woken::Ready);
+            }
+            events.clear();
+        }
+    }
+
+    fn read(&mut self) -> Result<(), CallError> {
+        let mut bytes = [0; READ_BYTES_MAX];
+        match self.stream.read(&mut bytes) {
+            Ok(0) => self.ended = true,
+            Ok(count) => self.lines.push(&bytes[..count]).map_err(|error| self.gibberish(&error.to_string()))?,
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(_) => self.ended = true,
+        }
+        Ok(())
+    }
+
+    fn read_line(&self, line: &[u8]) -> Result<Incoming, CallError> {
+        decode_incoming(line).map_err(|error| self.gibberish(&error))
+    }
+
+    fn keep(&mut self, heard: Heard) -> Result<(), CallError> {
+        if self.waiting.len() == NOTICES_WAITING_MAX {
+            return Err(self.gibberish("notices without end, and no answer"));
+        }
+        self.waiting.push_back(heard);
+        Ok(())
+    }
+
+    fn gibberish(&self, error: &str) -> CallError {
+        let path = Escaped(self.path.as_os_str().as_encoded_bytes());
+        other(format!("what answers at {path} is no daemon of this version: {error}"))
+    }
+}
+
+fn other(message: String) -> CallError {
+    CallError::new(ExitCode::Other, message)
+}

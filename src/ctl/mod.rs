@@ -1,0 +1,119 @@
+//! The client of the control socket, `pyratectl` (CLI.md, "pyratectl: the control client").
+//!
+//! | file | owns |
+//! |---|---|
+//! | `args`, `argv` | the command line |
+//! | `locate`, `connection` | finding the daemon; calls, notices, deadlines, Ctrl-C |
+//! | `query` | commands that an answer or its pages fulfil |
+//! | `work`, `download` | commands that follow what the daemon reports |
+//! | `rows`, `table`, `text` | replies as people and programs read them |
+//! | `output`, `progress` | the standard output, and the standard error |
+//!
+//! Knows nothing of the network and decides nothing about it: what a daemon answers is shown as it is, except that
+//! control characters never reach the terminal. Unknown answers are refused, unknown notices are passed over.
+
+mod args;
+mod argv;
+mod clock;
+mod connection;
+mod download;
+mod locate;
+mod output;
+mod progress;
+mod query;
+mod rows;
+mod table;
+mod text;
+mod work;
+
+use crate::control::{BAD_PARAMS, CallError, ExitCode, Request};
+use args::{Command, Early, Form, Options};
+use connection::Connection;
+use output::{Output, remark};
+use serde::de::DeserializeOwned;
+use std::process;
+use std::time::Duration;
+
+/// Runs `pyratectl` with the arguments of this process, and gives the code to exit with.
+pub fn main() -> process::ExitCode {
+    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    let code = match args::parse(&arguments) {
+        Ok(options) => run(options),
+        Err(Early::Told(text)) => tell(&text),
+        Err(Early::Usage { message, json }) => {
+            let output = Output::new(if json { Form::Json } else { Form::Text });
+            output.show_error(&CallError::new(ExitCode::Usage, message));
+            remark("Type 'pyratectl --help' for what there is.");
+            ExitCode::Usage
+        }
+    };
+    process::ExitCode::from(code as u8)
+}
+
+/// A command under way.
+struct Session {
+    connection: Connection,
+    output: Output,
+    /// For one answer.
+    timeout: Duration,
+    /// For downloads to end.
+    follow_timeout: Option<Duration>,
+}
+
+impl Session {
+    fn call<T: DeserializeOwned>(&mut self, request: &Request) -> Result<T, CallError> {
+        self.connection.call(request, self.timeout)
+    }
+}
+
+fn run(options: Options) -> ExitCode {
+    let output = Output::new(options.form);
+    match obey(options, output) {
+        Ok(code) => code,
+        Err(error) => {
+            output.show_error(&error);
+            exit_code(error.code)
+        }
+    }
+}
+
+fn obey(options: Options, output: Output) -> Result<ExitCode, CallError> {
+    let Options { socket, timeout, follow_timeout, command, .. } = options;
+    let connection = locate::connect(socket.as_deref(), timeout)?;
+    let session = &mut Session { connection, output, timeout, follow_timeout };
+    match command {
+        Command::Status(_) => query::status(session),
+        Command::Peers(_) => query::peers(session),
+        Command::Search(search) => work::search(session, &search),
+        Command::Hits(_) => query::hits(session),
+        Command::List(list) => work::list(session, list.peer),
+        Command::Download(download) => download::download(session, download),
+        Command::Downloads(_) => query::downloads(session),
+        Command::Cancel(cancel) => query::cancel(session, &cancel.ids),
+        Command::Files(_) => query::files(session),
+        Command::Rescan(_) => work::rescan(session),
+        Command::Bootstrap(_) => query::bootstrap(session),
+        Command::Events(_) => query::events(session),
+        Command::Reload(_) => query::order(session, &Request::Reload),
+        Command::LogLevel(log) => query::order(session, &Request::LogLevel { level: log.level }),
+        Command::Stop(_) => query::stop(session),
+    }
+}
+
+/// Prints what was asked for instead of a command.
+fn tell(text: &str) -> ExitCode {
+    Output::new(Form::Text).write(text).map_or_else(|error| exit_code(error.code), |_| ExitCode::Done)
+}
+
+/// The exit code for an error of the daemon: its own, or for one of JSON-RPC what it means for the user.
+fn exit_code(code: i32) -> ExitCode {
+    use ExitCode::{
+        Checksum, DiskFull, Exists, FileIo, Network, NoDaemon, NoSource, NotFound, TimedOut, Unfinished, Usage,
+    };
+    let known =
+        [TimedOut, NotFound, Network, Unfinished, DiskFull, Exists, FileIo, Usage, NoSource, Checksum, NoDaemon];
+    match code {
+        BAD_PARAMS => Usage,
+        _ => known.into_iter().find(|known| *known as i32 == code).unwrap_or(ExitCode::Other),
+    }
+}

@@ -1,0 +1,116 @@
+//! Where results and remarks go: results to the standard output in the form that the user chose, remarks to the
+//! standard error.
+
+use super::args::Form;
+use super::rows::Show;
+use crate::control::{CallError, ExitCode};
+use serde::Serialize;
+use std::io::{self, IsTerminal, Write};
+
+/// The standard output.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Output {
+    form: Form,
+    colour: bool,
+}
+
+impl Output {
+    /// Writes in this form; in colour if that is for people at a terminal who did not object.
+    pub(super) fn new(form: Form) -> Self {
+        let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let able = std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+        Self { form, colour: form == Form::Text && wanted && able && io::stdout().is_terminal() }
+    }
+
+    /// Whether the user wants JSON.
+    pub(super) fn is_json(self) -> bool {
+        self.form == Form::Json
+    }
+
+    /// Writes a whole result.
+    pub(super) fn show<T: Show + Serialize + ?Sized>(self, result: &T) -> Result<(), CallError> {
+        match self.form {
+            Form::Text => self.write(&result.people(self.colour)),
+            Form::Terse => self.write(&result.table().separated()),
+            Form::Json => self.json(result),
+        }
+        .map(drop)
+    }
+
+    /// Writes a result that only programs want to see: for people, that there was no error says enough.
+    pub(super) fn show_done(self) -> Result<(), CallError> {
+        if self.is_json() { self.write("{}\n").map(drop) } else { Ok(()) }
+    }
+
+    /// Writes a JSON document on one line.
+    pub(super) fn json<T: Serialize + ?Sized>(self, value: &T) -> Result<Reader, CallError> {
+        let json = serde_json::to_string(value).unwrap_or_else(|_| "null".into());
+        self.write(&(visible(&json) + "\n"))
+    }
+
+    /// Writes why there is no result, as a document if the user wants JSON, and always as a remark.
+    pub(super) fn show_error(self, error: &CallError) {
+        if self.is_json() {
+            // That this cannot be written is no worse than the error itself, which is told below.
+            let _ = self.json(&serde_json::json!({ "error": error }));
+        }
+        remark(&format!("pyratectl: {}", error.message));
+    }
+
+    /// Writes text as it is.
+    pub(super) fn write(self, text: &str) -> Result<Reader, CallError> {
+        let mut stdout = io::stdout().lock();
+        match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+            Ok(()) => Ok(Reader::There),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Reader::Gone),
+            Err(error) => {
+                let error = super::text::name(error.to_string().as_bytes());
+                Err(CallError::new(ExitCode::FileIo, format!("cannot write the result: {error}")))
+            }
+        }
+    }
+}
+
+/// Whether anybody still reads the standard output. If not, that is no error: they have seen enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reader {
+    /// As far as we know.
+    There,
+    /// No.
+    Gone,
+}
+
+/// Writes a line to the standard error. If that is closed, there is nobody to tell.
+pub(super) fn remark(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// JSON in which DEL, C1 controls and marks that reorder or hide text stand as `\u` escapes, as the C0 controls do
+/// already. They can only be inside strings, so the document stays the same.
+fn visible(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    let mut bytes = [0; 4];
+    for c in json.chars() {
+        let harmless = c == '\\' || super::text::name(c.encode_utf8(&mut bytes).as_bytes()).chars().eq([c]);
+        if harmless {
+            text.push(c);
+        } else {
+            c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| text.push_str(&format!("\\u{unit:04x}")));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_for_a_terminal_is_the_same_document() {
+        let nasty = "a\u{7f}\u{9b}31m\u{202e}\x1b\\\"é🦀\n";
+        let json = serde_json::to_string(nasty).unwrap();
+        let shown = visible(&json);
+        assert!(shown.contains("\\u007f\\u009b31m\\u202e\\u001b") && shown.contains("é🦀"), "{shown}");
+        assert_eq!(serde_json::from_str::<String>(&shown).unwrap(), nasty);
+    }
+}

@@ -1,0 +1,155 @@
+//! Commands that one call answers, or the pages of one.
+
+use super::Session;
+use super::clock::Deadline;
+use super::connection::Heard;
+use super::output::Reader;
+use crate::control::{
+    BootstrapReply, CallError, DownloadRow, DownloadState, DownloadsReply, ExitCode, FileRow, FilesReply, HitRow,
+    HitsReply, Notice, PeerRow, Request, StatusReply,
+};
+use serde::de::IgnoredAny;
+
+/// `status`.
+pub(super) fn status(session: &mut Session) -> Result<ExitCode, CallError> {
+    let status: StatusReply = session.call(&Request::Status)?;
+    session.output.show(&status)?;
+    Ok(ExitCode::Done)
+}
+
+/// `peers`.
+pub(super) fn peers(session: &mut Session) -> Result<ExitCode, CallError> {
+    let peers: Vec<PeerRow> = session.call(&Request::Peers)?;
+    session.output.show(&peers[..])?;
+    Ok(ExitCode::Done)
+}
+
+/// `hits`.
+pub(super) fn hits(session: &mut Session) -> Result<ExitCode, CallError> {
+    let hits = all_hits(session, None)?;
+    session.output.show(&hits[..])?;
+    Ok(if hits.is_empty() { ExitCode::NotFound } else { ExitCode::Done })
+}
+
+/// The hits of one search, or all, page by page.
+pub(super) fn all_hits(session: &mut Session, search: Option<u32>) -> Result<Vec<HitRow>, CallError> {
+    let (mut hits, mut after) = (Vec::new(), 0);
+    loop {
+        let page: HitsReply = session.call(&Request::Hits { search, after })?;
+        hits.extend(page.hits);
+        match page.next {
+            Some(next) if next > after => after = next,
+            _ => return Ok(hits),
+        }
+    }
+}
+
+/// `downloads`.
+pub(super) fn downloads(session: &mut Session) -> Result<ExitCode, CallError> {
+    let rows = downloads_after(session, 0)?;
+    session.output.show(&rows[..])?;
+    Ok(ExitCode::Done)
+}
+
+/// The downloads with a greater id than this, page by page.
+pub(super) fn downloads_after(session: &mut Session, mut after: u32) -> Result<Vec<DownloadRow>, CallError> {
+    let mut rows = Vec::new();
+    loop {
+        let page: DownloadsReply = session.call(&Request::Downloads { after })?;
+        rows.extend(page.downloads);
+        match page.next {
+            Some(next) if next > after => after = next,
+            _ => return Ok(rows),
+        }
+    }
+}
+
+/// `cancel`.
+pub(super) fn cancel(session: &mut Session, ids: &[String]) -> Result<ExitCode, CallError> {
+    let page: DownloadsReply = session.call(&Request::Cancel { ids: ids.join(",") })?;
+    let mut rows = page.downloads;
+    if let Some(next) = page.next {
+        rows.extend(downloads_after(session, next)?.into_iter().filter(|row| row.state == DownloadState::Cancelled));
+    }
+    session.output.show(&rows[..])?;
+    Ok(ExitCode::Done)
+}
+
+/// `files`.
+pub(super) fn files(session: &mut Session) -> Result<ExitCode, CallError> {
+    let mut files: Vec<FileRow> = Vec::new();
+    let mut after = None;
+    loop {
+        let page: FilesReply = session.call(&Request::Files { after: after.clone() })?;
+        files.extend(page.files);
+        if page.next.is_none() || page.next == after {
+            break;
+        }
+        after = page.next;
+    }
+    session.output.show(&files[..])?;
+    Ok(ExitCode::Done)
+}
+
+/// `bootstrap`.
+pub(super) fn bootstrap(session: &mut Session) -> Result<ExitCode, CallError> {
+    let mut reply: BootstrapReply = session.call(&Request::Bootstrap { after: None })?;
+    if let Some(registry) = &mut reply.registry {
+        let mut after = registry.next.take();
+        while after.is_some() {
+            let page: BootstrapReply = session.call(&Request::Bootstrap { after })?;
+            let Some(page) = page.registry.filter(|page| page.next != after) else { break };
+            registry.peers.extend(page.peers);
+            registry.count = page.count;
+            after = page.next;
+        }
+    }
+    session.output.show(&reply)?;
+    Ok(ExitCode::Done)
+}
+
+/// `events`.
+pub(super) fn events(session: &mut Session) -> Result<ExitCode, CallError> {
+    session.connection.watch_interrupts()?;
+    let _: IgnoredAny = session.call(&Request::Events)?;
+    let mut leaving = false;
+    loop {
+        let written = match session.connection.next(Deadline::NEVER)? {
+            Heard::Notice(notice) => {
+                leaving |= notice == Notice::Leaving;
+                session.output.json(&notice)
+            }
+            Heard::Unknown(params) => session.output.json(&params),
+            Heard::Ended if !leaving => return Err(session.connection.hung_up()),
+            Heard::Ended | Heard::Interrupted | Heard::Deadline => return Ok(ExitCode::Done),
+        };
+        if written? == Reader::Gone {
+            return Ok(ExitCode::Done);
+        }
+    }
+}
+
+/// `reload` and `log-level`: calls whose answer says nothing but that it is done.
+pub(super) fn order(session: &mut Session, request: &Request) -> Result<ExitCode, CallError> {
+    let _: IgnoredAny = session.call(request)?;
+    session.output.show_done()?;
+    Ok(ExitCode::Done)
+}
+
+/// `stop`: done when the daemon has closed the connection.
+pub(super) fn stop(session: &mut Session) -> Result<ExitCode, CallError> {
+    let until = Deadline::after(session.timeout);
+    let _: IgnoredAny = session.call(&Request::Stop)?;
+    loop {
+        match session.connection.next(until)? {
+            Heard::Notice(_) | Heard::Unknown(_) => {}
+            Heard::Deadline => {
+                let timeout = humantime::format_duration(session.timeout);
+                return Err(CallError::new(ExitCode::TimedOut, format!("the daemon has not left within {timeout}")));
+            }
+            Heard::Ended | Heard::Interrupted => break,
+        }
+    }
+    session.output.show_done()?;
+    Ok(ExitCode::Done)
+}

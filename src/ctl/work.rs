@@ -1,0 +1,154 @@
+//! Commands that begin work in the daemon and wait for what it reports: `search`, `list`, `rescan`.
+
+use super::Session;
+use super::args::Search;
+use super::clock::Deadline;
+use super::connection::Heard;
+use super::output::remark;
+use super::progress::Progress;
+use super::query::all_hits;
+use super::rows::{ListedRow, ScanResult};
+use super::text;
+use crate::control::{CallError, ExitCode, HitRow, Notice, RawText, Request, SearchStarted};
+use serde::de::IgnoredAny;
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+/// `search`: gathers hits until the wait is over, Ctrl-C is pressed, or the daemon says that the search is over and
+/// brought something.
+pub(super) fn search(session: &mut Session, search: &Search) -> Result<ExitCode, CallError> {
+    session.connection.watch_interrupts()?;
+    let words: Vec<&[u8]> = search.text.iter().map(|word| &word.0[..]).collect();
+    let words = words.join(&b' ');
+    let request = Request::Search { text: RawText::new(&words[..]), max: Some(search.max), ttl: search.ttl };
+    let started: SearchStarted = session.call(&request)?;
+    if search.wait.is_zero() {
+        remark("the search goes on in the daemon; 'pyratectl hits' shows what it brings");
+        session.output.show::<[HitRow]>(&[])?;
+        return Ok(ExitCode::Done);
+    }
+    let end = gather(session, started.search, Deadline::after(search.wait))?;
+    let hits = all_hits(session, Some(started.search))?;
+    if let (true, Some(error)) = (hits.is_empty(), end.error) {
+        return Err(error);
+    }
+    session.output.show(&hits[..])?;
+    if end.truncated {
+        remark("there were more hits than are remembered; --max takes more");
+    }
+    if hits.is_empty() {
+        remark(&format!("no hit for '{}'", text::name(&words)));
+        return Ok(ExitCode::NotFound);
+    }
+    Ok(ExitCode::Done)
+}
+
+/// How a search ended, as far as it is known.
+#[derive(Default)]
+struct SearchEnd {
+    truncated: bool,
+    error: Option<CallError>,
+}
+
+fn gather(session: &mut Session, search: u32, until: Deadline) -> Result<SearchEnd, CallError> {
+    let progress = Progress::line();
+    let mut ids = BTreeSet::new();
+    progress.say("searching".into());
+    loop {
+        match session.connection.next(until)? {
+            Heard::Notice(Notice::Hit { search: of, hit }) if of == search => {
+                ids.insert(hit.id);
+                progress.say(format!("searching: {}", text::count(ids.len() as u64, "hit")));
+            }
+            Heard::Notice(Notice::SearchDone { search: of, hits, truncated, error })
+                if of == search && (hits > 0 || error.is_some()) =>
+            {
+                return Ok(SearchEnd { truncated, error });
+            }
+            Heard::Notice(_) | Heard::Unknown(_) => {}
+            Heard::Deadline | Heard::Interrupted => return Ok(SearchEnd::default()),
+            Heard::Ended => return Err(session.connection.hung_up()),
+        }
+    }
+}
+
+/// `list`.
+pub(super) fn list(session: &mut Session, peer: SocketAddr) -> Result<ExitCode, CallError> {
+    session.connection.watch_interrupts()?;
+    let started: SearchStarted = session.call(&Request::List { peer })?;
+    let end = listing(session, started.search, peer)?;
+    let rows: Vec<ListedRow> = all_hits(session, Some(started.search))?.into_iter().map(ListedRow::from).collect();
+    match end.error {
+        Some(error) if rows.is_empty() => return Err(error),
+        Some(error) => {
+            session.output.show(&rows[..])?;
+            remark(&format!("pyratectl: the list is incomplete: {}", error.message));
+            return Ok(super::exit_code(error.code));
+        }
+        None => session.output.show(&rows[..])?,
+    }
+    if end.truncated {
+        remark("the peer shares more files than are remembered");
+    }
+    Ok(ExitCode::Done)
+}
+
+/// Waits for the end of a listing. The daemon is given up when nothing has come of it for the time-out.
+fn listing(session: &mut Session, search: u32, peer: SocketAddr) -> Result<SearchEnd, CallError> {
+    let progress = Progress::line();
+    progress.say(format!("asking {peer}"));
+    let mut until = Deadline::after(session.timeout);
+    loop {
+        match session.connection.next(until)? {
+            Heard::Notice(Notice::Listing { search: of, files }) if of == search => {
+                progress.say(format!("asking {peer}: {}", text::count(files, "file")));
+                until = Deadline::after(session.timeout);
+            }
+            Heard::Notice(Notice::SearchDone { search: of, truncated, error, .. }) if of == search => {
+                return Ok(SearchEnd { truncated, error });
+            }
+            Heard::Notice(_) | Heard::Unknown(_) => {}
+            Heard::Deadline => return Err(silent(session, &format!("no list from {peer}"))),
+            Heard::Interrupted => return Err(CallError::new(ExitCode::Other, "interrupted")),
+            Heard::Ended => return Err(session.connection.hung_up()),
+        }
+    }
+}
+
+/// `rescan`.
+pub(super) fn rescan(session: &mut Session) -> Result<ExitCode, CallError> {
+    session.connection.watch_interrupts()?;
+    let _: IgnoredAny = session.call(&Request::Rescan)?;
+    let result = scan(session)?;
+    session.output.show(&result)?;
+    Ok(ExitCode::Done)
+}
+
+fn scan(session: &mut Session) -> Result<ScanResult, CallError> {
+    let progress = Progress::line();
+    progress.say("scanning".into());
+    let mut until = Deadline::after(session.timeout);
+    loop {
+        match session.connection.next(until)? {
+            Heard::Notice(Notice::Scan { files, done, names_refused, unreadable }) => {
+                if done {
+                    return Ok(ScanResult { files, names_refused, unreadable });
+                }
+                progress.say(format!("scanning: {}", text::count(files, "file")));
+                until = Deadline::after(session.timeout);
+            }
+            Heard::Notice(_) | Heard::Unknown(_) => {}
+            Heard::Deadline => return Err(silent(session, "no end of the scan")),
+            Heard::Interrupted => {
+                return Err(CallError::new(ExitCode::Other, "interrupted; the scan goes on in the daemon"));
+            }
+            Heard::Ended => return Err(session.connection.hung_up()),
+        }
+    }
+}
+
+/// The failure when the daemon has not reported for the time-out.
+fn silent(session: &Session, what: &str) -> CallError {
+    let timeout = humantime::format_duration(session.timeout);
+    CallError::new(ExitCode::TimedOut, format!("{what}: the daemon reported nothing for {timeout}"))
+}

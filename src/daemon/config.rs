@@ -1,0 +1,346 @@
+//! The configuration as values, and what follows from them.
+
+use super::keys::{KEYS, Key};
+use super::load::{ConfigFault, Place};
+use super::value::LogPlace;
+use crate::node::contract::{BootstrapAddr, NodeConfig};
+use log::LevelFilter;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use toml::de::DeValue;
+
+/// Usual port of a bootstrap node (PROTOCOL, part 1).
+const BOOTSTRAP_PORT: u16 = 21168;
+
+/// Usual port of a peer (PROTOCOL, part 1).
+const PEER_PORT: u16 = 63339;
+
+/// A bootstrap node drops a peer that was silent for 10 minutes; a longer time between keepalives leaves no room for
+/// one that is lost or late.
+const KEEPALIVE_ADVISED_MAX: Duration = Duration::from_secs(9 * 60);
+
+/// What [`Client`](crate::Client), [`Bootstrap`](crate::Bootstrap) and `pyrated` are built from: the keys of the
+/// configuration table, with its defaults.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The bootstrap node to register with: host name or IP literal (IPv6 without brackets).
+    pub bootstrap_addr: Option<String>,
+    /// Its port; not 0.
+    pub bootstrap_port: u16,
+    /// Further bootstrap nodes. The peer registers with all, any one suffices.
+    pub bootstraps: Vec<BootstrapAddr>,
+    /// The address where other peers reach us; if absent `0.0.0.0`, or `127.0.0.1` while no bootstrap node is
+    /// configured or served.
+    pub listen_addr: Option<IpAddr>,
+    /// The port where other peers reach us; 0 picks a free one.
+    pub listen_port: u16,
+    /// The address given to other peers; if absent, the one that reaches the bootstrap node.
+    pub advertise_addr: Option<IpAddr>,
+    /// Time between keepalives.
+    pub keepalive_refresh: Duration,
+    /// Time between rescans of the share.
+    pub filemonitor_refresh: Duration,
+    /// The directory shared, recursively; a leading `~` is expanded.
+    pub local_directory: PathBuf,
+    /// Where finished downloads go; if absent, `local_directory`.
+    pub download_directory: Option<PathBuf>,
+    /// Where `pyrated` logs. [`Client`](crate::Client) and [`Bootstrap`](crate::Bootstrap) leave logging to the
+    /// program that embeds them, which sets up the `log` crate as it likes.
+    pub log_file: LogPlace,
+    /// How much `pyrated` logs.
+    pub log_level: LevelFilter,
+    /// Commands in progress at once (uploads, downloads, outgoing requests); at least 1. The rest queue.
+    pub max_workers: usize,
+    /// Parallel downloads; at least 1.
+    pub max_downloads: usize,
+    /// Neighbours searched; at least 1.
+    pub max_peers: usize,
+    /// TTL of the widest ring of a search, and clamp on the searches of others; at least 1.
+    pub max_ttl: u8,
+    /// Bytes a second; 0 is none. Kept, but not enforced by this version.
+    pub upload_limit: u64,
+    /// Bytes a second; 0 is none. Kept, but not enforced by this version.
+    pub download_limit: u64,
+    /// The Unix socket for `pyratectl`. If absent, `pyrated` takes the usual place, and an embedded node has none.
+    pub control_socket: Option<PathBuf>,
+    /// Known peers and registrations, kept across restarts. If absent, `pyrated` takes the usual place, and an
+    /// embedded node forgets them.
+    pub state_directory: Option<PathBuf>,
+    /// Serve as a bootstrap node here; port 0 picks a free one.
+    pub bootstrap_serve: Option<SocketAddr>,
+    /// False: a bootstrap node only.
+    pub peer: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            bootstrap_addr: None,
+            bootstrap_port: BOOTSTRAP_PORT,
+            bootstraps: Vec::new(),
+            listen_addr: None,
+            listen_port: PEER_PORT,
+            advertise_addr: None,
+            keepalive_refresh: Duration::from_secs(5 * 60),
+            filemonitor_refresh: Duration::from_secs(60),
+            local_directory: PathBuf::from("~/pyrate-files"),
+            download_directory: None,
+            log_file: LogPlace::Stderr,
+            log_level: LevelFilter::Info,
+            max_workers: 256,
+            max_downloads: 5,
+            max_peers: 8,
+            max_ttl: 7,
+            upload_limit: 0,
+            download_limit: 0,
+            control_socket: None,
+            state_directory: None,
+            bootstrap_serve: None,
+            peer: true,
+        }
+    }
+}
+
+impl Config {
+    /// Whether no bootstrap node is named and none is served: the node is then useful on this machine alone.
+    pub(super) fn on_this_machine_alone(&self) -> bool {
+        self.peer && self.bootstrap_addr.is_none() && self.bootstraps.is_empty() && self.bootstrap_serve.is_none()
+    }
+
+    /// The bootstrap nodes to register with, without repeats.
+    ///
+    /// A node that serves as a bootstrap node and names none registers with itself, provided that it knows an address
+    /// of its own that means something to others: what it would register from is what others are given.
+    pub(super) fn links(&self) -> Vec<BootstrapAddr> {
+        if !self.peer {
+            return Vec::new();
+        }
+        let named = self.bootstrap_addr.iter().map(|host| (host.clone(), self.bootstrap_port));
+        let further = self.bootstraps.iter().map(|node| (node.host.clone(), node.port));
+        let mut links: Vec<BootstrapAddr> = Vec::new();
+        for (host, port) in named.chain(further).chain(self.own_link()) {
+            let link = BootstrapAddr { host, port };
+            if !links.contains(&link) {
+                links.push(link);
+            }
+        }
+        links
+    }
+
+    fn own_link(&self) -> Option<(String, u16)> {
+        if self.bootstrap_addr.is_some() || !self.bootstraps.is_empty() {
+            return None;
+        }
+        let serve = self.serve().filter(|serve| serve.port() != 0)?;
+        let ip = if serve.ip().is_unspecified() { self.advertise_addr? } else { serve.ip() };
+        Some((ip.to_string(), serve.port()))
+    }
+
+    /// Where to serve as a bootstrap node, if at all.
+    pub(super) fn serve(&self) -> Option<SocketAddr> {
+        if self.on_this_machine_alone() {
+            return Some(SocketAddr::from((Ipv4Addr::LOCALHOST, self.bootstrap_port)));
+        }
+        let usual = || SocketAddr::from((Ipv4Addr::UNSPECIFIED, BOOTSTRAP_PORT));
+        if self.peer { self.bootstrap_serve } else { Some(self.bootstrap_serve.unwrap_or_else(usual)) }
+    }
+
+    /// Where the peer listens, unless this is a bootstrap node only.
+    pub(super) fn listen(&self) -> Option<SocketAddr> {
+        self.peer.then(|| SocketAddr::new(self.effective_listen_addr(), self.listen_port))
+    }
+
+    fn effective_listen_addr(&self) -> IpAddr {
+        let alone = self.on_this_machine_alone();
+        let usual = if alone { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
+        self.listen_addr.unwrap_or(IpAddr::V4(usual))
+    }
+
+    /// What the node is built from. The driver fills in where it really listens and the addresses of the machine.
+    pub(super) fn node(&self) -> NodeConfig {
+        NodeConfig {
+            bootstraps: self.links(),
+            listen: SocketAddr::new(self.effective_listen_addr(), self.listen_port),
+            advertise_addr: self.advertise_addr,
+            local_addrs: Vec::new(),
+            keepalive_refresh: self.keepalive_refresh,
+            filemonitor_refresh: self.filemonitor_refresh,
+            download_directory: self.effective_download_directory().to_owned(),
+            max_workers: self.max_workers,
+            max_downloads: self.max_downloads,
+            max_peers: self.max_peers,
+            max_ttl: self.max_ttl,
+            peer: self.peer,
+        }
+    }
+
+    fn effective_download_directory(&self) -> &Path {
+        self.download_directory.as_deref().unwrap_or(&self.local_directory)
+    }
+
+    /// Holds values that a program set to the rules that hold for those that are read, and settles the paths.
+    pub(super) fn check(&mut self, home: Option<&Path>) -> Result<(), Vec<ConfigFault>> {
+        let fault = |key: &Key, message| ConfigFault { place: Place::Key(key.name), message };
+        let mut scratch = Config::default();
+        let mut faults = Vec::new();
+        for key in KEYS {
+            let shown = (key.show)(self);
+            let outcome = match DeValue::parse(&shown) {
+                Ok(value) => (key.set_toml)(&mut scratch, value.get_ref()),
+                Err(error) => Err(error.message().to_owned()),
+            };
+            faults.extend(outcome.err().map(|message| fault(key, message)));
+        }
+        if let Err((key, message)) = self.settle_paths(home) {
+            faults.push(ConfigFault { place: Place::Key(key), message });
+        }
+        if faults.is_empty() { Ok(()) } else { Err(faults) }
+    }
+
+    /// Makes all paths absolute: a leading `~` becomes the home directory, a relative path starts where the program
+    /// was started. The error names the key.
+    pub(super) fn settle_paths(&mut self, home: Option<&Path>) -> Result<(), (&'static str, String)> {
+        let mut paths = vec![("local_directory", &mut self.local_directory)];
+        paths.extend(self.download_directory.as_mut().map(|path| ("download_directory", path)));
+        paths.extend(self.control_socket.as_mut().map(|path| ("control_socket", path)));
+        paths.extend(self.state_directory.as_mut().map(|path| ("state_directory", path)));
+        if let LogPlace::File(path) = &mut self.log_file {
+            paths.push(("log_file", path));
+        }
+        for (key, path) in paths {
+            if let Ok(rest) = path.strip_prefix("~") {
+                let home = home.ok_or_else(|| (key, "~ cannot be expanded, since HOME is not set".to_owned()))?;
+                *path = if rest.as_os_str().is_empty() { home.to_owned() } else { home.join(rest) };
+            }
+            *path = std::path::absolute(&*path).map_err(|error| (key, error.to_string()))?;
+        }
+        Ok(())
+    }
+
+    /// What the user ought to know about values that are legal but do not do what they may seem to.
+    pub(super) fn remarks(&self) -> Vec<String> {
+        let mut remarks = Vec::new();
+        for (key, limit) in [("upload_limit", self.upload_limit), ("download_limit", self.download_limit)] {
+            if limit != 0 {
+                remarks.push(format!("{key} is set, but this version does not limit rates yet"));
+            }
+        }
+        if self.peer && self.keepalive_refresh > KEEPALIVE_ADVISED_MAX {
+            remarks.push(format!(
+                "keepalive_refresh is {}: bootstrap nodes drop a peer that was silent for 10m, so that we may be off \
+                 their lists for moments",
+                humantime::format_duration(self.keepalive_refresh)
+            ));
+        }
+        if self.peer && self.links().is_empty() {
+            remarks.push(
+                "this daemon serves as a bootstrap node, but its own peer is registered nowhere: set bootstrap_addr to \
+                 the address by which others reach this machine"
+                    .to_owned(),
+            );
+        }
+        remarks
+    }
+
+    /// The keys whose new values in `next` count only from the next start on.
+    pub(super) fn fixed_until_restart(&self, next: &Config) -> Vec<&'static str> {
+        let changed = [
+            ("listen_addr", self.listen() != next.listen()),
+            ("local_directory", self.local_directory != next.local_directory),
+            ("control_socket", self.control_socket != next.control_socket),
+            ("state_directory", self.state_directory != next.state_directory),
+            ("bootstrap_serve", self.serve() != next.serve()),
+            ("peer", self.peer != next.peer),
+        ];
+        changed.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key).collect()
+    }
+
+    /// The configuration in force as a file that reads back to the same.
+    pub(super) fn dump(&self) -> String {
+        let mut shown = self.clone();
+        shown.listen_addr = Some(self.effective_listen_addr());
+        shown.download_directory = Some(self.effective_download_directory().to_owned());
+        let mut text = String::new();
+        for key in KEYS {
+            text.push_str(&format!("# {}\n{} = {}\n", key.meaning, key.name, (key.show)(&shown)));
+        }
+        if let Some(serve) = self.serve().filter(|_| self.bootstrap_serve.is_none()) {
+            text.push_str(&format!("# In force without being set: a bootstrap node at {serve}.\n"));
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_configured_gives_a_node_on_this_machine_alone() {
+        let config = Config::default();
+        assert!(config.on_this_machine_alone());
+        assert_eq!(config.serve(), Some("127.0.0.1:21168".parse().unwrap()));
+        assert_eq!(config.listen(), Some("127.0.0.1:63339".parse().unwrap()));
+        assert_eq!(config.links(), [BootstrapAddr { host: "127.0.0.1".to_owned(), port: 21168 }]);
+        assert_eq!(config.remarks(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_bootstrap_node_alone_serves_every_address_and_registers_nowhere() {
+        let config = Config { peer: false, bootstrap_addr: Some("b.example".to_owned()), ..Config::default() };
+        assert_eq!((config.serve(), config.listen()), (Some("0.0.0.0:21168".parse().unwrap()), None));
+        assert!(config.links().is_empty() && config.remarks().is_empty());
+    }
+
+    #[test]
+    fn the_same_bootstrap_node_named_twice_is_one_link() {
+        let twice = BootstrapAddr { host: "b.example".to_owned(), port: 21168 };
+        let config = Config {
+            bootstrap_addr: Some("b.example".to_owned()),
+            bootstraps: vec![twice.clone(), BootstrapAddr { host: "c.example".to_owned(), port: 1 }, twice.clone()],
+            ..Config::default()
+        };
+        assert_eq!(config.links(), [twice, BootstrapAddr { host: "c.example".to_owned(), port: 1 }]);
+        assert_eq!((config.serve(), config.listen()), (None, Some("0.0.0.0:63339".parse().unwrap())));
+    }
+
+    #[test]
+    fn a_daemon_that_serves_registers_with_itself_where_others_can_reach_it() {
+        let serving = |serve: &str, advertise: Option<&str>| Config {
+            bootstrap_serve: Some(serve.parse().unwrap()),
+            advertise_addr: advertise.map(|ip| ip.parse().unwrap()),
+            ..Config::default()
+        };
+        let own = |host: &str| vec![BootstrapAddr { host: host.to_owned(), port: 7000 }];
+        assert_eq!(serving("192.0.2.1:7000", None).links(), own("192.0.2.1"));
+        assert_eq!(serving("0.0.0.0:7000", Some("192.0.2.9")).links(), own("192.0.2.9"));
+        let nowhere = serving("0.0.0.0:7000", None);
+        assert!(nowhere.links().is_empty());
+        assert!(nowhere.remarks()[0].contains("registered nowhere"));
+    }
+
+    #[test]
+    fn paths_become_absolute_or_name_their_key() {
+        let mut config = Config { download_directory: Some(PathBuf::from("relative")), ..Config::default() };
+        config.settle_paths(Some(Path::new("/home/ann"))).unwrap();
+        assert_eq!(config.local_directory, Path::new("/home/ann/pyrate-files"));
+        assert!(config.download_directory.unwrap().is_absolute());
+        assert_eq!(Config::default().settle_paths(None).unwrap_err().0, "local_directory");
+    }
+
+    #[test]
+    fn a_reload_says_what_waits_for_a_restart() {
+        let old = Config::default();
+        let new = Config { listen_port: 1, max_peers: 2, local_directory: PathBuf::from("/x"), ..Config::default() };
+        assert_eq!(old.fixed_until_restart(&new), ["listen_addr", "local_directory"]);
+        assert!(old.fixed_until_restart(&Config { max_peers: 2, ..Config::default() }).is_empty());
+    }
+
+    #[test]
+    fn limits_that_do_nothing_yet_are_said_aloud() {
+        let config = Config { upload_limit: 1, keepalive_refresh: Duration::from_secs(600), ..Config::default() };
+        let remarks = config.remarks();
+        assert!(remarks[0].contains("upload_limit") && remarks[1].contains("keepalive_refresh"), "{remarks:?}");
+    }
+}

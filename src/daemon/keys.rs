@@ -1,0 +1,137 @@
+//! The one table of keys: it feeds the options, the environment, the file, the dump, and the tables of the README and
+//! the man page (CLI.md, "pyrated").
+
+use super::config::Config;
+use super::value::{
+    Host, HostPorts, Ip, Kind, Level, Log, Maybe, Number, Path, Period, Port, PortOrAny, Served, Size, Truth,
+};
+use argh::FromArgs;
+use toml::de::DeValue;
+
+/// A key of the configuration.
+pub struct Key {
+    /// As in the file; the option and the environment variable are made from it.
+    pub name: &'static str,
+    /// One line for the user.
+    pub meaning: &'static str,
+    /// The value when nothing sets it, as one would write it; empty when it has none.
+    pub default: &'static str,
+    /// What happens while it has no value.
+    pub unset: &'static str,
+    pub(super) set_word: fn(&mut Config, &str) -> Result<(), String>,
+    pub(super) set_toml: fn(&mut Config, &DeValue<'_>) -> Result<(), String>,
+    pub(super) show: fn(&Config) -> String,
+    pub(super) option: fn(&Options) -> Option<&str>,
+}
+
+impl Key {
+    /// `--listen-port`.
+    pub fn option_name(&self) -> String {
+        format!("--{}", self.name.replace('_', "-"))
+    }
+
+    /// `PYRATE_LISTEN_PORT`.
+    pub fn variable_name(&self) -> String {
+        format!("{VARIABLE_PREFIX}{}", self.name.to_uppercase())
+    }
+}
+
+/// What the environment variables of all keys begin with.
+pub(super) const VARIABLE_PREFIX: &str = "PYRATE_";
+
+const SECOND_MS: u64 = 1000;
+const MINUTE_MS: u64 = 60 * SECOND_MS;
+const DAY_MS: u64 = 24 * 60 * MINUTE_MS;
+
+macro_rules! keys {
+    ($($name:ident: $kind:ty, $default:tt, $unset:tt, $meaning:tt;)*) => {
+        /// All keys, in the order of the documentation.
+        pub const KEYS: &[Key] = &[$(Key {
+            name: stringify!($name),
+            meaning: $meaning,
+            default: $default,
+            unset: $unset,
+            set_word: |config, text| <$kind as Kind>::word(text).map(|value| config.$name = value),
+            set_toml: |config, value| <$kind as Kind>::toml(value).map(|value| config.$name = value),
+            show: |config| <$kind as Kind>::show(&config.$name),
+            option: |options| options.$name.as_deref(),
+        }),*];
+
+        /// The Pyrate daemon: shares a directory with a network of peers, or serves as its bootstrap node.
+        /// Every key of the configuration file is also an option, as below, and an environment variable
+        /// (PYRATE_LISTEN_PORT); an option beats the environment, which beats the file.
+        #[derive(FromArgs, Debug, Clone, Default)]
+        #[argh(help_triggers("-h", "--help"))]
+        #[argh(note = "The file is the first found of --config, $XDG_CONFIG_HOME/pyrate/pyrated.toml and\n\
+            /etc/pyrate/pyrated.toml. See pyrated(1).")]
+        #[argh(error_code(0, "left in order, as asked by SIGTERM, SIGINT or `pyratectl stop`"))]
+        #[argh(error_code(78, "the configuration is bad"))]
+        #[argh(error_code(75, "an address, the control socket or the state directory is in use"))]
+        #[argh(error_code(1, "anything else"))]
+        pub struct Options {
+            /// the configuration file
+            #[argh(option, arg_name = "file")]
+            pub(super) config: Option<String>,
+            /// check the configuration and exit
+            #[argh(switch)]
+            pub(super) check: bool,
+            /// print the configuration in force, as a file, and exit
+            #[argh(switch)]
+            pub(super) dump_config: bool,
+            /// print the version and exit
+            #[argh(switch, short = 'V')]
+            pub(super) version: bool,
+            $(
+                #[argh(option, arg_name = "value", description = $meaning)]
+                pub(super) $name: Option<String>,
+            )*
+        }
+    };
+}
+
+keys! {
+    bootstrap_addr: Maybe<Host>, "", "none",
+        "the bootstrap node to register with: host name or IP address";
+    bootstrap_port: Port, "21168", "",
+        "its port";
+    bootstraps: HostPorts, "", "none",
+        "further bootstrap nodes, each as host:port; registered with all, any one suffices";
+    listen_addr: Maybe<Ip>, "", "0.0.0.0; 127.0.0.1 while no bootstrap node is configured or served",
+        "the address where other peers reach us";
+    listen_port: PortOrAny, "63339", "",
+        "the port where other peers reach us; 0 picks a free one";
+    advertise_addr: Maybe<Ip>, "", "the one that reaches the bootstrap node",
+        "the address given to other peers";
+    keepalive_refresh: Period<100, { 10 * MINUTE_MS }>, "5m", "",
+        "time between keepalives, as in 5m, or in seconds";
+    filemonitor_refresh: Period<100, { 7 * DAY_MS }>, "60s", "",
+        "time between rescans of the share, as in 60s, or in seconds";
+    local_directory: Path, "~/pyrate-files", "",
+        "the directory shared, recursively; ~ is expanded";
+    download_directory: Maybe<Path>, "", "as local_directory",
+        "where finished downloads go";
+    log_file: Log, "stderr", "",
+        "a path, or stderr (with the journal's priorities under systemd)";
+    log_level: Level, "info", "",
+        "error, warn, info, debug or trace";
+    max_workers: Number<usize, 1, 65536>, "256", "",
+        "commands in progress at once (uploads, downloads, outgoing requests); the rest queue";
+    max_downloads: Number<usize, 1, 1000>, "5", "",
+        "parallel downloads";
+    max_peers: Number<usize, 1, 1000>, "8", "",
+        "neighbours searched";
+    max_ttl: Number<u8, 1, 255>, "7", "",
+        "TTL of a search, and clamp on the searches of others";
+    upload_limit: Size, "0", "",
+        "bytes a second, as in 10MiB; 0 is none (read and checked, not yet enforced)";
+    download_limit: Size, "0", "",
+        "bytes a second, as in 10MiB; 0 is none (read and checked, not yet enforced)";
+    control_socket: Maybe<Path>, "", "in $RUNTIME_DIRECTORY or $XDG_RUNTIME_DIR",
+        "the Unix socket for pyratectl";
+    state_directory: Maybe<Path>, "", "$STATE_DIRECTORY or one below $XDG_STATE_HOME",
+        "known peers and registrations, kept across restarts";
+    bootstrap_serve: Served, "off", "",
+        "serve as a bootstrap node at this addr:port";
+    peer: Truth, "true", "",
+        "false: bootstrap node only, at 0.0.0.0:21168 unless bootstrap_serve says otherwise";
+}

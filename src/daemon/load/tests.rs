@@ -1,0 +1,231 @@
+use super::*;
+use argh::FromArgs;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// Sources with a home directory of their own, in which no file stands.
+struct Desk {
+    home: tempfile::TempDir,
+    sources: Sources,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let mut desk = Self { home, sources: Sources::default() };
+        let path = desk.home.path().to_owned();
+        desk.set("HOME", path.to_str().unwrap());
+        desk
+    }
+
+    fn set(&mut self, variable: &str, value: &str) -> &mut Self {
+        self.sources.environment.insert(variable.into(), value.into());
+        self
+    }
+
+    fn options(&mut self, words: &[&str]) -> &mut Self {
+        self.sources.options = Options::from_args(&["pyrated"], words).unwrap();
+        self
+    }
+
+    /// Writes the user's own file.
+    fn file(&mut self, text: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.home.path().join(".config/pyrate/pyrated.toml");
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    fn config(&self) -> Config {
+        self.sources.load().unwrap().config
+    }
+
+    fn faults(&self) -> Vec<String> {
+        self.sources.load().unwrap_err().iter().map(ConfigFault::to_string).collect()
+    }
+}
+
+#[test]
+fn an_option_beats_the_environment_which_beats_the_file() {
+    let mut desk = Desk::new();
+    assert_eq!(desk.config().max_peers, 8);
+    desk.file("max_peers = 1\nmax_ttl = 1\nmax_downloads = 1\n");
+    desk.set("PYRATE_MAX_PEERS", "2").set("PYRATE_MAX_TTL", "2");
+    desk.options(&["--max-peers", "3"]);
+    let config = desk.config();
+    assert_eq!((config.max_peers, config.max_ttl, config.max_downloads), (3, 2, 1));
+}
+
+#[test]
+fn every_key_can_be_set_in_the_file_the_environment_and_by_option() {
+    for key in KEYS {
+        let word = match key.name {
+            "bootstrap_addr" => "b.example",
+            "bootstraps" => "a.example:1,[2001:db8::1]:2",
+            "listen_addr" | "advertise_addr" => "192.0.2.1",
+            "keepalive_refresh" | "filemonitor_refresh" => "61",
+            "local_directory" | "download_directory" | "log_file" | "control_socket" | "state_directory" => {
+                "/some/where"
+            }
+            "log_level" => "trace",
+            "bootstrap_serve" => "[::1]:5",
+            "peer" => "false",
+            _ => "77",
+        };
+        let mut by_option = Desk::new();
+        by_option.options(&[&key.option_name(), word]);
+        let mut by_variable = Desk::new();
+        by_variable.set(&key.variable_name(), word);
+        let shown = (key.show)(&by_option.config());
+        assert_ne!(shown, (key.show)(&Desk::new().config()), "{} did nothing", key.name);
+        assert_eq!(shown, (key.show)(&by_variable.config()));
+        let mut by_file = Desk::new();
+        by_file.file(format!("{} = {shown}", key.name));
+        assert_eq!(shown, (key.show)(&by_file.config()));
+    }
+}
+
+#[test]
+fn the_defaults_of_the_table_are_the_defaults_in_force() {
+    for key in KEYS {
+        let mut config = Config::default();
+        let before = (key.show)(&config);
+        (key.set_word)(&mut config, key.default).unwrap();
+        assert_eq!((key.show)(&config), before, "{}", key.name);
+        assert!(!key.default.is_empty() || !key.unset.is_empty(), "{} says nothing of its default", key.name);
+    }
+}
+
+#[test]
+fn faults_name_file_line_and_key() {
+    let mut desk = Desk::new();
+    let path = desk.file("listen_port = 63339\n\nlisten_prt = 1\nbootstrap_port = 0\npeer = \"yes\"\nmax_ttl = 256\n");
+    let at = |line: usize, rest: &str| format!("{}:{line}: {rest}", path.display());
+    assert_eq!(
+        desk.faults(),
+        [
+            at(3, "listen_prt: unknown key"),
+            at(4, "bootstrap_port: expected a number from 1 to 65535, not \"0\""),
+            at(5, "peer: expected true or false, not a value of type string"),
+            at(6, "max_ttl: expected a number from 1 to 255, not \"256\""),
+        ]
+    );
+}
+
+#[test]
+fn a_file_that_is_no_toml_is_refused_with_its_line() {
+    let mut desk = Desk::new();
+    let path = desk.file("peer = true\nlisten_port = = 3\n");
+    assert!(desk.faults()[0].starts_with(&format!("{}:2: ", path.display())), "{:?}", desk.faults());
+    desk.file("peer = true\npeer = false\n");
+    assert!(desk.faults()[0].starts_with(&format!("{}:2: ", path.display())), "{:?}", desk.faults());
+    desk.file(b"peer = true\n# \xff\n");
+    assert_eq!(desk.faults(), [format!("{}:2: not UTF-8", path.display())]);
+    desk.file("[peer]\nx = 1\n");
+    assert!(desk.faults()[0].contains("peer: expected true or false"), "{:?}", desk.faults());
+}
+
+#[test]
+fn faults_outside_the_file_name_the_variable_or_the_option() {
+    let mut desk = Desk::new();
+    desk.set("PYRATE_LISTEN_PORT", "65536").options(&["--keepalive-refresh", "11m"]);
+    assert_eq!(
+        desk.faults(),
+        [
+            "environment variable PYRATE_LISTEN_PORT: expected a number from 0 to 65535, not \"65536\"",
+            "option --keepalive-refresh: expected a time from 100ms to 10m, not \"11m\"",
+        ]
+    );
+}
+
+#[test]
+fn a_named_file_must_be_there_and_be_a_file() {
+    let mut desk = Desk::new();
+    desk.options(&["--config", "/nowhere/x.toml"]);
+    assert_eq!(desk.faults(), ["/nowhere/x.toml: no such file"]);
+    desk.options(&["--config", "/dev/null"]);
+    assert_eq!(desk.faults(), ["/dev/null: not a regular file"]);
+}
+
+#[test]
+fn the_file_in_xdg_config_home_is_found_before_the_one_in_home() {
+    let mut desk = Desk::new();
+    desk.file("max_peers = 1");
+    let other = tempfile::tempdir().unwrap();
+    fs::create_dir(other.path().join("pyrate")).unwrap();
+    fs::write(other.path().join("pyrate/pyrated.toml"), "max_peers = 2").unwrap();
+    desk.set("XDG_CONFIG_HOME", other.path().to_str().unwrap());
+    let loaded = desk.sources.load().unwrap();
+    assert_eq!(loaded.config.max_peers, 2);
+    assert_eq!(loaded.file, Some(other.path().join("pyrate/pyrated.toml")));
+}
+
+#[test]
+fn an_empty_value_unsets_what_a_place_below_set() {
+    let mut desk = Desk::new();
+    desk.file("bootstrap_addr = \"b.example\"\nbootstrap_serve = \"127.0.0.1:9\"\n");
+    desk.options(&["--bootstrap-addr", "", "--bootstrap-serve", "off"]);
+    assert!(desk.config().on_this_machine_alone());
+}
+
+#[test]
+fn a_dump_reads_back_to_the_same() {
+    let mut desk = Desk::new();
+    desk.options(&["--bootstraps", "[2001:db8::1]:3 c.example:4", "--log-file", "~/\"quoted\" \\ é.log"]);
+    desk.set("PYRATE_KEEPALIVE_REFRESH", "90").set("PYRATE_UPLOAD_LIMIT", "1.5MiB");
+    let config = desk.config();
+    assert_eq!((config.keepalive_refresh, config.upload_limit), (Duration::from_secs(90), 1_572_864));
+    let dump = config.dump();
+    let mut copy = Desk::new();
+    copy.file(&dump);
+    assert_eq!(copy.config().dump(), dump);
+    assert_eq!(copy.config().node(), config.node());
+    // What was not set stays unset, but for what is in force in its place.
+    let alone = Desk::new().config();
+    let mut copy = Desk::new();
+    copy.file(alone.dump());
+    assert_eq!(
+        copy.config(),
+        Config {
+            listen_addr: Some(IpAddr::from([127, 0, 0, 1])),
+            download_directory: Some(alone.local_directory.clone()),
+            ..alone
+        }
+    );
+}
+
+#[test]
+fn hosts_and_ports_are_told_apart() {
+    let mut desk = Desk::new();
+    for bad in ["2001:db8::1:3", "b.example", "b.example:0", ":3", "b example:3x", "[b.example:3"] {
+        desk.options(&["--bootstraps", bad]);
+        assert_eq!(desk.faults().len(), 1, "{bad}");
+    }
+    for bad in ["b.example:21168", "two words", "b\u{1b}[31m", "-\n"] {
+        desk.options(&["--bootstrap-addr", bad]);
+        assert_eq!(desk.faults().len(), 1, "{bad}");
+        assert!(!desk.faults()[0].contains('\u{1b}'));
+    }
+    desk.options(&["--bootstrap-addr", "[2001:db8::1]"]);
+    assert_eq!(desk.config().bootstrap_addr.as_deref(), Some("2001:db8::1"));
+}
+
+#[test]
+fn a_variable_that_is_no_key_is_remarked_upon() {
+    let mut desk = Desk::new();
+    desk.set("PYRATE_LISTEN_PRT", "1").set("PYRATE_LISTEN_PORT", "");
+    let loaded = desk.sources.load().unwrap();
+    assert_eq!(loaded.remarks, ["environment variable PYRATE_LISTEN_PRT is no key"]);
+    assert_eq!(loaded.config.listen_port, 63339);
+}
+
+#[test]
+fn numbers_beyond_all_ranges_are_refused_in_order() {
+    let mut desk = Desk::new();
+    desk.file("listen_port = 99999999999999999999999999\n");
+    assert!(desk.faults()[0].contains("listen_port"), "{:?}", desk.faults());
+    desk.file("keepalive_refresh = -1\n");
+    assert!(desk.faults()[0].contains("keepalive_refresh"), "{:?}", desk.faults());
+    desk.file("upload_limit = -1\n");
+    assert!(desk.faults()[0].contains("upload_limit"), "{:?}", desk.faults());
+}

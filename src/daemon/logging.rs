@@ -1,0 +1,275 @@
+//! The log of `pyrated`: levels that can change, a file that can be reopened, the journal's priorities.
+//!
+//! Whoever logs escapes what came from the network; control characters that come through all the same are escaped here,
+//! so that a line is always one line.
+
+use super::value::LogPlace;
+use crate::name::Escaped;
+use log::{Level, LevelFilter, Metadata};
+use std::fmt::{self, Write as _};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+/// Levels above this one are for ourselves: the crates we use log at most warnings.
+const OTHERS_LEVEL_MAX: LevelFilter = LevelFilter::Warn;
+
+/// The log, as long as the process lives. Clones control the same log.
+#[derive(Clone)]
+pub(super) struct Logging(Arc<Shared>);
+
+struct Shared {
+    level: AtomicU8,
+    sink: Mutex<Sink>,
+    /// Standard error leads to the journal, which adds the time and reads priorities.
+    journal: bool,
+    clock: fn() -> SystemTime,
+}
+
+/// Where lines go, and how many could not go there since the last one that could.
+struct Sink {
+    output: Output,
+    lines_lost: u64,
+}
+
+enum Output {
+    Stderr,
+    File(File),
+}
+
+impl Logging {
+    /// Opens the place and makes this the log of the process.
+    pub(super) fn start(
+        place: &LogPlace,
+        level: LevelFilter,
+        journal: bool,
+        clock: fn() -> SystemTime,
+    ) -> io::Result<Self> {
+        let logging = Self::open(place, level, journal, clock)?;
+        logging.dispatch().apply().map_err(io::Error::other)?;
+        logging.set_level(level);
+        Ok(logging)
+    }
+
+    fn open(place: &LogPlace, level: LevelFilter, journal: bool, clock: fn() -> SystemTime) -> io::Result<Self> {
+        let sink = Mutex::new(Sink { output: Output::open(place)?, lines_lost: 0 });
+        let level = AtomicU8::new(level as u8);
+        Ok(Self(Arc::new(Shared { level, sink, journal, clock })))
+    }
+
+    fn dispatch(&self) -> fern::Dispatch {
+        let (filter, format, write) = (self.clone(), self.clone(), self.clone());
+        fern::Dispatch::new()
+            .level(LevelFilter::Trace)
+            .filter(move |metadata| filter.admits(metadata))
+            .format(move |out, message, record| {
+                let priority = format.0.journal && matches!(format.sink().output, Output::Stderr);
+                let mark = if priority { Mark::Priority } else { Mark::Time((format.0.clock)()) };
+                out.finish(format_args!("{}", Line { mark, level: record.level(), target: record.target(), message }));
+            })
+            .chain(fern::Output::call(move |record| write.sink().write(record.args())))
+    }
+
+    /// Changes the level from the next line on.
+    pub(super) fn set_level(&self, level: LevelFilter) {
+        self.0.level.store(level as u8, Ordering::Relaxed);
+        log::set_max_level(level.max(OTHERS_LEVEL_MAX));
+    }
+
+    /// Opens the place anew, which may have been renamed or be another one now. Until that has succeeded, lines go to
+    /// where they went before.
+    pub(super) fn reopen(&self, place: &LogPlace) -> io::Result<()> {
+        let output = Output::open(place)?;
+        self.sink().output = output;
+        Ok(())
+    }
+
+    fn admits(&self, metadata: &Metadata<'_>) -> bool {
+        let level = level_from(self.0.level.load(Ordering::Relaxed));
+        let ours = metadata.target().split("::").next().is_some_and(|root| root.starts_with("pyrate"));
+        metadata.level() <= if ours { level } else { level.min(OTHERS_LEVEL_MAX) }
+    }
+
+    fn sink(&self) -> MutexGuard<'_, Sink> {
+        self.0.sink.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Output {
+    fn open(place: &LogPlace) -> io::Result<Self> {
+        match place {
+            LogPlace::Stderr => Ok(Self::Stderr),
+            LogPlace::File(path) => append_to(path).map(Self::File),
+        }
+    }
+}
+
+fn append_to(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).open(path)
+}
+
+impl Sink {
+    /// Writes a line at once. One that cannot be written is counted, and the count told as soon as writing works
+    /// again: there is no other place to complain to.
+    fn write(&mut self, line: &fmt::Arguments<'_>) {
+        let mut text = String::new();
+        if self.lines_lost > 0 {
+            text = format!("({} lines of the log were lost)\n", self.lines_lost);
+        }
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{line}");
+        let written = match &mut self.output {
+            Output::Stderr => io::stderr().lock().write_all(text.as_bytes()),
+            Output::File(file) => file.write_all(text.as_bytes()),
+        };
+        self.lines_lost = if written.is_ok() { 0 } else { self.lines_lost.saturating_add(1) };
+    }
+}
+
+/// The inverse of `level as u8`.
+fn level_from(number: u8) -> LevelFilter {
+    LevelFilter::iter().find(|&level| level as u8 == number).unwrap_or(LevelFilter::Info)
+}
+
+/// What stands at the head of a line.
+enum Mark {
+    /// The priority of syslog in angle brackets, for the journal.
+    Priority,
+    /// The time, for everyone else.
+    Time(SystemTime),
+}
+
+struct Line<'a> {
+    mark: Mark,
+    level: Level,
+    target: &'a str,
+    message: &'a fmt::Arguments<'a>,
+}
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.mark {
+            Mark::Priority => write!(f, "<{}>", priority(self.level))?,
+            Mark::Time(time) => {
+                let level = self.level.as_str().to_ascii_lowercase();
+                write!(f, "{} {level:<5} ", humantime::format_rfc3339_millis(time))?;
+            }
+        }
+        // The room, without the crate and without the file inside the room.
+        let target = self.target.strip_prefix("pyrate::").unwrap_or(self.target);
+        write!(OneLine(f), "{}: {}", target.split("::").next().unwrap_or(target), self.message)
+    }
+}
+
+/// The priorities of syslog(3).
+const fn priority(level: Level) -> u8 {
+    match level {
+        Level::Error => 3,
+        Level::Warn => 4,
+        Level::Info => 6,
+        Level::Debug | Level::Trace => 7,
+    }
+}
+
+/// Escapes what may not stand in a line. Backslashes stay, since they come from escaping already done.
+struct OneLine<'a, 'b>(&'a mut fmt::Formatter<'b>);
+
+impl fmt::Write for OneLine<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for part in text.split_inclusive('\\') {
+            let (plain, backslash) = part.strip_suffix('\\').map_or((part, ""), |plain| (plain, "\\"));
+            write!(self.0, "{}{backslash}", Escaped(plain.as_bytes()))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use log::{Log, Record};
+    use std::time::Duration;
+
+    fn clock() -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123)
+    }
+
+    fn say(log: &dyn Log, level: Level, target: &str, text: &str) {
+        log.log(&Record::builder().level(level).target(target).args(format_args!("{text}")).build());
+    }
+
+    #[test]
+    fn a_line_carries_time_level_and_room_and_stays_one_line() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let logging = Logging::open(&LogPlace::File(path.clone()), LevelFilter::Info, true, clock).unwrap();
+        let (_, log) = logging.dispatch().into_log();
+        say(&*log, Level::Info, "pyrate::node::links", "registered with b.example:21168");
+        say(&*log, Level::Warn, "pyrate::driver", "escaped \\x1b stays, \x1b[31m\nand \u{202e} do not");
+        assert_eq!(
+            std::fs::read_to_string(&path).unwrap(),
+            "2023-11-14T22:13:20.123Z info  node: registered with b.example:21168\n\
+             2023-11-14T22:13:20.123Z warn  driver: escaped \\x1b stays, \\x1b[31m\\nand \\u{202e} do not\n"
+        );
+    }
+
+    #[test]
+    fn levels_change_at_once_and_never_open_the_gates_for_other_crates() {
+        let logging = Logging::open(&LogPlace::Stderr, LevelFilter::Info, false, clock).unwrap();
+        let admits = |level, target: &str| logging.admits(&Metadata::builder().level(level).target(target).build());
+        assert!(admits(Level::Info, "pyrate::node") && !admits(Level::Debug, "pyrate::node"));
+        logging.set_level(LevelFilter::Trace);
+        assert!(admits(Level::Trace, "pyrated") && !admits(Level::Info, "mio::poll") && admits(Level::Warn, "mio"));
+        logging.set_level(LevelFilter::Error);
+        assert!(!admits(Level::Warn, "mio") && !admits(Level::Warn, "pyrate::node"));
+    }
+
+    #[test]
+    fn a_log_that_was_rotated_goes_on_in_a_new_file_and_loses_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, old) = (directory.path().join("log"), directory.path().join("log.1"));
+        let place = LogPlace::File(path.clone());
+        let logging = Logging::open(&place, LevelFilter::Info, false, clock).unwrap();
+        let (_, log) = logging.dispatch().into_log();
+        say(&*log, Level::Info, "pyrate", "one");
+        std::fs::rename(&path, &old).unwrap();
+        say(&*log, Level::Info, "pyrate", "two");
+        logging.reopen(&place).unwrap();
+        say(&*log, Level::Info, "pyrate", "three");
+        let lines = |path| std::fs::read_to_string(path).unwrap().lines().count();
+        assert_eq!((lines(&old), lines(&path)), (2, 1));
+        // A place that cannot be opened changes nothing.
+        assert!(logging.reopen(&LogPlace::File(directory.path().join("no/log"))).is_err());
+        say(&*log, Level::Info, "pyrate", "four");
+        assert_eq!(lines(&path), 2);
+    }
+
+    #[test]
+    fn lines_that_cannot_be_written_are_counted() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = LogPlace::File(directory.path().join("log"));
+        let full = LogPlace::File("/dev/full".into());
+        let logging = Logging::open(&full, LevelFilter::Info, false, clock).unwrap();
+        let (_, log) = logging.dispatch().into_log();
+        say(&*log, Level::Info, "pyrate", "lost");
+        say(&*log, Level::Info, "pyrate", "lost too");
+        logging.reopen(&place).unwrap();
+        say(&*log, Level::Info, "pyrate", "kept");
+        let text = std::fs::read_to_string(directory.path().join("log")).unwrap();
+        assert!(text.starts_with("(2 lines of the log were lost)\n") && text.ends_with("kept\n"), "{text}");
+    }
+
+    #[test]
+    fn the_journal_is_told_priorities_instead_of_time_and_level() {
+        let line = |level| {
+            let (mark, target) = (Mark::Priority, "pyrate::node::search");
+            Line { mark, level, target, message: &format_args!("x") }.to_string()
+        };
+        assert_eq!(line(Level::Error), "<3>node: x");
+        assert_eq!(line(Level::Info), "<6>node: x");
+        assert_eq!(line(Level::Trace), "<7>node: x");
+    }
+}

@@ -1,0 +1,23 @@
+//! Composing the daemon: arguments, configuration, logging, systemd; and the same node inside another program.
+//!
+//! Owns the keys of the configuration and what follows from them, the log of `pyrated`, its exit codes, and the types
+//! that embed a node. Refuses a configuration that it does not understand, whole, before anything is started. Holds no
+//! socket and decides nothing about the network.
+
+mod compose;
+mod config;
+mod embed;
+mod keys;
+mod load;
+mod logging;
+mod service;
+mod supervisor;
+mod value;
+
+pub use compose::Fault;
+pub use config::Config;
+pub use embed::{Bootstrap, Client, Handle};
+pub use keys::{KEYS, Key, Options};
+pub use load::{ConfigFault, Loaded, Place, Sources};
+pub use service::main;
+pub use value::LogPlace;

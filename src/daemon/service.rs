@@ -1,0 +1,296 @@
+//! `pyrated`: the process around the loop.
+
+use super::compose::{EXIT_CONFIG, EXIT_OTHER, Fault, compose};
+use super::config::Config;
+use super::keys::Options;
+use super::load::{Loaded, Sources};
+use super::logging::Logging;
+use super::supervisor;
+use super::value::{Kind, Level, LogPlace};
+use crate::control::paths;
+use crate::driver::{self, Facts, Host};
+use crate::name::Escaped;
+use crate::node::NodeConfig;
+use argh::FromArgs;
+use log::{error, info, warn};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// The whole of the program `pyrated`; the exit codes are those of CLI.md.
+pub fn main() -> ExitCode {
+    let options = match read_arguments(std::env::args_os().skip(1)) {
+        Ok(options) => options,
+        Err(code) => return code,
+    };
+    if options.version {
+        return print(&format!("pyrated {}\n", env!("CARGO_PKG_VERSION")));
+    }
+    let sources = Sources { options, environment: std::env::vars_os().collect() };
+    let loaded = match sources.load() {
+        Ok(loaded) => loaded,
+        Err(faults) => {
+            faults.iter().for_each(complain);
+            return ExitCode::from(EXIT_CONFIG);
+        }
+    };
+    if sources.options.check || sources.options.dump_config {
+        return show(&sources.options, &loaded);
+    }
+    match serve(sources, loaded) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            // The log may be a file, or not be there yet; whoever started us by hand looks here.
+            complain(&fault);
+            ExitCode::from(fault.exit_code())
+        }
+    }
+}
+
+/// Reads the command line. The error is what to exit with after help was shown, or a complaint.
+fn read_arguments(arguments: impl Iterator<Item = OsString>) -> Result<Options, ExitCode> {
+    let mut words = Vec::new();
+    for argument in arguments {
+        match argument.into_string() {
+            Ok(word) => words.push(word),
+            Err(argument) => {
+                complain(&format!("an argument is not UTF-8: {}", Escaped(argument.as_bytes())));
+                return Err(ExitCode::from(EXIT_CONFIG));
+            }
+        }
+    }
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    Options::from_args(&["pyrated"], &words).map_err(|early| match early.status {
+        Ok(()) => print(&format!("{}\n", early.output.trim_end())),
+        Err(()) => {
+            early.output.trim_end().lines().for_each(|line| complain(&Escaped(line.as_bytes())));
+            ExitCode::from(EXIT_CONFIG)
+        }
+    })
+}
+
+/// `--check` and `--dump-config`.
+fn show(options: &Options, loaded: &Loaded) -> ExitCode {
+    loaded.remarks.iter().for_each(complain);
+    if options.dump_config {
+        return print(&loaded.config.dump());
+    }
+    match &loaded.file {
+        Some(path) => print(&format!("{}: good\n", Escaped(path.as_os_str().as_bytes()))),
+        None => print("no configuration file; options and environment are good\n"),
+    }
+}
+
+/// Runs until asked to leave.
+fn serve(sources: Sources, loaded: Loaded) -> Result<(), Fault> {
+    let Loaded { config, file, remarks } = loaded;
+    let journal = supervisor::stderr_is_journal(sources.variable("JOURNAL_STREAM"));
+    let logging = Logging::start(&config.log_file, config.log_level, journal, driver::wall_clock)
+        .map_err(|error| Fault::Log { path: log_path(&config), error })?;
+    if !config.on_this_machine_alone() {
+        let by = file.as_ref().map_or_else(|| "without a file".to_owned(), |path| format!("by {}", path.display()));
+        info!("pyrated {}, configured {by}", env!("CARGO_PKG_VERSION"));
+    }
+    remarks.iter().for_each(|remark| warn!("{remark}"));
+    raise_descriptor_limit();
+    let to_file = matches!(config.log_file, LogPlace::File(_));
+    let host = Box::new(Service { sources, config: config.clone(), logging, status: String::new() });
+    let outcome = compose(&config, host, true).and_then(|driver| driver.run().map_err(Fault::Run));
+    match &outcome {
+        Ok(()) => info!("left"),
+        Err(fault) if to_file => error!("{fault}"),
+        Err(_) => {}
+    }
+    outcome
+}
+
+fn log_path(config: &Config) -> PathBuf {
+    match &config.log_file {
+        LogPlace::File(path) => path.clone(),
+        LogPlace::Stderr => PathBuf::from("stderr"),
+    }
+}
+
+/// Soft limits are low for the sake of select(2), which nothing here uses; the loop keeps its own budget below what
+/// this gives.
+fn raise_descriptor_limit() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(soft, hard)| if soft < hard { setrlimit(Resource::RLIMIT_NOFILE, hard, hard) } else { Ok(()) });
+    if let Err(errno) = raised {
+        warn!("cannot raise the limit of open files: {errno}");
+    }
+}
+
+/// What the loop asks of the process around it.
+struct Service {
+    sources: Sources,
+    config: Config,
+    logging: Logging,
+    status: String,
+}
+
+impl Host for Service {
+    fn ready(&mut self, facts: &Facts) {
+        self.status = status(&self.config, facts);
+        for line in announcement(&self.config, facts, &client_command(&self.sources, facts)) {
+            info!("{line}");
+        }
+        supervisor::ready(&self.status);
+    }
+
+    fn reload(&mut self) -> Result<NodeConfig, String> {
+        supervisor::reloading();
+        let outcome = self.reload_quietly();
+        match &outcome {
+            Ok(_) => info!("configuration read anew"),
+            Err(reason) => error!("the configuration stays as it was: {reason}"),
+        }
+        supervisor::ready(&self.status);
+        outcome
+    }
+
+    fn set_log_level(&mut self, level: &str) -> Result<(), String> {
+        let level = Level::word(level)?;
+        self.logging.set_level(level);
+        info!("log level is {level} until the next start or reload");
+        Ok(())
+    }
+
+    fn leaving(&mut self) {
+        info!("leaving");
+        supervisor::stopping();
+    }
+}
+
+impl Service {
+    /// The log is reopened even when the configuration is bad: whoever rotates logs counts on it.
+    fn reload_quietly(&mut self) -> Result<NodeConfig, String> {
+        let loaded = match self.sources.load() {
+            Ok(loaded) => loaded,
+            Err(faults) => {
+                let _ = self.logging.reopen(&self.config.log_file);
+                return Err(Fault::Config(faults).to_string());
+            }
+        };
+        let next = loaded.config;
+        self.logging.reopen(&next.log_file).map_err(|error| Fault::Log { path: log_path(&next), error }.to_string())?;
+        self.logging.set_level(next.log_level);
+        loaded.remarks.iter().for_each(|remark| warn!("{remark}"));
+        let waiting = self.config.fixed_until_restart(&next);
+        if !waiting.is_empty() {
+            warn!("changed, but in force only after a restart: {}", waiting.join(", "));
+        }
+        let node = next.node();
+        self.config = next;
+        Ok(node)
+    }
+}
+
+/// How `pyratectl` is to be called for this daemon: it finds the usual places by itself.
+fn client_command(sources: &Sources, facts: &Facts) -> String {
+    let usual = paths::default_sockets_for_client(|name| sources.variable(name).map(OsString::from));
+    match &facts.control {
+        Some(path) if !usual.contains(path) => format!("pyratectl --socket {}", Escaped(path.as_os_str().as_bytes())),
+        _ => "pyratectl".to_owned(),
+    }
+}
+
+/// What is said once everything is bound: for a node without configuration, three lines that tell what to type next.
+fn announcement(config: &Config, facts: &Facts, client: &str) -> Vec<String> {
+    let share = Escaped(config.local_directory.as_os_str().as_bytes());
+    if config.on_this_machine_alone() {
+        let bootstrap = match (facts.bootstrap, config.serve()) {
+            (Some(own), _) => format!("bootstrap node on {own}"),
+            (None, Some(there)) => format!("registered with the bootstrap node that runs already on {there}"),
+            (None, None) => "no bootstrap node".to_owned(),
+        };
+        let peer = facts.listen.map_or_else(|| "none".to_owned(), |addr| addr.to_string());
+        return vec![
+            format!(
+                "no bootstrap node is configured: this machine is the whole network, with a peer on {peer}, {bootstrap}"
+            ),
+            format!("sharing {share}: put files there and type `{client} rescan`, then `{client} files`"),
+            format!("type `{client} status` to look around; bootstrap_addr in the configuration joins other machines"),
+        ];
+    }
+    let mut lines = Vec::new();
+    lines.extend(facts.bootstrap.map(|addr| format!("bootstrap node on {addr}")));
+    lines.extend(facts.listen.map(|addr| format!("peer on {addr}, sharing {share}")));
+    lines.extend(facts.control.as_ref().map(|path| format!("control socket {}", Escaped(path.as_os_str().as_bytes()))));
+    lines
+}
+
+/// One line for `systemctl status`.
+fn status(config: &Config, facts: &Facts) -> String {
+    let share = Escaped(config.local_directory.as_os_str().as_bytes());
+    let peer = facts.listen.map(|addr| format!("peer on {addr} sharing {share}"));
+    let bootstrap = facts.bootstrap.map(|addr| format!("bootstrap node on {addr}"));
+    peer.into_iter().chain(bootstrap).collect::<Vec<_>>().join(", ")
+}
+
+/// Standard output of a program that answers and exits. A reader that has seen enough is no error.
+fn print(text: &str) -> ExitCode {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => ExitCode::from(EXIT_OTHER),
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+/// A complaint on standard error, which nobody may be listening to.
+fn complain(what: &(impl std::fmt::Display + ?Sized)) {
+    let _ = writeln!(io::stderr().lock(), "pyrated: {what}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn facts(bootstrap: Option<&str>) -> Facts {
+        Facts {
+            listen: Some("127.0.0.1:63339".parse().unwrap()),
+            bootstrap: bootstrap.map(|addr| addr.parse().unwrap()),
+            control: Some(PathBuf::from("/run/user/7/pyrate/control.sock")),
+        }
+    }
+
+    #[test]
+    fn a_newcomer_is_told_in_three_lines_what_to_type() {
+        let config = Config { local_directory: PathBuf::from("/home/ann/pyrate-files"), ..Config::default() };
+        let lines = announcement(&config, &facts(Some("127.0.0.1:21168")), "pyratectl");
+        assert_eq!(lines.len(), 3);
+        assert!(lines[0].contains("127.0.0.1:63339") && lines[0].contains("bootstrap node on 127.0.0.1:21168"));
+        assert!(lines[1].contains("/home/ann/pyrate-files") && lines[2].contains("`pyratectl status`"));
+        let second = announcement(&config, &facts(None), "pyratectl");
+        assert!(second[0].contains("runs already on 127.0.0.1:21168"), "{}", second[0]);
+    }
+
+    #[test]
+    fn the_client_is_called_with_a_socket_only_where_it_would_not_look() {
+        let mut sources = Sources::default();
+        sources.environment.insert("XDG_RUNTIME_DIR".into(), "/run/user/7".into());
+        assert_eq!(client_command(&sources, &facts(None)), "pyratectl");
+        let elsewhere = Facts { control: Some(Path::new("/tmp/x.sock").to_owned()), ..facts(None) };
+        assert_eq!(client_command(&sources, &elsewhere), "pyratectl --socket /tmp/x.sock");
+    }
+
+    #[test]
+    fn a_configured_node_says_where_it_is_bound() {
+        let config = Config { bootstrap_addr: Some("b.example".to_owned()), ..Config::default() };
+        let lines = announcement(&config, &facts(None), "pyratectl");
+        assert_eq!(lines.len(), 2);
+        assert!(lines[0].starts_with("peer on 127.0.0.1:63339"));
+        assert!(status(&config, &facts(Some("0.0.0.0:1"))).ends_with("bootstrap node on 0.0.0.0:1"));
+    }
+
+    #[test]
+    fn usage_errors_and_help_are_told_apart() {
+        let words = |words: &[&str]| read_arguments(words.iter().map(OsString::from)).map(|options| options.version);
+        assert!(words(&["-V"]).unwrap());
+        assert_eq!(format!("{:?}", words(&["--no-such-key", "1"]).unwrap_err()), format!("{:?}", ExitCode::from(78)));
+        assert_eq!(format!("{:?}", words(&["--help"]).unwrap_err()), format!("{:?}", ExitCode::SUCCESS));
+    }
+}

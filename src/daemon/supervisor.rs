@@ -1,0 +1,56 @@
+//! Talking to systemd: whether it reads our standard error, and what it is told of our state.
+
+use nix::sys::stat::fstat;
+use sd_notify::NotifyState;
+use std::ffi::OsStr;
+use std::io;
+
+/// Whether standard error is the journal's stream, which `$JOURNAL_STREAM` names by device and inode (systemd.exec(5)).
+/// The variable alone proves nothing: a redirected daemon inherits it too.
+pub(super) fn stderr_is_journal(variable: Option<&OsStr>) -> bool {
+    let named = variable.and_then(OsStr::to_str).and_then(|text| {
+        let (device, inode) = text.split_once(':')?;
+        Some((device.parse().ok()?, inode.parse().ok()?))
+    });
+    named.is_some() && fstat(io::stderr()).ok().map(|stat| (stat.st_dev, stat.st_ino)) == named
+}
+
+/// The daemon answers requests from now on.
+pub(super) fn ready(status: &str) {
+    tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+}
+
+/// The configuration is being read anew; [`ready`] follows.
+pub(super) fn reloading() {
+    // Type=notify-reload wants the time beside it, other types ignore that.
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell(&[NotifyState::Reloading, now]),
+        Err(_) => tell(&[NotifyState::Reloading]),
+    }
+}
+
+/// The daemon leaves.
+pub(super) fn stopping() {
+    tell(&[NotifyState::Stopping, NotifyState::Status("leaving")]);
+}
+
+/// Nothing happens unless systemd asked to be told.
+fn tell(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        log::warn!("cannot notify the service manager: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_stream_that_is_named_is_the_journal() {
+        assert!(!stderr_is_journal(None));
+        assert!(!stderr_is_journal(Some(OsStr::new("nonsense"))));
+        assert!(!stderr_is_journal(Some(OsStr::new("1:1"))));
+        let stat = fstat(io::stderr()).unwrap();
+        assert!(stderr_is_journal(Some(OsStr::new(&format!("{}:{}", stat.st_dev, stat.st_ino)))));
+    }
+}

@@ -1,0 +1,151 @@
+//! How many descriptors connections may take, in all and for one address, so that control and state always find one.
+
+use nix::sys::resource::{Resource, getrlimit};
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+/// Descriptors kept for what is not a connection or a file in transfer: listeners, control clients, state, log.
+const DESCRIPTORS_RESERVED: usize = 64;
+
+/// The reserve on a system that allows very few descriptors.
+const DESCRIPTORS_RESERVED_MIN: usize = 28;
+
+/// The most that is handed out, however many the system allows.
+const DESCRIPTORS_MAX: usize = 100_000;
+
+/// Who asks for a descriptor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Use {
+    /// A connection that another machine made to us.
+    Inbound(IpAddr),
+    /// A connection that we make, or a file that we read or write.
+    Own,
+}
+
+/// Why a descriptor was not given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Exhausted {
+    /// None is left for this use.
+    InAll,
+    /// This address has its share.
+    ForAddress,
+}
+
+/// The descriptors in use.
+#[derive(Debug)]
+pub(super) struct Budget {
+    total_max: usize,
+    inbound_max: usize,
+    per_address_max: usize,
+    total: usize,
+    inbound: usize,
+    by_address: HashMap<IpAddr, usize>,
+}
+
+impl Budget {
+    /// What the limit of this process on open files leaves.
+    pub(super) fn from_system() -> Self {
+        let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft);
+        Self::new(usize::try_from(limit).unwrap_or(usize::MAX))
+    }
+
+    /// What a limit of `descriptors` open files leaves: an eighth is for our own dialling alone, and one address gets
+    /// at most half.
+    fn new(descriptors: usize) -> Self {
+        let reserved =
+            if descriptors >= 4 * DESCRIPTORS_RESERVED { DESCRIPTORS_RESERVED } else { DESCRIPTORS_RESERVED_MIN };
+        let total_max = descriptors.saturating_sub(reserved).clamp(8, DESCRIPTORS_MAX);
+        Self {
+            total_max,
+            inbound_max: total_max - total_max.div_ceil(8),
+            per_address_max: total_max / 2,
+            total: 0,
+            inbound: 0,
+            by_address: HashMap::new(),
+        }
+    }
+
+    /// Takes one descriptor.
+    pub(super) fn take(&mut self, by: Use) -> Result<(), Exhausted> {
+        if self.total >= self.total_max {
+            return Err(Exhausted::InAll);
+        }
+        if let Use::Inbound(address) = by {
+            let address = address.to_canonical();
+            if self.inbound >= self.inbound_max {
+                return Err(Exhausted::InAll);
+            }
+            let held = self.by_address.entry(address).or_default();
+            if *held >= self.per_address_max {
+                return Err(Exhausted::ForAddress);
+            }
+            *held += 1;
+            self.inbound += 1;
+        }
+        self.total += 1;
+        Ok(())
+    }
+
+    /// Gives one back.
+    pub(super) fn give_back(&mut self, by: Use) {
+        debug_assert!(self.total > 0, "a descriptor was given back twice");
+        self.total = self.total.saturating_sub(1);
+        if let Use::Inbound(address) = by {
+            let address = address.to_canonical();
+            self.inbound = self.inbound.saturating_sub(1);
+            if let Some(held) = self.by_address.get_mut(&address) {
+                *held -= 1;
+                if *held == 0 {
+                    self.by_address.remove(&address);
+                }
+            }
+        }
+    }
+
+    /// Whether a connection from outside would find a descriptor.
+    pub(super) fn has_room(&self) -> bool {
+        self.total < self.total_max && self.inbound < self.inbound_max
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+    const B: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
+
+    #[test]
+    fn one_address_cannot_take_all() {
+        let mut budget = Budget::new(28 + 16);
+        let taken = std::iter::repeat_with(|| budget.take(Use::Inbound(A))).take_while(Result::is_ok).count();
+        assert_eq!(taken, 8);
+        assert_eq!(budget.take(Use::Inbound(A)), Err(Exhausted::ForAddress));
+        assert_eq!(budget.take(Use::Inbound(B)), Ok(()));
+    }
+
+    #[test]
+    fn an_eighth_is_left_for_our_own_dialling() {
+        let mut budget = Budget::new(28 + 16);
+        for n in 0..14 {
+            budget.take(Use::Inbound(IpAddr::from([192, 0, 2, n]))).unwrap();
+        }
+        assert!(!budget.has_room());
+        assert_eq!(budget.take(Use::Inbound(A)), Err(Exhausted::InAll));
+        assert_eq!(budget.take(Use::Own), Ok(()));
+        assert_eq!(budget.take(Use::Own), Ok(()));
+        assert_eq!(budget.take(Use::Own), Err(Exhausted::InAll));
+    }
+
+    #[test]
+    fn what_is_given_back_can_be_taken_again_also_by_a_mapped_address() {
+        let mut budget = Budget::new(28 + 16);
+        for _ in 0..8 {
+            budget.take(Use::Inbound(A)).unwrap();
+        }
+        let mapped = IpAddr::from([0, 0, 0, 0, 0, 0xffff, 0xc000, 0x0201]);
+        assert_eq!(budget.take(Use::Inbound(mapped)), Err(Exhausted::ForAddress));
+        budget.give_back(Use::Inbound(mapped));
+        assert_eq!(budget.take(Use::Inbound(A)), Ok(()));
+    }
+}

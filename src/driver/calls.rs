@@ -1,0 +1,72 @@
+//! The control calls that concern the process and not the node: bootstrap, reload, log level, stop.
+
+use super::Driver;
+use super::table::Connection;
+use crate::control::{
+    BootstrapReply, CallError, CallId, ExitCode, PAGE_ROWS_MAX, RegistryPage, RegistryRow, Reply, Request, encode_reply,
+};
+use crate::id::ClientId;
+use crate::node::Event;
+use log::info;
+use std::net::SocketAddr;
+
+impl Driver {
+    /// Answers a call, or hands it to the node.
+    pub(super) fn on_call(&mut self, client: ClientId, call: CallId, request: Request) {
+        let outcome = match request {
+            Request::Bootstrap { after } => Ok(self.bootstrap_reply(after)),
+            Request::Reload => self.reload().map(|()| Reply::Done {}),
+            Request::LogLevel { level } => match self.host.set_log_level(&level) {
+                Ok(()) => Ok(Reply::Done {}),
+                Err(error) => Err(CallError::new(ExitCode::Usage, error)),
+            },
+            Request::Stop => {
+                self.reply(client, &call, &Ok(Reply::Done {}));
+                self.leave("asked by a control client");
+                return;
+            }
+            request => {
+                self.node.handle(self.now, Event::Call { client, call, request });
+                return;
+            }
+        };
+        self.reply(client, &call, &outcome);
+    }
+
+    /// Queues the answer to a call.
+    pub(super) fn reply(&mut self, client: ClientId, call: &CallId, outcome: &Result<Reply, CallError>) {
+        self.push_line(client, &encode_reply(call, outcome));
+    }
+
+    /// Queues a line for a control client; one that does not read is hung up on.
+    pub(super) fn push_line(&mut self, client: ClientId, line: &[u8]) {
+        let Some(key) = self.table.client_key(client) else { return };
+        let Some(Connection::Client(connection)) = self.table.get_mut(key) else { return };
+        if connection.push(line) {
+            self.table.make_ready(key);
+        } else {
+            self.logbook.refused(self.now, "control_client", None, &"it does not read");
+            self.drop_client(key);
+        }
+    }
+
+    /// Reads the configuration anew; listeners stay where they are.
+    pub(super) fn reload(&mut self) -> Result<(), CallError> {
+        let mut config = self.host.reload().map_err(|error| CallError::new(ExitCode::Other, error))?;
+        config.listen = self.facts.listen.unwrap_or(config.listen);
+        config.local_addrs = super::start::local_addrs();
+        info!("configuration read anew");
+        self.node.handle(self.now, Event::Reconfigure(Box::new(config)));
+        Ok(())
+    }
+
+    fn bootstrap_reply(&self, after: Option<SocketAddr>) -> Reply {
+        let registry = self.bootstrap.as_ref().map(|bootstrap| {
+            let (rows, next) = bootstrap.page(self.now, after, PAGE_ROWS_MAX as usize);
+            let peers =
+                rows.into_iter().map(|(addr, left)| RegistryRow { addr, expires_in_s: left.as_secs() }).collect();
+            RegistryPage { peers, count: bootstrap.count() as u64, next }
+        });
+        Reply::Bootstrap(BootstrapReply { links: self.node.links(self.now), registry })
+    }
+}

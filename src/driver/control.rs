@@ -1,0 +1,268 @@
+//! The control socket: a Unix listener, and its clients (CLI.md, "The control socket").
+//!
+//! Refuses clients that may not drive the daemon, lines that are no call, and clients that do not read.
+
+use crate::control::{
+    CallError, CallId, LineReader, REQUEST_BYTES_MAX, Request, decode_request, encode_error_without_id,
+};
+use crate::control::{Reply, encode_reply};
+use crate::id::ClientId;
+use mio::net::{UnixListener, UnixStream};
+use mio::{Interest, Registry, Token};
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::{Gid, Group, Uid, User};
+use std::collections::BTreeSet;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// Control clients at once.
+pub(super) const CONTROL_CLIENTS_MAX: usize = 32;
+
+/// Bytes that may wait for a client before it is dropped.
+const CLIENT_BACKLOG_BYTES_MAX: usize = 1024 * 1024;
+
+/// Calls of one client in one step.
+const CALLS_PER_STEP_MAX: usize = 8;
+
+/// Bytes read from a client at once.
+const READ_BYTES: usize = 16 * 1024;
+
+/// The listening socket; removed from the filesystem when dropped.
+#[derive(Debug)]
+pub(super) struct ControlListener {
+    listener: UnixListener,
+    path: PathBuf,
+    /// Device and inode of the socket that we made: another daemon's is not removed.
+    made: (u64, u64),
+    allowed: Allowed,
+}
+
+/// Who may connect.
+#[derive(Debug)]
+struct Allowed {
+    users: BTreeSet<u32>,
+    group: u32,
+}
+
+/// Why the control socket cannot be had.
+#[derive(Debug)]
+pub(super) enum BindFault {
+    /// A daemon answers there.
+    InUse,
+    /// The system refuses.
+    Io(io::Error),
+}
+
+impl From<io::Error> for BindFault {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl ControlListener {
+    /// Binds the socket with mode 0660, making its directory (0700) if missing. A socket that nobody answers is
+    /// replaced.
+    pub(super) fn bind(path: &Path, registry: &Registry, token: Token) -> Result<Self, BindFault> {
+        remove_stale(path)?;
+        if let Some(directory) = path.parent().filter(|directory| !directory.exists()) {
+            std::fs::create_dir_all(directory)?;
+            std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o700))?;
+        }
+        // The mode must hold from the first moment, so it is set by the umask and not afterwards.
+        let before = umask(Mode::from_bits_truncate(0o117));
+        let bound = UnixListener::bind(path);
+        umask(before);
+        let mut listener = bound?;
+        registry.register(&mut listener, token, Interest::READABLE)?;
+        let metadata = std::fs::symlink_metadata(path)?;
+        let made = (metadata.dev(), metadata.ino());
+        Ok(Self { listener, path: path.to_owned(), made, allowed: Allowed::of_group(metadata.gid()) })
+    }
+
+    /// The next client that may connect; others are turned away with a reason for the log.
+    pub(super) fn accept(&self) -> io::Result<Result<UnixStream, String>> {
+        let (stream, _) = self.listener.accept()?;
+        let credentials = getsockopt(&stream, PeerCredentials)?;
+        if self.allowed.admits(credentials.uid(), credentials.gid()) {
+            return Ok(Ok(stream));
+        }
+        Ok(Err(format!("control client of user {} is neither root, nor us, nor of our group", credentials.uid())))
+    }
+}
+
+impl Drop for ControlListener {
+    fn drop(&mut self) {
+        let ours = std::fs::symlink_metadata(&self.path).is_ok_and(|m| (m.dev(), m.ino()) == self.made);
+        if ours {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+impl Allowed {
+    /// The daemon's user, root, and the members of the group that owns the socket. Read once: later calls could wait
+    /// for a directory service.
+    fn of_group(group: u32) -> Self {
+        let mut users = BTreeSet::from([0, Uid::effective().as_raw()]);
+        if let Ok(Some(group)) = Group::from_gid(Gid::from_raw(group)) {
+            users.extend(group.mem.iter().filter_map(|name| Some(User::from_name(name).ok()??.uid.as_raw())));
+        }
+        Self { users, group }
+    }
+
+    fn admits(&self, uid: u32, gid: u32) -> bool {
+        self.users.contains(&uid) || gid == self.group
+    }
+}
+
+/// Removes a socket that nobody listens on. Anything that is not a socket stays, and is an error.
+fn remove_stale(path: &Path) -> Result<(), BindFault> {
+    let Ok(metadata) = std::fs::symlink_metadata(path) else { return Ok(()) };
+    if !metadata.file_type().is_socket() {
+        let text = format!("{} exists and is not a socket", path.display());
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, text).into());
+    }
+    match std::os::unix::net::UnixStream::connect(path) {
+        Ok(_) => Err(BindFault::InUse),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(std::fs::remove_file(path)?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        // A full backlog, or a socket of someone else: somebody is there.
+        Err(_) => Err(BindFault::InUse),
+    }
+}
+
+/// A connected client.
+#[derive(Debug)]
+pub(super) struct ControlClient {
+    id: ClientId,
+    stream: UnixStream,
+    reader: LineReader,
+    out: Vec<u8>,
+    out_at: usize,
+    readable: bool,
+    writable: bool,
+    fin: bool,
+}
+
+/// What follows a step of a client.
+#[derive(Debug)]
+pub(super) enum ClientStep {
+    /// Nothing to do until readiness.
+    Wait,
+    /// Calls came in, in order; then go on.
+    Calls(Vec<(CallId, Request)>),
+    /// The client is gone, or must go: why, if that is worth a line in the log.
+    End(Option<&'static str>),
+}
+
+impl ControlClient {
+    /// Registers a client just accepted.
+    pub(super) fn register(
+        id: ClientId,
+        mut stream: UnixStream,
+        registry: &Registry,
+        token: Token,
+    ) -> io::Result<Self> {
+        registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+        let reader = LineReader::new(REQUEST_BYTES_MAX);
+        Ok(Self { id, stream, reader, out: Vec::new(), out_at: 0, readable: true, writable: true, fin: false })
+    }
+
+    pub(super) fn id(&self) -> ClientId {
+        self.id
+    }
+
+    /// Takes note of an event.
+    pub(super) fn on_ready(&mut self, readable: bool, writable: bool) {
+        self.readable |= readable;
+        self.writable |= writable;
+    }
+
+    /// Queues a line. `false` if the client does not read and must be dropped.
+    pub(super) fn push(&mut self, line: &[u8]) -> bool {
+        if self.out_at > 0 && self.out_at == self.out.len() {
+            self.out.clear();
+            self.out_at = 0;
+        }
+        if self.out.len() - self.out_at + line.len() > CLIENT_BACKLOG_BYTES_MAX {
+            return false;
+        }
+        if self.out_at >= READ_BYTES {
+            self.out.drain(..self.out_at);
+            self.out_at = 0;
+        }
+        self.out.extend_from_slice(line);
+        true
+    }
+
+    /// Whether lines still wait to be read by the client.
+    pub(super) fn is_flushed(&self) -> bool {
+        self.out_at == self.out.len()
+    }
+
+    /// Writes what waits and reads what came.
+    pub(super) fn advance(&mut self, scratch: &mut [u8]) -> ClientStep {
+        if self.flush().is_err() {
+            return ClientStep::End(None);
+        }
+        let mut calls = Vec::new();
+        while calls.len() < CALLS_PER_STEP_MAX {
+            if let Some(line) = self.reader.next_line() {
+                match decode_request(&line) {
+                    Ok(call) => calls.push(call),
+                    Err((call, error)) => {
+                        if !self.refuse(call, error) {
+                            return ClientStep::End(Some("it does not read"));
+                        }
+                    }
+                }
+                continue;
+            }
+            if self.fin || !self.readable {
+                break;
+            }
+            match self.stream.read(&mut scratch[..READ_BYTES]) {
+                Ok(0) => self.fin = true,
+                Ok(n) if self.reader.push(&scratch[..n]).is_err() => {
+                    return ClientStep::End(Some("a line is too long"));
+                }
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable = false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return ClientStep::End(None),
+            }
+        }
+        if !calls.is_empty() {
+            return ClientStep::Calls(calls);
+        }
+        match self.flush() {
+            Ok(()) if self.fin && self.is_flushed() => ClientStep::End(None),
+            Ok(()) => ClientStep::Wait,
+            Err(_) => ClientStep::End(None),
+        }
+    }
+
+    /// Answers a line that is no call. `false` if the client does not read.
+    fn refuse(&mut self, call: Option<CallId>, error: CallError) -> bool {
+        let line = match call {
+            Some(call) => encode_reply(&call, &Err::<Reply, CallError>(error)),
+            None => encode_error_without_id(&error),
+        };
+        self.push(&line)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        while self.writable && self.out_at < self.out.len() {
+            match self.stream.write(&self.out[self.out_at..]) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => self.out_at += n,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable = false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}

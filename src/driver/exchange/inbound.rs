@@ -1,0 +1,334 @@
+//! An accepted connection: message, answer, orderly or abortive end.
+//!
+//! ```text
+//! Reading --message--> Asked --send--> Sending --all sent--> Lingering --FIN, or time--> end
+//!    ^                   |                |                      |
+//!    +------stream-------+                +------- reset --------+--> Deserted --> end, and a call-back
+//! ```
+
+use super::outgoing::Pump;
+use super::{Context, Outgoing, Step, TRANSFER_IDLE_MAX};
+use crate::driver::socket::{ReadStep, Socket};
+use crate::id::ExchangeId;
+use crate::name::FileName;
+use crate::node::Event;
+use crate::node::contract::ResponseFault;
+use crate::time::Instant;
+use crate::wire::{End, Framer, MESSAGE_DEADLINE, SILENCE, STREAM_IDLE_MAX, WireError, decode};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// How long we wait for the other side's FIN after ours.
+const LINGER_MAX: Duration = Duration::from_secs(5);
+
+/// How long we watch for the reset by which a 2013 client asks to be called back: it comes one round trip after the
+/// first byte.
+const CALL_BACK_WATCH: Duration = Duration::from_secs(1);
+
+/// Bytes taken from the socket at once while a message is read, and thrown away while lingering.
+const READ_BYTES: usize = 4096;
+
+/// Reads of one step.
+const READS_MAX: usize = 16;
+
+/// Which of our listeners took the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::driver) enum Service {
+    /// The peer's.
+    Peer,
+    /// The bootstrap node's.
+    Bootstrap,
+}
+
+/// An accepted connection.
+#[derive(Debug)]
+pub(in crate::driver) struct Inbound {
+    id: ExchangeId,
+    from: SocketAddr,
+    service: Service,
+    socket: Socket,
+    framer: Framer,
+    state: State,
+    /// The other side has sent FIN.
+    fin: bool,
+}
+
+#[derive(Debug)]
+enum State {
+    /// A message is awaited: since when, and when the last byte came.
+    Reading { since: Instant, last_byte: Instant },
+    /// The node owes an answer.
+    Asked { may_stream: bool },
+    /// A response is on its way. The name is that of a file.
+    Sending { outgoing: Outgoing, name: Option<FileName>, progress_at: Instant },
+    /// FIN is sent: for the other side's FIN, or for the reset that asks for a call-back.
+    Lingering { until: Instant, call_back: Option<FileName> },
+    /// The requester had closed before our first byte: it is to be called back with this file.
+    Deserted { name: FileName },
+}
+
+impl Inbound {
+    /// A connection just accepted.
+    pub(in crate::driver) fn new(
+        id: ExchangeId,
+        from: SocketAddr,
+        service: Service,
+        socket: Socket,
+        now: Instant,
+    ) -> Self {
+        let state = State::Reading { since: now, last_byte: now };
+        Self { id, from, service, socket, framer: Framer::new(), state, fin: false }
+    }
+
+    pub(in crate::driver) fn id(&self) -> ExchangeId {
+        self.id
+    }
+
+    pub(in crate::driver) fn from(&self) -> SocketAddr {
+        self.from
+    }
+
+    pub(in crate::driver) fn service(&self) -> Service {
+        self.service
+    }
+
+    pub(in crate::driver) fn socket_mut(&mut self) -> &mut Socket {
+        &mut self.socket
+    }
+
+    /// Whether the connection is only watched for a reset, and may be closed when others need its place.
+    pub(in crate::driver) fn is_watched(&self) -> bool {
+        self.fin && matches!(self.state, State::Lingering { call_back: Some(_), .. })
+    }
+
+    /// Whether the node knows of the exchange and is still owed, or owes, something.
+    pub(in crate::driver) fn is_asked(&self) -> bool {
+        matches!(self.state, State::Asked { .. })
+    }
+
+    /// Whether a response is on its way.
+    pub(in crate::driver) fn is_sending(&self) -> bool {
+        matches!(self.state, State::Sending { .. })
+    }
+
+    /// The node answers nothing.
+    pub(in crate::driver) fn close(&mut self, now: Instant) {
+        let State::Asked { may_stream } = self.state else { return };
+        if may_stream && self.framer.is_stream() {
+            self.state = State::Reading { since: now, last_byte: now };
+        } else {
+            self.linger(now, None);
+        }
+    }
+
+    /// The node answers with a payload; the name is that of a file.
+    pub(in crate::driver) fn send(&mut self, outgoing: Outgoing, name: Option<FileName>, now: Instant) {
+        // Until the last byte is handed over, every end of this connection must be seen as a failure (PROTOCOL,
+        // "Success and failure"), even if the process is killed.
+        self.socket.end_in_reset();
+        self.state = State::Sending { outgoing, name, progress_at: now };
+    }
+
+    /// Does what can be done now.
+    pub(in crate::driver) fn advance(&mut self, cx: &mut Context<'_>) -> Step {
+        match self.state {
+            State::Reading { .. } => self.read_message(cx, End::More),
+            State::Asked { .. } => match self.socket.take_error() {
+                Some(_) => Step::End(Some(Event::RequestGone { exchange: self.id })),
+                None => Step::Wait,
+            },
+            State::Sending { .. } => self.send_payload(cx),
+            State::Lingering { .. } => self.linger_on(cx),
+            State::Deserted { .. } => self.desert(),
+        }
+    }
+
+    /// When [`Inbound::on_deadline`] is due.
+    pub(in crate::driver) fn deadline(&self) -> Option<Instant> {
+        match &self.state {
+            State::Reading { since, last_byte } => Some(if self.is_idle_stream() {
+                *last_byte + STREAM_IDLE_MAX
+            } else if self.framer.silence_ends() {
+                (*last_byte + SILENCE).min(*since + MESSAGE_DEADLINE)
+            } else {
+                *since + MESSAGE_DEADLINE
+            }),
+            State::Asked { .. } | State::Deserted { .. } => None,
+            State::Sending { progress_at, .. } => Some(*progress_at + TRANSFER_IDLE_MAX),
+            State::Lingering { until, .. } => Some(*until),
+        }
+    }
+
+    /// The deadline has come.
+    pub(in crate::driver) fn on_deadline(&mut self, cx: &mut Context<'_>) -> Step {
+        match &self.state {
+            State::Reading { .. } => self.on_reading_deadline(cx),
+            State::Asked { .. } | State::Deserted { .. } => Step::Wait,
+            State::Sending { .. } => {
+                Step::End(Some(Event::ResponseEnded { exchange: self.id, outcome: Err(ResponseFault::Gone) }))
+            }
+            State::Lingering { .. } => Step::End(None),
+        }
+    }
+
+    fn is_idle_stream(&self) -> bool {
+        self.framer.is_stream() && self.framer.pending() == 0
+    }
+
+    fn on_reading_deadline(&mut self, cx: &mut Context<'_>) -> Step {
+        // A busy loop may come late: what has arrived meanwhile breaks the silence.
+        let step = self.read_message(cx, End::More);
+        if !matches!(step, Step::Wait) || self.deadline().is_none_or(|at| at > cx.now) {
+            return step;
+        }
+        let State::Reading { since, .. } = self.state else { return step };
+        if self.is_idle_stream() {
+            Step::End(None)
+        } else if cx.now >= since + MESSAGE_DEADLINE {
+            Step::Refused(WireError::Incomplete)
+        } else {
+            self.read_message(cx, End::Silence)
+        }
+    }
+
+    /// Reads until a message is complete. `end` is what is known beyond the bytes.
+    fn read_message(&mut self, cx: &mut Context<'_>, mut end: End) -> Step {
+        for _ in 0..READS_MAX {
+            if self.fin {
+                end = End::Fin;
+            }
+            match self.framer.next_frame(end) {
+                Some(Ok(frame)) => return self.take_frame(&frame),
+                Some(Err(error)) => return Step::Refused(error),
+                // The connection is simply over; nothing was promised.
+                None if self.fin => return Step::End(None),
+                None => {}
+            }
+            end = End::More;
+            match self.socket.read(&mut cx.scratch[..READ_BYTES]) {
+                Ok(ReadStep::Bytes(n)) => {
+                    let begins = self.is_idle_stream();
+                    self.framer.push(&cx.scratch[..n]);
+                    if let State::Reading { since, last_byte } = &mut self.state {
+                        *last_byte = cx.now;
+                        if begins {
+                            *since = cx.now;
+                        }
+                    }
+                }
+                Ok(ReadStep::Fin) => self.fin = true,
+                Ok(ReadStep::Blocked) => return Step::Wait,
+                Err(_) => return Step::End(None),
+            }
+        }
+        Step::Again
+    }
+
+    fn take_frame(&mut self, frame: &[u8]) -> Step {
+        match decode(frame) {
+            Ok(message) => {
+                self.state = State::Asked { may_stream: message.may_stream() };
+                Step::Message(message)
+            }
+            Err(error) => Step::Refused(error),
+        }
+    }
+
+    fn send_payload(&mut self, cx: &Context<'_>) -> Step {
+        let State::Sending { outgoing, name, progress_at } = &mut self.state else { return Step::Wait };
+        let before = outgoing.sent();
+        let pump = outgoing.pump(&mut self.socket, cx);
+        if outgoing.sent() > before {
+            *progress_at = cx.now;
+        }
+        let exchange = self.id;
+        match pump {
+            Pump::Blocked => match self.socket.take_error() {
+                Some(_) => self.reader_gone(),
+                None => Step::Wait,
+            },
+            Pump::Again => Step::Again,
+            Pump::Progress(bytes) => Step::Report(Event::ResponseProgress { exchange, bytes }),
+            Pump::Sent(bytes) => {
+                let name = name.take().filter(|_| bytes > 0 && self.fin_or_read());
+                self.socket.end_in_order();
+                let call_back = name.filter(|_| !self.socket.has_acknowledged());
+                self.linger(cx.now, call_back);
+                Step::Answered(Event::ResponseEnded { exchange, outcome: Ok(bytes) })
+            }
+            Pump::Failed(ResponseFault::Gone) => self.reader_gone(),
+            Pump::Failed(fault) => Step::End(Some(Event::ResponseEnded { exchange, outcome: Err(fault) })),
+        }
+    }
+
+    /// Whether the requester has sent FIN, as the 2013 client does; looks at the socket if it is not known yet.
+    fn fin_or_read(&mut self) -> bool {
+        let mut byte = [0; 64];
+        while !self.fin {
+            match self.socket.read(&mut byte) {
+                Ok(ReadStep::Fin) | Err(_) => self.fin = true,
+                Ok(ReadStep::Bytes(_)) => {}
+                Ok(ReadStep::Blocked) => break,
+            }
+        }
+        self.fin
+    }
+
+    /// The connection was reset while the response was on its way. Reset before a byte was acknowledged, after its
+    /// FIN, the requester waits to be called back.
+    fn reader_gone(&mut self) -> Step {
+        let name = match &mut self.state {
+            State::Sending { name, .. } => name.take(),
+            _ => None,
+        };
+        let call_back = name.filter(|_| !self.socket.has_acknowledged() && self.fin_or_read());
+        let event = Event::ResponseEnded { exchange: self.id, outcome: Err(ResponseFault::Gone) };
+        match call_back {
+            None => Step::End(Some(event)),
+            Some(name) => {
+                self.state = State::Deserted { name };
+                Step::Answered(event)
+            }
+        }
+    }
+
+    /// Sends FIN and waits for the other side's, so that unread bytes of it do not turn our FIN into a reset.
+    fn linger(&mut self, now: Instant, call_back: Option<FileName>) {
+        let wait = if call_back.is_some() { CALL_BACK_WATCH } else { LINGER_MAX };
+        // Fails only if the connection is reset already, which the next step sees.
+        let _ = self.socket.finish();
+        self.state = State::Lingering { until: now + wait, call_back };
+    }
+
+    fn linger_on(&mut self, cx: &mut Context<'_>) -> Step {
+        for _ in 0..READS_MAX {
+            let State::Lingering { call_back, .. } = &mut self.state else { return Step::Wait };
+            if self.fin && call_back.is_none() {
+                return Step::End(None);
+            }
+            let reset = self.socket.take_error().is_some();
+            let read = if self.fin { Ok(ReadStep::Blocked) } else { self.socket.read(&mut cx.scratch[..READ_BYTES]) };
+            match read {
+                Ok(_) if reset => return self.reset_while_lingering(),
+                Ok(ReadStep::Bytes(_)) => {}
+                Ok(ReadStep::Fin) => self.fin = true,
+                Ok(ReadStep::Blocked) => return Step::Wait,
+                Err(_) => return self.reset_while_lingering(),
+            }
+        }
+        Step::Again
+    }
+
+    fn reset_while_lingering(&mut self) -> Step {
+        if let State::Lingering { call_back: Some(name), .. } = &mut self.state {
+            self.state = State::Deserted { name: name.clone() };
+            return self.desert();
+        }
+        Step::End(None)
+    }
+
+    fn desert(&mut self) -> Step {
+        let State::Deserted { name } = &self.state else { return Step::Wait };
+        Step::End(Some(Event::RequesterClosed { requester: self.from, name: name.clone() }))
+    }
+}

@@ -1,0 +1,84 @@
+//! Exchanges: one connection, one request and perhaps its response, each a nonblocking state machine.
+//!
+//! `inbound` was accepted, `outbound` was dialled on the node's order; `outgoing` and `incoming` are the two directions of
+//! payload, which both use. A step does a bounded amount of work and says what comes next: nothing in here decides
+//! what a request deserves.
+
+mod inbound;
+mod incoming;
+mod outbound;
+mod outgoing;
+
+pub(super) use inbound::{Inbound, Service};
+pub(super) use outbound::{Outbound, Task};
+pub(super) use outgoing::Outgoing;
+
+use crate::fault::DialFault;
+use crate::id::TransferId;
+use crate::library::Library;
+use crate::node::Event;
+use crate::store::PartFile;
+use crate::time::Instant;
+use crate::wire::{Message, WireError};
+use std::collections::HashMap;
+use std::io;
+use std::time::Duration;
+
+/// Part files that are open, by download. Bounded by `max_downloads`.
+pub(super) type Parts = HashMap<TransferId, PartFile>;
+
+/// Bytes that one step may move before the next connection has its turn.
+pub(super) const STEP_BYTES_MAX: usize = 256 * 1024;
+
+/// Time without a byte of progress after which a transfer is broken off.
+pub(super) const TRANSFER_IDLE_MAX: Duration = Duration::from_secs(60);
+
+/// Least time between two reports of progress.
+pub(super) const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
+
+/// What a step may use.
+pub(super) struct Context<'a> {
+    /// The time of this turn.
+    pub(super) now: Instant,
+    /// A buffer that all connections share, of [`STEP_BYTES_MAX`].
+    pub(super) scratch: &'a mut [u8],
+    /// For lists.
+    pub(super) library: &'a Library,
+    /// For downloads.
+    pub(super) parts: &'a mut Parts,
+}
+
+/// What follows a step of an exchange.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// Nothing to do until readiness or the deadline.
+    Wait,
+    /// The budget is used up; go on in the next turn.
+    Again,
+    /// A message is complete, and the node owes an answer.
+    Message(Message),
+    /// Tell the node, then go on.
+    Report(Event),
+    /// Tell the node: its answer is sent. The exchange may not be named any more, though its connection lingers.
+    Answered(Event),
+    /// The exchange is over: tell the node, if it is told, and close.
+    End(Option<Event>),
+    /// The exchange is over: what came is not the protocol, or not in time. Reset.
+    Refused(WireError),
+}
+
+/// The fault that an I/O error on a dialled connection amounts to.
+fn dial_fault(error: &io::Error) -> DialFault {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => DialFault::Refused,
+        io::ErrorKind::TimedOut => DialFault::TimedOut,
+        io::ErrorKind::ConnectionReset
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::NotConnected => DialFault::Reset,
+        _ => match error.raw_os_error() {
+            Some(nix::libc::EMFILE | nix::libc::ENFILE | nix::libc::EADDRNOTAVAIL) => DialFault::NoDescriptor,
+            _ => DialFault::Unreachable,
+        },
+    }
+}

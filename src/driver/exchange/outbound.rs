@@ -1,0 +1,406 @@
+//! A dialled connection.
+//!
+//! ```text
+//! messages:   Connecting --> Sending --> Receiving --FIN--> end
+//! fetch:      Connecting --> Sending --> Receiving --FIN--> end
+//!   called back:         Sending --> Listening --accept--> Receiving --FIN--> end
+//! call-back:  Connecting --> Uploading --> Settling --> end
+//! ```
+
+use super::incoming::{Incoming, Taken};
+use super::outgoing::Pump;
+use super::{Context, Outgoing, Step, TRANSFER_IDLE_MAX, dial_fault};
+use crate::driver::socket::{ReadStep, Socket};
+use crate::fault::DialFault;
+use crate::id::{ExchangeId, TransferId};
+use crate::node::Event;
+use crate::node::contract::{DialOutcome, Dialled, Expect, FetchForm, Response, ResponseFault};
+use crate::time::Instant;
+use crate::wire::{FileListReader, Message, PeerListReader};
+use mio::net::{TcpListener, TcpStream};
+use mio::{Interest, Registry, Token};
+use socket2::{Domain, Protocol, Type};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+/// Time for connecting, sending and, where the response is short, receiving: the absolute deadline of a request.
+const REQUEST_MAX: Duration = Duration::from_secs(10);
+
+/// How long we wait for FIN where no response is due: old programs close at once, or never.
+const SETTLE_MAX: Duration = Duration::from_secs(2);
+
+/// How long we wait to be called back.
+const CALL_BACK_MAX: Duration = Duration::from_secs(5);
+
+/// Reads of one step on a connection from which nothing is expected.
+const READS_MAX: usize = 16;
+
+/// What a dialled connection is for.
+pub(in crate::driver) enum Task {
+    /// Send messages, wait for a response.
+    Messages {
+        /// At least one.
+        messages: Vec<Message>,
+        /// The response.
+        expect: Expect,
+    },
+    /// Ask for a file.
+    Fetch {
+        /// A download request.
+        request: Message,
+        /// Whose part file is open.
+        download: TransferId,
+        /// On which connection the file comes.
+        form: FetchForm,
+    },
+    /// Bring a file to a requester that had closed.
+    CallBack(Outgoing),
+}
+
+/// A dialled connection.
+pub(in crate::driver) struct Outbound {
+    id: ExchangeId,
+    to: SocketAddr,
+    local: SocketAddr,
+    token: Token,
+    link: Link,
+    state: State,
+    started: Instant,
+    progress_at: Instant,
+}
+
+/// The descriptor that the exchange waits on.
+enum Link {
+    /// The connection; and, for a call-back, the listener that is to take over.
+    Connection(Socket, Option<TcpListener>),
+    /// Waiting to be called back.
+    Listener(TcpListener),
+    /// Given up.
+    Closed,
+}
+
+enum State {
+    Connecting(Task),
+    Sending {
+        bytes: Vec<u8>,
+        at: usize,
+        then: After,
+    },
+    Receiving(Incoming),
+    Uploading(Outgoing),
+    /// Nothing is expected but the end.
+    Settling {
+        until: Instant,
+    },
+    Listening {
+        until: Instant,
+        download: TransferId,
+    },
+    Over,
+}
+
+/// What follows the last byte of a request.
+enum After {
+    Expect(Expect),
+    Part(TransferId),
+    CallBack(TransferId),
+}
+
+impl Outbound {
+    /// Begins to connect. Fails with the fault that ends the exchange.
+    pub(in crate::driver) fn dial(
+        id: ExchangeId,
+        to: SocketAddr,
+        task: Task,
+        registry: &Registry,
+        token: Token,
+        now: Instant,
+    ) -> Result<Self, DialFault> {
+        let with_listener = matches!(task, Task::Fetch { form: FetchForm::CallBack, .. });
+        let (stream, listener) = if with_listener { connect_from_listening_port(to) } else { connect(to) }
+            .map_err(|error| dial_fault(&error))?;
+        let socket = Socket::register(stream, registry, token).map_err(|error| dial_fault(&error))?;
+        let local = SocketAddr::new(unspecified(to), 0);
+        let link = Link::Connection(socket, listener);
+        Ok(Self { id, to, local, token, link, state: State::Connecting(task), started: now, progress_at: now })
+    }
+
+    pub(in crate::driver) fn id(&self) -> ExchangeId {
+        self.id
+    }
+
+    /// Takes note of an event.
+    pub(in crate::driver) fn on_ready(&mut self, readable: bool, writable: bool) {
+        if let Link::Connection(socket, _) = &mut self.link {
+            socket.on_ready(readable, writable);
+        }
+    }
+
+    /// The event that ends the exchange.
+    pub(in crate::driver) fn ended(&self, outcome: Result<Response, DialFault>) -> Event {
+        let outcome: DialOutcome = outcome.map(|response| Dialled { local: self.local, response });
+        Event::DialEnded { exchange: self.id, outcome }
+    }
+
+    /// When [`Outbound::on_deadline`] is due.
+    pub(in crate::driver) fn deadline(&self) -> Option<Instant> {
+        Some(match &self.state {
+            State::Connecting(_) | State::Sending { .. } | State::Receiving(Incoming::Peers(_)) => {
+                self.started + REQUEST_MAX
+            }
+            State::Receiving(_) | State::Uploading(_) => self.progress_at + TRANSFER_IDLE_MAX,
+            State::Settling { until } | State::Listening { until, .. } => *until,
+            State::Over => return None,
+        })
+    }
+
+    /// The deadline has come.
+    pub(in crate::driver) fn on_deadline(&mut self) -> Step {
+        match self.state {
+            // Silence is consent where no response is due.
+            State::Settling { .. } => self.end(Ok(Response::Delivered)),
+            _ => self.end(Err(DialFault::TimedOut)),
+        }
+    }
+
+    /// Does what can be done now.
+    pub(in crate::driver) fn advance(&mut self, cx: &mut Context<'_>, registry: &Registry) -> Step {
+        let step = match &self.state {
+            State::Connecting(_) => self.finish_connecting(cx),
+            State::Sending { .. } => self.send(cx, registry),
+            State::Receiving(_) => self.receive(cx),
+            State::Uploading(_) => self.upload(cx),
+            State::Settling { .. } => self.settle(cx),
+            State::Listening { .. } => self.accept(cx, registry),
+            State::Over => Ok(Step::Wait),
+        };
+        step.unwrap_or_else(|fault| self.end(Err(fault)))
+    }
+
+    fn end(&mut self, outcome: Result<Response, DialFault>) -> Step {
+        let event = self.ended(outcome);
+        self.state = State::Over;
+        Step::End(Some(event))
+    }
+
+    fn socket(&mut self) -> Result<&mut Socket, DialFault> {
+        match &mut self.link {
+            Link::Connection(socket, _) => Ok(socket),
+            _ => Err(DialFault::Aborted),
+        }
+    }
+
+    fn finish_connecting(&mut self, cx: &Context<'_>) -> Result<Step, DialFault> {
+        let socket = self.socket()?;
+        if !socket.connected().map_err(|error| connect_fault(&error))? {
+            return Ok(Step::Wait);
+        }
+        self.local = socket.local_addr().map_err(|error| dial_fault(&error))?;
+        self.progress_at = cx.now;
+        let State::Connecting(task) = std::mem::replace(&mut self.state, State::Over) else { return Ok(Step::Wait) };
+        self.state = match task {
+            Task::Messages { messages, expect } => {
+                State::Sending { bytes: encode_all(&messages), at: 0, then: After::Expect(expect) }
+            }
+            Task::Fetch { request, download, form } => {
+                let then = match form {
+                    FetchForm::Direct => After::Part(download),
+                    FetchForm::CallBack => After::CallBack(download),
+                };
+                State::Sending { bytes: request.encode(), at: 0, then }
+            }
+            Task::CallBack(outgoing) => {
+                self.socket()?.end_in_reset();
+                State::Uploading(outgoing)
+            }
+        };
+        Ok(Step::Again)
+    }
+
+    fn send(&mut self, cx: &mut Context<'_>, registry: &Registry) -> Result<Step, DialFault> {
+        let Link::Connection(socket, _) = &mut self.link else { return Err(DialFault::Aborted) };
+        let State::Sending { bytes, at, then } = &mut self.state else { return Ok(Step::Wait) };
+        while *at < bytes.len() {
+            match socket.write(&bytes[*at..]).map_err(|error| dial_fault(&error))? {
+                Some(n) => *at += n,
+                None => return Ok(Step::Wait),
+            }
+        }
+        self.progress_at = cx.now;
+        let next = match then {
+            After::CallBack(download) => {
+                let download = *download;
+                return self.listen(download, cx, registry);
+            }
+            After::Expect(Expect::Nothing) => State::Settling { until: cx.now + SETTLE_MAX },
+            After::Expect(Expect::PeerList) => State::Receiving(Incoming::Peers(PeerListReader::default())),
+            After::Expect(Expect::FileList) => {
+                State::Receiving(Incoming::Files { reader: FileListReader::default(), fin: false })
+            }
+            After::Part(download) => State::Receiving(Incoming::part(*download, cx.parts, cx.now)?),
+        };
+        // A peer that has answered and closed already makes this fail: reading tells how it went.
+        let _ = socket.finish();
+        self.state = next;
+        Ok(Step::Again)
+    }
+
+    /// Closes the request's connection, as the 2013 client does, and waits on its port.
+    fn listen(&mut self, download: TransferId, cx: &Context<'_>, registry: &Registry) -> Result<Step, DialFault> {
+        let Link::Connection(socket, Some(mut listener)) = std::mem::replace(&mut self.link, Link::Closed) else {
+            return Err(DialFault::Aborted);
+        };
+        let mut stream = socket.into_stream();
+        let _ = registry.deregister(&mut stream);
+        drop(stream);
+        registry.register(&mut listener, self.token, Interest::READABLE).map_err(|error| dial_fault(&error))?;
+        self.link = Link::Listener(listener);
+        self.state = State::Listening { until: cx.now + CALL_BACK_MAX, download };
+        Ok(Step::Again)
+    }
+
+    /// Takes the one connection that comes from the peer's address.
+    fn accept(&mut self, cx: &mut Context<'_>, registry: &Registry) -> Result<Step, DialFault> {
+        let (Link::Listener(listener), State::Listening { download, .. }) = (&mut self.link, &self.state) else {
+            return Err(DialFault::Aborted);
+        };
+        let download = *download;
+        loop {
+            match listener.accept() {
+                Ok((stream, from)) if from.ip().to_canonical() == self.to.ip().to_canonical() => {
+                    let _ = registry.deregister(listener);
+                    let socket = Socket::register(stream, registry, self.token).map_err(|error| dial_fault(&error))?;
+                    self.link = Link::Connection(socket, None);
+                    self.progress_at = cx.now;
+                    self.state = State::Receiving(Incoming::part(download, cx.parts, cx.now)?);
+                    return Ok(Step::Again);
+                }
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Step::Wait),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(dial_fault(&error)),
+            }
+        }
+    }
+
+    fn receive(&mut self, cx: &mut Context<'_>) -> Result<Step, DialFault> {
+        let id = self.id;
+        let Link::Connection(socket, _) = &mut self.link else { return Err(DialFault::Aborted) };
+        let State::Receiving(incoming) = &mut self.state else { return Ok(Step::Wait) };
+        let mut budget = incoming.step_bytes_max();
+        loop {
+            let taken = match incoming.poll(id, cx) {
+                Taken::More if budget == 0 => return Ok(Step::Again),
+                Taken::More => {
+                    let room = budget.min(cx.scratch.len());
+                    match socket.read(&mut cx.scratch[..room]).map_err(|error| dial_fault(&error))? {
+                        ReadStep::Bytes(n) => {
+                            incoming.take(&cx.scratch[..n], cx.parts)?;
+                            self.progress_at = cx.now;
+                            budget -= n;
+                            continue;
+                        }
+                        ReadStep::Blocked => return Ok(Step::Wait),
+                        ReadStep::Fin => incoming.on_fin(id, cx)?,
+                    }
+                }
+                taken => taken,
+            };
+            return Ok(match taken {
+                Taken::More => Step::Again,
+                Taken::Report(event) => Step::Report(event),
+                Taken::Enough(response) => self.end(Ok(response)),
+            });
+        }
+    }
+
+    fn upload(&mut self, cx: &mut Context<'_>) -> Result<Step, DialFault> {
+        let Link::Connection(socket, _) = &mut self.link else { return Err(DialFault::Aborted) };
+        let State::Uploading(outgoing) = &mut self.state else { return Ok(Step::Wait) };
+        let before = outgoing.sent();
+        let pump = outgoing.pump(socket, cx);
+        if outgoing.sent() > before {
+            self.progress_at = cx.now;
+        }
+        match pump {
+            Pump::Blocked => match socket.take_error() {
+                Some(error) => Err(dial_fault(&error)),
+                None => Ok(Step::Wait),
+            },
+            Pump::Again | Pump::Progress(_) => Ok(Step::Again),
+            Pump::Sent(_) => {
+                socket.end_in_order();
+                let _ = socket.finish();
+                self.state = State::Settling { until: cx.now + SETTLE_MAX };
+                Ok(Step::Again)
+            }
+            Pump::Failed(ResponseFault::Disk(fault)) => Err(DialFault::Disk(fault)),
+            Pump::Failed(_) => Err(DialFault::Reset),
+        }
+    }
+
+    /// Waits for the other side's FIN; what it says is not expected and not read by anyone.
+    fn settle(&mut self, cx: &mut Context<'_>) -> Result<Step, DialFault> {
+        for _ in 0..READS_MAX {
+            match self.socket()?.read(cx.scratch).map_err(|error| dial_fault(&error))? {
+                ReadStep::Bytes(_) => {}
+                ReadStep::Fin => return Ok(self.end(Ok(Response::Delivered))),
+                ReadStep::Blocked => return Ok(Step::Wait),
+            }
+        }
+        Ok(Step::Again)
+    }
+}
+
+/// One message stands bare; several are a stream, each ended by a newline (PROTOCOL, "Streams").
+fn encode_all(messages: &[Message]) -> Vec<u8> {
+    if let [message] = messages {
+        return message.encode();
+    }
+    let mut bytes = Vec::new();
+    for message in messages {
+        bytes.extend(message.encode());
+        bytes.push(b'\n');
+    }
+    bytes
+}
+
+/// A reset while connecting is a refusal to talk, as by a full backlog; everything else is as it stands.
+fn connect_fault(error: &io::Error) -> DialFault {
+    match dial_fault(error) {
+        DialFault::Reset => DialFault::Refused,
+        fault => fault,
+    }
+}
+
+fn connect(to: SocketAddr) -> io::Result<(TcpStream, Option<TcpListener>)> {
+    Ok((TcpStream::connect(to)?, None))
+}
+
+/// Listens on a free port and begins a connection from that same port.
+fn connect_from_listening_port(to: SocketAddr) -> io::Result<(TcpStream, Option<TcpListener>)> {
+    let bound = |port| -> io::Result<socket2::Socket> {
+        let socket = socket2::Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_nonblocking(true)?;
+        socket.set_reuse_address(true)?;
+        socket.set_reuse_port(true)?;
+        socket.bind(&SocketAddr::new(unspecified(to), port).into())?;
+        Ok(socket)
+    };
+    let listener = bound(0)?;
+    let port = listener.local_addr()?.as_socket().map_or(0, |address| address.port());
+    listener.listen(4)?;
+    let stream = bound(port)?;
+    match stream.connect(&to.into()) {
+        Ok(()) => {}
+        Err(error) if error.raw_os_error() == Some(nix::libc::EINPROGRESS) => {}
+        Err(error) => return Err(error),
+    }
+    Ok((TcpStream::from_std(stream.into()), Some(TcpListener::from_std(listener.into()))))
+}
+
+/// The unspecified address of the other side's family.
+fn unspecified(to: SocketAddr) -> IpAddr {
+    if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() }
+}

@@ -1,0 +1,171 @@
+//! Payload on its way out: a peer list, the file list, a file.
+
+use super::{Context, PROGRESS_INTERVAL, STEP_BYTES_MAX};
+use crate::driver::socket::Socket;
+use crate::fault::DiskFault;
+use crate::library::FileMeta;
+use crate::name::FileName;
+use crate::node::contract::ResponseFault;
+use crate::time::Instant;
+use crate::wire::{Attributes, Listed, encode_list_line};
+use std::fs::File;
+use std::io;
+
+/// Rows of the list that are taken from the library at once.
+const LIST_ROWS_PER_FILL: usize = 256;
+
+/// A payload and how far it is.
+#[derive(Debug)]
+pub(in crate::driver) struct Outgoing {
+    source: Source,
+    /// Bytes that the socket has taken.
+    sent: u64,
+    reported_at: Instant,
+}
+
+#[derive(Debug)]
+enum Source {
+    /// Bytes in memory.
+    Bytes { body: Vec<u8>, at: usize },
+    /// The library's list, by name.
+    List { after: Option<FileName>, attributes: bool, buffer: Vec<u8>, at: usize, more: bool },
+    /// A file, sent from its position on.
+    File { file: File, left: u64 },
+}
+
+/// What pumping came to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Pump {
+    /// The socket takes no more now.
+    Blocked,
+    /// The step's budget is used up.
+    Again,
+    /// It is time to report that so many bytes are sent.
+    Progress(u64),
+    /// The socket has taken everything: so many bytes.
+    Sent(u64),
+    /// It cannot be completed.
+    Failed(ResponseFault),
+}
+
+impl Outgoing {
+    /// Sends bytes that are in memory.
+    pub(in crate::driver) fn bytes(body: Vec<u8>, now: Instant) -> Self {
+        Self { source: Source::Bytes { body, at: 0 }, sent: 0, reported_at: now }
+    }
+
+    /// Sends the library's list.
+    pub(in crate::driver) fn list(attributes: bool, now: Instant) -> Self {
+        let source = Source::List { after: None, attributes, buffer: Vec::new(), at: 0, more: true };
+        Self { source, sent: 0, reported_at: now }
+    }
+
+    /// Sends `size` bytes of a file from its position on.
+    pub(in crate::driver) fn file(file: File, size: u64, now: Instant) -> Self {
+        Self { source: Source::File { file, left: size }, sent: 0, reported_at: now }
+    }
+
+    /// Moves up to [`STEP_BYTES_MAX`] bytes.
+    pub(super) fn pump(&mut self, socket: &mut Socket, cx: &Context<'_>) -> Pump {
+        let mut budget = STEP_BYTES_MAX;
+        loop {
+            if budget == 0 {
+                return self.progress(cx.now).unwrap_or(Pump::Again);
+            }
+            let wrote = match self.source.write(socket, budget, cx) {
+                Ok(Wrote::Bytes(n)) => n,
+                Ok(Wrote::Blocked) => return self.progress(cx.now).unwrap_or(Pump::Blocked),
+                Ok(Wrote::Everything) => return Pump::Sent(self.sent),
+                Ok(Wrote::Shrank) => return Pump::Failed(ResponseFault::Disk(DiskFault::Shrank)),
+                Err(error) => return Pump::Failed(response_fault(&error)),
+            };
+            self.sent += wrote as u64;
+            budget -= wrote.min(budget);
+        }
+    }
+
+    fn progress(&mut self, now: Instant) -> Option<Pump> {
+        if now.saturating_since(self.reported_at) < PROGRESS_INTERVAL {
+            return None;
+        }
+        self.reported_at = now;
+        Some(Pump::Progress(self.sent))
+    }
+
+    /// Bytes that the socket has taken.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent
+    }
+}
+
+enum Wrote {
+    Bytes(usize),
+    Blocked,
+    Everything,
+    Shrank,
+}
+
+impl Source {
+    fn write(&mut self, socket: &mut Socket, budget: usize, cx: &Context<'_>) -> io::Result<Wrote> {
+        match self {
+            Self::Bytes { body, at } => write_from(socket, body, at, budget),
+            Self::List { after, attributes, buffer, at, more } => {
+                if *at == buffer.len() && *more {
+                    buffer.clear();
+                    *at = 0;
+                    let rows = cx.library.list_after(after.as_ref(), LIST_ROWS_PER_FILL);
+                    *more = rows.len() == LIST_ROWS_PER_FILL;
+                    for (name, meta) in rows {
+                        encode_list_line(buffer, &listed(name.clone(), &meta, *attributes));
+                        *after = Some(name);
+                    }
+                }
+                write_from(socket, buffer, at, budget)
+            }
+            Self::File { left: 0, .. } => Ok(Wrote::Everything),
+            Self::File { file, left } => {
+                let count = usize::try_from(*left).unwrap_or(usize::MAX).min(budget);
+                Ok(match socket.send_file(file, count)? {
+                    None => Wrote::Blocked,
+                    Some(0) => Wrote::Shrank,
+                    Some(n) => {
+                        *left -= n as u64;
+                        Wrote::Bytes(n)
+                    }
+                })
+            }
+        }
+    }
+}
+
+fn write_from(socket: &mut Socket, bytes: &[u8], at: &mut usize, budget: usize) -> io::Result<Wrote> {
+    let rest = &bytes[*at..];
+    if rest.is_empty() {
+        return Ok(Wrote::Everything);
+    }
+    Ok(match socket.write(&rest[..rest.len().min(budget)])? {
+        None => Wrote::Blocked,
+        Some(n) => {
+            *at += n;
+            Wrote::Bytes(n)
+        }
+    })
+}
+
+/// A row of the library as a list line names it.
+fn listed(name: FileName, meta: &FileMeta, attributes: bool) -> Listed {
+    Listed { name, attributes: attributes.then_some(Attributes { size: Some(meta.size), b3: None }) }
+}
+
+fn response_fault(error: &io::Error) -> ResponseFault {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe
+        | io::ErrorKind::ConnectionReset
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::NotConnected
+        | io::ErrorKind::TimedOut
+        | io::ErrorKind::HostUnreachable
+        | io::ErrorKind::NetworkUnreachable => ResponseFault::Gone,
+        _ => ResponseFault::Disk(DiskFault::from(error)),
+    }
+}

@@ -1,0 +1,127 @@
+//! The share, its scans, part files and state files.
+
+use super::helper::{Done, Job};
+use super::timers::Timer;
+use super::{Driver, state};
+use crate::bootstrap::{Bootstrap, encode_snapshot};
+use crate::fault::DiskFault;
+use crate::id::TransferId;
+use crate::library::ScanReport;
+use crate::node::Event;
+use crate::node::contract::Target;
+use crate::store::{PartFile, Scanner, ShareRoot};
+use log::warn;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Directory entries of one slice of a scan: some hundred microseconds with warm caches.
+const SCAN_ENTRIES_PER_SLICE: usize = 128;
+
+/// How soon after a change the registry is saved.
+const REGISTRY_SAVE_DELAY: Duration = Duration::from_secs(5);
+
+impl Driver {
+    /// Begins a scan of the share, which is opened anew: the directory may have been replaced.
+    pub(super) fn start_scan(&mut self) {
+        match ShareRoot::open(&self.share_path) {
+            Ok(root) => {
+                self.share = Some(root);
+                self.scanner = Some(Scanner::start(&self.share_path));
+            }
+            Err(error) => {
+                warn!("cannot open the share {}: {error}", self.share_path.display());
+                self.share = None;
+                self.scanner = None;
+                let report = ScanReport { failed: true, ..ScanReport::default() };
+                self.inbox.push_back(Event::ScanEnded { report });
+            }
+        }
+    }
+
+    /// One slice of the running scan.
+    pub(super) fn scan_slice(&mut self) {
+        let Some(scanner) = &mut self.scanner else { return };
+        let step = scanner.step(SCAN_ENTRIES_PER_SLICE);
+        if !step.files.is_empty() {
+            self.node.handle(self.now, Event::Scanned { files: step.files });
+        }
+        if let Some(report) = step.ended {
+            self.scanner = None;
+            self.node.handle(self.now, Event::ScanEnded { report });
+        }
+    }
+
+    /// Creates the part file of a download.
+    pub(super) fn open_part(&mut self, download: TransferId, target: &Target) {
+        let created = match target {
+            Target::Suggested { directory, name } => PartFile::create_suggested(directory, name),
+            Target::Exact { path, name } => PartFile::create_exact(path, name),
+        };
+        let outcome = created.map(|part| {
+            let path = part.final_path().to_owned();
+            self.parts.insert(download, part);
+            path
+        });
+        self.inbox.push_back(Event::PartOpened { download, outcome });
+    }
+
+    /// Syncs and renames a part file in a helper thread.
+    pub(super) fn commit_part(&mut self, download: TransferId) {
+        match self.parts.remove(&download) {
+            Some(part) => self.helpers.submit(Job::Commit(download, part.commit())),
+            None => {
+                let outcome = Err(DiskFault::Missing);
+                self.inbox.push_back(Event::PartCommitted { download, outcome });
+            }
+        }
+    }
+
+    /// Removes a part file.
+    pub(super) fn drop_part(&mut self, download: TransferId) {
+        if let Some(part) = self.parts.remove(&download) {
+            part.discard();
+        }
+    }
+
+    /// Writes the peers to remember.
+    pub(super) fn remember_peers(&mut self, peers: &[SocketAddr]) {
+        if let Some(directory) = &self.state {
+            let job = directory.write_job(state::PEERS_FILE, state::encode_peers(peers));
+            self.helpers.submit(Job::Write(state::PEERS_FILE, job));
+        }
+    }
+
+    /// Arms the timer that saves the registry, if it has changed. An idle registry wakes nobody.
+    pub(super) fn watch_registry(&mut self) {
+        let revision = self.bootstrap.as_ref().map_or(0, Bootstrap::revision);
+        if revision != self.registry_saved && !self.registry_timer_armed && self.state.is_some() {
+            self.registry_timer_armed = true;
+            self.timers.insert(self.now + REGISTRY_SAVE_DELAY, Timer::SaveRegistry);
+        }
+    }
+
+    /// Writes the registry, if it has changed.
+    pub(super) fn save_registry(&mut self) {
+        self.registry_timer_armed = false;
+        let (Some(bootstrap), Some(directory)) = (&self.bootstrap, &self.state) else { return };
+        if bootstrap.revision() != self.registry_saved {
+            self.registry_saved = bootstrap.revision();
+            let job = directory.write_job(state::REGISTRY_FILE, encode_snapshot(&bootstrap.snapshot()));
+            self.helpers.submit(Job::Write(state::REGISTRY_FILE, job));
+        }
+    }
+
+    /// Takes what the helper threads have brought.
+    pub(super) fn hear_helpers(&mut self) {
+        while let Some(done) = self.helpers.poll() {
+            match done {
+                Done::Resolved(host, outcome) => self.node.handle(self.now, Event::Resolved { host, outcome }),
+                Done::Committed(download, outcome) => {
+                    self.node.handle(self.now, Event::PartCommitted { download, outcome });
+                }
+                Done::Written(_, Ok(())) => {}
+                Done::Written(file, Err(fault)) => warn!("cannot write the state file {file}: {fault}"),
+            }
+        }
+    }
+}

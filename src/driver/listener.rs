@@ -1,0 +1,63 @@
+//! The listening TCP sockets.
+
+use super::exchange::Service;
+use mio::net::{TcpListener, TcpStream};
+use mio::{Interest, Registry, Token};
+use std::io;
+use std::net::SocketAddr;
+
+/// A listening socket.
+///
+/// Edge-triggered epoll tells of new connections once. A listener that could not accept for want of a descriptor is
+/// therefore remembered as starved until one is free, and not polled meanwhile.
+#[derive(Debug)]
+pub(super) struct Listener {
+    listener: TcpListener,
+    pub(super) service: Service,
+    /// There may be connections to accept.
+    pub(super) is_ready: bool,
+    /// There are, but no descriptor is free.
+    pub(super) is_starved: bool,
+}
+
+/// What accepting brought.
+pub(super) enum Accepted {
+    /// A connection.
+    Connection(TcpStream, SocketAddr),
+    /// Nothing more until the next readiness.
+    Nobody,
+    /// No descriptor is free.
+    Starved,
+}
+
+impl Listener {
+    pub(super) fn bind(addr: SocketAddr, service: Service, registry: &Registry, token: Token) -> io::Result<Self> {
+        let mut listener = TcpListener::bind(addr)?;
+        registry.register(&mut listener, token, Interest::READABLE)?;
+        Ok(Self { listener, service, is_ready: false, is_starved: false })
+    }
+
+    pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Accepts one connection.
+    pub(super) fn accept(&mut self) -> Accepted {
+        loop {
+            match self.listener.accept() {
+                Ok((stream, from)) => return Accepted::Connection(stream, from),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.is_ready = false;
+                    return Accepted::Nobody;
+                }
+                Err(error) => match error.raw_os_error() {
+                    Some(nix::libc::EMFILE | nix::libc::ENFILE | nix::libc::ENOBUFS | nix::libc::ENOMEM) => {
+                        return Accepted::Starved;
+                    }
+                    // A connection that died in the queue, or an error that was waiting on it (accept(2)).
+                    _ => {}
+                },
+            }
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! What was refused: counted by reason, and logged so seldom that a flood cannot fill a disk.
+
+use crate::time::Instant;
+use log::warn;
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Lines of one reason in each period.
+const LINES_MAX: u32 = 5;
+
+/// The period.
+const PERIOD: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Default)]
+struct Entry {
+    since: Instant,
+    lines: u32,
+    suppressed: u64,
+}
+
+/// Refusals by reason. Bounded by the number of reasons, which are names in the code.
+#[derive(Debug, Default)]
+pub(super) struct Logbook {
+    entries: BTreeMap<&'static str, Entry>,
+}
+
+impl Logbook {
+    /// Counts a refusal, and logs it unless there were too many of its kind just now. `detail` must be escaped.
+    pub(super) fn refused(
+        &mut self,
+        now: Instant,
+        reason: &'static str,
+        from: Option<SocketAddr>,
+        detail: &dyn Display,
+    ) {
+        let entry = self.entries.entry(reason).or_default();
+        if now.saturating_since(entry.since) >= PERIOD {
+            if entry.suppressed > 0 {
+                warn!("refused ({reason}): {} more like it", entry.suppressed);
+            }
+            *entry = Entry { since: now, ..Entry::default() };
+        }
+        if entry.lines >= LINES_MAX {
+            entry.suppressed += 1;
+            return;
+        }
+        entry.lines += 1;
+        match from {
+            Some(from) => warn!("refused ({reason}) from {from}: {detail}"),
+            None => warn!("refused ({reason}): {detail}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_is_counted_and_not_printed() {
+        let mut logbook = Logbook::default();
+        for ms in 0..1000 {
+            logbook.refused(Instant::from_ms(1_000_000 + ms), "flood", None, &"x");
+        }
+        assert_eq!(logbook.entries["flood"].lines, LINES_MAX);
+        assert_eq!(logbook.entries["flood"].suppressed, 995);
+        logbook.refused(Instant::from_ms(2_000_000), "flood", None, &"x");
+        assert_eq!((logbook.entries["flood"].lines, logbook.entries["flood"].suppressed), (1, 0));
+    }
+}

@@ -1,0 +1,207 @@
+//! The loop: one thread, one mio poll, every socket a nonblocking state machine.
+//!
+//! A turn (`turn`): wait for readiness or the next deadline; note who is ready; give each ready connection one bounded
+//! step (`exchange`, `control`); fire timers; let the node, the scanner and the search do one slice; carry out what the
+//! node ordered (`perform`). The loop decides nothing about the network: it tells the [`Node`](crate::node::Node) and
+//! the [`Bootstrap`](crate::bootstrap::Bootstrap) what happened and does what they say.
+//!
+//! | file | job |
+//! |---|---|
+//! | `start` | bind, open, restore: everything that can fail before the first turn |
+//! | `turn` | the loop itself |
+//! | `perform` | actions of the node and the bootstrap node |
+//! | `calls` | the control calls that concern the process and not the node |
+//! | `files` | share, scan, part files, state files |
+//! | `table`, `budget`, `timers` | connections, their descriptors and deadlines |
+//! | `exchange`, `socket`, `listener` | TCP |
+//! | `control`, `signals`, `helper` | the Unix socket, signals, the calls that block |
+//! | `clock`, `logbook`, `state` | time, refusals, the form of state files |
+
+mod budget;
+mod calls;
+mod clock;
+mod control;
+mod exchange;
+mod files;
+mod helper;
+mod listener;
+mod logbook;
+mod perform;
+mod signals;
+mod socket;
+mod start;
+mod state;
+mod table;
+mod timers;
+mod turn;
+
+use crate::bootstrap::Bootstrap;
+use crate::id::ClientId;
+use crate::node::{Event, Node, NodeConfig};
+use crate::store::{Scanner, ShareRoot, StateDirectory};
+use crate::time::Instant;
+use crate::timer::TimerWheel;
+use mio::Waker;
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use thiserror::Error;
+
+/// What a loop is started with.
+#[derive(Debug)]
+pub struct Settings {
+    /// For the node; `listen` and `local_addrs` are filled in here.
+    pub node: NodeConfig,
+    /// Where the peer listens, port 0 for any; `None` for a bootstrap node alone.
+    pub listen: Option<SocketAddr>,
+    /// Where the bootstrap node listens, port 0 for any.
+    pub bootstrap_serve: Option<SocketAddr>,
+    /// An address in use for the bootstrap node is no error: one is there already.
+    pub bootstrap_optional: bool,
+    /// The directory shared.
+    pub share: PathBuf,
+    /// Where peers and registrations are remembered.
+    pub state: Option<StateDirectory>,
+    /// The control socket.
+    pub control_socket: Option<PathBuf>,
+    /// Whether TERM, INT and HUP of the process are for this loop.
+    pub signals: bool,
+    /// For a run that can be repeated; from the system if absent.
+    pub seed: Option<[u8; 32]>,
+}
+
+/// Where a loop can be reached.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Facts {
+    /// The peer's listener.
+    pub listen: Option<SocketAddr>,
+    /// The bootstrap node's listener.
+    pub bootstrap: Option<SocketAddr>,
+    /// The control socket.
+    pub control: Option<PathBuf>,
+}
+
+/// What the loop needs of the program that runs it.
+pub trait Host {
+    /// Everything is bound; the first turn follows.
+    fn ready(&mut self, facts: &Facts);
+    /// Read the configuration anew and reopen the log. The error says what is wrong with which key.
+    fn reload(&mut self) -> Result<NodeConfig, String>;
+    /// Change the log level. The error names the levels there are.
+    fn set_log_level(&mut self, level: &str) -> Result<(), String>;
+    /// The loop begins to leave.
+    fn leaving(&mut self);
+}
+
+/// Why a loop cannot start.
+#[derive(Debug, Error)]
+pub enum StartFault {
+    /// Somebody else listens there.
+    #[error("{what}: address {addr} is in use")]
+    AddressInUse {
+        /// Which of our listeners.
+        what: &'static str,
+        /// Where.
+        addr: SocketAddr,
+    },
+    /// Another daemon answers at the control socket.
+    #[error("another daemon answers at the control socket {}", path.display())]
+    ControlInUse {
+        /// Which socket.
+        path: PathBuf,
+    },
+    /// The system refuses.
+    #[error("{what}: {error}")]
+    Io {
+        /// What was tried, with its path or address.
+        what: String,
+        /// What it said.
+        error: io::Error,
+    },
+}
+
+/// Ends a loop from another thread.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    quit: Arc<AtomicBool>,
+    waker: Arc<Waker>,
+}
+
+impl Handle {
+    /// Asks the loop to unregister and leave, as SIGTERM does. Returns at once.
+    pub fn quit(&self) {
+        self.quit.store(true, Ordering::Release);
+        // Fails only when the loop is gone.
+        let _ = self.waker.wake();
+    }
+}
+
+/// How far the loop is with leaving.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Running,
+    /// The node says goodbye.
+    Leaving,
+    /// State files and control clients are served to the end.
+    Flushing,
+    Over,
+}
+
+/// The loop.
+pub struct Driver {
+    poll: mio::Poll,
+    clock: clock::Clock,
+    /// The time of this turn.
+    now: Instant,
+    timers: TimerWheel<timers::Timer>,
+    table: table::Table,
+    listeners: Vec<listener::Listener>,
+    accept_timer_armed: bool,
+    control: Option<control::ControlListener>,
+    /// The control listener may have clients to accept.
+    control_is_ready: bool,
+    signals: Option<signals::Signals>,
+    helpers: helper::Helpers,
+    handle: Handle,
+    host: Box<dyn Host>,
+    facts: Facts,
+
+    node: Node,
+    bootstrap: Option<Bootstrap>,
+    /// Events that carrying out an action brought about at once.
+    inbox: VecDeque<Event>,
+    phase: Phase,
+
+    share_path: PathBuf,
+    share: Option<ShareRoot>,
+    scanner: Option<Scanner>,
+    parts: exchange::Parts,
+    state: Option<StateDirectory>,
+    registry_saved: u64,
+    registry_timer_armed: bool,
+
+    scratch: Vec<u8>,
+    logbook: logbook::Logbook,
+    exchanges_accepted: u64,
+    clients_accepted: u64,
+}
+
+impl Driver {
+    /// Where it can be reached.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// Ends it from elsewhere.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    fn next_client(&mut self) -> ClientId {
+        self.clients_accepted += 1;
+        ClientId(self.clients_accepted)
+    }
+}

@@ -1,0 +1,55 @@
+//! Signals as readable events: signalfd through nix.
+
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// TERM or INT.
+    Leave,
+    /// HUP.
+    Reload,
+}
+
+/// TERM, INT and HUP of this process, blocked and read instead.
+#[derive(Debug)]
+pub(super) struct Signals {
+    descriptor: SignalFd,
+    /// Something may have come.
+    pub(super) is_ready: bool,
+}
+
+impl Signals {
+    /// Blocks the signals in this thread, and in those that it starts later.
+    pub(super) fn register(registry: &Registry, token: Token) -> io::Result<Self> {
+        let mut mask = SigSet::empty();
+        for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+            mask.add(signal);
+        }
+        mask.thread_block()?;
+        let descriptor = SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
+        registry.register(&mut SourceFd(&descriptor.as_fd().as_raw_fd()), token, Interest::READABLE)?;
+        Ok(Self { descriptor, is_ready: true })
+    }
+
+    /// The next signal that came.
+    pub(super) fn poll(&mut self) -> Option<Asked> {
+        while self.is_ready {
+            let Some(signal) = self.descriptor.read_signal().ok().flatten() else {
+                self.is_ready = false;
+                break;
+            };
+            match i32::try_from(signal.ssi_signo).map(Signal::try_from) {
+                Ok(Ok(Signal::SIGHUP)) => return Some(Asked::Reload),
+                Ok(Ok(Signal::SIGTERM | Signal::SIGINT)) => return Some(Asked::Leave),
+                _ => {}
+            }
+        }
+        None
+    }
+}

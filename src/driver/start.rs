@@ -1,0 +1,172 @@
+//! Everything that can fail before the first turn: binding, opening, restoring.
+
+use super::clock::Clock;
+use super::control::{BindFault, ControlListener};
+use super::exchange::{STEP_BYTES_MAX, Service};
+use super::helper::Helpers;
+use super::listener::Listener;
+use super::logbook::Logbook;
+use super::signals::Signals;
+use super::table::Table;
+use super::{Driver, Facts, Handle, Host, Phase, Settings, StartFault, state};
+use crate::bootstrap::{Bootstrap, decode_snapshot};
+use crate::node::Node;
+use crate::timer::TimerWheel;
+use log::info;
+use mio::{Poll, Registry, Token, Waker};
+use nix::sys::socket::SockaddrStorage;
+use std::io::{self, Read};
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// Of the waker.
+pub(super) const WAKER: Token = Token(0);
+/// Of the signals.
+pub(super) const SIGNALS: Token = Token(1);
+/// Of the control listener.
+pub(super) const CONTROL: Token = Token(2);
+/// Of the first TCP listener; the others follow.
+pub(super) const LISTENERS: Token = Token(3);
+
+impl Driver {
+    /// Binds the listeners and the control socket, opens the share and restores peers and registrations.
+    ///
+    /// # Errors
+    /// An address or a control socket in use, or what the system says of a path.
+    pub fn start(settings: Settings, host: Box<dyn Host>) -> Result<Self, StartFault> {
+        let poll = Poll::new().map_err(io_fault("epoll"))?;
+        let registry = poll.registry();
+        let waker = Arc::new(Waker::new(registry, WAKER).map_err(io_fault("eventfd"))?);
+        let signals = match settings.signals {
+            true => Some(Signals::register(registry, SIGNALS).map_err(io_fault("signalfd"))?),
+            false => None,
+        };
+        let (listeners, facts) = bind_all(&settings, registry)?;
+        let control = match &settings.control_socket {
+            Some(path) => Some(bind_control(path, registry)?),
+            None => None,
+        };
+        let clock = Clock::start();
+        let now = clock.now();
+        let seed = match settings.seed {
+            Some(seed) => seed,
+            None => random_seed().map_err(io_fault("/dev/urandom"))?,
+        };
+        let remembered = state::decode_peers(&state::read(settings.state.as_ref(), state::PEERS_FILE));
+        let bootstrap = facts.bootstrap.map(|_| restore_bootstrap(&settings, now, seed));
+        let mut node_config = settings.node;
+        node_config.listen = facts.listen.unwrap_or(node_config.listen);
+        node_config.local_addrs = local_addrs();
+        let handle = Handle { quit: Arc::new(AtomicBool::new(false)), waker: Arc::clone(&waker) };
+        Ok(Self {
+            clock,
+            now,
+            timers: TimerWheel::new(now),
+            table: Table::new(),
+            listeners,
+            accept_timer_armed: false,
+            control,
+            control_is_ready: false,
+            signals,
+            helpers: Helpers::new(waker),
+            handle,
+            host,
+            facts,
+            node: Node::new(now, node_config, seed, remembered),
+            registry_saved: bootstrap.as_ref().map_or(0, Bootstrap::revision),
+            bootstrap,
+            inbox: std::collections::VecDeque::new(),
+            phase: Phase::Running,
+            share_path: settings.share,
+            share: None,
+            scanner: None,
+            parts: Default::default(),
+            state: settings.state,
+            registry_timer_armed: false,
+            scratch: vec![0; STEP_BYTES_MAX],
+            logbook: Logbook::default(),
+            exchanges_accepted: 0,
+            clients_accepted: 0,
+            poll,
+        })
+    }
+}
+
+fn io_fault(what: impl Into<String>) -> impl FnOnce(io::Error) -> StartFault {
+    move |error| StartFault::Io { what: what.into(), error }
+}
+
+fn bind_all(settings: &Settings, registry: &Registry) -> Result<(Vec<Listener>, Facts), StartFault> {
+    let mut listeners: Vec<Listener> = Vec::new();
+    let mut facts = Facts { control: settings.control_socket.clone(), ..Facts::default() };
+    if let Some(addr) = settings.bootstrap_serve {
+        match bind(addr, Service::Bootstrap, "bootstrap node", listeners.len(), registry) {
+            Ok((listener, bound)) => {
+                listeners.push(listener);
+                facts.bootstrap = Some(bound);
+            }
+            Err(StartFault::AddressInUse { .. }) if settings.bootstrap_optional => {
+                info!("something listens at {addr} already: using it as the bootstrap node");
+            }
+            Err(fault) => return Err(fault),
+        }
+    }
+    if let Some(addr) = settings.listen {
+        let (listener, bound) = bind(addr, Service::Peer, "peer", listeners.len(), registry)?;
+        listeners.push(listener);
+        facts.listen = Some(bound);
+    }
+    Ok((listeners, facts))
+}
+
+fn bind(
+    addr: SocketAddr,
+    service: Service,
+    what: &'static str,
+    index: usize,
+    registry: &Registry,
+) -> Result<(Listener, SocketAddr), StartFault> {
+    let bound = Listener::bind(addr, service, registry, Token(LISTENERS.0 + index))
+        .and_then(|listener| listener.local_addr().map(|addr| (listener, addr)));
+    bound.map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => StartFault::AddressInUse { what, addr },
+        _ => StartFault::Io { what: format!("{what}: cannot listen at {addr}"), error },
+    })
+}
+
+fn bind_control(path: &Path, registry: &Registry) -> Result<ControlListener, StartFault> {
+    ControlListener::bind(path, registry, CONTROL).map_err(|fault| match fault {
+        BindFault::InUse => StartFault::ControlInUse { path: path.to_owned() },
+        BindFault::Io(error) => StartFault::Io { what: format!("control socket {}", path.display()), error },
+    })
+}
+
+fn restore_bootstrap(settings: &Settings, now: crate::time::Instant, seed: [u8; 32]) -> Bootstrap {
+    // Its own stream of numbers: what the registry draws must tell nothing of the node's query IDs.
+    let mut bootstrap = Bootstrap::new(now, seed.map(|byte| !byte));
+    let saved = state::read(settings.state.as_ref(), state::REGISTRY_FILE);
+    bootstrap.restore(now, decode_snapshot(&saved));
+    bootstrap
+}
+
+fn random_seed() -> io::Result<[u8; 32]> {
+    let mut seed = [0; 32];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut seed)?;
+    Ok(seed)
+}
+
+/// The addresses of this machine's interfaces; none if the system does not say.
+pub(super) fn local_addrs() -> Vec<IpAddr> {
+    let ip_of = |address: SockaddrStorage| match (address.as_sockaddr_in(), address.as_sockaddr_in6()) {
+        (Some(v4), _) => Some(IpAddr::V4(v4.ip())),
+        (_, Some(v6)) => Some(IpAddr::V6(v6.ip())),
+        _ => None,
+    };
+    let Ok(interfaces) = nix::ifaddrs::getifaddrs() else { return Vec::new() };
+    let mut addresses: Vec<IpAddr> = interfaces.filter_map(|interface| ip_of(interface.address?)).collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses
+}

@@ -1,0 +1,255 @@
+//! The connections of the loop: who is ready, whose deadline comes when, and the descriptors that they hold.
+
+use super::budget::{Budget, Exhausted, Use};
+use super::control::ControlClient;
+use super::exchange::{Inbound, Outbound};
+use super::timers::Timer;
+use crate::id::{ClientId, ExchangeId};
+use crate::time::Instant;
+use crate::timer::{TimerId, TimerWheel};
+use mio::Token;
+use slab::Slab;
+use std::collections::{HashMap, VecDeque};
+
+/// Tokens below belong to listeners, signals and the waker.
+const TOKENS_FIXED: usize = 8;
+
+/// Connections that are kept only to watch for the reset of a 2013 client; the oldest gives way.
+const WATCHED_MAX: usize = 512;
+
+/// One connection.
+pub(super) enum Connection {
+    /// Accepted.
+    Inbound(Inbound),
+    /// Dialled.
+    Outbound(Box<Outbound>),
+    /// A client of the control socket.
+    Client(ControlClient),
+}
+
+impl Connection {
+    fn deadline(&self) -> Option<Instant> {
+        match self {
+            Self::Inbound(inbound) => inbound.deadline(),
+            Self::Outbound(outbound) => outbound.deadline(),
+            Self::Client(_) => None,
+        }
+    }
+}
+
+struct Entry {
+    connection: Connection,
+    armed: Option<(TimerId, Instant)>,
+    is_ready: bool,
+    descriptors: Descriptors,
+}
+
+/// What an entry holds of the budget.
+#[derive(Debug, Clone, Copy)]
+struct Descriptors {
+    /// The socket; control clients live from the reserve.
+    socket: Option<Use>,
+    /// Files and further sockets.
+    more: usize,
+}
+
+/// All connections.
+pub(super) struct Table {
+    entries: Slab<Entry>,
+    ready: VecDeque<usize>,
+    by_exchange: HashMap<ExchangeId, usize>,
+    by_client: HashMap<ClientId, usize>,
+    watched: VecDeque<(usize, ExchangeId)>,
+    budget: Budget,
+}
+
+impl Table {
+    pub(super) fn new() -> Self {
+        Self {
+            entries: Slab::new(),
+            ready: VecDeque::new(),
+            by_exchange: HashMap::new(),
+            by_client: HashMap::new(),
+            watched: VecDeque::new(),
+            budget: Budget::from_system(),
+        }
+    }
+
+    /// The token that the next inserted connection will have.
+    pub(super) fn next_token(&self) -> Token {
+        Token(self.entries.vacant_key() + TOKENS_FIXED)
+    }
+
+    /// The key of a connection's token.
+    pub(super) fn key_of(token: Token) -> Option<usize> {
+        token.0.checked_sub(TOKENS_FIXED)
+    }
+
+    /// Takes a descriptor for a connection that is about to be inserted, or for a file.
+    pub(super) fn take(&mut self, by: Use) -> Result<(), Exhausted> {
+        self.budget.take(by)
+    }
+
+    /// Gives back what [`Table::take`] gave and nothing was inserted for.
+    pub(super) fn give_back(&mut self, by: Use) {
+        self.budget.give_back(by);
+    }
+
+    /// Whether a connection from outside would find a descriptor.
+    pub(super) fn has_room(&self) -> bool {
+        self.budget.has_room()
+    }
+
+    /// Adds a connection whose descriptor was taken by `socket` (and `more` files by [`Use::Own`]), and makes it ready.
+    pub(super) fn insert(&mut self, connection: Connection, socket: Option<Use>, more: usize) -> usize {
+        let exchange = match &connection {
+            Connection::Inbound(inbound) => Some(inbound.id()),
+            Connection::Outbound(outbound) => Some(outbound.id()),
+            Connection::Client(_) => None,
+        };
+        let client = match &connection {
+            Connection::Client(client) => Some(client.id()),
+            _ => None,
+        };
+        let descriptors = Descriptors { socket, more };
+        let key = self.entries.insert(Entry { connection, armed: None, is_ready: false, descriptors });
+        if let Some(exchange) = exchange {
+            self.by_exchange.insert(exchange, key);
+        }
+        if let Some(client) = client {
+            self.by_client.insert(client, key);
+        }
+        self.make_ready(key);
+        key
+    }
+
+    /// Takes a connection out, with its deadline, its names and its descriptors.
+    pub(super) fn remove(&mut self, key: usize, timers: &mut TimerWheel<Timer>) -> Option<Connection> {
+        let entry = self.entries.try_remove(key)?;
+        if let Some((timer, _)) = entry.armed {
+            timers.cancel(timer);
+        }
+        if let Some(by) = entry.descriptors.socket {
+            self.budget.give_back(by);
+        }
+        for _ in 0..entry.descriptors.more {
+            self.budget.give_back(Use::Own);
+        }
+        match &entry.connection {
+            Connection::Inbound(inbound) => self.by_exchange.remove(&inbound.id()),
+            Connection::Outbound(outbound) => self.by_exchange.remove(&outbound.id()),
+            Connection::Client(client) => self.by_client.remove(&client.id()),
+        };
+        Some(entry.connection)
+    }
+
+    /// Remembers that a connection holds a file, for which [`Use::Own`] was taken.
+    pub(super) fn holds_file(&mut self, key: usize) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.descriptors.more += 1;
+        }
+    }
+
+    pub(super) fn get_mut(&mut self, key: usize) -> Option<&mut Connection> {
+        self.entries.get_mut(key).map(|entry| &mut entry.connection)
+    }
+
+    /// The key of an exchange that the node may name.
+    pub(super) fn key(&self, exchange: ExchangeId) -> Option<usize> {
+        self.by_exchange.get(&exchange).copied()
+    }
+
+    /// The key of a control client.
+    pub(super) fn client_key(&self, client: ClientId) -> Option<usize> {
+        self.by_client.get(&client).copied()
+    }
+
+    /// Control clients connected.
+    pub(super) fn clients(&self) -> usize {
+        self.by_client.len()
+    }
+
+    /// Whether every control client has read what was for it.
+    pub(super) fn clients_are_flushed(&self) -> bool {
+        self.by_client.values().all(|key| match self.entries.get(*key).map(|entry| &entry.connection) {
+            Some(Connection::Client(client)) => client.is_flushed(),
+            _ => true,
+        })
+    }
+
+    /// The node may not name this exchange any more, though its connection lingers.
+    pub(super) fn forget_exchange(&mut self, key: usize) {
+        if let Some(Connection::Inbound(inbound)) = self.entries.get(key).map(|entry| &entry.connection) {
+            self.by_exchange.remove(&inbound.id());
+            if inbound.is_watched() {
+                self.watched.push_back((key, inbound.id()));
+            }
+        }
+    }
+
+    /// The oldest watched connection, when there are too many.
+    pub(super) fn surplus_watched(&mut self) -> Option<usize> {
+        while self.watched.len() > WATCHED_MAX {
+            let (key, exchange) = self.watched.pop_front()?;
+            if let Some(Connection::Inbound(inbound)) = self.entries.get(key).map(|entry| &entry.connection)
+                && inbound.id() == exchange
+                && inbound.is_watched()
+            {
+                return Some(key);
+            }
+        }
+        None
+    }
+
+    /// Gives a connection its turn.
+    pub(super) fn make_ready(&mut self, key: usize) {
+        if let Some(entry) = self.entries.get_mut(key)
+            && !entry.is_ready
+        {
+            entry.is_ready = true;
+            self.ready.push_back(key);
+        }
+    }
+
+    /// The connection whose turn it is.
+    pub(super) fn pop_ready(&mut self) -> Option<usize> {
+        while let Some(key) = self.ready.pop_front() {
+            if let Some(entry) = self.entries.get_mut(key)
+                && std::mem::take(&mut entry.is_ready)
+            {
+                return Some(key);
+            }
+        }
+        None
+    }
+
+    /// How many connections wait for their turn, at most.
+    pub(super) fn ready_len(&self) -> usize {
+        self.ready.len()
+    }
+
+    /// Arms the timer of a connection for its present deadline.
+    pub(super) fn arm(&mut self, key: usize, timers: &mut TimerWheel<Timer>) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        let deadline = entry.connection.deadline();
+        if entry.armed.map(|(_, at)| at) == deadline {
+            return;
+        }
+        if let Some((timer, _)) = entry.armed.take() {
+            timers.cancel(timer);
+        }
+        entry.armed = deadline.map(|at| (timers.insert(at, Timer::Connection(key)), at));
+    }
+
+    /// The timer of a connection has fired.
+    pub(super) fn disarm(&mut self, key: usize) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.armed = None;
+        }
+    }
+
+    /// All keys, oldest slots first.
+    pub(super) fn keys(&self) -> Vec<usize> {
+        self.entries.iter().map(|(key, _)| key).collect()
+    }
+}

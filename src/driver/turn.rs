@@ -1,0 +1,413 @@
+//! The loop itself: what happens in one turn, and in which order.
+
+use super::budget::{Exhausted, Use};
+use super::control::{CONTROL_CLIENTS_MAX, ClientStep, ControlClient};
+use super::exchange::{Context, Inbound, Service, Step};
+use super::listener::Accepted;
+use super::signals::Asked;
+use super::socket::Socket;
+use super::start::{CONTROL, LISTENERS, SIGNALS, WAKER};
+use super::table::{Connection, Table};
+use super::timers::Timer;
+use super::{Driver, Phase};
+use crate::id::ExchangeId;
+use crate::node::Event;
+use crate::time::Instant;
+use crate::wire::{Message, WireError};
+use log::{info, warn};
+use mio::net::TcpStream;
+use mio::{Events, Token};
+use socket2::SockRef;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// Readiness events taken at once.
+const EVENTS_MAX: usize = 256;
+
+/// Connections accepted by one listener in one turn.
+const ACCEPTS_PER_TURN_MAX: usize = 64;
+
+/// After this long a turn gives way to the next, so that no event waits for much longer.
+const TURN_MAX: Duration = Duration::from_millis(5);
+
+/// How soon a starved listener tries again if no connection of ours closes.
+const ACCEPT_AGAIN: Duration = Duration::from_secs(1);
+
+/// How long leaving may take: TERM is to be over in 5 s.
+const LEAVE_MAX: Duration = Duration::from_millis(4200);
+
+impl Driver {
+    /// Runs until it is told to leave and has left.
+    ///
+    /// # Errors
+    /// Only if epoll itself fails.
+    pub fn run(mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(EVENTS_MAX);
+        self.host.ready(&self.facts);
+        self.carry_out();
+        while self.phase != Phase::Over {
+            let timeout = self.timeout();
+            match self.poll.poll(&mut events, timeout) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                outcome => outcome?,
+            }
+            self.now = self.clock.now();
+            for event in &events {
+                self.note(event);
+            }
+            self.turn();
+        }
+        self.break_off_responses();
+        Ok(())
+    }
+
+    /// How long the loop may sleep: not at all while there is work, else until the next deadline.
+    fn timeout(&self) -> Option<Duration> {
+        let is_busy = self.table.ready_len() > 0
+            || self.listeners.iter().any(|listener| listener.is_ready && !listener.is_starved)
+            || (self.control_is_ready && self.table.clients() < CONTROL_CLIENTS_MAX)
+            || self.node.has_work()
+            || self.scanner.is_some()
+            || !self.inbox.is_empty();
+        if is_busy {
+            return Some(Duration::ZERO);
+        }
+        let bootstrap = self.bootstrap.as_ref().and_then(|bootstrap| bootstrap.next_deadline());
+        let deadlines = [self.timers.next_deadline(), self.node.next_deadline(), bootstrap];
+        let now = self.clock.now();
+        deadlines.into_iter().flatten().min().map(|at| at.saturating_since(now))
+    }
+
+    /// Takes note of a readiness event; nothing is done yet.
+    fn note(&mut self, event: &mio::event::Event) {
+        match event.token() {
+            WAKER => {}
+            SIGNALS => self.signals.iter_mut().for_each(|signals| signals.is_ready = true),
+            CONTROL => self.control_is_ready = true,
+            Token(index) if index < LISTENERS.0 + self.listeners.len() => {
+                self.listeners[index - LISTENERS.0].is_ready = true;
+            }
+            token => {
+                let Some(key) = Table::key_of(token) else { return };
+                // An error or a hang-up shows in both directions.
+                let gone = event.is_error() || (event.is_read_closed() && event.is_write_closed());
+                let readable = event.is_readable() || event.is_read_closed() || gone;
+                let writable = event.is_writable() || event.is_write_closed() || gone;
+                match self.table.get_mut(key) {
+                    Some(Connection::Inbound(inbound)) => inbound.socket_mut().on_ready(readable, writable),
+                    Some(Connection::Outbound(outbound)) => outbound.on_ready(readable, writable),
+                    Some(Connection::Client(client)) => client.on_ready(readable, writable),
+                    None => return,
+                }
+                self.table.make_ready(key);
+            }
+        }
+    }
+
+    fn turn(&mut self) {
+        let began = self.clock.fine();
+        self.hear_handle_and_signals();
+        self.hear_helpers();
+        self.accept_clients();
+        self.accept_connections();
+        // Those that are ready now have one step each; what they make ready waits for the next turn.
+        for _ in 0..self.table.ready_len() {
+            let Some(key) = self.table.pop_ready() else { break };
+            self.step(key);
+            if !self.clock.within(began, TURN_MAX) {
+                break;
+            }
+        }
+        self.fire_timers();
+        self.work();
+        self.carry_out();
+        self.leave_if_done();
+    }
+
+    /// One slice each of the scanner's and the node's background work.
+    fn work(&mut self) {
+        self.scan_slice();
+        if self.node.has_work() {
+            self.node.work(self.now);
+        }
+    }
+
+    fn hear_handle_and_signals(&mut self) {
+        if self.handle.quit.load(Ordering::Acquire) {
+            self.leave("asked by its owner");
+        }
+        while let Some(asked) = self.signals.as_mut().and_then(|signals| signals.poll()) {
+            match asked {
+                Asked::Leave => self.leave("signal"),
+                Asked::Reload => {
+                    if let Err(error) = self.reload() {
+                        warn!("the configuration stays as it was: {}", error.message);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Gives a connection its step and follows what it says.
+    fn step(&mut self, key: usize) {
+        let mut cx =
+            Context { now: self.now, scratch: &mut self.scratch, library: self.node.library(), parts: &mut self.parts };
+        match self.table.get_mut(key) {
+            Some(Connection::Inbound(inbound)) => {
+                let step = inbound.advance(&mut cx);
+                self.follow(key, step);
+            }
+            Some(Connection::Outbound(outbound)) => {
+                let step = outbound.advance(&mut cx, self.poll.registry());
+                self.follow(key, step);
+            }
+            Some(Connection::Client(client)) => {
+                let step = client.advance(&mut self.scratch);
+                self.follow_client(key, step);
+            }
+            None => {}
+        }
+    }
+
+    /// Does what the step of an exchange asks for.
+    fn follow(&mut self, key: usize, step: Step) {
+        match step {
+            Step::Wait => {}
+            Step::Again => self.table.make_ready(key),
+            Step::Message(message) => self.on_message(key, message),
+            Step::Report(event) => {
+                self.node.handle(self.now, event);
+                self.table.make_ready(key);
+            }
+            Step::Answered(event) => {
+                self.table.forget_exchange(key);
+                self.node.handle(self.now, event);
+                self.table.make_ready(key);
+                if let Some(surplus) = self.table.surplus_watched() {
+                    self.close(surplus);
+                }
+            }
+            Step::End(event) => {
+                self.close(key);
+                if let Some(event) = event {
+                    self.node.handle(self.now, event);
+                }
+            }
+            Step::Refused(error) => self.refuse(key, &error),
+        }
+        self.carry_out();
+        self.table.arm(key, &mut self.timers);
+    }
+
+    fn on_message(&mut self, key: usize, message: Message) {
+        let Some(Connection::Inbound(inbound)) = self.table.get_mut(key) else { return };
+        let (exchange, from) = (inbound.id(), inbound.from());
+        match (inbound.service(), self.bootstrap.as_mut()) {
+            (Service::Peer, _) => self.node.handle(self.now, Event::Request { exchange, from, message }),
+            (Service::Bootstrap, Some(bootstrap)) => bootstrap.handle(self.now, exchange, from, message),
+            (Service::Bootstrap, None) => {}
+        }
+    }
+
+    /// Ends a connection on which something came that is not the protocol.
+    fn refuse(&mut self, key: usize, error: &WireError) {
+        let Some(Connection::Inbound(inbound)) = self.table.get_mut(key) else { return };
+        let from = inbound.from();
+        inbound.socket_mut().end_in_reset();
+        self.node.note_refused();
+        self.logbook.refused(self.now, error.reason(), Some(from), error);
+        self.close(key);
+    }
+
+    /// Closes a connection and lets those in that waited for its descriptor.
+    pub(super) fn close(&mut self, key: usize) {
+        drop(self.table.remove(key, &mut self.timers));
+        if self.table.has_room() {
+            for listener in &mut self.listeners {
+                listener.is_starved = false;
+            }
+        }
+    }
+
+    fn follow_client(&mut self, key: usize, step: ClientStep) {
+        let Some(Connection::Client(client)) = self.table.get_mut(key) else { return };
+        let id = client.id();
+        match step {
+            ClientStep::Wait => {}
+            ClientStep::Calls(calls) => {
+                for (call, request) in calls {
+                    self.on_call(id, call, request);
+                }
+                self.carry_out();
+                self.table.make_ready(key);
+            }
+            ClientStep::End(why) => {
+                if let Some(why) = why {
+                    self.logbook.refused(self.now, "control_client", None, &why);
+                }
+                self.drop_client(key);
+            }
+        }
+    }
+
+    /// Hangs up on a control client.
+    pub(super) fn drop_client(&mut self, key: usize) {
+        if let Some(Connection::Client(client)) = self.table.remove(key, &mut self.timers) {
+            self.inbox.push_back(Event::ClientGone { client: client.id() });
+        }
+    }
+
+    fn accept_clients(&mut self) {
+        while self.control_is_ready && self.table.clients() < CONTROL_CLIENTS_MAX {
+            let Some(control) = &self.control else { return };
+            match control.accept() {
+                Ok(Ok(stream)) => {
+                    let id = self.next_client();
+                    let token = self.table.next_token();
+                    match ControlClient::register(id, stream, self.poll.registry(), token) {
+                        Ok(client) => drop(self.table.insert(Connection::Client(client), None, 0)),
+                        Err(error) => warn!("cannot serve a control client: {error}"),
+                    }
+                }
+                Ok(Err(why)) => self.logbook.refused(self.now, "control_credentials", None, &why),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.control_is_ready = false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.logbook.refused(self.now, "control_accept", None, &error);
+                    self.control_is_ready = false;
+                }
+            }
+        }
+    }
+
+    fn accept_connections(&mut self) {
+        for index in 0..self.listeners.len() {
+            for _ in 0..ACCEPTS_PER_TURN_MAX {
+                let listener = &mut self.listeners[index];
+                if !listener.is_ready || listener.is_starved {
+                    break;
+                }
+                if !self.table.has_room() {
+                    self.starve(index);
+                    break;
+                }
+                match listener.accept() {
+                    Accepted::Connection(stream, from) => self.admit(stream, from, index),
+                    Accepted::Nobody => break,
+                    Accepted::Starved => self.starve(index),
+                }
+            }
+        }
+    }
+
+    /// No descriptor is free for this listener: it waits until one is.
+    fn starve(&mut self, index: usize) {
+        self.listeners[index].is_starved = true;
+        self.logbook.refused(self.now, "no_descriptor", None, &"connections wait until another one closes");
+        if !std::mem::replace(&mut self.accept_timer_armed, true) {
+            self.timers.insert(self.now + ACCEPT_AGAIN, Timer::AcceptAgain);
+        }
+    }
+
+    fn admit(&mut self, stream: TcpStream, from: SocketAddr, index: usize) {
+        let by = Use::Inbound(from.ip());
+        if let Err(exhausted) = self.table.take(by) {
+            // It is gone before it was here; a reset says so at once and leaves no state behind.
+            let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+            if exhausted == Exhausted::ForAddress {
+                self.logbook.refused(self.now, "address_share", Some(from), &"it holds its share of the connections");
+            }
+            return;
+        }
+        let service = self.listeners[index].service;
+        match Socket::register(stream, self.poll.registry(), self.table.next_token()) {
+            Ok(socket) => {
+                self.exchanges_accepted += 1;
+                let id = ExchangeId::Inbound(self.exchanges_accepted);
+                let inbound = Inbound::new(id, from, service, socket, self.now);
+                self.table.insert(Connection::Inbound(inbound), Some(by), 0);
+            }
+            Err(error) => {
+                self.table.give_back(by);
+                self.logbook.refused(self.now, "register", Some(from), &error);
+            }
+        }
+    }
+
+    fn fire_timers(&mut self) {
+        while let Some(timer) = self.timers.expire(self.now) {
+            match timer {
+                Timer::Connection(key) => self.on_deadline(key),
+                Timer::AcceptAgain => {
+                    self.accept_timer_armed = false;
+                    self.listeners.iter_mut().for_each(|listener| listener.is_starved = false);
+                }
+                Timer::SaveRegistry => self.save_registry(),
+                Timer::LeaveAnyway => self.phase = Phase::Over,
+            }
+        }
+        if is_due(self.node.next_deadline(), self.now) {
+            self.node.advance(self.now);
+        }
+        if let Some(bootstrap) = &mut self.bootstrap
+            && is_due(bootstrap.next_deadline(), self.now)
+        {
+            bootstrap.advance(self.now);
+        }
+    }
+
+    fn on_deadline(&mut self, key: usize) {
+        self.table.disarm(key);
+        let mut cx =
+            Context { now: self.now, scratch: &mut self.scratch, library: self.node.library(), parts: &mut self.parts };
+        let step = match self.table.get_mut(key) {
+            Some(Connection::Inbound(inbound)) => inbound.on_deadline(&mut cx),
+            Some(Connection::Outbound(outbound)) => outbound.on_deadline(),
+            _ => return,
+        };
+        self.follow(key, step);
+    }
+
+    /// Begins to leave, once.
+    pub(super) fn leave(&mut self, why: &str) {
+        if self.phase != Phase::Running {
+            return;
+        }
+        info!("leaving ({why})");
+        self.phase = Phase::Leaving;
+        self.host.leaving();
+        self.timers.insert(self.now + LEAVE_MAX, Timer::LeaveAnyway);
+        self.save_registry();
+        self.node.handle(self.now, Event::Leave);
+    }
+
+    /// The node has said goodbye.
+    pub(super) fn on_left(&mut self) {
+        if self.phase == Phase::Leaving {
+            self.phase = Phase::Flushing;
+        }
+    }
+
+    fn leave_if_done(&mut self) {
+        if self.phase == Phase::Flushing && !self.helpers.is_syncing() && self.table.clients_are_flushed() {
+            self.phase = Phase::Over;
+        }
+    }
+
+    /// Responses that are not through must not look whole to their readers.
+    fn break_off_responses(&mut self) {
+        for key in self.table.keys() {
+            if let Some(Connection::Inbound(inbound)) = self.table.get_mut(key)
+                && (inbound.is_sending() || inbound.is_asked())
+            {
+                inbound.socket_mut().end_in_reset();
+            }
+        }
+    }
+}
+
+fn is_due(deadline: Option<Instant>, now: Instant) -> bool {
+    deadline.is_some_and(|at| at <= now)
+}

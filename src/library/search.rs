@@ -1,0 +1,209 @@
+//! A search in progress: first the file of exactly that name, then those with that last component, found without
+//! looking at any other file; then a walk over all names for the terms, leaf by leaf in order of name.
+//!
+//! Between two steps the library may change. A file that is there from beginning to end is found, one that vanished is
+//! not among the hits when the last step is done.
+
+use super::FileMeta;
+use super::index::Index;
+use super::leaf::Leaf;
+use super::query::{Query, fold_into};
+use crate::name::{FileName, last_component};
+use std::collections::BTreeMap;
+
+/// Stands between folded names. No name holds it, so no term can match across two.
+const SEPARATOR: u8 = b'\n';
+
+/// What a search looks at next.
+#[derive(Debug)]
+enum Phase {
+    /// The file that is named so in full.
+    FullName,
+    /// Files of that last component, in the leaves numbered above this one.
+    Components { after: Option<u32> },
+    /// Files whose names have all terms, from the first name after this one.
+    Terms { after: Vec<u8> },
+    /// Nothing.
+    Ended,
+}
+
+/// A search in progress, with the hits so far.
+#[derive(Debug)]
+pub struct SearchCursor {
+    query: Query,
+    hits_max: usize,
+    phase: Phase,
+    full: Option<(FileName, FileMeta)>,
+    /// The first by name.
+    components: BTreeMap<FileName, FileMeta>,
+    /// In order of name.
+    terms: Vec<(FileName, FileMeta)>,
+    scratch: Folded,
+}
+
+impl SearchCursor {
+    /// Nothing looked at yet.
+    pub(super) fn new(query: Query, hits_max: usize) -> Self {
+        Self {
+            query,
+            hits_max,
+            phase: Phase::FullName,
+            full: None,
+            components: BTreeMap::new(),
+            terms: Vec::new(),
+            scratch: Folded::default(),
+        }
+    }
+
+    /// The file string searched for.
+    pub fn query(&self) -> &Query {
+        &self.query
+    }
+
+    /// The hits, once [`Library::search_step`](super::Library::search_step) has said that nothing is left: the exact
+    /// match, then those of the last component, then those of the terms, each sort in order of name.
+    pub fn into_hits(self) -> Vec<(FileName, FileMeta)> {
+        self.full.into_iter().chain(self.components).chain(self.terms).collect()
+    }
+
+    /// Looks at about `entries_max` files. True while more is left.
+    pub(super) fn step(&mut self, index: &Index, entries_max: usize) -> bool {
+        let mut entries_left = entries_max.max(1);
+        loop {
+            if self.is_settled() {
+                self.drop_vanished(index);
+                // Room that a vanished file left is filled from where the walk stands.
+                if self.is_settled() {
+                    self.phase = Phase::Ended;
+                    return false;
+                }
+            }
+            if entries_left == 0 {
+                return true;
+            }
+            let visited = match &self.phase {
+                Phase::FullName => self.look_up(index),
+                Phase::Components { after } => self.look_into_component(index, *after),
+                Phase::Terms { .. } => self.look_for_terms(index),
+                Phase::Ended => 0,
+            };
+            entries_left = entries_left.saturating_sub(visited.max(1));
+        }
+    }
+
+    fn hits(&self) -> usize {
+        usize::from(self.full.is_some()) + self.components.len() + self.terms.len()
+    }
+
+    /// Whether looking on would change nothing. Files of the last component must all be seen, to know the first.
+    fn is_settled(&self) -> bool {
+        match self.phase {
+            Phase::FullName => self.hits_max == 0,
+            Phase::Components { .. } => self.full.is_some() && self.hits_max == 1,
+            Phase::Terms { .. } => self.hits() >= self.hits_max,
+            Phase::Ended => true,
+        }
+    }
+
+    fn look_up(&mut self, index: &Index) -> usize {
+        let name = FileName::from_bytes(self.query.text());
+        self.full = name.and_then(|name| index.get(name.as_bytes()).map(|meta| (name, *meta)));
+        self.phase = Phase::Components { after: None };
+        1
+    }
+
+    fn look_into_component(&mut self, index: &Index, after: Option<u32>) -> usize {
+        let text = self.query.text();
+        let next = if text.is_empty() { None } else { index.leaf_of_component(text, after) };
+        let Some((id, leaf)) = next else {
+            let has_terms = self.query.terms().is_some();
+            self.phase = if has_terms { Phase::Terms { after: Vec::new() } } else { Phase::Ended };
+            return 1;
+        };
+        let room = self.hits_max - usize::from(self.full.is_some());
+        for at in 0..leaf.len() {
+            let name = leaf.name(at);
+            let better = self.components.len() < room
+                || self.components.last_key_value().is_some_and(|(last, _)| name < last.as_bytes());
+            if better && last_component(name) == text && name != text {
+                self.components.extend(leaf.row(at));
+                if self.components.len() > room {
+                    self.components.pop_last();
+                }
+            }
+        }
+        self.phase = Phase::Components { after: Some(id) };
+        leaf.len()
+    }
+
+    fn look_for_terms(&mut self, index: &Index) -> usize {
+        let Phase::Terms { after } = &mut self.phase else { return 0 };
+        let next = index.leaf_after(after);
+        let (Some((leaf, start)), Some((first, others))) = (next, self.query.terms()) else {
+            self.phase = Phase::Ended;
+            return 1;
+        };
+        self.scratch.fill(leaf, start);
+        let (mut position, mut reached) = (0, leaf.len());
+        while let Some(found) = first.find(&self.scratch.text[position..]) {
+            let (at, name) = self.scratch.name_at(position + found);
+            position = self.scratch.ends[at];
+            let row = start + at;
+            let exact = |name: &[u8]| {
+                self.components.contains_key(name)
+                    || self.full.as_ref().is_some_and(|(full, _)| full.as_bytes() == name)
+            };
+            if others.iter().all(|term| term.find(name).is_some()) && !exact(leaf.name(row)) {
+                self.terms.extend(leaf.row(row));
+                if usize::from(self.full.is_some()) + self.components.len() + self.terms.len() >= self.hits_max {
+                    reached = row + 1;
+                    break;
+                }
+            }
+        }
+        after.clear();
+        after.extend_from_slice(leaf.name(reached - 1));
+        reached - start
+    }
+
+    /// Takes out hits that are gone, and brings the others up to date.
+    fn drop_vanished(&mut self, index: &Index) {
+        let still_there = |name: &FileName, meta: &mut FileMeta| match index.get(name.as_bytes()) {
+            Some(now) => {
+                *meta = *now;
+                true
+            }
+            None => false,
+        };
+        self.full.take_if(|(name, meta)| !still_there(name, meta));
+        self.components.retain(|name, meta| still_there(name, meta));
+        self.terms.retain_mut(|(name, meta)| still_there(name, meta));
+    }
+}
+
+/// The names of a leaf, folded, one after another: the memory that a walk uses again for each leaf.
+#[derive(Debug, Default)]
+struct Folded {
+    text: Vec<u8>,
+    /// Where each name's separator ends.
+    ends: Vec<usize>,
+}
+
+impl Folded {
+    fn fill(&mut self, leaf: &Leaf, start: usize) {
+        self.text.clear();
+        self.ends.clear();
+        for at in start..leaf.len() {
+            fold_into(&mut self.text, leaf.name(at));
+            self.text.push(SEPARATOR);
+            self.ends.push(self.text.len());
+        }
+    }
+
+    /// Which name a position in the text belongs to, and that name.
+    fn name_at(&self, position: usize) -> (usize, &[u8]) {
+        let at = self.ends.partition_point(|&end| end <= position);
+        let start = at.checked_sub(1).map_or(0, |before| self.ends[before]);
+        (at, &self.text[start..self.ends[at] - 1])
+    }
+}

@@ -1,0 +1,295 @@
+//! Stories of a share, and random ones against a model that is too simple to be wrong.
+
+use super::*;
+use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
+
+type Model = BTreeMap<Vec<u8>, u64>;
+
+fn name(bytes: impl AsRef<[u8]>) -> FileName {
+    FileName::from_bytes(bytes.as_ref()).unwrap()
+}
+
+fn file(path: impl AsRef<[u8]>, size: u64) -> ScannedFile {
+    ScannedFile { name: name(path), meta: FileMeta { size, mtime_ns: -1, inode: size + 7 } }
+}
+
+fn library(names: &[&str]) -> Library {
+    let mut library = Library::new();
+    names.iter().for_each(|path| library.apply(file(path, 1)));
+    library
+}
+
+fn scan(library: &mut Library, files: impl IntoIterator<Item = ScannedFile>, slice: usize) {
+    library.begin_scan();
+    files.into_iter().for_each(|file| library.apply(file));
+    library.end_scan(&ScanReport::default());
+    while library.sweep(slice) {}
+}
+
+fn names(rows: Vec<(FileName, FileMeta)>) -> Vec<Vec<u8>> {
+    rows.into_iter().map(|(name, _)| name.as_bytes().to_vec()).collect()
+}
+
+fn search(library: &Library, text: impl AsRef<[u8]>, hits_max: usize, slice: usize) -> Vec<Vec<u8>> {
+    let mut cursor = library.search_begin(Query::parse(text.as_ref()), hits_max);
+    while library.search_step(&mut cursor, slice) {}
+    names(cursor.into_hits())
+}
+
+fn found(library: &Library, text: &str) -> Vec<String> {
+    search(library, text, 50, 3).into_iter().map(|name| String::from_utf8_lossy(&name).into_owned()).collect()
+}
+
+#[test]
+fn the_best_match_comes_first() {
+    let library = library(&["z/Song.mp3", "a/song.mp3", "song.mp3", "b/song.mp3", "a/song.mp3.txt", "c/other"]);
+    let best = ["song.mp3", "a/song.mp3", "b/song.mp3", "a/song.mp3.txt", "z/Song.mp3"];
+    assert_eq!(found(&library, "song.mp3"), best);
+    for most in 0..best.len() {
+        assert_eq!(search(&library, "song.mp3", most, 1).len(), most);
+        assert_eq!(
+            search(&library, "song.mp3", most, 1),
+            best[..most].iter().map(|n| n.as_bytes()).collect::<Vec<_>>()
+        );
+    }
+}
+
+#[test]
+fn terms_match_anywhere_in_the_path_without_regard_to_case() {
+    let library = library(&["Élan/Première.OGG", "elan/première.txt", "ab", "abc", "cab", "Music/Ab Cd"]);
+    assert_eq!(found(&library, "ogg ÉLAN"), ["Élan/Première.OGG"]);
+    assert_eq!(found(&library, "PREMIÈRE"), ["elan/première.txt", "Élan/Première.OGG"]);
+    assert_eq!(found(&library, "cd music"), ["Music/Ab Cd"]);
+    assert_eq!(found(&library, "music/ab"), ["Music/Ab Cd"]);
+    // Less than three bytes match exactly or not at all; and no term reaches from one name into the next.
+    assert_eq!(found(&library, "ab"), ["ab"]);
+    assert_eq!(found(&library, "AB"), Vec::<String>::new());
+    assert_eq!(found(&library, "abcab"), Vec::<String>::new());
+    assert_eq!(found(&library, ""), Vec::<String>::new());
+}
+
+#[test]
+fn a_content_hash_finds_only_a_file_that_is_named_so() {
+    let text = format!("b3={}", "0f".repeat(32));
+    let longer = format!("{text}.txt");
+    let library = library(&["x", &longer, &format!("dir/{text}")]);
+    assert_eq!(found(&library, &text), [format!("dir/{text}")]);
+}
+
+#[test]
+fn a_scan_removes_what_it_did_not_see_unless_it_failed() {
+    let mut library = library(&["a", "b", "c", "d", "e", "f", "g"]);
+    library.begin_scan();
+    library.apply(file("b", 40));
+    library.end_scan(&ScanReport { failed: true, ..ScanReport::default() });
+    assert!(!library.sweep(1));
+    assert_eq!((library.len(), library.bytes()), (7, 46));
+
+    scan(&mut library, [file("b", 40), file("h", 2)], 1);
+    assert_eq!(names(library.list_after(None, 10)), [b"b", b"h"]);
+    assert_eq!((library.len(), library.bytes()), (2, 42));
+    assert_eq!(library.get(b"b").unwrap().inode, 47);
+    assert!(library.get(b"a").is_none());
+}
+
+#[test]
+fn a_sweep_is_cut_into_slices_and_the_next_scan_takes_over_what_is_left() {
+    let many: Vec<String> = (0..100).map(|n| format!("{n:03}")).collect();
+    let mut library = library(&many.iter().map(String::as_str).collect::<Vec<_>>());
+    library.begin_scan();
+    library.end_scan(&ScanReport::default());
+    assert!(library.sweep(8));
+    let left = library.len();
+    assert!((80..100).contains(&left), "{left}");
+
+    scan(&mut library, [file("050", 1)], 8);
+    assert_eq!(names(library.list_after(None, 10)), [b"050"]);
+}
+
+#[test]
+fn a_file_that_came_between_scan_and_sweep_stays() {
+    let mut library = library(&["a"]);
+    library.begin_scan();
+    library.end_scan(&ScanReport::default());
+    library.apply(file("downloaded", 1));
+    while library.sweep(1) {}
+    assert_eq!(names(library.list_after(None, 10)), [b"downloaded"]);
+}
+
+#[test]
+fn hits_that_vanish_give_their_place_to_others() {
+    let mut library = library(&["1 hit", "2 hit", "3 hit", "4 hit", "5 hit", "6 hit"]);
+    let mut cursor = library.search_begin(Query::parse(b"hit"), 5);
+    // The name, the last components, the first leaf.
+    for _ in 0..3 {
+        assert!(library.search_step(&mut cursor, 1));
+    }
+    assert!(library.remove(b"1 hit") && !library.remove(b"1 hit"));
+    library.apply(file("2 hit", 99));
+    while library.search_step(&mut cursor, 1) {}
+    let hits = cursor.into_hits();
+    assert_eq!(hits[0].1.size, 99);
+    assert_eq!(names(hits), [b"2 hit", b"3 hit", b"4 hit", b"5 hit", b"6 hit"]);
+}
+
+#[test]
+fn long_names_make_small_leaves() {
+    let mut library = Library::new();
+    let long = |n: usize| format!("{}{n:04}", "x".repeat(crate::name::FILE_NAME_BYTES_MAX - 4));
+    (0..40).rev().for_each(|n| library.apply(file(long(n), 1)));
+    library.index.check();
+    assert_eq!(found(&library, &long(17)), [long(17)]);
+    assert_eq!(search(&library, "xxx", 100, 1).len(), 40);
+}
+
+#[test]
+fn sizes_of_sparse_files_do_not_overflow() {
+    let mut library = Library::new();
+    (0..3).for_each(|n| library.apply(file(format!("{n}"), u64::MAX - 7)));
+    assert_eq!(library.bytes(), u64::MAX);
+    library.remove(b"0");
+    library.remove(b"1");
+    assert_eq!(library.bytes(), u64::MAX - 7);
+}
+
+/// What PROTOCOL says of matching, word for word and slowly.
+fn matches(path: &[u8], text: &[u8]) -> bool {
+    let lower = |bytes: &[u8]| match std::str::from_utf8(bytes) {
+        Ok(text) => text.chars().map(|c| c.to_lowercase().next().unwrap()).collect::<String>().into_bytes(),
+        Err(_) => bytes.to_ascii_lowercase(),
+    };
+    let (path_lower, text_lower) = (lower(path), lower(text));
+    let terms: Vec<&[u8]> = text_lower.split(|b| *b == b' ').filter(|term| !term.is_empty()).collect();
+    let bytes: usize = text.iter().filter(|b| **b != b' ').count();
+    let has = |term: &[u8]| path_lower.windows(term.len()).any(|window| window == term);
+    is_exact(path, text) || (bytes >= 3 && terms.into_iter().all(has))
+}
+
+fn is_exact(path: &[u8], text: &[u8]) -> bool {
+    !text.is_empty() && (path == text || path.rsplit(|b| *b == b'/').next() == Some(text))
+}
+
+fn expected(model: &Model, text: &[u8], hits_max: usize) -> Vec<Vec<u8>> {
+    let mut hits: Vec<Vec<u8>> = model.keys().filter(|path| matches(path, text)).cloned().collect();
+    hits.sort_by_key(|path| (path != text, !is_exact(path, text), path.clone()));
+    hits.truncate(hits_max);
+    hits
+}
+
+fn component() -> impl Strategy<Value = Vec<u8>> {
+    let words = vec!["a", "b", "A", "ab", "Ab.c", "ÄB", "äb", "song", "SONG", "Song ab", "İ", "c"];
+    prop_oneof![8 => prop::sample::select(words).prop_map(|w| w.as_bytes().to_vec()), 1 => Just(b"\xc4B".to_vec())]
+}
+
+fn path() -> impl Strategy<Value = Vec<u8>> {
+    prop::collection::vec(component(), 1..4).prop_map(|parts| parts.join(&b'/')).prop_filter("one encoding", |path| {
+        std::str::from_utf8(path).is_ok() || path.iter().filter(|b| !b.is_ascii()).count() == 1
+    })
+}
+
+fn text() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![path(), prop::collection::vec(path(), 0..3).prop_map(|terms| terms.join(&b' '))]
+        .prop_filter("one encoding", |text| std::str::from_utf8(text).is_ok())
+}
+
+#[derive(Debug, Clone)]
+enum Change {
+    Apply(Vec<u8>, u64),
+    Remove(Vec<u8>),
+    Scan { seen: BTreeMap<Vec<u8>, u64>, failed: bool, slice: usize },
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let seen = prop::collection::btree_map(path(), 0..9u64, 0..60);
+    prop_oneof![
+        4 => (path(), 0..9u64).prop_map(|(path, size)| Change::Apply(path, size)),
+        2 => path().prop_map(Change::Remove),
+        1 => (seen, any::<bool>(), 1..9usize).prop_map(|(seen, failed, slice)| Change::Scan { seen, failed, slice }),
+    ]
+}
+
+fn carry_out(library: &mut Library, model: &mut Model, change: &Change) {
+    match change {
+        Change::Apply(path, size) => {
+            library.apply(file(path, *size));
+            model.insert(path.clone(), *size);
+        }
+        Change::Remove(path) => assert_eq!(library.remove(path), model.remove(path).is_some()),
+        Change::Scan { seen, failed, slice } => {
+            library.begin_scan();
+            seen.iter().for_each(|(path, size)| library.apply(file(path, *size)));
+            library.end_scan(&ScanReport { failed: *failed, ..ScanReport::default() });
+            while library.sweep(*slice) {}
+            if !failed {
+                model.clear();
+            }
+            model.extend(seen.clone());
+        }
+    }
+    library.index.check();
+}
+
+proptest! {
+    #[test]
+    fn the_library_is_a_sorted_map(changes in prop::collection::vec(change(), 1..40), page in 1..7usize) {
+        let (mut library, mut model) = (Library::new(), Model::new());
+        for change in &changes {
+            carry_out(&mut library, &mut model, change);
+            prop_assert_eq!(library.len(), model.len() as u64);
+            prop_assert_eq!(library.bytes(), model.values().sum::<u64>());
+        }
+        let mut listed: Vec<(FileName, FileMeta)> = Vec::new();
+        loop {
+            let rows = library.list_after(listed.last().map(|(name, _)| name), page);
+            if rows.is_empty() {
+                break;
+            }
+            prop_assert!(rows.len() <= page);
+            listed.extend(rows);
+        }
+        prop_assert!(listed.iter().all(|(name, meta)| library.get(name.as_bytes()) == Some(meta)));
+        prop_assert!(listed.iter().map(|(name, meta)| (name.as_bytes(), meta.size)).eq(
+            model.iter().map(|(name, size)| (name.as_slice(), *size))
+        ));
+    }
+
+    #[test]
+    fn a_search_finds_what_the_protocol_says(
+        paths in prop::collection::btree_set(path(), 0..80),
+        text in text(),
+        hits_max in 0..12usize,
+        slice in 1..20usize,
+    ) {
+        let (mut library, mut model) = (Library::new(), Model::new());
+        for path in paths {
+            carry_out(&mut library, &mut model, &Change::Apply(path, 1));
+        }
+        prop_assert_eq!(search(&library, &text, hits_max, slice), expected(&model, &text, hits_max));
+    }
+
+    #[test]
+    fn a_search_survives_changes(
+        paths in prop::collection::btree_set(path(), 0..60),
+        text in text(),
+        changes in prop::collection::vec(change(), 0..30),
+    ) {
+        let (mut library, mut model) = (Library::new(), Model::new());
+        for path in paths {
+            carry_out(&mut library, &mut model, &Change::Apply(path, 1));
+        }
+        let mut cursor = library.search_begin(Query::parse(&text), usize::MAX);
+        let mut throughout: BTreeSet<Vec<u8>> = expected(&model, &text, usize::MAX).into_iter().collect();
+        for change in &changes {
+            library.search_step(&mut cursor, 1);
+            carry_out(&mut library, &mut model, change);
+            throughout.retain(|path| model.contains_key(path));
+        }
+        while library.search_step(&mut cursor, 1) {}
+        let hits = names(cursor.into_hits());
+        prop_assert!(hits.iter().all(|path| model.contains_key(path) && matches(path, &text)));
+        let distinct: BTreeSet<Vec<u8>> = hits.iter().cloned().collect();
+        prop_assert_eq!(distinct.len(), hits.len());
+        prop_assert!(throughout.is_subset(&distinct));
+    }
+}

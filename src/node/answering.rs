@@ -1,0 +1,319 @@
+//! The searches of others: known ones dropped, new ones answered from the library and sent on to the neighbours
+//! (PROTOCOL, Searching and Matching).
+//!
+//! Refuses to be turned against a third party: hits go to plausible endpoints only, on one connection for each search
+//! and requester, and only a few a minute to a requester that is not a peer we know.
+
+use super::Node;
+use super::contract::Expect;
+use super::dials::Purpose;
+use super::endpoints::canonical;
+use super::limits::{
+    ANSWER_ENTRIES_PER_SLICE, ANSWER_HITS_MAX, ANSWERS_PENDING_MAX, REQUESTER_PORT_MIN, SEEN_AGE_MAX, SEEN_MAX,
+    STRANGER_DIALS_PER_MINUTE, STRANGERS_MAX,
+};
+use crate::control::PeerSource;
+use crate::id::QueryId;
+use crate::library::{FileMeta, Query, SearchCursor};
+use crate::name::FileName;
+use crate::time::Instant;
+use crate::wire::{Attributes, Listed, Message, Search, SearchResponse};
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// What makes two messages the same search.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct SearchKey {
+    id: QueryId,
+    requester: SocketAddr,
+}
+
+/// How a search relates to those seen before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sight {
+    First,
+    /// Seen, but it reaches further now.
+    Wider,
+    Repeated,
+}
+
+/// The searches seen lately, each with its highest TTL. The map is only ever asked for one key.
+#[derive(Default)]
+struct Seen {
+    ttls: HashMap<Rc<SearchKey>, u8>,
+    /// Oldest first.
+    order: VecDeque<(Instant, Rc<SearchKey>)>,
+}
+
+impl Seen {
+    fn see(&mut self, now: Instant, key: SearchKey, ttl: u8) -> Sight {
+        while let Some((at, _)) = self.order.front() {
+            if *at + SEEN_AGE_MAX > now && self.order.len() < SEEN_MAX {
+                break;
+            }
+            if let Some((_, old)) = self.order.pop_front() {
+                self.ttls.remove(&old);
+            }
+        }
+        match self.ttls.get_mut(&key) {
+            None => {
+                let key = Rc::new(key);
+                self.ttls.insert(Rc::clone(&key), ttl);
+                self.order.push_back((now, key));
+                Sight::First
+            }
+            Some(highest) if ttl > *highest => {
+                *highest = ttl;
+                Sight::Wider
+            }
+            Some(_) => Sight::Repeated,
+        }
+    }
+}
+
+/// A stranger's allowance of connections: full at first, refilled evenly.
+struct Allowance {
+    /// In thousandths of a connection.
+    left: u64,
+    at: Instant,
+}
+
+const ALLOWANCE_FULL: u64 = STRANGER_DIALS_PER_MINUTE as u64 * 1_000;
+
+impl Allowance {
+    fn at(&self, now: Instant) -> u64 {
+        let ms = u64::try_from(now.saturating_since(self.at).as_millis()).unwrap_or(u64::MAX);
+        let refilled = ms.saturating_mul(u64::from(STRANGER_DIALS_PER_MINUTE)) / 60;
+        self.left.saturating_add(refilled).min(ALLOWANCE_FULL)
+    }
+}
+
+/// The allowances of all strangers that are not full. The map is only asked for one key, or purged by a rule.
+#[derive(Default)]
+struct Strangers {
+    allowances: HashMap<SocketAddr, Allowance>,
+    purged_at: Option<Instant>,
+}
+
+impl Strangers {
+    /// Takes one connection from the allowance of a stranger, if there is one.
+    fn allow(&mut self, now: Instant, stranger: SocketAddr) -> bool {
+        let known = self.allowances.get(&stranger).map(|allowance| allowance.at(now));
+        if known.is_none() && !self.has_room(now) {
+            return false;
+        }
+        let left = known.unwrap_or(ALLOWANCE_FULL);
+        let allowed = left >= 1_000;
+        let left = if allowed { left - 1_000 } else { left };
+        self.allowances.insert(stranger, Allowance { left, at: now });
+        allowed
+    }
+
+    /// Makes room by forgetting the allowances that are full again; not more often than once a second.
+    fn has_room(&mut self, now: Instant) -> bool {
+        if self.allowances.len() < STRANGERS_MAX {
+            return true;
+        }
+        if self.purged_at.is_none_or(|at| now.saturating_since(at) >= Duration::from_secs(1)) {
+            self.purged_at = Some(now);
+            self.allowances.retain(|_, allowance| allowance.at(now) < ALLOWANCE_FULL);
+        }
+        self.allowances.len() < STRANGERS_MAX
+    }
+}
+
+/// A search whose answer is being looked for.
+struct Pending {
+    id: QueryId,
+    requester: SocketAddr,
+    cursor: SearchCursor,
+}
+
+/// Everything kept about the searches of others.
+#[derive(Default)]
+pub(super) struct Answering {
+    seen: Seen,
+    strangers: Strangers,
+    pending: VecDeque<Pending>,
+}
+
+impl Answering {
+    pub(super) fn has_work(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Ends all answering.
+    pub(super) fn clear(&mut self) {
+        self.pending.clear();
+    }
+
+    pub(super) fn check_invariants(&self) {
+        assert_eq!(self.seen.ttls.len(), self.seen.order.len(), "each search seen has its place in the order");
+        assert!(self.seen.order.len() <= SEEN_MAX, "the searches seen are bounded");
+        assert!(self.strangers.allowances.len() <= STRANGERS_MAX, "the strangers are bounded");
+        assert!(self.pending.len() <= ANSWERS_PENDING_MAX, "the answers pending are bounded");
+    }
+}
+
+impl Node {
+    /// Code 6.
+    pub(super) fn on_search(&mut self, now: Instant, from: SocketAddr, search: Search) {
+        let requester = canonical(search.requester);
+        if self.searches.is_ours(&search.id) || self.is_ourselves(requester) {
+            self.counters.searches_dropped += 1;
+            return;
+        }
+        if !self.is_plausible(requester, from.ip()) || requester.port() < REQUESTER_PORT_MIN {
+            log::debug!("a search names {requester} for its hits, which is not where a peer can be");
+            self.counters.refused += 1;
+            return;
+        }
+        let ttl = search.ttl.min(self.config.max_ttl);
+        let key = SearchKey { id: search.id.clone(), requester };
+        match self.answering.seen.see(now, key, ttl) {
+            Sight::First => {
+                self.learn_peer(now, requester, PeerSource::Search);
+                self.begin_answer(&search, requester);
+            }
+            Sight::Wider => {}
+            Sight::Repeated => {
+                self.counters.searches_dropped += 1;
+                return;
+            }
+        }
+        if ttl > 0 {
+            self.forward_search(now, Search { ttl: ttl - 1, ..search }, requester);
+        }
+    }
+
+    fn forward_search(&mut self, now: Instant, search: Search, requester: SocketAddr) {
+        for neighbour in self.neighbours() {
+            if neighbour == requester {
+                continue;
+            }
+            let messages = vec![Message::Search(search.clone())];
+            if self.dial_peer(now, neighbour, messages, Expect::Nothing, Purpose::Forward).is_err() {
+                self.counters.forwards_dropped += 1;
+            }
+        }
+    }
+
+    fn begin_answer(&mut self, search: &Search, requester: SocketAddr) {
+        if self.library.is_empty() {
+            return;
+        }
+        if self.answering.pending.len() >= ANSWERS_PENDING_MAX {
+            self.counters.answers_dropped += 1;
+            return;
+        }
+        let hits_max = if search.id.is_p1() { ANSWER_HITS_MAX } else { 1 };
+        let cursor = self.library.search_begin(Query::parse(&search.text), hits_max);
+        self.answering.pending.push_back(Pending { id: search.id.clone(), requester, cursor });
+    }
+
+    /// One slice of the search whose turn it is.
+    pub(super) fn work_on_answers(&mut self, now: Instant) {
+        let Some(mut pending) = self.answering.pending.pop_front() else { return };
+        if self.library.search_step(&mut pending.cursor, ANSWER_ENTRIES_PER_SLICE) {
+            self.answering.pending.push_back(pending);
+        } else {
+            let hits = pending.cursor.into_hits();
+            self.send_search_response(now, &pending.id, pending.requester, hits);
+        }
+    }
+
+    /// Code 7: all hits of one search to its requester, on one connection.
+    fn send_search_response(
+        &mut self,
+        now: Instant,
+        id: &QueryId,
+        requester: SocketAddr,
+        hits: Vec<(FileName, FileMeta)>,
+    ) {
+        let Some(responder) = self.advertised() else { return };
+        if hits.is_empty() {
+            return;
+        }
+        if !self.peers.is_verified(requester) && !self.answering.strangers.allow(now, requester) {
+            self.counters.answers_dropped += 1;
+            return;
+        }
+        let attributes = |meta: &FileMeta| id.is_p1().then_some(Attributes { size: Some(meta.size), b3: None });
+        let message = |(name, meta): (FileName, FileMeta)| {
+            let file = Listed { attributes: attributes(&meta), name };
+            Message::SearchResponse(SearchResponse { id: id.clone(), responder, file })
+        };
+        let messages = hits.into_iter().map(message).collect();
+        if self.dial_peer(now, requester, messages, Expect::Nothing, Purpose::Hits).is_err() {
+            self.counters.answers_dropped += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(n: u32) -> SocketAddr {
+        SocketAddr::new(std::net::Ipv4Addr::from_bits(0x0a00_0000 + n).into(), 5_000)
+    }
+
+    fn key(n: u64) -> SearchKey {
+        SearchKey { id: QueryId::p1(n), requester: endpoint(1) }
+    }
+
+    #[test]
+    fn a_search_is_new_again_only_wider_or_after_ten_minutes() {
+        let mut seen = Seen::default();
+        let start = Instant::from_ms(0);
+        assert_eq!(seen.see(start, key(1), 3), Sight::First);
+        assert_eq!(seen.see(start, key(1), 3), Sight::Repeated);
+        assert_eq!(seen.see(start, key(1), 2), Sight::Repeated);
+        assert_eq!(seen.see(start, key(1), 5), Sight::Wider);
+        assert_eq!(seen.see(start, key(1), 4), Sight::Repeated);
+        let other = SearchKey { requester: endpoint(2), ..key(1) };
+        assert_eq!(seen.see(start, other, 3), Sight::First, "the same ID of another requester is another search");
+        assert_eq!(seen.see(start + SEEN_AGE_MAX, key(1), 1), Sight::First);
+    }
+
+    #[test]
+    fn a_flood_of_searches_makes_room_by_forgetting_the_oldest() {
+        let mut seen = Seen::default();
+        let start = Instant::from_ms(0);
+        for n in 0..=SEEN_MAX as u64 {
+            assert_eq!(seen.see(start, key(n), 0), Sight::First);
+        }
+        assert_eq!(seen.order.len(), SEEN_MAX);
+        assert_eq!(seen.ttls.len(), SEEN_MAX);
+        assert_eq!(seen.see(start, key(2), 0), Sight::Repeated);
+        assert_eq!(seen.see(start, key(0), 0), Sight::First);
+    }
+
+    #[test]
+    fn a_stranger_gets_ten_connections_and_then_one_every_six_seconds() {
+        let mut strangers = Strangers::default();
+        let start = Instant::from_ms(1_000);
+        for _ in 0..10 {
+            assert!(strangers.allow(start, endpoint(1)));
+        }
+        assert!(!strangers.allow(start, endpoint(1)));
+        assert!(strangers.allow(start, endpoint(2)), "another stranger has its own");
+        assert!(!strangers.allow(start + Duration::from_millis(5_999), endpoint(1)));
+        assert!(strangers.allow(start + Duration::from_millis(12_000), endpoint(1)));
+    }
+
+    #[test]
+    fn the_table_of_strangers_never_grows_beyond_its_bound() {
+        let mut strangers = Strangers::default();
+        let start = Instant::from_ms(0);
+        for n in 0..STRANGERS_MAX as u32 {
+            assert!(strangers.allow(start, endpoint(n)));
+        }
+        assert!(!strangers.allow(start, endpoint(1_000_000)));
+        // One connection is refilled after six seconds, and a full allowance need not be remembered.
+        assert!(strangers.allow(start + Duration::from_secs(6), endpoint(1_000_000)));
+        assert_eq!(strangers.allowances.len(), 1);
+    }
+}

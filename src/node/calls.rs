@@ -1,0 +1,125 @@
+//! The calls of control clients: each is answered exactly once, from memory; work that it starts reports by notices.
+
+use super::contract::Action;
+use super::endpoints::canonical;
+use super::ordering::{TEXT_BLOAT_MAX, page};
+use super::subscriptions::Topic;
+use super::{Node, Phase};
+use crate::control::{
+    BootstrapReply, CallError, CallId, ExitCode, FileRow, FilesReply, HitRow, HitsReply, PAGE_ROWS_MAX, RawText, Reply,
+    Request, StatusReply,
+};
+use crate::id::{ClientId, HitId, SearchId};
+use crate::name::{Escaped, FileName};
+use crate::time::Instant;
+
+impl Node {
+    pub(super) fn on_call(&mut self, now: Instant, client: ClientId, call: CallId, request: Request) {
+        let before = self.actions.len();
+        let outcome = self.answer(now, client, request);
+        // The answer goes out before the notices of the work that the call began.
+        self.actions.insert(before, Action::Reply { client, call, outcome });
+    }
+
+    fn answer(&mut self, now: Instant, client: ClientId, request: Request) -> Result<Reply, CallError> {
+        match request {
+            Request::Status => Ok(Reply::Status(Box::new(self.status(now)))),
+            Request::Peers => {
+                // So that the rows show the neighbours that the next search would ask.
+                self.neighbours();
+                Ok(Reply::Peers(self.peers.rows()))
+            }
+            Request::Search { text, max, ttl } => {
+                self.may_work()?;
+                self.call_search(now, client, text.as_bytes(), max, ttl).map(Reply::SearchStarted)
+            }
+            Request::Hits { search, after } => Ok(Reply::Hits(self.call_hits(search, after))),
+            Request::List { peer } => {
+                self.may_work()?;
+                self.call_list(now, client, canonical(peer)).map(Reply::SearchStarted)
+            }
+            Request::Download { what, output } => {
+                self.may_work()?;
+                self.call_download(now, client, &what, output.as_ref()).map(Reply::Downloads)
+            }
+            Request::Downloads { after } => Ok(Reply::Downloads(self.call_downloads(now, after))),
+            Request::Follow { ids } => self.call_follow(now, client, &ids).map(Reply::Downloads),
+            Request::Cancel { ids } => self.call_cancel(now, &ids).map(Reply::Downloads),
+            Request::Files { after } => self.call_files(after.as_ref()).map(Reply::Files),
+            Request::Rescan => {
+                self.may_work()?;
+                self.call_rescan(client);
+                Ok(Reply::Done {})
+            }
+            Request::Events => {
+                self.subscriptions.subscribe(Topic::Events, client);
+                Ok(Reply::Done {})
+            }
+            Request::Bootstrap { .. } => {
+                Ok(Reply::Bootstrap(BootstrapReply { links: self.links(now), registry: None }))
+            }
+            Request::Reload | Request::LogLevel { .. } | Request::Stop => {
+                // The daemon around this node answers these.
+                Err(CallError::new(ExitCode::Other, "this call is not for the node; no daemon runs around it"))
+            }
+        }
+    }
+
+    /// Refuses to begin work that this node will not do.
+    fn may_work(&self) -> Result<(), CallError> {
+        if !self.config.peer {
+            let message = "this daemon is a bootstrap node only; set `peer = true` in its configuration and restart it";
+            return Err(CallError::new(ExitCode::Other, message));
+        }
+        match self.phase {
+            Phase::Running => Ok(()),
+            _ => Err(CallError::new(ExitCode::Other, "the daemon is leaving; start it again first")),
+        }
+    }
+
+    fn status(&self, now: Instant) -> StatusReply {
+        let count = |n: usize| n as u64;
+        StatusReply {
+            version: env!("CARGO_PKG_VERSION").to_string(),
+            uptime_s: now.saturating_since(self.started).as_secs(),
+            listen: self.config.peer.then_some(self.config.listen),
+            advertise: self.advertised(),
+            bootstraps: self.links(now),
+            peers: count(self.peers.count()),
+            shared_files: self.library.len(),
+            shared_bytes: self.library.bytes(),
+            scanning: self.scan.is_running(),
+            downloads_active: count(self.downloads.active()),
+            downloads_queued: count(self.downloads.waiting()),
+            uploads_active: count(self.uploads.len()),
+            commands_queued: count(self.workers.queued()),
+            bytes_down: self.counters.bytes_down,
+            bytes_up: self.counters.bytes_up,
+            refused: self.counters.refused,
+        }
+    }
+
+    fn call_hits(&self, search: Option<u32>, after: u32) -> HitsReply {
+        let rows = self.hits.after(search.map(SearchId), HitId(after)).map(|(id, hit)| (id.0, hit.row(id)));
+        let bytes = |row: &HitRow| 200 + row.name.as_bytes().len() * TEXT_BLOAT_MAX + row.sources.len() * 64;
+        let (hits, next) = page(rows, bytes);
+        HitsReply { hits, next }
+    }
+
+    fn call_files(&self, after: Option<&RawText>) -> Result<FilesReply, CallError> {
+        let after = match after {
+            None => None,
+            Some(text) => Some(FileName::from_bytes(text.as_bytes()).ok_or_else(|| {
+                let message = format!("\"{}\" is no file name to go on after", Escaped(text.as_bytes()));
+                CallError::new(ExitCode::Usage, message)
+            })?),
+        };
+        let rows = self.library.list_after(after.as_ref(), PAGE_ROWS_MAX as usize + 1);
+        let rows = rows.into_iter().map(|(name, meta)| {
+            let row = FileRow { name: RawText::new(name.as_bytes()), size: Some(meta.size), b3: None };
+            (name, row)
+        });
+        let (files, next) = page(rows, |row| 200 + row.name.as_bytes().len() * TEXT_BLOAT_MAX);
+        Ok(FilesReply { files, next: next.map(|name| RawText::new(name.as_bytes())) })
+    }
+}

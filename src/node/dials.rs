@@ -1,0 +1,158 @@
+//! The exchanges that this node begins: what each is for, and what its end means.
+
+use super::Node;
+use super::contract::{Action, DialOutcome, Dialled, Expect, FetchForm};
+use super::membership::LinkId;
+use super::workers::{Command, QueueFull, Rank};
+use crate::fault::DialFault;
+use crate::id::{ExchangeId, SearchId, TransferId};
+use crate::name::FileName;
+use crate::time::Instant;
+use crate::wire::Message;
+use std::net::SocketAddr;
+
+/// What an exchange of ours is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// An errand of a bootstrap link.
+    Link(LinkId, Errand),
+    /// Taking our name off a list, of a link that is going or gone.
+    Unregister,
+    /// One neighbour's copy of a ring.
+    Ring(SearchId),
+    /// A listing for the user.
+    List(SearchId),
+    /// Somebody else's search, sent on.
+    Forward,
+    /// Our hits, sent to a requester.
+    Hits,
+    /// A download.
+    Fetch(TransferId),
+    /// A file for a requester that had closed.
+    CallBack,
+}
+
+/// What a bootstrap link dials for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Errand {
+    Register,
+    Keepalive,
+    PeerList,
+}
+
+/// An exchange that was begun, or waits to be.
+#[derive(Debug)]
+pub(super) struct Dial {
+    pub(super) to: SocketAddr,
+    pub(super) purpose: Purpose,
+}
+
+impl Node {
+    fn next_exchange(&mut self, to: SocketAddr, purpose: Purpose) -> ExchangeId {
+        self.exchanges_begun += 1;
+        let exchange = ExchangeId::Outbound(self.exchanges_begun);
+        self.dials.insert(exchange, Dial { to, purpose });
+        exchange
+    }
+
+    /// Dials a bootstrap node, past the gate.
+    pub(super) fn dial_bootstrap(
+        &mut self,
+        to: SocketAddr,
+        message: Message,
+        expect: Expect,
+        purpose: Purpose,
+    ) -> ExchangeId {
+        let exchange = self.next_exchange(to, purpose);
+        self.actions.push_back(Action::Dial { exchange, to, messages: vec![message], expect });
+        exchange
+    }
+
+    /// Dials a peer when a worker is free.
+    pub(super) fn dial_peer(
+        &mut self,
+        now: Instant,
+        to: SocketAddr,
+        messages: Vec<Message>,
+        expect: Expect,
+        purpose: Purpose,
+    ) -> Result<ExchangeId, QueueFull> {
+        let rank = match purpose {
+            Purpose::Forward | Purpose::Hits => Rank::Forward,
+            _ => Rank::Asked,
+        };
+        let exchange = self.next_exchange(to, purpose);
+        self.submit(now, exchange, Command::Dial { to, messages, expect }, rank).inspect_err(|_| {
+            self.dials.remove(&exchange);
+        })?;
+        Ok(exchange)
+    }
+
+    /// Fetches a file when a worker is free. Downloads in progress are few, so there is always room for them.
+    pub(super) fn dial_fetch(
+        &mut self,
+        now: Instant,
+        download: TransferId,
+        to: SocketAddr,
+        name: FileName,
+        form: FetchForm,
+    ) -> ExchangeId {
+        let exchange = self.next_exchange(to, Purpose::Fetch(download));
+        let command = Command::Fetch { download, to, name, form };
+        // Nothing is ever refused at this rank.
+        let _ = self.submit(now, exchange, command, Rank::Always);
+        exchange
+    }
+
+    /// Brings a file to a requester that had closed, when a worker is free.
+    pub(super) fn dial_back(&mut self, now: Instant, to: SocketAddr, name: FileName) -> Result<(), QueueFull> {
+        let exchange = self.next_exchange(to, Purpose::CallBack);
+        self.submit(now, exchange, Command::CallBack { to, name }, Rank::Asked).inspect_err(|_| {
+            self.dials.remove(&exchange);
+        })
+    }
+
+    /// Breaks off an exchange of ours, or takes it back if it still waits. Nothing more is heard of one taken back.
+    pub(super) fn abort_dial(&mut self, exchange: ExchangeId) {
+        if self.withdraw(exchange) {
+            self.dials.remove(&exchange);
+        } else if self.dials.contains_key(&exchange) {
+            self.actions.push_back(Action::Abort { exchange });
+        }
+    }
+
+    pub(super) fn on_dial_ended(&mut self, now: Instant, exchange: ExchangeId, outcome: DialOutcome) {
+        let Some(Dial { to, purpose }) = self.dials.remove(&exchange) else {
+            log::debug!("an exchange that is not open ended: {exchange:?}");
+            return;
+        };
+        match purpose {
+            Purpose::Link(link, errand) => self.on_errand_ended(now, link, errand, exchange, outcome),
+            Purpose::Unregister => self.on_unregister_ended(exchange),
+            // The port that was dialled is one of a request: it says nothing about a peer.
+            Purpose::CallBack => {}
+            _ => {
+                self.weigh_peer(now, to, &outcome);
+                match purpose {
+                    Purpose::Ring(search) => self.on_ring_dial_ended(search, &outcome),
+                    Purpose::List(search) => self.on_list_ended(now, search, exchange, to, outcome),
+                    Purpose::Fetch(download) => self.on_fetch_ended(now, download, exchange, outcome),
+                    _ => {}
+                }
+            }
+        }
+        self.free_worker(exchange);
+    }
+
+    /// What the end of an exchange says about the peer. A reset says that somebody is there, but not that it is well;
+    /// our own shortages say nothing.
+    fn weigh_peer(&mut self, now: Instant, peer: SocketAddr, outcome: &DialOutcome) {
+        match outcome {
+            Ok(Dialled { .. }) => self.note_peer_answered(now, peer),
+            Err(DialFault::Refused | DialFault::Unreachable | DialFault::TimedOut) => {
+                self.note_peer_failed(now, peer);
+            }
+            Err(_) => {}
+        }
+    }
+}

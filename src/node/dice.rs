@@ -1,0 +1,58 @@
+//! Chance, as a function of the seed.
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use std::time::Duration;
+
+/// The stream of random numbers that one node draws from.
+pub(super) struct Dice(ChaCha8Rng);
+
+impl Dice {
+    pub(super) fn new(seed: [u8; 32]) -> Self {
+        Self(ChaCha8Rng::from_seed(seed))
+    }
+
+    pub(super) fn number(&mut self) -> u64 {
+        self.0.next_u64()
+    }
+
+    /// The span, spread evenly from half to one and a half of itself.
+    pub(super) fn spread(&mut self, span: Duration) -> Duration {
+        let ms = u64::try_from(span.as_millis()).unwrap_or(u64::MAX / 2);
+        Duration::from_millis(ms / 2 + self.number() % (ms + 1))
+    }
+
+    /// The wait before the attempt after so many failures: doubles from `min` to `max`, then is spread.
+    pub(super) fn back_off(&mut self, failures: u32, min: Duration, max: Duration) -> Duration {
+        let doubled = min.saturating_mul(1 << failures.saturating_sub(1).min(16));
+        self.spread(doubled.min(max))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_their_limit_and_stay_within_half_of_it() {
+        let mut dice = Dice::new([7; 32]);
+        let (min, max) = (Duration::from_secs(2), Duration::from_secs(300));
+        for (failures, middle) in [(0, 2), (1, 2), (2, 4), (5, 32), (9, 300), (u32::MAX, 300)] {
+            for _ in 0..50 {
+                let wait = dice.back_off(failures, min, max);
+                assert!(wait * 2 >= Duration::from_secs(middle), "{wait:?} after {failures}");
+                assert!(wait * 2 <= Duration::from_secs(middle * 3), "{wait:?} after {failures}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_seed_replays_its_numbers() {
+        let draw = |seed| {
+            let mut dice = Dice::new([seed; 32]);
+            [dice.number(), dice.number()]
+        };
+        assert_eq!(draw(1), draw(1));
+        assert_ne!(draw(1), draw(2));
+    }
+}

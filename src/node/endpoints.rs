@@ -1,0 +1,84 @@
+//! Which endpoints can be a peer, which one is ourselves, and which one we give to others.
+
+use super::Node;
+use crate::control::{CallError, ExitCode};
+use std::net::{IpAddr, SocketAddr};
+
+/// An endpoint in the one form that tables are keyed by: IPv4 within IPv6 is IPv4, without flow label.
+pub(super) fn canonical(endpoint: SocketAddr) -> SocketAddr {
+    match endpoint {
+        SocketAddr::V4(_) => endpoint,
+        SocketAddr::V6(v6) if v6.scope_id() != 0 && v6.ip().to_ipv4_mapped().is_none() => endpoint,
+        SocketAddr::V6(_) => SocketAddr::new(endpoint.ip().to_canonical(), endpoint.port()),
+    }
+}
+
+/// Whether a connection to this endpoint could reach one single peer at all.
+pub(super) fn is_unicast(endpoint: SocketAddr) -> bool {
+    let ip = endpoint.ip();
+    let broadcast = matches!(ip, IpAddr::V4(v4) if v4.is_broadcast());
+    endpoint.port() != 0 && !ip.is_unspecified() && !ip.is_multicast() && !broadcast
+}
+
+impl Node {
+    /// The endpoint that other peers are given; `None` while no address of ours is known.
+    pub(super) fn advertised(&self) -> Option<SocketAddr> {
+        let config = &self.config;
+        if !config.peer {
+            return None;
+        }
+        let listening = Some(config.listen.ip()).filter(|ip| !ip.is_unspecified());
+        let ip = config
+            .advertise_addr
+            .or(self.membership.reached_from)
+            .or(listening)
+            // Without any bootstrap node in reach, an address of this machine is the best guess.
+            .or_else(|| self.first_local_addr())?;
+        Some(SocketAddr::new(ip.to_canonical(), config.listen.port()))
+    }
+
+    fn first_local_addr(&self) -> Option<IpAddr> {
+        let fits = |ip: &&IpAddr| self.config.listen.is_ipv6() || ip.is_ipv4();
+        let known = || self.config.local_addrs.iter().filter(fits);
+        known().find(|ip| !ip.is_loopback()).or_else(|| known().next()).copied()
+    }
+
+    /// Whether a connection to this endpoint would reach ourselves.
+    pub(super) fn is_ourselves(&self, endpoint: SocketAddr) -> bool {
+        let (ip, listen) = (endpoint.ip(), self.config.listen);
+        if endpoint.port() != listen.port() {
+            return false;
+        }
+        let at_listener = if listen.ip().is_unspecified() {
+            ip.is_loopback() || self.config.local_addrs.iter().any(|local| local.to_canonical() == ip)
+        } else {
+            listen.ip().to_canonical() == ip
+        };
+        at_listener || self.advertised() == Some(endpoint)
+    }
+
+    /// Whether an endpoint that the network named can be a peer of ours. A loopback address means something only if
+    /// who named it is on this machine, or we are reached there ourselves.
+    pub(super) fn is_plausible(&self, endpoint: SocketAddr, named_by: IpAddr) -> bool {
+        let here = || {
+            named_by.to_canonical().is_loopback()
+                || self.config.listen.ip().is_loopback()
+                || self.advertised().is_some_and(|ours| ours.ip().is_loopback())
+        };
+        is_unicast(endpoint) && !self.is_ourselves(endpoint) && (!endpoint.ip().is_loopback() || here())
+    }
+
+    /// Takes an endpoint that the user named.
+    pub(super) fn peer_of_user(&self, endpoint: SocketAddr) -> Result<SocketAddr, CallError> {
+        let endpoint = canonical(endpoint);
+        if self.is_ourselves(endpoint) {
+            let message = format!("{endpoint} is this node itself; `pyratectl files` shows what it shares");
+            return Err(CallError::new(ExitCode::Usage, message));
+        }
+        if !is_unicast(endpoint) {
+            let message = format!("{endpoint} cannot be a peer; `pyratectl peers` shows those known");
+            return Err(CallError::new(ExitCode::Usage, message));
+        }
+        Ok(endpoint)
+    }
+}

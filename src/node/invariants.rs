@@ -1,0 +1,41 @@
+//! What holds between events, whatever the network does. Debug builds look after every event, and so does the
+//! simulator.
+
+use super::dials::Purpose;
+use super::downloads::State;
+use super::{Node, Phase};
+
+impl Node {
+    /// Looks whether the tables agree with each other and keep to their bounds.
+    ///
+    /// # Panics
+    ///
+    /// When they do not: that is an error of this room, never of the network.
+    pub fn check_invariants(&self) {
+        self.workers.check_invariants();
+        self.peers.check_invariants();
+        self.answering.check_invariants();
+        self.searches.check_invariants(&self.hits);
+        self.downloads.check_invariants();
+        for exchange in self.uploads.keys() {
+            assert!(self.workers.is_active(*exchange), "{exchange:?} sends with a worker");
+        }
+        if matches!(self.phase, Phase::Running) {
+            self.check_membership();
+            self.check_fetches();
+        }
+    }
+
+    /// Every download that fetches has its exchange, and every such exchange its download, unless it was broken off.
+    fn check_fetches(&self) {
+        for id in self.downloads.active_ids() {
+            let Some(State::Fetching { exchange, .. }) = self.downloads.get(id).map(|row| row.state()) else {
+                continue;
+            };
+            let dial = self.dials.get(&exchange);
+            assert!(dial.is_some_and(|dial| dial.purpose == Purpose::Fetch(id)), "{id:?} fetches by its own exchange");
+            let working = self.workers.is_active(exchange) || self.workers.is_queued(exchange);
+            assert!(working, "{id:?} fetches with a worker, or waits for one");
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Every bound and every span of time that this room keeps to, by name.
+
+use std::time::Duration;
+
+/// Peers known at once.
+pub(super) const PEERS_MAX: usize = 1_000;
+/// Of these, peers that are known only because somebody claimed their endpoint in a search or a hit.
+pub(super) const UNVERIFIED_PEERS_MAX: usize = 250;
+/// How long such a claim is kept while nothing proves it.
+pub(super) const UNVERIFIED_AGE_MAX: Duration = Duration::from_secs(30 * 60);
+/// Failures in a row after which a peer is given up.
+pub(super) const PEER_FAILURES_MAX: u32 = 3;
+/// Peers remembered across restarts.
+pub(super) const REMEMBERED_PEERS_MAX: usize = 200;
+/// Least time between two orders to remember peers.
+pub(super) const REMEMBER_INTERVAL: Duration = Duration::from_secs(60);
+/// How long a change of the good peers waits for further ones before it is remembered.
+pub(super) const REMEMBER_DELAY: Duration = Duration::from_secs(5);
+
+/// Rows asked of a bootstrap node, and taken from its list.
+pub(super) const PEER_LIST_ROWS_ASKED: u32 = 200;
+/// First wait after a bootstrap node failed; doubles with each further failure, and is spread by half either way.
+pub(super) const LINK_RETRY_MIN: Duration = Duration::from_secs(2);
+/// Longest such wait, before it is spread.
+pub(super) const LINK_RETRY_MAX: Duration = Duration::from_secs(5 * 60);
+/// Second look at the peer list after a registration: peers that start together then find each other.
+pub(super) const FIRST_REFRESH: Duration = Duration::from_secs(2);
+/// Least time between further looks while neighbours are wanting; doubles up to the keepalive.
+pub(super) const REFRESH_MIN: Duration = Duration::from_secs(30);
+/// How much later a keepalive is tried that met another errand on the same link.
+pub(super) const KEEPALIVE_POSTPONED: Duration = Duration::from_secs(1);
+
+/// Commands that wait for a worker.
+pub(super) const COMMANDS_QUEUED_MAX: usize = 4_096;
+/// Of these, forwarded searches and hits sent: work for others that may be dropped.
+pub(super) const FORWARDS_QUEUED_MAX: usize = 2_048;
+/// Longest wait of a request from the network for a worker.
+pub(super) const COMMAND_WAIT_MAX: Duration = Duration::from_secs(50);
+
+/// Searches of others that are remembered, so that a repetition is known.
+pub(super) const SEEN_MAX: usize = 50_000;
+/// How long each is remembered.
+pub(super) const SEEN_AGE_MAX: Duration = Duration::from_secs(10 * 60);
+/// Searches of others whose answer is being looked for.
+pub(super) const ANSWERS_PENDING_MAX: usize = 256;
+/// Hits sent to a `p1` requester (PROTOCOL, Matching).
+pub(super) const ANSWER_HITS_MAX: usize = 50;
+/// Library entries looked at in one slice of work.
+pub(super) const ANSWER_ENTRIES_PER_SLICE: usize = 2_000;
+/// Connections a minute to a requester that we do not know as a peer, and how many may come at once.
+pub(super) const STRANGER_DIALS_PER_MINUTE: u32 = 10;
+/// Strangers whose allowance is kept account of.
+pub(super) const STRANGERS_MAX: usize = 4_096;
+/// Lowest port that a search result is sent to.
+pub(super) const REQUESTER_PORT_MIN: u16 = 1_024;
+
+/// Own searches and listings remembered.
+pub(super) const SEARCHES_MAX: usize = 256;
+/// TTLs of the rings before the last one.
+pub(super) const RING_TTLS: [u8; 3] = [1, 2, 4];
+/// Rows that end a search early.
+pub(super) const RING_ROWS_ENOUGH: usize = 25;
+/// How long a ring is listened to before the next goes out.
+pub(super) const RING_WAIT: Duration = Duration::from_secs(1);
+/// How long the last ring is listened to.
+pub(super) const LAST_RING_WAIT: Duration = Duration::from_secs(2);
+/// How long after its end a search still takes hits.
+pub(super) const LATE_HITS: Duration = Duration::from_secs(5 * 60);
+/// Rows remembered for a search that does not say how many.
+pub(super) const SEARCH_ROWS_DEFAULT: u32 = 150;
+/// Rows remembered for a search at most.
+pub(super) const SEARCH_ROWS_MAX: u32 = 1_000;
+/// Rows remembered of one listing; a longer one is broken off.
+pub(super) const LISTING_FILES_MAX: u64 = 100_000;
+/// Rows remembered in all; the oldest give way.
+pub(super) const HITS_MAX: usize = 100_000;
+/// Names and sources of all rows; the oldest give way.
+pub(super) const HITS_BYTES_MAX: usize = 32 << 20;
+/// Sources remembered of one row.
+pub(super) const HIT_SOURCES_MAX: usize = 64;
+
+/// Downloads remembered; beyond, the one that finished first is forgotten.
+pub(super) const DOWNLOADS_MAX: usize = 10_000;
+/// Downloads that one call begins, cancels or follows.
+pub(super) const DOWNLOADS_PER_CALL_MAX: usize = 1_000;
+/// First wait of a download whose sources are out of reach; doubles, and is spread by half either way.
+pub(super) const DOWNLOAD_RETRY_MIN: Duration = Duration::from_secs(5);
+/// Longest such wait, before it is spread.
+pub(super) const DOWNLOAD_RETRY_MAX: Duration = Duration::from_secs(60);
+/// The span over which a rate is measured.
+pub(super) const RATE_SPAN: Duration = Duration::from_secs(3);
+/// Measurements kept for a rate.
+pub(super) const RATE_SAMPLES_MAX: usize = 32;
+/// Least time between two notices of progress of one download.
+pub(super) const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
+/// Least time between two notices of progress of a listing or a scan.
+pub(super) const LISTING_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Batches of a scan held back for [`work`](super::Node::work); beyond, they are applied at once.
+pub(super) const SCAN_BATCHES_MAX: usize = 64;
+/// Library entries swept in one slice of work.
+pub(super) const SWEEP_ENTRIES_PER_SLICE: usize = 2_000;
+
+/// Text in one page of an answer, roughly.
+pub(super) const PAGE_BYTES_MAX: usize = 256 << 10;
+/// How long leaving waits for bootstrap nodes.
+pub(super) const LEAVE_MAX: Duration = Duration::from_secs(3);

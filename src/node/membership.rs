@@ -1,0 +1,437 @@
+//! Being on the list of every configured bootstrap node, and learning from them who else is there.
+//!
+//! Each [`Link`] looks its host up, registers, asks for the peer list, and from then on keeps alive; whatever fails
+//! sends it to [`LinkPhase::Waiting`], and then to the beginning. Links do not depend on each other.
+
+use super::contract::{Action, BootstrapAddr, DialOutcome, Dialled, Expect, Response};
+use super::dials::{Errand, Purpose};
+use super::endpoints::canonical;
+use super::limits::{
+    FIRST_REFRESH, KEEPALIVE_POSTPONED, LINK_RETRY_MAX, LINK_RETRY_MIN, PEER_LIST_ROWS_ASKED, REFRESH_MIN,
+};
+use super::{Node, NodeTimer};
+use crate::control::{LinkRow, LinkState, Notice};
+use crate::fault::ResolveFault;
+use crate::id::ExchangeId;
+use crate::time::Instant;
+use crate::timer::TimerId;
+use crate::wire::Message;
+use std::collections::{BTreeSet, VecDeque};
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// One link for as long as it is configured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct LinkId(u32);
+
+/// The way to one bootstrap node.
+pub(super) struct Link {
+    id: LinkId,
+    host: BootstrapAddr,
+    phase: LinkPhase,
+    /// When the phase moves on by itself: the next attempt while waiting, the next keepalive while registered.
+    timer: Option<TimerId>,
+    /// When to look at the list before the next keepalive.
+    refresh: Option<TimerId>,
+    /// The wait before the look after that.
+    refresh_wait: Duration,
+    last_ok: Option<Instant>,
+    error: Option<String>,
+    failures: u32,
+    /// When we registered again because the list did not show us.
+    relisted_at: Option<Instant>,
+}
+
+/// Where a link stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum LinkPhase {
+    /// The host name is being looked up.
+    Resolving,
+    /// A registration is on its way; other addresses of the host are left to try.
+    Registering { exchange: ExchangeId, to: SocketAddr, others: VecDeque<SocketAddr> },
+    /// We are on its list; at most one errand is under way.
+    Registered { to: SocketAddr, errand: Option<ExchangeId> },
+    /// The last attempt failed.
+    Waiting { until: Instant },
+}
+
+/// All links, in the order of the configuration.
+#[derive(Default)]
+pub(super) struct Membership {
+    links: Vec<Link>,
+    links_made: u32,
+    /// Our address on the last connection that a bootstrap node took.
+    pub(super) reached_from: Option<IpAddr>,
+}
+
+impl fmt::Display for BootstrapAddr {
+    /// `host:port`, an IPv6 literal in brackets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (open, close) = if self.host.contains(':') { ("[", "]") } else { ("", "") };
+        write!(f, "{open}{}{close}:{}", self.host, self.port)
+    }
+}
+
+impl Link {
+    fn row(&self, now: Instant) -> LinkRow {
+        let (state, until) = match self.phase {
+            LinkPhase::Resolving => (LinkState::Resolving, None),
+            LinkPhase::Registering { .. } => (LinkState::Registering, None),
+            LinkPhase::Registered { .. } => (LinkState::Registered, None),
+            LinkPhase::Waiting { until } => (LinkState::Waiting, Some(until)),
+        };
+        LinkRow {
+            addr: self.host.to_string(),
+            state,
+            last_ok: self.last_ok.map(Instant::epoch_s),
+            retry_in_s: until.map(|at| whole_seconds(at.saturating_since(now))),
+            error: self.error.clone().filter(|_| state != LinkState::Registered),
+        }
+    }
+}
+
+/// A wait in seconds, begun ones counted.
+pub(super) fn whole_seconds(span: Duration) -> u64 {
+    u64::try_from(span.as_millis().div_ceil(1_000)).unwrap_or(u64::MAX)
+}
+
+impl Node {
+    /// The bootstrap links, in the order of the configuration.
+    pub fn links(&self, now: Instant) -> Vec<LinkRow> {
+        self.membership.links.iter().map(|link| link.row(now)).collect()
+    }
+
+    /// Makes a link for each configured bootstrap node that has none, and takes leave of those no longer configured.
+    pub(super) fn arrange_links(&mut self, now: Instant) {
+        let wanted = if self.config.peer { self.config.bootstraps.clone() } else { Vec::new() };
+        let mut old = std::mem::take(&mut self.membership.links);
+        let mut new = Vec::new();
+        for host in wanted {
+            match old.iter().position(|link| link.host == host) {
+                Some(index) => self.membership.links.push(old.swap_remove(index)),
+                None => {
+                    let id = LinkId(self.membership.links_made);
+                    self.membership.links_made += 1;
+                    self.membership.links.push(Link {
+                        id,
+                        host,
+                        phase: LinkPhase::Resolving,
+                        timer: None,
+                        refresh: None,
+                        refresh_wait: FIRST_REFRESH,
+                        last_ok: None,
+                        error: None,
+                        failures: 0,
+                        relisted_at: None,
+                    });
+                    new.push(id);
+                }
+            }
+        }
+        for link in old {
+            self.forget_listing(now, link.id, &BTreeSet::new());
+            self.send_unregister(link);
+        }
+        new.into_iter().for_each(|id| self.resolve_link(now, id));
+    }
+
+    /// Takes leave of a bootstrap node, if it may have us on its list.
+    fn send_unregister(&mut self, link: Link) -> Option<ExchangeId> {
+        self.cancel_timer(link.timer);
+        self.cancel_timer(link.refresh);
+        let to = match link.phase {
+            LinkPhase::Resolving | LinkPhase::Waiting { .. } => return None,
+            LinkPhase::Registering { exchange, to, .. } => {
+                self.abort_dial(exchange);
+                to
+            }
+            LinkPhase::Registered { to, errand } => {
+                errand.into_iter().for_each(|exchange| self.abort_dial(exchange));
+                to
+            }
+        };
+        let message = Message::Unregister { port: self.config.listen.port() };
+        Some(self.dial_bootstrap(to, message, Expect::Nothing, Purpose::Unregister))
+    }
+
+    /// Takes leave of all bootstrap nodes; the exchanges that are still to end.
+    pub(super) fn unregister_everywhere(&mut self) -> BTreeSet<ExchangeId> {
+        let links = std::mem::take(&mut self.membership.links);
+        links.into_iter().filter_map(|link| self.send_unregister(link)).collect()
+    }
+
+    fn link_mut(&mut self, id: LinkId) -> Option<&mut Link> {
+        self.membership.links.iter_mut().find(|link| link.id == id)
+    }
+
+    /// The one place where a link moves: ends the timers of the old phase and starts those of the new one.
+    fn set_link_phase(&mut self, now: Instant, id: LinkId, phase: LinkPhase) {
+        let keepalive = now + self.config.keepalive_refresh;
+        let Some(link) = self.link_mut(id) else { return };
+        let host = link.host.to_string();
+        log::debug!("bootstrap node {host}: {:?} -> {phase:?}", link.phase);
+        let was_registered = matches!(link.phase, LinkPhase::Registered { .. });
+        let (timer, refresh) = (link.timer.take(), link.refresh.take());
+        let error = link.error.clone();
+        link.phase = phase.clone();
+        self.cancel_timer(timer);
+        self.cancel_timer(refresh);
+        let due = match phase {
+            LinkPhase::Resolving | LinkPhase::Registering { .. } => None,
+            LinkPhase::Registered { .. } => {
+                if !was_registered {
+                    self.notify_events(|| Notice::Registered { addr: host });
+                }
+                Some(keepalive)
+            }
+            LinkPhase::Waiting { until } => {
+                let retry_in_s = whole_seconds(until.saturating_since(now));
+                let error = error.unwrap_or_default();
+                self.notify_events(|| Notice::BootstrapLost { addr: host, error, retry_in_s });
+                Some(until)
+            }
+        };
+        let timer = due.map(|at| self.wheel.insert(at, NodeTimer::Link(id)));
+        if let Some(link) = self.link_mut(id) {
+            link.timer = timer;
+        }
+    }
+
+    fn resolve_link(&mut self, now: Instant, id: LinkId) {
+        self.set_link_phase(now, id, LinkPhase::Resolving);
+        let Some(host) = self.link_mut(id).map(|link| link.host.clone()) else { return };
+        match host.host.parse::<IpAddr>() {
+            Ok(ip) => self.register(now, id, VecDeque::from([canonical(SocketAddr::new(ip, host.port))])),
+            Err(_) => self.actions.push_back(Action::Resolve { host }),
+        }
+    }
+
+    pub(super) fn on_resolved(
+        &mut self,
+        now: Instant,
+        host: &BootstrapAddr,
+        outcome: Result<Vec<IpAddr>, ResolveFault>,
+    ) {
+        let waits = |link: &&Link| link.phase == LinkPhase::Resolving && link.host == *host;
+        let Some(id) = self.membership.links.iter().find(waits).map(|link| link.id) else { return };
+        match outcome {
+            Ok(ips) => {
+                let mut addresses: Vec<_> =
+                    ips.into_iter().map(|ip| canonical(SocketAddr::new(ip, host.port))).collect();
+                // The bootstrap node lists the address that we come from: it has to be one that our listener hears.
+                let v4_only = self.config.listen.is_ipv4();
+                addresses.sort_by_key(|address| v4_only && address.is_ipv6());
+                self.register(now, id, addresses.into());
+            }
+            Err(fault) => self.lose_link(now, id, fault.to_string()),
+        }
+    }
+
+    /// Registers at the first of the addresses; the others are for when that fails.
+    fn register(&mut self, now: Instant, id: LinkId, mut addresses: VecDeque<SocketAddr>) {
+        let Some(to) = addresses.pop_front() else {
+            return self.lose_link(now, id, "the host has no address".to_string());
+        };
+        let exchange = self.send_register(id, to);
+        self.set_link_phase(now, id, LinkPhase::Registering { exchange, to, others: addresses });
+    }
+
+    fn send_register(&mut self, id: LinkId, to: SocketAddr) -> ExchangeId {
+        let message = Message::Register { port: self.config.listen.port() };
+        self.dial_bootstrap(to, message, Expect::Nothing, Purpose::Link(id, Errand::Register))
+    }
+
+    fn lose_link(&mut self, now: Instant, id: LinkId, error: String) {
+        let Some(link) = self.link_mut(id) else { return };
+        link.error = Some(error);
+        link.failures = link.failures.saturating_add(1);
+        let failures = link.failures;
+        let until = now + self.dice.back_off(failures, LINK_RETRY_MIN, LINK_RETRY_MAX);
+        self.set_link_phase(now, id, LinkPhase::Waiting { until });
+    }
+
+    /// The wait is over, or a keepalive is due.
+    pub(super) fn on_link_timer(&mut self, now: Instant, id: LinkId) {
+        let keepalive = now + self.config.keepalive_refresh;
+        let Some(link) = self.link_mut(id) else { return };
+        link.timer = None;
+        match link.phase {
+            LinkPhase::Waiting { .. } => self.resolve_link(now, id),
+            LinkPhase::Registered { errand, .. } => {
+                let due = if errand.is_none() { keepalive } else { now + KEEPALIVE_POSTPONED };
+                self.start_errand(id, Errand::Keepalive);
+                let timer = self.wheel.insert(due, NodeTimer::Link(id));
+                self.link_mut(id).into_iter().for_each(|link| link.timer = Some(timer));
+            }
+            LinkPhase::Resolving | LinkPhase::Registering { .. } => {}
+        }
+    }
+
+    /// Starts an errand on a registered link, if none is under way.
+    fn start_errand(&mut self, id: LinkId, errand: Errand) {
+        let port = self.config.listen.port();
+        let Some(Link { phase: LinkPhase::Registered { to, errand: None }, .. }) = self.link_mut(id) else { return };
+        let to = *to;
+        let (message, expect) = match errand {
+            Errand::Register => (Message::Register { port }, Expect::Nothing),
+            Errand::Keepalive => (Message::Keepalive { port }, Expect::Nothing),
+            Errand::PeerList => (Message::RequestPeerList { peers_max: PEER_LIST_ROWS_ASKED }, Expect::PeerList),
+        };
+        let exchange = self.dial_bootstrap(to, message, expect, Purpose::Link(id, errand));
+        if let Some(Link { phase: LinkPhase::Registered { errand, .. }, .. }) = self.link_mut(id) {
+            *errand = Some(exchange);
+        }
+    }
+
+    pub(super) fn on_errand_ended(
+        &mut self,
+        now: Instant,
+        id: LinkId,
+        errand: Errand,
+        exchange: ExchangeId,
+        outcome: DialOutcome,
+    ) {
+        let Some(link) = self.link_mut(id) else { return };
+        match &mut link.phase {
+            LinkPhase::Registering { exchange: ours, to, others } if *ours == exchange => {
+                let (to, others) = (*to, std::mem::take(others));
+                self.on_register_ended(now, id, to, others, outcome);
+            }
+            LinkPhase::Registered { errand: under_way, .. } if *under_way == Some(exchange) => {
+                *under_way = None;
+                match outcome {
+                    Ok(dialled) => self.on_errand_done(now, id, errand, dialled),
+                    Err(fault) => self.lose_link(now, id, fault.to_string()),
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn on_register_ended(
+        &mut self,
+        now: Instant,
+        id: LinkId,
+        to: SocketAddr,
+        others: VecDeque<SocketAddr>,
+        outcome: DialOutcome,
+    ) {
+        match outcome {
+            Ok(dialled) => {
+                self.note_reached(now, id, &dialled);
+                if let Some(link) = self.link_mut(id) {
+                    link.refresh_wait = FIRST_REFRESH;
+                }
+                self.set_link_phase(now, id, LinkPhase::Registered { to, errand: None });
+                self.start_errand(id, Errand::PeerList);
+            }
+            Err(_) if !others.is_empty() => self.register(now, id, others),
+            Err(fault) => self.lose_link(now, id, fault.to_string()),
+        }
+    }
+
+    fn on_errand_done(&mut self, now: Instant, id: LinkId, errand: Errand, dialled: Dialled) {
+        self.note_reached(now, id, &dialled);
+        match (errand, dialled.response) {
+            (Errand::Keepalive, _) => self.start_errand(id, Errand::PeerList),
+            (Errand::PeerList, Response::PeerList(peers)) => self.on_peer_list(now, id, peers),
+            _ => {}
+        }
+    }
+
+    fn note_reached(&mut self, now: Instant, id: LinkId, dialled: &Dialled) {
+        let local = dialled.local.ip().to_canonical();
+        // A bootstrap node on this machine must not hide the address that the others reach us at.
+        if !local.is_loopback() || self.membership.reached_from.is_none_or(|ip| ip.is_loopback()) {
+            self.membership.reached_from = Some(local);
+        }
+        if let Some(link) = self.link_mut(id) {
+            link.last_ok = Some(now);
+        }
+    }
+
+    fn on_peer_list(&mut self, now: Instant, id: LinkId, peers: Vec<SocketAddr>) {
+        let asked = usize::try_from(PEER_LIST_ROWS_ASKED).unwrap_or(usize::MAX);
+        let whole = peers.len() < asked;
+        let rows: Vec<_> = peers.into_iter().take(asked).map(canonical).collect();
+        let shows_us = rows.iter().any(|peer| self.is_ourselves(*peer));
+        let keepalive_refresh = self.config.keepalive_refresh;
+        let Some(link) = self.link_mut(id) else { return };
+        // Only a list proves that the bootstrap node works.
+        link.failures = 0;
+        link.error = None;
+        let LinkPhase::Registered { to, .. } = link.phase else { return };
+        let dropped =
+            whole && !shows_us && link.relisted_at.is_none_or(|at| now.saturating_since(at) >= keepalive_refresh);
+        if dropped {
+            link.relisted_at = Some(now);
+        }
+        let peers = rows.into_iter().filter(|peer| self.is_plausible(*peer, to.ip())).collect();
+        self.take_peer_list(now, id, &peers);
+        if dropped {
+            // An old bootstrap node forgets a peer for good, whatever its keepalives say (PROTOCOL, Old programs).
+            self.start_errand(id, Errand::Register);
+        }
+        self.plan_refresh(now, id);
+    }
+
+    /// Plans a further look at the list while neighbours are wanting; ever later, as nothing changes.
+    fn plan_refresh(&mut self, now: Instant, id: LinkId) {
+        let first = self.membership.links.iter().any(|link| link.id == id && link.refresh_wait == FIRST_REFRESH);
+        if !first && self.neighbours_alive() >= self.config.max_peers {
+            return;
+        }
+        let longest = self.config.keepalive_refresh.max(REFRESH_MIN);
+        let jitter = self.dice.spread(FIRST_REFRESH / 2);
+        let Some(link) = self.link_mut(id).filter(|link| link.refresh.is_none()) else { return };
+        let wait = link.refresh_wait + jitter;
+        link.refresh_wait = (link.refresh_wait * 2).clamp(REFRESH_MIN, longest);
+        let timer = self.wheel.insert(now + wait, NodeTimer::Refresh(id));
+        self.link_mut(id).into_iter().for_each(|link| link.refresh = Some(timer));
+    }
+
+    /// A neighbour was lost: the lists are worth a look again, though not at once.
+    pub(super) fn want_peers(&mut self, now: Instant) {
+        if self.neighbours_alive() >= self.config.max_peers {
+            return;
+        }
+        let idle = |link: &&Link| matches!(link.phase, LinkPhase::Registered { .. }) && link.refresh.is_none();
+        let ids: Vec<_> = self.membership.links.iter().filter(idle).map(|link| link.id).collect();
+        for id in ids {
+            self.link_mut(id).into_iter().for_each(|link| link.refresh_wait = REFRESH_MIN);
+            self.plan_refresh(now, id);
+        }
+    }
+
+    pub(super) fn on_refresh_timer(&mut self, id: LinkId) {
+        let Some(link) = self.link_mut(id) else { return };
+        link.refresh = None;
+        self.start_errand(id, Errand::PeerList);
+    }
+
+    /// Brings the keepalives forward to a new interval.
+    pub(super) fn rearm_keepalives(&mut self, now: Instant) {
+        let registered = |link: &&Link| matches!(link.phase, LinkPhase::Registered { .. });
+        let ids: Vec<_> = self.membership.links.iter().filter(registered).map(|link| link.id).collect();
+        for id in ids {
+            let timer = self.wheel.insert(now + self.config.keepalive_refresh, NodeTimer::Link(id));
+            let old = self.link_mut(id).and_then(|link| link.timer.replace(timer));
+            self.cancel_timer(old);
+        }
+    }
+
+    pub(super) fn check_membership(&self) {
+        for link in &self.membership.links {
+            let moves = match &link.phase {
+                LinkPhase::Resolving => link.timer.is_none(),
+                LinkPhase::Registering { exchange, .. } => link.timer.is_none() && self.dials.contains_key(exchange),
+                LinkPhase::Registered { errand, .. } => {
+                    link.timer.is_some() && errand.is_none_or(|exchange| self.dials.contains_key(&exchange))
+                }
+                LinkPhase::Waiting { .. } => link.timer.is_some(),
+            };
+            assert!(moves, "the link to {} moves on by itself: {:?}", link.host, link.phase);
+        }
+    }
+}

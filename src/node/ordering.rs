@@ -1,0 +1,257 @@
+//! What users order of the downloads: beginning them from hits, names or contents, following and cancelling them.
+
+use super::Node;
+use super::contract::Target;
+use super::downloads::{Download, State};
+use super::limits::{DOWNLOADS_MAX, DOWNLOADS_PER_CALL_MAX, PAGE_BYTES_MAX};
+use super::subscriptions::Topic;
+use crate::control::{
+    CallError, DownloadRow, DownloadsReply, ExitCode, PAGE_ROWS_MAX, PeerSource, RawText, Selector, parse_ids,
+};
+use crate::id::{ClientId, ContentHash, HitId, TransferId};
+use crate::name::{Escaped, FileName};
+use crate::time::Instant;
+use std::ffi::OsStr;
+use std::net::SocketAddr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// One file that a user wants.
+#[derive(Debug, Clone)]
+pub(super) struct Wish {
+    pub(super) name: FileName,
+    pub(super) size: Option<u64>,
+    pub(super) b3: Option<ContentHash>,
+    /// Who offers it, and under what name.
+    pub(super) sources: Vec<(SocketAddr, FileName)>,
+}
+
+impl Node {
+    /// Begins downloads.
+    pub(super) fn call_download(
+        &mut self,
+        now: Instant,
+        client: ClientId,
+        what: &[Selector],
+        output: Option<&RawText>,
+    ) -> Result<DownloadsReply, CallError> {
+        let mut wishes = Vec::new();
+        for selector in what {
+            wishes.extend(self.read_selector(now, selector)?);
+            check_count(wishes.len())?;
+        }
+        if wishes.is_empty() {
+            return Err(CallError::new(ExitCode::Usage, "nothing to download was named"));
+        }
+        if wishes.len() > self.downloads.room() {
+            let message = format!("{DOWNLOADS_MAX} downloads are unfinished; `pyratectl cancel` makes room");
+            return Err(CallError::new(ExitCode::Other, message));
+        }
+        let output = output.map(read_output).transpose()?;
+        let single = wishes.len() == 1;
+        let mut ids = Vec::new();
+        for wish in wishes {
+            let target = self.target(&wish.name, output.as_deref(), single);
+            let id = match self.downloads.already(&wish.sources) {
+                Some(id) => id,
+                None => self.downloads.insert(Download::new(wish, target)),
+            };
+            self.subscriptions.subscribe(Topic::Download(id), client);
+            if !ids.contains(&id) {
+                ids.push(id);
+            }
+        }
+        self.start_downloads(now);
+        Ok(self.downloads_reply(now, &ids))
+    }
+
+    fn read_selector(&mut self, now: Instant, selector: &Selector) -> Result<Vec<Wish>, CallError> {
+        match selector {
+            Selector::Hits(ids) => {
+                let ids = parse_ids(ids, self.hits.ids())?;
+                check_count(ids.len())?;
+                Ok(ids.into_iter().filter_map(|id| self.wish_of_hit(HitId(id))).collect())
+            }
+            Selector::File { peer, name } => {
+                let peer = self.peer_of_user(*peer)?;
+                let name = FileName::from_bytes(name.as_bytes()).ok_or_else(|| {
+                    let message = format!("no file can be called \"{}\"", Escaped(name.as_bytes()));
+                    CallError::new(ExitCode::Usage, message)
+                })?;
+                self.learn_peer(now, peer, PeerSource::User);
+                Ok(vec![Wish { name: name.clone(), size: None, b3: None, sources: vec![(peer, name)] }])
+            }
+            Selector::Content(hex) => {
+                let Some(b3) = ContentHash::from_hex(hex.as_bytes()) else {
+                    let message = "a content is named by the 64 hex digits that `b3sum` prints";
+                    return Err(CallError::new(ExitCode::Usage, message));
+                };
+                self.wish_of_content(b3).map(|wish| vec![wish]).ok_or_else(|| {
+                    let message = "no hit remembered has this content; `pyratectl search` for its name first";
+                    CallError::new(ExitCode::NotFound, message)
+                })
+            }
+        }
+    }
+
+    fn wish_of_hit(&self, id: HitId) -> Option<Wish> {
+        let hit = self.hits.get(id)?;
+        let name = hit.name();
+        let sources = hit.sources().iter().map(|addr| (*addr, name.clone())).collect();
+        Some(Wish { name: name.clone(), size: hit.size(), b3: hit.b3(), sources })
+    }
+
+    /// A content under whatever names its hits have.
+    fn wish_of_content(&self, b3: ContentHash) -> Option<Wish> {
+        let mut wish: Option<Wish> = None;
+        for hit in self.hits.of_content(b3) {
+            let name = hit.name();
+            let wish = wish.get_or_insert_with(|| Wish {
+                name: name.clone(),
+                size: hit.size(),
+                b3: Some(b3),
+                sources: Vec::new(),
+            });
+            for addr in hit.sources() {
+                let known = wish.sources.iter().any(|(known, _)| known == addr);
+                if !known && wish.sources.len() < super::limits::HIT_SOURCES_MAX {
+                    wish.sources.push((*addr, name.clone()));
+                }
+            }
+        }
+        wish
+    }
+
+    fn target(&self, name: &FileName, output: Option<&Path>, single: bool) -> Target {
+        let name = name.safe_component();
+        match output {
+            Some(path) if single => Target::Exact { path: path.to_path_buf(), name },
+            Some(path) => Target::Suggested { directory: path.to_path_buf(), name },
+            None => Target::Suggested { directory: self.config.download_directory.clone(), name },
+        }
+    }
+
+    /// Tells a client of downloads from now on.
+    pub(super) fn call_follow(
+        &mut self,
+        now: Instant,
+        client: ClientId,
+        ids: &str,
+    ) -> Result<DownloadsReply, CallError> {
+        let ids = self.read_ids(ids)?;
+        for &id in &ids {
+            if self.downloads.get(id).is_some_and(|row| !row.state().is_final()) {
+                self.subscriptions.subscribe(Topic::Download(id), client);
+            }
+        }
+        Ok(self.downloads_reply(now, &ids))
+    }
+
+    /// Ends downloads. Those that are over stay as they are, and so does one whose bytes are all there.
+    pub(super) fn call_cancel(&mut self, now: Instant, ids: &str) -> Result<DownloadsReply, CallError> {
+        let ids = self.read_ids(ids)?;
+        for &id in &ids {
+            let Some(state) = self.downloads.get(id).map(Download::state) else { continue };
+            if state.is_final() || state == State::Verifying {
+                continue;
+            }
+            self.drop_part_of(id, state);
+            if let Some(download) = self.downloads.get_mut(id) {
+                download.error = None;
+            }
+            self.set_download_state(now, id, State::Cancelled);
+        }
+        self.start_downloads(now);
+        Ok(self.downloads_reply(now, &ids))
+    }
+
+    /// Ids as users type them; `all` means those that are not over.
+    fn read_ids(&self, ids: &str) -> Result<Vec<TransferId>, CallError> {
+        let ids = if ids.trim() == "all" {
+            parse_ids(ids, self.downloads.unfinished_ids())?
+        } else {
+            parse_ids(ids, self.downloads.ids())?
+        };
+        check_count(ids.len())?;
+        Ok(ids.into_iter().map(TransferId).collect())
+    }
+
+    fn downloads_reply(&self, now: Instant, ids: &[TransferId]) -> DownloadsReply {
+        let rows = ids.iter().filter_map(|id| Some((id.0, self.downloads.row(*id, now)?)));
+        let (downloads, next) = page(rows, download_bytes);
+        DownloadsReply { downloads, next }
+    }
+
+    /// One page of all downloads.
+    pub(super) fn call_downloads(&self, now: Instant, after: u32) -> DownloadsReply {
+        let (downloads, next) = page(self.downloads.after(TransferId(after), now), download_bytes);
+        DownloadsReply { downloads, next }
+    }
+}
+
+/// What a row takes as a line of JSON, at most.
+fn download_bytes(row: &DownloadRow) -> usize {
+    let path = row.path.as_ref().map_or(0, |path| path.as_bytes().len());
+    500 + (row.name.as_bytes().len() + path) * TEXT_BLOAT_MAX + row.sources.len() * 64
+}
+
+/// How much longer a byte of a name may get in JSON: as hex beside its replacement character.
+pub(super) const TEXT_BLOAT_MAX: usize = 6;
+
+/// One page of rows with their ids: within the bounds of rows and bytes, and where to go on if there are more.
+pub(super) fn page<K, R>(rows: impl Iterator<Item = (K, R)>, row_bytes: impl Fn(&R) -> usize) -> (Vec<R>, Option<K>) {
+    let (mut taken, mut last, mut bytes) = (Vec::new(), None, 0);
+    for (id, row) in rows {
+        bytes += row_bytes(&row);
+        let full = taken.len() >= PAGE_ROWS_MAX as usize || bytes > PAGE_BYTES_MAX;
+        if full && last.is_some() {
+            return (taken, last);
+        }
+        taken.push(row);
+        last = Some(id);
+    }
+    (taken, None)
+}
+
+fn check_count(files: usize) -> Result<(), CallError> {
+    if files <= DOWNLOADS_PER_CALL_MAX {
+        return Ok(());
+    }
+    let message = format!("{files} files are too many for one call; name at most {DOWNLOADS_PER_CALL_MAX} at once");
+    Err(CallError::new(ExitCode::Usage, message))
+}
+
+fn read_output(output: &RawText) -> Result<PathBuf, CallError> {
+    let path = Path::new(OsStr::from_bytes(output.as_bytes()));
+    if path.is_absolute() && !output.as_bytes().contains(&0) {
+        return Ok(path.to_path_buf());
+    }
+    let message = format!("\"{}\" is not an absolute path", Escaped(output.as_bytes()));
+    Err(CallError::new(ExitCode::Usage, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_ends_at_its_bounds_and_says_where_to_go_on() {
+        let rows = |n: u32| (1..=n).map(|id| (id, id));
+        assert_eq!(page(rows(0), |_| 1), (vec![], None));
+        assert_eq!(page(rows(500), |_| 1).1, None);
+        let (first, next) = page(rows(501), |_| 1);
+        assert_eq!((first.len(), next), (500, Some(500)));
+        let (first, next) = page(rows(9), |_| PAGE_BYTES_MAX / 2);
+        assert_eq!((first.len(), next), (2, Some(2)));
+        let (first, next) = page(rows(3), |_| PAGE_BYTES_MAX + 1);
+        assert_eq!((first.len(), next), (1, Some(1)), "a page is never empty while rows are left");
+    }
+
+    #[test]
+    fn only_absolute_paths_are_taken() {
+        assert!(read_output(&RawText::new(&b"/tmp/a"[..])).is_ok());
+        for bad in [&b"a"[..], b"", b"./a", b"/a\0b"] {
+            assert_eq!(read_output(&RawText::new(bad)).unwrap_err().code, ExitCode::Usage as i32);
+        }
+    }
+}

@@ -1,0 +1,396 @@
+//! The peers that this node knows, what it thinks of each, and the neighbours among them that searches go to.
+//!
+//! Owns the table. Takes as evidence only exchanges that this node dialled: whoever claims an endpoint in a search or a
+//! hit gets a row, but few such rows exist at once, and none is alive before it was dialled.
+
+use super::contract::Action;
+use super::dice::Dice;
+use super::endpoints::{canonical, is_unicast};
+use super::limits::{
+    PEER_FAILURES_MAX, PEERS_MAX, REMEMBER_DELAY, REMEMBER_INTERVAL, REMEMBERED_PEERS_MAX, UNVERIFIED_AGE_MAX,
+    UNVERIFIED_PEERS_MAX,
+};
+use super::membership::LinkId;
+use super::{Node, NodeTimer};
+use crate::control::{Notice, PeerRow, PeerSource, PeerState};
+use crate::time::Instant;
+use crate::timer::TimerId;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+/// What we think of a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Not tried yet.
+    New,
+    /// It answered the last time.
+    Alive,
+    /// It did not answer so many times in a row.
+    Failing { failures: u32 },
+}
+
+/// One known peer.
+#[derive(Debug, Clone)]
+pub(super) struct Peer {
+    source: PeerSource,
+    standing: Standing,
+    learnt: Instant,
+    last_seen: Option<Instant>,
+    /// It has shown that it speaks `p1`.
+    p1: bool,
+    /// The links whose last list named it.
+    listed_by: BTreeSet<LinkId>,
+}
+
+impl Peer {
+    /// Known only because somebody claimed its endpoint.
+    fn is_unverified(&self) -> bool {
+        matches!(self.source, PeerSource::Search | PeerSource::Hit)
+            && self.standing != Standing::Alive
+            && self.listed_by.is_empty()
+    }
+
+    /// Worth remembering across a restart.
+    fn is_good(&self) -> bool {
+        !self.is_unverified() && !matches!(self.standing, Standing::Failing { .. })
+    }
+
+    /// Lower is a better neighbour.
+    fn rank(&self) -> u8 {
+        match self.standing {
+            Standing::Alive => 0,
+            Standing::New if !self.is_unverified() => 1,
+            Standing::New => 2,
+            Standing::Failing { .. } => RANK_FAILING,
+        }
+    }
+}
+
+/// The rank of a neighbour that any other replaces.
+const RANK_FAILING: u8 = 3;
+
+/// The table of peers.
+#[derive(Default)]
+pub(super) struct Peers {
+    rows: BTreeMap<SocketAddr, Peer>,
+    neighbours: BTreeSet<SocketAddr>,
+    /// Rows changed since the neighbours were chosen.
+    stale: bool,
+    unverified: usize,
+    /// Good peers came or went since they were remembered.
+    good_changed: bool,
+    remembered: Vec<SocketAddr>,
+    remembered_at: Option<Instant>,
+    remember_timer: Option<TimerId>,
+    expiry_timer: Option<TimerId>,
+}
+
+impl Peers {
+    /// Peers that are not dead.
+    pub(super) fn count(&self) -> usize {
+        let dead =
+            |peer: &&Peer| matches!(peer.standing, Standing::Failing { failures } if failures >= PEER_FAILURES_MAX);
+        self.rows.len() - self.rows.values().filter(dead).count()
+    }
+
+    pub(super) fn speaks_p1(&self, peer: SocketAddr) -> bool {
+        self.rows.get(&peer).is_some_and(|row| row.p1)
+    }
+
+    /// Whether more is known of a peer than somebody's claim.
+    pub(super) fn is_verified(&self, peer: SocketAddr) -> bool {
+        self.rows.get(&peer).is_some_and(|row| !row.is_unverified())
+    }
+
+    /// All rows, by address.
+    pub(super) fn rows(&self) -> Vec<PeerRow> {
+        let row = |(&addr, peer): (&SocketAddr, &Peer)| PeerRow {
+            addr,
+            source: peer.source,
+            state: match peer.standing {
+                Standing::New => PeerState::New,
+                Standing::Alive => PeerState::Alive,
+                Standing::Failing { .. } => PeerState::Failing,
+            },
+            last_seen: peer.last_seen.map(Instant::epoch_s),
+            p1: peer.p1,
+            neighbour: self.neighbours.contains(&addr),
+        };
+        self.rows.iter().map(row).collect()
+    }
+
+    /// Changes a row through `change`, or removes it when that says so; keeps the counts true.
+    fn change(&mut self, peer: SocketAddr, change: impl FnOnce(&mut Peer) -> Keep) {
+        let Some(row) = self.rows.get_mut(&peer) else { return };
+        let (unverified, good, rank) = (row.is_unverified(), row.is_good(), row.rank());
+        let keep = change(row);
+        let (now_unverified, now_good, now_rank) = (row.is_unverified(), row.is_good(), row.rank());
+        self.unverified -= usize::from(unverified);
+        if keep == Keep::Yes {
+            self.unverified += usize::from(now_unverified);
+            self.good_changed |= good != now_good;
+            self.stale |= rank != now_rank;
+        } else {
+            self.good_changed |= good;
+            self.stale = true;
+            self.rows.remove(&peer);
+            self.neighbours.remove(&peer);
+        }
+    }
+
+    /// Makes a row, if there is room for one from this source.
+    fn insert(&mut self, now: Instant, peer: SocketAddr, source: PeerSource) -> bool {
+        let row = Peer {
+            source,
+            standing: Standing::New,
+            learnt: now,
+            last_seen: None,
+            p1: false,
+            listed_by: BTreeSet::new(),
+        };
+        let claimed = row.is_unverified();
+        if claimed && (self.unverified >= UNVERIFIED_PEERS_MAX || self.rows.len() >= PEERS_MAX) {
+            return false;
+        }
+        if self.rows.len() >= PEERS_MAX && !self.evict() {
+            return false;
+        }
+        self.unverified += usize::from(claimed);
+        self.good_changed |= row.is_good();
+        self.stale = true;
+        self.rows.insert(peer, row);
+        true
+    }
+
+    /// Makes room by the row that is missed least; none of those that answered.
+    fn evict(&mut self) -> bool {
+        let worst = |rank| {
+            let fits = |(addr, peer): &(&SocketAddr, &Peer)| peer.rank() == rank && !self.neighbours.contains(addr);
+            self.rows.iter().filter(fits).map(|(addr, peer)| (peer.learnt, *addr)).min()
+        };
+        let Some((_, victim)) = worst(RANK_FAILING).or_else(|| worst(2)) else { return false };
+        self.change(victim, |_| Keep::No);
+        true
+    }
+
+    /// Chooses neighbours where they are wanting: those that answer stay; the others give way to better ones, chosen by
+    /// chance among equals.
+    fn choose_neighbours(&mut self, neighbours_max: usize, dice: &mut Dice) {
+        if !std::mem::take(&mut self.stale) {
+            return;
+        }
+        let mut by_rank: Vec<(u8, u64, SocketAddr)> =
+            self.rows.iter().map(|(&addr, peer)| (peer.rank(), dice.number(), addr)).collect();
+        by_rank.sort_unstable();
+        let (mut chosen, mut others): (Vec<_>, Vec<_>) =
+            by_rank.into_iter().partition(|(_, _, addr)| self.neighbours.contains(addr));
+        chosen.truncate(neighbours_max);
+        others.reverse();
+        while chosen.len() < neighbours_max {
+            let Some(best) = others.pop() else { break };
+            chosen.push(best);
+        }
+        // A proven or listed peer beats a claim, and anything beats one that fails; equals never oust each other.
+        for place in chosen.iter_mut().rev() {
+            match others.last() {
+                Some(better) if better.0 < place.0 && place.0 >= 2 => {
+                    *place = *better;
+                    others.pop();
+                }
+                _ => {}
+            }
+        }
+        self.neighbours = chosen.into_iter().map(|(_, _, addr)| addr).collect();
+    }
+
+    /// The good peers: those that answered last first, then those only heard of.
+    fn good(&self) -> Vec<SocketAddr> {
+        let mut good: Vec<_> = self.rows.iter().filter(|(_, peer)| peer.is_good()).collect();
+        good.sort_by_key(|(addr, peer)| (peer.rank(), std::cmp::Reverse(peer.last_seen), **addr));
+        good.into_iter().map(|(addr, _)| *addr).take(REMEMBERED_PEERS_MAX).collect()
+    }
+
+    pub(super) fn check_invariants(&self) {
+        assert!(self.rows.len() <= PEERS_MAX, "the peers are bounded");
+        let unverified = self.rows.values().filter(|peer| peer.is_unverified()).count();
+        assert_eq!(unverified, self.unverified, "the claims are counted");
+        // A peer that stops answering becomes a mere claim again, so that there can be more than may be made.
+        assert!(self.neighbours.iter().all(|addr| self.rows.contains_key(addr)), "neighbours are peers");
+        for (addr, peer) in &self.rows {
+            assert!(is_unicast(*addr) && canonical(*addr) == *addr, "{addr} is a peer's endpoint");
+            if let Standing::Failing { failures } = peer.standing {
+                assert!(failures < PEER_FAILURES_MAX || !peer.listed_by.is_empty(), "{addr} was given up");
+            }
+        }
+    }
+}
+
+/// Whether a row stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keep {
+    Yes,
+    No,
+}
+
+impl Node {
+    /// Takes note that there may be a peer at an endpoint. Ourselves, and endpoints that cannot be a peer, are passed
+    /// over.
+    pub(super) fn learn_peer(&mut self, now: Instant, peer: SocketAddr, source: PeerSource) {
+        let peer = canonical(peer);
+        if self.peers.rows.contains_key(&peer) {
+            // A list, or the user, says more than a claim.
+            if matches!(source, PeerSource::Bootstrap | PeerSource::User) {
+                self.peers.change(peer, |row| {
+                    if row.source != PeerSource::User {
+                        row.source = source;
+                    }
+                    Keep::Yes
+                });
+            }
+        } else if is_unicast(peer) && !self.is_ourselves(peer) {
+            self.peers.insert(now, peer, source);
+            self.plan_expiry(now);
+        }
+        self.plan_to_remember(now);
+    }
+
+    /// Takes what a bootstrap node listed: the peers that it named are listed by this link, and no others.
+    pub(super) fn take_peer_list(&mut self, now: Instant, link: LinkId, peers: &BTreeSet<SocketAddr>) {
+        self.forget_listing(now, link, peers);
+        for &peer in peers {
+            self.learn_peer(now, peer, PeerSource::Bootstrap);
+            self.peers.change(peer, |row| {
+                row.listed_by.insert(link);
+                Keep::Yes
+            });
+        }
+        self.plan_to_remember(now);
+    }
+
+    /// A link no longer lists the peers other than `still`. Those that failed for long are given up now.
+    pub(super) fn forget_listing(&mut self, now: Instant, link: LinkId, still: &BTreeSet<SocketAddr>) {
+        let listed = |(addr, peer): &(&SocketAddr, &Peer)| peer.listed_by.contains(&link) && !still.contains(addr);
+        let gone: Vec<_> = self.peers.rows.iter().filter(listed).map(|(addr, _)| *addr).collect();
+        for peer in gone {
+            self.peers.change(peer, |row| {
+                row.listed_by.remove(&link);
+                match row.standing {
+                    Standing::Failing { failures } if failures >= PEER_FAILURES_MAX && row.listed_by.is_empty() => {
+                        Keep::No
+                    }
+                    _ => Keep::Yes,
+                }
+            });
+        }
+        self.plan_to_remember(now);
+    }
+
+    /// An exchange that we dialled succeeded.
+    pub(super) fn note_peer_answered(&mut self, now: Instant, peer: SocketAddr) {
+        let mut was_alive = true;
+        self.peers.change(peer, |row| {
+            was_alive = row.standing == Standing::Alive;
+            row.standing = Standing::Alive;
+            row.last_seen = Some(now);
+            Keep::Yes
+        });
+        if !was_alive {
+            self.notify_events(|| Notice::PeerUp { addr: peer });
+        }
+        self.plan_to_remember(now);
+    }
+
+    /// An exchange that we dialled found nobody. After some failures in a row the peer is given up, unless a bootstrap
+    /// node still lists it.
+    pub(super) fn note_peer_failed(&mut self, now: Instant, peer: SocketAddr) {
+        let mut was_alive = false;
+        self.peers.change(peer, |row| {
+            was_alive = row.standing == Standing::Alive;
+            let failures = match row.standing {
+                Standing::Failing { failures } => failures.saturating_add(1),
+                Standing::New | Standing::Alive => 1,
+            };
+            row.standing = Standing::Failing { failures };
+            if was_alive {
+                // Without a list that names it, it is a mere claim again, of this moment.
+                row.learnt = now;
+            }
+            if failures >= PEER_FAILURES_MAX && row.listed_by.is_empty() { Keep::No } else { Keep::Yes }
+        });
+        if was_alive {
+            self.notify_events(|| Notice::PeerDown { addr: peer });
+        }
+        self.plan_expiry(now);
+        self.plan_to_remember(now);
+        self.want_peers(now);
+    }
+
+    /// A peer spoke to us from its own address, or showed that it speaks `p1`.
+    pub(super) fn note_peer_spoke(&mut self, now: Instant, peer: SocketAddr, p1: bool) {
+        self.peers.change(peer, |row| {
+            row.last_seen = Some(now);
+            row.p1 |= p1;
+            Keep::Yes
+        });
+    }
+
+    /// The neighbours, by address.
+    pub(super) fn neighbours(&mut self) -> Vec<SocketAddr> {
+        self.peers.choose_neighbours(self.config.max_peers, &mut self.dice);
+        self.peers.neighbours.iter().copied().collect()
+    }
+
+    /// The number of neighbours that do not fail.
+    pub(super) fn neighbours_alive(&mut self) -> usize {
+        let neighbours = self.neighbours();
+        let fails = |addr: &SocketAddr| self.peers.rows.get(addr).is_none_or(|peer| peer.rank() == RANK_FAILING);
+        neighbours.iter().filter(|addr| !fails(addr)).count()
+    }
+
+    /// The configuration changed: there may be more or fewer neighbours, and an address of ours among the peers.
+    pub(super) fn reconsider_peers(&mut self) {
+        let ourselves: Vec<_> = self.peers.rows.keys().copied().filter(|addr| self.is_ourselves(*addr)).collect();
+        ourselves.into_iter().for_each(|addr| self.peers.change(addr, |_| Keep::No));
+        self.peers.stale = true;
+    }
+
+    /// Sees to it that claims do not stay for ever.
+    fn plan_expiry(&mut self, now: Instant) {
+        if self.peers.unverified > 0 && self.peers.expiry_timer.is_none() {
+            self.peers.expiry_timer = Some(self.wheel.insert(now + UNVERIFIED_AGE_MAX, NodeTimer::ExpirePeers));
+        }
+    }
+
+    /// Forgets claims that nothing proved for long.
+    pub(super) fn on_expire_peers(&mut self, now: Instant) {
+        let due = |peer: &Peer| peer.learnt + UNVERIFIED_AGE_MAX;
+        let old: Vec<_> = self.peers.rows.iter().filter(|(_, peer)| peer.is_unverified() && due(peer) <= now).collect();
+        let old: Vec<_> = old.into_iter().map(|(addr, _)| *addr).collect();
+        old.into_iter().for_each(|addr| self.peers.change(addr, |_| Keep::No));
+        let next = self.peers.rows.values().filter(|peer| peer.is_unverified()).map(due).min();
+        self.peers.expiry_timer = next.map(|at| self.wheel.insert(at, NodeTimer::ExpirePeers));
+    }
+
+    /// Sees to it that a change of the good peers is remembered soon.
+    fn plan_to_remember(&mut self, now: Instant) {
+        if std::mem::take(&mut self.peers.good_changed) && self.peers.remember_timer.is_none() {
+            let soon = now + REMEMBER_DELAY;
+            let at = self.peers.remembered_at.map_or(soon, |last| soon.max(last + REMEMBER_INTERVAL));
+            self.peers.remember_timer = Some(self.wheel.insert(at, NodeTimer::RememberPeers));
+        }
+    }
+
+    /// Orders the good peers to be remembered, if they are others than last time.
+    pub(super) fn remember_peers(&mut self, now: Instant) {
+        let timer = self.peers.remember_timer.take();
+        self.cancel_timer(timer);
+        let good = self.peers.good();
+        let mut sorted = good.clone();
+        sorted.sort_unstable();
+        if sorted != self.peers.remembered {
+            self.peers.remembered = sorted;
+            self.peers.remembered_at = Some(now);
+            self.actions.push_back(Action::RememberPeers(good));
+        }
+    }
+}

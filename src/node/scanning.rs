@@ -1,0 +1,157 @@
+//! The rescans of the share: when they start, and what they found entering the library in slices.
+
+use super::contract::Action;
+use super::limits::{LISTING_INTERVAL, SCAN_BATCHES_MAX, SWEEP_ENTRIES_PER_SLICE};
+use super::subscriptions::Topic;
+use super::{Node, NodeTimer};
+use crate::control::Notice;
+use crate::id::ClientId;
+use crate::library::{ScanReport, ScannedFile};
+use crate::time::Instant;
+use crate::timer::TimerId;
+use std::collections::VecDeque;
+
+/// Where the scan of the share stands.
+pub(super) enum ScanStage {
+    /// This node shares nothing.
+    Off,
+    /// The next one starts by the timer.
+    Waiting { timer: TimerId },
+    /// One is running, or what it found is not in the library yet.
+    Running(Running),
+    /// The library drops what the scan did not see.
+    Sweeping { report: ScanReport, after: After },
+}
+
+/// A scan in progress.
+pub(super) struct Running {
+    /// Found, but not in the library yet.
+    batches: VecDeque<Vec<ScannedFile>>,
+    ended: Option<ScanReport>,
+    files: u64,
+    told: Option<Instant>,
+    after: After,
+}
+
+/// What follows a scan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum After {
+    Wait,
+    /// Somebody asked for a scan when this one had begun already.
+    Again,
+}
+
+impl ScanStage {
+    /// Whether a scan is running.
+    pub(super) fn is_running(&self) -> bool {
+        matches!(self, Self::Running(_) | Self::Sweeping { .. })
+    }
+
+    /// Whether a slice of work waits.
+    pub(super) fn has_work(&self) -> bool {
+        match self {
+            Self::Off | Self::Waiting { .. } => false,
+            Self::Running(running) => !running.batches.is_empty(),
+            Self::Sweeping { .. } => true,
+        }
+    }
+}
+
+impl Node {
+    /// Starts a scan now.
+    pub(super) fn start_scan(&mut self) {
+        let running = Running { batches: VecDeque::new(), ended: None, files: 0, told: None, after: After::Wait };
+        if let ScanStage::Waiting { timer } = std::mem::replace(&mut self.scan, ScanStage::Running(running)) {
+            self.wheel.cancel(timer);
+        }
+        self.library.begin_scan();
+        self.actions.push_back(Action::StartScan);
+    }
+
+    /// A user wants the share looked at now; a scan that runs already may have passed what changed, so that another
+    /// follows it.
+    pub(super) fn call_rescan(&mut self, client: ClientId) {
+        match &mut self.scan {
+            ScanStage::Off => {}
+            ScanStage::Waiting { .. } => {
+                self.subscriptions.subscribe(Topic::Scan, client);
+                self.start_scan();
+            }
+            ScanStage::Running(Running { after, .. }) | ScanStage::Sweeping { after, .. } => {
+                *after = After::Again;
+                self.subscriptions.subscribe(Topic::NextScan, client);
+            }
+        }
+    }
+
+    pub(super) fn on_scanned(&mut self, now: Instant, files: Vec<ScannedFile>) {
+        let ScanStage::Running(running) = &mut self.scan else { return };
+        running.files += files.len() as u64;
+        running.batches.push_back(files);
+        let found = running.files;
+        let due = running.told.is_none_or(|at| now.saturating_since(at) >= LISTING_INTERVAL);
+        if due {
+            running.told = Some(now);
+        }
+        let overfull = running.batches.len() > SCAN_BATCHES_MAX;
+        if due {
+            let notice = || Notice::Scan { files: found, done: false, names_refused: 0, unreadable: 0 };
+            self.notify(Topic::Scan, notice);
+        }
+        if overfull {
+            self.work_on_scan(now);
+        }
+    }
+
+    pub(super) fn on_scan_ended(&mut self, now: Instant, report: ScanReport) {
+        let ScanStage::Running(running) = &mut self.scan else { return };
+        running.ended = Some(report);
+        if running.batches.is_empty() {
+            self.work_on_scan(now);
+        }
+    }
+
+    /// One slice: a batch enters the library, or unseen files leave it.
+    pub(super) fn work_on_scan(&mut self, now: Instant) {
+        match &mut self.scan {
+            ScanStage::Off | ScanStage::Waiting { .. } => {}
+            ScanStage::Running(running) => {
+                running.batches.pop_front().into_iter().flatten().for_each(|file| self.library.apply(file));
+                if let (true, Some(report)) = (running.batches.is_empty(), running.ended) {
+                    self.library.end_scan(&report);
+                    self.scan = ScanStage::Sweeping { report, after: running.after };
+                }
+            }
+            ScanStage::Sweeping { report, after } => {
+                if !self.library.sweep(SWEEP_ENTRIES_PER_SLICE) {
+                    let (report, after) = (*report, *after);
+                    self.finish_scan(now, report, after);
+                }
+            }
+        }
+    }
+
+    fn finish_scan(&mut self, now: Instant, report: ScanReport, after: After) {
+        let timer = self.wheel.insert(now + self.config.filemonitor_refresh, NodeTimer::Rescan);
+        self.scan = ScanStage::Waiting { timer };
+        if report.failed {
+            log::warn!("the shared directory cannot be read; what was found before stays listed");
+        }
+        let ScanReport { names_refused, unreadable, .. } = report;
+        let files = self.library.len();
+        self.notify(Topic::Scan, || Notice::Scan { files, done: true, names_refused, unreadable });
+        self.subscriptions.close(Topic::Scan);
+        if after == After::Again {
+            self.subscriptions.move_to(Topic::NextScan, Topic::Scan);
+            self.start_scan();
+        }
+    }
+
+    /// The configuration changed: the wait for the next scan begins anew.
+    pub(super) fn rearm_rescan(&mut self, now: Instant) {
+        if let ScanStage::Waiting { timer } = &mut self.scan {
+            self.wheel.cancel(*timer);
+            *timer = self.wheel.insert(now + self.config.filemonitor_refresh, NodeTimer::Rescan);
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! Our own searches, in rings of growing TTL, and listings: begun by a call, over after the last ring or line.
+//!
+//! Owns the query IDs that are ours. Refuses hits that answer none of them, or that name an endpoint which cannot be a
+//! peer.
+
+use super::contract::{Action, DialOutcome, Dialled, Expect, Response};
+use super::dials::{Dial, Purpose};
+use super::endpoints::canonical;
+use super::hits::{Hits, Taken};
+use super::limits::{
+    LAST_RING_WAIT, LATE_HITS, LISTING_FILES_MAX, LISTING_INTERVAL, RING_ROWS_ENOUGH, RING_TTLS, RING_WAIT,
+    SEARCH_ROWS_DEFAULT, SEARCH_ROWS_MAX, SEARCHES_MAX,
+};
+use super::subscriptions::Topic;
+use super::{Node, NodeTimer};
+use crate::control::{CallError, ExitCode, Notice, PeerSource, SearchStarted};
+use crate::fault::DialFault;
+use crate::id::{ClientId, ExchangeId, QueryId, SearchId};
+use crate::name::{FILE_NAME_BYTES_MAX, is_control};
+use crate::time::Instant;
+use crate::wire::{Listed, Message, Search as SearchMessage, SearchResponse};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// One search or listing of ours.
+struct Search {
+    stage: Stage,
+    /// The IDs of its rings.
+    queries: Vec<QueryId>,
+    rows: u64,
+    rows_max: u64,
+    truncated: bool,
+}
+
+/// Where it stands.
+enum Stage {
+    /// Rings go out one by one.
+    Ringing(Rings),
+    /// A peer's list comes in.
+    Listing { exchange: ExchangeId, peer: SocketAddr, told: Option<Instant> },
+    /// Nothing more is sent; late hits are taken.
+    Over,
+}
+
+/// The rings of a search.
+struct Rings {
+    text: Box<[u8]>,
+    requester: SocketAddr,
+    /// TTLs of the rings still to come.
+    ahead: VecDeque<u8>,
+    asked: u32,
+    delivered: u32,
+}
+
+/// All searches and listings remembered. The map of IDs is only ever asked for one.
+#[derive(Default)]
+pub(super) struct Searches {
+    rows: BTreeMap<SearchId, Search>,
+    queries: HashMap<QueryId, SearchId>,
+    begun: u32,
+}
+
+impl Searches {
+    /// Whether a query with this ID went out from here.
+    pub(super) fn is_ours(&self, query: &QueryId) -> bool {
+        self.queries.contains_key(query)
+    }
+
+    pub(super) fn check_invariants(&self, hits: &Hits) {
+        assert!(self.rows.len() <= SEARCHES_MAX, "the searches are bounded");
+        let queries: usize = self.rows.values().map(|search| search.queries.len()).sum();
+        assert_eq!(queries, self.queries.len(), "each query belongs to one search");
+        hits.check_invariants();
+    }
+}
+
+impl Node {
+    /// Begins a search for the user.
+    pub(super) fn call_search(
+        &mut self,
+        now: Instant,
+        client: ClientId,
+        text: &[u8],
+        rows_max: Option<u32>,
+        ttl: Option<u8>,
+    ) -> Result<SearchStarted, CallError> {
+        if text.is_empty() || text.len() > FILE_NAME_BYTES_MAX || text.iter().copied().any(is_control) {
+            let message = format!("a search takes 1 to {FILE_NAME_BYTES_MAX} bytes of text without control bytes");
+            return Err(CallError::new(ExitCode::Usage, message));
+        }
+        let rows_max = rows_max.unwrap_or(SEARCH_ROWS_DEFAULT).clamp(1, SEARCH_ROWS_MAX);
+        let widest = ttl.unwrap_or(self.config.max_ttl).min(self.config.max_ttl);
+        let mut ahead: VecDeque<u8> = RING_TTLS.into_iter().filter(|ring| *ring < widest).collect();
+        ahead.push_back(widest);
+        let Some(requester) = self.advertised() else {
+            let message =
+                "this node knows no address of its own yet; set `advertise_addr`, or see `pyratectl bootstrap`";
+            return Err(CallError::new(ExitCode::Network, message));
+        };
+        let rings = Rings { text: text.into(), requester, ahead, asked: 0, delivered: 0 };
+        let id = self.begin_search(Stage::Ringing(rings), u64::from(rows_max))?;
+        self.subscriptions.subscribe(Topic::Search(id), client);
+        self.send_ring(now, id);
+        Ok(SearchStarted { search: id.0 })
+    }
+
+    /// Asks a peer for its list, for the user.
+    pub(super) fn call_list(
+        &mut self,
+        now: Instant,
+        client: ClientId,
+        peer: SocketAddr,
+    ) -> Result<SearchStarted, CallError> {
+        let peer = self.peer_of_user(peer)?;
+        self.learn_peer(now, peer, PeerSource::User);
+        // Base programs ignore what follows `5:`, and this is how we learn that a peer speaks more.
+        let messages = vec![Message::ListFiles { p1: true }];
+        let id = self.begin_search(Stage::Over, LISTING_FILES_MAX)?;
+        let Ok(exchange) = self.dial_peer(now, peer, messages, Expect::FileList, Purpose::List(id)) else {
+            self.forget_search(id);
+            return Err(CallError::new(ExitCode::NoSource, "too many commands wait for a worker; try again later"));
+        };
+        if let Some(search) = self.searches.rows.get_mut(&id) {
+            search.stage = Stage::Listing { exchange, peer, told: None };
+        }
+        self.subscriptions.subscribe(Topic::Search(id), client);
+        Ok(SearchStarted { search: id.0 })
+    }
+
+    /// Makes room for one more search, if need be by forgetting the oldest that is over.
+    fn begin_search(&mut self, stage: Stage, rows_max: u64) -> Result<SearchId, CallError> {
+        if self.searches.rows.len() >= SEARCHES_MAX {
+            let over = |(_, search): &(&SearchId, &Search)| matches!(search.stage, Stage::Over);
+            let oldest = self.searches.rows.iter().find(over).map(|(id, _)| *id);
+            let Some(oldest) = oldest else {
+                let message = format!("{SEARCHES_MAX} searches are in progress; try again when one is done");
+                return Err(CallError::new(ExitCode::Other, message));
+            };
+            self.forget_search(oldest);
+        }
+        self.searches.begun += 1;
+        let id = SearchId(self.searches.begun);
+        self.searches.rows.insert(id, Search { stage, queries: Vec::new(), rows: 0, rows_max, truncated: false });
+        Ok(id)
+    }
+
+    /// Code 6: the next ring, under an ID of its own, to every neighbour.
+    fn send_ring(&mut self, now: Instant, id: SearchId) {
+        let query = QueryId::p1(self.dice.number());
+        let Some(Search { stage: Stage::Ringing(rings), queries, .. }) = self.searches.rows.get_mut(&id) else {
+            return;
+        };
+        let Some(ttl) = rings.ahead.pop_front() else { return };
+        let wait = if rings.ahead.is_empty() { LAST_RING_WAIT } else { RING_WAIT };
+        let search = SearchMessage { id: query.clone(), text: rings.text.clone(), requester: rings.requester, ttl };
+        queries.push(query.clone());
+        self.searches.queries.insert(query, id);
+        let mut asked = 0;
+        for neighbour in self.neighbours() {
+            let messages = vec![Message::Search(search.clone())];
+            if self.dial_peer(now, neighbour, messages, Expect::Nothing, Purpose::Ring(id)).is_ok() {
+                asked += 1;
+            }
+        }
+        if let Some(Search { stage: Stage::Ringing(rings), .. }) = self.searches.rows.get_mut(&id) {
+            rings.asked += asked;
+        }
+        self.notify(Topic::Search(id), || Notice::Ring { search: id.0, ttl, peers: asked });
+        // Without neighbours there is nothing to wait for; the call is answered first all the same.
+        let wait = if asked == 0 { Duration::ZERO } else { wait };
+        self.wheel.insert(now + wait, NodeTimer::Ring(id));
+    }
+
+    /// A ring was listened to: go on, unless enough has come.
+    pub(super) fn on_ring_timer(&mut self, now: Instant, id: SearchId) {
+        let Some(Search { stage: Stage::Ringing(rings), rows, rows_max, .. }) = self.searches.rows.get(&id) else {
+            return;
+        };
+        let enough = u64::try_from(RING_ROWS_ENOUGH).unwrap_or(u64::MAX).min(*rows_max);
+        if *rows < enough && !rings.ahead.is_empty() && rings.asked > 0 {
+            return self.send_ring(now, id);
+        }
+        let error = if *rows > 0 {
+            None
+        } else if rings.asked == 0 {
+            let message = "no peer is known to ask; `pyratectl bootstrap` shows whether a bootstrap node answers, \
+                           `pyratectl peers` who is known";
+            Some(CallError::new(ExitCode::Network, message))
+        } else if rings.delivered == 0 {
+            let message = "no peer could be reached; `pyratectl peers` shows their states";
+            Some(CallError::new(ExitCode::Network, message))
+        } else {
+            None
+        };
+        self.finish_search(now, id, error);
+    }
+
+    pub(super) fn on_ring_dial_ended(&mut self, id: SearchId, outcome: &DialOutcome) {
+        if let Some(Search { stage: Stage::Ringing(rings), .. }) = self.searches.rows.get_mut(&id) {
+            rings.delivered += u32::from(outcome.is_ok());
+        }
+    }
+
+    fn finish_search(&mut self, now: Instant, id: SearchId, error: Option<CallError>) {
+        let Some(search) = self.searches.rows.get_mut(&id) else { return };
+        search.stage = Stage::Over;
+        let (hits, truncated) = (search.rows, search.truncated);
+        self.wheel.insert(now + LATE_HITS, NodeTimer::ForgetSearch(id));
+        self.notify(Topic::Search(id), || Notice::SearchDone { search: id.0, hits, truncated, error });
+    }
+
+    /// Takes no more hits for a search. Its rows stay.
+    pub(super) fn forget_search(&mut self, id: SearchId) {
+        let Some(search) = self.searches.rows.remove(&id) else { return };
+        for query in &search.queries {
+            self.searches.queries.remove(query);
+        }
+        self.subscriptions.close(Topic::Search(id));
+    }
+
+    /// Code 7.
+    pub(super) fn on_search_response(&mut self, now: Instant, from: SocketAddr, response: SearchResponse) {
+        let Some(&id) = self.searches.queries.get(&response.id) else {
+            self.counters.hits_unasked += 1;
+            return;
+        };
+        let responder = canonical(response.responder);
+        if !self.is_plausible(responder, from.ip()) {
+            log::debug!("a hit names {responder}, which cannot be a peer");
+            self.counters.refused += 1;
+            return;
+        }
+        self.learn_peer(now, responder, PeerSource::Hit);
+        if canonical(from).ip() == responder.ip() {
+            self.note_peer_spoke(now, responder, response.file.attributes.is_some());
+        }
+        let Some(search) = self.searches.rows.get_mut(&id) else { return };
+        let room = search.rows < search.rows_max;
+        let taken = self.hits.take(id, response.file, responder, room);
+        search.rows += u64::from(matches!(taken, Some(Taken::New(_))));
+        search.truncated |= taken.is_none();
+        if let Some(Taken::New(hit) | Taken::Source(hit)) = taken
+            && let Some(row) = self.hits.get(hit).map(|row| row.row(hit))
+        {
+            self.notify(Topic::Search(id), || Notice::Hit { search: id.0, hit: row });
+        }
+    }
+
+    pub(super) fn on_list_batch(&mut self, now: Instant, exchange: ExchangeId, files: Vec<Listed>) {
+        let Some(Dial { purpose: Purpose::List(id), .. }) = self.dials.get(&exchange) else { return };
+        let id = *id;
+        let Some(search) = self.searches.rows.get_mut(&id) else { return };
+        let Stage::Listing { peer, told, .. } = &mut search.stage else { return };
+        let (peer, was_truncated) = (*peer, search.truncated);
+        let mut p1 = false;
+        for file in files {
+            p1 |= file.attributes.is_some();
+            let taken = self.hits.take(id, file, peer, search.rows < search.rows_max);
+            search.rows += u64::from(matches!(taken, Some(Taken::New(_))));
+            search.truncated |= taken.is_none();
+        }
+        let due = told.is_none_or(|at| now.saturating_since(at) >= LISTING_INTERVAL);
+        if due {
+            *told = Some(now);
+        }
+        let (files, truncated) = (search.rows, search.truncated);
+        self.note_peer_spoke(now, peer, p1);
+        if truncated && !was_truncated {
+            self.actions.push_back(Action::Abort { exchange });
+        }
+        if due {
+            self.notify(Topic::Search(id), || Notice::Listing { search: id.0, files });
+        }
+    }
+
+    pub(super) fn on_list_ended(
+        &mut self,
+        now: Instant,
+        id: SearchId,
+        exchange: ExchangeId,
+        peer: SocketAddr,
+        outcome: DialOutcome,
+    ) {
+        let Some(search) = self.searches.rows.get_mut(&id) else { return };
+        if !matches!(search.stage, Stage::Listing { exchange: ours, .. } if ours == exchange) {
+            return;
+        }
+        let error = match outcome {
+            Ok(Dialled { response: Response::FileList { truncated }, .. }) => {
+                search.truncated |= truncated;
+                None
+            }
+            Ok(_) => None,
+            Err(DialFault::Aborted) if search.truncated => None,
+            Err(fault) => {
+                let message = format!("cannot list {peer}: {fault}; `pyratectl peers` shows the peers known");
+                Some(CallError::new(ExitCode::from(fault), message))
+            }
+        };
+        self.finish_search(now, id, error);
+    }
+}

@@ -1,0 +1,75 @@
+//! Which control clients are told what.
+
+use super::Node;
+use super::contract::Action;
+use crate::control::Notice;
+use crate::id::{ClientId, SearchId, TransferId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+/// Something that a client may follow. Clients of `events` follow everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Topic {
+    /// Whatever only the clients of `events` hear.
+    Events,
+    Uploads,
+    Search(SearchId),
+    Download(TransferId),
+    /// The scan that runs.
+    Scan,
+    /// The scan after it.
+    NextScan,
+}
+
+/// Who follows what; each pair counts once.
+#[derive(Default)]
+pub(super) struct Subscriptions(BTreeMap<Topic, BTreeSet<ClientId>>);
+
+impl Subscriptions {
+    pub(super) fn subscribe(&mut self, topic: Topic, client: ClientId) {
+        self.0.entry(topic).or_default().insert(client);
+    }
+
+    /// Nobody follows this any more, because it is over.
+    pub(super) fn close(&mut self, topic: Topic) {
+        self.0.remove(&topic);
+    }
+
+    /// Who followed one topic follows the other now.
+    pub(super) fn move_to(&mut self, from: Topic, to: Topic) {
+        if let Some(mut clients) = self.0.remove(&from) {
+            self.0.entry(to).or_default().append(&mut clients);
+        }
+    }
+
+    /// A client hung up.
+    pub(super) fn forget(&mut self, client: ClientId) {
+        self.0.retain(|_, clients| {
+            clients.remove(&client);
+            !clients.is_empty()
+        });
+    }
+
+    fn listeners(&self, topic: Topic) -> Vec<ClientId> {
+        let of = |topic| self.0.get(&topic).into_iter().flatten().copied();
+        let listeners: BTreeSet<_> = of(topic).chain(of(Topic::Events)).collect();
+        listeners.into_iter().collect()
+    }
+}
+
+impl Node {
+    /// Tells everybody who follows a topic. The notice is only made when there is somebody.
+    pub(super) fn notify(&mut self, topic: Topic, notice: impl FnOnce() -> Notice) {
+        let listeners = self.subscriptions.listeners(topic);
+        if listeners.is_empty() {
+            return;
+        }
+        let notice = Rc::new(notice());
+        self.actions.extend(listeners.into_iter().map(|client| Action::Notify { client, notice: Rc::clone(&notice) }));
+    }
+
+    /// Tells the clients of `events`.
+    pub(super) fn notify_events(&mut self, notice: impl FnOnce() -> Notice) {
+        self.notify(Topic::Events, notice);
+    }
+}

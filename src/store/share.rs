@@ -1,0 +1,214 @@
+//! The root of the share, and opening files beneath it.
+
+use crate::fault::DiskFault;
+use crate::name::FileName;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
+use nix::sys::stat::Mode;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// How a path beneath the root may not leave it.
+const RESOLVE: ResolveFlag = ResolveFlag::RESOLVE_BENEATH
+    .union(ResolveFlag::RESOLVE_NO_SYMLINKS)
+    .union(ResolveFlag::RESOLVE_NO_MAGICLINKS)
+    .union(ResolveFlag::RESOLVE_NO_XDEV);
+
+/// How often a lookup that the kernel gave up, because the tree changed under it, is tried again at once.
+const LOOKUP_TRIES_MAX: u32 = 4;
+
+/// Makes the share directory, and those above it, if it is missing. Says whether it was.
+///
+/// # Errors
+/// As the system reports them; [`io::ErrorKind::NotADirectory`] when something else stands there.
+pub fn make_share(path: &Path) -> io::Result<bool> {
+    match fs::metadata(path) {
+        Ok(found) if found.is_dir() => Ok(false),
+        Ok(_) => Err(io::ErrorKind::NotADirectory.into()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => fs::create_dir_all(path).map(|()| true),
+        Err(error) => Err(error),
+    }
+}
+
+/// The directory that is shared, held open: what happens to its path afterwards does not matter.
+///
+/// Open it anew with each scan, so that a share which was replaced is served as it is scanned.
+#[derive(Debug)]
+pub struct ShareRoot {
+    directory: OwnedFd,
+    path: PathBuf,
+}
+
+impl ShareRoot {
+    /// Opens the share directory. Its own path may lead over symbolic links.
+    ///
+    /// # Errors
+    /// As the system reports them; [`io::ErrorKind::Unsupported`] when the system cannot open files in a way that is
+    /// sure to stay beneath the share (`openat2`, Linux 5.6): there is no fallback.
+    pub fn open(path: &Path) -> io::Result<ShareRoot> {
+        let directory = open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
+        open_beneath(directory.as_fd(), b".", OFlag::O_PATH | OFlag::O_DIRECTORY).map_err(unsupported)?;
+        Ok(ShareRoot { directory, path: path.to_owned() })
+    }
+
+    /// Opens a shared file for reading, and tells its size in bytes. Never blocks on what is not a regular file.
+    ///
+    /// # Errors
+    /// [`DiskFault::NotRegular`] for anything but a regular file reached through directories of the share alone, and
+    /// for names that are no plain relative path; otherwise as the system reports.
+    pub fn open_file(&self, name: &FileName) -> Result<(File, u64), DiskFault> {
+        let is_plain = |part: &[u8]| !matches!(part, b"" | b"." | b"..");
+        if !name.as_bytes().split(|&byte| byte == b'/').all(is_plain) {
+            return Err(DiskFault::NotRegular);
+        }
+        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+        let file = match open_beneath(self.directory.as_fd(), name.as_bytes(), flags) {
+            Ok(descriptor) => File::from(descriptor),
+            // A symbolic link, a mount, a socket or a device without driver on the way.
+            Err(Errno::ELOOP | Errno::EXDEV | Errno::ENXIO | Errno::ENODEV) => return Err(DiskFault::NotRegular),
+            Err(Errno::ENOTDIR) => return Err(DiskFault::Missing),
+            Err(errno) => return Err(io::Error::from(errno).into()),
+        };
+        let found = file.metadata()?;
+        if found.is_file() { Ok((file, found.len())) } else { Err(DiskFault::NotRegular) }
+    }
+
+    /// The path it was opened by.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Opens a path that is sure to lead to something beneath the directory, on the same mount, over no link.
+pub(super) fn open_beneath(directory: BorrowedFd<'_>, path: &[u8], flags: OFlag) -> Result<OwnedFd, Errno> {
+    let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(RESOLVE);
+    let mut outcome = Err(Errno::EAGAIN);
+    for _ in 0..LOOKUP_TRIES_MAX {
+        outcome = openat2(directory, path, how);
+        if !matches!(outcome, Err(Errno::EAGAIN | Errno::EINTR)) {
+            break;
+        }
+    }
+    outcome
+}
+
+/// Says plainly what is missing when the kernel has no `openat2` or a filter forbids it.
+fn unsupported(errno: Errno) -> io::Error {
+    match errno {
+        Errno::ENOSYS | Errno::EPERM => io::Error::new(
+            io::ErrorKind::Unsupported,
+            "this system does not offer openat2 (Linux 5.6, not filtered out), without which no share is safe",
+        ),
+        errno => errno.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+    use tempfile::TempDir;
+
+    fn root() -> (TempDir, ShareRoot) {
+        let scratch = tempfile::tempdir().unwrap();
+        let share = scratch.path().join("share");
+        assert!(make_share(&share).unwrap());
+        fs::create_dir(share.join("sub")).unwrap();
+        fs::write(share.join("sub/file"), b"inside").unwrap();
+        fs::write(scratch.path().join("secret"), b"outside").unwrap();
+        let root = ShareRoot::open(&share).unwrap();
+        (scratch, root)
+    }
+
+    fn outcome(root: &ShareRoot, path: &str) -> Result<u64, DiskFault> {
+        root.open_file(&FileName::from_bytes(path.as_bytes()).unwrap()).map(|(_, size)| size)
+    }
+
+    #[test]
+    fn a_share_is_made_once() {
+        let scratch = tempfile::tempdir().unwrap();
+        let share = scratch.path().join("a/b");
+        assert!(make_share(&share).unwrap());
+        assert!(!make_share(&share).unwrap());
+        fs::write(share.join("c"), b"").unwrap();
+        assert_eq!(make_share(&share.join("c")).unwrap_err().kind(), io::ErrorKind::NotADirectory);
+    }
+
+    #[test]
+    fn names_that_lead_out_are_refused() {
+        let (scratch, root) = root();
+        assert_eq!(outcome(&root, "sub/file"), Ok(6));
+        let absolute = scratch.path().join("secret").to_str().unwrap().to_owned();
+        for path in
+            ["../secret", "sub/../../secret", "sub/../sub/file", "/sub/file", "./sub/file", "sub//file", "..", "/"]
+                .into_iter()
+                .chain([&*absolute])
+        {
+            assert_eq!(outcome(&root, path), Err(DiskFault::NotRegular), "{path}");
+        }
+        assert_eq!(outcome(&root, "sub"), Err(DiskFault::NotRegular));
+        assert_eq!(outcome(&root, "sub/file/x"), Err(DiskFault::Missing));
+        assert_eq!(outcome(&root, "nothing"), Err(DiskFault::Missing));
+    }
+
+    #[test]
+    fn a_link_put_there_after_the_scan_is_not_followed() {
+        let (scratch, root) = root();
+        let share = scratch.path().join("share");
+        assert_eq!(outcome(&root, "sub/file"), Ok(6));
+        fs::remove_file(share.join("sub/file")).unwrap();
+        symlink(scratch.path().join("secret"), share.join("sub/file")).unwrap();
+        assert_eq!(outcome(&root, "sub/file"), Err(DiskFault::NotRegular));
+
+        fs::remove_dir_all(share.join("sub")).unwrap();
+        fs::create_dir(scratch.path().join("elsewhere")).unwrap();
+        fs::write(scratch.path().join("elsewhere/file"), b"outside").unwrap();
+        symlink("../elsewhere", share.join("sub")).unwrap();
+        assert_eq!(outcome(&root, "sub/file"), Err(DiskFault::NotRegular));
+    }
+
+    #[test]
+    fn what_is_not_a_file_neither_blocks_nor_opens() {
+        let (scratch, root) = root();
+        let share = scratch.path().join("share");
+        nix::unistd::mkfifo(&share.join("fifo"), Mode::S_IRWXU).unwrap();
+        assert_eq!(outcome(&root, "fifo"), Err(DiskFault::NotRegular));
+        let _listener = std::os::unix::net::UnixListener::bind(share.join("socket")).unwrap();
+        assert_eq!(outcome(&root, "socket"), Err(DiskFault::NotRegular));
+        // A device node takes privilege to make, and a filesystem that honours it to open.
+        use nix::sys::stat::{SFlag, makedev, mknod};
+        if mknod(&share.join("zero"), SFlag::S_IFCHR, Mode::S_IRWXU, makedev(1, 5)).is_ok() {
+            assert!(matches!(outcome(&root, "zero"), Err(DiskFault::NotRegular | DiskFault::Denied)));
+        }
+    }
+
+    #[test]
+    fn another_mount_is_not_entered() {
+        // The descriptors of this process are links, and /dev/shm or /dev/pts, where there is one, a mount of its own.
+        let root = ShareRoot::open(Path::new("/proc/self")).unwrap();
+        assert_eq!(outcome(&root, "fd/0"), Err(DiskFault::NotRegular));
+        assert_eq!(outcome(&root, "root/etc/passwd"), Err(DiskFault::NotRegular));
+        let root = ShareRoot::open(Path::new("/")).unwrap();
+        assert_eq!(outcome(&root, "proc/self/status"), Err(DiskFault::NotRegular));
+    }
+
+    #[test]
+    fn the_root_that_was_opened_is_the_one_that_is_served() {
+        let (scratch, root) = root();
+        let share = scratch.path().join("share");
+        fs::rename(&share, scratch.path().join("moved")).unwrap();
+        assert_eq!(outcome(&root, "sub/file"), Ok(6));
+        fs::create_dir(&share).unwrap();
+        assert_eq!(outcome(&ShareRoot::open(&share).unwrap(), "sub/file"), Err(DiskFault::Missing));
+    }
+
+    #[test]
+    fn a_kernel_without_openat2_is_named_as_the_cause() {
+        for errno in [Errno::ENOSYS, Errno::EPERM] {
+            assert_eq!(unsupported(errno).kind(), io::ErrorKind::Unsupported);
+        }
+        assert_eq!(unsupported(Errno::ENOENT).kind(), io::ErrorKind::NotFound);
+    }
+}

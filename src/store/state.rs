@@ -1,0 +1,247 @@
+//! The state directory: what the daemon remembers across restarts, in whole files, for one daemon at a time.
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use thiserror::Error;
+
+/// Largest state file that is read, in bytes.
+pub const STATE_FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// The file whose lock says that a daemon lives here, and which holds its process id.
+const LOCK_FILE: &str = "lock";
+
+/// How a file's name ends while it is written.
+const NEW_SUFFIX: &str = ".new";
+
+/// Why a state directory could not be taken.
+#[derive(Debug, Error)]
+pub enum StateFault {
+    /// Another daemon has it.
+    #[error("in use by another pyrated (process {pid})")]
+    InUse {
+        /// Its process id; 0 when it has not written it yet.
+        pid: u32,
+    },
+    /// The system does not let us.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+/// A state directory that is ours until this, and every [`WriteJob`] from it, is dropped.
+#[derive(Debug)]
+pub struct StateDirectory(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    path: PathBuf,
+    /// Numbers the jobs, so that an older one never overwrites a newer one.
+    job_next: AtomicU64,
+    /// For each file the newest job that has written it. Held while a job runs.
+    written: Mutex<BTreeMap<String, u64>>,
+    /// Held for its lock.
+    _lock: Flock<File>,
+}
+
+impl StateDirectory {
+    /// Makes the directory if it is missing, for its owner alone, and takes it.
+    ///
+    /// # Errors
+    /// [`StateFault::InUse`] when another daemon has it; [`StateFault::Io`] as the system reports.
+    pub fn open(path: &Path) -> Result<StateDirectory, StateFault> {
+        DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let file = options.custom_flags(nix::libc::O_NOFOLLOW).open(path.join(LOCK_FILE))?;
+        let mut lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => lock,
+            Err((file, Errno::EWOULDBLOCK)) => return Err(StateFault::InUse { pid: read_pid(file) }),
+            Err((_, errno)) => return Err(StateFault::Io(errno.into())),
+        };
+        lock.set_len(0)?;
+        lock.rewind()?;
+        writeln!(lock, "{}", std::process::id())?;
+        let (job_next, written) = (AtomicU64::new(1), Mutex::default());
+        Ok(Self(Arc::new(Shared { path: path.to_owned(), job_next, written, _lock: lock })))
+    }
+
+    /// The directory's path.
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    /// Reads a whole file; `None` if there is none.
+    ///
+    /// # Errors
+    /// As the system reports them; [`io::ErrorKind::InvalidData`] for a file larger than [`STATE_FILE_BYTES_MAX`] or
+    /// none at all but something else; [`io::ErrorKind::InvalidInput`] for a name that is not one component.
+    pub fn read(&self, file: &str) -> io::Result<Option<Vec<u8>>> {
+        check_name(file)?;
+        let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK | nix::libc::O_NOCTTY;
+        let opened = match OpenOptions::new().read(true).custom_flags(flags).open(self.0.path.join(file)) {
+            Ok(opened) => opened,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        if !opened.metadata()?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "not a regular file"));
+        }
+        let mut bytes = Vec::new();
+        opened.take(STATE_FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > STATE_FILE_BYTES_MAX {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "larger than a state file can be"));
+        }
+        Ok(Some(bytes))
+    }
+
+    /// Makes the job that replaces a file by these bytes, whole or not at all. Of several jobs for a file the one made
+    /// last wins, in whatever order they run.
+    pub fn write_job(&self, file: &str, bytes: Vec<u8>) -> WriteJob {
+        let number = self.0.job_next.fetch_add(1, Ordering::Relaxed);
+        WriteJob { shared: Arc::clone(&self.0), file: file.to_owned(), bytes, number }
+    }
+}
+
+/// The writing of a state file: it waits for the disk, so it may run in a helper thread.
+#[derive(Debug)]
+pub struct WriteJob {
+    shared: Arc<Shared>,
+    file: String,
+    bytes: Vec<u8>,
+    number: u64,
+}
+
+impl WriteJob {
+    /// Writes a new file beside the old one, syncs it, renames it over the old one and syncs the directory.
+    ///
+    /// # Errors
+    /// As the system reports them, and [`io::ErrorKind::InvalidInput`] for a name that is not one component. Then the
+    /// old file stands as it was.
+    pub fn run(self) -> io::Result<()> {
+        check_name(&self.file)?;
+        let mut written = self.shared.written.lock().unwrap_or_else(PoisonError::into_inner);
+        if written.get(&self.file).is_some_and(|&newest| newest > self.number) {
+            return Ok(());
+        }
+        let directory = &self.shared.path;
+        let new = directory.join(format!(".{}{NEW_SUFFIX}", self.file));
+        let replaced = write_new(&new, &self.bytes).and_then(|()| fs::rename(&new, directory.join(&self.file)));
+        if let Err(error) = replaced {
+            let _ = fs::remove_file(&new);
+            return Err(error);
+        }
+        written.insert(self.file, self.number);
+        File::open(directory)?.sync_all()
+    }
+}
+
+/// Writes and syncs a file, in the place of whatever a crash left under this name.
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// A state file's name is one plain component, and not the lock's.
+fn check_name(file: &str) -> io::Result<()> {
+    let good = !file.is_empty() && !file.starts_with('.') && !file.contains(['/', '\0']) && file != LOCK_FILE;
+    if good { Ok(()) } else { Err(io::Error::new(io::ErrorKind::InvalidInput, "not the name of a state file")) }
+}
+
+/// The process id in a lock file that somebody else holds, 0 if none can be read.
+fn read_pid(file: File) -> u32 {
+    let mut text = String::new();
+    let read = file.take(32).read_to_string(&mut text);
+    read.ok().and_then(|_| text.trim().parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    fn open() -> (tempfile::TempDir, StateDirectory) {
+        let scratch = tempfile::tempdir().unwrap();
+        let state = StateDirectory::open(&scratch.path().join("state/pyrate")).unwrap();
+        (scratch, state)
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn a_file_is_replaced_whole() {
+        let (_scratch, state) = open();
+        assert_eq!(state.read("peers").unwrap(), None);
+        state.write_job("peers", b"old".to_vec()).run().unwrap();
+        // A crash in the middle of a later write leaves this behind.
+        fs::write(state.path().join(".peers.new"), b"a longer half of something").unwrap();
+        assert_eq!(state.read("peers").unwrap().unwrap(), b"old");
+        state.write_job("peers", b"new".to_vec()).run().unwrap();
+        assert_eq!(state.read("peers").unwrap().unwrap(), b"new");
+        assert_eq!(fs::read_dir(state.path()).unwrap().count(), 2);
+        assert_eq!((mode(state.path()), mode(&state.path().join("peers"))), (0o700, 0o600));
+    }
+
+    #[test]
+    fn the_job_made_last_wins() {
+        let (_scratch, state) = open();
+        let (first, second) = (state.write_job("a", b"1".to_vec()), state.write_job("a", b"2".to_vec()));
+        let helper = std::thread::spawn(|| second.run());
+        helper.join().unwrap().unwrap();
+        first.run().unwrap();
+        assert_eq!(state.read("a").unwrap().unwrap(), b"2");
+    }
+
+    #[test]
+    fn a_second_daemon_is_told_who_has_it_until_the_last_job_is_done() {
+        let (_scratch, state) = open();
+        let path = state.path().to_owned();
+        let own = std::process::id();
+        let is_in_use = || matches!(StateDirectory::open(&path), Err(StateFault::InUse { pid }) if pid == own);
+        assert!(is_in_use());
+        let job = state.write_job("a", b"last words".to_vec());
+        drop(state);
+        assert!(is_in_use());
+        job.run().unwrap();
+        assert_eq!(StateDirectory::open(&path).unwrap().read("a").unwrap().unwrap(), b"last words");
+    }
+
+    #[test]
+    fn what_is_no_state_file_is_not_touched() {
+        let (scratch, state) = open();
+        for name in ["", ".", "..", "../x", "a/b", "lock", ".hidden", "a\0"] {
+            assert_eq!(state.read(name).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+            assert_eq!(state.write_job(name, Vec::new()).run().unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        }
+        fs::write(scratch.path().join("outside"), b"outside").unwrap();
+        symlink("../../outside", state.path().join("link")).unwrap();
+        assert!(state.read("link").is_err());
+        nix::unistd::mkfifo(&state.path().join("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert_eq!(state.read("fifo").unwrap_err().kind(), io::ErrorKind::InvalidData);
+        let large = File::create(state.path().join("large")).unwrap();
+        large.set_len(STATE_FILE_BYTES_MAX + 1).unwrap();
+        assert_eq!(state.read("large").unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file_and_nothing_new() {
+        let (_scratch, state) = open();
+        fs::create_dir(state.path().join("a")).unwrap();
+        fs::write(state.path().join("a/inside"), b"").unwrap();
+        assert!(state.write_job("a", b"x".to_vec()).run().is_err());
+        assert!(!state.path().join(".a.new").exists());
+        assert!(state.path().join("a/inside").exists());
+    }
+}

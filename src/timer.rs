@@ -1,1 +1,0 @@
-//! Deadlines in a hierarchical timer wheel.

@@ -1,0 +1,60 @@
+//! A file name with the attributes that a `p1` node adds (PROTOCOL, part 2, Attributes): the end of a code 7, and a
+//! line of a file list.
+
+use super::error::{Field, WireError};
+use super::message::{Attributes, Listed};
+use crate::id::ContentHash;
+use crate::name::{FileName, is_control};
+use std::io::Write;
+
+/// Reads a name and, after the first tab, its attributes. Unknown keys are ignored, as are pieces without `=`; of a key
+/// that is there twice, the last counts.
+pub(super) fn parse(bytes: &[u8]) -> Result<Listed, WireError> {
+    let mut pieces = bytes.split(|&b| b == b'\t');
+    let name = parse_name(pieces.next().unwrap_or_default())?;
+    let mut attributes = None;
+    for piece in pieces {
+        let known = attributes.get_or_insert_with(Attributes::default);
+        if piece.iter().copied().any(is_control) {
+            return Err(WireError::Malformed(Field::Attribute));
+        }
+        if let Some(size) = piece.strip_prefix(b"size=") {
+            known.size = Some(parse_size(size).ok_or(WireError::Malformed(Field::Size))?);
+        } else if let Some(hex) = piece.strip_prefix(b"b3=") {
+            known.b3 = Some(ContentHash::from_hex(hex).ok_or(WireError::Malformed(Field::B3))?);
+        }
+    }
+    Ok(Listed { name, attributes })
+}
+
+/// Reads a file name alone.
+pub(super) fn parse_name(bytes: &[u8]) -> Result<FileName, WireError> {
+    match FileName::from_bytes(bytes) {
+        Some(name) => Ok(name),
+        None if bytes.is_empty() => Err(WireError::Missing(Field::FileName)),
+        None => Err(WireError::Malformed(Field::FileName)),
+    }
+}
+
+/// Writes the name, and the attributes if there are any to speak of. A lone tab shows that we speak `p1` and know
+/// nothing.
+pub(super) fn append(out: &mut Vec<u8>, file: &Listed) {
+    out.extend_from_slice(file.name.as_bytes());
+    let Some(Attributes { size, b3 }) = file.attributes else { return };
+    // Writing to a vector cannot fail.
+    if let Some(size) = size {
+        let _ = write!(out, "\tsize={size}");
+    }
+    if let Some(b3) = b3 {
+        let _ = write!(out, "\tb3={b3}");
+    }
+    if size.is_none() && b3.is_none() {
+        out.push(b'\t');
+    }
+}
+
+fn parse_size(digits: &[u8]) -> Option<u64> {
+    // `parse` alone would take a sign.
+    let text = str::from_utf8(digits).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()))?;
+    text.parse().ok()
+}

@@ -1,0 +1,164 @@
+//! One frame to one [`Message`] (PROTOCOL, part 1, the table of codes, and Fields).
+
+use super::attributes;
+use super::error::{Field, WireError};
+use super::message::{Message, Search, SearchResponse};
+use super::{MESSAGE_BYTES_MAX, SEARCH_TEXT_BYTES_MAX};
+use crate::id::QueryId;
+use crate::name::is_control;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// Reads one message. Its terminator, if it is still there, is stripped with every `\n`, `\r` and NUL at the end.
+///
+/// Of codes 0 to 3 whatever follows a second `:` is ignored, as the old server does. IPv6 addresses that stand for an
+/// IPv4 address become that address.
+///
+/// # Errors
+///
+/// Names the first field, or the rule, that was violated.
+pub fn decode(frame: &[u8]) -> Result<Message, WireError> {
+    let frame = strip_end(frame);
+    if frame.len() > MESSAGE_BYTES_MAX {
+        return Err(WireError::TooLong);
+    }
+    let (code, fields) = match frame {
+        [] => return Err(WireError::Empty),
+        [code @ b'0'..=b'9', b':', fields @ ..] => (code - b'0', fields),
+        _ => return Err(WireError::NoCode),
+    };
+    match code {
+        0 => Ok(Message::Register { port: listening_port(fields)? }),
+        1 => Ok(Message::RequestPeerList { peers_max: peers_max(fields)? }),
+        2 => Ok(Message::Unregister { port: listening_port(fields)? }),
+        3 => Ok(Message::Keepalive { port: listening_port(fields)? }),
+        4 => Ok(Message::DownloadRequest { name: attributes::parse_name(fields)? }),
+        5 => Ok(Message::ListFiles { p1: fields == b"p1" }),
+        6 => search(fields).map(Message::Search),
+        7 => search_response(fields).map(Message::SearchResponse),
+        8 | 9 => Err(WireError::NotServed(code)),
+        _ => Err(WireError::UnknownCode(code)),
+    }
+}
+
+/// Without the bytes that end messages and lines (PROTOCOL, Where a message ends).
+pub(super) fn strip_end(bytes: &[u8]) -> &[u8] {
+    let end = bytes.iter().rposition(|b| !matches!(b, b'\n' | b'\r' | 0)).map_or(0, |at| at + 1);
+    &bytes[..end]
+}
+
+/// An IP literal; IPv6 without brackets.
+pub(super) fn ip_literal(bytes: &[u8]) -> Option<IpAddr> {
+    let ip: IpAddr = str::from_utf8(bytes).ok()?.parse().ok()?;
+    Some(ip.to_canonical())
+}
+
+/// The value of a field of digits alone, `None` for anything else. Numbers too large for the type become its maximum.
+pub(super) fn number(digits: &[u8]) -> Option<u32> {
+    let value = |value: u32, digit: &u8| value.saturating_mul(10).saturating_add(u32::from(digit - b'0'));
+    (!digits.is_empty() && digits.iter().all(u8::is_ascii_digit)).then(|| digits.iter().fold(0, value))
+}
+
+fn listening_port(fields: &[u8]) -> Result<u16, WireError> {
+    let (port, _) = take(fields);
+    parse_port(port, Field::ListeningPort)
+}
+
+fn peers_max(fields: &[u8]) -> Result<u32, WireError> {
+    let (digits, _) = take(fields);
+    parse_number(digits, Field::MaxPeers)
+}
+
+/// `ID:FileString:RequestingIP:RequestingPort:TTL`: the ID from the left, the rest from the right, because the file string
+/// may hold `:`.
+fn search(fields: &[u8]) -> Result<Search, WireError> {
+    let (id, rest) = take(fields);
+    let id = query_id(id)?;
+    let (rest, ttl) = take_last(rest.ok_or(WireError::Missing(Field::FileString))?);
+    let (rest, port) = take_last(rest.ok_or(WireError::Missing(Field::RequestingPort))?);
+    let rest = rest.ok_or(WireError::Missing(Field::RequestingIp))?;
+    let ttl = u8::try_from(parse_number(ttl, Field::Ttl)?).unwrap_or(u8::MAX);
+    let port = parse_port(port, Field::RequestingPort)?;
+    let (text, ip) = match rest.iter().rposition(|&b| b == b'[') {
+        // The literal holds the `:` that would otherwise end the field.
+        Some(at) if rest.ends_with(b"]") => (rest[..at].strip_suffix(b":"), &rest[at..]),
+        _ => take_last(rest),
+    };
+    let ip = parse_ip(ip, Field::RequestingIp)?;
+    let text = text.unwrap_or_default();
+    if text.is_empty() {
+        return Err(WireError::Missing(Field::FileString));
+    }
+    if text.len() > SEARCH_TEXT_BYTES_MAX || text.iter().copied().any(is_control) {
+        return Err(WireError::Malformed(Field::FileString));
+    }
+    Ok(Search { id, text: text.into(), requester: SocketAddr::new(ip, port), ttl })
+}
+
+/// `ID:RespondingIP:RespondingPort:Filename`, and perhaps attributes.
+fn search_response(fields: &[u8]) -> Result<SearchResponse, WireError> {
+    let (id, rest) = take(fields);
+    let id = query_id(id)?;
+    let rest = rest.ok_or(WireError::Missing(Field::RespondingIp))?;
+    let (ip, rest) = match rest.iter().position(|&b| b == b']') {
+        Some(at) if rest.starts_with(b"[") => (&rest[..=at], rest[at + 1..].strip_prefix(b":")),
+        _ => take(rest),
+    };
+    let ip = parse_ip(ip, Field::RespondingIp)?;
+    let (port, name) = take(rest.ok_or(WireError::Missing(Field::RespondingPort))?);
+    let port = parse_port(port, Field::RespondingPort)?;
+    let file = attributes::parse(name.ok_or(WireError::Missing(Field::FileName))?)?;
+    Ok(SearchResponse { id, responder: SocketAddr::new(ip, port), file })
+}
+
+fn query_id(bytes: &[u8]) -> Result<QueryId, WireError> {
+    match QueryId::from_bytes(bytes) {
+        Some(id) => Ok(id),
+        None if bytes.is_empty() => Err(WireError::Missing(Field::QueryId)),
+        None => Err(WireError::Malformed(Field::QueryId)),
+    }
+}
+
+/// An IPv4 literal, or an IPv6 literal in brackets.
+fn parse_ip(bytes: &[u8], field: Field) -> Result<IpAddr, WireError> {
+    if bytes.is_empty() {
+        return Err(WireError::Missing(field));
+    }
+    let text = str::from_utf8(bytes).map_err(|_| WireError::Malformed(field))?;
+    let ip = match text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) {
+        Some(literal) => literal.parse::<Ipv6Addr>().map(IpAddr::from),
+        None => text.parse::<Ipv4Addr>().map(IpAddr::from),
+    };
+    ip.map(|ip| ip.to_canonical()).map_err(|_| WireError::Malformed(field))
+}
+
+fn parse_port(bytes: &[u8], field: Field) -> Result<u16, WireError> {
+    if bytes.is_empty() {
+        return Err(WireError::Missing(field));
+    }
+    let port = number(bytes).and_then(|port| u16::try_from(port).ok()).filter(|&port| port != 0);
+    port.ok_or(WireError::BadPort(field))
+}
+
+fn parse_number(bytes: &[u8], field: Field) -> Result<u32, WireError> {
+    match number(bytes) {
+        Some(number) => Ok(number),
+        None if bytes.is_empty() => Err(WireError::Missing(field)),
+        None => Err(WireError::Malformed(field)),
+    }
+}
+
+/// The field before the first `:`, and what follows it if there is one.
+fn take(fields: &[u8]) -> (&[u8], Option<&[u8]>) {
+    match fields.iter().position(|&b| b == b':') {
+        Some(at) => (&fields[..at], Some(&fields[at + 1..])),
+        None => (fields, None),
+    }
+}
+
+/// What stands before the last `:` if there is one, and the field after it.
+fn take_last(fields: &[u8]) -> (Option<&[u8]>, &[u8]) {
+    match fields.iter().rposition(|&b| b == b':') {
+        Some(at) => (Some(&fields[..at]), &fields[at + 1..]),
+        None => (None, fields),
+    }
+}

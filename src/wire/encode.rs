@@ -1,0 +1,65 @@
+//! One [`Message`] to its bytes, and what follows from its code (PROTOCOL, part 1, the table of codes).
+
+use super::attributes;
+use super::message::{Message, Search, SearchResponse};
+use std::io::Write;
+
+impl Message {
+    /// The bare message, without terminator: towards a peer not known to speak part 2 the half-close ends it, in a
+    /// stream a `\n` of the driver's.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(64);
+        // Writing to a vector cannot fail.
+        let _ = match self {
+            Self::Register { port } | Self::Unregister { port } | Self::Keepalive { port } => {
+                write!(out, "{}:{port}", self.code())
+            }
+            Self::RequestPeerList { peers_max } => write!(out, "1:{peers_max}"),
+            Self::DownloadRequest { name } => {
+                out.extend_from_slice(b"4:");
+                out.write_all(name.as_bytes())
+            }
+            Self::ListFiles { p1 } => out.write_all(if *p1 { b"5:p1" } else { b"5:" }),
+            Self::Search(Search { id, text, requester, ttl }) => {
+                out.extend_from_slice(b"6:");
+                out.extend_from_slice(id.as_bytes());
+                out.push(b':');
+                out.extend_from_slice(text);
+                // An endpoint prints as `IP:Port`, with an IPv6 address in brackets: the two fields as they should be.
+                write!(out, ":{requester}:{ttl}")
+            }
+            Self::SearchResponse(SearchResponse { id, responder, file }) => {
+                out.extend_from_slice(b"7:");
+                out.extend_from_slice(id.as_bytes());
+                let written = write!(out, ":{responder}:");
+                attributes::append(&mut out, file);
+                written
+            }
+        };
+        out
+    }
+
+    /// The digit that the message begins with.
+    pub fn code(&self) -> u8 {
+        match self {
+            Self::Register { .. } => 0,
+            Self::RequestPeerList { .. } => 1,
+            Self::Unregister { .. } => 2,
+            Self::Keepalive { .. } => 3,
+            Self::DownloadRequest { .. } => 4,
+            Self::ListFiles { .. } => 5,
+            Self::Search(_) => 6,
+            Self::SearchResponse(_) => 7,
+        }
+    }
+
+    /// Whether a response follows on the same connection.
+    pub fn has_response(&self) -> bool {
+        matches!(self, Self::RequestPeerList { .. } | Self::DownloadRequest { .. } | Self::ListFiles { .. })
+    }
+
+    /// Whether several such messages may follow one another on one connection (PROTOCOL, Streams).
+    pub fn may_stream(&self) -> bool {
+        matches!(self, Self::Search(_) | Self::SearchResponse(_))
+    }
+}

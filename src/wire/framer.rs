@@ -1,0 +1,124 @@
+//! Where a message ends (PROTOCOL, the section of that name, and Streams).
+
+use super::MESSAGE_BYTES_MAX;
+use super::decode::strip_end;
+use super::error::WireError;
+
+/// What is known of the bytes to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// More may follow.
+    More,
+    /// The sender has closed its direction.
+    Fin,
+    /// No byte came for [`SILENCE`](super::SILENCE).
+    Silence,
+}
+
+/// Cuts the inbound bytes of one connection into frames.
+///
+/// A frame ends at the first of `\n`, the sender's FIN, and silence; the last two only if a byte was there. Once a
+/// frame has ended in `\n`, silence ends none any more: what follows is a stream between two `p1` nodes, whose messages
+/// all end in `\n`, and a pause in it is only a slow network. A frame that ended in silence or FIN is the connection's
+/// last; what an old program still adds to it, such as a late terminator, is dropped.
+///
+/// Holds at most what was pushed since the last frame was taken: whoever pushes takes all frames before pushing more.
+#[derive(Debug, Default)]
+pub struct Framer {
+    bytes: Vec<u8>,
+    /// Where the bytes not yet framed begin.
+    start: usize,
+    /// Up to where there is no `\n`; never before `start`.
+    searched: usize,
+    state: State,
+}
+
+/// How far the connection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum State {
+    /// No frame has ended.
+    #[default]
+    First,
+    /// A frame ended in `\n`.
+    Stream,
+    /// No frame follows.
+    Over,
+}
+
+impl Framer {
+    /// Of a connection that has just opened.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds bytes that came in. After the last frame, or an error, they are dropped.
+    pub fn push(&mut self, bytes: &[u8]) {
+        if self.state == State::Over {
+            return;
+        }
+        if self.start > 0 {
+            self.bytes.drain(..self.start);
+            self.searched -= self.start;
+            self.start = 0;
+        }
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// The next frame, without the `\n` that ended it; call until `None`. Of a stream, frames of nothing but
+    /// terminators are left out.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError::TooLong`], once, when more than [`MESSAGE_BYTES_MAX`] came without an end; nothing follows it.
+    pub fn next_frame(&mut self, end: End) -> Option<Result<Vec<u8>, WireError>> {
+        loop {
+            let first = self.state == State::First;
+            let frame = self.cut(end)?;
+            match frame {
+                Ok(frame) if !first && strip_end(&frame).is_empty() => continue,
+                _ => return Some(frame),
+            }
+        }
+    }
+
+    /// Bytes that came and were not yet framed.
+    pub fn pending(&self) -> usize {
+        self.bytes.len() - self.start
+    }
+
+    /// Whether silence would now end a frame, so that it is worth waiting for.
+    pub fn silence_ends(&self) -> bool {
+        self.state == State::First && self.pending() > 0
+    }
+
+    /// Whether a frame has ended in `\n`, so that more may follow.
+    pub fn is_stream(&self) -> bool {
+        self.state == State::Stream
+    }
+
+    fn cut(&mut self, end: End) -> Option<Result<Vec<u8>, WireError>> {
+        let newline = memchr::memchr(b'\n', &self.bytes[self.searched..]).map(|at| self.searched + at);
+        self.searched = newline.unwrap_or(self.bytes.len());
+        if self.searched - self.start > MESSAGE_BYTES_MAX {
+            self.finish();
+            return Some(Err(WireError::TooLong));
+        }
+        if let Some(at) = newline {
+            let frame = self.bytes[self.start..at].to_vec();
+            self.state = State::Stream;
+            self.start = at + 1;
+            self.searched = self.start;
+            return Some(Ok(frame));
+        }
+        let ends = self.pending() > 0 && (end == End::Fin || end == End::Silence && self.silence_ends());
+        ends.then(|| {
+            let frame = self.bytes[self.start..].to_vec();
+            self.finish();
+            Ok(frame)
+        })
+    }
+
+    fn finish(&mut self) {
+        *self = Self { state: State::Over, ..Self::default() };
+    }
+}

@@ -1,0 +1,219 @@
+//! The responses of codes 1 and 5: peer lists and file lists, written and read line by line.
+
+use super::attributes;
+use super::decode::{ip_literal, number, strip_end};
+use super::error::WireError;
+use super::message::Listed;
+use super::{MESSAGE_BYTES_MAX, PEER_LIST_PEERS_MAX};
+use std::io::Write;
+use std::net::SocketAddr;
+
+/// Longest line of a peer list that can name a peer, in bytes: an IPv6 literal, `,`, a port, and some room.
+const PEER_LINE_BYTES_MAX: usize = 64;
+
+/// Most bytes of a peer list that are read.
+const PEER_LIST_BYTES_MAX: usize = PEER_LIST_PEERS_MAX * PEER_LINE_BYTES_MAX;
+
+/// Longest line of a file list, in bytes: no name is longer in a message either.
+const FILE_LINE_BYTES_MAX: usize = MESSAGE_BYTES_MAX;
+
+/// The response to code 1: a line `IP,Port` per peer, IPv6 addresses bare.
+pub fn encode_peer_list(peers: &[SocketAddr]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(peers.len() * 24);
+    for peer in peers {
+        // Writing to a vector cannot fail.
+        let _ = writeln!(out, "{},{}", peer.ip().to_canonical(), peer.port());
+    }
+    out
+}
+
+/// Adds one line of the response to code 5: the name, with attributes if the file has them.
+pub fn encode_list_line(out: &mut Vec<u8>, file: &Listed) {
+    attributes::append(out, file);
+    out.push(b'\n');
+}
+
+/// Reads one line of a file list, without or with its end.
+///
+/// # Errors
+///
+/// Names the field that is malformed: the name, or an attribute.
+pub fn parse_listed(line: &[u8]) -> Result<Listed, WireError> {
+    attributes::parse(strip_end(line))
+}
+
+/// Reads the response to code 1 as it comes in.
+#[derive(Debug, Default)]
+pub struct PeerListReader {
+    lines: Lines,
+    peers: Vec<SocketAddr>,
+    bytes: usize,
+    lines_read: usize,
+    malformed: u64,
+}
+
+impl PeerListReader {
+    /// Of a list that begins.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds bytes that came in.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError::PeerListTooLong`] from the limit on.
+    pub fn push(&mut self, bytes: &[u8]) -> Result<(), WireError> {
+        self.bytes = self.bytes.saturating_add(bytes.len());
+        if self.bytes > PEER_LIST_BYTES_MAX {
+            return Err(WireError::PeerListTooLong);
+        }
+        self.lines.push(bytes);
+        while let Some(line) = self.lines.next(PEER_LINE_BYTES_MAX) {
+            self.lines_read += 1;
+            if self.lines_read > PEER_LIST_PEERS_MAX {
+                return Err(WireError::PeerListTooLong);
+            }
+            match line.map(strip_end) {
+                Some([]) => {}
+                Some(line) => match peer(line) {
+                    Some(peer) => self.peers.push(peer),
+                    None => self.malformed += 1,
+                },
+                None => self.malformed += 1,
+            }
+        }
+        Ok(())
+    }
+
+    /// Lines that were skipped because they are malformed.
+    pub fn malformed(&self) -> u64 {
+        self.malformed
+    }
+
+    /// All peers, in the order of the list, repeats included. A last line without `\n` counts if it is whole.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError::PeerListMalformed`] if there were lines and none was well-formed; [`WireError::PeerListTooLong`] if
+    /// the last line is beyond the limit.
+    pub fn finish(mut self) -> Result<Vec<SocketAddr>, WireError> {
+        if self.lines.begun() {
+            self.push(b"\n")?;
+        }
+        match self.peers.is_empty() && self.malformed > 0 {
+            true => Err(WireError::PeerListMalformed),
+            false => Ok(self.peers),
+        }
+    }
+}
+
+/// `IP,Port`.
+fn peer(line: &[u8]) -> Option<SocketAddr> {
+    let at = line.iter().rposition(|&b| b == b',')?;
+    let port = u16::try_from(number(&line[at + 1..])?).ok().filter(|&port| port != 0)?;
+    Some(SocketAddr::new(ip_literal(&line[..at])?, port))
+}
+
+/// Reads the response to code 5 as it comes in.
+///
+/// Holds what was pushed and not yet taken as a batch: whoever pushes takes all batches before pushing more.
+#[derive(Debug, Default)]
+pub struct FileListReader {
+    lines: Lines,
+    refused: u64,
+    bytes: u64,
+}
+
+impl FileListReader {
+    /// Of a list that begins.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds bytes that came in.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.bytes += bytes.len() as u64;
+        self.lines.push(bytes);
+    }
+
+    /// The next files, in order, at most `max`; empty when no whole line is left. Malformed lines are skipped and
+    /// counted, empty ones skipped.
+    pub fn next_batch(&mut self, max: usize) -> Vec<Listed> {
+        let mut batch = Vec::new();
+        while batch.len() < max {
+            match self.lines.next(FILE_LINE_BYTES_MAX) {
+                None => break,
+                Some(None) => self.refused += 1,
+                Some(Some(line)) if strip_end(line).is_empty() => {}
+                Some(Some(line)) => match parse_listed(line) {
+                    Ok(file) => batch.push(file),
+                    Err(_) => self.refused += 1,
+                },
+            }
+        }
+        batch
+    }
+
+    /// The list is through: a last line without `\n` counts, and comes with the next batch.
+    pub fn finish(&mut self) {
+        if self.lines.begun() {
+            self.lines.push(b"\n");
+        }
+    }
+
+    /// Lines that were skipped because they are malformed or too long.
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// Bytes that came in.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+/// Bytes to lines. Of a line that is too long no more than the limit is held between two pushes.
+#[derive(Debug, Default)]
+struct Lines {
+    bytes: Vec<u8>,
+    /// Where the line not yet taken begins.
+    start: usize,
+    /// Up to where there is no `\n`; never before `start`.
+    searched: usize,
+    /// The line in progress has outgrown its limit, and what was held of it is gone.
+    overlong: bool,
+}
+
+impl Lines {
+    fn push(&mut self, bytes: &[u8]) {
+        self.bytes.drain(..self.start);
+        self.searched -= self.start;
+        self.start = 0;
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Whether a line has begun that has not ended.
+    fn begun(&self) -> bool {
+        self.overlong || self.bytes.last().is_some_and(|&b| b != b'\n')
+    }
+
+    /// The next line without its `\n`, or `Some(None)` in place of one of more than `bytes_max`.
+    fn next(&mut self, bytes_max: usize) -> Option<Option<&[u8]>> {
+        let newline = memchr::memchr(b'\n', &self.bytes[self.searched..]).map(|at| self.searched + at);
+        let end = newline.unwrap_or(self.bytes.len());
+        let start = self.start;
+        self.overlong |= end - start > bytes_max;
+        self.searched = end;
+        if newline.is_some() {
+            self.searched = end + 1;
+            self.start = end + 1;
+            let overlong = std::mem::take(&mut self.overlong);
+            return Some((!overlong).then(|| &self.bytes[start..end]));
+        }
+        if self.overlong {
+            self.start = end;
+        }
+        None
+    }
+}

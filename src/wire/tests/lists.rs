@@ -1,0 +1,136 @@
+use super::*;
+
+fn read_peers(pushes: &[&[u8]]) -> Result<Vec<SocketAddr>, WireError> {
+    let mut reader = PeerListReader::new();
+    for push in pushes {
+        reader.push(push)?;
+    }
+    reader.finish()
+}
+
+fn peers(texts: &[&str]) -> Vec<SocketAddr> {
+    texts.iter().map(|text| text.parse().unwrap()).collect()
+}
+
+#[test]
+fn peer_lists_are_written_bare() {
+    let written = encode_peer_list(&peers(&["10.0.0.7:63339", "[2001:db8::1]:80", "[::ffff:10.0.0.8]:1"]));
+    assert_eq!(String::from_utf8(written).unwrap(), "10.0.0.7,63339\n2001:db8::1,80\n10.0.0.8,1\n");
+}
+
+#[test]
+fn peer_lists_of_old_servers_are_read() {
+    let table: [(&[u8], &[&str]); 7] = [
+        (b"", &[]),
+        (b"\n\r\n\0", &[]),
+        (b"10.0.0.7,63339\n10.0.0.7,63339\n", &["10.0.0.7:63339", "10.0.0.7:63339"]),
+        (b"10.0.0.7,63339\r\n2001:db8::1,80", &["10.0.0.7:63339", "[2001:db8::1]:80"]),
+        (b"::ffff:10.0.0.7,1\n\0", &["10.0.0.7:1"]),
+        (b"garbage\n10.0.0.7,0\n10.0.0.7,65536\n[::1],80\n10.0.0.7,1\n", &["10.0.0.7:1"]),
+        (b"10.0.0.7\nhost,80\n,80\n10.0.0.8,2", &["10.0.0.8:2"]),
+    ];
+    for (bytes, expected) in table {
+        assert_eq!(read_peers(&[bytes]), Ok(peers(expected)), "{bytes:?}");
+        assert_eq!(read_peers(&bytes.chunks(1).collect::<Vec<_>>()), Ok(peers(expected)), "{bytes:?}");
+    }
+    assert_eq!(read_peers(&[b"<html>\n"]), Err(WireError::PeerListMalformed));
+    assert_eq!(read_peers(&[&[b'x'; 500]]), Err(WireError::PeerListMalformed));
+}
+
+#[test]
+fn peer_lists_are_bounded() {
+    let full = encode_peer_list(&vec!["10.0.0.7:63339".parse().unwrap(); PEER_LIST_PEERS_MAX]);
+    assert_eq!(read_peers(&[&full]).unwrap().len(), PEER_LIST_PEERS_MAX);
+    assert_eq!(read_peers(&[&full, b"10.0.0.7,1"]), Err(WireError::PeerListTooLong));
+    assert_eq!(read_peers(&[&b"\n".repeat(PEER_LIST_PEERS_MAX + 1)]), Err(WireError::PeerListTooLong));
+    // A line that never ends holds no memory, and not for ever.
+    let mut reader = PeerListReader::new();
+    let outcome = (0..1_000).try_for_each(|_| reader.push(&[b'x'; 1_000]));
+    assert_eq!(outcome, Err(WireError::PeerListTooLong));
+}
+
+#[test]
+fn malformed_peers_are_counted() {
+    let mut reader = PeerListReader::new();
+    reader.push(&[b"x\n10.0.0.7,1\n", [b'y'; 300].as_slice(), b"\nz\n"].concat()).unwrap();
+    assert_eq!(reader.malformed(), 3);
+}
+
+/// All files of these pushes in batches of three, and how many lines were refused.
+fn read_files(pushes: &[&[u8]]) -> (Vec<Listed>, u64) {
+    let mut reader = FileListReader::new();
+    let mut files = Vec::new();
+    let mut take_all = |reader: &mut FileListReader| {
+        loop {
+            let batch = reader.next_batch(3);
+            if batch.is_empty() {
+                break;
+            }
+            files.extend(batch);
+        }
+    };
+    for push in pushes {
+        reader.push(push);
+        take_all(&mut reader);
+    }
+    reader.finish();
+    take_all(&mut reader);
+    assert_eq!(reader.bytes(), pushes.iter().map(|push| push.len() as u64).sum::<u64>());
+    (files, reader.refused())
+}
+
+#[test]
+fn file_lists_are_read_line_by_line() {
+    let sized = |text: &str, size| Listed { name: name(text), attributes: Some(Attributes { size, b3: None }) };
+    let long = [b"good\n".as_slice(), &[b'x'; 10_000], b"\nlast"].concat();
+    let table: [(&[u8], Vec<Listed>, u64); 6] = [
+        (b"", vec![], 0),
+        (b"a\nb:c\r\n\n\0\nd", vec![listed("a"), listed("b:c"), listed("d")], 0),
+        (b"a\tsize=3\nb\t\n", vec![sized("a", Some(3)), sized("b", None)], 0),
+        (b"a\tsize=x\nb\x1b[2J\n\tsize=1\nc\n", vec![listed("c")], 3),
+        (b"1\n2\n3\n4\n5\n6\n7\n", ["1", "2", "3", "4", "5", "6", "7"].map(listed).to_vec(), 0),
+        (&long, vec![listed("good"), listed("last")], 1),
+    ];
+    for (bytes, files, refused) in table {
+        assert_eq!(read_files(&[bytes]), (files.clone(), refused), "{bytes:?}");
+        assert_eq!(read_files(&bytes.chunks(1).collect::<Vec<_>>()), (files, refused), "{bytes:?}");
+    }
+}
+
+#[test]
+fn a_batch_of_refused_lines_alone_is_not_the_end() {
+    let mut reader = FileListReader::new();
+    reader.push(b"\x01\n\x02\n\x03\n\x04\na\n");
+    assert_eq!(reader.next_batch(2), [listed("a")]);
+    assert_eq!(reader.refused(), 4);
+}
+
+#[test]
+fn one_line_reads_alone() {
+    assert_eq!(parse_listed(b"a\r\n"), Ok(listed("a")));
+    assert_eq!(parse_listed(b"\r\n"), Err(WireError::Missing(Field::FileName)));
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn written_lists_are_read_back(files in prop::collection::vec(file(), 0..20), chunk in 1..5_000usize) {
+        let mut bytes = Vec::new();
+        files.iter().for_each(|file| encode_list_line(&mut bytes, file));
+        prop_assert_eq!(read_files(&bytes.chunks(chunk).collect::<Vec<_>>()), (files, 0));
+    }
+
+    #[test]
+    fn written_peer_lists_are_read_back(peers in prop::collection::vec(endpoint(), 0..50), chunk in 1..200usize) {
+        let bytes = encode_peer_list(&peers);
+        prop_assert_eq!(read_peers(&bytes.chunks(chunk).collect::<Vec<_>>()), Ok(peers));
+    }
+
+    #[test]
+    fn no_bytes_make_the_readers_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), chunk in 1..50usize) {
+        let pushes: Vec<&[u8]> = bytes.chunks(chunk).collect();
+        let _ = read_peers(&pushes);
+        prop_assert_eq!(read_files(&pushes), read_files(&[&bytes]));
+    }
+}

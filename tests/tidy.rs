@@ -1,0 +1,251 @@
+//! The rules of the house, kept by a test: who imports whom, how long files and functions may be, where time is read,
+//! and that what is written for users names every key.
+
+use pyrate::daemon::{KEYS, Key};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const FILE_LINES_MAX: usize = 500;
+const FUNCTION_LINES_MAX: usize = 70;
+
+/// Who may import whom, as architecture.md says it.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("bin", &["daemon", "ctl"]),
+    ("daemon", &["driver", "node", "bootstrap", "control", "store"]),
+    ("ctl", &["control"]),
+    ("driver", &["node", "bootstrap", "store", "library", "wire", "timer", "control"]),
+    ("node", &["library", "wire", "timer", "control"]),
+    ("bootstrap", &["wire", "timer"]),
+    ("store", &["library"]),
+    ("wire", &[]),
+    ("timer", &[]),
+    ("control", &[]),
+    ("library", &[]),
+];
+
+/// Open to all; they import only each other.
+const VOCABULARY: &[&str] = &["time", "id", "name", "fault"];
+
+/// One source file, as a reader sees it.
+struct Source {
+    /// Relative to the package.
+    path: PathBuf,
+    text: String,
+}
+
+impl Source {
+    /// The room it stands in; `lib` is the map.
+    fn room(&self) -> &str {
+        let first = self.path.iter().nth(1).and_then(|part| part.to_str()).unwrap();
+        first.trim_end_matches(".rs")
+    }
+
+    fn is_tests(&self) -> bool {
+        self.path.ends_with("tests.rs") || self.path.components().any(|part| part.as_os_str() == "tests")
+    }
+
+    /// Lines with their numbers, comments blanked out.
+    fn code(&self) -> impl Iterator<Item = (usize, &str)> {
+        let numbered = self.text.lines().enumerate().map(|(i, line)| (i + 1, line));
+        numbered.map(|(i, line)| (i, if line.trim_start().starts_with("//") { "" } else { line }))
+    }
+}
+
+fn package() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// All files below a directory whose names end in `.rs`, by path. `fuzz` is a workspace of its own.
+fn sources(directory: &str) -> Vec<Source> {
+    let mut found = Vec::new();
+    let mut left = vec![package().join(directory)];
+    while let Some(directory) = left.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() && !path.ends_with("fuzz") {
+                left.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                found.push(Source { path: path.strip_prefix(package()).unwrap().to_owned(), text });
+            }
+        }
+    }
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    assert!(!found.is_empty());
+    found
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(package().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Fails with all complaints at once.
+fn none(complaints: Vec<String>) {
+    assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+}
+
+/// The rooms that a line of code names after `crate::` or, in programs, after `pyrate::`.
+fn rooms_named(line: &str) -> Vec<&str> {
+    let mut named = Vec::new();
+    for root in ["crate::", "pyrate::"] {
+        for (at, _) in line.match_indices(root) {
+            let before = line[..at].chars().next_back();
+            // `"pyrate::` begins the target of a log line, not a path.
+            if before.is_some_and(|c| c.is_alphanumeric() || matches!(c, '_' | ':' | '"')) {
+                continue;
+            }
+            let rest = &line[at + root.len()..];
+            let end = rest.find(|c: char| !c.is_ascii_lowercase() && c != '_').unwrap_or(rest.len());
+            named.push(if rest.starts_with('{') { "{" } else { &rest[..end] });
+        }
+    }
+    named
+}
+
+#[test]
+fn imports_run_along_the_arrows() {
+    let mut complaints = Vec::new();
+    for source in sources("src") {
+        let room = source.room();
+        let arrows = ARROWS.iter().find(|(from, _)| *from == room).map(|(_, to)| *to);
+        if room == "lib" {
+            continue;
+        }
+        if arrows.is_none() && !VOCABULARY.contains(&room) {
+            complaints.push(format!("{}: the room {room} is not on the map", source.path.display()));
+            continue;
+        }
+        for (number, line) in source.code() {
+            for target in rooms_named(line) {
+                let allowed = VOCABULARY.contains(&target) || arrows.is_some_and(|to| to.contains(&target));
+                if target != room && !allowed {
+                    complaints.push(format!("{}:{number}: {room} may not import {target}", source.path.display()));
+                }
+            }
+        }
+    }
+    none(complaints);
+}
+
+#[test]
+fn the_arrows_are_those_of_the_architecture() {
+    let text = read("contrib/doc/architecture.md").split_whitespace().collect::<Vec<_>>().join(" ");
+    let arrows = ARROWS.iter().filter(|(_, to)| !to.is_empty());
+    let missing = arrows.map(|(from, to)| format!("{from} → {}.", to.join(", "))).filter(|arrow| !text.contains(arrow));
+    none(missing.collect());
+}
+
+#[test]
+fn files_and_functions_stay_short() {
+    let mut complaints = Vec::new();
+    for source in sources("src").into_iter().chain(sources("tests")) {
+        let lines: Vec<&str> = source.text.lines().collect();
+        let path = source.path.display();
+        if lines.len() > FILE_LINES_MAX {
+            complaints.push(format!("{path}: {} lines", lines.len()));
+        }
+        for (start, line) in lines.iter().enumerate() {
+            let Some(name) = function_name(line) else { continue };
+            let length = function_length(&lines[start..]);
+            if length > FUNCTION_LINES_MAX {
+                complaints.push(format!("{path}:{}: {name} has {length} lines", start + 1));
+            }
+        }
+    }
+    none(complaints);
+}
+
+/// The name of the function that begins in this line, if one does.
+fn function_name(line: &str) -> Option<&str> {
+    let mut words = line.split_whitespace();
+    let known = |word: &str| matches!(word, "const" | "async" | "extern" | "unsafe") || word.starts_with("pub");
+    if words.by_ref().find(|word| !known(word))? != "fn" {
+        return None;
+    }
+    words.next()?.split(['(', '<']).next()
+}
+
+/// Lines of the function that begins in the first line: rustfmt puts its last brace under its first letter.
+fn function_length(lines: &[&str]) -> usize {
+    let indent = &lines[0][..lines[0].len() - lines[0].trim_start().len()];
+    let last = lines.iter().position(|line| {
+        line.strip_prefix(indent).is_some_and(|rest| {
+            rest == "}" || (!rest.starts_with([' ', ')']) && (rest.ends_with('}') || rest.ends_with(';')))
+        })
+    });
+    last.map_or(lines.len(), |last| last + 1)
+}
+
+#[test]
+fn the_measure_of_functions_measures() {
+    let text = "    pub(crate) fn a<T>(x: T)\n    where\n        T: Copy,\n    {\n        b();\n    }\n    fn c() {}\n    fn d();\n";
+    let lines: Vec<&str> = text.lines().collect();
+    let names: Vec<_> = lines.iter().filter_map(|line| function_name(line)).collect();
+    assert_eq!(names, ["a", "c", "d"]);
+    assert_eq!([function_length(&lines), function_length(&lines[6..]), function_length(&lines[7..])], [6, 1, 1]);
+    assert_eq!(function_name("let f: fn(u8) = g;"), None);
+}
+
+#[test]
+fn time_is_read_in_one_place() {
+    let mut complaints = Vec::new();
+    for source in sources("src").iter().filter(|source| !source.path.ends_with("driver/clock.rs")) {
+        for (number, line) in source.code() {
+            if line.contains("Instant::now") || line.contains("SystemTime::now") {
+                complaints.push(format!("{}:{number}: asks the operating system for the time", source.path.display()));
+            }
+        }
+    }
+    none(complaints);
+}
+
+#[test]
+fn every_module_says_what_it_is() {
+    let heads =
+        |source: &Source| source.is_tests() && source.path.starts_with("src") || source.text.starts_with("//! ");
+    let all = sources("src").into_iter().chain(sources("tests"));
+    none(all.filter(|source| !heads(source)).map(|source| format!("{}: no head", source.path.display())).collect());
+}
+
+#[test]
+fn nothing_is_left_for_later() {
+    // Put together here, so that this file does not find itself.
+    let marks = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("todo", "!("), concat!("unimplemented", "!(")];
+    let mut complaints = Vec::new();
+    for source in sources("src").into_iter().chain(sources("tests")) {
+        for (number, line) in source.text.lines().enumerate() {
+            if marks.iter().any(|mark| line.contains(mark)) {
+                complaints.push(format!("{}:{}: {}", source.path.display(), number + 1, line.trim()));
+            }
+        }
+    }
+    none(complaints);
+}
+
+/// The row of a key in the table of the README.
+fn readme_row(key: &Key) -> String {
+    let default = if key.default.is_empty() { key.unset.to_owned() } else { format!("`{}`", key.default) };
+    format!("| `{}` | {} | {default} |", key.name, key.meaning)
+}
+
+/// The entry of a key in the man page.
+fn man_entry(key: &Key) -> String {
+    let roff = |text: &str| text.replace('\\', "\\e").replace('-', "\\-").replace('~', "\\(ti");
+    let default = if key.default.is_empty() { key.unset } else { key.default };
+    format!(".TP\n.B {}\n{}.\nDefault: {}.", key.name, roff(key.meaning), roff(default))
+}
+
+#[test]
+fn the_tables_for_users_are_the_table_of_keys() {
+    let (readme, man) = (read("README.md"), read("contrib/man/pyrated.1"));
+    let mut complaints = Vec::new();
+    for key in KEYS {
+        let wanted = [("README.md", &readme, readme_row(key)), ("contrib/man/pyrated.1", &man, man_entry(key))];
+        let missing = wanted.iter().filter(|(_, text, entry)| !text.contains(entry));
+        complaints.extend(missing.map(|(file, _, entry)| format!("{file} lacks:\n{entry}")));
+    }
+    let rows = readme.lines().filter(|line| line.starts_with("| `") && line.matches('|').count() == 4);
+    let stale = rows.filter(|row| row.contains('_') && !KEYS.iter().any(|key| *row == readme_row(key)));
+    complaints.extend(stale.map(|row| format!("README.md has a row of no key: {row}")));
+    none(complaints);
+}

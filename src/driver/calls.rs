@@ -7,7 +7,6 @@ use crate::control::{
 };
 use crate::id::ClientId;
 use crate::node::Event;
-use log::info;
 use std::net::SocketAddr;
 
 impl Driver {
@@ -50,12 +49,11 @@ impl Driver {
         }
     }
 
-    /// Reads the configuration anew; listeners stay where they are.
+    /// Reads the configuration anew; listeners stay where they are. The host logs how it went.
     pub(super) fn reload(&mut self) -> Result<(), CallError> {
         let mut config = self.host.reload().map_err(|error| CallError::new(ExitCode::Other, error))?;
         config.listen = self.facts.listen.unwrap_or(config.listen);
         config.local_addrs = super::start::local_addrs();
-        info!("configuration read anew");
         self.node.handle(self.now, Event::Reconfigure(Box::new(config)));
         Ok(())
     }

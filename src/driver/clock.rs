@@ -3,6 +3,12 @@
 use crate::time::Instant;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+/// The wall clock, for the lines of a log. Nothing is ever decided by it.
+#[expect(clippy::disallowed_methods, reason = "this is the clock")]
+pub fn wall_clock() -> SystemTime {
+    SystemTime::now()
+}
+
 /// A monotonic clock that begins at the date which the wall clock showed when it was made.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Clock {

@@ -35,6 +35,8 @@ mod table;
 mod timers;
 mod turn;
 
+pub use clock::wall_clock;
+
 use crate::bootstrap::Bootstrap;
 use crate::id::ClientId;
 use crate::node::{Event, Node, NodeConfig};

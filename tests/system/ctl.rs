@@ -166,7 +166,7 @@ fn terse_tables_are_tab_separated() {
     let size = rows[0].iter().position(|column| *column == "size").expect("a column of sizes");
     let b3 = rows[0].iter().position(|column| *column == "b3").expect("a column of hashes");
     assert_eq!((rows[1][name], rows[1][size], rows[1][b3]), ("a.txt", "1", "-"), "unknown is -");
-    assert_eq!((rows[2][name], rows[2][size]), ("b with space.txt", "22"));
+    assert_eq!((rows[2][name], rows[2][size]), ("b with space.txt", "2"), "two bytes");
 }
 
 #[test]

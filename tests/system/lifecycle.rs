@@ -1,6 +1,6 @@
 //! Coming and going: configuration, a second instance, signals, exit codes (CLI.md, `pyrated`).
 
-use crate::harness::{Daemon, LIMIT, Setup, fetch, free_port, run_pyrated, until};
+use crate::harness::{LIMIT, Setup, fetch, free_port, run_pyrated, until};
 use nix::sys::signal::Signal;
 use std::ffi::OsStr;
 use std::io::{Read, Write};
@@ -191,13 +191,15 @@ fn options_start_a_daemon_too() {
     assert!(shared.is_ok());
 }
 
+/// A typing mistake must not make an empty share: only the default directory is made.
 #[test]
-fn a_missing_share_is_made() {
+fn a_missing_share_is_told() {
     let setup = Setup::peer();
-    let missing = setup.home().join("not/there/yet");
-    let peer: Daemon = setup.set("local_directory", &format!("'{}'", missing.display())).start();
-    assert!(missing.is_dir());
-    assert_eq!(peer.status()["shared_files"], 0);
+    let missing = setup.home().join("not there");
+    let (code, said) = run_setup(&setup.set("local_directory", &format!("'{}'", missing.display())), &[]);
+    assert_eq!(code, Some(78), "{said}");
+    assert!(said.contains("local_directory") && said.contains("not there"), "{said}");
+    assert!(!missing.exists());
 }
 
 #[test]

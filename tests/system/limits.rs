@@ -56,7 +56,7 @@ fn a_starved_listener_is_remembered() {
     // have their turn without any further event on the listener.
     let peer = Setup::peer().descriptors_max(48).shares("file.txt", "x").start();
     let to = peer.listen();
-    let idle = flood(to, 10, 8);
+    let idle = flood(to, 10, 3);
     let late = std::thread::spawn(move || {
         let watch = Stopwatch::start();
         let mut stream = connect_from(Ipv4Addr::new(127, 0, 8, 2), to).expect("the backlog takes it");

@@ -32,13 +32,14 @@ pub(crate) struct Setup {
     home: TempDir,
     keys: BTreeMap<String, String>,
     descriptors_max: Option<u32>,
+    spare_port: u16,
 }
 
 impl Setup {
-    /// A peer on 127.0.0.1, on a port that the system picks, registered nowhere.
+    /// A peer on 127.0.0.1, on a port that the system picks, in a network of its own.
     pub(crate) fn peer() -> Self {
         let home = tempfile::Builder::new().prefix("pyrate-").tempdir().expect("a scratch directory");
-        let mut setup = Self { home, keys: BTreeMap::new(), descriptors_max: None };
+        let mut setup = Self { home, keys: BTreeMap::new(), descriptors_max: None, spare_port: free_port() };
         for directory in ["share", "downloads", "state"] {
             fs::create_dir(setup.home.path().join(directory)).expect("a fresh directory");
         }
@@ -99,9 +100,15 @@ impl Setup {
     }
 
     /// Writes the configuration file and gives its path.
+    ///
+    /// A peer that knows no bootstrap node would use the one at the usual port of this machine: it serves its own.
     pub(crate) fn write_config(&self) -> PathBuf {
         let path = self.home.path().join("pyrated.toml");
-        let text: String = self.keys.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
+        let mut text: String = self.keys.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
+        let joins = self.keys["bootstraps"] != "[]" || self.keys.contains_key("bootstrap_addr");
+        if !joins && !self.keys.contains_key("bootstrap_serve") {
+            text += &format!("bootstrap_serve = '127.0.0.1:{}'\n", self.spare_port);
+        }
         fs::write(&path, text).expect("the configuration can be written");
         path
     }

@@ -19,5 +19,5 @@ pub(crate) use fake::{Fake, Reading, Visit};
 pub(crate) use files::{Dice, relative_files};
 pub(crate) use old::{OldBootstrap, call_back_download, old_peer};
 pub(crate) use wire::{
-    Answer, End, Framing, ask, ask_from, connect_from, fetch, fetch_reset, lines, read_to_end, reset,
+    Answer, End, Framing, ask, ask_from, connect_from, deliver, fetch, fetch_reset, lines, read_to_end, reset,
 };

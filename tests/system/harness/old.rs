@@ -65,7 +65,9 @@ pub(crate) fn old_peer(files: &[(&str, &[u8])]) -> Fake {
         if let Some(wanted) = text.strip_prefix("4:") {
             let requester = visit.from;
             drop(visit.stream);
-            if let (Some((_, bytes)), Ok(mut back)) = (shared(wanted), TcpStream::connect(requester)) {
+            if let Some((_, bytes)) = shared(wanted)
+                && let Ok(mut back) = TcpStream::connect(requester)
+            {
                 let _ = back.write_all(bytes);
             }
         } else if let Some(search) = text.strip_prefix("6:") {

@@ -78,6 +78,19 @@ fn ask_over(mut stream: TcpStream, message: &[u8], framing: Framing) -> Answer {
     Answer { bytes, end, took: watch.elapsed() }
 }
 
+/// Delivers a search or a hit, which nothing answers: until the node closes, or for as long as the result is kept where
+/// a newline leaves room for further messages of a stream.
+pub(crate) fn deliver(to: SocketAddr, message: &[u8], framing: Framing) -> Option<TcpStream> {
+    if framing == Framing::Newline {
+        let mut stream = TcpStream::connect(to).expect("the node accepts");
+        framing.send(&mut stream, message).expect("the node reads");
+        return Some(stream);
+    }
+    let answer = ask(to, message, framing);
+    assert_eq!((answer.bytes.len(), answer.end), (0, End::Fin), "{framing:?}");
+    None
+}
+
 /// Reads until FIN or RST; fails the test if neither comes.
 pub(crate) fn read_to_end(stream: &mut TcpStream) -> (Vec<u8>, End) {
     stream.set_read_timeout(Some(LIMIT)).expect("a timeout can be set");

@@ -179,7 +179,7 @@ fn a_cancelled_download_leaves_no_trace() {
     let source = Fake::serve(Reading::Whole, |mut visit| {
         let _ = visit.stream.write_all(&[b'x'; 10_000]);
         read_to_end(&mut visit.stream);
-        crate::harness::pause(LIMIT);
+        crate::harness::pause(LIMIT * 3);
     });
     let asker = Setup::peer().start();
     let id = asker.begin_download(source.addr, "never.bin");
@@ -195,7 +195,7 @@ fn a_cancelled_download_leaves_no_trace() {
 fn leaving_in_the_middle_of_a_download_leaves_nothing_false() {
     let source = Fake::serve(Reading::Whole, |mut visit| {
         let _ = visit.stream.write_all(&[b'x'; 10_000]);
-        crate::harness::pause(LIMIT);
+        crate::harness::pause(LIMIT * 3);
     });
     let mut asker = Setup::peer().start();
     let id = asker.begin_download(source.addr, "half.bin");
@@ -210,7 +210,7 @@ fn leaving_in_the_middle_of_a_download_leaves_nothing_false() {
 fn part_files_are_neither_listed_nor_served() {
     let source = Fake::serve(Reading::Whole, |mut visit| {
         let _ = visit.stream.write_all(&[b'x'; 10_000]);
-        crate::harness::pause(LIMIT);
+        crate::harness::pause(LIMIT * 3);
     });
     let setup = Setup::peer();
     let share = format!("'{}'", setup.share().display());

@@ -72,7 +72,12 @@ pub fn decode_request(line: &[u8]) -> Result<(CallId, Request), (Option<CallId>,
     };
     let call = match object.remove("id").map(read_id) {
         Some(Some(call)) => call,
-        Some(None) => return Err((None, error(INVALID_REQUEST, "id must be a whole number or a text of 64 bytes"))),
+        Some(None) => {
+            return Err((
+                None,
+                error(INVALID_REQUEST, "id must be a whole number from 0 on, or a text of at most 64 bytes"),
+            ));
+        }
         None => return Err((None, error(INVALID_REQUEST, "id is missing"))),
     };
     match read_call(object) {

@@ -100,12 +100,8 @@ impl Connection {
         let until = Deadline::after(timeout);
         self.calls += 1;
         let id = CallId::Number(self.calls);
-        let late = || {
-            let path = Escaped(self.path.as_os_str().as_encoded_bytes());
-            let timeout = humantime::format_duration(timeout);
-            CallError::new(ExitCode::TimedOut, format!("the daemon at {path} did not answer within {timeout}"))
-        };
-        let late = late();
+        let (path, span) = (self.shown_path(), humantime::format_duration(timeout));
+        let late = CallError::new(ExitCode::TimedOut, format!("the daemon at {path} did not answer within {span}"));
         self.send(&encode_request(&id, request), until, &late)?;
         loop {
             while let Some(line) = self.lines.next_line() {
@@ -165,7 +161,7 @@ impl Connection {
 
     /// The failure when the daemon closes the connection while something is still expected of it.
     pub(super) fn hung_up(&self) -> CallError {
-        let path = Escaped(self.path.as_os_str().as_encoded_bytes());
+        let path = self.shown_path();
         CallError::new(ExitCode::NoDaemon, format!("the daemon at {path} hung up; its log may tell why"))
     }
 
@@ -242,8 +238,12 @@ impl Connection {
         Ok(())
     }
 
+    fn shown_path(&self) -> String {
+        Escaped(self.path.as_os_str().as_encoded_bytes()).to_string()
+    }
+
     fn gibberish(&self, error: &str) -> CallError {
-        let path = Escaped(self.path.as_os_str().as_encoded_bytes());
+        let path = self.shown_path();
         other(format!("what answers at {path} is no daemon of this version: {error}"))
     }
 }

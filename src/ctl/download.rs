@@ -105,10 +105,9 @@ fn remark_going_on(downloads: &BTreeMap<u32, DownloadRow>) {
 fn follow(session: &mut Session, downloads: &mut BTreeMap<u32, DownloadRow>) -> End {
     let until = session.follow_timeout.map_or(Deadline::NEVER, Deadline::after);
     let progress = Progress::bar();
-    let several = downloads.len() > 1;
     downloads.values().for_each(|row| remark_state(&progress, row));
     while !downloads.values().all(is_settled) {
-        draw(&progress, downloads, several);
+        draw(&progress, downloads);
         match session.connection.next(until) {
             Ok(Heard::Notice(Notice::Download { download })) => {
                 let Some(known) = downloads.get_mut(&download.id) else { continue };
@@ -138,15 +137,16 @@ fn remark_state(progress: &Progress, row: &DownloadRow) {
 }
 
 /// The bar: all downloads as one.
-fn draw(progress: &Progress, downloads: &BTreeMap<u32, DownloadRow>, several: bool) {
+fn draw(progress: &Progress, downloads: &BTreeMap<u32, DownloadRow>) {
+    let several = downloads.len() > 1;
     let rows = || downloads.values();
     let done = rows().fold(0u64, |sum, row| sum.saturating_add(row.bytes_done));
     let total = rows().try_fold(0u64, |sum, row| row.size.map(|size| sum.saturating_add(size)));
     let rate = rows().filter_map(|row| row.rate).fold(0u64, u64::saturating_add);
-    let what = if several {
-        format!("{} of {} finished", rows().filter(|row| is_final(row)).count(), downloads.len())
-    } else {
-        rows().map(|row| format!("{} {}", text::word(&row.state), text::name(row.name.as_bytes()))).collect()
+    let what = match downloads.values().next() {
+        Some(only) if !several && only.state == DownloadState::Active => text::name(only.name.as_bytes()),
+        Some(only) if !several => format!("{} {}", text::word(&only.state), text::name(only.name.as_bytes())),
+        _ => format!("{} of {} finished", rows().filter(|row| is_final(row)).count(), downloads.len()),
     };
     progress.advance(done, total, rate, &what);
 }

@@ -20,7 +20,7 @@ impl Progress {
 
     /// A bar of bytes.
     pub(super) fn bar() -> Self {
-        Self::new("[{bar:30}] {percent:>3}% {wide_msg}")
+        Self::new("[{bar:20}] {percent:>3}% {wide_msg}")
     }
 
     fn new(template: &str) -> Self {
@@ -39,15 +39,15 @@ impl Progress {
         }
     }
 
-    /// Moves the bar; `total` is `None` when some size is unknown.
+    /// Moves the bar; `total` is `None` when some size is unknown, `rate` 0 when nothing comes.
     pub(super) fn advance(&self, done: u64, total: Option<u64>, rate: u64, what: &str) {
         let Some(bar) = &self.bar else { return };
-        bar.set_length(total.unwrap_or(0));
-        bar.set_position(if total.is_some() { done } else { 0 });
-        let left = total.map(|total| total.saturating_sub(done)).and_then(|left| left.checked_div(rate));
-        let left = left.map(|left| format!(", {} left", span(left))).unwrap_or_default();
-        let total = total.map(|total| format!(" of {}", size(total))).unwrap_or_default();
-        self.say(format!("{}{total}, {}/s{left}  {what}", size(done), size(rate)));
+        match total {
+            Some(total) => bar.set_length(total),
+            None => bar.unset_length(),
+        }
+        bar.set_position(done);
+        self.say(standing(done, total, rate, what));
     }
 
     /// A line that stays.
@@ -64,5 +64,34 @@ impl Drop for Progress {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
+    }
+}
+
+/// `2.0 MiB/10.0 MiB 6.7 MiB/s 1s  a.iso`: what is there of what, how fast, how long it will take.
+fn standing(done: u64, total: Option<u64>, rate: u64, what: &str) -> String {
+    let mut text = size(done);
+    if let Some(total) = total {
+        text += &format!("/{}", size(total));
+    }
+    if rate > 0 {
+        text += &format!(" {}/s", size(rate));
+    }
+    if let Some(left) = total.and_then(|total| total.saturating_sub(done).checked_div(rate)) {
+        text += &format!(" {}", span(left));
+    }
+    format!("{text}  {what}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_standing_of_a_transfer_says_no_more_than_is_known() {
+        let mib = 1 << 20;
+        assert_eq!(standing(2 * mib, Some(10 * mib), mib, "a"), "2.0 MiB/10.0 MiB 1.0 MiB/s 8s  a");
+        assert_eq!(standing(2 * mib, Some(10 * mib), 0, "a"), "2.0 MiB/10.0 MiB  a");
+        assert_eq!(standing(2 * mib, None, mib, "a"), "2.0 MiB 1.0 MiB/s  a");
+        assert_eq!(standing(9, Some(5), 1, "a"), "9 B/5 B 1 B/s 0s  a");
     }
 }

@@ -143,11 +143,7 @@ impl Host for Service {
 
     fn reload(&mut self) -> Result<NodeConfig, String> {
         supervisor::reloading();
-        let outcome = self.reload_quietly();
-        match &outcome {
-            Ok(_) => info!("configuration read anew"),
-            Err(reason) => error!("the configuration stays as it was: {reason}"),
-        }
+        let outcome = self.read_anew();
         supervisor::ready(&self.status);
         outcome
     }
@@ -155,19 +151,18 @@ impl Host for Service {
     fn set_log_level(&mut self, level: &str) -> Result<(), String> {
         let level = Level::word(level)?;
         self.logging.set_level(level);
-        info!("log level is {level} until the next start or reload");
+        info!("log level is {} until the next start or reload", level.as_str().to_lowercase());
         Ok(())
     }
 
     fn leaving(&mut self) {
-        info!("leaving");
         supervisor::stopping();
     }
 }
 
 impl Service {
     /// The log is reopened even when the configuration is bad: whoever rotates logs counts on it.
-    fn reload_quietly(&mut self) -> Result<NodeConfig, String> {
+    fn read_anew(&mut self) -> Result<NodeConfig, String> {
         let loaded = match self.sources.load() {
             Ok(loaded) => loaded,
             Err(faults) => {

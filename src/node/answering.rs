@@ -236,7 +236,7 @@ impl Node {
         if hits.is_empty() {
             return;
         }
-        if !self.peers.is_verified(requester) && !self.answering.strangers.allow(now, requester) {
+        if !self.peers.is_known(requester) && !self.answering.strangers.allow(now, requester) {
             self.counters.answers_dropped += 1;
             return;
         }

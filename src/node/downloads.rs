@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::rc::Rc;
 
 /// One download.
 pub(super) struct Download {
@@ -43,7 +44,7 @@ pub(super) struct Download {
 pub(super) struct Source {
     pub(super) addr: SocketAddr,
     /// What it calls the file.
-    pub(super) name: FileName,
+    pub(super) name: Rc<FileName>,
     pub(super) verdict: Verdict,
 }
 
@@ -185,7 +186,7 @@ pub(super) struct Downloads {
     /// Those that are over, in the order in which they ended.
     finished: VecDeque<TransferId>,
     /// Which unfinished download fetches this name from this peer.
-    by_source: BTreeMap<(FileName, SocketAddr), TransferId>,
+    by_source: BTreeMap<(Rc<FileName>, SocketAddr), TransferId>,
     begun: u32,
 }
 
@@ -234,8 +235,8 @@ impl Downloads {
     }
 
     /// The unfinished download that fetches one of these already.
-    pub(super) fn already(&self, sources: &[(SocketAddr, FileName)]) -> Option<TransferId> {
-        sources.iter().find_map(|(addr, name)| self.by_source.get(&(name.clone(), *addr)).copied())
+    pub(super) fn already(&self, sources: &[(SocketAddr, Rc<FileName>)]) -> Option<TransferId> {
+        sources.iter().find_map(|(addr, name)| self.by_source.get(&(Rc::clone(name), *addr)).copied())
     }
 
     /// Room for new rows, once the finished ones are forgotten.
@@ -252,7 +253,7 @@ impl Downloads {
         self.begun += 1;
         let id = TransferId(self.begun);
         for source in &download.sources {
-            self.by_source.entry((source.name.clone(), source.addr)).or_insert(id);
+            self.by_source.entry((Rc::clone(&source.name), source.addr)).or_insert(id);
         }
         self.queued.insert(id);
         self.rows.insert(id, download);
@@ -298,7 +299,7 @@ impl Node {
         if state.is_final() {
             self.downloads.finished.push_back(id);
             for source in &download.sources {
-                let key = (source.name.clone(), source.addr);
+                let key = (Rc::clone(&source.name), source.addr);
                 if self.downloads.by_source.get(&key) == Some(&id) {
                     self.downloads.by_source.remove(&key);
                 }

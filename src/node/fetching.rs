@@ -9,6 +9,7 @@ use super::{Node, Phase};
 use crate::control::{CallError, ExitCode};
 use crate::fault::{DialFault, DiskFault};
 use crate::id::{ExchangeId, TransferId};
+use crate::name::FileName;
 use crate::time::Instant;
 use std::path::PathBuf;
 
@@ -52,7 +53,8 @@ impl Node {
     /// Code 4.
     fn fetch(&mut self, now: Instant, id: TransferId, source: usize, form: FetchForm) {
         let Some(download) = self.downloads.get_mut(id) else { return };
-        let Some((to, name)) = download.sources.get(source).map(|source| (source.addr, source.name.clone())) else {
+        let Some((to, name)) = download.sources.get(source).map(|source| (source.addr, FileName::clone(&source.name)))
+        else {
             return;
         };
         download.bytes = 0;

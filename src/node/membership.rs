@@ -343,8 +343,9 @@ impl Node {
     fn note_reached(&mut self, now: Instant, id: LinkId, dialled: &Dialled) {
         let local = dialled.local.ip().to_canonical();
         // A bootstrap node on this machine must not hide the address that the others reach us at.
-        if !local.is_loopback() || self.membership.reached_from.is_none_or(|ip| ip.is_loopback()) {
-            self.membership.reached_from = Some(local);
+        let better = !local.is_loopback() || self.membership.reached_from.is_none_or(|ip| ip.is_loopback());
+        if better && self.membership.reached_from.replace(local) != Some(local) {
+            self.reconsider_peers();
         }
         if let Some(link) = self.link_mut(id) {
             link.last_ok = Some(now);
@@ -399,7 +400,7 @@ impl Node {
         let idle = |link: &&Link| matches!(link.phase, LinkPhase::Registered { .. }) && link.refresh.is_none();
         let ids: Vec<_> = self.membership.links.iter().filter(idle).map(|link| link.id).collect();
         for id in ids {
-            self.link_mut(id).into_iter().for_each(|link| link.refresh_wait = REFRESH_MIN);
+            self.link_mut(id).into_iter().for_each(|link| link.refresh_wait = link.refresh_wait.min(REFRESH_MIN));
             self.plan_refresh(now, id);
         }
     }

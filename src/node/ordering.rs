@@ -15,6 +15,7 @@ use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 /// One file that a user wants.
 #[derive(Debug, Clone)]
@@ -23,7 +24,7 @@ pub(super) struct Wish {
     pub(super) size: Option<u64>,
     pub(super) b3: Option<ContentHash>,
     /// Who offers it, and under what name.
-    pub(super) sources: Vec<(SocketAddr, FileName)>,
+    pub(super) sources: Vec<(SocketAddr, Rc<FileName>)>,
 }
 
 impl Node {
@@ -79,7 +80,7 @@ impl Node {
                     CallError::new(ExitCode::Usage, message)
                 })?;
                 self.learn_peer(now, peer, PeerSource::User);
-                Ok(vec![Wish { name: name.clone(), size: None, b3: None, sources: vec![(peer, name)] }])
+                Ok(vec![Wish { name: name.clone(), size: None, b3: None, sources: vec![(peer, Rc::new(name))] }])
             }
             Selector::Content(hex) => {
                 let Some(b3) = ContentHash::from_hex(hex.as_bytes()) else {
@@ -97,7 +98,8 @@ impl Node {
     fn wish_of_hit(&self, id: HitId) -> Option<Wish> {
         let hit = self.hits.get(id)?;
         let name = hit.name();
-        let sources = hit.sources().iter().map(|addr| (*addr, name.clone())).collect();
+        let offered = Rc::new(name.clone());
+        let sources = hit.sources().iter().map(|addr| (*addr, Rc::clone(&offered))).collect();
         Some(Wish { name: name.clone(), size: hit.size(), b3: hit.b3(), sources })
     }
 
@@ -112,10 +114,11 @@ impl Node {
                 b3: Some(b3),
                 sources: Vec::new(),
             });
+            let offered = Rc::new(name.clone());
             for addr in hit.sources() {
                 let known = wish.sources.iter().any(|(known, _)| known == addr);
                 if !known && wish.sources.len() < super::limits::HIT_SOURCES_MAX {
-                    wish.sources.push((*addr, name.clone()));
+                    wish.sources.push((*addr, Rc::clone(&offered)));
                 }
             }
         }

@@ -38,6 +38,8 @@ pub(super) struct Peer {
     last_seen: Option<Instant>,
     /// It has shown that it speaks `p1`.
     p1: bool,
+    /// It sent us a hit or a list, as a peer does: a server of another kind might only accept a connection.
+    spoke: bool,
     /// The links whose last list named it.
     listed_by: BTreeSet<LinkId>,
 }
@@ -93,13 +95,19 @@ impl Peers {
         self.rows.len() - self.rows.values().filter(dead).count()
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
     pub(super) fn speaks_p1(&self, peer: SocketAddr) -> bool {
         self.rows.get(&peer).is_some_and(|row| row.p1)
     }
 
-    /// Whether more is known of a peer than somebody's claim.
-    pub(super) fn is_verified(&self, peer: SocketAddr) -> bool {
-        self.rows.get(&peer).is_some_and(|row| !row.is_unverified())
+    /// Whether this is surely a peer: that a connection to it succeeded is not enough, since whoever forges searches
+    /// may name any server.
+    pub(super) fn is_known(&self, peer: SocketAddr) -> bool {
+        let vouched_for = |row: &Peer| !matches!(row.source, PeerSource::Search | PeerSource::Hit);
+        self.rows.get(&peer).is_some_and(|row| vouched_for(row) || row.spoke || !row.listed_by.is_empty())
     }
 
     /// All rows, by address.
@@ -146,6 +154,7 @@ impl Peers {
             learnt: now,
             last_seen: None,
             p1: false,
+            spoke: false,
             listed_by: BTreeSet::new(),
         };
         let claimed = row.is_unverified();
@@ -329,6 +338,7 @@ impl Node {
     pub(super) fn note_peer_spoke(&mut self, now: Instant, peer: SocketAddr, p1: bool) {
         self.peers.change(peer, |row| {
             row.last_seen = Some(now);
+            row.spoke = true;
             row.p1 |= p1;
             Keep::Yes
         });
@@ -387,7 +397,8 @@ impl Node {
         let good = self.peers.good();
         let mut sorted = good.clone();
         sorted.sort_unstable();
-        if sorted != self.peers.remembered {
+        // When all are lost, rather our own network is: what was remembered is then better than nothing.
+        if !sorted.is_empty() && sorted != self.peers.remembered {
             self.peers.remembered = sorted;
             self.peers.remembered_at = Some(now);
             self.actions.push_back(Action::RememberPeers(good));

@@ -183,6 +183,8 @@ impl Node {
         }
         let error = if *rows > 0 {
             None
+        } else if rings.asked == 0 && !self.peers.is_empty() {
+            Some(CallError::new(ExitCode::NoSource, "too many commands wait for a worker; try again later"))
         } else if rings.asked == 0 {
             let message = "no peer is known to ask; `pyratectl bootstrap` shows whether a bootstrap node answers, \
                            `pyratectl peers` who is known";

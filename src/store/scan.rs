@@ -310,7 +310,7 @@ mod tests {
         if nix::unistd::geteuid().is_root() {
             return; // For root nothing is unreadable.
         }
-        fs::set_permissions(scratch.path().join("closed"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(scratch.path().join("closed"), fs::Permissions::from_mode(0o000)).unwrap();
         fs::set_permissions(scratch.path().join("secret"), fs::Permissions::from_mode(0o200)).unwrap();
         let (found, report) = scan(scratch.path(), 5);
         fs::set_permissions(scratch.path().join("closed"), fs::Permissions::from_mode(0o700)).unwrap();
@@ -337,7 +337,7 @@ mod tests {
 
     #[test]
     fn other_mounts_are_not_entered() {
-        // /proc and /dev are mounts wherever these tests run; only the root directory itself is looked at here.
+        // /proc is a mount wherever these tests run.
         let root = open_directory(Path::new("/"));
         assert_eq!(Reading::open(&root, b"proc".to_vec()).map(|_| ()).unwrap_err().1, Errno::EXDEV);
         let mut scanner =

@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn another_mount_is_not_entered() {
-        // The descriptors of this process are links, and /dev/shm or /dev/pts, where there is one, a mount of its own.
+        // /proc is a mount wherever these tests run, and its links to descriptors and to the root are magic ones.
         let root = ShareRoot::open(Path::new("/proc/self")).unwrap();
         assert_eq!(outcome(&root, "fd/0"), Err(DiskFault::NotRegular));
         assert_eq!(outcome(&root, "root/etc/passwd"), Err(DiskFault::NotRegular));

@@ -1,0 +1,135 @@
+//! The searches of others.
+
+use super::rig::*;
+use crate::node::contract::NodeConfig;
+use crate::wire::Message;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// A p1 query ID.
+const P1: &[u8] = b"p1-0123456789abcdef";
+
+/// Where searches come from: the address of the last peer that forwarded it.
+fn from() -> SocketAddr {
+    SocketAddr::new(peer(9).ip(), 40_000)
+}
+
+/// Takes the dials: hits sent, and searches sent on.
+fn answers_and_forwards(rig: &mut Rig) -> (Vec<(SocketAddr, Vec<Message>)>, Vec<(SocketAddr, u8)>) {
+    let (mut answers, mut forwards) = (Vec::new(), Vec::new());
+    for (exchange, to, messages) in rig.dials() {
+        match &messages[..] {
+            [Message::Search(search)] => forwards.push((to, search.ttl)),
+            _ => answers.push((to, messages)),
+        }
+        rig.deliver(exchange);
+    }
+    (answers, forwards)
+}
+
+#[test]
+fn a_search_is_answered_and_sent_on_once() {
+    let mut rig = Rig::among(vec![peer(1), peer(2)], &[("music/Song.ogg", 5), ("b", 2)]);
+    rig.request(from(), query(b"q", "Song.ogg", peer(1), 3));
+    let (answers, forwards) = answers_and_forwards(&mut rig);
+    assert_eq!(forwards, [(peer(2), 2)], "to the neighbours except the requester");
+    let [(to, messages)] = &answers[..] else { panic!("{answers:?}") };
+    assert_eq!(*to, peer(1));
+    let [Message::SearchResponse(hit)] = &messages[..] else { panic!("{messages:?}") };
+    assert_eq!((hit.id.as_bytes(), hit.responder), (&b"q"[..], us()));
+    assert_eq!(hit.file, listed("music/Song.ogg", None), "no attributes towards a base requester");
+
+    // Again, from elsewhere: dropped. With a higher TTL: sent on, not answered.
+    rig.request(from(), query(b"q", "Song.ogg", peer(1), 3));
+    assert_eq!(answers_and_forwards(&mut rig), (vec![], vec![]));
+    rig.request(from(), query(b"q", "Song.ogg", peer(1), 5));
+    assert_eq!(answers_and_forwards(&mut rig), (vec![], vec![(peer(2), 4)]));
+    // The same ID of another requester is another search.
+    rig.request(from(), query(b"q", "Song.ogg", peer(2), 0));
+    let (answers, forwards) = answers_and_forwards(&mut rig);
+    assert_eq!((answers.len(), forwards.len()), (1, 0), "nothing is sent on with TTL 0");
+    assert_eq!(rig.node.counters().searches_dropped, 1);
+}
+
+#[test]
+fn a_p1_requester_gets_up_to_fifty_hits_with_sizes_on_one_connection() {
+    let names: Vec<String> = (0..60).map(|n| format!("song {n:02}")).collect();
+    let files: Vec<(&str, u64)> = names.iter().map(|name| (name.as_str(), 7)).collect();
+    let mut rig = Rig::among(vec![peer(1)], &files);
+    rig.request(from(), query(P1, "SONG", peer(1), 0));
+    let (answers, _) = answers_and_forwards(&mut rig);
+    assert_eq!(answers.len(), 1);
+    assert_eq!(answers[0].1.len(), 50);
+    let Message::SearchResponse(first) = &answers[0].1[0] else { panic!("a hit") };
+    assert_eq!(first.file, listed("song 00", Some(7)));
+    rig.request(from(), query(b"base", "SONG", peer(1), 0));
+    let (answers, _) = answers_and_forwards(&mut rig);
+    assert_eq!(answers[0].1.len(), 1, "a base requester gets the best match alone");
+}
+
+#[test]
+fn the_ttl_of_others_is_clamped() {
+    let mut rig = Rig::among(vec![peer(1)], &[]);
+    rig.request(from(), query(b"q", "x", peer(5), 255));
+    assert_eq!(answers_and_forwards(&mut rig).1, [(peer(1), 6)]);
+    rig.request(from(), query(b"q", "x", peer(5), 8));
+    assert_eq!(answers_and_forwards(&mut rig).1, [], "beyond the clamp nothing reaches further");
+}
+
+#[test]
+fn our_own_searches_come_back_in_vain() {
+    let mut rig = Rig::among(vec![peer(1)], &[("song", 1)]);
+    rig.search("song");
+    let (_, _, message) = rig.dial();
+    let Message::Search(ours) = message else { panic!("{message:?}") };
+    rig.request(from(), Message::Search(ours.clone()));
+    let forged = crate::wire::Search { requester: peer(3), ..ours };
+    rig.request(from(), Message::Search(forged));
+    rig.request(from(), query(b"other", "song", us(), 3));
+    assert_eq!(answers_and_forwards(&mut rig), (vec![], vec![]));
+    assert_eq!(rig.node.counters().searches_dropped, 3);
+}
+
+#[test]
+fn nobody_can_aim_our_answers_at_what_is_no_peer() {
+    let mut rig = Rig::among(vec![peer(1)], &[("song", 1)]);
+    for odd in ["192.0.2.1:80", "192.0.2.1:1023", "127.0.0.1:5000", "224.0.0.1:5000", "0.0.0.0:5000", "[::1]:5000"] {
+        rig.request(from(), query(b"q", "song", addr(odd), 3));
+    }
+    assert_eq!(answers_and_forwards(&mut rig), (vec![], vec![]));
+    assert_eq!(rig.node.counters().refused, 6);
+    // On one machine, loopback is where peers are.
+    rig.request(addr("127.0.0.1:40000"), query(b"q", "song", addr("127.0.0.1:5000"), 0));
+    assert_eq!(answers_and_forwards(&mut rig).0.len(), 1);
+}
+
+#[test]
+fn a_stranger_gets_ten_connections_a_minute_and_a_peer_as_many_as_it_asks_for() {
+    let mut rig = Rig::among(vec![peer(1)], &[("song", 1)]);
+    let victim = addr("192.0.2.1:8080");
+    let ask = |rig: &mut Rig, n: u32, requester| {
+        rig.request(from(), query(format!("q{n}").as_bytes(), "song", requester, 0));
+        answers_and_forwards(rig).0.len()
+    };
+    let sent: usize = (0..50).map(|n| ask(&mut rig, n, victim)).sum();
+    assert_eq!(sent, 10, "though the victim accepts connections");
+    assert_eq!(rig.node.counters().answers_dropped, 40);
+    rig.pass(Duration::from_secs(60));
+    assert_eq!((50..100).map(|n| ask(&mut rig, n, victim)).sum::<usize>(), 10);
+    assert_eq!((0..50).map(|n| ask(&mut rig, n, peer(1))).sum::<usize>(), 50);
+}
+
+#[test]
+fn a_flood_of_searches_loses_forwards_but_not_the_way() {
+    let mut rig =
+        Rig::remembering(NodeConfig { bootstraps: Vec::new(), max_workers: 1, ..config() }, vec![peer(1), peer(2)]);
+    rig.scan(&[("song", 1)]);
+    for n in 0..3_000 {
+        rig.request(from(), query(format!("q{n}").as_bytes(), "nothing like it", peer(1), 1));
+    }
+    assert_eq!(rig.node.counters().forwards_dropped, 3_000 - 2_048 - 1);
+    // There is still room for what somebody waits for.
+    let exchange = rig.request(from(), Message::ListFiles { p1: false });
+    let refused = rig.take(|order| matches!(order, super::Action::Refuse { .. }).then_some(()));
+    assert!(refused.is_empty(), "{exchange:?} waits");
+}

@@ -1,0 +1,175 @@
+//! Control calls, and the scans that one of them starts.
+
+use super::rig::*;
+use crate::control::{CallId, ExitCode, FilesReply, Notice, RawText, Reply, Request};
+use crate::id::ClientId;
+use crate::library::ScanReport;
+use crate::node::contract::{Action, Event, NodeConfig, Refusal};
+use crate::wire::Message;
+use std::time::Duration;
+
+fn scans(rig: &mut Rig) -> usize {
+    rig.take(|order| matches!(order, Action::StartScan).then_some(())).len()
+}
+
+fn files(rig: &mut Rig, after: Option<RawText>) -> FilesReply {
+    match rig.call(Request::Files { after }) {
+        Ok(Reply::Files(reply)) => reply,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_share_is_scanned_at_the_start_and_then_after_each_pause() {
+    let mut rig = Rig::new(config());
+    assert_eq!(scans(&mut rig), 1);
+    rig.pass(Duration::from_secs(300));
+    assert_eq!(scans(&mut rig), 0, "a slow scan is not overtaken by the next");
+    rig.scan(&[("a", 1), ("b", 2)]);
+    assert_eq!((rig.node.library().len(), rig.node.library().bytes()), (2, 3));
+    rig.pass(Duration::from_secs(60));
+    assert_eq!(scans(&mut rig), 1);
+    rig.scan(&[("b", 5)]);
+    assert_eq!((rig.node.library().len(), rig.node.library().bytes()), (1, 5));
+}
+
+#[test]
+fn a_share_that_cannot_be_read_keeps_what_was_found_before() {
+    let mut rig = Rig::among(Vec::new(), &[("a", 1)]);
+    rig.pass(Duration::from_secs(60));
+    rig.handle(Event::ScanEnded { report: ScanReport { failed: true, ..ScanReport::default() } });
+    assert_eq!(rig.node.library().len(), 1);
+}
+
+#[test]
+fn who_asks_for_a_rescan_hears_of_the_one_that_began_after() {
+    let mut rig = Rig::new(config());
+    scans(&mut rig);
+    rig.call(Request::Rescan).unwrap();
+    assert_eq!(scans(&mut rig), 0);
+    rig.scan(&[("a", 1)]);
+    assert!(rig.notices().is_empty(), "this scan may have passed by what changed");
+    rig.scan(&[("a", 1), ("b", 1)]);
+    let done = |files| Notice::Scan { files, done: true, names_refused: 0, unreadable: 0 };
+    assert!(rig.notices().contains(&done(2)));
+
+    rig.call(Request::Rescan).unwrap();
+    assert_eq!(scans(&mut rig), 1, "between scans it starts at once");
+    rig.scan(&[("c", 1)]);
+    assert!(rig.notices().contains(&done(1)));
+    rig.pass(Duration::from_secs(60));
+    rig.scan(&[]);
+    assert!(rig.notices().is_empty(), "later scans are no concern of this client");
+}
+
+#[test]
+fn a_long_scan_enters_the_library_in_slices() {
+    let mut rig = Rig::new(config());
+    let batch = |n: u64| (0..1_000).map(|at| scanned(&format!("{n:03}/{at:03}"), 1)).collect::<Vec<_>>();
+    for n in 0..200 {
+        rig.node.handle(rig.now, Event::Scanned { files: batch(n) });
+    }
+    assert!(rig.node.library().len() >= 136_000, "only some batches are held back");
+    rig.node.handle(rig.now, Event::ScanEnded { report: ScanReport::default() });
+    let mut slices = 0;
+    while rig.node.has_work() {
+        let before = rig.node.library().len();
+        rig.node.work(rig.now);
+        assert!(rig.node.library().len() - before <= 1_000);
+        slices += 1;
+    }
+    assert!(slices > 64);
+    assert_eq!(rig.node.library().len(), 200_000);
+}
+
+#[test]
+fn files_come_in_pages_by_name() {
+    let names: Vec<String> = (0..1_200).map(|n| format!("{n:04}")).collect();
+    let shared: Vec<_> = names.iter().map(|name| (name.as_str(), 1)).collect();
+    let mut rig = Rig::among(Vec::new(), &shared);
+    let (mut after, mut seen) = (None, Vec::new());
+    loop {
+        let page = files(&mut rig, after);
+        seen.extend(page.files.into_iter().map(|row| row.name));
+        match page.next {
+            Some(next) => after = Some(next),
+            None => break,
+        }
+    }
+    assert_eq!(seen, names.iter().map(|name| RawText::new(name.as_bytes())).collect::<Vec<_>>());
+    let bad = Request::Files { after: Some(RawText::new("a\nb")) };
+    assert_eq!(rig.call(bad).unwrap_err().code, ExitCode::Usage as i32);
+}
+
+#[test]
+fn a_client_hears_what_it_follows_until_it_hangs_up() {
+    let mut rig = Rig::among(vec![peer(1)], &[]);
+    let other = ClientId(2);
+    rig.handle(Event::Call { client: other, call: CallId::Number(1), request: Request::Events });
+    rig.orders.clear();
+    let search = rig.search_within("a", Some(0));
+    let (exchange, ..) = rig.dial();
+    rig.deliver(exchange);
+    let heard = |rig: &mut Rig| {
+        rig.take(|order| match order {
+            Action::Notify { client, notice } => Some((*client, Notice::clone(notice))),
+            _ => None,
+        })
+    };
+    let ring = Notice::Ring { search, ttl: 0, peers: 1 };
+    let up = Notice::PeerUp { addr: peer(1) };
+    assert_eq!(heard(&mut rig), [(CLIENT, ring.clone()), (other, ring), (other, up)]);
+    rig.handle(Event::ClientGone { client: CLIENT });
+    rig.pass(Duration::from_secs(2));
+    let done = Notice::SearchDone { search, hits: 0, truncated: false, error: None };
+    assert_eq!(heard(&mut rig), [(other, done)]);
+}
+
+#[test]
+fn an_answer_comes_before_the_notices_of_its_work() {
+    let mut rig = Rig::among(Vec::new(), &[]);
+    let request = Request::Search { text: RawText::new("a"), max: None, ttl: None };
+    rig.node.handle(rig.now, Event::Call { client: CLIENT, call: CallId::Number(1), request });
+    let actions: Vec<_> = std::iter::from_fn(|| rig.node.poll_action()).collect();
+    assert!(matches!(actions[..], [Action::Reply { .. }, Action::Notify { .. }]), "{actions:?}");
+}
+
+#[test]
+fn a_bootstrap_node_alone_answers_calls_and_does_nothing_else() {
+    let mut rig = Rig::remembering(NodeConfig { peer: false, ..config() }, vec![peer(1)]);
+    assert!(rig.orders.is_empty() && rig.node.next_deadline().is_none() && !rig.node.has_work());
+    let Ok(Reply::Status(status)) = rig.call(Request::Status) else { panic!("status") };
+    assert_eq!((status.listen, status.advertise, status.peers), (None, None, 0));
+    let Ok(Reply::Peers(rows)) = rig.call(Request::Peers) else { panic!("peers") };
+    assert!(rows.is_empty() && files(&mut rig, None).files.is_empty());
+    for request in [
+        Request::Search { text: RawText::new("a"), max: None, ttl: None },
+        Request::List { peer: peer(1) },
+        Request::Download { what: vec![], output: None },
+        Request::Rescan,
+    ] {
+        let error = rig.call(request).unwrap_err();
+        assert!(error.message.contains("bootstrap node only"), "{error}");
+    }
+    let exchange = rig.request(peer(1), Message::ListFiles { p1: false });
+    let refused = rig.take(|order| match order {
+        Action::Refuse { exchange, reason } => Some((*exchange, *reason)),
+        _ => None,
+    });
+    assert_eq!(refused, [(exchange, Refusal::WrongNode)]);
+    rig.handle(Event::Leave);
+    assert!(matches!(rig.orders[..], [Action::Left]), "{:?}", rig.orders);
+}
+
+#[test]
+fn calls_that_belong_to_the_daemon_are_answered_too() {
+    let mut rig = Rig::new(config());
+    for request in [Request::Reload, Request::Stop, Request::LogLevel { level: "info".into() }] {
+        assert_eq!(rig.call(request).unwrap_err().code, ExitCode::Other as i32);
+    }
+    let Ok(Reply::Bootstrap(reply)) = rig.call(Request::Bootstrap { after: None }) else { panic!("bootstrap") };
+    assert_eq!((reply.links.len(), reply.registry), (1, None));
+    rig.handle(Event::Leave);
+    assert!(rig.call(Request::Status).is_ok());
+    assert!(rig.call(Request::Rescan).unwrap_err().message.contains("leaving"));
+}

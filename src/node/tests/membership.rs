@@ -1,0 +1,299 @@
+//! Registering, staying on the lists, and what is thought of the peers on them.
+
+use super::rig::*;
+use crate::control::{LinkState, Notice, PeerRow, PeerSource, PeerState, Reply, Request};
+use crate::fault::{DialFault, ResolveFault};
+use crate::node::contract::{Action, BootstrapAddr, Event, NodeConfig, Response};
+use crate::wire::Message;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+fn peers(rig: &mut Rig) -> Vec<PeerRow> {
+    match rig.call(Request::Peers) {
+        Ok(Reply::Peers(rows)) => rows,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn link_state(rig: &Rig) -> LinkState {
+    rig.node.links(rig.now)[0].state
+}
+
+/// Sends a search so that every neighbour is dialled, and lets each dial end as told.
+fn probe(rig: &mut Rig, outcome: impl Fn(SocketAddr) -> Result<(), DialFault>) {
+    rig.search_within("anything at all", Some(0));
+    for (exchange, to, _) in rig.dials() {
+        match outcome(to) {
+            Ok(()) => rig.deliver(exchange),
+            Err(fault) => rig.fail(exchange, fault),
+        }
+    }
+}
+
+#[test]
+fn a_life_from_registration_to_leaving() {
+    let mut rig = Rig::new(config());
+    assert_eq!(link_state(&rig), LinkState::Registering);
+    rig.join(vec![peer(1)]);
+    assert_eq!(link_state(&rig), LinkState::Registered);
+    let rows = peers(&mut rig);
+    assert_eq!(rows.len(), 1, "we do not list ourselves: {rows:?}");
+    assert_eq!((rows[0].addr, rows[0].source, rows[0].state), (peer(1), PeerSource::Bootstrap, PeerState::New));
+    assert!(rows[0].neighbour);
+
+    // A second look comes soon, since peers often start together.
+    rig.pass(Duration::from_secs(5));
+    rig.answer_peer_list(vec![peer(1), peer(2)]);
+    assert_eq!(peers(&mut rig).len(), 2);
+
+    let started = rig.now;
+    let keepalive = loop {
+        rig.jump();
+        match rig.dials().pop() {
+            Some((exchange, to, messages)) if messages == [Message::Keepalive { port: 63_339 }] => {
+                assert_eq!(to, bootstrap());
+                break exchange;
+            }
+            Some((exchange, _, _)) => rig.succeed(exchange, Response::PeerList(vec![us(), peer(1), peer(2)])),
+            None => {}
+        }
+    };
+    assert!(rig.now.saturating_since(started) <= Duration::from_secs(300));
+    rig.deliver(keepalive);
+    rig.answer_peer_list(vec![peer(1)]);
+
+    rig.take(|order| matches!(order, Action::RememberPeers(_)).then_some(()));
+    rig.handle(Event::Leave);
+    let (exchange, to, message) = rig.dial();
+    assert_eq!((to, message), (bootstrap(), Message::Unregister { port: 63_339 }));
+    assert!(!rig.orders.iter().any(|order| matches!(order, Action::Left)));
+    rig.deliver(exchange);
+    assert_eq!(rig.take(|order| matches!(order, Action::Left).then_some(())).len(), 1);
+    rig.orders.clear();
+    rig.pass(Duration::from_secs(3_600));
+    assert!(rig.orders.is_empty(), "nothing happens after the end: {:?}", rig.orders);
+}
+
+#[test]
+fn leaving_does_not_wait_for_ever() {
+    let mut rig = Rig::new(config());
+    rig.join(Vec::new());
+    rig.handle(Event::Leave);
+    rig.pass(Duration::from_millis(2_999));
+    assert!(!rig.orders.iter().any(|order| matches!(order, Action::Left)));
+    rig.pass(Duration::from_millis(1));
+    assert!(rig.orders.iter().any(|order| matches!(order, Action::Left)));
+}
+
+#[test]
+fn a_bootstrap_node_that_is_down_is_tried_ever_less_often() {
+    let mut rig = Rig::new(config());
+    rig.call(Request::Events).unwrap();
+    let mut waits = Vec::new();
+    for _ in 0..12 {
+        let (exchange, _, message) = rig.dial();
+        assert_eq!(message, Message::Register { port: 63_339 });
+        rig.fail(exchange, DialFault::Refused);
+        let row = &rig.node.links(rig.now)[0];
+        assert_eq!((row.state, row.error.as_deref()), (LinkState::Waiting, Some("connection refused")));
+        assert!(row.retry_in_s.is_some());
+        let failed = rig.now;
+        while link_state(&rig) == LinkState::Waiting {
+            rig.jump();
+        }
+        waits.push(rig.now.saturating_since(failed));
+    }
+    assert!(waits[0] >= Duration::from_secs(1) && waits[0] <= Duration::from_secs(3), "{waits:?}");
+    assert!(waits[11] >= Duration::from_secs(150) && waits[11] <= Duration::from_secs(450), "{waits:?}");
+    let notices = rig.notices();
+    let lost = |notice: &&Notice| matches!(notice, Notice::BootstrapLost { .. });
+    assert_eq!(notices.iter().filter(lost).count(), 12);
+    rig.join(Vec::new());
+    assert_eq!(rig.notices(), [Notice::Registered { addr: "10.0.0.1:21168".into() }]);
+}
+
+#[test]
+fn a_host_name_is_looked_up_each_time_and_each_address_tried() {
+    let host = BootstrapAddr { host: "bootstrap.example".into(), port: 21_168 };
+    let mut rig = Rig::new(NodeConfig { bootstraps: vec![host.clone()], ..config() });
+    let lookups = |rig: &mut Rig| {
+        rig.take(|order| match order {
+            Action::Resolve { host } => Some(host.clone()),
+            _ => None,
+        })
+    };
+    assert_eq!(lookups(&mut rig), [host.clone()]);
+    assert_eq!(link_state(&rig), LinkState::Resolving);
+    rig.handle(Event::Resolved { host: host.clone(), outcome: Err(ResolveFault("try again".into())) });
+    rig.pass(Duration::from_secs(3));
+    assert_eq!(lookups(&mut rig), [host.clone()]);
+
+    let ips = ["2001:db8::1", "192.0.2.1", "192.0.2.2"].map(|ip| ip.parse().unwrap()).to_vec();
+    rig.handle(Event::Resolved { host, outcome: Ok(ips) });
+    // Our listener hears IPv4 alone, so that a registration over IPv6 would be of no use while there is a choice.
+    for to in ["192.0.2.1:21168", "192.0.2.2:21168", "[2001:db8::1]:21168"] {
+        let (exchange, tried, _) = rig.dial();
+        assert_eq!(tried, addr(to));
+        rig.fail(exchange, DialFault::TimedOut);
+    }
+    assert_eq!(link_state(&rig), LinkState::Waiting);
+}
+
+#[test]
+fn an_old_bootstrap_node_that_dropped_us_is_told_again_but_not_all_the_time() {
+    let mut rig = Rig::new(NodeConfig { keepalive_refresh: Duration::from_secs(20), ..config() });
+    rig.join(vec![peer(1)]);
+    let mut registrations = 0;
+    let end = rig.now + Duration::from_secs(100);
+    while rig.now < end {
+        rig.jump();
+        while let Some((exchange, _, messages)) = rig.dials().pop() {
+            match messages[0] {
+                Message::RequestPeerList { .. } => rig.succeed(exchange, Response::PeerList(vec![peer(1)])),
+                Message::Register { .. } => {
+                    registrations += 1;
+                    rig.deliver(exchange);
+                }
+                _ => rig.deliver(exchange),
+            }
+        }
+    }
+    assert!((4..=6).contains(&registrations), "{registrations} registrations in five keepalives");
+    assert_eq!(link_state(&rig), LinkState::Registered);
+}
+
+#[test]
+fn what_cannot_be_a_peer_is_not_taken_from_a_list() {
+    let mut rig = Rig::new(config());
+    let odd = ["0.0.0.0:5000", "224.0.0.1:5000", "255.255.255.255:5000", "10.0.1.1:0", "127.0.0.1:5000", "[::]:5000"];
+    let mut list: Vec<_> = odd.map(addr).to_vec();
+    list.extend([peer(1), peer(1), addr("[::ffff:10.0.1.1]:63339"), us()]);
+    rig.join(list);
+    let rows = peers(&mut rig);
+    assert_eq!(rows.iter().map(|row| row.addr).collect::<Vec<_>>(), [peer(1)]);
+}
+
+#[test]
+fn dead_neighbours_are_replaced_and_given_up_after_three_failures() {
+    let mut rig = Rig::among((1..=3).map(peer).collect(), &[]);
+    rig.handle(Event::Reconfigure(Box::new(NodeConfig { bootstraps: Vec::new(), max_peers: 2, ..config() })));
+    let neighbours =
+        |rig: &mut Rig| -> Vec<_> { peers(rig).into_iter().filter(|row| row.neighbour).map(|row| row.addr).collect() };
+    let first = neighbours(&mut rig);
+    assert_eq!(first.len(), 2);
+    let dead = first[0];
+    let judge = |to| if to == dead { Err(DialFault::TimedOut) } else { Ok(()) };
+    probe(&mut rig, judge);
+    let second = neighbours(&mut rig);
+    assert_eq!(second.len(), 2);
+    assert!(!second.contains(&dead) && second.contains(&first[1]), "the one that answered stays: {second:?}");
+
+    // With nobody better, those that fail are tried on, and at last given up.
+    for _ in 0..2 {
+        probe(&mut rig, |_| Err(DialFault::Refused));
+        assert_eq!(peers(&mut rig).len(), 3);
+    }
+    for _ in 0..3 {
+        probe(&mut rig, |_| Err(DialFault::Refused));
+    }
+    assert_eq!(peers(&mut rig), []);
+}
+
+#[test]
+fn a_peer_on_the_list_is_kept_though_it_fails() {
+    let mut rig = Rig::new(config());
+    rig.call(Request::Events).unwrap();
+    rig.join(vec![peer(1)]);
+    probe(&mut rig, |_| Ok(()));
+    assert!(rig.notices().contains(&Notice::PeerUp { addr: peer(1) }));
+    for _ in 0..5 {
+        probe(&mut rig, |_| Err(DialFault::Refused));
+    }
+    let down = rig.notices().into_iter().filter(|notice| matches!(notice, Notice::PeerDown { .. })).count();
+    assert_eq!(down, 1, "a peer goes down once");
+    assert_eq!(peers(&mut rig)[0].state, PeerState::Failing);
+    // Off the list, it is gone.
+    rig.pass(Duration::from_secs(4));
+    rig.answer_peer_list(Vec::new());
+    assert_eq!(peers(&mut rig), []);
+}
+
+#[test]
+fn forged_searches_cannot_flush_the_table_nor_stay() {
+    let listed: Vec<_> = (1..=20).map(peer).collect();
+    let mut rig = Rig::new(config());
+    rig.join(listed.clone());
+    for n in 0..3_000_u32 {
+        let forged = SocketAddr::from((std::net::Ipv4Addr::from_bits(0x0b00_0000 + n), 5_000));
+        rig.request(addr("11.0.0.1:40000"), query(format!("q{n}").as_bytes(), "x", forged, 0));
+    }
+    let rows = peers(&mut rig);
+    assert_eq!(rows.len(), 20 + 250);
+    for peer in &listed {
+        assert!(rows.iter().any(|row| row.addr == *peer));
+    }
+    let neighbours: Vec<_> = rows.iter().filter(|row| row.neighbour).map(|row| row.addr).collect();
+    assert!(neighbours.iter().all(|addr| listed.contains(addr)), "claims are the last choice: {neighbours:?}");
+    rig.orders.clear();
+    rig.pass(Duration::from_secs(31 * 60));
+    assert!(peers(&mut rig).iter().all(|row| row.source != PeerSource::Search));
+}
+
+#[test]
+fn good_peers_are_remembered_at_most_once_a_minute() {
+    let mut rig = Rig::new(config());
+    rig.join(vec![peer(1)]);
+    let remembered = |rig: &mut Rig| {
+        rig.take(|order| match order {
+            Action::RememberPeers(peers) => Some(peers.clone()),
+            _ => None,
+        })
+    };
+    rig.pass(Duration::from_secs(5));
+    assert_eq!(remembered(&mut rig), [vec![peer(1)]]);
+    rig.answer_peer_list(vec![peer(1), peer(2)]);
+    probe(&mut rig, |to| if to == peer(2) { Ok(()) } else { Err(DialFault::Reset) });
+    rig.pass(Duration::from_secs(54));
+    assert!(remembered(&mut rig).is_empty());
+    rig.pass(Duration::from_secs(7));
+    assert_eq!(remembered(&mut rig), [vec![peer(2), peer(1)]], "who answered comes first");
+}
+
+#[test]
+fn a_new_configuration_changes_the_links_and_spares_the_others() {
+    let second = BootstrapAddr { host: "10.0.0.9".into(), port: 7_000 };
+    let mut rig = Rig::new(config());
+    rig.join(vec![peer(1)]);
+    let both = vec![config().bootstraps[0].clone(), second.clone()];
+    rig.handle(Event::Reconfigure(Box::new(NodeConfig { bootstraps: both, ..config() })));
+    let (exchange, to, message) = rig.dial();
+    assert_eq!((to, message), (addr("10.0.0.9:7000"), Message::Register { port: 63_339 }));
+    rig.deliver(exchange);
+    rig.answer_peer_list(Vec::new());
+
+    // The first is dropped while one of its errands is under way.
+    let only = NodeConfig { bootstraps: vec![second], listen: addr("0.0.0.0:1"), ..config() };
+    rig.handle(Event::Reconfigure(Box::new(only)));
+    let unregister = rig.dials().pop().unwrap();
+    assert_eq!((unregister.1, &unregister.2[..]), (bootstrap(), &[Message::Unregister { port: 63_339 }][..]));
+    rig.deliver(unregister.0);
+    assert_eq!(rig.node.links(rig.now).len(), 1);
+    assert_eq!(rig.node.links(rig.now)[0].addr, "10.0.0.9:7000");
+}
+
+#[test]
+fn the_address_given_to_others_is_the_one_that_reaches_the_bootstrap_node() {
+    let advertised = |rig: &mut Rig| match rig.call(Request::Status) {
+        Ok(Reply::Status(status)) => status.advertise,
+        other => panic!("{other:?}"),
+    };
+    let mut rig = Rig::new(NodeConfig { local_addrs: Vec::new(), ..config() });
+    assert_eq!(advertised(&mut rig), None);
+    rig.join(Vec::new());
+    assert_eq!(advertised(&mut rig), Some(us()));
+    let fixed = Some(addr("192.0.2.7:0").ip());
+    let mut rig = Rig::new(NodeConfig { advertise_addr: fixed, ..config() });
+    assert_eq!(advertised(&mut rig), Some(addr("192.0.2.7:63339")));
+    let mut rig = Rig::new(NodeConfig { bootstraps: Vec::new(), ..config() });
+    assert_eq!(advertised(&mut rig), Some(us()), "an address of this machine is the best guess, loopback the last");
+}

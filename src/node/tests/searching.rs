@@ -1,0 +1,241 @@
+//! Our own searches and listings.
+
+use super::rig::*;
+use crate::control::{CallError, ExitCode, HitRow, Notice, RawText, Reply, Request, SearchStarted};
+use crate::fault::DialFault;
+use crate::id::{ExchangeId, QueryId};
+use crate::node::contract::{Action, Event, Response};
+use crate::wire::{Listed, Message, Search};
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Takes the dials of one ring: its query, and whom it goes to.
+fn ring(rig: &mut Rig) -> (Search, Vec<SocketAddr>) {
+    let dials = rig.dials();
+    let mut queries: Vec<Search> = Vec::new();
+    for (exchange, _, messages) in &dials {
+        let [Message::Search(search)] = &messages[..] else { panic!("{messages:?}") };
+        queries.push(search.clone());
+        rig.deliver(*exchange);
+    }
+    queries.dedup();
+    assert_eq!(queries.len(), 1, "one ring has one query: {queries:?}");
+    (queries.remove(0), dials.into_iter().map(|(_, to, _)| to).collect())
+}
+
+fn done(notices: &[Notice]) -> Option<(u64, bool, Option<CallError>)> {
+    notices.iter().find_map(|notice| match notice {
+        Notice::SearchDone { hits, truncated, error, .. } => Some((*hits, *truncated, error.clone())),
+        _ => None,
+    })
+}
+
+fn list(rig: &mut Rig, peer: SocketAddr) -> u32 {
+    match rig.call(Request::List { peer }) {
+        Ok(Reply::SearchStarted(SearchStarted { search })) => search,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_search_widens_ring_by_ring_until_the_last() {
+    let mut rig = Rig::among(vec![peer(1), peer(2)], &[]);
+    let search = rig.search("song");
+    let mut ids = BTreeSet::new();
+    for (ttl, wait) in [(1, 1), (2, 1), (4, 1), (7, 2)] {
+        let (query, to) = ring(&mut rig);
+        assert_eq!((query.ttl, query.requester, &*query.text), (ttl, us(), &b"song"[..]));
+        assert_eq!(to, [peer(1), peer(2)]);
+        assert!(query.id.is_p1());
+        ids.insert(query.id);
+        let notices = rig.notices();
+        assert!(notices.contains(&Notice::Ring { search, ttl, peers: 2 }), "{notices:?}");
+        rig.pass(Duration::from_secs(wait));
+    }
+    assert_eq!(ids.len(), 4, "each ring has an ID of its own");
+    assert!(rig.dials().is_empty());
+    assert_eq!(done(&rig.notices()), Some((0, false, None)));
+
+    // Late hits are taken for some minutes, of every ring.
+    let id = ids.pop_first().unwrap();
+    rig.hit(&id, peer(3), listed("song.ogg", Some(5)));
+    assert!(matches!(&rig.notices()[..], [Notice::Hit { .. }]));
+    rig.pass(Duration::from_secs(301));
+    rig.hit(&id, peer(4), listed("song.ogg", Some(5)));
+    assert_eq!(rig.hits(Some(search))[0].sources, [peer(3)]);
+    assert_eq!(rig.node.counters().hits_unasked, 1);
+}
+
+#[test]
+fn enough_hits_end_a_search_early() {
+    let mut rig = Rig::among(vec![peer(1)], &[]);
+    let request = Request::Search { text: RawText::new("a"), max: Some(2), ttl: Some(2) };
+    rig.call(request).unwrap();
+    let (query, _) = ring(&mut rig);
+    for n in 1..=3_u8 {
+        rig.hit(&query.id, peer(n), listed(&format!("a{n}"), Some(1)));
+    }
+    rig.hit(&query.id, peer(9), listed("a1", Some(1)));
+    rig.pass(Duration::from_secs(1));
+    assert_eq!(done(&rig.notices()), Some((2, true, None)));
+    assert!(rig.dials().is_empty());
+    let rows = rig.hits(None);
+    let expected = |id, n: u8, sources: Vec<_>| HitRow {
+        id,
+        name: RawText::new(format!("a{n}")),
+        size: Some(1),
+        b3: None,
+        sources,
+    };
+    assert_eq!(rows, [expected(1, 1, vec![peer(1), peer(9)]), expected(2, 2, vec![peer(2)])]);
+}
+
+#[test]
+fn the_ttl_of_a_call_is_clamped_and_ends_the_rings() {
+    for (asked, rings) in [(0, vec![0]), (1, vec![1]), (3, vec![1, 2, 3]), (255, vec![1, 2, 4, 7])] {
+        let mut rig = Rig::among(vec![peer(1)], &[]);
+        rig.search_within("a", Some(asked));
+        let mut seen = Vec::new();
+        while done(&rig.notices()).is_none() {
+            seen.extend(rig.dials().iter().map(|(_, _, messages)| match &messages[0] {
+                Message::Search(search) => search.ttl,
+                other => panic!("{other:?}"),
+            }));
+            rig.jump();
+        }
+        assert_eq!(seen, rings);
+    }
+}
+
+#[test]
+fn without_peers_or_without_any_in_reach_a_search_says_so() {
+    let mut rig = Rig::among(Vec::new(), &[]);
+    rig.search("a");
+    rig.jump();
+    let (hits, _, error) = done(&rig.notices()).expect("there is nothing to wait for");
+    let error = error.unwrap();
+    assert_eq!((hits, error.code), (0, ExitCode::Network as i32));
+    assert!(error.message.contains("pyratectl bootstrap"), "{error}");
+
+    let mut rig = Rig::among(vec![peer(1)], &[]);
+    rig.search_within("a", Some(1));
+    let (exchange, ..) = rig.dial();
+    rig.fail(exchange, DialFault::Unreachable);
+    rig.pass(Duration::from_secs(2));
+    assert_eq!(done(&rig.notices()).unwrap().2.unwrap().code, ExitCode::Network as i32);
+}
+
+#[test]
+fn texts_that_no_message_can_carry_are_refused() {
+    let mut rig = Rig::among(vec![peer(1)], &[]);
+    for bad in [String::new(), "a\nb".into(), "\u{7f}".into(), "x".repeat(4_000)] {
+        let request = Request::Search { text: RawText::new(bad), max: None, ttl: None };
+        assert_eq!(rig.call(request).unwrap_err().code, ExitCode::Usage as i32);
+    }
+    rig.search("12:30");
+    assert_eq!(&*ring(&mut rig).0.text, b"12:30");
+}
+
+#[test]
+fn hits_that_nobody_asked_for_or_that_name_no_peer_are_dropped() {
+    let mut rig = Rig::among(vec![peer(1)], &[]);
+    let search = rig.search("a");
+    let (query, _) = ring(&mut rig);
+    rig.hit(&QueryId::p1(1), peer(1), listed("a", None));
+    for odd in ["127.0.0.1:5000", "0.0.0.0:5000", "224.1.1.1:5000", "10.0.0.2:63339"] {
+        let message = Message::SearchResponse(crate::wire::SearchResponse {
+            id: query.id.clone(),
+            responder: addr(odd),
+            file: listed("a", None),
+        });
+        rig.request(addr("10.0.1.1:40000"), message);
+    }
+    assert_eq!(rig.hits(Some(search)), []);
+    let counters = rig.node.counters();
+    assert_eq!((counters.hits_unasked, counters.refused), (1, 4));
+    let closed = rig.take(|order| matches!(order, Action::Close { .. }).then_some(()));
+    assert_eq!(closed.len(), 5, "each message is answered by a close");
+}
+
+#[test]
+fn a_hit_shows_that_its_sender_speaks_p1_only_from_its_own_address() {
+    let mut rig = Rig::among(vec![peer(1)], &[]);
+    rig.search("a");
+    let (query, _) = ring(&mut rig);
+    rig.hit(&query.id, peer(1), listed("a", Some(1)));
+    let message = Message::SearchResponse(crate::wire::SearchResponse {
+        id: query.id.clone(),
+        responder: peer(2),
+        file: listed("a", Some(1)),
+    });
+    rig.request(SocketAddr::new(peer(3).ip(), 40_000), message);
+    let Ok(Reply::Peers(rows)) = rig.call(Request::Peers) else { panic!("peers") };
+    let p1: Vec<_> = rows.iter().map(|row| (row.addr, row.p1)).collect();
+    assert_eq!(p1, [(peer(1), true), (peer(2), false)]);
+}
+
+#[test]
+fn a_listing_becomes_hits() {
+    let mut rig = Rig::among(Vec::new(), &[]);
+    let search = list(&mut rig, peer(1));
+    let (exchange, to, message) = rig.dial();
+    assert_eq!((to, message), (peer(1), Message::ListFiles { p1: true }));
+    rig.handle(Event::ListBatch { exchange, files: vec![listed("a", Some(1)), listed("b", Some(2))] });
+    rig.handle(Event::ListBatch { exchange, files: vec![listed("c", Some(3))] });
+    let notices = rig.notices();
+    assert_eq!(notices, [Notice::Listing { search, files: 2 }], "progress is told a few times a second");
+    rig.succeed(exchange, Response::FileList { truncated: false });
+    assert_eq!(done(&rig.notices()), Some((3, false, None)));
+    assert_eq!(rig.hits(Some(search)).len(), 3);
+    let Ok(Reply::Peers(rows)) = rig.call(Request::Peers) else { panic!("peers") };
+    assert!(rows[0].p1);
+}
+
+#[test]
+fn a_listing_without_end_is_broken_off() {
+    let mut rig = Rig::among(Vec::new(), &[]);
+    let search = list(&mut rig, peer(1));
+    let (exchange, ..) = rig.dial();
+    for batch in 0..=100 {
+        let files: Vec<Listed> = (0..1_000).map(|n| listed(&format!("{batch}/{n}"), None)).collect();
+        rig.handle(Event::ListBatch { exchange, files });
+    }
+    let aborts: Vec<ExchangeId> = rig.take(|order| match order {
+        Action::Abort { exchange } => Some(*exchange),
+        _ => None,
+    });
+    assert_eq!(aborts, [exchange]);
+    rig.fail(exchange, DialFault::Aborted);
+    assert_eq!(done(&rig.notices()), Some((100_000, true, None)));
+    assert_eq!(rig.hits(Some(search)).len(), 500, "a page");
+}
+
+#[test]
+fn a_listing_that_fails_says_why() {
+    let mut rig = Rig::among(Vec::new(), &[]);
+    list(&mut rig, peer(1));
+    let (exchange, ..) = rig.dial();
+    rig.fail(exchange, DialFault::Refused);
+    let error = done(&rig.notices()).unwrap().2.unwrap();
+    assert_eq!(error.code, ExitCode::Network as i32);
+    assert!(error.message.contains("10.0.1.1:63339: connection refused"), "{error}");
+    for bad in [us(), addr("10.0.1.1:0")] {
+        assert_eq!(rig.call(Request::List { peer: bad }).unwrap_err().code, ExitCode::Usage as i32);
+    }
+}
+
+#[test]
+fn old_searches_give_way_to_new_ones() {
+    let mut rig = Rig::among(Vec::new(), &[]);
+    for _ in 0..300 {
+        rig.search("a");
+        rig.jump();
+    }
+    let mut rig = Rig::among(vec![peer(1)], &[]);
+    for _ in 0..256 {
+        rig.search("a");
+    }
+    let request = Request::Search { text: RawText::new("a"), max: None, ttl: None };
+    assert_eq!(rig.call(request).unwrap_err().code, ExitCode::Other as i32, "none is over yet");
+}

@@ -1,0 +1,164 @@
+//! Files and lists sent, within the workers there are.
+
+use super::rig::*;
+use crate::control::{Notice, RawText, Reply, Request};
+use crate::fault::DiskFault;
+use crate::id::ExchangeId;
+use crate::node::contract::{Action, Event, NodeConfig, Refusal, ResponseFault};
+use crate::wire::Message;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+fn from() -> SocketAddr {
+    SocketAddr::new(peer(1).ip(), 40_000)
+}
+
+fn sharing(max_workers: usize) -> Rig {
+    let mut rig = Rig::new(NodeConfig { bootstraps: Vec::new(), max_workers, ..config() });
+    rig.scan(&[("a", 10), ("dir/b", 20)]);
+    rig
+}
+
+fn download(rig: &mut Rig, file: &str) -> ExchangeId {
+    rig.request(from(), Message::DownloadRequest { name: name(file) })
+}
+
+fn sent(rig: &mut Rig) -> Vec<(ExchangeId, String)> {
+    rig.take(|order| match order {
+        Action::SendFile { exchange, name } => Some((*exchange, name.to_string())),
+        Action::SendList { exchange, attributes } => Some((*exchange, format!("list, attributes: {attributes}"))),
+        _ => None,
+    })
+}
+
+fn refused(rig: &mut Rig) -> Vec<(ExchangeId, Refusal)> {
+    rig.take(|order| match order {
+        Action::Refuse { exchange, reason } => Some((*exchange, *reason)),
+        _ => None,
+    })
+}
+
+#[test]
+fn files_and_lists_are_sent_and_counted() {
+    let mut rig = sharing(4);
+    rig.call(Request::Events).unwrap();
+    let exchange = download(&mut rig, "dir/b");
+    assert_eq!(sent(&mut rig), [(exchange, "dir/b".to_string())]);
+    rig.handle(Event::ResponseProgress { exchange, bytes: 5 });
+    rig.handle(Event::ResponseProgress { exchange, bytes: 15 });
+    rig.handle(Event::ResponseEnded { exchange, outcome: Ok(20) });
+    assert_eq!(rig.node.counters().bytes_up, 20);
+    let broken = download(&mut rig, "a");
+    rig.handle(Event::ResponseProgress { exchange: broken, bytes: 3 });
+    let outcome = Err(ResponseFault::Disk(DiskFault::Shrank));
+    rig.handle(Event::ResponseEnded { exchange: broken, outcome });
+    let (to, named) = (from(), |text: &str| RawText::new(text));
+    assert_eq!(
+        rig.notices(),
+        [
+            Notice::UploadStarted { to, name: named("dir/b") },
+            Notice::UploadEnded { to, name: named("dir/b"), bytes: 20, error: None },
+            Notice::UploadStarted { to, name: named("a") },
+            Notice::UploadEnded { to, name: named("a"), bytes: 3, error: Some(DiskFault::Shrank.to_string()) },
+        ]
+    );
+    for p1 in [false, true] {
+        rig.orders.clear();
+        let exchange = rig.request(from(), Message::ListFiles { p1 });
+        assert_eq!(sent(&mut rig), [(exchange, format!("list, attributes: {p1}"))]);
+    }
+}
+
+#[test]
+fn what_a_peer_does_not_do_is_refused() {
+    let mut rig = sharing(4);
+    let port = 63_339;
+    for message in [
+        Message::Register { port },
+        Message::Unregister { port },
+        Message::Keepalive { port },
+        Message::RequestPeerList { peers_max: 1 },
+    ] {
+        let exchange = rig.request(from(), message);
+        assert_eq!(refused(&mut rig), [(exchange, Refusal::WrongNode)]);
+    }
+    for file in ["no such", "/etc/passwd", "../a", "dir"] {
+        let exchange = download(&mut rig, file);
+        assert_eq!(refused(&mut rig), [(exchange, Refusal::NoSuchFile)]);
+    }
+    assert_eq!(rig.node.counters().refused, 8);
+    rig.handle(Event::Leave);
+    let exchange = download(&mut rig, "a");
+    assert_eq!(refused(&mut rig), [(exchange, Refusal::Leaving)]);
+}
+
+#[test]
+fn commands_beyond_the_workers_wait_in_their_order() {
+    let mut rig = sharing(2);
+    let asked: Vec<_> = ["a", "dir/b", "a", "dir/b"].map(|file| download(&mut rig, file)).to_vec();
+    assert_eq!(sent(&mut rig).len(), 2);
+    let Ok(Reply::Status(status)) = rig.call(Request::Status) else { panic!("status") };
+    assert_eq!((status.uploads_active, status.commands_queued), (2, 2));
+    rig.handle(Event::ResponseEnded { exchange: asked[1], outcome: Ok(20) });
+    assert_eq!(sent(&mut rig), [(asked[2], "a".to_string())]);
+    // One that goes away in the queue leaves its place.
+    let last = download(&mut rig, "a");
+    rig.handle(Event::RequestGone { exchange: asked[3] });
+    rig.handle(Event::ResponseEnded { exchange: asked[0], outcome: Err(ResponseFault::Gone) });
+    assert_eq!(sent(&mut rig), [(last, "a".to_string())]);
+    assert!(refused(&mut rig).is_empty());
+}
+
+#[test]
+fn a_request_waits_fifty_seconds_at_most() {
+    let mut rig = sharing(1);
+    let first = download(&mut rig, "a");
+    rig.pass(Duration::from_secs(1));
+    let second = download(&mut rig, "a");
+    rig.pass(Duration::from_millis(49_999));
+    assert!(refused(&mut rig).is_empty());
+    rig.pass(Duration::from_millis(1));
+    assert_eq!(refused(&mut rig), [(second, Refusal::Busy)]);
+    assert_eq!(sent(&mut rig)[0].0, first);
+}
+
+#[test]
+fn a_full_queue_refuses_and_a_leaving_node_empties_it() {
+    let mut rig = sharing(1);
+    let asked: Vec<_> = (0..4_098).map(|_| download(&mut rig, "a")).collect();
+    assert_eq!(refused(&mut rig), [(asked[4_097], Refusal::Busy)]);
+    rig.handle(Event::Leave);
+    let leaving = refused(&mut rig);
+    assert_eq!(leaving.len(), 4_096);
+    assert!(leaving.iter().all(|(_, reason)| *reason == Refusal::Leaving));
+    let aborted = rig.take(|order| match order {
+        Action::Abort { exchange } => Some(*exchange),
+        _ => None,
+    });
+    assert_eq!(aborted, [asked[0]]);
+}
+
+#[test]
+fn a_file_that_vanished_while_its_request_waited_is_refused() {
+    let mut rig = sharing(1);
+    let first = download(&mut rig, "a");
+    let second = download(&mut rig, "dir/b");
+    let third = download(&mut rig, "a");
+    rig.call(Request::Rescan).unwrap();
+    rig.scan(&[("a", 10)]);
+    sent(&mut rig);
+    rig.handle(Event::ResponseEnded { exchange: first, outcome: Ok(10) });
+    assert_eq!(refused(&mut rig), [(second, Refusal::NoSuchFile)]);
+    assert_eq!(sent(&mut rig), [(third, "a".to_string())], "its worker takes the next one");
+}
+
+#[test]
+fn more_workers_start_what_waits() {
+    let mut rig = sharing(1);
+    for _ in 0..3 {
+        download(&mut rig, "a");
+    }
+    assert_eq!(sent(&mut rig).len(), 1);
+    rig.handle(Event::Reconfigure(Box::new(NodeConfig { bootstraps: Vec::new(), max_workers: 3, ..config() })));
+    assert_eq!(sent(&mut rig).len(), 2);
+}

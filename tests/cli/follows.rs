@@ -1,0 +1,339 @@
+//! Commands that begin work and follow what the daemon reports of it.
+
+use super::fake::{self, Fake, Talk, download, finish, hit, raw_argument, run, wait_for, with};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Read};
+
+fn search_done(search: u32, hits: u64) -> Value {
+    json!({"event": "search_done", "search": search, "hits": hits, "truncated": false, "error": null})
+}
+
+fn changed(row: Value) -> Value {
+    json!({"event": "download", "download": row})
+}
+
+#[test]
+fn a_search_ends_as_soon_as_it_is_over_and_brought_something() {
+    fn script(talk: &mut Talk) {
+        assert_eq!(talk.expect("search"), json!({"text": "free books", "max": 150, "ttl": null}));
+        talk.reply(json!({"search": 7}));
+        talk.notice(json!({"event": "ring", "search": 7, "ttl": 1, "peers": 2}));
+        talk.notice(search_done(6, 9));
+        talk.notice(json!({"event": "hit", "search": 7, "hit": hit(3, "a", None, &["192.0.2.1:5"])}));
+        talk.notice(search_done(7, 0));
+        talk.notice(json!({"event": "hit", "search": 7, "hit": hit(3, "a", Some(5), &["192.0.2.1:5", "192.0.2.2:5"])}));
+        talk.notice(search_done(7, 1));
+        assert_eq!(talk.expect("hits"), json!({"search": 7, "after": 0}));
+        talk.reply(json!({"hits": [hit(3, "a", Some(5), &["192.0.2.1:5", "192.0.2.2:5"])], "next": null}));
+    }
+    let arguments = ["search", "free", "books", "--wait", "1h"];
+    run(&arguments, script).gives(0, "ID  NAME  SIZE  SOURCES\n 3  a      5 B  192.0.2.1:5 +1\n");
+    let pieces = Fake::new().in_pieces(3).run(&["--json", "search", "free", "books", "--wait", "1h"], script);
+    assert_eq!(pieces.json()[0]["sources"], json!(["192.0.2.1:5", "192.0.2.2:5"]));
+}
+
+#[test]
+fn a_search_that_brings_nothing_waits_to_the_end_and_is_code_3() {
+    fn script(talk: &mut Talk) {
+        let params = talk.answer("search", json!({"search": 1}));
+        assert_eq!((&params["max"], &params["ttl"]), (&json!(3), &json!(2)));
+        talk.notice(search_done(1, 0));
+        talk.answer("hits", json!({"hits": [], "next": null}));
+    }
+    let arguments = ["search", "x\u{7}", "--wait", "20ms", "--max", "3", "--ttl", "2"];
+    let text = run(&arguments, script);
+    text.gives(3, "");
+    text.says(3, "no hit for 'x\\x07'\n");
+    run(&[&arguments[..], &["--json"]].concat(), script).gives(3, "[]\n");
+}
+
+#[test]
+fn a_search_of_which_nothing_is_waited_for_returns_at_once() {
+    let script = |talk: &mut Talk| drop(talk.answer("search", json!({"search": 1})));
+    let text = run(&["search", "x", "--wait", "0"], script);
+    text.gives(0, "");
+    text.says(0, "'pyratectl hits' shows");
+    run(&["search", "x", "--wait", "0", "--json"], script).gives(0, "[]\n");
+}
+
+#[test]
+fn a_search_that_cannot_be_made_says_why() {
+    fn script(talk: &mut Talk) {
+        talk.answer("search", json!({"search": 1}));
+        let error = json!({"code": 6, "message": "no neighbour to ask"});
+        talk.notice(with(search_done(1, 0), json!({"error": error})));
+        talk.answer("hits", json!({"hits": [], "next": null}));
+    }
+    let arguments = ["--json", "search", "x", "--wait", "1h"];
+    let run = run(&arguments, script);
+    run.says(6, "no neighbour to ask");
+    assert_eq!(run.json(), json!({"error": {"code": 6, "message": "no neighbour to ask"}}));
+}
+
+#[test]
+fn a_search_says_that_there_was_more_and_takes_any_bytes() {
+    let fake = Fake::new();
+    let mut command = fake.command_here(&["search", "--wait", "1h"]);
+    command.arg(raw_argument(b"caf\xe9"));
+    let run = fake.run_command(command, |talk| {
+        assert_eq!(talk.answer("search", json!({"search": 1}))["text"]["hex"], "636166e9");
+        talk.notice(with(search_done(1, 1), json!({"truncated": true})));
+        talk.answer("hits", json!({"hits": [hit(1, "a", None, &[])], "next": null}));
+    });
+    run.says(0, "more hits than are remembered");
+}
+
+#[test]
+fn an_interrupted_search_shows_what_has_come() {
+    let fake = Fake::new();
+    let (begun, has_begun) = std::sync::mpsc::channel();
+    let daemon = fake.serve(move |talk| {
+        talk.answer("search", json!({"search": 1}));
+        // More than the socket holds: when all of it is sent, the answer before it was read.
+        (0..20_000).for_each(|_| talk.notice(json!({"event": "ring", "search": 1, "ttl": 1, "peers": 2})));
+        begun.send(()).unwrap();
+        talk.answer("hits", json!({"hits": [hit(1, "a", None, &[])], "next": null}));
+    });
+    let child = fake.command_here(&["--terse", "search", "x", "--wait", "1h"]).spawn().unwrap();
+    has_begun.recv_timeout(fake::PATIENCE).unwrap();
+    interrupt(child.id());
+    let run = finish(child);
+    wait_for(daemon);
+    assert_eq!((run.code, run.out.lines().count()), (0, 2), "{run:?}");
+}
+
+fn interrupt(child: u32) {
+    kill(Pid::from_raw(child.try_into().unwrap()), Signal::SIGINT).unwrap();
+}
+
+#[test]
+fn a_list_is_read_page_by_page_when_it_is_complete() {
+    fn script(talk: &mut Talk) {
+        assert_eq!(talk.expect("list"), json!({"peer": "[2001:db8::1]:5"}));
+        talk.reply(json!({"search": 2}));
+        talk.notice(json!({"event": "listing", "search": 2, "files": 1000}));
+        talk.notice(search_done(1, 5));
+        talk.notice(with(search_done(2, 3), json!({"truncated": true})));
+        for (after, next) in [(0, json!(1)), (1, json!(2)), (2, Value::Null)] {
+            assert_eq!(talk.expect("hits"), json!({"search": 2, "after": after}));
+            let row = hit(after + 1, &format!("f{after}"), Some(10), &["[2001:db8::1]:5"]);
+            talk.reply(json!({"hits": [row], "next": next}));
+        }
+    }
+    let text = run(&["list", "[2001:db8::1]:5"], script);
+    text.gives(0, "ID  NAME  SIZE\n 1  f0    10 B\n 2  f1    10 B\n 3  f2    10 B\n");
+    text.says(0, "more files than are remembered");
+    run(&["list", "[2001:db8::1]:5", "--terse"], script)
+        .gives(0, "id\tname\tsize\tb3\n1\tf0\t10\t-\n2\tf1\t10\t-\n3\tf2\t10\t-\n");
+    assert_eq!(
+        run(&["list", "[2001:db8::1]:5", "--json"], script).json()[2],
+        json!({"id": 3, "name": "f2", "size": 10, "b3": null})
+    );
+}
+
+#[test]
+fn a_list_that_fails_says_why_and_one_that_breaks_off_shows_its_beginning() {
+    fn script(talk: &mut Talk, rows: Value) {
+        talk.answer("list", json!({"search": 2}));
+        let error = json!({"code": 6, "message": "connection refused"});
+        talk.notice(with(search_done(2, 0), json!({"error": error})));
+        talk.answer("hits", json!({"hits": rows, "next": null}));
+    }
+    let none = run(&["list", "192.0.2.1:5", "--json"], |talk| script(talk, json!([])));
+    none.says(6, "connection refused");
+    assert_eq!(none.json()["error"]["code"], 6);
+    let some = run(&["list", "192.0.2.1:5", "--json"], |talk| script(talk, json!([hit(1, "a", None, &[])])));
+    some.says(6, "the list is incomplete: connection refused");
+    assert_eq!(some.json().as_array().unwrap().len(), 1);
+    run(&["list", "192.0.2.1:5", "--json"], |talk| {
+        talk.answer("list", json!({"search": 2}));
+        talk.notice(search_done(2, 0));
+        talk.answer("hits", json!({"hits": [], "next": null}));
+    })
+    .gives(0, "[]\n");
+}
+
+#[test]
+fn a_rescan_is_followed_to_its_end() {
+    fn script(talk: &mut Talk) {
+        assert_eq!(talk.answer("rescan", json!({})), Value::Null);
+        let scan = json!({"event": "scan", "files": 10, "done": false, "names_refused": 0, "unreadable": 0});
+        talk.notice(scan.clone());
+        talk.notice(with(scan, json!({"files": 12, "done": true, "names_refused": 1, "unreadable": 2})));
+    }
+    run(&["rescan"], script).gives(0, "12 files shared; 1 name left out: control bytes, or too long; 2 unreadable\n");
+    run(&["rescan", "--terse"], script).gives(0, "files\tnames_refused\tunreadable\n12\t1\t2\n");
+    run(&["rescan", "--json"], script).gives(0, "{\"files\":12,\"names_refused\":1,\"unreadable\":2}\n");
+}
+
+#[test]
+fn work_of_which_nothing_is_heard_is_given_up() {
+    for (command, method, told) in
+        [(&["rescan"][..], "rescan", "no end of the scan"), (&["list", "192.0.2.1:5"], "list", "no list from")]
+    {
+        let run = run(&[command, &["--timeout", "100ms"]].concat(), |talk| {
+            talk.answer(method, json!({"search": 1}));
+            talk.until_hangup();
+        });
+        run.says(2, told);
+    }
+}
+
+#[test]
+fn a_download_is_followed_with_a_line_for_each_state() {
+    fn script(talk: &mut Talk) {
+        let params = talk.expect("download");
+        assert_eq!(params["what"], json!([{"hits": "2,4-6"}, {"content": "ab".repeat(32)}]));
+        assert!(
+            params["output"].as_str().unwrap().ends_with("/to/x")
+                && params["output"].as_str().unwrap().starts_with('/')
+        );
+        // Older than the answer, so not to be believed.
+        talk.notice(changed(download(1, "a\u{1b}", "failed", 0)));
+        talk.reply(json!({"downloads": [download(1, "a\u{1b}", "queued", 0), download(2, "b", "queued", 0)],
+            "next": null}));
+        let error = json!({"code": 29, "message": "every source is busy"});
+        for row in [
+            download(1, "a\u{1b}", "active", 0),
+            with(download(1, "a\u{1b}", "active", 1024), json!({"rate": 512})),
+            with(download(2, "b", "retrying", 0), json!({"error": error, "retry_in_s": 5})),
+            download(9, "of another client", "failed", 0),
+            download(1, "a\u{1b}", "verifying", 2048),
+            with(download(1, "a\u{1b}", "done", 2048), json!({"path": "/to/x/a", "verified": true})),
+            download(2, "b", "active", 0),
+            with(download(2, "b", "done", 2048), json!({"path": "/to/x/b"})),
+        ] {
+            talk.notice(changed(row));
+        }
+        talk.until_hangup();
+    }
+    let hash = format!("b3={}", "AB".repeat(32));
+    let arguments = ["download", "2,4-6", &hash, "-o", "to/x"];
+    let text = run(&arguments, script);
+    text.gives(
+        0,
+        "ID  NAME   STATE  DONE     SIZE  RATE  REMARK\n \
+          1  a\\x1b  done   100%  2.0 KiB     -  /to/x/a\n \
+          2  b      done   100%  2.0 KiB     -  /to/x/b (unverified)\n",
+    );
+    assert_eq!(
+        text.err,
+        "1 queued: a\\x1b\n2 queued: b\n1 active: a\\x1b\n2 retrying: b: again in 5s: every source is busy\n\
+         1 verifying: a\\x1b\n1 done: a\\x1b: /to/x/a\n2 active: b\n2 done: b: /to/x/b (unverified)\n"
+    );
+    let json = run(&[&arguments[..], &["--json"]].concat(), script);
+    assert_eq!(json.err, text.err);
+    assert_eq!(json.json()[0]["path"], "/to/x/a");
+    assert_eq!(json.json().as_array().unwrap().len(), 2);
+    Fake::new().in_pieces(1).run(&arguments, script).gives(0, &text.out);
+}
+
+#[test]
+fn a_detached_download_prints_its_ids_and_returns() {
+    let begun = |talk: &mut Talk| {
+        let params = talk.expect("download");
+        assert_eq!(params["what"], json!([{"file": {"peer": "192.0.2.1:5", "name": "a/b:c"}}]));
+        assert_eq!(params["output"], Value::Null);
+        talk.reply(json!({"downloads": [download(31, "a/b:c", "queued", 0)], "next": null}));
+    };
+    let arguments = ["download", "--detach", "192.0.2.1:5/a/b:c"];
+    let text = run(&arguments, begun);
+    assert!(text.out.contains("31  a/b:c  queued"), "{text:?}");
+    assert_eq!((text.code, text.err.as_str()), (0, ""));
+    assert_eq!(run(&[&arguments[..], &["--json"]].concat(), begun).json()[0]["id"], 31);
+}
+
+#[test]
+fn a_name_that_is_not_utf_8_is_asked_for_byte_by_byte() {
+    let fake = Fake::new();
+    let mut command = fake.command_here(&["download", "--detach", "--terse"]);
+    command.arg(raw_argument(b"192.0.2.1:5/caf\xe9"));
+    let run = fake.run_command(command, |talk| {
+        assert_eq!(talk.expect("download")["what"][0]["file"]["name"]["hex"], "636166e9");
+        let raw = json!({"text": "caf\u{fffd}", "hex": "636166e9"});
+        talk.reply(json!({"downloads": [with(download(1, "", "queued", 0), json!({"name": raw}))], "next": null}));
+    });
+    assert!(run.out.contains("\n1\tcaf\\xe9\t-\tqueued\t"), "{run:?}");
+}
+
+#[test]
+fn a_failed_download_gives_its_code() {
+    for code in [3, 6, 9, 13, 17, 29, 32] {
+        let run = run(&["download", "1-3", "--json"], move |talk| {
+            talk.answer(
+                "download",
+                json!({"downloads": [
+                download(1, "a", "active", 0), download(2, "b", "active", 0), download(3, "c", "active", 0),
+            ], "next": null}),
+            );
+            let error = |code: i32| json!({"error": {"code": code, "message": "that is why"}});
+            talk.notice(changed(with(download(3, "c", "failed", 0), error(1))));
+            talk.notice(changed(with(download(2, "b", "failed", 0), error(code))));
+            talk.notice(changed(download(1, "a", "done", 2048)));
+            talk.until_hangup();
+        });
+        run.says(code, "2 failed: b: that is why\n");
+        assert_eq!(run.json().as_array().unwrap().len(), 3);
+    }
+}
+
+#[test]
+fn downloads_that_end_without_a_file_of_their_own_accord_are_no_success() {
+    for (state, code) in [("cancelled", 1), ("paused", 7), ("failed", 1)] {
+        run(&["download", "1"], move |talk| {
+            talk.answer("download", json!({"downloads": [download(1, "a", "active", 0)], "next": null}));
+            talk.notice(changed(download(1, "a", state, 0)));
+            talk.until_hangup();
+        })
+        .says(code, state);
+    }
+}
+
+#[test]
+fn a_followed_download_is_bounded_only_by_a_timeout_that_the_user_gives() {
+    let run = run(&["download", "1,2", "--timeout", "200ms", "--json"], |talk| {
+        talk.answer(
+            "download",
+            json!({"downloads": [
+            download(1, "a", "done", 2048), download(2, "b", "active", 0),
+        ], "next": null}),
+        );
+        talk.until_hangup();
+    });
+    run.says(2, "'pyratectl cancel 2'");
+    assert_eq!(run.json()[1]["state"], "active");
+}
+
+#[test]
+fn an_interrupted_download_goes_on_in_the_daemon() {
+    let fake = Fake::new();
+    let daemon = fake.serve(|talk| {
+        talk.answer("download", json!({"downloads": [download(5, "a", "active", 0)], "next": null}));
+        talk.until_hangup();
+    });
+    let mut child = fake.command_here(&["download", "1", "--terse"]).spawn().unwrap();
+    let mut err = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    err.read_line(&mut line).unwrap();
+    assert_eq!(line, "5 active: a\n");
+    interrupt(child.id());
+    let run = finish(child);
+    wait_for(daemon);
+    line.clear();
+    err.read_to_string(&mut line).unwrap();
+    assert!(line.contains("go on in the daemon") && line.contains("'pyratectl cancel 5'"), "{line}");
+    assert_eq!((run.code, run.out.lines().count()), (7, 2));
+}
+
+#[test]
+fn many_downloads_are_read_page_by_page() {
+    let run = run(&["download", "all", "--detach", "--terse"], |talk| {
+        assert_eq!(talk.expect("download")["what"], json!([{"hits": "all"}]));
+        talk.reply(json!({"downloads": [download(1, "a", "queued", 0)], "next": 1}));
+        assert_eq!(talk.expect("downloads"), json!({"after": 1}));
+        talk.reply(json!({"downloads": [download(2, "b", "queued", 0)], "next": null}));
+    });
+    assert_eq!(run.out.lines().count(), 3);
+}

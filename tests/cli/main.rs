@@ -1,0 +1,9 @@
+//! `pyratectl` as its users run it: the real program against a daemon that follows a script.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+
+mod failures;
+mod fake;
+mod follows;
+mod manual;
+mod queries;

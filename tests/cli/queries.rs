@@ -1,0 +1,380 @@
+//! Commands that a call and its pages answer, in each form.
+
+use super::fake::{Fake, Run, Talk, download, hit, raw_argument, run, with};
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader};
+
+/// Later than any test runs, so that its age is 0 s.
+const LATER_S: u64 = 4_102_444_800;
+
+/// Runs with the answer in one piece and byte by byte, as text, terse and JSON.
+fn forms(command: &[&str], script: fn(&mut Talk)) -> [Run; 3] {
+    [&[][..], &["--terse"], &["--json"]].map(|form| {
+        let arguments = [form, command].concat();
+        let whole = run(&arguments, script);
+        let pieces = Fake::new().in_pieces(1).run(&arguments, script);
+        assert_eq!((whole.code, &whole.out, &whole.err), (pieces.code, &pieces.out, &pieces.err));
+        whole
+    })
+}
+
+fn status() -> Value {
+    json!({
+        "version": "0.1.0", "uptime_s": 7260, "listen": "0.0.0.0:63339", "advertise": "192.0.2.9:63339",
+        "bootstraps": [
+            {"addr": "boot.example:21168", "state": "registered", "last_ok": LATER_S, "retry_in_s": null, "error": null},
+            {"addr": "10.0.0.1:1", "state": "waiting", "last_ok": null, "retry_in_s": 90, "error": "connection refused"},
+        ],
+        "peers": 4, "shared_files": 1, "shared_bytes": 1536, "scanning": true, "downloads_active": 1,
+        "downloads_queued": 2, "uploads_active": 0, "commands_queued": 0, "bytes_down": 5_000_000_000u64,
+        "bytes_up": 0, "refused": 3,
+    })
+}
+
+#[test]
+fn status_shows_the_node_at_a_glance() {
+    let [text, terse, json] = forms(&["status"], |talk| {
+        assert_eq!(talk.answer("status", status()), Value::Null);
+    });
+    text.gives(
+        0,
+        "Pyrate     0.1.0, up 2h 1m\n\
+         Listening  0.0.0.0:63339, known to others as 192.0.2.9:63339\n\
+         Bootstrap  boot.example:21168 registered, last answer 0s ago\n\
+         Bootstrap  10.0.0.1:1 waiting: connection refused, next attempt in 1m 30s\n\
+         Peers      4\n\
+         Sharing    1 file, 1.5 KiB, scanning\n\
+         Downloads  1 active, 2 waiting, 4.7 GiB received\n\
+         Uploads    0 active, 0 B sent\n\
+         Refused    3 messages\n",
+    );
+    terse.gives(
+        0,
+        "version\tuptime_s\tlisten\tadvertise\tbootstraps\tpeers\tshared_files\tshared_bytes\tscanning\t\
+         downloads_active\tdownloads_queued\tuploads_active\tcommands_queued\tbytes_down\tbytes_up\trefused\n\
+         0.1.0\t7260\t0.0.0.0:63339\t192.0.2.9:63339\tboot.example:21168=registered 10.0.0.1:1=waiting\t4\t1\t1536\t\
+         true\t1\t2\t0\t0\t5000000000\t0\t3\n",
+    );
+    assert_eq!(json.json(), status());
+}
+
+#[test]
+fn no_command_is_status_and_unknown_is_a_dash() {
+    let bootstrap_only = |talk: &mut Talk| {
+        let nothing = json!({"listen": null, "advertise": null, "bootstraps": [], "scanning": false, "refused": 0});
+        talk.answer("status", with(status(), nothing));
+    };
+    let text = run(&[], bootstrap_only);
+    assert!(
+        text.out.contains("Listening  no, this is a bootstrap node only\nBootstrap  none configured\n"),
+        "{text:?}"
+    );
+    let terse = run(&["--terse"], bootstrap_only);
+    assert!(
+        terse.out.ends_with("0.1.0\t7260\t-\t-\t-\t4\t1\t1536\tfalse\t1\t2\t0\t0\t5000000000\t0\t0\n"),
+        "{terse:?}"
+    );
+    assert_eq!(run(&["--json"], bootstrap_only).json()["listen"], Value::Null);
+}
+
+#[test]
+fn peers_are_a_table() {
+    fn script(talk: &mut Talk) {
+        talk.answer(
+            "peers",
+            json!([
+                {"addr": "192.0.2.1:63339", "source": "bootstrap", "state": "alive", "last_seen": LATER_S, "p1": true,
+                 "neighbour": true},
+                {"addr": "[2001:db8::1]:5", "source": "user", "state": "new", "last_seen": null, "p1": false,
+                 "neighbour": false},
+            ]),
+        );
+    }
+    let [text, terse, json] = forms(&["peers"], script);
+    text.gives(
+        0,
+        "ADDRESS          SOURCE     STATE  LAST SEEN  P1   SEARCHED\n\
+         192.0.2.1:63339  bootstrap  alive  0s ago     yes  yes\n\
+         [2001:db8::1]:5  user       new    -          no   no\n",
+    );
+    terse.gives(
+        0,
+        "addr\tsource\tstate\tlast_seen\tp1\tneighbour\n\
+         192.0.2.1:63339\tbootstrap\talive\t4102444800\ttrue\ttrue\n\
+         [2001:db8::1]:5\tuser\tnew\t-\tfalse\tfalse\n",
+    );
+    assert_eq!(json.json()[1]["last_seen"], Value::Null);
+    let [text, terse, json] = forms(&["peers"], |talk| drop(talk.answer("peers", json!([]))));
+    text.gives(0, "");
+    terse.gives(0, "addr\tsource\tstate\tlast_seen\tp1\tneighbour\n");
+    json.gives(0, "[]\n");
+}
+
+#[test]
+fn hits_are_paged_and_their_names_cannot_touch_the_terminal() {
+    fn script(talk: &mut Talk) {
+        assert_eq!(talk.expect("hits"), json!({"search": null, "after": 0}));
+        let evil = "a\u{1b}[31m\t\n\\\u{202e}txt";
+        talk.reply(json!({"hits": [hit(1, evil, Some(0), &["192.0.2.1:5", "192.0.2.2:5"])], "next": 1}));
+        assert_eq!(talk.expect("hits")["after"], 1);
+        let raw = json!({"text": "caf\u{fffd}", "hex": "636166e9"});
+        talk.reply(json!({"hits": [with(hit(12, "", None, &[]), json!({"name": raw, "b3": "ab"}))], "next": 12}));
+        assert_eq!(talk.expect("hits")["after"], 12);
+        talk.reply(json!({"hits": [hit(13, "日本 ✓", Some(1 << 40), &["[::1]:5"])], "next": null}));
+    }
+    let [text, terse, json] = forms(&["hits"], script);
+    text.gives(
+        0,
+        "ID  NAME                           SIZE  SOURCES\n \
+          1  a\\x1b[31m\\t\\n\\\\\\u{202e}txt      0 B  192.0.2.1:5 +1\n\
+         12  caf\\xe9                           -  -\n\
+         13  日本 ✓                      1.0 TiB  [::1]:5\n",
+    );
+    terse.gives(
+        0,
+        "id\tname\tsize\tb3\tsources\n\
+         1\ta\\x1b[31m\\t\\n\\\\\\u{202e}txt\t0\t-\t192.0.2.1:5 192.0.2.2:5\n\
+         12\tcaf\\xe9\t-\tab\t-\n\
+         13\t日本 ✓\t1099511627776\t-\t[::1]:5\n",
+    );
+    assert!(!json.out.contains(['\u{1b}', '\u{202e}']), "{json:?}");
+    assert_eq!(json.json()[0]["name"], "a\u{1b}[31m\t\n\\\u{202e}txt");
+    assert_eq!(json.json()[1]["name"]["hex"], "636166e9");
+    assert_eq!(json.json()[1]["size"], Value::Null);
+    assert_eq!(json.json().as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn no_hits_remembered_is_code_3() {
+    let [text, terse, json] = forms(&["hits"], |talk| drop(talk.answer("hits", json!({"hits": [], "next": null}))));
+    text.gives(3, "");
+    terse.gives(3, "id\tname\tsize\tb3\tsources\n");
+    json.gives(3, "[]\n");
+}
+
+#[test]
+fn a_daemon_that_repeats_its_page_is_not_asked_forever() {
+    let run = run(&["hits", "--terse"], |talk| {
+        talk.answer("hits", json!({"hits": [hit(4, "a", None, &[])], "next": 4}));
+        talk.answer("hits", json!({"hits": [hit(5, "b", None, &[])], "next": 4}));
+        talk.until_hangup();
+    });
+    assert_eq!(run.out.lines().count(), 3);
+}
+
+#[test]
+fn downloads_say_where_they_stand() {
+    fn script(talk: &mut Talk) {
+        let error = json!({"code": 6, "message": "connection refused"});
+        talk.answer(
+            "downloads",
+            json!({"downloads": [
+            with(download(1, "a", "active", 512), json!({"rate": 1024})),
+            with(download(2, "b", "done", 2048), json!({"path": "/d/b", "verified": true, "b3": "ab"})),
+            with(download(3, "c", "done", 2048), json!({"path": "/d/c\u{7}"})),
+        ], "next": 3}),
+        );
+        assert_eq!(talk.expect("downloads"), json!({"after": 3}));
+        talk.reply(json!({"downloads": [
+            with(download(4, "d", "retrying", 0), json!({"error": error, "retry_in_s": 30, "size": null})),
+            with(download(5, "e", "failed", 0), json!({"error": error, "size": 0})),
+        ], "next": null}));
+    }
+    let [text, terse, json] = forms(&["downloads"], script);
+    text.gives(
+        0,
+        "ID  NAME  STATE     DONE     SIZE       RATE  REMARK\n \
+          1  a     active     25%  2.0 KiB  1.0 KiB/s  -\n \
+          2  b     done      100%  2.0 KiB          -  /d/b\n \
+          3  c     done      100%  2.0 KiB          -  /d/c\\x07 (unverified)\n \
+          4  d     retrying   0 B        -          -  again in 30s: connection refused\n \
+          5  e     failed      0%      0 B          -  connection refused\n",
+    );
+    terse.gives(
+        0,
+        "id\tname\tpath\tstate\tbytes_done\tsize\trate\tb3\tverified\tsources\terror\tretry_in_s\n\
+         1\ta\t-\tactive\t512\t2048\t1024\t-\tfalse\t192.0.2.1:63339\t-\t-\n\
+         2\tb\t/d/b\tdone\t2048\t2048\t-\tab\ttrue\t192.0.2.1:63339\t-\t-\n\
+         3\tc\t/d/c\\x07\tdone\t2048\t2048\t-\t-\tfalse\t192.0.2.1:63339\t-\t-\n\
+         4\td\t-\tretrying\t0\t-\t-\t-\tfalse\t192.0.2.1:63339\tconnection refused\t30\n\
+         5\te\t-\tfailed\t0\t0\t-\t-\tfalse\t192.0.2.1:63339\tconnection refused\t-\n",
+    );
+    assert_eq!(json.json()[4]["error"], json!({"code": 6, "message": "connection refused"}));
+    assert_eq!(json.json()[3]["rate"], Value::Null);
+}
+
+#[test]
+fn cancel_joins_its_ids_and_shows_what_it_stopped() {
+    let cancelled = run(&["cancel", "2", "4-6", "--terse"], |talk| {
+        assert_eq!(talk.expect("cancel"), json!({"ids": "2,4-6"}));
+        talk.reply(json!({"downloads": [download(2, "a", "cancelled", 0)], "next": 2}));
+        talk.answer(
+            "downloads",
+            json!({
+                "downloads": [download(3, "b", "active", 0), download(4, "c", "cancelled", 0)], "next": null
+            }),
+        );
+    });
+    assert_eq!(cancelled.out.lines().map(|line| &line[..2]).collect::<Vec<_>>(), ["id", "2\t", "4\t"]);
+    run(&["cancel", "9"], |talk| {
+        talk.expect("cancel");
+        talk.fail(3, "no such id: 9");
+    })
+    .says(3, "pyratectl: no such id: 9\n");
+}
+
+#[test]
+fn files_are_paged_by_name() {
+    fn script(talk: &mut Talk) {
+        assert_eq!(talk.expect("files"), json!({"after": null}));
+        let raw = json!({"text": "\u{fffd}", "hex": "ff"});
+        talk.reply(json!({"files": [{"name": "a/b", "size": 3, "b3": null}, {"name": raw, "size": 9, "b3": "cd"}],
+            "next": raw}));
+        assert_eq!(talk.expect("files"), json!({"after": raw}));
+        talk.reply(json!({"files": [], "next": null}));
+    }
+    let [text, terse, json] = forms(&["files"], script);
+    text.gives(0, "NAME  SIZE\na/b    3 B\n\\xff   9 B\n");
+    terse.gives(0, "name\tsize\tb3\na/b\t3\t-\n\\xff\t9\tcd\n");
+    assert_eq!(json.json()[0], json!({"name": "a/b", "size": 3, "b3": null}));
+}
+
+#[test]
+fn bootstrap_shows_links_and_all_pages_of_the_registry() {
+    fn script(talk: &mut Talk) {
+        let links =
+            json!([{"addr": "b:1", "state": "registering", "last_ok": null, "retry_in_s": null, "error": null}]);
+        let row = |addr: &str| json!({"addr": addr, "expires_in_s": 599});
+        assert_eq!(talk.expect("bootstrap"), json!({"after": null}));
+        talk.reply(json!({"links": links, "registry": {"peers": [row("10.0.0.1:5")], "count": 2,
+            "next": "10.0.0.1:5"}}));
+        assert_eq!(talk.expect("bootstrap"), json!({"after": "10.0.0.1:5"}));
+        talk.reply(json!({"links": links, "registry": {"peers": [row("[::1]:5")], "count": 2}}));
+    }
+    let [text, terse, json] = forms(&["bootstrap"], script);
+    text.gives(
+        0,
+        "BOOTSTRAP  STATE        LAST ANSWER  NEXT ATTEMPT  REMARK\n\
+         b:1        registering  -            -             -\n\n\
+         Registry of this node: 2 peers\n\
+         PEER        EXPIRES\n\
+         10.0.0.1:5  in 9m 59s\n\
+         [::1]:5     in 9m 59s\n",
+    );
+    terse.gives(
+        0,
+        "kind\taddr\tstate\tlast_ok\tretry_in_s\terror\texpires_in_s\n\
+         link\tb:1\tregistering\t-\t-\t-\t-\n\
+         peer\t10.0.0.1:5\t-\t-\t-\t-\t599\n\
+         peer\t[::1]:5\t-\t-\t-\t-\t599\n",
+    );
+    let json = json.json();
+    assert_eq!(json["registry"]["peers"].as_array().unwrap().len(), 2);
+    assert_eq!(json["registry"].as_object().unwrap().keys().collect::<Vec<_>>(), ["count", "peers"]);
+
+    let alone = |talk: &mut Talk| drop(talk.answer("bootstrap", json!({"links": [], "registry": null})));
+    run(&["bootstrap"], alone).gives(0, "No bootstrap node is configured.\n");
+    run(&["bootstrap", "--json"], alone).gives(0, "{\"links\":[],\"registry\":null}\n");
+}
+
+#[test]
+fn orders_are_silent_unless_a_program_asks() {
+    fn reload(talk: &mut Talk) {
+        assert_eq!(talk.answer("reload", json!({})), Value::Null);
+    }
+    fn level(talk: &mut Talk) {
+        assert_eq!(talk.answer("log_level", json!({})), json!({"level": "debug"}));
+    }
+    fn stop(talk: &mut Talk) {
+        talk.answer("stop", json!({}));
+        talk.notice(json!({"event": "leaving"}));
+    }
+    for (command, script) in
+        [(&["reload"][..], reload as fn(&mut Talk)), (&["log-level", "debug"], level), (&["stop"], stop)]
+    {
+        let [text, terse, json] = forms(command, script);
+        text.gives(0, "");
+        terse.gives(0, "");
+        json.gives(0, "{}\n");
+    }
+}
+
+#[test]
+fn stop_waits_until_the_daemon_has_closed_the_connection() {
+    run(&["stop", "--timeout", "300ms"], |talk| {
+        talk.answer("stop", json!({}));
+        talk.notice(json!({"event": "leaving"}));
+        talk.until_hangup();
+    })
+    .says(2, "has not left within 300ms");
+}
+
+#[test]
+fn events_are_a_line_each_as_they_come_and_end_with_the_daemon() {
+    let fake = Fake::new();
+    let daemon = fake.serve(|talk| {
+        talk.answer("events", json!({}));
+        talk.notice(json!({"event": "peer_up", "addr": "[::1]:5"}));
+        talk.notice(json!({"event": "moon", "phase": "new\u{9b}"}));
+        talk.notice(json!({"event": "leaving"}));
+    });
+    let run = super::fake::finish(fake.command_here(&["events"]).spawn().unwrap());
+    super::fake::wait_for(daemon);
+    run.gives(
+        0,
+        "{\"event\":\"peer_up\",\"addr\":\"[::1]:5\"}\n{\"event\":\"moon\",\"phase\":\"new\\u009b\"}\n{\"event\":\"leaving\"}\n",
+    );
+}
+
+#[test]
+fn events_end_well_when_interrupted_or_when_nobody_reads_them() {
+    for interrupt in [true, false] {
+        let fake = Fake::new();
+        let daemon = fake.serve(move |talk| {
+            talk.answer("events", json!({}));
+            talk.notice(json!({"event": "leaving"}));
+            if !interrupt {
+                talk.notices_until_hangup(&json!({"event": "peer_down", "addr": "[::1]:5"}));
+            }
+            // A client that left bytes unread resets the connection.
+            talk.until_gone();
+        });
+        let mut child = fake.command_here(&["events"]).spawn().unwrap();
+        let mut first = String::new();
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
+        lines.read_line(&mut first).unwrap();
+        assert_eq!(first, "{\"event\":\"leaving\"}\n");
+        if interrupt {
+            let pid = nix::unistd::Pid::from_raw(child.id().try_into().unwrap());
+            nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+        }
+        drop(lines);
+        let run = super::fake::finish(child);
+        super::fake::wait_for(daemon);
+        assert_eq!((run.code, run.err.as_str()), (0, ""));
+    }
+}
+
+#[test]
+fn a_reader_that_wants_only_the_beginning_is_no_error() {
+    let fake = Fake::new();
+    let daemon = fake.serve(|talk| {
+        let rows: Vec<Value> = (1..5000).map(|id| hit(id, &"x".repeat(100), None, &[])).collect();
+        talk.answer("hits", json!({"hits": rows, "next": null}));
+    });
+    let mut child = fake.command_here(&["hits", "--terse"]).spawn().unwrap();
+    drop(child.stdout.take());
+    let run = super::fake::finish(child);
+    super::fake::wait_for(daemon);
+    assert_eq!((run.code, run.err.as_str()), (0, ""));
+}
+
+#[test]
+fn a_socket_path_may_have_any_bytes() {
+    let fake = Fake::new();
+    let mut command = fake.command(&["--json", "--socket"]);
+    let path = fake.directory().join(raw_argument(b"s\xff"));
+    std::os::unix::fs::symlink(fake.socket(), &path).unwrap();
+    command.arg(&path).arg("peers");
+    fake.run_command(command, |talk| drop(talk.answer("peers", json!([])))).gives(0, "[]\n");
+}

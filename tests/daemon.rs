@@ -1,0 +1,283 @@
+//! `pyrated` as its supervisor meets it: command line, configuration, exit codes, signals, readiness, log.
+//!
+//! Readiness is heard over `$NOTIFY_SOCKET`, as systemd does, so that nothing here sleeps.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// Far longer than anything here takes, so that a failure is told and not waited for.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A home of its own, in which nothing is configured.
+struct Home(TempDir);
+
+impl Home {
+    fn new() -> Self {
+        let home = Self(tempfile::tempdir().unwrap());
+        fs::create_dir(home.path("share")).unwrap();
+        home
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn word(&self, name: &str) -> String {
+        self.path(name).to_str().unwrap().to_owned()
+    }
+
+    /// `pyrated`, seeing nothing of our environment.
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pyrated"));
+        command.env_clear().env("HOME", self.0.path()).args(arguments);
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// Starts a bootstrap node on a free port, and waits until it says that it is ready.
+    fn start(&self, arguments: &[&str]) -> Running {
+        let mut arguments = arguments.to_vec();
+        arguments.extend(["--peer", "false", "--bootstrap-serve", "127.0.0.1:0"]);
+        self.start_any(&arguments)
+    }
+
+    fn start_any(&self, arguments: &[&str]) -> Running {
+        let notify = self.path("notify");
+        let _ = fs::remove_file(&notify);
+        let ears = UnixDatagram::bind(&notify).unwrap();
+        ears.set_read_timeout(Some(PATIENCE)).unwrap();
+        let stderr = File::create(self.path("stderr")).unwrap();
+        let metadata = stderr.metadata().unwrap();
+        let mut command = self.command(arguments);
+        command.env("NOTIFY_SOCKET", notify).stderr(stderr);
+        command.env("JOURNAL_STREAM", format!("{}:{}", metadata.dev(), metadata.ino()));
+        let running = Running { child: command.spawn().unwrap(), ears };
+        let ready = running.hear();
+        assert!(ready.starts_with("READY=1\nSTATUS="), "{ready}");
+        running
+    }
+
+    fn stderr(&self) -> String {
+        fs::read_to_string(self.path("stderr")).unwrap()
+    }
+}
+
+/// A daemon that has said that it is ready. Ended when dropped.
+struct Running {
+    child: Child,
+    ears: UnixDatagram,
+}
+
+impl Running {
+    /// The next thing that it tells its supervisor.
+    fn hear(&self) -> String {
+        let mut bytes = [0; 4096];
+        let length = self.ears.recv(&mut bytes).expect("the daemon says nothing");
+        String::from_utf8(bytes[..length].to_vec()).unwrap()
+    }
+
+    fn signal(&self, signal: nix::sys::signal::Signal) {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
+        nix::sys::signal::kill(pid, signal).unwrap();
+    }
+
+    /// Asks it to leave, and returns its exit code.
+    fn leave(mut self) -> Option<i32> {
+        self.signal(nix::sys::signal::Signal::SIGTERM);
+        assert!(self.hear().starts_with("STOPPING=1\n"));
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+#[test]
+fn the_samples_that_we_ship_are_good() {
+    let home = Home::new();
+    for sample in ["pyrated.toml", "pyrate-bootstrap.toml"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib").join(sample);
+        let checked = home.run(&["--check", "--config", path.to_str().unwrap()]);
+        assert_eq!((checked.status.code(), stderr(&checked)), (Some(0), String::new()), "{sample}");
+        // What stands behind a # must be good as well, for whoever takes the # away.
+        let text = fs::read_to_string(&path).unwrap();
+        let shown: Vec<&str> = text.lines().map(|line| line.strip_prefix('#').unwrap_or(line)).collect();
+        let lines: Vec<&str> = shown.into_iter().filter(|line| !line.starts_with(' ')).collect();
+        fs::write(home.path("all.toml"), lines.join("\n")).unwrap();
+        let checked = home.run(&["--check", "--config", &home.word("all.toml")]);
+        assert_eq!((checked.status.code(), stderr(&checked)), (Some(0), String::new()), "{sample}");
+    }
+}
+
+#[test]
+fn a_bad_configuration_is_named_by_file_line_and_key_and_starts_nothing() {
+    let home = Home::new();
+    fs::write(home.path("bad.toml"), "# ports\nlisten_port = 65536\n").unwrap();
+    for arguments in [&["--config", &home.word("bad.toml")][..], &["--check", "--config", &home.word("bad.toml")]] {
+        let output = home.run(arguments);
+        assert_eq!(output.status.code(), Some(78));
+        assert!(
+            stderr(&output).contains(&format!("{}:2: listen_port: ", home.word("bad.toml"))),
+            "{}",
+            stderr(&output)
+        );
+    }
+    assert!(!home.path(".local").exists() && !home.path("pyrate-files").exists());
+}
+
+#[test]
+fn usage_errors_exit_like_a_bad_configuration_and_help_does_not() {
+    let home = Home::new();
+    let wrong = home.run(&["--listen-prt", "1"]);
+    assert_eq!((wrong.status.code(), wrong.stdout.len()), (Some(78), 0));
+    assert!(stderr(&wrong).contains("--listen-prt"));
+    let variable = home.command(&["--check"]).env("PYRATE_PEER", "maybe").output().unwrap();
+    assert_eq!(variable.status.code(), Some(78));
+    assert!(stderr(&variable).contains("PYRATE_PEER"));
+    let help = home.run(&["--help"]);
+    assert_eq!((help.status.code(), help.stderr.len()), (Some(0), 0));
+    assert!(stdout(&help).contains("--listen-port"));
+    assert_eq!(stdout(&home.run(&["--version"])), format!("pyrated {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn what_is_dumped_is_in_force_and_reads_back_to_the_same() {
+    let home = Home::new();
+    let dumped = home.run(&["--dump-config", "--bootstraps", "b.example:7", "--local-directory", &home.word("share")]);
+    assert_eq!(dumped.status.code(), Some(0));
+    assert!(stdout(&dumped).contains("bootstraps = [\"b.example:7\"]\n"));
+    fs::write(home.path("dump.toml"), &dumped.stdout).unwrap();
+    let again = home.run(&["--dump-config", "--config", &home.word("dump.toml")]);
+    assert_eq!(stdout(&again), stdout(&dumped));
+}
+
+#[test]
+fn a_directory_that_is_not_there_is_a_bad_configuration() {
+    let home = Home::new();
+    let output = home.run(&["--local-directory", &home.word("typo"), "--bootstrap-port", "1", "--listen-port", "0"]);
+    assert_eq!(output.status.code(), Some(78));
+    assert!(stderr(&output).contains("local_directory") && !home.path("typo").exists(), "{}", stderr(&output));
+    let output = home.run(&["--log-file", &home.word("no/log")]);
+    assert_eq!(output.status.code(), Some(78));
+    assert!(stderr(&output).contains("log_file"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_supervisor_hears_of_start_reload_and_end() {
+    let home = Home::new();
+    let daemon = home.start(&[]);
+    daemon.signal(nix::sys::signal::Signal::SIGHUP);
+    let reloading = daemon.hear();
+    assert!(reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{reloading}");
+    assert!(daemon.hear().starts_with("READY=1\n"));
+    assert_eq!(daemon.leave(), Some(0));
+    let log = home.stderr();
+    assert!(log.lines().all(|line| line.starts_with("<6>")), "{log}");
+    assert!(log.contains("<6>daemon: bootstrap node on 127.0.0.1:"), "{log}");
+}
+
+#[test]
+fn a_reload_that_fails_changes_nothing_and_is_told() {
+    let home = Home::new();
+    fs::write(home.path("c.toml"), "log_level = \"info\"\n").unwrap();
+    let daemon = home.start(&["--config", &home.word("c.toml")]);
+    fs::write(home.path("c.toml"), "log_level = \"loud\"\n").unwrap();
+    daemon.signal(nix::sys::signal::Signal::SIGHUP);
+    assert!(daemon.hear().starts_with("RELOADING=1\n"));
+    assert!(daemon.hear().starts_with("READY=1\n"));
+    assert_eq!(daemon.leave(), Some(0));
+    assert!(home.stderr().contains(":1: log_level: "), "{}", home.stderr());
+}
+
+#[test]
+fn a_log_that_was_moved_away_goes_on_in_a_new_file() {
+    let home = Home::new();
+    let daemon = home.start(&["--log-file", &home.word("log")]);
+    fs::rename(home.path("log"), home.path("log.1")).unwrap();
+    daemon.signal(nix::sys::signal::Signal::SIGHUP);
+    assert!(daemon.hear().starts_with("RELOADING=1\n"));
+    assert!(daemon.hear().starts_with("READY=1\n"));
+    assert_eq!(daemon.leave(), Some(0));
+    let (old, new) = (fs::read_to_string(home.path("log.1")).unwrap(), fs::read_to_string(home.path("log")).unwrap());
+    assert!(old.contains("bootstrap node on") && new.contains("left"), "{old}{new}");
+    assert!(new.lines().all(|line| line.contains("Z info  ")), "{new}");
+}
+
+#[test]
+fn a_second_daemon_on_the_same_state_is_told_so() {
+    let home = Home::new();
+    let first = home.start(&[]);
+    let second =
+        home.run(&["--peer", "false", "--bootstrap-serve", "127.0.0.1:0", "--control-socket", &home.word("x")]);
+    assert_eq!(second.status.code(), Some(75));
+    assert!(stderr(&second).contains(&format!("process {}", first.child.id())), "{}", stderr(&second));
+    assert_eq!(first.leave(), Some(0));
+}
+
+#[test]
+fn a_live_control_socket_is_left_alone_and_a_stale_one_is_replaced() {
+    let home = Home::new();
+    drop(UnixListener::bind(home.path("control")).unwrap());
+    let first = home.start(&["--control-socket", &home.word("control")]);
+    let state = home.word("other-state");
+    let arguments = ["--peer", "false", "--bootstrap-serve", "127.0.0.1:0", "--state-directory", &state];
+    let second = home.command(&arguments).args(["--control-socket", &home.word("control")]).output().unwrap();
+    assert_eq!(second.status.code(), Some(75));
+    assert!(stderr(&second).contains(&home.word("control")), "{}", stderr(&second));
+    UnixStream::connect(home.path("control")).unwrap();
+    assert_eq!(first.leave(), Some(0));
+    assert!(!home.path("control").exists());
+}
+
+#[test]
+fn an_address_in_use_is_named() {
+    let home = Home::new();
+    let held = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = held.local_addr().unwrap();
+    let share = home.word("share");
+    let port = taken.port().to_string();
+    let peer = ["--listen-addr", "127.0.0.1", "--listen-port", &port, "--bootstraps", "127.0.0.1:9"];
+    let output = home.command(&peer).args(["--local-directory", &share]).output().unwrap();
+    assert_eq!(output.status.code(), Some(75), "{}", stderr(&output));
+    assert!(stderr(&output).contains(&taken.to_string()), "{}", stderr(&output));
+}
+
+#[test]
+fn without_configuration_three_lines_say_what_to_type_next() {
+    let home = Home::new();
+    // The bootstrap node that is already there: whoever holds its address.
+    let there = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = there.local_addr().unwrap().port().to_string();
+    let daemon = home.start_any(&["--bootstrap-port", &port, "--listen-port", "0"]);
+    let log = home.stderr();
+    let said: Vec<&str> = log.lines().filter(|line| line.contains("daemon: ")).collect();
+    assert_eq!(said.len(), 3, "{log}");
+    assert!(said[0].contains(&format!("127.0.0.1:{port}")) && said[0].contains("peer on 127.0.0.1:"), "{log}");
+    assert!(said[1].contains(&home.word("pyrate-files")) && said[2].contains("`pyratectl status`"), "{log}");
+    assert!(home.path("pyrate-files").is_dir());
+    // Its farewell goes to a bootstrap node that never answers, and does not keep it.
+    assert_eq!(daemon.leave(), Some(0));
+}

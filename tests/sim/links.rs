@@ -1,0 +1,550 @@
+//! Connections between hosts: how they arrive, carry messages and responses, and end. Keeps the contract's promise of
+//! exactly one ending event for each side that is owed one.
+
+use crate::disk::{Content, Written};
+use crate::host::{HostId, Program};
+use crate::rogue::{Answer, Sending};
+use crate::world::{Occurrence, Sent, World};
+use pyrate::fault::{DialFault, DiskFault};
+use pyrate::id::{ExchangeId, TransferId};
+use pyrate::name::FileName;
+use pyrate::node::contract::{Dialled, Event, Expect, FetchForm, Response, ResponseFault};
+use pyrate::time::Instant;
+use pyrate::wire::{Attributes, Listed, Message, decode};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// A connection, in the order in which they were made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ConnId(u64);
+
+/// After so much time without progress the side that dialled gives up.
+const IDLE_MAX: Duration = Duration::from_secs(60);
+
+/// After so much time a connection that waits for nothing but the end counts as delivered.
+const SILENT_MAX: Duration = Duration::from_secs(10);
+
+/// Lines of a list that travel together.
+const LINES_PER_BATCH: usize = 100;
+
+/// What the side that dialled waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Want {
+    Nothing,
+    PeerList,
+    FileList,
+    File(TransferId, FetchForm),
+}
+
+impl From<Expect> for Want {
+    fn from(expect: Expect) -> Self {
+        match expect {
+            Expect::Nothing => Self::Nothing,
+            Expect::PeerList => Self::PeerList,
+            Expect::FileList => Self::FileList,
+        }
+    }
+}
+
+/// A response on its way.
+#[derive(Debug)]
+enum Responding {
+    List { after: Option<FileName>, attributes: bool, bytes: u64 },
+    Lines(Vec<Listed>),
+    File { content: Content, sent: u64, break_at: u64 },
+}
+
+/// One side of a connection.
+#[derive(Debug, Clone, Copy)]
+struct Side {
+    host: HostId,
+    exchange: ExchangeId,
+    /// The node counts it among its commands.
+    command: bool,
+}
+
+/// A connection.
+#[derive(Debug)]
+pub(crate) struct Conn {
+    dialer: Option<Side>,
+    server: Option<Side>,
+    local: SocketAddr,
+    to: SocketAddr,
+    want: Want,
+    messages: VecDeque<Message>,
+    /// Messages that the server has not answered.
+    owed: usize,
+    responding: Option<Responding>,
+    /// The dialer gave the order to stop.
+    aborted: bool,
+    /// The server gave the order to stop.
+    stopped: bool,
+    /// The network lets nothing through any more.
+    frozen: bool,
+    progress: Instant,
+}
+
+impl World {
+    /// Begins a connection.
+    pub(crate) fn dial(
+        &mut self,
+        host: HostId,
+        exchange: ExchangeId,
+        to: SocketAddr,
+        messages: Vec<Message>,
+        want: Want,
+    ) {
+        let is_node = matches!(self.hosts[host.0].program, Program::Node(_));
+        let to_bootstrap = self.by_addr.get(&to).is_some_and(|id| self.hosts[id.0].is_bootstrap());
+        let command = is_node && !to_bootstrap;
+        self.hosts[host.0].commands += usize::from(command);
+        if is_node {
+            self.watch_dial(host, to, to_bootstrap, &messages);
+        }
+        if self.record {
+            let sent = |message: &Message| Sent { from: host, message: message.clone() };
+            self.traffic.extend(messages.iter().map(sent));
+        }
+        self.conns_made += 1;
+        let id = ConnId(self.conns_made);
+        if self.exchanges.insert((host, exchange), id).is_some() {
+            self.violation(host, "an exchange was numbered twice");
+        }
+        let port = 32_768 + u16::try_from(self.conns_made % 28_000).unwrap();
+        let conn = Conn {
+            dialer: Some(Side { host, exchange, command }),
+            server: None,
+            local: SocketAddr::new(self.hosts[host.0].ip(), port),
+            to,
+            want,
+            messages: messages.into(),
+            owed: 0,
+            responding: None,
+            aborted: false,
+            stopped: false,
+            frozen: false,
+            progress: self.now,
+        };
+        self.conns.insert(id, conn);
+        let latency = self.latency();
+        self.plan(latency, Occurrence::Arrive(id));
+        self.plan_idle(id);
+    }
+
+    /// A rogue's connection, of whose end nobody is told.
+    pub(crate) fn send_all(&mut self, host: HostId, sendings: Vec<Sending>) {
+        for (to, messages) in sendings {
+            self.hosts[host.0].dialled += 1;
+            let exchange = ExchangeId::Outbound(self.hosts[host.0].dialled);
+            self.dial(host, exchange, to, messages, Want::Nothing);
+        }
+    }
+
+    fn latency(&mut self) -> u64 {
+        let range = self.net.latency_ms.clone();
+        self.random.within(&range)
+    }
+
+    fn plan_idle(&mut self, id: ConnId) {
+        let limit = if self.conns[&id].want == Want::Nothing { SILENT_MAX } else { IDLE_MAX };
+        let at = self.conns[&id].progress + limit;
+        self.plan(at.saturating_since(self.now).as_millis() as u64, Occurrence::Idle(id));
+    }
+
+    pub(crate) fn arrive(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get(&id).filter(|conn| !conn.frozen) else { return };
+        let Some(dialer) = conn.dialer else { return };
+        let to = conn.to;
+        let server = self.by_addr.get(&to).copied();
+        let latency = self.latency();
+        let Some(server) = server.filter(|server| self.hosts[server.0].up) else {
+            let fault = if server.is_some() { DialFault::Refused } else { DialFault::Unreachable };
+            return self.plan(latency, Occurrence::DialerEnds(id, Err(fault)));
+        };
+        if self.hosts[server.0].side != self.hosts[dialer.host.0].side {
+            // Nothing comes back; the dialer gives up in its time.
+            return self.freeze(id);
+        }
+        let lost = self.net.lost_per_mille;
+        if self.random.chance(lost) {
+            return self.plan(latency, Occurrence::DialerEnds(id, Err(DialFault::Reset)));
+        }
+        let host = &mut self.hosts[server.0];
+        host.accepted += 1;
+        let exchange = ExchangeId::Inbound(host.accepted);
+        self.exchanges.insert((server, exchange), id);
+        if let Some(conn) = self.conns.get_mut(&id) {
+            conn.server = Some(Side { host: server, exchange, command: false });
+        }
+        self.deliver_message(id);
+    }
+
+    /// The next message reaches the server, as bytes would: written and read.
+    pub(crate) fn deliver_message(&mut self, id: ConnId) {
+        let now = self.now;
+        let Some(conn) = self.conns.get_mut(&id).filter(|conn| !conn.frozen) else { return };
+        let Some(side) = conn.server else { return };
+        let Some(sent) = conn.messages.pop_front() else { return };
+        conn.progress = now;
+        conn.owed += 1;
+        let (from, to, more) = (conn.local, conn.to, !conn.messages.is_empty());
+        let form = if let Want::File(_, form) = conn.want { Some(form) } else { None };
+        let message = match decode(&sent.encode()) {
+            Ok(message) if message == sent => message,
+            other => self.violation(side.host, &format!("{sent:?} was read as {other:?}")),
+        };
+        if more {
+            let pause = 1 + self.random.below(5);
+            self.plan(pause, Occurrence::Deliver(id));
+        }
+        match &mut self.hosts[side.host.0].program {
+            Program::Node(_) => {
+                self.watch_request(side.host, &message);
+                self.deliver(side.host, Event::Request { exchange: side.exchange, from, message });
+            }
+            Program::Bootstrap(bootstrap) => {
+                if let Some(bootstrap) = bootstrap {
+                    bootstrap.handle(now, side.exchange, from, message);
+                }
+                self.settle(side.host);
+            }
+            Program::Rogue(rogue) => {
+                let (answer, sendings) = rogue.on_request(to, &message, form);
+                self.hosts[side.host.0].received.push((now, from, message));
+                self.send_all(side.host, sendings);
+                self.answer_of_rogue(id, side, answer);
+            }
+        }
+    }
+
+    fn answer_of_rogue(&mut self, id: ConnId, side: Side, answer: Answer) {
+        match answer {
+            Answer::Close => self.close(side.host, side.exchange),
+            Answer::Refuse => self.refuse(side.host, side.exchange),
+            Answer::Silence => {}
+            Answer::List(lines) => self.begin_response(id, Responding::Lines(lines)),
+            Answer::File(content) => {
+                self.begin_response(id, Responding::File { content, sent: 0, break_at: u64::MAX });
+            }
+            Answer::Half(content) => {
+                self.begin_response(id, Responding::File { content, sent: 0, break_at: content.size / 2 });
+            }
+        }
+    }
+
+    // What the side that was dialled does.
+
+    /// The connection that a server's action names: it must exist and be owed an answer.
+    fn owed(&mut self, host: HostId, exchange: ExchangeId) -> ConnId {
+        let found = self.exchanges.get(&(host, exchange)).copied();
+        let Some(id) = found else { self.violation(host, &format!("{exchange:?} does not exist")) };
+        let conn = self.conns.get_mut(&id).filter(|conn| conn.server.is_some_and(|side| side.exchange == exchange));
+        match conn {
+            Some(conn) if conn.owed > 0 && conn.responding.is_none() => {
+                conn.owed -= 1;
+                id
+            }
+            _ => self.violation(host, &format!("{exchange:?} was answered twice")),
+        }
+    }
+
+    pub(crate) fn close(&mut self, host: HostId, exchange: ExchangeId) {
+        let id = self.owed(host, exchange);
+        let conn = &self.conns[&id];
+        if conn.owed > 0 || !conn.messages.is_empty() {
+            return;
+        }
+        let response = match conn.want {
+            Want::Nothing => Response::Delivered,
+            Want::PeerList => Response::PeerList(Vec::new()),
+            Want::FileList => Response::FileList { truncated: false },
+            Want::File(..) => Response::File { bytes: 0 },
+        };
+        if let Want::File(download, _) = conn.want {
+            self.write(id, download, Written::Whole(Content { id: 0, size: 0 }));
+        }
+        self.server_done(id);
+        self.end_in_order(id, response);
+    }
+
+    pub(crate) fn refuse(&mut self, host: HostId, exchange: ExchangeId) {
+        let id = self.owed(host, exchange);
+        self.server_done(id);
+        self.break_off(id);
+    }
+
+    pub(crate) fn send_peer_list(&mut self, host: HostId, exchange: ExchangeId, peers: Vec<SocketAddr>) {
+        let id = self.owed(host, exchange);
+        self.server_done(id);
+        self.end_in_order(id, Response::PeerList(peers));
+    }
+
+    pub(crate) fn send_list(&mut self, host: HostId, exchange: ExchangeId, attributes: bool) {
+        let id = self.owed(host, exchange);
+        self.count_command(id, host);
+        self.begin_response(id, Responding::List { after: None, attributes, bytes: 0 });
+    }
+
+    pub(crate) fn send_file(&mut self, host: HostId, exchange: ExchangeId, name: &FileName) {
+        let id = self.owed(host, exchange);
+        self.count_command(id, host);
+        match self.hosts[host.0].disk.share.get(name).copied() {
+            Some(content) => self.begin_response(id, Responding::File { content, sent: 0, break_at: u64::MAX }),
+            // It went since the last scan: no bytes, and the event must not come before the action is done.
+            None => {
+                self.begin_response(id, Responding::File { content: Content { id: 0, size: 1 }, sent: 0, break_at: 0 })
+            }
+        }
+    }
+
+    fn count_command(&mut self, id: ConnId, host: HostId) {
+        self.hosts[host.0].commands += 1;
+        if let Some(side) = self.conns.get_mut(&id).and_then(|conn| conn.server.as_mut()) {
+            side.command = true;
+        }
+    }
+
+    fn begin_response(&mut self, id: ConnId, responding: Responding) {
+        if let Some(conn) = self.conns.get_mut(&id) {
+            conn.responding = Some(responding);
+        }
+        let pause = self.latency() + self.random.below(200);
+        self.plan(pause, Occurrence::Respond(id));
+    }
+
+    /// The next piece of a response.
+    pub(crate) fn respond(&mut self, id: ConnId) {
+        let now = self.now;
+        let Some(conn) = self.conns.get_mut(&id).filter(|conn| !conn.frozen && !conn.stopped) else { return };
+        let Some(side) = conn.server else { return };
+        let Some(responding) = conn.responding.take() else { return };
+        conn.progress = now;
+        let torn = self.net.torn_per_mille;
+        if self.random.chance(torn) {
+            self.server_ended(id, Err(ResponseFault::Gone));
+            return self.break_off(id);
+        }
+        match responding {
+            Responding::List { after, attributes, bytes } => self.respond_list(id, side, after, attributes, bytes),
+            Responding::Lines(lines) => {
+                self.server_done(id);
+                self.list_batch(id, lines);
+                self.end_in_order(id, Response::FileList { truncated: false });
+            }
+            Responding::File { content, sent, break_at } => self.respond_file(id, side, content, sent, break_at),
+        }
+    }
+
+    fn respond_list(&mut self, id: ConnId, side: Side, after: Option<FileName>, attributes: bool, bytes: u64) {
+        let rows = self.node(side.host).library().list_after(after.as_ref(), LINES_PER_BATCH);
+        let Some((last, _)) = rows.last().cloned() else {
+            self.server_ended(id, Ok(bytes));
+            return self.end_in_order(id, Response::FileList { truncated: false });
+        };
+        let line = |(name, meta): (FileName, pyrate::library::FileMeta)| {
+            let attributes = attributes.then_some(Attributes { size: Some(meta.size), b3: None });
+            Listed { name, attributes }
+        };
+        let lines: Vec<Listed> = rows.into_iter().map(line).collect();
+        let bytes = bytes + lines.iter().map(|line| line.name.as_bytes().len() as u64 + 1).sum::<u64>();
+        self.begin_response(id, Responding::List { after: Some(last), attributes, bytes });
+        self.list_batch(id, lines);
+    }
+
+    fn list_batch(&mut self, id: ConnId, files: Vec<Listed>) {
+        let Some(conn) = self.conns.get(&id).filter(|conn| !conn.aborted) else { return };
+        let Some(dialer) = conn.dialer.filter(|_| conn.want == Want::FileList) else { return };
+        if matches!(self.hosts[dialer.host.0].program, Program::Node(_)) {
+            self.deliver(dialer.host, Event::ListBatch { exchange: dialer.exchange, files });
+        }
+    }
+
+    fn respond_file(&mut self, id: ConnId, side: Side, content: Content, sent: u64, break_at: u64) {
+        if sent >= break_at {
+            self.server_ended(id, Err(ResponseFault::Disk(DiskFault::Missing)));
+            return self.break_off(id);
+        }
+        let is_node = matches!(self.hosts[side.host.0].program, Program::Node(_));
+        let piece = (content.size / 4).max(1_000_000).min(content.size - sent);
+        let sent = sent + piece;
+        let want = self.conns[&id].want;
+        if piece == 0 || sent == content.size {
+            self.server_ended(id, Ok(content.size));
+            if let Want::File(download, _) = want {
+                self.write(id, download, Written::Whole(content));
+                self.end_in_order(id, Response::File { bytes: content.size });
+            }
+            return;
+        }
+        self.begin_response(id, Responding::File { content, sent, break_at });
+        if is_node {
+            self.deliver(side.host, Event::ResponseProgress { exchange: side.exchange, bytes: sent });
+        }
+        self.fetch_progress(id, sent);
+    }
+
+    fn fetch_progress(&mut self, id: ConnId, bytes: u64) {
+        let Some(conn) = self.conns.get(&id).filter(|conn| !conn.aborted) else { return };
+        if let (Some(dialer), Want::File(..)) = (conn.dialer, conn.want) {
+            self.deliver(dialer.host, Event::FetchProgress { exchange: dialer.exchange, bytes });
+        }
+    }
+
+    fn write(&mut self, id: ConnId, download: TransferId, written: Written) {
+        let Some(conn) = self.conns.get(&id).filter(|conn| !conn.aborted) else { return };
+        let Some(dialer) = conn.dialer else { return };
+        if let Some(part) = self.hosts[dialer.host.0].disk.parts.get_mut(&download) {
+            part.written = written;
+        }
+    }
+
+    // Ends.
+
+    /// The server has answered in full; it hears no more of this connection.
+    fn server_done(&mut self, id: ConnId) {
+        let Some(side) = self.conns.get_mut(&id).and_then(|conn| conn.server.take()) else { return };
+        self.exchanges.remove(&(side.host, side.exchange));
+        self.hosts[side.host.0].commands -= usize::from(side.command);
+        self.forget_if_over(id);
+    }
+
+    /// A response of the server ended, and a node is told.
+    fn server_ended(&mut self, id: ConnId, outcome: Result<u64, ResponseFault>) {
+        let Some(side) = self.conns.get(&id).and_then(|conn| conn.server) else { return };
+        self.server_done(id);
+        if matches!(self.hosts[side.host.0].program, Program::Node(_)) {
+            self.deliver(side.host, Event::ResponseEnded { exchange: side.exchange, outcome });
+        }
+    }
+
+    /// The other side is gone: a server that owes an answer, or is sending one, hears of it.
+    pub(crate) fn server_loses(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get(&id) else { return };
+        let Some(side) = conn.server else { return };
+        if conn.responding.is_some() {
+            let fault = if conn.stopped { ResponseFault::Aborted } else { ResponseFault::Gone };
+            return self.server_ended(id, Err(fault));
+        }
+        self.server_done(id);
+        if matches!(self.hosts[side.host.0].program, Program::Node(_)) {
+            self.deliver(side.host, Event::RequestGone { exchange: side.exchange });
+        }
+    }
+
+    fn end_in_order(&mut self, id: ConnId, response: Response) {
+        let Some(local) = self.conns.get(&id).map(|conn| conn.local) else { return };
+        let latency = self.latency();
+        self.plan(latency, Occurrence::DialerEnds(id, Ok(Dialled { local, response })));
+    }
+
+    fn break_off(&mut self, id: ConnId) {
+        let latency = self.latency();
+        self.plan(latency, Occurrence::DialerEnds(id, Err(DialFault::Reset)));
+    }
+
+    /// The side that dialled learns how it ended; the first end counts.
+    pub(crate) fn dialer_ends(&mut self, id: ConnId, outcome: Result<Dialled, DialFault>) {
+        let Some(conn) = self.conns.get_mut(&id) else { return };
+        let Some(side) = conn.dialer.take() else { return };
+        let outcome = if conn.aborted { Err(DialFault::Aborted) } else { outcome };
+        let (want, has_server) = (conn.want, conn.server.is_some());
+        if has_server {
+            let latency = self.latency();
+            self.plan(latency, Occurrence::ServerLoses(id));
+        }
+        self.exchanges.remove(&(side.host, side.exchange));
+        self.hosts[side.host.0].commands -= usize::from(side.command);
+        self.forget_if_over(id);
+        if let Want::File(download, _) = want
+            && let Some(part) = self.hosts[side.host.0].disk.parts.get_mut(&download)
+        {
+            part.fetching = false;
+            if outcome.is_err() {
+                part.written = Written::Piece;
+            }
+        }
+        if matches!(self.hosts[side.host.0].program, Program::Node(_)) {
+            self.deliver(side.host, Event::DialEnded { exchange: side.exchange, outcome });
+        }
+    }
+
+    /// Breaks an exchange off on a node's order.
+    pub(crate) fn abort(&mut self, host: HostId, exchange: ExchangeId) {
+        let found = self.exchanges.get(&(host, exchange)).copied();
+        let Some(id) = found else { self.violation(host, &format!("{exchange:?} is aborted, and does not exist")) };
+        let is_dialer = self.conns[&id].dialer.is_some_and(|side| side.host == host && side.exchange == exchange);
+        if is_dialer {
+            if let Some(conn) = self.conns.get_mut(&id) {
+                conn.aborted = true;
+            }
+            self.plan(0, Occurrence::DialerEnds(id, Err(DialFault::Aborted)));
+        } else if self.conns[&id].responding.is_some() {
+            if let Some(conn) = self.conns.get_mut(&id) {
+                conn.stopped = true;
+            }
+            self.break_off(id);
+            // The event must not come before the action is done.
+            self.plan(0, Occurrence::ServerLoses(id));
+        } else {
+            self.server_done(id);
+            self.break_off(id);
+        }
+    }
+
+    /// No progress for long: the side that dialled gives up.
+    pub(crate) fn idle(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get(&id) else { return };
+        let limit = if conn.want == Want::Nothing { SILENT_MAX } else { IDLE_MAX };
+        if conn.progress + limit > self.now {
+            return self.plan_idle(id);
+        }
+        let delivered = conn.want == Want::Nothing && conn.server.is_some() && conn.messages.is_empty();
+        let outcome = match delivered && !conn.frozen {
+            true => Ok(Dialled { local: conn.local, response: Response::Delivered }),
+            false => Err(DialFault::TimedOut),
+        };
+        self.dialer_ends(id, outcome);
+        self.server_loses(id);
+    }
+
+    fn freeze(&mut self, id: ConnId) {
+        if let Some(conn) = self.conns.get_mut(&id) {
+            conn.frozen = true;
+        }
+    }
+
+    /// Freezes the connections between hosts that no longer reach each other.
+    pub(crate) fn freeze_crossing(&mut self) {
+        let side = |side: Option<Side>| side.map(|side| self.hosts[side.host.0].side);
+        let crossing = |conn: &Conn| matches!((side(conn.dialer), side(conn.server)), (Some(dialer), Some(server)) if dialer != server);
+        let ids: Vec<ConnId> = self.conns.iter().filter(|(_, conn)| crossing(conn)).map(|(id, _)| *id).collect();
+        ids.into_iter().for_each(|id| self.freeze(id));
+    }
+
+    /// A program ended: its connections end for the others.
+    pub(crate) fn drop_conns_of(&mut self, host: HostId) {
+        let here = |side: Option<Side>| side.is_some_and(|side| side.host == host);
+        let is_its = |conn: &Conn| here(conn.dialer) || here(conn.server);
+        let ids: Vec<ConnId> = self.conns.iter().filter(|(_, conn)| is_its(conn)).map(|(id, _)| *id).collect();
+        for id in ids {
+            let latency = self.latency();
+            let Some(conn) = self.conns.get_mut(&id) else { continue };
+            if let Some(side) = conn.dialer.filter(|side| side.host == host) {
+                conn.dialer = None;
+                self.exchanges.remove(&(host, side.exchange));
+                self.plan(latency, Occurrence::ServerLoses(id));
+            } else if let Some(side) = conn.server.take() {
+                self.exchanges.remove(&(host, side.exchange));
+                self.plan(latency, Occurrence::DialerEnds(id, Err(DialFault::Reset)));
+            }
+            self.forget_if_over(id);
+        }
+    }
+
+    fn forget_if_over(&mut self, id: ConnId) {
+        if self.conns.get(&id).is_some_and(|conn| conn.dialer.is_none() && conn.server.is_none()) {
+            self.conns.remove(&id);
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Downloads: whole or not at all, from whichever source has it.
+
+use super::helpers::{minutes, network, seconds};
+use super::seeds;
+use crate::disk::Content;
+use crate::host::HostId;
+use crate::rogue::{Breaker, OldPeer, Refuser, Tarpit};
+use crate::world::World;
+use pyrate::control::{DownloadState, Request};
+use pyrate::fault::DiskFault;
+use pyrate::name::FileName;
+use pyrate::wire::Message;
+
+const FILE: Content = Content { id: 1, size: 30_000_000 };
+
+fn name(text: &str) -> FileName {
+    FileName::from_bytes(text.as_bytes()).unwrap()
+}
+
+/// Nothing of an unfinished download is left on the disk.
+fn assert_clean(world: &World, id: HostId) {
+    assert!(world.hosts[id.0].disk.parts.is_empty(), "{:?}", world.hosts[id.0].disk.parts);
+}
+
+#[test]
+fn a_file_travels_from_one_peer_to_another() {
+    for seed in seeds(&[1, 2, 3]) {
+        let (mut world, _, nodes) = network(seed, 5);
+        world.share(nodes[4], "films/film.mkv", FILE);
+        world.let_them_meet();
+        let (hits, _) = world.search(nodes[0], "film.mkv");
+        let download = world.download_hit(nodes[0], hits[0].id);
+        world.await_download(nodes[0], download, DownloadState::Done, minutes(1));
+        let row = world.download(nodes[0], download).unwrap();
+        assert_eq!((row.bytes_done, row.size), (FILE.size, Some(FILE.size)));
+        let finished: Vec<_> = world.hosts[nodes[0].0].disk.finished.iter().collect();
+        assert_eq!(finished, [(&"/downloads/film.mkv".into(), &FILE)]);
+        assert_clean(&world, nodes[0]);
+    }
+}
+
+#[test]
+fn a_download_fails_over_to_the_next_source() {
+    for seed in seeds(&[1, 2, 3, 4]) {
+        let (mut world, _, nodes) = network(seed, 7);
+        for &node in &nodes[1..6] {
+            world.share(node, "film.mkv", FILE);
+        }
+        world.let_them_meet();
+        let (hits, _) = world.search(nodes[0], "film.mkv");
+        assert_eq!(hits[0].sources.len(), 5);
+        // All sources but the last of the row are gone: one without a word, the others mid-way.
+        let sources: Vec<HostId> = hits[0].sources.iter().map(|addr| world.by_addr[addr]).collect();
+        world.crash(sources[0]);
+        let download = world.download_hit(nodes[0], hits[0].id);
+        for &source in &sources[1..4] {
+            world.run_for(seconds(1));
+            world.crash(source);
+        }
+        world.await_download(nodes[0], download, DownloadState::Done, minutes(3));
+        assert!(world.hosts[nodes[0].0].disk.has_finished(FILE));
+        assert_clean(&world, nodes[0]);
+    }
+}
+
+#[test]
+fn sources_that_break_off_refuse_or_call_back_leave_one_whole_file() {
+    for seed in seeds(&[1, 2, 3]) {
+        let (mut world, bootstrap, nodes) = network(seed, 2);
+        let bootstrap = world.addr(bootstrap);
+        let next = world.now;
+        let breaker = Breaker { name: name("old film.avi"), content: Content { id: 9, size: FILE.size } };
+        let breaker = world.add_rogue(breaker);
+        world.add_rogue(OldPeer { bootstrap, name: name("old film.avi"), content: FILE, next });
+        let register = Message::Register { port: 63339 };
+        world.send_all(breaker, vec![(bootstrap, vec![register])]);
+        world.run_for(minutes(6));
+        let (hits, _) = world.search(nodes[0], "old film.avi");
+        assert_eq!((hits.len(), hits[0].sources.len()), (1, 2));
+        let download = world.download_hit(nodes[0], hits[0].id);
+        world.await_download(nodes[0], download, DownloadState::Done, minutes(3));
+        let finished: Vec<_> = world.hosts[nodes[0].0].disk.finished.values().copied().collect();
+        assert_eq!(finished, [FILE]);
+        assert_clean(&world, nodes[0]);
+    }
+}
+
+#[test]
+fn a_refusal_by_every_source_ends_the_download_and_leaves_nothing() {
+    for seed in seeds(&[1, 2]) {
+        let (mut world, _, nodes) = network(seed, 2);
+        let refuser = world.add_rogue(Refuser);
+        for (peer, name) in [(refuser, "anything"), (nodes[1], "not shared")] {
+            let download = world.download_from(nodes[0], peer, name);
+            world.await_download(nodes[0], download, DownloadState::Failed, minutes(1));
+            let row = world.download(nodes[0], download).unwrap();
+            assert_eq!(row.error.map(|error| error.code), Some(3));
+        }
+        assert!(world.hosts[nodes[0].0].disk.finished.is_empty());
+        assert_clean(&world, nodes[0]);
+    }
+}
+
+#[test]
+fn a_source_that_is_down_is_tried_until_it_is_back() {
+    for seed in seeds(&[1, 2, 3]) {
+        let (mut world, _, nodes) = network(seed, 3);
+        world.share(nodes[1], "film.mkv", FILE);
+        world.run_for(seconds(5));
+        world.crash(nodes[1]);
+        let download = world.download_from(nodes[0], nodes[1], "film.mkv");
+        world.await_download(nodes[0], download, DownloadState::Retrying, minutes(1));
+        assert_clean(&world, nodes[0]);
+        world.run_for(minutes(20));
+        assert!(world.hosts[nodes[0].0].disk.finished.is_empty());
+        world.start(nodes[1]);
+        world.await_download(nodes[0], download, DownloadState::Done, minutes(3));
+        assert!(world.hosts[nodes[0].0].disk.has_finished(FILE));
+    }
+}
+
+#[test]
+fn a_silent_source_does_not_hold_a_download_for_ever() {
+    for seed in seeds(&[1]) {
+        let (mut world, _, nodes) = network(seed, 1);
+        let tarpit = world.add_rogue(Tarpit);
+        let download = world.download_from(nodes[0], tarpit, "film.mkv");
+        world.await_download(nodes[0], download, DownloadState::Retrying, minutes(3));
+        assert_clean(&world, nodes[0]);
+    }
+}
+
+#[test]
+fn a_disk_that_fails_ends_the_download_and_says_why() {
+    for seed in seeds(&[1, 2]) {
+        let (mut world, _, nodes) = network(seed, 2);
+        world.share(nodes[1], "film.mkv", FILE);
+        world.run_for(seconds(5));
+        for after in [0, 300] {
+            let download = world.download_from(nodes[0], nodes[1], "film.mkv");
+            world.run_for(std::time::Duration::from_millis(after));
+            world.set_disk_fault(nodes[0], Some(DiskFault::Full));
+            world.await_download(nodes[0], download, DownloadState::Failed, minutes(1));
+            assert_eq!(world.download(nodes[0], download).unwrap().error.map(|error| error.code), Some(9));
+            world.run_for(seconds(1));
+            assert!(world.hosts[nodes[0].0].disk.finished.is_empty());
+            assert_clean(&world, nodes[0]);
+            world.set_disk_fault(nodes[0], None);
+        }
+    }
+}
+
+#[test]
+fn the_same_name_twice_becomes_two_files() {
+    for seed in seeds(&[1, 2, 3]) {
+        let (mut world, _, nodes) = network(seed, 3);
+        world.share(nodes[1], "a/film.mkv", FILE);
+        world.share(nodes[2], "b/film.mkv", Content { id: 2, size: 7 });
+        world.run_for(seconds(5));
+        let first = world.download_from(nodes[0], nodes[1], "a/film.mkv");
+        let second = world.download_from(nodes[0], nodes[2], "b/film.mkv");
+        for download in [first, second] {
+            world.await_download(nodes[0], download, DownloadState::Done, minutes(1));
+        }
+        assert_eq!(world.hosts[nodes[0].0].disk.finished.len(), 2);
+    }
+}
+
+#[test]
+fn an_empty_file_is_a_file() {
+    for seed in seeds(&[1]) {
+        let (mut world, _, nodes) = network(seed, 2);
+        let empty = Content { id: 3, size: 0 };
+        world.share(nodes[1], "empty.txt", empty);
+        world.let_them_meet();
+        let (hits, _) = world.search(nodes[0], "empty.txt");
+        let download = world.download_hit(nodes[0], hits[0].id);
+        world.await_download(nodes[0], download, DownloadState::Done, minutes(1));
+        assert!(world.hosts[nodes[0].0].disk.has_finished(empty));
+    }
+}
+
+#[test]
+fn cancelling_leaves_nothing_whenever_it_comes() {
+    for seed in seeds(&[1, 2]) {
+        let (mut world, _, nodes) = network(seed, 2);
+        world.share(nodes[1], "film.mkv", FILE);
+        world.run_for(seconds(5));
+        for after in [0, 1, 2, 5, 10, 20, 40, 80, 160, 320, 640, 900, 1_200] {
+            let download = world.download_from(nodes[0], nodes[1], "film.mkv");
+            world.run_for(std::time::Duration::from_millis(after));
+            let finished = world.hosts[nodes[0].0].disk.finished.len();
+            let cancelled = world.ask(nodes[0], Request::Cancel { ids: download.to_string() });
+            world.run_for(seconds(10));
+            let row = world.download(nodes[0], download).unwrap();
+            match row.state {
+                DownloadState::Cancelled => assert_eq!(world.hosts[nodes[0].0].disk.finished.len(), finished),
+                DownloadState::Done => {}
+                other => panic!("after {after} ms: {other:?}, {cancelled:?}"),
+            }
+            assert_clean(&world, nodes[0]);
+            assert_eq!(world.hosts[nodes[0].0].commands, 0);
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! The gate: commands in progress stay within `max_workers`, and the rest get their turn.
+
+use super::helpers::{minutes, network, seconds};
+use super::seeds;
+use crate::disk::Content;
+use crate::world::World;
+use pyrate::control::{DownloadState, Notice};
+
+#[test]
+fn one_worker_finishes_everything_in_order() {
+    for seed in seeds(&[1, 2, 3]) {
+        let mut world = World::new(seed);
+        let bootstrap = world.add_bootstrap();
+        let busy = world.add_node(&[bootstrap]);
+        let others = [world.add_node(&[bootstrap]), world.add_node(&[bootstrap])];
+        (world.config(busy).max_workers, world.config(busy).max_downloads) = (1, 1);
+        for (n, host) in [busy, others[0], others[1]].into_iter().enumerate() {
+            for file in 0..10 {
+                let content = Content { id: n as u64 * 100 + file, size: 3_000_000 };
+                world.hosts[host.0].disk.share(&format!("host {n}/file {file}.bin"), content);
+            }
+            world.start(host);
+        }
+        world.let_them_meet();
+
+        // Ten downloads out, ten in, and a search of each, all at once.
+        let mine: Vec<u32> =
+            (0..10).map(|file| world.download_from(busy, others[0], &format!("host 1/file {file}.bin"))).collect();
+        let theirs: Vec<u32> =
+            (0..10).map(|file| world.download_from(others[1], busy, &format!("host 0/file {file}.bin"))).collect();
+        let (hits, _) = world.search(busy, "file 3.bin");
+        assert_eq!(hits.len(), 2);
+        for (&host, downloads) in [(&busy, &mine), (&others[1], &theirs)] {
+            for &download in downloads {
+                world.await_download(host, download, DownloadState::Done, minutes(10));
+            }
+        }
+        let done = |notice: &Notice| match notice {
+            Notice::Download { download } if download.state == DownloadState::Done => Some(download.id),
+            _ => None,
+        };
+        let order: Vec<u32> = world.hosts[busy.0].notices.iter().filter_map(|notice| done(notice)).collect();
+        assert_eq!(order, mine, "downloads end in the order in which they were begun");
+        assert_eq!(world.hosts[busy.0].commands_peak, 1);
+        let (hits, _) = world.search(others[1], "file 3.bin");
+        assert_eq!(hits.len(), 2, "a node with one worker answers too");
+    }
+}
+
+#[test]
+fn downloads_at_once_stay_within_their_number() {
+    for seed in seeds(&[1, 2]) {
+        let (mut world, _, nodes) = network(seed, 2);
+        for file in 0..20 {
+            let content = Content { id: file, size: 20_000_000 };
+            world.hosts[nodes[1].0].disk.share(&format!("file {file}.bin"), content);
+        }
+        world.run_for(minutes(2));
+        let downloads: Vec<u32> =
+            (0..20).map(|file| world.download_from(nodes[0], nodes[1], &format!("file {file}.bin"))).collect();
+        let mut most = 0;
+        let finished = |world: &World| world.hosts[nodes[0].0].disk.finished.len();
+        world.run_until("all are done", minutes(10), |world| {
+            most = most.max(world.hosts[nodes[0].0].disk.parts.len());
+            finished(world) == downloads.len()
+        });
+        assert_eq!(most, 5);
+        world.run_for(seconds(5));
+        assert_eq!(world.hosts[nodes[0].0].commands, 0);
+    }
+}

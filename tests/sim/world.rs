@@ -1,0 +1,473 @@
+//! The world: hosts, virtual time, and the queue of what happens next. One seed, one history.
+
+use crate::host::{Host, HostId, Program};
+use crate::links::{Conn, ConnId};
+use crate::random::Random;
+use crate::rogue::Rogue;
+use crate::watch::Watch;
+use pyrate::bootstrap::{Bootstrap, decode_snapshot, encode_snapshot};
+use pyrate::control::{CallError, CallId, Reply, Request};
+use pyrate::fault::{DialFault, DiskFault};
+use pyrate::id::{ClientId, ExchangeId, TransferId};
+use pyrate::library::{ScanReport, ScannedFile};
+use pyrate::node::Node;
+use pyrate::node::contract::{BootstrapAddr, Dialled, Event, NodeConfig};
+use pyrate::time::Instant;
+use pyrate::wire::Message;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// When every world begins.
+const START: Instant = Instant::from_ms(1_800_000_000_000);
+
+/// Calls of `advance` at one moment after which a deadline is said not to move on.
+const ADVANCES_AT_ONCE_MAX: u32 = 1_000;
+
+/// Something that will happen.
+#[derive(Debug)]
+pub(crate) enum Occurrence {
+    /// A host's deadline may have come.
+    Wake(HostId, u32),
+    /// A host's next slice of background work.
+    Work(HostId, u32),
+    /// A dialled connection arrives where it was sent.
+    Arrive(ConnId),
+    /// The next message of a connection arrives.
+    Deliver(ConnId),
+    /// The next piece of a response leaves.
+    Respond(ConnId),
+    /// The side that dialled learns how it ended.
+    DialerEnds(ConnId, Result<Dialled, DialFault>),
+    /// The side that was dialled learns that the other is gone.
+    ServerLoses(ConnId),
+    /// Whether a connection still makes progress is looked at.
+    Idle(ConnId),
+    /// A scan found something; nothing more is the end.
+    Scanned(HostId, u32, Vec<ScannedFile>),
+    /// A part file is created, or cannot be.
+    PartOpened(HostId, u32, TransferId),
+    /// A part file is synced and renamed, or cannot be.
+    PartCommitted(HostId, u32, TransferId),
+    /// A host name was looked up.
+    Resolved(HostId, u32, BootstrapAddr),
+    /// A program has left and ends.
+    Exit(HostId, u32),
+}
+
+/// What the network does to connections.
+pub(crate) struct Net {
+    /// From one host to another.
+    pub(crate) latency_ms: RangeInclusive<u64>,
+    /// Connections of a thousand that break off before anything arrives.
+    pub(crate) lost_per_mille: u64,
+    /// Pieces of a response, of a thousand, that break it off.
+    pub(crate) torn_per_mille: u64,
+}
+
+/// One message that a node or rogue sent, for scenarios that look at the traffic.
+#[derive(Debug, Clone)]
+pub(crate) struct Sent {
+    pub(crate) from: HostId,
+    pub(crate) message: Message,
+}
+
+/// Everything there is.
+pub(crate) struct World {
+    pub(crate) seed: u64,
+    pub(crate) now: Instant,
+    pub(crate) random: Random,
+    pub(crate) net: Net,
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) by_addr: BTreeMap<SocketAddr, HostId>,
+    pub(crate) dns: BTreeMap<String, Vec<IpAddr>>,
+    pub(crate) conns: BTreeMap<ConnId, Conn>,
+    pub(crate) exchanges: BTreeMap<(HostId, ExchangeId), ConnId>,
+    pub(crate) conns_made: u64,
+    pub(crate) watch: Watch,
+    /// All messages sent while [`record`](Self::record) is set.
+    pub(crate) traffic: Vec<Sent>,
+    pub(crate) record: bool,
+    queue: BTreeMap<(Instant, u64), Occurrence>,
+    planned: u64,
+    calls_made: u64,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64) -> Self {
+        println!("PYRATE_SIM_SEED={seed}");
+        Self {
+            seed,
+            now: START,
+            random: Random::new(seed),
+            net: Net { latency_ms: 1..=60, lost_per_mille: 0, torn_per_mille: 0 },
+            hosts: Vec::new(),
+            by_addr: BTreeMap::new(),
+            dns: BTreeMap::new(),
+            conns: BTreeMap::new(),
+            exchanges: BTreeMap::new(),
+            conns_made: 0,
+            watch: Watch::default(),
+            traffic: Vec::new(),
+            record: false,
+            queue: BTreeMap::new(),
+            planned: 0,
+            calls_made: 0,
+        }
+    }
+
+    /// Ends the test: a rule was broken.
+    #[track_caller]
+    pub(crate) fn violation(&self, host: HostId, what: &str) -> ! {
+        let at = self.now.saturating_since(START);
+        panic!("PYRATE_SIM_SEED={}: {host:?} ({}) at {at:?}: {what}", self.seed, self.hosts[host.0].addr);
+    }
+
+    /// A number that differs as soon as one action of one host does.
+    pub(crate) fn trace(&self) -> u64 {
+        self.watch.trace()
+    }
+
+    // Hosts.
+
+    fn add_host(&mut self, port: u16, program: Program) -> HostId {
+        let place = u32::try_from(self.hosts.len()).unwrap() + 1;
+        let ip = Ipv4Addr::from(0x0a00_0000 + place);
+        let addr = SocketAddr::from((ip, port));
+        let id = HostId(self.hosts.len());
+        self.hosts.push(Host::new(addr, program));
+        self.by_addr.insert(addr, id);
+        id
+    }
+
+    pub(crate) fn add_bootstrap(&mut self) -> HostId {
+        let id = self.add_host(21168, Program::Bootstrap(None));
+        self.hosts[id.0].up = false;
+        self.start(id);
+        id
+    }
+
+    pub(crate) fn add_rogue(&mut self, rogue: impl Rogue + 'static) -> HostId {
+        let id = self.add_host(63339, Program::Rogue(Box::new(rogue)));
+        self.settle(id);
+        id
+    }
+
+    /// A node that is configured with these bootstrap nodes, and not yet started.
+    pub(crate) fn add_node(&mut self, bootstraps: &[HostId]) -> HostId {
+        let id = self.add_host(63339, Program::Node(None));
+        let bootstrap = |id: &HostId| {
+            let addr = self.hosts[id.0].addr;
+            BootstrapAddr { host: addr.ip().to_string(), port: addr.port() }
+        };
+        let bootstraps = bootstraps.iter().map(bootstrap).collect();
+        let host = &mut self.hosts[id.0];
+        host.up = false;
+        host.config = Some(NodeConfig {
+            bootstraps,
+            listen: host.addr,
+            advertise_addr: None,
+            local_addrs: vec![host.ip(), Ipv4Addr::LOCALHOST.into()],
+            keepalive_refresh: Duration::from_secs(300),
+            filemonitor_refresh: Duration::from_secs(60),
+            download_directory: PathBuf::from("/downloads"),
+            max_workers: 256,
+            max_downloads: 5,
+            max_peers: 8,
+            max_ttl: 7,
+            peer: true,
+        });
+        id
+    }
+
+    pub(crate) fn config(&mut self, id: HostId) -> &mut NodeConfig {
+        self.hosts[id.0].config.as_mut().unwrap()
+    }
+
+    pub(crate) fn addr(&self, id: HostId) -> SocketAddr {
+        self.hosts[id.0].addr
+    }
+
+    pub(crate) fn node(&self, id: HostId) -> &Node {
+        match &self.hosts[id.0].program {
+            Program::Node(Some(node)) => node,
+            _ => self.violation(id, "no node runs here"),
+        }
+    }
+
+    pub(crate) fn bootstrap(&self, id: HostId) -> &Bootstrap {
+        match &self.hosts[id.0].program {
+            Program::Bootstrap(Some(bootstrap)) => bootstrap,
+            _ => self.violation(id, "no bootstrap node runs here"),
+        }
+    }
+
+    /// Starts what is down: a node with the peers it remembers, a bootstrap node with the registry it saved.
+    pub(crate) fn start(&mut self, id: HostId) {
+        let (now, seed) = (self.now, self.random.seed());
+        let host = &mut self.hosts[id.0];
+        assert!(!host.up, "started twice");
+        (host.up, host.left) = (true, false);
+        match &mut host.program {
+            Program::Node(node) => {
+                let config = host.config.clone().unwrap();
+                *node = Some(Box::new(Node::new(now, config, seed, host.disk.remembered.clone())));
+            }
+            Program::Bootstrap(bootstrap) => {
+                let mut fresh = Bootstrap::new(now, seed);
+                fresh.restore(now, decode_snapshot(&host.snapshot));
+                *bootstrap = Some(Box::new(fresh));
+            }
+            Program::Rogue(_) => {}
+        }
+        self.settle(id);
+    }
+
+    /// Ends a program without a word, as a power cut does. A bootstrap node keeps what it saved.
+    pub(crate) fn crash(&mut self, id: HostId) {
+        let host = &mut self.hosts[id.0];
+        host.up = false;
+        host.epoch += 1;
+        (host.wake, host.working, host.scanning, host.commands) = (None, false, false, 0);
+        host.disk.crash();
+        host.calls.clear();
+        match &mut host.program {
+            Program::Node(node) => *node = None,
+            Program::Bootstrap(bootstrap) => {
+                if let Some(bootstrap) = bootstrap.take() {
+                    host.snapshot = encode_snapshot(&bootstrap.snapshot());
+                }
+            }
+            Program::Rogue(_) => {}
+        }
+        self.watch.forget(id);
+        self.drop_conns_of(id);
+    }
+
+    /// A bootstrap node forgets what it saved.
+    pub(crate) fn wipe(&mut self, id: HostId) {
+        self.hosts[id.0].snapshot.clear();
+    }
+
+    /// Puts hosts on a side of their own; connections that cross are frozen.
+    pub(crate) fn partition(&mut self, ids: &[HostId], side: u8) {
+        ids.iter().for_each(|id| self.hosts[id.0].side = side);
+        self.freeze_crossing();
+    }
+
+    // Calls of users.
+
+    /// Makes a control call; the answer is in [`answer`](Self::answer).
+    pub(crate) fn call(&mut self, id: HostId, request: Request) -> u64 {
+        self.calls_made += 1;
+        let call = self.calls_made;
+        self.hosts[id.0].calls.insert(call, None);
+        self.deliver(id, Event::Call { client: ClientId(1), call: CallId::Number(call), request });
+        call
+    }
+
+    pub(crate) fn answer(&self, id: HostId, call: u64) -> Option<&Result<Reply, CallError>> {
+        self.hosts[id.0].calls.get(&call)?.as_ref()
+    }
+
+    /// Makes a call that is answered from memory, or starts work: its answer comes at once.
+    pub(crate) fn ask(&mut self, id: HostId, request: Request) -> Result<Reply, CallError> {
+        let call = self.call(id, request);
+        match self.answer(id, call) {
+            Some(answer) => answer.clone(),
+            None => self.violation(id, "a call was not answered at once"),
+        }
+    }
+
+    // Time.
+
+    pub(crate) fn plan(&mut self, after_ms: u64, occurrence: Occurrence) {
+        self.planned += 1;
+        self.queue.insert((self.now + Duration::from_millis(after_ms), self.planned), occurrence);
+    }
+
+    pub(crate) fn run_for(&mut self, span: Duration) {
+        let end = self.now + span;
+        self.run_while(end, |_| true);
+        self.now = end;
+    }
+
+    /// Lets time pass until something is so; a violation if it is not within the span.
+    #[track_caller]
+    pub(crate) fn run_until(&mut self, what: &str, span: Duration, mut so: impl FnMut(&World) -> bool) {
+        let end = self.now + span;
+        self.run_while(end, |world| !so(world));
+        if !so(self) {
+            panic!("PYRATE_SIM_SEED={}: not within {span:?}: {what}", self.seed);
+        }
+    }
+
+    fn run_while(&mut self, end: Instant, mut go_on: impl FnMut(&World) -> bool) {
+        while go_on(self) {
+            match self.queue.first_key_value() {
+                Some((&(at, _), _)) if at <= end => {}
+                _ => break,
+            }
+            if let Some(((at, _), occurrence)) = self.queue.pop_first() {
+                self.now = at;
+                self.happen(occurrence);
+            }
+        }
+    }
+
+    /// Whether a host is still the same run of its program.
+    pub(crate) fn is_current(&self, id: HostId, epoch: u32) -> bool {
+        self.hosts[id.0].up && self.hosts[id.0].epoch == epoch
+    }
+
+    fn happen(&mut self, occurrence: Occurrence) {
+        match occurrence {
+            Occurrence::Wake(id, epoch) if self.is_current(id, epoch) => self.wake(id),
+            Occurrence::Work(id, epoch) if self.is_current(id, epoch) => self.work(id),
+            Occurrence::Scanned(id, epoch, files) if self.is_current(id, epoch) => self.scanned(id, files),
+            Occurrence::PartOpened(id, epoch, download) if self.is_current(id, epoch) => {
+                self.part_opened(id, download);
+            }
+            Occurrence::PartCommitted(id, epoch, download) if self.is_current(id, epoch) => {
+                self.part_committed(id, download);
+            }
+            Occurrence::Resolved(id, epoch, host) if self.is_current(id, epoch) => self.resolved(id, host),
+            Occurrence::Exit(id, epoch) if self.is_current(id, epoch) => self.exit(id),
+            Occurrence::Arrive(conn) => self.arrive(conn),
+            Occurrence::Deliver(conn) => self.deliver_message(conn),
+            Occurrence::Respond(conn) => self.respond(conn),
+            Occurrence::DialerEnds(conn, outcome) => self.dialer_ends(conn, outcome),
+            Occurrence::ServerLoses(conn) => self.server_loses(conn),
+            Occurrence::Idle(conn) => self.idle(conn),
+            // Meant for an earlier run.
+            _ => {}
+        }
+    }
+
+    fn wake(&mut self, id: HostId) {
+        let now = self.now;
+        if self.hosts[id.0].wake == Some(now) {
+            self.hosts[id.0].wake = None;
+        }
+        let mut advances = 0;
+        while self.hosts[id.0].next_deadline().is_some_and(|at| at <= now) {
+            advances += 1;
+            if advances > ADVANCES_AT_ONCE_MAX {
+                self.violation(id, "the deadline does not move on");
+            }
+            let addr = self.hosts[id.0].addr;
+            match &mut self.hosts[id.0].program {
+                Program::Node(Some(node)) => node.advance(now),
+                Program::Bootstrap(Some(bootstrap)) => bootstrap.advance(now),
+                Program::Rogue(rogue) => {
+                    let sendings = rogue.on_tick(now, addr, &mut self.random);
+                    self.send_all(id, sendings);
+                }
+                _ => {}
+            }
+            self.settle(id);
+        }
+        // The deadline that this was planned for may have moved.
+        self.plan_wake(id);
+    }
+
+    fn work(&mut self, id: HostId) {
+        self.hosts[id.0].working = false;
+        if let Program::Node(Some(node)) = &mut self.hosts[id.0].program {
+            node.work(self.now);
+        }
+        self.settle(id);
+    }
+
+    /// Hands an event to a node, and does what it then wants.
+    pub(crate) fn deliver(&mut self, id: HostId, event: Event) {
+        let now = self.now;
+        match &mut self.hosts[id.0].program {
+            Program::Node(Some(node)) => node.handle(now, event),
+            _ => self.violation(id, "an event for a node that does not run"),
+        }
+        self.settle(id);
+    }
+
+    /// Does what a host wants, looks whether all rules are kept, and plans its next wake-up.
+    pub(crate) fn settle(&mut self, id: HostId) {
+        loop {
+            match &mut self.hosts[id.0].program {
+                Program::Node(Some(node)) => match node.poll_action() {
+                    Some(action) => self.perform(id, action),
+                    None => break,
+                },
+                Program::Bootstrap(Some(bootstrap)) => match bootstrap.poll_action() {
+                    Some(action) => self.perform_bootstrap(id, action),
+                    None => break,
+                },
+                _ => break,
+            }
+        }
+        self.check(id);
+        self.plan_wake(id);
+    }
+
+    fn plan_wake(&mut self, id: HostId) {
+        let (now, host) = (self.now, &mut self.hosts[id.0]);
+        if !host.up {
+            return;
+        }
+        let epoch = host.epoch;
+        let has_work = matches!(&host.program, Program::Node(Some(node)) if node.has_work());
+        let begin_work = has_work && !host.working;
+        host.working |= has_work;
+        let deadline = host.next_deadline().map(|at| at.max(now));
+        let sooner = deadline.filter(|at| host.wake.is_none_or(|planned| *at < planned || planned < now));
+        host.wake = sooner.or(host.wake);
+        if begin_work {
+            self.plan(1, Occurrence::Work(id, epoch));
+        }
+        if let Some(at) = sooner {
+            self.plan(at.as_ms() - now.as_ms(), Occurrence::Wake(id, epoch));
+        }
+    }
+
+    fn check(&mut self, id: HostId) {
+        let host = &mut self.hosts[id.0];
+        host.commands_peak = host.commands_peak.max(host.commands);
+        let max_workers = host.config.as_ref().map_or(usize::MAX, |config| config.max_workers);
+        if host.commands > max_workers {
+            self.violation(id, "more commands are in progress than max_workers allows");
+        }
+        // Debug builds of the node look by themselves.
+        if let (false, Program::Node(Some(node))) = (cfg!(debug_assertions), &self.hosts[id.0].program) {
+            node.check_invariants();
+        }
+    }
+
+    // What the disk, the resolver and the end of a process bring.
+
+    fn scanned(&mut self, id: HostId, files: Vec<ScannedFile>) {
+        if files.is_empty() {
+            self.hosts[id.0].scanning = false;
+            self.deliver(id, Event::ScanEnded { report: ScanReport::default() });
+        } else {
+            self.deliver(id, Event::Scanned { files });
+        }
+    }
+
+    fn resolved(&mut self, id: HostId, host: BootstrapAddr) {
+        let literal = host.host.parse().map(|ip| vec![ip]).ok();
+        let outcome = literal.or_else(|| self.dns.get(&host.host).cloned());
+        let outcome = outcome.ok_or_else(|| pyrate::fault::ResolveFault("no such host".into()));
+        self.deliver(id, Event::Resolved { host, outcome });
+    }
+
+    fn exit(&mut self, id: HostId) {
+        self.crash(id);
+        self.hosts[id.0].left = true;
+    }
+
+    /// The disk of a host refuses, or works again.
+    pub(crate) fn set_disk_fault(&mut self, id: HostId, fault: Option<DiskFault>) {
+        self.hosts[id.0].disk.fault = fault;
+    }
+}

@@ -50,14 +50,16 @@ impl Listener {
                     self.is_ready = false;
                     return Accepted::Nobody;
                 }
-                Err(error) => match error.raw_os_error() {
-                    Some(nix::libc::EMFILE | nix::libc::ENFILE | nix::libc::ENOBUFS | nix::libc::ENOMEM) => {
-                        return Accepted::Starved;
-                    }
-                    // A connection that died in the queue, or an error that was waiting on it (accept(2)).
-                    _ => {}
-                },
+                Err(error) if is_shortage(&error) => return Accepted::Starved,
+                // A connection that died in the queue, or an error that was waiting on it (accept(2)).
+                Err(_) => {}
             }
         }
     }
+}
+
+/// Whether the system could not give what an accepted connection takes.
+fn is_shortage(error: &io::Error) -> bool {
+    use nix::libc::{EMFILE, ENFILE, ENOBUFS, ENOMEM};
+    matches!(error.raw_os_error(), Some(EMFILE | ENFILE | ENOBUFS | ENOMEM))
 }

@@ -2,8 +2,8 @@
 //!
 //! A turn (`turn`): wait for readiness or the next deadline; note who is ready; give each ready connection one bounded
 //! step (`exchange`, `control`); fire timers; let the node, the scanner and the search do one slice; carry out what the
-//! node ordered (`perform`). The loop decides nothing about the network: it tells the [`Node`](crate::node::Node) and
-//! the [`Bootstrap`](crate::bootstrap::Bootstrap) what happened and does what they say.
+//! node ordered (`perform`). The loop decides nothing about the network: it tells the [`Node`] and the [`Bootstrap`]
+//! what happened and does what they say.
 //!
 //! | file | job |
 //! |---|---|

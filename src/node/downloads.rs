@@ -10,7 +10,7 @@ use super::subscriptions::Topic;
 use super::{Node, NodeTimer, Phase};
 use crate::control::{CallError, DownloadRow, DownloadState, Notice, RawText};
 use crate::id::{ContentHash, ExchangeId, TransferId};
-use crate::name::FileName;
+use crate::name::{Escaped, FileName};
 use crate::time::Instant;
 use crate::timer::TimerId;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -148,6 +148,21 @@ impl Download {
         self.state
     }
 
+    /// Logs the states in which a download rests.
+    fn log_milestone(&self, id: TransferId) {
+        let (id, name) = (id.0, &self.name);
+        let why = || self.error.as_ref().map_or("unknown", |error| error.message.as_str());
+        match self.state {
+            State::Done => match &self.path {
+                Some(path) => log::info!("download {id} is done: {}", Escaped(path.as_os_str().as_bytes())),
+                None => log::info!("download {id} is done: {name}"),
+            },
+            State::Failed => log::warn!("download {id} of {name} has failed: {}", why()),
+            State::Retrying { .. } => log::warn!("download {id} of {name} waits: {}", why()),
+            _ => {}
+        }
+    }
+
     fn row(&self, id: TransferId, now: Instant) -> DownloadRow {
         let (state, retry_at) = match self.state {
             State::Queued => (DownloadState::Queued, None),
@@ -282,6 +297,7 @@ impl Node {
         let Some(download) = self.downloads.rows.get_mut(&id) else { return };
         let old = std::mem::replace(&mut download.state, state);
         log::debug!("download {}: {old:?} -> {state:?}", id.0);
+        download.log_milestone(id);
         if let State::Retrying { timer, .. } = old {
             self.wheel.cancel(timer);
         }

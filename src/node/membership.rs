@@ -181,6 +181,7 @@ impl Node {
             LinkPhase::Resolving | LinkPhase::Registering { .. } => None,
             LinkPhase::Registered { .. } => {
                 if !was_registered {
+                    log::info!("registered with the bootstrap node {host}");
                     self.notify_events(|| Notice::Registered { addr: host });
                 }
                 Some(keepalive)
@@ -188,6 +189,7 @@ impl Node {
             LinkPhase::Waiting { until } => {
                 let retry_in_s = whole_seconds(until.saturating_since(now));
                 let error = error.unwrap_or_default();
+                log::warn!("the bootstrap node {host} is out of reach ({error}); next attempt in {retry_in_s} s");
                 self.notify_events(|| Notice::BootstrapLost { addr: host, error, retry_in_s });
                 Some(until)
             }

@@ -72,6 +72,8 @@ pub struct Node {
     downloads: downloads::Downloads,
     library: Library,
     scan: scanning::ScanStage,
+    /// What the log last said of the share.
+    scan_logged: Option<(u64, crate::library::ScanReport)>,
     turn: Turn,
     subscriptions: subscriptions::Subscriptions,
     counters: Counters,
@@ -162,6 +164,7 @@ impl Node {
             downloads: Default::default(),
             library: Library::new(),
             scan: scanning::ScanStage::Off,
+            scan_logged: None,
             turn: Turn::Scan,
             subscriptions: Default::default(),
             counters: Counters::default(),

@@ -139,6 +139,10 @@ impl Node {
         }
         let ScanReport { names_refused, unreadable, .. } = report;
         let files = self.library.len();
+        let found = (files, report);
+        if !report.failed && self.scan_logged.replace(found) != Some(found) {
+            log::info!("sharing {files} files; left out {names_refused} for their names, {unreadable} unreadable");
+        }
         self.notify(Topic::Scan, || Notice::Scan { files, done: true, names_refused, unreadable });
         self.subscriptions.close(Topic::Scan);
         if after == After::Again {

@@ -33,6 +33,7 @@ impl World {
             Action::Fetch { exchange, download, to, name, form } => {
                 self.fetch(host, exchange, download, to, name, form);
             }
+            Action::CallBack { .. } => self.violation(host, "no requester closed before its file"),
             Action::Abort { exchange } => self.abort(host, exchange),
             Action::Resolve { host: name } => {
                 let span = 1 + self.random.below(2_000);

@@ -27,7 +27,7 @@ fn descriptors(daemon: &Daemon) -> usize {
 fn a_flood_beyond_the_descriptors_is_survived() {
     let peer = Setup::peer().descriptors_max(48).shares("file.txt", "x").start();
     let to = peer.listen();
-    let idle = flood(to, 20, 10);
+    let idle = flood(to, 12, 10);
     // Control keeps its reserve, and so do the share and the state.
     for _ in 0..20 {
         assert!(peer.status()["version"].is_string());

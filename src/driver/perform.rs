@@ -2,7 +2,7 @@
 
 use super::Driver;
 use super::budget::Use;
-use super::exchange::{Outbound, Outgoing, Task};
+use super::exchange::{Outbound, Outgoing, Part, Task};
 use super::helper::Job;
 use super::table::Connection;
 use crate::bootstrap::BootstrapAction;
@@ -47,9 +47,9 @@ impl Driver {
             Action::Dial { exchange, to, messages, expect } => {
                 self.dial(exchange, to, Task::Messages { messages, expect });
             }
-            Action::Fetch { exchange, download, to, name, form } => {
+            Action::Fetch { exchange, download, to, name, form, size_max } => {
                 let request = Message::DownloadRequest { name };
-                self.dial(exchange, to, Task::Fetch { request, download, form });
+                self.dial(exchange, to, Task::Fetch { request, form, part: Part { download, size_max } });
             }
             Action::CallBack { exchange, to, name } => self.call_back(exchange, to, &name),
             Action::Abort { exchange } => self.abort(exchange),
@@ -73,6 +73,7 @@ impl Driver {
             }
             BootstrapAction::Close { exchange } => self.close_exchange(exchange),
             BootstrapAction::Refuse { exchange, reason } => {
+                self.node.note_refused();
                 self.reset_exchange(exchange, reason.reason(), &reason);
             }
         }

@@ -361,7 +361,7 @@ impl Driver {
             Context { now: self.now, scratch: &mut self.scratch, library: self.node.library(), parts: &mut self.parts };
         let step = match self.table.get_mut(key) {
             Some(Connection::Inbound(inbound)) => inbound.on_deadline(&mut cx),
-            Some(Connection::Outbound(outbound)) => outbound.on_deadline(),
+            Some(Connection::Outbound(outbound)) => outbound.on_deadline(&mut cx),
             _ => return,
         };
         self.follow(key, step);

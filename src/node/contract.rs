@@ -314,6 +314,8 @@ pub enum Action {
         name: FileName,
         /// How.
         form: FetchForm,
+        /// The size that the source promised: one byte more ends the exchange with [`DialFault::TooLong`].
+        size_max: Option<u64>,
     },
     /// Call a requester back and send it a file on the new connection. Ends as [`Response::Delivered`].
     CallBack {

@@ -1,7 +1,7 @@
 //! The exchanges that this node begins: what each is for, and what its end means.
 
 use super::Node;
-use super::contract::{Action, DialOutcome, Dialled, Expect, FetchForm};
+use super::contract::{Action, DialOutcome, Dialled, Expect};
 use super::membership::LinkId;
 use super::workers::{Command, QueueFull, Rank};
 use crate::fault::DialFault;
@@ -88,17 +88,16 @@ impl Node {
         Ok(exchange)
     }
 
-    /// Fetches a file when a worker is free. Downloads in progress are few, so there is always room for them.
+    /// Fetches a file when a worker is free, for the command's download. Downloads in progress are few, so there is
+    /// always room for them.
     pub(super) fn dial_fetch(
         &mut self,
         now: Instant,
         download: TransferId,
         to: SocketAddr,
-        name: FileName,
-        form: FetchForm,
+        command: Command,
     ) -> ExchangeId {
         let exchange = self.next_exchange(to, Purpose::Fetch(download));
-        let command = Command::Fetch { download, to, name, form };
         // Nothing is ever refused at this rank.
         let _ = self.submit(now, exchange, command, Rank::Always);
         exchange

@@ -5,6 +5,7 @@ use super::contract::{Action, DialOutcome, Dialled, FetchForm, Response};
 use super::dials::{Dial, Purpose};
 use super::downloads::{Download, State, Verdict};
 use super::limits::{DOWNLOAD_RETRY_MAX, DOWNLOAD_RETRY_MIN, PROGRESS_INTERVAL};
+use super::workers::Command;
 use super::{Node, Phase};
 use crate::control::{CallError, ExitCode};
 use crate::fault::{DialFault, DiskFault};
@@ -59,7 +60,8 @@ impl Node {
         };
         download.bytes = 0;
         download.rate.start(now);
-        let exchange = self.dial_fetch(now, id, to, name, form);
+        let command = Command::Fetch { download: id, to, name, form, size_max: download.size };
+        let exchange = self.dial_fetch(now, id, to, command);
         self.set_download_state(now, id, State::Fetching { exchange, source, form });
     }
 

@@ -21,7 +21,7 @@ pub(super) enum Command {
     SendFile { from: SocketAddr, name: FileName },
     SendList { attributes: bool },
     Dial { to: SocketAddr, messages: Vec<Message>, expect: Expect },
-    Fetch { download: TransferId, to: SocketAddr, name: FileName, form: FetchForm },
+    Fetch { download: TransferId, to: SocketAddr, name: FileName, form: FetchForm, size_max: Option<u64> },
     CallBack { to: SocketAddr, name: FileName },
 }
 
@@ -187,7 +187,9 @@ impl Node {
             }
             Command::SendList { attributes } => Action::SendList { exchange, attributes },
             Command::Dial { to, messages, expect } => Action::Dial { exchange, to, messages, expect },
-            Command::Fetch { download, to, name, form } => Action::Fetch { exchange, download, to, name, form },
+            Command::Fetch { download, to, name, form, size_max } => {
+                Action::Fetch { exchange, download, to, name, form, size_max }
+            }
             Command::CallBack { to, name } => Action::CallBack { exchange, to, name },
         };
         self.workers.active.insert(exchange);

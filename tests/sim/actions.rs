@@ -30,7 +30,7 @@ impl World {
             Action::Close { exchange } => self.close(host, exchange),
             Action::Refuse { exchange, .. } => self.refuse(host, exchange),
             Action::Dial { exchange, to, messages, expect } => self.dial(host, exchange, to, messages, expect.into()),
-            Action::Fetch { exchange, download, to, name, form } => {
+            Action::Fetch { exchange, download, to, name, form, .. } => {
                 self.fetch(host, exchange, download, to, name, form);
             }
             Action::CallBack { .. } => self.violation(host, "no requester closed before its file"),

@@ -1,7 +1,7 @@
 //! Payload on its way in: a peer list, a file list, a file.
 
 use super::{Context, PROGRESS_INTERVAL, Parts, STEP_BYTES_MAX};
-use crate::fault::{DialFault, DiskFault};
+use crate::fault::DialFault;
 use crate::id::{ExchangeId, TransferId};
 use crate::node::Event;
 use crate::node::contract::Response;
@@ -23,8 +23,17 @@ pub(super) enum Incoming {
     Peers(PeerListReader),
     /// A file list.
     Files { reader: FileListReader, fin: bool },
-    /// A file, into the part file of a download.
-    Part { download: TransferId, bytes: u64, reported: u64, reported_at: Instant },
+    /// A file.
+    File { part: Part, bytes: u64, reported: u64, reported_at: Instant },
+}
+
+/// The part file that a file goes into.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::driver) struct Part {
+    /// Whose it is.
+    pub(in crate::driver) download: TransferId,
+    /// The most that is taken, if the source promised a size.
+    pub(in crate::driver) size_max: Option<u64>,
 }
 
 /// What received bytes came to.
@@ -39,16 +48,25 @@ pub(super) enum Taken {
 
 impl Incoming {
     /// Begins a file: empties the part file.
-    pub(super) fn part(download: TransferId, parts: &mut Parts, now: Instant) -> Result<Self, DialFault> {
-        let part = parts.get_mut(&download).ok_or(DialFault::Aborted)?;
-        part.restart()?;
-        Ok(Self::Part { download, bytes: 0, reported: 0, reported_at: now })
+    pub(super) fn file(part: Part, parts: &mut Parts, now: Instant) -> Result<Self, DialFault> {
+        parts.get_mut(&part.download).ok_or(DialFault::Aborted)?.restart()?;
+        Ok(Self::File { part, bytes: 0, reported: 0, reported_at: now })
+    }
+
+    /// When bytes that came are to be told at the latest, though no more come.
+    pub(super) fn report_due(&self) -> Option<Instant> {
+        match self {
+            Self::File { bytes, reported, reported_at, .. } if bytes != reported => {
+                Some(*reported_at + PROGRESS_INTERVAL)
+            }
+            _ => None,
+        }
     }
 
     /// Bytes to read at most in one step.
     pub(super) fn step_bytes_max(&self) -> usize {
         match self {
-            Self::Part { .. } => STEP_BYTES_MAX,
+            Self::File { .. } => STEP_BYTES_MAX,
             _ => LIST_STEP_BYTES_MAX,
         }
     }
@@ -61,9 +79,11 @@ impl Incoming {
                 reader.push(bytes);
                 Ok(())
             }
-            Self::Part { download, bytes: written, .. } => {
-                let part = parts.get_mut(download).ok_or(DialFault::Aborted)?;
-                part.append(bytes).map_err(|fault: DiskFault| DialFault::Disk(fault))?;
+            Self::File { part: Part { download, size_max }, bytes: written, .. } => {
+                if size_max.is_some_and(|max| bytes.len() as u64 > max.saturating_sub(*written)) {
+                    return Err(DialFault::TooLong);
+                }
+                parts.get_mut(download).ok_or(DialFault::Aborted)?.append(bytes)?;
                 *written += bytes.len() as u64;
                 Ok(())
             }
@@ -84,7 +104,7 @@ impl Incoming {
                 }
                 Taken::Enough(Response::FileList { truncated: true })
             }
-            Self::Part { bytes, reported, reported_at, .. } => {
+            Self::File { bytes, reported, reported_at, .. } => {
                 if bytes == reported || cx.now.saturating_since(*reported_at) < PROGRESS_INTERVAL {
                     return Taken::More;
                 }
@@ -112,7 +132,7 @@ impl Incoming {
                     other => other,
                 })
             }
-            Self::Part { bytes, .. } => Ok(Taken::Enough(Response::File { bytes: *bytes })),
+            Self::File { bytes, .. } => Ok(Taken::Enough(Response::File { bytes: *bytes })),
         }
     }
 }

@@ -10,6 +10,7 @@ mod outbound;
 mod outgoing;
 
 pub(super) use inbound::{Inbound, Service};
+pub(super) use incoming::Part;
 pub(super) use outbound::{Outbound, Task};
 pub(super) use outgoing::Outgoing;
 

@@ -7,12 +7,12 @@
 //! call-back:  Connecting --> Uploading --> Settling --> end
 //! ```
 
-use super::incoming::{Incoming, Taken};
+use super::incoming::{Incoming, Part, Taken};
 use super::outgoing::Pump;
 use super::{Context, Outgoing, Step, TRANSFER_IDLE_MAX, dial_fault};
 use crate::driver::socket::{ReadStep, Socket};
 use crate::fault::DialFault;
-use crate::id::{ExchangeId, TransferId};
+use crate::id::ExchangeId;
 use crate::node::Event;
 use crate::node::contract::{DialOutcome, Dialled, Expect, FetchForm, Response, ResponseFault};
 use crate::time::Instant;
@@ -49,8 +49,8 @@ pub(in crate::driver) enum Task {
     Fetch {
         /// A download request.
         request: Message,
-        /// Whose part file is open.
-        download: TransferId,
+        /// Where it goes; the part file is open.
+        part: Part,
         /// On which connection the file comes.
         form: FetchForm,
     },
@@ -95,7 +95,7 @@ enum State {
     },
     Listening {
         until: Instant,
-        download: TransferId,
+        part: Part,
     },
     Over,
 }
@@ -103,8 +103,8 @@ enum State {
 /// What follows the last byte of a request.
 enum After {
     Expect(Expect),
-    Part(TransferId),
-    CallBack(TransferId),
+    File(Part),
+    CallBack(Part),
 }
 
 impl Outbound {
@@ -149,15 +149,26 @@ impl Outbound {
             State::Connecting(_) | State::Sending { .. } | State::Receiving(Incoming::Peers(_)) => {
                 self.started + REQUEST_MAX
             }
-            State::Receiving(_) | State::Uploading(_) => self.progress_at + TRANSFER_IDLE_MAX,
+            State::Receiving(incoming) => {
+                let idle = self.progress_at + TRANSFER_IDLE_MAX;
+                incoming.report_due().map_or(idle, |at| at.min(idle))
+            }
+            State::Uploading(_) => self.progress_at + TRANSFER_IDLE_MAX,
             State::Settling { until } | State::Listening { until, .. } => *until,
             State::Over => return None,
         })
     }
 
     /// The deadline has come.
-    pub(in crate::driver) fn on_deadline(&mut self) -> Step {
-        match self.state {
+    pub(in crate::driver) fn on_deadline(&mut self, cx: &mut Context<'_>) -> Step {
+        match &mut self.state {
+            State::Receiving(incoming) if cx.now < self.progress_at + TRANSFER_IDLE_MAX => {
+                match incoming.poll(self.id, cx) {
+                    Taken::Report(event) => Step::Report(event),
+                    // A response that has an absolute deadline and no progress to tell.
+                    Taken::More | Taken::Enough(_) => self.end(Err(DialFault::TimedOut)),
+                }
+            }
             // Silence is consent where no response is due.
             State::Settling { .. } => self.end(Ok(Response::Delivered)),
             _ => self.end(Err(DialFault::TimedOut)),
@@ -203,10 +214,10 @@ impl Outbound {
             Task::Messages { messages, expect } => {
                 State::Sending { bytes: encode_all(&messages), at: 0, then: After::Expect(expect) }
             }
-            Task::Fetch { request, download, form } => {
+            Task::Fetch { request, part, form } => {
                 let then = match form {
-                    FetchForm::Direct => After::Part(download),
-                    FetchForm::CallBack => After::CallBack(download),
+                    FetchForm::Direct => After::File(part),
+                    FetchForm::CallBack => After::CallBack(part),
                 };
                 State::Sending { bytes: request.encode(), at: 0, then }
             }
@@ -229,16 +240,16 @@ impl Outbound {
         }
         self.progress_at = cx.now;
         let next = match then {
-            After::CallBack(download) => {
-                let download = *download;
-                return self.listen(download, cx, registry);
+            After::CallBack(part) => {
+                let part = *part;
+                return self.listen(part, cx, registry);
             }
             After::Expect(Expect::Nothing) => State::Settling { until: cx.now + SETTLE_MAX },
             After::Expect(Expect::PeerList) => State::Receiving(Incoming::Peers(PeerListReader::default())),
             After::Expect(Expect::FileList) => {
                 State::Receiving(Incoming::Files { reader: FileListReader::default(), fin: false })
             }
-            After::Part(download) => State::Receiving(Incoming::part(*download, cx.parts, cx.now)?),
+            After::File(part) => State::Receiving(Incoming::file(*part, cx.parts, cx.now)?),
         };
         // A peer that has answered and closed already makes this fail: reading tells how it went.
         let _ = socket.finish();
@@ -247,7 +258,7 @@ impl Outbound {
     }
 
     /// Closes the request's connection, as the 2013 client does, and waits on its port.
-    fn listen(&mut self, download: TransferId, cx: &Context<'_>, registry: &Registry) -> Result<Step, DialFault> {
+    fn listen(&mut self, part: Part, cx: &Context<'_>, registry: &Registry) -> Result<Step, DialFault> {
         let Link::Connection(socket, Some(mut listener)) = std::mem::replace(&mut self.link, Link::Closed) else {
             return Err(DialFault::Aborted);
         };
@@ -256,16 +267,16 @@ impl Outbound {
         drop(stream);
         registry.register(&mut listener, self.token, Interest::READABLE).map_err(|error| dial_fault(&error))?;
         self.link = Link::Listener(listener);
-        self.state = State::Listening { until: cx.now + CALL_BACK_MAX, download };
+        self.state = State::Listening { until: cx.now + CALL_BACK_MAX, part };
         Ok(Step::Again)
     }
 
     /// Takes the one connection that comes from the peer's address.
     fn accept(&mut self, cx: &mut Context<'_>, registry: &Registry) -> Result<Step, DialFault> {
-        let (Link::Listener(listener), State::Listening { download, .. }) = (&mut self.link, &self.state) else {
+        let (Link::Listener(listener), State::Listening { part, .. }) = (&mut self.link, &self.state) else {
             return Err(DialFault::Aborted);
         };
-        let download = *download;
+        let part = *part;
         loop {
             match listener.accept() {
                 Ok((stream, from)) if from.ip().to_canonical() == self.to.ip().to_canonical() => {
@@ -273,7 +284,7 @@ impl Outbound {
                     let socket = Socket::register(stream, registry, self.token).map_err(|error| dial_fault(&error))?;
                     self.link = Link::Connection(socket, None);
                     self.progress_at = cx.now;
-                    self.state = State::Receiving(Incoming::part(download, cx.parts, cx.now)?);
+                    self.state = State::Receiving(Incoming::file(part, cx.parts, cx.now)?);
                     return Ok(Step::Again);
                 }
                 Ok(_) => {}

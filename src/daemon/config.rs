@@ -201,8 +201,12 @@ impl Config {
     /// Makes all paths absolute: a leading `~` becomes the home directory, a relative path starts where the program
     /// was started. The error names the key.
     pub(super) fn settle_paths(&mut self, home: Option<&Path>) -> Result<(), (&'static str, String)> {
-        let mut paths = vec![("local_directory", &mut self.local_directory)];
-        paths.extend(self.download_directory.as_mut().map(|path| ("download_directory", path)));
+        let mut paths = Vec::new();
+        // A bootstrap node alone has no use for directories, and its user perhaps no home.
+        if self.peer {
+            paths.push(("local_directory", &mut self.local_directory));
+            paths.extend(self.download_directory.as_mut().map(|path| ("download_directory", path)));
+        }
         paths.extend(self.control_socket.as_mut().map(|path| ("control_socket", path)));
         paths.extend(self.state_directory.as_mut().map(|path| ("state_directory", path)));
         if let LogPlace::File(path) = &mut self.log_file {
@@ -327,6 +331,7 @@ mod tests {
         assert_eq!(config.local_directory, Path::new("/home/ann/pyrate-files"));
         assert!(config.download_directory.unwrap().is_absolute());
         assert_eq!(Config::default().settle_paths(None).unwrap_err().0, "local_directory");
+        Config { peer: false, ..Config::default() }.settle_paths(None).unwrap();
     }
 
     #[test]

@@ -144,6 +144,10 @@ impl Host for Service {
     fn reload(&mut self) -> Result<NodeConfig, String> {
         supervisor::reloading();
         let outcome = self.read_anew();
+        match &outcome {
+            Ok(_) => info!("configuration read anew"),
+            Err(reason) => error!("the configuration stays as it was: {reason}"),
+        }
         supervisor::ready(&self.status);
         outcome
     }

@@ -11,6 +11,7 @@ use super::table::Table;
 use super::{Driver, Facts, Handle, Host, Phase, Settings, StartFault, state};
 use crate::bootstrap::{Bootstrap, decode_snapshot};
 use crate::node::Node;
+use crate::store::ShareRoot;
 use crate::timer::TimerWheel;
 use log::info;
 use mio::{Poll, Registry, Token, Waker};
@@ -41,6 +42,10 @@ impl Driver {
         let waker = Arc::new(Waker::new(registry, WAKER).map_err(io_fault("eventfd"))?);
         let signals = match settings.signals {
             true => Some(Signals::register(registry, SIGNALS).map_err(io_fault("signalfd"))?),
+            false => None,
+        };
+        let share = match settings.node.peer {
+            true => Some(ShareRoot::open(&settings.share).map_err(io_fault(share_named(&settings.share)))?),
             false => None,
         };
         let (listeners, facts) = bind_all(&settings, registry)?;
@@ -80,7 +85,7 @@ impl Driver {
             inbox: std::collections::VecDeque::new(),
             phase: Phase::Running,
             share_path: settings.share,
-            share: None,
+            share,
             scanner: None,
             parts: Default::default(),
             state: settings.state,
@@ -96,6 +101,10 @@ impl Driver {
 
 fn io_fault(what: impl Into<String>) -> impl FnOnce(io::Error) -> StartFault {
     move |error| StartFault::Io { what: what.into(), error }
+}
+
+fn share_named(path: &Path) -> String {
+    format!("cannot open the share {}", path.display())
 }
 
 fn bind_all(settings: &Settings, registry: &Registry) -> Result<(Vec<Listener>, Facts), StartFault> {

@@ -121,6 +121,9 @@ pub enum Event {
         files: Vec<Listed>,
     },
     /// Bytes of a fetch were written since the last such event (progress; at most a few a second for each fetch).
+    ///
+    /// A fetch that wrote bytes and then breaks off says so once before its [`Event::DialEnded`]: a reset without a byte
+    /// is a refusal, and one after some bytes is not.
     FetchProgress {
         /// The connection.
         exchange: ExchangeId,

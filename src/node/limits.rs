@@ -4,10 +4,10 @@ use std::time::Duration;
 
 /// Peers known at once.
 pub(super) const PEERS_MAX: usize = 1_000;
-/// Of these, peers that are known only because somebody claimed their endpoint in a search or a hit.
-pub(super) const UNVERIFIED_PEERS_MAX: usize = 250;
+/// Of these, peers that are known only because somebody named their endpoint in a search or a hit.
+pub(super) const CLAIMS_MAX: usize = 250;
 /// How long such a claim is kept while nothing proves it.
-pub(super) const UNVERIFIED_AGE_MAX: Duration = Duration::from_secs(30 * 60);
+pub(super) const CLAIM_AGE_MAX: Duration = Duration::from_secs(30 * 60);
 /// Failures in a row after which a peer is given up.
 pub(super) const PEER_FAILURES_MAX: u32 = 3;
 /// Peers remembered across restarts.

@@ -36,6 +36,8 @@ pub(super) struct Link {
     refresh: Option<TimerId>,
     /// The wait before the look after that.
     refresh_wait: Duration,
+    /// Where we were taken onto the list and did not take leave since.
+    listed_at: Option<SocketAddr>,
     last_ok: Option<Instant>,
     error: Option<String>,
     failures: u32,
@@ -120,6 +122,7 @@ impl Node {
                         timer: None,
                         refresh: None,
                         refresh_wait: FIRST_REFRESH,
+                        listed_at: None,
                         last_ok: None,
                         error: None,
                         failures: 0,
@@ -141,7 +144,8 @@ impl Node {
         self.cancel_timer(link.timer);
         self.cancel_timer(link.refresh);
         let to = match link.phase {
-            LinkPhase::Resolving | LinkPhase::Waiting { .. } => return None,
+            // A link that was lost may still be on the list, until its lease ends.
+            LinkPhase::Resolving | LinkPhase::Waiting { .. } => link.listed_at?,
             LinkPhase::Registering { exchange, to, .. } => {
                 self.abort_dial(exchange);
                 to
@@ -324,6 +328,7 @@ impl Node {
                 self.note_reached(now, id, &dialled);
                 if let Some(link) = self.link_mut(id) {
                     link.refresh_wait = FIRST_REFRESH;
+                    link.listed_at = Some(to);
                 }
                 self.set_link_phase(now, id, LinkPhase::Registered { to, errand: None });
                 self.start_errand(id, Errand::PeerList);

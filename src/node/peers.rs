@@ -1,14 +1,14 @@
 //! The peers that this node knows, what it thinks of each, and the neighbours among them that searches go to.
 //!
-//! Owns the table. Takes as evidence only exchanges that this node dialled: whoever claims an endpoint in a search or a
-//! hit gets a row, but few such rows exist at once, and none is alive before it was dialled.
+//! Owns the table. Takes as evidence only exchanges that this node dialled. Whoever names an endpoint in a search or a
+//! hit makes a mere claim: few such rows exist at once, none is alive before it was dialled, and until it has spoken as a
+//! peer does, or a bootstrap node lists it, any other is the better neighbour.
 
 use super::contract::Action;
 use super::dice::Dice;
 use super::endpoints::{canonical, is_unicast};
 use super::limits::{
-    PEER_FAILURES_MAX, PEERS_MAX, REMEMBER_DELAY, REMEMBER_INTERVAL, REMEMBERED_PEERS_MAX, UNVERIFIED_AGE_MAX,
-    UNVERIFIED_PEERS_MAX,
+    CLAIM_AGE_MAX, CLAIMS_MAX, PEER_FAILURES_MAX, PEERS_MAX, REMEMBER_DELAY, REMEMBER_INTERVAL, REMEMBERED_PEERS_MAX,
 };
 use super::membership::LinkId;
 use super::{Node, NodeTimer};
@@ -34,42 +34,46 @@ pub(super) enum Standing {
 pub(super) struct Peer {
     source: PeerSource,
     standing: Standing,
-    learnt: Instant,
+    /// When it was learnt of, or answered last.
+    fresh_at: Instant,
     last_seen: Option<Instant>,
     /// It has shown that it speaks `p1`.
     p1: bool,
-    /// It sent us a hit or a list, as a peer does: a server of another kind might only accept a connection.
+    /// It sent us a hit or a list, as only a peer does.
     spoke: bool,
     /// The links whose last list named it.
     listed_by: BTreeSet<LinkId>,
 }
 
 impl Peer {
-    /// Known only because somebody claimed its endpoint.
-    fn is_unverified(&self) -> bool {
-        matches!(self.source, PeerSource::Search | PeerSource::Hit)
-            && self.standing != Standing::Alive
-            && self.listed_by.is_empty()
+    /// Known only because somebody named its endpoint. That a connection to it succeeds proves nothing: whoever forges
+    /// searches may name any server.
+    fn is_claim(&self) -> bool {
+        matches!(self.source, PeerSource::Search | PeerSource::Hit) && !self.spoke && self.listed_by.is_empty()
     }
 
     /// Worth remembering across a restart.
     fn is_good(&self) -> bool {
-        !self.is_unverified() && !matches!(self.standing, Standing::Failing { .. })
+        !self.is_claim() && !matches!(self.standing, Standing::Failing { .. })
     }
 
     /// Lower is a better neighbour.
     fn rank(&self) -> u8 {
-        match self.standing {
-            Standing::Alive => 0,
-            Standing::New if !self.is_unverified() => 1,
-            Standing::New => 2,
-            Standing::Failing { .. } => RANK_FAILING,
+        match (self.standing, self.is_claim()) {
+            (Standing::Alive, false) => 0,
+            (Standing::New, false) => 1,
+            (Standing::Alive, true) => RANK_CLAIM,
+            (Standing::New, true) => RANK_CLAIM + 1,
+            (Standing::Failing { .. }, _) => RANK_FAILING,
         }
     }
 }
 
+/// The best rank of a claim; from here on, a better peer takes a neighbour's place.
+const RANK_CLAIM: u8 = 2;
+
 /// The rank of a neighbour that any other replaces.
-const RANK_FAILING: u8 = 3;
+const RANK_FAILING: u8 = 4;
 
 /// The table of peers.
 #[derive(Default)]
@@ -78,7 +82,7 @@ pub(super) struct Peers {
     neighbours: BTreeSet<SocketAddr>,
     /// Rows changed since the neighbours were chosen.
     stale: bool,
-    unverified: usize,
+    claims: usize,
     /// Good peers came or went since they were remembered.
     good_changed: bool,
     remembered: Vec<SocketAddr>,
@@ -103,11 +107,9 @@ impl Peers {
         self.rows.get(&peer).is_some_and(|row| row.p1)
     }
 
-    /// Whether this is surely a peer: that a connection to it succeeded is not enough, since whoever forges searches
-    /// may name any server.
+    /// Whether this is surely a peer, and no mere claim.
     pub(super) fn is_known(&self, peer: SocketAddr) -> bool {
-        let vouched_for = |row: &Peer| !matches!(row.source, PeerSource::Search | PeerSource::Hit);
-        self.rows.get(&peer).is_some_and(|row| vouched_for(row) || row.spoke || !row.listed_by.is_empty())
+        self.rows.get(&peer).is_some_and(|row| !row.is_claim())
     }
 
     /// All rows, by address.
@@ -130,12 +132,12 @@ impl Peers {
     /// Changes a row through `change`, or removes it when that says so; keeps the counts true.
     fn change(&mut self, peer: SocketAddr, change: impl FnOnce(&mut Peer) -> Keep) {
         let Some(row) = self.rows.get_mut(&peer) else { return };
-        let (unverified, good, rank) = (row.is_unverified(), row.is_good(), row.rank());
+        let (claim, good, rank) = (row.is_claim(), row.is_good(), row.rank());
         let keep = change(row);
-        let (now_unverified, now_good, now_rank) = (row.is_unverified(), row.is_good(), row.rank());
-        self.unverified -= usize::from(unverified);
+        let (now_claim, now_good, now_rank) = (row.is_claim(), row.is_good(), row.rank());
+        self.claims -= usize::from(claim);
         if keep == Keep::Yes {
-            self.unverified += usize::from(now_unverified);
+            self.claims += usize::from(now_claim);
             self.good_changed |= good != now_good;
             self.stale |= rank != now_rank;
         } else {
@@ -151,33 +153,33 @@ impl Peers {
         let row = Peer {
             source,
             standing: Standing::New,
-            learnt: now,
+            fresh_at: now,
             last_seen: None,
             p1: false,
             spoke: false,
             listed_by: BTreeSet::new(),
         };
-        let claimed = row.is_unverified();
-        if claimed && (self.unverified >= UNVERIFIED_PEERS_MAX || self.rows.len() >= PEERS_MAX) {
+        let claim = row.is_claim();
+        if claim && (self.claims >= CLAIMS_MAX || self.rows.len() >= PEERS_MAX) {
             return false;
         }
         if self.rows.len() >= PEERS_MAX && !self.evict() {
             return false;
         }
-        self.unverified += usize::from(claimed);
+        self.claims += usize::from(claim);
         self.good_changed |= row.is_good();
         self.stale = true;
         self.rows.insert(peer, row);
         true
     }
 
-    /// Makes room by the row that is missed least; none of those that answered.
+    /// Makes room by the row that is missed least: one that fails, or a claim.
     fn evict(&mut self) -> bool {
         let worst = |rank| {
             let fits = |(addr, peer): &(&SocketAddr, &Peer)| peer.rank() == rank && !self.neighbours.contains(addr);
-            self.rows.iter().filter(fits).map(|(addr, peer)| (peer.learnt, *addr)).min()
+            self.rows.iter().filter(fits).map(|(addr, peer)| (peer.fresh_at, *addr)).min()
         };
-        let Some((_, victim)) = worst(RANK_FAILING).or_else(|| worst(2)) else { return false };
+        let Some((_, victim)) = (RANK_CLAIM..=RANK_FAILING).rev().find_map(worst) else { return false };
         self.change(victim, |_| Keep::No);
         true
     }
@@ -199,10 +201,10 @@ impl Peers {
             let Some(best) = others.pop() else { break };
             chosen.push(best);
         }
-        // A proven or listed peer beats a claim, and anything beats one that fails; equals never oust each other.
+        // Any other peer beats a claim, and a claim one that fails; those that are no claims never oust each other.
         for place in chosen.iter_mut().rev() {
             match others.last() {
-                Some(better) if better.0 < place.0 && place.0 >= 2 => {
+                Some(better) if better.0 < place.0 && place.0 >= RANK_CLAIM => {
                     *place = *better;
                     others.pop();
                 }
@@ -221,9 +223,9 @@ impl Peers {
 
     pub(super) fn check_invariants(&self) {
         assert!(self.rows.len() <= PEERS_MAX, "the peers are bounded");
-        let unverified = self.rows.values().filter(|peer| peer.is_unverified()).count();
-        assert_eq!(unverified, self.unverified, "the claims are counted");
-        // A peer that stops answering becomes a mere claim again, so that there can be more than may be made.
+        let claims = self.rows.values().filter(|peer| peer.is_claim()).count();
+        assert_eq!(claims, self.claims, "the claims are counted");
+        assert!(claims <= CLAIMS_MAX, "the claims are bounded");
         assert!(self.neighbours.iter().all(|addr| self.rows.contains_key(addr)), "neighbours are peers");
         for (addr, peer) in &self.rows {
             assert!(is_unicast(*addr) && canonical(*addr) == *addr, "{addr} is a peer's endpoint");
@@ -301,6 +303,7 @@ impl Node {
             was_alive = row.standing == Standing::Alive;
             row.standing = Standing::Alive;
             row.last_seen = Some(now);
+            row.fresh_at = now;
             Keep::Yes
         });
         if !was_alive {
@@ -320,10 +323,6 @@ impl Node {
                 Standing::New | Standing::Alive => 1,
             };
             row.standing = Standing::Failing { failures };
-            if was_alive {
-                // Without a list that names it, it is a mere claim again, of this moment.
-                row.learnt = now;
-            }
             if failures >= PEER_FAILURES_MAX && row.listed_by.is_empty() { Keep::No } else { Keep::Yes }
         });
         if was_alive {
@@ -366,18 +365,18 @@ impl Node {
 
     /// Sees to it that claims do not stay for ever.
     fn plan_expiry(&mut self, now: Instant) {
-        if self.peers.unverified > 0 && self.peers.expiry_timer.is_none() {
-            self.peers.expiry_timer = Some(self.wheel.insert(now + UNVERIFIED_AGE_MAX, NodeTimer::ExpirePeers));
+        if self.peers.claims > 0 && self.peers.expiry_timer.is_none() {
+            self.peers.expiry_timer = Some(self.wheel.insert(now + CLAIM_AGE_MAX, NodeTimer::ExpirePeers));
         }
     }
 
     /// Forgets claims that nothing proved for long.
     pub(super) fn on_expire_peers(&mut self, now: Instant) {
-        let due = |peer: &Peer| peer.learnt + UNVERIFIED_AGE_MAX;
-        let old: Vec<_> = self.peers.rows.iter().filter(|(_, peer)| peer.is_unverified() && due(peer) <= now).collect();
+        let due = |peer: &Peer| peer.fresh_at + CLAIM_AGE_MAX;
+        let old: Vec<_> = self.peers.rows.iter().filter(|(_, peer)| peer.is_claim() && due(peer) <= now).collect();
         let old: Vec<_> = old.into_iter().map(|(addr, _)| *addr).collect();
         old.into_iter().for_each(|addr| self.peers.change(addr, |_| Keep::No));
-        let next = self.peers.rows.values().filter(|peer| peer.is_unverified()).map(due).min();
+        let next = self.peers.rows.values().filter(|peer| peer.is_claim()).map(due).min();
         self.peers.expiry_timer = next.map(|at| self.wheel.insert(at, NodeTimer::ExpirePeers));
     }
 

@@ -1,6 +1,8 @@
 //! What the loop relies on of Linux, each fact as a small experiment on loopback. Where one of these fails, the comments
 //! in `src/driver` that cite it are wrong on this kernel.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
 use mio::net::TcpListener as MioListener;
 use mio::{Events, Interest, Poll, Token};
 use nix::sys::sendfile::sendfile64;

@@ -105,7 +105,9 @@ impl Incoming {
                 Taken::Enough(Response::FileList { truncated: true })
             }
             Self::File { bytes, reported, reported_at, .. } => {
-                if bytes == reported || cx.now.saturating_since(*reported_at) < PROGRESS_INTERVAL {
+                // The first bytes are told at once: a reset after them is not the peer's refusal.
+                let lately = *reported > 0 && cx.now.saturating_since(*reported_at) < PROGRESS_INTERVAL;
+                if bytes == reported || lately {
                     return Taken::More;
                 }
                 *reported = *bytes;

@@ -14,8 +14,11 @@ fn from() -> SocketAddr {
     SocketAddr::new(peer(9).ip(), 40_000)
 }
 
-/// Takes the dials: hits sent, and searches sent on.
-fn answers_and_forwards(rig: &mut Rig) -> (Vec<(SocketAddr, Vec<Message>)>, Vec<(SocketAddr, u8)>) {
+/// Hits sent: whereto, and the messages.
+type Answer = (SocketAddr, Vec<Message>);
+
+/// Takes the dials: hits sent, and searches sent on with their TTL.
+fn answers_and_forwards(rig: &mut Rig) -> (Vec<Answer>, Vec<(SocketAddr, u8)>) {
     let (mut answers, mut forwards) = (Vec::new(), Vec::new());
     for (exchange, to, messages) in rig.dials() {
         match &messages[..] {

@@ -75,6 +75,26 @@ fn a_life_from_registration_to_leaving() {
 }
 
 #[test]
+fn leave_is_taken_of_a_bootstrap_node_that_was_lost_after_it_listed_us() {
+    let mut rig = Rig::new(config());
+    let (exchange, ..) = rig.dial();
+    rig.deliver(exchange);
+    let (exchange, ..) = rig.dial();
+    rig.fail(exchange, DialFault::TimedOut);
+    assert_eq!(link_state(&rig), LinkState::Waiting);
+    rig.handle(Event::Leave);
+    assert_eq!(rig.dial().2, Message::Unregister { port: 63_339 });
+
+    // One that never took us need not be bothered.
+    let mut rig = Rig::new(config());
+    let (exchange, ..) = rig.dial();
+    rig.fail(exchange, DialFault::TimedOut);
+    rig.handle(Event::Leave);
+    assert!(rig.dials().is_empty());
+    assert!(rig.orders.iter().any(|order| matches!(order, Action::Left)));
+}
+
+#[test]
 fn leaving_does_not_wait_for_ever() {
     let mut rig = Rig::new(config());
     rig.join(Vec::new());
@@ -122,11 +142,11 @@ fn a_host_name_is_looked_up_each_time_and_each_address_tried() {
             _ => None,
         })
     };
-    assert_eq!(lookups(&mut rig), [host.clone()]);
+    assert_eq!(lookups(&mut rig), std::slice::from_ref(&host));
     assert_eq!(link_state(&rig), LinkState::Resolving);
     rig.handle(Event::Resolved { host: host.clone(), outcome: Err(ResolveFault("try again".into())) });
     rig.pass(Duration::from_secs(3));
-    assert_eq!(lookups(&mut rig), [host.clone()]);
+    assert_eq!(lookups(&mut rig), std::slice::from_ref(&host));
 
     let ips = ["2001:db8::1", "192.0.2.1", "192.0.2.2"].map(|ip| ip.parse().unwrap()).to_vec();
     rig.handle(Event::Resolved { host, outcome: Ok(ips) });
@@ -237,6 +257,32 @@ fn forged_searches_cannot_flush_the_table_nor_stay() {
     rig.orders.clear();
     rig.pass(Duration::from_secs(31 * 60));
     assert!(peers(&mut rig).iter().all(|row| row.source != PeerSource::Search));
+}
+
+#[test]
+fn a_server_that_somebody_named_is_no_peer_until_it_speaks_as_one() {
+    let mut rig = Rig::among(vec![peer(1)], &[("song", 1)]);
+    rig.handle(Event::Reconfigure(Box::new(NodeConfig { bootstraps: Vec::new(), max_peers: 1, ..config() })));
+    let named = peer(5);
+    rig.request(addr("11.0.0.1:40000"), query(b"q", "song", named, 0));
+    let (exchange, to, _) = rig.dial();
+    assert_eq!(to, named);
+    rig.deliver(exchange);
+    rig.pass(Duration::from_secs(70));
+    let remembered = rig.take(|order| match order {
+        Action::RememberPeers(peers) => Some(peers.clone()),
+        _ => None,
+    });
+    assert_eq!(remembered, [vec![peer(1)]]);
+    let neighbour = |rig: &mut Rig| peers(rig).into_iter().find(|row| row.neighbour).map(|row| row.addr);
+    assert_eq!(neighbour(&mut rig), Some(peer(1)), "though the other one answered");
+
+    // A hit for our search from its own address shows that it is one.
+    rig.search_within("song", Some(0));
+    let (exchange, _, Message::Search(ours)) = rig.dial() else { panic!("a search") };
+    rig.hit(&ours.id, named, listed("song", None));
+    rig.fail(exchange, DialFault::TimedOut);
+    assert_eq!(neighbour(&mut rig), Some(named));
 }
 
 #[test]

@@ -150,6 +150,23 @@ fn registrations_survive_a_restart() {
 }
 
 #[test]
+fn registrations_survive_a_crash() {
+    let mut node = Setup::bootstrap().start();
+    let to = node.bootstrap_addr();
+    say(to, "0:44200", Framing::Fin);
+    let state = node.home().join("state");
+    until("the registry is saved", LIMIT, || {
+        let files = std::fs::read_dir(&state).expect("the state directory").filter_map(Result::ok);
+        files
+            .filter_map(|file| std::fs::read(file.path()).ok())
+            .any(|bytes| String::from_utf8_lossy(&bytes).contains("44200"))
+    });
+    assert_eq!(node.end_by(nix::sys::signal::Signal::SIGKILL).code, None);
+    node.start_again();
+    assert_eq!(peer_list(to, "10", Framing::Fin), [at(HERE, 44_200)]);
+}
+
+#[test]
 fn a_damaged_snapshot_does_not_stop_the_node() {
     let mut node = Setup::bootstrap().start();
     say(node.bootstrap_addr(), "0:44100", Framing::Fin);

@@ -17,6 +17,35 @@ fn its_mode_is_0660() {
     assert_eq!(metadata.permissions().mode() & 0o777, 0o660);
 }
 
+/// Whoever is let in by a careless mode is still asked who he is.
+#[test]
+fn a_stranger_is_turned_away_even_if_the_mode_lets_him_in() {
+    use std::os::unix::process::CommandExt;
+    const NOBODY: u32 = 65_534;
+    if !nix::unistd::geteuid().is_root() {
+        println!("only root can become somebody else");
+        return;
+    }
+    let peer = Setup::peer().start();
+    let open = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("it is ours");
+    };
+    open(peer.home(), 0o755);
+    open(&peer.socket(), 0o666);
+    let program = peer.home().join("pyratectl");
+    std::fs::copy(env!("CARGO_BIN_EXE_pyratectl"), &program).expect("it can be copied");
+    let run = |user: u32| {
+        let mut command = crate::harness::clean_command(program.to_str().expect("text"), peer.home());
+        command.arg("--socket").arg(peer.socket()).args(["status", "--json"]).uid(user).gid(user);
+        command.output().expect("it runs")
+    };
+    let stranger = run(NOBODY);
+    assert!(!stranger.status.success(), "{stranger:?}");
+    assert!(!String::from_utf8_lossy(&stranger.stdout).contains("uptime_s"), "{stranger:?}");
+    assert!(run(0).status.success());
+    assert!(answers(&peer));
+}
+
 #[test]
 fn it_goes_when_the_daemon_goes() {
     let mut peer = Setup::peer().start();

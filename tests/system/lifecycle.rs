@@ -1,6 +1,6 @@
 //! Coming and going: configuration, a second instance, signals, exit codes (CLI.md, `pyrated`).
 
-use crate::harness::{LIMIT, Setup, fetch, free_port, run_pyrated, until};
+use crate::harness::{LIMIT, Setup, clean_command, fetch, free_port, run_pyrated, until};
 use nix::sys::signal::Signal;
 use std::ffi::OsStr;
 use std::io::{Read, Write};
@@ -90,7 +90,7 @@ fn check_and_dump_config_start_nothing() {
     assert_eq!(code, Some(0), "{said}");
     let (code, _) = run_setup(&Setup::peer().set("max_peers", "'x'"), &["--check"]);
     assert_eq!(code, Some(78));
-    let dump = std::process::Command::new(env!("CARGO_BIN_EXE_pyrated"))
+    let dump = clean_command(env!("CARGO_BIN_EXE_pyrated"), Path::new("/nonexistent"))
         .args([OsStr::new("--config"), setup.write_config().as_os_str()])
         .args(["--max-ttl", "4", "--dump-config"])
         .env("PYRATE_MAX_PEERS", "5")
@@ -109,7 +109,7 @@ fn what_dump_config_prints_is_a_configuration() {
     let setup = Setup::peer().set("keepalive_refresh", "90").set("upload_limit", "'10MiB'");
     let config = setup.write_config();
     let dump = |config: &Path| {
-        let run = std::process::Command::new(env!("CARGO_BIN_EXE_pyrated"))
+        let run = clean_command(env!("CARGO_BIN_EXE_pyrated"), Path::new("/nonexistent"))
             .args([OsStr::new("--config"), config.as_os_str(), OsStr::new("--dump-config")])
             .output()
             .expect("it runs");
@@ -169,7 +169,7 @@ fn options_start_a_daemon_too() {
     std::fs::create_dir(&other).expect("a directory");
     std::fs::write(other.join("from option.txt"), "x").expect("it can be written");
     let config = setup.write_config();
-    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_pyrated"))
+    let mut child = clean_command(env!("CARGO_BIN_EXE_pyrated"), Path::new("/nonexistent"))
         .arg("--config")
         .arg(&config)
         .arg("--local-directory")
@@ -205,7 +205,10 @@ fn a_missing_share_is_told() {
 #[test]
 fn version_and_help_are_told() {
     for argument in ["--help", "--version"] {
-        let run = std::process::Command::new(env!("CARGO_BIN_EXE_pyrated")).arg(argument).output().expect("it runs");
+        let run = clean_command(env!("CARGO_BIN_EXE_pyrated"), Path::new("/nonexistent"))
+            .arg(argument)
+            .output()
+            .expect("it runs");
         assert_eq!(run.status.code(), Some(0), "{argument}");
         let text = String::from_utf8_lossy(&run.stdout).into_owned();
         assert!(text.contains("pyrated") || text.contains(env!("CARGO_PKG_VERSION")), "{text}");

@@ -20,6 +20,7 @@ mod lifecycle;
 mod limits;
 mod lookups;
 mod membership;
+mod newcomer;
 mod old_programs;
 mod refusals;
 mod serving;

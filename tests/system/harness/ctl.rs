@@ -1,9 +1,8 @@
 //! Running `pyratectl`.
 
-use super::Daemon;
+use super::{Daemon, clean_command};
 use serde_json::Value;
 use std::ffi::OsStr;
-use std::process::{Command, Stdio};
 
 /// How a run of `pyratectl` ended.
 #[derive(Debug)]
@@ -22,11 +21,10 @@ impl Outcome {
 
 /// Runs `pyratectl --socket … ARGUMENTS` against a daemon, to its end.
 pub(crate) fn pyratectl<S: AsRef<OsStr>>(daemon: &Daemon, arguments: impl IntoIterator<Item = S>) -> Outcome {
-    let output = Command::new(env!("CARGO_BIN_EXE_pyratectl"))
+    let output = clean_command(env!("CARGO_BIN_EXE_pyratectl"), daemon.home())
         .arg("--socket")
         .arg(daemon.socket())
         .args(arguments)
-        .stdin(Stdio::null())
         .output()
         .expect("pyratectl can be run");
     Outcome {

@@ -27,6 +27,14 @@ pub(crate) fn free_port() -> u16 {
     }
 }
 
+/// A command that sees nothing of the environment of whoever runs the tests but the search path.
+pub(crate) fn clean_command(program: &str, home: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", home);
+    command.stdin(Stdio::null());
+    command
+}
+
 /// What a daemon is to be started with.
 pub(crate) struct Setup {
     home: TempDir,
@@ -153,14 +161,14 @@ impl Daemon {
         let config = self.setup.write_config();
         let errors = File::create(self.setup.home.path().join("stderr")).expect("a fresh file");
         let mut command = match self.setup.descriptors_max {
-            None => Command::new(env!("CARGO_BIN_EXE_pyrated")),
+            None => clean_command(env!("CARGO_BIN_EXE_pyrated"), self.home()),
             Some(count) => {
-                let mut shell = Command::new("sh");
+                let mut shell = clean_command("sh", self.home());
                 shell.args(["-c", "ulimit -n $0 && exec \"$@\"", &count.to_string(), env!("CARGO_BIN_EXE_pyrated")]);
                 shell
             }
         };
-        command.arg("--config").arg(config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);
+        command.arg("--config").arg(config).stdout(Stdio::null()).stderr(errors);
         self.child = Some(command.spawn().expect("pyrated can be run"));
         let watch = Stopwatch::start();
         wait_for("the daemon answers on its control socket", LIMIT * 2, || {
@@ -371,9 +379,8 @@ impl Drop for Daemon {
 
 /// Runs `pyrated` with these arguments to its end; gives its exit code and standard error.
 pub(crate) fn run_pyrated<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> (Option<i32>, String) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_pyrated"))
+    let mut child = clean_command(env!("CARGO_BIN_EXE_pyrated"), Path::new("/nonexistent"))
         .args(arguments)
-        .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()

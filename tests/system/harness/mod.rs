@@ -14,7 +14,7 @@ mod wire;
 pub(crate) use clock::{LIMIT, Stopwatch, holds, pause, until, wait_for};
 pub(crate) use control::Control;
 pub(crate) use ctl::pyratectl;
-pub(crate) use daemon::{Daemon, Setup, free_port, run_pyrated};
+pub(crate) use daemon::{Daemon, Setup, clean_command, free_port, run_pyrated};
 pub(crate) use fake::{Fake, Reading, Visit};
 pub(crate) use files::{Dice, relative_files};
 pub(crate) use old::{OldBootstrap, call_back_download, old_peer};

@@ -1,0 +1,274 @@
+//! The bootstrap node: register, unregister, keepalive, peer list (PROTOCOL, codes 0–3).
+
+use crate::harness::{
+    Daemon, End, Framing, LIMIT, Setup, ask, ask_from, connect_from, free_port, lines, read_to_end, until,
+};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::net::{Ipv4Addr, Shutdown, SocketAddr};
+use std::time::Duration;
+
+const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
+
+/// Says a message that has no response; the node closes in order.
+fn say(to: SocketAddr, message: &str, framing: Framing) {
+    let answer = ask(to, message.as_bytes(), framing);
+    assert_eq!((answer.bytes.as_slice(), answer.end), (&b""[..], End::Fin), "{message} in {framing:?}");
+}
+
+/// A peer list: its lines, which must be well-formed, in order and without repeats.
+fn peer_list(to: SocketAddr, peers_max: &str, framing: Framing) -> Vec<SocketAddr> {
+    let answer = ask(to, format!("1:{peers_max}").as_bytes(), framing);
+    assert_eq!(answer.end, End::Fin, "the list is whole");
+    let peers: Vec<SocketAddr> = lines(&answer.bytes).iter().map(|line| parse_line(line)).collect();
+    assert_eq!(peers.iter().collect::<BTreeSet<_>>().len(), peers.len(), "no peer is repeated");
+    peers
+}
+
+fn parse_line(line: &[u8]) -> SocketAddr {
+    let text = std::str::from_utf8(line).expect("a line is text");
+    let (ip, port) = text.rsplit_once(',').expect("IP,Port");
+    SocketAddr::new(ip.parse().expect("a bare address"), port.parse().expect("a port"))
+}
+
+fn at(ip: Ipv4Addr, port: u16) -> SocketAddr {
+    SocketAddr::from((ip, port))
+}
+
+fn registry_count(daemon: &Daemon) -> u64 {
+    daemon.call("bootstrap", Value::Null)["registry"]["count"].as_u64().expect("it serves")
+}
+
+#[test]
+fn every_message_in_every_framing() {
+    let node = Setup::bootstrap().start();
+    let to = node.bootstrap_addr();
+    for (framing, port) in Framing::ALL.into_iter().zip(40_001..) {
+        let peer = at(HERE, port);
+        say(to, &format!("0:{port}"), framing);
+        assert!(peer_list(to, "100", framing).contains(&peer), "registered in {framing:?}");
+        say(to, &format!("3:{port}"), framing);
+        assert!(peer_list(to, "100", framing).contains(&peer), "kept in {framing:?}");
+        say(to, &format!("2:{port}"), framing);
+        assert!(!peer_list(to, "100", framing).contains(&peer), "unregistered in {framing:?}");
+        say(to, &format!("3:{port}"), framing);
+        assert!(peer_list(to, "100", framing).contains(&peer), "a keepalive lists it again in {framing:?}");
+    }
+}
+
+#[test]
+fn only_silence_waits_for_silence() {
+    let node = Setup::bootstrap().start();
+    let answer = ask(node.bootstrap_addr(), b"1:5", Framing::Silence);
+    assert!(
+        answer.took >= Duration::from_millis(390),
+        "a pause shorter than 400 ms ends no message: {:?}",
+        answer.took
+    );
+    // A response that waited for silence in vain could not be faster than that, however often it is tried.
+    for framing in [Framing::Fin, Framing::Newline] {
+        let fastest = (0..5).map(|_| ask(node.bootstrap_addr(), b"1:5", framing).took).min();
+        assert!(fastest < Some(Duration::from_millis(350)), "{framing:?} is answered at once: {fastest:?}");
+    }
+}
+
+#[test]
+fn line_ends_of_every_kind_are_stripped() {
+    let node = Setup::bootstrap().start();
+    for (end, port) in ["\r\n", "\n", "\0", "\0\n", "\r\n\0"].into_iter().zip(40_101..) {
+        say(node.bootstrap_addr(), &format!("0:{port}{end}"), Framing::Fin);
+        assert!(peer_list(node.bootstrap_addr(), "100", Framing::Fin).contains(&at(HERE, port)), "{end:?}");
+    }
+}
+
+#[test]
+fn a_list_is_a_sample_without_repeats() {
+    let node = Setup::bootstrap().start();
+    let to = node.bootstrap_addr();
+    let all: BTreeSet<SocketAddr> = (41_000..41_040).map(|port| at(HERE, port)).collect();
+    for peer in &all {
+        say(to, &format!("0:{}", peer.port()), Framing::Fin);
+        say(to, &format!("0:{}", peer.port()), Framing::Fin);
+    }
+    assert!(peer_list(to, "0", Framing::Fin).is_empty());
+    assert_eq!(peer_list(to, "1", Framing::Fin).len(), 1);
+    for generous in ["40", "1000", "4294967296", "99999999999999999999999"] {
+        assert_eq!(peer_list(to, generous, Framing::Fin).into_iter().collect::<BTreeSet<_>>(), all, "{generous}");
+    }
+    // Each peer is left out of one sample with probability 3/4: of sixty, about one time in 31 million.
+    let mut seen = BTreeSet::new();
+    let mut samples = BTreeSet::new();
+    for _ in 0..60 {
+        let sample = peer_list(to, "10", Framing::Fin);
+        assert_eq!(sample.len(), 10);
+        samples.insert(sample.iter().copied().collect::<BTreeSet<_>>());
+        seen.extend(sample);
+    }
+    assert_eq!(seen, all, "every peer has its turn");
+    assert!(samples.len() > 50, "samples differ");
+}
+
+#[test]
+fn a_registrant_is_its_source_address() {
+    let node = Setup::bootstrap().start();
+    let to = node.bootstrap_addr();
+    let (one, two) = (Ipv4Addr::new(127, 0, 1, 1), Ipv4Addr::new(127, 0, 1, 2));
+    for ip in [one, two] {
+        assert_eq!(ask_from(ip, to, b"0:42000").end, End::Fin);
+    }
+    // A peer can take off the list only itself, and only the port it names.
+    assert_eq!(ask_from(one, to, b"2:42000").end, End::Fin);
+    assert_eq!(ask_from(two, to, b"2:42001").end, End::Fin);
+    assert_eq!(peer_list(to, "10", Framing::Fin), [at(two, 42_000)]);
+}
+
+#[test]
+fn the_registry_can_be_seen() {
+    let node = Setup::bootstrap().start();
+    assert_eq!(node.call("bootstrap", Value::Null)["registry"]["count"], 0);
+    say(node.bootstrap_addr(), "0:43000", Framing::Fin);
+    let registry = node.call("bootstrap", Value::Null)["registry"].clone();
+    assert_eq!((&registry["count"], &registry["peers"][0]["addr"]), (&1.into(), &"127.0.0.1:43000".into()));
+    let left = registry["peers"][0]["expires_in_s"].as_u64().expect("seconds");
+    assert!((590..=600).contains(&left), "a lease is ten minutes: {left}");
+}
+
+#[test]
+fn registrations_survive_a_restart() {
+    let mut node = Setup::bootstrap().start();
+    let to = node.bootstrap_addr();
+    for port in [44_000, 44_001, 44_002] {
+        say(to, &format!("0:{port}"), Framing::Fin);
+    }
+    say(to, "2:44001", Framing::Fin);
+    assert_eq!(node.stop().code, Some(0));
+    node.start_again();
+    let mut peers = peer_list(to, "10", Framing::Fin);
+    peers.sort();
+    assert_eq!(peers, [at(HERE, 44_000), at(HERE, 44_002)]);
+}
+
+#[test]
+fn registrations_survive_a_crash() {
+    let mut node = Setup::bootstrap().start();
+    let to = node.bootstrap_addr();
+    say(to, "0:44200", Framing::Fin);
+    let state = node.home().join("state");
+    until("the registry is saved", LIMIT, || {
+        let files = std::fs::read_dir(&state).expect("the state directory").filter_map(Result::ok);
+        files
+            .filter_map(|file| std::fs::read(file.path()).ok())
+            .any(|bytes| String::from_utf8_lossy(&bytes).contains("44200"))
+    });
+    assert_eq!(node.end_by(nix::sys::signal::Signal::SIGKILL).code, None);
+    node.start_again();
+    assert_eq!(peer_list(to, "10", Framing::Fin), [at(HERE, 44_200)]);
+}
+
+#[test]
+fn a_damaged_snapshot_does_not_stop_the_node() {
+    let mut node = Setup::bootstrap().start();
+    say(node.bootstrap_addr(), "0:44100", Framing::Fin);
+    node.stop();
+    for entry in std::fs::read_dir(node.home().join("state")).expect("the state directory") {
+        let path = entry.expect("an entry").path();
+        if path.is_file() {
+            std::fs::write(path, b"\xff\0garbage\n\n127.0.0.1\n,,,\n").expect("it can be damaged");
+        }
+    }
+    node.start_again();
+    say(node.bootstrap_addr(), "0:44101", Framing::Fin);
+    assert!(peer_list(node.bootstrap_addr(), "10", Framing::Fin).contains(&at(HERE, 44_101)));
+}
+
+#[test]
+fn one_address_cannot_fill_the_registry() {
+    let node = Setup::bootstrap().start();
+    let to = node.bootstrap_addr();
+    let greedy = Ipv4Addr::new(127, 0, 2, 1);
+    for port in 30_000..30_300 {
+        ask_from(greedy, to, format!("0:{port}").as_bytes());
+    }
+    assert_eq!(registry_count(&node), 256);
+    say(to, "0:45000", Framing::Fin);
+    assert_eq!(registry_count(&node), 257, "others still find room");
+    assert_eq!(ask_from(greedy, to, b"2:30000").end, End::Fin);
+    assert_eq!(ask_from(greedy, to, b"0:30299").end, End::Fin, "who leaves makes room");
+    assert_eq!(registry_count(&node), 257);
+}
+
+#[test]
+fn ipv6_peers_stand_bare_in_the_list() {
+    if std::net::TcpListener::bind("[::1]:0").is_err() {
+        println!("this machine has no IPv6 loopback");
+        return;
+    }
+    let addr = SocketAddr::new("::1".parse().expect("an address"), free_port());
+    let node = Setup::bootstrap().serves(addr).start();
+    say(addr, "0:46000", Framing::Fin);
+    let answer = ask(addr, b"1:10", Framing::Fin);
+    assert_eq!(answer.bytes, b"::1,46000\n");
+    assert_eq!(node.call("bootstrap", Value::Null)["registry"]["peers"][0]["addr"], "[::1]:46000");
+}
+
+#[test]
+fn what_belongs_to_a_peer_is_refused() {
+    let node = Setup::bootstrap().start();
+    for message in ["4:file", "5:", "5:p1", "6:id:file:127.0.0.1:40000:3", "7:id:127.0.0.1:40000:file"] {
+        for framing in Framing::ALL {
+            let answer = ask(node.bootstrap_addr(), message.as_bytes(), framing);
+            assert_eq!((answer.bytes.as_slice(), answer.end), (&b""[..], End::Reset), "{message} in {framing:?}");
+        }
+    }
+    assert!(node.status()["refused"].as_u64() >= Some(20), "refusals are counted");
+}
+
+#[test]
+fn a_bootstrap_node_alone_has_no_peer() {
+    let node = Setup::bootstrap().start();
+    let status = node.status();
+    assert!(status["listen"].is_null() && status["advertise"].is_null(), "{status}");
+    assert_eq!(status["bootstraps"], serde_json::json!([]));
+    assert_eq!(status["shared_files"], 0);
+}
+
+#[test]
+fn a_reader_that_leaves_early_harms_nobody() {
+    let node = Setup::bootstrap().start();
+    let to = node.bootstrap_addr();
+    for turn in 0..50 {
+        let mut stream = connect_from(HERE, to).expect("the node accepts");
+        stream.write_all(b"1:1000").expect("it reads");
+        if turn % 2 == 0 {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+        crate::harness::reset(stream);
+    }
+    say(to, "0:47000", Framing::Fin);
+    assert_eq!(peer_list(to, "10", Framing::Fin), [at(HERE, 47_000)]);
+}
+
+#[test]
+fn a_daemon_can_be_peer_and_bootstrap_node_at_once() {
+    let port = free_port();
+    let node = Setup::peer().serves(at(HERE, port)).joins(&[at(HERE, port)]).shares("both.txt", "both").start();
+    let own = node.listen();
+    until("it registers with itself", LIMIT, || peer_list(at(HERE, port), "10", Framing::Fin) == [own]);
+    assert_eq!(crate::harness::fetch(own, b"both.txt"), b"both");
+    assert_eq!(ask(at(HERE, port), b"4:both.txt", Framing::Fin).end, End::Reset, "each listener has its own messages");
+    assert!(node.peers_that(|_| true).is_empty(), "it never lists itself");
+}
+
+#[test]
+fn two_messages_on_one_connection_are_one_message() {
+    // One connection carries one message: what follows the newline is not taken.
+    let node = Setup::bootstrap().start();
+    let mut stream = connect_from(HERE, node.bootstrap_addr()).expect("the node accepts");
+    stream.write_all(b"0:48000\n0:48001\n").expect("it reads");
+    stream.shutdown(Shutdown::Write).expect("a half-close");
+    let (bytes, _) = read_to_end(&mut stream);
+    assert!(bytes.is_empty());
+    until("the first is taken", LIMIT, || registry_count(&node) >= 1);
+    assert_eq!(peer_list(node.bootstrap_addr(), "10", Framing::Fin), [at(HERE, 48_000)]);
+}

@@ -1,0 +1,239 @@
+//! The control socket against careless and hostile clients (CLI.md, "The control socket").
+
+use crate::harness::{Daemon, LIMIT, Setup, fetch, until};
+use serde_json::{Value, json};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::time::Duration;
+
+fn answers(daemon: &Daemon) -> bool {
+    daemon.status()["version"].is_string()
+}
+
+#[test]
+fn its_mode_is_0660() {
+    let peer = Setup::peer().start();
+    let metadata = std::fs::metadata(peer.socket()).expect("it is there");
+    assert!(metadata.file_type().is_socket());
+    assert_eq!(metadata.permissions().mode() & 0o777, 0o660);
+}
+
+/// Whoever is let in by a careless mode is still asked who he is.
+#[test]
+fn a_stranger_is_turned_away_even_if_the_mode_lets_him_in() {
+    use std::os::unix::process::CommandExt;
+    const NOBODY: u32 = 65_534;
+    if !nix::unistd::geteuid().is_root() {
+        println!("only root can become somebody else");
+        return;
+    }
+    let peer = Setup::peer().start();
+    let open = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("it is ours");
+    };
+    open(peer.home(), 0o755);
+    open(&peer.socket(), 0o666);
+    let program = peer.home().join("pyratectl");
+    std::fs::copy(env!("CARGO_BIN_EXE_pyratectl"), &program).expect("it can be copied");
+    let run = |user: u32| {
+        let mut command = crate::harness::clean_command(program.to_str().expect("text"), peer.home());
+        command.arg("--socket").arg(peer.socket()).args(["status", "--json"]).uid(user).gid(user);
+        command.output().expect("it runs")
+    };
+    let stranger = run(NOBODY);
+    assert!(!stranger.status.success(), "{stranger:?}");
+    assert!(!String::from_utf8_lossy(&stranger.stdout).contains("uptime_s"), "{stranger:?}");
+    assert!(run(0).status.success());
+    assert!(answers(&peer));
+}
+
+#[test]
+fn it_goes_when_the_daemon_goes() {
+    let mut peer = Setup::peer().start();
+    assert_eq!(peer.stop().code, Some(0));
+    assert!(!peer.socket().exists());
+}
+
+#[test]
+fn garbage_is_answered_with_an_error_and_a_null_id() {
+    let peer = Setup::peer().start();
+    for (line, code) in [
+        ("garbage", -32700),
+        ("{\"jsonrpc\":\"2.0\",\"id\":1,", -32700),
+        ("\u{fffd}\u{1b}[31m", -32700),
+        ("[]", -32600),
+        ("42", -32600),
+        ("{}", -32600),
+        ("\"status\"", -32600),
+    ] {
+        let mut control = peer.control();
+        control.send_raw(format!("{line}\n").as_bytes());
+        let answer = control.line().expect("an answer");
+        assert_eq!(answer["jsonrpc"], "2.0");
+        assert_eq!((&answer["id"], &answer["error"]["code"]), (&Value::Null, &json!(code)), "{line}: {answer}");
+        // A mistake of one line does not spoil the next.
+        assert!(control.call("status", Value::Null).is_ok(), "after {line}");
+    }
+}
+
+#[test]
+fn bytes_that_are_no_text_are_garbage_too() {
+    let peer = Setup::peer().start();
+    let mut control = peer.control();
+    control.send_raw(b"\xff\xfe\0\x80\n");
+    assert_eq!(control.line().expect("an answer")["error"]["code"], -32700);
+    assert!(control.call("status", Value::Null).is_ok());
+}
+
+#[test]
+fn a_huge_line_is_not_swallowed() {
+    let peer = Setup::peer().start();
+    let mut control = peer.control();
+    let _ = control.try_send_raw(&vec![b'x'; 3 << 20]);
+    let hung_up = loop {
+        match control.line() {
+            Ok(answer) => assert!(answer["error"]["code"].is_i64(), "nothing but an error: {answer}"),
+            Err(error) => break error,
+        }
+    };
+    let timed_out = [std::io::ErrorKind::WouldBlock, std::io::ErrorKind::TimedOut].contains(&hung_up.kind());
+    assert!(!timed_out, "the client is hung up on, not left hanging");
+    assert!(answers(&peer));
+    assert!(peer.proc_status("VmRSS") < 64 << 10, "it was not gathered up");
+}
+
+#[test]
+fn half_a_line_delays_nobody() {
+    let peer = Setup::peer().start();
+    let mut slow = peer.control();
+    slow.send_raw(b"{\"jsonrpc\":\"2.0\",\"id\":7,\"met");
+    assert!(answers(&peer));
+    slow.send_raw(b"hod\":\"status\"}");
+    assert!(answers(&peer));
+    slow.send_raw(b"\n");
+    let answer = slow.line().expect("an answer");
+    assert_eq!((&answer["id"], answer["result"]["version"].is_string()), (&json!(7), true));
+}
+
+#[test]
+fn several_calls_in_one_write_are_all_answered() {
+    let peer = Setup::peer().start();
+    let mut control = peer.control();
+    let calls: String =
+        (0..200).map(|id| format!("{{\"jsonrpc\":\"2.0\",\"id\":\"call {id}\",\"method\":\"status\"}}\n")).collect();
+    control.send_raw(calls.as_bytes());
+    for id in 0..200 {
+        let answer = control.line().expect("an answer");
+        assert_eq!(answer["id"], format!("call {id}"));
+        assert!(answer["result"]["version"].is_string());
+    }
+}
+
+#[test]
+fn many_clients_are_served_side_by_side() {
+    let peer = Setup::peer().start();
+    let mut clients: Vec<_> = (0..30).map(|_| peer.control()).collect();
+    for _ in 0..3 {
+        for client in &mut clients {
+            assert!(client.call("status", Value::Null).is_ok());
+        }
+    }
+    drop(clients);
+    assert!(answers(&peer));
+}
+
+#[test]
+fn clients_that_vanish_leave_nothing_behind() {
+    let peer = Setup::peer().shares("file.txt", "x").start();
+    let descriptors = || std::fs::read_dir(format!("/proc/{}/fd", peer.pid())).expect("it runs").count();
+    let before = descriptors();
+    for turn in 0..200 {
+        let mut control = peer.control();
+        if turn % 2 == 0 {
+            control.send_raw(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"events\"}\n");
+        } else {
+            control.send_raw(b"{\"jsonrpc\":");
+        }
+    }
+    assert_eq!(fetch(peer.listen(), b"file.txt"), b"x");
+    until("their descriptors are closed", LIMIT, || descriptors() <= before);
+}
+
+/// A client that asks for every event and reads none is dropped when 1 MiB waits for it, and delays nobody.
+#[test]
+fn a_client_that_never_reads_is_dropped() {
+    // A long name makes large events: 3,500 bytes in components of 250.
+    let component = "n".repeat(249);
+    let name = vec![component; 14].join("/");
+    let peer = Setup::peer().shares(&name, "x").start();
+    let mut deaf = peer.control();
+    deaf.call("events", Value::Null).expect("it listens");
+    let descriptors = || std::fs::read_dir(format!("/proc/{}/fd", peer.pid())).expect("it runs").count();
+    let before = descriptors();
+    let to = peer.listen();
+    // Two events each: more than 2 MiB.
+    for _ in 0..320 {
+        assert_eq!(fetch(to, name.as_bytes()), b"x");
+    }
+    until("it is dropped", LIMIT, || descriptors() < before);
+    let waited = deaf.drain(LIMIT).expect("hung up on");
+    assert!((50_000..2_000_000).contains(&waited), "{waited} bytes had been sent");
+    assert!(answers(&peer));
+}
+
+/// The same for one who asks and asks without reading the answers.
+#[test]
+fn a_client_that_only_asks_gets_no_memory_of_ours() {
+    let setup = (0..600).fold(Setup::peer(), |setup, turn| setup.shares(format!("{turn} {}", "x".repeat(200)), ""));
+    let peer = setup.start();
+    let mut greedy = peer.control();
+    let call = b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"files\"}\n";
+    // Answers of 130 KiB each, as long as the daemon takes questions.
+    let sender = std::thread::spawn(move || {
+        for _ in 0..20_000 {
+            if greedy.try_send_raw(call).is_err() {
+                break;
+            }
+        }
+        greedy
+    });
+    for _ in 0..50 {
+        assert!(answers(&peer));
+        assert!(peer.proc_status("VmRSS") < 96 << 10, "{} KiB", peer.proc_status("VmRSS"));
+    }
+    drop(sender.join());
+    assert!(answers(&peer));
+}
+
+#[test]
+fn a_second_daemon_cannot_take_a_live_socket() {
+    let first = Setup::peer().start();
+    let second = Setup::peer().set("control_socket", &format!("'{}'", first.socket().display()));
+    let config = second.write_config();
+    let (code, stderr) = crate::harness::run_pyrated([std::ffi::OsStr::new("--config"), config.as_os_str()]);
+    let log = std::fs::read_to_string(second.home().join("log")).unwrap_or_default();
+    assert_eq!(code, Some(75), "{stderr}{log}");
+    assert!(format!("{stderr}{log}").contains("control.sock"), "the message names the socket: {stderr}{log}");
+    assert!(answers(&first));
+}
+
+#[test]
+fn a_stale_socket_is_replaced() {
+    let mut peer = Setup::peer().start();
+    let ended = peer.end_by(nix::sys::signal::Signal::SIGKILL);
+    assert_eq!(ended.code, None);
+    assert!(peer.socket().exists(), "nobody removed it");
+    peer.start_again();
+    assert!(answers(&peer));
+    crate::harness::holds("it stays", Duration::from_millis(100), || peer.socket().exists());
+}
+
+#[test]
+fn a_file_that_is_no_socket_is_not_replaced() {
+    let setup = Setup::peer();
+    let precious = setup.home().join("control.sock");
+    std::fs::write(&precious, "precious").expect("it can be written");
+    let config = setup.write_config();
+    let (code, stderr) = crate::harness::run_pyrated([std::ffi::OsStr::new("--config"), config.as_os_str()]);
+    assert!(code.is_some() && code != Some(0), "{stderr}");
+    assert_eq!(std::fs::read(&precious).expect("it is there"), b"precious");
+}

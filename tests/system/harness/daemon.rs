@@ -1,0 +1,399 @@
+//! Real daemons, each with a home of its own: share, downloads, state, control socket, log.
+
+use super::{Control, LIMIT, Stopwatch, until, wait_for};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// A port that nobody listens on, below those that the system hands to outgoing connections.
+pub(crate) fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let turn = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = 10_000 + (std::process::id().wrapping_mul(131).wrapping_add(turn) % 22_000) as u16;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// A command that sees nothing of the environment of whoever runs the tests but the search path.
+pub(crate) fn clean_command(program: &str, home: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", home);
+    command.stdin(Stdio::null());
+    command
+}
+
+/// What a daemon is to be started with.
+pub(crate) struct Setup {
+    home: TempDir,
+    keys: BTreeMap<String, String>,
+    descriptors_max: Option<u32>,
+    spare_port: u16,
+}
+
+impl Setup {
+    /// A peer on 127.0.0.1, on a port that the system picks, in a network of its own.
+    pub(crate) fn peer() -> Self {
+        let home = tempfile::Builder::new().prefix("pyrate-").tempdir().expect("a scratch directory");
+        let mut setup = Self { home, keys: BTreeMap::new(), descriptors_max: None, spare_port: free_port() };
+        for directory in ["share", "downloads", "state"] {
+            fs::create_dir(setup.home.path().join(directory)).expect("a fresh directory");
+        }
+        setup = setup.set("listen_addr", "'127.0.0.1'").set("listen_port", "0").set("bootstraps", "[]");
+        for (key, file) in [
+            ("local_directory", "share"),
+            ("download_directory", "downloads"),
+            ("state_directory", "state"),
+            ("control_socket", "control.sock"),
+            ("log_file", "log"),
+        ] {
+            let path = setup.home.path().join(file);
+            setup = setup.set(key, &format!("'{}'", path.display()));
+        }
+        setup.set("log_level", "'debug'")
+    }
+
+    /// A bootstrap node alone, on a free port.
+    pub(crate) fn bootstrap() -> Self {
+        Self::peer().set("peer", "false").serves(SocketAddr::from(([127, 0, 0, 1], free_port())))
+    }
+
+    /// Sets a key of the configuration to a value in TOML.
+    pub(crate) fn set(mut self, key: &str, value: &str) -> Self {
+        self.keys.insert(key.into(), value.into());
+        self
+    }
+
+    /// Serves as a bootstrap node.
+    pub(crate) fn serves(self, addr: SocketAddr) -> Self {
+        self.set("bootstrap_serve", &format!("'{addr}'"))
+    }
+
+    /// Registers with these bootstrap nodes.
+    pub(crate) fn joins(self, bootstraps: &[SocketAddr]) -> Self {
+        let list: Vec<String> = bootstraps.iter().map(|addr| format!("'{addr}'")).collect();
+        self.set("bootstraps", &format!("[{}]", list.join(", ")))
+    }
+
+    /// Limits the file descriptors, soft and hard.
+    pub(crate) fn descriptors_max(mut self, count: u32) -> Self {
+        self.descriptors_max = Some(count);
+        self
+    }
+
+    /// Puts a file into the share.
+    pub(crate) fn shares(self, name: impl AsRef<[u8]>, content: impl AsRef<[u8]>) -> Self {
+        write_file(&self.share(), name.as_ref(), content.as_ref());
+        self
+    }
+
+    pub(crate) fn share(&self) -> PathBuf {
+        self.home.path().join("share")
+    }
+
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// Writes the configuration file and gives its path.
+    ///
+    /// A peer that knows no bootstrap node would use the one at the usual port of this machine: it serves its own.
+    pub(crate) fn write_config(&self) -> PathBuf {
+        let path = self.home.path().join("pyrated.toml");
+        let mut text: String = self.keys.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
+        let joins = self.keys["bootstraps"] != "[]" || self.keys.contains_key("bootstrap_addr");
+        if !joins && !self.keys.contains_key("bootstrap_serve") {
+            text += &format!("bootstrap_serve = '127.0.0.1:{}'\n", self.spare_port);
+        }
+        fs::write(&path, text).expect("the configuration can be written");
+        path
+    }
+
+    /// Starts the daemon, and waits until it answers and its first scan is through.
+    pub(crate) fn start(self) -> Daemon {
+        let daemon = self.start_scanning();
+        until("the first scan is through", LIMIT, || daemon.status()["scanning"] == false);
+        daemon
+    }
+
+    /// Starts the daemon, and waits until it answers.
+    pub(crate) fn start_scanning(self) -> Daemon {
+        let mut daemon = Daemon { setup: self, child: None };
+        daemon.launch();
+        daemon
+    }
+}
+
+/// Writes a file, making the directories above it.
+fn write_file(root: &Path, name: &[u8], content: &[u8]) {
+    let path = root.join(OsStr::from_bytes(name));
+    fs::create_dir_all(path.parent().expect("below the root")).expect("directories can be made");
+    fs::write(path, content).expect("the file can be written");
+}
+
+/// How a daemon ended, and how long it took.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) took: Duration,
+}
+
+/// A running daemon; stopped when dropped. A failing test prints its log.
+pub(crate) struct Daemon {
+    setup: Setup,
+    child: Option<Child>,
+}
+
+impl Daemon {
+    fn launch(&mut self) {
+        let config = self.setup.write_config();
+        let errors = File::create(self.setup.home.path().join("stderr")).expect("a fresh file");
+        let mut command = match self.setup.descriptors_max {
+            None => clean_command(env!("CARGO_BIN_EXE_pyrated"), self.home()),
+            Some(count) => {
+                let mut shell = clean_command("sh", self.home());
+                shell.args(["-c", "ulimit -n $0 && exec \"$@\"", &count.to_string(), env!("CARGO_BIN_EXE_pyrated")]);
+                shell
+            }
+        };
+        command.arg("--config").arg(config).stdout(Stdio::null()).stderr(errors);
+        self.child = Some(command.spawn().expect("pyrated can be run"));
+        let watch = Stopwatch::start();
+        wait_for("the daemon answers on its control socket", LIMIT * 2, || {
+            let child = self.child.as_mut().expect("just started");
+            if let Some(status) = child.try_wait().expect("our own child") {
+                panic!("pyrated ended at once with {status}");
+            }
+            Control::connect(&self.socket()).ok()?.call("status", Value::Null).ok()
+        });
+        assert!(watch.elapsed() < LIMIT, "the daemon starts quickly");
+    }
+
+    /// Starts it again with the same home, after it ended.
+    pub(crate) fn start_again(&mut self) {
+        assert!(self.child.is_none(), "it has ended");
+        self.launch();
+    }
+
+    /// Changes a key of the configuration file; in force after a reload or the next start.
+    pub(crate) fn reconfigure(&mut self, key: &str, value: &str) {
+        self.setup.keys.insert(key.into(), value.into());
+        self.setup.write_config();
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.pid() as i32), signal).expect("our own child can be signalled");
+    }
+
+    /// Sends SIGTERM and waits for the end.
+    pub(crate) fn stop(&mut self) -> Ended {
+        self.end_by(Signal::SIGTERM)
+    }
+
+    /// Sends a signal and waits for the end.
+    pub(crate) fn end_by(&mut self, signal: Signal) -> Ended {
+        let watch = Stopwatch::start();
+        self.signal(signal);
+        self.wait_end(watch)
+    }
+
+    /// Waits for an end that something else brings about.
+    pub(crate) fn wait_end(&mut self, since: Stopwatch) -> Ended {
+        let child = self.child.as_mut().expect("it runs");
+        let status = wait_for("the daemon ends", LIMIT, || child.try_wait().expect("our own child"));
+        self.child = None;
+        Ended { code: status.code(), took: since.elapsed() }
+    }
+
+    pub(crate) fn home(&self) -> &Path {
+        self.setup.home.path()
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.home().join("control.sock")
+    }
+
+    pub(crate) fn share(&self) -> PathBuf {
+        self.setup.share()
+    }
+
+    pub(crate) fn downloads_directory(&self) -> PathBuf {
+        self.home().join("downloads")
+    }
+
+    /// Puts a file into the share; it is found by the next scan.
+    pub(crate) fn add_file(&self, name: impl AsRef<[u8]>, content: impl AsRef<[u8]>) {
+        write_file(&self.share(), name.as_ref(), content.as_ref());
+    }
+
+    /// The log so far.
+    pub(crate) fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.home().join("log")).unwrap_or_default()).into_owned()
+    }
+
+    pub(crate) fn control(&self) -> Control {
+        Control::connect(&self.socket()).expect("the control socket accepts")
+    }
+
+    /// One call on a connection of its own, which must succeed.
+    pub(crate) fn call(&self, method: &str, params: Value) -> Value {
+        self.control().call(method, params).unwrap_or_else(|failure| panic!("{method}: {failure:?}"))
+    }
+
+    pub(crate) fn status(&self) -> Value {
+        self.call("status", Value::Null)
+    }
+
+    /// Where its peer listener is bound.
+    pub(crate) fn listen(&self) -> SocketAddr {
+        self.status()["listen"].as_str().expect("it listens").parse().expect("an endpoint")
+    }
+
+    /// Where it serves as a bootstrap node.
+    pub(crate) fn bootstrap_addr(&self) -> SocketAddr {
+        self.setup.keys["bootstrap_serve"].trim_matches('\'').parse().expect("an endpoint")
+    }
+
+    /// The rows of a call that answers in pages, all of them.
+    pub(crate) fn pages(&self, method: &str, rows: &str) -> Vec<Value> {
+        let mut control = self.control();
+        let mut all = Vec::new();
+        let mut params = json!({});
+        loop {
+            let page = control.call(method, params).unwrap_or_else(|failure| panic!("{method}: {failure:?}"));
+            let part = page[rows].as_array().expect("rows");
+            assert!(part.len() <= 500, "a page is bounded");
+            all.extend(part.iter().cloned());
+            if page["next"].is_null() {
+                return all;
+            }
+            assert!(!part.is_empty(), "a page that is followed by another is not empty");
+            params = json!({ "after": page["next"] });
+        }
+    }
+
+    /// The endpoints of the peers that it knows and for which `which` holds.
+    pub(crate) fn peers_that(&self, which: impl Fn(&Value) -> bool) -> Vec<SocketAddr> {
+        let peers = self.call("peers", Value::Null);
+        let rows = peers.as_array().expect("rows").iter().filter(|row| which(row));
+        rows.map(|row| row["addr"].as_str().expect("an endpoint").parse().expect("an endpoint")).collect()
+    }
+
+    /// Waits until this peer is among its neighbours.
+    pub(crate) fn await_neighbour(&self, peer: SocketAddr) {
+        until(&format!("{peer} is a neighbour"), LIMIT, || {
+            self.peers_that(|row| row["neighbour"] == true).contains(&peer)
+        });
+    }
+
+    /// Has the share scanned now, and waits until that is through.
+    pub(crate) fn rescan(&self) -> Value {
+        let mut control = self.control();
+        control.call("rescan", Value::Null).expect("a rescan can be asked for");
+        control.notice("the scan is through", |notice| {
+            (notice["event"] == "scan" && notice["done"] == true).then(|| notice.clone())
+        })
+    }
+
+    /// Starts the download of a peer's file by name; gives its id.
+    pub(crate) fn begin_download(&self, peer: SocketAddr, name: &str) -> u64 {
+        let what = json!([{ "file": { "peer": peer, "name": name } }]);
+        let reply = self.call("download", json!({ "what": what }));
+        reply["downloads"][0]["id"].as_u64().expect("a download has an id")
+    }
+
+    /// The row of a download.
+    pub(crate) fn download(&self, id: u64) -> Value {
+        let rows = self.pages("downloads", "downloads");
+        rows.into_iter().find(|row| row["id"] == id).expect("the download is remembered")
+    }
+
+    /// Waits until a download is in this state; gives its row.
+    pub(crate) fn await_download(&self, id: u64, state: &str) -> Value {
+        wait_for(&format!("download {id} is {state}"), LIMIT * 2, || {
+            let row = self.download(id);
+            let over = ["done", "failed", "cancelled"].iter().any(|end| row["state"] == *end);
+            assert!(row["state"] == state || !over, "download {id} ended otherwise than {state}: {row}");
+            (row["state"] == state).then_some(row)
+        })
+    }
+
+    /// Searches, and gives the rows once `enough` says so.
+    pub(crate) fn search_until(&self, text: &str, enough: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+        let mut control = self.control();
+        let begun = control.call("search", json!({ "text": text })).expect("a search begins");
+        wait_for(&format!("hits for {text}"), LIMIT, || {
+            let page = control.call("hits", json!({ "search": begun["search"] })).expect("hits can be read");
+            let rows = page["hits"].as_array().expect("rows").clone();
+            enough(&rows).then_some(rows)
+        })
+    }
+
+    /// A number of a line of `/proc/PID/status`, such as `VmRSS` in KiB.
+    pub(crate) fn proc_status(&self, key: &str) -> u64 {
+        let text = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
+        let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':')).expect("a known key");
+        line.split_whitespace().next().expect("a value").parse().expect("a number")
+    }
+
+    /// CPU time used so far, user and system, in clock ticks (1/100 s).
+    pub(crate) fn cpu_ticks(&self) -> u64 {
+        let text = fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("it runs");
+        let fields = text.rsplit_once(") ").expect("the name stands in parentheses").1;
+        let ticks = fields.split(' ').skip(11).take(2);
+        ticks.map(|field| field.parse::<u64>().expect("a number")).sum()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.log();
+            let tail: Vec<&str> = log.lines().rev().take(80).collect();
+            eprintln!("--- log of the daemon at {} (its end)", self.home().display());
+            tail.into_iter().rev().for_each(|line| eprintln!("{line}"));
+            eprintln!("--- its stderr\n{}", fs::read_to_string(self.home().join("stderr")).unwrap_or_default());
+        }
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Runs `pyrated` with these arguments to its end; gives its exit code and standard error.
+pub(crate) fn run_pyrated<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> (Option<i32>, String) {
+    let mut child = clean_command(env!("CARGO_BIN_EXE_pyrated"), Path::new("/nonexistent"))
+        .args(arguments)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("pyrated can be run");
+    let watch = Stopwatch::start();
+    while child.try_wait().expect("our own child").is_none() {
+        if watch.elapsed() > LIMIT {
+            let _ = child.kill();
+            let _ = child.wait();
+            panic!("pyrated did not end");
+        }
+        super::pause(Duration::from_millis(10));
+    }
+    let output = child.wait_with_output().expect("our own child");
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}

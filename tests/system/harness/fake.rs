@@ -1,0 +1,109 @@
+//! A listener whose behaviour is a closure: the raw material of all independent peers in these tests.
+
+use super::LIMIT;
+use std::io::Read;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// How much of a connection is read before the behaviour sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// One `read`, as the old programs do.
+    Once,
+    /// Everything up to FIN.
+    Whole,
+}
+
+/// One connection that came in.
+pub(crate) struct Visit {
+    pub(crate) stream: TcpStream,
+    pub(crate) from: SocketAddr,
+    /// Our own endpoint.
+    pub(crate) local: SocketAddr,
+    pub(crate) message: Vec<u8>,
+}
+
+/// A listener in a thread of its own, with a log of what it heard.
+pub(crate) struct Fake {
+    pub(crate) addr: SocketAddr,
+    heard: Arc<Mutex<Vec<Vec<u8>>>>,
+    gone: Arc<AtomicBool>,
+}
+
+impl Fake {
+    /// Listens on a port that the system picks; every visit runs in a thread.
+    pub(crate) fn serve(reading: Reading, behaviour: impl Fn(Visit) + Send + Sync + 'static) -> Self {
+        Self::serve_at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), reading, behaviour)
+    }
+
+    /// As [`Self::serve`], at an endpoint of choice.
+    pub(crate) fn serve_at(
+        addr: SocketAddr,
+        reading: Reading,
+        behaviour: impl Fn(Visit) + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(addr).expect("the endpoint is free");
+        let addr = listener.local_addr().expect("it is bound");
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let gone = Arc::new(AtomicBool::new(false));
+        let (log, stop, behaviour) = (Arc::clone(&heard), Arc::clone(&gone), Arc::new(behaviour));
+        std::thread::spawn(move || {
+            while let Ok((stream, from)) = listener.accept() {
+                if stop.load(Ordering::SeqCst) {
+                    return;
+                }
+                let (log, behaviour) = (Arc::clone(&log), Arc::clone(&behaviour));
+                std::thread::spawn(move || {
+                    if let Some(visit) = read_visit(stream, from, reading) {
+                        log.lock().expect("no writer panicked").push(visit.message.clone());
+                        behaviour(visit);
+                    }
+                });
+            }
+        });
+        Self { addr, heard, gone }
+    }
+
+    /// Hears, says nothing, closes in order.
+    pub(crate) fn ear() -> Self {
+        Self::serve(Reading::Whole, drop)
+    }
+
+    /// All it heard so far, one entry a connection, in the order of arrival.
+    pub(crate) fn heard(&self) -> Vec<Vec<u8>> {
+        self.heard.lock().expect("no writer panicked").clone()
+    }
+
+    /// What it heard that begins so, as text.
+    pub(crate) fn heard_beginning(&self, prefix: &str) -> Vec<String> {
+        let texts = self.heard().into_iter().map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        texts.filter(|text| text.starts_with(prefix)).collect()
+    }
+}
+
+impl Drop for Fake {
+    fn drop(&mut self) {
+        self.gone.store(true, Ordering::SeqCst);
+        // Wakes the thread, which then drops the listener.
+        let _ = TcpStream::connect_timeout(&self.addr, LIMIT);
+    }
+}
+
+/// Reads a connection's message; `None` if nothing was said.
+fn read_visit(mut stream: TcpStream, from: SocketAddr, reading: Reading) -> Option<Visit> {
+    stream.set_read_timeout(Some(LIMIT)).ok()?;
+    let local = stream.local_addr().ok()?;
+    let mut message = vec![0; 4096];
+    match reading {
+        Reading::Once => {
+            let count = stream.read(&mut message).ok()?;
+            message.truncate(count);
+        }
+        Reading::Whole => {
+            message.clear();
+            stream.read_to_end(&mut message).ok()?;
+        }
+    }
+    (!message.is_empty()).then_some(Visit { stream, from, local, message })
+}

@@ -1,0 +1,98 @@
+//! SIGHUP and `reload`: new configuration, reopened log, no connection dropped (CLI.md, "Signals").
+
+use crate::harness::{Dice, End, LIMIT, OldBootstrap, Setup, Stopwatch, fetch, read_to_end, until};
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+#[test]
+fn the_log_is_reopened_for_rotation() {
+    let peer = Setup::peer().set("log_level", "'info'").start();
+    let (log, rotated) = (peer.home().join("log"), peer.home().join("log.1"));
+    std::fs::rename(&log, &rotated).expect("rotated");
+    peer.signal(Signal::SIGHUP);
+    until("a new log is there", LIMIT, || log.exists());
+    let old_length = std::fs::metadata(&rotated).expect("the old log").len();
+    peer.call("reload", Value::Null);
+    until("it is written to", LIMIT, || std::fs::metadata(&log).is_ok_and(|log| log.len() > 0));
+    assert_eq!(std::fs::metadata(&rotated).expect("the old log").len(), old_length, "the old one is let go");
+}
+
+#[test]
+fn no_connection_is_dropped() {
+    let mut dice = Dice::new();
+    let content = dice.bytes(32 << 20);
+    let bootstrap = OldBootstrap::listing(&[]);
+    let peer = Setup::peer().joins(&[bootstrap.addr()]).shares("long.bin", &content).start();
+    let to = peer.listen();
+    let mut upload = TcpStream::connect(to).expect("it accepts");
+    upload.write_all(b"4:long.bin\n").expect("it reads");
+    let mut got = vec![0; 10_000];
+    upload.read_exact(&mut got).expect("it begins");
+    let mut control = peer.control();
+    let before = control.call("status", Value::Null).expect("an answer");
+    peer.signal(Signal::SIGHUP);
+    control.call("reload", Value::Null).expect("an answer on the same connection");
+    let after = control.call("status", Value::Null).expect("an answer on the same connection");
+    assert_eq!(before["listen"], after["listen"]);
+    let (rest, end) = read_to_end(&mut upload);
+    got.extend(rest);
+    assert!(got == content && end == End::Fin);
+    assert_eq!(fetch(to, b"long.bin").len(), content.len());
+    until("it stays registered", LIMIT, || peer.status()["bootstraps"][0]["state"] == "registered");
+    assert_eq!(bootstrap.peers(), [to]);
+}
+
+#[test]
+fn new_bootstrap_nodes_are_registered_with_and_old_ones_left() {
+    let (old, new) = (OldBootstrap::listing(&[]), OldBootstrap::listing(&[]));
+    let mut peer = Setup::peer().joins(&[old.addr()]).start();
+    until("it is on the old list", LIMIT, || old.peers() == [peer.listen()]);
+    peer.reconfigure("bootstraps", &format!("['{}']", new.addr()));
+    peer.signal(Signal::SIGHUP);
+    until("it is on the new list", LIMIT, || new.peers() == [peer.listen()]);
+    until("it is off the old one", LIMIT, || old.peers().is_empty());
+    assert_eq!(peer.status()["bootstraps"][0]["addr"], new.addr().to_string());
+    assert_eq!(peer.status()["bootstraps"].as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn new_limits_are_in_force() {
+    let mut peer = Setup::peer().set("max_downloads", "1").start();
+    let nobody = crate::harness::Fake::serve(crate::harness::Reading::Whole, |_visit| crate::harness::pause(LIMIT));
+    for turn in 0..3 {
+        peer.begin_download(nobody.addr, &format!("file {turn}"));
+    }
+    until("one is active", LIMIT, || peer.status()["downloads_active"] == 1);
+    peer.reconfigure("max_downloads", "3");
+    peer.call("reload", Value::Null);
+    until("all are active", LIMIT, || peer.status()["downloads_active"] == 3);
+}
+
+#[test]
+fn bad_configuration_changes_nothing() {
+    let mut peer = Setup::peer().shares("file.txt", "x").start();
+    peer.reconfigure("max_ttl", "'seven'");
+    peer.signal(Signal::SIGHUP);
+    until("the mistake is in the log", LIMIT, || peer.log().contains("max_ttl"));
+    let failure = peer.control().call("reload", Value::Null).expect_err("the caller is told");
+    assert!(failure.message.contains("max_ttl"), "{failure:?}");
+    assert_eq!(fetch(peer.listen(), b"file.txt"), b"x");
+    peer.reconfigure("max_ttl", "3");
+    assert_eq!(peer.call("reload", Value::Null), json!({}));
+}
+
+#[test]
+fn many_signals_at_once_are_one_or_more_reloads() {
+    let peer = Setup::peer().shares("file.txt", "x").start();
+    for _ in 0..200 {
+        peer.signal(Signal::SIGHUP);
+    }
+    let watch = Stopwatch::start();
+    assert_eq!(fetch(peer.listen(), b"file.txt"), b"x");
+    assert!(watch.elapsed() < LIMIT);
+    // Signals that would end a careless program.
+    peer.signal(Signal::SIGPIPE);
+    assert_eq!(fetch(peer.listen(), b"file.txt"), b"x");
+}

@@ -1,0 +1,218 @@
+//! Coming and going: configuration, a second instance, signals, exit codes (CLI.md, `pyrated`).
+
+use crate::harness::{LIMIT, Setup, clean_command, fetch, free_port, run_pyrated, until};
+use nix::sys::signal::Signal;
+use std::ffi::OsStr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::time::Duration;
+
+/// Runs `pyrated --config FILE …` to its end; gives the exit code and all that it said, in the log or on stderr.
+fn run_config(config: &Path, log: &Path, more: &[&str]) -> (Option<i32>, String) {
+    let arguments = [OsStr::new("--config"), config.as_os_str()].into_iter().chain(more.iter().map(OsStr::new));
+    let (code, stderr) = run_pyrated(arguments);
+    (code, stderr + &std::fs::read_to_string(log).unwrap_or_default())
+}
+
+fn run_setup(setup: &Setup, more: &[&str]) -> (Option<i32>, String) {
+    run_config(&setup.write_config(), &setup.home().join("log"), more)
+}
+
+#[test]
+fn a_second_daemon_on_the_same_state_directory_is_told_so() {
+    let first = Setup::peer().start();
+    let second = Setup::peer().set("state_directory", &format!("'{}'", first.home().join("state").display()));
+    let (code, said) = run_setup(&second, &[]);
+    assert_eq!(code, Some(75), "{said}");
+    assert!(said.contains(&first.pid().to_string()), "the message names the other's process: {said}");
+    assert!(said.contains("state"), "and the directory: {said}");
+    assert!(first.status()["version"].is_string(), "the first lives on");
+}
+
+#[test]
+fn the_state_directory_is_free_again_after_the_end() {
+    let mut peer = Setup::peer().start();
+    peer.end_by(Signal::SIGKILL);
+    peer.start_again();
+    assert_eq!(peer.stop().code, Some(0));
+    peer.start_again();
+}
+
+#[test]
+fn a_port_in_use_is_told() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("bound").port().to_string();
+    let (code, said) = run_setup(&Setup::peer().set("listen_port", &port), &[]);
+    assert_eq!(code, Some(75), "{said}");
+    assert!(said.contains(&port), "the message names the port: {said}");
+    let serve = SocketAddr::from(([127, 0, 0, 1], taken.local_addr().expect("bound").port()));
+    let (code, said) = run_setup(&Setup::bootstrap().serves(serve), &[]);
+    assert_eq!(code, Some(75), "{said}");
+    assert!(said.contains(&port), "{said}");
+}
+
+#[test]
+fn bad_configuration_names_file_line_and_key() {
+    for (key, value) in [
+        ("no_such_key", "1"),
+        ("listen_port", "65536"),
+        ("listen_port", "-1"),
+        ("listen_port", "'many'"),
+        ("bootstrap_port", "0"),
+        ("listen_addr", "'nowhere.'"),
+        ("max_workers", "0"),
+        ("max_ttl", "1000"),
+        ("keepalive_refresh", "'soon'"),
+        ("log_level", "'loud'"),
+        ("peer", "'perhaps'"),
+        ("bootstraps", "['host:0']"),
+        ("bootstrap_serve", "'127.0.0.1:99999'"),
+    ] {
+        let setup = Setup::peer().set(key, value);
+        let (code, said) = run_setup(&setup, &[]);
+        assert_eq!(code, Some(78), "{key} = {value}: {said}");
+        let text = std::fs::read_to_string(setup.write_config()).expect("the configuration");
+        let line = 1 + text.lines().position(|line| line.starts_with(key)).expect("it is there");
+        assert!(said.contains("pyrated.toml") && said.contains(key), "{key} = {value}: {said}");
+        assert!(said.contains(&line.to_string()), "line {line} of {key} = {value}: {said}");
+    }
+    let (code, said) = run_setup(&Setup::peer().set("max_workers", "[[["), &[]);
+    assert_eq!(code, Some(78), "{said}");
+    let (code, said) = run_config(Path::new("/no/such/file.toml"), Path::new("/no/log"), &[]);
+    assert_eq!(code, Some(78), "{said}");
+}
+
+#[test]
+fn check_and_dump_config_start_nothing() {
+    let setup = Setup::peer().set("max_peers", "3");
+    let (code, said) = run_setup(&setup, &["--check"]);
+    assert_eq!(code, Some(0), "{said}");
+    let (code, _) = run_setup(&Setup::peer().set("max_peers", "'x'"), &["--check"]);
+    assert_eq!(code, Some(78));
+    let dump = clean_command(env!("CARGO_BIN_EXE_pyrated"), Path::new("/nonexistent"))
+        .args([OsStr::new("--config"), setup.write_config().as_os_str()])
+        .args(["--max-ttl", "4", "--dump-config"])
+        .env("PYRATE_MAX_PEERS", "5")
+        .env("PYRATE_MAX_TTL", "6")
+        .output()
+        .expect("it runs");
+    let text = String::from_utf8(dump.stdout).expect("text");
+    assert_eq!(dump.status.code(), Some(0));
+    // Option beats environment beats file.
+    assert!(text.contains("max_ttl = 4\n") && text.contains("max_peers = 5\n"), "{text}");
+    assert!(!setup.home().join("control.sock").exists());
+}
+
+#[test]
+fn what_dump_config_prints_is_a_configuration() {
+    let setup = Setup::peer().set("keepalive_refresh", "90").set("upload_limit", "'10MiB'");
+    let config = setup.write_config();
+    let dump = |config: &Path| {
+        let run = clean_command(env!("CARGO_BIN_EXE_pyrated"), Path::new("/nonexistent"))
+            .args([OsStr::new("--config"), config.as_os_str(), OsStr::new("--dump-config")])
+            .output()
+            .expect("it runs");
+        assert_eq!(run.status.code(), Some(0), "{}", String::from_utf8_lossy(&run.stderr));
+        run.stdout
+    };
+    let once = dump(&config);
+    let again = setup.home().join("again.toml");
+    std::fs::write(&again, &once).expect("it can be written");
+    assert_eq!(String::from_utf8_lossy(&dump(&again)), String::from_utf8_lossy(&once));
+}
+
+#[test]
+fn term_and_int_end_it_in_order() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let mut peer = Setup::peer().start();
+        let ended = peer.end_by(signal);
+        assert_eq!(ended.code, Some(0), "{signal}");
+        assert!(ended.took < Duration::from_secs(5), "{:?}", ended.took);
+    }
+}
+
+/// Idle connections, stuck uploads, control clients: none of them keeps the daemon from leaving in time.
+#[test]
+fn nothing_keeps_it_from_leaving() {
+    let mut peer = Setup::peer().shares("stuck.bin", vec![0; 32 << 20]).start();
+    let to = peer.listen();
+    let idle: Vec<TcpStream> = (0..10).map(|_| TcpStream::connect(to).expect("it accepts")).collect();
+    let mut stuck = TcpStream::connect(to).expect("it accepts");
+    stuck.write_all(b"4:stuck.bin\n").expect("it reads");
+    stuck.read_exact(&mut [0; 100]).expect("it begins");
+    let mut listener = peer.control();
+    listener.call("events", serde_json::Value::Null).expect("it listens");
+    let ended = peer.stop();
+    assert_eq!(ended.code, Some(0));
+    assert!(ended.took < Duration::from_secs(5), "{:?}", ended.took);
+    drop(idle);
+}
+
+#[test]
+fn a_restart_on_the_same_port_works_at_once() {
+    let mut peer = Setup::peer().set("listen_port", &free_port().to_string()).shares("file.txt", "x").start();
+    for _ in 0..3 {
+        // The daemon closes first, so that its side of the connection lingers in TIME_WAIT.
+        assert_eq!(fetch(peer.listen(), b"file.txt"), b"x");
+        assert_eq!(peer.stop().code, Some(0));
+        peer.start_again();
+        until("the share is scanned", LIMIT, || peer.status()["shared_files"] == 1);
+    }
+}
+
+/// Every key is also an option and an environment variable.
+#[test]
+fn options_start_a_daemon_too() {
+    let setup = Setup::peer().set("max_peers", "3");
+    let other = setup.home().join("other share");
+    std::fs::create_dir(&other).expect("a directory");
+    std::fs::write(other.join("from option.txt"), "x").expect("it can be written");
+    let config = setup.write_config();
+    let mut child = clean_command(env!("CARGO_BIN_EXE_pyrated"), Path::new("/nonexistent"))
+        .arg("--config")
+        .arg(&config)
+        .arg("--local-directory")
+        .arg(&other)
+        .env("PYRATE_DOWNLOAD_DIRECTORY", &other)
+        .spawn()
+        .expect("it runs");
+    let socket = setup.home().join("control.sock");
+    let shared = std::panic::catch_unwind(|| {
+        until("the file named by the option is shared", LIMIT, || {
+            let status = crate::harness::Control::connect(&socket).ok();
+            status
+                .and_then(|mut control| control.call("status", serde_json::Value::Null).ok())
+                .is_some_and(|status| status["shared_files"] == 1)
+        });
+    });
+    let _ = child.kill();
+    let _ = child.wait();
+    assert!(shared.is_ok());
+}
+
+/// A typing mistake must not make an empty share: only the default directory is made.
+#[test]
+fn a_missing_share_is_told() {
+    let setup = Setup::peer();
+    let missing = setup.home().join("not there");
+    let (code, said) = run_setup(&setup.set("local_directory", &format!("'{}'", missing.display())), &[]);
+    assert_eq!(code, Some(78), "{said}");
+    assert!(said.contains("local_directory") && said.contains("not there"), "{said}");
+    assert!(!missing.exists());
+}
+
+#[test]
+fn version_and_help_are_told() {
+    for argument in ["--help", "--version"] {
+        let run = clean_command(env!("CARGO_BIN_EXE_pyrated"), Path::new("/nonexistent"))
+            .arg(argument)
+            .output()
+            .expect("it runs");
+        assert_eq!(run.status.code(), Some(0), "{argument}");
+        let text = String::from_utf8_lossy(&run.stdout).into_owned();
+        assert!(text.contains("pyrated") || text.contains(env!("CARGO_PKG_VERSION")), "{text}");
+    }
+    let (code, stderr) = run_pyrated(["--no-such-option"]);
+    assert!(code == Some(78) || code == Some(1) || code == Some(28), "{code:?} {stderr}");
+}

@@ -1,0 +1,172 @@
+//! A peer's place in the network: registering, keeping, remembering, returning (PROTOCOL, codes 0–3).
+
+use crate::harness::{Daemon, Fake, LIMIT, OldBootstrap, Reading, Setup, free_port, until};
+use serde_json::Value;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+fn link_state(daemon: &Daemon, index: usize) -> Value {
+    daemon.status()["bootstraps"][index]["state"].clone()
+}
+
+fn here(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+#[test]
+fn it_registers_with_every_bootstrap_node() {
+    let nodes = [OldBootstrap::listing(&[]), OldBootstrap::listing(&[]), OldBootstrap::listing(&[])];
+    let peer = Setup::peer().joins(&nodes.each_ref().map(OldBootstrap::addr)).start();
+    for (index, node) in nodes.iter().enumerate() {
+        until("it is on the list", LIMIT, || node.peers() == [peer.listen()]);
+        until("it knows", LIMIT, || link_state(&peer, index) == "registered");
+    }
+}
+
+#[test]
+fn one_bootstrap_node_of_several_suffices() {
+    let (down, up) = (here(free_port()), OldBootstrap::listing(&[]));
+    let other = Setup::peer().joins(&[up.addr()]).shares("file.txt", "x").start();
+    until("the other is listed", LIMIT, || up.peers() == [other.listen()]);
+    let peer = Setup::peer().joins(&[down, up.addr()]).start();
+    peer.await_neighbour(other.listen());
+    until("the dead one is waited for", LIMIT, || link_state(&peer, 0) == "waiting");
+    let link = peer.status()["bootstraps"][0].clone();
+    assert!(link["retry_in_s"].is_u64() && link["error"].is_string() && link["last_ok"].is_null(), "{link}");
+    assert_eq!(link_state(&peer, 1), "registered");
+}
+
+#[test]
+fn it_registers_when_the_bootstrap_node_comes_up() {
+    let at = here(free_port());
+    let peer = Setup::peer().joins(&[at]).start();
+    until("it waits", LIMIT, || link_state(&peer, 0) == "waiting");
+    let node = OldBootstrap::listing_at(at, &[]);
+    until("it is on the list", LIMIT * 2, || node.peers() == [peer.listen()]);
+    until("it knows", LIMIT, || link_state(&peer, 0) == "registered");
+}
+
+#[test]
+fn it_returns_to_a_bootstrap_node_that_was_restarted() {
+    let mut node = Setup::bootstrap().start();
+    let at = node.bootstrap_addr();
+    let peer = Setup::peer().joins(&[at]).set("keepalive_refresh", "'1s'").start();
+    until("it is registered", LIMIT, || link_state(&peer, 0) == "registered");
+    node.stop();
+    until("the loss is noticed", LIMIT, || link_state(&peer, 0) == "waiting");
+    // All memory is lost, too.
+    std::fs::remove_dir_all(node.home().join("state")).expect("removed");
+    std::fs::create_dir(node.home().join("state")).expect("a fresh directory");
+    node.start_again();
+    until("it is registered again", LIMIT * 2, || {
+        node.call("bootstrap", Value::Null)["registry"]["peers"][0]["addr"] == peer.listen().to_string()
+    });
+}
+
+#[test]
+fn peers_are_remembered_when_no_bootstrap_node_is_left() {
+    let mut bootstrap = Setup::bootstrap().start();
+    let at = bootstrap.bootstrap_addr();
+    let source = Setup::peer().joins(&[at]).shares("kept.txt", "kept").start();
+    let mut asker = Setup::peer().joins(&[at]).start();
+    asker.await_neighbour(source.listen());
+    // It has spoken with the source, so it is worth remembering.
+    asker.search_until("kept", |rows| !rows.is_empty());
+    assert_eq!(asker.stop().code, Some(0));
+    assert_eq!(bootstrap.stop().code, Some(0));
+    asker.start_again();
+    asker.await_neighbour(source.listen());
+    let rows = asker.call("peers", Value::Null);
+    assert_eq!(rows[0]["source"], "memory", "{rows}");
+    let rows = asker.search_until("kept", |rows| !rows.is_empty());
+    assert_eq!(rows[0]["sources"], serde_json::json!([source.listen()]));
+    assert_eq!(link_state(&asker, 0), "waiting");
+}
+
+#[test]
+fn it_never_lists_itself() {
+    let port = free_port();
+    let bootstrap = OldBootstrap::listing(&[here(port), here(port)]);
+    let peer = Setup::peer().set("listen_port", &port.to_string()).joins(&[bootstrap.addr()]).start();
+    until("it is registered", LIMIT, || link_state(&peer, 0) == "registered");
+    until("it asked for the list", LIMIT, || !bootstrap.fake.heard_beginning("1:").is_empty());
+    crate::harness::holds("it does not know itself", Duration::from_millis(300), || {
+        peer.peers_that(|_| true).is_empty()
+    });
+}
+
+#[test]
+fn the_number_of_neighbours_is_bounded() {
+    let ears: Vec<Fake> = (0..12).map(|_| Fake::ear()).collect();
+    let bootstrap = OldBootstrap::listing(&ears.iter().map(|ear| ear.addr).collect::<Vec<_>>());
+    let peer = Setup::peer().joins(&[bootstrap.addr()]).set("max_peers", "3").start();
+    until("it has neighbours", LIMIT, || peer.peers_that(|row| row["neighbour"] == true).len() == 3);
+    let mut control = peer.control();
+    control.call("search", serde_json::json!({ "text": "anything", "ttl": 1 })).expect("it begins");
+    control.notice("the search is over", |notice| (notice["event"] == "search_done").then_some(()));
+    let asked = ears.iter().filter(|ear| !ear.heard_beginning("6:").is_empty()).count();
+    assert!((1..=3).contains(&asked), "{asked} were asked");
+}
+
+#[test]
+fn a_host_name_is_looked_up() {
+    let bootstrap = OldBootstrap::listing(&[]);
+    let addr = format!("'localhost:{}'", bootstrap.addr().port());
+    let peer = Setup::peer().set("bootstraps", &format!("[{addr}]")).start();
+    until("it is registered", LIMIT, || link_state(&peer, 0) == "registered");
+    assert_eq!(peer.status()["bootstraps"][0]["addr"], addr.trim_matches('\''));
+    until("the helper thread is gone", LIMIT, || peer.proc_status("Threads") == 1);
+}
+
+#[test]
+fn a_host_name_that_does_not_exist_is_told() {
+    let peer = Setup::peer().set("bootstraps", "['no-such-host.invalid:21168']").start();
+    until("the failure is told", LIMIT * 2, || {
+        let link = peer.status()["bootstraps"][0].clone();
+        link["state"] == "waiting" && link["error"].is_string()
+    });
+}
+
+#[test]
+fn bootstrap_addr_and_port_name_a_node_too() {
+    let bootstrap = OldBootstrap::listing(&[]);
+    let peer = Setup::peer()
+        .set("bootstrap_addr", "'127.0.0.1'")
+        .set("bootstrap_port", &bootstrap.addr().port().to_string())
+        // The same one twice is one.
+        .joins(&[bootstrap.addr()])
+        .start();
+    until("it is on the list", LIMIT, || bootstrap.peers() == [peer.listen()]);
+    assert_eq!(peer.status()["bootstraps"].as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn an_advertised_address_is_what_others_are_given() {
+    let ear = Fake::ear();
+    let bootstrap = OldBootstrap::listing(&[ear.addr]);
+    let peer = Setup::peer().joins(&[bootstrap.addr()]).set("advertise_addr", "'127.0.0.7'").start();
+    peer.await_neighbour(ear.addr);
+    let expected = format!("127.0.0.7:{}", peer.listen().port());
+    assert_eq!(peer.status()["advertise"], expected);
+    peer.call("search", serde_json::json!({ "text": "anything" }));
+    until("the search goes out", LIMIT, || !ear.heard_beginning("6:").is_empty());
+    assert!(ear.heard_beginning("6:")[0].contains(&format!(":{expected}:")), "{:?}", ear.heard_beginning("6:"));
+}
+
+#[test]
+fn leaving_unregisters_everywhere_within_five_seconds() {
+    let (one, two) = (OldBootstrap::listing(&[]), OldBootstrap::listing(&[]));
+    // The third takes connections and never answers.
+    let mute = Fake::serve(Reading::Once, |_visit| crate::harness::pause(LIMIT));
+    let down = here(free_port());
+    let mut peer = Setup::peer().joins(&[mute.addr, down, one.addr(), two.addr()]).start();
+    let port = peer.listen().port();
+    until("it is on both lists", LIMIT, || one.peers().len() == 1 && two.peers().len() == 1);
+    let ended = peer.stop();
+    assert_eq!(ended.code, Some(0));
+    assert!(ended.took < Duration::from_secs(5), "{:?}", ended.took);
+    for node in [&one, &two] {
+        until("it is off the list", LIMIT, || node.peers().is_empty());
+        assert_eq!(node.fake.heard_beginning("2:"), [format!("2:{port}")]);
+    }
+}

@@ -1,0 +1,187 @@
+//! What is shared, and what never is (CLI.md, `local_directory`).
+
+use crate::harness::{Framing, LIMIT, Setup, Stopwatch, ask, fetch, fetch_reset, lines, until};
+use nix::sys::stat::Mode;
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::os::unix::fs::symlink;
+use std::time::Duration;
+
+fn listed(to: std::net::SocketAddr) -> BTreeSet<Vec<u8>> {
+    lines(&ask(to, b"5:", Framing::Fin).bytes).into_iter().collect()
+}
+
+fn names(expected: &[&str]) -> BTreeSet<Vec<u8>> {
+    expected.iter().map(|name| name.as_bytes().to_vec()).collect()
+}
+
+#[test]
+fn only_regular_visible_files_are_shared() {
+    let setup = Setup::peer()
+        .shares("visible.txt", "v")
+        .shares("dir/inner.txt", "i")
+        .shares(".hidden", "secret")
+        .shares(".git/config", "secret")
+        .shares("dir/.inner", "secret")
+        .shares("control\nname", "x")
+        .shares("escape\x1b[31m", "x");
+    let (share, outside) = (setup.share(), setup.home().join("outside.txt"));
+    std::fs::write(&outside, "secret").expect("it can be written");
+    std::fs::create_dir(setup.home().join("elsewhere")).expect("a directory");
+    std::fs::write(setup.home().join("elsewhere/file.txt"), "secret").expect("it can be written");
+    symlink(&outside, share.join("link.txt")).expect("a link");
+    symlink("visible.txt", share.join("link-inside.txt")).expect("a link");
+    symlink(setup.home().join("elsewhere"), share.join("linkdir")).expect("a link");
+    symlink("nowhere", share.join("dangling")).expect("a link");
+    nix::unistd::mkfifo(&share.join("fifo"), Mode::S_IRWXU).expect("a FIFO");
+    let socket = std::os::unix::net::UnixListener::bind(share.join("socket")).expect("a socket");
+    let peer = setup.start();
+    assert_eq!(listed(peer.listen()), names(&["visible.txt", "dir/inner.txt"]));
+    let refused = [
+        ".hidden",
+        ".git/config",
+        "dir/.inner",
+        "link.txt",
+        "link-inside.txt",
+        "linkdir/file.txt",
+        "dangling",
+        "fifo",
+        "socket",
+        "dir",
+        "../outside.txt",
+        "dir/../../outside.txt",
+        "dir/../visible.txt",
+        "./visible.txt",
+        "/etc/hostname",
+        "/etc/passwd",
+        "//etc/passwd",
+        "..",
+        ".",
+        "/",
+        "/proc/self/environ",
+        "visible.txt/",
+        "dir/inner.txt/..",
+    ];
+    for name in refused {
+        assert!(fetch_reset(peer.listen(), name.as_bytes()), "{name} is not served");
+    }
+    let absolute = share.join("visible.txt");
+    assert!(fetch_reset(peer.listen(), absolute.to_str().expect("text").as_bytes()));
+    assert_eq!(peer.rescan()["names_refused"], 2, "names with control bytes are counted");
+    assert_eq!(peer.status()["shared_files"], 2);
+    drop(socket);
+}
+
+#[test]
+fn what_was_swapped_after_the_scan_is_not_served() {
+    let peer = Setup::peer().shares("file.txt", "ours").shares("dir/inner.txt", "ours").shares("pipe", "ours").start();
+    assert_eq!(fetch(peer.listen(), b"file.txt"), b"ours");
+    let secret = peer.home().join("inner.txt");
+    std::fs::write(&secret, "secret").expect("it can be written");
+    let share = peer.share();
+    std::fs::remove_file(share.join("file.txt")).expect("removed");
+    symlink(&secret, share.join("file.txt")).expect("a link");
+    std::fs::remove_dir_all(share.join("dir")).expect("removed");
+    symlink(peer.home(), share.join("dir")).expect("a link");
+    std::fs::remove_file(share.join("pipe")).expect("removed");
+    nix::unistd::mkfifo(&share.join("pipe"), Mode::S_IRWXU).expect("a FIFO");
+    let watch = Stopwatch::start();
+    for name in [&b"file.txt"[..], b"dir/inner.txt", b"pipe"] {
+        assert!(fetch_reset(peer.listen(), name), "{}", String::from_utf8_lossy(name));
+    }
+    assert!(watch.elapsed() < Duration::from_secs(5), "a FIFO without writer blocks nobody");
+}
+
+#[test]
+fn what_was_removed_or_grew_after_the_scan() {
+    let peer = Setup::peer().shares("gone.txt", "x").shares("grown.txt", "short").start();
+    std::fs::remove_file(peer.share().join("gone.txt")).expect("removed");
+    std::fs::write(peer.share().join("grown.txt"), "longer than before").expect("it can be written");
+    assert!(fetch_reset(peer.listen(), b"gone.txt"));
+    let grown = fetch(peer.listen(), b"grown.txt");
+    assert!(grown == b"longer than before" || grown == b"short", "whole as it is, or as it was listed");
+}
+
+#[test]
+fn a_rescan_finds_what_came_and_what_went() {
+    let peer = Setup::peer().shares("old.txt", "x").shares("dir/stays.txt", "x").start();
+    assert_eq!(listed(peer.listen()), names(&["old.txt", "dir/stays.txt"]));
+    peer.add_file("new.txt", "fresh");
+    peer.add_file("dir/deep/new.txt", "fresh");
+    std::fs::remove_file(peer.share().join("old.txt")).expect("removed");
+    peer.rescan();
+    until("the sweep is through", LIMIT, || peer.status()["shared_files"] == 3);
+    assert_eq!(listed(peer.listen()), names(&["new.txt", "dir/deep/new.txt", "dir/stays.txt"]));
+    assert_eq!(fetch(peer.listen(), b"new.txt"), b"fresh");
+    assert_eq!(peer.status()["shared_bytes"], 11);
+    std::fs::write(peer.share().join("new.txt"), "").expect("it can be written");
+    peer.rescan();
+    until("sizes follow", LIMIT, || peer.status()["shared_bytes"] == 6);
+}
+
+#[test]
+fn the_share_is_rescanned_on_its_own() {
+    let peer = Setup::peer().set("filemonitor_refresh", "'1s'").start();
+    peer.add_file("appears.txt", "x");
+    until("it is found", LIMIT, || peer.status()["shared_files"] == 1);
+    std::fs::remove_file(peer.share().join("appears.txt")).expect("removed");
+    until("it is forgotten", LIMIT, || peer.status()["shared_files"] == 0);
+}
+
+#[test]
+fn a_share_that_vanishes_and_returns() {
+    let peer = Setup::peer().shares("file.txt", "x").start();
+    let away = peer.home().join("moved away");
+    std::fs::rename(peer.share(), &away).expect("moved");
+    let report = peer.rescan();
+    assert_eq!(report["done"], true);
+    assert_eq!(peer.status()["version"].as_str().map(str::is_empty), Some(false), "it lives");
+    std::fs::rename(&away, peer.share()).expect("moved back");
+    peer.rescan();
+    until("the file is shared again", LIMIT, || peer.status()["shared_files"] == 1);
+}
+
+#[test]
+fn the_files_call_tells_what_is_shared() {
+    let setup = (0..1203).fold(Setup::peer(), |setup, turn| setup.shares(format!("{turn:05}"), vec![b'x'; turn % 10]));
+    let peer = setup.start();
+    let rows = peer.pages("files", "files");
+    assert_eq!(rows.len(), 1203);
+    for (turn, row) in rows.iter().enumerate() {
+        assert_eq!((&row["name"], &row["size"]), (&Value::from(format!("{turn:05}")), &Value::from(turn % 10)));
+    }
+}
+
+/// A large share is scanned in slices: whoever asks meanwhile is answered.
+#[test]
+fn a_large_share_does_not_delay_answers() {
+    const FILES: usize = 20_000;
+    let setup = Setup::peer();
+    for directory in 0..FILES / 500 {
+        let path = setup.share().join(format!("directory {directory}"));
+        std::fs::create_dir(&path).expect("a directory");
+        for file in 0..500 {
+            std::fs::File::create(path.join(format!("file number {file}.txt"))).expect("a file");
+        }
+    }
+    let peer = setup.start_scanning();
+    let mut control = peer.control();
+    let mut answers = Vec::new();
+    loop {
+        let watch = Stopwatch::start();
+        let status = control.call("status", Value::Null).expect("an answer");
+        answers.push(watch.elapsed());
+        if status["scanning"] == false && status["shared_files"] == FILES {
+            break;
+        }
+        assert!(answers.len() < 1_000_000, "the scan comes to an end");
+    }
+    answers.sort_unstable();
+    let (middle, late) = (answers[answers.len() / 2], answers[answers.len() * 98 / 100]);
+    println!("{} answers during the scan: median {middle:?}, 98 of 100 within {late:?}", answers.len());
+    assert!(middle < Duration::from_millis(30), "{middle:?}");
+    assert!(late < Duration::from_millis(100), "{late:?}");
+    let watch = Stopwatch::start();
+    assert_eq!(fetch(peer.listen(), b"directory 7/file number 77.txt"), b"");
+    assert!(watch.elapsed() < Duration::from_secs(2));
+}

@@ -76,6 +76,17 @@ fn garbage_is_answered_with_an_error_and_a_null_id() {
 }
 
 #[test]
+fn brackets_without_end_are_garbage_too() {
+    let peer = Setup::peer().start();
+    for bracket in ["[", "{\"a\":"] {
+        let mut control = peer.control();
+        control.send_raw(format!("{}\n", bracket.repeat(10_000)).as_bytes());
+        assert!(control.line().expect("an answer")["error"]["code"].is_i64());
+        assert!(control.call("status", Value::Null).is_ok());
+    }
+}
+
+#[test]
 fn bytes_that_are_no_text_are_garbage_too() {
     let peer = Setup::peer().start();
     let mut control = peer.control();

@@ -156,10 +156,11 @@ fn registrations_survive_a_crash() {
     say(to, "0:44200", Framing::Fin);
     let state = node.home().join("state");
     until("the registry is saved", LIMIT, || {
-        let files = std::fs::read_dir(&state).expect("the state directory").filter_map(Result::ok);
-        files
-            .filter_map(|file| std::fs::read(file.path()).ok())
-            .any(|bytes| String::from_utf8_lossy(&bytes).contains("44200"))
+        // While it is written, the file is hidden.
+        let entries = std::fs::read_dir(&state).expect("the state directory").filter_map(Result::ok);
+        let files = entries.filter(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."));
+        let texts = files.filter_map(|file| std::fs::read(file.path()).ok());
+        texts.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).any(|text| text.contains("44200"))
     });
     assert_eq!(node.end_by(nix::sys::signal::Signal::SIGKILL).code, None);
     node.start_again();

@@ -412,6 +412,14 @@ impl Node {
         }
     }
 
+    /// Asks every bootstrap node that lists us who is there, now; says whether an answer is to be expected.
+    pub(super) fn ask_for_peers(&mut self) -> bool {
+        let registered = |link: &&Link| matches!(link.phase, LinkPhase::Registered { .. });
+        let ids: Vec<_> = self.membership.links.iter().filter(registered).map(|link| link.id).collect();
+        ids.iter().for_each(|id| self.start_errand(*id, Errand::PeerList));
+        !ids.is_empty()
+    }
+
     pub(super) fn on_refresh_timer(&mut self, id: LinkId) {
         let Some(link) = self.link_mut(id) else { return };
         link.refresh = None;

@@ -51,6 +51,15 @@ struct Rings {
     ahead: VecDeque<u8>,
     asked: u32,
     delivered: u32,
+    lists: Lists,
+}
+
+/// Whether a search that finds no neighbour has asked the bootstrap nodes for some.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lists {
+    NotAsked,
+    Awaited,
+    Asked,
 }
 
 /// All searches and listings remembered. The map of IDs is only ever asked for one.
@@ -98,7 +107,7 @@ impl Node {
                 "this node knows no address of its own yet; set `advertise_addr`, or see `pyratectl bootstrap`";
             return Err(CallError::new(ExitCode::Network, message));
         };
-        let rings = Rings { text: text.into(), requester, ahead, asked: 0, delivered: 0 };
+        let rings = Rings { text: text.into(), requester, ahead, asked: 0, delivered: 0, lists: Lists::NotAsked };
         let id = self.begin_search(Stage::Ringing(rings), u64::from(rows_max))?;
         self.subscriptions.subscribe(Topic::Search(id), client);
         self.send_ring(now, id);
@@ -145,8 +154,26 @@ impl Node {
         Ok(id)
     }
 
+    /// Nobody is there to be asked: a list may name those that came since the last look. Says whether one is awaited.
+    fn await_peer_lists(&mut self, now: Instant, id: SearchId) -> bool {
+        let alone = self.neighbours().is_empty();
+        let Some(Search { stage: Stage::Ringing(rings), .. }) = self.searches.rows.get_mut(&id) else { return false };
+        if !alone || rings.lists != Lists::NotAsked {
+            return false;
+        }
+        rings.lists = Lists::Awaited;
+        if !self.ask_for_peers() {
+            return false;
+        }
+        self.wheel.insert(now + RING_WAIT, NodeTimer::Ring(id));
+        true
+    }
+
     /// Code 6: the next ring, under an ID of its own, to every neighbour.
     fn send_ring(&mut self, now: Instant, id: SearchId) {
+        if self.await_peer_lists(now, id) {
+            return;
+        }
         let query = QueryId::p1(self.dice.number());
         let Some(Search { stage: Stage::Ringing(rings), queries, .. }) = self.searches.rows.get_mut(&id) else {
             return;
@@ -174,6 +201,12 @@ impl Node {
 
     /// A ring was listened to: go on, unless enough has come.
     pub(super) fn on_ring_timer(&mut self, now: Instant, id: SearchId) {
+        if let Some(Search { stage: Stage::Ringing(rings), .. }) = self.searches.rows.get_mut(&id)
+            && rings.lists == Lists::Awaited
+        {
+            rings.lists = Lists::Asked;
+            return self.send_ring(now, id);
+        }
         let Some(Search { stage: Stage::Ringing(rings), rows, rows_max, .. }) = self.searches.rows.get(&id) else {
             return;
         };

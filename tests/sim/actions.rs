@@ -9,7 +9,7 @@ use pyrate::control::{CallError, CallId, Reply};
 use pyrate::fault::DiskFault;
 use pyrate::id::{ClientId, ExchangeId, TransferId};
 use pyrate::name::FileName;
-use pyrate::node::contract::{Action, Event, FetchForm};
+use pyrate::node::contract::{Action, Event};
 use pyrate::wire::{Message, PeerListReader, encode_peer_list};
 use std::net::SocketAddr;
 
@@ -30,8 +30,9 @@ impl World {
             Action::Close { exchange } => self.close(host, exchange),
             Action::Refuse { exchange, .. } => self.refuse(host, exchange),
             Action::Dial { exchange, to, messages, expect } => self.dial(host, exchange, to, messages, expect.into()),
-            Action::Fetch { exchange, download, to, name, form, .. } => {
-                self.fetch(host, exchange, download, to, name, form);
+            Action::Fetch { exchange, download, to, name, form, size_max } => {
+                let want = Want::File(download, form, size_max);
+                self.fetch(host, exchange, download, to, name, want);
             }
             Action::CallBack { .. } => self.violation(host, "no requester closed before its file"),
             Action::Abort { exchange } => self.abort(host, exchange),
@@ -103,7 +104,7 @@ impl World {
         download: TransferId,
         to: SocketAddr,
         name: FileName,
-        form: FetchForm,
+        want: Want,
     ) {
         match self.hosts[host.0].disk.parts.get_mut(&download) {
             Some(part) if part.stage == Stage::Open && !part.fetching => {
@@ -115,7 +116,7 @@ impl World {
                 self.violation(host, &what);
             }
         }
-        self.dial(host, exchange, to, vec![Message::DownloadRequest { name }], Want::File(download, form));
+        self.dial(host, exchange, to, vec![Message::DownloadRequest { name }], want);
     }
 
     /// A part file is created, or cannot be.

@@ -31,7 +31,7 @@ pub(crate) enum Want {
     Nothing,
     PeerList,
     FileList,
-    File(TransferId, FetchForm),
+    File(TransferId, FetchForm, Option<u64>),
 }
 
 impl From<Expect> for Want {
@@ -178,7 +178,7 @@ impl World {
         conn.progress = now;
         conn.owed += 1;
         let (from, to, more) = (conn.local, conn.to, !conn.messages.is_empty());
-        let form = if let Want::File(_, form) = conn.want { Some(form) } else { None };
+        let form = if let Want::File(_, form, _) = conn.want { Some(form) } else { None };
         let message = match decode(&sent.encode()) {
             Ok(message) if message == sent => message,
             other => self.violation(side.host, &format!("{sent:?} was read as {other:?}")),
@@ -262,7 +262,7 @@ impl World {
         self.exchanges.remove(&(side.host, side.exchange));
         self.hosts[side.host.0].commands -= usize::from(side.command);
         self.forget_if_over(id);
-        if let Want::File(download, _) = want
+        if let Want::File(download, ..) = want
             && let Some(part) = self.hosts[side.host.0].disk.parts.get_mut(&download)
         {
             part.fetching = false;

@@ -5,7 +5,7 @@ use crate::host::{HostId, Program};
 use crate::links::{ConnId, Side, Want};
 use crate::rogue::Answer;
 use crate::world::{Occurrence, World};
-use pyrate::fault::DiskFault;
+use pyrate::fault::{DialFault, DiskFault};
 use pyrate::id::{ExchangeId, TransferId};
 use pyrate::library::FileMeta;
 use pyrate::name::FileName;
@@ -66,7 +66,7 @@ impl World {
             Want::FileList => Response::FileList { truncated: false },
             Want::File(..) => Response::File { bytes: 0 },
         };
-        if let Want::File(download, _) = conn.want {
+        if let Want::File(download, ..) = conn.want {
             self.write(id, download, Written::Whole(Content { id: 0, size: 0 }));
         }
         self.server_done(id);
@@ -174,9 +174,15 @@ impl World {
         let piece = (content.size / 4).max(1_000_000).min(content.size - sent);
         let sent = sent + piece;
         let want = self.conns[&id].want;
+        if matches!(want, Want::File(_, _, Some(size_max)) if sent > size_max) {
+            // The dialer takes the first byte beyond the limit for the end; the server hears of it in time.
+            self.begin_response(id, Responding::File { content, sent, break_at });
+            self.fetch_progress(id, sent);
+            return self.dialer_ends(id, Err(DialFault::TooLong));
+        }
         if piece == 0 || sent == content.size {
             self.server_ended(id, Ok(content.size));
-            if let Want::File(download, _) = want {
+            if let Want::File(download, ..) = want {
                 self.write(id, download, Written::Whole(content));
                 self.end_in_order(id, Response::File { bytes: content.size });
             }

@@ -109,6 +109,17 @@ fn the_ttl_of_a_call_is_clamped_and_ends_the_rings() {
 }
 
 #[test]
+fn a_search_without_a_neighbour_first_asks_the_bootstrap_node_who_has_come() {
+    let mut rig = Rig::new(config());
+    rig.join(Vec::new());
+    rig.search("song");
+    rig.answer_peer_list(vec![peer(1)]);
+    rig.pass(Duration::from_secs(1));
+    let (query, to) = ring(&mut rig);
+    assert_eq!((query.ttl, to), (1, vec![peer(1)]));
+}
+
+#[test]
 fn without_peers_or_without_any_in_reach_a_search_says_so() {
     let mut rig = Rig::among(Vec::new(), &[]);
     rig.search("a");

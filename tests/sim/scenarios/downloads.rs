@@ -203,3 +203,23 @@ fn cancelling_leaves_nothing_whenever_it_comes() {
         }
     }
 }
+
+#[test]
+fn a_source_that_sends_more_than_it_promised_is_left_for_another() {
+    for seed in seeds(&[1, 2, 3]) {
+        let (mut world, _, nodes) = network(seed, 4);
+        for &node in &nodes[1..] {
+            world.share(node, "film.mkv", FILE);
+        }
+        world.let_them_meet();
+        let (hits, _) = world.search(nodes[0], "film.mkv");
+        // The file of the first source has grown since it answered.
+        let first = world.by_addr[&hits[0].sources[0]];
+        world.hosts[first.0].disk.share("film.mkv", Content { id: 4, size: 2 * FILE.size });
+        let download = world.download_hit(nodes[0], hits[0].id);
+        world.await_download(nodes[0], download, DownloadState::Done, minutes(1));
+        let finished: Vec<_> = world.hosts[nodes[0].0].disk.finished.values().copied().collect();
+        assert_eq!(finished, [FILE]);
+        assert_clean(&world, nodes[0]);
+    }
+}

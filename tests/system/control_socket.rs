@@ -125,6 +125,19 @@ fn half_a_line_delays_nobody() {
     assert_eq!((&answer["id"], answer["result"]["version"].is_string()), (&json!(7), true));
 }
 
+/// As `printf … | nc -U control.sock` does.
+#[test]
+fn a_client_that_half_closes_gets_its_answers() {
+    let peer = Setup::peer().start();
+    let mut control = peer.control();
+    control.send_raw(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"status\"}\n");
+    control.send_raw(b"{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"peers\"}\n");
+    control.half_close();
+    assert_eq!(control.line().expect("an answer")["id"], 1);
+    assert_eq!(control.line().expect("an answer")["id"], 2);
+    assert!(answers(&peer));
+}
+
 #[test]
 fn several_calls_in_one_write_are_all_answered() {
     let peer = Setup::peer().start();

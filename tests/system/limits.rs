@@ -1,8 +1,10 @@
 //! At the limits, and at rest: descriptors, connections of one address, processor, memory.
 
-use crate::harness::{Daemon, LIMIT, Setup, Stopwatch, ask, connect_from, fetch, pause, until};
-use std::io::{ErrorKind, Read};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use crate::harness::{
+    Daemon, Fake, LIMIT, OldBootstrap, Reading, Setup, Stopwatch, ask, connect_from, fetch, pause, until,
+};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// Opens connections from many addresses that say nothing; those that the daemon did not want are left out.
@@ -60,7 +62,7 @@ fn a_starved_listener_is_remembered() {
     let late = std::thread::spawn(move || {
         let watch = Stopwatch::start();
         let mut stream = connect_from(Ipv4Addr::new(127, 0, 8, 2), to).expect("the backlog takes it");
-        std::io::Write::write_all(&mut stream, b"4:file.txt\n").expect("it waits in the buffer");
+        stream.write_all(b"4:file.txt\n").expect("it waits in the buffer");
         (crate::harness::read_to_end(&mut stream).0, watch.elapsed())
     });
     let (bytes, took) = late.join().expect("it ends");
@@ -79,7 +81,7 @@ fn one_address_cannot_take_all_connections() {
     let watch = Stopwatch::start();
     for last in 1..=10 {
         let mut stream = connect_from(Ipv4Addr::new(127, 0, 6, last), to).expect("it accepts");
-        std::io::Write::write_all(&mut stream, b"4:file.txt\n").expect("it reads");
+        stream.write_all(b"4:file.txt\n").expect("it reads");
         assert_eq!(crate::harness::read_to_end(&mut stream).0, b"x");
     }
     assert!(watch.elapsed() < Duration::from_secs(5), "before the idle ones meet their deadline");
@@ -95,6 +97,45 @@ fn connections_that_are_over_leave_no_descriptor() {
         ask(peer.listen(), message, crate::harness::Framing::Fin);
     }
     until("all are closed", LIMIT, || descriptors(&peer) <= before);
+}
+
+/// Everything that can wait, waiting at once: a spinning loop would show.
+#[test]
+fn whoever_waits_costs_no_processor() {
+    let mute = Fake::serve(Reading::Whole, |_visit| pause(LIMIT * 3));
+    let bootstrap = OldBootstrap::listing(&[mute.addr]);
+    let setup = Setup::peer().joins(&[bootstrap.addr()]).set("max_workers", "4");
+    let file = std::fs::File::create(setup.share().join("large.bin")).expect("a fresh file");
+    file.set_len(32 << 20).expect("a sparse file");
+    let peer = setup.start();
+    let to = peer.listen();
+    peer.await_neighbour(mute.addr);
+    // Uploads that nobody reads, some of whose readers half-closed, and as many that wait behind them.
+    let mut stuck = Vec::new();
+    for turn in 0..8 {
+        let mut stream = TcpStream::connect(to).expect("it accepts");
+        stream.write_all(b"4:large.bin\n").expect("it reads");
+        if turn % 2 == 0 {
+            stream.shutdown(Shutdown::Write).expect("a half-close");
+        }
+        stuck.push(stream);
+    }
+    until("the workers are taken", LIMIT, || peer.status()["commands_queued"].as_u64() >= Some(1));
+    // A download that does not come, a search that nobody answers, a stream that stays open, control clients in between.
+    peer.begin_download(mute.addr, "never.bin");
+    peer.call("search", serde_json::json!({ "text": "nothing" }));
+    let mut stream = TcpStream::connect(to).expect("it accepts");
+    stream.write_all(b"6:id:text:127.0.0.1:5000:0\n").expect("it reads");
+    let (mut half_closed, mut half_said) = (peer.control(), peer.control());
+    half_closed.call("events", serde_json::Value::Null).expect("it listens");
+    half_closed.half_close();
+    half_said.send_raw(b"{\"jsonrpc\"");
+    pause(Duration::from_millis(500));
+    let before = peer.cpu_ticks();
+    pause(Duration::from_secs(2));
+    let used = peer.cpu_ticks() - before;
+    assert!(used <= 10, "{used} ticks in two seconds: it spins");
+    assert!(stuck.iter().all(|stream| stream.peer_addr().is_ok()));
 }
 
 #[test]

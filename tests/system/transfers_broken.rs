@@ -246,6 +246,26 @@ fn a_download_directory_that_cannot_be_written_is_told() {
 }
 
 #[test]
+fn a_full_disk_ends_a_download_and_nothing_else() {
+    let source = Setup::peer().shares("large.bin", vec![b'x'; 3 << 20]).shares("small.txt", "fits").start();
+    let Some(setup) = Setup::peer().small_disk() else {
+        println!("this machine makes no mount namespaces for us");
+        return;
+    };
+    let asker = setup.start();
+    let failed = asker.await_download(asker.begin_download(source.listen(), "large.bin"), "failed");
+    assert_eq!(failed["error"]["code"], 9, "{failed}");
+    // What the daemon sees at its download directory, as it sees it.
+    let seen = std::path::PathBuf::from(format!("/proc/{}/root{}", asker.pid(), asker.downloads_directory().display()));
+    until("the room is given back", LIMIT, || relative_files(&seen).is_empty());
+    let done = asker.await_download(asker.begin_download(source.listen(), "small.txt"), "done");
+    assert_eq!(done["bytes_done"], 4);
+    assert_eq!(relative_files(&seen).len(), 1);
+    let run = crate::harness::pyratectl(&asker, ["download", &format!("{}/large.bin", source.listen())]);
+    assert_eq!(run.code, 9, "{run:?}");
+}
+
+#[test]
 fn a_source_that_floods_the_list_is_cut_off() {
     let sent = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&sent);

@@ -84,6 +84,11 @@ impl Control {
         self.stream.write_all(bytes)
     }
 
+    /// Says that nothing more will be asked.
+    pub(crate) fn half_close(&mut self) {
+        self.stream.shutdown(std::net::Shutdown::Write).expect("it is connected");
+    }
+
     /// The next line; an error at the end of the stream or after the limit.
     pub(crate) fn line(&mut self) -> io::Result<Value> {
         let mut part = [0; 1 << 16];

@@ -39,7 +39,8 @@ pub(crate) fn clean_command(program: &str, home: &Path) -> Command {
 pub(crate) struct Setup {
     home: TempDir,
     keys: BTreeMap<String, String>,
-    descriptors_max: Option<u32>,
+    /// A program and arguments that end by running what follows them, in the same process.
+    prelude: Vec<String>,
     spare_port: u16,
 }
 
@@ -47,7 +48,7 @@ impl Setup {
     /// A peer on 127.0.0.1, on a port that the system picks, in a network of its own.
     pub(crate) fn peer() -> Self {
         let home = tempfile::Builder::new().prefix("pyrate-").tempdir().expect("a scratch directory");
-        let mut setup = Self { home, keys: BTreeMap::new(), descriptors_max: None, spare_port: free_port() };
+        let mut setup = Self { home, keys: BTreeMap::new(), prelude: Vec::new(), spare_port: free_port() };
         for directory in ["share", "downloads", "state"] {
             fs::create_dir(setup.home.path().join(directory)).expect("a fresh directory");
         }
@@ -88,8 +89,22 @@ impl Setup {
     }
 
     /// Limits the file descriptors, soft and hard.
-    pub(crate) fn descriptors_max(mut self, count: u32) -> Self {
-        self.descriptors_max = Some(count);
+    pub(crate) fn descriptors_max(self, count: u32) -> Self {
+        self.after(&["sh", "-c", &format!("ulimit -n {count} && exec \"$@\""), "sh"])
+    }
+
+    /// Puts the downloads on a disk of their own that holds 1 MiB, as only the daemon sees it. `None` if this machine
+    /// does not let us.
+    pub(crate) fn small_disk(self) -> Option<Self> {
+        let mount = "mount -t tmpfs -o size=1m none \"$HOME/downloads\"";
+        let mut probe = clean_command("unshare", self.home());
+        probe.args(["-rm", "sh", "-c", mount]).stderr(Stdio::null());
+        let possible = probe.status().is_ok_and(|status| status.success());
+        possible.then(|| self.after(&["unshare", "-rm", "sh", "-c", &format!("{mount} && exec \"$@\""), "sh"]))
+    }
+
+    fn after(mut self, prelude: &[&str]) -> Self {
+        self.prelude = prelude.iter().map(|word| (*word).to_owned()).collect();
         self
     }
 
@@ -160,12 +175,13 @@ impl Daemon {
     fn launch(&mut self) {
         let config = self.setup.write_config();
         let errors = File::create(self.setup.home.path().join("stderr")).expect("a fresh file");
-        let mut command = match self.setup.descriptors_max {
-            None => clean_command(env!("CARGO_BIN_EXE_pyrated"), self.home()),
-            Some(count) => {
-                let mut shell = clean_command("sh", self.home());
-                shell.args(["-c", "ulimit -n $0 && exec \"$@\"", &count.to_string(), env!("CARGO_BIN_EXE_pyrated")]);
-                shell
+        let pyrated = env!("CARGO_BIN_EXE_pyrated");
+        let mut command = match self.setup.prelude.as_slice() {
+            [] => clean_command(pyrated, self.home()),
+            [program, arguments @ ..] => {
+                let mut command = clean_command(program, self.home());
+                command.args(arguments).arg(pyrated);
+                command
             }
         };
         command.arg("--config").arg(config).stdout(Stdio::null()).stderr(errors);

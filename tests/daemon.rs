@@ -227,6 +227,20 @@ fn a_log_that_was_moved_away_goes_on_in_a_new_file() {
 }
 
 #[test]
+fn a_log_that_a_fifo_stands_for_holds_nothing_up() {
+    let home = Home::new();
+    let daemon = home.start(&["--log-file", &home.word("log")]);
+    fs::rename(home.path("log"), home.path("log.1")).unwrap();
+    nix::unistd::mkfifo(&home.path("log"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    daemon.signal(nix::sys::signal::Signal::SIGHUP);
+    assert!(daemon.hear().starts_with("RELOADING=1\n"));
+    assert!(daemon.hear().starts_with("READY=1\n"));
+    assert_eq!(daemon.leave(), Some(0));
+    let old = fs::read_to_string(home.path("log.1")).unwrap();
+    assert!(old.contains("neither a regular file nor a character device") && old.contains("left"), "{old}");
+}
+
+#[test]
 fn a_second_daemon_on_the_same_state_is_told_so() {
     let home = Home::new();
     let first = home.start(&[]);

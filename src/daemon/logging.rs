@@ -6,9 +6,11 @@
 use super::value::LogPlace;
 use crate::name::Escaped;
 use log::{Level, LevelFilter, Metadata};
+use nix::libc;
 use std::fmt::{self, Write as _};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -107,8 +109,20 @@ impl Output {
     }
 }
 
+/// Opens a file to append to. Whoever may write to the directory may put anything under the name: a FIFO that nobody
+/// reads must not hold the daemon up, now or when it writes, and a terminal must not become its own.
 fn append_to(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).open(path)
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    let file = OpenOptions::new().create(true).append(true).custom_flags(flags).open(path).map_err(|error| {
+        // What a FIFO without a reader, or a socket, answers.
+        if error.raw_os_error() == Some(libc::ENXIO) { no_log_file() } else { error }
+    })?;
+    let kind = file.metadata()?.file_type();
+    if kind.is_file() || kind.is_char_device() { Ok(file) } else { Err(no_log_file()) }
+}
+
+fn no_log_file() -> io::Error {
+    io::Error::other("neither a regular file nor a character device")
 }
 
 impl Sink {
@@ -245,6 +259,32 @@ mod tests {
         assert!(logging.reopen(&LogPlace::File(directory.path().join("no/log"))).is_err());
         say(&*log, Level::Info, "pyrate", "four");
         assert_eq!(lines(&path), 2);
+    }
+
+    #[test]
+    fn only_files_and_character_devices_are_logs_and_nothing_holds_the_opening_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, pipe) = (directory.path().join("log"), directory.path().join("pipe"));
+        let socket = directory.path().join("socket");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let logging = Logging::open(&LogPlace::File(path.clone()), LevelFilter::Info, false, clock).unwrap();
+        let refused = |path: &Path| {
+            let (logging, place) = (logging.clone(), LogPlace::File(path.to_owned()));
+            let (done, ended) = std::sync::mpsc::channel();
+            std::thread::spawn(move || done.send(logging.reopen(&place).unwrap_err().to_string()));
+            ended.recv_timeout(Duration::from_secs(20)).expect("the opening is held up")
+        };
+        let why = "neither a regular file nor a character device";
+        assert_eq!((refused(&pipe), refused(&socket)), (why.to_owned(), why.to_owned()));
+        let _reader = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&pipe).unwrap();
+        assert_eq!(refused(&pipe), why);
+        assert!(refused(directory.path()).contains("directory"));
+        // All the while, and after, lines go to where they went before.
+        let (_, log) = logging.dispatch().into_log();
+        say(&*log, Level::Info, "pyrate", "still here");
+        assert!(std::fs::read_to_string(&path).unwrap().ends_with("still here\n"));
+        logging.reopen(&LogPlace::File("/dev/null".into())).unwrap();
     }
 
     #[test]

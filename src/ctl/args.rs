@@ -100,7 +100,8 @@ fn shown(message: &str) -> String {
     help_triggers("-h", "--help"),
     note = "Without a command: status. Options of the program may also stand after the command.",
     note = "The socket is --socket, else $PYRATE_CONTROL_SOCKET, else the first that answers of
-$XDG_RUNTIME_DIR/pyrate/control.sock, /run/pyrate/control.sock and ~/.local/state/pyrate/control.sock.",
+control_socket in ~/.config/pyrate/pyrated.toml or /etc/pyrate/pyrated.toml, $XDG_RUNTIME_DIR/pyrate/control.sock,
+~/.local/state/pyrate/control.sock and /run/pyrate/control.sock.",
     error_code(0, "done"),
     error_code(1, "anything else"),
     error_code(2, "timed out"),

@@ -3,21 +3,27 @@
 use super::connection::Connection;
 use crate::control::{CallError, ExitCode, paths};
 use crate::name::Escaped;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
+use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use toml::de::DeTable;
 
-/// Connects to the socket that the user named, or to the first daemon that answers where daemons usually are.
+/// Largest configuration file that is read, in bytes; a daemon refuses larger ones, too.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// Connects to the socket that the user named, or to the first daemon that answers where the configuration says or
+/// daemons usually are.
 ///
 /// # Errors
 ///
 /// [`ExitCode::NoDaemon`], naming the sockets tried and what to do.
 pub(super) fn connect(named: Option<&Path>, timeout: Duration) -> Result<Connection, CallError> {
-    let tried = match named {
-        Some(path) => vec![path.to_path_buf()],
-        None => paths::default_sockets_for_client(|name| std::env::var_os(name)),
+    let (tried, remarks) = match named {
+        Some(path) => (vec![path.to_path_buf()], Vec::new()),
+        None => places(|name| std::env::var_os(name).filter(|value| !value.is_empty())),
     };
     let mut failures: Vec<(&PathBuf, io::Error)> = Vec::new();
     for path in &tried {
@@ -26,23 +32,77 @@ pub(super) fn connect(named: Option<&Path>, timeout: Duration) -> Result<Connect
             Err(error) => failures.push((path, error)),
         }
     }
-    Err(explain(&failures))
+    Err(explain(&failures, &remarks))
 }
 
-/// Says the one failure that somebody can do something about: a daemon that we may not talk to, else a socket that is
-/// there but does not answer, else that there is none.
-fn explain(failures: &[(&PathBuf, io::Error)]) -> CallError {
+/// The sockets to try, in this order, and what is to be said of the configuration files if none of them answers.
+fn places(env: impl Fn(&str) -> Option<OsString>) -> (Vec<PathBuf>, Vec<String>) {
+    let (mut configured, mut remarks) = ([None, None], Vec::new());
+    // The daemon would not look into the files either.
+    if env(paths::SOCKET_VARIABLE).is_none() {
+        let files = paths::configuration_files(&env);
+        let there = files.iter().filter_map(|file| Some((file, configured_socket(&env, file)?)));
+        for (place, (file, socket)) in configured.iter_mut().zip(there) {
+            match socket {
+                Ok(socket) => *place = socket,
+                Err(why) => remarks.push(format!("{} is passed over: {why}", shown(file))),
+            }
+        }
+    }
+    (paths::sockets_for_client(&env, configured), remarks)
+}
+
+/// The socket that a configuration file names, if it names one; `None` if there is no such file. The error says why
+/// nothing can be learned from it; with most such files a daemon would not have started.
+fn configured_socket(env: impl Fn(&str) -> Option<OsString>, file: &Path) -> Option<Result<Option<PathBuf>, String>> {
+    let told = |error: io::Error| Escaped(error.to_string().as_bytes()).to_string();
+    match fs::metadata(file) {
+        Ok(found) if !found.is_file() => Some(Err("not a regular file".into())),
+        Ok(found) if found.len() > FILE_BYTES_MAX => Some(Err(format!("longer than {FILE_BYTES_MAX} bytes"))),
+        Ok(_) => Some(fs::read_to_string(file).map_err(told).and_then(|text| socket_in(env, &text))),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => None,
+        Err(error) => Some(Err(told(error))),
+    }
+}
+
+/// The socket that the text of a configuration names.
+fn socket_in(env: impl Fn(&str) -> Option<OsString>, text: &str) -> Result<Option<PathBuf>, String> {
+    let table = DeTable::parse(text).map_err(|error| {
+        let line = error.span().map_or(1, |span| 1 + text.bytes().take(span.start).filter(|&b| b == b'\n').count());
+        format!("line {line}: {}", Escaped(error.message().trim_end().as_bytes()))
+    })?;
+    let Some(value) = table.get_ref().get("control_socket") else { return Ok(None) };
+    let path = value.get_ref().as_str().ok_or("control_socket is not a string")?;
+    if path.is_empty() {
+        return Ok(None);
+    }
+    let path = paths::expanded(env, Path::new(path)).ok_or("control_socket begins with ~, and HOME is not set")?;
+    // Where it starts, only the daemon knows.
+    if path.is_relative() {
+        return Err("control_socket is a relative path; --socket must tell where it is".into());
+    }
+    Ok(Some(path))
+}
+
+/// Says what somebody can do something about: a daemon that we may not talk to, else a socket that is there but does
+/// not answer, else that there is none. The places tried are all named.
+fn explain(failures: &[(&PathBuf, io::Error)], remarks: &[String]) -> CallError {
     let find = |wanted: fn(io::ErrorKind) -> bool| failures.iter().find(|(_, error)| wanted(error.kind()));
-    let message = if let Some((path, _)) = find(|kind| kind == io::ErrorKind::PermissionDenied) {
-        denied(path)
+    let listed = |but: Option<&PathBuf>| {
+        let others = failures.iter().filter(|(path, _)| Some(*path) != but);
+        others.map(|(path, error)| format!("{} ({})", shown(path), reason(error))).collect::<Vec<_>>().join(", ")
+    };
+    let mut message = if let Some((path, _)) = find(|kind| kind == io::ErrorKind::PermissionDenied) {
+        let others = listed(Some(path));
+        let others = if others.is_empty() { others } else { format!("; no daemon answers at {others}") };
+        denied(path) + &others
     } else if let Some((path, _)) = find(|kind| matches!(kind, io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)) {
         return CallError::new(ExitCode::TimedOut, format!("the daemon at {} accepts no connection", shown(path)));
     } else {
-        let places: Vec<String> =
-            failures.iter().map(|(path, error)| format!("{} ({})", shown(path), reason(error))).collect();
-        let places = places.join(", ");
+        let places = listed(None);
         format!("no daemon answers at {places}; start one with 'pyrated', or 'systemctl start pyrated'")
     };
+    remarks.iter().for_each(|remark| message.extend(["; ", remark]));
     CallError::new(ExitCode::NoDaemon, message)
 }
 

@@ -5,5 +5,6 @@
 mod failures;
 mod fake;
 mod follows;
+mod locate;
 mod manual;
 mod queries;

@@ -166,10 +166,7 @@ impl Sources {
                 None => Err(ConfigFault::new(Place::File { path, line: None, key: None }, "no such file")),
             };
         }
-        let own = self.variable("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-        let own = own.or_else(|| Some(Path::new(self.variable("HOME")?).join(".config")));
-        for directory in own.into_iter().chain([PathBuf::from("/etc")]) {
-            let path = directory.join("pyrate/pyrated.toml");
+        for path in paths::configuration_files(|name| self.variable(name).map(OsString::from)) {
             if let Some(text) = read_text(&path)? {
                 return Ok(Some((path, text)));
             }

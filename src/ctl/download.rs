@@ -104,7 +104,7 @@ fn remark_going_on(downloads: &BTreeMap<u32, DownloadRow>) {
 /// Takes in what the daemon reports until nothing more is to come.
 fn follow(session: &mut Session, downloads: &mut BTreeMap<u32, DownloadRow>) -> End {
     let until = session.follow_timeout.map_or(Deadline::NEVER, Deadline::after);
-    let progress = Progress::bar();
+    let progress = Progress::new();
     downloads.values().for_each(|row| remark_state(&progress, row));
     while !downloads.values().all(is_settled) {
         draw(&progress, downloads);

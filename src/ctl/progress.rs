@@ -2,9 +2,15 @@
 //! elsewhere nothing but lasting lines.
 
 use super::output;
-use super::text::{size, span};
+use super::text::{or_unknown, size, span};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
+
+/// A line that says what goes on.
+const LINE: &str = "{spinner} {wide_msg}";
+
+/// A share of a known number of bytes.
+const BAR: &str = "[{bar:20}] {percent:>3}% {wide_msg}";
 
 /// Something goes on, as long as this lives.
 pub(super) struct Progress {
@@ -13,21 +19,11 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// A line that says what goes on.
-    pub(super) fn line() -> Self {
-        Self::new("{spinner} {wide_msg}")
-    }
-
-    /// A bar of bytes.
-    pub(super) fn bar() -> Self {
-        Self::new("[{bar:20}] {percent:>3}% {wide_msg}")
-    }
-
-    fn new(template: &str) -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| {
-            let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-            ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()).with_style(style.progress_chars("=> "))
-        });
+    /// Begins with nothing to say yet.
+    pub(super) fn new() -> Self {
+        let bar = std::io::stderr()
+            .is_terminal()
+            .then(|| ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()).with_style(style(LINE)));
         Self { bar }
     }
 
@@ -39,12 +35,20 @@ impl Progress {
         }
     }
 
-    /// Moves the bar; `total` is `None` when some size is unknown, `rate` 0 when nothing comes.
+    /// Moves the bar; `total` is `None` when some size is unknown, of which no share can be told, `rate` 0 when nothing
+    /// comes.
     pub(super) fn advance(&self, done: u64, total: Option<u64>, rate: u64, what: &str) {
         let Some(bar) = &self.bar else { return };
+        // Sizes become known, and of several downloads another may be unknown: the style is chosen anew each time.
         match total {
-            Some(total) => bar.set_length(total),
-            None => bar.unset_length(),
+            Some(total) => {
+                bar.set_style(style(BAR));
+                bar.set_length(total);
+            }
+            None => {
+                bar.set_style(style(LINE));
+                bar.unset_length();
+            }
         }
         bar.set_position(done);
         self.say(standing(done, total, rate, what));
@@ -67,12 +71,14 @@ impl Drop for Progress {
     }
 }
 
+fn style(template: &str) -> ProgressStyle {
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    style.progress_chars("=> ")
+}
+
 /// `2.0 MiB/10.0 MiB 6.7 MiB/s 1s  a.iso`: what is there of what, how fast, how long it will take.
 fn standing(done: u64, total: Option<u64>, rate: u64, what: &str) -> String {
-    let mut text = size(done);
-    if let Some(total) = total {
-        text += &format!("/{}", size(total));
-    }
+    let mut text = format!("{}/{}", size(done), or_unknown(total, size));
     if rate > 0 {
         text += &format!(" {}/s", size(rate));
     }
@@ -91,7 +97,7 @@ mod tests {
         let mib = 1 << 20;
         assert_eq!(standing(2 * mib, Some(10 * mib), mib, "a"), "2.0 MiB/10.0 MiB 1.0 MiB/s 8s  a");
         assert_eq!(standing(2 * mib, Some(10 * mib), 0, "a"), "2.0 MiB/10.0 MiB  a");
-        assert_eq!(standing(2 * mib, None, mib, "a"), "2.0 MiB 1.0 MiB/s  a");
+        assert_eq!(standing(2 * mib, None, mib, "a"), "2.0 MiB/- 1.0 MiB/s  a");
         assert_eq!(standing(9, Some(5), 1, "a"), "9 B/5 B 1 B/s 0s  a");
     }
 }

@@ -51,7 +51,7 @@ struct SearchEnd {
 }
 
 fn gather(session: &mut Session, search: u32, until: Deadline) -> Result<SearchEnd, CallError> {
-    let progress = Progress::line();
+    let progress = Progress::new();
     let mut ids = BTreeSet::new();
     progress.say("searching".into());
     loop {
@@ -95,7 +95,7 @@ pub(super) fn list(session: &mut Session, peer: SocketAddr) -> Result<ExitCode, 
 
 /// Waits for the end of a listing. The daemon is given up when nothing has come of it for the time-out.
 fn listing(session: &mut Session, search: u32, peer: SocketAddr) -> Result<SearchEnd, CallError> {
-    let progress = Progress::line();
+    let progress = Progress::new();
     progress.say(format!("asking {peer}"));
     let mut until = Deadline::after(session.timeout);
     loop {
@@ -125,7 +125,7 @@ pub(super) fn rescan(session: &mut Session) -> Result<ExitCode, CallError> {
 }
 
 fn scan(session: &mut Session) -> Result<ScanResult, CallError> {
-    let progress = Progress::line();
+    let progress = Progress::new();
     progress.say("scanning".into());
     let mut until = Deadline::after(session.timeout);
     loop {

@@ -8,3 +8,4 @@ mod follows;
 mod locate;
 mod manual;
 mod queries;
+mod terminal;

@@ -11,6 +11,8 @@ use std::io::{self, IsTerminal, Write};
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Output {
     form: Form,
+    /// For people at a terminal, who see rows as they come.
+    live: bool,
     colour: bool,
 }
 
@@ -19,7 +21,18 @@ impl Output {
     pub(super) fn new(form: Form) -> Self {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let able = std::env::var_os("TERM").is_none_or(|term| term != "dumb");
-        Self { form, colour: form == Form::Text && wanted && able && io::stdout().is_terminal() }
+        let live = form == Form::Text && io::stdout().is_terminal();
+        Self { form, live, colour: live && wanted && able }
+    }
+
+    /// Whether rows are worth writing one by one, since somebody watches.
+    pub(super) fn is_live(self) -> bool {
+        self.live
+    }
+
+    /// Whether what is written is in colour.
+    pub(super) fn is_coloured(self) -> bool {
+        self.colour
     }
 
     /// Whether the user wants JSON.

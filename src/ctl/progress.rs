@@ -54,6 +54,14 @@ impl Progress {
         self.say(standing(done, total, rate, what));
     }
 
+    /// Does what writes to the terminal, with nothing of this in its way.
+    pub(super) fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
+        match &self.bar {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+
     /// A line that stays.
     pub(super) fn remark(&self, text: &str) {
         match &self.bar {

@@ -1,7 +1,7 @@
 //! Replies as tables: which columns people see, and which programs.
 
 use super::clock::epoch_s;
-use super::table::{Table, Tone};
+use super::table::{Columns, Table, Tone};
 use super::text::{age, count, name, or_unknown, size, span, word};
 use crate::control::{
     BootstrapReply, DownloadRow, DownloadState, FileRow, HitRow, LinkRow, LinkState, PeerRow, PeerState, RawText,
@@ -187,18 +187,22 @@ impl Show for [PeerRow] {
     }
 }
 
+/// The columns of hits. Their widths, which count where hits are shown as they come, fit a terminal of 80 columns.
+pub(super) const HIT_COLUMNS: Columns<4> =
+    Columns { titles: [">ID", "NAME", ">SIZE", "SOURCES"], widths: [4, 36, 10, 21] };
+
+/// A hit for people.
+pub(super) fn hit_cells(hit: &HitRow) -> [String; 4] {
+    let more = hit.sources.len().saturating_sub(1);
+    let first = or_unknown(hit.sources.first(), SocketAddr::to_string);
+    let sources = if more > 0 { format!("{first} +{more}") } else { first };
+    [hit.id.to_string(), name(hit.name.as_bytes()), or_unknown(hit.size, size), sources]
+}
+
 impl Show for [HitRow] {
     fn people(&self, colour: bool) -> String {
-        let mut table = Table::new(&[">ID", "NAME", ">SIZE", "SOURCES"]);
-        for hit in self {
-            let more = hit.sources.len().saturating_sub(1);
-            let first = or_unknown(hit.sources.first(), SocketAddr::to_string);
-            let sources = if more > 0 { format!("{first} +{more}") } else { first };
-            table.push(
-                Tone::Plain,
-                [hit.id.to_string(), name(hit.name.as_bytes()), or_unknown(hit.size, size), sources],
-            );
-        }
+        let mut table = Table::new(&HIT_COLUMNS.titles);
+        self.iter().for_each(|hit| table.push(Tone::Plain, hit_cells(hit)));
         table.aligned(colour)
     }
 

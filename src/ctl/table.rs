@@ -79,6 +79,42 @@ impl Table {
     }
 }
 
+/// Columns of rows that are written one at a time, before the next is known: each is at least so wide, and a cell that
+/// is wider moves the rest of its own row only.
+pub(super) struct Columns<const N: usize> {
+    /// As in [`Table::new`].
+    pub(super) titles: [&'static str; N],
+    /// In columns of the terminal.
+    pub(super) widths: [usize; N],
+}
+
+impl<const N: usize> Columns<N> {
+    /// The line of titles.
+    pub(super) fn header(&self, colour: bool) -> String {
+        let line = self.row(&self.titles.map(|title| title.trim_start_matches('>').to_owned()));
+        if colour { format!("\x1b[1m{}\x1b[0m\n", line.trim_end()) } else { line }
+    }
+
+    /// One row; the cells hold no control character.
+    pub(super) fn row(&self, cells: &[String; N]) -> String {
+        let mut line = String::new();
+        for ((cell, title), width) in cells.iter().zip(self.titles).zip(self.widths) {
+            let fill = " ".repeat(width.saturating_sub(shown_width(cell)));
+            let parts = if title.starts_with('>') { [&fill, cell] } else { [cell, &fill] };
+            line.extend(parts.map(String::as_str));
+            line.push_str(&" ".repeat(GAP.into()));
+        }
+        line.trim_end().to_owned() + "\n"
+    }
+}
+
+/// How many columns of a terminal a text takes.
+fn shown_width(text: &str) -> usize {
+    let mut table = Aligned::new();
+    table.add_row([text]);
+    table.column_max_content_widths().first().copied().unwrap_or_default().into()
+}
+
 impl Tone {
     /// The parameter of the terminal's "select graphic rendition".
     fn style(self) -> &'static str {
@@ -113,6 +149,17 @@ mod tests {
             sample().aligned(true),
             "\x1b[1m  ID  NAME     SIZE\x1b[0m\n   7  héllo ✓   1 B\n\x1b[31m1234  日本        -\x1b[0m\n"
         );
+    }
+
+    #[test]
+    fn rows_that_come_one_by_one_align_where_they_can() {
+        let columns = Columns { titles: [">ID", "NAME", ">SIZE"], widths: [3, 5, 4] };
+        let row = |cells: [&str; 3]| columns.row(&cells.map(str::to_owned));
+        assert_eq!(columns.header(false), " ID  NAME   SIZE\n");
+        assert_eq!(columns.header(true), "\x1b[1m ID  NAME   SIZE\x1b[0m\n");
+        assert_eq!(row(["7", "日本", "1 B"]), "  7  日本    1 B\n");
+        assert_eq!(row(["1234", "longer", "-"]), "1234  longer     -\n");
+        assert_eq!(row(["1", "", ""]), "  1\n");
     }
 
     #[test]

@@ -4,10 +4,10 @@ use super::Session;
 use super::args::Search;
 use super::clock::Deadline;
 use super::connection::Heard;
-use super::output::remark;
+use super::output::{Output, remark};
 use super::progress::Progress;
 use super::query::all_hits;
-use super::rows::{ListedRow, ScanResult};
+use super::rows::{HIT_COLUMNS, ListedRow, ScanResult, hit_cells};
 use super::text;
 use crate::control::{CallError, ExitCode, HitRow, Notice, RawText, Request, SearchStarted};
 use serde::de::IgnoredAny;
@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 /// `search`: gathers hits until the wait is over, Ctrl-C is pressed, or the daemon says that the search is over and
-/// brought something.
+/// brought something. At a terminal each hit is shown when it comes, elsewhere all of them at the end.
 pub(super) fn search(session: &mut Session, search: &Search) -> Result<ExitCode, CallError> {
     session.connection.watch_interrupts()?;
     let words: Vec<&[u8]> = search.text.iter().map(|word| &word.0[..]).collect();
@@ -27,12 +27,17 @@ pub(super) fn search(session: &mut Session, search: &Search) -> Result<ExitCode,
         session.output.show::<[HitRow]>(&[])?;
         return Ok(ExitCode::Done);
     }
-    let end = gather(session, started.search, Deadline::after(search.wait))?;
+    let mut come = Come { output: session.output, ids: BTreeSet::new() };
+    let end = gather(session, started.search, Deadline::after(search.wait), &mut come)?;
     let hits = all_hits(session, Some(started.search))?;
     if let (true, Some(error)) = (hits.is_empty(), end.error) {
         return Err(error);
     }
-    session.output.show(&hits[..])?;
+    if session.output.is_live() {
+        hits.iter().try_for_each(|hit| come.take(hit))?;
+    } else {
+        session.output.show(&hits[..])?;
+    }
     if end.truncated {
         remark("there were more hits than are remembered; --max takes more");
     }
@@ -40,7 +45,28 @@ pub(super) fn search(session: &mut Session, search: &Search) -> Result<ExitCode,
         remark(&format!("no hit for '{}'", text::name(&words)));
         return Ok(ExitCode::NotFound);
     }
+    if session.output.is_live() {
+        remark(&format!("{}; 'pyratectl hits' shows all their sources", text::count(hits.len() as u64, "hit")));
+    }
     Ok(ExitCode::Done)
+}
+
+/// The hits that have come.
+struct Come {
+    output: Output,
+    ids: BTreeSet<u32>,
+}
+
+impl Come {
+    /// Takes a hit in, and shows it if somebody watches and it is new. What is learned of it later is not shown.
+    fn take(&mut self, hit: &HitRow) -> Result<(), CallError> {
+        let first = self.ids.is_empty();
+        if !self.ids.insert(hit.id) || !self.output.is_live() {
+            return Ok(());
+        }
+        let header = if first { HIT_COLUMNS.header(self.output.is_coloured()) } else { String::new() };
+        self.output.write(&(header + &HIT_COLUMNS.row(&hit_cells(hit)))).map(drop)
+    }
 }
 
 /// How a search ended, as far as it is known.
@@ -50,15 +76,14 @@ struct SearchEnd {
     error: Option<CallError>,
 }
 
-fn gather(session: &mut Session, search: u32, until: Deadline) -> Result<SearchEnd, CallError> {
+fn gather(session: &mut Session, search: u32, until: Deadline, come: &mut Come) -> Result<SearchEnd, CallError> {
     let progress = Progress::new();
-    let mut ids = BTreeSet::new();
     progress.say("searching".into());
     loop {
         match session.connection.next(until)? {
             Heard::Notice(Notice::Hit { search: of, hit }) if of == search => {
-                ids.insert(hit.id);
-                progress.say(format!("searching: {}", text::count(ids.len() as u64, "hit")));
+                progress.aside(|| come.take(&hit))?;
+                progress.say(format!("searching: {}", text::count(come.ids.len() as u64, "hit")));
             }
             Heard::Notice(Notice::SearchDone { search: of, hits, truncated, error })
                 if of == search && (hits > 0 || error.is_some()) =>

@@ -1,6 +1,6 @@
-//! What somebody at a terminal sees: progress that says no more than is known.
+//! What somebody at a terminal sees: hits as they come, and progress that says no more than is known.
 
-use super::fake::{Fake, PATIENCE, download, with};
+use super::fake::{Fake, PATIENCE, download, finish, hit, wait_for, with};
 use nix::pty::{Winsize, openpty};
 use serde_json::json;
 use std::fs::File;
@@ -50,6 +50,76 @@ impl Screen {
         }
         self.text
     }
+}
+
+#[test]
+fn a_hit_is_shown_when_it_comes() {
+    let fake = Fake::new();
+    let (seen, has_seen) = mpsc::channel();
+    let daemon = fake.serve(move |talk| {
+        talk.answer("search", json!({"search": 7}));
+        let evil = "a\u{1b}[31m.txt";
+        talk.notice(json!({"event": "hit", "search": 7, "hit": hit(3, evil, None, &["192.0.2.1:5"])}));
+        has_seen.recv_timeout(PATIENCE).unwrap();
+        let known = hit(3, evil, Some(5), &["192.0.2.1:5", "192.0.2.2:5"]);
+        let long = hit(12, &"x".repeat(50), Some(2048), &["[2001:db8::1]:5", "192.0.2.2:5"]);
+        talk.notice(json!({"event": "hit", "search": 7, "hit": known}));
+        talk.notice(json!({"event": "hit", "search": 7, "hit": long}));
+        talk.notice(json!({"event": "search_done", "search": 7, "hits": 3, "truncated": false, "error": null}));
+        // One came between the last notice and the answer.
+        let late = hit(13, "late", None, &["192.0.2.1:5"]);
+        talk.answer("hits", json!({"hits": [known, long, late], "next": null}));
+    });
+    let (mut screen, terminal) = Screen::new();
+    let mut command = fake.command_here(&["search", "x", "--wait", "1h"]);
+    command.env("NO_COLOR", "1").stdout(terminal);
+    let child = command.spawn().unwrap();
+    // It holds the terminal open, too.
+    drop(command);
+    screen.shows("192.0.2.1:5\r\n");
+    seen.send(()).unwrap();
+    let run = finish(child);
+    wait_for(daemon);
+    let line = |id, name: &str, size, source| format!("{id:>4}  {name:<36}  {size:>10}  {source}\r\n");
+    assert_eq!(
+        screen.all(),
+        line("ID", "NAME", "SIZE", "SOURCES")
+            + &line("3", "a\\x1b[31m.txt", "-", "192.0.2.1:5")
+            + &line("12", &"x".repeat(50), "2.0 KiB", "[2001:db8::1]:5 +1")
+            + &line("13", "late", "-", "192.0.2.1:5")
+    );
+    assert_eq!((run.code, run.err.as_str()), (0, "3 hits; 'pyratectl hits' shows all their sources\n"));
+}
+
+#[test]
+fn a_search_without_hits_shows_nothing_but_that() {
+    let fake = Fake::new();
+    let (screen, terminal) = Screen::new();
+    let mut command = fake.command_here(&["search", "x", "--wait", "10ms"]);
+    command.stdout(terminal);
+    let run = fake.run_command(command, |talk| {
+        talk.answer("search", json!({"search": 1}));
+        talk.answer("hits", json!({"hits": [], "next": null}));
+    });
+    run.says(3, "no hit for 'x'\n");
+    assert_eq!((run.err.lines().count(), screen.all().as_str()), (1, ""));
+}
+
+#[test]
+fn programs_that_ask_for_a_form_get_one_table_also_at_a_terminal() {
+    let fake = Fake::new();
+    let (screen, terminal) = Screen::new();
+    let mut command = fake.command_here(&["search", "x", "--wait", "1h", "--terse"]);
+    command.stdout(terminal);
+    let run = fake.run_command(command, |talk| {
+        talk.answer("search", json!({"search": 1}));
+        let row = hit(3, "a", None, &["192.0.2.1:5"]);
+        talk.notice(json!({"event": "hit", "search": 1, "hit": row}));
+        talk.notice(json!({"event": "search_done", "search": 1, "hits": 1, "truncated": false, "error": null}));
+        talk.answer("hits", json!({"hits": [with(row, json!({"size": 5}))], "next": null}));
+    });
+    assert_eq!((run.code, run.err.as_str()), (0, ""));
+    assert_eq!(screen.all(), "id\tname\tsize\tb3\tsources\r\n3\ta\t5\t-\t192.0.2.1:5\r\n");
 }
 
 #[test]

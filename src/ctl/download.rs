@@ -6,11 +6,14 @@ use super::clock::Deadline;
 use super::connection::Heard;
 use super::output::remark;
 use super::progress::Progress;
-use super::query::downloads_after;
+use super::query::{all_hits, downloads_after};
 use super::{exit_code, rows, text};
-use crate::control::{CallError, DownloadRow, DownloadState, DownloadsReply, ExitCode, Notice, RawText, Request};
+use crate::control::{
+    CallError, DownloadRow, DownloadState, DownloadsReply, ExitCode, Notice, RawText, Request, Selector, parse_ids,
+};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::{fs, io};
 
 /// How the following ended.
 enum End {
@@ -26,7 +29,15 @@ enum End {
 
 /// `download`.
 pub(super) fn download(session: &mut Session, options: Download) -> Result<ExitCode, CallError> {
-    let output = options.output.as_ref().map(|path| absolute(&path.0)).transpose()?;
+    let output = match &options.output {
+        Some(path) if cannot_be_a_directory(&path.0) && are_several(session, &options.what)? => {
+            let path = text::name(path.0.as_os_str().as_encoded_bytes());
+            let message = format!("several files go into a directory, and '{path}' is none; '{path}/' would be made");
+            return Err(CallError::new(ExitCode::Usage, message));
+        }
+        Some(path) => Some(absolute(&path.0)?),
+        None => None,
+    };
     if !options.detach {
         session.connection.watch_interrupts()?;
     }
@@ -66,6 +77,27 @@ fn absolute(path: &Path) -> Result<RawText, CallError> {
         CallError::new(ExitCode::FileIo, format!("the current directory is not known: {}", error.kind()))
     })?;
     Ok(RawText::new(path.into_os_string().into_encoded_bytes()))
+}
+
+/// Whether a path is that of no directory, nor of one that is to be made. What we may not see is left to the daemon.
+fn cannot_be_a_directory(path: &Path) -> bool {
+    match fs::metadata(path) {
+        Ok(found) => !found.is_dir(),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => true,
+        Err(error) => error.kind() == io::ErrorKind::NotFound && !path.as_os_str().as_encoded_bytes().ends_with(b"/"),
+    }
+}
+
+/// Whether more than one file is named. That there is none, or no such id, is for the daemon to tell.
+fn are_several(session: &mut Session, what: &[Selector]) -> Result<bool, CallError> {
+    match what {
+        [Selector::Hits(ids)] if ids.bytes().all(|b| b.is_ascii_digit()) => Ok(false),
+        [Selector::Hits(ids)] => {
+            let hits = all_hits(session, None)?;
+            Ok(parse_ids(ids, hits.iter().map(|hit| hit.id)).is_ok_and(|ids| ids.len() > 1))
+        }
+        _ => Ok(what.len() > 1),
+    }
 }
 
 fn rows_of(downloads: &BTreeMap<u32, DownloadRow>) -> Vec<DownloadRow> {

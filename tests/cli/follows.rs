@@ -187,7 +187,7 @@ fn a_download_is_followed_with_a_line_for_each_state() {
         let params = talk.expect("download");
         assert_eq!(params["what"], json!([{"hits": "2,4-6"}, {"content": "ab".repeat(32)}]));
         assert!(
-            params["output"].as_str().unwrap().ends_with("/to/x")
+            params["output"].as_str().unwrap().ends_with("/to/x/")
                 && params["output"].as_str().unwrap().starts_with('/')
         );
         // Older than the answer, so not to be believed.
@@ -210,7 +210,7 @@ fn a_download_is_followed_with_a_line_for_each_state() {
         talk.until_hangup();
     }
     let hash = format!("b3={}", "AB".repeat(32));
-    let arguments = ["download", "2,4-6", &hash, "-o", "to/x"];
+    let arguments = ["download", "2,4-6", &hash, "-o", "to/x/"];
     let text = run(&arguments, script);
     text.gives(
         0,
@@ -325,6 +325,52 @@ fn an_interrupted_download_goes_on_in_the_daemon() {
     err.read_to_string(&mut line).unwrap();
     assert!(line.contains("go on in the daemon") && line.contains("'pyratectl cancel 5'"), "{line}");
     assert_eq!((run.code, run.out.lines().count()), (7, 2));
+}
+
+#[test]
+fn several_files_go_only_where_a_directory_is_or_is_to_be_made() {
+    let hits = |talk: &mut Talk| {
+        let rows = [4, 5, 70].map(|id| hit(id, "a", None, &[]));
+        talk.answer("hits", json!({"hits": rows, "next": null}));
+    };
+    let begun = |talk: &mut Talk| {
+        let row = download(1, "a", "queued", 0);
+        talk.answer("download", json!({"downloads": [row], "next": null}))["output"].clone()
+    };
+    let prepared = || {
+        let fake = Fake::new();
+        std::fs::write(fake.directory().join("file"), "").unwrap();
+        std::fs::create_dir(fake.directory().join("directory")).unwrap();
+        fake
+    };
+    // A range or a list may stand for one file that is remembered, which only the hits tell.
+    for what in ["all", "4-9", "4,5", "7,4"] {
+        for path in ["new", "file", "file/", "file/x"] {
+            let run = prepared().run(&["download", what, "-o", path, "--detach"], move |talk| {
+                hits(talk);
+                talk.until_hangup();
+            });
+            run.says(28, &format!("several files go into a directory, and '{path}' is none"));
+        }
+    }
+    prepared().run(&["download", "4", "7", "-o", "new", "--detach"], Talk::until_hangup).says(28, "is none");
+    for what in ["5-6", "6-9", "9,9"] {
+        prepared()
+            .run(&["download", what, "-o", "new", "--detach"], move |talk| {
+                hits(talk);
+                begun(talk);
+            })
+            .says(0, "");
+    }
+    for (what, path) in [("7", "new"), ("all", "new/"), ("all", "directory"), ("4-9", "directory/"), ("all", ".")] {
+        prepared()
+            .run(&["download", what, "-o", path, "--detach"], move |talk| {
+                let output = begun(talk);
+                let output = output.as_str().unwrap();
+                assert!(output.starts_with('/') && (path == "." || output.ends_with(path)), "{path}: {output}");
+            })
+            .says(0, "");
+    }
 }
 
 #[test]

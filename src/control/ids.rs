@@ -34,7 +34,9 @@ where
 fn match_part(part: &str, known: &[u32]) -> Result<Vec<u32>, CallError> {
     let shown = Escaped(part.as_bytes());
     if part == "all" {
-        return if known.is_empty() { Err(not_found("there is nothing yet")) } else { Ok(known.to_vec()) };
+        // Of downloads, `all` means those that are not over (Request::Cancel): there may be others.
+        let none = "'all' stands for nothing here: no hit is remembered, or no download is unfinished";
+        return if known.is_empty() { Err(not_found(none)) } else { Ok(known.to_vec()) };
     }
     if let Some((first, last)) = part.split_once('-') {
         let (Some(first), Some(last)) = (number(first), number(last)) else { return Err(malformed(part)) };
@@ -109,6 +111,8 @@ mod tests {
             let known: &[u32] = if text == "all" { &[] } else { &[2, 4] };
             assert_eq!(code(text, known), ExitCode::NotFound as i32, "{text}");
         }
+        // True also when downloads are remembered, all of them over.
+        assert!(parse_ids("all", [0u32; 0]).unwrap_err().message.contains("no download is unfinished"));
         for text in ["", ",", "2,", "x", "-3", "3-", "4-2", "+2", "2-4-6", "99999999999", "a\x1b[31m", "ALL"] {
             assert_eq!(code(text, &[2, 4]), ExitCode::Usage as i32, "{text}");
         }

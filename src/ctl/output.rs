@@ -50,6 +50,19 @@ impl Output {
         .map(drop)
     }
 
+    /// Writes rows; of none, people are told that there are none, in these words, since they see nothing else.
+    pub(super) fn show_rows<T>(self, rows: &[T], none: &str) -> Result<(), CallError>
+    where
+        [T]: Show,
+        T: Serialize,
+    {
+        self.show(rows)?;
+        if rows.is_empty() && self.form == Form::Text {
+            remark(none);
+        }
+        Ok(())
+    }
+
     /// Writes a result that only programs want to see: for people, that there was no error says enough.
     pub(super) fn show_done(self) -> Result<(), CallError> {
         if self.is_json() { self.write("{}\n").map(drop) } else { Ok(()) }

@@ -20,14 +20,14 @@ pub(super) fn status(session: &mut Session) -> Result<ExitCode, CallError> {
 /// `peers`.
 pub(super) fn peers(session: &mut Session) -> Result<ExitCode, CallError> {
     let peers: Vec<PeerRow> = session.call(&Request::Peers)?;
-    session.output.show(&peers[..])?;
+    session.output.show_rows(&peers, "no peer is known")?;
     Ok(ExitCode::Done)
 }
 
 /// `hits`.
 pub(super) fn hits(session: &mut Session) -> Result<ExitCode, CallError> {
     let hits = all_hits(session, None)?;
-    session.output.show(&hits[..])?;
+    session.output.show_rows(&hits, "no hit is remembered; 'pyratectl search' looks for some")?;
     Ok(if hits.is_empty() { ExitCode::NotFound } else { ExitCode::Done })
 }
 
@@ -47,7 +47,7 @@ pub(super) fn all_hits(session: &mut Session, search: Option<u32>) -> Result<Vec
 /// `downloads`.
 pub(super) fn downloads(session: &mut Session) -> Result<ExitCode, CallError> {
     let rows = downloads_after(session, 0)?;
-    session.output.show(&rows[..])?;
+    session.output.show_rows(&rows, "no download is remembered")?;
     Ok(ExitCode::Done)
 }
 
@@ -87,7 +87,7 @@ pub(super) fn files(session: &mut Session) -> Result<ExitCode, CallError> {
         }
         after = page.next;
     }
-    session.output.show(&files[..])?;
+    session.output.show_rows(&files, "no file is shared")?;
     Ok(ExitCode::Done)
 }
 

@@ -106,7 +106,9 @@ fn peers_are_a_table() {
     assert_eq!(json.json()[1]["last_seen"], Value::Null);
     let [text, terse, json] = forms(&["peers"], |talk| drop(talk.answer("peers", json!([]))));
     text.gives(0, "");
+    text.says(0, "no peer is known\n");
     terse.gives(0, "addr\tsource\tstate\tlast_seen\tp1\tneighbour\n");
+    assert_eq!((terse.err.as_str(), json.err.as_str()), ("", ""));
     json.gives(0, "[]\n");
 }
 
@@ -148,6 +150,7 @@ fn hits_are_paged_and_their_names_cannot_touch_the_terminal() {
 fn no_hits_remembered_is_code_3() {
     let [text, terse, json] = forms(&["hits"], |talk| drop(talk.answer("hits", json!({"hits": [], "next": null}))));
     text.gives(3, "");
+    text.says(3, "no hit is remembered; 'pyratectl search' looks for some\n");
     terse.gives(3, "id\tname\tsize\tb3\tsources\n");
     json.gives(3, "[]\n");
 }
@@ -237,6 +240,19 @@ fn files_are_paged_by_name() {
     text.gives(0, "NAME  SIZE\na/b    3 B\n\\xff   9 B\n");
     terse.gives(0, "name\tsize\tb3\na/b\t3\t-\n\\xff\t9\tcd\n");
     assert_eq!(json.json()[0], json!({"name": "a/b", "size": 3, "b3": null}));
+}
+
+#[test]
+fn people_are_told_that_there_is_nothing_to_show() {
+    let [text, terse, json] = forms(&["files"], |talk| drop(talk.answer("files", json!({"files": [], "next": null}))));
+    text.gives(0, "");
+    text.says(0, "no file is shared\n");
+    let nothing = |talk: &mut Talk| drop(talk.answer("downloads", json!({"downloads": [], "next": null})));
+    run(&["downloads"], nothing).says(0, "no download is remembered\n");
+    // Programs see it.
+    terse.gives(0, "name\tsize\tb3\n");
+    json.gives(0, "[]\n");
+    assert_eq!((terse.err.as_str(), json.err.as_str()), ("", ""));
 }
 
 #[test]

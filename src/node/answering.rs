@@ -193,6 +193,12 @@ impl Node {
             if neighbour == requester {
                 continue;
             }
+            // An endpoint that is only claimed to be a peer may be anybody's.
+            let allowed = self.peers.is_known(neighbour) || self.answering.strangers.allow(now, neighbour);
+            if !allowed || !self.may_forward_to(neighbour) {
+                self.counters.forwards_dropped += 1;
+                continue;
+            }
             let messages = vec![Message::Search(search.clone())];
             if self.dial_peer(now, neighbour, messages, Expect::Nothing, Purpose::Forward).is_err() {
                 self.counters.forwards_dropped += 1;

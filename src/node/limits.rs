@@ -51,6 +51,8 @@ pub(super) const SEEN_MAX: usize = 50_000;
 pub(super) const SEEN_AGE_MAX: Duration = Duration::from_secs(10 * 60);
 /// Searches of others whose answer is being looked for.
 pub(super) const ANSWERS_PENDING_MAX: usize = 256;
+/// Of these, searches that came from one address: a flood of one neighbour leaves places for the others.
+pub(super) const ANSWERS_PENDING_PER_SENDER_MAX: usize = 64;
 /// Hits sent to a `p1` requester (PROTOCOL, Matching).
 pub(super) const ANSWER_HITS_MAX: usize = 50;
 /// Library entries looked at in one slice of work.

@@ -66,7 +66,7 @@ impl Driver {
     fn timeout(&self) -> Option<Duration> {
         let is_busy = self.table.ready_len() > 0
             || self.listeners.iter().any(|listener| listener.is_ready && !listener.is_starved)
-            || self.control_is_ready
+            || (self.control_is_ready && self.may_accept_clients())
             || self.node.has_work()
             || self.scanner.is_some()
             || !self.inbox.is_empty();
@@ -256,10 +256,17 @@ impl Driver {
     }
 
     fn accept_clients(&mut self) {
+        if self.table.clients() < CONTROL_CLIENTS_MAX {
+            self.control_full_since = None;
+        }
         while self.control_is_ready {
+            let is_full = self.table.clients() >= CONTROL_CLIENTS_MAX;
+            if is_full && !self.control_stays_full() {
+                return;
+            }
             let Some(control) = &self.control else { return };
             match control.accept() {
-                Ok(Ok(stream)) if self.table.clients() >= CONTROL_CLIENTS_MAX => {
+                Ok(Ok(stream)) if is_full => {
                     turn_away(stream);
                     self.logbook.refused(self.now, "control_clients", None, &"as many as there may be are connected");
                 }
@@ -285,6 +292,17 @@ impl Driver {
                 }
             }
         }
+    }
+
+    fn may_accept_clients(&self) -> bool {
+        self.table.clients() < CONTROL_CLIENTS_MAX || self.control_full_since.is_none()
+    }
+
+    /// Whether the places for control clients have been taken for so long that others need not wait for one.
+    fn control_stays_full(&mut self) -> bool {
+        let since = *self.control_full_since.get_or_insert(self.now);
+        self.accept_later();
+        self.now.saturating_since(since) >= ACCEPT_AGAIN
     }
 
     fn accept_connections(&mut self) {

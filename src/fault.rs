@@ -15,6 +15,9 @@ pub enum DiskFault {
     /// The file or its directory is not there.
     #[error("no such file or directory")]
     Missing,
+    /// What should be a directory is a file.
+    #[error("a part of the path is not a directory")]
+    NotDirectory,
     /// The system does not permit it.
     #[error("permission denied")]
     Denied,
@@ -41,6 +44,7 @@ impl From<&io::Error> for DiskFault {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full,
             io::ErrorKind::AlreadyExists => Self::Exists,
             io::ErrorKind::NotFound => Self::Missing,
+            io::ErrorKind::NotADirectory => Self::NotDirectory,
             io::ErrorKind::PermissionDenied => Self::Denied,
             io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly,
             _ => match error.raw_os_error().unwrap_or(0) {
@@ -104,6 +108,7 @@ mod tests {
             (nix::libc::ENOSPC, DiskFault::Full),
             (nix::libc::EDQUOT, DiskFault::Full),
             (nix::libc::EROFS, DiskFault::ReadOnly),
+            (nix::libc::ENOTDIR, DiskFault::NotDirectory),
             (nix::libc::EMFILE, DiskFault::NoDescriptor),
             (nix::libc::EIO, DiskFault::Other(nix::libc::EIO)),
         ] {

@@ -34,11 +34,15 @@ impl FileName {
     }
 
     /// One component under which a file of this name may be saved in a directory: the last component, at most 255
-    /// bytes, never hidden, never `.` or `..`.
+    /// bytes, never hidden, never `.` or `..`, and with `_` for every mark that deceives the eye.
     pub fn safe_component(&self) -> FileName {
         let last = self.last_component();
         let mut safe: Vec<u8> = if last.first().is_none_or(|&b| b == b'.') { b"_".to_vec() } else { Vec::new() };
-        safe.extend_from_slice(last);
+        for chunk in last.utf8_chunks() {
+            let visible = |c: char| if is_deceptive(c) || c.is_control() { '_' } else { c };
+            safe.extend(chunk.valid().chars().map(visible).collect::<String>().into_bytes());
+            safe.extend_from_slice(chunk.invalid());
+        }
         // Room for the affixes of a part file and for " (12)" before the extension.
         let room = COMPONENT_BYTES_MAX - 32;
         if safe.len() > room {
@@ -112,10 +116,13 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
-/// Marks that reorder, join or hide the text around them: bidirectional controls, zero-width characters, line and
-/// paragraph separators.
+/// Marks that reorder, join or hide the text around them, or cannot be seen: bidirectional controls, zero-width and
+/// blank letters, line and paragraph separators, annotation marks and tags.
 const fn is_deceptive(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    matches!(c,
+        '\u{ad}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
+        | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
+        | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 #[cfg(test)]
@@ -143,6 +150,8 @@ mod tests {
             (b"a/.", b"_."),
             (b".bashrc", b"_.bashrc"),
             (b"/", b"_"),
+            ("gnp\u{202e}.exe".as_bytes(), b"gnp_.exe"),
+            (b"caf\xe9", b"caf\xe9"),
         ] {
             assert_eq!(name(given).safe_component().as_bytes(), safe);
         }

@@ -3,10 +3,11 @@
 //! Refuses clients that may not drive the daemon, lines that are no call, and clients that do not read.
 
 use crate::control::{
-    CallError, CallId, LineReader, REQUEST_BYTES_MAX, Request, decode_request, encode_error_without_id,
+    CallError, CallId, ExitCode, LineReader, REQUEST_BYTES_MAX, Request, decode_request, encode_error_without_id,
 };
 use crate::control::{Reply, encode_reply};
 use crate::id::ClientId;
+use crate::time::Instant;
 use mio::net::{UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
@@ -16,12 +17,16 @@ use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Control clients at once.
 pub(super) const CONTROL_CLIENTS_MAX: usize = 32;
 
 /// Bytes that may wait for a client before it is dropped.
 const CLIENT_BACKLOG_BYTES_MAX: usize = 1024 * 1024;
+
+/// How long a client may take for its first call, and for each line once it has begun.
+const CALL_MAX: Duration = Duration::from_secs(10);
 
 /// Calls of one client in one step.
 const CALLS_PER_STEP_MAX: usize = 8;
@@ -133,6 +138,12 @@ fn remove_stale(path: &Path) -> Result<(), BindFault> {
     }
 }
 
+/// Tells a client that there are too many, as far as its socket takes that at once, and hangs up.
+pub(super) fn turn_away(mut stream: UnixStream) {
+    let error = CallError::new(ExitCode::Other, "too many control clients are connected; end some and try again");
+    let _ = stream.write(&encode_error_without_id(&error));
+}
+
 /// A connected client.
 #[derive(Debug)]
 pub(super) struct ControlClient {
@@ -144,6 +155,8 @@ pub(super) struct ControlClient {
     readable: bool,
     writable: bool,
     fin: bool,
+    /// Since when a whole call is awaited: the first one, or the end of one that has begun to come.
+    awaited_since: Option<Instant>,
 }
 
 /// What follows a step of a client.
@@ -164,14 +177,29 @@ impl ControlClient {
         mut stream: UnixStream,
         registry: &Registry,
         token: Token,
+        now: Instant,
     ) -> io::Result<Self> {
         registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
-        let reader = LineReader::new(REQUEST_BYTES_MAX);
-        Ok(Self { id, stream, reader, out: Vec::new(), out_at: 0, readable: true, writable: true, fin: false })
+        Ok(Self {
+            id,
+            stream,
+            reader: LineReader::new(REQUEST_BYTES_MAX),
+            out: Vec::new(),
+            out_at: 0,
+            readable: true,
+            writable: true,
+            fin: false,
+            awaited_since: Some(now),
+        })
     }
 
     pub(super) fn id(&self) -> ClientId {
         self.id
+    }
+
+    /// When a client that sends no whole call is hung up on. One that has made its calls may stay as long as it likes.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.awaited_since.map(|since| since + CALL_MAX)
     }
 
     /// Takes note of an event.
@@ -203,13 +231,14 @@ impl ControlClient {
     }
 
     /// Writes what waits and reads what came.
-    pub(super) fn advance(&mut self, scratch: &mut [u8]) -> ClientStep {
+    pub(super) fn advance(&mut self, scratch: &mut [u8], now: Instant) -> ClientStep {
         if self.flush().is_err() {
             return ClientStep::End(None);
         }
         let mut calls = Vec::new();
         while calls.len() < CALLS_PER_STEP_MAX {
             if let Some(line) = self.reader.next_line() {
+                self.awaited_since = None;
                 match decode_request(&line) {
                     Ok(call) => calls.push(call),
                     Err((call, error)) => {
@@ -236,6 +265,9 @@ impl ControlClient {
         }
         if !calls.is_empty() {
             return ClientStep::Calls(calls);
+        }
+        if self.reader.pending() > 0 && self.awaited_since.is_none() {
+            self.awaited_since = Some(now);
         }
         match self.flush() {
             Ok(()) if self.fin && self.is_flushed() => ClientStep::End(None),

@@ -165,6 +165,8 @@ pub struct Driver {
     control: Option<control::ControlListener>,
     /// The control listener may have clients to accept.
     control_is_ready: bool,
+    /// Since when there is no place for another control client.
+    control_full_since: Option<Instant>,
     signals: Option<signals::Signals>,
     helpers: helper::Helpers,
     handle: Handle,

@@ -74,6 +74,7 @@ impl Driver {
             accept_timer_armed: false,
             control,
             control_is_ready: false,
+            control_full_since: None,
             signals,
             helpers: Helpers::new(waker),
             handle,

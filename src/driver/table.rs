@@ -32,7 +32,7 @@ impl Connection {
         match self {
             Self::Inbound(inbound) => inbound.deadline(),
             Self::Outbound(outbound) => outbound.deadline(),
-            Self::Client(_) => None,
+            Self::Client(client) => client.deadline(),
         }
     }
 }
@@ -246,10 +246,5 @@ impl Table {
         if let Some(entry) = self.entries.get_mut(key) {
             entry.armed = None;
         }
-    }
-
-    /// All keys, oldest slots first.
-    pub(super) fn keys(&self) -> Vec<usize> {
-        self.entries.iter().map(|(key, _)| key).collect()
     }
 }

@@ -1,7 +1,7 @@
 //! The loop itself: what happens in one turn, and in which order.
 
 use super::budget::{Exhausted, Use};
-use super::control::{CONTROL_CLIENTS_MAX, ClientStep, ControlClient};
+use super::control::{CONTROL_CLIENTS_MAX, ClientStep, ControlClient, turn_away};
 use super::exchange::{Context, Inbound, Service, Step};
 use super::listener::Accepted;
 use super::signals::Asked;
@@ -59,7 +59,6 @@ impl Driver {
             }
             self.turn();
         }
-        self.break_off_responses();
         Ok(())
     }
 
@@ -67,7 +66,7 @@ impl Driver {
     fn timeout(&self) -> Option<Duration> {
         let is_busy = self.table.ready_len() > 0
             || self.listeners.iter().any(|listener| listener.is_ready && !listener.is_starved)
-            || (self.control_is_ready && self.table.clients() < CONTROL_CLIENTS_MAX)
+            || (self.control_is_ready && self.may_accept_clients())
             || self.node.has_work()
             || self.scanner.is_some()
             || !self.inbox.is_empty();
@@ -161,7 +160,7 @@ impl Driver {
                 self.follow(key, step);
             }
             Some(Connection::Client(client)) => {
-                let step = client.advance(&mut self.scratch);
+                let step = client.advance(&mut self.scratch, self.now);
                 self.follow_client(key, step);
             }
             None => {}
@@ -232,7 +231,7 @@ impl Driver {
         let Some(Connection::Client(client)) = self.table.get_mut(key) else { return };
         let id = client.id();
         match step {
-            ClientStep::Wait => {}
+            ClientStep::Wait => self.table.arm(key, &mut self.timers),
             ClientStep::Calls(calls) => {
                 for (call, request) in calls {
                     self.on_call(id, call, request);
@@ -257,14 +256,28 @@ impl Driver {
     }
 
     fn accept_clients(&mut self) {
-        while self.control_is_ready && self.table.clients() < CONTROL_CLIENTS_MAX {
+        if self.table.clients() < CONTROL_CLIENTS_MAX {
+            self.control_full_since = None;
+        }
+        while self.control_is_ready {
+            let is_full = self.table.clients() >= CONTROL_CLIENTS_MAX;
+            if is_full && !self.control_stays_full() {
+                return;
+            }
             let Some(control) = &self.control else { return };
             match control.accept() {
+                Ok(Ok(stream)) if is_full => {
+                    turn_away(stream);
+                    self.logbook.refused(self.now, "control_clients", None, &"as many as there may be are connected");
+                }
                 Ok(Ok(stream)) => {
                     let id = self.next_client();
                     let token = self.table.next_token();
-                    match ControlClient::register(id, stream, self.poll.registry(), token) {
-                        Ok(client) => drop(self.table.insert(Connection::Client(client), None, 0)),
+                    match ControlClient::register(id, stream, self.poll.registry(), token, self.now) {
+                        Ok(client) => {
+                            let key = self.table.insert(Connection::Client(client), None, 0);
+                            self.table.arm(key, &mut self.timers);
+                        }
                         Err(error) => warn!("cannot serve a control client: {error}"),
                     }
                 }
@@ -272,11 +285,24 @@ impl Driver {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.control_is_ready = false,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
+                    // It still waits, and nothing will tell of it again.
                     self.logbook.refused(self.now, "control_accept", None, &error);
                     self.control_is_ready = false;
+                    self.accept_later();
                 }
             }
         }
+    }
+
+    fn may_accept_clients(&self) -> bool {
+        self.table.clients() < CONTROL_CLIENTS_MAX || self.control_full_since.is_none()
+    }
+
+    /// Whether the places for control clients have been taken for so long that others need not wait for one.
+    fn control_stays_full(&mut self) -> bool {
+        let since = *self.control_full_since.get_or_insert(self.now);
+        self.accept_later();
+        self.now.saturating_since(since) >= ACCEPT_AGAIN
     }
 
     fn accept_connections(&mut self) {
@@ -303,6 +329,10 @@ impl Driver {
     fn starve(&mut self, index: usize) {
         self.listeners[index].is_starved = true;
         self.logbook.refused(self.now, "no_descriptor", None, &"connections wait until another one closes");
+        self.accept_later();
+    }
+
+    fn accept_later(&mut self) {
         if !std::mem::replace(&mut self.accept_timer_armed, true) {
             self.timers.insert(self.now + ACCEPT_AGAIN, Timer::AcceptAgain);
         }
@@ -340,6 +370,7 @@ impl Driver {
                 Timer::AcceptAgain => {
                     self.accept_timer_armed = false;
                     self.listeners.iter_mut().for_each(|listener| listener.is_starved = false);
+                    self.control_is_ready = true;
                 }
                 Timer::SaveRegistry => self.save_registry(),
                 Timer::LeaveAnyway => self.phase = Phase::Over,
@@ -362,7 +393,10 @@ impl Driver {
         let step = match self.table.get_mut(key) {
             Some(Connection::Inbound(inbound)) => inbound.on_deadline(&mut cx),
             Some(Connection::Outbound(outbound)) => outbound.on_deadline(&mut cx),
-            _ => return,
+            Some(Connection::Client(_)) => {
+                return self.follow_client(key, ClientStep::End(Some("it sends no whole call")));
+            }
+            None => return,
         };
         self.follow(key, step);
     }
@@ -390,17 +424,6 @@ impl Driver {
     fn leave_if_done(&mut self) {
         if self.phase == Phase::Flushing && !self.helpers.is_syncing() && self.table.clients_are_flushed() {
             self.phase = Phase::Over;
-        }
-    }
-
-    /// Responses that are not through must not look whole to their readers.
-    fn break_off_responses(&mut self) {
-        for key in self.table.keys() {
-            if let Some(Connection::Inbound(inbound)) = self.table.get_mut(key)
-                && (inbound.is_sending() || inbound.is_asked())
-            {
-                inbound.socket_mut().end_in_reset();
-            }
         }
     }
 }

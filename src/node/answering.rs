@@ -9,8 +9,8 @@ use super::contract::Expect;
 use super::dials::Purpose;
 use super::endpoints::canonical;
 use super::limits::{
-    ANSWER_ENTRIES_PER_SLICE, ANSWER_HITS_MAX, ANSWERS_PENDING_MAX, REQUESTER_PORT_MIN, SEEN_AGE_MAX, SEEN_MAX,
-    STRANGER_DIALS_PER_MINUTE, STRANGERS_MAX,
+    ANSWER_ENTRIES_PER_SLICE, ANSWER_HITS_MAX, ANSWERS_PENDING_MAX, ANSWERS_PENDING_PER_SENDER_MAX, REQUESTER_PORT_MIN,
+    SEEN_AGE_MAX, SEEN_MAX, STRANGER_DIALS_PER_MINUTE, STRANGERS_MAX,
 };
 use crate::control::PeerSource;
 use crate::id::QueryId;
@@ -19,7 +19,7 @@ use crate::name::FileName;
 use crate::time::Instant;
 use crate::wire::{Attributes, Listed, Message, Search, SearchResponse};
 use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -126,6 +126,8 @@ impl Strangers {
 
 /// A search whose answer is being looked for.
 struct Pending {
+    /// Who passed the search on to us, or made it.
+    from: IpAddr,
     id: QueryId,
     requester: SocketAddr,
     cursor: SearchCursor,
@@ -175,7 +177,7 @@ impl Node {
         match self.answering.seen.see(now, key, ttl) {
             Sight::First => {
                 self.learn_peer(now, requester, PeerSource::Search);
-                self.begin_answer(&search, requester);
+                self.begin_answer(from.ip().to_canonical(), &search, requester);
             }
             Sight::Wider => {}
             Sight::Repeated => {
@@ -193,6 +195,12 @@ impl Node {
             if neighbour == requester {
                 continue;
             }
+            // An endpoint that is only claimed to be a peer may be anybody's.
+            let allowed = self.peers.is_known(neighbour) || self.answering.strangers.allow(now, neighbour);
+            if !allowed || !self.may_forward_to(neighbour) {
+                self.counters.forwards_dropped += 1;
+                continue;
+            }
             let messages = vec![Message::Search(search.clone())];
             if self.dial_peer(now, neighbour, messages, Expect::Nothing, Purpose::Forward).is_err() {
                 self.counters.forwards_dropped += 1;
@@ -200,17 +208,18 @@ impl Node {
         }
     }
 
-    fn begin_answer(&mut self, search: &Search, requester: SocketAddr) {
+    fn begin_answer(&mut self, from: IpAddr, search: &Search, requester: SocketAddr) {
         if self.library.is_empty() {
             return;
         }
-        if self.answering.pending.len() >= ANSWERS_PENDING_MAX {
+        let of_sender = self.answering.pending.iter().filter(|pending| pending.from == from).count();
+        if self.answering.pending.len() >= ANSWERS_PENDING_MAX || of_sender >= ANSWERS_PENDING_PER_SENDER_MAX {
             self.counters.answers_dropped += 1;
             return;
         }
         let hits_max = if search.id.is_p1() { ANSWER_HITS_MAX } else { 1 };
         let cursor = self.library.search_begin(Query::parse(&search.text), hits_max);
-        self.answering.pending.push_back(Pending { id: search.id.clone(), requester, cursor });
+        self.answering.pending.push_back(Pending { from, id: search.id.clone(), requester, cursor });
     }
 
     /// One slice of the search whose turn it is.

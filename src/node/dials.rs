@@ -2,6 +2,7 @@
 
 use super::Node;
 use super::contract::{Action, DialOutcome, Dialled, Expect};
+use super::limits::FORWARDS_PER_NEIGHBOUR_MAX;
 use super::membership::LinkId;
 use super::workers::{Command, QueueFull, Rank};
 use crate::fault::DialFault;
@@ -52,7 +53,29 @@ impl Node {
         self.exchanges_begun += 1;
         let exchange = ExchangeId::Outbound(self.exchanges_begun);
         self.dials.insert(exchange, Dial { to, purpose });
+        if purpose == Purpose::Forward {
+            *self.forwards_to.entry(to).or_default() += 1;
+        }
         exchange
+    }
+
+    /// An exchange of ours is over, or is not to be.
+    pub(super) fn forget_dial(&mut self, exchange: ExchangeId) -> Option<Dial> {
+        let dial = self.dials.remove(&exchange)?;
+        if dial.purpose == Purpose::Forward
+            && let Some(under_way) = self.forwards_to.get_mut(&dial.to)
+        {
+            *under_way -= 1;
+            if *under_way == 0 {
+                self.forwards_to.remove(&dial.to);
+            }
+        }
+        Some(dial)
+    }
+
+    /// Whether one more search may be passed on to this neighbour now.
+    pub(super) fn may_forward_to(&self, neighbour: SocketAddr) -> bool {
+        self.forwards_to.get(&neighbour).is_none_or(|&under_way| under_way < FORWARDS_PER_NEIGHBOUR_MAX)
     }
 
     /// Dials a bootstrap node, past the gate.
@@ -79,11 +102,11 @@ impl Node {
     ) -> Result<ExchangeId, QueueFull> {
         let rank = match purpose {
             Purpose::Forward | Purpose::Hits => Rank::Forward,
-            _ => Rank::Asked,
+            _ => Rank::Own,
         };
         let exchange = self.next_exchange(to, purpose);
         self.submit(now, exchange, Command::Dial { to, messages, expect }, rank).inspect_err(|_| {
-            self.dials.remove(&exchange);
+            self.forget_dial(exchange);
         })?;
         Ok(exchange)
     }
@@ -99,29 +122,31 @@ impl Node {
     ) -> ExchangeId {
         let exchange = self.next_exchange(to, Purpose::Fetch(download));
         // Nothing is ever refused at this rank.
-        let _ = self.submit(now, exchange, command, Rank::Always);
+        let _ = self.submit(now, exchange, command, Rank::Fetch);
         exchange
     }
 
     /// Brings a file to a requester that had closed, when a worker is free.
     pub(super) fn dial_back(&mut self, now: Instant, to: SocketAddr, name: FileName) -> Result<(), QueueFull> {
         let exchange = self.next_exchange(to, Purpose::CallBack);
-        self.submit(now, exchange, Command::CallBack { to, name }, Rank::Asked).inspect_err(|_| {
-            self.dials.remove(&exchange);
-        })
+        self.submit(now, exchange, Command::CallBack { to, name }, Rank::Asked(to.ip().to_canonical())).inspect_err(
+            |_| {
+                self.forget_dial(exchange);
+            },
+        )
     }
 
     /// Breaks off an exchange of ours, or takes it back if it still waits. Nothing more is heard of one taken back.
     pub(super) fn abort_dial(&mut self, exchange: ExchangeId) {
         if self.withdraw(exchange) {
-            self.dials.remove(&exchange);
+            self.forget_dial(exchange);
         } else if self.dials.contains_key(&exchange) {
             self.actions.push_back(Action::Abort { exchange });
         }
     }
 
     pub(super) fn on_dial_ended(&mut self, now: Instant, exchange: ExchangeId, outcome: DialOutcome) {
-        let Some(Dial { to, purpose }) = self.dials.remove(&exchange) else {
+        let Some(Dial { to, purpose }) = self.forget_dial(exchange) else {
             log::debug!("an exchange that is not open ended: {exchange:?}");
             return;
         };

@@ -8,8 +8,10 @@ pub(super) const PEERS_MAX: usize = 1_000;
 pub(super) const CLAIMS_MAX: usize = 250;
 /// How long such a claim is kept while nothing proves it.
 pub(super) const CLAIM_AGE_MAX: Duration = Duration::from_secs(30 * 60);
-/// Failures in a row after which a peer is given up.
+/// Failures in a row after which a peer is given up, if the network is there at all.
 pub(super) const PEER_FAILURES_MAX: u32 = 3;
+/// Attempts within this time count as one failure: a search alone makes several.
+pub(super) const PEER_FAILURE_SPAN: Duration = Duration::from_secs(30);
 /// Peers remembered across restarts.
 pub(super) const REMEMBERED_PEERS_MAX: usize = 200;
 /// Least time between two orders to remember peers.
@@ -32,6 +34,12 @@ pub(super) const KEEPALIVE_POSTPONED: Duration = Duration::from_secs(1);
 
 /// Commands that wait for a worker.
 pub(super) const COMMANDS_QUEUED_MAX: usize = 4_096;
+/// Of these, requests of one address.
+pub(super) const REQUESTS_QUEUED_PER_ADDRESS_MAX: usize = 1_024;
+/// One in so many workers is kept for what our user waits for; small numbers of workers are shared by all.
+pub(super) const WORKERS_KEPT_OF: usize = 16;
+/// Searches on their way to one neighbour, or waiting to be: one that does not answer must not hold up the others.
+pub(super) const FORWARDS_PER_NEIGHBOUR_MAX: usize = 16;
 /// Of these, forwarded searches and hits sent: work for others that may be dropped.
 pub(super) const FORWARDS_QUEUED_MAX: usize = 2_048;
 /// Longest wait of a request from the network for a worker.
@@ -43,6 +51,8 @@ pub(super) const SEEN_MAX: usize = 50_000;
 pub(super) const SEEN_AGE_MAX: Duration = Duration::from_secs(10 * 60);
 /// Searches of others whose answer is being looked for.
 pub(super) const ANSWERS_PENDING_MAX: usize = 256;
+/// Of these, searches that came from one address: a flood of one neighbour leaves places for the others.
+pub(super) const ANSWERS_PENDING_PER_SENDER_MAX: usize = 64;
 /// Hits sent to a `p1` requester (PROTOCOL, Matching).
 pub(super) const ANSWER_HITS_MAX: usize = 50;
 /// Library entries looked at in one slice of work.
@@ -61,9 +71,9 @@ pub(super) const RING_TTLS: [u8; 3] = [1, 2, 4];
 /// Rows that end a search early.
 pub(super) const RING_ROWS_ENOUGH: usize = 25;
 /// How long a ring is listened to before the next goes out.
-pub(super) const RING_WAIT: Duration = Duration::from_secs(1);
+pub(super) const RING_WAIT: Duration = Duration::from_millis(800);
 /// How long the last ring is listened to.
-pub(super) const LAST_RING_WAIT: Duration = Duration::from_secs(2);
+pub(super) const LAST_RING_WAIT: Duration = Duration::from_millis(1_600);
 /// How long after its end a search still takes hits.
 pub(super) const LATE_HITS: Duration = Duration::from_secs(5 * 60);
 /// Rows remembered for a search that does not say how many.

@@ -412,6 +412,11 @@ impl Node {
         }
     }
 
+    /// Whether some bootstrap node has us on its list.
+    pub(super) fn is_registered(&self) -> bool {
+        self.membership.links.iter().any(|link| matches!(link.phase, LinkPhase::Registered { .. }))
+    }
+
     /// Asks every bootstrap node that lists us who is there, now; says whether an answer is to be expected.
     pub(super) fn ask_for_peers(&mut self) -> bool {
         let registered = |link: &&Link| matches!(link.phase, LinkPhase::Registered { .. });

@@ -62,6 +62,8 @@ pub struct Node {
     actions: VecDeque<Action>,
     exchanges_begun: u64,
     dials: BTreeMap<ExchangeId, dials::Dial>,
+    /// Of these, the searches passed on to each neighbour.
+    forwards_to: BTreeMap<std::net::SocketAddr, usize>,
     workers: workers::Workers,
     membership: membership::Membership,
     peers: peers::Peers,
@@ -154,6 +156,7 @@ impl Node {
             actions: VecDeque::new(),
             exchanges_begun: 0,
             dials: BTreeMap::new(),
+            forwards_to: BTreeMap::new(),
             workers: Default::default(),
             membership: Default::default(),
             peers: Default::default(),

@@ -8,7 +8,8 @@ use super::contract::Action;
 use super::dice::Dice;
 use super::endpoints::{canonical, is_unicast};
 use super::limits::{
-    CLAIM_AGE_MAX, CLAIMS_MAX, PEER_FAILURES_MAX, PEERS_MAX, REMEMBER_DELAY, REMEMBER_INTERVAL, REMEMBERED_PEERS_MAX,
+    CLAIM_AGE_MAX, CLAIMS_MAX, PEER_FAILURE_SPAN, PEER_FAILURES_MAX, PEERS_MAX, REMEMBER_DELAY, REMEMBER_INTERVAL,
+    REMEMBERED_PEERS_MAX,
 };
 use super::membership::LinkId;
 use super::{Node, NodeTimer};
@@ -26,7 +27,7 @@ pub(super) enum Standing {
     /// It answered the last time.
     Alive,
     /// It did not answer so many times in a row.
-    Failing { failures: u32 },
+    Failing { failures: u32, counted_at: Instant },
 }
 
 /// What a peer has shown that it speaks: by a hit or a list of its own, as only a peer sends.
@@ -54,6 +55,11 @@ pub(super) struct Peer {
 }
 
 impl Peer {
+    /// Whether it has failed so often in a row that it is not one to count on.
+    fn is_dead(&self) -> bool {
+        matches!(self.standing, Standing::Failing { failures, .. } if failures >= PEER_FAILURES_MAX)
+    }
+
     /// Known only because somebody named its endpoint. That a connection to it succeeds proves nothing: whoever forges
     /// searches may name any server.
     fn is_claim(&self) -> bool {
@@ -104,9 +110,7 @@ pub(super) struct Peers {
 impl Peers {
     /// Peers that are not dead.
     pub(super) fn count(&self) -> usize {
-        let dead =
-            |peer: &&Peer| matches!(peer.standing, Standing::Failing { failures } if failures >= PEER_FAILURES_MAX);
-        self.rows.len() - self.rows.values().filter(dead).count()
+        self.rows.len() - self.rows.values().filter(|peer| peer.is_dead()).count()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -236,11 +240,8 @@ impl Peers {
         assert_eq!(claims, self.claims, "the claims are counted");
         assert!(claims <= CLAIMS_MAX, "the claims are bounded");
         assert!(self.neighbours.iter().all(|addr| self.rows.contains_key(addr)), "neighbours are peers");
-        for (addr, peer) in &self.rows {
+        for addr in self.rows.keys() {
             assert!(is_unicast(*addr) && canonical(*addr) == *addr, "{addr} is a peer's endpoint");
-            if let Standing::Failing { failures } = peer.standing {
-                assert!(failures < PEER_FAILURES_MAX || !peer.listed_by.is_empty(), "{addr} was given up");
-            }
         }
     }
 }
@@ -294,12 +295,7 @@ impl Node {
         for peer in gone {
             self.peers.change(peer, |row| {
                 row.listed_by.remove(&link);
-                match row.standing {
-                    Standing::Failing { failures } if failures >= PEER_FAILURES_MAX && row.listed_by.is_empty() => {
-                        Keep::No
-                    }
-                    _ => Keep::Yes,
-                }
+                if row.is_dead() && row.listed_by.is_empty() { Keep::No } else { Keep::Yes }
             });
         }
         self.plan_to_remember(now);
@@ -322,17 +318,22 @@ impl Node {
     }
 
     /// An exchange that we dialled found nobody. After some failures in a row the peer is given up, unless a bootstrap
-    /// node still lists it.
+    /// node still lists it. While no bootstrap node has us on its list nobody is given up: it may be our own network
+    /// that fails, and who else would there be to ask.
     pub(super) fn note_peer_failed(&mut self, now: Instant, peer: SocketAddr) {
+        let online = self.is_registered();
         let mut was_alive = false;
         self.peers.change(peer, |row| {
             was_alive = row.standing == Standing::Alive;
-            let failures = match row.standing {
-                Standing::Failing { failures } => failures.saturating_add(1),
-                Standing::New | Standing::Alive => 1,
+            let (failures, counted_at) = match row.standing {
+                Standing::New | Standing::Alive => (1, now),
+                Standing::Failing { failures, counted_at } if now.saturating_since(counted_at) < PEER_FAILURE_SPAN => {
+                    (failures, counted_at)
+                }
+                Standing::Failing { failures, .. } => (failures.saturating_add(1), now),
             };
-            row.standing = Standing::Failing { failures };
-            if failures >= PEER_FAILURES_MAX && row.listed_by.is_empty() { Keep::No } else { Keep::Yes }
+            row.standing = Standing::Failing { failures, counted_at };
+            if online && row.is_dead() && row.listed_by.is_empty() { Keep::No } else { Keep::Yes }
         });
         if was_alive {
             self.notify_events(|| Notice::PeerDown { addr: peer });

@@ -33,7 +33,7 @@ impl Node {
         }
         match message {
             Message::DownloadRequest { name } => self.on_download_request(now, exchange, from, name),
-            Message::ListFiles { p1 } => self.on_list_files(now, exchange, p1),
+            Message::ListFiles { p1 } => self.on_list_files(now, exchange, from, p1),
             Message::Search(search) => {
                 self.actions.push_back(Action::Close { exchange });
                 self.on_search(now, from, search);
@@ -60,16 +60,17 @@ impl Node {
         if self.library.get(name.as_bytes()).is_none() {
             return self.refuse(exchange, Refusal::NoSuchFile);
         }
-        self.submit_request(now, exchange, Command::SendFile { from, name });
+        self.submit_request(now, exchange, from, Command::SendFile { from, name });
     }
 
     /// Code 5.
-    fn on_list_files(&mut self, now: Instant, exchange: ExchangeId, p1: bool) {
-        self.submit_request(now, exchange, Command::SendList { attributes: p1 });
+    fn on_list_files(&mut self, now: Instant, exchange: ExchangeId, from: SocketAddr, p1: bool) {
+        self.submit_request(now, exchange, from, Command::SendList { attributes: p1 });
     }
 
-    fn submit_request(&mut self, now: Instant, exchange: ExchangeId, command: Command) {
-        if self.submit(now, exchange, command, Rank::Asked).is_err() {
+    fn submit_request(&mut self, now: Instant, exchange: ExchangeId, from: SocketAddr, command: Command) {
+        let rank = Rank::Asked(from.ip().to_canonical());
+        if self.submit(now, exchange, command, rank).is_err() {
             self.refuse(exchange, Refusal::Busy);
         }
     }

@@ -1,19 +1,23 @@
-//! The gate that keeps the commands in progress within `max_workers`: the rest wait in the order they came.
+//! The gate that keeps the commands in progress within `max_workers`: the rest wait.
 //!
-//! A command is an upload, a list sent, a fetch, or a dialled exchange with a peer. The exchanges with bootstrap nodes
+//! A command is an upload, a list sent, a fetch, or a dialled exchange with a peer. What our own user waits for goes
+//! first, then what peers ask of us, then what we only pass on; within each, the order is that in which they came, but
+//! for an address that holds more than its share of the workers while others wait. The exchanges with bootstrap nodes
 //! pass by: there are at most a few, and a node that is busy must not lose its registration. Refuses work beyond
 //! [`COMMANDS_QUEUED_MAX`].
 
 use super::contract::{Action, Expect, FetchForm, Refusal};
-use super::limits::{COMMAND_WAIT_MAX, COMMANDS_QUEUED_MAX, FORWARDS_QUEUED_MAX};
+use super::limits::{
+    COMMAND_WAIT_MAX, COMMANDS_QUEUED_MAX, FORWARDS_QUEUED_MAX, REQUESTS_QUEUED_PER_ADDRESS_MAX, WORKERS_KEPT_OF,
+};
 use super::{Node, NodeTimer};
 use crate::id::{ExchangeId, TransferId};
 use crate::name::FileName;
 use crate::time::Instant;
 use crate::timer::TimerId;
 use crate::wire::Message;
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 
 /// Something that takes a worker from its start to the end of its exchange.
 #[derive(Debug)]
@@ -25,15 +29,28 @@ pub(super) enum Command {
     CallBack { to: SocketAddr, name: FileName },
 }
 
-/// Where a command stands when the queue grows long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Whose a command is; the first go first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Rank {
-    /// Bounded elsewhere: always taken.
-    Always,
-    /// Asked for, here or by a peer that waits: taken while there is room.
-    Asked,
-    /// Work for others that nobody waits for: leaves room for the rest.
+    /// Our user's, bounded elsewhere: always taken.
+    Fetch,
+    /// Our user's.
+    Own,
+    /// A peer waits for it.
+    Asked(IpAddr),
+    /// Work for others that nobody waits for: may be dropped.
     Forward,
+}
+
+impl Rank {
+    /// The place among the ranks, apart from whose address it is.
+    fn place(self) -> u8 {
+        match self {
+            Self::Fetch | Self::Own => 0,
+            Self::Asked(_) => 1,
+            Self::Forward => 2,
+        }
+    }
 }
 
 /// The queue is full: the command was not taken.
@@ -48,20 +65,34 @@ struct Waiting {
     timer: Option<TimerId>,
 }
 
+/// Where a waiting command stands: by the place of its rank, then by its ticket.
+type Ticket = (u8, u64);
+
+/// Commands of some kind: of an address, or passed on.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Load {
+    active: usize,
+    queued: usize,
+}
+
 /// The gate.
 #[derive(Default)]
 pub(super) struct Workers {
-    active: BTreeSet<ExchangeId>,
-    queue: BTreeMap<u64, Waiting>,
-    tickets: BTreeMap<ExchangeId, u64>,
+    active: BTreeMap<ExchangeId, Rank>,
+    /// Of these, those that are not for our user.
+    active_for_others: usize,
+    queue: BTreeMap<Ticket, Waiting>,
+    tickets: BTreeMap<ExchangeId, Ticket>,
     tickets_given: u64,
-    forwards: usize,
+    /// Requests of each address.
+    asked: BTreeMap<IpAddr, Load>,
+    forwards: Load,
 }
 
 impl Workers {
     /// Whether this exchange has a worker.
     pub(super) fn is_active(&self, exchange: ExchangeId) -> bool {
-        self.active.contains(&exchange)
+        self.active.contains_key(&exchange)
     }
 
     pub(super) fn queued(&self) -> usize {
@@ -73,41 +104,106 @@ impl Workers {
         self.tickets.contains_key(&exchange)
     }
 
+    fn load(&self, address: IpAddr) -> Load {
+        self.asked.get(&address).copied().unwrap_or_default()
+    }
+
     fn has_room(&self, rank: Rank) -> bool {
+        let in_all = self.queue.len() < COMMANDS_QUEUED_MAX;
         match rank {
-            Rank::Always => true,
-            Rank::Asked => self.queue.len() < COMMANDS_QUEUED_MAX,
-            Rank::Forward => self.queue.len() < COMMANDS_QUEUED_MAX && self.forwards < FORWARDS_QUEUED_MAX,
+            Rank::Fetch => true,
+            Rank::Own => in_all,
+            Rank::Asked(address) => in_all && self.load(address).queued < REQUESTS_QUEUED_PER_ADDRESS_MAX,
+            Rank::Forward => in_all && self.forwards.queued < FORWARDS_QUEUED_MAX,
+        }
+    }
+
+    /// Changes the counts that a rank belongs to.
+    fn count(&mut self, rank: Rank, change: impl FnOnce(&mut Load)) {
+        match rank {
+            Rank::Fetch | Rank::Own => {}
+            Rank::Forward => change(&mut self.forwards),
+            Rank::Asked(address) => {
+                let load = self.asked.entry(address).or_default();
+                change(load);
+                if *load == Load::default() {
+                    self.asked.remove(&address);
+                }
+            }
         }
     }
 
     fn push(&mut self, waiting: Waiting) {
         self.tickets_given += 1;
-        self.forwards += usize::from(waiting.rank == Rank::Forward);
-        self.tickets.insert(waiting.exchange, self.tickets_given);
-        self.queue.insert(self.tickets_given, waiting);
-    }
-
-    fn pop(&mut self) -> Option<Waiting> {
-        let (_, waiting) = self.queue.pop_first()?;
-        self.tickets.remove(&waiting.exchange);
-        self.forwards -= usize::from(waiting.rank == Rank::Forward);
-        Some(waiting)
+        let ticket = (waiting.rank.place(), self.tickets_given);
+        self.count(waiting.rank, |load| load.queued += 1);
+        self.tickets.insert(waiting.exchange, ticket);
+        self.queue.insert(ticket, waiting);
     }
 
     fn take(&mut self, exchange: ExchangeId) -> Option<Waiting> {
         let waiting = self.queue.remove(&self.tickets.remove(&exchange)?)?;
-        self.forwards -= usize::from(waiting.rank == Rank::Forward);
+        self.count(waiting.rank, |load| load.queued -= 1);
         Some(waiting)
+    }
+
+    fn start(&mut self, exchange: ExchangeId, rank: Rank) {
+        self.count(rank, |load| load.active += 1);
+        self.active_for_others += usize::from(rank.place() > 0);
+        self.active.insert(exchange, rank);
+    }
+
+    fn end(&mut self, exchange: ExchangeId) -> bool {
+        let Some(rank) = self.active.remove(&exchange) else { return false };
+        self.count(rank, |load| load.active -= 1);
+        self.active_for_others -= usize::from(rank.place() > 0);
+        true
+    }
+
+    /// Whether a command of this rank may start now. Some workers are kept for our user, and work that is passed on
+    /// gets at most half.
+    fn may_start(&self, rank: Rank, workers_max: usize) -> bool {
+        let others = self.active_for_others < workers_max - workers_max / WORKERS_KEPT_OF;
+        self.active.len() < workers_max
+            && match rank {
+                Rank::Fetch | Rank::Own => true,
+                Rank::Asked(_) => others,
+                Rank::Forward => others && self.forwards.active < workers_max.div_ceil(2),
+            }
+    }
+
+    /// The command whose turn it is.
+    fn next(&self, workers_max: usize) -> Option<ExchangeId> {
+        let (_, first) = self.queue.first_key_value()?;
+        let share = workers_max.div_ceil(2);
+        let has_share_left =
+            |waiting: &&Waiting| matches!(waiting.rank, Rank::Asked(from) if self.load(from).active < share);
+        let turn = match first.rank {
+            // An address beyond its share has its turn only when no other waits.
+            Rank::Asked(_) => {
+                self.queue.values().take_while(|waiting| waiting.rank != Rank::Forward).find(has_share_left)
+            }
+            _ => None,
+        };
+        let turn = turn.unwrap_or(first);
+        self.may_start(turn.rank, workers_max).then_some(turn.exchange)
     }
 
     pub(super) fn check_invariants(&self) {
         assert_eq!(self.queue.len(), self.tickets.len(), "every waiting command has one ticket");
-        let forwards = self.queue.values().filter(|waiting| waiting.rank == Rank::Forward).count();
-        assert_eq!(forwards, self.forwards, "the forwards are counted");
-        assert!(self.forwards <= FORWARDS_QUEUED_MAX, "forwards leave room for others");
+        let of = |rank: &Rank| *rank == Rank::Forward;
+        let queued = self.queue.values().filter(|waiting| of(&waiting.rank)).count();
+        let active = self.active.values().filter(|rank| of(rank)).count();
+        assert_eq!(self.forwards, Load { active, queued }, "what is passed on is counted");
+        assert!(queued <= FORWARDS_QUEUED_MAX, "what is passed on leaves room for others");
+        let for_others = self.active.values().filter(|rank| rank.place() > 0).count();
+        assert_eq!(self.active_for_others, for_others, "what is done for others is counted");
+        let asked: usize = self.asked.values().map(|load| load.active + load.queued).sum();
+        let counted = |rank: &Rank| matches!(rank, Rank::Asked(_));
+        let queued = self.queue.values().filter(|waiting| counted(&waiting.rank)).count();
+        assert_eq!(asked, queued + self.active.values().filter(|rank| counted(rank)).count(), "requests are counted");
         for exchange in self.tickets.keys() {
-            assert!(!self.active.contains(exchange), "{exchange:?} waits and works at once");
+            assert!(!self.active.contains_key(exchange), "{exchange:?} waits and works at once");
         }
     }
 }
@@ -121,8 +217,8 @@ impl Node {
         command: Command,
         rank: Rank,
     ) -> Result<(), QueueFull> {
-        if self.workers.queue.is_empty() && self.workers.active.len() < self.config.max_workers {
-            self.start_command(exchange, command);
+        if self.workers.queue.is_empty() && self.workers.may_start(rank, self.config.max_workers) {
+            self.start_command(exchange, command, rank);
             return Ok(());
         }
         if !self.workers.has_room(rank) {
@@ -131,22 +227,24 @@ impl Node {
         let inbound = matches!(exchange, ExchangeId::Inbound(_));
         let timer = inbound.then(|| self.wheel.insert(now + COMMAND_WAIT_MAX, NodeTimer::CommandWaited { exchange }));
         self.workers.push(Waiting { exchange, command, rank, timer });
+        // What waits already may wait for a limit that does not concern this one.
+        self.start_queued();
         Ok(())
     }
 
     /// A command's exchange is over: its worker takes the next one. Does nothing for exchanges that passed by the gate.
     pub(super) fn free_worker(&mut self, exchange: ExchangeId) {
-        if self.workers.active.remove(&exchange) {
+        if self.workers.end(exchange) {
             self.start_queued();
         }
     }
 
     /// Starts what waits, as far as there are workers.
     pub(super) fn start_queued(&mut self) {
-        while self.workers.active.len() < self.config.max_workers {
-            let Some(waiting) = self.workers.pop() else { return };
+        while let Some(exchange) = self.workers.next(self.config.max_workers) {
+            let Some(waiting) = self.workers.take(exchange) else { return };
             self.cancel_timer(waiting.timer);
-            self.start_command(waiting.exchange, waiting.command);
+            self.start_command(exchange, waiting.command, waiting.rank);
         }
     }
 
@@ -166,16 +264,16 @@ impl Node {
 
     /// Refuses every request of the network that waits, because the node leaves.
     pub(super) fn refuse_queued(&mut self) {
-        while let Some(waiting) = self.workers.pop() {
-            self.cancel_timer(waiting.timer);
-            match waiting.exchange {
-                ExchangeId::Inbound(_) => self.refuse(waiting.exchange, Refusal::Leaving),
-                ExchangeId::Outbound(_) => drop(self.dials.remove(&waiting.exchange)),
+        while let Some(exchange) = self.workers.queue.values().next().map(|waiting| waiting.exchange) {
+            self.withdraw(exchange);
+            match exchange {
+                ExchangeId::Inbound(_) => self.refuse(exchange, Refusal::Leaving),
+                ExchangeId::Outbound(_) => drop(self.forget_dial(exchange)),
             }
         }
     }
 
-    fn start_command(&mut self, exchange: ExchangeId, command: Command) {
+    fn start_command(&mut self, exchange: ExchangeId, command: Command, rank: Rank) {
         let action = match command {
             Command::SendFile { from, name } => {
                 // It may have left the library while it waited.
@@ -192,7 +290,7 @@ impl Node {
             }
             Command::CallBack { to, name } => Action::CallBack { exchange, to, name },
         };
-        self.workers.active.insert(exchange);
+        self.workers.start(exchange, rank);
         self.actions.push_back(action);
     }
 }

@@ -24,7 +24,7 @@ const NEW_SUFFIX: &str = ".new";
 #[derive(Debug, Error)]
 pub enum StateFault {
     /// Another daemon has it.
-    #[error("in use by another pyrated (process {pid})")]
+    #[error("in use by another pyrated{}", if *pid == 0 { String::new() } else { format!(" (process {pid})") })]
     InUse {
         /// Its process id; 0 when it has not written it yet.
         pid: u32,

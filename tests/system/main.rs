@@ -25,5 +25,6 @@ mod old_programs;
 mod refusals;
 mod serving;
 mod share;
+mod stubborn;
 mod transfers_broken;
 mod worker_queue;

@@ -7,7 +7,7 @@
 //! ```
 
 use super::outgoing::Pump;
-use super::{Context, Outgoing, Step, TRANSFER_IDLE_MAX};
+use super::{Context, Outgoing, Progress, Step};
 use crate::driver::socket::{ReadStep, Socket};
 use crate::id::ExchangeId;
 use crate::name::FileName;
@@ -51,6 +51,8 @@ pub(in crate::driver) struct Inbound {
     state: State,
     /// The other side has sent FIN.
     fin: bool,
+    /// The message that has begun to come has a response (codes 1, 4 and 5).
+    owes_response: bool,
 }
 
 #[derive(Debug)]
@@ -60,7 +62,7 @@ enum State {
     /// The node owes an answer.
     Asked { may_stream: bool },
     /// A response is on its way. The name is that of a file.
-    Sending { outgoing: Outgoing, name: Option<FileName>, progress_at: Instant },
+    Sending { outgoing: Outgoing, name: Option<FileName>, progress: Progress },
     /// FIN is sent: for the other side's FIN, or for the reset that asks for a call-back.
     Lingering { until: Instant, call_back: Option<FileName> },
     /// The requester had closed before our first byte: it is to be called back with this file.
@@ -77,7 +79,7 @@ impl Inbound {
         now: Instant,
     ) -> Self {
         let state = State::Reading { since: now, last_byte: now };
-        Self { id, from, service, socket, framer: Framer::new(), state, fin: false }
+        Self { id, from, service, socket, framer: Framer::new(), state, fin: false, owes_response: false }
     }
 
     pub(in crate::driver) fn id(&self) -> ExchangeId {
@@ -101,11 +103,6 @@ impl Inbound {
         self.fin && matches!(self.state, State::Lingering { call_back: Some(_), .. })
     }
 
-    /// Whether the node knows of the exchange and is still owed, or owes, something.
-    pub(in crate::driver) fn is_asked(&self) -> bool {
-        matches!(self.state, State::Asked { .. })
-    }
-
     /// Whether a response is on its way.
     pub(in crate::driver) fn is_sending(&self) -> bool {
         matches!(self.state, State::Sending { .. })
@@ -123,10 +120,8 @@ impl Inbound {
 
     /// The node answers with a payload; the name is that of a file.
     pub(in crate::driver) fn send(&mut self, outgoing: Outgoing, name: Option<FileName>, now: Instant) {
-        // Until the last byte is handed over, every end of this connection must be seen as a failure (PROTOCOL,
-        // "Success and failure"), even if the process is killed.
-        self.socket.end_in_reset();
-        self.state = State::Sending { outgoing, name, progress_at: now };
+        self.owe_response();
+        self.state = State::Sending { outgoing, name, progress: Progress::start(now) };
     }
 
     /// Does what can be done now.
@@ -154,7 +149,7 @@ impl Inbound {
                 *since + MESSAGE_DEADLINE
             }),
             State::Asked { .. } | State::Deserted { .. } => None,
-            State::Sending { progress_at, .. } => Some(*progress_at + TRANSFER_IDLE_MAX),
+            State::Sending { progress, .. } => Some(progress.deadline()),
             State::Lingering { until, .. } => Some(*until),
         }
     }
@@ -168,6 +163,15 @@ impl Inbound {
                 Step::End(Some(Event::ResponseEnded { exchange: self.id, outcome: Err(ResponseFault::Gone) }))
             }
             State::Lingering { .. } => Step::End(None),
+        }
+    }
+
+    /// From the first byte of a request to the last of its response, every end of the connection must be seen as a
+    /// failure (PROTOCOL, "Success and failure"), even if the process is killed.
+    fn owe_response(&mut self) {
+        if !std::mem::replace(&mut self.owes_response, true) {
+            self.socket.end_in_reset();
+            self.socket.keep_little_unsent();
         }
     }
 
@@ -207,6 +211,9 @@ impl Inbound {
             end = End::More;
             match self.socket.read(&mut cx.scratch[..READ_BYTES]) {
                 Ok(ReadStep::Bytes(n)) => {
+                    if self.framer.pending() == 0 && matches!(cx.scratch[0], b'1' | b'4' | b'5') {
+                        self.owe_response();
+                    }
                     let begins = self.is_idle_stream();
                     self.framer.push(&cx.scratch[..n]);
                     if let State::Reading { since, last_byte } = &mut self.state {
@@ -235,12 +242,9 @@ impl Inbound {
     }
 
     fn send_payload(&mut self, cx: &Context<'_>) -> Step {
-        let State::Sending { outgoing, name, progress_at } = &mut self.state else { return Step::Wait };
-        let before = outgoing.sent();
+        let State::Sending { outgoing, name, progress } = &mut self.state else { return Step::Wait };
         let pump = outgoing.pump(&mut self.socket, cx);
-        if outgoing.sent() > before {
-            *progress_at = cx.now;
-        }
+        progress.note(cx.now, outgoing.sent());
         let exchange = self.id;
         match pump {
             Pump::Blocked => match self.socket.take_error() {
@@ -252,6 +256,7 @@ impl Inbound {
             Pump::Sent(bytes) => {
                 let name = name.take().filter(|_| bytes > 0 && self.fin_or_read());
                 self.socket.end_in_order();
+                self.owes_response = false;
                 let call_back = name.filter(|_| !self.socket.has_acknowledged());
                 self.linger(cx.now, call_back);
                 Step::Answered(Event::ResponseEnded { exchange, outcome: Ok(bytes) })
@@ -261,16 +266,10 @@ impl Inbound {
         }
     }
 
-    /// Whether the requester has sent FIN, as the 2013 client does; looks at the socket if it is not known yet.
+    /// Whether the requester has sent FIN, as the 2013 client does right behind its request; looks once at the socket
+    /// if it is not known yet.
     fn fin_or_read(&mut self) -> bool {
-        let mut byte = [0; 64];
-        while !self.fin {
-            match self.socket.read(&mut byte) {
-                Ok(ReadStep::Fin) | Err(_) => self.fin = true,
-                Ok(ReadStep::Bytes(_)) => {}
-                Ok(ReadStep::Blocked) => break,
-            }
-        }
+        self.fin |= matches!(self.socket.read(&mut [0; 64]), Ok(ReadStep::Fin) | Err(_));
         self.fin
     }
 

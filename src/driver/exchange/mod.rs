@@ -31,11 +31,42 @@ pub(super) type Parts = HashMap<TransferId, PartFile>;
 /// Bytes that one step may move before the next connection has its turn.
 pub(super) const STEP_BYTES_MAX: usize = 256 * 1024;
 
-/// Time without a byte of progress after which a transfer is broken off.
+/// Time without progress after which a transfer is broken off.
 pub(super) const TRANSFER_IDLE_MAX: Duration = Duration::from_secs(60);
+
+/// What a reader must take in [`TRANSFER_IDLE_MAX`] for it to be progress, in bytes: a reader of a byte a minute would
+/// hold a worker for ever.
+const TRANSFER_BYTES_MIN: u64 = 16 * 1024;
 
 /// Least time between two reports of progress.
 pub(super) const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
+
+/// How a transfer gets on.
+#[derive(Debug, Clone, Copy)]
+struct Progress {
+    at: Instant,
+    /// Bytes moved by then.
+    bytes: u64,
+}
+
+impl Progress {
+    /// Of a transfer that begins, or may begin, now.
+    fn start(now: Instant) -> Self {
+        Self { at: now, bytes: 0 }
+    }
+
+    /// So many bytes have been moved in all. The first ones count, and from then on [`TRANSFER_BYTES_MIN`] at a time.
+    fn note(&mut self, now: Instant, bytes: u64) {
+        if (self.bytes == 0 && bytes > 0) || bytes - self.bytes >= TRANSFER_BYTES_MIN {
+            *self = Self { at: now, bytes };
+        }
+    }
+
+    /// When the transfer is broken off.
+    fn deadline(&self) -> Instant {
+        self.at + TRANSFER_IDLE_MAX
+    }
+}
 
 /// What a step may use.
 pub(super) struct Context<'a> {

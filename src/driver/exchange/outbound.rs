@@ -9,7 +9,7 @@
 
 use super::incoming::{Incoming, Part, Taken};
 use super::outgoing::Pump;
-use super::{Context, Outgoing, Step, TRANSFER_IDLE_MAX, dial_fault};
+use super::{Context, Outgoing, Progress, Step, dial_fault};
 use crate::driver::socket::{ReadStep, Socket};
 use crate::fault::DialFault;
 use crate::id::ExchangeId;
@@ -67,7 +67,9 @@ pub(in crate::driver) struct Outbound {
     link: Link,
     state: State,
     started: Instant,
-    progress_at: Instant,
+    progress: Progress,
+    /// Payload bytes received.
+    received: u64,
 }
 
 /// The descriptor that the exchange waits on.
@@ -123,7 +125,17 @@ impl Outbound {
         let socket = Socket::register(stream, registry, token).map_err(|error| dial_fault(&error))?;
         let local = SocketAddr::new(unspecified(to), 0);
         let link = Link::Connection(socket, listener);
-        Ok(Self { id, to, local, token, link, state: State::Connecting(task), started: now, progress_at: now })
+        Ok(Self {
+            id,
+            to,
+            local,
+            token,
+            link,
+            state: State::Connecting(task),
+            started: now,
+            progress: Progress::start(now),
+            received: 0,
+        })
     }
 
     pub(in crate::driver) fn id(&self) -> ExchangeId {
@@ -150,10 +162,10 @@ impl Outbound {
                 self.started + REQUEST_MAX
             }
             State::Receiving(incoming) => {
-                let idle = self.progress_at + TRANSFER_IDLE_MAX;
+                let idle = self.progress.deadline();
                 incoming.report_due().map_or(idle, |at| at.min(idle))
             }
-            State::Uploading(_) => self.progress_at + TRANSFER_IDLE_MAX,
+            State::Uploading(_) => self.progress.deadline(),
             State::Settling { until } | State::Listening { until, .. } => *until,
             State::Over => return None,
         })
@@ -162,7 +174,7 @@ impl Outbound {
     /// The deadline has come.
     pub(in crate::driver) fn on_deadline(&mut self, cx: &mut Context<'_>) -> Step {
         match &mut self.state {
-            State::Receiving(incoming) if cx.now < self.progress_at + TRANSFER_IDLE_MAX => {
+            State::Receiving(incoming) if cx.now < self.progress.deadline() => {
                 match incoming.poll(self.id, cx) {
                     Taken::Report(event) => Step::Report(event),
                     // A response that has an absolute deadline and no progress to tell.
@@ -208,7 +220,7 @@ impl Outbound {
             return Ok(Step::Wait);
         }
         self.local = socket.local_addr().map_err(|error| dial_fault(&error))?;
-        self.progress_at = cx.now;
+        self.progress = Progress::start(cx.now);
         let State::Connecting(task) = std::mem::replace(&mut self.state, State::Over) else { return Ok(Step::Wait) };
         self.state = match task {
             Task::Messages { messages, expect } => {
@@ -223,6 +235,7 @@ impl Outbound {
             }
             Task::CallBack(outgoing) => {
                 self.socket()?.end_in_reset();
+                self.socket()?.keep_little_unsent();
                 State::Uploading(outgoing)
             }
         };
@@ -238,7 +251,7 @@ impl Outbound {
                 None => return Ok(Step::Wait),
             }
         }
-        self.progress_at = cx.now;
+        self.progress = Progress::start(cx.now);
         let next = match then {
             After::CallBack(part) => {
                 let part = *part;
@@ -283,7 +296,7 @@ impl Outbound {
                     let _ = registry.deregister(listener);
                     let socket = Socket::register(stream, registry, self.token).map_err(|error| dial_fault(&error))?;
                     self.link = Link::Connection(socket, None);
-                    self.progress_at = cx.now;
+                    self.progress = Progress::start(cx.now);
                     self.state = State::Receiving(Incoming::file(part, cx.parts, cx.now)?);
                     return Ok(Step::Again);
                 }
@@ -308,7 +321,8 @@ impl Outbound {
                     match socket.read(&mut cx.scratch[..room]).map_err(|error| dial_fault(&error))? {
                         ReadStep::Bytes(n) => {
                             incoming.take(&cx.scratch[..n], cx.parts)?;
-                            self.progress_at = cx.now;
+                            self.received += n as u64;
+                            self.progress.note(cx.now, self.received);
                             budget -= n;
                             continue;
                         }
@@ -329,11 +343,8 @@ impl Outbound {
     fn upload(&mut self, cx: &mut Context<'_>) -> Result<Step, DialFault> {
         let Link::Connection(socket, _) = &mut self.link else { return Err(DialFault::Aborted) };
         let State::Uploading(outgoing) = &mut self.state else { return Ok(Step::Wait) };
-        let before = outgoing.sent();
         let pump = outgoing.pump(socket, cx);
-        if outgoing.sent() > before {
-            self.progress_at = cx.now;
-        }
+        self.progress.note(cx.now, outgoing.sent());
         match pump {
             Pump::Blocked => match socket.take_error() {
                 Some(error) => Err(dial_fault(&error)),

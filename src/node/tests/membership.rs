@@ -195,8 +195,8 @@ fn what_cannot_be_a_peer_is_not_taken_from_a_list() {
 
 #[test]
 fn dead_neighbours_are_replaced_and_given_up_after_three_failures() {
-    let mut rig = Rig::among((1..=3).map(peer).collect(), &[]);
-    rig.handle(Event::Reconfigure(Box::new(NodeConfig { bootstraps: Vec::new(), max_peers: 2, ..config() })));
+    let mut rig = Rig::remembering(NodeConfig { max_peers: 2, ..config() }, (1..=3).map(peer).collect());
+    rig.join(Vec::new());
     let neighbours =
         |rig: &mut Rig| -> Vec<_> { peers(rig).into_iter().filter(|row| row.neighbour).map(|row| row.addr).collect() };
     let first = neighbours(&mut rig);
@@ -208,15 +208,28 @@ fn dead_neighbours_are_replaced_and_given_up_after_three_failures() {
     assert_eq!(second.len(), 2);
     assert!(!second.contains(&dead) && second.contains(&first[1]), "the one that answered stays: {second:?}");
 
-    // With nobody better, those that fail are tried on, and at last given up.
-    for _ in 0..2 {
-        probe(&mut rig, |_| Err(DialFault::Refused));
-        assert_eq!(peers(&mut rig).len(), 3);
+    // With nobody better, those that fail are tried on, and at last given up; many attempts at once are one failure.
+    let nobody_but_bootstrap = |to| if to == bootstrap() { Ok(()) } else { Err(DialFault::Refused) };
+    for _ in 0..10 {
+        probe(&mut rig, nobody_but_bootstrap);
     }
-    for _ in 0..3 {
-        probe(&mut rig, |_| Err(DialFault::Refused));
+    assert_eq!(peers(&mut rig).len(), 3);
+    for _ in 0..10 {
+        rig.pass(Duration::from_secs(30));
+        probe(&mut rig, nobody_but_bootstrap);
     }
     assert_eq!(peers(&mut rig), []);
+}
+
+#[test]
+fn while_no_bootstrap_node_answers_no_remembered_peer_is_given_up() {
+    let mut rig = Rig::remembering(config(), vec![peer(1)]);
+    for _ in 0..10 {
+        probe(&mut rig, |_| Err(DialFault::Unreachable));
+        rig.pass(Duration::from_secs(30));
+    }
+    let rows = peers(&mut rig);
+    assert_eq!((rows[0].addr, rows[0].state), (peer(1), PeerState::Failing));
 }
 
 #[test]
@@ -227,14 +240,22 @@ fn a_peer_on_the_list_is_kept_though_it_fails() {
     probe(&mut rig, |_| Ok(()));
     assert!(rig.notices().contains(&Notice::PeerUp { addr: peer(1) }));
     for _ in 0..5 {
-        probe(&mut rig, |_| Err(DialFault::Refused));
+        rig.pass(Duration::from_secs(30));
+        probe(&mut rig, |to| if to == bootstrap() { Ok(()) } else { Err(DialFault::Refused) });
     }
     let down = rig.notices().into_iter().filter(|notice| matches!(notice, Notice::PeerDown { .. })).count();
     assert_eq!(down, 1, "a peer goes down once");
     assert_eq!(peers(&mut rig)[0].state, PeerState::Failing);
     // Off the list, it is gone.
-    rig.pass(Duration::from_secs(4));
-    rig.answer_peer_list(Vec::new());
+    let list = loop {
+        let dials = rig.dials();
+        match dials.iter().find(|(_, _, messages)| matches!(messages[..], [Message::RequestPeerList { .. }])) {
+            Some((exchange, ..)) => break *exchange,
+            None => dials.into_iter().for_each(|(exchange, ..)| rig.deliver(exchange)),
+        }
+        rig.jump();
+    };
+    rig.succeed(list, Response::PeerList(vec![us()]));
     assert_eq!(peers(&mut rig), []);
 }
 

@@ -20,7 +20,11 @@ fn sharing(max_workers: usize) -> Rig {
 }
 
 fn download(rig: &mut Rig, file: &str) -> ExchangeId {
-    rig.request(from(), Message::DownloadRequest { name: name(file) })
+    download_by(rig, 1, file)
+}
+
+fn download_by(rig: &mut Rig, requester: u8, file: &str) -> ExchangeId {
+    rig.request(SocketAddr::new(peer(requester).ip(), 40_000), Message::DownloadRequest { name: name(file) })
 }
 
 fn sent(rig: &mut Rig) -> Vec<(ExchangeId, String)> {
@@ -125,8 +129,9 @@ fn a_request_waits_fifty_seconds_at_most() {
 #[test]
 fn a_full_queue_refuses_and_a_leaving_node_empties_it() {
     let mut rig = sharing(1);
-    let asked: Vec<_> = (0..4_098).map(|_| download(&mut rig, "a")).collect();
-    assert_eq!(refused(&mut rig), [(asked[4_097], Refusal::Busy)]);
+    let asked: Vec<_> = (0..4_098u32).map(|n| download_by(&mut rig, (n % 8) as u8 + 1, "a")).collect();
+    let busy = refused(&mut rig);
+    assert!(busy == [(asked[4_097], Refusal::Busy)], "{} were refused", busy.len());
     rig.handle(Event::Leave);
     let leaving = refused(&mut rig);
     assert_eq!(leaving.len(), 4_096);
@@ -136,6 +141,32 @@ fn a_full_queue_refuses_and_a_leaving_node_empties_it() {
         _ => None,
     });
     assert_eq!(aborted, [asked[0]]);
+}
+
+#[test]
+fn one_address_fills_neither_the_queue_nor_the_workers_while_others_wait() {
+    let mut rig = sharing(4);
+    let greedy: Vec<_> = (0..4 + 1_024 + 10).map(|_| download_by(&mut rig, 1, "a")).collect();
+    assert_eq!(sent(&mut rig).len(), 4, "nobody else asks");
+    assert_eq!(refused(&mut rig).len(), 10);
+    let others: Vec<_> = (2..5).map(|requester| download_by(&mut rig, requester, "a")).collect();
+    let mut end = |n: usize| {
+        rig.handle(Event::ResponseEnded { exchange: greedy[n], outcome: Ok(10) });
+        sent(&mut rig).remove(0).0
+    };
+    // Of the four workers that are freed, two go to the others, and then the greedy one is within its half again.
+    assert_eq!([end(0), end(1), end(2)], [others[0], others[1], greedy[4]]);
+}
+
+#[test]
+fn of_many_workers_some_are_kept_for_our_user() {
+    let mut rig = sharing(32);
+    for requester in 0..40 {
+        download_by(&mut rig, requester + 1, "a");
+    }
+    assert_eq!(sent(&mut rig).len(), 30);
+    rig.call(Request::List { peer: peer(99) }).unwrap();
+    assert_eq!(rig.dials().len(), 1);
 }
 
 #[test]

@@ -1,0 +1,107 @@
+//! Counterparts that babble, stall or stay: they delay nobody, and no end of the daemon makes them believe that a
+//! response was whole.
+
+use crate::harness::{Daemon, End, LIMIT, Setup, read_to_end, until};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Larger than all socket buffers between the two.
+const LARGE: u64 = 24 << 20;
+
+fn sharing_large(max_workers: &str) -> Daemon {
+    let setup = Setup::peer().set("max_workers", max_workers).shares("small", "small");
+    let file = std::fs::File::create(setup.share().join("large")).expect("a fresh file");
+    file.set_len(LARGE).expect("a sparse file");
+    setup.start()
+}
+
+fn request(to: SocketAddr, bytes: &[u8]) -> TcpStream {
+    let mut stream = TcpStream::connect(to).expect("it accepts");
+    stream.write_all(bytes).expect("it reads");
+    stream
+}
+
+#[test]
+fn a_requester_that_goes_on_talking_delays_nobody() {
+    let peer = sharing_large("16");
+    let over = Arc::new(AtomicBool::new(false));
+    let babblers: Vec<_> = (0..4)
+        .map(|_| {
+            let (to, over) = (peer.listen(), Arc::clone(&over));
+            std::thread::spawn(move || {
+                while !over.load(Ordering::Relaxed) {
+                    let mut stream = request(to, b"4:small\n");
+                    // Until the daemon has had enough of it.
+                    while !over.load(Ordering::Relaxed) && stream.write_all(&[b'x'; 4096]).is_ok() {}
+                }
+            })
+        })
+        .collect();
+    let mut control = peer.control();
+    let mut slowest = Duration::ZERO;
+    for _ in 0..200 {
+        let asked = Instant::now();
+        control.call("status", Value::Null).expect("it answers");
+        slowest = slowest.max(asked.elapsed());
+        crate::harness::pause(Duration::from_millis(5));
+    }
+    over.store(true, Ordering::Relaxed);
+    babblers.into_iter().for_each(|babbler| babbler.join().expect("it only talks"));
+    assert!(slowest < Duration::from_millis(500), "an answer took {slowest:?}");
+}
+
+/// Of a killed process the kernel closes the sockets: unless told otherwise, in order.
+#[test]
+fn a_daemon_that_is_killed_leaves_no_request_with_an_empty_file() {
+    let mut peer = sharing_large("1");
+    let _first = request(peer.listen(), b"4:large\n");
+    until("the first has the worker", LIMIT, || peer.status()["uploads_active"] == 1);
+    let mut waiting = [request(peer.listen(), b"4:small\n"), request(peer.listen(), b"5:\n")];
+    until("two wait", LIMIT, || peer.status()["commands_queued"] == 2);
+    peer.end_by(Signal::SIGKILL);
+    for stream in &mut waiting {
+        assert_eq!(read_to_end(stream), (Vec::new(), End::Reset));
+    }
+}
+
+#[test]
+fn a_request_that_is_not_complete_when_the_daemon_leaves_is_reset() {
+    let mut peer = sharing_large("1");
+    let mut beginning = request(peer.listen(), b"4:sma");
+    // It has been read once a later one has been answered.
+    assert_eq!(crate::harness::fetch(peer.listen(), b"small"), b"small");
+    peer.stop();
+    assert_eq!(read_to_end(&mut beginning), (Vec::new(), End::Reset));
+}
+
+#[test]
+fn control_clients_beyond_their_number_are_told_so() {
+    let peer = Setup::peer().start();
+    let mut clients: Vec<_> = (0..32).map(|_| peer.control()).collect();
+    for client in &mut clients {
+        client.call("events", Value::Null).expect("there is room");
+    }
+    let refusal = peer.control().line().expect("it is answered");
+    assert!(refusal["error"]["message"].as_str().is_some_and(|text| text.contains("too many")), "{refusal}");
+    clients.pop();
+    until("there is room again", LIMIT, || {
+        let mut control = peer.control();
+        control.try_send_raw(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"status\"}\n").is_ok()
+            && control.line().is_ok_and(|line| line.get("result").is_some())
+    });
+}
+
+#[test]
+fn a_control_client_that_never_calls_is_hung_up_on() {
+    let peer = Setup::peer().start();
+    let mut caller = peer.control();
+    caller.call("status", Value::Null).expect("it answers");
+    let mut silent = peer.control();
+    assert!(silent.line().is_err(), "it is hung up on");
+    caller.call("status", Value::Null).expect("who has called may stay");
+}

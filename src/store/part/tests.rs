@@ -78,7 +78,7 @@ fn an_exact_name_does_not() {
     for missing in ["no/such", "new/", "no/.."] {
         assert_eq!(create(&scratch.path().join(missing)).unwrap_err(), DiskFault::Missing, "{missing}");
     }
-    assert_eq!(create(&path.join("below a file")).unwrap_err(), DiskFault::Other(nix::libc::ENOTDIR));
+    assert_eq!(create(&path.join("below a file")).unwrap_err(), DiskFault::NotDirectory);
     assert_eq!(create(&scratch.path().join("x".repeat(256))).unwrap_err(), DiskFault::Other(nix::libc::ENAMETOOLONG));
     // A directory takes the file under its own name.
     assert_eq!(create(scratch.path()).unwrap().commit().run(), Ok(scratch.path().join("a.txt")));

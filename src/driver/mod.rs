@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `start` | bind, open, restore: everything that can fail before the first turn |
 //! | `turn` | the loop itself |
+//! | `accept` | letting connections and control clients in |
 //! | `perform` | actions of the node and the bootstrap node |
 //! | `calls` | the control calls that concern the process and not the node |
 //! | `files` | share, scan, part files, state files |
@@ -17,6 +18,7 @@
 //! | `control`, `signals`, `helper` | the Unix socket, signals, the calls that block |
 //! | `clock`, `logbook`, `state` | time, refusals, the form of state files |
 
+mod accept;
 mod budget;
 mod calls;
 mod clock;

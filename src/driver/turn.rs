@@ -1,39 +1,26 @@
 //! The loop itself: what happens in one turn, and in which order.
 
-use super::budget::{Exhausted, Use};
-use super::control::{CONTROL_CLIENTS_MAX, ClientStep, ControlClient, turn_away};
-use super::exchange::{Context, Inbound, Service, Step};
-use super::listener::Accepted;
+use super::control::ClientStep;
+use super::exchange::{Context, Service, Step};
 use super::signals::Asked;
-use super::socket::Socket;
 use super::start::{CONTROL, LISTENERS, SIGNALS, WAKER};
 use super::table::{Connection, Table};
 use super::timers::Timer;
 use super::{Driver, Phase};
-use crate::id::ExchangeId;
 use crate::node::Event;
 use crate::time::Instant;
 use crate::wire::{Message, WireError};
-use log::{info, warn};
-use mio::net::TcpStream;
+use log::info;
 use mio::{Events, Token};
-use socket2::SockRef;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Readiness events taken at once.
 const EVENTS_MAX: usize = 256;
 
-/// Connections accepted by one listener in one turn.
-const ACCEPTS_PER_TURN_MAX: usize = 64;
-
 /// After this long a turn gives way to the next, so that no event waits for much longer.
 const TURN_MAX: Duration = Duration::from_millis(5);
-
-/// How soon a starved listener tries again if no connection of ours closes.
-const ACCEPT_AGAIN: Duration = Duration::from_secs(1);
 
 /// How long leaving may take: TERM is to be over in 5 s.
 const LEAVE_MAX: Duration = Duration::from_millis(4200);
@@ -252,114 +239,6 @@ impl Driver {
     pub(super) fn drop_client(&mut self, key: usize) {
         if let Some(Connection::Client(client)) = self.table.remove(key, &mut self.timers) {
             self.inbox.push_back(Event::ClientGone { client: client.id() });
-        }
-    }
-
-    fn accept_clients(&mut self) {
-        if self.table.clients() < CONTROL_CLIENTS_MAX {
-            self.control_full_since = None;
-        }
-        while self.control_is_ready {
-            let is_full = self.table.clients() >= CONTROL_CLIENTS_MAX;
-            if is_full && !self.control_stays_full() {
-                return;
-            }
-            let Some(control) = &self.control else { return };
-            match control.accept() {
-                Ok(Ok(stream)) if is_full => {
-                    turn_away(stream);
-                    self.logbook.refused(self.now, "control_clients", None, &"as many as there may be are connected");
-                }
-                Ok(Ok(stream)) => {
-                    let id = self.next_client();
-                    let token = self.table.next_token();
-                    match ControlClient::register(id, stream, self.poll.registry(), token, self.now) {
-                        Ok(client) => {
-                            let key = self.table.insert(Connection::Client(client), None, 0);
-                            self.table.arm(key, &mut self.timers);
-                        }
-                        Err(error) => warn!("cannot serve a control client: {error}"),
-                    }
-                }
-                Ok(Err(why)) => self.logbook.refused(self.now, "control_credentials", None, &why),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.control_is_ready = false,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    // It still waits, and nothing will tell of it again.
-                    self.logbook.refused(self.now, "control_accept", None, &error);
-                    self.control_is_ready = false;
-                    self.accept_later();
-                }
-            }
-        }
-    }
-
-    fn may_accept_clients(&self) -> bool {
-        self.table.clients() < CONTROL_CLIENTS_MAX || self.control_full_since.is_none()
-    }
-
-    /// Whether the places for control clients have been taken for so long that others need not wait for one.
-    fn control_stays_full(&mut self) -> bool {
-        let since = *self.control_full_since.get_or_insert(self.now);
-        self.accept_later();
-        self.now.saturating_since(since) >= ACCEPT_AGAIN
-    }
-
-    fn accept_connections(&mut self) {
-        for index in 0..self.listeners.len() {
-            for _ in 0..ACCEPTS_PER_TURN_MAX {
-                let listener = &mut self.listeners[index];
-                if !listener.is_ready || listener.is_starved {
-                    break;
-                }
-                if !self.table.has_room() {
-                    self.starve(index);
-                    break;
-                }
-                match listener.accept() {
-                    Accepted::Connection(stream, from) => self.admit(stream, from, index),
-                    Accepted::Nobody => break,
-                    Accepted::Starved => self.starve(index),
-                }
-            }
-        }
-    }
-
-    /// No descriptor is free for this listener: it waits until one is.
-    fn starve(&mut self, index: usize) {
-        self.listeners[index].is_starved = true;
-        self.logbook.refused(self.now, "no_descriptor", None, &"connections wait until another one closes");
-        self.accept_later();
-    }
-
-    fn accept_later(&mut self) {
-        if !std::mem::replace(&mut self.accept_timer_armed, true) {
-            self.timers.insert(self.now + ACCEPT_AGAIN, Timer::AcceptAgain);
-        }
-    }
-
-    fn admit(&mut self, stream: TcpStream, from: SocketAddr, index: usize) {
-        let by = Use::Inbound(from.ip());
-        if let Err(exhausted) = self.table.take(by) {
-            // It is gone before it was here; a reset says so at once and leaves no state behind.
-            let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
-            if exhausted == Exhausted::ForAddress {
-                self.logbook.refused(self.now, "address_share", Some(from), &"it holds its share of the connections");
-            }
-            return;
-        }
-        let service = self.listeners[index].service;
-        match Socket::register(stream, self.poll.registry(), self.table.next_token()) {
-            Ok(socket) => {
-                self.exchanges_accepted += 1;
-                let id = ExchangeId::Inbound(self.exchanges_accepted);
-                let inbound = Inbound::new(id, from, service, socket, self.now);
-                self.table.insert(Connection::Inbound(inbound), Some(by), 0);
-            }
-            Err(error) => {
-                self.table.give_back(by);
-                self.logbook.refused(self.now, "register", Some(from), &error);
-            }
         }
     }
 

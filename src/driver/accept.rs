@@ -1,0 +1,136 @@
+//! Letting connections and control clients in, within the descriptors and places that there are.
+
+use super::Driver;
+use super::budget::{Exhausted, Use};
+use super::control::{CONTROL_CLIENTS_MAX, ControlClient, turn_away};
+use super::exchange::Inbound;
+use super::listener::Accepted;
+use super::socket::Socket;
+use super::table::Connection;
+use super::timers::Timer;
+use crate::id::ExchangeId;
+use log::warn;
+use mio::net::TcpStream;
+use socket2::SockRef;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Connections accepted by one listener in one turn.
+const ACCEPTS_PER_TURN_MAX: usize = 64;
+
+/// How soon a starved listener tries again if no connection of ours closes.
+const ACCEPT_AGAIN: Duration = Duration::from_secs(1);
+
+impl Driver {
+    /// Takes the control clients that wait, as far as there are places for them.
+    pub(super) fn accept_clients(&mut self) {
+        if self.table.clients() < CONTROL_CLIENTS_MAX {
+            self.control_full_since = None;
+        }
+        while self.control_is_ready {
+            let is_full = self.table.clients() >= CONTROL_CLIENTS_MAX;
+            if is_full && !self.control_stays_full() {
+                return;
+            }
+            let Some(control) = &self.control else { return };
+            match control.accept() {
+                Ok(Ok(stream)) if is_full => {
+                    turn_away(stream);
+                    self.logbook.refused(self.now, "control_clients", None, &"as many as there may be are connected");
+                }
+                Ok(Ok(stream)) => {
+                    let id = self.next_client();
+                    let token = self.table.next_token();
+                    match ControlClient::register(id, stream, self.poll.registry(), token, self.now) {
+                        Ok(client) => {
+                            let key = self.table.insert(Connection::Client(client), None, 0);
+                            self.table.arm(key, &mut self.timers);
+                        }
+                        Err(error) => warn!("cannot serve a control client: {error}"),
+                    }
+                }
+                Ok(Err(why)) => self.logbook.refused(self.now, "control_credentials", None, &why),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.control_is_ready = false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    // It still waits, and nothing will tell of it again.
+                    self.logbook.refused(self.now, "control_accept", None, &error);
+                    self.control_is_ready = false;
+                    self.accept_later();
+                }
+            }
+        }
+    }
+
+    /// Whether it is worth looking for a control client now.
+    pub(super) fn may_accept_clients(&self) -> bool {
+        self.table.clients() < CONTROL_CLIENTS_MAX || self.control_full_since.is_none()
+    }
+
+    /// Whether the places for control clients have been taken for so long that others need not wait for one.
+    fn control_stays_full(&mut self) -> bool {
+        let since = *self.control_full_since.get_or_insert(self.now);
+        self.accept_later();
+        self.now.saturating_since(since) >= ACCEPT_AGAIN
+    }
+
+    /// Takes the connections that wait, as far as there are descriptors for them.
+    pub(super) fn accept_connections(&mut self) {
+        for index in 0..self.listeners.len() {
+            for _ in 0..ACCEPTS_PER_TURN_MAX {
+                let listener = &mut self.listeners[index];
+                if !listener.is_ready || listener.is_starved {
+                    break;
+                }
+                if !self.table.has_room() {
+                    self.starve(index);
+                    break;
+                }
+                match listener.accept() {
+                    Accepted::Connection(stream, from) => self.admit(stream, from, index),
+                    Accepted::Nobody => break,
+                    Accepted::Starved => self.starve(index),
+                }
+            }
+        }
+    }
+
+    /// No descriptor is free for this listener: it waits until one is.
+    fn starve(&mut self, index: usize) {
+        self.listeners[index].is_starved = true;
+        self.logbook.refused(self.now, "no_descriptor", None, &"connections wait until another one closes");
+        self.accept_later();
+    }
+
+    fn accept_later(&mut self) {
+        if !std::mem::replace(&mut self.accept_timer_armed, true) {
+            self.timers.insert(self.now + ACCEPT_AGAIN, Timer::AcceptAgain);
+        }
+    }
+
+    fn admit(&mut self, stream: TcpStream, from: SocketAddr, index: usize) {
+        let by = Use::Inbound(from.ip());
+        if let Err(exhausted) = self.table.take(by) {
+            // It is gone before it was here; a reset says so at once and leaves no state behind.
+            let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+            if exhausted == Exhausted::ForAddress {
+                self.logbook.refused(self.now, "address_share", Some(from), &"it holds its share of the connections");
+            }
+            return;
+        }
+        let service = self.listeners[index].service;
+        match Socket::register(stream, self.poll.registry(), self.table.next_token()) {
+            Ok(socket) => {
+                self.exchanges_accepted += 1;
+                let id = ExchangeId::Inbound(self.exchanges_accepted);
+                let inbound = Inbound::new(id, from, service, socket, self.now);
+                self.table.insert(Connection::Inbound(inbound), Some(by), 0);
+            }
+            Err(error) => {
+                self.table.give_back(by);
+                self.logbook.refused(self.now, "register", Some(from), &error);
+            }
+        }
+    }
+}

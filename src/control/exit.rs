@@ -1,4 +1,4 @@
-//! Exit codes of `pyratectl`, which are also the codes of errors on the control socket (CLI.md, "Exit codes").
+//! Exit codes of `pyratectl`, which are also the codes of errors on the control socket (pyratectl(1), EXIT STATUS).
 
 use crate::fault::{DialFault, DiskFault};
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! The control socket's language: JSON-RPC 2.0, one object a line (CLI.md, "The control socket").
+//! The control socket's language: JSON-RPC 2.0, one object a line.
 //!
 //! Owns the types of calls, replies and notices, and their framing. The daemon and `pyratectl` share them, so that a
 //! field has one name. Knows no socket.

@@ -1,4 +1,4 @@
-//! Answers, with the field names that scripts rely on (CLI.md, "JSON shapes").
+//! Answers, with the field names that scripts rely on (pyratectl(1), OUTPUT).
 
 use super::RawText;
 use serde::{Deserialize, Serialize};

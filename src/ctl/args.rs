@@ -1,4 +1,4 @@
-//! The command line of `pyratectl` (CLI.md, "pyratectl: the control client").
+//! The command line of `pyratectl` (pyratectl(1)).
 
 use super::argv;
 use crate::control::{RawText, Selector};

@@ -1,4 +1,4 @@
-//! The client of the control socket, `pyratectl` (CLI.md, "pyratectl: the control client").
+//! The client of the control socket, `pyratectl` (pyratectl(1)).
 //!
 //! | file | owns |
 //! |---|---|

@@ -18,7 +18,7 @@ pub(super) trait Show {
     fn table(&self) -> Table;
 }
 
-/// A file of a peer's list (CLI.md, JSON shapes, `list`).
+/// A file of a peer's list (pyratectl(1), OUTPUT).
 #[derive(Debug, Serialize)]
 pub(super) struct ListedRow {
     id: u32,

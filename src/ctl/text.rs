@@ -4,7 +4,7 @@ use crate::name::Escaped;
 use bytesize::ByteSize;
 use serde::Serialize;
 
-/// What stands for an unknown value, never 0 (CLI.md, Output).
+/// What stands for an unknown value, never 0 (pyratectl(1), OUTPUT).
 pub(super) const UNKNOWN: &str = "-";
 
 /// A name or path from anywhere, harmless.

@@ -56,7 +56,7 @@ pub(super) const EXIT_IN_USE: u8 = 75;
 pub(super) const EXIT_OTHER: u8 = 1;
 
 impl Fault {
-    /// What `pyrated` exits with (CLI.md, "pyrated").
+    /// What `pyrated` exits with (pyrated(1), EXIT STATUS).
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::Log { .. } | Self::Share { .. } => EXIT_CONFIG,

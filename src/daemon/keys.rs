@@ -1,5 +1,5 @@
 //! The one table of keys: it feeds the options, the environment, the file, the dump, and the tables of the README and
-//! the man page (CLI.md, "pyrated").
+//! the man page (pyrated(1), CONFIGURATION).
 
 use super::config::Config;
 use super::value::{

@@ -20,7 +20,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// The whole of the program `pyrated`; the exit codes are those of CLI.md.
+/// The whole of the program `pyrated`; the exit codes are those of pyrated(1).
 pub fn main() -> ExitCode {
     let options = match read_arguments(std::env::args_os().skip(1)) {
         Ok(options) => options,

@@ -1,4 +1,4 @@
-//! The control socket: a Unix listener, and its clients (CLI.md, "The control socket").
+//! The control socket: a Unix listener, and its clients, whose language is defined in `control`.
 //!
 //! Refuses clients that may not drive the daemon, lines that are no call, and clients that do not read.
 

@@ -20,8 +20,8 @@ pub struct Query {
 impl Query {
     /// Takes a file string apart. Never fails: one that can match nothing is a query too.
     ///
-    /// Terms are separated by ASCII white space. A string `b3=` and 64 hex digits asks for a content (PROTOCOL, Finding
-    /// other sources) and is not taken for a term.
+    /// Terms are separated by ASCII white space. A string `b3=` and 64 hex digits asks for a content (PROTOCOL, Ranges and
+    /// metadata) and is not taken for a term.
     pub fn parse(text: &[u8]) -> Query {
         let parts = || text.split(u8::is_ascii_whitespace).filter(|part| !part.is_empty());
         let mut terms: Vec<Vec<u8>> = Vec::new();

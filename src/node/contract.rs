@@ -35,7 +35,7 @@ pub struct BootstrapAddr {
     pub port: u16,
 }
 
-/// What a node is built from. The configuration keys of the same names are described in CLI.md.
+/// What a node is built from. The configuration keys of the same names are described in pyrated(1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeConfig {
     /// Bootstrap nodes to register with, without repeats; any one suffices.

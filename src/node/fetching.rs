@@ -1,5 +1,5 @@
 //! How a download gets its bytes: one source after the other, in the form that the source understands, until one has
-//! sent the whole file (PROTOCOL, "Success and failure of a response", "Old peers answer `4` by calling back").
+//! sent the whole file (PROTOCOL, "How a response ends", "Old peers answer `4` by calling back").
 
 use super::contract::{Action, DialOutcome, Dialled, FetchForm, Response};
 use super::dials::{Dial, Purpose};

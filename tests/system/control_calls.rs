@@ -1,4 +1,4 @@
-//! The shape of every call's answer (CLI.md, "JSON shapes that scripts may count on").
+//! The shape of every call's answer (pyratectl(1), OUTPUT).
 
 use crate::harness::{Daemon, LIMIT, OldBootstrap, Setup, until};
 use serde_json::{Value, json};

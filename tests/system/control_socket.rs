@@ -1,4 +1,4 @@
-//! The control socket against careless and hostile clients (CLI.md, "The control socket").
+//! The control socket against careless and hostile clients.
 
 use crate::harness::{Daemon, LIMIT, Setup, fetch, until};
 use serde_json::{Value, json};

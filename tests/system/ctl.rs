@@ -1,4 +1,4 @@
-//! `pyratectl` against real daemons: what scripts see (CLI.md, "pyratectl").
+//! `pyratectl` against real daemons: what scripts see (pyratectl(1)).
 
 use crate::harness::{Daemon, Dice, Fake, LIMIT, Reading, Setup, free_port, pyratectl, until};
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! Files arrive whole, under a safe name, and never replace another (PROTOCOL, code 4; CLI.md, `download`).
+//! Files arrive whole, under a safe name, and never replace another (PROTOCOL, code 4; pyratectl(1), `download`).
 
 use crate::harness::{Daemon, Dice, End, Fake, Framing, LIMIT, Reading, Setup, ask, fetch, relative_files, until};
 use serde_json::{Value, json};

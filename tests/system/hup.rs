@@ -1,4 +1,4 @@
-//! SIGHUP and `reload`: new configuration, reopened log, no connection dropped (CLI.md, "Signals").
+//! SIGHUP and `reload`: new configuration, reopened log, no connection dropped (pyrated(1), SIGNALS).
 
 use crate::harness::{Dice, End, LIMIT, OldBootstrap, Setup, Stopwatch, fetch, read_to_end, until};
 use nix::sys::signal::Signal;

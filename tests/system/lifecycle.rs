@@ -1,4 +1,4 @@
-//! Coming and going: configuration, a second instance, signals, exit codes (CLI.md, `pyrated`).
+//! Coming and going: configuration, a second instance, signals, exit codes (pyrated(1)).
 
 use crate::harness::{LIMIT, Setup, clean_command, fetch, free_port, run_pyrated, until};
 use nix::sys::signal::Signal;

@@ -1,4 +1,4 @@
-//! Together with the programs of 2013 and 2014, in both roles (PROTOCOL, "Old programs, observed").
+//! Together with the programs of 2013 and 2014, in both roles (PROTOCOL, "Old programs").
 
 use crate::harness::{
     Dice, Fake, Framing, LIMIT, OldBootstrap, Reading, Setup, ask, call_back_download, fetch_reset, holds, old_peer,

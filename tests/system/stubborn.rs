@@ -55,6 +55,33 @@ fn a_requester_that_goes_on_talking_delays_nobody() {
     assert!(slowest < Duration::from_millis(500), "an answer took {slowest:?}");
 }
 
+/// Bytes that the kernel holds for a reader, of the connection between these ports: the field tx_queue of proc(5).
+fn held_for(reader: u16, daemon: u16) -> Option<u64> {
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("Linux");
+    let ours = |line: &&str| {
+        let mut fields = line.split_whitespace().skip(1);
+        let mut ends_in = |port: u16| fields.next().is_some_and(|field| field.ends_with(&format!(":{port:04X}")));
+        ends_in(daemon) && ends_in(reader)
+    };
+    let (queued, _) = table.lines().find(ours)?.split_whitespace().nth(4)?.split_once(':')?;
+    u64::from_str_radix(queued, 16).ok()
+}
+
+/// So that a reader that takes little is told from one that takes nothing, and costs little memory.
+#[test]
+fn little_is_held_for_a_reader_that_does_not_read() {
+    let peer = sharing_large("1");
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    socket.set_recv_buffer_size(4096).expect("a small buffer");
+    socket.connect(&peer.listen().into()).expect("it accepts");
+    let mut stream = TcpStream::from(socket);
+    stream.write_all(b"4:large\n").expect("it reads");
+    let ports = (stream.local_addr().expect("it is bound").port(), peer.listen().port());
+    until("something waits", LIMIT, || held_for(ports.0, ports.1).is_some_and(|bytes| bytes > 0));
+    let little = || held_for(ports.0, ports.1).is_some_and(|bytes| bytes < 1 << 20);
+    crate::harness::holds("it stays little", Duration::from_millis(500), little);
+}
+
 /// Of a killed process the kernel closes the sockets: unless told otherwise, in order.
 #[test]
 fn a_daemon_that_is_killed_leaves_no_request_with_an_empty_file() {
@@ -102,6 +129,7 @@ fn a_control_client_that_never_calls_is_hung_up_on() {
     let mut caller = peer.control();
     caller.call("status", Value::Null).expect("it answers");
     let mut silent = peer.control();
-    assert!(silent.line().is_err(), "it is hung up on");
+    let end = silent.line().expect_err("nothing was asked");
+    assert_eq!(end.kind(), std::io::ErrorKind::UnexpectedEof, "it is hung up on, and does not wait for nothing");
     caller.call("status", Value::Null).expect("who has called may stay");
 }

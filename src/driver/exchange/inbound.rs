@@ -167,7 +167,7 @@ impl Inbound {
     }
 
     /// From the first byte of a request to the last of its response, every end of the connection must be seen as a
-    /// failure (PROTOCOL, "Success and failure"), even if the process is killed.
+    /// failure (PROTOCOL, "How a response ends"), even if the process is killed.
     fn owe_response(&mut self) {
         if !std::mem::replace(&mut self.owes_response, true) {
             self.socket.end_in_reset();

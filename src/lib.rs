@@ -77,6 +77,7 @@
 //! import whom, and why; `contrib/doc/protocol.md` is what goes over the wire.
 
 pub mod bootstrap;
+pub mod content;
 pub mod control;
 pub mod ctl;
 pub mod daemon;

@@ -30,6 +30,9 @@ pub enum DiskFault {
     /// The file became shorter while it was read.
     #[error("the file shrank while it was sent")]
     Shrank,
+    /// The file is not the one that was scanned or hashed any more.
+    #[error("the file has changed")]
+    Changed,
     /// The process has no file descriptor left.
     #[error("no file descriptor is left")]
     NoDescriptor,
@@ -82,6 +85,9 @@ pub enum DialFault {
     /// The response is not what the protocol says.
     #[error("the response is malformed")]
     Malformed,
+    /// What came is not what its hash says.
+    #[error("wrong bytes: they do not match their hash")]
+    Corrupt,
     /// We have no connection left to dial with.
     #[error("no connection is free")]
     NoDescriptor,

@@ -160,7 +160,11 @@ impl Bootstrap {
             Message::DownloadRequest { .. }
             | Message::ListFiles { .. }
             | Message::Search(_)
-            | Message::SearchResponse(_) => BootstrapAction::Refuse { exchange, reason: BootstrapRefusal::WrongNode },
+            | Message::SearchResponse(_)
+            | Message::RangeRequest { .. }
+            | Message::MetadataRequest { .. } => {
+                BootstrapAction::Refuse { exchange, reason: BootstrapRefusal::WrongNode }
+            }
         };
         self.actions.push_back(action);
     }

@@ -18,7 +18,9 @@ impl Groups {
     /// All of `count` groups.
     pub fn all(count: u64) -> Self {
         let mut groups = Self::none(count);
-        (0..count).for_each(|group| drop(groups.insert(group)));
+        for group in 0..count {
+            groups.insert(group);
+        }
         groups
     }
 

@@ -127,13 +127,14 @@ impl ContentHasher {
         if self.chain.is_empty() {
             return (ContentHash(*self.group.finalize().as_bytes()), Vec::new());
         }
-        self.close_group();
+        self.chain.push(ChainingValue(self.group.finalize_non_root()));
         let mut chain = ChainHasher::default();
         self.chain.iter().for_each(|value| chain.push(*value));
         let hash = chain.finish().unwrap_or(ContentHash([0; 32]));
         (hash, self.chain)
     }
 
+    /// Ends a group that is followed by another.
     fn close_group(&mut self) {
         self.chain.push(ChainingValue(self.group.finalize_non_root()));
         self.group = Hasher::new();

@@ -59,6 +59,21 @@ pub enum Request {
         /// Download ids, as users type them.
         ids: String,
     },
+    /// Stop downloads and keep what they have.
+    Pause {
+        /// Download ids, as users type them.
+        ids: String,
+    },
+    /// Let paused downloads go on; one that the disk stopped tries at once.
+    Resume {
+        /// Download ids, as users type them.
+        ids: String,
+    },
+    /// Try again at once: downloads that wait for their sources, and those that failed. All sources are asked anew.
+    Retry {
+        /// Download ids, as users type them.
+        ids: String,
+    },
     /// Stop downloads and remove their part files.
     Cancel {
         /// Download ids as users type them: `2,4-6`, `all`, unique prefixes.

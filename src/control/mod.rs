@@ -24,7 +24,8 @@ pub use line::{LINE_BYTES_MAX, LineReader, REQUEST_BYTES_MAX, TooLong};
 pub use notice::Notice;
 pub use reply::{
     BootstrapReply, DownloadRow, DownloadState, DownloadsReply, FileRow, FilesReply, HitRow, HitsReply, LinkRow,
-    LinkState, PeerRow, PeerSource, PeerState, RegistryPage, RegistryRow, Reply, SearchStarted, StatusReply,
+    LinkState, PeerRow, PeerSource, PeerState, RegistryPage, RegistryRow, Reply, SearchStarted, SourceRow, SourceState,
+    StatusReply,
 };
 pub use text::RawText;
 

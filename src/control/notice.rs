@@ -1,6 +1,6 @@
 //! What a daemon tells its control clients unasked.
 
-use super::{CallError, DownloadRow, HitRow, RawText};
+use super::{CallError, DownloadRow, HitRow, RawText, SourceRow};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
@@ -46,6 +46,18 @@ pub enum Notice {
     Download {
         /// The row as it stands now.
         download: DownloadRow,
+    },
+    /// A source of a download failed, said no, or sent wrong bytes.
+    SourceLost {
+        /// Which download.
+        download: u32,
+        /// The source as it stands now.
+        source: SourceRow,
+    },
+    /// The hashes of all files shared are known (again).
+    Hashed {
+        /// Files shared.
+        files: u64,
     },
     /// An upload began.
     UploadStarted {

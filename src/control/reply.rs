@@ -16,7 +16,7 @@ pub enum Reply {
     SearchStarted(SearchStarted),
     /// To `hits`.
     Hits(HitsReply),
-    /// To `download`, `downloads`, `follow` and `cancel`.
+    /// To `download`, `downloads`, `follow`, `pause`, `resume`, `retry` and `cancel`.
     Downloads(DownloadsReply),
     /// To `files`.
     Files(FilesReply),
@@ -47,6 +47,8 @@ pub struct StatusReply {
     pub shared_bytes: u64,
     /// A scan of the share is running.
     pub scanning: bool,
+    /// Files shared whose hash is not known yet.
+    pub unhashed_files: u64,
     /// Downloads that are active.
     pub downloads_active: u64,
     /// Downloads that wait.
@@ -158,11 +160,13 @@ pub struct HitsReply {
 pub struct HitRow {
     /// For `download`.
     pub id: u32,
-    /// The name in the source's share.
+    /// The name in the first source's share.
     pub name: RawText,
+    /// All names that sources have for it, the first included.
+    pub names: Vec<RawText>,
     /// Bytes; `None` if nobody said.
     pub size: Option<u64>,
-    /// BLAKE3 in hex; `None` if nobody said.
+    /// BLAKE3 in hex; `None` if nobody said: then the row is one name, and a download of it is unverified.
     pub b3: Option<String>,
     /// Who offers it.
     pub sources: Vec<SocketAddr>,
@@ -188,7 +192,7 @@ pub struct DownloadRow {
     pub path: Option<RawText>,
     /// Where it stands.
     pub state: DownloadState,
-    /// Bytes written.
+    /// Bytes written: verified ones, if `b3` is known.
     pub bytes_done: u64,
     /// Bytes in all; `None` if nobody said.
     pub size: Option<u64>,
@@ -200,10 +204,47 @@ pub struct DownloadRow {
     pub verified: bool,
     /// Who offers it.
     pub sources: Vec<SocketAddr>,
+    /// The same sources with what each has brought.
+    pub shares: Vec<SourceRow>,
+    /// Seconds until it is done at this rate; `None` if that cannot be said.
+    pub eta_s: Option<u64>,
+    /// A file of the same content was there already; it was left as it is.
+    pub already: bool,
     /// Why it failed or waits; its code is what `pyratectl download` exits with.
     pub error: Option<super::CallError>,
     /// Seconds until the next attempt, while [`Retrying`](DownloadState::Retrying).
     pub retry_in_s: Option<u64>,
+}
+
+/// A source of a download.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SourceRow {
+    /// The peer.
+    pub addr: SocketAddr,
+    /// What it does for the download.
+    pub state: SourceState,
+    /// Bytes of the content that came from it and count.
+    pub bytes: u64,
+    /// Bytes per second over the last seconds; `None` while nothing comes.
+    pub rate: Option<u64>,
+    /// What went wrong with it last.
+    pub error: Option<String>,
+}
+
+/// What a source does for a download.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceState {
+    /// Not asked for anything now.
+    Idle,
+    /// Asked, or sending.
+    Active,
+    /// It failed, and is asked again later.
+    Waiting,
+    /// It said no.
+    Refused,
+    /// It sent wrong bytes, and is not asked for this content any more.
+    Corrupt,
 }
 
 /// Where a download stands.

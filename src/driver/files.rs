@@ -60,7 +60,7 @@ impl Driver {
         let outcome = created.map(|part| {
             let path = part.final_path().to_owned();
             self.parts.insert(download, part);
-            path
+            crate::node::contract::OpenedPart::Ready { path, resumed: None }
         });
         self.inbox.push_back(Event::PartOpened { download, outcome });
     }
@@ -117,6 +117,7 @@ impl Driver {
             match done {
                 Done::Resolved(host, outcome) => self.node.handle(self.now, Event::Resolved { host, outcome }),
                 Done::Committed(download, outcome) => {
+                    let outcome = outcome.map(|path| crate::node::contract::CommittedPart { path, already: false });
                     self.node.handle(self.now, Event::PartCommitted { download, outcome });
                 }
                 Done::Written(_, Ok(())) => {}

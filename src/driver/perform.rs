@@ -47,7 +47,19 @@ impl Driver {
             Action::Dial { exchange, to, messages, expect } => {
                 self.dial(exchange, to, Task::Messages { messages, expect });
             }
-            Action::Fetch { exchange, download, to, name, form, size_max } => {
+            Action::SendRange { .. }
+            | Action::SendMetadata { .. }
+            | Action::Stream { .. }
+            | Action::Trim { .. }
+            | Action::FetchMetadata { .. }
+            | Action::SetOutline { .. }
+            | Action::CheckPart { .. }
+            | Action::ClosePart { .. }
+            | Action::HashFiles { .. }
+            | Action::RememberDownload(_)
+            | Action::ForgetDownload { .. } => {}
+            Action::Fetch { exchange, download, to, name, form, portion } => {
+                let crate::node::contract::Portion::Stream { size_max } = portion else { return };
                 let request = Message::DownloadRequest { name };
                 self.dial(exchange, to, Task::Fetch { request, form, part: Part { download, size_max } });
             }
@@ -55,9 +67,9 @@ impl Driver {
             Action::Abort { exchange } => self.abort(exchange),
             Action::Resolve { host } => self.helpers.submit(Job::Resolve(host)),
             Action::StartScan => self.start_scan(),
-            Action::OpenPart { download, target } => self.open_part(download, &target),
+            Action::OpenPart { download, spec, .. } => self.open_part(download, &spec.target),
             Action::CommitPart { download } => self.commit_part(download),
-            Action::DropPart { download } => self.drop_part(download),
+            Action::DropPart { download, .. } => self.drop_part(download),
             Action::Reply { client, call, outcome } => self.reply(client, &call, &outcome),
             Action::Notify { client, notice } => self.push_line(client, &encode_notice(&notice)),
             Action::RememberPeers(peers) => self.remember_peers(&peers),

@@ -37,8 +37,8 @@ pub struct ScannedFile {
     pub meta: FileMeta,
 }
 
-/// Size and identity of a shared file at the last scan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// Size and identity of a shared file at the last scan: while all of it stays the same, so does the content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct FileMeta {
     /// Bytes.
     pub size: u64,
@@ -46,6 +46,8 @@ pub struct FileMeta {
     pub mtime_ns: i64,
     /// Inode number.
     pub inode: u64,
+    /// Number of the device that the inode is on.
+    pub device: u64,
 }
 
 /// How a scan of the share went.

@@ -44,6 +44,9 @@ impl Node {
             }
             Request::Downloads { after } => Ok(Reply::Downloads(self.call_downloads(now, after))),
             Request::Follow { ids } => self.call_follow(now, client, &ids).map(Reply::Downloads),
+            Request::Pause { .. } | Request::Resume { .. } | Request::Retry { .. } => {
+                Err(CallError::new(ExitCode::Other, "not there yet"))
+            }
             Request::Cancel { ids } => self.call_cancel(now, &ids).map(Reply::Downloads),
             Request::Files { after } => self.call_files(after.as_ref()).map(Reply::Files),
             Request::Rescan => {
@@ -89,6 +92,7 @@ impl Node {
             shared_files: self.library.len(),
             shared_bytes: self.library.bytes(),
             scanning: self.scan.is_running(),
+            unhashed_files: 0,
             downloads_active: count(self.downloads.active()),
             downloads_queued: count(self.downloads.waiting()),
             uploads_active: count(self.uploads.len()),

@@ -185,6 +185,9 @@ impl Download {
             b3: self.b3.map(|hash| hash.to_string()),
             verified: false,
             sources: self.sources.iter().map(|source| source.addr).collect(),
+            shares: Vec::new(),
+            eta_s: None,
+            already: false,
             error: self.error.clone(),
             retry_in_s: retry_at.map(|at| whole_seconds(at.saturating_since(now))),
         }
@@ -341,7 +344,12 @@ impl Node {
             let Some(id) = self.downloads.queued.first().copied() else { return };
             self.set_download_state(now, id, State::Opening);
             let Some(download) = self.downloads.get(id) else { return };
-            self.actions.push_back(Action::OpenPart { download: id, target: download.target.clone() });
+            self.actions.push_back(Action::OpenPart {
+                download: id,
+                spec: super::contract::PartSpec { target: download.target.clone(), token: 0 },
+                b3: None,
+                size: None,
+            });
         }
     }
 

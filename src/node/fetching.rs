@@ -13,7 +13,6 @@ use crate::fault::{DialFault, DiskFault};
 use crate::id::{ExchangeId, TransferId};
 use crate::name::FileName;
 use crate::time::Instant;
-use std::path::PathBuf;
 
 /// What an ended fetch means for its download.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,10 +28,17 @@ enum Verdicts {
 }
 
 impl Node {
-    pub(super) fn on_part_opened(&mut self, now: Instant, id: TransferId, outcome: Result<PathBuf, DiskFault>) {
+    pub(super) fn on_part_opened(
+        &mut self,
+        now: Instant,
+        id: TransferId,
+        outcome: Result<super::contract::OpenedPart, DiskFault>,
+    ) {
         let Some(download) = self.downloads.get_mut(id).filter(|row| row.state() == State::Opening) else { return };
         match outcome {
-            Ok(path) => {
+            Ok(
+                super::contract::OpenedPart::AlreadyThere { path } | super::contract::OpenedPart::Ready { path, .. },
+            ) => {
                 download.path = Some(path);
                 self.fetch_from_next(now, id);
             }
@@ -68,7 +74,7 @@ impl Node {
 
     /// Every source was asked: the end, if all said no; otherwise a pause and another round.
     fn end_round(&mut self, now: Instant, id: TransferId) {
-        self.actions.push_back(Action::DropPart { download: id });
+        self.actions.push_back(Action::ClosePart { download: id });
         let Some(download) = self.downloads.get_mut(id) else { return };
         let mut lost = None;
         for source in &mut download.sources {
@@ -103,7 +109,7 @@ impl Node {
     }
 
     fn on_disk_fault(&mut self, now: Instant, id: TransferId, fault: DiskFault) {
-        self.actions.push_back(Action::DropPart { download: id });
+        self.actions.push_back(Action::ClosePart { download: id });
         if fault == DiskFault::NoDescriptor {
             return self.pause_download(now, id, fault.to_string());
         }
@@ -172,10 +178,15 @@ impl Node {
         }
     }
 
-    pub(super) fn on_part_committed(&mut self, now: Instant, id: TransferId, outcome: Result<PathBuf, DiskFault>) {
+    pub(super) fn on_part_committed(
+        &mut self,
+        now: Instant,
+        id: TransferId,
+        outcome: Result<super::contract::CommittedPart, DiskFault>,
+    ) {
         let Some(download) = self.downloads.get_mut(id).filter(|row| row.state() == State::Verifying) else { return };
         match outcome {
-            Ok(path) => {
+            Ok(super::contract::CommittedPart { path, .. }) => {
                 download.path = Some(path);
                 download.size = Some(download.bytes);
                 self.set_download_state(now, id, State::Done);
@@ -204,7 +215,7 @@ impl Node {
             State::Opening => {}
             _ => return,
         }
-        self.actions.push_back(Action::DropPart { download: id });
+        self.actions.push_back(Action::ClosePart { download: id });
     }
 }
 

@@ -51,6 +51,7 @@ impl Hit {
         HitRow {
             id: id.0,
             name: RawText::new(self.key.name.as_bytes()),
+            names: vec![RawText::new(self.key.name.as_bytes())],
             size: self.key.size,
             b3: self.key.b3.map(|hash| hash.to_string()),
             sources: self.sources.clone(),

@@ -35,13 +35,15 @@ mod ordering;
 mod peers;
 mod scanning;
 mod searching;
+mod seeking;
 mod serving;
+mod sources;
 mod subscriptions;
 #[cfg(test)]
 mod tests;
 mod workers;
 
-pub use contract::{Action, DialOutcome, Event, Expect, NodeConfig};
+pub use contract::{Action, DialOutcome, Event, Expect, NodeConfig, Remembered};
 
 use crate::control::PeerSource;
 use crate::id::{ExchangeId, SearchId, TransferId};
@@ -50,7 +52,6 @@ use crate::time::Instant;
 use crate::timer::{TimerId, TimerWheel};
 use membership::LinkId;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::SocketAddr;
 
 /// A peer.
 pub struct Node {
@@ -146,7 +147,7 @@ pub struct Counters {
 impl Node {
     /// A node that begins at once: with the bootstrap nodes of its configuration, and with the peers remembered from
     /// an earlier run.
-    pub fn new(now: Instant, config: NodeConfig, seed: [u8; 32], remembered: Vec<SocketAddr>) -> Self {
+    pub fn new(now: Instant, config: NodeConfig, seed: [u8; 32], remembered: Remembered) -> Self {
         let mut node = Self {
             config,
             started: now,
@@ -173,7 +174,7 @@ impl Node {
             counters: Counters::default(),
         };
         if node.config.peer {
-            for peer in remembered.into_iter().take(limits::REMEMBERED_PEERS_MAX) {
+            for peer in remembered.peers.into_iter().take(limits::REMEMBERED_PEERS_MAX) {
                 node.learn_peer(now, peer, PeerSource::Memory);
             }
             node.arrange_links(now);
@@ -220,6 +221,10 @@ impl Node {
             Event::FetchProgress { exchange, bytes } => self.on_fetch_progress(now, exchange, bytes),
             Event::PartOpened { download, outcome } => self.on_part_opened(now, download, outcome),
             Event::PartCommitted { download, outcome } => self.on_part_committed(now, download, outcome),
+            Event::GroupVerified { .. }
+            | Event::PartFailed { .. }
+            | Event::PartChecked { .. }
+            | Event::Hashed { .. } => {}
             Event::Resolved { host, outcome } => self.on_resolved(now, &host, outcome),
             Event::Scanned { files } => self.on_scanned(now, files),
             Event::ScanEnded { report } => self.on_scan_ended(now, report),

@@ -46,6 +46,9 @@ impl Node {
             | Message::RequestPeerList { .. }
             | Message::Unregister { .. }
             | Message::Keepalive { .. } => self.refuse(exchange, Refusal::WrongNode),
+            Message::RangeRequest { .. } | Message::MetadataRequest { .. } => {
+                self.refuse(exchange, Refusal::NotHashed);
+            }
         }
     }
 

@@ -285,9 +285,14 @@ impl Node {
             }
             Command::SendList { attributes } => Action::SendList { exchange, attributes },
             Command::Dial { to, messages, expect } => Action::Dial { exchange, to, messages, expect },
-            Command::Fetch { download, to, name, form, size_max } => {
-                Action::Fetch { exchange, download, to, name, form, size_max }
-            }
+            Command::Fetch { download, to, name, form, size_max } => Action::Fetch {
+                exchange,
+                download,
+                to,
+                name,
+                form,
+                portion: super::contract::Portion::Stream { size_max },
+            },
             Command::CallBack { to, name } => Action::CallBack { exchange, to, name },
         };
         self.workers.start(exchange, rank);

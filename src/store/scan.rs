@@ -197,6 +197,7 @@ fn meta(stat: &FileStat) -> FileMeta {
         size: u64::try_from(stat.st_size).unwrap_or(0),
         mtime_ns: stat.st_mtime.saturating_mul(1_000_000_000).saturating_add(stat.st_mtime_nsec),
         inode: stat.st_ino,
+        device: stat.st_dev,
     }
 }
 
@@ -249,7 +250,7 @@ mod tests {
             assert_eq!(report, ScanReport::default());
             let real = fs::metadata(scratch.path().join("d/b")).unwrap();
             let mtime_ns = real.mtime() * 1_000_000_000 + real.mtime_nsec();
-            assert_eq!(found["d/b"], FileMeta { size: 7, mtime_ns, inode: real.ino() });
+            assert_eq!(found["d/b"], FileMeta { size: 7, mtime_ns, inode: real.ino(), device: real.dev() });
         }
     }
 

@@ -35,6 +35,15 @@ impl Message {
                 attributes::append(&mut out, file);
                 written
             }
+            Self::RangeRequest { offset, length, name } => {
+                let written = write!(out, "8:{offset}:{length}:");
+                out.extend_from_slice(name.as_bytes());
+                written
+            }
+            Self::MetadataRequest { name } => {
+                out.extend_from_slice(b"9:");
+                out.write_all(name.as_bytes())
+            }
         };
         out
     }
@@ -50,12 +59,21 @@ impl Message {
             Self::ListFiles { .. } => 5,
             Self::Search(_) => 6,
             Self::SearchResponse(_) => 7,
+            Self::RangeRequest { .. } => 8,
+            Self::MetadataRequest { .. } => 9,
         }
     }
 
     /// Whether a response follows on the same connection.
     pub fn has_response(&self) -> bool {
-        matches!(self, Self::RequestPeerList { .. } | Self::DownloadRequest { .. } | Self::ListFiles { .. })
+        matches!(
+            self,
+            Self::RequestPeerList { .. }
+                | Self::DownloadRequest { .. }
+                | Self::ListFiles { .. }
+                | Self::RangeRequest { .. }
+                | Self::MetadataRequest { .. }
+        )
     }
 
     /// Whether several such messages may follow one another on one connection (PROTOCOL, Streams).

@@ -41,6 +41,20 @@ pub enum Message {
     Search(Search),
     /// Code 7.
     SearchResponse(SearchResponse),
+    /// Code 8: send these bytes of the file, and no others.
+    RangeRequest {
+        /// First byte.
+        offset: u64,
+        /// Bytes; `offset + length` does not overflow.
+        length: u64,
+        /// The name, exactly as the sender of the list or hit gave it.
+        name: FileName,
+    },
+    /// Code 9: send size, hash and chaining values of the file.
+    MetadataRequest {
+        /// The name, exactly as the sender of the list or hit gave it.
+        name: FileName,
+    },
 }
 
 /// Code 6: who shares a file that matches?

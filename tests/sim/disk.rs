@@ -74,7 +74,7 @@ impl Disk {
     pub(crate) fn scanned(&self) -> Vec<ScannedFile> {
         let file = |(name, content): (&FileName, &Content)| ScannedFile {
             name: name.clone(),
-            meta: FileMeta { size: content.size, mtime_ns: 1, inode: content.id },
+            meta: FileMeta { size: content.size, mtime_ns: 1, inode: content.id, device: 1 },
         };
         self.share.iter().map(file).collect()
     }

@@ -1,0 +1,290 @@
+//! What a node wants done.
+
+use super::BootstrapAddr;
+use super::transfer::{DownloadRecord, PartSpec};
+use crate::control::{self, CallId};
+use crate::id::{ClientId, ContentHash, ExchangeId, TransferId};
+use crate::library::ScannedFile;
+use crate::name::FileName;
+use crate::wire::Message;
+use std::net::SocketAddr;
+use std::ops::Range;
+
+/// What a node wants done.
+#[derive(Debug)]
+pub enum Action {
+    /// Answer with the library's list, line by line, then FIN.
+    SendList {
+        /// The inbound exchange.
+        exchange: ExchangeId,
+        /// Add attributes to each line.
+        attributes: bool,
+    },
+    /// Answer with the content of a shared file, then FIN; or RST if it cannot be read to its end.
+    SendFile {
+        /// The inbound exchange.
+        exchange: ExchangeId,
+        /// A name from the library.
+        name: FileName,
+    },
+    /// Answer with a range of a shared file, then FIN; or RST if the file is another than this by now, or cannot be read.
+    SendRange {
+        /// The inbound exchange.
+        exchange: ExchangeId,
+        /// From the library.
+        file: ScannedFile,
+        /// First byte.
+        offset: u64,
+        /// Bytes; the range is inside the file.
+        length: u64,
+    },
+    /// Answer with the metadata of a shared file, then FIN; or RST if they are not known.
+    SendMetadata {
+        /// The inbound exchange.
+        exchange: ExchangeId,
+        /// From the library.
+        file: ScannedFile,
+        /// Its hash.
+        b3: ContentHash,
+    },
+    /// Answer nothing: FIN, or wait for the stream's next message.
+    Close {
+        /// The inbound exchange.
+        exchange: ExchangeId,
+    },
+    /// Refuse: RST. Logged and counted.
+    Refuse {
+        /// The inbound exchange.
+        exchange: ExchangeId,
+        /// Why.
+        reason: Refusal,
+    },
+    /// Connect, send, half-close, and wait for what is expected. Several messages go out as a stream.
+    Dial {
+        /// The new exchange.
+        exchange: ExchangeId,
+        /// Where to.
+        to: SocketAddr,
+        /// At least one.
+        messages: Vec<Message>,
+        /// What to wait for.
+        expect: Expect,
+    },
+    /// Send messages without a response to a `p1` peer, on a connection that stays open for further ones (PROTOCOL,
+    /// Streams). Ends as [`Response::Delivered`](super::Response::Delivered) when the system has taken them.
+    Stream {
+        /// The new exchange.
+        exchange: ExchangeId,
+        /// Where to.
+        to: SocketAddr,
+        /// At least one.
+        messages: Vec<Message>,
+    },
+    /// Ask a peer for a file, or for a part of it, and write what comes into a part file that is open.
+    Fetch {
+        /// The new exchange.
+        exchange: ExchangeId,
+        /// The part file.
+        download: TransferId,
+        /// The peer.
+        to: SocketAddr,
+        /// The name in the peer's share.
+        name: FileName,
+        /// How; [`Portion::Groups`] only [`FetchForm::Direct`].
+        form: FetchForm,
+        /// What of it.
+        portion: Portion,
+    },
+    /// Let a fetch of [`Portion::Groups`] end before this group: somebody else fetches the rest. No effect on one that is
+    /// over, or that is already in this group or beyond.
+    Trim {
+        /// The fetch.
+        exchange: ExchangeId,
+        /// The first group that it is not to bring.
+        groups_end: u64,
+    },
+    /// Ask a `p1` peer for metadata (code 9), check them, and make them the outline of a part file that is open.
+    FetchMetadata {
+        /// The new exchange.
+        exchange: ExchangeId,
+        /// The part file.
+        download: TransferId,
+        /// The peer.
+        to: SocketAddr,
+        /// The name in the peer's share.
+        name: FileName,
+        /// The hash they must prove: [`DialFault::Corrupt`](crate::fault::DialFault::Corrupt) otherwise. `None` takes
+        /// the peer's word.
+        b3: Option<ContentHash>,
+    },
+    /// Call a requester back and send it a file on the new connection. Ends as [`Response::Delivered`].
+    CallBack {
+        /// The new exchange.
+        exchange: ExchangeId,
+        /// The requester.
+        to: SocketAddr,
+        /// A name from the library.
+        name: FileName,
+    },
+    /// Break an exchange off, in whatever state it is.
+    Abort {
+        /// Inbound or outbound.
+        exchange: ExchangeId,
+    },
+    /// Look a host name up.
+    Resolve {
+        /// The bootstrap node.
+        host: BootstrapAddr,
+    },
+    /// Scan the share from its beginning.
+    StartScan,
+    /// Create the part file of a download, or take up again the one that is there.
+    OpenPart {
+        /// The download.
+        download: TransferId,
+        /// Which part file.
+        spec: PartSpec,
+        /// The content wanted, if it is known: a part file of another is begun anew, and a file of this content that
+        /// stands at the final name already ends the download.
+        b3: Option<ContentHash>,
+        /// Bytes, as far as somebody has said: room is looked for.
+        size: Option<u64>,
+    },
+    /// Make a content of at most one group the outline of a part file that is open. Nothing is verified then.
+    SetOutline {
+        /// The download.
+        download: TransferId,
+        /// The hash.
+        b3: ContentHash,
+        /// Bytes, as claimed; at most [`GROUP_BYTES`](crate::content::GROUP_BYTES).
+        size: u64,
+    },
+    /// Read an open part file from end to end and hash it, group by group: those that are not what the outline says are
+    /// taken back out of the journal. No fetch writes to it meanwhile.
+    CheckPart {
+        /// The download.
+        download: TransferId,
+    },
+    /// Sync an open part file, give it its final name and close it.
+    CommitPart {
+        /// The download.
+        download: TransferId,
+    },
+    /// Close the part file, if it is open, and keep it for [`Action::OpenPart`].
+    ClosePart {
+        /// The download.
+        download: TransferId,
+    },
+    /// Remove the part file and its journal, if there are any, open or not.
+    DropPart {
+        /// The download.
+        download: TransferId,
+        /// Which part file.
+        spec: PartSpec,
+    },
+    /// Tell the hash of these files of the share: from the cache, or by reading them in the order given.
+    HashFiles {
+        /// At most 256. One batch is under way at a time.
+        files: Vec<ScannedFile>,
+    },
+    /// Remember a download across restarts, in the place of what was remembered of it before.
+    RememberDownload(Box<DownloadRecord>),
+    /// Remember a download no more.
+    ForgetDownload {
+        /// Which.
+        download: TransferId,
+    },
+    /// Answer a control call.
+    Reply {
+        /// Who called.
+        client: ClientId,
+        /// Which call.
+        call: CallId,
+        /// The answer.
+        outcome: Result<control::Reply, control::CallError>,
+    },
+    /// Tell a control client something it subscribed to.
+    Notify {
+        /// Whom.
+        client: ClientId,
+        /// What.
+        notice: std::rc::Rc<control::Notice>,
+    },
+    /// Remember these peers across restarts.
+    RememberPeers(Vec<SocketAddr>),
+    /// The node has unregistered everywhere, or as far as it could.
+    Left,
+}
+
+/// What a dialled exchange waits for after its messages are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expect {
+    /// Nothing but the end.
+    Nothing,
+    /// A peer list.
+    PeerList,
+    /// A list of files.
+    FileList,
+}
+
+/// How a file is asked for (PROTOCOL, "Old peers answer `4` by calling back").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FetchForm {
+    /// On the connection of the request.
+    Direct,
+    /// On a new connection that the peer makes to the port that the request came from.
+    CallBack,
+}
+
+/// What of a file is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Portion {
+    /// All of it (code 4), with nothing to check it against: to the start of the part file, over what an earlier stream
+    /// left there, which stays until it is passed.
+    Stream {
+        /// The size that the source promised: one byte more ends the exchange with
+        /// [`DialFault::TooLong`](crate::fault::DialFault::TooLong).
+        size_max: Option<u64>,
+    },
+    /// All of it (code 4), each group checked against the outline; those that are verified already are passed over.
+    Whole,
+    /// These groups of the outline (code 8), in order.
+    Groups(Range<u64>),
+}
+
+/// Why a request of the network was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, thiserror::Error)]
+pub enum Refusal {
+    /// The file is not in the library.
+    #[error("no such file")]
+    NoSuchFile,
+    /// Too many requests wait already, or this one waited too long.
+    #[error("busy")]
+    Busy,
+    /// A message for a bootstrap node came to a peer, or the other way round.
+    #[error("wrong kind of node")]
+    WrongNode,
+    /// The node is leaving.
+    #[error("leaving")]
+    Leaving,
+    /// The range is not wholly inside the file.
+    #[error("the range is not inside the file")]
+    OutsideFile,
+    /// The hash of the file is not known yet.
+    #[error("not hashed yet")]
+    NotHashed,
+}
+
+impl Refusal {
+    /// One word for counters and the log.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::NoSuchFile => "no_such_file",
+            Self::Busy => "busy",
+            Self::WrongNode => "wrong_node",
+            Self::Leaving => "leaving",
+            Self::OutsideFile => "outside_file",
+            Self::NotHashed => "not_hashed",
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! What can happen to a node.
+
+use super::transfer::{CheckedPart, CommittedPart, HashedFile, OpenedPart};
+use super::{BootstrapAddr, NodeConfig};
+use crate::control::{self, CallId};
+use crate::fault::{DialFault, DiskFault, ResolveFault};
+use crate::id::{ClientId, ContentHash, ExchangeId, TransferId};
+use crate::library::{ScanReport, ScannedFile};
+use crate::name::FileName;
+use crate::wire::{Listed, Message};
+use std::net::{IpAddr, SocketAddr};
+
+/// What can happen to a node.
+#[derive(Debug)]
+pub enum Event {
+    /// A message came in. The exchange stays open until the node says [`Action::Close`], [`Action::Refuse`],
+    /// [`Action::SendList`] or [`Action::SendFile`], exactly one of which it does for each `Request`.
+    ///
+    /// A stream of searches or hits brings several `Request`s with the same exchange; `Close` ends each alone.
+    Request {
+        /// The connection.
+        exchange: ExchangeId,
+        /// Where the connection comes from; its port is usually not one that listens.
+        from: SocketAddr,
+        /// What was asked.
+        message: Message,
+    },
+    /// The other side of an inbound exchange went away while the node still owed an answer.
+    RequestGone {
+        /// The connection, which no longer exists: no action may name it.
+        exchange: ExchangeId,
+    },
+    /// A response ended: bytes sent when it went out whole.
+    ResponseEnded {
+        /// The connection, which no longer exists.
+        exchange: ExchangeId,
+        /// Payload bytes sent, or why it broke off.
+        outcome: Result<u64, ResponseFault>,
+    },
+    /// Bytes of an upload went out since the last such event (progress; at most a few a second for each upload).
+    ResponseProgress {
+        /// The connection.
+        exchange: ExchangeId,
+        /// Payload bytes sent so far.
+        bytes: u64,
+    },
+    /// An upload that counted as sent was reset before a byte was acknowledged, by a requester that had closed: it
+    /// waits for the file on a connection that we make to it (PROTOCOL, "Old peers answer `4` by calling back").
+    RequesterClosed {
+        /// Where its request came from, which is where it listens now.
+        requester: SocketAddr,
+        /// What it asked for.
+        name: FileName,
+    },
+    /// A dialled exchange is over.
+    DialEnded {
+        /// The connection, which no longer exists.
+        exchange: ExchangeId,
+        /// How it went.
+        outcome: DialOutcome,
+    },
+    /// Some lines of a file list that we asked for, in order.
+    ListBatch {
+        /// The connection.
+        exchange: ExchangeId,
+        /// At most 1,000 lines.
+        files: Vec<Listed>,
+    },
+    /// Bytes of a fetch came in since the last such event (progress; at most a few a second for each fetch).
+    ///
+    /// A fetch that brought bytes and then breaks off says so once before its [`Event::DialEnded`]: a reset without a byte
+    /// is a refusal, and one after some bytes is not.
+    FetchProgress {
+        /// The connection.
+        exchange: ExchangeId,
+        /// Bytes received so far.
+        bytes: u64,
+    },
+    /// A group came in whole, matches the outline, is written and entered in the journal. Comes before the
+    /// [`Event::DialEnded`] of its fetch. A group that was verified meanwhile by another fetch is told as well.
+    GroupVerified {
+        /// The connection.
+        exchange: ExchangeId,
+        /// Which.
+        group: u64,
+    },
+    /// The part file of a download stands ready, or cannot.
+    PartOpened {
+        /// The download.
+        download: TransferId,
+        /// How far it is.
+        outcome: Result<OpenedPart, DiskFault>,
+    },
+    /// [`Action::SetOutline`] could not be carried out. The part file stays open.
+    PartFailed {
+        /// The download.
+        download: TransferId,
+        /// Why.
+        fault: DiskFault,
+    },
+    /// The part file was read from end to end, or could not be.
+    PartChecked {
+        /// The download.
+        download: TransferId,
+        /// What it holds.
+        outcome: Result<CheckedPart, DiskFault>,
+    },
+    /// The part file was synced and renamed to its final name, or could not be: then it is there still, and closed.
+    PartCommitted {
+        /// The download.
+        download: TransferId,
+        /// Where the content stands now.
+        outcome: Result<CommittedPart, DiskFault>,
+    },
+    /// The hashes of some files.
+    Hashed {
+        /// Each of those that [`Action::HashFiles`] named, once.
+        files: Vec<HashedFile>,
+    },
+    /// A host name was looked up.
+    Resolved {
+        /// As the order gave it.
+        host: BootstrapAddr,
+        /// At least one address, the resolver's preference first.
+        outcome: Result<Vec<IpAddr>, ResolveFault>,
+    },
+    /// Some files that the running scan found. The node may hold them back to [`work`](super) on.
+    Scanned {
+        /// At most 1,000.
+        files: Vec<ScannedFile>,
+    },
+    /// The scan is through.
+    ScanEnded {
+        /// How it went.
+        report: ScanReport,
+    },
+    /// A call came in on the control socket. Answered by exactly one [`Action::Reply`].
+    Call {
+        /// Who calls.
+        client: ClientId,
+        /// The call, unique for this client.
+        call: CallId,
+        /// What is asked.
+        request: control::Request,
+    },
+    /// A control client hung up or was dropped. Nothing may be sent to it any more.
+    ClientGone {
+        /// Who.
+        client: ClientId,
+    },
+    /// The configuration was read anew; listeners keep their addresses until a restart.
+    Reconfigure(Box<NodeConfig>),
+    /// Unregister everywhere, end what is in progress and answer with [`Action::Left`].
+    Leave,
+}
+
+/// Why a response broke off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ResponseFault {
+    /// The reader went away, or did not read for too long.
+    #[error("the reader went away")]
+    Gone,
+    /// The file could not be read to its end.
+    #[error("{0}")]
+    Disk(#[from] DiskFault),
+    /// The node gave the order to stop.
+    #[error("stopped")]
+    Aborted,
+}
+
+/// How a dialled exchange went: what it brought, or the fault that ended it.
+pub type DialOutcome = Result<Dialled, DialFault>;
+
+/// What a dialled exchange brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dialled {
+    /// Our address on this connection.
+    pub local: SocketAddr,
+    /// The response.
+    pub response: Response,
+}
+
+/// The response of a dialled exchange.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Response {
+    /// [`Expect::Nothing`]: everything was sent, and the other side closed in order or kept silent.
+    Delivered,
+    /// [`Expect::PeerList`]: the peers, as given (repeats and ourselves included).
+    PeerList(Vec<SocketAddr>),
+    /// [`Expect::FileList`]: all lines came as [`Event::ListBatch`] before.
+    FileList {
+        /// The list was longer than we take; what came is its beginning.
+        truncated: bool,
+    },
+    /// [`Action::Fetch`]: the connection ended in FIN, or everything asked for and not given up by [`Action::Trim`]
+    /// came. Fewer bytes than asked for are no fault here.
+    File {
+        /// Bytes received.
+        bytes: u64,
+    },
+    /// [`Action::FetchMetadata`]: they prove themselves, and the part file has them as its outline.
+    Metadata {
+        /// The hash.
+        b3: ContentHash,
+        /// Bytes, as claimed: see [`Outline`](crate::content::Outline).
+        size: u64,
+    },
+}

@@ -1,0 +1,76 @@
+//! Everything that goes into a [`Node`](super) and everything that comes out.
+//!
+//! | in | meaning |
+//! |---|---|
+//! | `handle(now, Event)` | something happened |
+//! | `advance(now)` | call when `next_deadline()` has come |
+//! | `work(now)` | one bounded slice of background work; call while `has_work()` |
+//!
+//! | out | meaning |
+//! |---|---|
+//! | `poll_action()` | the next thing to do, until `None` |
+//! | `next_deadline()` | when to call `advance` at the latest |
+//!
+//! Every action that begins something is answered by exactly one event, also after [`Action::Abort`]:
+//!
+//! | action | event |
+//! |---|---|
+//! | [`Dial`](Action::Dial), [`Stream`](Action::Stream), [`Fetch`](Action::Fetch), [`FetchMetadata`](Action::FetchMetadata), [`CallBack`](Action::CallBack) | [`Event::DialEnded`] |
+//! | [`SendFile`](Action::SendFile), [`SendRange`](Action::SendRange), [`SendMetadata`](Action::SendMetadata), [`SendList`](Action::SendList) | [`Event::ResponseEnded`] |
+//! | [`OpenPart`](Action::OpenPart) | [`Event::PartOpened`] |
+//! | [`CheckPart`](Action::CheckPart) | [`Event::PartChecked`] |
+//! | [`CommitPart`](Action::CommitPart) | [`Event::PartCommitted`] |
+//! | [`Resolve`](Action::Resolve) | [`Event::Resolved`] |
+//! | [`HashFiles`](Action::HashFiles) | as many [`Event::Hashed`] as it takes to name each file once |
+
+mod action;
+mod event;
+mod transfer;
+
+pub use action::{Action, Expect, FetchForm, Portion, Refusal};
+pub use event::{DialOutcome, Dialled, Event, Response, ResponseFault};
+pub use transfer::{
+    CheckedPart, CommittedPart, DownloadRecord, HashedFile, OpenedPart, PartSpec, Remembered, SourceRecord, Target,
+};
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A bootstrap node as configured.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BootstrapAddr {
+    /// Host name or IP literal (IPv6 without brackets).
+    pub host: String,
+    /// TCP port; never 0.
+    pub port: u16,
+}
+
+/// What a node is built from. The configuration keys of the same names are described in pyrated(1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeConfig {
+    /// Bootstrap nodes to register with, without repeats; any one suffices.
+    pub bootstraps: Vec<BootstrapAddr>,
+    /// Where the peer listener is really bound (never port 0).
+    pub listen: SocketAddr,
+    /// The address given to other peers; `None` means the local address that reaches a bootstrap node.
+    pub advertise_addr: Option<IpAddr>,
+    /// Addresses of this machine: an endpoint with one of them and our port is ourselves.
+    pub local_addrs: Vec<IpAddr>,
+    /// Time between keepalives.
+    pub keepalive_refresh: Duration,
+    /// Time between the end of a scan of the share and the next.
+    pub filemonitor_refresh: Duration,
+    /// Where downloads go unless the user names a place.
+    pub download_directory: PathBuf,
+    /// Commands in progress at once (uploads, listings sent, downloads, outgoing requests). At least 1.
+    pub max_workers: usize,
+    /// Downloads active at once. At least 1.
+    pub max_downloads: usize,
+    /// Neighbours searched. At least 1.
+    pub max_peers: usize,
+    /// TTL of the last ring of a search, and clamp on the searches of others.
+    pub max_ttl: u8,
+    /// False: this process is a bootstrap node only; the node then answers control calls and does nothing else.
+    pub peer: bool,
+}

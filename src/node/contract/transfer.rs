@@ -1,0 +1,125 @@
+//! What node and loop say to each other about part files, hashes, and downloads that outlive a run.
+
+use crate::content::Groups;
+use crate::fault::DiskFault;
+use crate::id::{ContentHash, TransferId};
+use crate::library::ScannedFile;
+use crate::name::FileName;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Where a download is to be saved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// In this directory under this name, or ` (1)` and so on before the extension when that is taken.
+    Suggested {
+        /// Created if missing.
+        directory: PathBuf,
+        /// A [`safe component`](FileName::safe_component).
+        name: FileName,
+    },
+    /// Exactly here: [`DiskFault::Exists`] when a file is there; inside it, under the name, when it is a directory.
+    Exact {
+        /// Absolute.
+        path: PathBuf,
+        /// A [`safe component`](FileName::safe_component), for a directory.
+        name: FileName,
+    },
+}
+
+/// Which part file: the same for a download as long as it lives, across restarts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartSpec {
+    /// Where the download is to end; its part file lies in the same directory.
+    pub target: Target,
+    /// Chosen at random when the download began: tells its part file from those of others towards the same name.
+    pub token: u32,
+}
+
+/// A part file that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OpenedPart {
+    /// It is open.
+    Ready {
+        /// The path it will have when it is finished, as far as it is known now.
+        path: PathBuf,
+        /// Size and verified groups, if it has an outline of the content wanted: what its journal proves.
+        resumed: Option<(u64, Groups)>,
+    },
+    /// A file of the content wanted stands at the final name already. There is no part file.
+    AlreadyThere {
+        /// That file.
+        path: PathBuf,
+    },
+}
+
+/// What a part file was found to hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckedPart {
+    /// The hash of all its bytes.
+    pub b3: ContentHash,
+    /// Bytes: of the outline, or of the last stream.
+    pub size: u64,
+    /// Groups that are not what the outline says, ascending; they are not in the journal any more. Empty without an
+    /// outline.
+    pub bad: Vec<u64>,
+}
+
+/// Where a finished download stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommittedPart {
+    /// The final path.
+    pub path: PathBuf,
+    /// A file of the same content stood there already: it was left as it is, and the part file removed.
+    pub already: bool,
+}
+
+/// The hash of a shared file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HashedFile {
+    /// As it was asked for.
+    pub file: ScannedFile,
+    /// [`DiskFault::Changed`] if the file is another by now, or changed while it was read.
+    pub outcome: Result<ContentHash, DiskFault>,
+}
+
+/// What a node knows of an earlier run.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Remembered {
+    /// Good peers, the best first.
+    pub peers: Vec<SocketAddr>,
+    /// Unfinished downloads, by id.
+    pub downloads: Vec<DownloadRecord>,
+    /// The highest id that a download has had; 0 if there was none.
+    pub download_last: u32,
+}
+
+/// What is remembered of an unfinished download.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DownloadRecord {
+    /// As users know it.
+    pub id: TransferId,
+    /// Its part file.
+    pub spec: PartSpec,
+    /// The name under which it was asked for.
+    pub name: FileName,
+    /// Bytes, as far as somebody has said.
+    pub size: Option<u64>,
+    /// The content, if it is known.
+    pub b3: Option<ContentHash>,
+    /// Stopped by the user.
+    pub paused: bool,
+    /// Who offers it; at most 64.
+    pub sources: Vec<SourceRecord>,
+}
+
+/// Somebody who offers a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceRecord {
+    /// Where.
+    pub addr: SocketAddr,
+    /// What it calls the file.
+    pub name: FileName,
+    /// It has shown that it speaks `p1`.
+    pub p1: bool,
+}

@@ -81,6 +81,7 @@ pub(super) fn compose(config: &Config, host: Box<dyn Host>, signals: bool) -> Re
         share: config.local_directory.clone(),
         state: config.state_directory.as_ref().map(open).transpose()?,
         control_socket: config.control_socket.clone(),
+        limits: config.limits(),
         signals,
         seed: None,
     };

@@ -3,6 +3,7 @@
 use super::keys::{KEYS, Key};
 use super::load::{ConfigFault, Place};
 use super::value::LogPlace;
+use crate::driver::{RateLimits, Reload};
 use crate::node::contract::{BootstrapAddr, NodeConfig};
 use log::LevelFilter;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -58,13 +59,13 @@ pub struct Config {
     pub max_peers: usize,
     /// TTL of the widest ring of a search, and clamp on the searches of others; at least 1.
     pub max_ttl: u8,
-    /// Bytes a second; 0 is none. Kept, but not enforced by this version.
+    /// Bytes a second of all uploads together; 0 is no limit.
     pub upload_limit: u64,
-    /// Bytes a second; 0 is none. Kept, but not enforced by this version.
+    /// Bytes a second of all downloads together; 0 is no limit.
     pub download_limit: u64,
     /// The Unix socket for `pyratectl`. If absent, `pyrated` takes the usual place, and an embedded node has none.
     pub control_socket: Option<PathBuf>,
-    /// Known peers and registrations, kept across restarts. If absent, `pyrated` takes the usual place, and an
+    /// Known peers, unfinished downloads, hashes and registrations, kept across restarts. If absent, `pyrated` takes the usual place, and an
     /// embedded node forgets them.
     pub state_directory: Option<PathBuf>,
     /// Serve as a bootstrap node here; port 0 picks a free one.
@@ -175,6 +176,16 @@ impl Config {
         }
     }
 
+    /// The rate limits, for the loop.
+    pub(super) fn limits(&self) -> RateLimits {
+        RateLimits { upload: self.upload_limit, download: self.download_limit }
+    }
+
+    /// What a running loop takes of it.
+    pub(super) fn reload(&self) -> Reload {
+        Reload { node: self.node(), limits: self.limits() }
+    }
+
     fn effective_download_directory(&self) -> &Path {
         self.download_directory.as_deref().unwrap_or(&self.local_directory)
     }
@@ -225,11 +236,6 @@ impl Config {
     /// What the user ought to know about values that are legal but do not do what they may seem to.
     pub(super) fn remarks(&self) -> Vec<String> {
         let mut remarks = Vec::new();
-        for (key, limit) in [("upload_limit", self.upload_limit), ("download_limit", self.download_limit)] {
-            if limit != 0 {
-                remarks.push(format!("{key} is set, but this version does not limit rates yet"));
-            }
-        }
         if self.peer && self.keepalive_refresh > KEEPALIVE_ADVISED_MAX {
             remarks.push(format!(
                 "keepalive_refresh is {}: bootstrap nodes drop a peer that was silent for 10m, so that we may be off \

@@ -3,7 +3,6 @@
 use super::compose::{Fault, compose};
 use super::config::Config;
 use crate::driver::{self, Facts, Host};
-use crate::node::NodeConfig;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// A peer: shares a directory, searches and downloads; driven through its control socket, if it is given one.
@@ -146,7 +145,7 @@ impl Embedded {
     }
 
     fn start(self) -> Result<(), Fault> {
-        let driver = compose(&self.config, Box::new(Guest { node: self.config.node() }), false)?;
+        let driver = compose(&self.config, Box::new(Guest { reload: self.config.reload() }), false)?;
         self.handle.set_running(driver.handle(), driver.facts().clone());
         driver.run().map_err(Fault::Run)
     }
@@ -161,14 +160,14 @@ impl Drop for Embedded {
 
 /// The loop's host inside another program, which keeps what is its own.
 struct Guest {
-    node: NodeConfig,
+    reload: Reload,
 }
 
 impl Host for Guest {
     fn ready(&mut self, _: &Facts) {}
 
-    fn reload(&mut self) -> Result<NodeConfig, String> {
-        Ok(self.node.clone())
+    fn reload(&mut self) -> Result<Reload, String> {
+        Ok(self.reload.clone())
     }
 
     fn set_log_level(&mut self, _: &str) -> Result<(), String> {

@@ -10,7 +10,6 @@ use super::value::{Kind, Level, LogPlace};
 use crate::control::paths;
 use crate::driver::{self, Facts, Host};
 use crate::name::Escaped;
-use crate::node::NodeConfig;
 use argh::FromArgs;
 use log::{error, info, warn};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -141,7 +140,7 @@ impl Host for Service {
         supervisor::ready(&self.status);
     }
 
-    fn reload(&mut self) -> Result<NodeConfig, String> {
+    fn reload(&mut self) -> Result<Reload, String> {
         supervisor::reloading();
         let outcome = self.read_anew();
         match &outcome {
@@ -166,7 +165,7 @@ impl Host for Service {
 
 impl Service {
     /// The log is reopened even when the configuration is bad: whoever rotates logs counts on it.
-    fn read_anew(&mut self) -> Result<NodeConfig, String> {
+    fn read_anew(&mut self) -> Result<Reload, String> {
         let loaded = match self.sources.load() {
             Ok(loaded) => loaded,
             Err(faults) => {
@@ -182,7 +181,7 @@ impl Service {
         if !waiting.is_empty() {
             warn!("changed, but in force only after a restart: {}", waiting.join(", "));
         }
-        let node = next.node();
+        let reload = next.reload();
         self.config = next;
         Ok(node)
     }

@@ -1,6 +1,7 @@
 //! The control calls that concern the process and not the node: bootstrap, reload, log level, stop.
 
-use super::Driver;
+use super::pace::Direction;
+use super::{Driver, Reload};
 use super::table::Connection;
 use crate::control::{
     BootstrapReply, CallError, CallId, ExitCode, PAGE_ROWS_MAX, RegistryPage, RegistryRow, Reply, Request, encode_reply,
@@ -51,7 +52,11 @@ impl Driver {
 
     /// Reads the configuration anew; listeners stay where they are. The host logs how it went.
     pub(super) fn reload(&mut self) -> Result<(), CallError> {
-        let mut config = self.host.reload().map_err(|error| CallError::new(ExitCode::Other, error))?;
+        let Reload { node: mut config, limits } = self.host.reload().map_err(|error| CallError::new(ExitCode::Other, error))?;
+        self.pace.set(limits, self.now);
+        for direction in [Direction::Up, Direction::Down] {
+            self.wake_paced(direction);
+        }
         config.listen = self.facts.listen.unwrap_or(config.listen);
         config.local_addrs = super::start::local_addrs();
         self.node.handle(self.now, Event::Reconfigure(Box::new(config)));

@@ -1,21 +1,21 @@
-//! The share, its scans, part files and state files.
+//! The share, its scans, and state files.
 
 use super::helper::{Done, Job};
 use super::timers::Timer;
 use super::{Driver, state};
 use crate::bootstrap::{Bootstrap, encode_snapshot};
-use crate::fault::DiskFault;
-use crate::id::TransferId;
 use crate::library::ScanReport;
 use crate::node::Event;
-use crate::node::contract::Target;
-use crate::store::{PartFile, Scanner, ShareRoot};
+use crate::store::{Scanner, ShareRoot};
 use log::warn;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Directory entries of one slice of a scan: some hundred microseconds with warm caches.
 const SCAN_ENTRIES_PER_SLICE: usize = 128;
+
+/// How soon after a change the hash cache and the log of downloads are synced.
+const SYNC_DELAY: Duration = Duration::from_secs(2);
 
 /// How soon after a change the registry is saved.
 const REGISTRY_SAVE_DELAY: Duration = Duration::from_secs(5);
@@ -51,44 +51,27 @@ impl Driver {
         }
     }
 
-    /// Creates the part file of a download.
-    pub(super) fn open_part(&mut self, download: TransferId, target: &Target) {
-        let created = match target {
-            Target::Suggested { directory, name } => PartFile::create_suggested(directory, name),
-            Target::Exact { path, name } => PartFile::create_exact(path, name),
-        };
-        let outcome = created.map(|part| {
-            let path = part.final_path().to_owned();
-            self.parts.insert(download, part);
-            crate::node::contract::OpenedPart::Ready { path, resumed: None }
-        });
-        self.inbox.push_back(Event::PartOpened { download, outcome });
-    }
-
-    /// Syncs and renames a part file in a helper thread.
-    pub(super) fn commit_part(&mut self, download: TransferId) {
-        match self.parts.remove(&download) {
-            Some(part) => self.helpers.submit(Job::Commit(download, part.commit())),
-            None => {
-                let outcome = Err(DiskFault::Missing);
-                self.inbox.push_back(Event::PartCommitted { download, outcome });
-            }
-        }
-    }
-
-    /// Removes a part file.
-    pub(super) fn drop_part(&mut self, download: TransferId) {
-        if let Some(part) = self.parts.remove(&download) {
-            part.discard();
-        }
-    }
-
     /// Writes the peers to remember.
     pub(super) fn remember_peers(&mut self, peers: &[SocketAddr]) {
         if let Some(directory) = &self.state {
             let job = directory.write_job(state::PEERS_FILE, state::encode_peers(peers));
             self.helpers.submit(Job::Write(state::PEERS_FILE, job));
         }
+    }
+
+    /// Arms the timer that syncs what is new in the hash cache and the log of downloads.
+    pub(super) fn arm_sync(&mut self) {
+        if !self.sync_timer_armed {
+            self.sync_timer_armed = true;
+            self.timers.insert(self.now + SYNC_DELAY, Timer::Sync);
+        }
+    }
+
+    /// Syncs what is new.
+    pub(super) fn sync_state(&mut self) {
+        self.sync_timer_armed = false;
+        self.flush_hashes();
+        self.maintain_records();
     }
 
     /// Arms the timer that saves the registry, if it has changed. An idle registry wakes nobody.
@@ -116,10 +99,12 @@ impl Driver {
         while let Some(done) = self.helpers.poll() {
             match done {
                 Done::Resolved(host, outcome) => self.node.handle(self.now, Event::Resolved { host, outcome }),
-                Done::Committed(download, outcome) => {
-                    let outcome = outcome.map(|path| crate::node::contract::CommittedPart { path, already: false });
-                    self.node.handle(self.now, Event::PartCommitted { download, outcome });
-                }
+                Done::PartOpened(download, outcome) => self.on_part_opened(download, outcome),
+                Done::PartRemoved(download, outcome) => self.on_part_removed(download, outcome),
+                Done::PartSynced(download, outcome) => self.on_part_synced(download, outcome),
+                Done::Committed(download, outcome) => self.on_part_committed(download, outcome),
+                Done::HashesFlushed(outcome) => self.on_hashes_flushed(outcome),
+                Done::LogMaintained(outcome) => self.on_records_maintained(outcome),
                 Done::Written(_, Ok(())) => {}
                 Done::Written(file, Err(fault)) => warn!("cannot write the state file {file}: {fault}"),
             }

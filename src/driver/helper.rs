@@ -1,5 +1,6 @@
 //! The calls that Linux offers in no nonblocking form, each in a short-lived thread that reports through the waker:
-//! getaddrinfo for the name of a bootstrap node, and fsync for a finished download or a state file.
+//! getaddrinfo for the name of a bootstrap node, and what waits for a disk to have written: fsync, allocation, the
+//! opening of part files, the batches of the hash cache.
 //!
 //! Nothing else may run here. While nothing of the kind is under way the process has one thread.
 
@@ -13,11 +14,17 @@ use std::thread;
 use crate::fault::{DiskFault, ResolveFault};
 use crate::id::TransferId;
 use crate::node::contract::BootstrapAddr;
-use crate::store::{CommitJob, WriteJob};
-use std::path::PathBuf;
+use crate::store::{
+    CacheFault, CommitJob, Committed, FlushJob, Flushed, LogDone, LogJob, PartOpened, PartRequest, SyncJob, Synced,
+    WriteJob,
+};
+use std::io;
 
 /// Host names looked up at once.
 const LOOKUPS_MAX: usize = 4;
+
+/// Part files opened at once: one may have to be compared with a large file.
+const OPENINGS_MAX: usize = 2;
 
 /// Files synced at once.
 const SYNCS_MAX: usize = 2;
@@ -26,8 +33,18 @@ const SYNCS_MAX: usize = 2;
 pub(super) enum Job {
     /// Look a host name up.
     Resolve(BootstrapAddr),
+    /// Create a part file, or take it up again.
+    OpenPart(TransferId, PartRequest),
+    /// Remove a part file that is not open.
+    RemovePart(TransferId, PartRequest),
+    /// Allocate a part file, and sync what was verified.
+    SyncPart(TransferId, SyncJob),
     /// Sync and rename a finished download.
     Commit(TransferId, CommitJob),
+    /// Write hashes to the cache.
+    FlushHashes(FlushJob),
+    /// Sync or rewrite the log of downloads.
+    MaintainLog(LogJob),
     /// Write a state file atomically.
     Write(&'static str, WriteJob),
 }
@@ -36,15 +53,47 @@ pub(super) enum Job {
 pub(super) enum Done {
     /// Of [`Job::Resolve`].
     Resolved(BootstrapAddr, Result<Vec<IpAddr>, ResolveFault>),
+    /// Of [`Job::OpenPart`].
+    PartOpened(TransferId, Result<PartOpened, DiskFault>),
+    /// Of [`Job::RemovePart`].
+    PartRemoved(TransferId, Result<(), DiskFault>),
+    /// Of [`Job::SyncPart`].
+    PartSynced(TransferId, Result<Synced, DiskFault>),
     /// Of [`Job::Commit`].
-    Committed(TransferId, Result<PathBuf, DiskFault>),
+    Committed(TransferId, Result<Committed, DiskFault>),
+    /// Of [`Job::FlushHashes`].
+    HashesFlushed(Result<Flushed, CacheFault>),
+    /// Of [`Job::MaintainLog`].
+    LogMaintained(io::Result<LogDone>),
     /// Of [`Job::Write`]: the file's name.
     Written(&'static str, Result<(), DiskFault>),
 }
 
+/// Which jobs run beside which: a lookup that hangs delays no sync, and a sync no opening.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Lookup,
+    Open,
+    Sync,
+}
+
+impl Job {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Resolve(_) => Kind::Lookup,
+            Self::OpenPart(..) | Self::RemovePart(..) => Kind::Open,
+            _ => Kind::Sync,
+        }
+    }
+}
+
 impl Done {
-    fn was_lookup(&self) -> bool {
-        matches!(self, Self::Resolved(..))
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Resolved(..) => Kind::Lookup,
+            Self::PartOpened(..) | Self::PartRemoved(..) => Kind::Open,
+            _ => Kind::Sync,
+        }
     }
 }
 
@@ -63,10 +112,11 @@ impl Lane {
 
 /// The helper threads.
 ///
-/// Bounded: lookups by the number of bootstrap nodes, syncs by the downloads that end and the two state files; those
-/// beyond the threads wait in order. A lookup that hangs delays no sync.
+/// Bounded: lookups by the number of bootstrap nodes, openings and syncs by the downloads in progress and the state
+/// files; those beyond the threads wait in order.
 pub(super) struct Helpers {
     lookups: Lane,
+    openings: Lane,
     syncs: Lane,
     sender: Sender<Done>,
     receiver: Receiver<Done>,
@@ -76,32 +126,40 @@ pub(super) struct Helpers {
 impl Helpers {
     pub(super) fn new(waker: Arc<Waker>) -> Self {
         let (sender, receiver) = mpsc::channel();
-        Self { lookups: Lane::new(LOOKUPS_MAX), syncs: Lane::new(SYNCS_MAX), sender, receiver, waker }
+        let (lookups, openings, syncs) = (Lane::new(LOOKUPS_MAX), Lane::new(OPENINGS_MAX), Lane::new(SYNCS_MAX));
+        Self { lookups, openings, syncs, sender, receiver, waker }
     }
 
     /// Runs a job as soon as a thread is free.
     pub(super) fn submit(&mut self, job: Job) {
-        let lane = if matches!(job, Job::Resolve(_)) { &mut self.lookups } else { &mut self.syncs };
-        lane.waiting.push_back(job);
+        self.lane(job.kind()).waiting.push_back(job);
         self.start_waiting();
     }
 
     /// The next job that is through.
     pub(super) fn poll(&mut self) -> Option<Done> {
         let done = self.receiver.try_recv().ok()?;
-        let lane = if done.was_lookup() { &mut self.lookups } else { &mut self.syncs };
+        let lane = self.lane(done.kind());
         lane.running = lane.running.saturating_sub(1);
         self.start_waiting();
         Some(done)
     }
 
-    /// Whether a file is still to be synced.
+    /// Whether a file is still to be synced, opened or removed.
     pub(super) fn is_syncing(&self) -> bool {
-        self.syncs.running > 0 || !self.syncs.waiting.is_empty()
+        [&self.openings, &self.syncs].into_iter().any(|lane| lane.running > 0 || !lane.waiting.is_empty())
+    }
+
+    fn lane(&mut self, kind: Kind) -> &mut Lane {
+        match kind {
+            Kind::Lookup => &mut self.lookups,
+            Kind::Open => &mut self.openings,
+            Kind::Sync => &mut self.syncs,
+        }
     }
 
     fn start_waiting(&mut self) {
-        for lane in [&mut self.lookups, &mut self.syncs] {
+        for lane in [&mut self.lookups, &mut self.openings, &mut self.syncs] {
             while lane.running < lane.running_max {
                 let Some(job) = lane.waiting.pop_front() else { break };
                 lane.running += 1;
@@ -135,7 +193,12 @@ fn run(job: Job) -> Done {
             let outcome = resolve(&host);
             Done::Resolved(host, outcome)
         }
+        Job::OpenPart(download, request) => Done::PartOpened(download, request.open()),
+        Job::RemovePart(download, request) => Done::PartRemoved(download, request.remove()),
+        Job::SyncPart(download, job) => Done::PartSynced(download, job.run()),
         Job::Commit(download, job) => Done::Committed(download, job.run()),
+        Job::FlushHashes(job) => Done::HashesFlushed(job.run()),
+        Job::MaintainLog(job) => Done::LogMaintained(job.run()),
         Job::Write(file, job) => Done::Written(file, job.run().map_err(DiskFault::from)),
     }
 }

@@ -12,7 +12,12 @@
 //! | `accept` | letting connections and control clients in |
 //! | `perform` | actions of the node and the bootstrap node |
 //! | `calls` | the control calls that concern the process and not the node |
-//! | `files` | share, scan, part files, state files |
+//! | `files` | share, scan, state files |
+//! | `hashing` | the hashes of shared files, and their cache |
+//! | `parts` | part files: opening, checking, syncing, committing |
+//! | `records` | the downloads remembered |
+//! | `streams` | connections to `p1` peers that stay open |
+//! | `pace` | rate limits |
 //! | `table`, `budget`, `timers` | connections, their descriptors and deadlines |
 //! | `exchange`, `socket`, `listener` | TCP |
 //! | `control`, `signals`, `helper` | the Unix socket, signals, the calls that block |
@@ -25,24 +30,30 @@ mod clock;
 mod control;
 mod exchange;
 mod files;
+mod hashing;
 mod helper;
 mod listener;
 mod logbook;
+mod pace;
+mod parts;
 mod perform;
+mod records;
 mod signals;
 mod socket;
 mod start;
 mod state;
+mod streams;
 mod table;
 mod timers;
 mod turn;
 
 pub use clock::wall_clock;
+pub use pace::RateLimits;
 
 use crate::bootstrap::Bootstrap;
 use crate::id::ClientId;
 use crate::node::{Event, Node, NodeConfig};
-use crate::store::{Scanner, ShareRoot, StateDirectory};
+use crate::store::{RecordLog, Scanner, ShareRoot, StateDirectory};
 use crate::time::Instant;
 use crate::timer::TimerWheel;
 use mio::Waker;
@@ -67,10 +78,12 @@ pub struct Settings {
     pub bootstrap_optional: bool,
     /// The directory shared.
     pub share: PathBuf,
-    /// Where peers and registrations are remembered.
+    /// Where peers, downloads, hashes and registrations are remembered.
     pub state: Option<StateDirectory>,
     /// The control socket.
     pub control_socket: Option<PathBuf>,
+    /// Bytes a second.
+    pub limits: RateLimits,
     /// Whether TERM, INT and HUP of the process are for this loop.
     pub signals: bool,
     /// For a run that can be repeated; from the system if absent.
@@ -93,11 +106,20 @@ pub trait Host {
     /// Everything is bound; the first turn follows.
     fn ready(&mut self, facts: &Facts);
     /// Read the configuration anew and reopen the log. The error says what is wrong with which key.
-    fn reload(&mut self) -> Result<NodeConfig, String>;
+    fn reload(&mut self) -> Result<Reload, String>;
     /// Change the log level. The error names the levels there are.
     fn set_log_level(&mut self, level: &str) -> Result<(), String>;
     /// The loop begins to leave.
     fn leaving(&mut self);
+}
+
+/// What a configuration that is read anew says to a running loop.
+#[derive(Debug, Clone)]
+pub struct Reload {
+    /// For the node.
+    pub node: NodeConfig,
+    /// Bytes a second.
+    pub limits: RateLimits,
 }
 
 /// Why a loop cannot start.
@@ -184,8 +206,13 @@ pub struct Driver {
     share_path: PathBuf,
     share: Option<ShareRoot>,
     scanner: Option<Scanner>,
-    parts: exchange::Parts,
+    desk: parts::Desk,
+    hashing: hashing::Hashing,
+    streams: streams::Streams,
+    pace: pace::Pace,
     state: Option<StateDirectory>,
+    records: Option<RecordLog>,
+    sync_timer_armed: bool,
     registry_saved: u64,
     registry_timer_armed: bool,
 

@@ -4,16 +4,20 @@ use super::Driver;
 use super::budget::Use;
 use super::exchange::{Outbound, Outgoing, Part, Task};
 use super::helper::Job;
+use super::parts::{PartOrder, part_request};
 use super::table::Connection;
 use crate::bootstrap::BootstrapAction;
 use crate::control::encode_notice;
+use crate::content::{group_count, groups_span};
 use crate::fault::{DialFault, DiskFault};
-use crate::id::ExchangeId;
+use crate::id::{ContentHash, ExchangeId};
+use crate::library::ScannedFile;
 use crate::name::FileName;
-use crate::node::contract::ResponseFault;
+use crate::node::contract::{Portion, ResponseFault};
 use crate::node::{Action, Event};
-use crate::wire::{Message, encode_peer_list};
+use crate::wire::{Message, encode_metadata, encode_peer_list};
 use std::fs::File;
+use std::io::{Seek, SeekFrom};
 use std::net::SocketAddr;
 
 impl Driver {
@@ -47,29 +51,35 @@ impl Driver {
             Action::Dial { exchange, to, messages, expect } => {
                 self.dial(exchange, to, Task::Messages { messages, expect });
             }
-            Action::SendRange { .. }
-            | Action::SendMetadata { .. }
-            | Action::Stream { .. }
-            | Action::Trim { .. }
-            | Action::FetchMetadata { .. }
-            | Action::SetOutline { .. }
-            | Action::CheckPart { .. }
-            | Action::ClosePart { .. }
-            | Action::HashFiles { .. }
-            | Action::RememberDownload(_)
-            | Action::ForgetDownload { .. } => {}
+            Action::SendRange { exchange, file, offset, length } => self.send_range(exchange, &file, offset, length),
+            Action::SendMetadata { exchange, file, b3 } => self.send_metadata(exchange, &file, b3),
+            Action::Stream { exchange, to, messages } => self.stream(exchange, to, &messages),
             Action::Fetch { exchange, download, to, name, form, portion } => {
-                let crate::node::contract::Portion::Stream { size_max } = portion else { return };
-                let request = Message::DownloadRequest { name };
-                self.dial(exchange, to, Task::Fetch { request, form, part: Part { download, size_max } });
+                let request = fetch_request(name, &portion, self.desk.size(download));
+                self.dial(exchange, to, Task::Fetch { request, form, part: Part { download, portion } });
             }
+            Action::FetchMetadata { exchange, download, to, name, b3 } => {
+                let request = Message::MetadataRequest { name };
+                self.dial(exchange, to, Task::Metadata { request, download, wanted: b3 });
+            }
+            Action::Trim { exchange, groups_end } => self.trim(exchange, groups_end),
             Action::CallBack { exchange, to, name } => self.call_back(exchange, to, &name),
             Action::Abort { exchange } => self.abort(exchange),
             Action::Resolve { host } => self.helpers.submit(Job::Resolve(host)),
             Action::StartScan => self.start_scan(),
-            Action::OpenPart { download, spec, .. } => self.open_part(download, &spec.target),
-            Action::CommitPart { download } => self.commit_part(download),
-            Action::DropPart { download, .. } => self.drop_part(download),
+            Action::OpenPart { download, spec, b3, size } => {
+                self.order_part(download, PartOrder::Open(part_request(spec, b3, size)));
+            }
+            Action::SetOutline { download, b3, size } => self.set_outline(download, b3, size),
+            Action::CheckPart { download } => self.order_part(download, PartOrder::Check),
+            Action::CommitPart { download } => self.order_part(download, PartOrder::Commit),
+            Action::ClosePart { download } => self.order_part(download, PartOrder::Close),
+            Action::DropPart { download, spec } => {
+                self.order_part(download, PartOrder::Drop(part_request(spec, None, None)));
+            }
+            Action::HashFiles { files } => self.hash_files(files),
+            Action::RememberDownload(record) => self.remember_download(&record),
+            Action::ForgetDownload { download } => self.forget_download(download),
             Action::Reply { client, call, outcome } => self.reply(client, &call, &outcome),
             Action::Notify { client, notice } => self.push_line(client, &encode_notice(&notice)),
             Action::RememberPeers(peers) => self.remember_peers(&peers),
@@ -114,6 +124,53 @@ impl Driver {
                 self.inbox.push_back(Event::ResponseEnded { exchange, outcome });
             }
         }
+    }
+
+    /// Sends a range of a file, provided that it still is the file that the library knows.
+    fn send_range(&mut self, exchange: ExchangeId, file: &ScannedFile, offset: u64, length: u64) {
+        let Some(key) = self.table.key(exchange) else { return };
+        let opened = self.open_shared_as(file).and_then(|mut opened| {
+            opened.seek(SeekFrom::Start(offset)).map_err(DiskFault::from).inspect_err(|_| {
+                self.table.give_back(Use::Own);
+            })?;
+            Ok(opened)
+        });
+        match opened {
+            Ok(opened) => {
+                self.table.holds_file(key);
+                self.respond(exchange, Outgoing::file(opened, length, self.now), None);
+            }
+            Err(fault) => self.fail_response(exchange, file, fault),
+        }
+    }
+
+    /// Sends the metadata of a file (PROTOCOL, "Ranges and metadata").
+    fn send_metadata(&mut self, exchange: ExchangeId, file: &ScannedFile, b3: ContentHash) {
+        let chain = if group_count(file.meta.size) > 1 { self.hashing.chain(&file.meta, b3) } else { Some(Vec::new()) };
+        match chain {
+            Some(chain) => {
+                let body = encode_metadata(file.meta.size, b3, &chain);
+                self.respond(exchange, Outgoing::bytes(body, self.now), None);
+            }
+            None => self.fail_response(exchange, file, DiskFault::Missing),
+        }
+    }
+
+    /// Breaks a response off before its first byte.
+    fn fail_response(&mut self, exchange: ExchangeId, file: &ScannedFile, fault: DiskFault) {
+        self.reset_exchange(exchange, "file", &format_args!("{}: {fault}", file.name));
+        let outcome = Err(ResponseFault::Disk(fault));
+        self.inbox.push_back(Event::ResponseEnded { exchange, outcome });
+    }
+
+    /// Opens a shared file as it was scanned, with a descriptor of the budget that the caller passes on.
+    fn open_shared_as(&mut self, file: &ScannedFile) -> Result<File, DiskFault> {
+        self.table.take(Use::Own).map_err(|_| DiskFault::NoDescriptor)?;
+        let opened = match &self.share {
+            Some(share) => share.open_file_as(&file.name, &file.meta),
+            None => Err(DiskFault::Missing),
+        };
+        opened.inspect_err(|_| self.table.give_back(Use::Own))
     }
 
     /// Opens a shared file, with a descriptor of the budget that the caller passes on.
@@ -189,9 +246,21 @@ impl Driver {
         }
     }
 
+    /// Lets a fetch of groups end earlier.
+    fn trim(&mut self, exchange: ExchangeId, groups_end: u64) {
+        let Some(key) = self.table.key(exchange) else { return };
+        if let Some(Connection::Outbound(outbound)) = self.table.get_mut(key) {
+            outbound.trim(groups_end);
+            self.table.make_ready(key);
+        }
+    }
+
     /// Breaks an exchange off, whatever it does.
     fn abort(&mut self, exchange: ExchangeId) {
-        let Some(key) = self.table.key(exchange) else { return };
+        let Some(key) = self.table.key(exchange) else {
+            self.withdraw_from_streams(exchange);
+            return;
+        };
         match self.table.get_mut(key) {
             Some(Connection::Inbound(inbound)) => {
                 inbound.socket_mut().end_in_reset();
@@ -201,8 +270,19 @@ impl Driver {
                 }
             }
             Some(Connection::Outbound(outbound)) => self.inbox.push_back(outbound.ended(Err(DialFault::Aborted))),
-            Some(Connection::Client(_)) | None => return,
+            Some(Connection::Stream(_) | Connection::Client(_)) | None => return,
         }
         self.close(key);
+    }
+}
+
+/// The message that asks for a portion (PROTOCOL, the table of codes, and "Ranges and metadata").
+fn fetch_request(name: FileName, portion: &Portion, size: u64) -> Message {
+    match portion {
+        Portion::Stream { .. } | Portion::Whole => Message::DownloadRequest { name },
+        Portion::Groups(groups) => {
+            let span = groups_span(size, groups);
+            Message::RangeRequest { offset: span.start, length: span.end - span.start, name }
+        }
     }
 }

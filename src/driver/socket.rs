@@ -148,6 +148,11 @@ impl Socket {
         let _ = SockRef::from(&self.stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
     }
 
+    /// Breaks the connection when what was sent stays unacknowledged for so long (tcp(7), TCP_USER_TIMEOUT).
+    pub(super) fn give_up_unacknowledged(&self, after: Duration) {
+        let _ = SockRef::from(&self.stream).set_tcp_user_timeout(Some(after));
+    }
+
     /// From now on the end of this socket, also by the death of the process, is an RST and not a FIN.
     pub(super) fn end_in_reset(&self) {
         // Fails only on a connection that is reset already.

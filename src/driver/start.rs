@@ -3,17 +3,19 @@
 use super::clock::Clock;
 use super::control::{BindFault, ControlListener};
 use super::exchange::{STEP_BYTES_MAX, Service};
+use super::hashing::Hashing;
 use super::helper::Helpers;
 use super::listener::Listener;
 use super::logbook::Logbook;
+use super::pace::Pace;
 use super::signals::Signals;
 use super::table::Table;
-use super::{Driver, Facts, Handle, Host, Phase, Settings, StartFault, state};
+use super::{Driver, Facts, Handle, Host, Phase, Settings, StartFault, records, state};
 use crate::bootstrap::{Bootstrap, decode_snapshot};
-use crate::node::Node;
-use crate::store::ShareRoot;
+use crate::node::{Node, Remembered};
+use crate::store::{HashCache, ShareRoot, StateDirectory};
 use crate::timer::TimerWheel;
-use log::info;
+use log::{info, warn};
 use mio::{Poll, Registry, Token, Waker};
 use nix::sys::socket::SockaddrStorage;
 use std::io::{self, Read};
@@ -21,6 +23,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+
+/// The hash cache in the state directory.
+const HASHES_FILE: &str = "hashes";
 
 /// Of the waker.
 pub(super) const WAKER: Token = Token(0);
@@ -60,6 +65,9 @@ impl Driver {
             None => random_seed().map_err(io_fault("/dev/urandom"))?,
         };
         let remembered = state::decode_peers(&state::read(settings.state.as_ref(), state::PEERS_FILE));
+        let (records, downloads, download_last) =
+            records::open(settings.state.as_ref()).map_err(io_fault("the state file of downloads"))?;
+        let remembered = Remembered { peers: remembered, downloads, download_last };
         let bootstrap = facts.bootstrap.map(|_| restore_bootstrap(&settings, now, seed));
         let mut node_config = settings.node;
         node_config.listen = facts.listen.unwrap_or(node_config.listen);
@@ -84,7 +92,7 @@ impl Driver {
                 now,
                 node_config,
                 seed,
-                crate::node::Remembered { peers: remembered, ..Default::default() },
+                remembered,
             ),
             registry_saved: bootstrap.as_ref().map_or(0, Bootstrap::revision),
             bootstrap,
@@ -93,8 +101,13 @@ impl Driver {
             share_path: settings.share,
             share,
             scanner: None,
-            parts: Default::default(),
+            desk: Default::default(),
+            hashing: Hashing::new(open_cache(settings.state.as_ref())?),
+            streams: Default::default(),
+            pace: Pace::new(settings.limits, now),
             state: settings.state,
+            records,
+            sync_timer_armed: false,
             registry_timer_armed: false,
             scratch: vec![0; STEP_BYTES_MAX],
             logbook: Logbook::default(),
@@ -102,6 +115,23 @@ impl Driver {
             clients_accepted: 0,
             poll,
         })
+    }
+}
+
+/// Opens the hash cache of the state directory, or one in memory.
+fn open_cache(state: Option<&StateDirectory>) -> Result<HashCache, StartFault> {
+    let path = state.map(|state| state.path().join(HASHES_FILE));
+    match HashCache::open(path.as_deref()) {
+        Ok((cache, None)) => Ok(cache),
+        Ok((cache, Some(note))) => {
+            warn!("{note}");
+            Ok(cache)
+        }
+        Err(fault) => {
+            warn!("cannot open the hash cache, files will be hashed again after a restart: {fault}");
+            let in_memory = HashCache::open(None).map_err(io::Error::other);
+            Ok(in_memory.map_err(io_fault("the hash cache"))?.0)
+        }
     }
 }
 

@@ -2,7 +2,8 @@
 
 use super::budget::{Budget, Exhausted, Use};
 use super::control::ControlClient;
-use super::exchange::{Inbound, Outbound};
+use super::exchange::{Inbound, Outbound, StreamLink};
+use super::pace::Direction;
 use super::timers::Timer;
 use crate::id::{ClientId, ExchangeId};
 use crate::time::Instant;
@@ -23,6 +24,8 @@ pub(super) enum Connection {
     Inbound(Inbound),
     /// Dialled.
     Outbound(Box<Outbound>),
+    /// A stream to a `p1` peer. The table does not know its exchanges.
+    Stream(Box<StreamLink>),
     /// A client of the control socket.
     Client(ControlClient),
 }
@@ -32,6 +35,7 @@ impl Connection {
         match self {
             Self::Inbound(inbound) => inbound.deadline(),
             Self::Outbound(outbound) => outbound.deadline(),
+            Self::Stream(link) => link.deadline(),
             Self::Client(client) => client.deadline(),
         }
     }
@@ -60,6 +64,9 @@ pub(super) struct Table {
     by_exchange: HashMap<ExchangeId, usize>,
     by_client: HashMap<ClientId, usize>,
     watched: VecDeque<(usize, ExchangeId)>,
+    /// Those that wait for tokens, in the order in which they ran out.
+    paced_up: Vec<usize>,
+    paced_down: Vec<usize>,
     budget: Budget,
 }
 
@@ -71,6 +78,8 @@ impl Table {
             by_exchange: HashMap::new(),
             by_client: HashMap::new(),
             watched: VecDeque::new(),
+            paced_up: Vec::new(),
+            paced_down: Vec::new(),
             budget: Budget::from_system(),
         }
     }
@@ -105,7 +114,7 @@ impl Table {
         let exchange = match &connection {
             Connection::Inbound(inbound) => Some(inbound.id()),
             Connection::Outbound(outbound) => Some(outbound.id()),
-            Connection::Client(_) => None,
+            Connection::Stream(_) | Connection::Client(_) => None,
         };
         let client = match &connection {
             Connection::Client(client) => Some(client.id()),
@@ -138,6 +147,7 @@ impl Table {
         match &entry.connection {
             Connection::Inbound(inbound) => self.by_exchange.remove(&inbound.id()),
             Connection::Outbound(outbound) => self.by_exchange.remove(&outbound.id()),
+            Connection::Stream(_) => None,
             Connection::Client(client) => self.by_client.remove(&client.id()),
         };
         Some(entry.connection)
@@ -221,6 +231,32 @@ impl Table {
             }
         }
         None
+    }
+
+    /// Lets a connection wait for tokens. Says how many wait now, it included.
+    pub(super) fn wait_for_tokens(&mut self, key: usize, direction: Direction) -> usize {
+        let waiting = self.paced(direction);
+        // A few at most wait twice: those that something else woke meanwhile.
+        if !waiting.contains(&key) {
+            waiting.push(key);
+        }
+        waiting.len()
+    }
+
+    /// Gives all that wait for tokens their turn. Says how many there were.
+    pub(super) fn wake_paced(&mut self, direction: Direction) -> usize {
+        let mut waiting = std::mem::take(self.paced(direction));
+        // Those that are over by now make no claim.
+        waiting.retain(|key| self.entries.contains(*key));
+        waiting.iter().for_each(|key| self.make_ready(*key));
+        waiting.len()
+    }
+
+    fn paced(&mut self, direction: Direction) -> &mut Vec<usize> {
+        match direction {
+            Direction::Up => &mut self.paced_up,
+            Direction::Down => &mut self.paced_down,
+        }
     }
 
     /// How many connections wait for their turn, at most.

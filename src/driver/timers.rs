@@ -1,5 +1,7 @@
 //! What the loop's timer wheel carries. The node and the bootstrap node keep wheels of their own, in their own time.
 
+use super::pace::Direction;
+
 /// A deadline of the loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Timer {
@@ -9,6 +11,10 @@ pub(super) enum Timer {
     AcceptAgain,
     /// When the registry is to be saved, some seconds after it changed.
     SaveRegistry,
+    /// When there are tokens for the transfers that wait for them.
+    Pace(Direction),
+    /// When what was verified, hashed or remembered lately is to be synced.
+    Sync,
     /// When leaving must be over.
     LeaveAnyway,
 }

@@ -2,6 +2,7 @@
 
 use super::control::ClientStep;
 use super::exchange::{Context, Service, Step};
+use super::pace::Direction;
 use super::signals::Asked;
 use super::start::{CONTROL, LISTENERS, SIGNALS, WAKER};
 use super::table::{Connection, Table};
@@ -56,6 +57,8 @@ impl Driver {
             || (self.control_is_ready && self.may_accept_clients())
             || self.node.has_work()
             || self.scanner.is_some()
+            || self.hashing.has_work()
+            || self.desk.has_work()
             || !self.inbox.is_empty();
         if is_busy {
             return Some(Duration::ZERO);
@@ -84,6 +87,7 @@ impl Driver {
                 match self.table.get_mut(key) {
                     Some(Connection::Inbound(inbound)) => inbound.socket_mut().on_ready(readable, writable),
                     Some(Connection::Outbound(outbound)) => outbound.on_ready(readable, writable),
+                    Some(Connection::Stream(link)) => link.on_ready(readable, writable),
                     Some(Connection::Client(client)) => client.on_ready(readable, writable),
                     None => return,
                 }
@@ -115,6 +119,11 @@ impl Driver {
     /// One slice each of the scanner's and the node's background work.
     fn work(&mut self) {
         self.scan_slice();
+        if self.hashing.has_work() {
+            self.hash_slice();
+        }
+        self.check_slice();
+        self.sync_parts();
         if self.node.has_work() {
             self.node.work(self.now);
         }
@@ -135,8 +144,13 @@ impl Driver {
 
     /// Gives a connection its step and follows what it says.
     fn step(&mut self, key: usize) {
-        let mut cx =
-            Context { now: self.now, scratch: &mut self.scratch, library: self.node.library(), parts: &mut self.parts };
+        let mut cx = Context {
+            now: self.now,
+            scratch: &mut self.scratch,
+            library: self.node.library(),
+            parts: &mut self.desk.open,
+            pace: &mut self.pace,
+        };
         match self.table.get_mut(key) {
             Some(Connection::Inbound(inbound)) => {
                 let step = inbound.advance(&mut cx);
@@ -145,6 +159,10 @@ impl Driver {
             Some(Connection::Outbound(outbound)) => {
                 let step = outbound.advance(&mut cx, self.poll.registry());
                 self.follow(key, step);
+            }
+            Some(Connection::Stream(link)) => {
+                let flushed = link.advance(&mut self.scratch, self.now);
+                self.follow_stream(key, flushed);
             }
             Some(Connection::Client(client)) => {
                 let step = client.advance(&mut self.scratch, self.now);
@@ -159,6 +177,7 @@ impl Driver {
         match step {
             Step::Wait => {}
             Step::Again => self.table.make_ready(key),
+            Step::Paced(direction) => self.wait_for_tokens(key, direction),
             Step::Message(message) => self.on_message(key, message),
             Step::Report(event) => {
                 self.node.handle(self.now, event);
@@ -252,6 +271,8 @@ impl Driver {
                     self.control_is_ready = true;
                 }
                 Timer::SaveRegistry => self.save_registry(),
+                Timer::Pace(direction) => self.wake_paced(direction),
+                Timer::Sync => self.sync_state(),
                 Timer::LeaveAnyway => self.phase = Phase::Over,
             }
         }
@@ -265,13 +286,37 @@ impl Driver {
         }
     }
 
+    /// Lets a connection wait until the rate limit gives it something to move.
+    fn wait_for_tokens(&mut self, key: usize, direction: Direction) {
+        let waiting = self.table.wait_for_tokens(key, direction);
+        if waiting == 1 {
+            let at = self.pace.bucket(direction).next(self.now, waiting);
+            self.timers.insert(at, Timer::Pace(direction));
+        }
+    }
+
+    /// There are tokens: all that wait share them.
+    pub(super) fn wake_paced(&mut self, direction: Direction) {
+        let woken = self.table.wake_paced(direction);
+        self.pace.bucket(direction).share_among(woken);
+    }
+
     fn on_deadline(&mut self, key: usize) {
         self.table.disarm(key);
-        let mut cx =
-            Context { now: self.now, scratch: &mut self.scratch, library: self.node.library(), parts: &mut self.parts };
+        let mut cx = Context {
+            now: self.now,
+            scratch: &mut self.scratch,
+            library: self.node.library(),
+            parts: &mut self.desk.open,
+            pace: &mut self.pace,
+        };
         let step = match self.table.get_mut(key) {
             Some(Connection::Inbound(inbound)) => inbound.on_deadline(&mut cx),
             Some(Connection::Outbound(outbound)) => outbound.on_deadline(&mut cx),
+            Some(Connection::Stream(link)) => {
+                let flushed = link.on_deadline();
+                return self.follow_stream(key, flushed);
+            }
             Some(Connection::Client(_)) => {
                 return self.follow_client(key, ClientStep::End(Some("it sends no whole call")));
             }

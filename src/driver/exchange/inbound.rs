@@ -8,6 +8,7 @@
 
 use super::outgoing::Pump;
 use super::{Context, Outgoing, Progress, Step};
+use crate::driver::pace::Direction;
 use crate::driver::socket::{ReadStep, Socket};
 use crate::id::ExchangeId;
 use crate::name::FileName;
@@ -51,7 +52,7 @@ pub(in crate::driver) struct Inbound {
     state: State,
     /// The other side has sent FIN.
     fin: bool,
-    /// The message that has begun to come has a response (codes 1, 4 and 5).
+    /// The message that has begun to come has a response (codes 1, 4, 5, 8 and 9).
     owes_response: bool,
 }
 
@@ -211,7 +212,7 @@ impl Inbound {
             end = End::More;
             match self.socket.read(&mut cx.scratch[..READ_BYTES]) {
                 Ok(ReadStep::Bytes(n)) => {
-                    if self.framer.pending() == 0 && matches!(cx.scratch[0], b'1' | b'4' | b'5') {
+                    if self.framer.pending() == 0 && matches!(cx.scratch[0], b'1' | b'4' | b'5' | b'8' | b'9') {
                         self.owe_response();
                     }
                     let begins = self.is_idle_stream();
@@ -241,7 +242,7 @@ impl Inbound {
         }
     }
 
-    fn send_payload(&mut self, cx: &Context<'_>) -> Step {
+    fn send_payload(&mut self, cx: &mut Context<'_>) -> Step {
         let State::Sending { outgoing, name, progress } = &mut self.state else { return Step::Wait };
         let pump = outgoing.pump(&mut self.socket, cx);
         progress.note(cx.now, outgoing.sent());
@@ -252,6 +253,13 @@ impl Inbound {
                 None => Step::Wait,
             },
             Pump::Again => Step::Again,
+            Pump::Paced => match self.socket.take_error() {
+                Some(_) => self.reader_gone(),
+                None => {
+                    progress.excuse(cx.now);
+                    Step::Paced(Direction::Up)
+                }
+            },
             Pump::Progress(bytes) => Step::Report(Event::ResponseProgress { exchange, bytes }),
             Pump::Sent(bytes) => {
                 let name = name.take().filter(|_| bytes > 0 && self.fin_or_read());

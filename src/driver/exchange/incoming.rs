@@ -1,12 +1,14 @@
-//! Payload on its way in: a peer list, a file list, a file.
+//! Payload on its way in: a peer list, a file list, a file or parts of it, metadata.
 
+use super::checked::Checked;
 use super::{Context, PROGRESS_INTERVAL, Parts, STEP_BYTES_MAX};
 use crate::fault::DialFault;
-use crate::id::{ExchangeId, TransferId};
+use crate::id::{ContentHash, ExchangeId, TransferId};
 use crate::node::Event;
-use crate::node::contract::Response;
+use crate::node::contract::{Portion, Response};
 use crate::time::Instant;
-use crate::wire::{FileListReader, PeerListReader};
+use crate::wire::{FileListReader, MetadataFault, MetadataReader, PeerListReader};
+use std::sync::Arc;
 
 /// Longest file list taken, in bytes; what is beyond is cut off and said to be.
 const LISTING_BYTES_MAX: u64 = 256 * 1024 * 1024;
@@ -23,17 +25,27 @@ pub(super) enum Incoming {
     Peers(PeerListReader),
     /// A file list.
     Files { reader: FileListReader, fin: bool },
-    /// A file.
-    File { part: Part, bytes: u64, reported: u64, reported_at: Instant },
+    /// A file, or groups of it.
+    File { bytes: u64, reported: u64, reported_at: Instant, sink: Sink },
+    /// Metadata for the outline of a part file.
+    Metadata { reader: MetadataReader, download: TransferId },
 }
 
-/// The part file that a file goes into.
-#[derive(Debug, Clone, Copy)]
+/// Where the bytes of a file go.
+pub(super) enum Sink {
+    /// Into the part file as they come, with nothing to check them against.
+    Stream { download: TransferId, size_max: Option<u64> },
+    /// Into the part file group by group, checked.
+    Checked(Checked),
+}
+
+/// What of a file goes into which part file.
+#[derive(Debug, Clone)]
 pub(in crate::driver) struct Part {
     /// Whose it is.
     pub(in crate::driver) download: TransferId,
-    /// The most that is taken, if the source promised a size.
-    pub(in crate::driver) size_max: Option<u64>,
+    /// What was asked for.
+    pub(in crate::driver) portion: Portion,
 }
 
 /// What received bytes came to.
@@ -47,10 +59,35 @@ pub(super) enum Taken {
 }
 
 impl Incoming {
-    /// Begins a file: empties the part file.
-    pub(super) fn file(part: Part, parts: &mut Parts, now: Instant) -> Result<Self, DialFault> {
-        parts.get_mut(&part.download).ok_or(DialFault::Aborted)?.restart()?;
-        Ok(Self::File { part, bytes: 0, reported: 0, reported_at: now })
+    /// Begins a file.
+    pub(super) fn file(part: &Part, parts: &mut Parts, now: Instant) -> Result<Self, DialFault> {
+        let download = part.download;
+        let sink = match &part.portion {
+            Portion::Stream { size_max } => {
+                parts.get_mut(&download).ok_or(DialFault::Aborted)?.restart();
+                Sink::Stream { download, size_max: *size_max }
+            }
+            Portion::Whole => Sink::Checked(Checked::begin(download, None, parts)?),
+            Portion::Groups(groups) => Sink::Checked(Checked::begin(download, Some(groups), parts)?),
+        };
+        Ok(Self::File { bytes: 0, reported: 0, reported_at: now, sink })
+    }
+
+    /// Begins metadata.
+    pub(super) fn metadata(download: TransferId, wanted: Option<ContentHash>) -> Self {
+        Self::Metadata { reader: MetadataReader::new(wanted), download }
+    }
+
+    /// Whether it counts towards the limit of downloads.
+    pub(super) fn is_paced(&self) -> bool {
+        matches!(self, Self::File { .. })
+    }
+
+    /// Lets a fetch of groups end earlier.
+    pub(super) fn trim(&mut self, groups_end: u64) {
+        if let Self::File { sink: Sink::Checked(checked), .. } = self {
+            checked.trim(groups_end);
+        }
     }
 
     /// When bytes that came are to be told at the latest, though no more come.
@@ -72,53 +109,64 @@ impl Incoming {
     }
 
     /// Takes bytes, at least one.
-    pub(super) fn take(&mut self, bytes: &[u8], parts: &mut Parts) -> Result<(), DialFault> {
+    pub(super) fn take(&mut self, received: &[u8], parts: &mut Parts) -> Result<(), DialFault> {
         match self {
-            Self::Peers(reader) => reader.push(bytes).map_err(|_| DialFault::TooLong),
+            Self::Peers(reader) => reader.push(received).map_err(|_| DialFault::TooLong),
             Self::Files { reader, .. } => {
-                reader.push(bytes);
+                reader.push(received);
                 Ok(())
             }
-            Self::File { part: Part { download, size_max }, bytes: written, .. } => {
-                if size_max.is_some_and(|max| bytes.len() as u64 > max.saturating_sub(*written)) {
-                    return Err(DialFault::TooLong);
+            Self::Metadata { reader, .. } => reader.push(received).map_err(metadata_fault),
+            Self::File { bytes, sink, .. } => {
+                match sink {
+                    Sink::Stream { download, size_max } => {
+                        if size_max.is_some_and(|max| received.len() as u64 > max.saturating_sub(*bytes)) {
+                            return Err(DialFault::TooLong);
+                        }
+                        parts.get_mut(download).ok_or(DialFault::Aborted)?.append(received)?;
+                    }
+                    Sink::Checked(checked) => checked.take(received, parts),
                 }
-                parts.get_mut(download).ok_or(DialFault::Aborted)?.append(bytes)?;
-                *written += bytes.len() as u64;
+                *bytes += received.len() as u64;
                 Ok(())
             }
         }
     }
 
     /// Whether there is something to tell before more is read.
-    pub(super) fn poll(&mut self, exchange: ExchangeId, cx: &Context<'_>) -> Taken {
+    pub(super) fn poll(&mut self, exchange: ExchangeId, cx: &Context<'_>) -> Result<Taken, DialFault> {
         match self {
-            Self::Peers(_) => Taken::More,
+            Self::Peers(_) | Self::Metadata { .. } => Ok(Taken::More),
             Self::Files { reader, fin } => {
                 let files = reader.next_batch(BATCH_ROWS_MAX);
                 if !files.is_empty() {
-                    return Taken::Report(Event::ListBatch { exchange, files });
+                    return Ok(Taken::Report(Event::ListBatch { exchange, files }));
                 }
                 if *fin || reader.bytes() <= LISTING_BYTES_MAX {
-                    return Taken::More;
+                    return Ok(Taken::More);
                 }
-                Taken::Enough(Response::FileList { truncated: true })
+                Ok(Taken::Enough(Response::FileList { truncated: true }))
             }
-            Self::File { bytes, reported, reported_at, .. } => {
+            Self::File { bytes, reported, reported_at, sink } => {
                 // The first bytes are told at once: a reset after them is not the peer's refusal.
                 let lately = *reported > 0 && cx.now.saturating_since(*reported_at) < PROGRESS_INTERVAL;
-                if bytes == reported || lately {
-                    return Taken::More;
+                if bytes != reported && !lately {
+                    *reported = *bytes;
+                    *reported_at = cx.now;
+                    return Ok(Taken::Report(Event::FetchProgress { exchange, bytes: *bytes }));
                 }
-                *reported = *bytes;
-                *reported_at = cx.now;
-                Taken::Report(Event::FetchProgress { exchange, bytes: *bytes })
+                let Sink::Checked(checked) = sink else { return Ok(Taken::More) };
+                Ok(match checked.poll(exchange)? {
+                    Some(event) => Taken::Report(event),
+                    None if checked.is_complete() => Taken::Enough(Response::File { bytes: *bytes }),
+                    None => Taken::More,
+                })
             }
         }
     }
 
     /// FIN came: what is left to tell, or the response.
-    pub(super) fn on_fin(&mut self, exchange: ExchangeId, cx: &Context<'_>) -> Result<Taken, DialFault> {
+    pub(super) fn on_fin(&mut self, exchange: ExchangeId, cx: &mut Context<'_>) -> Result<Taken, DialFault> {
         match self {
             Self::Peers(reader) => {
                 let peers = std::mem::take(reader).finish().map_err(|_| DialFault::Malformed)?;
@@ -129,12 +177,31 @@ impl Incoming {
                     *fin = true;
                     reader.finish();
                 }
-                Ok(match self.poll(exchange, cx) {
+                Ok(match self.poll(exchange, cx)? {
                     Taken::More => Taken::Enough(Response::FileList { truncated: false }),
                     other => other,
                 })
             }
             Self::File { bytes, .. } => Ok(Taken::Enough(Response::File { bytes: *bytes })),
+            Self::Metadata { reader, download } => {
+                let reader = std::mem::replace(reader, MetadataReader::new(None));
+                // A peer that has nothing to say resets; an end without a byte is an old peer's way.
+                if reader.bytes() == 0 {
+                    return Err(DialFault::Reset);
+                }
+                let outline = Arc::new(reader.finish().map_err(metadata_fault)?);
+                let (b3, size) = (outline.b3(), outline.size());
+                cx.parts.get_mut(download).ok_or(DialFault::Aborted)?.set_outline(outline)?;
+                Ok(Taken::Enough(Response::Metadata { b3, size }))
+            }
         }
+    }
+}
+
+fn metadata_fault(fault: MetadataFault) -> DialFault {
+    match fault {
+        MetadataFault::Malformed => DialFault::Malformed,
+        MetadataFault::TooLong => DialFault::TooLong,
+        MetadataFault::Corrupt => DialFault::Corrupt,
     }
 }

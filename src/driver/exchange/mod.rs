@@ -1,19 +1,23 @@
 //! Exchanges: one connection, one request and perhaps its response, each a nonblocking state machine.
 //!
-//! `inbound` was accepted, `outbound` was dialled on the node's order; `outgoing` and `incoming` are the two directions of
-//! payload, which both use. A step does a bounded amount of work and says what comes next: nothing in here decides
+//! `inbound` was accepted, `outbound` was dialled on the node's order, `stream` stays open for messages to a `p1` peer;
+//! `outgoing` and `incoming` are the two directions of payload, `checked` is what of it is verified. A step does a bounded amount of work and says what comes next: nothing in here decides
 //! what a request deserves.
 
+mod checked;
 mod inbound;
 mod incoming;
 mod outbound;
 mod outgoing;
+mod stream;
 
 pub(super) use inbound::{Inbound, Service};
 pub(super) use incoming::Part;
 pub(super) use outbound::{Outbound, Task};
 pub(super) use outgoing::Outgoing;
+pub(super) use stream::{Flushed, Queued, StreamLink};
 
+use super::pace::{Direction, Pace};
 use crate::fault::DialFault;
 use crate::id::TransferId;
 use crate::library::Library;
@@ -21,12 +25,12 @@ use crate::node::Event;
 use crate::store::PartFile;
 use crate::time::Instant;
 use crate::wire::{Message, WireError};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
 /// Part files that are open, by download. Bounded by `max_downloads`.
-pub(super) type Parts = HashMap<TransferId, PartFile>;
+pub(super) type Parts = BTreeMap<TransferId, PartFile>;
 
 /// Bytes that one step may move before the next connection has its turn.
 pub(super) const STEP_BYTES_MAX: usize = 256 * 1024;
@@ -62,6 +66,11 @@ impl Progress {
         }
     }
 
+    /// The transfer waits because we make it wait.
+    fn excuse(&mut self, now: Instant) {
+        self.at = now;
+    }
+
     /// When the transfer is broken off.
     fn deadline(&self) -> Instant {
         self.at + TRANSFER_IDLE_MAX
@@ -78,6 +87,8 @@ pub(super) struct Context<'a> {
     pub(super) library: &'a Library,
     /// For downloads.
     pub(super) parts: &'a mut Parts,
+    /// Rate limits.
+    pub(super) pace: &'a mut Pace,
 }
 
 /// What follows a step of an exchange.
@@ -87,6 +98,8 @@ pub(super) enum Step {
     Wait,
     /// The budget is used up; go on in the next turn.
     Again,
+    /// The rate limit is used up; go on when there are tokens again.
+    Paced(Direction),
     /// A message is complete, and the node owes an answer.
     Message(Message),
     /// Tell the node, then go on.

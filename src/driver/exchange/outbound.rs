@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! messages:   Connecting --> Sending --> Receiving --FIN--> end
-//! fetch:      Connecting --> Sending --> Receiving --FIN--> end
+//! fetch:      Connecting --> Sending --> Receiving --FIN, or all groups--> end
 //!   called back:         Sending --> Listening --accept--> Receiving --FIN--> end
 //! call-back:  Connecting --> Uploading --> Settling --> end
 //! ```
@@ -10,11 +10,12 @@
 use super::incoming::{Incoming, Part, Taken};
 use super::outgoing::Pump;
 use super::{Context, Outgoing, Progress, Step, dial_fault};
+use crate::driver::pace::Direction;
 use crate::driver::socket::{ReadStep, Socket};
 use crate::fault::DialFault;
-use crate::id::ExchangeId;
+use crate::id::{ContentHash, ExchangeId, TransferId};
 use crate::node::Event;
-use crate::node::contract::{DialOutcome, Dialled, Expect, FetchForm, Response, ResponseFault};
+use crate::node::contract::{DialOutcome, Dialled, Expect, FetchForm, Portion, Response, ResponseFault};
 use crate::time::Instant;
 use crate::wire::{FileListReader, Message, PeerListReader};
 use mio::net::{TcpListener, TcpStream};
@@ -45,14 +46,23 @@ pub(in crate::driver) enum Task {
         /// The response.
         expect: Expect,
     },
-    /// Ask for a file.
+    /// Ask for a file or a part of it.
     Fetch {
-        /// A download request.
+        /// A download request or range request.
         request: Message,
         /// Where it goes; the part file is open.
         part: Part,
         /// On which connection the file comes.
         form: FetchForm,
+    },
+    /// Ask for metadata.
+    Metadata {
+        /// A metadata request.
+        request: Message,
+        /// Whose outline they become; the part file is open.
+        download: TransferId,
+        /// The hash that they must prove.
+        wanted: Option<ContentHash>,
     },
     /// Bring a file to a requester that had closed.
     CallBack(Outgoing),
@@ -106,6 +116,7 @@ enum State {
 enum After {
     Expect(Expect),
     File(Part),
+    Metadata { download: TransferId, wanted: Option<ContentHash> },
     CallBack(Part),
 }
 
@@ -149,6 +160,20 @@ impl Outbound {
         }
     }
 
+    /// Lets a fetch of groups end earlier. Its next step finds out whether that is now.
+    pub(in crate::driver) fn trim(&mut self, groups_end: u64) {
+        match &mut self.state {
+            State::Receiving(incoming) => incoming.trim(groups_end),
+            State::Connecting(Task::Fetch { part, .. }) | State::Sending { then: After::File(part), .. } => {
+                // What was asked for comes; what is beyond is not taken.
+                if let Portion::Groups(groups) = &mut part.portion {
+                    groups.end = groups.end.min(groups_end.max(groups.start));
+                }
+            }
+            _ => {}
+        }
+    }
+
     /// The event that ends the exchange.
     pub(in crate::driver) fn ended(&self, outcome: Result<Response, DialFault>) -> Event {
         let outcome: DialOutcome = outcome.map(|response| Dialled { local: self.local, response });
@@ -176,9 +201,11 @@ impl Outbound {
         match &mut self.state {
             State::Receiving(incoming) if cx.now < self.progress.deadline() => {
                 match incoming.poll(self.id, cx) {
-                    Taken::Report(event) => Step::Report(event),
+                    Ok(Taken::Report(event)) => Step::Report(event),
+                    Ok(Taken::Enough(response)) => self.end(Ok(response)),
                     // A response that has an absolute deadline and no progress to tell.
-                    Taken::More | Taken::Enough(_) => self.end(Err(DialFault::TimedOut)),
+                    Ok(Taken::More) => self.end(Err(DialFault::TimedOut)),
+                    Err(fault) => self.end(Err(fault)),
                 }
             }
             // Silence is consent where no response is due.
@@ -233,6 +260,9 @@ impl Outbound {
                 };
                 State::Sending { bytes: request.encode(), at: 0, then }
             }
+            Task::Metadata { request, download, wanted } => {
+                State::Sending { bytes: request.encode(), at: 0, then: After::Metadata { download, wanted } }
+            }
             Task::CallBack(outgoing) => {
                 self.socket()?.end_in_reset();
                 self.socket()?.keep_little_unsent();
@@ -254,7 +284,7 @@ impl Outbound {
         self.progress = Progress::start(cx.now);
         let next = match then {
             After::CallBack(part) => {
-                let part = *part;
+                let part = part.clone();
                 return self.listen(part, cx, registry);
             }
             After::Expect(Expect::Nothing) => State::Settling { until: cx.now + SETTLE_MAX },
@@ -262,7 +292,8 @@ impl Outbound {
             After::Expect(Expect::FileList) => {
                 State::Receiving(Incoming::Files { reader: FileListReader::default(), fin: false })
             }
-            After::File(part) => State::Receiving(Incoming::file(*part, cx.parts, cx.now)?),
+            After::File(part) => State::Receiving(Incoming::file(part, cx.parts, cx.now)?),
+            After::Metadata { download, wanted } => State::Receiving(Incoming::metadata(*download, *wanted)),
         };
         // A peer that has answered and closed already makes this fail: reading tells how it went.
         let _ = socket.finish();
@@ -289,7 +320,7 @@ impl Outbound {
         let (Link::Listener(listener), State::Listening { part, .. }) = (&mut self.link, &self.state) else {
             return Err(DialFault::Aborted);
         };
-        let part = *part;
+        let part = part.clone();
         loop {
             match listener.accept() {
                 Ok((stream, from)) if from.ip().to_canonical() == self.to.ip().to_canonical() => {
@@ -297,7 +328,7 @@ impl Outbound {
                     let socket = Socket::register(stream, registry, self.token).map_err(|error| dial_fault(&error))?;
                     self.link = Link::Connection(socket, None);
                     self.progress = Progress::start(cx.now);
-                    self.state = State::Receiving(Incoming::file(part, cx.parts, cx.now)?);
+                    self.state = State::Receiving(Incoming::file(&part, cx.parts, cx.now)?);
                     return Ok(Step::Again);
                 }
                 Ok(_) => {}
@@ -314,12 +345,22 @@ impl Outbound {
         let State::Receiving(incoming) = &mut self.state else { return Ok(Step::Wait) };
         let mut budget = incoming.step_bytes_max();
         loop {
-            let taken = match incoming.poll(id, cx) {
+            let taken = match incoming.poll(id, cx)? {
                 Taken::More if budget == 0 => return Ok(Step::Again),
                 Taken::More => {
-                    let room = budget.min(cx.scratch.len());
+                    let mut room = budget.min(cx.scratch.len());
+                    if incoming.is_paced() {
+                        room = cx.pace.bucket(Direction::Down).grant(cx.now, room);
+                    }
+                    if room == 0 {
+                        self.progress.excuse(cx.now);
+                        return Ok(Step::Paced(Direction::Down));
+                    }
                     match socket.read(&mut cx.scratch[..room]).map_err(|error| dial_fault(&error))? {
                         ReadStep::Bytes(n) => {
+                            if incoming.is_paced() {
+                                cx.pace.bucket(Direction::Down).spend(n);
+                            }
                             incoming.take(&cx.scratch[..n], cx.parts)?;
                             self.received += n as u64;
                             self.progress.note(cx.now, self.received);
@@ -351,6 +392,13 @@ impl Outbound {
                 None => Ok(Step::Wait),
             },
             Pump::Again | Pump::Progress(_) => Ok(Step::Again),
+            Pump::Paced => match socket.take_error() {
+                Some(error) => Err(dial_fault(&error)),
+                None => {
+                    self.progress.excuse(cx.now);
+                    Ok(Step::Paced(Direction::Up))
+                }
+            },
             Pump::Sent(_) => {
                 socket.end_in_order();
                 let _ = socket.finish();

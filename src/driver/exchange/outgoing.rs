@@ -1,9 +1,10 @@
 //! Payload on its way out: a peer list, the file list, a file.
 
 use super::{Context, PROGRESS_INTERVAL, STEP_BYTES_MAX};
+use crate::driver::pace::Direction;
 use crate::driver::socket::Socket;
 use crate::fault::DiskFault;
-use crate::library::FileMeta;
+use crate::library::Shared;
 use crate::name::FileName;
 use crate::node::contract::ResponseFault;
 use crate::time::Instant;
@@ -40,6 +41,8 @@ pub(super) enum Pump {
     Blocked,
     /// The step's budget is used up.
     Again,
+    /// The rate limit is used up.
+    Paced,
     /// It is time to report that so many bytes are sent.
     Progress(u64),
     /// The socket has taken everything: so many bytes.
@@ -60,25 +63,36 @@ impl Outgoing {
         Self { source, sent: 0, reported_at: now }
     }
 
-    /// Sends `size` bytes of a file from its position on.
+    /// Sends `size` bytes of a file from its position on, as fast as the rate limit lets it.
     pub(in crate::driver) fn file(file: File, size: u64, now: Instant) -> Self {
         Self { source: Source::File { file, left: size }, sent: 0, reported_at: now }
     }
 
     /// Moves up to [`STEP_BYTES_MAX`] bytes.
-    pub(super) fn pump(&mut self, socket: &mut Socket, cx: &Context<'_>) -> Pump {
+    pub(super) fn pump(&mut self, socket: &mut Socket, cx: &mut Context<'_>) -> Pump {
         let mut budget = STEP_BYTES_MAX;
+        let is_paced = matches!(self.source, Source::File { .. });
         loop {
             if budget == 0 {
                 return self.progress(cx.now).unwrap_or(Pump::Again);
             }
-            let wrote = match self.source.write(socket, budget, cx) {
+            let mut now = budget;
+            if is_paced && self.source.has_more() {
+                now = cx.pace.bucket(Direction::Up).grant(cx.now, budget);
+                if now == 0 {
+                    return self.progress(cx.now).unwrap_or(Pump::Paced);
+                }
+            }
+            let wrote = match self.source.write(socket, now, cx) {
                 Ok(Wrote::Bytes(n)) => n,
                 Ok(Wrote::Blocked) => return self.progress(cx.now).unwrap_or(Pump::Blocked),
                 Ok(Wrote::Everything) => return Pump::Sent(self.sent),
                 Ok(Wrote::Shrank) => return Pump::Failed(ResponseFault::Disk(DiskFault::Shrank)),
                 Err(error) => return Pump::Failed(response_fault(&error)),
             };
+            if is_paced {
+                cx.pace.bucket(Direction::Up).spend(wrote);
+            }
             self.sent += wrote as u64;
             budget -= wrote.min(budget);
         }
@@ -106,6 +120,11 @@ enum Wrote {
 }
 
 impl Source {
+    /// Whether a file has bytes left to send.
+    fn has_more(&self) -> bool {
+        matches!(self, Self::File { left: 1.., .. })
+    }
+
     fn write(&mut self, socket: &mut Socket, budget: usize, cx: &Context<'_>) -> io::Result<Wrote> {
         match self {
             Self::Bytes { body, at } => write_from(socket, body, at, budget),
@@ -115,8 +134,8 @@ impl Source {
                     *at = 0;
                     let rows = cx.library.list_after(after.as_ref(), LIST_ROWS_PER_FILL);
                     *more = rows.len() == LIST_ROWS_PER_FILL;
-                    for (name, meta) in rows {
-                        encode_list_line(buffer, &listed(name.clone(), &meta, *attributes));
+                    for (name, shared) in rows {
+                        encode_list_line(buffer, &listed(name.clone(), &shared, *attributes));
                         *after = Some(name);
                     }
                 }
@@ -153,8 +172,9 @@ fn write_from(socket: &mut Socket, bytes: &[u8], at: &mut usize, budget: usize) 
 }
 
 /// A row of the library as a list line names it.
-fn listed(name: FileName, meta: &FileMeta, attributes: bool) -> Listed {
-    Listed { name, attributes: attributes.then_some(Attributes { size: Some(meta.size), b3: None }) }
+fn listed(name: FileName, shared: &Shared, attributes: bool) -> Listed {
+    let known = Attributes { size: Some(shared.meta.size), b3: shared.b3 };
+    Listed { name, attributes: attributes.then_some(known) }
 }
 
 fn response_fault(error: &io::Error) -> ResponseFault {

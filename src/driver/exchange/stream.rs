@@ -1,0 +1,216 @@
+//! A connection to a `p1` peer that stays open: messages without a response follow one another on it, each ended by a
+//! newline (PROTOCOL, "Streams").
+//!
+//! A message counts as delivered when the system has taken it. A peer that vanishes without a word is noticed when what
+//! was sent stays unacknowledged; what it did not read is lost, as it is on a connection of its own.
+
+use super::dial_fault;
+use crate::driver::socket::{ReadStep, Socket};
+use crate::fault::DialFault;
+use crate::id::ExchangeId;
+use crate::time::Instant;
+use crate::wire::{Message, STREAM_IDLE_MAX};
+use mio::net::TcpStream;
+use mio::{Registry, Token};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// How long we leave a stream idle: we close it before the other side does, so that no message meets its closing.
+const IDLE_MAX: Duration = STREAM_IDLE_MAX.saturating_sub(Duration::from_secs(15));
+
+/// How long connecting, or the taking of a message, may last.
+const STUCK_MAX: Duration = Duration::from_secs(10);
+
+/// How long sent bytes may stay unacknowledged.
+const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(20);
+
+/// Messages that wait for one peer.
+pub(in crate::driver) const STREAM_QUEUE_MAX: usize = 256;
+
+/// Reads of one step: the other side has nothing to say.
+const READS_MAX: usize = 4;
+
+/// Messages of one exchange on their way.
+#[derive(Debug)]
+pub(in crate::driver) struct Queued {
+    exchange: ExchangeId,
+    bytes: Vec<u8>,
+    since: Instant,
+}
+
+impl Queued {
+    pub(in crate::driver) fn new(exchange: ExchangeId, messages: &[Message], now: Instant) -> Self {
+        let mut bytes = Vec::new();
+        for message in messages {
+            bytes.extend(message.encode());
+            bytes.push(b'\n');
+        }
+        Self { exchange, bytes, since: now }
+    }
+
+    pub(in crate::driver) fn exchange(&self) -> ExchangeId {
+        self.exchange
+    }
+}
+
+/// What a step of a stream brought.
+#[derive(Debug)]
+pub(in crate::driver) enum Flushed {
+    /// Nothing to tell.
+    Wait,
+    /// The system has taken the messages of these exchanges.
+    Sent(Vec<ExchangeId>),
+    /// The connection is over: what was not sent, and why; `None` if it simply was idle.
+    Over(VecDeque<Queued>, Option<DialFault>),
+}
+
+/// An open stream, or one that is being opened.
+#[derive(Debug)]
+pub(in crate::driver) struct StreamLink {
+    to: SocketAddr,
+    socket: Socket,
+    state: State,
+    queue: VecDeque<Queued>,
+    /// Bytes of the first in the queue that the system has taken.
+    at: usize,
+    idle_since: Instant,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Connecting { since: Instant },
+    /// Nothing was sent yet.
+    Fresh { local: SocketAddr },
+    Used { local: SocketAddr },
+}
+
+impl StreamLink {
+    /// Begins to connect, with these messages to send.
+    pub(in crate::driver) fn dial(
+        to: SocketAddr,
+        queue: VecDeque<Queued>,
+        registry: &Registry,
+        token: Token,
+        now: Instant,
+    ) -> Result<Self, (VecDeque<Queued>, DialFault)> {
+        let connected = TcpStream::connect(to).and_then(|stream| Socket::register(stream, registry, token));
+        match connected {
+            Ok(socket) => {
+                Ok(Self { to, socket, state: State::Connecting { since: now }, queue, at: 0, idle_since: now })
+            }
+            Err(error) => Err((queue, dial_fault(&error))),
+        }
+    }
+
+    pub(in crate::driver) fn to(&self) -> SocketAddr {
+        self.to
+    }
+
+    /// Our address on the connection, once it stands.
+    pub(in crate::driver) fn local(&self) -> Option<SocketAddr> {
+        match self.state {
+            State::Connecting { .. } => None,
+            State::Fresh { local } | State::Used { local } => Some(local),
+        }
+    }
+
+    /// Whether messages passed already: what a new failure means then is only that the peer has closed meanwhile.
+    pub(in crate::driver) fn was_used(&self) -> bool {
+        matches!(self.state, State::Used { .. })
+    }
+
+    /// Whether nothing waits to be sent.
+    pub(in crate::driver) fn is_idle(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Adds messages; gives them back when too many wait.
+    pub(in crate::driver) fn push(&mut self, queued: Queued) -> Result<(), Queued> {
+        if self.queue.len() >= STREAM_QUEUE_MAX {
+            return Err(queued);
+        }
+        self.queue.push_back(queued);
+        Ok(())
+    }
+
+    /// Takes messages back that were not begun. Says whether they were there.
+    pub(in crate::driver) fn withdraw(&mut self, exchange: ExchangeId) -> bool {
+        let begun = usize::from(self.at > 0);
+        let place = self.queue.iter().skip(begun).position(|queued| queued.exchange == exchange);
+        place.and_then(|place| self.queue.remove(place + begun)).is_some()
+    }
+
+    /// Takes note of an event.
+    pub(in crate::driver) fn on_ready(&mut self, readable: bool, writable: bool) {
+        self.socket.on_ready(readable, writable);
+    }
+
+    /// When [`StreamLink::on_deadline`] is due.
+    pub(in crate::driver) fn deadline(&self) -> Option<Instant> {
+        Some(match (self.state, self.queue.front()) {
+            (State::Connecting { since }, _) => since + STUCK_MAX,
+            (_, Some(first)) => first.since.max(self.idle_since) + STUCK_MAX,
+            (_, None) => self.idle_since + IDLE_MAX,
+        })
+    }
+
+    /// The deadline has come.
+    pub(in crate::driver) fn on_deadline(&mut self) -> Flushed {
+        let fault = (!self.queue.is_empty()).then_some(DialFault::TimedOut);
+        Flushed::Over(std::mem::take(&mut self.queue), fault)
+    }
+
+    /// Sends what can be sent now.
+    pub(in crate::driver) fn advance(&mut self, scratch: &mut [u8], now: Instant) -> Flushed {
+        match self.try_advance(scratch, now) {
+            Ok(flushed) => flushed,
+            Err(fault) => Flushed::Over(self.give_up(), Some(fault)),
+        }
+    }
+
+    /// What was not sent. Messages of which a part went out are not sent again whole: the peer may have read them.
+    fn give_up(&mut self) -> VecDeque<Queued> {
+        std::mem::take(&mut self.queue)
+    }
+
+    fn try_advance(&mut self, scratch: &mut [u8], now: Instant) -> Result<Flushed, DialFault> {
+        if let State::Connecting { .. } = self.state {
+            if !self.socket.connected().map_err(|error| dial_fault(&error))? {
+                return Ok(Flushed::Wait);
+            }
+            self.socket.give_up_unacknowledged(UNACKNOWLEDGED_MAX);
+            let local = self.socket.local_addr().map_err(|error| dial_fault(&error))?;
+            self.state = State::Fresh { local };
+        }
+        for _ in 0..READS_MAX {
+            match self.socket.read(scratch).map_err(|error| dial_fault(&error))? {
+                ReadStep::Bytes(_) => {}
+                ReadStep::Blocked => break,
+                ReadStep::Fin => {
+                    let fault = (!self.queue.is_empty()).then_some(DialFault::Reset);
+                    return Ok(Flushed::Over(self.give_up(), fault));
+                }
+            }
+        }
+        let mut sent = Vec::new();
+        while let Some(first) = self.queue.front() {
+            match self.socket.write(&first.bytes[self.at..]).map_err(|error| dial_fault(&error)) {
+                Ok(None) => break,
+                Ok(Some(n)) if self.at + n < first.bytes.len() => self.at += n,
+                Ok(Some(_)) => {
+                    sent.extend(self.queue.pop_front().map(|queued| queued.exchange));
+                    self.at = 0;
+                    self.idle_since = now;
+                    if let State::Fresh { local } = self.state {
+                        self.state = State::Used { local };
+                    }
+                }
+                // The next step meets the same failure, and tells of it.
+                Err(_) if !sent.is_empty() => break,
+                Err(fault) => return Err(fault),
+            }
+        }
+        Ok(if sent.is_empty() { Flushed::Wait } else { Flushed::Sent(sent) })
+    }
+}

@@ -1,0 +1,137 @@
+//! The hashes of shared files, one batch of the node's at a time: from the cache, or by reading in slices.
+
+use super::Driver;
+use super::helper::Job;
+use crate::content::ChainingValue;
+use crate::fault::DiskFault;
+use crate::id::ContentHash;
+use crate::library::{FileMeta, ScannedFile};
+use crate::node::Event;
+use crate::node::contract::HashedFile;
+use crate::store::{CacheFault, FileHasher, Flushed, HashCache};
+use log::warn;
+use std::collections::VecDeque;
+
+/// Bytes that one slice reads and hashes: a fraction of a millisecond from memory.
+const HASH_BYTES_PER_SLICE: usize = 256 * 1024;
+
+/// Files looked up in the cache in one slice.
+const LOOKUPS_PER_SLICE: usize = 64;
+
+/// Files told of at once.
+const HASHED_FILES_MAX: usize = 64;
+
+/// Hashes that wait to be written to the cache before they are, without waiting for the timer.
+const PENDING_MAX: usize = 1_000;
+
+/// The batch under way, and the cache.
+pub(super) struct Hashing {
+    cache: HashCache,
+    files: VecDeque<ScannedFile>,
+    current: Option<(ScannedFile, FileHasher)>,
+    done: Vec<HashedFile>,
+}
+
+impl Hashing {
+    pub(super) fn new(cache: HashCache) -> Self {
+        Self { cache, files: VecDeque::new(), current: None, done: Vec::new() }
+    }
+
+    /// Whether a slice waits.
+    pub(super) fn has_work(&self) -> bool {
+        !self.files.is_empty() || self.current.is_some() || !self.done.is_empty()
+    }
+
+    /// The chaining values of a file whose hash this is, if they are known.
+    pub(super) fn chain(&self, file: &FileMeta, b3: ContentHash) -> Option<Vec<ChainingValue>> {
+        self.cache.chain(file).filter(|(known, _)| *known == b3).map(|(_, chain)| chain)
+    }
+
+    /// Whether hashes wait to be written.
+    pub(super) fn has_pending(&self) -> bool {
+        self.cache.pending() > 0
+    }
+}
+
+impl Driver {
+    /// Takes a batch.
+    pub(super) fn hash_files(&mut self, files: Vec<ScannedFile>) {
+        self.hashing.files.extend(files);
+    }
+
+    /// One slice: some files from the cache, or a piece of one from the disk.
+    pub(super) fn hash_slice(&mut self) {
+        match self.hashing.current.take() {
+            Some((file, hasher)) => self.hash_piece(file, hasher),
+            None => self.hash_next(),
+        }
+        let hashing = &mut self.hashing;
+        let is_through = hashing.files.is_empty() && hashing.current.is_none();
+        if !hashing.done.is_empty() && (is_through || hashing.done.len() >= HASHED_FILES_MAX || hashing.is_reading()) {
+            let files = std::mem::take(&mut hashing.done);
+            self.node.handle(self.now, Event::Hashed { files });
+        }
+        if self.hashing.cache.pending() >= PENDING_MAX {
+            self.flush_hashes();
+        }
+    }
+
+    fn hash_next(&mut self) {
+        for _ in 0..LOOKUPS_PER_SLICE {
+            let Some(file) = self.hashing.files.pop_front() else { return };
+            if let Some(b3) = self.hashing.cache.get(&file.meta) {
+                self.hashing.done.push(HashedFile { file, outcome: Ok(b3) });
+                continue;
+            }
+            let opened = match &self.share {
+                Some(share) => FileHasher::open(share, &file),
+                None => Err(DiskFault::Missing),
+            };
+            match opened {
+                Ok(hasher) => return self.hashing.current = Some((file, hasher)),
+                Err(fault) => self.hashing.done.push(HashedFile { file, outcome: Err(fault) }),
+            }
+        }
+    }
+
+    fn hash_piece(&mut self, file: ScannedFile, mut hasher: FileHasher) {
+        let outcome = match hasher.step(HASH_BYTES_PER_SLICE, &mut self.scratch) {
+            Ok(None) => return self.hashing.current = Some((file, hasher)),
+            Ok(Some((b3, chain))) => {
+                self.hashing.cache.put(file.meta, b3, chain);
+                self.arm_sync();
+                Ok(b3)
+            }
+            Err(fault) => Err(fault),
+        };
+        self.hashing.done.push(HashedFile { file, outcome });
+    }
+
+    /// Has new hashes written to the cache.
+    pub(super) fn flush_hashes(&mut self) {
+        if let Some(job) = self.hashing.cache.flush_job() {
+            self.helpers.submit(Job::FlushHashes(job));
+        }
+    }
+
+    /// New hashes are in the cache, or cannot be written.
+    pub(super) fn on_hashes_flushed(&mut self, outcome: Result<Flushed, CacheFault>) {
+        match outcome {
+            Ok(flushed) => self.hashing.cache.flushed(flushed),
+            Err(fault) => {
+                warn!("cannot write the hash cache, files will be hashed again after a restart: {fault}");
+                self.hashing.cache.flush_failed();
+            }
+        }
+        if self.hashing.has_pending() {
+            self.arm_sync();
+        }
+    }
+}
+
+impl Hashing {
+    /// Whether a file is being read that takes more than a slice.
+    fn is_reading(&self) -> bool {
+        self.current.is_some()
+    }
+}

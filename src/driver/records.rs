@@ -1,0 +1,186 @@
+//! The downloads to remember, in the form in which the state directory keeps them: one JSON object each in a log that
+//! holds a record the moment it is accepted.
+
+use super::Driver;
+use super::helper::Job;
+use crate::control::RawText;
+use crate::id::{ContentHash, TransferId};
+use crate::name::FileName;
+use crate::node::contract::{DownloadRecord, PartSpec, SourceRecord, Target};
+use crate::store::{LogDone, RecordLog, StateDirectory};
+use log::warn;
+use serde::{Deserialize, Serialize};
+use std::ffi::OsStr;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// The log's file in the state directory.
+const DOWNLOADS_FILE: &str = "downloads";
+
+/// Most sources that are taken from a record.
+const SOURCES_MAX: usize = 64;
+
+/// A [`DownloadRecord`] as it is written.
+#[derive(Serialize, Deserialize)]
+struct Form {
+    token: u32,
+    name: RawText,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    b3: Option<String>,
+    #[serde(default)]
+    paused: bool,
+    /// The directory of a suggested place, or the path of an exact one.
+    place: RawText,
+    exact: bool,
+    /// The name at the place.
+    as_name: RawText,
+    sources: Vec<SourceForm>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SourceForm {
+    addr: SocketAddr,
+    name: RawText,
+    p1: bool,
+}
+
+fn encode(record: &DownloadRecord) -> Vec<u8> {
+    let text = |name: &FileName| RawText::new(name.as_bytes());
+    let path = |path: &Path| RawText::new(path.as_os_str().as_bytes());
+    let (place, exact, as_name) = match &record.spec.target {
+        Target::Suggested { directory, name } => (path(directory), false, text(name)),
+        Target::Exact { path: at, name } => (path(at), true, text(name)),
+    };
+    let source = |source: &SourceRecord| SourceForm { addr: source.addr, name: text(&source.name), p1: source.p1 };
+    let form = Form {
+        token: record.spec.token,
+        name: text(&record.name),
+        size: record.size,
+        b3: record.b3.map(|b3| b3.to_string()),
+        paused: record.paused,
+        place,
+        exact,
+        as_name,
+        sources: record.sources.iter().map(source).collect(),
+    };
+    // Plain data of known shape always has a JSON form.
+    serde_json::to_vec(&form).unwrap_or_default()
+}
+
+/// `None` for a record that this version cannot read.
+fn decode(id: u32, bytes: &[u8]) -> Option<DownloadRecord> {
+    let form: Form = serde_json::from_slice(bytes).ok()?;
+    let name = |text: &RawText| FileName::from_bytes(text.as_bytes());
+    let at = PathBuf::from(OsStr::from_bytes(form.place.as_bytes()));
+    let as_name = name(&form.as_name)?;
+    let target = match form.exact {
+        true => Target::Exact { path: at, name: as_name },
+        false => Target::Suggested { directory: at, name: as_name },
+    };
+    let source = |source: &SourceForm| {
+        name(&source.name).map(|name| SourceRecord { addr: source.addr, name, p1: source.p1 })
+    };
+    Some(DownloadRecord {
+        id: TransferId(id),
+        spec: PartSpec { target, token: form.token },
+        name: name(&form.name)?,
+        size: form.size,
+        b3: match &form.b3 {
+            Some(hex) => Some(ContentHash::from_hex(hex.as_bytes())?),
+            None => None,
+        },
+        paused: form.paused,
+        sources: form.sources.iter().filter_map(source).take(SOURCES_MAX).collect(),
+    })
+}
+
+/// Opens the log: the downloads in it, and the highest id that one has had.
+pub(super) fn open(state: Option<&StateDirectory>) -> io::Result<(Option<RecordLog>, Vec<DownloadRecord>, u32)> {
+    let Some(state) = state else { return Ok((None, Vec::new(), 0)) };
+    let (log, records) = RecordLog::open(state, DOWNLOADS_FILE)?;
+    let mut downloads = Vec::new();
+    for (id, bytes) in &records {
+        match decode(*id, bytes) {
+            Some(record) => downloads.push(record),
+            None => warn!("download {id} was remembered in a form that this version cannot read; it is left out"),
+        }
+    }
+    let last = log.highest();
+    Ok((Some(log), downloads, last))
+}
+
+impl Driver {
+    /// Remembers a download.
+    pub(super) fn remember_download(&mut self, record: &DownloadRecord) {
+        let put = |log: &mut RecordLog| log.put(record.id.0, &encode(record));
+        self.change_records(put);
+    }
+
+    /// Remembers a download no more.
+    pub(super) fn forget_download(&mut self, download: TransferId) {
+        self.change_records(|log| log.remove(download.0));
+    }
+
+    fn change_records(&mut self, change: impl FnOnce(&mut RecordLog) -> io::Result<()>) {
+        let Some(log) = &mut self.records else { return };
+        if let Err(error) = change(log) {
+            warn!("cannot write the state file {DOWNLOADS_FILE}; a restart may forget downloads: {error}");
+        }
+        self.arm_sync();
+    }
+
+    /// Has the log synced, or written anew when most of it is outdated.
+    pub(super) fn maintain_records(&mut self) {
+        if let Some(job) = self.records.as_mut().and_then(RecordLog::maintain) {
+            self.helpers.submit(Job::MaintainLog(job));
+        }
+    }
+
+    /// The log is synced, or cannot be.
+    pub(super) fn on_records_maintained(&mut self, outcome: io::Result<LogDone>) {
+        match (outcome, &mut self.records) {
+            (Ok(done), Some(log)) => log.done(done),
+            (Err(error), _) => warn!("cannot sync the state file {DOWNLOADS_FILE}: {error}"),
+            (Ok(_), None) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(bytes: &[u8]) -> FileName {
+        FileName::from_bytes(bytes).unwrap()
+    }
+
+    #[test]
+    fn a_record_reads_back_as_it_was_whatever_its_bytes() {
+        let suggested = Target::Suggested { directory: "/a b/ü".into(), name: name(b"x\xff:y") };
+        let exact = Target::Exact { path: OsStr::from_bytes(b"/\xfe").into(), name: name(b"z") };
+        for (target, b3) in [(suggested, Some(ContentHash([7; 32]))), (exact, None)] {
+            let source = SourceRecord { addr: "[2001:db8::1]:9".parse().unwrap(), name: name(b"d/\xc3"), p1: true };
+            let record = DownloadRecord {
+                id: TransferId(9),
+                spec: PartSpec { target, token: u32::MAX },
+                name: name(b"d/x\xff:y"),
+                size: b3.map(|_| u64::MAX),
+                b3,
+                paused: b3.is_some(),
+                sources: vec![source],
+            };
+            assert_eq!(decode(9, &encode(&record)), Some(record));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_left_out() {
+        for bytes in [&b""[..], b"{}", b"[1]", b"\xff", br#"{"token":1,"name":"","place":"/","exact":false,"as_name":"a","sources":[]}"#] {
+            assert_eq!(decode(1, bytes), None);
+        }
+    }
+}

@@ -11,15 +11,21 @@
 //! | `scan` | a scan in progress |
 //! | `part` | part files: claiming, writing, dropping |
 //! | `commit` | giving a finished part file its final name |
+//! | `hasher` | the content hash of a shared file, in slices |
+//! | `cache` | hashes that are known already, across restarts |
 //! | `state` | the state directory: one owner, whole files |
 
+mod cache;
 mod commit;
+mod hasher;
 mod part;
 mod scan;
 mod share;
 mod state;
 
+pub use cache::{CacheFault, FlushJob, Flushed, HashCache};
 pub use commit::CommitJob;
+pub use hasher::FileHasher;
 pub use part::{PartFile, is_part_name};
 pub use scan::{ScanStep, Scanner};
 pub use share::{ShareRoot, make_share};

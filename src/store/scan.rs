@@ -192,7 +192,8 @@ impl Reading {
     }
 }
 
-fn meta(stat: &FileStat) -> FileMeta {
+/// Identity and size, as scans tell them.
+pub(super) fn meta(stat: &FileStat) -> FileMeta {
     FileMeta {
         size: u64::try_from(stat.st_size).unwrap_or(0),
         mtime_ns: stat.st_mtime.saturating_mul(1_000_000_000).saturating_add(stat.st_mtime_nsec),

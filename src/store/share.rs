@@ -1,10 +1,12 @@
 //! The root of the share, and opening files beneath it.
 
+use super::scan::meta;
 use crate::fault::DiskFault;
+use crate::library::FileMeta;
 use crate::name::FileName;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, fstat};
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -75,10 +77,26 @@ impl ShareRoot {
         if found.is_file() { Ok((file, found.len())) } else { Err(DiskFault::NotRegular) }
     }
 
+    /// Opens a shared file for reading, if it is still the one that a scan found.
+    ///
+    /// # Errors
+    /// [`DiskFault::Changed`] if size, modification time, inode or device are others by now; otherwise as
+    /// [`ShareRoot::open_file`].
+    pub fn open_file_as(&self, name: &FileName, expected: &FileMeta) -> Result<File, DiskFault> {
+        let (file, _) = self.open_file(name)?;
+        if identity(&file)? == *expected { Ok(file) } else { Err(DiskFault::Changed) }
+    }
+
     /// The path it was opened by.
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Size and identity of an open file, as a scan would tell them now.
+pub(super) fn identity(file: &File) -> Result<FileMeta, DiskFault> {
+    let stat = fstat(file).map_err(io::Error::from)?;
+    Ok(meta(&stat))
 }
 
 /// Opens a path that is sure to lead to something beneath the directory, on the same mount, over no link.

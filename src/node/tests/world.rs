@@ -216,8 +216,8 @@ impl World {
             .library()
             .list_after(None, 1_000)
             .into_iter()
-            .map(|(name, meta)| {
-                let attributes = attributes.then_some(Attributes { size: Some(meta.size), b3: None });
+            .map(|(name, file)| {
+                let attributes = attributes.then_some(Attributes { size: Some(file.meta.size), b3: file.b3 });
                 Listed { name, attributes }
             })
             .collect();

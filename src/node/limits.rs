@@ -88,6 +88,10 @@ pub(super) const HITS_MAX: usize = 100_000;
 pub(super) const HITS_BYTES_MAX: usize = 32 << 20;
 /// Sources remembered of one row.
 pub(super) const HIT_SOURCES_MAX: usize = 64;
+/// Names of one row that are shown, and remembered of one that a single source has.
+pub(super) const HIT_NAMES_MAX: usize = 16;
+/// Of these, as much text as fits: a row is a line that a control client takes at once.
+pub(super) const HIT_ROW_NAMES_BYTES_MAX: usize = 16 << 10;
 
 /// Downloads remembered; beyond, the one that finished first is forgotten.
 pub(super) const DOWNLOADS_MAX: usize = 10_000;

@@ -273,12 +273,12 @@ impl Node {
         let Some(search) = self.searches.rows.get_mut(&id) else { return };
         let room = search.rows < search.rows_max;
         let taken = self.hits.take(id, response.file, responder, room);
-        search.rows += u64::from(matches!(taken, Some(Taken::New(_))));
+        search.rows += u64::from(taken.is_some_and(Taken::is_new));
         search.truncated |= taken.is_none();
-        if let Some(Taken::New(hit) | Taken::Source(hit)) = taken
-            && let Some(row) = self.hits.get(hit).map(|row| row.row(hit))
-        {
-            self.notify(Topic::Search(id), || Notice::Hit { search: id.0, hit: row });
+        for hit in taken.into_iter().flat_map(Taken::rows) {
+            if let Some(row) = self.hits.get(hit).map(|row| row.row(hit)) {
+                self.notify(Topic::Search(id), || Notice::Hit { search: id.0, hit: row });
+            }
         }
     }
 
@@ -292,7 +292,7 @@ impl Node {
         for file in files {
             p1 |= file.attributes.is_some();
             let taken = self.hits.take(id, file, peer, search.rows < search.rows_max);
-            search.rows += u64::from(matches!(taken, Some(Taken::New(_))));
+            search.rows += u64::from(taken.is_some_and(Taken::is_new));
             search.truncated |= taken.is_none();
         }
         let due = told.is_none_or(|at| now.saturating_since(at) >= LISTING_INTERVAL);

@@ -20,7 +20,8 @@ mod share;
 mod state;
 
 pub use part::{
-    Checked, CommitJob, Committed, PartCheck, PartFile, PartOpened, PartPlace, PartRequest, SyncJob, Synced, is_part_name,
+    Checked, CommitJob, Committed, PartCheck, PartFile, PartOpened, PartPlace, PartRequest, SyncJob, Synced,
+    is_part_name,
 };
 pub use record_log::{LogDone, LogJob, RecordLog};
 pub use scan::{ScanStep, Scanner};

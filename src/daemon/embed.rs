@@ -2,7 +2,7 @@
 
 use super::compose::{Fault, compose};
 use super::config::Config;
-use crate::driver::{self, Facts, Host};
+use crate::driver::{self, Facts, Host, Reload};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// A peer: shares a directory, searches and downloads; driven through its control socket, if it is given one.

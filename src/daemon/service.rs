@@ -8,7 +8,7 @@ use super::logging::Logging;
 use super::supervisor;
 use super::value::{Kind, Level, LogPlace};
 use crate::control::paths;
-use crate::driver::{self, Facts, Host};
+use crate::driver::{self, Facts, Host, Reload};
 use crate::name::Escaped;
 use argh::FromArgs;
 use log::{error, info, warn};
@@ -183,7 +183,7 @@ impl Service {
         }
         let reload = next.reload();
         self.config = next;
-        Ok(node)
+        Ok(reload)
     }
 }
 

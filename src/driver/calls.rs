@@ -1,8 +1,8 @@
 //! The control calls that concern the process and not the node: bootstrap, reload, log level, stop.
 
 use super::pace::Direction;
-use super::{Driver, Reload};
 use super::table::Connection;
+use super::{Driver, Reload};
 use crate::control::{
     BootstrapReply, CallError, CallId, ExitCode, PAGE_ROWS_MAX, RegistryPage, RegistryRow, Reply, Request, encode_reply,
 };
@@ -52,7 +52,8 @@ impl Driver {
 
     /// Reads the configuration anew; listeners stay where they are. The host logs how it went.
     pub(super) fn reload(&mut self) -> Result<(), CallError> {
-        let Reload { node: mut config, limits } = self.host.reload().map_err(|error| CallError::new(ExitCode::Other, error))?;
+        let Reload { node: mut config, limits } =
+            self.host.reload().map_err(|error| CallError::new(ExitCode::Other, error))?;
         self.pace.set(limits, self.now);
         for direction in [Direction::Up, Direction::Down] {
             self.wake_paced(direction);

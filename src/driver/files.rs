@@ -14,7 +14,7 @@ use std::time::Duration;
 /// Directory entries of one slice of a scan: some hundred microseconds with warm caches.
 const SCAN_ENTRIES_PER_SLICE: usize = 128;
 
-/// How soon after a change the hash cache and the log of downloads are synced.
+/// How soon after a change part files, the hash cache and the log of downloads are synced.
 const SYNC_DELAY: Duration = Duration::from_secs(2);
 
 /// How soon after a change the registry is saved.
@@ -59,7 +59,7 @@ impl Driver {
         }
     }
 
-    /// Arms the timer that syncs what is new in the hash cache and the log of downloads.
+    /// Arms the timer that syncs what is new in the part files, the hash cache and the log of downloads.
     pub(super) fn arm_sync(&mut self) {
         if !self.sync_timer_armed {
             self.sync_timer_armed = true;
@@ -71,6 +71,7 @@ impl Driver {
     pub(super) fn sync_state(&mut self) {
         self.sync_timer_armed = false;
         self.flush_hashes();
+        self.sync_rest_of_parts();
         self.maintain_records();
     }
 

@@ -12,7 +12,7 @@ use crate::fault::DiskFault;
 use crate::id::{ContentHash, TransferId};
 use crate::node::Event;
 use crate::node::contract::{CheckedPart, CommittedPart, OpenedPart, PartSpec, Target};
-use crate::store::{Committed, PartCheck, PartOpened, PartPlace, PartRequest, Synced};
+use crate::store::{Committed, PartCheck, PartFile, PartOpened, PartPlace, PartRequest, SyncJob, Synced};
 use log::warn;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -231,11 +231,20 @@ impl Driver {
         }
     }
 
-    /// Has what was verified lately synced, and part files allocated that are not.
+    /// Has part files allocated that are not, and synced in which much was verified lately.
     pub(super) fn sync_parts(&mut self) {
+        self.submit_syncs(PartFile::sync_job);
+    }
+
+    /// Has all that was verified synced.
+    pub(super) fn sync_rest_of_parts(&mut self) {
+        self.submit_syncs(PartFile::sync_rest_job);
+    }
+
+    fn submit_syncs(&mut self, job: fn(&mut PartFile) -> Option<SyncJob>) {
         for (download, part) in &mut self.desk.open {
             if !self.desk.busy.contains_key(download)
-                && let Some(job) = part.sync_job()
+                && let Some(job) = job(part)
             {
                 self.desk.busy.insert(*download, VecDeque::new());
                 self.helpers.submit(Job::SyncPart(*download, job));

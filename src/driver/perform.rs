@@ -7,13 +7,13 @@ use super::helper::Job;
 use super::parts::{PartOrder, part_request};
 use super::table::Connection;
 use crate::bootstrap::BootstrapAction;
-use crate::control::encode_notice;
 use crate::content::{group_count, groups_span};
+use crate::control::encode_notice;
 use crate::fault::{DialFault, DiskFault};
 use crate::id::{ContentHash, ExchangeId};
 use crate::library::ScannedFile;
 use crate::name::FileName;
-use crate::node::contract::{Portion, ResponseFault};
+use crate::node::contract::{FetchForm, Portion, ResponseFault};
 use crate::node::{Action, Event};
 use crate::wire::{Message, encode_metadata, encode_peer_list};
 use std::fs::File;
@@ -204,8 +204,9 @@ impl Driver {
     }
 
     fn dial(&mut self, exchange: ExchangeId, to: SocketAddr, task: Task) {
-        // A fetch holds a part file too, and a call-back a listener or a file.
-        let files = usize::from(!matches!(task, Task::Messages { .. }));
+        // To be called back takes a listener, and to call back a file.
+        let called_back = matches!(task, Task::Fetch { form: FetchForm::CallBack, .. });
+        let files = usize::from(called_back || matches!(task, Task::CallBack(_)));
         if let Err(fault) = self.try_dial(exchange, to, task, files) {
             self.inbox.push_back(Event::DialEnded { exchange, outcome: Err(fault) });
         }

@@ -81,9 +81,8 @@ fn decode(id: u32, bytes: &[u8]) -> Option<DownloadRecord> {
         true => Target::Exact { path: at, name: as_name },
         false => Target::Suggested { directory: at, name: as_name },
     };
-    let source = |source: &SourceForm| {
-        name(&source.name).map(|name| SourceRecord { addr: source.addr, name, p1: source.p1 })
-    };
+    let source =
+        |source: &SourceForm| name(&source.name).map(|name| SourceRecord { addr: source.addr, name, p1: source.p1 });
     Some(DownloadRecord {
         id: TransferId(id),
         spec: PartSpec { target, token: form.token },
@@ -179,7 +178,13 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_left_out() {
-        for bytes in [&b""[..], b"{}", b"[1]", b"\xff", br#"{"token":1,"name":"","place":"/","exact":false,"as_name":"a","sources":[]}"#] {
+        for bytes in [
+            &b""[..],
+            b"{}",
+            b"[1]",
+            b"\xff",
+            br#"{"token":1,"name":"","place":"/","exact":false,"as_name":"a","sources":[]}"#,
+        ] {
             assert_eq!(decode(1, bytes), None);
         }
     }

@@ -88,12 +88,7 @@ impl Driver {
             handle,
             host,
             facts,
-            node: Node::new(
-                now,
-                node_config,
-                seed,
-                remembered,
-            ),
+            node: Node::new(now, node_config, seed, remembered),
             registry_saved: bootstrap.as_ref().map_or(0, Bootstrap::revision),
             bootstrap,
             inbox: std::collections::VecDeque::new(),

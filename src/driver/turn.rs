@@ -180,6 +180,9 @@ impl Driver {
             Step::Paced(direction) => self.wait_for_tokens(key, direction),
             Step::Message(message) => self.on_message(key, message),
             Step::Report(event) => {
+                if matches!(event, Event::GroupVerified { .. }) {
+                    self.arm_sync();
+                }
                 self.node.handle(self.now, event);
                 self.table.make_ready(key);
             }
@@ -335,6 +338,7 @@ impl Driver {
         self.host.leaving();
         self.timers.insert(self.now + LEAVE_MAX, Timer::LeaveAnyway);
         self.save_registry();
+        self.sync_state();
         self.node.handle(self.now, Event::Leave);
     }
 

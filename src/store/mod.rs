@@ -16,17 +16,20 @@
 //! | `state` | the state directory: one owner, whole files |
 
 mod cache;
-mod commit;
 mod hasher;
 mod part;
+mod record_log;
 mod scan;
 mod share;
 mod state;
 
 pub use cache::{CacheFault, FlushJob, Flushed, HashCache};
-pub use commit::CommitJob;
 pub use hasher::FileHasher;
-pub use part::{PartFile, is_part_name};
+pub use part::{
+    Checked, CommitJob, Committed, PartCheck, PartFile, PartOpened, PartPlace, PartRequest, SyncJob, Synced,
+    is_part_name,
+};
+pub use record_log::{LogDone, LogJob, RecordLog};
 pub use scan::{ScanStep, Scanner};
 pub use share::{ShareRoot, make_share};
 pub use state::{STATE_FILE_BYTES_MAX, StateDirectory, StateFault, WriteJob};

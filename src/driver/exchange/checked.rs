@@ -109,7 +109,7 @@ impl Checked {
             }
             State::Passing { bytes } => *bytes += taken as u64,
         }
-        if held + taken as u64 < len {
+        if held + (taken as u64) < len {
             return Ok(taken);
         }
         if let State::Holding { bytes, hasher } = std::mem::replace(&mut self.state, State::Between) {

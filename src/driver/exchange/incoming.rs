@@ -64,7 +64,7 @@ impl Incoming {
         let download = part.download;
         let sink = match &part.portion {
             Portion::Stream { size_max } => {
-                parts.get_mut(&download).ok_or(DialFault::Aborted)?.restart();
+                parts.get_mut(&download).ok_or(DialFault::Aborted)?.restart()?;
                 Sink::Stream { download, size_max: *size_max }
             }
             Portion::Whole => Sink::Checked(Checked::begin(download, None, parts)?),

@@ -79,10 +79,16 @@ pub(in crate::driver) struct StreamLink {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    Connecting { since: Instant },
+    Connecting {
+        since: Instant,
+    },
     /// Nothing was sent yet.
-    Fresh { local: SocketAddr },
-    Used { local: SocketAddr },
+    Fresh {
+        local: SocketAddr,
+    },
+    Used {
+        local: SocketAddr,
+    },
 }
 
 impl StreamLink {

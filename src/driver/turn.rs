@@ -11,7 +11,7 @@ use super::{Driver, Phase};
 use crate::node::Event;
 use crate::time::Instant;
 use crate::wire::{Message, WireError};
-use log::info;
+use log::{debug, info};
 use mio::{Events, Token};
 use std::io;
 use std::sync::atomic::Ordering;
@@ -22,6 +22,9 @@ const EVENTS_MAX: usize = 256;
 
 /// After this long a turn gives way to the next, so that no event waits for much longer.
 const TURN_MAX: Duration = Duration::from_millis(5);
+
+/// A turn beyond this is logged: the budget of its connections, and a slice of each kind of work.
+const TURN_SLOW: Duration = Duration::from_millis(10);
 
 /// How long leaving may take: TERM is to be over in 5 s.
 const LEAVE_MAX: Duration = Duration::from_millis(4200);
@@ -114,6 +117,9 @@ impl Driver {
         self.work();
         self.carry_out();
         self.leave_if_done();
+        if !self.clock.within(began, TURN_SLOW) {
+            debug!("a turn took {:?}", self.clock.fine().saturating_sub(began));
+        }
     }
 
     /// One slice each of the scanner's and the node's background work.

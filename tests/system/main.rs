@@ -22,6 +22,8 @@ mod lookups;
 mod membership;
 mod newcomer;
 mod old_programs;
+mod p1_liars;
+mod p1_sources;
 mod p1_wire;
 mod refusals;
 mod serving;

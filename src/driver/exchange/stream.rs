@@ -175,7 +175,7 @@ impl StreamLink {
         }
     }
 
-    /// What was not sent. Messages of which a part went out are not sent again whole: the peer may have read them.
+    /// What was not sent, or not whole: a search or a hit that arrives twice does no harm.
     fn give_up(&mut self) -> VecDeque<Queued> {
         std::mem::take(&mut self.queue)
     }
@@ -218,5 +218,127 @@ impl StreamLink {
             }
         }
         Ok(if sent.is_empty() { Flushed::Wait } else { Flushed::Sent(sent) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Search;
+    use mio::{Events, Poll};
+    use std::io::Read;
+    use std::net::{TcpListener, TcpStream as StdStream};
+
+    const NOW: Instant = Instant::from_ms(1_000);
+
+    struct Rig {
+        poll: Poll,
+        link: StreamLink,
+        peer: StdStream,
+    }
+
+    fn queued(n: u64) -> Queued {
+        let search = Search {
+            id: crate::id::QueryId::p1(n),
+            text: b"tune"[..].into(),
+            requester: "192.0.2.1:5000".parse().unwrap(),
+            ttl: 1,
+        };
+        Queued::new(ExchangeId::Outbound(n), &[Message::Search(search)], NOW)
+    }
+
+    fn line(n: u64) -> String {
+        format!("6:p1-{n:016x}:tune:192.0.2.1:5000:1\n")
+    }
+
+    impl Rig {
+        fn open() -> Self {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let poll = Poll::new().unwrap();
+            let to = listener.local_addr().unwrap();
+            let link = StreamLink::dial(to, [queued(1)].into(), poll.registry(), Token(0), NOW).unwrap();
+            Self { poll, link, peer: listener.accept().unwrap().0 }
+        }
+
+        /// Lets the link work until it has something to tell.
+        fn next(&mut self) -> Flushed {
+            let mut events = Events::with_capacity(8);
+            loop {
+                match self.link.advance(&mut [0; 512], NOW) {
+                    Flushed::Wait => {}
+                    told => return told,
+                }
+                self.poll.poll(&mut events, None).unwrap();
+                for event in &events {
+                    self.link.on_ready(event.is_readable(), event.is_writable());
+                }
+            }
+        }
+
+        fn hear(&mut self, expected: &str) {
+            let mut bytes = vec![0; expected.len()];
+            self.peer.read_exact(&mut bytes).unwrap();
+            assert_eq!(String::from_utf8(bytes).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn messages_follow_one_another_each_ended_by_a_newline() {
+        let mut rig = Rig::open();
+        assert!(matches!(rig.next(), Flushed::Sent(sent) if sent == [ExchangeId::Outbound(1)]));
+        assert!(rig.link.was_used() && rig.link.is_idle());
+        rig.link.push(queued(2)).unwrap();
+        rig.link.push(queued(3)).unwrap();
+        assert!(rig.link.withdraw(ExchangeId::Outbound(3)));
+        assert!(!rig.link.withdraw(ExchangeId::Outbound(3)));
+        rig.link.push(queued(4)).unwrap();
+        let sent = [ExchangeId::Outbound(2), ExchangeId::Outbound(4)];
+        assert!(matches!(rig.next(), Flushed::Sent(told) if told == sent));
+        rig.hear(&[line(1), line(2), line(4)].concat());
+    }
+
+    #[test]
+    fn a_peer_that_closes_is_noticed_and_what_was_not_sent_is_given_back() {
+        let mut rig = Rig::open();
+        rig.next();
+        rig.hear(&line(1));
+        drop(rig.peer.shutdown(std::net::Shutdown::Both));
+        assert!(matches!(rig.next(), Flushed::Over(unsent, None) if unsent.is_empty()), "idle: nobody is disappointed");
+
+        let mut rig = Rig::open();
+        rig.next();
+        rig.hear(&line(1));
+        rig.link.push(queued(2)).unwrap();
+        drop(rig.peer.shutdown(std::net::Shutdown::Both));
+        // Whether the message or the FIN is first is chance; nothing is lost in silence.
+        match rig.next() {
+            Flushed::Over(unsent, Some(DialFault::Reset)) => assert_eq!(unsent[0].exchange(), ExchangeId::Outbound(2)),
+            Flushed::Sent(sent) => assert_eq!(sent, [ExchangeId::Outbound(2)]),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_idle_stream_ends_before_the_other_side_would_end_it() {
+        let mut rig = Rig::open();
+        rig.next();
+        let deadline = rig.link.deadline().unwrap();
+        assert_eq!(deadline, NOW + IDLE_MAX);
+        assert!(deadline < NOW + STREAM_IDLE_MAX);
+        assert!(matches!(rig.link.on_deadline(), Flushed::Over(unsent, None) if unsent.is_empty()));
+        rig.link.push(queued(2)).unwrap();
+        assert_eq!(rig.link.deadline(), Some(NOW + STUCK_MAX));
+        assert!(
+            matches!(rig.link.on_deadline(), Flushed::Over(unsent, Some(DialFault::TimedOut)) if unsent.len() == 1)
+        );
+    }
+
+    #[test]
+    fn too_many_messages_for_one_peer_are_given_back() {
+        let mut rig = Rig::open();
+        for n in 2..=STREAM_QUEUE_MAX as u64 {
+            rig.link.push(queued(n)).unwrap();
+        }
+        assert_eq!(rig.link.push(queued(0)).unwrap_err().exchange(), ExchangeId::Outbound(0));
     }
 }

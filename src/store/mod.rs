@@ -13,14 +13,17 @@
 //! | `commit` | giving a finished part file its final name |
 //! | `state` | the state directory: one owner, whole files |
 
+mod commit;
 mod part;
 mod record_log;
+mod reserve;
 mod scan;
 mod share;
 mod state;
 
+pub use commit::{CommitJob, Committed};
 pub use part::{
-    Checked, CommitJob, Committed, PartCheck, PartFile, PartOpened, PartPlace, PartRequest, SyncJob, Synced,
+    Checked, PartCheck, PartFile, PartOpened, PartPlace, PartRequest, SyncJob, Synced,
     is_part_name,
 };
 pub use record_log::{LogDone, LogJob, RecordLog};

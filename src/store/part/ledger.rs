@@ -48,11 +48,7 @@ impl Ledger {
     ///
     /// # Errors
     /// As the system reports them; then the old one stands, but the part file may have got its size.
-    pub(super) fn begin(
-        place: &Place,
-        part: &File,
-        outline: Arc<Outline>,
-    ) -> Result<Self, DiskFault> {
+    pub(super) fn begin(place: &Place, part: &File, outline: Arc<Outline>) -> Result<Self, DiskFault> {
         let verified = Groups::none(outline.group_count());
         let journal = Journal::create(place, disk::inode(part)?, &outline, &verified)?;
         // Until the journal stands, a size that does not fit the old one keeps that from being believed.
@@ -86,13 +82,7 @@ impl Ledger {
         Ok(Self::new(outline, verified, journal, true, allocation))
     }
 
-    fn new(
-        outline: Arc<Outline>,
-        verified: Groups,
-        journal: Journal,
-        settled: bool,
-        allocation: Allocation,
-    ) -> Self {
+    fn new(outline: Arc<Outline>, verified: Groups, journal: Journal, settled: bool, allocation: Allocation) -> Self {
         let (unsynced, suspect) = (Vec::new(), BTreeSet::new());
         Self { outline, verified, unsynced, suspect, journal, settled, allocation, job: None }
     }

@@ -35,8 +35,7 @@ const CLAIM_TRIES_MAX: u32 = 16;
 const SUGGESTED_NUMBER_MAX: u32 = 999;
 
 /// How a file of ours is opened: never over a link, never waiting for the other side of a pipe.
-const OPEN_FLAGS: OFlag =
-    OFlag::O_CLOEXEC.union(OFlag::O_NOFOLLOW).union(OFlag::O_NONBLOCK).union(OFlag::O_NOCTTY);
+const OPEN_FLAGS: OFlag = OFlag::O_CLOEXEC.union(OFlag::O_NOFOLLOW).union(OFlag::O_NONBLOCK).union(OFlag::O_NOCTTY);
 
 /// Whether a file of this name is, or was, a part file of ours or the journal of one.
 pub fn is_part_name(component: &[u8]) -> bool {

@@ -18,8 +18,8 @@
 //! | `record_log` | a log of records in the state directory |
 
 mod cache;
-mod hasher;
 mod commit;
+mod hasher;
 mod part;
 mod record_log;
 mod reserve;
@@ -28,13 +28,8 @@ mod share;
 mod state;
 
 pub use cache::{CacheFault, FlushJob, Flushed, HashCache};
-pub use hasher::FileHasher;
-pub use part::{
-    Checked, CommitJob, Committed, PartCheck, PartFile, PartOpened, PartPlace, PartRequest, SyncJob, Synced,
-    is_part_name,
-};
-pub use record_log::{LogDone, LogJob, RecordLog};
 pub use commit::{CommitJob, Committed};
+pub use hasher::FileHasher;
 pub use part::{Checked, PartCheck, PartFile, PartOpened, PartPlace, PartRequest, SyncJob, Synced, is_part_name};
 pub use record_log::{LogDone, LogJob, RECORD_BYTES_MAX, RecordLog};
 pub use scan::{ScanStep, Scanner};

@@ -318,7 +318,7 @@ fn take(library: &mut Library, model: &mut Known, step: &Step) {
 fn wanted(model: &Known) -> Vec<Vec<u8>> {
     let mut wanted: Vec<&Vec<u8>> =
         model.iter().filter(|(_, known)| known.1.is_none() && !known.2).map(|(path, _)| path).collect();
-    wanted.sort_by_key(|path| (model[*path].0 % 3 > 0, model[*path].0 < 3));
+    wanted.sort_by_key(|path| (!model[*path].0.is_multiple_of(3), model[*path].0 < 3));
     wanted.into_iter().cloned().collect()
 }
 

@@ -224,20 +224,23 @@ fn a_file_that_cannot_be_hashed_waits_for_the_next_scan() {
 }
 
 #[test]
-fn a_choice_holds_only_what_is_still_wanted() {
+fn a_choice_names_a_file_once_as_it_stood_when_the_walk_came_by() {
     let mut library = library(&["a", "b", "c", "d", "e", "f"]);
-    // The first four stand in one leaf.
     let mut gather = library.gather_begin(9);
+    // The first four stand in one leaf.
     assert!(library.gather_step(&mut gather, 1));
     library.apply(file("a", 7));
-    assert!(library.remove(b"b"));
-    assert!(library.set_b3(&file("c", 1), hash(1)));
+    assert!(library.remove(b"b") && library.remove(b"e"));
+    assert!(library.set_b3(&file("f", 1), hash(1)));
+    library.apply(file("aa", 1));
     library.apply(file("g", 1));
     while library.gather_step(&mut gather, 1) {}
     assert!(!library.gather_step(&mut gather, 1), "over is over");
-    let files: Vec<String> = gather.into_files().into_iter().map(|file| file.name.to_string()).collect();
-    assert_eq!(files, ["d", "e", "f", "g"]);
-    assert_eq!(gathered(&library, 9, 1), ["d", "e", "f", "g", "a"]);
+    let files = gather.into_files();
+    assert_eq!(files, ["a", "b", "c", "d", "g"].map(|path| file(path, 1)));
+    let taken: Vec<bool> = files.iter().map(|file| library.set_b3(file, hash(2))).collect();
+    assert_eq!(taken, [false, false, true, true, true]);
+    assert_eq!(gathered(&library, 9, 1), ["aa", "a"]);
 }
 
 /// What is known of a file, in a model without index: its version, its hash, and whether it was found unhashable.
@@ -315,7 +318,7 @@ fn take(library: &mut Library, model: &mut Known, step: &Step) {
 fn wanted(model: &Known) -> Vec<Vec<u8>> {
     let mut wanted: Vec<&Vec<u8>> =
         model.iter().filter(|(_, known)| known.1.is_none() && !known.2).map(|(path, _)| path).collect();
-    wanted.sort_by_key(|path| (model[*path].0 % 3 > 0, model[*path].0 < 3));
+    wanted.sort_by_key(|path| (!model[*path].0.is_multiple_of(3), model[*path].0 < 3));
     wanted.into_iter().cloned().collect()
 }
 

@@ -115,7 +115,7 @@ fn a_line_says_size_hash_and_group_and_perhaps_more() {
         format!("size=1\tb3={}\tgroup=20", &hex[1..]),
         format!("size=1\tb3={}g\tgroup=20", &hex[1..]),
         format!("size=1\tb3={hex}0\tgroup=20"),
-        format!("size=1\tb3=\tgroup=20"),
+        "size=1\tb3=\tgroup=20".to_string(),
         format!("size=1\tb3={hex}\tgroup="),
         format!("size=1\tb3={hex}\tgroup=0"),
         format!("size=1\tb3={hex}\tgroup=19"),

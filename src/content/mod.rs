@@ -66,6 +66,6 @@ mod tests {
             assert!(group_span(size, count).is_empty() && group_span(size, u64::MAX).is_empty());
         }
         assert_eq!(groups_span(5 * GROUP_BYTES - 1, &(1..5)), GROUP_BYTES..5 * GROUP_BYTES - 1);
-        assert!(groups_span(9, &(3..2)).is_empty());
+        assert!(groups_span(9, &Range { start: 3, end: 2 }).is_empty());
     }
 }

@@ -123,13 +123,13 @@ keys! {
     max_ttl: Number<u8, 1, 255>, "7", "",
         "TTL of a search, and clamp on the searches of others";
     upload_limit: Size, "0", "",
-        "bytes a second, as in 10MiB; 0 is none (read and checked, not yet enforced)";
+        "bytes a second of all uploads together, as in 10MiB; 0 is no limit";
     download_limit: Size, "0", "",
-        "bytes a second, as in 10MiB; 0 is none (read and checked, not yet enforced)";
+        "bytes a second of all downloads together, as in 10MiB; 0 is no limit";
     control_socket: Maybe<Path>, "", "in $RUNTIME_DIRECTORY or $XDG_RUNTIME_DIR",
         "the Unix socket for pyratectl";
     state_directory: Maybe<Path>, "", "$STATE_DIRECTORY or one below $XDG_STATE_HOME",
-        "known peers and registrations, kept across restarts";
+        "known peers, unfinished downloads, hashes and registrations, kept across restarts";
     bootstrap_serve: Served, "off", "",
         "serve as a bootstrap node at this addr:port";
     peer: Truth, "true", "",

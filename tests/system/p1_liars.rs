@@ -139,7 +139,23 @@ fn a_false_size_is_found_in_the_last_group() {
         liar_is_named(&Twins::of(SIZE, Role::first_asked('9'), |content, manners| {
             let told = metadata_of(wrong as u64, &content_hash(content), &chaining_values(content));
             manners.metadata = Vice::Says(told);
+            manners.ranges = Vice::Pads;
         }));
+    }
+}
+
+/// A hit that tells the right hash and a wrong size: the hash counts.
+#[test]
+fn a_false_size_in_a_hit_is_no_obstacle() {
+    for size in [1_000, 2 * GROUP + 5] {
+        let content = Dice::new().bytes(size);
+        let boaster = P1Peer::sharing("boast.bin", &content, Manners { boasts: 7, ..Manners::default() });
+        let honest = P1Peer::sharing("honest.bin", &content, Manners::default());
+        let (_bootstrap, asker) = start_among(Setup::peer(), &[boaster.addr, honest.addr]);
+        let rows = asker.search_until("boast", |rows| !rows.is_empty());
+        assert_eq!((&rows[0]["size"], &rows[0]["sources"]), (&json!(size + 7), &json!([boaster.addr])));
+        let done = asker.await_download(begin_hit(&asker, &rows[0]), "done");
+        assert_verified(&done, &content);
     }
 }
 

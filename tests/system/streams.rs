@@ -1,7 +1,7 @@
 //! Streams between `p1` neighbours: many searches and hits on one connection (PROTOCOL, Streams).
 
 use crate::harness::{
-    Connection, Daemon, Fake, Framing, LIMIT, Manners, P1Peer, Setup, ask, content_hash, find_content, search_fields,
+    Connection, Daemon, Fake, Framing, LIMIT, Manners, OldBootstrap, P1Peer, Setup, ask, content_hash, find_content, search_fields,
     start_among, start_hashed, until,
 };
 use serde_json::json;
@@ -126,8 +126,12 @@ fn a_daemon_reads_a_stream_in_any_pieces() {
 fn two_daemons_find_each_others_files_over_and_over() {
     let names: Vec<String> = (0..15).map(|turn| format!("thing number {turn:02}")).collect();
     let setup = names.iter().fold(Setup::peer(), |setup, name| setup.shares(name, name));
-    let source = start_hashed(setup);
-    let (_bootstrap, asker) = start_among(Setup::peer(), &[source.listen()]);
+    let bootstrap = OldBootstrap::listing(&[]);
+    let source = start_hashed(setup.joins(&[bootstrap.addr()]));
+    let asker = Setup::peer().joins(&[bootstrap.addr()]).start();
+    asker.await_neighbour(source.listen());
+    // A stranger may ask for ten answers a minute; whom the bootstrap server lists, for as many as it likes.
+    source.await_neighbour(asker.listen());
     for name in &names {
         let row = find_content(&asker, name, name.as_bytes(), 1);
         assert_eq!((&row["name"], &row["b3"]), (&json!(name), &json!(content_hash(name.as_bytes()))));

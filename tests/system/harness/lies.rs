@@ -4,11 +4,12 @@ use super::p1::hang_up;
 use super::{LIMIT, pause, reset};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// What is done to a response. Counts are bytes of it that go out first.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) enum Vice {
     /// Nothing: it is the truth.
     None,
@@ -16,6 +17,8 @@ pub(crate) enum Vice {
     Refuses,
     /// RST in the middle.
     Dies(usize),
+    /// So many bytes of all responses together, then RST for ever.
+    Exhausts(Arc<AtomicUsize>),
     /// Silence in the middle, and the connection stays open.
     Stalls(usize),
     /// FIN in the middle, as if that were all.
@@ -26,6 +29,8 @@ pub(crate) enum Vice {
     Adds(usize),
     /// Another range of the file than the one asked for.
     Mistakes,
+    /// Ranges beyond the end are no matter: zeros follow the file.
+    Pads,
     /// These bytes instead, then FIN.
     Says(Vec<u8>),
 }
@@ -76,8 +81,15 @@ impl Role {
 /// Sends a response, as the vice makes it.
 pub(super) fn speak(mut stream: TcpStream, truth: &[u8], vice: &Vice, rate: Option<u64>) {
     let mut bytes = truth.to_vec();
+    let mut exhausted = false;
     match vice {
-        Vice::None | Vice::Mistakes => {}
+        Vice::None | Vice::Mistakes | Vice::Pads => {}
+        Vice::Exhausts(left) => {
+            let take = |left: usize| Some(left.saturating_sub(truth.len()));
+            let before = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).expect("it always takes");
+            exhausted = before < truth.len();
+            bytes.truncate(before);
+        }
         Vice::Refuses => return reset(stream),
         Vice::Dies(count) | Vice::Stalls(count) | Vice::Truncates(count) => bytes.truncate(*count),
         Vice::Corrupts(place) => {
@@ -94,6 +106,7 @@ pub(super) fn speak(mut stream: TcpStream, truth: &[u8], vice: &Vice, rate: Opti
     }
     match vice {
         Vice::Dies(_) => reset(stream),
+        Vice::Exhausts(_) if exhausted => reset(stream),
         Vice::Stalls(_) => {
             let _ = stream.set_read_timeout(Some(LIMIT * 6));
             // Its requester may have half-closed: only a failing write would tell that it is gone.

@@ -22,6 +22,8 @@ pub(crate) struct Manners {
     pub(crate) base: bool,
     /// It knows the hashes of its files, tells them, and answers code 9.
     pub(crate) hashed: bool,
+    /// It tells hashes, and refuses codes 8 and 9 all the same: what it has comes by code 4 alone.
+    pub(crate) wholes_only: bool,
     /// It tells sizes that are larger than the truth by so much, in lists and hits.
     pub(crate) boasts: u64,
     /// Bytes a second of each response.
@@ -39,7 +41,17 @@ pub(crate) struct Manners {
 impl Default for Manners {
     fn default() -> Self {
         let (ranges, metadata, files) = (Vice::None, Vice::None, Vice::None);
-        Self { base: false, hashed: true, boasts: 0, rate: None, role: Role::Always, ranges, metadata, files }
+        Self {
+            base: false,
+            hashed: true,
+            wholes_only: false,
+            boasts: 0,
+            rate: None,
+            role: Role::Always,
+            ranges,
+            metadata,
+            files,
+        }
     }
 }
 
@@ -271,11 +283,11 @@ impl Inner {
             "4" => file(rest).map_or(refuse, |content| (content.to_vec(), vice('4', &manners.files))),
             "5" => (self.list(rest == "p1" && !manners.base, &manners), Vice::None),
             "6" | "7" => return self.on_notice(message, local),
-            "8" if !manners.base => {
+            "8" if !manners.base && !manners.wholes_only => {
                 let vice = vice('8', &manners.ranges);
                 range(rest, &file, &vice).map_or(refuse, |bytes| (bytes, vice))
             }
-            "9" if !manners.base && manners.hashed => {
+            "9" if !manners.base && !manners.wholes_only && manners.hashed => {
                 file(rest).map_or(refuse, |content| (metadata(&content), vice('9', &manners.metadata)))
             }
             _ => refuse,
@@ -310,6 +322,9 @@ fn range(fields: &str, file: impl Fn(&str) -> Option<Arc<Vec<u8>>>, vice: &Vice)
     let mut number = || fields.next()?.parse::<usize>().ok();
     let (offset, length) = (number()?, number()?);
     let content = file(fields.next()?)?;
+    if matches!(vice, Vice::Pads) {
+        return Some(content.iter().copied().chain(std::iter::repeat(0)).skip(offset).take(length).collect());
+    }
     let end = offset.checked_add(length).filter(|end| *end <= content.len())?;
     if matches!(vice, Vice::Mistakes) {
         let turned = content.iter().cycle().skip(end % content.len()).take(length);

@@ -1,8 +1,8 @@
 //! Base peers hear base messages only, byte for byte as before, whatever else goes on around them (PROTOCOL, part 2).
 
 use crate::harness::{
-    Dice, Fake, Framing, GROUP, LIMIT, Manners, P1Peer, Setup, ask, await_hashed, begin_hit, deliver, fetch, find_content,
-    start_among, until,
+    Dice, Fake, Framing, GROUP, LIMIT, Manners, P1Peer, Setup, ask, assert_verified, await_hashed, begin_hit, deliver,
+    fetch, find_content, saved, start_among, until,
 };
 use serde_json::json;
 
@@ -68,7 +68,9 @@ fn a_base_neighbour_hears_base_messages_only() {
     for turn in 0..4 {
         asker.call("search", json!({ "text": format!("nowhere {turn}"), "ttl": 1 }));
         until("both hear it", LIMIT, || {
-            [&base, &p1].iter().all(|peer| peer.asked("6:").iter().any(|text| text.contains(&format!("nowhere {turn}"))))
+            [&base, &p1]
+                .iter()
+                .all(|peer| peer.asked("6:").iter().any(|text| text.contains(&format!("nowhere {turn}"))))
         });
     }
     assert_bare(&base);
@@ -95,4 +97,27 @@ fn a_base_peer_is_not_taken_for_p1_by_its_names() {
     asker.call("search", json!({ "text": "one more", "ttl": 1 }));
     until("it hears it", LIMIT, || base.asked("6:").iter().any(|text| text.contains("one more")));
     assert_bare(&base);
+}
+
+/// A peer that nobody has heard of may be anything: it is asked as a base peer, until it shows what it speaks.
+#[test]
+fn a_stranger_is_asked_by_code_4_until_it_has_shown_p1() {
+    let content = Dice::new().bytes(GROUP + 1);
+    let stranger = P1Peer::sharing("file.bin", &content, Manners::default());
+    let asker = Setup::peer().start();
+    let done = asker.await_download(asker.begin_download(stranger.addr, "file.bin"), "done");
+    assert_eq!((saved(&done) == content, &done["verified"]), (true, &json!(false)), "{done}");
+    assert_eq!(stranger.connections().len(), 1, "one request");
+    assert_eq!(stranger.asked("4:"), ["4:file.bin"]);
+    assert_bare(&stranger);
+    let mut control = asker.control();
+    control.call("list", json!({ "peer": stranger.addr })).expect("it begins");
+    control.notice("the listing is over", |notice| (notice["event"] == "search_done").then_some(()));
+    let row = asker.pages("hits", "hits").pop().expect("one file");
+    let output = asker.home().join("again.bin");
+    let what = json!([{ "hits": row["id"].to_string() }]);
+    let begun = asker.call("download", json!({ "what": what, "output": output }));
+    let done = asker.await_download(begun["downloads"][0]["id"].as_u64().expect("an id"), "done");
+    assert_verified(&done, &content);
+    assert_eq!((stranger.asked("4:").len(), stranger.asked("9:").len()), (1, 1), "now by ranges");
 }

@@ -182,7 +182,8 @@ fn an_old_client_completes_what_a_p1_peer_began() {
     let content = Dice::new().bytes(4 * GROUP + 321);
     let old = old_peer(&[("shared by both.bin", &content)]);
     let ranges = Vice::Exhausts(Arc::new(AtomicUsize::new(2 * GROUP)));
-    let p1 = P1Peer::sharing("shared by both.bin", &content, Manners { ranges, files: Vice::Refuses, ..Manners::default() });
+    let p1 =
+        P1Peer::sharing("shared by both.bin", &content, Manners { ranges, files: Vice::Refuses, ..Manners::default() });
     let (_bootstrap, asker) = start_among(Setup::peer(), &[old.addr, p1.addr]);
     let id = begin_hit(&asker, &find_content(&asker, "shared by both.bin", &content, 1));
     let waiting = asker.await_download(id, "retrying");

@@ -1,9 +1,8 @@
 //! Sources that fail, beside one that does not: whatever they do, the download ends whole and proved.
 
 use crate::harness::{
-    Dice, GROUP, LIMIT, Manners, P1Peer, Role, Setup, Vice, assert_verified, await_hashed,
-    begin_hit, content_hash, find_content, free_port, pyratectl, relative_files, saved, share_of, start_among,
-    start_hashed, until,
+    Dice, GROUP, LIMIT, Manners, P1Peer, Role, Setup, Vice, assert_verified, await_hashed, begin_hit, content_hash,
+    find_content, free_port, pyratectl, relative_files, saved, share_of, start_among, start_hashed, until,
 };
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -112,7 +111,8 @@ fn further_sources_are_looked_for_by_hash() {
 fn a_file_that_changes_while_it_is_sent_is_got_from_another() {
     let mut dice = Dice::new();
     let (content, other) = (dice.bytes(SIZE), dice.bytes(SIZE));
-    let setup = Setup::peer().shares("file.bin", &content).set("upload_limit", "'2MiB'").set("filemonitor_refresh", "'1h'");
+    let setup =
+        Setup::peer().shares("file.bin", &content).set("upload_limit", "'2MiB'").set("filemonitor_refresh", "'1h'");
     let changing = start_hashed(setup);
     let steady = P1Peer::sharing("steady.bin", &content, Manners { rate: Some(1 << 20), ..Manners::default() });
     let (_bootstrap, asker) = start_among(Setup::peer(), &[changing.listen(), steady.addr]);
@@ -175,7 +175,8 @@ fn what_was_verified_is_not_fetched_again() {
 #[test]
 fn one_content_under_two_names_is_one_row_with_two_sources() {
     let content = Dice::new().bytes(SIZE);
-    let setup = |name: &str| Setup::peer().shares(name, &content).shares("theme other", name).set("upload_limit", "'3MiB'");
+    let setup =
+        |name: &str| Setup::peer().shares(name, &content).shares("theme other", name).set("upload_limit", "'3MiB'");
     let (one, two) = (start_hashed(setup("main theme.ogg")), start_hashed(setup("music/theme (copy).ogg")));
     let (_bootstrap, asker) = start_among(Setup::peer(), &[one.listen(), two.listen()]);
     let row = find_content(&asker, "theme", &content, 2);
@@ -192,7 +193,8 @@ fn one_content_under_two_names_is_one_row_with_two_sources() {
     for source in [&one, &two] {
         assert!(share_of(&done, source.listen())["bytes"].as_u64() >= Some(GROUP as u64), "both gave: {done}");
     }
-    let given: u64 = done["shares"].as_array().expect("shares").iter().filter_map(|share| share["bytes"].as_u64()).sum();
+    let given: u64 =
+        done["shares"].as_array().expect("shares").iter().filter_map(|share| share["bytes"].as_u64()).sum();
     assert_eq!(given, SIZE as u64, "each byte counts once: {done}");
 }
 

@@ -231,7 +231,15 @@ fn hits_tell_size_and_hash_to_p1_alone() {
         assert_eq!(heard, [format!("7:{id}:127.0.0.1:{port}:{told}")], "{framing:?}");
         assert_eq!(hits(&peer, "base", "a: file", framing), bare("base"), "{framing:?}");
     }
-    for nearly in ["p1-", "p1-0123", "p1-0123456789abcde", "p1-0123456789abcdef0", "p1-0123456789abcdeg", "P1-0123456789abcdef", "p2-0123456789abcdef"] {
+    for nearly in [
+        "p1-",
+        "p1-0123",
+        "p1-0123456789abcde",
+        "p1-0123456789abcdef0",
+        "p1-0123456789abcdeg",
+        "P1-0123456789abcdef",
+        "p2-0123456789abcdef",
+    ] {
         assert_eq!(hits(&peer, nearly, "a: file", Framing::Fin), bare(nearly));
     }
 }
@@ -246,9 +254,15 @@ fn many_hits_come_to_p1_as_one_stream_and_to_others_as_the_best_alone() {
     assert_eq!(stream.len(), 50);
     let names: BTreeSet<&[u8]> = stream.iter().filter_map(|line| line.split(|&b| b == b':').nth(4)).collect();
     assert_eq!(names.len(), 50, "each once");
-    assert!(stream[0].starts_with(format!("7:p1-00000000000000aa:127.0.0.1:{}:deep/tune\t", peer.listen().port()).as_bytes()));
+    assert!(
+        stream[0]
+            .starts_with(format!("7:p1-00000000000000aa:127.0.0.1:{}:deep/tune\t", peer.listen().port()).as_bytes())
+    );
     assert!(stream.iter().all(|line| String::from_utf8_lossy(line).contains("\tb3=")));
-    assert_eq!(hits(&peer, "base", "tune", Framing::Fin), [format!("7:base:127.0.0.1:{}:deep/tune", peer.listen().port())]);
+    assert_eq!(
+        hits(&peer, "base", "tune", Framing::Fin),
+        [format!("7:base:127.0.0.1:{}:deep/tune", peer.listen().port())]
+    );
 }
 
 #[test]
@@ -268,7 +282,9 @@ fn a_search_by_hash_finds_the_content_under_any_name() {
     assert_eq!(bare.len(), 1);
     assert!(bare[0].ends_with(":one name") || bare[0].ends_with(":deep/another"), "{bare:?}");
     let ear = Fake::ear();
-    for (turn, unknown) in [content_hash(b"nobody has this"), hash[..63].to_owned(), format!("{hash}0")].iter().enumerate() {
+    for (turn, unknown) in
+        [content_hash(b"nobody has this"), hash[..63].to_owned(), format!("{hash}0")].iter().enumerate()
+    {
         let search = format!("6:p1-{turn:016x}:b3={unknown}:127.0.0.1:{}:0", ear.addr.port());
         deliver(peer.listen(), search.as_bytes(), Framing::Fin);
     }

@@ -1,8 +1,8 @@
 //! Streams between `p1` neighbours: many searches and hits on one connection (PROTOCOL, Streams).
 
 use crate::harness::{
-    Connection, Daemon, Fake, Framing, LIMIT, Manners, OldBootstrap, P1Peer, Setup, ask, content_hash, find_content, search_fields,
-    start_among, start_hashed, until,
+    Connection, Daemon, Fake, Framing, LIMIT, Manners, OldBootstrap, P1Peer, Setup, ask, content_hash, find_content,
+    search_fields, start_among, start_hashed, until,
 };
 use serde_json::json;
 use std::io::Write;
@@ -64,9 +64,8 @@ fn searches_of_others_go_out_on_the_same_connection() {
     assert_eq!(searches(&connections).len(), 1, "on one connection");
     let forwarded: Vec<String> =
         connections[0].messages().into_iter().filter(|message| message.starts_with("6:other")).collect();
-    let unchanged: Vec<String> = (0..5)
-        .map(|turn| format!("6:other {turn}:of others {turn}:127.0.0.1:{}:2", requester.addr.port()))
-        .collect();
+    let unchanged: Vec<String> =
+        (0..5).map(|turn| format!("6:other {turn}:of others {turn}:127.0.0.1:{}:2", requester.addr.port())).collect();
     let (mut forwarded, mut unchanged) = (forwarded, unchanged);
     forwarded.sort();
     unchanged.sort();

@@ -58,7 +58,6 @@ impl Default for Manners {
 /// What one connection brought so far.
 #[derive(Debug, Clone)]
 pub(crate) struct Connection {
-    pub(crate) from: SocketAddr,
     pub(crate) bytes: Vec<u8>,
     /// The other side ended it.
     pub(crate) ended: bool,
@@ -106,12 +105,12 @@ impl P1Peer {
         });
         let serving = Arc::clone(&inner);
         std::thread::spawn(move || {
-            while let Ok((stream, from)) = listener.accept() {
+            while let Ok((stream, _)) = listener.accept() {
                 if serving.gone.load(Ordering::SeqCst) {
                     return;
                 }
                 let inner = Arc::clone(&serving);
-                let key = inner.begin(from);
+                let key = inner.begin();
                 std::thread::spawn(move || {
                     inner.converse(stream, key, addr);
                     inner.streams.lock().expect("no writer panicked").remove(&key);
@@ -171,9 +170,9 @@ impl Drop for P1Peer {
 }
 
 impl Inner {
-    fn begin(&self, from: SocketAddr) -> usize {
+    fn begin(&self) -> usize {
         let mut connections = self.connections.lock().expect("no writer panicked");
-        connections.push(Connection { from, bytes: Vec::new(), ended: false });
+        connections.push(Connection { bytes: Vec::new(), ended: false });
         connections.len() - 1
     }
 

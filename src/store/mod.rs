@@ -23,7 +23,7 @@ mod scan;
 mod share;
 mod state;
 
-pub use cache::{CacheFault, FlushJob, Flushed, HashCache};
+pub use cache::{CacheFault, FLUSH_ENTRIES_USUAL, FlushJob, Flushed, HashCache};
 pub use commit::CommitJob;
 pub use hasher::FileHasher;
 pub use part::{PartFile, is_part_name};

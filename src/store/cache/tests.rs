@@ -285,7 +285,7 @@ fn child_that_flushes_for_ever() {
 #[test]
 fn what_was_flushed_survives_kill_9() {
     let place = Place::new();
-    for round in 0..12_u64 {
+    for round in 0..8_u64 {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "--nocapture", "store::cache::tests::child_that_flushes_for_ever"])
             .env(CHILD, place.path())

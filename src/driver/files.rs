@@ -15,7 +15,7 @@ use std::time::Duration;
 const SCAN_ENTRIES_PER_SLICE: usize = 128;
 
 /// How soon after a change part files, the hash cache and the log of downloads are synced.
-const SYNC_DELAY: Duration = Duration::from_secs(2);
+pub(super) const SYNC_DELAY: Duration = Duration::from_secs(2);
 
 /// How soon after a change the registry is saved.
 const REGISTRY_SAVE_DELAY: Duration = Duration::from_secs(5);
@@ -61,9 +61,14 @@ impl Driver {
 
     /// Arms the timer that syncs what is new in the part files, the hash cache and the log of downloads.
     pub(super) fn arm_sync(&mut self) {
+        self.arm_sync_in(SYNC_DELAY);
+    }
+
+    /// The same, after some other time.
+    pub(super) fn arm_sync_in(&mut self, delay: Duration) {
         if !self.sync_timer_armed {
             self.sync_timer_armed = true;
-            self.timers.insert(self.now + SYNC_DELAY, Timer::Sync);
+            self.timers.insert(self.now + delay, Timer::Sync);
         }
     }
 

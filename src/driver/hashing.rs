@@ -1,6 +1,7 @@
 //! The hashes of shared files, one batch of the node's at a time: from the cache, or by reading in slices.
 
 use super::Driver;
+use super::files::SYNC_DELAY;
 use super::helper::Job;
 use crate::content::ChainingValue;
 use crate::fault::DiskFault;
@@ -8,9 +9,10 @@ use crate::id::ContentHash;
 use crate::library::{FileMeta, ScannedFile};
 use crate::node::Event;
 use crate::node::contract::HashedFile;
-use crate::store::{CacheFault, FileHasher, Flushed, HashCache};
+use crate::store::{CacheFault, FLUSH_ENTRIES_USUAL, FileHasher, Flushed, HashCache};
 use log::warn;
 use std::collections::VecDeque;
+use std::time::Duration;
 
 /// Bytes that one slice reads and hashes: a fraction of a millisecond from memory.
 const HASH_BYTES_PER_SLICE: usize = 256 * 1024;
@@ -21,8 +23,8 @@ const LOOKUPS_PER_SLICE: usize = 64;
 /// Files told of at once.
 const HASHED_FILES_MAX: usize = 64;
 
-/// Hashes that wait to be written to the cache before they are, without waiting for the timer.
-const PENDING_MAX: usize = 1_000;
+/// How soon a cache that could not be written is tried again.
+const FLUSH_AGAIN: Duration = Duration::from_secs(30);
 
 /// The batch under way, and the cache.
 pub(super) struct Hashing {
@@ -30,11 +32,13 @@ pub(super) struct Hashing {
     files: VecDeque<ScannedFile>,
     current: Option<(ScannedFile, FileHasher)>,
     done: Vec<HashedFile>,
+    /// The last attempt to write the cache failed, and was told of.
+    flush_failed: bool,
 }
 
 impl Hashing {
     pub(super) fn new(cache: HashCache) -> Self {
-        Self { cache, files: VecDeque::new(), current: None, done: Vec::new() }
+        Self { cache, files: VecDeque::new(), current: None, done: Vec::new(), flush_failed: false }
     }
 
     /// Whether a slice waits.
@@ -71,7 +75,7 @@ impl Driver {
             let files = std::mem::take(&mut hashing.done);
             self.node.handle(self.now, Event::Hashed { files });
         }
-        if self.hashing.cache.pending() >= PENDING_MAX {
+        if self.hashing.cache.pending() >= FLUSH_ENTRIES_USUAL && !self.hashing.flush_failed {
             self.flush_hashes();
         }
     }
@@ -116,15 +120,24 @@ impl Driver {
 
     /// New hashes are in the cache, or cannot be written.
     pub(super) fn on_hashes_flushed(&mut self, outcome: Result<Flushed, CacheFault>) {
-        match outcome {
-            Ok(flushed) => self.hashing.cache.flushed(flushed),
-            Err(fault) => {
-                warn!("cannot write the hash cache, files will be hashed again after a restart: {fault}");
-                self.hashing.cache.flush_failed();
+        let failed = match outcome {
+            Ok(flushed) => {
+                if let Some(note) = self.hashing.cache.flushed(flushed) {
+                    warn!("{note}");
+                }
+                false
             }
-        }
+            Err(fault) => {
+                self.hashing.cache.flush_failed(&fault);
+                if !self.hashing.flush_failed {
+                    warn!("cannot write the hash cache, files will be hashed again after a restart: {fault}");
+                }
+                true
+            }
+        };
+        self.hashing.flush_failed = failed;
         if self.hashing.has_pending() {
-            self.arm_sync();
+            self.arm_sync_in(if failed { FLUSH_AGAIN } else { SYNC_DELAY });
         }
     }
 }

@@ -106,3 +106,139 @@ fn advise(file: &File, from: u64, count: u64, advice: PosixFadviseAdvice) {
         let _ = posix_fadvise(file, from, count, advice);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::content::{GROUP_BYTES, group_count};
+    use crate::name::FileName;
+    use crate::store::Scanner;
+    use std::fs::{self, FileTimes, OpenOptions};
+    use std::io::Write;
+    use std::path::PathBuf;
+    use std::time::{Duration, SystemTime};
+    use tempfile::TempDir;
+
+    /// A share of one file, and what a scan says of it.
+    struct Share {
+        scratch: TempDir,
+        root: ShareRoot,
+        file: ScannedFile,
+    }
+
+    impl Share {
+        fn of(bytes: &[u8]) -> Self {
+            let scratch = tempfile::tempdir().unwrap();
+            fs::write(scratch.path().join("file"), bytes).unwrap();
+            let file = Scanner::start(scratch.path()).step(100).files.remove(0);
+            Self { root: ShareRoot::open(scratch.path()).unwrap(), scratch, file }
+        }
+
+        fn path(&self) -> PathBuf {
+            self.scratch.path().join("file")
+        }
+
+        fn open(&self) -> Result<FileHasher, DiskFault> {
+            FileHasher::open(&self.root, &self.file)
+        }
+
+        /// Hashes the file with this done to it after the first slice.
+        fn hash_with(&self, interruption: impl FnOnce(&Share)) -> Result<ContentHash, DiskFault> {
+            let mut scratch = vec![0; 64 * 1024];
+            let mut hasher = self.open()?;
+            assert_eq!(hasher.step(100_000, &mut scratch)?, None);
+            interruption(self);
+            loop {
+                if let Some((hash, _)) = hasher.step(1 << 20, &mut scratch)? {
+                    return Ok(hash);
+                }
+            }
+        }
+
+        fn write(&self, bytes: &[u8]) {
+            OpenOptions::new().append(true).open(self.path()).unwrap().write_all(bytes).unwrap();
+        }
+
+        /// As one who writes to it much later: two writes within a tick of the clock have the same time.
+        fn touch(&self) {
+            let times = FileTimes::new().set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1));
+            OpenOptions::new().append(true).open(self.path()).unwrap().set_times(times).unwrap();
+        }
+    }
+
+    fn content(size: u64) -> Vec<u8> {
+        (0..size).map(|at| (at % 251) as u8 ^ (at >> 13) as u8).collect()
+    }
+
+    #[test]
+    fn slices_of_any_size_give_the_hash_of_the_whole() {
+        for size in [0, 1, 65_536, GROUP_BYTES, GROUP_BYTES + 1, 3 * GROUP_BYTES + 17] {
+            let bytes = content(size);
+            let share = Share::of(&bytes);
+            for (slice, scratch) in [(0, 4096), (100_000, 65_536), (1 << 20, 1 << 20), (usize::MAX, 1000)] {
+                let mut scratch = vec![0; scratch];
+                let mut hasher = share.open().unwrap();
+                let (mut before, mut steps) = (0, 0);
+                let (hash, chain) = loop {
+                    match hasher.step(slice.max(50_000), &mut scratch).unwrap() {
+                        Some(found) => break found,
+                        None => assert_eq!(hasher.position() - before, slice.max(50_000) as u64),
+                    }
+                    (before, steps) = (hasher.position(), steps + 1);
+                };
+                assert_eq!(hash.0, *blake3::hash(&bytes).as_bytes(), "{size} by {slice}");
+                assert_eq!(chain.len() as u64, if group_count(size) > 1 { group_count(size) } else { 0 });
+                assert_eq!(steps, size.saturating_sub(1) / slice.max(50_000) as u64);
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_another_than_the_scan_found_is_not_hashed() {
+        let share = Share::of(b"content");
+        assert!(share.open().is_ok());
+        let meta = share.file.meta;
+        let others = [
+            FileMeta { size: 6, ..meta },
+            FileMeta { mtime_ns: meta.mtime_ns + 1, ..meta },
+            FileMeta { inode: meta.inode + 1, ..meta },
+            FileMeta { device: meta.device + 1, ..meta },
+        ];
+        for meta in others {
+            let file = ScannedFile { meta, name: share.file.name.clone() };
+            assert_eq!(FileHasher::open(&share.root, &file).unwrap_err(), DiskFault::Changed);
+        }
+        fs::remove_file(share.path()).unwrap();
+        assert_eq!(share.open().unwrap_err(), DiskFault::Missing);
+        fs::create_dir(share.path()).unwrap();
+        assert_eq!(share.open().unwrap_err(), DiskFault::NotRegular);
+        let outside = ScannedFile { meta, name: FileName::from_bytes(b"../file").unwrap() };
+        assert_eq!(FileHasher::open(&share.root, &outside).unwrap_err(), DiskFault::NotRegular);
+    }
+
+    #[test]
+    fn a_file_that_changes_meanwhile_has_no_hash() {
+        let bytes = content(400_000);
+        let grows = Share::of(&bytes).hash_with(|share| share.write(b"more"));
+        assert_eq!(grows, Err(DiskFault::Changed));
+        let shrinks = Share::of(&bytes).hash_with(|share| {
+            fs::OpenOptions::new().write(true).open(share.path()).unwrap().set_len(200_000).unwrap()
+        });
+        assert_eq!(shrinks, Err(DiskFault::Changed));
+        let is_written = Share::of(&bytes).hash_with(Share::touch);
+        assert_eq!(is_written, Err(DiskFault::Changed));
+        let grows_in_its_last_step = Share::of(&bytes[..100_001]).hash_with(|share| share.write(b"more"));
+        assert_eq!(grows_in_its_last_step, Err(DiskFault::Changed));
+    }
+
+    #[test]
+    fn a_file_that_loses_its_name_meanwhile_is_hashed_to_its_end() {
+        let bytes = content(400_000);
+        let found = Share::of(&bytes).hash_with(|share| {
+            fs::write(share.scratch.path().join("new"), b"x")
+                .and_then(|()| fs::rename(share.scratch.path().join("new"), share.path()))
+                .unwrap()
+        });
+        assert_eq!(found.unwrap().0, *blake3::hash(&bytes).as_bytes());
+    }
+}

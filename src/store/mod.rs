@@ -27,7 +27,7 @@ mod scan;
 mod share;
 mod state;
 
-pub use cache::{CacheFault, FlushJob, Flushed, HashCache};
+pub use cache::{CacheFault, FLUSH_ENTRIES_USUAL, FlushJob, Flushed, HashCache};
 pub use commit::{CommitJob, Committed};
 pub use hasher::FileHasher;
 pub use part::{Checked, PartCheck, PartFile, PartOpened, PartPlace, PartRequest, SyncJob, Synced, is_part_name};

@@ -188,6 +188,26 @@ mod tests {
     }
 
     #[test]
+    fn a_file_is_opened_as_what_the_scan_found_or_not_at_all() {
+        let (scratch, root) = root();
+        let name = FileName::from_bytes(b"sub/file").unwrap();
+        let path = scratch.path().join("share/sub/file");
+        let found = identity(&File::open(&path).unwrap()).unwrap();
+        assert_eq!(root.open_file_as(&name, &found).unwrap().metadata().unwrap().len(), 6);
+        // Another file of the same size and time takes its place.
+        let mtime = fs::metadata(&path).unwrap().modified().unwrap();
+        fs::write(scratch.path().join("other"), b"INSIDE").unwrap();
+        File::options().write(true).open(scratch.path().join("other")).unwrap().set_modified(mtime).unwrap();
+        fs::rename(scratch.path().join("other"), &path).unwrap();
+        assert_eq!(root.open_file_as(&name, &found).unwrap_err(), DiskFault::Changed);
+        let now = identity(&File::open(&path).unwrap()).unwrap();
+        assert_eq!((now.size, now.mtime_ns, now.device), (found.size, found.mtime_ns, found.device));
+        assert!(root.open_file_as(&name, &now).is_ok());
+        fs::remove_file(&path).unwrap();
+        assert_eq!(root.open_file_as(&name, &now).unwrap_err(), DiskFault::Missing);
+    }
+
+    #[test]
     fn what_is_not_a_file_neither_blocks_nor_opens() {
         let (scratch, root) = root();
         let share = scratch.path().join("share");

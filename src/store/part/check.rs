@@ -73,15 +73,16 @@ impl PartCheck {
 
     fn finish(&mut self, part: &mut PartFile) -> Result<Checked, DiskFault> {
         let (b3, chain) = std::mem::take(&mut self.hasher).finish();
-        let Some(ledger) = part.ledger_mut() else { return Ok(Checked { b3, size: self.size, bad: Vec::new() }) };
-        let outline = ledger.outline();
-        let differs: BTreeSet<u64> = if chain.is_empty() {
-            (0..outline.group_count()).filter(|_| b3 != outline.b3()).collect()
-        } else {
-            let both = (0..).zip(chain.iter().zip(outline.chain()));
-            both.filter(|(_, (found, expected))| found != expected).map(|(group, _)| group).collect()
+        let differs: BTreeSet<u64> = match part.outline() {
+            None => BTreeSet::new(),
+            // At most one group: the whole is all that can be wrong.
+            Some(outline) if chain.is_empty() => (0..outline.group_count()).filter(|_| b3 != outline.b3()).collect(),
+            Some(outline) => {
+                let both = (0..).zip(chain.iter().zip(outline.chain()));
+                both.filter(|(_, (found, expected))| found != expected).map(|(group, _)| group).collect()
+            }
         };
-        let bad = ledger.checked(&differs)?;
+        let bad = part.enter_check(&differs)?;
         Ok(Checked { b3, size: self.size, bad })
     }
 }

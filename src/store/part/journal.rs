@@ -11,7 +11,8 @@
 //!
 //! A `Group` record is written after the group's data, but not synced: it counts alone only when the data are hashed
 //! again. A `Mark` says that the data of all groups in the records before a number are synced: it is written after that
-//! was done, and after those records were synced themselves.
+//! was done, and after those records were synced themselves. Nothing takes a group back: when one turns out to be bad, a
+//! new journal is begun. So whatever of its end a journal loses, it never says more than it did.
 
 use super::place::Place;
 use super::{disk, fault};
@@ -43,8 +44,6 @@ const KIND_SHIFT: u32 = 56;
 pub(super) enum Record {
     /// A group was checked and written.
     Group(u64),
-    /// A group does not hold the right bytes, or may lose them.
-    Bad(u64),
     /// The data of the groups in so many first records are synced.
     Mark(u64),
 }
@@ -53,8 +52,7 @@ impl Record {
     fn word(self) -> u64 {
         let (kind, number) = match self {
             Self::Group(group) => (1, group),
-            Self::Bad(group) => (2, group),
-            Self::Mark(records) => (3, records),
+            Self::Mark(records) => (2, records),
         };
         kind << KIND_SHIFT | number
     }
@@ -63,8 +61,7 @@ impl Record {
         let number = word & ((1 << KIND_SHIFT) - 1);
         match word >> KIND_SHIFT {
             1 => Some(Self::Group(number)),
-            2 => Some(Self::Bad(number)),
-            3 => Some(Self::Mark(number)),
+            2 => Some(Self::Mark(number)),
             _ => None,
         }
     }
@@ -239,10 +236,6 @@ fn replay(loaded: &mut Loaded, seal: &[u8; SEAL_BYTES], index: u64, mut bytes: &
             if loaded.verified.insert(group) {
                 loaded.unsynced.push(Recorded { index, group });
             }
-        }
-        Record::Bad(group) if group < loaded.verified.count() => {
-            loaded.verified.remove(group);
-            loaded.unsynced.retain(|recorded| recorded.group != group);
         }
         Record::Mark(records) if records <= index => loaded.unsynced.retain(|recorded| recorded.index >= records),
         _ => return None,

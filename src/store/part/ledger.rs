@@ -113,12 +113,18 @@ impl Ledger {
     ///
     /// # Errors
     /// As the system reports them; `EINVAL` for bytes that are not as many as the group has.
-    pub(super) fn write_group(&mut self, part: &File, group: u64, bytes: &[u8]) -> Result<bool, DiskFault> {
+    pub(super) fn write_group(
+        &mut self,
+        place: &Place,
+        part: &File,
+        group: u64,
+        bytes: &[u8],
+    ) -> Result<bool, DiskFault> {
         let span = group_span(self.outline.size(), group);
         if span.is_empty() || span.end - span.start != bytes.len() as u64 {
             return Err(fault(nix::errno::Errno::EINVAL));
         }
-        self.hear_of_job();
+        self.hear_of_job(place, part);
         if self.verified.contains(group) {
             return Ok(false);
         }
@@ -141,21 +147,42 @@ impl Ledger {
         Ok(())
     }
 
-    /// Takes groups back. They count no more even if the journal cannot be told.
-    fn strike(&mut self, groups: &[u64]) -> Result<(), DiskFault> {
-        let struck: Vec<u64> = groups.iter().copied().filter(|&group| self.verified.remove(group)).collect();
-        self.unsynced.retain(|recorded| self.verified.contains(recorded.group));
-        let records: Vec<Record> = struck.into_iter().map(Record::Bad).collect();
-        if !records.is_empty() {
-            self.journal.append(&records)?;
+    /// Takes groups back, and begins a journal without them. They count no more even if that fails.
+    fn strike(&mut self, place: &Place, part: &File, groups: &[u64]) -> Result<(), DiskFault> {
+        let mut any = false;
+        for &group in groups {
+            any |= self.verified.remove(group);
         }
+        if !any {
+            return Ok(());
+        }
+        self.unsynced.retain(|recorded| self.verified.contains(recorded.group));
+        let mut base = self.verified.clone();
+        for recorded in &self.unsynced {
+            base.remove(recorded.group);
+        }
+        let mut journal = Journal::create(place, disk::inode(part)?, &self.outline, &base)?;
+        let records: Vec<Record> = self.unsynced.iter().map(|recorded| Record::Group(recorded.group)).collect();
+        if let Err(error) = journal.append(&records) {
+            let _ = disk::unlink(place.directory(), &place.new_journal_name());
+            return Err(error.into());
+        }
+        journal.install(place)?;
+        self.journal = journal;
+        self.settled = false;
+        if let Some(job) = &mut self.job {
+            // It syncs the data of the records that it covered, and the journal that was.
+            let covered = self.unsynced.iter().filter(|recorded| recorded.index < job.records()).count();
+            job.forget_journal(covered as u64);
+        }
+        (0..).zip(&mut self.unsynced).for_each(|(index, recorded)| recorded.index = index);
         Ok(())
     }
 
     /// Makes a job that brings to the disk what is not there yet: when enough waits for it, or, if `rest`, anything.
     /// `None` also when no descriptor is left for it.
     pub(super) fn sync_job(&mut self, place: &Place, part: &File, rest: bool) -> Option<SyncJob> {
-        self.hear_of_job();
+        self.hear_of_job(place, part);
         let wants_space = self.allocation == Allocation::Wanted && self.outline.size() > 0;
         let due = if rest { !self.unsynced.is_empty() } else { self.unsynced.len() >= UNSYNCED_GROUPS_DUE };
         if self.job.is_some() || !(due || wants_space || !self.settled) {
@@ -175,7 +202,7 @@ impl Ledger {
     /// As the system reports them; then the groups are synced once more.
     pub(super) fn synced(&mut self, synced: Synced) -> Result<(), DiskFault> {
         let Some(job) = self.job.take_if(|job| job.is(&synced.job)) else { return Ok(()) };
-        self.settled = true;
+        self.settled |= job.settles();
         if let Some(allocation) = synced.allocation {
             self.allocation = allocation;
         }
@@ -188,14 +215,14 @@ impl Ledger {
 
     /// Learns that a job ended without success. If it was the data that could not be synced, they are lost: the next
     /// attempt would succeed without having written them.
-    pub(super) fn hear_of_job(&mut self) {
+    pub(super) fn hear_of_job(&mut self, place: &Place, part: &File) {
         let Some(job) = self.job.take_if(|job| job.is_over()) else { return };
         if job.has_lost_data() {
             let covered = self.unsynced.iter().take_while(|recorded| recorded.index < job.records());
             let lost: Vec<u64> = covered.map(|recorded| recorded.group).collect();
             self.suspect.extend(&lost);
-            // The journal lies on the same disk. What it cannot be told is hashed again when it is opened.
-            let _ = self.strike(&lost);
+            // The journal lies on the same disk. What it still says is hashed again when it is opened.
+            let _ = self.strike(place, part, &lost);
         }
     }
 
@@ -209,10 +236,10 @@ impl Ledger {
     ///
     /// # Errors
     /// As the system reports them. The bad ones count no more then either.
-    pub(super) fn checked(&mut self, bad: &BTreeSet<u64>) -> Result<Vec<u64>, DiskFault> {
-        self.hear_of_job();
+    pub(super) fn checked(&mut self, place: &Place, part: &File, bad: &BTreeSet<u64>) -> Result<Vec<u64>, DiskFault> {
+        self.hear_of_job(place, part);
         let bad: Vec<u64> = bad.union(&self.suspect).copied().collect();
-        self.strike(&bad)?;
+        self.strike(place, part, &bad)?;
         let mut good = Vec::new();
         let mut next = self.verified.first_missing(0);
         while let Some(group) = next {

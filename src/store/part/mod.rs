@@ -46,6 +46,7 @@ use journal::Loaded;
 use ledger::Ledger;
 use nix::errno::Errno;
 use place::{Final, Held, JournalFile, Place};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -272,7 +273,7 @@ impl PartFile {
         if !ledger.is_allocated() && !ledger.verified().contains(group) {
             self.watch.before(&*self.held, bytes.len() as u64, bytes.len() as u64)?;
         }
-        ledger.write_group(&self.held, group, bytes)
+        ledger.write_group(&self.place, &self.held, group, bytes)
     }
 
     /// Begins a stream at the start of the file. What an earlier one left there stays until it is written over.
@@ -348,7 +349,7 @@ impl PartFile {
         let (complete, job) = match self.state {
             State::Stream { .. } => (true, None),
             State::Groups(mut ledger) => {
-                ledger.hear_of_job();
+                ledger.hear_of_job(&self.place, &self.held);
                 (ledger.verified().is_full(), ledger.job().cloned())
             }
         };
@@ -357,8 +358,8 @@ impl PartFile {
 
     /// Closes it. File and journal stay.
     pub fn close(mut self) {
-        if let Some(ledger) = self.ledger_mut() {
-            ledger.hear_of_job();
+        if let State::Groups(ledger) = &mut self.state {
+            ledger.hear_of_job(&self.place, &self.held);
         }
     }
 
@@ -386,10 +387,11 @@ impl PartFile {
         }
     }
 
-    fn ledger_mut(&mut self) -> Option<&mut Ledger> {
+    /// Enters what a check has found, and returns the groups that do not count.
+    fn enter_check(&mut self, bad: &BTreeSet<u64>) -> Result<Vec<u64>, DiskFault> {
         match &mut self.state {
-            State::Stream { .. } => None,
-            State::Groups(ledger) => Some(ledger),
+            State::Stream { .. } => Ok(Vec::new()),
+            State::Groups(ledger) => ledger.checked(&self.place, &self.held, bad),
         }
     }
 }

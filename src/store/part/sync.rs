@@ -55,16 +55,28 @@ pub struct Synced {
 pub(in crate::store) struct Job {
     /// Journal records whose groups it covers.
     records: u64,
+    /// It syncs the present journal and its name.
+    settles: bool,
     lost_data: Arc<AtomicBool>,
 }
 
 impl Job {
     pub(super) fn new(records: u64) -> Self {
-        Self { records, lost_data: Arc::default() }
+        Self { records, settles: true, lost_data: Arc::default() }
     }
 
     pub(super) fn records(&self) -> u64 {
         self.records
+    }
+
+    pub(super) fn settles(&self) -> bool {
+        self.settles
+    }
+
+    /// Another journal has taken the place of the one that it syncs: so many of its records are covered.
+    pub(super) fn forget_journal(&mut self, records: u64) {
+        self.records = records;
+        self.settles = false;
     }
 
     pub(super) fn is(&self, other: &Self) -> bool {

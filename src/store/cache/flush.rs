@@ -1,0 +1,151 @@
+//! The writing of a batch, in a helper thread.
+
+use super::database::{Database, fault, set_aside};
+use super::record::{Batch, Key, Record, Upkeep, checksum, key};
+use super::{CacheFault, Limits, RUNS_KEPT};
+use rusqlite::Transaction;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Entries of files long gone that are removed in one commit.
+const PRUNE_ENTRIES_MAX: usize = 4096;
+
+/// Such commits of one job; the next job goes on.
+const PRUNE_COMMITS_MAX: usize = 16;
+
+const PUT: &str = "INSERT OR REPLACE INTO file (device, inode, size, mtime_ns, b3, sum, run)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+const PUT_CHAIN: &str = "INSERT OR REPLACE INTO chain (device, inode, sum, vals) VALUES (?1, ?2, ?3, ?4)";
+const SEEN: &str = "UPDATE file SET run = ?3 WHERE device = ?1 AND inode = ?2";
+const REMOVE: &str = "DELETE FROM file WHERE device = ?1 AND inode = ?2";
+const REMOVE_CHAIN: &str = "DELETE FROM chain WHERE device = ?1 AND inode = ?2";
+const STALE: &str = "SELECT device, inode FROM file WHERE (device, inode) > (?1, ?2) AND run <= ?3
+    ORDER BY device, inode LIMIT ?4";
+const SET_RUN: &str = "UPDATE run SET number = ?1";
+
+/// A batch to be written. Blocks: it is for a helper thread.
+#[derive(Debug)]
+pub struct FlushJob {
+    pub(super) path: PathBuf,
+    /// Set the database aside first; nobody has it open.
+    pub(super) begin_anew: bool,
+    pub(super) run: i64,
+    pub(super) limits: Limits,
+    pub(super) batch: Arc<Batch>,
+}
+
+/// That a [`FlushJob`] has written its batch.
+#[derive(Debug)]
+pub struct Flushed {
+    /// The new database, and what to tell the user.
+    pub(super) anew: Option<(Database, String)>,
+}
+
+impl FlushJob {
+    /// Writes the batch in one commit, whole or not at all, and syncs it.
+    ///
+    /// # Errors
+    /// As the system and SQLite report; for [`HashCache::flush_failed`](super::HashCache::flush_failed).
+    pub fn run(self) -> Result<Flushed, CacheFault> {
+        if self.begin_anew {
+            let note = set_aside(&self.path, "it is damaged")?;
+            let mut database = Database::open(&self.path)?;
+            self.write(&mut database)?;
+            return Ok(Flushed { anew: Some((database, note)) });
+        }
+        let mut database = Database::attach(&self.path)?;
+        self.write(&mut database)?;
+        Ok(Flushed { anew: None })
+    }
+
+    fn write(&self, database: &mut Database) -> Result<(), CacheFault> {
+        // What is stale is so for the whole run: it is looked for with the first batches, and the run counts as begun
+        // when none is left.
+        let begins =
+            database.run()? < self.run && (database.bytes()? <= self.limits.kept_bytes || self.prune(database)?);
+        let has_room = database.bytes()? < self.limits.bytes_max;
+        let commit = database.connection.transaction().map_err(fault)?;
+        let write = || -> Result<(), rusqlite::Error> {
+            if begins {
+                commit.execute(SET_RUN, (self.run,))?;
+            }
+            look_after(&commit, &self.batch.upkeep, self.run)?;
+            if has_room { enter(&commit, &self.batch.records, self.run) } else { Ok(()) }
+        };
+        write().map_err(fault)?;
+        commit.commit().map_err(fault)
+    }
+
+    /// Removes entries that nobody asked for in a long time, a bounded number. Whether none is left.
+    fn prune(&self, database: &mut Database) -> Result<bool, CacheFault> {
+        let mut after = (i64::MIN, i64::MIN);
+        for _ in 0..PRUNE_COMMITS_MAX {
+            let commit = database.connection.transaction().map_err(fault)?;
+            let removed = remove_stale(&commit, after, self.run.saturating_sub(RUNS_KEPT)).map_err(fault)?;
+            commit.commit().map_err(fault)?;
+            match removed {
+                Some(last) => after = last,
+                None => return Ok(true),
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Writes entries, in the place of what was known of their inodes.
+fn enter(commit: &Transaction<'_>, records: &[Record], run: i64) -> Result<(), rusqlite::Error> {
+    let mut put = commit.prepare(PUT)?;
+    let mut put_chain = commit.prepare(PUT_CHAIN)?;
+    let mut remove_chain = commit.prepare(REMOVE_CHAIN)?;
+    for Record { meta, b3, chain } in records {
+        let (device, inode) = signed(&key(meta));
+        let sum = checksum(meta, b3, &[]);
+        put.execute((device, inode, meta.size.cast_signed(), meta.mtime_ns, &b3.0[..], sum, run))?;
+        if chain.is_empty() {
+            remove_chain.execute((device, inode))?;
+        } else {
+            let values: Vec<u8> = chain.iter().flat_map(|value| value.0).collect();
+            put_chain.execute((device, inode, checksum(meta, b3, &values), &values[..]))?;
+        }
+    }
+    Ok(())
+}
+
+/// Does what reading has found to be done.
+fn look_after(commit: &Transaction<'_>, upkeep: &[(Key, Upkeep)], run: i64) -> Result<(), rusqlite::Error> {
+    let mut seen = commit.prepare(SEEN)?;
+    for (key, what) in upkeep {
+        let (device, inode) = signed(key);
+        match what {
+            Upkeep::Seen => seen.execute((device, inode, run)).map(drop)?,
+            Upkeep::Remove => remove(commit, device, inode)?,
+        }
+    }
+    Ok(())
+}
+
+/// Removes some entries beyond this one that were last asked for in this run or before it. Gives the last of them, or
+/// `None` if there are no more.
+fn remove_stale(
+    commit: &Transaction<'_>,
+    after: (i64, i64),
+    run_max: i64,
+) -> Result<Option<(i64, i64)>, rusqlite::Error> {
+    let mut query = commit.prepare(STALE)?;
+    let asked = (after.0, after.1, run_max, PRUNE_ENTRIES_MAX as i64);
+    let rows = query.query_map(asked, |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let stale: Vec<(i64, i64)> = rows.collect::<Result<_, _>>()?;
+    for &(device, inode) in &stale {
+        remove(commit, device, inode)?;
+    }
+    Ok(stale.last().copied().filter(|_| stale.len() == PRUNE_ENTRIES_MAX))
+}
+
+fn remove(commit: &Transaction<'_>, device: i64, inode: i64) -> Result<(), rusqlite::Error> {
+    commit.prepare(REMOVE)?.execute((device, inode))?;
+    commit.prepare(REMOVE_CHAIN)?.execute((device, inode)).map(drop)
+}
+
+fn signed(&(device, inode): &Key) -> (i64, i64) {
+    (device.cast_signed(), inode.cast_signed())
+}

@@ -65,6 +65,40 @@ fn a_source_that_falls_silent_in_the_middle_of_a_range() {
     ends_whole_though_ranges(&Vice::Stalls(40_000));
 }
 
+/// It sends on and on, and would take hours.
+#[test]
+fn a_source_that_dribbles() {
+    let content = Dice::new().bytes(SIZE);
+    let manners = |rate| Manners { rate: Some(rate), ..Manners::default() };
+    let dribbling = P1Peer::sharing("dribble.bin", &content, manners(500));
+    let honest = P1Peer::sharing("dribble too.bin", &content, manners(HONEST_RATE));
+    let (_bootstrap, asker) = start_among(Setup::peer(), &[dribbling.addr, honest.addr]);
+    let id = begin_hit(&asker, &find_content(&asker, "dribble", &content, 2));
+    let done = asker.await_download(id, "done");
+    assert_verified(&done, &content);
+    assert!(!dribbling.asked("").is_empty(), "it was asked, too");
+}
+
+/// Silence where nobody else can help out meanwhile: it is waited for, but not for long.
+#[test]
+fn a_source_that_falls_silent_where_it_alone_was_asked() {
+    let silent = |code, vices: fn(&mut Manners)| {
+        move || {
+            let done = ends_whole_though(Role::first_asked(code), vices);
+            assert!(done["shares"].as_array().is_some_and(|shares| shares.len() == 2), "{done}");
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(silent('9', |manners| manners.metadata = Vice::Stalls(120)));
+        scope.spawn(silent('9', |manners| manners.metadata = Vice::Stalls(0)));
+        scope.spawn(silent('8', |manners| manners.ranges = Vice::Stalls(0)));
+        scope.spawn(silent('4', |manners| {
+            manners.wholes_only = true;
+            manners.files = Vice::Stalls(1_000_000);
+        }));
+    });
+}
+
 #[test]
 fn a_source_that_refuses_metadata() {
     ends_whole_though(Role::first_asked('9'), |manners| manners.metadata = Vice::Refuses);

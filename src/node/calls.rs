@@ -99,7 +99,7 @@ impl Node {
             shared_files: self.library.len(),
             shared_bytes: self.library.bytes(),
             scanning: self.scan.is_running(),
-            unhashed_files: 0,
+            unhashed_files: self.library.unhashed(),
             downloads_active: count(self.downloads.active()),
             downloads_queued: count(self.downloads.waiting()),
             uploads_active: count(self.uploads.len()),

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! The head holds the highest key ever put, and a nonce; a frame's check is taken over the nonce, its place in the file
-//! and all after it. Reading stops at the first frame that does not fit: a change is there whole or not at all, and none
-//! comes back from an earlier file.
+//! and all after it. Reading stops at the first frame that does not fit: a change is there whole or not at all, and
+//! none comes back from an earlier file.
 //!
 //! Syncing is left to a job, and so is writing a shorter file when most of it is out of date.
 

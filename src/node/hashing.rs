@@ -1,8 +1,9 @@
 //! The hashes of the files shared: which are wanted next, ordered batch by batch, and what came of it.
 //!
 //! After each scan the best of the files without a hash are gathered in slices of [`work`](super): newest and smallest
-//! first, as the library ranks them. What a peer asked for goes before all of them. One batch is under way at a time, so
-//! that a rescan of a million files never waits behind more than one.
+//! first, as the library ranks them. What a peer asked for goes before all of them. One batch is under way at a time, and
+//! beside it at most one file that is too large for a batch, so that neither a rescan of a million files nor a new small
+//! one waits for long.
 //!
 //! Refuses to have a file read twice between two scans that could not be hashed: whoever asks for it, or writes to it,
 //! would keep the disk busy.
@@ -39,6 +40,8 @@ pub(super) struct Hashing {
     asked: VecDeque<FileName>,
     /// Ordered, and not told of yet.
     under_way: BTreeSet<FileName>,
+    /// The same, of a file too large for a batch.
+    large: Option<FileName>,
     /// Not to be ordered again before the next scan, or longer.
     failed: BTreeMap<FileName, Failure>,
     /// Something was hashed since the users were told that all is.
@@ -55,11 +58,16 @@ struct Failure {
 impl Hashing {
     /// Whether a slice of work waits.
     pub(super) fn has_work(&self) -> bool {
-        match self.stage {
+        match &self.stage {
             Stage::Gathering(_) => true,
-            Stage::Ready { .. } => self.under_way.is_empty(),
+            Stage::Ready { files, .. } => self.under_way.is_empty() && !self.waits_for_large(files.front()),
             Stage::Rest => self.under_way.is_empty() && !self.asked.is_empty(),
         }
+    }
+
+    /// Whether a file must wait until the large one that is under way is through.
+    fn waits_for_large(&self, file: Option<&ScannedFile>) -> bool {
+        self.asked.is_empty() && self.large.is_some() && file.is_some_and(is_large)
     }
 
     pub(super) fn check_invariants(&self) {
@@ -93,7 +101,7 @@ impl Node {
     /// A peer wants the metadata of a file whose hash is not known: it is the next to be hashed.
     pub(super) fn hash_soon(&mut self, name: FileName) {
         let hashing = &mut self.hashing;
-        let in_hand = hashing.under_way.contains(&name) || hashing.asked.contains(&name);
+        let in_hand = hashing.has_in_hand(&name) || hashing.asked.contains(&name);
         let failed = hashing.failed.contains_key(&name) || hashing.failed.len() >= HASH_FAILED_FILES_MAX;
         if !in_hand && !failed && hashing.asked.len() < HASH_ASKED_FILES_MAX {
             hashing.asked.push_back(name);
@@ -119,6 +127,7 @@ impl Node {
                 true => self.gather_unhashed(),
                 false => self.hashing.stage = Stage::Rest,
             },
+            Stage::Ready { files, .. } if self.hashing.large.is_some() && files.front().is_some_and(is_large) => {}
             Stage::Ready { .. } => self.order_hashes(),
         }
     }
@@ -133,8 +142,21 @@ impl Node {
                 self.hashing.pass_over();
                 continue;
             };
+            if is_large(&file) {
+                // One at a time, in a batch of its own; a peer that asked for another may ask again.
+                if !batch.is_empty() || self.hashing.large.is_some() && self.hashing.asked.is_empty() {
+                    break;
+                }
+                self.hashing.pass_over();
+                if self.hashing.large.is_none() {
+                    self.hashing.large = Some(file.name.clone());
+                    batch.push(file);
+                    break;
+                }
+                continue;
+            }
             bytes = bytes.saturating_add(file.meta.size);
-            if batch.len() >= HASH_BATCH_FILES_MAX || !batch.is_empty() && bytes > HASH_BATCH_BYTES_MAX {
+            if batch.len() >= HASH_BATCH_FILES_MAX || bytes > HASH_BATCH_BYTES_MAX {
                 break;
             }
             self.hashing.pass_over();
@@ -153,7 +175,7 @@ impl Node {
     /// A file as it stands in the library now, if its hash is still wanted and it is not in this batch already.
     fn unhashed_file(&self, name: &FileName) -> Option<ScannedFile> {
         let file = self.library.get(name.as_bytes()).filter(|file| file.b3.is_none())?;
-        let in_hand = self.hashing.under_way.contains(name) || self.hashing.failed.contains_key(name);
+        let in_hand = self.hashing.has_in_hand(name) || self.hashing.failed.contains_key(name);
         (!in_hand).then(|| ScannedFile { name: name.clone(), meta: file.meta })
     }
 
@@ -161,6 +183,7 @@ impl Node {
     pub(super) fn on_hashed(&mut self, files: Vec<HashedFile>) {
         for HashedFile { file, outcome } in files {
             self.hashing.under_way.remove(&file.name);
+            self.hashing.large.take_if(|large| *large == file.name);
             match outcome {
                 Ok(b3) => {
                     // If it is another file by now, the next look finds it.
@@ -189,7 +212,17 @@ impl Node {
     }
 }
 
+/// Whether a file is too large for a batch.
+fn is_large(file: &ScannedFile) -> bool {
+    file.meta.size > HASH_BATCH_BYTES_MAX
+}
+
 impl Hashing {
+    /// Whether a file is ordered, and not told of yet.
+    fn has_in_hand(&self, name: &FileName) -> bool {
+        self.under_way.contains(name) || self.large.as_ref() == Some(name)
+    }
+
     /// The file whose turn it is.
     fn next_name(&self) -> Option<&FileName> {
         let gathered = || match &self.stage {

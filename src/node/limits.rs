@@ -56,7 +56,7 @@ pub(super) const HASH_GATHER_FILES_MAX: usize = 16_384;
 pub(super) const HASH_ENTRIES_PER_SLICE: usize = 2_000;
 /// Files ordered to be hashed at once.
 pub(super) const HASH_BATCH_FILES_MAX: usize = 256;
-/// Bytes of these, unless the first alone has more.
+/// Bytes of these. A file that has more is hashed by itself, beside the others: it may take hours.
 pub(super) const HASH_BATCH_BYTES_MAX: u64 = 1 << 30;
 /// Files that peers asked for and that are hashed before all others.
 pub(super) const HASH_ASKED_FILES_MAX: usize = 256;

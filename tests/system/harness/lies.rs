@@ -105,8 +105,8 @@ pub(super) fn speak(mut stream: TcpStream, truth: &[u8], vice: &Vice, rate: Opti
         return;
     }
     match vice {
-        Vice::Dies(_) => reset(stream),
-        Vice::Exhausts(_) if exhausted => reset(stream),
+        Vice::Dies(_) => reset_late(stream),
+        Vice::Exhausts(_) if exhausted => reset_late(stream),
         Vice::Stalls(_) => {
             let _ = stream.set_read_timeout(Some(LIMIT * 6));
             // Its requester may have half-closed: only a failing write would tell that it is gone.
@@ -115,6 +115,12 @@ pub(super) fn speak(mut stream: TcpStream, truth: &[u8], vice: &Vice, rate: Opti
         }
         _ => hang_up(stream),
     }
+}
+
+/// Closes by RST when the requester has had time to read what came before: a reset takes back what lies unread.
+fn reset_late(stream: TcpStream) {
+    pause(Duration::from_millis(150));
+    reset(stream);
 }
 
 /// Sends at a rate, in pieces of a fiftieth of a second; says whether all went out.

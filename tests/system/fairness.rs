@@ -78,7 +78,7 @@ fn addresses_take_turns() {
     until("the worker is taken", LIMIT, || has_begun(&first));
     let mut waiting: Vec<(Ipv4Addr, TcpStream)> = Vec::new();
     for from in [GREEDY, GREEDY, MODEST, MODEST, THIRD, THIRD] {
-        waiting.push((from, request(from, &peer, waiting.len() % 2 == 0)));
+        waiting.push((from, request(from, &peer, waiting.len().is_multiple_of(2))));
         await_queued(&peer, waiting.len());
     }
     finish(first);

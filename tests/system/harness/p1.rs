@@ -284,7 +284,7 @@ impl Inner {
             "6" | "7" => return self.on_notice(message, local),
             "8" if !manners.base && !manners.wholes_only => {
                 let vice = vice('8', &manners.ranges);
-                range(rest, &file, &vice).map_or(refuse, |bytes| (bytes, vice))
+                range(rest, file, &vice).map_or(refuse, |bytes| (bytes, vice))
             }
             "9" if !manners.base && !manners.wholes_only && manners.hashed => {
                 file(rest).map_or(refuse, |content| (metadata(&content), vice('9', &manners.metadata)))

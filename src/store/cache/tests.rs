@@ -204,7 +204,7 @@ fn the_loop_reads_while_a_helper_writes() {
 fn files_that_nobody_asks_for_any_more_are_forgotten_once_the_cache_is_large() {
     let place = Place::new();
     let small = Limits { kept_bytes: 0, ..LIMITS };
-    place.run(small, 1 << 20, []);
+    place.run(small, 1 << 20, [0u64; 0]);
     let mut cache = place.open();
     put(&mut cache, 0..10_000);
     flush(&mut cache);

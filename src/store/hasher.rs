@@ -108,6 +108,15 @@ fn read_at(file: &File, into: &mut [u8], at: u64) -> io::Result<usize> {
     }
 }
 
+/// Asks the system to read a whole file, up to so many bytes, while we do something else.
+pub(super) fn warm(file: &File, bytes_max: u64) {
+    let size = file.metadata().map_or(0, |found| found.len()).min(bytes_max);
+    // Of one large request it would carry out only the beginning.
+    for from in (0..size).step_by(ADVICE_BYTES as usize) {
+        advise(file, from, ADVICE_BYTES, PosixFadviseAdvice::POSIX_FADV_WILLNEED);
+    }
+}
+
 /// Tells the system what will be read. It need not listen.
 fn advise(file: &File, from: u64, count: u64, advice: PosixFadviseAdvice) {
     if let (Ok(from), Ok(count)) = (off_t::try_from(from), off_t::try_from(count)) {

@@ -57,6 +57,9 @@ fn damage_found_while_a_sync_is_out_does_not_confuse_its_mark() {
     let unsynced: Vec<u64> = loaded.unsynced.iter().map(|recorded| recorded.group).collect();
     assert_eq!((part.held(), unsynced), (vec![1, 2, 3], vec![3]));
     assert!(part.sync_job().is_some(), "the new journal is not synced");
+    assert!(part.sync() && !part.sync());
+    let loaded = super::super::journal::load(&File::open(part.journal_path()).unwrap()).unwrap().unwrap();
+    assert_eq!((loaded.verified.held(), loaded.unsynced.len()), (3, 0));
 }
 
 #[test]

@@ -68,7 +68,7 @@ pub(super) struct Bucket {
     /// Tokens in thousandths of a byte: what a rate gives in a millisecond is then whole.
     tokens: u128,
     at: Instant,
-    /// Transfers that were waiting at the last awakening, and share what there is.
+    /// Transfers that were woken last and have not asked yet: they share what there is.
     sharers: u64,
 }
 
@@ -83,7 +83,7 @@ impl Bucket {
         }
     }
 
-    /// How many of `wanted` bytes may be moved now; 0 means to wait.
+    /// How many of `wanted` bytes may be moved now; 0 means to wait. Each transfer asks once in its turn.
     pub(super) fn grant(&mut self, now: Instant, wanted: usize) -> usize {
         if self.rate == 0 {
             return wanted;
@@ -91,6 +91,7 @@ impl Bucket {
         self.refill(now);
         let whole = self.tokens / 1_000;
         let share = (whole / u128::from(self.sharers)).max(u128::from(whole > 0));
+        self.sharers = self.sharers.saturating_sub(1).max(1);
         wanted.min(usize::try_from(share).unwrap_or(usize::MAX))
     }
 

@@ -7,11 +7,13 @@
 // Helpers that fail a test may panic, and a test outside the loop may look at the clock.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
+mod base_neighbours;
 mod bootstrap;
 mod control_calls;
 mod control_socket;
 mod ctl;
 mod downloads;
+mod fairness;
 mod forwarding;
 mod harness;
 mod hostile;
@@ -22,9 +24,15 @@ mod lookups;
 mod membership;
 mod newcomer;
 mod old_programs;
+mod p1_liars;
+mod p1_sources;
+mod p1_speed;
+mod p1_wire;
 mod refusals;
 mod serving;
 mod share;
+mod streams;
 mod stubborn;
 mod transfers_broken;
+mod unverified;
 mod worker_queue;

@@ -23,6 +23,9 @@ const LOOKUPS_PER_SLICE: usize = 64;
 /// Files told of at once.
 const HASHED_FILES_MAX: usize = 64;
 
+/// A file beyond this gives way to all others.
+const LARGE_BYTES: u64 = 1 << 30;
+
 /// How soon a cache that could not be written is tried again.
 const FLUSH_AGAIN: Duration = Duration::from_secs(30);
 
@@ -31,6 +34,8 @@ pub(super) struct Hashing {
     cache: HashCache,
     files: VecDeque<ScannedFile>,
     current: Option<(ScannedFile, FileHasher)>,
+    /// A large file, which is read only while there is nothing else to do.
+    large: Option<(ScannedFile, FileHasher)>,
     done: Vec<HashedFile>,
     /// The last attempt to write the cache failed, and was told of.
     flush_failed: bool,
@@ -38,12 +43,12 @@ pub(super) struct Hashing {
 
 impl Hashing {
     pub(super) fn new(cache: HashCache) -> Self {
-        Self { cache, files: VecDeque::new(), current: None, done: Vec::new(), flush_failed: false }
+        Self { cache, files: VecDeque::new(), current: None, large: None, done: Vec::new(), flush_failed: false }
     }
 
     /// Whether a slice waits.
     pub(super) fn has_work(&self) -> bool {
-        !self.files.is_empty() || self.current.is_some() || !self.done.is_empty()
+        !self.files.is_empty() || self.current.is_some() || self.large.is_some() || !self.done.is_empty()
     }
 
     /// The chaining values of a file whose hash this is, if they are known.
@@ -65,12 +70,14 @@ impl Driver {
 
     /// One slice: some files from the cache, or a piece of one from the disk.
     pub(super) fn hash_slice(&mut self) {
-        match self.hashing.current.take() {
+        let hashing = &mut self.hashing;
+        let large = if hashing.files.is_empty() { &mut hashing.large } else { &mut None };
+        match hashing.current.take().or_else(|| large.take()) {
             Some((file, hasher)) => self.hash_piece(file, hasher),
             None => self.hash_next(),
         }
         let hashing = &mut self.hashing;
-        let is_through = hashing.files.is_empty() && hashing.current.is_none();
+        let is_through = hashing.files.is_empty();
         if !hashing.done.is_empty() && (is_through || hashing.done.len() >= HASHED_FILES_MAX || hashing.is_reading()) {
             let files = std::mem::take(&mut hashing.done);
             self.node.handle(self.now, Event::Hashed { files });
@@ -92,7 +99,7 @@ impl Driver {
                 None => Err(DiskFault::Missing),
             };
             match opened {
-                Ok(hasher) => return self.hashing.current = Some((file, hasher)),
+                Ok(hasher) => return self.hashing.set_reading(file, hasher),
                 Err(fault) => self.hashing.done.push(HashedFile { file, outcome: Err(fault) }),
             }
         }
@@ -100,7 +107,7 @@ impl Driver {
 
     fn hash_piece(&mut self, file: ScannedFile, mut hasher: FileHasher) {
         let outcome = match hasher.step(HASH_BYTES_PER_SLICE, &mut self.scratch) {
-            Ok(None) => return self.hashing.current = Some((file, hasher)),
+            Ok(None) => return self.hashing.set_reading(file, hasher),
             Ok(Some((b3, chain))) => {
                 self.hashing.cache.put(file.meta, b3, chain);
                 self.arm_sync();
@@ -145,6 +152,13 @@ impl Driver {
 impl Hashing {
     /// Whether a file is being read that takes more than a slice.
     fn is_reading(&self) -> bool {
-        self.current.is_some()
+        self.current.is_some() || self.large.is_some()
+    }
+
+    /// Goes on with a file in the next slice, or, if it is large, when there is nothing else to do.
+    fn set_reading(&mut self, file: ScannedFile, hasher: FileHasher) {
+        let is_large = file.meta.size > LARGE_BYTES && self.large.is_none();
+        let place = if is_large { &mut self.large } else { &mut self.current };
+        *place = Some((file, hasher));
     }
 }

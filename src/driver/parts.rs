@@ -35,6 +35,9 @@ pub(super) enum PartOrder {
     Close,
     /// Remove it.
     Drop(PartRequest),
+    /// Remember its download no more: only when what was ordered before is done, so that nothing is left over that nobody
+    /// knows of.
+    Forget,
 }
 
 /// The part files, and what is under way with them.
@@ -76,6 +79,7 @@ impl Driver {
             PartOrder::Commit => self.commit_part(download),
             PartOrder::Close => self.close_part(download),
             PartOrder::Drop(request) => self.drop_part(download, request),
+            PartOrder::Forget => self.forget_download(download),
         }
     }
 

@@ -79,7 +79,7 @@ impl Driver {
             }
             Action::HashFiles { files } => self.hash_files(files),
             Action::RememberDownload(record) => self.remember_download(&record),
-            Action::ForgetDownload { download } => self.forget_download(download),
+            Action::ForgetDownload { download } => self.order_part(download, PartOrder::Forget),
             Action::Reply { client, call, outcome } => self.reply(client, &call, &outcome),
             Action::Notify { client, notice } => self.push_line(client, &encode_notice(&notice)),
             Action::RememberPeers(peers) => self.remember_peers(&peers),

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! The head holds the highest key ever put, and a nonce; a frame's check is taken over the nonce, its place in the file
-//! and all after it. Reading stops at the first frame that does not fit: a change is there whole or not at all, and none
-//! comes back from an earlier file.
+//! and all after it. Reading stops at the first frame that does not fit: a change is there whole or not at all, and
+//! none comes back from an earlier file.
 //!
 //! Syncing is left to a job, and so is writing a shorter file when most of it is out of date.
 
@@ -41,6 +41,12 @@ const NONCE_BYTES: usize = 8;
 /// How the log's files are opened: never over a link.
 const OPEN_FLAGS: OFlag =
     OFlag::O_RDWR.union(OFlag::O_CLOEXEC).union(OFlag::O_NOFOLLOW).union(OFlag::O_NONBLOCK).union(OFlag::O_NOCTTY);
+
+/// Records by key.
+type Records = BTreeMap<u32, Vec<u8>>;
+
+/// A log that was read.
+type Found = (Content, Records);
 
 /// What a frame says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,7 +122,7 @@ impl RecordLog {
     ///
     /// # Errors
     /// As the system reports them; [`io::ErrorKind::InvalidInput`] for a name that is not one component.
-    pub fn open(directory: &StateDirectory, file: &'static str) -> io::Result<(Self, BTreeMap<u32, Vec<u8>>)> {
+    pub fn open(directory: &StateDirectory, file: &'static str) -> io::Result<(Self, Records)> {
         check_name(file)?;
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let handle = open(directory.path(), flags, Mode::empty())?;
@@ -246,7 +252,7 @@ impl Place {
     }
 
     /// Reads the log, if there is one. Says whether something else was set aside.
-    fn read(&self) -> io::Result<(Option<(Content, BTreeMap<u32, Vec<u8>>)>, bool)> {
+    fn read(&self) -> io::Result<(Option<Found>, bool)> {
         let file = match openat(&self.directory, self.name, OPEN_FLAGS, Mode::empty()) {
             Ok(opened) => Some(File::from(opened)),
             Err(Errno::ENOENT) => return Ok((None, false)),
@@ -271,7 +277,7 @@ impl Place {
     }
 
     /// Writes a file with these records under the name of a new one.
-    fn write_new(&self, highest: u32, records: &BTreeMap<u32, Vec<u8>>) -> io::Result<Content> {
+    fn write_new(&self, highest: u32, records: &Records) -> io::Result<Content> {
         let name = self.new_name();
         disk::unlink(self.directory.as_fd(), name.as_bytes())?;
         let flags = OPEN_FLAGS | OFlag::O_CREAT | OFlag::O_EXCL;
@@ -400,7 +406,7 @@ fn read_whole(file: &File) -> io::Result<Vec<u8>> {
 }
 
 /// Reads frames up to the first that does not fit. `None` without a head, or beyond the largest file.
-fn decode(file: File, bytes: &[u8]) -> Option<(Content, BTreeMap<u32, Vec<u8>>)> {
+fn decode(file: File, bytes: &[u8]) -> Option<Found> {
     if bytes.len() as u64 > STATE_FILE_BYTES_MAX {
         return None;
     }

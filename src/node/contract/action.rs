@@ -184,7 +184,8 @@ pub enum Action {
     },
     /// Tell the hash of these files of the share: from the cache, or by reading them in the order given.
     HashFiles {
-        /// At most 256. One batch is under way at a time.
+        /// At most 256. One batch is under way at a time, and beside it a file too large for one, which gives way to
+        /// the batch.
         files: Vec<ScannedFile>,
     },
     /// Remember a download across restarts, in the place of what was remembered of it before.

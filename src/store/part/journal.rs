@@ -11,8 +11,8 @@
 //!
 //! A `Group` record is written after the group's data, but not synced: it counts alone only when the data are hashed
 //! again. A `Mark` says that the data of all groups in the records before a number are synced: it is written after that
-//! was done, and after those records were synced themselves. Nothing takes a group back: when one turns out to be bad, a
-//! new journal is begun. So whatever of its end a journal loses, it never says more than it did.
+//! was done, and after those records were synced themselves. Nothing takes a group back: when one turns out to be bad,
+//! a new journal is begun. So whatever of its end a journal loses, it never says more than it did.
 
 use super::place::Place;
 use super::{disk, fault};

@@ -43,8 +43,8 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// Begins a journal in which nothing is verified, gives the part file the outline's size, and puts the journal in the
-    /// place of the one that stands there, which [may outlive](Ledger::may_outlive) this.
+    /// Begins a journal in which nothing is verified, gives the part file the outline's size, and puts the journal in
+    /// the place of the one that stands there, which [may outlive](Ledger::may_outlive) this.
     ///
     /// # Errors
     /// As the system reports them; then the old one stands, but the part file may have got its size.

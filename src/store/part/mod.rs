@@ -1,18 +1,19 @@
 //! Part files: what a download grows in, hidden beside the place where it is to end, and kept until it has got there.
 //!
-//! A part file is known by the name that it is to have and by a token, and belongs to whoever holds its lock. It grows in
-//! one of two ways: as a *stream* from its start, of which nothing is known, or by *groups* of an outline, each checked
-//! before it is written. Then a journal beside it says which groups hold the right bytes; whoever opens the part file
-//! again, after a crash too, goes on from there. Whatever a crash takes, no group counts that holds other bytes:
+//! A part file is known by the name that it is to have and by a token, and belongs to whoever holds its lock. It grows
+//! in one of two ways: as a *stream* from its start, of which nothing is known, or by *groups* of an outline, each
+//! checked before it is written. Then a journal beside it says which groups hold the right bytes; whoever opens the
+//! part file again, after a crash too, goes on from there. Whatever a crash takes, no group counts that holds other
+//! bytes:
 //!
 //! 1. a group's data are written before its record, so a process that dies leaves every recorded group whole;
-//! 2. records count alone only up to a mark, which follows the syncing of their data; groups recorded after it are hashed
-//!    again when the part file is opened, since power loss may have taken their data;
+//! 2. records count by themselves only up to a mark, which follows the syncing of their data; groups recorded after it are
+//!    hashed again when the part file is opened, since power loss may have taken their data;
 //! 3. a journal names its part file by inode and size, so it says nothing of another; and before a part file takes data
 //!    of another content, the journal of the old one is gone for good.
 //!
-//! What waits for the disk is a job that may run in a helper thread. [`PartRequest::open`] and [`PartRequest::remove`] may
-//! wait too.
+//! What waits for the disk is a job that may run in a helper thread. [`PartRequest::open`] and [`PartRequest::remove`]
+//! may wait too.
 //!
 //! | room | holds |
 //! |---|---|
@@ -103,8 +104,8 @@ impl PartRequest {
     ///
     /// # Errors
     /// [`DiskFault::Exists`] when the final name is taken, or that of the part file by something else;
-    /// [`DiskFault::Missing`] when the directory of an exact place is not there; [`DiskFault::Full`] when the size would
-    /// touch the reserve; `EBUSY` when somebody holds the part file; otherwise as the system reports.
+    /// [`DiskFault::Missing`] when the directory of an exact place is not there; [`DiskFault::Full`] when the size
+    /// would touch the reserve; `EBUSY` when somebody holds the part file; otherwise as the system reports.
     pub fn open(self) -> Result<PartOpened, DiskFault> {
         let place = Place::open(&self.place, self.token)?;
         let final_path = match place.find_final(self.b3.zip(self.size))? {

@@ -1,10 +1,12 @@
 //! Bringing a part file to the disk, in a job that may run elsewhere while more is written.
 
 use super::ledger::Allocation;
-use super::{disk, fault};
+use super::{BLOCK_BYTES, disk, fault};
 use crate::fault::DiskFault;
+use crate::store::reserve::Room;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -25,21 +27,27 @@ impl SyncJob {
     /// Sets space aside if that was not done yet; then syncs the data, then the journal.
     ///
     /// # Errors
-    /// As the system reports them; [`DiskFault::Full`] when there is no space. Groups whose data were lost do not count
-    /// from the next call on the part file on.
+    /// As the system reports them; [`DiskFault::Full`] when there is no space above the reserve. Groups whose data were
+    /// lost do not count from the next call on the part file on.
     pub fn run(self) -> Result<Synced, DiskFault> {
-        let allocate = |len| match disk::allocate(&self.part, len) {
-            Ok(true) => Ok(Allocation::Done),
-            Ok(false) => Ok(Allocation::Unsupported),
-            Err(errno) => Err(fault(errno)),
-        };
-        let allocation = self.allocate.map(allocate).transpose()?;
+        let allocation = self.allocate.map(|len| self.allocate(len)).transpose()?;
         disk::sync(&self.part).inspect_err(|_| self.job.lose_data())?;
         disk::sync(&self.journal)?;
         if let Some(directory) = &self.directory {
             disk::sync_directory(directory.as_fd()).map_err(fault)?;
         }
         Ok(Synced { allocation, job: self.job })
+    }
+
+    fn allocate(&self, len: u64) -> Result<Allocation, DiskFault> {
+        // Others may have taken the room since the outline was set.
+        let taken = self.part.metadata()?.blocks().saturating_mul(BLOCK_BYTES);
+        Room::of(&self.part)?.take(len.saturating_sub(taken))?;
+        match disk::allocate(&self.part, len) {
+            Ok(true) => Ok(Allocation::Done),
+            Ok(false) => Ok(Allocation::Unsupported),
+            Err(errno) => Err(fault(errno)),
+        }
     }
 }
 

@@ -8,8 +8,6 @@ use std::fs;
 use std::path::PathBuf;
 use tempfile::TempDir;
 
-type Records = BTreeMap<u32, Vec<u8>>;
-
 struct Scratch {
     _directory: TempDir,
     state: StateDirectory,

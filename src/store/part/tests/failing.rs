@@ -30,6 +30,10 @@ fn the_reserve_is_left_free() {
     assert!(part.outline().is_none());
     pretend_room(room(size));
     part.set_outline(content.outline.clone()).unwrap();
+    // Somebody else takes it before the disk has set it aside.
+    pretend_room(room(size - 1));
+    assert_eq!(part.sync_job().unwrap().run().unwrap_err(), DiskFault::Full);
+    pretend_room(room(size));
     part.sync();
     part.close();
     // What it has taken needs no more room, where the disk sets space aside.

@@ -96,8 +96,8 @@ pub(crate) fn alias(inode: u64) -> u64 {
         if tape.ops.is_none() && !tape.numbers.contains_key(&inode) {
             return inode;
         }
-        // No inode has numbers so high, nor does a file of a disk that was laid out.
-        let next = 1 << 60 | tape.numbers.values().map(|number| number & !(1 << 60)).max().unwrap_or(0) + 1;
+        // No inode has a number so high.
+        let next = tape.numbers.values().max().map_or(0, |last| last + 1).max(1 << 60);
         *tape.numbers.entry(inode).or_insert(next)
     })
 }
@@ -202,8 +202,8 @@ impl Disk {
         disk
     }
 
-    /// What power loss leaves after `end` calls: what was synced, and of all else whatever the dice say. Names change one
-    /// by one, and writes sector by sector.
+    /// What power loss leaves after `end` calls: what was synced, and of all else whatever the dice say. Names change
+    /// one by one, and writes sector by sector.
     pub(crate) fn after_power_loss(&self, ops: &[Op], end: usize, dice: &mut Dice) -> Disk {
         let ops = &ops[..end];
         let luck = [0, 30, 70, 95, 100][dice.roll(5) as usize];

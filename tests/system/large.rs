@@ -45,16 +45,32 @@ fn roomy() -> TempDir {
     if enough { builder.tempdir_in(memory) } else { builder.tempdir() }.expect("a scratch directory")
 }
 
+/// Two daemons that share the same file. It is hashed once: the other takes over what the first remembers of it.
+fn two_sources() -> [Daemon; 2] {
+    let setup = Setup::peer();
+    let share = setup.share();
+    write_sparse(&share.join("sparse.bin"));
+    let mut first = setup.start();
+    wait_for("it is hashed", LONG, || (first.status()["unhashed_files"] == 0).then_some(()));
+    first.stop();
+    let second = Setup::peer().set("local_directory", &format!("'{}'", share.display()));
+    for entry in std::fs::read_dir(first.home().join("state")).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().expect("a name").to_owned();
+        if path.is_file() && name.as_encoded_bytes().starts_with(b"hashes") {
+            std::fs::copy(&path, second.home().join("state").join(name)).expect("it can be copied");
+        }
+    }
+    let second = second.start();
+    first.start_again();
+    let sources = [first, second];
+    sources.iter().for_each(Daemon::await_hashed);
+    sources
+}
+
 #[test]
 fn more_than_four_gigabytes_come_verified_from_two_sources() {
-    let sources = [(); 2].map(|()| {
-        let setup = Setup::peer();
-        write_sparse(&setup.share().join("sparse.bin"));
-        setup.start()
-    });
-    for source in &sources {
-        wait_for("it is hashed", LONG, || (source.status()["unhashed_files"] == 0).then_some(()));
-    }
+    let sources = two_sources();
     let bootstrap = OldBootstrap::listing(&sources.each_ref().map(Daemon::listen));
     let directory = roomy();
     let place = format!("'{}'", directory.path().display());

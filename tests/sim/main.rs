@@ -7,12 +7,19 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where its assumptions do")]
 
 mod actions;
+mod content;
 mod disk;
+mod flows;
+mod hashing;
 mod host;
 mod links;
+mod parts;
 mod random;
 mod responses;
 mod rogue;
 mod scenarios;
+mod streams;
+mod time;
 mod watch;
+mod watch_transfers;
 mod world;

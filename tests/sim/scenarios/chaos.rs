@@ -2,7 +2,7 @@
 
 use super::helpers::{minutes, seconds};
 use super::seeds;
-use crate::disk::fresh_content;
+use crate::content::fresh_content;
 use crate::host::{Host, HostId};
 use crate::rogue::{Breaker, Ear, OldPeer, Refuser, Tarpit, Vandal};
 use crate::world::World;

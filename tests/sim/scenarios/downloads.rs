@@ -2,7 +2,7 @@
 
 use super::helpers::{minutes, network, seconds};
 use super::seeds;
-use crate::disk::Content;
+use crate::content::Content;
 use crate::host::HostId;
 use crate::rogue::{Breaker, OldPeer, Refuser, Tarpit};
 use crate::world::World;

@@ -1,6 +1,6 @@
 //! What the stories have in common: networks, and users who search and download.
 
-use crate::disk::Content;
+use crate::content::Content;
 use crate::host::HostId;
 use crate::world::World;
 use pyrate::control::{DownloadRow, DownloadState, HitRow, LinkState, Notice, RawText, Reply, Request, Selector};

@@ -1,10 +1,11 @@
-//! The leaves of the index, found by name and by the last component of a name.
+//! The leaves of the index, found by name, by the last component of a name, and by content.
 //!
 //! Everything hangs in balanced trees: a hash table would be faster by a little and would now and then stop the loop
 //! to copy itself.
 
-use super::FileMeta;
-use super::leaf::{Leaf, component_hash};
+use super::leaf::{Hash, Leaf, component_hash, content_key};
+use super::{FileMeta, ScannedFile, Shared};
+use crate::id::ContentHash;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
@@ -19,6 +20,8 @@ pub(super) struct Index {
     order: BTreeMap<Box<[u8]>, u32>,
     /// Hash of a last component, and a leaf that holds such a file.
     components: BTreeSet<(u32, u32)>,
+    /// The beginning of a content's hash, and a leaf that holds such a file.
+    contents: BTreeSet<(u32, u32)>,
     /// Leaf numbers count up: a file that moves while a search walks over leaves by number moves ahead of it.
     leaf_next: u32,
 }
@@ -32,6 +35,8 @@ pub(super) struct Swept {
     pub(super) visited: usize,
     /// Files removed.
     pub(super) files: u64,
+    /// Those of them whose hash was known.
+    pub(super) hashed: u64,
     /// Bytes that these had.
     pub(super) bytes: u128,
 }
@@ -43,22 +48,36 @@ impl Index {
             leaves: BTreeMap::from([(FIRST_LEAF, Leaf::default())]),
             order: BTreeMap::from([(Box::default(), FIRST_LEAF)]),
             components: BTreeSet::new(),
+            contents: BTreeSet::new(),
             leaf_next: FIRST_LEAF + 1,
         }
     }
 
     /// The file of this name.
-    pub(super) fn get(&self, name: &[u8]) -> Option<&FileMeta> {
+    pub(super) fn get(&self, name: &[u8]) -> Option<Shared> {
         let leaf = self.leaves.get(&self.leaf_of(name))?;
-        leaf.find(name).ok().map(|at| leaf.meta(at))
+        leaf.find(name).ok().map(|at| leaf.shared(at))
     }
 
-    /// Adds a file, or updates it and returns what it was before.
-    pub(super) fn upsert(&mut self, name: &[u8], meta: FileMeta, seen: u32) -> Option<FileMeta> {
+    /// The file of this name, if its hash is wanted.
+    pub(super) fn wanted(&self, name: &[u8]) -> Option<FileMeta> {
+        let leaf = self.leaves.get(&self.leaf_of(name))?;
+        let at = leaf.find(name).ok()?;
+        leaf.wanted(at).map(|_| leaf.shared(at).meta)
+    }
+
+    /// Adds a file, or updates it and returns what it was before. A hash stays while the meta is the same.
+    pub(super) fn upsert(&mut self, name: &[u8], meta: FileMeta, seen: u32) -> Option<Shared> {
         let id = self.leaf_of(name);
         let leaf = self.leaves.get_mut(&id)?;
         match leaf.find(name) {
-            Ok(at) => Some(leaf.update(at, meta, seen)),
+            Ok(at) => {
+                let before = leaf.update(at, meta, seen);
+                if before.meta != meta {
+                    self.forget_contents(id, before.b3);
+                }
+                Some(before)
+            }
             Err(at) => {
                 leaf.insert(at, name, meta, seen);
                 self.components.insert((component_hash(name), id));
@@ -71,38 +90,67 @@ impl Index {
         }
     }
 
-    /// Takes a file out.
-    pub(super) fn remove(&mut self, name: &[u8]) -> Option<FileMeta> {
+    /// Enters what is known of a file's hash, and returns the file as it was, unless it is another by now.
+    pub(super) fn set_hash(&mut self, file: &ScannedFile, hash: Hash) -> Option<Shared> {
+        let name = file.name.as_bytes();
         let id = self.leaf_of(name);
         let leaf = self.leaves.get_mut(&id)?;
-        let meta = leaf.remove(leaf.find(name).ok()?);
+        let at = leaf.find(name).ok()?;
+        let before = leaf.shared(at);
+        if before.meta != file.meta {
+            return None;
+        }
+        leaf.set_hash(at, hash);
+        self.forget_contents(id, before.b3);
+        self.contents.extend(hash.known().map(|b3| (content_key(b3), id)));
+        Some(before)
+    }
+
+    /// Takes a file out.
+    pub(super) fn remove(&mut self, name: &[u8]) -> Option<Shared> {
+        let id = self.leaf_of(name);
+        let leaf = self.leaves.get_mut(&id)?;
+        let removed = leaf.remove(leaf.find(name).ok()?);
         self.forget_components(id, [component_hash(name)].into_iter());
+        self.forget_contents(id, removed.b3);
         if self.leaves.get(&id).is_some_and(|leaf| leaf.len() == 0) {
             let key = self.order.range::<[u8], _>((Bound::Unbounded, Bound::Included(name))).next_back();
             if let Some(key) = key.map(|(key, _)| key.clone()) {
                 self.drop_leaf(&key, id);
             }
         }
-        Some(meta)
+        Some(removed)
+    }
+
+    /// The leaves that hold names after `after`, in order, and the place of the first such name in each. The empty name
+    /// is before all.
+    pub(super) fn leaves_after(&self, after: &[u8]) -> impl Iterator<Item = (&Leaf, usize)> {
+        let here = self.leaves.get(&self.leaf_of(after));
+        let here = here.map(|leaf| (leaf, leaf.find(after).map_or_else(|at| at, |at| at + 1)));
+        let beyond = self.order.range::<[u8], _>((Bound::Excluded(after), Bound::Unbounded));
+        let beyond = beyond.filter_map(|(_, id)| self.leaves.get(id).map(|leaf| (leaf, 0)));
+        here.into_iter().chain(beyond).filter(|(leaf, start)| *start < leaf.len())
     }
 
     /// The leaf that holds the first name after `after`, and that name's place in it. The empty name is before all.
     pub(super) fn leaf_after(&self, after: &[u8]) -> Option<(&Leaf, usize)> {
-        let here = self.leaves.get(&self.leaf_of(after))?;
-        let start = here.find(after).map_or_else(|at| at, |at| at + 1);
-        if start < here.len() {
-            return Some((here, start));
-        }
-        // No leaf but the first is ever empty, so the next one begins with the next name.
-        let (_, id) = self.order.range::<[u8], _>((Bound::Excluded(after), Bound::Unbounded)).next()?;
-        self.leaves.get(id).map(|leaf| (leaf, 0))
+        // No leaf but the first is ever empty: at most two are looked at.
+        self.leaves_after(after).next()
     }
 
     /// The next leaf, by number after `after`, that may hold files of this last component.
     pub(super) fn leaf_of_component(&self, component: &[u8], after: Option<u32>) -> Option<(u32, &Leaf)> {
-        let hash = component_hash(component);
-        let from = after.map_or(Bound::Included((hash, 0)), |id| Bound::Excluded((hash, id)));
-        let (_, id) = self.components.range((from, Bound::Included((hash, u32::MAX)))).next()?;
+        self.leaf_of_key(&self.components, component_hash(component), after)
+    }
+
+    /// The next leaf, by number after `after`, that may hold files of this content.
+    pub(super) fn leaf_of_content(&self, b3: ContentHash, after: Option<u32>) -> Option<(u32, &Leaf)> {
+        self.leaf_of_key(&self.contents, content_key(b3), after)
+    }
+
+    fn leaf_of_key(&self, table: &BTreeSet<(u32, u32)>, key: u32, after: Option<u32>) -> Option<(u32, &Leaf)> {
+        let from = after.map_or(Bound::Included((key, 0)), |id| Bound::Excluded((key, id)));
+        let (_, id) = table.range((from, Bound::Included((key, u32::MAX)))).next()?;
         self.leaves.get(id).map(|leaf| (*id, leaf))
     }
 
@@ -115,14 +163,16 @@ impl Index {
         let visited = leaf.len().max(1);
         let removed = leaf.remove_unseen(seen);
         let empty = leaf.len() == 0;
-        let bytes = removed.iter().map(|(_, meta)| u128::from(meta.size)).sum();
+        let bytes = removed.iter().map(|(_, file)| u128::from(file.meta.size)).sum();
+        let hashed = removed.iter().filter(|(_, file)| file.b3.is_some()).count() as u64;
         if !removed.is_empty() {
             self.forget_components(id, removed.iter().map(|(hash, _)| *hash));
+            self.forget_contents(id, removed.iter().filter_map(|(_, file)| file.b3));
         }
         if empty {
             self.drop_leaf(&key, id);
         }
-        Some(Swept { key, visited, files: removed.len() as u64, bytes })
+        Some(Swept { key, visited, files: removed.len() as u64, hashed, bytes })
     }
 
     /// The number of the leaf that holds this name, or would.
@@ -141,8 +191,11 @@ impl Index {
         self.components.extend(upper.component_hashes().map(|hash| (hash, upper_id)));
         self.order.insert(upper.name(0).into(), upper_id);
         let moved: Vec<u32> = upper.component_hashes().collect();
+        let moved_contents: Vec<ContentHash> = upper.contents().collect();
+        self.contents.extend(moved_contents.iter().map(|b3| (content_key(*b3), upper_id)));
         self.leaves.insert(upper_id, upper);
         self.forget_components(id, moved.into_iter());
+        self.forget_contents(id, moved_contents);
     }
 
     /// Takes these components out of those known to stand in a leaf, except where another of its files has the same.
@@ -152,6 +205,16 @@ impl Index {
         }
         if let Some(leaf) = self.leaves.get(&id) {
             self.components.extend(leaf.component_hashes().map(|hash| (hash, id)));
+        }
+    }
+
+    /// Takes these contents out of those known to stand in a leaf, except where another of its files has the same key.
+    fn forget_contents(&mut self, id: u32, gone: impl IntoIterator<Item = ContentHash>) {
+        let Some(leaf) = self.leaves.get(&id) else { return };
+        for key in gone.into_iter().map(content_key) {
+            if !leaf.contents().any(|b3| content_key(b3) == key) {
+                self.contents.remove(&(key, id));
+            }
         }
     }
 
@@ -167,7 +230,7 @@ impl Index {
     #[cfg(test)]
     pub(super) fn check(&self) {
         let mut names: Vec<&[u8]> = Vec::new();
-        let mut components = BTreeSet::new();
+        let (mut components, mut contents) = (BTreeSet::new(), BTreeSet::new());
         assert_eq!(self.leaves.len(), self.order.len());
         for (key, id) in &self.order {
             let leaf = &self.leaves[id];
@@ -176,8 +239,11 @@ impl Index {
             assert!((0..leaf.len()).all(|at| leaf.name(at) >= &**key));
             names.extend((0..leaf.len()).map(|at| leaf.name(at)));
             components.extend(leaf.component_hashes().map(|hash| (hash, *id)));
+            contents.extend(leaf.contents().map(|b3| (content_key(b3), *id)));
+            assert_eq!(leaf.first_wanted(), (0..leaf.len()).filter_map(|at| leaf.wanted(at)).min());
         }
         assert!(names.is_sorted_by(|a, b| a < b));
         assert_eq!(components, self.components);
+        assert_eq!(contents, self.contents);
     }
 }

@@ -1,8 +1,10 @@
 //! A leaf: a short run of files in order of name. The names stand one after another in a single text, so that a search
 //! reads memory from front to back instead of following a pointer for each file.
 
-use super::FileMeta;
-use crate::name::{FileName, last_component};
+use super::{FileMeta, Shared};
+use crate::id::ContentHash;
+use crate::name::{FILE_NAME_BYTES_MAX, FileName, last_component};
+use std::cmp::Reverse;
 use std::hash::{DefaultHasher, Hasher};
 
 /// Most files in a leaf. Tests take little ones, so that few files make many leaves.
@@ -11,21 +13,52 @@ pub(super) const LEAF_ENTRIES_MAX: usize = if cfg!(test) { 4 } else { 128 };
 /// Most bytes of names in a leaf that holds more than one file.
 const LEAF_TEXT_BYTES_MAX: usize = 16 * 1024;
 
-/// What is kept of a file beside its name.
+// A text is cut when it has outgrown its bound by one name: its offsets fit the integer that keeps an entry small.
+const _: () = assert!(LEAF_TEXT_BYTES_MAX + FILE_NAME_BYTES_MAX <= u16::MAX as usize);
+
+/// What is kept of a file beside its name: 72 bytes.
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     meta: FileMeta,
-    /// Where its name ends in the text; it begins where the one before ends.
-    end: u32,
+    hash: Hash,
     /// The scan that last saw it.
     seen: u32,
+    /// Where its name ends in the text; it begins where the one before ends.
+    end: u16,
 }
+
+/// What is known of a file's hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hash {
+    /// Nothing: somebody should read the file.
+    Wanted,
+    /// Nothing, and reading failed: nobody should try before a scan has seen the file again.
+    Unhashable,
+    /// The hash of what the meta describes.
+    Known(ContentHash),
+}
+
+impl Hash {
+    /// The hash, if it is known.
+    pub(super) fn known(self) -> Option<ContentHash> {
+        match self {
+            Self::Known(b3) => Some(b3),
+            Self::Wanted | Self::Unhashable => None,
+        }
+    }
+}
+
+/// The place of a file among those to be hashed, the least first: by power of two of its size, so that much is known
+/// soon, then the newest, which others are the likeliest to ask for.
+pub(super) type Rank = (u32, Reverse<i64>);
 
 /// A run of files in order of name.
 #[derive(Debug, Default)]
 pub(super) struct Leaf {
     entries: Vec<Entry>,
     text: Vec<u8>,
+    /// The least rank of a file whose hash is wanted, so that whoever looks for such files need not look here.
+    first_wanted: Option<Rank>,
 }
 
 impl Leaf {
@@ -36,17 +69,33 @@ impl Leaf {
 
     /// The name at a place below [`Leaf::len`].
     pub(super) fn name(&self, at: usize) -> &[u8] {
-        &self.text[self.start(at)..self.entries[at].end as usize]
+        &self.text[self.start(at)..usize::from(self.entries[at].end)]
     }
 
     /// What is known of the file at a place below [`Leaf::len`].
-    pub(super) fn meta(&self, at: usize) -> &FileMeta {
-        &self.entries[at].meta
+    pub(super) fn shared(&self, at: usize) -> Shared {
+        self.entries[at].shared()
     }
 
-    /// Name and meta at a place, as callers outside keep them.
-    pub(super) fn row(&self, at: usize) -> Option<(FileName, FileMeta)> {
-        FileName::from_bytes(self.name(at)).map(|name| (name, *self.meta(at)))
+    /// Name and file at a place, as callers outside keep them.
+    pub(super) fn row(&self, at: usize) -> Option<(FileName, Shared)> {
+        FileName::from_bytes(self.name(at)).map(|name| (name, self.shared(at)))
+    }
+
+    /// The rank of the file at a place, if its hash is wanted.
+    pub(super) fn wanted(&self, at: usize) -> Option<Rank> {
+        self.entries[at].wanted()
+    }
+
+    /// The least rank of all files whose hash is wanted.
+    pub(super) fn first_wanted(&self) -> Option<Rank> {
+        self.first_wanted
+    }
+
+    /// The first place from `from` on of a file of this content.
+    pub(super) fn find_content(&self, b3: ContentHash, from: usize) -> Option<usize> {
+        let found = self.entries.iter().skip(from).position(|entry| entry.hash == Hash::Known(b3))?;
+        Some(from + found)
     }
 
     /// Where the name stands, or where it would.
@@ -63,11 +112,23 @@ impl Leaf {
         Err(low)
     }
 
-    /// Puts a new meta in the place of the old one, which it returns.
-    pub(super) fn update(&mut self, at: usize, meta: FileMeta, seen: u32) -> FileMeta {
+    /// Puts a new meta in the place of the old one, and returns what was known before. A hash stays while the meta is
+    /// the same.
+    pub(super) fn update(&mut self, at: usize, meta: FileMeta, seen: u32) -> Shared {
         let entry = &mut self.entries[at];
+        let before = entry.shared();
         entry.seen = seen;
-        std::mem::replace(&mut entry.meta, meta)
+        if entry.meta != meta || entry.hash == Hash::Unhashable {
+            entry.meta = meta;
+            self.set_hash(at, Hash::Wanted);
+        }
+        before
+    }
+
+    /// Enters what is known of a file's hash from here on.
+    pub(super) fn set_hash(&mut self, at: usize, hash: Hash) {
+        self.entries[at].hash = hash;
+        self.rank();
     }
 
     /// Inserts a file at the place that [`Leaf::find`] told.
@@ -76,21 +137,24 @@ impl Leaf {
         reserve_by_quarters(&mut self.text, name.len());
         let start = self.start(at);
         self.text.splice(start..start, name.iter().copied());
-        self.entries.insert(at, Entry { meta, end: offset(start), seen });
+        let entry = Entry { meta, hash: Hash::Wanted, seen, end: offset(start) };
+        self.first_wanted = self.first_wanted.into_iter().chain(entry.wanted()).min();
+        self.entries.insert(at, entry);
         for entry in &mut self.entries[at..] {
             entry.end += offset(name.len());
         }
     }
 
     /// Takes a file out.
-    pub(super) fn remove(&mut self, at: usize) -> FileMeta {
-        let (start, end) = (self.start(at), self.entries[at].end as usize);
+    pub(super) fn remove(&mut self, at: usize) -> Shared {
+        let (start, end) = (self.start(at), usize::from(self.entries[at].end));
         self.text.drain(start..end);
         let removed = self.entries.remove(at);
         for entry in &mut self.entries[at..] {
             entry.end -= offset(end - start);
         }
-        removed.meta
+        self.rank();
+        removed.shared()
     }
 
     /// Whether the leaf is to be split.
@@ -109,17 +173,20 @@ impl Leaf {
             _ => self.len() / 2,
         };
         let start = self.start(cut);
-        let mut upper = Leaf { entries: self.entries.split_off(cut), text: self.text.split_off(start) };
+        let mut upper =
+            Leaf { entries: self.entries.split_off(cut), text: self.text.split_off(start), first_wanted: None };
         for entry in &mut upper.entries {
             entry.end -= offset(start);
         }
-        self.shrink();
-        upper.shrink();
+        for part in [&mut *self, &mut upper] {
+            part.shrink();
+            part.rank();
+        }
         upper
     }
 
     /// Removes what the scan `seen` did not see, and returns it in order.
-    pub(super) fn remove_unseen(&mut self, seen: u32) -> Vec<(u32, FileMeta)> {
+    pub(super) fn remove_unseen(&mut self, seen: u32) -> Vec<(u32, Shared)> {
         if self.entries.iter().all(|entry| entry.seen == seen) {
             return Vec::new();
         }
@@ -130,10 +197,11 @@ impl Leaf {
                 kept.text.extend_from_slice(self.name(at));
                 kept.entries.push(Entry { end: offset(kept.text.len()), ..*entry });
             } else {
-                removed.push((component_hash(self.name(at)), entry.meta));
+                removed.push((component_hash(self.name(at)), entry.shared()));
             }
         }
         kept.shrink();
+        kept.rank();
         *self = kept;
         removed
     }
@@ -143,14 +211,39 @@ impl Leaf {
         (0..self.len()).map(|at| component_hash(self.name(at)))
     }
 
+    /// All contents known, repeats included.
+    pub(super) fn contents(&self) -> impl Iterator<Item = ContentHash> + '_ {
+        self.entries.iter().filter_map(|entry| entry.hash.known())
+    }
+
     fn start(&self, at: usize) -> usize {
-        at.checked_sub(1).map_or(0, |before| self.entries[before].end as usize)
+        at.checked_sub(1).map_or(0, |before| usize::from(self.entries[before].end))
+    }
+
+    /// Finds the least rank anew.
+    fn rank(&mut self) {
+        self.first_wanted = self.entries.iter().filter_map(Entry::wanted).min();
     }
 
     fn shrink(&mut self) {
         self.entries.shrink_to_fit();
         self.text.shrink_to_fit();
     }
+}
+
+impl Entry {
+    fn shared(&self) -> Shared {
+        Shared { meta: self.meta, b3: self.hash.known() }
+    }
+
+    fn wanted(&self) -> Option<Rank> {
+        (self.hash == Hash::Wanted).then(|| rank(&self.meta))
+    }
+}
+
+/// The place that a file of this meta has among those to be hashed.
+pub(super) fn rank(meta: &FileMeta) -> Rank {
+    (u64::BITS - meta.size.leading_zeros(), Reverse(meta.mtime_ns))
 }
 
 /// The hash under which a name is found by its last component. Equal components have equal hashes; that different ones
@@ -161,10 +254,16 @@ pub(super) fn component_hash(name: &[u8]) -> u32 {
     hasher.finish() as u32
 }
 
-/// An offset into a leaf's text, which the bounds of a leaf and of a name keep far below 4 GiB.
-fn offset(bytes: usize) -> u32 {
-    debug_assert!(u32::try_from(bytes).is_ok());
-    bytes as u32
+/// The number under which files of a content are found.
+pub(super) fn content_key(b3: ContentHash) -> u32 {
+    let [a, b, c, d, ..] = b3.0;
+    u32::from_be_bytes([a, b, c, d])
+}
+
+/// An offset into a leaf's text.
+fn offset(bytes: usize) -> u16 {
+    debug_assert!(u16::try_from(bytes).is_ok());
+    bytes as u16
 }
 
 /// Makes room in steps of a quarter: doubling would leave a third of the index empty.

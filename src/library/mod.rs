@@ -1,17 +1,21 @@
-//! What this node shares: the names and sizes of files, kept up to date by scans, searched and listed in slices.
+//! What this node shares: names, sizes and hashes of files, kept up to date by scans, searched and listed in slices.
 //!
-//! Owns the index. Refuses to touch a disk: scans bring it [`ScannedFile`]s, and `store` opens what it names.
+//! Owns the index. Refuses to touch a disk: scans bring it [`ScannedFile`]s, whoever hashes them brings the hashes, and
+//! `store` opens what it names.
 //!
-//! A million files is an ordinary share, so nothing here walks the whole index in one call: [`Library::sweep`] and
-//! [`Library::search_step`] take a number of entries and give way, and no table inside grows by copying itself whole.
+//! A million files is an ordinary share, so nothing here walks the whole index in one call: [`Library::sweep`],
+//! [`Library::search_step`] and [`Library::gather_step`] take a number of entries and give way, and no table inside grows
+//! by copying itself whole.
 //!
 //! | room | holds |
 //! |---|---|
 //! | `leaf` | a short run of files in order of name, their names in one text |
-//! | `index` | the leaves: by name, and by the last component of a name |
+//! | `index` | the leaves: by name, by the last component of a name, and by content |
 //! | `query` | a file string taken apart, and what "ignoring case" means |
 //! | `search` | a search in progress |
+//! | `gather` | a choice of the files to be hashed next |
 
+mod gather;
 mod index;
 mod leaf;
 mod query;
@@ -19,8 +23,11 @@ mod search;
 #[cfg(test)]
 mod tests;
 
+use crate::id::ContentHash;
 use crate::name::FileName;
+pub use gather::Gather;
 use index::Index;
+use leaf::Hash;
 pub use query::{QUERY_TERMS_MAX, Query};
 pub use search::SearchCursor;
 use std::ops::Bound;
@@ -50,6 +57,15 @@ pub struct FileMeta {
     pub device: u64,
 }
 
+/// What is known of a shared file beside its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shared {
+    /// What the last scan found.
+    pub meta: FileMeta,
+    /// The hash of its content; `None` while unknown.
+    pub b3: Option<ContentHash>,
+}
+
 /// How a scan of the share went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ScanReport {
@@ -75,6 +91,8 @@ enum Sweep {
 pub struct Library {
     index: Index,
     files: u64,
+    /// Those of them whose hash is known.
+    hashed: u64,
     /// Wider than any sum of sparse files.
     bytes: u128,
     left_out: u64,
@@ -91,7 +109,7 @@ impl Default for Library {
 impl Library {
     /// An empty library.
     pub fn new() -> Self {
-        Self { index: Index::new(), files: 0, bytes: 0, left_out: 0, generation: 0, sweep: Sweep::Idle }
+        Self { index: Index::new(), files: 0, hashed: 0, bytes: 0, left_out: 0, generation: 0, sweep: Sweep::Idle }
     }
 
     /// Files shared.
@@ -114,9 +132,26 @@ impl Library {
         self.left_out
     }
 
+    /// Files whose hash is unknown, those that cannot be hashed included.
+    pub fn unhashed(&self) -> u64 {
+        self.files - self.hashed
+    }
+
     /// The file of exactly this name.
-    pub fn get(&self, name: &[u8]) -> Option<&FileMeta> {
+    pub fn get(&self, name: &[u8]) -> Option<Shared> {
         self.index.get(name)
+    }
+
+    /// A file of this content: the same one until the library changes.
+    pub fn of_content(&self, b3: ContentHash) -> Option<(FileName, Shared)> {
+        let mut after = None;
+        while let Some((id, leaf)) = self.index.leaf_of_content(b3, after) {
+            if let Some(row) = leaf.find_content(b3, 0).and_then(|at| leaf.row(at)) {
+                return Some(row);
+            }
+            after = Some(id);
+        }
+        None
     }
 
     /// Begins a scan: from here on [`Library::apply`] tells what it sees. What the sweep after an earlier scan has not
@@ -127,7 +162,8 @@ impl Library {
         self.sweep = Sweep::Idle;
     }
 
-    /// Adds a file or brings it up to date, and marks it as seen by the running scan.
+    /// Adds a file or brings it up to date, and marks it as seen by the running scan. Its hash stays known while the meta
+    /// is the same.
     pub fn apply(&mut self, file: ScannedFile) {
         let name = file.name.as_bytes();
         if self.files >= LIBRARY_FILES_MAX && self.index.get(name).is_none() {
@@ -135,18 +171,37 @@ impl Library {
             return;
         }
         match self.index.upsert(name, file.meta, self.generation) {
-            Some(before) => self.bytes -= u128::from(before.size),
+            Some(before) => {
+                self.bytes -= u128::from(before.meta.size);
+                self.hashed -= u64::from(before.b3.is_some() && before.meta != file.meta);
+            }
             None => self.files += 1,
         }
         self.bytes += u128::from(file.meta.size);
     }
 
+    /// Enters the hash of a file, unless the file is another by now, or gone. Says whether it was entered.
+    pub fn set_b3(&mut self, file: &ScannedFile, b3: ContentHash) -> bool {
+        let before = self.index.set_hash(file, Hash::Known(b3));
+        self.hashed += u64::from(before.is_some_and(|before| before.b3.is_none()));
+        before.is_some()
+    }
+
+    /// Enters that a file cannot be hashed: no [`Gather`] chooses it before a scan has seen it again. Without effect if
+    /// its hash is known, or if the file is another by now.
+    pub fn set_unhashable(&mut self, file: &ScannedFile) {
+        if self.index.wanted(file.name.as_bytes()).is_some() {
+            self.index.set_hash(file, Hash::Unhashable);
+        }
+    }
+
     /// Removes one file that is known to be gone. Says whether it was there.
     pub fn remove(&mut self, name: &[u8]) -> bool {
         let removed = self.index.remove(name);
-        if let Some(meta) = removed {
+        if let Some(file) = removed {
             self.files -= 1;
-            self.bytes -= u128::from(meta.size);
+            self.hashed -= u64::from(file.b3.is_some());
+            self.bytes -= u128::from(file.meta.size);
         }
         removed.is_some()
     }
@@ -168,6 +223,7 @@ impl Library {
                 break;
             };
             self.files -= swept.files;
+            self.hashed -= swept.hashed;
             self.bytes -= swept.bytes;
             *from = Bound::Excluded(swept.key);
             entries_left = entries_left.saturating_sub(swept.visited);
@@ -179,8 +235,8 @@ impl Library {
     }
 
     /// Up to `rows_max` files in order of name, from the first one after `after`.
-    pub fn list_after(&self, after: Option<&FileName>, rows_max: usize) -> Vec<(FileName, FileMeta)> {
-        let mut rows: Vec<(FileName, FileMeta)> = Vec::new();
+    pub fn list_after(&self, after: Option<&FileName>, rows_max: usize) -> Vec<(FileName, Shared)> {
+        let mut rows: Vec<(FileName, Shared)> = Vec::new();
         let mut last: Vec<u8> = after.map(|name| name.as_bytes().to_vec()).unwrap_or_default();
         while rows.len() < rows_max {
             let Some((leaf, start)) = self.index.leaf_after(&last) else { break };
@@ -199,5 +255,17 @@ impl Library {
     /// Looks at about `entries_max` files. True while more is left; the library may change between two steps.
     pub fn search_step(&self, cursor: &mut SearchCursor, entries_max: usize) -> bool {
         cursor.step(&self.index, entries_max)
+    }
+
+    /// Begins a choice of at most `files_max` files whose hash is unknown and wanted. Nothing is looked at yet.
+    ///
+    /// The smallest come first, those between two powers of two counting as equal; among these the newest.
+    pub fn gather_begin(&self, files_max: usize) -> Gather {
+        Gather::new(files_max)
+    }
+
+    /// Looks at about `entries_max` files. True while more is left; the library may change between two steps.
+    pub fn gather_step(&self, gather: &mut Gather, entries_max: usize) -> bool {
+        gather.step(&self.index, entries_max)
     }
 }

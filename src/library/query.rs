@@ -15,18 +15,19 @@ pub struct Query {
     text: Box<[u8]>,
     /// Folded, each once, the longest and therefore rarest first.
     terms: Vec<Finder<'static>>,
+    content: Option<ContentHash>,
 }
 
 impl Query {
     /// Takes a file string apart. Never fails: one that can match nothing is a query too.
     ///
-    /// Terms are separated by ASCII white space. A string `b3=` and 64 hex digits asks for a content (PROTOCOL, Ranges and
-    /// metadata) and is not taken for a term.
+    /// Terms are separated by ASCII white space. A string `b3=` and 64 hex digits asks for that content (PROTOCOL, Ranges
+    /// and metadata) and is not taken for a term.
     pub fn parse(text: &[u8]) -> Query {
         let parts = || text.split(u8::is_ascii_whitespace).filter(|part| !part.is_empty());
         let mut terms: Vec<Vec<u8>> = Vec::new();
-        let asks_for_content = text.strip_prefix(b"b3=").is_some_and(|hex| ContentHash::from_hex(hex).is_some());
-        if !asks_for_content && parts().map(<[u8]>::len).sum::<usize>() >= TERM_BYTES_MIN {
+        let content = text.strip_prefix(b"b3=").and_then(ContentHash::from_hex);
+        if content.is_none() && parts().map(<[u8]>::len).sum::<usize>() >= TERM_BYTES_MIN {
             terms.extend(parts().map(folded));
         }
         terms.sort_unstable_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
@@ -35,12 +36,17 @@ impl Query {
             terms.clear();
         }
         let terms = terms.iter().map(|term| Finder::new(term).into_owned()).collect();
-        Query { text: text.into(), terms }
+        Query { text: text.into(), terms, content }
     }
 
     /// The file string as it was given.
     pub fn text(&self) -> &[u8] {
         &self.text
+    }
+
+    /// The content that is asked for, under whatever name.
+    pub fn content(&self) -> Option<ContentHash> {
+        self.content
     }
 
     /// The rarest term, and the others. `None`: only exact matches count.

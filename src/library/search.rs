@@ -1,10 +1,11 @@
-//! A search in progress: first the file of exactly that name, then those with that last component, found without
-//! looking at any other file; then a walk over all names for the terms, leaf by leaf in order of name.
+//! A search in progress: first the files of the content that is asked for, if one is; then the file of exactly that name;
+//! then those with that last component: all found without looking at any other file. Then a walk over all names for the
+//! terms, leaf by leaf in order of name.
 //!
 //! Between two steps the library may change. A file that is there from beginning to end is found, one that vanished is
 //! not among the hits when the last step is done.
 
-use super::FileMeta;
+use super::Shared;
 use super::index::Index;
 use super::leaf::Leaf;
 use super::query::{Query, fold_into};
@@ -17,6 +18,8 @@ const SEPARATOR: u8 = b'\n';
 /// What a search looks at next.
 #[derive(Debug)]
 enum Phase {
+    /// Files of the content, in the leaves numbered above this one.
+    Contents { after: Option<u32> },
     /// The file that is named so in full.
     FullName,
     /// Files of that last component, in the leaves numbered above this one.
@@ -33,11 +36,13 @@ pub struct SearchCursor {
     query: Query,
     hits_max: usize,
     phase: Phase,
-    full: Option<(FileName, FileMeta)>,
     /// The first by name.
-    components: BTreeMap<FileName, FileMeta>,
+    contents: BTreeMap<FileName, Shared>,
+    full: Option<(FileName, Shared)>,
+    /// The first by name.
+    components: BTreeMap<FileName, Shared>,
     /// In order of name.
-    terms: Vec<(FileName, FileMeta)>,
+    terms: Vec<(FileName, Shared)>,
     scratch: Folded,
 }
 
@@ -45,9 +50,10 @@ impl SearchCursor {
     /// Nothing looked at yet.
     pub(super) fn new(query: Query, hits_max: usize) -> Self {
         Self {
+            phase: if query.content().is_some() { Phase::Contents { after: None } } else { Phase::FullName },
             query,
             hits_max,
-            phase: Phase::FullName,
+            contents: BTreeMap::new(),
             full: None,
             components: BTreeMap::new(),
             terms: Vec::new(),
@@ -60,10 +66,10 @@ impl SearchCursor {
         &self.query
     }
 
-    /// The hits, once [`Library::search_step`](super::Library::search_step) has said that nothing is left: the exact
-    /// match, then those of the last component, then those of the terms, each sort in order of name.
-    pub fn into_hits(self) -> Vec<(FileName, FileMeta)> {
-        self.full.into_iter().chain(self.components).chain(self.terms).collect()
+    /// The hits, once [`Library::search_step`](super::Library::search_step) has said that nothing is left: those of the
+    /// content, the exact match, those of the last component, those of the terms, each sort in order of name.
+    pub fn into_hits(self) -> Vec<(FileName, Shared)> {
+        self.contents.into_iter().chain(self.full).chain(self.components).chain(self.terms).collect()
     }
 
     /// Looks at about `entries_max` files. True while more is left.
@@ -82,6 +88,7 @@ impl SearchCursor {
                 return true;
             }
             let visited = match &self.phase {
+                Phase::Contents { after } => self.look_into_content(index, *after),
                 Phase::FullName => self.look_up(index),
                 Phase::Components { after } => self.look_into_component(index, *after),
                 Phase::Terms { .. } => self.look_for_terms(index),
@@ -92,22 +99,43 @@ impl SearchCursor {
     }
 
     fn hits(&self) -> usize {
-        usize::from(self.full.is_some()) + self.components.len() + self.terms.len()
+        self.better_than_components() + self.components.len() + self.terms.len()
     }
 
-    /// Whether looking on would change nothing. Files of the last component must all be seen, to know the first.
+    fn better_than_components(&self) -> usize {
+        self.contents.len() + usize::from(self.full.is_some())
+    }
+
+    /// Whether looking on would change nothing. Files of the content, and of the last component, must all be seen, to
+    /// know the first.
     fn is_settled(&self) -> bool {
         match self.phase {
-            Phase::FullName => self.hits_max == 0,
-            Phase::Components { .. } => self.full.is_some() && self.hits_max == 1,
+            Phase::Contents { .. } => self.hits_max == 0,
+            Phase::FullName | Phase::Components { .. } => self.better_than_components() >= self.hits_max,
             Phase::Terms { .. } => self.hits() >= self.hits_max,
             Phase::Ended => true,
         }
     }
 
+    fn look_into_content(&mut self, index: &Index, after: Option<u32>) -> usize {
+        let next = self.query.content().and_then(|b3| Some((b3, index.leaf_of_content(b3, after)?)));
+        let Some((b3, (id, leaf))) = next else {
+            self.phase = Phase::FullName;
+            return 1;
+        };
+        let mut from = 0;
+        while let Some(at) = leaf.find_content(b3, from) {
+            insert_if_among_first(&mut self.contents, leaf, at, self.hits_max);
+            from = at + 1;
+        }
+        self.phase = Phase::Contents { after: Some(id) };
+        leaf.len()
+    }
+
     fn look_up(&mut self, index: &Index) -> usize {
         let name = FileName::from_bytes(self.query.text());
-        self.full = name.and_then(|name| index.get(name.as_bytes()).map(|meta| (name, *meta)));
+        let name = name.filter(|name| !self.contents.contains_key(name));
+        self.full = name.and_then(|name| index.get(name.as_bytes()).map(|shared| (name, shared)));
         self.phase = Phase::Components { after: None };
         1
     }
@@ -120,16 +148,11 @@ impl SearchCursor {
             self.phase = if has_terms { Phase::Terms { after: Vec::new() } } else { Phase::Ended };
             return 1;
         };
-        let room = self.hits_max - usize::from(self.full.is_some());
+        let room = self.hits_max.saturating_sub(self.better_than_components());
         for at in 0..leaf.len() {
             let name = leaf.name(at);
-            let better = self.components.len() < room
-                || self.components.last_key_value().is_some_and(|(last, _)| name < last.as_bytes());
-            if better && last_component(name) == text && name != text {
-                self.components.extend(leaf.row(at));
-                if self.components.len() > room {
-                    self.components.pop_last();
-                }
+            if last_component(name) == text && name != text && !self.contents.contains_key(name) {
+                insert_if_among_first(&mut self.components, leaf, at, room);
             }
         }
         self.phase = Phase::Components { after: Some(id) };
@@ -144,6 +167,7 @@ impl SearchCursor {
             return 1;
         };
         self.scratch.fill(leaf, start);
+        let exact_hits = usize::from(self.full.is_some()) + self.components.len();
         let (mut position, mut reached) = (0, leaf.len());
         while let Some(found) = first.find(&self.scratch.text[position..]) {
             let (at, name) = self.scratch.name_at(position + found);
@@ -155,7 +179,7 @@ impl SearchCursor {
             };
             if others.iter().all(|term| term.find(name).is_some()) && !exact(leaf.name(row)) {
                 self.terms.extend(leaf.row(row));
-                if usize::from(self.full.is_some()) + self.components.len() + self.terms.len() >= self.hits_max {
+                if exact_hits + self.terms.len() >= self.hits_max {
                     reached = row + 1;
                     break;
                 }
@@ -168,16 +192,30 @@ impl SearchCursor {
 
     /// Takes out hits that are gone, and brings the others up to date.
     fn drop_vanished(&mut self, index: &Index) {
-        let still_there = |name: &FileName, meta: &mut FileMeta| match index.get(name.as_bytes()) {
+        let still_there = |name: &FileName, shared: &mut Shared| match index.get(name.as_bytes()) {
             Some(now) => {
-                *meta = *now;
+                *shared = now;
                 true
             }
             None => false,
         };
-        self.full.take_if(|(name, meta)| !still_there(name, meta));
-        self.components.retain(|name, meta| still_there(name, meta));
-        self.terms.retain_mut(|(name, meta)| still_there(name, meta));
+        let (wanted, text) = (self.query.content(), self.query.text());
+        self.contents
+            .retain(|name, shared| still_there(name, shared) && (shared.b3 == wanted || name.last_component() == text));
+        self.full.take_if(|(name, shared)| !still_there(name, shared));
+        self.components.retain(still_there);
+        self.terms.retain_mut(|(name, shared)| still_there(name, shared));
+    }
+}
+
+/// Takes a file in if it is among the first `room` by name, and lets the last go for it.
+fn insert_if_among_first(first: &mut BTreeMap<FileName, Shared>, leaf: &Leaf, at: usize, room: usize) {
+    if first.len() >= room && first.last_key_value().is_none_or(|(last, _)| leaf.name(at) >= last.as_bytes()) {
+        return;
+    }
+    first.extend(leaf.row(at));
+    if first.len() > room {
+        first.pop_last();
     }
 }
 

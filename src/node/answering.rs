@@ -14,7 +14,7 @@ use super::limits::{
 };
 use crate::control::PeerSource;
 use crate::id::QueryId;
-use crate::library::{FileMeta, Query, SearchCursor};
+use crate::library::{Query, SearchCursor, Shared};
 use crate::name::FileName;
 use crate::time::Instant;
 use crate::wire::{Attributes, Listed, Message, Search, SearchResponse};
@@ -239,7 +239,7 @@ impl Node {
         now: Instant,
         id: &QueryId,
         requester: SocketAddr,
-        hits: Vec<(FileName, FileMeta)>,
+        hits: Vec<(FileName, Shared)>,
     ) {
         let Some(responder) = self.advertised() else { return };
         if hits.is_empty() {
@@ -249,9 +249,9 @@ impl Node {
             self.counters.answers_dropped += 1;
             return;
         }
-        let attributes = |meta: &FileMeta| id.is_p1().then_some(Attributes { size: Some(meta.size), b3: None });
-        let message = |(name, meta): (FileName, FileMeta)| {
-            let file = Listed { attributes: attributes(&meta), name };
+        let attributes = |file: &Shared| id.is_p1().then_some(Attributes { size: Some(file.meta.size), b3: file.b3 });
+        let message = |(name, file): (FileName, Shared)| {
+            let file = Listed { attributes: attributes(&file), name };
             Message::SearchResponse(SearchResponse { id: id.clone(), responder, file })
         };
         let messages = hits.into_iter().map(message).collect();

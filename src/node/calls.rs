@@ -119,8 +119,12 @@ impl Node {
             })?),
         };
         let rows = self.library.list_after(after.as_ref(), PAGE_ROWS_MAX as usize + 1);
-        let rows = rows.into_iter().map(|(name, meta)| {
-            let row = FileRow { name: RawText::new(name.as_bytes()), size: Some(meta.size), b3: None };
+        let rows = rows.into_iter().map(|(name, file)| {
+            let row = FileRow {
+                name: RawText::new(name.as_bytes()),
+                size: Some(file.meta.size),
+                b3: file.b3.map(|b3| b3.to_string()),
+            };
             (name, row)
         });
         let (files, next) = page(rows, |row| 200 + row.name.as_bytes().len() * TEXT_BLOAT_MAX);

@@ -53,7 +53,8 @@ pub(super) fn append(out: &mut Vec<u8>, file: &Listed) {
     }
 }
 
-fn parse_size(digits: &[u8]) -> Option<u64> {
+/// A number of digits alone that fits the type.
+pub(super) fn parse_size(digits: &[u8]) -> Option<u64> {
     // `parse` alone would take a sign.
     let text = str::from_utf8(digits).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()))?;
     text.parse().ok()

@@ -1,4 +1,4 @@
-//! One frame to one [`Message`] (PROTOCOL, part 1, the table of codes, and Fields).
+//! One frame to one [`Message`] (PROTOCOL, part 1, the table of codes, and Fields; part 2, Ranges and metadata).
 
 use super::attributes;
 use super::error::{Field, WireError};
@@ -35,7 +35,8 @@ pub fn decode(frame: &[u8]) -> Result<Message, WireError> {
         5 => Ok(Message::ListFiles { p1: fields == b"p1" }),
         6 => search(fields).map(Message::Search),
         7 => search_response(fields).map(Message::SearchResponse),
-        8 | 9 => Err(WireError::NotServed(code)),
+        8 => range_request(fields),
+        9 => Ok(Message::MetadataRequest { name: attributes::parse_name(fields)? }),
         _ => Err(WireError::UnknownCode(code)),
     }
 }
@@ -110,6 +111,19 @@ fn search_response(fields: &[u8]) -> Result<SearchResponse, WireError> {
     Ok(SearchResponse { id, responder: SocketAddr::new(ip, port), file })
 }
 
+/// `Offset:Length:Filename`. The range need not be inside the file, but it ends at an offset that files can have.
+fn range_request(fields: &[u8]) -> Result<Message, WireError> {
+    let (offset, rest) = take(fields);
+    let offset = parse_bytes(offset, Field::Offset)?;
+    let (length, name) = take(rest.ok_or(WireError::Missing(Field::Length))?);
+    let length = parse_bytes(length, Field::Length)?;
+    if offset.checked_add(length).is_none() {
+        return Err(WireError::Malformed(Field::Length));
+    }
+    let name = attributes::parse_name(name.ok_or(WireError::Missing(Field::FileName))?)?;
+    Ok(Message::RangeRequest { offset, length, name })
+}
+
 fn query_id(bytes: &[u8]) -> Result<QueryId, WireError> {
     match QueryId::from_bytes(bytes) {
         Some(id) => Ok(id),
@@ -141,6 +155,15 @@ fn parse_port(bytes: &[u8], field: Field) -> Result<u16, WireError> {
 
 fn parse_number(bytes: &[u8], field: Field) -> Result<u32, WireError> {
     match number(bytes) {
+        Some(number) => Ok(number),
+        None if bytes.is_empty() => Err(WireError::Missing(field)),
+        None => Err(WireError::Malformed(field)),
+    }
+}
+
+/// A number of bytes. Unlike a number of peers it means nothing when it is clamped.
+fn parse_bytes(bytes: &[u8], field: Field) -> Result<u64, WireError> {
+    match attributes::parse_size(bytes) {
         Some(number) => Ok(number),
         None if bytes.is_empty() => Err(WireError::Missing(field)),
         None => Err(WireError::Malformed(field)),

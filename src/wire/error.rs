@@ -21,9 +21,6 @@ pub enum WireError {
     /// A code that the protocol does not know.
     #[error("code {0} is unknown")]
     UnknownCode(u8),
-    /// A code of part 2 that this node does not serve.
-    #[error("code {0} is not served")]
-    NotServed(u8),
     /// A field is absent or empty.
     #[error("the {0} is missing")]
     Missing(Field),
@@ -42,14 +39,14 @@ pub enum WireError {
     PeerListMalformed,
 }
 
-/// A field of a message (PROTOCOL, part 1, the table of codes, and Attributes).
+/// A field of a message (PROTOCOL, part 1, the table of codes; part 2, Attributes, and Ranges and metadata).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Field {
     /// Codes 0, 2 and 3.
     ListeningPort,
     /// Code 1.
     MaxPeers,
-    /// Codes 4 and 7, and the lines of a file list.
+    /// Codes 4, 7, 8 and 9, and the lines of a file list.
     FileName,
     /// Codes 6 and 7.
     QueryId,
@@ -65,6 +62,10 @@ pub enum Field {
     RespondingIp,
     /// Code 7.
     RespondingPort,
+    /// Code 8.
+    Offset,
+    /// Code 8.
+    Length,
     /// After the file name.
     Size,
     /// After the file name.
@@ -82,7 +83,6 @@ impl WireError {
             Self::Empty => "message_empty",
             Self::NoCode => "no_code",
             Self::UnknownCode(_) => "unknown_code",
-            Self::NotServed(_) => "code_not_served",
             Self::Missing(field) | Self::Malformed(field) | Self::BadPort(field) => field.reason(),
             Self::PeerListTooLong => "peer_list_too_long",
             Self::PeerListMalformed => "peer_list_malformed",
@@ -103,6 +103,8 @@ impl Field {
             Self::Ttl => "bad_ttl",
             Self::RespondingIp => "bad_responding_ip",
             Self::RespondingPort => "bad_responding_port",
+            Self::Offset => "bad_offset",
+            Self::Length => "bad_length",
             Self::Size => "bad_size",
             Self::B3 => "bad_b3",
             Self::Attribute => "bad_attribute",
@@ -123,6 +125,8 @@ impl fmt::Display for Field {
             Self::Ttl => "TTL",
             Self::RespondingIp => "responding IP",
             Self::RespondingPort => "responding port",
+            Self::Offset => "offset",
+            Self::Length => "length",
             Self::Size => "attribute size",
             Self::B3 => "attribute b3",
             Self::Attribute => "attribute",

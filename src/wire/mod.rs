@@ -1,4 +1,5 @@
-//! Bytes to [`Message`]s and back: framing, decoding, peer lists, file lists, attributes (PROTOCOL, parts 1 and 2).
+//! Bytes to [`Message`]s and back: framing, decoding, peer lists, file lists, attributes, metadata (PROTOCOL, parts 1 and
+//! 2).
 //!
 //! Owns every byte of the format. Refuses, with a named [`WireError`], whatever the protocol does not allow, so that
 //! the rooms behind it work with values that they can trust. Knows no socket and no clock: how long to wait for a byte
@@ -11,6 +12,7 @@ mod error;
 mod framer;
 mod lists;
 mod message;
+mod metadata;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +21,7 @@ pub use error::{Field, WireError};
 pub use framer::{End, Framer};
 pub use lists::{FileListReader, PeerListReader, encode_list_line, encode_peer_list, parse_listed};
 pub use message::{Attributes, Listed, Message, Search, SearchResponse};
+pub use metadata::{METADATA_GROUPS_MAX, MetadataFault, MetadataReader, encode_metadata};
 
 use crate::name::FILE_NAME_BYTES_MAX;
 use std::time::Duration;

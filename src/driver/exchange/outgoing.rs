@@ -3,7 +3,7 @@
 use super::{Context, PROGRESS_INTERVAL, STEP_BYTES_MAX};
 use crate::driver::socket::Socket;
 use crate::fault::DiskFault;
-use crate::library::FileMeta;
+use crate::library::Shared;
 use crate::name::FileName;
 use crate::node::contract::ResponseFault;
 use crate::time::Instant;
@@ -115,8 +115,8 @@ impl Source {
                     *at = 0;
                     let rows = cx.library.list_after(after.as_ref(), LIST_ROWS_PER_FILL);
                     *more = rows.len() == LIST_ROWS_PER_FILL;
-                    for (name, meta) in rows {
-                        encode_list_line(buffer, &listed(name.clone(), &meta, *attributes));
+                    for (name, file) in rows {
+                        encode_list_line(buffer, &listed(name.clone(), &file, *attributes));
                         *after = Some(name);
                     }
                 }
@@ -153,8 +153,8 @@ fn write_from(socket: &mut Socket, bytes: &[u8], at: &mut usize, budget: usize) 
 }
 
 /// A row of the library as a list line names it.
-fn listed(name: FileName, meta: &FileMeta, attributes: bool) -> Listed {
-    Listed { name, attributes: attributes.then_some(Attributes { size: Some(meta.size), b3: None }) }
+fn listed(name: FileName, file: &Shared, attributes: bool) -> Listed {
+    Listed { name, attributes: attributes.then_some(Attributes { size: Some(file.meta.size), b3: file.b3 }) }
 }
 
 fn response_fault(error: &io::Error) -> ResponseFault {

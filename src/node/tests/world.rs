@@ -134,7 +134,7 @@ impl World {
             Action::Close { exchange } => self.answer(place, exchange, Ok(Response::Delivered)),
             Action::Refuse { exchange, .. } => self.answer(place, exchange, Err(DialFault::Reset)),
             Action::SendFile { exchange, name } => {
-                let bytes = here.node.library().get(name.as_bytes()).expect("a shared file").size;
+                let bytes = here.node.library().get(name.as_bytes()).expect("a shared file").meta.size;
                 self.events.push_back((place, Event::ResponseEnded { exchange, outcome: Ok(bytes) }));
                 self.answer(place, exchange, Ok(Response::File { bytes }));
             }
@@ -216,8 +216,8 @@ impl World {
             .library()
             .list_after(None, 1_000)
             .into_iter()
-            .map(|(name, meta)| {
-                let attributes = attributes.then_some(Attributes { size: Some(meta.size), b3: None });
+            .map(|(name, file)| {
+                let attributes = attributes.then_some(Attributes { size: Some(file.meta.size), b3: file.b3 });
                 Listed { name, attributes }
             })
             .collect();

@@ -1,0 +1,82 @@
+//! A choice of the files to be hashed next: the best of all whose hash is wanted, found in one walk in slices, leaf by
+//! leaf in order of name. Leaves without a file that would be taken are passed over.
+//!
+//! Between two steps the library may change. What is chosen was there, with its hash wanted, at the last step.
+
+use super::index::Index;
+use super::leaf::{Leaf, Rank, rank};
+use super::{FileMeta, ScannedFile};
+use crate::name::FileName;
+use std::collections::BinaryHeap;
+
+/// How far the walk is.
+#[derive(Debug)]
+enum Walk {
+    /// Names after this one have not been looked at.
+    After(Vec<u8>),
+    /// All have.
+    Ended,
+}
+
+/// A walk in progress, with the best files so far.
+#[derive(Debug)]
+pub struct Gather {
+    files_max: usize,
+    walk: Walk,
+    /// The worst on top. Of equal rank the first by name are the better.
+    best: BinaryHeap<(Rank, FileName, FileMeta)>,
+}
+
+impl Gather {
+    /// Nothing looked at yet.
+    pub(super) fn new(files_max: usize) -> Self {
+        let walk = if files_max == 0 { Walk::Ended } else { Walk::After(Vec::new()) };
+        Self { files_max, walk, best: BinaryHeap::new() }
+    }
+
+    /// The files, the best first, once [`Library::gather_step`](super::Library::gather_step) has said that nothing is
+    /// left.
+    pub fn into_files(self) -> Vec<ScannedFile> {
+        self.best.into_sorted_vec().into_iter().map(|(_, name, meta)| ScannedFile { name, meta }).collect()
+    }
+
+    /// Looks at about `entries_max` files. True while more is left.
+    pub(super) fn step(&mut self, index: &Index, entries_max: usize) -> bool {
+        let Walk::After(after) = std::mem::replace(&mut self.walk, Walk::Ended) else { return false };
+        let mut entries_left = entries_max.max(1);
+        for (leaf, start) in index.leaves_after(&after) {
+            let visited = match leaf.first_wanted() {
+                Some(rank) if self.takes(rank) => self.take_from(leaf, start),
+                _ => 1,
+            };
+            entries_left = entries_left.saturating_sub(visited);
+            if entries_left == 0 {
+                self.walk = Walk::After(leaf.name(leaf.len() - 1).to_vec());
+                return true;
+            }
+        }
+        let is_wanted =
+            |name: &FileName, meta: &FileMeta| index.wanted(name.as_bytes()).is_some_and(|now| now == *meta);
+        self.best.retain(|(_, name, meta)| is_wanted(name, meta));
+        false
+    }
+
+    /// Whether a file of this rank is among the best, if its name comes after those of all files so far.
+    fn takes(&self, rank: Rank) -> bool {
+        self.best.len() < self.files_max || self.best.peek().is_some_and(|(worst, _, _)| rank < *worst)
+    }
+
+    fn take_from(&mut self, leaf: &Leaf, start: usize) -> usize {
+        for at in start..leaf.len() {
+            if !leaf.wanted(at).is_some_and(|rank| self.takes(rank)) {
+                continue;
+            }
+            let Some((name, shared)) = leaf.row(at) else { continue };
+            self.best.push((rank(&shared.meta), name, shared.meta));
+            if self.best.len() > self.files_max {
+                self.best.pop();
+            }
+        }
+        leaf.len() - start
+    }
+}

@@ -1,0 +1,194 @@
+//! The response of code 9: a line of attributes, then the chaining values (PROTOCOL, Ranges and metadata).
+
+use super::attributes::parse_size;
+use crate::content::{ChainHasher, ChainingValue, ContentHasher, GROUP_LOG2, Outline, group_count};
+use crate::id::ContentHash;
+use crate::name::is_control;
+use std::io::Write;
+use thiserror::Error;
+
+/// Most groups of a content whose metadata are read: 2 TiB, for which the values fill 64 MiB.
+pub const METADATA_GROUPS_MAX: u64 = 1 << 21;
+
+/// Longest line of metadata, in bytes: ours have at most 103, the rest is for keys yet unknown.
+const METADATA_LINE_BYTES_MAX: usize = 256;
+
+/// Bytes of a chaining value.
+const VALUE_BYTES: usize = 32;
+
+/// Why metadata were refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
+pub enum MetadataFault {
+    /// No line of `size`, `b3` and `group=20`, or fewer values than the size needs.
+    #[error("the metadata are malformed")]
+    Malformed,
+    /// Of more than [`METADATA_GROUPS_MAX`] groups, or more bytes than the size needs.
+    #[error("the metadata are too long")]
+    TooLong,
+    /// They do not prove the hash, or are of another content than the one wanted.
+    #[error("the metadata do not prove the hash")]
+    Corrupt,
+}
+
+/// The response to code 9. `chain` is what a [`ContentHasher`] gave: no value for a content of at most one group.
+pub fn encode_metadata(size: u64, b3: ContentHash, chain: &[ChainingValue]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(METADATA_LINE_BYTES_MAX / 2 + chain.len() * VALUE_BYTES);
+    // Writing to a vector cannot fail.
+    let _ = writeln!(out, "size={size}\tb3={b3}\tgroup={GROUP_LOG2}");
+    chain.iter().for_each(|value| out.extend_from_slice(&value.0));
+    out
+}
+
+/// Reads the response to code 9 as it comes in, and proves it on the way: in no step more is hashed than was pushed.
+///
+/// Holds what has come, never what was only promised.
+#[derive(Debug)]
+pub struct MetadataReader {
+    wanted: Option<ContentHash>,
+    bytes: u64,
+    state: State,
+}
+
+/// How far the response is.
+#[derive(Debug)]
+enum State {
+    /// This much of the line has come.
+    Line(Vec<u8>),
+    /// The line has.
+    Values(Values),
+    /// Everything has.
+    Proved(Outline),
+    /// It is of no use.
+    Refused(MetadataFault),
+}
+
+/// The chaining values of a content of two groups or more, as far as they have come.
+#[derive(Debug)]
+struct Values {
+    size: u64,
+    b3: ContentHash,
+    chain: Vec<ChainingValue>,
+    hasher: ChainHasher,
+    /// The beginning of the next value; its end follows with the next bytes.
+    torn: Vec<u8>,
+}
+
+impl MetadataReader {
+    /// Of a response that begins: about this content, or about whichever it says.
+    pub fn new(wanted: Option<ContentHash>) -> Self {
+        Self { wanted, bytes: 0, state: State::Line(Vec::new()) }
+    }
+
+    /// Adds bytes that came in.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the response, as soon as it shows, and at each further call.
+    pub fn push(&mut self, bytes: &[u8]) -> Result<(), MetadataFault> {
+        self.bytes = self.bytes.saturating_add(bytes.len() as u64);
+        let state = std::mem::replace(&mut self.state, State::Refused(MetadataFault::Malformed));
+        let next = match state {
+            State::Line(line) => self.read_line(line, bytes),
+            State::Values(values) => values.take(bytes),
+            State::Proved(outline) if bytes.is_empty() => Ok(State::Proved(outline)),
+            State::Proved(_) => Err(MetadataFault::TooLong),
+            State::Refused(fault) => Err(fault),
+        };
+        match next {
+            Ok(state) => {
+                self.state = state;
+                Ok(())
+            }
+            Err(fault) => {
+                self.state = State::Refused(fault);
+                Err(fault)
+            }
+        }
+    }
+
+    /// Bytes that came in.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// What the metadata prove, when nothing more comes.
+    ///
+    /// # Errors
+    ///
+    /// [`MetadataFault::Malformed`] if they are torn; otherwise what [`MetadataReader::push`] has said.
+    pub fn finish(self) -> Result<Outline, MetadataFault> {
+        match self.state {
+            State::Proved(outline) => Ok(outline),
+            State::Refused(fault) => Err(fault),
+            State::Line(_) | State::Values(_) => Err(MetadataFault::Malformed),
+        }
+    }
+
+    fn read_line(&self, mut line: Vec<u8>, bytes: &[u8]) -> Result<State, MetadataFault> {
+        let newline = memchr::memchr(b'\n', bytes);
+        let (now, values) = bytes.split_at(newline.unwrap_or(bytes.len()));
+        if line.len() + now.len() > METADATA_LINE_BYTES_MAX {
+            return Err(MetadataFault::Malformed);
+        }
+        line.extend_from_slice(now);
+        if newline.is_none() {
+            return Ok(State::Line(line));
+        }
+        let (size, b3) = parse_line(&line).ok_or(MetadataFault::Malformed)?;
+        if self.wanted.is_some_and(|wanted| wanted != b3) {
+            return Err(MetadataFault::Corrupt);
+        }
+        if group_count(size) > METADATA_GROUPS_MAX {
+            return Err(MetadataFault::TooLong);
+        }
+        // No group of an empty content will ever be checked: its hash is checked here.
+        if size == 0 && b3 != ContentHasher::default().finish().0 {
+            return Err(MetadataFault::Corrupt);
+        }
+        Values { size, b3, chain: Vec::new(), hasher: ChainHasher::default(), torn: Vec::new() }.take(&values[1..])
+    }
+}
+
+impl Values {
+    fn take(mut self, mut bytes: &[u8]) -> Result<State, MetadataFault> {
+        let count = if group_count(self.size) > 1 { group_count(self.size) } else { 0 };
+        while !bytes.is_empty() {
+            if self.hasher.len() == count {
+                return Err(MetadataFault::TooLong);
+            }
+            let (now, later) = bytes.split_at(bytes.len().min(VALUE_BYTES - self.torn.len()));
+            self.torn.extend_from_slice(now);
+            bytes = later;
+            if let Ok(value) = <[u8; VALUE_BYTES]>::try_from(self.torn.as_slice()) {
+                self.torn.clear();
+                self.chain.push(ChainingValue(value));
+                self.hasher.push(ChainingValue(value));
+            }
+        }
+        if self.hasher.len() < count {
+            return Ok(State::Values(self));
+        }
+        let Self { size, b3, chain, hasher, .. } = self;
+        Outline::proved(b3, size, chain, hasher).map(State::Proved).map_err(|_| MetadataFault::Corrupt)
+    }
+}
+
+/// `size=…`, `b3=…` and `group=20`, separated by tabs, in any order. As of other attributes, unknown keys are ignored, and
+/// of a key that is there twice the last counts.
+fn parse_line(line: &[u8]) -> Option<(u64, ContentHash)> {
+    let (mut size, mut b3, mut group) = (None, None, None);
+    for piece in line.split(|&b| b == b'\t') {
+        if piece.iter().copied().any(is_control) {
+            return None;
+        }
+        if let Some(digits) = piece.strip_prefix(b"size=") {
+            size = Some(parse_size(digits)?);
+        } else if let Some(hex) = piece.strip_prefix(b"b3=") {
+            b3 = Some(ContentHash::from_hex(hex)?);
+        } else if let Some(digits) = piece.strip_prefix(b"group=") {
+            group = Some(parse_size(digits)?);
+        }
+    }
+    (group == Some(u64::from(GROUP_LOG2))).then_some(())?;
+    size.zip(b3)
+}

@@ -2,16 +2,20 @@
 //! (PROTOCOL, Searching and Matching).
 //!
 //! Refuses to be turned against a third party: hits go to plausible endpoints only, on one connection for each search
-//! and requester, and only a few a minute to a requester that is not a peer we know.
+//! and requester, and only a few a minute to a requester that is not a peer we know. Refuses more searches of one sender
+//! than a busy peer passes on.
 
 use super::Node;
+use super::allowances::{Allowances, Tariff};
 use super::contract::Expect;
 use super::dials::Purpose;
 use super::endpoints::canonical;
 use super::limits::{
     ANSWER_ENTRIES_PER_SLICE, ANSWER_HITS_MAX, ANSWERS_PENDING_MAX, ANSWERS_PENDING_PER_SENDER_MAX, REQUESTER_PORT_MIN,
-    SEEN_AGE_MAX, SEEN_MAX, STRANGER_DIALS_PER_MINUTE, STRANGERS_MAX,
+    SEEN_AGE_MAX, SEEN_MAX, SENDER_SEARCHES_BURST, SENDER_SEARCHES_PER_SECOND, SENDERS_MAX, STRANGER_DIALS_PER_MINUTE,
+    STRANGERS_MAX,
 };
+use super::peers::Speech;
 use crate::control::PeerSource;
 use crate::id::QueryId;
 use crate::library::{Query, SearchCursor, Shared};
@@ -21,7 +25,6 @@ use crate::wire::{Attributes, Listed, Message, Search, SearchResponse};
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
-use std::time::Duration;
 
 /// What makes two messages the same search.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -73,72 +76,40 @@ impl Seen {
     }
 }
 
-/// A stranger's allowance of connections: full at first, refilled evenly.
-struct Allowance {
-    /// In thousandths of a connection.
-    left: u64,
-    at: Instant,
-}
-
-const ALLOWANCE_FULL: u64 = STRANGER_DIALS_PER_MINUTE as u64 * 1_000;
-
-impl Allowance {
-    fn at(&self, now: Instant) -> u64 {
-        let ms = u64::try_from(now.saturating_since(self.at).as_millis()).unwrap_or(u64::MAX);
-        let refilled = ms.saturating_mul(u64::from(STRANGER_DIALS_PER_MINUTE)) / 60;
-        self.left.saturating_add(refilled).min(ALLOWANCE_FULL)
-    }
-}
-
-/// The allowances of all strangers that are not full. The map is only asked for one key, or purged by a rule.
-#[derive(Default)]
-struct Strangers {
-    allowances: HashMap<SocketAddr, Allowance>,
-    purged_at: Option<Instant>,
-}
-
-impl Strangers {
-    /// Takes one connection from the allowance of a stranger, if there is one.
-    fn allow(&mut self, now: Instant, stranger: SocketAddr) -> bool {
-        let known = self.allowances.get(&stranger).map(|allowance| allowance.at(now));
-        if known.is_none() && !self.has_room(now) {
-            return false;
-        }
-        let left = known.unwrap_or(ALLOWANCE_FULL);
-        let allowed = left >= 1_000;
-        let left = if allowed { left - 1_000 } else { left };
-        self.allowances.insert(stranger, Allowance { left, at: now });
-        allowed
-    }
-
-    /// Makes room by forgetting the allowances that are full again; not more often than once a second.
-    fn has_room(&mut self, now: Instant) -> bool {
-        if self.allowances.len() < STRANGERS_MAX {
-            return true;
-        }
-        if self.purged_at.is_none_or(|at| now.saturating_since(at) >= Duration::from_secs(1)) {
-            self.purged_at = Some(now);
-            self.allowances.retain(|_, allowance| allowance.at(now) < ALLOWANCE_FULL);
-        }
-        self.allowances.len() < STRANGERS_MAX
-    }
-}
-
 /// A search whose answer is being looked for.
 struct Pending {
     /// Who passed the search on to us, or made it.
     from: IpAddr,
     id: QueryId,
     requester: SocketAddr,
+    /// The requester takes part 2.
+    p1: bool,
     cursor: SearchCursor,
 }
 
 /// Everything kept about the searches of others.
-#[derive(Default)]
 pub(super) struct Answering {
     seen: Seen,
-    strangers: Strangers,
+    /// Searches that each address may send.
+    senders: Allowances<IpAddr>,
+    /// Connections to each endpoint that is not surely a peer.
+    strangers: Allowances<SocketAddr>,
     pending: VecDeque<Pending>,
+}
+
+impl Default for Answering {
+    fn default() -> Self {
+        let senders =
+            Tariff { per_minute: SENDER_SEARCHES_PER_SECOND * 60, burst: SENDER_SEARCHES_BURST, rows_max: SENDERS_MAX };
+        let strangers =
+            Tariff { per_minute: STRANGER_DIALS_PER_MINUTE, burst: STRANGER_DIALS_PER_MINUTE, rows_max: STRANGERS_MAX };
+        Self {
+            seen: Seen::default(),
+            senders: Allowances::new(senders),
+            strangers: Allowances::new(strangers),
+            pending: VecDeque::new(),
+        }
+    }
 }
 
 impl Answering {
@@ -154,7 +125,8 @@ impl Answering {
     pub(super) fn check_invariants(&self) {
         assert_eq!(self.seen.ttls.len(), self.seen.order.len(), "each search seen has its place in the order");
         assert!(self.seen.order.len() <= SEEN_MAX, "the searches seen are bounded");
-        assert!(self.strangers.allowances.len() <= STRANGERS_MAX, "the strangers are bounded");
+        self.senders.check_invariants();
+        self.strangers.check_invariants();
         assert!(self.pending.len() <= ANSWERS_PENDING_MAX, "the answers pending are bounded");
     }
 }
@@ -162,8 +134,14 @@ impl Answering {
 impl Node {
     /// Code 6.
     pub(super) fn on_search(&mut self, now: Instant, from: SocketAddr, search: Search) {
+        let sender = from.ip().to_canonical();
+        if !self.answering.senders.allow(now, sender) {
+            self.counters.searches_refused += 1;
+            return;
+        }
         let requester = canonical(search.requester);
-        if self.searches.is_ours(&search.id) || self.is_ourselves(requester) {
+        let ours = self.searches.is_ours(&search.id) || self.seeks.is_ours(&search.id);
+        if ours || self.is_ourselves(requester) {
             self.counters.searches_dropped += 1;
             return;
         }
@@ -177,7 +155,7 @@ impl Node {
         match self.answering.seen.see(now, key, ttl) {
             Sight::First => {
                 self.learn_peer(now, requester, PeerSource::Search);
-                self.begin_answer(from.ip().to_canonical(), &search, requester);
+                self.begin_answer(sender, &search, requester);
             }
             Sight::Wider => {}
             Sight::Repeated => {
@@ -217,9 +195,11 @@ impl Node {
             self.counters.answers_dropped += 1;
             return;
         }
-        let hits_max = if search.id.is_p1() { ANSWER_HITS_MAX } else { 1 };
+        // Whoever forges a search may give any peer an ID like ours.
+        let p1 = search.id.is_p1() && self.peers.speech(requester) != Speech::Base;
+        let hits_max = if p1 { ANSWER_HITS_MAX } else { 1 };
         let cursor = self.library.search_begin(Query::parse(&search.text), hits_max);
-        self.answering.pending.push_back(Pending { from, id: search.id.clone(), requester, cursor });
+        self.answering.pending.push_back(Pending { from, id: search.id.clone(), requester, p1, cursor });
     }
 
     /// One slice of the search whose turn it is.
@@ -228,19 +208,14 @@ impl Node {
         if self.library.search_step(&mut pending.cursor, ANSWER_ENTRIES_PER_SLICE) {
             self.answering.pending.push_back(pending);
         } else {
-            let hits = pending.cursor.into_hits();
-            self.send_search_response(now, &pending.id, pending.requester, hits);
+            self.send_search_response(now, pending);
         }
     }
 
-    /// Code 7: all hits of one search to its requester, on one connection.
-    fn send_search_response(
-        &mut self,
-        now: Instant,
-        id: &QueryId,
-        requester: SocketAddr,
-        hits: Vec<(FileName, Shared)>,
-    ) {
+    /// Code 7: all hits of one search to its requester, on one connection; with attributes if it takes part 2.
+    fn send_search_response(&mut self, now: Instant, pending: Pending) {
+        let Pending { id, requester, p1, cursor, .. } = pending;
+        let hits = cursor.into_hits();
         let Some(responder) = self.advertised() else { return };
         if hits.is_empty() {
             return;
@@ -249,9 +224,9 @@ impl Node {
             self.counters.answers_dropped += 1;
             return;
         }
-        let attributes = |file: &Shared| id.is_p1().then_some(Attributes { size: Some(file.meta.size), b3: file.b3 });
         let message = |(name, file): (FileName, Shared)| {
-            let file = Listed { attributes: attributes(&file), name };
+            let attributes = p1.then_some(Attributes { size: Some(file.meta.size), b3: file.b3 });
+            let file = Listed { name, attributes };
             Message::SearchResponse(SearchResponse { id: id.clone(), responder, file })
         };
         let messages = hits.into_iter().map(message).collect();
@@ -298,31 +273,5 @@ mod tests {
         assert_eq!(seen.ttls.len(), SEEN_MAX);
         assert_eq!(seen.see(start, key(2), 0), Sight::Repeated);
         assert_eq!(seen.see(start, key(0), 0), Sight::First);
-    }
-
-    #[test]
-    fn a_stranger_gets_ten_connections_and_then_one_every_six_seconds() {
-        let mut strangers = Strangers::default();
-        let start = Instant::from_ms(1_000);
-        for _ in 0..10 {
-            assert!(strangers.allow(start, endpoint(1)));
-        }
-        assert!(!strangers.allow(start, endpoint(1)));
-        assert!(strangers.allow(start, endpoint(2)), "another stranger has its own");
-        assert!(!strangers.allow(start + Duration::from_millis(5_999), endpoint(1)));
-        assert!(strangers.allow(start + Duration::from_millis(12_000), endpoint(1)));
-    }
-
-    #[test]
-    fn the_table_of_strangers_never_grows_beyond_its_bound() {
-        let mut strangers = Strangers::default();
-        let start = Instant::from_ms(0);
-        for n in 0..STRANGERS_MAX as u32 {
-            assert!(strangers.allow(start, endpoint(n)));
-        }
-        assert!(!strangers.allow(start, endpoint(1_000_000)));
-        // One connection is refilled after six seconds, and a full allowance need not be remembered.
-        assert!(strangers.allow(start + Duration::from_secs(6), endpoint(1_000_000)));
-        assert_eq!(strangers.allowances.len(), 1);
     }
 }

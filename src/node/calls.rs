@@ -92,7 +92,7 @@ impl Node {
             shared_files: self.library.len(),
             shared_bytes: self.library.bytes(),
             scanning: self.scan.is_running(),
-            unhashed_files: 0,
+            unhashed_files: self.library.unhashed(),
             downloads_active: count(self.downloads.active()),
             downloads_queued: count(self.downloads.waiting()),
             uploads_active: count(self.uploads.len()),
@@ -105,7 +105,10 @@ impl Node {
 
     fn call_hits(&self, search: Option<u32>, after: u32) -> HitsReply {
         let rows = self.hits.after(search.map(SearchId), HitId(after)).map(|(id, hit)| (id.0, hit.row(id)));
-        let bytes = |row: &HitRow| 200 + row.name.as_bytes().len() * TEXT_BLOAT_MAX + row.sources.len() * 64;
+        let bytes = |row: &HitRow| {
+            let names: usize = row.names.iter().chain([&row.name]).map(|name| name.as_bytes().len() + 8).sum();
+            200 + names * TEXT_BLOAT_MAX + row.sources.len() * 64
+        };
         let (hits, next) = page(rows, bytes);
         HitsReply { hits, next }
     }

@@ -21,6 +21,8 @@ pub(super) enum Purpose {
     Unregister,
     /// One neighbour's copy of a ring.
     Ring(SearchId),
+    /// One neighbour's copy of a search for sources of a download.
+    Seek,
     /// A listing for the user.
     List(SearchId),
     /// Somebody else's search, sent on.
@@ -91,7 +93,7 @@ impl Node {
         exchange
     }
 
-    /// Dials a peer when a worker is free.
+    /// Dials a peer when a worker is free; one that speaks `p1` gets messages without a response as a stream.
     pub(super) fn dial_peer(
         &mut self,
         now: Instant,

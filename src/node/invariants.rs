@@ -17,8 +17,11 @@ impl Node {
         self.answering.check_invariants();
         self.searches.check_invariants(&self.hits);
         self.downloads.check_invariants();
-        for exchange in self.uploads.keys() {
-            assert!(self.workers.is_active(*exchange), "{exchange:?} sends with a worker");
+        self.uploads.check_invariants();
+        self.hashing.check_invariants();
+        self.seeks.check_invariants();
+        for exchange in self.uploads.exchanges() {
+            assert!(self.workers.is_active(exchange), "{exchange:?} sends with a worker");
         }
         if matches!(self.phase, Phase::Running) {
             self.check_membership();

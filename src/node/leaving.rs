@@ -50,7 +50,7 @@ impl Node {
     pub(super) fn leave(&mut self) {
         if let Phase::Leaving { timer, .. } = std::mem::replace(&mut self.phase, Phase::Left) {
             self.wheel.cancel(timer);
-            let uploads: Vec<_> = self.uploads.keys().copied().collect();
+            let uploads: Vec<_> = self.uploads.exchanges().collect();
             self.actions.extend(uploads.into_iter().map(|exchange| Action::Abort { exchange }));
             self.actions.push_back(Action::Left);
         }

@@ -45,6 +45,33 @@ pub(super) const FORWARDS_QUEUED_MAX: usize = 2_048;
 /// Longest wait of a request from the network for a worker.
 pub(super) const COMMAND_WAIT_MAX: Duration = Duration::from_secs(50);
 
+/// How long after a range the next of the same file to the same address still belongs to the same upload.
+pub(super) const RANGES_IDLE_MAX: Duration = Duration::from_secs(30);
+/// Such uploads kept account of; beyond, the one that began first of those that are idle is over.
+pub(super) const RANGE_RUNS_MAX: usize = 1_024;
+
+/// Files of the share whose hash is wanted, gathered at once.
+pub(super) const HASH_GATHER_FILES_MAX: usize = 16_384;
+/// Library entries looked at for them in one slice of work, and files looked up for a batch.
+pub(super) const HASH_ENTRIES_PER_SLICE: usize = 2_000;
+/// Files ordered to be hashed at once.
+pub(super) const HASH_BATCH_FILES_MAX: usize = 256;
+/// Bytes of these, unless the first alone has more.
+pub(super) const HASH_BATCH_BYTES_MAX: u64 = 1 << 30;
+/// Files that peers asked for and that are hashed before all others.
+pub(super) const HASH_ASKED_FILES_MAX: usize = 256;
+/// Files that could not be hashed, remembered until the next scan so that nobody has them read over and over.
+pub(super) const HASH_FAILED_FILES_MAX: usize = 4_096;
+
+/// Searches for sources of downloads whose hits are still taken.
+pub(super) const SEEKS_MAX: usize = 1_024;
+
+/// Searches of others that one address may send in a second on the average, its own and those it passes on.
+pub(super) const SENDER_SEARCHES_PER_SECOND: u32 = 50;
+/// Searches that it may send at once.
+pub(super) const SENDER_SEARCHES_BURST: u32 = 500;
+/// Such addresses kept account of.
+pub(super) const SENDERS_MAX: usize = 4_096;
 /// Searches of others that are remembered, so that a repetition is known.
 pub(super) const SEEN_MAX: usize = 50_000;
 /// How long each is remembered.
@@ -88,6 +115,10 @@ pub(super) const HITS_MAX: usize = 100_000;
 pub(super) const HITS_BYTES_MAX: usize = 32 << 20;
 /// Sources remembered of one row.
 pub(super) const HIT_SOURCES_MAX: usize = 64;
+/// Names of one row that are shown, and remembered of one that a single source has.
+pub(super) const HIT_NAMES_MAX: usize = 16;
+/// Of these, as much text as fits: a row is a line that a control client takes at once.
+pub(super) const HIT_ROW_NAMES_BYTES_MAX: usize = 16 << 10;
 
 /// Downloads remembered; beyond, the one that finished first is forgotten.
 pub(super) const DOWNLOADS_MAX: usize = 10_000;

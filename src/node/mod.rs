@@ -10,14 +10,17 @@
 //! | `membership` | the links to the bootstrap nodes |
 //! | `peers`, `endpoints` | who is known, what of, and who is a neighbour |
 //! | `searching`, `hits` | our searches and listings, and what they found |
-//! | `answering` | the searches of others |
-//! | `serving` | files and lists sent |
+//! | `seeking` | our searches for further sources of downloads |
+//! | `answering`, `allowances` | the searches of others, and how many of them |
+//! | `serving`, `uploads` | what peers ask for on one connection, and how it goes |
+//! | `hashing` | which files are hashed next |
 //! | `downloads`, `fetching`, `ordering` | the queue; how bytes come; what users order |
 //! | `scanning` | rescans of the share |
 //! | `dials`, `workers` | the exchanges that we begin, and the gate before all commands |
 //! | `calls`, `subscriptions` | the control clients |
 //! | `leaving`, `invariants`, `dice` | the end; what always holds; chance |
 
+mod allowances;
 mod answering;
 mod calls;
 pub mod contract;
@@ -26,6 +29,7 @@ mod dice;
 mod downloads;
 mod endpoints;
 mod fetching;
+mod hashing;
 mod hits;
 mod invariants;
 mod leaving;
@@ -41,6 +45,7 @@ mod sources;
 mod subscriptions;
 #[cfg(test)]
 mod tests;
+mod uploads;
 mod workers;
 
 pub use contract::{Action, DialOutcome, Event, Expect, NodeConfig, Remembered};
@@ -70,11 +75,13 @@ pub struct Node {
     peers: peers::Peers,
     searches: searching::Searches,
     hits: hits::Hits,
+    seeks: seeking::Seeks,
     answering: answering::Answering,
-    uploads: BTreeMap<ExchangeId, serving::Upload>,
+    uploads: uploads::Uploads,
     downloads: downloads::Downloads,
     library: Library,
     scan: scanning::ScanStage,
+    hashing: hashing::Hashing,
     /// What the log last said of the share.
     scan_logged: Option<(u64, crate::library::ScanReport)>,
     turn: Turn,
@@ -110,6 +117,8 @@ enum NodeTimer {
     ForgetSearch(SearchId),
     /// A request from the network waited for a worker.
     CommandWaited { exchange: ExchangeId },
+    /// No range of an upload was asked for in a while.
+    RangesIdle(uploads::RunId),
     /// The next round of a download.
     Retry(TransferId),
     /// The next scan of the share.
@@ -123,6 +132,17 @@ enum NodeTimer {
 enum Turn {
     Scan,
     Answers,
+    Hashing,
+}
+
+impl Turn {
+    fn next(self) -> Self {
+        match self {
+            Self::Scan => Self::Answers,
+            Self::Answers => Self::Hashing,
+            Self::Hashing => Self::Scan,
+        }
+    }
 }
 
 /// What was counted since the start.
@@ -136,6 +156,8 @@ pub struct Counters {
     pub refused: u64,
     /// Searches of others seen before.
     pub searches_dropped: u64,
+    /// Searches of others beyond what their sender may send.
+    pub searches_refused: u64,
     /// Copies of others' searches for which there was no room.
     pub forwards_dropped: u64,
     /// Answers not looked for or not sent, for want of room or of a stranger's allowance.
@@ -163,11 +185,13 @@ impl Node {
             peers: Default::default(),
             searches: Default::default(),
             hits: Default::default(),
+            seeks: Default::default(),
             answering: Default::default(),
-            uploads: BTreeMap::new(),
+            uploads: Default::default(),
             downloads: Default::default(),
             library: Library::new(),
             scan: scanning::ScanStage::Off,
+            hashing: Default::default(),
             scan_logged: None,
             turn: Turn::Scan,
             subscriptions: Default::default(),
@@ -200,7 +224,16 @@ impl Node {
 
     /// Whether [`work`](Self::work) has something to do.
     pub fn has_work(&self) -> bool {
-        matches!(self.phase, Phase::Running) && (self.scan.has_work() || self.answering.has_work())
+        let turns = [Turn::Scan, Turn::Answers, Turn::Hashing];
+        matches!(self.phase, Phase::Running) && turns.into_iter().any(|turn| self.has_work_for(turn))
+    }
+
+    fn has_work_for(&self, turn: Turn) -> bool {
+        match turn {
+            Turn::Scan => self.scan.has_work(),
+            Turn::Answers => self.answering.has_work(),
+            Turn::Hashing => self.hashing.has_work(),
+        }
     }
 
     /// Counts a message that was refused before it reached the node, for `status`.
@@ -214,17 +247,15 @@ impl Node {
             Event::Request { exchange, from, message } => self.on_request(now, exchange, from, message),
             Event::RequestGone { exchange } => self.on_request_gone(exchange),
             Event::RequesterClosed { requester, name } => self.on_requester_closed(now, requester, name),
-            Event::ResponseEnded { exchange, outcome } => self.on_response_ended(exchange, outcome),
+            Event::ResponseEnded { exchange, outcome } => self.on_response_ended(now, exchange, outcome),
             Event::ResponseProgress { exchange, bytes } => self.on_response_progress(exchange, bytes),
             Event::DialEnded { exchange, outcome } => self.on_dial_ended(now, exchange, outcome),
             Event::ListBatch { exchange, files } => self.on_list_batch(now, exchange, files),
             Event::FetchProgress { exchange, bytes } => self.on_fetch_progress(now, exchange, bytes),
             Event::PartOpened { download, outcome } => self.on_part_opened(now, download, outcome),
             Event::PartCommitted { download, outcome } => self.on_part_committed(now, download, outcome),
-            Event::GroupVerified { .. }
-            | Event::PartFailed { .. }
-            | Event::PartChecked { .. }
-            | Event::Hashed { .. } => {}
+            Event::Hashed { files } => self.on_hashed(files),
+            Event::GroupVerified { .. } | Event::PartFailed { .. } | Event::PartChecked { .. } => {}
             Event::Resolved { host, outcome } => self.on_resolved(now, &host, outcome),
             Event::Scanned { files } => self.on_scanned(now, files),
             Event::ScanEnded { report } => self.on_scan_ended(now, report),
@@ -249,21 +280,15 @@ impl Node {
         if !self.has_work() {
             return;
         }
-        let turn = match self.turn {
-            Turn::Scan if !self.scan.has_work() => Turn::Answers,
-            Turn::Answers if !self.answering.has_work() => Turn::Scan,
-            turn => turn,
-        };
-        match turn {
-            Turn::Scan => {
-                self.work_on_scan(now);
-                self.turn = Turn::Answers;
-            }
-            Turn::Answers => {
-                self.work_on_answers(now);
-                self.turn = Turn::Scan;
-            }
+        while !self.has_work_for(self.turn) {
+            self.turn = self.turn.next();
         }
+        match self.turn {
+            Turn::Scan => self.work_on_scan(now),
+            Turn::Answers => self.work_on_answers(now),
+            Turn::Hashing => self.work_on_hashing(),
+        }
+        self.turn = self.turn.next();
         self.check_in_debug();
     }
 
@@ -284,6 +309,7 @@ impl Node {
             NodeTimer::Ring(search) => self.on_ring_timer(now, search),
             NodeTimer::ForgetSearch(search) => self.forget_search(search),
             NodeTimer::CommandWaited { exchange } => self.on_command_waited(exchange),
+            NodeTimer::RangesIdle(run) => self.on_run_idle(run),
             NodeTimer::Retry(download) => self.on_retry_timer(now, download),
             NodeTimer::Rescan => self.start_scan(),
             NodeTimer::LeaveDeadline => self.leave(),

@@ -98,8 +98,7 @@ impl Node {
     fn wish_of_hit(&self, id: HitId) -> Option<Wish> {
         let hit = self.hits.get(id)?;
         let name = hit.name();
-        let offered = Rc::new(name.clone());
-        let sources = hit.sources().iter().map(|addr| (*addr, Rc::clone(&offered))).collect();
+        let sources = hit.offers().map(|(addr, name)| (addr, Rc::clone(name))).collect();
         Some(Wish { name: name.clone(), size: hit.size(), b3: hit.b3(), sources })
     }
 
@@ -114,11 +113,10 @@ impl Node {
                 b3: Some(b3),
                 sources: Vec::new(),
             });
-            let offered = Rc::new(name.clone());
-            for addr in hit.sources() {
-                let known = wish.sources.iter().any(|(known, _)| known == addr);
+            for (addr, offered) in hit.offers() {
+                let known = wish.sources.iter().any(|(known, _)| *known == addr);
                 if !known && wish.sources.len() < super::limits::HIT_SOURCES_MAX {
-                    wish.sources.push((*addr, Rc::clone(&offered)));
+                    wish.sources.push((addr, Rc::clone(offered)));
                 }
             }
         }

@@ -145,6 +145,7 @@ impl Node {
         }
         self.notify(Topic::Scan, || Notice::Scan { files, done: true, names_refused, unreadable });
         self.subscriptions.close(Topic::Scan);
+        self.hash_after_scan();
         if after == After::Again {
             self.subscriptions.move_to(Topic::NextScan, Topic::Scan);
             self.start_scan();

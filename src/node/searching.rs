@@ -256,10 +256,12 @@ impl Node {
 
     /// Code 7.
     pub(super) fn on_search_response(&mut self, now: Instant, from: SocketAddr, response: SearchResponse) {
-        let Some(&id) = self.searches.queries.get(&response.id) else {
+        let searched = self.searches.queries.get(&response.id).copied();
+        let sought = self.sought_for(now, &response.id);
+        if searched.is_none() && sought.is_none() {
             self.counters.hits_unasked += 1;
             return;
-        };
+        }
         let responder = canonical(response.responder);
         if !self.is_plausible(responder, from.ip()) {
             log::debug!("a hit names {responder}, which cannot be a peer");
@@ -270,15 +272,23 @@ impl Node {
         if canonical(from).ip() == responder.ip() {
             self.note_peer_spoke(now, responder, response.file.attributes.is_some());
         }
+        match (searched, sought) {
+            (Some(id), _) => self.take_hit(id, responder, response.file),
+            (None, Some(download)) => self.on_source_found(now, download, responder, &response.file),
+            (None, None) => {}
+        }
+    }
+
+    fn take_hit(&mut self, id: SearchId, responder: SocketAddr, file: Listed) {
         let Some(search) = self.searches.rows.get_mut(&id) else { return };
         let room = search.rows < search.rows_max;
-        let taken = self.hits.take(id, response.file, responder, room);
-        search.rows += u64::from(matches!(taken, Some(Taken::New(_))));
+        let taken = self.hits.take(id, file, responder, room);
+        search.rows += u64::from(taken.is_some_and(Taken::is_new));
         search.truncated |= taken.is_none();
-        if let Some(Taken::New(hit) | Taken::Source(hit)) = taken
-            && let Some(row) = self.hits.get(hit).map(|row| row.row(hit))
-        {
-            self.notify(Topic::Search(id), || Notice::Hit { search: id.0, hit: row });
+        for hit in taken.into_iter().flat_map(Taken::rows) {
+            if let Some(row) = self.hits.get(hit).map(|row| row.row(hit)) {
+                self.notify(Topic::Search(id), || Notice::Hit { search: id.0, hit: row });
+            }
         }
     }
 
@@ -292,7 +302,7 @@ impl Node {
         for file in files {
             p1 |= file.attributes.is_some();
             let taken = self.hits.take(id, file, peer, search.rows < search.rows_max);
-            search.rows += u64::from(matches!(taken, Some(Taken::New(_))));
+            search.rows += u64::from(taken.is_some_and(Taken::is_new));
             search.truncated |= taken.is_none();
         }
         let due = told.is_none_or(|at| now.saturating_since(at) >= LISTING_INTERVAL);

@@ -1,26 +1,18 @@
-//! What peers ask of us on one connection: a file (code 4) and the list of files (code 5).
+//! What peers ask of us on one connection: a file (code 4), the list of files (code 5), a range of a file (code 8), and
+//! its metadata (code 9).
 //!
-//! Serves only names that the library holds. The bytes never pass through here: the loop sends them and says how it
-//! went.
+//! Serves only names that the library holds, and ranges that are wholly inside the file as the last scan saw it. The
+//! bytes never pass through here: the loop sends them and says how it went.
 
-use super::contract::{Action, Refusal, ResponseFault};
-use super::subscriptions::Topic;
+use super::contract::{Action, Refusal};
 use super::workers::{Command, Rank};
 use super::{Node, Phase};
-use crate::control::{Notice, RawText};
-use crate::id::ExchangeId;
+use crate::id::{ContentHash, ExchangeId};
+use crate::library::ScannedFile;
 use crate::name::FileName;
 use crate::time::Instant;
 use crate::wire::Message;
 use std::net::SocketAddr;
-
-/// An upload in progress.
-#[derive(Debug)]
-pub(super) struct Upload {
-    to: SocketAddr,
-    name: FileName,
-    bytes: u64,
-}
 
 impl Node {
     /// A message came in. Exactly one action answers it, at once or when a worker is free.
@@ -34,6 +26,10 @@ impl Node {
         match message {
             Message::DownloadRequest { name } => self.on_download_request(now, exchange, from, name),
             Message::ListFiles { p1 } => self.on_list_files(now, exchange, from, p1),
+            Message::RangeRequest { offset, length, name } => {
+                self.on_range_request(now, exchange, from, (offset, length), name);
+            }
+            Message::MetadataRequest { name } => self.on_metadata_request(now, exchange, from, name),
             Message::Search(search) => {
                 self.actions.push_back(Action::Close { exchange });
                 self.on_search(now, from, search);
@@ -46,9 +42,6 @@ impl Node {
             | Message::RequestPeerList { .. }
             | Message::Unregister { .. }
             | Message::Keepalive { .. } => self.refuse(exchange, Refusal::WrongNode),
-            Message::RangeRequest { .. } | Message::MetadataRequest { .. } => {
-                self.refuse(exchange, Refusal::NotHashed);
-            }
         }
     }
 
@@ -60,15 +53,63 @@ impl Node {
 
     /// Code 4.
     fn on_download_request(&mut self, now: Instant, exchange: ExchangeId, from: SocketAddr, name: FileName) {
-        if self.library.get(name.as_bytes()).is_none() {
-            return self.refuse(exchange, Refusal::NoSuchFile);
+        match self.find_file(&name) {
+            Ok(_) => self.submit_request(now, exchange, from, Command::SendFile { from, name }),
+            Err(reason) => self.refuse(exchange, reason),
         }
-        self.submit_request(now, exchange, from, Command::SendFile { from, name });
     }
 
     /// Code 5.
     fn on_list_files(&mut self, now: Instant, exchange: ExchangeId, from: SocketAddr, p1: bool) {
         self.submit_request(now, exchange, from, Command::SendList { attributes: p1 });
+    }
+
+    /// Code 8.
+    fn on_range_request(
+        &mut self,
+        now: Instant,
+        exchange: ExchangeId,
+        from: SocketAddr,
+        (offset, length): (u64, u64),
+        name: FileName,
+    ) {
+        match self.find_range(&name, offset, length) {
+            Ok(_) => self.submit_request(now, exchange, from, Command::SendRange { from, name, offset, length }),
+            Err(reason) => self.refuse(exchange, reason),
+        }
+    }
+
+    /// Code 9. A file that is not hashed yet is hashed next: the requester asks again.
+    fn on_metadata_request(&mut self, now: Instant, exchange: ExchangeId, from: SocketAddr, name: FileName) {
+        match self.find_hashed(&name) {
+            Ok(_) => self.submit_request(now, exchange, from, Command::SendMetadata { name }),
+            Err(reason) => {
+                if reason == Refusal::NotHashed {
+                    self.hash_soon(name);
+                }
+                self.refuse(exchange, reason);
+            }
+        }
+    }
+
+    /// A file as the library knows it.
+    pub(super) fn find_file(&self, name: &FileName) -> Result<ScannedFile, Refusal> {
+        let file = self.library.get(name.as_bytes()).ok_or(Refusal::NoSuchFile)?;
+        Ok(ScannedFile { name: name.clone(), meta: file.meta })
+    }
+
+    /// A file that has these bytes. None at all, at its end or before, are inside it too.
+    pub(super) fn find_range(&self, name: &FileName, offset: u64, length: u64) -> Result<ScannedFile, Refusal> {
+        let file = self.find_file(name)?;
+        let inside = offset.checked_add(length).is_some_and(|end| end <= file.meta.size);
+        if inside { Ok(file) } else { Err(Refusal::OutsideFile) }
+    }
+
+    /// A file whose hash is known.
+    pub(super) fn find_hashed(&self, name: &FileName) -> Result<(ScannedFile, ContentHash), Refusal> {
+        let file = self.find_file(name)?;
+        let b3 = self.library.get(name.as_bytes()).and_then(|file| file.b3);
+        b3.map(|b3| (file, b3)).ok_or(Refusal::NotHashed)
     }
 
     fn submit_request(&mut self, now: Instant, exchange: ExchangeId, from: SocketAddr, command: Command) {
@@ -90,29 +131,5 @@ impl Node {
     /// The requester went away before its turn came.
     pub(super) fn on_request_gone(&mut self, exchange: ExchangeId) {
         self.withdraw(exchange);
-    }
-
-    pub(super) fn note_upload_started(&mut self, exchange: ExchangeId, to: SocketAddr, name: &FileName) {
-        self.uploads.insert(exchange, Upload { to, name: name.clone(), bytes: 0 });
-        let name = RawText::new(name.as_bytes());
-        self.notify(Topic::Uploads, || Notice::UploadStarted { to, name });
-    }
-
-    pub(super) fn on_response_progress(&mut self, exchange: ExchangeId, bytes: u64) {
-        if let Some(upload) = self.uploads.get_mut(&exchange) {
-            self.counters.bytes_up += bytes.saturating_sub(upload.bytes);
-            upload.bytes = upload.bytes.max(bytes);
-        }
-    }
-
-    pub(super) fn on_response_ended(&mut self, exchange: ExchangeId, outcome: Result<u64, ResponseFault>) {
-        if let Ok(bytes) = outcome {
-            self.on_response_progress(exchange, bytes);
-        }
-        if let Some(Upload { to, name, bytes }) = self.uploads.remove(&exchange) {
-            let (name, error) = (RawText::new(name.as_bytes()), outcome.err().map(|fault| fault.to_string()));
-            self.notify(Topic::Uploads, || Notice::UploadEnded { to, name, bytes, error });
-        }
-        self.free_worker(exchange);
     }
 }

@@ -2,27 +2,30 @@
 //!
 //! A command is an upload, a list sent, a fetch, or a dialled exchange with a peer. What our own user waits for goes
 //! first, then what peers ask of us, then what we only pass on; within each, the order is that in which they came, but
-//! for an address that holds more than its share of the workers while others wait. The exchanges with bootstrap nodes
-//! pass by: there are at most a few, and a node that is busy must not lose its registration. Refuses work beyond
-//! [`COMMANDS_QUEUED_MAX`].
+//! that of the addresses that ask of us, the one with the fewest workers has the next: who asks for a thousand files at
+//! once waits for itself. The exchanges with bootstrap nodes pass by: there are at most a few, and a node that is busy
+//! must not lose its registration. Refuses work beyond [`COMMANDS_QUEUED_MAX`].
 
 use super::contract::{Action, Expect, FetchForm, Refusal};
 use super::limits::{
     COMMAND_WAIT_MAX, COMMANDS_QUEUED_MAX, FORWARDS_QUEUED_MAX, REQUESTS_QUEUED_PER_ADDRESS_MAX, WORKERS_KEPT_OF,
 };
+use super::peers::Speech;
 use super::{Node, NodeTimer};
 use crate::id::{ExchangeId, TransferId};
 use crate::name::FileName;
 use crate::time::Instant;
 use crate::timer::TimerId;
 use crate::wire::Message;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 /// Something that takes a worker from its start to the end of its exchange.
 #[derive(Debug)]
 pub(super) enum Command {
     SendFile { from: SocketAddr, name: FileName },
+    SendRange { from: SocketAddr, name: FileName, offset: u64, length: u64 },
+    SendMetadata { name: FileName },
     SendList { attributes: bool },
     Dial { to: SocketAddr, messages: Vec<Message>, expect: Expect },
     Fetch { download: TransferId, to: SocketAddr, name: FileName, form: FetchForm, size_max: Option<u64> },
@@ -68,11 +71,28 @@ struct Waiting {
 /// Where a waiting command stands: by the place of its rank, then by its ticket.
 type Ticket = (u8, u64);
 
-/// Commands of some kind: of an address, or passed on.
+/// What is passed on.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 struct Load {
     active: usize,
     queued: usize,
+}
+
+/// The requests of one address.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Line {
+    active: usize,
+    /// Numbers of the tickets of those that wait.
+    waiting: BTreeSet<u64>,
+}
+
+/// An address that waits: by the workers it has, then by its oldest ticket. The least has the next worker.
+type Place = (usize, u64, IpAddr);
+
+impl Line {
+    fn place(&self, address: IpAddr) -> Option<Place> {
+        self.waiting.first().map(|ticket| (self.active, *ticket, address))
+    }
 }
 
 /// The gate.
@@ -84,8 +104,10 @@ pub(super) struct Workers {
     queue: BTreeMap<Ticket, Waiting>,
     tickets: BTreeMap<ExchangeId, Ticket>,
     tickets_given: u64,
-    /// Requests of each address.
-    asked: BTreeMap<IpAddr, Load>,
+    /// Requests, by address.
+    lines: BTreeMap<IpAddr, Line>,
+    /// Of every address that waits.
+    places: BTreeSet<Place>,
     forwards: Load,
 }
 
@@ -104,58 +126,77 @@ impl Workers {
         self.tickets.contains_key(&exchange)
     }
 
-    fn load(&self, address: IpAddr) -> Load {
-        self.asked.get(&address).copied().unwrap_or_default()
-    }
-
     fn has_room(&self, rank: Rank) -> bool {
         let in_all = self.queue.len() < COMMANDS_QUEUED_MAX;
         match rank {
             Rank::Fetch => true,
             Rank::Own => in_all,
-            Rank::Asked(address) => in_all && self.load(address).queued < REQUESTS_QUEUED_PER_ADDRESS_MAX,
+            Rank::Asked(address) => {
+                let queued = self.lines.get(&address).map_or(0, |line| line.waiting.len());
+                in_all && queued < REQUESTS_QUEUED_PER_ADDRESS_MAX
+            }
             Rank::Forward => in_all && self.forwards.queued < FORWARDS_QUEUED_MAX,
         }
     }
 
-    /// Changes the counts that a rank belongs to.
-    fn count(&mut self, rank: Rank, change: impl FnOnce(&mut Load)) {
-        match rank {
-            Rank::Fetch | Rank::Own => {}
-            Rank::Forward => change(&mut self.forwards),
-            Rank::Asked(address) => {
-                let load = self.asked.entry(address).or_default();
-                change(load);
-                if *load == Load::default() {
-                    self.asked.remove(&address);
-                }
-            }
+    /// Changes what is known of an address, and with it its place.
+    fn change_line(&mut self, address: IpAddr, change: impl FnOnce(&mut Line)) {
+        let line = self.lines.entry(address).or_default();
+        if let Some(place) = line.place(address) {
+            self.places.remove(&place);
+        }
+        change(line);
+        self.places.extend(line.place(address));
+        if *line == Line::default() {
+            self.lines.remove(&address);
         }
     }
 
     fn push(&mut self, waiting: Waiting) {
         self.tickets_given += 1;
-        let ticket = (waiting.rank.place(), self.tickets_given);
-        self.count(waiting.rank, |load| load.queued += 1);
+        let number = self.tickets_given;
+        match waiting.rank {
+            Rank::Fetch | Rank::Own => {}
+            Rank::Asked(address) => self.change_line(address, |line| {
+                line.waiting.insert(number);
+            }),
+            Rank::Forward => self.forwards.queued += 1,
+        }
+        let ticket = (waiting.rank.place(), number);
         self.tickets.insert(waiting.exchange, ticket);
         self.queue.insert(ticket, waiting);
     }
 
     fn take(&mut self, exchange: ExchangeId) -> Option<Waiting> {
-        let waiting = self.queue.remove(&self.tickets.remove(&exchange)?)?;
-        self.count(waiting.rank, |load| load.queued -= 1);
+        let ticket = self.tickets.remove(&exchange)?;
+        let waiting = self.queue.remove(&ticket)?;
+        match waiting.rank {
+            Rank::Fetch | Rank::Own => {}
+            Rank::Asked(address) => self.change_line(address, |line| {
+                line.waiting.remove(&ticket.1);
+            }),
+            Rank::Forward => self.forwards.queued -= 1,
+        }
         Some(waiting)
     }
 
     fn start(&mut self, exchange: ExchangeId, rank: Rank) {
-        self.count(rank, |load| load.active += 1);
+        match rank {
+            Rank::Fetch | Rank::Own => {}
+            Rank::Asked(address) => self.change_line(address, |line| line.active += 1),
+            Rank::Forward => self.forwards.active += 1,
+        }
         self.active_for_others += usize::from(rank.place() > 0);
         self.active.insert(exchange, rank);
     }
 
     fn end(&mut self, exchange: ExchangeId) -> bool {
         let Some(rank) = self.active.remove(&exchange) else { return false };
-        self.count(rank, |load| load.active -= 1);
+        match rank {
+            Rank::Fetch | Rank::Own => {}
+            Rank::Asked(address) => self.change_line(address, |line| line.active -= 1),
+            Rank::Forward => self.forwards.active -= 1,
+        }
         self.active_for_others -= usize::from(rank.place() > 0);
         true
     }
@@ -175,17 +216,10 @@ impl Workers {
     /// The command whose turn it is.
     fn next(&self, workers_max: usize) -> Option<ExchangeId> {
         let (_, first) = self.queue.first_key_value()?;
-        let share = workers_max.div_ceil(2);
-        let has_share_left =
-            |waiting: &&Waiting| matches!(waiting.rank, Rank::Asked(from) if self.load(from).active < share);
-        let turn = match first.rank {
-            // An address beyond its share has its turn only when no other waits.
-            Rank::Asked(_) => {
-                self.queue.values().take_while(|waiting| waiting.rank != Rank::Forward).find(has_share_left)
-            }
-            _ => None,
+        let turn = match (first.rank, self.places.first()) {
+            (Rank::Asked(_), Some((_, number, _))) => self.queue.get(&(first.rank.place(), *number))?,
+            _ => first,
         };
-        let turn = turn.unwrap_or(first);
         self.may_start(turn.rank, workers_max).then_some(turn.exchange)
     }
 
@@ -198,13 +232,27 @@ impl Workers {
         assert!(queued <= FORWARDS_QUEUED_MAX, "what is passed on leaves room for others");
         let for_others = self.active.values().filter(|rank| rank.place() > 0).count();
         assert_eq!(self.active_for_others, for_others, "what is done for others is counted");
-        let asked: usize = self.asked.values().map(|load| load.active + load.queued).sum();
-        let counted = |rank: &Rank| matches!(rank, Rank::Asked(_));
-        let queued = self.queue.values().filter(|waiting| counted(&waiting.rank)).count();
-        assert_eq!(asked, queued + self.active.values().filter(|rank| counted(rank)).count(), "requests are counted");
+        self.check_lines();
         for exchange in self.tickets.keys() {
             assert!(!self.active.contains_key(exchange), "{exchange:?} waits and works at once");
         }
+    }
+
+    fn check_lines(&self) {
+        let mut lines: BTreeMap<IpAddr, Line> = BTreeMap::new();
+        for rank in self.active.values() {
+            if let Rank::Asked(address) = rank {
+                lines.entry(*address).or_default().active += 1;
+            }
+        }
+        for ((_, number), waiting) in &self.queue {
+            if let Rank::Asked(address) = waiting.rank {
+                lines.entry(address).or_default().waiting.insert(*number);
+            }
+        }
+        assert_eq!(self.lines, lines, "requests are counted by address");
+        let places: BTreeSet<_> = lines.iter().filter_map(|(address, line)| line.place(*address)).collect();
+        assert_eq!(self.places, places, "every address that waits has its place");
     }
 }
 
@@ -275,15 +323,34 @@ impl Node {
 
     fn start_command(&mut self, exchange: ExchangeId, command: Command, rank: Rank) {
         let action = match command {
-            Command::SendFile { from, name } => {
-                // It may have left the library while it waited.
-                if self.library.get(name.as_bytes()).is_none() {
-                    return self.refuse(exchange, Refusal::NoSuchFile);
+            // What is sent may have left the library, or be another file, since it was asked for.
+            Command::SendFile { from, name } => match self.find_file(&name) {
+                Ok(_) => {
+                    self.note_upload_started(exchange, from, &name);
+                    Action::SendFile { exchange, name }
                 }
-                self.note_upload_started(exchange, from, &name);
-                Action::SendFile { exchange, name }
-            }
+                Err(reason) => return self.refuse(exchange, reason),
+            },
+            Command::SendRange { from, name, offset, length } => match self.find_range(&name, offset, length) {
+                Ok(file) => {
+                    self.note_range_started(exchange, from, &file.name);
+                    Action::SendRange { exchange, file, offset, length }
+                }
+                Err(reason) => return self.refuse(exchange, reason),
+            },
+            Command::SendMetadata { name } => match self.find_hashed(&name) {
+                Ok((file, b3)) => {
+                    self.note_metadata_started(exchange);
+                    Action::SendMetadata { exchange, file, b3 }
+                }
+                Err(reason) => return self.refuse(exchange, reason),
+            },
             Command::SendList { attributes } => Action::SendList { exchange, attributes },
+            // Whom we speak to so was heard to speak so: on a new connection a base program would not look for a second
+            // message.
+            Command::Dial { to, messages, expect: Expect::Nothing } if self.peers.speech(to) == Speech::P1 => {
+                Action::Stream { exchange, to, messages }
+            }
             Command::Dial { to, messages, expect } => Action::Dial { exchange, to, messages, expect },
             Command::Fetch { download, to, name, form, size_max } => Action::Fetch {
                 exchange,

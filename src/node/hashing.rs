@@ -1,0 +1,190 @@
+//! The hashes of the files shared: which are wanted next, ordered batch by batch, and what came of it.
+//!
+//! After each scan the best of the files without a hash are gathered in slices of [`work`](super): newest and smallest
+//! first, as the library ranks them. What a peer asked for goes before all of them. One batch is under way at a time, so
+//! that a rescan of a million files never waits behind more than one.
+//!
+//! Refuses to have a file read twice between two scans that could not be hashed: whoever asks for it would keep the disk
+//! busy.
+
+use super::Node;
+use super::contract::{Action, HashedFile};
+use super::limits::{
+    HASH_ASKED_FILES_MAX, HASH_BATCH_BYTES_MAX, HASH_BATCH_FILES_MAX, HASH_ENTRIES_PER_SLICE, HASH_FAILED_FILES_MAX,
+    HASH_GATHER_FILES_MAX,
+};
+use crate::control::Notice;
+use crate::library::{Gather, ScannedFile};
+use crate::name::FileName;
+use std::collections::{BTreeSet, VecDeque};
+
+/// Where the search for files without a hash stands.
+#[derive(Debug, Default)]
+enum Stage {
+    /// None was left at the last look: the next scan may bring some.
+    #[default]
+    Rest,
+    /// The library is looked through.
+    Gathering(Box<Gather>),
+    /// These are next. When they are done the library is looked through again.
+    Ready(VecDeque<ScannedFile>),
+}
+
+/// Everything kept about hashes that are not known yet.
+#[derive(Debug, Default)]
+pub(super) struct Hashing {
+    stage: Stage,
+    /// Asked for by peers, the first first.
+    asked: VecDeque<FileName>,
+    /// Ordered, and not told of yet.
+    under_way: BTreeSet<FileName>,
+    /// Not to be ordered again before the next scan.
+    failed: BTreeSet<FileName>,
+    /// Something was hashed since the users were told that all is.
+    untold: bool,
+}
+
+impl Hashing {
+    /// Whether a slice of work waits.
+    pub(super) fn has_work(&self) -> bool {
+        match self.stage {
+            Stage::Gathering(_) => true,
+            Stage::Ready(_) => self.under_way.is_empty(),
+            Stage::Rest => self.under_way.is_empty() && !self.asked.is_empty(),
+        }
+    }
+
+    pub(super) fn check_invariants(&self) {
+        assert!(self.under_way.len() <= HASH_BATCH_FILES_MAX, "a batch is bounded");
+        assert!(self.asked.len() <= HASH_ASKED_FILES_MAX, "the files asked for are bounded");
+        assert!(self.failed.len() <= HASH_FAILED_FILES_MAX, "the files that failed are bounded");
+        assert!(!matches!(&self.stage, Stage::Ready(files) if files.len() > HASH_GATHER_FILES_MAX), "so is the choice");
+    }
+}
+
+impl Node {
+    /// A scan is through: there may be new files, and new reasons to try others again.
+    pub(super) fn hash_after_scan(&mut self) {
+        self.hashing.failed.clear();
+        if self.library.unhashed() > 0 {
+            self.gather_unhashed();
+        }
+        self.tell_if_all_hashed();
+    }
+
+    fn gather_unhashed(&mut self) {
+        self.hashing.stage = Stage::Gathering(Box::new(self.library.gather_begin(HASH_GATHER_FILES_MAX)));
+    }
+
+    /// A peer wants the metadata of a file whose hash is not known: it is the next to be hashed.
+    pub(super) fn hash_soon(&mut self, name: FileName) {
+        let hashing = &mut self.hashing;
+        let in_hand = hashing.under_way.contains(&name) || hashing.asked.contains(&name);
+        let failed = hashing.failed.contains(&name) || hashing.failed.len() >= HASH_FAILED_FILES_MAX;
+        if !in_hand && !failed && hashing.asked.len() < HASH_ASKED_FILES_MAX {
+            hashing.asked.push_back(name);
+        }
+    }
+
+    /// One slice: a batch is ordered, or some of the library looked at.
+    pub(super) fn work_on_hashing(&mut self) {
+        if self.hashing.under_way.is_empty() && !self.hashing.asked.is_empty() {
+            return self.order_hashes();
+        }
+        match &mut self.hashing.stage {
+            Stage::Rest => {}
+            Stage::Gathering(gather) => {
+                if !self.library.gather_step(gather, HASH_ENTRIES_PER_SLICE)
+                    && let Stage::Gathering(gather) = std::mem::take(&mut self.hashing.stage)
+                {
+                    let files = VecDeque::from(gather.into_files());
+                    self.hashing.stage = if files.is_empty() { Stage::Rest } else { Stage::Ready(files) };
+                }
+            }
+            Stage::Ready(files) if files.is_empty() => self.gather_unhashed(),
+            Stage::Ready(_) => self.order_hashes(),
+        }
+    }
+
+    /// Orders the next batch: what was asked for, then what was gathered.
+    fn order_hashes(&mut self) {
+        let mut batch: Vec<ScannedFile> = Vec::new();
+        let mut bytes = 0u64;
+        for _ in 0..HASH_ENTRIES_PER_SLICE {
+            let Some(name) = self.hashing.next_name() else { break };
+            let Some(file) = self.unhashed_file(name) else {
+                self.hashing.pass_over();
+                continue;
+            };
+            bytes = bytes.saturating_add(file.meta.size);
+            if batch.len() >= HASH_BATCH_FILES_MAX || !batch.is_empty() && bytes > HASH_BATCH_BYTES_MAX {
+                break;
+            }
+            self.hashing.pass_over();
+            self.hashing.under_way.insert(file.name.clone());
+            batch.push(file);
+        }
+        if !batch.is_empty() {
+            self.hashing.untold = true;
+            self.actions.push_back(Action::HashFiles { files: batch });
+        }
+    }
+
+    /// A file as it stands in the library now, if its hash is still wanted and it is not in this batch already.
+    fn unhashed_file(&self, name: &FileName) -> Option<ScannedFile> {
+        let file = self.library.get(name.as_bytes()).filter(|file| file.b3.is_none())?;
+        let in_hand = self.hashing.under_way.contains(name) || self.hashing.failed.contains(name);
+        (!in_hand).then(|| ScannedFile { name: name.clone(), meta: file.meta })
+    }
+
+    /// Hashes came in, or reasons why not.
+    pub(super) fn on_hashed(&mut self, files: Vec<HashedFile>) {
+        for HashedFile { file, outcome } in files {
+            self.hashing.under_way.remove(&file.name);
+            match outcome {
+                Ok(b3) => {
+                    // If it is another file by now, the next look finds it.
+                    self.library.set_b3(&file, b3);
+                }
+                Err(fault) => {
+                    log::debug!("{} cannot be hashed: {fault}", file.name);
+                    self.library.set_unhashable(&file);
+                    if self.hashing.failed.len() < HASH_FAILED_FILES_MAX {
+                        self.hashing.failed.insert(file.name);
+                    }
+                }
+            }
+        }
+        self.tell_if_all_hashed();
+    }
+
+    fn tell_if_all_hashed(&mut self) {
+        if !self.hashing.untold || self.library.unhashed() > 0 {
+            return;
+        }
+        self.hashing.untold = false;
+        let files = self.library.len();
+        log::debug!("the hashes of all {files} files are known");
+        self.notify_events(|| Notice::Hashed { files });
+    }
+}
+
+impl Hashing {
+    /// The file whose turn it is.
+    fn next_name(&self) -> Option<&FileName> {
+        let gathered = || match &self.stage {
+            Stage::Ready(files) => files.front().map(|file| &file.name),
+            _ => None,
+        };
+        self.asked.front().or_else(gathered)
+    }
+
+    /// Goes on to the file after it.
+    fn pass_over(&mut self) {
+        if self.asked.pop_front().is_none()
+            && let Stage::Ready(files) = &mut self.stage
+        {
+            files.pop_front();
+        }
+    }
+}

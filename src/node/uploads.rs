@@ -1,0 +1,223 @@
+//! The uploads in progress: counted, and told to whoever follows them.
+//!
+//! A file is one upload. The ranges of one file that one address asks for are one upload too, however many connections
+//! bring them: it begins with the first, and is over when none was asked for in [`RANGES_IDLE_MAX`]. Metadata are
+//! counted and not told: who asks for them asks for ranges next.
+
+use super::contract::ResponseFault;
+use super::limits::{RANGE_RUNS_MAX, RANGES_IDLE_MAX};
+use super::subscriptions::Topic;
+use super::{Node, NodeTimer};
+use crate::control::{Notice, RawText};
+use crate::id::ExchangeId;
+use crate::name::FileName;
+use crate::time::Instant;
+use crate::timer::TimerId;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+
+/// One connection that brings something.
+#[derive(Debug)]
+struct Upload {
+    bytes: u64,
+    kind: Kind,
+}
+
+/// What a connection brings.
+#[derive(Debug)]
+enum Kind {
+    File { to: SocketAddr, name: FileName },
+    Range { run: RunId },
+    Metadata,
+}
+
+/// The ranges of one file for one address. Counts up and is not reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct RunId(u64);
+
+/// Whose ranges, of which file.
+type RunKey = (IpAddr, Rc<FileName>);
+
+/// What is known of a run of ranges.
+#[derive(Debug)]
+struct Run {
+    to: SocketAddr,
+    name: Rc<FileName>,
+    stage: Stage,
+    bytes: u64,
+    /// Why the last range broke off, if it did.
+    error: Option<String>,
+}
+
+/// Where a run of ranges stands.
+#[derive(Debug)]
+enum Stage {
+    /// At least one connection brings some.
+    Sending { connections: usize },
+    /// Another range may be asked for.
+    Idle { timer: TimerId },
+}
+
+impl Run {
+    fn key(&self) -> RunKey {
+        (self.to.ip().to_canonical(), Rc::clone(&self.name))
+    }
+}
+
+/// All uploads in progress.
+#[derive(Default)]
+pub(super) struct Uploads {
+    rows: BTreeMap<ExchangeId, Upload>,
+    runs: BTreeMap<RunId, Run>,
+    runs_by_key: BTreeMap<RunKey, RunId>,
+    runs_begun: u64,
+}
+
+impl Uploads {
+    /// Connections that bring something.
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// These connections, ascending.
+    pub(super) fn exchanges(&self) -> impl Iterator<Item = ExchangeId> {
+        self.rows.keys().copied()
+    }
+
+    pub(super) fn check_invariants(&self) {
+        assert_eq!(self.runs.len(), self.runs_by_key.len(), "each run of ranges has one key");
+        let idle = self.runs.values().filter(|run| matches!(run.stage, Stage::Idle { .. })).count();
+        assert!(idle <= RANGE_RUNS_MAX, "the runs of ranges are bounded");
+        let mut sending: BTreeMap<RunId, usize> = BTreeMap::new();
+        for upload in self.rows.values() {
+            if let Kind::Range { run } = upload.kind {
+                *sending.entry(run).or_default() += 1;
+            }
+        }
+        for (id, run) in &self.runs {
+            let counted = match run.stage {
+                Stage::Sending { connections } => Some(connections),
+                Stage::Idle { .. } => None,
+            };
+            assert_eq!(sending.remove(id), counted, "{run:?} is as its connections are");
+        }
+        assert!(sending.is_empty(), "each range belongs to a run");
+    }
+}
+
+impl Node {
+    /// A file goes out on a connection.
+    pub(super) fn note_upload_started(&mut self, exchange: ExchangeId, to: SocketAddr, name: &FileName) {
+        let kind = Kind::File { to, name: name.clone() };
+        self.uploads.rows.insert(exchange, Upload { bytes: 0, kind });
+        let name = RawText::new(name.as_bytes());
+        self.notify(Topic::Uploads, || Notice::UploadStarted { to, name });
+    }
+
+    /// Metadata go out on a connection.
+    pub(super) fn note_metadata_started(&mut self, exchange: ExchangeId) {
+        self.uploads.rows.insert(exchange, Upload { bytes: 0, kind: Kind::Metadata });
+    }
+
+    /// A range goes out on a connection.
+    pub(super) fn note_range_started(&mut self, exchange: ExchangeId, to: SocketAddr, name: &FileName) {
+        let name = Rc::new(name.clone());
+        let known = self.uploads.runs_by_key.get(&(to.ip().to_canonical(), Rc::clone(&name))).copied();
+        let run = known.unwrap_or_else(|| self.begin_run(to, name));
+        self.uploads.rows.insert(exchange, Upload { bytes: 0, kind: Kind::Range { run } });
+        if let Some(row) = self.uploads.runs.get_mut(&run) {
+            match &mut row.stage {
+                Stage::Sending { connections } => *connections += 1,
+                Stage::Idle { timer } => {
+                    self.wheel.cancel(*timer);
+                    row.stage = Stage::Sending { connections: 1 };
+                }
+            }
+        }
+    }
+
+    fn begin_run(&mut self, to: SocketAddr, name: Rc<FileName>) -> RunId {
+        if self.uploads.runs.len() >= RANGE_RUNS_MAX {
+            let idle = |(_, run): &(&RunId, &Run)| matches!(run.stage, Stage::Idle { .. });
+            let oldest = self.uploads.runs.iter().find(idle).map(|(id, _)| *id);
+            oldest.into_iter().for_each(|id| self.end_run(id));
+        }
+        self.uploads.runs_begun += 1;
+        let id = RunId(self.uploads.runs_begun);
+        let run = Run { to, name, stage: Stage::Sending { connections: 0 }, bytes: 0, error: None };
+        let name = RawText::new(run.name.as_bytes());
+        self.uploads.runs_by_key.insert(run.key(), id);
+        self.uploads.runs.insert(id, run);
+        self.notify(Topic::Uploads, || Notice::UploadStarted { to, name });
+        id
+    }
+
+    /// No range was asked for in a while.
+    pub(super) fn on_run_idle(&mut self, id: RunId) {
+        if self.uploads.runs.get(&id).is_some_and(|run| matches!(run.stage, Stage::Idle { .. })) {
+            self.end_run(id);
+        }
+    }
+
+    fn end_run(&mut self, id: RunId) {
+        let Some(run) = self.uploads.runs.remove(&id) else { return };
+        self.uploads.runs_by_key.remove(&run.key());
+        if let Stage::Idle { timer } = run.stage {
+            self.wheel.cancel(timer);
+        }
+        let Run { to, name, bytes, error, .. } = run;
+        self.tell_upload_ended(to, &name, bytes, error);
+    }
+
+    fn tell_upload_ended(&mut self, to: SocketAddr, name: &FileName, bytes: u64, error: Option<String>) {
+        let name = RawText::new(name.as_bytes());
+        self.notify(Topic::Uploads, || Notice::UploadEnded { to, name, bytes, error });
+    }
+
+    pub(super) fn on_response_progress(&mut self, exchange: ExchangeId, bytes: u64) {
+        let Some(upload) = self.uploads.rows.get_mut(&exchange) else { return };
+        let more = bytes.saturating_sub(upload.bytes);
+        upload.bytes += more;
+        self.counters.bytes_up += more;
+        if let Kind::Range { run } = upload.kind
+            && let Some(run) = self.uploads.runs.get_mut(&run)
+        {
+            run.bytes += more;
+        }
+    }
+
+    pub(super) fn on_response_ended(
+        &mut self,
+        now: Instant,
+        exchange: ExchangeId,
+        outcome: Result<u64, ResponseFault>,
+    ) {
+        if let Ok(bytes) = outcome {
+            self.on_response_progress(exchange, bytes);
+        }
+        let error = outcome.err().map(|fault| fault.to_string());
+        match self.uploads.rows.remove(&exchange) {
+            Some(Upload { bytes, kind: Kind::File { to, name } }) => self.tell_upload_ended(to, &name, bytes, error),
+            Some(Upload { kind: Kind::Range { run }, .. }) => self.on_range_ended(now, run, error),
+            Some(Upload { kind: Kind::Metadata, .. }) | None => {}
+        }
+        self.free_worker(exchange);
+    }
+
+    fn on_range_ended(&mut self, now: Instant, id: RunId, error: Option<String>) {
+        let Some(run) = self.uploads.runs.get_mut(&id) else { return };
+        run.error = error;
+        match &mut run.stage {
+            Stage::Sending { connections } if *connections > 1 => *connections -= 1,
+            _ => {
+                let timer = self.wheel.insert(now + RANGES_IDLE_MAX, NodeTimer::RangesIdle(id));
+                run.stage = Stage::Idle { timer };
+                // There may be more workers than runs are kept.
+                if self.uploads.runs.len() > RANGE_RUNS_MAX {
+                    self.end_run(id);
+                }
+            }
+        }
+    }
+}

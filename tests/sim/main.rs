@@ -18,6 +18,7 @@ mod random;
 mod responses;
 mod rogue;
 mod scenarios;
+mod sources;
 mod streams;
 mod time;
 mod watch;

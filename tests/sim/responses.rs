@@ -9,7 +9,7 @@ use crate::rogue::Answer;
 use crate::world::{Occurrence, World};
 use pyrate::fault::{DialFault, DiskFault};
 use pyrate::id::{ContentHash, ExchangeId};
-use pyrate::library::{FileMeta, ScannedFile};
+use pyrate::library::{ScannedFile, Shared};
 use pyrate::name::FileName;
 use pyrate::node::contract::{Dialled, Event, Response, ResponseFault};
 use pyrate::wire::{Attributes, Listed, Message};
@@ -205,11 +205,12 @@ impl World {
             self.server_ended(id, Ok(bytes));
             return self.end_in_order(id, Response::FileList { truncated: false });
         };
-        let line = |(name, meta): (FileName, FileMeta)| {
-            let attributes = attributes.then_some(Attributes { size: Some(meta.size), b3: None });
+        let line = |(name, Shared { meta, b3 }): (FileName, Shared)| {
+            let attributes = attributes.then_some(Attributes { size: Some(meta.size), b3 });
             Listed { name, attributes }
         };
         let lines: Vec<Listed> = rows.into_iter().map(line).collect();
+        lines.iter().for_each(|line| self.watch_told_file(side.host, line));
         let bytes = bytes + lines.iter().map(|line| line.name.as_bytes().len() as u64 + 1).sum::<u64>();
         self.begin_response(id, Responding::List { after: Some(last), attributes, bytes });
         self.list_batch(id, lines);

@@ -50,7 +50,10 @@ impl World {
             Answer::List(lines) => self.begin_response(id, Responding::Lines(lines)),
             Answer::Metadata(metadata) => self.begin_response(id, Responding::Metadata(Some(metadata))),
             Answer::File(flow) => self.begin_flow(id, flow),
-            Answer::Die => self.crash(side.host),
+            Answer::Die => {
+                let asked = self.conns.get(&id).and_then(|conn| conn.asked.clone());
+                self.violation(side.host, &format!("a base peer died of {asked:?}"))
+            }
         }
     }
 

@@ -1,15 +1,18 @@
 //! The world: hosts, virtual time, and the queue of what happens next. One seed, one history.
 
+use crate::content::Content;
 use crate::host::{Host, HostId, Program};
 use crate::links::{Conn, ConnId};
 use crate::random::Random;
 use crate::rogue::Rogue;
+use crate::sources::{Source, Vice};
 use crate::watch::Watch;
 use pyrate::bootstrap::{Bootstrap, decode_snapshot, encode_snapshot};
 use pyrate::control::{CallError, CallId, Reply, Request};
 use pyrate::fault::DiskFault;
 use pyrate::id::{ClientId, ExchangeId, TransferId};
 use pyrate::library::ScannedFile;
+use pyrate::name::FileName;
 use pyrate::node::Node;
 use pyrate::node::contract::{BootstrapAddr, DialOutcome, Event, NodeConfig, Remembered};
 use pyrate::time::Instant;
@@ -159,6 +162,20 @@ impl World {
         let id = self.add_host(63339, Program::Rogue(Box::new(rogue)));
         self.settle(id);
         id
+    }
+
+    /// Somebody who offers a file under this name, and registers.
+    pub(crate) fn add_source(
+        &mut self,
+        bootstrap: HostId,
+        name: &str,
+        content: Content,
+        p1: bool,
+        vice: Vice,
+    ) -> HostId {
+        let name = FileName::from_bytes(name.as_bytes()).unwrap();
+        let bootstrap = self.addr(bootstrap);
+        self.add_rogue(Source::new(bootstrap, &name, content, p1, vice))
     }
 
     /// A node that is configured with these bootstrap nodes, and not yet started.

@@ -1,10 +1,15 @@
 //! Stories of networks, each told for several seeds.
 
 mod chaos;
+mod contents;
 mod downloads;
 mod helpers;
 mod membership;
+mod ordeal;
+mod part_files;
 mod searching;
+mod sources;
+mod swarms;
 mod workers;
 
 /// The seed of the environment alone, or some for everyday.

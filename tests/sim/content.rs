@@ -85,7 +85,6 @@ impl Outline {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Spoils {
     Nothing,
-    Everything,
     /// Every so many-th group.
     OneIn(u64),
     /// All from this byte of the file on.
@@ -96,7 +95,6 @@ impl Spoils {
     pub(crate) fn group(self, group: u64) -> bool {
         match self {
             Self::Nothing => false,
-            Self::Everything => true,
             Self::OneIn(n) => group % n == n - 1,
             Self::From(byte) => (group + 1) * GROUP_BYTES > byte,
         }

@@ -207,7 +207,9 @@ impl World {
 
     /// Takes the next group that is there whole. False when there is none, or the fetch is over.
     fn take_group(&mut self, id: ConnId, dialer: Side, flow: &Flow) -> bool {
-        let Some(conn) = self.conns.get(&id).filter(|conn| !conn.aborted && conn.dialer.is_some()) else { return false };
+        let Some(conn) = self.conns.get(&id).filter(|conn| !conn.aborted && conn.dialer.is_some()) else {
+            return false;
+        };
         let Some(taking) = conn.taking().cloned() else { return false };
         let (local, bytes) = (conn.local, taking.received);
         let Some(outline) = self.outline_of(dialer.host, &taking) else { return false };

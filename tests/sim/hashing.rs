@@ -13,9 +13,6 @@ const BATCH_FILES_MAX: usize = 256;
 /// Bytes hashed in a millisecond.
 const HASH_BYTES_PER_MS: u64 = 1_000_000;
 
-/// Files of a thousand that change just while they are read.
-const CHANGED_PER_MILLE: u64 = 5;
-
 impl World {
     pub(crate) fn hash_files(&mut self, host: HostId, files: Vec<ScannedFile>) {
         if files.is_empty() || files.len() > BATCH_FILES_MAX {
@@ -45,7 +42,8 @@ impl World {
         let mut told = Vec::new();
         for file in files {
             let mut outcome = self.hosts[host.0].disk.unchanged(&file);
-            if self.random.chance(CHANGED_PER_MILLE) {
+            let changed = self.changed_per_mille;
+            if self.random.chance(changed) {
                 outcome = Err(DiskFault::Changed);
             }
             if let Ok(content) = outcome {

@@ -347,7 +347,8 @@ impl World {
         let Some(conn) = self.conns.get_mut(&id) else { return };
         let Some(side) = conn.dialer.take() else { return };
         let outcome = if conn.aborted { Err(DialFault::Aborted) } else { outcome };
-        let (download, is_stream, has_server) = (conn.want.download(), conn.want == Want::Stream, conn.server.is_some());
+        let (download, is_stream, has_server) =
+            (conn.want.download(), conn.want == Want::Stream, conn.server.is_some());
         if has_server {
             let latency = self.latency();
             self.plan(latency, Occurrence::ServerLoses(id));

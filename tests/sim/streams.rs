@@ -27,6 +27,7 @@ impl World {
                 let own = ExchangeId::Outbound(u64::MAX - self.conns_made);
                 let id = self.connect(host, own, to, Vec::new(), Want::Stream);
                 self.streams.insert((host, to), id);
+                self.streams_opened += 1;
                 id
             }
         };

@@ -54,8 +54,7 @@ impl World {
     pub(crate) fn watch_told_file(&self, host: HostId, file: &Listed) {
         let attributes = file.attributes.unwrap_or_default();
         let fits = |content: Content| {
-            attributes.size.is_none_or(|size| size == content.size)
-                && attributes.b3.is_none_or(|b3| b3 == content.b3())
+            attributes.size.is_none_or(|size| size == content.size) && attributes.b3.is_none_or(|b3| b3 == content.b3())
         };
         if !self.hosts[host.0].disk.shared_as(&file.name).any(fits) {
             self.violation(host, &format!("it tells of {file:?}, which it never shared"));

@@ -94,6 +94,10 @@ pub(crate) struct World {
     /// The stream from a host to a peer.
     pub(crate) streams: BTreeMap<(HostId, SocketAddr), ConnId>,
     pub(crate) conns_made: u64,
+    /// Files of a thousand that change just while they are hashed.
+    pub(crate) changed_per_mille: u64,
+    /// Streams opened so far.
+    pub(crate) streams_opened: u64,
     pub(crate) watch: Watch,
     /// All messages sent while [`record`](Self::record) is set.
     pub(crate) traffic: Vec<Sent>,
@@ -118,6 +122,8 @@ impl World {
             exchanges: BTreeMap::new(),
             streams: BTreeMap::new(),
             conns_made: 0,
+            changed_per_mille: 5,
+            streams_opened: 0,
             watch: Watch::default(),
             traffic: Vec::new(),
             record: false,

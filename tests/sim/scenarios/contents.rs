@@ -21,7 +21,8 @@ fn hits_come_by_name_first_and_by_content_once_it_is_hashed() {
         world.let_them_hash(&nodes);
         let (mut hits, _) = world.search(nodes[0], "film.mkv");
         hits.sort_by_key(|hit| hit.sources.len());
-        let told: Vec<_> = hits.iter().map(|hit| (hit.b3.clone().unwrap(), hit.sources.len(), hit.names.len())).collect();
+        let told: Vec<_> =
+            hits.iter().map(|hit| (hit.b3.clone().unwrap(), hit.sources.len(), hit.names.len())).collect();
         assert_eq!(told, [(other.b3().to_string(), 1, 1), (FILM.b3().to_string(), 2, 2)]);
     }
 }
@@ -30,6 +31,7 @@ fn hits_come_by_name_first_and_by_content_once_it_is_hashed() {
 fn a_node_that_starts_again_knows_its_hashes_without_reading() {
     for seed in seeds(&[1, 2]) {
         let (mut world, _, nodes) = network(seed, 2);
+        world.changed_per_mille = 0;
         for n in 0..700 {
             world.hosts[nodes[1].0].disk.share(&format!("{n}.bin"), Content { id: n, size: 1_000_000 + n });
         }
@@ -130,8 +132,7 @@ fn base_peers_never_hear_a_word_of_part_two() {
         world.share(nodes[1], "film.mkv", FILM);
         world.let_them_hash(&nodes);
         // They die of it. One is named by somebody else as if it spoke part 2.
-        let base: Vec<_> =
-            (0..3).map(|_| world.add_source(bootstrap, "film.mkv", FILM, false, Vice::Honest)).collect();
+        let base: Vec<_> = (0..3).map(|_| world.add_source(bootstrap, "film.mkv", FILM, false, Vice::Honest)).collect();
         let victim = world.addr(base[0]);
         world.add_source(bootstrap, "film.mkv", FILM, true, Vice::SpeaksFor(victim));
         world.let_them_meet();

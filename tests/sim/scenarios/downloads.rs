@@ -5,7 +5,6 @@ use super::seeds;
 use crate::content::Content;
 use crate::host::HostId;
 use crate::rogue::{Breaker, OldPeer, Refuser, Tarpit};
-use crate::world::World;
 use pyrate::control::{DownloadState, Request};
 use pyrate::name::FileName;
 use pyrate::wire::Message;
@@ -15,7 +14,6 @@ const FILE: Content = Content { id: 1, size: 30_000_000 };
 fn name(text: &str) -> FileName {
     FileName::from_bytes(text.as_bytes()).unwrap()
 }
-
 
 #[test]
 fn a_file_travels_from_one_peer_to_another() {

@@ -216,7 +216,8 @@ fn add_rogue(world: &mut World, bootstrap: HostId, content: Content, known: bool
         Vice::Fickle,
     ];
     // What is wrong with bytes that nobody can check is nobody's fault.
-    let vice = if known && world.random.chance(500) { *world.random.pick(&deceits) } else { *world.random.pick(&failures) };
+    let vice =
+        if known && world.random.chance(500) { *world.random.pick(&deceits) } else { *world.random.pick(&failures) };
     let source = world.add_source(bootstrap, NAME, content, p1, vice);
     world.hosts[source.0].rate = *world.random.pick(&[50_000, 1_000_000, 8_000_000]);
     source

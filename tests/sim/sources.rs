@@ -52,6 +52,8 @@ pub(crate) enum Vice {
     Trickles(u64),
     /// Every second request is refused.
     Fickle,
+    /// A file is sent only on a connection of its own making, as the client of 2013 does.
+    CallsBack,
 }
 
 /// A source of one file.
@@ -96,7 +98,7 @@ impl Source {
         let half = length / 2;
         let flow = match self.vice {
             Vice::Mute => return Answer::Silence,
-            Vice::Fickle if self.asked % 2 == 0 => return Answer::Refuse,
+            Vice::Fickle if self.asked.is_multiple_of(2) => return Answer::Refuse,
             Vice::Dies => Flow { length: half, ending: Ending::Reset(DiskFault::Shrank), ..fair },
             Vice::Stalls => Flow { length: half, ending: Ending::Silence, ..fair },
             Vice::Lies(one_in) => Flow { spoils: Spoils::OneIn(one_in), ..fair },
@@ -116,6 +118,10 @@ impl Source {
             return Answer::Refuse;
         }
         self.bytes(offset, length)
+    }
+
+    fn closes(&self, form: Option<FetchForm>) -> bool {
+        self.vice == Vice::CallsBack && form != Some(FetchForm::CallBack)
     }
 
     fn matches(&self, search: &Search) -> bool {
@@ -143,7 +149,7 @@ impl Source {
 }
 
 impl Rogue for Source {
-    fn on_request(&mut self, me: SocketAddr, message: &Message, _: Option<FetchForm>) -> (Answer, Vec<Sending>) {
+    fn on_request(&mut self, me: SocketAddr, message: &Message, form: Option<FetchForm>) -> (Answer, Vec<Sending>) {
         self.asked += 1;
         let answer = match message {
             Message::ListFiles { p1: true } | Message::RangeRequest { .. } | Message::MetadataRequest { .. }
@@ -156,6 +162,7 @@ impl Rogue for Source {
                 let attributes = p1.then(|| self.attributes());
                 Answer::List(vec![Listed { name: self.name.clone(), attributes }])
             }
+            Message::DownloadRequest { name } if *name == self.name && self.closes(form) => Answer::Close,
             Message::DownloadRequest { name } if *name == self.name => self.bytes(0, self.content.size),
             Message::RangeRequest { offset, length, name } if *name == self.name => self.range(*offset, *length),
             Message::MetadataRequest { name } if *name == self.name => self.metadata(),

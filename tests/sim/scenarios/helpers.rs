@@ -134,6 +134,11 @@ impl World {
     /// Begins the download of a peer's file and gives its number.
     pub(super) fn download_from(&mut self, id: HostId, peer: HostId, name: &str) -> u32 {
         let peer = self.addr(peer);
+        self.download_at(id, peer, name)
+    }
+
+    /// The same by the peer's address.
+    pub(super) fn download_at(&mut self, id: HostId, peer: SocketAddr, name: &str) -> u32 {
         self.begin_download(id, Selector::File { peer, name: RawText::new(name) })
     }
 

@@ -125,7 +125,7 @@ fn the_size_that_a_liar_claims_is_found_out_whoever_is_asked_first() {
 #[test]
 fn base_sources_that_break_off_are_followed_by_the_next_and_nothing_is_verified() {
     for seed in seeds(&[1, 2, 3]) {
-        for vices in [[Vice::Dies, Vice::Honest], [Vice::Stalls, Vice::Honest], [Vice::Mute, Vice::Honest]] {
+        for vices in [[Vice::Dies, Vice::Honest], [Vice::Stalls, Vice::Honest], [Vice::Mute, Vice::CallsBack]] {
             let (mut world, bootstrap, nodes) = network(seed, 1);
             for vice in vices {
                 world.add_source(bootstrap, NAME, FILM, false, vice);

@@ -17,8 +17,15 @@ impl Node {
     pub(super) fn on_call(&mut self, now: Instant, client: ClientId, call: CallId, request: Request) {
         let before = self.actions.len();
         let outcome = self.answer(now, client, request);
-        // The answer goes out before the notices of the work that the call began.
-        self.actions.insert(before, Action::Reply { client, call, outcome });
+        // The answer goes out before the notices of the work that the call began, but after whatever is to outlive a
+        // restart: what was accepted is not lost.
+        let (kept, begun): (Vec<_>, Vec<_>) = self
+            .actions
+            .drain(before..)
+            .partition(|action| matches!(action, Action::RememberDownload(_) | Action::ForgetDownload { .. }));
+        self.actions.extend(kept);
+        self.actions.push_back(Action::Reply { client, call, outcome });
+        self.actions.extend(begun);
     }
 
     fn answer(&mut self, now: Instant, client: ClientId, request: Request) -> Result<Reply, CallError> {
@@ -44,9 +51,9 @@ impl Node {
             }
             Request::Downloads { after } => Ok(Reply::Downloads(self.call_downloads(now, after))),
             Request::Follow { ids } => self.call_follow(now, client, &ids).map(Reply::Downloads),
-            Request::Pause { .. } | Request::Resume { .. } | Request::Retry { .. } => {
-                Err(CallError::new(ExitCode::Other, "not there yet"))
-            }
+            Request::Pause { ids } => self.call_pause(now, &ids).map(Reply::Downloads),
+            Request::Resume { ids } => self.call_resume(now, &ids).map(Reply::Downloads),
+            Request::Retry { ids } => self.call_retry(now, &ids).map(Reply::Downloads),
             Request::Cancel { ids } => self.call_cancel(now, &ids).map(Reply::Downloads),
             Request::Files { after } => self.call_files(after.as_ref()).map(Reply::Files),
             Request::Rescan => {

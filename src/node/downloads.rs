@@ -1,198 +1,22 @@
 //! The downloads: the queue, the state of each, and the order in which they get their turn.
 //!
-//! Owns the table. How a download gets its bytes stands in [`fetching`](super::fetching), how users begin and end one
-//! in [`ordering`](super::ordering).
+//! Owns the table. One row of it is a [`download`](super::download). What a download does next is decided in [`scheduling`](super::scheduling) and carried out in
+//! [`fetching`](super::fetching); what becomes of its part file stands in [`parts`](super::parts), what users order in
+//! [`ordering`](super::ordering) and [`steering`](super::steering).
 
-use super::contract::{Action, FetchForm, Target};
-use super::limits::{DOWNLOADS_MAX, RATE_SAMPLES_MAX, RATE_SPAN};
-use super::membership::whole_seconds;
+use super::contract::{Action, DownloadRecord};
+use super::download::{Aim, Download, Part, State};
+use super::limits::{DOWNLOADS_MAX, FETCHES_MAX, FETCHES_PER_DOWNLOAD_MAX};
+use super::sources::{Fetch, Source, Standing};
 use super::subscriptions::Topic;
 use super::{Node, NodeTimer, Phase};
-use crate::control::{CallError, DownloadRow, DownloadState, Notice, RawText};
+use crate::control::{DownloadRow, Notice};
 use crate::id::{ContentHash, ExchangeId, TransferId};
-use crate::name::{Escaped, FileName};
+use crate::name::FileName;
 use crate::time::Instant;
-use crate::timer::TimerId;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
-use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
 use std::rc::Rc;
-
-/// One download.
-pub(super) struct Download {
-    pub(super) name: FileName,
-    pub(super) size: Option<u64>,
-    pub(super) b3: Option<ContentHash>,
-    /// In the order in which they are asked.
-    pub(super) sources: Vec<Source>,
-    pub(super) target: Target,
-    /// Its final path, as far as it is known.
-    pub(super) path: Option<PathBuf>,
-    state: State,
-    pub(super) error: Option<CallError>,
-    /// Written to the part file by the running or last fetch.
-    pub(super) bytes: u64,
-    pub(super) rate: Rate,
-    /// Rounds through all sources that brought nothing.
-    pub(super) rounds_failed: u32,
-    pub(super) told: Option<Instant>,
-}
-
-/// Somebody who offers the file.
-#[derive(Debug, Clone)]
-pub(super) struct Source {
-    pub(super) addr: SocketAddr,
-    /// What it calls the file.
-    pub(super) name: Rc<FileName>,
-    pub(super) verdict: Verdict,
-}
-
-/// What came of asking a source.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// Not asked in this round.
-    Untried,
-    /// It said no, and is not asked again.
-    Refused,
-    /// Out of reach, or it broke off: asked again in the next round. Why.
-    Lost(String),
-}
-
-/// Where a download stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
-    /// Waits for its turn.
-    Queued,
-    /// Its part file is being made.
-    Opening,
-    /// A source was asked.
-    Fetching {
-        exchange: ExchangeId,
-        source: usize,
-        form: FetchForm,
-    },
-    /// All bytes are there; they are being synced.
-    Verifying,
-    /// Every source was asked in vain; the next round begins by the timer.
-    Retrying {
-        until: Instant,
-        timer: TimerId,
-    },
-    Done,
-    Failed,
-    Cancelled,
-}
-
-impl State {
-    /// Nothing will happen any more.
-    pub(super) fn is_final(self) -> bool {
-        matches!(self, Self::Done | Self::Failed | Self::Cancelled)
-    }
-
-    /// It counts towards `max_downloads`, and has a part file.
-    fn is_active(self) -> bool {
-        matches!(self, Self::Opening | Self::Fetching { .. } | Self::Verifying)
-    }
-}
-
-/// Bytes over the last seconds.
-#[derive(Debug, Default)]
-pub(super) struct Rate(VecDeque<(Instant, u64)>);
-
-impl Rate {
-    /// A fetch begins at nothing.
-    pub(super) fn start(&mut self, now: Instant) {
-        self.0.clear();
-        self.0.push_back((now, 0));
-    }
-
-    pub(super) fn note(&mut self, now: Instant, bytes: u64) {
-        self.0.push_back((now, bytes));
-        // The newest measurement from before the span is the one to measure against.
-        while self.0.len() > RATE_SAMPLES_MAX || self.0.get(1).is_some_and(|(at, _)| *at + RATE_SPAN <= now) {
-            self.0.pop_front();
-        }
-    }
-
-    /// Bytes per second.
-    fn per_second(&self, now: Instant, bytes: u64) -> Option<u64> {
-        let (at, before) = self.0.front()?;
-        let ms = now.saturating_since(*at).as_millis();
-        let rate = (u128::from(bytes.saturating_sub(*before)) * 1_000).checked_div(ms)?;
-        Some(u64::try_from(rate).unwrap_or(u64::MAX))
-    }
-}
-
-impl Download {
-    /// A new download, in the queue.
-    pub(super) fn new(wish: super::ordering::Wish, target: Target) -> Self {
-        let source = |(addr, name)| Source { addr, name, verdict: Verdict::Untried };
-        Self {
-            name: wish.name,
-            size: wish.size,
-            b3: wish.b3,
-            sources: wish.sources.into_iter().map(source).collect(),
-            target,
-            path: None,
-            state: State::Queued,
-            error: None,
-            bytes: 0,
-            rate: Rate::default(),
-            rounds_failed: 0,
-            told: None,
-        }
-    }
-
-    pub(super) fn state(&self) -> State {
-        self.state
-    }
-
-    /// Logs the states in which a download rests.
-    fn log_milestone(&self, id: TransferId) {
-        let (id, name) = (id.0, &self.name);
-        let why = || self.error.as_ref().map_or("unknown", |error| error.message.as_str());
-        match self.state {
-            State::Done => match &self.path {
-                Some(path) => log::info!("download {id} is done: {}", Escaped(path.as_os_str().as_bytes())),
-                None => log::info!("download {id} is done: {name}"),
-            },
-            State::Failed => log::warn!("download {id} of {name} has failed: {}", why()),
-            State::Retrying { .. } => log::warn!("download {id} of {name} waits: {}", why()),
-            _ => {}
-        }
-    }
-
-    fn row(&self, id: TransferId, now: Instant) -> DownloadRow {
-        let (state, retry_at) = match self.state {
-            State::Queued => (DownloadState::Queued, None),
-            State::Opening | State::Fetching { .. } => (DownloadState::Active, None),
-            State::Verifying => (DownloadState::Verifying, None),
-            State::Retrying { until, .. } => (DownloadState::Retrying, Some(until)),
-            State::Done => (DownloadState::Done, None),
-            State::Failed => (DownloadState::Failed, None),
-            State::Cancelled => (DownloadState::Cancelled, None),
-        };
-        let fetching = matches!(self.state, State::Fetching { .. });
-        DownloadRow {
-            id: id.0,
-            name: RawText::new(self.name.as_bytes()),
-            path: self.path.as_ref().map(|path| RawText::new(path.as_os_str().as_bytes())),
-            state,
-            bytes_done: self.bytes,
-            size: self.size,
-            rate: if fetching { self.rate.per_second(now, self.bytes) } else { None },
-            b3: self.b3.map(|hash| hash.to_string()),
-            verified: false,
-            sources: self.sources.iter().map(|source| source.addr).collect(),
-            shares: Vec::new(),
-            eta_s: None,
-            already: false,
-            error: self.error.clone(),
-            retry_in_s: retry_at.map(|at| whole_seconds(at.saturating_since(now))),
-        }
-    }
-}
 
 /// All downloads remembered.
 #[derive(Default)]
@@ -205,6 +29,12 @@ pub(super) struct Downloads {
     finished: VecDeque<TransferId>,
     /// Which unfinished download fetches this name from this peer.
     by_source: BTreeMap<(Rc<FileName>, SocketAddr), TransferId>,
+    /// Which unfinished download fetches this content.
+    by_content: BTreeMap<ContentHash, TransferId>,
+    /// Which source of which download an exchange is with.
+    fetches: BTreeMap<ExchangeId, (TransferId, usize)>,
+    /// Those to be looked at before the event is over.
+    touched: BTreeSet<TransferId>,
     begun: u32,
 }
 
@@ -213,7 +43,7 @@ impl Downloads {
         self.active.len()
     }
 
-    /// Those in the queue, and those that wait for their sources.
+    /// Those in the queue, those that wait for their sources, and those that are paused.
     pub(super) fn waiting(&self) -> usize {
         self.rows.len() - self.active.len() - self.finished.len()
     }
@@ -231,9 +61,9 @@ impl Downloads {
         self.rows.keys().map(|id| id.0)
     }
 
-    /// Ids of those that are not over, ascending.
-    pub(super) fn unfinished_ids(&self) -> impl Iterator<Item = u32> {
-        self.rows.iter().filter(|(_, row)| !row.state.is_final()).map(|(id, _)| id.0)
+    /// Ids of those in a state, ascending.
+    pub(super) fn ids_of(&self, fits: impl Fn(State) -> bool) -> impl Iterator<Item = u32> {
+        self.rows.iter().filter(move |(_, row)| fits(row.state)).map(|(id, _)| id.0)
     }
 
     /// Ids of the active ones, ascending.
@@ -252,9 +82,11 @@ impl Downloads {
         Some(self.rows.get(&id)?.row(id, now))
     }
 
-    /// The unfinished download that fetches one of these already.
-    pub(super) fn already(&self, sources: &[(SocketAddr, Rc<FileName>)]) -> Option<TransferId> {
-        sources.iter().find_map(|(addr, name)| self.by_source.get(&(Rc::clone(name), *addr)).copied())
+    /// The unfinished download of this content, or the one that fetches one of these already.
+    pub(super) fn already(&self, b3: Option<ContentHash>, sources: &[Source]) -> Option<TransferId> {
+        let of_content = b3.and_then(|b3| self.by_content.get(&b3).copied());
+        let of_source = |source: &Source| self.by_source.get(&(Rc::clone(&source.name), source.addr)).copied();
+        of_content.or_else(|| sources.iter().find_map(of_source))
     }
 
     /// Room for new rows, once the finished ones are forgotten.
@@ -262,71 +94,230 @@ impl Downloads {
         DOWNLOADS_MAX - (self.rows.len() - self.finished.len())
     }
 
-    /// Puts a download into the queue; forgets a finished one if need be. The caller has made sure of the room.
-    pub(super) fn insert(&mut self, download: Download) -> TransferId {
-        while self.rows.len() >= DOWNLOADS_MAX {
-            let Some(oldest) = self.finished.pop_front() else { break };
-            self.rows.remove(&oldest);
+    /// Ids up to this one were given.
+    pub(super) fn note_given(&mut self, id: u32) {
+        self.begun = self.begun.max(id);
+    }
+
+    fn next_id(&mut self) -> Option<TransferId> {
+        self.begun = self.begun.checked_add(1)?;
+        Some(TransferId(self.begun))
+    }
+
+    /// Puts an unfinished download into the table.
+    fn insert(&mut self, id: TransferId, download: Download) {
+        if download.state == State::Queued {
+            self.queued.insert(id);
         }
-        self.begun += 1;
-        let id = TransferId(self.begun);
+        self.rows.insert(id, download);
+        self.index_sources(id);
+    }
+
+    /// The sources or the aim of a download changed.
+    pub(super) fn index_sources(&mut self, id: TransferId) {
+        let Some(download) = self.rows.get(&id) else { return };
         for source in &download.sources {
             self.by_source.entry((Rc::clone(&source.name), source.addr)).or_insert(id);
         }
-        self.queued.insert(id);
-        self.rows.insert(id, download);
-        id
+        if let Some(b3) = download.aim.b3() {
+            self.by_content.entry(b3).or_insert(id);
+        }
+    }
+
+    /// A download is over, or its sources or its aim are about to change.
+    pub(super) fn unindex_sources(&mut self, id: TransferId) {
+        let Some(download) = self.rows.get(&id) else { return };
+        for source in &download.sources {
+            let key = (Rc::clone(&source.name), source.addr);
+            if self.by_source.get(&key) == Some(&id) {
+                self.by_source.remove(&key);
+            }
+        }
+        if let Some(b3) = download.aim.b3().filter(|b3| self.by_content.get(b3) == Some(&id)) {
+            self.by_content.remove(&b3);
+        }
+    }
+
+    pub(super) fn set_aim(&mut self, id: TransferId, aim: Aim) {
+        self.unindex_sources(id);
+        if let Some(download) = self.rows.get_mut(&id) {
+            download.aim = aim;
+        }
+        self.index_sources(id);
+    }
+
+    /// Has a download looked at before the event is over.
+    pub(super) fn touch(&mut self, id: TransferId) {
+        self.touched.insert(id);
+    }
+
+    pub(super) fn next_touched(&mut self) -> Option<TransferId> {
+        self.touched.pop_first()
+    }
+
+    /// Whose an exchange is, unless it was broken off.
+    pub(super) fn fetch_of(&self, exchange: ExchangeId) -> Option<(TransferId, usize)> {
+        self.fetches.get(&exchange).copied()
+    }
+
+    /// How many more exchanges a download may begin: its first always, others as far as all downloads have their share.
+    pub(super) fn fetch_room(&self, id: TransferId, workers_max: usize) -> usize {
+        let busy = self.rows.get(&id).map_or(0, |row| row.busy().count());
+        let in_all = FETCHES_MAX.min(workers_max / 2).max(1);
+        let share = (in_all / self.active.len().max(1)).clamp(1, FETCHES_PER_DOWNLOAD_MAX);
+        let room = share.saturating_sub(busy).min(in_all.saturating_sub(self.fetches.len()));
+        if busy == 0 { room.max(1) } else { room }
+    }
+
+    /// A source was asked.
+    pub(super) fn begin_fetch(&mut self, id: TransferId, at: usize, fetch: Fetch) {
+        let Some(source) = self.rows.get_mut(&id).and_then(|row| row.sources.get_mut(at)) else { return };
+        self.fetches.insert(fetch.exchange, (id, at));
+        source.standing = Standing::Busy(fetch);
+    }
+
+    /// An exchange is over, or broken off: its source is idle.
+    pub(super) fn end_fetch(&mut self, id: TransferId, at: usize) -> Option<Fetch> {
+        let source = self.rows.get_mut(&id)?.sources.get_mut(at)?;
+        source.fetch()?;
+        let Standing::Busy(fetch) = std::mem::replace(&mut source.standing, Standing::Idle) else { return None };
+        if self.fetches.len() >= FETCHES_MAX {
+            // Others may have waited for this one to end.
+            self.touched.extend(self.active.iter().copied());
+        }
+        self.fetches.remove(&fetch.exchange);
+        Some(fetch)
     }
 
     pub(super) fn check_invariants(&self) {
         assert!(self.rows.len() <= DOWNLOADS_MAX, "the downloads are bounded");
-        for id in &self.active {
-            assert!(self.rows.get(id).is_some_and(|row| row.state.is_active()), "{id:?} is active");
-        }
-        for id in &self.queued {
-            assert!(self.rows.get(id).is_some_and(|row| row.state == State::Queued), "{id:?} is queued");
+        for (id, row) in &self.rows {
+            assert_eq!(self.active.contains(id), row.state.is_active(), "{id:?} is listed as active when it is");
+            assert_eq!(self.queued.contains(id), row.state == State::Queued, "{id:?} is listed as queued when it is");
+            row.check_invariants(*id);
         }
         let finished = self.rows.values().filter(|row| row.state.is_final()).count();
         assert_eq!(finished, self.finished.len(), "the finished downloads are listed");
-        for id in self.by_source.values() {
+        for id in self.by_source.values().chain(self.by_content.values()) {
             assert!(self.rows.get(id).is_some_and(|row| !row.state.is_final()), "{id:?} is unfinished");
         }
+        let busy: usize = self.rows.values().map(|row| row.busy().count()).sum();
+        assert_eq!(busy, self.fetches.len(), "every exchange is with one source");
+        for (exchange, (id, at)) in &self.fetches {
+            let source = self.rows.get(id).and_then(|row| row.sources.get(*at));
+            let fetch = source.and_then(Source::fetch);
+            assert!(fetch.is_some_and(|fetch| fetch.exchange == *exchange), "{exchange:?} is with its source");
+        }
+    }
+
+    /// The exchanges with sources, and whose they are.
+    pub(super) fn fetches(&self) -> impl Iterator<Item = (ExchangeId, TransferId)> {
+        self.fetches.iter().map(|(exchange, (id, _))| (*exchange, *id))
     }
 }
 
 impl Node {
-    /// The one place where a download moves: keeps the queue and the sets true, and tells who follows.
-    pub(super) fn set_download_state(&mut self, now: Instant, id: TransferId, state: State) {
-        let Some(download) = self.downloads.rows.get_mut(&id) else { return };
-        let old = std::mem::replace(&mut download.state, state);
-        log::debug!("download {}: {old:?} -> {state:?}", id.0);
-        download.log_milestone(id);
-        if let State::Retrying { timer, .. } = old {
-            self.wheel.cancel(timer);
+    /// Takes a new download into the queue, and remembers it; forgets a finished one if need be.
+    pub(super) fn insert_download(&mut self, download: Download) -> Option<TransferId> {
+        while self.downloads.rows.len() >= DOWNLOADS_MAX && self.forget_finished() {}
+        let id = self.downloads.next_id()?;
+        self.downloads.insert(id, download);
+        self.remember_download(id);
+        Some(id)
+    }
+
+    /// Takes up what an earlier run left, in the order of the ids.
+    pub(super) fn recall_downloads(&mut self, records: Vec<DownloadRecord>, last: u32) {
+        self.downloads.note_given(last);
+        for record in records.into_iter().take(DOWNLOADS_MAX) {
+            let id = record.id;
+            self.downloads.note_given(id.0);
+            if !self.downloads.rows.contains_key(&id) {
+                self.downloads.insert(id, Download::recalled(record));
+            }
         }
+    }
+
+    /// Makes room by the download that was over first and owes nothing. What it has kept is not kept without it.
+    fn forget_finished(&mut self) -> bool {
+        let owes = |id: &TransferId| {
+            let part = self.downloads.get(*id).map(|row| row.part);
+            matches!(part, Some(Part::Opening | Part::Checking | Part::Committing))
+        };
+        let Some(at) = self.downloads.finished.iter().position(|id| !owes(id)) else { return false };
+        let Some(id) = self.downloads.finished.remove(at) else { return false };
+        if let Some(Download { part: Part::Closed | Part::Open, spec, .. }) = self.downloads.rows.remove(&id) {
+            self.actions.push_back(Action::DropPart { download: id, spec });
+            self.actions.push_back(Action::ForgetDownload { download: id });
+        }
+        true
+    }
+
+    /// Remembers a download as it is now.
+    pub(super) fn remember_download(&mut self, id: TransferId) {
+        if let Some(download) = self.downloads.get(id) {
+            self.actions.push_back(Action::RememberDownload(Box::new(download.record(id))));
+        }
+    }
+
+    /// The one place where a download moves: keeps the queue, the sets and the part file true, and tells who follows.
+    pub(super) fn set_download_state(&mut self, now: Instant, id: TransferId, state: State) {
+        if state != State::Fetching {
+            self.stop_fetching(id);
+        }
+        let Some(download) = self.downloads.rows.get_mut(&id) else { return };
+        let (rested, old) = (download.rests(), std::mem::replace(&mut download.state, state));
+        log::debug!("download {}: {old:?} -> {state:?}", id.0);
+        download.log_milestone(id, old);
         if state == State::Opening {
             download.error = None;
         }
+        let rests = download.rests();
+        if let Some(timer) = old.timer() {
+            self.wheel.cancel(timer);
+        }
         self.downloads.queued.remove(&id);
-        self.downloads.active.remove(&id);
+        let left = self.downloads.active.remove(&id) && !state.is_active();
         if state == State::Queued {
             self.downloads.queued.insert(id);
         }
         if state.is_active() {
             self.downloads.active.insert(id);
         }
-        if state.is_final() {
+        if left {
+            // The others may have more exchanges now.
+            self.downloads.touched.extend(self.downloads.active.iter().copied());
+        }
+        if state.is_final() && !old.is_final() {
             self.downloads.finished.push_back(id);
-            for source in &download.sources {
-                let key = (Rc::clone(&source.name), source.addr);
-                if self.downloads.by_source.get(&key) == Some(&id) {
-                    self.downloads.by_source.remove(&key);
-                }
-            }
+            self.downloads.unindex_sources(id);
+        } else if old.is_final() && !state.is_final() {
+            self.downloads.finished.retain(|finished| *finished != id);
+            self.downloads.index_sources(id);
+        }
+        let forgotten = self.settle_part(id);
+        if !forgotten && rested != rests {
+            self.remember_download(id);
         }
         self.tell_download(now, id);
         if state.is_final() {
             self.subscriptions.close(Topic::Download(id));
+        }
+    }
+
+    /// Breaks off what a download does with its sources.
+    fn stop_fetching(&mut self, id: TransferId) {
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        let look = download.look.take();
+        let busy: Vec<_> = download.busy().map(|(at, _)| at).collect();
+        self.cancel_timer(look.map(|(_, timer)| timer));
+        busy.into_iter().for_each(|at| self.break_off(id, at));
+    }
+
+    /// Breaks off an exchange with a source, which is idle then.
+    pub(super) fn break_off(&mut self, id: TransferId, at: usize) {
+        if let Some(fetch) = self.downloads.end_fetch(id, at) {
+            self.abort_dial(fetch.exchange);
         }
     }
 
@@ -343,51 +334,19 @@ impl Node {
         while matches!(self.phase, Phase::Running) && self.downloads.active.len() < self.config.max_downloads {
             let Some(id) = self.downloads.queued.first().copied() else { return };
             self.set_download_state(now, id, State::Opening);
-            let Some(download) = self.downloads.get(id) else { return };
-            self.actions.push_back(Action::OpenPart {
-                download: id,
-                spec: super::contract::PartSpec { target: download.target.clone(), token: 0 },
-                b3: None,
-                size: None,
-            });
+            self.open_part(id);
         }
     }
 
-    /// A wait for the sources is over: back into the queue, where its age gives it its place.
-    pub(super) fn on_retry_timer(&mut self, now: Instant, id: TransferId) {
-        if matches!(self.downloads.get(id), Some(Download { state: State::Retrying { .. }, .. })) {
-            self.set_download_state(now, id, State::Queued);
-            self.start_downloads(now);
-        }
+    /// Back into the queue, where its age gives a download its place.
+    pub(super) fn requeue_download(&mut self, now: Instant, id: TransferId) {
+        self.set_download_state(now, id, State::Queued);
+        self.start_downloads(now);
     }
 
-    /// Lets a round rest.
+    /// Lets a download rest until its sources can be asked again.
     pub(super) fn set_retrying(&mut self, now: Instant, id: TransferId, until: Instant) {
         let timer = self.wheel.insert(until, NodeTimer::Retry(id));
         self.set_download_state(now, id, State::Retrying { until, timer });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::time::Duration;
-
-    #[test]
-    fn a_rate_follows_the_last_seconds() {
-        let (mut rate, start) = (Rate::default(), Instant::from_ms(10_000));
-        assert_eq!(rate.per_second(start, 0), None);
-        rate.start(start);
-        assert_eq!(rate.per_second(start, 0), None, "no time has passed");
-        for second in 1..=10 {
-            rate.note(start + Duration::from_secs(second), second * 1_000);
-        }
-        let then = start + Duration::from_secs(10);
-        assert_eq!(rate.per_second(then, 10_000), Some(1_000));
-        assert_eq!(rate.per_second(then + Duration::from_secs(3), 10_000), Some(500), "a stall lowers it");
-        for ms in 0..1_000 {
-            rate.note(then + Duration::from_millis(ms), 10_000);
-        }
-        assert!(rate.0.len() <= RATE_SAMPLES_MAX);
     }
 }

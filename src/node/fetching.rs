@@ -1,254 +1,254 @@
-//! How a download gets its bytes: one source after the other, in the form that the source understands, until one has
-//! sent the whole file (PROTOCOL, "How a response ends", "Old peers answer `4` by calling back").
+//! How a download gets its bytes: what [`scheduling`](super::scheduling) decides is carried out, and what comes of it is
+//! taken down (PROTOCOL, "How a response ends", "Old peers answer `4` by calling back", Ranges and metadata).
 
-use super::contract::{Action, DialOutcome, Dialled, FetchForm, Response};
-use super::dials::{Dial, Purpose};
-use super::downloads::{Download, State, Verdict};
-use super::limits::{DOWNLOAD_RETRY_MAX, DOWNLOAD_RETRY_MIN, PROGRESS_INTERVAL};
+use super::contract::{Action, DialOutcome, Dialled, FetchForm, Portion, Response};
+use super::download::{Aim, Download, State};
+use super::limits::PROGRESS_INTERVAL;
 use super::peers::Speech;
+use super::scheduling::{Content, Outlook, Step};
+use super::sources::{Fetch, Standing, Task};
+use super::verdicts::judge;
 use super::workers::Command;
-use super::{Node, Phase};
-use crate::control::{CallError, ExitCode};
-use crate::fault::{DialFault, DiskFault};
-use crate::id::{ExchangeId, TransferId};
+use super::{Node, NodeTimer, Phase};
+use crate::id::{ContentHash, ExchangeId, TransferId};
 use crate::name::FileName;
 use crate::time::Instant;
-
-/// What an ended fetch means for its download.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Verdicts {
-    /// All bytes are there.
-    Whole,
-    /// Perhaps an old peer that calls back: ask it again in that form.
-    AskToCallBack,
-    /// Nothing from this source.
-    Source(Verdict),
-    /// Our own disk failed.
-    Disk(DiskFault),
-}
+use std::ops::Range;
 
 impl Node {
-    pub(super) fn on_part_opened(
-        &mut self,
-        now: Instant,
-        id: TransferId,
-        outcome: Result<super::contract::OpenedPart, DiskFault>,
-    ) {
-        let Some(download) = self.downloads.get_mut(id).filter(|row| row.state() == State::Opening) else { return };
-        match outcome {
-            Ok(
-                super::contract::OpenedPart::AlreadyThere { path } | super::contract::OpenedPart::Ready { path, .. },
-            ) => {
-                download.path = Some(path);
-                self.fetch_from_next(now, id);
+    /// Looks at every download to which something has happened.
+    pub(super) fn tend_downloads(&mut self, now: Instant) {
+        while let Some(id) = self.downloads.next_touched() {
+            self.tend(now, id);
+        }
+    }
+
+    /// Does what is to be done next for a download, until nothing is.
+    fn tend(&mut self, now: Instant, id: TransferId) {
+        if !matches!(self.phase, Phase::Running) || !self.is_fetching(id) {
+            return;
+        }
+        self.look_at_sources(now, id);
+        self.seek_if_due(now, id);
+        while self.is_fetching(id) {
+            let room = self.downloads.fetch_room(id, self.config.max_workers);
+            let Some(download) = self.downloads.get(id) else { return };
+            match download.outlook(now, room) {
+                Outlook::Do(step) => self.take_step(now, id, step),
+                Outlook::Working => return self.plan_look(now, id),
+                Outlook::Rest(until) => return self.rest_download(now, id, until),
+                Outlook::Hopeless => return self.give_up(now, id),
             }
-            Err(fault) => self.on_disk_fault(now, id, fault),
         }
     }
 
-    /// Asks the next source that was not asked in this round.
-    fn fetch_from_next(&mut self, now: Instant, id: TransferId) {
-        if !matches!(self.phase, Phase::Running) {
-            return;
-        }
-        let Some(download) = self.downloads.get(id) else { return };
-        match download.sources.iter().position(|source| source.verdict == Verdict::Untried) {
-            Some(source) => self.fetch(now, id, source, FetchForm::Direct),
-            None => self.end_round(now, id),
-        }
+    fn is_fetching(&self, id: TransferId) -> bool {
+        self.downloads.get(id).is_some_and(|row| row.state() == State::Fetching)
     }
 
-    /// Code 4.
-    fn fetch(&mut self, now: Instant, id: TransferId, source: usize, form: FetchForm) {
+    /// Sources that have rested may be asked again; what they speak may be known by now; and who waits for a worker of
+    /// ours is not to blame for it.
+    fn look_at_sources(&mut self, now: Instant, id: TransferId) {
         let Some(download) = self.downloads.get_mut(id) else { return };
-        let Some((to, name)) = download.sources.get(source).map(|source| (source.addr, FileName::clone(&source.name)))
-        else {
-            return;
-        };
-        download.bytes = 0;
-        download.rate.start(now);
-        let command = Command::Fetch { download: id, to, name, form, size_max: download.size };
-        let exchange = self.dial_fetch(now, id, to, command);
-        self.set_download_state(now, id, State::Fetching { exchange, source, form });
-    }
-
-    /// Every source was asked: the end, if all said no; otherwise a pause and another round.
-    fn end_round(&mut self, now: Instant, id: TransferId) {
-        self.actions.push_back(Action::ClosePart { download: id });
-        let Some(download) = self.downloads.get_mut(id) else { return };
-        let mut lost = None;
         for source in &mut download.sources {
-            if let Verdict::Lost(why) = std::mem::replace(&mut source.verdict, Verdict::Refused) {
-                source.verdict = Verdict::Untried;
-                lost = Some(format!("{}: {why}", source.addr));
+            source.p1 |= self.peers.speech(source.addr) == Speech::P1;
+            if matches!(source.standing, Standing::Resting { until } if until <= now) {
+                source.standing = Standing::Idle;
+                source.declined.clear();
+            }
+            if let Some(fetch) = source.fetch_mut().filter(|fetch| self.workers.is_queued(fetch.exchange)) {
+                fetch.progressed = now;
             }
         }
-        let Some(lost) = lost else {
-            let message = "refused by every source; `pyratectl search` may find others";
-            return self.fail_download(now, id, CallError::new(ExitCode::NotFound, message));
-        };
-        self.pause_download(now, id, format!("no source is in reach ({lost})"));
     }
 
-    /// Waits for better times, with the part file gone.
-    fn pause_download(&mut self, now: Instant, id: TransferId, why: String) {
+    /// Sees to it that the download is looked at again when its sources are worth it.
+    fn plan_look(&mut self, now: Instant, id: TransferId) {
         let Some(download) = self.downloads.get_mut(id) else { return };
-        download.rounds_failed = download.rounds_failed.saturating_add(1);
-        download.bytes = 0;
-        download.error = Some(CallError::new(ExitCode::NoSource, format!("{why}; it is tried again until cancelled")));
-        let wait = self.dice.back_off(download.rounds_failed, DOWNLOAD_RETRY_MIN, DOWNLOAD_RETRY_MAX);
-        self.set_retrying(now, id, now + wait);
-        self.start_downloads(now);
-    }
-
-    fn fail_download(&mut self, now: Instant, id: TransferId, error: CallError) {
-        let Some(download) = self.downloads.get_mut(id) else { return };
-        download.error = Some(error);
-        self.set_download_state(now, id, State::Failed);
-        self.start_downloads(now);
-    }
-
-    fn on_disk_fault(&mut self, now: Instant, id: TransferId, fault: DiskFault) {
-        self.actions.push_back(Action::ClosePart { download: id });
-        if fault == DiskFault::NoDescriptor {
-            return self.pause_download(now, id, fault.to_string());
+        let at = download.look_again_at(now);
+        if download.look.is_some_and(|(planned, _)| planned > now && at.is_some_and(|at| planned <= at)) {
+            return;
         }
-        let hint = match fault {
-            DiskFault::Full => "make room and begin it again",
-            DiskFault::Exists => "choose another path with `-o`",
-            _ => "choose another place with `-o`, or see `download_directory`",
+        if let Some((_, timer)) = download.look.take() {
+            self.wheel.cancel(timer);
+        }
+        download.look = at.map(|at| (at, self.wheel.insert(at, NodeTimer::Look(id))));
+    }
+
+    fn take_step(&mut self, now: Instant, id: TransferId, step: Step) {
+        log::trace!("download {}: {step:?}", id.0);
+        match step {
+            Step::AskMetadata { source } => self.ask(now, id, source, Task::Metadata),
+            Step::TakeSize { source, size } => self.take_size(id, source, size),
+            Step::AskGroups { source, groups, twice } => {
+                self.ask(now, id, source, Task::Groups { left: groups, twice });
+            }
+            Step::Steal { victim, thief, groups } => self.steal(now, id, victim, thief, groups),
+            Step::AskWhole { source } => self.ask(now, id, source, Task::Whole(FetchForm::Direct)),
+            Step::AskStream { source } => self.ask(now, id, source, Task::Stream(FetchForm::Direct)),
+            Step::Relieve { source } => {
+                self.break_off(id, source);
+                self.rest_source(now, id, source, "too slow, while others have nothing to do".to_string());
+            }
+            Step::Check => self.check_part(now, id),
+        }
+    }
+
+    /// Codes 4, 8 and 9.
+    pub(super) fn ask(&mut self, now: Instant, id: TransferId, at: usize, task: Task) {
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        let b3 = download.aim.b3();
+        let Some(source) = download.sources.get_mut(at) else { return };
+        let (to, name) = (source.addr, FileName::clone(&source.name));
+        source.asked_at = Some(now);
+        source.rate.start(now, source.received);
+        let fetch = |form, portion| Command::Fetch { download: id, to, name: name.clone(), form, portion };
+        let command = match &task {
+            Task::Metadata => Command::FetchMetadata { download: id, to, name: name.clone(), b3 },
+            Task::Groups { left, .. } => fetch(FetchForm::Direct, Portion::Groups(left.clone())),
+            Task::Whole(form) => fetch(*form, Portion::Whole),
+            Task::Stream(form) => {
+                source.bytes = 0;
+                fetch(*form, Portion::Stream { size_max: source.size })
+            }
         };
-        self.fail_download(now, id, CallError::new(fault.into(), format!("{fault}; {hint}")));
+        let exchange = self.dial_fetch(now, id, to, command);
+        let fetch = Fetch { exchange, task, began: now, progressed: now, received: 0, counted: 0 };
+        self.downloads.begin_fetch(id, at, fetch);
+    }
+
+    /// The outline of a content of one group is its hash; its size is what the source says, until the group proves it.
+    fn take_size(&mut self, id: TransferId, at: usize, size: u64) {
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        let (Some(b3), Some(source)) = (download.aim.b3(), download.sources.get(at)) else { return };
+        download.content = Some(Content::new(size, source.addr));
+        download.size = Some(size);
+        self.actions.push_back(Action::SetOutline { download: id, b3, size });
+    }
+
+    fn steal(&mut self, now: Instant, id: TransferId, victim: usize, thief: usize, groups: Range<u64>) {
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        let Some(fetch) = download.sources.get_mut(victim).and_then(|source| source.fetch_mut()) else { return };
+        if let Task::Groups { left, .. } = &mut fetch.task {
+            left.end = groups.start;
+            self.actions.push_back(Action::Trim { exchange: fetch.exchange, groups_end: groups.start });
+        }
+        self.ask(now, id, thief, Task::Groups { left: groups, twice: false });
     }
 
     /// Bytes came: counted, and told at most a few times a second.
     pub(super) fn on_fetch_progress(&mut self, now: Instant, exchange: ExchangeId, bytes: u64) {
-        let Some(Dial { purpose: Purpose::Fetch(id), .. }) = self.dials.get(&exchange) else {
-            return;
-        };
-        let id = *id;
-        if !self.note_bytes(now, id, exchange, bytes) {
-            return;
-        }
+        let Some((id, at)) = self.downloads.fetch_of(exchange) else { return };
+        self.note_bytes(now, id, at, bytes);
+        self.tell_progress(now, id);
+    }
+
+    fn tell_progress(&mut self, now: Instant, id: TransferId) {
         let due = |row: &Download| row.told.is_none_or(|at| now.saturating_since(at) >= PROGRESS_INTERVAL);
         if self.downloads.get(id).is_some_and(due) {
             self.tell_download(now, id);
         }
     }
 
-    /// Counts bytes of the running fetch; says whether this exchange is it.
-    fn note_bytes(&mut self, now: Instant, id: TransferId, exchange: ExchangeId, bytes: u64) -> bool {
-        let Some(download) = self.downloads.get_mut(id) else { return false };
-        let running = matches!(download.state(), State::Fetching { exchange: ours, .. } if ours == exchange);
-        if running {
-            self.counters.bytes_down += bytes.saturating_sub(download.bytes);
-            download.bytes = bytes;
-            download.rate.note(now, bytes);
+    /// Counts what the running exchange of a source has brought so far.
+    fn note_bytes(&mut self, now: Instant, id: TransferId, at: usize, bytes: u64) {
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        let Some(source) = download.sources.get_mut(at) else { return };
+        let Some(fetch) = source.fetch_mut() else { return };
+        let more = bytes.saturating_sub(fetch.received);
+        if more == 0 {
+            return;
         }
-        running
+        fetch.received = bytes;
+        fetch.progressed = now;
+        let streams = matches!(fetch.task, Task::Stream(_));
+        source.received += more;
+        source.rate.note(now, source.received);
+        if streams {
+            source.bytes = bytes;
+            download.streamed = download.streamed.max(bytes);
+        }
+        download.received += more;
+        download.rate.note(now, download.received);
+        self.counters.bytes_down += more;
+    }
+
+    /// A group is there.
+    pub(super) fn on_group_verified(&mut self, now: Instant, exchange: ExchangeId, group: u64) {
+        let Some((id, at)) = self.downloads.fetch_of(exchange) else { return };
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        let Some(content) = &mut download.content else { return };
+        let (bytes, new) = (content.bytes_of(group), content.verified.insert(group));
+        let Some(source) = download.sources.get_mut(at) else { return };
+        source.forgive();
+        source.bytes += if new { bytes } else { 0 };
+        let Some(fetch) = source.fetch_mut() else { return };
+        fetch.progressed = now;
+        if let Task::Groups { left, .. } = &mut fetch.task {
+            fetch.counted += bytes;
+            left.start = group + 1;
+            left.end = left.end.max(left.start);
+        }
+        let received = fetch.received.max(fetch.counted);
+        download.disk_failures = 0;
+        if new {
+            self.stop_needless(id, exchange);
+        }
+        self.note_bytes(now, id, at, received);
+        self.tell_progress(now, id);
+        self.downloads.touch(id);
+    }
+
+    /// Breaks off the other exchanges that are still to bring nothing but what is there by now.
+    fn stop_needless(&mut self, id: TransferId, bringer: ExchangeId) {
+        let Some(download) = self.downloads.get(id) else { return };
+        let Some(content) = &download.content else { return };
+        let is_there = |groups: &Range<u64>| {
+            content.verified.first_missing(groups.start).is_none_or(|missing| missing >= groups.end)
+        };
+        let needless = |fetch: &Fetch| match &fetch.task {
+            Task::Groups { left, .. } => fetch.exchange != bringer && !left.is_empty() && is_there(left),
+            _ => false,
+        };
+        let needless: Vec<_> = download.busy().filter(|(_, fetch)| needless(fetch)).map(|(at, _)| at).collect();
+        needless.into_iter().for_each(|at| self.break_off(id, at));
+    }
+
+    /// A source gave an outline that proves itself, but for the size.
+    pub(super) fn take_outline(&mut self, id: TransferId, at: usize, b3: ContentHash, size: u64) {
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        let Some(source) = download.sources.get_mut(at) else { return };
+        source.size = Some(size);
+        let giver = source.addr;
+        download.size = Some(size);
+        match &mut download.content {
+            // The same outline again: what is there stays.
+            Some(content) if content.size == size => content.giver = Some(giver),
+            content => *content = Some(Content::new(size, giver)),
+        }
+        log::debug!("download {}: {giver} says that {b3} has {size} bytes", id.0);
+        if download.aim == Aim::Name {
+            self.downloads.set_aim(id, Aim::Learnt(b3));
+        }
+        self.remember_download(id);
     }
 
     pub(super) fn on_fetch_ended(&mut self, now: Instant, id: TransferId, exchange: ExchangeId, outcome: DialOutcome) {
+        // Of one that was broken off, nothing is wanted any more.
+        let Some((_, at)) = self.downloads.fetch_of(exchange).filter(|(of, _)| *of == id) else { return };
         if let Ok(Dialled { response: Response::File { bytes }, .. }) = &outcome {
-            self.note_bytes(now, id, exchange, *bytes);
+            self.note_bytes(now, id, at, *bytes);
         }
         let Some(download) = self.downloads.get(id) else { return };
-        let State::Fetching { exchange: ours, source, form } = download.state() else { return };
-        if ours != exchange {
-            return;
+        let Some(source) = download.sources.get(at) else { return };
+        let Some(fetch) = source.fetch() else { return };
+        let speech = if source.p1 { Speech::P1 } else { self.peers.speech(source.addr) };
+        let verdict = judge(download.content.as_ref(), source, fetch, speech, outcome);
+        let Some(fetch) = self.downloads.end_fetch(id, at) else { return };
+        if let Some(source) = self.downloads.get_mut(id).and_then(|row| row.sources.get_mut(at)) {
+            source.learn_speed(now, &fetch);
         }
-        let Some(speech) = download.sources.get(source).map(|source| self.peers.speech(source.addr)) else { return };
-        let verdict = match outcome {
-            Ok(_) => judge_end(download, form, speech),
-            Err(fault) => judge_fault(download, fault, form, speech),
-        };
-        match verdict {
-            Verdicts::Whole => {
-                self.set_download_state(now, id, State::Verifying);
-                self.actions.push_back(Action::CommitPart { download: id });
-            }
-            Verdicts::AskToCallBack => self.fetch(now, id, source, FetchForm::CallBack),
-            Verdicts::Source(verdict) => {
-                if let Some(source) = self.downloads.get_mut(id).and_then(|row| row.sources.get_mut(source)) {
-                    source.verdict = verdict;
-                }
-                self.fetch_from_next(now, id);
-            }
-            Verdicts::Disk(fault) => self.on_disk_fault(now, id, fault),
-        }
-    }
-
-    pub(super) fn on_part_committed(
-        &mut self,
-        now: Instant,
-        id: TransferId,
-        outcome: Result<super::contract::CommittedPart, DiskFault>,
-    ) {
-        let Some(download) = self.downloads.get_mut(id).filter(|row| row.state() == State::Verifying) else { return };
-        match outcome {
-            Ok(super::contract::CommittedPart { path, .. }) => {
-                download.path = Some(path);
-                download.size = Some(download.bytes);
-                self.set_download_state(now, id, State::Done);
-                self.start_downloads(now);
-            }
-            Err(fault) => self.on_disk_fault(now, id, fault),
-        }
-    }
-
-    /// Ends what is active because the node leaves: nothing stays under any name.
-    pub(super) fn stop_downloads(&mut self, now: Instant) {
-        for id in self.downloads.active_ids() {
-            let Some(state) = self.downloads.get(id).map(Download::state) else { continue };
-            // What is being synced is whole, and ends well by itself.
-            if state != State::Verifying {
-                self.drop_part_of(id, state);
-                self.set_download_state(now, id, State::Queued);
-            }
-        }
-    }
-
-    /// Breaks off what a download is doing, and removes its part file.
-    pub(super) fn drop_part_of(&mut self, id: TransferId, state: State) {
-        match state {
-            State::Fetching { exchange, .. } => self.abort_dial(exchange),
-            State::Opening => {}
-            _ => return,
-        }
-        self.actions.push_back(Action::ClosePart { download: id });
-    }
-}
-
-/// A fetch ended in order. Unless the peer speaks `p1`, an end without a byte may mean that it is about to call back.
-fn judge_end(download: &Download, form: FetchForm, speech: Speech) -> Verdicts {
-    let nothing = download.bytes == 0 && download.size != Some(0);
-    if nothing && form == FetchForm::Direct && speech != Speech::P1 {
-        return Verdicts::AskToCallBack;
-    }
-    judge_size(download)
-}
-
-/// Whether what came is the whole file, as far as its size is known.
-fn judge_size(download: &Download) -> Verdicts {
-    let bytes = download.bytes;
-    match download.size {
-        Some(size) if size != bytes => Verdicts::Source(Verdict::Lost(format!("it sent {bytes} bytes of {size}"))),
-        _ => Verdicts::Whole,
-    }
-}
-
-/// A fetch broke off. A reset without a byte is how a peer says no.
-fn judge_fault(download: &Download, fault: DialFault, form: FetchForm, speech: Speech) -> Verdicts {
-    let lost = || Verdicts::Source(Verdict::Lost(fault.to_string()));
-    match (fault, form) {
-        (DialFault::Disk(fault), _) => Verdicts::Disk(fault),
-        _ if download.bytes > 0 => lost(),
-        (DialFault::NoDescriptor | DialFault::Aborted, _) => lost(),
-        (DialFault::Reset, _) => Verdicts::Source(Verdict::Refused),
-        // A peer of the base protocol was there a moment ago, and does not call back: it has nothing to send.
-        (_, FetchForm::CallBack) if speech == Speech::Base => Verdicts::Source(Verdict::Refused),
-        // Of any other, the orderly end of the direct form was the answer: an empty file.
-        (DialFault::TimedOut, FetchForm::CallBack) => judge_size(download),
-        _ => lost(),
+        self.take_verdict(now, id, at, fetch.task, verdict);
+        self.downloads.touch(id);
     }
 }

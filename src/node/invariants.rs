@@ -2,7 +2,6 @@
 //! simulator.
 
 use super::dials::Purpose;
-use super::downloads::State;
 use super::{Node, Phase};
 
 impl Node {
@@ -29,12 +28,9 @@ impl Node {
         }
     }
 
-    /// Every download that fetches has its exchange, and every such exchange its download, unless it was broken off.
+    /// Every exchange with a source has its dial, and works or waits for a worker.
     fn check_fetches(&self) {
-        for id in self.downloads.active_ids() {
-            let Some(State::Fetching { exchange, .. }) = self.downloads.get(id).map(|row| row.state()) else {
-                continue;
-            };
+        for (exchange, id) in self.downloads.fetches() {
             let dial = self.dials.get(&exchange);
             assert!(dial.is_some_and(|dial| dial.purpose == Purpose::Fetch(id)), "{id:?} fetches by its own exchange");
             let working = self.workers.is_active(exchange) || self.workers.is_queued(exchange);

@@ -124,10 +124,52 @@ pub(super) const HIT_ROW_NAMES_BYTES_MAX: usize = 16 << 10;
 pub(super) const DOWNLOADS_MAX: usize = 10_000;
 /// Downloads that one call begins, cancels or follows.
 pub(super) const DOWNLOADS_PER_CALL_MAX: usize = 1_000;
-/// First wait of a download whose sources are out of reach; doubles, and is spread by half either way.
-pub(super) const DOWNLOAD_RETRY_MIN: Duration = Duration::from_secs(5);
+/// First wait before a source that failed is asked again; doubles, and is spread by half either way.
+pub(super) const SOURCE_REST_MIN: Duration = Duration::from_secs(5);
 /// Longest such wait, before it is spread.
-pub(super) const DOWNLOAD_RETRY_MAX: Duration = Duration::from_secs(60);
+pub(super) const SOURCE_REST_MAX: Duration = Duration::from_secs(60);
+/// Times in a row that a source may say no which has brought something, or while others bring it, until it is believed.
+pub(super) const SOURCE_REFUSALS_MAX: u32 = 8;
+/// Exchanges of one download at once.
+pub(super) const FETCHES_PER_DOWNLOAD_MAX: usize = 16;
+/// Exchanges of all downloads at once, beside the first of each: every one may hold a group in memory.
+pub(super) const FETCHES_MAX: usize = 32;
+/// Groups asked of a source whose speed is not known.
+pub(super) const RANGE_GROUPS_FIRST: u64 = 2;
+/// Groups asked of a source at once.
+pub(super) const RANGE_GROUPS_MAX: u64 = 64;
+/// A source is asked for what it sends in this time.
+pub(super) const RANGE_SPAN: Duration = Duration::from_secs(4);
+/// How long nothing may come from a source while another has nothing to do.
+pub(super) const STALL_AFTER: Duration = Duration::from_secs(10);
+/// How long a stream is waited for, however slow it is.
+pub(super) const SLOW_AFTER: Duration = Duration::from_secs(30);
+/// A stream that would take longer than this is slow.
+pub(super) const SLOW_ETA: Duration = Duration::from_secs(10 * 60);
+/// Bytes per second below which a stream of unknown size is slow.
+pub(super) const STREAM_RATE_MIN: u64 = 16 << 10;
+/// Milliseconds that must be left of a range for its end to be worth another exchange.
+pub(super) const STEAL_WORTH_MS: u64 = 500;
+/// How long a source has for its last group before another is asked for it as well.
+pub(super) const DUPLICATE_AFTER: Duration = Duration::from_secs(1);
+/// How long a fetch runs before its own rate says more than earlier ones.
+pub(super) const SPEED_AFTER: Duration = Duration::from_secs(1);
+/// How often a download is looked at that has an idle source.
+pub(super) const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// Full checks of one download that may find groups to be others than were written, until the disk is blamed.
+pub(super) const CHECKS_FAILED_MAX: u32 = 3;
+/// First wait before a disk that stopped a download is tried again; doubles.
+pub(super) const PROBE_MIN: Duration = Duration::from_secs(15);
+/// Longest such wait.
+pub(super) const PROBE_MAX: Duration = Duration::from_secs(60);
+/// A download with fewer sources than this looks for others as soon as it begins.
+pub(super) const SOURCES_ENOUGH: usize = 8;
+/// First wait between two searches for sources of one download; doubles.
+pub(super) const SEEK_MIN: Duration = Duration::from_secs(60);
+/// Longest such wait.
+pub(super) const SEEK_MAX: Duration = Duration::from_secs(5 * 60);
+/// How long a download that every source refused waits for what a search brings.
+pub(super) const SEEK_WAIT: Duration = Duration::from_secs(3);
 /// The span over which a rate is measured.
 pub(super) const RATE_SPAN: Duration = Duration::from_secs(3);
 /// Measurements kept for a rate.

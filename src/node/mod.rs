@@ -14,7 +14,11 @@
 //! | `answering`, `allowances` | the searches of others, and how many of them |
 //! | `serving`, `uploads` | what peers ask for on one connection, and how it goes |
 //! | `hashing` | which files are hashed next |
-//! | `downloads`, `fetching`, `ordering` | the queue; how bytes come; what users order |
+//! | `downloads`, `download` | the queue of downloads, and one of them |
+//! | `scheduling`, `fetching`, `verdicts` | what a download does next; how bytes come; what the end of an exchange means |
+//! | `sources`, `questing` | who offers what it wants; when it looks for others |
+//! | `parts` | its part file, and a disk that fails |
+//! | `ordering`, `steering`, `rows`, `rate` | what users order of downloads, and how they see them |
 //! | `scanning` | rescans of the share |
 //! | `dials`, `workers` | the exchanges that we begin, and the gate before all commands |
 //! | `calls`, `subscriptions` | the control clients |
@@ -26,6 +30,7 @@ mod calls;
 pub mod contract;
 mod dials;
 mod dice;
+mod download;
 mod downloads;
 mod endpoints;
 mod fetching;
@@ -36,16 +41,23 @@ mod leaving;
 mod limits;
 mod membership;
 mod ordering;
+mod parts;
 mod peers;
+mod questing;
+mod rate;
+mod rows;
 mod scanning;
+mod scheduling;
 mod searching;
 mod seeking;
 mod serving;
 mod sources;
+mod steering;
 mod subscriptions;
 #[cfg(test)]
 mod tests;
 mod uploads;
+mod verdicts;
 mod workers;
 
 pub use contract::{Action, DialOutcome, Event, Expect, NodeConfig, Remembered};
@@ -119,8 +131,12 @@ enum NodeTimer {
     CommandWaited { exchange: ExchangeId },
     /// No range of an upload was asked for in a while.
     RangesIdle(uploads::RunId),
-    /// The next round of a download.
+    /// The sources of a download can be asked again.
     Retry(TransferId),
+    /// A download that fetches may have something better to do.
+    Look(TransferId),
+    /// The disk that stopped a download is tried again.
+    Probe(TransferId),
     /// The next scan of the share.
     Rescan,
     /// The bootstrap nodes had their time to hear that we go.
@@ -203,6 +219,8 @@ impl Node {
             }
             node.arrange_links(now);
             node.start_scan();
+            node.recall_downloads(remembered.downloads, remembered.download_last);
+            node.start_downloads(now);
         }
         node
     }
@@ -255,7 +273,9 @@ impl Node {
             Event::PartOpened { download, outcome } => self.on_part_opened(now, download, outcome),
             Event::PartCommitted { download, outcome } => self.on_part_committed(now, download, outcome),
             Event::Hashed { files } => self.on_hashed(files),
-            Event::GroupVerified { .. } | Event::PartFailed { .. } | Event::PartChecked { .. } => {}
+            Event::GroupVerified { exchange, group } => self.on_group_verified(now, exchange, group),
+            Event::PartFailed { download, fault } => self.on_part_failed(now, download, fault),
+            Event::PartChecked { download, outcome } => self.on_part_checked(now, download, outcome),
             Event::Resolved { host, outcome } => self.on_resolved(now, &host, outcome),
             Event::Scanned { files } => self.on_scanned(now, files),
             Event::ScanEnded { report } => self.on_scan_ended(now, report),
@@ -264,6 +284,7 @@ impl Node {
             Event::Reconfigure(config) => self.on_reconfigure(now, *config),
             Event::Leave => self.on_leave(now),
         }
+        self.tend_downloads(now);
         self.check_in_debug();
     }
 
@@ -272,6 +293,7 @@ impl Node {
         while let Some(timer) = self.wheel.expire(now) {
             self.on_timer(now, timer);
         }
+        self.tend_downloads(now);
         self.check_in_debug();
     }
 
@@ -311,6 +333,8 @@ impl Node {
             NodeTimer::CommandWaited { exchange } => self.on_command_waited(exchange),
             NodeTimer::RangesIdle(run) => self.on_run_idle(run),
             NodeTimer::Retry(download) => self.on_retry_timer(now, download),
+            NodeTimer::Look(download) => self.downloads.touch(download),
+            NodeTimer::Probe(download) => self.probe_disk(download),
             NodeTimer::Rescan => self.start_scan(),
             NodeTimer::LeaveDeadline => self.leave(),
         }

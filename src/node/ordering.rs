@@ -1,9 +1,10 @@
-//! What users order of the downloads: beginning them from hits, names or contents, following and cancelling them.
+//! The downloads that users begin: from hits, names or contents; and the pages on which they see them.
 
 use super::Node;
-use super::contract::Target;
-use super::downloads::{Download, State};
-use super::limits::{DOWNLOADS_MAX, DOWNLOADS_PER_CALL_MAX, PAGE_BYTES_MAX};
+use super::contract::{PartSpec, Target};
+use super::download::{Aim, Download};
+use super::limits::{DOWNLOADS_MAX, DOWNLOADS_PER_CALL_MAX, HIT_SOURCES_MAX, PAGE_BYTES_MAX};
+use super::sources::Source;
 use super::subscriptions::Topic;
 use crate::control::{
     CallError, DownloadRow, DownloadsReply, ExitCode, PAGE_ROWS_MAX, PeerSource, RawText, Selector, parse_ids,
@@ -18,13 +19,12 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 /// One file that a user wants.
-#[derive(Debug, Clone)]
-pub(super) struct Wish {
-    pub(super) name: FileName,
-    pub(super) size: Option<u64>,
-    pub(super) b3: Option<ContentHash>,
-    /// Who offers it, and under what name.
-    pub(super) sources: Vec<(SocketAddr, Rc<FileName>)>,
+#[derive(Debug)]
+struct Wish {
+    name: FileName,
+    size: Option<u64>,
+    b3: Option<ContentHash>,
+    sources: Vec<Source>,
 }
 
 impl Node {
@@ -53,9 +53,8 @@ impl Node {
         let mut ids = Vec::new();
         for wish in wishes {
             let target = self.target(&wish.name, output.as_deref(), single);
-            let id = match self.downloads.already(&wish.sources) {
-                Some(id) => id,
-                None => self.downloads.insert(Download::new(wish, target)),
+            let Some(id) = self.grant(wish, target) else {
+                return Err(CallError::new(ExitCode::Other, "no number is left for another download"));
             };
             self.subscriptions.subscribe(Topic::Download(id), client);
             if !ids.contains(&id) {
@@ -80,7 +79,8 @@ impl Node {
                     CallError::new(ExitCode::Usage, message)
                 })?;
                 self.learn_peer(now, peer, PeerSource::User);
-                Ok(vec![Wish { name: name.clone(), size: None, b3: None, sources: vec![(peer, Rc::new(name))] }])
+                let sources = vec![Source::new(peer, Rc::new(name.clone()), None)];
+                Ok(vec![Wish { name, size: None, b3: None, sources }])
             }
             Selector::Content(hex) => {
                 let Some(b3) = ContentHash::from_hex(hex.as_bytes()) else {
@@ -95,28 +95,34 @@ impl Node {
         }
     }
 
+    /// The download that fulfils a wish: a new one, unless the same file is fetched already.
+    fn grant(&mut self, wish: Wish, target: Target) -> Option<TransferId> {
+        if let Some(id) = self.downloads.already(wish.b3, &wish.sources) {
+            return Some(id);
+        }
+        let token = (self.dice.number() >> 32) as u32;
+        let aim = wish.b3.map_or(Aim::Name, Aim::Content);
+        let spec = PartSpec { target, token };
+        self.insert_download(Download::new(wish.name, spec, aim, wish.size, wish.sources))
+    }
+
     fn wish_of_hit(&self, id: HitId) -> Option<Wish> {
         let hit = self.hits.get(id)?;
-        let name = hit.name();
-        let sources = hit.offers().map(|(addr, name)| (addr, Rc::clone(name))).collect();
-        Some(Wish { name: name.clone(), size: hit.size(), b3: hit.b3(), sources })
+        let source = |(addr, name): (SocketAddr, &Rc<FileName>)| Source::new(addr, Rc::clone(name), hit.size());
+        let sources = hit.offers().map(source).collect();
+        Some(Wish { name: hit.name().clone(), size: hit.size(), b3: hit.b3(), sources })
     }
 
     /// A content under whatever names its hits have.
     fn wish_of_content(&self, b3: ContentHash) -> Option<Wish> {
         let mut wish: Option<Wish> = None;
         for hit in self.hits.of_content(b3) {
-            let name = hit.name();
-            let wish = wish.get_or_insert_with(|| Wish {
-                name: name.clone(),
-                size: hit.size(),
-                b3: Some(b3),
-                sources: Vec::new(),
-            });
-            for (addr, offered) in hit.offers() {
-                let known = wish.sources.iter().any(|(known, _)| *known == addr);
-                if !known && wish.sources.len() < super::limits::HIT_SOURCES_MAX {
-                    wish.sources.push((addr, Rc::clone(offered)));
+            let new = || Wish { name: hit.name().clone(), size: hit.size(), b3: Some(b3), sources: Vec::new() };
+            let wish = wish.get_or_insert_with(new);
+            for (addr, name) in hit.offers() {
+                let known = wish.sources.iter().any(|source| source.addr == addr);
+                if !known && wish.sources.len() < HIT_SOURCES_MAX {
+                    wish.sources.push(Source::new(addr, Rc::clone(name), hit.size()));
                 }
             }
         }
@@ -132,52 +138,7 @@ impl Node {
         }
     }
 
-    /// Tells a client of downloads from now on.
-    pub(super) fn call_follow(
-        &mut self,
-        now: Instant,
-        client: ClientId,
-        ids: &str,
-    ) -> Result<DownloadsReply, CallError> {
-        let ids = self.read_ids(ids)?;
-        for &id in &ids {
-            if self.downloads.get(id).is_some_and(|row| !row.state().is_final()) {
-                self.subscriptions.subscribe(Topic::Download(id), client);
-            }
-        }
-        Ok(self.downloads_reply(now, &ids))
-    }
-
-    /// Ends downloads. Those that are over stay as they are, and so does one whose bytes are all there.
-    pub(super) fn call_cancel(&mut self, now: Instant, ids: &str) -> Result<DownloadsReply, CallError> {
-        let ids = self.read_ids(ids)?;
-        for &id in &ids {
-            let Some(state) = self.downloads.get(id).map(Download::state) else { continue };
-            if state.is_final() || state == State::Verifying {
-                continue;
-            }
-            self.drop_part_of(id, state);
-            if let Some(download) = self.downloads.get_mut(id) {
-                download.error = None;
-            }
-            self.set_download_state(now, id, State::Cancelled);
-        }
-        self.start_downloads(now);
-        Ok(self.downloads_reply(now, &ids))
-    }
-
-    /// Ids as users type them; `all` means those that are not over.
-    fn read_ids(&self, ids: &str) -> Result<Vec<TransferId>, CallError> {
-        let ids = if ids.trim() == "all" {
-            parse_ids(ids, self.downloads.unfinished_ids())?
-        } else {
-            parse_ids(ids, self.downloads.ids())?
-        };
-        check_count(ids.len())?;
-        Ok(ids.into_iter().map(TransferId).collect())
-    }
-
-    fn downloads_reply(&self, now: Instant, ids: &[TransferId]) -> DownloadsReply {
+    pub(super) fn downloads_reply(&self, now: Instant, ids: &[TransferId]) -> DownloadsReply {
         let rows = ids.iter().filter_map(|id| Some((id.0, self.downloads.row(*id, now)?)));
         let (downloads, next) = page(rows, download_bytes);
         DownloadsReply { downloads, next }
@@ -193,8 +154,11 @@ impl Node {
 /// What a row takes as a line of JSON, at most.
 fn download_bytes(row: &DownloadRow) -> usize {
     let path = row.path.as_ref().map_or(0, |path| path.as_bytes().len());
-    500 + (row.name.as_bytes().len() + path) * TEXT_BLOAT_MAX + row.sources.len() * 64
+    500 + (row.name.as_bytes().len() + path) * TEXT_BLOAT_MAX + row.sources.len() * (64 + SHARE_BYTES_MAX)
 }
+
+/// What a source's share takes as a line of JSON, at most, roughly.
+const SHARE_BYTES_MAX: usize = 300;
 
 /// How much longer a byte of a name may get in JSON: as hex beside its replacement character.
 pub(super) const TEXT_BLOAT_MAX: usize = 6;
@@ -214,7 +178,7 @@ pub(super) fn page<K, R>(rows: impl Iterator<Item = (K, R)>, row_bytes: impl Fn(
     (taken, None)
 }
 
-fn check_count(files: usize) -> Result<(), CallError> {
+pub(super) fn check_count(files: usize) -> Result<(), CallError> {
     if files <= DOWNLOADS_PER_CALL_MAX {
         return Ok(());
     }

@@ -6,13 +6,13 @@
 //! once waits for itself. The exchanges with bootstrap nodes pass by: there are at most a few, and a node that is busy
 //! must not lose its registration. Refuses work beyond [`COMMANDS_QUEUED_MAX`].
 
-use super::contract::{Action, Expect, FetchForm, Refusal};
+use super::contract::{Action, Expect, FetchForm, Portion, Refusal};
 use super::limits::{
     COMMAND_WAIT_MAX, COMMANDS_QUEUED_MAX, FORWARDS_QUEUED_MAX, REQUESTS_QUEUED_PER_ADDRESS_MAX, WORKERS_KEPT_OF,
 };
 use super::peers::Speech;
 use super::{Node, NodeTimer};
-use crate::id::{ExchangeId, TransferId};
+use crate::id::{ContentHash, ExchangeId, TransferId};
 use crate::name::FileName;
 use crate::time::Instant;
 use crate::timer::TimerId;
@@ -28,7 +28,8 @@ pub(super) enum Command {
     SendMetadata { name: FileName },
     SendList { attributes: bool },
     Dial { to: SocketAddr, messages: Vec<Message>, expect: Expect },
-    Fetch { download: TransferId, to: SocketAddr, name: FileName, form: FetchForm, size_max: Option<u64> },
+    Fetch { download: TransferId, to: SocketAddr, name: FileName, form: FetchForm, portion: Portion },
+    FetchMetadata { download: TransferId, to: SocketAddr, name: FileName, b3: Option<ContentHash> },
     CallBack { to: SocketAddr, name: FileName },
 }
 
@@ -352,14 +353,12 @@ impl Node {
                 Action::Stream { exchange, to, messages }
             }
             Command::Dial { to, messages, expect } => Action::Dial { exchange, to, messages, expect },
-            Command::Fetch { download, to, name, form, size_max } => Action::Fetch {
-                exchange,
-                download,
-                to,
-                name,
-                form,
-                portion: super::contract::Portion::Stream { size_max },
-            },
+            Command::Fetch { download, to, name, form, portion } => {
+                Action::Fetch { exchange, download, to, name, form, portion }
+            }
+            Command::FetchMetadata { download, to, name, b3 } => {
+                Action::FetchMetadata { exchange, download, to, name, b3 }
+            }
             Command::CallBack { to, name } => Action::CallBack { exchange, to, name },
         };
         self.workers.start(exchange, rank);

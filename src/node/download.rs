@@ -1,0 +1,264 @@
+//! One download: what it is after, where it stands, and what is remembered of it.
+
+use super::contract::{DownloadRecord, PartSpec};
+use super::limits::{FETCHES_PER_DOWNLOAD_MAX, HIT_SOURCES_MAX, SEEK_MIN};
+use super::rate::Rate;
+use super::scheduling::Content;
+use super::sources::{Source, Task};
+use crate::control::CallError;
+use crate::id::{ContentHash, TransferId};
+use crate::name::{Escaped, FileName};
+use crate::time::Instant;
+use crate::timer::TimerId;
+use std::net::SocketAddr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// One download.
+pub(super) struct Download {
+    pub(super) name: FileName,
+    pub(super) spec: PartSpec,
+    pub(super) aim: Aim,
+    /// Bytes, as far as somebody has said.
+    pub(super) size: Option<u64>,
+    /// In the order in which they were named or found. Places stay: one that said no may give its own to another.
+    pub(super) sources: Vec<Source>,
+    /// Its final path, as far as it is known.
+    pub(super) path: Option<PathBuf>,
+    /// Changed by `set_download_state` alone.
+    pub(super) state: State,
+    pub(super) part: Part,
+    /// An earlier run began it, and its part file was not opened since.
+    pub(super) recalled: bool,
+    /// `None` as long as the part file has no outline.
+    pub(super) content: Option<Content>,
+    /// Bytes of the longest stream in the part file.
+    pub(super) streamed: u64,
+    /// Who sent the stream that ended whole.
+    pub(super) streamer: Option<SocketAddr>,
+    /// The hash of what was found in the part file.
+    pub(super) found: Option<ContentHash>,
+    /// The content was checked against a hash that was known.
+    pub(super) verified: bool,
+    /// A file of the content was there already.
+    pub(super) already: bool,
+    pub(super) error: Option<CallError>,
+    /// Bytes that came from all sources.
+    pub(super) received: u64,
+    pub(super) rate: Rate,
+    /// Full checks that found wrong groups.
+    pub(super) checks_failed: u32,
+    /// Times in a row that the disk stopped it.
+    pub(super) disk_failures: u32,
+    pub(super) seek: Seek,
+    pub(super) look: Option<(Instant, TimerId)>,
+    pub(super) told: Option<Instant>,
+}
+
+/// What a download is after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Aim {
+    /// Whatever its sources call by its name.
+    Name,
+    /// This content.
+    Content(ContentHash),
+    /// The content that a source has under its name, as that source says.
+    Learnt(ContentHash),
+}
+
+impl Aim {
+    pub(super) fn b3(self) -> Option<ContentHash> {
+        match self {
+            Self::Name => None,
+            Self::Content(b3) | Self::Learnt(b3) => Some(b3),
+        }
+    }
+}
+
+/// What the loop has of the part file. While it opens, checks or commits one, everything else waits for its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// There is none.
+    Unmade,
+    Closed,
+    Opening,
+    Open,
+    Checking,
+    Committing,
+}
+
+/// The searches for further sources.
+#[derive(Debug)]
+pub(super) struct Seek {
+    /// `None` as long as none is called for.
+    pub(super) next: Option<Instant>,
+    pub(super) wait: Duration,
+    pub(super) sought_at: Option<Instant>,
+    /// The next one asks for the name, though the content is known.
+    pub(super) by_name: bool,
+}
+
+/// Where a download stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// Waits for its turn.
+    Queued,
+    /// Its part file is being made or taken up.
+    Opening,
+    /// Its part file is open, and its sources are asked.
+    Fetching,
+    /// All bytes are there; they are being checked and synced.
+    Verifying,
+    /// No source can be asked now.
+    Retrying {
+        until: Instant,
+        timer: TimerId,
+    },
+    Paused(Pause),
+    Done,
+    Failed,
+    Cancelled,
+}
+
+/// Why a download rests although it could go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pause {
+    User,
+    /// The disk does not let it; it is tried again by the timer.
+    Disk {
+        timer: TimerId,
+    },
+}
+
+impl State {
+    /// Nothing will happen any more.
+    pub(super) fn is_final(self) -> bool {
+        matches!(self, Self::Done | Self::Failed | Self::Cancelled)
+    }
+
+    /// It counts towards `max_downloads`.
+    pub(super) fn is_active(self) -> bool {
+        matches!(self, Self::Opening | Self::Fetching | Self::Verifying)
+    }
+
+    pub(super) fn timer(self) -> Option<TimerId> {
+        match self {
+            Self::Retrying { timer, .. } | Self::Paused(Pause::Disk { timer }) => Some(timer),
+            _ => None,
+        }
+    }
+}
+
+impl Download {
+    /// A new download, in the queue.
+    pub(super) fn new(name: FileName, spec: PartSpec, aim: Aim, size: Option<u64>, sources: Vec<Source>) -> Self {
+        Self {
+            name,
+            spec,
+            aim,
+            size,
+            sources,
+            path: None,
+            state: State::Queued,
+            part: Part::Unmade,
+            recalled: false,
+            content: None,
+            streamed: 0,
+            streamer: None,
+            found: None,
+            verified: false,
+            already: false,
+            error: None,
+            received: 0,
+            rate: Rate::default(),
+            checks_failed: 0,
+            disk_failures: 0,
+            seek: Seek { next: None, wait: SEEK_MIN, sought_at: None, by_name: false },
+            look: None,
+            told: None,
+        }
+    }
+
+    /// As an earlier run remembered it.
+    pub(super) fn recalled(record: DownloadRecord) -> Self {
+        let size = record.size;
+        let aim = record.b3.map_or(Aim::Name, Aim::Content);
+        let sources = record.sources.into_iter().take(HIT_SOURCES_MAX);
+        let sources = sources.map(|source| Source::recalled(source, size)).collect();
+        let state = if record.paused { State::Paused(Pause::User) } else { State::Queued };
+        Self { part: Part::Closed, recalled: true, state, ..Self::new(record.name, record.spec, aim, size, sources) }
+    }
+
+    pub(super) fn record(&self, id: TransferId) -> DownloadRecord {
+        DownloadRecord {
+            id,
+            spec: self.spec.clone(),
+            name: self.name.clone(),
+            size: self.size,
+            b3: self.aim.b3(),
+            paused: self.rests(),
+            sources: self.sources.iter().map(Source::record).collect(),
+        }
+    }
+
+    pub(super) fn state(&self) -> State {
+        self.state
+    }
+
+    /// Whether it stays at rest over a restart: stopped by the user, or failed with something worth keeping.
+    pub(super) fn rests(&self) -> bool {
+        matches!(self.state, State::Paused(Pause::User) | State::Failed)
+    }
+
+    /// Whether what it has is worth keeping though it has failed: verified groups do not come again by themselves.
+    pub(super) fn is_worth_keeping(&self) -> bool {
+        let verified = self.content.as_ref().is_some_and(|content| content.verified.held() > 0);
+        self.part != Part::Unmade && (verified || self.recalled)
+    }
+
+    /// Logs the states in which a download rests.
+    pub(super) fn log_milestone(&self, id: TransferId, old: State) {
+        let (id, name) = (id.0, &self.name);
+        let why = || self.error.as_ref().map_or("unknown", |error| error.message.as_str());
+        match self.state {
+            State::Done => {
+                let check = if self.verified { "verified" } else { "not verified" };
+                match &self.path {
+                    Some(path) => {
+                        log::info!("download {id} is done, {check}: {}", Escaped(path.as_os_str().as_bytes()))
+                    }
+                    None => log::info!("download {id} is done, {check}: {name}"),
+                }
+            }
+            State::Failed => log::warn!("download {id} of {name} has failed: {}", why()),
+            State::Retrying { .. } => log::warn!("download {id} of {name} waits: {}", why()),
+            State::Paused(Pause::Disk { .. }) if !matches!(old, State::Paused(_)) => {
+                log::warn!("download {id} of {name} is paused: {}", why());
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn check_invariants(&self, id: TransferId) {
+        assert!(self.sources.len() <= HIT_SOURCES_MAX, "the sources of {id:?} are bounded");
+        let mut asked: Vec<_> = Vec::new();
+        for (_, fetch) in self.busy() {
+            assert_eq!(self.state, State::Fetching, "{id:?} asks only while it fetches");
+            match &fetch.task {
+                Task::Groups { left, twice: false } if !left.is_empty() => asked.push((left.start, left.end)),
+                Task::Groups { .. } => {}
+                Task::Metadata | Task::Stream(_) | Task::Whole(_) => {}
+            }
+        }
+        assert!(asked.len() <= FETCHES_PER_DOWNLOAD_MAX, "the exchanges of {id:?} are bounded");
+        asked.sort_unstable();
+        assert!(
+            asked.windows(2).all(|pair| pair[0].1 <= pair[1].0),
+            "no group of {id:?} is asked for twice: {asked:?}"
+        );
+        if matches!(self.state, State::Fetching) {
+            assert_eq!(self.part, Part::Open, "{id:?} fetches into an open part file");
+        }
+    }
+}

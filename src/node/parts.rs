@@ -1,0 +1,316 @@
+//! The part files of downloads: opening and closing them, checking and committing what they hold, and what it means when
+//! the disk fails.
+//!
+//! A disk that fails stops one download and no other: it is paused, with its cause, and goes on by itself when its part
+//! file can be opened again.
+
+use super::contract::{Action, CheckedPart, CommittedPart, OpenedPart};
+use super::download::{Aim, Download, Part, Pause, State};
+use super::limits::{CHECKS_FAILED_MAX, PROBE_MAX, PROBE_MIN, SOURCE_REST_MAX, SOURCE_REST_MIN};
+use super::scheduling::Content;
+use super::{Node, NodeTimer, Phase};
+use crate::control::{CallError, ExitCode};
+use crate::fault::DiskFault;
+use crate::id::{ContentHash, TransferId};
+use crate::time::Instant;
+use std::path::PathBuf;
+
+/// What a check means for its download.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Finding {
+    /// This is it, as far as can be known.
+    Good { verified: bool },
+    /// The disk has other groups than were written: they are fetched again, and nobody is blamed.
+    Damaged,
+    /// The outline is no outline of the content: who gave it lied.
+    FalseOutline,
+    /// The stream was of another content.
+    Other,
+}
+
+impl Node {
+    /// Orders the part file, unless an earlier order is still under way: then its answer brings another.
+    pub(super) fn open_part(&mut self, id: TransferId) {
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        if !matches!(download.part, Part::Unmade | Part::Closed) {
+            return;
+        }
+        download.part = Part::Opening;
+        let (spec, b3, size) = (download.spec.clone(), download.aim.b3(), download.size);
+        self.actions.push_back(Action::OpenPart { download: id, spec, b3, size });
+    }
+
+    /// Closes or removes the part file of a download that has no use for it as it stands. Says whether the download is
+    /// remembered no more.
+    pub(super) fn settle_part(&mut self, id: TransferId) -> bool {
+        let Some(download) = self.downloads.get_mut(id) else { return true };
+        let keeps = match download.state() {
+            State::Done | State::Cancelled => false,
+            State::Failed => download.is_worth_keeping(),
+            State::Opening | State::Fetching | State::Verifying => return false,
+            State::Queued | State::Retrying { .. } | State::Paused(_) => true,
+        };
+        match download.part {
+            Part::Open if keeps => {
+                download.part = Part::Closed;
+                self.actions.push_back(Action::ClosePart { download: id });
+            }
+            Part::Open | Part::Closed if !keeps => {
+                download.part = Part::Unmade;
+                let spec = download.spec.clone();
+                self.actions.push_back(Action::DropPart { download: id, spec });
+            }
+            // What is under way ends first.
+            _ => {}
+        }
+        if !keeps {
+            self.actions.push_back(Action::ForgetDownload { download: id });
+        }
+        !keeps
+    }
+
+    pub(super) fn on_part_opened(&mut self, now: Instant, id: TransferId, outcome: Result<OpenedPart, DiskFault>) {
+        let Some(download) = self.downloads.get_mut(id).filter(|row| row.part == Part::Opening) else { return };
+        download.part = match &outcome {
+            Ok(OpenedPart::Ready { .. }) => Part::Open,
+            Ok(OpenedPart::AlreadyThere { .. }) => Part::Unmade,
+            Err(_) => Part::Closed,
+        };
+        let probed = matches!(download.state(), State::Paused(Pause::Disk { .. }));
+        match (download.state(), outcome) {
+            (State::Opening, Ok(part)) => self.take_part(now, id, part),
+            (State::Opening, Err(fault)) => self.on_disk_fault(now, id, fault),
+            (State::Paused(Pause::Disk { .. }), Err(fault)) => self.on_disk_fault(now, id, fault),
+            (State::Paused(Pause::Disk { .. }), Ok(part)) if self.downloads.active() < self.config.max_downloads => {
+                self.set_download_state(now, id, State::Opening);
+                self.take_part(now, id, part);
+            }
+            // Its turn is over, or has not come.
+            _ if probed => self.requeue_download(now, id),
+            _ => drop(self.settle_part(id)),
+        }
+    }
+
+    /// Begins, or goes on, with what is there.
+    fn take_part(&mut self, now: Instant, id: TransferId, part: OpenedPart) {
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        match part {
+            OpenedPart::AlreadyThere { path } => {
+                (download.verified, download.already) = (true, true);
+                self.finish_download(now, id, path);
+            }
+            OpenedPart::Ready { path, resumed } => {
+                download.path = Some(path);
+                download.recalled = false;
+                let resumed = resumed.filter(|_| download.aim != Aim::Name);
+                if let Some((size, _)) = resumed {
+                    download.size = Some(size);
+                }
+                download.content = resumed.map(|(size, verified)| Content { size, verified, giver: None });
+                download.rate.start(now, download.received);
+                if let Some(content) = &download.content {
+                    log::info!("download {}: {} bytes are there already", id.0, content.bytes_verified());
+                }
+                self.set_download_state(now, id, State::Fetching);
+                self.downloads.touch(id);
+            }
+        }
+    }
+
+    fn finish_download(&mut self, now: Instant, id: TransferId, path: PathBuf) {
+        if let Some(download) = self.downloads.get_mut(id) {
+            download.path = Some(path);
+            download.part = Part::Unmade;
+            download.error = None;
+        }
+        self.set_download_state(now, id, State::Done);
+        self.start_downloads(now);
+    }
+
+    /// The outline of the part file was a lie from the beginning: another file is begun.
+    pub(super) fn begin_part_anew(&mut self, now: Instant, id: TransferId) {
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        download.content = None;
+        download.streamed = 0;
+        self.set_download_state(now, id, State::Opening);
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        if download.part == Part::Open {
+            download.part = Part::Unmade;
+            let spec = download.spec.clone();
+            self.actions.push_back(Action::DropPart { download: id, spec });
+        }
+        self.open_part(id);
+    }
+
+    pub(super) fn on_part_failed(&mut self, now: Instant, id: TransferId, fault: DiskFault) {
+        if let Some(download) = self.downloads.get_mut(id).filter(|row| row.state() == State::Fetching) {
+            download.content = None;
+            self.on_disk_fault(now, id, fault);
+        }
+    }
+
+    /// Everything is there: it is read once more from the disk before it counts.
+    pub(super) fn check_part(&mut self, now: Instant, id: TransferId) {
+        self.set_download_state(now, id, State::Verifying);
+        if let Some(download) = self.downloads.get_mut(id) {
+            download.part = Part::Checking;
+            self.actions.push_back(Action::CheckPart { download: id });
+        }
+    }
+
+    pub(super) fn on_part_checked(&mut self, now: Instant, id: TransferId, outcome: Result<CheckedPart, DiskFault>) {
+        let Some(download) = self.downloads.get_mut(id).filter(|row| row.part == Part::Checking) else { return };
+        download.part = Part::Open;
+        if download.state() == State::Opening {
+            // It was stopped, and has its turn again: the part file is taken up as it is now.
+            download.part = Part::Closed;
+            self.actions.push_back(Action::ClosePart { download: id });
+            return self.open_part(id);
+        }
+        if download.state() != State::Verifying {
+            self.settle_part(id);
+            return;
+        }
+        match outcome {
+            Ok(checked) => self.weigh_check(now, id, &checked),
+            Err(fault) => self.on_disk_fault(now, id, fault),
+        }
+    }
+
+    fn weigh_check(&mut self, now: Instant, id: TransferId, checked: &CheckedPart) {
+        let known = self.knows_content(checked.b3);
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        download.found = Some(checked.b3);
+        match judge_check(download, checked, known) {
+            Finding::Good { verified } => {
+                download.verified = verified;
+                download.size = Some(checked.size);
+                download.part = Part::Committing;
+                self.actions.push_back(Action::CommitPart { download: id });
+                self.tell_download(now, id);
+            }
+            Finding::Damaged => {
+                log::warn!("download {}: {} groups on the disk are not what was written", id.0, checked.bad.len());
+                download.checks_failed += 1;
+                if let Some(content) = &mut download.content {
+                    for group in &checked.bad {
+                        content.verified.remove(*group);
+                    }
+                }
+                if download.checks_failed > CHECKS_FAILED_MAX {
+                    return self.on_disk_fault(now, id, DiskFault::Other(0));
+                }
+                self.fetch_again(now, id);
+            }
+            Finding::FalseOutline => {
+                let giver = download.content.take().and_then(|content| content.giver);
+                self.blame(now, id, giver, "its metadata are not those of the content");
+                self.begin_part_anew(now, id);
+            }
+            Finding::Other => {
+                let streamer = download.streamer;
+                self.blame(now, id, streamer, "it sent another content");
+                self.fetch_again(now, id);
+            }
+        }
+    }
+
+    /// Whether a content is one that others know by its hash.
+    fn knows_content(&self, b3: ContentHash) -> bool {
+        self.hits.of_content(b3).next().is_some() || self.library.of_content(b3).is_some()
+    }
+
+    fn fetch_again(&mut self, now: Instant, id: TransferId) {
+        if let Some(download) = self.downloads.get_mut(id) {
+            download.rate.start(now, download.received);
+        }
+        self.set_download_state(now, id, State::Fetching);
+        self.downloads.touch(id);
+    }
+
+    pub(super) fn on_part_committed(
+        &mut self,
+        now: Instant,
+        id: TransferId,
+        outcome: Result<CommittedPart, DiskFault>,
+    ) {
+        let Some(download) = self.downloads.get_mut(id).filter(|row| row.part == Part::Committing) else { return };
+        download.part = Part::Closed;
+        match outcome {
+            Ok(CommittedPart { path, already }) => {
+                download.already = already;
+                self.finish_download(now, id, path);
+            }
+            Err(fault) => self.on_disk_fault(now, id, fault),
+        }
+    }
+
+    /// The disk does not do what this download needs.
+    pub(super) fn on_disk_fault(&mut self, now: Instant, id: TransferId, fault: DiskFault) {
+        match fault {
+            DiskFault::Exists => {
+                let message = format!("{fault}; move it away and `pyratectl retry`, or choose another path with `-o`");
+                self.fail_download(now, id, CallError::new(fault.into(), message));
+            }
+            DiskFault::NoDescriptor => {
+                let Some(download) = self.downloads.get_mut(id) else { return };
+                download.disk_failures = download.disk_failures.saturating_add(1);
+                let message = format!("{fault}; it is tried again until cancelled");
+                download.error = Some(CallError::new(ExitCode::NoSource, message));
+                let wait = self.dice.back_off(download.disk_failures, SOURCE_REST_MIN, SOURCE_REST_MAX);
+                self.set_retrying(now, id, now + wait);
+                self.start_downloads(now);
+            }
+            _ => self.pause_for_disk(now, id, fault),
+        }
+    }
+
+    fn pause_for_disk(&mut self, now: Instant, id: TransferId, fault: DiskFault) {
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        let until = if fault == DiskFault::Full { "when there is room" } else { "when that is mended" };
+        let message = format!("{fault}; it goes on by itself {until}");
+        download.error = Some(CallError::new(fault.into(), message));
+        let wait = PROBE_MIN.saturating_mul(1 << download.disk_failures.min(8)).min(PROBE_MAX);
+        download.disk_failures = download.disk_failures.saturating_add(1);
+        let timer = self.wheel.insert(now + wait, NodeTimer::Probe(id));
+        self.set_download_state(now, id, State::Paused(Pause::Disk { timer }));
+        self.start_downloads(now);
+    }
+
+    /// Looks whether the disk lets a download go on. It stays paused until that is known.
+    pub(super) fn probe_disk(&mut self, id: TransferId) {
+        if !self.downloads.get(id).is_some_and(|row| matches!(row.state(), State::Paused(Pause::Disk { .. }))) {
+            return;
+        }
+        // If one is under way already, its answer tells as much.
+        self.open_part(id);
+    }
+
+    pub(super) fn fail_download(&mut self, now: Instant, id: TransferId, error: CallError) {
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        download.error = Some(error);
+        self.set_download_state(now, id, State::Failed);
+        self.start_downloads(now);
+    }
+
+    /// Ends what is active because the node leaves: what is there is kept for the next run.
+    pub(super) fn stop_downloads(&mut self, now: Instant) {
+        debug_assert!(!matches!(self.phase, Phase::Running), "nothing begins again meanwhile");
+        for id in self.downloads.active_ids() {
+            // What is being checked and synced is whole, and ends well by itself.
+            if self.downloads.get(id).is_some_and(|row| row.state() != State::Verifying) {
+                self.set_download_state(now, id, State::Queued);
+            }
+        }
+    }
+}
+
+fn judge_check(download: &Download, checked: &CheckedPart, known: bool) -> Finding {
+    match (download.aim.b3(), &download.content) {
+        (_, Some(_)) if !checked.bad.is_empty() => Finding::Damaged,
+        (Some(wanted), _) if wanted == checked.b3 => Finding::Good { verified: true },
+        (Some(_), Some(_)) => Finding::FalseOutline,
+        (Some(_), None) => Finding::Other,
+        (None, _) => Finding::Good { verified: known },
+    }
+}

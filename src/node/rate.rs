@@ -1,0 +1,57 @@
+//! Bytes over the last seconds.
+
+use super::limits::{RATE_SAMPLES_MAX, RATE_SPAN};
+use crate::time::Instant;
+use std::collections::VecDeque;
+
+/// What a count of bytes was at some moments of the last seconds.
+#[derive(Debug, Default)]
+pub(super) struct Rate(VecDeque<(Instant, u64)>);
+
+impl Rate {
+    /// Something begins to come, at this count.
+    pub(super) fn start(&mut self, now: Instant, bytes: u64) {
+        self.0.clear();
+        self.0.push_back((now, bytes));
+    }
+
+    pub(super) fn note(&mut self, now: Instant, bytes: u64) {
+        self.0.push_back((now, bytes));
+        // The newest measurement from before the span is the one to measure against.
+        while self.0.len() > RATE_SAMPLES_MAX || self.0.get(1).is_some_and(|(at, _)| *at + RATE_SPAN <= now) {
+            self.0.pop_front();
+        }
+    }
+
+    /// Bytes per second, now that the count is this.
+    pub(super) fn per_second(&self, now: Instant, bytes: u64) -> Option<u64> {
+        let (at, before) = self.0.front()?;
+        let ms = now.saturating_since(*at).as_millis();
+        let rate = (u128::from(bytes.saturating_sub(*before)) * 1_000).checked_div(ms)?;
+        Some(u64::try_from(rate).unwrap_or(u64::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_rate_follows_the_last_seconds() {
+        let (mut rate, start) = (Rate::default(), Instant::from_ms(10_000));
+        assert_eq!(rate.per_second(start, 0), None);
+        rate.start(start, 500);
+        assert_eq!(rate.per_second(start, 500), None, "no time has passed");
+        for second in 1..=10 {
+            rate.note(start + Duration::from_secs(second), 500 + second * 1_000);
+        }
+        let then = start + Duration::from_secs(10);
+        assert_eq!(rate.per_second(then, 10_500), Some(1_000));
+        assert_eq!(rate.per_second(then + Duration::from_secs(3), 10_500), Some(500), "a stall lowers it");
+        for ms in 0..1_000 {
+            rate.note(then + Duration::from_millis(ms), 10_500);
+        }
+        assert!(rate.0.len() <= RATE_SAMPLES_MAX);
+    }
+}

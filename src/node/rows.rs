@@ -1,0 +1,86 @@
+//! Downloads as users see them.
+
+use super::download::{Download, State};
+use super::membership::whole_seconds;
+use super::sources::Task;
+use crate::control::{DownloadRow, DownloadState, RawText};
+use crate::id::TransferId;
+use crate::time::Instant;
+use std::os::unix::ffi::OsStrExt;
+
+impl Download {
+    /// How it stands now.
+    pub(super) fn row(&self, id: TransferId, now: Instant) -> DownloadRow {
+        let (state, retry_at) = match self.state() {
+            State::Queued => (DownloadState::Queued, None),
+            State::Opening | State::Fetching => (DownloadState::Active, None),
+            State::Verifying => (DownloadState::Verifying, None),
+            State::Retrying { until, .. } => (DownloadState::Retrying, Some(until)),
+            State::Paused(_) => (DownloadState::Paused, None),
+            State::Done => (DownloadState::Done, None),
+            State::Failed => (DownloadState::Failed, None),
+            State::Cancelled => (DownloadState::Cancelled, None),
+        };
+        let size = self.size_known();
+        let rate = match self.state() {
+            State::Fetching => self.rate.per_second(now, self.received),
+            _ => None,
+        };
+        DownloadRow {
+            id: id.0,
+            name: RawText::new(self.name.as_bytes()),
+            path: self.path.as_ref().map(|path| RawText::new(path.as_os_str().as_bytes())),
+            state,
+            bytes_done: self.bytes_done(),
+            size,
+            rate,
+            b3: self.aim.b3().or(self.found).map(|hash| hash.to_string()),
+            verified: self.verified,
+            sources: self.sources.iter().map(|source| source.addr).collect(),
+            shares: self.sources.iter().map(|source| source.row(now)).collect(),
+            eta_s: self.eta_s(size, rate),
+            already: self.already,
+            error: self.error.clone(),
+            retry_in_s: retry_at.map(|at| whole_seconds(at.saturating_since(now))),
+        }
+    }
+
+    /// Bytes of the whole, as far as somebody has said: who sends it now, if it comes as one stream.
+    fn size_known(&self) -> Option<u64> {
+        let streaming = |task: &Task| matches!(task, Task::Stream(_));
+        let streamer = self.sources.iter().find(|source| source.fetch().is_some_and(|fetch| streaming(&fetch.task)));
+        streamer.and_then(|source| source.size).or(self.size)
+    }
+
+    /// Bytes that are there: verified ones where they can be verified, else what the longest stream has brought.
+    pub(super) fn bytes_done(&self) -> u64 {
+        match (&self.content, self.state()) {
+            (_, State::Done) => self.size.unwrap_or(self.streamed),
+            (Some(content), _) => content.bytes_verified(),
+            (None, _) => self.streamed,
+        }
+    }
+
+    /// Seconds until it is done, if it goes on as in the last seconds.
+    fn eta_s(&self, size: Option<u64>, rate: Option<u64>) -> Option<u64> {
+        // What comes as a stream counts from its beginning, also where an earlier one got further.
+        let done = match &self.content {
+            Some(content) => content.bytes_verified() + self.bytes_in_flight(),
+            None => self.stream_bytes()?,
+        };
+        Some(size?.saturating_sub(done).div_ceil(rate.filter(|rate| *rate > 0)?))
+    }
+
+    /// Bytes of groups that have begun to come in.
+    fn bytes_in_flight(&self) -> u64 {
+        let fetches = self.sources.iter().filter_map(|source| source.fetch());
+        let groups = fetches.filter(|fetch| matches!(fetch.task, Task::Groups { twice: false, .. }));
+        groups.map(|fetch| fetch.received.saturating_sub(fetch.counted)).sum()
+    }
+
+    /// Bytes of the stream that is coming in.
+    fn stream_bytes(&self) -> Option<u64> {
+        let mut fetches = self.sources.iter().filter_map(|source| source.fetch());
+        fetches.find(|fetch| matches!(fetch.task, Task::Stream(_))).map(|fetch| fetch.received)
+    }
+}

@@ -1,0 +1,327 @@
+//! What a download does next: a decision, as a function of what is known of its content and of its sources.
+//!
+//! | known of the content | what is asked for |
+//! |---|---|
+//! | nothing, or only its hash | metadata, of a source that speaks `p1`; else all of it, as one stream that nothing checks |
+//! | outline, whose size is a mere claim | its last group, of the source that gave the outline: that proves the size |
+//! | outline, proved | runs of missing groups, of all `p1` sources at once; near the end, idle ones take from slow ones |
+//! | everything | nothing: the part file is checked |
+//!
+//! Refuses to ask a base source as long as one that speaks `p1` can be asked: a stream has no order of its own choosing.
+
+use super::download::Download;
+use super::limits::{
+    DUPLICATE_AFTER, RANGE_GROUPS_FIRST, RANGE_GROUPS_MAX, RANGE_SPAN, SLOW_AFTER, SLOW_ETA, STALL_AFTER,
+    STEAL_WORTH_MS, STREAM_RATE_MIN,
+};
+use super::sources::{Ask, Fetch, Source, Standing, Task};
+use crate::content::{GROUP_BYTES, Groups, group_count, group_span, groups_span};
+use crate::time::Instant;
+use std::cmp::Reverse;
+use std::net::SocketAddr;
+use std::ops::Range;
+
+/// What is known of the content: the outline of the part file, and how much of it is there.
+#[derive(Debug)]
+pub(super) struct Content {
+    /// Bytes, as far as [`Content::is_proved`].
+    pub(super) size: u64,
+    pub(super) verified: Groups,
+    /// Who gave the outline.
+    pub(super) giver: Option<SocketAddr>,
+}
+
+impl Content {
+    pub(super) fn new(size: u64, giver: SocketAddr) -> Self {
+        Self { size, verified: Groups::none(group_count(size)), giver: Some(giver) }
+    }
+
+    /// Whether the exact size is certain: only the last group can show it.
+    pub(super) fn is_proved(&self) -> bool {
+        self.verified.count().checked_sub(1).is_none_or(|last| self.verified.contains(last))
+    }
+
+    pub(super) fn bytes_of(&self, group: u64) -> u64 {
+        let span = group_span(self.size, group);
+        span.end - span.start
+    }
+
+    pub(super) fn bytes_verified(&self) -> u64 {
+        let whole = self.verified.held().saturating_mul(GROUP_BYTES);
+        let last = self.verified.count().saturating_sub(1);
+        let short = if self.verified.contains(last) { GROUP_BYTES - self.bytes_of(last) } else { 0 };
+        whole.saturating_sub(short)
+    }
+}
+
+/// The next thing to do for a download. Sources are named by their place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Code 9.
+    AskMetadata { source: usize },
+    /// A content of at most one group needs no metadata: take a source's word for the size, until the group proves it.
+    TakeSize { source: usize, size: u64 },
+    /// Code 8.
+    AskGroups { source: usize, groups: Range<u64>, twice: bool },
+    /// The end of what one source is still to bring goes to another.
+    Steal { victim: usize, thief: usize, groups: Range<u64> },
+    /// Code 4, each group checked.
+    AskWhole { source: usize },
+    /// Code 4, with nothing to check it against.
+    AskStream { source: usize },
+    /// Others wait for something to do: what this one was asked for is theirs.
+    Relieve { source: usize },
+    /// All of it is there.
+    Check,
+}
+
+/// What a download is up to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Outlook {
+    Do(Step),
+    /// Sources are at work, and nothing else can be begun.
+    Working,
+    /// No source can be asked before this.
+    Rest(Instant),
+    /// No source can be asked at all.
+    Hopeless,
+}
+
+impl Download {
+    /// What is to be done next. `room`: how many more exchanges it may begin.
+    pub(super) fn outlook(&self, now: Instant, room: usize) -> Outlook {
+        let step = match &self.content {
+            Some(content) if content.verified.is_full() => Some(Step::Check),
+            Some(content) if content.is_proved() => self.step_by_groups(now, content, room),
+            Some(content) => self.step_to_proof(now, content),
+            None => self.step_to_outline(now),
+        };
+        if let Some(step) = step {
+            return Outlook::Do(step);
+        }
+        let resting = |source: &Source| match source.standing {
+            Standing::Resting { until } => Some(until),
+            _ => None,
+        };
+        if self.busy().next().is_some() {
+            Outlook::Working
+        } else {
+            self.sources.iter().filter_map(resting).min().map_or(Outlook::Hopeless, Outlook::Rest)
+        }
+    }
+
+    /// When to look again, even if nothing happens.
+    pub(super) fn look_again_at(&self, now: Instant) -> Option<Instant> {
+        let rest = self.sources.iter().filter_map(|source| match source.standing {
+            Standing::Resting { until } => Some(until),
+            _ => None,
+        });
+        let idle = self.sources.iter().any(Source::is_idle);
+        let look = idle.then_some(now + super::limits::LOOK_INTERVAL);
+        rest.chain(look).chain(self.seek.next).min()
+    }
+
+    /// The sources that were asked for something, with their places.
+    pub(super) fn busy(&self) -> impl Iterator<Item = (usize, &Fetch)> {
+        self.sources.iter().enumerate().filter_map(|(at, source)| Some((at, source.fetch()?)))
+    }
+
+    /// The source to ask first of those that fit: one that did not fail, then the fastest, then the first.
+    fn best(&self, fits: impl Fn(&Source) -> bool) -> Option<usize> {
+        let rank = |at: &usize| {
+            let source = &self.sources[*at];
+            (source.failures, Reverse(source.speed), *at)
+        };
+        (0..self.sources.len()).filter(|at| fits(&self.sources[*at])).min_by_key(rank)
+    }
+
+    fn step_to_outline(&self, now: Instant) -> Option<Step> {
+        if let Some((at, fetch)) = self.busy().next() {
+            return self.relieve(now, at, fetch);
+        }
+        self.ask_for_outline(&|source| source.is_ready_for(Ask::Metadata)).or_else(|| {
+            // The first in order: a user who names several has put them so.
+            let fewest = self.sources.iter().filter(|source| source.is_idle()).map(|source| source.failures).min()?;
+            let fits = |source: &Source| source.is_idle() && source.failures == fewest;
+            self.sources.iter().position(fits).map(|source| Step::AskStream { source })
+        })
+    }
+
+    /// A first or another outline, of whichever source fits best.
+    fn ask_for_outline(&self, may_give: &dyn Fn(&Source) -> bool) -> Option<Step> {
+        let claims_one_group = |source: &Source| {
+            let size = source.size.filter(|size| group_count(*size) <= 1)?;
+            self.aim.b3().filter(|_| source.is_ready_for(Ask::Ranges)).map(|_| size)
+        };
+        let source = self.best(|source| may_give(source) || claims_one_group(source).is_some())?;
+        Some(match claims_one_group(&self.sources[source]) {
+            Some(size) => Step::TakeSize { source, size },
+            None => Step::AskMetadata { source },
+        })
+    }
+
+    fn step_to_proof(&self, now: Instant, content: &Content) -> Option<Step> {
+        if let Some((at, fetch)) = self.busy().next() {
+            return self.relieve(now, at, fetch);
+        }
+        let last = content.verified.count().saturating_sub(1);
+        let gave = |source: &Source| Some(source.addr) == content.giver;
+        if let Some(source) = self.best(|source| gave(source) && source.is_ready_for(Ask::Ranges)) {
+            return Some(Step::AskGroups { source, groups: last..last + 1, twice: false });
+        }
+        // Who says no to ranges cannot prove its word.
+        let may_give =
+            |source: &Source| !gave(source) && source.is_ready_for(Ask::Metadata) && source.is_ready_for(Ask::Ranges);
+        self.ask_for_outline(&may_give).or_else(|| self.ask_for_whole())
+    }
+
+    fn ask_for_whole(&self) -> Option<Step> {
+        self.best(Source::is_idle).map(|source| Step::AskWhole { source })
+    }
+
+    fn step_by_groups(&self, now: Instant, content: &Content, room: usize) -> Option<Step> {
+        let ready = self.best(|source| source.is_ready_for(Ask::Ranges));
+        if let Some(source) = ready {
+            if room == 0 {
+                return None;
+            }
+            return match self.free_groups(now, content, source) {
+                Some(groups) => Some(Step::AskGroups { source, groups, twice: false }),
+                None => self.end_game(now, content, source),
+            };
+        }
+        // Nobody else helps, or whoever does is stuck.
+        let helps = |fetch: &Fetch| matches!(fetch.task, Task::Groups { .. }) && !is_stalled(now, fetch);
+        let streams = |fetch: &Fetch| matches!(fetch.task, Task::Whole(_));
+        if room == 0 || self.busy().any(|(_, fetch)| helps(fetch)) {
+            return None;
+        }
+        match self.busy().find(|(_, fetch)| streams(fetch)) {
+            Some((at, fetch)) => self.relieve(now, at, fetch),
+            None => self.ask_for_whole(),
+        }
+    }
+
+    /// The next run of groups that are missing and that nobody was asked for, as long as suits the source.
+    fn free_groups(&self, now: Instant, content: &Content, source: usize) -> Option<Range<u64>> {
+        let taken = |group: u64| self.sources.iter().filter_map(Source::groups_left).find(|left| left.contains(&group));
+        let mut start = content.verified.first_missing(0)?;
+        while let Some(left) = taken(start) {
+            start = content.verified.first_missing(left.end)?;
+        }
+        let assigned: u64 = self.sources.iter().filter_map(Source::groups_left).map(|left| left.end - left.start).sum();
+        let free = (content.verified.count() - content.verified.held()).saturating_sub(assigned);
+        let speed = self.sources[source].speed_now(now).or(self.sources[source].speed);
+        let suits = speed.map_or(RANGE_GROUPS_FIRST, |speed| speed.saturating_mul(RANGE_SPAN.as_secs()) / GROUP_BYTES);
+        let helpers = self.sources.iter().filter(|source| source.groups_left().is_some()).count() as u64 + 1;
+        let length = suits.clamp(1, RANGE_GROUPS_MAX).min(free.div_ceil(helpers).max(1));
+        let mut end = start + 1;
+        while end < start + length && end < content.verified.count() && !content.verified.contains(end) {
+            if taken(end).is_some() {
+                break;
+            }
+            end += 1;
+        }
+        Some(start..end)
+    }
+
+    /// Every group is there or asked for, and a source has nothing to do: it takes from the one that would be last.
+    fn end_game(&self, now: Instant, content: &Content, thief: usize) -> Option<Step> {
+        let mut victims: Vec<(Reverse<u64>, usize)> = Vec::new();
+        for (at, fetch) in self.busy() {
+            if !matches!(fetch.task, Task::Groups { .. }) {
+                continue;
+            }
+            if is_stalled(now, fetch) {
+                return Some(Step::Relieve { source: at });
+            }
+            victims.push((Reverse(self.finish_ms(now, content, at)), at));
+        }
+        victims.sort_unstable();
+        victims.into_iter().find_map(|(Reverse(finish_ms), victim)| {
+            let left = self.sources[victim].groups_left()?;
+            match left.end.saturating_sub(left.start) {
+                0 => None,
+                1 => self.duplicate(now, content, victim, thief, finish_ms),
+                _ if finish_ms < STEAL_WORTH_MS => None,
+                _ => self.steal(now, victim, thief),
+            }
+        })
+    }
+
+    /// How long a source will take for what it is still to bring.
+    fn finish_ms(&self, now: Instant, content: &Content, at: usize) -> u64 {
+        let source = &self.sources[at];
+        let (Some(left), Some(fetch)) = (source.groups_left(), source.fetch()) else { return 0 };
+        let span = groups_span(content.size, left);
+        let bytes = (span.end - span.start).saturating_sub(fetch.received.saturating_sub(fetch.counted));
+        let speed = source.speed_now(now).unwrap_or(0);
+        bytes.saturating_mul(1_000).checked_div(speed).unwrap_or(u64::MAX)
+    }
+
+    /// Of the groups that the victim has not begun, the thief takes as many as it is fast; half, if that is not known.
+    fn steal(&self, now: Instant, victim: usize, thief: usize) -> Option<Step> {
+        let left = self.sources[victim].groups_left()?;
+        let waiting = left.end - left.start - 1;
+        let take = match (self.sources[victim].speed_now(now), self.sources[thief].speed) {
+            (Some(theirs), Some(ours)) if ours > 0 => {
+                let take = u128::from(waiting) * u128::from(ours) / (u128::from(theirs) + u128::from(ours));
+                u64::try_from(take).unwrap_or(waiting).max(u64::from(ours > theirs))
+            }
+            _ => waiting.div_ceil(2),
+        };
+        let groups = left.end - take.min(waiting)..left.end;
+        (!groups.is_empty()).then_some(Step::Steal { victim, thief, groups })
+    }
+
+    /// The last group of a slow source is fetched by a fast one as well.
+    fn duplicate(&self, now: Instant, content: &Content, victim: usize, thief: usize, finish_ms: u64) -> Option<Step> {
+        let groups = self.sources[victim].groups_left()?.clone();
+        let asked = |source: &Source| source.groups_left().is_some_and(|left| left.contains(&groups.start));
+        let already = self.sources.iter().filter(|source| asked(source)).count() > 1;
+        let began = self.sources[victim].fetch()?.began;
+        if already || now.saturating_since(began) < DUPLICATE_AFTER {
+            return None;
+        }
+        let bytes = content.bytes_of(groups.start);
+        let ours_ms = match self.sources[thief].speed {
+            Some(speed) => bytes.saturating_mul(1_000).checked_div(speed).unwrap_or(u64::MAX),
+            None => u64::try_from(STALL_AFTER.as_millis()).unwrap_or(u64::MAX) / 4,
+        };
+        let worth = finish_ms > ours_ms.saturating_mul(2).saturating_add(STEAL_WORTH_MS);
+        worth.then_some(Step::AskGroups { source: thief, groups, twice: true })
+    }
+
+    /// Takes a source off what it alone does, when it is stuck or hopelessly slow and another could do it.
+    fn relieve(&self, now: Instant, at: usize, fetch: &Fetch) -> Option<Step> {
+        let stream = matches!(fetch.task, Task::Stream(_) | Task::Whole(_));
+        let other = self.best(|source| source.is_ready_for(Ask::Metadata));
+        let other = if stream { other.or_else(|| self.best(Source::is_idle)) } else { other };
+        let other = other?;
+        let relieved = is_stalled(now, fetch) || stream && self.is_slow(now, at, fetch, &self.sources[other]);
+        relieved.then_some(Step::Relieve { source: at })
+    }
+
+    /// Whether a stream would take so much longer than it is worth waiting for that another source should begin it anew.
+    /// One that has failed must wait for the longer the more often it did: else two that take turns would never finish.
+    fn is_slow(&self, now: Instant, at: usize, fetch: &Fetch, other: &Source) -> bool {
+        let source = &self.sources[at];
+        let patience = SLOW_AFTER.saturating_mul(1 << other.failures.min(16));
+        if now.saturating_since(fetch.began) < patience {
+            return false;
+        }
+        let rate = source.rate.per_second(now, source.received).unwrap_or(0);
+        if other.speed.is_some_and(|speed| speed / 2 <= rate) {
+            return false;
+        }
+        match source.size.or(self.content.as_ref().map(|content| content.size)) {
+            Some(size) => rate.saturating_mul(SLOW_ETA.as_secs()) < size.saturating_sub(fetch.received),
+            None => rate < STREAM_RATE_MIN,
+        }
+    }
+}
+
+/// Whether nothing has come for long.
+fn is_stalled(now: Instant, fetch: &Fetch) -> bool {
+    now.saturating_since(fetch.progressed) >= STALL_AFTER
+}

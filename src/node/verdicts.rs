@@ -1,0 +1,271 @@
+//! What the end of an exchange with a source means: for its download, and for the source.
+
+use super::Node;
+use super::contract::{DialOutcome, Dialled, FetchForm, Response};
+use super::download::{Aim, Download};
+use super::limits::{SOURCE_REFUSALS_MAX, SOURCE_REST_MAX, SOURCE_REST_MIN};
+use super::peers::Speech;
+use super::scheduling::Content;
+use super::sources::{Ask, Fetch, Source, Standing, Task};
+use super::subscriptions::Topic;
+use crate::control::{CallError, ExitCode, Notice};
+use crate::fault::{DialFault, DiskFault};
+use crate::id::{ContentHash, TransferId};
+use crate::time::Instant;
+use std::net::SocketAddr;
+
+/// What an ended exchange means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It brought what it was asked for.
+    Served,
+    /// Metadata that prove themselves.
+    Outline { b3: ContentHash, size: u64 },
+    /// A stream ended, and as far as can be known it is whole.
+    Whole,
+    /// Perhaps an old peer that calls back: ask it again in that form.
+    AskToCallBack,
+    /// It said no.
+    Refused,
+    /// It is out of reach, or broke off. Why.
+    Lost(String),
+    /// It sent what cannot be right. Why.
+    Corrupt(String),
+    /// Our own disk failed.
+    Disk(DiskFault),
+}
+
+/// Judges the end of an exchange.
+pub(super) fn judge(
+    content: Option<&Content>,
+    source: &Source,
+    fetch: &Fetch,
+    speech: Speech,
+    outcome: DialOutcome,
+) -> Verdict {
+    match (outcome, &fetch.task) {
+        (Ok(Dialled { response: Response::Metadata { b3, size }, .. }), Task::Metadata) => {
+            Verdict::Outline { b3, size }
+        }
+        (Ok(_), Task::Metadata) => Verdict::Lost("it sent no metadata".to_string()),
+        (Ok(_), Task::Groups { left, .. }) if left.is_empty() => Verdict::Served,
+        (Ok(_), Task::Groups { left, .. }) => {
+            let missing = left.end - left.start;
+            Verdict::Lost(format!("it stopped {missing} groups before the end of what it was asked for"))
+        }
+        (Ok(_), Task::Whole(form) | Task::Stream(form)) => judge_end(content, source, fetch, *form, speech),
+        (Err(fault), task) => judge_fault(source, fetch, task, fault, speech),
+    }
+}
+
+/// A stream ended in order. Unless the peer speaks `p1`, an end without a byte may mean that it is about to call back.
+fn judge_end(content: Option<&Content>, source: &Source, fetch: &Fetch, form: FetchForm, speech: Speech) -> Verdict {
+    let size = content.map(|content| content.size).or(source.size);
+    let nothing = fetch.received == 0 && size != Some(0);
+    if nothing && form == FetchForm::Direct && speech != Speech::P1 {
+        return Verdict::AskToCallBack;
+    }
+    match size {
+        // Each group was checked when it came, and the download knows which are missing.
+        Some(size) if size != fetch.received => Verdict::Lost(format!("it sent {} bytes of {size}", fetch.received)),
+        _ if content.is_some() => Verdict::Served,
+        _ => Verdict::Whole,
+    }
+}
+
+/// An exchange broke off. A reset without a byte is how a peer says no.
+fn judge_fault(source: &Source, fetch: &Fetch, task: &Task, fault: DialFault, speech: Speech) -> Verdict {
+    let lost = || Verdict::Lost(fault.to_string());
+    let called_back = matches!(task, Task::Whole(FetchForm::CallBack) | Task::Stream(FetchForm::CallBack));
+    let checked = !matches!(task, Task::Stream(_));
+    match fault {
+        DialFault::Disk(fault) => Verdict::Disk(fault),
+        DialFault::Corrupt => Verdict::Corrupt(fault.to_string()),
+        DialFault::TooLong if checked => Verdict::Corrupt(fault.to_string()),
+        DialFault::Malformed if *task == Task::Metadata => Verdict::Refused,
+        _ if fetch.received > 0 => lost(),
+        DialFault::NoDescriptor | DialFault::Aborted => lost(),
+        DialFault::Reset => Verdict::Refused,
+        // A peer of the base protocol was there a moment ago, and does not call back: it has nothing to send.
+        _ if called_back && speech == Speech::Base => Verdict::Refused,
+        // Of any other, the orderly end of the direct form was the answer: an empty file.
+        DialFault::TimedOut if called_back && !checked && source.size.is_none_or(|size| size == 0) => Verdict::Whole,
+        _ => lost(),
+    }
+}
+
+impl Node {
+    pub(super) fn take_verdict(&mut self, now: Instant, id: TransferId, at: usize, task: Task, verdict: Verdict) {
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        let Some(source) = download.sources.get_mut(at) else { return };
+        log::debug!("download {}: {task:?} of {}: {verdict:?}", id.0, source.addr);
+        match verdict {
+            Verdict::Served => source.forgive(),
+            Verdict::Outline { b3, size } => {
+                source.error = None;
+                self.take_outline(id, at, b3, size);
+            }
+            Verdict::Whole => {
+                source.forgive();
+                download.streamer = Some(source.addr);
+                self.check_part(now, id);
+            }
+            Verdict::AskToCallBack => {
+                let task = match task {
+                    Task::Whole(_) => Task::Whole(FetchForm::CallBack),
+                    _ => Task::Stream(FetchForm::CallBack),
+                };
+                self.ask(now, id, at, task);
+            }
+            Verdict::Refused => self.on_refused(now, id, at, &task),
+            Verdict::Lost(why) => {
+                if matches!(task, Task::Stream(_)) {
+                    source.bytes = 0;
+                }
+                self.rest_source(now, id, at, why);
+            }
+            Verdict::Corrupt(why) => self.on_corrupt(now, id, at, &task, &why),
+            Verdict::Disk(fault) => self.on_disk_fault(now, id, fault),
+        }
+    }
+
+    /// A source said no: perhaps only because it is busy, if it or others have shown that they can serve this.
+    fn on_refused(&mut self, now: Instant, id: TransferId, at: usize, task: &Task) {
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        let helps = |(other, source): (usize, &Source)| other != at && (source.bytes > 0 || source.fetch().is_some());
+        let others_help = download.sources.iter().enumerate().any(helps);
+        let Some(source) = download.sources.get_mut(at) else { return };
+        let by_p1 = matches!(task, Task::Metadata | Task::Groups { .. });
+        source.refusals += 1;
+        if source.refusals < SOURCE_REFUSALS_MAX && (source.bytes > 0 || by_p1 && others_help) {
+            return self.rest_source(now, id, at, "it refuses, or is busy".to_string());
+        }
+        match task {
+            Task::Metadata => drop(source.declined.insert(Ask::Metadata)),
+            Task::Groups { .. } => drop(source.declined.insert(Ask::Ranges)),
+            Task::Whole(_) | Task::Stream(_) => {
+                source.standing = Standing::Refused;
+                source.error = Some("it refuses".to_string());
+                self.tell_source_lost(now, id, at);
+            }
+        }
+    }
+
+    /// Leaves a source alone for a while.
+    pub(super) fn rest_source(&mut self, now: Instant, id: TransferId, at: usize, why: String) {
+        let Some(source) = self.downloads.get_mut(id).and_then(|row| row.sources.get_mut(at)) else { return };
+        source.failures = source.failures.saturating_add(1);
+        let until = now + self.dice.back_off(source.failures, SOURCE_REST_MIN, SOURCE_REST_MAX);
+        source.standing = Standing::Resting { until };
+        source.error = Some(why);
+        self.tell_source_lost(now, id, at);
+    }
+
+    /// A source sent what cannot be right. As long as the size is a mere claim it may be the giver of the outline who
+    /// has lied: then the last group fits nobody's file.
+    fn on_corrupt(&mut self, now: Instant, id: TransferId, at: usize, task: &Task, why: &str) {
+        let Some(download) = self.downloads.get(id) else { return };
+        let Some(source) = download.sources.get(at) else { return };
+        let Some(content) = &download.content else {
+            return self.condemn(now, id, at, why);
+        };
+        let gave = content.giver == Some(source.addr);
+        let last_alone = content.verified.held() + 1 == content.verified.count();
+        if content.is_proved() || matches!(task, Task::Metadata) {
+            self.condemn(now, id, at, why);
+        } else if gave {
+            self.condemn(now, id, at, why);
+            self.distrust_outline(now, id);
+        } else if last_alone {
+            self.rest_source(now, id, at, "its last bytes do not fit the size that another source has claimed".into());
+            self.distrust_outline(now, id);
+        } else {
+            self.condemn(now, id, at, why);
+        }
+    }
+
+    /// What the giver of the outline said of the size is not to be believed.
+    fn distrust_outline(&mut self, now: Instant, id: TransferId) {
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        let Some(content) = &mut download.content else { return };
+        let giver = content.giver.take();
+        if content.verified.held() > 0 {
+            // The groups that are there are proved by the hash, whatever the size.
+            return;
+        }
+        if matches!(download.aim, Aim::Learnt(_)) {
+            self.downloads.set_aim(id, Aim::Name);
+        }
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        let believed = |source: &&Source| !matches!(source.standing, Standing::Corrupt) && Some(source.addr) != giver;
+        download.size = download.sources.iter().filter(believed).find_map(|source| source.size);
+        self.remember_download(id);
+        self.begin_part_anew(now, id);
+    }
+
+    /// Never asks a source for this content again.
+    fn condemn(&mut self, now: Instant, id: TransferId, at: usize, why: &str) {
+        let Some(source) = self.downloads.get_mut(id).and_then(|row| row.sources.get_mut(at)) else { return };
+        log::warn!("download {}: {} is left out: {why}", id.0, source.addr);
+        source.standing = Standing::Corrupt;
+        source.error = Some(why.to_string());
+        self.tell_source_lost(now, id, at);
+    }
+
+    /// Condemns the source at an address, if there is one.
+    pub(super) fn blame(&mut self, now: Instant, id: TransferId, addr: Option<SocketAddr>, why: &str) {
+        let at = |row: &Download| row.sources.iter().position(|source| Some(source.addr) == addr);
+        if let Some(at) = self.downloads.get(id).and_then(at) {
+            self.condemn(now, id, at, why);
+        }
+    }
+
+    fn tell_source_lost(&mut self, now: Instant, id: TransferId, at: usize) {
+        let Some(source) = self.downloads.get(id).and_then(|row| row.sources.get(at)) else { return };
+        let notice = Notice::SourceLost { download: id.0, source: source.row(now) };
+        self.notify(Topic::Download(id), || notice);
+    }
+
+    /// No source can be asked now: waits for the first that can be again.
+    pub(super) fn rest_download(&mut self, now: Instant, id: TransferId, until: Instant) {
+        self.seek_after_failure(now, id);
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        let rests = |source: &&Source| matches!(source.standing, Standing::Resting { until: at } if at == until);
+        let why = download.sources.iter().find(rests).map_or_else(String::new, |source| {
+            format!(" ({}: {})", source.addr, source.error.as_deref().unwrap_or("unknown"))
+        });
+        let message = format!("no source is in reach{why}; it is tried again until cancelled");
+        download.error = Some(CallError::new(ExitCode::NoSource, message));
+        self.set_retrying(now, id, until);
+        self.start_downloads(now);
+    }
+
+    /// Every source has said no or was left out. The end, unless a search may still bring another.
+    pub(super) fn give_up(&mut self, now: Instant, id: TransferId) {
+        let hope = self.seek_before_the_end(now, id);
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        let corrupt = download.sources.iter().any(|source| matches!(source.standing, Standing::Corrupt));
+        let error = match (hope, corrupt) {
+            (Some(_), true) => {
+                CallError::new(ExitCode::Checksum, "every source sent wrong bytes or refused; others are looked for")
+            }
+            (Some(_), false) => CallError::new(ExitCode::NoSource, "refused by every source; others are looked for"),
+            (None, true) => {
+                let message = "every source sent wrong bytes or refused; `pyratectl search` may find others";
+                CallError::new(ExitCode::Checksum, message)
+            }
+            (None, false) => {
+                let message = "refused by every source; `pyratectl search` may find others";
+                CallError::new(ExitCode::NotFound, message)
+            }
+        };
+        match hope {
+            Some(until) => {
+                download.error = Some(error);
+                self.set_retrying(now, id, until);
+                self.start_downloads(now);
+            }
+            None => self.fail_download(now, id, error),
+        }
+    }
+}

@@ -153,6 +153,8 @@ pub(crate) struct Disk {
     pub(crate) peers: Vec<SocketAddr>,
     pub(crate) downloads: BTreeMap<TransferId, DownloadRecord>,
     pub(crate) download_last: u32,
+    /// The contents that downloads were begun for.
+    pub(crate) wanted: BTreeMap<TransferId, ContentHash>,
     /// What each attempt to write meets.
     pub(crate) fault: Option<DiskFault>,
 }

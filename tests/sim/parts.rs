@@ -71,6 +71,12 @@ impl World {
         let part =
             OpenPart { key, target: spec.target, b3, size, stage, fate, fetches: Default::default(), checked: None };
         disk.parts.insert(download, part);
+        if let Some(b3) = b3
+            && *disk.wanted.entry(download).or_insert(b3) != b3
+        {
+            self.violation(host, &format!("{download:?} wants another content than before"));
+        }
+        let disk = &self.hosts[host.0].disk;
         if disk.parts.len() > max {
             self.violation(host, "more part files are open than downloads may be active");
         }

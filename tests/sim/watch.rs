@@ -48,9 +48,15 @@ pub(crate) struct Watch {
     /// Who has shown a host that it speaks `p1`.
     pub(crate) shown: HashSet<(HostId, SocketAddr)>,
     trace: Trace,
+    /// Every action is printed.
+    aloud: bool,
 }
 
 impl Watch {
+    pub(crate) fn new() -> Self {
+        Self { aloud: std::env::var_os("PYRATE_SIM_ALOUD").is_some(), ..Self::default() }
+    }
+
     pub(crate) fn trace(&self) -> u64 {
         self.trace.0
     }
@@ -85,6 +91,9 @@ impl World {
     /// Adds an action to the trace.
     pub(crate) fn watch_action(&mut self, host: HostId, action: &Action) {
         let at = self.now.as_ms();
+        if self.watch.aloud {
+            println!("{at} {} {action:?}", host.0);
+        }
         // Hashing cannot fail.
         let _ = write!(self.watch.trace, "{at} {} {action:?}", host.0);
     }

@@ -98,8 +98,9 @@ impl World {
         if row.verified && !right {
             self.violation(host, &format!("{row:?} is verified, and is {content:?}"));
         }
-        if !row.verified && row.b3.is_some() && right {
-            self.violation(host, &format!("{row:?} is what its hash says, and does not say so"));
+        let wanted = self.hosts[host.0].disk.wanted.get(&TransferId(row.id));
+        if wanted.is_some_and(|wanted| *wanted != content.b3() || !row.verified) {
+            self.violation(host, &format!("{row:?} is done, and {wanted:?} was wanted"));
         }
     }
 }

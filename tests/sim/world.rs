@@ -124,7 +124,7 @@ impl World {
             conns_made: 0,
             changed_per_mille: 5,
             streams_opened: 0,
-            watch: Watch::default(),
+            watch: Watch::new(),
             traffic: Vec::new(),
             record: false,
             queue: BTreeMap::new(),

@@ -54,7 +54,7 @@ fn a_crash_costs_at_most_the_groups_in_flight() {
             crashes += 1;
             world.run_for(seconds(2));
             world.start_watched(nodes[0]);
-            let span = world.random.below(8_000);
+            let span = world.random.below(3_000);
             world.run_for(Duration::from_millis(span));
             let row = world.row(nodes[0], download).expect("a restart takes it up");
             assert!(row.bytes_done >= (kept as u64).saturating_sub(1) * MIB || row.path.is_none(), "{row:?}, {kept}");

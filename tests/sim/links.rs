@@ -344,6 +344,7 @@ impl World {
     /// The side that dialled learns how it ended; the first end counts.
     pub(crate) fn dialer_ends(&mut self, id: ConnId, outcome: Result<Dialled, DialFault>) {
         self.fetch_progress(id, outcome.is_err());
+        self.watch_refusal(id, &outcome);
         let Some(conn) = self.conns.get_mut(&id) else { return };
         let Some(side) = conn.dialer.take() else { return };
         let outcome = if conn.aborted { Err(DialFault::Aborted) } else { outcome };
@@ -432,22 +433,20 @@ impl World {
 
     /// A program ended: its connections end for the others.
     pub(crate) fn drop_conns_of(&mut self, host: HostId) {
+        // The next run numbers its exchanges from the beginning.
+        self.exchanges.retain(|(owner, _), _| *owner != host);
         let here = |side: Option<Side>| side.is_some_and(|side| side.host == host);
         let is_its = |conn: &Conn| here(conn.dialer) || here(conn.server);
         let ids: Vec<ConnId> = self.conns.iter().filter(|(_, conn)| is_its(conn)).map(|(id, _)| *id).collect();
         for id in ids {
             let latency = self.latency();
             let Some(conn) = self.conns.get_mut(&id) else { continue };
-            if let Some(side) = conn.dialer.filter(|side| side.host == host) {
+            if conn.dialer.is_some_and(|side| side.host == host) {
                 conn.dialer = None;
-                let waiting = std::mem::take(&mut conn.waiting);
-                for exchange in waiting.into_iter().chain([side.exchange]) {
-                    self.exchanges.remove(&(host, exchange));
-                }
+                conn.waiting.clear();
                 self.plan(latency, Occurrence::ServerLoses(id));
-            } else if let Some(side) = conn.server.take() {
+            } else if conn.server.take().is_some() {
                 conn.uploading = false;
-                self.exchanges.remove(&(host, side.exchange));
                 self.plan(latency, Occurrence::DialerEnds(id, Err(DialFault::Reset)));
             }
             self.forget_if_over(id);

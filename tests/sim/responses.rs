@@ -1,7 +1,6 @@
 //! What the side that was dialled does with a connection: closes it, refuses, or sends a response.
 
 use crate::content::{Content, Outline};
-use crate::disk::meta;
 use crate::flows::{Flow, Flowing};
 use crate::host::{HostId, Program};
 use crate::links::{ConnId, Side, Want};
@@ -151,9 +150,10 @@ impl World {
 
     pub(crate) fn send_metadata(&mut self, host: HostId, exchange: ExchangeId, file: ScannedFile, b3: ContentHash) {
         let found = self.hosts[host.0].disk.unchanged(&file).ok();
-        let asked = Message::MetadataRequest { name: file.name };
+        let asked = Message::MetadataRequest { name: file.name.clone() };
         let id = self.owed_for(host, exchange, |message| *message == asked);
-        if !self.hosts[host.0].disk.hashed.contains(&file.meta) || Content::of(b3).map(meta) != Some(file.meta) {
+        let scanned = Content { id: file.meta.inode, size: file.meta.size };
+        if !self.hosts[host.0].disk.hashed.contains(&file.meta) || b3 != scanned.b3() {
             self.violation(host, "it tells a hash that the file does not have");
         }
         let metadata = found.map(|chain| Metadata { chain, b3, size: chain.size });

@@ -47,6 +47,8 @@ pub(crate) struct Watch {
     sent: HashMap<(Seen, SocketAddr), u32>,
     /// Who has shown a host that it speaks `p1`.
     pub(crate) shown: HashSet<(HostId, SocketAddr)>,
+    /// Who has sent a host nothing when it was asked for a file.
+    pub(crate) refused: HashSet<(HostId, SocketAddr)>,
     trace: Trace,
     /// Every action is printed.
     aloud: bool,

@@ -3,9 +3,12 @@
 
 use crate::content::Content;
 use crate::host::HostId;
+use crate::links::{ConnId, Want};
 use crate::world::World;
-use pyrate::control::{DownloadRow, DownloadState, Notice};
+use pyrate::control::{DownloadRow, DownloadState, ExitCode, Notice};
+use pyrate::fault::DialFault;
 use pyrate::id::TransferId;
+use pyrate::node::contract::DialOutcome;
 use pyrate::wire::{Listed, Message};
 use std::ffi::OsStr;
 use std::net::SocketAddr;
@@ -61,6 +64,20 @@ impl World {
         }
     }
 
+    /// A connection ends without a byte of a file that it was for: so peers say no.
+    pub(crate) fn watch_refusal(&mut self, id: ConnId, outcome: &DialOutcome) {
+        let Some((conn, dialer)) = self.conns.get(&id).and_then(|conn| Some((conn, conn.dialer?))) else { return };
+        let nothing = match &conn.want {
+            Want::File(taking) => taking.received == 0,
+            Want::Metadata { .. } => true,
+            _ => false,
+        };
+        let refused = matches!(outcome, Ok(_) | Err(DialFault::Reset | DialFault::Malformed | DialFault::TimedOut));
+        if nothing && refused {
+            self.watch.refused.insert((dialer.host, conn.to));
+        }
+    }
+
     /// A user is told something.
     pub(crate) fn watch_notice(&self, host: HostId, notice: &Notice) {
         if let Notice::Download { download } = notice {
@@ -74,6 +91,13 @@ impl World {
         }
         if row.state == DownloadState::Done {
             self.watch_done(host, row);
+        }
+        let no = ExitCode::NotFound as i32;
+        if row.state == DownloadState::Failed
+            && row.error.as_ref().is_some_and(|error| error.code == no)
+            && !row.sources.iter().all(|source| self.watch.refused.contains(&(host, *source)))
+        {
+            self.violation(host, &format!("{row:?} has failed, and not every source has refused"));
         }
         let disk = &self.hosts[host.0].disk;
         let file = disk.parts.get(&TransferId(row.id)).and_then(|part| disk.files.get(&part.key));

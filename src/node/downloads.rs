@@ -177,10 +177,11 @@ impl Downloads {
     }
 
     /// An exchange is over, or broken off: its source is idle.
-    pub(super) fn end_fetch(&mut self, id: TransferId, at: usize) -> Option<Fetch> {
+    pub(super) fn end_fetch(&mut self, now: Instant, id: TransferId, at: usize) -> Option<Fetch> {
         let source = self.rows.get_mut(&id)?.sources.get_mut(at)?;
         source.fetch()?;
         let Standing::Busy(fetch) = std::mem::replace(&mut source.standing, Standing::Idle) else { return None };
+        source.learn_speed(now, &fetch);
         if self.fetches.len() >= FETCHES_MAX {
             // Others may have waited for this one to end.
             self.touched.extend(self.active.iter().copied());
@@ -263,7 +264,7 @@ impl Node {
     /// The one place where a download moves: keeps the queue, the sets and the part file true, and tells who follows.
     pub(super) fn set_download_state(&mut self, now: Instant, id: TransferId, state: State) {
         if state != State::Fetching {
-            self.stop_fetching(id);
+            self.stop_fetching(now, id);
         }
         let Some(download) = self.downloads.rows.get_mut(&id) else { return };
         let (rested, old) = (download.rests(), std::mem::replace(&mut download.state, state));
@@ -306,17 +307,17 @@ impl Node {
     }
 
     /// Breaks off what a download does with its sources.
-    fn stop_fetching(&mut self, id: TransferId) {
+    fn stop_fetching(&mut self, now: Instant, id: TransferId) {
         let Some(download) = self.downloads.get_mut(id) else { return };
         let look = download.look.take();
         let busy: Vec<_> = download.busy().map(|(at, _)| at).collect();
         self.cancel_timer(look.map(|(_, timer)| timer));
-        busy.into_iter().for_each(|at| self.break_off(id, at));
+        busy.into_iter().for_each(|at| self.break_off(now, id, at));
     }
 
     /// Breaks off an exchange with a source, which is idle then.
-    pub(super) fn break_off(&mut self, id: TransferId, at: usize) {
-        if let Some(fetch) = self.downloads.end_fetch(id, at) {
+    pub(super) fn break_off(&mut self, now: Instant, id: TransferId, at: usize) {
+        if let Some(fetch) = self.downloads.end_fetch(now, id, at) {
             self.abort_dial(fetch.exchange);
         }
     }

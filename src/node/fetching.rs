@@ -87,7 +87,7 @@ impl Node {
             Step::AskWhole { source } => self.ask(now, id, source, Task::Whole(FetchForm::Direct)),
             Step::AskStream { source } => self.ask(now, id, source, Task::Stream(FetchForm::Direct)),
             Step::Relieve { source } => {
-                self.break_off(id, source);
+                self.break_off(now, id, source);
                 self.rest_source(now, id, source, "too slow, while others have nothing to do".to_string());
             }
             Step::Check => self.check_part(now, id),
@@ -192,7 +192,7 @@ impl Node {
         let received = fetch.received.max(fetch.counted);
         download.disk_failures = 0;
         if new {
-            self.stop_needless(id, exchange);
+            self.stop_needless(now, id, exchange);
         }
         self.note_bytes(now, id, at, received);
         self.tell_progress(now, id);
@@ -200,7 +200,7 @@ impl Node {
     }
 
     /// Breaks off the other exchanges that are still to bring nothing but what is there by now.
-    fn stop_needless(&mut self, id: TransferId, bringer: ExchangeId) {
+    fn stop_needless(&mut self, now: Instant, id: TransferId, bringer: ExchangeId) {
         let Some(download) = self.downloads.get(id) else { return };
         let Some(content) = &download.content else { return };
         let is_there = |groups: &Range<u64>| {
@@ -211,7 +211,7 @@ impl Node {
             _ => false,
         };
         let needless: Vec<_> = download.busy().filter(|(_, fetch)| needless(fetch)).map(|(at, _)| at).collect();
-        needless.into_iter().for_each(|at| self.break_off(id, at));
+        needless.into_iter().for_each(|at| self.break_off(now, id, at));
     }
 
     /// A source gave an outline that proves itself, but for the size.
@@ -244,10 +244,7 @@ impl Node {
         let Some(fetch) = source.fetch() else { return };
         let speech = if source.p1 { Speech::P1 } else { self.peers.speech(source.addr) };
         let verdict = judge(download.content.as_ref(), source, fetch, speech, outcome);
-        let Some(fetch) = self.downloads.end_fetch(id, at) else { return };
-        if let Some(source) = self.downloads.get_mut(id).and_then(|row| row.sources.get_mut(at)) {
-            source.learn_speed(now, &fetch);
-        }
+        let Some(fetch) = self.downloads.end_fetch(now, id, at) else { return };
         self.take_verdict(now, id, at, fetch.task, verdict);
         self.downloads.touch(id);
     }

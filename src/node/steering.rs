@@ -73,9 +73,6 @@ impl Node {
                     download.seek.sought_at = None;
                     download.error = None;
                     self.set_download_state(now, id, State::Queued);
-                    if state == State::Failed {
-                        self.remember_download(id);
-                    }
                 }
                 State::Paused(Pause::Disk { .. }) => self.probe_disk(id),
                 State::Fetching => self.downloads.touch(id),

@@ -6,7 +6,7 @@ use crate::id::{ClientId, ExchangeId, QueryId};
 use crate::library::{FileMeta, ScanReport, ScannedFile};
 use crate::name::FileName;
 use crate::node::Node;
-use crate::node::contract::{Action, BootstrapAddr, Dialled, Event, Expect, NodeConfig, Response};
+use crate::node::contract::{Action, BootstrapAddr, Dialled, Event, Expect, NodeConfig, Remembered, Response};
 use crate::time::Instant;
 use crate::wire::{Attributes, Listed, Message, Search, SearchResponse};
 use std::net::SocketAddr;
@@ -76,7 +76,7 @@ impl Rig {
 
     pub(super) fn remembering(config: NodeConfig, peers: Vec<SocketAddr>) -> Self {
         let now = Instant::from_ms(1_700_000_000_000);
-        let node = Node::new(now, config, [3; 32], peers);
+        let node = Node::new(now, config, [3; 32], Remembered { peers, ..Remembered::default() });
         let mut rig = Self { node, now, orders: Vec::new(), calls: 0, inbound: 0 };
         rig.settle();
         rig
@@ -143,7 +143,7 @@ impl Rig {
         taken
     }
 
-    /// Takes the dials ordered: exchange, whereto, messages.
+    /// Takes the dials ordered, streams among them: exchange, whereto, messages.
     pub(super) fn dials(&mut self) -> Vec<(ExchangeId, SocketAddr, Vec<Message>)> {
         self.take(|order| match order {
             Action::Dial { exchange, to, messages, expect } => {
@@ -151,6 +151,7 @@ impl Rig {
                 assert_eq!(asks, *expect != Expect::Nothing);
                 Some((*exchange, *to, messages.clone()))
             }
+            Action::Stream { exchange, to, messages } => Some((*exchange, *to, messages.clone())),
             _ => None,
         })
     }

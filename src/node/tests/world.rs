@@ -3,10 +3,12 @@
 use super::rig::{CLIENT, bootstrap, config, scanned};
 use crate::control::{CallError, CallId, Notice, Reply, Request};
 use crate::fault::DialFault;
-use crate::id::ExchangeId;
+use crate::id::{ContentHash, ExchangeId};
 use crate::library::ScanReport;
 use crate::node::Node;
-use crate::node::contract::{Action, Dialled, Event, NodeConfig, Response};
+use crate::node::contract::{
+    Action, CheckedPart, CommittedPart, Dialled, Event, NodeConfig, OpenedPart, Remembered, Response,
+};
 use crate::time::Instant;
 use crate::wire::{Attributes, Listed, Message};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -19,6 +21,8 @@ pub(super) struct Place {
     pub(super) node: Node,
     endpoint: SocketAddr,
     files: Vec<(String, u64)>,
+    /// Bytes of the file fetched last.
+    written: u64,
     /// Where finished downloads ended.
     pub(super) saved: Vec<PathBuf>,
     pub(super) notices: Vec<Notice>,
@@ -65,9 +69,15 @@ impl World {
         let endpoint = super::rig::peer(u8::try_from(place + 1).unwrap());
         let config = NodeConfig { listen: endpoint, local_addrs: vec![endpoint.ip()], max_peers, ..config() };
         self.places.push(Place {
-            node: Node::new(self.now, config, [u8::try_from(place).unwrap(); 32], remembered),
+            node: Node::new(
+                self.now,
+                config,
+                [u8::try_from(place).unwrap(); 32],
+                Remembered { peers: remembered, ..Remembered::default() },
+            ),
             endpoint,
             files: files.iter().map(|(name, size)| (name.to_string(), *size)).collect(),
+            written: 0,
             saved: Vec::new(),
             notices: Vec::new(),
             replies: VecDeque::new(),
@@ -127,9 +137,14 @@ impl World {
             Action::Dial { exchange, to, messages, .. } if to == bootstrap() => {
                 self.serve_bootstrap(place, exchange, &messages[0]);
             }
-            Action::Dial { exchange, to, messages, .. } => self.connect(place, exchange, to, messages),
+            Action::Dial { exchange, to, messages, .. } | Action::Stream { exchange, to, messages } => {
+                self.connect(place, exchange, to, messages)
+            }
             Action::Fetch { exchange, to, name, .. } => {
                 self.connect(place, exchange, to, vec![Message::DownloadRequest { name }]);
+            }
+            Action::FetchMetadata { exchange, to, name, .. } => {
+                self.connect(place, exchange, to, vec![Message::MetadataRequest { name }]);
             }
             Action::Close { exchange } => self.answer(place, exchange, Ok(Response::Delivered)),
             Action::Refuse { exchange, .. } => self.answer(place, exchange, Err(DialFault::Reset)),
@@ -145,18 +160,30 @@ impl World {
                 self.events.push_back((place, Event::ScanEnded { report: ScanReport::default() }));
             }
             Action::OpenPart { download, .. } => {
-                self.events.push_back((place, Event::PartOpened { download, outcome: Ok("/part".into()) }));
+                self.events.push_back((
+                    place,
+                    Event::PartOpened {
+                        download,
+                        outcome: Ok(OpenedPart::Ready { path: "/part".into(), resumed: None }),
+                    },
+                ));
+            }
+            Action::CheckPart { download } => {
+                let checked = CheckedPart { b3: ContentHash([0; 32]), size: here.written, bad: Vec::new() };
+                self.events.push_back((place, Event::PartChecked { download, outcome: Ok(checked) }));
             }
             Action::CommitPart { download } => {
                 let path = PathBuf::from(format!("/saved/{}", download.0));
                 here.saved.push(path.clone());
-                self.events.push_back((place, Event::PartCommitted { download, outcome: Ok(path) }));
+                let outcome = Ok(CommittedPart { path, already: false });
+                self.events.push_back((place, Event::PartCommitted { download, outcome }));
             }
             Action::Reply { outcome, .. } => here.replies.push_back(outcome),
             Action::Notify { notice, .. } => here.notices.push(Notice::clone(&notice)),
             Action::Abort { .. } | Action::DropPart { .. } | Action::RememberPeers(_) | Action::Left => {}
-            Action::Resolve { host } => panic!("{host} is a literal"),
-            Action::CallBack { to, .. } => panic!("{to} is no old peer"),
+            Action::HashFiles { .. } | Action::ClosePart { .. } => {}
+            Action::RememberDownload(_) | Action::ForgetDownload { .. } => {}
+            other => panic!("{other:?} is not expected"),
         }
     }
 
@@ -204,6 +231,9 @@ impl World {
         }
         if let Some(Caller { place, exchange, .. }) = self.callers.remove(&key) {
             let local = self.places[place].endpoint;
+            if let Ok(Response::File { bytes }) = response {
+                self.places[place].written = bytes;
+            }
             let outcome = response.map(|response| Dialled { local, response });
             self.events.push_back((place, Event::DialEnded { exchange, outcome }));
         }

@@ -1,0 +1,181 @@
+//! Disks that fail: one download rests with its cause, the others go on, and it resumes by itself.
+
+use super::*;
+use crate::control::ExitCode;
+
+/// Answers the one part file ordered with a fault.
+fn refuse_part(rig: &mut Rig, fault: DiskFault) {
+    let [(download, _)] = opened(rig)[..] else { panic!("one part file") };
+    rig.handle(Event::PartOpened { download, outcome: Err(fault) });
+}
+
+#[test]
+fn a_disk_that_fails_pauses_a_download_wherever_it_stands() {
+    for (fault, code) in [
+        (DiskFault::Full, ExitCode::DiskFull),
+        (DiskFault::ReadOnly, ExitCode::FileIo),
+        (DiskFault::Missing, ExitCode::FileIo),
+        (DiskFault::Other(5), ExitCode::FileIo),
+    ] {
+        let paused = |rig: &mut Rig| {
+            let row = row(rig, 1);
+            assert_eq!((row.state, row.error.unwrap().code), (DownloadState::Paused, code as i32));
+        };
+        let mut rig = with_content(4 * MIB, 2);
+        download(&mut rig, hits("1"));
+        refuse_part(&mut rig, fault);
+        paused(&mut rig);
+
+        let mut rig = begun(4 * MIB, 2);
+        let writing = fetches(&mut rig);
+        aborted(&mut rig);
+        rig.fail(writing[0].exchange, DialFault::Disk(fault));
+        paused(&mut rig);
+        assert_eq!(
+            (aborted(&mut rig), closed(&mut rig)),
+            (vec![writing[1].exchange], 1),
+            "another source does not help"
+        );
+
+        let mut rig = begun(4 * MIB, 2);
+        bring_everything(&mut rig);
+        rig.orders.clear();
+        rig.handle(Event::PartChecked { download: TransferId(1), outcome: Err(fault) });
+        paused(&mut rig);
+
+        let mut rig = begun(4 * MIB, 2);
+        bring_everything(&mut rig);
+        check(&mut rig, 4 * MIB);
+        let download = committing(&mut rig);
+        rig.handle(Event::PartCommitted { download, outcome: Err(fault) });
+        paused(&mut rig);
+        assert_eq!((dropped(&mut rig), forgotten(&mut rig).len()), (0, 0), "nothing is lost");
+
+        let mut rig = with_content(MIB, 1);
+        super::download(&mut rig, hits("1"));
+        open(&mut rig);
+        rig.handle(Event::PartFailed { download: TransferId(1), fault });
+        paused(&mut rig);
+    }
+}
+
+#[test]
+fn a_download_goes_on_by_itself_when_there_is_room_again() {
+    let mut rig = begun(4 * MIB, 1);
+    let writing = fetch(&mut rig);
+    rig.fail(writing.exchange, DialFault::Disk(DiskFault::Full));
+    let told = row(&mut rig, 1).error.unwrap();
+    assert!(told.message.contains("by itself"), "{told}");
+    let mut waits = Vec::new();
+    for _ in 0..4 {
+        let mut waited = 0;
+        rig.orders.clear();
+        while rig.orders.iter().all(|order| !matches!(order, Action::OpenPart { .. })) {
+            rig.pass(Duration::from_secs(1));
+            waited += 1;
+        }
+        waits.push(waited);
+        assert_eq!(state(&mut rig, 1), DownloadState::Paused, "until it is known that it can go on");
+        refuse_part(&mut rig, DiskFault::Full);
+        assert_eq!(row(&mut rig, 1).error.unwrap().code, ExitCode::DiskFull as i32);
+    }
+    assert_eq!(waits, [15, 30, 60, 60]);
+    rig.pass(Duration::from_secs(60));
+    open_resumed(&mut rig, 4 * MIB, [3]);
+    let row = row(&mut rig, 1);
+    assert_eq!((row.state, row.error), (DownloadState::Active, None));
+    bring_everything(&mut rig);
+    check(&mut rig, 4 * MIB);
+    commit(&mut rig, "/downloads/a.txt");
+}
+
+#[test]
+fn a_download_that_the_disk_stopped_is_tried_at_once_on_order() {
+    for order in [|ids| Request::Resume { ids }, |ids| Request::Retry { ids }] {
+        let mut rig = with_content(4 * MIB, 1);
+        download(&mut rig, hits("1"));
+        refuse_part(&mut rig, DiskFault::ReadOnly);
+        rig.call(order("1".to_string())).unwrap();
+        rig.call(order("1".to_string())).unwrap();
+        assert_eq!(state(&mut rig, 1), DownloadState::Paused);
+        open(&mut rig);
+        assert_eq!(state(&mut rig, 1), DownloadState::Active);
+        assert_eq!(metadata(&mut rig).len(), 1);
+    }
+}
+
+#[test]
+fn the_user_may_pause_or_cancel_what_the_disk_has_stopped() {
+    let mut rig = with_content(4 * MIB, 1);
+    download(&mut rig, hits("1"));
+    refuse_part(&mut rig, DiskFault::Denied);
+    order(&mut rig, Request::Pause { ids: "1".into() });
+    assert_eq!(row(&mut rig, 1).error, None);
+    rig.pass(Duration::from_secs(600));
+    assert!(opened(&mut rig).is_empty(), "the disk is not tried for a download that the user has stopped");
+    order(&mut rig, Request::Cancel { ids: "1".into() });
+    assert_eq!((dropped(&mut rig), forgotten(&mut rig).len()), (1, 1));
+}
+
+#[test]
+fn other_downloads_go_on_and_the_place_is_theirs() {
+    let mut rig = Rig::new(NodeConfig { bootstraps: Vec::new(), max_downloads: 1, ..config() });
+    download(&mut rig, vec![file(peer(1), "a"), file(peer(1), "b")]);
+    refuse_part(&mut rig, DiskFault::Full);
+    assert_eq!(opened(&mut rig)[0].0, TransferId(2));
+    rig.handle(Event::PartOpened { download: TransferId(2), outcome: ready("/downloads/b") });
+    let other = fetch(&mut rig);
+    // There is room again, but no place in the queue.
+    rig.pass(Duration::from_secs(15));
+    open(&mut rig);
+    assert_eq!((state(&mut rig, 1), closed(&mut rig)), (DownloadState::Queued, 1));
+    send(&mut rig, &other, 5);
+    check(&mut rig, 5);
+    commit(&mut rig, "/downloads/b");
+    assert_eq!(opened(&mut rig)[0].0, TransferId(1));
+}
+
+#[test]
+fn a_file_that_stands_in_the_way_is_a_failure_and_what_was_verified_is_kept() {
+    let mut rig = begun(2 * MIB, 1);
+    bring_everything(&mut rig);
+    check(&mut rig, 2 * MIB);
+    let id = committing(&mut rig);
+    rig.orders.clear();
+    rig.handle(Event::PartCommitted { download: id, outcome: Err(DiskFault::Exists) });
+    let failed = row(&mut rig, 1);
+    assert_eq!((failed.state, failed.error.unwrap().code), (DownloadState::Failed, ExitCode::Exists as i32));
+    assert_eq!((dropped(&mut rig), forgotten(&mut rig).len()), (0, 0));
+    assert!(remembered(&mut rig)[0].paused, "after a restart it waits for the user");
+    // The user has moved the other file away.
+    order(&mut rig, Request::Retry { ids: "1".into() });
+    open_resumed(&mut rig, 2 * MIB, [0, 1]);
+    check(&mut rig, 2 * MIB);
+    commit(&mut rig, "/downloads/a.txt");
+    assert_eq!(state(&mut rig, 1), DownloadState::Done);
+
+    // Nothing is worth keeping of one that has not begun; and what is kept goes when the user says so.
+    let mut rig = with_content(2 * MIB, 1);
+    download(&mut rig, hits("1"));
+    refuse_part(&mut rig, DiskFault::Exists);
+    assert_eq!((state(&mut rig, 1), forgotten(&mut rig).len()), (DownloadState::Failed, 1));
+    let mut rig = begun(2 * MIB, 1);
+    bring_everything(&mut rig);
+    check(&mut rig, 2 * MIB);
+    let id = committing(&mut rig);
+    rig.handle(Event::PartCommitted { download: id, outcome: Err(DiskFault::Exists) });
+    order(&mut rig, Request::Cancel { ids: "1".into() });
+    assert_eq!((state(&mut rig, 1), dropped(&mut rig)), (DownloadState::Cancelled, 1));
+}
+
+#[test]
+fn without_a_free_descriptor_a_download_tries_again_soon() {
+    let mut rig = with_content(4 * MIB, 1);
+    download(&mut rig, hits("1"));
+    refuse_part(&mut rig, DiskFault::NoDescriptor);
+    let waiting = row(&mut rig, 1);
+    assert_eq!(waiting.state, DownloadState::Retrying);
+    rig.pass(Duration::from_secs(waiting.retry_in_s.unwrap()));
+    open(&mut rig);
+    assert_eq!(metadata(&mut rig).len(), 1);
+}

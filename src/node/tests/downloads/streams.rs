@@ -1,0 +1,288 @@
+//! Downloads of files whose content is unknown, or that only old peers have: one stream after the other.
+
+use super::*;
+use crate::control::{ExitCode, Notice};
+
+#[test]
+fn a_hit_becomes_a_file() {
+    let mut rig = with_relayed_hit(Some(3_000), 2);
+    let reply = download(&mut rig, hits("1"));
+    assert_eq!(reply.downloads[0].state, DownloadState::Active);
+    assert_eq!(reply.downloads[0].sources, [peer(1), peer(2)]);
+    let expected = Target::Suggested { directory: "/downloads".into(), name: name("a.txt") };
+    let parts = opened(&mut rig);
+    assert_eq!(parts, [(TransferId(1), expected)]);
+    rig.handle(Event::PartOpened { download: TransferId(1), outcome: ready("/downloads/a.txt") });
+    let fetch = fetch(&mut rig);
+    assert_eq!((fetch.to, fetch.form), (peer(1), FetchForm::Direct));
+    rig.orders.clear();
+    for tenth in 1..=10 {
+        rig.pass(Duration::from_millis(100));
+        rig.handle(Event::FetchProgress { exchange: fetch.exchange, bytes: tenth * 300 });
+    }
+    let told = rig.notices();
+    assert_eq!(told.len(), 2, "progress is told twice a second: {told:?}");
+    assert_eq!(row(&mut rig, 1).rate, Some(3_000));
+    send(&mut rig, &fetch, 3_000);
+    assert_eq!(state(&mut rig, 1), DownloadState::Verifying);
+    check(&mut rig, 3_000);
+    commit(&mut rig, "/downloads/a (1).txt");
+    let row = row(&mut rig, 1);
+    assert_eq!((row.state, row.bytes_done, row.rate), (DownloadState::Done, 3_000, None));
+    assert_eq!(row.path, Some(RawText::new("/downloads/a (1).txt")));
+    assert!(!row.verified);
+    assert_eq!(rig.node.counters().bytes_down, 3_000);
+    let state = |notice| match notice {
+        Notice::Download { download } => Some(download.state),
+        _ => None,
+    };
+    let states: Vec<_> = rig.notices().into_iter().filter_map(state).collect();
+    assert_eq!(states, [DownloadState::Verifying, DownloadState::Verifying, DownloadState::Done]);
+    assert_eq!(dropped(&mut rig), 0);
+}
+
+/// Asks for a file whose source closes without a byte; the fetch in call-back form that follows.
+fn ask_to_call_back(rig: &mut Rig, what: Vec<Selector>) -> Fetch {
+    download(rig, what);
+    open(rig);
+    let direct = fetch(rig);
+    assert_eq!(direct.form, FetchForm::Direct);
+    send(rig, &direct, 0);
+    let back = fetch(rig);
+    assert_eq!((back.to, back.form), (direct.to, FetchForm::CallBack));
+    back
+}
+
+#[test]
+fn a_peer_that_says_nothing_is_asked_to_call_back() {
+    let mut rig = Rig::among(Vec::new(), &[]);
+    for (id, bytes) in [(1, 10), (2, 0)] {
+        let back = ask_to_call_back(&mut rig, vec![file(peer(1), "a")]);
+        send(&mut rig, &back, bytes);
+        check(&mut rig, bytes);
+        commit(&mut rig, "/downloads/a");
+        let done = row(&mut rig, id);
+        assert_eq!((done.state, done.size), (DownloadState::Done, Some(bytes)));
+    }
+}
+
+#[test]
+fn nobody_calling_back_means_an_empty_file_unless_the_peer_is_of_the_base_protocol() {
+    // Of an unknown peer, its orderly end was the answer.
+    let mut rig = Rig::among(Vec::new(), &[]);
+    let back = ask_to_call_back(&mut rig, vec![file(peer(1), "a")]);
+    rig.fail(back.exchange, DialFault::TimedOut);
+    assert_eq!(state(&mut rig, 1), DownloadState::Verifying);
+    // But what resets has said no, and what cannot be reached has said nothing.
+    for (id, fault, expected) in
+        [(2, DialFault::Reset, DownloadState::Failed), (3, DialFault::Refused, DownloadState::Retrying)]
+    {
+        let back = ask_to_call_back(&mut rig, vec![file(peer(1), &format!("file {id}"))]);
+        rig.fail(back.exchange, fault);
+        if fault == DialFault::Reset {
+            wait_for_the_search(&mut rig);
+        }
+        assert_eq!(state(&mut rig, id), expected);
+    }
+
+    // A peer whose hit to our query had no attributes is an old one: it would have called back.
+    let mut rig = with_hit(None, 1);
+    let back = ask_to_call_back(&mut rig, hits("1"));
+    rig.fail(back.exchange, DialFault::TimedOut);
+    wait_for_the_search(&mut rig);
+    let failed = row(&mut rig, 1);
+    assert_eq!((failed.state, failed.error.unwrap().code), (DownloadState::Failed, ExitCode::NotFound as i32));
+}
+
+#[test]
+fn a_file_known_to_have_bytes_is_not_taken_for_empty() {
+    // The hit came from another address than it names, so that nothing is known of its peer.
+    let mut rig = Rig::among(vec![peer(1)], &[]);
+    rig.search_within("a", Some(0));
+    let (_, _, Message::Search(query)) = rig.dial() else { panic!("a search") };
+    let response = crate::wire::SearchResponse { id: query.id, responder: peer(2), file: listed("a", Some(9)) };
+    rig.request(addr("10.0.1.3:50000"), Message::SearchResponse(response));
+    rig.orders.clear();
+    let back = ask_to_call_back(&mut rig, hits("1"));
+    rig.fail(back.exchange, DialFault::TimedOut);
+    assert_eq!(state(&mut rig, 1), DownloadState::Retrying);
+}
+
+#[test]
+fn a_source_that_sends_too_much_is_left_for_the_next() {
+    let mut rig = with_relayed_hit(Some(100), 2);
+    download(&mut rig, hits("1"));
+    open(&mut rig);
+    let first = fetch(&mut rig);
+    assert_eq!(first.portion, Portion::Stream { size_max: Some(100) });
+    rig.handle(Event::FetchProgress { exchange: first.exchange, bytes: 100 });
+    rig.fail(first.exchange, DialFault::TooLong);
+    assert_eq!(fetch(&mut rig).to, peer(2));
+}
+
+#[test]
+fn an_empty_file_is_believed_where_it_is_known_to_be_empty() {
+    let mut rig = with_relayed_hit(Some(0), 1);
+    download(&mut rig, hits("1"));
+    open(&mut rig);
+    let fetch = fetch(&mut rig);
+    send(&mut rig, &fetch, 0);
+    assert_eq!(state(&mut rig, 1), DownloadState::Verifying);
+}
+
+#[test]
+fn a_truncated_file_is_fetched_from_the_next_source() {
+    let mut rig = with_relayed_hit(Some(100), 2);
+    download(&mut rig, hits("1"));
+    open(&mut rig);
+    let first = fetch(&mut rig);
+    send(&mut rig, &first, 99);
+    let second = fetch(&mut rig);
+    assert_eq!(second.to, peer(2));
+    assert_eq!(row(&mut rig, 1).bytes_done, 99, "what is there is kept until this one has passed it");
+    progress(&mut rig, &second, 50);
+    assert_eq!(row(&mut rig, 1).bytes_done, 99);
+    send(&mut rig, &second, 100);
+    assert_eq!(state(&mut rig, 1), DownloadState::Verifying);
+}
+
+#[test]
+fn a_refusal_by_every_source_ends_a_download() {
+    let mut rig = with_relayed_hit(Some(100), 3);
+    download(&mut rig, hits("1"));
+    open(&mut rig);
+    for n in 1..=3 {
+        let fetch = fetch(&mut rig);
+        assert_eq!(fetch.to, peer(n));
+        rig.fail(fetch.exchange, DialFault::Reset);
+    }
+    wait_for_the_search(&mut rig);
+    assert!(dropped(&mut rig) > 0);
+    assert_eq!(forgotten(&mut rig), [TransferId(1)]);
+    let row = row(&mut rig, 1);
+    assert_eq!((row.state, row.error.unwrap().code), (DownloadState::Failed, ExitCode::NotFound as i32));
+}
+
+#[test]
+fn sources_out_of_reach_are_tried_again_until_they_say_no() {
+    let mut rig = with_relayed_hit(Some(100), 2);
+    download(&mut rig, hits("1"));
+    open(&mut rig);
+    let refusing = fetch(&mut rig);
+    rig.fail(refusing.exchange, DialFault::Reset);
+    let breaking = fetch(&mut rig);
+    progress(&mut rig, &breaking, 50);
+    rig.fail(breaking.exchange, DialFault::Reset);
+    let mut waits = Vec::new();
+    for _ in 0..8 {
+        let waiting = row(&mut rig, 1);
+        assert_eq!((waiting.state, waiting.bytes_done), (DownloadState::Retrying, 50));
+        let error = waiting.error.unwrap();
+        assert_eq!(error.code, ExitCode::NoSource as i32);
+        assert!(error.message.contains("10.0.1.2:63339"), "{error}");
+        assert_eq!((closed(&mut rig), dropped(&mut rig)), (1, 0), "a download that waits holds no file open");
+        waits.push(waiting.retry_in_s.unwrap());
+        rig.pass(Duration::from_secs(waiting.retry_in_s.unwrap()));
+        open(&mut rig);
+        let again = fetch(&mut rig);
+        assert_eq!(again.to, peer(2), "who said no is not asked again");
+        assert_eq!(row(&mut rig, 1).error, None);
+        rig.fail(again.exchange, DialFault::TimedOut);
+    }
+    assert!(waits[0] <= 8 && waits[7] >= 30 && waits[7] <= 90, "{waits:?}");
+    assert!(waits.windows(2).any(|pair| pair[0] != pair[1]), "spread by chance");
+    rig.pass(Duration::from_secs(90));
+    open(&mut rig);
+    let last = fetch(&mut rig);
+    rig.fail(last.exchange, DialFault::Reset);
+    wait_for_the_search(&mut rig);
+    assert_eq!(state(&mut rig, 1), DownloadState::Failed);
+}
+
+#[test]
+fn a_stream_that_proves_to_be_a_known_content_counts_as_verified() {
+    let mut rig = Rig::among(vec![peer(1)], &[]);
+    let query = searching(&mut rig);
+    rig.hit(&query, peer(1), of_content("elsewhere/b", 9, B3));
+    rig.hit(&query, peer(2), listed("a", None));
+    rig.orders.clear();
+    download(&mut rig, hits("2"));
+    open(&mut rig);
+    let stream = fetch(&mut rig);
+    assert_eq!((stream.to, &stream.portion), (peer(2), &Portion::Stream { size_max: None }));
+    send(&mut rig, &stream, 9);
+    check(&mut rig, 9);
+    commit(&mut rig, "/downloads/a");
+    let done = row(&mut rig, 1);
+    assert_eq!((done.verified, done.size, done.b3), (true, Some(9), Some(B3.to_string())));
+}
+
+#[test]
+fn a_stream_of_another_content_than_was_wanted_is_thrown_away() {
+    // The hits were relayed, so that the peers may be of the base protocol.
+    let mut rig = Rig::among(vec![peer(1)], &[]);
+    let query = searching(&mut rig);
+    for n in 1..=2 {
+        let file = of_content("a", 3 * MIB, B3);
+        let response = SearchResponse { id: query.clone(), responder: peer(n), file };
+        rig.request(addr("10.0.9.9:50000"), Message::SearchResponse(response));
+    }
+    rig.orders.clear();
+    download(&mut rig, hits("1"));
+    open(&mut rig);
+    assert!(metadata(&mut rig).is_empty(), "never towards a peer that has not shown part 2");
+    let false_one = fetch(&mut rig);
+    send(&mut rig, &false_one, 3 * MIB);
+    check_as(&mut rig, ContentHash([1; 32]), 3 * MIB, Vec::new());
+    let second = fetch(&mut rig);
+    assert_eq!(second.to, peer(2));
+    send(&mut rig, &second, 3 * MIB);
+    check(&mut rig, 3 * MIB);
+    commit(&mut rig, "/downloads/a");
+    let done = row(&mut rig, 1);
+    assert!(done.verified);
+    assert_eq!(done.shares[0].state, crate::control::SourceState::Corrupt);
+}
+
+#[test]
+fn a_base_source_sends_the_groups_that_are_missing_when_nobody_else_can() {
+    let mut rig = begun(4 * MIB, 1);
+    let ranges = fetch(&mut rig);
+    found(&mut rig, 5, &listed("dir/a.txt", None));
+    assert!(fetches(&mut rig).is_empty(), "as long as a peer that speaks p1 is at work");
+    group(&mut rig, &ranges, 0);
+    rig.fail(ranges.exchange, DialFault::TimedOut);
+    let whole = fetch(&mut rig);
+    assert_eq!((whole.to, &whole.portion), (peer(5), &Portion::Whole));
+    group(&mut rig, &whole, 1);
+    // The other is back: both bring what they can.
+    rig.pass(Duration::from_secs(8));
+    let beside = fetch(&mut rig);
+    assert_eq!((beside.to, beside.groups()), (peer(1), 2..3));
+    group(&mut rig, &whole, 2);
+    assert_eq!(aborted(&mut rig), [beside.exchange, whole.exchange], "there is nothing left for them");
+    check(&mut rig, 4 * MIB);
+}
+
+#[test]
+fn a_stream_that_dribbles_is_given_up_for_a_source_that_was_not_tried() {
+    let mut rig = with_relayed_hit(Some(100 * MIB), 2);
+    download(&mut rig, hits("1"));
+    open(&mut rig);
+    let slow = fetch(&mut rig);
+    for second in 1..=29 {
+        rig.pass(Duration::from_secs(1));
+        progress(&mut rig, &slow, second);
+        assert!(fetches(&mut rig).is_empty());
+    }
+    rig.pass(Duration::from_secs(2));
+    let fast = fetch(&mut rig);
+    assert_eq!(fast.to, peer(2));
+    assert_eq!(aborted(&mut rig), [slow.exchange]);
+    // This one is no better; but to begin anew over and over would be worse.
+    for second in 1..=300 {
+        rig.pass(Duration::from_secs(1));
+        progress(&mut rig, &fast, second);
+    }
+    assert!(fetches(&mut rig).is_empty());
+}

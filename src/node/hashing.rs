@@ -4,8 +4,8 @@
 //! first, as the library ranks them. What a peer asked for goes before all of them. One batch is under way at a time, so
 //! that a rescan of a million files never waits behind more than one.
 //!
-//! Refuses to have a file read twice between two scans that could not be hashed: whoever asks for it would keep the disk
-//! busy.
+//! Refuses to have a file read twice between two scans that could not be hashed: whoever asks for it, or writes to it,
+//! would keep the disk busy.
 
 use super::Node;
 use super::contract::{Action, HashedFile};
@@ -14,9 +14,10 @@ use super::limits::{
     HASH_GATHER_FILES_MAX,
 };
 use crate::control::Notice;
-use crate::library::{Gather, ScannedFile};
+use crate::fault::DiskFault;
+use crate::library::{FileMeta, Gather, ScannedFile};
 use crate::name::FileName;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Where the search for files without a hash stands.
 #[derive(Debug, Default)]
@@ -26,8 +27,8 @@ enum Stage {
     Rest,
     /// The library is looked through.
     Gathering(Box<Gather>),
-    /// These are next. When they are done the library is looked through again.
-    Ready(VecDeque<ScannedFile>),
+    /// These are next. When they are done the library is looked through again, unless none of them was of use.
+    Ready { files: VecDeque<ScannedFile>, ordered: bool },
 }
 
 /// Everything kept about hashes that are not known yet.
@@ -38,10 +39,17 @@ pub(super) struct Hashing {
     asked: VecDeque<FileName>,
     /// Ordered, and not told of yet.
     under_way: BTreeSet<FileName>,
-    /// Not to be ordered again before the next scan.
-    failed: BTreeSet<FileName>,
+    /// Not to be ordered again before the next scan, or longer.
+    failed: BTreeMap<FileName, Failure>,
     /// Something was hashed since the users were told that all is.
     untold: bool,
+}
+
+/// Why a file could not be hashed, and what it was at the last look.
+#[derive(Debug)]
+struct Failure {
+    fault: DiskFault,
+    meta: FileMeta,
 }
 
 impl Hashing {
@@ -49,7 +57,7 @@ impl Hashing {
     pub(super) fn has_work(&self) -> bool {
         match self.stage {
             Stage::Gathering(_) => true,
-            Stage::Ready(_) => self.under_way.is_empty(),
+            Stage::Ready { .. } => self.under_way.is_empty(),
             Stage::Rest => self.under_way.is_empty() && !self.asked.is_empty(),
         }
     }
@@ -58,14 +66,20 @@ impl Hashing {
         assert!(self.under_way.len() <= HASH_BATCH_FILES_MAX, "a batch is bounded");
         assert!(self.asked.len() <= HASH_ASKED_FILES_MAX, "the files asked for are bounded");
         assert!(self.failed.len() <= HASH_FAILED_FILES_MAX, "the files that failed are bounded");
-        assert!(!matches!(&self.stage, Stage::Ready(files) if files.len() > HASH_GATHER_FILES_MAX), "so is the choice");
+        let is_long = |files: &VecDeque<_>| files.len() > HASH_GATHER_FILES_MAX;
+        assert!(!matches!(&self.stage, Stage::Ready { files, .. } if is_long(files)), "so is the choice");
     }
 }
 
 impl Node {
-    /// A scan is through: there may be new files, and new reasons to try others again.
+    /// A scan is through: there may be new files, and others may be tried again. One that changed while it was read is
+    /// let alone until two scans have found it the same: whoever writes to it would have it read for ever.
     pub(super) fn hash_after_scan(&mut self) {
-        self.hashing.failed.clear();
+        let library = &self.library;
+        self.hashing.failed.retain(|name, failure| match (failure.fault, library.get(name.as_bytes())) {
+            (DiskFault::Changed, Some(file)) => std::mem::replace(&mut failure.meta, file.meta) != file.meta,
+            _ => false,
+        });
         if self.library.unhashed() > 0 {
             self.gather_unhashed();
         }
@@ -80,7 +94,7 @@ impl Node {
     pub(super) fn hash_soon(&mut self, name: FileName) {
         let hashing = &mut self.hashing;
         let in_hand = hashing.under_way.contains(&name) || hashing.asked.contains(&name);
-        let failed = hashing.failed.contains(&name) || hashing.failed.len() >= HASH_FAILED_FILES_MAX;
+        let failed = hashing.failed.contains_key(&name) || hashing.failed.len() >= HASH_FAILED_FILES_MAX;
         if !in_hand && !failed && hashing.asked.len() < HASH_ASKED_FILES_MAX {
             hashing.asked.push_back(name);
         }
@@ -98,11 +112,14 @@ impl Node {
                     && let Stage::Gathering(gather) = std::mem::take(&mut self.hashing.stage)
                 {
                     let files = VecDeque::from(gather.into_files());
-                    self.hashing.stage = if files.is_empty() { Stage::Rest } else { Stage::Ready(files) };
+                    self.hashing.stage = Stage::Ready { files, ordered: false };
                 }
             }
-            Stage::Ready(files) if files.is_empty() => self.gather_unhashed(),
-            Stage::Ready(_) => self.order_hashes(),
+            Stage::Ready { files, ordered } if files.is_empty() => match ordered {
+                true => self.gather_unhashed(),
+                false => self.hashing.stage = Stage::Rest,
+            },
+            Stage::Ready { .. } => self.order_hashes(),
         }
     }
 
@@ -126,6 +143,9 @@ impl Node {
         }
         if !batch.is_empty() {
             self.hashing.untold = true;
+            if let Stage::Ready { ordered, .. } = &mut self.hashing.stage {
+                *ordered = true;
+            }
             self.actions.push_back(Action::HashFiles { files: batch });
         }
     }
@@ -133,7 +153,7 @@ impl Node {
     /// A file as it stands in the library now, if its hash is still wanted and it is not in this batch already.
     fn unhashed_file(&self, name: &FileName) -> Option<ScannedFile> {
         let file = self.library.get(name.as_bytes()).filter(|file| file.b3.is_none())?;
-        let in_hand = self.hashing.under_way.contains(name) || self.hashing.failed.contains(name);
+        let in_hand = self.hashing.under_way.contains(name) || self.hashing.failed.contains_key(name);
         (!in_hand).then(|| ScannedFile { name: name.clone(), meta: file.meta })
     }
 
@@ -150,7 +170,7 @@ impl Node {
                     log::debug!("{} cannot be hashed: {fault}", file.name);
                     self.library.set_unhashable(&file);
                     if self.hashing.failed.len() < HASH_FAILED_FILES_MAX {
-                        self.hashing.failed.insert(file.name);
+                        self.hashing.failed.insert(file.name, Failure { fault, meta: file.meta });
                     }
                 }
             }
@@ -173,7 +193,7 @@ impl Hashing {
     /// The file whose turn it is.
     fn next_name(&self) -> Option<&FileName> {
         let gathered = || match &self.stage {
-            Stage::Ready(files) => files.front().map(|file| &file.name),
+            Stage::Ready { files, .. } => files.front().map(|file| &file.name),
             _ => None,
         };
         self.asked.front().or_else(gathered)
@@ -182,7 +202,7 @@ impl Hashing {
     /// Goes on to the file after it.
     fn pass_over(&mut self) {
         if self.asked.pop_front().is_none()
-            && let Stage::Ready(files) = &mut self.stage
+            && let Stage::Ready { files, .. } = &mut self.stage
         {
             files.pop_front();
         }

@@ -60,8 +60,8 @@ pub(super) const HASH_BATCH_FILES_MAX: usize = 256;
 pub(super) const HASH_BATCH_BYTES_MAX: u64 = 1 << 30;
 /// Files that peers asked for and that are hashed before all others.
 pub(super) const HASH_ASKED_FILES_MAX: usize = 256;
-/// Files that could not be hashed, remembered until the next scan so that nobody has them read over and over.
-pub(super) const HASH_FAILED_FILES_MAX: usize = 4_096;
+/// Files that could not be hashed, remembered so that nobody has them read over and over.
+pub(super) const HASH_FAILED_FILES_MAX: usize = 1_024;
 
 /// Searches for sources of downloads whose hits are still taken.
 pub(super) const SEEKS_MAX: usize = 1_024;

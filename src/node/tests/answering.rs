@@ -1,5 +1,6 @@
 //! The searches of others.
 
+use super::hashing::{b3_of, hash_all};
 use super::rig::*;
 use crate::control::Request;
 use crate::node::contract::{NodeConfig, Response};
@@ -129,7 +130,8 @@ fn a_flood_of_searches_loses_forwards_but_not_the_way() {
         Rig::remembering(NodeConfig { bootstraps: Vec::new(), max_workers: 1, ..config() }, vec![peer(1), peer(2)]);
     rig.scan(&[("song", 1)]);
     for n in 0..3_000 {
-        rig.request(from(), query(format!("q{n}").as_bytes(), "nothing like it", peer(1), 1));
+        let from = SocketAddr::new(peer(10 + (n % 8) as u8).ip(), 40_000);
+        rig.request(from, query(format!("q{n}").as_bytes(), "nothing like it", peer(1), 1));
     }
     // One neighbour gets a few at a time: it may be one that does not answer.
     assert_eq!(rig.node.counters().forwards_dropped, 3_000 - 16);
@@ -142,6 +144,63 @@ fn a_flood_of_searches_loses_forwards_but_not_the_way() {
     assert_eq!(message, Message::ListFiles { p1: true });
     rig.succeed(listing, Response::FileList { truncated: false });
     assert_eq!(rig.take(|order| matches!(order, super::Action::SendList { .. }).then_some(())).len(), 1);
+}
+
+#[test]
+fn one_sender_may_pass_on_fifty_searches_a_second_and_five_hundred_at_once() {
+    let mut rig = Rig::among(vec![peer(1)], &[]);
+    let flood = |rig: &mut Rig, sender: u8, n: u32| {
+        let before = rig.node.counters().searches_refused;
+        for n in 0..n {
+            let id = format!("{sender}/{n}/{}", rig.now.as_ms());
+            rig.request(SocketAddr::new(peer(sender).ip(), 40_000), query(id.as_bytes(), "x", peer(5), 0));
+        }
+        let closed = rig.take(|order| matches!(order, super::Action::Close { .. }).then_some(()));
+        assert_eq!(closed.len(), n as usize, "each is answered by a close");
+        rig.node.counters().searches_refused - before
+    };
+    assert_eq!(flood(&mut rig, 9, 600), 100);
+    assert_eq!(flood(&mut rig, 8, 500), 0, "another sender has its own allowance");
+    rig.pass(Duration::from_secs(2));
+    assert_eq!(flood(&mut rig, 9, 150), 50);
+    rig.pass(Duration::from_secs(10));
+    assert_eq!(flood(&mut rig, 9, 500), 0);
+}
+
+/// What goes to a requester for its search, as it stands on the wire.
+fn answer(rig: &mut Rig, id: &[u8], text: &str, requester: SocketAddr) -> Vec<String> {
+    rig.request(from(), query(id, text, requester, 0));
+    let (answers, _) = answers_and_forwards(rig);
+    let messages = answers.into_iter().flat_map(|(_, messages)| messages);
+    messages.map(|message| String::from_utf8(message.encode()).unwrap()).collect()
+}
+
+#[test]
+fn a_p1_requester_is_told_the_hash_and_a_base_requester_hears_what_it_always_did() {
+    let mut rig = Rig::among(vec![peer(1)], &[("dir/song", 5)]);
+    let b3 = b3_of(&scanned("dir/song", 5));
+    let prefix = |id: &[u8]| format!("7:{}:10.0.0.2:63339:dir/song", std::str::from_utf8(id).unwrap());
+    assert_eq!(answer(&mut rig, P1, "song", peer(5)), [format!("{}\tsize=5", prefix(P1))]);
+    let text = format!("b3={b3}");
+    assert_eq!(answer(&mut rig, b"p1-0000000000000001", &text, peer(5)), [""; 0]);
+    hash_all(&mut rig);
+    let second = b"p1-0000000000000002";
+    assert_eq!(answer(&mut rig, second, "song", peer(5)), [format!("{}\tsize=5\tb3={b3}", prefix(second))]);
+    let third = b"p1-0000000000000003";
+    assert_eq!(answer(&mut rig, third, &text, peer(5)), [format!("{}\tsize=5\tb3={b3}", prefix(third))]);
+    assert_eq!(answer(&mut rig, b"base", "song", peer(5)), [prefix(b"base")]);
+    assert_eq!(answer(&mut rig, b"base too", &text, peer(5)), [prefix(b"base too")], "found by content all the same");
+}
+
+#[test]
+fn an_id_like_ours_does_not_bring_attributes_upon_a_peer_that_is_known_not_to_speak_them() {
+    let mut rig = Rig::among(vec![peer(1)], &[("song 1", 5), ("song 2", 5)]);
+    rig.search_within("x", Some(0));
+    let (_, _, Message::Search(ours)) = rig.dial() else { panic!("a search") };
+    rig.hit(&ours.id, peer(1), listed("x", None));
+    assert_eq!(answer(&mut rig, P1, "song", peer(1)).len(), 1);
+    rig.hit(&ours.id, peer(1), listed("x", Some(1)));
+    assert_eq!(answer(&mut rig, b"p1-0000000000000001", "song", peer(1)).len(), 2, "it has shown more since");
 }
 
 #[test]

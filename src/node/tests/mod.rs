@@ -3,10 +3,14 @@
 mod answering;
 mod calls;
 mod downloads;
+mod hashing;
 mod membership;
 mod networks;
+mod p1;
+mod ranges;
 mod rig;
 mod searching;
+mod seeking;
 mod serving;
 mod world;
 

@@ -3,9 +3,9 @@
 use super::rig::*;
 use crate::control::{CallError, ExitCode, HitRow, Notice, RawText, Reply, Request, SearchStarted};
 use crate::fault::DialFault;
-use crate::id::{ExchangeId, QueryId};
+use crate::id::{ContentHash, ExchangeId, QueryId};
 use crate::node::contract::{Action, Event, Response};
-use crate::wire::{Listed, Message, Search};
+use crate::wire::{Attributes, Listed, Message, Search};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -84,11 +84,43 @@ fn enough_hits_end_a_search_early() {
     let expected = |id, n: u8, sources: Vec<_>| HitRow {
         id,
         name: RawText::new(format!("a{n}")),
+        names: vec![RawText::new(format!("a{n}"))],
         size: Some(1),
         b3: None,
         sources,
     };
     assert_eq!(rows, [expected(1, 1, vec![peer(1), peer(9)]), expected(2, 2, vec![peer(2)])]);
+}
+
+#[test]
+fn a_content_is_one_row_under_all_its_names_and_a_hash_known_later_joins_it() {
+    let mut rig = Rig::among(vec![peer(1)], &[]);
+    let search = rig.search("song");
+    let (first, _) = ring(&mut rig);
+    let hashed = |text: &str, content: u8| {
+        let attributes = Some(Attributes { size: Some(5), b3: Some(ContentHash([content; 32])) });
+        Listed { attributes, ..listed(text, None) }
+    };
+    rig.hit(&first.id, peer(1), listed("song.ogg", Some(5)));
+    rig.hit(&first.id, peer(2), listed("song.ogg", Some(5)));
+    rig.hit(&first.id, peer(3), hashed("old/song.ogg", 7));
+    rig.hit(&first.id, peer(4), hashed("old/song.ogg", 8));
+    rig.pass(Duration::from_secs(1));
+    rig.notices();
+    let (second, _) = ring(&mut rig);
+    // Meanwhile the first peer has hashed its file.
+    rig.hit(&second.id, peer(1), hashed("song.ogg", 7));
+    let told: Vec<_> = rig.notices();
+    let rows = rig.hits(Some(search));
+    let summary: Vec<_> =
+        rows.iter().map(|row| (row.id, row.b3.is_some(), row.names.len(), &row.sources[..])).collect();
+    let expected = [(1, false, 1, &[peer(2)][..]), (2, true, 2, &[peer(3), peer(1)]), (3, true, 1, &[peer(4)])];
+    assert_eq!(summary, expected);
+    assert_eq!(rows[1].names, [RawText::new("old/song.ogg"), RawText::new("song.ogg")]);
+    let notice = |row: &HitRow| Notice::Hit { search, hit: row.clone() };
+    assert_eq!(told, [notice(&rows[0]), notice(&rows[1])], "both rows are others now");
+    rig.hit(&second.id, peer(1), hashed("song.ogg", 7));
+    assert!(rig.notices().is_empty());
 }
 
 #[test]

@@ -6,6 +6,7 @@ use crate::fault::DiskFault;
 use crate::id::ExchangeId;
 use crate::node::contract::{Action, Event, NodeConfig, Refusal, ResponseFault};
 use crate::wire::Message;
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -154,8 +155,53 @@ fn one_address_fills_neither_the_queue_nor_the_workers_while_others_wait() {
         rig.handle(Event::ResponseEnded { exchange: greedy[n], outcome: Ok(10) });
         sent(&mut rig).remove(0).0
     };
-    // Of the four workers that are freed, two go to the others, and then the greedy one is within its half again.
-    assert_eq!([end(0), end(1), end(2)], [others[0], others[1], greedy[4]]);
+    // The workers that are freed go to the others, who have none; then one to the first that asked.
+    assert_eq!([end(0), end(1), end(2), end(3)], [others[0], others[1], others[2], greedy[4]]);
+}
+
+#[test]
+fn addresses_share_the_workers_evenly_however_much_each_asks_for() {
+    let mut rig = sharing(12);
+    for (requester, requests) in [(1, 500), (2, 40), (3, 60)] {
+        for _ in 0..requests {
+            download_by(&mut rig, requester, "a");
+        }
+    }
+    let mut active: VecDeque<ExchangeId> = sent(&mut rig).into_iter().map(|(exchange, _)| exchange).collect();
+    let ExchangeId::Inbound(first) = active[0] else { panic!("a request") };
+    let requester = |exchange: &ExchangeId| match exchange {
+        ExchangeId::Inbound(n) => [500, 540, 600].iter().position(|end| n - first < *end).unwrap(),
+        ExchangeId::Outbound(_) => panic!("a request"),
+    };
+    let mut served = [0; 3];
+    for round in 0..600 {
+        let exchange = active.pop_front().unwrap();
+        served[requester(&exchange)] += 1;
+        rig.handle(Event::ResponseEnded { exchange, outcome: Ok(10) });
+        active.extend(sent(&mut rig).into_iter().map(|(exchange, _)| exchange));
+        let loads = [0, 1, 2].map(|who| active.iter().filter(|exchange| requester(exchange) == who).count());
+        // At first the one that came alone has all workers; when another has no more to ask for, its share is free.
+        if (12..100).contains(&round) {
+            assert_eq!(loads, [4, 4, 4], "after {round}");
+        }
+    }
+    assert_eq!((served, active.len()), ([500, 40, 60], 0));
+}
+
+#[test]
+fn a_withdrawn_request_costs_its_address_no_place() {
+    let mut rig = sharing(1);
+    let first = download_by(&mut rig, 1, "a");
+    let gone = download_by(&mut rig, 2, "a");
+    let last = download_by(&mut rig, 2, "dir/b");
+    let other = download_by(&mut rig, 3, "a");
+    rig.handle(Event::RequestGone { exchange: gone });
+    sent(&mut rig);
+    rig.handle(Event::ResponseEnded { exchange: first, outcome: Ok(10) });
+    assert_eq!(sent(&mut rig), [(last, "dir/b".to_string())]);
+    rig.handle(Event::RequestGone { exchange: other });
+    rig.handle(Event::ResponseEnded { exchange: last, outcome: Ok(20) });
+    assert!(sent(&mut rig).is_empty());
 }
 
 #[test]

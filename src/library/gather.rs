@@ -1,7 +1,8 @@
 //! A choice of the files to be hashed next: the best of all whose hash is wanted, found in one walk in slices, leaf by
 //! leaf in order of name. Leaves without a file that would be taken are passed over.
 //!
-//! Between two steps the library may change. What is chosen was there, with its hash wanted, at the last step.
+//! Between two steps the library may change. What is chosen was there, with its hash wanted, when the walk came by:
+//! [`Library::set_b3`](super::Library::set_b3) refuses the hash of what changed since.
 
 use super::index::Index;
 use super::leaf::{Leaf, Rank, rank};
@@ -55,9 +56,6 @@ impl Gather {
                 return true;
             }
         }
-        let is_wanted =
-            |name: &FileName, meta: &FileMeta| index.wanted(name.as_bytes()).is_some_and(|now| now == *meta);
-        self.best.retain(|(_, name, meta)| is_wanted(name, meta));
         false
     }
 

@@ -59,13 +59,6 @@ impl Index {
         leaf.find(name).ok().map(|at| leaf.shared(at))
     }
 
-    /// The file of this name, if its hash is wanted.
-    pub(super) fn wanted(&self, name: &[u8]) -> Option<FileMeta> {
-        let leaf = self.leaves.get(&self.leaf_of(name))?;
-        let at = leaf.find(name).ok()?;
-        leaf.wanted(at).map(|_| leaf.shared(at).meta)
-    }
-
     /// Adds a file, or updates it and returns what it was before. A hash stays while the meta is the same.
     pub(super) fn upsert(&mut self, name: &[u8], meta: FileMeta, seen: u32) -> Option<Shared> {
         let id = self.leaf_of(name);
@@ -90,14 +83,15 @@ impl Index {
         }
     }
 
-    /// Enters what is known of a file's hash, and returns the file as it was, unless it is another by now.
+    /// Enters what is known of a file's hash, and returns the file as it was, unless it is another by now. What is known
+    /// gives way only to what is known better.
     pub(super) fn set_hash(&mut self, file: &ScannedFile, hash: Hash) -> Option<Shared> {
         let name = file.name.as_bytes();
         let id = self.leaf_of(name);
         let leaf = self.leaves.get_mut(&id)?;
         let at = leaf.find(name).ok()?;
         let before = leaf.shared(at);
-        if before.meta != file.meta {
+        if before.meta != file.meta || (before.b3.is_some() && hash.known().is_none()) {
             return None;
         }
         leaf.set_hash(at, hash);

@@ -13,6 +13,12 @@ pub(super) const LEAF_ENTRIES_MAX: usize = if cfg!(test) { 4 } else { 128 };
 /// Most bytes of names in a leaf that holds more than one file.
 const LEAF_TEXT_BYTES_MAX: usize = 16 * 1024;
 
+/// Room for entries is made by so many.
+const ENTRIES_STEP: usize = 16;
+
+/// Room for names is made by so many bytes.
+const TEXT_STEP_BYTES: usize = 256;
+
 // A text is cut when it has outgrown its bound by one name: its offsets fit the integer that keeps an entry small.
 const _: () = assert!(LEAF_TEXT_BYTES_MAX + FILE_NAME_BYTES_MAX <= u16::MAX as usize);
 
@@ -133,8 +139,8 @@ impl Leaf {
 
     /// Inserts a file at the place that [`Leaf::find`] told.
     pub(super) fn insert(&mut self, at: usize, name: &[u8], meta: FileMeta, seen: u32) {
-        reserve_by_quarters(&mut self.entries, 1);
-        reserve_by_quarters(&mut self.text, name.len());
+        reserve_in_steps(&mut self.entries, 1, ENTRIES_STEP);
+        reserve_in_steps(&mut self.text, name.len(), TEXT_STEP_BYTES);
         let start = self.start(at);
         self.text.splice(start..start, name.iter().copied());
         let entry = Entry { meta, hash: Hash::Wanted, seen, end: offset(start) };
@@ -226,8 +232,8 @@ impl Leaf {
     }
 
     fn shrink(&mut self) {
-        self.entries.shrink_to_fit();
-        self.text.shrink_to_fit();
+        self.entries.shrink_to(self.entries.len().next_multiple_of(ENTRIES_STEP));
+        self.text.shrink_to(self.text.len().next_multiple_of(TEXT_STEP_BYTES));
     }
 }
 
@@ -266,9 +272,11 @@ fn offset(bytes: usize) -> u16 {
     bytes as u16
 }
 
-/// Makes room in steps of a quarter: doubling would leave a third of the index empty.
-fn reserve_by_quarters<T>(vec: &mut Vec<T>, more: usize) {
+/// Makes room in steps: doubling would leave a third of the index empty, and sizes of every kind would leave holes that
+/// no other leaf fits.
+fn reserve_in_steps<T>(vec: &mut Vec<T>, more: usize, step: usize) {
     if vec.capacity() - vec.len() < more {
-        vec.reserve_exact(more.max(vec.len() / 4));
+        let room = (vec.len() + more).next_multiple_of(step);
+        vec.reserve_exact(room - vec.len());
     }
 }

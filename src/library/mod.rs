@@ -190,9 +190,7 @@ impl Library {
     /// Enters that a file cannot be hashed: no [`Gather`] chooses it before a scan has seen it again. Without effect if
     /// its hash is known, or if the file is another by now.
     pub fn set_unhashable(&mut self, file: &ScannedFile) {
-        if self.index.wanted(file.name.as_bytes()).is_some() {
-            self.index.set_hash(file, Hash::Unhashable);
-        }
+        self.index.set_hash(file, Hash::Unhashable);
     }
 
     /// Removes one file that is known to be gone. Says whether it was there.

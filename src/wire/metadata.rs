@@ -124,6 +124,16 @@ impl MetadataReader {
         }
     }
 
+    /// Room made for values.
+    #[cfg(test)]
+    pub(super) fn values_held(&self) -> usize {
+        match &self.state {
+            State::Values(values) => values.chain.capacity(),
+            State::Proved(outline) => outline.chain().len(),
+            State::Line(_) | State::Refused(_) => 0,
+        }
+    }
+
     fn read_line(&self, mut line: Vec<u8>, bytes: &[u8]) -> Result<State, MetadataFault> {
         let newline = memchr::memchr(b'\n', bytes);
         let (now, values) = bytes.split_at(newline.unwrap_or(bytes.len()));
@@ -152,10 +162,7 @@ impl MetadataReader {
 impl Values {
     fn take(mut self, mut bytes: &[u8]) -> Result<State, MetadataFault> {
         let count = if group_count(self.size) > 1 { group_count(self.size) } else { 0 };
-        while !bytes.is_empty() {
-            if self.hasher.len() == count {
-                return Err(MetadataFault::TooLong);
-            }
+        while !bytes.is_empty() && self.hasher.len() < count {
             let (now, later) = bytes.split_at(bytes.len().min(VALUE_BYTES - self.torn.len()));
             self.torn.extend_from_slice(now);
             bytes = later;
@@ -168,8 +175,10 @@ impl Values {
         if self.hasher.len() < count {
             return Ok(State::Values(self));
         }
+        // First the proof, then what follows it: the outcome does not depend on how the bytes were cut.
         let Self { size, b3, chain, hasher, .. } = self;
-        Outline::proved(b3, size, chain, hasher).map(State::Proved).map_err(|_| MetadataFault::Corrupt)
+        let outline = Outline::proved(b3, size, chain, hasher).map_err(|_| MetadataFault::Corrupt)?;
+        if bytes.is_empty() { Ok(State::Proved(outline)) } else { Err(MetadataFault::TooLong) }
     }
 }
 

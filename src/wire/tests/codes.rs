@@ -18,6 +18,10 @@ fn hit(id: &str, responder: &str, file: Listed) -> Message {
     Message::SearchResponse(SearchResponse { id, responder: endpoint_of(responder), file })
 }
 
+fn range(offset: u64, length: u64, text: &str) -> Message {
+    Message::RangeRequest { offset, length, name: name(text) }
+}
+
 #[test]
 fn every_code_is_read() {
     let table = [
@@ -47,6 +51,11 @@ fn every_code_is_read() {
         ("6:id:song:[::ffff:10.0.0.7]:63339:1", search("id", "song", "10.0.0.7:63339", 1)),
         ("7:id:10.0.0.7:63339:a:b", hit("id", "10.0.0.7:63339", listed("a:b"))),
         ("7:id:[2001:db8::1]:63339:a]:b", hit("id", "[2001:db8::1]:63339", listed("a]:b"))),
+        ("8:0:0:a", range(0, 0, "a")),
+        ("8:1048576:01:a b/c: d.txt\n", range(1 << 20, 1, "a b/c: d.txt")),
+        ("8:0:18446744073709551615:8:1:a", range(0, u64::MAX, "8:1:a")),
+        ("8:18446744073709551614:1:a", range(u64::MAX - 1, 1, "a")),
+        ("9:a b/c: d.txt\r\n", Message::MetadataRequest { name: name("a b/c: d.txt") }),
     ];
     for (bytes, message) in table {
         assert_eq!(decode(bytes.as_bytes()), Ok(message), "{bytes:?}");
@@ -71,8 +80,6 @@ fn what_is_wrong_is_named() {
         (":63339", NoCode),
         ("12:63339", NoCode),
         ("GET / HTTP/1.1", NoCode),
-        ("8:0:1:a", NotServed(8)),
-        ("9:a", NotServed(9)),
         ("0:", Missing(ListeningPort)),
         ("0::63339", Missing(ListeningPort)),
         ("0:0", BadPort(ListeningPort)),
@@ -135,6 +142,41 @@ fn what_is_wrong_with_a_search_or_a_hit_is_named() {
 }
 
 #[test]
+fn what_is_wrong_with_a_range_or_a_request_for_metadata_is_named() {
+    use Field::*;
+    use WireError::*;
+    let table = [
+        ("8:", Missing(Offset)),
+        ("8::1:a", Missing(Offset)),
+        ("8:x:1:a", Malformed(Offset)),
+        ("8:+1:1:a", Malformed(Offset)),
+        ("8:-1:1:a", Malformed(Offset)),
+        ("8: 1:1:a", Malformed(Offset)),
+        ("8:0x10:1:a", Malformed(Offset)),
+        ("8:1\x07:1:a", Malformed(Offset)),
+        ("8:18446744073709551616:1:a", Malformed(Offset)),
+        ("8:0", Missing(Length)),
+        ("8:0:", Missing(Length)),
+        ("8:0::a", Missing(Length)),
+        ("8:0:name", Malformed(Length)),
+        ("8:0:1e3:a", Malformed(Length)),
+        ("8:0:18446744073709551616:a", Malformed(Length)),
+        ("8:18446744073709551615:1:a", Malformed(Length)),
+        ("8:2:18446744073709551614:a", Malformed(Length)),
+        ("8:0:1", Missing(FileName)),
+        ("8:0:1:", Missing(FileName)),
+        ("8:0:1:a\tsize=1", Malformed(FileName)),
+        ("8:0:1:a\nb", Malformed(FileName)),
+        ("9:", Missing(FileName)),
+        ("9:a\tb", Malformed(FileName)),
+    ];
+    assert_refused(&table);
+    let long = "n".repeat(crate::name::FILE_NAME_BYTES_MAX + 1);
+    assert_eq!(decode(format!("8:0:1:{long}").as_bytes()), Err(Malformed(FileName)));
+    assert_eq!(decode(format!("9:{long}").as_bytes()), Err(Malformed(FileName)));
+}
+
+#[test]
 fn lengths_have_limits() {
     let id = "i".repeat(128);
     assert!(decode(format!("6:{id}:a:10.0.0.7:1:1").as_bytes()).is_ok());
@@ -166,11 +208,11 @@ fn attributes_follow_the_first_tab() {
 
 #[test]
 fn messages_know_what_follows_them() {
-    let all = ["0:1", "1:1", "2:1", "3:1", "4:a", "5:", "6:i:t:1.2.3.4:1:1", "7:i:1.2.3.4:1:a"];
+    let all = ["0:1", "1:1", "2:1", "3:1", "4:a", "5:", "6:i:t:1.2.3.4:1:1", "7:i:1.2.3.4:1:a", "8:5:6:a", "9:a"];
     for (code, bytes) in (0..).zip(all) {
         let message = decode(bytes.as_bytes()).unwrap();
         assert_eq!(message.code(), code);
-        assert_eq!(message.has_response(), [1, 4, 5].contains(&code));
+        assert_eq!(message.has_response(), [1, 4, 5, 8, 9].contains(&code));
         assert_eq!(message.may_stream(), [6, 7].contains(&code));
         assert_eq!(message.encode(), bytes.as_bytes());
     }
@@ -180,7 +222,9 @@ fn messages_know_what_follows_them() {
 fn every_refusal_has_a_sentence_and_a_word() {
     assert_eq!(decode(b"0:0").unwrap_err().to_string(), "the listening port is not a port from 1 to 65535");
     assert_eq!(decode(b"0:0").unwrap_err().reason(), "bad_listening_port");
-    assert_eq!(decode(b"9:a").unwrap_err().reason(), "code_not_served");
+    assert_eq!(decode(b"8:0:x:a").unwrap_err().to_string(), "the length is malformed");
+    assert_eq!(decode(b"8:x:0:a").unwrap_err().reason(), "bad_offset");
+    assert_eq!(decode(b"8:0").unwrap_err().reason(), "bad_length");
 }
 
 proptest! {

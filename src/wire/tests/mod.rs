@@ -3,6 +3,7 @@
 mod codes;
 mod framing;
 mod lists;
+mod metadata;
 
 use super::*;
 use crate::id::{ContentHash, QueryId};
@@ -64,5 +65,11 @@ fn message() -> impl Strategy<Value = Message> {
             responder,
             file
         })),
+        (any::<u64>(), any::<u64>(), text()).prop_map(|(offset, length, bytes)| Message::RangeRequest {
+            offset,
+            length: length.min(u64::MAX - offset),
+            name: FileName::from_bytes(&bytes).unwrap()
+        }),
+        text().prop_map(|bytes| Message::MetadataRequest { name: FileName::from_bytes(&bytes).unwrap() }),
     ]
 }

@@ -1,5 +1,7 @@
 //! Stories of a share, and random ones against a model that is too simple to be wrong.
 
+mod hashes;
+
 use super::*;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,7 +29,7 @@ fn scan(library: &mut Library, files: impl IntoIterator<Item = ScannedFile>, sli
     while library.sweep(slice) {}
 }
 
-fn names(rows: Vec<(FileName, FileMeta)>) -> Vec<Vec<u8>> {
+fn names(rows: Vec<(FileName, Shared)>) -> Vec<Vec<u8>> {
     rows.into_iter().map(|(name, _)| name.as_bytes().to_vec()).collect()
 }
 
@@ -70,7 +72,7 @@ fn terms_match_anywhere_in_the_path_without_regard_to_case() {
 }
 
 #[test]
-fn a_content_hash_finds_only_a_file_that_is_named_so() {
+fn a_hash_that_no_content_has_finds_only_a_file_that_is_named_so() {
     let text = format!("b3={}", "0f".repeat(32));
     let longer = format!("{text}.txt");
     let library = library(&["x", &longer, &format!("dir/{text}")]);
@@ -89,7 +91,7 @@ fn a_scan_removes_what_it_did_not_see_unless_it_failed() {
     scan(&mut library, [file("b", 40), file("h", 2)], 1);
     assert_eq!(names(library.list_after(None, 10)), [b"b", b"h"]);
     assert_eq!((library.len(), library.bytes()), (2, 42));
-    assert_eq!(library.get(b"b").unwrap().inode, 47);
+    assert_eq!(library.get(b"b").unwrap().meta.inode, 47);
     assert!(library.get(b"a").is_none());
 }
 
@@ -129,7 +131,7 @@ fn hits_that_vanish_give_their_place_to_others() {
     library.apply(file("2 hit", 99));
     while library.search_step(&mut cursor, 1) {}
     let hits = cursor.into_hits();
-    assert_eq!(hits[0].1.size, 99);
+    assert_eq!(hits[0].1.meta.size, 99);
     assert_eq!(names(hits), [b"2 hit", b"3 hit", b"4 hit", b"5 hit", b"6 hit"]);
 }
 
@@ -239,7 +241,7 @@ proptest! {
             prop_assert_eq!(library.len(), model.len() as u64);
             prop_assert_eq!(library.bytes(), model.values().sum::<u64>());
         }
-        let mut listed: Vec<(FileName, FileMeta)> = Vec::new();
+        let mut listed: Vec<(FileName, Shared)> = Vec::new();
         loop {
             let rows = library.list_after(listed.last().map(|(name, _)| name), page);
             if rows.is_empty() {
@@ -248,8 +250,8 @@ proptest! {
             prop_assert!(rows.len() <= page);
             listed.extend(rows);
         }
-        prop_assert!(listed.iter().all(|(name, meta)| library.get(name.as_bytes()) == Some(meta)));
-        prop_assert!(listed.iter().map(|(name, meta)| (name.as_bytes(), meta.size)).eq(
+        prop_assert!(listed.iter().all(|(name, file)| library.get(name.as_bytes()) == Some(*file)));
+        prop_assert!(listed.iter().map(|(name, file)| (name.as_bytes(), file.meta.size)).eq(
             model.iter().map(|(name, size)| (name.as_slice(), *size))
         ));
     }

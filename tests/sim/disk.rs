@@ -211,6 +211,12 @@ impl Disk {
         }
     }
 
+    /// A group of each part file is not any more what was written.
+    pub(crate) fn rot(&mut self) {
+        let rotten = |content: &mut Content| *content = content.spoilt();
+        self.files.values_mut().filter_map(|file| file.journal.values_mut().next()).for_each(rotten);
+    }
+
     /// What survives the process: all but what it had open.
     pub(crate) fn crash(&mut self) {
         for part in std::mem::take(&mut self.parts).into_values() {

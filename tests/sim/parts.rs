@@ -57,7 +57,6 @@ impl World {
         b3: Option<ContentHash>,
         size: Option<u64>,
     ) {
-        let max = self.hosts[host.0].config.as_ref().map_or(usize::MAX, |config| config.max_downloads);
         let disk = &mut self.hosts[host.0].disk;
         let key = part_key(&spec);
         let same = disk.parts.contains_key(&download) || disk.parts.values().any(|part| part.key == key);
@@ -75,10 +74,6 @@ impl World {
             && *disk.wanted.entry(download).or_insert(b3) != b3
         {
             self.violation(host, &format!("{download:?} wants another content than before"));
-        }
-        let disk = &self.hosts[host.0].disk;
-        if disk.parts.len() > max {
-            self.violation(host, "more part files are open than downloads may be active");
         }
         let (span, epoch) = (1 + self.random.below(20), self.hosts[host.0].epoch);
         self.plan(span, Occurrence::PartOpened(host, epoch, download));
@@ -142,11 +137,22 @@ impl World {
             Some(part) if part.stage == Stage::Open && (part.fetches.is_empty() || !alone) => {
                 part.fetches.insert(conn);
                 part.checked = None;
+                self.check_active(host);
             }
             part => {
                 let what = format!("a fetch for {download:?}, whose part file is {part:?}");
                 self.violation(host, &what);
             }
+        }
+    }
+
+    /// A disk may be tried beside them; but no more downloads get on than may be active.
+    fn check_active(&self, host: HostId) {
+        let host_of = &self.hosts[host.0];
+        let ending = |part: &OpenPart| matches!(part.stage, Stage::Checking | Stage::Committing);
+        let active = host_of.disk.parts.values().filter(|part| ending(part) || !part.fetches.is_empty()).count();
+        if host_of.config.as_ref().is_some_and(|config| active > config.max_downloads) {
+            self.violation(host, &format!("{active} downloads are active"));
         }
     }
 

@@ -52,6 +52,8 @@ pub(crate) enum Vice {
     Trickles(u64),
     /// Every second request is refused.
     Fickle,
+    /// Everything is sent, and the connection stays.
+    NeverEnds,
     /// A file is sent only on a connection of its own making, as the client of 2013 does.
     CallsBack,
 }
@@ -101,6 +103,7 @@ impl Source {
             Vice::Fickle if self.asked.is_multiple_of(2) => return Answer::Refuse,
             Vice::Dies => Flow { length: half, ending: Ending::Reset(DiskFault::Shrank), ..fair },
             Vice::Stalls => Flow { length: half, ending: Ending::Silence, ..fair },
+            Vice::NeverEnds => Flow { ending: Ending::Silence, ..fair },
             Vice::Lies(one_in) => Flow { spoils: Spoils::OneIn(one_in), ..fair },
             Vice::Truncates => Flow { length: half, ..fair },
             Vice::Overdoes => Flow { length: length + 1, ..fair },

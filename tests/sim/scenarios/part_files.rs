@@ -216,3 +216,17 @@ fn a_restart_takes_many_downloads_up_in_their_order() {
         assert!(downloads.iter().all(|&id| id < another), "{another} after {downloads:?}");
     }
 }
+
+#[test]
+fn groups_that_rot_on_the_disk_are_found_by_the_last_check_and_fetched_again() {
+    for seed in seeds(&[1, 2, 3]) {
+        let (mut world, nodes, download) = running(seed);
+        for _ in 0..3 {
+            world.run_for(seconds(3));
+            world.hosts[nodes[0].0].disk.rot();
+        }
+        world.await_download(nodes[0], download, DownloadState::Done, minutes(2));
+        assert!(world.hosts[nodes[0].0].disk.has_finished(FILM));
+        assert_clean(&world, nodes[0]);
+    }
+}

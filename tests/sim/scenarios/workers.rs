@@ -118,3 +118,28 @@ fn a_paused_download_gives_its_place_away_and_gets_one_again() {
         world.run_until("all are finished", minutes(2), |world| world.hosts[nodes[0].0].disk.finished.len() == 3);
     }
 }
+
+#[test]
+fn who_asks_for_one_file_does_not_wait_for_who_asks_for_many() {
+    for seed in seeds(&[1, 2, 3]) {
+        let mut world = World::new(seed);
+        let bootstrap = world.add_bootstrap();
+        let nodes: Vec<_> = (0..3).map(|_| world.add_node(&[bootstrap])).collect();
+        world.config(nodes[0]).max_workers = 2;
+        world.config(nodes[1]).max_downloads = 20;
+        nodes.iter().for_each(|&node| world.start(node));
+        world.hosts[nodes[0].0].rate = 4_000_000;
+        for n in 0..20 {
+            world.hosts[nodes[0].0].disk.share(&format!("{n}.bin"), Content { id: n, size: 20_000_000 });
+        }
+        world.ask(nodes[0], Request::Rescan).unwrap();
+        world.let_them_hash(&nodes[..1]);
+        for n in 0..20 {
+            world.download_from(nodes[1], nodes[0], &format!("{n}.bin"));
+        }
+        world.run_for(seconds(5));
+        // A hundred seconds of work are before it; at half the rate its own take ten.
+        let modest = world.download_from(nodes[2], nodes[0], "7.bin");
+        world.await_download(nodes[2], modest, DownloadState::Done, seconds(30));
+    }
+}

@@ -69,7 +69,29 @@ impl From<DialFault> for ExitCode {
         match fault {
             DialFault::Disk(fault) => fault.into(),
             DialFault::TimedOut => Self::TimedOut,
+            DialFault::Corrupt => Self::Checksum,
             _ => Self::Network,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_becomes_the_code_that_scripts_test() {
+        for (fault, code) in [
+            (DialFault::Refused, 6),
+            (DialFault::TimedOut, 2),
+            (DialFault::Corrupt, 32),
+            (DialFault::Disk(DiskFault::Full), 9),
+            (DialFault::Disk(DiskFault::Exists), 13),
+            (DialFault::Disk(DiskFault::ReadOnly), 17),
+            (DialFault::Disk(DiskFault::Missing), 17),
+            (DialFault::Disk(DiskFault::Changed), 17),
+        ] {
+            assert_eq!(ExitCode::from(fault) as u8, code, "{fault}");
         }
     }
 }

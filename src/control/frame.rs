@@ -21,7 +21,7 @@ const CALL_ID_BYTES_MAX: usize = 64;
 const MESSAGE_CHARS_MAX: usize = 300;
 
 /// The methods and the parameters of each, as [`Request`] names them.
-const METHODS: [(&str, &[&str]); 16] = [
+const METHODS: [(&str, &[&str]); 19] = [
     ("status", &[]),
     ("peers", &[]),
     ("search", &["text", "max", "ttl"]),
@@ -30,6 +30,9 @@ const METHODS: [(&str, &[&str]); 16] = [
     ("download", &["what", "output"]),
     ("downloads", &["after"]),
     ("follow", &["ids"]),
+    ("pause", &["ids"]),
+    ("resume", &["ids"]),
+    ("retry", &["ids"]),
     ("cancel", &["ids"]),
     ("files", &["after"]),
     ("rescan", &[]),

@@ -184,7 +184,7 @@ pub struct DownloadsReply {
 /// A download.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DownloadRow {
-    /// For `cancel` and `follow`.
+    /// For `follow`, `pause`, `resume`, `retry` and `cancel`.
     pub id: u32,
     /// The name in the source's share.
     pub name: RawText,

@@ -76,7 +76,10 @@ pub(super) fn parse(arguments: &[OsString]) -> Result<Options, Early> {
     let empty = match &command {
         Command::Search(search) => search.text.is_empty().then_some("search needs a TEXT"),
         Command::Download(download) => download.what.is_empty().then_some("download needs an ID, PEER/NAME or b3=HASH"),
-        Command::Cancel(cancel) => cancel.ids.is_empty().then_some("cancel needs an ID"),
+        Command::Pause(order) => order.ids.is_empty().then_some("pause needs an ID"),
+        Command::Resume(order) => order.ids.is_empty().then_some("resume needs an ID"),
+        Command::Retry(order) => order.ids.is_empty().then_some("retry needs an ID"),
+        Command::Cancel(order) => order.ids.is_empty().then_some("cancel needs an ID"),
         _ => None,
     };
     empty.map_or(Ok(()), |message| Err(usage(message)))?;
@@ -153,6 +156,9 @@ pub(super) enum Command {
     List(List),
     Download(Download),
     Downloads(Downloads),
+    Pause(Pause),
+    Resume(Resume),
+    Retry(Retry),
     Cancel(Cancel),
     Files(Files),
     Rescan(Rescan),
@@ -194,10 +200,14 @@ pub(super) struct Search {
     pub(super) ttl: Option<u8>,
 }
 
-/// the hits still remembered
+/// the hits still remembered; of those named, all names and sources
 #[derive(FromArgs, Debug, PartialEq)]
 #[argh(subcommand, name = "hits", help_triggers("-h", "--help"))]
-pub(super) struct Hits {}
+pub(super) struct Hits {
+    /// ids of hits: 7, 2,4-6, all
+    #[argh(positional, arg_name = "ID")]
+    pub(super) ids: Vec<String>,
+}
 
 /// what a peer shares; the files become hits, which have ids
 #[derive(FromArgs, Debug, PartialEq)]
@@ -225,10 +235,41 @@ pub(super) struct Download {
     pub(super) detach: bool,
 }
 
-/// the queue of downloads
+/// the queue of downloads; of those named, all that is known, with their sources
 #[derive(FromArgs, Debug, PartialEq)]
 #[argh(subcommand, name = "downloads", help_triggers("-h", "--help"))]
-pub(super) struct Downloads {}
+pub(super) struct Downloads {
+    /// ids of downloads: 7, 2,4-6, all
+    #[argh(positional, arg_name = "ID")]
+    pub(super) ids: Vec<String>,
+}
+
+/// stop downloads and keep what came of them
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(subcommand, name = "pause", help_triggers("-h", "--help"))]
+pub(super) struct Pause {
+    /// ids of downloads: 7, 2,4-6, all
+    #[argh(positional, arg_name = "ID")]
+    pub(super) ids: Vec<String>,
+}
+
+/// let paused downloads go on
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(subcommand, name = "resume", help_triggers("-h", "--help"))]
+pub(super) struct Resume {
+    /// ids of downloads: 7, 2,4-6, all
+    #[argh(positional, arg_name = "ID")]
+    pub(super) ids: Vec<String>,
+}
+
+/// ask all sources again at once, also for downloads that failed
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(subcommand, name = "retry", help_triggers("-h", "--help"))]
+pub(super) struct Retry {
+    /// ids of downloads: 7, 2,4-6, all
+    #[argh(positional, arg_name = "ID")]
+    pub(super) ids: Vec<String>,
+}
 
 /// stop downloads and remove what came of them
 #[derive(FromArgs, Debug, PartialEq)]

@@ -2,30 +2,17 @@
 
 use super::Session;
 use super::args::Download;
-use super::clock::Deadline;
-use super::connection::Heard;
+use super::follow::{End, follow, is_final};
 use super::output::remark;
-use super::progress::Progress;
 use super::query::{all_hits, downloads_after};
-use super::{exit_code, rows, text};
+use super::rows::is_stopped_by_disk;
+use super::{exit_code, text};
 use crate::control::{
-    CallError, DownloadRow, DownloadState, DownloadsReply, ExitCode, Notice, RawText, Request, Selector, parse_ids,
+    CallError, DownloadRow, DownloadState, DownloadsReply, ExitCode, RawText, Request, Selector, parse_ids,
 };
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::{fs, io};
-
-/// How the following ended.
-enum End {
-    /// Nothing more will happen by itself.
-    Settled,
-    /// `--timeout` is over.
-    TimedOut,
-    /// Ctrl-C.
-    Interrupted,
-    /// The daemon is gone, or speaks nonsense.
-    Lost(CallError),
-}
 
 /// `download`.
 pub(super) fn download(session: &mut Session, options: Download) -> Result<ExitCode, CallError> {
@@ -104,81 +91,49 @@ fn rows_of(downloads: &BTreeMap<u32, DownloadRow>) -> Vec<DownloadRow> {
     downloads.values().cloned().collect()
 }
 
-/// Whether a download is over for good.
-fn is_final(row: &DownloadRow) -> bool {
-    matches!(row.state, DownloadState::Done | DownloadState::Failed | DownloadState::Cancelled)
-}
-
-/// Whether a download waits for nobody but the user.
-fn is_settled(row: &DownloadRow) -> bool {
-    is_final(row) || row.state == DownloadState::Paused
-}
-
 /// The code of the first download that did not end well.
 fn outcome(downloads: &BTreeMap<u32, DownloadRow>) -> ExitCode {
     let failed = downloads.values().find(|row| row.state != DownloadState::Done);
     failed.map_or(ExitCode::Done, |row| match &row.error {
+        // Whatever went wrong before the user paused it: that is not why it does not go on.
+        _ if row.state == DownloadState::Paused && !is_stopped_by_disk(row) => ExitCode::Unfinished,
         Some(error) => exit_code(error.code),
-        None if row.state == DownloadState::Paused => ExitCode::Unfinished,
         None => ExitCode::Other,
     })
 }
 
 /// Says that the downloads do not end with us.
 fn remark_going_on(downloads: &BTreeMap<u32, DownloadRow>) {
-    let ids: Vec<String> = downloads.values().filter(|row| !is_final(row)).map(|row| row.id.to_string()).collect();
-    let ids = ids.join(",");
+    let ids = ranges(downloads.values().filter(|row| !is_final(row)).map(|row| row.id));
     remark(&format!(
-        "unfinished downloads go on in the daemon: 'pyratectl downloads' shows them, 'pyratectl cancel {ids}' stops them"
+        "unfinished downloads go on in the daemon: 'pyratectl downloads {ids}' shows them, 'pyratectl pause {ids}' or \
+         'pyratectl cancel {ids}' stops them"
     ));
 }
 
-/// Takes in what the daemon reports until nothing more is to come.
-fn follow(session: &mut Session, downloads: &mut BTreeMap<u32, DownloadRow>) -> End {
-    let until = session.follow_timeout.map_or(Deadline::NEVER, Deadline::after);
-    let progress = Progress::new();
-    downloads.values().for_each(|row| remark_state(&progress, row));
-    while !downloads.values().all(is_settled) {
-        draw(&progress, downloads);
-        match session.connection.next(until) {
-            Ok(Heard::Notice(Notice::Download { download })) => {
-                let Some(known) = downloads.get_mut(&download.id) else { continue };
-                let changed = known.state != download.state;
-                *known = download;
-                if changed {
-                    remark_state(&progress, known);
-                }
-            }
-            Ok(Heard::Notice(_) | Heard::Unknown(_)) => {}
-            Ok(Heard::Deadline) => return End::TimedOut,
-            Ok(Heard::Interrupted) => return End::Interrupted,
-            Ok(Heard::Ended) => return End::Lost(session.connection.hung_up()),
-            Err(error) => return End::Lost(error),
+/// Ascending ids as users type them: `2,4-6`.
+fn ranges(ids: impl Iterator<Item = u32>) -> String {
+    let mut runs: Vec<(u32, u32)> = Vec::new();
+    for id in ids {
+        match runs.last_mut() {
+            Some((_, last)) if last.checked_add(1) == Some(id) => *last = id,
+            _ => runs.push((id, id)),
         }
     }
-    End::Settled
+    let shown = |(first, last): (u32, u32)| if first == last { format!("{first}") } else { format!("{first}-{last}") };
+    runs.into_iter().map(shown).collect::<Vec<_>>().join(",")
 }
 
-/// A line for a new state: `7 done: a.txt: /home/…/a.txt`.
-fn remark_state(progress: &Progress, row: &DownloadRow) {
-    let name = text::name(row.name.as_bytes());
-    let state = text::word(&row.state);
-    let more = rows::remark(row);
-    let more = if more == text::UNKNOWN { String::new() } else { format!(": {more}") };
-    progress.remark(&format!("{} {state}: {name}{more}", row.id));
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// The bar: all downloads as one.
-fn draw(progress: &Progress, downloads: &BTreeMap<u32, DownloadRow>) {
-    let several = downloads.len() > 1;
-    let rows = || downloads.values();
-    let done = rows().fold(0u64, |sum, row| sum.saturating_add(row.bytes_done));
-    let total = rows().try_fold(0u64, |sum, row| row.size.map(|size| sum.saturating_add(size)));
-    let rate = rows().filter_map(|row| row.rate).fold(0u64, u64::saturating_add);
-    let what = match downloads.values().next() {
-        Some(only) if !several && only.state == DownloadState::Active => text::name(only.name.as_bytes()),
-        Some(only) if !several => format!("{} {}", text::word(&only.state), text::name(only.name.as_bytes())),
-        _ => format!("{} of {} finished", rows().filter(|row| is_final(row)).count(), downloads.len()),
-    };
-    progress.advance(done, total, rate, &what);
+    #[test]
+    fn ids_are_told_as_short_as_they_can_be_typed() {
+        for (ids, told) in
+            [(&[][..], ""), (&[7], "7"), (&[2, 4, 5, 6, 9, 10], "2,4-6,9-10"), (&[u32::MAX], "4294967295")]
+        {
+            assert_eq!(ranges(ids.iter().copied()), told);
+        }
+    }
 }

@@ -5,7 +5,8 @@
 //! | `args`, `argv` | the command line |
 //! | `locate`, `connection` | finding the daemon; calls, notices, deadlines, Ctrl-C |
 //! | `query` | commands that an answer or its pages fulfil |
-//! | `work`, `download` | commands that follow what the daemon reports |
+//! | `orders` | what a user orders of downloads that are there |
+//! | `work`, `download`, `follow` | commands that follow what the daemon reports |
 //! | `rows`, `table`, `text` | replies as people and programs read them |
 //! | `output`, `progress` | the standard output, and the standard error |
 //!
@@ -17,7 +18,9 @@ mod argv;
 mod clock;
 mod connection;
 mod download;
+mod follow;
 mod locate;
+mod orders;
 mod output;
 mod progress;
 mod query;
@@ -30,6 +33,7 @@ use crate::control::{BAD_PARAMS, CallError, ExitCode, Request};
 use args::{Command, Early, Form, Options};
 use connection::Connection;
 use output::{Output, remark};
+use rows::Order;
 use serde::de::DeserializeOwned;
 use std::process;
 use std::time::Duration;
@@ -64,6 +68,13 @@ impl Session {
     fn call<T: DeserializeOwned>(&mut self, request: &Request) -> Result<T, CallError> {
         self.connection.call(request, self.timeout)
     }
+
+    /// Explains the mark of rows without a hash to people, if there are such rows.
+    fn remark_unverified(&self, any: bool) {
+        if any && self.output.is_text() {
+            remark("unverified: no source gave a hash, so that what is downloaded cannot be checked");
+        }
+    }
 }
 
 fn run(options: Options) -> ExitCode {
@@ -85,11 +96,14 @@ fn obey(options: Options, output: Output) -> Result<ExitCode, CallError> {
         Command::Status(_) => query::status(session),
         Command::Peers(_) => query::peers(session),
         Command::Search(search) => work::search(session, &search),
-        Command::Hits(_) => query::hits(session),
+        Command::Hits(hits) => query::hits(session, &hits.ids),
         Command::List(list) => work::list(session, list.peer),
         Command::Download(download) => download::download(session, download),
-        Command::Downloads(_) => query::downloads(session),
-        Command::Cancel(cancel) => query::cancel(session, &cancel.ids),
+        Command::Downloads(downloads) => query::downloads(session, &downloads.ids),
+        Command::Pause(pause) => orders::give(session, Order::Pause, &pause.ids),
+        Command::Resume(resume) => orders::give(session, Order::Resume, &resume.ids),
+        Command::Retry(retry) => orders::give(session, Order::Retry, &retry.ids),
+        Command::Cancel(cancel) => orders::give(session, Order::Cancel, &cancel.ids),
         Command::Files(_) => query::files(session),
         Command::Rescan(_) => work::rescan(session),
         Command::Bootstrap(_) => query::bootstrap(session),

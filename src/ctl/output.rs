@@ -3,6 +3,7 @@
 
 use super::args::Form;
 use super::rows::Show;
+use super::table::Look;
 use crate::control::{CallError, ExitCode};
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
@@ -13,16 +14,18 @@ pub(super) struct Output {
     form: Form,
     /// For people at a terminal, who see rows as they come.
     live: bool,
-    colour: bool,
+    look: Look,
 }
 
 impl Output {
-    /// Writes in this form; in colour if that is for people at a terminal who did not object.
+    /// Writes in this form; if that is for people at a terminal, cut to its width, and in colour if they did not object.
     pub(super) fn new(form: Form) -> Self {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let able = std::env::var_os("TERM").is_none_or(|term| term != "dumb");
         let live = form == Form::Text && io::stdout().is_terminal();
-        Self { form, live, colour: live && wanted && able }
+        let columns = || console::Term::stdout().size_checked().map(|(_rows, columns)| usize::from(columns));
+        let width = if live { columns().filter(|&columns| columns > 0) } else { None };
+        Self { form, live, look: Look { colour: live && wanted && able, width } }
     }
 
     /// Whether rows are worth writing one by one, since somebody watches.
@@ -30,9 +33,14 @@ impl Output {
         self.live
     }
 
-    /// Whether what is written is in colour.
-    pub(super) fn is_coloured(self) -> bool {
-        self.colour
+    /// Whether what is written is for people.
+    pub(super) fn is_text(self) -> bool {
+        self.form == Form::Text
+    }
+
+    /// How people see what is written.
+    pub(super) fn look(self) -> Look {
+        self.look
     }
 
     /// Whether the user wants JSON.
@@ -43,7 +51,7 @@ impl Output {
     /// Writes a whole result.
     pub(super) fn show<T: Show + Serialize + ?Sized>(self, result: &T) -> Result<(), CallError> {
         match self.form {
-            Form::Text => self.write(&result.people(self.colour)),
+            Form::Text => self.write(&result.people(self.look)),
             Form::Terse => self.write(&result.table().separated()),
             Form::Json => self.json(result),
         }

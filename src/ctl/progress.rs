@@ -2,7 +2,7 @@
 //! elsewhere nothing but lasting lines.
 
 use super::output;
-use super::text::{or_unknown, size, span};
+use super::text::{count, or_unknown, size, span};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 
@@ -10,7 +10,24 @@ use std::io::IsTerminal;
 const LINE: &str = "{spinner} {wide_msg}";
 
 /// A share of a known number of bytes.
-const BAR: &str = "[{bar:20}] {percent:>3}% {wide_msg}";
+const BAR: &str = "[{bar:12}] {percent:>3}% {wide_msg}";
+
+/// How a transfer stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Standing {
+    /// Bytes that are there.
+    pub(super) done: u64,
+    /// Of so many; `None` when some size is unknown, of which no share can be told.
+    pub(super) total: Option<u64>,
+    /// Bytes a second; 0 when nothing comes.
+    pub(super) rate: u64,
+    /// What is there was checked against a hash.
+    pub(super) verified: bool,
+    /// Those that send.
+    pub(super) sources: u64,
+    /// A name, or how many; no control character.
+    pub(super) what: String,
+}
 
 /// Something goes on, as long as this lives.
 pub(super) struct Progress {
@@ -35,12 +52,11 @@ impl Progress {
         }
     }
 
-    /// Moves the bar; `total` is `None` when some size is unknown, of which no share can be told, `rate` 0 when nothing
-    /// comes.
-    pub(super) fn advance(&self, done: u64, total: Option<u64>, rate: u64, what: &str) {
+    /// Moves the bar.
+    pub(super) fn advance(&self, standing: Standing) {
         let Some(bar) = &self.bar else { return };
         // Sizes become known, and of several downloads another may be unknown: the style is chosen anew each time.
-        match total {
+        match standing.total {
             Some(total) => {
                 bar.set_style(style(BAR));
                 bar.set_length(total);
@@ -50,8 +66,8 @@ impl Progress {
                 bar.unset_length();
             }
         }
-        bar.set_position(done);
-        self.say(standing(done, total, rate, what));
+        bar.set_position(standing.done);
+        self.say(standing.line());
     }
 
     /// Does what writes to the terminal, with nothing of this in its way.
@@ -84,16 +100,25 @@ fn style(template: &str) -> ProgressStyle {
     style.progress_chars("=> ")
 }
 
-/// `2.0 MiB/10.0 MiB 6.7 MiB/s 1s  a.iso`: what is there of what, how fast, how long it will take.
-fn standing(done: u64, total: Option<u64>, rate: u64, what: &str) -> String {
-    let mut text = format!("{}/{}", size(done), or_unknown(total, size));
-    if rate > 0 {
-        text += &format!(" {}/s", size(rate));
+impl Standing {
+    /// `2.0 MiB/10.0 MiB verified 6.7 MiB/s 1 s 3 sources  a.iso`: what is there of what, how fast, how long it will take,
+    /// and from how many.
+    fn line(&self) -> String {
+        let mut text = format!("{}/{}", size(self.done), or_unknown(self.total, size));
+        if self.verified {
+            text += " verified";
+        }
+        if self.rate > 0 {
+            text += &format!(" {}/s", size(self.rate));
+        }
+        if let Some(left) = self.total.and_then(|total| total.saturating_sub(self.done).checked_div(self.rate)) {
+            text += &format!(" {}", span(left));
+        }
+        if self.sources > 0 {
+            text += &format!(" {}", count(self.sources, "source"));
+        }
+        format!("{text}  {}", self.what)
     }
-    if let Some(left) = total.and_then(|total| total.saturating_sub(done).checked_div(rate)) {
-        text += &format!(" {}", span(left));
-    }
-    format!("{text}  {what}")
 }
 
 #[cfg(test)]
@@ -103,9 +128,16 @@ mod tests {
     #[test]
     fn the_standing_of_a_transfer_says_no_more_than_is_known() {
         let mib = 1 << 20;
-        assert_eq!(standing(2 * mib, Some(10 * mib), mib, "a"), "2.0 MiB/10.0 MiB 1.0 MiB/s 8s  a");
-        assert_eq!(standing(2 * mib, Some(10 * mib), 0, "a"), "2.0 MiB/10.0 MiB  a");
-        assert_eq!(standing(2 * mib, None, mib, "a"), "2.0 MiB/- 1.0 MiB/s  a");
-        assert_eq!(standing(9, Some(5), 1, "a"), "9 B/5 B 1 B/s 0s  a");
+        let nothing = Standing { done: 2 * mib, total: None, rate: 0, verified: false, sources: 0, what: "a".into() };
+        let known = Standing { total: Some(10 * mib), ..nothing.clone() };
+        let shown = |standing: &Standing| standing.line();
+        assert_eq!(shown(&nothing), "2.0 MiB/-  a");
+        assert_eq!(shown(&known), "2.0 MiB/10.0 MiB  a");
+        assert_eq!(shown(&Standing { rate: mib, sources: 1, ..nothing }), "2.0 MiB/- 1.0 MiB/s 1 source  a");
+        assert_eq!(
+            shown(&Standing { rate: mib, sources: 3, verified: true, ..known.clone() }),
+            "2.0 MiB/10.0 MiB verified 1.0 MiB/s 8 s 3 sources  a"
+        );
+        assert_eq!(shown(&Standing { done: 9, total: Some(5), rate: 1, ..known }), "9 B/5 B 1 B/s 0 s  a");
     }
 }

@@ -4,11 +4,13 @@ use super::Session;
 use super::clock::Deadline;
 use super::connection::Heard;
 use super::output::Reader;
+use super::rows::Details;
 use crate::control::{
-    BootstrapReply, CallError, DownloadRow, DownloadState, DownloadsReply, ExitCode, FileRow, FilesReply, HitRow,
-    HitsReply, Notice, PeerRow, Request, StatusReply,
+    BootstrapReply, CallError, DownloadRow, DownloadsReply, ExitCode, FileRow, FilesReply, HitRow, HitsReply, Notice,
+    PeerRow, Request, StatusReply, parse_ids,
 };
 use serde::de::IgnoredAny;
+use std::collections::BTreeMap;
 
 /// `status`.
 pub(super) fn status(session: &mut Session) -> Result<ExitCode, CallError> {
@@ -24,11 +26,23 @@ pub(super) fn peers(session: &mut Session) -> Result<ExitCode, CallError> {
     Ok(ExitCode::Done)
 }
 
-/// `hits`.
-pub(super) fn hits(session: &mut Session) -> Result<ExitCode, CallError> {
+/// `hits`: a table of all, or everything that is known of some.
+pub(super) fn hits(session: &mut Session, ids: &[String]) -> Result<ExitCode, CallError> {
     let hits = all_hits(session, None)?;
+    if !ids.is_empty() {
+        let chosen = parse_ids(&ids.join(","), hits.iter().map(|hit| hit.id))?;
+        session.output.show(&Details(picked(hits, &chosen, |hit| hit.id)))?;
+        return Ok(ExitCode::Done);
+    }
     session.output.show_rows(&hits, "no hit is remembered; 'pyratectl search' looks for some")?;
+    session.remark_unverified(hits.iter().any(|hit| hit.b3.is_none()));
     Ok(if hits.is_empty() { ExitCode::NotFound } else { ExitCode::Done })
+}
+
+/// The rows with these ids, in the order of the ids.
+fn picked<T>(rows: Vec<T>, ids: &[u32], id_of: impl Fn(&T) -> u32) -> Vec<T> {
+    let mut rows: BTreeMap<u32, T> = rows.into_iter().map(|row| (id_of(&row), row)).collect();
+    ids.iter().filter_map(|id| rows.remove(id)).collect()
 }
 
 /// The hits of one search, or all, page by page.
@@ -44,10 +58,15 @@ pub(super) fn all_hits(session: &mut Session, search: Option<u32>) -> Result<Vec
     }
 }
 
-/// `downloads`.
-pub(super) fn downloads(session: &mut Session) -> Result<ExitCode, CallError> {
+/// `downloads`: a table of all, or everything that is known of some.
+pub(super) fn downloads(session: &mut Session, ids: &[String]) -> Result<ExitCode, CallError> {
     let rows = downloads_after(session, 0)?;
-    session.output.show_rows(&rows, "no download is remembered")?;
+    if ids.is_empty() {
+        session.output.show_rows(&rows, "no download is remembered")?;
+    } else {
+        let chosen = parse_ids(&ids.join(","), rows.iter().map(|row| row.id))?;
+        session.output.show(&Details(picked(rows, &chosen, |row| row.id)))?;
+    }
     Ok(ExitCode::Done)
 }
 
@@ -62,17 +81,6 @@ pub(super) fn downloads_after(session: &mut Session, mut after: u32) -> Result<V
             _ => return Ok(rows),
         }
     }
-}
-
-/// `cancel`.
-pub(super) fn cancel(session: &mut Session, ids: &[String]) -> Result<ExitCode, CallError> {
-    let page: DownloadsReply = session.call(&Request::Cancel { ids: ids.join(",") })?;
-    let mut rows = page.downloads;
-    if let Some(next) = page.next {
-        rows.extend(downloads_after(session, next)?.into_iter().filter(|row| row.state == DownloadState::Cancelled));
-    }
-    session.output.show(&rows[..])?;
-    Ok(ExitCode::Done)
 }
 
 /// `files`.

@@ -7,6 +7,9 @@ use serde::Serialize;
 /// What stands for an unknown value, never 0 (pyratectl(1), OUTPUT).
 pub(super) const UNKNOWN: &str = "-";
 
+/// How much of a hash is shown where many stand below each other, in characters.
+const HASH_CHARS: usize = 9;
+
 /// A name or path from anywhere, harmless.
 pub(super) fn name(bytes: &[u8]) -> String {
     Escaped(bytes).to_string()
@@ -22,14 +25,14 @@ pub(super) fn or_unknown<T>(value: Option<T>, show: impl FnOnce(T) -> String) ->
     value.map_or_else(|| UNKNOWN.into(), show)
 }
 
-/// A span in seconds, in its two largest units: `45s`, `3m 5s`, `2h 0m`, `9d 3h`.
+/// A span in seconds, in its two largest units: `45 s`, `3 min 5 s`, `2 h 0 min`, `9 d 3 h`.
 pub(super) fn span(seconds: u64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
     match seconds {
-        0..60 => format!("{seconds}s"),
-        60..3600 => format!("{minutes}m {}s", seconds % 60),
-        3600..86400 => format!("{hours}h {}m", minutes % 60),
-        _ => format!("{days}d {}h", hours % 24),
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{minutes} min {} s", seconds % 60),
+        3600..86400 => format!("{hours} h {} min", minutes % 60),
+        _ => format!("{days} d {} h", hours % 24),
     }
 }
 
@@ -43,6 +46,15 @@ pub(super) fn word(value: &impl Serialize) -> String {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(word)) => word,
         _ => UNKNOWN.into(),
+    }
+}
+
+/// The beginning of a hash, enough for the eye.
+pub(super) fn short_hash(b3: &str) -> String {
+    let shown = name(b3.as_bytes());
+    match shown.char_indices().nth(HASH_CHARS) {
+        Some((end, _)) => format!("{}…", &shown[..end]),
+        None => shown,
     }
 }
 
@@ -61,9 +73,10 @@ mod tests {
         assert_eq!([0, 1023, 1024, 5_000_000_000].map(size), ["0 B", "1023 B", "1.0 KiB", "4.7 GiB"]);
         assert_eq!(
             [0, 59, 60, 3599, 3600, 86_399, 86_400].map(span),
-            ["0s", "59s", "1m 0s", "59m 59s", "1h 0m", "23h 59m", "1d 0h"]
+            ["0 s", "59 s", "1 min 0 s", "59 min 59 s", "1 h 0 min", "23 h 59 min", "1 d 0 h"]
         );
-        assert_eq!((age(5, 9), age(9, 5)), ("4s ago".into(), "0s ago".into()));
+        assert_eq!((age(5, 9), age(9, 5)), ("4 s ago".into(), "0 s ago".into()));
+        assert_eq!([short_hash(&"0123456789ab".repeat(5)), short_hash("ab")], ["012345678…", "ab"]);
         assert_eq!(word(&DownloadState::Retrying), "retrying");
         assert_eq!((count(1, "file"), count(0, "file")), ("1 file".into(), "0 files".into()));
     }

@@ -38,6 +38,7 @@ pub(super) fn search(session: &mut Session, search: &Search) -> Result<ExitCode,
     } else {
         session.output.show(&hits[..])?;
     }
+    session.remark_unverified(hits.iter().any(|hit| hit.b3.is_none()));
     if end.truncated {
         remark("there were more hits than are remembered; --max takes more");
     }
@@ -46,7 +47,10 @@ pub(super) fn search(session: &mut Session, search: &Search) -> Result<ExitCode,
         return Ok(ExitCode::NotFound);
     }
     if session.output.is_live() {
-        remark(&format!("{}; 'pyratectl hits' shows all their sources", text::count(hits.len() as u64, "hit")));
+        remark(&format!(
+            "{}; 'pyratectl hits ID' shows all names and sources of one",
+            text::count(hits.len() as u64, "hit")
+        ));
     }
     Ok(ExitCode::Done)
 }
@@ -64,8 +68,9 @@ impl Come {
         if !self.ids.insert(hit.id) || !self.output.is_live() {
             return Ok(());
         }
-        let header = if first { HIT_COLUMNS.header(self.output.is_coloured()) } else { String::new() };
-        self.output.write(&(header + &HIT_COLUMNS.row(&hit_cells(hit)))).map(drop)
+        let look = self.output.look();
+        let header = if first { HIT_COLUMNS.header(look) } else { String::new() };
+        self.output.write(&(header + &HIT_COLUMNS.row(&hit_cells(hit), look))).map(drop)
     }
 }
 
@@ -112,6 +117,7 @@ pub(super) fn list(session: &mut Session, peer: SocketAddr) -> Result<ExitCode, 
         }
         None => session.output.show(&rows[..])?,
     }
+    session.remark_unverified(rows.iter().any(ListedRow::is_unverified));
     if end.truncated {
         remark("the peer shares more files than are remembered");
     }

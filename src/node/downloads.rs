@@ -223,6 +223,7 @@ impl Node {
         while self.downloads.rows.len() >= DOWNLOADS_MAX && self.forget_finished() {}
         let id = self.downloads.next_id()?;
         self.downloads.insert(id, download);
+        self.learn_speech(id);
         self.remember_download(id);
         Some(id)
     }

@@ -28,7 +28,10 @@ impl Node {
         if !matches!(self.phase, Phase::Running) || !self.is_fetching(id) {
             return;
         }
-        self.look_at_sources(now, id);
+        if self.learn_speech(id) {
+            self.remember_download(id);
+        }
+        self.wake_sources(now, id);
         self.seek_if_due(now, id);
         while self.is_fetching(id) {
             let room = self.downloads.fetch_room(id, self.config.max_workers);
@@ -46,12 +49,10 @@ impl Node {
         self.downloads.get(id).is_some_and(|row| row.state() == State::Fetching)
     }
 
-    /// Sources that have rested may be asked again; what they speak may be known by now; and who waits for a worker of
-    /// ours is not to blame for it.
-    fn look_at_sources(&mut self, now: Instant, id: TransferId) {
+    /// Sources that have rested may be asked again; and who waits for a worker of ours is not to blame for it.
+    fn wake_sources(&mut self, now: Instant, id: TransferId) {
         let Some(download) = self.downloads.get_mut(id) else { return };
         for source in &mut download.sources {
-            source.p1 |= self.peers.speech(source.addr) == Speech::P1;
             if matches!(source.standing, Standing::Resting { until } if until <= now) {
                 source.standing = Standing::Idle;
                 source.declined.clear();

@@ -130,6 +130,8 @@ pub(super) const SOURCE_REST_MIN: Duration = Duration::from_secs(5);
 pub(super) const SOURCE_REST_MAX: Duration = Duration::from_secs(60);
 /// Times in a row that a source may say no which has brought something, or while others bring it, until it is believed.
 pub(super) const SOURCE_REFUSALS_MAX: u32 = 8;
+/// Fetches in a row that a source may fail until others are asked as if it were not there.
+pub(super) const FAILURES_RELIED_MAX: u32 = 3;
 /// Exchanges of one download at once.
 pub(super) const FETCHES_PER_DOWNLOAD_MAX: usize = 16;
 /// Exchanges of all downloads at once, beside the first of each: every one may hold a group in memory.
@@ -146,8 +148,8 @@ pub(super) const STALL_AFTER: Duration = Duration::from_secs(10);
 pub(super) const SLOW_AFTER: Duration = Duration::from_secs(30);
 /// A stream that would take longer than this is slow.
 pub(super) const SLOW_ETA: Duration = Duration::from_secs(10 * 60);
-/// Bytes per second below which a stream of unknown size is slow.
-pub(super) const STREAM_RATE_MIN: u64 = 16 << 10;
+/// Bytes per second below which a source is slow that sends something small, or something of unknown size.
+pub(super) const SLOW_RATE: u64 = 16 << 10;
 /// Milliseconds that must be left of a range for its end to be worth another exchange.
 pub(super) const STEAL_WORTH_MS: u64 = 500;
 /// How long a source has for its last group before another is asked for it as well.

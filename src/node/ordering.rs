@@ -53,7 +53,7 @@ impl Node {
         let mut ids = Vec::new();
         for wish in wishes {
             let target = self.target(&wish.name, output.as_deref(), single);
-            let Some(id) = self.grant(wish, target) else {
+            let Some(id) = self.grant(now, wish, target) else {
                 return Err(CallError::new(ExitCode::Other, "no number is left for another download"));
             };
             self.subscriptions.subscribe(Topic::Download(id), client);
@@ -96,8 +96,12 @@ impl Node {
     }
 
     /// The download that fulfils a wish: a new one, unless the same file is fetched already.
-    fn grant(&mut self, wish: Wish, target: Target) -> Option<TransferId> {
+    fn grant(&mut self, now: Instant, wish: Wish, target: Target) -> Option<TransferId> {
         if let Some(id) = self.downloads.already(wish.b3, &wish.sources) {
+            // Of one content, whoever offers it is a source; of a name, they are those that were chosen.
+            if wish.b3.is_some() && self.downloads.get(id).is_some_and(|row| row.aim.b3() == wish.b3) {
+                self.add_sources(now, id, wish.sources);
+            }
             return Some(id);
         }
         let token = (self.dice.number() >> 32) as u32;

@@ -3,6 +3,10 @@
 use super::limits::{RATE_SAMPLES_MAX, RATE_SPAN};
 use crate::time::Instant;
 use std::collections::VecDeque;
+use std::time::Duration;
+
+/// Least time between measurements that are kept.
+const SPACING: Duration = Duration::from_millis(RATE_SPAN.as_millis() as u64 / RATE_SAMPLES_MAX as u64 + 10);
 
 /// What a count of bytes was at some moments of the last seconds.
 #[derive(Debug, Default)]
@@ -16,6 +20,11 @@ impl Rate {
     }
 
     pub(super) fn note(&mut self, now: Instant, bytes: u64) {
+        let crowded = self.0.len() > 1 && self.0.get(self.0.len() - 2).is_some_and(|(at, _)| *at + SPACING > now);
+        if crowded {
+            // However often bytes come, the measurements kept cover the span.
+            self.0.pop_back();
+        }
         self.0.push_back((now, bytes));
         // The newest measurement from before the span is the one to measure against.
         while self.0.len() > RATE_SAMPLES_MAX || self.0.get(1).is_some_and(|(at, _)| *at + RATE_SPAN <= now) {
@@ -35,7 +44,6 @@ impl Rate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn a_rate_follows_the_last_seconds() {
@@ -49,9 +57,11 @@ mod tests {
         let then = start + Duration::from_secs(10);
         assert_eq!(rate.per_second(then, 10_500), Some(1_000));
         assert_eq!(rate.per_second(then + Duration::from_secs(3), 10_500), Some(500), "a stall lowers it");
-        for ms in 0..1_000 {
-            rate.note(then + Duration::from_millis(ms), 10_500);
+        for ms in 0..10_000 {
+            rate.note(then + Duration::from_millis(ms), 10_500 + ms * 2);
         }
         assert!(rate.0.len() <= RATE_SAMPLES_MAX);
+        assert_eq!(rate.per_second(then + Duration::from_secs(10), 30_500), Some(2_000));
+        assert!(rate.0[0].0 <= then + Duration::from_secs(7), "over the whole span");
     }
 }

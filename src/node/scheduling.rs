@@ -11,8 +11,8 @@
 
 use super::download::Download;
 use super::limits::{
-    DUPLICATE_AFTER, RANGE_GROUPS_FIRST, RANGE_GROUPS_MAX, RANGE_SPAN, SLOW_AFTER, SLOW_ETA, STALL_AFTER,
-    STEAL_WORTH_MS, STREAM_RATE_MIN,
+    DUPLICATE_AFTER, FAILURES_RELIED_MAX, RANGE_GROUPS_FIRST, RANGE_GROUPS_MAX, RANGE_SPAN, SLOW_AFTER, SLOW_ETA,
+    SLOW_RATE, STALL_AFTER, STEAL_WORTH_MS,
 };
 use super::sources::{Ask, Fetch, Source, Standing, Task};
 use crate::content::{GROUP_BYTES, Groups, group_count, group_span, groups_span};
@@ -139,12 +139,9 @@ impl Download {
         if let Some((at, fetch)) = self.busy().next() {
             return self.relieve(now, at, fetch);
         }
-        self.ask_for_outline(&|source| source.is_ready_for(Ask::Metadata)).or_else(|| {
-            // The first in order: a user who names several has put them so.
-            let fewest = self.sources.iter().filter(|source| source.is_idle()).map(|source| source.failures).min()?;
-            let fits = |source: &Source| source.is_idle() && source.failures == fewest;
-            self.sources.iter().position(fits).map(|source| Step::AskStream { source })
-        })
+        let outline = self.ask_for_outline(&|source| source.is_ready_for(Ask::Metadata));
+        // The first in order: a user who names several has put them so.
+        outline.or_else(|| self.best_streamer().map(|source| Step::AskStream { source }))
     }
 
     /// A first or another outline, of whichever source fits best.
@@ -153,7 +150,9 @@ impl Download {
             let size = source.size.filter(|size| group_count(*size) <= 1)?;
             self.aim.b3().filter(|_| source.is_ready_for(Ask::Ranges)).map(|_| size)
         };
-        let source = self.best(|source| may_give(source) || claims_one_group(source).is_some())?;
+        let may_give = |source: &Source| self.is_relied_on(source) && may_give(source);
+        let claims = |source: &Source| self.is_relied_on(source) && claims_one_group(source).is_some();
+        let source = self.best(|source| may_give(source) || claims(source))?;
         Some(match claims_one_group(&self.sources[source]) {
             Some(size) => Step::TakeSize { source, size },
             None => Step::AskMetadata { source },
@@ -166,7 +165,8 @@ impl Download {
         }
         let last = content.verified.count().saturating_sub(1);
         let gave = |source: &Source| Some(source.addr) == content.giver;
-        if let Some(source) = self.best(|source| gave(source) && source.is_ready_for(Ask::Ranges)) {
+        let proves = |source: &Source| gave(source) && source.is_ready_for(Ask::Ranges) && self.is_relied_on(source);
+        if let Some(source) = self.best(proves) {
             return Some(Step::AskGroups { source, groups: last..last + 1, twice: false });
         }
         // Who says no to ranges cannot prove its word.
@@ -176,7 +176,20 @@ impl Download {
     }
 
     fn ask_for_whole(&self) -> Option<Step> {
-        self.best(Source::is_idle).map(|source| Step::AskWhole { source })
+        self.best_streamer().map(|source| Step::AskWhole { source })
+    }
+
+    /// The source to ask first for everything: the first in order of those that failed least.
+    fn best_streamer(&self) -> Option<usize> {
+        let idle = |at: &usize| self.sources[*at].is_idle();
+        (0..self.sources.len()).filter(idle).min_by_key(|at| (self.sources[*at].failures, *at))
+    }
+
+    /// Whether others need not be asked for less while this one can be asked for more: not when it fails again and again,
+    /// and another does not.
+    fn is_relied_on(&self, source: &Source) -> bool {
+        let better = |other: &Source| other.is_idle() && other.failures < source.failures;
+        source.failures < FAILURES_RELIED_MAX || !self.sources.iter().any(better)
     }
 
     fn step_by_groups(&self, now: Instant, content: &Content, room: usize) -> Option<Step> {
@@ -187,13 +200,12 @@ impl Download {
             }
             return match self.free_groups(now, content, source) {
                 Some(groups) => Some(Step::AskGroups { source, groups, twice: false }),
-                None => self.end_game(now, content, source),
+                None => self.end_game(now, content),
             };
         }
         // Nobody else helps, or whoever does is stuck.
-        let helps = |fetch: &Fetch| matches!(fetch.task, Task::Groups { .. }) && !is_stalled(now, fetch);
         let streams = |fetch: &Fetch| matches!(fetch.task, Task::Whole(_));
-        if room == 0 || self.busy().any(|(_, fetch)| helps(fetch)) {
+        if room == 0 || self.busy().any(|(at, fetch)| self.helps(now, at, fetch)) {
             return None;
         }
         match self.busy().find(|(_, fetch)| streams(fetch)) {
@@ -226,7 +238,7 @@ impl Download {
     }
 
     /// Every group is there or asked for, and a source has nothing to do: it takes from the one that would be last.
-    fn end_game(&self, now: Instant, content: &Content, thief: usize) -> Option<Step> {
+    fn end_game(&self, now: Instant, content: &Content) -> Option<Step> {
         let mut victims: Vec<(Reverse<u64>, usize)> = Vec::new();
         for (at, fetch) in self.busy() {
             if !matches!(fetch.task, Task::Groups { .. }) {
@@ -238,11 +250,15 @@ impl Download {
             victims.push((Reverse(self.finish_ms(now, content, at)), at));
         }
         victims.sort_unstable();
-        victims.into_iter().find_map(|(Reverse(finish_ms), victim)| {
+        let mut thieves: Vec<_> = self.sources.iter().enumerate().collect();
+        thieves.retain(|(_, source)| source.is_ready_for(Ask::Ranges));
+        thieves.sort_by_key(|(at, source)| (source.failures, Reverse(source.speed), *at));
+        let mut pairs = thieves.iter().flat_map(|(thief, _)| victims.iter().map(|victim| (*thief, *victim)));
+        pairs.find_map(|(thief, (Reverse(finish_ms), victim))| {
             let left = self.sources[victim].groups_left()?;
             match left.end.saturating_sub(left.start) {
                 0 => None,
-                1 => self.duplicate(now, content, victim, thief, finish_ms),
+                1 => self.duplicate(now, content, victim, thief),
                 _ if finish_ms < STEAL_WORTH_MS => None,
                 _ => self.steal(now, victim, thief),
             }
@@ -274,50 +290,68 @@ impl Download {
         (!groups.is_empty()).then_some(Step::Steal { victim, thief, groups })
     }
 
-    /// The last group of a slow source is fetched by a fast one as well.
-    fn duplicate(&self, now: Instant, content: &Content, victim: usize, thief: usize, finish_ms: u64) -> Option<Step> {
+    /// The last group of a slow source is fetched by a fast one as well; and when two that are slow have it, one of them
+    /// makes room.
+    fn duplicate(&self, now: Instant, content: &Content, victim: usize, thief: usize) -> Option<Step> {
         let groups = self.sources[victim].groups_left()?.clone();
-        let asked = |source: &Source| source.groups_left().is_some_and(|left| left.contains(&groups.start));
-        let already = self.sources.iter().filter(|source| asked(source)).count() > 1;
-        let began = self.sources[victim].fetch()?.began;
-        if already || now.saturating_since(began) < DUPLICATE_AFTER {
-            return None;
-        }
+        let asked = |at: &usize| self.sources[*at].groups_left().is_some_and(|left| left.contains(&groups.start));
+        let askers: Vec<usize> = (0..self.sources.len()).filter(asked).collect();
         let bytes = content.bytes_of(groups.start);
         let ours_ms = match self.sources[thief].speed {
             Some(speed) => bytes.saturating_mul(1_000).checked_div(speed).unwrap_or(u64::MAX),
             None => u64::try_from(STALL_AFTER.as_millis()).unwrap_or(u64::MAX) / 4,
         };
-        let worth = finish_ms > ours_ms.saturating_mul(2).saturating_add(STEAL_WORTH_MS);
-        worth.then_some(Step::AskGroups { source: thief, groups, twice: true })
+        let patience = if askers.len() > 1 { STALL_AFTER } else { DUPLICATE_AFTER };
+        let too_slow = |at: &usize| {
+            let spent = self.sources[*at].fetch().map(|fetch| now.saturating_since(fetch.began));
+            let worth_ms = ours_ms.saturating_mul(2).saturating_add(STEAL_WORTH_MS);
+            spent.is_some_and(|spent| spent >= patience) && self.finish_ms(now, content, *at) > worth_ms
+        };
+        if !askers.iter().all(too_slow) {
+            return None;
+        }
+        match askers[..] {
+            [_] => Some(Step::AskGroups { source: thief, groups, twice: true }),
+            _ => Some(Step::Relieve { source: victim }),
+        }
     }
 
     /// Takes a source off what it alone does, when it is stuck or hopelessly slow and another could do it.
     fn relieve(&self, now: Instant, at: usize, fetch: &Fetch) -> Option<Step> {
         let stream = matches!(fetch.task, Task::Stream(_) | Task::Whole(_));
-        let other = self.best(|source| source.is_ready_for(Ask::Metadata));
-        let other = if stream { other.or_else(|| self.best(Source::is_idle)) } else { other };
-        let other = other?;
-        let relieved = is_stalled(now, fetch) || stream && self.is_slow(now, at, fetch, &self.sources[other]);
+        if is_stalled(now, fetch) {
+            return self.sources.iter().any(Source::is_idle).then_some(Step::Relieve { source: at });
+        }
+        let (rate, spent) = (self.sources[at].speed_now(now).unwrap_or(0), now.saturating_since(fetch.began));
+        let may_relieve = |other: &Source| {
+            // Who has failed must wait for the longer the more often it did: else two that take turns would never finish.
+            let patience = if stream { SLOW_AFTER } else { STALL_AFTER }.saturating_mul(1 << other.failures.min(16));
+            other.is_idle() && spent >= patience && other.speed.is_none_or(|speed| speed / 2 > rate)
+        };
+        let relieved = self.is_slow(now, at, fetch) && self.sources.iter().any(may_relieve);
         relieved.then_some(Step::Relieve { source: at })
     }
 
-    /// Whether a stream would take so much longer than it is worth waiting for that another source should begin it anew.
-    /// One that has failed must wait for the longer the more often it did: else two that take turns would never finish.
-    fn is_slow(&self, now: Instant, at: usize, fetch: &Fetch, other: &Source) -> bool {
+    /// Whether what a source was asked for will take so long that it is not worth waiting for.
+    fn is_slow(&self, now: Instant, at: usize, fetch: &Fetch) -> bool {
         let source = &self.sources[at];
-        let patience = SLOW_AFTER.saturating_mul(1 << other.failures.min(16));
-        if now.saturating_since(fetch.began) < patience {
-            return false;
-        }
         let rate = source.rate.per_second(now, source.received).unwrap_or(0);
-        if other.speed.is_some_and(|speed| speed / 2 <= rate) {
-            return false;
-        }
-        match source.size.or(self.content.as_ref().map(|content| content.size)) {
+        let size = match fetch.task {
+            Task::Whole(_) | Task::Stream(_) => source.size.or(self.content.as_ref().map(|content| content.size)),
+            Task::Metadata | Task::Groups { .. } => None,
+        };
+        match size {
             Some(size) => rate.saturating_mul(SLOW_ETA.as_secs()) < size.saturating_sub(fetch.received),
-            None => rate < STREAM_RATE_MIN,
+            None => rate < SLOW_RATE,
         }
+    }
+
+    /// Whether a source brings groups at a rate that others need not be asked beside it.
+    fn helps(&self, now: Instant, at: usize, fetch: &Fetch) -> bool {
+        let groups = matches!(fetch.task, Task::Groups { .. });
+        let tried = now.saturating_since(fetch.began) >= SLOW_AFTER;
+        let relied_on = self.sources[at].failures < FAILURES_RELIED_MAX;
+        groups && relied_on && !is_stalled(now, fetch) && !(tried && self.is_slow(now, at, fetch))
     }
 }
 

@@ -7,6 +7,7 @@ use super::contract::{FetchForm, SourceRecord};
 use super::download::{Aim, Download, State};
 use super::endpoints::canonical;
 use super::limits::HIT_SOURCES_MAX;
+use super::peers::Speech;
 use super::rate::Rate;
 use crate::control::{SourceRow, SourceState};
 use crate::id::{ExchangeId, TransferId};
@@ -219,7 +220,7 @@ impl Download {
     }
 
     /// Takes a source that a search found. Says whether there is one more to ask now.
-    fn add_source(&mut self, addr: SocketAddr, file: &Listed) -> bool {
+    fn add_found(&mut self, addr: SocketAddr, file: &Listed) -> bool {
         let size = file.attributes.and_then(|told| told.size);
         if let Some(known) = self.sources.iter_mut().find(|source| source.addr == addr) {
             // Once after each search: whoever forges hits must not have us ask the same peer over and over.
@@ -234,7 +235,14 @@ impl Download {
             }
             return again;
         }
-        let source = Source::new(addr, Rc::new(file.name.clone()), size);
+        self.add_source(Source::new(addr, Rc::new(file.name.clone()), size))
+    }
+
+    /// Takes a source at an address that has none, if there is room for it.
+    fn add_source(&mut self, source: Source) -> bool {
+        if self.sources.iter().any(|known| known.addr == source.addr) {
+            return false;
+        }
         if self.sources.len() < HIT_SOURCES_MAX {
             self.sources.push(source);
             return true;
@@ -253,16 +261,41 @@ impl Node {
             return;
         }
         self.downloads.unindex_sources(id);
-        let added = self.downloads.get_mut(id).is_some_and(|row| row.add_source(peer, file));
+        let added = self.downloads.get_mut(id).is_some_and(|row| row.add_found(peer, file));
         self.downloads.index_sources(id);
-        if !added {
-            return;
+        if added {
+            log::debug!("download {}: {peer} has it as well", id.0);
+            self.on_sources_added(now, id);
         }
-        log::debug!("download {}: {peer} has it as well", id.0);
+    }
+
+    /// A user names sources of a download that is there already.
+    pub(super) fn add_sources(&mut self, now: Instant, id: TransferId, sources: Vec<Source>) {
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        let added = sources.into_iter().map(|source| download.add_source(source)).filter(|added| *added).count();
+        if added > 0 {
+            self.downloads.index_sources(id);
+            self.on_sources_added(now, id);
+        }
+    }
+
+    fn on_sources_added(&mut self, now: Instant, id: TransferId) {
+        self.learn_speech(id);
         self.remember_download(id);
         if matches!(self.downloads.get(id).map(Download::state), Some(State::Retrying { .. })) {
             self.requeue_download(now, id);
         }
         self.downloads.touch(id);
+    }
+
+    /// What the sources speak may be known by now. Says whether more of them speak `p1` than before.
+    pub(super) fn learn_speech(&mut self, id: TransferId) -> bool {
+        let Some(download) = self.downloads.get_mut(id) else { return false };
+        let mut learnt = false;
+        for source in download.sources.iter_mut().filter(|source| !source.p1) {
+            source.p1 = self.peers.speech(source.addr) == Speech::P1;
+            learnt |= source.p1;
+        }
+        learnt
     }
 }

@@ -200,7 +200,10 @@ fn usage_errors_are_code_28_and_reach_no_daemon() {
         &["cancel"],
         &["log-level", "loud"],
         &["--timeout", "soon", "peers"],
-        &["pause", "1"],
+        &["pause"],
+        &["resume"],
+        &["retry"],
+        &["suspend", "1"],
         &["top"],
     ] {
         let run = run_alone(arguments);

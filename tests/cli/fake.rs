@@ -208,6 +208,17 @@ pub(crate) fn run(arguments: &[&str], script: impl FnOnce(&mut Talk) + Send + 's
     Fake::new().run(arguments, script)
 }
 
+/// Runs with the answer in one piece and byte by byte, as text, terse and JSON.
+pub(crate) fn forms(command: &[&str], script: fn(&mut Talk)) -> [Run; 3] {
+    [&[][..], &["--terse"], &["--json"]].map(|form| {
+        let arguments = [form, command].concat();
+        let whole = run(&arguments, script);
+        let pieces = Fake::new().in_pieces(1).run(&arguments, script);
+        assert_eq!((whole.code, &whole.out, &whole.err), (pieces.code, &pieces.out, &pieces.err));
+        whole
+    })
+}
+
 /// Runs without any daemon.
 pub(crate) fn run_alone(arguments: &[&str]) -> Run {
     finish(Fake::new().command(arguments).spawn().unwrap())
@@ -246,7 +257,7 @@ fn collect(pipe: Option<impl Read + Send + 'static>) -> mpsc::Receiver<String> {
 
 /// A row of a hit.
 pub(crate) fn hit(id: u32, name: &str, size: Option<u64>, sources: &[&str]) -> Value {
-    json!({"id": id, "name": name, "size": size, "b3": null, "sources": sources})
+    json!({"id": id, "name": name, "names": [name], "size": size, "b3": null, "sources": sources})
 }
 
 /// A row of a download.
@@ -254,7 +265,13 @@ pub(crate) fn download(id: u32, name: &str, state: &str, bytes_done: u64) -> Val
     json!({
         "id": id, "name": name, "path": null, "state": state, "bytes_done": bytes_done, "size": 2048, "rate": null,
         "b3": null, "verified": false, "sources": ["192.0.2.1:63339"], "error": null, "retry_in_s": null,
+        "shares": [source("192.0.2.1:63339", "active", bytes_done)], "eta_s": null, "already": false,
     })
+}
+
+/// A source of a download.
+pub(crate) fn source(addr: &str, state: &str, bytes: u64) -> Value {
+    json!({"addr": addr, "state": state, "bytes": bytes, "rate": null, "error": null})
 }
 
 /// A row with some fields changed.

@@ -29,7 +29,7 @@ fn a_search_ends_as_soon_as_it_is_over_and_brought_something() {
         talk.reply(json!({"hits": [hit(3, "a", Some(5), &["192.0.2.1:5", "192.0.2.2:5"])], "next": null}));
     }
     let arguments = ["search", "free", "books", "--wait", "1h"];
-    run(&arguments, script).gives(0, "ID  NAME  SIZE  SOURCES\n 3  a      5 B  192.0.2.1:5 +1\n");
+    run(&arguments, script).gives(0, "ID  NAME  SIZE  SOURCES  HASH\n 3  a      5 B        2  unverified\n");
     let pieces = Fake::new().in_pieces(3).run(&["--json", "search", "free", "books", "--wait", "1h"], script);
     assert_eq!(pieces.json()[0]["sources"], json!(["192.0.2.1:5", "192.0.2.2:5"]));
 }
@@ -119,14 +119,19 @@ fn a_list_is_read_page_by_page_when_it_is_complete() {
         for (after, next) in [(0, json!(1)), (1, json!(2)), (2, Value::Null)] {
             assert_eq!(talk.expect("hits"), json!({"search": 2, "after": after}));
             let row = hit(after + 1, &format!("f{after}"), Some(10), &["[2001:db8::1]:5"]);
-            talk.reply(json!({"hits": [row], "next": next}));
+            let b3 = if after == 1 { json!("abc") } else { Value::Null };
+            talk.reply(json!({"hits": [with(row, json!({"b3": b3}))], "next": next}));
         }
     }
     let text = run(&["list", "[2001:db8::1]:5"], script);
-    text.gives(0, "ID  NAME  SIZE\n 1  f0    10 B\n 2  f1    10 B\n 3  f2    10 B\n");
+    text.gives(
+        0,
+        "ID  NAME  SIZE  HASH\n 1  f0    10 B  unverified\n 2  f1    10 B  abc\n 3  f2    10 B  unverified\n",
+    );
+    text.says(0, "unverified: no source gave a hash");
     text.says(0, "more files than are remembered");
     run(&["list", "[2001:db8::1]:5", "--terse"], script)
-        .gives(0, "id\tname\tsize\tb3\n1\tf0\t10\t-\n2\tf1\t10\t-\n3\tf2\t10\t-\n");
+        .gives(0, "id\tname\tsize\tb3\n1\tf0\t10\t-\n2\tf1\t10\tabc\n3\tf2\t10\t-\n");
     assert_eq!(
         run(&["list", "[2001:db8::1]:5", "--json"], script).json()[2],
         json!({"id": 3, "name": "f2", "size": 10, "b3": null})
@@ -214,14 +219,15 @@ fn a_download_is_followed_with_a_line_for_each_state() {
     let text = run(&arguments, script);
     text.gives(
         0,
-        "ID  NAME   STATE  DONE     SIZE  RATE  REMARK\n \
-          1  a\\x1b  done   100%  2.0 KiB     -  /to/x/a\n \
-          2  b      done   100%  2.0 KiB     -  /to/x/b (unverified)\n",
+        "ID  NAME   STATE  DONE     SIZE  CHECK       REMARK\n \
+          1  a\\x1b  done   100%  2.0 KiB  verified    /to/x/a\n \
+          2  b      done   100%  2.0 KiB  unverified  /to/x/b\n",
     );
     assert_eq!(
         text.err,
-        "1 queued: a\\x1b\n2 queued: b\n1 active: a\\x1b\n2 retrying: b: again in 5s: every source is busy\n\
-         1 verifying: a\\x1b\n1 done: a\\x1b: /to/x/a\n2 active: b\n2 done: b: /to/x/b (unverified)\n"
+        "1 queued: a\\x1b\n2 queued: b\n1 active: a\\x1b\n2 retrying: b: retry in 5 s: every source is busy\n\
+         1 verifying: a\\x1b\n1 done: a\\x1b: /to/x/a\n2 active: b\n\
+         2 done: b: /to/x/b (unverified: the source gave no hash)\n"
     );
     let json = run(&[&arguments[..], &["--json"]].concat(), script);
     assert_eq!(json.err, text.err);
@@ -302,7 +308,7 @@ fn a_followed_download_is_bounded_only_by_a_timeout_that_the_user_gives() {
         );
         talk.until_hangup();
     });
-    run.says(2, "'pyratectl cancel 2'");
+    run.says(2, "'pyratectl pause 2' or 'pyratectl cancel 2'");
     assert_eq!(run.json()[1]["state"], "active");
 }
 

@@ -1,32 +1,21 @@
 //! Commands that a call and its pages answer, in each form.
 
-use super::fake::{Fake, Run, Talk, download, hit, raw_argument, run, with};
+use super::fake::{Fake, Talk, forms, hit, raw_argument, run, with};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 
 /// Later than any test runs, so that its age is 0 s.
 const LATER_S: u64 = 4_102_444_800;
 
-/// Runs with the answer in one piece and byte by byte, as text, terse and JSON.
-fn forms(command: &[&str], script: fn(&mut Talk)) -> [Run; 3] {
-    [&[][..], &["--terse"], &["--json"]].map(|form| {
-        let arguments = [form, command].concat();
-        let whole = run(&arguments, script);
-        let pieces = Fake::new().in_pieces(1).run(&arguments, script);
-        assert_eq!((whole.code, &whole.out, &whole.err), (pieces.code, &pieces.out, &pieces.err));
-        whole
-    })
-}
-
-fn status() -> Value {
+pub(crate) fn status() -> Value {
     json!({
         "version": "0.1.0", "uptime_s": 7260, "listen": "0.0.0.0:63339", "advertise": "192.0.2.9:63339",
         "bootstraps": [
             {"addr": "boot.example:21168", "state": "registered", "last_ok": LATER_S, "retry_in_s": null, "error": null},
             {"addr": "10.0.0.1:1", "state": "waiting", "last_ok": null, "retry_in_s": 90, "error": "connection refused"},
         ],
-        "peers": 4, "shared_files": 1, "shared_bytes": 1536, "scanning": true, "downloads_active": 1,
-        "downloads_queued": 2, "uploads_active": 0, "commands_queued": 0, "bytes_down": 5_000_000_000u64,
+        "peers": 4, "shared_files": 1, "shared_bytes": 1536, "scanning": true, "unhashed_files": 1,
+        "downloads_active": 1, "downloads_queued": 2, "uploads_active": 0, "commands_queued": 0, "bytes_down": 5_000_000_000u64,
         "bytes_up": 0, "refused": 3,
     })
 }
@@ -38,12 +27,12 @@ fn status_shows_the_node_at_a_glance() {
     });
     text.gives(
         0,
-        "Pyrate     0.1.0, up 2h 1m\n\
+        "Pyrate     0.1.0, up 2 h 1 min\n\
          Listening  0.0.0.0:63339, known to others as 192.0.2.9:63339\n\
-         Bootstrap  boot.example:21168 registered, last answer 0s ago\n\
-         Bootstrap  10.0.0.1:1 waiting: connection refused, next attempt in 1m 30s\n\
+         Bootstrap  boot.example:21168 registered, last answer 0 s ago\n\
+         Bootstrap  10.0.0.1:1 waiting: connection refused, next attempt in 1 min 30 s\n\
          Peers      4\n\
-         Sharing    1 file, 1.5 KiB, scanning\n\
+         Sharing    1 file, 1.5 KiB, scanning, 1 still to be hashed\n\
          Downloads  1 active, 2 waiting, 4.7 GiB received\n\
          Uploads    0 active, 0 B sent\n\
          Refused    3 messages\n",
@@ -51,9 +40,9 @@ fn status_shows_the_node_at_a_glance() {
     terse.gives(
         0,
         "version\tuptime_s\tlisten\tadvertise\tbootstraps\tpeers\tshared_files\tshared_bytes\tscanning\t\
-         downloads_active\tdownloads_queued\tuploads_active\tcommands_queued\tbytes_down\tbytes_up\trefused\n\
+         downloads_active\tdownloads_queued\tuploads_active\tcommands_queued\tbytes_down\tbytes_up\trefused\tunhashed_files\n\
          0.1.0\t7260\t0.0.0.0:63339\t192.0.2.9:63339\tboot.example:21168=registered 10.0.0.1:1=waiting\t4\t1\t1536\t\
-         true\t1\t2\t0\t0\t5000000000\t0\t3\n",
+         true\t1\t2\t0\t0\t5000000000\t0\t3\t1\n",
     );
     assert_eq!(json.json(), status());
 }
@@ -61,17 +50,19 @@ fn status_shows_the_node_at_a_glance() {
 #[test]
 fn no_command_is_status_and_unknown_is_a_dash() {
     let bootstrap_only = |talk: &mut Talk| {
-        let nothing = json!({"listen": null, "advertise": null, "bootstraps": [], "scanning": false, "refused": 0});
+        let nothing = json!({"listen": null, "advertise": null, "bootstraps": [], "scanning": false, "refused": 0,
+            "unhashed_files": 0});
         talk.answer("status", with(status(), nothing));
     };
     let text = run(&[], bootstrap_only);
+    assert!(!text.out.contains("hashed") && !text.out.contains("scanning"), "{text:?}");
     assert!(
         text.out.contains("Listening  no, this is a bootstrap node only\nBootstrap  none configured\n"),
         "{text:?}"
     );
     let terse = run(&["--terse"], bootstrap_only);
     assert!(
-        terse.out.ends_with("0.1.0\t7260\t-\t-\t-\t4\t1\t1536\tfalse\t1\t2\t0\t0\t5000000000\t0\t0\n"),
+        terse.out.ends_with("0.1.0\t7260\t-\t-\t-\t4\t1\t1536\tfalse\t1\t2\t0\t0\t5000000000\t0\t0\t0\n"),
         "{terse:?}"
     );
     assert_eq!(run(&["--json"], bootstrap_only).json()["listen"], Value::Null);
@@ -94,7 +85,7 @@ fn peers_are_a_table() {
     text.gives(
         0,
         "ADDRESS          SOURCE     STATE  LAST SEEN  P1   SEARCHED\n\
-         192.0.2.1:63339  bootstrap  alive  0s ago     yes  yes\n\
+         192.0.2.1:63339  bootstrap  alive  0 s ago    yes  yes\n\
          [2001:db8::1]:5  user       new    -          no   no\n",
     );
     terse.gives(
@@ -112,38 +103,85 @@ fn peers_are_a_table() {
     json.gives(0, "[]\n");
 }
 
+/// A hash in hex.
+fn b3() -> String {
+    "0123456789abcdef".repeat(4)
+}
+
+fn three_hits(talk: &mut Talk) {
+    assert_eq!(talk.expect("hits"), json!({"search": null, "after": 0}));
+    let evil = "a\u{1b}[31m\t\n\\\u{202e}txt";
+    talk.reply(json!({"hits": [hit(1, evil, Some(0), &["192.0.2.1:5", "192.0.2.2:5"])], "next": 1}));
+    assert_eq!(talk.expect("hits")["after"], 1);
+    let raw = json!({"text": "caf\u{fffd}", "hex": "636166e9"});
+    let names = json!({"name": raw, "names": [raw, "old/caf\u{e9}", "b"], "b3": b3()});
+    talk.reply(json!({"hits": [with(hit(12, "", None, &[]), names)], "next": 12}));
+    assert_eq!(talk.expect("hits")["after"], 12);
+    let last = with(hit(13, "日本 ✓", Some(1 << 40), &["[::1]:5"]), json!({"names": ["日本 ✓", "c"], "b3": b3()}));
+    talk.reply(json!({"hits": [last], "next": null}));
+}
+
 #[test]
-fn hits_are_paged_and_their_names_cannot_touch_the_terminal() {
-    fn script(talk: &mut Talk) {
-        assert_eq!(talk.expect("hits"), json!({"search": null, "after": 0}));
-        let evil = "a\u{1b}[31m\t\n\\\u{202e}txt";
-        talk.reply(json!({"hits": [hit(1, evil, Some(0), &["192.0.2.1:5", "192.0.2.2:5"])], "next": 1}));
-        assert_eq!(talk.expect("hits")["after"], 1);
-        let raw = json!({"text": "caf\u{fffd}", "hex": "636166e9"});
-        talk.reply(json!({"hits": [with(hit(12, "", None, &[]), json!({"name": raw, "b3": "ab"}))], "next": 12}));
-        assert_eq!(talk.expect("hits")["after"], 12);
-        talk.reply(json!({"hits": [hit(13, "日本 ✓", Some(1 << 40), &["[::1]:5"])], "next": null}));
-    }
-    let [text, terse, json] = forms(&["hits"], script);
+fn hits_are_a_row_a_content_and_their_names_cannot_touch_the_terminal() {
+    let [text, terse, json] = forms(&["hits"], three_hits);
     text.gives(
         0,
-        "ID  NAME                           SIZE  SOURCES\n \
-          1  a\\x1b[31m\\t\\n\\\\\\u{202e}txt      0 B  192.0.2.1:5 +1\n\
-         12  caf\\xe9                           -  -\n\
-         13  日本 ✓                      1.0 TiB  [::1]:5\n",
+        "ID  NAME                           SIZE  SOURCES  HASH\n \
+          1  a\\x1b[31m\\t\\n\\\\\\u{202e}txt      0 B        2  unverified\n\
+         12  caf\\xe9 (+2 names)                -        0  012345678…\n\
+         13  日本 ✓ (+1 name)            1.0 TiB        1  012345678…\n",
     );
+    // The mark explains itself.
+    assert_eq!(text.err, "unverified: no source gave a hash, so that what is downloaded cannot be checked\n");
     terse.gives(
         0,
-        "id\tname\tsize\tb3\tsources\n\
-         1\ta\\x1b[31m\\t\\n\\\\\\u{202e}txt\t0\t-\t192.0.2.1:5 192.0.2.2:5\n\
-         12\tcaf\\xe9\t-\tab\t-\n\
-         13\t日本 ✓\t1099511627776\t-\t[::1]:5\n",
+        &format!(
+            "id\tname\tsize\tb3\tsources\tnames\n\
+             1\ta\\x1b[31m\\t\\n\\\\\\u{{202e}}txt\t0\t-\t192.0.2.1:5 192.0.2.2:5\ta\\x1b[31m\\t\\n\\\\\\u{{202e}}txt\n\
+             12\tcaf\\xe9\t-\t{0}\t-\tcaf\\xe9\\nold/café\\nb\n\
+             13\t日本 ✓\t1099511627776\t{0}\t[::1]:5\t日本 ✓\\nc\n",
+            b3()
+        ),
     );
+    assert_eq!((terse.err.as_str(), json.err.as_str()), ("", ""));
     assert!(!json.out.contains(['\u{1b}', '\u{202e}']), "{json:?}");
     assert_eq!(json.json()[0]["name"], "a\u{1b}[31m\t\n\\\u{202e}txt");
     assert_eq!(json.json()[1]["name"]["hex"], "636166e9");
+    assert_eq!(json.json()[1]["names"][1], "old/café");
     assert_eq!(json.json()[1]["size"], Value::Null);
     assert_eq!(json.json().as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn a_hit_that_is_named_is_shown_with_all_names_and_sources() {
+    let [text, terse, json] = forms(&["hits", "13,12", "1"], three_hits);
+    text.gives(
+        0,
+        &format!(
+            "13  日本 ✓\n    Size    1.0 TiB\n    Hash    {0}\n    Name    日本 ✓\n            c\n    \
+             Source  [::1]:5\n\n\
+             12  caf\\xe9\n    Size    -\n    Hash    {0}\n    Name    caf\\xe9\n            old/café\n            b\n\n\
+             1  a\\x1b[31m\\t\\n\\\\\\u{{202e}}txt\n    Size    0 B\n    \
+             Hash    none given by its sources: a download of it is unverified\n    \
+             Name    a\\x1b[31m\\t\\n\\\\\\u{{202e}}txt\n    Source  192.0.2.1:5\n            192.0.2.2:5\n",
+            b3()
+        ),
+    );
+    assert_eq!(text.err, "");
+    assert_eq!(terse.out.lines().map(|line| &line[..2]).collect::<Vec<_>>(), ["id", "13", "12", "1\t"]);
+    assert_eq!(json.json()[1]["names"].as_array().unwrap().len(), 3);
+    let none = run(&["hits", "7", "--json"], three_hits);
+    none.says(3, "no such id: 7");
+    assert_eq!(none.json()["error"]["code"], 3);
+}
+
+#[test]
+fn hits_that_all_have_a_hash_need_no_explanation() {
+    let script = |talk: &mut Talk| {
+        let rows = [with(hit(1, "a", None, &[]), json!({"b3": b3()}))];
+        talk.answer("hits", json!({"hits": rows, "next": null}));
+    };
+    assert_eq!(run(&["hits"], script).err, "");
 }
 
 #[test]
@@ -151,7 +189,7 @@ fn no_hits_remembered_is_code_3() {
     let [text, terse, json] = forms(&["hits"], |talk| drop(talk.answer("hits", json!({"hits": [], "next": null}))));
     text.gives(3, "");
     text.says(3, "no hit is remembered; 'pyratectl search' looks for some\n");
-    terse.gives(3, "id\tname\tsize\tb3\tsources\n");
+    terse.gives(3, "id\tname\tsize\tb3\tsources\tnames\n");
     json.gives(3, "[]\n");
 }
 
@@ -166,79 +204,18 @@ fn a_daemon_that_repeats_its_page_is_not_asked_forever() {
 }
 
 #[test]
-fn downloads_say_where_they_stand() {
-    fn script(talk: &mut Talk) {
-        let error = json!({"code": 6, "message": "connection refused"});
-        talk.answer(
-            "downloads",
-            json!({"downloads": [
-            with(download(1, "a", "active", 512), json!({"rate": 1024})),
-            with(download(2, "b", "done", 2048), json!({"path": "/d/b", "verified": true, "b3": "ab"})),
-            with(download(3, "c", "done", 2048), json!({"path": "/d/c\u{7}"})),
-        ], "next": 3}),
-        );
-        assert_eq!(talk.expect("downloads"), json!({"after": 3}));
-        talk.reply(json!({"downloads": [
-            with(download(4, "d", "retrying", 0), json!({"error": error, "retry_in_s": 30, "size": null})),
-            with(download(5, "e", "failed", 0), json!({"error": error, "size": 0})),
-        ], "next": null}));
-    }
-    let [text, terse, json] = forms(&["downloads"], script);
-    text.gives(
-        0,
-        "ID  NAME  STATE     DONE     SIZE       RATE  REMARK\n \
-          1  a     active     25%  2.0 KiB  1.0 KiB/s  -\n \
-          2  b     done      100%  2.0 KiB          -  /d/b\n \
-          3  c     done      100%  2.0 KiB          -  /d/c\\x07 (unverified)\n \
-          4  d     retrying   0 B        -          -  again in 30s: connection refused\n \
-          5  e     failed      0%      0 B          -  connection refused\n",
-    );
-    terse.gives(
-        0,
-        "id\tname\tpath\tstate\tbytes_done\tsize\trate\tb3\tverified\tsources\terror\tretry_in_s\n\
-         1\ta\t-\tactive\t512\t2048\t1024\t-\tfalse\t192.0.2.1:63339\t-\t-\n\
-         2\tb\t/d/b\tdone\t2048\t2048\t-\tab\ttrue\t192.0.2.1:63339\t-\t-\n\
-         3\tc\t/d/c\\x07\tdone\t2048\t2048\t-\t-\tfalse\t192.0.2.1:63339\t-\t-\n\
-         4\td\t-\tretrying\t0\t-\t-\t-\tfalse\t192.0.2.1:63339\tconnection refused\t30\n\
-         5\te\t-\tfailed\t0\t0\t-\t-\tfalse\t192.0.2.1:63339\tconnection refused\t-\n",
-    );
-    assert_eq!(json.json()[4]["error"], json!({"code": 6, "message": "connection refused"}));
-    assert_eq!(json.json()[3]["rate"], Value::Null);
-}
-
-#[test]
-fn cancel_joins_its_ids_and_shows_what_it_stopped() {
-    let cancelled = run(&["cancel", "2", "4-6", "--terse"], |talk| {
-        assert_eq!(talk.expect("cancel"), json!({"ids": "2,4-6"}));
-        talk.reply(json!({"downloads": [download(2, "a", "cancelled", 0)], "next": 2}));
-        talk.answer(
-            "downloads",
-            json!({
-                "downloads": [download(3, "b", "active", 0), download(4, "c", "cancelled", 0)], "next": null
-            }),
-        );
-    });
-    assert_eq!(cancelled.out.lines().map(|line| &line[..2]).collect::<Vec<_>>(), ["id", "2\t", "4\t"]);
-    run(&["cancel", "9"], |talk| {
-        talk.expect("cancel");
-        talk.fail(3, "no such id: 9");
-    })
-    .says(3, "pyratectl: no such id: 9\n");
-}
-
-#[test]
 fn files_are_paged_by_name() {
     fn script(talk: &mut Talk) {
         assert_eq!(talk.expect("files"), json!({"after": null}));
         let raw = json!({"text": "\u{fffd}", "hex": "ff"});
-        talk.reply(json!({"files": [{"name": "a/b", "size": 3, "b3": null}, {"name": raw, "size": 9, "b3": "cd"}],
+        talk.reply(json!({"files": [{"name": "a/b", "size": 3, "b3": null}, {"name": raw, "size": 9, "b3": b3()}],
             "next": raw}));
         assert_eq!(talk.expect("files"), json!({"after": raw}));
         talk.reply(json!({"files": [], "next": null}));
     }
     let [text, terse, json] = forms(&["files"], script);
-    text.gives(0, "NAME  SIZE\na/b    3 B\n\\xff   9 B\n");
-    terse.gives(0, "name\tsize\tb3\na/b\t3\t-\n\\xff\t9\tcd\n");
+    text.gives(0, "NAME  SIZE  HASH\na/b    3 B  -\n\\xff   9 B  012345678…\n");
+    terse.gives(0, &format!("name\tsize\tb3\na/b\t3\t-\n\\xff\t9\t{}\n", b3()));
     assert_eq!(json.json()[0], json!({"name": "a/b", "size": 3, "b3": null}));
 }
 
@@ -274,8 +251,8 @@ fn bootstrap_shows_links_and_all_pages_of_the_registry() {
          b:1        registering  -            -             -\n\n\
          Registry of this node: 2 peers\n\
          PEER        EXPIRES\n\
-         10.0.0.1:5  in 9m 59s\n\
-         [::1]:5     in 9m 59s\n",
+         10.0.0.1:5  in 9 min 59 s\n\
+         [::1]:5     in 9 min 59 s\n",
     );
     terse.gives(
         0,
@@ -331,6 +308,9 @@ fn events_are_a_line_each_as_they_come_and_end_with_the_daemon() {
     let daemon = fake.serve(|talk| {
         talk.answer("events", json!({}));
         talk.notice(json!({"event": "peer_up", "addr": "[::1]:5"}));
+        let lost = json!({"addr": "[::1]:6", "state": "corrupt", "bytes": 7, "rate": null, "error": "wrong bytes"});
+        talk.notice(json!({"event": "source_lost", "download": 3, "source": lost}));
+        talk.notice(json!({"event": "hashed", "files": 12}));
         talk.notice(json!({"event": "moon", "phase": "new\u{9b}"}));
         talk.notice(json!({"event": "leaving"}));
     });
@@ -338,7 +318,11 @@ fn events_are_a_line_each_as_they_come_and_end_with_the_daemon() {
     super::fake::wait_for(daemon);
     run.gives(
         0,
-        "{\"event\":\"peer_up\",\"addr\":\"[::1]:5\"}\n{\"event\":\"moon\",\"phase\":\"new\\u009b\"}\n{\"event\":\"leaving\"}\n",
+        "{\"event\":\"peer_up\",\"addr\":\"[::1]:5\"}\n\
+         {\"event\":\"source_lost\",\"download\":3,\"source\":{\"addr\":\"[::1]:6\",\"state\":\"corrupt\",\"bytes\":7,\
+         \"rate\":null,\"error\":\"wrong bytes\"}}\n\
+         {\"event\":\"hashed\",\"files\":12}\n\
+         {\"event\":\"moon\",\"phase\":\"new\\u009b\"}\n{\"event\":\"leaving\"}\n",
     );
 }
 
@@ -375,7 +359,7 @@ fn events_end_well_when_interrupted_or_when_nobody_reads_them() {
 fn a_reader_that_wants_only_the_beginning_is_no_error() {
     let fake = Fake::new();
     let daemon = fake.serve(|talk| {
-        let rows: Vec<Value> = (1..5000).map(|id| hit(id, &"x".repeat(100), None, &[])).collect();
+        let rows: Vec<Value> = (1..2500).map(|id| hit(id, &"x".repeat(100), None, &[])).collect();
         talk.answer("hits", json!({"hits": rows, "next": null}));
     });
     let mut child = fake.command_here(&["hits", "--terse"]).spawn().unwrap();

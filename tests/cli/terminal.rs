@@ -1,6 +1,6 @@
 //! What somebody at a terminal sees: hits as they come, and progress that says no more than is known.
 
-use super::fake::{Fake, PATIENCE, download, finish, hit, wait_for, with};
+use super::fake::{Fake, PATIENCE, Talk, download, finish, hit, run, source, wait_for, with};
 use nix::pty::{Winsize, openpty};
 use serde_json::json;
 use std::fs::File;
@@ -62,7 +62,10 @@ fn a_hit_is_shown_when_it_comes() {
         talk.notice(json!({"event": "hit", "search": 7, "hit": hit(3, evil, None, &["192.0.2.1:5"])}));
         has_seen.recv_timeout(PATIENCE).unwrap();
         let known = hit(3, evil, Some(5), &["192.0.2.1:5", "192.0.2.2:5"]);
-        let long = hit(12, &"x".repeat(50), Some(2048), &["[2001:db8::1]:5", "192.0.2.2:5"]);
+        let long = with(
+            hit(12, &"x".repeat(3800), Some(2048), &["[2001:db8::1]:5", "192.0.2.2:5"]),
+            json!({"b3": "0123456789abcdef".repeat(4), "names": ["x".repeat(3800), "y", "z"]}),
+        );
         talk.notice(json!({"event": "hit", "search": 7, "hit": known}));
         talk.notice(json!({"event": "hit", "search": 7, "hit": long}));
         talk.notice(json!({"event": "search_done", "search": 7, "hits": 3, "truncated": false, "error": null}));
@@ -76,19 +79,29 @@ fn a_hit_is_shown_when_it_comes() {
     let child = command.spawn().unwrap();
     // It holds the terminal open, too.
     drop(command);
-    screen.shows("192.0.2.1:5\r\n");
+    screen.shows("unverified\r\n");
     seen.send(()).unwrap();
     let run = finish(child);
     wait_for(daemon);
-    let line = |id, name: &str, size, source| format!("{id:>4}  {name:<36}  {size:>10}  {source}\r\n");
+    let line =
+        |id, name: &str, size, sources, hash| format!("{id:>4}  {name:<36}  {size:>10}  {sources:>7}  {hash}\r\n");
+    // Not a row is wider than the terminal.
+    let cut = format!("{}…xx (+2 names)", "x".repeat(27));
     assert_eq!(
         screen.all(),
-        line("ID", "NAME", "SIZE", "SOURCES")
-            + &line("3", "a\\x1b[31m.txt", "-", "192.0.2.1:5")
-            + &line("12", &"x".repeat(50), "2.0 KiB", "[2001:db8::1]:5 +1")
-            + &line("13", "late", "-", "192.0.2.1:5")
+        line("ID", "NAME", "SIZE", "SOURCES", "HASH")
+            + &line("3", "a\\x1b[31m.txt", "-", "1", "unverified")
+            + &line("12", &cut, "2.0 KiB", "2", "012345678…")
+            + &line("13", "late", "-", "1", "unverified")
     );
-    assert_eq!((run.code, run.err.as_str()), (0, "3 hits; 'pyratectl hits' shows all their sources\n"));
+    assert_eq!(
+        (run.code, run.err.as_str()),
+        (
+            0,
+            "unverified: no source gave a hash, so that what is downloaded cannot be checked\n\
+             3 hits; 'pyratectl hits ID' shows all names and sources of one\n"
+        )
+    );
 }
 
 #[test]
@@ -119,13 +132,13 @@ fn programs_that_ask_for_a_form_get_one_table_also_at_a_terminal() {
         talk.answer("hits", json!({"hits": [with(row, json!({"size": 5}))], "next": null}));
     });
     assert_eq!((run.code, run.err.as_str()), (0, ""));
-    assert_eq!(screen.all(), "id\tname\tsize\tb3\tsources\r\n3\ta\t5\t-\t192.0.2.1:5\r\n");
+    assert_eq!(screen.all(), "id\tname\tsize\tb3\tsources\tnames\r\n3\ta\t5\t-\t192.0.2.1:5\ta\r\n");
 }
 
 #[test]
 fn a_share_is_shown_only_of_a_size_that_is_known() {
     for (size, shown, not_shown) in
-        [(json!(null), "1.0 KiB/- 512 B/s  a", "%"), (json!(2048), " 50% 1.0 KiB/2.0", "/-")]
+        [(json!(null), "1.0 KiB/- 512 B/s 1 source  a", "%"), (json!(2048), " 50% 1.0 KiB/2.0 KiB 512 B/s 2 s", "/-")]
     {
         let fake = Fake::new();
         let (screen, terminal) = Screen::new();
@@ -147,4 +160,55 @@ fn a_share_is_shown_only_of_a_size_that_is_known() {
         let screen = std::sync::Arc::into_inner(screen).unwrap().into_inner().unwrap().all();
         assert!(!screen.contains(not_shown), "{screen:?}");
     }
+}
+
+#[test]
+fn a_bar_tells_verified_bytes_and_how_many_send_them_and_gives_way_to_lines() {
+    let fake = Fake::new();
+    let (screen, terminal) = Screen::new();
+    let screen = std::sync::Arc::new(std::sync::Mutex::new(screen));
+    let watched = std::sync::Arc::clone(&screen);
+    let mut command = fake.command_here(&["download", "1", "--json"]);
+    command.env("TERM", "xterm").stderr(terminal);
+    let run = fake.run_command(command, move |talk| {
+        let (one, two) = ("192.0.2.1:5", "192.0.2.2:5");
+        let shares = json!([source(one, "active", 1024), source(two, "active", 0)]);
+        let row = with(download(1, "a", "active", 1024), json!({"b3": "ab", "rate": 512, "shares": shares}));
+        talk.answer("download", json!({"downloads": [row], "next": null}));
+        watched.lock().unwrap().shows("1.0 KiB/2.0 KiB verified 512 B/s 2 s 2 sources");
+        talk.notice(json!({"event": "source_lost", "download": 1, "source": source(two, "corrupt", 0)}));
+        watched.lock().unwrap().shows("1: 192.0.2.2:5 sent wrong bytes; going on with 1 other");
+        talk.notice(json!({"event": "download", "download": with(row, json!({"state": "done", "verified": true}))}));
+        talk.until_hangup();
+    });
+    assert_eq!(run.code, 0);
+    drop(std::sync::Arc::into_inner(screen).unwrap().into_inner().unwrap().all());
+}
+
+#[test]
+fn a_name_of_any_length_leaves_a_table_on_the_terminal_and_nowhere_else() {
+    let row = |id, name: &str| {
+        with(download(id, name, "done", 2048), json!({"path": format!("/d/{name}"), "verified": true}))
+    };
+    let script = move |talk: &mut Talk| {
+        let rows = [row(1, &"n".repeat(3800)), row(2, "short")];
+        talk.answer("downloads", json!({"downloads": rows, "next": null}));
+    };
+    let fake = Fake::new();
+    let (screen, terminal) = Screen::new();
+    let mut command = fake.command_here(&["downloads"]);
+    command.env("NO_COLOR", "1").stdout(terminal);
+    assert_eq!(fake.run_command(command, script).code, 0);
+    let shown = screen.all();
+    assert_eq!(shown.lines().map(|line| line.chars().count()).max(), Some(80), "{shown}");
+    assert!(shown.contains("n…n") && shown.contains("/d/n") && shown.contains("/d/short"), "{shown}");
+
+    let fake = Fake::new();
+    let (screen, terminal) = Screen::new();
+    let mut command = fake.command_here(&["downloads", "--terse"]);
+    command.stdout(terminal);
+    assert_eq!(fake.run_command(command, script).code, 0);
+    assert!(screen.all().contains(&format!("1\t{0}\t/d/{0}\tdone", "n".repeat(3800))));
+    let piped = run(&["downloads"], script);
+    assert!(piped.out.contains(&"n".repeat(3800)) && !piped.out.contains('…'));
 }

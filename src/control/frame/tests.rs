@@ -1,4 +1,4 @@
-use super::super::{DownloadsReply, HitRow, RawText, SearchStarted, Selector};
+use super::super::{DownloadsReply, HitRow, RawText, SearchStarted, Selector, SourceRow, SourceState};
 use super::*;
 
 /// One of each call.
@@ -21,6 +21,9 @@ fn requests() -> Vec<Request> {
         },
         Request::Downloads { after: 9 },
         Request::Follow { ids: "all".into() },
+        Request::Pause { ids: "2,4-6".into() },
+        Request::Resume { ids: "7".into() },
+        Request::Retry { ids: "all".into() },
         Request::Cancel { ids: "1".into() },
         Request::Files { after: Some(name) },
         Request::Rescan,
@@ -114,6 +117,8 @@ fn a_refusal_bears_the_id_of_the_call_once_that_is_known() {
         (r#"{"jsonrpc":"2.0","id":"a","method":"status","params":{"x":1}}"#, BAD_PARAMS, "'x'"),
         (r#"{"jsonrpc":"2.0","id":"a","method":"status","params":null}"#, BAD_PARAMS, "params"),
         (r#"{"jsonrpc":"2.0","id":"a","method":"search"}"#, BAD_PARAMS, "`text`"),
+        (r#"{"jsonrpc":"2.0","id":"a","method":"pause"}"#, BAD_PARAMS, "`ids`"),
+        (r#"{"jsonrpc":"2.0","id":"a","method":"retry","params":{"ids":[7]}}"#, BAD_PARAMS, "'ids'"),
         (r#"{"jsonrpc":"2.0","id":"a","method":"search","params":["x"]}"#, BAD_PARAMS, "params"),
         (r#"{"jsonrpc":"2.0","id":"a","method":"search","params":{"text":"x","ttl":256}}"#, BAD_PARAMS, "'ttl'"),
         (r#"{"jsonrpc":"2.0","id":"a","method":"search","params":{"text":"x","max":-1}}"#, BAD_PARAMS, "'max'"),
@@ -150,9 +155,23 @@ fn replies_and_notices_read_as_they_were_written() {
     assert_eq!(decode_incoming(&failed), Ok(Incoming::Reply { call, outcome: Err(error.clone()) }));
     assert_eq!(decode_incoming(&encode_error_without_id(&error)), Ok(Incoming::Refused(error)));
 
-    let hit = HitRow { id: 1, name: RawText::new(&b"\xff"[..]), size: None, b3: None, sources: vec![] };
-    let notice = Notice::Hit { search: 3, hit };
-    assert_eq!(decode_incoming(&encode_notice(&notice)), Ok(Incoming::Notice(notice)));
+    let name = RawText::new(&b"\xff"[..]);
+    let names = vec![name.clone(), RawText::new(&b"b"[..])];
+    let hit = HitRow { id: 1, name, names, size: None, b3: None, sources: vec![] };
+    let source = SourceRow {
+        addr: "[2001:db8::1]:63339".parse().unwrap(),
+        state: SourceState::Corrupt,
+        bytes: 1 << 40,
+        rate: None,
+        error: Some("wrong bytes".into()),
+    };
+    for notice in [
+        Notice::Hit { search: 3, hit },
+        Notice::SourceLost { download: 7, source },
+        Notice::Hashed { files: 1_000_000 },
+    ] {
+        assert_eq!(decode_incoming(&encode_notice(&notice)), Ok(Incoming::Notice(notice)));
+    }
     assert_eq!(
         encode_notice(&Notice::Leaving),
         b"{\"jsonrpc\":\"2.0\",\"method\":\"event\",\"params\":{\"event\":\"leaving\"}}\n"

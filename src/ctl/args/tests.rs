@@ -37,6 +37,21 @@ fn a_search_takes_words_and_bounds() {
 }
 
 #[test]
+fn downloads_and_hits_are_named_or_not() {
+    for (line, expected) in [
+        ("downloads", Command::Downloads(Downloads { ids: vec![] })),
+        ("downloads 2 4-6", Command::Downloads(Downloads { ids: vec!["2".into(), "4-6".into()] })),
+        ("hits all", Command::Hits(Hits { ids: vec!["all".into()] })),
+        ("pause 7", Command::Pause(Pause { ids: vec!["7".into()] })),
+        ("resume all", Command::Resume(Resume { ids: vec!["all".into()] })),
+        ("retry 7,9", Command::Retry(Retry { ids: vec!["7,9".into()] })),
+        ("cancel 7 9", Command::Cancel(Cancel { ids: vec!["7".into(), "9".into()] })),
+    ] {
+        assert_eq!(parsed(line).unwrap().command, expected);
+    }
+}
+
+#[test]
 fn selectors_are_told_apart() {
     let peer: SocketAddr = "[2001:db8::1]:5".parse().unwrap();
     assert_eq!(selector("2,4-6"), Ok(Selector::Hits("2,4-6".into())));
@@ -74,8 +89,12 @@ fn usage_errors_say_what_is_wrong() {
         ("download", "ID"),
         ("download nonsense", "b3=HASH"),
         ("cancel", "ID"),
+        ("pause", "ID"),
+        ("resume", "ID"),
+        ("retry", "ID"),
+        ("downloads --sources", "--sources"),
         ("log-level loud", "trace"),
-        ("pause 1", "pause"),
+        ("suspend 1", "suspend"),
     ] {
         let message = usage(line);
         assert!(message.contains(told), "{line}: {message}");

@@ -1,5 +1,6 @@
 //! Downloads, from the order to the file.
 
+mod chaos;
 mod contents;
 mod disks;
 mod queue;

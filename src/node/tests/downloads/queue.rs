@@ -70,6 +70,21 @@ fn the_same_file_of_the_same_peer_is_fetched_once() {
 }
 
 #[test]
+fn a_content_that_is_fetched_already_takes_further_sources_from_another_hit() {
+    let mut rig = with_content(40 * MIB, 1);
+    let first = download(&mut rig, hits("1"));
+    let query = searching(&mut rig);
+    rig.hit(&query, peer(2), of_content("other/name", 40 * MIB, B3));
+    rig.orders.clear();
+    let again = download(&mut rig, hits("2"));
+    assert_eq!(
+        (again.downloads[0].id, &again.downloads[0].sources[..]),
+        (first.downloads[0].id, &[peer(1), peer(2)][..])
+    );
+    assert_eq!(remembered(&mut rig)[0].sources.len(), 2);
+}
+
+#[test]
 fn an_output_is_a_file_for_one_and_a_directory_for_several() {
     let mut rig = Rig::among(Vec::new(), &[]);
     let output = || Some(RawText::new("/tmp/out"));

@@ -224,11 +224,11 @@ fn a_source_that_refused_is_asked_again_once_when_a_later_search_finds_it() {
     rig.fail(refused.exchange, DialFault::Reset);
     let running = fetch(&mut rig);
     assert_eq!(shares(&mut rig), [SourceState::Refused, SourceState::Active]);
-    let found = listed("dir/a.txt", Some(100));
-    found(&mut rig, 1, &found);
+    let again = listed("dir/a.txt", Some(100));
+    found(&mut rig, 1, &again);
     assert_eq!(shares(&mut rig)[0], SourceState::Refused, "no search has gone out since");
     rig.pass(Duration::from_millis(1));
     rig.fail(running.exchange, DialFault::TimedOut);
-    found(&mut rig, 1, &found);
+    found(&mut rig, 1, &again);
     assert_eq!(shares(&mut rig)[0], SourceState::Idle, "the search after the failure has found it");
 }

@@ -1,51 +1,25 @@
-//! Replies as tables: which columns people see, and which programs.
+//! The daemon itself: its status, peers, bootstrap nodes, and what a scan found.
 
-use super::clock::epoch_s;
-use super::table::{Columns, Table, Tone};
-use super::text::{age, count, name, or_unknown, size, span, word};
-use crate::control::{
-    BootstrapReply, DownloadRow, DownloadState, FileRow, HitRow, LinkRow, LinkState, PeerRow, PeerState, RawText,
-    StatusReply,
-};
+use super::{Show, number};
+use crate::control::{BootstrapReply, LinkRow, LinkState, PeerRow, PeerState, StatusReply};
+use crate::ctl::clock::epoch_s;
+use crate::ctl::table::{Look, Table, Tone};
+use crate::ctl::text::{age, count, name, or_unknown, size, span, word};
 use serde::Serialize;
-use std::net::SocketAddr;
-
-/// A result that can be shown. Its JSON form is its serde form.
-pub(super) trait Show {
-    /// For people.
-    fn people(&self, colour: bool) -> String;
-    /// For programs that take no JSON: every field, plain numbers.
-    fn table(&self) -> Table;
-}
-
-/// A file of a peer's list (pyratectl(1), OUTPUT).
-#[derive(Debug, Serialize)]
-pub(super) struct ListedRow {
-    id: u32,
-    name: RawText,
-    size: Option<u64>,
-    b3: Option<String>,
-}
-
-impl From<HitRow> for ListedRow {
-    fn from(hit: HitRow) -> Self {
-        Self { id: hit.id, name: hit.name, size: hit.size, b3: hit.b3 }
-    }
-}
 
 /// What a rescan found.
 #[derive(Debug, Serialize)]
-pub(super) struct ScanResult {
+pub(in crate::ctl) struct ScanResult {
     /// Files shared now.
-    pub(super) files: u64,
+    pub(in crate::ctl) files: u64,
     /// Names left out because they hold control bytes or are too long.
-    pub(super) names_refused: u64,
+    pub(in crate::ctl) names_refused: u64,
     /// Entries that could not be read.
-    pub(super) unreadable: u64,
+    pub(in crate::ctl) unreadable: u64,
 }
 
 impl Show for StatusReply {
-    fn people(&self, _colour: bool) -> String {
+    fn people(&self, _look: Look) -> String {
         let now = epoch_s();
         let mut lines = vec![("Pyrate", format!("{}, up {}", name(self.version.as_bytes()), span(self.uptime_s)))];
         lines.push((
@@ -61,8 +35,7 @@ impl Show for StatusReply {
         }
         lines.extend(self.bootstraps.iter().map(|link| ("Bootstrap", link_line(link, now))));
         lines.push(("Peers", self.peers.to_string()));
-        let scanning = if self.scanning { ", scanning" } else { "" };
-        lines.push(("Sharing", format!("{}, {}{scanning}", count(self.shared_files, "file"), size(self.shared_bytes))));
+        lines.push(("Sharing", self.sharing_line()));
         let waiting = |number: u64| if number > 0 { format!(", {number} waiting") } else { String::new() };
         let queued = waiting(self.downloads_queued);
         lines.push((
@@ -97,6 +70,7 @@ impl Show for StatusReply {
             "bytes_down",
             "bytes_up",
             "refused",
+            "unhashed_files",
         ]);
         let links: Vec<String> = self
             .bootstraps
@@ -122,9 +96,24 @@ impl Show for StatusReply {
                 self.bytes_down.to_string(),
                 self.bytes_up.to_string(),
                 self.refused.to_string(),
+                self.unhashed_files.to_string(),
             ],
         );
         table
+    }
+}
+
+impl StatusReply {
+    /// What is shared, and what is still being found out about it.
+    fn sharing_line(&self) -> String {
+        let mut line = format!("{}, {}", count(self.shared_files, "file"), size(self.shared_bytes));
+        if self.scanning {
+            line += ", scanning";
+        }
+        if self.unhashed_files > 0 {
+            line += &format!(", {} still to be hashed", self.unhashed_files);
+        }
+        line
     }
 }
 
@@ -144,7 +133,7 @@ fn link_line(link: &LinkRow, now_s: u64) -> String {
 }
 
 impl Show for [PeerRow] {
-    fn people(&self, colour: bool) -> String {
+    fn people(&self, look: Look) -> String {
         let now = epoch_s();
         let mut table = Table::new(&["ADDRESS", "SOURCE", "STATE", "LAST SEEN", "P1", "SEARCHED"]);
         for peer in self {
@@ -165,7 +154,7 @@ impl Show for [PeerRow] {
                 ],
             );
         }
-        table.aligned(colour)
+        table.aligned(look)
     }
 
     fn table(&self) -> Table {
@@ -187,166 +176,8 @@ impl Show for [PeerRow] {
     }
 }
 
-/// The columns of hits. Their widths, which count where hits are shown as they come, fit a terminal of 80 columns.
-pub(super) const HIT_COLUMNS: Columns<4> =
-    Columns { titles: [">ID", "NAME", ">SIZE", "SOURCES"], widths: [4, 36, 10, 21] };
-
-/// A hit for people.
-pub(super) fn hit_cells(hit: &HitRow) -> [String; 4] {
-    let more = hit.sources.len().saturating_sub(1);
-    let first = or_unknown(hit.sources.first(), SocketAddr::to_string);
-    let sources = if more > 0 { format!("{first} +{more}") } else { first };
-    [hit.id.to_string(), name(hit.name.as_bytes()), or_unknown(hit.size, size), sources]
-}
-
-impl Show for [HitRow] {
-    fn people(&self, colour: bool) -> String {
-        let mut table = Table::new(&HIT_COLUMNS.titles);
-        self.iter().for_each(|hit| table.push(Tone::Plain, hit_cells(hit)));
-        table.aligned(colour)
-    }
-
-    fn table(&self) -> Table {
-        let mut table = Table::new(&["id", "name", "size", "b3", "sources"]);
-        for hit in self {
-            let id = hit.id.to_string();
-            let bytes = name(hit.name.as_bytes());
-            table.push(Tone::Plain, [id, bytes, number(hit.size), hash(&hit.b3), addresses(&hit.sources)]);
-        }
-        table
-    }
-}
-
-impl Show for [ListedRow] {
-    fn people(&self, colour: bool) -> String {
-        let mut table = Table::new(&[">ID", "NAME", ">SIZE"]);
-        for row in self {
-            table.push(Tone::Plain, [row.id.to_string(), name(row.name.as_bytes()), or_unknown(row.size, size)]);
-        }
-        table.aligned(colour)
-    }
-
-    fn table(&self) -> Table {
-        let mut table = Table::new(&["id", "name", "size", "b3"]);
-        for row in self {
-            table.push(Tone::Plain, [row.id.to_string(), name(row.name.as_bytes()), number(row.size), hash(&row.b3)]);
-        }
-        table
-    }
-}
-
-impl Show for [FileRow] {
-    fn people(&self, colour: bool) -> String {
-        let mut table = Table::new(&["NAME", ">SIZE"]);
-        for file in self {
-            table.push(Tone::Plain, [name(file.name.as_bytes()), or_unknown(file.size, size)]);
-        }
-        table.aligned(colour)
-    }
-
-    fn table(&self) -> Table {
-        let mut table = Table::new(&["name", "size", "b3"]);
-        for file in self {
-            table.push(Tone::Plain, [name(file.name.as_bytes()), number(file.size), hash(&file.b3)]);
-        }
-        table
-    }
-}
-
-impl Show for [DownloadRow] {
-    fn people(&self, colour: bool) -> String {
-        let mut table = Table::new(&[">ID", "NAME", "STATE", ">DONE", ">SIZE", ">RATE", "REMARK"]);
-        for row in self {
-            let tone = match row.state {
-                DownloadState::Done => Tone::Good,
-                DownloadState::Failed => Tone::Bad,
-                DownloadState::Retrying | DownloadState::Paused => Tone::Faint,
-                _ => Tone::Plain,
-            };
-            table.push(
-                tone,
-                [
-                    row.id.to_string(),
-                    name(row.name.as_bytes()),
-                    word(&row.state),
-                    done_share(row),
-                    or_unknown(row.size, size),
-                    or_unknown(row.rate, |rate| size(rate) + "/s"),
-                    remark(row),
-                ],
-            );
-        }
-        table.aligned(colour)
-    }
-
-    fn table(&self) -> Table {
-        let mut table = Table::new(&[
-            "id",
-            "name",
-            "path",
-            "state",
-            "bytes_done",
-            "size",
-            "rate",
-            "b3",
-            "verified",
-            "sources",
-            "error",
-            "retry_in_s",
-        ]);
-        for row in self {
-            table.push(
-                Tone::Plain,
-                [
-                    row.id.to_string(),
-                    name(row.name.as_bytes()),
-                    or_unknown(row.path.as_ref(), |path| name(path.as_bytes())),
-                    word(&row.state),
-                    row.bytes_done.to_string(),
-                    number(row.size),
-                    number(row.rate),
-                    hash(&row.b3),
-                    row.verified.to_string(),
-                    addresses(&row.sources),
-                    or_unknown(row.error.as_ref(), |error| error.message.clone()),
-                    number(row.retry_in_s),
-                ],
-            );
-        }
-        table
-    }
-}
-
-/// How much of a download is there: a share of its size, else bytes.
-fn done_share(row: &DownloadRow) -> String {
-    match row.size {
-        Some(0) if row.state != DownloadState::Done => "0%".into(),
-        Some(size) => {
-            format!("{}%", (u128::from(row.bytes_done) * 100).checked_div(size.into()).unwrap_or(100).min(100))
-        }
-        None => size(row.bytes_done),
-    }
-}
-
-/// What is to be said of a download: where it is, or what is wrong with it.
-pub(super) fn remark(row: &DownloadRow) -> String {
-    let error = row.error.as_ref().map(|error| error.message.clone());
-    match row.state {
-        DownloadState::Done => {
-            let path = or_unknown(row.path.as_ref(), |path| name(path.as_bytes()));
-            if row.verified { path } else { format!("{path} (unverified)") }
-        }
-        DownloadState::Retrying => match (row.retry_in_s, error) {
-            (Some(retry), Some(error)) => format!("again in {}: {error}", span(retry)),
-            (Some(retry), None) => format!("again in {}", span(retry)),
-            (None, error) => or_unknown(error, |error| error),
-        },
-        _ => or_unknown(error, |error| error),
-    }
-}
-
 impl Show for BootstrapReply {
-    fn people(&self, colour: bool) -> String {
+    fn people(&self, look: Look) -> String {
         let now = epoch_s();
         let mut table = Table::new(&["BOOTSTRAP", "STATE", "LAST ANSWER", "NEXT ATTEMPT", "REMARK"]);
         for link in &self.links {
@@ -367,13 +198,13 @@ impl Show for BootstrapReply {
             );
         }
         let links =
-            if self.links.is_empty() { "No bootstrap node is configured.\n".into() } else { table.aligned(colour) };
+            if self.links.is_empty() { "No bootstrap node is configured.\n".into() } else { table.aligned(look) };
         let Some(registry) = &self.registry else { return links };
         let mut table = Table::new(&["PEER", "EXPIRES"]);
         for row in &registry.peers {
             table.push(Tone::Plain, [row.addr.to_string(), format!("in {}", span(row.expires_in_s))]);
         }
-        format!("{links}\nRegistry of this node: {}\n{}", count(registry.count, "peer"), table.aligned(colour))
+        format!("{links}\nRegistry of this node: {}\n{}", count(registry.count, "peer"), table.aligned(look))
     }
 
     fn table(&self) -> Table {
@@ -403,7 +234,7 @@ impl Show for BootstrapReply {
 }
 
 impl Show for ScanResult {
-    fn people(&self, _colour: bool) -> String {
+    fn people(&self, _look: Look) -> String {
         let mut line = format!("{} shared", count(self.files, "file"));
         if self.names_refused > 0 {
             line += &format!("; {} left out: control bytes, or too long", count(self.names_refused, "name"));
@@ -423,17 +254,4 @@ impl Show for ScanResult {
 
 fn yes(flag: bool) -> String {
     if flag { "yes" } else { "no" }.into()
-}
-
-fn number(value: Option<u64>) -> String {
-    or_unknown(value, |value| value.to_string())
-}
-
-fn hash(b3: &Option<String>) -> String {
-    or_unknown(b3.as_ref(), |b3| name(b3.as_bytes()))
-}
-
-fn addresses(sources: &[SocketAddr]) -> String {
-    let shown = sources.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(" ");
-    or_unknown((!sources.is_empty()).then_some(shown), |shown| shown)
 }

@@ -1,0 +1,200 @@
+//! Following downloads: a bar at a terminal, and lines that stay for each change of state and each source lost.
+
+use super::Session;
+use super::clock::Deadline;
+use super::connection::Heard;
+use super::progress::{Progress, Standing};
+use super::rows;
+use super::text;
+use crate::control::{CallError, DownloadRow, DownloadState, Notice, SourceRow, SourceState};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+/// Sources of which it is remembered what was said last. Beyond that, something may be said twice.
+const SOURCES_TOLD_MAX: usize = 10_000;
+
+/// How the following ended.
+pub(super) enum End {
+    /// Nothing more will happen by itself, or nobody knows when.
+    Settled,
+    /// `--timeout` is over.
+    TimedOut,
+    /// Ctrl-C.
+    Interrupted,
+    /// The daemon is gone, or speaks nonsense.
+    Lost(CallError),
+}
+
+/// Whether a download is over for good.
+pub(super) fn is_final(row: &DownloadRow) -> bool {
+    matches!(row.state, DownloadState::Done | DownloadState::Failed | DownloadState::Cancelled)
+}
+
+/// Whether a download waits for nobody but the user, or for a disk.
+fn is_settled(row: &DownloadRow) -> bool {
+    is_final(row) || row.state == DownloadState::Paused
+}
+
+/// Takes in what the daemon reports until nothing more is to come.
+pub(super) fn follow(session: &mut Session, downloads: &mut BTreeMap<u32, DownloadRow>) -> End {
+    let until = session.follow_timeout.map_or(Deadline::NEVER, Deadline::after);
+    let progress = Progress::new();
+    let mut told = Told::default();
+    downloads.values().for_each(|row| remark_state(&progress, row));
+    while !downloads.values().all(is_settled) {
+        draw(&progress, downloads);
+        match session.connection.next(until) {
+            Ok(Heard::Notice(Notice::Download { download })) => {
+                let Some(known) = downloads.get_mut(&download.id) else { continue };
+                let changed = known.state != download.state;
+                *known = download;
+                if changed {
+                    remark_state(&progress, known);
+                }
+            }
+            Ok(Heard::Notice(Notice::SourceLost { download, source })) => {
+                let Some(row) = downloads.get(&download) else { continue };
+                if told.is_news(download, &source) {
+                    progress.remark(&format!("{download}: {}", lost(&source, row)));
+                }
+            }
+            Ok(Heard::Notice(_) | Heard::Unknown(_)) => {}
+            Ok(Heard::Deadline) => return End::TimedOut,
+            Ok(Heard::Interrupted) => return End::Interrupted,
+            Ok(Heard::Ended) => return End::Lost(session.connection.hung_up()),
+            Err(error) => return End::Lost(error),
+        }
+    }
+    End::Settled
+}
+
+/// A line for a new state: `7 done: a.txt: /home/…/a.txt`.
+fn remark_state(progress: &Progress, row: &DownloadRow) {
+    let name = text::name(row.name.as_bytes());
+    let state = text::word(&row.state);
+    let more = rows::remark(row);
+    let more = if more == text::UNKNOWN { String::new() } else { format!(": {more}") };
+    let unverified = row.state == DownloadState::Done && !row.verified && !row.already;
+    let doubt = if unverified { " (unverified: the source gave no hash)" } else { "" };
+    progress.remark(&format!("{} {state}: {name}{more}{doubt}", row.id));
+}
+
+/// What was said last of each source of each download: a source that fails in the same way at each attempt, without a
+/// byte between them, is worth one line.
+#[derive(Default)]
+struct Told(BTreeMap<(u32, SocketAddr), (u64, String)>);
+
+impl Told {
+    fn is_news(&mut self, download: u32, source: &SourceRow) -> bool {
+        if self.0.len() == SOURCES_TOLD_MAX {
+            self.0.clear();
+        }
+        let now = (source.bytes, what_happened(source));
+        self.0.insert((download, source.addr), now.clone()).is_none_or(|before| before != now)
+    }
+}
+
+/// `10.0.0.3:63339 sent wrong bytes; going on with 2 others`.
+fn lost(source: &SourceRow, row: &DownloadRow) -> String {
+    let others = || row.shares.iter().filter(|other| other.addr != source.addr);
+    let ready = others().filter(|other| matches!(other.state, SourceState::Idle | SourceState::Active)).count();
+    let waiting = others().any(|other| other.state == SourceState::Waiting);
+    let then = match (ready, source.state) {
+        (1.., _) => format!("going on with {}", text::count(ready as u64, "other")),
+        (0, SourceState::Corrupt | SourceState::Refused) if !waiting => "no other source is known".into(),
+        (0, SourceState::Corrupt | SourceState::Refused) => "the others are asked again later".into(),
+        (0, _) => "it is asked again later".into(),
+    };
+    format!("{} {}; {then}", source.addr, what_happened(source))
+}
+
+fn what_happened(source: &SourceRow) -> String {
+    let error = source.error.as_ref().map(|error| text::name(error.as_bytes()));
+    match (source.state, error) {
+        (SourceState::Corrupt, _) => "sent wrong bytes".into(),
+        (SourceState::Refused, _) => "does not give it".into(),
+        (_, Some(error)) => format!("failed: {error}"),
+        (_, None) => "failed".into(),
+    }
+}
+
+/// The bar: all downloads as one.
+fn draw(progress: &Progress, downloads: &BTreeMap<u32, DownloadRow>) {
+    let rows = || downloads.values();
+    let several = downloads.len() > 1;
+    let what = match rows().next() {
+        Some(only) if !several && only.state == DownloadState::Active => text::name(only.name.as_bytes()),
+        Some(only) if !several => format!("{} {}", text::word(&only.state), text::name(only.name.as_bytes())),
+        _ => format!("{} of {} finished", rows().filter(|row| is_final(row)).count(), downloads.len()),
+    };
+    let sources = rows().flat_map(|row| &row.shares).filter(|source| source.state == SourceState::Active).count();
+    progress.advance(Standing {
+        done: rows().fold(0u64, |sum, row| sum.saturating_add(row.bytes_done)),
+        total: rows().try_fold(0u64, |sum, row| row.size.map(|size| sum.saturating_add(size))),
+        rate: rows().filter_map(|row| row.rate).fold(0u64, u64::saturating_add),
+        verified: rows().all(|row| row.verified || row.b3.is_some()),
+        sources: sources as u64,
+        what,
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::RawText;
+
+    fn source(last: u8, state: SourceState) -> SourceRow {
+        SourceRow { addr: SocketAddr::from(([10, 0, 0, last], 63339)), state, bytes: 0, rate: None, error: None }
+    }
+
+    fn row(shares: &[SourceRow]) -> DownloadRow {
+        DownloadRow {
+            id: 7,
+            name: RawText::new(&b"a"[..]),
+            path: None,
+            state: DownloadState::Active,
+            bytes_done: 0,
+            size: None,
+            rate: None,
+            b3: None,
+            verified: false,
+            sources: shares.iter().map(|source| source.addr).collect(),
+            shares: shares.to_vec(),
+            eta_s: None,
+            already: false,
+            error: None,
+            retry_in_s: None,
+        }
+    }
+
+    #[test]
+    fn a_lost_source_is_told_with_what_remains() {
+        use SourceState::{Active, Corrupt, Idle, Refused, Waiting};
+        for (state, others, told) in [
+            (Corrupt, &[Active, Idle, Waiting][..], "sent wrong bytes; going on with 2 others"),
+            (Refused, &[Active], "does not give it; going on with 1 other"),
+            (Corrupt, &[Waiting, Refused], "sent wrong bytes; the others are asked again later"),
+            (Refused, &[Corrupt], "does not give it; no other source is known"),
+            (Waiting, &[], "failed; it is asked again later"),
+            (Waiting, &[Active], "failed; going on with 1 other"),
+        ] {
+            let mut shares = vec![source(3, Active)];
+            shares.extend(others.iter().zip(4..).map(|(state, last)| source(last, *state)));
+            assert_eq!(lost(&source(3, state), &row(&shares)), format!("10.0.0.3:63339 {told}"));
+        }
+        let rude = SourceRow { error: Some("no\u{1b}".into()), ..source(3, Waiting) };
+        assert_eq!(what_happened(&rude), "failed: no\\x1b");
+    }
+
+    #[test]
+    fn the_same_failure_at_each_attempt_is_told_once() {
+        let mut told = Told::default();
+        let failed = SourceRow { error: Some("timed out".into()), ..source(3, SourceState::Waiting) };
+        assert!(told.is_news(7, &failed) && !told.is_news(7, &failed));
+        assert!(told.is_news(8, &failed) && told.is_news(7, &source(4, SourceState::Waiting)));
+        let further = SourceRow { bytes: 1, ..failed.clone() };
+        assert!(told.is_news(7, &further), "it had brought something meanwhile");
+        let otherwise = SourceRow { error: Some("connection refused".into()), ..further };
+        assert!(told.is_news(7, &otherwise) && told.is_news(7, &failed));
+    }
+}

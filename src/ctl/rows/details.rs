@@ -1,0 +1,143 @@
+//! Single hits and downloads, with everything that is known of them. Programs see the same rows as ever.
+
+use super::Show;
+use super::downloads::{done_share, remark};
+use crate::control::{DownloadRow, DownloadState, HitRow, SourceRow, SourceState};
+use crate::ctl::table::{Look, Table, Tone};
+use crate::ctl::text::{UNKNOWN, name, or_unknown, size, span, word};
+use serde::Serialize;
+use std::net::SocketAddr;
+
+/// Rows of which people want to see all.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub(in crate::ctl) struct Details<T>(pub(in crate::ctl) Vec<T>);
+
+impl Show for Details<HitRow> {
+    fn people(&self, _look: Look) -> String {
+        let block = |hit: &HitRow| {
+            let mut fields = vec![("Size", or_unknown(hit.size, size))];
+            fields.push((
+                "Hash",
+                hit.b3.as_ref().map_or_else(
+                    || "none given by its sources: a download of it is unverified".into(),
+                    |b3| name(b3.as_bytes()),
+                ),
+            ));
+            fields.extend(hit.names.iter().map(|other| ("Name", name(other.as_bytes()))));
+            fields.extend(hit.sources.iter().map(|source| ("Source", source.to_string())));
+            block(hit.id, hit.name.as_bytes(), fields)
+        };
+        self.0.iter().map(block).collect::<Vec<_>>().join("\n")
+    }
+
+    fn table(&self) -> Table {
+        self.0[..].table()
+    }
+}
+
+impl Show for Details<DownloadRow> {
+    fn people(&self, look: Look) -> String {
+        let block = |row: &DownloadRow| {
+            let mut fields = vec![("State", state_line(row)), ("Check", check_line(row))];
+            fields.extend(row.b3.as_ref().map(|b3| ("Hash", name(b3.as_bytes()))));
+            fields.extend(row.path.as_ref().map(|path| ("Path", name(path.as_bytes()))));
+            if row.state != DownloadState::Done || row.already {
+                fields.push(("Remark", remark(row)));
+            }
+            fields.retain(|(_, value)| value != UNKNOWN);
+            block(row.id, row.name.as_bytes(), fields) + &sources(row, look)
+        };
+        self.0.iter().map(block).collect::<Vec<_>>().join("\n")
+    }
+
+    fn table(&self) -> Table {
+        self.0[..].table()
+    }
+}
+
+/// A heading and fields below it; the title of a field that is the same as the one above is left out.
+fn block(id: u32, bytes: &[u8], fields: Vec<(&str, String)>) -> String {
+    let mut text = format!("{id}  {}\n", name(bytes));
+    let mut last = "";
+    for (title, value) in &fields {
+        let shown = if *title == last { "" } else { title };
+        text += &format!("    {shown:<8}{value}\n");
+        last = title;
+    }
+    text
+}
+
+/// `active, 45% of 3.7 GiB, 12.0 MiB/s, 2 min 5 s left`.
+fn state_line(row: &DownloadRow) -> String {
+    let mut line = format!("{}, {}", word(&row.state), done_share(row));
+    if let Some(total) = row.size {
+        line += &format!(" of {}", size(total));
+    }
+    if let Some(rate) = row.rate {
+        line += &format!(", {}/s", size(rate));
+    }
+    if let Some(eta) = row.eta_s {
+        line += &format!(", {} left", span(eta));
+    }
+    line
+}
+
+fn check_line(row: &DownloadRow) -> String {
+    match row.state {
+        _ if row.verified => "verified: the content is what its hash says",
+        DownloadState::Failed | DownloadState::Cancelled => UNKNOWN,
+        DownloadState::Done => "unverified: the source gave no hash",
+        _ if row.b3.is_some() => "pending: it is checked against its hash",
+        _ => "unverified: no source has given a hash",
+    }
+    .into()
+}
+
+fn sources(row: &DownloadRow, look: Look) -> String {
+    let mut table = Table::new(&["  ", "SOURCE", "STATE", ">BYTES", ">SHARE", ">RATE", "~REMARK"]);
+    let brought = row.shares.iter().fold(0u64, |sum, source| sum.saturating_add(source.bytes));
+    // After a restart, nobody knows any more who brought what was there before.
+    let whole = brought.max(row.bytes_done);
+    for source in &row.shares {
+        table.push(
+            tone(source.state),
+            [
+                String::new(),
+                source.addr.to_string(),
+                word(&source.state),
+                size(source.bytes),
+                or_unknown((u128::from(source.bytes) * 100).checked_div(whole.into()), |share| format!("{share}%")),
+                or_unknown(source.rate, |rate| size(rate) + "/s"),
+                source_remark(source),
+            ],
+        );
+    }
+    let known: Vec<SocketAddr> = row.shares.iter().map(|source| source.addr).collect();
+    for addr in row.sources.iter().filter(|addr| !known.contains(addr)) {
+        let unknown = || UNKNOWN.to_owned();
+        let cells = [String::new(), addr.to_string(), unknown(), unknown(), unknown(), unknown(), unknown()];
+        table.push(Tone::Plain, cells);
+    }
+    if row.shares.is_empty() && row.sources.is_empty() {
+        return "    no source is known\n".into();
+    }
+    table.leave_out(&[">RATE", "~REMARK"], UNKNOWN);
+    table.aligned(look)
+}
+
+fn tone(state: SourceState) -> Tone {
+    match state {
+        SourceState::Active => Tone::Good,
+        SourceState::Corrupt | SourceState::Refused => Tone::Bad,
+        SourceState::Waiting => Tone::Faint,
+        SourceState::Idle => Tone::Plain,
+    }
+}
+
+fn source_remark(source: &SourceRow) -> String {
+    match (source.state, &source.error) {
+        (SourceState::Corrupt, _) => "sent wrong bytes; it is not asked for this content any more".into(),
+        (_, error) => or_unknown(error.as_ref(), |error| name(error.as_bytes())),
+    }
+}

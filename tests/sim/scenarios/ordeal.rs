@@ -66,10 +66,14 @@ impl Ordeal {
     /// Begins the download.
     fn order(&mut self) {
         let (world, node) = (&mut self.world, self.node);
-        let (hits, _) = world.search(node, "film.mkv");
         // Whichever row of this content: also one with a wrong size.
         let b3 = self.known.then(|| self.content.b3().to_string());
-        let rows: Vec<u32> = hits.iter().filter(|hit| hit.b3 == b3).map(|hit| hit.id).collect();
+        let mut rows: Vec<u32> = Vec::new();
+        while rows.is_empty() {
+            let (hits, _) = world.search(node, "film.mkv");
+            rows = hits.iter().filter(|hit| hit.b3 == b3).map(|hit| hit.id).collect();
+            world.run_for(seconds(10));
+        }
         self.download = if self.known && world.random.chance(300) {
             world.download_content(node, self.content)
         } else {

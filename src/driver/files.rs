@@ -9,7 +9,7 @@ use crate::id::TransferId;
 use crate::library::ScanReport;
 use crate::node::Event;
 use crate::node::contract::Target;
-use crate::store::{PartFile, Scanner, ShareRoot};
+use crate::store::{PartOpened, PartPlace, PartRequest, Scanner, ShareRoot};
 use log::warn;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -53,14 +53,18 @@ impl Driver {
 
     /// Creates the part file of a download.
     pub(super) fn open_part(&mut self, download: TransferId, target: &Target) {
-        let created = match target {
-            Target::Suggested { directory, name } => PartFile::create_suggested(directory, name),
-            Target::Exact { path, name } => PartFile::create_exact(path, name),
+        let place = match target.clone() {
+            Target::Suggested { directory, name } => PartPlace::Suggested { directory, name },
+            Target::Exact { path, name } => PartPlace::Exact { path, name },
         };
-        let outcome = created.map(|part| {
-            let path = part.final_path().to_owned();
-            self.parts.insert(download, part);
-            crate::node::contract::OpenedPart::Ready { path, resumed: None }
+        let opened = PartRequest { place, token: download.0, b3: None, size: None }.open();
+        let outcome = opened.map(|opened| match opened {
+            PartOpened::Ready(part) => {
+                let path = part.final_path().to_owned();
+                self.parts.insert(download, part);
+                crate::node::contract::OpenedPart::Ready { path, resumed: None }
+            }
+            PartOpened::AlreadyThere(path) => crate::node::contract::OpenedPart::AlreadyThere { path },
         });
         self.inbox.push_back(Event::PartOpened { download, outcome });
     }
@@ -117,7 +121,8 @@ impl Driver {
             match done {
                 Done::Resolved(host, outcome) => self.node.handle(self.now, Event::Resolved { host, outcome }),
                 Done::Committed(download, outcome) => {
-                    let outcome = outcome.map(|path| crate::node::contract::CommittedPart { path, already: false });
+                    let outcome = outcome
+                        .map(|done| crate::node::contract::CommittedPart { path: done.path, already: done.already });
                     self.node.handle(self.now, Event::PartCommitted { download, outcome });
                 }
                 Done::Written(_, Ok(())) => {}

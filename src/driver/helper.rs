@@ -13,8 +13,7 @@ use std::thread;
 use crate::fault::{DiskFault, ResolveFault};
 use crate::id::TransferId;
 use crate::node::contract::BootstrapAddr;
-use crate::store::{CommitJob, WriteJob};
-use std::path::PathBuf;
+use crate::store::{CommitJob, Committed, WriteJob};
 
 /// Host names looked up at once.
 const LOOKUPS_MAX: usize = 4;
@@ -37,7 +36,7 @@ pub(super) enum Done {
     /// Of [`Job::Resolve`].
     Resolved(BootstrapAddr, Result<Vec<IpAddr>, ResolveFault>),
     /// Of [`Job::Commit`].
-    Committed(TransferId, Result<PathBuf, DiskFault>),
+    Committed(TransferId, Result<Committed, DiskFault>),
     /// Of [`Job::Write`]: the file's name.
     Written(&'static str, Result<(), DiskFault>),
 }

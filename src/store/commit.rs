@@ -1,66 +1,125 @@
 //! Giving a finished part file its final name, without ever replacing what stands there.
 
-use super::part::{Part, fault, numbered};
+use super::part::place::{Held, Place};
+use super::part::sync::Job;
+use super::part::{disk, fault};
 use crate::fault::DiskFault;
 use nix::errno::Errno;
 use nix::fcntl::AtFlags;
-use nix::unistd::{UnlinkatFlags, fsync, linkat, unlinkat};
-use std::ffi::OsStr;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::ffi::OsStrExt;
+use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
+use std::fs::File;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-/// The rest of a download: it waits for the disk, so it may run in a helper thread. Dropping it instead of running it
-/// removes the part file.
+/// Bytes of two files compared at once.
+const COMPARE_BYTES: usize = 128 * 1024;
+
+/// Where a finished download stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// The final path.
+    pub path: PathBuf,
+    /// A file of the same content stood there already: it was left as it is, and the part file removed.
+    pub already: bool,
+}
+
+/// The rest of a download: it waits for the disk, so it may run in a helper thread. Dropped instead of run, it closes
+/// the part file.
 #[derive(Debug)]
 pub struct CommitJob {
-    part: Part,
+    place: Place,
+    held: Held,
     len: u64,
+    /// All that was written is what it should be.
+    complete: bool,
+    /// A sync that is still out.
+    job: Option<Job>,
 }
 
 impl CommitJob {
-    pub(super) fn new(part: Part, len: u64) -> Self {
-        Self { part, len }
+    pub(super) fn new(place: Place, held: Held, len: u64, complete: bool, job: Option<Job>) -> Self {
+        Self { place, held, len, complete, job }
     }
 
-    /// Syncs the file, renames it and syncs the directory. Returns the final path.
+    /// Syncs the file, renames it, syncs the directory and removes the journal.
+    ///
+    /// Of the final names, one that has a file of the same content already is as good as a free one.
     ///
     /// # Errors
-    /// [`DiskFault::Exists`] when the name, or for a suggested name every numbered form of it, is taken;
-    /// [`DiskFault::Missing`] when somebody removed the part file; otherwise as the system reports. Then nothing of
-    /// ours stands under the final name, and the part file is gone.
-    pub fn run(mut self) -> Result<PathBuf, DiskFault> {
-        let part = &mut self.part;
-        // An append that failed half-way may have left a tail.
-        if part.file.metadata()?.len() != self.len {
-            part.file.set_len(self.len)?;
+    /// [`DiskFault::Exists`] when the name, or for a suggested name every numbered form of it, is taken by other
+    /// content; [`DiskFault::Missing`] when somebody removed the part file; [`DiskFault::Changed`] when groups are
+    /// missing; otherwise as the system reports. Then nothing of ours stands under the final name; part file and
+    /// journal are there still.
+    pub fn run(self) -> Result<Committed, DiskFault> {
+        if !self.complete {
+            return Err(DiskFault::Changed);
         }
-        part.file.sync_all()?;
-        let part_name = part.standing.clone().unwrap_or_default();
-        if !part.stands_at(&part_name) {
+        // A write that failed half-way, or a longer stream before, may have left a tail.
+        if self.held.metadata()?.len() != self.len {
+            disk::set_len(&self.held, self.len)?;
+        }
+        disk::sync(&self.held)?;
+        if self.job.as_ref().is_some_and(Job::has_lost_data) {
+            // That sync was told of the failure; this one then is not.
+            return Err(fault(Errno::EIO));
+        }
+        let part_name = self.place.part_name();
+        if !self.place.holds_name(&part_name, &self.held) {
             return Err(DiskFault::Missing);
         }
-        let name = land(part, &part_name).map_err(fault)?;
-        // From here on it is the final name that an error removes.
-        part.standing = Some(name.clone());
-        sync_directory(part.place.directory.as_fd()).map_err(fault)?;
-        part.standing = None;
-        Ok(part.place.directory_path.join(OsStr::from_bytes(&name)))
+        let (name, already) = self.land(&part_name)?;
+        if already {
+            disk::unlink(self.place.directory(), &part_name).map_err(fault)?;
+        } else if let Err(errno) = disk::sync_directory(self.place.directory()) {
+            let _ = rename_without_replacing(self.place.directory(), &name, &part_name);
+            return Err(fault(errno));
+        }
+        // Only now, so that a crash before finds what it needs. What a crash now leaves is known to no download, and
+        // hurts none.
+        let _ = self.place.remove_journals();
+        let _ = disk::sync_directory(self.place.directory());
+        Ok(Committed { path: self.place.path_of(&name), already })
+    }
+
+    /// Renames the part file to the first final name that is free, unless one before it has the same content. Returns
+    /// the name and whether it had.
+    fn land(&self, part_name: &[u8]) -> Result<(Vec<u8>, bool), DiskFault> {
+        for name in self.place.final_names() {
+            match rename_without_replacing(self.place.directory(), part_name, &name) {
+                Ok(()) => return Ok((name, false)),
+                Err(Errno::EEXIST) if self.is_same(&name)? => return Ok((name, true)),
+                Err(Errno::EEXIST) => {}
+                Err(errno) => return Err(fault(errno)),
+            }
+        }
+        Err(DiskFault::Exists)
+    }
+
+    /// Whether a regular file with our bytes stands at a name; it is synced then. One that cannot be read is another.
+    fn is_same(&self, name: &[u8]) -> Result<bool, DiskFault> {
+        let Some(found) = self.place.open_regular(name, self.len) else { return Ok(false) };
+        Ok(have_equal_bytes(&self.held, &found, self.len)? && found.sync_all().is_ok())
     }
 }
 
-/// Renames the part file to the first name of its place that is free, which it returns.
-fn land(part: &Part, part_name: &[u8]) -> Result<Vec<u8>, Errno> {
-    let directory = part.place.directory.as_fd();
-    for number in 0..=part.place.number_max {
-        let name = numbered(&part.place.name, number);
-        match rename_without_replacing(directory, part_name, &name) {
-            Ok(()) => return Ok(name),
-            Err(Errno::EEXIST) => {}
-            Err(errno) => return Err(errno),
+/// Compares two files of `len` bytes.
+///
+/// # Errors
+/// As the system reports them of the first; that of the second makes a difference.
+fn have_equal_bytes(ours: &File, theirs: &File, len: u64) -> io::Result<bool> {
+    let (mut one, mut two) = (vec![0; COMPARE_BYTES], vec![0; COMPARE_BYTES]);
+    let mut at = 0;
+    while at < len {
+        let bytes = usize::try_from(len - at).unwrap_or(COMPARE_BYTES).min(COMPARE_BYTES);
+        ours.read_exact_at(&mut one[..bytes], at)?;
+        if theirs.read_exact_at(&mut two[..bytes], at).is_err() || one[..bytes] != two[..bytes] {
+            return Ok(false);
         }
+        at += bytes as u64;
     }
-    Err(Errno::EEXIST)
+    Ok(true)
 }
 
 /// Renames within a directory; `EEXIST` when the name is taken.
@@ -92,20 +151,13 @@ fn link_and_unlink(directory: BorrowedFd<'_>, from: &[u8], to: &[u8]) -> Result<
     })
 }
 
-/// Makes a rename last. Some filesystems cannot sync a directory, and need not.
-fn sync_directory(directory: BorrowedFd<'_>) -> Result<(), Errno> {
-    match fsync(directory) {
-        Err(Errno::EINVAL | Errno::ENOTSUP | Errno::ENOSYS) => Ok(()),
-        outcome => outcome,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use nix::fcntl::{OFlag, open};
     use nix::sys::stat::Mode;
     use std::fs;
+    use std::os::fd::AsFd;
 
     #[test]
     fn a_link_takes_the_place_of_a_rename_and_replaces_nothing() {

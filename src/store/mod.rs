@@ -3,24 +3,29 @@
 //!
 //! Owns every path that is opened. Refuses to leave the share (no symbolic links, no other mount, no `..`), to open
 //! anything but regular files, to replace a file by a download, and to wait: a scan advances by entries, and what has
-//! to wait for the disk (`fsync`) is a job that the caller may run elsewhere.
+//! to wait for the disk (`fsync`) is a job that the caller may run elsewhere, or says that it waits.
 //!
 //! | room | holds |
 //! |---|---|
 //! | `share` | the share's root, and opening beneath it |
 //! | `scan` | a scan in progress |
-//! | `part` | part files: claiming, writing, dropping |
+//! | `part` | part files and their journals |
 //! | `commit` | giving a finished part file its final name |
+//! | `reserve` | the room that downloads leave free |
 //! | `state` | the state directory: one owner, whole files |
+//! | `record_log` | a log of records in the state directory |
 
 mod commit;
 mod part;
+mod record_log;
+mod reserve;
 mod scan;
 mod share;
 mod state;
 
-pub use commit::CommitJob;
-pub use part::{PartFile, is_part_name};
+pub use commit::{CommitJob, Committed};
+pub use part::{Checked, PartCheck, PartFile, PartOpened, PartPlace, PartRequest, SyncJob, Synced, is_part_name};
+pub use record_log::{LogDone, LogJob, RECORD_BYTES_MAX, RecordLog};
 pub use scan::{ScanStep, Scanner};
 pub use share::{ShareRoot, make_share};
 pub use state::{STATE_FILE_BYTES_MAX, StateDirectory, StateFault, WriteJob};

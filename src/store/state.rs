@@ -18,7 +18,7 @@ pub const STATE_FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 const LOCK_FILE: &str = "lock";
 
 /// How a file's name ends while it is written.
-const NEW_SUFFIX: &str = ".new";
+pub(super) const NEW_SUFFIX: &str = ".new";
 
 /// Why a state directory could not be taken.
 #[derive(Debug, Error)]
@@ -34,7 +34,7 @@ pub enum StateFault {
     Io(#[from] io::Error),
 }
 
-/// A state directory that is ours until this, and every [`WriteJob`] from it, is dropped.
+/// A state directory that is ours until this, and everything made from it, is dropped.
 #[derive(Debug)]
 pub struct StateDirectory(Arc<Shared>);
 
@@ -74,6 +74,11 @@ impl StateDirectory {
     /// The directory's path.
     pub fn path(&self) -> &Path {
         &self.0.path
+    }
+
+    /// The same directory, for somebody else who keeps it ours.
+    pub(super) fn share(&self) -> Self {
+        Self(Arc::clone(&self.0))
     }
 
     /// Reads a whole file; `None` if there is none.
@@ -153,7 +158,7 @@ fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// A state file's name is one plain component, and not the lock's.
-fn check_name(file: &str) -> io::Result<()> {
+pub(super) fn check_name(file: &str) -> io::Result<()> {
     let good = !file.is_empty() && !file.starts_with('.') && !file.contains(['/', '\0']) && file != LOCK_FILE;
     if good { Ok(()) } else { Err(io::Error::new(io::ErrorKind::InvalidInput, "not the name of a state file")) }
 }

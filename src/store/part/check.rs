@@ -1,0 +1,88 @@
+//! Reading a part file from end to end, in slices.
+
+use super::PartFile;
+use crate::content::ContentHasher;
+use crate::fault::DiskFault;
+use crate::id::ContentHash;
+use std::collections::BTreeSet;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+/// Bytes read at once.
+const READ_BYTES: usize = 128 * 1024;
+
+/// What a part file was found to hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checked {
+    /// The hash of all its bytes.
+    pub b3: ContentHash,
+    /// Bytes: of the outline, or of the stream.
+    pub size: u64,
+    /// Groups that are not what the outline says, ascending; they do not count any more, and all others do. Empty
+    /// without an outline.
+    pub bad: Vec<u64>,
+}
+
+/// A reading of a part file in progress. Nothing may be written to the part file meanwhile.
+#[derive(Debug)]
+pub struct PartCheck {
+    hasher: ContentHasher,
+    size: u64,
+    buffer: Vec<u8>,
+}
+
+impl PartCheck {
+    pub(super) fn new(size: u64) -> Self {
+        let bytes = usize::try_from(size).unwrap_or(READ_BYTES).min(READ_BYTES);
+        Self { hasher: ContentHasher::default(), size, buffer: vec![0; bytes] }
+    }
+
+    /// Bytes read so far.
+    pub fn bytes(&self) -> u64 {
+        self.hasher.size()
+    }
+
+    /// Reads on, about `bytes_max` bytes. `None` until all is read.
+    ///
+    /// # Errors
+    /// As the system reports them; [`DiskFault::Shrank`] when the file is shorter than it was written,
+    /// [`DiskFault::Changed`] when it was given another outline meanwhile.
+    pub fn step(&mut self, part: &mut PartFile, bytes_max: usize) -> Result<Option<Checked>, DiskFault> {
+        if part.len() != self.size {
+            return Err(DiskFault::Changed);
+        }
+        let mut left = bytes_max.max(1);
+        while self.hasher.size() < self.size {
+            if left == 0 {
+                return Ok(None);
+            }
+            let rest = usize::try_from(self.size - self.hasher.size()).unwrap_or(usize::MAX);
+            let wanted = self.buffer.len().min(left).min(rest);
+            match part.file().read_at(&mut self.buffer[..wanted], self.hasher.size()) {
+                Ok(0) => return Err(DiskFault::Shrank),
+                Ok(read) => {
+                    self.hasher.update(&self.buffer[..read]);
+                    left -= read;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.finish(part).map(Some)
+    }
+
+    fn finish(&mut self, part: &mut PartFile) -> Result<Checked, DiskFault> {
+        let (b3, chain) = std::mem::take(&mut self.hasher).finish();
+        let differs: BTreeSet<u64> = match part.outline() {
+            None => BTreeSet::new(),
+            // At most one group: the whole is all that can be wrong.
+            Some(outline) if chain.is_empty() => (0..outline.group_count()).filter(|_| b3 != outline.b3()).collect(),
+            Some(outline) => {
+                let both = (0..).zip(chain.iter().zip(outline.chain()));
+                both.filter(|(_, (found, expected))| found != expected).map(|(group, _)| group).collect()
+            }
+        };
+        let bad = part.enter_check(&differs)?;
+        Ok(Checked { b3, size: self.size, bad })
+    }
+}

@@ -1,0 +1,119 @@
+//! The calls that change a part file, its journal or their directory, each in one place: what is written before what
+//! decides what a crash can leave, and tests keep a tape of it.
+
+use nix::errno::Errno;
+use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{FileExt, MetadataExt};
+
+#[cfg(test)]
+use super::tests::tape;
+
+/// The number by which a journal knows its part file. Unique as long as the file exists.
+pub(in crate::store) fn inode(file: &File) -> io::Result<u64> {
+    let found = file.metadata()?.ino();
+    #[cfg(test)]
+    let found = tape::alias(found);
+    Ok(found)
+}
+
+/// Writes all the bytes at an offset.
+pub(in crate::store) fn write_at(file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
+    #[cfg(test)]
+    tape::fault(tape::Call::Write)?;
+    file.write_all_at(bytes, at)?;
+    #[cfg(test)]
+    tape::note_write(file, bytes, at);
+    Ok(())
+}
+
+/// Cuts a file, or stretches it by a hole.
+pub(in crate::store) fn set_len(file: &File, len: u64) -> io::Result<()> {
+    #[cfg(test)]
+    tape::fault(tape::Call::SetLen)?;
+    file.set_len(len)?;
+    #[cfg(test)]
+    tape::note_len(file, len);
+    Ok(())
+}
+
+/// Makes what was written to a file last. Waits for the disk.
+pub(in crate::store) fn sync(file: &File) -> io::Result<()> {
+    #[cfg(test)]
+    tape::fault(tape::Call::Sync)?;
+    file.sync_all()?;
+    #[cfg(test)]
+    tape::note_sync(file);
+    Ok(())
+}
+
+/// Makes the names in a directory last. Waits for the disk. Some filesystems cannot sync a directory, and need not.
+pub(in crate::store) fn sync_directory(directory: BorrowedFd<'_>) -> Result<(), Errno> {
+    #[cfg(test)]
+    tape::fault(tape::Call::SyncDirectory).map_err(|_| Errno::EIO)?;
+    match fsync(directory) {
+        Ok(()) | Err(Errno::EINVAL | Errno::ENOTSUP | Errno::ENOSYS) => {}
+        Err(errno) => return Err(errno),
+    }
+    #[cfg(test)]
+    tape::note_sync_directory();
+    Ok(())
+}
+
+/// Notes a name that was made for a file. Only a tape needs to know.
+pub(in crate::store) fn named(name: &[u8], file: &File) {
+    #[cfg(test)]
+    tape::note_name(name, file);
+    #[cfg(not(test))]
+    let _ = (name, file);
+}
+
+/// Renames within a directory, over what stands there.
+pub(in crate::store) fn rename(directory: BorrowedFd<'_>, from: &[u8], to: &[u8]) -> Result<(), Errno> {
+    #[cfg(test)]
+    tape::fault(tape::Call::Rename).map_err(|_| Errno::EIO)?;
+    nix::fcntl::renameat(directory, from, directory, to)?;
+    #[cfg(test)]
+    tape::note_rename(from, to);
+    Ok(())
+}
+
+/// Removes a name that is no directory's. Says whether it was there.
+pub(in crate::store) fn unlink(directory: BorrowedFd<'_>, name: &[u8]) -> Result<bool, Errno> {
+    match unlinkat(directory, name, UnlinkatFlags::NoRemoveDir) {
+        Ok(()) => {}
+        Err(Errno::ENOENT) => return Ok(false),
+        Err(errno) => return Err(errno),
+    }
+    #[cfg(test)]
+    tape::note_unlink(name);
+    Ok(true)
+}
+
+/// Has the filesystem set blocks aside for a file of `len` bytes, whose size stays as it is. False where it does not
+/// know how.
+pub(in crate::store) fn allocate(file: &File, len: u64) -> Result<bool, Errno> {
+    #[cfg(test)]
+    tape::fault(tape::Call::Allocate).map_err(|_| Errno::ENOSPC)?;
+    let len = i64::try_from(len).map_err(|_| Errno::EFBIG)?;
+    loop {
+        match allocate_once(file.as_fd(), len) {
+            Err(Errno::EINTR) => {}
+            Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL) => return Ok(false),
+            outcome => return outcome.map(|()| true),
+        }
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn allocate_once(file: BorrowedFd<'_>, len: i64) -> Result<(), Errno> {
+    use nix::fcntl::{FallocateFlags, fallocate};
+    fallocate(file, FallocateFlags::FALLOC_FL_KEEP_SIZE, 0, len)
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn allocate_once(_: BorrowedFd<'_>, _: i64) -> Result<(), Errno> {
+    Err(Errno::ENOSYS)
+}

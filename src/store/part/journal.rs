@@ -1,0 +1,264 @@
+//! The journal of a part file: which groups of which content hold the right bytes.
+//!
+//! ```text
+//! header   magic, part file's inode, nonce, size, b3, chaining values, the groups verified when it was begun, seal
+//! record   word (kind, number), check; 16 bytes, as many as follow
+//! ```
+//!
+//! The seal is the BLAKE3 hash of the header before it: a torn header is no journal. A record's check is taken over the
+//! seal, the record's index and its word: a record of another journal, or of another place in this one, that a crash
+//! brings back up counts for nothing. Reading stops at the first record that does not fit.
+//!
+//! A `Group` record is written after the group's data, but not synced: it counts alone only when the data are hashed
+//! again. A `Mark` says that the data of all groups in the records before a number are synced: it is written after that
+//! was done, and after those records were synced themselves. Nothing takes a group back: when one turns out to be bad,
+//! a new journal is begun. So whatever of its end a journal loses, it never says more than it did.
+
+use super::place::Place;
+use super::{disk, fault};
+use crate::content::{ChainingValue, Groups, Outline, group_count};
+use crate::fault::DiskFault;
+use crate::id::ContentHash;
+use std::fs::File;
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, Read};
+use std::sync::Arc;
+
+/// Largest journal that is read, in bytes: that of 2 TiB, with every group recorded three times.
+const JOURNAL_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
+const MAGIC: &[u8; 16] = b"pyrate-journal 1";
+
+/// Bytes of the header before the chaining values.
+const FIXED_BYTES: usize = MAGIC.len() + 8 + 8 + 8 + 32 + 8 + 8;
+
+const SEAL_BYTES: usize = 32;
+
+const RECORD_BYTES: usize = 16;
+
+/// Where the kind stands in a word.
+const KIND_SHIFT: u32 = 56;
+
+/// What a record says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Record {
+    /// A group was checked and written.
+    Group(u64),
+    /// The data of the groups in so many first records are synced.
+    Mark(u64),
+}
+
+impl Record {
+    fn word(self) -> u64 {
+        let (kind, number) = match self {
+            Self::Group(group) => (1, group),
+            Self::Mark(records) => (2, records),
+        };
+        kind << KIND_SHIFT | number
+    }
+
+    fn from_word(word: u64) -> Option<Self> {
+        let number = word & ((1 << KIND_SHIFT) - 1);
+        match word >> KIND_SHIFT {
+            1 => Some(Self::Group(number)),
+            2 => Some(Self::Mark(number)),
+            _ => None,
+        }
+    }
+}
+
+/// A group that was recorded after the last mark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Recorded {
+    /// Of the record.
+    pub(super) index: u64,
+    /// Which.
+    pub(super) group: u64,
+}
+
+/// A journal that is being written.
+#[derive(Debug)]
+pub(super) struct Journal {
+    file: File,
+    seal: [u8; SEAL_BYTES],
+    header_bytes: u64,
+    records: u64,
+}
+
+impl Journal {
+    /// Writes a journal under the name of a new one. `base` are groups whose data are synced.
+    ///
+    /// # Errors
+    /// As the system reports them; what was written is removed.
+    pub(super) fn create(place: &Place, inode: u64, outline: &Outline, base: &Groups) -> Result<Self, DiskFault> {
+        // Random, as the standard library draws it for hash tables.
+        let nonce = RandomState::new().hash_one(inode);
+        let (bytes, seal) = encode_header(inode, nonce, outline, base);
+        let file = place.create_new_journal().map_err(fault)?;
+        if let Err(error) = disk::write_at(&file, &bytes, 0) {
+            let _ = disk::unlink(place.directory(), &place.new_journal_name());
+            return Err(error.into());
+        }
+        Ok(Self { file, seal, header_bytes: bytes.len() as u64, records: 0 })
+    }
+
+    /// Puts a new journal in the place of the old one.
+    ///
+    /// # Errors
+    /// As the system reports them; then the old one stands, and the new one is removed.
+    pub(super) fn install(&self, place: &Place) -> Result<(), DiskFault> {
+        let new = place.new_journal_name();
+        disk::rename(place.directory(), &new, &place.journal_name()).map_err(|errno| {
+            let _ = disk::unlink(place.directory(), &new);
+            fault(errno)
+        })
+    }
+
+    /// Its file.
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Records written.
+    pub(super) fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// Writes records: all of them or, on an error, none that will be read when others have been written.
+    ///
+    /// # Errors
+    /// As the system reports them.
+    pub(super) fn append(&mut self, records: &[Record]) -> io::Result<()> {
+        let mut bytes = Vec::with_capacity(records.len() * RECORD_BYTES);
+        for (index, record) in (self.records..).zip(records) {
+            let word = record.word();
+            bytes.extend_from_slice(&word.to_le_bytes());
+            bytes.extend_from_slice(&check(&self.seal, index, word));
+        }
+        let at = self.header_bytes + self.records * RECORD_BYTES as u64;
+        if let Err(error) = disk::write_at(&self.file, &bytes, at) {
+            // A beginning may stand there. Nothing is lost if this fails as well: the next record is written over it,
+            // and none of these counts without its data.
+            let _ = disk::set_len(&self.file, at);
+            return Err(error);
+        }
+        self.records += records.len() as u64;
+        Ok(())
+    }
+}
+
+/// What was read from a journal.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    /// Of the part file.
+    pub(super) inode: u64,
+    pub(super) outline: Arc<Outline>,
+    /// Those in `unsynced` included.
+    pub(super) verified: Groups,
+    /// Groups whose data power loss may have taken.
+    pub(super) unsynced: Vec<Recorded>,
+}
+
+/// Reads a journal. `None` if it is none.
+///
+/// # Errors
+/// As the system reports them.
+pub(super) fn load(file: &File) -> io::Result<Option<Loaded>> {
+    let mut bytes = Vec::new();
+    file.take(JOURNAL_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > JOURNAL_BYTES_MAX {
+        return Ok(None);
+    }
+    Ok(decode(&bytes))
+}
+
+fn encode_header(inode: u64, nonce: u64, outline: &Outline, base: &Groups) -> (Vec<u8>, [u8; SEAL_BYTES]) {
+    let chain = outline.chain();
+    let base_bytes = if base.held() == 0 { 0 } else { base.count().div_ceil(8) };
+    let mut bytes = Vec::with_capacity(FIXED_BYTES + chain.len() * 32 + base_bytes as usize + SEAL_BYTES);
+    bytes.extend_from_slice(MAGIC);
+    for number in [inode, nonce, outline.size()] {
+        bytes.extend_from_slice(&number.to_le_bytes());
+    }
+    bytes.extend_from_slice(&outline.b3().0);
+    for number in [chain.len() as u64, base_bytes] {
+        bytes.extend_from_slice(&number.to_le_bytes());
+    }
+    chain.iter().for_each(|value| bytes.extend_from_slice(&value.0));
+    let eight = |at: u64| (0..8).fold(0, |byte, bit| byte | u8::from(base.contains(at * 8 + bit)) << bit);
+    bytes.extend((0..base_bytes).map(eight));
+    let seal = *blake3::hash(&bytes).as_bytes();
+    bytes.extend_from_slice(&seal);
+    (bytes, seal)
+}
+
+fn decode(bytes: &[u8]) -> Option<Loaded> {
+    let mut rest = bytes.strip_prefix(MAGIC)?;
+    let (inode, _nonce, size) = (number(&mut rest)?, number(&mut rest)?, number(&mut rest)?);
+    let b3 = ContentHash(array(&mut rest)?);
+    let (chain_len, base_bytes) = (number(&mut rest)?, number(&mut rest)?);
+    let count = group_count(size);
+    if chain_len != (if count > 1 { count } else { 0 }) || (base_bytes != 0 && base_bytes != count.div_ceil(8)) {
+        return None;
+    }
+    let chain_bytes = rest.split_off(..usize::try_from(chain_len.checked_mul(32)?).ok()?)?;
+    let base = rest.split_off(..usize::try_from(base_bytes).ok()?)?;
+    let seal: [u8; SEAL_BYTES] = array(&mut rest)?;
+    let header = &bytes[..bytes.len() - rest.len() - SEAL_BYTES];
+    if *blake3::hash(header).as_bytes() != seal {
+        return None;
+    }
+    let chain = chain_bytes.as_chunks::<32>().0.iter().map(|value| ChainingValue(*value)).collect();
+    let outline = Arc::new(Outline::new(b3, size, chain).ok()?);
+    let mut verified = Groups::none(count);
+    for (at, byte) in (0..).zip(base) {
+        for bit in (0..8).filter(|bit| byte >> bit & 1 == 1) {
+            verified.insert(at * 8 + bit);
+        }
+    }
+    let mut loaded = Loaded { inode, outline, verified, unsynced: Vec::new() };
+    for (index, record) in (0..).zip(rest.as_chunks::<RECORD_BYTES>().0) {
+        if replay(&mut loaded, &seal, index, record).is_none() {
+            break;
+        }
+    }
+    Some(loaded)
+}
+
+/// Takes the next record. `None` if it is none.
+fn replay(loaded: &mut Loaded, seal: &[u8; SEAL_BYTES], index: u64, mut bytes: &[u8]) -> Option<()> {
+    let word = number(&mut bytes)?;
+    if check(seal, index, word) != bytes {
+        return None;
+    }
+    match Record::from_word(word)? {
+        Record::Group(group) if group < loaded.verified.count() => {
+            if loaded.verified.insert(group) {
+                loaded.unsynced.push(Recorded { index, group });
+            }
+        }
+        Record::Mark(records) if records <= index => loaded.unsynced.retain(|recorded| recorded.index >= records),
+        _ => return None,
+    }
+    Some(())
+}
+
+fn check(seal: &[u8; SEAL_BYTES], index: u64, word: u64) -> [u8; 8] {
+    let mut bytes = [0; SEAL_BYTES + 16];
+    bytes[..SEAL_BYTES].copy_from_slice(seal);
+    bytes[SEAL_BYTES..SEAL_BYTES + 8].copy_from_slice(&index.to_le_bytes());
+    bytes[SEAL_BYTES + 8..].copy_from_slice(&word.to_le_bytes());
+    let mut check = [0; 8];
+    check.copy_from_slice(&blake3::hash(&bytes).as_bytes()[..8]);
+    check
+}
+
+fn number(rest: &mut &[u8]) -> Option<u64> {
+    array(rest).map(u64::from_le_bytes)
+}
+
+fn array<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+    let (head, tail) = rest.split_first_chunk()?;
+    *rest = tail;
+    Some(*head)
+}

@@ -1,0 +1,269 @@
+//! What is known of a part file with an outline: the groups that count, in memory and in the journal, and how far they
+//! have come to the disk.
+
+use super::journal::{Journal, Loaded, Record, Recorded};
+use super::place::Place;
+use super::sync::{Job, SyncJob, Synced};
+use super::{BLOCK_BYTES, disk, fault};
+use crate::content::{Digest, GROUP_BYTES, GroupHasher, Groups, Outline, group_span};
+use crate::fault::DiskFault;
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::sync::Arc;
+
+/// As many groups are written before they are synced.
+const UNSYNCED_GROUPS_DUE: usize = 16;
+
+/// Whether the disk has set aside what the part file is to take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Allocation {
+    /// Not yet.
+    Wanted,
+    /// It has.
+    Done,
+    /// It does not know how: space is taken as it is written.
+    Unsupported,
+}
+
+/// The groups of a part file with an outline.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    outline: Arc<Outline>,
+    verified: Groups,
+    /// Verified groups that were recorded after the last mark, in the order of their records.
+    unsynced: Vec<Recorded>,
+    /// Groups that the disk failed to keep: what reads right may be in memory alone, until it is written again.
+    suspect: BTreeSet<u64>,
+    journal: Journal,
+    /// The journal and its name are synced.
+    settled: bool,
+    allocation: Allocation,
+    job: Option<Job>,
+}
+
+impl Ledger {
+    /// Begins a journal in which nothing is verified, gives the part file the outline's size, and puts the journal in
+    /// the place of the one that stands there, which [may outlive](Ledger::may_outlive) this.
+    ///
+    /// # Errors
+    /// As the system reports them; then the old one stands, but the part file may have got its size.
+    pub(super) fn begin(place: &Place, part: &File, outline: Arc<Outline>) -> Result<Self, DiskFault> {
+        let verified = Groups::none(outline.group_count());
+        let journal = Journal::create(place, disk::inode(part)?, &outline, &verified)?;
+        // Until the journal stands, a size that does not fit the old one keeps that from being believed.
+        if let Err(error) = disk::set_len(part, outline.size()) {
+            let _ = disk::unlink(place.directory(), &place.new_journal_name());
+            return Err(error.into());
+        }
+        journal.install(place)?;
+        Ok(Self::new(outline, verified, journal, false, Allocation::Wanted))
+    }
+
+    /// Takes up what a journal of this part file says. Groups whose data power loss may have taken are hashed first;
+    /// then all is synced, and a journal that says it in short takes the old one's place. Waits for the disk.
+    ///
+    /// # Errors
+    /// As the system reports them.
+    pub(super) fn resume(place: &Place, part: &File, loaded: Loaded) -> Result<Self, DiskFault> {
+        let Loaded { inode, outline, mut verified, unsynced } = loaded;
+        for Recorded { group, .. } in unsynced {
+            if !is_right(part, &outline, group) {
+                verified.remove(group);
+            }
+        }
+        disk::sync(part)?;
+        let journal = Journal::create(place, inode, &outline, &verified)?;
+        disk::sync(journal.file())?;
+        journal.install(place)?;
+        disk::sync_directory(place.directory()).map_err(fault)?;
+        let taken = part.metadata()?.blocks().saturating_mul(BLOCK_BYTES);
+        let allocation = if taken >= outline.size() { Allocation::Done } else { Allocation::Wanted };
+        Ok(Self::new(outline, verified, journal, true, allocation))
+    }
+
+    fn new(outline: Arc<Outline>, verified: Groups, journal: Journal, settled: bool, allocation: Allocation) -> Self {
+        let (unsynced, suspect) = (Vec::new(), BTreeSet::new());
+        Self { outline, verified, unsynced, suspect, journal, settled, allocation, job: None }
+    }
+
+    /// The content.
+    pub(super) fn outline(&self) -> &Arc<Outline> {
+        &self.outline
+    }
+
+    /// The groups that count.
+    pub(super) fn verified(&self) -> &Groups {
+        &self.verified
+    }
+
+    /// Whether space was set aside for all of it.
+    pub(super) fn is_allocated(&self) -> bool {
+        self.allocation == Allocation::Done
+    }
+
+    /// Whether this journal would be right for another outline's part file as well: that has the same chaining values,
+    /// and the claims differ only in the length of the last group, of which no byte counts.
+    pub(super) fn may_outlive(&self, outline: &Outline) -> bool {
+        let last = self.outline.group_count().saturating_sub(1);
+        self.outline.b3() == outline.b3() && !self.verified.contains(last)
+    }
+
+    /// Writes a group that was checked, and then its record. False: it counts already.
+    ///
+    /// # Errors
+    /// As the system reports them; `EINVAL` for bytes that are not as many as the group has.
+    pub(super) fn write_group(
+        &mut self,
+        place: &Place,
+        part: &File,
+        group: u64,
+        bytes: &[u8],
+    ) -> Result<bool, DiskFault> {
+        let span = group_span(self.outline.size(), group);
+        if span.is_empty() || span.end - span.start != bytes.len() as u64 {
+            return Err(fault(nix::errno::Errno::EINVAL));
+        }
+        self.hear_of_job(place, part);
+        if self.verified.contains(group) {
+            return Ok(false);
+        }
+        disk::write_at(part, bytes, span.start)?;
+        self.suspect.remove(&group);
+        self.record(&[group])?;
+        Ok(true)
+    }
+
+    /// Enters groups whose data were written.
+    fn record(&mut self, groups: &[u64]) -> Result<(), DiskFault> {
+        let first = self.journal.records();
+        let records: Vec<Record> = groups.iter().map(|&group| Record::Group(group)).collect();
+        self.journal.append(&records)?;
+        for (index, &group) in (first..).zip(groups) {
+            if self.verified.insert(group) {
+                self.unsynced.push(Recorded { index, group });
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes groups back, and begins a journal without them. They count no more even if that fails.
+    fn strike(&mut self, place: &Place, part: &File, groups: &[u64]) -> Result<(), DiskFault> {
+        let mut any = false;
+        for &group in groups {
+            any |= self.verified.remove(group);
+        }
+        if !any {
+            return Ok(());
+        }
+        self.unsynced.retain(|recorded| self.verified.contains(recorded.group));
+        let mut base = self.verified.clone();
+        for recorded in &self.unsynced {
+            base.remove(recorded.group);
+        }
+        let mut journal = Journal::create(place, disk::inode(part)?, &self.outline, &base)?;
+        let records: Vec<Record> = self.unsynced.iter().map(|recorded| Record::Group(recorded.group)).collect();
+        if let Err(error) = journal.append(&records) {
+            let _ = disk::unlink(place.directory(), &place.new_journal_name());
+            return Err(error.into());
+        }
+        journal.install(place)?;
+        self.journal = journal;
+        self.settled = false;
+        if let Some(job) = &mut self.job {
+            // It syncs the data of the records that it covered, and the journal that was.
+            let covered = self.unsynced.iter().filter(|recorded| recorded.index < job.records()).count();
+            job.forget_journal(covered as u64);
+        }
+        (0..).zip(&mut self.unsynced).for_each(|(index, recorded)| recorded.index = index);
+        Ok(())
+    }
+
+    /// Makes a job that brings to the disk what is not there yet: when enough waits for it, or, if `rest`, anything.
+    /// `None` also when no descriptor is left for it.
+    pub(super) fn sync_job(&mut self, place: &Place, part: &File, rest: bool) -> Option<SyncJob> {
+        self.hear_of_job(place, part);
+        let wants_space = self.allocation == Allocation::Wanted && self.outline.size() > 0;
+        let due = if rest { !self.unsynced.is_empty() } else { self.unsynced.len() >= UNSYNCED_GROUPS_DUE };
+        if self.job.is_some() || !(due || wants_space || !self.settled) {
+            return None;
+        }
+        let directory = if self.settled { None } else { Some(place.directory().try_clone_to_owned().ok()?) };
+        let allocate = wants_space.then(|| self.outline.size());
+        let (part, journal) = (part.try_clone().ok()?, self.journal.file().try_clone().ok()?);
+        let job = Job::new(self.journal.records());
+        self.job = Some(job.clone());
+        Some(SyncJob { part, journal, directory, allocate, job })
+    }
+
+    /// Enters what a job brought; one that was made for an earlier outline brings nothing.
+    ///
+    /// # Errors
+    /// As the system reports them; then the groups are synced once more.
+    pub(super) fn synced(&mut self, synced: Synced) -> Result<(), DiskFault> {
+        let Some(job) = self.job.take_if(|job| job.is(&synced.job)) else { return Ok(()) };
+        self.settled |= job.settles();
+        if let Some(allocation) = synced.allocation {
+            self.allocation = allocation;
+        }
+        if self.unsynced.first().is_some_and(|recorded| recorded.index < job.records()) {
+            self.journal.append(&[Record::Mark(job.records())])?;
+            self.unsynced.retain(|recorded| recorded.index >= job.records());
+        }
+        Ok(())
+    }
+
+    /// Learns that a job ended without success. If it was the data that could not be synced, they are lost: the next
+    /// attempt would succeed without having written them.
+    pub(super) fn hear_of_job(&mut self, place: &Place, part: &File) {
+        let Some(job) = self.job.take_if(|job| job.is_over()) else { return };
+        if job.has_lost_data() {
+            let covered = self.unsynced.iter().take_while(|recorded| recorded.index < job.records());
+            let lost: Vec<u64> = covered.map(|recorded| recorded.group).collect();
+            self.suspect.extend(&lost);
+            // The journal lies on the same disk. What it still says is hashed again when it is opened.
+            let _ = self.strike(place, part, &lost);
+        }
+    }
+
+    /// The job that is out.
+    pub(super) fn job(&self) -> Option<&Job> {
+        self.job.as_ref()
+    }
+
+    /// Enters what a reading of all groups has found: `bad` are not what the outline says, the others are. Returns the
+    /// groups that do not count, ascending.
+    ///
+    /// # Errors
+    /// As the system reports them. The bad ones count no more then either.
+    pub(super) fn checked(&mut self, place: &Place, part: &File, bad: &BTreeSet<u64>) -> Result<Vec<u64>, DiskFault> {
+        self.hear_of_job(place, part);
+        let bad: Vec<u64> = bad.union(&self.suspect).copied().collect();
+        self.strike(place, part, &bad)?;
+        let mut good = Vec::new();
+        let mut next = self.verified.first_missing(0);
+        while let Some(group) = next {
+            if bad.binary_search(&group).is_err() {
+                good.push(group);
+            }
+            next = self.verified.first_missing(group + 1);
+        }
+        if !good.is_empty() {
+            self.record(&good)?;
+        }
+        Ok(bad)
+    }
+}
+
+/// Whether a group holds what the outline says. One that cannot be read does not.
+fn is_right(part: &File, outline: &Outline, group: u64) -> bool {
+    let span = group_span(outline.size(), group);
+    let mut bytes = vec![0; usize::try_from((span.end - span.start).min(GROUP_BYTES)).unwrap_or(0)];
+    if part.read_exact_at(&mut bytes, span.start).is_err() {
+        return false;
+    }
+    let mut hasher = GroupHasher::new(outline.size(), group);
+    hasher.update(&bytes);
+    let found: Digest = hasher.finish();
+    outline.expected(group) == Some(found)
+}

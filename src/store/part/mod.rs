@@ -1,0 +1,402 @@
+//! Part files: what a download grows in, hidden beside the place where it is to end, and kept until it has got there.
+//!
+//! A part file is known by the name that it is to have and by a token, and belongs to whoever holds its lock. It grows
+//! in one of two ways: as a *stream* from its start, of which nothing is known, or by *groups* of an outline, each
+//! checked before it is written. Then a journal beside it says which groups hold the right bytes; whoever opens the
+//! part file again, after a crash too, goes on from there. Whatever a crash takes, no group counts that holds other
+//! bytes:
+//!
+//! 1. a group's data are written before its record, so a process that dies leaves every recorded group whole;
+//! 2. records count by themselves only up to a mark, which follows the syncing of their data; groups recorded after it are
+//!    hashed again when the part file is opened, since power loss may have taken their data;
+//! 3. a journal names its part file by inode and size, so it says nothing of another; and before a part file takes data
+//!    of another content, the journal of the old one is gone for good.
+//!
+//! What waits for the disk is a job that may run in a helper thread. [`PartRequest::open`] and [`PartRequest::remove`]
+//! may wait too.
+//!
+//! | room | holds |
+//! |---|---|
+//! | `place` | names, directory, lock |
+//! | `journal` | the journal's format |
+//! | `ledger` | the groups that count, in memory and in the journal |
+//! | `sync` | bringing it to the disk |
+//! | `check` | reading it from end to end |
+//! | `disk` | the calls that change something |
+
+mod check;
+pub(super) mod disk;
+mod journal;
+mod ledger;
+pub(super) mod place;
+pub(super) mod sync;
+#[cfg(test)]
+pub(super) mod tests;
+
+pub use check::{Checked, PartCheck};
+pub use place::is_part_name;
+pub use sync::{SyncJob, Synced};
+
+use super::commit::CommitJob;
+use super::reserve::{Room, Watch};
+use crate::content::{Groups, Outline};
+use crate::fault::DiskFault;
+use crate::id::ContentHash;
+use crate::name::FileName;
+use journal::Loaded;
+use ledger::Ledger;
+use nix::errno::Errno;
+use place::{Final, Held, JournalFile, Place};
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Bytes of a unit in which allocated space is told (stat(2)).
+const BLOCK_BYTES: u64 = 512;
+
+/// Where a download is to be saved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PartPlace {
+    /// In this directory under this name, or ` (1)` and so on before the extension when that is taken.
+    Suggested {
+        /// Created if missing.
+        directory: PathBuf,
+        /// Its [`safe component`](FileName::safe_component) is taken.
+        name: FileName,
+    },
+    /// Exactly here; inside it, under the name, when it is a directory.
+    Exact {
+        /// Its directory must be there.
+        path: PathBuf,
+        /// Its [`safe component`](FileName::safe_component) is taken, for a directory.
+        name: FileName,
+    },
+}
+
+/// Which part file, and what it is to hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartRequest {
+    /// Where the download is to end; its part file lies in the same directory.
+    pub place: PartPlace,
+    /// Tells its part file from those of others towards the same name.
+    pub token: u32,
+    /// The content wanted, if it is known: a part file of another is begun anew.
+    pub b3: Option<ContentHash>,
+    /// Bytes, as far as somebody has said: room is looked for.
+    pub size: Option<u64>,
+}
+
+/// A part file that was asked for.
+#[derive(Debug)]
+pub enum PartOpened {
+    /// It is open.
+    Ready(PartFile),
+    /// A file of the hash and size wanted stands at the final name, or a numbered form of it. There is no part file.
+    AlreadyThere(PathBuf),
+}
+
+impl PartRequest {
+    /// Creates the part file, or takes up the one that is there as far as its journal goes. Waits for the disk: reads
+    /// what stands at the final name if it has the size wanted, and the groups that a crash may have taken.
+    ///
+    /// # Errors
+    /// [`DiskFault::Exists`] when the final name is taken, or that of the part file by something else;
+    /// [`DiskFault::Missing`] when the directory of an exact place is not there; [`DiskFault::Full`] when the size
+    /// would touch the reserve; `EBUSY` when somebody holds the part file; otherwise as the system reports.
+    pub fn open(self) -> Result<PartOpened, DiskFault> {
+        let place = Place::open(&self.place, self.token)?;
+        let final_path = match place.find_final(self.b3.zip(self.size))? {
+            Final::Free(path) => path,
+            Final::Same(path) => {
+                // A crash may have left them. Somebody who holds them will remove them.
+                let _ = remove_at(&place);
+                return Ok(PartOpened::AlreadyThere(path));
+            }
+        };
+        let new_bytes = self.size.unwrap_or(0).saturating_sub(place.allocated_bytes());
+        Room::of(place.directory())?.take(new_bytes)?;
+        let held = place.claim()?;
+        let state = match load(&place, &held, self.b3)? {
+            Some(loaded) => State::Groups(Box::new(Ledger::resume(&place, &held, loaded)?)),
+            None => {
+                // Bytes of another content may come into the part file, so its journal may not come back.
+                place.remove_journals()?;
+                disk::sync_directory(place.directory()).map_err(fault)?;
+                State::stream()
+            }
+        };
+        Ok(PartOpened::Ready(PartFile { place, held, final_path, state, watch: Watch::default() }))
+    }
+
+    /// Removes the part file and its journal, if they are there. Waits for the disk.
+    ///
+    /// # Errors
+    /// `EBUSY` when somebody holds the part file; otherwise as the system reports.
+    pub fn remove(self) -> Result<(), DiskFault> {
+        for place in Place::open_all(&self.place, self.token) {
+            match place {
+                Ok(place) => remove_at(&place)?,
+                Err(DiskFault::Missing | DiskFault::NotDirectory) => {}
+                Err(fault) => return Err(fault),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn remove_at(place: &Place) -> Result<(), DiskFault> {
+    match place.claim_existing() {
+        // Held until the name is gone, so that nobody takes it meanwhile.
+        Ok(Some(_held)) => disk::unlink(place.directory(), &place.part_name()).map_err(fault)?,
+        // Something that is not ours.
+        Ok(None) | Err(DiskFault::Exists) => false,
+        Err(fault) => return Err(fault),
+    };
+    match place.remove_journals() {
+        Err(DiskFault::Exists) => Ok(()),
+        outcome => outcome,
+    }
+}
+
+/// Reads the journal, if it is one of this part file and of the content wanted.
+fn load(place: &Place, part: &File, wanted: Option<ContentHash>) -> Result<Option<Loaded>, DiskFault> {
+    let JournalFile::Regular(file) = place.open_journal()? else { return Ok(None) };
+    let (inode, size) = (disk::inode(part)?, part.metadata()?.len());
+    let fits = |loaded: &Loaded| {
+        let is_wanted = wanted.is_none_or(|b3| b3 == loaded.outline.b3());
+        is_wanted && loaded.inode == inode && loaded.outline.size() == size
+    };
+    Ok(journal::load(&file)?.filter(fits))
+}
+
+/// A part file, exclusively ours until it is committed, closed or dropped. Dropping closes it.
+#[derive(Debug)]
+pub struct PartFile {
+    place: Place,
+    held: Held,
+    final_path: PathBuf,
+    state: State,
+    watch: Watch,
+}
+
+/// How a part file grows.
+#[derive(Debug)]
+enum State {
+    /// From its start, so far.
+    Stream { len: u64, no_groups: Groups },
+    /// By groups of an outline.
+    Groups(Box<Ledger>),
+}
+
+impl State {
+    fn stream() -> Self {
+        Self::Stream { len: 0, no_groups: Groups::default() }
+    }
+}
+
+impl PartFile {
+    /// The path it will have when it is committed, unless that is taken meanwhile.
+    pub fn final_path(&self) -> &Path {
+        &self.final_path
+    }
+
+    /// What it is to hold, if that is known.
+    pub fn outline(&self) -> Option<&Arc<Outline>> {
+        self.ledger().map(Ledger::outline)
+    }
+
+    /// The groups that hold the right bytes; without an outline a set of none.
+    pub fn verified(&self) -> &Groups {
+        match &self.state {
+            State::Stream { no_groups, .. } => no_groups,
+            State::Groups(ledger) => ledger.verified(),
+        }
+    }
+
+    /// Bytes: of the outline, or appended to the stream.
+    pub fn len(&self) -> u64 {
+        match &self.state {
+            State::Stream { len, .. } => *len,
+            State::Groups(ledger) => ledger.outline().size(),
+        }
+    }
+
+    /// Whether it is to hold nothing, or nothing is appended.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Says what it is to hold: its journal begins anew, and nothing is verified. The same outline again changes
+    /// nothing. The bytes that are there stay; [`PartFile::begin_check`] finds out which of them are right.
+    ///
+    /// Waits for the disk only where an outline of another hash, or of another size than a verified last group proves,
+    /// is replaced.
+    ///
+    /// # Errors
+    /// [`DiskFault::Full`] when the size would touch the reserve; otherwise as the system reports. Then an outline from
+    /// before is still in force, or there is none; a stream has to begin anew.
+    pub fn set_outline(&mut self, outline: Arc<Outline>) -> Result<(), DiskFault> {
+        if self.outline() == Some(&outline) {
+            return Ok(());
+        }
+        Room::of(self.place.directory())?.take(outline.size().saturating_sub(self.allocated_bytes()?))?;
+        if self.ledger().is_some_and(|ledger| !ledger.may_outlive(&outline)) {
+            self.place.remove_journals()?;
+            disk::sync_directory(self.place.directory()).map_err(fault)?;
+            self.state = State::stream();
+        }
+        let ledger = Ledger::begin(&self.place, &self.held, outline).inspect_err(|_| self.fall_back())?;
+        self.state = State::Groups(Box::new(ledger));
+        self.watch = Watch::default();
+        Ok(())
+    }
+
+    /// Makes good what an outline that could not be set may have done to the file's length.
+    fn fall_back(&mut self) {
+        match &mut self.state {
+            State::Stream { len, .. } => *len = 0,
+            // If this fails, the journal does not fit the part file any more, and a check restores it.
+            State::Groups(ledger) => drop(disk::set_len(&self.held, ledger.outline().size())),
+        }
+    }
+
+    /// Writes a group of the outline whose hash the caller has checked, and then enters it in the journal. False: it
+    /// counts already, and nothing was written.
+    ///
+    /// # Errors
+    /// As the system reports them: then it does not count. `EINVAL` without an outline, or for bytes that are not as
+    /// many as the group has.
+    pub fn write_group(&mut self, group: u64, bytes: &[u8]) -> Result<bool, DiskFault> {
+        let State::Groups(ledger) = &mut self.state else { return Err(fault(Errno::EINVAL)) };
+        if !ledger.is_allocated() && !ledger.verified().contains(group) {
+            self.watch.before(&*self.held, bytes.len() as u64, bytes.len() as u64)?;
+        }
+        ledger.write_group(&self.place, &self.held, group, bytes)
+    }
+
+    /// Begins a stream at the start of the file. What an earlier one left there stays until it is written over.
+    ///
+    /// # Errors
+    /// `EINVAL` with an outline: what comes unchecked is no part of it.
+    pub fn restart(&mut self) -> Result<(), DiskFault> {
+        let State::Stream { len, .. } = &mut self.state else { return Err(fault(Errno::EINVAL)) };
+        *len = 0;
+        Ok(())
+    }
+
+    /// Appends to the stream: all the bytes or, on an error, none as far as [`PartFile::len`] and the committed file
+    /// go.
+    ///
+    /// # Errors
+    /// [`DiskFault::Full`] when the reserve would be touched, which is looked at every 16 MiB, or no space is left;
+    /// `EINVAL` with an outline; otherwise as the system reports.
+    pub fn append(&mut self, bytes: &[u8]) -> Result<(), DiskFault> {
+        let allocated = self.allocated_bytes()?;
+        let State::Stream { len, .. } = &mut self.state else { return Err(fault(Errno::EINVAL)) };
+        let count = bytes.len() as u64;
+        let new = (*len + count).saturating_sub(allocated).min(count);
+        self.watch.before(&*self.held, count, new)?;
+        disk::write_at(&self.held, bytes, *len)?;
+        *len += count;
+        Ok(())
+    }
+
+    /// Makes a job that brings the part file to the disk, when one is due and none is out: until space is set aside for
+    /// the outline, and whenever 16 groups are not synced.
+    pub fn sync_job(&mut self) -> Option<SyncJob> {
+        self.make_sync_job(false)
+    }
+
+    /// As [`PartFile::sync_job`], but due for a single group too: for a caller who has waited long enough.
+    pub fn sync_rest_job(&mut self) -> Option<SyncJob> {
+        self.make_sync_job(true)
+    }
+
+    fn make_sync_job(&mut self, rest: bool) -> Option<SyncJob> {
+        let State::Groups(ledger) = &mut self.state else { return None };
+        ledger.sync_job(&self.place, &self.held, rest)
+    }
+
+    /// Enters in the journal what a job has brought to the disk.
+    ///
+    /// # Errors
+    /// As the system reports them; then the same groups are due again.
+    pub fn synced(&mut self, synced: Synced) -> Result<(), DiskFault> {
+        match &mut self.state {
+            State::Stream { .. } => Ok(()),
+            State::Groups(ledger) => ledger.synced(synced),
+        }
+    }
+
+    /// Begins to read it from end to end.
+    ///
+    /// # Errors
+    /// As the system reports them.
+    pub fn begin_check(&mut self) -> Result<PartCheck, DiskFault> {
+        let size = self.len();
+        // Somebody may have cut it: the groups that are gone are found to be bad.
+        if self.outline().is_some() && self.held.metadata()?.len() < size {
+            disk::set_len(&self.held, size)?;
+        }
+        Ok(PartCheck::new(size))
+    }
+
+    /// Makes the job that gives the file its final name.
+    pub fn commit(self) -> CommitJob {
+        let len = self.len();
+        let (complete, job) = match self.state {
+            State::Stream { .. } => (true, None),
+            State::Groups(mut ledger) => {
+                ledger.hear_of_job(&self.place, &self.held);
+                (ledger.verified().is_full(), ledger.job().cloned())
+            }
+        };
+        CommitJob::new(self.place, self.held, len, complete, job)
+    }
+
+    /// Closes it. File and journal stay.
+    pub fn close(mut self) {
+        if let State::Groups(ledger) = &mut self.state {
+            ledger.hear_of_job(&self.place, &self.held);
+        }
+    }
+
+    /// Removes file and journal. A very large file takes its time.
+    pub fn discard(self) {
+        let name = self.place.part_name();
+        if self.place.holds_name(&name, &self.held) && disk::unlink(self.place.directory(), &name).is_ok() {
+            // Without its part file it says nothing.
+            let _ = self.place.remove_journals();
+        }
+    }
+
+    fn allocated_bytes(&self) -> io::Result<u64> {
+        Ok(self.held.metadata()?.blocks().saturating_mul(BLOCK_BYTES))
+    }
+
+    fn file(&self) -> &File {
+        &self.held
+    }
+
+    fn ledger(&self) -> Option<&Ledger> {
+        match &self.state {
+            State::Stream { .. } => None,
+            State::Groups(ledger) => Some(ledger),
+        }
+    }
+
+    /// Enters what a check has found, and returns the groups that do not count.
+    fn enter_check(&mut self, bad: &BTreeSet<u64>) -> Result<Vec<u64>, DiskFault> {
+        match &mut self.state {
+            State::Stream { .. } => Ok(Vec::new()),
+            State::Groups(ledger) => ledger.checked(&self.place, &self.held, bad),
+        }
+    }
+}
+
+pub(super) fn fault(errno: Errno) -> DiskFault {
+    io::Error::from(errno).into()
+}

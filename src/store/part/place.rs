@@ -1,0 +1,335 @@
+//! Where a part file lies and what its name, its journal's and the final one are; and taking it by its lock.
+//!
+//! Refuses to follow a symbolic link at any of these names, and to touch a part file that another process holds.
+
+use super::super::{file_type, stat_at};
+use super::{PartPlace, disk, fault};
+use crate::fault::DiskFault;
+use crate::id::ContentHash;
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg, OFlag, open, openat};
+use nix::sys::stat::{Mode, SFlag, fstat};
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::ops::Deref;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// Longest name of a file in a directory, in bytes.
+const COMPONENT_BYTES_MAX: usize = 255;
+
+/// How a part file's name ends.
+const PART_SUFFIX: &[u8] = b".pyrate-part";
+
+/// How a journal's name ends.
+const JOURNAL_SUFFIX: &[u8] = b".pyrate-journal";
+
+/// How a journal's name ends while it is written.
+const NEW_JOURNAL_SUFFIX: &[u8] = b".new.pyrate-journal";
+
+/// How often a part file is opened while other processes come and go under its name.
+const CLAIM_TRIES_MAX: u32 = 16;
+
+/// Highest number in ` (1)`, ` (2)` … that a suggested name may get.
+const SUGGESTED_NUMBER_MAX: u32 = 999;
+
+/// How a file of ours is opened: never over a link, never waiting for the other side of a pipe.
+const OPEN_FLAGS: OFlag = OFlag::O_CLOEXEC.union(OFlag::O_NOFOLLOW).union(OFlag::O_NONBLOCK).union(OFlag::O_NOCTTY);
+
+/// Whether a file of this name is, or was, a part file of ours or the journal of one.
+pub fn is_part_name(component: &[u8]) -> bool {
+    let ends = |suffix: &[u8]| component.ends_with(suffix) && component.len() > 1 + suffix.len();
+    component.starts_with(b".") && (ends(PART_SUFFIX) || ends(JOURNAL_SUFFIX))
+}
+
+/// Where a part file lies and is to end.
+#[derive(Debug)]
+pub(in crate::store) struct Place {
+    pub(in crate::store) directory: OwnedFd,
+    directory_path: PathBuf,
+    name: Vec<u8>,
+    number_max: u32,
+    token: u32,
+}
+
+/// What stands at the final name.
+pub(super) enum Final {
+    /// Nothing stands at this path.
+    Free(PathBuf),
+    /// The content wanted is there already.
+    Same(PathBuf),
+}
+
+impl Place {
+    /// Opens the directory of a place; that of a suggested one is made if it is missing.
+    ///
+    /// # Errors
+    /// [`DiskFault::Missing`] when there is no directory; otherwise as the system reports.
+    pub(super) fn open(place: &PartPlace, token: u32) -> Result<Self, DiskFault> {
+        match place {
+            PartPlace::Suggested { directory, name } => {
+                fs::create_dir_all(directory)?;
+                Self::at(directory, name.safe_component().as_bytes(), SUGGESTED_NUMBER_MAX, token)
+            }
+            PartPlace::Exact { path, name } if fs::metadata(path).is_ok_and(|found| found.is_dir()) => {
+                Self::at(path, name.safe_component().as_bytes(), 0, token)
+            }
+            PartPlace::Exact { path, .. } => {
+                let (parent, last) = split(path).ok_or(DiskFault::Missing)?;
+                Self::at(parent, last, 0, token)
+            }
+        }
+    }
+
+    /// The places where a part file of this place may lie; a path may have become a directory since it was made.
+    pub(super) fn open_all(place: &PartPlace, token: u32) -> Vec<Result<Self, DiskFault>> {
+        match place {
+            PartPlace::Suggested { directory, name } => {
+                vec![Self::at(directory, name.safe_component().as_bytes(), SUGGESTED_NUMBER_MAX, token)]
+            }
+            PartPlace::Exact { path, name } => {
+                let beside = split(path).map(|(parent, last)| Self::at(parent, last, 0, token));
+                let inside = fs::metadata(path).is_ok_and(|found| found.is_dir());
+                let inside = inside.then(|| Self::at(path, name.safe_component().as_bytes(), 0, token));
+                beside.into_iter().chain(inside).collect()
+            }
+        }
+    }
+
+    fn at(directory: &Path, name: &[u8], number_max: u32, token: u32) -> Result<Self, DiskFault> {
+        // A relative path of one component has an empty parent.
+        let at = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+        let handle = open(at, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).map_err(fault)?;
+        if name.len() > COMPONENT_BYTES_MAX {
+            return Err(fault(Errno::ENAMETOOLONG));
+        }
+        Ok(Self { directory: handle, directory_path: directory.to_owned(), name: name.to_vec(), number_max, token })
+    }
+
+    /// The directory that everything lies in.
+    pub(in crate::store) fn directory(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+
+    /// The final names, the best first.
+    pub(in crate::store) fn final_names(&self) -> impl Iterator<Item = Vec<u8>> {
+        (0..=self.number_max).map(|number| numbered(&self.name, number))
+    }
+
+    /// The path of a name in the directory.
+    pub(in crate::store) fn path_of(&self, name: &[u8]) -> PathBuf {
+        self.directory_path.join(OsStr::from_bytes(name))
+    }
+
+    /// `.NAME.TOKEN.pyrate-part`; a long name is cut to fit, the token keeps it apart from others.
+    pub(in crate::store) fn part_name(&self) -> Vec<u8> {
+        self.hidden_name(PART_SUFFIX)
+    }
+
+    /// The name of the journal.
+    pub(in crate::store) fn journal_name(&self) -> Vec<u8> {
+        self.hidden_name(JOURNAL_SUFFIX)
+    }
+
+    /// The name of a journal that is being written.
+    pub(super) fn new_journal_name(&self) -> Vec<u8> {
+        self.hidden_name(NEW_JOURNAL_SUFFIX)
+    }
+
+    fn hidden_name(&self, suffix: &[u8]) -> Vec<u8> {
+        let token = format!(".{:08x}", self.token);
+        let room = COMPONENT_BYTES_MAX - 1 - token.len() - suffix.len();
+        [b".", cut(&self.name, room), token.as_bytes(), suffix].concat()
+    }
+
+    /// Finds the first final name that is free, unless one before it has the content wanted.
+    ///
+    /// # Errors
+    /// [`DiskFault::Exists`] when all are taken.
+    pub(super) fn find_final(&self, wanted: Option<(ContentHash, u64)>) -> Result<Final, DiskFault> {
+        for name in self.final_names() {
+            match stat_at(self.directory(), &name) {
+                Err(Errno::ENOENT) => return Ok(Final::Free(self.path_of(&name))),
+                Ok(_) if wanted.is_some_and(|wanted| self.has_content(&name, wanted)) => {
+                    return Ok(Final::Same(self.path_of(&name)));
+                }
+                _ => {}
+            }
+        }
+        Err(DiskFault::Exists)
+    }
+
+    /// Whether a regular file of this content stands at a name. One that cannot be read is another.
+    fn has_content(&self, name: &[u8], (b3, size): (ContentHash, u64)) -> bool {
+        let Some(file) = self.open_regular(name, size) else { return false };
+        let mut hasher = blake3::Hasher::new();
+        hasher.update_reader(file).is_ok_and(|hasher| hasher.finalize() == b3.0)
+    }
+
+    /// Opens what stands at a name for reading, if it is a regular file of this size.
+    pub(in crate::store) fn open_regular(&self, name: &[u8], size: u64) -> Option<File> {
+        let file = File::from(openat(self.directory(), name, OFlag::O_RDONLY | OPEN_FLAGS, Mode::empty()).ok()?);
+        let found = file.metadata().ok()?;
+        (found.is_file() && found.len() == size).then_some(file)
+    }
+
+    /// Bytes that the part file takes on the disk; 0 if there is none.
+    pub(super) fn allocated_bytes(&self) -> u64 {
+        let found = stat_at(self.directory(), &self.part_name()).ok();
+        let regular = found.filter(|found| file_type(found) == SFlag::S_IFREG);
+        regular.map_or(0, |found| u64::try_from(found.st_blocks).unwrap_or(0).saturating_mul(512))
+    }
+
+    /// Takes the part file, which is made if it is missing.
+    ///
+    /// # Errors
+    /// [`DiskFault::Exists`] when something that is no regular file has its name; `EBUSY` when another process, or
+    /// another download of ours, holds it; otherwise as the system reports.
+    pub(super) fn claim(&self) -> Result<Held, DiskFault> {
+        self.hold(OFlag::O_CREAT)?.ok_or(DiskFault::Missing)
+    }
+
+    /// Takes the part file if it is there.
+    ///
+    /// # Errors
+    /// As [`Place::claim`].
+    pub(super) fn claim_existing(&self) -> Result<Option<Held>, DiskFault> {
+        self.hold(OFlag::empty())
+    }
+
+    fn hold(&self, how: OFlag) -> Result<Option<Held>, DiskFault> {
+        let name = self.part_name();
+        // The umask decides, as for every file that people make.
+        let mode = Mode::from_bits_truncate(0o666);
+        for _ in 0..CLAIM_TRIES_MAX {
+            let file = match openat(self.directory(), name.as_slice(), OFlag::O_RDWR | OPEN_FLAGS | how, mode) {
+                Ok(opened) => File::from(opened),
+                Err(Errno::ENOENT) if how.is_empty() => return Ok(None),
+                Err(Errno::ELOOP | Errno::EISDIR | Errno::ENXIO) => return Err(DiskFault::Exists),
+                Err(errno) => return Err(fault(errno)),
+            };
+            if !file.metadata()?.is_file() {
+                return Err(DiskFault::Exists);
+            }
+            let held = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                Ok(file) => Held::Locked(file),
+                Err((_, Errno::EWOULDBLOCK)) => return Err(fault(Errno::EBUSY)),
+                Err((file, _)) => Held::Plain(file),
+            };
+            // Between opening and locking, its last holder may have renamed or removed it.
+            if self.holds_name(&name, &held) {
+                disk::named(&name, &held);
+                return Ok(Some(held));
+            }
+        }
+        Err(fault(Errno::EBUSY))
+    }
+
+    /// Opens the journal. `None` if there is none; [`Journal::Unfit`](JournalFile::Unfit) if it is no regular file.
+    ///
+    /// # Errors
+    /// As the system reports them.
+    pub(super) fn open_journal(&self) -> Result<JournalFile, DiskFault> {
+        match openat(self.directory(), self.journal_name().as_slice(), OFlag::O_RDWR | OPEN_FLAGS, Mode::empty()) {
+            Ok(opened) => {
+                let file = File::from(opened);
+                if file.metadata()?.is_file() { Ok(JournalFile::Regular(file)) } else { Ok(JournalFile::Unfit) }
+            }
+            Err(Errno::ENOENT) => Ok(JournalFile::None),
+            Err(Errno::ELOOP | Errno::EISDIR | Errno::ENXIO) => Ok(JournalFile::Unfit),
+            Err(errno) => Err(fault(errno)),
+        }
+    }
+
+    /// Makes the file of a new journal, in the place of what a crash left of an earlier one.
+    ///
+    /// # Errors
+    /// As the system reports them.
+    pub(super) fn create_new_journal(&self) -> Result<File, Errno> {
+        let name = self.new_journal_name();
+        disk::unlink(self.directory(), &name)?;
+        let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OPEN_FLAGS;
+        let file = File::from(openat(self.directory(), name.as_slice(), flags, Mode::from_bits_truncate(0o600))?);
+        disk::named(&name, &file);
+        Ok(file)
+    }
+
+    /// Removes the journal, a half-written one too.
+    ///
+    /// # Errors
+    /// [`DiskFault::Exists`] when a directory has its name; otherwise as the system reports.
+    pub(in crate::store) fn remove_journals(&self) -> Result<(), DiskFault> {
+        for name in [self.new_journal_name(), self.journal_name()] {
+            match disk::unlink(self.directory(), &name) {
+                Ok(_) => {}
+                Err(Errno::EISDIR | Errno::EPERM) => return Err(DiskFault::Exists),
+                Err(errno) => return Err(fault(errno)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a name in the directory is this open file's.
+    pub(in crate::store) fn holds_name(&self, name: &[u8], file: &File) -> bool {
+        let (Ok(there), Ok(here)) = (stat_at(self.directory(), name), fstat(file)) else { return false };
+        file_type(&there) == SFlag::S_IFREG && (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
+    }
+}
+
+/// What stands at a journal's name.
+pub(super) enum JournalFile {
+    /// Nothing.
+    None,
+    /// A regular file.
+    Regular(File),
+    /// Something else.
+    Unfit,
+}
+
+/// A part file as it is held.
+#[derive(Debug)]
+pub(in crate::store) enum Held {
+    /// With its lock, which ends with this value, whatever job still has the file open.
+    Locked(Flock<File>),
+    /// The filesystem has no locks; that its token is ours must do.
+    Plain(File),
+}
+
+impl Deref for Held {
+    type Target = File;
+
+    fn deref(&self) -> &File {
+        match self {
+            Held::Locked(file) => file,
+            Held::Plain(file) => file,
+        }
+    }
+}
+
+/// A path as directory and name; one that ends in a slash can only be a directory.
+fn split(path: &Path) -> Option<(&Path, &[u8])> {
+    let names_directory = path.as_os_str().as_bytes().ends_with(b"/");
+    path.parent().zip(path.file_name()).filter(|_| !names_directory).map(|(parent, last)| (parent, last.as_bytes()))
+}
+
+/// `name (1).ext` and so on; the plain name for 0. A long name is cut to fit.
+pub(super) fn numbered(name: &[u8], number: u32) -> Vec<u8> {
+    if number == 0 {
+        return name.to_vec();
+    }
+    let dot = name.iter().rposition(|&byte| byte == b'.').filter(|&at| at > 0 && name.len() - at <= 16);
+    let (stem, extension) = name.split_at(dot.unwrap_or(name.len()));
+    let number = format!(" ({number})");
+    let room = COMPONENT_BYTES_MAX - number.len() - extension.len();
+    [cut(stem, room), number.as_bytes(), extension].concat()
+}
+
+/// At most `room` bytes from the front, and no UTF-8 sequence cut in half.
+fn cut(name: &[u8], room: usize) -> &[u8] {
+    let mut end = name.len().min(room);
+    while end > 0 && end < name.len() && name[end] & 0xc0 == 0x80 {
+        end -= 1;
+    }
+    &name[..end]
+}

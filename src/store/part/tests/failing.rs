@@ -1,0 +1,200 @@
+//! Disks that are full, broken or both.
+
+use super::tape::{Call, fail_next, pretend_room};
+use super::*;
+use crate::store::reserve::Room;
+use nix::libc::{EIO, ENOSPC};
+
+const BROKEN: DiskFault = DiskFault::Other(EIO);
+
+/// Room for so many bytes above the reserve.
+fn room(free: u64) -> Option<Room> {
+    Some(Room { free: free + 256 * GROUP_BYTES, total: 100_000 * GROUP_BYTES })
+}
+
+fn begun(directory: &Path, content: &Content) -> PartFile {
+    let mut part = suggested(directory).ready();
+    part.set_outline(content.outline.clone()).unwrap();
+    part
+}
+
+#[test]
+fn the_reserve_is_left_free() {
+    let (scratch, content) = (scratch(), Content::of(3, 1));
+    let size = content.bytes.len() as u64;
+    pretend_room(room(size - 1));
+    assert_eq!(suggested(scratch.path()).wanting(&content).fault(), DiskFault::Full);
+    assert!(names(scratch.path()).is_empty());
+    let mut part = suggested(scratch.path()).ready();
+    assert_eq!(part.set_outline(content.outline.clone()), Err(DiskFault::Full));
+    assert!(part.outline().is_none());
+    pretend_room(room(size));
+    part.set_outline(content.outline.clone()).unwrap();
+    // Somebody else takes it before the disk has set it aside.
+    pretend_room(room(size - 1));
+    assert_eq!(part.sync_job().unwrap().run().unwrap_err(), DiskFault::Full);
+    pretend_room(room(size));
+    part.sync();
+    part.close();
+    // What it has taken needs no more room, where the disk sets space aside.
+    pretend_room(room(0));
+    let part = suggested(scratch.path()).wanting(&content).ready();
+    assert_eq!(part.outline(), Some(&content.outline));
+    pretend_room(None);
+}
+
+#[test]
+fn a_stream_looks_at_the_room_now_and_then() {
+    let scratch = scratch();
+    let mib = vec![7; GROUP_BYTES as usize];
+    let mut part = suggested(scratch.path()).ready();
+    pretend_room(room(GROUP_BYTES - 1));
+    assert_eq!(part.append(&mib), Err(DiskFault::Full));
+    assert_eq!(part.len(), 0);
+    pretend_room(room(GROUP_BYTES));
+    part.append(&mib).unwrap();
+    pretend_room(room(0));
+    for _ in 1..16 {
+        part.append(&mib).unwrap();
+    }
+    assert_eq!(part.append(&mib), Err(DiskFault::Full));
+    assert_eq!(part.len(), 16 * GROUP_BYTES);
+    // Over what is there already it goes on.
+    part.restart().unwrap();
+    for _ in 0..16 {
+        part.append(&mib).unwrap();
+    }
+    pretend_room(None);
+    part.append(&mib).unwrap();
+}
+
+#[test]
+fn a_stream_that_could_not_be_written_goes_on_where_it_was() {
+    let scratch = scratch();
+    let mut part = stream(suggested(scratch.path()), b"before");
+    fail_next(Call::Write, ENOSPC);
+    assert_eq!(part.append(b"more"), Err(DiskFault::Full));
+    assert_eq!(part.len(), 6);
+    // What a failed write has left is no part of the file.
+    fs::write(part.part_path(), b"beforemo").unwrap();
+    assert_eq!(fs::read(part.commit().run().unwrap().path).unwrap(), b"before");
+}
+
+#[test]
+fn a_group_counts_only_with_its_data_and_its_record() {
+    let (scratch, content) = (scratch(), Content::of(3, 1));
+    let mut part = begun(scratch.path(), &content);
+    fail_next(Call::Write, ENOSPC);
+    assert_eq!(part.write_group(0, content.group(0)), Err(DiskFault::Full), "the data");
+    assert_eq!(part.held(), []);
+    assert!(part.put(&content, 0));
+    // The data are written, the record is not.
+    part.sync();
+    tape::start();
+    part.put(&content, 1);
+    let ops = tape::stop();
+    assert_eq!(ops.len(), 2);
+    let journal_len = fs::metadata(part.journal_path()).unwrap().len();
+    tape::fail_second(Call::Write, ENOSPC);
+    assert_eq!(part.write_group(2, content.group(2)), Err(DiskFault::Full));
+    assert_eq!(part.held(), [0, 1]);
+    assert_eq!(fs::metadata(part.journal_path()).unwrap().len(), journal_len);
+    assert!(part.put(&content, 2));
+    part.close();
+    tape::reset();
+    assert_eq!(suggested(scratch.path()).ready().held(), [0, 1, 2]);
+}
+
+#[test]
+fn data_that_could_not_be_synced_are_fetched_again() {
+    let (scratch, content) = (scratch(), Content::of(4, 1));
+    let mut part = begun(scratch.path(), &content);
+    assert!(part.put(&content, 0) && part.sync());
+    assert!(part.put(&content, 1) && part.put(&content, 2));
+    let job = part.sync_rest_job().unwrap();
+    assert!(part.put(&content, 3));
+    fail_next(Call::Sync, EIO);
+    assert_eq!(job.run().unwrap_err(), BROKEN);
+    // They read right, but from memory alone.
+    assert_eq!(part.check().bad, [1, 2]);
+    assert_eq!(part.held(), [0, 3]);
+    assert_eq!(part.check().bad, [1, 2], "as long as they are not written again");
+    assert!(part.put(&content, 1) && part.put(&content, 2));
+    assert_eq!(part.check().bad, []);
+    assert!(part.sync());
+
+    // One that is told too late keeps the file from getting its name.
+    let mut part = begun(&scratch.path().join("late"), &content);
+    (0..4).for_each(|group| assert!(part.put(&content, group)));
+    let job = part.sync_rest_job().unwrap();
+    fail_next(Call::Sync, EIO);
+    let _failed = job.run();
+    assert_eq!(part.commit().run(), Err(DiskFault::Changed));
+    let part = suggested(&scratch.path().join("late")).ready();
+    assert_eq!(part.held(), []);
+}
+
+#[test]
+fn a_job_that_failed_is_made_again() {
+    let (scratch, content) = (scratch(), Content::of(2, 1));
+    let mut part = begun(scratch.path(), &content);
+    for (call, errno, fault) in
+        [(Call::Allocate, ENOSPC, DiskFault::Full), (Call::Sync, EIO, BROKEN), (Call::SyncDirectory, EIO, BROKEN)]
+    {
+        let job = part.sync_job().unwrap();
+        fail_next(call, errno);
+        assert_eq!(job.run().unwrap_err(), fault, "{call:?}");
+    }
+    // The mark cannot be written.
+    part.put(&content, 0);
+    let synced = part.sync_job().unwrap().run().unwrap();
+    fail_next(Call::Write, ENOSPC);
+    assert_eq!(part.synced(synced), Err(DiskFault::Full));
+    assert_eq!(part.held(), [0]);
+    assert!(part.sync() && !part.sync());
+}
+
+#[test]
+fn an_outline_that_cannot_be_set_leaves_what_there_was() {
+    let (scratch, content) = (scratch(), Content::of(3, 1));
+    let other = content.claimed(2 * GROUP_BYTES + 1);
+    let size = content.bytes.len() as u64;
+    for call in [Call::Write, Call::SetLen, Call::Rename] {
+        let mut part = stream(suggested(scratch.path()), b"streamed");
+        fail_next(call, EIO);
+        assert_eq!(part.set_outline(content.outline.clone()), Err(BROKEN), "{call:?}");
+        assert_eq!((part.outline(), part.len()), (None, 0));
+        assert_eq!(names(scratch.path()).len(), 1, "{call:?}");
+
+        part.set_outline(content.outline.clone()).unwrap();
+        part.put(&content, 1);
+        fail_next(call, EIO);
+        assert_eq!(part.set_outline(other.clone()), Err(BROKEN), "{call:?}");
+        assert_eq!((part.outline(), part.held()), (Some(&content.outline), vec![1]));
+        assert_eq!(fs::metadata(part.part_path()).unwrap().len(), size);
+        assert_eq!(names(scratch.path()).len(), 2, "{call:?}");
+        assert!(part.put(&content, 2));
+        part.close();
+        let mut part = suggested(scratch.path()).ready();
+        assert_eq!((part.outline(), part.held()), (Some(&content.outline), vec![1, 2]));
+
+        // Of another content the old journal must be gone for good first.
+        fail_next(Call::SyncDirectory, EIO);
+        assert_eq!(part.set_outline(Content::of(2, 9).outline), Err(BROKEN));
+        part.discard();
+    }
+}
+
+#[test]
+fn a_part_file_that_cannot_be_taken_up_stays_as_it_is() {
+    let (scratch, content) = (scratch(), Content::of(3, 1));
+    let mut part = begun(scratch.path(), &content);
+    assert!(part.put(&content, 1));
+    part.close();
+    for (call, errno) in [(Call::Sync, EIO), (Call::Write, ENOSPC), (Call::Rename, EIO), (Call::SyncDirectory, EIO)] {
+        fail_next(call, errno);
+        assert!(suggested(scratch.path()).open().is_err(), "{call:?}");
+    }
+    assert_eq!(suggested(scratch.path()).ready().held(), [1]);
+    assert_eq!(names(scratch.path()).len(), 2);
+}

@@ -1,0 +1,148 @@
+//! Stories of part files on a real filesystem, and what crashes make of them.
+
+mod checking;
+mod crashes;
+mod failing;
+mod final_names;
+mod groups;
+mod opening;
+pub(crate) mod tape;
+
+use super::*;
+use crate::content::{ContentHasher, GROUP_BYTES, group_span};
+use std::fs;
+use tempfile::TempDir;
+
+const TOKEN: u32 = 0xa1b2_c3d4;
+
+fn scratch() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+fn name(bytes: impl AsRef<[u8]>) -> FileName {
+    FileName::from_bytes(bytes.as_ref()).unwrap()
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).unwrap();
+    let mut names: Vec<String> = entries.map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+/// Towards `a.txt` in a directory.
+fn suggested(directory: &Path) -> PartRequest {
+    let place = PartPlace::Suggested { directory: directory.to_owned(), name: name("a.txt") };
+    PartRequest { place, token: TOKEN, b3: None, size: None }
+}
+
+/// Exactly to a path.
+fn exact(path: &Path) -> PartRequest {
+    let place = PartPlace::Exact { path: path.to_owned(), name: name("a.txt") };
+    PartRequest { place, token: TOKEN, b3: None, size: None }
+}
+
+impl PartRequest {
+    fn token(self, token: u32) -> Self {
+        Self { token, ..self }
+    }
+
+    fn wanting(self, content: &Content) -> Self {
+        Self { b3: Some(content.outline.b3()), size: Some(content.bytes.len() as u64), ..self }
+    }
+
+    fn ready(self) -> PartFile {
+        match self.open() {
+            Ok(PartOpened::Ready(part)) => part,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn fault(self) -> DiskFault {
+        self.open().unwrap_err()
+    }
+}
+
+/// A stream that holds these bytes.
+fn stream(request: PartRequest, bytes: &[u8]) -> PartFile {
+    let mut part = request.ready();
+    part.append(bytes).unwrap();
+    part
+}
+
+/// Some bytes and what proves them.
+#[derive(Debug, Clone)]
+struct Content {
+    bytes: Vec<u8>,
+    outline: Arc<Outline>,
+}
+
+impl Content {
+    fn new(bytes: Vec<u8>) -> Self {
+        let mut hasher = ContentHasher::default();
+        hasher.update(&bytes);
+        let (b3, chain) = hasher.finish();
+        let outline = Arc::new(Outline::new(b3, bytes.len() as u64, chain).unwrap());
+        Self { bytes, outline }
+    }
+
+    /// Groups of which the last is short; no byte is as with another seed, but there are as many.
+    fn of(groups: u64, seed: u8) -> Self {
+        let size = (groups - 1) * GROUP_BYTES + 1000;
+        Self::new((0..size).map(|at| (at % 253) as u8 ^ (at >> 16) as u8 ^ seed).collect())
+    }
+
+    /// The same hash and chaining values with a size that a liar claims.
+    fn claimed(&self, size: u64) -> Arc<Outline> {
+        Arc::new(Outline::new(self.outline.b3(), size, self.outline.chain().to_vec()).unwrap())
+    }
+
+    fn group(&self, group: u64) -> &[u8] {
+        let span = group_span(self.bytes.len() as u64, group);
+        &self.bytes[span.start as usize..span.end as usize]
+    }
+}
+
+impl PartFile {
+    fn put(&mut self, content: &Content, group: u64) -> bool {
+        self.write_group(group, content.group(group)).unwrap()
+    }
+
+    fn held(&self) -> Vec<u64> {
+        (0..self.verified().count()).filter(|&group| self.verified().contains(group)).collect()
+    }
+
+    fn check(&mut self) -> Checked {
+        let mut check = self.begin_check().unwrap();
+        loop {
+            if let Some(checked) = check.step(self, 300_000).unwrap() {
+                return checked;
+            }
+        }
+    }
+
+    fn sync(&mut self) -> bool {
+        let Some(job) = self.sync_rest_job() else { return false };
+        let synced = job.run().unwrap();
+        self.synced(synced).unwrap();
+        true
+    }
+
+    fn part_path(&self) -> PathBuf {
+        self.place.path_of(&self.place.part_name())
+    }
+
+    fn journal_path(&self) -> PathBuf {
+        self.place.path_of(&self.place.journal_name())
+    }
+}
+
+#[test]
+fn parts_and_their_jobs_may_go_to_helper_threads() {
+    fn is_send<T: Send>() {}
+    is_send::<PartRequest>();
+    is_send::<PartFile>();
+    is_send::<SyncJob>();
+    is_send::<Synced>();
+    is_send::<CommitJob>();
+}

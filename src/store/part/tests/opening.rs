@@ -1,0 +1,292 @@
+//! Making a part file, taking one up again, and what stands in the way.
+
+use super::*;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::sync::Barrier;
+
+#[test]
+fn a_part_file_is_hidden_beside_its_place_and_known_by_its_token() {
+    let scratch = scratch();
+    let directory = scratch.path().join("made/if missing");
+    let place = PartPlace::Suggested { directory: directory.clone(), name: name("sub/a.txt") };
+    let part = PartRequest { place, token: 0xa1, b3: None, size: None }.ready();
+    assert_eq!(part.final_path(), directory.join("a.txt"));
+    assert_eq!(names(&directory), [".a.txt.000000a1.pyrate-part"]);
+    assert!(part.outline().is_none() && part.is_empty() && part.verified().count() == 0);
+    for ours in [".a.txt.000000a1.pyrate-part", ".a.txt.000000a1.pyrate-journal", ".a.new.pyrate-journal"] {
+        assert!(is_part_name(ours.as_bytes()), "{ours}");
+    }
+    for other in [".pyrate-part", ".pyrate-journal", "a.pyrate-part", "a.pyrate-journal", ".a", ".a.pyrate-part.b"] {
+        assert!(!is_part_name(other.as_bytes()), "{other}");
+    }
+}
+
+#[test]
+fn a_part_file_that_is_closed_goes_on_where_it_was() {
+    let (scratch, content) = (scratch(), Content::of(4, 7));
+    let mut part = suggested(scratch.path()).wanting(&content).ready();
+    part.set_outline(content.outline.clone()).unwrap();
+    assert!(part.put(&content, 3) && part.put(&content, 1));
+    part.close();
+    let mut part = suggested(scratch.path()).wanting(&content).ready();
+    assert_eq!((part.outline(), part.held()), (Some(&content.outline), vec![1, 3]));
+    assert!(!part.put(&content, 3) && part.put(&content, 0));
+    drop(part);
+    // Whoever does not know what it was takes it as it is.
+    let mut part = suggested(scratch.path()).ready();
+    assert_eq!((part.len(), part.held()), (content.bytes.len() as u64, vec![0, 1, 3]));
+    assert!(part.put(&content, 2));
+    assert_eq!(part.check(), Checked { b3: content.outline.b3(), size: part.len(), bad: vec![] });
+    let path = part.commit().run().unwrap().path;
+    assert!(fs::read(path).unwrap() == content.bytes);
+    assert_eq!(names(scratch.path()), ["a.txt"]);
+}
+
+#[test]
+fn a_part_file_of_another_content_is_begun_anew() {
+    let (scratch, one, two) = (scratch(), Content::of(2, 1), Content::of(2, 2));
+    let mut part = suggested(scratch.path()).wanting(&one).ready();
+    part.set_outline(one.outline.clone()).unwrap();
+    part.put(&one, 0);
+    part.close();
+    let part = suggested(scratch.path()).wanting(&two).ready();
+    assert!(part.outline().is_none());
+    assert_eq!(names(scratch.path()).len(), 1, "the journal is gone");
+    drop(part);
+    assert!(suggested(scratch.path()).wanting(&one).ready().outline().is_none());
+}
+
+#[test]
+fn a_journal_says_nothing_of_another_part_file() {
+    let (scratch, content) = (scratch(), Content::of(2, 1));
+    let begun = || {
+        let mut part = suggested(scratch.path()).ready();
+        part.set_outline(content.outline.clone()).unwrap();
+        assert_eq!(part.held(), []);
+        part.put(&content, 0);
+        part.sync();
+        let paths = (part.part_path(), part.journal_path());
+        part.close();
+        paths
+    };
+    // Another file of the same size.
+    let (part_path, journal_path) = begun();
+    let copy = scratch.path().join("copy");
+    fs::copy(&part_path, &copy).unwrap();
+    fs::rename(&copy, &part_path).unwrap();
+    assert!(suggested(scratch.path()).ready().outline().is_none());
+    // One that was cut, or has grown.
+    for len in [0, content.bytes.len() as u64 - 1, content.bytes.len() as u64 + 1] {
+        begun();
+        fs::OpenOptions::new().write(true).open(&part_path).unwrap().set_len(len).unwrap();
+        assert!(suggested(scratch.path()).ready().outline().is_none(), "{len}");
+    }
+    // One that is gone.
+    begun();
+    fs::remove_file(&part_path).unwrap();
+    assert!(suggested(scratch.path()).ready().outline().is_none());
+    // No journal at all, but something else under its name.
+    begun();
+    fs::remove_file(&journal_path).unwrap();
+    symlink("/etc/hostname", &journal_path).unwrap();
+    assert!(suggested(scratch.path()).ready().outline().is_none());
+    assert!(!journal_path.is_symlink());
+    fs::create_dir(&journal_path).unwrap();
+    assert_eq!(suggested(scratch.path()).fault(), DiskFault::Exists);
+}
+
+#[test]
+fn what_somebody_else_holds_is_not_touched() {
+    let scratch = scratch();
+    let part = stream(suggested(scratch.path()), b"x");
+    let busy = DiskFault::Other(nix::libc::EBUSY);
+    assert_eq!(suggested(scratch.path()).fault(), busy);
+    assert_eq!(suggested(scratch.path()).remove(), Err(busy));
+    let other = suggested(scratch.path()).token(1).ready();
+    assert_eq!(names(scratch.path()), [".a.txt.00000001.pyrate-part", ".a.txt.a1b2c3d4.pyrate-part"]);
+    other.discard();
+    part.close();
+    suggested(scratch.path()).ready().close();
+    assert_eq!(suggested(scratch.path()).remove(), Ok(()));
+    assert!(names(scratch.path()).is_empty());
+}
+
+#[test]
+fn a_job_that_is_out_does_not_hold_the_part_file() {
+    let (scratch, content) = (scratch(), Content::of(2, 1));
+    let mut part = suggested(scratch.path()).ready();
+    part.set_outline(content.outline.clone()).unwrap();
+    part.put(&content, 1);
+    let job = part.sync_job().unwrap();
+    part.close();
+    let mut part = suggested(scratch.path()).ready();
+    let late = job.run().unwrap();
+    part.synced(late).unwrap();
+    assert_eq!(part.held(), [1]);
+}
+
+#[test]
+fn claimers_in_a_race_never_share_one() {
+    for _ in 0..20 {
+        let scratch = scratch();
+        let start = Barrier::new(4);
+        let ready = std::thread::scope(|threads| {
+            let race = || {
+                start.wait();
+                suggested(scratch.path()).open()
+            };
+            let racers: Vec<_> = (0..4).map(|_| threads.spawn(race)).collect();
+            let outcomes: Vec<_> = racers.into_iter().map(|racer| racer.join().unwrap()).collect();
+            outcomes.into_iter().filter_map(Result::ok).count()
+        });
+        // They have closed it one after the other, or met.
+        assert!(ready >= 1);
+        assert_eq!(names(scratch.path()), [".a.txt.a1b2c3d4.pyrate-part"]);
+    }
+}
+
+#[test]
+fn what_is_no_part_file_stays_where_it_is() {
+    let scratch = scratch();
+    let path = scratch.path().join(".a.txt.a1b2c3d4.pyrate-part");
+    let plant: [&dyn Fn(); 3] =
+        [&|| fs::create_dir(&path).unwrap(), &|| symlink("/etc/hostname", &path).unwrap(), &|| {
+            nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap()
+        }];
+    for plant in plant {
+        plant();
+        assert_eq!(suggested(scratch.path()).fault(), DiskFault::Exists);
+        assert_eq!(suggested(scratch.path()).remove(), Ok(()));
+        assert_eq!(names(scratch.path()).len(), 1);
+        if path.is_dir() && !path.is_symlink() {
+            fs::remove_dir(&path).unwrap()
+        } else {
+            fs::remove_file(&path).unwrap()
+        }
+    }
+}
+
+#[test]
+fn removing_takes_part_and_journal_wherever_they_are() {
+    let (scratch, content) = (scratch(), Content::of(2, 1));
+    assert_eq!(suggested(&scratch.path().join("nowhere")).remove(), Ok(()));
+    assert_eq!(exact(&scratch.path().join("no/where")).remove(), Ok(()));
+    assert_eq!(suggested(scratch.path()).remove(), Ok(()));
+    let path = scratch.path().join("exact");
+    let mut part = exact(&path).ready();
+    part.set_outline(content.outline.clone()).unwrap();
+    fs::write(part.place.path_of(&part.place.new_journal_name()), b"half a jour").unwrap();
+    part.close();
+    assert_eq!(names(scratch.path()).len(), 3);
+    // Meanwhile somebody has made a directory of the path.
+    fs::create_dir(&path).unwrap();
+    assert_eq!(exact(&path).remove(), Ok(()));
+    assert_eq!(names(scratch.path()), ["exact"]);
+    // A journal without its part file.
+    let part = suggested(scratch.path()).ready();
+    fs::write(part.journal_path(), b"").unwrap();
+    fs::remove_file(part.part_path()).unwrap();
+    drop(part);
+    assert_eq!(suggested(scratch.path()).remove(), Ok(()));
+    assert_eq!(names(scratch.path()), ["exact"]);
+}
+
+#[test]
+fn a_discarded_part_file_leaves_nothing_and_takes_nothing_else() {
+    let (scratch, content) = (scratch(), Content::of(2, 1));
+    let mut part = suggested(scratch.path()).ready();
+    part.set_outline(content.outline.clone()).unwrap();
+    part.discard();
+    assert!(names(scratch.path()).is_empty());
+    let part = suggested(scratch.path()).ready();
+    fs::write(scratch.path().join("other"), b"other").unwrap();
+    fs::rename(scratch.path().join("other"), part.part_path()).unwrap();
+    part.discard();
+    assert_eq!(names(scratch.path()), [".a.txt.a1b2c3d4.pyrate-part"]);
+}
+
+#[test]
+fn a_content_that_is_there_already_needs_no_part_file() {
+    let (scratch, content) = (scratch(), Content::of(2, 9));
+    let mut part = suggested(scratch.path()).ready();
+    part.set_outline(content.outline.clone()).unwrap();
+    part.close();
+    fs::write(scratch.path().join("a.txt"), b"another").unwrap();
+    let mut damaged = content.bytes.clone();
+    damaged[5] ^= 1;
+    fs::write(scratch.path().join("a (1).txt"), &damaged).unwrap();
+    fs::write(scratch.path().join("a (2).txt"), &content.bytes).unwrap();
+    let there = |request: PartRequest| match request.open().unwrap() {
+        PartOpened::AlreadyThere(path) => path,
+        PartOpened::Ready(part) => panic!("{part:?}"),
+    };
+    let path = there(suggested(scratch.path()).wanting(&content));
+    assert_eq!(path, scratch.path().join("a (2).txt"));
+    assert_eq!(names(scratch.path()), ["a (1).txt", "a (2).txt", "a.txt"], "what a crash has left is gone");
+    assert_eq!(there(exact(&path).wanting(&content)), path);
+    // Without hash or size nobody can tell, and a link is no file of ours.
+    let unsure = PartRequest { size: None, ..suggested(scratch.path()).wanting(&content) };
+    assert_eq!(unsure.ready().final_path(), scratch.path().join("a (3).txt"));
+    assert_eq!(exact(&scratch.path().join("a.txt")).wanting(&content).fault(), DiskFault::Exists);
+    symlink(&path, scratch.path().join("link")).unwrap();
+    assert_eq!(exact(&scratch.path().join("link")).wanting(&content).fault(), DiskFault::Exists);
+}
+
+#[test]
+fn an_exact_place_is_what_its_path_says() {
+    let scratch = scratch();
+    let path = scratch.path().join("exact");
+    fs::write(&path, b"came first").unwrap();
+    assert_eq!(exact(&path).fault(), DiskFault::Exists);
+    symlink("nowhere", scratch.path().join("dangling")).unwrap();
+    assert_eq!(exact(&scratch.path().join("dangling")).fault(), DiskFault::Exists);
+    for missing in ["no/such", "new/", "no/.."] {
+        assert_eq!(exact(&scratch.path().join(missing)).fault(), DiskFault::Missing, "{missing}");
+    }
+    assert_eq!(exact(&path.join("below a file")).fault(), DiskFault::NotDirectory);
+    assert_eq!(exact(&scratch.path().join("x".repeat(256))).fault(), DiskFault::Other(nix::libc::ENAMETOOLONG));
+    // A directory takes the file under its own name, over a link as well.
+    let (inside, link) = (scratch.path().join("inside"), scratch.path().join("link"));
+    fs::create_dir(&inside).unwrap();
+    symlink(&inside, &link).unwrap();
+    let part = exact(&link).ready();
+    assert_eq!(part.final_path(), link.join("a.txt"));
+    assert_eq!(part.commit().run().unwrap().path, link.join("a.txt"));
+    assert_eq!(names(&inside), ["a.txt"]);
+    assert_eq!(exact(&inside).fault(), DiskFault::Exists);
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_is_named_as_the_cause() {
+    let scratch = scratch();
+    fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o500)).unwrap();
+    if !nix::unistd::geteuid().is_root() {
+        assert_eq!(suggested(scratch.path()).fault(), DiskFault::Denied);
+    }
+    fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    let fault = suggested(Path::new("/proc/self/fd")).fault();
+    assert!(matches!(fault, DiskFault::Missing | DiskFault::Denied | DiskFault::ReadOnly | DiskFault::Other(_)));
+    fs::write(scratch.path().join("file"), b"").unwrap();
+    let fault = suggested(&scratch.path().join("file")).fault();
+    assert!(matches!(fault, DiskFault::Exists | DiskFault::NotDirectory), "{fault}");
+}
+
+#[test]
+fn a_directory_that_vanished_is_missed() {
+    let (scratch, content) = (scratch(), Content::of(2, 1));
+    let directory = scratch.path().join("gone");
+    fs::create_dir(&directory).unwrap();
+    let place = |exactly: bool| if exactly { exact(&directory.join("x")) } else { suggested(&directory) };
+    let (mut grouped, streamed) = (place(false).ready(), stream(place(true).token(2), b"x"));
+    grouped.set_outline(content.outline.clone()).unwrap();
+    fs::remove_dir_all(&directory).unwrap();
+    // What is open can be written still, but leads nowhere.
+    assert!(grouped.put(&content, 0));
+    assert_eq!(grouped.set_outline(content.claimed(GROUP_BYTES + 1)), Err(DiskFault::Missing));
+    assert_eq!(grouped.held(), [0]);
+    assert!(grouped.put(&content, 1));
+    assert_eq!(grouped.commit().run(), Err(DiskFault::Missing));
+    assert_eq!(streamed.commit().run(), Err(DiskFault::Missing));
+    assert_eq!(place(true).fault(), DiskFault::Missing);
+    assert!(place(false).open().is_ok(), "a suggested directory is made again");
+}

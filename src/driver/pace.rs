@@ -144,10 +144,15 @@ mod tests {
         let mut moved = vec![0; transfers];
         while now < end {
             bucket.share_among(transfers);
-            for bytes in &mut moved {
-                let granted = bucket.grant(now, 256 * 1024);
-                bucket.spend(granted);
-                *bytes += granted as u64;
+            let mut at_full_speed = true;
+            while at_full_speed {
+                at_full_speed = false;
+                for bytes in &mut moved {
+                    let granted = bucket.grant(now, 256 * 1024);
+                    bucket.spend(granted);
+                    *bytes += granted as u64;
+                    at_full_speed |= granted == 256 * 1024;
+                }
             }
             let next = bucket.next(now, transfers);
             assert!(next > now, "the loop must not spin");

@@ -33,6 +33,8 @@ struct Form {
     b3: Option<String>,
     #[serde(default)]
     paused: bool,
+    #[serde(default)]
+    dropped: bool,
     /// The directory of a suggested place, or the path of an exact one.
     place: RawText,
     exact: bool,
@@ -62,6 +64,7 @@ fn encode(record: &DownloadRecord) -> Vec<u8> {
         size: record.size,
         b3: record.b3.map(|b3| b3.to_string()),
         paused: record.paused,
+        dropped: record.dropped,
         place,
         exact,
         as_name,
@@ -93,6 +96,7 @@ fn decode(id: u32, bytes: &[u8]) -> Option<DownloadRecord> {
             None => None,
         },
         paused: form.paused,
+        dropped: form.dropped,
         sources: form.sources.iter().filter_map(source).take(SOURCES_MAX).collect(),
     })
 }
@@ -101,6 +105,9 @@ fn decode(id: u32, bytes: &[u8]) -> Option<DownloadRecord> {
 pub(super) fn open(state: Option<&StateDirectory>) -> io::Result<(Option<RecordLog>, Vec<DownloadRecord>, u32)> {
     let Some(state) = state else { return Ok((None, Vec::new(), 0)) };
     let (log, records) = RecordLog::open(state, DOWNLOADS_FILE)?;
+    if log.has_set_aside() {
+        warn!("the state file {DOWNLOADS_FILE} was damaged and is set aside; downloads in it are forgotten");
+    }
     let mut downloads = Vec::new();
     for (id, bytes) in &records {
         match decode(*id, bytes) {
@@ -170,6 +177,7 @@ mod tests {
                 size: b3.map(|_| u64::MAX),
                 b3,
                 paused: b3.is_some(),
+                dropped: b3.is_none(),
                 sources: vec![source],
             };
             assert_eq!(decode(9, &encode(&record)), Some(record));

@@ -10,11 +10,16 @@ pub(crate) struct Dice(u64);
 
 impl Dice {
     pub(crate) fn new() -> Self {
-        let seed = match std::env::var("PYRATE_TEST_SEED") {
-            Ok(text) => text.parse().expect("PYRATE_TEST_SEED is a number"),
+        Self::replayed_by("PYRATE_TEST_SEED")
+    }
+
+    /// As [`Self::new`], with a variable of its own.
+    pub(crate) fn replayed_by(variable: &str) -> Self {
+        let seed = match std::env::var(variable) {
+            Ok(text) => text.parse().unwrap_or_else(|_| panic!("{variable} is a number")),
             Err(_) => SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_nanos() as u64,
         };
-        println!("PYRATE_TEST_SEED={seed}");
+        println!("{variable}={seed}");
         Self(seed | 1)
     }
 

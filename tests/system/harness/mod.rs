@@ -4,9 +4,11 @@
 
 mod clock;
 mod content;
+mod contents;
 mod control;
 mod ctl;
 mod daemon;
+mod disk;
 mod fake;
 mod files;
 mod lies;
@@ -19,9 +21,11 @@ pub(crate) use content::{
     GROUP, assert_verified, await_hashed, begin_hit, chaining_values, content_hash, find_content, merged, metadata,
     metadata_of, saved, share_of, start_among, start_hashed,
 };
+pub(crate) use contents::{assert_holds, is_unfinished, path_of};
 pub(crate) use control::Control;
 pub(crate) use ctl::pyratectl;
 pub(crate) use daemon::{Daemon, Setup, clean_command, free_port, run_pyrated};
+pub(crate) use disk::Disk;
 pub(crate) use fake::{Fake, Reading, Visit};
 pub(crate) use files::{Dice, relative_files};
 pub(crate) use lies::{Role, Vice};

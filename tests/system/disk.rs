@@ -1,0 +1,248 @@
+//! Disks that fill up, turn read-only or vanish stop one download, with the cause, and nothing else; when they are well
+//! again it goes on by itself (pyrated(1), DOWNLOADS).
+
+use crate::harness::{
+    Daemon, Dice, Disk, Fake, LIMIT, Reading, Setup, assert_holds, holds, is_unfinished, path_of, pyratectl,
+    relative_files, until, wait_for,
+};
+use serde_json::{Value, json};
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+const MIB: usize = 1 << 20;
+
+/// A disk is tried again after a quarter of a minute, then half a minute.
+const PATIENCE: Duration = LIMIT.saturating_mul(3);
+
+/// A source that has hashed these files.
+fn source(files: &[(&str, &[u8])]) -> Daemon {
+    let source = files.iter().fold(Setup::peer(), |setup, (name, bytes)| setup.shares(name, bytes)).start();
+    source.await_hashed();
+    source
+}
+
+/// Makes a source send no faster.
+fn limit(source: &mut Daemon, upload_limit: u64) {
+    source.reconfigure("upload_limit", &upload_limit.to_string());
+    source.call("reload", Value::Null);
+}
+
+/// A daemon whose downloads go to a directory.
+fn saves_to(directory: &Path) -> Setup {
+    Setup::peer().set("download_directory", &format!("'{}'", directory.display()))
+}
+
+fn hit(asker: &Daemon, source: &Daemon, name: &str) -> Value {
+    let hits = asker.list(source.listen());
+    hits.into_iter().find(|hit| hit["name"] == name).expect("it is listed")
+}
+
+/// Waits until a download is paused for a cause with this code; gives its row.
+fn await_stopped(asker: &Daemon, id: u64, code: u64) -> Value {
+    let row = asker.await_download(id, "paused");
+    assert_eq!(row["error"]["code"], code, "{row}");
+    row
+}
+
+/// Waits until a download is done without an order of anybody.
+fn await_done_by_itself(asker: &Daemon, id: u64) -> Value {
+    let row = wait_for("it goes on by itself, and ends", PATIENCE, || {
+        let row = asker.download(id);
+        assert!(row["state"] != "failed" && row["state"] != "cancelled", "{row}");
+        (row["state"] == "done").then_some(row)
+    });
+    assert!(row["error"].is_null(), "{row}");
+    row
+}
+
+fn unfinished(directory: &Path) -> usize {
+    relative_files(directory).into_iter().filter(|name| is_unfinished(name)).count()
+}
+
+#[test]
+fn a_full_disk_stops_one_download_until_there_is_room() {
+    let Some(disk) = Disk::of_kib("a full disk stops one download", 32 << 10) else { return };
+    let mut dice = Dice::new();
+    let (large, other) = (dice.bytes(12 * MIB), dice.bytes(3 * MIB));
+    let source = source(&[("large.bin", &large), ("other.bin", &other)]);
+    let asker = saves_to(disk.path()).start();
+    let filler = disk.fill(25 * MIB);
+    let hit_of = |name: &str| hit(&asker, &source, name)["id"].to_string();
+    let run = pyratectl(&asker, ["--json", "download", &hit_of("large.bin")]);
+    assert_eq!(run.code, 9, "{run:?}");
+    let row = &run.json()[0];
+    assert_eq!((&row["state"], &row["error"]["code"]), (&"paused".into(), &9.into()), "{row}");
+    let id = row["id"].as_u64().expect("an id");
+    let told = pyratectl(&asker, ["downloads"]);
+    assert!(told.stdout.contains("paused") && told.stdout.contains("by itself"), "{told:?}");
+    // Others go on: to another place, and to this one if they are small enough.
+    let elsewhere = asker.downloads_directory().join("other.bin");
+    let run = pyratectl(&asker, ["download", &hit_of("other.bin"), "-o", elsewhere.to_str().expect("text")]);
+    assert_eq!(run.code, 0, "{run:?}");
+    assert_holds(&elsewhere, &other);
+    let run = pyratectl(&asker, ["download", &hit_of("other.bin")]);
+    assert_eq!(run.code, 0, "{run:?}");
+    assert_holds(&disk.path().join("other.bin"), &other);
+    assert_eq!(asker.download(id)["state"], "paused");
+    std::fs::remove_file(filler).expect("it is there");
+    let done = await_done_by_itself(&asker, id);
+    assert_eq!(done["verified"], true, "{done}");
+    assert_holds(&path_of(&done), &large);
+    assert_eq!(unfinished(disk.path()), 0);
+}
+
+#[test]
+fn resume_and_retry_look_at_a_full_disk_at_once() {
+    let Some(disk) = Disk::of_kib("resume looks at a full disk at once", 16 << 10) else { return };
+    let content = Dice::new().bytes(8 * MIB);
+    let source = source(&[("file.bin", &content)]);
+    let asker = saves_to(disk.path()).start();
+    let filler = disk.fill(12 * MIB);
+    let id = asker.begin_hits(&[hit(&asker, &source, "file.bin")])[0];
+    await_stopped(&asker, id, 9);
+    for word in ["resume", "retry"] {
+        assert_eq!(pyratectl(&asker, [word, "all"]).code, 0);
+        until("it has tried in vain", LIMIT, || asker.download(id)["state"] == "paused");
+        await_stopped(&asker, id, 9);
+    }
+    std::fs::remove_file(filler).expect("it is there");
+    assert_eq!(pyratectl(&asker, ["resume", &id.to_string()]).code, 0);
+    let done = wait_for("it goes on at once", Duration::from_secs(10), || {
+        Some(asker.download(id)).filter(|row| row["state"] == "done")
+    });
+    assert_holds(&path_of(&done), &content);
+}
+
+#[test]
+fn a_reserve_is_left_free() {
+    let Some(disk) = Disk::of_kib("a reserve is left free", 32 << 10) else { return };
+    let reserve = disk.total() / 100;
+    let (almost, fits) = ((disk.total() - reserve / 2) as usize, (disk.total() - 2 * reserve) as usize);
+    let mut dice = Dice::new();
+    let (too_large, large) = (dice.bytes(almost), dice.bytes(fits));
+    let source = source(&[("too large.bin", &too_large), ("large.bin", &large)]);
+    let asker = saves_to(disk.path()).start();
+    let refused = asker.begin_hits(&[hit(&asker, &source, "too large.bin")])[0];
+    await_stopped(&asker, refused, 9);
+    assert!(disk.free() > disk.total() / 2, "nothing was taken for what cannot be: {}", disk.free());
+    let id = asker.begin_hits(&[hit(&asker, &source, "large.bin")])[0];
+    assert_holds(&path_of(&asker.await_download(id, "done")), &large);
+    assert!(disk.free() >= reserve, "{} of {reserve}", disk.free());
+    assert_eq!(asker.download(refused)["state"], "paused");
+    asker.call("cancel", json!({ "ids": "all" }));
+    until("nothing of it is left", LIMIT, || unfinished(disk.path()) == 0);
+}
+
+#[test]
+fn a_stream_of_unknown_size_stops_when_the_disk_is_full() {
+    let Some(disk) = Disk::of_kib("a stream stops when the disk is full", 20 << 10) else { return };
+    let content = Dice::new().bytes(24 * MIB);
+    let sent = content.clone();
+    let base = Fake::serve(Reading::Whole, move |mut visit| {
+        let _ = visit.stream.write_all(&sent);
+    });
+    let asker = saves_to(disk.path()).start();
+    let id = asker.begin_download(base.addr, "stream.bin");
+    await_stopped(&asker, id, 9);
+    disk.resize_kib(64 << 10);
+    assert_holds(&path_of(&await_done_by_itself(&asker, id)), &content);
+    assert_eq!(unfinished(disk.path()), 0);
+}
+
+#[test]
+fn a_disk_that_is_read_only_stops_a_download_until_it_is_not() {
+    let Some(disk) = Disk::of_kib("a read-only disk stops a download", 64 << 10) else { return };
+    let content = Dice::new().bytes(20 * MIB);
+    let mut source = source(&[("file.bin", &content), ("other.bin", b"other")]);
+    limit(&mut source, 4_000_000);
+    let asker = saves_to(disk.path()).start();
+    let id = asker.begin_hits(&[hit(&asker, &source, "file.bin")])[0];
+    let kept = asker.await_bytes(id, 2 * MIB as u64)["bytes_done"].as_u64();
+    // With files open for writing nobody can remount it: what is paused has none.
+    asker.call("pause", json!({ "ids": "all" }));
+    asker.await_download(id, "paused");
+    until("its files are closed", LIMIT, || disk_is_idle(&asker, &disk));
+    disk.remount("ro");
+    asker.call("resume", json!({ "ids": id.to_string() }));
+    wait_for("it is stopped", LIMIT, || {
+        Some(asker.download(id)).filter(|row| row["state"] == "paused" && row["error"]["code"] == 17)
+    });
+    let run = pyratectl(&asker, ["download", &hit(&asker, &source, "other.bin")["id"].to_string()]);
+    assert_eq!(run.code, 17, "{run:?}");
+    limit(&mut source, 0);
+    disk.remount("rw");
+    let done = await_done_by_itself(&asker, id);
+    assert_holds(&path_of(&done), &content);
+    until("the other is done as well", PATIENCE, || disk.path().join("other.bin").exists());
+    assert!(kept >= Some(2 * MIB as u64) && source.status()["bytes_up"].as_u64() < Some(24 * MIB as u64));
+}
+
+/// Whether a daemon has no file of a disk open.
+fn disk_is_idle(daemon: &Daemon, disk: &Disk) -> bool {
+    let open = std::fs::read_dir(format!("/proc/{}/fd", daemon.pid())).expect("it runs");
+    let paths = open.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+    !paths.into_iter().any(|path| path.starts_with(disk.path()))
+}
+
+#[test]
+fn a_directory_that_vanishes_stops_a_download_until_it_is_back() {
+    let content = Dice::new().bytes(16 * MIB);
+    let mut source = source(&[("file.bin", &content)]);
+    limit(&mut source, 4_000_000);
+    let setup = Setup::peer();
+    let above = setup.home().join("above");
+    let directory = above.join("downloads");
+    std::fs::create_dir_all(&directory).expect("a fresh directory");
+    let asker = setup.set("download_directory", &format!("'{}'", directory.display())).start();
+    let id = asker.begin_hits(&[hit(&asker, &source, "file.bin")])[0];
+    asker.await_bytes(id, 2 * MIB as u64);
+    std::fs::remove_dir_all(&above).expect("it is there");
+    // Nothing can be made where a file stands.
+    std::fs::write(&above, "in the way").expect("it is gone");
+    limit(&mut source, 0);
+    let row = await_stopped(&asker, id, 17);
+    assert!(row["error"]["message"].as_str().is_some_and(|text| text.contains("by itself")), "{row}");
+    holds("it stays so while the cause does", Duration::from_millis(500), || asker.download(id)["state"] == "paused");
+    std::fs::remove_file(&above).expect("it is there");
+    std::fs::create_dir_all(&directory).expect("a fresh directory");
+    let done = await_done_by_itself(&asker, id);
+    assert_eq!((path_of(&done), &done["verified"]), (directory.join("file.bin"), &true.into()));
+    assert_holds(&path_of(&done), &content);
+}
+
+#[test]
+fn a_directory_that_is_moved_away_takes_no_finished_file_with_it() {
+    let content = Dice::new().bytes(8 * MIB);
+    let mut source = source(&[("file.bin", &content)]);
+    limit(&mut source, 4_000_000);
+    let asker = Setup::peer().start();
+    let id = asker.begin_hits(&[hit(&asker, &source, "file.bin")])[0];
+    asker.await_bytes(id, MIB as u64);
+    let moved = asker.home().join("moved");
+    std::fs::rename(asker.downloads_directory(), &moved).expect("it can be moved");
+    limit(&mut source, 0);
+    let done = await_done_by_itself(&asker, id);
+    assert_holds(&path_of(&done), &content);
+    assert_eq!(path_of(&done), asker.downloads_directory().join("file.bin"), "where the user was told");
+}
+
+#[test]
+fn an_unmounted_disk_is_not_written_past() {
+    let Some(disk) = Disk::of_kib("an unmounted disk is not written past", 64 << 10) else { return };
+    let content = Dice::new().bytes(8 * MIB);
+    let mut source = source(&[("file.bin", &content)]);
+    limit(&mut source, 4_000_000);
+    let directory = disk.path().join("downloads");
+    std::fs::create_dir(&directory).expect("a fresh directory");
+    let asker = saves_to(&directory).start();
+    let id = asker.begin_hits(&[hit(&asker, &source, "file.bin")])[0];
+    asker.await_bytes(id, MIB as u64);
+    let place = disk.path().to_owned();
+    let status = std::process::Command::new("umount").arg("-l").arg(&place).status().expect("it can be run");
+    assert!(status.success());
+    limit(&mut source, 0);
+    let done = await_done_by_itself(&asker, id);
+    assert_holds(&path_of(&done), &content);
+    assert!(path_of(&done).starts_with(&place));
+}

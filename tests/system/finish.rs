@@ -1,0 +1,108 @@
+//! How a content ends that was fetched by its hash: nothing is replaced, and nothing is had twice (pyratectl(1),
+//! `download`).
+
+use crate::harness::{Daemon, Dice, Setup, assert_holds, path_of, pyratectl, relative_files};
+use std::os::unix::fs::MetadataExt;
+
+const MIB: usize = 1 << 20;
+
+/// A source that has hashed this file, a daemon that has listed it, and the hit.
+fn found(name: &str, content: &[u8]) -> (Daemon, Daemon, String) {
+    let source = Setup::peer().shares(name, content).start();
+    source.await_hashed();
+    let asker = Setup::peer().start();
+    let hits = asker.list(source.listen());
+    assert!(hits[0]["b3"].is_string(), "{hits:?}");
+    let hit = hits[0]["id"].to_string();
+    (source, asker, hit)
+}
+
+fn names_in(daemon: &Daemon) -> Vec<Vec<u8>> {
+    relative_files(&daemon.downloads_directory()).into_iter().collect()
+}
+
+#[test]
+fn a_name_taken_by_another_content_is_numbered() {
+    for size in [0, 5, MIB, 3 * MIB + 1] {
+        let content = Dice::new().bytes(size);
+        let (_source, asker, hit) = found("report.tar", &content);
+        let mine = asker.downloads_directory().join("report.tar");
+        // As large as the other, and different: only the bytes tell.
+        std::fs::write(&mine, vec![b'm'; size.max(1)]).expect("it can be written");
+        let run = pyratectl(&asker, ["--json", "download", &hit]);
+        assert_eq!(run.code, 0, "{run:?}");
+        let row = &run.json()[0];
+        assert_eq!((&row["state"], &row["verified"], &row["already"]), (&"done".into(), &true.into(), &false.into()));
+        assert_eq!(path_of(row), asker.downloads_directory().join("report (1).tar"));
+        assert_holds(&path_of(row), &content);
+        assert_holds(&mine, &vec![b'm'; size.max(1)]);
+        assert_eq!(names_in(&asker).len(), 2, "{:?}", names_in(&asker));
+    }
+}
+
+#[test]
+fn what_is_there_already_is_left_as_it_is() {
+    for size in [7, MIB, 2 * MIB + 3] {
+        let content = Dice::new().bytes(size);
+        let (source, asker, hit) = found("report.tar", &content);
+        let there = asker.downloads_directory().join("report.tar");
+        std::fs::write(&there, &content).expect("it can be written");
+        let before = std::fs::metadata(&there).expect("it is there");
+        let run = pyratectl(&asker, ["download", &hit]);
+        assert_eq!(run.code, 0, "{run:?}");
+        assert!(run.stderr.contains("already have it"), "{run:?}");
+        let after = std::fs::metadata(&there).expect("it is there");
+        let facts = |of: &std::fs::Metadata| (of.ino(), of.mtime(), of.mtime_nsec(), of.ctime_nsec(), of.len());
+        assert_eq!(facts(&before), facts(&after), "it was not touched");
+        assert_eq!(names_in(&asker), [b"report.tar".to_vec()]);
+        assert_eq!(source.status()["bytes_up"], 0, "and nothing was fetched");
+        let row = &asker.rows()[0];
+        assert_eq!((&row["already"], &row["verified"]), (&true.into(), &true.into()), "{row}");
+    }
+}
+
+#[test]
+fn a_numbered_name_may_be_the_one_that_has_it_already() {
+    let content = Dice::new().bytes(100_000);
+    let (_source, asker, hit) = found("report.tar", &content);
+    std::fs::write(asker.downloads_directory().join("report.tar"), "mine").expect("it can be written");
+    for turn in 0..3 {
+        let run = pyratectl(&asker, ["--json", "download", &hit]);
+        assert_eq!(run.code, 0, "{run:?}");
+        assert_eq!(run.json()[0]["already"], turn > 0, "{run:?}");
+        assert_eq!(names_in(&asker).len(), 2, "{:?}", names_in(&asker));
+    }
+}
+
+#[test]
+fn an_exact_path_that_is_taken_is_an_error() {
+    let content = Dice::new().bytes(MIB + 5);
+    let (_source, asker, hit) = found("report.tar", &content);
+    let exact = asker.home().join("exact.tar");
+    std::fs::write(&exact, "mine").expect("it can be written");
+    let run = pyratectl(&asker, ["download", &hit, "-o", exact.to_str().expect("text")]);
+    assert_eq!(run.code, 13, "{run:?}");
+    assert_holds(&exact, b"mine");
+    // The user follows the advice.
+    std::fs::remove_file(&exact).expect("it is there");
+    let id = asker.rows()[0]["id"].as_u64().expect("an id");
+    let run = pyratectl(&asker, ["retry", &id.to_string()]);
+    assert_eq!(run.code, 0, "{run:?}");
+    let done = asker.await_download(id, "done");
+    assert_eq!(path_of(&done), exact);
+    assert_holds(&exact, &content);
+    let hidden = relative_files(asker.home()).into_iter().filter(|name| name.starts_with(b".")).count();
+    assert_eq!(hidden, 0, "no part file is left beside it");
+}
+
+#[test]
+fn an_exact_path_that_has_the_content_is_enough() {
+    let content = Dice::new().bytes(MIB + 5);
+    let (_source, asker, hit) = found("report.tar", &content);
+    let exact = asker.home().join("exact.tar");
+    std::fs::write(&exact, &content).expect("it can be written");
+    let run = pyratectl(&asker, ["download", &hit, "-o", exact.to_str().expect("text")]);
+    assert_eq!(run.code, 0, "{run:?}");
+    assert!(run.stderr.contains("already have it"), "{run:?}");
+    assert_holds(&exact, &content);
+}

@@ -1,0 +1,75 @@
+//! Small filesystems that fill up, turn read-only and vanish.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use tempfile::TempDir;
+
+/// A filesystem of its own, in memory, unmounted when dropped.
+pub(crate) struct Disk {
+    mount: TempDir,
+}
+
+impl Disk {
+    /// One of so many KiB. `None` if this machine lets nobody but its administrator mount; that is said aloud, past the
+    /// capture of what tests print, since then the story is not told.
+    pub(crate) fn of_kib(story: &str, kib: u64) -> Option<Self> {
+        let mount = tempfile::Builder::new().prefix("pyrate-disk-").tempdir().expect("a scratch directory");
+        let options = format!("size={kib}k,mode=0777");
+        if run(Command::new("mount").args(["-t", "tmpfs", "-o", &options, "none"]).arg(mount.path())) {
+            return Some(Self { mount });
+        }
+        let complaint = format!("\nNOT TESTED: {story}: mounting a small filesystem takes CAP_SYS_ADMIN\n");
+        std::io::stderr().write_all(complaint.as_bytes()).expect("standard error takes it");
+        None
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.mount.path()
+    }
+
+    /// Takes space away from all others; gives what does.
+    pub(crate) fn fill(&self, bytes: usize) -> PathBuf {
+        let filler = self.path().join("filler");
+        std::fs::write(&filler, vec![b'f'; bytes]).expect("there is room for that");
+        filler
+    }
+
+    /// Makes it another size.
+    pub(crate) fn resize_kib(&self, kib: u64) {
+        self.remount(&format!("size={kib}k"));
+    }
+
+    /// Changes how it is mounted: `ro`, `rw`.
+    pub(crate) fn remount(&self, options: &str) {
+        let options = format!("remount,{options}");
+        assert!(run(Command::new("mount").args(["-o", &options]).arg(self.path())), "it can be remounted: {options}");
+    }
+
+    /// Bytes that may still be written.
+    pub(crate) fn free(&self) -> u64 {
+        let found = nix::sys::statvfs::statvfs(self.path()).expect("it is mounted");
+        found.blocks_available() * found.fragment_size()
+    }
+
+    pub(crate) fn total(&self) -> u64 {
+        let found = nix::sys::statvfs::statvfs(self.path()).expect("it is mounted");
+        found.blocks() * found.fragment_size()
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Lazily: a daemon that the test leaves to its guard may still have a file open.
+        let _ = run(Command::new("umount").arg("-l").arg(self.path()));
+    }
+}
+
+fn run(command: &mut Command) -> bool {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}

@@ -1,0 +1,196 @@
+//! Rate limits are kept, by all transfers of a direction together: within 5 % over ten seconds (pyrated(1),
+//! CONFIGURATION).
+//!
+//! What came is counted where it arrives, against the clock on the wall. A machine so busy that nothing runs for a long
+//! time may fail these; they need hardly any processor time themselves.
+
+use crate::harness::{Daemon, Dice, Fake, LIMIT, Reading, Setup, Stopwatch, pause, until};
+use serde_json::Value;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+const MIB: u64 = 1 << 20;
+
+/// A measurement lasts so long.
+const SPAN: Duration = Duration::from_secs(10);
+
+/// Before it, transfers begin and buffers fill.
+const LEAD: Duration = Duration::from_secs(1);
+
+/// How exact a limit is.
+const TOLERANCE: f64 = 0.05;
+
+fn assert_near(what: &str, per_second: f64, limit: u64, tolerance: f64) {
+    let off = per_second / limit as f64 - 1.0;
+    assert!(off.abs() <= tolerance, "{what}: {per_second:.0} bytes a second for {limit}, off by {:.1} %", off * 100.0);
+}
+
+/// Clients that fetch a file by code 4, and count what comes.
+struct Readers {
+    counts: Vec<Arc<AtomicU64>>,
+    over: Arc<AtomicBool>,
+}
+
+impl Readers {
+    fn begin(from: SocketAddr, name: &str, number: usize) -> Self {
+        let over = Arc::new(AtomicBool::new(false));
+        let reader = |_| {
+            let (count, over) = (Arc::new(AtomicU64::new(0)), Arc::clone(&over));
+            let (counted, message) = (Arc::clone(&count), format!("4:{name}\n"));
+            thread::spawn(move || {
+                let mut stream = TcpStream::connect(from).expect("it accepts");
+                stream.write_all(message.as_bytes()).expect("it reads");
+                let mut part = vec![0; 64 << 10];
+                while !over.load(Ordering::SeqCst) {
+                    match stream.read(&mut part) {
+                        Ok(bytes @ 1..) => drop(counted.fetch_add(bytes as u64, Ordering::SeqCst)),
+                        _ => return,
+                    }
+                }
+            });
+            count
+        };
+        Self { counts: (0..number).map(reader).collect(), over }
+    }
+
+    fn counts(&self) -> Vec<u64> {
+        self.counts.iter().map(|count| count.load(Ordering::SeqCst)).collect()
+    }
+
+    /// Bytes a second that each gets.
+    fn measure(&self, span: Duration) -> Vec<f64> {
+        let (before, watch) = (self.counts(), Stopwatch::start());
+        pause(span);
+        let (after, took) = (self.counts(), watch.elapsed().as_secs_f64());
+        before.iter().zip(&after).map(|(before, after)| (after - before) as f64 / took).collect()
+    }
+}
+
+impl Drop for Readers {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::SeqCst);
+    }
+}
+
+/// A daemon that shares a file larger than any of these stories sends.
+fn source(upload_limit: u64) -> Daemon {
+    let source = Setup::peer().set("upload_limit", &upload_limit.to_string()).start_scanning();
+    let file = std::fs::File::create(source.share().join("endless.bin")).expect("a fresh file");
+    file.set_len(1 << 30).expect("it can be sparse");
+    source.rescan();
+    source
+}
+
+/// Measures an upload limit with so many readers, each of whom is to get an equal share.
+fn upload(limit: u64, readers: usize) {
+    let source = source(limit);
+    let readers = Readers::begin(source.listen(), "endless.bin", readers);
+    until("all are served", LIMIT, || readers.counts().iter().all(|count| *count > 0));
+    pause(LEAD);
+    let rates = readers.measure(SPAN);
+    assert_near(&format!("{} uploads: {rates:.0?}", rates.len()), rates.iter().sum(), limit, TOLERANCE);
+    for rate in &rates {
+        assert_near("the share of one", *rate, limit / rates.len() as u64, 0.2);
+    }
+}
+
+#[test]
+fn one_upload_goes_as_fast_as_it_may() {
+    upload(3 * MIB, 1);
+}
+
+#[test]
+fn several_uploads_share_the_limit() {
+    upload(4 * MIB, 4);
+}
+
+#[test]
+fn a_low_upload_limit_is_kept() {
+    upload(64 << 10, 2);
+}
+
+/// Bytes a second that a daemon takes in.
+fn measure_download(asker: &Daemon, span: Duration) -> f64 {
+    let received = || asker.status()["bytes_down"].as_u64().expect("a number");
+    let (watch, before) = (Stopwatch::start(), received());
+    pause(span);
+    (received() - before) as f64 / watch.elapsed().as_secs_f64()
+}
+
+/// A base peer whose files never end, and that sends as fast as it is let.
+fn endless() -> Fake {
+    Fake::serve(Reading::Whole, |mut visit| {
+        let part = vec![7; 64 << 10];
+        while visit.stream.write_all(&part).is_ok() {}
+    })
+}
+
+/// Measures a download limit with so many downloads.
+fn download(limit: u64, number: usize) {
+    let source = endless();
+    let asker = Setup::peer().set("download_limit", &limit.to_string()).start();
+    let ids: Vec<u64> = (0..number).map(|turn| asker.begin_download(source.addr, &format!("file {turn}"))).collect();
+    until("all of them come", LIMIT, || ids.iter().all(|id| asker.download(*id)["bytes_done"].as_u64() > Some(0)));
+    pause(LEAD);
+    let rate = measure_download(&asker, SPAN);
+    assert_near(&format!("{number} downloads"), rate, limit, TOLERANCE);
+    let got: Vec<u64> = ids.iter().map(|id| asker.download(*id)["bytes_done"].as_u64().expect("a number")).collect();
+    let (least, most) = (got.iter().min().expect("some"), got.iter().max().expect("some"));
+    assert!(*most as f64 <= *least as f64 * 1.25, "each gets its share: {got:?}");
+    let told = asker.download(ids[0])["rate"].as_u64().expect("a rate") * number as u64;
+    assert_near("the rate shown", told as f64, limit, 0.25);
+}
+
+#[test]
+fn one_download_goes_as_fast_as_it_may() {
+    download(3 * MIB, 1);
+}
+
+#[test]
+fn several_downloads_share_the_limit() {
+    download(4 * MIB, 3);
+}
+
+#[test]
+fn a_low_download_limit_is_kept() {
+    download(64 << 10, 2);
+}
+
+#[test]
+fn ranges_from_two_sources_share_the_limit() {
+    let limit = 2 * MIB;
+    let content = Dice::new().bytes(30 * MIB as usize);
+    let sources = [(); 2].map(|()| Setup::peer().shares("file.bin", &content).start());
+    sources.iter().for_each(Daemon::await_hashed);
+    let listed = crate::harness::OldBootstrap::listing(&sources.each_ref().map(Daemon::listen));
+    let asker = Setup::peer().joins(&[listed.addr()]).set("download_limit", &limit.to_string()).start();
+    sources.iter().for_each(|source| asker.await_neighbour(source.listen()));
+    let id = asker.begin_content("file.bin", 2);
+    until("both send", LIMIT, || {
+        let row = asker.download(id);
+        row["shares"].as_array().is_some_and(|shares| shares.iter().all(|share| share["state"] == "active"))
+    });
+    pause(LEAD);
+    assert_near("two sources", measure_download(&asker, SPAN), limit, TOLERANCE);
+}
+
+#[test]
+fn a_new_limit_is_in_force_while_transfers_run() {
+    let mut source = source(MIB);
+    let readers = Readers::begin(source.listen(), "endless.bin", 2);
+    until("both are served", LIMIT, || readers.counts().iter().all(|count| *count > 0));
+    for (limit, span) in [(MIB, Duration::from_secs(4)), (3 * MIB, SPAN), (512 << 10, Duration::from_secs(5))] {
+        source.reconfigure("upload_limit", &limit.to_string());
+        source.call("reload", Value::Null);
+        pause(LEAD);
+        let rate: f64 = readers.measure(span).iter().sum();
+        assert_near("after a reload", rate, limit, if span < SPAN { 0.1 } else { TOLERANCE });
+    }
+    source.reconfigure("upload_limit", "0");
+    source.call("reload", Value::Null);
+    until("nothing holds them back", LIMIT, || readers.counts().iter().sum::<u64>() > 200 * MIB);
+}

@@ -349,9 +349,9 @@ mod tests {
     }
 
     #[test]
-    fn limits_that_do_nothing_yet_are_said_aloud() {
+    fn values_that_do_not_do_what_they_seem_to_are_said_aloud() {
         let config = Config { upload_limit: 1, keepalive_refresh: Duration::from_secs(600), ..Config::default() };
         let remarks = config.remarks();
-        assert!(remarks[0].contains("upload_limit") && remarks[1].contains("keepalive_refresh"), "{remarks:?}");
+        assert!(remarks.len() == 1 && remarks[0].contains("keepalive_refresh"), "{remarks:?}");
     }
 }

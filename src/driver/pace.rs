@@ -68,7 +68,7 @@ pub(super) struct Bucket {
     /// Tokens in thousandths of a byte: what a rate gives in a millisecond is then whole.
     tokens: u128,
     at: Instant,
-    /// Transfers that were waiting at the last awakening, and share what there is.
+    /// Transfers that were woken last and have not asked yet: they share what there is.
     sharers: u64,
 }
 
@@ -83,7 +83,7 @@ impl Bucket {
         }
     }
 
-    /// How many of `wanted` bytes may be moved now; 0 means to wait.
+    /// How many of `wanted` bytes may be moved now; 0 means to wait. Each transfer asks once in its turn.
     pub(super) fn grant(&mut self, now: Instant, wanted: usize) -> usize {
         if self.rate == 0 {
             return wanted;
@@ -91,6 +91,7 @@ impl Bucket {
         self.refill(now);
         let whole = self.tokens / 1_000;
         let share = (whole / u128::from(self.sharers)).max(u128::from(whole > 0));
+        self.sharers = self.sharers.saturating_sub(1).max(1);
         wanted.min(usize::try_from(share).unwrap_or(usize::MAX))
     }
 
@@ -143,10 +144,15 @@ mod tests {
         let mut moved = vec![0; transfers];
         while now < end {
             bucket.share_among(transfers);
-            for bytes in &mut moved {
-                let granted = bucket.grant(now, 256 * 1024);
-                bucket.spend(granted);
-                *bytes += granted as u64;
+            let mut at_full_speed = true;
+            while at_full_speed {
+                at_full_speed = false;
+                for bytes in &mut moved {
+                    let granted = bucket.grant(now, 256 * 1024);
+                    bucket.spend(granted);
+                    *bytes += granted as u64;
+                    at_full_speed |= granted == 256 * 1024;
+                }
             }
             let next = bucket.next(now, transfers);
             assert!(next > now, "the loop must not spin");

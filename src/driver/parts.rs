@@ -208,17 +208,12 @@ impl Driver {
     }
 
     fn drop_part(&mut self, download: TransferId, request: PartRequest) {
-        match self.desk.open.remove(&download) {
-            Some(part) => {
-                self.end_check(download);
-                self.give_back_part();
-                part.discard();
-            }
-            None => self.submit_part(download, Job::RemovePart(download, request)),
-        }
+        self.close_part(download);
+        // To give back the space of a large file takes its time.
+        self.submit_part(download, Job::RemovePart(download, request));
     }
 
-    /// A part file that was not open is removed, or cannot be.
+    /// A part file is removed, or cannot be.
     pub(super) fn on_part_removed(&mut self, download: TransferId, outcome: Result<(), DiskFault>) {
         match outcome {
             Ok(()) | Err(DiskFault::Missing) => {}

@@ -101,6 +101,9 @@ fn decode(id: u32, bytes: &[u8]) -> Option<DownloadRecord> {
 pub(super) fn open(state: Option<&StateDirectory>) -> io::Result<(Option<RecordLog>, Vec<DownloadRecord>, u32)> {
     let Some(state) = state else { return Ok((None, Vec::new(), 0)) };
     let (log, records) = RecordLog::open(state, DOWNLOADS_FILE)?;
+    if log.has_set_aside() {
+        warn!("the state file {DOWNLOADS_FILE} was damaged and is set aside; downloads in it are forgotten");
+    }
     let mut downloads = Vec::new();
     for (id, bytes) in &records {
         match decode(*id, bytes) {

@@ -95,7 +95,7 @@ pub(super) struct Seek {
     pub(super) next: Option<Instant>,
     pub(super) wait: Duration,
     pub(super) sought_at: Option<Instant>,
-    /// The next one asks for the name, though the content is known.
+    /// The next one after a failure asks for the name, though the content may be known.
     pub(super) by_name: bool,
 }
 

@@ -170,6 +170,8 @@ pub(super) const SOURCES_ENOUGH: usize = 8;
 pub(super) const SEEK_MIN: Duration = Duration::from_secs(60);
 /// Longest such wait.
 pub(super) const SEEK_MAX: Duration = Duration::from_secs(5 * 60);
+/// Wait before the next, when no neighbour was there to be asked.
+pub(super) const SEEK_AGAIN: Duration = Duration::from_secs(10);
 /// How long a download that every source refused waits for what a search brings.
 pub(super) const SEEK_WAIT: Duration = Duration::from_secs(3);
 /// The span over which a rate is measured.

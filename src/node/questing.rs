@@ -3,9 +3,9 @@
 
 use super::Node;
 use super::download::{Aim, Download, State};
-use super::limits::{SEEK_MAX, SEEK_MIN, SEEK_WAIT, SOURCES_ENOUGH};
+use super::limits::{SEEK_AGAIN, SEEK_MAX, SEEK_MIN, SEEK_WAIT, SOURCES_ENOUGH};
 use super::sources::Source;
-use crate::id::TransferId;
+use crate::id::{ContentHash, TransferId};
 use crate::time::Instant;
 
 impl Node {
@@ -17,14 +17,15 @@ impl Node {
             download.seek.next = Some(if few { now } else { now + SEEK_MIN });
         }
         if download.seek.next.is_some_and(|at| at <= now) {
-            self.seek(now, id);
+            let b3 = download.aim.b3();
+            self.seek(now, id, b3);
         }
     }
 
     /// All sources have failed for now: others are looked for, a name as well as a content.
     pub(super) fn seek_after_failure(&mut self, now: Instant, id: TransferId) {
         if self.downloads.get(id).is_some_and(|row| row.seek.next.is_none_or(|at| at <= now)) {
-            self.seek(now, id);
+            self.seek_either(now, id);
         }
     }
 
@@ -34,25 +35,35 @@ impl Node {
         let sought_at = self.downloads.get(id)?.seek.sought_at;
         match sought_at {
             Some(at) if now.saturating_since(at) < SEEK_MIN => Some(at + SEEK_WAIT).filter(|until| *until > now),
-            _ => (self.seek(now, id) > 0).then_some(now + SEEK_WAIT),
+            _ => (self.seek_either(now, id) > 0).then_some(now + SEEK_WAIT),
         }
     }
 
-    /// Asks the network once: for the content, or for the exact name. Of a content that nobody gives, now the one and now
-    /// the other, since an old peer knows its files by name alone. Says how many neighbours were asked.
-    fn seek(&mut self, now: Instant, id: TransferId) -> u32 {
+    /// Looks for a content that nobody gives now by its hash and now by its name, since an old peer knows its files by
+    /// name alone. Says how many neighbours were asked.
+    fn seek_either(&mut self, now: Instant, id: TransferId) -> u32 {
         let Some(download) = self.downloads.get_mut(id) else { return 0 };
-        let by_name = download.name.as_bytes().into();
-        let text = match download.aim.b3() {
-            Some(b3) if !download.seek.by_name => format!("b3={b3}").into_bytes().into(),
-            _ => by_name,
+        let b3 = download.aim.b3().filter(|_| !download.seek.by_name);
+        download.seek.by_name = !download.seek.by_name;
+        self.seek(now, id, b3)
+    }
+
+    /// Asks the network once, for this content or for the exact name. Says how many neighbours were asked.
+    fn seek(&mut self, now: Instant, id: TransferId, b3: Option<ContentHash>) -> u32 {
+        let Some(download) = self.downloads.get_mut(id) else { return 0 };
+        let text = match b3 {
+            Some(b3) => format!("b3={b3}").into_bytes().into(),
+            None => download.name.as_bytes().into(),
         };
-        let idle = download.busy().next().is_none();
-        download.seek.by_name = idle && !download.seek.by_name;
         download.seek.sought_at = Some(now);
-        download.seek.next = Some(now + download.seek.wait);
-        download.seek.wait = (download.seek.wait * 2).min(SEEK_MAX);
-        self.seek_sources(now, id, text)
+        let asked = self.seek_sources(now, id, text);
+        let Some(download) = self.downloads.get_mut(id) else { return asked };
+        let wait = if asked > 0 { download.seek.wait } else { SEEK_AGAIN };
+        download.seek.next = Some(now + wait);
+        if asked > 0 {
+            download.seek.wait = (wait * 2).min(SEEK_MAX);
+        }
+        asked
     }
 
     /// A rest is over: back into the queue, if there is anybody to ask.

@@ -1,6 +1,6 @@
 //! `pyratectl` against real daemons: what scripts see (pyratectl(1)).
 
-use crate::harness::{Daemon, Dice, Fake, LIMIT, Reading, Setup, free_port, pyratectl, until};
+use crate::harness::{Daemon, Dice, Fake, LIMIT, Reading, Setup, content_hash, free_port, pyratectl, until};
 use serde_json::json;
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
@@ -102,7 +102,7 @@ fn exit_codes_tell_what_happened() {
     let usage = pyratectl(&asker, ["frobnicate"]);
     assert_eq!(usage.code, 28, "{usage:?}");
     let nowhere = SocketAddr::from(([127, 0, 0, 1], free_port()));
-    let waiting = pyratectl(&asker, ["--timeout", "2s", "download", &format!("{nowhere}/file.txt")]);
+    let waiting = pyratectl(&asker, ["--timeout", "2s", "download", &format!("{nowhere}/nobody has it.txt")]);
     assert_eq!(waiting.code, 2, "{waiting:?}");
     let goes_on = asker.pages("downloads", "downloads");
     let row = goes_on.iter().find(|row| row["sources"] == json!([nowhere])).expect("it is remembered");
@@ -157,16 +157,21 @@ fn nasty_names_reach_no_terminal() {
 
 #[test]
 fn terse_tables_are_tab_separated() {
-    let peer = Setup::peer().shares("a.txt", "1").shares("b with space.txt", "22").start();
+    let setup = Setup::peer().shares("a.txt", "1").shares("b with space.txt", "22");
+    let unhashed = std::fs::File::create(setup.share().join("c")).expect("a fresh file");
+    unhashed.set_len(1 << 40).expect("a sparse file");
+    let peer = setup.start();
+    until("the small ones are hashed", LIMIT, || peer.status()["unhashed_files"] == 1);
     let run = pyratectl(&peer, ["--terse", "files"]);
     assert_eq!(run.code, 0, "{run:?}");
     let rows: Vec<Vec<&str>> = run.stdout.lines().map(|line| line.split('\t').collect()).collect();
-    assert_eq!(rows.len(), 3, "a header and two rows: {run:?}");
+    assert_eq!(rows.len(), 4, "a header and three rows: {run:?}");
     let name = rows[0].iter().position(|column| *column == "name").expect("a column of names");
     let size = rows[0].iter().position(|column| *column == "size").expect("a column of sizes");
     let b3 = rows[0].iter().position(|column| *column == "b3").expect("a column of hashes");
-    assert_eq!((rows[1][name], rows[1][size], rows[1][b3]), ("a.txt", "1", "-"), "unknown is -");
+    assert_eq!((rows[1][name], rows[1][size], rows[1][b3]), ("a.txt", "1", &content_hash(b"1")[..]));
     assert_eq!((rows[2][name], rows[2][size]), ("b with space.txt", "2"), "two bytes");
+    assert_eq!((rows[3][name], rows[3][size], rows[3][b3]), ("c", "1099511627776", "-"), "unknown is -");
 }
 
 #[test]

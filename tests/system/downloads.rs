@@ -84,7 +84,9 @@ fn a_download_never_replaces_a_file() {
     std::fs::write(taken.join("report.tar"), "mine").expect("it can be written");
     std::fs::create_dir(taken.join("plain")).expect("a directory of that name");
     assert_eq!(download(&asker, &source, "report.tar"), b"new");
-    assert_eq!(download(&asker, &source, "report.tar"), b"new");
+    source.add_file("report.tar", "newer");
+    source.rescan();
+    assert_eq!(download(&asker, &source, "report.tar"), b"newer");
     assert_eq!(download(&asker, &source, "plain"), b"new");
     assert_eq!(std::fs::read(taken.join("report.tar")).expect("it is there"), b"mine");
     assert!(names_in(&asker).contains(&b"report (1).tar".to_vec()), "{:?}", names_in(&asker));
@@ -184,7 +186,8 @@ fn a_listing_gives_hits_with_ids_that_can_be_downloaded() {
 
 #[test]
 fn a_long_list_comes_whole() {
-    let setup = (0..2500).fold(Setup::peer(), |setup, turn| setup.shares(format!("d{}/file {turn}", turn % 7), ""));
+    let path = |turn| format!("d{}/file {turn}", turn % 7);
+    let setup = (0..2500).fold(Setup::peer(), |setup, turn| setup.shares(path(turn), turn.to_string()));
     let (source, asker) = pair(setup);
     let answer = ask(source.listen(), b"5:", Framing::Fin);
     assert_eq!((crate::harness::lines(&answer.bytes).len(), answer.end), (2500, End::Fin));

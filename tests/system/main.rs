@@ -7,6 +7,7 @@
 // Helpers that fail a test may panic, and a test outside the loop may look at the clock.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
+mod base_neighbours;
 mod bootstrap;
 mod control_calls;
 mod control_socket;
@@ -14,6 +15,7 @@ mod crash;
 mod ctl;
 mod disk;
 mod downloads;
+mod fairness;
 mod finish;
 mod forwarding;
 mod harness;
@@ -27,12 +29,18 @@ mod lookups;
 mod membership;
 mod newcomer;
 mod old_programs;
+mod p1_liars;
+mod p1_sources;
+mod p1_speed;
+mod p1_wire;
 mod queue;
 mod rate;
 mod refusals;
 mod resume;
 mod serving;
 mod share;
+mod streams;
 mod stubborn;
 mod transfers_broken;
+mod unverified;
 mod worker_queue;

@@ -1,13 +1,15 @@
 //! Together with the programs of 2013 and 2014, in both roles (PROTOCOL, "Old programs").
 
 use crate::harness::{
-    Dice, Fake, Framing, LIMIT, OldBootstrap, Reading, Setup, ask, call_back_download, fetch_reset, holds, old_peer,
-    until,
+    Dice, Fake, Framing, GROUP, LIMIT, Manners, OldBootstrap, P1Peer, Reading, Setup, Vice, ask, assert_verified,
+    begin_hit, call_back_download, fetch_reset, find_content, holds, old_peer, share_of, start_among, until,
 };
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 /// The stand-ins understand one another: what fails below is not theirs.
@@ -171,4 +173,48 @@ fn an_old_client_that_lacks_the_file_gets_no_second_wind() {
     });
     assert_ne!(asker.download(id)["state"], "done");
     assert!(fetch_reset(asker.listen(), b"missing"));
+}
+
+/// A content that a `p1` peer proved and then broke off: the old client that has the same name sends the rest of it by
+/// call-back, and each group is checked as it passes.
+#[test]
+fn an_old_client_completes_what_a_p1_peer_began() {
+    let content = Dice::new().bytes(4 * GROUP + 321);
+    let old = old_peer(&[("shared by both.bin", &content)]);
+    let ranges = Vice::Exhausts(Arc::new(AtomicUsize::new(2 * GROUP)));
+    let p1 =
+        P1Peer::sharing("shared by both.bin", &content, Manners { ranges, files: Vice::Refuses, ..Manners::default() });
+    let (_bootstrap, asker) = start_among(Setup::peer(), &[old.addr, p1.addr]);
+    let id = begin_hit(&asker, &find_content(&asker, "shared by both.bin", &content, 1));
+    let waiting = asker.await_download(id, "retrying");
+    assert!(waiting["bytes_done"].as_u64() >= Some(GROUP as u64), "{waiting}");
+    // It is looked for under its name, too: the old client does not know what a hash is.
+    asker.call("retry", json!({ "ids": id.to_string() }));
+    let done = asker.await_download(id, "done");
+    assert_verified(&done, &content);
+    assert!(share_of(&done, old.addr)["bytes"].as_u64() > Some(0), "{done}");
+    assert!(old.heard().iter().all(|message| [b'4', b'6'].contains(&message[0])), "base messages only");
+}
+
+/// The same, but what the old client has under that name is something else: nothing of it counts.
+#[test]
+fn an_old_client_with_another_file_of_that_name_is_found_out() {
+    let mut dice = Dice::new();
+    let (content, other) = (dice.bytes(3 * GROUP), dice.bytes(3 * GROUP));
+    let old = old_peer(&[("one name.bin", &other)]);
+    let ranges = Vice::Exhausts(Arc::new(AtomicUsize::new(2 * GROUP)));
+    let p1 = P1Peer::sharing("one name.bin", &content, Manners { ranges, files: Vice::Refuses, ..Manners::default() });
+    let (_bootstrap, asker) = start_among(Setup::peer(), &[old.addr, p1.addr]);
+    let id = begin_hit(&asker, &find_content(&asker, "one name.bin", &content, 1));
+    asker.await_download(id, "retrying");
+    asker.call("retry", json!({ "ids": id.to_string() }));
+    until("the old client is found out", LIMIT, || share_of(&asker.download(id), old.addr)["state"] == "corrupt");
+    p1.change(|manners| *manners = Manners::default());
+    until("the other one is asked again", LIMIT, || {
+        let _ = asker.control().call("retry", json!({ "ids": id.to_string() }));
+        asker.download(id)["state"] == "done"
+    });
+    let done = asker.download(id);
+    assert_verified(&done, &content);
+    assert_eq!(share_of(&done, old.addr)["bytes"], 0, "{done}");
 }

@@ -239,22 +239,24 @@ fn a_download_directory_that_cannot_be_written_is_told() {
         Err(failure) => failure.code,
         Ok(begun) => {
             let id = begun["downloads"][0]["id"].as_u64().expect("an id");
-            asker.await_download(id, "failed")["error"]["code"].as_i64().expect("a code")
+            asker.await_download(id, "paused")["error"]["code"].as_i64().expect("a code")
         }
     };
     assert_eq!(code, 17);
 }
 
 #[test]
-fn a_full_disk_ends_a_download_and_nothing_else() {
+fn a_full_disk_stops_a_download_and_nothing_else() {
     let source = Setup::peer().shares("large.bin", vec![b'x'; 3 << 20]).shares("small.txt", "fits").start();
     let Some(setup) = Setup::peer().small_disk() else {
         println!("this machine makes no mount namespaces for us");
         return;
     };
     let asker = setup.start();
-    let failed = asker.await_download(asker.begin_download(source.listen(), "large.bin"), "failed");
-    assert_eq!(failed["error"]["code"], 9, "{failed}");
+    let id = asker.begin_download(source.listen(), "large.bin");
+    let stopped = asker.await_download(id, "paused");
+    assert_eq!(stopped["error"]["code"], 9, "{stopped}");
+    asker.call("cancel", json!({ "ids": id.to_string() }));
     // What the daemon sees at its download directory, as it sees it.
     let seen = std::path::PathBuf::from(format!("/proc/{}/root{}", asker.pid(), asker.downloads_directory().display()));
     until("the room is given back", LIMIT, || relative_files(&seen).is_empty());

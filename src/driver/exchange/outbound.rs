@@ -343,19 +343,21 @@ impl Outbound {
         let id = self.id;
         let Link::Connection(socket, _) = &mut self.link else { return Err(DialFault::Aborted) };
         let State::Receiving(incoming) = &mut self.state else { return Ok(Step::Wait) };
-        let mut budget = incoming.step_bytes_max();
+        let step_max = incoming.step_bytes_max();
+        let granted = match incoming.is_paced() {
+            true => cx.pace.bucket(Direction::Down).grant(cx.now, step_max),
+            false => step_max,
+        };
+        let mut budget = granted;
         loop {
             let taken = match incoming.poll(id, cx)? {
+                Taken::More if budget == 0 && granted < step_max => {
+                    self.progress.excuse(cx.now);
+                    return Ok(Step::Paced(Direction::Down));
+                }
                 Taken::More if budget == 0 => return Ok(Step::Again),
                 Taken::More => {
-                    let mut room = budget.min(cx.scratch.len());
-                    if incoming.is_paced() {
-                        room = cx.pace.bucket(Direction::Down).grant(cx.now, room);
-                    }
-                    if room == 0 {
-                        self.progress.excuse(cx.now);
-                        return Ok(Step::Paced(Direction::Down));
-                    }
+                    let room = budget.min(cx.scratch.len());
                     match socket.read(&mut cx.scratch[..room]).map_err(|error| dial_fault(&error))? {
                         ReadStep::Bytes(n) => {
                             if incoming.is_paced() {

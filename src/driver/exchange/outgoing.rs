@@ -70,20 +70,18 @@ impl Outgoing {
 
     /// Moves up to [`STEP_BYTES_MAX`] bytes.
     pub(super) fn pump(&mut self, socket: &mut Socket, cx: &mut Context<'_>) -> Pump {
-        let mut budget = STEP_BYTES_MAX;
-        let is_paced = matches!(self.source, Source::File { .. });
+        let is_paced = self.source.is_paced();
+        let granted = match is_paced {
+            true => cx.pace.bucket(Direction::Up).grant(cx.now, STEP_BYTES_MAX),
+            false => STEP_BYTES_MAX,
+        };
+        let mut budget = granted;
         loop {
             if budget == 0 {
-                return self.progress(cx.now).unwrap_or(Pump::Again);
+                let what_now = if granted < STEP_BYTES_MAX { Pump::Paced } else { Pump::Again };
+                return self.progress(cx.now).unwrap_or(what_now);
             }
-            let mut now = budget;
-            if is_paced && self.source.has_more() {
-                now = cx.pace.bucket(Direction::Up).grant(cx.now, budget);
-                if now == 0 {
-                    return self.progress(cx.now).unwrap_or(Pump::Paced);
-                }
-            }
-            let wrote = match self.source.write(socket, now, cx) {
+            let wrote = match self.source.write(socket, budget, cx) {
                 Ok(Wrote::Bytes(n)) => n,
                 Ok(Wrote::Blocked) => return self.progress(cx.now).unwrap_or(Pump::Blocked),
                 Ok(Wrote::Everything) => return Pump::Sent(self.sent),
@@ -120,8 +118,8 @@ enum Wrote {
 }
 
 impl Source {
-    /// Whether a file has bytes left to send.
-    fn has_more(&self) -> bool {
+    /// Whether it counts towards the limit of uploads: a file that has bytes left to send.
+    fn is_paced(&self) -> bool {
         matches!(self, Self::File { left: 1.., .. })
     }
 

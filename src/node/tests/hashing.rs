@@ -205,15 +205,35 @@ fn what_a_peer_asked_for_is_hashed_next() {
     }
     assert!(batches(&mut rig).is_empty(), "one batch is under way");
     hashed(&mut rig, first);
-    let second = batch(&mut rig);
-    assert_eq!(names(&second), ["large"], "alone: it is more than a batch has otherwise");
-    hashed(&mut rig, second);
-    let third = batch(&mut rig);
-    assert_eq!((&names(&third)[..2], third.len()), (&["599".to_string(), "256".to_string()][..], 256));
-    hashed(&mut rig, third);
+    let both = batches(&mut rig);
+    let [large, second] = both.as_slice() else { panic!("{} batches", both.len()) };
+    assert_eq!(names(large), ["large"], "alone, since it may take hours; but the others do not wait for it");
+    assert_eq!((&names(second)[..2], second.len()), (&["599".to_string(), "256".to_string()][..], 256));
+    hashed(&mut rig, large.clone());
+    hashed(&mut rig, second.clone());
     hash_all(&mut rig);
     assert_eq!(status(&mut rig).unhashed_files, 0);
     assert!(shared_b3(&mut rig).iter().all(Option::is_some));
+}
+
+#[test]
+fn of_files_too_large_for_a_batch_one_is_read_at_a_time_while_small_ones_pass() {
+    let mut rig = sharing(vec![scanned("huge", 1 << 42), scanned("large", 1 << 40)]);
+    let first = batch(&mut rig);
+    assert_eq!(names(&first), ["large"]);
+    rig.pass(Duration::from_secs(60));
+    rescan(&mut rig, vec![scanned("huge", 1 << 42), scanned("large", 1 << 40), scanned("new", 1)]);
+    let small = batch(&mut rig);
+    assert_eq!(names(&small), ["new"], "it came while a large one was under way");
+    hashed(&mut rig, small);
+    assert!(batches(&mut rig).is_empty());
+    // A peer that asks for the other one is told to come again, and nothing spins.
+    ask_for_metadata(&mut rig, "huge");
+    assert!(batches(&mut rig).is_empty());
+    hashed(&mut rig, first);
+    rig.pass(Duration::from_secs(60));
+    rescan(&mut rig, vec![scanned("huge", 1 << 42), scanned("large", 1 << 40), scanned("new", 1)]);
+    assert_eq!(names(&batch(&mut rig)), ["huge"]);
 }
 
 #[test]

@@ -122,23 +122,27 @@ fn a_bootstrap_node_that_returns_is_found_again() {
 #[test]
 fn a_machine_that_goes_dark_is_replaced_by_those_that_answer() {
     let mut world = World::new();
-    for _ in 0..4 {
-        world.start(&[("song", 1)], Vec::new(), 2);
+    for place in 0..4 {
+        let files = [("song", 1), ("rare", 1)];
+        world.start(if place == 1 { &files } else { &files[..1] }, Vec::new(), 2);
     }
     world.pass(Duration::from_secs(5));
     world.dark.insert(1);
     let hits = search(&mut world, 0, "song");
     assert_eq!(hits[0].sources.len(), 2, "the two others are reached: {hits:?}");
-    // A download from who went dark waits for it.
-    let what = vec![Selector::File { peer: peer(2), name: RawText::new("song") }];
+    // Of two downloads from who went dark, the one that others offer goes on with them, and the other waits for it.
+    let file = |text| Selector::File { peer: peer(2), name: RawText::new(text) };
+    let what = vec![file("song"), file("rare")];
     world.call(0, Request::Download { what, output: None }).unwrap();
+    let states = |world: &mut World| match world.call(0, Request::Downloads { after: 0 }) {
+        Ok(Reply::Downloads(rows)) => rows.downloads.iter().map(|row| row.state).collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
     world.pass(Duration::from_secs(300));
-    let Ok(Reply::Downloads(rows)) = world.call(0, Request::Downloads { after: 0 }) else { panic!("rows") };
-    assert_eq!(rows.downloads[0].state, DownloadState::Retrying);
+    assert_eq!(states(&mut world), [DownloadState::Done, DownloadState::Retrying]);
     world.dark.remove(&1);
     world.pass(Duration::from_secs(90));
-    let Ok(Reply::Downloads(rows)) = world.call(0, Request::Downloads { after: 0 }) else { panic!("rows") };
-    assert_eq!(rows.downloads[0].state, DownloadState::Done);
+    assert_eq!(states(&mut world), [DownloadState::Done, DownloadState::Done]);
 }
 
 #[test]

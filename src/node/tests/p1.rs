@@ -1,6 +1,7 @@
 //! Part 2 is spoken only to peers that have shown it.
 
 use super::rig::*;
+use crate::content::GROUP_LOG2;
 use crate::control::{RawText, Request, Selector};
 use crate::fault::DialFault;
 use crate::id::{ContentHash, ExchangeId, QueryId, TransferId};
@@ -11,6 +12,7 @@ use crate::node::dice::Dice;
 use crate::wire::{Attributes, Listed, Message, SearchResponse};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::time::Duration;
 
 /// Takes what goes out as a stream, and what on connections of its own: whereto.
@@ -70,12 +72,11 @@ const CONTENT: ContentHash = ContentHash([7; 32]);
 const SIZE: u64 = 3 << 20;
 
 /// What an exchange of ours waits for.
-#[derive(Clone, Copy, PartialEq)]
 enum Awaits {
     Delivery,
     List,
     File,
-    Groups,
+    Groups(Range<u64>),
     Metadata,
 }
 
@@ -91,16 +92,30 @@ struct Chaos {
     uploads: BTreeMap<ExchangeId, bool>,
     streams: u64,
     plain: u64,
+    metadata: u64,
+    ranges: u64,
 }
 
 impl Chaos {
     fn new(seed: u8) -> Self {
-        let config = NodeConfig { bootstraps: Vec::new(), max_workers: 8, max_peers: 4, ..config() };
+        let config = NodeConfig { bootstraps: Vec::new(), max_workers: 16, max_peers: 4, ..config() };
         let mut rig = Rig::remembering(config, vec![peer(1), peer(2), peer(3)]);
         rig.scan(&[("song", SIZE), ("other", 5), ("empty", 0)]);
         let (dice, shown, asked_as_p1) = (Dice::new([seed; 32]), BTreeSet::new(), BTreeSet::new());
         let (open, uploads) = (BTreeMap::new(), BTreeMap::new());
-        Self { rig, dice, shown, queries: Vec::new(), asked_as_p1, open, uploads, streams: 0, plain: 0 }
+        Self {
+            rig,
+            dice,
+            shown,
+            queries: Vec::new(),
+            asked_as_p1,
+            open,
+            uploads,
+            streams: 0,
+            plain: 0,
+            metadata: 0,
+            ranges: 0,
+        }
     }
 
     fn roll(&mut self, sides: u64) -> u64 {
@@ -136,11 +151,11 @@ impl Chaos {
                 drop(self.rig.call(Request::List { peer }));
             }
             5 => self.order(),
-            6..=8 => self.end_exchange(),
+            6..=8 => (0..6).for_each(|_| self.end_exchange()),
             9 => self.ask_us(),
             10 => self.end_upload(),
             _ => {
-                let ms = [0, 10, 900, 5_000, 61_000, 1_900_000][self.roll(6) as usize];
+                let ms = [0, 10, 900, 900, 5_000, 5_000, 61_000, 1_900_000][self.roll(8) as usize];
                 self.rig.pass(Duration::from_millis(ms));
             }
         }
@@ -186,7 +201,7 @@ impl Chaos {
             _ => Selector::File { peer: self.any_peer(), name: RawText::new("song") },
         };
         let ids = "all".to_string();
-        let request = match self.roll(8) {
+        let request = match self.roll(20) {
             0 => Request::Cancel { ids },
             1 => Request::Pause { ids },
             2 => Request::Resume { ids },
@@ -220,12 +235,14 @@ impl Chaos {
 
     /// One of our exchanges ends, one way or another.
     fn end_exchange(&mut self) {
-        let open = self.open.keys().copied().collect();
+        let fetches = self.chance();
+        let fits = |awaits: &Awaits| !fetches || !matches!(awaits, Awaits::Delivery | Awaits::List);
+        let open = self.open.iter().filter(|(_, (_, awaits))| fits(awaits)).map(|(exchange, _)| *exchange).collect();
         let Some(exchange) = self.any(open) else { return };
         let Some((to, awaits)) = self.open.remove(&exchange) else { return };
         let faults =
             [DialFault::Refused, DialFault::Reset, DialFault::TimedOut, DialFault::Corrupt, DialFault::Malformed];
-        if self.roll(3) == 0 {
+        if self.roll(5) == 0 {
             let fault = faults[self.roll(5) as usize];
             return self.rig.fail(exchange, fault);
         }
@@ -243,9 +260,10 @@ impl Chaos {
                 self.rig.handle(Event::FetchProgress { exchange, bytes: SIZE });
                 self.rig.succeed(exchange, Response::File { bytes: SIZE });
             }
-            Awaits::Groups => {
-                self.rig.handle(Event::GroupVerified { exchange, group: 0 });
-                self.rig.succeed(exchange, Response::File { bytes: 1 << 20 });
+            Awaits::Groups(groups) => {
+                let bytes = (groups.end - groups.start) << GROUP_LOG2;
+                groups.for_each(|group| self.rig.handle(Event::GroupVerified { exchange, group }));
+                self.rig.succeed(exchange, Response::File { bytes });
             }
             Awaits::Metadata => self.rig.succeed(exchange, Response::Metadata { b3: CONTENT, size: SIZE }),
         }
@@ -276,13 +294,15 @@ impl Chaos {
                 opened(exchange, to, if lists { Awaits::List } else { Awaits::Delivery })
             }
             Action::FetchMetadata { exchange, to, .. } => {
+                self.metadata += 1;
                 assert!(self.shown.contains(&to), "{to} has not shown that it knows code 9");
                 opened(exchange, to, Awaits::Metadata)
             }
             Action::Fetch { exchange, to, portion: Portion::Groups(groups), .. } => {
                 assert!(self.shown.contains(&to), "{to} has not shown that it knows code 8");
                 assert!(!groups.is_empty());
-                opened(exchange, to, Awaits::Groups)
+                self.ranges += 1;
+                opened(exchange, to, Awaits::Groups(groups))
             }
             Action::Fetch { exchange, to, .. } => opened(exchange, to, Awaits::File),
             Action::SendList { exchange, attributes } => {
@@ -342,12 +362,15 @@ impl Chaos {
 
 #[test]
 fn nothing_of_part_2_goes_to_a_peer_that_has_not_shown_it_whatever_happens() {
-    let (mut streams, mut plain) = (0, 0);
+    let (mut streams, mut plain, mut metadata, mut ranges) = (0, 0, 0, 0);
     for seed in 0..40 {
         let mut chaos = Chaos::new(seed);
         (0..300).for_each(|_| chaos.step());
         streams += chaos.streams;
         plain += chaos.plain;
+        metadata += chaos.metadata;
+        ranges += chaos.ranges;
     }
-    assert!(streams > 100 && plain > 100, "both forms were seen: {streams} streams, {plain} dials");
+    let seen = format!("{streams} streams, {plain} dials, {metadata} metadata, {ranges} ranges");
+    assert!(streams > 100 && plain > 100 && metadata > 20 && ranges > 10, "all forms were seen: {seen}");
 }

@@ -4,6 +4,7 @@
 //! files may only be opened by SQLite itself while a connection is open, since closing any other descriptor of them
 //! would give up the locks of all (POSIX, fcntl).
 
+use super::super::hasher::warm;
 use super::CacheFault;
 use super::record::checksum;
 use crate::content::{ChainingValue, group_count};
@@ -24,8 +25,8 @@ const APPLICATION_ID: i64 = 0x5079_7248;
 /// The layout below. A file of another one is set aside.
 const VERSION: i64 = 1;
 
-/// Integers of 64 bits without sign are stored with the same bits as signed ones. `sum` is [`checksum`], that of a chain
-/// includes its values; `run` is the last run of the daemon in which somebody asked.
+/// Integers of 64 bits without sign are stored with the same bits as signed ones. `sum` is [`checksum`], that of a
+/// chain includes its values; `run` is the last run of the daemon in which somebody asked.
 const SCHEMA: &str = "
     CREATE TABLE file (device INTEGER NOT NULL, inode INTEGER NOT NULL, size INTEGER NOT NULL,
         mtime_ns INTEGER NOT NULL, b3 BLOB NOT NULL, sum INTEGER NOT NULL, run INTEGER NOT NULL,
@@ -48,6 +49,10 @@ const SETTINGS: &str = "
 
 /// How long a writer waits for what another connection of ours does, which is a read of microseconds.
 const BUSY: Duration = Duration::from_secs(5);
+
+/// How much of the file the system is asked to have at hand: after a start every entry is asked for in the order of a
+/// scan, and a disk would have to seek for each.
+const WARM_BYTES_MAX: u64 = 512 * 1024 * 1024;
 
 /// What is added to the name of a file that is set aside.
 const DAMAGED: &str = ".damaged";
@@ -107,12 +112,12 @@ impl Database {
     /// What is known of a file's inode.
     pub(super) fn get(&self, file: &FileMeta) -> Result<Option<Found>, CacheFault> {
         let at = (file.device.cast_signed(), file.inode.cast_signed());
-        let mut query = self.connection.prepare(GET).map_err(fault)?;
+        let mut query = self.connection.prepare_cached(GET).map_err(fault)?;
         let found = query.query_row(at, |row| Ok(judge(row, file))).optional().map_err(fault)?;
         if !matches!(found, Some(Found::Whole { .. })) || group_count(file.size) < 2 {
             return Ok(found);
         }
-        let mut query = self.connection.prepare(HAS_CHAIN).map_err(fault)?;
+        let mut query = self.connection.prepare_cached(HAS_CHAIN).map_err(fault)?;
         Ok(if query.exists(at).map_err(fault)? { found } else { Some(Found::Doubtful) })
     }
 
@@ -126,7 +131,7 @@ impl Database {
             return Ok(Some(Some(Vec::new())));
         }
         let at = (file.device.cast_signed(), file.inode.cast_signed());
-        let mut query = self.connection.prepare(GET_CHAIN).map_err(fault)?;
+        let mut query = self.connection.prepare_cached(GET_CHAIN).map_err(fault)?;
         query.query_row(at, |row| Ok(judge_chain(row, file, b3))).optional().map_err(fault)
     }
 
@@ -152,9 +157,8 @@ impl Database {
         if mode != "wal" {
             return Err(CacheFault::Database("the filesystem does not bear a write-ahead log".to_owned()));
         }
-        let make = format!(
-            "BEGIN IMMEDIATE; {SCHEMA} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; COMMIT;"
-        );
+        let sign = format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION};");
+        let make = format!("BEGIN IMMEDIATE; {SCHEMA} {sign} COMMIT;");
         self.connection.execute_batch(&make).map_err(fault)
     }
 
@@ -207,7 +211,10 @@ fn make_file(path: &Path) -> Result<(), CacheFault> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
     match options.custom_flags(O_NOFOLLOW | O_NONBLOCK).open(path) {
-        Ok(file) if file.metadata()?.is_file() => Ok(()),
+        Ok(file) if file.metadata()?.is_file() => {
+            warm(&file, WARM_BYTES_MAX);
+            Ok(())
+        }
         Err(error) if error.raw_os_error() != Some(ELOOP) && error.kind() != io::ErrorKind::IsADirectory => {
             Err(error.into())
         }

@@ -142,8 +142,8 @@ fn remove_stale(
 }
 
 fn remove(commit: &Transaction<'_>, device: i64, inode: i64) -> Result<(), rusqlite::Error> {
-    commit.prepare(REMOVE)?.execute((device, inode))?;
-    commit.prepare(REMOVE_CHAIN)?.execute((device, inode)).map(drop)
+    commit.prepare_cached(REMOVE)?.execute((device, inode))?;
+    commit.prepare_cached(REMOVE_CHAIN)?.execute((device, inode)).map(drop)
 }
 
 fn signed(&(device, inode): &Key) -> (i64, i64) {

@@ -204,7 +204,7 @@ fn the_loop_reads_while_a_helper_writes() {
 fn files_that_nobody_asks_for_any_more_are_forgotten_once_the_cache_is_large() {
     let place = Place::new();
     let small = Limits { kept_bytes: 0, ..LIMITS };
-    place.run(small, 1 << 20, []);
+    place.run(small, 1 << 20, [0u64; 0]);
     let mut cache = place.open();
     put(&mut cache, 0..10_000);
     flush(&mut cache);
@@ -307,50 +307,5 @@ fn what_was_flushed_survives_kill_9() {
         }
         put(&mut cache, [1 << 30]);
         flush(&mut cache);
-    }
-}
-
-/// A million files: `cargo test --lib a_million_files -- --ignored --nocapture`.
-#[test]
-#[ignore = "prints figures"]
-#[allow(clippy::disallowed_methods, reason = "measures")]
-fn a_million_files() {
-    const FILES: u64 = 1_000_000;
-    let clock = std::time::Instant::now;
-    let place = Place::new();
-    let mut cache = place.open();
-    let start = clock();
-    // The newest and smallest first is no order of inodes.
-    for batch in 0..FILES / 1000 {
-        put(&mut cache, (0..1000).map(|i| (batch * 1000 + i) * 611_953 % FILES));
-        flush(&mut cache);
-    }
-    println!("written in {:?}, {} MiB", start.elapsed(), fs::metadata(place.path()).unwrap().len() >> 20);
-    drop(cache);
-    let start = clock();
-    let mut cache = place.open();
-    println!("opened in {:?}", start.elapsed());
-    for busy in [false, true] {
-        put(&mut cache, FILES..FILES + 4000);
-        let job = cache.flush_job().unwrap();
-        let helper = busy.then(|| std::thread::spawn(|| job.run()));
-        let mut taken = Vec::new();
-        for i in 0..FILES {
-            let number = i * 7_368_787 % FILES;
-            let start = clock();
-            assert_eq!(cache.get(&file(number)), Some(hash(number)));
-            taken.push(start.elapsed());
-            if helper.as_ref().is_some_and(|helper| helper.is_finished()) {
-                break;
-            }
-        }
-        taken.sort_unstable();
-        let at = |part: f64| taken[(taken.len() as f64 * part) as usize];
-        let (half, most, count) = (at(0.5), at(0.999), taken.len());
-        println!("while writing: {busy}; {count} gets: median {half:?}, p99.9 {most:?}, max {:?}", taken[count - 1]);
-        match helper {
-            Some(helper) => drop(cache.flushed(helper.join().unwrap().unwrap())),
-            None => cache.flush_failed(&CacheFault::Database("not run".to_owned())),
-        }
     }
 }

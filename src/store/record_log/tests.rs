@@ -262,7 +262,9 @@ fn run(scratch: &Scratch, dice: &mut Dice) -> Vec<Fact> {
     for _ in 0..5 + dice.roll(25) {
         match dice.roll(6) {
             0..3 => {
-                let (key, record) = (dice.roll(6) as u32, vec![dice.roll(256) as u8; dice.roll(700) as usize]);
+                // Some of one length, so that one could stand where another was.
+                let length = [5, 5, 5, 700][dice.roll(4) as usize];
+                let (key, record) = (dice.roll(6) as u32, vec![dice.roll(256) as u8; length]);
                 log.put(key, &record).unwrap();
                 held.insert(key, record);
             }

@@ -129,10 +129,8 @@ impl Swarm {
                         groups.end = groups_end.min(groups.end);
                     }
                 }
-                Action::Abort { exchange } => {
-                    if self.running.remove(&exchange).is_some() {
-                        self.rig.fail(exchange, DialFault::Aborted);
-                    }
+                Action::Abort { exchange } if self.running.remove(&exchange).is_some() => {
+                    self.rig.fail(exchange, DialFault::Aborted);
                 }
                 Action::SetOutline { size, .. } => self.set_outline(size),
                 Action::DropPart { .. } => {
@@ -209,7 +207,7 @@ impl Swarm {
     fn play(&mut self, exchange: ExchangeId) {
         let Some(running) = self.running.get(&exchange) else { return };
         let (kind, bytes, portion) = (self.kind(running.to), running.bytes, running.portion.clone());
-        let absent = kind == Kind::Dead || kind == Kind::Flaps && self.rig.now.as_ms() / 20_000 % 2 == 0;
+        let absent = kind == Kind::Dead || kind == Kind::Flaps && (self.rig.now.as_ms() / 20_000).is_multiple_of(2);
         let declines = kind == Kind::Refuses
             || bytes == 0 && kind == Kind::Busy && self.chance.below(2) == 0
             || kind == Kind::Unhashed && !matches!(portion, Some(Portion::Stream { .. } | Portion::Whole));

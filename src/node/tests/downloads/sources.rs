@@ -232,3 +232,32 @@ fn a_source_that_refused_is_asked_again_once_when_a_later_search_finds_it() {
     found(&mut rig, 1, &again);
     assert_eq!(shares(&mut rig)[0], SourceState::Idle, "the search after the failure has found it");
 }
+
+#[test]
+fn others_are_looked_for_while_it_runs_ever_less_often() {
+    let mut rig = with_content(900 * MIB, 1);
+    download(&mut rig, hits("1"));
+    open(&mut rig);
+    let sought = |rig: &mut Rig| {
+        let seek = format!("b3={B3}");
+        let fits = |message: &Message| matches!(message, Message::Search(search) if *search.text == *seek.as_bytes());
+        let dials = rig.dials();
+        let exchanges: Vec<_> = dials.iter().map(|(exchange, ..)| *exchange).collect();
+        exchanges.into_iter().for_each(|exchange| rig.deliver(exchange));
+        dials.iter().filter(|(_, _, messages)| messages.iter().any(fits)).count()
+    };
+    assert_eq!(sought(&mut rig), 1, "it has one source alone");
+    outline(&mut rig, 900 * MIB);
+    let proof = fetch(&mut rig);
+    bring(&mut rig, &proof);
+    let slow = fetch(&mut rig);
+    let mut at = Vec::new();
+    for second in 1..=1_300 {
+        rig.pass(Duration::from_secs(1));
+        progress(&mut rig, &slow, second * 1_000);
+        if sought(&mut rig) > 0 {
+            at.push(second);
+        }
+    }
+    assert_eq!(at, [60, 180, 420, 720, 1_020], "every minute at first, every five minutes in the end");
+}

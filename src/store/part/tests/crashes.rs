@@ -6,7 +6,7 @@ use super::tape::{self, Dice, Disk, Op};
 use super::*;
 use std::collections::BTreeSet;
 
-/// Crashes tried after each call.
+/// Power losses tried after each call.
 const POWER_LOSSES: u64 = 3;
 
 /// Runs on one disk, each but the first over what a crash has left.
@@ -22,6 +22,34 @@ struct Fact {
     written: BTreeSet<u64>,
     /// Power loss leaves these.
     synced: BTreeSet<u64>,
+}
+
+/// What a process does with the part file.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    /// Write a group, or some of a stream.
+    Write(u64),
+    /// Run a sync.
+    Sync,
+    /// Enter its mark.
+    Mark,
+    /// Set one of the outlines.
+    Outline(usize),
+    Check,
+    /// Close it and open it again, wanting one of the outlines or any.
+    Reopen(Option<usize>),
+}
+
+fn random_steps(dice: &mut Dice) -> Vec<Step> {
+    let step = |dice: &mut Dice| match dice.roll(10) {
+        0..4 => Step::Write(dice.roll(3)),
+        4..6 => Step::Sync,
+        6 => Step::Mark,
+        7 => Step::Outline(dice.roll(3) as usize),
+        8 => Step::Check,
+        _ => Step::Reopen(dice.chance(50).then_some(0)),
+    };
+    (0..4 + dice.roll(12)).map(|_| step(dice)).collect()
 }
 
 struct World {
@@ -43,9 +71,9 @@ impl World {
         Self { directory: directory.unwrap(), contents, outlines, dice: Dice::new(seed) }
     }
 
-    fn request(&mut self) -> PartRequest {
-        let request = suggested(self.directory.path());
-        if self.dice.chance(50) { PartRequest { b3: Some(self.contents[0].outline.b3()), ..request } } else { request }
+    fn open(&self, wanted: Option<usize>) -> PartFile {
+        let b3 = wanted.map(|wanted| self.outlines[wanted].b3());
+        PartRequest { b3, ..suggested(self.directory.path()) }.ready()
     }
 
     fn content(&self, outline: &Outline) -> &Content {
@@ -64,42 +92,42 @@ impl World {
     }
 
     /// One life of a process; returns what is to be found after each step.
-    fn run(&mut self) -> Vec<Fact> {
+    fn run(&mut self, steps: &[Step]) -> Vec<Fact> {
         let mut facts = Vec::new();
-        let mut part = self.request().ready();
+        let mut part = self.open(None);
         let mut synced: BTreeSet<u64> = part.held().into_iter().collect();
         let mut jobs: Vec<(Synced, BTreeSet<u64>)> = Vec::new();
         fact(&part, &synced, &mut facts);
-        for _ in 0..4 + self.dice.roll(12) {
-            match self.dice.roll(10) {
-                0..4 => self.write(&mut part),
-                4..6 => {
+        for step in steps {
+            match *step {
+                Step::Write(group) => self.write(&mut part, group),
+                Step::Sync => {
                     let held: BTreeSet<u64> = part.held().into_iter().collect();
                     if let Some(job) = part.sync_rest_job() {
                         jobs.push((job.run().unwrap(), held));
                     }
                 }
-                6 if !jobs.is_empty() => {
+                Step::Mark if jobs.is_empty() => {}
+                Step::Mark => {
                     let (job, held) = jobs.remove(0);
                     part.synced(job).unwrap();
                     synced.extend(held);
                 }
-                7 => {
-                    let outline = self.outlines[self.dice.roll(3) as usize].clone();
-                    if part.outline() != Some(&outline) {
-                        // A mark that is still out is for the old one.
-                        (synced, jobs) = (BTreeSet::new(), Vec::new());
-                        part.set_outline(outline).unwrap();
-                    }
+                Step::Outline(outline) if part.outline() == Some(&self.outlines[outline]) => {}
+                Step::Outline(outline) => {
+                    // A mark that is still out is for the old one.
+                    (synced, jobs) = (BTreeSet::new(), Vec::new());
+                    part.set_outline(self.outlines[outline].clone()).unwrap();
                 }
-                8 => assert!(part.outline().is_none() || part.check().bad.iter().all(|bad| !synced.contains(bad))),
-                9 => {
+                Step::Check => {
+                    assert!(part.outline().is_none() || part.check().bad.iter().all(|bad| !synced.contains(bad)));
+                }
+                Step::Reopen(wanted) => {
                     jobs.clear();
                     part.close();
-                    part = self.request().ready();
+                    part = self.open(wanted);
                     synced = part.held().into_iter().collect();
                 }
-                _ => {}
             }
             self.assert_true(&part, &|| "before any crash".into());
             fact(&part, &synced, &mut facts);
@@ -108,12 +136,11 @@ impl World {
     }
 
     /// Writes a group, or some of a stream of anything.
-    fn write(&mut self, part: &mut PartFile) {
+    fn write(&mut self, part: &mut PartFile, group: u64) {
         let Some(outline) = part.outline().cloned() else {
             let other = Content::of(1, self.dice.roll(256) as u8);
             return part.append(&other.bytes).unwrap();
         };
-        let group = self.dice.roll(3);
         let content = self.content(&outline).clone();
         // The last group of a liar never fits.
         if content.group(group).len() as u64 == group_span(outline.size(), group).count() as u64 {
@@ -163,35 +190,25 @@ fn around(facts: &[Fact], end: usize) -> Vec<&Fact> {
     if before.is_none() { Vec::new() } else { before.into_iter().chain(after).collect() }
 }
 
-fn crash_everywhere(seed: u64) {
-    let mut world = World::new(seed);
-    let mut disk = Disk::default();
-    for run in 0..RUNS {
-        disk.lay_out(world.directory.path());
-        tape::start();
-        let facts = world.run();
-        let ops = tape::stop();
-        let mut dice = Dice::new(seed ^ run << 32);
-        for end in 0..=ops.len() {
-            let least = around(&facts, end);
-            let left = disk.after_kill(&ops, end, &mut dice);
-            world.assert_survives(&left, &least, false, &|| {
-                format!("seed {seed}, run {run}, killed at {end}: {}", said(&ops, end))
-            });
-            for loss in 0..POWER_LOSSES {
-                let left = disk.after_power_loss(&ops, end, &mut dice);
-                let what = || format!("seed {seed}, run {run}, power loss {loss} at {end}: {}", said(&ops, end));
-                world.assert_survives(&left, &least, true, &what);
-            }
+/// Runs some steps over what is on a disk, and opens what is left after each call of theirs.
+fn crash_everywhere(world: &mut World, disk: &Disk, steps: &[Step], losses: u64, what: &str) -> Vec<Op> {
+    disk.lay_out(world.directory.path());
+    tape::start();
+    let facts = world.run(steps);
+    let ops = tape::stop();
+    let mut dice = world.dice.clone();
+    for end in 0..=ops.len() {
+        let least = around(&facts, end);
+        let left = disk.after_kill(&ops, end, &mut dice);
+        let said = |how: &str| format!("{what}, {how} at {end}, {steps:?}: {}", said(&ops, end));
+        world.assert_survives(&left, &least, false, &|| said("killed"));
+        for loss in 0..losses {
+            let left = disk.after_power_loss(&ops, end, &mut dice);
+            world.assert_survives(&left, &least, true, &|| said(&format!("power loss {loss}")));
         }
-        let end = dice.roll(ops.len() as u64 + 1) as usize;
-        disk = if dice.chance(50) {
-            disk.after_kill(&ops, end, &mut dice)
-        } else {
-            disk.after_power_loss(&ops, end, &mut dice)
-        };
     }
-    tape::reset();
+    world.dice = dice;
+    ops
 }
 
 /// The calls before a crash, in short.
@@ -215,6 +232,35 @@ fn no_crash_makes_a_wrong_group_count_or_loses_a_right_one() {
     };
     for seed in seeds {
         println!("seed {seed}");
-        crash_everywhere(seed);
+        let (mut world, mut disk) = (World::new(seed), Disk::default());
+        for run in 0..RUNS {
+            let steps = random_steps(&mut world.dice);
+            let what = format!("seed {seed}, run {run}");
+            let ops = crash_everywhere(&mut world, &disk, &steps, POWER_LOSSES, &what);
+            let dice = &mut world.dice;
+            let end = dice.roll(ops.len() as u64 + 1) as usize;
+            disk =
+                if dice.chance(50) { disk.after_kill(&ops, end, dice) } else { disk.after_power_loss(&ops, end, dice) };
+        }
     }
+    tape::reset();
+}
+
+#[test]
+fn no_power_loss_brings_back_a_journal_for_bytes_that_are_not_there_any_more() {
+    use Step::{Mark, Outline, Reopen, Sync, Write};
+    let synced = [Outline(0), Write(2), Write(0), Sync, Mark];
+    // Another content in the same run, or in the next; a liar's size that cuts the last group; both with power enough
+    // for any of it to be on the disk.
+    let others: [&[Step]; 4] = [
+        &[Outline(1), Write(0), Write(2)],
+        &[Reopen(Some(1)), Outline(1), Write(0), Write(2)],
+        &[Outline(2), Outline(0), Write(1)],
+        &[Outline(2), Write(1), Sync, Mark, Outline(1), Write(1), Write(0)],
+    ];
+    for (seed, other) in (0..).zip(others) {
+        let steps = [&synced[..], other].concat();
+        crash_everywhere(&mut World::new(seed), &Disk::default(), &steps, 15, &format!("seed {seed}"));
+    }
+    tape::reset();
 }

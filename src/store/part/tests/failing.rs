@@ -86,7 +86,7 @@ fn a_group_counts_only_with_its_data_and_its_record() {
     let mut part = begun(scratch.path(), &content);
     fail_next(Call::Write, ENOSPC);
     assert_eq!(part.write_group(0, content.group(0)), Err(DiskFault::Full), "the data");
-    assert_eq!(part.held(), []);
+    assert_eq!(part.held(), [0u64; 0]);
     assert!(part.put(&content, 0));
     // The data are written, the record is not.
     part.sync();
@@ -120,7 +120,7 @@ fn data_that_could_not_be_synced_are_fetched_again() {
     assert_eq!(part.held(), [0, 3]);
     assert_eq!(part.check().bad, [1, 2], "as long as they are not written again");
     assert!(part.put(&content, 1) && part.put(&content, 2));
-    assert_eq!(part.check().bad, []);
+    assert_eq!(part.check().bad, [0u64; 0]);
     assert!(part.sync());
 
     // One that is told too late keeps the file from getting its name.
@@ -131,7 +131,7 @@ fn data_that_could_not_be_synced_are_fetched_again() {
     let _failed = job.run();
     assert_eq!(part.commit().run(), Err(DiskFault::Changed));
     let part = suggested(&scratch.path().join("late")).ready();
-    assert_eq!(part.held(), []);
+    assert_eq!(part.held(), [0u64; 0]);
 }
 
 #[test]

@@ -86,9 +86,9 @@ impl Content {
         Self { bytes, outline }
     }
 
-    /// Groups of which the last is short, unlike any of another seed.
+    /// Groups of which the last is short; no byte is as with another seed, but there are as many.
     fn of(groups: u64, seed: u8) -> Self {
-        let size = (groups - 1) * GROUP_BYTES + 1000 + u64::from(seed);
+        let size = (groups - 1) * GROUP_BYTES + 1000;
         Self::new((0..size).map(|at| (at % 253) as u8 ^ (at >> 16) as u8 ^ seed).collect())
     }
 

@@ -62,7 +62,7 @@ fn a_journal_says_nothing_of_another_part_file() {
     let begun = || {
         let mut part = suggested(scratch.path()).ready();
         part.set_outline(content.outline.clone()).unwrap();
-        assert_eq!(part.held(), []);
+        assert_eq!(part.held(), [0u64; 0]);
         part.put(&content, 0);
         part.sync();
         let paths = (part.part_path(), part.journal_path());

@@ -1,0 +1,123 @@
+//! Base peers hear base messages only, byte for byte as before, whatever else goes on around them (PROTOCOL, part 2).
+
+use crate::harness::{
+    Dice, Fake, Framing, GROUP, LIMIT, Manners, P1Peer, Setup, ask, assert_verified, await_hashed, begin_hit, deliver,
+    fetch, find_content, saved, start_among, until,
+};
+use serde_json::json;
+
+/// Fails unless everything that a peer heard were bare messages, one a connection, each ended by a half-close.
+fn assert_bare(peer: &P1Peer) {
+    until("all connections are over", LIMIT, || peer.connections().iter().all(|connection| connection.ended));
+    for connection in peer.connections() {
+        let text = String::from_utf8_lossy(&connection.bytes).into_owned();
+        assert!(!text.contains(['\n', '\t', '\0']), "one bare message: {text:?}");
+        let (code, rest) = text.split_once(':').expect("a code");
+        match code {
+            "4" => assert!(rest.ends_with(".bin"), "{text:?}"),
+            "5" => assert!(["", "p1"].contains(&rest), "{text:?}"),
+            "6" => assert_eq!(rest.split(':').count(), 5, "{text:?}"),
+            "7" => assert_eq!(rest.split(':').count(), 4, "{text:?}"),
+            _ => panic!("no message for a base peer: {text:?}"),
+        }
+    }
+}
+
+/// A whole session in a mixed neighbourhood: searches, lists, downloads from both kinds, forwarded searches, answers.
+#[test]
+fn a_base_neighbour_hears_base_messages_only() {
+    let mut dice = Dice::new();
+    let content = dice.bytes(3 * GROUP + 5);
+    let base = P1Peer::sharing("common.bin", &content, Manners { base: true, hashed: false, ..Manners::default() });
+    base.add("plain.bin", b"plain");
+    let p1 = P1Peer::sharing("common.bin", &content, Manners::default());
+    let setup = Setup::peer().set("keepalive_refresh", "'1s'").shares("ours.bin", "ours").shares("ours too.bin", "2");
+    let (bootstrap, asker) = start_among(setup, &[base.addr, p1.addr]);
+    await_hashed(&asker);
+    let row = find_content(&asker, "common.bin", &content, 1);
+    until("the base peer's hit is there too", LIMIT, || {
+        asker.pages("hits", "hits").iter().any(|hit| hit["sources"] == json!([base.addr]))
+    });
+    asker.await_download(begin_hit(&asker, &row), "done");
+    let rows = asker.search_until("plain.bin", |rows| !rows.is_empty());
+    asker.await_download(begin_hit(&asker, &rows[0]), "done");
+    let mut control = asker.control();
+    for peer in [base.addr, p1.addr, base.addr] {
+        control.call("list", json!({ "peer": peer })).expect("it begins");
+        control.notice("the listing is over", |notice| (notice["event"] == "search_done").then_some(()));
+    }
+    // After its list, the base peer's files are asked for by name as before.
+    asker.await_download(asker.begin_download(base.addr, "common.bin"), "done");
+    // Searches of others come by, with IDs of both kinds; and the base peer itself searches.
+    let requester = Fake::ear();
+    for (turn, id) in ["p1-00000000000000a1", "base", "p1-00000000000000a2"].iter().enumerate() {
+        let text = format!("6:{id}:whatever {turn}:127.0.0.1:{}:4", requester.addr.port());
+        deliver(asker.listen(), text.as_bytes(), Framing::Fin);
+        until("it is forwarded to both", LIMIT, || {
+            let forwarded = format!("6:{id}:whatever {turn}:127.0.0.1:{}:3", requester.addr.port());
+            [&base, &p1].iter().all(|peer| peer.asked(&forwarded) == [forwarded.clone()])
+        });
+    }
+    let text = format!("6:own:ours.bin:127.0.0.1:{}:2", base.addr.port());
+    ask(asker.listen(), text.as_bytes(), Framing::Fin);
+    until("it is answered", LIMIT, || !base.asked("7:").is_empty());
+    assert_eq!(base.asked("7:"), [format!("7:own:127.0.0.1:{}:ours.bin", asker.listen().port())]);
+    assert!(base.asked("6:own").is_empty(), "nor does it hear its own search");
+    assert_eq!(fetch(asker.listen(), b"ours.bin"), b"ours");
+    // A few searches more, now that there is a stream to the other neighbour.
+    for turn in 0..4 {
+        asker.call("search", json!({ "text": format!("nowhere {turn}"), "ttl": 1 }));
+        until("both hear it", LIMIT, || {
+            [&base, &p1]
+                .iter()
+                .all(|peer| peer.asked("6:").iter().any(|text| text.contains(&format!("nowhere {turn}"))))
+        });
+    }
+    assert_bare(&base);
+    assert!(!p1.asked("8:").is_empty() && !p1.asked("9:").is_empty(), "while the other heard more");
+    assert!(p1.connections().iter().any(|connection| connection.messages().len() > 3), "and streams");
+    until("keepalives go out", LIMIT, || bootstrap.fake.heard_beginning("3:").len() >= 2);
+    for message in bootstrap.fake.heard() {
+        let text = String::from_utf8(message).expect("text");
+        let (code, number) = text.split_once(':').expect("code and field");
+        assert!(["0", "1", "2", "3"].contains(&code) && number.parse::<u32>().is_ok(), "a bare message: {text:?}");
+    }
+}
+
+/// What a base peer says about part 2 is only words: attributes and `p1-` IDs show p1, a list with odd names does not.
+#[test]
+fn a_base_peer_is_not_taken_for_p1_by_its_names() {
+    let odd = "size=5 b3=af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262.bin";
+    let base = P1Peer::sharing(odd, b"odd", Manners { base: true, hashed: false, ..Manners::default() });
+    let (_bootstrap, asker) = start_among(Setup::peer(), &[base.addr]);
+    let rows = asker.search_until("size=5", |rows| !rows.is_empty());
+    assert!(rows[0]["b3"].is_null() && rows[0]["size"].is_null() && rows[0]["name"] == odd, "{rows:?}");
+    asker.await_download(begin_hit(&asker, &rows[0]), "done");
+    assert!(asker.peers_that(|row| row["p1"] == true).is_empty());
+    asker.call("search", json!({ "text": "one more", "ttl": 1 }));
+    until("it hears it", LIMIT, || base.asked("6:").iter().any(|text| text.contains("one more")));
+    assert_bare(&base);
+}
+
+/// A peer that nobody has heard of may be anything: it is asked as a base peer, until it shows what it speaks.
+#[test]
+fn a_stranger_is_asked_by_code_4_until_it_has_shown_p1() {
+    let content = Dice::new().bytes(GROUP + 1);
+    let stranger = P1Peer::sharing("file.bin", &content, Manners::default());
+    let asker = Setup::peer().start();
+    let done = asker.await_download(asker.begin_download(stranger.addr, "file.bin"), "done");
+    assert_eq!((saved(&done) == content, &done["verified"]), (true, &json!(false)), "{done}");
+    assert_eq!(stranger.connections().len(), 1, "one request");
+    assert_eq!(stranger.asked("4:"), ["4:file.bin"]);
+    assert_bare(&stranger);
+    let mut control = asker.control();
+    control.call("list", json!({ "peer": stranger.addr })).expect("it begins");
+    control.notice("the listing is over", |notice| (notice["event"] == "search_done").then_some(()));
+    let row = asker.pages("hits", "hits").pop().expect("one file");
+    let output = asker.home().join("again.bin");
+    let what = json!([{ "hits": row["id"].to_string() }]);
+    let begun = asker.call("download", json!({ "what": what, "output": output }));
+    let done = asker.await_download(begun["downloads"][0]["id"].as_u64().expect("an id"), "done");
+    assert_verified(&done, &content);
+    assert_eq!((stranger.asked("4:").len(), stranger.asked("9:").len()), (1, 1), "now by ranges");
+}

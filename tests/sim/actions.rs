@@ -1,15 +1,14 @@
 //! What nodes and bootstrap nodes want done, done by the world.
 
-use crate::disk::{Part, Stage, Written};
 use crate::host::HostId;
-use crate::links::Want;
+use crate::links::{Taking, Want};
 use crate::world::{Occurrence, World};
 use pyrate::bootstrap::{BootstrapAction, PEER_LIST_MAX};
+use pyrate::content::groups_span;
 use pyrate::control::{CallError, CallId, Reply};
-use pyrate::fault::DiskFault;
 use pyrate::id::{ClientId, ExchangeId, TransferId};
 use pyrate::name::FileName;
-use pyrate::node::contract::{Action, Event};
+use pyrate::node::contract::{Action, FetchForm, Portion};
 use pyrate::wire::{Message, PeerListReader, encode_peer_list};
 use std::net::SocketAddr;
 
@@ -26,13 +25,25 @@ impl World {
         let epoch = self.hosts[host.0].epoch;
         match action {
             Action::SendList { exchange, attributes } => self.send_list(host, exchange, attributes),
-            Action::SendFile { exchange, name } => self.send_file(host, exchange, &name),
+            Action::SendFile { exchange, name } => self.send_file(host, exchange, name),
+            Action::SendRange { exchange, file, offset, length } => {
+                self.send_range(host, exchange, file, offset, length);
+            }
+            Action::SendMetadata { exchange, file, b3 } => self.send_metadata(host, exchange, file, b3),
             Action::Close { exchange } => self.close(host, exchange),
             Action::Refuse { exchange, .. } => self.refuse(host, exchange),
-            Action::Dial { exchange, to, messages, expect } => self.dial(host, exchange, to, messages, expect.into()),
-            Action::Fetch { exchange, download, to, name, form, size_max } => {
-                let want = Want::File(download, form, size_max);
-                self.fetch(host, exchange, download, to, name, want);
+            Action::Dial { exchange, to, messages, expect } => {
+                self.dial(host, exchange, to, messages, expect.into());
+            }
+            Action::Stream { exchange, to, messages } => self.stream(host, exchange, to, messages),
+            Action::Fetch { exchange, download, to, name, form, portion } => {
+                self.fetch(host, exchange, download, (to, name), form, portion);
+            }
+            Action::Trim { exchange, groups_end } => self.trim(host, exchange, groups_end),
+            Action::FetchMetadata { exchange, download, to, name, b3 } => {
+                let message = Message::MetadataRequest { name };
+                let conn = self.dial(host, exchange, to, vec![message], Want::Metadata { download, b3 });
+                self.writes_to(host, download, conn, false);
             }
             Action::CallBack { .. } => self.violation(host, "no requester closed before its file"),
             Action::Abort { exchange } => self.abort(host, exchange),
@@ -41,24 +52,24 @@ impl World {
                 self.plan(span, Occurrence::Resolved(host, epoch, name));
             }
             Action::StartScan => self.start_scan(host),
-            Action::OpenPart { download, target } => {
-                let part = Part { target, stage: Stage::Opening, written: Written::Nothing, fetching: false };
-                if self.hosts[host.0].disk.parts.insert(download, part).is_some() {
-                    self.violation(host, &format!("the part file of {download:?} is opened twice"));
-                }
-                let span = 1 + self.random.below(20);
-                self.plan(span, Occurrence::PartOpened(host, epoch, download));
-            }
+            Action::HashFiles { files } => self.hash_files(host, files),
+            Action::OpenPart { download, spec, b3, size } => self.open_part(host, download, spec, b3, size),
+            Action::SetOutline { download, b3, size } => self.set_outline(host, download, b3, size),
+            Action::CheckPart { download } => self.check_part(host, download),
             Action::CommitPart { download } => self.commit_part(host, download),
-            Action::DropPart { download } => self.drop_part(host, download),
+            Action::ClosePart { download } => self.close_part(host, download),
+            Action::DropPart { download, spec } => self.drop_part(host, download, &spec),
+            Action::RememberDownload(record) => self.remember_download(host, *record),
+            Action::ForgetDownload { download } => self.forget_download(host, download),
             Action::Reply { client, call, outcome } => self.reply(host, client, call, outcome),
             Action::Notify { client, notice } => {
                 if client != ClientId(1) {
                     self.violation(host, "a notice for a client that was never there");
                 }
+                self.watch_notice(host, &notice);
                 self.hosts[host.0].notices.push(notice);
             }
-            Action::RememberPeers(peers) => self.hosts[host.0].disk.remembered = peers,
+            Action::RememberPeers(peers) => self.hosts[host.0].disk.peers = peers,
             Action::Left => self.hosts[host.0].left = true,
         }
     }
@@ -102,81 +113,49 @@ impl World {
         host: HostId,
         exchange: ExchangeId,
         download: TransferId,
-        to: SocketAddr,
-        name: FileName,
-        want: Want,
+        (to, name): (SocketAddr, FileName),
+        form: FetchForm,
+        portion: Portion,
     ) {
-        match self.hosts[host.0].disk.parts.get_mut(&download) {
-            Some(part) if part.stage == Stage::Open && !part.fetching => {
-                part.fetching = true;
-                part.written = Written::Piece;
+        let outline = self.hosts[host.0].disk.file_of(download).and_then(|file| file.outline);
+        let wrong = match (&portion, outline) {
+            (Portion::Stream { .. }, None) => None,
+            (Portion::Stream { .. }, Some(_)) => Some("unchecked bytes are to go where groups are"),
+            (Portion::Whole | Portion::Groups(_), None) => Some("groups are asked for, and there is no outline"),
+            (Portion::Groups(_), Some(_)) if form != FetchForm::Direct => Some("groups come on a direct connection"),
+            (Portion::Groups(groups), Some(outline)) => {
+                (groups.is_empty() || groups.end > outline.groups()).then_some("no such groups")
             }
-            part => {
-                let what = format!("a fetch for {download:?}, whose part file is {part:?}");
-                self.violation(host, &what);
-            }
-        }
-        self.dial(host, exchange, to, vec![Message::DownloadRequest { name }], want);
-    }
-
-    /// A part file is created, or cannot be.
-    pub(crate) fn part_opened(&mut self, host: HostId, download: TransferId) {
-        let disk = &mut self.hosts[host.0].disk;
-        let Some(part) = disk.parts.get(&download).cloned() else { return };
-        let mut outcome = match disk.fault {
-            Some(fault) => Err(fault),
-            None => disk.final_path(&part.target),
+            (Portion::Whole, Some(_)) => None,
         };
-        if part.stage == Stage::Dropped {
-            disk.parts.remove(&download);
-            outcome = outcome.or(Err(DiskFault::Missing));
-        } else if outcome.is_err() {
-            disk.parts.remove(&download);
-        } else if let Some(part) = disk.parts.get_mut(&download) {
-            part.stage = Stage::Open;
+        if let Some(wrong) = wrong {
+            self.violation(host, &format!("{download:?}: {wrong}"));
         }
-        self.deliver(host, Event::PartOpened { download, outcome });
-    }
-
-    fn commit_part(&mut self, host: HostId, download: TransferId) {
-        match self.hosts[host.0].disk.parts.get_mut(&download) {
-            Some(Part { stage: stage @ Stage::Open, written: Written::Whole(_), fetching: false, .. }) => {
-                *stage = Stage::Committing;
+        let (message, groups) = match (&portion, outline) {
+            (Portion::Groups(groups), Some(outline)) => {
+                let span = groups_span(outline.size, groups);
+                let message = Message::RangeRequest { offset: span.start, length: span.end - span.start, name };
+                (message, groups.clone())
             }
-            part => {
-                let what = format!("{download:?} is committed, and its part file is {part:?}");
-                self.violation(host, &what);
-            }
-        }
-        let (span, epoch) = (1 + self.random.below(50), self.hosts[host.0].epoch);
-        self.plan(span, Occurrence::PartCommitted(host, epoch, download));
-    }
-
-    /// A part file gets its final name, or cannot; in either case it is no part file any more.
-    pub(crate) fn part_committed(&mut self, host: HostId, download: TransferId) {
-        let disk = &mut self.hosts[host.0].disk;
-        let Some(part) = disk.parts.remove(&download) else { return };
-        let outcome = match (disk.fault, part.written) {
-            (Some(fault), _) => Err(fault),
-            (None, Written::Whole(content)) => disk.final_path(&part.target).map(|path| (path, content)),
-            (None, _) => Err(DiskFault::Missing),
+            _ => (Message::DownloadRequest { name }, 0..u64::MAX),
         };
-        if let Ok((path, content)) = &outcome
-            && self.hosts[host.0].disk.finished.insert(path.clone(), *content).is_some()
-        {
-            self.violation(host, &format!("{path:?} was replaced"));
-        }
-        self.deliver(host, Event::PartCommitted { download, outcome: outcome.map(|(path, _)| path) });
+        let alone = matches!(portion, Portion::Stream { .. });
+        let (group, groups_end) = (groups.start, groups.end);
+        let taking = Taking { download, form, portion, groups_end, group, received: 0, told: 0, told_at: None };
+        let conn = self.dial(host, exchange, to, vec![message], Want::File(taking));
+        self.writes_to(host, download, conn, alone);
     }
 
-    fn drop_part(&mut self, host: HostId, download: TransferId) {
-        let parts = &mut self.hosts[host.0].disk.parts;
-        match parts.get_mut(&download) {
-            // What the world owes an event for stays until then.
-            Some(part) if matches!(part.stage, Stage::Opening) => part.stage = Stage::Dropped,
-            Some(part) if matches!(part.stage, Stage::Committing | Stage::Dropped) => {}
-            Some(_) => drop(parts.remove(&download)),
-            None => {}
+    /// Lets a fetch end sooner, unless it is there already.
+    fn trim(&mut self, host: HostId, exchange: ExchangeId, end: u64) {
+        let found = self.exchanges.get(&(host, exchange)).copied();
+        let Some(id) = found else { self.violation(host, &format!("{exchange:?} is trimmed, and does not exist")) };
+        let Some(conn) = self.conns.get_mut(&id) else { return };
+        let Want::File(Taking { portion: Portion::Groups(_), group, groups_end, .. }) = &mut conn.want else {
+            self.violation(host, &format!("{exchange:?} is trimmed, and fetches no groups"))
+        };
+        if end > *group {
+            *groups_end = end.min(*groups_end);
         }
     }
 

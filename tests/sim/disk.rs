@@ -1,111 +1,257 @@
-//! What survives on a simulated host: its share, its finished downloads, the peers it remembers; and what does not: its
-//! part files.
+//! What survives on a simulated host: its share, its finished downloads, its part files with their journals, the hashes,
+//! peers and downloads that it remembers. What a run holds open does not.
 
+use crate::content::{Content, Outline};
+use crate::links::ConnId;
 use crate::random::Random;
+use pyrate::content::{Groups, group_span};
 use pyrate::fault::DiskFault;
-use pyrate::id::TransferId;
+use pyrate::id::{ContentHash, TransferId};
 use pyrate::library::{FileMeta, ScannedFile};
 use pyrate::name::FileName;
-use pyrate::node::contract::Target;
+use pyrate::node::contract::{DownloadRecord, PartSpec, Target};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-/// The content of a file, as far as this world looks into it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Content {
-    /// The same for the same bytes.
-    pub(crate) id: u64,
-    /// Bytes.
-    pub(crate) size: u64,
+/// Groups in a journal that are synced together.
+const SYNC_GROUPS: usize = 16;
+
+/// What tells one part file from another: where it is to end, and its token.
+pub(crate) type PartKey = (PathBuf, u32);
+
+/// A part file with its journal.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct PartFile {
+    pub(crate) outline: Option<Outline>,
+    /// The groups in the journal, and what each really holds.
+    pub(crate) journal: BTreeMap<u64, Content>,
+    /// Of these, what a power cut may take.
+    unsynced: BTreeSet<u64>,
+    /// What the last stream wrote, from the first byte on.
+    pub(crate) stream: Option<Content>,
 }
 
-/// What was written to a part file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Written {
-    Nothing,
-    /// A fetch is going on, or has failed.
-    Piece,
-    /// A fetch that ended in FIN.
-    Whole(Content),
+impl PartFile {
+    /// Begins anew, with nothing verified; the same outline again changes nothing.
+    pub(crate) fn set_outline(&mut self, outline: Outline) {
+        if self.outline != Some(outline) {
+            *self = Self { outline: Some(outline), ..Self::default() };
+        }
+    }
+
+    /// Writes a group and enters it in the journal.
+    pub(crate) fn write_group(&mut self, group: u64, content: Content) {
+        self.journal.insert(group, content);
+        self.unsynced.insert(group);
+        if self.unsynced.len() >= SYNC_GROUPS {
+            self.unsynced.clear();
+        }
+    }
+
+    /// Takes what is wrong out of the journal, and says which groups that was.
+    pub(crate) fn take_bad(&mut self) -> Vec<u64> {
+        let Some(outline) = self.outline else { return Vec::new() };
+        let wrong = |(&group, &content): (&u64, &Content)| {
+            (!outline.is_right(group, content, group_span(outline.size, group).start)).then_some(group)
+        };
+        let bad: Vec<u64> = self.journal.iter().filter_map(wrong).collect();
+        self.journal.retain(|group, _| !bad.contains(group));
+        bad
+    }
+
+    /// Everything that the file holds, as one content.
+    pub(crate) fn content(&self) -> Content {
+        match self.outline {
+            Some(outline) => {
+                let full = self.journal.len() as u64 == outline.groups();
+                let truth = Content::of(outline.b3).filter(|truth| full && truth.size == outline.size);
+                truth.unwrap_or(Content { id: u64::MAX, size: outline.size })
+            }
+            None => self.stream.unwrap_or(Content { id: 0, size: 0 }),
+        }
+    }
+
+    /// Bytes of the groups in the journal.
+    pub(crate) fn verified_bytes(&self) -> u64 {
+        let size = self.outline.map_or(0, |outline| outline.size);
+        let bytes = |group: &u64| group_span(size, *group);
+        self.journal.keys().map(bytes).map(|span| span.end - span.start).sum()
+    }
+
+    pub(crate) fn verified(&self) -> Option<(u64, Groups)> {
+        let outline = self.outline?;
+        let mut groups = Groups::none(outline.groups());
+        for group in self.journal.keys() {
+            groups.insert(*group);
+        }
+        Some((outline.size, groups))
+    }
+
+    /// The power went: of what was not synced, some is lost, and is known to be.
+    fn lose_power(&mut self, random: &mut Random) {
+        for group in std::mem::take(&mut self.unsynced) {
+            if random.chance(500) {
+                self.journal.remove(&group);
+            }
+        }
+        self.stream = self.stream.filter(|_| random.chance(500));
+    }
 }
 
-/// How far a part file is.
+/// How far an open part file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
     Opening,
     Open,
+    Checking,
     Committing,
-    /// Dropped before its creation or its commit was through.
-    Dropped,
 }
 
-/// A part file.
+/// What follows when a stage is through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Stay,
+    Close,
+    Remove,
+}
+
+/// A part file that the running program has open, or is about to.
 #[derive(Debug, Clone)]
-pub(crate) struct Part {
+pub(crate) struct OpenPart {
+    pub(crate) key: PartKey,
     pub(crate) target: Target,
+    /// The content wanted, as far as the node knew when it opened it.
+    pub(crate) b3: Option<ContentHash>,
+    pub(crate) size: Option<u64>,
     pub(crate) stage: Stage,
-    pub(crate) written: Written,
-    /// A fetch writes to it.
-    pub(crate) fetching: bool,
+    pub(crate) fate: Fate,
+    /// Exchanges that may write to it.
+    pub(crate) fetches: BTreeSet<ConnId>,
+    /// What the last check found, if nothing was written since.
+    pub(crate) checked: Option<ContentHash>,
+}
+
+/// Where a finished file may go.
+pub(crate) enum Place {
+    Free(PathBuf),
+    /// A file of the same content is there.
+    Taken(PathBuf),
 }
 
 /// The disk of one host.
 #[derive(Debug, Default)]
 pub(crate) struct Disk {
     pub(crate) share: BTreeMap<FileName, Content>,
-    /// Every name that was ever shared: an answer may be on its way while its file goes.
-    pub(crate) shared_ever: BTreeSet<FileName>,
+    /// Everything that was ever shared: an answer may be on its way while its file goes.
+    pub(crate) shared_ever: BTreeSet<(FileName, Content)>,
     pub(crate) finished: BTreeMap<PathBuf, Content>,
-    pub(crate) parts: BTreeMap<TransferId, Part>,
-    pub(crate) remembered: Vec<SocketAddr>,
-    /// What each attempt to create or commit a part file meets.
+    pub(crate) files: BTreeMap<PartKey, PartFile>,
+    /// What the running program has open.
+    pub(crate) parts: BTreeMap<TransferId, OpenPart>,
+    pub(crate) hashed: BTreeSet<FileMeta>,
+    pub(crate) peers: Vec<SocketAddr>,
+    pub(crate) downloads: BTreeMap<TransferId, DownloadRecord>,
+    pub(crate) download_last: u32,
+    /// The contents that downloads were begun for.
+    pub(crate) wanted: BTreeMap<TransferId, ContentHash>,
+    /// What each attempt to write meets.
     pub(crate) fault: Option<DiskFault>,
 }
 
 impl Disk {
     pub(crate) fn share(&mut self, name: &str, content: Content) {
         let name = FileName::from_bytes(name.as_bytes()).unwrap();
-        self.shared_ever.insert(name.clone());
+        self.shared_ever.insert((name.clone(), content));
         self.share.insert(name, content);
+    }
+
+    /// What was ever shared under a name.
+    pub(crate) fn shared_as(&self, name: &FileName) -> impl Iterator<Item = Content> {
+        let from = (name.clone(), Content { id: 0, size: 0 });
+        self.shared_ever.range(from..).take_while(move |(known, _)| known == name).map(|(_, content)| *content)
     }
 
     /// What a scan finds.
     pub(crate) fn scanned(&self) -> Vec<ScannedFile> {
-        let file = |(name, content): (&FileName, &Content)| ScannedFile {
-            name: name.clone(),
-            meta: FileMeta { size: content.size, mtime_ns: 1, inode: content.id, device: 1 },
-        };
+        let file = |(name, content): (&FileName, &Content)| ScannedFile { name: name.clone(), meta: meta(*content) };
         self.share.iter().map(file).collect()
+    }
+
+    /// The content of a file, if it is still the one that was scanned.
+    pub(crate) fn unchanged(&self, file: &ScannedFile) -> Result<Content, DiskFault> {
+        let content = *self.share.get(&file.name).ok_or(DiskFault::Missing)?;
+        if meta(content) == file.meta { Ok(content) } else { Err(DiskFault::Changed) }
     }
 
     /// Whether a finished download has this content.
     pub(crate) fn has_finished(&self, content: Content) -> bool {
-        self.finished.values().any(|&finished| finished == content)
+        self.finished.values().any(|finished| finished.same_as(content))
     }
 
-    /// The path that a target would have now.
-    pub(crate) fn final_path(&self, target: &Target) -> Result<PathBuf, DiskFault> {
+    /// The file with its journal of an open part.
+    pub(crate) fn file_of(&mut self, download: TransferId) -> Option<&mut PartFile> {
+        let key = &self.parts.get(&download)?.key;
+        self.files.get_mut(key)
+    }
+
+    /// The path that a target would have now, and whether this content is there already.
+    pub(crate) fn place(&self, target: &Target, content: Option<ContentHash>) -> Result<Place, DiskFault> {
+        let at = |path: PathBuf| match self.finished.get(&path) {
+            None => Some(Place::Free(path)),
+            Some(there) if Some(there.b3()) == content => Some(Place::Taken(path)),
+            Some(_) => None,
+        };
         match target {
             Target::Suggested { directory, name } => {
-                let taken = |path: &Path| self.finished.contains_key(path);
-                let plain = String::from_utf8_lossy(name.as_bytes()).into_owned();
-                let numbered = (1..).map(|n| directory.join(format!("{plain} ({n})")));
-                let mut candidates = std::iter::once(directory.join(&plain)).chain(numbered);
-                candidates.find(|path| !taken(path)).ok_or(DiskFault::Exists)
+                let candidates = std::iter::once(0).chain(1..1_000).map(|n| numbered(directory, name, n));
+                candidates.into_iter().find_map(at).ok_or(DiskFault::Exists)
             }
-            Target::Exact { path, .. } if self.finished.contains_key(path) => Err(DiskFault::Exists),
-            Target::Exact { path, .. } => Ok(path.clone()),
+            Target::Exact { path, .. } => at(path.clone()).ok_or(DiskFault::Exists),
         }
     }
 
-    /// The process is gone, and with it what was unfinished.
+    /// A group of each part file is not any more what was written.
+    pub(crate) fn rot(&mut self) {
+        let rotten = |content: &mut Content| *content = content.spoilt();
+        self.files.values_mut().filter_map(|file| file.journal.values_mut().next()).for_each(rotten);
+    }
+
+    /// What survives the process: all but what it had open.
     pub(crate) fn crash(&mut self) {
-        self.parts.clear();
+        for part in std::mem::take(&mut self.parts).into_values() {
+            // A removal that waited for something may have been carried out or not; the node was told neither.
+            if part.fate == Fate::Remove {
+                self.files.remove(&part.key);
+            }
+        }
+    }
+
+    /// The machine went with the process.
+    pub(crate) fn lose_power(&mut self, random: &mut Random) {
+        self.files.values_mut().for_each(|file| file.lose_power(random));
     }
 }
 
-/// A content that no other file has.
-pub(crate) fn fresh_content(random: &mut Random) -> Content {
-    Content { id: random.number(), size: random.below(50_000_000) }
+/// What tells the part file of a spec from others.
+pub(crate) fn part_key(spec: &PartSpec) -> PartKey {
+    match &spec.target {
+        Target::Suggested { directory, name } => (numbered(directory, name, 0), spec.token),
+        Target::Exact { path, .. } => (path.clone(), spec.token),
+    }
+}
+
+/// Size and identity of a file of this content: another content is another file.
+pub(crate) fn meta(content: Content) -> FileMeta {
+    FileMeta { size: content.size, mtime_ns: 1, inode: content.id, device: 1 }
+}
+
+/// `name (1).ext`, or the name itself for 0.
+fn numbered(directory: &Path, name: &FileName, n: u32) -> PathBuf {
+    let plain = String::from_utf8_lossy(name.as_bytes()).into_owned();
+    let (stem, extension) = match plain.rfind('.').filter(|&at| at > 0) {
+        Some(at) => plain.split_at(at),
+        None => (plain.as_str(), ""),
+    };
+    directory.join(if n == 0 { plain.clone() } else { format!("{stem} ({n}){extension}") })
 }

@@ -1,6 +1,7 @@
 //! The machines of the world and what runs on them.
 
 use crate::disk::Disk;
+use crate::flows::RATE;
 use crate::rogue::Rogue;
 use pyrate::bootstrap::Bootstrap;
 use pyrate::control::{CallError, Notice, Reply};
@@ -47,6 +48,14 @@ pub(crate) struct Host {
     pub(crate) working: bool,
     /// A scan is running.
     pub(crate) scanning: bool,
+    /// Files whose hash is owed.
+    pub(crate) hashing: usize,
+    /// A download was forgotten.
+    pub(crate) forgot: bool,
+    /// Bytes a second that it sends, to all together.
+    pub(crate) rate: u64,
+    /// Flows of bytes that it sends.
+    pub(crate) uploads: u64,
     /// Inbound exchanges numbered so far.
     pub(crate) accepted: u64,
     /// Outbound exchanges of a rogue numbered so far.
@@ -79,6 +88,10 @@ impl Host {
             wake: None,
             working: false,
             scanning: false,
+            hashing: 0,
+            forgot: false,
+            rate: RATE,
+            uploads: 0,
             accepted: 0,
             dialled: 0,
             commands: 0,

@@ -1,14 +1,13 @@
 //! Connections between hosts: how they arrive, carry messages, and end. Keeps the contract's promise of
 //! exactly one ending event for each side that is owed one.
 
-use crate::disk::Written;
 use crate::host::{HostId, Program};
 use crate::responses::Responding;
 use crate::rogue::Sending;
 use crate::world::{Occurrence, Sent, World};
 use pyrate::fault::DialFault;
-use pyrate::id::{ExchangeId, TransferId};
-use pyrate::node::contract::{Dialled, Event, Expect, FetchForm, Response, ResponseFault};
+use pyrate::id::{ContentHash, ExchangeId, TransferId};
+use pyrate::node::contract::{Dialled, Event, Expect, FetchForm, Portion, Response, ResponseFault};
 use pyrate::time::Instant;
 use pyrate::wire::{Message, decode};
 use std::collections::VecDeque;
@@ -25,13 +24,58 @@ const IDLE_MAX: Duration = Duration::from_secs(60);
 /// After so much time a connection that waits for nothing but the end counts as delivered.
 const SILENT_MAX: Duration = Duration::from_secs(10);
 
+/// A stream on which nothing moved for so long is closed (PROTOCOL, Streams).
+const STREAM_IDLE_MAX: Duration = Duration::from_secs(60);
+
 /// What the side that dialled waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Want {
     Nothing,
     PeerList,
     FileList,
-    File(TransferId, FetchForm, Option<u64>),
+    File(Taking),
+    Metadata {
+        download: TransferId,
+        b3: Option<ContentHash>,
+    },
+    /// That there is more to send.
+    Stream,
+}
+
+impl Want {
+    /// How long there may be no progress.
+    fn idle_max(&self) -> Duration {
+        match self {
+            Self::Nothing => SILENT_MAX,
+            Self::Stream => STREAM_IDLE_MAX,
+            _ => IDLE_MAX,
+        }
+    }
+
+    /// The part file that it writes to.
+    fn download(&self) -> Option<TransferId> {
+        match self {
+            Self::File(Taking { download, .. }) | Self::Metadata { download, .. } => Some(*download),
+            _ => None,
+        }
+    }
+}
+
+/// How far a fetch is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Taking {
+    pub(crate) download: TransferId,
+    pub(crate) form: FetchForm,
+    pub(crate) portion: Portion,
+    /// Of [`Portion::Groups`]: the first group that is not to come.
+    pub(crate) groups_end: u64,
+    /// The group that comes next, or is coming.
+    pub(crate) group: u64,
+    /// Bytes.
+    pub(crate) received: u64,
+    /// Of these, what the node was told.
+    pub(crate) told: u64,
+    pub(crate) told_at: Option<Instant>,
 }
 
 impl From<Expect> for Want {
@@ -62,9 +106,17 @@ pub(crate) struct Conn {
     pub(crate) to: SocketAddr,
     pub(crate) want: Want,
     pub(crate) messages: VecDeque<Message>,
+    /// The message that the server was given last.
+    pub(crate) asked: Option<Message>,
     /// Messages that the server has not answered.
     pub(crate) owed: usize,
     pub(crate) responding: Option<Responding>,
+    /// A flow of bytes began, and takes its part of the server's rate.
+    pub(crate) uploading: bool,
+    /// Of a stream: exchanges whose messages the system has not taken.
+    pub(crate) waiting: Vec<ExchangeId>,
+    /// A delivery is planned.
+    pub(crate) delivering: bool,
     /// The dialer gave the order to stop.
     pub(crate) aborted: bool,
     /// The server gave the order to stop.
@@ -72,6 +124,12 @@ pub(crate) struct Conn {
     /// The network lets nothing through any more.
     pub(crate) frozen: bool,
     pub(crate) progress: Instant,
+}
+
+impl Conn {
+    pub(crate) fn taking(&self) -> Option<&Taking> {
+        if let Want::File(taking) = &self.want { Some(taking) } else { None }
+    }
 }
 
 impl World {
@@ -83,33 +141,58 @@ impl World {
         to: SocketAddr,
         messages: Vec<Message>,
         want: Want,
-    ) {
+    ) -> ConnId {
         let is_node = matches!(self.hosts[host.0].program, Program::Node(_));
         let to_bootstrap = self.by_addr.get(&to).is_some_and(|id| self.hosts[id.0].is_bootstrap());
         let command = is_node && !to_bootstrap;
         self.hosts[host.0].commands += usize::from(command);
         if is_node {
-            self.watch_dial(host, to, to_bootstrap, &messages);
+            self.watch_dial(host, to, to_bootstrap, &messages, &want);
         }
+        self.record(host, &messages);
+        let id = self.connect(host, exchange, to, messages, want);
+        if let Some(side) = self.conns.get_mut(&id).and_then(|conn| conn.dialer.as_mut()) {
+            side.command = command;
+        }
+        if self.exchanges.insert((host, exchange), id).is_some() {
+            self.violation(host, "an exchange was numbered twice");
+        }
+        id
+    }
+
+    /// Notes messages for scenarios that look at the traffic.
+    pub(crate) fn record(&mut self, host: HostId, messages: &[Message]) {
         if self.record {
             let sent = |message: &Message| Sent { from: host, message: message.clone() };
             self.traffic.extend(messages.iter().map(sent));
         }
+    }
+
+    /// A connection on its way.
+    pub(crate) fn connect(
+        &mut self,
+        host: HostId,
+        exchange: ExchangeId,
+        to: SocketAddr,
+        messages: Vec<Message>,
+        want: Want,
+    ) -> ConnId {
         self.conns_made += 1;
         let id = ConnId(self.conns_made);
-        if self.exchanges.insert((host, exchange), id).is_some() {
-            self.violation(host, "an exchange was numbered twice");
-        }
         let port = 32_768 + u16::try_from(self.conns_made % 28_000).unwrap();
         let conn = Conn {
-            dialer: Some(Side { host, exchange, command }),
+            dialer: Some(Side { host, exchange, command: false }),
             server: None,
             local: SocketAddr::new(self.hosts[host.0].ip(), port),
             to,
             want,
             messages: messages.into(),
+            asked: None,
             owed: 0,
             responding: None,
+            uploading: false,
+            waiting: Vec::new(),
+            delivering: true,
             aborted: false,
             stopped: false,
             frozen: false,
@@ -119,6 +202,7 @@ impl World {
         let latency = self.latency();
         self.plan(latency, Occurrence::Arrive(id));
         self.plan_idle(id);
+        id
     }
 
     /// A rogue's connection, of whose end nobody is told.
@@ -136,8 +220,7 @@ impl World {
     }
 
     fn plan_idle(&mut self, id: ConnId) {
-        let limit = if self.conns[&id].want == Want::Nothing { SILENT_MAX } else { IDLE_MAX };
-        let at = self.conns[&id].progress + limit;
+        let at = self.conns[&id].progress + self.conns[&id].want.idle_max();
         self.plan(at.saturating_since(self.now).as_millis() as u64, Occurrence::Idle(id));
     }
 
@@ -166,6 +249,7 @@ impl World {
         if let Some(conn) = self.conns.get_mut(&id) {
             conn.server = Some(Side { host: server, exchange, command: false });
         }
+        self.stream_opened(id);
         self.deliver_message(id);
     }
 
@@ -174,11 +258,13 @@ impl World {
         let now = self.now;
         let Some(conn) = self.conns.get_mut(&id).filter(|conn| !conn.frozen) else { return };
         let Some(side) = conn.server else { return };
+        conn.delivering = conn.messages.len() > 1;
         let Some(sent) = conn.messages.pop_front() else { return };
         conn.progress = now;
         conn.owed += 1;
-        let (from, to, more) = (conn.local, conn.to, !conn.messages.is_empty());
-        let form = if let Want::File(_, form, _) = conn.want { Some(form) } else { None };
+        conn.asked = Some(sent.clone());
+        let (from, to, more) = (conn.local, conn.to, conn.delivering);
+        let form = conn.taking().map(|taking| taking.form);
         let message = match decode(&sent.encode()) {
             Ok(message) if message == sent => message,
             other => self.violation(side.host, &format!("{sent:?} was read as {other:?}")),
@@ -189,7 +275,7 @@ impl World {
         }
         match &mut self.hosts[side.host.0].program {
             Program::Node(_) => {
-                self.watch_request(side.host, &message);
+                self.watch_request(side.host, from, &message);
                 self.deliver(side.host, Event::Request { exchange: side.exchange, from, message });
             }
             Program::Bootstrap(bootstrap) => {
@@ -212,6 +298,11 @@ impl World {
         let Some(side) = self.conns.get_mut(&id).and_then(|conn| conn.server.take()) else { return };
         self.exchanges.remove(&(side.host, side.exchange));
         self.hosts[side.host.0].commands -= usize::from(side.command);
+        if let Some(conn) = self.conns.get_mut(&id)
+            && std::mem::take(&mut conn.uploading)
+        {
+            self.hosts[side.host.0].uploads -= 1;
+        }
         self.forget_if_over(id);
     }
 
@@ -232,8 +323,9 @@ impl World {
             let fault = if conn.stopped { ResponseFault::Aborted } else { ResponseFault::Gone };
             return self.server_ended(id, Err(fault));
         }
+        let owed = conn.owed > 0;
         self.server_done(id);
-        if matches!(self.hosts[side.host.0].program, Program::Node(_)) {
+        if owed && matches!(self.hosts[side.host.0].program, Program::Node(_)) {
             self.deliver(side.host, Event::RequestGone { exchange: side.exchange });
         }
     }
@@ -251,24 +343,25 @@ impl World {
 
     /// The side that dialled learns how it ended; the first end counts.
     pub(crate) fn dialer_ends(&mut self, id: ConnId, outcome: Result<Dialled, DialFault>) {
+        self.fetch_progress(id, outcome.is_err());
+        self.watch_refusal(id, &outcome);
         let Some(conn) = self.conns.get_mut(&id) else { return };
         let Some(side) = conn.dialer.take() else { return };
         let outcome = if conn.aborted { Err(DialFault::Aborted) } else { outcome };
-        let (want, has_server) = (conn.want, conn.server.is_some());
+        let (download, is_stream, has_server) =
+            (conn.want.download(), conn.want == Want::Stream, conn.server.is_some());
         if has_server {
             let latency = self.latency();
             self.plan(latency, Occurrence::ServerLoses(id));
         }
+        if is_stream {
+            return self.stream_ended(id, side.host, outcome);
+        }
         self.exchanges.remove(&(side.host, side.exchange));
         self.hosts[side.host.0].commands -= usize::from(side.command);
         self.forget_if_over(id);
-        if let Want::File(download, ..) = want
-            && let Some(part) = self.hosts[side.host.0].disk.parts.get_mut(&download)
-        {
-            part.fetching = false;
-            if outcome.is_err() {
-                part.written = Written::Piece;
-            }
+        if let Some(download) = download {
+            self.writes_no_more(side.host, download, id);
         }
         if matches!(self.hosts[side.host.0].program, Program::Node(_)) {
             self.deliver(side.host, Event::DialEnded { exchange: side.exchange, outcome });
@@ -279,10 +372,17 @@ impl World {
     pub(crate) fn abort(&mut self, host: HostId, exchange: ExchangeId) {
         let found = self.exchanges.get(&(host, exchange)).copied();
         let Some(id) = found else { self.violation(host, &format!("{exchange:?} is aborted, and does not exist")) };
-        let is_dialer = self.conns[&id].dialer.is_some_and(|side| side.host == host && side.exchange == exchange);
+        let Some(conn) = self.conns.get(&id) else { return };
+        if conn.want == Want::Stream && matches!(exchange, ExchangeId::Outbound(_)) {
+            return self.abort_stream(id, host, exchange);
+        }
+        let is_dialer = conn.dialer.is_some_and(|side| side.host == host && side.exchange == exchange);
         if is_dialer {
             if let Some(conn) = self.conns.get_mut(&id) {
                 conn.aborted = true;
+                if let Some(download) = conn.want.download() {
+                    self.writes_no_more(host, download, id);
+                }
             }
             self.plan(0, Occurrence::DialerEnds(id, Err(DialFault::Aborted)));
         } else if self.conns[&id].responding.is_some() {
@@ -301,11 +401,11 @@ impl World {
     /// No progress for long: the side that dialled gives up.
     pub(crate) fn idle(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get(&id) else { return };
-        let limit = if conn.want == Want::Nothing { SILENT_MAX } else { IDLE_MAX };
-        if conn.progress + limit > self.now {
+        if conn.progress + conn.want.idle_max() > self.now {
             return self.plan_idle(id);
         }
-        let delivered = conn.want == Want::Nothing && conn.server.is_some() && conn.messages.is_empty();
+        let no_answer = matches!(conn.want, Want::Nothing | Want::Stream);
+        let delivered = no_answer && conn.server.is_some() && conn.messages.is_empty();
         let outcome = match delivered && !conn.frozen {
             true => Ok(Dialled { local: conn.local, response: Response::Delivered }),
             false => Err(DialFault::TimedOut),
@@ -333,25 +433,27 @@ impl World {
 
     /// A program ended: its connections end for the others.
     pub(crate) fn drop_conns_of(&mut self, host: HostId) {
+        // The next run numbers its exchanges from the beginning.
+        self.exchanges.retain(|(owner, _), _| *owner != host);
         let here = |side: Option<Side>| side.is_some_and(|side| side.host == host);
         let is_its = |conn: &Conn| here(conn.dialer) || here(conn.server);
         let ids: Vec<ConnId> = self.conns.iter().filter(|(_, conn)| is_its(conn)).map(|(id, _)| *id).collect();
         for id in ids {
             let latency = self.latency();
             let Some(conn) = self.conns.get_mut(&id) else { continue };
-            if let Some(side) = conn.dialer.filter(|side| side.host == host) {
+            if conn.dialer.is_some_and(|side| side.host == host) {
                 conn.dialer = None;
-                self.exchanges.remove(&(host, side.exchange));
+                conn.waiting.clear();
                 self.plan(latency, Occurrence::ServerLoses(id));
-            } else if let Some(side) = conn.server.take() {
-                self.exchanges.remove(&(host, side.exchange));
+            } else if conn.server.take().is_some() {
+                conn.uploading = false;
                 self.plan(latency, Occurrence::DialerEnds(id, Err(DialFault::Reset)));
             }
             self.forget_if_over(id);
         }
     }
 
-    fn forget_if_over(&mut self, id: ConnId) {
+    pub(crate) fn forget_if_over(&mut self, id: ConnId) {
         if self.conns.get(&id).is_some_and(|conn| conn.dialer.is_none() && conn.server.is_none()) {
             self.conns.remove(&id);
         }

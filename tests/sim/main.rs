@@ -3,16 +3,25 @@
 //! A [`World`](world::World) is a function of its seed: who runs where, what the network delays, loses and tears, and
 //! every random number of every node follow from it. It keeps the contract's promises towards the nodes, and ends
 //! the test, naming the seed, when a node breaks one or a rule of the protocol. `PYRATE_SIM_SEED` replaces the seeds of
-//! every scenario by one.
+//! every scenario by one, `PYRATE_SIM_HUNT` by so many others,
+//! and `PYRATE_SIM_ALOUD` prints every action of every node.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where its assumptions do")]
 
 mod actions;
+mod content;
 mod disk;
+mod flows;
+mod hashing;
 mod host;
 mod links;
+mod parts;
 mod random;
 mod responses;
 mod rogue;
 mod scenarios;
+mod sources;
+mod streams;
+mod time;
 mod watch;
+mod watch_transfers;
 mod world;

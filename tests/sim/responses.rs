@@ -1,27 +1,43 @@
-//! What the side that was dialled does with a connection: closes it, refuses, or sends a response piece by piece.
+//! What the side that was dialled does with a connection: closes it, refuses, or sends a response.
 
-use crate::disk::{Content, Written};
+use crate::content::{Content, Outline};
+use crate::flows::{Flow, Flowing};
 use crate::host::{HostId, Program};
 use crate::links::{ConnId, Side, Want};
 use crate::rogue::Answer;
 use crate::world::{Occurrence, World};
 use pyrate::fault::{DialFault, DiskFault};
-use pyrate::id::{ExchangeId, TransferId};
-use pyrate::library::FileMeta;
+use pyrate::id::{ContentHash, ExchangeId};
+use pyrate::library::{ScannedFile, Shared};
 use pyrate::name::FileName;
-use pyrate::node::contract::{Event, Response, ResponseFault};
-use pyrate::wire::{Attributes, Listed};
+use pyrate::node::contract::{Dialled, Event, Response, ResponseFault};
+use pyrate::wire::{Attributes, Listed, Message};
 use std::net::SocketAddr;
 
 /// Lines of a list that travel together.
 const LINES_PER_BATCH: usize = 100;
 
+/// Metadata as somebody sends them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Metadata {
+    /// Whose chaining values these are.
+    pub(crate) chain: Content,
+    pub(crate) b3: ContentHash,
+    pub(crate) size: u64,
+}
+
 /// A response on its way.
 #[derive(Debug)]
 pub(crate) enum Responding {
-    List { after: Option<FileName>, attributes: bool, bytes: u64 },
+    List {
+        after: Option<FileName>,
+        attributes: bool,
+        bytes: u64,
+    },
     Lines(Vec<Listed>),
-    File { content: Content, sent: u64, break_at: u64 },
+    /// `None` breaks off.
+    Metadata(Option<Metadata>),
+    Flow(Flowing),
 }
 
 impl World {
@@ -31,11 +47,11 @@ impl World {
             Answer::Refuse => self.refuse(side.host, side.exchange),
             Answer::Silence => {}
             Answer::List(lines) => self.begin_response(id, Responding::Lines(lines)),
-            Answer::File(content) => {
-                self.begin_response(id, Responding::File { content, sent: 0, break_at: u64::MAX });
-            }
-            Answer::Half(content) => {
-                self.begin_response(id, Responding::File { content, sent: 0, break_at: content.size / 2 });
+            Answer::Metadata(metadata) => self.begin_response(id, Responding::Metadata(Some(metadata))),
+            Answer::File(flow) => self.begin_flow(id, flow),
+            Answer::Die => {
+                let asked = self.conns.get(&id).and_then(|conn| conn.asked.clone());
+                self.violation(side.host, &format!("a base peer died of {asked:?}"))
             }
         }
     }
@@ -54,21 +70,38 @@ impl World {
         }
     }
 
+    /// The same, of a node that answers this request and no other.
+    fn owed_for(&mut self, host: HostId, exchange: ExchangeId, fits: impl Fn(&Message) -> bool) -> ConnId {
+        let id = self.owed(host, exchange);
+        let asked = self.conns[&id].asked.as_ref();
+        if !asked.is_some_and(fits) {
+            self.violation(host, &format!("an answer to another question than {asked:?}"));
+        }
+        self.hosts[host.0].commands += 1;
+        if let Some(side) = self.conns.get_mut(&id).and_then(|conn| conn.server.as_mut()) {
+            side.command = true;
+        }
+        id
+    }
+
     pub(crate) fn close(&mut self, host: HostId, exchange: ExchangeId) {
         let id = self.owed(host, exchange);
         let conn = &self.conns[&id];
-        if conn.owed > 0 || !conn.messages.is_empty() {
+        if conn.owed > 0 || !conn.messages.is_empty() || conn.want == Want::Stream {
             return;
         }
-        let response = match conn.want {
-            Want::Nothing => Response::Delivered,
+        let response = match &conn.want {
+            Want::Nothing | Want::Stream => Response::Delivered,
             Want::PeerList => Response::PeerList(Vec::new()),
             Want::FileList => Response::FileList { truncated: false },
-            Want::File(..) => Response::File { bytes: 0 },
+            Want::File(_) => return self.begin_flow(id, Flow::whole(Content { id: 0, size: 0 })),
+            // Not even a line.
+            Want::Metadata { .. } => {
+                self.server_done(id);
+                let latency = self.latency();
+                return self.plan(latency, Occurrence::DialerEnds(id, Err(DialFault::Malformed)));
+            }
         };
-        if let Want::File(download, ..) = conn.want {
-            self.write(id, download, Written::Whole(Content { id: 0, size: 0 }));
-        }
         self.server_done(id);
         self.end_in_order(id, response);
     }
@@ -86,31 +119,48 @@ impl World {
     }
 
     pub(crate) fn send_list(&mut self, host: HostId, exchange: ExchangeId, attributes: bool) {
-        let id = self.owed(host, exchange);
-        self.count_command(id, host);
+        let id = self.owed_for(host, exchange, |asked| *asked == Message::ListFiles { p1: attributes });
         self.begin_response(id, Responding::List { after: None, attributes, bytes: 0 });
     }
 
-    pub(crate) fn send_file(&mut self, host: HostId, exchange: ExchangeId, name: &FileName) {
-        let id = self.owed(host, exchange);
-        self.count_command(id, host);
-        match self.hosts[host.0].disk.share.get(name).copied() {
-            Some(content) => self.begin_response(id, Responding::File { content, sent: 0, break_at: u64::MAX }),
-            // It went since the last scan: no bytes, and the event must not come before the action is done.
-            None => {
-                self.begin_response(id, Responding::File { content: Content { id: 0, size: 1 }, sent: 0, break_at: 0 })
-            }
-        }
+    pub(crate) fn send_file(&mut self, host: HostId, exchange: ExchangeId, name: FileName) {
+        let found = self.hosts[host.0].disk.share.get(&name).copied();
+        let id = self.owed_for(host, exchange, |asked| *asked == Message::DownloadRequest { name: name.clone() });
+        // It may have gone since the last scan.
+        self.begin_flow(id, found.map_or(Flow::broken(DiskFault::Missing), Flow::whole));
     }
 
-    fn count_command(&mut self, id: ConnId, host: HostId) {
-        self.hosts[host.0].commands += 1;
-        if let Some(side) = self.conns.get_mut(&id).and_then(|conn| conn.server.as_mut()) {
-            side.command = true;
+    pub(crate) fn send_range(
+        &mut self,
+        host: HostId,
+        exchange: ExchangeId,
+        file: ScannedFile,
+        offset: u64,
+        length: u64,
+    ) {
+        if offset.checked_add(length).is_none_or(|end| end > file.meta.size) {
+            self.violation(host, "it sends a range that is not inside the file");
         }
+        let found = self.hosts[host.0].disk.unchanged(&file);
+        let asked = Message::RangeRequest { offset, length, name: file.name };
+        let id = self.owed_for(host, exchange, |message| *message == asked);
+        let flow = found.map(|content| Flow::range(content, offset, length)).unwrap_or_else(Flow::broken);
+        self.begin_flow(id, flow);
     }
 
-    pub(crate) fn begin_response(&mut self, id: ConnId, responding: Responding) {
+    pub(crate) fn send_metadata(&mut self, host: HostId, exchange: ExchangeId, file: ScannedFile, b3: ContentHash) {
+        let found = self.hosts[host.0].disk.unchanged(&file).ok();
+        let asked = Message::MetadataRequest { name: file.name.clone() };
+        let id = self.owed_for(host, exchange, |message| *message == asked);
+        let scanned = Content { id: file.meta.inode, size: file.meta.size };
+        if !self.hosts[host.0].disk.hashed.contains(&file.meta) || b3 != scanned.b3() {
+            self.violation(host, "it tells a hash that the file does not have");
+        }
+        let metadata = found.map(|chain| Metadata { chain, b3, size: chain.size });
+        self.begin_response(id, Responding::Metadata(metadata));
+    }
+
+    fn begin_response(&mut self, id: ConnId, responding: Responding) {
         if let Some(conn) = self.conns.get_mut(&id) {
             conn.responding = Some(responding);
         }
@@ -124,6 +174,9 @@ impl World {
         let Some(conn) = self.conns.get_mut(&id).filter(|conn| !conn.frozen && !conn.stopped) else { return };
         let Some(side) = conn.server else { return };
         let Some(responding) = conn.responding.take() else { return };
+        if let Responding::Flow(flowing) = responding {
+            return self.respond_flow(id, side, flowing);
+        }
         conn.progress = now;
         let torn = self.net.torn_per_mille;
         if self.random.chance(torn) {
@@ -137,7 +190,15 @@ impl World {
                 self.list_batch(id, lines);
                 self.end_in_order(id, Response::FileList { truncated: false });
             }
-            Responding::File { content, sent, break_at } => self.respond_file(id, side, content, sent, break_at),
+            Responding::Metadata(Some(metadata)) => {
+                self.server_ended(id, Ok(64));
+                self.take_metadata(id, metadata);
+            }
+            Responding::Metadata(None) => {
+                self.server_ended(id, Err(ResponseFault::Disk(DiskFault::Changed)));
+                self.break_off(id);
+            }
+            Responding::Flow(_) => {}
         }
     }
 
@@ -147,11 +208,12 @@ impl World {
             self.server_ended(id, Ok(bytes));
             return self.end_in_order(id, Response::FileList { truncated: false });
         };
-        let line = |(name, meta): (FileName, FileMeta)| {
-            let attributes = attributes.then_some(Attributes { size: Some(meta.size), b3: None });
+        let line = |(name, Shared { meta, b3 }): (FileName, Shared)| {
+            let attributes = attributes.then_some(Attributes { size: Some(meta.size), b3 });
             Listed { name, attributes }
         };
         let lines: Vec<Listed> = rows.into_iter().map(line).collect();
+        lines.iter().for_each(|line| self.watch_told_file(side.host, line));
         let bytes = bytes + lines.iter().map(|line| line.name.as_bytes().len() as u64 + 1).sum::<u64>();
         self.begin_response(id, Responding::List { after: Some(last), attributes, bytes });
         self.list_batch(id, lines);
@@ -160,53 +222,25 @@ impl World {
     fn list_batch(&mut self, id: ConnId, files: Vec<Listed>) {
         let Some(conn) = self.conns.get(&id).filter(|conn| !conn.aborted) else { return };
         let Some(dialer) = conn.dialer.filter(|_| conn.want == Want::FileList) else { return };
+        let to = conn.to;
         if matches!(self.hosts[dialer.host.0].program, Program::Node(_)) {
+            self.watch_list(dialer.host, to, &files);
             self.deliver(dialer.host, Event::ListBatch { exchange: dialer.exchange, files });
         }
     }
 
-    fn respond_file(&mut self, id: ConnId, side: Side, content: Content, sent: u64, break_at: u64) {
-        if sent >= break_at {
-            self.server_ended(id, Err(ResponseFault::Disk(DiskFault::Missing)));
-            return self.break_off(id);
-        }
-        let is_node = matches!(self.hosts[side.host.0].program, Program::Node(_));
-        let piece = (content.size / 4).max(1_000_000).min(content.size - sent);
-        let sent = sent + piece;
-        let want = self.conns[&id].want;
-        if matches!(want, Want::File(_, _, Some(size_max)) if sent > size_max) {
-            // The dialer takes the first byte beyond the limit for the end; the server hears of it in time.
-            self.begin_response(id, Responding::File { content, sent, break_at });
-            self.fetch_progress(id, sent);
-            return self.dialer_ends(id, Err(DialFault::TooLong));
-        }
-        if piece == 0 || sent == content.size {
-            self.server_ended(id, Ok(content.size));
-            if let Want::File(download, ..) = want {
-                self.write(id, download, Written::Whole(content));
-                self.end_in_order(id, Response::File { bytes: content.size });
-            }
-            return;
-        }
-        self.begin_response(id, Responding::File { content, sent, break_at });
-        if is_node {
-            self.deliver(side.host, Event::ResponseProgress { exchange: side.exchange, bytes: sent });
-        }
-        self.fetch_progress(id, sent);
-    }
-
-    fn fetch_progress(&mut self, id: ConnId, bytes: u64) {
+    /// Metadata reach the side that asked.
+    fn take_metadata(&mut self, id: ConnId, metadata: Metadata) {
         let Some(conn) = self.conns.get(&id).filter(|conn| !conn.aborted) else { return };
-        if let (Some(dialer), Want::File(..)) = (conn.dialer, conn.want) {
-            self.deliver(dialer.host, Event::FetchProgress { exchange: dialer.exchange, bytes });
-        }
-    }
-
-    fn write(&mut self, id: ConnId, download: TransferId, written: Written) {
-        let Some(conn) = self.conns.get(&id).filter(|conn| !conn.aborted) else { return };
-        let Some(dialer) = conn.dialer else { return };
-        if let Some(part) = self.hosts[dialer.host.0].disk.parts.get_mut(&download) {
-            part.written = written;
-        }
+        let (Some(dialer), local) = (conn.dialer, conn.local) else { return };
+        let &Want::Metadata { download, b3 } = &conn.want else { return };
+        let Metadata { chain, b3: said, size } = metadata;
+        let proved = b3.is_none_or(|wanted| wanted == said) && Outline::proves(said, chain, size);
+        let outcome = match proved {
+            true => self.outline_came(dialer.host, download, id, Outline { b3: said, size }).map_err(DialFault::Disk),
+            false => Err(DialFault::Corrupt),
+        };
+        let response = Response::Metadata { b3: said, size };
+        self.dialer_ends(id, outcome.map(|()| Dialled { local, response }));
     }
 }

@@ -1,7 +1,10 @@
 //! Programs of the test's own: old peers, silent ones, and those that mean harm.
 
-use crate::disk::Content;
+use crate::content::Content;
+use crate::flows::{Ending, Flow};
 use crate::random::Random;
+use crate::responses::Metadata;
+use pyrate::fault::DiskFault;
 use pyrate::id::QueryId;
 use pyrate::name::FileName;
 use pyrate::node::contract::FetchForm;
@@ -20,10 +23,12 @@ pub(crate) enum Answer {
     Silence,
     /// A list, then FIN.
     List(Vec<Listed>),
-    /// So many bytes of a file, then FIN.
-    File(Content),
-    /// Half of a file, then RST.
-    Half(Content),
+    /// Bytes of a file.
+    File(Flow),
+    /// Metadata, then FIN.
+    Metadata(Metadata),
+    /// The program ends.
+    Die,
 }
 
 /// A stream of messages to somebody.
@@ -82,7 +87,11 @@ impl Rogue for Breaker {
     fn on_request(&mut self, me: SocketAddr, message: &Message, _: Option<FetchForm>) -> (Answer, Vec<Sending>) {
         match message {
             Message::Search(search) => (Answer::Close, hit(me, search, &self.name)),
-            Message::DownloadRequest { name } if *name == self.name => (Answer::Half(self.content), Vec::new()),
+            Message::DownloadRequest { name } if *name == self.name => {
+                let half = self.content.size / 2;
+                let flow = Flow { ending: Ending::Reset(DiskFault::Shrank), ..Flow::range(self.content, 0, half) };
+                (Answer::File(flow), Vec::new())
+            }
             _ => (Answer::Refuse, Vec::new()),
         }
     }
@@ -107,7 +116,7 @@ impl Rogue for OldPeer {
                 (Answer::List(vec![Listed { name: self.name.clone(), attributes: None }]), Vec::new())
             }
             Message::DownloadRequest { name } if *name == self.name && form == Some(FetchForm::CallBack) => {
-                (Answer::File(self.content), Vec::new())
+                (Answer::File(Flow::whole(self.content)), Vec::new())
             }
             _ => (Answer::Close, Vec::new()),
         }

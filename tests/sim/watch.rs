@@ -1,13 +1,14 @@
 //! Rules of the protocol that hold for every node at every moment, checked on what it says; and the trace of it.
 
 use crate::host::HostId;
+use crate::links::Want;
 use crate::world::World;
 use pyrate::id::QueryId;
 use pyrate::node::contract::Action;
 use pyrate::time::Instant;
 use pyrate::wire::{MESSAGE_BYTES_MAX, Message, Search, SearchResponse};
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::fmt::{self, Write};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -44,10 +45,20 @@ pub(crate) struct Watch {
     answered: HashMap<Seen, u32>,
     /// How often a host sent a search to an endpoint.
     sent: HashMap<(Seen, SocketAddr), u32>,
+    /// Who has shown a host that it speaks `p1`.
+    pub(crate) shown: HashSet<(HostId, SocketAddr)>,
+    /// Who has sent a host nothing when it was asked for a file.
+    pub(crate) refused: HashSet<(HostId, SocketAddr)>,
     trace: Trace,
+    /// Every action is printed.
+    aloud: bool,
 }
 
 impl Watch {
+    pub(crate) fn new() -> Self {
+        Self { aloud: std::env::var_os("PYRATE_SIM_ALOUD").is_some(), ..Self::default() }
+    }
+
     pub(crate) fn trace(&self) -> u64 {
         self.trace.0
     }
@@ -82,12 +93,16 @@ impl World {
     /// Adds an action to the trace.
     pub(crate) fn watch_action(&mut self, host: HostId, action: &Action) {
         let at = self.now.as_ms();
+        if self.watch.aloud {
+            println!("{at} {} {action:?}", host.0);
+        }
         // Hashing cannot fail.
         let _ = write!(self.watch.trace, "{at} {} {action:?}", host.0);
     }
 
     /// A message reaches a node.
-    pub(crate) fn watch_request(&mut self, host: HostId, message: &Message) {
+    pub(crate) fn watch_request(&mut self, host: HostId, from: SocketAddr, message: &Message) {
+        self.watch_speech(host, from, message);
         let Message::Search(Search { id, requester, ttl, .. }) = message else { return };
         let (now, max_ttl) = (self.now, self.hosts[host.0].config.as_ref().map_or(u8::MAX, |config| config.max_ttl));
         let ttl = (*ttl).min(max_ttl);
@@ -111,7 +126,14 @@ impl World {
     }
 
     /// A node sends messages.
-    pub(crate) fn watch_dial(&mut self, host: HostId, to: SocketAddr, to_bootstrap: bool, messages: &[Message]) {
+    pub(crate) fn watch_dial(
+        &mut self,
+        host: HostId,
+        to: SocketAddr,
+        to_bootstrap: bool,
+        messages: &[Message],
+        want: &Want,
+    ) {
         if to == self.addr(host) {
             self.violation(host, "it sends to itself");
         }
@@ -129,7 +151,12 @@ impl World {
             match message {
                 Message::Search(search) => self.watch_search(host, to, search),
                 Message::SearchResponse(response) => self.watch_hit(host, to, response, messages.len()),
-                Message::DownloadRequest { .. } | Message::ListFiles { .. } => {}
+                Message::DownloadRequest { .. } if matches!(want, Want::File(_)) => {}
+                Message::ListFiles { .. } if *want == Want::FileList => {}
+                Message::RangeRequest { .. } if matches!(want, Want::File(_)) => self.watch_part_2(host, to, message),
+                Message::MetadataRequest { .. } if matches!(want, Want::Metadata { .. }) => {
+                    self.watch_part_2(host, to, message);
+                }
                 _ if to_bootstrap => {}
                 _ => self.violation(host, &format!("{to} is no bootstrap node, and is sent {message:?}")),
             }
@@ -175,10 +202,7 @@ impl World {
         if to.port() < 1024 {
             self.violation(host, "a hit goes to a system port");
         }
-        let shares = self.hosts[host.0].disk.shared_ever.contains(&hit.file.name);
-        if !shares {
-            self.violation(host, "it answers with a file that it does not share");
-        }
+        self.watch_told_file(host, &hit.file);
     }
 
     /// A search is answered once, on one connection.

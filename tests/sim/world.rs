@@ -1,17 +1,20 @@
 //! The world: hosts, virtual time, and the queue of what happens next. One seed, one history.
 
+use crate::content::Content;
 use crate::host::{Host, HostId, Program};
 use crate::links::{Conn, ConnId};
 use crate::random::Random;
 use crate::rogue::Rogue;
+use crate::sources::{Source, Vice};
 use crate::watch::Watch;
 use pyrate::bootstrap::{Bootstrap, decode_snapshot, encode_snapshot};
 use pyrate::control::{CallError, CallId, Reply, Request};
-use pyrate::fault::{DialFault, DiskFault};
+use pyrate::fault::DiskFault;
 use pyrate::id::{ClientId, ExchangeId, TransferId};
-use pyrate::library::{ScanReport, ScannedFile};
+use pyrate::library::ScannedFile;
+use pyrate::name::FileName;
 use pyrate::node::Node;
-use pyrate::node::contract::{BootstrapAddr, Dialled, Event, NodeConfig};
+use pyrate::node::contract::{BootstrapAddr, DialOutcome, Event, NodeConfig, Remembered};
 use pyrate::time::Instant;
 use pyrate::wire::Message;
 use std::collections::BTreeMap;
@@ -22,9 +25,6 @@ use std::time::Duration;
 
 /// When every world begins.
 const START: Instant = Instant::from_ms(1_800_000_000_000);
-
-/// Calls of `advance` at one moment after which a deadline is said not to move on.
-const ADVANCES_AT_ONCE_MAX: u32 = 1_000;
 
 /// Something that will happen.
 #[derive(Debug)]
@@ -40,17 +40,25 @@ pub(crate) enum Occurrence {
     /// The next piece of a response leaves.
     Respond(ConnId),
     /// The side that dialled learns how it ended.
-    DialerEnds(ConnId, Result<Dialled, DialFault>),
+    DialerEnds(ConnId, DialOutcome),
     /// The side that was dialled learns that the other is gone.
     ServerLoses(ConnId),
     /// Whether a connection still makes progress is looked at.
     Idle(ConnId),
     /// A scan found something; nothing more is the end.
     Scanned(HostId, u32, Vec<ScannedFile>),
-    /// A part file is created, or cannot be.
+    /// Some hashes are known.
+    Hashed(HostId, u32, Vec<ScannedFile>),
+    /// A part file is created or taken up, or cannot be.
     PartOpened(HostId, u32, TransferId),
+    /// A part file cannot take an outline.
+    PartFailed(HostId, u32, TransferId, DiskFault),
+    /// A part file is read from end to end.
+    PartChecked(HostId, u32, TransferId),
     /// A part file is synced and renamed, or cannot be.
     PartCommitted(HostId, u32, TransferId),
+    /// Messages on a stream are sent, or cannot be.
+    StreamTaken(HostId, u32, ExchangeId, DialOutcome),
     /// A host name was looked up.
     Resolved(HostId, u32, BootstrapAddr),
 }
@@ -83,13 +91,19 @@ pub(crate) struct World {
     pub(crate) dns: BTreeMap<String, Vec<IpAddr>>,
     pub(crate) conns: BTreeMap<ConnId, Conn>,
     pub(crate) exchanges: BTreeMap<(HostId, ExchangeId), ConnId>,
+    /// The stream from a host to a peer.
+    pub(crate) streams: BTreeMap<(HostId, SocketAddr), ConnId>,
     pub(crate) conns_made: u64,
+    /// Files of a thousand that change just while they are hashed.
+    pub(crate) changed_per_mille: u64,
+    /// Streams opened so far.
+    pub(crate) streams_opened: u64,
     pub(crate) watch: Watch,
     /// All messages sent while [`record`](Self::record) is set.
     pub(crate) traffic: Vec<Sent>,
     pub(crate) record: bool,
-    queue: BTreeMap<(Instant, u64), Occurrence>,
-    planned: u64,
+    pub(crate) queue: BTreeMap<(Instant, u64), Occurrence>,
+    pub(crate) planned: u64,
     calls_made: u64,
 }
 
@@ -106,8 +120,11 @@ impl World {
             dns: BTreeMap::new(),
             conns: BTreeMap::new(),
             exchanges: BTreeMap::new(),
+            streams: BTreeMap::new(),
             conns_made: 0,
-            watch: Watch::default(),
+            changed_per_mille: 5,
+            streams_opened: 0,
+            watch: Watch::new(),
             traffic: Vec::new(),
             record: false,
             queue: BTreeMap::new(),
@@ -151,6 +168,20 @@ impl World {
         let id = self.add_host(63339, Program::Rogue(Box::new(rogue)));
         self.settle(id);
         id
+    }
+
+    /// Somebody who offers a file under this name, and registers.
+    pub(crate) fn add_source(
+        &mut self,
+        bootstrap: HostId,
+        name: &str,
+        content: Content,
+        p1: bool,
+        vice: Vice,
+    ) -> HostId {
+        let name = FileName::from_bytes(name.as_bytes()).unwrap();
+        let bootstrap = self.addr(bootstrap);
+        self.add_rogue(Source::new(bootstrap, &name, content, p1, vice))
     }
 
     /// A node that is configured with these bootstrap nodes, and not yet started.
@@ -211,7 +242,10 @@ impl World {
         match &mut host.program {
             Program::Node(node) => {
                 let config = host.config.clone().unwrap();
-                *node = Some(Box::new(Node::new(now, config, seed, host.disk.remembered.clone())));
+                let disk = &host.disk;
+                let (peers, downloads) = (disk.peers.clone(), disk.downloads.values().cloned().collect());
+                let remembered = Remembered { peers, downloads, download_last: disk.download_last };
+                *node = Some(Box::new(Node::new(now, config, seed, remembered)));
             }
             Program::Bootstrap(bootstrap) => {
                 let mut fresh = Bootstrap::new(now, seed);
@@ -228,7 +262,8 @@ impl World {
         let host = &mut self.hosts[id.0];
         host.up = false;
         host.epoch += 1;
-        (host.wake, host.working, host.scanning, host.commands) = (None, false, false, 0);
+        (host.wake, host.working, host.scanning, host.forgot) = (None, false, false, false);
+        (host.commands, host.hashing, host.uploads) = (0, 0, 0);
         host.disk.crash();
         host.calls.clear();
         match &mut host.program {
@@ -242,6 +277,12 @@ impl World {
         }
         self.watch.forget(id);
         self.drop_conns_of(id);
+    }
+
+    /// Ends a program together with its machine: what was not synced may be lost.
+    pub(crate) fn cut_power(&mut self, id: HostId) {
+        self.crash(id);
+        self.hosts[id.0].disk.lose_power(&mut self.random);
     }
 
     /// A bootstrap node forgets what it saved.
@@ -277,193 +318,5 @@ impl World {
             Some(answer) => answer.clone(),
             None => self.violation(id, "a call was not answered at once"),
         }
-    }
-
-    // Time.
-
-    pub(crate) fn plan(&mut self, after_ms: u64, occurrence: Occurrence) {
-        self.planned += 1;
-        self.queue.insert((self.now + Duration::from_millis(after_ms), self.planned), occurrence);
-    }
-
-    pub(crate) fn run_for(&mut self, span: Duration) {
-        let end = self.now + span;
-        self.run_while(end, |_| true);
-        self.now = end;
-    }
-
-    /// Lets time pass until something is so; a violation if it is not within the span.
-    #[track_caller]
-    pub(crate) fn run_until(&mut self, what: &str, span: Duration, mut so: impl FnMut(&World) -> bool) {
-        let end = self.now + span;
-        self.run_while(end, |world| !so(world));
-        if !so(self) {
-            panic!("PYRATE_SIM_SEED={}: not within {span:?}: {what}", self.seed);
-        }
-    }
-
-    fn run_while(&mut self, end: Instant, mut go_on: impl FnMut(&World) -> bool) {
-        while go_on(self) {
-            match self.queue.first_key_value() {
-                Some((&(at, _), _)) if at <= end => {}
-                _ => break,
-            }
-            if let Some(((at, _), occurrence)) = self.queue.pop_first() {
-                self.now = at;
-                self.happen(occurrence);
-            }
-        }
-    }
-
-    /// Whether a host is still the same run of its program.
-    pub(crate) fn is_current(&self, id: HostId, epoch: u32) -> bool {
-        self.hosts[id.0].up && self.hosts[id.0].epoch == epoch
-    }
-
-    fn happen(&mut self, occurrence: Occurrence) {
-        match occurrence {
-            Occurrence::Wake(id, epoch) if self.is_current(id, epoch) => self.wake(id),
-            Occurrence::Work(id, epoch) if self.is_current(id, epoch) => self.work(id),
-            Occurrence::Scanned(id, epoch, files) if self.is_current(id, epoch) => self.scanned(id, files),
-            Occurrence::PartOpened(id, epoch, download) if self.is_current(id, epoch) => {
-                self.part_opened(id, download);
-            }
-            Occurrence::PartCommitted(id, epoch, download) if self.is_current(id, epoch) => {
-                self.part_committed(id, download);
-            }
-            Occurrence::Resolved(id, epoch, host) if self.is_current(id, epoch) => self.resolved(id, host),
-            Occurrence::Arrive(conn) => self.arrive(conn),
-            Occurrence::Deliver(conn) => self.deliver_message(conn),
-            Occurrence::Respond(conn) => self.respond(conn),
-            Occurrence::DialerEnds(conn, outcome) => self.dialer_ends(conn, outcome),
-            Occurrence::ServerLoses(conn) => self.server_loses(conn),
-            Occurrence::Idle(conn) => self.idle(conn),
-            // Meant for an earlier run.
-            _ => {}
-        }
-    }
-
-    fn wake(&mut self, id: HostId) {
-        let now = self.now;
-        if self.hosts[id.0].wake == Some(now) {
-            self.hosts[id.0].wake = None;
-        }
-        let mut advances = 0;
-        while self.hosts[id.0].next_deadline().is_some_and(|at| at <= now) {
-            advances += 1;
-            if advances > ADVANCES_AT_ONCE_MAX {
-                self.violation(id, "the deadline does not move on");
-            }
-            let addr = self.hosts[id.0].addr;
-            match &mut self.hosts[id.0].program {
-                Program::Node(Some(node)) => node.advance(now),
-                Program::Bootstrap(Some(bootstrap)) => bootstrap.advance(now),
-                Program::Rogue(rogue) => {
-                    let sendings = rogue.on_tick(now, addr, &mut self.random);
-                    self.send_all(id, sendings);
-                }
-                _ => {}
-            }
-            self.settle(id);
-        }
-        // The deadline that this was planned for may have moved.
-        self.plan_wake(id);
-    }
-
-    fn work(&mut self, id: HostId) {
-        self.hosts[id.0].working = false;
-        if let Program::Node(Some(node)) = &mut self.hosts[id.0].program {
-            node.work(self.now);
-        }
-        self.settle(id);
-    }
-
-    /// Hands an event to a node, and does what it then wants.
-    pub(crate) fn deliver(&mut self, id: HostId, event: Event) {
-        let now = self.now;
-        match &mut self.hosts[id.0].program {
-            Program::Node(Some(node)) => node.handle(now, event),
-            _ => self.violation(id, "an event for a node that does not run"),
-        }
-        self.settle(id);
-    }
-
-    /// Does what a host wants, looks whether all rules are kept, and plans its next wake-up.
-    pub(crate) fn settle(&mut self, id: HostId) {
-        loop {
-            match &mut self.hosts[id.0].program {
-                Program::Node(Some(node)) => match node.poll_action() {
-                    Some(action) => self.perform(id, action),
-                    None => break,
-                },
-                Program::Bootstrap(Some(bootstrap)) => match bootstrap.poll_action() {
-                    Some(action) => self.perform_bootstrap(id, action),
-                    None => break,
-                },
-                _ => break,
-            }
-        }
-        self.check(id);
-        if self.hosts[id.0].up && self.hosts[id.0].left {
-            // The process ends.
-            self.crash(id);
-        }
-        self.plan_wake(id);
-    }
-
-    fn plan_wake(&mut self, id: HostId) {
-        let (now, host) = (self.now, &mut self.hosts[id.0]);
-        if !host.up {
-            return;
-        }
-        let epoch = host.epoch;
-        let has_work = matches!(&host.program, Program::Node(Some(node)) if node.has_work());
-        let begin_work = has_work && !host.working;
-        host.working |= has_work;
-        let deadline = host.next_deadline().map(|at| at.max(now));
-        let sooner = deadline.filter(|at| host.wake.is_none_or(|planned| *at < planned || planned < now));
-        host.wake = sooner.or(host.wake);
-        if begin_work {
-            self.plan(1, Occurrence::Work(id, epoch));
-        }
-        if let Some(at) = sooner {
-            self.plan(at.as_ms() - now.as_ms(), Occurrence::Wake(id, epoch));
-        }
-    }
-
-    fn check(&mut self, id: HostId) {
-        let host = &mut self.hosts[id.0];
-        host.commands_peak = host.commands_peak.max(host.commands);
-        let max_workers = host.config.as_ref().map_or(usize::MAX, |config| config.max_workers);
-        if host.commands > max_workers {
-            self.violation(id, "more commands are in progress than max_workers allows");
-        }
-        // Debug builds of the node look by themselves.
-        if let (false, Program::Node(Some(node))) = (cfg!(debug_assertions), &self.hosts[id.0].program) {
-            node.check_invariants();
-        }
-    }
-
-    // What the disk and the resolver bring.
-
-    fn scanned(&mut self, id: HostId, files: Vec<ScannedFile>) {
-        if files.is_empty() {
-            self.hosts[id.0].scanning = false;
-            self.deliver(id, Event::ScanEnded { report: ScanReport::default() });
-        } else {
-            self.deliver(id, Event::Scanned { files });
-        }
-    }
-
-    fn resolved(&mut self, id: HostId, host: BootstrapAddr) {
-        let literal = host.host.parse().map(|ip| vec![ip]).ok();
-        let outcome = literal.or_else(|| self.dns.get(&host.host).cloned());
-        let outcome = outcome.ok_or_else(|| pyrate::fault::ResolveFault("no such host".into()));
-        self.deliver(id, Event::Resolved { host, outcome });
-    }
-
-    /// The disk of a host refuses, or works again.
-    pub(crate) fn set_disk_fault(&mut self, id: HostId, fault: Option<DiskFault>) {
-        self.hosts[id.0].disk.fault = fault;
     }
 }

@@ -1,8 +1,8 @@
 //! Networks in which everything happens that can, watched by the invariants; and the proof that a seed is a history.
 
-use super::helpers::{minutes, seconds};
+use super::helpers::{assert_clean, minutes, seconds};
 use super::seeds;
-use crate::disk::fresh_content;
+use crate::content::{Content, fresh_content};
 use crate::host::{Host, HostId};
 use crate::rogue::{Breaker, Ear, OldPeer, Refuser, Tarpit, Vandal};
 use crate::world::World;
@@ -61,7 +61,8 @@ impl Chaos {
         let node = *world.random.pick(&self.nodes);
         let up = world.hosts[node.0].up;
         match world.random.below(20) {
-            0 if up => world.crash(node),
+            0 if up && world.random.chance(500) => world.crash(node),
+            0 if up => world.cut_power(node),
             1 if up => world.deliver(node, Event::Leave),
             0..=3 if !up => world.start(node),
             4 => {
@@ -86,7 +87,11 @@ impl Chaos {
             }
             8 | 9 => {
                 let name = format!("{}/{}", world.word(), world.word());
-                let content = fresh_content(&mut world.random);
+                // Some contents are to be had from many, under several names.
+                let content = match world.random.below(2) {
+                    0 => fresh_content(&mut world.random),
+                    _ => Content { id: world.random.below(8), size: 20_000_000 },
+                };
                 world.hosts[node.0].disk.share(&name, content);
             }
             10 => drop(world.hosts[node.0].disk.share.pop_first()),
@@ -110,7 +115,8 @@ impl Chaos {
         let world = &mut self.world;
         let peer = *world.random.pick(&self.nodes);
         let peer = world.addr(peer);
-        let request = match world.random.below(10) {
+        let ids = || "all".to_string();
+        let request = match world.random.below(13) {
             0..=3 => Request::Search { text: RawText::new(world.word()), max: None, ttl: None },
             4 => Request::List { peer },
             5 | 6 => match world.ask(node, Request::Hits { search: None, after: 0 }) {
@@ -124,7 +130,10 @@ impl Chaos {
                 let name = RawText::new(format!("{}/{}", world.word(), world.word()));
                 Request::Download { what: vec![Selector::File { peer, name }], output: None }
             }
-            8 => Request::Cancel { ids: "all".to_string() },
+            8 if world.random.chance(500) => Request::Cancel { ids: ids() },
+            9 => Request::Pause { ids: ids() },
+            10 => Request::Resume { ids: ids() },
+            11 => Request::Retry { ids: ids() },
             _ => Request::Rescan,
         };
         // Whatever it is, it is answered; the world looks to that.
@@ -173,6 +182,7 @@ impl Chaos {
         world.run_until("all commands end", minutes(15), |world| {
             nodes.iter().all(|&node| world.hosts[node.0].commands == 0)
         });
+        nodes.iter().for_each(|&node| assert_clean(world, node));
     }
 }
 

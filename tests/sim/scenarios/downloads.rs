@@ -1,13 +1,11 @@
 //! Downloads: whole or not at all, from whichever source has it.
 
-use super::helpers::{minutes, network, seconds};
+use super::helpers::{assert_clean, minutes, network, seconds};
 use super::seeds;
-use crate::disk::Content;
+use crate::content::Content;
 use crate::host::HostId;
 use crate::rogue::{Breaker, OldPeer, Refuser, Tarpit};
-use crate::world::World;
 use pyrate::control::{DownloadState, Request};
-use pyrate::fault::DiskFault;
 use pyrate::name::FileName;
 use pyrate::wire::Message;
 
@@ -15,11 +13,6 @@ const FILE: Content = Content { id: 1, size: 30_000_000 };
 
 fn name(text: &str) -> FileName {
     FileName::from_bytes(text.as_bytes()).unwrap()
-}
-
-/// Nothing of an unfinished download is left on the disk.
-fn assert_clean(world: &World, id: HostId) {
-    assert!(world.hosts[id.0].disk.parts.is_empty(), "{:?}", world.hosts[id.0].disk.parts);
 }
 
 #[test]
@@ -110,7 +103,6 @@ fn a_source_that_is_down_is_tried_until_it_is_back() {
         world.crash(nodes[1]);
         let download = world.download_from(nodes[0], nodes[1], "film.mkv");
         world.await_download(nodes[0], download, DownloadState::Retrying, minutes(1));
-        assert_clean(&world, nodes[0]);
         world.run_for(minutes(20));
         assert!(world.hosts[nodes[0].0].disk.finished.is_empty());
         world.start(nodes[1]);
@@ -126,27 +118,6 @@ fn a_silent_source_does_not_hold_a_download_for_ever() {
         let tarpit = world.add_rogue(Tarpit);
         let download = world.download_from(nodes[0], tarpit, "film.mkv");
         world.await_download(nodes[0], download, DownloadState::Retrying, minutes(3));
-        assert_clean(&world, nodes[0]);
-    }
-}
-
-#[test]
-fn a_disk_that_fails_ends_the_download_and_says_why() {
-    for seed in seeds(&[1, 2]) {
-        let (mut world, _, nodes) = network(seed, 2);
-        world.share(nodes[1], "film.mkv", FILE);
-        world.run_for(seconds(5));
-        for after in [0, 300] {
-            let download = world.download_from(nodes[0], nodes[1], "film.mkv");
-            world.run_for(std::time::Duration::from_millis(after));
-            world.set_disk_fault(nodes[0], Some(DiskFault::Full));
-            world.await_download(nodes[0], download, DownloadState::Failed, minutes(1));
-            assert_eq!(world.download(nodes[0], download).unwrap().error.map(|error| error.code), Some(9));
-            world.run_for(seconds(1));
-            assert!(world.hosts[nodes[0].0].disk.finished.is_empty());
-            assert_clean(&world, nodes[0]);
-            world.set_disk_fault(nodes[0], None);
-        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the stories have in common: networks, and users who search and download.
 
-use crate::disk::Content;
+use crate::content::Content;
 use crate::host::HostId;
 use crate::world::World;
 use pyrate::control::{DownloadRow, DownloadState, HitRow, LinkState, Notice, RawText, Reply, Request, Selector};
@@ -26,6 +26,14 @@ pub(super) fn network(seed: u64, peers: usize) -> (World, HostId, Vec<HostId>) {
     (world, bootstrap, nodes)
 }
 
+/// Nothing of an unfinished download is left on the disk.
+#[track_caller]
+pub(super) fn assert_clean(world: &World, id: HostId) {
+    let disk = &world.hosts[id.0].disk;
+    assert!(disk.parts.is_empty() && disk.files.is_empty(), "{:?} {:?}", disk.parts, disk.files.keys());
+    assert!(disk.downloads.is_empty(), "{:?}", disk.downloads);
+}
+
 impl World {
     /// Waits until nodes have found each other: bootstrap nodes are asked again soon after a registration.
     pub(super) fn let_them_meet(&mut self) {
@@ -37,6 +45,30 @@ impl World {
         self.hosts[id.0].disk.share(name, content);
         if self.hosts[id.0].up {
             self.ask(id, Request::Rescan).unwrap();
+        }
+    }
+
+    /// Starts a node that is down, and has its user watch everything.
+    pub(super) fn start_watched(&mut self, id: HostId) {
+        self.start(id);
+        self.ask(id, Request::Events).unwrap();
+    }
+
+    /// Waits until nodes know the hashes of all that they share.
+    pub(super) fn let_them_hash(&mut self, ids: &[HostId]) {
+        self.run_until("all hashes are known", minutes(5), |world| {
+            ids.iter().all(|&id| {
+                let (shared, library) = (world.hosts[id.0].disk.share.len() as u64, world.node(id).library());
+                library.len() == shared && library.unhashed() == 0
+            })
+        });
+    }
+
+    /// The row of a download as the node has it now.
+    pub(super) fn row(&mut self, id: HostId, download: u32) -> Option<DownloadRow> {
+        match self.ask(id, Request::Downloads { after: download - 1 }) {
+            Ok(Reply::Downloads(reply)) => reply.downloads.into_iter().find(|row| row.id == download),
+            other => self.violation(id, &format!("downloads were answered with {other:?}")),
         }
     }
 
@@ -102,7 +134,17 @@ impl World {
     /// Begins the download of a peer's file and gives its number.
     pub(super) fn download_from(&mut self, id: HostId, peer: HostId, name: &str) -> u32 {
         let peer = self.addr(peer);
+        self.download_at(id, peer, name)
+    }
+
+    /// The same by the peer's address.
+    pub(super) fn download_at(&mut self, id: HostId, peer: SocketAddr, name: &str) -> u32 {
         self.begin_download(id, Selector::File { peer, name: RawText::new(name) })
+    }
+
+    /// Begins the download of a content among the hits and gives its number.
+    pub(super) fn download_content(&mut self, id: HostId, content: Content) -> u32 {
+        self.begin_download(id, Selector::Content(content.b3().to_string()))
     }
 
     fn begin_download(&mut self, id: HostId, what: Selector) -> u32 {

@@ -2,7 +2,7 @@
 
 use super::helpers::{minutes, network, seconds};
 use super::seeds;
-use crate::disk::Content;
+use crate::content::Content;
 use crate::world::World;
 use pyrate::control::{DownloadState, LinkState, Request};
 use pyrate::node::contract::{BootstrapAddr, Event};

@@ -1,16 +1,23 @@
 //! Stories of networks, each told for several seeds.
 
 mod chaos;
+mod contents;
 mod downloads;
 mod helpers;
 mod membership;
+mod ordeal;
+mod part_files;
 mod searching;
+mod sources;
+mod swarms;
 mod workers;
 
-/// The seed of the environment alone, or some for everyday.
+/// The seed of the environment alone, or some for everyday; or as many others as `PYRATE_SIM_HUNT` says.
 fn seeds(everyday: &[u64]) -> Vec<u64> {
-    match std::env::var("PYRATE_SIM_SEED").ok().and_then(|seed| seed.parse().ok()) {
-        Some(seed) => vec![seed],
-        None => everyday.to_vec(),
+    let number = |name| std::env::var(name).ok().and_then(|number| number.parse::<u64>().ok());
+    match (number("PYRATE_SIM_SEED"), number("PYRATE_SIM_HUNT")) {
+        (Some(seed), _) => vec![seed],
+        (None, Some(hunted)) => (1_000..1_000 + hunted).collect(),
+        (None, None) => everyday.to_vec(),
     }
 }

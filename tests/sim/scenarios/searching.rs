@@ -2,10 +2,11 @@
 
 use super::helpers::{minutes, network, seconds};
 use super::seeds;
-use crate::disk::{Content, fresh_content};
+use crate::content::{Content, fresh_content};
 use crate::host::HostId;
 use crate::rogue::{Ear, OldPeer, Tarpit};
 use crate::world::World;
+use pyrate::control::Request;
 use pyrate::id::QueryId;
 use pyrate::name::FileName;
 use pyrate::wire::{Message, Search};
@@ -83,7 +84,7 @@ fn between_two_ears(seed: u64) -> (World, HostId, HostId, HostId) {
     let (neighbour, asker) = (world.add_rogue(Ear), world.add_rogue(Ear));
     let node = world.add_node(&[]);
     let remembered = world.addr(neighbour);
-    world.hosts[node.0].disk.remembered = vec![remembered];
+    world.hosts[node.0].disk.peers = vec![remembered];
     world.hosts[node.0].disk.share("song.mp3", FILE);
     world.start(node);
     world.run_for(seconds(5));
@@ -176,5 +177,40 @@ fn old_and_silent_neighbours_do_not_spoil_a_search() {
         assert_eq!((hits[0].size, &hits[0].sources[..]), (None, &[world.addr(old)][..]));
         let (hits, _) = world.search(nodes[0], "old song");
         assert!(hits.is_empty(), "old peers compare whole names");
+    }
+}
+
+#[test]
+fn searches_between_p1_neighbours_share_a_connection_until_it_is_idle_or_lost() {
+    for seed in seeds(&[1, 2, 3]) {
+        let (mut world, _, nodes) = network(seed, 2);
+        let (asker, answerer) = (nodes[0], nodes[1]);
+        for n in 0..10 {
+            world.hosts[answerer.0].disk.share(&format!("song {n}.mp3"), Content { id: n, size: 5_000 });
+        }
+        world.ask(answerer, Request::Rescan).unwrap();
+        world.let_them_hash(&nodes);
+        world.let_them_meet();
+        // The first hit shows that its sender speaks part 2.
+        assert_eq!(world.search(asker, "song 0.mp3").0.len(), 1);
+        let before = world.streams_opened;
+        for n in 1..10 {
+            assert_eq!(world.search(asker, &format!("song {n}.mp3")).0.len(), 1, "song {n}");
+        }
+        assert!(world.streams_opened - before <= 2, "{} streams", world.streams_opened - before);
+        // Idle, it is closed, and another is opened when it is needed.
+        world.run_for(minutes(5));
+        assert!(world.streams.is_empty());
+        assert_eq!(world.search(asker, "song 3.mp3").0.len(), 1);
+        assert!(!world.streams.is_empty());
+        // What was sent towards a peer that has just died is lost; later searches go out again.
+        world.crash(answerer);
+        let search = world.begin_search(asker, "song 4.mp3");
+        world.run_for(seconds(5));
+        assert!(world.hits(asker, search).is_empty());
+        world.start(answerer);
+        world.let_them_hash(&nodes);
+        world.let_them_meet();
+        assert_eq!(world.search(asker, "song 5.mp3").0.len(), 1);
     }
 }

@@ -63,6 +63,24 @@ fn damage_found_while_a_sync_is_out_does_not_confuse_its_mark() {
 }
 
 #[test]
+fn groups_that_wait_for_a_sync_move_to_the_new_journal() {
+    let (scratch, content) = (scratch(), Content::of(5, 1));
+    let mut part = suggested(scratch.path()).ready();
+    part.set_outline(content.outline.clone()).unwrap();
+    (0..4).for_each(|group| assert!(part.put(&content, group)));
+    assert!(part.sync() && part.put(&content, 4));
+    spoil(&part, 5);
+    assert_eq!(part.check().bad, [0]);
+    let unsynced = |part: &PartFile| {
+        let loaded = super::super::journal::load(&File::open(part.journal_path()).unwrap()).unwrap().unwrap();
+        loaded.unsynced.iter().map(|recorded| (recorded.index, recorded.group)).collect::<Vec<_>>()
+    };
+    assert_eq!(unsynced(&part), [(0, 4)]);
+    assert!(part.sync() && !part.sync(), "once is enough");
+    assert_eq!((part.held(), unsynced(&part)), (vec![1, 2, 3, 4], vec![]));
+}
+
+#[test]
 fn what_a_stream_brought_counts_when_an_outline_proves_it() {
     let (scratch, content) = (scratch(), Content::of(4, 1));
     let mut part = stream(suggested(scratch.path()), &content.bytes[..2 * GROUP_BYTES as usize + 10]);

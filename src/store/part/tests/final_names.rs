@@ -86,6 +86,10 @@ fn an_exact_name_is_never_replaced_and_the_part_file_stays() {
     assert_eq!(names(scratch.path()), [".exact.a1b2c3d4.pyrate-part", "exact"]);
     // It was closed: when the way is free it can be taken up.
     fs::remove_file(&path).unwrap();
+    let part = exact(&path).ready();
+    fs::write(&path, b"longer than nothing").unwrap();
+    assert_eq!(part.commit().run(), Err(DiskFault::Exists));
+    fs::remove_file(&path).unwrap();
     let part = stream(exact(&path), b"x");
     symlink("nowhere", &path).unwrap();
     assert_eq!(part.commit().run(), Err(DiskFault::Exists));

@@ -33,6 +33,8 @@ struct Form {
     b3: Option<String>,
     #[serde(default)]
     paused: bool,
+    #[serde(default)]
+    dropped: bool,
     /// The directory of a suggested place, or the path of an exact one.
     place: RawText,
     exact: bool,
@@ -62,6 +64,7 @@ fn encode(record: &DownloadRecord) -> Vec<u8> {
         size: record.size,
         b3: record.b3.map(|b3| b3.to_string()),
         paused: record.paused,
+        dropped: record.dropped,
         place,
         exact,
         as_name,
@@ -93,6 +96,7 @@ fn decode(id: u32, bytes: &[u8]) -> Option<DownloadRecord> {
             None => None,
         },
         paused: form.paused,
+        dropped: form.dropped,
         sources: form.sources.iter().filter_map(source).take(SOURCES_MAX).collect(),
     })
 }
@@ -173,6 +177,7 @@ mod tests {
                 size: b3.map(|_| u64::MAX),
                 b3,
                 paused: b3.is_some(),
+                dropped: b3.is_none(),
                 sources: vec![source],
             };
             assert_eq!(decode(9, &encode(&record)), Some(record));

@@ -198,6 +198,7 @@ impl Download {
             size: self.size,
             b3: self.aim.b3(),
             paused: self.rests(),
+            dropped: self.state.is_final() && !(self.state == State::Failed && self.is_worth_keeping()),
             sources: self.sources.iter().map(Source::record).collect(),
         }
     }

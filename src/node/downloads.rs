@@ -234,6 +234,11 @@ impl Node {
         for record in records.into_iter().take(DOWNLOADS_MAX) {
             let id = record.id;
             self.downloads.note_given(id.0);
+            if record.dropped {
+                self.actions.push_back(Action::DropPart { download: id, spec: record.spec });
+                self.actions.push_back(Action::ForgetDownload { download: id });
+                continue;
+            }
             if !self.downloads.rows.contains_key(&id) {
                 self.downloads.insert(id, Download::recalled(record));
             }

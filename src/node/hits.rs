@@ -19,12 +19,23 @@ enum HitKey {
     Name { search: SearchId, name: Rc<FileName>, size: Option<u64> },
 }
 
+/// How answers become rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Grouping {
+    /// Of a search: one row a content, or a name as long as its hash is not known.
+    Content,
+    /// Of a listing: one row a name, so that every file of the peer is to be seen.
+    Name,
+}
+
 /// One hit: a content under all the names that its sources have for it, or a name alone.
 #[derive(Debug, Clone)]
 pub(super) struct Hit {
     search: SearchId,
     size: Option<u64>,
     b3: Option<ContentHash>,
+    /// What makes another answer the same row.
+    grouping: Grouping,
     /// Each once; the first source's first. Never empty.
     names: Vec<Rc<FileName>>,
     /// Who offers it, and its name there, which is one of the names. No address twice; never empty.
@@ -57,7 +68,7 @@ impl Hit {
 
     fn key(&self) -> HitKey {
         let Self { search, size, .. } = *self;
-        match self.b3 {
+        match self.b3.filter(|_| self.grouping == Grouping::Content) {
             Some(b3) => HitKey::Content { search, b3, size },
             None => HitKey::Name { search, name: Rc::clone(&self.names[0]), size },
         }
@@ -182,13 +193,22 @@ impl Hits {
     }
 
     /// Takes an answer, if it belongs to a row or `room` is left for another.
-    pub(super) fn take(&mut self, search: SearchId, file: Listed, source: SocketAddr, room: bool) -> Option<Taken> {
+    pub(super) fn take(
+        &mut self,
+        search: SearchId,
+        grouping: Grouping,
+        file: Listed,
+        source: SocketAddr,
+        room: bool,
+    ) -> Option<Taken> {
         let Attributes { size, b3 } = file.attributes.unwrap_or_default();
         let name = Rc::new(file.name);
-        let hit = Hit { search, size, b3, names: vec![Rc::clone(&name)], offers: vec![(source, Rc::clone(&name))] };
+        let offers = vec![(source, Rc::clone(&name))];
+        let hit = Hit { search, size, b3, grouping, names: vec![Rc::clone(&name)], offers };
         let known = self.keys.get(&hit.key()).copied();
         // The same file may have come before its sender knew the hash.
-        let named = b3.and_then(|_| self.keys.get(&HitKey::Name { search, name: Rc::clone(&name), size }).copied());
+        let learnt = b3.filter(|_| grouping == Grouping::Content);
+        let named = learnt.and_then(|_| self.keys.get(&HitKey::Name { search, name: Rc::clone(&name), size }).copied());
         let named = named.filter(|id| self.rows.get(id).is_some_and(|row| row.is_offered_by(source)));
         let taken = match (known, named) {
             (Some(id), _) => self.grow(id, source, &name),
@@ -320,13 +340,13 @@ mod tests {
     #[test]
     fn answers_without_a_hash_gather_in_rows_by_name_and_size() {
         let mut hits = Hits::default();
-        assert_eq!(hits.take(SEARCH, file("a", Some(1)), source(1), true), new(1));
-        assert_eq!(hits.take(SEARCH, file("a", Some(1)), source(2), true), grown(1));
-        assert_eq!(hits.take(SEARCH, file("a", Some(1)), source(2), true), Some(Taken::Known));
-        assert_eq!(hits.take(SEARCH, file("a", None), source(3), true), new(2));
-        assert_eq!(hits.take(SearchId(2), file("a", None), source(3), true), new(3));
-        assert_eq!(hits.take(SEARCH, file("b", None), source(3), false), None);
-        assert_eq!(hits.take(SEARCH, file("a", None), source(4), false), grown(2));
+        assert_eq!(hits.take(SEARCH, Grouping::Content, file("a", Some(1)), source(1), true), new(1));
+        assert_eq!(hits.take(SEARCH, Grouping::Content, file("a", Some(1)), source(2), true), grown(1));
+        assert_eq!(hits.take(SEARCH, Grouping::Content, file("a", Some(1)), source(2), true), Some(Taken::Known));
+        assert_eq!(hits.take(SEARCH, Grouping::Content, file("a", None), source(3), true), new(2));
+        assert_eq!(hits.take(SearchId(2), Grouping::Content, file("a", None), source(3), true), new(3));
+        assert_eq!(hits.take(SEARCH, Grouping::Content, file("b", None), source(3), false), None);
+        assert_eq!(hits.take(SEARCH, Grouping::Content, file("a", None), source(4), false), grown(2));
         let ids = |search, after| hits.after(search, HitId(after)).map(|(id, _)| id.0).collect::<Vec<_>>();
         assert_eq!(ids(None, 0), [1, 2, 3]);
         assert_eq!(ids(None, 2), [3]);
@@ -339,13 +359,21 @@ mod tests {
     #[test]
     fn a_content_is_one_row_with_all_its_names_and_each_source_keeps_its_own() {
         let mut hits = Hits::default();
-        assert_eq!(hits.take(SEARCH, hashed("a", 7), source(1), true), new(1));
-        assert_eq!(hits.take(SEARCH, hashed("b", 7), source(2), true), grown(1));
-        assert_eq!(hits.take(SEARCH, hashed("a", 7), source(3), true), grown(1));
-        assert_eq!(hits.take(SEARCH, hashed("a", 8), source(3), true), new(2), "the name alone says nothing");
-        assert_eq!(hits.take(SEARCH, hashed("copy of a", 7), source(1), true), grown(1), "it has the content twice");
-        assert_eq!(hits.take(SEARCH, hashed("b", 7), source(1), true), Some(Taken::Known));
-        assert_eq!(hits.take(SearchId(2), hashed("a", 7), source(1), true), new(3));
+        assert_eq!(hits.take(SEARCH, Grouping::Content, hashed("a", 7), source(1), true), new(1));
+        assert_eq!(hits.take(SEARCH, Grouping::Content, hashed("b", 7), source(2), true), grown(1));
+        assert_eq!(hits.take(SEARCH, Grouping::Content, hashed("a", 7), source(3), true), grown(1));
+        assert_eq!(
+            hits.take(SEARCH, Grouping::Content, hashed("a", 8), source(3), true),
+            new(2),
+            "the name alone says nothing"
+        );
+        assert_eq!(
+            hits.take(SEARCH, Grouping::Content, hashed("copy of a", 7), source(1), true),
+            grown(1),
+            "it has the content twice"
+        );
+        assert_eq!(hits.take(SEARCH, Grouping::Content, hashed("b", 7), source(1), true), Some(Taken::Known));
+        assert_eq!(hits.take(SearchId(2), Grouping::Content, hashed("a", 7), source(1), true), new(3));
         let shown = row(&hits, 1);
         assert_eq!(names(&shown), [&b"a"[..], b"b", b"copy of a"]);
         assert_eq!((shown.name, shown.sources), (RawText::new("a"), vec![source(1), source(2), source(3)]));
@@ -361,22 +389,30 @@ mod tests {
     #[test]
     fn a_hash_that_gets_known_later_takes_the_row_or_the_source_with_it() {
         let mut hits = Hits::default();
-        hits.take(SEARCH, file("a", Some(1)), source(1), true);
-        assert_eq!(hits.take(SEARCH, hashed("a", 7), source(1), false), grown(1), "it needs no room");
+        hits.take(SEARCH, Grouping::Content, file("a", Some(1)), source(1), true);
+        assert_eq!(
+            hits.take(SEARCH, Grouping::Content, hashed("a", 7), source(1), false),
+            grown(1),
+            "it needs no room"
+        );
         assert_eq!(row(&hits, 1).b3, Some("07".repeat(32)));
-        assert_eq!(hits.take(SEARCH, hashed("a", 7), source(1), true), Some(Taken::Known));
+        assert_eq!(hits.take(SEARCH, Grouping::Content, hashed("a", 7), source(1), true), Some(Taken::Known));
 
         // Of several sources of a name, the one that knows its hash goes to the row of its content.
         for n in 2..=4 {
-            hits.take(SEARCH, file("a", Some(1)), source(n), true);
+            hits.take(SEARCH, Grouping::Content, file("a", Some(1)), source(n), true);
         }
         let moved = |row, new| Some(Taken::Changed { row: HitId(row), new, left: Some(HitId(2)) });
-        assert_eq!(hits.take(SEARCH, hashed("a", 7), source(2), true), moved(1, false));
-        assert_eq!(hits.take(SEARCH, hashed("a", 8), source(3), false), None, "no room: it stays where it is");
+        assert_eq!(hits.take(SEARCH, Grouping::Content, hashed("a", 7), source(2), true), moved(1, false));
+        assert_eq!(
+            hits.take(SEARCH, Grouping::Content, hashed("a", 8), source(3), false),
+            None,
+            "no room: it stays where it is"
+        );
         assert_eq!(row(&hits, 2).sources, [source(3), source(4)]);
-        assert_eq!(hits.take(SEARCH, hashed("a", 8), source(3), true), moved(3, true));
+        assert_eq!(hits.take(SEARCH, Grouping::Content, hashed("a", 8), source(3), true), moved(3, true));
         // The last one leaves no empty row behind under an id that a user may have seen.
-        assert_eq!(hits.take(SEARCH, hashed("a", 7), source(4), true), grown(1));
+        assert_eq!(hits.take(SEARCH, Grouping::Content, hashed("a", 7), source(4), true), grown(1));
         assert_eq!((row(&hits, 2).sources, row(&hits, 2).b3), (vec![source(4)], None));
         assert_eq!(row(&hits, 1).sources, [source(1), source(2), source(4)]);
     }
@@ -385,9 +421,9 @@ mod tests {
     fn sources_and_names_of_a_row_are_bounded() {
         let mut hits = Hits::default();
         for n in 1..=200 {
-            hits.take(SEARCH, file("a", None), source(n), true);
-            hits.take(SEARCH, hashed(&format!("name {n}"), 7), source(n), true);
-            hits.take(SEARCH, hashed(&format!("{n}"), 8), source(1), true);
+            hits.take(SEARCH, Grouping::Content, file("a", None), source(n), true);
+            hits.take(SEARCH, Grouping::Content, hashed(&format!("name {n}"), 7), source(n), true);
+            hits.take(SEARCH, Grouping::Content, hashed(&format!("{n}"), 8), source(1), true);
         }
         assert_eq!(row(&hits, 1).sources.len(), HIT_SOURCES_MAX);
         assert_eq!((row(&hits, 2).sources.len(), row(&hits, 2).names.len()), (HIT_SOURCES_MAX, HIT_NAMES_MAX));
@@ -397,7 +433,7 @@ mod tests {
 
         let long = "n".repeat(3_700);
         for n in 1..=10 {
-            hits.take(SEARCH, hashed(&format!("{long}{n}"), 9), source(n), true);
+            hits.take(SEARCH, Grouping::Content, hashed(&format!("{long}{n}"), 9), source(n), true);
         }
         assert_eq!(row(&hits, 4).names.len(), HIT_ROW_NAMES_BYTES_MAX / 3_701);
     }
@@ -409,11 +445,28 @@ mod tests {
         let rows = HITS_BYTES_MAX / 3_700 + 10;
         for n in 0..rows {
             let name = format!("{long}{n:06}");
-            hits.take(SEARCH, if n == 0 { hashed(&name, 7) } else { file(&name, None) }, source(1), true);
+            hits.take(
+                SEARCH,
+                Grouping::Content,
+                if n == 0 { hashed(&name, 7) } else { file(&name, None) },
+                source(1),
+                true,
+            );
         }
         hits.check_invariants();
         assert!(hits.get(HitId(1)).is_none());
         assert_eq!(hits.of_content(ContentHash([7; 32])).count(), 0);
         assert!(hits.get(HitId(rows as u32)).is_some());
+    }
+
+    #[test]
+    fn a_listing_shows_every_name_though_the_contents_are_the_same() {
+        let mut hits = Hits::default();
+        for n in 0..3 {
+            hits.take(SEARCH, Grouping::Name, hashed(&format!("copy {n}"), 7), source(1), true);
+        }
+        assert_eq!(hits.after(Some(SEARCH), HitId(0)).count(), 3);
+        assert_eq!(hits.of_content(ContentHash([7; 32])).count(), 3, "each is found by its content");
+        hits.check_invariants();
     }
 }

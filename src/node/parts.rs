@@ -50,6 +50,11 @@ impl Node {
             State::Opening | State::Fetching | State::Verifying => return false,
             State::Queued | State::Retrying { .. } | State::Paused(_) => true,
         };
+        if !keeps && download.state() != State::Done {
+            // Before anything of it goes: whatever happens now, it does not come back, and nothing of it stays.
+            let record = Box::new(download.record(id));
+            self.actions.push_back(Action::RememberDownload(record));
+        }
         match download.part {
             Part::Open if keeps => {
                 download.part = Part::Closed;

@@ -6,7 +6,7 @@
 use super::contract::{Action, DialOutcome, Dialled, Expect, Response};
 use super::dials::{Dial, Purpose};
 use super::endpoints::canonical;
-use super::hits::{Hits, Taken};
+use super::hits::{Grouping, Hits, Taken};
 use super::limits::{
     LAST_RING_WAIT, LATE_HITS, LISTING_FILES_MAX, LISTING_INTERVAL, RING_ROWS_ENOUGH, RING_TTLS, RING_WAIT,
     SEARCH_ROWS_DEFAULT, SEARCH_ROWS_MAX, SEARCHES_MAX,
@@ -282,7 +282,7 @@ impl Node {
     fn take_hit(&mut self, id: SearchId, responder: SocketAddr, file: Listed) {
         let Some(search) = self.searches.rows.get_mut(&id) else { return };
         let room = search.rows < search.rows_max;
-        let taken = self.hits.take(id, file, responder, room);
+        let taken = self.hits.take(id, Grouping::Content, file, responder, room);
         search.rows += u64::from(taken.is_some_and(Taken::is_new));
         search.truncated |= taken.is_none();
         for hit in taken.into_iter().flat_map(Taken::rows) {
@@ -301,7 +301,7 @@ impl Node {
         let mut p1 = false;
         for file in files {
             p1 |= file.attributes.is_some();
-            let taken = self.hits.take(id, file, peer, search.rows < search.rows_max);
+            let taken = self.hits.take(id, Grouping::Name, file, peer, search.rows < search.rows_max);
             search.rows += u64::from(taken.is_some_and(Taken::is_new));
             search.truncated |= taken.is_none();
         }

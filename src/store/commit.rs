@@ -49,7 +49,7 @@ impl CommitJob {
     ///
     /// # Errors
     /// [`DiskFault::Exists`] when the name, or for a suggested name every numbered form of it, is taken by other
-    /// content; [`DiskFault::Missing`] when somebody removed the part file; [`DiskFault::Changed`] when groups are
+    /// content; [`DiskFault::Missing`] when somebody removed the part file, or moved its directory; [`DiskFault::Changed`] when groups are
     /// missing; otherwise as the system reports. Then nothing of ours stands under the final name; part file and
     /// journal are there still.
     pub fn run(self) -> Result<Committed, DiskFault> {
@@ -66,7 +66,7 @@ impl CommitJob {
             return Err(fault(Errno::EIO));
         }
         let part_name = self.place.part_name();
-        if !self.place.holds_name(&part_name, &self.held) {
+        if !self.place.holds_name(&part_name, &self.held) || !self.place.is_at_its_path() {
             return Err(DiskFault::Missing);
         }
         let (name, already) = self.land(&part_name)?;

@@ -94,7 +94,7 @@ pub struct Remembered {
     pub download_last: u32,
 }
 
-/// What is remembered of an unfinished download.
+/// What is remembered of a download that is unfinished, or has left a part file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DownloadRecord {
     /// As users know it.
@@ -109,6 +109,8 @@ pub struct DownloadRecord {
     pub b3: Option<ContentHash>,
     /// Stopped by the user.
     pub paused: bool,
+    /// It is over, and only its part file is still to be removed.
+    pub dropped: bool,
     /// Who offers it; at most 64.
     pub sources: Vec<SourceRecord>,
 }

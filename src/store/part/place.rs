@@ -14,6 +14,7 @@ use std::fs::{self, File};
 use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Longest name of a file in a directory, in bytes.
@@ -115,6 +116,15 @@ impl Place {
     /// The final names, the best first.
     pub(in crate::store) fn final_names(&self) -> impl Iterator<Item = Vec<u8>> {
         (0..=self.number_max).map(|number| numbered(&self.name, number))
+    }
+
+    /// Whether the directory's path still leads to it: it may have been moved or unmounted, and another may stand there.
+    pub(in crate::store) fn is_at_its_path(&self) -> bool {
+        let at = if self.directory_path.as_os_str().is_empty() { Path::new(".") } else { &self.directory_path };
+        match (fs::metadata(at), fstat(&self.directory)) {
+            (Ok(there), Ok(here)) => (there.dev(), there.ino()) == (here.st_dev, here.st_ino),
+            _ => false,
+        }
     }
 
     /// The path of a name in the directory.

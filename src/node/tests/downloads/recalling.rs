@@ -15,6 +15,7 @@ fn record(id: u32, b3: Option<ContentHash>, paused: bool) -> DownloadRecord {
         size: Some(4 * MIB),
         b3,
         paused,
+        dropped: false,
         sources: vec![source(1, true), source(2, false)],
     }
 }
@@ -30,6 +31,29 @@ fn restarted(config: NodeConfig, downloads: Vec<DownloadRecord>, download_last: 
     rig.orders.clear();
     rig.handle(Event::ClientGone { client: CLIENT });
     rig
+}
+
+#[test]
+fn a_cancelled_download_does_not_come_back_and_its_part_file_goes_though_the_process_died_over_it() {
+    let config = NodeConfig { bootstraps: Vec::new(), ..config() };
+    let mut rig = restarted(config.clone(), vec![record(3, Some(B3), true)], 3);
+    rig.call(Request::Cancel { ids: "3".into() }).unwrap();
+    let told: Vec<_> = rig.take(|action| match action {
+        Action::RememberDownload(record) => Some(format!("dropped: {}", record.dropped)),
+        Action::DropPart { download, .. } => Some(format!("part of {}", download.0)),
+        Action::ForgetDownload { download } => Some(format!("forget {}", download.0)),
+        _ => None,
+    });
+    assert_eq!(told, ["dropped: true", "part of 3", "forget 3"], "in this order");
+
+    // As the next run finds it, if the process died behind the first of them.
+    let mut rig = restarted(config, vec![DownloadRecord { dropped: true, ..record(3, Some(B3), true) }], 3);
+    assert!(rig.call(Request::Follow { ids: "3".into() }).is_err(), "it is no download any more");
+    let told: Vec<_> = rig.take(|action| match action {
+        Action::DropPart { download, .. } | Action::ForgetDownload { download } => Some(download.0),
+        _ => None,
+    });
+    assert_eq!(told, [3, 3]);
 }
 
 #[test]

@@ -5,8 +5,8 @@
 //! the machine is as fast as it was.
 
 use crate::harness::{
-    Daemon, Dice, Fake, LIMIT, OldBootstrap, Reading, Setup, Stopwatch, assert_holds, free_port, is_unfinished,
-    path_of, pause, relative_files, until,
+    Daemon, Dice, Fake, LIMIT, OldBootstrap, Reading, Setup, Stopwatch, assert_holds, await_hashed, free_port,
+    is_unfinished, path_of, pause, relative_files, until,
 };
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -56,7 +56,7 @@ impl Ordeal {
             setup.set("upload_limit", &upload_limit.to_string()).set("listen_port", &port).start()
         };
         let sources = [source(), source()];
-        sources.iter().for_each(Daemon::await_hashed);
+        sources.iter().for_each(await_hashed);
         let bootstrap = OldBootstrap::listing(&sources.each_ref().map(Daemon::listen));
         let port = free_port().to_string();
         let asker =
@@ -70,7 +70,7 @@ impl Ordeal {
     }
 
     /// A peer of the base protocol offers the files instead of the two.
-    fn from_a_base_peer(mut self) -> Self {
+    fn with_a_base_peer(mut self) -> Self {
         self.sources.clear();
         let contents = Arc::clone(&self.contents);
         self.base = Some(Fake::serve(Reading::Whole, move |mut visit| {
@@ -101,7 +101,7 @@ impl Ordeal {
             return;
         }
         let from = self.dice.below(self.sources.len() as u64) as usize;
-        self.sources[from].await_hashed();
+        await_hashed(&self.sources[from]);
         let hits = self.asker.list(self.sources[from].listen());
         for name in names {
             let hit = hits.iter().find(|hit| hit["name"] == *name).expect("it is shared");
@@ -248,7 +248,7 @@ fn small_files_that_end_all_the_time_survive_kills() {
 #[test]
 fn streams_of_a_base_peer_survive_kills() {
     let files = [("stream.bin", 2 * MIB), ("short.bin", 100_000), ("long.bin", 8 * MIB)];
-    let mut ordeal = Ordeal::new(&files, 0).from_a_base_peer();
+    let mut ordeal = Ordeal::new(&files, 0).with_a_base_peer();
     while ordeal.kills < 80 {
         ordeal.fill();
         let moment = ordeal.moment();

@@ -2,8 +2,8 @@
 //! again it goes on by itself (pyrated(1), DOWNLOADS).
 
 use crate::harness::{
-    Daemon, Dice, Disk, Fake, LIMIT, Reading, Setup, assert_holds, holds, is_unfinished, path_of, pyratectl,
-    relative_files, until, wait_for,
+    Daemon, Dice, Disk, Fake, LIMIT, Reading, Setup, assert_holds, await_hashed, holds, is_unfinished, path_of,
+    pyratectl, relative_files, until, wait_for,
 };
 use serde_json::{Value, json};
 use std::io::Write;
@@ -18,7 +18,7 @@ const PATIENCE: Duration = LIMIT.saturating_mul(3);
 /// A source that has hashed these files.
 fn source(files: &[(&str, &[u8])]) -> Daemon {
     let source = files.iter().fold(Setup::peer(), |setup, (name, bytes)| setup.shares(name, bytes)).start();
-    source.await_hashed();
+    await_hashed(&source);
     source
 }
 

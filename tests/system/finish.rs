@@ -1,7 +1,7 @@
 //! How a content ends that was fetched by its hash: nothing is replaced, and nothing is had twice (pyratectl(1),
 //! `download`).
 
-use crate::harness::{Daemon, Dice, Setup, assert_holds, path_of, pyratectl, relative_files};
+use crate::harness::{Daemon, Dice, Setup, assert_holds, await_hashed, path_of, pyratectl, relative_files};
 use std::os::unix::fs::MetadataExt;
 
 const MIB: usize = 1 << 20;
@@ -9,7 +9,7 @@ const MIB: usize = 1 << 20;
 /// A source that has hashed this file, a daemon that has listed it, and the hit.
 fn found(name: &str, content: &[u8]) -> (Daemon, Daemon, String) {
     let source = Setup::peer().shares(name, content).start();
-    source.await_hashed();
+    await_hashed(&source);
     let asker = Setup::peer().start();
     let hits = asker.list(source.listen());
     assert!(hits[0]["b3"].is_string(), "{hits:?}");

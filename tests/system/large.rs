@@ -1,6 +1,6 @@
 //! A file of more than 4 GiB from two sources: no number in the way of it has 32 bits.
 
-use crate::harness::{Daemon, OldBootstrap, Setup, is_unfinished, path_of, relative_files, wait_for};
+use crate::harness::{Daemon, OldBootstrap, Setup, await_hashed, is_unfinished, path_of, relative_files, wait_for};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -64,7 +64,7 @@ fn two_sources() -> [Daemon; 2] {
     let second = second.start();
     first.start_again();
     let sources = [first, second];
-    sources.iter().for_each(Daemon::await_hashed);
+    sources.iter().for_each(await_hashed);
     sources
 }
 

@@ -1,8 +1,8 @@
 //! The queue: so many at once, the rest in order; and what users order of it with pyratectl(1).
 
 use crate::harness::{
-    Daemon, Dice, Fake, LIMIT, Reading, Setup, Stopwatch, assert_holds, free_port, holds, is_unfinished, path_of,
-    pause, pyratectl, relative_files, until,
+    Daemon, Dice, Fake, LIMIT, Reading, Setup, Stopwatch, assert_holds, await_hashed, free_port, holds, is_unfinished,
+    path_of, pause, pyratectl, relative_files, until,
 };
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -21,7 +21,7 @@ fn begun(names: &[&str], slots: u32) -> (Daemon, Daemon, Vec<u64>, Vec<Vec<u8>>)
     let contents: Vec<Vec<u8>> = names.iter().map(|_| dice.bytes(FILE_BYTES)).collect();
     let shared = names.iter().zip(&contents).fold(Setup::peer(), |setup, (name, bytes)| setup.shares(name, bytes));
     let source = shared.set("upload_limit", SLOW).start();
-    source.await_hashed();
+    await_hashed(&source);
     let asker = Setup::peer().set("max_downloads", &slots.to_string()).start();
     let hits = asker.list(source.listen());
     let in_order: Vec<Value> =

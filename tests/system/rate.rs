@@ -4,7 +4,7 @@
 //! What came is counted where it arrives, against the clock on the wall. A machine so busy that nothing runs for a long
 //! time may fail these; they need hardly any processor time themselves.
 
-use crate::harness::{Daemon, Dice, Fake, LIMIT, Reading, Setup, Stopwatch, pause, until};
+use crate::harness::{Daemon, Dice, Fake, LIMIT, Reading, Setup, Stopwatch, await_hashed, pause, until};
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -165,7 +165,7 @@ fn ranges_from_two_sources_share_the_limit() {
     let limit = 2 * MIB;
     let content = Dice::new().bytes(30 * MIB as usize);
     let sources = [(); 2].map(|()| Setup::peer().shares("file.bin", &content).start());
-    sources.iter().for_each(Daemon::await_hashed);
+    sources.iter().for_each(await_hashed);
     let listed = crate::harness::OldBootstrap::listing(&sources.each_ref().map(Daemon::listen));
     let asker = Setup::peer().joins(&[listed.addr()]).set("download_limit", &limit.to_string()).start();
     sources.iter().for_each(|source| asker.await_neighbour(source.listen()));

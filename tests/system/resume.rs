@@ -1,7 +1,8 @@
 //! Downloads are taken up again after an orderly stop, each as it was (pyrated(1), DOWNLOADS).
 
 use crate::harness::{
-    Daemon, Dice, LIMIT, Setup, assert_holds, free_port, holds, is_unfinished, path_of, relative_files, until,
+    Daemon, Dice, LIMIT, Setup, assert_holds, await_hashed, free_port, holds, is_unfinished, path_of, relative_files,
+    until,
 };
 use serde_json::Value;
 use std::net::SocketAddr;
@@ -15,7 +16,7 @@ fn source(files: &[(&str, &[u8])]) -> Daemon {
     let setup = files.iter().fold(Setup::peer(), |setup, (name, bytes)| setup.shares(name, bytes));
     let port = free_port().to_string();
     let source = setup.set("upload_limit", &(4 * MIB).to_string()).set("listen_port", &port).start();
-    source.await_hashed();
+    await_hashed(&source);
     source
 }
 
@@ -155,7 +156,7 @@ fn damage_to_the_state_directory_stops_no_start() {
     asker.start_again();
     let ids: Vec<u64> = asker.rows().iter().filter_map(|row| row["id"].as_u64()).collect();
     assert_eq!(ids, [kept], "a record that was torn off is no record");
-    asker.await_hashed();
+    await_hashed(&asker);
     let_it_flow(&mut source);
     let id = begin(&asker, &source, &["file.bin"])[0];
     assert!(id > kept, "{id} after {kept} and {lost}");

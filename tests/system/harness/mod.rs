@@ -4,7 +4,6 @@
 
 mod clock;
 mod content;
-mod contents;
 mod control;
 mod ctl;
 mod daemon;
@@ -14,6 +13,7 @@ mod files;
 mod lies;
 mod old;
 mod p1;
+mod parts;
 mod wire;
 
 pub(crate) use clock::{LIMIT, Stopwatch, holds, pause, until, wait_for};
@@ -21,7 +21,6 @@ pub(crate) use content::{
     GROUP, assert_verified, await_hashed, begin_hit, chaining_values, content_hash, find_content, merged, metadata,
     metadata_of, saved, share_of, start_among, start_hashed,
 };
-pub(crate) use contents::{assert_holds, is_unfinished, path_of};
 pub(crate) use control::Control;
 pub(crate) use ctl::pyratectl;
 pub(crate) use daemon::{Daemon, Setup, clean_command, free_port, run_pyrated};
@@ -31,6 +30,7 @@ pub(crate) use files::{Dice, relative_files};
 pub(crate) use lies::{Role, Vice};
 pub(crate) use old::{OldBootstrap, call_back_download, old_peer};
 pub(crate) use p1::{Connection, Manners, P1Peer, search_fields};
+pub(crate) use parts::{assert_holds, is_unfinished, path_of};
 pub(crate) use wire::{
     Answer, End, Framing, ask, ask_from, connect_from, deliver, fetch, fetch_reset, lines, read_to_end, reset,
 };

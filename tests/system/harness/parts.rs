@@ -1,16 +1,11 @@
-//! Contents that are known by their hash: waiting for it, and downloading by it.
+//! Downloads on their way: beginning them, watching their bytes come in, and their part files.
 
-use super::{Daemon, LIMIT, until, wait_for};
+use super::{Daemon, LIMIT, wait_for};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 impl Daemon {
-    /// Waits until it knows the hashes of all that it shares.
-    pub(crate) fn await_hashed(&self) {
-        until("all that it shares is hashed", LIMIT, || self.status()["unhashed_files"] == 0);
-    }
-
     /// Has a peer listed, and gives the hits: with their hashes, if the peer knows them.
     pub(crate) fn list(&self, peer: SocketAddr) -> Vec<Value> {
         let mut control = self.control();

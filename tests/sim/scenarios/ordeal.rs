@@ -205,8 +205,8 @@ impl Ordeal {
         if self.is_finished() {
             return;
         }
-        self.ask_for_it();
         for _ in 0..60 {
+            self.ask_for_it();
             self.world.run_for(minutes(1));
             if self.is_finished() {
                 return;

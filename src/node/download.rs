@@ -185,7 +185,9 @@ impl Download {
         let size = record.size;
         let aim = record.b3.map_or(Aim::Name, Aim::Content);
         let sources = record.sources.into_iter().take(HIT_SOURCES_MAX);
-        let sources = sources.map(|source| Source::recalled(source, size)).collect();
+        // Of a content each source says for itself how large it is: the size of another must not be held against it.
+        let claim = size.filter(|_| record.b3.is_none());
+        let sources = sources.map(|source| Source::recalled(source, claim)).collect();
         let state = if record.paused { State::Paused(Pause::User) } else { State::Queued };
         Self { part: Part::Closed, recalled: true, state, ..Self::new(record.name, record.spec, aim, size, sources) }
     }

@@ -132,7 +132,10 @@ impl Node {
         let Some(fetch) = download.sources.get_mut(victim).and_then(|source| source.fetch_mut()) else { return };
         if let Task::Groups { left, .. } = &mut fetch.task {
             left.end = groups.start;
-            self.actions.push_back(Action::Trim { exchange: fetch.exchange, groups_end: groups.start });
+            let exchange = fetch.exchange;
+            if !self.trim_waiting(exchange, groups.start) {
+                self.actions.push_back(Action::Trim { exchange, groups_end: groups.start });
+            }
         }
         self.ask(now, id, thief, Task::Groups { left: groups, twice: false });
     }

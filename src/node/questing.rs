@@ -16,7 +16,13 @@ impl Node {
             let few = download.sources.len() < SOURCES_ENOUGH;
             download.seek.next = Some(if few { now } else { now + SEEK_MIN });
         }
-        if download.seek.next.is_some_and(|at| at <= now) {
+        if download.seek.next.is_none_or(|at| at > now) {
+            return;
+        }
+        // Where all fail, whoever has the name may help.
+        if download.sources.iter().all(|source| source.failures > 0) {
+            self.seek_either(now, id);
+        } else {
             let b3 = download.aim.b3();
             self.seek(now, id, b3);
         }

@@ -304,6 +304,16 @@ impl Node {
         true
     }
 
+    /// Lets a fetch of groups that still waits for a worker end before this group; says whether it waits.
+    pub(super) fn trim_waiting(&mut self, exchange: ExchangeId, groups_end: u64) -> bool {
+        let Some(ticket) = self.workers.tickets.get(&exchange) else { return false };
+        let waiting = self.workers.queue.get_mut(ticket);
+        if let Some(Waiting { command: Command::Fetch { portion: Portion::Groups(groups), .. }, .. }) = waiting {
+            groups.end = groups.end.min(groups_end);
+        }
+        true
+    }
+
     /// A request from the network has waited long enough.
     pub(super) fn on_command_waited(&mut self, exchange: ExchangeId) {
         if self.workers.take(exchange).is_some() {

@@ -15,7 +15,7 @@ const SIZE: usize = 6 * GROUP + 54_321;
 const HONEST_RATE: u64 = 4 << 20;
 
 /// What is said about a content instead of the truth.
-type Lie = dyn Fn(&[u8]) -> Vec<u8>;
+type Lie<'a> = dyn Fn(&[u8]) -> Vec<u8> + 'a;
 
 /// Two sources of one content that behave alike but that the role says which of them is false; and a daemon among them.
 struct Twins {
@@ -118,7 +118,7 @@ fn chaining_values_that_do_not_give_the_hash_are_found() {
         values.swap(0, 1);
         metadata_of(content.len() as u64, &content_hash(content), &values)
     };
-    let lies: [&Lie; 2] = [&wrong_bit, &in_another_order];
+    let lies: [&Lie<'_>; 2] = [&wrong_bit, &in_another_order];
     for lie in lies {
         liar_is_named(&Twins::of(SIZE, Role::first_asked('9'), |content, manners| {
             manners.metadata = Vice::Says(lie(content));
@@ -180,7 +180,7 @@ fn metadata_that_make_no_sense_are_got_from_the_other() {
         [line.as_bytes(), &told[values..]].concat()
     };
     let truth = metadata;
-    let lies: [(&str, &Lie); 9] = [
+    let lies: [(&str, &Lie<'_>); 9] = [
         ("nothing", &|_| Vec::new()),
         ("a line alone", &|content| truth(content)[..truth(content).len() - 3 * 32].to_vec()),
         ("a value less", &|content| truth(content)[..truth(content).len() - 32].to_vec()),

@@ -168,7 +168,8 @@ mod tests {
                 let moved = run(rate, transfers, Duration::from_secs(10));
                 let (sum, expected) = (moved.iter().sum::<u64>() as f64, (rate * 10) as f64);
                 assert!((sum / expected - 1.0).abs() < 0.02, "{sum} of {expected} by {transfers} at {rate}");
-                if rate >= 64 * 1024 {
+                // At a full step each, whoever is first goes on for longer.
+                if (64 * 1024..=10 << 20).contains(&rate) {
                     let (least, most) = (moved.iter().min().unwrap(), moved.iter().max().unwrap());
                     assert!(*most as f64 <= *least as f64 * 1.1, "{moved:?}");
                 }

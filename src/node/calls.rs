@@ -18,11 +18,9 @@ impl Node {
         let before = self.actions.len();
         let outcome = self.answer(now, client, request);
         // The answer goes out before the notices of the work that the call began, but after whatever is to outlive a
-        // restart: what was accepted is not lost.
-        let (kept, begun): (Vec<_>, Vec<_>) = self
-            .actions
-            .drain(before..)
-            .partition(|action| matches!(action, Action::RememberDownload(_) | Action::ForgetDownload { .. }));
+        // restart: what was accepted is not lost. What is forgotten keeps its place behind the removal of part files.
+        let (kept, begun): (Vec<_>, Vec<_>) =
+            self.actions.drain(before..).partition(|action| matches!(action, Action::RememberDownload(_)));
         self.actions.extend(kept);
         self.actions.push_back(Action::Reply { client, call, outcome });
         self.actions.extend(begun);

@@ -144,6 +144,10 @@ pub(super) const RANGE_GROUPS_MAX: u64 = 64;
 pub(super) const RANGE_SPAN: Duration = Duration::from_secs(4);
 /// How long nothing may come from a source while another has nothing to do.
 pub(super) const STALL_AFTER: Duration = Duration::from_secs(10);
+/// How long the group that proves the size is waited for, however slowly it comes.
+pub(super) const PROOF_AFTER: Duration = Duration::from_secs(2);
+/// If it would take longer than this, another source may prove the size.
+pub(super) const PROOF_ETA: Duration = Duration::from_secs(8);
 /// How long a stream is waited for, however slow it is.
 pub(super) const SLOW_AFTER: Duration = Duration::from_secs(30);
 /// A stream that would take longer than this is slow.

@@ -65,12 +65,8 @@ impl Node {
                 let spec = download.spec.clone();
                 self.actions.push_back(Action::DropPart { download: id, spec });
             }
-            // It goes when what is under way ends, and is remembered no more from now on: a crash must not leave it.
-            Part::Opening | Part::Checking if !keeps => {
-                let spec = download.spec.clone();
-                self.actions.push_back(Action::DropPart { download: id, spec });
-            }
             // What is under way ends first.
+            Part::Opening | Part::Checking | Part::Committing => return !keeps,
             _ => {}
         }
         if !keeps {

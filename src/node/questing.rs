@@ -5,7 +5,7 @@ use super::Node;
 use super::download::{Aim, Download, State};
 use super::limits::{SEEK_AGAIN, SEEK_MAX, SEEK_MIN, SEEK_WAIT, SOURCES_ENOUGH};
 use super::sources::Source;
-use crate::id::{ContentHash, TransferId};
+use crate::id::TransferId;
 use crate::time::Instant;
 
 impl Node {
@@ -19,50 +19,46 @@ impl Node {
         if download.seek.next.is_none_or(|at| at > now) {
             return;
         }
-        // Where all fail, whoever has the name may help.
-        if download.sources.iter().all(|source| source.failures > 0) {
-            self.seek_either(now, id);
-        } else {
-            let b3 = download.aim.b3();
-            self.seek(now, id, b3);
-        }
+        self.seek(now, id);
     }
 
-    /// All sources have failed for now: others are looked for, a name as well as a content.
+    /// All sources have failed for now: others are looked for, a name as well as a content; at once, if this is the first
+    /// time since something came.
     pub(super) fn seek_after_failure(&mut self, now: Instant, id: TransferId) {
-        if self.downloads.get(id).is_some_and(|row| row.seek.next.is_none_or(|at| at <= now)) {
-            self.seek_either(now, id);
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        let first = !std::mem::replace(&mut download.seek.by_name, true);
+        if first || download.seek.next.is_none_or(|at| at <= now) {
+            self.seek(now, id);
         }
     }
 
     /// No source is left: when the search for others will have been answered; `None` if it was, or nobody is there to
     /// ask.
     pub(super) fn seek_before_the_end(&mut self, now: Instant, id: TransferId) -> Option<Instant> {
-        let sought_at = self.downloads.get(id)?.seek.sought_at;
-        match sought_at {
-            Some(at) if now.saturating_since(at) < SEEK_MIN => Some(at + SEEK_WAIT).filter(|until| *until > now),
-            _ => (self.seek_either(now, id) > 0).then_some(now + SEEK_WAIT),
+        let seek = &mut self.downloads.get_mut(id)?.seek;
+        let by_name = std::mem::replace(&mut seek.by_name, true);
+        match seek.sought_at {
+            Some(at) if by_name && now.saturating_since(at) < SEEK_MIN => {
+                Some(at + SEEK_WAIT).filter(|until| *until > now)
+            }
+            _ => (self.seek(now, id) > 0).then_some(now + SEEK_WAIT),
         }
     }
 
-    /// Looks for a content that nobody gives now by its hash and now by its name, since an old peer knows its files by
-    /// name alone. Says how many neighbours were asked.
-    fn seek_either(&mut self, now: Instant, id: TransferId) -> u32 {
+    /// Asks the network once: for the content; and for the exact name if that is all that is known, or if nobody gives
+    /// the content, since an old peer knows its files by name alone. Says how many neighbours were asked.
+    fn seek(&mut self, now: Instant, id: TransferId) -> u32 {
         let Some(download) = self.downloads.get_mut(id) else { return 0 };
-        let b3 = download.aim.b3().filter(|_| !download.seek.by_name);
-        download.seek.by_name = !download.seek.by_name;
-        self.seek(now, id, b3)
-    }
-
-    /// Asks the network once, for this content or for the exact name. Says how many neighbours were asked.
-    fn seek(&mut self, now: Instant, id: TransferId, b3: Option<ContentHash>) -> u32 {
-        let Some(download) = self.downloads.get_mut(id) else { return 0 };
-        let text = match b3 {
-            Some(b3) => format!("b3={b3}").into_bytes().into(),
-            None => download.name.as_bytes().into(),
-        };
+        let (b3, by_name) = (download.aim.b3(), download.seek.by_name);
+        let name: Box<[u8]> = download.name.as_bytes().into();
         download.seek.sought_at = Some(now);
-        let asked = self.seek_sources(now, id, text);
+        let mut asked = 0;
+        if let Some(b3) = b3 {
+            asked = self.seek_sources(now, id, format!("b3={b3}").into_bytes().into());
+        }
+        if b3.is_none() || by_name {
+            asked = asked.max(self.seek_sources(now, id, name));
+        }
         let Some(download) = self.downloads.get_mut(id) else { return asked };
         let wait = if asked > 0 { download.seek.wait } else { SEEK_AGAIN };
         download.seek.next = Some(now + wait);

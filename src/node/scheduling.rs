@@ -11,8 +11,8 @@
 
 use super::download::Download;
 use super::limits::{
-    DUPLICATE_AFTER, FAILURES_RELIED_MAX, RANGE_GROUPS_FIRST, RANGE_GROUPS_MAX, RANGE_SPAN, SLOW_AFTER, SLOW_ETA,
-    SLOW_RATE, STALL_AFTER, STEAL_WORTH_MS,
+    DUPLICATE_AFTER, FAILURES_RELIED_MAX, PROOF_AFTER, PROOF_ETA, RANGE_GROUPS_FIRST, RANGE_GROUPS_MAX, RANGE_SPAN,
+    SLOW_AFTER, SLOW_ETA, SLOW_RATE, STALL_AFTER, STEAL_WORTH_MS,
 };
 use super::sources::{Ask, Fetch, Source, Standing, Task};
 use crate::content::{GROUP_BYTES, Groups, group_count, group_span, groups_span};
@@ -322,6 +322,9 @@ impl Download {
         if is_stalled(now, fetch) {
             return self.sources.iter().any(Source::is_idle).then_some(Step::Relieve { source: at });
         }
+        if self.proves_too_slowly(now, at, fetch) {
+            return Some(Step::Relieve { source: at });
+        }
         let (rate, spent) = (self.sources[at].speed_now(now).unwrap_or(0), now.saturating_since(fetch.began));
         let may_relieve = |other: &Source| {
             // Who has failed must wait for the longer the more often it did: else two that take turns would never finish.
@@ -330,6 +333,19 @@ impl Download {
         };
         let relieved = self.is_slow(now, at, fetch) && self.sources.iter().any(may_relieve);
         relieved.then_some(Step::Relieve { source: at })
+    }
+
+    /// Whether all wait for the group that proves the size, from the source that happened to give the outline, though
+    /// another may well be faster. Once for a download: where all are slow, changing about would only cost more.
+    fn proves_too_slowly(&self, now: Instant, at: usize, fetch: &Fetch) -> bool {
+        let proves = matches!(fetch.task, Task::Groups { .. }) && self.content.as_ref().is_some_and(|c| !c.is_proved());
+        if !proves || now.saturating_since(fetch.began) < PROOF_AFTER {
+            return false;
+        }
+        let rate = self.sources[at].rate.per_second(now, self.sources[at].received).unwrap_or(0);
+        let slow = rate.saturating_mul(PROOF_ETA.as_secs()) < GROUP_BYTES.saturating_sub(fetch.received);
+        let untried = |other: &Source| other.is_ready_for(Ask::Metadata) && other.is_ready_for(Ask::Ranges);
+        slow && self.sources.iter().all(|source| source.failures == 0) && self.sources.iter().any(untried)
     }
 
     /// Whether what a source was asked for will take so long that it is not worth waiting for.

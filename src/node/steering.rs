@@ -71,6 +71,7 @@ impl Node {
                     // Whoever asks for another attempt wants others to be looked for as well.
                     download.seek.next = Some(now);
                     download.seek.sought_at = None;
+                    download.seek.by_name = true;
                     download.error = None;
                     self.set_download_state(now, id, State::Queued);
                 }

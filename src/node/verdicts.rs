@@ -100,7 +100,10 @@ impl Node {
         let Some(source) = download.sources.get_mut(at) else { return };
         log::debug!("download {}: {task:?} of {}: {verdict:?}", id.0, source.addr);
         match verdict {
-            Verdict::Served => source.forgive(),
+            Verdict::Served => {
+                source.forgive();
+                download.seek.by_name = false;
+            }
             Verdict::Outline { b3, size } => {
                 source.error = None;
                 self.take_outline(id, at, b3, size);

@@ -83,16 +83,19 @@ struct Load {
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Line {
     active: usize,
+    /// When it had a worker last, counted in starts.
+    served: u64,
     /// Numbers of the tickets of those that wait.
     waiting: BTreeSet<u64>,
 }
 
-/// An address that waits: by the workers it has, then by its oldest ticket. The least has the next worker.
-type Place = (usize, u64, IpAddr);
+/// An address that waits: by the workers it has, then by when it had one last, then by its oldest ticket. The least has
+/// the next worker.
+type Place = (usize, u64, u64, IpAddr);
 
 impl Line {
     fn place(&self, address: IpAddr) -> Option<Place> {
-        self.waiting.first().map(|ticket| (self.active, *ticket, address))
+        self.waiting.first().map(|ticket| (self.active, self.served, *ticket, address))
     }
 }
 
@@ -105,6 +108,7 @@ pub(super) struct Workers {
     queue: BTreeMap<Ticket, Waiting>,
     tickets: BTreeMap<ExchangeId, Ticket>,
     tickets_given: u64,
+    starts: u64,
     /// Requests, by address.
     lines: BTreeMap<IpAddr, Line>,
     /// Of every address that waits.
@@ -148,7 +152,7 @@ impl Workers {
         }
         change(line);
         self.places.extend(line.place(address));
-        if *line == Line::default() {
+        if line.active == 0 && line.waiting.is_empty() {
             self.lines.remove(&address);
         }
     }
@@ -184,7 +188,11 @@ impl Workers {
     fn start(&mut self, exchange: ExchangeId, rank: Rank) {
         match rank {
             Rank::Fetch | Rank::Own => {}
-            Rank::Asked(address) => self.change_line(address, |line| line.active += 1),
+            Rank::Asked(address) => {
+                self.starts += 1;
+                let served = self.starts;
+                self.change_line(address, |line| (line.active, line.served) = (line.active + 1, served));
+            }
             Rank::Forward => self.forwards.active += 1,
         }
         self.active_for_others += usize::from(rank.place() > 0);
@@ -218,7 +226,7 @@ impl Workers {
     fn next(&self, workers_max: usize) -> Option<ExchangeId> {
         let (_, first) = self.queue.first_key_value()?;
         let turn = match (first.rank, self.places.first()) {
-            (Rank::Asked(_), Some((_, number, _))) => self.queue.get(&(first.rank.place(), *number))?,
+            (Rank::Asked(_), Some((_, _, number, _))) => self.queue.get(&(first.rank.place(), *number))?,
             _ => first,
         };
         self.may_start(turn.rank, workers_max).then_some(turn.exchange)
@@ -250,6 +258,9 @@ impl Workers {
             if let Rank::Asked(address) = waiting.rank {
                 lines.entry(address).or_default().waiting.insert(*number);
             }
+        }
+        for (address, line) in &mut lines {
+            line.served = self.lines.get(address).map_or(0, |line| line.served);
         }
         assert_eq!(self.lines, lines, "requests are counted by address");
         let places: BTreeSet<_> = lines.iter().filter_map(|(address, line)| line.place(*address)).collect();

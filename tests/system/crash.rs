@@ -313,5 +313,10 @@ fn a_download_that_was_accepted_is_never_forgotten() {
     }
     asker.call("cancel", json!({ "ids": "all" }));
     let left = || relative_files(&asker.downloads_directory()).into_iter().filter(|name| is_unfinished(name));
-    until("no part file is left", LIMIT / 4, || left().count() == 0);
+    let watch = Stopwatch::start();
+    while left().count() > 0 {
+        let names: Vec<String> = left().map(|name| String::from_utf8_lossy(&name).into_owned()).collect();
+        assert!(watch.elapsed() < LIMIT / 4, "left over: {names:?}");
+        pause(Duration::from_millis(10));
+    }
 }

@@ -24,6 +24,21 @@ const LEAD: Duration = Duration::from_secs(1);
 /// How exact a limit is.
 const TOLERANCE: f64 = 0.05;
 
+/// One measurement, with daemons of its own.
+type Case<'a> = dyn Fn() + Sync + 'a;
+
+/// Measures side by side: most of it is waiting.
+fn together(cases: &[&Case]) {
+    thread::scope(|scope| {
+        let running: Vec<_> = cases.iter().map(|case| scope.spawn(case)).collect();
+        for case in running {
+            if let Err(panic) = case.join() {
+                std::panic::resume_unwind(panic);
+            }
+        }
+    });
+}
+
 fn assert_near(what: &str, per_second: f64, limit: u64, tolerance: f64) {
     let off = per_second / limit as f64 - 1.0;
     assert!(off.abs() <= tolerance, "{what}: {per_second:.0} bytes a second for {limit}, off by {:.1} %", off * 100.0);
@@ -99,18 +114,8 @@ fn upload(limit: u64, readers: usize) {
 }
 
 #[test]
-fn one_upload_goes_as_fast_as_it_may() {
-    upload(3 * MIB, 1);
-}
-
-#[test]
-fn several_uploads_share_the_limit() {
-    upload(4 * MIB, 4);
-}
-
-#[test]
-fn a_low_upload_limit_is_kept() {
-    upload(64 << 10, 2);
+fn uploads_keep_to_their_limit_and_share_it() {
+    together(&[&|| upload(3 * MIB, 1), &|| upload(4 * MIB, 4), &|| upload(64 << 10, 2)]);
 }
 
 /// Bytes a second that a daemon takes in.
@@ -145,23 +150,8 @@ fn download(limit: u64, number: usize) {
     assert_near("the rate shown", told as f64, limit, 0.25);
 }
 
-#[test]
-fn one_download_goes_as_fast_as_it_may() {
-    download(3 * MIB, 1);
-}
-
-#[test]
-fn several_downloads_share_the_limit() {
-    download(4 * MIB, 3);
-}
-
-#[test]
-fn a_low_download_limit_is_kept() {
-    download(64 << 10, 2);
-}
-
-#[test]
-fn ranges_from_two_sources_share_the_limit() {
+/// Measures a download limit with the ranges of one content from two sources.
+fn download_in_ranges() {
     let limit = 2 * MIB;
     let content = Dice::new().bytes(30 * MIB as usize);
     let sources = [(); 2].map(|()| Setup::peer().shares("file.bin", &content).start());
@@ -176,6 +166,13 @@ fn ranges_from_two_sources_share_the_limit() {
     });
     pause(LEAD);
     assert_near("two sources", measure_download(&asker, SPAN), limit, TOLERANCE);
+}
+
+#[test]
+fn downloads_keep_to_their_limit_and_share_it() {
+    let cases: [&Case; 4] =
+        [&|| download(3 * MIB, 1), &|| download(4 * MIB, 3), &|| download(64 << 10, 2), &download_in_ranges];
+    together(&cases);
 }
 
 #[test]

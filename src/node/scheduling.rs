@@ -196,7 +196,7 @@ impl Download {
         let ready = self.best(|source| source.is_ready_for(Ask::Ranges));
         if let Some(source) = ready {
             if room == 0 {
-                return None;
+                return self.make_room(now, source);
             }
             return match self.free_groups(now, content, source) {
                 Some(groups) => Some(Step::AskGroups { source, groups, twice: false }),
@@ -212,6 +212,22 @@ impl Download {
             Some((at, fetch)) => self.relieve(now, at, fetch),
             None => self.ask_for_whole(),
         }
+    }
+
+    /// There is no exchange for one more source: a slow one gives its place to one that is faster, or that nobody has
+    /// tried yet.
+    fn make_room(&self, now: Instant, idle: usize) -> Option<Step> {
+        let other = &self.sources[idle];
+        let gives_way = |(at, fetch): &(usize, &Fetch)| {
+            let spent = now.saturating_since(fetch.began);
+            let speed = self.sources[*at].speed_now(now).unwrap_or(0);
+            let is_better = match other.speed {
+                Some(theirs) => spent >= STALL_AFTER && theirs / 2 > speed,
+                None => spent >= SLOW_AFTER && other.failures == 0,
+            };
+            matches!(fetch.task, Task::Groups { .. }) && is_better
+        };
+        self.busy().find(gives_way).map(|(source, _)| Step::Relieve { source })
     }
 
     /// The next run of groups that are missing and that nobody was asked for, as long as suits the source.

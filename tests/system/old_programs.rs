@@ -186,10 +186,7 @@ fn an_old_client_completes_what_a_p1_peer_began() {
         P1Peer::sharing("shared by both.bin", &content, Manners { ranges, files: Vice::Refuses, ..Manners::default() });
     let (_bootstrap, asker) = start_among(Setup::peer(), &[old.addr, p1.addr]);
     let id = begin_hit(&asker, &find_content(&asker, "shared by both.bin", &content, 1));
-    let waiting = asker.await_download(id, "retrying");
-    assert!(waiting["bytes_done"].as_u64() >= Some(GROUP as u64), "{waiting}");
     // It is looked for under its name, too: the old client does not know what a hash is.
-    asker.call("retry", json!({ "ids": id.to_string() }));
     let done = asker.await_download(id, "done");
     assert_verified(&done, &content);
     assert!(share_of(&done, old.addr)["bytes"].as_u64() > Some(0), "{done}");

@@ -32,7 +32,7 @@ enum State {
     /// Not a byte of it is here.
     Between,
     /// Held and hashed.
-    Holding { bytes: Vec<u8>, hasher: GroupHasher },
+    Holding { bytes: Vec<u8>, hasher: Box<GroupHasher> },
     /// The part file has it already: counted.
     Passing { bytes: u64 },
 }
@@ -92,7 +92,10 @@ impl Checked {
             self.state = if part.verified().contains(self.group) {
                 State::Passing { bytes: 0 }
             } else {
-                State::Holding { bytes: Vec::new(), hasher: GroupHasher::new(self.outline.size(), self.group) }
+                State::Holding {
+                    bytes: Vec::new(),
+                    hasher: Box::new(GroupHasher::new(self.outline.size(), self.group)),
+                }
             };
         }
         let held = match &self.state {

@@ -13,8 +13,8 @@ use std::net::{IpAddr, SocketAddr};
 /// What can happen to a node.
 #[derive(Debug)]
 pub enum Event {
-    /// A message came in. The exchange stays open until the node says [`Action::Close`], [`Action::Refuse`],
-    /// [`Action::SendList`] or [`Action::SendFile`], exactly one of which it does for each `Request`.
+    /// A message came in. The exchange stays open until the node says [`Action::Close`](super::Action::Close), [`Action::Refuse`](super::Action::Refuse),
+    /// [`Action::SendList`](super::Action::SendList) or [`Action::SendFile`](super::Action::SendFile), exactly one of which it does for each `Request`.
     ///
     /// A stream of searches or hits brings several `Request`s with the same exchange; `Close` ends each alone.
     Request {
@@ -91,7 +91,7 @@ pub enum Event {
         /// How far it is.
         outcome: Result<OpenedPart, DiskFault>,
     },
-    /// [`Action::SetOutline`] could not be carried out. The part file stays open.
+    /// [`Action::SetOutline`](super::Action::SetOutline) could not be carried out. The part file stays open.
     PartFailed {
         /// The download.
         download: TransferId,
@@ -114,7 +114,7 @@ pub enum Event {
     },
     /// The hashes of some files.
     Hashed {
-        /// Each of those that [`Action::HashFiles`] named, once.
+        /// Each of those that [`Action::HashFiles`](super::Action::HashFiles) named, once.
         files: Vec<HashedFile>,
     },
     /// A host name was looked up.
@@ -134,7 +134,7 @@ pub enum Event {
         /// How it went.
         report: ScanReport,
     },
-    /// A call came in on the control socket. Answered by exactly one [`Action::Reply`].
+    /// A call came in on the control socket. Answered by exactly one [`Action::Reply`](super::Action::Reply).
     Call {
         /// Who calls.
         client: ClientId,
@@ -150,7 +150,7 @@ pub enum Event {
     },
     /// The configuration was read anew; listeners keep their addresses until a restart.
     Reconfigure(Box<NodeConfig>),
-    /// Unregister everywhere, end what is in progress and answer with [`Action::Left`].
+    /// Unregister everywhere, end what is in progress and answer with [`Action::Left`](super::Action::Left).
     Leave,
 }
 
@@ -183,22 +183,22 @@ pub struct Dialled {
 /// The response of a dialled exchange.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Response {
-    /// [`Expect::Nothing`]: everything was sent, and the other side closed in order or kept silent.
+    /// [`Expect::Nothing`](super::Expect::Nothing): everything was sent, and the other side closed in order or kept silent.
     Delivered,
-    /// [`Expect::PeerList`]: the peers, as given (repeats and ourselves included).
+    /// [`Expect::PeerList`](super::Expect::PeerList): the peers, as given (repeats and ourselves included).
     PeerList(Vec<SocketAddr>),
-    /// [`Expect::FileList`]: all lines came as [`Event::ListBatch`] before.
+    /// [`Expect::FileList`](super::Expect::FileList): all lines came as [`Event::ListBatch`] before.
     FileList {
         /// The list was longer than we take; what came is its beginning.
         truncated: bool,
     },
-    /// [`Action::Fetch`]: the connection ended in FIN, or everything asked for and not given up by [`Action::Trim`]
+    /// [`Action::Fetch`](super::Action::Fetch): the connection ended in FIN, or everything asked for and not given up by [`Action::Trim`](super::Action::Trim)
     /// came. Fewer bytes than asked for are no fault here.
     File {
         /// Bytes received.
         bytes: u64,
     },
-    /// [`Action::FetchMetadata`]: they prove themselves, and the part file has them as its outline.
+    /// [`Action::FetchMetadata`](super::Action::FetchMetadata): they prove themselves, and the part file has them as its outline.
     Metadata {
         /// The hash.
         b3: ContentHash,

@@ -177,11 +177,14 @@ impl Ordeal {
                 world.start(id);
             }
         }
+        // Who sends little, but does send, is nobody to complain of.
+        for id in &self.honest {
+            world.hosts[id.0].rate = world.hosts[id.0].rate.max(200_000);
+        }
         world.ask(node, Request::Events).unwrap();
         // Known by its name alone, the base peer that has it is always there.
         if self.known {
             world.share(honest, NAME, self.content);
-            world.hosts[honest.0].rate = world.hosts[honest.0].rate.max(200_000);
             world.run_for(seconds(10));
         }
     }
@@ -205,7 +208,7 @@ impl Ordeal {
         if self.is_finished() {
             return;
         }
-        for _ in 0..60 {
+        for _ in 0..120 {
             self.ask_for_it();
             self.world.run_for(minutes(1));
             if self.is_finished() {
@@ -217,7 +220,10 @@ impl Ordeal {
         let disk = &self.world.hosts[node.0].disk;
         let kept: Vec<_> = disk.files.values().map(|file| (file.outline, file.journal.len(), file.stream)).collect();
         let (seed, content) = (self.world.seed, self.content);
-        panic!("PYRATE_SIM_SEED={seed}: no {content:?} an hour later: {row:?}\nparts {:?}\nfiles {kept:?}", disk.parts);
+        panic!(
+            "PYRATE_SIM_SEED={seed}: no {content:?} two hours later: {row:?}\nparts {:?}\nfiles {kept:?}",
+            disk.parts
+        );
     }
 }
 

@@ -193,13 +193,25 @@ fn run(job: Job) -> Done {
             let outcome = resolve(&host);
             Done::Resolved(host, outcome)
         }
-        Job::OpenPart(download, request) => Done::PartOpened(download, request.open()),
+        Job::OpenPart(download, request) => Done::PartOpened(download, open_part(request)),
         Job::RemovePart(download, request) => Done::PartRemoved(download, request.remove()),
         Job::SyncPart(download, job) => Done::PartSynced(download, job.run()),
         Job::Commit(download, job) => Done::Committed(download, job.run()),
         Job::FlushHashes(job) => Done::HashesFlushed(job.run()),
         Job::MaintainLog(job) => Done::LogMaintained(job.run()),
         Job::Write(file, job) => Done::Written(file, job.run().map_err(DiskFault::from)),
+    }
+}
+
+/// Opens a part file. What its journal proves of a content that the download does not know of, as when the record of it
+/// was lost, is of no use: it is begun anew.
+fn open_part(request: PartRequest) -> Result<PartOpened, DiskFault> {
+    match request.clone().open()? {
+        PartOpened::Ready(part) if request.b3.is_none() && part.outline().is_some() => {
+            part.discard();
+            request.open()
+        }
+        opened => Ok(opened),
     }
 }
 

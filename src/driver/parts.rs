@@ -14,7 +14,7 @@ use crate::node::Event;
 use crate::node::contract::{CheckedPart, CommittedPart, OpenedPart, PartSpec, Target};
 use crate::store::{Committed, PartCheck, PartFile, PartOpened, PartPlace, PartRequest, SyncJob, Synced};
 use log::warn;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// Bytes of a part file that one slice of a check reads.
@@ -47,6 +47,8 @@ pub(super) struct Desk {
     pub(super) open: Parts,
     /// Downloads whose part files a helper thread is busy with, and the orders that wait for it.
     busy: BTreeMap<TransferId, VecDeque<PartOrder>>,
+    /// Those that could not be synced lately: they are tried again by the timer.
+    sync_failed: BTreeSet<TransferId>,
     /// Those that are being read, in turn.
     checks: VecDeque<(TransferId, PartCheck)>,
 }
@@ -237,12 +239,14 @@ impl Driver {
 
     /// Has all that was verified synced.
     pub(super) fn sync_rest_of_parts(&mut self) {
+        self.desk.sync_failed.clear();
         self.submit_syncs(PartFile::sync_rest_job);
     }
 
     fn submit_syncs(&mut self, job: fn(&mut PartFile) -> Option<SyncJob>) {
         for (download, part) in &mut self.desk.open {
             if !self.desk.busy.contains_key(download)
+                && !self.desk.sync_failed.contains(download)
                 && let Some(job) = job(part)
             {
                 self.desk.busy.insert(*download, VecDeque::new());
@@ -258,7 +262,10 @@ impl Driver {
             (Some(_), Err(fault)) => Err(fault),
             (None, _) => Ok(()),
         };
+        // Also for what was verified meanwhile.
+        self.arm_sync();
         if let Err(fault) = marked {
+            self.desk.sync_failed.insert(download);
             self.node.handle(self.now, Event::PartFailed { download, fault });
         }
         self.on_part_idle(download);

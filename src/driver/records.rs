@@ -149,7 +149,11 @@ impl Driver {
     /// The log is synced, or cannot be.
     pub(super) fn on_records_maintained(&mut self, outcome: io::Result<LogDone>) {
         match (outcome, &mut self.records) {
-            (Ok(done), Some(log)) => log.done(done),
+            (Ok(done), Some(log)) => {
+                log.done(done);
+                // What changed meanwhile, or a new file's name, may be left to sync.
+                self.arm_sync();
+            }
             (Err(error), _) => warn!("cannot sync the state file {DOWNLOADS_FILE}: {error}"),
             (Ok(_), None) => {}
         }

@@ -45,6 +45,8 @@ struct Entry {
     connection: Connection,
     armed: Option<(TimerId, Instant)>,
     is_ready: bool,
+    /// It waits for tokens.
+    is_paced: bool,
     descriptors: Descriptors,
 }
 
@@ -121,7 +123,7 @@ impl Table {
             _ => None,
         };
         let descriptors = Descriptors { socket, more };
-        let key = self.entries.insert(Entry { connection, armed: None, is_ready: false, descriptors });
+        let key = self.entries.insert(Entry { connection, armed: None, is_ready: false, is_paced: false, descriptors });
         if let Some(exchange) = exchange {
             self.by_exchange.insert(exchange, key);
         }
@@ -233,14 +235,22 @@ impl Table {
         None
     }
 
-    /// Lets a connection wait for tokens. Says how many wait now, it included.
-    pub(super) fn wait_for_tokens(&mut self, key: usize, direction: Direction) -> usize {
-        let waiting = self.paced(direction);
-        // A few at most wait twice: those that something else woke meanwhile.
-        if !waiting.contains(&key) {
-            waiting.push(key);
+    /// Lets a connection wait for tokens. Says whether it is the first to do so.
+    pub(super) fn wait_for_tokens(&mut self, key: usize, direction: Direction) -> bool {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.is_paced = true;
         }
-        waiting.len()
+        let waiting = self.paced(direction);
+        if waiting.contains(&key) {
+            return false;
+        }
+        waiting.push(key);
+        waiting.len() == 1
+    }
+
+    /// Whether a connection waits for tokens: that it could move bytes is then no reason to give it its turn.
+    pub(super) fn is_paced(&self, key: usize) -> bool {
+        self.entries.get(key).is_some_and(|entry| entry.is_paced)
     }
 
     /// Gives all that wait for tokens their turn. Says how many there were.
@@ -248,7 +258,12 @@ impl Table {
         let mut waiting = std::mem::take(self.paced(direction));
         // Those that are over by now make no claim.
         waiting.retain(|key| self.entries.contains(*key));
-        waiting.iter().for_each(|key| self.make_ready(*key));
+        for key in &waiting {
+            if let Some(entry) = self.entries.get_mut(*key) {
+                entry.is_paced = false;
+            }
+            self.make_ready(*key);
+        }
         waiting.len()
     }
 

@@ -94,7 +94,9 @@ impl Driver {
                     Some(Connection::Client(client)) => client.on_ready(readable, writable),
                     None => return,
                 }
-                self.table.make_ready(key);
+                if gone || !self.table.is_paced(key) {
+                    self.table.make_ready(key);
+                }
             }
         }
     }
@@ -297,9 +299,8 @@ impl Driver {
 
     /// Lets a connection wait until the rate limit gives it something to move.
     fn wait_for_tokens(&mut self, key: usize, direction: Direction) {
-        let waiting = self.table.wait_for_tokens(key, direction);
-        if waiting == 1 {
-            let at = self.pace.bucket(direction).next(self.now, waiting);
+        if self.table.wait_for_tokens(key, direction) {
+            let at = self.pace.bucket(direction).next(self.now, 1);
             self.timers.insert(at, Timer::Pace(direction));
         }
     }

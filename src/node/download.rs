@@ -205,6 +205,13 @@ impl Download {
         }
     }
 
+    /// Whether the size is a mere claim, and another source claims another.
+    pub(super) fn doubts_size(&self) -> bool {
+        let proved = self.content.as_ref().is_some_and(Content::is_proved);
+        let other = |source: &Source| source.size.is_some() && source.size != self.size;
+        self.size.is_some() && !proved && self.sources.iter().any(other)
+    }
+
     pub(super) fn state(&self) -> State {
         self.state
     }

@@ -85,6 +85,11 @@ impl Node {
         let probed = matches!(download.state(), State::Paused(Pause::Disk { .. }));
         match (download.state(), outcome) {
             (State::Opening, Ok(part)) => self.take_part(now, id, part),
+            // Nobody has proved the size for which there is no room, and others claim less.
+            (_, Err(DiskFault::Full)) if download.doubts_size() => {
+                download.size = None;
+                self.open_part(id);
+            }
             (State::Opening, Err(fault)) => self.on_disk_fault(now, id, fault),
             (State::Paused(Pause::Disk { .. }), Err(fault)) => self.on_disk_fault(now, id, fault),
             (State::Paused(Pause::Disk { .. }), Ok(part)) if self.downloads.active() < self.config.max_downloads => {

@@ -81,6 +81,7 @@ fn judge_fault(source: &Source, fetch: &Fetch, task: &Task, fault: DialFault, sp
     match fault {
         DialFault::Disk(fault) => Verdict::Disk(fault),
         DialFault::Corrupt => Verdict::Corrupt(fault.to_string()),
+        DialFault::TooLong if *task == Task::Metadata => Verdict::Refused,
         DialFault::TooLong if checked => Verdict::Corrupt(fault.to_string()),
         DialFault::Malformed if *task == Task::Metadata => Verdict::Refused,
         _ if fetch.received > 0 => lost(),

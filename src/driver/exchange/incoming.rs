@@ -28,7 +28,7 @@ pub(super) enum Incoming {
     /// A file, or groups of it.
     File { bytes: u64, reported: u64, reported_at: Instant, sink: Sink },
     /// Metadata for the outline of a part file.
-    Metadata { reader: MetadataReader, download: TransferId },
+    Metadata { reader: MetadataReader, download: TransferId, reported: u64, reported_at: Instant },
 }
 
 /// Where the bytes of a file go.
@@ -74,8 +74,8 @@ impl Incoming {
     }
 
     /// Begins metadata.
-    pub(super) fn metadata(download: TransferId, wanted: Option<ContentHash>) -> Self {
-        Self::Metadata { reader: MetadataReader::new(wanted), download }
+    pub(super) fn metadata(download: TransferId, wanted: Option<ContentHash>, now: Instant) -> Self {
+        Self::Metadata { reader: MetadataReader::new(wanted), download, reported: 0, reported_at: now }
     }
 
     /// Whether it counts towards the limit of downloads.
@@ -94,6 +94,9 @@ impl Incoming {
     pub(super) fn report_due(&self) -> Option<Instant> {
         match self {
             Self::File { bytes, reported, reported_at, .. } if bytes != reported => {
+                Some(*reported_at + PROGRESS_INTERVAL)
+            }
+            Self::Metadata { reader, reported, reported_at, .. } if reader.bytes() != *reported => {
                 Some(*reported_at + PROGRESS_INTERVAL)
             }
             _ => None,
@@ -136,7 +139,10 @@ impl Incoming {
     /// Whether there is something to tell before more is read.
     pub(super) fn poll(&mut self, exchange: ExchangeId, cx: &Context<'_>) -> Result<Taken, DialFault> {
         match self {
-            Self::Peers(_) | Self::Metadata { .. } => Ok(Taken::More),
+            Self::Peers(_) => Ok(Taken::More),
+            Self::Metadata { reader, reported, reported_at, .. } => {
+                Ok(progress(exchange, reader.bytes(), reported, reported_at, cx.now).map_or(Taken::More, Taken::Report))
+            }
             Self::Files { reader, fin } => {
                 let files = reader.next_batch(BATCH_ROWS_MAX);
                 if !files.is_empty() {
@@ -148,12 +154,8 @@ impl Incoming {
                 Ok(Taken::Enough(Response::FileList { truncated: true }))
             }
             Self::File { bytes, reported, reported_at, sink } => {
-                // The first bytes are told at once: a reset after them is not the peer's refusal.
-                let lately = *reported > 0 && cx.now.saturating_since(*reported_at) < PROGRESS_INTERVAL;
-                if bytes != reported && !lately {
-                    *reported = *bytes;
-                    *reported_at = cx.now;
-                    return Ok(Taken::Report(Event::FetchProgress { exchange, bytes: *bytes }));
+                if let Some(event) = progress(exchange, *bytes, reported, reported_at, cx.now) {
+                    return Ok(Taken::Report(event));
                 }
                 let Sink::Checked(checked) = sink else { return Ok(Taken::More) };
                 Ok(match checked.poll(exchange)? {
@@ -183,7 +185,7 @@ impl Incoming {
                 })
             }
             Self::File { bytes, .. } => Ok(Taken::Enough(Response::File { bytes: *bytes })),
-            Self::Metadata { reader, download } => {
+            Self::Metadata { reader, download, .. } => {
                 let reader = std::mem::replace(reader, MetadataReader::new(None));
                 // A peer that has nothing to say resets; an end without a byte is an old peer's way.
                 if reader.bytes() == 0 {
@@ -196,6 +198,22 @@ impl Incoming {
             }
         }
     }
+}
+
+/// What is to be told of bytes that came. The first are told at once: a reset after them is not the peer's refusal.
+fn progress(
+    exchange: ExchangeId,
+    bytes: u64,
+    reported: &mut u64,
+    reported_at: &mut Instant,
+    now: Instant,
+) -> Option<Event> {
+    let lately = *reported > 0 && now.saturating_since(*reported_at) < PROGRESS_INTERVAL;
+    if bytes == *reported || lately {
+        return None;
+    }
+    (*reported, *reported_at) = (bytes, now);
+    Some(Event::FetchProgress { exchange, bytes })
 }
 
 fn metadata_fault(fault: MetadataFault) -> DialFault {

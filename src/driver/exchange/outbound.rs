@@ -293,7 +293,7 @@ impl Outbound {
                 State::Receiving(Incoming::Files { reader: FileListReader::default(), fin: false })
             }
             After::File(part) => State::Receiving(Incoming::file(part, cx.parts, cx.now)?),
-            After::Metadata { download, wanted } => State::Receiving(Incoming::metadata(*download, *wanted)),
+            After::Metadata { download, wanted } => State::Receiving(Incoming::metadata(*download, *wanted, cx.now)),
         };
         // A peer that has answered and closed already makes this fail: reading tells how it went.
         let _ = socket.finish();

@@ -299,3 +299,40 @@ impl Table {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Message;
+    use std::net::TcpListener;
+
+    #[test]
+    fn those_that_wait_for_tokens_wait_once_and_are_woken_together() {
+        let poll = mio::Poll::new().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut table = Table::new();
+        let mut timers = TimerWheel::new(Instant::from_ms(0));
+        let insert = |table: &mut Table, n| {
+            let task = crate::driver::exchange::Task::Messages {
+                messages: vec![Message::Keepalive { port: 1 }],
+                expect: crate::node::Expect::Nothing,
+            };
+            let (id, to, now) = (ExchangeId::Outbound(n), listener.local_addr().unwrap(), Instant::from_ms(0));
+            let outbound = Outbound::dial(id, to, task, poll.registry(), table.next_token(), now).unwrap();
+            table.take(Use::Own).unwrap();
+            table.insert(Connection::Outbound(Box::new(outbound)), Some(Use::Own), 0)
+        };
+        let (one, two) = (insert(&mut table, 1), insert(&mut table, 2));
+        while table.pop_ready().is_some() {}
+        assert!(table.wait_for_tokens(one, Direction::Down), "the first sets the timer");
+        assert!(!table.wait_for_tokens(one, Direction::Down), "and only once, however often it is looked at");
+        assert!(!table.wait_for_tokens(two, Direction::Down));
+        assert!(table.is_paced(one) && table.is_paced(two));
+        assert_eq!((table.wake_paced(Direction::Up), table.wake_paced(Direction::Down)), (0, 2));
+        assert!(!table.is_paced(one));
+        assert_eq!((table.pop_ready(), table.pop_ready(), table.pop_ready()), (Some(one), Some(two), None));
+        assert!(table.wait_for_tokens(two, Direction::Down), "a new round");
+        table.remove(two, &mut timers);
+        assert_eq!(table.wake_paced(Direction::Down), 0, "who is over makes no claim");
+    }
+}

@@ -179,3 +179,19 @@ fn without_a_free_descriptor_a_download_tries_again_soon() {
     open(&mut rig);
     assert_eq!(metadata(&mut rig).len(), 1);
 }
+
+/// Whoever forges a hit may claim any size: where others claim another, no room is asked for until it is proved.
+#[test]
+fn a_size_that_nobody_else_claims_does_not_fill_the_disk() {
+    let mut rig = with_content(u64::MAX, 1);
+    download(&mut rig, hits("1"));
+    found(&mut rig, 2, &of_content("a.txt", 4 * MIB, B3));
+    hear_of(&mut rig, 2);
+    refuse_part(&mut rig, DiskFault::Full);
+    open(&mut rig);
+    outline(&mut rig, 4 * MIB);
+    bring_everything(&mut rig);
+    check(&mut rig, 4 * MIB);
+    commit(&mut rig, "/downloads/a.txt");
+    assert_eq!((row(&mut rig, 1).state, row(&mut rig, 1).size), (DownloadState::Done, Some(4 * MIB)));
+}

@@ -261,3 +261,15 @@ fn others_are_looked_for_while_it_runs_ever_less_often() {
     }
     assert_eq!(at, [60, 180, 420, 720, 1_020], "every minute at first, every five minutes in the end");
 }
+
+/// A peer may share what has more groups than we take metadata for: that is no lie, and its bytes are welcome.
+#[test]
+fn who_has_more_metadata_than_we_take_is_asked_for_the_file_itself() {
+    let mut rig = with_content(4 * MIB, 1);
+    download(&mut rig, hits("1"));
+    open(&mut rig);
+    let asked = metadata(&mut rig);
+    rig.fail(asked[0].0, DialFault::TooLong);
+    assert!(matches!(fetch(&mut rig).portion, Portion::Stream { .. }));
+    assert_eq!(row(&mut rig, 1).shares[0].state, SourceState::Active);
+}

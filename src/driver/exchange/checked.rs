@@ -127,3 +127,83 @@ impl Checked {
         Ok(taken)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::content::{ContentHasher, GROUP_BYTES};
+    use crate::name::FileName;
+    use crate::store::{PartOpened, PartPlace, PartRequest};
+
+    const DOWNLOAD: TransferId = TransferId(1);
+    const EXCHANGE: ExchangeId = ExchangeId::Outbound(1);
+
+    /// An open part file of these bytes, nothing of which is there yet.
+    fn parts(content: &[u8], directory: &std::path::Path) -> Parts {
+        let mut hasher = ContentHasher::default();
+        hasher.update(content);
+        let (b3, chain) = hasher.finish();
+        let place = PartPlace::Suggested { directory: directory.into(), name: FileName::from_bytes(b"a").unwrap() };
+        let PartOpened::Ready(mut part) = PartRequest { place, token: 1, b3: Some(b3), size: None }.open().unwrap()
+        else {
+            panic!("nothing is there yet")
+        };
+        part.set_outline(Arc::new(Outline::new(b3, content.len() as u64, chain).unwrap())).unwrap();
+        Parts::from([(DOWNLOAD, part)])
+    }
+
+    /// The groups that are told, and the fault behind them.
+    fn told(checked: &mut Checked) -> (Vec<u64>, Option<DialFault>) {
+        let mut groups = Vec::new();
+        loop {
+            match checked.poll(EXCHANGE) {
+                Ok(Some(Event::GroupVerified { group, .. })) => groups.push(group),
+                Ok(Some(other)) => panic!("{other:?}"),
+                Ok(None) => return (groups, None),
+                Err(fault) => return (groups, Some(fault)),
+            }
+        }
+    }
+
+    #[test]
+    fn groups_are_told_whether_this_fetch_or_another_brought_them() {
+        let scratch = tempfile::tempdir().unwrap();
+        let content: Vec<u8> = (0..2 * GROUP_BYTES + 9).map(|at| (at % 253) as u8).collect();
+        let mut parts = parts(&content, scratch.path());
+        let group = GROUP_BYTES as usize;
+        parts.get_mut(&DOWNLOAD).unwrap().write_group(1, &content[group..2 * group]).unwrap();
+        let mut checked = Checked::begin(DOWNLOAD, None, &mut parts).unwrap();
+        for piece in content.chunks(300_001) {
+            checked.take(piece, &mut parts);
+        }
+        assert!(checked.is_complete() && parts[&DOWNLOAD].verified().is_full());
+        assert_eq!(told(&mut checked), (vec![0, 1, 2], None));
+    }
+
+    #[test]
+    fn a_wrong_byte_ends_the_fetch_behind_what_came_before_it_and_is_not_written() {
+        let scratch = tempfile::tempdir().unwrap();
+        let content = vec![5; 3 * GROUP_BYTES as usize];
+        let mut parts = parts(&content, scratch.path());
+        let mut wrong = content.clone();
+        wrong[GROUP_BYTES as usize + 77] ^= 1;
+        let mut checked = Checked::begin(DOWNLOAD, Some(&(0..3)), &mut parts).unwrap();
+        checked.take(&wrong, &mut parts);
+        assert_eq!(told(&mut checked), (vec![0], Some(DialFault::Corrupt)));
+        assert_eq!(parts[&DOWNLOAD].verified().held(), 1);
+    }
+
+    #[test]
+    fn a_fetch_that_is_cut_short_ends_behind_the_group_that_had_begun() {
+        let scratch = tempfile::tempdir().unwrap();
+        let content = vec![6; 3 * GROUP_BYTES as usize];
+        let mut parts = parts(&content, scratch.path());
+        let mut checked = Checked::begin(DOWNLOAD, Some(&(0..3)), &mut parts).unwrap();
+        checked.take(&content[..10], &mut parts);
+        checked.trim(0);
+        assert!(!checked.is_complete());
+        checked.take(&content[10..], &mut parts);
+        assert!(checked.is_complete());
+        assert_eq!(told(&mut checked), (vec![0], None), "what comes beyond is not taken");
+    }
+}

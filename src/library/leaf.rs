@@ -22,7 +22,7 @@ const TEXT_STEP_BYTES: usize = 256;
 // A text is cut when it has outgrown its bound by one name: its offsets fit the integer that keeps an entry small.
 const _: () = assert!(LEAF_TEXT_BYTES_MAX + FILE_NAME_BYTES_MAX <= u16::MAX as usize);
 
-/// What is kept of a file beside its name: 72 bytes.
+/// What is kept of a file beside its name: 80 bytes.
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     meta: FileMeta,

@@ -51,6 +51,10 @@ pub struct FileMeta {
     pub size: u64,
     /// Modification time, nanoseconds since the epoch.
     pub mtime_ns: i64,
+    /// Change time, nanoseconds since the epoch: the system sets it at every change of the content or of the inode, and
+    /// no program can set it back. It differs where a file took the inode of a removed one, or was written to and had its
+    /// modification time restored. A rename, a link and a change of mode change it as well.
+    pub ctime_ns: i64,
     /// Inode number.
     pub inode: u64,
     /// Number of the device that the inode is on.

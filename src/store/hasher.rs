@@ -218,6 +218,7 @@ mod tests {
         let others = [
             FileMeta { size: 6, ..meta },
             FileMeta { mtime_ns: meta.mtime_ns + 1, ..meta },
+            FileMeta { ctime_ns: meta.ctime_ns - 1, ..meta },
             FileMeta { inode: meta.inode + 1, ..meta },
             FileMeta { device: meta.device + 1, ..meta },
         ];

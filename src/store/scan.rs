@@ -196,10 +196,15 @@ impl Reading {
 pub(super) fn meta(stat: &FileStat) -> FileMeta {
     FileMeta {
         size: u64::try_from(stat.st_size).unwrap_or(0),
-        mtime_ns: stat.st_mtime.saturating_mul(1_000_000_000).saturating_add(stat.st_mtime_nsec),
+        mtime_ns: nanoseconds(stat.st_mtime, stat.st_mtime_nsec),
+        ctime_ns: nanoseconds(stat.st_ctime, stat.st_ctime_nsec),
         inode: stat.st_ino,
         device: stat.st_dev,
     }
+}
+
+fn nanoseconds(seconds: i64, rest: i64) -> i64 {
+    seconds.saturating_mul(1_000_000_000).saturating_add(rest)
 }
 
 #[cfg(test)]
@@ -251,7 +256,9 @@ mod tests {
             assert_eq!(report, ScanReport::default());
             let real = fs::metadata(scratch.path().join("d/b")).unwrap();
             let mtime_ns = real.mtime() * 1_000_000_000 + real.mtime_nsec();
-            assert_eq!(found["d/b"], FileMeta { size: 7, mtime_ns, inode: real.ino(), device: real.dev() });
+            let ctime_ns = real.ctime() * 1_000_000_000 + real.ctime_nsec();
+            let (inode, device) = (real.ino(), real.dev());
+            assert_eq!(found["d/b"], FileMeta { size: 7, mtime_ns, ctime_ns, inode, device });
         }
     }
 

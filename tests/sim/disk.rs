@@ -243,7 +243,7 @@ pub(crate) fn part_key(spec: &PartSpec) -> PartKey {
 
 /// Size and identity of a file of this content: another content is another file.
 pub(crate) fn meta(content: Content) -> FileMeta {
-    FileMeta { size: content.size, mtime_ns: 1, inode: content.id, device: 1 }
+    FileMeta { size: content.size, mtime_ns: 1, ctime_ns: 1, inode: content.id, device: 1 }
 }
 
 /// `name (1).ext`, or the name itself for 0.

@@ -14,7 +14,7 @@ fn like_hash(n: u8) -> ContentHash {
 }
 
 fn aged(path: &str, size: u64, mtime_ns: i64) -> ScannedFile {
-    ScannedFile { name: name(path), meta: FileMeta { size, mtime_ns, inode: 1, device: 1 } }
+    ScannedFile { name: name(path), meta: FileMeta { size, mtime_ns, ctime_ns: 2, inode: 1, device: 1 } }
 }
 
 /// A library of these files, each with this hash.
@@ -41,8 +41,13 @@ fn gathered(library: &Library, files_max: usize, slice: usize) -> Vec<String> {
 #[test]
 fn a_hash_stays_while_the_file_stays_the_same() {
     let original = file("a", 5);
-    let changes: [fn(&mut FileMeta); 4] =
-        [|meta| meta.size += 1, |meta| meta.mtime_ns += 1, |meta| meta.inode += 1, |meta| meta.device += 1];
+    let changes: [fn(&mut FileMeta); 5] = [
+        |meta| meta.size += 1,
+        |meta| meta.mtime_ns += 1,
+        |meta| meta.ctime_ns += 1,
+        |meta| meta.inode += 1,
+        |meta| meta.device += 1,
+    ];
     for change in changes {
         let mut library = Library::new();
         library.apply(original.clone());
@@ -258,7 +263,7 @@ enum Step {
 /// A file in one of six versions: of three sizes, older or newer.
 fn version(path: &[u8], version: u8) -> ScannedFile {
     let (size, mtime_ns) = (u64::from(version % 3) + 1, i64::from(version / 3));
-    ScannedFile { name: name(path), meta: FileMeta { size, mtime_ns, inode: 1, device: 1 } }
+    ScannedFile { name: name(path), meta: FileMeta { size, mtime_ns, ctime_ns: 2, inode: 1, device: 1 } }
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {

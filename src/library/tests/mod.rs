@@ -13,7 +13,7 @@ fn name(bytes: impl AsRef<[u8]>) -> FileName {
 }
 
 fn file(path: impl AsRef<[u8]>, size: u64) -> ScannedFile {
-    ScannedFile { name: name(path), meta: FileMeta { size, mtime_ns: -1, inode: size + 7, device: 1 } }
+    ScannedFile { name: name(path), meta: FileMeta { size, mtime_ns: -1, ctime_ns: -1, inode: size + 7, device: 1 } }
 }
 
 fn library(names: &[&str]) -> Library {

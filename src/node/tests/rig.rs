@@ -36,7 +36,7 @@ pub(super) fn name(text: &str) -> FileName {
 }
 
 pub(super) fn scanned(text: &str, size: u64) -> ScannedFile {
-    ScannedFile { name: name(text), meta: FileMeta { size, mtime_ns: 0, inode: 1, device: 1 } }
+    ScannedFile { name: name(text), meta: FileMeta { size, mtime_ns: 0, ctime_ns: 0, inode: 1, device: 1 } }
 }
 
 pub(super) fn listed(text: &str, size: Option<u64>) -> Listed {

@@ -22,21 +22,26 @@ use std::time::Duration;
 /// Says in the file's header whose it is: "PyrH".
 const APPLICATION_ID: i64 = 0x5079_7248;
 
-/// The layout below. A file of another one is set aside.
-const VERSION: i64 = 1;
+/// The layout below. A file of another one is set aside, but for [`VERSION_WITHOUT_CTIME`].
+const VERSION: i64 = 2;
+
+/// The layout whose entries have no `ctime_ns`. Nothing tells which of them are of the bytes that the files hold, so that
+/// none is used: the cache begins anew, and each file is hashed once more.
+const VERSION_WITHOUT_CTIME: i64 = 1;
 
 /// Integers of 64 bits without sign are stored with the same bits as signed ones. `sum` is [`checksum`], that of a
 /// chain includes its values; `run` is the last run of the daemon in which somebody asked.
 const SCHEMA: &str = "
     CREATE TABLE file (device INTEGER NOT NULL, inode INTEGER NOT NULL, size INTEGER NOT NULL,
-        mtime_ns INTEGER NOT NULL, b3 BLOB NOT NULL, sum INTEGER NOT NULL, run INTEGER NOT NULL,
+        mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL, b3 BLOB NOT NULL, sum INTEGER NOT NULL,
+        run INTEGER NOT NULL,
         PRIMARY KEY (device, inode)) STRICT, WITHOUT ROWID;
     CREATE TABLE chain (device INTEGER NOT NULL, inode INTEGER NOT NULL, sum INTEGER NOT NULL, vals BLOB NOT NULL,
         PRIMARY KEY (device, inode)) STRICT;
     CREATE TABLE run (number INTEGER NOT NULL) STRICT;
     INSERT INTO run VALUES (0);";
 
-const GET: &str = "SELECT size, mtime_ns, b3, sum, run FROM file WHERE device = ?1 AND inode = ?2";
+const GET: &str = "SELECT size, mtime_ns, ctime_ns, b3, sum, run FROM file WHERE device = ?1 AND inode = ?2";
 const GET_CHAIN: &str = "SELECT sum, vals FROM chain WHERE device = ?1 AND inode = ?2";
 const HAS_CHAIN: &str = "SELECT 1 FROM chain WHERE device = ?1 AND inode = ?2";
 const GET_RUN: &str = "SELECT number FROM run";
@@ -85,6 +90,7 @@ impl Database {
         match is_ours {
             (APPLICATION_ID, VERSION) => database.check_layout()?,
             (0, 0) if database.number("SELECT count(*) FROM sqlite_schema")? == 0 => database.lay_out()?,
+            (APPLICATION_ID, VERSION_WITHOUT_CTIME) => return Err(CacheFault::Outdated),
             (APPLICATION_ID, version) => {
                 return Err(CacheFault::Damaged(format!("it has the unknown version {version}")));
             }
@@ -177,6 +183,15 @@ impl Database {
     }
 }
 
+/// Removes a database and its log. No connection to it may be open. Gives a sentence for the user.
+pub(super) fn begin_anew(path: &Path) -> Result<String, CacheFault> {
+    // The log first, as in `set_aside`.
+    for old in [with_suffix(path, "-wal"), with_suffix(path, "-shm"), path.to_owned()] {
+        missing_is_fine(fs::remove_file(old))?;
+    }
+    Ok(format!("the cache of hashes {} lacks the times of change: each file is hashed once more", path.display()))
+}
+
 /// Renames a damaged database and its log, in the place of earlier ones. No connection to it may be open. Gives a
 /// sentence for the user.
 pub(super) fn set_aside(path: &Path, why: &str) -> Result<String, CacheFault> {
@@ -225,13 +240,13 @@ fn make_file(path: &Path) -> Result<(), CacheFault> {
 /// Compares an entry with a file and with its own checksum.
 fn judge(row: &Row<'_>, file: &FileMeta) -> Found {
     let read = || -> Result<Found, Error> {
-        let (size, mtime_ns): (i64, i64) = (row.get(0)?, row.get(1)?);
-        let b3 = ContentHash(row.get(2)?);
-        let meta = FileMeta { size: size.cast_unsigned(), mtime_ns, ..*file };
+        let (size, mtime_ns, ctime_ns): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let b3 = ContentHash(row.get(3)?);
+        let meta = FileMeta { size: size.cast_unsigned(), mtime_ns, ctime_ns, ..*file };
         Ok(match () {
-            () if row.get::<_, i64>(3)? != checksum(&meta, &b3, &[]) => Found::Doubtful,
+            () if row.get::<_, i64>(4)? != checksum(&meta, &b3, &[]) => Found::Doubtful,
             () if meta != *file => Found::Other,
-            () => Found::Whole { b3, run: row.get(4)? },
+            () => Found::Whole { b3, run: row.get(5)? },
         })
     };
     read().unwrap_or(Found::Doubtful)

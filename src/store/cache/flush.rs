@@ -13,8 +13,8 @@ const PRUNE_ENTRIES_MAX: usize = 4096;
 /// Such commits of one job; the next job goes on.
 const PRUNE_COMMITS_MAX: usize = 16;
 
-const PUT: &str = "INSERT OR REPLACE INTO file (device, inode, size, mtime_ns, b3, sum, run)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+const PUT: &str = "INSERT OR REPLACE INTO file (device, inode, size, mtime_ns, ctime_ns, b3, sum, run)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
 const PUT_CHAIN: &str = "INSERT OR REPLACE INTO chain (device, inode, sum, vals) VALUES (?1, ?2, ?3, ?4)";
 const SEEN: &str = "UPDATE file SET run = ?3 WHERE device = ?1 AND inode = ?2";
 const REMOVE: &str = "DELETE FROM file WHERE device = ?1 AND inode = ?2";
@@ -100,7 +100,8 @@ fn enter(commit: &Transaction<'_>, records: &[Record], run: i64) -> Result<(), r
     for Record { meta, b3, chain } in records {
         let (device, inode) = signed(&key(meta));
         let sum = checksum(meta, b3, &[]);
-        put.execute((device, inode, meta.size.cast_signed(), meta.mtime_ns, &b3.0[..], sum, run))?;
+        let size = meta.size.cast_signed();
+        put.execute((device, inode, size, meta.mtime_ns, meta.ctime_ns, &b3.0[..], sum, run))?;
         if chain.is_empty() {
             remove_chain.execute((device, inode))?;
         } else {

@@ -3,7 +3,7 @@
 //! Owns the file of the cache, an SQLite database in the state directory with one entry for each inode. Refuses to
 //! wait: the loop reads (some microseconds an entry), and all writing is a [`FlushJob`] for a helper thread. Refuses to
 //! trust: each entry carries a checksum, and what does not match it counts as unknown. A file that is no cache of ours,
-//! or is damaged, is set aside and the cache begins anew; kill or power loss cost at most what was not flushed.
+//! or is damaged, is set aside and the cache begins anew, and so it does where entries lack the time of change; kill or power loss cost at most what was not flushed.
 //!
 //! Entries of files that are gone are found by the runs of the daemon that have passed since somebody asked for them,
 //! and removed once the database has outgrown a size that nobody minds.
@@ -58,6 +58,9 @@ pub enum CacheFault {
     /// The file is damaged, or another program's.
     #[error("{0}")]
     Damaged(String),
+    /// Its entries are of an earlier layout, and say too little to be trusted.
+    #[error("its entries do not record the times of change")]
+    Outdated,
     /// Anything else that SQLite reported.
     #[error("{0}")]
     Database(String),
@@ -115,6 +118,10 @@ impl HashCache {
                 let note = database::set_aside(path, &why)?;
                 (Database::open(path)?, Some(note))
             }
+            Err(CacheFault::Outdated) => {
+                let note = database::begin_anew(path)?;
+                (Database::open(path)?, Some(note))
+            }
             opened => (opened?, None),
         };
         let run = reader.run()?.saturating_add(1);
@@ -133,7 +140,7 @@ impl HashCache {
         }
     }
 
-    /// The hash of a file, if it is known for exactly this size, time, inode and device.
+    /// The hash of a file, if it is known for exactly this size, these times, this inode and device.
     ///
     /// Takes some microseconds. A database that cannot be read knows nothing.
     pub fn get(&self, file: &FileMeta) -> Option<ContentHash> {

@@ -61,7 +61,8 @@ impl Batch {
 /// What tells an entry from one that a disk, or somebody, has altered: the first 8 bytes of a hash.
 pub(super) fn checksum(file: &FileMeta, b3: &ContentHash, chain: &[u8]) -> i64 {
     let mut hasher = blake3::Hasher::new();
-    for field in [file.device, file.inode, file.size, file.mtime_ns.cast_unsigned()] {
+    let times = [file.mtime_ns.cast_unsigned(), file.ctime_ns.cast_unsigned()];
+    for field in [file.device, file.inode, file.size].into_iter().chain(times) {
         hasher.update(&field.to_le_bytes());
     }
     hasher.update(&b3.0);

@@ -6,12 +6,20 @@ use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
 mod damage;
+mod identity;
 
 /// What the tests know of a file, made from its number alone.
 fn file(number: u64) -> FileMeta {
     let large = if number % 50 == 7 { (1 + number % 9) * GROUP_BYTES } else { 0 };
     let mtime_ns = (number as i64 - 5) * 1_000_000_007;
-    FileMeta { size: large + number % 1000, mtime_ns, inode: number * 13 % 65_537 + (number << 40), device: number % 3 }
+    let ctime_ns = mtime_ns + 1;
+    FileMeta {
+        size: large + number % 1000,
+        mtime_ns,
+        ctime_ns,
+        inode: number * 13 % 65_537 + (number << 40),
+        device: number % 3,
+    }
 }
 
 fn hash(number: u64) -> ContentHash {
@@ -102,6 +110,7 @@ fn a_file_that_is_another_in_any_respect_is_not_known() {
             let others = [
                 FileMeta { size: meta.size + 1, ..meta },
                 FileMeta { mtime_ns: meta.mtime_ns - 1, ..meta },
+                FileMeta { ctime_ns: meta.ctime_ns + 1, ..meta },
                 FileMeta { inode: meta.inode ^ 1 << 63, ..meta },
                 FileMeta { device: meta.device + 1, ..meta },
             ];

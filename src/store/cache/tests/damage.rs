@@ -73,7 +73,7 @@ fn what_is_no_cache_is_set_aside() {
 fn a_cache_of_another_version_or_without_its_tables_is_set_aside() {
     let place = Place::new();
     for (change, reason) in [
-        ("PRAGMA user_version = 2", "unknown version 2"),
+        ("PRAGMA user_version = 3", "unknown version 3"),
         ("DROP TABLE chain", "no such table: chain"),
         ("ALTER TABLE file DROP COLUMN run", "no such column"),
         ("DELETE FROM run", "no rows"),
@@ -85,6 +85,47 @@ fn a_cache_of_another_version_or_without_its_tables_is_set_aside() {
         drop(other);
         begins_anew(&place, reason);
     }
+}
+
+/// A cache as the version before wrote it, with an entry for this file under its key and size and time of today.
+fn write_version_1(place: &Place, meta: &FileMeta, b3: ContentHash) {
+    let old = Connection::open(place.path()).unwrap();
+    old.execute_batch(&format!(
+        "PRAGMA journal_mode = WAL;
+        CREATE TABLE file (device INTEGER NOT NULL, inode INTEGER NOT NULL, size INTEGER NOT NULL,
+            mtime_ns INTEGER NOT NULL, b3 BLOB NOT NULL, sum INTEGER NOT NULL, run INTEGER NOT NULL,
+            PRIMARY KEY (device, inode)) STRICT, WITHOUT ROWID;
+        CREATE TABLE chain (device INTEGER NOT NULL, inode INTEGER NOT NULL, sum INTEGER NOT NULL, vals BLOB NOT NULL,
+            PRIMARY KEY (device, inode)) STRICT;
+        CREATE TABLE run (number INTEGER NOT NULL) STRICT;
+        INSERT INTO run VALUES (3);
+        PRAGMA application_id = {}; PRAGMA user_version = 1;",
+        0x5079_7248
+    ))
+    .unwrap();
+    let mut hasher = blake3::Hasher::new();
+    for field in [meta.device, meta.inode, meta.size, meta.mtime_ns.cast_unsigned()] {
+        hasher.update(&field.to_le_bytes());
+    }
+    hasher.update(&b3.0);
+    let sum = i64::from_le_bytes(hasher.finalize().as_bytes()[..8].try_into().unwrap());
+    let place = (meta.device.cast_signed(), meta.inode.cast_signed(), meta.size.cast_signed(), meta.mtime_ns);
+    let row = (place.0, place.1, place.2, place.3, &b3.0[..], sum, 3);
+    old.execute("INSERT INTO file VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)", row).unwrap();
+}
+
+#[test]
+fn entries_without_a_change_time_are_not_trusted_and_the_cache_begins_anew() {
+    let place = Place::new();
+    write_version_1(&place, &file(1), hash(1));
+    let (mut cache, note) = HashCache::open(Some(&place.path())).unwrap();
+    assert!(note.unwrap().contains("hashed once more"));
+    assert_eq!(cache.get(&file(1)), None);
+    put(&mut cache, [1]);
+    flush(&mut cache);
+    drop(cache);
+    assert_eq!(place.open().get(&file(1)), Some(hash(1)));
+    assert!(!place.scratch.path().join("hashes.damaged").exists(), "it was not damaged");
 }
 
 #[test]

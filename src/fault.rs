@@ -79,6 +79,9 @@ pub enum DialFault {
     /// The other side broke the connection off: how a peer says no, and how a transfer dies.
     #[error("refused by the peer, or broken off")]
     Reset,
+    /// The peer refuses, and says why.
+    #[error("{0}")]
+    Declined(#[from] RefusalReason),
     /// The response was longer than we take.
     #[error("the response is too long")]
     TooLong,
@@ -99,6 +102,68 @@ pub enum DialFault {
     Disk(#[from] DiskFault),
 }
 
+/// Why a `p1` peer refuses a request, as it says (PROTOCOL, Refusals).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Error)]
+pub enum RefusalReason {
+    /// It has as much to do as it can do.
+    #[error("busy")]
+    Busy,
+    /// It shares no file of that name.
+    #[error("no such file")]
+    NoSuchFile,
+    /// The file is not the one that it has scanned; it looks at it again.
+    #[error("the file has changed")]
+    Changed,
+    /// It cannot read the file.
+    #[error("the file cannot be read")]
+    NotReadable,
+    /// It has not computed the hash of the file yet.
+    #[error("the file is not hashed yet")]
+    NotHashed,
+    /// It is shutting down.
+    #[error("shutting down")]
+    Leaving,
+    /// A reason that this version does not know.
+    #[error("for an unknown reason")]
+    Unknown,
+}
+
+impl RefusalReason {
+    /// All that have a word of their own.
+    const KNOWN: [Self; 6] =
+        [Self::Busy, Self::NoSuchFile, Self::Changed, Self::NotReadable, Self::NotHashed, Self::Leaving];
+
+    /// The word for it on the wire.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Busy => "busy",
+            Self::NoSuchFile => "no_such_file",
+            Self::Changed => "changed",
+            Self::NotReadable => "not_readable",
+            Self::NotHashed => "not_hashed",
+            Self::Leaving => "leaving",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// Reads a word from the wire; one of a later version is [`RefusalReason::Unknown`].
+    pub fn from_word(word: &[u8]) -> Self {
+        Self::KNOWN.into_iter().find(|reason| reason.word().as_bytes() == word).unwrap_or(Self::Unknown)
+    }
+}
+
+impl From<DiskFault> for RefusalReason {
+    /// Why a file that cannot be sent is refused.
+    fn from(fault: DiskFault) -> Self {
+        match fault {
+            DiskFault::Missing | DiskFault::NotDirectory | DiskFault::NotRegular => Self::NoSuchFile,
+            DiskFault::Changed | DiskFault::Shrank => Self::Changed,
+            DiskFault::NoDescriptor => Self::Busy,
+            _ => Self::NotReadable,
+        }
+    }
+}
+
 /// Why a host name gave no address.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("cannot look up the host: {0}")]
@@ -107,6 +172,16 @@ pub struct ResolveFault(pub String);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_reason_has_a_word_and_a_word_of_a_later_version_is_unknown() {
+        for reason in RefusalReason::KNOWN {
+            assert_eq!(RefusalReason::from_word(reason.word().as_bytes()), reason);
+        }
+        for word in [&b""[..], b"BUSY", b"busy ", b"quota", &[b'x'; 300]] {
+            assert_eq!(RefusalReason::from_word(word), RefusalReason::Unknown);
+        }
+    }
 
     #[test]
     fn errno_becomes_a_cause() {

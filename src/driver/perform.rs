@@ -9,7 +9,7 @@ use super::table::Connection;
 use crate::bootstrap::BootstrapAction;
 use crate::content::{group_count, groups_span};
 use crate::control::encode_notice;
-use crate::fault::{DialFault, DiskFault};
+use crate::fault::{DialFault, DiskFault, RefusalReason};
 use crate::id::{ContentHash, ExchangeId};
 use crate::library::ScannedFile;
 use crate::name::FileName;
@@ -47,7 +47,9 @@ impl Driver {
             }
             Action::SendFile { exchange, name } => self.send_file(exchange, name),
             Action::Close { exchange } => self.close_exchange(exchange),
-            Action::Refuse { exchange, reason } => self.reset_exchange(exchange, reason.reason(), &reason),
+            Action::Refuse { exchange, reason } => {
+                self.refuse_exchange(exchange, reason.told(), reason.reason(), &reason);
+            }
             Action::Dial { exchange, to, messages, expect } => {
                 self.dial(exchange, to, Task::Messages { messages, expect });
             }
@@ -96,7 +98,7 @@ impl Driver {
             BootstrapAction::Close { exchange } => self.close_exchange(exchange),
             BootstrapAction::Refuse { exchange, reason } => {
                 self.node.note_refused();
-                self.reset_exchange(exchange, reason.reason(), &reason);
+                self.refuse_exchange(exchange, None, reason.reason(), &reason);
             }
         }
     }
@@ -119,7 +121,7 @@ impl Driver {
                 self.respond(exchange, Outgoing::file(file, size, self.now), Some(name));
             }
             Err(fault) => {
-                self.reset_exchange(exchange, "file", &format_args!("{name}: {fault}"));
+                self.refuse_exchange(exchange, None, "file", &format_args!("{name}: {fault}"));
                 let outcome = Err(ResponseFault::Disk(fault));
                 self.inbox.push_back(Event::ResponseEnded { exchange, outcome });
             }
@@ -146,19 +148,29 @@ impl Driver {
 
     /// Sends the metadata of a file (PROTOCOL, "Ranges and metadata").
     fn send_metadata(&mut self, exchange: ExchangeId, file: &ScannedFile, b3: ContentHash) {
+        // A file that cannot be sent is not promised.
+        match self.open_shared_as(file) {
+            Ok(_) => self.table.give_back(Use::Own),
+            Err(fault) => return self.fail_response(exchange, file, fault),
+        }
         let chain = if group_count(file.meta.size) > 1 { self.hashing.chain(&file.meta, b3) } else { Some(Vec::new()) };
         match chain {
             Some(chain) => {
                 let body = encode_metadata(file.meta.size, b3, &chain);
                 self.respond(exchange, Outgoing::bytes(body, self.now), None);
             }
-            None => self.fail_response(exchange, file, DiskFault::Missing),
+            None => {
+                let detail = format_args!("{}: its metadata are not in the hash cache", file.name);
+                self.refuse_exchange(exchange, Some(RefusalReason::NotHashed), "file", &detail);
+                let outcome = Err(ResponseFault::Disk(DiskFault::Missing));
+                self.inbox.push_back(Event::ResponseEnded { exchange, outcome });
+            }
         }
     }
 
     /// Breaks a response off before its first byte.
     fn fail_response(&mut self, exchange: ExchangeId, file: &ScannedFile, fault: DiskFault) {
-        self.reset_exchange(exchange, "file", &format_args!("{}: {fault}", file.name));
+        self.refuse_exchange(exchange, Some(fault.into()), "file", &format_args!("{}: {fault}", file.name));
         let outcome = Err(ResponseFault::Disk(fault));
         self.inbox.push_back(Event::ResponseEnded { exchange, outcome });
     }
@@ -192,13 +204,26 @@ impl Driver {
         }
     }
 
-    /// Refuses: the connection ends in RST.
-    fn reset_exchange(&mut self, exchange: ExchangeId, reason: &'static str, detail: &dyn std::fmt::Display) {
+    /// Refuses: the connection ends in RST, or, where the requester can be told why, in a line that does (PROTOCOL,
+    /// Refusals).
+    fn refuse_exchange(
+        &mut self,
+        exchange: ExchangeId,
+        told: Option<RefusalReason>,
+        reason: &'static str,
+        detail: &dyn std::fmt::Display,
+    ) {
         let Some(key) = self.table.key(exchange) else { return };
         if let Some(Connection::Inbound(inbound)) = self.table.get_mut(key) {
-            inbound.socket_mut().end_in_reset();
             let from = inbound.from();
+            let is_told = told.is_some_and(|told| inbound.refuse_with(told, self.now));
             self.logbook.refused(self.now, reason, Some(from), detail);
+            if is_told {
+                self.table.forget_exchange(key);
+                self.table.arm(key, &mut self.timers);
+                return self.table.make_ready(key);
+            }
+            inbound.socket_mut().end_in_reset();
         }
         self.close(key);
     }

@@ -83,7 +83,7 @@ fn judge_fault(source: &Source, fetch: &Fetch, task: &Task, fault: DialFault, sp
         DialFault::Corrupt => Verdict::Corrupt(fault.to_string()),
         DialFault::TooLong if *task == Task::Metadata => Verdict::Refused,
         DialFault::TooLong if checked => Verdict::Corrupt(fault.to_string()),
-        DialFault::Malformed if *task == Task::Metadata => Verdict::Refused,
+        DialFault::Malformed | DialFault::Declined(_) if *task == Task::Metadata => Verdict::Refused,
         _ if fetch.received > 0 => lost(),
         DialFault::NoDescriptor | DialFault::Aborted => lost(),
         DialFault::Reset => Verdict::Refused,

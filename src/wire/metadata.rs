@@ -2,6 +2,7 @@
 
 use super::attributes::parse_size;
 use crate::content::{ChainHasher, ChainingValue, ContentHasher, GROUP_LOG2, Outline, group_count};
+use crate::fault::RefusalReason;
 use crate::id::ContentHash;
 use crate::name::is_control;
 use std::io::Write;
@@ -28,6 +29,14 @@ pub enum MetadataFault {
     /// They do not prove the hash, or are of another content than the one wanted.
     #[error("the metadata do not prove the hash")]
     Corrupt,
+    /// The peer refuses, and says why.
+    #[error("{0}")]
+    Refused(RefusalReason),
+}
+
+/// The response to code 9 of a peer that refuses (PROTOCOL, Refusals).
+pub fn encode_refusal(reason: RefusalReason) -> Vec<u8> {
+    format!("refused={}\n", reason.word()).into_bytes()
 }
 
 /// The response to code 9. `chain` is what a [`ContentHasher`] gave: no value for a content of at most one group.
@@ -47,6 +56,30 @@ pub struct MetadataReader {
     wanted: Option<ContentHash>,
     bytes: u64,
     state: State,
+}
+
+/// Reads the first line of the response to code 9 and nothing behind it: what a peer says of a file, or why it refuses.
+#[derive(Debug, Default)]
+pub struct FileInfoReader {
+    line: Vec<u8>,
+    bytes: u64,
+}
+
+impl FileInfoReader {
+    /// Adds bytes that came in; returns size and hash, as claimed, once the line is whole.
+    ///
+    /// # Errors
+    ///
+    /// [`MetadataFault::Malformed`] or [`MetadataFault::Refused`].
+    pub fn push(&mut self, bytes: &[u8]) -> Result<Option<(u64, ContentHash)>, MetadataFault> {
+        self.bytes = self.bytes.saturating_add(bytes.len() as u64);
+        take_line(&mut self.line, bytes)?.map(|_| parse_line(&self.line)).transpose()
+    }
+
+    /// Bytes that came in.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
 }
 
 /// How far the response is.
@@ -135,16 +168,8 @@ impl MetadataReader {
     }
 
     fn read_line(&self, mut line: Vec<u8>, bytes: &[u8]) -> Result<State, MetadataFault> {
-        let newline = memchr::memchr(b'\n', bytes);
-        let (now, values) = bytes.split_at(newline.unwrap_or(bytes.len()));
-        if line.len() + now.len() > METADATA_LINE_BYTES_MAX {
-            return Err(MetadataFault::Malformed);
-        }
-        line.extend_from_slice(now);
-        if newline.is_none() {
-            return Ok(State::Line(line));
-        }
-        let (size, b3) = parse_line(&line).ok_or(MetadataFault::Malformed)?;
+        let Some(values) = take_line(&mut line, bytes)? else { return Ok(State::Line(line)) };
+        let (size, b3) = parse_line(&line)?;
         if self.wanted.is_some_and(|wanted| wanted != b3) {
             return Err(MetadataFault::Corrupt);
         }
@@ -155,7 +180,7 @@ impl MetadataReader {
         if size == 0 && b3 != ContentHasher::default().finish().0 {
             return Err(MetadataFault::Corrupt);
         }
-        Values { size, b3, chain: Vec::new(), hasher: ChainHasher::default(), torn: Vec::new() }.take(&values[1..])
+        Values { size, b3, chain: Vec::new(), hasher: ChainHasher::default(), torn: Vec::new() }.take(values)
     }
 }
 
@@ -182,22 +207,37 @@ impl Values {
     }
 }
 
-/// `size=…`, `b3=…` and `group=20`, separated by tabs, in any order. As of other attributes, unknown keys are ignored, and
-/// of a key that is there twice the last counts.
-fn parse_line(line: &[u8]) -> Option<(u64, ContentHash)> {
-    let (mut size, mut b3, mut group) = (None, None, None);
+/// Adds bytes to a line; returns what follows the line once it is whole.
+fn take_line<'a>(line: &mut Vec<u8>, bytes: &'a [u8]) -> Result<Option<&'a [u8]>, MetadataFault> {
+    let newline = memchr::memchr(b'\n', bytes);
+    let now = &bytes[..newline.unwrap_or(bytes.len())];
+    if line.len() + now.len() > METADATA_LINE_BYTES_MAX {
+        return Err(MetadataFault::Malformed);
+    }
+    line.extend_from_slice(now);
+    Ok(newline.map(|at| &bytes[at + 1..]))
+}
+
+/// `size=…`, `b3=…` and `group=20`, or `refused=…`, separated by tabs, in any order. As of other attributes, unknown keys
+/// are ignored, and of a key that is there twice the last counts.
+fn parse_line(line: &[u8]) -> Result<(u64, ContentHash), MetadataFault> {
+    let (mut size, mut b3, mut group, mut refused) = (None, None, None, None);
     for piece in line.split(|&b| b == b'\t') {
         if piece.iter().copied().any(is_control) {
-            return None;
+            return Err(MetadataFault::Malformed);
         }
         if let Some(digits) = piece.strip_prefix(b"size=") {
-            size = Some(parse_size(digits)?);
+            size = Some(parse_size(digits).ok_or(MetadataFault::Malformed)?);
         } else if let Some(hex) = piece.strip_prefix(b"b3=") {
-            b3 = Some(ContentHash::from_hex(hex)?);
+            b3 = Some(ContentHash::from_hex(hex).ok_or(MetadataFault::Malformed)?);
         } else if let Some(digits) = piece.strip_prefix(b"group=") {
-            group = Some(parse_size(digits)?);
+            group = Some(parse_size(digits).ok_or(MetadataFault::Malformed)?);
+        } else if let Some(word) = piece.strip_prefix(b"refused=") {
+            refused = Some(RefusalReason::from_word(word));
         }
     }
-    (group == Some(u64::from(GROUP_LOG2))).then_some(())?;
-    size.zip(b3)
+    if let Some(reason) = refused {
+        return Err(MetadataFault::Refused(reason));
+    }
+    size.zip(b3).filter(|_| group == Some(u64::from(GROUP_LOG2))).ok_or(MetadataFault::Malformed)
 }

@@ -21,7 +21,9 @@ pub use error::{Field, WireError};
 pub use framer::{End, Framer};
 pub use lists::{FileListReader, PeerListReader, encode_list_line, encode_peer_list, parse_listed};
 pub use message::{Attributes, Listed, Message, Search, SearchResponse};
-pub use metadata::{METADATA_GROUPS_MAX, MetadataFault, MetadataReader, encode_metadata};
+pub use metadata::{
+    FileInfoReader, METADATA_GROUPS_MAX, MetadataFault, MetadataReader, encode_metadata, encode_refusal,
+};
 
 use crate::name::FILE_NAME_BYTES_MAX;
 use std::time::Duration;

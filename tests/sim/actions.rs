@@ -31,7 +31,7 @@ impl World {
             }
             Action::SendMetadata { exchange, file, b3 } => self.send_metadata(host, exchange, file, b3),
             Action::Close { exchange } => self.close(host, exchange),
-            Action::Refuse { exchange, .. } => self.refuse(host, exchange),
+            Action::Refuse { exchange, reason } => self.refuse_with(host, exchange, reason.told()),
             Action::Dial { exchange, to, messages, expect } => {
                 self.dial(host, exchange, to, messages, expect.into());
             }

@@ -38,6 +38,8 @@ pub(crate) enum Want {
         download: TransferId,
         b3: Option<ContentHash>,
     },
+    /// The first line of metadata.
+    FileInfo,
     /// That there is more to send.
     Stream,
 }
@@ -84,6 +86,7 @@ impl From<Expect> for Want {
             Expect::Nothing => Self::Nothing,
             Expect::PeerList => Self::PeerList,
             Expect::FileList => Self::FileList,
+            Expect::FileInfo => Self::FileInfo,
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::host::{HostId, Program};
 use crate::links::{ConnId, Side, Want};
 use crate::rogue::Answer;
 use crate::world::{Occurrence, World};
-use pyrate::fault::{DialFault, DiskFault};
+use pyrate::fault::{DialFault, DiskFault, RefusalReason};
 use pyrate::id::{ContentHash, ExchangeId};
 use pyrate::library::{ScannedFile, Shared};
 use pyrate::name::FileName;
@@ -96,7 +96,7 @@ impl World {
             Want::FileList => Response::FileList { truncated: false },
             Want::File(_) => return self.begin_flow(id, Flow::whole(Content { id: 0, size: 0 })),
             // Not even a line.
-            Want::Metadata { .. } => {
+            Want::Metadata { .. } | Want::FileInfo => {
                 self.server_done(id);
                 let latency = self.latency();
                 return self.plan(latency, Occurrence::DialerEnds(id, Err(DialFault::Malformed)));
@@ -110,6 +110,16 @@ impl World {
         let id = self.owed(host, exchange);
         self.server_done(id);
         self.break_off(id);
+    }
+
+    /// Says why, where that can be said.
+    pub(crate) fn refuse_with(&mut self, host: HostId, exchange: ExchangeId, told: Option<RefusalReason>) {
+        let id = self.owed(host, exchange);
+        let says_why = matches!(self.conns[&id].asked, Some(Message::MetadataRequest { .. }));
+        let fault = told.filter(|_| says_why).map_or(DialFault::Reset, DialFault::Declined);
+        self.server_done(id);
+        let latency = self.latency();
+        self.plan(latency, Occurrence::DialerEnds(id, Err(fault)));
     }
 
     pub(crate) fn send_peer_list(&mut self, host: HostId, exchange: ExchangeId, peers: Vec<SocketAddr>) {
@@ -196,7 +206,8 @@ impl World {
             }
             Responding::Metadata(None) => {
                 self.server_ended(id, Err(ResponseFault::Disk(DiskFault::Changed)));
-                self.break_off(id);
+                let (latency, fault) = (self.latency(), DialFault::Declined(RefusalReason::Changed));
+                self.plan(latency, Occurrence::DialerEnds(id, Err(fault)));
             }
             Responding::Flow(_) => {}
         }
@@ -233,8 +244,12 @@ impl World {
     fn take_metadata(&mut self, id: ConnId, metadata: Metadata) {
         let Some(conn) = self.conns.get(&id).filter(|conn| !conn.aborted) else { return };
         let (Some(dialer), local) = (conn.dialer, conn.local) else { return };
-        let &Want::Metadata { download, b3 } = &conn.want else { return };
         let Metadata { chain, b3: said, size } = metadata;
+        if conn.want == Want::FileInfo {
+            let response = Response::FileInfo { b3: said, size };
+            return self.dialer_ends(id, Ok(Dialled { local, response }));
+        }
+        let &Want::Metadata { download, b3 } = &conn.want else { return };
         let proved = b3.is_none_or(|wanted| wanted == said) && Outline::proves(said, chain, size);
         let outcome = match proved {
             true => self.outline_came(dialer.host, download, id, Outline { b3: said, size }).map_err(DialFault::Disk),

@@ -72,7 +72,10 @@ impl World {
             Want::Metadata { .. } => true,
             _ => false,
         };
-        let refused = matches!(outcome, Ok(_) | Err(DialFault::Reset | DialFault::Malformed | DialFault::TimedOut));
+        let refused = matches!(
+            outcome,
+            Ok(_) | Err(DialFault::Reset | DialFault::Declined(_) | DialFault::Malformed | DialFault::TimedOut)
+        );
         if nothing && refused {
             self.watch.refused.insert((dialer.host, conn.to));
         }

@@ -12,6 +12,15 @@ fn assert_refused(answer: &Answer, what: &str) {
     assert_eq!((answer.bytes.len(), answer.end), (0, End::Reset), "{what} is refused");
 }
 
+/// A metadata request is refused by one line that says why (PROTOCOL, Refusals).
+fn assert_refused_for(reason: &str, peer: &Daemon, name: &str) {
+    for framing in [Framing::Fin, Framing::Newline] {
+        let answer = ask(peer.listen(), format!("9:{name}").as_bytes(), framing);
+        let said = String::from_utf8_lossy(&answer.bytes).into_owned();
+        assert_eq!((said, answer.end), (format!("refused={reason}\n"), End::Fin), "metadata of {name}");
+    }
+}
+
 /// A daemon that shares a file of this size in a directory, with its content.
 fn sharing(size: usize) -> (Daemon, Vec<u8>) {
     let content = Dice::new().bytes(size);
@@ -102,12 +111,12 @@ fn what_is_no_range_or_names_no_file_is_refused() {
         "8:0:1:a: file.bin",
         "8:0:1:dir/a: file.bin\tsize=100",
         "9:",
-        "9:missing",
-        "9:dir",
-        "9:dir/../dir/a: file.bin",
     ] {
         assert_refused(&ask(peer.listen(), text.as_bytes(), Framing::Fin), text);
         assert_refused(&ask(peer.listen(), text.as_bytes(), Framing::Newline), text);
+    }
+    for name in ["missing", "dir", "dir/../dir/a: file.bin"] {
+        assert_refused_for("no_such_file", &peer, name);
     }
     assert_eq!(ask(peer.listen(), b"8:0:100:dir/a: file.bin", Framing::Fin).bytes, content, "it serves on");
 }
@@ -180,7 +189,7 @@ fn a_file_not_hashed_yet_is_served_without_hash_and_holds_up_no_other() {
     until("the small one is hashed", LIMIT, || list(&peer, "5:p1", Framing::Fin).contains(&small));
     assert_eq!(peer.status()["unhashed_files"], 1);
     assert!(list(&peer, "5:p1", Framing::Fin).contains("large.bin\tsize=1099511627776"), "the size alone");
-    assert_refused(&ask(peer.listen(), b"9:large.bin", Framing::Fin), "metadata not known yet");
+    assert_refused_for("not_hashed", &peer, "large.bin");
     let range = ask(peer.listen(), b"8:1099511627000:776:large.bin", Framing::Fin);
     assert_eq!((range.bytes, range.end), (vec![0; 776], End::Fin));
     std::fs::remove_file(peer.share().join("large.bin")).expect("it can be removed");
@@ -198,6 +207,7 @@ fn a_file_that_changed_has_the_hash_of_what_it_is_now() {
     peer.add_file("dir/a: file.bin", "something else");
     // Before the daemon looks again, it must not pass the new content off as the old.
     assert_refused(&ask(peer.listen(), b"8:0:50:dir/a: file.bin", Framing::Fin), "the range of a changed file");
+    assert_refused_for("changed", &peer, "dir/a: file.bin");
     peer.rescan();
     await_hashed(&peer);
     assert_told(&ask(peer.listen(), b"9:dir/a: file.bin", Framing::Fin).bytes, b"something else");

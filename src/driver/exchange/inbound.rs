@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! Reading --message--> Asked --send--> Sending --all sent--> Lingering --FIN, or time--> end
+//!    |                   +--refuse, say why--> Refusing --^
 //!    ^                   |                |                      |
 //!    +------stream-------+                +------- reset --------+--> Deserted --> end, and a call-back
 //! ```
@@ -10,12 +11,15 @@ use super::outgoing::Pump;
 use super::{Context, Outgoing, Progress, Step};
 use crate::driver::pace::Direction;
 use crate::driver::socket::{ReadStep, Socket};
+use crate::fault::RefusalReason;
 use crate::id::ExchangeId;
 use crate::name::FileName;
 use crate::node::Event;
 use crate::node::contract::ResponseFault;
 use crate::time::Instant;
-use crate::wire::{End, Framer, MESSAGE_DEADLINE, SILENCE, STREAM_IDLE_MAX, WireError, decode};
+use crate::wire::{
+    End, Framer, MESSAGE_DEADLINE, Message, SILENCE, STREAM_IDLE_MAX, WireError, decode, encode_refusal,
+};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -54,6 +58,8 @@ pub(in crate::driver) struct Inbound {
     fin: bool,
     /// The message that has begun to come has a response (codes 1, 4, 5, 8 and 9).
     owes_response: bool,
+    /// The message that came last is a metadata request: a refusal may say why.
+    takes_reason: bool,
 }
 
 #[derive(Debug)]
@@ -64,6 +70,8 @@ enum State {
     Asked { may_stream: bool },
     /// A response is on its way. The name is that of a file.
     Sending { outgoing: Outgoing, name: Option<FileName>, progress: Progress },
+    /// A line that says why the request is refused is on its way. The node has nothing to do with it.
+    Refusing { outgoing: Outgoing, until: Instant },
     /// FIN is sent: for the other side's FIN, or for the reset that asks for a call-back.
     Lingering { until: Instant, call_back: Option<FileName> },
     /// The requester had closed before our first byte: it is to be called back with this file.
@@ -80,7 +88,17 @@ impl Inbound {
         now: Instant,
     ) -> Self {
         let state = State::Reading { since: now, last_byte: now };
-        Self { id, from, service, socket, framer: Framer::new(), state, fin: false, owes_response: false }
+        Self {
+            id,
+            from,
+            service,
+            socket,
+            framer: Framer::new(),
+            state,
+            fin: false,
+            owes_response: false,
+            takes_reason: false,
+        }
     }
 
     pub(in crate::driver) fn id(&self) -> ExchangeId {
@@ -125,6 +143,17 @@ impl Inbound {
         self.state = State::Sending { outgoing, name, progress: Progress::start(now) };
     }
 
+    /// The node refuses. Says whether the requester is told why; otherwise the connection is to be reset.
+    pub(in crate::driver) fn refuse_with(&mut self, reason: RefusalReason, now: Instant) -> bool {
+        if !self.takes_reason || !matches!(self.state, State::Asked { .. }) {
+            return false;
+        }
+        self.owe_response();
+        let outgoing = Outgoing::bytes(encode_refusal(reason), now);
+        self.state = State::Refusing { outgoing, until: now + LINGER_MAX };
+        true
+    }
+
     /// Does what can be done now.
     pub(in crate::driver) fn advance(&mut self, cx: &mut Context<'_>) -> Step {
         match self.state {
@@ -134,6 +163,7 @@ impl Inbound {
                 None => Step::Wait,
             },
             State::Sending { .. } => self.send_payload(cx),
+            State::Refusing { .. } => self.send_reason(cx),
             State::Lingering { .. } => self.linger_on(cx),
             State::Deserted { .. } => self.desert(),
         }
@@ -151,7 +181,7 @@ impl Inbound {
             }),
             State::Asked { .. } | State::Deserted { .. } => None,
             State::Sending { progress, .. } => Some(progress.deadline()),
-            State::Lingering { until, .. } => Some(*until),
+            State::Refusing { until, .. } | State::Lingering { until, .. } => Some(*until),
         }
     }
 
@@ -163,7 +193,7 @@ impl Inbound {
             State::Sending { .. } => {
                 Step::End(Some(Event::ResponseEnded { exchange: self.id, outcome: Err(ResponseFault::Gone) }))
             }
-            State::Lingering { .. } => Step::End(None),
+            State::Refusing { .. } | State::Lingering { .. } => Step::End(None),
         }
     }
 
@@ -236,6 +266,7 @@ impl Inbound {
         match decode(frame) {
             Ok(message) => {
                 self.state = State::Asked { may_stream: message.may_stream() };
+                self.takes_reason = matches!(message, Message::MetadataRequest { .. });
                 Step::Message(message)
             }
             Err(error) => Step::Refused(error),
@@ -271,6 +302,24 @@ impl Inbound {
             }
             Pump::Failed(ResponseFault::Gone) => self.reader_gone(),
             Pump::Failed(fault) => Step::End(Some(Event::ResponseEnded { exchange, outcome: Err(fault) })),
+        }
+    }
+
+    fn send_reason(&mut self, cx: &mut Context<'_>) -> Step {
+        let State::Refusing { outgoing, .. } = &mut self.state else { return Step::Wait };
+        match outgoing.pump(&mut self.socket, cx) {
+            Pump::Blocked | Pump::Paced => match self.socket.take_error() {
+                Some(_) => Step::End(None),
+                None => Step::Wait,
+            },
+            Pump::Again | Pump::Progress(_) => Step::Again,
+            Pump::Sent(_) => {
+                self.socket.end_in_order();
+                self.owes_response = false;
+                self.linger(cx.now, None);
+                Step::Again
+            }
+            Pump::Failed(_) => Step::End(None),
         }
     }
 

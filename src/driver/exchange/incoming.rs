@@ -7,7 +7,7 @@ use crate::id::{ContentHash, ExchangeId, TransferId};
 use crate::node::Event;
 use crate::node::contract::{Portion, Response};
 use crate::time::Instant;
-use crate::wire::{FileListReader, MetadataFault, MetadataReader, PeerListReader};
+use crate::wire::{FileInfoReader, FileListReader, MetadataFault, MetadataReader, PeerListReader};
 use std::sync::Arc;
 
 /// Longest file list taken, in bytes; what is beyond is cut off and said to be.
@@ -29,6 +29,8 @@ pub(super) enum Incoming {
     File { bytes: u64, reported: u64, reported_at: Instant, sink: Sink },
     /// Metadata for the outline of a part file.
     Metadata { reader: MetadataReader, download: TransferId, reported: u64, reported_at: Instant },
+    /// The first line of metadata, and what it says once it is whole.
+    FileInfo { reader: FileInfoReader, said: Option<(u64, ContentHash)> },
 }
 
 /// Where the bytes of a file go.
@@ -120,6 +122,12 @@ impl Incoming {
                 Ok(())
             }
             Self::Metadata { reader, .. } => reader.push(received).map_err(metadata_fault),
+            Self::FileInfo { reader, said } => {
+                if said.is_none() {
+                    *said = reader.push(received).map_err(metadata_fault)?;
+                }
+                Ok(())
+            }
             Self::File { bytes, sink, .. } => {
                 match sink {
                     Sink::Stream { download, size_max } => {
@@ -140,6 +148,9 @@ impl Incoming {
     pub(super) fn poll(&mut self, exchange: ExchangeId, cx: &Context<'_>) -> Result<Taken, DialFault> {
         match self {
             Self::Peers(_) => Ok(Taken::More),
+            Self::FileInfo { said, .. } => {
+                Ok(said.map_or(Taken::More, |(size, b3)| Taken::Enough(Response::FileInfo { b3, size })))
+            }
             Self::Metadata { reader, reported, reported_at, .. } => {
                 Ok(progress(exchange, reader.bytes(), reported, reported_at, cx.now).map_or(Taken::More, Taken::Report))
             }
@@ -185,6 +196,9 @@ impl Incoming {
                 })
             }
             Self::File { bytes, .. } => Ok(Taken::Enough(Response::File { bytes: *bytes })),
+            // A line that is whole has ended the exchange already.
+            Self::FileInfo { reader, .. } if reader.bytes() == 0 => Err(DialFault::Reset),
+            Self::FileInfo { .. } => Err(DialFault::Malformed),
             Self::Metadata { reader, download, .. } => {
                 let reader = std::mem::replace(reader, MetadataReader::new(None));
                 // A peer that has nothing to say resets; an end without a byte is an old peer's way.
@@ -221,5 +235,6 @@ fn metadata_fault(fault: MetadataFault) -> DialFault {
         MetadataFault::Malformed => DialFault::Malformed,
         MetadataFault::TooLong => DialFault::TooLong,
         MetadataFault::Corrupt => DialFault::Corrupt,
+        MetadataFault::Refused(reason) => DialFault::Declined(reason),
     }
 }

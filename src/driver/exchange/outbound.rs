@@ -17,7 +17,7 @@ use crate::id::{ContentHash, ExchangeId, TransferId};
 use crate::node::Event;
 use crate::node::contract::{DialOutcome, Dialled, Expect, FetchForm, Portion, Response, ResponseFault};
 use crate::time::Instant;
-use crate::wire::{FileListReader, Message, PeerListReader};
+use crate::wire::{FileInfoReader, FileListReader, Message, PeerListReader};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, Type};
@@ -183,9 +183,9 @@ impl Outbound {
     /// When [`Outbound::on_deadline`] is due.
     pub(in crate::driver) fn deadline(&self) -> Option<Instant> {
         Some(match &self.state {
-            State::Connecting(_) | State::Sending { .. } | State::Receiving(Incoming::Peers(_)) => {
-                self.started + REQUEST_MAX
-            }
+            State::Connecting(_)
+            | State::Sending { .. }
+            | State::Receiving(Incoming::Peers(_) | Incoming::FileInfo { .. }) => self.started + REQUEST_MAX,
             State::Receiving(incoming) => {
                 let idle = self.progress.deadline();
                 incoming.report_due().map_or(idle, |at| at.min(idle))
@@ -291,6 +291,9 @@ impl Outbound {
             After::Expect(Expect::PeerList) => State::Receiving(Incoming::Peers(PeerListReader::default())),
             After::Expect(Expect::FileList) => {
                 State::Receiving(Incoming::Files { reader: FileListReader::default(), fin: false })
+            }
+            After::Expect(Expect::FileInfo) => {
+                State::Receiving(Incoming::FileInfo { reader: FileInfoReader::default(), said: None })
             }
             After::File(part) => State::Receiving(Incoming::file(part, cx.parts, cx.now)?),
             After::Metadata { download, wanted } => State::Receiving(Incoming::metadata(*download, *wanted, cx.now)),

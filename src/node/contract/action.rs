@@ -3,6 +3,7 @@
 use super::BootstrapAddr;
 use super::transfer::{DownloadRecord, PartSpec};
 use crate::control::{self, CallId};
+use crate::fault::RefusalReason;
 use crate::id::{ClientId, ContentHash, ExchangeId, TransferId};
 use crate::library::ScannedFile;
 use crate::name::FileName;
@@ -52,7 +53,8 @@ pub enum Action {
         /// The inbound exchange.
         exchange: ExchangeId,
     },
-    /// Refuse: RST. Logged and counted.
+    /// Refuse: RST; a metadata request that has a [`Refusal::told`] is answered by one line that says why, then FIN.
+    /// Logged and counted.
     Refuse {
         /// The inbound exchange.
         exchange: ExchangeId,
@@ -226,6 +228,8 @@ pub enum Expect {
     PeerList,
     /// A list of files.
     FileList,
+    /// The first line of metadata: what the peer has under a name, or why it refuses (PROTOCOL, Refusals).
+    FileInfo,
 }
 
 /// How a file is asked for (PROTOCOL, "Old peers answer `4` by calling back").
@@ -277,6 +281,17 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// What the peer that asks is told, as far as it can be told (PROTOCOL, Refusals).
+    pub const fn told(self) -> Option<RefusalReason> {
+        match self {
+            Self::NoSuchFile => Some(RefusalReason::NoSuchFile),
+            Self::Busy => Some(RefusalReason::Busy),
+            Self::Leaving => Some(RefusalReason::Leaving),
+            Self::NotHashed => Some(RefusalReason::NotHashed),
+            Self::WrongNode | Self::OutsideFile => None,
+        }
+    }
+
     /// One word for counters and the log.
     pub const fn reason(self) -> &'static str {
         match self {

@@ -205,4 +205,12 @@ pub enum Response {
         /// Bytes, as claimed: see [`Outline`](crate::content::Outline).
         size: u64,
     },
+    /// [`Expect::FileInfo`](super::Expect::FileInfo): what the peer says it has. A refusal that says why is
+    /// [`DialFault::Declined`].
+    FileInfo {
+        /// The hash, as claimed.
+        b3: ContentHash,
+        /// Bytes, as claimed.
+        size: u64,
+    },
 }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::content::{ChainHasher, ChainingValue, ContentHasher, GROUP_BYTES, Outline, group_count};
+use crate::fault::RefusalReason;
 
 /// The hash and chaining values of a content of so many bytes: those of zeros if it is small, invented ones otherwise.
 fn content(size: u64) -> (ContentHash, Vec<ChainingValue>) {
@@ -256,4 +257,52 @@ proptest! {
             prop_assert_eq!((outline.b3(), outline.chain()), (b3, chain.as_slice()));
         }
     }
+}
+
+/// What a reader of the first line makes of these pieces.
+fn info(pushes: &[&[u8]]) -> Result<Option<(u64, ContentHash)>, MetadataFault> {
+    let mut reader = FileInfoReader::default();
+    for push in pushes {
+        if let Some(said) = reader.push(push)? {
+            return Ok(Some(said));
+        }
+    }
+    Ok(None)
+}
+
+#[test]
+fn a_refusal_is_one_line_that_says_why() {
+    assert_eq!(encode_refusal(RefusalReason::NoSuchFile), b"refused=no_such_file\n");
+    for reason in [RefusalReason::Busy, RefusalReason::Changed, RefusalReason::NotReadable, RefusalReason::NotHashed] {
+        let written = encode_refusal(reason);
+        for wanted in [None, Some(ContentHash([9; 32]))] {
+            assert_eq!(read_both(wanted, &written), Err(MetadataFault::Refused(reason)));
+        }
+        assert_eq!(info(&written.chunks(1).collect::<Vec<_>>()), Err(MetadataFault::Refused(reason)));
+    }
+}
+
+#[test]
+fn a_reason_of_a_later_version_is_unknown_and_its_line_is_bounded() {
+    let unknown = Err(MetadataFault::Refused(RefusalReason::Unknown));
+    for line in [&b"refused=quota\n"[..], b"refused=\n", b"refused=quota\tretry=30\n", b"retry=30\trefused=quota\n"] {
+        assert_eq!(read_both(None, line), unknown);
+    }
+    let retry = read_both(None, b"refused=busy\tretry=30\n");
+    assert_eq!(retry, Err(MetadataFault::Refused(RefusalReason::Busy)), "other keys are ignored");
+    let long = [b"refused=".as_slice(), &[b'x'; 300], b"\n"].concat();
+    for line in [&b"refused=busy"[..], b"refused=bu\x01sy\n", &long] {
+        assert_eq!(read_both(None, line), Err(MetadataFault::Malformed));
+    }
+    assert_eq!(info(&[&long]), Err(MetadataFault::Malformed));
+}
+
+#[test]
+fn the_first_line_tells_size_and_hash_without_the_chaining_values() {
+    let (b3, chain) = content(4 * GROUP_BYTES - 1);
+    let written = encode_metadata(4 * GROUP_BYTES - 1, b3, &chain);
+    assert_eq!(info(&[&written]), Ok(Some((4 * GROUP_BYTES - 1, b3))));
+    let line = written.iter().position(|b| *b == b'\n').unwrap();
+    assert_eq!(info(&[&written[..line]]), Ok(None), "the line is not whole");
+    assert_eq!(info(&written[..=line].chunks(1).collect::<Vec<_>>()), Ok(Some((4 * GROUP_BYTES - 1, b3))));
 }

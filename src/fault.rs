@@ -1,5 +1,6 @@
 //! What can go wrong with a disk, a connection or a host name, in the words that users and scripts see.
 
+use nix::errno::Errno;
 use std::io;
 use thiserror::Error;
 
@@ -36,9 +37,24 @@ pub enum DiskFault {
     /// The process has no file descriptor left.
     #[error("no file descriptor is left")]
     NoDescriptor,
+    /// A limit on the size of files was met: that of the process, or that of the filesystem.
+    #[error("the file is larger than `ulimit -f` or the filesystem allows")]
+    TooLarge,
+    /// The directory is on another filesystem than the part file that lay in it.
+    #[error("the filesystem that holds the part file is not mounted")]
+    NotMounted,
     /// Anything else the system reported, as its `errno` (0 if it gave none).
-    #[error("input/output error (errno {0})")]
+    #[error("{}", describe(*.0))]
     Other(i32),
+}
+
+/// What the system calls an error, and its symbol.
+fn describe(errno: i32) -> String {
+    match Errno::from_raw(errno) {
+        Errno::UnknownErrno if errno == 0 => "input/output error".to_owned(),
+        Errno::UnknownErrno => format!("input/output error (errno {errno})"),
+        known => format!("{} ({known:?})", known.desc()),
+    }
 }
 
 impl From<&io::Error> for DiskFault {
@@ -50,6 +66,7 @@ impl From<&io::Error> for DiskFault {
             io::ErrorKind::NotADirectory => Self::NotDirectory,
             io::ErrorKind::PermissionDenied => Self::Denied,
             io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly,
+            io::ErrorKind::FileTooLarge => Self::TooLarge,
             _ => match error.raw_os_error().unwrap_or(0) {
                 nix::libc::EMFILE | nix::libc::ENFILE => Self::NoDescriptor,
                 errno => Self::Other(errno),
@@ -191,9 +208,11 @@ mod tests {
             (nix::libc::EROFS, DiskFault::ReadOnly),
             (nix::libc::ENOTDIR, DiskFault::NotDirectory),
             (nix::libc::EMFILE, DiskFault::NoDescriptor),
+            (nix::libc::EFBIG, DiskFault::TooLarge),
             (nix::libc::EIO, DiskFault::Other(nix::libc::EIO)),
         ] {
             assert_eq!(DiskFault::from(io::Error::from_raw_os_error(errno)), fault);
         }
+        assert_eq!(DiskFault::Other(nix::libc::EIO).to_string(), "I/O error (EIO)");
     }
 }

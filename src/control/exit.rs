@@ -90,6 +90,8 @@ mod tests {
             (DialFault::Disk(DiskFault::ReadOnly), 17),
             (DialFault::Disk(DiskFault::Missing), 17),
             (DialFault::Disk(DiskFault::Changed), 17),
+            (DialFault::Disk(DiskFault::TooLarge), 17),
+            (DialFault::Disk(DiskFault::NotMounted), 17),
         ] {
             assert_eq!(ExitCode::from(fault) as u8, code, "{fault}");
         }

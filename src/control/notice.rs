@@ -111,6 +111,15 @@ pub enum Notice {
         names_refused: u64,
         /// Entries that could not be read.
         unreadable: u64,
+        /// Directories left out because another filesystem is mounted there.
+        #[serde(default)]
+        other_mounts: u64,
+        /// The first of these directories.
+        #[serde(default)]
+        mounts: Vec<RawText>,
+        /// Why the share could not be read.
+        #[serde(default)]
+        error: Option<CallError>,
     },
     /// The daemon leaves.
     Leaving,

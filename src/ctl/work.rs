@@ -161,9 +161,10 @@ fn scan(session: &mut Session) -> Result<ScanResult, CallError> {
     let mut until = Deadline::after(session.timeout);
     loop {
         match session.connection.next(until)? {
-            Heard::Notice(Notice::Scan { files, done, names_refused, unreadable }) => {
+            Heard::Notice(Notice::Scan { done: true, error: Some(error), .. }) => return Err(error),
+            Heard::Notice(Notice::Scan { files, done, names_refused, unreadable, other_mounts, mounts, .. }) => {
                 if done {
-                    return Ok(ScanResult { files, names_refused, unreadable });
+                    return Ok(ScanResult { files, names_refused, unreadable, other_mounts, mounts });
                 }
                 progress.say(format!("scanning: {}", text::count(files, "file")));
                 until = Deadline::after(session.timeout);

@@ -32,7 +32,7 @@ impl Driver {
                 warn!("cannot open the share {}: {error}", self.share_path.display());
                 self.share = None;
                 self.scanner = None;
-                let report = ScanReport { failed: true, ..ScanReport::default() };
+                let report = ScanReport { failed: Some(error.into()), ..ScanReport::default() };
                 self.inbox.push_back(Event::ScanEnded { report });
             }
         }

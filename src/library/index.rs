@@ -6,6 +6,7 @@
 use super::leaf::{Hash, Leaf, component_hash, content_key};
 use super::{FileMeta, ScannedFile, Shared};
 use crate::id::ContentHash;
+use crate::name::FileName;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
@@ -149,13 +150,13 @@ impl Index {
     }
 
     /// Removes what the scan `seen` did not see from the first leaf that stands beyond `from`; `None` if none does.
-    pub(super) fn sweep_leaf(&mut self, from: Bound<Box<[u8]>>, seen: u32) -> Option<Swept> {
+    pub(super) fn sweep_leaf(&mut self, from: Bound<Box<[u8]>>, seen: u32, hidden: &[FileName]) -> Option<Swept> {
         let from = from.as_ref().map(|key| &**key);
         let (key, &id) = self.order.range::<[u8], _>((from, Bound::Unbounded)).next()?;
         let key = key.clone();
         let leaf = self.leaves.get_mut(&id)?;
         let visited = leaf.len().max(1);
-        let removed = leaf.remove_unseen(seen);
+        let removed = leaf.remove_unseen(seen, hidden);
         let empty = leaf.len() == 0;
         let bytes = removed.iter().map(|(_, file)| u128::from(file.meta.size)).sum();
         let hashed = removed.iter().filter(|(_, file)| file.b3.is_some()).count() as u64;

@@ -191,15 +191,17 @@ impl Leaf {
         upper
     }
 
-    /// Removes what the scan `seen` did not see, and returns it in order.
-    pub(super) fn remove_unseen(&mut self, seen: u32) -> Vec<(u32, Shared)> {
+    /// Removes what the scan `seen` did not see, and returns it in order. What is at or beneath one of these names
+    /// stays.
+    pub(super) fn remove_unseen(&mut self, seen: u32, hidden: &[FileName]) -> Vec<(u32, Shared)> {
         if self.entries.iter().all(|entry| entry.seen == seen) {
             return Vec::new();
         }
+        let is_hidden = |name: &[u8]| hidden.iter().any(|at| is_at_or_beneath(name, at.as_bytes()));
         let mut removed = Vec::new();
         let mut kept = Leaf::default();
         for (at, entry) in self.entries.iter().enumerate() {
-            if entry.seen == seen {
+            if entry.seen == seen || is_hidden(self.name(at)) {
                 kept.text.extend_from_slice(self.name(at));
                 kept.entries.push(Entry { end: offset(kept.text.len()), ..*entry });
             } else {
@@ -264,6 +266,11 @@ pub(super) fn component_hash(name: &[u8]) -> u32 {
 pub(super) fn content_key(b3: ContentHash) -> u32 {
     let [a, b, c, d, ..] = b3.0;
     u32::from_be_bytes([a, b, c, d])
+}
+
+/// Whether a name is this path, or that of something in this directory.
+fn is_at_or_beneath(name: &[u8], at: &[u8]) -> bool {
+    name.strip_prefix(at).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }
 
 /// An offset into a leaf's text.

@@ -23,6 +23,7 @@ mod search;
 #[cfg(test)]
 mod tests;
 
+use crate::fault::DiskFault;
 use crate::id::ContentHash;
 use crate::name::FileName;
 pub use gather::Gather;
@@ -71,14 +72,21 @@ pub struct Shared {
 }
 
 /// How a scan of the share went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ScanReport {
     /// Names left out because they hold control bytes or are too long for a message.
     pub names_refused: u64,
     /// Directories or files that could not be read.
     pub unreadable: u64,
-    /// The share itself could not be opened: nothing was seen, and nothing may be concluded.
-    pub failed: bool,
+    /// Directories and files that an error of the system hid: nothing may be concluded of what is known at or beneath
+    /// these names. Counted in `unreadable` as well.
+    pub hidden: Vec<FileName>,
+    /// Directories left out because another filesystem is mounted there.
+    pub other_mounts: u64,
+    /// The first of them by name, for the user.
+    pub mounts: Vec<FileName>,
+    /// Why the share itself could not be read: not all of it was seen, and nothing may be concluded.
+    pub failed: Option<DiskFault>,
 }
 
 /// How far the removal of files that the last scan did not see has come.
@@ -102,6 +110,8 @@ pub struct Library {
     left_out: u64,
     generation: u32,
     sweep: Sweep,
+    /// What the last scan could not see: the sweep passes by.
+    hidden: Vec<FileName>,
 }
 
 impl Default for Library {
@@ -113,7 +123,16 @@ impl Default for Library {
 impl Library {
     /// An empty library.
     pub fn new() -> Self {
-        Self { index: Index::new(), files: 0, hashed: 0, bytes: 0, left_out: 0, generation: 0, sweep: Sweep::Idle }
+        Self {
+            index: Index::new(),
+            files: 0,
+            hashed: 0,
+            bytes: 0,
+            left_out: 0,
+            generation: 0,
+            sweep: Sweep::Idle,
+            hidden: Vec::new(),
+        }
     }
 
     /// Files shared.
@@ -208,10 +227,12 @@ impl Library {
         removed.is_some()
     }
 
-    /// Ends a scan. Unless it failed, what it did not see is removed by calls of [`Library::sweep`].
+    /// Ends a scan. Unless it failed, what it did not see is removed by calls of [`Library::sweep`]; what an error hid
+    /// from it stays.
     pub fn end_scan(&mut self, report: &ScanReport) {
-        if !report.failed {
+        if report.failed.is_none() {
             self.sweep = Sweep::From(Bound::Unbounded);
+            self.hidden.clone_from(&report.hidden);
         }
     }
 
@@ -220,7 +241,7 @@ impl Library {
         let mut entries_left = entries_max.max(1);
         while let Sweep::From(from) = &mut self.sweep {
             let bound = std::mem::replace(from, Bound::Unbounded);
-            let Some(swept) = self.index.sweep_leaf(bound, self.generation) else {
+            let Some(swept) = self.index.sweep_leaf(bound, self.generation, &self.hidden) else {
                 self.sweep = Sweep::Idle;
                 break;
             };

@@ -4,9 +4,10 @@ use super::contract::Action;
 use super::limits::{LISTING_INTERVAL, SCAN_BATCHES_MAX, SWEEP_ENTRIES_PER_SLICE};
 use super::subscriptions::Topic;
 use super::{Node, NodeTimer};
-use crate::control::Notice;
+use crate::control::{CallError, Notice, RawText};
 use crate::id::ClientId;
 use crate::library::{ScanReport, ScannedFile};
+use crate::name::FileName;
 use crate::time::Instant;
 use crate::timer::TimerId;
 use std::collections::VecDeque;
@@ -95,7 +96,15 @@ impl Node {
         }
         let overfull = running.batches.len() > SCAN_BATCHES_MAX;
         if due {
-            let notice = || Notice::Scan { files: found, done: false, names_refused: 0, unreadable: 0 };
+            let notice = || Notice::Scan {
+                files: found,
+                done: false,
+                names_refused: 0,
+                unreadable: 0,
+                other_mounts: 0,
+                mounts: Vec::new(),
+                error: None,
+            };
             self.notify(Topic::Scan, notice);
         }
         if overfull {
@@ -117,14 +126,16 @@ impl Node {
             ScanStage::Off | ScanStage::Waiting { .. } => {}
             ScanStage::Running(running) => {
                 running.batches.pop_front().into_iter().flatten().for_each(|file| self.library.apply(file));
-                if let (true, Some(report)) = (running.batches.is_empty(), running.ended) {
+                if running.batches.is_empty()
+                    && let Some(report) = running.ended.take()
+                {
                     self.library.end_scan(&report);
                     self.scan = ScanStage::Sweeping { report, after: running.after };
                 }
             }
             ScanStage::Sweeping { report, after } => {
                 if !self.library.sweep(SWEEP_ENTRIES_PER_SLICE) {
-                    let (report, after) = (*report, *after);
+                    let (report, after) = (std::mem::take(report), *after);
                     self.finish_scan(now, report, after);
                 }
             }
@@ -134,22 +145,41 @@ impl Node {
     fn finish_scan(&mut self, now: Instant, report: ScanReport, after: After) {
         let timer = self.wheel.insert(now + self.config.filemonitor_refresh, NodeTimer::Rescan);
         self.scan = ScanStage::Waiting { timer };
-        if report.failed {
-            log::warn!("the shared directory cannot be read; what was found before stays listed");
-        }
-        let ScanReport { names_refused, unreadable, .. } = report;
         let files = self.library.len();
-        let found = (files, report);
-        if !report.failed && self.scan_logged.replace(found) != Some(found) {
-            log::info!("sharing {files} files; left out {names_refused} for their names, {unreadable} unreadable");
-        }
-        self.notify(Topic::Scan, || Notice::Scan { files, done: true, names_refused, unreadable });
+        self.log_scan(files, &report);
+        let ScanReport { names_refused, unreadable, other_mounts, mounts, failed, .. } = report;
+        let error = failed.map(|fault| {
+            let message = format!("the shared directory cannot be read: {fault}; files found before stay listed");
+            CallError::new(fault.into(), message)
+        });
+        let mounts = mounts.iter().map(|name| RawText::new(name.as_bytes())).collect();
+        let notice = Notice::Scan { files, done: true, names_refused, unreadable, other_mounts, mounts, error };
+        self.notify(Topic::Scan, || notice);
         self.subscriptions.close(Topic::Scan);
         self.hash_after_scan();
         if after == After::Again {
             self.subscriptions.move_to(Topic::NextScan, Topic::Scan);
             self.start_scan();
         }
+    }
+
+    /// Logs how a scan went, if it went otherwise than the last one.
+    fn log_scan(&mut self, files: u64, report: &ScanReport) {
+        let found = (files, report.clone());
+        if self.scan_logged.as_ref() == Some(&found) {
+            return;
+        }
+        let ScanReport { names_refused, unreadable, other_mounts, mounts, failed, .. } = report;
+        if let Some(fault) = failed {
+            log::warn!("the shared directory cannot be read: {fault}; files found before stay listed");
+        } else {
+            log::info!("sharing {files} files; left out {names_refused} for their names, {unreadable} unreadable");
+        }
+        if *other_mounts > 0 {
+            let names: Vec<String> = mounts.iter().map(FileName::to_string).collect();
+            log::warn!("{other_mounts} other filesystems are mounted in the share and left out: {}", names.join(", "));
+        }
+        self.scan_logged = Some(found);
     }
 
     /// The configuration changed: the wait for the next scan begins anew.

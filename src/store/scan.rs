@@ -5,6 +5,7 @@
 
 use super::share::open_beneath;
 use super::{file_type, stat_at};
+use crate::fault::DiskFault;
 use crate::library::{FileMeta, ScanReport, ScannedFile};
 use crate::name::FileName;
 use nix::dir::{Dir, OwningIter, Type};
@@ -17,6 +18,12 @@ use std::path::Path;
 
 /// Most directories that wait to be read; more are counted as unreadable.
 const SCAN_DIRECTORIES_MAX: usize = 1_000_000;
+
+/// Most places that an error may hide; with more of them the scan has failed.
+const HIDDEN_PLACES_MAX: usize = 64;
+
+/// Most mounts that the report names; all are counted.
+const MOUNTS_NAMED_MAX: usize = 16;
 
 /// What one step of a scan brought.
 #[derive(Debug, Default)]
@@ -62,6 +69,8 @@ enum Found {
     /// Neither, or gone.
     Nothing,
     Unreadable,
+    /// An error of the system says nothing about what is there.
+    Hidden(Errno),
 }
 
 impl Scanner {
@@ -69,7 +78,7 @@ impl Scanner {
     pub fn start(root: &Path) -> Scanner {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let opened = open(root, flags, Mode::empty());
-        let failed = opened.is_err();
+        let failed = opened.as_ref().err().map(|&errno| fault(errno));
         let state = opened.map_or(State::Ended, |root| State::Between { root });
         // The empty path is the root's own.
         Scanner { state, waiting: vec![Vec::new()], report: ScanReport { failed, ..ScanReport::default() } }
@@ -82,7 +91,7 @@ impl Scanner {
             self.state = match std::mem::replace(&mut self.state, State::Ended) {
                 State::Between { root } => self.open_next(root),
                 State::Reading { root, directory } => self.read_entry(root, directory, &mut files),
-                State::Ended => return ScanStep { files, ended: Some(self.report) },
+                State::Ended => return ScanStep { files, ended: Some(self.report.clone()) },
             };
         }
         ScanStep { files, ended: None }
@@ -100,17 +109,36 @@ impl Scanner {
     fn not_read(&mut self, root: OwnedFd, path: &[u8], errno: Errno) -> State {
         match errno {
             // These say something about us, not about the directory: its files may well be there.
-            Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM => return self.fail(),
-            _ if path.is_empty() => return self.fail(),
-            // Gone, no directory any more, or another filesystem's: nothing of ours.
-            Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP | Errno::EXDEV => {}
-            _ => self.report.unreadable += 1,
+            Errno::EMFILE | Errno::ENFILE => return self.fail(errno),
+            _ if path.is_empty() => return self.fail(errno),
+            // Gone, or no directory any more.
+            Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP => {}
+            Errno::EXDEV => self.note_mount(path),
+            Errno::EACCES | Errno::EPERM => self.report.unreadable += 1,
+            _ => return self.hide(root, path, errno),
         }
         State::Between { root }
     }
 
-    fn fail(&mut self) -> State {
-        self.report.failed = true;
+    /// Notes a place that an error hides: what is known there stays known.
+    fn hide(&mut self, root: OwnedFd, path: &[u8], errno: Errno) -> State {
+        self.report.unreadable += 1;
+        match FileName::from_bytes(path) {
+            Some(name) if self.report.hidden.len() < HIDDEN_PLACES_MAX => self.report.hidden.push(name),
+            _ => return self.fail(errno),
+        }
+        State::Between { root }
+    }
+
+    fn note_mount(&mut self, path: &[u8]) {
+        self.report.other_mounts += 1;
+        if self.report.mounts.len() < MOUNTS_NAMED_MAX {
+            self.report.mounts.extend(FileName::from_bytes(path));
+        }
+    }
+
+    fn fail(&mut self, errno: Errno) -> State {
+        self.report.failed = Some(fault(errno));
         self.waiting = Vec::new();
         State::Ended
     }
@@ -131,6 +159,14 @@ impl Scanner {
         match (found, path) {
             (Found::Nothing, _) => {}
             (Found::Unreadable, _) => self.report.unreadable += 1,
+            (Found::Hidden(errno), path) => {
+                // A name that cannot be listed was never known.
+                let Some(path) = path else { return State::Reading { root, directory } };
+                return match self.hide(root, path.as_bytes(), errno) {
+                    State::Between { root } => State::Reading { root, directory },
+                    ended => ended,
+                };
+            }
             (_, None) => self.report.names_refused += 1,
             (Found::Directory, Some(_)) if self.waiting.len() >= SCAN_DIRECTORIES_MAX => self.report.unreadable += 1,
             (Found::Directory, Some(path)) => self.waiting.push(path.as_bytes().to_vec()),
@@ -174,7 +210,8 @@ impl Reading {
         let stat = match stat_at(self.handle.as_fd(), name) {
             Ok(stat) => stat,
             Err(Errno::ENOENT) => return Found::Nothing,
-            Err(_) => return Found::Unreadable,
+            Err(Errno::EACCES | Errno::EPERM) => return Found::Unreadable,
+            Err(errno) => return Found::Hidden(errno),
         };
         match file_type(&stat) {
             SFlag::S_IFDIR => Found::Directory,
@@ -190,6 +227,10 @@ impl Reading {
         Mode::from_bits_truncate(stat.st_mode).contains(everybody)
             || faccessat(&self.handle, name, AccessFlags::R_OK, AtFlags::AT_EACCESS) != Err(Errno::EACCES)
     }
+}
+
+fn fault(errno: Errno) -> DiskFault {
+    std::io::Error::from(errno).into()
 }
 
 /// Identity and size, as scans tell them.
@@ -237,7 +278,7 @@ mod tests {
                 assert!(found.insert(file.name.to_string(), file.meta).is_none());
             }
             if let Some(report) = step.ended {
-                assert_eq!(scanner.step(slice).ended, Some(report));
+                assert_eq!(scanner.step(slice).ended.as_ref(), Some(&report));
                 return (found, report);
             }
         }
@@ -314,8 +355,8 @@ mod tests {
     fn unreadable_places_are_counted_and_a_missing_share_fails_the_scan() {
         let scratch = tree(&["a", "closed/b", "secret"]);
         let missing = scan(&scratch.path().join("missing"), 5);
-        assert!(missing.0.is_empty() && missing.1.failed);
-        assert!(scan(&scratch.path().join("a"), 5).1.failed);
+        assert!(missing.0.is_empty() && missing.1.failed == Some(DiskFault::Missing));
+        assert_eq!(scan(&scratch.path().join("a"), 5).1.failed, Some(DiskFault::NotDirectory));
         if nix::unistd::geteuid().is_root() {
             return; // For root nothing is unreadable.
         }
@@ -354,7 +395,34 @@ mod tests {
         scanner.state = State::Between { root };
         let step = scanner.step(10);
         assert!(step.files.is_empty());
-        assert_eq!(step.ended, Some(ScanReport::default()));
+        let mounts = vec![FileName::from_bytes(b"proc").unwrap()];
+        assert_eq!(step.ended, Some(ScanReport { other_mounts: 1, mounts, ..ScanReport::default() }));
+    }
+
+    #[test]
+    fn an_error_hides_a_place_and_too_many_end_the_scan() {
+        let scratch = tree(&["a"]);
+        let mut scanner = Scanner::start(scratch.path());
+        for at in 0..HIDDEN_PLACES_MAX {
+            let root = open_directory(scratch.path());
+            let state = scanner.not_read(root, format!("d{at}").as_bytes(), Errno::EIO);
+            assert!(matches!(state, State::Between { .. }) && scanner.report.failed.is_none());
+        }
+        assert_eq!((scanner.report.hidden.len(), scanner.report.unreadable), (HIDDEN_PLACES_MAX, 64));
+        let root = open_directory(scratch.path());
+        assert!(matches!(scanner.not_read(root, b"more", Errno::EIO), State::Ended));
+        assert_eq!(scanner.report.failed, Some(DiskFault::Other(Errno::EIO as i32)));
+    }
+
+    #[test]
+    fn what_may_not_be_read_or_is_gone_is_not_hidden() {
+        let scratch = tree(&["a"]);
+        let mut scanner = Scanner::start(scratch.path());
+        for errno in [Errno::EACCES, Errno::EPERM, Errno::ENOENT, Errno::ENOTDIR, Errno::ELOOP] {
+            let root = open_directory(scratch.path());
+            assert!(matches!(scanner.not_read(root, b"d", errno), State::Between { .. }));
+        }
+        assert_eq!(scanner.report, ScanReport { unreadable: 2, ..ScanReport::default() });
     }
 
     #[test]
@@ -364,6 +432,7 @@ mod tests {
         let mut scanner = Scanner::start(scratch.path());
         scanner.waiting.push(b"more".to_vec());
         assert!(matches!(scanner.not_read(root, b"some", Errno::EMFILE), State::Ended));
-        assert!(scanner.report.failed && scanner.waiting.is_empty());
+        assert_eq!(scanner.report.failed, Some(DiskFault::NoDescriptor));
+        assert!(scanner.waiting.is_empty());
     }
 }

@@ -169,8 +169,27 @@ fn a_rescan_is_followed_to_its_end() {
         talk.notice(with(scan, json!({"files": 12, "done": true, "names_refused": 1, "unreadable": 2})));
     }
     run(&["rescan"], script).gives(0, "12 files shared; 1 name left out: control bytes, or too long; 2 unreadable\n");
-    run(&["rescan", "--terse"], script).gives(0, "files\tnames_refused\tunreadable\n12\t1\t2\n");
-    run(&["rescan", "--json"], script).gives(0, "{\"files\":12,\"names_refused\":1,\"unreadable\":2}\n");
+    run(&["rescan", "--terse"], script).gives(0, "files\tnames_refused\tunreadable\tother_mounts\n12\t1\t2\t0\n");
+    let json = r#"{"files":12,"names_refused":1,"unreadable":2,"other_mounts":0,"mounts":[]}"#;
+    run(&["rescan", "--json"], script).gives(0, &format!("{json}\n"));
+}
+
+#[test]
+fn a_rescan_names_other_filesystems_and_fails_when_the_share_cannot_be_read() {
+    fn script(talk: &mut Talk) {
+        talk.answer("rescan", json!({}));
+        let scan = json!({"event": "scan", "files": 3, "done": true, "names_refused": 0, "unreadable": 0});
+        talk.notice(with(scan, json!({"other_mounts": 3, "mounts": ["usb\u{1b}", "disk/two"]})));
+    }
+    let told = "3 files shared; 3 other filesystems mounted in the share left out: usb\\x1b, disk/two, ...\n";
+    run(&["rescan"], script).gives(0, told);
+    let failing = |talk: &mut Talk| {
+        talk.answer("rescan", json!({}));
+        let error = json!({"code": 17, "message": "the shared directory cannot be read: permission denied"});
+        let scan = json!({"event": "scan", "files": 1, "done": true, "names_refused": 0, "unreadable": 0});
+        talk.notice(with(scan, json!({ "error": error })));
+    };
+    run(&["rescan"], failing).says(17, "permission denied");
 }
 
 #[test]

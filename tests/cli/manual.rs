@@ -99,7 +99,7 @@ fn each_key_of_json_is_in_the_manual_page() {
         ("download", with(download(1, "a", "failed", 0), error.clone())),
         ("downloads", with(download(1, "a", "failed", 0), error)),
         ("files", json!({"name": "a", "size": 1, "b3": "ab"})),
-        ("rescan", json!({"files": 1, "names_refused": 0, "unreadable": 0})),
+        ("rescan", json!({"files": 1, "names_refused": 0, "unreadable": 0, "other_mounts": 0, "mounts": []})),
         ("bootstrap", json!({"links": [], "registry": {"peers": [{"addr": "b:1", "expires_in_s": 1}], "count": 1}})),
     ] {
         assert_described(name, keys(&value, &[]));
@@ -127,7 +127,15 @@ fn notices() -> Vec<Notice> {
         Notice::BootstrapLost { addr: text(), error: text(), retry_in_s: 1 },
         Notice::PeerUp { addr },
         Notice::PeerDown { addr },
-        Notice::Scan { files: 1, done: true, names_refused: 0, unreadable: 0 },
+        Notice::Scan {
+            files: 1,
+            done: true,
+            names_refused: 0,
+            unreadable: 0,
+            other_mounts: 0,
+            mounts: vec![],
+            error: None,
+        },
         Notice::Leaving,
     ]
 }

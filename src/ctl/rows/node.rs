@@ -1,7 +1,7 @@
 //! The daemon itself: its status, peers, bootstrap nodes, and what a scan found.
 
 use super::{Show, number};
-use crate::control::{BootstrapReply, LinkRow, LinkState, PeerRow, PeerState, StatusReply};
+use crate::control::{BootstrapReply, LinkRow, LinkState, PeerRow, PeerState, RawText, StatusReply};
 use crate::ctl::clock::epoch_s;
 use crate::ctl::table::{Look, Table, Tone};
 use crate::ctl::text::{age, count, name, or_unknown, size, span, word};
@@ -16,6 +16,10 @@ pub(in crate::ctl) struct ScanResult {
     pub(in crate::ctl) names_refused: u64,
     /// Entries that could not be read.
     pub(in crate::ctl) unreadable: u64,
+    /// Directories left out because another filesystem is mounted there.
+    pub(in crate::ctl) other_mounts: u64,
+    /// The first of these directories.
+    pub(in crate::ctl) mounts: Vec<RawText>,
 }
 
 impl Show for StatusReply {
@@ -242,12 +246,21 @@ impl Show for ScanResult {
         if self.unreadable > 0 {
             line += &format!("; {} unreadable", self.unreadable);
         }
+        if self.other_mounts > 0 {
+            let mut names: Vec<String> = self.mounts.iter().map(|mount| name(mount.as_bytes())).collect();
+            if self.other_mounts > names.len() as u64 {
+                names.push("...".into());
+            }
+            let left_out = count(self.other_mounts, "other filesystem");
+            line += &format!("; {left_out} mounted in the share left out: {}", names.join(", "));
+        }
         line + "\n"
     }
 
     fn table(&self) -> Table {
-        let mut table = Table::new(&["files", "names_refused", "unreadable"]);
-        table.push(Tone::Plain, [self.files, self.names_refused, self.unreadable].map(|number| number.to_string()));
+        let mut table = Table::new(&["files", "names_refused", "unreadable", "other_mounts"]);
+        let row = [self.files, self.names_refused, self.unreadable, self.other_mounts];
+        table.push(Tone::Plain, row.map(|number| number.to_string()));
         table
     }
 }

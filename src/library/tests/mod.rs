@@ -43,6 +43,26 @@ fn found(library: &Library, text: &str) -> Vec<String> {
     search(library, text, 50, 3).into_iter().map(|name| String::from_utf8_lossy(&name).into_owned()).collect()
 }
 
+/// The report of a scan that could not read the share.
+fn failed() -> ScanReport {
+    ScanReport { failed: Some(crate::fault::DiskFault::Denied), ..ScanReport::default() }
+}
+
+#[test]
+fn what_an_error_hid_from_a_scan_stays() {
+    let mut library = Library::new();
+    scan(&mut library, ["a", "d/x", "d/e/y", "dd", "f"].map(|path| file(path, 1)), 9);
+    library.begin_scan();
+    library.apply(file("a", 1));
+    let hidden = [name("d"), name("f")].to_vec();
+    library.end_scan(&ScanReport { unreadable: 2, hidden, ..ScanReport::default() });
+    while library.sweep(1) {}
+    let listed = |library: &Library| names(library.list_after(None, 9));
+    assert_eq!(listed(&library), [&b"a"[..], b"d/e/y", b"d/x", b"f"], "a name that only begins alike is gone");
+    scan(&mut library, [file("a", 1)], 9);
+    assert_eq!(listed(&library), [b"a"], "a scan that could look there decides");
+}
+
 #[test]
 fn the_best_match_comes_first() {
     let library = library(&["z/Song.mp3", "a/song.mp3", "song.mp3", "b/song.mp3", "a/song.mp3.txt", "c/other"]);
@@ -84,7 +104,7 @@ fn a_scan_removes_what_it_did_not_see_unless_it_failed() {
     let mut library = library(&["a", "b", "c", "d", "e", "f", "g"]);
     library.begin_scan();
     library.apply(file("b", 40));
-    library.end_scan(&ScanReport { failed: true, ..ScanReport::default() });
+    library.end_scan(&failed());
     assert!(!library.sweep(1));
     assert_eq!((library.len(), library.bytes()), (7, 46));
 
@@ -221,7 +241,7 @@ fn carry_out(library: &mut Library, model: &mut Model, change: &Change) {
         Change::Scan { seen, failed, slice } => {
             library.begin_scan();
             seen.iter().for_each(|(path, size)| library.apply(file(path, *size)));
-            library.end_scan(&ScanReport { failed: *failed, ..ScanReport::default() });
+            library.end_scan(&if *failed { self::failed() } else { ScanReport::default() });
             while library.sweep(*slice) {}
             if !failed {
                 model.clear();

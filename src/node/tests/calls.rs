@@ -2,6 +2,7 @@
 
 use super::rig::*;
 use crate::control::{CallId, ExitCode, FilesReply, Notice, RawText, Reply, Request};
+use crate::fault::DiskFault;
 use crate::id::ClientId;
 use crate::library::ScanReport;
 use crate::node::contract::{Action, Event, NodeConfig, Refusal};
@@ -37,8 +38,16 @@ fn the_share_is_scanned_at_the_start_and_then_after_each_pause() {
 fn a_share_that_cannot_be_read_keeps_what_was_found_before() {
     let mut rig = Rig::among(Vec::new(), &[("a", 1)]);
     rig.pass(Duration::from_secs(60));
-    rig.handle(Event::ScanEnded { report: ScanReport { failed: true, ..ScanReport::default() } });
+    rig.handle(Event::ScanEnded { report: ScanReport { failed: Some(DiskFault::Denied), ..ScanReport::default() } });
     assert_eq!(rig.node.library().len(), 1);
+    rig.call(Request::Rescan).unwrap();
+    rig.handle(Event::ScanEnded { report: ScanReport { failed: Some(DiskFault::Denied), ..ScanReport::default() } });
+    let told = rig.notices().into_iter().find_map(|notice| match notice {
+        Notice::Scan { done: true, error, .. } => error,
+        _ => None,
+    });
+    let told = told.expect("whoever asked hears that it failed");
+    assert!(told.code == ExitCode::FileIo as i32 && told.message.contains("permission denied"), "{told}");
 }
 
 #[test]
@@ -50,7 +59,15 @@ fn who_asks_for_a_rescan_hears_of_the_one_that_began_after() {
     rig.scan(&[("a", 1)]);
     assert!(rig.notices().is_empty(), "this scan may have passed by what changed");
     rig.scan(&[("a", 1), ("b", 1)]);
-    let done = |files| Notice::Scan { files, done: true, names_refused: 0, unreadable: 0 };
+    let done = |files| Notice::Scan {
+        files,
+        done: true,
+        names_refused: 0,
+        unreadable: 0,
+        other_mounts: 0,
+        mounts: vec![],
+        error: None,
+    };
     assert!(rig.notices().contains(&done(2)));
 
     rig.call(Request::Rescan).unwrap();

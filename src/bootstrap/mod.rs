@@ -16,7 +16,7 @@ pub use snapshot::{decode_snapshot, encode_snapshot};
 
 use crate::id::ExchangeId;
 use crate::time::Instant;
-use crate::wire::Message;
+use crate::wire::{ListedPeer, Message};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::SeedableRng;
 use registry::Registry;
@@ -37,6 +37,17 @@ pub const REGISTRY_PEERS_PER_ADDRESS_MAX: u32 = 256;
 /// Most peers in one list, however many are asked for.
 pub const PEER_LIST_MAX: usize = 1000;
 
+/// A registration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lease {
+    /// Where the peer listens.
+    pub peer: SocketAddr,
+    /// When it is dropped.
+    pub ends: Instant,
+    /// Its last registration or keepalive said `p1` (PROTOCOL, Towards bootstrap nodes).
+    pub p1: bool,
+}
+
 /// What a bootstrap node wants done with an exchange.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BootstrapAction {
@@ -44,8 +55,8 @@ pub enum BootstrapAction {
     SendPeerList {
         /// The inbound exchange.
         exchange: ExchangeId,
-        /// At most [`PEER_LIST_MAX`], without repeats.
-        peers: Vec<SocketAddr>,
+        /// At most [`PEER_LIST_MAX`], without repeats. None is marked `p1` unless the asker said `p1`.
+        peers: Vec<ListedPeer>,
     },
     /// The request is done: FIN.
     Close {
@@ -116,7 +127,7 @@ impl Bootstrap {
     }
 
     /// All registrations and when their leases end, the earliest first.
-    pub fn snapshot(&self) -> Vec<(SocketAddr, Instant)> {
+    pub fn snapshot(&self) -> Vec<Lease> {
         self.registry.leases().collect()
     }
 
@@ -137,14 +148,14 @@ impl Bootstrap {
 
     /// Takes up the registrations of an earlier run. Leases that have ended are left out, as is whatever a registration
     /// would be refused for; a lease that ends later than a new one would is shortened to that.
-    pub fn restore(&mut self, now: Instant, mut leases: Vec<(SocketAddr, Instant)>) {
-        leases.sort_unstable_by_key(|&(peer, ends)| (ends, peer));
-        for (peer, ends) in leases {
-            let ends = ends.min(now + LEASE);
-            let known_until = self.registry.lease_end(peer).unwrap_or(now);
-            if ends > known_until && is_reachable(peer.ip()) {
+    pub fn restore(&mut self, now: Instant, mut leases: Vec<Lease>) {
+        leases.sort_unstable_by_key(|lease| (lease.ends, lease.peer));
+        for lease in leases {
+            let ends = lease.ends.min(now + LEASE);
+            let known_until = self.registry.lease_end(lease.peer).unwrap_or(now);
+            if ends > known_until && is_reachable(lease.peer.ip()) {
                 // A full registry keeps what it has; the rest will register again.
-                let _ = self.registry.renew(peer, ends);
+                let _ = self.registry.renew(Lease { ends, ..lease });
             }
         }
     }
@@ -153,10 +164,10 @@ impl Bootstrap {
     pub fn handle(&mut self, now: Instant, exchange: ExchangeId, from: SocketAddr, message: Message) {
         self.advance(now);
         let action = match message {
-            Message::Register { port } => self.on_register(now, exchange, from, port),
-            Message::RequestPeerList { peers_max } => self.on_request_peer_list(exchange, peers_max),
-            Message::Unregister { port } => self.on_unregister(exchange, from, port),
-            Message::Keepalive { port } => self.on_keepalive(now, exchange, from, port),
+            Message::Register { port, p1 } => self.on_register(now, exchange, endpoint(from, port), p1),
+            Message::RequestPeerList { peers_max, p1 } => self.on_request_peer_list(exchange, peers_max, p1),
+            Message::Unregister { port, .. } => self.on_unregister(exchange, endpoint(from, port)),
+            Message::Keepalive { port, p1 } => self.on_keepalive(now, exchange, endpoint(from, port), p1),
             Message::DownloadRequest { .. }
             | Message::ListFiles { .. }
             | Message::Search(_)
@@ -186,34 +197,35 @@ impl Bootstrap {
         }
     }
 
-    /// Code 0.
-    fn on_register(&mut self, now: Instant, exchange: ExchangeId, from: SocketAddr, port: u16) -> BootstrapAction {
-        if !is_reachable(from.ip()) {
+    /// Code 0. Without `p1` it takes back what an earlier one of the same endpoint said.
+    fn on_register(&mut self, now: Instant, exchange: ExchangeId, peer: SocketAddr, p1: bool) -> BootstrapAction {
+        if !is_reachable(peer.ip()) {
             return BootstrapAction::Refuse { exchange, reason: BootstrapRefusal::BadSource };
         }
-        match self.registry.renew(endpoint(from, port), now + LEASE) {
+        match self.registry.renew(Lease { peer, ends: now + LEASE, p1 }) {
             Ok(()) => BootstrapAction::Close { exchange },
             Err(reason) => BootstrapAction::Refuse { exchange, reason },
         }
     }
 
     /// Code 1. The list may hold the asker, as the old server's does: its listening port is not known.
-    fn on_request_peer_list(&mut self, exchange: ExchangeId, peers_max: u32) -> BootstrapAction {
+    fn on_request_peer_list(&mut self, exchange: ExchangeId, peers_max: u32, p1: bool) -> BootstrapAction {
         let wanted = usize::try_from(peers_max).unwrap_or(usize::MAX).min(PEER_LIST_MAX);
         let chosen = sample::without_repeats(&mut self.random, self.registry.len(), wanted);
-        let peers = chosen.into_iter().filter_map(|index| self.registry.peer(index)).collect();
+        let listed = |lease: Lease| ListedPeer { addr: lease.peer, p1: lease.p1 && p1 };
+        let peers = chosen.into_iter().filter_map(|index| self.registry.lease(index)).map(listed).collect();
         BootstrapAction::SendPeerList { exchange, peers }
     }
 
     /// Code 2.
-    fn on_unregister(&mut self, exchange: ExchangeId, from: SocketAddr, port: u16) -> BootstrapAction {
-        self.registry.remove(endpoint(from, port));
+    fn on_unregister(&mut self, exchange: ExchangeId, peer: SocketAddr) -> BootstrapAction {
+        self.registry.remove(peer);
         BootstrapAction::Close { exchange }
     }
 
     /// Code 3: prolongs the lease, and lists a peer again that was dropped.
-    fn on_keepalive(&mut self, now: Instant, exchange: ExchangeId, from: SocketAddr, port: u16) -> BootstrapAction {
-        self.on_register(now, exchange, from, port)
+    fn on_keepalive(&mut self, now: Instant, exchange: ExchangeId, peer: SocketAddr, p1: bool) -> BootstrapAction {
+        self.on_register(now, exchange, peer, p1)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Who is registered: a dense vector to draw from, an index to find by, and through both a list in the order in which
 //! leases end.
 
-use super::{BootstrapRefusal, REGISTRY_PEERS_MAX, REGISTRY_PEERS_PER_ADDRESS_MAX};
+use super::{BootstrapRefusal, Lease, REGISTRY_PEERS_MAX, REGISTRY_PEERS_PER_ADDRESS_MAX};
 use crate::time::Instant;
 use std::collections::{BinaryHeap, HashMap};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -30,8 +30,15 @@ pub(super) struct Registry {
 struct Entry {
     peer: SocketAddr,
     ends: Instant,
+    p1: bool,
     previous: usize,
     next: usize,
+}
+
+impl Entry {
+    fn lease(&self) -> Lease {
+        Lease { peer: self.peer, ends: self.ends, p1: self.p1 }
+    }
 }
 
 impl Default for Registry {
@@ -57,9 +64,9 @@ impl Registry {
         self.revision
     }
 
-    /// The peer at a position below [`len`](Self::len).
-    pub(super) fn peer(&self, position: usize) -> Option<SocketAddr> {
-        self.entries.get(position).map(|entry| entry.peer)
+    /// The registration at a position below [`len`](Self::len).
+    pub(super) fn lease(&self, position: usize) -> Option<Lease> {
+        self.entries.get(position).map(Entry::lease)
     }
 
     /// When a peer's lease ends, if it is registered.
@@ -73,9 +80,9 @@ impl Registry {
     }
 
     /// All leases, the earliest end first.
-    pub(super) fn leases(&self) -> impl Iterator<Item = (SocketAddr, Instant)> {
+    pub(super) fn leases(&self) -> impl Iterator<Item = Lease> {
         let first = self.entries.get(self.first);
-        std::iter::successors(first, |entry| self.entries.get(entry.next)).map(|entry| (entry.peer, entry.ends))
+        std::iter::successors(first, |entry| self.entries.get(entry.next)).map(Entry::lease)
     }
 
     /// The first `rows_max` leases by address after `after`, and whether there are more.
@@ -96,12 +103,13 @@ impl Registry {
         (rows, more)
     }
 
-    /// Registers a peer until `ends`, or renews its lease. O(1) when no lease ends later.
+    /// Registers a peer, or puts this lease in the place of the one that it has. O(1) when no lease ends later.
     ///
     /// # Errors
     ///
     /// Names the limit that keeps a new peer out. A registered one can always renew.
-    pub(super) fn renew(&mut self, peer: SocketAddr, ends: Instant) -> Result<(), BootstrapRefusal> {
+    pub(super) fn renew(&mut self, lease: Lease) -> Result<(), BootstrapRefusal> {
+        let Lease { peer, ends, p1 } = lease;
         let at = match self.index.get(&peer) {
             Some(&at) => {
                 self.unlink(at);
@@ -109,7 +117,7 @@ impl Registry {
             }
             None => self.add(peer)?,
         };
-        self.entries[at].ends = ends;
+        (self.entries[at].ends, self.entries[at].p1) = (ends, p1);
         self.link(at);
         self.revision += 1;
         Ok(())
@@ -141,7 +149,7 @@ impl Registry {
         *in_network += 1;
         let at = self.entries.len();
         self.index.insert(peer, at);
-        self.entries.push(Entry { peer, ends: Instant::default(), previous: NIL, next: NIL });
+        self.entries.push(Entry { peer, ends: Instant::default(), p1: false, previous: NIL, next: NIL });
         Ok(at)
     }
 

@@ -42,16 +42,16 @@ impl World {
     }
 
     fn register(&mut self, now: Instant, from: &str, port: u16) -> Result<(), BootstrapRefusal> {
-        accepted(self.ask(now, from, Message::Register { port }))
+        accepted(self.ask(now, from, Message::Register { port, p1: false }))
     }
 
     fn keepalive(&mut self, now: Instant, from: &str, port: u16) -> Result<(), BootstrapRefusal> {
-        accepted(self.ask(now, from, Message::Keepalive { port }))
+        accepted(self.ask(now, from, Message::Keepalive { port, p1: false }))
     }
 
     fn list(&mut self, now: Instant, peers_max: u32) -> Vec<SocketAddr> {
-        match self.ask(now, "192.0.2.200:50000", Message::RequestPeerList { peers_max }) {
-            BootstrapAction::SendPeerList { peers, .. } => peers,
+        match self.ask(now, "192.0.2.200:50000", Message::RequestPeerList { peers_max, p1: false }) {
+            BootstrapAction::SendPeerList { peers, .. } => peers.into_iter().map(|peer| peer.addr).collect(),
             other => panic!("no list: {other:?}"),
         }
     }
@@ -91,7 +91,7 @@ fn a_peer_registers_keeps_alive_lapses_returns_and_leaves() {
     assert_eq!(world.keepalive(START + minutes(17), "10.0.0.1:40002", 63339), Ok(()));
     assert_eq!(world.sorted_list(START + minutes(17)), ["10.0.0.1:63339"]);
 
-    let leave = |port| Message::Unregister { port };
+    let leave = |port| Message::Unregister { port, p1: false };
     assert_eq!(accepted(world.ask(START + minutes(18), "10.0.0.1:1", leave(1))), Ok(()));
     assert_eq!(world.node.count(), 1);
     assert_eq!(accepted(world.ask(START + minutes(18), "10.0.0.1:1", leave(63339))), Ok(()));
@@ -106,8 +106,8 @@ fn leases_end_in_the_order_of_their_last_renewal() {
         world.register(START + Duration::from_secs(second), "10.0.0.1:9", port).unwrap();
     }
     world.keepalive(START + Duration::from_secs(10), "10.0.0.1:9", 1).unwrap();
-    world.ask(START + Duration::from_secs(10), "10.0.0.1:9", Message::Unregister { port: 3 });
-    let order: Vec<u16> = world.node.snapshot().iter().map(|(peer, _)| peer.port()).collect();
+    world.ask(START + Duration::from_secs(10), "10.0.0.1:9", Message::Unregister { port: 3, p1: false });
+    let order: Vec<u16> = world.node.snapshot().iter().map(|lease| lease.peer.port()).collect();
     assert_eq!(order, [2, 4, 1]);
     world.node.advance(START + LEASE + Duration::from_secs(3));
     assert_eq!(world.node.count(), 1);
@@ -165,15 +165,18 @@ fn one_address_cannot_fill_the_registry() {
     assert_eq!(world.keepalive(START, "10.0.0.1:9", limit), Ok(()));
     assert_eq!(world.register(START, "10.0.0.2:9", 1), Ok(()));
     assert_eq!(world.register(START, "[2001:db8:0:1::1]:9", 63339), Ok(()));
-    world.ask(START, "10.0.0.1:9", Message::Unregister { port: 1 });
+    world.ask(START, "10.0.0.1:9", Message::Unregister { port: 1, p1: false });
     assert_eq!(world.register(START, "10.0.0.1:9", limit + 1), Ok(()));
 }
 
 #[test]
 fn a_full_registry_refuses_newcomers_and_keeps_its_members() {
     let mut world = World::new();
-    let peers = (0..REGISTRY_PEERS_MAX as u32)
-        .map(|i| (SocketAddr::new(std::net::Ipv4Addr::from(0x0a00_0000 + i).into(), 1), START + minutes(5)));
+    let peers = (0..REGISTRY_PEERS_MAX as u32).map(|i| Lease {
+        peer: SocketAddr::new(std::net::Ipv4Addr::from(0x0a00_0000 + i).into(), 1),
+        ends: START + minutes(5),
+        p1: false,
+    });
     world.node.restore(START, peers.collect());
     assert_eq!(world.node.count(), REGISTRY_PEERS_MAX);
     assert_eq!(world.register(START, "192.0.2.1:9", 1), Err(BootstrapRefusal::RegistryFull));
@@ -235,9 +238,52 @@ fn registrations_survive_a_restart() {
     assert_eq!(after.sorted_list(START + minutes(14)), ["10.0.0.4:4"]);
 }
 
+/// The list that an asker gets who says `p1`, or one who does not: each line of it.
+fn lines_for(world: &mut World, p1: bool) -> Vec<String> {
+    let peers = match world.ask(START, "192.0.2.200:50000", Message::RequestPeerList { peers_max: 10, p1 }) {
+        BootstrapAction::SendPeerList { peers, .. } => peers,
+        other => panic!("no list: {other:?}"),
+    };
+    let text = String::from_utf8(crate::wire::encode_peer_list(&peers)).unwrap();
+    let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
+
+#[test]
+fn what_a_peer_says_it_speaks_is_told_to_those_who_ask_for_it_until_it_is_taken_back() {
+    let mut world = World::new();
+    let says = |world: &mut World, port, p1| world.ask(START, "10.0.0.1:9", Message::Register { port, p1 });
+    let keeps = |world: &mut World, port, p1| world.ask(START, "10.0.0.1:9", Message::Keepalive { port, p1 });
+    says(&mut world, 1, true);
+    says(&mut world, 2, false);
+    keeps(&mut world, 3, true);
+    assert_eq!(lines_for(&mut world, true), ["10.0.0.1,1,p1", "10.0.0.1,2", "10.0.0.1,3,p1"]);
+    assert_eq!(lines_for(&mut world, false), ["10.0.0.1,1", "10.0.0.1,2", "10.0.0.1,3"]);
+
+    // The snapshot keeps it.
+    let mut after = World::new();
+    after.node.restore(START, decode_snapshot(&encode_snapshot(&world.node.snapshot())));
+    assert_eq!(lines_for(&mut after, true), ["10.0.0.1,1,p1", "10.0.0.1,2", "10.0.0.1,3,p1"]);
+
+    // Whoever has the endpoint now speaks for it.
+    says(&mut world, 1, false);
+    says(&mut world, 2, true);
+    keeps(&mut world, 3, false);
+    assert_eq!(lines_for(&mut world, true), ["10.0.0.1,1", "10.0.0.1,2,p1", "10.0.0.1,3"]);
+}
+
+#[test]
+fn a_snapshot_of_an_earlier_version_is_read() {
+    let text = b"# Pyrate registry: IP,Port,end of the lease in ms since the epoch\n10.0.0.1,1,1700000000001\n";
+    let mut world = World::new();
+    world.node.restore(START, decode_snapshot(text));
+    assert_eq!(lines_for(&mut world, true), ["10.0.0.1,1"]);
+}
+
 #[test]
 fn a_damaged_snapshot_gives_what_is_whole() {
-    let lines: [&[u8]; 8] = [
+    let lines: [&[u8]; 10] = [
         b"# anything",
         b"",
         b"10.0.0.1,1,5\r",
@@ -245,16 +291,19 @@ fn a_damaged_snapshot_gives_what_is_whole() {
         b"10.0.0.3,0,9\n10.0.0.4,4",
         b"\xff",
         b"10.0.0.5,5,6,7",
+        b"10.0.0.7,7,1700000000001,p1,",
+        b"10.0.0.8,8,1700000000001,p2",
         b"10.0.0.6,6,17000",
     ];
     let whole = decode_snapshot(&lines.join(&b'\n'));
-    let peers: Vec<u16> = whole.iter().map(|(peer, _)| peer.port()).collect();
+    let peers: Vec<u16> = whole.iter().map(|lease| lease.peer.port()).collect();
     assert_eq!(peers, [2, 6]);
 
     // Nonsense that parses does no harm: leases end within the usual time, and nobody unreachable is listed.
     let mut world = World::new();
     let far = Instant::from_ms(u64::MAX);
-    let strange = ["10.0.0.1:1", "0.0.0.0:1", "224.0.0.1:1"].map(|peer| (endpoint_of(peer), far));
+    let strange =
+        ["10.0.0.1:1", "0.0.0.0:1", "224.0.0.1:1"].map(|peer| Lease { peer: endpoint_of(peer), ends: far, p1: false });
     world.node.restore(START, [&strange[..], &whole].concat());
     assert_eq!(world.sorted_list(START), ["10.0.0.1:1", "10.0.0.2:2"]);
     world.node.advance(START + LEASE);
@@ -269,7 +318,7 @@ fn every_change_worth_saving_shows() {
     world.register(START, "10.0.0.1:9", 1).unwrap();
     assert!(changed(&world));
     world.list(START, 5);
-    world.ask(START, "10.0.0.1:9", Message::Unregister { port: 2 });
+    world.ask(START, "10.0.0.1:9", Message::Unregister { port: 2, p1: false });
     assert!(!changed(&world));
     world.keepalive(START + minutes(1), "10.0.0.1:9", 1).unwrap();
     assert!(changed(&world));
@@ -322,7 +371,7 @@ proptest! {
                     model.insert(peer, now + LEASE);
                 }
                 2 => {
-                    world.ask(now, &from, Message::Unregister { port });
+                    world.ask(now, &from, Message::Unregister { port, p1: false });
                     model.remove(&peer);
                 }
                 3 => {
@@ -338,8 +387,8 @@ proptest! {
             model.retain(|_, ends| *ends > now);
             prop_assert_eq!(world.node.next_deadline(), model.values().min().copied());
             let snapshot = world.node.snapshot();
-            prop_assert!(snapshot.is_sorted_by_key(|&(_, ends)| ends));
-            prop_assert_eq!(snapshot.into_iter().collect::<BTreeMap<_, _>>(), model.clone());
+            prop_assert!(snapshot.is_sorted_by_key(|lease| lease.ends));
+            prop_assert_eq!(snapshot.into_iter().map(|lease| (lease.peer, lease.ends)).collect::<BTreeMap<_, _>>(), model.clone());
             let listed: BTreeSet<_> = world.list(now, u32::MAX).into_iter().collect();
             prop_assert_eq!(listed, model.keys().copied().collect::<BTreeSet<_>>());
         }

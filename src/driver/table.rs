@@ -314,7 +314,7 @@ mod tests {
         let mut timers = TimerWheel::new(Instant::from_ms(0));
         let insert = |table: &mut Table, n| {
             let task = crate::driver::exchange::Task::Messages {
-                messages: vec![Message::Keepalive { port: 1 }],
+                messages: vec![Message::Keepalive { port: 1, p1: true }],
                 expect: crate::node::Expect::Nothing,
             };
             let (id, to, now) = (ExchangeId::Outbound(n), listener.local_addr().unwrap(), Instant::from_ms(0));

@@ -15,7 +15,7 @@ use crate::fault::ResolveFault;
 use crate::id::ExchangeId;
 use crate::time::Instant;
 use crate::timer::TimerId;
-use crate::wire::Message;
+use crate::wire::{ListedPeer, Message};
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -155,7 +155,7 @@ impl Node {
                 to
             }
         };
-        let message = Message::Unregister { port: self.config.listen.port() };
+        let message = Message::Unregister { port: self.config.listen.port(), p1: true };
         Some(self.dial_bootstrap(to, message, Expect::Nothing, Purpose::Unregister))
     }
 
@@ -244,7 +244,7 @@ impl Node {
     }
 
     fn send_register(&mut self, id: LinkId, to: SocketAddr) -> ExchangeId {
-        let message = Message::Register { port: self.config.listen.port() };
+        let message = Message::Register { port: self.config.listen.port(), p1: true };
         self.dial_bootstrap(to, message, Expect::Nothing, Purpose::Link(id, Errand::Register))
     }
 
@@ -280,9 +280,11 @@ impl Node {
         let Some(Link { phase: LinkPhase::Registered { to, errand: None }, .. }) = self.link_mut(id) else { return };
         let to = *to;
         let (message, expect) = match errand {
-            Errand::Register => (Message::Register { port }, Expect::Nothing),
-            Errand::Keepalive => (Message::Keepalive { port }, Expect::Nothing),
-            Errand::PeerList => (Message::RequestPeerList { peers_max: PEER_LIST_ROWS_ASKED }, Expect::PeerList),
+            Errand::Register => (Message::Register { port, p1: true }, Expect::Nothing),
+            Errand::Keepalive => (Message::Keepalive { port, p1: true }, Expect::Nothing),
+            Errand::PeerList => {
+                (Message::RequestPeerList { peers_max: PEER_LIST_ROWS_ASKED, p1: true }, Expect::PeerList)
+            }
         };
         let exchange = self.dial_bootstrap(to, message, expect, Purpose::Link(id, errand));
         if let Some(Link { phase: LinkPhase::Registered { errand, .. }, .. }) = self.link_mut(id) {
@@ -359,10 +361,10 @@ impl Node {
         }
     }
 
-    fn on_peer_list(&mut self, now: Instant, id: LinkId, peers: Vec<SocketAddr>) {
+    fn on_peer_list(&mut self, now: Instant, id: LinkId, peers: Vec<ListedPeer>) {
         let asked = usize::try_from(PEER_LIST_ROWS_ASKED).unwrap_or(usize::MAX);
         let whole = peers.len() < asked;
-        let rows: Vec<_> = peers.into_iter().take(asked).map(canonical).collect();
+        let rows: Vec<_> = peers.into_iter().take(asked).map(|listed| canonical(listed.addr)).collect();
         let shows_us = rows.iter().any(|peer| self.is_ourselves(*peer));
         let keepalive_refresh = self.config.keepalive_refresh;
         let Some(link) = self.link_mut(id) else { return };

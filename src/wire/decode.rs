@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Reads one message. Its terminator, if it is still there, is stripped with every `\n`, `\r` and NUL at the end.
 ///
-/// Of codes 0 to 3 whatever follows a second `:` is ignored, as the old server does. IPv6 addresses that stand for an
+/// Of codes 0 to 3 whatever follows a second `:` is ignored, as the old server does, except the field `p1`. IPv6 addresses that stand for an
 /// IPv4 address become that address.
 ///
 /// # Errors
@@ -27,10 +27,10 @@ pub fn decode(frame: &[u8]) -> Result<Message, WireError> {
         _ => return Err(WireError::NoCode),
     };
     match code {
-        0 => Ok(Message::Register { port: listening_port(fields)? }),
-        1 => Ok(Message::RequestPeerList { peers_max: peers_max(fields)? }),
-        2 => Ok(Message::Unregister { port: listening_port(fields)? }),
-        3 => Ok(Message::Keepalive { port: listening_port(fields)? }),
+        0 => listening_port(fields).map(|(port, p1)| Message::Register { port, p1 }),
+        1 => peers_max(fields).map(|(peers_max, p1)| Message::RequestPeerList { peers_max, p1 }),
+        2 => listening_port(fields).map(|(port, p1)| Message::Unregister { port, p1 }),
+        3 => listening_port(fields).map(|(port, p1)| Message::Keepalive { port, p1 }),
         4 => Ok(Message::DownloadRequest { name: attributes::parse_name(fields)? }),
         5 => Ok(Message::ListFiles { p1: fields == b"p1" }),
         6 => search(fields).map(Message::Search),
@@ -59,14 +59,21 @@ pub(super) fn number(digits: &[u8]) -> Option<u32> {
     (!digits.is_empty() && digits.iter().all(u8::is_ascii_digit)).then(|| digits.iter().fold(0, value))
 }
 
-fn listening_port(fields: &[u8]) -> Result<u16, WireError> {
-    let (port, _) = take(fields);
-    parse_port(port, Field::ListeningPort)
+/// `Port`, and whether `p1` follows.
+fn listening_port(fields: &[u8]) -> Result<(u16, bool), WireError> {
+    let (port, rest) = take(fields);
+    Ok((parse_port(port, Field::ListeningPort)?, says_p1(rest)))
 }
 
-fn peers_max(fields: &[u8]) -> Result<u32, WireError> {
-    let (digits, _) = take(fields);
-    parse_number(digits, Field::MaxPeers)
+/// `MaxPeers`, and whether `p1` follows.
+fn peers_max(fields: &[u8]) -> Result<(u32, bool), WireError> {
+    let (digits, rest) = take(fields);
+    Ok((parse_number(digits, Field::MaxPeers)?, says_p1(rest)))
+}
+
+/// Whether the first of these fields is `p1` (PROTOCOL, part 2, Towards bootstrap nodes).
+fn says_p1(rest: Option<&[u8]>) -> bool {
+    rest.is_some_and(|fields| take(fields).0 == b"p1")
 }
 
 /// `ID:FileString:RequestingIP:RequestingPort:TTL`: the ID from the left, the rest from the right, because the file string

@@ -11,10 +11,10 @@ impl Message {
         let mut out = Vec::with_capacity(64);
         // Writing to a vector cannot fail.
         let _ = match self {
-            Self::Register { port } | Self::Unregister { port } | Self::Keepalive { port } => {
-                write!(out, "{}:{port}", self.code())
+            Self::Register { port, p1 } | Self::Unregister { port, p1 } | Self::Keepalive { port, p1 } => {
+                write!(out, "{}:{port}{}", self.code(), if *p1 { ":p1" } else { "" })
             }
-            Self::RequestPeerList { peers_max } => write!(out, "1:{peers_max}"),
+            Self::RequestPeerList { peers_max, p1 } => write!(out, "1:{peers_max}{}", if *p1 { ":p1" } else { "" }),
             Self::DownloadRequest { name } => {
                 out.extend_from_slice(b"4:");
                 out.write_all(name.as_bytes())

@@ -3,12 +3,12 @@
 use super::attributes;
 use super::decode::{ip_literal, number, strip_end};
 use super::error::WireError;
-use super::message::Listed;
+use super::message::{Listed, ListedPeer};
 use super::{MESSAGE_BYTES_MAX, PEER_LIST_PEERS_MAX};
 use std::io::Write;
 use std::net::SocketAddr;
 
-/// Longest line of a peer list that can name a peer, in bytes: an IPv6 literal, `,`, a port, and some room.
+/// Longest line of a peer list that can name a peer, in bytes: an IPv6 literal, `,`, a port, `,p1`, and some room.
 const PEER_LINE_BYTES_MAX: usize = 64;
 
 /// Most bytes of a peer list that are read.
@@ -17,12 +17,13 @@ const PEER_LIST_BYTES_MAX: usize = PEER_LIST_PEERS_MAX * PEER_LINE_BYTES_MAX;
 /// Longest line of a file list, in bytes: no name is longer in a message either.
 const FILE_LINE_BYTES_MAX: usize = MESSAGE_BYTES_MAX;
 
-/// The response to code 1: a line `IP,Port` per peer, IPv6 addresses bare.
-pub fn encode_peer_list(peers: &[SocketAddr]) -> Vec<u8> {
+/// The response to code 1: a line `IP,Port` per peer, IPv6 addresses bare; `IP,Port,p1` for those marked so, which only
+/// an asker that said `p1` gets.
+pub fn encode_peer_list(peers: &[ListedPeer]) -> Vec<u8> {
     let mut out = Vec::with_capacity(peers.len() * 24);
-    for peer in peers {
+    for ListedPeer { addr, p1 } in peers {
         // Writing to a vector cannot fail.
-        let _ = writeln!(out, "{},{}", peer.ip().to_canonical(), peer.port());
+        let _ = writeln!(out, "{},{}{}", addr.ip().to_canonical(), addr.port(), if *p1 { ",p1" } else { "" });
     }
     out
 }
@@ -46,7 +47,7 @@ pub fn parse_listed(line: &[u8]) -> Result<Listed, WireError> {
 #[derive(Debug, Default)]
 pub struct PeerListReader {
     lines: Lines,
-    peers: Vec<SocketAddr>,
+    peers: Vec<ListedPeer>,
     bytes: usize,
     lines_read: usize,
     malformed: u64,
@@ -97,7 +98,7 @@ impl PeerListReader {
     ///
     /// [`WireError::PeerListMalformed`] if there were lines and none was well-formed; [`WireError::PeerListTooLong`] if
     /// the last line is beyond the limit.
-    pub fn finish(mut self) -> Result<Vec<SocketAddr>, WireError> {
+    pub fn finish(mut self) -> Result<Vec<ListedPeer>, WireError> {
         if self.lines.begun() {
             self.push(b"\n")?;
         }
@@ -108,11 +109,15 @@ impl PeerListReader {
     }
 }
 
-/// `IP,Port`.
-fn peer(line: &[u8]) -> Option<SocketAddr> {
+/// `IP,Port`, or `IP,Port,p1`.
+fn peer(line: &[u8]) -> Option<ListedPeer> {
+    let (line, p1) = match line.strip_suffix(b",p1") {
+        Some(line) => (line, true),
+        None => (line, false),
+    };
     let at = line.iter().rposition(|&b| b == b',')?;
     let port = u16::try_from(number(&line[at + 1..])?).ok().filter(|&port| port != 0)?;
-    Some(SocketAddr::new(ip_literal(&line[..at])?, port))
+    Some(ListedPeer { addr: SocketAddr::new(ip_literal(&line[..at])?, port), p1 })
 }
 
 /// Reads the response to code 5 as it comes in.

@@ -11,21 +11,29 @@ pub enum Message {
     Register {
         /// Where the sender listens; never 0.
         port: u16,
+        /// The sender speaks part 2.
+        p1: bool,
     },
     /// Code 1: send a peer list.
     RequestPeerList {
         /// The most peers the sender wants; larger numbers on the wire are clamped to `u32::MAX`.
         peers_max: u32,
+        /// The list is to say which peers speak part 2.
+        p1: bool,
     },
     /// Code 2: take the sender off the list.
     Unregister {
         /// Where the sender listened; never 0.
         port: u16,
+        /// The sender speaks part 2.
+        p1: bool,
     },
     /// Code 3: the sender is still there.
     Keepalive {
         /// Where the sender listens; never 0.
         port: u16,
+        /// The sender speaks part 2.
+        p1: bool,
     },
     /// Code 4: send the file of this name.
     DownloadRequest {
@@ -79,6 +87,15 @@ pub struct SearchResponse {
     pub responder: SocketAddr,
     /// The file, with the attributes that a `p1` peer adds.
     pub file: Listed,
+}
+
+/// A peer as a line of a peer list names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ListedPeer {
+    /// Where it listens.
+    pub addr: SocketAddr,
+    /// It registered as one that speaks part 2. `false` means unknown: not every bootstrap node says so.
+    pub p1: bool,
 }
 
 /// A file as a list line or a search response names it.

@@ -20,7 +20,7 @@ pub use decode::decode;
 pub use error::{Field, WireError};
 pub use framer::{End, Framer};
 pub use lists::{FileListReader, PeerListReader, encode_list_line, encode_peer_list, parse_listed};
-pub use message::{Attributes, Listed, Message, Search, SearchResponse};
+pub use message::{Attributes, Listed, ListedPeer, Message, Search, SearchResponse};
 pub use metadata::{
     FileInfoReader, METADATA_GROUPS_MAX, MetadataFault, MetadataReader, encode_metadata, encode_refusal,
 };

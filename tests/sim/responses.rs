@@ -11,8 +11,7 @@ use pyrate::id::{ContentHash, ExchangeId};
 use pyrate::library::{ScannedFile, Shared};
 use pyrate::name::FileName;
 use pyrate::node::contract::{Dialled, Event, Response, ResponseFault};
-use pyrate::wire::{Attributes, Listed, Message};
-use std::net::SocketAddr;
+use pyrate::wire::{Attributes, Listed, ListedPeer, Message};
 
 /// Lines of a list that travel together.
 const LINES_PER_BATCH: usize = 100;
@@ -122,7 +121,7 @@ impl World {
         self.plan(latency, Occurrence::DialerEnds(id, Err(fault)));
     }
 
-    pub(crate) fn send_peer_list(&mut self, host: HostId, exchange: ExchangeId, peers: Vec<SocketAddr>) {
+    pub(crate) fn send_peer_list(&mut self, host: HostId, exchange: ExchangeId, peers: Vec<ListedPeer>) {
         let id = self.owed(host, exchange);
         self.server_done(id);
         self.end_in_order(id, Response::PeerList(peers));

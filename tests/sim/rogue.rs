@@ -128,7 +128,7 @@ impl Rogue for OldPeer {
 
     fn on_tick(&mut self, now: Instant, me: SocketAddr, _: &mut Random) -> Vec<Sending> {
         self.next = now + Duration::from_secs(300);
-        vec![(self.bootstrap, vec![Message::Register { port: me.port() }])]
+        vec![(self.bootstrap, vec![Message::Register { port: me.port(), p1: false }])]
     }
 }
 
@@ -167,7 +167,7 @@ impl Rogue for Vandal {
 
     fn on_tick(&mut self, now: Instant, me: SocketAddr, random: &mut Random) -> Vec<Sending> {
         self.next = now + self.interval;
-        let mut sendings = vec![(self.bootstrap, vec![Message::Keepalive { port: me.port() }])];
+        let mut sendings = vec![(self.bootstrap, vec![Message::Keepalive { port: me.port(), p1: false }])];
         for _ in 0..5 {
             let requester = *random.pick(&self.victims);
             let claimed = match random.below(4) {

@@ -181,6 +181,6 @@ impl Rogue for Source {
 
     fn on_tick(&mut self, now: Instant, me: SocketAddr, _: &mut Random) -> Vec<Sending> {
         self.next = now + KEEPALIVE;
-        vec![(self.bootstrap, vec![Message::Register { port: me.port() }])]
+        vec![(self.bootstrap, vec![Message::Register { port: me.port(), p1: false }])]
     }
 }

@@ -167,6 +167,6 @@ fn leaving_unregisters_everywhere_within_five_seconds() {
     assert!(ended.took < Duration::from_secs(5), "{:?}", ended.took);
     for node in [&one, &two] {
         until("it is off the list", LIMIT, || node.peers().is_empty());
-        assert_eq!(node.fake.heard_beginning("2:"), [format!("2:{port}")]);
+        assert_eq!(node.fake.heard_beginning("2:"), [format!("2:{port}:p1")]);
     }
 }

@@ -7,7 +7,7 @@ use crate::fault::{DialFault, DiskFault, ResolveFault};
 use crate::id::{ClientId, ContentHash, ExchangeId, TransferId};
 use crate::library::{ScanReport, ScannedFile};
 use crate::name::FileName;
-use crate::wire::{Listed, Message};
+use crate::wire::{Listed, ListedPeer, Message};
 use std::net::{IpAddr, SocketAddr};
 
 /// What can happen to a node.
@@ -186,7 +186,7 @@ pub enum Response {
     /// [`Expect::Nothing`](super::Expect::Nothing): everything was sent, and the other side closed in order or kept silent.
     Delivered,
     /// [`Expect::PeerList`](super::Expect::PeerList): the peers, as given (repeats and ourselves included).
-    PeerList(Vec<SocketAddr>),
+    PeerList(Vec<ListedPeer>),
     /// [`Expect::FileList`](super::Expect::FileList): all lines came as [`Event::ListBatch`] before.
     FileList {
         /// The list was longer than we take; what came is its beginning.

@@ -3,7 +3,7 @@
 use super::rig::*;
 use crate::control::{LinkState, Notice, PeerRow, PeerSource, PeerState, Reply, Request};
 use crate::fault::{DialFault, ResolveFault};
-use crate::node::contract::{Action, BootstrapAddr, Event, NodeConfig, Response};
+use crate::node::contract::{Action, BootstrapAddr, Event, NodeConfig};
 use crate::wire::Message;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -50,11 +50,11 @@ fn a_life_from_registration_to_leaving() {
     let keepalive = loop {
         rig.jump();
         match rig.dials().pop() {
-            Some((exchange, to, messages)) if messages == [Message::Keepalive { port: 63_339 }] => {
+            Some((exchange, to, messages)) if messages == [Message::Keepalive { port: 63_339, p1: true }] => {
                 assert_eq!(to, bootstrap());
                 break exchange;
             }
-            Some((exchange, _, _)) => rig.succeed(exchange, Response::PeerList(vec![us(), peer(1), peer(2)])),
+            Some((exchange, _, _)) => rig.succeed(exchange, plain_list(vec![us(), peer(1), peer(2)])),
             None => {}
         }
     };
@@ -65,7 +65,7 @@ fn a_life_from_registration_to_leaving() {
     rig.take(|order| matches!(order, Action::RememberPeers(_)).then_some(()));
     rig.handle(Event::Leave);
     let (exchange, to, message) = rig.dial();
-    assert_eq!((to, message), (bootstrap(), Message::Unregister { port: 63_339 }));
+    assert_eq!((to, message), (bootstrap(), Message::Unregister { port: 63_339, p1: true }));
     assert!(!rig.orders.iter().any(|order| matches!(order, Action::Left)));
     rig.deliver(exchange);
     assert_eq!(rig.take(|order| matches!(order, Action::Left).then_some(())).len(), 1);
@@ -83,7 +83,7 @@ fn leave_is_taken_of_a_bootstrap_node_that_was_lost_after_it_listed_us() {
     rig.fail(exchange, DialFault::TimedOut);
     assert_eq!(link_state(&rig), LinkState::Waiting);
     rig.handle(Event::Leave);
-    assert_eq!(rig.dial().2, Message::Unregister { port: 63_339 });
+    assert_eq!(rig.dial().2, Message::Unregister { port: 63_339, p1: true });
 
     // One that never took us need not be bothered.
     let mut rig = Rig::new(config());
@@ -112,7 +112,7 @@ fn a_bootstrap_node_that_is_down_is_tried_ever_less_often() {
     let mut waits = Vec::new();
     for _ in 0..12 {
         let (exchange, _, message) = rig.dial();
-        assert_eq!(message, Message::Register { port: 63_339 });
+        assert_eq!(message, Message::Register { port: 63_339, p1: true });
         rig.fail(exchange, DialFault::Refused);
         let row = &rig.node.links(rig.now)[0];
         assert_eq!((row.state, row.error.as_deref()), (LinkState::Waiting, Some("connection refused")));
@@ -169,7 +169,7 @@ fn an_old_bootstrap_node_that_dropped_us_is_told_again_but_not_all_the_time() {
         rig.jump();
         while let Some((exchange, _, messages)) = rig.dials().pop() {
             match messages[0] {
-                Message::RequestPeerList { .. } => rig.succeed(exchange, Response::PeerList(vec![peer(1)])),
+                Message::RequestPeerList { .. } => rig.succeed(exchange, plain_list(vec![peer(1)])),
                 Message::Register { .. } => {
                     registrations += 1;
                     rig.deliver(exchange);
@@ -255,7 +255,7 @@ fn a_peer_on_the_list_is_kept_though_it_fails() {
         }
         rig.jump();
     };
-    rig.succeed(list, Response::PeerList(vec![us()]));
+    rig.succeed(list, plain_list(vec![us()]));
     assert_eq!(peers(&mut rig), []);
 }
 
@@ -334,7 +334,7 @@ fn a_new_configuration_changes_the_links_and_spares_the_others() {
     let both = vec![config().bootstraps[0].clone(), second.clone()];
     rig.handle(Event::Reconfigure(Box::new(NodeConfig { bootstraps: both, ..config() })));
     let (exchange, to, message) = rig.dial();
-    assert_eq!((to, message), (addr("10.0.0.9:7000"), Message::Register { port: 63_339 }));
+    assert_eq!((to, message), (addr("10.0.0.9:7000"), Message::Register { port: 63_339, p1: true }));
     rig.deliver(exchange);
     rig.answer_peer_list(Vec::new());
 
@@ -342,7 +342,7 @@ fn a_new_configuration_changes_the_links_and_spares_the_others() {
     let only = NodeConfig { bootstraps: vec![second], listen: addr("0.0.0.0:1"), ..config() };
     rig.handle(Event::Reconfigure(Box::new(only)));
     let unregister = rig.dials().pop().unwrap();
-    assert_eq!((unregister.1, &unregister.2[..]), (bootstrap(), &[Message::Unregister { port: 63_339 }][..]));
+    assert_eq!((unregister.1, &unregister.2[..]), (bootstrap(), &[Message::Unregister { port: 63_339, p1: true }][..]));
     rig.deliver(unregister.0);
     assert_eq!(rig.node.links(rig.now).len(), 1);
     assert_eq!(rig.node.links(rig.now)[0].addr, "10.0.0.9:7000");

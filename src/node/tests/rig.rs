@@ -8,7 +8,7 @@ use crate::name::FileName;
 use crate::node::Node;
 use crate::node::contract::{Action, BootstrapAddr, Dialled, Event, Expect, NodeConfig, Remembered, Response};
 use crate::time::Instant;
-use crate::wire::{Attributes, Listed, Message, Search, SearchResponse};
+use crate::wire::{Attributes, Listed, ListedPeer, Message, Search, SearchResponse};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -188,7 +188,7 @@ impl Rig {
     /// Lets the bootstrap node take the registration, and answer with this list.
     pub(super) fn join(&mut self, peers: Vec<SocketAddr>) {
         let (exchange, to, message) = self.dial();
-        assert_eq!((to, message), (bootstrap(), Message::Register { port: 63_339 }));
+        assert_eq!((to, message), (bootstrap(), Message::Register { port: 63_339, p1: true }));
         self.deliver(exchange);
         self.answer_peer_list(peers);
     }
@@ -197,7 +197,7 @@ impl Rig {
         let (exchange, _, message) = self.dial();
         assert!(matches!(message, Message::RequestPeerList { .. }), "{message:?}");
         peers.push(us());
-        self.succeed(exchange, Response::PeerList(peers));
+        self.succeed(exchange, plain_list(peers));
     }
 
     /// A message comes in; its exchange.
@@ -245,6 +245,11 @@ impl Rig {
         let from = SocketAddr::new(responder.ip(), 50_000);
         self.request(from, Message::SearchResponse(SearchResponse { id: id.clone(), responder, file }));
     }
+}
+
+/// A peer list that says nothing of what the peers speak.
+pub(super) fn plain_list(peers: Vec<SocketAddr>) -> Response {
+    Response::PeerList(peers.into_iter().map(|addr| ListedPeer { addr, p1: false }).collect())
 }
 
 /// A search as a peer sends it.

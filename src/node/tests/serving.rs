@@ -79,10 +79,10 @@ fn what_a_peer_does_not_do_is_refused() {
     let mut rig = sharing(4);
     let port = 63_339;
     for message in [
-        Message::Register { port },
-        Message::Unregister { port },
-        Message::Keepalive { port },
-        Message::RequestPeerList { peers_max: 1 },
+        Message::Register { port, p1: false },
+        Message::Unregister { port, p1: false },
+        Message::Keepalive { port, p1: false },
+        Message::RequestPeerList { peers_max: 1, p1: true },
     ] {
         let exchange = rig.request(from(), message);
         assert_eq!(refused(&mut rig), [(exchange, Refusal::WrongNode)]);

@@ -1,6 +1,6 @@
 //! Several nodes and a bootstrap node that reach each other at once, in virtual time.
 
-use super::rig::{CLIENT, bootstrap, config, scanned};
+use super::rig::{CLIENT, bootstrap, config, plain_list, scanned};
 use crate::control::{CallError, CallId, Notice, Reply, Request};
 use crate::fault::DialFault;
 use crate::id::{ContentHash, ExchangeId};
@@ -192,7 +192,7 @@ impl World {
         let outcome = match &mut self.registry {
             None => Err(DialFault::Refused),
             Some(registry) => Ok(match message {
-                Message::RequestPeerList { .. } => Response::PeerList(registry.iter().copied().collect()),
+                Message::RequestPeerList { .. } => plain_list(registry.iter().copied().collect()),
                 Message::Unregister { .. } => {
                     registry.remove(&local);
                     Response::Delivered

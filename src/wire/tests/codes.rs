@@ -25,17 +25,25 @@ fn range(offset: u64, length: u64, text: &str) -> Message {
 #[test]
 fn every_code_is_read() {
     let table = [
-        ("0:63339", Message::Register { port: 63339 }),
-        ("0:63339:whatever:1", Message::Register { port: 63339 }),
-        ("0:1\r\n", Message::Register { port: 1 }),
-        ("0:65535\0\0\n", Message::Register { port: 65535 }),
-        ("0:00080", Message::Register { port: 80 }),
-        ("1:10", Message::RequestPeerList { peers_max: 10 }),
-        ("1:0", Message::RequestPeerList { peers_max: 0 }),
-        ("1:99999999999999999999", Message::RequestPeerList { peers_max: u32::MAX }),
-        ("1:5:junk", Message::RequestPeerList { peers_max: 5 }),
-        ("2:63339", Message::Unregister { port: 63339 }),
-        ("3:63339:", Message::Keepalive { port: 63339 }),
+        ("0:63339", Message::Register { port: 63339, p1: false }),
+        ("0:63339:whatever:1", Message::Register { port: 63339, p1: false }),
+        ("0:1\r\n", Message::Register { port: 1, p1: false }),
+        ("0:65535\0\0\n", Message::Register { port: 65535, p1: false }),
+        ("0:00080", Message::Register { port: 80, p1: false }),
+        ("1:10", Message::RequestPeerList { peers_max: 10, p1: false }),
+        ("1:0", Message::RequestPeerList { peers_max: 0, p1: false }),
+        ("1:99999999999999999999", Message::RequestPeerList { peers_max: u32::MAX, p1: false }),
+        ("1:5:junk", Message::RequestPeerList { peers_max: 5, p1: false }),
+        ("2:63339", Message::Unregister { port: 63339, p1: false }),
+        ("3:63339:", Message::Keepalive { port: 63339, p1: false }),
+        ("0:63339:p1", Message::Register { port: 63339, p1: true }),
+        ("0:63339:p1:more\r\n", Message::Register { port: 63339, p1: true }),
+        ("0:63339:p12", Message::Register { port: 63339, p1: false }),
+        ("0:63339::p1", Message::Register { port: 63339, p1: false }),
+        ("1:10:p1\n", Message::RequestPeerList { peers_max: 10, p1: true }),
+        ("1:10: p1", Message::RequestPeerList { peers_max: 10, p1: false }),
+        ("2:63339:p1", Message::Unregister { port: 63339, p1: true }),
+        ("3:63339:p1", Message::Keepalive { port: 63339, p1: true }),
         ("4:a b/c: d.txt", Message::DownloadRequest { name: name("a b/c: d.txt") }),
         ("5:", Message::ListFiles { p1: false }),
         ("5:\n", Message::ListFiles { p1: false }),
@@ -187,7 +195,10 @@ fn lengths_have_limits() {
     assert_eq!(longer, Err(WireError::Malformed(Field::FileString)));
     assert_eq!(decode(&[b'4'; MESSAGE_BYTES_MAX + 1]), Err(WireError::TooLong));
     // What is stripped does not count.
-    assert_eq!(decode(&[b"0:80".as_slice(), &[0; MESSAGE_BYTES_MAX]].concat()), Ok(Message::Register { port: 80 }));
+    assert_eq!(
+        decode(&[b"0:80".as_slice(), &[0; MESSAGE_BYTES_MAX]].concat()),
+        Ok(Message::Register { port: 80, p1: false })
+    );
 }
 
 #[test]

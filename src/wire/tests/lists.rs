@@ -1,6 +1,6 @@
 use super::*;
 
-fn read_peers(pushes: &[&[u8]]) -> Result<Vec<SocketAddr>, WireError> {
+fn read_peers(pushes: &[&[u8]]) -> Result<Vec<ListedPeer>, WireError> {
     let mut reader = PeerListReader::new();
     for push in pushes {
         reader.push(push)?;
@@ -8,19 +8,26 @@ fn read_peers(pushes: &[&[u8]]) -> Result<Vec<SocketAddr>, WireError> {
     reader.finish()
 }
 
-fn peers(texts: &[&str]) -> Vec<SocketAddr> {
-    texts.iter().map(|text| text.parse().unwrap()).collect()
+/// Peers as text, `p1` behind those that are marked so.
+fn peers(texts: &[&str]) -> Vec<ListedPeer> {
+    let peer = |text: &&str| match text.strip_suffix(" p1") {
+        Some(addr) => ListedPeer { addr: addr.parse().unwrap(), p1: true },
+        None => ListedPeer { addr: text.parse().unwrap(), p1: false },
+    };
+    texts.iter().map(peer).collect()
 }
 
 #[test]
 fn peer_lists_are_written_bare() {
     let written = encode_peer_list(&peers(&["10.0.0.7:63339", "[2001:db8::1]:80", "[::ffff:10.0.0.8]:1"]));
     assert_eq!(String::from_utf8(written).unwrap(), "10.0.0.7,63339\n2001:db8::1,80\n10.0.0.8,1\n");
+    let written = encode_peer_list(&peers(&["10.0.0.7:63339 p1", "10.0.0.7:1", "[2001:db8::1]:80 p1"]));
+    assert_eq!(String::from_utf8(written).unwrap(), "10.0.0.7,63339,p1\n10.0.0.7,1\n2001:db8::1,80,p1\n");
 }
 
 #[test]
 fn peer_lists_of_old_servers_are_read() {
-    let table: [(&[u8], &[&str]); 7] = [
+    let table: [(&[u8], &[&str]); 9] = [
         (b"", &[]),
         (b"\n\r\n\0", &[]),
         (b"10.0.0.7,63339\n10.0.0.7,63339\n", &["10.0.0.7:63339", "10.0.0.7:63339"]),
@@ -28,6 +35,11 @@ fn peer_lists_of_old_servers_are_read() {
         (b"::ffff:10.0.0.7,1\n\0", &["10.0.0.7:1"]),
         (b"garbage\n10.0.0.7,0\n10.0.0.7,65536\n[::1],80\n10.0.0.7,1\n", &["10.0.0.7:1"]),
         (b"10.0.0.7\nhost,80\n,80\n10.0.0.8,2", &["10.0.0.8:2"]),
+        (
+            b"10.0.0.7,63339,p1\r\n2001:db8::1,80,p1\n10.0.0.8,2",
+            &["10.0.0.7:63339 p1", "[2001:db8::1]:80 p1", "10.0.0.8:2"],
+        ),
+        (b"10.0.0.7,1,p2\n10.0.0.7,1,\n10.0.0.7,p1\n10.0.0.7,1,p1,p1\n,p1\n10.0.0.8,2,p1", &["10.0.0.8:2 p1"]),
     ];
     for (bytes, expected) in table {
         assert_eq!(read_peers(&[bytes]), Ok(peers(expected)), "{bytes:?}");
@@ -39,7 +51,7 @@ fn peer_lists_of_old_servers_are_read() {
 
 #[test]
 fn peer_lists_are_bounded() {
-    let full = encode_peer_list(&vec!["10.0.0.7:63339".parse().unwrap(); PEER_LIST_PEERS_MAX]);
+    let full = encode_peer_list(&vec![peers(&["10.0.0.7:63339"])[0]; PEER_LIST_PEERS_MAX]);
     assert_eq!(read_peers(&[&full]).unwrap().len(), PEER_LIST_PEERS_MAX);
     assert_eq!(read_peers(&[&full, b"10.0.0.7,1"]), Err(WireError::PeerListTooLong));
     assert_eq!(read_peers(&[&b"\n".repeat(PEER_LIST_PEERS_MAX + 1)]), Err(WireError::PeerListTooLong));
@@ -122,7 +134,11 @@ proptest! {
     }
 
     #[test]
-    fn written_peer_lists_are_read_back(peers in prop::collection::vec(endpoint(), 0..50), chunk in 1..200usize) {
+    fn written_peer_lists_are_read_back(
+        peers in prop::collection::vec((endpoint(), any::<bool>()), 0..50),
+        chunk in 1..200usize,
+    ) {
+        let peers: Vec<_> = peers.into_iter().map(|(addr, p1)| ListedPeer { addr, p1 }).collect();
         let bytes = encode_peer_list(&peers);
         prop_assert_eq!(read_peers(&bytes.chunks(chunk).collect::<Vec<_>>()), Ok(peers));
     }

@@ -51,10 +51,10 @@ fn file() -> impl Strategy<Value = Listed> {
 
 fn message() -> impl Strategy<Value = Message> {
     prop_oneof![
-        (1..=u16::MAX).prop_map(|port| Message::Register { port }),
-        any::<u32>().prop_map(|peers_max| Message::RequestPeerList { peers_max }),
-        (1..=u16::MAX).prop_map(|port| Message::Unregister { port }),
-        (1..=u16::MAX).prop_map(|port| Message::Keepalive { port }),
+        (1..=u16::MAX, any::<bool>()).prop_map(|(port, p1)| Message::Register { port, p1 }),
+        any::<(u32, bool)>().prop_map(|(peers_max, p1)| Message::RequestPeerList { peers_max, p1 }),
+        (1..=u16::MAX, any::<bool>()).prop_map(|(port, p1)| Message::Unregister { port, p1 }),
+        (1..=u16::MAX, any::<bool>()).prop_map(|(port, p1)| Message::Keepalive { port, p1 }),
         text().prop_map(|bytes| Message::DownloadRequest { name: FileName::from_bytes(&bytes).unwrap() }),
         any::<bool>().prop_map(|p1| Message::ListFiles { p1 }),
         (query_id(), text(), endpoint(), any::<u8>()).prop_map(|(id, text, requester, ttl)| {

@@ -50,7 +50,7 @@ impl Chaos {
             world.add_rogue(Ear),
         ];
         for &rogue in &rogues {
-            world.send_all(rogue, vec![(bootstrap, vec![Message::Register { port: 63339 }])]);
+            world.send_all(rogue, vec![(bootstrap, vec![Message::Register { port: 63339, p1: false }])]);
         }
         Self { world, bootstraps, nodes, rogues }
     }

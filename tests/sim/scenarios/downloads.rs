@@ -65,7 +65,7 @@ fn sources_that_break_off_refuse_or_call_back_leave_one_whole_file() {
         let breaker = Breaker { name: name("old film.avi"), content: Content { id: 9, size: FILE.size } };
         let breaker = world.add_rogue(breaker);
         world.add_rogue(OldPeer { bootstrap, name: name("old film.avi"), content: FILE, next });
-        let register = Message::Register { port: 63339 };
+        let register = Message::Register { port: 63339, p1: false };
         world.send_all(breaker, vec![(bootstrap, vec![register])]);
         world.run_for(minutes(6));
         let (hits, _) = world.search(nodes[0], "old film.avi");

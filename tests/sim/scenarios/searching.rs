@@ -170,7 +170,7 @@ fn old_and_silent_neighbours_do_not_spoil_a_search() {
         let bootstrap = world.addr(bootstrap);
         let old = world.add_rogue(OldPeer { bootstrap, name, content: FILE, next });
         let tarpit = world.add_rogue(Tarpit);
-        world.send_all(tarpit, vec![(bootstrap, vec![Message::Register { port: 63339 }])]);
+        world.send_all(tarpit, vec![(bootstrap, vec![Message::Register { port: 63339, p1: false }])]);
         world.run_for(minutes(6));
         let (hits, _) = world.search(nodes[0], "old song.mp3");
         assert_eq!(hits.len(), 1);

@@ -31,6 +31,8 @@ struct Form {
     size: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     b3: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    learnt_from: Option<SocketAddr>,
     #[serde(default)]
     paused: bool,
     #[serde(default)]
@@ -46,7 +48,10 @@ struct Form {
 #[derive(Serialize, Deserialize)]
 struct SourceForm {
     addr: SocketAddr,
+    /// The newest name. Versions that know one name for a source read this one alone.
     name: RawText,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    older_names: Vec<RawText>,
     p1: bool,
 }
 
@@ -57,18 +62,23 @@ fn encode(record: &DownloadRecord) -> Vec<u8> {
         Target::Suggested { directory, name } => (path(directory), false, text(name)),
         Target::Exact { path: at, name } => (path(at), true, text(name)),
     };
-    let source = |source: &SourceRecord| SourceForm { addr: source.addr, name: text(&source.name), p1: source.p1 };
+    let source = |source: &SourceRecord| {
+        let (name, older) = source.names.split_first()?;
+        let older_names = older.iter().map(text).collect();
+        Some(SourceForm { addr: source.addr, name: text(name), older_names, p1: source.p1 })
+    };
     let form = Form {
         token: record.spec.token,
         name: text(&record.name),
         size: record.size,
         b3: record.b3.map(|b3| b3.to_string()),
+        learnt_from: record.learnt_from,
         paused: record.paused,
         dropped: record.dropped,
         place,
         exact,
         as_name,
-        sources: record.sources.iter().map(source).collect(),
+        sources: record.sources.iter().filter_map(source).collect(),
     };
     // Plain data of known shape always has a JSON form.
     serde_json::to_vec(&form).unwrap_or_default()
@@ -84,8 +94,10 @@ fn decode(id: u32, bytes: &[u8]) -> Option<DownloadRecord> {
         true => Target::Exact { path: at, name: as_name },
         false => Target::Suggested { directory: at, name: as_name },
     };
-    let source =
-        |source: &SourceForm| name(&source.name).map(|name| SourceRecord { addr: source.addr, name, p1: source.p1 });
+    let source = |source: &SourceForm| {
+        let names: Vec<_> = std::iter::once(&source.name).chain(&source.older_names).filter_map(name).collect();
+        (!names.is_empty()).then_some(SourceRecord { addr: source.addr, names, p1: source.p1 })
+    };
     Some(DownloadRecord {
         id: TransferId(id),
         spec: PartSpec { target, token: form.token },
@@ -95,6 +107,7 @@ fn decode(id: u32, bytes: &[u8]) -> Option<DownloadRecord> {
             Some(hex) => Some(ContentHash::from_hex(hex.as_bytes())?),
             None => None,
         },
+        learnt_from: form.learnt_from,
         paused: form.paused,
         dropped: form.dropped,
         sources: form.sources.iter().filter_map(source).take(SOURCES_MAX).collect(),
@@ -173,19 +186,32 @@ mod tests {
         let suggested = Target::Suggested { directory: "/a b/ü".into(), name: name(b"x\xff:y") };
         let exact = Target::Exact { path: OsStr::from_bytes(b"/\xfe").into(), name: name(b"z") };
         for (target, b3) in [(suggested, Some(ContentHash([7; 32]))), (exact, None)] {
-            let source = SourceRecord { addr: "[2001:db8::1]:9".parse().unwrap(), name: name(b"d/\xc3"), p1: true };
+            let addr = "[2001:db8::1]:9".parse().unwrap();
+            let source = |names| SourceRecord { addr, names, p1: true };
+            let sources = vec![source(vec![name(b"d/\xc3")]), source(vec![name(b"c"), name(b"b\xff"), name(b"a")])];
             let record = DownloadRecord {
                 id: TransferId(9),
                 spec: PartSpec { target, token: u32::MAX },
                 name: name(b"d/x\xff:y"),
                 size: b3.map(|_| u64::MAX),
                 b3,
+                learnt_from: b3.map(|_| addr),
                 paused: b3.is_some(),
                 dropped: b3.is_none(),
-                sources: vec![source],
+                sources,
             };
             assert_eq!(decode(9, &encode(&record)), Some(record));
         }
+    }
+
+    #[test]
+    fn a_record_with_one_name_for_each_source_is_read() {
+        let bytes = br#"{"token":1,"name":"a","paused":false,"dropped":false,"place":"/","exact":false,"as_name":"a",
+            "sources":[{"addr":"10.0.0.1:9","name":"d/a","p1":true}]}"#;
+        let addr = "10.0.0.1:9".parse().unwrap();
+        let record = decode(1, bytes).unwrap();
+        assert_eq!(record.sources, [SourceRecord { addr, names: vec![name(b"d/a")], p1: true }]);
+        assert_eq!(record.learnt_from, None);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! One download: what it is after, where it stands, and what is remembered of it.
 
 use super::contract::{DownloadRecord, PartSpec};
+use super::endpoints::canonical;
 use super::limits::{FETCHES_PER_DOWNLOAD_MAX, HIT_SOURCES_MAX, SEEK_MIN};
 use super::rate::Rate;
 use super::scheduling::Content;
@@ -63,15 +64,15 @@ pub(super) enum Aim {
     Name,
     /// This content.
     Content(ContentHash),
-    /// The content that a source has under its name, as that source says.
-    Learnt(ContentHash),
+    /// The content that this source has under the name asked for, as it says. It holds until the source says otherwise.
+    Learnt { b3: ContentHash, from: SocketAddr },
 }
 
 impl Aim {
     pub(super) fn b3(self) -> Option<ContentHash> {
         match self {
             Self::Name => None,
-            Self::Content(b3) | Self::Learnt(b3) => Some(b3),
+            Self::Content(b3) | Self::Learnt { b3, .. } => Some(b3),
         }
     }
 }
@@ -183,11 +184,15 @@ impl Download {
     /// As an earlier run remembered it.
     pub(super) fn recalled(record: DownloadRecord) -> Self {
         let size = record.size;
-        let aim = record.b3.map_or(Aim::Name, Aim::Content);
+        let aim = match (record.b3, record.learnt_from) {
+            (None, _) => Aim::Name,
+            (Some(b3), None) => Aim::Content(b3),
+            (Some(b3), Some(from)) => Aim::Learnt { b3, from: canonical(from) },
+        };
         let sources = record.sources.into_iter().take(HIT_SOURCES_MAX);
         // Of a content each source says for itself how large it is: the size of another must not be held against it.
         let claim = size.filter(|_| record.b3.is_none());
-        let sources = sources.map(|source| Source::recalled(source, claim)).collect();
+        let sources = sources.filter_map(|source| Source::recalled(source, claim)).collect();
         let state = if record.paused { State::Paused(Pause::User) } else { State::Queued };
         Self { part: Part::Closed, recalled: true, state, ..Self::new(record.name, record.spec, aim, size, sources) }
     }
@@ -199,9 +204,13 @@ impl Download {
             name: self.name.clone(),
             size: self.size,
             b3: self.aim.b3(),
+            learnt_from: match self.aim {
+                Aim::Learnt { from, .. } => Some(from),
+                Aim::Name | Aim::Content(_) => None,
+            },
             paused: self.rests(),
             dropped: self.state.is_final() && !(self.state == State::Failed && self.is_worth_keeping()),
-            sources: self.sources.iter().map(Source::record).collect(),
+            sources: self.source_records(),
         }
     }
 
@@ -252,6 +261,7 @@ impl Download {
 
     pub(super) fn check_invariants(&self, id: TransferId) {
         assert!(self.sources.len() <= HIT_SOURCES_MAX, "the sources of {id:?} are bounded");
+        self.sources.iter().for_each(|source| source.names.check_invariants());
         let mut asked: Vec<_> = Vec::new();
         for (_, fetch) in self.busy() {
             assert_eq!(self.state, State::Fetching, "{id:?} asks only while it fetches");

@@ -85,7 +85,9 @@ impl Downloads {
     /// The unfinished download of this content, or the one that fetches one of these already.
     pub(super) fn already(&self, b3: Option<ContentHash>, sources: &[Source]) -> Option<TransferId> {
         let of_content = b3.and_then(|b3| self.by_content.get(&b3).copied());
-        let of_source = |source: &Source| self.by_source.get(&(Rc::clone(&source.name), source.addr)).copied();
+        let of_source = |source: &Source| {
+            source.names.iter().find_map(|name| self.by_source.get(&(Rc::clone(name), source.addr)).copied())
+        };
         of_content.or_else(|| sources.iter().find_map(of_source))
     }
 
@@ -117,7 +119,9 @@ impl Downloads {
     pub(super) fn index_sources(&mut self, id: TransferId) {
         let Some(download) = self.rows.get(&id) else { return };
         for source in &download.sources {
-            self.by_source.entry((Rc::clone(&source.name), source.addr)).or_insert(id);
+            for name in source.names.iter() {
+                self.by_source.entry((Rc::clone(name), source.addr)).or_insert(id);
+            }
         }
         if let Some(b3) = download.aim.b3() {
             self.by_content.entry(b3).or_insert(id);
@@ -128,9 +132,11 @@ impl Downloads {
     pub(super) fn unindex_sources(&mut self, id: TransferId) {
         let Some(download) = self.rows.get(&id) else { return };
         for source in &download.sources {
-            let key = (Rc::clone(&source.name), source.addr);
-            if self.by_source.get(&key) == Some(&id) {
-                self.by_source.remove(&key);
+            for name in source.names.iter() {
+                let key = (Rc::clone(name), source.addr);
+                if self.by_source.get(&key) == Some(&id) {
+                    self.by_source.remove(&key);
+                }
             }
         }
         if let Some(b3) = download.aim.b3().filter(|b3| self.by_content.get(b3) == Some(&id)) {

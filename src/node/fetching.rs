@@ -14,6 +14,7 @@ use crate::id::{ContentHash, ExchangeId, TransferId};
 use crate::name::FileName;
 use crate::time::Instant;
 use std::ops::Range;
+use std::rc::Rc;
 
 impl Node {
     /// Looks at every download to which something has happened.
@@ -55,7 +56,7 @@ impl Node {
         for source in &mut download.sources {
             if matches!(source.standing, Standing::Resting { until } if until <= now) {
                 source.standing = Standing::Idle;
-                source.declined.clear();
+                source.names.forget_refusals();
             }
             if let Some(fetch) = source.fetch_mut().filter(|fetch| self.workers.is_queued(fetch.exchange)) {
                 fetch.progressed = now;
@@ -100,7 +101,9 @@ impl Node {
         let Some(download) = self.downloads.get_mut(id) else { return };
         let b3 = download.aim.b3();
         let Some(source) = download.sources.get_mut(at) else { return };
-        let (to, name) = (source.addr, FileName::clone(&source.name));
+        let asked_under = source.names.name_for(task.asks()).or(source.names.iter().next());
+        let Some(asked_under) = asked_under.map(Rc::clone) else { return };
+        let (to, name) = (source.addr, FileName::clone(&asked_under));
         source.asked_at = Some(now);
         source.rate.start(now, source.received);
         let fetch = |form, portion| Command::Fetch { download: id, to, name: name.clone(), form, portion };
@@ -114,7 +117,7 @@ impl Node {
             }
         };
         let exchange = self.dial_fetch(now, id, to, command);
-        let fetch = Fetch { exchange, task, began: now, progressed: now, received: 0, counted: 0 };
+        let fetch = Fetch { exchange, task, name: asked_under, began: now, progressed: now, received: 0, counted: 0 };
         self.downloads.begin_fetch(id, at, fetch);
     }
 
@@ -232,7 +235,7 @@ impl Node {
         }
         log::debug!("download {}: {giver} says that {b3} has {size} bytes", id.0);
         if download.aim == Aim::Name {
-            self.downloads.set_aim(id, Aim::Learnt(b3));
+            self.downloads.set_aim(id, Aim::Learnt { b3, from: giver });
         }
         self.remember_download(id);
     }
@@ -249,7 +252,7 @@ impl Node {
         let speech = if source.p1 { Speech::P1 } else { self.peers.speech(source.addr) };
         let verdict = judge(download.content.as_ref(), source, fetch, speech, outcome);
         let Some(fetch) = self.downloads.end_fetch(now, id, at) else { return };
-        self.take_verdict(now, id, at, fetch.task, verdict);
+        self.take_verdict(now, id, at, fetch, verdict);
         self.downloads.touch(id);
     }
 }

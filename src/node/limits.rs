@@ -115,6 +115,10 @@ pub(super) const HITS_MAX: usize = 100_000;
 pub(super) const HITS_BYTES_MAX: usize = 32 << 20;
 /// Sources remembered of one row.
 pub(super) const HIT_SOURCES_MAX: usize = 64;
+/// Names of one source of a download.
+pub(super) const SOURCE_NAMES_MAX: usize = 8;
+/// Text of the names that are remembered of all sources of one download across restarts; each source with one at least.
+pub(super) const RECORD_NAMES_BYTES_MAX: usize = 64 << 10;
 /// Names of one row that are shown, and remembered of one that a single source has.
 pub(super) const HIT_NAMES_MAX: usize = 16;
 /// Of these, as much text as fits: a row is a line that a control client takes at once.

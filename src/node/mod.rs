@@ -16,7 +16,7 @@
 //! | `hashing` | which files are hashed next |
 //! | `downloads`, `download` | the queue of downloads, and one of them |
 //! | `scheduling`, `fetching`, `verdicts` | what a download does next; how bytes come; what the end of an exchange means |
-//! | `sources`, `questing` | who offers what it wants; when it looks for others |
+//! | `sources`, `names`, `questing` | who offers what it wants, and under which names; when it looks for others |
 //! | `parts` | its part file, and a disk that fails |
 //! | `ordering`, `steering`, `rows`, `rate` | what users order of downloads, and how they see them |
 //! | `scanning` | rescans of the share |
@@ -40,6 +40,7 @@ mod invariants;
 mod leaving;
 mod limits;
 mod membership;
+mod names;
 mod ordering;
 mod parts;
 mod peers;

@@ -14,7 +14,8 @@ use super::limits::{
     DUPLICATE_AFTER, FAILURES_RELIED_MAX, PROOF_AFTER, PROOF_ETA, RANGE_GROUPS_FIRST, RANGE_GROUPS_MAX, RANGE_SPAN,
     SLOW_AFTER, SLOW_ETA, SLOW_RATE, STALL_AFTER, STEAL_WORTH_MS,
 };
-use super::sources::{Ask, Fetch, Source, Standing, Task};
+use super::names::Ask;
+use super::sources::{Fetch, Source, Standing, Task};
 use crate::content::{GROUP_BYTES, Groups, group_count, group_span, groups_span};
 use crate::time::Instant;
 use std::cmp::Reverse;

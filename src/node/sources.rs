@@ -6,7 +6,8 @@ use super::Node;
 use super::contract::{FetchForm, SourceRecord};
 use super::download::{Aim, Download, State};
 use super::endpoints::canonical;
-use super::limits::HIT_SOURCES_MAX;
+use super::limits::{HIT_SOURCES_MAX, RECORD_NAMES_BYTES_MAX};
+use super::names::{Ask, Names};
 use super::peers::Speech;
 use super::rate::Rate;
 use crate::control::{SourceRow, SourceState};
@@ -14,7 +15,6 @@ use crate::id::{ExchangeId, TransferId};
 use crate::name::FileName;
 use crate::time::Instant;
 use crate::wire::Listed;
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::rc::Rc;
@@ -23,15 +23,13 @@ use std::rc::Rc;
 #[derive(Debug)]
 pub(super) struct Source {
     pub(super) addr: SocketAddr,
-    /// What it calls the file.
-    pub(super) name: Rc<FileName>,
+    /// What it calls the file, and what it has refused under each name since it last rested.
+    pub(super) names: Names,
     /// It has shown that it speaks `p1`.
     pub(super) p1: bool,
     /// Bytes, as it claims.
     pub(super) size: Option<u64>,
     pub(super) standing: Standing,
-    /// What it has said no to since it last rested.
-    pub(super) declined: BTreeSet<Ask>,
     /// Bytes of the content that came from it and count.
     pub(super) bytes: u64,
     /// All bytes that came from it.
@@ -67,6 +65,8 @@ pub(super) enum Standing {
 pub(super) struct Fetch {
     pub(super) exchange: ExchangeId,
     pub(super) task: Task,
+    /// The name that it was asked under.
+    pub(super) name: Rc<FileName>,
     pub(super) began: Instant,
     /// When the last bytes came.
     pub(super) progressed: Instant,
@@ -89,22 +89,25 @@ pub(super) enum Task {
     Stream(FetchForm),
 }
 
-/// A kind of request, as far as a source can say no to it alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Ask {
-    Metadata,
-    Ranges,
+impl Task {
+    /// The kind of request.
+    pub(super) fn asks(&self) -> Ask {
+        match self {
+            Self::Metadata => Ask::Metadata,
+            Self::Groups { .. } => Ask::Ranges,
+            Self::Whole(_) | Self::Stream(_) => Ask::All,
+        }
+    }
 }
 
 impl Source {
     pub(super) fn new(addr: SocketAddr, name: Rc<FileName>, size: Option<u64>) -> Self {
         Self {
             addr,
-            name,
+            names: Names::new(name),
             p1: false,
             size,
             standing: Standing::Idle,
-            declined: BTreeSet::new(),
             bytes: 0,
             received: 0,
             rate: Rate::default(),
@@ -116,14 +119,23 @@ impl Source {
         }
     }
 
-    /// As an earlier run remembered it.
-    pub(super) fn recalled(record: SourceRecord, size: Option<u64>) -> Self {
+    /// As an earlier run remembered it. `None` without a name.
+    pub(super) fn recalled(record: SourceRecord, size: Option<u64>) -> Option<Self> {
         let addr = canonical(record.addr);
-        Self { p1: record.p1, ..Self::new(addr, Rc::new(record.name), size) }
+        let name = Rc::new(record.names.first()?.clone());
+        Some(Self { p1: record.p1, names: Names::recalled(record.names)?, ..Self::new(addr, name, size) })
     }
 
-    pub(super) fn record(&self) -> SourceRecord {
-        SourceRecord { addr: self.addr, name: FileName::clone(&self.name), p1: self.p1 }
+    /// What is remembered of it, with as many of its older names as fit into this many bytes.
+    fn record(&self, bytes_left: &mut usize) -> SourceRecord {
+        let mut names = self.names.iter();
+        let mut kept: Vec<FileName> = names.next().map(|name| FileName::clone(name)).into_iter().collect();
+        for name in names {
+            let Some(left) = bytes_left.checked_sub(name.as_bytes().len()) else { break };
+            *bytes_left = left;
+            kept.push(FileName::clone(name));
+        }
+        SourceRecord { addr: self.addr, names: kept, p1: self.p1 }
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -132,7 +144,7 @@ impl Source {
 
     /// Whether it may be asked this, now.
     pub(super) fn is_ready_for(&self, ask: Ask) -> bool {
-        self.is_idle() && self.p1 && !self.declined.contains(&ask)
+        self.is_idle() && self.p1 && self.names.name_for(ask).is_some()
     }
 
     /// It will not be asked any more, as things stand.
@@ -189,7 +201,7 @@ impl Source {
     pub(super) fn give_another_chance(&mut self) {
         if matches!(self.standing, Standing::Resting { .. } | Standing::Refused) {
             self.standing = Standing::Idle;
-            self.declined.clear();
+            self.names.forget_refusals();
             self.refusals = 0;
         }
     }
@@ -208,13 +220,19 @@ impl Source {
 }
 
 impl Download {
+    /// What is remembered of the sources.
+    pub(super) fn source_records(&self) -> Vec<SourceRecord> {
+        let mut bytes_left = RECORD_NAMES_BYTES_MAX;
+        self.sources.iter().map(|source| source.record(&mut bytes_left)).collect()
+    }
+
     /// Whether a file that a search found is what this download wants: its content; or its exact name, as long as
     /// nobody says that the content or the size is another.
     fn wants(&self, file: &Listed) -> bool {
         let told = file.attributes.unwrap_or_default();
         let same_size = || told.size.is_none() || self.size.is_none() || told.size == self.size;
         match (self.aim, told.b3) {
-            (Aim::Content(wanted) | Aim::Learnt(wanted), Some(b3)) => wanted == b3,
+            (Aim::Content(wanted) | Aim::Learnt { b3: wanted, .. }, Some(b3)) => wanted == b3,
             _ => file.name == self.name && same_size(),
         }
     }
@@ -227,9 +245,7 @@ impl Download {
             let asked_since = known.asked_at >= self.seek.sought_at;
             let again = matches!(known.standing, Standing::Refused) && !asked_since;
             if again {
-                if *known.name != file.name {
-                    known.name = Rc::new(file.name.clone());
-                }
+                known.names.add(&Rc::new(file.name.clone()));
                 known.size = size.or(known.size);
                 known.give_another_chance();
             }

@@ -4,13 +4,15 @@ use super::Node;
 use super::contract::{DialOutcome, Dialled, FetchForm, Response};
 use super::download::{Aim, Download};
 use super::limits::{SOURCE_REFUSALS_MAX, SOURCE_REST_MAX, SOURCE_REST_MIN};
+use super::names::Ask;
 use super::peers::Speech;
 use super::scheduling::Content;
-use super::sources::{Ask, Fetch, Source, Standing, Task};
+use super::sources::{Fetch, Source, Standing, Task};
 use super::subscriptions::Topic;
 use crate::control::{CallError, ExitCode, Notice};
 use crate::fault::{DialFault, DiskFault};
 use crate::id::{ContentHash, TransferId};
+use crate::name::FileName;
 use crate::time::Instant;
 use std::net::SocketAddr;
 
@@ -96,7 +98,8 @@ fn judge_fault(source: &Source, fetch: &Fetch, task: &Task, fault: DialFault, sp
 }
 
 impl Node {
-    pub(super) fn take_verdict(&mut self, now: Instant, id: TransferId, at: usize, task: Task, verdict: Verdict) {
+    pub(super) fn take_verdict(&mut self, now: Instant, id: TransferId, at: usize, fetch: Fetch, verdict: Verdict) {
+        let Fetch { task, name, .. } = fetch;
         let Some(download) = self.downloads.get_mut(id) else { return };
         let Some(source) = download.sources.get_mut(at) else { return };
         log::debug!("download {}: {task:?} of {}: {verdict:?}", id.0, source.addr);
@@ -121,7 +124,7 @@ impl Node {
                 };
                 self.ask(now, id, at, task);
             }
-            Verdict::Refused => self.on_refused(now, id, at, &task),
+            Verdict::Refused => self.on_refused(now, id, at, &task, &name),
             Verdict::Lost(why) => {
                 if matches!(task, Task::Stream(_)) {
                     source.bytes = 0;
@@ -134,24 +137,25 @@ impl Node {
     }
 
     /// A source said no: perhaps only because it is busy, if it or others have shown that they can serve this.
-    fn on_refused(&mut self, now: Instant, id: TransferId, at: usize, task: &Task) {
+    fn on_refused(&mut self, now: Instant, id: TransferId, at: usize, task: &Task, name: &FileName) {
         let Some(download) = self.downloads.get_mut(id) else { return };
         let helps = |(other, source): (usize, &Source)| other != at && (source.bytes > 0 || source.fetch().is_some());
         let others_help = download.sources.iter().enumerate().any(helps);
         let Some(source) = download.sources.get_mut(at) else { return };
         let by_p1 = matches!(task, Task::Metadata | Task::Groups { .. });
+        source.names.refuse(name, task.asks());
+        if source.names.name_for(task.asks()).is_some() {
+            // It is asked under another name.
+            return;
+        }
         source.refusals += 1;
         if source.refusals < SOURCE_REFUSALS_MAX && (source.bytes > 0 || by_p1 && others_help) {
             return self.rest_source(now, id, at, "it refuses, or is busy".to_string());
         }
-        match task {
-            Task::Metadata => drop(source.declined.insert(Ask::Metadata)),
-            Task::Groups { .. } => drop(source.declined.insert(Ask::Ranges)),
-            Task::Whole(_) | Task::Stream(_) => {
-                source.standing = Standing::Refused;
-                source.error = Some("it refuses".to_string());
-                self.tell_source_lost(now, id, at);
-            }
+        if task.asks() == Ask::All {
+            source.standing = Standing::Refused;
+            source.error = Some("it refuses".to_string());
+            self.tell_source_lost(now, id, at);
         }
     }
 
@@ -197,7 +201,7 @@ impl Node {
             // The groups that are there are proved by the hash, whatever the size.
             return;
         }
-        if matches!(download.aim, Aim::Learnt(_)) {
+        if matches!(download.aim, Aim::Learnt { .. }) {
             self.downloads.set_aim(id, Aim::Name);
         }
         let Some(download) = self.downloads.get_mut(id) else { return };

@@ -107,6 +107,8 @@ pub struct DownloadRecord {
     pub size: Option<u64>,
     /// The content, if it is known.
     pub b3: Option<ContentHash>,
+    /// The user asked for a name: the content is what this source said it has under that name.
+    pub learnt_from: Option<SocketAddr>,
     /// Stopped by the user.
     pub paused: bool,
     /// It is over, and only its part file is still to be removed.
@@ -120,8 +122,8 @@ pub struct DownloadRecord {
 pub struct SourceRecord {
     /// Where.
     pub addr: SocketAddr,
-    /// What it calls the file.
-    pub name: FileName,
+    /// What it calls the file, the newest name first: at least one, at most 8.
+    pub names: Vec<FileName>,
     /// It has shown that it speaks `p1`.
     pub p1: bool,
 }

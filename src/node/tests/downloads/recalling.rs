@@ -7,13 +7,14 @@ use crate::time::Instant;
 
 fn record(id: u32, b3: Option<ContentHash>, paused: bool) -> DownloadRecord {
     let target = Target::Suggested { directory: "/downloads".into(), name: name("a") };
-    let source = |n, p1| SourceRecord { addr: peer(n), name: name(&format!("dir {id}/a")), p1 };
+    let source = |n, p1| SourceRecord { addr: peer(n), names: vec![name(&format!("dir {id}/a"))], p1 };
     DownloadRecord {
         id: TransferId(id),
         spec: PartSpec { target, token: 100 + id },
         name: name(&format!("dir {id}/a")),
         size: Some(4 * MIB),
         b3,
+        learnt_from: None,
         paused,
         dropped: false,
         sources: vec![source(1, true), source(2, false)],
@@ -125,7 +126,7 @@ fn what_was_accepted_is_remembered_before_the_answer() {
     assert!(kept < answered && answered < told);
     let Action::RememberDownload(record) = &actions[kept] else { panic!("a record") };
     assert_eq!((record.b3, record.size, record.paused), (Some(B3), Some(4 * MIB), false));
-    let expected = [1, 2].map(|n| SourceRecord { addr: peer(n), name: name("dir/a.txt"), p1: true });
+    let expected = [1, 2].map(|n| SourceRecord { addr: peer(n), names: vec![name("dir/a.txt")], p1: true });
     assert_eq!(record.sources, expected);
 }
 

@@ -15,9 +15,8 @@ use crate::library::ScannedFile;
 use crate::name::FileName;
 use crate::node::contract::{FetchForm, Portion, ResponseFault};
 use crate::node::{Action, Event};
+use crate::store::SharedFile;
 use crate::wire::{Message, encode_metadata, encode_peer_list};
-use std::fs::File;
-use std::io::{Seek, SeekFrom};
 use std::net::SocketAddr;
 
 impl Driver {
@@ -116,9 +115,9 @@ impl Driver {
     fn send_file(&mut self, exchange: ExchangeId, name: FileName) {
         let Some(key) = self.table.key(exchange) else { return };
         match self.open_shared(&name) {
-            Ok((file, size)) => {
+            Ok(file) => {
                 self.table.holds_file(key);
-                self.respond(exchange, Outgoing::file(file, size, self.now), Some(name));
+                self.respond(exchange, Outgoing::file(file, self.now), Some(name));
             }
             Err(fault) => {
                 self.refuse_exchange(exchange, None, "file", &format_args!("{name}: {fault}"));
@@ -131,16 +130,10 @@ impl Driver {
     /// Sends a range of a file, provided that it still is the file that the library knows.
     fn send_range(&mut self, exchange: ExchangeId, file: &ScannedFile, offset: u64, length: u64) {
         let Some(key) = self.table.key(exchange) else { return };
-        let opened = self.open_shared_as(file).and_then(|mut opened| {
-            opened.seek(SeekFrom::Start(offset)).map_err(DiskFault::from).inspect_err(|_| {
-                self.table.give_back(Use::Own);
-            })?;
-            Ok(opened)
-        });
-        match opened {
+        match self.open_shared_as(file) {
             Ok(opened) => {
                 self.table.holds_file(key);
-                self.respond(exchange, Outgoing::file(opened, length, self.now), None);
+                self.respond(exchange, Outgoing::range(opened, offset, length, self.now), None);
             }
             Err(fault) => self.fail_response(exchange, file, fault),
         }
@@ -176,7 +169,7 @@ impl Driver {
     }
 
     /// Opens a shared file as it was scanned, with a descriptor of the budget that the caller passes on.
-    fn open_shared_as(&mut self, file: &ScannedFile) -> Result<File, DiskFault> {
+    fn open_shared_as(&mut self, file: &ScannedFile) -> Result<SharedFile, DiskFault> {
         self.table.take(Use::Own).map_err(|_| DiskFault::NoDescriptor)?;
         let opened = match &self.share {
             Some(share) => share.open_file_as(&file.name, &file.meta),
@@ -186,7 +179,7 @@ impl Driver {
     }
 
     /// Opens a shared file, with a descriptor of the budget that the caller passes on.
-    fn open_shared(&mut self, name: &FileName) -> Result<(File, u64), DiskFault> {
+    fn open_shared(&mut self, name: &FileName) -> Result<SharedFile, DiskFault> {
         self.table.take(Use::Own).map_err(|_| DiskFault::NoDescriptor)?;
         let opened = match &self.share {
             Some(share) => share.open_file(name),
@@ -260,10 +253,10 @@ impl Driver {
 
     fn call_back(&mut self, exchange: ExchangeId, to: SocketAddr, name: &FileName) {
         match self.open_shared(name) {
-            Ok((file, size)) => {
+            Ok(file) => {
                 // Dialling takes a descriptor for the file anew.
                 self.table.give_back(Use::Own);
-                self.dial(exchange, to, Task::CallBack(Outgoing::file(file, size, self.now)));
+                self.dial(exchange, to, Task::CallBack(Outgoing::file(file, self.now)));
             }
             Err(fault) => {
                 let outcome = Err(DialFault::Disk(fault));

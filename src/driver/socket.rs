@@ -3,10 +3,8 @@
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use socket2::SockRef;
-use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::AsFd;
 use std::time::Duration;
 
 /// Bytes that may lie in the send buffer without being on their way. What a reader takes shows at once in what the
@@ -75,12 +73,9 @@ impl Socket {
         self.sending(|stream| (&*stream).write(bytes))
     }
 
-    /// Sends up to `count` bytes of a file from its current position by sendfile(2); `None` until the next readiness.
-    /// `Some(0)` means that the file has ended.
-    pub(super) fn send_file(&mut self, file: &File, count: usize) -> io::Result<Option<usize>> {
-        self.sending(|stream| {
-            nix::sys::sendfile::sendfile64(stream.as_fd(), file.as_fd(), None, count).map_err(io::Error::from)
-        })
+    /// Whether a write may succeed: `false` until the next readiness.
+    pub(super) fn is_writable(&self) -> bool {
+        self.writable
     }
 
     fn sending(&mut self, mut call: impl FnMut(&TcpStream) -> io::Result<usize>) -> io::Result<Option<usize>> {

@@ -34,7 +34,7 @@ impl FileHasher {
     /// # Errors
     /// [`DiskFault::Changed`] if it is another by now; otherwise as [`ShareRoot::open_file`].
     pub fn open(root: &ShareRoot, file: &ScannedFile) -> Result<Self, DiskFault> {
-        let opened = root.open_file_as(&file.name, &file.meta)?;
+        let opened = root.open_file_as(&file.name, &file.meta)?.into_file();
         advise(&opened, 0, 0, PosixFadviseAdvice::POSIX_FADV_SEQUENTIAL);
         let mut hasher = Self { file: opened, meta: file.meta, hasher: ContentHasher::default(), advised: 0 };
         hasher.read_ahead();

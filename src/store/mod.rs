@@ -33,7 +33,7 @@ pub use hasher::FileHasher;
 pub use part::{Checked, PartCheck, PartFile, PartOpened, PartPlace, PartRequest, SyncJob, Synced, is_part_name};
 pub use record_log::{LogDone, LogJob, RECORD_BYTES_MAX, RecordLog};
 pub use scan::{ScanStep, Scanner};
-pub use share::{ShareRoot, make_share};
+pub use share::{ShareRoot, SharedFile, make_share};
 pub use state::{STATE_FILE_BYTES_MAX, StateDirectory, StateFault, WriteJob};
 
 use nix::errno::Errno;

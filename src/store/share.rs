@@ -1,15 +1,17 @@
 //! The root of the share, and opening files beneath it.
 
+use super::file_type;
 use super::scan::meta;
 use crate::fault::DiskFault;
 use crate::library::FileMeta;
 use crate::name::FileName;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
-use nix::sys::stat::{Mode, fstat};
+use nix::sys::stat::{Mode, SFlag, fstat};
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// How a path beneath the root may not leave it.
@@ -55,12 +57,12 @@ impl ShareRoot {
         Ok(ShareRoot { directory, path: path.to_owned() })
     }
 
-    /// Opens a shared file for reading, and tells its size in bytes. Never blocks on what is not a regular file.
+    /// Opens a shared file for reading, as it is now. Never blocks on what is not a regular file.
     ///
     /// # Errors
     /// [`DiskFault::NotRegular`] for anything but a regular file reached through directories of the share alone, and
     /// for names that are no plain relative path; otherwise as the system reports.
-    pub fn open_file(&self, name: &FileName) -> Result<(File, u64), DiskFault> {
+    pub fn open_file(&self, name: &FileName) -> Result<SharedFile, DiskFault> {
         let is_plain = |part: &[u8]| !matches!(part, b"" | b"." | b"..");
         if !name.as_bytes().split(|&byte| byte == b'/').all(is_plain) {
             return Err(DiskFault::NotRegular);
@@ -73,23 +75,65 @@ impl ShareRoot {
             Err(Errno::ENOTDIR) => return Err(DiskFault::Missing),
             Err(errno) => return Err(io::Error::from(errno).into()),
         };
-        let found = file.metadata()?;
-        if found.is_file() { Ok((file, found.len())) } else { Err(DiskFault::NotRegular) }
+        let stat = fstat(&file).map_err(io::Error::from)?;
+        match file_type(&stat) {
+            SFlag::S_IFREG => Ok(SharedFile { file, meta: meta(&stat) }),
+            _ => Err(DiskFault::NotRegular),
+        }
     }
 
     /// Opens a shared file for reading, if it is still the one that a scan found.
     ///
     /// # Errors
-    /// [`DiskFault::Changed`] if size, modification time, inode or device are others by now; otherwise as
+    /// [`DiskFault::Changed`] if its size, times, inode or device are others by now; otherwise as
     /// [`ShareRoot::open_file`].
-    pub fn open_file_as(&self, name: &FileName, expected: &FileMeta) -> Result<File, DiskFault> {
-        let (file, _) = self.open_file(name)?;
-        if identity(&file)? == *expected { Ok(file) } else { Err(DiskFault::Changed) }
+    pub fn open_file_as(&self, name: &FileName, expected: &FileMeta) -> Result<SharedFile, DiskFault> {
+        let file = self.open_file(name)?;
+        if file.meta == *expected { Ok(file) } else { Err(DiskFault::Changed) }
     }
 
     /// The path it was opened by.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+/// A shared file that is open for reading, and what it was when it was opened.
+///
+/// It is read by copying. What sendfile(2) or mmap(2) hand out are the pages of the file themselves: a write to the file
+/// still changes bytes that wait in a socket, after every check.
+#[derive(Debug)]
+pub struct SharedFile {
+    file: File,
+    meta: FileMeta,
+}
+
+impl SharedFile {
+    /// What it was when it was opened.
+    pub fn meta(&self) -> &FileMeta {
+        &self.meta
+    }
+
+    /// Fills a buffer from a position on. What is in it then are bytes of the file that was opened, however often the
+    /// file was written to after that.
+    ///
+    /// # Errors
+    /// [`DiskFault::Changed`] if the file is another than the one that was opened, [`DiskFault::Shrank`] if it ends
+    /// earlier; otherwise as the system reports. The buffer may be written to all the same.
+    pub fn read(&self, into: &mut [u8], at: u64) -> Result<(), DiskFault> {
+        let outcome = self.file.read_exact_at(into, at);
+        // A write changes the times of the file before it changes its bytes: so the check comes after the reading.
+        let found = identity(&self.file)?;
+        match outcome {
+            _ if found.size < self.meta.size => Err(DiskFault::Shrank),
+            _ if found != self.meta => Err(DiskFault::Changed),
+            outcome => Ok(outcome?),
+        }
+    }
+
+    /// The descriptor alone.
+    pub(super) fn into_file(self) -> File {
+        self.file
     }
 }
 
@@ -141,7 +185,7 @@ mod tests {
     }
 
     fn outcome(root: &ShareRoot, path: &str) -> Result<u64, DiskFault> {
-        root.open_file(&FileName::from_bytes(path.as_bytes()).unwrap()).map(|(_, size)| size)
+        root.open_file(&FileName::from_bytes(path.as_bytes()).unwrap()).map(|file| file.meta.size)
     }
 
     #[test]
@@ -193,7 +237,7 @@ mod tests {
         let name = FileName::from_bytes(b"sub/file").unwrap();
         let path = scratch.path().join("share/sub/file");
         let found = identity(&File::open(&path).unwrap()).unwrap();
-        assert_eq!(root.open_file_as(&name, &found).unwrap().metadata().unwrap().len(), 6);
+        assert_eq!(root.open_file_as(&name, &found).unwrap().meta.size, 6);
         // Another file of the same size and time takes its place.
         let mtime = fs::metadata(&path).unwrap().modified().unwrap();
         fs::write(scratch.path().join("other"), b"INSIDE").unwrap();
@@ -205,6 +249,38 @@ mod tests {
         assert!(root.open_file_as(&name, &now).is_ok());
         fs::remove_file(&path).unwrap();
         assert_eq!(root.open_file_as(&name, &now).unwrap_err(), DiskFault::Missing);
+    }
+
+    #[test]
+    fn bytes_are_read_while_the_file_is_the_one_that_was_opened() {
+        let (scratch, root) = root();
+        let path = scratch.path().join("share/sub/file");
+        let name = FileName::from_bytes(b"sub/file").unwrap();
+        let write = |bytes: &[u8]| {
+            let file = File::options().write(true).open(&path).unwrap();
+            let before = identity(&file).unwrap();
+            // Two changes in the same tick of the clock have the same time.
+            while identity(&file).unwrap().ctime_ns == before.ctime_ns {
+                file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+            }
+            file.write_all_at(bytes, 0).unwrap();
+            file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+        };
+        let mut buffer = [0; 3];
+        write(b"inside");
+        let opened = root.open_file(&name).unwrap();
+        assert_eq!((opened.read(&mut buffer, 3), &buffer), (Ok(()), b"ide"));
+        assert_eq!(
+            opened.read(&mut buffer, 4).unwrap_err(),
+            DiskFault::from(io::Error::from(io::ErrorKind::UnexpectedEof))
+        );
+        write(b"INSIDE");
+        assert_eq!(opened.meta.mtime_ns, identity(&opened.file).unwrap().mtime_ns);
+        assert_eq!(opened.read(&mut buffer, 0), Err(DiskFault::Changed), "same size and modification time");
+        let opened = root.open_file(&name).unwrap();
+        assert_eq!((opened.read(&mut buffer, 0), &buffer), (Ok(()), b"INS"));
+        File::options().write(true).open(&path).unwrap().set_len(2).unwrap();
+        assert_eq!(opened.read(&mut buffer, 0), Err(DiskFault::Shrank));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::time::Duration;
 
 #[test]
@@ -189,6 +190,46 @@ fn a_file_that_shrinks_while_it_is_sent_ends_in_rst() {
     let (_, end) = read_to_end(&mut stream);
     assert_eq!(end, End::Reset, "a truncated file must not look whole");
     until("the upload is over", LIMIT, || peer.status()["uploads_active"] == 0);
+}
+
+/// Overwrites a file in place and restores its modification time, as taggers and `rsync --inplace -t` do.
+fn overwrite(path: &Path, content: &[u8]) {
+    let file = std::fs::OpenOptions::new().write(true).open(path).expect("the file");
+    let before = file.metadata().and_then(|found| found.modified()).expect("a time");
+    file.write_all_at(content, 0).expect("it can be written");
+    file.set_modified(before).expect("the time is restored");
+}
+
+#[test]
+fn a_file_overwritten_while_it_is_sent_ends_in_rst() {
+    const SIZE: usize = 64 << 20;
+    for request in [&b"4:changes\n"[..], format!("8:0:{SIZE}:changes\n").as_bytes()] {
+        let peer = Setup::peer().shares("changes", vec![7; SIZE]).start();
+        let mut stream = TcpStream::connect(peer.listen()).expect("it accepts");
+        stream.write_all(request).expect("it reads");
+        stream.read_exact(&mut [0; 1000]).expect("it begins");
+        // The sender is now stuck behind full socket buffers, far from the end.
+        overwrite(&peer.share().join("changes"), &vec![8; SIZE]);
+        let (bytes, end) = read_to_end(&mut stream);
+        assert_eq!(end, End::Reset, "a mixture must not look whole");
+        assert!(bytes.iter().all(|&byte| byte == 7), "and no byte of the other content is sent");
+        until("the upload is over", LIMIT, || peer.status()["uploads_active"] == 0);
+    }
+}
+
+#[test]
+fn what_waits_in_the_socket_is_not_changed_by_a_write_to_the_file() {
+    const SIZE: usize = 48 << 10;
+    let peer = Setup::peer().shares("changes", vec![7; SIZE]).start();
+    let mut stream = TcpStream::connect(peer.listen()).expect("it accepts");
+    stream.write_all(b"4:changes\n").expect("it reads");
+    let mut got = vec![0; 1000];
+    stream.read_exact(&mut got).expect("it begins");
+    until("all of it is handed to the system", LIMIT, || peer.status()["bytes_up"] == SIZE);
+    overwrite(&peer.share().join("changes"), &[8; SIZE]);
+    let (rest, end) = read_to_end(&mut stream);
+    got.extend(rest);
+    assert!(got == vec![7; SIZE] && end == End::Fin, "the file is what it was when it was opened");
 }
 
 #[test]

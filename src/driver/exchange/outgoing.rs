@@ -7,10 +7,13 @@ use crate::fault::DiskFault;
 use crate::library::Shared;
 use crate::name::FileName;
 use crate::node::contract::ResponseFault;
+use crate::store::SharedFile;
 use crate::time::Instant;
 use crate::wire::{Attributes, Listed, encode_list_line};
-use std::fs::File;
 use std::io;
+
+/// Bytes of a file that are read at once: what a socket does not take of them is read again.
+const PIECE_BYTES_MAX: usize = 128 * 1024;
 
 /// Rows of the list that are taken from the library at once.
 const LIST_ROWS_PER_FILL: usize = 256;
@@ -30,8 +33,8 @@ enum Source {
     Bytes { body: Vec<u8>, at: usize },
     /// The library's list, by name.
     List { after: Option<FileName>, attributes: bool, buffer: Vec<u8>, at: usize, more: bool },
-    /// A file, sent from its position on.
-    File { file: File, left: u64 },
+    /// A file, sent from a position on.
+    File { file: SharedFile, at: u64, left: u64 },
 }
 
 /// What pumping came to.
@@ -63,9 +66,15 @@ impl Outgoing {
         Self { source, sent: 0, reported_at: now }
     }
 
-    /// Sends `size` bytes of a file from its position on, as fast as the rate limit lets it.
-    pub(in crate::driver) fn file(file: File, size: u64, now: Instant) -> Self {
-        Self { source: Source::File { file, left: size }, sent: 0, reported_at: now }
+    /// Sends a whole file, as fast as the rate limit lets it.
+    pub(in crate::driver) fn file(file: SharedFile, now: Instant) -> Self {
+        let size = file.meta().size;
+        Self::range(file, 0, size, now)
+    }
+
+    /// The same with `length` bytes of a file from `at` on.
+    pub(in crate::driver) fn range(file: SharedFile, at: u64, length: u64, now: Instant) -> Self {
+        Self { source: Source::File { file, at, left: length }, sent: 0, reported_at: now }
     }
 
     /// Moves up to [`STEP_BYTES_MAX`] bytes.
@@ -85,7 +94,7 @@ impl Outgoing {
                 Ok(Wrote::Bytes(n)) => n,
                 Ok(Wrote::Blocked) => return self.progress(cx.now).unwrap_or(Pump::Blocked),
                 Ok(Wrote::Everything) => return Pump::Sent(self.sent),
-                Ok(Wrote::Shrank) => return Pump::Failed(ResponseFault::Disk(DiskFault::Shrank)),
+                Ok(Wrote::Failed(fault)) => return Pump::Failed(ResponseFault::Disk(fault)),
                 Err(error) => return Pump::Failed(response_fault(&error)),
             };
             if is_paced {
@@ -114,7 +123,8 @@ enum Wrote {
     Bytes(usize),
     Blocked,
     Everything,
-    Shrank,
+    /// The file cannot be read, or is another by now.
+    Failed(DiskFault),
 }
 
 impl Source {
@@ -123,7 +133,7 @@ impl Source {
         matches!(self, Self::File { left: 1.., .. })
     }
 
-    fn write(&mut self, socket: &mut Socket, budget: usize, cx: &Context<'_>) -> io::Result<Wrote> {
+    fn write(&mut self, socket: &mut Socket, budget: usize, cx: &mut Context<'_>) -> io::Result<Wrote> {
         match self {
             Self::Bytes { body, at } => write_from(socket, body, at, budget),
             Self::List { after, attributes, buffer, at, more } => {
@@ -140,12 +150,19 @@ impl Source {
                 write_from(socket, buffer, at, budget)
             }
             Self::File { left: 0, .. } => Ok(Wrote::Everything),
-            Self::File { file, left } => {
-                let count = usize::try_from(*left).unwrap_or(usize::MAX).min(budget);
-                Ok(match socket.send_file(file, count)? {
+            Self::File { .. } if !socket.is_writable() => Ok(Wrote::Blocked),
+            Self::File { file, at, left } => {
+                let count = usize::try_from(*left).unwrap_or(usize::MAX).min(budget).min(PIECE_BYTES_MAX);
+                let piece = &mut cx.scratch[..count];
+                // No byte goes out before the file was seen to be unchanged after the byte was read, so that FIN follows
+                // only what the file was when it was opened.
+                if let Err(fault) = file.read(piece, *at) {
+                    return Ok(Wrote::Failed(fault));
+                }
+                Ok(match socket.write(piece)? {
                     None => Wrote::Blocked,
-                    Some(0) => Wrote::Shrank,
                     Some(n) => {
+                        *at += n as u64;
                         *left -= n as u64;
                         Wrote::Bytes(n)
                     }

@@ -120,6 +120,9 @@ pub enum Notice {
         /// Why the share could not be read.
         #[serde(default)]
         error: Option<CallError>,
+        /// Files that are not shared yet because they are being written.
+        #[serde(default)]
+        being_written: u64,
     },
     /// The daemon leaves.
     Leaving,

@@ -287,6 +287,9 @@ pub struct FileRow {
     pub size: Option<u64>,
     /// BLAKE3 in hex; `None` while unknown.
     pub b3: Option<String>,
+    /// It is not shared yet, since it was changed a short time ago. Left out of the JSON if not so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub being_written: bool,
 }
 
 /// The bootstrap side.

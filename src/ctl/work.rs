@@ -162,9 +162,18 @@ fn scan(session: &mut Session) -> Result<ScanResult, CallError> {
     loop {
         match session.connection.next(until)? {
             Heard::Notice(Notice::Scan { done: true, error: Some(error), .. }) => return Err(error),
-            Heard::Notice(Notice::Scan { files, done, names_refused, unreadable, other_mounts, mounts, .. }) => {
+            Heard::Notice(Notice::Scan {
+                files,
+                done,
+                names_refused,
+                unreadable,
+                other_mounts,
+                mounts,
+                being_written,
+                ..
+            }) => {
                 if done {
-                    return Ok(ScanResult { files, names_refused, unreadable, other_mounts, mounts });
+                    return Ok(ScanResult { files, names_refused, unreadable, other_mounts, mounts, being_written });
                 }
                 progress.say(format!("scanning: {}", text::count(files, "file")));
                 until = Deadline::after(session.timeout);

@@ -4,7 +4,9 @@ use super::config::Config;
 use super::load::ConfigFault;
 use crate::driver::{Driver, Host, Settings, StartFault};
 use crate::store::{StateDirectory, StateFault};
+use std::fs::Metadata;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -94,6 +96,10 @@ fn prepare_share(config: &Config) -> Result<(), Fault> {
     let path = &config.local_directory;
     let fault = |error| Fault::Share { path: path.clone(), error };
     match std::fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() && holds_state(config, &metadata) => Err(fault(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it is the state directory too, which is never shared",
+        ))),
         Ok(metadata) if metadata.is_dir() => Ok(()),
         Ok(_) => Err(fault(io::ErrorKind::NotADirectory.into())),
         Err(error) if error.kind() == io::ErrorKind::NotFound && is_default_share(path) => {
@@ -101,6 +107,12 @@ fn prepare_share(config: &Config) -> Result<(), Fault> {
         }
         Err(error) => Err(fault(error)),
     }
+}
+
+/// Whether a directory is the state directory, by whatever path.
+fn holds_state(config: &Config, directory: &Metadata) -> bool {
+    let state = config.state_directory.as_ref().and_then(|path| std::fs::metadata(path).ok());
+    state.is_some_and(|state| (state.dev(), state.ino()) == (directory.dev(), directory.ino()))
 }
 
 fn is_default_share(path: &Path) -> bool {
@@ -122,6 +134,23 @@ mod tests {
         assert!(missing.to_string().contains("local_directory") && !directory.path().join("typo").exists());
         std::fs::write(directory.path().join("file"), "").unwrap();
         assert!(share(directory.path().join("file")).is_err());
+    }
+
+    #[test]
+    fn the_state_directory_is_not_a_share() {
+        let directory = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(directory.path(), directory.path().join("link")).unwrap();
+        let state = |path: &str| {
+            prepare_share(&Config {
+                local_directory: directory.path().to_owned(),
+                state_directory: Some(directory.path().join(path)),
+                ..Config::default()
+            })
+        };
+        let fault = state("link").unwrap_err();
+        assert_eq!(fault.exit_code(), EXIT_CONFIG);
+        assert!(fault.to_string().contains("state directory"), "{fault}");
+        state("inside").unwrap();
     }
 
     #[test]

@@ -96,7 +96,9 @@ fn serve(sources: Sources, loaded: Loaded) -> Result<(), Fault> {
     remarks.iter().for_each(|remark| warn!("{remark}"));
     raise_descriptor_limit();
     let to_file = matches!(config.log_file, LogPlace::File(_));
-    let host = Box::new(Service { sources, config: config.clone(), logging, status: String::new() });
+    let mut host =
+        Box::new(Service { sources, config: config.clone(), logging, log_files: Vec::new(), status: String::new() });
+    host.note_log_file();
     let outcome = compose(&config, host, true).and_then(|driver| driver.run().map_err(Fault::Run));
     match &outcome {
         Ok(()) => info!("left"),
@@ -123,11 +125,16 @@ fn raise_descriptor_limit() {
     }
 }
 
+/// Log files that one process remembers.
+const LOG_FILES_MAX: usize = 64;
+
 /// What the loop asks of the process around it.
 struct Service {
     sources: Sources,
     config: Config,
     logging: Logging,
+    /// Those that this process has written to, the newest last.
+    log_files: Vec<PathBuf>,
     status: String,
 }
 
@@ -158,6 +165,10 @@ impl Host for Service {
         Ok(())
     }
 
+    fn log_files(&self) -> &[PathBuf] {
+        &self.log_files
+    }
+
     fn leaving(&mut self) {
         supervisor::stopping();
     }
@@ -183,7 +194,18 @@ impl Service {
         }
         let reload = next.reload();
         self.config = next;
+        self.note_log_file();
         Ok(reload)
+    }
+
+    /// Remembers where the log goes.
+    fn note_log_file(&mut self) {
+        if let LogPlace::File(path) = &self.config.log_file
+            && !self.log_files.contains(path)
+        {
+            self.log_files.truncate(LOG_FILES_MAX - 1);
+            self.log_files.push(path.clone());
+        }
     }
 }
 

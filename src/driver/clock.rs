@@ -3,10 +3,16 @@
 use crate::time::Instant;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The wall clock, for the lines of a log. Nothing is ever decided by it.
+/// The wall clock, for the lines of a log, and for [`wall_ns`]. Nothing else is decided by it.
 #[expect(clippy::disallowed_methods, reason = "this is the clock")]
 pub fn wall_clock() -> SystemTime {
     SystemTime::now()
+}
+
+/// The wall clock in nanoseconds since the epoch, to be compared with the times of files.
+pub(super) fn wall_ns() -> i64 {
+    let since_epoch = wall_clock().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX)
 }
 
 /// A monotonic clock that begins at the date which the wall clock showed when it was made.

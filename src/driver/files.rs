@@ -1,12 +1,16 @@
 //! The share, its scans, and state files.
 
+use super::clock::wall_ns;
 use super::helper::{Done, Job};
 use super::timers::Timer;
 use super::{Driver, state};
 use crate::bootstrap::{Bootstrap, encode_snapshot};
-use crate::library::ScanReport;
+use crate::fault::DiskFault;
+use crate::library::{RecentFile, ScanReport, ScannedFile};
+use crate::name::FileName;
 use crate::node::Event;
-use crate::store::{Scanner, ShareRoot};
+use crate::node::contract::LookedAt;
+use crate::store::{OwnFiles, Scanner, ShareRoot};
 use log::warn;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -26,7 +30,7 @@ impl Driver {
         match ShareRoot::open(&self.share_path) {
             Ok(root) => {
                 self.share = Some(root);
-                self.scanner = Some(Scanner::start(&self.share_path));
+                self.scanner = Some(Scanner::start(&self.share_path).without(self.own_files()));
             }
             Err(error) => {
                 warn!("cannot open the share {}: {error}", self.share_path.display());
@@ -41,7 +45,13 @@ impl Driver {
     /// One slice of the running scan.
     pub(super) fn scan_slice(&mut self) {
         let Some(scanner) = &mut self.scanner else { return };
-        let step = scanner.step(SCAN_ENTRIES_PER_SLICE);
+        let step = scanner.step(SCAN_ENTRIES_PER_SLICE, wall_ns());
+        for (device, volume) in step.volumes {
+            self.hashing.volumes_mut().note(device, volume);
+        }
+        if !step.recent.is_empty() {
+            self.node.handle(self.now, Event::RecentFiles { files: step.recent });
+        }
         if !step.files.is_empty() {
             self.node.handle(self.now, Event::Scanned { files: step.files });
         }
@@ -49,6 +59,30 @@ impl Driver {
             self.scanner = None;
             self.node.handle(self.now, Event::ScanEnded { report });
         }
+    }
+
+    /// What of our own is never shared, as it lies now.
+    fn own_files(&self) -> OwnFiles {
+        let mut own = OwnFiles::default();
+        if let Some(state) = &self.state {
+            own.directory(state.path());
+        }
+        self.host.log_files().iter().for_each(|log| own.log(log));
+        own
+    }
+
+    /// Looks at files of the share again.
+    pub(super) fn look_at(&mut self, names: Vec<FileName>) {
+        let wall_ns = wall_ns();
+        let look = |name: FileName| {
+            // Without a share nothing can be seen, which says nothing of the file.
+            let share = self.share.as_ref().ok_or(DiskFault::Other(0));
+            let found = share.and_then(|share| share.look(&name, self.hashing.volumes(), wall_ns));
+            let found = found.map(|(meta, quiet)| RecentFile { file: ScannedFile { name: name.clone(), meta }, quiet });
+            LookedAt { name, found }
+        };
+        let files = names.into_iter().map(look).collect();
+        self.inbox.push_back(Event::LookedAt { files });
     }
 
     /// Writes the peers to remember.

@@ -9,7 +9,7 @@ use crate::id::ContentHash;
 use crate::library::{FileMeta, ScannedFile};
 use crate::node::Event;
 use crate::node::contract::HashedFile;
-use crate::store::{CacheFault, FLUSH_ENTRIES_USUAL, FileHasher, Flushed, HashCache};
+use crate::store::{CacheFault, FLUSH_ENTRIES_USUAL, FileHasher, Flushed, HashCache, Volumes};
 use log::warn;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -49,6 +49,16 @@ impl Hashing {
     /// Whether a slice waits.
     pub(super) fn has_work(&self) -> bool {
         !self.files.is_empty() || self.current.is_some() || self.large.is_some() || !self.done.is_empty()
+    }
+
+    /// The filesystems that files are on.
+    pub(super) fn volumes(&self) -> &Volumes {
+        self.cache.volumes()
+    }
+
+    /// The same, to take note of what a scan has met.
+    pub(super) fn volumes_mut(&mut self) -> &mut Volumes {
+        self.cache.volumes_mut()
     }
 
     /// The chaining values of a file whose hash this is, if they are known.

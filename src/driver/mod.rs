@@ -109,6 +109,10 @@ pub trait Host {
     fn reload(&mut self) -> Result<Reload, String>;
     /// Change the log level. The error names the levels there are.
     fn set_log_level(&mut self, level: &str) -> Result<(), String>;
+    /// The log, if it is a file, and those that this process wrote to before: they are never shared.
+    fn log_files(&self) -> &[PathBuf] {
+        &[]
+    }
     /// The loop begins to leave.
     fn leaving(&mut self);
 }

@@ -2,6 +2,7 @@
 
 use super::Driver;
 use super::budget::Use;
+use super::clock::wall_ns;
 use super::exchange::{Outbound, Outgoing, Part, Task};
 use super::helper::Job;
 use super::parts::{PartOrder, part_request};
@@ -11,7 +12,7 @@ use crate::content::{group_count, groups_span};
 use crate::control::encode_notice;
 use crate::fault::{DialFault, DiskFault, RefusalReason};
 use crate::id::{ContentHash, ExchangeId};
-use crate::library::ScannedFile;
+use crate::library::{RECENT_MAX, ScannedFile};
 use crate::name::FileName;
 use crate::node::contract::{FetchForm, Portion, ResponseFault};
 use crate::node::{Action, Event};
@@ -68,6 +69,7 @@ impl Driver {
             Action::Abort { exchange } => self.abort(exchange),
             Action::Resolve { host } => self.helpers.submit(Job::Resolve(host)),
             Action::StartScan => self.start_scan(),
+            Action::LookAt { names } => self.look_at(names),
             Action::OpenPart { download, spec, b3, size } => {
                 self.order_part(download, PartOrder::Open(part_request(spec, b3, size)));
             }
@@ -178,11 +180,16 @@ impl Driver {
         opened.inspect_err(|_| self.table.give_back(Use::Own))
     }
 
-    /// Opens a shared file, with a descriptor of the budget that the caller passes on.
+    /// Opens a shared file, with a descriptor of the budget that the caller passes on: as it was scanned, or as it is
+    /// since, if it has not been changed for a while.
     fn open_shared(&mut self, name: &FileName) -> Result<SharedFile, DiskFault> {
         self.table.take(Use::Own).map_err(|_| DiskFault::NoDescriptor)?;
         let opened = match &self.share {
-            Some(share) => share.open_file(name),
+            Some(share) => share.open_file(name).and_then(|file| {
+                let known = self.node.library().get(name.as_bytes()).is_some_and(|known| known.meta == *file.meta());
+                let quiet = || file.quiet(self.hashing.volumes(), wall_ns());
+                if known || quiet() >= RECENT_MAX { Ok(file) } else { Err(DiskFault::Changed) }
+            }),
             None => Err(DiskFault::Missing),
         };
         opened.inspect_err(|_| self.table.give_back(Use::Own))

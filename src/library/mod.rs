@@ -32,6 +32,7 @@ use leaf::Hash;
 pub use query::{QUERY_TERMS_MAX, Query};
 pub use search::SearchCursor;
 use std::ops::Bound;
+use std::time::Duration;
 
 /// Most files that are shared. Files that a scan finds beyond it are left out and counted.
 pub const LIBRARY_FILES_MAX: u64 = 16_000_000;
@@ -43,6 +44,18 @@ pub struct ScannedFile {
     pub name: FileName,
     /// What stood there.
     pub meta: FileMeta,
+}
+
+/// A file that has not been changed for this long is no [`RecentFile`].
+pub const RECENT_MAX: Duration = Duration::from_secs(5);
+
+/// A file that was changed a short time ago, and may be written to still.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecentFile {
+    /// What stands there now.
+    pub file: ScannedFile,
+    /// For how long at least it has not been changed.
+    pub quiet: Duration,
 }
 
 /// Size and identity of a shared file at the last scan: while all of it stays the same, so does the content.

@@ -9,7 +9,7 @@ use crate::control::{
     BootstrapReply, CallError, CallId, ExitCode, FileRow, FilesReply, HitRow, HitsReply, PAGE_ROWS_MAX, RawText, Reply,
     Request, StatusReply,
 };
-use crate::id::{ClientId, HitId, SearchId};
+use crate::id::{ClientId, ContentHash, HitId, SearchId};
 use crate::name::{Escaped, FileName};
 use crate::time::Instant;
 
@@ -126,16 +126,18 @@ impl Node {
                 CallError::new(ExitCode::Usage, message)
             })?),
         };
-        let rows = self.library.list_after(after.as_ref(), PAGE_ROWS_MAX as usize + 1);
-        let rows = rows.into_iter().map(|(name, file)| {
-            let row = FileRow {
-                name: RawText::new(name.as_bytes()),
-                size: Some(file.meta.size),
-                b3: file.b3.map(|b3| b3.to_string()),
-            };
-            (name, row)
-        });
-        let (files, next) = page(rows, |row| 200 + row.name.as_bytes().len() * TEXT_BLOAT_MAX);
+        let rows_max = PAGE_ROWS_MAX as usize + 1;
+        let row = |name: &FileName, size, b3: Option<ContentHash>, being_written| {
+            let b3 = b3.map(|b3| b3.to_string());
+            (name.clone(), FileRow { name: RawText::new(name.as_bytes()), size: Some(size), b3, being_written })
+        };
+        let shared = self.library.list_after(after.as_ref(), rows_max);
+        let shared = shared.iter().map(|(name, file)| row(name, file.meta.size, file.b3, false));
+        let unsettled = self.settling.after(after.as_ref(), rows_max);
+        let mut rows: Vec<_> = shared.chain(unsettled.map(|(name, size)| row(name, size, None, true))).collect();
+        rows.sort_by(|(one, _), (other, _)| one.cmp(other));
+        rows.truncate(rows_max);
+        let (files, next) = page(rows.into_iter(), |row| 200 + row.name.as_bytes().len() * TEXT_BLOAT_MAX);
         Ok(FilesReply { files, next: next.map(|name| RawText::new(name.as_bytes())) })
     }
 }

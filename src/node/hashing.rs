@@ -88,10 +88,15 @@ impl Node {
             (DiskFault::Changed, Some(file)) => std::mem::replace(&mut failure.meta, file.meta) != file.meta,
             _ => false,
         });
+        self.hash_new();
+        self.tell_if_all_hashed();
+    }
+
+    /// There may be files whose hash is wanted.
+    pub(super) fn hash_new(&mut self) {
         if self.library.unhashed() > 0 {
             self.gather_unhashed();
         }
-        self.tell_if_all_hashed();
     }
 
     fn gather_unhashed(&mut self) {

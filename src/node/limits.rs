@@ -193,6 +193,22 @@ pub(super) const LISTING_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Batches of a scan held back for [`work`](super::Node::work); beyond, they are applied at once.
 pub(super) const SCAN_BATCHES_MAX: usize = 64;
+/// How long a file must not have been changed before it is shared.
+pub(super) const REST: Duration = Duration::from_secs(2);
+/// The same of a file that was seen to change: whoever writes it waits for a network or a person now and then. A scan
+/// tells apart whatever was changed within this time.
+pub(super) const REST_AFTER_CHANGE: Duration = crate::library::RECENT_MAX;
+/// The first wait before files that are not at rest are looked at again: the clock of files is some milliseconds late.
+pub(super) const LOOK_WAIT: Duration = Duration::from_millis(REST.as_millis() as u64 + 100);
+/// The longest such wait, while files keep changing.
+pub(super) const LOOK_WAIT_MAX: Duration = Duration::from_secs(5);
+/// Files looked at again with one order.
+pub(super) const LOOK_FILES_MAX: usize = 128;
+/// Files not at rest that are looked at again. Further ones are left to the next scan.
+pub(super) const UNSETTLED_FILES_MAX: usize = 65_536;
+/// How soon the next scan begins at the latest where that was so.
+pub(super) const RESCAN_SOON: Duration = Duration::from_secs(10);
+
 /// Library entries swept in one slice of work.
 pub(super) const SWEEP_ENTRIES_PER_SLICE: usize = 2_000;
 

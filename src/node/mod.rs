@@ -20,6 +20,7 @@
 //! | `parts` | its part file, and a disk that fails |
 //! | `ordering`, `steering`, `rows`, `rate` | what users order of downloads, and how they see them |
 //! | `scanning` | rescans of the share |
+//! | `settling` | files of the share that may be written to still |
 //! | `dials`, `workers` | the exchanges that we begin, and the gate before all commands |
 //! | `calls`, `subscriptions` | the control clients |
 //! | `leaving`, `invariants`, `dice` | the end; what always holds; chance |
@@ -52,6 +53,7 @@ mod scheduling;
 mod searching;
 mod seeking;
 mod serving;
+mod settling;
 mod sources;
 mod steering;
 mod subscriptions;
@@ -94,6 +96,7 @@ pub struct Node {
     downloads: downloads::Downloads,
     library: Library,
     scan: scanning::ScanStage,
+    settling: settling::Settling,
     hashing: hashing::Hashing,
     /// What the log last said of the share.
     scan_logged: Option<(u64, crate::library::ScanReport)>,
@@ -140,6 +143,8 @@ enum NodeTimer {
     Probe(TransferId),
     /// The next scan of the share.
     Rescan,
+    /// The next look at files of the share that are not at rest.
+    LookAtRecent,
     /// The bootstrap nodes had their time to hear that we go.
     LeaveDeadline,
 }
@@ -208,6 +213,7 @@ impl Node {
             downloads: Default::default(),
             library: Library::new(),
             scan: scanning::ScanStage::Off,
+            settling: Default::default(),
             hashing: Default::default(),
             scan_logged: None,
             turn: Turn::Scan,
@@ -279,6 +285,8 @@ impl Node {
             Event::Hashed { files } => self.on_hashed(files),
             Event::Resolved { host, outcome } => self.on_resolved(now, &host, outcome),
             Event::Scanned { files } => self.on_scanned(now, files),
+            Event::RecentFiles { files } => self.on_recent_files(now, files),
+            Event::LookedAt { files } => self.on_looked_at(now, files),
             Event::ScanEnded { report } => self.on_scan_ended(now, report),
             Event::Call { client, call, request } => self.on_call(now, client, call, request),
             Event::ClientGone { client } => self.subscriptions.forget(client),
@@ -337,6 +345,7 @@ impl Node {
             NodeTimer::Look(download) => self.downloads.touch(download),
             NodeTimer::Probe(download) => self.probe_disk(download),
             NodeTimer::Rescan => self.start_scan(),
+            NodeTimer::LookAtRecent => self.look_at_recent(now),
             NodeTimer::LeaveDeadline => self.leave(),
         }
     }

@@ -1,7 +1,7 @@
 //! The rescans of the share: when they start, and what they found entering the library in slices.
 
 use super::contract::Action;
-use super::limits::{LISTING_INTERVAL, SCAN_BATCHES_MAX, SWEEP_ENTRIES_PER_SLICE};
+use super::limits::{LISTING_INTERVAL, REST, SCAN_BATCHES_MAX, SWEEP_ENTRIES_PER_SLICE};
 use super::subscriptions::Topic;
 use super::{Node, NodeTimer};
 use crate::control::{CallError, Notice, RawText};
@@ -22,6 +22,8 @@ pub(super) enum ScanStage {
     Running(Running),
     /// The library drops what the scan did not see.
     Sweeping { report: ScanReport, after: After },
+    /// Files that were changed a short time ago are looked at once more, in a round that does not begin before this.
+    Settling { report: ScanReport, after: After, not_before: Instant },
 }
 
 /// A scan in progress.
@@ -42,16 +44,23 @@ pub(super) enum After {
     Again,
 }
 
+impl Running {
+    /// So many more files were found.
+    pub(super) fn count(&mut self, files: usize) {
+        self.files += files as u64;
+    }
+}
+
 impl ScanStage {
     /// Whether a scan is running.
     pub(super) fn is_running(&self) -> bool {
-        matches!(self, Self::Running(_) | Self::Sweeping { .. })
+        matches!(self, Self::Running(_) | Self::Sweeping { .. } | Self::Settling { .. })
     }
 
     /// Whether a slice of work waits.
     pub(super) fn has_work(&self) -> bool {
         match self {
-            Self::Off | Self::Waiting { .. } => false,
+            Self::Off | Self::Waiting { .. } | Self::Settling { .. } => false,
             Self::Running(running) => !running.batches.is_empty(),
             Self::Sweeping { .. } => true,
         }
@@ -66,6 +75,7 @@ impl Node {
             self.wheel.cancel(timer);
         }
         self.library.begin_scan();
+        self.settling.begin_scan();
         self.actions.push_back(Action::StartScan);
     }
 
@@ -78,7 +88,9 @@ impl Node {
                 self.subscriptions.subscribe(Topic::Scan, client);
                 self.start_scan();
             }
-            ScanStage::Running(Running { after, .. }) | ScanStage::Sweeping { after, .. } => {
+            ScanStage::Running(Running { after, .. })
+            | ScanStage::Sweeping { after, .. }
+            | ScanStage::Settling { after, .. } => {
                 *after = After::Again;
                 self.subscriptions.subscribe(Topic::NextScan, client);
             }
@@ -104,6 +116,7 @@ impl Node {
                 other_mounts: 0,
                 mounts: Vec::new(),
                 error: None,
+                being_written: 0,
             };
             self.notify(Topic::Scan, notice);
         }
@@ -123,9 +136,12 @@ impl Node {
     /// One slice: a batch enters the library, or unseen files leave it.
     pub(super) fn work_on_scan(&mut self, now: Instant) {
         match &mut self.scan {
-            ScanStage::Off | ScanStage::Waiting { .. } => {}
+            ScanStage::Off | ScanStage::Waiting { .. } | ScanStage::Settling { .. } => {}
             ScanStage::Running(running) => {
-                running.batches.pop_front().into_iter().flatten().for_each(|file| self.library.apply(file));
+                for file in running.batches.pop_front().into_iter().flatten() {
+                    self.settling.is_at_rest(&file.name);
+                    self.library.apply(file);
+                }
                 if running.batches.is_empty()
                     && let Some(report) = running.ended.take()
                 {
@@ -136,14 +152,33 @@ impl Node {
             ScanStage::Sweeping { report, after } => {
                 if !self.library.sweep(SWEEP_ENTRIES_PER_SLICE) {
                     let (report, after) = (std::mem::take(report), *after);
-                    self.finish_scan(now, report, after);
+                    self.hash_after_scan();
+                    if report.failed.is_none() && self.settle_after_scan(now) {
+                        self.scan = ScanStage::Settling { report, after, not_before: now + REST };
+                    } else {
+                        self.finish_scan(now, report, after);
+                    }
                 }
             }
         }
     }
 
+    /// A round of looks at files that are not at rest is through.
+    pub(super) fn settled_after_scan(&mut self, now: Instant, began: Instant) {
+        if let ScanStage::Settling { report, after, not_before } = &mut self.scan {
+            let (after, not_before) = (*after, *not_before);
+            if began >= not_before {
+                let report = std::mem::take(report);
+                self.finish_scan(now, report, after);
+            } else {
+                self.wait_to_look(now, not_before.saturating_since(now));
+            }
+        }
+    }
+
     fn finish_scan(&mut self, now: Instant, report: ScanReport, after: After) {
-        let timer = self.wheel.insert(now + self.config.filemonitor_refresh, NodeTimer::Rescan);
+        let wait = self.settling.scan_wait(self.config.filemonitor_refresh);
+        let timer = self.wheel.insert(now + wait, NodeTimer::Rescan);
         self.scan = ScanStage::Waiting { timer };
         let files = self.library.len();
         self.log_scan(files, &report);
@@ -153,10 +188,11 @@ impl Node {
             CallError::new(fault.into(), message)
         });
         let mounts = mounts.iter().map(|name| RawText::new(name.as_bytes())).collect();
-        let notice = Notice::Scan { files, done: true, names_refused, unreadable, other_mounts, mounts, error };
+        let being_written = self.settling.count();
+        let notice =
+            Notice::Scan { files, done: true, names_refused, unreadable, other_mounts, mounts, error, being_written };
         self.notify(Topic::Scan, || notice);
         self.subscriptions.close(Topic::Scan);
-        self.hash_after_scan();
         if after == After::Again {
             self.subscriptions.move_to(Topic::NextScan, Topic::Scan);
             self.start_scan();

@@ -147,7 +147,7 @@ mod tests {
         fn of(bytes: &[u8]) -> Self {
             let scratch = tempfile::tempdir().unwrap();
             fs::write(scratch.path().join("file"), bytes).unwrap();
-            let file = Scanner::start(scratch.path()).step(100).files.remove(0);
+            let file = Scanner::start(scratch.path()).step(100, i64::MAX).files.remove(0);
             Self { root: ShareRoot::open(scratch.path()).unwrap(), scratch, file }
         }
 

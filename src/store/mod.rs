@@ -9,6 +9,8 @@
 //! |---|---|
 //! | `share` | the share's root, and opening beneath it |
 //! | `scan` | a scan in progress |
+//! | `own` | what a scan leaves out because it is the daemon's own |
+//! | `volume` | filesystems under numbers that stay the same |
 //! | `part` | part files and their journals |
 //! | `commit` | giving a finished part file its final name |
 //! | `hasher` | the content hash of a shared file, in slices |
@@ -20,21 +22,25 @@
 mod cache;
 mod commit;
 mod hasher;
+mod own;
 mod part;
 mod record_log;
 mod reserve;
 mod scan;
 mod share;
 mod state;
+mod volume;
 
 pub use cache::{CacheFault, FLUSH_ENTRIES_USUAL, FlushJob, Flushed, HashCache};
 pub use commit::{CommitJob, Committed};
 pub use hasher::FileHasher;
+pub use own::OwnFiles;
 pub use part::{Checked, PartCheck, PartFile, PartOpened, PartPlace, PartRequest, SyncJob, Synced, is_part_name};
 pub use record_log::{LogDone, LogJob, RECORD_BYTES_MAX, RecordLog};
 pub use scan::{ScanStep, Scanner};
 pub use share::{ShareRoot, SharedFile, make_share};
 pub use state::{STATE_FILE_BYTES_MAX, StateDirectory, StateFault, WriteJob};
+pub use volume::{Volume, Volumes};
 
 use nix::errno::Errno;
 use nix::fcntl::AtFlags;

@@ -3,18 +3,20 @@
 //! Directories that wait are remembered by their path and opened beneath the root when their turn comes, so a deep
 //! tree takes no descriptors, and a directory that became a link meanwhile is not followed.
 
+use super::own::{OwnFiles, identity};
 use super::share::open_beneath;
+use super::volume::Volume;
 use super::{file_type, stat_at};
 use crate::fault::DiskFault;
-use crate::library::{FileMeta, ScanReport, ScannedFile};
+use crate::library::{FileMeta, RECENT_MAX, RecentFile, ScanReport, ScannedFile};
 use crate::name::FileName;
 use nix::dir::{Dir, OwningIter, Type};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open};
-use nix::sys::stat::{FileStat, Mode, SFlag};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 use nix::unistd::{AccessFlags, faccessat};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Most directories that wait to be read; more are counted as unreadable.
 const SCAN_DIRECTORIES_MAX: usize = 1_000_000;
@@ -30,6 +32,10 @@ const MOUNTS_NAMED_MAX: usize = 16;
 pub struct ScanStep {
     /// Files found, in no order; at most as many as entries were allowed.
     pub files: Vec<ScannedFile>,
+    /// Further files, which were changed less than [`RECENT_MAX`] ago.
+    pub recent: Vec<RecentFile>,
+    /// Filesystems that the scan has met, by their device numbers.
+    pub volumes: Vec<(u64, Volume)>,
     /// How the scan went, when it is through.
     pub ended: Option<ScanReport>,
 }
@@ -41,6 +47,11 @@ pub struct Scanner {
     /// Paths beneath the root of directories still to be read.
     waiting: Vec<Vec<u8>>,
     report: ScanReport,
+    /// The share's path.
+    path: PathBuf,
+    own: OwnFiles,
+    /// The device number of the last directory, and its filesystem.
+    volume: Option<(u64, Volume)>,
 }
 
 #[derive(Debug)]
@@ -59,12 +70,13 @@ struct Reading {
     path: Vec<u8>,
     /// To ask about entries.
     handle: OwnedFd,
+    stat: FileStat,
     entries: OwningIter,
 }
 
 /// What an entry of a directory turned out to be.
 enum Found {
-    File(FileMeta),
+    File(FileStat),
     Directory,
     /// Neither, or gone.
     Nothing,
@@ -81,28 +93,60 @@ impl Scanner {
         let failed = opened.as_ref().err().map(|&errno| fault(errno));
         let state = opened.map_or(State::Ended, |root| State::Between { root });
         // The empty path is the root's own.
-        Scanner { state, waiting: vec![Vec::new()], report: ScanReport { failed, ..ScanReport::default() } }
+        Scanner {
+            state,
+            waiting: vec![Vec::new()],
+            report: ScanReport { failed, ..ScanReport::default() },
+            path: root.to_owned(),
+            own: OwnFiles::default(),
+            volume: None,
+        }
     }
 
-    /// Looks at up to `entries_max` entries of directories. After the end every step says again how it went.
-    pub fn step(&mut self, entries_max: usize) -> ScanStep {
-        let mut files = Vec::new();
+    /// Leaves out these.
+    pub fn without(self, own: OwnFiles) -> Scanner {
+        Scanner { own, ..self }
+    }
+
+    /// Looks at up to `entries_max` entries of directories, when the wall clock shows `wall_ns`, in nanoseconds since the
+    /// epoch. After the end every step says again how it went.
+    pub fn step(&mut self, entries_max: usize, wall_ns: i64) -> ScanStep {
+        let mut step = ScanStep::default();
         for _ in 0..entries_max.max(1) {
             self.state = match std::mem::replace(&mut self.state, State::Ended) {
-                State::Between { root } => self.open_next(root),
-                State::Reading { root, directory } => self.read_entry(root, directory, &mut files),
-                State::Ended => return ScanStep { files, ended: Some(self.report.clone()) },
+                State::Between { root } => self.open_next(root, &mut step),
+                State::Reading { root, directory } => self.read_entry(root, directory, wall_ns, &mut step),
+                State::Ended => {
+                    step.ended = Some(self.report.clone());
+                    return step;
+                }
             };
         }
-        ScanStep { files, ended: None }
+        step
     }
 
-    fn open_next(&mut self, root: OwnedFd) -> State {
+    fn open_next(&mut self, root: OwnedFd, step: &mut ScanStep) -> State {
         let Some(path) = self.waiting.pop() else { return State::Ended };
         match Reading::open(&root, path) {
-            Ok(directory) => State::Reading { root, directory },
+            Ok(directory) if self.own.holds_directory(&directory.stat) => State::Between { root },
+            Ok(directory) => {
+                self.meet(&directory, step);
+                State::Reading { root, directory }
+            }
             Err((path, errno)) => self.not_read(root, &path, errno),
         }
+    }
+
+    /// Learns on which filesystem a directory is, where that is not the one of the directory before.
+    fn meet(&mut self, directory: &Reading, step: &mut ScanStep) {
+        let device = directory.stat.st_dev;
+        if self.volume.is_some_and(|(known, _)| known == device) {
+            return;
+        }
+        // Without it the device number serves.
+        self.volume =
+            Volume::of(&directory.handle, device, &self.path, &directory.path).ok().map(|found| (device, found));
+        step.volumes.extend(self.volume);
     }
 
     /// Decides what a directory that could not be read means for the scan.
@@ -143,7 +187,7 @@ impl Scanner {
         State::Ended
     }
 
-    fn read_entry(&mut self, root: OwnedFd, mut directory: Reading, files: &mut Vec<ScannedFile>) -> State {
+    fn read_entry(&mut self, root: OwnedFd, mut directory: Reading, wall_ns: i64, step: &mut ScanStep) -> State {
         let entry = match directory.entries.next() {
             None => return State::Between { root },
             Some(Err(errno)) => return self.not_read(root, &directory.path, errno),
@@ -170,7 +214,14 @@ impl Scanner {
             (_, None) => self.report.names_refused += 1,
             (Found::Directory, Some(_)) if self.waiting.len() >= SCAN_DIRECTORIES_MAX => self.report.unreadable += 1,
             (Found::Directory, Some(path)) => self.waiting.push(path.as_bytes().to_vec()),
-            (Found::File(meta), Some(name)) => files.push(ScannedFile { name, meta }),
+            (Found::File(stat), Some(file)) if !self.own.holds_file(identity(&directory.stat), name, &stat) => {
+                let file = ScannedFile { name: file, meta: meta(&stat) };
+                match self.volume.map(|(_, volume)| volume.quiet(&file.meta, wall_ns)) {
+                    Some(quiet) if quiet >= RECENT_MAX => step.files.push(file),
+                    quiet => step.recent.push(RecentFile { file, quiet: quiet.unwrap_or_default() }),
+                }
+            }
+            (Found::File(_), Some(_)) => {}
         }
         State::Reading { root, directory }
     }
@@ -182,10 +233,11 @@ impl Reading {
         let opened = open_beneath(root.as_fd(), at, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NONBLOCK);
         let entries = opened.and_then(|handle| {
             let to_read = handle.try_clone().map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
-            Ok((handle, Dir::from_fd(to_read)?.into_iter()))
+            let stat = fstat(&handle)?;
+            Ok((handle, stat, Dir::from_fd(to_read)?.into_iter()))
         });
         match entries {
-            Ok((handle, entries)) => Ok(Reading { path, handle, entries }),
+            Ok((handle, stat, entries)) => Ok(Reading { path, handle, stat, entries }),
             Err(errno) => Err((path, errno)),
         }
     }
@@ -215,7 +267,7 @@ impl Reading {
         };
         match file_type(&stat) {
             SFlag::S_IFDIR => Found::Directory,
-            SFlag::S_IFREG if self.may_read(name, &stat) => Found::File(meta(&stat)),
+            SFlag::S_IFREG if self.may_read(name, &stat) => Found::File(stat),
             SFlag::S_IFREG => Found::Unreadable,
             _ => Found::Nothing,
         }
@@ -272,13 +324,13 @@ mod tests {
         let mut scanner = Scanner::start(root);
         let mut found = BTreeMap::new();
         loop {
-            let step = scanner.step(slice);
+            let step = scanner.step(slice, i64::MAX);
             assert!(step.files.len() <= slice);
             for file in step.files {
                 assert!(found.insert(file.name.to_string(), file.meta).is_none());
             }
             if let Some(report) = step.ended {
-                assert_eq!(scanner.step(slice).ended.as_ref(), Some(&report));
+                assert_eq!(scanner.step(slice, i64::MAX).ended.as_ref(), Some(&report));
                 return (found, report);
             }
         }
@@ -331,7 +383,7 @@ mod tests {
         fs::create_dir_all(scratch.path().join(&deepest)).unwrap();
         fs::write(scratch.path().join(&deepest).join("file"), b"").unwrap();
         let mut scanner = Scanner::start(scratch.path());
-        assert!(scanner.step(1000).ended.is_none());
+        assert!(scanner.step(1000, i64::MAX).ended.is_none());
         let open = fs::read_dir("/proc/self/fd").unwrap().filter_map(|link| fs::read_link(link.ok()?.path()).ok());
         assert!(open.filter(|path| path.starts_with(scratch.path())).count() <= 3);
         assert_eq!(names(scratch.path()), [format!("{deepest}/file")]);
@@ -375,12 +427,12 @@ mod tests {
         let mut scanner = Scanner::start(&share);
         // The root is opened, its four entries and its end are read; both directories wait.
         for _ in 0..6 {
-            assert!(scanner.step(1).files.is_empty());
+            assert!(scanner.step(1, i64::MAX).files.is_empty());
         }
         fs::remove_dir_all(share.join("one")).unwrap();
         symlink("../elsewhere", share.join("one")).unwrap();
         fs::remove_dir_all(share.join("two")).unwrap();
-        let step = scanner.step(100);
+        let step = scanner.step(100, i64::MAX);
         assert!(step.files.is_empty());
         assert_eq!(step.ended, Some(ScanReport::default()));
     }
@@ -390,10 +442,10 @@ mod tests {
         // /proc is a mount wherever these tests run.
         let root = open_directory(Path::new("/"));
         assert_eq!(Reading::open(&root, b"proc".to_vec()).map(|_| ()).unwrap_err().1, Errno::EXDEV);
-        let mut scanner =
-            Scanner { state: State::Ended, waiting: vec![b"proc".to_vec()], report: ScanReport::default() };
+        let mut scanner = Scanner::start(Path::new("/"));
+        scanner.waiting = vec![b"proc".to_vec()];
         scanner.state = State::Between { root };
-        let step = scanner.step(10);
+        let step = scanner.step(10, i64::MAX);
         assert!(step.files.is_empty());
         let mounts = vec![FileName::from_bytes(b"proc").unwrap()];
         assert_eq!(step.ended, Some(ScanReport { other_mounts: 1, mounts, ..ScanReport::default() }));

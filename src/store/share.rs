@@ -2,6 +2,7 @@
 
 use super::file_type;
 use super::scan::meta;
+use super::volume::Volumes;
 use crate::fault::DiskFault;
 use crate::library::FileMeta;
 use crate::name::FileName;
@@ -13,6 +14,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// How a path beneath the root may not leave it.
 const RESOLVE: ResolveFlag = ResolveFlag::RESOLVE_BENEATH
@@ -63,11 +65,14 @@ impl ShareRoot {
     /// [`DiskFault::NotRegular`] for anything but a regular file reached through directories of the share alone, and
     /// for names that are no plain relative path; otherwise as the system reports.
     pub fn open_file(&self, name: &FileName) -> Result<SharedFile, DiskFault> {
+        self.open_plain(name, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)
+    }
+
+    fn open_plain(&self, name: &FileName, flags: OFlag) -> Result<SharedFile, DiskFault> {
         let is_plain = |part: &[u8]| !matches!(part, b"" | b"." | b"..");
         if !name.as_bytes().split(|&byte| byte == b'/').all(is_plain) {
             return Err(DiskFault::NotRegular);
         }
-        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
         let file = match open_beneath(self.directory.as_fd(), name.as_bytes(), flags) {
             Ok(descriptor) => File::from(descriptor),
             // A symbolic link, a mount, a socket or a device without driver on the way.
@@ -92,6 +97,15 @@ impl ShareRoot {
         if file.meta == *expected { Ok(file) } else { Err(DiskFault::Changed) }
     }
 
+    /// What stands at a name now, and for how long it has not been changed; it is not opened for reading.
+    ///
+    /// # Errors
+    /// As [`ShareRoot::open_file`].
+    pub fn look(&self, name: &FileName, volumes: &Volumes, wall_ns: i64) -> Result<(FileMeta, Duration), DiskFault> {
+        let found = self.open_plain(name, OFlag::O_PATH)?;
+        Ok((found.meta, found.quiet(volumes, wall_ns)))
+    }
+
     /// The path it was opened by.
     pub fn path(&self) -> &Path {
         &self.path
@@ -112,6 +126,11 @@ impl SharedFile {
     /// What it was when it was opened.
     pub fn meta(&self) -> &FileMeta {
         &self.meta
+    }
+
+    /// For how long it had not been changed when it was opened, if the wall clock shows this.
+    pub fn quiet(&self, volumes: &Volumes, wall_ns: i64) -> Duration {
+        volumes.of(&self.meta).quiet(&self.meta, wall_ns)
     }
 
     /// Fills a buffer from a position on. What is in it then are bytes of the file that was opened, however often the

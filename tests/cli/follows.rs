@@ -175,6 +175,17 @@ fn a_rescan_is_followed_to_its_end() {
 }
 
 #[test]
+fn a_rescan_counts_files_that_are_being_written() {
+    let script = |talk: &mut Talk| {
+        talk.answer("rescan", json!({}));
+        let scan = json!({"event": "scan", "files": 3, "done": true, "names_refused": 0, "unreadable": 0});
+        talk.notice(with(scan, json!({"being_written": 1})));
+    };
+    run(&["rescan"], script).gives(0, "3 files shared; 1 file is being written\n");
+    assert_eq!(run(&["rescan", "--json"], script).json()["being_written"], 1);
+}
+
+#[test]
 fn a_rescan_names_other_filesystems_and_fails_when_the_share_cannot_be_read() {
     fn script(talk: &mut Talk) {
         talk.answer("rescan", json!({}));

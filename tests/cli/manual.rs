@@ -98,8 +98,11 @@ fn each_key_of_json_is_in_the_manual_page() {
         ("list", json!({"id": 1, "name": "a", "size": 1, "b3": "ab"})),
         ("download", with(download(1, "a", "failed", 0), error.clone())),
         ("downloads", with(download(1, "a", "failed", 0), error)),
-        ("files", json!({"name": "a", "size": 1, "b3": "ab"})),
-        ("rescan", json!({"files": 1, "names_refused": 0, "unreadable": 0, "other_mounts": 0, "mounts": []})),
+        ("files", json!({"name": "a", "size": 1, "b3": "ab", "being_written": true})),
+        (
+            "rescan",
+            json!({"files": 1, "names_refused": 0, "unreadable": 0, "other_mounts": 0, "mounts": [], "being_written": 1}),
+        ),
         ("bootstrap", json!({"links": [], "registry": {"peers": [{"addr": "b:1", "expires_in_s": 1}], "count": 1}})),
     ] {
         assert_described(name, keys(&value, &[]));
@@ -135,6 +138,7 @@ fn notices() -> Vec<Notice> {
             other_mounts: 0,
             mounts: vec![],
             error: None,
+            being_written: 0,
         },
         Notice::Leaving,
     ]

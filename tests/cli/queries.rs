@@ -220,6 +220,20 @@ fn files_are_paged_by_name() {
 }
 
 #[test]
+fn a_file_that_is_being_written_is_shown_as_such() {
+    let [text, terse, json] = forms(&["files"], |talk| {
+        talk.answer("files", json!({"files": [row_of_growing()], "next": null}));
+    });
+    text.gives(0, "NAME   SIZE  HASH\na.iso   3 B  being written\n");
+    terse.gives(0, "name\tsize\tb3\na.iso\t3\t-\n");
+    assert_eq!(json.json()[0], row_of_growing());
+}
+
+fn row_of_growing() -> Value {
+    json!({"name": "a.iso", "size": 3, "b3": null, "being_written": true})
+}
+
+#[test]
 fn people_are_told_that_there_is_nothing_to_show() {
     let [text, terse, json] = forms(&["files"], |talk| drop(talk.answer("files", json!({"files": [], "next": null}))));
     text.gives(0, "");

@@ -38,6 +38,7 @@ mod rate;
 mod refusals;
 mod resume;
 mod serving;
+mod settling;
 mod share;
 mod streams;
 mod stubborn;

@@ -14,12 +14,14 @@ const LIMIT_EACH: u64 = 1 << 20;
 fn limited_sources(count: usize, content: &[u8], scratch: &Path) -> Vec<Daemon> {
     let file = scratch.join("file.bin");
     std::fs::write(&file, content).expect("it can be written");
-    let start = |_| {
+    let prepare = |_| {
         let setup = Setup::peer().set("upload_limit", &LIMIT_EACH.to_string());
         std::fs::hard_link(&file, setup.share().join("file.bin")).expect("the same filesystem");
-        setup.start()
+        setup
     };
-    let sources: Vec<Daemon> = (0..count).map(start).collect();
+    // A new link changes the file for all who share it: so all are made before the first daemon looks.
+    let setups: Vec<Setup> = (0..count).map(prepare).collect();
+    let sources: Vec<Daemon> = setups.into_iter().map(Setup::start).collect();
     sources.iter().for_each(await_hashed);
     sources
 }

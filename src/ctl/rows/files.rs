@@ -99,8 +99,14 @@ impl Show for [FileRow] {
     fn people(&self, look: Look) -> String {
         let mut table = Table::new(&["~NAME", ">SIZE", "HASH"]);
         for file in self {
-            let b3 = or_unknown(file.b3.as_ref(), |b3| short_hash(b3));
-            table.push(Tone::Plain, [name(file.name.as_bytes()), or_unknown(file.size, size), b3]);
+            let b3 = match file.being_written {
+                true => "being written".into(),
+                false => or_unknown(file.b3.as_ref(), |b3| short_hash(b3)),
+            };
+            table.push(
+                if file.being_written { Tone::Faint } else { Tone::Plain },
+                [name(file.name.as_bytes()), or_unknown(file.size, size), b3],
+            );
         }
         table.aligned(look)
     }

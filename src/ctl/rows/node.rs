@@ -20,6 +20,9 @@ pub(in crate::ctl) struct ScanResult {
     pub(in crate::ctl) other_mounts: u64,
     /// The first of these directories.
     pub(in crate::ctl) mounts: Vec<RawText>,
+    /// Files that are not shared yet because they are being written. Left out of the JSON if there are none.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(in crate::ctl) being_written: u64,
 }
 
 impl Show for StatusReply {
@@ -254,6 +257,10 @@ impl Show for ScanResult {
             let left_out = count(self.other_mounts, "other filesystem");
             line += &format!("; {left_out} mounted in the share left out: {}", names.join(", "));
         }
+        if self.being_written > 0 {
+            let are = if self.being_written == 1 { "is" } else { "are" };
+            line += &format!("; {} {are} being written", count(self.being_written, "file"));
+        }
         line + "\n"
     }
 
@@ -263,6 +270,10 @@ impl Show for ScanResult {
         table.push(Tone::Plain, row.map(|number| number.to_string()));
         table
     }
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 fn yes(flag: bool) -> String {

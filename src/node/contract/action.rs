@@ -140,6 +140,11 @@ pub enum Action {
     },
     /// Scan the share from its beginning.
     StartScan,
+    /// Tell what stands at these names of the share now. One such order is out at a time.
+    LookAt {
+        /// At most 128.
+        names: Vec<FileName>,
+    },
     /// Create the part file of a download, or take up again the one that is there.
     OpenPart {
         /// The download.

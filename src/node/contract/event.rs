@@ -1,11 +1,11 @@
 //! What can happen to a node.
 
-use super::transfer::{CheckedPart, CommittedPart, HashedFile, OpenedPart};
+use super::transfer::{CheckedPart, CommittedPart, HashedFile, LookedAt, OpenedPart};
 use super::{BootstrapAddr, NodeConfig};
 use crate::control::{self, CallId};
 use crate::fault::{DialFault, DiskFault, ResolveFault};
 use crate::id::{ClientId, ContentHash, ExchangeId, TransferId};
-use crate::library::{ScanReport, ScannedFile};
+use crate::library::{RecentFile, ScanReport, ScannedFile};
 use crate::name::FileName;
 use crate::wire::{Listed, ListedPeer, Message};
 use std::net::{IpAddr, SocketAddr};
@@ -123,6 +123,16 @@ pub enum Event {
         host: BootstrapAddr,
         /// At least one address, the resolver's preference first.
         outcome: Result<Vec<IpAddr>, ResolveFault>,
+    },
+    /// Some files that the running scan found, and that were changed a short time ago.
+    RecentFiles {
+        /// At most 1,000.
+        files: Vec<RecentFile>,
+    },
+    /// What stands at names of the share.
+    LookedAt {
+        /// Each that [`Action::LookAt`](super::Action::LookAt) named, once.
+        files: Vec<LookedAt>,
     },
     /// Some files that the running scan found. The node may hold them back to [`work`](super) on.
     Scanned {

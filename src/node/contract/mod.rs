@@ -21,6 +21,7 @@
 //! | [`CheckPart`](Action::CheckPart) | [`Event::PartChecked`] |
 //! | [`CommitPart`](Action::CommitPart) | [`Event::PartCommitted`] |
 //! | [`Resolve`](Action::Resolve) | [`Event::Resolved`] |
+//! | [`LookAt`](Action::LookAt) | [`Event::LookedAt`] |
 //! | [`HashFiles`](Action::HashFiles) | as many [`Event::Hashed`] as it takes to name each file once |
 
 mod action;
@@ -30,7 +31,8 @@ mod transfer;
 pub use action::{Action, Expect, FetchForm, Portion, Refusal};
 pub use event::{DialOutcome, Dialled, Event, Response, ResponseFault};
 pub use transfer::{
-    CheckedPart, CommittedPart, DownloadRecord, HashedFile, OpenedPart, PartSpec, Remembered, SourceRecord, Target,
+    CheckedPart, CommittedPart, DownloadRecord, HashedFile, LookedAt, OpenedPart, PartSpec, Remembered, SourceRecord,
+    Target,
 };
 
 use std::net::{IpAddr, SocketAddr};

@@ -3,7 +3,7 @@
 use crate::content::Groups;
 use crate::fault::DiskFault;
 use crate::id::{ContentHash, TransferId};
-use crate::library::ScannedFile;
+use crate::library::{RecentFile, ScannedFile};
 use crate::name::FileName;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -72,6 +72,15 @@ pub struct CommittedPart {
     pub path: PathBuf,
     /// A file of the same content stood there already: it was left as it is, and the part file removed.
     pub already: bool,
+}
+
+/// What stands at a name of the share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LookedAt {
+    /// The name.
+    pub name: FileName,
+    /// The file there, or why it could not be seen.
+    pub found: Result<RecentFile, DiskFault>,
 }
 
 /// The hash of a shared file.

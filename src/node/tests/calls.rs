@@ -67,6 +67,7 @@ fn who_asks_for_a_rescan_hears_of_the_one_that_began_after() {
         other_mounts: 0,
         mounts: vec![],
         error: None,
+        being_written: 0,
     };
     assert!(rig.notices().contains(&done(2)));
 

@@ -12,6 +12,7 @@ mod rig;
 mod searching;
 mod seeking;
 mod serving;
+mod settling;
 mod world;
 
 use crate::node::contract::Action;

@@ -29,7 +29,7 @@ const VERSION: i64 = 2;
 /// none is used: the cache begins anew, and each file is hashed once more.
 const VERSION_WITHOUT_CTIME: i64 = 1;
 
-/// Integers of 64 bits without sign are stored with the same bits as signed ones. `sum` is [`checksum`], that of a
+/// `device` is the number of the filesystem (`Volume`). Integers of 64 bits without sign are stored with the same bits as signed ones. `sum` is [`checksum`], that of a
 /// chain includes its values; `run` is the last run of the daemon in which somebody asked.
 const SCHEMA: &str = "
     CREATE TABLE file (device INTEGER NOT NULL, inode INTEGER NOT NULL, size INTEGER NOT NULL,

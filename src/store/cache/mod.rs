@@ -1,4 +1,5 @@
-//! Content hashes that are known already, by the identity of the file: a restart hashes nothing again.
+//! Content hashes that are known already, by the identity of the file: neither a restart nor another device number has
+//! anything hashed again.
 //!
 //! Owns the file of the cache, an SQLite database in the state directory with one entry for each inode. Refuses to
 //! wait: the loop reads (some microseconds an entry), and all writing is a [`FlushJob`] for a helper thread. Refuses to
@@ -25,6 +26,7 @@ mod tests;
 use crate::content::ChainingValue;
 use crate::id::ContentHash;
 use crate::library::FileMeta;
+use crate::store::volume::Volumes;
 use database::{Database, Found};
 pub use flush::{FlushJob, Flushed};
 use recent::Recent;
@@ -103,6 +105,8 @@ pub struct HashCache {
     upkeep: RefCell<BTreeMap<Key, Upkeep>>,
     /// A read came upon damage.
     found_damage: Cell<bool>,
+    /// The filesystems of the files.
+    volumes: Volumes,
 }
 
 impl HashCache {
@@ -137,13 +141,33 @@ impl HashCache {
             flushing: None,
             upkeep: RefCell::default(),
             found_damage: Cell::new(false),
+            volumes: Volumes::default(),
         }
     }
 
-    /// The hash of a file, if it is known for exactly this size, these times, this inode and device.
+    /// The filesystems that files are on: it is they, and not the device numbers of today, under which files are kept.
+    pub fn volumes(&self) -> &Volumes {
+        &self.volumes
+    }
+
+    /// The same, to take note of what a scan has met.
+    pub fn volumes_mut(&mut self) -> &mut Volumes {
+        &mut self.volumes
+    }
+
+    /// The hash of a file, if it is known for exactly this size, these times, this inode and filesystem.
     ///
     /// Takes some microseconds. A database that cannot be read knows nothing.
     pub fn get(&self, file: &FileMeta) -> Option<ContentHash> {
+        self.get_kept(&self.kept(file))
+    }
+
+    /// A file as it is kept: with the number of its filesystem in the place of its device number.
+    fn kept(&self, file: &FileMeta) -> FileMeta {
+        FileMeta { device: self.volumes.id(file), ..*file }
+    }
+
+    fn get_kept(&self, file: &FileMeta) -> Option<ContentHash> {
         if let Some(record) = self.unwritten(file) {
             return record.is_of(file).then_some(record.b3);
         }
@@ -165,10 +189,11 @@ impl HashCache {
     /// The hash of a file and the chaining values of its groups, if they are known; no values for a file of at most one
     /// group. Takes about a microsecond for 4 MiB of the file beyond what [`HashCache::get`] takes.
     pub fn chain(&self, file: &FileMeta) -> Option<(ContentHash, Vec<ChainingValue>)> {
+        let file = &self.kept(file);
         if let Some(record) = self.unwritten(file) {
             return record.is_of(file).then(|| (record.b3, record.chain.clone()));
         }
-        let b3 = self.get(file)?;
+        let b3 = self.get_kept(file)?;
         let chain = self.look(|reader| reader.chain(file, &b3))?;
         if chain.is_none() {
             self.look_after(file, Upkeep::Remove);
@@ -181,6 +206,7 @@ impl HashCache {
     ///
     /// While nothing can be written, the newest entries are kept in memory and older ones lost.
     pub fn put(&mut self, file: FileMeta, b3: ContentHash, chain: Vec<ChainingValue>) {
+        let file = self.kept(&file);
         self.upkeep.get_mut().remove(&key(&file));
         self.recent.put(Record { meta: file, b3, chain });
     }

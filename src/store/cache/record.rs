@@ -4,10 +4,10 @@ use crate::content::ChainingValue;
 use crate::id::ContentHash;
 use crate::library::FileMeta;
 
-/// Device and inode: one entry for each, since a file that changed has no use for what it was.
+/// Filesystem and inode: one entry for each, since a file that changed has no use for what it was.
 pub(super) type Key = (u64, u64);
 
-/// By what a file is found.
+/// By what a file is found. In here `device` is the number of the filesystem.
 pub(super) fn key(file: &FileMeta) -> Key {
     (file.device, file.inode)
 }

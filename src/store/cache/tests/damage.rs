@@ -152,7 +152,8 @@ fn an_entry_that_was_altered_is_unknown_and_leaves_the_others_alone() {
         put(&mut cache, [1, 2, 3, 7, 57, 107]);
         flush(&mut cache);
         drop(cache);
-        let (device, inode) = key(&file(number));
+        let (device, inode) = key(&place.open().kept(&file(number)));
+        let (device, inode) = (device.cast_signed(), inode.cast_signed());
         let other = Connection::open(place.path()).unwrap();
         assert_eq!(other.execute(&format!("{change} device = {device} AND inode = {inode}"), ()).unwrap(), 1);
         drop(other);

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 /// What a scan of a directory with one file says of it.
 fn scanned(directory: &TempDir) -> FileMeta {
-    Scanner::start(directory.path()).step(100).files.remove(0).meta
+    Scanner::start(directory.path()).step(100, i64::MAX).files.remove(0).meta
 }
 
 /// Writes a file, whose modification time is the same each time.
@@ -45,6 +45,29 @@ fn a_file_that_takes_the_inode_size_and_time_of_a_removed_one_is_not_known() {
         println!("NOT TESTED: this filesystem does not use an inode number again at once");
     }
     assert_eq!(cache.get(&two), None);
+}
+
+#[test]
+fn a_file_is_known_when_its_filesystem_is_mounted_under_another_device_number() {
+    let share = tempfile::tempdir().unwrap();
+    write(&share.path().join("file"), b"one");
+    let (before, volume) = {
+        let mut step = Scanner::start(share.path()).step(100, i64::MAX);
+        (step.files.remove(0).meta, step.volumes.remove(0).1)
+    };
+    let place = Place::new();
+    let mut cache = place.open();
+    cache.volumes_mut().note(before.device, volume);
+    cache.put(before, hash(1), Vec::new());
+    let after = FileMeta { device: before.device + 1, ..before };
+    for _ in 0..2 {
+        assert_eq!(cache.get(&after), None, "another filesystem, as far as is known");
+        flush(&mut cache);
+    }
+    drop(cache);
+    let mut cache = place.open();
+    cache.volumes_mut().note(after.device, volume);
+    assert_eq!(cache.chain(&after), Some((hash(1), Vec::new())));
 }
 
 #[test]

@@ -200,7 +200,7 @@ pub struct DownloadRow {
     pub rate: Option<u64>,
     /// BLAKE3 in hex; `None` if nobody said.
     pub b3: Option<String>,
-    /// The content was checked against its hash.
+    /// The content equals a hash that was given for this download before its bytes came.
     pub verified: bool,
     /// Who offers it.
     pub sources: Vec<SocketAddr>,

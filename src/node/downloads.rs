@@ -27,10 +27,10 @@ pub(super) struct Downloads {
     active: BTreeSet<TransferId>,
     /// Those that are over, in the order in which they ended.
     finished: VecDeque<TransferId>,
-    /// Which unfinished download fetches this name from this peer.
-    by_source: BTreeMap<(Rc<FileName>, SocketAddr), TransferId>,
-    /// Which unfinished download fetches this content.
-    by_content: BTreeMap<ContentHash, TransferId>,
+    /// Which unfinished downloads have this name of this peer as a source: several, if its content has changed.
+    by_source: BTreeSet<(Rc<FileName>, SocketAddr, TransferId)>,
+    /// Which unfinished downloads want this content: several, if some were asked for by name.
+    by_content: BTreeSet<(ContentHash, TransferId)>,
     /// Which source of which download an exchange is with.
     fetches: BTreeMap<ExchangeId, (TransferId, usize)>,
     /// Those to be looked at before the event is over.
@@ -82,13 +82,26 @@ impl Downloads {
         Some(self.rows.get(&id)?.row(id, now))
     }
 
-    /// The unfinished download of this content, or the one that fetches one of these already.
-    pub(super) fn already(&self, b3: Option<ContentHash>, sources: &[Source]) -> Option<TransferId> {
-        let of_content = b3.and_then(|b3| self.by_content.get(&b3).copied());
-        let of_source = |source: &Source| {
-            source.names.iter().find_map(|name| self.by_source.get(&(Rc::clone(name), source.addr)).copied())
-        };
-        of_content.or_else(|| sources.iter().find_map(of_source))
+    /// The unfinished downloads of a content, ascending.
+    pub(super) fn of_content(&self, b3: ContentHash) -> impl Iterator<Item = (TransferId, &Download)> {
+        let ids = self.by_content.range((b3, TransferId(0))..=(b3, TransferId(u32::MAX)));
+        ids.filter_map(|(_, id)| Some((*id, self.rows.get(id)?)))
+    }
+
+    /// The unfinished downloads that have this name of this peer as a source, ascending.
+    pub(super) fn of_source(
+        &self,
+        name: &Rc<FileName>,
+        addr: SocketAddr,
+    ) -> impl Iterator<Item = (TransferId, &Download)> {
+        let key = |id| (Rc::clone(name), addr, TransferId(id));
+        let ids = self.by_source.range(key(0)..=key(u32::MAX));
+        ids.filter_map(|(_, _, id)| Some((*id, self.rows.get(id)?)))
+    }
+
+    /// The unfinished downloads, ascending.
+    pub(super) fn unfinished(&self) -> impl Iterator<Item = (TransferId, &Download)> {
+        self.rows.iter().map(|(id, row)| (*id, row)).filter(|(_, row)| !row.state.is_final())
     }
 
     /// Room for new rows, once the finished ones are forgotten.
@@ -120,12 +133,10 @@ impl Downloads {
         let Some(download) = self.rows.get(&id) else { return };
         for source in &download.sources {
             for name in source.names.iter() {
-                self.by_source.entry((Rc::clone(name), source.addr)).or_insert(id);
+                self.by_source.insert((Rc::clone(name), source.addr, id));
             }
         }
-        if let Some(b3) = download.aim.b3() {
-            self.by_content.entry(b3).or_insert(id);
-        }
+        self.by_content.extend(download.aim.b3().map(|b3| (b3, id)));
     }
 
     /// A download is over, or its sources or its aim are about to change.
@@ -133,14 +144,11 @@ impl Downloads {
         let Some(download) = self.rows.get(&id) else { return };
         for source in &download.sources {
             for name in source.names.iter() {
-                let key = (Rc::clone(name), source.addr);
-                if self.by_source.get(&key) == Some(&id) {
-                    self.by_source.remove(&key);
-                }
+                self.by_source.remove(&(Rc::clone(name), source.addr, id));
             }
         }
-        if let Some(b3) = download.aim.b3().filter(|b3| self.by_content.get(b3) == Some(&id)) {
-            self.by_content.remove(&b3);
+        if let Some(b3) = download.aim.b3() {
+            self.by_content.remove(&(b3, id));
         }
     }
 
@@ -205,7 +213,8 @@ impl Downloads {
         }
         let finished = self.rows.values().filter(|row| row.state.is_final()).count();
         assert_eq!(finished, self.finished.len(), "the finished downloads are listed");
-        for id in self.by_source.values().chain(self.by_content.values()) {
+        let indexed = self.by_source.iter().map(|(_, _, id)| id).chain(self.by_content.iter().map(|(_, id)| id));
+        for id in indexed {
             assert!(self.rows.get(id).is_some_and(|row| !row.state.is_final()), "{id:?} is unfinished");
         }
         let busy: usize = self.rows.values().map(|row| row.busy().count()).sum();

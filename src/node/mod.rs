@@ -18,6 +18,7 @@
 //! | `scheduling`, `fetching`, `verdicts` | what a download does next; how bytes come; what the end of an exchange means |
 //! | `sources`, `names`, `questing` | who offers what it wants, and under which names; when it looks for others |
 //! | `parts` | its part file, and a disk that fails |
+//! | `matching` | which download a wish is for, if there is one already |
 //! | `ordering`, `steering`, `rows`, `rate` | what users order of downloads, and how they see them |
 //! | `scanning` | rescans of the share |
 //! | `settling` | files of the share that may be written to still |
@@ -40,6 +41,7 @@ mod hits;
 mod invariants;
 mod leaving;
 mod limits;
+mod matching;
 mod membership;
 mod names;
 mod ordering;

@@ -20,11 +20,11 @@ use std::rc::Rc;
 
 /// One file that a user wants.
 #[derive(Debug)]
-struct Wish {
-    name: FileName,
-    size: Option<u64>,
-    b3: Option<ContentHash>,
-    sources: Vec<Source>,
+pub(super) struct Wish {
+    pub(super) name: FileName,
+    pub(super) size: Option<u64>,
+    pub(super) b3: Option<ContentHash>,
+    pub(super) sources: Vec<Source>,
 }
 
 impl Node {
@@ -50,9 +50,15 @@ impl Node {
         }
         let output = output.map(read_output).transpose()?;
         let single = wishes.len() == 1;
+        let target = |wish: &Wish| self.target(&wish.name, output.as_deref(), single);
+        let targets: Vec<_> = wishes.iter().map(target).collect();
+        let wishes: Vec<(Wish, Target)> = wishes.into_iter().zip(targets).collect();
+        if output.is_some() {
+            // Of one call either everything is begun or nothing.
+            wishes.iter().try_for_each(|(wish, target)| self.downloads.check_place(wish, target))?;
+        }
         let mut ids = Vec::new();
-        for wish in wishes {
-            let target = self.target(&wish.name, output.as_deref(), single);
+        for (wish, target) in wishes {
             let Some(id) = self.grant(now, wish, target) else {
                 return Err(CallError::new(ExitCode::Other, "no number is left for another download"));
             };
@@ -97,7 +103,7 @@ impl Node {
 
     /// The download that fulfils a wish: a new one, unless the same file is fetched already.
     fn grant(&mut self, now: Instant, wish: Wish, target: Target) -> Option<TransferId> {
-        if let Some(id) = self.downloads.already(wish.b3, &wish.sources) {
+        if let Some(id) = self.downloads.fulfilling(&wish, &target) {
             // Of one content, whoever offers it is a source; of a name, they are those that were chosen.
             if wish.b3.is_some() && self.downloads.get(id).is_some_and(|row| row.aim.b3() == wish.b3) {
                 self.add_sources(now, id, wish.sources);

@@ -11,7 +11,7 @@ use super::scheduling::Content;
 use super::{Node, NodeTimer, Phase};
 use crate::control::{CallError, ExitCode};
 use crate::fault::DiskFault;
-use crate::id::{ContentHash, TransferId};
+use crate::id::TransferId;
 use crate::time::Instant;
 use std::path::PathBuf;
 
@@ -189,10 +189,9 @@ impl Node {
     }
 
     fn weigh_check(&mut self, now: Instant, id: TransferId, checked: &CheckedPart) {
-        let known = self.knows_content(checked.b3);
         let Some(download) = self.downloads.get_mut(id) else { return };
         download.found = Some(checked.b3);
-        match judge_check(download, checked, known) {
+        match judge_check(download, checked) {
             Finding::Good { verified } => {
                 download.verified = verified;
                 download.size = Some(checked.size);
@@ -224,11 +223,6 @@ impl Node {
                 self.fetch_again(now, id);
             }
         }
-    }
-
-    /// Whether a content is one that others know by its hash.
-    fn knows_content(&self, b3: ContentHash) -> bool {
-        self.hits.of_content(b3).next().is_some() || self.library.of_content(b3).is_some()
     }
 
     fn fetch_again(&mut self, now: Instant, id: TransferId) {
@@ -316,12 +310,14 @@ impl Node {
     }
 }
 
-fn judge_check(download: &Download, checked: &CheckedPart, known: bool) -> Finding {
+/// Only a hash that was given for this download before its bytes came makes it verified: by the user, by its hit, or by
+/// a source in the metadata of the name. That a stream is the content of some other file proves nothing of this one.
+fn judge_check(download: &Download, checked: &CheckedPart) -> Finding {
     match (download.aim.b3(), &download.content) {
         (_, Some(_)) if !checked.bad.is_empty() => Finding::Damaged,
         (Some(wanted), _) if wanted == checked.b3 => Finding::Good { verified: true },
         (Some(_), Some(_)) => Finding::FalseOutline,
         (Some(_), None) => Finding::Other,
-        (None, _) => Finding::Good { verified: known },
+        (None, _) => Finding::Good { verified: false },
     }
 }

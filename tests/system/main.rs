@@ -44,4 +44,5 @@ mod streams;
 mod stubborn;
 mod transfers_broken;
 mod unverified;
+mod wishes;
 mod worker_queue;

@@ -8,6 +8,7 @@ mod races;
 mod recalling;
 mod sources;
 mod streams;
+mod wishes;
 
 use super::rig::*;
 use crate::content::{Groups, group_count};

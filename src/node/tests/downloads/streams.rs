@@ -200,24 +200,6 @@ fn sources_out_of_reach_are_tried_again_until_they_say_no() {
 }
 
 #[test]
-fn a_stream_that_proves_to_be_a_known_content_counts_as_verified() {
-    let mut rig = Rig::among(vec![peer(1)], &[]);
-    let query = searching(&mut rig);
-    rig.hit(&query, peer(1), of_content("elsewhere/b", 9, B3));
-    rig.hit(&query, peer(2), listed("a", None));
-    rig.orders.clear();
-    download(&mut rig, hits("2"));
-    open(&mut rig);
-    let stream = fetch(&mut rig);
-    assert_eq!((stream.to, &stream.portion), (peer(2), &Portion::Stream { size_max: None }));
-    send(&mut rig, &stream, 9);
-    check(&mut rig, 9);
-    commit(&mut rig, "/downloads/a");
-    let done = row(&mut rig, 1);
-    assert_eq!((done.verified, done.size, done.b3), (true, Some(9), Some(B3.to_string())));
-}
-
-#[test]
 fn a_stream_of_another_content_than_was_wanted_is_thrown_away() {
     // The hits were relayed, so that the peers may be of the base protocol.
     let mut rig = Rig::among(vec![peer(1)], &[]);

@@ -1,0 +1,169 @@
+//! What a user wants: which unfinished download a wish is for, where it is saved, and when it counts as verified.
+
+use super::*;
+use crate::control::ExitCode;
+
+/// Another content under the same name.
+const OTHER: ContentHash = ContentHash([8; 32]);
+
+fn content(b3: ContentHash) -> Vec<Selector> {
+    vec![Selector::Content(b3.to_string())]
+}
+
+/// The id of the one download that a wish is answered with.
+fn wanted(rig: &mut Rig, what: Vec<Selector>) -> u32 {
+    let reply = download(rig, what);
+    assert_eq!(reply.downloads.len(), 1);
+    reply.downloads[0].id
+}
+
+/// Asks for a place; the id, or the code and the message of the refusal.
+fn save(rig: &mut Rig, what: Vec<Selector>, path: &str) -> Result<u32, (i32, String)> {
+    match rig.call(Request::Download { what, output: Some(RawText::new(path)) }) {
+        Ok(Reply::Downloads(reply)) => Ok(reply.downloads[0].id),
+        Ok(other) => panic!("{other:?}"),
+        Err(error) => Err((error.code, error.message)),
+    }
+}
+
+/// Asserts that a place is refused, by the message of which download.
+fn refused(outcome: Result<u32, (i32, String)>, parts: [&str; 2]) {
+    let (code, message) = outcome.expect_err("the place is refused");
+    assert_eq!(code, ExitCode::Exists as i32, "{message}");
+    assert!(parts.iter().all(|part| message.contains(part)), "{message}");
+}
+
+/// Hit 1: `a` of peer 1, 3 MiB, hash `B3`. Hit 2: the same name of the same peer, 12 bytes, hash `OTHER`.
+fn with_changed_file() -> Rig {
+    let mut rig = with_hits(&[(1, of_content("a", 3 * MIB, B3)), (1, of_content("a", 12, OTHER))]);
+    assert_eq!(rig.hits(None).len(), 2);
+    rig
+}
+
+fn with_hits(files: &[(u8, Listed)]) -> Rig {
+    let mut rig = Rig::among(vec![peer(1)], &[]);
+    let query = searching(&mut rig);
+    for (n, file) in files {
+        rig.hit(&query, peer(*n), file.clone());
+    }
+    rig.orders.clear();
+    rig
+}
+
+#[test]
+fn a_name_does_not_make_another_hash_the_same_download() {
+    let mut rig = with_changed_file();
+    assert_eq!(wanted(&mut rig, hits("1")), 1);
+    assert_eq!(wanted(&mut rig, hits("2")), 2, "another hash is another download");
+    assert_eq!((wanted(&mut rig, content(B3)), wanted(&mut rig, content(OTHER))), (1, 2));
+    assert_eq!(row(&mut rig, 2).b3, Some(OTHER.to_string()));
+    assert_eq!(row(&mut rig, 1).sources, [peer(1)]);
+    // Whichever ends first, the other is found as before.
+    rig.call(Request::Cancel { ids: "1".into() }).unwrap();
+    assert_eq!(wanted(&mut rig, hits("2")), 2);
+    assert_eq!(wanted(&mut rig, hits("1")), 3);
+}
+
+#[test]
+fn a_wish_by_hash_is_not_for_a_download_that_knows_none() {
+    for learnt in [B3, OTHER] {
+        let mut rig = with_hits(&[(1, of_content("a", 3 * MIB, B3))]);
+        assert_eq!(wanted(&mut rig, vec![file(peer(1), "a")]), 1);
+        assert_eq!((row(&mut rig, 1).b3, wanted(&mut rig, hits("1"))), (None, 2));
+        // The first learns from its source what that has under the name.
+        for (download, _) in opened(&mut rig) {
+            rig.handle(Event::PartOpened { download, outcome: ready("/downloads/a") });
+        }
+        let asked = metadata(&mut rig);
+        let (exchange, _, _) = asked.iter().find(|(_, _, b3)| b3.is_none()).copied().unwrap();
+        rig.succeed(exchange, Response::Metadata { b3: learnt, size: 3 * MIB });
+        assert_eq!(row(&mut rig, 1).b3, Some(learnt.to_string()));
+        assert_eq!(wanted(&mut rig, content(B3)), if learnt == B3 { 1 } else { 2 });
+        // Both want the content now: that one of them is over does not hide the other.
+        rig.call(Request::Cancel { ids: "1".into() }).unwrap();
+        assert_eq!(wanted(&mut rig, content(B3)), 2);
+    }
+}
+
+#[test]
+fn a_wish_without_a_hash_is_for_the_download_of_that_name_unless_the_sizes_differ() {
+    let mut rig = with_hits(&[(1, listed("a", Some(100))), (1, listed("a", Some(200))), (1, listed("a", None))]);
+    assert_eq!(wanted(&mut rig, hits("1")), 1);
+    assert_eq!(wanted(&mut rig, hits("2")), 2, "the sizes are known and differ");
+    assert_eq!(wanted(&mut rig, hits("3")), 2, "no size is known: the newest of that name");
+    assert_eq!(wanted(&mut rig, hits("1")), 1);
+    assert_eq!(wanted(&mut rig, vec![file(peer(1), "a")]), 2);
+
+    // A name is joined to what is fetched under it by hash, of several to the newest.
+    let mut rig = with_changed_file();
+    download(&mut rig, hits("1,2"));
+    assert_eq!(wanted(&mut rig, vec![file(peer(1), "a")]), 2);
+}
+
+#[test]
+fn a_content_in_progress_is_not_saved_to_a_second_place() {
+    let mut rig = with_changed_file();
+    assert_eq!(save(&mut rig, hits("1"), "/tmp/first"), Ok(1));
+    let holds = ["download 1 ", "'/tmp/first'"];
+    refused(save(&mut rig, hits("1"), "/tmp/second"), holds);
+    refused(save(&mut rig, content(B3), "/tmp/second"), holds);
+    refused(save(&mut rig, vec![file(peer(1), "a")], "/tmp/second"), holds);
+    refused(save(&mut rig, [hits("1"), hits("2")].concat(), "/tmp/several"), holds);
+    assert_eq!(rig.node.downloads.ids().collect::<Vec<_>>(), [1], "of that call nothing is begun");
+    refused(save(&mut rig, hits("2"), "/tmp/first"), ["download 1 ", "another file"]);
+    // The same place again, or none: the download in progress.
+    assert_eq!(save(&mut rig, hits("1"), "/tmp/first"), Ok(1));
+    assert_eq!(save(&mut rig, content(B3), "/tmp/first"), Ok(1));
+    assert_eq!(wanted(&mut rig, hits("1")), 1);
+    assert_eq!(save(&mut rig, hits("2"), "/tmp/second"), Ok(2));
+    // What is over holds nothing.
+    rig.call(Request::Cancel { ids: "1".into() }).unwrap();
+    assert_eq!(save(&mut rig, hits("1"), "/tmp/third"), Ok(3));
+}
+
+#[test]
+fn a_directory_that_a_download_saves_to_anyway_is_the_same_place() {
+    let mut rig = with_changed_file();
+    assert_eq!(wanted(&mut rig, hits("1")), 1);
+    assert_eq!(save(&mut rig, hits("1"), "/downloads"), Ok(1), "its final name is not known yet");
+    refused(save(&mut rig, hits("1"), "/elsewhere"), ["download 1 ", "'/downloads/a'"]);
+    rig.handle(Event::PartOpened { download: TransferId(1), outcome: ready("/downloads/a (1)") });
+    for same in ["/downloads", "/downloads/", "/downloads/a (1)"] {
+        assert_eq!(save(&mut rig, hits("1"), same), Ok(1), "{same}");
+    }
+    refused(save(&mut rig, hits("1"), "/downloads/a"), ["download 1 ", "'/downloads/a (1)'"]);
+    refused(save(&mut rig, hits("2"), "/downloads/a (1)"), ["download 1 ", "another file"]);
+    // Several files into the directory that the first one has already.
+    let reply = rig.call(Request::Download { what: hits("1,2"), output: Some(RawText::new("/downloads")) });
+    let Ok(Reply::Downloads(reply)) = reply else { panic!("{reply:?}") };
+    assert_eq!(reply.downloads.iter().map(|row| row.id).collect::<Vec<_>>(), [1, 2]);
+    refused(save(&mut rig, hits("1,2"), "/elsewhere"), ["download 1 ", "'/downloads/a (1)'"]);
+}
+
+#[test]
+fn a_stream_is_not_verified_by_a_hash_that_was_told_for_another_file() {
+    let mut rig = with_hits(&[(1, of_content("elsewhere/b", 9, B3)), (2, listed("a", None))]);
+    download(&mut rig, hits("2"));
+    open(&mut rig);
+    let stream = fetch(&mut rig);
+    assert_eq!((stream.to, &stream.portion), (peer(2), &Portion::Stream { size_max: None }));
+    send(&mut rig, &stream, 9);
+    check(&mut rig, 9);
+    commit(&mut rig, "/downloads/a");
+    let done = row(&mut rig, 1);
+    assert_eq!((done.state, done.verified), (DownloadState::Done, false));
+    assert_eq!((done.size, done.b3), (Some(9), Some(B3.to_string())), "what it is, is told all the same");
+}
+
+#[test]
+fn the_hash_that_a_source_tells_of_its_name_before_it_sends_counts() {
+    let mut rig = Rig::among(Vec::new(), &[]);
+    hear_of(&mut rig, 1);
+    download(&mut rig, vec![file(peer(1), "a")]);
+    open(&mut rig);
+    outline(&mut rig, 2 * MIB);
+    bring_everything(&mut rig);
+    check(&mut rig, 2 * MIB);
+    commit(&mut rig, "/downloads/a");
+    assert!(row(&mut rig, 1).verified);
+}

@@ -57,6 +57,16 @@ fn describe(errno: i32) -> String {
     }
 }
 
+impl DiskFault {
+    /// Whether it says that no file can be made at a path, as that is written.
+    pub fn rules_out_path(self) -> bool {
+        use DiskFault::{Denied, Exists, Missing, NotDirectory, Other, ReadOnly};
+        let unusable = [nix::libc::ENAMETOOLONG, nix::libc::ELOOP, nix::libc::EINVAL];
+        matches!(self, Denied | Exists | Missing | NotDirectory | ReadOnly)
+            || matches!(self, Other(errno) if unusable.contains(&errno))
+    }
+}
+
 impl From<&io::Error> for DiskFault {
     fn from(error: &io::Error) -> Self {
         match error.kind() {

@@ -119,6 +119,6 @@ pub enum Selector {
         /// The name in its share.
         name: RawText,
     },
-    /// A content, by the 64 hex digits of its BLAKE3, among the hits remembered.
+    /// A content, by the 64 hex digits of its BLAKE3: from the hits remembered, or else from whoever a search finds.
     Content(String),
 }

@@ -2,7 +2,7 @@
 
 use super::Session;
 use super::args::Download;
-use super::follow::{End, follow, is_final};
+use super::follow::{End, await_places, follow, is_final};
 use super::output::remark;
 use super::query::{all_hits, downloads_after};
 use super::rows::is_stopped_by_disk;
@@ -28,6 +28,7 @@ pub(super) fn download(session: &mut Session, options: Download) -> Result<ExitC
     if !options.detach {
         session.connection.watch_interrupts()?;
     }
+    let named_place = output.is_some();
     let begun: DownloadsReply = session.call(&Request::Download { what: options.what, output })?;
     session.connection.forget_waiting();
     let mut downloads: BTreeMap<u32, DownloadRow> = begun.downloads.into_iter().map(|row| (row.id, row)).collect();
@@ -35,8 +36,13 @@ pub(super) fn download(session: &mut Session, options: Download) -> Result<ExitC
         downloads.extend(downloads_after(session, next)?.into_iter().map(|row| (row.id, row)));
     }
     if options.detach {
+        if named_place {
+            await_places(session, &mut downloads);
+        }
         session.output.show(&rows_of(&downloads)[..])?;
-        return Ok(ExitCode::Done);
+        let refused = downloads.values().find(|row| row.state == DownloadState::Failed);
+        let refused = refused.and_then(|row| row.error.as_ref());
+        return Ok(refused.map_or(ExitCode::Done, |error| exit_code(error.code)));
     }
     let end = follow(session, &mut downloads);
     session.output.show(&rows_of(&downloads)[..])?;

@@ -68,6 +68,24 @@ pub(super) fn follow(session: &mut Session, downloads: &mut BTreeMap<u32, Downlo
     End::Settled
 }
 
+/// Waits until the daemon has looked at the places that the user has named: a download whose path is known has a good one,
+/// and one whose place is bad fails.
+pub(super) fn await_places(session: &mut Session, downloads: &mut BTreeMap<u32, DownloadRow>) {
+    let until = Deadline::after(session.timeout);
+    while downloads.values().any(|row| row.path.is_none() && !is_settled(row)) {
+        match session.connection.next(until) {
+            Ok(Heard::Notice(Notice::Download { download })) => {
+                if let Some(known) = downloads.get_mut(&download.id) {
+                    *known = download;
+                }
+            }
+            Ok(Heard::Notice(_) | Heard::Unknown(_)) => {}
+            // The downloads are accepted, and go on without us.
+            Ok(Heard::Deadline | Heard::Interrupted | Heard::Ended) | Err(_) => return,
+        }
+    }
+}
+
 /// A line for a new state: `7 done: a.txt: /home/…/a.txt`.
 fn remark_state(progress: &Progress, row: &DownloadRow) {
     let name = text::name(row.name.as_bytes());

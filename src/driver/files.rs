@@ -139,6 +139,7 @@ impl Driver {
         while let Some(done) = self.helpers.poll() {
             match done {
                 Done::Resolved(host, outcome) => self.node.handle(self.now, Event::Resolved { host, outcome }),
+                Done::TargetProbed(download, outcome) => self.on_target_probed(download, outcome),
                 Done::PartOpened(download, outcome) => self.on_part_opened(download, outcome),
                 Done::PartRemoved(download, outcome) => self.on_part_removed(download, outcome),
                 Done::PartSynced(download, outcome) => self.on_part_synced(download, outcome),

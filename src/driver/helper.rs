@@ -7,6 +7,7 @@
 use mio::Waker;
 use std::collections::VecDeque;
 use std::net::{IpAddr, ToSocketAddrs};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
@@ -33,6 +34,8 @@ const SYNCS_MAX: usize = 2;
 pub(super) enum Job {
     /// Look a host name up.
     Resolve(BootstrapAddr),
+    /// Look whether a file can be made at a place.
+    ProbeTarget(TransferId, PartRequest),
     /// Create a part file, or take it up again.
     OpenPart(TransferId, PartRequest),
     /// Remove a part file that is not open.
@@ -53,6 +56,8 @@ pub(super) enum Job {
 pub(super) enum Done {
     /// Of [`Job::Resolve`].
     Resolved(BootstrapAddr, Result<Vec<IpAddr>, ResolveFault>),
+    /// Of [`Job::ProbeTarget`].
+    TargetProbed(TransferId, Result<PathBuf, DiskFault>),
     /// Of [`Job::OpenPart`].
     PartOpened(TransferId, Result<PartOpened, DiskFault>),
     /// Of [`Job::RemovePart`].
@@ -81,7 +86,7 @@ impl Job {
     fn kind(&self) -> Kind {
         match self {
             Self::Resolve(_) => Kind::Lookup,
-            Self::OpenPart(..) | Self::RemovePart(..) => Kind::Open,
+            Self::ProbeTarget(..) | Self::OpenPart(..) | Self::RemovePart(..) => Kind::Open,
             _ => Kind::Sync,
         }
     }
@@ -91,7 +96,7 @@ impl Done {
     fn kind(&self) -> Kind {
         match self {
             Self::Resolved(..) => Kind::Lookup,
-            Self::PartOpened(..) | Self::PartRemoved(..) => Kind::Open,
+            Self::TargetProbed(..) | Self::PartOpened(..) | Self::PartRemoved(..) => Kind::Open,
             _ => Kind::Sync,
         }
     }
@@ -193,6 +198,7 @@ fn run(job: Job) -> Done {
             let outcome = resolve(&host);
             Done::Resolved(host, outcome)
         }
+        Job::ProbeTarget(download, request) => Done::TargetProbed(download, request.probe()),
         Job::OpenPart(download, request) => Done::PartOpened(download, open_part(request)),
         Job::RemovePart(download, request) => Done::PartRemoved(download, request.remove()),
         Job::SyncPart(download, job) => Done::PartSynced(download, job.run()),

@@ -15,6 +15,7 @@ use crate::node::contract::{CheckedPart, CommittedPart, OpenedPart, PartSpec, Ta
 use crate::store::{Committed, PartCheck, PartFile, PartOpened, PartPlace, PartRequest, SyncJob, Synced};
 use log::warn;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Bytes of a part file that one slice of a check reads.
@@ -25,6 +26,8 @@ const DESCRIPTORS_PER_PART: usize = 3;
 
 /// Something to be done with a part file.
 pub(super) enum PartOrder {
+    /// Look whether a file can be made at its target.
+    Probe(PartRequest),
     /// Open it.
     Open(PartRequest),
     /// Read and hash it.
@@ -76,6 +79,7 @@ impl Driver {
 
     fn run_order(&mut self, download: TransferId, order: PartOrder) {
         match order {
+            PartOrder::Probe(request) => self.probe_target(download, request),
             PartOrder::Open(request) => self.open_part(download, request),
             PartOrder::Check => self.begin_check(download),
             PartOrder::Commit => self.commit_part(download),
@@ -83,6 +87,23 @@ impl Driver {
             PartOrder::Drop(request) => self.drop_part(download, request),
             PartOrder::Forget => self.forget_download(download),
         }
+    }
+
+    fn probe_target(&mut self, download: TransferId, request: PartRequest) {
+        match self.table.take(Use::Own) {
+            Ok(()) => self.submit_part(download, Job::ProbeTarget(download, request)),
+            Err(_) => {
+                let outcome = Err(DiskFault::NoDescriptor);
+                self.inbox.push_back(Event::TargetProbed { download, outcome });
+            }
+        }
+    }
+
+    /// A file can be made at the target of a download, or cannot.
+    pub(super) fn on_target_probed(&mut self, download: TransferId, outcome: Result<PathBuf, DiskFault>) {
+        self.table.give_back(Use::Own);
+        self.node.handle(self.now, Event::TargetProbed { download, outcome });
+        self.on_part_idle(download);
     }
 
     fn open_part(&mut self, download: TransferId, request: PartRequest) {

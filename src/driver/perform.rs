@@ -70,6 +70,9 @@ impl Driver {
             Action::Resolve { host } => self.helpers.submit(Job::Resolve(host)),
             Action::StartScan => self.start_scan(),
             Action::LookAt { names } => self.look_at(names),
+            Action::ProbeTarget { download, spec, b3, size } => {
+                self.order_part(download, PartOrder::Probe(part_request(spec, b3, size)));
+            }
             Action::OpenPart { download, spec, b3, size } => {
                 self.order_part(download, PartOrder::Open(part_request(spec, b3, size)));
             }

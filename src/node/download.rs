@@ -2,7 +2,7 @@
 
 use super::contract::{DownloadRecord, PartSpec};
 use super::endpoints::canonical;
-use super::limits::{FETCHES_PER_DOWNLOAD_MAX, HIT_SOURCES_MAX, SEEK_MIN};
+use super::limits::{FETCHES_PER_DOWNLOAD_MAX, HIT_SOURCES_MAX, SEEK_MIN, UNSOURCED_SEEK_MIN};
 use super::rate::Rate;
 use super::scheduling::Content;
 use super::sources::{Source, Task};
@@ -25,6 +25,8 @@ pub(super) struct Download {
     pub(super) size: Option<u64>,
     /// In the order in which they were named or found. Places stay: one that said no may give its own to another.
     pub(super) sources: Vec<Source>,
+    /// What is known of the place that the user has named, if one was.
+    pub(super) named_place: NamedPlace,
     /// Its final path, as far as it is known.
     pub(super) path: Option<PathBuf>,
     /// Changed by `set_download_state` alone.
@@ -55,6 +57,19 @@ pub(super) struct Download {
     pub(super) seek: Seek,
     pub(super) look: Option<(Instant, TimerId)>,
     pub(super) told: Option<Instant>,
+}
+
+/// Whether the user has named a place to save to, and what is known of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NamedPlace {
+    /// None was named, or an earlier run has begun the download.
+    None,
+    /// It is being looked at.
+    Probing,
+    /// A file can be made there.
+    Good,
+    /// None can.
+    Bad,
 }
 
 /// What a download is after.
@@ -95,6 +110,8 @@ pub(super) struct Seek {
     /// `None` as long as none is called for.
     pub(super) next: Option<Instant>,
     pub(super) wait: Duration,
+    /// The same while no source is known.
+    pub(super) unsourced_wait: Duration,
     pub(super) sought_at: Option<Instant>,
     /// The next one after a failure asks for the name, though the content may be known.
     pub(super) by_name: bool,
@@ -160,6 +177,7 @@ impl Download {
             aim,
             size,
             sources,
+            named_place: NamedPlace::None,
             path: None,
             state: State::Queued,
             part: Part::Unmade,
@@ -175,7 +193,13 @@ impl Download {
             rate: Rate::default(),
             checks_failed: 0,
             disk_failures: 0,
-            seek: Seek { next: None, wait: SEEK_MIN, sought_at: None, by_name: false },
+            seek: Seek {
+                next: None,
+                wait: SEEK_MIN,
+                unsourced_wait: UNSOURCED_SEEK_MIN,
+                sought_at: None,
+                by_name: false,
+            },
             look: None,
             told: None,
         }
@@ -260,6 +284,8 @@ impl Download {
     }
 
     pub(super) fn check_invariants(&self, id: TransferId) {
+        let (done, size) = self.progress();
+        assert!(size.is_none_or(|size| done <= size), "{id:?} has {done} bytes of {size:?}");
         assert!(self.sources.len() <= HIT_SOURCES_MAX, "the sources of {id:?} are bounded");
         self.sources.iter().for_each(|source| source.names.check_invariants());
         let mut asked: Vec<_> = Vec::new();

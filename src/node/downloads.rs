@@ -17,6 +17,7 @@ use crate::time::Instant;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// All downloads remembered.
 #[derive(Default)]
@@ -35,6 +36,10 @@ pub(super) struct Downloads {
     fetches: BTreeMap<ExchangeId, (TransferId, usize)>,
     /// Those to be looked at before the event is over.
     touched: BTreeSet<TransferId>,
+    /// Those that came into the queue without a source, and have not searched for one since.
+    unsourced: BTreeSet<TransferId>,
+    /// When the next download that begins without a source may search.
+    first_search_at: Option<Instant>,
     begun: u32,
 }
 
@@ -123,6 +128,7 @@ impl Downloads {
     fn insert(&mut self, id: TransferId, download: Download) {
         if download.state == State::Queued {
             self.queued.insert(id);
+            self.unsourced.extend(download.is_unsourced().then_some(id));
         }
         self.rows.insert(id, download);
         self.index_sources(id);
@@ -167,6 +173,18 @@ impl Downloads {
 
     pub(super) fn next_touched(&mut self) -> Option<TransferId> {
         self.touched.pop_first()
+    }
+
+    /// One that has to search for its first source.
+    pub(super) fn next_unsourced(&mut self) -> Option<TransferId> {
+        self.unsourced.pop_first()
+    }
+
+    /// When a download that begins without a source may search.
+    pub(super) fn first_search_at(&mut self, now: Instant, spacing: Duration) -> Instant {
+        let at = self.first_search_at.map_or(now, |at| at.max(now));
+        self.first_search_at = Some(at + spacing);
+        at
     }
 
     /// Whose an exchange is, unless it was broken off.
@@ -295,6 +313,7 @@ impl Node {
             download.error = None;
         }
         let rests = download.rests();
+        let unsourced = download.is_unsourced();
         if let Some(timer) = old.timer() {
             self.wheel.cancel(timer);
         }
@@ -302,6 +321,7 @@ impl Node {
         let left = self.downloads.active.remove(&id) && !state.is_active();
         if state == State::Queued {
             self.downloads.queued.insert(id);
+            self.downloads.unsourced.extend(unsourced.then_some(id));
         }
         if state.is_active() {
             self.downloads.active.insert(id);
@@ -353,7 +373,11 @@ impl Node {
 
     /// Gives the downloads that wait their turn, as far as there are places.
     pub(super) fn start_downloads(&mut self, now: Instant) {
-        while matches!(self.phase, Phase::Running) && self.downloads.active.len() < self.config.max_downloads {
+        if !matches!(self.phase, Phase::Running) {
+            return;
+        }
+        self.search_unsourced(now);
+        while self.downloads.active.len() < self.config.max_downloads {
             let Some(id) = self.downloads.queued.first().copied() else { return };
             self.set_download_state(now, id, State::Opening);
             self.open_part(id);

@@ -7,7 +7,7 @@ use super::limits::PROGRESS_INTERVAL;
 use super::peers::Speech;
 use super::scheduling::{Content, Outlook, Step};
 use super::sources::{Fetch, Standing, Task};
-use super::verdicts::judge;
+use super::verdicts::{Verdict, judge};
 use super::workers::Command;
 use super::{Node, NodeTimer, Phase};
 use crate::id::{ContentHash, ExchangeId, TransferId};
@@ -126,7 +126,7 @@ impl Node {
         let Some(download) = self.downloads.get_mut(id) else { return };
         let (Some(b3), Some(source)) = (download.aim.b3(), download.sources.get(at)) else { return };
         download.content = Some(Content::new(size, source.addr));
-        download.size = Some(size);
+        (download.size, download.streamed) = (Some(size), 0);
         self.actions.push_back(Action::SetOutline { download: id, b3, size });
     }
 
@@ -227,7 +227,8 @@ impl Node {
         let Some(source) = download.sources.get_mut(at) else { return };
         source.size = Some(size);
         let giver = source.addr;
-        download.size = Some(size);
+        // The groups take the place of what a stream has left in the part file.
+        (download.size, download.streamed) = (Some(size), 0);
         match &mut download.content {
             // The same outline again: what is there stays.
             Some(content) if content.size == size => content.giver = Some(giver),
@@ -252,6 +253,10 @@ impl Node {
         let speech = if source.p1 { Speech::P1 } else { self.peers.speech(source.addr) };
         let verdict = judge(download.content.as_ref(), source, fetch, speech, outcome);
         let Some(fetch) = self.downloads.end_fetch(now, id, at) else { return };
+        if let Some(download) = self.downloads.get_mut(id).filter(|_| verdict == Verdict::Whole) {
+            // It is as long as this, however long another was before.
+            download.streamed = fetch.received;
+        }
         self.take_verdict(now, id, at, fetch, verdict);
         self.downloads.touch(id);
     }

@@ -180,6 +180,10 @@ pub(super) const SEEK_MIN: Duration = Duration::from_secs(60);
 pub(super) const SEEK_MAX: Duration = Duration::from_secs(5 * 60);
 /// Wait before the next, when no neighbour was there to be asked.
 pub(super) const SEEK_AGAIN: Duration = Duration::from_secs(10);
+/// First wait between two searches for the first source of a download; doubles up to the longest of the others.
+pub(super) const UNSOURCED_SEEK_MIN: Duration = Duration::from_secs(15);
+/// Least time between the first searches of downloads that begin without a source: a thousand may begin at once.
+pub(super) const FIRST_SEARCH_SPACING: Duration = Duration::from_millis(100);
 /// How long a download that every source refused waits for what a search brings.
 pub(super) const SEEK_WAIT: Duration = Duration::from_secs(3);
 /// The span over which a rate is measured.

@@ -82,7 +82,7 @@ impl Download {
     }
 
     /// Where it saves to, as far as it is known.
-    fn place(&self) -> PathBuf {
+    pub(super) fn place(&self) -> PathBuf {
         match (&self.path, &self.spec.target) {
             (Some(path), _) | (None, Target::Exact { path, .. }) => path.clone(),
             (None, Target::Suggested { directory, name }) => directory.join(OsStr::from_bytes(name.as_bytes())),

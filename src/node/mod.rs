@@ -17,7 +17,9 @@
 //! | `downloads`, `download` | the queue of downloads, and one of them |
 //! | `scheduling`, `fetching`, `verdicts` | what a download does next; how bytes come; what the end of an exchange means |
 //! | `sources`, `names`, `questing` | who offers what it wants, and under which names; when it looks for others |
+//! | `unsourced` | downloads by hash of which no source is known yet |
 //! | `parts` | its part file, and a disk that fails |
+//! | `places` | the places that users name to save to |
 //! | `matching` | which download a wish is for, if there is one already |
 //! | `ordering`, `steering`, `rows`, `rate` | what users order of downloads, and how they see them |
 //! | `scanning` | rescans of the share |
@@ -47,6 +49,7 @@ mod names;
 mod ordering;
 mod parts;
 mod peers;
+mod places;
 mod questing;
 mod rate;
 mod rows;
@@ -61,6 +64,7 @@ mod steering;
 mod subscriptions;
 #[cfg(test)]
 mod tests;
+mod unsourced;
 mod uploads;
 mod verdicts;
 mod workers;
@@ -279,6 +283,7 @@ impl Node {
             Event::DialEnded { exchange, outcome } => self.on_dial_ended(now, exchange, outcome),
             Event::ListBatch { exchange, files } => self.on_list_batch(now, exchange, files),
             Event::FetchProgress { exchange, bytes } => self.on_fetch_progress(now, exchange, bytes),
+            Event::TargetProbed { download, outcome } => self.on_target_probed(now, download, outcome),
             Event::PartOpened { download, outcome } => self.on_part_opened(now, download, outcome),
             Event::PartCommitted { download, outcome } => self.on_part_committed(now, download, outcome),
             Event::GroupVerified { exchange, group } => self.on_group_verified(now, exchange, group),

@@ -3,9 +3,11 @@
 use super::Node;
 use super::contract::{PartSpec, Target};
 use super::download::{Aim, Download};
+use super::hits::Hit;
 use super::limits::{DOWNLOADS_MAX, DOWNLOADS_PER_CALL_MAX, HIT_SOURCES_MAX, PAGE_BYTES_MAX};
 use super::sources::Source;
 use super::subscriptions::Topic;
+use super::unsourced::name_of_hash;
 use crate::control::{
     CallError, DownloadRow, DownloadsReply, ExitCode, PAGE_ROWS_MAX, PeerSource, RawText, Selector, parse_ids,
 };
@@ -59,9 +61,13 @@ impl Node {
         }
         let mut ids = Vec::new();
         for (wish, target) in wishes {
+            let begins = self.downloads.fulfilling(&wish, &target).is_none();
             let Some(id) = self.grant(now, wish, target) else {
                 return Err(CallError::new(ExitCode::Other, "no number is left for another download"));
             };
+            if begins && output.is_some() {
+                self.probe_target(id);
+            }
             self.subscriptions.subscribe(Topic::Download(id), client);
             if !ids.contains(&id) {
                 ids.push(id);
@@ -93,10 +99,7 @@ impl Node {
                     let message = "a content is named by the 64 hex digits that `b3sum` prints";
                     return Err(CallError::new(ExitCode::Usage, message));
                 };
-                self.wish_of_content(b3).map(|wish| vec![wish]).ok_or_else(|| {
-                    let message = "no hit remembered has this content; `pyratectl search` for its name first";
-                    CallError::new(ExitCode::NotFound, message)
-                })
+                Ok(self.wish_of_content(b3).into_iter().collect())
             }
         }
     }
@@ -106,6 +109,9 @@ impl Node {
         if let Some(id) = self.downloads.fulfilling(&wish, &target) {
             // Of one content, whoever offers it is a source; of a name, they are those that were chosen.
             if wish.b3.is_some() && self.downloads.get(id).is_some_and(|row| row.aim.b3() == wish.b3) {
+                if let Some(row) = self.downloads.get_mut(id).filter(|_| !wish.sources.is_empty()) {
+                    row.adopt(&wish.name, wish.size);
+                }
                 self.add_sources(now, id, wish.sources);
             }
             return Some(id);
@@ -123,12 +129,12 @@ impl Node {
         Some(Wish { name: hit.name().clone(), size: hit.size(), b3: hit.b3(), sources })
     }
 
-    /// A content under whatever names its hits have.
+    /// A content under whatever names its hits have; without a hit it has no source yet, and is named by its hash.
     fn wish_of_content(&self, b3: ContentHash) -> Option<Wish> {
-        let mut wish: Option<Wish> = None;
+        let first = self.hits.of_content(b3).next();
+        let name = first.map_or_else(|| name_of_hash(b3), |hit| Some(hit.name().clone()))?;
+        let mut wish = Wish { name, size: first.and_then(Hit::size), b3: Some(b3), sources: Vec::new() };
         for hit in self.hits.of_content(b3) {
-            let new = || Wish { name: hit.name().clone(), size: hit.size(), b3: Some(b3), sources: Vec::new() };
-            let wish = wish.get_or_insert_with(new);
             for (addr, name) in hit.offers() {
                 let known = wish.sources.iter().any(|source| source.addr == addr);
                 if !known && wish.sources.len() < HIT_SOURCES_MAX {
@@ -136,7 +142,7 @@ impl Node {
                 }
             }
         }
-        wish
+        Some(wish)
     }
 
     fn target(&self, name: &FileName, output: Option<&Path>, single: bool) -> Target {

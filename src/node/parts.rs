@@ -7,6 +7,7 @@
 use super::contract::{Action, CheckedPart, CommittedPart, OpenedPart};
 use super::download::{Aim, Download, Part, Pause, State};
 use super::limits::{CHECKS_FAILED_MAX, PROBE_MAX, PROBE_MIN, SOURCE_REST_MAX, SOURCE_REST_MIN};
+use super::places::place_error;
 use super::scheduling::Content;
 use super::{Node, NodeTimer, Phase};
 use crate::control::{CallError, ExitCode};
@@ -218,7 +219,11 @@ impl Node {
                 self.begin_part_anew(now, id);
             }
             Finding::Other => {
+                // Of the content wanted nothing is there.
+                download.streamed = 0;
                 let streamer = download.streamer;
+                let sent = download.sources.iter_mut().filter(|source| Some(source.addr) == streamer);
+                sent.for_each(|source| source.bytes = 0);
                 self.blame(now, id, streamer, "it sent another content");
                 self.fetch_again(now, id);
             }
@@ -254,8 +259,10 @@ impl Node {
     pub(super) fn on_disk_fault(&mut self, now: Instant, id: TransferId, fault: DiskFault) {
         match fault {
             DiskFault::Exists => {
-                let message = format!("{fault}; move it away and `pyratectl retry`, or choose another path with `-o`");
-                self.fail_download(now, id, CallError::new(fault.into(), message));
+                if let Some(download) = self.downloads.get(id) {
+                    let error = place_error(download, fault);
+                    self.fail_download(now, id, error);
+                }
             }
             DiskFault::NoDescriptor => {
                 let Some(download) = self.downloads.get_mut(id) else { return };

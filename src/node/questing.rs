@@ -47,9 +47,10 @@ impl Node {
 
     /// Asks the network once: for the content; and for the exact name if that is all that is known, or if nobody gives
     /// the content, since an old peer knows its files by name alone. Says how many neighbours were asked.
-    fn seek(&mut self, now: Instant, id: TransferId) -> u32 {
+    pub(super) fn seek(&mut self, now: Instant, id: TransferId) -> u32 {
         let Some(download) = self.downloads.get_mut(id) else { return 0 };
-        let (b3, by_name) = (download.aim.b3(), download.seek.by_name);
+        // Without a source its name is its hash, which is no file's.
+        let (b3, by_name) = (download.aim.b3(), download.seek.by_name && !download.is_unsourced());
         let name: Box<[u8]> = download.name.as_bytes().into();
         download.seek.sought_at = Some(now);
         let mut asked = 0;
@@ -73,6 +74,9 @@ impl Node {
         let Some(download) = self.downloads.get(id) else { return };
         if !matches!(download.state(), State::Retrying { .. }) {
             return;
+        }
+        if download.is_unsourced() {
+            return self.search_first(now, id);
         }
         // A rest after a fault of the disk is none of the sources'.
         let all_lost = |row: &Download| row.sources.iter().all(Source::is_lost);

@@ -21,7 +21,7 @@ impl Download {
             State::Failed => (DownloadState::Failed, None),
             State::Cancelled => (DownloadState::Cancelled, None),
         };
-        let size = self.size_known();
+        let (bytes_done, size) = self.progress();
         let rate = match self.state() {
             State::Fetching => self.rate.per_second(now, self.received),
             _ => None,
@@ -31,7 +31,7 @@ impl Download {
             name: RawText::new(self.name.as_bytes()),
             path: self.path.as_ref().map(|path| RawText::new(path.as_os_str().as_bytes())),
             state,
-            bytes_done: self.bytes_done(),
+            bytes_done,
             size,
             rate,
             b3: self.aim.b3().or(self.found).map(|hash| hash.to_string()),
@@ -45,19 +45,24 @@ impl Download {
         }
     }
 
-    /// Bytes of the whole, as far as somebody has said: who sends it now, if it comes as one stream.
-    fn size_known(&self) -> Option<u64> {
-        let streaming = |task: &Task| matches!(task, Task::Stream(_));
-        let streamer = self.sources.iter().find(|source| source.fetch().is_some_and(|fetch| streaming(&fetch.task)));
-        streamer.and_then(|source| source.size).or(self.size)
-    }
-
-    /// Bytes that are there: verified ones where they can be verified, else what the longest stream has brought.
-    pub(super) fn bytes_done(&self) -> u64 {
+    /// Bytes that are there, and bytes of the whole, which are never fewer. Bytes are verified ones where they can be
+    /// verified, else what the longest stream has brought.
+    ///
+    /// A stream may bring more than somebody has claimed of the file: then the size is unknown. The claim of the source
+    /// that sends is the one that counts, and what an earlier stream has brought beyond it was of another file.
+    pub(super) fn progress(&self) -> (u64, Option<u64>) {
         match (&self.content, self.state()) {
-            (_, State::Done) => self.size.unwrap_or(self.streamed),
-            (Some(content), _) => content.bytes_verified(),
-            (None, _) => self.streamed,
+            (_, State::Done) => (self.size.unwrap_or(self.streamed), self.size.or(Some(self.streamed))),
+            (Some(content), _) => (content.bytes_verified(), Some(content.size)),
+            (None, State::Verifying) => (self.streamed, Some(self.streamed)),
+            (None, _) => {
+                let (done, size) = match self.stream() {
+                    Some((received, Some(size))) if self.streamed > size => (received, Some(size)),
+                    Some((_, size)) => (self.streamed, size),
+                    None => (self.streamed, self.size),
+                };
+                (done, size.filter(|size| *size >= done))
+            }
         }
     }
 
@@ -66,7 +71,7 @@ impl Download {
         // What comes as a stream counts from its beginning, also where an earlier one got further.
         let done = match &self.content {
             Some(content) => content.bytes_verified() + self.bytes_in_flight(),
-            None => self.stream_bytes()?,
+            None => self.stream()?.0,
         };
         Some(size?.saturating_sub(done).div_ceil(rate.filter(|rate| *rate > 0)?))
     }
@@ -78,9 +83,11 @@ impl Download {
         groups.map(|fetch| fetch.received.saturating_sub(fetch.counted)).sum()
     }
 
-    /// Bytes of the stream that is coming in.
-    fn stream_bytes(&self) -> Option<u64> {
-        let mut fetches = self.sources.iter().filter_map(|source| source.fetch());
-        fetches.find(|fetch| matches!(fetch.task, Task::Stream(_))).map(|fetch| fetch.received)
+    /// The stream that is coming in: its bytes so far, and how many it will have as far as somebody has said.
+    fn stream(&self) -> Option<(u64, Option<u64>)> {
+        let is_stream = |task: &Task| matches!(task, Task::Stream(_));
+        let mut fetches = self.sources.iter().filter_map(|source| Some((source, source.fetch()?)));
+        let (source, fetch) = fetches.find(|(_, fetch)| is_stream(&fetch.task))?;
+        Some((fetch.received, source.size.or(self.size)))
     }
 }

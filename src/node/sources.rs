@@ -277,7 +277,11 @@ impl Node {
             return;
         }
         self.downloads.unindex_sources(id);
-        let added = self.downloads.get_mut(id).is_some_and(|row| row.add_found(peer, file));
+        let size = file.attributes.and_then(|told| told.size);
+        let added = self.downloads.get_mut(id).is_some_and(|row| {
+            row.adopt(&file.name, size);
+            row.add_found(peer, file)
+        });
         self.downloads.index_sources(id);
         if added {
             log::debug!("download {}: {peer} has it as well", id.0);

@@ -74,6 +74,7 @@ impl Node {
                     download.seek.by_name = true;
                     download.error = None;
                     self.set_download_state(now, id, State::Queued);
+                    self.probe_target_again(id);
                 }
                 State::Paused(Pause::Disk { .. }) => self.probe_disk(id),
                 State::Fetching => self.downloads.touch(id),

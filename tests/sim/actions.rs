@@ -54,6 +54,7 @@ impl World {
             Action::StartScan => self.start_scan(host),
             Action::LookAt { .. } => self.violation(host, "no scan has found a file that was changed a short time ago"),
             Action::HashFiles { files } => self.hash_files(host, files),
+            Action::ProbeTarget { .. } => self.violation(host, "no user has named a place"),
             Action::OpenPart { download, spec, b3, size } => self.open_part(host, download, spec, b3, size),
             Action::SetOutline { download, b3, size } => self.set_outline(host, download, b3, size),
             Action::CheckPart { download } => self.check_part(host, download),

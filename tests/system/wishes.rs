@@ -1,8 +1,8 @@
 //! What a user asks for: which download it is, and where it is saved (pyratectl(1), `download`).
 
 use crate::harness::{
-    Daemon, Dice, GROUP, Setup, assert_verified, begin_hit, content_hash, find_content, pyratectl, relative_files,
-    start_among, start_hashed,
+    Daemon, Dice, Fake, GROUP, Reading, Setup, assert_verified, begin_hit, content_hash, find_content, pyratectl,
+    relative_files, start_among, start_hashed,
 };
 use serde_json::json;
 
@@ -30,6 +30,79 @@ fn another_hash_of_the_same_name_is_another_download() {
     let run = pyratectl(&asker, ["download", &by_hash, "-o", again.to_str().expect("text"), "--json"]);
     assert_eq!((run.code, &run.json()[0]["size"]), (0, &json!(12)), "{run:?}");
     assert_ne!(asker.download(1)["state"], "done");
+}
+
+/// One download at a time: the others wait in the queue, and so would a bad place.
+#[test]
+fn a_bad_place_fails_at_once_and_is_named() {
+    let source = Setup::peer().shares("a", "first").shares("b", "second").set("upload_limit", "'1KiB'").start();
+    let asker = Setup::peer().set("max_downloads", "1").start();
+    let home = asker.home();
+    std::fs::write(home.join("file"), "mine").expect("it can be written");
+    let stalled = Fake::serve(Reading::Whole, |_visit| {
+        loop {
+            std::thread::park();
+        }
+    });
+    asker.begin_download(stalled.addr, "busy");
+    asker.await_download(1, "active");
+    let what = format!("{}/b", source.listen());
+    for (place, code) in [("missing/x", 17), ("file/x", 17), ("file", 13), ("missing/", 17)] {
+        for detach in [&[][..], &["--detach"]] {
+            let path = format!("{}/{place}", home.display());
+            let arguments = [&["download", what.as_str(), "-o", path.as_str(), "--json"][..], detach].concat();
+            let run = pyratectl(&asker, arguments);
+            assert_eq!((run.code, &run.json()[0]["state"]), (code, &json!("failed")), "{place}: {run:?}");
+            let message = run.json()[0]["error"]["message"].clone();
+            assert!(message.as_str().is_some_and(|text| text.contains(path.trim_end_matches('/'))), "{message}");
+        }
+    }
+    assert!(asker.pages("downloads", "downloads").iter().all(|row| row["state"] != "paused"));
+    assert_eq!(std::fs::read(home.join("file")).expect("the file"), b"mine");
+    // A good one waits for its turn, and knows its path.
+    let path = home.join("good");
+    let path = path.to_str().expect("a path in UTF-8");
+    let run = pyratectl(&asker, ["download", &what, "-o", path, "--detach", "--json"]);
+    let row = &run.json()[0];
+    assert_eq!((run.code, &row["state"], &row["path"]), (0, &json!("queued"), &json!(path)), "{run:?}");
+}
+
+/// Nobody has searched before: the download does.
+#[test]
+fn a_content_is_found_by_its_hash_alone() {
+    let content = Dice::new().bytes(2 * GROUP + 5);
+    let source = start_hashed(Setup::peer().shares("dir/a.bin", &content));
+    let (_bootstrap, asker) = start_among(Setup::peer(), &[source.listen()]);
+    let run = pyratectl(&asker, ["download", &format!("b3={}", content_hash(&content)), "--json"]);
+    assert_eq!(run.code, 0, "{run:?}");
+    let done = &run.json()[0];
+    assert_verified(done, &content);
+    assert_eq!(done["name"], "dir/a.bin");
+    assert_eq!(done["path"].as_str(), asker.downloads_directory().join("a.bin").to_str());
+}
+
+/// And goes on doing so until the source is there, also over a restart.
+#[test]
+fn a_content_is_searched_for_until_somebody_has_it() {
+    let content = Dice::new().bytes(GROUP);
+    let bootstrap = Setup::bootstrap().start();
+    let at = bootstrap.bootstrap_addr();
+    let mut asker = Setup::peer().joins(&[at]).start();
+    let wanted = format!("b3={}", content_hash(&content));
+    let path = asker.home().join("got.bin");
+    let run = pyratectl(&asker, ["--timeout", "1s", "download", &wanted, "-o", path.to_str().expect("text")]);
+    assert_eq!(run.code, 2, "{run:?}");
+    assert!(run.stderr.contains("no source is known, and no neighbour to ask"), "{run:?}");
+    assert_eq!(asker.download(1)["state"], "retrying");
+    asker.stop();
+    asker.start_again();
+    let source = start_hashed(Setup::peer().joins(&[at]).shares("its name", &content));
+    asker.await_neighbour(source.listen());
+    // Sooner than by itself, so that the test need not wait for that.
+    asker.call("retry", json!({ "ids": "1" }));
+    let done = asker.await_download(1, "done");
+    assert_verified(&done, &content);
+    assert!(done["path"].as_str().is_some_and(|path| path.ends_with("/got.bin")), "{done}");
 }
 
 #[test]

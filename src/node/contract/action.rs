@@ -145,6 +145,18 @@ pub enum Action {
         /// At most 128.
         names: Vec<FileName>,
     },
+    /// Look whether a file can be made at the target of a download, which the user has named. Comes before the first
+    /// [`Action::OpenPart`] of the download.
+    ProbeTarget {
+        /// The download.
+        download: TransferId,
+        /// What is to be made there; nothing is, but the directory for several files.
+        spec: PartSpec,
+        /// The content wanted, if it is known.
+        b3: Option<ContentHash>,
+        /// Bytes, as far as somebody has said.
+        size: Option<u64>,
+    },
     /// Create the part file of a download, or take up again the one that is there.
     OpenPart {
         /// The download.

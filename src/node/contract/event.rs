@@ -9,6 +9,7 @@ use crate::library::{RecentFile, ScanReport, ScannedFile};
 use crate::name::FileName;
 use crate::wire::{Listed, ListedPeer, Message};
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
 /// What can happen to a node.
 #[derive(Debug)]
@@ -83,6 +84,13 @@ pub enum Event {
         exchange: ExchangeId,
         /// Which.
         group: u64,
+    },
+    /// A file can be made at the target of a download, or cannot.
+    TargetProbed {
+        /// The download.
+        download: TransferId,
+        /// The final path, as far as it is known now.
+        outcome: Result<PathBuf, DiskFault>,
     },
     /// The part file of a download stands ready, or cannot.
     PartOpened {

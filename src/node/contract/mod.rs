@@ -17,6 +17,7 @@
 //! |---|---|
 //! | [`Dial`](Action::Dial), [`Stream`](Action::Stream), [`Fetch`](Action::Fetch), [`FetchMetadata`](Action::FetchMetadata), [`CallBack`](Action::CallBack) | [`Event::DialEnded`] |
 //! | [`SendFile`](Action::SendFile), [`SendRange`](Action::SendRange), [`SendMetadata`](Action::SendMetadata), [`SendList`](Action::SendList) | [`Event::ResponseEnded`] |
+//! | [`ProbeTarget`](Action::ProbeTarget) | [`Event::TargetProbed`] |
 //! | [`OpenPart`](Action::OpenPart) | [`Event::PartOpened`] |
 //! | [`CheckPart`](Action::CheckPart) | [`Event::PartChecked`] |
 //! | [`CommitPart`](Action::CommitPart) | [`Event::PartCommitted`] |

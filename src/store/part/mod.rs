@@ -29,6 +29,7 @@ pub(super) mod disk;
 mod journal;
 mod ledger;
 pub(super) mod place;
+mod probe;
 pub(super) mod sync;
 #[cfg(test)]
 pub(super) mod tests;

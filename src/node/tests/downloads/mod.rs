@@ -3,11 +3,13 @@
 mod chaos;
 mod contents;
 mod disks;
+mod progress;
 mod queue;
 mod races;
 mod recalling;
 mod sources;
 mod streams;
+mod unsourced;
 mod wishes;
 
 use super::rig::*;

@@ -100,7 +100,6 @@ fn an_output_is_a_file_for_one_and_a_directory_for_several() {
 #[test]
 fn what_cannot_be_downloaded_is_refused_with_a_reason() {
     let mut rig = with_relayed_hit(Some(1), 1);
-    let unknown = Selector::Content("00".repeat(32));
     for (what, code) in [
         (vec![], ExitCode::Usage),
         (hits("7"), ExitCode::NotFound),
@@ -108,7 +107,6 @@ fn what_cannot_be_downloaded_is_refused_with_a_reason() {
         (vec![file(us(), "a")], ExitCode::Usage),
         (vec![file(peer(1), "a\nb")], ExitCode::Usage),
         (vec![Selector::Content("zz".into())], ExitCode::Usage),
-        (vec![unknown], ExitCode::NotFound),
         (vec![file(peer(1), "a"); 1_001], ExitCode::Usage),
     ] {
         let error = rig.call(Request::Download { what, output: None }).unwrap_err();

@@ -21,7 +21,7 @@ fn record(id: u32, b3: Option<ContentHash>, paused: bool) -> DownloadRecord {
     }
 }
 
-fn restarted(config: NodeConfig, downloads: Vec<DownloadRecord>, download_last: u32) -> Rig {
+pub(super) fn restarted(config: NodeConfig, downloads: Vec<DownloadRecord>, download_last: u32) -> Rig {
     let mut rig = Rig::new(config.clone());
     rig.node = Node::new(
         Instant::from_ms(1_700_000_000_000),

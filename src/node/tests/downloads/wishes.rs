@@ -167,3 +167,60 @@ fn the_hash_that_a_source_tells_of_its_name_before_it_sends_counts() {
     commit(&mut rig, "/downloads/a");
     assert!(row(&mut rig, 1).verified);
 }
+
+/// The places that are to be looked at.
+fn probed(rig: &mut Rig) -> Vec<TransferId> {
+    rig.take(|order| match order {
+        Action::ProbeTarget { download, .. } => Some(*download),
+        _ => None,
+    })
+}
+
+fn probe_gives(rig: &mut Rig, id: u32, outcome: Result<&str, DiskFault>) {
+    let outcome = outcome.map(PathBuf::from);
+    rig.handle(Event::TargetProbed { download: TransferId(id), outcome });
+}
+
+#[test]
+fn a_bad_place_ends_a_download_before_its_turn() {
+    let mut rig = Rig::new(NodeConfig { bootstraps: Vec::new(), max_downloads: 1, ..config() });
+    for (n, fault, code) in [
+        (1, DiskFault::Missing, ExitCode::FileIo),
+        (2, DiskFault::NotDirectory, ExitCode::FileIo),
+        (3, DiskFault::Denied, ExitCode::FileIo),
+        (4, DiskFault::ReadOnly, ExitCode::FileIo),
+        (5, DiskFault::Exists, ExitCode::Exists),
+    ] {
+        let path = format!("/tmp/place {n}");
+        assert_eq!(save(&mut rig, vec![file(peer(1), &n.to_string())], &path), Ok(n));
+        assert_eq!(probed(&mut rig), [TransferId(n)]);
+        probe_gives(&mut rig, n, Err(fault));
+        let failed = row(&mut rig, n);
+        let error = failed.error.unwrap();
+        assert_eq!((failed.state, error.code), (DownloadState::Failed, code as i32));
+        assert!(error.message.contains(&format!("'{path}'")) && error.message.contains(&fault.to_string()), "{error}");
+    }
+    // Of the first the part file was ordered: what becomes of that changes nothing.
+    rig.handle(Event::PartOpened { download: TransferId(1), outcome: Err(DiskFault::Missing) });
+    assert_eq!(state(&mut rig, 1), DownloadState::Failed);
+    order(&mut rig, Request::Retry { ids: "1".into() });
+    assert_eq!(probed(&mut rig), [TransferId(1)], "the user may have made the place good");
+    probe_gives(&mut rig, 1, Ok("/tmp/place 1"));
+    assert_eq!(row(&mut rig, 1).path, Some(RawText::new("/tmp/place 1")));
+}
+
+#[test]
+fn a_place_of_which_nothing_is_known_is_left_to_the_part_file() {
+    let mut rig = Rig::among(Vec::new(), &[]);
+    save(&mut rig, vec![file(peer(1), "a")], "/tmp/place").unwrap();
+    for fault in [DiskFault::Other(5), DiskFault::NoDescriptor, DiskFault::Full] {
+        probe_gives(&mut rig, 1, Err(fault));
+        assert_eq!(state(&mut rig, 1), DownloadState::Active);
+    }
+    open(&mut rig);
+    probe_gives(&mut rig, 1, Err(DiskFault::Missing));
+    assert_eq!(state(&mut rig, 1), DownloadState::Active, "there is one answer");
+    // A place that nobody has named is that of the configuration, which may come back.
+    download(&mut rig, vec![file(peer(1), "b")]);
+    assert_eq!(probed(&mut rig), [TransferId(1)]);
+}

@@ -1,0 +1,113 @@
+//! Looking whether a file can be made at a place that a user has named, before a download towards it begins.
+
+use super::place::Place;
+use super::{PartPlace, PartRequest, fault};
+use crate::fault::DiskFault;
+use crate::store::{file_type, stat_at};
+use nix::fcntl::AtFlags;
+use nix::sys::stat::SFlag;
+use nix::unistd::{AccessFlags, faccessat};
+use std::ffi::OsStr;
+use std::fs;
+use std::path::PathBuf;
+
+impl PartRequest {
+    /// The final path that a download to this place would get now. The directory for several files is made if it is
+    /// missing. Waits for the disk.
+    ///
+    /// A file that may be the content wanted already is no hindrance: [`PartRequest::open`] compares it.
+    ///
+    /// # Errors
+    /// [`DiskFault::Exists`] when the final name is taken; [`DiskFault::Missing`] and [`DiskFault::NotDirectory`] when
+    /// there is no such directory; [`DiskFault::Denied`] and [`DiskFault::ReadOnly`] when nothing can be made in it;
+    /// otherwise as the system reports.
+    pub fn probe(self) -> Result<PathBuf, DiskFault> {
+        if let PartPlace::Suggested { directory, .. } = &self.place {
+            fs::create_dir_all(directory)?;
+        }
+        let place = Place::open(&self.place, self.token)?;
+        let access = AccessFlags::W_OK | AccessFlags::X_OK;
+        faccessat(place.directory(), OsStr::new("."), access, AtFlags::AT_EACCESS).map_err(fault)?;
+        let taken = |name: &Vec<u8>| match stat_at(place.directory(), name) {
+            Err(nix::errno::Errno::ENOENT) => Ok(false),
+            Err(errno) => Err(fault(errno)),
+            Ok(found) => {
+                let size = u64::try_from(found.st_size).ok();
+                let may_be_wanted = self.b3.is_some() && self.size.is_some() && size == self.size;
+                Ok(!may_be_wanted || file_type(&found) != SFlag::S_IFREG)
+            }
+        };
+        for name in place.final_names() {
+            if !taken(&name)? {
+                return Ok(place.path_of(&name));
+            }
+        }
+        Err(DiskFault::Exists)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::name::FileName;
+    use std::path::Path;
+
+    fn name() -> FileName {
+        FileName::from_bytes(b"a").unwrap()
+    }
+
+    fn request(place: PartPlace) -> PartRequest {
+        PartRequest { place, token: 1, b3: None, size: None }
+    }
+
+    fn exact(path: impl AsRef<Path>) -> PartRequest {
+        request(PartPlace::Exact { path: path.as_ref().to_owned(), name: name() })
+    }
+
+    fn into(directory: impl AsRef<Path>) -> PartRequest {
+        request(PartPlace::Suggested { directory: directory.as_ref().to_owned(), name: name() })
+    }
+
+    #[test]
+    fn a_place_is_good_where_a_file_can_be_made() {
+        let scratch = tempfile::tempdir().unwrap();
+        let at = scratch.path();
+        fs::create_dir(at.join("dir")).unwrap();
+        fs::write(at.join("file"), "12345").unwrap();
+        assert_eq!(exact(at.join("new")).probe(), Ok(at.join("new")));
+        assert_eq!(exact(at.join("dir")).probe(), Ok(at.join("dir/a")));
+        assert_eq!(into(at.join("made/deep")).probe(), Ok(at.join("made/deep/a")));
+        assert!(at.join("made/deep").is_dir(), "as for every download of several files");
+        fs::write(at.join("made/deep/a"), "").unwrap();
+        assert_eq!(into(at.join("made/deep")).probe(), Ok(at.join("made/deep/a (1)")));
+        // The file there may be the one that is wanted.
+        let wanted = |size| PartRequest { b3: Some(crate::id::ContentHash([1; 32])), size, ..exact(at.join("file")) };
+        assert_eq!(wanted(Some(5)).probe(), Ok(at.join("file")));
+        assert_eq!(wanted(Some(6)).probe(), Err(DiskFault::Exists));
+    }
+
+    #[test]
+    fn a_place_is_bad_for_a_reason() {
+        let scratch = tempfile::tempdir().unwrap();
+        let at = scratch.path();
+        fs::create_dir_all(at.join("dir/a")).unwrap();
+        fs::write(at.join("file"), "12345").unwrap();
+        for (request, fault) in [
+            (exact(at.join("file")), DiskFault::Exists),
+            (exact(at.join("dir")), DiskFault::Exists),
+            (exact(at.join("missing/new")), DiskFault::Missing),
+            (exact(at.join("missing/")), DiskFault::Missing),
+            (exact(at.join("file/new")), DiskFault::NotDirectory),
+            (exact(at.join("n".repeat(256))), DiskFault::Other(nix::libc::ENAMETOOLONG)),
+            (into(at.join("file/made")), DiskFault::NotDirectory),
+            (into("/proc/none"), DiskFault::Missing),
+        ] {
+            assert_eq!(request.clone().probe(), Err(fault), "{request:?}");
+        }
+        if nix::unistd::geteuid().is_root() {
+            return eprintln!("NOT TESTED: root may write to every directory");
+        }
+        fs::set_permissions(at.join("dir"), std::os::unix::fs::PermissionsExt::from_mode(0o555)).unwrap();
+        assert_eq!(exact(at.join("dir/new")).probe(), Err(DiskFault::Denied));
+    }
+}

@@ -3,7 +3,7 @@
 use super::Driver;
 use super::budget::Use;
 use super::clock::wall_ns;
-use super::exchange::{Outbound, Outgoing, Part, Task};
+use super::exchange::{CALL_BACK_DESCRIPTORS, Outbound, Outgoing, Part, Task};
 use super::helper::Job;
 use super::parts::{PartOrder, part_request};
 use super::table::Connection;
@@ -14,7 +14,7 @@ use crate::fault::{DialFault, DiskFault, RefusalReason};
 use crate::id::{ContentHash, ExchangeId};
 use crate::library::{RECENT_MAX, ScannedFile};
 use crate::name::FileName;
-use crate::node::contract::{FetchForm, Portion, ResponseFault};
+use crate::node::contract::{Portion, ResponseFault};
 use crate::node::{Action, Event};
 use crate::store::SharedFile;
 use crate::wire::{Message, encode_metadata, encode_peer_list};
@@ -56,9 +56,9 @@ impl Driver {
             Action::SendRange { exchange, file, offset, length } => self.send_range(exchange, &file, offset, length),
             Action::SendMetadata { exchange, file, b3 } => self.send_metadata(exchange, &file, b3),
             Action::Stream { exchange, to, messages } => self.stream(exchange, to, &messages),
-            Action::Fetch { exchange, download, to, name, form, portion } => {
+            Action::Fetch { exchange, download, to, name, may_call_back, portion } => {
                 let request = fetch_request(name, &portion, self.desk.size(download));
-                self.dial(exchange, to, Task::Fetch { request, form, part: Part { download, portion } });
+                self.dial(exchange, to, Task::Fetch { request, may_call_back, part: Part { download, portion } });
             }
             Action::FetchMetadata { exchange, download, to, name, b3 } => {
                 let request = Message::MetadataRequest { name };
@@ -232,16 +232,19 @@ impl Driver {
     }
 
     fn dial(&mut self, exchange: ExchangeId, to: SocketAddr, task: Task) {
-        // To be called back takes a listener, and to call back a file.
-        let called_back = matches!(task, Task::Fetch { form: FetchForm::CallBack, .. });
-        let files = usize::from(called_back || matches!(task, Task::CallBack(_)));
-        if let Err(fault) = self.try_dial(exchange, to, task, files) {
+        let more = match task {
+            Task::Fetch { may_call_back: true, .. } => CALL_BACK_DESCRIPTORS,
+            // The file.
+            Task::CallBack(_) => 1,
+            _ => 0,
+        };
+        if let Err(fault) = self.try_dial(exchange, to, task, more) {
             self.inbox.push_back(Event::DialEnded { exchange, outcome: Err(fault) });
         }
     }
 
-    fn try_dial(&mut self, exchange: ExchangeId, to: SocketAddr, task: Task, files: usize) -> Result<(), DialFault> {
-        for taken in 0..=files {
+    fn try_dial(&mut self, exchange: ExchangeId, to: SocketAddr, task: Task, more: usize) -> Result<(), DialFault> {
+        for taken in 0..=more {
             if self.table.take(Use::Own).is_err() {
                 (0..taken).for_each(|_| self.table.give_back(Use::Own));
                 return Err(DialFault::NoDescriptor);
@@ -250,12 +253,12 @@ impl Driver {
         let token = self.table.next_token();
         match Outbound::dial(exchange, to, task, self.poll.registry(), token, self.now) {
             Ok(outbound) => {
-                let key = self.table.insert(Connection::Outbound(Box::new(outbound)), Some(Use::Own), files);
+                let key = self.table.insert(Connection::Outbound(Box::new(outbound)), Some(Use::Own), more);
                 self.table.arm(key, &mut self.timers);
                 Ok(())
             }
             Err(fault) => {
-                (0..=files).for_each(|_| self.table.give_back(Use::Own));
+                (0..=more).for_each(|_| self.table.give_back(Use::Own));
                 Err(fault)
             }
         }

@@ -51,11 +51,20 @@ impl Socket {
 
     /// Reads what is there.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<ReadStep> {
+        self.receiving(|stream| stream.read(buffer))
+    }
+
+    /// What [`Socket::read`] would bring; it stays there to be read.
+    pub(super) fn peek(&mut self, buffer: &mut [u8]) -> io::Result<ReadStep> {
+        self.receiving(|stream| stream.peek(buffer))
+    }
+
+    fn receiving(&mut self, mut call: impl FnMut(&mut TcpStream) -> io::Result<usize>) -> io::Result<ReadStep> {
         if !self.readable {
             return Ok(ReadStep::Blocked);
         }
         loop {
-            match self.stream.read(buffer) {
+            match call(&mut self.stream) {
                 Ok(0) => return Ok(ReadStep::Fin),
                 Ok(n) => return Ok(ReadStep::Bytes(n)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -157,10 +166,5 @@ impl Socket {
     /// Takes [`Socket::end_in_reset`] back: what was written is delivered, then FIN.
     pub(super) fn end_in_order(&self) {
         let _ = SockRef::from(&self.stream).set_linger(None);
-    }
-
-    /// Gives the stream up for closing.
-    pub(super) fn into_stream(self) -> TcpStream {
-        self.stream
     }
 }

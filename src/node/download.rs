@@ -294,7 +294,7 @@ impl Download {
             match &fetch.task {
                 Task::Groups { left, twice: false } if !left.is_empty() => asked.push((left.start, left.end)),
                 Task::Groups { .. } => {}
-                Task::Metadata | Task::Stream(_) | Task::Whole(_) => {}
+                Task::Metadata | Task::Stream | Task::Whole => {}
             }
         }
         assert!(asked.len() <= FETCHES_PER_DOWNLOAD_MAX, "the exchanges of {id:?} are bounded");

@@ -1,7 +1,7 @@
 //! How a download gets its bytes: what [`scheduling`](super::scheduling) decides is carried out, and what comes of it is
 //! taken down (PROTOCOL, "How a response ends", "Old peers answer `4` by calling back", Ranges and metadata).
 
-use super::contract::{Action, DialOutcome, Dialled, FetchForm, Portion, Response};
+use super::contract::{Action, DialOutcome, Dialled, Portion, Response};
 use super::download::{Aim, Download, State};
 use super::limits::PROGRESS_INTERVAL;
 use super::peers::Speech;
@@ -86,8 +86,8 @@ impl Node {
                 self.ask(now, id, source, Task::Groups { left: groups, twice });
             }
             Step::Steal { victim, thief, groups } => self.steal(now, id, victim, thief, groups),
-            Step::AskWhole { source } => self.ask(now, id, source, Task::Whole(FetchForm::Direct)),
-            Step::AskStream { source } => self.ask(now, id, source, Task::Stream(FetchForm::Direct)),
+            Step::AskWhole { source } => self.ask(now, id, source, Task::Whole),
+            Step::AskStream { source } => self.ask(now, id, source, Task::Stream),
             Step::Relieve { source } => {
                 self.break_off(now, id, source);
                 self.rest_source(now, id, source, "too slow, while others have nothing to do".to_string());
@@ -106,14 +106,18 @@ impl Node {
         let (to, name) = (source.addr, FileName::clone(&asked_under));
         source.asked_at = Some(now);
         source.rate.start(now, source.received);
-        let fetch = |form, portion| Command::Fetch { download: id, to, name: name.clone(), form, portion };
+        let may_call_back = !source.p1;
+        let fetch = |may_call_back, portion| {
+            let name = name.clone();
+            Command::Fetch { download: id, to, name, may_call_back, portion }
+        };
         let command = match &task {
             Task::Metadata => Command::FetchMetadata { download: id, to, name: name.clone(), b3 },
-            Task::Groups { left, .. } => fetch(FetchForm::Direct, Portion::Groups(left.clone())),
-            Task::Whole(form) => fetch(*form, Portion::Whole),
-            Task::Stream(form) => {
+            Task::Groups { left, .. } => fetch(false, Portion::Groups(left.clone())),
+            Task::Whole => fetch(may_call_back, Portion::Whole),
+            Task::Stream => {
                 source.bytes = 0;
-                fetch(*form, Portion::Stream { size_max: source.size })
+                fetch(may_call_back, Portion::Stream { size_max: source.size })
             }
         };
         let exchange = self.dial_fetch(now, id, to, command);
@@ -168,7 +172,7 @@ impl Node {
         }
         fetch.received = bytes;
         fetch.progressed = now;
-        let streams = matches!(fetch.task, Task::Stream(_));
+        let streams = fetch.task == Task::Stream;
         source.received += more;
         source.rate.note(now, source.received);
         if streams {

@@ -85,9 +85,8 @@ impl Download {
 
     /// The stream that is coming in: its bytes so far, and how many it will have as far as somebody has said.
     fn stream(&self) -> Option<(u64, Option<u64>)> {
-        let is_stream = |task: &Task| matches!(task, Task::Stream(_));
         let mut fetches = self.sources.iter().filter_map(|source| Some((source, source.fetch()?)));
-        let (source, fetch) = fetches.find(|(_, fetch)| is_stream(&fetch.task))?;
+        let (source, fetch) = fetches.find(|(_, fetch)| fetch.task == Task::Stream)?;
         Some((fetch.received, source.size.or(self.size)))
     }
 }

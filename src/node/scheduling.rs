@@ -205,7 +205,7 @@ impl Download {
             };
         }
         // Nobody else helps, or whoever does is stuck.
-        let streams = |fetch: &Fetch| matches!(fetch.task, Task::Whole(_));
+        let streams = |fetch: &Fetch| fetch.task == Task::Whole;
         if room == 0 || self.busy().any(|(at, fetch)| self.helps(now, at, fetch)) {
             return None;
         }
@@ -335,7 +335,7 @@ impl Download {
 
     /// Takes a source off what it alone does, when it is stuck or hopelessly slow and another could do it.
     fn relieve(&self, now: Instant, at: usize, fetch: &Fetch) -> Option<Step> {
-        let stream = matches!(fetch.task, Task::Stream(_) | Task::Whole(_));
+        let stream = matches!(fetch.task, Task::Stream | Task::Whole);
         if is_stalled(now, fetch) {
             return self.sources.iter().any(Source::is_idle).then_some(Step::Relieve { source: at });
         }
@@ -370,7 +370,7 @@ impl Download {
         let source = &self.sources[at];
         let rate = source.rate.per_second(now, source.received).unwrap_or(0);
         let size = match fetch.task {
-            Task::Whole(_) | Task::Stream(_) => source.size.or(self.content.as_ref().map(|content| content.size)),
+            Task::Whole | Task::Stream => source.size.or(self.content.as_ref().map(|content| content.size)),
             Task::Metadata | Task::Groups { .. } => None,
         };
         match size {

@@ -3,7 +3,7 @@
 //! Refuses sources of another content or another name, and more of them than a download needs.
 
 use super::Node;
-use super::contract::{FetchForm, SourceRecord};
+use super::contract::SourceRecord;
 use super::download::{Aim, Download, State};
 use super::endpoints::canonical;
 use super::limits::{HIT_SOURCES_MAX, RECORD_NAMES_BYTES_MAX};
@@ -84,9 +84,9 @@ pub(super) enum Task {
     /// Code 8: these groups are still to come. `twice`: another source fetches the same, and the first to bring it wins.
     Groups { left: Range<u64>, twice: bool },
     /// Code 4, each group checked.
-    Whole(FetchForm),
+    Whole,
     /// Code 4, with nothing to check it against.
-    Stream(FetchForm),
+    Stream,
 }
 
 impl Task {
@@ -95,7 +95,7 @@ impl Task {
         match self {
             Self::Metadata => Ask::Metadata,
             Self::Groups { .. } => Ask::Ranges,
-            Self::Whole(_) | Self::Stream(_) => Ask::All,
+            Self::Whole | Self::Stream => Ask::All,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What the end of an exchange with a source means: for its download, and for the source.
 
 use super::Node;
-use super::contract::{DialOutcome, Dialled, FetchForm, Response};
+use super::contract::{DialOutcome, Dialled, Response};
 use super::download::{Aim, Download};
 use super::limits::{SOURCE_REFUSALS_MAX, SOURCE_REST_MAX, SOURCE_REST_MIN};
 use super::names::Ask;
@@ -25,10 +25,8 @@ pub(super) enum Verdict {
     Outline { b3: ContentHash, size: u64 },
     /// A stream ended, and as far as can be known it is whole.
     Whole,
-    /// Perhaps an old peer that calls back: ask it again in that form.
-    AskToCallBack,
-    /// It said no.
-    Refused,
+    /// It said no. How.
+    Refused(String),
     /// It is out of reach, or broke off. Why.
     Lost(String),
     /// It sent what cannot be right. Why.
@@ -55,19 +53,21 @@ pub(super) fn judge(
             let missing = left.end - left.start;
             Verdict::Lost(format!("it stopped {missing} groups before the end of what it was asked for"))
         }
-        (Ok(_), Task::Whole(form) | Task::Stream(form)) => judge_end(content, source, fetch, *form, speech),
-        (Err(fault), task) => judge_fault(source, fetch, task, fault, speech),
+        (Ok(_), Task::Whole | Task::Stream) => judge_end(content, source, fetch, speech),
+        (Err(fault), task) => judge_fault(fetch, task, fault),
     }
 }
 
-/// A stream ended in order. Unless the peer speaks `p1`, an end without a byte may mean that it is about to call back.
-fn judge_end(content: Option<&Content>, source: &Source, fetch: &Fetch, form: FetchForm, speech: Speech) -> Verdict {
+/// What a source is said to have done that ended a stream in order, without a byte.
+const SENT_NOTHING: &str = "sent nothing: refused, or the file is empty";
+
+/// A stream ended in order. An end without a byte is a file only where a peer that speaks `p1` has said that it is empty:
+/// base programs end so when they refuse.
+fn judge_end(content: Option<&Content>, source: &Source, fetch: &Fetch, speech: Speech) -> Verdict {
     let size = content.map(|content| content.size).or(source.size);
-    let nothing = fetch.received == 0 && size != Some(0);
-    if nothing && form == FetchForm::Direct && speech != Speech::P1 {
-        return Verdict::AskToCallBack;
-    }
+    let size_is_told = speech == Speech::P1 && size.is_some();
     match size {
+        _ if fetch.received == 0 && !size_is_told => Verdict::Refused(SENT_NOTHING.to_string()),
         // Each group was checked when it came, and the download knows which are missing.
         Some(size) if size != fetch.received => Verdict::Lost(format!("it sent {} bytes of {size}", fetch.received)),
         _ if content.is_some() => Verdict::Served,
@@ -75,24 +75,21 @@ fn judge_end(content: Option<&Content>, source: &Source, fetch: &Fetch, form: Fe
     }
 }
 
+/// What a source is said to do that resets.
+const REFUSES: &str = "it refuses";
+
 /// An exchange broke off. A reset without a byte is how a peer says no.
-fn judge_fault(source: &Source, fetch: &Fetch, task: &Task, fault: DialFault, speech: Speech) -> Verdict {
+fn judge_fault(fetch: &Fetch, task: &Task, fault: DialFault) -> Verdict {
     let lost = || Verdict::Lost(fault.to_string());
-    let called_back = matches!(task, Task::Whole(FetchForm::CallBack) | Task::Stream(FetchForm::CallBack));
-    let checked = !matches!(task, Task::Stream(_));
+    let checked = *task != Task::Stream;
     match fault {
         DialFault::Disk(fault) => Verdict::Disk(fault),
         DialFault::Corrupt => Verdict::Corrupt(fault.to_string()),
-        DialFault::TooLong if *task == Task::Metadata => Verdict::Refused,
+        DialFault::TooLong | DialFault::Malformed if *task == Task::Metadata => Verdict::Refused(REFUSES.to_string()),
         DialFault::TooLong if checked => Verdict::Corrupt(fault.to_string()),
-        DialFault::Malformed | DialFault::Declined(_) if *task == Task::Metadata => Verdict::Refused,
+        DialFault::Declined(reason) if *task == Task::Metadata => Verdict::Refused(reason.to_string()),
         _ if fetch.received > 0 => lost(),
-        DialFault::NoDescriptor | DialFault::Aborted => lost(),
-        DialFault::Reset => Verdict::Refused,
-        // A peer of the base protocol was there a moment ago, and does not call back: it has nothing to send.
-        _ if called_back && speech == Speech::Base => Verdict::Refused,
-        // Of any other, the orderly end of the direct form was the answer: an empty file.
-        DialFault::TimedOut if called_back && !checked && source.size.is_none_or(|size| size == 0) => Verdict::Whole,
+        DialFault::Reset => Verdict::Refused(REFUSES.to_string()),
         _ => lost(),
     }
 }
@@ -117,16 +114,9 @@ impl Node {
                 download.streamer = Some(source.addr);
                 self.check_part(now, id);
             }
-            Verdict::AskToCallBack => {
-                let task = match task {
-                    Task::Whole(_) => Task::Whole(FetchForm::CallBack),
-                    _ => Task::Stream(FetchForm::CallBack),
-                };
-                self.ask(now, id, at, task);
-            }
-            Verdict::Refused => self.on_refused(now, id, at, &task, &name),
+            Verdict::Refused(how) => self.on_refused(now, id, at, &task, &name, &how),
             Verdict::Lost(why) => {
-                if matches!(task, Task::Stream(_)) {
+                if task == Task::Stream {
                     source.bytes = 0;
                 }
                 self.rest_source(now, id, at, why);
@@ -137,7 +127,7 @@ impl Node {
     }
 
     /// A source said no: perhaps only because it is busy, if it or others have shown that they can serve this.
-    fn on_refused(&mut self, now: Instant, id: TransferId, at: usize, task: &Task, name: &FileName) {
+    fn on_refused(&mut self, now: Instant, id: TransferId, at: usize, task: &Task, name: &FileName, how: &str) {
         let Some(download) = self.downloads.get_mut(id) else { return };
         let helps = |(other, source): (usize, &Source)| other != at && (source.bytes > 0 || source.fetch().is_some());
         let others_help = download.sources.iter().enumerate().any(helps);
@@ -154,7 +144,7 @@ impl Node {
         }
         if task.asks() == Ask::All {
             source.standing = Standing::Refused;
-            source.error = Some("it refuses".to_string());
+            source.error = Some(how.to_string());
             self.tell_source_lost(now, id, at);
         }
     }
@@ -253,17 +243,24 @@ impl Node {
         let hope = self.seek_before_the_end(now, id);
         let Some(download) = self.downloads.get_mut(id) else { return };
         let corrupt = download.sources.iter().any(|source| matches!(source.standing, Standing::Corrupt));
+        let refused = |source: &&Source| matches!(source.standing, Standing::Refused) && source.error.is_some();
+        let how = download.sources.iter().find(refused).map_or_else(String::new, |source| {
+            format!(" ({}: {})", source.addr, source.error.as_deref().unwrap_or_default())
+        });
         let error = match (hope, corrupt) {
             (Some(_), true) => {
                 CallError::new(ExitCode::Checksum, "every source sent wrong bytes or refused; others are looked for")
             }
-            (Some(_), false) => CallError::new(ExitCode::NoSource, "refused by every source; others are looked for"),
+            (Some(_), false) => {
+                let message = format!("refused by every source{how}; others are looked for");
+                CallError::new(ExitCode::NoSource, message)
+            }
             (None, true) => {
                 let message = "every source sent wrong bytes or refused; `pyratectl search` may find others";
                 CallError::new(ExitCode::Checksum, message)
             }
             (None, false) => {
-                let message = "refused by every source; `pyratectl search` may find others";
+                let message = format!("refused by every source{how}; `pyratectl search` may find others");
                 CallError::new(ExitCode::NotFound, message)
             }
         };

@@ -6,7 +6,7 @@
 //! once waits for itself. The exchanges with bootstrap nodes pass by: there are at most a few, and a node that is busy
 //! must not lose its registration. Refuses work beyond [`COMMANDS_QUEUED_MAX`].
 
-use super::contract::{Action, Expect, FetchForm, Portion, Refusal};
+use super::contract::{Action, Expect, Portion, Refusal};
 use super::limits::{
     COMMAND_WAIT_MAX, COMMANDS_QUEUED_MAX, FORWARDS_QUEUED_MAX, REQUESTS_QUEUED_PER_ADDRESS_MAX, WORKERS_KEPT_OF,
 };
@@ -28,7 +28,7 @@ pub(super) enum Command {
     SendMetadata { name: FileName },
     SendList { attributes: bool },
     Dial { to: SocketAddr, messages: Vec<Message>, expect: Expect },
-    Fetch { download: TransferId, to: SocketAddr, name: FileName, form: FetchForm, portion: Portion },
+    Fetch { download: TransferId, to: SocketAddr, name: FileName, may_call_back: bool, portion: Portion },
     FetchMetadata { download: TransferId, to: SocketAddr, name: FileName, b3: Option<ContentHash> },
     CallBack { to: SocketAddr, name: FileName },
 }
@@ -374,8 +374,8 @@ impl Node {
                 Action::Stream { exchange, to, messages }
             }
             Command::Dial { to, messages, expect } => Action::Dial { exchange, to, messages, expect },
-            Command::Fetch { download, to, name, form, portion } => {
-                Action::Fetch { exchange, download, to, name, form, portion }
+            Command::Fetch { download, to, name, may_call_back, portion } => {
+                Action::Fetch { exchange, download, to, name, may_call_back, portion }
             }
             Command::FetchMetadata { download, to, name, b3 } => {
                 Action::FetchMetadata { exchange, download, to, name, b3 }

@@ -8,7 +8,7 @@ use pyrate::content::groups_span;
 use pyrate::control::{CallError, CallId, Reply};
 use pyrate::id::{ClientId, ExchangeId, TransferId};
 use pyrate::name::FileName;
-use pyrate::node::contract::{Action, FetchForm, Portion};
+use pyrate::node::contract::{Action, Portion};
 use pyrate::wire::{Message, PeerListReader, encode_peer_list};
 use std::net::SocketAddr;
 
@@ -36,8 +36,8 @@ impl World {
                 self.dial(host, exchange, to, messages, expect.into());
             }
             Action::Stream { exchange, to, messages } => self.stream(host, exchange, to, messages),
-            Action::Fetch { exchange, download, to, name, form, portion } => {
-                self.fetch(host, exchange, download, (to, name), form, portion);
+            Action::Fetch { exchange, download, to, name, may_call_back, portion } => {
+                self.fetch(host, exchange, download, (to, name), may_call_back, portion);
             }
             Action::Trim { exchange, groups_end } => self.trim(host, exchange, groups_end),
             Action::FetchMetadata { exchange, download, to, name, b3 } => {
@@ -116,7 +116,7 @@ impl World {
         exchange: ExchangeId,
         download: TransferId,
         (to, name): (SocketAddr, FileName),
-        form: FetchForm,
+        may_call_back: bool,
         portion: Portion,
     ) {
         let outline = self.hosts[host.0].disk.file_of(download).and_then(|file| file.outline);
@@ -124,7 +124,7 @@ impl World {
             (Portion::Stream { .. }, None) => None,
             (Portion::Stream { .. }, Some(_)) => Some("unchecked bytes are to go where groups are"),
             (Portion::Whole | Portion::Groups(_), None) => Some("groups are asked for, and there is no outline"),
-            (Portion::Groups(_), Some(_)) if form != FetchForm::Direct => Some("groups come on a direct connection"),
+            (Portion::Groups(_), Some(_)) if may_call_back => Some("groups come on the connection that asks"),
             (Portion::Groups(groups), Some(outline)) => {
                 (groups.is_empty() || groups.end > outline.groups()).then_some("no such groups")
             }
@@ -132,6 +132,9 @@ impl World {
         };
         if let Some(wrong) = wrong {
             self.violation(host, &format!("{download:?}: {wrong}"));
+        }
+        if !may_call_back {
+            self.watch_answers_directly(host, to);
         }
         let (message, groups) = match (&portion, outline) {
             (Portion::Groups(groups), Some(outline)) => {
@@ -143,7 +146,8 @@ impl World {
         };
         let alone = matches!(portion, Portion::Stream { .. });
         let (group, groups_end) = (groups.start, groups.end);
-        let taking = Taking { download, form, portion, groups_end, group, received: 0, told: 0, told_at: None };
+        let taking =
+            Taking { download, may_call_back, portion, groups_end, group, received: 0, told: 0, told_at: None };
         let conn = self.dial(host, exchange, to, vec![message], Want::File(taking));
         self.writes_to(host, download, conn, alone);
     }

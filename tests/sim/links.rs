@@ -7,7 +7,7 @@ use crate::rogue::Sending;
 use crate::world::{Occurrence, Sent, World};
 use pyrate::fault::DialFault;
 use pyrate::id::{ContentHash, ExchangeId, TransferId};
-use pyrate::node::contract::{Dialled, Event, Expect, FetchForm, Portion, Response, ResponseFault};
+use pyrate::node::contract::{Dialled, Event, Expect, Portion, Response, ResponseFault};
 use pyrate::time::Instant;
 use pyrate::wire::{Message, decode};
 use std::collections::VecDeque;
@@ -67,7 +67,8 @@ impl Want {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Taking {
     pub(crate) download: TransferId,
-    pub(crate) form: FetchForm,
+    /// The server may answer on a connection of its own.
+    pub(crate) may_call_back: bool,
     pub(crate) portion: Portion,
     /// Of [`Portion::Groups`]: the first group that is not to come.
     pub(crate) groups_end: u64,
@@ -267,7 +268,6 @@ impl World {
         conn.owed += 1;
         conn.asked = Some(sent.clone());
         let (from, to, more) = (conn.local, conn.to, conn.delivering);
-        let form = conn.taking().map(|taking| taking.form);
         let message = match decode(&sent.encode()) {
             Ok(message) if message == sent => message,
             other => self.violation(side.host, &format!("{sent:?} was read as {other:?}")),
@@ -288,7 +288,7 @@ impl World {
                 self.settle(side.host);
             }
             Program::Rogue(rogue) => {
-                let (answer, sendings) = rogue.on_request(to, &message, form);
+                let (answer, sendings) = rogue.on_request(to, &message);
                 self.hosts[side.host.0].received.push((now, from, message));
                 self.send_all(side.host, sendings);
                 self.answer_of_rogue(id, side, answer);

@@ -3,7 +3,7 @@
 use crate::content::{Content, Outline};
 use crate::flows::{Flow, Flowing};
 use crate::host::{HostId, Program};
-use crate::links::{ConnId, Side, Want};
+use crate::links::{Conn, ConnId, Side, Taking, Want};
 use crate::rogue::Answer;
 use crate::world::{Occurrence, World};
 use pyrate::fault::{DialFault, DiskFault, RefusalReason};
@@ -12,6 +12,9 @@ use pyrate::library::{ScannedFile, Shared};
 use pyrate::name::FileName;
 use pyrate::node::contract::{Dialled, Event, Response, ResponseFault};
 use pyrate::wire::{Attributes, Listed, ListedPeer, Message};
+
+/// How long a fetch waits to be called back after an end without a byte.
+const CALL_BACK_MS: u64 = 5_000;
 
 /// Lines of a list that travel together.
 const LINES_PER_BATCH: usize = 100;
@@ -46,12 +49,41 @@ impl World {
             Answer::Refuse => self.refuse(side.host, side.exchange),
             Answer::Silence => {}
             Answer::List(lines) => self.begin_response(id, Responding::Lines(lines)),
+            Answer::CallBack(flow) => self.hang_up_to_call_back(id, side, flow),
             Answer::Metadata(metadata) => self.begin_response(id, Responding::Metadata(Some(metadata))),
             Answer::File(flow) => self.begin_flow(id, flow),
             Answer::Die => {
                 let asked = self.conns.get(&id).and_then(|conn| conn.asked.clone());
                 self.violation(side.host, &format!("a base peer died of {asked:?}"))
             }
+        }
+    }
+
+    /// A base program closes the connection of a download request, and calls the requester back at once.
+    fn hang_up_to_call_back(&mut self, id: ConnId, side: Side, flow: Flow) {
+        if self.owed(side.host, side.exchange) == id {
+            self.server_done(id);
+            let pause = self.latency();
+            self.plan(pause, Occurrence::CallBack(id, side.host, flow));
+        }
+    }
+
+    /// A base program calls back: once, for it does not survive a refusal.
+    pub(crate) fn called_back(&mut self, id: ConnId, host: HostId, flow: Flow) {
+        let waits = |conn: &&mut Conn| {
+            let listens = conn.taking().is_some_and(|taking| taking.may_call_back);
+            listens && conn.dialer.is_some() && !conn.aborted && !conn.frozen
+        };
+        let accepted = &mut self.hosts[host.0].accepted;
+        *accepted += 1;
+        let exchange = ExchangeId::Inbound(*accepted);
+        match self.conns.get_mut(&id).filter(waits) {
+            Some(conn) => {
+                conn.server = Some(Side { host, exchange, command: false });
+                self.exchanges.insert((host, exchange), id);
+                self.begin_flow(id, flow);
+            }
+            None => self.hosts[host.0].up = false,
         }
     }
 
@@ -93,6 +125,13 @@ impl World {
             Want::Nothing | Want::Stream => Response::Delivered,
             Want::PeerList => Response::PeerList(Vec::new()),
             Want::FileList => Response::FileList { truncated: false },
+            // The dialer waits to be called back.
+            Want::File(Taking { may_call_back: true, .. }) => {
+                let dialled = Dialled { local: conn.local, response: Response::File { bytes: 0 } };
+                self.server_done(id);
+                let after = self.latency() + CALL_BACK_MS;
+                return self.plan(after, Occurrence::DialerEnds(id, Ok(dialled)));
+            }
             Want::File(_) => return self.begin_flow(id, Flow::whole(Content { id: 0, size: 0 })),
             // Not even a line.
             Want::Metadata { .. } | Want::FileInfo => {

@@ -7,7 +7,6 @@ use crate::responses::Metadata;
 use pyrate::fault::DiskFault;
 use pyrate::id::QueryId;
 use pyrate::name::FileName;
-use pyrate::node::contract::FetchForm;
 use pyrate::time::Instant;
 use pyrate::wire::{Listed, Message, Search, SearchResponse};
 use std::net::SocketAddr;
@@ -25,6 +24,9 @@ pub(crate) enum Answer {
     List(Vec<Listed>),
     /// Bytes of a file.
     File(Flow),
+    /// FIN; then the bytes of a file, on a connection to the port that the request came from. If that connection is
+    /// refused, the program ends.
+    CallBack(Flow),
     /// Metadata, then FIN.
     Metadata(Metadata),
     /// The program ends.
@@ -36,8 +38,8 @@ pub(crate) type Sending = (SocketAddr, Vec<Message>);
 
 /// A program of the test's own.
 pub(crate) trait Rogue {
-    /// Answers a request; may send something too. `form` is how a file is asked for.
-    fn on_request(&mut self, me: SocketAddr, message: &Message, form: Option<FetchForm>) -> (Answer, Vec<Sending>);
+    /// Answers a request; may send something too.
+    fn on_request(&mut self, me: SocketAddr, message: &Message) -> (Answer, Vec<Sending>);
 
     /// When [`on_tick`](Self::on_tick) is to be called.
     fn next_tick(&self) -> Option<Instant> {
@@ -54,7 +56,7 @@ pub(crate) trait Rogue {
 pub(crate) struct Ear;
 
 impl Rogue for Ear {
-    fn on_request(&mut self, _: SocketAddr, _: &Message, _: Option<FetchForm>) -> (Answer, Vec<Sending>) {
+    fn on_request(&mut self, _: SocketAddr, _: &Message) -> (Answer, Vec<Sending>) {
         (Answer::Close, Vec::new())
     }
 }
@@ -63,7 +65,7 @@ impl Rogue for Ear {
 pub(crate) struct Tarpit;
 
 impl Rogue for Tarpit {
-    fn on_request(&mut self, _: SocketAddr, _: &Message, _: Option<FetchForm>) -> (Answer, Vec<Sending>) {
+    fn on_request(&mut self, _: SocketAddr, _: &Message) -> (Answer, Vec<Sending>) {
         (Answer::Silence, Vec::new())
     }
 }
@@ -72,7 +74,7 @@ impl Rogue for Tarpit {
 pub(crate) struct Refuser;
 
 impl Rogue for Refuser {
-    fn on_request(&mut self, _: SocketAddr, _: &Message, _: Option<FetchForm>) -> (Answer, Vec<Sending>) {
+    fn on_request(&mut self, _: SocketAddr, _: &Message) -> (Answer, Vec<Sending>) {
         (Answer::Refuse, Vec::new())
     }
 }
@@ -84,7 +86,7 @@ pub(crate) struct Breaker {
 }
 
 impl Rogue for Breaker {
-    fn on_request(&mut self, me: SocketAddr, message: &Message, _: Option<FetchForm>) -> (Answer, Vec<Sending>) {
+    fn on_request(&mut self, me: SocketAddr, message: &Message) -> (Answer, Vec<Sending>) {
         match message {
             Message::Search(search) => (Answer::Close, hit(me, search, &self.name)),
             Message::DownloadRequest { name } if *name == self.name => {
@@ -107,7 +109,7 @@ pub(crate) struct OldPeer {
 }
 
 impl Rogue for OldPeer {
-    fn on_request(&mut self, me: SocketAddr, message: &Message, form: Option<FetchForm>) -> (Answer, Vec<Sending>) {
+    fn on_request(&mut self, me: SocketAddr, message: &Message) -> (Answer, Vec<Sending>) {
         match message {
             Message::Search(search) if *search.text == *self.name.as_bytes() => {
                 (Answer::Close, hit(me, search, &self.name))
@@ -115,8 +117,8 @@ impl Rogue for OldPeer {
             Message::ListFiles { .. } => {
                 (Answer::List(vec![Listed { name: self.name.clone(), attributes: None }]), Vec::new())
             }
-            Message::DownloadRequest { name } if *name == self.name && form == Some(FetchForm::CallBack) => {
-                (Answer::File(Flow::whole(self.content)), Vec::new())
+            Message::DownloadRequest { name } if *name == self.name => {
+                (Answer::CallBack(Flow::whole(self.content)), Vec::new())
             }
             _ => (Answer::Close, Vec::new()),
         }
@@ -143,7 +145,7 @@ pub(crate) struct Vandal {
 }
 
 impl Rogue for Vandal {
-    fn on_request(&mut self, me: SocketAddr, message: &Message, _: Option<FetchForm>) -> (Answer, Vec<Sending>) {
+    fn on_request(&mut self, me: SocketAddr, message: &Message) -> (Answer, Vec<Sending>) {
         let Message::Search(search) = message else { return (Answer::Refuse, Vec::new()) };
         self.sent += 1;
         let name = FileName::from_bytes(b"../../etc/passwd").unwrap();

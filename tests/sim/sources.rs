@@ -9,7 +9,6 @@ use crate::rogue::{Answer, Rogue, Sending};
 use pyrate::fault::DiskFault;
 use pyrate::id::ContentHash;
 use pyrate::name::FileName;
-use pyrate::node::contract::FetchForm;
 use pyrate::time::Instant;
 use pyrate::wire::{Attributes, Listed, Message, Search, SearchResponse};
 use std::net::SocketAddr;
@@ -123,10 +122,6 @@ impl Source {
         self.bytes(offset, length)
     }
 
-    fn closes(&self, form: Option<FetchForm>) -> bool {
-        self.vice == Vice::CallsBack && form != Some(FetchForm::CallBack)
-    }
-
     fn matches(&self, search: &Search) -> bool {
         let by_hash = search.text.strip_prefix(b"b3=").and_then(ContentHash::from_hex);
         let by_name = *search.text == *self.name.as_bytes() || *search.text == *self.name.last_component();
@@ -152,7 +147,7 @@ impl Source {
 }
 
 impl Rogue for Source {
-    fn on_request(&mut self, me: SocketAddr, message: &Message, form: Option<FetchForm>) -> (Answer, Vec<Sending>) {
+    fn on_request(&mut self, me: SocketAddr, message: &Message) -> (Answer, Vec<Sending>) {
         self.asked += 1;
         let answer = match message {
             Message::ListFiles { p1: true } | Message::RangeRequest { .. } | Message::MetadataRequest { .. }
@@ -165,7 +160,9 @@ impl Rogue for Source {
                 let attributes = p1.then(|| self.attributes());
                 Answer::List(vec![Listed { name: self.name.clone(), attributes }])
             }
-            Message::DownloadRequest { name } if *name == self.name && self.closes(form) => Answer::Close,
+            Message::DownloadRequest { name } if *name == self.name && self.vice == Vice::CallsBack => {
+                Answer::CallBack(Flow::whole(self.content))
+            }
             Message::DownloadRequest { name } if *name == self.name => self.bytes(0, self.content.size),
             Message::RangeRequest { offset, length, name } if *name == self.name => self.range(*offset, *length),
             Message::MetadataRequest { name } if *name == self.name => self.metadata(),

@@ -42,6 +42,13 @@ impl World {
         }
     }
 
+    /// A peer that has not shown `p1` may call back: it must not be asked without a port for it to call.
+    pub(crate) fn watch_answers_directly(&self, host: HostId, to: SocketAddr) {
+        if !self.watch.shown.contains(&(host, to)) {
+            self.violation(host, &format!("{to} has not shown p1, and is asked where it cannot call back"));
+        }
+    }
+
     /// So do streams; hits also where a `p1` query asks for them.
     pub(crate) fn watch_stream(&mut self, host: HostId, to: SocketAddr, messages: &[Message]) {
         let asked = |message: &Message| matches!(message, Message::SearchResponse(hit) if hit.id.is_p1());

@@ -1,6 +1,7 @@
 //! The world: hosts, virtual time, and the queue of what happens next. One seed, one history.
 
 use crate::content::Content;
+use crate::flows::Flow;
 use crate::host::{Host, HostId, Program};
 use crate::links::{Conn, ConnId};
 use crate::random::Random;
@@ -39,6 +40,8 @@ pub(crate) enum Occurrence {
     Deliver(ConnId),
     /// The next piece of a response leaves.
     Respond(ConnId),
+    /// A base program calls a requester back.
+    CallBack(ConnId, HostId, Flow),
     /// The side that dialled learns how it ended.
     DialerEnds(ConnId, DialOutcome),
     /// The side that was dialled learns that the other is gone.

@@ -1,13 +1,13 @@
 //! Together with the programs of 2013 and 2014, in both roles (PROTOCOL, "Old programs").
 
 use crate::harness::{
-    Dice, Fake, Framing, GROUP, LIMIT, Manners, OldBootstrap, P1Peer, Reading, Setup, Vice, ask, assert_verified,
-    begin_hit, call_back_download, fetch_reset, find_content, holds, old_peer, share_of, start_among, until,
+    Dice, Fake, Framing, GROUP, LIMIT, Manners, OldBootstrap, P1Peer, Reading, Setup, Stopwatch, Vice, Visit, ask,
+    assert_verified, begin_hit, call_back_download_early, find_content, old_peer, share_of, start_among, until,
 };
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
@@ -16,11 +16,12 @@ use std::time::Duration;
 #[test]
 fn old_programs_among_themselves() {
     let sharing = old_peer(&[("song.mp3", b"la la"), ("empty", b"")]);
-    assert_eq!(call_back_download(sharing.addr, "song.mp3"), b"la la");
-    assert_eq!(call_back_download(sharing.addr, "empty"), b"");
+    assert_eq!(call_back_download_early(sharing.addr, "song.mp3"), b"la la");
+    assert_eq!(call_back_download_early(sharing.addr, "empty"), b"");
+    assert!(!sharing.has_ended());
     let requester = Fake::ear();
     let search = format!("6:any id:song.mp3:127.0.0.1:{}:3", requester.addr.port());
-    ask(sharing.addr, search.as_bytes(), Framing::Silence);
+    ask(sharing.addr, search.as_bytes(), Framing::Fin);
     until("the hit comes", LIMIT, || !requester.heard().is_empty());
     assert_eq!(requester.heard(), [format!("7:any id:{}:song.mp3", sharing.addr).into_bytes()]);
     let bootstrap = OldBootstrap::listing(&[]);
@@ -69,8 +70,8 @@ fn an_old_client_downloads_by_call_back() {
     let mut dice = Dice::new();
     let (small, large) = (b"a small file".to_vec(), dice.bytes(5 << 20));
     let peer = Setup::peer().shares("small.txt", &small).shares("large.bin", &large).start();
-    assert_eq!(call_back_download(peer.listen(), "small.txt"), small);
-    assert!(call_back_download(peer.listen(), "large.bin") == large);
+    assert_eq!(call_back_download_early(peer.listen(), "small.txt"), small);
+    assert!(call_back_download_early(peer.listen(), "large.bin") == large);
     until("both uploads are over", LIMIT, || peer.status()["uploads_active"] == 0);
 }
 
@@ -79,7 +80,7 @@ fn an_old_client_is_called_back_once_and_never_when_it_took_the_file() {
     let peer = Setup::peer().shares("taken.txt", "taken").start();
     assert_eq!(crate::harness::fetch(peer.listen(), b"taken.txt"), b"taken");
     // Nobody listens where this request came from: the one attempt fails, and that is the end of it.
-    let mut stream = std::net::TcpStream::connect(peer.listen()).expect("it accepts");
+    let mut stream = TcpStream::connect(peer.listen()).expect("it accepts");
     stream.write_all(b"4:taken.txt").expect("it reads");
     drop(stream);
     until("the upload is over", LIMIT, || peer.status()["uploads_active"] == 0);
@@ -105,10 +106,119 @@ fn a_file_of_an_old_client_is_found_and_fetched() {
 
 #[test]
 fn an_old_client_named_by_the_user_is_fetched_from_too() {
-    let old = old_peer(&[("direct.txt", b"by name alone")]);
+    let old = old_peer(&[("direct.txt", b"by name alone"), ("again.txt", b"and again")]);
     let asker = Setup::peer().start();
-    let done = asker.await_download(asker.begin_download(old.addr, "direct.txt"), "done");
-    assert_eq!(std::fs::read(done["path"].as_str().expect("a path")).expect("the file"), b"by name alone");
+    for (name, content) in [("direct.txt", "by name alone"), ("again.txt", "and again")] {
+        let done = asker.await_download(asker.begin_download(old.addr, name), "done");
+        assert_eq!(std::fs::read_to_string(done["path"].as_str().expect("a path")).expect("the file"), content);
+        assert_eq!(done["verified"], false);
+        assert_eq!(old.heard_beginning(&format!("4:{name}")).len(), 1, "the request is sent once");
+    }
+    assert!(!old.has_ended(), "its call back was refused");
+}
+
+/// How a base peer answers `4:file`, beside the way of the 2013 client.
+fn answering(behaviour: impl Fn(Visit) + Send + Sync + 'static) -> Fake {
+    Fake::serve(Reading::Whole, move |visit| {
+        if visit.message.starts_with(b"4:") {
+            behaviour(visit);
+        }
+    })
+}
+
+/// The one file that a download from this peer leaves.
+fn content_from(old: &Fake) -> Vec<u8> {
+    let asker = Setup::peer().start();
+    let done = asker.await_download(asker.begin_download(old.addr, "file"), "done");
+    assert_eq!(old.heard_beginning("4:"), ["4:file"], "the request is sent once");
+    assert_eq!((&done["verified"], done["bytes_done"] == done["size"]), (&json!(false), true));
+    std::fs::read(done["path"].as_str().expect("a path")).expect("the file")
+}
+
+#[test]
+fn a_base_peer_may_answer_on_the_connection_that_asked() {
+    let content = Dice::new().bytes(3 << 20);
+    let sent = content.clone();
+    let old = answering(move |mut visit| visit.stream.write_all(&sent).expect("it reads"));
+    assert!(content_from(&old) == content);
+}
+
+#[test]
+fn a_base_peer_may_call_back_while_the_connection_that_asked_is_open() {
+    let content = Dice::new().bytes(3 << 20);
+    let sent = content.clone();
+    let old = answering(move |visit| {
+        // A connection that brings nothing, as of a program that fails in between, does not count.
+        drop(TcpStream::connect(visit.from).expect("it listens"));
+        TcpStream::connect(visit.from).expect("it listens").write_all(&sent).expect("it reads");
+    });
+    assert!(content_from(&old) == content);
+}
+
+#[test]
+fn a_call_back_is_waited_for() {
+    let old = answering(|visit| {
+        let requester = visit.from;
+        drop(visit.close());
+        std::thread::sleep(Duration::from_secs(3));
+        let mut back = TcpStream::connect(requester).expect("it still listens");
+        std::thread::sleep(Duration::from_secs(3));
+        back.write_all(b"late").expect("it reads");
+    });
+    assert_eq!(content_from(&old), b"late");
+}
+
+/// What a download from this peer fails with.
+fn failure_from(old: &Fake) -> String {
+    let asker = Setup::peer().start();
+    let failed = asker.await_download(asker.begin_download(old.addr, "file"), "failed");
+    assert_eq!(old.heard_beginning("4:"), ["4:file"], "the request is sent once");
+    assert_eq!(
+        (&failed["error"]["code"], &failed["verified"], &failed["bytes_done"]),
+        (&json!(3), &json!(false), &json!(0))
+    );
+    until("nothing is left", LIMIT, || crate::harness::relative_files(&asker.downloads_directory()).is_empty());
+    failed["error"]["message"].as_str().expect("a message").to_string()
+}
+
+#[test]
+fn a_base_peer_that_sends_nothing_has_refused() {
+    let old = answering(drop);
+    let message = failure_from(&old);
+    assert!(message.contains(&format!("{}: sent nothing: refused, or the file is empty", old.addr)), "{message}");
+}
+
+/// The 2013 client connects before it opens the file, and dies of it.
+#[test]
+fn an_old_client_that_lacks_the_file_has_refused() {
+    let old = old_peer(&[]);
+    let message = failure_from(&old);
+    assert!(message.contains("sent nothing: refused, or the file is empty"), "{message}");
+    assert!(old.has_ended());
+}
+
+#[test]
+fn a_base_peer_that_resets_has_refused_at_once() {
+    let old = answering(|visit| crate::harness::reset(visit.stream));
+    let watch = Stopwatch::start();
+    let message = failure_from(&old);
+    assert!(message.contains("it refuses"), "{message}");
+    assert!(watch.elapsed() < Duration::from_secs(5), "nobody is waited for");
+}
+
+#[test]
+fn the_next_source_is_asked_after_one_that_sent_nothing() {
+    let content = Dice::new().bytes(100_000);
+    let (mute, old) = (old_peer(&[]), old_peer(&[("one name", &content)]));
+    let bootstrap = OldBootstrap::listing(&[old.addr]);
+    let asker = Setup::peer().joins(&[bootstrap.addr()]).start();
+    asker.await_neighbour(old.addr);
+    // The one that lacks it is asked first; the search that follows finds the other.
+    let id = asker.begin_download(mute.addr, "one name");
+    let done = asker.await_download(id, "done");
+    assert!(std::fs::read(done["path"].as_str().expect("a path")).expect("the file") == content);
+    assert_eq!(share_of(&done, mute.addr)["state"], "refused");
+    assert!(!old.has_ended());
 }
 
 /// Old clients die on `5:` and on codes that they do not know.
@@ -126,28 +236,18 @@ fn nothing_deadly_is_sent_to_an_old_client_unasked() {
     assert!(old.heard().iter().all(|message| !message.ends_with(b"\n")), "bare messages only");
 }
 
-/// Only the peer that was asked may call back: a stranger on the port is not taken for it.
+/// Only the peer that was asked may call back: a stranger on the port is closed, and does not count.
 #[test]
 fn a_call_back_from_a_stranger_is_not_taken() {
-    let stranger_tried = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let tried = std::sync::Arc::clone(&stranger_tried);
-    let old = Fake::serve(Reading::Once, move |visit| {
-        let requester = visit.from;
-        drop(visit.stream);
-        let stranger = std::net::Ipv4Addr::new(127, 0, 3, 3);
-        if let Ok(mut back) = crate::harness::connect_from(stranger, requester) {
-            let _ = back.write_all(b"poison");
-            tried.store(true, std::sync::atomic::Ordering::SeqCst);
-        }
-        if let Ok(mut back) = std::net::TcpStream::connect(requester) {
-            let _ = back.write_all(b"genuine");
-        }
+    let old = answering(|visit| {
+        let stranger = Ipv4Addr::new(127, 0, 3, 3);
+        let mut back = crate::harness::connect_from(stranger, visit.from).expect("it listens");
+        let _ = back.write_all(b"poison");
+        assert!(crate::harness::read_to_end(&mut back).0.is_empty());
+        // Closed or not: the genuine one comes after it.
+        TcpStream::connect(visit.from).expect("it listens").write_all(b"genuine").expect("it reads");
     });
-    let asker = Setup::peer().start();
-    let done = asker.await_download(asker.begin_download(old.addr, "file"), "done");
-    let content = std::fs::read(done["path"].as_str().expect("a path")).expect("the file");
-    assert_eq!(content, b"genuine");
-    assert!(stranger_tried.load(std::sync::atomic::Ordering::SeqCst), "the stranger did call");
+    assert_eq!(content_from(&old), b"genuine");
 }
 
 /// The 2013 client registers the bootstrap's port as its own: a peer that is no peer. It must do no harm.
@@ -161,20 +261,6 @@ fn a_peer_that_registered_a_wrong_port_is_no_trouble() {
     asker.await_neighbour(old.addr);
     let rows = asker.search_until("tune", |rows| !rows.is_empty());
     assert_eq!(rows[0]["sources"], json!([old.addr]));
-}
-
-#[test]
-fn an_old_client_that_lacks_the_file_gets_no_second_wind() {
-    // It says nothing, closes, and calls nobody back.
-    let old = old_peer(&[]);
-    let asker = Setup::peer().start();
-    let id = asker.begin_download(old.addr, "missing");
-    until("both forms were tried", LIMIT, || old.heard_beginning("4:missing").len() >= 2);
-    holds("no file appears", Duration::from_millis(300), || {
-        crate::harness::relative_files(&asker.downloads_directory()).iter().all(|name| name != b"missing")
-    });
-    assert_ne!(asker.download(id)["state"], "done");
-    assert!(fetch_reset(asker.listen(), b"missing"));
 }
 
 /// A content that a `p1` peer proved and then broke off: the old client that has the same name sends the rest of it by

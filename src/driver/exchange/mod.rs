@@ -1,9 +1,11 @@
 //! Exchanges: one connection, one request and perhaps its response, each a nonblocking state machine.
 //!
 //! `inbound` was accepted, `outbound` was dialled on the node's order, `stream` stays open for messages to a `p1` peer;
-//! `outgoing` and `incoming` are the two directions of payload, `checked` is what of it is verified. A step does a bounded amount of work and says what comes next: nothing in here decides
-//! what a request deserves.
+//! `outgoing` and `incoming` are the two directions of payload, `checked` is what of it is verified, and `answer` finds
+//! the connection on which an old peer sends a file. A step does a bounded amount of work and says what comes next: nothing
+//! in here decides what a request deserves.
 
+mod answer;
 mod checked;
 mod inbound;
 mod incoming;
@@ -11,6 +13,7 @@ mod outbound;
 mod outgoing;
 mod stream;
 
+pub(super) use answer::CALL_BACK_DESCRIPTORS;
 pub(super) use inbound::{Inbound, Service};
 pub(super) use incoming::Part;
 pub(super) use outbound::{Outbound, Task};

@@ -3,10 +3,11 @@
 //! ```text
 //! messages:   Connecting --> Sending --> Receiving --FIN--> end
 //! fetch:      Connecting --> Sending --> Receiving --FIN, or all groups--> end
-//!   called back:         Sending --> Listening --accept--> Receiving --FIN--> end
+//!   of a base peer:      Sending --> Awaiting --first byte, on either connection--> Receiving --FIN--> end
 //! call-back:  Connecting --> Uploading --> Settling --> end
 //! ```
 
+use super::answer::{Answer, Answered, unspecified};
 use super::incoming::{Incoming, Part, Taken};
 use super::outgoing::Pump;
 use super::{Context, Outgoing, Progress, Step, dial_fault};
@@ -15,14 +16,13 @@ use crate::driver::socket::{ReadStep, Socket};
 use crate::fault::DialFault;
 use crate::id::{ContentHash, ExchangeId, TransferId};
 use crate::node::Event;
-use crate::node::contract::{DialOutcome, Dialled, Expect, FetchForm, Portion, Response, ResponseFault};
+use crate::node::contract::{DialOutcome, Dialled, Expect, Portion, Response, ResponseFault};
 use crate::time::Instant;
 use crate::wire::{FileInfoReader, FileListReader, Message, PeerListReader};
-use mio::net::{TcpListener, TcpStream};
-use mio::{Interest, Registry, Token};
-use socket2::{Domain, Protocol, Type};
+use mio::net::TcpStream;
+use mio::{Registry, Token};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Time for connecting, sending and, where the response is short, receiving: the absolute deadline of a request.
@@ -30,9 +30,6 @@ const REQUEST_MAX: Duration = Duration::from_secs(10);
 
 /// How long we wait for FIN where no response is due: old programs close at once, or never.
 const SETTLE_MAX: Duration = Duration::from_secs(2);
-
-/// How long we wait to be called back.
-const CALL_BACK_MAX: Duration = Duration::from_secs(5);
 
 /// Reads of one step on a connection from which nothing is expected.
 const READS_MAX: usize = 16;
@@ -52,8 +49,8 @@ pub(in crate::driver) enum Task {
         request: Message,
         /// Where it goes; the part file is open.
         part: Part,
-        /// On which connection the file comes.
-        form: FetchForm,
+        /// It may come on a connection that the peer makes.
+        may_call_back: bool,
     },
     /// Ask for metadata.
     Metadata {
@@ -73,7 +70,6 @@ pub(in crate::driver) struct Outbound {
     id: ExchangeId,
     to: SocketAddr,
     local: SocketAddr,
-    token: Token,
     link: Link,
     state: State,
     started: Instant,
@@ -82,14 +78,12 @@ pub(in crate::driver) struct Outbound {
     received: u64,
 }
 
-/// The descriptor that the exchange waits on.
+/// What the exchange waits on.
 enum Link {
-    /// The connection; and, for a call-back, the listener that is to take over.
-    Connection(Socket, Option<TcpListener>),
-    /// Waiting to be called back.
-    Listener(TcpListener),
-    /// Given up.
-    Closed,
+    /// The connection.
+    Connection(Socket),
+    /// The connection that asks, and the port to which the peer may call back.
+    EitherWay(Box<Answer>),
 }
 
 enum State {
@@ -105,10 +99,8 @@ enum State {
     Settling {
         until: Instant,
     },
-    Listening {
-        until: Instant,
-        part: Part,
-    },
+    /// The first byte of a file may come on either connection.
+    Awaiting(Part),
     Over,
 }
 
@@ -117,7 +109,6 @@ enum After {
     Expect(Expect),
     File(Part),
     Metadata { download: TransferId, wanted: Option<ContentHash> },
-    CallBack(Part),
 }
 
 impl Outbound {
@@ -130,17 +121,20 @@ impl Outbound {
         token: Token,
         now: Instant,
     ) -> Result<Self, DialFault> {
-        let with_listener = matches!(task, Task::Fetch { form: FetchForm::CallBack, .. });
-        let (stream, listener) = if with_listener { connect_from_listening_port(to) } else { connect(to) }
-            .map_err(|error| dial_fault(&error))?;
-        let socket = Socket::register(stream, registry, token).map_err(|error| dial_fault(&error))?;
+        let link = match task {
+            Task::Fetch { may_call_back: true, .. } => {
+                Answer::dial(to, registry, token).map(|answer| Link::EitherWay(Box::new(answer)))
+            }
+            _ => TcpStream::connect(to)
+                .and_then(|stream| Socket::register(stream, registry, token))
+                .map(Link::Connection),
+        };
+        let link = link.map_err(|error| dial_fault(&error))?;
         let local = SocketAddr::new(unspecified(to), 0);
-        let link = Link::Connection(socket, listener);
         Ok(Self {
             id,
             to,
             local,
-            token,
             link,
             state: State::Connecting(task),
             started: now,
@@ -155,8 +149,9 @@ impl Outbound {
 
     /// Takes note of an event.
     pub(in crate::driver) fn on_ready(&mut self, readable: bool, writable: bool) {
-        if let Link::Connection(socket, _) = &mut self.link {
-            socket.on_ready(readable, writable);
+        match &mut self.link {
+            Link::Connection(socket) => socket.on_ready(readable, writable),
+            Link::EitherWay(answer) => answer.on_ready(readable, writable),
         }
     }
 
@@ -191,7 +186,11 @@ impl Outbound {
                 incoming.report_due().map_or(idle, |at| at.min(idle))
             }
             State::Uploading(_) => self.progress.deadline(),
-            State::Settling { until } | State::Listening { until, .. } => *until,
+            State::Awaiting(_) => match &self.link {
+                Link::EitherWay(answer) => answer.deadline(self.progress.deadline()),
+                Link::Connection(_) => self.progress.deadline(),
+            },
+            State::Settling { until } => *until,
             State::Over => return None,
         })
     }
@@ -208,6 +207,10 @@ impl Outbound {
                     Err(fault) => self.end(Err(fault)),
                 }
             }
+            // The peer closed in order and sent nothing.
+            State::Awaiting(_) if matches!(&self.link, Link::EitherWay(answer) if answer.is_refused()) => {
+                self.end(Ok(Response::File { bytes: 0 }))
+            }
             // Silence is consent where no response is due.
             State::Settling { .. } => self.end(Ok(Response::Delivered)),
             _ => self.end(Err(DialFault::TimedOut)),
@@ -218,11 +221,11 @@ impl Outbound {
     pub(in crate::driver) fn advance(&mut self, cx: &mut Context<'_>, registry: &Registry) -> Step {
         let step = match &self.state {
             State::Connecting(_) => self.finish_connecting(cx),
-            State::Sending { .. } => self.send(cx, registry),
+            State::Sending { .. } => self.send(cx),
             State::Receiving(_) => self.receive(cx),
             State::Uploading(_) => self.upload(cx),
             State::Settling { .. } => self.settle(cx),
-            State::Listening { .. } => self.accept(cx, registry),
+            State::Awaiting(_) => self.await_answer(cx, registry),
             State::Over => Ok(Step::Wait),
         };
         step.unwrap_or_else(|fault| self.end(Err(fault)))
@@ -236,8 +239,8 @@ impl Outbound {
 
     fn socket(&mut self) -> Result<&mut Socket, DialFault> {
         match &mut self.link {
-            Link::Connection(socket, _) => Ok(socket),
-            _ => Err(DialFault::Aborted),
+            Link::Connection(socket) => Ok(socket),
+            Link::EitherWay(answer) => answer.asking().ok_or(DialFault::Aborted),
         }
     }
 
@@ -253,12 +256,8 @@ impl Outbound {
             Task::Messages { messages, expect } => {
                 State::Sending { bytes: encode_all(&messages), at: 0, then: After::Expect(expect) }
             }
-            Task::Fetch { request, part, form } => {
-                let then = match form {
-                    FetchForm::Direct => After::File(part),
-                    FetchForm::CallBack => After::CallBack(part),
-                };
-                State::Sending { bytes: request.encode(), at: 0, then }
+            Task::Fetch { request, part, .. } => {
+                State::Sending { bytes: request.encode(), at: 0, then: After::File(part) }
             }
             Task::Metadata { request, download, wanted } => {
                 State::Sending { bytes: request.encode(), at: 0, then: After::Metadata { download, wanted } }
@@ -272,8 +271,11 @@ impl Outbound {
         Ok(Step::Again)
     }
 
-    fn send(&mut self, cx: &mut Context<'_>, registry: &Registry) -> Result<Step, DialFault> {
-        let Link::Connection(socket, _) = &mut self.link else { return Err(DialFault::Aborted) };
+    fn send(&mut self, cx: &mut Context<'_>) -> Result<Step, DialFault> {
+        let (socket, either_way) = match &mut self.link {
+            Link::Connection(socket) => (socket, false),
+            Link::EitherWay(answer) => (answer.asking().ok_or(DialFault::Aborted)?, true),
+        };
         let State::Sending { bytes, at, then } = &mut self.state else { return Ok(Step::Wait) };
         while *at < bytes.len() {
             match socket.write(&bytes[*at..]).map_err(|error| dial_fault(&error))? {
@@ -283,10 +285,6 @@ impl Outbound {
         }
         self.progress = Progress::start(cx.now);
         let next = match then {
-            After::CallBack(part) => {
-                let part = part.clone();
-                return self.listen(part, cx, registry);
-            }
             After::Expect(Expect::Nothing) => State::Settling { until: cx.now + SETTLE_MAX },
             After::Expect(Expect::PeerList) => State::Receiving(Incoming::Peers(PeerListReader::default())),
             After::Expect(Expect::FileList) => {
@@ -295,6 +293,7 @@ impl Outbound {
             After::Expect(Expect::FileInfo) => {
                 State::Receiving(Incoming::FileInfo { reader: FileInfoReader::default(), said: None })
             }
+            After::File(part) if either_way => State::Awaiting(part.clone()),
             After::File(part) => State::Receiving(Incoming::file(part, cx.parts, cx.now)?),
             After::Metadata { download, wanted } => State::Receiving(Incoming::metadata(*download, *wanted, cx.now)),
         };
@@ -304,47 +303,26 @@ impl Outbound {
         Ok(Step::Again)
     }
 
-    /// Closes the request's connection, as the 2013 client does, and waits on its port.
-    fn listen(&mut self, part: Part, cx: &Context<'_>, registry: &Registry) -> Result<Step, DialFault> {
-        let Link::Connection(socket, Some(mut listener)) = std::mem::replace(&mut self.link, Link::Closed) else {
+    /// Goes on with the connection that brings the first byte.
+    fn await_answer(&mut self, cx: &mut Context<'_>, registry: &Registry) -> Result<Step, DialFault> {
+        let (Link::EitherWay(answer), State::Awaiting(part)) = (&mut self.link, &self.state) else {
             return Err(DialFault::Aborted);
         };
-        let mut stream = socket.into_stream();
-        let _ = registry.deregister(&mut stream);
-        drop(stream);
-        registry.register(&mut listener, self.token, Interest::READABLE).map_err(|error| dial_fault(&error))?;
-        self.link = Link::Listener(listener);
-        self.state = State::Listening { until: cx.now + CALL_BACK_MAX, part };
-        Ok(Step::Again)
-    }
-
-    /// Takes the one connection that comes from the peer's address.
-    fn accept(&mut self, cx: &mut Context<'_>, registry: &Registry) -> Result<Step, DialFault> {
-        let (Link::Listener(listener), State::Listening { part, .. }) = (&mut self.link, &self.state) else {
-            return Err(DialFault::Aborted);
-        };
-        let part = part.clone();
-        loop {
-            match listener.accept() {
-                Ok((stream, from)) if from.ip().to_canonical() == self.to.ip().to_canonical() => {
-                    let _ = registry.deregister(listener);
-                    let socket = Socket::register(stream, registry, self.token).map_err(|error| dial_fault(&error))?;
-                    self.link = Link::Connection(socket, None);
-                    self.progress = Progress::start(cx.now);
-                    self.state = State::Receiving(Incoming::file(&part, cx.parts, cx.now)?);
-                    return Ok(Step::Again);
-                }
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Step::Wait),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(dial_fault(&error)),
+        Ok(match answer.advance(self.to, registry, cx.now)? {
+            Answered::NotYet => Step::Wait,
+            Answered::Again => Step::Again,
+            Answered::On(socket) => {
+                self.state = State::Receiving(Incoming::file(part, cx.parts, cx.now)?);
+                self.link = Link::Connection(socket);
+                self.progress = Progress::start(cx.now);
+                Step::Again
             }
-        }
+        })
     }
 
     fn receive(&mut self, cx: &mut Context<'_>) -> Result<Step, DialFault> {
         let id = self.id;
-        let Link::Connection(socket, _) = &mut self.link else { return Err(DialFault::Aborted) };
+        let Link::Connection(socket) = &mut self.link else { return Err(DialFault::Aborted) };
         let State::Receiving(incoming) = &mut self.state else { return Ok(Step::Wait) };
         let step_max = incoming.step_bytes_max();
         let granted = match incoming.is_paced() {
@@ -387,7 +365,7 @@ impl Outbound {
     }
 
     fn upload(&mut self, cx: &mut Context<'_>) -> Result<Step, DialFault> {
-        let Link::Connection(socket, _) = &mut self.link else { return Err(DialFault::Aborted) };
+        let Link::Connection(socket) = &mut self.link else { return Err(DialFault::Aborted) };
         let State::Uploading(outgoing) = &mut self.state else { return Ok(Step::Wait) };
         let pump = outgoing.pump(socket, cx);
         self.progress.note(cx.now, outgoing.sent());
@@ -447,35 +425,4 @@ fn connect_fault(error: &io::Error) -> DialFault {
         DialFault::Reset => DialFault::Refused,
         fault => fault,
     }
-}
-
-fn connect(to: SocketAddr) -> io::Result<(TcpStream, Option<TcpListener>)> {
-    Ok((TcpStream::connect(to)?, None))
-}
-
-/// Listens on a free port and begins a connection from that same port.
-fn connect_from_listening_port(to: SocketAddr) -> io::Result<(TcpStream, Option<TcpListener>)> {
-    let bound = |port| -> io::Result<socket2::Socket> {
-        let socket = socket2::Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_nonblocking(true)?;
-        socket.set_reuse_address(true)?;
-        socket.set_reuse_port(true)?;
-        socket.bind(&SocketAddr::new(unspecified(to), port).into())?;
-        Ok(socket)
-    };
-    let listener = bound(0)?;
-    let port = listener.local_addr()?.as_socket().map_or(0, |address| address.port());
-    listener.listen(4)?;
-    let stream = bound(port)?;
-    match stream.connect(&to.into()) {
-        Ok(()) => {}
-        Err(error) if error.raw_os_error() == Some(nix::libc::EINPROGRESS) => {}
-        Err(error) => return Err(error),
-    }
-    Ok((TcpStream::from_std(stream.into()), Some(TcpListener::from_std(listener.into()))))
-}
-
-/// The unspecified address of the other side's family.
-fn unspecified(to: SocketAddr) -> IpAddr {
-    if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() }
 }

@@ -92,8 +92,9 @@ pub enum Action {
         to: SocketAddr,
         /// The name in the peer's share.
         name: FileName,
-        /// How; [`Portion::Groups`] only [`FetchForm::Direct`].
-        form: FetchForm,
+        /// The peer has not shown `p1`: it may answer on a connection of its own to the port that the request came from
+        /// (PROTOCOL, "Old peers answer `4` by calling back"). Never with [`Portion::Groups`].
+        may_call_back: bool,
         /// What of it.
         portion: Portion,
     },
@@ -247,15 +248,6 @@ pub enum Expect {
     FileList,
     /// The first line of metadata: what the peer has under a name, or why it refuses (PROTOCOL, Refusals).
     FileInfo,
-}
-
-/// How a file is asked for (PROTOCOL, "Old peers answer `4` by calling back").
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FetchForm {
-    /// On the connection of the request.
-    Direct,
-    /// On a new connection that the peer makes to the port that the request came from.
-    CallBack,
 }
 
 /// What of a file is asked for.

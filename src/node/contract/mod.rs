@@ -29,7 +29,7 @@ mod action;
 mod event;
 mod transfer;
 
-pub use action::{Action, Expect, FetchForm, Portion, Refusal};
+pub use action::{Action, Expect, Portion, Refusal};
 pub use event::{DialOutcome, Dialled, Event, Response, ResponseFault};
 pub use transfer::{
     CheckedPart, CommittedPart, DownloadRecord, HashedFile, LookedAt, OpenedPart, PartSpec, Remembered, SourceRecord,

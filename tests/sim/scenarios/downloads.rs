@@ -194,3 +194,36 @@ fn a_source_that_sends_more_than_it_promised_is_left_for_another() {
         assert_clean(&world, nodes[0]);
     }
 }
+
+/// The server of a 2013 client ends for good when its call back is refused: it must be there still, and serve again.
+#[test]
+fn an_old_client_that_is_asked_twice_is_there_still() {
+    for seed in seeds(&[1, 2, 3]) {
+        let (mut world, bootstrap, nodes) = network(seed, 2);
+        let (bootstrap, next) = (world.addr(bootstrap), world.now);
+        let old = world.add_rogue(OldPeer { bootstrap, name: name("old film.avi"), content: FILE, next });
+        for _ in 0..2 {
+            let download = world.download_from(nodes[0], old, "old film.avi");
+            world.await_download(nodes[0], download, DownloadState::Done, minutes(3));
+            assert!(world.hosts[old.0].up, "its call back was refused");
+        }
+        let requests = world.hosts[old.0].received.iter();
+        let requests = requests.filter(|(_, _, message)| matches!(message, Message::DownloadRequest { .. }));
+        assert_eq!(requests.count(), 2, "one request each");
+        assert_clean(&world, nodes[0]);
+    }
+}
+
+#[test]
+fn a_file_that_an_old_client_does_not_send_is_no_empty_file() {
+    for seed in seeds(&[1, 2]) {
+        let (mut world, bootstrap, nodes) = network(seed, 2);
+        let (bootstrap, next) = (world.addr(bootstrap), world.now);
+        let old = world.add_rogue(OldPeer { bootstrap, name: name("old film.avi"), content: FILE, next });
+        let download = world.download_from(nodes[0], old, "another film.avi");
+        world.await_download(nodes[0], download, DownloadState::Failed, minutes(1));
+        let error = world.download(nodes[0], download).unwrap().error.unwrap();
+        assert!(error.message.contains("sent nothing: refused, or the file is empty"), "{error}");
+        assert!(world.hosts[nodes[0].0].disk.finished.is_empty());
+    }
+}

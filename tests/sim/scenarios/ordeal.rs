@@ -37,7 +37,9 @@ impl Ordeal {
         let small = [0, 1, 1000, MIB - 1, MIB, MIB + 1, 2 * MIB + 5];
         let large = [10 * MIB + 5, 40 * MIB - 1, 90 * MIB, 150 * MIB + 1];
         let sizes = if world.random.chance(300) { &small[..] } else { &large[..] };
-        let content = Content { id: world.random.number(), size: *world.random.pick(sizes) };
+        // A base peer cannot say that a file is empty.
+        let size = (*world.random.pick(sizes)).max(u64::from(!known));
+        let content = Content { id: world.random.number(), size };
         // The one who downloads has much room to do it, or little.
         world.config(nodes[0]).max_workers = *world.random.pick(&[1, 2, 4, 256]);
         world.crash(nodes[0]);

@@ -22,6 +22,19 @@ pub(crate) struct Visit {
     /// Our own endpoint.
     pub(crate) local: SocketAddr,
     pub(crate) message: Vec<u8>,
+    gone: Arc<AtomicBool>,
+}
+
+impl Visit {
+    /// Closes the connection; what it returns ends the whole program, so that it does not accept any more.
+    pub(crate) fn close(self) -> impl FnOnce() {
+        let Self { gone, local, .. } = self;
+        move || {
+            gone.store(true, Ordering::SeqCst);
+            // Wakes the thread, which then drops the listener.
+            let _ = TcpStream::connect_timeout(&local, LIMIT);
+        }
+    }
 }
 
 /// A listener in a thread of its own, with a log of what it heard.
@@ -53,9 +66,9 @@ impl Fake {
                 if stop.load(Ordering::SeqCst) {
                     return;
                 }
-                let (log, behaviour) = (Arc::clone(&log), Arc::clone(&behaviour));
+                let (log, behaviour, stop) = (Arc::clone(&log), Arc::clone(&behaviour), Arc::clone(&stop));
                 std::thread::spawn(move || {
-                    if let Some(visit) = read_visit(stream, from, reading) {
+                    if let Some(visit) = read_visit(stream, from, reading, stop) {
                         log.lock().expect("no writer panicked").push(visit.message.clone());
                         behaviour(visit);
                     }
@@ -68,6 +81,11 @@ impl Fake {
     /// Hears, says nothing, closes in order.
     pub(crate) fn ear() -> Self {
         Self::serve(Reading::Whole, drop)
+    }
+
+    /// Whether a behaviour has ended the program.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.gone.load(Ordering::SeqCst)
     }
 
     /// All it heard so far, one entry a connection, in the order of arrival.
@@ -91,7 +109,7 @@ impl Drop for Fake {
 }
 
 /// Reads a connection's message; `None` if nothing was said.
-fn read_visit(mut stream: TcpStream, from: SocketAddr, reading: Reading) -> Option<Visit> {
+fn read_visit(mut stream: TcpStream, from: SocketAddr, reading: Reading, gone: Arc<AtomicBool>) -> Option<Visit> {
     stream.set_read_timeout(Some(LIMIT)).ok()?;
     let local = stream.local_addr().ok()?;
     let mut message = vec![0; 4096];
@@ -105,5 +123,5 @@ fn read_visit(mut stream: TcpStream, from: SocketAddr, reading: Reading) -> Opti
             stream.read_to_end(&mut message).ok()?;
         }
     }
-    (!message.is_empty()).then_some(Visit { stream, from, local, message })
+    (!message.is_empty()).then_some(Visit { stream, from, local, message, gone })
 }

@@ -55,21 +55,17 @@ fn answer_as_bootstrap(mut visit: Visit, registry: &Mutex<Vec<SocketAddr>>) {
     }
 }
 
-/// A 2013 client that shares these files: one bare message a connection, exact names only, and a download request is
-/// served by closing the connection and calling back to the address and port that it came from.
+/// A 2013 client that shares these files: one bare message a connection, which it reads to FIN and closes; exact names only.
+///
+/// It serves a download by connecting at once to the address and port that the request came from. If that connection is
+/// refused, or it lacks the file, its server ends for good ([`Fake::has_ended`]).
 pub(crate) fn old_peer(files: &[(&str, &[u8])]) -> Fake {
     let files: Vec<(String, Vec<u8>)> = files.iter().map(|(name, bytes)| ((*name).into(), bytes.to_vec())).collect();
-    Fake::serve(Reading::Once, move |visit| {
+    Fake::serve(Reading::Whole, move |visit| {
         let text = String::from_utf8_lossy(&visit.message).into_owned();
         let shared = |wanted: &str| files.iter().find(|(name, _)| name == wanted);
         if let Some(wanted) = text.strip_prefix("4:") {
-            let requester = visit.from;
-            drop(visit.stream);
-            if let Some((_, bytes)) = shared(wanted)
-                && let Ok(mut back) = TcpStream::connect(requester)
-            {
-                let _ = back.write_all(bytes);
-            }
+            serve_by_calling_back(visit, shared(wanted).map(|(_, bytes)| bytes.as_slice()));
         } else if let Some(search) = text.strip_prefix("6:") {
             let (rest, _ttl) = search.rsplit_once(':').expect("a search ends in its TTL");
             let (rest, port) = rest.rsplit_once(':').expect("before it stands the port");
@@ -84,12 +80,20 @@ pub(crate) fn old_peer(files: &[(&str, &[u8])]) -> Fake {
     })
 }
 
-/// Asks for a file as the 2013 client does: sends the request from a port, closes the connection, and takes the file
-/// on a new connection to that same port.
-///
-/// The old client begins to listen just after it closed. Here the listener stands before the close, so that the
-/// story does not depend on who is faster.
-pub(crate) fn call_back_download(peer: SocketAddr, name: &str) -> Vec<u8> {
+/// It connects first, and only then opens the file.
+fn serve_by_calling_back(visit: Visit, file: Option<&[u8]>) {
+    let requester = visit.from;
+    let end_program = visit.close();
+    match (TcpStream::connect(requester), file) {
+        (Ok(mut back), Some(bytes)) => drop(back.write_all(bytes)),
+        (Err(_), _) | (Ok(_), None) => end_program(),
+    }
+}
+
+/// Asks for a file as the 2013 client does: sends the request, closes the connection, and takes the file on a new
+/// connection to the same local port. It listens before it closes, for a server that calls back at once and does not try
+/// again.
+pub(crate) fn call_back_download_early(peer: SocketAddr, name: &str) -> Vec<u8> {
     let reusable = |addr: SocketAddr| {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         socket.set_reuse_address(true).expect("the option is there");
@@ -103,9 +107,14 @@ pub(crate) fn call_back_download(peer: SocketAddr, name: &str) -> Vec<u8> {
     listening.listen(1).expect("it can listen");
     (&asking).write_all(format!("4:{name}").as_bytes()).expect("the request goes out");
     drop(asking);
-    let listener = TcpListener::from(listening);
+    take_call_back(listening.into(), peer)
+}
+
+/// The file that comes on the first connection.
+fn take_call_back(listener: TcpListener, peer: SocketAddr) -> Vec<u8> {
     listener.set_nonblocking(true).expect("it can be polled");
     let (mut back, from) = super::wait_for("the call back", LIMIT, || listener.accept().ok());
+    drop(listener);
     assert_eq!(from.ip(), peer.ip());
     back.set_nonblocking(false).expect("it can block");
     let mut bytes = Vec::new();

@@ -18,8 +18,8 @@ use crate::control::{DownloadRow, DownloadState, DownloadsReply, RawText, Reply,
 use crate::fault::{DialFault, DiskFault};
 use crate::id::{ContentHash, ExchangeId, QueryId, TransferId};
 use crate::node::contract::{
-    Action, CheckedPart, CommittedPart, DownloadRecord, Event, FetchForm, NodeConfig, OpenedPart, Portion, Remembered,
-    Response, Target,
+    Action, CheckedPart, CommittedPart, DownloadRecord, Event, NodeConfig, OpenedPart, Portion, Remembered, Response,
+    Target,
 };
 use crate::wire::{Attributes, Listed, Message, SearchResponse};
 use std::net::SocketAddr;
@@ -37,7 +37,7 @@ const B3: ContentHash = ContentHash([7; 32]);
 struct Fetch {
     exchange: ExchangeId,
     to: SocketAddr,
-    form: FetchForm,
+    may_call_back: bool,
     portion: Portion,
 }
 
@@ -52,8 +52,8 @@ impl Fetch {
 
 fn fetches(rig: &mut Rig) -> Vec<Fetch> {
     rig.take(|order| match order {
-        Action::Fetch { exchange, to, form, portion, .. } => {
-            Some(Fetch { exchange: *exchange, to: *to, form: *form, portion: portion.clone() })
+        Action::Fetch { exchange, to, may_call_back, portion, .. } => {
+            Some(Fetch { exchange: *exchange, to: *to, may_call_back: *may_call_back, portion: portion.clone() })
         }
         _ => None,
     })

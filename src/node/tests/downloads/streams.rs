@@ -1,7 +1,7 @@
 //! Downloads of files whose content is unknown, or that only old peers have: one stream after the other.
 
 use super::*;
-use crate::control::{ExitCode, Notice};
+use crate::control::{ExitCode, Notice, SourceState};
 
 #[test]
 fn a_hit_becomes_a_file() {
@@ -14,7 +14,7 @@ fn a_hit_becomes_a_file() {
     assert_eq!(parts, [(TransferId(1), expected)]);
     rig.handle(Event::PartOpened { download: TransferId(1), outcome: ready("/downloads/a.txt") });
     let fetch = fetch(&mut rig);
-    assert_eq!((fetch.to, fetch.form), (peer(1), FetchForm::Direct));
+    assert_eq!((fetch.to, fetch.may_call_back), (peer(1), true));
     rig.orders.clear();
     for tenth in 1..=10 {
         rig.pass(Duration::from_millis(100));
@@ -41,71 +41,66 @@ fn a_hit_becomes_a_file() {
     assert_eq!(dropped(&mut rig), 0);
 }
 
-/// Asks for a file whose source closes without a byte; the fetch in call-back form that follows.
-fn ask_to_call_back(rig: &mut Rig, what: Vec<Selector>) -> Fetch {
-    download(rig, what);
-    open(rig);
-    let direct = fetch(rig);
-    assert_eq!(direct.form, FetchForm::Direct);
-    send(rig, &direct, 0);
-    let back = fetch(rig);
-    assert_eq!((back.to, back.form), (direct.to, FetchForm::CallBack));
-    back
-}
+/// What a source is said to have done that ended in order, without a byte.
+const SENT_NOTHING: &str = "sent nothing: refused, or the file is empty";
 
+/// A base program says no by an end without a byte: it is asked once, and the next source after it.
 #[test]
-fn a_peer_that_says_nothing_is_asked_to_call_back() {
-    let mut rig = Rig::among(Vec::new(), &[]);
-    for (id, bytes) in [(1, 10), (2, 0)] {
-        let back = ask_to_call_back(&mut rig, vec![file(peer(1), "a")]);
-        send(&mut rig, &back, bytes);
-        check(&mut rig, bytes);
-        commit(&mut rig, "/downloads/a");
-        let done = row(&mut rig, id);
-        assert_eq!((done.state, done.size), (DownloadState::Done, Some(bytes)));
-    }
-}
-
-#[test]
-fn nobody_calling_back_means_an_empty_file_unless_the_peer_is_of_the_base_protocol() {
-    // Of an unknown peer, its orderly end was the answer.
-    let mut rig = Rig::among(Vec::new(), &[]);
-    let back = ask_to_call_back(&mut rig, vec![file(peer(1), "a")]);
-    rig.fail(back.exchange, DialFault::TimedOut);
-    assert_eq!(state(&mut rig, 1), DownloadState::Verifying);
-    // But what resets has said no, and what cannot be reached has said nothing.
-    for (id, fault, expected) in
-        [(2, DialFault::Reset, DownloadState::Failed), (3, DialFault::Refused, DownloadState::Retrying)]
-    {
-        let back = ask_to_call_back(&mut rig, vec![file(peer(1), &format!("file {id}"))]);
-        rig.fail(back.exchange, fault);
-        if fault == DialFault::Reset {
-            wait_for_the_search(&mut rig);
+fn an_end_without_a_byte_is_a_refusal_and_the_next_source_is_asked() {
+    for size in [None, Some(0), Some(100)] {
+        let mut rig = with_relayed_hit(size, 2);
+        download(&mut rig, hits("1"));
+        open(&mut rig);
+        for n in 1..=2 {
+            let fetch = fetch(&mut rig);
+            assert_eq!((fetch.to, fetch.may_call_back), (peer(n), true));
+            send(&mut rig, &fetch, 0);
+            let told = row(&mut rig, 1).shares[usize::from(n) - 1].clone();
+            assert_eq!((told.state, told.error.as_deref()), (SourceState::Refused, Some(SENT_NOTHING)));
         }
-        assert_eq!(state(&mut rig, id), expected);
+        wait_for_the_search(&mut rig);
+        assert!(fetches(&mut rig).is_empty(), "each is asked once");
+        let failed = row(&mut rig, 1);
+        let error = failed.error.unwrap();
+        assert_eq!((failed.state, error.code), (DownloadState::Failed, ExitCode::NotFound as i32));
+        assert!(error.message.contains(&format!("10.0.1.1:63339: {SENT_NOTHING}")), "{}", error.message);
+        assert!(!failed.verified && failed.bytes_done == 0);
     }
+}
 
-    // A peer whose hit to our query had no attributes is an old one: it would have called back.
-    let mut rig = with_hit(None, 1);
-    let back = ask_to_call_back(&mut rig, hits("1"));
-    rig.fail(back.exchange, DialFault::TimedOut);
+/// Of a peer that is named by the user, nothing is known at all.
+#[test]
+fn an_end_without_a_byte_from_a_named_peer_is_a_refusal_too() {
+    let mut rig = Rig::among(Vec::new(), &[]);
+    download(&mut rig, vec![file(peer(1), "a")]);
+    open(&mut rig);
+    let only = fetch(&mut rig);
+    send(&mut rig, &only, 0);
     wait_for_the_search(&mut rig);
     let failed = row(&mut rig, 1);
-    assert_eq!((failed.state, failed.error.unwrap().code), (DownloadState::Failed, ExitCode::NotFound as i32));
+    assert_eq!(failed.state, DownloadState::Failed);
+    assert!(failed.error.unwrap().message.contains(SENT_NOTHING));
 }
 
 #[test]
-fn a_file_known_to_have_bytes_is_not_taken_for_empty() {
-    // The hit came from another address than it names, so that nothing is known of its peer.
-    let mut rig = Rig::among(vec![peer(1)], &[]);
-    rig.search_within("a", Some(0));
-    let (_, _, Message::Search(query)) = rig.dial() else { panic!("a search") };
-    let response = crate::wire::SearchResponse { id: query.id, responder: peer(2), file: listed("a", Some(9)) };
-    rig.request(addr("10.0.1.3:50000"), Message::SearchResponse(response));
-    rig.orders.clear();
-    let back = ask_to_call_back(&mut rig, hits("1"));
-    rig.fail(back.exchange, DialFault::TimedOut);
-    assert_eq!(state(&mut rig, 1), DownloadState::Retrying);
+fn only_a_peer_of_the_base_protocol_may_call_back() {
+    let mut rig = with_hit(None, 1);
+    download(&mut rig, hits("1"));
+    open(&mut rig);
+    assert!(fetch(&mut rig).may_call_back);
+
+    let mut rig = Rig::among(Vec::new(), &[]);
+    hear_of(&mut rig, 1);
+    download(&mut rig, vec![file(peer(1), "a")]);
+    open(&mut rig);
+    let asked = metadata(&mut rig);
+    rig.fail(asked[0].0, DialFault::Reset);
+    let stream = fetch(&mut rig);
+    assert_eq!((&stream.portion, stream.may_call_back), (&Portion::Stream { size_max: None }, false));
+    // It would have reset to refuse; but an end without a byte proves no file whose size nobody told.
+    send(&mut rig, &stream, 0);
+    wait_for_the_search(&mut rig);
+    assert_eq!(state(&mut rig, 1), DownloadState::Failed);
 }
 
 #[test]
@@ -121,11 +116,15 @@ fn a_source_that_sends_too_much_is_left_for_the_next() {
 }
 
 #[test]
-fn an_empty_file_is_believed_where_it_is_known_to_be_empty() {
-    let mut rig = with_relayed_hit(Some(0), 1);
+fn an_empty_file_is_believed_where_a_p1_peer_says_that_it_is_empty() {
+    let mut rig = with_hit(Some(0), 1);
     download(&mut rig, hits("1"));
     open(&mut rig);
+    if let [asked] = &metadata(&mut rig)[..] {
+        rig.fail(asked.0, DialFault::Reset);
+    }
     let fetch = fetch(&mut rig);
+    assert!(!fetch.may_call_back);
     send(&mut rig, &fetch, 0);
     assert_eq!(state(&mut rig, 1), DownloadState::Verifying);
 }

@@ -1,6 +1,7 @@
 //! The exchanges that this node begins: what each is for, and what its end means.
 
 use super::Node;
+use super::call_backs::CallBackId;
 use super::contract::{Action, DialOutcome, Dialled, Expect};
 use super::limits::FORWARDS_PER_NEIGHBOUR_MAX;
 use super::membership::LinkId;
@@ -32,7 +33,7 @@ pub(super) enum Purpose {
     /// A download.
     Fetch(TransferId),
     /// A file for a requester that had closed.
-    CallBack,
+    CallBack(CallBackId),
 }
 
 /// What a bootstrap link dials for.
@@ -129,8 +130,14 @@ impl Node {
     }
 
     /// Brings a file to a requester that had closed, when a worker is free.
-    pub(super) fn dial_back(&mut self, now: Instant, to: SocketAddr, name: FileName) -> Result<(), QueueFull> {
-        let exchange = self.next_exchange(to, Purpose::CallBack);
+    pub(super) fn dial_back(
+        &mut self,
+        now: Instant,
+        to: SocketAddr,
+        name: FileName,
+        id: CallBackId,
+    ) -> Result<(), QueueFull> {
+        let exchange = self.next_exchange(to, Purpose::CallBack(id));
         self.submit(now, exchange, Command::CallBack { to, name }, Rank::Asked(to.ip().to_canonical())).inspect_err(
             |_| {
                 self.forget_dial(exchange);
@@ -155,8 +162,7 @@ impl Node {
         match purpose {
             Purpose::Link(link, errand) => self.on_errand_ended(now, link, errand, exchange, outcome),
             Purpose::Unregister => self.on_unregister_ended(exchange),
-            // The port that was dialled is one of a request: it says nothing about a peer.
-            Purpose::CallBack => {}
+            Purpose::CallBack(id) => self.on_call_back_ended(now, id, exchange, outcome),
             _ => {
                 self.weigh_peer(now, to, &outcome);
                 match purpose {

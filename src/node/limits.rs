@@ -45,6 +45,20 @@ pub(super) const FORWARDS_QUEUED_MAX: usize = 2_048;
 /// Longest wait of a request from the network for a worker.
 pub(super) const COMMAND_WAIT_MAX: Duration = Duration::from_secs(50);
 
+/// Waits before the further attempts to call back a requester that refused the connection (PROTOCOL, "Old peers answer `4`
+/// by calling back").
+pub(super) const CALL_BACK_WAITS: [Duration; 5] = [
+    Duration::from_millis(20),
+    Duration::from_millis(100),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+];
+/// Requesters that are called back, or are to be.
+pub(super) const CALL_BACKS_MAX: usize = 1_024;
+/// Of these, those at one address.
+pub(super) const CALL_BACKS_PER_ADDRESS_MAX: usize = 64;
+
 /// How long after a range the next of the same file to the same address still belongs to the same upload.
 pub(super) const RANGES_IDLE_MAX: Duration = Duration::from_secs(30);
 /// Such uploads kept account of; beyond, the one that began first of those that are idle is over.

@@ -13,6 +13,7 @@
 //! | `seeking` | our searches for further sources of downloads |
 //! | `answering`, `allowances` | the searches of others, and how many of them |
 //! | `serving`, `uploads` | what peers ask for on one connection, and how it goes |
+//! | `call_backs` | files for requesters that wait to be called back |
 //! | `hashing` | which files are hashed next |
 //! | `downloads`, `download` | the queue of downloads, and one of them |
 //! | `scheduling`, `fetching`, `verdicts` | what a download does next; how bytes come; what the end of an exchange means |
@@ -30,6 +31,7 @@
 
 mod allowances;
 mod answering;
+mod call_backs;
 mod calls;
 pub mod contract;
 mod dials;
@@ -99,6 +101,7 @@ pub struct Node {
     seeks: seeking::Seeks,
     answering: answering::Answering,
     uploads: uploads::Uploads,
+    call_backs: call_backs::CallBacks,
     downloads: downloads::Downloads,
     library: Library,
     scan: scanning::ScanStage,
@@ -139,6 +142,8 @@ enum NodeTimer {
     ForgetSearch(SearchId),
     /// A request from the network waited for a worker.
     CommandWaited { exchange: ExchangeId },
+    /// A requester that refused to be called back may listen by now.
+    CallBack(call_backs::CallBackId),
     /// No range of an upload was asked for in a while.
     RangesIdle(uploads::RunId),
     /// The sources of a download can be asked again.
@@ -216,6 +221,7 @@ impl Node {
             seeks: Default::default(),
             answering: Default::default(),
             uploads: Default::default(),
+            call_backs: Default::default(),
             downloads: Default::default(),
             library: Library::new(),
             scan: scanning::ScanStage::Off,
@@ -277,7 +283,10 @@ impl Node {
         match event {
             Event::Request { exchange, from, message } => self.on_request(now, exchange, from, message),
             Event::RequestGone { exchange } => self.on_request_gone(exchange),
-            Event::RequesterClosed { requester, name } => self.on_requester_closed(now, requester, name),
+            Event::RequesterClosed { requester, name, counted } => {
+                self.on_requester_closed(now, requester, name, counted);
+            }
+            Event::CallBackStands { exchange } => self.on_call_back_stands(exchange),
             Event::ResponseEnded { exchange, outcome } => self.on_response_ended(now, exchange, outcome),
             Event::ResponseProgress { exchange, bytes } => self.on_response_progress(exchange, bytes),
             Event::DialEnded { exchange, outcome } => self.on_dial_ended(now, exchange, outcome),
@@ -347,6 +356,7 @@ impl Node {
             NodeTimer::Ring(search) => self.on_ring_timer(now, search),
             NodeTimer::ForgetSearch(search) => self.forget_search(search),
             NodeTimer::CommandWaited { exchange } => self.on_command_waited(exchange),
+            NodeTimer::CallBack(id) => self.on_call_back_timer(now, id),
             NodeTimer::RangesIdle(run) => self.on_run_idle(run),
             NodeTimer::Retry(download) => self.on_retry_timer(now, download),
             NodeTimer::Look(download) => self.downloads.touch(download),

@@ -119,15 +119,6 @@ impl Node {
         }
     }
 
-    /// A 2013 client closed after its request and waits to be called back (PROTOCOL, "Old peers answer `4` by calling
-    /// back"). Once: whoever does not accept gets nothing.
-    pub(super) fn on_requester_closed(&mut self, now: Instant, requester: SocketAddr, name: FileName) {
-        let wanted = matches!(self.phase, Phase::Running) && self.library.get(name.as_bytes()).is_some();
-        if wanted && self.dial_back(now, requester, name).is_err() {
-            self.counters.refused += 1;
-        }
-    }
-
     /// The requester went away before its turn came.
     pub(super) fn on_request_gone(&mut self, exchange: ExchangeId) {
         self.withdraw(exchange);

@@ -196,13 +196,17 @@ impl Node {
         if let Ok(bytes) = outcome {
             self.on_response_progress(exchange, bytes);
         }
-        let error = outcome.err().map(|fault| fault.to_string());
+        self.end_upload(now, exchange, outcome.err().map(|fault| fault.to_string()));
+        self.free_worker(exchange);
+    }
+
+    /// What goes out on a connection is over, if it ever began.
+    pub(super) fn end_upload(&mut self, now: Instant, exchange: ExchangeId, error: Option<String>) {
         match self.uploads.rows.remove(&exchange) {
             Some(Upload { bytes, kind: Kind::File { to, name } }) => self.tell_upload_ended(to, &name, bytes, error),
             Some(Upload { kind: Kind::Range { run }, .. }) => self.on_range_ended(now, run, error),
             Some(Upload { kind: Kind::Metadata, .. }) | None => {}
         }
-        self.free_worker(exchange);
     }
 
     fn on_range_ended(&mut self, now: Instant, id: RunId, error: Option<String>) {

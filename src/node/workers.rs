@@ -380,7 +380,10 @@ impl Node {
             Command::FetchMetadata { download, to, name, b3 } => {
                 Action::FetchMetadata { exchange, download, to, name, b3 }
             }
-            Command::CallBack { to, name } => Action::CallBack { exchange, to, name },
+            Command::CallBack { to, name } => match self.find_file(&name) {
+                Ok(_) => Action::CallBack { exchange, to, name },
+                Err(_) => return self.drop_call_back(exchange),
+            },
         };
         self.workers.start(exchange, rank);
         self.actions.push_back(action);

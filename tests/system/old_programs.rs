@@ -2,7 +2,8 @@
 
 use crate::harness::{
     Dice, Fake, Framing, GROUP, LIMIT, Manners, OldBootstrap, P1Peer, Reading, Setup, Stopwatch, Vice, Visit, ask,
-    assert_verified, begin_hit, call_back_download_early, find_content, old_peer, share_of, start_among, until,
+    assert_verified, begin_hit, call_back_download, call_back_download_early, find_content, old_peer, share_of,
+    start_among, until,
 };
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -65,26 +66,63 @@ fn keepalives_go_out_and_carry_the_port() {
     assert_eq!(peer.status()["bootstraps"][0]["state"], "registered");
 }
 
+/// The client of 2013 begins to listen only after it has closed, some time later.
 #[test]
-fn an_old_client_downloads_by_call_back() {
-    let mut dice = Dice::new();
-    let (small, large) = (b"a small file".to_vec(), dice.bytes(5 << 20));
+fn an_old_client_is_called_back_however_late_it_listens() {
+    let (small, large) = (b"a small file".to_vec(), Dice::new().bytes(5 << 20));
     let peer = Setup::peer().shares("small.txt", &small).shares("large.bin", &large).start();
-    assert_eq!(call_back_download_early(peer.listen(), "small.txt"), small);
-    assert!(call_back_download_early(peer.listen(), "large.bin") == large);
-    until("both uploads are over", LIMIT, || peer.status()["uploads_active"] == 0);
+    let address = peer.listen();
+    std::thread::scope(|scope| {
+        for ms in [0, 1, 50, 700] {
+            for (name, content) in [("small.txt", &small), ("large.bin", &large)] {
+                scope.spawn(move || {
+                    let file = call_back_download(address, name, Duration::from_millis(ms));
+                    assert!(file == *content, "{name}, {ms} ms after the request");
+                });
+            }
+        }
+    });
+    // Each file went out once for each request.
+    let sent = 4 * (small.len() + large.len());
+    until("the uploads are over", LIMIT, || {
+        let status = peer.status();
+        status["uploads_active"] == 0 && status["bytes_up"] == sent
+    });
+}
+
+#[test]
+fn a_call_back_is_reported_and_limited_as_other_uploads_are() {
+    let content = Dice::new().bytes(1 << 20);
+    let setup = Setup::peer().shares("file.bin", &content).set("max_workers", "1").set("upload_limit", "'512KiB'");
+    let peer = setup.start();
+    let mut listener = peer.control();
+    listener.call("events", serde_json::Value::Null).expect("it listens");
+    let watch = Stopwatch::start();
+    assert!(call_back_download(peer.listen(), "file.bin", Duration::from_millis(5)) == content);
+    assert!(watch.elapsed() > Duration::from_millis(1_500), "{:?}", watch.elapsed());
+    let whole = |notice: &serde_json::Value| {
+        (notice["event"] == "upload_ended" && notice["error"].is_null()).then(|| notice.clone())
+    };
+    let ended = listener.notice("the upload ended", whole);
+    assert_eq!((&ended["name"], &ended["bytes"]), (&json!("file.bin"), &json!(content.len())));
+    assert_eq!(peer.status()["bytes_up"], content.len());
 }
 
 #[test]
 fn an_old_client_is_called_back_once_and_never_when_it_took_the_file() {
     let peer = Setup::peer().shares("taken.txt", "taken").start();
     assert_eq!(crate::harness::fetch(peer.listen(), b"taken.txt"), b"taken");
-    // Nobody listens where this request came from: the one attempt fails, and that is the end of it.
+    assert_eq!(call_back_download(peer.listen(), "taken.txt", Duration::ZERO), b"taken");
+    // Nobody listens where this request came from: the attempts end, and other requests are served meanwhile.
     let mut stream = TcpStream::connect(peer.listen()).expect("it accepts");
     stream.write_all(b"4:taken.txt").expect("it reads");
     drop(stream);
-    until("the upload is over", LIMIT, || peer.status()["uploads_active"] == 0);
     assert_eq!(crate::harness::fetch(peer.listen(), b"taken.txt"), b"taken");
+    // What nobody took does not count.
+    until("the uploads are over", LIMIT, || {
+        let status = peer.status();
+        status["uploads_active"] == 0 && status["bytes_up"] == 15
+    });
 }
 
 #[test]

@@ -73,9 +73,17 @@ enum State {
     /// A line that says why the request is refused is on its way. The node has nothing to do with it.
     Refusing { outgoing: Outgoing, until: Instant },
     /// FIN is sent: for the other side's FIN, or for the reset that asks for a call-back.
-    Lingering { until: Instant, call_back: Option<FileName> },
+    Lingering { until: Instant, call_back: Option<Unserved> },
     /// The requester had closed before our first byte: it is to be called back with this file.
-    Deserted { name: FileName },
+    Deserted(Unserved),
+}
+
+/// A file that its requester did not take.
+#[derive(Debug, Clone)]
+struct Unserved {
+    name: FileName,
+    /// Bytes of it that the node was told are sent.
+    counted: u64,
 }
 
 impl Inbound {
@@ -165,7 +173,7 @@ impl Inbound {
             State::Sending { .. } => self.send_payload(cx),
             State::Refusing { .. } => self.send_reason(cx),
             State::Lingering { .. } => self.linger_on(cx),
-            State::Deserted { .. } => self.desert(),
+            State::Deserted(_) => self.desert(),
         }
     }
 
@@ -179,7 +187,7 @@ impl Inbound {
             } else {
                 *since + MESSAGE_DEADLINE
             }),
-            State::Asked { .. } | State::Deserted { .. } => None,
+            State::Asked { .. } | State::Deserted(_) => None,
             State::Sending { progress, .. } => Some(progress.deadline()),
             State::Refusing { until, .. } | State::Lingering { until, .. } => Some(*until),
         }
@@ -189,7 +197,7 @@ impl Inbound {
     pub(in crate::driver) fn on_deadline(&mut self, cx: &mut Context<'_>) -> Step {
         match &self.state {
             State::Reading { .. } => self.on_reading_deadline(cx),
-            State::Asked { .. } | State::Deserted { .. } => Step::Wait,
+            State::Asked { .. } | State::Deserted(_) => Step::Wait,
             State::Sending { .. } => {
                 Step::End(Some(Event::ResponseEnded { exchange: self.id, outcome: Err(ResponseFault::Gone) }))
             }
@@ -293,11 +301,15 @@ impl Inbound {
             },
             Pump::Progress(bytes) => Step::Report(Event::ResponseProgress { exchange, bytes }),
             Pump::Sent(bytes) => {
+                // The system has taken everything, and the requester has reset the connection meanwhile.
+                if name.is_some() && self.socket.take_error().is_some() {
+                    return self.reader_gone();
+                }
                 let name = name.take().filter(|_| bytes > 0 && self.fin_or_read());
                 self.socket.end_in_order();
                 self.owes_response = false;
-                let call_back = name.filter(|_| !self.socket.has_acknowledged());
-                self.linger(cx.now, call_back);
+                let name = name.filter(|_| !self.socket.has_acknowledged());
+                self.linger(cx.now, name.map(|name| Unserved { name, counted: bytes }));
                 Step::Answered(Event::ResponseEnded { exchange, outcome: Ok(bytes) })
             }
             Pump::Failed(ResponseFault::Gone) => self.reader_gone(),
@@ -342,14 +354,14 @@ impl Inbound {
         match call_back {
             None => Step::End(Some(event)),
             Some(name) => {
-                self.state = State::Deserted { name };
+                self.state = State::Deserted(Unserved { name, counted: 0 });
                 Step::Answered(event)
             }
         }
     }
 
     /// Sends FIN and waits for the other side's, so that unread bytes of it do not turn our FIN into a reset.
-    fn linger(&mut self, now: Instant, call_back: Option<FileName>) {
+    fn linger(&mut self, now: Instant, call_back: Option<Unserved>) {
         let wait = if call_back.is_some() { CALL_BACK_WATCH } else { LINGER_MAX };
         // Fails only if the connection is reset already, which the next step sees.
         let _ = self.socket.finish();
@@ -376,15 +388,16 @@ impl Inbound {
     }
 
     fn reset_while_lingering(&mut self) -> Step {
-        if let State::Lingering { call_back: Some(name), .. } = &mut self.state {
-            self.state = State::Deserted { name: name.clone() };
+        if let State::Lingering { call_back: Some(unserved), .. } = &self.state {
+            self.state = State::Deserted(unserved.clone());
             return self.desert();
         }
         Step::End(None)
     }
 
     fn desert(&mut self) -> Step {
-        let State::Deserted { name } = &self.state else { return Step::Wait };
-        Step::End(Some(Event::RequesterClosed { requester: self.from, name: name.clone() }))
+        let State::Deserted(Unserved { name, counted }) = &self.state else { return Step::Wait };
+        let (name, counted) = (name.clone(), *counted);
+        Step::End(Some(Event::RequesterClosed { requester: self.from, name, counted }))
     }
 }

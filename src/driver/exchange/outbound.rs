@@ -265,7 +265,8 @@ impl Outbound {
             Task::CallBack(outgoing) => {
                 self.socket()?.end_in_reset();
                 self.socket()?.keep_little_unsent();
-                State::Uploading(outgoing)
+                self.state = State::Uploading(outgoing);
+                return Ok(Step::Report(Event::CallBackStands { exchange: self.id }));
             }
         };
         Ok(Step::Again)
@@ -374,7 +375,8 @@ impl Outbound {
                 Some(error) => Err(dial_fault(&error)),
                 None => Ok(Step::Wait),
             },
-            Pump::Again | Pump::Progress(_) => Ok(Step::Again),
+            Pump::Again => Ok(Step::Again),
+            Pump::Progress(bytes) => Ok(Step::Report(Event::ResponseProgress { exchange: self.id, bytes })),
             Pump::Paced => match socket.take_error() {
                 Some(error) => Err(dial_fault(&error)),
                 None => {
@@ -382,11 +384,11 @@ impl Outbound {
                     Ok(Step::Paced(Direction::Up))
                 }
             },
-            Pump::Sent(_) => {
+            Pump::Sent(bytes) => {
                 socket.end_in_order();
                 let _ = socket.finish();
                 self.state = State::Settling { until: cx.now + SETTLE_MAX };
-                Ok(Step::Again)
+                Ok(Step::Report(Event::ResponseProgress { exchange: self.id, bytes }))
             }
             Pump::Failed(ResponseFault::Disk(fault)) => Err(DialFault::Disk(fault)),
             Pump::Failed(_) => Err(DialFault::Reset),

@@ -120,7 +120,8 @@ pub enum Action {
         /// the peer's word.
         b3: Option<ContentHash>,
     },
-    /// Call a requester back and send it a file on the new connection. Ends as [`Response::Delivered`](super::Response::Delivered).
+    /// Call a requester back and send it a file on the new connection, which [`Event::CallBackStands`](super::Event::CallBackStands)
+    /// tells of. Ends as [`Response::Delivered`](super::Response::Delivered).
     CallBack {
         /// The new exchange.
         exchange: ExchangeId,

@@ -45,13 +45,21 @@ pub enum Event {
         /// Payload bytes sent so far.
         bytes: u64,
     },
-    /// An upload that counted as sent was reset before a byte was acknowledged, by a requester that had closed: it
+    /// An upload was reset before a byte was acknowledged, by a requester that had closed: it
     /// waits for the file on a connection that we make to it (PROTOCOL, "Old peers answer `4` by calling back").
     RequesterClosed {
         /// Where its request came from, which is where it listens now.
         requester: SocketAddr,
         /// What it asked for.
         name: FileName,
+        /// Bytes of it that an [`Event::ResponseEnded`] called sent, though the requester did not take them.
+        counted: u64,
+    },
+    /// The connection of an [`Action::CallBack`](super::Action::CallBack) stands. [`Event::ResponseProgress`] tells what
+    /// goes out on it, also at the end, before its [`Event::DialEnded`].
+    CallBackStands {
+        /// The connection.
+        exchange: ExchangeId,
     },
     /// A dialled exchange is over.
     DialEnded {

@@ -5,6 +5,7 @@ use socket2::{Domain, Socket, Type};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// The C++ bootstrap server: reads once, 100 bytes; ignores everything after the second `:`; answers at once and
 /// closes; repeats a peer in its list, includes the asker, and does not list a peer again on a keepalive.
@@ -90,9 +91,22 @@ fn serve_by_calling_back(visit: Visit, file: Option<&[u8]>) {
     }
 }
 
-/// Asks for a file as the 2013 client does: sends the request, closes the connection, and takes the file on a new
-/// connection to the same local port. It listens before it closes, for a server that calls back at once and does not try
-/// again.
+/// Asks for a file as the 2013 client does: sends the request, closes the connection, and listens after `delay` on the same
+/// local port, where it takes the file on the first connection.
+///
+/// The system keeps the port for the closed connection until the peer has reset it, so that binding is tried until it
+/// succeeds.
+pub(crate) fn call_back_download(peer: SocketAddr, name: &str, delay: Duration) -> Vec<u8> {
+    let mut asking = TcpStream::connect(peer).expect("the peer accepts");
+    let local = asking.local_addr().expect("it is bound");
+    asking.write_all(format!("4:{name}").as_bytes()).expect("the request goes out");
+    drop(asking);
+    std::thread::sleep(delay);
+    let listener = super::wait_for("the port is free", LIMIT, || TcpListener::bind(local).ok());
+    take_call_back(listener, peer)
+}
+
+/// The same, but it listens before it closes: for a server that calls back at once and does not try again.
 pub(crate) fn call_back_download_early(peer: SocketAddr, name: &str) -> Vec<u8> {
     let reusable = |addr: SocketAddr| {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");

@@ -45,7 +45,7 @@ impl World {
                 let conn = self.dial(host, exchange, to, vec![message], Want::Metadata { download, b3 });
                 self.writes_to(host, download, conn, false);
             }
-            Action::CallBack { .. } => self.violation(host, "no requester closed before its file"),
+            Action::CallBack { exchange, to, name } => self.call_back(host, exchange, to, &name),
             Action::Abort { exchange } => self.abort(host, exchange),
             Action::Resolve { host: name } => {
                 let span = 1 + self.random.below(2_000);

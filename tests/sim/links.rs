@@ -1,6 +1,7 @@
 //! Connections between hosts: how they arrive, carry messages, and end. Keeps the contract's promise of
 //! exactly one ending event for each side that is owed one.
 
+use crate::content::Content;
 use crate::host::{HostId, Program};
 use crate::responses::Responding;
 use crate::rogue::Sending;
@@ -123,6 +124,10 @@ pub(crate) struct Conn {
     pub(crate) delivering: bool,
     /// The dialer gave the order to stop.
     pub(crate) aborted: bool,
+    /// The dialer has closed for good after its message.
+    pub(crate) closed: bool,
+    /// What a call back brings.
+    pub(crate) brings: Option<Content>,
     /// The server gave the order to stop.
     pub(crate) stopped: bool,
     /// The network lets nothing through any more.
@@ -199,6 +204,8 @@ impl World {
             delivering: true,
             aborted: false,
             stopped: false,
+            closed: false,
+            brings: None,
             frozen: false,
             progress: self.now,
         };
@@ -232,6 +239,9 @@ impl World {
         let Some(conn) = self.conns.get(&id).filter(|conn| !conn.frozen) else { return };
         let Some(dialer) = conn.dialer else { return };
         let to = conn.to;
+        if self.callers.contains_key(&to) {
+            return self.arrive_at_caller(id, dialer, to);
+        }
         let server = self.by_addr.get(&to).copied();
         let latency = self.latency();
         let Some(server) = server.filter(|server| self.hosts[server.0].up) else {

@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where its assumptions do")]
 
 mod actions;
+mod callers;
 mod content;
 mod disk;
 mod flows;

@@ -174,6 +174,10 @@ impl World {
     pub(crate) fn send_file(&mut self, host: HostId, exchange: ExchangeId, name: FileName) {
         let found = self.hosts[host.0].disk.share.get(&name).copied();
         let id = self.owed_for(host, exchange, |asked| *asked == Message::DownloadRequest { name: name.clone() });
+        if self.conns[&id].closed {
+            let latency = self.latency();
+            return self.plan(latency, Occurrence::Deserted(id, name));
+        }
         // It may have gone since the last scan.
         self.begin_flow(id, found.map_or(Flow::broken(DiskFault::Missing), Flow::whole));
     }

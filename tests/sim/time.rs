@@ -76,6 +76,7 @@ impl World {
             Occurrence::Arrive(conn) => self.arrive(conn),
             Occurrence::Deliver(conn) => self.deliver_message(conn),
             Occurrence::Respond(conn) => self.respond(conn),
+            Occurrence::Deserted(conn, name) => self.deserted(conn, name),
             Occurrence::CallBack(conn, host, flow) => self.called_back(conn, host, flow),
             Occurrence::DialerEnds(conn, outcome) => self.dialer_ends(conn, outcome),
             Occurrence::ServerLoses(conn) => self.server_loses(conn),

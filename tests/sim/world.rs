@@ -1,5 +1,6 @@
 //! The world: hosts, virtual time, and the queue of what happens next. One seed, one history.
 
+use crate::callers::Caller;
 use crate::content::Content;
 use crate::flows::Flow;
 use crate::host::{Host, HostId, Program};
@@ -42,6 +43,8 @@ pub(crate) enum Occurrence {
     Respond(ConnId),
     /// A base program calls a requester back.
     CallBack(ConnId, HostId, Flow),
+    /// A node learns that a requester has closed before its file.
+    Deserted(ConnId, FileName),
     /// The side that dialled learns how it ended.
     DialerEnds(ConnId, DialOutcome),
     /// The side that was dialled learns that the other is gone.
@@ -97,6 +100,8 @@ pub(crate) struct World {
     /// The stream from a host to a peer.
     pub(crate) streams: BTreeMap<(HostId, SocketAddr), ConnId>,
     pub(crate) conns_made: u64,
+    /// Requesters that have closed, by where they listen.
+    pub(crate) callers: BTreeMap<SocketAddr, Caller>,
     /// Files of a thousand that change just while they are hashed.
     pub(crate) changed_per_mille: u64,
     /// Streams opened so far.
@@ -125,6 +130,7 @@ impl World {
             exchanges: BTreeMap::new(),
             streams: BTreeMap::new(),
             conns_made: 0,
+            callers: BTreeMap::new(),
             changed_per_mille: 5,
             streams_opened: 0,
             watch: Watch::new(),

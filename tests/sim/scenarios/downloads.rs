@@ -5,9 +5,11 @@ use super::seeds;
 use crate::content::Content;
 use crate::host::HostId;
 use crate::rogue::{Breaker, OldPeer, Refuser, Tarpit};
+use crate::world::World;
 use pyrate::control::{DownloadState, Request};
 use pyrate::name::FileName;
 use pyrate::wire::Message;
+use std::time::Duration;
 
 const FILE: Content = Content { id: 1, size: 30_000_000 };
 
@@ -225,5 +227,26 @@ fn a_file_that_an_old_client_does_not_send_is_no_empty_file() {
         let error = world.download(nodes[0], download).unwrap().error.unwrap();
         assert!(error.message.contains("sent nothing: refused, or the file is empty"), "{error}");
         assert!(world.hosts[nodes[0].0].disk.finished.is_empty());
+    }
+}
+
+#[test]
+fn an_old_client_is_called_back_when_it_listens() {
+    for seed in seeds(&[1, 2, 3]) {
+        let (mut world, bootstrap, nodes) = network(seed, 2);
+        world.share(nodes[0], "film.mkv", FILE);
+        world.let_them_meet();
+        let bootstrap = world.addr(bootstrap);
+        let old = world.add_rogue(OldPeer { bootstrap, name: name("x"), content: FILE, next: world.now });
+        let ask = |world: &mut World, ms| world.ask_and_close(old, nodes[0], "film.mkv", Duration::from_millis(ms));
+        let callers = [0, 1, 50, 700, 3_000].map(|ms| ask(&mut world, ms));
+        let late = ask(&mut world, 20_000);
+        world.run_for(minutes(1));
+        for caller in callers {
+            assert_eq!(world.callers[&caller].got, Some(FILE), "{:?}", world.callers[&caller]);
+        }
+        assert_eq!((world.callers[&late].got, world.callers[&late].refused), (None, 6));
+        assert_eq!(world.node(nodes[0]).counters().bytes_up, callers.len() as u64 * FILE.size);
+        assert_clean(&world, nodes[0]);
     }
 }

@@ -194,6 +194,37 @@ fn a_base_peer_may_call_back_while_the_connection_that_asked_is_open() {
 }
 
 #[test]
+fn a_base_peer_may_call_back_over_ipv6() {
+    if std::net::TcpListener::bind("[::1]:0").is_err() {
+        println!("NOT TESTED: this machine has no IPv6 loopback address");
+        return;
+    }
+    let old = Fake::serve_at("[::1]:0".parse().expect("an endpoint"), Reading::Whole, |visit| {
+        let requester = visit.from;
+        drop(visit.close());
+        TcpStream::connect(requester).expect("it listens").write_all(b"by six").expect("it reads");
+    });
+    assert_eq!(content_from(&old), b"by six");
+}
+
+#[test]
+fn a_cancelled_request_leaves_no_open_port() {
+    let (heard, requester) = std::sync::mpsc::channel();
+    let old = answering(move |visit| {
+        heard.send(visit.from).expect("the test waits");
+        // The connection stays open, and brings nothing.
+        std::thread::sleep(LIMIT);
+        drop(visit);
+    });
+    let asker = Setup::peer().start();
+    let id = asker.begin_download(old.addr, "file");
+    let requester = requester.recv_timeout(LIMIT).expect("the request comes");
+    assert!(TcpStream::connect(requester).is_ok(), "it listens where it asked from");
+    asker.call("cancel", json!({ "ids": id.to_string() }));
+    until("nobody listens any more", LIMIT, || TcpStream::connect(requester).is_err());
+}
+
+#[test]
 fn a_call_back_is_waited_for() {
     let old = answering(|visit| {
         let requester = visit.from;

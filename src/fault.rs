@@ -67,6 +67,14 @@ impl DiskFault {
     }
 }
 
+impl DiskFault {
+    /// Whether it says what stands at a path. Anything else is an error, after which what stands there is unknown.
+    pub fn is_finding(self) -> bool {
+        use DiskFault::{Changed, Denied, Exists, Missing, NotDirectory, NotRegular, Shrank};
+        matches!(self, Changed | Denied | Exists | Missing | NotDirectory | NotRegular | Shrank)
+    }
+}
+
 impl From<&io::Error> for DiskFault {
     fn from(error: &io::Error) -> Self {
         match error.kind() {

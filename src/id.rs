@@ -30,6 +30,30 @@ pub struct HitId(pub u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TransferId(pub u32);
 
+/// A filesystem, as far as the system tells one from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FilesystemId {
+    /// Its type, as statfs(2) numbers them.
+    pub kind: u64,
+    /// Its own number. Some filesystems have the same at every mount, others that of the device.
+    pub number: u64,
+}
+
+impl FilesystemId {
+    /// Reads the form that [`FilesystemId`] is shown in.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (kind, number) = text.split_once(':')?;
+        let hex = |text: &str| u64::from_str_radix(text, 16).ok();
+        Some(Self { kind: hex(kind)?, number: hex(number)? })
+    }
+}
+
+impl fmt::Display for FilesystemId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}:{:x}", self.kind, self.number)
+    }
+}
+
 /// Longest query ID taken from the network, in bytes (PROTOCOL, Fields).
 pub const QUERY_ID_BYTES_MAX: usize = 128;
 

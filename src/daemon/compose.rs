@@ -73,6 +73,7 @@ impl Fault {
 pub(super) fn compose(config: &Config, host: Box<dyn Host>, signals: bool) -> Result<Driver, Fault> {
     if config.peer {
         prepare_share(config)?;
+        warn_of_downloads(config);
     }
     let open = |path: &PathBuf| StateDirectory::open(path).map_err(|fault| Fault::State { path: path.clone(), fault });
     let settings = Settings {
@@ -113,6 +114,17 @@ fn prepare_share(config: &Config) -> Result<(), Fault> {
 fn holds_state(config: &Config, directory: &Metadata) -> bool {
     let state = config.state_directory.as_ref().and_then(|path| std::fs::metadata(path).ok());
     state.is_some_and(|state| (state.dev(), state.ino()) == (directory.dev(), directory.ino()))
+}
+
+/// A download directory that is missing is not made: it may be on a filesystem that is not mounted.
+fn warn_of_downloads(config: &Config) {
+    let Some(path) = &config.download_directory else { return };
+    let missing = match std::fs::metadata(path) {
+        Ok(found) if found.is_dir() => return,
+        Ok(_) => "not a directory".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    log::warn!("download_directory: {}: {missing}; downloads to it wait until it is there", path.display());
 }
 
 fn is_default_share(path: &Path) -> bool {

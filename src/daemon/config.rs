@@ -6,8 +6,10 @@ use super::value::LogPlace;
 use crate::driver::{RateLimits, Reload};
 use crate::node::contract::{BootstrapAddr, NodeConfig};
 use log::LevelFilter;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 use toml::de::DeValue;
 
@@ -228,7 +230,7 @@ impl Config {
                 let home = home.ok_or_else(|| (key, "~ cannot be expanded, since HOME is not set".to_owned()))?;
                 *path = if rest.as_os_str().is_empty() { home.to_owned() } else { home.join(rest) };
             }
-            *path = std::path::absolute(&*path).map_err(|error| (key, error.to_string()))?;
+            *path = absolute(path).map_err(|error| (key, error.to_string()))?;
         }
         Ok(())
     }
@@ -280,6 +282,26 @@ impl Config {
         }
         text
     }
+}
+
+/// Where the program was started, once it has left that directory.
+static START: OnceLock<PathBuf> = OnceLock::new();
+
+/// Leaves the directory in which the program was started: somebody may want to unmount it. Relative paths of the
+/// configuration go on to begin there.
+///
+/// # Errors
+/// As the system reports them.
+pub(super) fn leave_start_directory() -> io::Result<()> {
+    let start = std::env::current_dir()?;
+    std::env::set_current_dir("/")?;
+    // It is left once.
+    let _ = START.set(start);
+    Ok(())
+}
+
+fn absolute(path: &Path) -> io::Result<PathBuf> {
+    std::path::absolute(START.get().map_or_else(|| path.to_owned(), |start| start.join(path)))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! `pyrated`: the process around the loop.
 
 use super::compose::{EXIT_CONFIG, EXIT_OTHER, Fault, compose};
-use super::config::Config;
+use super::config::{Config, leave_start_directory};
 use super::keys::Options;
 use super::load::{Loaded, Sources};
 use super::logging::Logging;
@@ -27,6 +27,14 @@ pub fn main() -> ExitCode {
     };
     if options.version {
         return print(&format!("pyrated {}\n", env!("CARGO_PKG_VERSION")));
+    }
+    // What is read again later is found from anywhere.
+    let mut options = options;
+    if let Some(path) = &mut options.config
+        && let Ok(absolute) = std::path::absolute(&*path)
+        && let Some(text) = absolute.to_str()
+    {
+        *path = text.to_owned();
     }
     let sources = Sources { options, environment: std::env::vars_os().collect() };
     let loaded = match sources.load() {
@@ -86,6 +94,10 @@ fn show(options: &Options, loaded: &Loaded) -> ExitCode {
 /// Runs until asked to leave.
 fn serve(sources: Sources, loaded: Loaded) -> Result<(), Fault> {
     let Loaded { config, file, remarks } = loaded;
+    // Before the log, which may be the file that meets the limit.
+    driver::survive_file_size_limit().map_err(Fault::Run)?;
+    // A directory that was removed keeps no filesystem busy.
+    let _ = leave_start_directory();
     let journal = supervisor::stderr_is_journal(sources.variable("JOURNAL_STREAM"));
     let logging = Logging::start(&config.log_file, config.log_level, journal, driver::wall_clock)
         .map_err(|error| Fault::Log { path: log_path(&config), error })?;

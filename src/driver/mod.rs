@@ -49,6 +49,7 @@ mod turn;
 
 pub use clock::wall_clock;
 pub use pace::RateLimits;
+pub use signals::survive_file_size_limit;
 
 use crate::bootstrap::Bootstrap;
 use crate::id::ClientId;

@@ -129,8 +129,9 @@ impl Driver {
             Ok(PartOpened::Ready(part)) => {
                 let path = part.final_path().to_owned();
                 let resumed = part.outline().map(|outline| (outline.size(), part.verified().clone()));
+                let filesystem = Some(part.filesystem());
                 self.desk.open.insert(download, part);
-                Ok(OpenedPart::Ready { path, resumed })
+                Ok(OpenedPart::Ready { path, resumed, filesystem })
             }
             Ok(PartOpened::AlreadyThere(path)) => {
                 self.give_back_part();
@@ -299,5 +300,5 @@ pub(super) fn part_request(spec: PartSpec, b3: Option<ContentHash>, size: Option
         Target::Suggested { directory, name } => PartPlace::Suggested { directory, name },
         Target::Exact { path, name } => PartPlace::Exact { path, name },
     };
-    PartRequest { place, token: spec.token, b3, size }
+    PartRequest { place, token: spec.token, b3, size, filesystem: spec.filesystem }
 }

@@ -4,7 +4,7 @@
 use super::Driver;
 use super::helper::Job;
 use crate::control::RawText;
-use crate::id::{ContentHash, TransferId};
+use crate::id::{ContentHash, FilesystemId, TransferId};
 use crate::name::FileName;
 use crate::node::contract::{DownloadRecord, PartSpec, SourceRecord, Target};
 use crate::store::{LogDone, RecordLog, StateDirectory};
@@ -42,6 +42,9 @@ struct Form {
     exact: bool,
     /// The name at the place.
     as_name: RawText,
+    /// Of the part file; earlier versions did not write it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    filesystem: Option<String>,
     sources: Vec<SourceForm>,
 }
 
@@ -78,6 +81,7 @@ fn encode(record: &DownloadRecord) -> Vec<u8> {
         place,
         exact,
         as_name,
+        filesystem: record.spec.filesystem.map(|id| id.to_string()),
         sources: record.sources.iter().filter_map(source).collect(),
     };
     // Plain data of known shape always has a JSON form.
@@ -100,7 +104,11 @@ fn decode(id: u32, bytes: &[u8]) -> Option<DownloadRecord> {
     };
     Some(DownloadRecord {
         id: TransferId(id),
-        spec: PartSpec { target, token: form.token },
+        spec: PartSpec {
+            target,
+            token: form.token,
+            filesystem: form.filesystem.as_deref().and_then(FilesystemId::parse),
+        },
         name: name(&form.name)?,
         size: form.size,
         b3: match &form.b3 {
@@ -191,7 +199,11 @@ mod tests {
             let sources = vec![source(vec![name(b"d/\xc3")]), source(vec![name(b"c"), name(b"b\xff"), name(b"a")])];
             let record = DownloadRecord {
                 id: TransferId(9),
-                spec: PartSpec { target, token: u32::MAX },
+                spec: PartSpec {
+                    target,
+                    token: u32::MAX,
+                    filesystem: b3.map(|_| FilesystemId { kind: u64::MAX, number: 7 }),
+                },
                 name: name(b"d/x\xff:y"),
                 size: b3.map(|_| u64::MAX),
                 b3,

@@ -16,6 +16,17 @@ pub(super) enum Asked {
     Reload,
 }
 
+/// Keeps a file that meets a limit on its size (`ulimit -f`) from ending the process: in this thread, and in those that
+/// it starts later, the write fails with `EFBIG`.
+///
+/// # Errors
+/// As the system reports them.
+pub fn survive_file_size_limit() -> io::Result<()> {
+    let mut mask = SigSet::empty();
+    mask.add(Signal::SIGXFSZ);
+    Ok(mask.thread_block()?)
+}
+
 /// TERM, INT and HUP of this process, blocked and read instead.
 #[derive(Debug)]
 pub(super) struct Signals {

@@ -35,6 +35,8 @@ impl Driver {
     /// # Errors
     /// Only if epoll itself fails.
     pub fn run(mut self) -> io::Result<()> {
+        // Here too: the loop of a program that embeds it writes in this thread, and in helpers that it starts.
+        super::survive_file_size_limit()?;
         let mut events = Events::with_capacity(EVENTS_MAX);
         self.host.ready(&self.facts);
         self.carry_out();

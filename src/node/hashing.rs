@@ -8,16 +8,18 @@
 //! Refuses to have a file read twice between two scans that could not be hashed: whoever asks for it, or writes to it,
 //! would keep the disk busy.
 
-use super::Node;
 use super::contract::{Action, HashedFile};
 use super::limits::{
     HASH_ASKED_FILES_MAX, HASH_BATCH_BYTES_MAX, HASH_BATCH_FILES_MAX, HASH_ENTRIES_PER_SLICE, HASH_FAILED_FILES_MAX,
-    HASH_GATHER_FILES_MAX,
+    HASH_GATHER_FILES_MAX, HASH_RETRY,
 };
+use super::{Node, NodeTimer};
 use crate::control::Notice;
 use crate::fault::DiskFault;
 use crate::library::{FileMeta, Gather, ScannedFile};
 use crate::name::FileName;
+use crate::time::Instant;
+use crate::timer::TimerId;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Where the search for files without a hash stands.
@@ -44,6 +46,8 @@ pub(super) struct Hashing {
     large: Option<FileName>,
     /// Not to be ordered again before the next scan, or longer.
     failed: BTreeMap<FileName, Failure>,
+    /// When the files are tried again that an error of the system kept from being hashed.
+    retry: Option<TimerId>,
     /// Something was hashed since the users were told that all is.
     untold: bool,
 }
@@ -96,6 +100,28 @@ impl Node {
     pub(super) fn hash_new(&mut self) {
         if self.library.unhashed() > 0 {
             self.gather_unhashed();
+        }
+    }
+
+    /// An error says nothing about a file: those that met one are tried again.
+    pub(super) fn on_hash_again(&mut self, now: Instant) {
+        let hashing = &mut self.hashing;
+        hashing.retry = None;
+        let failed = hashing.failed.iter().filter(|(_, failure)| !failure.fault.is_finding());
+        let names: Vec<FileName> = failed.map(|(name, _)| name.clone()).collect();
+        let places = HASH_ASKED_FILES_MAX.saturating_sub(hashing.asked.len());
+        for name in names.iter().take(places) {
+            hashing.failed.remove(name);
+            hashing.asked.push_back(name.clone());
+        }
+        if names.len() > places {
+            self.arm_hash_retry(now);
+        }
+    }
+
+    fn arm_hash_retry(&mut self, now: Instant) {
+        if self.hashing.retry.is_none() {
+            self.hashing.retry = Some(self.wheel.insert(now + HASH_RETRY, NodeTimer::HashAgain));
         }
     }
 
@@ -185,7 +211,7 @@ impl Node {
     }
 
     /// Hashes came in, or reasons why not.
-    pub(super) fn on_hashed(&mut self, files: Vec<HashedFile>) {
+    pub(super) fn on_hashed(&mut self, now: Instant, files: Vec<HashedFile>) {
         for HashedFile { file, outcome } in files {
             self.hashing.under_way.remove(&file.name);
             self.hashing.large.take_if(|large| *large == file.name);
@@ -197,6 +223,9 @@ impl Node {
                 Err(fault) => {
                     log::debug!("{} cannot be hashed: {fault}", file.name);
                     self.library.set_unhashable(&file);
+                    if !fault.is_finding() {
+                        self.arm_hash_retry(now);
+                    }
                     if self.hashing.failed.len() < HASH_FAILED_FILES_MAX {
                         self.hashing.failed.insert(file.name, Failure { fault, meta: file.meta });
                     }

@@ -76,6 +76,8 @@ pub(super) const HASH_BATCH_BYTES_MAX: u64 = 1 << 30;
 pub(super) const HASH_ASKED_FILES_MAX: usize = 256;
 /// Files that could not be hashed, remembered so that nobody has them read over and over.
 pub(super) const HASH_FAILED_FILES_MAX: usize = 1_024;
+/// How soon a file is tried again that an error of the system kept from being hashed.
+pub(super) const HASH_RETRY: Duration = Duration::from_secs(10);
 
 /// Searches for sources of downloads whose hits are still taken.
 pub(super) const SEEKS_MAX: usize = 1_024;

@@ -152,6 +152,8 @@ enum NodeTimer {
     Look(TransferId),
     /// The disk that stopped a download is tried again.
     Probe(TransferId),
+    /// Files that an error kept from being hashed are tried again.
+    HashAgain,
     /// The next scan of the share.
     Rescan,
     /// The next look at files of the share that are not at rest.
@@ -298,7 +300,7 @@ impl Node {
             Event::GroupVerified { exchange, group } => self.on_group_verified(now, exchange, group),
             Event::PartFailed { download, fault } => self.on_part_failed(now, download, fault),
             Event::PartChecked { download, outcome } => self.on_part_checked(now, download, outcome),
-            Event::Hashed { files } => self.on_hashed(files),
+            Event::Hashed { files } => self.on_hashed(now, files),
             Event::Resolved { host, outcome } => self.on_resolved(now, &host, outcome),
             Event::Scanned { files } => self.on_scanned(now, files),
             Event::RecentFiles { files } => self.on_recent_files(now, files),
@@ -361,6 +363,7 @@ impl Node {
             NodeTimer::Retry(download) => self.on_retry_timer(now, download),
             NodeTimer::Look(download) => self.downloads.touch(download),
             NodeTimer::Probe(download) => self.probe_disk(download),
+            NodeTimer::HashAgain => self.on_hash_again(now),
             NodeTimer::Rescan => self.start_scan(),
             NodeTimer::LookAtRecent => self.look_at_recent(now),
             NodeTimer::LeaveDeadline => self.leave(),

@@ -118,7 +118,7 @@ impl Node {
         }
         let token = (self.dice.number() >> 32) as u32;
         let aim = wish.b3.map_or(Aim::Name, Aim::Content);
-        let spec = PartSpec { target, token };
+        let spec = PartSpec { target, token, filesystem: None };
         self.insert_download(Download::new(wish.name, spec, aim, wish.size, wish.sources))
     }
 

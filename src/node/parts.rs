@@ -4,7 +4,7 @@
 //! A disk that fails stops one download and no other: it is paused, with its cause, and goes on by itself when its part
 //! file can be opened again.
 
-use super::contract::{Action, CheckedPart, CommittedPart, OpenedPart};
+use super::contract::{Action, CheckedPart, CommittedPart, OpenedPart, Target};
 use super::download::{Aim, Download, Part, Pause, State};
 use super::limits::{CHECKS_FAILED_MAX, PROBE_MAX, PROBE_MIN, SOURCE_REST_MAX, SOURCE_REST_MIN};
 use super::places::place_error;
@@ -13,7 +13,9 @@ use super::{Node, NodeTimer, Phase};
 use crate::control::{CallError, ExitCode};
 use crate::fault::DiskFault;
 use crate::id::TransferId;
+use crate::name::Escaped;
 use crate::time::Instant;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 /// What a check means for its download.
@@ -111,8 +113,12 @@ impl Node {
                 (download.verified, download.already) = (true, true);
                 self.finish_download(now, id, path);
             }
-            OpenedPart::Ready { path, resumed } => {
+            OpenedPart::Ready { path, resumed, filesystem } => {
                 download.path = Some(path);
+                let moved = filesystem.is_some() && download.spec.filesystem != filesystem;
+                if moved {
+                    download.spec.filesystem = filesystem;
+                }
                 download.recalled = false;
                 let resumed = resumed.filter(|_| download.aim != Aim::Name);
                 if let Some((size, _)) = resumed {
@@ -125,6 +131,9 @@ impl Node {
                 }
                 self.set_download_state(now, id, State::Fetching);
                 self.downloads.touch(id);
+                if moved {
+                    self.remember_download(id);
+                }
             }
         }
     }
@@ -279,8 +288,13 @@ impl Node {
 
     fn pause_for_disk(&mut self, now: Instant, id: TransferId, fault: DiskFault) {
         let Some(download) = self.downloads.get_mut(id) else { return };
-        let until = if fault == DiskFault::Full { "when there is room" } else { "when that is mended" };
-        let message = format!("{fault}; it goes on by itself {until}");
+        let until = match fault {
+            DiskFault::Full => "when there is room",
+            DiskFault::Missing | DiskFault::NotMounted => "when it is there",
+            _ => "when that is repaired",
+        };
+        let (Target::Suggested { directory: at, .. } | Target::Exact { path: at, .. }) = &download.spec.target;
+        let message = format!("{}: {fault}; resumes automatically {until}", Escaped(at.as_os_str().as_bytes()));
         download.error = Some(CallError::new(fault.into(), message));
         let wait = PROBE_MIN.saturating_mul(1 << download.disk_failures.min(8)).min(PROBE_MAX);
         download.disk_failures = download.disk_failures.saturating_add(1);

@@ -1,15 +1,13 @@
 //! Giving a finished part file its final name, without ever replacing what stands there.
 
+use super::claim::rename_without_replacing;
 use super::part::place::{Held, Place};
 use super::part::sync::Job;
 use super::part::{disk, fault};
 use crate::fault::DiskFault;
 use nix::errno::Errno;
-use nix::fcntl::AtFlags;
-use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 use std::fs::File;
 use std::io;
-use std::os::fd::BorrowedFd;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
@@ -66,14 +64,14 @@ impl CommitJob {
             return Err(fault(Errno::EIO));
         }
         let part_name = self.place.part_name();
-        if !self.place.holds_name(&part_name, &self.held) || !self.place.is_at_its_path() {
+        if !self.place.holds_name(&part_name, &self.held)? || !self.place.is_at_its_path()? {
             return Err(DiskFault::Missing);
         }
         let (name, already) = self.land(&part_name)?;
         if already {
             disk::unlink(self.place.directory(), &part_name).map_err(fault)?;
         } else if let Err(errno) = disk::sync_directory(self.place.directory()) {
-            let _ = rename_without_replacing(self.place.directory(), &name, &part_name);
+            let _ = rename_without_replacing(&self.place, &name, &part_name);
             return Err(fault(errno));
         }
         // Only now, so that a crash before finds what it needs. What a crash now leaves is known to no download, and
@@ -87,7 +85,7 @@ impl CommitJob {
     /// the name and whether it had.
     fn land(&self, part_name: &[u8]) -> Result<(Vec<u8>, bool), DiskFault> {
         for name in self.place.final_names() {
-            match rename_without_replacing(self.place.directory(), part_name, &name) {
+            match rename_without_replacing(&self.place, part_name, &name) {
                 Ok(()) => return Ok((name, false)),
                 Err(Errno::EEXIST) if self.is_same(&name)? => return Ok((name, true)),
                 Err(Errno::EEXIST) => {}
@@ -97,82 +95,35 @@ impl CommitJob {
         Err(DiskFault::Exists)
     }
 
-    /// Whether a regular file with our bytes stands at a name; it is synced then. One that cannot be read is another.
+    /// Whether a regular file with our bytes stands at a name; it is synced then. One that we may not read is another.
     fn is_same(&self, name: &[u8]) -> Result<bool, DiskFault> {
-        let Some(found) = self.place.open_regular(name, self.len) else { return Ok(false) };
-        Ok(have_equal_bytes(&self.held, &found, self.len)? && found.sync_all().is_ok())
+        let Some(found) = self.place.open_regular(name, self.len)? else { return Ok(false) };
+        let is_same = have_equal_bytes(&self.held, &found, self.len)?;
+        if is_same {
+            found.sync_all()?;
+        }
+        Ok(is_same)
     }
 }
 
 /// Compares two files of `len` bytes.
 ///
 /// # Errors
-/// As the system reports them of the first; that of the second makes a difference.
+/// As the system reports them; that the second ends early makes a difference.
 fn have_equal_bytes(ours: &File, theirs: &File, len: u64) -> io::Result<bool> {
     let (mut one, mut two) = (vec![0; COMPARE_BYTES], vec![0; COMPARE_BYTES]);
     let mut at = 0;
     while at < len {
         let bytes = usize::try_from(len - at).unwrap_or(COMPARE_BYTES).min(COMPARE_BYTES);
         ours.read_exact_at(&mut one[..bytes], at)?;
-        if theirs.read_exact_at(&mut two[..bytes], at).is_err() || one[..bytes] != two[..bytes] {
+        match theirs.read_exact_at(&mut two[..bytes], at) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+            outcome => outcome?,
+        }
+        if one[..bytes] != two[..bytes] {
             return Ok(false);
         }
         at += bytes as u64;
     }
     Ok(true)
-}
-
-/// Renames within a directory; `EEXIST` when the name is taken.
-fn rename_without_replacing(directory: BorrowedFd<'_>, from: &[u8], to: &[u8]) -> Result<(), Errno> {
-    match rename_noreplace(directory, from, to) {
-        // The filesystem, the kernel or the C library does not know the flag.
-        Err(Errno::EINVAL | Errno::ENOSYS) => link_and_unlink(directory, from, to),
-        outcome => outcome,
-    }
-}
-
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-fn rename_noreplace(directory: BorrowedFd<'_>, from: &[u8], to: &[u8]) -> Result<(), Errno> {
-    use nix::fcntl::{RenameFlags, renameat2};
-    renameat2(directory, from, directory, to, RenameFlags::RENAME_NOREPLACE)
-}
-
-#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
-fn rename_noreplace(_: BorrowedFd<'_>, _: &[u8], _: &[u8]) -> Result<(), Errno> {
-    Err(Errno::ENOSYS)
-}
-
-/// A link never replaces anything either, it only takes two steps.
-fn link_and_unlink(directory: BorrowedFd<'_>, from: &[u8], to: &[u8]) -> Result<(), Errno> {
-    linkat(directory, from, directory, to, AtFlags::empty())?;
-    unlinkat(directory, from, UnlinkatFlags::NoRemoveDir).inspect_err(|_| {
-        // Of two names one must go, and the final one may not stand after an error.
-        let _ = unlinkat(directory, to, UnlinkatFlags::NoRemoveDir);
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use nix::fcntl::{OFlag, open};
-    use nix::sys::stat::Mode;
-    use std::fs;
-    use std::os::fd::AsFd;
-
-    #[test]
-    fn a_link_takes_the_place_of_a_rename_and_replaces_nothing() {
-        let scratch = tempfile::tempdir().unwrap();
-        let directory = open(scratch.path(), OFlag::O_DIRECTORY, Mode::empty()).unwrap();
-        fs::write(scratch.path().join("part"), b"new").unwrap();
-        fs::write(scratch.path().join("taken"), b"old").unwrap();
-        for rename in [link_and_unlink, rename_without_replacing] {
-            assert_eq!(rename(directory.as_fd(), b"part", b"taken"), Err(Errno::EEXIST));
-            assert_eq!(rename(directory.as_fd(), b"missing", b"free"), Err(Errno::ENOENT));
-        }
-        assert_eq!(link_and_unlink(directory.as_fd(), b"part", b"free"), Ok(()));
-        assert_eq!(rename_without_replacing(directory.as_fd(), b"free", b"last"), Ok(()));
-        assert_eq!(fs::read(scratch.path().join("taken")).unwrap(), b"old");
-        assert_eq!(fs::read(scratch.path().join("last")).unwrap(), b"new");
-        assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 2);
-    }
 }

@@ -13,6 +13,7 @@
 //! | `volume` | filesystems under numbers that stay the same |
 //! | `part` | part files and their journals |
 //! | `commit` | giving a finished part file its final name |
+//! | `claim` | taking a name that nobody has, on any filesystem |
 //! | `hasher` | the content hash of a shared file, in slices |
 //! | `cache` | hashes that are known already, across restarts |
 //! | `reserve` | the room that downloads leave free |
@@ -20,6 +21,7 @@
 //! | `record_log` | a log of records in the state directory |
 
 mod cache;
+mod claim;
 mod commit;
 mod hasher;
 mod own;
@@ -49,6 +51,9 @@ use std::os::fd::BorrowedFd;
 
 /// What stands at a name in a directory, symbolic links not followed and nothing mounted for the question.
 fn stat_at(directory: BorrowedFd<'_>, name: &[u8]) -> Result<FileStat, Errno> {
+    #[cfg(test)]
+    part::tests::tape::fault(part::tests::tape::Call::Stat)
+        .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
     fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW | AtFlags::AT_NO_AUTOMOUNT)
 }
 

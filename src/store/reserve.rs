@@ -49,12 +49,14 @@ impl Room {
         RESERVE_BYTES.min(self.total / RESERVE_PARTS)
     }
 
-    /// Says whether so many bytes more leave the reserve free. None more always do.
+    /// Says whether so many bytes more leave the reserve free. None more always do, and any do on a filesystem that
+    /// does not tell its size (ramfs, some of FUSE): there a write shows it.
     ///
     /// # Errors
     /// [`DiskFault::Full`] if not.
     pub(super) fn take(self, bytes: u64) -> Result<(), DiskFault> {
-        let fits = bytes == 0 || self.free.checked_sub(self.reserve()).is_some_and(|free| bytes <= free);
+        let fits =
+            bytes == 0 || self.total == 0 || self.free.checked_sub(self.reserve()).is_some_and(|free| bytes <= free);
         if fits { Ok(()) } else { Err(DiskFault::Full) }
     }
 }
@@ -113,6 +115,7 @@ mod tests {
         assert_eq!(room(0).take(0), Ok(()), "what is there already needs no room");
         assert_eq!(room(u64::MAX).take(u64::MAX), Err(DiskFault::Full));
         assert_eq!(Room { free: 5, total: 10 }.take(5), Ok(()));
+        assert_eq!(Room { free: 0, total: 0 }.take(u64::MAX), Ok(()), "of unknown size");
     }
 
     #[test]

@@ -467,6 +467,17 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_cannot_be_asked_about_is_hidden() {
+        use crate::store::part::tests::tape::{Call, fail_next};
+        let scratch = tree(&["a"]);
+        fail_next(Call::Stat, nix::libc::EIO);
+        let (found, report) = scan(scratch.path(), 5);
+        assert!(found.is_empty());
+        let hidden = vec![FileName::from_bytes(b"a").unwrap()];
+        assert_eq!(report, ScanReport { unreadable: 1, hidden, ..ScanReport::default() });
+    }
+
+    #[test]
     fn what_may_not_be_read_or_is_gone_is_not_hidden() {
         let scratch = tree(&["a"]);
         let mut scanner = Scanner::start(scratch.path());

@@ -38,25 +38,23 @@ pub fn make_share(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// The directory that is shared, held open: what happens to its path afterwards does not matter.
-///
-/// Open it anew with each scan, so that a share which was replaced is served as it is scanned.
+/// The directory that is shared, by its path. It is opened for each file and closed at once, so that an idle daemon keeps
+/// nobody from unmounting it; whatever stands at the path then is served.
 #[derive(Debug)]
 pub struct ShareRoot {
-    directory: OwnedFd,
     path: PathBuf,
 }
 
 impl ShareRoot {
-    /// Opens the share directory. Its own path may lead over symbolic links.
+    /// Looks whether the share directory can be opened. Its own path may lead over symbolic links.
     ///
     /// # Errors
     /// As the system reports them; [`io::ErrorKind::Unsupported`] when the system cannot open files in a way that is
     /// sure to stay beneath the share (`openat2`, Linux 5.6): there is no fallback.
     pub fn open(path: &Path) -> io::Result<ShareRoot> {
-        let directory = open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
+        let directory = open_root(path)?;
         open_beneath(directory.as_fd(), b".", OFlag::O_PATH | OFlag::O_DIRECTORY).map_err(unsupported)?;
-        Ok(ShareRoot { directory, path: path.to_owned() })
+        Ok(ShareRoot { path: path.to_owned() })
     }
 
     /// Opens a shared file for reading, as it is now. Never blocks on what is not a regular file.
@@ -73,7 +71,8 @@ impl ShareRoot {
         if !name.as_bytes().split(|&byte| byte == b'/').all(is_plain) {
             return Err(DiskFault::NotRegular);
         }
-        let file = match open_beneath(self.directory.as_fd(), name.as_bytes(), flags) {
+        let directory = open_root(&self.path).map_err(io::Error::from)?;
+        let file = match open_beneath(directory.as_fd(), name.as_bytes(), flags) {
             Ok(descriptor) => File::from(descriptor),
             // A symbolic link, a mount, a socket or a device without driver on the way.
             Err(Errno::ELOOP | Errno::EXDEV | Errno::ENXIO | Errno::ENODEV) => return Err(DiskFault::NotRegular),
@@ -154,6 +153,10 @@ impl SharedFile {
     pub(super) fn into_file(self) -> File {
         self.file
     }
+}
+
+fn open_root(path: &Path) -> Result<OwnedFd, Errno> {
+    open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
 }
 
 /// Size and identity of an open file, as a scan would tell them now.
@@ -328,13 +331,18 @@ mod tests {
     }
 
     #[test]
-    fn the_root_that_was_opened_is_the_one_that_is_served() {
+    fn what_stands_at_the_path_is_served_and_nothing_is_held_open() {
         let (scratch, root) = root();
         let share = scratch.path().join("share");
-        fs::rename(&share, scratch.path().join("moved")).unwrap();
         assert_eq!(outcome(&root, "sub/file"), Ok(6));
+        let open = fs::read_dir("/proc/self/fd").unwrap().filter_map(|link| fs::read_link(link.ok()?.path()).ok());
+        assert_eq!(open.filter(|path| path.starts_with(&share)).count(), 0);
+        fs::rename(&share, scratch.path().join("moved")).unwrap();
+        assert_eq!(outcome(&root, "sub/file"), Err(DiskFault::Missing));
         fs::create_dir(&share).unwrap();
-        assert_eq!(outcome(&ShareRoot::open(&share).unwrap(), "sub/file"), Err(DiskFault::Missing));
+        assert_eq!(outcome(&root, "sub/file"), Err(DiskFault::Missing));
+        fs::rename(scratch.path().join("moved"), &share).unwrap();
+        assert_eq!(outcome(&root, "sub/file"), Ok(6));
     }
 
     #[test]

@@ -43,8 +43,7 @@ fn downloads_say_where_they_stand() {
           3  c     done      100%  2.0 KiB          -          -  unverified  /d/c\\x07\n \
           4  d     retrying   0 B        -          -          -  unverified  retry in 42 s: connection refused\n \
           5  e     failed      0%      0 B          -          -  -           connection refused\n \
-          6  f     paused     50%  2.0 KiB          -          -  unverified  the disk is full; goes on by itself when it \
-             can\n \
+          6  f     paused     50%  2.0 KiB          -          -  unverified  the disk is full\n \
           7  g     paused     50%  2.0 KiB          -          -  pending     by the user; 'pyratectl resume 7' lets it \
              go on\n \
           8  h     done      100%  2.0 KiB          -          -  verified    already have it: /d/h\n",
@@ -152,7 +151,7 @@ fn orders_join_their_ids_and_tell_what_became_of_each() {
              2 queued: b; waits for its turn\n3 goes on: c\n4 waits for its sources: d: retry in 5 s\n5 goes on: e\n\
              {common}7 has failed: g: every source refused it; 'pyratectl retry 7' tries it again\n\
              8 was cancelled: h; 'pyratectl download' begins it anew\n\
-             9 is still paused: i: the filesystem is read-only; goes on by itself when it can\n",
+             9 is still paused: i: the filesystem is read-only\n",
         ),
         (
             "retry",
@@ -160,7 +159,7 @@ fn orders_join_their_ids_and_tell_what_became_of_each() {
              2 queued: b; waits for its turn\n3 goes on: c\n4 waits for its sources: d: retry in 5 s\n5 goes on: e\n\
              {common}7 has failed: g: every source refused it\n\
              8 was cancelled: h; 'pyratectl download' begins it anew\n\
-             9 is still paused: i: the filesystem is read-only; goes on by itself when it can\n",
+             9 is still paused: i: the filesystem is read-only\n",
         ),
         (
             "cancel",
@@ -222,7 +221,7 @@ fn followed(last: Value) -> super::fake::Run {
 fn a_download_that_the_disk_stops_ends_with_the_code_of_the_disk_and_goes_on_by_itself() {
     for (code, message) in [(9, "the disk is full"), (17, "the filesystem is read-only")] {
         let run = followed(with(download(1, "a", "paused", 1024), error(code, message)));
-        run.says(code, &format!("1 paused: a: {message}; goes on by itself when it can\n"));
+        run.says(code, &format!("1 paused: a: {message}\n"));
     }
 }
 

@@ -100,7 +100,7 @@ impl World {
                 if file.outline.is_some_and(|outline| Some(outline.b3) != part.b3) {
                     *file = PartFile::default();
                 }
-                Ok(OpenedPart::Ready { path, resumed: file.verified() })
+                Ok(OpenedPart::Ready { path, resumed: file.verified(), filesystem: None })
             }
         };
         let ready = matches!(outcome, Ok(OpenedPart::Ready { .. }));

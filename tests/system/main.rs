@@ -16,6 +16,7 @@ mod ctl;
 mod disk;
 mod downloads;
 mod fairness;
+mod filesystems;
 mod finish;
 mod forwarding;
 mod harness;

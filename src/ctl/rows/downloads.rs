@@ -133,7 +133,7 @@ pub(in crate::ctl) fn remark(row: &DownloadRow) -> String {
             (None, error) => or_unknown(error, |error| error),
         },
         DownloadState::Paused => match error {
-            Some(error) if is_stopped_by_disk(row) => format!("{error}; goes on by itself when it can"),
+            Some(error) if is_stopped_by_disk(row) => error,
             _ => format!("by the user; 'pyratectl resume {}' lets it go on", row.id),
         },
         _ => or_unknown(error, |error| error),

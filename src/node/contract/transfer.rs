@@ -2,7 +2,7 @@
 
 use crate::content::Groups;
 use crate::fault::DiskFault;
-use crate::id::{ContentHash, TransferId};
+use crate::id::{ContentHash, FilesystemId, TransferId};
 use crate::library::{RecentFile, ScannedFile};
 use crate::name::FileName;
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ use std::path::PathBuf;
 pub enum Target {
     /// In this directory under this name, or ` (1)` and so on before the extension when that is taken.
     Suggested {
-        /// Created if missing.
+        /// Must be there.
         directory: PathBuf,
         /// A [`safe component`](FileName::safe_component).
         name: FileName,
@@ -27,13 +27,15 @@ pub enum Target {
     },
 }
 
-/// Which part file: the same for a download as long as it lives, across restarts.
+/// Which part file: the same for a download as long as it lives, across restarts, but for its filesystem.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartSpec {
     /// Where the download is to end; its part file lies in the same directory.
     pub target: Target,
     /// Chosen at random when the download began: tells its part file from those of others towards the same name.
     pub token: u32,
+    /// Where it was last open. It is not begun anew on another filesystem: its own is not mounted then.
+    pub filesystem: Option<FilesystemId>,
 }
 
 /// A part file that was asked for.
@@ -45,6 +47,8 @@ pub enum OpenedPart {
         path: PathBuf,
         /// Size and verified groups, if it has an outline of the content wanted: what its journal proves.
         resumed: Option<(u64, Groups)>,
+        /// The filesystem that it lies on.
+        filesystem: Option<FilesystemId>,
     },
     /// A file of the content wanted stands at the final name already. There is no part file.
     AlreadyThere {

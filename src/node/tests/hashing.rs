@@ -298,3 +298,25 @@ fn a_large_share_is_looked_through_in_slices_between_other_work() {
     let text = RawText::new("000/000");
     assert!(matches!(rig.call(Request::Files { after: Some(text) }), Ok(Reply::Files(_))));
 }
+
+#[test]
+fn an_error_is_tried_again_before_the_next_scan_and_a_finding_is_not() {
+    let mut rig = sharing(vec![scanned("a", 1), scanned("b", 2)]);
+    for file in batch(&mut rig) {
+        let fault = if file.name.as_bytes() == b"a" { DiskFault::Other(5) } else { DiskFault::Denied };
+        failed(&mut rig, file, fault);
+    }
+    assert!(batches(&mut rig).is_empty());
+    for _ in 0..3 {
+        rig.pass(Duration::from_secs(10));
+        let again = batch(&mut rig);
+        assert_eq!(names(&again), ["a"]);
+        failed(&mut rig, scanned("a", 1), DiskFault::Other(5));
+    }
+    rig.pass(Duration::from_secs(10));
+    let again = batch(&mut rig);
+    hashed(&mut rig, again);
+    assert_eq!(rig.node.library().unhashed(), 1);
+    rig.pass(Duration::from_secs(15));
+    assert!(batches(&mut rig).is_empty());
+}

@@ -341,7 +341,7 @@ impl Chaos {
     fn play_disk(&mut self, order: Action) {
         let event = match order {
             Action::OpenPart { download, .. } => {
-                let outcome = Ok(OpenedPart::Ready { path: "/part".into(), resumed: None });
+                let outcome = Ok(OpenedPart::Ready { path: "/part".into(), resumed: None, filesystem: None });
                 Event::PartOpened { download, outcome }
             }
             Action::CheckPart { download } => Event::PartChecked { download, outcome: Ok(self.checked(download)) },

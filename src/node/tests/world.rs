@@ -164,7 +164,7 @@ impl World {
                     place,
                     Event::PartOpened {
                         download,
-                        outcome: Ok(OpenedPart::Ready { path: "/part".into(), resumed: None }),
+                        outcome: Ok(OpenedPart::Ready { path: "/part".into(), resumed: None, filesystem: None }),
                     },
                 ));
             }

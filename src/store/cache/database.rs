@@ -192,6 +192,29 @@ pub(super) fn begin_anew(path: &Path) -> Result<String, CacheFault> {
     Ok(format!("the cache of hashes {} lacks the times of change: each file is hashed once more", path.display()))
 }
 
+/// Opens a database that has looked damaged once more: SQLite takes a read that fails for damage. No connection to it may
+/// be open.
+///
+/// # Errors
+/// [`CacheFault::Damaged`] when the file can be read and is damaged; otherwise as the system reports: then it may be whole.
+pub(super) fn open_again(path: &Path) -> Result<Database, CacheFault> {
+    for file in [path.to_owned(), with_suffix(path, "-wal")] {
+        missing_is_fine(read_through(&file))?;
+    }
+    let database = Database::open(path)?;
+    let sound: String = database.connection.query_row("PRAGMA quick_check(1)", (), |row| row.get(0)).map_err(fault)?;
+    if sound == "ok" { Ok(database) } else { Err(CacheFault::Damaged(sound)) }
+}
+
+/// Reads a whole file for the sake of the errors; what is no file has none.
+fn read_through(path: &Path) -> io::Result<()> {
+    if !fs::symlink_metadata(path)?.is_file() {
+        return Ok(());
+    }
+    let mut file = OpenOptions::new().read(true).custom_flags(O_NOFOLLOW | O_NONBLOCK).open(path)?;
+    io::copy(&mut file, &mut io::sink()).map(drop)
+}
+
 /// Renames a damaged database and its log, in the place of earlier ones. No connection to it may be open. Gives a
 /// sentence for the user.
 pub(super) fn set_aside(path: &Path, why: &str) -> Result<String, CacheFault> {
@@ -268,6 +291,14 @@ pub(super) fn fault(error: Error) -> CacheFault {
         Some(ErrorCode::DiskFull) => io::ErrorKind::StorageFull,
         Some(ErrorCode::ReadOnly) => io::ErrorKind::ReadOnlyFilesystem,
         Some(ErrorCode::PermissionDenied) => io::ErrorKind::PermissionDenied,
+        // These say nothing about what is in the file.
+        Some(
+            ErrorCode::SystemIoFailure
+            | ErrorCode::OutOfMemory
+            | ErrorCode::CannotOpen
+            | ErrorCode::DatabaseBusy
+            | ErrorCode::DatabaseLocked,
+        ) => io::ErrorKind::Other,
         _ => return CacheFault::Database(error.to_string()),
     };
     CacheFault::Io(io::Error::new(kind, error.to_string()))

@@ -1,6 +1,6 @@
 //! The writing of a batch, in a helper thread.
 
-use super::database::{Database, fault, set_aside};
+use super::database::{Database, fault, open_again, set_aside};
 use super::record::{Batch, Key, Record, Upkeep, checksum, key};
 use super::{CacheFault, Limits, RUNS_KEPT};
 use rusqlite::Transaction;
@@ -27,7 +27,7 @@ const SET_RUN: &str = "UPDATE run SET number = ?1";
 #[derive(Debug)]
 pub struct FlushJob {
     pub(super) path: PathBuf,
-    /// Set the database aside first; nobody has it open.
+    /// Set the database aside first if it is damaged indeed; nobody has it open.
     pub(super) begin_anew: bool,
     pub(super) run: i64,
     pub(super) limits: Limits,
@@ -48,8 +48,13 @@ impl FlushJob {
     /// As the system and SQLite report; for [`HashCache::flush_failed`](super::HashCache::flush_failed).
     pub fn run(self) -> Result<Flushed, CacheFault> {
         if self.begin_anew {
-            let note = set_aside(&self.path, "it is damaged")?;
-            let mut database = Database::open(&self.path)?;
+            let (mut database, note) = match open_again(&self.path) {
+                Err(CacheFault::Damaged(why)) => {
+                    let note = set_aside(&self.path, &why)?;
+                    (Database::open(&self.path)?, note)
+                }
+                opened => (opened?, "the cache of hashes could not be read for a moment, and is whole".to_owned()),
+            };
             self.write(&mut database)?;
             return Ok(Flushed { anew: Some((database, note)) });
         }

@@ -118,10 +118,13 @@ impl HashCache {
     pub fn open(path: Option<&Path>) -> Result<(HashCache, Option<String>), CacheFault> {
         let Some(path) = path else { return Ok((Self::new(Home::Memory, 1), None)) };
         let (reader, note) = match Database::open(path) {
-            Err(CacheFault::Damaged(why)) => {
-                let note = database::set_aside(path, &why)?;
-                (Database::open(path)?, Some(note))
-            }
+            Err(CacheFault::Damaged(_)) => match database::open_again(path) {
+                Err(CacheFault::Damaged(why)) => {
+                    let note = database::set_aside(path, &why)?;
+                    (Database::open(path)?, Some(note))
+                }
+                opened => (opened?, None),
+            },
             Err(CacheFault::Outdated) => {
                 let note = database::begin_anew(path)?;
                 (Database::open(path)?, Some(note))

@@ -169,7 +169,7 @@ fn a_batch_that_could_not_be_written_waits_again() {
     let hidden = place.scratch.path().join("elsewhere");
     fs::rename(place.path(), &hidden).unwrap();
     let fault = job.run().unwrap_err();
-    assert!(matches!(fault, CacheFault::Database(_)), "{fault}");
+    assert!(matches!(fault, CacheFault::Io(_)), "{fault}");
     cache.flush_failed(&fault);
     assert_eq!(cache.pending(), 11);
     fs::rename(&hidden, place.path()).unwrap();

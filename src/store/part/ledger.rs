@@ -9,6 +9,7 @@ use crate::content::{Digest, GROUP_BYTES, GroupHasher, Groups, Outline, group_sp
 use crate::fault::DiskFault;
 use std::collections::BTreeSet;
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
 
@@ -68,7 +69,7 @@ impl Ledger {
     pub(super) fn resume(place: &Place, part: &File, loaded: Loaded) -> Result<Self, DiskFault> {
         let Loaded { inode, outline, mut verified, unsynced } = loaded;
         for Recorded { group, .. } in unsynced {
-            if !is_right(part, &outline, group) {
+            if !is_right(part, &outline, group)? {
                 verified.remove(group);
             }
         }
@@ -255,15 +256,19 @@ impl Ledger {
     }
 }
 
-/// Whether a group holds what the outline says. One that cannot be read does not.
-fn is_right(part: &File, outline: &Outline, group: u64) -> bool {
+/// Whether a group holds what the outline says. One that the file is too short for does not.
+///
+/// # Errors
+/// As the system reports them: then it may hold it.
+fn is_right(part: &File, outline: &Outline, group: u64) -> io::Result<bool> {
     let span = group_span(outline.size(), group);
     let mut bytes = vec![0; usize::try_from((span.end - span.start).min(GROUP_BYTES)).unwrap_or(0)];
-    if part.read_exact_at(&mut bytes, span.start).is_err() {
-        return false;
+    match part.read_exact_at(&mut bytes, span.start) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+        outcome => outcome?,
     }
     let mut hasher = GroupHasher::new(outline.size(), group);
     hasher.update(&bytes);
     let found: Digest = hasher.finish();
-    outline.expected(group) == Some(found)
+    Ok(outline.expected(group) == Some(found))
 }

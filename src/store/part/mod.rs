@@ -9,8 +9,9 @@
 //! 1. a group's data are written before its record, so a process that dies leaves every recorded group whole;
 //! 2. records count by themselves only up to a mark, which follows the syncing of their data; groups recorded after it are
 //!    hashed again when the part file is opened, since power loss may have taken their data;
-//! 3. a journal names its part file by inode and size, so it says nothing of another; and before a part file takes data
-//!    of another content, the journal of the old one is gone for good.
+//! 3. a journal names its part file by inode and size: of a file of another size it says nothing, and of one of another
+//!    inode each group is hashed again; and before a part file takes data of another content, the journal of the old one
+//!    is gone for good.
 //!
 //! What waits for the disk is a job that may run in a helper thread. [`PartRequest::open`] and [`PartRequest::remove`]
 //! may wait too.
@@ -38,13 +39,14 @@ pub use check::{Checked, PartCheck};
 pub use place::is_part_name;
 pub use sync::{SyncJob, Synced};
 
+use super::claim;
 use super::commit::CommitJob;
 use super::reserve::{Room, Watch};
 use crate::content::{Groups, Outline};
 use crate::fault::DiskFault;
-use crate::id::ContentHash;
+use crate::id::{ContentHash, FilesystemId};
 use crate::name::FileName;
-use journal::Loaded;
+use journal::{Loaded, Recorded};
 use ledger::Ledger;
 use nix::errno::Errno;
 use place::{Final, Held, JournalFile, Place};
@@ -58,12 +60,16 @@ use std::sync::Arc;
 /// Bytes of a unit in which allocated space is told (stat(2)).
 const BLOCK_BYTES: u64 = 512;
 
+/// Types of filesystems that are in memory alone (statfs(2)).
+const TMPFS_MAGIC: u64 = 0x0102_1994;
+const RAMFS_MAGIC: u64 = 0x8584_58f6;
+
 /// Where a download is to be saved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PartPlace {
     /// In this directory under this name, or ` (1)` and so on before the extension when that is taken.
     Suggested {
-        /// Created if missing.
+        /// Must be there: a directory that is missing may be on a filesystem that is not mounted.
         directory: PathBuf,
         /// Its [`safe component`](FileName::safe_component) is taken.
         name: FileName,
@@ -88,6 +94,8 @@ pub struct PartRequest {
     pub b3: Option<ContentHash>,
     /// Bytes, as far as somebody has said: room is looked for.
     pub size: Option<u64>,
+    /// The filesystem that it was last open on, if it was.
+    pub filesystem: Option<FilesystemId>,
 }
 
 /// A part file that was asked for.
@@ -105,10 +113,15 @@ impl PartRequest {
     ///
     /// # Errors
     /// [`DiskFault::Exists`] when the final name is taken, or that of the part file by something else;
-    /// [`DiskFault::Missing`] when the directory of an exact place is not there; [`DiskFault::Full`] when the size
-    /// would touch the reserve; `EBUSY` when somebody holds the part file; otherwise as the system reports.
+    /// [`DiskFault::Missing`] when the directory is not there; [`DiskFault::NotMounted`] when the part file is gone, and
+    /// the directory is on another filesystem than it was; [`DiskFault::Full`] when the size would touch the reserve; `EBUSY` when somebody holds the part file; otherwise as the system reports.
     pub fn open(self) -> Result<PartOpened, DiskFault> {
         let place = Place::open(&self.place, self.token)?;
+        let filesystem = place.filesystem()?;
+        if self.filesystem.is_some_and(|before| !may_be_same(before, filesystem)) && !place.has_part()? {
+            return Err(DiskFault::NotMounted);
+        }
+        claim::resolve(&place)?;
         let final_path = match place.find_final(self.b3.zip(self.size))? {
             Final::Free(path) => path,
             Final::Same(path) => {
@@ -117,7 +130,7 @@ impl PartRequest {
                 return Ok(PartOpened::AlreadyThere(path));
             }
         };
-        let new_bytes = self.size.unwrap_or(0).saturating_sub(place.allocated_bytes());
+        let new_bytes = self.size.unwrap_or(0).saturating_sub(place.allocated_bytes()?);
         Room::of(place.directory())?.take(new_bytes)?;
         let held = place.claim()?;
         let state = match load(&place, &held, self.b3)? {
@@ -129,7 +142,7 @@ impl PartRequest {
                 State::stream()
             }
         };
-        Ok(PartOpened::Ready(PartFile { place, held, final_path, state, watch: Watch::default() }))
+        Ok(PartOpened::Ready(PartFile { place, held, final_path, filesystem, state, watch: Watch::default() }))
     }
 
     /// Removes the part file and its journal, if they are there. Waits for the disk.
@@ -148,7 +161,14 @@ impl PartRequest {
     }
 }
 
+/// Whether two filesystems are one. What is in memory alone is another at every mount, and its files are gone for good.
+fn may_be_same(before: FilesystemId, here: FilesystemId) -> bool {
+    let in_memory = [TMPFS_MAGIC, RAMFS_MAGIC].contains(&here.kind);
+    before == here || in_memory && before.kind == here.kind
+}
+
 fn remove_at(place: &Place) -> Result<(), DiskFault> {
+    claim::resolve(place)?;
     match place.claim_existing() {
         // Held until the name is gone, so that nobody takes it meanwhile.
         Ok(Some(_held)) => disk::unlink(place.directory(), &place.part_name()).map_err(fault)?,
@@ -162,15 +182,25 @@ fn remove_at(place: &Place) -> Result<(), DiskFault> {
     }
 }
 
-/// Reads the journal, if it is one of this part file and of the content wanted.
+/// Reads the journal, if it is one of a part file of this size and of the content wanted. A part file of another inode
+/// may be another file, or the same on a filesystem that numbers files anew at every mount (FAT, exFAT, FUSE): then each
+/// group is to be hashed.
 fn load(place: &Place, part: &File, wanted: Option<ContentHash>) -> Result<Option<Loaded>, DiskFault> {
     let JournalFile::Regular(file) = place.open_journal()? else { return Ok(None) };
     let (inode, size) = (disk::inode(part)?, part.metadata()?.len());
     let fits = |loaded: &Loaded| {
         let is_wanted = wanted.is_none_or(|b3| b3 == loaded.outline.b3());
-        is_wanted && loaded.inode == inode && loaded.outline.size() == size
+        is_wanted && loaded.outline.size() == size
     };
-    Ok(journal::load(&file)?.filter(fits))
+    let mut loaded = journal::load(&file)?.filter(fits);
+    if let Some(loaded) = &mut loaded
+        && loaded.inode != inode
+    {
+        loaded.inode = inode;
+        let verified = (0..loaded.verified.count()).filter(|&group| loaded.verified.contains(group));
+        loaded.unsynced = verified.map(|group| Recorded { index: 0, group }).collect();
+    }
+    Ok(loaded)
 }
 
 /// A part file, exclusively ours until it is committed, closed or dropped. Dropping closes it.
@@ -179,6 +209,7 @@ pub struct PartFile {
     place: Place,
     held: Held,
     final_path: PathBuf,
+    filesystem: FilesystemId,
     state: State,
     watch: Watch,
 }
@@ -202,6 +233,11 @@ impl PartFile {
     /// The path it will have when it is committed, unless that is taken meanwhile.
     pub fn final_path(&self) -> &Path {
         &self.final_path
+    }
+
+    /// The filesystem that it lies on.
+    pub fn filesystem(&self) -> FilesystemId {
+        self.filesystem
     }
 
     /// What it is to hold, if that is known.
@@ -368,7 +404,8 @@ impl PartFile {
     /// Removes file and journal. A very large file takes its time.
     pub fn discard(self) {
         let name = self.place.part_name();
-        if self.place.holds_name(&name, &self.held) && disk::unlink(self.place.directory(), &name).is_ok() {
+        let is_ours = self.place.holds_name(&name, &self.held).unwrap_or(false);
+        if is_ours && disk::unlink(self.place.directory(), &name).is_ok() {
             // Without its part file it says nothing.
             let _ = self.place.remove_journals();
         }

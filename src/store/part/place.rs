@@ -3,12 +3,14 @@
 //! Refuses to follow a symbolic link at any of these names, and to touch a part file that another process holds.
 
 use super::super::{file_type, stat_at};
-use super::{PartPlace, disk, fault};
+use super::{BLOCK_BYTES, PartPlace, disk, fault};
 use crate::fault::DiskFault;
-use crate::id::ContentHash;
+use crate::id::{ContentHash, FilesystemId};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag, open, openat};
 use nix::sys::stat::{Mode, SFlag, fstat};
+use nix::sys::statfs::fstatfs;
+use nix::sys::statvfs::fstatvfs;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::ops::Deref;
@@ -28,6 +30,9 @@ const JOURNAL_SUFFIX: &[u8] = b".pyrate-journal";
 
 /// How a journal's name ends while it is written.
 const NEW_JOURNAL_SUFFIX: &[u8] = b".new.pyrate-journal";
+
+/// How the name of a claim ends.
+const CLAIM_SUFFIX: &[u8] = b".claim.pyrate-part";
 
 /// How often a part file is opened while other processes come and go under its name.
 const CLAIM_TRIES_MAX: u32 = 16;
@@ -63,17 +68,16 @@ pub(super) enum Final {
 }
 
 impl Place {
-    /// Opens the directory of a place; that of a suggested one is made if it is missing.
+    /// Opens the directory of a place.
     ///
     /// # Errors
     /// [`DiskFault::Missing`] when there is no directory; otherwise as the system reports.
     pub(super) fn open(place: &PartPlace, token: u32) -> Result<Self, DiskFault> {
         match place {
             PartPlace::Suggested { directory, name } => {
-                fs::create_dir_all(directory)?;
                 Self::at(directory, name.safe_component().as_bytes(), SUGGESTED_NUMBER_MAX, token)
             }
-            PartPlace::Exact { path, name } if fs::metadata(path).is_ok_and(|found| found.is_dir()) => {
+            PartPlace::Exact { path, name } if is_directory(path)? => {
                 Self::at(path, name.safe_component().as_bytes(), 0, token)
             }
             PartPlace::Exact { path, .. } => {
@@ -91,8 +95,11 @@ impl Place {
             }
             PartPlace::Exact { path, name } => {
                 let beside = split(path).map(|(parent, last)| Self::at(parent, last, 0, token));
-                let inside = fs::metadata(path).is_ok_and(|found| found.is_dir());
-                let inside = inside.then(|| Self::at(path, name.safe_component().as_bytes(), 0, token));
+                let inside = match is_directory(path) {
+                    Ok(true) => Some(Self::at(path, name.safe_component().as_bytes(), 0, token)),
+                    Ok(false) => None,
+                    Err(fault) => Some(Err(fault)),
+                };
                 beside.into_iter().chain(inside).collect()
             }
         }
@@ -119,11 +126,38 @@ impl Place {
     }
 
     /// Whether the directory's path still leads to it: it may have been moved or unmounted, and another may stand there.
-    pub(in crate::store) fn is_at_its_path(&self) -> bool {
+    ///
+    /// # Errors
+    /// As the system reports them: then that is unknown.
+    pub(in crate::store) fn is_at_its_path(&self) -> Result<bool, DiskFault> {
         let at = if self.directory_path.as_os_str().is_empty() { Path::new(".") } else { &self.directory_path };
-        match (fs::metadata(at), fstat(&self.directory)) {
-            (Ok(there), Ok(here)) => (there.dev(), there.ino()) == (here.st_dev, here.st_ino),
-            _ => false,
+        let here = fstat(&self.directory).map_err(fault)?;
+        match fs::metadata(at).map_err(DiskFault::from) {
+            Ok(there) => Ok((there.dev(), there.ino()) == (here.st_dev, here.st_ino)),
+            Err(DiskFault::Missing | DiskFault::NotDirectory) => Ok(false),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// The filesystem of the directory. One that has no number of its own is known by its device.
+    pub(super) fn filesystem(&self) -> Result<FilesystemId, DiskFault> {
+        let kind = fstatfs(&self.directory).map_err(fault)?.filesystem_type().0;
+        let number = fstatvfs(&self.directory).map_err(fault)?.filesystem_id();
+        let device = fstat(&self.directory).map_err(fault)?.st_dev;
+        // The types differ between systems.
+        #[allow(clippy::unnecessary_cast, reason = "not so everywhere")]
+        Ok(FilesystemId {
+            kind: kind as u64 & u64::from(u32::MAX),
+            number: if number == 0 { device } else { number as u64 },
+        })
+    }
+
+    /// Whether something has the name of the part file.
+    pub(in crate::store) fn has_part(&self) -> Result<bool, DiskFault> {
+        match stat_at(self.directory(), &self.part_name()) {
+            Ok(_) => Ok(true),
+            Err(Errno::ENOENT) => Ok(false),
+            Err(errno) => Err(fault(errno)),
         }
     }
 
@@ -142,6 +176,11 @@ impl Place {
         self.hidden_name(JOURNAL_SUFFIX)
     }
 
+    /// The name of the file that says which final name is being taken.
+    pub(in crate::store) fn claim_name(&self) -> Vec<u8> {
+        self.hidden_name(CLAIM_SUFFIX)
+    }
+
     /// The name of a journal that is being written.
     pub(super) fn new_journal_name(&self) -> Vec<u8> {
         self.hidden_name(NEW_JOURNAL_SUFFIX)
@@ -156,39 +195,54 @@ impl Place {
     /// Finds the first final name that is free, unless one before it has the content wanted.
     ///
     /// # Errors
-    /// [`DiskFault::Exists`] when all are taken.
+    /// [`DiskFault::Exists`] when all are taken; otherwise as the system reports, since what stands there is unknown then.
     pub(super) fn find_final(&self, wanted: Option<(ContentHash, u64)>) -> Result<Final, DiskFault> {
         for name in self.final_names() {
             match stat_at(self.directory(), &name) {
                 Err(Errno::ENOENT) => return Ok(Final::Free(self.path_of(&name))),
-                Ok(_) if wanted.is_some_and(|wanted| self.has_content(&name, wanted)) => {
-                    return Ok(Final::Same(self.path_of(&name)));
-                }
-                _ => {}
+                Err(errno) => return Err(fault(errno)),
+                Ok(_) => {}
+            }
+            if let Some(wanted) = wanted
+                && self.has_content(&name, wanted)?
+            {
+                return Ok(Final::Same(self.path_of(&name)));
             }
         }
         Err(DiskFault::Exists)
     }
 
-    /// Whether a regular file of this content stands at a name. One that cannot be read is another.
-    fn has_content(&self, name: &[u8], (b3, size): (ContentHash, u64)) -> bool {
-        let Some(file) = self.open_regular(name, size) else { return false };
+    /// Whether a regular file of this content stands at a name. One that we may not read is another.
+    fn has_content(&self, name: &[u8], (b3, size): (ContentHash, u64)) -> Result<bool, DiskFault> {
+        let Some(file) = self.open_regular(name, size)? else { return Ok(false) };
         let mut hasher = blake3::Hasher::new();
-        hasher.update_reader(file).is_ok_and(|hasher| hasher.finalize() == b3.0)
+        Ok(hasher.update_reader(file)?.finalize() == b3.0)
     }
 
-    /// Opens what stands at a name for reading, if it is a regular file of this size.
-    pub(in crate::store) fn open_regular(&self, name: &[u8], size: u64) -> Option<File> {
-        let file = File::from(openat(self.directory(), name, OFlag::O_RDONLY | OPEN_FLAGS, Mode::empty()).ok()?);
-        let found = file.metadata().ok()?;
-        (found.is_file() && found.len() == size).then_some(file)
+    /// Opens what stands at a name for reading, if it is a regular file of this size that we may read.
+    ///
+    /// # Errors
+    /// As the system reports them: then it may be one.
+    pub(in crate::store) fn open_regular(&self, name: &[u8], size: u64) -> Result<Option<File>, DiskFault> {
+        use Errno::{EACCES, EISDIR, ELOOP, ENODEV, ENOENT, ENXIO, EPERM};
+        let file = match openat(self.directory(), name, OFlag::O_RDONLY | OPEN_FLAGS, Mode::empty()) {
+            Ok(opened) => File::from(opened),
+            Err(ENOENT | EACCES | EPERM | ELOOP | EISDIR | ENXIO | ENODEV) => return Ok(None),
+            Err(errno) => return Err(fault(errno)),
+        };
+        let found = file.metadata()?;
+        Ok((found.is_file() && found.len() == size).then_some(file))
     }
 
     /// Bytes that the part file takes on the disk; 0 if there is none.
-    pub(super) fn allocated_bytes(&self) -> u64 {
-        let found = stat_at(self.directory(), &self.part_name()).ok();
-        let regular = found.filter(|found| file_type(found) == SFlag::S_IFREG);
-        regular.map_or(0, |found| u64::try_from(found.st_blocks).unwrap_or(0).saturating_mul(512))
+    pub(super) fn allocated_bytes(&self) -> Result<u64, DiskFault> {
+        match stat_at(self.directory(), &self.part_name()) {
+            Ok(found) if file_type(&found) == SFlag::S_IFREG => {
+                Ok(u64::try_from(found.st_blocks).unwrap_or(0).saturating_mul(BLOCK_BYTES))
+            }
+            Ok(_) | Err(Errno::ENOENT) => Ok(0),
+            Err(errno) => Err(fault(errno)),
+        }
     }
 
     /// Takes the part file, which is made if it is missing.
@@ -228,7 +282,7 @@ impl Place {
                 Err((file, _)) => Held::Plain(file),
             };
             // Between opening and locking, its last holder may have renamed or removed it.
-            if self.holds_name(&name, &held) {
+            if self.holds_name(&name, &held)? {
                 disk::named(&name, &held);
                 return Ok(Some(held));
             }
@@ -265,12 +319,12 @@ impl Place {
         Ok(file)
     }
 
-    /// Removes the journal, a half-written one too.
+    /// Removes the journal, a half-written one too, and what is left of a [claim](super::super::claim).
     ///
     /// # Errors
     /// [`DiskFault::Exists`] when a directory has its name; otherwise as the system reports.
     pub(in crate::store) fn remove_journals(&self) -> Result<(), DiskFault> {
-        for name in [self.new_journal_name(), self.journal_name()] {
+        for name in [self.new_journal_name(), self.journal_name(), self.claim_name()] {
             match disk::unlink(self.directory(), &name) {
                 Ok(_) => {}
                 Err(Errno::EISDIR | Errno::EPERM) => return Err(DiskFault::Exists),
@@ -281,9 +335,19 @@ impl Place {
     }
 
     /// Whether a name in the directory is this open file's.
-    pub(in crate::store) fn holds_name(&self, name: &[u8], file: &File) -> bool {
-        let (Ok(there), Ok(here)) = (stat_at(self.directory(), name), fstat(file)) else { return false };
-        file_type(&there) == SFlag::S_IFREG && (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
+    ///
+    /// # Errors
+    /// As the system reports them: then that is unknown.
+    pub(in crate::store) fn holds_name(&self, name: &[u8], file: &File) -> Result<bool, DiskFault> {
+        let here = fstat(file).map_err(fault)?;
+        match stat_at(self.directory(), name) {
+            Ok(there) => {
+                let same = (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino);
+                Ok(same && file_type(&there) == SFlag::S_IFREG)
+            }
+            Err(Errno::ENOENT) => Ok(false),
+            Err(errno) => Err(fault(errno)),
+        }
     }
 }
 
@@ -314,6 +378,18 @@ impl Deref for Held {
             Held::Locked(file) => file,
             Held::Plain(file) => file,
         }
+    }
+}
+
+/// Whether a directory stands at a path.
+///
+/// # Errors
+/// As the system reports them: then one may stand there.
+fn is_directory(path: &Path) -> Result<bool, DiskFault> {
+    match fs::metadata(path).map_err(DiskFault::from) {
+        Ok(found) => Ok(found.is_dir()),
+        Err(DiskFault::Missing | DiskFault::NotDirectory) => Ok(false),
+        Err(fault) => Err(fault),
     }
 }
 

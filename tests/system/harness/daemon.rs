@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -103,9 +104,22 @@ impl Setup {
         possible.then(|| self.after(&["unshare", "-rm", "sh", "-c", &format!("{mount} && exec \"$@\""), "sh"]))
     }
 
+    /// Limits the size of every file that the daemon writes.
+    pub(crate) fn file_bytes_max(self, bytes: u64) -> Self {
+        // The shell counts in blocks of 512 bytes.
+        self.after(&["sh", "-c", &format!("ulimit -f {} && exec \"$@\"", bytes / 512), "sh"])
+    }
+
     fn after(mut self, prelude: &[&str]) -> Self {
         self.prelude = prelude.iter().map(|word| (*word).to_owned()).collect();
         self
+    }
+
+    /// Lets system calls fail as strace(1) is told, of one path if that is given. `None` where there is no strace; that
+    /// is said aloud.
+    pub(crate) fn injecting(self, story: &str, path: Option<&Path>, faults: &[&str]) -> Option<Self> {
+        let words = strace(story, self.home(), path, faults)?;
+        Some(self.after(&words.iter().map(String::as_str).collect::<Vec<_>>()))
     }
 
     /// Puts a file into the share.
@@ -149,6 +163,23 @@ impl Setup {
         daemon.launch();
         daemon
     }
+}
+
+/// The command that runs a program in the same process, while another has its system calls fail.
+fn strace(story: &str, home: &Path, path: Option<&Path>, faults: &[&str]) -> Option<Vec<String>> {
+    let works = clean_command("strace", home).args(["-f", "-o", "/dev/null", "true"]).stderr(Stdio::null()).status();
+    if !works.is_ok_and(|status| status.success()) {
+        let complaint = format!("\nNOT TESTED: {story}: strace(1) does not run here\n");
+        std::io::stderr().write_all(complaint.as_bytes()).expect("standard error takes it");
+        return None;
+    }
+    let mut words: Vec<String> = ["strace", "-D", "-f", "-qq", "-o"].map(str::to_owned).into();
+    words.push(home.join("strace").display().to_string());
+    words.extend(path.into_iter().flat_map(|path| ["-P".to_owned(), path.display().to_string()]));
+    let calls: Vec<&str> = faults.iter().filter_map(|fault| fault.split(':').next()).collect();
+    words.extend(["-e".to_owned(), format!("trace={}", calls.join(","))]);
+    words.extend(faults.iter().flat_map(|fault| ["-e".to_owned(), format!("inject={fault}")]));
+    Some(words)
 }
 
 /// Writes a file, making the directories above it.
@@ -201,6 +232,25 @@ impl Daemon {
     pub(crate) fn start_again(&mut self) {
         assert!(self.child.is_none(), "it has ended");
         self.launch();
+    }
+
+    /// Lets system calls fail from the next start on, as [`Setup::injecting`]. False where there is no strace.
+    pub(crate) fn inject(&mut self, story: &str, path: Option<&Path>, faults: &[&str]) -> bool {
+        let words = strace(story, self.home(), path, faults);
+        let works = words.is_some();
+        self.setup.prelude = words.unwrap_or_default();
+        works
+    }
+
+    /// Calls of the system that were made to fail.
+    pub(crate) fn injected(&self) -> usize {
+        let told = fs::read_to_string(self.home().join("strace")).unwrap_or_default();
+        told.lines().filter(|line| line.contains("(INJECTED)")).count()
+    }
+
+    /// Starts it without faults from the next start on.
+    pub(crate) fn inject_nothing(&mut self) {
+        self.setup.prelude.clear();
     }
 
     /// Changes a key of the configuration file; in force after a reload or the next start.

@@ -24,6 +24,23 @@ impl Disk {
         None
     }
 
+    /// One in memory that does not tell its size. `None` as of [`Disk::of_kib`].
+    pub(crate) fn without_size(story: &str) -> Option<Self> {
+        let disk = Self::of_kib(story, 1)?;
+        assert!(run(Command::new("mount").args(["-t", "ramfs", "-o", "mode=0777", "none"]).arg(disk.path())));
+        Some(disk)
+    }
+
+    /// Unmounts it, which fails while anybody uses it.
+    pub(crate) fn unmount(path: &Path) -> bool {
+        run(Command::new("umount").arg(path))
+    }
+
+    /// Mounts it at another directory as well.
+    pub(crate) fn bind(&self, at: &Path) {
+        assert!(run(Command::new("mount").arg("--bind").arg(self.path()).arg(at)), "it can be mounted there");
+    }
+
     pub(crate) fn path(&self) -> &Path {
         self.mount.path()
     }
@@ -60,6 +77,8 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
+        // One of unknown size lies over another.
+        let _ = run(Command::new("umount").arg("-l").arg(self.path()));
         // Lazily: a daemon that the test leaves to its guard may still have a file open.
         let _ = run(Command::new("umount").arg("-l").arg(self.path()));
     }

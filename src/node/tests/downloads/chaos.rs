@@ -165,7 +165,7 @@ impl Swarm {
                     self.held.iter().for_each(|group| assert!(groups.insert(*group)));
                     (size, groups)
                 });
-                let part = OpenedPart::Ready { path: "/downloads/a".into(), resumed };
+                let part = OpenedPart::Ready { path: "/downloads/a".into(), resumed, filesystem: None };
                 Event::PartOpened { download, outcome: Ok(part) }
             }
             Action::CheckPart { download } => {

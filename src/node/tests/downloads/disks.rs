@@ -2,6 +2,16 @@
 
 use super::*;
 use crate::control::ExitCode;
+use crate::id::FilesystemId;
+use crate::node::contract::PartSpec;
+
+/// Takes the part files ordered.
+fn specs(rig: &mut Rig) -> Vec<(TransferId, PartSpec)> {
+    rig.take(|order| match order {
+        Action::OpenPart { download, spec, .. } => Some((*download, spec.clone())),
+        _ => None,
+    })
+}
 
 /// Answers the one part file ordered with a fault.
 fn refuse_part(rig: &mut Rig, fault: DiskFault) {
@@ -65,7 +75,7 @@ fn a_download_goes_on_by_itself_when_there_is_room_again() {
     let writing = fetch(&mut rig);
     rig.fail(writing.exchange, DialFault::Disk(DiskFault::Full));
     let told = row(&mut rig, 1).error.unwrap();
-    assert!(told.message.contains("by itself"), "{told}");
+    assert!(told.message.contains("resumes automatically"), "{told}");
     let mut waits = Vec::new();
     for _ in 0..4 {
         let mut waited = 0;
@@ -194,4 +204,26 @@ fn a_size_that_nobody_else_claims_does_not_fill_the_disk() {
     check(&mut rig, 4 * MIB);
     commit(&mut rig, "/downloads/a.txt");
     assert_eq!((row(&mut rig, 1).state, row(&mut rig, 1).size), (DownloadState::Done, Some(4 * MIB)));
+}
+
+#[test]
+fn a_part_file_is_remembered_with_its_filesystem_and_not_begun_on_another() {
+    let filesystem = Some(FilesystemId { kind: 0xef53, number: 7 });
+    let mut rig = with_content(4 * MIB, 1);
+    download(&mut rig, hits("1"));
+    let (id, spec) = specs(&mut rig).remove(0);
+    assert_eq!(spec.filesystem, None);
+    remembered(&mut rig);
+    let part = OpenedPart::Ready { path: "/downloads/a.txt".into(), resumed: None, filesystem };
+    rig.handle(Event::PartOpened { download: id, outcome: Ok(part) });
+    assert_eq!(remembered(&mut rig)[0].spec.filesystem, filesystem);
+    rig.handle(Event::PartFailed { download: id, fault: DiskFault::Other(5) });
+    rig.pass(Duration::from_secs(15));
+    let (id, spec) = specs(&mut rig).remove(0);
+    assert_eq!(spec.filesystem, filesystem);
+    rig.handle(Event::PartOpened { download: id, outcome: Err(DiskFault::NotMounted) });
+    let row = row(&mut rig, 1);
+    let message = row.error.unwrap().message;
+    assert_eq!(row.state, DownloadState::Paused);
+    assert!(message.contains("not mounted") && message.contains("when it is there"), "{message}");
 }

@@ -89,7 +89,7 @@ fn opened(rig: &mut Rig) -> Vec<(TransferId, Target)> {
 }
 
 fn ready(path: &str) -> Result<OpenedPart, DiskFault> {
-    Ok(OpenedPart::Ready { path: path.into(), resumed: None })
+    Ok(OpenedPart::Ready { path: path.into(), resumed: None, filesystem: None })
 }
 
 /// Opens the part files ordered.
@@ -99,7 +99,10 @@ fn open(rig: &mut Rig) {
             Target::Suggested { directory, name } => directory.join(name.to_string()),
             Target::Exact { path, .. } => path,
         };
-        rig.handle(Event::PartOpened { download, outcome: Ok(OpenedPart::Ready { path, resumed: None }) });
+        rig.handle(Event::PartOpened {
+            download,
+            outcome: Ok(OpenedPart::Ready { path, resumed: None, filesystem: None }),
+        });
     }
 }
 
@@ -108,7 +111,7 @@ fn open_resumed(rig: &mut Rig, size: u64, held: impl IntoIterator<Item = u64>) {
     let [(download, _)] = opened(rig)[..] else { panic!("one part file") };
     let mut groups = Groups::none(group_count(size));
     held.into_iter().for_each(|group| assert!(groups.insert(group)));
-    let part = OpenedPart::Ready { path: "/downloads/a.txt".into(), resumed: Some((size, groups)) };
+    let part = OpenedPart::Ready { path: "/downloads/a.txt".into(), resumed: Some((size, groups)), filesystem: None };
     rig.handle(Event::PartOpened { download, outcome: Ok(part) });
 }
 

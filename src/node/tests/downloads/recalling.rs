@@ -10,7 +10,7 @@ fn record(id: u32, b3: Option<ContentHash>, paused: bool) -> DownloadRecord {
     let source = |n, p1| SourceRecord { addr: peer(n), names: vec![name(&format!("dir {id}/a"))], p1 };
     DownloadRecord {
         id: TransferId(id),
-        spec: PartSpec { target, token: 100 + id },
+        spec: PartSpec { target, token: 100 + id, filesystem: None },
         name: name(&format!("dir {id}/a")),
         size: Some(4 * MIB),
         b3,
@@ -75,7 +75,7 @@ fn downloads_go_on_after_a_restart_in_their_order_and_paused_ones_stay_paused() 
 
     let mut groups = Groups::none(4);
     groups.insert(3);
-    let part = OpenedPart::Ready { path: "/downloads/a".into(), resumed: Some((4 * MIB, groups)) };
+    let part = OpenedPart::Ready { path: "/downloads/a".into(), resumed: Some((4 * MIB, groups)), filesystem: None };
     rig.handle(Event::PartOpened { download: TransferId(3), outcome: Ok(part) });
     let first = fetch(&mut rig);
     assert_eq!((first.to, first.groups()), (peer(1), 0..2), "it is known to speak p1");

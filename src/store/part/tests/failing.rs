@@ -3,7 +3,7 @@
 use super::tape::{Call, fail_next, pretend_room};
 use super::*;
 use crate::store::reserve::Room;
-use nix::libc::{EIO, ENOSPC};
+use nix::libc::{EACCES, EIO, ENOMEM, ENOSPC};
 
 const BROKEN: DiskFault = DiskFault::Other(EIO);
 
@@ -124,6 +124,7 @@ fn data_that_could_not_be_synced_are_fetched_again() {
     assert!(part.sync());
 
     // One that is told too late keeps the file from getting its name.
+    fs::create_dir(scratch.path().join("late")).unwrap();
     let mut part = begun(&scratch.path().join("late"), &content);
     (0..4).for_each(|group| assert!(part.put(&content, group)));
     let job = part.sync_rest_job().unwrap();
@@ -197,4 +198,48 @@ fn a_part_file_that_cannot_be_taken_up_stays_as_it_is() {
     }
     assert_eq!(suggested(scratch.path()).ready().held(), [1]);
     assert_eq!(names(scratch.path()).len(), 2);
+}
+
+#[test]
+fn a_name_that_cannot_be_asked_about_is_not_taken() {
+    let (scratch, content) = (scratch(), Content::of(2, 1));
+    let path = scratch.path().join("exact");
+    for errno in [EIO, ENOMEM] {
+        for request in [suggested(scratch.path()), exact(&path), exact(&path).wanting(&content)] {
+            fail_next(Call::Stat, errno);
+            assert_eq!(request.fault(), DiskFault::Other(errno));
+        }
+    }
+    fail_next(Call::Stat, EACCES);
+    assert_eq!(suggested(scratch.path()).fault(), DiskFault::Denied);
+    assert!(names(scratch.path()).is_empty());
+    // At the end, and when the part file is taken up.
+    let part = stream(suggested(scratch.path()), b"bytes");
+    fail_next(Call::Stat, EIO);
+    assert_eq!(part.commit().run(), Err(BROKEN));
+    let before = suggested(scratch.path());
+    tape::fail_second(Call::Stat, EIO);
+    assert_eq!(before.fault(), BROKEN);
+    assert_eq!(stream(suggested(scratch.path()), b"bytes").commit().run().unwrap().path, scratch.path().join("a.txt"));
+}
+
+#[test]
+fn a_part_file_that_is_gone_is_begun_anew_only_on_its_own_filesystem() {
+    let scratch = scratch();
+    let here = suggested(scratch.path()).ready().filesystem();
+    suggested(scratch.path()).remove().unwrap();
+    let on = |filesystem| PartRequest { filesystem: Some(filesystem), ..suggested(scratch.path()) };
+    for elsewhere in [FilesystemId { number: !here.number, ..here }, FilesystemId { kind: 0x4d44, ..here }] {
+        if ![TMPFS_MAGIC, RAMFS_MAGIC].contains(&here.kind) || elsewhere.kind != here.kind {
+            assert_eq!(on(elsewhere).fault(), DiskFault::NotMounted);
+            assert!(names(scratch.path()).is_empty());
+        }
+        // A filesystem may have another number at every mount.
+        suggested(scratch.path()).ready().close();
+        on(elsewhere).ready().discard();
+    }
+    on(here).ready().discard();
+    let memory = FilesystemId { kind: TMPFS_MAGIC, number: 1 };
+    assert!(may_be_same(memory, FilesystemId { number: 2, ..memory }), "what was there is gone for good");
+    assert!(!may_be_same(memory, FilesystemId { kind: 0xef53, number: 1 }));
 }

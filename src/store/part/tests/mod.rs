@@ -1,6 +1,7 @@
 //! Stories of part files on a real filesystem, and what crashes make of them.
 
 mod checking;
+mod claims;
 mod crashes;
 mod failing;
 mod final_names;
@@ -33,13 +34,13 @@ fn names(directory: &Path) -> Vec<String> {
 /// Towards `a.txt` in a directory.
 fn suggested(directory: &Path) -> PartRequest {
     let place = PartPlace::Suggested { directory: directory.to_owned(), name: name("a.txt") };
-    PartRequest { place, token: TOKEN, b3: None, size: None }
+    PartRequest { place, token: TOKEN, b3: None, size: None, filesystem: None }
 }
 
 /// Exactly to a path.
 fn exact(path: &Path) -> PartRequest {
     let place = PartPlace::Exact { path: path.to_owned(), name: name("a.txt") };
-    PartRequest { place, token: TOKEN, b3: None, size: None }
+    PartRequest { place, token: TOKEN, b3: None, size: None, filesystem: None }
 }
 
 impl PartRequest {

@@ -15,6 +15,8 @@ const SECTOR_BYTES: u64 = 512;
 /// A kind of call that can be told to fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Call {
+    /// Asking what stands at a name, which changes nothing.
+    Stat,
     Write,
     SetLen,
     Sync,
@@ -45,6 +47,8 @@ struct Tape {
     /// Calls that fail, after so many of their kind that do not.
     faults: Vec<(Call, usize, i32)>,
     room: Option<Room>,
+    /// Neither exclusive renames nor hard links.
+    plain_names: bool,
 }
 
 thread_local! {
@@ -68,7 +72,16 @@ pub(crate) fn stop() -> Vec<Op> {
 
 /// Forgets which inode stands for what.
 pub(crate) fn reset() {
-    TAPE.with_borrow_mut(|tape| *tape = Tape::default());
+    TAPE.with_borrow_mut(|tape| *tape = Tape { plain_names: tape.plain_names, ..Tape::default() });
+}
+
+/// Lets the filesystem of this thread have neither exclusive renames nor hard links, or both again.
+pub(crate) fn lack_exclusive_names(lack: bool) {
+    TAPE.with_borrow_mut(|tape| tape.plain_names = lack);
+}
+
+pub(crate) fn lacks_exclusive_names() -> bool {
+    TAPE.with_borrow(|tape| tape.plain_names)
 }
 
 /// Lets the next call of a kind that has not failed yet fail.

@@ -1,0 +1,171 @@
+//! Taking a name without replacing what stands there, as far as the filesystem lets us.
+//!
+//! Three ways, the first that the filesystem knows: a rename that replaces nothing; a hard link; and, where there is
+//! neither (vboxsf, exfat-fuse, s3fs), a *claim*: a file of ours says which name is being taken, the name is created
+//! exclusively as an empty file, and the rename replaces that. Whatever ends the process in between, the claim tells at
+//! the next opening of the part file that the empty file is ours, and [`resolve`] removes it.
+
+use super::part::place::Place;
+use super::part::{disk, fault};
+use super::{file_type, stat_at};
+use crate::fault::DiskFault;
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::{Mode, SFlag};
+use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::BorrowedFd;
+
+/// Longest claim that is read, in bytes: a name has no more.
+const CLAIM_BYTES_MAX: u64 = 255;
+
+/// Renames within the directory of a place; `EEXIST` when the name is taken.
+///
+/// # Errors
+/// As the system reports them. Then the name is free, or taken by somebody else, and the file has its old name.
+pub(super) fn rename_without_replacing(place: &Place, from: &[u8], to: &[u8]) -> Result<(), Errno> {
+    match rename_noreplace(place.directory(), from, to) {
+        // The filesystem, the kernel or the C library does not know the flag.
+        Err(Errno::EINVAL | Errno::ENOSYS | Errno::EOPNOTSUPP) => {}
+        outcome => return outcome,
+    }
+    match link_and_unlink(place.directory(), from, to) {
+        // It has no hard links, or none for us.
+        Err(Errno::EPERM | Errno::ENOSYS | Errno::EOPNOTSUPP | Errno::EINVAL) => claim_and_rename(place, from, to),
+        outcome => outcome,
+    }
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn rename_noreplace(directory: BorrowedFd<'_>, from: &[u8], to: &[u8]) -> Result<(), Errno> {
+    use nix::fcntl::{RenameFlags, renameat2};
+    #[cfg(test)]
+    if super::part::tests::tape::lacks_exclusive_names() {
+        return Err(Errno::EINVAL);
+    }
+    renameat2(directory, from, directory, to, RenameFlags::RENAME_NOREPLACE)
+}
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+fn rename_noreplace(_: BorrowedFd<'_>, _: &[u8], _: &[u8]) -> Result<(), Errno> {
+    Err(Errno::ENOSYS)
+}
+
+/// A link never replaces anything either, it only takes two steps.
+fn link_and_unlink(directory: BorrowedFd<'_>, from: &[u8], to: &[u8]) -> Result<(), Errno> {
+    #[cfg(test)]
+    if super::part::tests::tape::lacks_exclusive_names() {
+        return Err(Errno::EPERM);
+    }
+    linkat(directory, from, directory, to, AtFlags::empty())?;
+    unlinkat(directory, from, UnlinkatFlags::NoRemoveDir).inspect_err(|_| {
+        // Of two names one must go, and the final one may not stand after an error.
+        let _ = unlinkat(directory, to, UnlinkatFlags::NoRemoveDir);
+    })
+}
+
+/// The claim stays when this succeeds: it may go only when the rename has come to the disk.
+fn claim_and_rename(place: &Place, from: &[u8], to: &[u8]) -> Result<(), Errno> {
+    match stat_at(place.directory(), to) {
+        Ok(_) => return Err(Errno::EEXIST),
+        Err(Errno::ENOENT) => {}
+        Err(errno) => return Err(errno),
+    }
+    write_claim(place, to)?;
+    create_and_rename(place, from, to).inspect_err(|_| {
+        let _ = disk::unlink(place.directory(), &place.claim_name());
+    })
+}
+
+fn write_claim(place: &Place, to: &[u8]) -> Result<(), Errno> {
+    let name = place.claim_name();
+    disk::unlink(place.directory(), &name)?;
+    let file = create(place, &name)?;
+    let errno = |error: std::io::Error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
+    disk::write_at(&file, to, 0).map_err(errno)?;
+    disk::sync(&file).map_err(errno)?;
+    disk::sync_directory(place.directory())
+}
+
+fn create_and_rename(place: &Place, from: &[u8], to: &[u8]) -> Result<(), Errno> {
+    drop(create(place, to)?);
+    disk::rename(place.directory(), from, to).inspect_err(|_| {
+        if is_empty_file(place, to) == Ok(true) {
+            let _ = disk::unlink(place.directory(), to);
+        }
+    })
+}
+
+fn create(place: &Place, name: &[u8]) -> Result<File, Errno> {
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let file = File::from(openat(place.directory(), name, flags, Mode::S_IRUSR | Mode::S_IWUSR)?);
+    disk::named(name, &file);
+    Ok(file)
+}
+
+/// Removes the empty file that a claim has left under the name that it took, and the claim.
+///
+/// # Errors
+/// As the system reports them: then the claim stands.
+pub(super) fn resolve(place: &Place) -> Result<(), DiskFault> {
+    let Some(claimed) = read_claim(place)? else { return Ok(()) };
+    let part = place.part_name();
+    let is_ours = claimed == part || place.final_names().any(|name| name == claimed);
+    // Without its part file the rename was done, and what stands there is the download.
+    if is_ours && place.has_part()? && is_empty_file(place, &claimed).map_err(fault)? {
+        disk::unlink(place.directory(), &claimed).map_err(fault)?;
+        disk::sync_directory(place.directory()).map_err(fault)?;
+    }
+    disk::unlink(place.directory(), &place.claim_name()).map_err(fault)?;
+    Ok(())
+}
+
+fn read_claim(place: &Place) -> Result<Option<Vec<u8>>, DiskFault> {
+    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let file = match openat(place.directory(), place.claim_name().as_slice(), flags, Mode::empty()) {
+        Ok(opened) => File::from(opened),
+        // Nothing, or nothing of ours.
+        Err(Errno::ENOENT | Errno::ELOOP | Errno::ENXIO | Errno::EACCES) => return Ok(None),
+        Err(errno) => return Err(fault(errno)),
+    };
+    if !file.metadata()?.is_file() {
+        return Ok(None);
+    }
+    let mut claimed = Vec::new();
+    file.take(CLAIM_BYTES_MAX + 1).read_to_end(&mut claimed)?;
+    Ok(Some(claimed))
+}
+
+fn is_empty_file(place: &Place, name: &[u8]) -> Result<bool, Errno> {
+    match stat_at(place.directory(), name) {
+        Ok(found) => Ok(file_type(&found) == SFlag::S_IFREG && found.st_size == 0),
+        Err(Errno::ENOENT) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::fcntl::open;
+    use std::fs;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn a_link_takes_the_place_of_a_rename_and_replaces_nothing() {
+        let scratch = tempfile::tempdir().unwrap();
+        let directory = open(scratch.path(), OFlag::O_DIRECTORY, Mode::empty()).unwrap();
+        fs::write(scratch.path().join("part"), b"new").unwrap();
+        fs::write(scratch.path().join("taken"), b"old").unwrap();
+        for rename in [link_and_unlink, rename_noreplace] {
+            assert_eq!(rename(directory.as_fd(), b"part", b"taken"), Err(Errno::EEXIST));
+            assert_eq!(rename(directory.as_fd(), b"missing", b"free"), Err(Errno::ENOENT));
+        }
+        assert_eq!(link_and_unlink(directory.as_fd(), b"part", b"free"), Ok(()));
+        assert_eq!(rename_noreplace(directory.as_fd(), b"free", b"last"), Ok(()));
+        assert_eq!(fs::read(scratch.path().join("taken")).unwrap(), b"old");
+        assert_eq!(fs::read(scratch.path().join("last")).unwrap(), b"new");
+        assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 2);
+    }
+}

@@ -184,16 +184,16 @@ impl Driver {
     }
 
     /// Opens a shared file, with a descriptor of the budget that the caller passes on: as it was scanned, or as it is
-    /// since, if it has not been changed for a while.
+    /// since, if it has not been changed for a while. A name that has left the library meanwhile is not served.
     fn open_shared(&mut self, name: &FileName) -> Result<SharedFile, DiskFault> {
         self.table.take(Use::Own).map_err(|_| DiskFault::NoDescriptor)?;
-        let opened = match &self.share {
-            Some(share) => share.open_file(name).and_then(|file| {
-                let known = self.node.library().get(name.as_bytes()).is_some_and(|known| known.meta == *file.meta());
+        let opened = match (&self.share, self.node.library().get(name.as_bytes())) {
+            (Some(share), Some(known)) => share.open_file(name).and_then(|file| {
                 let quiet = || file.quiet(self.hashing.volumes(), wall_ns());
-                if known || quiet() >= RECENT_MAX { Ok(file) } else { Err(DiskFault::Changed) }
+                let serves = known.meta == *file.meta() || quiet() >= RECENT_MAX;
+                if serves { Ok(file) } else { Err(DiskFault::Changed) }
             }),
-            None => Err(DiskFault::Missing),
+            _ => Err(DiskFault::Missing),
         };
         opened.inspect_err(|_| self.table.give_back(Use::Own))
     }

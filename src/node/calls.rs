@@ -129,10 +129,10 @@ impl Node {
         let rows_max = PAGE_ROWS_MAX as usize + 1;
         let row = |name: &FileName, size, b3: Option<ContentHash>, being_written| {
             let b3 = b3.map(|b3| b3.to_string());
-            (name.clone(), FileRow { name: RawText::new(name.as_bytes()), size: Some(size), b3, being_written })
+            (name.clone(), FileRow { name: RawText::new(name.as_bytes()), size, b3, being_written })
         };
         let shared = self.library.list_after(after.as_ref(), rows_max);
-        let shared = shared.iter().map(|(name, file)| row(name, file.meta.size, file.b3, false));
+        let shared = shared.iter().map(|(name, file)| row(name, Some(file.meta.size), file.b3, false));
         let unsettled = self.settling.after(after.as_ref(), rows_max);
         let mut rows: Vec<_> = shared.chain(unsettled.map(|(name, size)| row(name, size, None, true))).collect();
         rows.sort_by(|(one, _), (other, _)| one.cmp(other));

@@ -24,7 +24,8 @@ use std::time::Duration;
 /// What is known of a file that is not at rest.
 #[derive(Debug)]
 struct Unsettled {
-    meta: FileMeta,
+    /// What was found last; `None` before the first look at a file that was found to be another than it was.
+    meta: Option<FileMeta>,
     /// Since when it was found so.
     since: Instant,
     /// It was seen to change: somebody writes to it, and may stop for a while before going on.
@@ -63,8 +64,12 @@ impl Settling {
     }
 
     /// Up to `rows_max` of them in order of name, with their sizes.
-    pub(super) fn after(&self, after: Option<&FileName>, rows_max: usize) -> impl Iterator<Item = (&FileName, u64)> {
-        self.range(after).take(rows_max).map(|(name, file)| (name, file.meta.size))
+    pub(super) fn after(
+        &self,
+        after: Option<&FileName>,
+        rows_max: usize,
+    ) -> impl Iterator<Item = (&FileName, Option<u64>)> {
+        self.range(after).take(rows_max).map(|(name, file)| (name, file.meta.map(|meta| meta.size)))
     }
 
     /// A scan found that a file has not been changed in a long time.
@@ -93,22 +98,29 @@ impl Settling {
         self.files.range::<FileName, _>((from, Bound::Unbounded))
     }
 
+    /// Remembers a file that is not at rest, if there is room.
+    fn remember(&mut self, now: Instant, name: &FileName, meta: Option<FileMeta>) -> bool {
+        let has_room = self.files.len() < UNSETTLED_FILES_MAX;
+        if has_room {
+            self.wait = LOOK_WAIT;
+            self.files.insert(name.clone(), Unsettled { meta, since: now, changes: false });
+        }
+        has_room
+    }
+
     /// Decides whether a file is at rest that has not been changed for `quiet`, and remembers it if not.
     fn settles(&mut self, now: Instant, RecentFile { file, quiet }: &RecentFile) -> bool {
         let Some(known) = self.files.get_mut(&file.name) else {
             if *quiet >= REST {
                 return true;
             }
-            if self.files.len() >= UNSETTLED_FILES_MAX {
+            if !self.remember(now, &file.name, Some(file.meta)) {
                 self.left_out += 1;
-                return false;
             }
-            self.wait = LOOK_WAIT;
-            self.files.insert(file.name.clone(), Unsettled { meta: file.meta, since: now, changes: false });
             return false;
         };
-        if known.meta != file.meta {
-            *known = Unsettled { meta: file.meta, since: now, changes: true };
+        if known.meta != Some(file.meta) {
+            *known = Unsettled { meta: Some(file.meta), since: now, changes: known.meta.is_some() };
         }
         let rest = if known.changes { REST_AFTER_CHANGE } else { REST };
         let settles = now.saturating_since(known.since).max(*quiet) >= rest;
@@ -120,6 +132,15 @@ impl Settling {
 }
 
 impl Node {
+    /// A file turned out to be another than the one that is shared, when a peer asked for it: it is shared again when it
+    /// is at rest.
+    pub(super) fn on_shared_file_changed(&mut self, now: Instant, name: &FileName) {
+        let remembered = self.library.remove(name.as_bytes()) && self.settling.remember(now, name, None);
+        if remembered && matches!(self.settling.stage, Stage::Idle) {
+            self.wait_to_look(now, LOOK_WAIT);
+        }
+    }
+
     /// The running scan found files that were changed a short time ago.
     pub(super) fn on_recent_files(&mut self, now: Instant, files: Vec<RecentFile>) {
         let ScanStage::Running(running) = &mut self.scan else { return };

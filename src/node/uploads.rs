@@ -9,6 +9,7 @@ use super::limits::{RANGE_RUNS_MAX, RANGES_IDLE_MAX};
 use super::subscriptions::Topic;
 use super::{Node, NodeTimer};
 use crate::control::{Notice, RawText};
+use crate::fault::DiskFault;
 use crate::id::ExchangeId;
 use crate::name::FileName;
 use crate::time::Instant;
@@ -75,6 +76,15 @@ pub(super) struct Uploads {
 }
 
 impl Uploads {
+    /// What a connection brings of which file.
+    fn name(&self, exchange: ExchangeId) -> Option<FileName> {
+        match &self.rows.get(&exchange)?.kind {
+            Kind::File { name, .. } => Some(name.clone()),
+            Kind::Range { run } => Some(FileName::clone(&self.runs.get(run)?.name)),
+            Kind::Metadata => None,
+        }
+    }
+
     /// Connections that bring something.
     pub(super) fn len(&self) -> usize {
         self.rows.len()
@@ -195,6 +205,10 @@ impl Node {
     ) {
         if let Ok(bytes) = outcome {
             self.on_response_progress(exchange, bytes);
+        }
+        let changed = matches!(outcome, Err(ResponseFault::Disk(DiskFault::Changed | DiskFault::Shrank)));
+        if let (true, Some(name)) = (changed, self.uploads.name(exchange)) {
+            self.on_shared_file_changed(now, &name);
         }
         self.end_upload(now, exchange, outcome.err().map(|fault| fault.to_string()));
         self.free_worker(exchange);

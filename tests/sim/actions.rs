@@ -52,7 +52,7 @@ impl World {
                 self.plan(span, Occurrence::Resolved(host, epoch, name));
             }
             Action::StartScan => self.start_scan(host),
-            Action::LookAt { .. } => self.violation(host, "no scan has found a file that was changed a short time ago"),
+            Action::LookAt { names } => self.plan(1, Occurrence::LookedAt(host, epoch, names)),
             Action::HashFiles { files } => self.hash_files(host, files),
             Action::ProbeTarget { .. } => self.violation(host, "no user has named a place"),
             Action::OpenPart { download, spec, b3, size } => self.open_part(host, download, spec, b3, size),

@@ -1,10 +1,12 @@
 //! Virtual time: the queue of what happens next, and the turn of each host when something has happened to it.
 
+use crate::disk::meta;
 use crate::host::{HostId, Program};
 use crate::world::{Occurrence, World};
 use pyrate::fault::DiskFault;
-use pyrate::library::{ScanReport, ScannedFile};
-use pyrate::node::contract::{BootstrapAddr, Event};
+use pyrate::library::{RECENT_MAX, RecentFile, ScanReport, ScannedFile};
+use pyrate::name::FileName;
+use pyrate::node::contract::{BootstrapAddr, Event, LookedAt};
 use pyrate::time::Instant;
 use std::time::Duration;
 
@@ -72,6 +74,7 @@ impl World {
             Occurrence::PartCommitted(id, epoch, download) if self.is_current(id, epoch) => {
                 self.part_committed(id, download);
             }
+            Occurrence::LookedAt(id, epoch, names) if self.is_current(id, epoch) => self.looked_at(id, names),
             Occurrence::Resolved(id, epoch, host) if self.is_current(id, epoch) => self.resolved(id, host),
             Occurrence::Arrive(conn) => self.arrive(conn),
             Occurrence::Deliver(conn) => self.deliver_message(conn),
@@ -197,6 +200,18 @@ impl World {
         } else {
             self.deliver(id, Event::Scanned { files });
         }
+    }
+
+    /// Files of this world are at rest.
+    fn looked_at(&mut self, id: HostId, names: Vec<FileName>) {
+        let share = &self.hosts[id.0].disk.share;
+        let look = |name: FileName| {
+            let content = share.get(&name).ok_or(DiskFault::Missing);
+            let file = content.map(|content| ScannedFile { name: name.clone(), meta: meta(*content) });
+            LookedAt { found: file.map(|file| RecentFile { file, quiet: RECENT_MAX }), name }
+        };
+        let files = names.into_iter().map(look).collect();
+        self.deliver(id, Event::LookedAt { files });
     }
 
     fn resolved(&mut self, id: HostId, host: BootstrapAddr) {

@@ -53,6 +53,8 @@ pub(crate) enum Occurrence {
     Idle(ConnId),
     /// A scan found something; nothing more is the end.
     Scanned(HostId, u32, Vec<ScannedFile>),
+    /// Files that changed are looked at again.
+    LookedAt(HostId, u32, Vec<FileName>),
     /// Some hashes are known.
     Hashed(HostId, u32, Vec<ScannedFile>),
     /// A part file is created or taken up, or cannot be.

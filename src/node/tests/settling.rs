@@ -4,7 +4,8 @@ use super::rig::*;
 use crate::control::{FileRow, Notice, Reply, Request};
 use crate::fault::DiskFault;
 use crate::library::{RecentFile, ScanReport, ScannedFile};
-use crate::node::contract::{Action, Event, LookedAt};
+use crate::node::contract::{Action, Event, LookedAt, ResponseFault};
+use crate::wire::Message;
 use std::time::Duration;
 
 /// A file of this size, that has not been changed for so long.
@@ -124,6 +125,23 @@ fn a_file_that_is_gone_is_forgotten_and_one_that_cannot_be_seen_is_not() {
     rig.handle(Event::LookedAt { files: files.into() });
     assert_eq!(told(&mut rig), Some((0, 1)));
     assert_eq!(rows(&mut rig), [("b".into(), true)]);
+}
+
+#[test]
+fn a_file_that_changed_when_a_peer_asked_for_it_is_shared_anew_when_it_is_at_rest() {
+    for fault in [DiskFault::Changed, DiskFault::Shrank] {
+        let mut rig = Rig::among(Vec::new(), &[("a", 5)]);
+        let whole = Message::DownloadRequest { name: name("a") };
+        let range = Message::RangeRequest { offset: 0, length: 1, name: name("a") };
+        let exchanges = [whole, range].map(|message| rig.request(peer(1), message));
+        for exchange in exchanges {
+            rig.handle(Event::ResponseEnded { exchange, outcome: Err(ResponseFault::Disk(fault)) });
+            assert_eq!(rows(&mut rig), [("a".into(), true)]);
+        }
+        look(&mut rig, vec![recent("a", 7, 2_100)]);
+        assert_eq!(rows(&mut rig), [("a".into(), false)]);
+        assert_eq!(rig.node.library().bytes(), 7);
+    }
 }
 
 #[test]

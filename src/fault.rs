@@ -126,6 +126,9 @@ pub enum DialFault {
     /// What came is not what its hash says.
     #[error("wrong bytes: they do not match their hash")]
     Corrupt,
+    /// What listens there is not a Pyrate program.
+    #[error("it answers as {0} does, not as a Pyrate node")]
+    NotAPeer(OtherProgram),
     /// We have no connection left to dial with.
     #[error("no connection is free")]
     NoDescriptor,
@@ -197,6 +200,23 @@ impl From<DiskFault> for RefusalReason {
             _ => Self::NotReadable,
         }
     }
+}
+
+/// What a host runs in the place of a Pyrate node, as far as its answer shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
+pub enum OtherProgram {
+    /// It answers with HTTP or a page.
+    #[error("a web server")]
+    Web,
+    /// It answers with the version of its SSH protocol.
+    #[error("an SSH server")]
+    Ssh,
+    /// It answers with a greeting or a reply code.
+    #[error("a mail or FTP server")]
+    MailOrFtp,
+    /// It answers with what cannot be a list of files.
+    #[error("another kind of program")]
+    Unknown,
 }
 
 /// Why a host name gave no address.

@@ -105,8 +105,9 @@ pub struct PeerRow {
     pub state: PeerState,
     /// When it last answered or spoke, epoch seconds.
     pub last_seen: Option<u64>,
-    /// It has shown that it speaks `p1`.
-    pub p1: bool,
+    /// It speaks `p1`: it has shown so, or a bootstrap node says so. `Some(false)` if it behaved as a base peer; `None`
+    /// while nothing is known.
+    pub p1: Option<bool>,
     /// It is among the neighbours that searches go to.
     pub neighbour: bool,
 }

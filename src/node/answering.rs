@@ -15,7 +15,7 @@ use super::limits::{
     SEEN_AGE_MAX, SEEN_MAX, SENDER_SEARCHES_BURST, SENDER_SEARCHES_PER_SECOND, SENDERS_MAX, STRANGER_DIALS_PER_MINUTE,
     STRANGERS_MAX,
 };
-use super::peers::Speech;
+use super::speech::Speech;
 use crate::control::PeerSource;
 use crate::id::QueryId;
 use crate::library::{Query, SearchCursor, Shared};
@@ -155,6 +155,7 @@ impl Node {
         match self.answering.seen.see(now, key, ttl) {
             Sight::First => {
                 self.learn_peer(now, requester, PeerSource::Search);
+                self.note_query(now, from, requester, &search.id);
                 self.begin_answer(sender, &search, requester);
             }
             Sight::Wider => {}
@@ -196,7 +197,8 @@ impl Node {
             return;
         }
         // Whoever forges a search may give any peer an ID like ours.
-        let p1 = search.id.is_p1() && self.peers.speech(requester) != Speech::Base;
+        let p1 =
+            search.id.is_p1() && (self.peers.speech(requester) != Speech::Base || self.peers.is_listed_p1(requester));
         let hits_max = if p1 { ANSWER_HITS_MAX } else { 1 };
         let cursor = self.library.search_begin(Query::parse(&search.text), hits_max);
         self.answering.pending.push_back(Pending { from, id: search.id.clone(), requester, p1, cursor });

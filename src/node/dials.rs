@@ -41,6 +41,8 @@ pub(super) enum Purpose {
 pub(super) enum Errand {
     Register,
     Keepalive,
+    /// A keepalive between two looks at the list, which does not ask for it.
+    Renew,
     PeerList,
 }
 
@@ -184,6 +186,7 @@ impl Node {
             Err(DialFault::Refused | DialFault::Unreachable | DialFault::TimedOut) => {
                 self.note_peer_failed(now, peer);
             }
+            Err(DialFault::NotAPeer(program)) => self.note_not_a_peer(now, peer, *program),
             Err(_) => {}
         }
     }

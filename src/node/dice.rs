@@ -22,6 +22,12 @@ impl Dice {
         Duration::from_millis(ms / 2 + self.number() % (ms + 1))
     }
 
+    /// A span evenly from nothing to this.
+    pub(super) fn up_to(&mut self, span: Duration) -> Duration {
+        let ms = u64::try_from(span.as_millis()).unwrap_or(u64::MAX - 1);
+        Duration::from_millis(self.number() % (ms + 1))
+    }
+
     /// The wait before the attempt after so many failures: doubles from `min` to `max`, then is spread.
     pub(super) fn back_off(&mut self, failures: u32, min: Duration, max: Duration) -> Duration {
         let doubled = min.saturating_mul(1 << failures.saturating_sub(1).min(16));

@@ -57,6 +57,11 @@ impl Downloads {
         self.rows.get(&id)
     }
 
+    /// All downloads, by id.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (TransferId, &Download)> {
+        self.rows.iter().map(|(id, row)| (*id, row))
+    }
+
     pub(super) fn get_mut(&mut self, id: TransferId) -> Option<&mut Download> {
         self.rows.get_mut(&id)
     }
@@ -156,6 +161,19 @@ impl Downloads {
         if let Some(b3) = download.aim.b3() {
             self.by_content.remove(&(b3, id));
         }
+    }
+
+    /// A peer does not speak `p1` after all: it is asked in the base protocol from its next request on. The downloads that
+    /// change by it.
+    pub(super) fn forget_p1(&mut self, peer: SocketAddr) -> Vec<TransferId> {
+        let mut changed = Vec::new();
+        for (id, row) in self.rows.iter_mut().filter(|(_, row)| !row.state.is_final()) {
+            for source in row.sources.iter_mut().filter(|source| source.addr == peer && source.p1) {
+                source.p1 = false;
+                changed.push(*id);
+            }
+        }
+        changed
     }
 
     pub(super) fn set_aim(&mut self, id: TransferId, aim: Aim) {

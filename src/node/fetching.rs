@@ -4,9 +4,9 @@
 use super::contract::{Action, DialOutcome, Dialled, Portion, Response};
 use super::download::{Aim, Download, State};
 use super::limits::PROGRESS_INTERVAL;
-use super::peers::Speech;
 use super::scheduling::{Content, Outlook, Step};
 use super::sources::{Fetch, Standing, Task};
+use super::speech::Speech;
 use super::verdicts::{Verdict, judge};
 use super::workers::Command;
 use super::{Node, NodeTimer, Phase};

@@ -21,14 +21,19 @@ pub(super) const REMEMBER_DELAY: Duration = Duration::from_secs(5);
 
 /// Rows asked of a bootstrap node, and taken from its list.
 pub(super) const PEER_LIST_ROWS_ASKED: u32 = 200;
+/// Peers new on a list that are asked directly for sources of downloads.
+pub(super) const NEWCOMERS_MAX: usize = 16;
 /// First wait after a bootstrap node failed; doubles with each further failure, and is spread by half either way.
 pub(super) const LINK_RETRY_MIN: Duration = Duration::from_secs(2);
-/// Longest such wait, before it is spread.
-pub(super) const LINK_RETRY_MAX: Duration = Duration::from_secs(5 * 60);
+/// Longest such wait, before it is spread: a bootstrap node that returns without its memory lists its peers again within
+/// a minute.
+pub(super) const LINK_RETRY_MAX: Duration = Duration::from_secs(36);
 /// Second look at the peer list after a registration: peers that start together then find each other.
 pub(super) const FIRST_REFRESH: Duration = Duration::from_secs(2);
-/// Least time between further looks while neighbours are wanting; doubles up to the keepalive.
-pub(super) const REFRESH_MIN: Duration = Duration::from_secs(30);
+/// Time between further looks, at which a peer also finds out that it is not listed any more, and registers again. Each
+/// is spread by a third downwards. A list has at most [`PEER_LIST_ROWS_ASKED`] rows, some 5 KB: this bounds what a peer
+/// costs a bootstrap node.
+pub(super) const REFRESH_MAX: Duration = Duration::from_secs(45);
 /// How much later a keepalive is tried that met another errand on the same link.
 pub(super) const KEEPALIVE_POSTPONED: Duration = Duration::from_secs(1);
 
@@ -200,6 +205,10 @@ pub(super) const SEEK_AGAIN: Duration = Duration::from_secs(10);
 pub(super) const UNSOURCED_SEEK_MIN: Duration = Duration::from_secs(15);
 /// Least time between the first searches of downloads that begin without a source: a thousand may begin at once.
 pub(super) const FIRST_SEARCH_SPACING: Duration = Duration::from_millis(100);
+/// Least time after a search for sources of a download until peers that are new on a list call for another.
+pub(super) const SEEK_NEWCOMERS_MIN: Duration = Duration::from_secs(10);
+/// Downloads that look for sources when a list brings new peers.
+pub(super) const SEEK_NEWCOMERS_DOWNLOADS_MAX: usize = 64;
 /// How long a download that every source refused waits for what a search brings.
 pub(super) const SEEK_WAIT: Duration = Duration::from_secs(3);
 /// The span over which a rate is measured.

@@ -6,17 +6,16 @@
 use super::contract::{Action, BootstrapAddr, DialOutcome, Dialled, Expect, Response};
 use super::dials::{Errand, Purpose};
 use super::endpoints::canonical;
-use super::limits::{
-    FIRST_REFRESH, KEEPALIVE_POSTPONED, LINK_RETRY_MAX, LINK_RETRY_MIN, PEER_LIST_ROWS_ASKED, REFRESH_MIN,
-};
+use super::limits::{KEEPALIVE_POSTPONED, LINK_RETRY_MAX, LINK_RETRY_MIN, PEER_LIST_ROWS_ASKED};
+use super::lists::Lists;
 use super::{Node, NodeTimer};
 use crate::control::{LinkRow, LinkState, Notice};
 use crate::fault::ResolveFault;
 use crate::id::ExchangeId;
 use crate::time::Instant;
 use crate::timer::TimerId;
-use crate::wire::{ListedPeer, Message};
-use std::collections::{BTreeSet, VecDeque};
+use crate::wire::Message;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -29,25 +28,22 @@ pub(super) struct LinkId(u32);
 pub(super) struct Link {
     id: LinkId,
     host: BootstrapAddr,
-    phase: LinkPhase,
+    pub(super) phase: LinkPhase,
     /// When the phase moves on by itself: the next attempt while waiting, the next keepalive while registered.
     timer: Option<TimerId>,
     /// When to look at the list before the next keepalive.
-    refresh: Option<TimerId>,
-    /// The wait before the look after that.
-    refresh_wait: Duration,
+    pub(super) refresh: Option<TimerId>,
+    pub(super) lists: Lists,
     /// Where we were taken onto the list and did not take leave since.
     listed_at: Option<SocketAddr>,
     last_ok: Option<Instant>,
-    error: Option<String>,
-    failures: u32,
-    /// When we registered again because the list did not show us.
-    relisted_at: Option<Instant>,
+    pub(super) error: Option<String>,
+    pub(super) failures: u32,
 }
 
 /// Where a link stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum LinkPhase {
+pub(super) enum LinkPhase {
     /// The host name is being looked up.
     Resolving,
     /// A registration is on its way; other addresses of the host are left to try.
@@ -121,19 +117,18 @@ impl Node {
                         phase: LinkPhase::Resolving,
                         timer: None,
                         refresh: None,
-                        refresh_wait: FIRST_REFRESH,
+                        lists: Lists::default(),
                         listed_at: None,
                         last_ok: None,
                         error: None,
                         failures: 0,
-                        relisted_at: None,
                     });
                     new.push(id);
                 }
             }
         }
         for link in old {
-            self.forget_listing(now, link.id, &BTreeSet::new());
+            self.forget_listing(now, link.id, &BTreeMap::new());
             self.send_unregister(link);
         }
         new.into_iter().for_each(|id| self.resolve_link(now, id));
@@ -165,7 +160,7 @@ impl Node {
         links.into_iter().filter_map(|link| self.send_unregister(link)).collect()
     }
 
-    fn link_mut(&mut self, id: LinkId) -> Option<&mut Link> {
+    pub(super) fn link_mut(&mut self, id: LinkId) -> Option<&mut Link> {
         self.membership.links.iter_mut().find(|link| link.id == id)
     }
 
@@ -275,13 +270,13 @@ impl Node {
     }
 
     /// Starts an errand on a registered link, if none is under way.
-    fn start_errand(&mut self, id: LinkId, errand: Errand) {
+    pub(super) fn start_errand(&mut self, id: LinkId, errand: Errand) {
         let port = self.config.listen.port();
         let Some(Link { phase: LinkPhase::Registered { to, errand: None }, .. }) = self.link_mut(id) else { return };
         let to = *to;
         let (message, expect) = match errand {
             Errand::Register => (Message::Register { port, p1: true }, Expect::Nothing),
-            Errand::Keepalive => (Message::Keepalive { port, p1: true }, Expect::Nothing),
+            Errand::Keepalive | Errand::Renew => (Message::Keepalive { port, p1: true }, Expect::Nothing),
             Errand::PeerList => {
                 (Message::RequestPeerList { peers_max: PEER_LIST_ROWS_ASKED, p1: true }, Expect::PeerList)
             }
@@ -329,7 +324,7 @@ impl Node {
             Ok(dialled) => {
                 self.note_reached(now, id, &dialled);
                 if let Some(link) = self.link_mut(id) {
-                    link.refresh_wait = FIRST_REFRESH;
+                    link.lists.begin();
                     link.listed_at = Some(to);
                 }
                 self.set_link_phase(now, id, LinkPhase::Registered { to, errand: None });
@@ -361,83 +356,20 @@ impl Node {
         }
     }
 
-    fn on_peer_list(&mut self, now: Instant, id: LinkId, peers: Vec<ListedPeer>) {
-        let asked = usize::try_from(PEER_LIST_ROWS_ASKED).unwrap_or(usize::MAX);
-        let whole = peers.len() < asked;
-        let rows: Vec<_> = peers.into_iter().take(asked).map(|listed| canonical(listed.addr)).collect();
-        let shows_us = rows.iter().any(|peer| self.is_ourselves(*peer));
-        let keepalive_refresh = self.config.keepalive_refresh;
-        let Some(link) = self.link_mut(id) else { return };
-        // Only a list proves that the bootstrap node works.
-        link.failures = 0;
-        link.error = None;
-        let LinkPhase::Registered { to, .. } = link.phase else { return };
-        let dropped =
-            whole && !shows_us && link.relisted_at.is_none_or(|at| now.saturating_since(at) >= keepalive_refresh);
-        if dropped {
-            link.relisted_at = Some(now);
-        }
-        let peers = rows.into_iter().filter(|peer| self.is_plausible(*peer, to.ip())).collect();
-        self.take_peer_list(now, id, &peers);
-        if dropped {
-            // An old bootstrap node forgets a peer for good, whatever its keepalives say (PROTOCOL, Old programs).
-            self.start_errand(id, Errand::Register);
-        }
-        self.plan_refresh(now, id);
-    }
-
-    /// Plans a further look at the list while neighbours are wanting; ever later, as nothing changes.
-    fn plan_refresh(&mut self, now: Instant, id: LinkId) {
-        let first = self.membership.links.iter().any(|link| link.id == id && link.refresh_wait == FIRST_REFRESH);
-        if !first && self.neighbours_alive() >= self.config.max_peers {
-            return;
-        }
-        let longest = self.config.keepalive_refresh.max(REFRESH_MIN);
-        let jitter = self.dice.spread(FIRST_REFRESH / 2);
-        let Some(link) = self.link_mut(id).filter(|link| link.refresh.is_none()) else { return };
-        let wait = link.refresh_wait + jitter;
-        link.refresh_wait = (link.refresh_wait * 2).clamp(REFRESH_MIN, longest);
-        let timer = self.wheel.insert(now + wait, NodeTimer::Refresh(id));
-        self.link_mut(id).into_iter().for_each(|link| link.refresh = Some(timer));
-    }
-
-    /// A neighbour was lost: the lists are worth a look again, though not at once.
-    pub(super) fn want_peers(&mut self, now: Instant) {
-        if self.neighbours_alive() >= self.config.max_peers {
-            return;
-        }
-        let idle = |link: &&Link| matches!(link.phase, LinkPhase::Registered { .. }) && link.refresh.is_none();
-        let ids: Vec<_> = self.membership.links.iter().filter(idle).map(|link| link.id).collect();
-        for id in ids {
-            self.link_mut(id).into_iter().for_each(|link| link.refresh_wait = link.refresh_wait.min(REFRESH_MIN));
-            self.plan_refresh(now, id);
-        }
-    }
-
     /// Whether some bootstrap node has us on its list.
     pub(super) fn is_registered(&self) -> bool {
         self.membership.links.iter().any(|link| matches!(link.phase, LinkPhase::Registered { .. }))
     }
 
-    /// Asks every bootstrap node that lists us who is there, now; says whether an answer is to be expected.
-    pub(super) fn ask_for_peers(&mut self) -> bool {
+    /// The links to the bootstrap nodes that have us on their lists.
+    pub(super) fn registered_links(&self) -> Vec<LinkId> {
         let registered = |link: &&Link| matches!(link.phase, LinkPhase::Registered { .. });
-        let ids: Vec<_> = self.membership.links.iter().filter(registered).map(|link| link.id).collect();
-        ids.iter().for_each(|id| self.start_errand(*id, Errand::PeerList));
-        !ids.is_empty()
-    }
-
-    pub(super) fn on_refresh_timer(&mut self, id: LinkId) {
-        let Some(link) = self.link_mut(id) else { return };
-        link.refresh = None;
-        self.start_errand(id, Errand::PeerList);
+        self.membership.links.iter().filter(registered).map(|link| link.id).collect()
     }
 
     /// Brings the keepalives forward to a new interval.
     pub(super) fn rearm_keepalives(&mut self, now: Instant) {
-        let registered = |link: &&Link| matches!(link.phase, LinkPhase::Registered { .. });
-        let ids: Vec<_> = self.membership.links.iter().filter(registered).map(|link| link.id).collect();
-        for id in ids {
+        for id in self.registered_links() {
             let timer = self.wheel.insert(now + self.config.keepalive_refresh, NodeTimer::Link(id));
             let old = self.link_mut(id).and_then(|link| link.timer.replace(timer));
             self.cancel_timer(old);

@@ -7,8 +7,8 @@
 //! |---|---|
 //! | [`contract`] | everything that goes in and comes out |
 //! | `limits` | every bound and span of time, by name |
-//! | `membership` | the links to the bootstrap nodes |
-//! | `peers`, `endpoints` | who is known, what of, and who is a neighbour |
+//! | `membership`, `lists` | the links to the bootstrap nodes, and the peer lists that they send |
+//! | `peers`, `endpoints`, `speech` | who is known, who is a neighbour, and what each speaks |
 //! | `searching`, `hits` | our searches and listings, and what they found |
 //! | `seeking` | our searches for further sources of downloads |
 //! | `answering`, `allowances` | the searches of others, and how many of them |
@@ -45,6 +45,7 @@ mod hits;
 mod invariants;
 mod leaving;
 mod limits;
+mod lists;
 mod matching;
 mod membership;
 mod names;
@@ -62,6 +63,7 @@ mod seeking;
 mod serving;
 mod settling;
 mod sources;
+mod speech;
 mod steering;
 mod subscriptions;
 #[cfg(test)]
@@ -352,7 +354,7 @@ impl Node {
         }
         match timer {
             NodeTimer::Link(link) => self.on_link_timer(now, link),
-            NodeTimer::Refresh(link) => self.on_refresh_timer(link),
+            NodeTimer::Refresh(link) => self.on_refresh_timer(now, link),
             NodeTimer::RememberPeers => self.remember_peers(now),
             NodeTimer::ExpirePeers => self.on_expire_peers(now),
             NodeTimer::Ring(search) => self.on_ring_timer(now, search),

@@ -8,12 +8,14 @@ use super::contract::Action;
 use super::dice::Dice;
 use super::endpoints::{canonical, is_unicast};
 use super::limits::{
-    CLAIM_AGE_MAX, CLAIMS_MAX, PEER_FAILURE_SPAN, PEER_FAILURES_MAX, PEERS_MAX, REMEMBER_DELAY, REMEMBER_INTERVAL,
-    REMEMBERED_PEERS_MAX,
+    CLAIM_AGE_MAX, CLAIMS_MAX, NEWCOMERS_MAX, PEER_FAILURE_SPAN, PEER_FAILURES_MAX, PEERS_MAX, REMEMBER_DELAY,
+    REMEMBER_INTERVAL, REMEMBERED_PEERS_MAX,
 };
 use super::membership::LinkId;
+use super::speech::{Evidence, Shown, Speech};
 use super::{Node, NodeTimer};
 use crate::control::{Notice, PeerRow, PeerSource, PeerState};
+use crate::fault::OtherProgram;
 use crate::time::Instant;
 use crate::timer::TimerId;
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,17 +30,8 @@ pub(super) enum Standing {
     Alive,
     /// It did not answer so many times in a row.
     Failing { failures: u32, counted_at: Instant },
-}
-
-/// What a peer has shown that it speaks: by a hit or a list of its own, as only a peer sends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Speech {
-    /// Nothing yet.
-    Unheard,
-    /// It answered a question of part 2 without attributes: the base protocol alone.
-    Base,
-    /// It sent attributes.
-    P1,
+    /// It answered as another kind of program does.
+    NotAPeer,
 }
 
 /// One known peer.
@@ -50,27 +43,31 @@ pub(super) struct Peer {
     fresh_at: Instant,
     last_seen: Option<Instant>,
     speech: Speech,
-    /// The links whose last list named it.
-    listed_by: BTreeSet<LinkId>,
+    /// It has sent a hit or a list of its own, as only a peer does.
+    spoke: bool,
+    /// The links whose last list named it, and whether as one that speaks `p1`.
+    listed_by: BTreeMap<LinkId, bool>,
 }
 
 impl Peer {
     /// Whether it has failed so often in a row that it is not one to count on.
     fn is_dead(&self) -> bool {
-        matches!(self.standing, Standing::Failing { failures, .. } if failures >= PEER_FAILURES_MAX)
+        match self.standing {
+            Standing::Failing { failures, .. } => failures >= PEER_FAILURES_MAX,
+            Standing::NotAPeer => true,
+            Standing::New | Standing::Alive => false,
+        }
     }
 
     /// Known only because somebody named its endpoint. That a connection to it succeeds proves nothing: whoever forges
     /// searches may name any server.
     fn is_claim(&self) -> bool {
-        matches!(self.source, PeerSource::Search | PeerSource::Hit)
-            && self.speech == Speech::Unheard
-            && self.listed_by.is_empty()
+        matches!(self.source, PeerSource::Search | PeerSource::Hit) && !self.spoke && self.listed_by.is_empty()
     }
 
     /// Worth remembering across a restart.
     fn is_good(&self) -> bool {
-        !self.is_claim() && !matches!(self.standing, Standing::Failing { .. })
+        !self.is_claim() && matches!(self.standing, Standing::New | Standing::Alive)
     }
 
     /// Lower is a better neighbour.
@@ -81,6 +78,7 @@ impl Peer {
             (Standing::Alive, true) => RANK_CLAIM,
             (Standing::New, true) => RANK_CLAIM + 1,
             (Standing::Failing { .. }, _) => RANK_FAILING,
+            (Standing::NotAPeer, _) => RANK_NOT_A_PEER,
         }
     }
 }
@@ -91,11 +89,18 @@ const RANK_CLAIM: u8 = 2;
 /// The rank of a neighbour that any other replaces.
 const RANK_FAILING: u8 = 4;
 
+/// The rank of what is never a neighbour.
+const RANK_NOT_A_PEER: u8 = 5;
+
 /// The table of peers.
 #[derive(Default)]
 pub(super) struct Peers {
     rows: BTreeMap<SocketAddr, Peer>,
     neighbours: BTreeSet<SocketAddr>,
+    /// Those that have shown `p1`, also if they have no row.
+    pub(super) shown: Shown,
+    /// Those that the last list named which no list had named before.
+    newcomers: Vec<SocketAddr>,
     /// Rows changed since the neighbours were chosen.
     stale: bool,
     claims: usize,
@@ -118,7 +123,35 @@ impl Peers {
     }
 
     pub(super) fn speech(&self, peer: SocketAddr) -> Speech {
-        self.rows.get(&peer).map_or(Speech::Unheard, |row| row.speech)
+        match self.rows.get(&peer).map_or(Speech::Unheard, |row| row.speech) {
+            Speech::Unheard if self.shown.contains(peer) => Speech::P1,
+            speech => speech,
+        }
+    }
+
+    /// Changes what is known of a peer's speech. Whoever speaks as a peer is one, whatever was thought of it.
+    pub(super) fn set_speech(&mut self, now: Instant, peer: SocketAddr, speech: Speech, evidence: Evidence) {
+        self.change(peer, |row| {
+            row.speech = speech;
+            if evidence.is_of_peer() {
+                row.last_seen = Some(now);
+                row.spoke = true;
+                if row.standing == Standing::NotAPeer {
+                    row.standing = Standing::New;
+                }
+            }
+            Keep::Yes
+        });
+    }
+
+    /// Whether a bootstrap node lists it as one that speaks `p1`, whatever it has shown.
+    pub(super) fn is_listed_p1(&self, peer: SocketAddr) -> bool {
+        self.rows.get(&peer).is_some_and(|row| row.listed_by.values().any(|p1| *p1))
+    }
+
+    /// The peers that have just come onto a list.
+    pub(super) fn newcomers(&self) -> &[SocketAddr] {
+        &self.newcomers
     }
 
     /// Whether this is surely a peer, and no mere claim.
@@ -134,10 +167,14 @@ impl Peers {
             state: match peer.standing {
                 Standing::New => PeerState::New,
                 Standing::Alive => PeerState::Alive,
-                Standing::Failing { .. } => PeerState::Failing,
+                Standing::Failing { .. } | Standing::NotAPeer => PeerState::Failing,
             },
             last_seen: peer.last_seen.map(Instant::epoch_s),
-            p1: peer.speech == Speech::P1,
+            p1: match self.speech(addr) {
+                Speech::Unheard => None,
+                Speech::Base => Some(false),
+                Speech::P1 => Some(true),
+            },
             neighbour: self.neighbours.contains(&addr),
         };
         self.rows.iter().map(row).collect()
@@ -170,7 +207,8 @@ impl Peers {
             fresh_at: now,
             last_seen: None,
             speech: Speech::Unheard,
-            listed_by: BTreeSet::new(),
+            spoke: false,
+            listed_by: BTreeMap::new(),
         };
         let claim = row.is_claim();
         if claim && (self.claims >= CLAIMS_MAX || self.rows.len() >= PEERS_MAX) {
@@ -192,7 +230,7 @@ impl Peers {
             let fits = |(addr, peer): &(&SocketAddr, &Peer)| peer.rank() == rank && !self.neighbours.contains(addr);
             self.rows.iter().filter(fits).map(|(addr, peer)| (peer.fresh_at, *addr)).min()
         };
-        let Some((_, victim)) = (RANK_CLAIM..=RANK_FAILING).rev().find_map(worst) else { return false };
+        let Some((_, victim)) = (RANK_CLAIM..=RANK_NOT_A_PEER).rev().find_map(worst) else { return false };
         self.change(victim, |_| Keep::No);
         true
     }
@@ -203,8 +241,9 @@ impl Peers {
         if !std::mem::take(&mut self.stale) {
             return;
         }
+        let peers = self.rows.iter().filter(|(_, peer)| peer.rank() < RANK_NOT_A_PEER);
         let mut by_rank: Vec<(u8, u64, SocketAddr)> =
-            self.rows.iter().map(|(&addr, peer)| (peer.rank(), dice.number(), addr)).collect();
+            peers.map(|(&addr, peer)| (peer.rank(), dice.number(), addr)).collect();
         by_rank.sort_unstable();
         let (mut chosen, mut others): (Vec<_>, Vec<_>) =
             by_rank.into_iter().partition(|(_, _, addr)| self.neighbours.contains(addr));
@@ -240,6 +279,7 @@ impl Peers {
         assert_eq!(claims, self.claims, "the claims are counted");
         assert!(claims <= CLAIMS_MAX, "the claims are bounded");
         assert!(self.neighbours.iter().all(|addr| self.rows.contains_key(addr)), "neighbours are peers");
+        self.shown.check_invariants();
         for addr in self.rows.keys() {
             assert!(is_unicast(*addr) && canonical(*addr) == *addr, "{addr} is a peer's endpoint");
         }
@@ -275,22 +315,41 @@ impl Node {
         self.plan_to_remember(now);
     }
 
-    /// Takes what a bootstrap node listed: the peers that it named are listed by this link, and no others.
-    pub(super) fn take_peer_list(&mut self, now: Instant, link: LinkId, peers: &BTreeSet<SocketAddr>) {
+    /// Takes what a bootstrap node listed, and whether each is said to speak `p1`: the peers that it named are listed by
+    /// this link, and no others. `tells`: the bootstrap node is one that says of its peers what they speak.
+    pub(super) fn take_peer_list(
+        &mut self,
+        now: Instant,
+        link: LinkId,
+        peers: &BTreeMap<SocketAddr, bool>,
+        tells: bool,
+    ) {
         self.forget_listing(now, link, peers);
-        for &peer in peers {
+        self.peers.newcomers.clear();
+        for (&peer, &p1) in peers {
             self.learn_peer(now, peer, PeerSource::Bootstrap);
+            let (mut before, mut is_new) = (None, false);
             self.peers.change(peer, |row| {
-                row.listed_by.insert(link);
+                is_new = row.listed_by.is_empty();
+                before = row.listed_by.insert(link, p1);
                 Keep::Yes
             });
+            if is_new && self.peers.newcomers.len() < NEWCOMERS_MAX {
+                self.peers.newcomers.push(peer);
+            }
+            match (p1, before) {
+                (true, before) => self.note_evidence(now, peer, Evidence::Listed { before }),
+                (false, Some(true)) if tells => self.note_evidence(now, peer, Evidence::PlainlyListed),
+                (false, _) => {}
+            }
         }
         self.plan_to_remember(now);
     }
 
     /// A link no longer lists the peers other than `still`. Those that failed for long are given up now.
-    pub(super) fn forget_listing(&mut self, now: Instant, link: LinkId, still: &BTreeSet<SocketAddr>) {
-        let listed = |(addr, peer): &(&SocketAddr, &Peer)| peer.listed_by.contains(&link) && !still.contains(addr);
+    pub(super) fn forget_listing(&mut self, now: Instant, link: LinkId, still: &BTreeMap<SocketAddr, bool>) {
+        let listed =
+            |(addr, peer): &(&SocketAddr, &Peer)| peer.listed_by.contains_key(&link) && !still.contains_key(addr);
         let gone: Vec<_> = self.peers.rows.iter().filter(listed).map(|(addr, _)| *addr).collect();
         for peer in gone {
             self.peers.change(peer, |row| {
@@ -305,10 +364,13 @@ impl Node {
     pub(super) fn note_peer_answered(&mut self, now: Instant, peer: SocketAddr) {
         let mut was_alive = true;
         self.peers.change(peer, |row| {
-            was_alive = row.standing == Standing::Alive;
-            row.standing = Standing::Alive;
-            row.last_seen = Some(now);
-            row.fresh_at = now;
+            // A connection proves nothing about a program that is known not to be a peer.
+            was_alive = matches!(row.standing, Standing::Alive | Standing::NotAPeer);
+            if row.standing != Standing::NotAPeer {
+                row.standing = Standing::Alive;
+                row.last_seen = Some(now);
+                row.fresh_at = now;
+            }
             Keep::Yes
         });
         if !was_alive {
@@ -326,6 +388,7 @@ impl Node {
         self.peers.change(peer, |row| {
             was_alive = row.standing == Standing::Alive;
             let (failures, counted_at) = match row.standing {
+                Standing::NotAPeer => return Keep::Yes,
                 Standing::New | Standing::Alive => (1, now),
                 Standing::Failing { failures, counted_at } if now.saturating_since(counted_at) < PEER_FAILURE_SPAN => {
                     (failures, counted_at)
@@ -340,18 +403,24 @@ impl Node {
         }
         self.plan_expiry(now);
         self.plan_to_remember(now);
-        self.want_peers(now);
     }
 
-    /// A peer sent us a hit or a list from its own address, to a question of part 2: with attributes if it speaks `p1`.
-    pub(super) fn note_peer_spoke(&mut self, now: Instant, peer: SocketAddr, p1: bool) {
+    /// What listens there answered as another kind of program does. It is never searched while its row stays, which it
+    /// does as long as a bootstrap node lists it.
+    pub(super) fn note_not_a_peer(&mut self, now: Instant, peer: SocketAddr, program: OtherProgram) {
+        let mut was_alive = false;
         self.peers.change(peer, |row| {
-            row.last_seen = Some(now);
-            if row.speech != Speech::P1 {
-                row.speech = if p1 { Speech::P1 } else { Speech::Base };
+            if row.standing != Standing::NotAPeer {
+                log::info!("{peer} is not a peer: it answers as {program} does");
             }
-            Keep::Yes
+            was_alive = row.standing == Standing::Alive;
+            row.standing = Standing::NotAPeer;
+            if row.listed_by.is_empty() { Keep::No } else { Keep::Yes }
         });
+        if was_alive {
+            self.notify_events(|| Notice::PeerDown { addr: peer });
+        }
+        self.plan_to_remember(now);
     }
 
     /// The neighbours, by address.

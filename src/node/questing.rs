@@ -2,8 +2,10 @@
 //! all that it has have failed.
 
 use super::Node;
-use super::download::{Aim, Download, State};
-use super::limits::{SEEK_AGAIN, SEEK_MAX, SEEK_MIN, SEEK_WAIT, SOURCES_ENOUGH};
+use super::download::{Aim, Download, Seek, State};
+use super::limits::{
+    SEEK_AGAIN, SEEK_MAX, SEEK_MIN, SEEK_NEWCOMERS_DOWNLOADS_MAX, SEEK_NEWCOMERS_MIN, SEEK_WAIT, SOURCES_ENOUGH,
+};
 use super::sources::Source;
 use crate::id::TransferId;
 use crate::time::Instant;
@@ -42,6 +44,25 @@ impl Node {
                 Some(at + SEEK_WAIT).filter(|until| *until > now)
             }
             _ => (self.seek(now, id) > 0).then_some(now + SEEK_WAIT),
+        }
+    }
+
+    /// A list named peers for the first time: downloads that wait for a source look for one again, those first that have
+    /// looked longest ago.
+    pub(super) fn seek_among_newcomers(&mut self, now: Instant) {
+        if self.peers.newcomers().is_empty() {
+            return;
+        }
+        let due = |seek: &Seek| seek.sought_at.is_none_or(|at| now.saturating_since(at) >= SEEK_NEWCOMERS_MIN);
+        let mut waiting: Vec<_> = self
+            .downloads
+            .iter()
+            .filter(|(_, row)| matches!(row.state(), State::Retrying { .. }) && due(&row.seek))
+            .map(|(id, row)| (row.seek.sought_at, id))
+            .collect();
+        waiting.sort_unstable();
+        for (_, id) in waiting.into_iter().take(SEEK_NEWCOMERS_DOWNLOADS_MAX) {
+            self.seek(now, id);
         }
     }
 

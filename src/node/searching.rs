@@ -11,6 +11,7 @@ use super::limits::{
     LAST_RING_WAIT, LATE_HITS, LISTING_FILES_MAX, LISTING_INTERVAL, RING_ROWS_ENOUGH, RING_TTLS, RING_WAIT,
     SEARCH_ROWS_DEFAULT, SEARCH_ROWS_MAX, SEARCHES_MAX,
 };
+use super::speech::Evidence;
 use super::subscriptions::Topic;
 use super::{Node, NodeTimer};
 use crate::control::{CallError, ExitCode, Notice, PeerSource, SearchStarted};
@@ -270,7 +271,8 @@ impl Node {
         }
         self.learn_peer(now, responder, PeerSource::Hit);
         if canonical(from).ip() == responder.ip() {
-            self.note_peer_spoke(now, responder, response.file.attributes.is_some());
+            let attributes = response.file.attributes.is_some();
+            self.note_evidence(now, responder, if attributes { Evidence::Attributes } else { Evidence::PlainHit });
         }
         match (searched, sought) {
             (Some(id), _) => self.take_hit(id, responder, response.file),
@@ -311,7 +313,7 @@ impl Node {
         }
         let (files, truncated) = (search.rows, search.truncated);
         if files > 0 {
-            self.note_peer_spoke(now, peer, p1);
+            self.note_evidence(now, peer, if p1 { Evidence::Attributes } else { Evidence::PlainList });
         }
         if truncated && !was_truncated {
             self.actions.push_back(Action::Abort { exchange });

@@ -9,7 +9,7 @@ use super::limits::{LATE_HITS, SEEKS_MAX};
 use crate::id::{QueryId, TransferId};
 use crate::time::Instant;
 use crate::wire::{Message, Search};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 /// The queries whose answers are still taken. The map is only ever asked for one key, or purged by a rule.
 #[derive(Default)]
@@ -72,9 +72,11 @@ impl Node {
         let id = QueryId::p1(self.dice.number());
         let search = Search { id: id.clone(), text, requester, ttl: self.config.max_ttl };
         let mut asked = 0;
-        for neighbour in self.neighbours() {
+        // A peer that has just come may be nobody's neighbour yet.
+        let peers: BTreeSet<_> = self.neighbours().into_iter().chain(self.peers.newcomers().iter().copied()).collect();
+        for peer in peers {
             let messages = vec![Message::Search(search.clone())];
-            if self.dial_peer(now, neighbour, messages, Expect::Nothing, Purpose::Seek).is_ok() {
+            if self.dial_peer(now, peer, messages, Expect::Nothing, Purpose::Seek).is_ok() {
                 asked += 1;
             }
         }

@@ -10,7 +10,7 @@ use super::contract::{Action, Expect, Portion, Refusal};
 use super::limits::{
     COMMAND_WAIT_MAX, COMMANDS_QUEUED_MAX, FORWARDS_QUEUED_MAX, REQUESTS_QUEUED_PER_ADDRESS_MAX, WORKERS_KEPT_OF,
 };
-use super::peers::Speech;
+use super::speech::Speech;
 use super::{Node, NodeTimer};
 use crate::id::{ContentHash, ExchangeId, TransferId};
 use crate::name::FileName;

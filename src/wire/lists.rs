@@ -1,10 +1,12 @@
 //! The responses of codes 1 and 5: peer lists and file lists, written and read line by line.
 
 use super::attributes;
+use super::banner::other_program;
 use super::decode::{ip_literal, number, strip_end};
 use super::error::WireError;
 use super::message::{Listed, ListedPeer};
 use super::{MESSAGE_BYTES_MAX, PEER_LIST_PEERS_MAX};
+use crate::fault::OtherProgram;
 use std::io::Write;
 use std::net::SocketAddr;
 
@@ -51,6 +53,7 @@ pub struct PeerListReader {
     bytes: usize,
     lines_read: usize,
     malformed: u64,
+    other: Option<OtherProgram>,
 }
 
 impl PeerListReader {
@@ -75,11 +78,14 @@ impl PeerListReader {
             if self.lines_read > PEER_LIST_PEERS_MAX {
                 return Err(WireError::PeerListTooLong);
             }
-            match line.map(strip_end) {
-                Some([]) => {}
-                Some(line) => match peer(line) {
+            match line {
+                Some(line) if strip_end(line).is_empty() => {}
+                Some(line) => match peer(strip_end(line)) {
                     Some(peer) => self.peers.push(peer),
-                    None => self.malformed += 1,
+                    None => {
+                        self.malformed += 1;
+                        self.other = self.other.or_else(|| other_program(line));
+                    }
                 },
                 None => self.malformed += 1,
             }
@@ -87,9 +93,23 @@ impl PeerListReader {
         Ok(())
     }
 
+    /// The program of another kind that seems to have sent this in the place of a list.
+    pub fn other_program(&self) -> Option<OtherProgram> {
+        self.other.filter(|_| self.peers.is_empty())
+    }
+
     /// Lines that were skipped because they are malformed.
     pub fn malformed(&self) -> u64 {
         self.malformed
+    }
+
+    /// Ends a last line that came without `\n`.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError::PeerListTooLong`] if it is beyond the limit.
+    pub fn end_line(&mut self) -> Result<(), WireError> {
+        if self.lines.begun() { self.push(b"\n") } else { Ok(()) }
     }
 
     /// All peers, in the order of the list, repeats included. A last line without `\n` counts if it is whole.
@@ -99,9 +119,7 @@ impl PeerListReader {
     /// [`WireError::PeerListMalformed`] if there were lines and none was well-formed; [`WireError::PeerListTooLong`] if
     /// the last line is beyond the limit.
     pub fn finish(mut self) -> Result<Vec<ListedPeer>, WireError> {
-        if self.lines.begun() {
-            self.push(b"\n")?;
-        }
+        self.end_line()?;
         match self.peers.is_empty() && self.malformed > 0 {
             true => Err(WireError::PeerListMalformed),
             false => Ok(self.peers),
@@ -128,6 +146,9 @@ pub struct FileListReader {
     lines: Lines,
     refused: u64,
     bytes: u64,
+    /// Files that were taken.
+    files: u64,
+    other: Option<OtherProgram>,
 }
 
 impl FileListReader {
@@ -146,18 +167,32 @@ impl FileListReader {
     /// counted, empty ones skipped.
     pub fn next_batch(&mut self, max: usize) -> Vec<Listed> {
         let mut batch = Vec::new();
-        while batch.len() < max {
+        while batch.len() < max && self.other.is_none() {
             match self.lines.next(FILE_LINE_BYTES_MAX) {
                 None => break,
                 Some(None) => self.refused += 1,
                 Some(Some(line)) if strip_end(line).is_empty() => {}
-                Some(Some(line)) => match parse_listed(line) {
-                    Ok(file) => batch.push(file),
-                    Err(_) => self.refused += 1,
-                },
+                Some(Some(line)) => {
+                    if self.files + self.refused == 0 {
+                        self.other = other_program(line);
+                    }
+                    match parse_listed(line) {
+                        Ok(file) if self.other.is_none() => {
+                            self.files += 1;
+                            batch.push(file);
+                        }
+                        _ => self.refused += 1,
+                    }
+                }
             }
         }
         batch
+    }
+
+    /// The program of another kind that seems to have sent this in the place of a list. Its first line tells, before a
+    /// file is taken; or, when the list is through, that not one of its lines is a file.
+    pub fn other_program(&self, through: bool) -> Option<OtherProgram> {
+        self.other.or_else(|| (through && self.files == 0 && self.refused > 0).then_some(OtherProgram::Unknown))
     }
 
     /// The list is through: a last line without `\n` counts, and comes with the next batch.

@@ -6,6 +6,7 @@
 //! stands here as a constant, the waiting is the driver's.
 
 mod attributes;
+mod banner;
 mod decode;
 mod encode;
 mod error;
@@ -16,6 +17,7 @@ mod metadata;
 #[cfg(test)]
 mod tests;
 
+pub use banner::other_program;
 pub use decode::decode;
 pub use error::{Field, WireError};
 pub use framer::{End, Framer};

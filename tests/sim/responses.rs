@@ -162,6 +162,7 @@ impl World {
 
     pub(crate) fn send_peer_list(&mut self, host: HostId, exchange: ExchangeId, peers: Vec<ListedPeer>) {
         let id = self.owed(host, exchange);
+        self.watch_peer_list(id, &peers);
         self.server_done(id);
         self.end_in_order(id, Response::PeerList(peers));
     }

@@ -9,7 +9,7 @@ use pyrate::control::{DownloadRow, DownloadState, ExitCode, Notice};
 use pyrate::fault::DialFault;
 use pyrate::id::TransferId;
 use pyrate::node::contract::DialOutcome;
-use pyrate::wire::{Listed, Message};
+use pyrate::wire::{Listed, ListedPeer, Message};
 use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
@@ -33,6 +33,13 @@ impl World {
         if files.iter().any(|file| file.attributes.is_some()) {
             self.watch.shown.insert((host, peer));
         }
+    }
+
+    /// A bootstrap node tells a node which of its peers speak `p1`.
+    pub(crate) fn watch_peer_list(&mut self, id: ConnId, peers: &[ListedPeer]) {
+        let Some(asker) = self.conns.get(&id).and_then(|conn| conn.dialer) else { return };
+        let shown = peers.iter().filter(|peer| peer.p1).map(|peer| (asker.host, peer.addr));
+        self.watch.shown.extend(shown);
     }
 
     /// Codes 8 and 9 go only to those that have shown that they know them.

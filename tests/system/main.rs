@@ -41,6 +41,7 @@ mod resume;
 mod serving;
 mod settling;
 mod share;
+mod strangers;
 mod streams;
 mod stubborn;
 mod transfers_broken;

@@ -63,6 +63,25 @@ fn it_returns_to_a_bootstrap_node_that_was_restarted() {
     });
 }
 
+/// With the keepalives as far apart as they are by default: the lists show that it is not on them.
+#[test]
+fn a_bootstrap_node_that_lost_its_memory_lists_everybody_again_within_a_minute() {
+    let mut node = Setup::bootstrap().start();
+    let at = node.bootstrap_addr();
+    // One neighbour is enough for them, so that no list is asked for in want of others.
+    let peers: Vec<Daemon> = (0..3).map(|_| Setup::peer().joins(&[at]).set("max_peers", "1").start()).collect();
+    let count = |node: &Daemon| node.call("bootstrap", Value::Null)["registry"]["count"].clone();
+    until("they have looked twice at the list", LIMIT, || {
+        peers.iter().all(|peer| peer.peers_that(|_| true).len() == 2)
+    });
+    node.end_by(nix::sys::signal::Signal::SIGKILL);
+    std::fs::remove_dir_all(node.home().join("state")).expect("removed");
+    std::fs::create_dir(node.home().join("state")).expect("a fresh directory");
+    node.start_again();
+    until("all are registered again", Duration::from_secs(60), || count(&node) == 3);
+    assert!(peers.iter().all(|peer| link_state(peer, 0) == "registered"));
+}
+
 #[test]
 fn peers_are_remembered_when_no_bootstrap_node_is_left() {
     let mut bootstrap = Setup::bootstrap().start();

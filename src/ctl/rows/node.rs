@@ -156,7 +156,7 @@ impl Show for [PeerRow] {
                     word(&peer.source),
                     word(&peer.state),
                     or_unknown(peer.last_seen, |seen| age(seen, now)),
-                    yes(peer.p1),
+                    or_unknown(peer.p1, yes),
                     yes(peer.neighbour),
                 ],
             );
@@ -174,7 +174,7 @@ impl Show for [PeerRow] {
                     word(&peer.source),
                     word(&peer.state),
                     number(peer.last_seen),
-                    peer.p1.to_string(),
+                    or_unknown(peer.p1, |p1| p1.to_string()),
                     peer.neighbour.to_string(),
                 ],
             );

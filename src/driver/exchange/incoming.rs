@@ -116,7 +116,10 @@ impl Incoming {
     /// Takes bytes, at least one.
     pub(super) fn take(&mut self, received: &[u8], parts: &mut Parts) -> Result<(), DialFault> {
         match self {
-            Self::Peers(reader) => reader.push(received).map_err(|_| DialFault::TooLong),
+            Self::Peers(reader) => {
+                reader.push(received).map_err(|_| DialFault::TooLong)?;
+                reader.other_program().map_or(Ok(()), |program| Err(DialFault::NotAPeer(program)))
+            }
             Self::Files { reader, .. } => {
                 reader.push(received);
                 Ok(())
@@ -159,6 +162,9 @@ impl Incoming {
                 if !files.is_empty() {
                     return Ok(Taken::Report(Event::ListBatch { exchange, files }));
                 }
+                if let Some(program) = reader.other_program(*fin) {
+                    return Err(DialFault::NotAPeer(program));
+                }
                 if *fin || reader.bytes() <= LISTING_BYTES_MAX {
                     return Ok(Taken::More);
                 }
@@ -182,7 +188,12 @@ impl Incoming {
     pub(super) fn on_fin(&mut self, exchange: ExchangeId, cx: &mut Context<'_>) -> Result<Taken, DialFault> {
         match self {
             Self::Peers(reader) => {
-                let peers = std::mem::take(reader).finish().map_err(|_| DialFault::Malformed)?;
+                let mut reader = std::mem::take(reader);
+                let _ = reader.end_line();
+                if let Some(program) = reader.other_program() {
+                    return Err(DialFault::NotAPeer(program));
+                }
+                let peers = reader.finish().map_err(|_| DialFault::Malformed)?;
                 Ok(Taken::Enough(Response::PeerList(peers)))
             }
             Self::Files { reader, fin } => {

@@ -18,7 +18,7 @@ use crate::id::{ContentHash, ExchangeId, TransferId};
 use crate::node::Event;
 use crate::node::contract::{DialOutcome, Dialled, Expect, Portion, Response, ResponseFault};
 use crate::time::Instant;
-use crate::wire::{FileInfoReader, FileListReader, Message, PeerListReader};
+use crate::wire::{FileInfoReader, FileListReader, Message, PeerListReader, other_program};
 use mio::net::TcpStream;
 use mio::{Registry, Token};
 use std::io;
@@ -395,11 +395,17 @@ impl Outbound {
         }
     }
 
-    /// Waits for the other side's FIN; what it says is not expected and not read by anyone.
+    /// Waits for the other side's FIN. What it says is not expected: a peer says nothing, but a server of another kind
+    /// shows by it what it is.
     fn settle(&mut self, cx: &mut Context<'_>) -> Result<Step, DialFault> {
         for _ in 0..READS_MAX {
             match self.socket()?.read(cx.scratch).map_err(|error| dial_fault(&error))? {
-                ReadStep::Bytes(_) => {}
+                ReadStep::Bytes(n) => {
+                    let line = cx.scratch[..n].split(|&byte| byte == b'\n').next().unwrap_or_default();
+                    if let Some(program) = other_program(line) {
+                        return Err(DialFault::NotAPeer(program));
+                    }
+                }
                 ReadStep::Fin => return Ok(self.end(Ok(Response::Delivered))),
                 ReadStep::Blocked => return Ok(Step::Wait),
             }

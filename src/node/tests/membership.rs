@@ -3,8 +3,8 @@
 use super::rig::*;
 use crate::control::{LinkState, Notice, PeerRow, PeerSource, PeerState, Reply, Request};
 use crate::fault::{DialFault, ResolveFault};
-use crate::node::contract::{Action, BootstrapAddr, Event, NodeConfig};
-use crate::wire::Message;
+use crate::node::contract::{Action, BootstrapAddr, Event, NodeConfig, Response};
+use crate::wire::{ListedPeer, Message};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -124,7 +124,7 @@ fn a_bootstrap_node_that_is_down_is_tried_ever_less_often() {
         waits.push(rig.now.saturating_since(failed));
     }
     assert!(waits[0] >= Duration::from_secs(1) && waits[0] <= Duration::from_secs(3), "{waits:?}");
-    assert!(waits[11] >= Duration::from_secs(150) && waits[11] <= Duration::from_secs(450), "{waits:?}");
+    assert!(waits[11] >= Duration::from_secs(18) && waits[11] <= Duration::from_secs(54), "{waits:?}");
     let notices = rig.notices();
     let lost = |notice: &&Notice| matches!(notice, Notice::BootstrapLost { .. });
     assert_eq!(notices.iter().filter(lost).count(), 12);
@@ -180,6 +180,60 @@ fn an_old_bootstrap_node_that_dropped_us_is_told_again_but_not_all_the_time() {
     }
     assert!((4..=6).contains(&registrations), "{registrations} registrations in five keepalives");
     assert_eq!(link_state(&rig), LinkState::Registered);
+}
+
+/// Lets time pass, with a bootstrap node that answers every request for a list with this one. When what else was sent.
+fn with_list(rig: &mut Rig, span: Duration, list: impl Fn() -> Response) -> Vec<(Duration, Message)> {
+    let (start, mut sent) = (rig.now, Vec::new());
+    while rig.now < start + span {
+        while let Some((exchange, _, mut messages)) = rig.dials().pop() {
+            let message = messages.remove(0);
+            match message {
+                Message::RequestPeerList { .. } => rig.succeed(exchange, list()),
+                _ => rig.deliver(exchange),
+            }
+            sent.push((rig.now.saturating_since(start), message));
+        }
+        rig.jump();
+    }
+    sent
+}
+
+#[test]
+fn a_peer_that_is_not_on_the_list_any_more_registers_again_within_a_minute() {
+    let mut rig = Rig::new(config());
+    rig.join(vec![peer(1)]);
+    let registers = |sent: &[(Duration, Message)]| -> Vec<Duration> {
+        sent.iter().filter(|(_, of)| matches!(of, Message::Register { .. })).map(|(at, _)| *at).collect()
+    };
+    let whole = || plain_list(vec![us(), peer(1)]);
+    assert_eq!(registers(&with_list(&mut rig, Duration::from_secs(600), whole)), []);
+    // Twice: that it happened once is no reason to wait the next time.
+    for _ in 0..2 {
+        let again = registers(&with_list(&mut rig, Duration::from_secs(60), || plain_list(Vec::new())));
+        assert!(again.first().is_some_and(|at| *at <= Duration::from_secs(45)), "{again:?}");
+        with_list(&mut rig, Duration::from_secs(60), whole);
+    }
+    // A bootstrap node that never shows us is not told all the time.
+    let again = registers(&with_list(&mut rig, Duration::from_secs(3_600), || plain_list(Vec::new())));
+    assert!((10..=18).contains(&again.len()), "{again:?}");
+}
+
+#[test]
+fn a_list_that_is_only_a_sample_is_asked_for_seldom_and_a_keepalive_keeps_us_listed() {
+    let mut rig = Rig::new(NodeConfig { max_peers: 2, ..config() });
+    rig.join(Vec::new());
+    let sample = || {
+        let addr = |n: u16| SocketAddr::new(peer(1).ip(), 10_000 + n);
+        Response::PeerList((0..200).map(|n| ListedPeer { addr: addr(n), p1: true }).collect())
+    };
+    let sent = with_list(&mut rig, Duration::from_secs(3_600), sample);
+    let of =
+        |wanted: fn(&Message) -> bool| sent.iter().filter(|(_, of)| wanted(of)).map(|(at, _)| *at).collect::<Vec<_>>();
+    assert!(of(|of| matches!(of, Message::RequestPeerList { .. })).len() <= 16);
+    let kept = of(|of| matches!(of, Message::Keepalive { .. }));
+    assert!(kept.windows(2).all(|pair| pair[1] - pair[0] <= Duration::from_secs(50)), "{kept:?}");
+    assert!(of(|of| matches!(of, Message::Register { .. })).is_empty());
 }
 
 #[test]

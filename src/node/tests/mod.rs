@@ -14,6 +14,7 @@ mod searching;
 mod seeking;
 mod serving;
 mod settling;
+mod speech;
 mod world;
 
 use crate::node::contract::Action;

@@ -84,7 +84,7 @@ fn a_search_in_a_tight_mesh_ends() {
     let mut world = World::new();
     for n in 0..12 {
         let name = format!("file {n}");
-        world.start(&[(name.as_str(), n)], Vec::new(), 4);
+        world.start(&[(name.as_str(), n)], Vec::new(), 11);
     }
     world.pass(Duration::from_secs(10));
     let hits = search(&mut world, 0, "file");

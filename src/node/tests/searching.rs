@@ -215,7 +215,7 @@ fn a_hit_shows_that_its_sender_speaks_p1_only_from_its_own_address() {
     rig.request(SocketAddr::new(peer(3).ip(), 40_000), message);
     let Ok(Reply::Peers(rows)) = rig.call(Request::Peers) else { panic!("peers") };
     let p1: Vec<_> = rows.iter().map(|row| (row.addr, row.p1)).collect();
-    assert_eq!(p1, [(peer(1), true), (peer(2), false)]);
+    assert_eq!(p1, [(peer(1), Some(true)), (peer(2), None)]);
 }
 
 #[test]
@@ -232,7 +232,7 @@ fn a_listing_becomes_hits() {
     assert_eq!(done(&rig.notices()), Some((3, false, None)));
     assert_eq!(rig.hits(Some(search)).len(), 3);
     let Ok(Reply::Peers(rows)) = rig.call(Request::Peers) else { panic!("peers") };
-    assert!(rows[0].p1);
+    assert_eq!(rows[0].p1, Some(true));
 }
 
 #[test]

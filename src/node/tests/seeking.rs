@@ -52,7 +52,7 @@ fn sources_are_sought_in_one_ring_as_far_as_it_may_reach() {
     assert_eq!(unasked(&mut rig, &[&search.id]), 0);
     assert_eq!(rig.hits(None), []);
     let Ok(Reply::Peers(rows)) = rig.call(Request::Peers) else { panic!("peers") };
-    assert!(rows.iter().any(|row| row.addr == peer(8) && row.p1));
+    assert!(rows.iter().any(|row| row.addr == peer(8) && row.p1 == Some(true)));
     // Our own query comes back in vain.
     rig.request(SocketAddr::new(peer(1).ip(), 40_000), Message::Search(search));
     assert_eq!(rig.node.counters().searches_dropped, 1);

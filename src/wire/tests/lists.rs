@@ -150,3 +150,53 @@ proptest! {
         prop_assert_eq!(read_files(&pushes), read_files(&[&bytes]));
     }
 }
+
+#[test]
+fn what_other_programs_say_is_no_list() {
+    use crate::fault::OtherProgram::{self, MailOrFtp, Ssh, Unknown, Web};
+    let of_list = |bytes: &[u8]| -> (Vec<Listed>, Option<OtherProgram>) {
+        let mut reader = FileListReader::new();
+        reader.push(bytes);
+        reader.finish();
+        (reader.next_batch(100), reader.other_program(true))
+    };
+    for (bytes, program) in [
+        (&b"HTTP/1.1 400 Bad Request\r\nServer: nginx\r\n\r\n<html>"[..], Web),
+        (b"HTTP/1.0 400 Bad request syntax ('5:p1')\r\n", Web),
+        (b"<!DOCTYPE HTML>\n<html lang=\"en\">\n", Web),
+        (b"\r\n<html>\r\n<head><title>400 Bad Request</title></head>\r\n", Web),
+        (b"SSH-2.0-OpenSSH_9.6\r\n", Ssh),
+        (b"SSH-2.0-dropbear", Ssh),
+        (b"220 mail.example.com ESMTP Postfix\r\n502 5.5.2 Error: command not recognized\r\n", MailOrFtp),
+        (b"220 ProFTPD Server\n", MailOrFtp),
+        (b"220-Welcome\r\n220 \r\n", MailOrFtp),
+        (b"* OK IMAP4rev1\r\n", MailOrFtp),
+        (b"+OK POP3\r\n", MailOrFtp),
+        (b"\x15\x03\x03\x00\x02\x02\x46", Unknown),
+    ] {
+        assert_eq!(of_list(bytes), (Vec::new(), Some(program)), "{}", bytes.escape_ascii());
+        let mut reader = PeerListReader::new();
+        reader.push(bytes).unwrap();
+        reader.end_line().unwrap();
+        assert_eq!(reader.other_program(), Some(program).filter(|of| *of != Unknown), "{}", bytes.escape_ascii());
+    }
+    // Names that come near to it are names, of a base peer or with attributes.
+    for line in [
+        "220 Volt.mp3",
+        "HTTP/rfc2616.txt",
+        "HTTP/2616.txt",
+        "SSH-keys.txt",
+        "SSH-2.txt",
+        "doctype.html",
+        "+OK computer.flac",
+        "* OK.txt",
+        "SSH-howto.txt\tsize=5",
+    ] {
+        let (files, program) = of_list(format!("{line}\nsong.ogg\n").as_bytes());
+        assert_eq!((files.len(), program), (2, None), "{line}");
+    }
+    // Only the first line tells.
+    assert_eq!(of_list(b"song.ogg\nSSH-2.0-notes.txt\n").1, None);
+    assert_eq!(of_list(b"").1, None);
+    assert_eq!(read_peers(&[b"10.0.0.7,1\nHTTP/1.1 400 Bad Request\r\n"]), Ok(peers(&["10.0.0.7:1"])));
+}

@@ -313,5 +313,5 @@ fn found(rig: &mut Rig, n: u8, file: &Listed) {
 /// A peer shows that it speaks `p1`.
 fn hear_of(rig: &mut Rig, n: u8) {
     rig.node.learn_peer(rig.now, peer(n), crate::control::PeerSource::Hit);
-    rig.node.note_peer_spoke(rig.now, peer(n), true);
+    rig.node.note_evidence(rig.now, peer(n), crate::node::speech::Evidence::Attributes);
 }

@@ -1,0 +1,107 @@
+//! The peer lists of the bootstrap nodes: what is taken from each, and when the next is asked for.
+//!
+//! A node looks at a list every [`REFRESH_MAX`] or sooner, for two reasons: a peer that is new on it may have what a
+//! download waits for, and a list that does not show this node comes from a bootstrap node that has lost its memory, or
+//! has dropped it.
+
+use super::dials::Errand;
+use super::endpoints::canonical;
+use super::limits::{FIRST_REFRESH, PEER_LIST_ROWS_ASKED, REFRESH_MAX};
+use super::membership::{LinkId, LinkPhase};
+use super::{Node, NodeTimer};
+use crate::time::Instant;
+use crate::wire::ListedPeer;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// What a link knows from the lists of its bootstrap node.
+#[derive(Debug, Default)]
+pub(super) struct Lists {
+    /// The look soon after the registration was planned: peers that start together find each other with it.
+    second_look: bool,
+    /// The last list says of its peers what they speak.
+    tells: bool,
+    /// The last list had as many rows as were asked for: it may be a part, and need not show us.
+    sampled: bool,
+    /// When we registered again because a list did not show us, and how many times in a row that was of no use.
+    again: Option<(Instant, u32)>,
+}
+
+impl Lists {
+    /// Of a link that has just registered.
+    pub(super) fn begin(&mut self) {
+        self.second_look = false;
+    }
+
+    /// Whether to register again, after a list that does not show us: at once twice, since the memory may be lost twice,
+    /// then ever less often, for there may be a bootstrap node that lists us under an address which we do not know as ours.
+    fn registers_again(&mut self, now: Instant, wait_max: Duration) -> bool {
+        let (at, in_vain) = match self.again {
+            None => (None, 0),
+            Some((at, times)) => (Some(at), times),
+        };
+        let wait = REFRESH_MAX.saturating_mul(1 << in_vain.saturating_sub(2).min(16)).min(wait_max);
+        let due = in_vain < 2 || at.is_none_or(|at| now.saturating_since(at) >= wait);
+        if due {
+            self.again = Some((now, in_vain.saturating_add(1)));
+        }
+        due
+    }
+}
+
+impl Node {
+    pub(super) fn on_peer_list(&mut self, now: Instant, id: LinkId, peers: Vec<ListedPeer>) {
+        let asked = usize::try_from(PEER_LIST_ROWS_ASKED).unwrap_or(usize::MAX);
+        let sampled = peers.len() >= asked;
+        let rows: Vec<_> = peers.into_iter().take(asked).map(|row| (canonical(row.addr), row.p1)).collect();
+        let shows_us = rows.iter().any(|(peer, _)| self.is_ourselves(*peer));
+        let tells = rows.iter().any(|(_, p1)| *p1);
+        let keepalive_refresh = self.config.keepalive_refresh;
+        let Some(link) = self.link_mut(id) else { return };
+        // Only a list proves that the bootstrap node works.
+        link.failures = 0;
+        link.error = None;
+        let LinkPhase::Registered { to, .. } = link.phase else { return };
+        (link.lists.tells, link.lists.sampled) = (tells, sampled);
+        if shows_us {
+            link.lists.again = None;
+        }
+        let dropped = !sampled && !shows_us && link.lists.registers_again(now, keepalive_refresh);
+        let peers = rows.into_iter().filter(|(peer, _)| self.is_plausible(*peer, to.ip())).collect::<BTreeMap<_, _>>();
+        self.take_peer_list(now, id, &peers, tells);
+        if dropped {
+            // An old bootstrap node forgets a peer for good, whatever its keepalives say (PROTOCOL, Old programs).
+            self.start_errand(id, Errand::Register);
+        }
+        self.plan_refresh(now, id);
+        self.seek_among_newcomers(now);
+    }
+
+    /// Plans the next look at the list, if none is planned.
+    fn plan_refresh(&mut self, now: Instant, id: LinkId) {
+        let (soon, later) = (self.dice.spread(FIRST_REFRESH / 2), self.dice.up_to(REFRESH_MAX / 3));
+        let Some(link) = self.link_mut(id).filter(|link| link.refresh.is_none()) else { return };
+        let first = !std::mem::replace(&mut link.lists.second_look, true);
+        let wait = if first { FIRST_REFRESH + soon } else { REFRESH_MAX - later };
+        let timer = self.wheel.insert(now + wait, NodeTimer::Refresh(id));
+        self.link_mut(id).into_iter().for_each(|link| link.refresh = Some(timer));
+    }
+
+    /// Looks at the list again. One of ours that has more peers than rows fit into a list cannot show whether it knows
+    /// us, but a keepalive lists us again there.
+    pub(super) fn on_refresh_timer(&mut self, now: Instant, id: LinkId) {
+        let enough = self.neighbours_alive() >= self.config.max_peers;
+        let Some(link) = self.link_mut(id) else { return };
+        link.refresh = None;
+        let errand = if link.lists.sampled && link.lists.tells && enough { Errand::Renew } else { Errand::PeerList };
+        self.start_errand(id, errand);
+        self.plan_refresh(now, id);
+    }
+
+    /// Asks every bootstrap node that lists us who is there, now; says whether an answer is to be expected.
+    pub(super) fn ask_for_peers(&mut self) -> bool {
+        let ids = self.registered_links();
+        ids.iter().for_each(|id| self.start_errand(*id, Errand::PeerList));
+        !ids.is_empty()
+    }
+}

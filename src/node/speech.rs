@@ -1,0 +1,186 @@
+//! What each peer speaks: the base protocol alone, or part 2 as well (PROTOCOL, part 2).
+//!
+//! Owns the rules by which evidence changes that. What a peer has shown holds until it behaves otherwise: a refusal, a
+//! reset or a timeout is no evidence either way. A program of the base protocol may get the address of one that spoke
+//! part 2; it must not be sent codes 8 and 9, so that any sign of it makes the peer unknown again, and an answer to
+//! `5:p1` decides.
+
+use super::Node;
+use crate::id::QueryId;
+use crate::time::Instant;
+use std::collections::{BTreeSet, VecDeque};
+use std::net::SocketAddr;
+
+/// Peers remembered as speaking part 2 beside the table of peers; the oldest give way.
+const P1_SHOWN_MAX: usize = 4_096;
+
+/// What a peer has shown that it speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Speech {
+    /// Nothing yet, or nothing that is certain.
+    Unheard,
+    /// It behaved as a program of the base protocol.
+    Base,
+    /// It sent attributes, or a bootstrap node lists it as one that speaks `p1`.
+    P1,
+}
+
+/// What a peer did that says something about what it speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Evidence {
+    /// It sent a hit or a list line with attributes, from its own address.
+    Attributes,
+    /// It answered `5:p1` with names alone.
+    PlainList,
+    /// It answered a `p1` query with a name alone, from its own address. A `p1` node does so too, if it takes us for a
+    /// base peer.
+    PlainHit,
+    /// It sent a search of its own under a `p1` ID.
+    P1Query,
+    /// It sent a search of its own under another ID.
+    BaseQuery,
+    /// A bootstrap node lists it as one that speaks `p1`. `before`: what the list of that node said of it last.
+    Listed { before: Option<bool> },
+    /// A bootstrap node that listed it as one that speaks `p1` does not any more, though it lists others so: its last
+    /// registration was plain.
+    PlainlyListed,
+}
+
+impl Evidence {
+    /// Whether only a peer could have done this, whatever it speaks.
+    pub(super) fn is_of_peer(self) -> bool {
+        matches!(self, Self::Attributes | Self::PlainList | Self::PlainHit)
+    }
+}
+
+impl Speech {
+    /// What is known of a peer after this.
+    pub(super) fn after(self, evidence: Evidence) -> Self {
+        match (evidence, self) {
+            (Evidence::Attributes, _) => Self::P1,
+            (Evidence::PlainList, _) => Self::Base,
+            (Evidence::PlainHit, Self::P1) => Self::Unheard,
+            (Evidence::PlainHit, _) => Self::Base,
+            (Evidence::P1Query, Self::Base) => Self::Unheard,
+            (Evidence::BaseQuery | Evidence::PlainlyListed, Self::P1) => Self::Unheard,
+            (Evidence::Listed { .. }, Self::Unheard) => Self::P1,
+            // A list that said the same before may know no better than that registration, whose lease outlives it.
+            (Evidence::Listed { before: Some(false) }, Self::Base) => Self::P1,
+            (_, unchanged) => unchanged,
+        }
+    }
+}
+
+/// Addresses that have shown attributes, whether or not the table of peers has room for them.
+#[derive(Default)]
+pub(super) struct Shown {
+    addrs: BTreeSet<SocketAddr>,
+    /// Oldest first.
+    order: VecDeque<SocketAddr>,
+}
+
+impl Shown {
+    pub(super) fn contains(&self, peer: SocketAddr) -> bool {
+        self.addrs.contains(&peer)
+    }
+
+    fn insert(&mut self, peer: SocketAddr) {
+        if !self.addrs.insert(peer) {
+            return;
+        }
+        self.order.push_back(peer);
+        if self.order.len() > P1_SHOWN_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.addrs.remove(&oldest);
+        }
+    }
+
+    fn remove(&mut self, peer: SocketAddr) {
+        if self.addrs.remove(&peer) {
+            self.order.retain(|known| *known != peer);
+        }
+    }
+
+    pub(super) fn check_invariants(&self) {
+        assert_eq!(self.addrs.len(), self.order.len(), "each address that has shown p1 has its place in the order");
+        assert!(self.order.len() <= P1_SHOWN_MAX, "the addresses that have shown p1 are bounded");
+    }
+}
+
+impl Node {
+    /// A peer did something that says what it speaks.
+    pub(super) fn note_evidence(&mut self, now: Instant, peer: SocketAddr, evidence: Evidence) {
+        let before = self.peers.speech(peer);
+        let after = before.after(evidence);
+        self.peers.set_speech(now, peer, after, evidence);
+        if evidence == Evidence::Attributes {
+            self.peers.shown.insert(peer);
+        } else if after != Speech::P1 {
+            self.peers.shown.remove(peer);
+        }
+        if before != after {
+            log::debug!("{peer} speaks {after:?}, after {evidence:?}; it was {before:?}");
+        }
+        if before == Speech::P1 && after != Speech::P1 {
+            self.downloads.forget_p1(peer).into_iter().for_each(|id| self.remember_download(id));
+        }
+    }
+
+    /// A search came from `sender`: what its ID says about the requester, if it is the requester itself that sent it. A
+    /// peer searches under its own address; that another program on the same host may forge this decides little, since
+    /// the peer becomes unknown at most.
+    pub(super) fn note_query(&mut self, now: Instant, sender: SocketAddr, requester: SocketAddr, id: &QueryId) {
+        if sender.ip().to_canonical() == requester.ip() {
+            let evidence = if id.is_p1() { Evidence::P1Query } else { Evidence::BaseQuery };
+            self.note_evidence(now, requester, evidence);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn evidence_shows_and_takes_back_what_a_peer_speaks() {
+        use Evidence::*;
+        use Speech::*;
+        let listed = |before| Listed { before };
+        for (before, evidence, after) in [
+            (Unheard, Attributes, P1),
+            (Base, Attributes, P1),
+            (Unheard, listed(None), P1),
+            (Base, listed(None), Base),
+            (Base, listed(Some(true)), Base),
+            (Base, listed(Some(false)), P1),
+            (P1, PlainList, Base),
+            (Unheard, PlainHit, Base),
+            (P1, PlainHit, Unheard),
+            (P1, BaseQuery, Unheard),
+            (P1, P1Query, P1),
+            (Base, P1Query, Unheard),
+            (Unheard, P1Query, Unheard),
+            (Base, BaseQuery, Base),
+            (P1, PlainlyListed, Unheard),
+            (Base, PlainlyListed, Base),
+        ] {
+            assert_eq!(before.after(evidence), after, "{before:?}, {evidence:?}");
+        }
+    }
+
+    #[test]
+    fn those_that_have_shown_p1_are_bounded() {
+        let mut shown = Shown::default();
+        let addr = |n: usize| SocketAddr::from(([10, 0, (n >> 8) as u8, n as u8], 63_339));
+        for n in 0..=P1_SHOWN_MAX {
+            shown.insert(addr(n));
+            shown.insert(addr(n));
+            shown.check_invariants();
+        }
+        assert!(!shown.contains(addr(0)) && shown.contains(addr(1)));
+        shown.remove(addr(1));
+        assert!(!shown.contains(addr(1)));
+        shown.check_invariants();
+    }
+}

@@ -1,0 +1,50 @@
+//! What other programs say to whoever connects: the greetings and error pages by which a host is known not to be a peer.
+//!
+//! Looks at the first line of a response alone. A base peer's list is names, and nearly any line can be a name: a line is
+//! taken for a greeting only if it has the form that the other protocol prescribes, with its line end or its keywords.
+
+use crate::fault::OtherProgram;
+
+/// Words of which the greeting of a mail or FTP server has one, if its line end does not give it away.
+const GREETING_WORDS: [&[u8]; 4] = [b"smtp", b"ftp", b"ready", b"service"];
+
+/// The program that begins its responses with this line, if it is one that is not ours. The line is given without its
+/// `\n`, but with a `\r` before it.
+pub fn other_program(line: &[u8]) -> Option<OtherProgram> {
+    if is_web(line) {
+        Some(OtherProgram::Web)
+    } else if is_ssh(line) {
+        Some(OtherProgram::Ssh)
+    } else if is_greeting(line) {
+        Some(OtherProgram::MailOrFtp)
+    } else {
+        None
+    }
+}
+
+/// A status line of HTTP, or a page. Browsers take tags in any case.
+fn is_web(line: &[u8]) -> bool {
+    let begins = |tag: &[u8]| line.get(..tag.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(tag));
+    let status = line.strip_prefix(b"HTTP/").is_some_and(|rest| {
+        let version = rest.iter().take_while(|byte| byte.is_ascii_digit() || **byte == b'.').count();
+        version > 0 && matches!(rest[version..], [b' ', b'1'..=b'5', b'0'..=b'9', b'0'..=b'9', ..])
+    });
+    status || begins(b"<!doctype") || begins(b"<html")
+}
+
+/// `SSH-`, a version such as `2.0`, and `-`.
+fn is_ssh(line: &[u8]) -> bool {
+    let Some(rest) = line.strip_prefix(b"SSH-") else { return false };
+    let version = rest.iter().take_while(|byte| byte.is_ascii_digit() || **byte == b'.').count();
+    version >= 3 && rest[..version].contains(&b'.') && rest.get(version) == Some(&b'-')
+}
+
+/// What a mail server (SMTP, POP3, IMAP) or an FTP server says first.
+fn is_greeting(line: &[u8]) -> bool {
+    let reply = [&b"220 "[..], b"220-", b"421 ", b"554 ", b"+OK", b"-ERR", b"* OK"];
+    let has_word = || {
+        let lower = line.to_ascii_lowercase();
+        GREETING_WORDS.iter().any(|word| memchr::memmem::find(&lower, word).is_some())
+    };
+    reply.iter().any(|code| line.starts_with(code)) && (line.ends_with(b"\r") || has_word())
+}

@@ -5,7 +5,7 @@ use super::endpoints::canonical;
 use super::limits::{FETCHES_PER_DOWNLOAD_MAX, HIT_SOURCES_MAX, SEEK_MIN, UNSOURCED_SEEK_MIN};
 use super::rate::Rate;
 use super::scheduling::Content;
-use super::sources::{Source, Task};
+use super::sources::{Source, Standing, Task};
 use crate::control::CallError;
 use crate::id::{ContentHash, TransferId};
 use crate::name::{Escaped, FileName};
@@ -113,8 +113,23 @@ pub(super) struct Seek {
     /// The same while no source is known.
     pub(super) unsourced_wait: Duration,
     pub(super) sought_at: Option<Instant>,
+    /// Searches since a source could last be asked.
+    pub(super) stuck: u32,
     /// The next one after a failure asks for the name, though the content may be known.
     pub(super) by_name: bool,
+}
+
+impl Default for Seek {
+    fn default() -> Self {
+        Self {
+            next: None,
+            wait: SEEK_MIN,
+            unsourced_wait: UNSOURCED_SEEK_MIN,
+            sought_at: None,
+            stuck: 0,
+            by_name: false,
+        }
+    }
 }
 
 /// Where a download stands.
@@ -193,13 +208,7 @@ impl Download {
             rate: Rate::default(),
             checks_failed: 0,
             disk_failures: 0,
-            seek: Seek {
-                next: None,
-                wait: SEEK_MIN,
-                unsourced_wait: UNSOURCED_SEEK_MIN,
-                sought_at: None,
-                by_name: false,
-            },
+            seek: Seek::default(),
             look: None,
             told: None,
         }
@@ -245,6 +254,20 @@ impl Download {
         self.size.is_some() && !proved && self.sources.iter().any(other)
     }
 
+    /// Whether no source can be asked now.
+    pub(super) fn is_stuck(&self) -> bool {
+        !self.sources.iter().any(|source| matches!(source.standing, Standing::Idle | Standing::Busy(_)))
+    }
+
+    /// When the first source that rests can be asked again.
+    pub(super) fn first_rest(&self) -> Option<Instant> {
+        let rests = self.sources.iter().filter_map(|source| match source.standing {
+            Standing::Resting { until } => Some(until),
+            _ => None,
+        });
+        rests.min()
+    }
+
     pub(super) fn state(&self) -> State {
         self.state
     }
@@ -275,7 +298,9 @@ impl Download {
                 }
             }
             State::Failed => log::warn!("download {id} of {name} has failed: {}", why()),
-            State::Retrying { .. } => log::warn!("download {id} of {name} waits: {}", why()),
+            State::Retrying { .. } if !matches!(old, State::Retrying { .. }) => {
+                log::warn!("download {id} of {name} waits: {}", why())
+            }
             State::Paused(Pause::Disk { .. }) if !matches!(old, State::Paused(_)) => {
                 log::warn!("download {id} of {name} is paused: {}", why());
             }
@@ -294,7 +319,7 @@ impl Download {
             match &fetch.task {
                 Task::Groups { left, twice: false } if !left.is_empty() => asked.push((left.start, left.end)),
                 Task::Groups { .. } => {}
-                Task::Metadata | Task::Stream | Task::Whole => {}
+                Task::Metadata | Task::Identify | Task::Stream | Task::Whole => {}
             }
         }
         assert!(asked.len() <= FETCHES_PER_DOWNLOAD_MAX, "the exchanges of {id:?} are bounded");

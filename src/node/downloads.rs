@@ -114,6 +114,11 @@ impl Downloads {
         self.rows.iter().map(|(id, row)| (*id, row)).filter(|(_, row)| !row.state.is_final())
     }
 
+    /// The unfinished downloads of a content.
+    pub(super) fn ids_of_content(&self, b3: ContentHash) -> Vec<TransferId> {
+        self.of_content(b3).map(|(id, _)| id).collect()
+    }
+
     /// Room for new rows, once the finished ones are forgotten.
     pub(super) fn room(&self) -> usize {
         DOWNLOADS_MAX - (self.rows.len() - self.finished.len())

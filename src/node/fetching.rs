@@ -1,7 +1,7 @@
 //! How a download gets its bytes: what [`scheduling`](super::scheduling) decides is carried out, and what comes of it is
 //! taken down (PROTOCOL, "How a response ends", "Old peers answer `4` by calling back", Ranges and metadata).
 
-use super::contract::{Action, DialOutcome, Dialled, Portion, Response};
+use super::contract::{Action, DialOutcome, Dialled, Expect, Portion, Response};
 use super::download::{Aim, Download, State};
 use super::limits::PROGRESS_INTERVAL;
 use super::scheduling::{Content, Outlook, Step};
@@ -13,6 +13,7 @@ use super::{Node, NodeTimer, Phase};
 use crate::id::{ContentHash, ExchangeId, TransferId};
 use crate::name::FileName;
 use crate::time::Instant;
+use crate::wire::Message;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -81,6 +82,7 @@ impl Node {
         log::trace!("download {}: {step:?}", id.0);
         match step {
             Step::AskMetadata { source } => self.ask(now, id, source, Task::Metadata),
+            Step::Identify { source } => self.ask(now, id, source, Task::Identify),
             Step::TakeSize { source, size } => self.take_size(id, source, size),
             Step::AskGroups { source, groups, twice } => {
                 self.ask(now, id, source, Task::Groups { left: groups, twice });
@@ -101,7 +103,8 @@ impl Node {
         let Some(download) = self.downloads.get_mut(id) else { return };
         let b3 = download.aim.b3();
         let Some(source) = download.sources.get_mut(at) else { return };
-        let asked_under = source.names.name_for(task.asks()).or(source.names.iter().next());
+        let doubted = source.doubt.as_ref().map(|doubt| &doubt.name);
+        let asked_under = doubted.or(source.names.name_for(task.asks())).or(source.names.iter().next());
         let Some(asked_under) = asked_under.map(Rc::clone) else { return };
         let (to, name) = (source.addr, FileName::clone(&asked_under));
         source.asked_at = Some(now);
@@ -113,6 +116,10 @@ impl Node {
         };
         let command = match &task {
             Task::Metadata => Command::FetchMetadata { download: id, to, name: name.clone(), b3 },
+            Task::Identify => {
+                let messages = vec![Message::MetadataRequest { name: name.clone() }];
+                Command::Dial { to, messages, expect: Expect::FileInfo }
+            }
             Task::Groups { left, .. } => fetch(false, Portion::Groups(left.clone())),
             Task::Whole => fetch(may_call_back, Portion::Whole),
             Task::Stream => {

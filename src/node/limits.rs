@@ -209,6 +209,15 @@ pub(super) const FIRST_SEARCH_SPACING: Duration = Duration::from_millis(100);
 pub(super) const SEEK_NEWCOMERS_MIN: Duration = Duration::from_secs(10);
 /// Downloads that look for sources when a list brings new peers.
 pub(super) const SEEK_NEWCOMERS_DOWNLOADS_MAX: usize = 64;
+/// Least time between a search for sources and the next, when a source has refused in between.
+pub(super) const SEEK_REFUSED_MIN: Duration = Duration::from_secs(10);
+/// First wait between two searches while no source can be asked; doubles up to `SEEK_MIN`.
+pub(super) const SEEK_STUCK_MIN: Duration = Duration::from_secs(10);
+/// Searches a minute of all downloads that cannot ask a source, and how many may go out at once: neighbours refuse more
+/// than `SENDER_SEARCHES_PER_SECOND`.
+pub(super) const SEEKS_STUCK_PER_MINUTE: u32 = 600;
+/// See there.
+pub(super) const SEEKS_STUCK_BURST: u32 = 100;
 /// How long a download that every source refused waits for what a search brings.
 pub(super) const SEEK_WAIT: Duration = Duration::from_secs(3);
 /// The span over which a rate is measured.

@@ -29,19 +29,21 @@ struct OfferedName {
     name: Rc<FileName>,
     /// What was refused under this name since the source last rested.
     refused: BTreeSet<Ask>,
+    /// The source has another content under this name.
+    disproved: bool,
 }
 
 impl OfferedName {
     fn new(name: Rc<FileName>) -> Self {
-        Self { name, refused: BTreeSet::new() }
+        Self { name, refused: BTreeSet::new(), disproved: false }
     }
 
     fn may_give(&self, ask: Ask) -> bool {
-        !self.refused.contains(&ask) && !self.refused.contains(&Ask::All)
+        !self.disproved && !self.refused.contains(&ask) && !self.refused.contains(&Ask::All)
     }
 
     fn is_good(&self) -> bool {
-        self.refused.is_empty()
+        !self.disproved && self.refused.is_empty()
     }
 }
 
@@ -68,7 +70,7 @@ impl Names {
     }
 
     /// A search found the source under this name. Says whether that is news: a name not known before, or one under which
-    /// something was refused, and which may be tried again.
+    /// something was refused or another content was found, and which may be tried again.
     pub(super) fn add(&mut self, name: &Rc<FileName>) -> bool {
         match self.0.iter().position(|offered| offered.name == *name) {
             Some(at) if self.0[at].is_good() => return false,
@@ -91,9 +93,23 @@ impl Names {
         }
     }
 
+    /// The source has another content under this name: it is not asked under it again until a search finds it there.
+    pub(super) fn disprove(&mut self, name: &FileName) {
+        if let Some(offered) = self.0.iter_mut().find(|offered| *offered.name == *name) {
+            offered.disproved = true;
+        }
+    }
+
     /// What was refused may be asked again.
     pub(super) fn forget_refusals(&mut self) {
         self.0.iter_mut().for_each(|offered| offered.refused.clear());
+    }
+
+    /// Another content is wanted: what the names were of does not count.
+    pub(super) fn forget_all(&mut self) {
+        for offered in &mut self.0 {
+            *offered = OfferedName::new(Rc::clone(&offered.name));
+        }
     }
 
     pub(super) fn check_invariants(&self) {
@@ -126,6 +142,17 @@ mod tests {
         names.refuse(&name("a"), Ask::All);
         assert_eq!((names.name_for(Ask::Ranges), names.name_for(Ask::All)), (None, Some(&name("b"))));
         names.forget_refusals();
+        assert_eq!(names.name_for(Ask::Ranges), Some(&name("b")));
+    }
+
+    #[test]
+    fn a_name_of_another_content_is_asked_again_only_when_it_is_found_again() {
+        let mut names = Names::new(name("a"));
+        names.add(&name("b"));
+        names.disprove(&name("b"));
+        names.forget_refusals();
+        assert_eq!(names.name_for(Ask::Ranges), Some(&name("a")));
+        assert!(names.add(&name("b")));
         assert_eq!(names.name_for(Ask::Ranges), Some(&name("b")));
     }
 

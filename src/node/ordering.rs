@@ -136,9 +136,11 @@ impl Node {
         let mut wish = Wish { name, size: first.and_then(Hit::size), b3: Some(b3), sources: Vec::new() };
         for hit in self.hits.of_content(b3) {
             for (addr, name) in hit.offers() {
-                let known = wish.sources.iter().any(|source| source.addr == addr);
-                if !known && wish.sources.len() < HIT_SOURCES_MAX {
-                    wish.sources.push(Source::new(addr, Rc::clone(name), hit.size()));
+                let has_room = wish.sources.len() < HIT_SOURCES_MAX;
+                match wish.sources.iter_mut().find(|source| source.addr == addr) {
+                    Some(known) => drop(known.names.add(name)),
+                    None if has_room => wish.sources.push(Source::new(addr, Rc::clone(name), hit.size())),
+                    None => {}
                 }
             }
         }

@@ -233,7 +233,7 @@ impl Node {
                 let streamer = download.streamer;
                 let sent = download.sources.iter_mut().filter(|source| Some(source.addr) == streamer);
                 sent.for_each(|source| source.bytes = 0);
-                self.blame(now, id, streamer, "it sent another content");
+                self.on_other_stream(now, id, streamer);
                 self.fetch_again(now, id);
             }
         }

@@ -2,11 +2,12 @@
 //! all that it has have failed.
 
 use super::Node;
-use super::download::{Aim, Download, Seek, State};
+use super::download::{Aim, Seek, State};
 use super::limits::{
-    SEEK_AGAIN, SEEK_MAX, SEEK_MIN, SEEK_NEWCOMERS_DOWNLOADS_MAX, SEEK_NEWCOMERS_MIN, SEEK_WAIT, SOURCES_ENOUGH,
+    SEEK_AGAIN, SEEK_MAX, SEEK_MIN, SEEK_NEWCOMERS_DOWNLOADS_MAX, SEEK_NEWCOMERS_MIN, SEEK_REFUSED_MIN, SEEK_STUCK_MIN,
+    SEEK_WAIT, SOURCES_ENOUGH,
 };
-use super::sources::Source;
+use super::sources::{Source, Standing};
 use crate::id::TransferId;
 use crate::time::Instant;
 
@@ -28,10 +29,34 @@ impl Node {
     /// time since something came.
     pub(super) fn seek_after_failure(&mut self, now: Instant, id: TransferId) {
         let Some(download) = self.downloads.get_mut(id) else { return };
-        let first = !std::mem::replace(&mut download.seek.by_name, true);
+        let is_named = download.aim == Aim::Name;
+        let seek = &mut download.seek;
+        let lately = seek.sought_at.is_some_and(|at| now.saturating_since(at) < SEEK_REFUSED_MIN);
+        let first = !std::mem::replace(&mut seek.by_name, true);
+        if first && lately && !is_named {
+            return self.seek_soon(now, id);
+        }
         if first || download.seek.next.is_none_or(|at| at <= now) {
             self.seek(now, id);
         }
+    }
+
+    /// A source gives the content under none of the names that are known: it may have it under another by now, and so may
+    /// others.
+    pub(super) fn seek_soon(&mut self, now: Instant, id: TransferId) {
+        let Some(download) = self.downloads.get_mut(id).filter(|row| row.aim != Aim::Name) else { return };
+        let seek = &mut download.seek;
+        let soon = seek.sought_at.map_or(now, |at| now.max(at + SEEK_REFUSED_MIN));
+        seek.next = Some(seek.next.map_or(soon, |next| next.min(soon)));
+    }
+
+    /// No source can be asked: looks for others if it is time to. When the next look is due; `None` if only a name is
+    /// known.
+    pub(super) fn seek_while_stuck(&mut self, now: Instant, id: TransferId) -> Option<Instant> {
+        self.downloads.get(id)?.aim.b3()?;
+        self.seek_after_failure(now, id);
+        let next = self.downloads.get(id)?.seek.next?;
+        Some(next.max(now + SEEK_WAIT))
     }
 
     /// No source is left: when the search for others will have been answered; `None` if it was, or nobody is there to
@@ -72,6 +97,11 @@ impl Node {
         let Some(download) = self.downloads.get_mut(id) else { return 0 };
         // Without a source its name is its hash, which is no file's.
         let (b3, by_name) = (download.aim.b3(), download.seek.by_name && !download.is_unsourced());
+        let is_stuck = b3.is_some() && !download.is_unsourced() && download.is_stuck();
+        if is_stuck && download.seek.stuck > 0 && !self.seeks.allow_stuck(now) {
+            download.seek.next = Some(now + SEEK_AGAIN);
+            return 0;
+        }
         let name: Box<[u8]> = download.name.as_bytes().into();
         download.seek.sought_at = Some(now);
         let mut asked = 0;
@@ -82,15 +112,21 @@ impl Node {
             asked = asked.max(self.seek_sources(now, id, name));
         }
         let Some(download) = self.downloads.get_mut(id) else { return asked };
-        let wait = if asked > 0 { download.seek.wait } else { SEEK_AGAIN };
-        download.seek.next = Some(now + wait);
+        let seek = &mut download.seek;
+        if is_stuck {
+            seek.stuck = seek.stuck.saturating_add(1);
+            seek.next = Some(now + self.dice.back_off(seek.stuck, SEEK_STUCK_MIN, SEEK_MIN));
+            return asked;
+        }
+        let wait = if asked > 0 { seek.wait } else { SEEK_AGAIN };
+        seek.next = Some(now + wait);
         if asked > 0 {
-            download.seek.wait = (wait * 2).min(SEEK_MAX);
+            seek.wait = (wait * 2).min(SEEK_MAX);
         }
         asked
     }
 
-    /// A rest is over: back into the queue, if there is anybody to ask.
+    /// A rest is over: back into the queue, if there is anybody to ask; otherwise the next search is due.
     pub(super) fn on_retry_timer(&mut self, now: Instant, id: TransferId) {
         let Some(download) = self.downloads.get(id) else { return };
         if !matches!(download.state(), State::Retrying { .. }) {
@@ -99,8 +135,18 @@ impl Node {
         if download.is_unsourced() {
             return self.search_first(now, id);
         }
-        // A rest after a fault of the disk is none of the sources'.
-        let all_lost = |row: &Download| row.sources.iter().all(Source::is_lost);
-        if all_lost(download) { self.give_up(now, id) } else { self.requeue_download(now, id) }
+        // After a fault of the disk the sources need no rest.
+        let can_be_asked = |source: &Source| match source.standing {
+            Standing::Idle | Standing::Busy(_) => true,
+            Standing::Resting { until } => until <= now,
+            Standing::Refused | Standing::Corrupt => false,
+        };
+        if download.sources.iter().any(can_be_asked) {
+            return self.requeue_download(now, id);
+        }
+        match download.first_rest() {
+            Some(until) => self.rest_download(now, id, until),
+            None => self.give_up(now, id),
+        }
     }
 }

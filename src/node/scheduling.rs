@@ -60,6 +60,8 @@ impl Content {
 pub(super) enum Step {
     /// Code 9.
     AskMetadata { source: usize },
+    /// The first line of code 9: what a source has, which refused what it offered or sent other bytes.
+    Identify { source: usize },
     /// A content of at most one group needs no metadata: take a source's word for the size, until the group proves it.
     TakeSize { source: usize, size: u64 },
     /// Code 8.
@@ -93,6 +95,7 @@ impl Download {
     pub(super) fn outlook(&self, now: Instant, room: usize) -> Outlook {
         let step = match &self.content {
             Some(content) if content.verified.is_full() => Some(Step::Check),
+            _ if self.doubted().is_some() => self.doubted().map(|source| Step::Identify { source }),
             Some(content) if content.is_proved() => self.step_by_groups(now, content, room),
             Some(content) => self.step_to_proof(now, content),
             None => self.step_to_outline(now),
@@ -100,26 +103,23 @@ impl Download {
         if let Some(step) = step {
             return Outlook::Do(step);
         }
-        let resting = |source: &Source| match source.standing {
-            Standing::Resting { until } => Some(until),
-            _ => None,
-        };
         if self.busy().next().is_some() {
             Outlook::Working
         } else {
-            self.sources.iter().filter_map(resting).min().map_or(Outlook::Hopeless, Outlook::Rest)
+            self.first_rest().map_or(Outlook::Hopeless, Outlook::Rest)
         }
+    }
+
+    /// A source that is to say what it has before anything else.
+    fn doubted(&self) -> Option<usize> {
+        self.sources.iter().position(|source| matches!(source.standing, Standing::Idle) && source.doubt.is_some())
     }
 
     /// When to look again, even if nothing happens.
     pub(super) fn look_again_at(&self, now: Instant) -> Option<Instant> {
-        let rest = self.sources.iter().filter_map(|source| match source.standing {
-            Standing::Resting { until } => Some(until),
-            _ => None,
-        });
         let idle = self.sources.iter().any(Source::is_idle);
         let look = idle.then_some(now + super::limits::LOOK_INTERVAL);
-        rest.chain(look).chain(self.seek.next).min()
+        self.first_rest().into_iter().chain(look).chain(self.seek.next).min()
     }
 
     /// The sources that were asked for something, with their places.
@@ -371,7 +371,7 @@ impl Download {
         let rate = source.rate.per_second(now, source.received).unwrap_or(0);
         let size = match fetch.task {
             Task::Whole | Task::Stream => source.size.or(self.content.as_ref().map(|content| content.size)),
-            Task::Metadata | Task::Groups { .. } => None,
+            Task::Metadata | Task::Identify | Task::Groups { .. } => None,
         };
         match size {
             Some(size) => rate.saturating_mul(SLOW_ETA.as_secs()) < size.saturating_sub(fetch.received),

@@ -274,6 +274,7 @@ impl Node {
             let attributes = response.file.attributes.is_some();
             self.note_evidence(now, responder, if attributes { Evidence::Attributes } else { Evidence::PlainHit });
         }
+        self.on_content_found(now, responder, &response.file);
         match (searched, sought) {
             (Some(id), _) => self.take_hit(id, responder, response.file),
             (None, Some(download)) => self.on_source_found(now, download, responder, &response.file),
@@ -297,10 +298,13 @@ impl Node {
     pub(super) fn on_list_batch(&mut self, now: Instant, exchange: ExchangeId, files: Vec<Listed>) {
         let Some(Dial { purpose: Purpose::List(id), .. }) = self.dials.get(&exchange) else { return };
         let id = *id;
-        let Some(search) = self.searches.rows.get_mut(&id) else { return };
-        let Stage::Listing { peer, told, .. } = &mut search.stage else { return };
+        let Some(search) = self.searches.rows.get(&id) else { return };
+        let Stage::Listing { peer, .. } = &search.stage else { return };
         let (peer, was_truncated) = (*peer, search.truncated);
         let mut p1 = false;
+        files.iter().for_each(|file| self.on_content_found(now, peer, file));
+        let Some(search) = self.searches.rows.get_mut(&id) else { return };
+        let Stage::Listing { told, .. } = &mut search.stage else { return };
         for file in files {
             p1 |= file.attributes.is_some();
             let taken = self.hits.take(id, Grouping::Name, file, peer, search.rows < search.rows_max);

@@ -3,26 +3,40 @@
 //! Owns their query IDs. What answers them never becomes a hit that a user sees.
 
 use super::Node;
+use super::allowances::{Allowances, Tariff};
 use super::contract::Expect;
 use super::dials::Purpose;
-use super::limits::{LATE_HITS, SEEKS_MAX};
+use super::limits::{LATE_HITS, SEEKS_MAX, SEEKS_STUCK_BURST, SEEKS_STUCK_PER_MINUTE};
 use crate::id::{QueryId, TransferId};
 use crate::time::Instant;
 use crate::wire::{Message, Search};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
 /// The queries whose answers are still taken. The map is only ever asked for one key, or purged by a rule.
-#[derive(Default)]
 pub(super) struct Seeks {
     queries: HashMap<QueryId, TransferId>,
     /// Oldest first.
     order: VecDeque<(Instant, QueryId)>,
+    /// Of the searches of downloads that cannot ask a source: all of them have one.
+    stuck: Allowances<()>,
+}
+
+impl Default for Seeks {
+    fn default() -> Self {
+        let stuck = Tariff { per_minute: SEEKS_STUCK_PER_MINUTE, burst: SEEKS_STUCK_BURST, rows_max: 1 };
+        Self { queries: HashMap::new(), order: VecDeque::new(), stuck: Allowances::new(stuck) }
+    }
 }
 
 impl Seeks {
     /// Whether a query with this ID went out from here.
     pub(super) fn is_ours(&self, query: &QueryId) -> bool {
         self.queries.contains_key(query)
+    }
+
+    /// Whether one more download that cannot ask a source may search now.
+    pub(super) fn allow_stuck(&mut self, now: Instant) -> bool {
+        self.stuck.allow(now, ())
     }
 
     /// Forgets the queries whose time is up.

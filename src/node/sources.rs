@@ -6,7 +6,7 @@ use super::Node;
 use super::contract::SourceRecord;
 use super::download::{Aim, Download, State};
 use super::endpoints::canonical;
-use super::limits::{HIT_SOURCES_MAX, RECORD_NAMES_BYTES_MAX};
+use super::limits::{HIT_SOURCES_MAX, RECORD_NAMES_BYTES_MAX, SOURCE_NAMES_MAX};
 use super::names::{Ask, Names};
 use super::rate::Rate;
 use super::speech::Speech;
@@ -42,6 +42,12 @@ pub(super) struct Source {
     /// Times in a row that it said no although it has brought something, or others bring it.
     pub(super) refusals: u32,
     pub(super) asked_at: Option<Instant>,
+    /// Times in a row that it said that it has another content by now, and gave nothing of it.
+    pub(super) changes: u32,
+    /// New names told by hits since a search was answered last: whoever forges hits must not have it asked without end.
+    names_told: usize,
+    /// It is to say what it has before it is asked for anything else.
+    pub(super) doubt: Option<Doubt>,
     pub(super) error: Option<String>,
 }
 
@@ -58,6 +64,25 @@ pub(super) enum Standing {
     Refused,
     /// It sent wrong bytes, and is never asked for this content again.
     Corrupt,
+}
+
+/// A source that speaks `p1` did not give the content that it offered. Its file may have changed, or have another name by
+/// now; it lies only if it still says that it has this content.
+#[derive(Debug)]
+pub(super) struct Doubt {
+    /// What it was asked for.
+    pub(super) task: Task,
+    /// The name that it was asked under.
+    pub(super) name: Rc<FileName>,
+    pub(super) charge: Charge,
+}
+
+/// What a source did instead of giving the content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Charge {
+    Refused,
+    /// It sent what is not of this content. Why.
+    Corrupt(String),
 }
 
 /// An exchange with a source.
@@ -81,6 +106,8 @@ pub(super) struct Fetch {
 pub(super) enum Task {
     /// Code 9.
     Metadata,
+    /// Code 9, of which the first line tells which content the source has.
+    Identify,
     /// Code 8: these groups are still to come. `twice`: another source fetches the same, and the first to bring it wins.
     Groups { left: Range<u64>, twice: bool },
     /// Code 4, each group checked.
@@ -93,7 +120,7 @@ impl Task {
     /// The kind of request.
     pub(super) fn asks(&self) -> Ask {
         match self {
-            Self::Metadata => Ask::Metadata,
+            Self::Metadata | Self::Identify => Ask::Metadata,
             Self::Groups { .. } => Ask::Ranges,
             Self::Whole | Self::Stream => Ask::All,
         }
@@ -115,6 +142,9 @@ impl Source {
             failures: 0,
             refusals: 0,
             asked_at: None,
+            changes: 0,
+            names_told: 0,
+            doubt: None,
             error: None,
         }
     }
@@ -139,17 +169,12 @@ impl Source {
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        matches!(self.standing, Standing::Idle)
+        matches!(self.standing, Standing::Idle) && self.doubt.is_none()
     }
 
     /// Whether it may be asked this, now.
     pub(super) fn is_ready_for(&self, ask: Ask) -> bool {
         self.is_idle() && self.p1 && self.names.name_for(ask).is_some()
-    }
-
-    /// It will not be asked any more, as things stand.
-    pub(super) fn is_lost(&self) -> bool {
-        matches!(self.standing, Standing::Refused | Standing::Corrupt)
     }
 
     pub(super) fn fetch(&self) -> Option<&Fetch> {
@@ -194,6 +219,7 @@ impl Source {
     pub(super) fn forgive(&mut self) {
         self.failures = 0;
         self.refusals = 0;
+        self.changes = 0;
         self.error = None;
     }
 
@@ -204,6 +230,30 @@ impl Source {
             self.names.forget_refusals();
             self.refusals = 0;
         }
+    }
+
+    /// A hit offers the content under this name.
+    fn take_hit(&mut self, name: &Rc<FileName>, size: Option<u64>, sought_at: Option<Instant>) -> Found {
+        if matches!(self.standing, Standing::Corrupt) {
+            return Found::Known;
+        }
+        // A name that is known once after each search, and new ones as long as they may all be remembered.
+        let is_first = self.asked_at < sought_at;
+        let is_known = self.names.iter().any(|known| known == name);
+        self.names_told = match (is_first, is_known) {
+            (true, _) => 0,
+            (false, true) => self.names_told,
+            (false, false) => self.names_told + 1,
+        };
+        let may_ask = if is_known { is_first } else { self.names_told <= SOURCE_NAMES_MAX };
+        let is_news = may_ask && self.names.add(name);
+        let waits = matches!(self.standing, Standing::Resting { .. } | Standing::Refused);
+        if waits && (is_news || is_first) {
+            self.size = size.or(self.size);
+            self.give_another_chance();
+            return Found::ToAsk;
+        }
+        if is_news { Found::Changed } else { Found::Known }
     }
 
     pub(super) fn row(&self, now: Instant) -> SourceRow {
@@ -217,6 +267,17 @@ impl Source {
         let rate = self.fetch().and_then(|_| self.rate.per_second(now, self.received));
         SourceRow { addr: self.addr, state, bytes: self.bytes, rate, error: self.error.clone() }
     }
+}
+
+/// What a hit meant for a download.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    /// Nothing new.
+    Known,
+    /// A source has a further name.
+    Changed,
+    /// There is one more source to ask now.
+    ToAsk,
 }
 
 impl Download {
@@ -237,21 +298,15 @@ impl Download {
         }
     }
 
-    /// Takes a source that a search found. Says whether there is one more to ask now.
-    fn add_found(&mut self, addr: SocketAddr, file: &Listed) -> bool {
-        let size = file.attributes.and_then(|told| told.size);
+    /// Takes a source that a search found, or a further name of one that is known.
+    fn add_found(&mut self, addr: SocketAddr, file: &Listed) -> Found {
+        let told = file.attributes.unwrap_or_default();
+        let name = Rc::new(file.name.clone());
+        let sought_at = self.seek.sought_at;
         if let Some(known) = self.sources.iter_mut().find(|source| source.addr == addr) {
-            // Once after each search: whoever forges hits must not have us ask the same peer over and over.
-            let asked_since = known.asked_at >= self.seek.sought_at;
-            let again = matches!(known.standing, Standing::Refused) && !asked_since;
-            if again {
-                known.names.add(&Rc::new(file.name.clone()));
-                known.size = size.or(known.size);
-                known.give_another_chance();
-            }
-            return again;
+            return known.take_hit(&name, told.size, sought_at);
         }
-        self.add_source(Source::new(addr, Rc::new(file.name.clone()), size))
+        if self.add_source(Source::new(addr, name, told.size)) { Found::ToAsk } else { Found::Known }
     }
 
     /// Takes a source at an address that has none, if there is room for it.
@@ -278,14 +333,30 @@ impl Node {
         }
         self.downloads.unindex_sources(id);
         let size = file.attributes.and_then(|told| told.size);
-        let added = self.downloads.get_mut(id).is_some_and(|row| {
+        let found = self.downloads.get_mut(id).map_or(Found::Known, |row| {
             row.adopt(&file.name, size);
             row.add_found(peer, file)
         });
         self.downloads.index_sources(id);
-        if added {
-            log::debug!("download {}: {peer} has it as well", id.0);
-            self.on_sources_added(now, id);
+        match found {
+            Found::Known => {}
+            Found::Changed => {
+                log::debug!("download {}: {peer} has it as {}", id.0, file.name);
+                self.remember_download(id);
+                self.downloads.touch(id);
+            }
+            Found::ToAsk => {
+                log::debug!("download {}: {peer} has it, as {}", id.0, file.name);
+                self.on_sources_added(now, id);
+            }
+        }
+    }
+
+    /// Somebody offers a content, whoever asked: it is a source of the downloads of this content.
+    pub(super) fn on_content_found(&mut self, now: Instant, peer: SocketAddr, file: &Listed) {
+        let Some(b3) = file.attributes.and_then(|told| told.b3) else { return };
+        for id in self.downloads.ids_of_content(b3) {
+            self.on_source_found(now, id, peer, file);
         }
     }
 

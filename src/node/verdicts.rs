@@ -2,11 +2,11 @@
 
 use super::Node;
 use super::contract::{DialOutcome, Dialled, Response};
-use super::download::{Aim, Download};
-use super::limits::{SOURCE_REFUSALS_MAX, SOURCE_REST_MAX, SOURCE_REST_MIN};
+use super::download::{Aim, Seek, State};
+use super::limits::{SEEK_WAIT, SOURCE_REFUSALS_MAX, SOURCE_REST_MAX, SOURCE_REST_MIN};
 use super::names::Ask;
 use super::scheduling::Content;
-use super::sources::{Fetch, Source, Standing, Task};
+use super::sources::{Charge, Doubt, Fetch, Source, Standing, Task};
 use super::speech::Speech;
 use super::subscriptions::Topic;
 use crate::control::{CallError, ExitCode, Notice};
@@ -15,6 +15,7 @@ use crate::id::{ContentHash, TransferId};
 use crate::name::FileName;
 use crate::time::Instant;
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 /// What an ended exchange means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub(super) enum Verdict {
     Served,
     /// Metadata that prove themselves.
     Outline { b3: ContentHash, size: u64 },
+    /// What it has under the name, as it says.
+    Has(ContentHash),
     /// A stream ended, and as far as can be known it is whole.
     Whole,
     /// It said no. How.
@@ -47,7 +50,8 @@ pub(super) fn judge(
         (Ok(Dialled { response: Response::Metadata { b3, size }, .. }), Task::Metadata) => {
             Verdict::Outline { b3, size }
         }
-        (Ok(_), Task::Metadata) => Verdict::Lost("it sent no metadata".to_string()),
+        (Ok(Dialled { response: Response::FileInfo { b3, .. }, .. }), Task::Identify) => Verdict::Has(b3),
+        (Ok(_), Task::Metadata | Task::Identify) => Verdict::Lost("it sent no metadata".to_string()),
         (Ok(_), Task::Groups { left, .. }) if left.is_empty() => Verdict::Served,
         (Ok(_), Task::Groups { left, .. }) => {
             let missing = left.end - left.start;
@@ -85,9 +89,11 @@ fn judge_fault(fetch: &Fetch, task: &Task, fault: DialFault) -> Verdict {
     match fault {
         DialFault::Disk(fault) => Verdict::Disk(fault),
         DialFault::Corrupt => Verdict::Corrupt(fault.to_string()),
-        DialFault::TooLong | DialFault::Malformed if *task == Task::Metadata => Verdict::Refused(REFUSES.to_string()),
+        DialFault::TooLong | DialFault::Malformed if task.asks() == Ask::Metadata => {
+            Verdict::Refused(REFUSES.to_string())
+        }
         DialFault::TooLong if checked => Verdict::Corrupt(fault.to_string()),
-        DialFault::Declined(reason) if *task == Task::Metadata => Verdict::Refused(reason.to_string()),
+        DialFault::Declined(reason) if task.asks() == Ask::Metadata => Verdict::Refused(reason.to_string()),
         _ if fetch.received > 0 => lost(),
         DialFault::Reset => Verdict::Refused(REFUSES.to_string()),
         _ => lost(),
@@ -104,49 +110,150 @@ impl Node {
             Verdict::Served => {
                 source.forgive();
                 download.seek.by_name = false;
+                download.seek.stuck = 0;
             }
             Verdict::Outline { b3, size } => {
                 source.error = None;
                 self.take_outline(id, at, b3, size);
             }
+            Verdict::Has(b3) => self.on_identified(now, id, at, b3),
             Verdict::Whole => {
                 source.forgive();
                 download.streamer = Some(source.addr);
                 self.check_part(now, id);
             }
-            Verdict::Refused(how) => self.on_refused(now, id, at, &task, &name, &how),
+            Verdict::Refused(how) if task == Task::Identify => self.on_unidentified(now, id, at, &how),
+            Verdict::Refused(how) => self.on_refused(now, id, at, task, &name, how),
             Verdict::Lost(why) => {
                 if task == Task::Stream {
                     source.bytes = 0;
                 }
                 self.rest_source(now, id, at, why);
             }
-            Verdict::Corrupt(why) => self.on_corrupt(now, id, at, &task, &why),
+            Verdict::Corrupt(why) => self.on_corrupt(now, id, at, Doubt { task, name, charge: Charge::Corrupt(why) }),
             Verdict::Disk(fault) => self.on_disk_fault(now, id, fault),
         }
     }
 
-    /// A source said no: perhaps only because it is busy, if it or others have shown that they can serve this.
-    fn on_refused(&mut self, now: Instant, id: TransferId, at: usize, task: &Task, name: &FileName, how: &str) {
+    /// A source refused what was asked under one name: it is asked under its other names, and then what it has.
+    fn on_refused(&mut self, now: Instant, id: TransferId, at: usize, task: Task, name: &Rc<FileName>, how: String) {
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        let is_known = download.aim.b3().is_some();
+        let Some(source) = download.sources.get_mut(at) else { return };
+        source.names.refuse(name, task.asks());
+        if source.names.name_for(task.asks()).is_some() {
+            return;
+        }
+        let offered = is_known && source.p1 && task.asks() != Ask::Metadata;
+        if offered {
+            source.doubt = Some(Doubt { task, name: Rc::clone(name), charge: Charge::Refused });
+        } else {
+            self.believe_refusal(now, id, at, task.asks(), &how);
+        }
+        self.seek_soon(now, id);
+    }
+
+    /// A source gives this under no name: perhaps only because it is busy, if it or others have shown that they can serve
+    /// this.
+    fn believe_refusal(&mut self, now: Instant, id: TransferId, at: usize, ask: Ask, how: &str) {
         let Some(download) = self.downloads.get_mut(id) else { return };
         let helps = |(other, source): (usize, &Source)| other != at && (source.bytes > 0 || source.fetch().is_some());
         let others_help = download.sources.iter().enumerate().any(helps);
+        let is_known = download.aim.b3().is_some();
         let Some(source) = download.sources.get_mut(at) else { return };
-        let by_p1 = matches!(task, Task::Metadata | Task::Groups { .. });
-        source.names.refuse(name, task.asks());
-        if source.names.name_for(task.asks()).is_some() {
-            // It is asked under another name.
-            return;
-        }
-        source.refusals += 1;
-        if source.refusals < SOURCE_REFUSALS_MAX && (source.bytes > 0 || by_p1 && others_help) {
+        source.refusals = source.refusals.saturating_add(1);
+        let may_be_busy = source.bytes > 0 || ask != Ask::All && others_help;
+        if source.refusals < SOURCE_REFUSALS_MAX && may_be_busy {
             return self.rest_source(now, id, at, "it refuses, or is busy".to_string());
         }
-        if task.asks() == Ask::All {
-            source.standing = Standing::Refused;
-            source.error = Some(how.to_string());
-            self.tell_source_lost(now, id, at);
+        match ask {
+            Ask::Metadata | Ask::Ranges => {}
+            // The content may come back under a name that is known.
+            Ask::All if is_known && source.p1 => self.rest_source(now, id, at, how.to_string()),
+            // A base program may end at a request for what it lacks: a search has to find it again.
+            Ask::All => self.refuse_source(now, id, at, how),
         }
+    }
+
+    /// A source has nothing to give until a search finds it again.
+    fn refuse_source(&mut self, now: Instant, id: TransferId, at: usize, why: &str) {
+        let Some(source) = self.downloads.get_mut(id).and_then(|row| row.sources.get_mut(at)) else { return };
+        source.standing = Standing::Refused;
+        source.error = Some(why.to_string());
+        self.tell_source_lost(now, id, at);
+    }
+
+    /// A source that did not give the content says which one it has.
+    fn on_identified(&mut self, now: Instant, id: TransferId, at: usize, b3: ContentHash) {
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        let aim = download.aim;
+        let Some(source) = download.sources.get_mut(at) else { return };
+        let Some(doubt) = source.doubt.take() else { return };
+        if aim.b3() == Some(b3) {
+            return match &doubt.charge {
+                Charge::Refused => self.believe_refusal(now, id, at, doubt.task.asks(), REFUSES),
+                Charge::Corrupt(why) => self.judge_corrupt(now, id, at, &doubt.task, why),
+            };
+        }
+        log::info!("download {}: {} has another content as {} by now", id.0, source.addr, doubt.name);
+        let taught = matches!(aim, Aim::Learnt { from, .. } if from == source.addr);
+        if taught && *doubt.name == download.name {
+            return self.unlearn(now, id, at);
+        }
+        source.names.disprove(&doubt.name);
+        if source.names.name_for(Ask::All).is_none() {
+            self.refuse_source(now, id, at, "it has another content under this name");
+        }
+        self.seek_soon(now, id);
+    }
+
+    /// A source that did not give the content does not say which one it has: as when it has not hashed the file yet.
+    fn on_unidentified(&mut self, now: Instant, id: TransferId, at: usize, how: &str) {
+        let Some(source) = self.downloads.get_mut(id).and_then(|row| row.sources.get_mut(at)) else { return };
+        match source.doubt.take() {
+            Some(doubt) if matches!(doubt.charge, Charge::Corrupt(_)) => {
+                // It stays in doubt.
+                source.doubt = Some(doubt);
+                let why = "its file has changed, and it does not say yet what it is now";
+                self.rest_source(now, id, at, why.to_string());
+                self.seek_soon(now, id);
+            }
+            Some(doubt) => self.believe_refusal(now, id, at, doubt.task.asks(), how),
+            None => {}
+        }
+    }
+
+    /// The source that said which content has the name says that it is another: the download begins again with that one.
+    fn unlearn(&mut self, now: Instant, id: TransferId, at: usize) {
+        let Some(source) = self.downloads.get_mut(id).and_then(|row| row.sources.get_mut(at)) else { return };
+        source.changes = source.changes.saturating_add(1);
+        let changes = source.changes;
+        if changes > SOURCE_REFUSALS_MAX {
+            return self.condemn(now, id, at, "it says each time that it has another content, and gives none");
+        }
+        // Nothing is under way from here on, so that places may change.
+        self.set_download_state(now, id, State::Opening);
+        self.downloads.unindex_sources(id);
+        if let Some(download) = self.downloads.get_mut(id) {
+            // The others offer the content that it is no more.
+            let mut teacher = download.sources.swap_remove(at);
+            teacher.names.forget_all();
+            teacher.doubt = None;
+            teacher.size = None;
+            teacher.bytes = 0;
+            if changes > 1 {
+                let until = now + self.dice.back_off(changes - 1, SOURCE_REST_MIN, SOURCE_REST_MAX);
+                teacher.standing = Standing::Resting { until };
+                teacher.error = Some("its file changes again and again".to_string());
+            }
+            download.sources = vec![teacher];
+            (download.aim, download.size) = (Aim::Name, None);
+            (download.streamer, download.found) = (None, None);
+            download.seek = Seek::default();
+        }
+        self.downloads.index_sources(id);
+        self.remember_download(id);
+        self.begin_part_anew(now, id);
     }
 
     /// Leaves a source alone for a while.
@@ -159,9 +266,21 @@ impl Node {
         self.tell_source_lost(now, id, at);
     }
 
-    /// A source sent what cannot be right. As long as the size is a mere claim it may be the giver of the outline who
-    /// has lied: then the last group fits nobody's file.
-    fn on_corrupt(&mut self, now: Instant, id: TransferId, at: usize, task: &Task, why: &str) {
+    /// A source sent what cannot be right. One that speaks `p1` says first what it has: its file may have changed.
+    fn on_corrupt(&mut self, now: Instant, id: TransferId, at: usize, doubt: Doubt) {
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        let is_known = download.aim.b3().is_some();
+        let Some(source) = download.sources.get_mut(at) else { return };
+        match doubt {
+            doubt if is_known && source.p1 => source.doubt = Some(doubt),
+            Doubt { task, charge: Charge::Corrupt(why), .. } => self.judge_corrupt(now, id, at, &task, &why),
+            Doubt { charge: Charge::Refused, .. } => {}
+        }
+    }
+
+    /// A source sent what is not of the content that it says it has. As long as the size is a mere claim it may be the
+    /// giver of the outline who has lied: then the last group fits nobody's file.
+    fn judge_corrupt(&mut self, now: Instant, id: TransferId, at: usize, task: &Task, why: &str) {
         let Some(download) = self.downloads.get(id) else { return };
         let Some(source) = download.sources.get(at) else { return };
         let Some(content) = &download.content else {
@@ -212,10 +331,22 @@ impl Node {
 
     /// Condemns the source at an address, if there is one.
     pub(super) fn blame(&mut self, now: Instant, id: TransferId, addr: Option<SocketAddr>, why: &str) {
-        let at = |row: &Download| row.sources.iter().position(|source| Some(source.addr) == addr);
-        if let Some(at) = self.downloads.get(id).and_then(at) {
+        if let Some(at) = self.source_at(id, addr) {
             self.condemn(now, id, at, why);
         }
+    }
+
+    /// The stream that this source sent is of another content.
+    pub(super) fn on_other_stream(&mut self, now: Instant, id: TransferId, addr: Option<SocketAddr>) {
+        let Some(at) = self.source_at(id, addr) else { return };
+        let source = self.downloads.get(id).and_then(|row| row.sources.get(at));
+        let Some(name) = source.and_then(|source| source.names.iter().next()).cloned() else { return };
+        let charge = Charge::Corrupt("it sent another content".to_string());
+        self.on_corrupt(now, id, at, Doubt { task: Task::Metadata, name, charge });
+    }
+
+    fn source_at(&self, id: TransferId, addr: Option<SocketAddr>) -> Option<usize> {
+        self.downloads.get(id)?.sources.iter().position(|source| Some(source.addr) == addr)
     }
 
     fn tell_source_lost(&mut self, now: Instant, id: TransferId, at: usize) {
@@ -229,18 +360,21 @@ impl Node {
         self.seek_after_failure(now, id);
         let Some(download) = self.downloads.get_mut(id) else { return };
         let rests = |source: &&Source| matches!(source.standing, Standing::Resting { until: at } if at == until);
+        let search = download.seek.next.filter(|_| download.aim != Aim::Name);
         let why = download.sources.iter().find(rests).map_or_else(String::new, |source| {
             format!(" ({}: {})", source.addr, source.error.as_deref().unwrap_or("unknown"))
         });
         let message = format!("no source is in reach{why}; it is tried again until cancelled");
         download.error = Some(CallError::new(ExitCode::NoSource, message));
+        let until = search.map_or(until, |at| until.min(at.max(now + SEEK_WAIT)));
         self.set_retrying(now, id, until);
         self.start_downloads(now);
     }
 
-    /// Every source has said no or was left out. The end, unless a search may still bring another.
+    /// Every source has said no or was left out. The end, if only a name is known and no search can bring another; a
+    /// content is looked for until the user cancels it.
     pub(super) fn give_up(&mut self, now: Instant, id: TransferId) {
-        let hope = self.seek_before_the_end(now, id);
+        let hope = self.seek_while_stuck(now, id).or_else(|| self.seek_before_the_end(now, id));
         let Some(download) = self.downloads.get_mut(id) else { return };
         let corrupt = download.sources.iter().any(|source| matches!(source.standing, Standing::Corrupt));
         let refused = |source: &&Source| matches!(source.standing, Standing::Refused) && source.error.is_some();
@@ -250,6 +384,9 @@ impl Node {
         let error = match (hope, corrupt) {
             (Some(_), true) => {
                 CallError::new(ExitCode::Checksum, "every source sent wrong bytes or refused; others are looked for")
+            }
+            (Some(_), false) if download.sources.is_empty() => {
+                CallError::new(ExitCode::NoSource, "no source is known; the content is looked for until cancelled")
             }
             (Some(_), false) => {
                 let message = format!("refused by every source{how}; others are looked for");

@@ -290,6 +290,8 @@ impl Chaos {
             Action::Dial { exchange, to, messages, .. } => {
                 self.plain += 1;
                 self.look_at_messages(to, &messages);
+                let asks_code_9 = matches!(messages[0], Message::MetadataRequest { .. });
+                assert!(!asks_code_9 || self.shown.contains(&to), "{to} has not shown that it knows code 9");
                 let lists = matches!(messages[0], Message::ListFiles { .. });
                 opened(exchange, to, if lists { Awaits::List } else { Awaits::Delivery })
             }
@@ -327,7 +329,7 @@ impl Chaos {
         for message in messages {
             match message {
                 Message::Search(search) if search.requester == us() => self.queries.push(search.id.clone()),
-                Message::Search(_) | Message::ListFiles { .. } => {}
+                Message::Search(_) | Message::ListFiles { .. } | Message::MetadataRequest { .. } => {}
                 Message::SearchResponse(hit) => {
                     let p1 = hit.file.attributes.is_some() || messages.len() > 1;
                     let may = hit.id.is_p1() && self.asked_as_p1.contains(&to);

@@ -147,7 +147,10 @@ impl Rig {
     pub(super) fn dials(&mut self) -> Vec<(ExchangeId, SocketAddr, Vec<Message>)> {
         self.take(|order| match order {
             Action::Dial { exchange, to, messages, expect } => {
-                let asks = matches!(messages[0], Message::RequestPeerList { .. } | Message::ListFiles { .. });
+                let asks = matches!(
+                    messages[0],
+                    Message::RequestPeerList { .. } | Message::ListFiles { .. } | Message::MetadataRequest { .. }
+                );
                 assert_eq!(asks, *expect != Expect::Nothing);
                 Some((*exchange, *to, messages.clone()))
             }

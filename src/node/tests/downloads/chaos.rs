@@ -140,6 +140,12 @@ impl Swarm {
                 Action::OpenPart { .. } | Action::CheckPart { .. } | Action::CommitPart { .. } => {
                     self.disk.push((soon, action));
                 }
+                Action::Dial { exchange, to, expect: Expect::FileInfo, .. } => match self.kind(to) {
+                    Kind::Dead | Kind::Flaps | Kind::Refuses | Kind::Unhashed => {
+                        self.rig.fail(exchange, DialFault::Reset);
+                    }
+                    _ => self.rig.succeed(exchange, Response::FileInfo { b3: B3, size: self.size }),
+                },
                 // Searches for further sources find nobody.
                 Action::Dial { exchange, .. } | Action::Stream { exchange, .. } => self.rig.deliver(exchange),
                 _ => {}

@@ -3,6 +3,7 @@
 mod chaos;
 mod contents;
 mod disks;
+mod names;
 mod progress;
 mod queue;
 mod races;
@@ -18,8 +19,8 @@ use crate::control::{DownloadRow, DownloadState, DownloadsReply, RawText, Reply,
 use crate::fault::{DialFault, DiskFault};
 use crate::id::{ContentHash, ExchangeId, QueryId, TransferId};
 use crate::node::contract::{
-    Action, CheckedPart, CommittedPart, DownloadRecord, Event, NodeConfig, OpenedPart, Portion, Remembered, Response,
-    Target,
+    Action, CheckedPart, CommittedPart, DownloadRecord, Event, Expect, NodeConfig, OpenedPart, Portion, Remembered,
+    Response, Target,
 };
 use crate::wire::{Attributes, Listed, Message, SearchResponse};
 use std::net::SocketAddr;
@@ -79,6 +80,28 @@ fn outline(rig: &mut Rig, size: u64) -> SocketAddr {
     let [(exchange, to, _)] = asked[..] else { panic!("{asked:?}") };
     rig.succeed(exchange, Response::Metadata { b3: B3, size });
     to
+}
+
+/// The sources that are asked which content they have.
+fn identifying(rig: &mut Rig) -> Vec<(ExchangeId, SocketAddr)> {
+    rig.take(|order| match order {
+        Action::Dial { exchange, to, expect: Expect::FileInfo, .. } => Some((*exchange, *to)),
+        _ => None,
+    })
+}
+
+/// The one source that is asked which content it has says that it is this.
+fn identify_as(rig: &mut Rig, b3: ContentHash) -> SocketAddr {
+    let asked = identifying(rig);
+    let [(exchange, to)] = asked[..] else { panic!("{asked:?}") };
+    rig.succeed(exchange, Response::FileInfo { b3, size: 1 });
+    to
+}
+
+/// A source sends wrong bytes, and still says that it has the content.
+fn lie(rig: &mut Rig, exchange: ExchangeId) {
+    rig.fail(exchange, DialFault::Corrupt);
+    identify_as(rig, B3);
 }
 
 fn opened(rig: &mut Rig) -> Vec<(TransferId, Target)> {

@@ -14,7 +14,7 @@ fn a_source_that_sends_wrong_bytes_is_dropped_and_its_groups_are_fetched_elsewhe
     let liar = first.iter().find(|fetch| fetch.to == peer(2)).unwrap();
     group(&mut rig, liar, liar.groups().start);
     rig.orders.clear();
-    rig.fail(liar.exchange, DialFault::Corrupt);
+    lie(&mut rig, liar.exchange);
     assert_eq!(shares(&mut rig)[1], SourceState::Corrupt);
     let lost: Vec<_> = rig.notices();
     let is_loss =
@@ -41,7 +41,7 @@ fn who_lies_about_the_size_is_found_out_before_others_are_blamed() {
     assert_eq!(outline(&mut rig, 4 * MIB - 9), peer(1));
     let proof = fetch(&mut rig);
     assert_eq!((proof.to, proof.groups()), (peer(1), 3..4));
-    rig.fail(proof.exchange, DialFault::Corrupt);
+    lie(&mut rig, proof.exchange);
     assert_eq!(dropped(&mut rig), 1, "the part file is begun anew");
     open(&mut rig);
     assert_eq!(outline(&mut rig, 4 * MIB), peer(2));
@@ -61,7 +61,7 @@ fn who_claims_another_size_for_one_group_is_found_out_as_well() {
     let false_one = fetch(&mut rig);
     hear_of(&mut rig, 2);
     found(&mut rig, 2, &of_content("b", 900, B3));
-    rig.fail(false_one.exchange, DialFault::Corrupt);
+    lie(&mut rig, false_one.exchange);
     open(&mut rig);
     let outlines = rig.take(|order| match order {
         Action::SetOutline { size, .. } => Some(*size),
@@ -93,7 +93,7 @@ fn a_hash_told_by_a_liar_is_forgotten_again() {
     open(&mut rig);
     assert_eq!(outline(&mut rig, 3 * MIB), peer(1));
     let proof = fetch(&mut rig);
-    rig.fail(proof.exchange, DialFault::Corrupt);
+    lie(&mut rig, proof.exchange);
     open(&mut rig);
     let [(_, to, None)] = metadata(&mut rig)[..] else { panic!("asked without a hash to prove") };
     assert_eq!(to, peer(2));
@@ -121,6 +121,7 @@ fn a_source_that_says_no_after_it_has_brought_something_is_busy() {
     for n in 0..7 {
         let refused = fetch(&mut rig);
         rig.fail(refused.exchange, DialFault::Reset);
+        identify_as(&mut rig, B3);
         assert_eq!(state(&mut rig, 1), DownloadState::Retrying, "{n}");
         rig.pass(Duration::from_secs(90));
         open_resumed(&mut rig, 8 * MIB, [7]);
@@ -128,13 +129,15 @@ fn a_source_that_says_no_after_it_has_brought_something_is_busy() {
     // Eight times in a row is no accident; and it does not send the file as a whole either.
     let refused = fetch(&mut rig);
     rig.fail(refused.exchange, DialFault::Reset);
+    identify_as(&mut rig, B3);
     let whole = fetch(&mut rig);
     assert_eq!(whole.portion, Portion::Whole);
     rig.orders.clear();
     rig.fail(whole.exchange, DialFault::Reset);
+    identify_as(&mut rig, B3);
     wait_for_the_search(&mut rig);
-    let failed = row(&mut rig, 1);
-    assert_eq!((failed.state, failed.error.unwrap().code), (DownloadState::Failed, ExitCode::NotFound as i32));
+    let waiting = row(&mut rig, 1);
+    assert_eq!((waiting.state, waiting.error.unwrap().code), (DownloadState::Retrying, ExitCode::NoSource as i32));
     assert_eq!((dropped(&mut rig), forgotten(&mut rig).len()), (0, 0), "what is verified is kept");
 }
 
@@ -146,6 +149,7 @@ fn a_source_without_ranges_sends_the_whole_when_it_is_alone() {
     outline(&mut rig, 4 * MIB);
     let refused = fetch(&mut rig);
     rig.fail(refused.exchange, DialFault::Reset);
+    identify_as(&mut rig, B3);
     let whole = fetch(&mut rig);
     assert_eq!((whole.to, &whole.portion), (peer(1), &Portion::Whole));
     (0..4).for_each(|at| group(&mut rig, &whole, at));
@@ -153,25 +157,25 @@ fn a_source_without_ranges_sends_the_whole_when_it_is_alone() {
 }
 
 #[test]
-fn every_source_that_lies_ends_a_download_unless_another_is_found() {
+fn a_content_of_which_every_source_lies_waits_until_another_is_found() {
     let mut rig = with_content(4 * MIB, 2);
     download(&mut rig, hits("1"));
     open(&mut rig);
     for _ in 0..2 {
         let [(exchange, ..)] = metadata(&mut rig)[..] else { panic!("metadata") };
-        rig.fail(exchange, DialFault::Corrupt);
+        lie(&mut rig, exchange);
     }
     wait_for_the_search(&mut rig);
-    let failed = row(&mut rig, 1);
-    assert_eq!((failed.state, failed.error.unwrap().code), (DownloadState::Failed, ExitCode::Checksum as i32));
+    let waiting = row(&mut rig, 1);
+    assert_eq!((waiting.state, waiting.error.unwrap().code), (DownloadState::Retrying, ExitCode::Checksum as i32));
     // Another attempt does not ask them again.
     order(&mut rig, Request::Retry { ids: "1".into() });
     open(&mut rig);
     assert!(metadata(&mut rig).is_empty());
+    hear_of(&mut rig, 7);
     found(&mut rig, 7, &of_content("c", 4 * MIB, B3));
-    if state(&mut rig, 1) == DownloadState::Failed {
-        order(&mut rig, Request::Retry { ids: "1".into() });
-    }
+    open(&mut rig);
+    assert_eq!(outline(&mut rig, 4 * MIB), peer(7));
 }
 
 #[test]

@@ -154,7 +154,7 @@ impl World {
                 Message::DownloadRequest { .. } if matches!(want, Want::File(_)) => {}
                 Message::ListFiles { .. } if *want == Want::FileList => {}
                 Message::RangeRequest { .. } if matches!(want, Want::File(_)) => self.watch_part_2(host, to, message),
-                Message::MetadataRequest { .. } if matches!(want, Want::Metadata { .. }) => {
+                Message::MetadataRequest { .. } if matches!(want, Want::Metadata { .. } | Want::FileInfo) => {
                     self.watch_part_2(host, to, message);
                 }
                 _ if to_bootstrap => {}

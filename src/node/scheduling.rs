@@ -215,8 +215,8 @@ impl Download {
         }
     }
 
-    /// There is no exchange for one more source: a slow one gives its place to one that is faster, or that nobody has
-    /// tried yet.
+    /// There is no exchange for one more source: a slow one gives its place to one that is faster, or whose speed nobody
+    /// knows; the more often that one has failed, the later.
     fn make_room(&self, now: Instant, idle: usize) -> Option<Step> {
         let other = &self.sources[idle];
         let gives_way = |(at, fetch): &(usize, &Fetch)| {
@@ -224,9 +224,15 @@ impl Download {
             let speed = self.sources[*at].speed_now(now).unwrap_or(0);
             let is_better = match other.speed {
                 Some(theirs) => spent >= STALL_AFTER && theirs / 2 > speed,
-                None => spent >= SLOW_AFTER && other.failures == 0,
+                None => spent >= SLOW_AFTER.saturating_mul(1 << other.failures.min(16)),
             };
-            matches!(fetch.task, Task::Groups { .. }) && is_better
+            // A stream that is broken off begins anew some day: only one that is hardly worth its place gives it up.
+            let may_end = match fetch.task {
+                Task::Groups { .. } => true,
+                Task::Whole => self.is_slow(now, *at, fetch),
+                Task::Metadata | Task::Identify | Task::Stream => false,
+            };
+            may_end && is_better
         };
         self.busy().find(gives_way).map(|(source, _)| Step::Relieve { source })
     }

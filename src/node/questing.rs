@@ -2,7 +2,7 @@
 //! all that it has have failed.
 
 use super::Node;
-use super::download::{Aim, Seek, State};
+use super::download::{Aim, Download, State};
 use super::limits::{
     SEEK_AGAIN, SEEK_MAX, SEEK_MIN, SEEK_NEWCOMERS_DOWNLOADS_MAX, SEEK_NEWCOMERS_MIN, SEEK_REFUSED_MIN, SEEK_STUCK_MIN,
     SEEK_WAIT, SOURCES_ENOUGH,
@@ -73,21 +73,29 @@ impl Node {
     }
 
     /// A list named peers for the first time: downloads that wait for a source look for one again, those first that have
-    /// looked longest ago.
+    /// looked longest ago. One that has looked a moment ago waits until `SEEK_NEWCOMERS_MIN` is over.
     pub(super) fn seek_among_newcomers(&mut self, now: Instant) {
         if self.peers.newcomers().is_empty() {
             return;
         }
-        let due = |seek: &Seek| seek.sought_at.is_none_or(|at| now.saturating_since(at) >= SEEK_NEWCOMERS_MIN);
-        let mut waiting: Vec<_> = self
-            .downloads
-            .iter()
-            .filter(|(_, row)| matches!(row.state(), State::Retrying { .. }) && due(&row.seek))
-            .map(|(id, row)| (row.seek.sought_at, id))
-            .collect();
+        let waits = |row: &Download| matches!(row.state(), State::Retrying { .. });
+        let waiting = self.downloads.iter().filter(|(_, row)| waits(row));
+        let mut waiting: Vec<_> = waiting.map(|(id, row)| (row.seek.sought_at, id)).collect();
         waiting.sort_unstable();
-        for (_, id) in waiting.into_iter().take(SEEK_NEWCOMERS_DOWNLOADS_MAX) {
-            self.seek(now, id);
+        for (sought_at, id) in waiting.into_iter().take(SEEK_NEWCOMERS_DOWNLOADS_MAX) {
+            match sought_at.map(|at| at + SEEK_NEWCOMERS_MIN).filter(|at| *at > now) {
+                Some(at) => self.seek_at(now, id, at),
+                None => drop(self.seek(now, id)),
+            }
+        }
+    }
+
+    /// Has a download that waits for a source look for others at this time, if it would later.
+    fn seek_at(&mut self, now: Instant, id: TransferId, at: Instant) {
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        download.seek.next = Some(download.seek.next.map_or(at, |next| next.min(at)));
+        if matches!(download.state(), State::Retrying { until, .. } if until > at) {
+            self.set_retrying(now, id, at);
         }
     }
 

@@ -26,7 +26,8 @@ fn refuse_everything(rig: &mut Rig) -> bool {
     for (download, _) in &parts {
         let mut groups = Groups::none(8);
         groups.insert(7);
-        let part = OpenedPart::Ready { path: "/downloads/a.txt".into(), resumed: Some((8 * MIB, groups)) };
+        let part =
+            OpenedPart::Ready { path: "/downloads/a.txt".into(), resumed: Some((8 * MIB, groups)), filesystem: None };
         rig.handle(Event::PartOpened { download: *download, outcome: Ok(part) });
     }
     let asked: Vec<_> = names_asked(rig).into_iter().map(|(exchange, _)| exchange).collect();
@@ -231,7 +232,7 @@ fn recalled(learnt_from: Option<SocketAddr>) -> Rig {
     let sources = vec![SourceRecord { addr: peer(1), names: vec![name("b"), name("a")], p1: true }];
     let record = DownloadRecord {
         id: TransferId(1),
-        spec: PartSpec { target, token: 7 },
+        spec: PartSpec { target, token: 7, filesystem: None },
         name: name("a"),
         size: Some(8 * MIB),
         b3: Some(B3),

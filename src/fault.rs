@@ -34,6 +34,9 @@ pub enum DiskFault {
     /// The file is not the one that was scanned or hashed any more.
     #[error("the file has changed")]
     Changed,
+    /// What is remembered of downloads takes all the room that it may take.
+    #[error("the log of downloads is full")]
+    LogFull,
     /// The process has no file descriptor left.
     #[error("no file descriptor is left")]
     NoDescriptor,

@@ -180,6 +180,10 @@ pub struct DownloadsReply {
     pub downloads: Vec<DownloadRow>,
     /// Ask for `after` this to go on; `None` at the end.
     pub next: Option<u32>,
+    /// All downloads that the call concerned, ascending, also those without a place on this page; none for a page of all
+    /// downloads.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ids: Vec<u32>,
 }
 
 /// A download.
@@ -215,6 +219,10 @@ pub struct DownloadRow {
     pub error: Option<super::CallError>,
     /// Seconds until the next attempt, while [`Retrying`](DownloadState::Retrying).
     pub retry_in_s: Option<u64>,
+    /// Why how it stands could not be written to the state directory, so that a restart does not know of it; `None` if
+    /// all is well. The daemon tries it again.
+    #[serde(default)]
+    pub not_remembered: Option<Box<super::CallError>>,
 }
 
 /// A source of a download.

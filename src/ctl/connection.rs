@@ -27,6 +27,7 @@ const INTERRUPT: usize = 1;
 
 /// What came while the user's command waits for news.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are notices")]
 pub(super) enum Heard {
     /// Something happened.
     Notice(Notice),

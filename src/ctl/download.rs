@@ -3,8 +3,9 @@
 use super::Session;
 use super::args::Download;
 use super::follow::{End, await_places, follow, is_final};
+use super::orders::remark_not_remembered;
 use super::output::remark;
-use super::query::{all_hits, downloads_after};
+use super::query::{all_hits, downloads_of};
 use super::rows::is_stopped_by_disk;
 use super::{exit_code, text};
 use crate::control::{
@@ -31,20 +32,22 @@ pub(super) fn download(session: &mut Session, options: Download) -> Result<ExitC
     let named_place = output.is_some();
     let begun: DownloadsReply = session.call(&Request::Download { what: options.what, output })?;
     session.connection.forget_waiting();
-    let mut downloads: BTreeMap<u32, DownloadRow> = begun.downloads.into_iter().map(|row| (row.id, row)).collect();
-    if let Some(next) = begun.next {
-        downloads.extend(downloads_after(session, next)?.into_iter().map(|row| (row.id, row)));
-    }
+    let begun = downloads_of(session, begun)?;
+    let mut downloads: BTreeMap<u32, DownloadRow> = begun.into_iter().map(|row| (row.id, row)).collect();
     if options.detach {
         if named_place {
             await_places(session, &mut downloads);
         }
-        session.output.show(&rows_of(&downloads)[..])?;
+        let rows = rows_of(&downloads);
+        let remembered = remark_not_remembered(&rows);
+        session.output.show(&rows[..])?;
         let refused = downloads.values().find(|row| row.state == DownloadState::Failed);
         let refused = refused.and_then(|row| row.error.as_ref());
-        return Ok(refused.map_or(ExitCode::Done, |error| exit_code(error.code)));
+        return Ok(refused.map_or(remembered, |error| exit_code(error.code)));
     }
     let end = follow(session, &mut downloads);
+    // Whether one ended well does not depend on it.
+    let _ = remark_not_remembered(&rows_of(&downloads));
     session.output.show(&rows_of(&downloads)[..])?;
     match end {
         End::Settled => Ok(outcome(&downloads)),

@@ -182,6 +182,7 @@ mod tests {
             already: false,
             error: None,
             retry_in_s: None,
+            not_remembered: None,
         }
     }
 

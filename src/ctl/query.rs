@@ -10,7 +10,7 @@ use crate::control::{
     PeerRow, Request, StatusReply, parse_ids,
 };
 use serde::de::IgnoredAny;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// `status`.
 pub(super) fn status(session: &mut Session) -> Result<ExitCode, CallError> {
@@ -81,6 +81,22 @@ pub(super) fn downloads_after(session: &mut Session, mut after: u32) -> Result<V
             _ => return Ok(rows),
         }
     }
+}
+
+/// The downloads that a call concerned, and no other: those of its answer, and those for which the answer had no place,
+/// page by page.
+pub(super) fn downloads_of(session: &mut Session, answer: DownloadsReply) -> Result<Vec<DownloadRow>, CallError> {
+    let mut rows: BTreeMap<u32, DownloadRow> = answer.downloads.into_iter().map(|row| (row.id, row)).collect();
+    let wanted: BTreeSet<u32> = answer.ids.into_iter().collect();
+    let mut missing: BTreeSet<u32> = wanted.iter().copied().filter(|id| !rows.contains_key(id)).collect();
+    while let Some(first) = missing.pop_first() {
+        let page: DownloadsReply = session.call(&Request::Downloads { after: first.saturating_sub(1) })?;
+        // Those before the end of the page that are not on it are forgotten by now.
+        missing = page.next.map_or_else(BTreeSet::new, |last| missing.split_off(&last.saturating_add(1)));
+        let concerned = |row: &DownloadRow| wanted.contains(&row.id);
+        rows.extend(page.downloads.into_iter().filter(concerned).map(|row| (row.id, row)));
+    }
+    Ok(rows.into_values().collect())
 }
 
 /// `files`.

@@ -1,7 +1,7 @@
 //! The share, its scans, and state files.
 
 use super::clock::wall_ns;
-use super::helper::{Done, Job};
+use super::helper::Done;
 use super::timers::Timer;
 use super::{Driver, state};
 use crate::bootstrap::{Bootstrap, encode_snapshot};
@@ -18,7 +18,7 @@ use std::time::Duration;
 /// Directory entries of one slice of a scan: some hundred microseconds with warm caches.
 const SCAN_ENTRIES_PER_SLICE: usize = 128;
 
-/// How soon after a change part files, the hash cache and the log of downloads are synced.
+/// How soon after a change part files and the hash cache are synced.
 pub(super) const SYNC_DELAY: Duration = Duration::from_secs(2);
 
 /// How soon after a change the registry is saved.
@@ -87,13 +87,10 @@ impl Driver {
 
     /// Writes the peers to remember.
     pub(super) fn remember_peers(&mut self, peers: &[SocketAddr]) {
-        if let Some(directory) = &self.state {
-            let job = directory.write_job(state::PEERS_FILE, state::encode_peers(peers));
-            self.helpers.submit(Job::Write(state::PEERS_FILE, job));
-        }
+        self.save_state_file(state::PEERS_FILE, state::encode_peers(peers));
     }
 
-    /// Arms the timer that syncs what is new in the part files, the hash cache and the log of downloads.
+    /// Arms the timer that syncs what is new in the part files and the hash cache.
     pub(super) fn arm_sync(&mut self) {
         self.arm_sync_in(SYNC_DELAY);
     }
@@ -126,11 +123,11 @@ impl Driver {
     /// Writes the registry, if it has changed.
     pub(super) fn save_registry(&mut self) {
         self.registry_timer_armed = false;
-        let (Some(bootstrap), Some(directory)) = (&self.bootstrap, &self.state) else { return };
+        let Some(bootstrap) = self.bootstrap.as_ref().filter(|_| self.state.is_some()) else { return };
         if bootstrap.revision() != self.registry_saved {
             self.registry_saved = bootstrap.revision();
-            let job = directory.write_job(state::REGISTRY_FILE, encode_snapshot(&bootstrap.snapshot()));
-            self.helpers.submit(Job::Write(state::REGISTRY_FILE, job));
+            let snapshot = encode_snapshot(&bootstrap.snapshot());
+            self.save_state_file(state::REGISTRY_FILE, snapshot);
         }
     }
 
@@ -146,8 +143,7 @@ impl Driver {
                 Done::Committed(download, outcome) => self.on_part_committed(download, outcome),
                 Done::HashesFlushed(outcome) => self.on_hashes_flushed(outcome),
                 Done::LogMaintained(outcome) => self.on_records_maintained(outcome),
-                Done::Written(_, Ok(())) => {}
-                Done::Written(file, Err(fault)) => warn!("cannot write the state file {file}: {fault}"),
+                Done::Written(file, bytes, outcome) => self.on_state_file_written(file, &bytes, outcome),
             }
         }
     }

@@ -70,8 +70,8 @@ pub(super) enum Done {
     HashesFlushed(Result<Flushed, CacheFault>),
     /// Of [`Job::MaintainLog`].
     LogMaintained(io::Result<LogDone>),
-    /// Of [`Job::Write`]: the file's name.
-    Written(&'static str, Result<(), DiskFault>),
+    /// Of [`Job::Write`]: the file's name, and what was to be written.
+    Written(&'static str, Arc<[u8]>, Result<(), DiskFault>),
 }
 
 /// Which jobs run beside which: a lookup that hangs delays no sync, and a sync no opening.
@@ -80,6 +80,8 @@ enum Kind {
     Lookup,
     Open,
     Sync,
+    /// Answers to users wait for it.
+    Log,
 }
 
 impl Job {
@@ -87,6 +89,7 @@ impl Job {
         match self {
             Self::Resolve(_) => Kind::Lookup,
             Self::ProbeTarget(..) | Self::OpenPart(..) | Self::RemovePart(..) => Kind::Open,
+            Self::MaintainLog(_) => Kind::Log,
             _ => Kind::Sync,
         }
     }
@@ -97,6 +100,7 @@ impl Done {
         match self {
             Self::Resolved(..) => Kind::Lookup,
             Self::TargetProbed(..) | Self::PartOpened(..) | Self::PartRemoved(..) => Kind::Open,
+            Self::LogMaintained(_) => Kind::Log,
             _ => Kind::Sync,
         }
     }
@@ -123,6 +127,7 @@ pub(super) struct Helpers {
     lookups: Lane,
     openings: Lane,
     syncs: Lane,
+    log: Lane,
     sender: Sender<Done>,
     receiver: Receiver<Done>,
     waker: Arc<Waker>,
@@ -132,7 +137,8 @@ impl Helpers {
     pub(super) fn new(waker: Arc<Waker>) -> Self {
         let (sender, receiver) = mpsc::channel();
         let (lookups, openings, syncs) = (Lane::new(LOOKUPS_MAX), Lane::new(OPENINGS_MAX), Lane::new(SYNCS_MAX));
-        Self { lookups, openings, syncs, sender, receiver, waker }
+        // The log makes one job at a time.
+        Self { lookups, openings, syncs, log: Lane::new(1), sender, receiver, waker }
     }
 
     /// Runs a job as soon as a thread is free.
@@ -152,7 +158,7 @@ impl Helpers {
 
     /// Whether a file is still to be synced, opened or removed.
     pub(super) fn is_syncing(&self) -> bool {
-        [&self.openings, &self.syncs].into_iter().any(|lane| lane.running > 0 || !lane.waiting.is_empty())
+        [&self.openings, &self.syncs, &self.log].into_iter().any(|lane| lane.running > 0 || !lane.waiting.is_empty())
     }
 
     fn lane(&mut self, kind: Kind) -> &mut Lane {
@@ -160,11 +166,12 @@ impl Helpers {
             Kind::Lookup => &mut self.lookups,
             Kind::Open => &mut self.openings,
             Kind::Sync => &mut self.syncs,
+            Kind::Log => &mut self.log,
         }
     }
 
     fn start_waiting(&mut self) {
-        for lane in [&mut self.lookups, &mut self.openings, &mut self.syncs] {
+        for lane in [&mut self.lookups, &mut self.openings, &mut self.syncs, &mut self.log] {
             while lane.running < lane.running_max {
                 let Some(job) = lane.waiting.pop_front() else { break };
                 lane.running += 1;
@@ -205,7 +212,10 @@ fn run(job: Job) -> Done {
         Job::Commit(download, job) => Done::Committed(download, job.run()),
         Job::FlushHashes(job) => Done::HashesFlushed(job.run()),
         Job::MaintainLog(job) => Done::LogMaintained(job.run()),
-        Job::Write(file, job) => Done::Written(file, job.run().map_err(DiskFault::from)),
+        Job::Write(file, job) => {
+            let bytes = job.bytes();
+            Done::Written(file, bytes, job.run().map_err(DiskFault::from))
+        }
     }
 }
 

@@ -21,7 +21,8 @@
 //! | `table`, `budget`, `timers` | connections, their descriptors and deadlines |
 //! | `exchange`, `socket`, `listener` | TCP |
 //! | `control`, `signals`, `helper` | the Unix socket, signals, the calls that block |
-//! | `clock`, `logbook`, `state` | time, refusals, the form of state files |
+//! | `state` | state files that are written whole |
+//! | `clock`, `logbook` | time, refusals |
 
 mod accept;
 mod budget;
@@ -54,7 +55,7 @@ pub use signals::survive_file_size_limit;
 use crate::bootstrap::Bootstrap;
 use crate::id::ClientId;
 use crate::node::{Event, Node, NodeConfig};
-use crate::store::{RecordLog, Scanner, ShareRoot, StateDirectory};
+use crate::store::{Scanner, ShareRoot, StateDirectory};
 use crate::time::Instant;
 use crate::timer::TimerWheel;
 use mio::Waker;
@@ -216,7 +217,8 @@ pub struct Driver {
     streams: streams::Streams,
     pace: pace::Pace,
     state: Option<StateDirectory>,
-    records: Option<RecordLog>,
+    records: records::Records,
+    state_files: state::StateFiles,
     sync_timer_armed: bool,
     registry_saved: u64,
     registry_timer_armed: bool,

@@ -52,6 +52,8 @@ pub(super) struct Desk {
     busy: BTreeMap<TransferId, VecDeque<PartOrder>>,
     /// Those that could not be synced lately: they are tried again by the timer.
     sync_failed: BTreeSet<TransferId>,
+    /// Those that could not be removed. Their records stay, and have the next start try it again.
+    kept: BTreeSet<TransferId>,
     /// Those that are being read, in turn.
     checks: VecDeque<(TransferId, PartCheck)>,
 }
@@ -85,6 +87,7 @@ impl Driver {
             PartOrder::Commit => self.commit_part(download),
             PartOrder::Close => self.close_part(download),
             PartOrder::Drop(request) => self.drop_part(download, request),
+            PartOrder::Forget if self.desk.kept.contains(&download) => {}
             PartOrder::Forget => self.forget_download(download),
         }
     }
@@ -240,8 +243,11 @@ impl Driver {
     /// A part file is removed, or cannot be.
     pub(super) fn on_part_removed(&mut self, download: TransferId, outcome: Result<(), DiskFault>) {
         match outcome {
-            Ok(()) | Err(DiskFault::Missing) => {}
-            Err(fault) => warn!("cannot remove the part file of download {}: {fault}", download.0),
+            Ok(()) | Err(DiskFault::Missing) => drop(self.desk.kept.remove(&download)),
+            Err(fault) => {
+                warn!("cannot remove the part file of download {}, the next start tries it again: {fault}", download.0);
+                self.desk.kept.insert(download);
+            }
         }
         self.on_part_idle(download);
     }

@@ -32,6 +32,8 @@ impl Driver {
                 self.perform_bootstrap(action);
             } else if let Some(event) = self.inbox.pop_front() {
                 self.node.handle(self.now, event);
+            } else if self.has_changed_records() {
+                self.maintain_records();
             } else {
                 break;
             }
@@ -84,7 +86,7 @@ impl Driver {
                 self.order_part(download, PartOrder::Drop(part_request(spec, None, None)));
             }
             Action::HashFiles { files } => self.hash_files(files),
-            Action::RememberDownload(record) => self.remember_download(&record),
+            Action::RememberDownload { record, revision } => self.remember_download(&record, revision),
             Action::ForgetDownload { download } => self.order_part(download, PartOrder::Forget),
             Action::Reply { client, call, outcome } => self.reply(client, &call, &outcome),
             Action::Notify { client, notice } => self.push_line(client, &encode_notice(&notice)),

@@ -60,13 +60,10 @@ impl Driver {
         };
         let clock = Clock::start();
         let now = clock.now();
-        let seed = match settings.seed {
-            Some(seed) => seed,
-            None => random_seed().map_err(io_fault("/dev/urandom"))?,
-        };
+        let seed = settings.seed.map_or_else(random_seed, Ok).map_err(io_fault("/dev/urandom"))?;
         let remembered = state::decode_peers(&state::read(settings.state.as_ref(), state::PEERS_FILE));
-        let (records, downloads, download_last) =
-            records::open(settings.state.as_ref()).map_err(io_fault("the state file of downloads"))?;
+        let opened = records::open(settings.state.as_ref());
+        let (records, downloads, download_last) = opened.map_err(io_fault("the state file of downloads"))?;
         let remembered = Remembered { peers: remembered, downloads, download_last };
         let bootstrap = facts.bootstrap.map(|_| restore_bootstrap(&settings, now, seed));
         let mut node_config = settings.node;
@@ -102,6 +99,7 @@ impl Driver {
             pace: Pace::new(settings.limits, now),
             state: settings.state,
             records,
+            state_files: Default::default(),
             sync_timer_armed: false,
             registry_timer_armed: false,
             scratch: vec![0; STEP_BYTES_MAX],

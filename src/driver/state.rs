@@ -1,11 +1,106 @@
-//! The two files of the state directory that the loop reads and writes, and their form: the peers to remember, one
-//! endpoint a line, and the registry of the bootstrap node.
+//! The two files of the state directory that the loop writes whole, and their form: the peers to remember, one endpoint a
+//! line, and the registry of the bootstrap node. One that cannot be written is written again, less and less often, until
+//! it is on the disk or a newer one takes its place.
 
-use log::warn;
+use super::Driver;
+use super::helper::Job;
+use super::timers::Timer;
+use crate::fault::DiskFault;
+use crate::store::StateDirectory;
+use log::{info, warn};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
-use crate::store::StateDirectory;
+/// How soon what could not be written is tried again.
+const RETRY_MIN: Duration = Duration::from_secs(1);
+
+/// How long that wait may become.
+const RETRY_MAX: Duration = Duration::from_secs(60);
+
+/// How long to wait after so many failures in a row.
+pub(super) fn back_off(failures: u32) -> Duration {
+    RETRY_MIN.saturating_mul(1 << failures.min(8)).min(RETRY_MAX)
+}
+
+/// The state files that are not known to be on the disk as they should be.
+#[derive(Default)]
+pub(super) struct StateFiles {
+    unsaved: BTreeMap<&'static str, Unsaved>,
+    retry_armed: bool,
+}
+
+struct Unsaved {
+    bytes: Arc<[u8]>,
+    /// Attempts in a row that failed.
+    failures: u32,
+    /// The last attempt is over.
+    has_failed: bool,
+}
+
+impl Driver {
+    /// Has a state file written.
+    pub(super) fn save_state_file(&mut self, file: &'static str, bytes: Vec<u8>) {
+        let failures = self.state_files.unsaved.get(file).map_or(0, |unsaved| unsaved.failures);
+        let unsaved = Unsaved { bytes: bytes.into(), failures, has_failed: false };
+        self.write_state_file(file, &unsaved.bytes);
+        self.state_files.unsaved.insert(file, unsaved);
+    }
+
+    fn write_state_file(&mut self, file: &'static str, bytes: &Arc<[u8]>) {
+        if let Some(directory) = &self.state {
+            self.helpers.submit(Job::Write(file, directory.write_job(file, Arc::clone(bytes))));
+        }
+    }
+
+    /// A state file is on the disk, or could not be written.
+    pub(super) fn on_state_file_written(
+        &mut self,
+        file: &'static str,
+        bytes: &Arc<[u8]>,
+        outcome: Result<(), DiskFault>,
+    ) {
+        let Some(unsaved) = self.state_files.unsaved.get_mut(file) else { return };
+        if !Arc::ptr_eq(&unsaved.bytes, bytes) {
+            // A newer one is on its way.
+            return;
+        }
+        match outcome {
+            Ok(()) => {
+                if unsaved.failures > 0 {
+                    info!("the state file {file} is written again");
+                }
+                self.state_files.unsaved.remove(file);
+            }
+            Err(fault) => {
+                if unsaved.failures == 0 {
+                    warn!("cannot write the state file {file}, trying again: {fault}");
+                }
+                let wait = back_off(unsaved.failures);
+                unsaved.failures = unsaved.failures.saturating_add(1);
+                unsaved.has_failed = true;
+                if !std::mem::replace(&mut self.state_files.retry_armed, true) {
+                    self.timers.insert(self.now + wait, Timer::StateFiles);
+                }
+            }
+        }
+    }
+
+    /// Writes the state files again that could not be written.
+    pub(super) fn retry_state_files(&mut self) {
+        self.state_files.retry_armed = false;
+        let failed = self.state_files.unsaved.iter_mut().filter(|(_, unsaved)| unsaved.has_failed);
+        let again: Vec<_> = failed
+            .map(|(file, unsaved)| {
+                unsaved.has_failed = false;
+                (*file, Arc::clone(&unsaved.bytes))
+            })
+            .collect();
+        again.iter().for_each(|(file, bytes)| self.write_state_file(file, bytes));
+    }
+}
 
 /// Known peers across restarts.
 pub(super) const PEERS_FILE: &str = "peers";

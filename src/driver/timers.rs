@@ -15,6 +15,10 @@ pub(super) enum Timer {
     Pace(Direction),
     /// When what was verified, hashed or remembered lately is to be synced.
     Sync,
+    /// When the log of downloads, which could not be written, is tried again.
+    Records,
+    /// When state files that could not be written are tried again.
+    StateFiles,
     /// When leaving must be over.
     LeaveAnyway,
 }

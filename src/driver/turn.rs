@@ -286,6 +286,8 @@ impl Driver {
                 Timer::SaveRegistry => self.save_registry(),
                 Timer::Pace(direction) => self.wake_paced(direction),
                 Timer::Sync => self.sync_state(),
+                Timer::Records => self.retry_records(),
+                Timer::StateFiles => self.retry_state_files(),
                 Timer::LeaveAnyway => self.phase = Phase::Over,
             }
         }
@@ -347,6 +349,7 @@ impl Driver {
         self.host.leaving();
         self.timers.insert(self.now + LEAVE_MAX, Timer::LeaveAnyway);
         self.save_registry();
+        self.retry_state_files();
         self.sync_state();
         self.node.handle(self.now, Event::Leave);
     }

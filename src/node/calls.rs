@@ -1,4 +1,5 @@
-//! The calls of control clients: each is answered exactly once, from memory; work that it starts reports by notices.
+//! The calls of control clients: each is answered exactly once, from memory; work that it starts reports by notices. What
+//! is to outlive a restart is answered when it is on the disk.
 
 use super::contract::Action;
 use super::endpoints::canonical;
@@ -9,24 +10,50 @@ use crate::control::{
     BootstrapReply, CallError, CallId, ExitCode, FileRow, FilesReply, HitRow, HitsReply, PAGE_ROWS_MAX, RawText, Reply,
     Request, StatusReply,
 };
-use crate::id::{ClientId, ContentHash, HitId, SearchId};
+use crate::id::{ClientId, ContentHash, HitId, SearchId, TransferId};
 use crate::name::{Escaped, FileName};
 use crate::time::Instant;
+
+/// What a call is answered with.
+enum Answer {
+    Now(Reply),
+    /// The rows of these downloads, as soon as what was changed of them is remembered.
+    Recorded(Vec<TransferId>),
+}
 
 impl Node {
     pub(super) fn on_call(&mut self, now: Instant, client: ClientId, call: CallId, request: Request) {
         let before = self.actions.len();
-        let outcome = self.answer(now, client, request);
+        let answer = self.answer(now, client, request);
         // The answer goes out before the notices of the work that the call began, but after whatever is to outlive a
         // restart: what was accepted is not lost. What is forgotten keeps its place behind the removal of part files.
         let (kept, begun): (Vec<_>, Vec<_>) =
-            self.actions.drain(before..).partition(|action| matches!(action, Action::RememberDownload(_)));
+            self.actions.drain(before..).partition(|action| matches!(action, Action::RememberDownload { .. }));
         self.actions.extend(kept);
-        self.actions.push_back(Action::Reply { client, call, outcome });
+        match answer {
+            Ok(Answer::Recorded(ids)) => self.answer_when_recorded(now, client, call, ids),
+            Ok(Answer::Now(reply)) => self.actions.push_back(Action::Reply { client, call, outcome: Ok(reply) }),
+            Err(error) => self.actions.push_back(Action::Reply { client, call, outcome: Err(error) }),
+        }
         self.actions.extend(begun);
     }
 
-    fn answer(&mut self, now: Instant, client: ClientId, request: Request) -> Result<Reply, CallError> {
+    fn answer(&mut self, now: Instant, client: ClientId, request: Request) -> Result<Answer, CallError> {
+        let ordered = match &request {
+            Request::Download { what, output } => {
+                self.may_work()?;
+                self.call_download(now, client, what, output.as_ref())
+            }
+            Request::Pause { ids } => self.call_pause(now, ids),
+            Request::Resume { ids } => self.call_resume(now, ids),
+            Request::Retry { ids } => self.call_retry(now, ids),
+            Request::Cancel { ids } => self.call_cancel(now, ids),
+            _ => return self.answer_at_once(now, client, request).map(Answer::Now),
+        };
+        ordered.map(Answer::Recorded)
+    }
+
+    fn answer_at_once(&mut self, now: Instant, client: ClientId, request: Request) -> Result<Reply, CallError> {
         match request {
             Request::Status => Ok(Reply::Status(Box::new(self.status(now)))),
             Request::Peers => {
@@ -43,16 +70,8 @@ impl Node {
                 self.may_work()?;
                 self.call_list(now, client, canonical(peer)).map(Reply::SearchStarted)
             }
-            Request::Download { what, output } => {
-                self.may_work()?;
-                self.call_download(now, client, &what, output.as_ref()).map(Reply::Downloads)
-            }
             Request::Downloads { after } => Ok(Reply::Downloads(self.call_downloads(now, after))),
             Request::Follow { ids } => self.call_follow(now, client, &ids).map(Reply::Downloads),
-            Request::Pause { ids } => self.call_pause(now, &ids).map(Reply::Downloads),
-            Request::Resume { ids } => self.call_resume(now, &ids).map(Reply::Downloads),
-            Request::Retry { ids } => self.call_retry(now, &ids).map(Reply::Downloads),
-            Request::Cancel { ids } => self.call_cancel(now, &ids).map(Reply::Downloads),
             Request::Files { after } => self.call_files(after.as_ref()).map(Reply::Files),
             Request::Rescan => {
                 self.may_work()?;
@@ -66,8 +85,15 @@ impl Node {
             Request::Bootstrap { .. } => {
                 Ok(Reply::Bootstrap(BootstrapReply { links: self.links(now), registry: None }))
             }
-            Request::Reload | Request::LogLevel { .. } | Request::Stop => {
-                // The daemon around this node answers these.
+            Request::Download { .. }
+            | Request::Pause { .. }
+            | Request::Resume { .. }
+            | Request::Retry { .. }
+            | Request::Cancel { .. }
+            | Request::Reload
+            | Request::LogLevel { .. }
+            | Request::Stop => {
+                // The daemon around this node answers the last three; orders were taken before.
                 Err(CallError::new(ExitCode::Other, "this call is not for the node; no daemon runs around it"))
             }
         }

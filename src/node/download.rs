@@ -1,9 +1,10 @@
 //! One download: what it is after, where it stands, and what is remembered of it.
 
-use super::contract::{DownloadRecord, PartSpec};
+use super::contract::{DownloadRecord, PartSpec, RecordState};
 use super::endpoints::canonical;
 use super::limits::{FETCHES_PER_DOWNLOAD_MAX, HIT_SOURCES_MAX, SEEK_MIN, UNSOURCED_SEEK_MIN};
 use super::rate::Rate;
+use super::remembering::Recorded;
 use super::scheduling::Content;
 use super::sources::{Source, Standing, Task};
 use crate::control::CallError;
@@ -34,6 +35,11 @@ pub(super) struct Download {
     pub(super) part: Part,
     /// An earlier run began it, and its part file was not opened since.
     pub(super) recalled: bool,
+    /// Bytes that were there when an earlier run remembered it.
+    pub(super) recalled_bytes: u64,
+    pub(super) recorded: Recorded,
+    /// As the last record has it.
+    pub(super) recorded_state: Option<(RecordState, Option<CallError>)>,
     /// `None` as long as the part file has no outline.
     pub(super) content: Option<Content>,
     /// Bytes of the longest stream in the part file.
@@ -197,6 +203,9 @@ impl Download {
             state: State::Queued,
             part: Part::Unmade,
             recalled: false,
+            recalled_bytes: 0,
+            recorded: Recorded::default(),
+            recorded_state: None,
             content: None,
             streamed: 0,
             streamer: None,
@@ -226,11 +235,28 @@ impl Download {
         // Of a content each source says for itself how large it is: the size of another must not be held against it.
         let claim = size.filter(|_| record.b3.is_none());
         let sources = sources.filter_map(|source| Source::recalled(source, claim)).collect();
-        let state = if record.paused { State::Paused(Pause::User) } else { State::Queued };
-        Self { part: Part::Closed, recalled: true, state, ..Self::new(record.name, record.spec, aim, size, sources) }
+        let (state, part) = match record.state {
+            RecordState::Waiting => (State::Queued, Part::Closed),
+            RecordState::Paused => (State::Paused(Pause::User), Part::Closed),
+            RecordState::Failed { keeps_part } => (State::Failed, if keeps_part { Part::Closed } else { Part::Unmade }),
+            RecordState::Dropped => (State::Cancelled, Part::Closed),
+        };
+        Self {
+            part,
+            recalled: true,
+            recalled_bytes: record.bytes_done,
+            recorded: Recorded::recalled(),
+            recorded_state: Some((record.state, record.error.clone())),
+            state,
+            error: record.error,
+            ..Self::new(record.name, record.spec, aim, size, sources)
+        }
     }
 
-    pub(super) fn record(&self, id: TransferId) -> DownloadRecord {
+    /// As the next run needs it.
+    pub(super) fn record(&mut self, id: TransferId) -> DownloadRecord {
+        let (state, error) = self.state_to_record();
+        self.recorded_state = Some((state, error.clone()));
         DownloadRecord {
             id,
             spec: self.spec.clone(),
@@ -241,8 +267,9 @@ impl Download {
                 Aim::Learnt { from, .. } => Some(from),
                 Aim::Name | Aim::Content(_) => None,
             },
-            paused: self.rests(),
-            dropped: self.state.is_final() && !(self.state == State::Failed && self.is_worth_keeping()),
+            state,
+            error,
+            bytes_done: self.progress().0,
             sources: self.source_records(),
         }
     }
@@ -272,9 +299,21 @@ impl Download {
         self.state
     }
 
-    /// Whether it stays at rest over a restart: stopped by the user, or failed with something worth keeping.
-    pub(super) fn rests(&self) -> bool {
-        matches!(self.state, State::Paused(Pause::User) | State::Failed)
+    fn state_to_record(&self) -> (RecordState, Option<CallError>) {
+        let state = match self.state {
+            State::Done | State::Cancelled => RecordState::Dropped,
+            State::Failed => RecordState::Failed { keeps_part: self.is_worth_keeping() },
+            State::Paused(Pause::User) => RecordState::Paused,
+            _ => RecordState::Waiting,
+        };
+        // Why its sources are out of reach changes with every attempt, and the next run finds out by itself.
+        let rests = matches!(self.state, State::Failed | State::Paused(_));
+        (state, self.error.clone().filter(|_| rests))
+    }
+
+    /// Whether the next run would not find it where it stands.
+    pub(super) fn has_news(&self) -> bool {
+        self.recorded_state.as_ref() != Some(&self.state_to_record())
     }
 
     /// Whether what it has is worth keeping though it has failed: verified groups do not come again by themselves.

@@ -4,7 +4,7 @@
 //! [`fetching`](super::fetching); what becomes of its part file stands in [`parts`](super::parts), what users order in
 //! [`ordering`](super::ordering) and [`steering`](super::steering).
 
-use super::contract::{Action, DownloadRecord};
+use super::contract::{Action, DownloadRecord, RecordState};
 use super::download::{Aim, Download, Part, State};
 use super::limits::{DOWNLOADS_MAX, FETCHES_MAX, FETCHES_PER_DOWNLOAD_MAX};
 use super::sources::{Fetch, Source, Standing};
@@ -134,14 +134,29 @@ impl Downloads {
         Some(TransferId(self.begun))
     }
 
-    /// Puts an unfinished download into the table.
+    /// Puts a download into the table.
     fn insert(&mut self, id: TransferId, download: Download) {
         if download.state == State::Queued {
             self.queued.insert(id);
             self.unsourced.extend(download.is_unsourced().then_some(id));
         }
+        let is_final = download.state.is_final();
         self.rows.insert(id, download);
-        self.index_sources(id);
+        if is_final {
+            self.finished.push_back(id);
+        } else {
+            self.index_sources(id);
+        }
+    }
+
+    /// Takes a download that was not begun out of the table.
+    pub(super) fn withdraw(&mut self, id: TransferId) {
+        debug_assert!(self.rows.get(&id).is_none_or(|row| !row.state.is_active() && !row.state.is_final()));
+        self.unindex_sources(id);
+        self.queued.remove(&id);
+        self.unsourced.remove(&id);
+        self.touched.remove(&id);
+        self.rows.remove(&id);
     }
 
     /// The sources or the aim of a download changed.
@@ -290,8 +305,10 @@ impl Node {
         for record in records.into_iter().take(DOWNLOADS_MAX) {
             let id = record.id;
             self.downloads.note_given(id.0);
-            if record.dropped {
-                self.actions.push_back(Action::DropPart { download: id, spec: record.spec });
+            if matches!(record.state, RecordState::Dropped | RecordState::Failed { keeps_part: false }) {
+                self.actions.push_back(Action::DropPart { download: id, spec: record.spec.clone() });
+            }
+            if record.state == RecordState::Dropped {
                 self.actions.push_back(Action::ForgetDownload { download: id });
                 continue;
             }
@@ -309,18 +326,15 @@ impl Node {
         };
         let Some(at) = self.downloads.finished.iter().position(|id| !owes(id)) else { return false };
         let Some(id) = self.downloads.finished.remove(at) else { return false };
-        if let Some(Download { part: Part::Closed | Part::Open, spec, .. }) = self.downloads.rows.remove(&id) {
+        let Some(Download { part, spec, state, .. }) = self.downloads.rows.remove(&id) else { return true };
+        if matches!(part, Part::Closed | Part::Open) {
             self.actions.push_back(Action::DropPart { download: id, spec });
+        }
+        // The others are forgotten already.
+        if state == State::Failed {
             self.actions.push_back(Action::ForgetDownload { download: id });
         }
         true
-    }
-
-    /// Remembers a download as it is now.
-    pub(super) fn remember_download(&mut self, id: TransferId) {
-        if let Some(download) = self.downloads.get(id) {
-            self.actions.push_back(Action::RememberDownload(Box::new(download.record(id))));
-        }
     }
 
     /// The one place where a download moves: keeps the queue, the sets and the part file true, and tells who follows.
@@ -329,13 +343,12 @@ impl Node {
             self.stop_fetching(now, id);
         }
         let Some(download) = self.downloads.rows.get_mut(&id) else { return };
-        let (rested, old) = (download.rests(), std::mem::replace(&mut download.state, state));
+        let old = std::mem::replace(&mut download.state, state);
         log::debug!("download {}: {old:?} -> {state:?}", id.0);
         download.log_milestone(id, old);
         if state == State::Opening {
             download.error = None;
         }
-        let rests = download.rests();
         let unsourced = download.is_unsourced();
         if let Some(timer) = old.timer() {
             self.wheel.cancel(timer);
@@ -361,7 +374,7 @@ impl Node {
             self.downloads.index_sources(id);
         }
         let forgotten = self.settle_part(id);
-        if !forgotten && rested != rests {
+        if !forgotten && self.downloads.get(id).is_some_and(Download::has_news) {
             self.remember_download(id);
         }
         self.tell_download(now, id);
@@ -401,7 +414,7 @@ impl Node {
         }
         self.search_unsourced(now);
         while self.downloads.active.len() < self.config.max_downloads {
-            let Some(id) = self.downloads.queued.first().copied() else { return };
+            let Some(id) = self.downloads.queued.iter().copied().find(|id| self.may_begin(*id)) else { return };
             self.set_download_state(now, id, State::Opening);
             self.open_part(id);
         }

@@ -149,6 +149,10 @@ pub(super) const HIT_ROW_NAMES_BYTES_MAX: usize = 16 << 10;
 pub(super) const DOWNLOADS_MAX: usize = 10_000;
 /// Downloads that one call begins, cancels or follows.
 pub(super) const DOWNLOADS_PER_CALL_MAX: usize = 1_000;
+/// How long the answer to an order waits until what it changed is on the disk.
+pub(super) const RECORD_WAIT_MAX: Duration = Duration::from_secs(5);
+/// Answers that wait for that; beyond, the oldest is given without.
+pub(super) const RECORD_ANSWERS_MAX: usize = 1_024;
 /// First wait before a source that failed is asked again; doubles, and is spread by half either way.
 pub(super) const SOURCE_REST_MIN: Duration = Duration::from_secs(5);
 /// Longest such wait, before it is spread.

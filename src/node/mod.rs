@@ -22,6 +22,7 @@
 //! | `parts` | its part file, and a disk that fails |
 //! | `places` | the places that users name to save to |
 //! | `matching` | which download a wish is for, if there is one already |
+//! | `remembering` | which changes of downloads are on the disk, and the answers that wait for that |
 //! | `ordering`, `steering`, `rows`, `rate` | what users order of downloads, and how they see them |
 //! | `scanning` | rescans of the share |
 //! | `settling` | files of the share that may be written to still |
@@ -55,6 +56,7 @@ mod peers;
 mod places;
 mod questing;
 mod rate;
+mod remembering;
 mod rows;
 mod scanning;
 mod scheduling;
@@ -105,6 +107,7 @@ pub struct Node {
     uploads: uploads::Uploads,
     call_backs: call_backs::CallBacks,
     downloads: downloads::Downloads,
+    remembering: remembering::Remembering,
     library: Library,
     scan: scanning::ScanStage,
     settling: settling::Settling,
@@ -156,6 +159,8 @@ enum NodeTimer {
     Probe(TransferId),
     /// Files that an error kept from being hashed are tried again.
     HashAgain,
+    /// An answer has waited long enough for a record to be on the disk.
+    RecordOverdue(u64),
     /// The next scan of the share.
     Rescan,
     /// The next look at files of the share that are not at rest.
@@ -227,6 +232,7 @@ impl Node {
             uploads: Default::default(),
             call_backs: Default::default(),
             downloads: Default::default(),
+            remembering: Default::default(),
             library: Library::new(),
             scan: scanning::ScanStage::Off,
             settling: Default::default(),
@@ -302,6 +308,7 @@ impl Node {
             Event::GroupVerified { exchange, group } => self.on_group_verified(now, exchange, group),
             Event::PartFailed { download, fault } => self.on_part_failed(now, download, fault),
             Event::PartChecked { download, outcome } => self.on_part_checked(now, download, outcome),
+            Event::Recorded { download, revision, outcome } => self.on_recorded(now, download, revision, outcome),
             Event::Hashed { files } => self.on_hashed(now, files),
             Event::Resolved { host, outcome } => self.on_resolved(now, &host, outcome),
             Event::Scanned { files } => self.on_scanned(now, files),
@@ -366,6 +373,7 @@ impl Node {
             NodeTimer::Look(download) => self.downloads.touch(download),
             NodeTimer::Probe(download) => self.probe_disk(download),
             NodeTimer::HashAgain => self.on_hash_again(now),
+            NodeTimer::RecordOverdue(answer) => self.on_record_overdue(now, answer),
             NodeTimer::Rescan => self.start_scan(),
             NodeTimer::LookAtRecent => self.look_at_recent(now),
             NodeTimer::LeaveDeadline => self.leave(),

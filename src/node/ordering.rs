@@ -14,6 +14,7 @@ use crate::control::{
 use crate::id::{ClientId, ContentHash, HitId, TransferId};
 use crate::name::{Escaped, FileName};
 use crate::time::Instant;
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
@@ -37,7 +38,7 @@ impl Node {
         client: ClientId,
         what: &[Selector],
         output: Option<&RawText>,
-    ) -> Result<DownloadsReply, CallError> {
+    ) -> Result<Vec<TransferId>, CallError> {
         let mut wishes = Vec::new();
         for selector in what {
             wishes.extend(self.read_selector(now, selector)?);
@@ -74,7 +75,7 @@ impl Node {
             }
         }
         self.start_downloads(now);
-        Ok(self.downloads_reply(now, &ids))
+        Ok(ids)
     }
 
     fn read_selector(&mut self, now: Instant, selector: &Selector) -> Result<Vec<Wish>, CallError> {
@@ -157,15 +158,16 @@ impl Node {
     }
 
     pub(super) fn downloads_reply(&self, now: Instant, ids: &[TransferId]) -> DownloadsReply {
+        let ids: BTreeSet<TransferId> = ids.iter().copied().collect();
         let rows = ids.iter().filter_map(|id| Some((id.0, self.downloads.row(*id, now)?)));
         let (downloads, next) = page(rows, download_bytes);
-        DownloadsReply { downloads, next }
+        DownloadsReply { downloads, next, ids: ids.iter().map(|id| id.0).collect() }
     }
 
     /// One page of all downloads.
     pub(super) fn call_downloads(&self, now: Instant, after: u32) -> DownloadsReply {
         let (downloads, next) = page(self.downloads.after(TransferId(after), now), download_bytes);
-        DownloadsReply { downloads, next }
+        DownloadsReply { downloads, next, ids: Vec::new() }
     }
 }
 

@@ -53,11 +53,12 @@ impl Node {
             State::Opening | State::Fetching | State::Verifying => return false,
             State::Queued | State::Retrying { .. } | State::Paused(_) => true,
         };
+        let failed = download.state() == State::Failed;
         if !keeps && download.state() != State::Done {
             // Before anything of it goes: whatever happens now, it does not come back, and nothing of it stays.
-            let record = Box::new(download.record(id));
-            self.actions.push_back(Action::RememberDownload(record));
+            self.remember_download(id);
         }
+        let Some(download) = self.downloads.get_mut(id) else { return true };
         match download.part {
             Part::Open if keeps => {
                 download.part = Part::Closed;
@@ -72,7 +73,8 @@ impl Node {
             Part::Opening | Part::Checking | Part::Committing => return !keeps,
             _ => {}
         }
-        if !keeps {
+        // That it has failed, and why, is remembered until the user has it removed.
+        if !keeps && !failed {
             self.actions.push_back(Action::ForgetDownload { download: id });
         }
         !keeps
@@ -85,6 +87,11 @@ impl Node {
             Ok(OpenedPart::AlreadyThere { .. }) => Part::Unmade,
             Err(_) => Part::Closed,
         };
+        if let Ok(OpenedPart::Ready { resumed, .. }) = &outcome {
+            // What an earlier run knew is replaced by what is there.
+            let content = resumed.clone().map(|(size, verified)| Content { size, verified, giver: None });
+            download.recalled_bytes = content.map_or(0, |content| content.bytes_verified());
+        }
         let probed = matches!(download.state(), State::Paused(Pause::Disk { .. }));
         match (download.state(), outcome) {
             (State::Opening, Ok(part)) => self.take_part(now, id, part),
@@ -326,6 +333,8 @@ impl Node {
             // What is being checked and synced is whole, and ends well by itself.
             if self.downloads.get(id).is_some_and(|row| row.state() != State::Verifying) {
                 self.set_download_state(now, id, State::Queued);
+                // With what it has by now.
+                self.remember_download(id);
             }
         }
     }

@@ -42,6 +42,7 @@ impl Download {
             already: self.already,
             error: self.error.clone(),
             retry_in_s: retry_at.map(|at| whole_seconds(at.saturating_since(now))),
+            not_remembered: self.recorded.trouble().map(Box::new),
         }
     }
 
@@ -54,6 +55,7 @@ impl Download {
         match (&self.content, self.state()) {
             (_, State::Done) => (self.size.unwrap_or(self.streamed), self.size.or(Some(self.streamed))),
             (Some(content), _) => (content.bytes_verified(), Some(content.size)),
+            (None, _) if self.recalled => (self.recalled_bytes, self.size.filter(|size| *size >= self.recalled_bytes)),
             (None, State::Verifying) => (self.streamed, Some(self.streamed)),
             (None, _) => {
                 let (done, size) = match self.stream() {

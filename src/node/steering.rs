@@ -26,7 +26,7 @@ impl Node {
     }
 
     /// Stops downloads and keeps what they have. One that is about to get its final name ends well.
-    pub(super) fn call_pause(&mut self, now: Instant, ids: &str) -> Result<DownloadsReply, CallError> {
+    pub(super) fn call_pause(&mut self, now: Instant, ids: &str) -> Result<Vec<TransferId>, CallError> {
         let ids = self.read_ids(ids, |state| !state.is_final())?;
         for &id in &ids {
             let Some(download) = self.downloads.get_mut(id).filter(|row| !row.state().is_final()) else { continue };
@@ -37,11 +37,11 @@ impl Node {
             self.set_download_state(now, id, State::Paused(Pause::User));
         }
         self.start_downloads(now);
-        Ok(self.downloads_reply(now, &ids))
+        Ok(ids)
     }
 
     /// Lets paused downloads go on.
-    pub(super) fn call_resume(&mut self, now: Instant, ids: &str) -> Result<DownloadsReply, CallError> {
+    pub(super) fn call_resume(&mut self, now: Instant, ids: &str) -> Result<Vec<TransferId>, CallError> {
         let ids = self.read_ids(ids, |state| matches!(state, State::Paused(_)))?;
         for &id in &ids {
             match self.downloads.get(id).map(Download::state) {
@@ -51,12 +51,12 @@ impl Node {
             }
         }
         self.start_downloads(now);
-        Ok(self.downloads_reply(now, &ids))
+        Ok(ids)
     }
 
     /// Has downloads try again at once that wait for their sources or for the disk, or have failed. Every source is asked
     /// anew, but for those that sent wrong bytes.
-    pub(super) fn call_retry(&mut self, now: Instant, ids: &str) -> Result<DownloadsReply, CallError> {
+    pub(super) fn call_retry(&mut self, now: Instant, ids: &str) -> Result<Vec<TransferId>, CallError> {
         let waits = |state| matches!(state, State::Retrying { .. } | State::Failed | State::Paused(Pause::Disk { .. }));
         let ids = self.read_ids(ids, waits)?;
         for &id in &ids {
@@ -82,17 +82,16 @@ impl Node {
             }
         }
         self.start_downloads(now);
-        Ok(self.downloads_reply(now, &ids))
+        Ok(ids)
     }
 
-    /// Ends downloads and removes their part files. Those that are over stay as they are, unless something of them is
-    /// kept; and so does one that is about to get its final name.
-    pub(super) fn call_cancel(&mut self, now: Instant, ids: &str) -> Result<DownloadsReply, CallError> {
+    /// Ends downloads and removes their part files. Those that are done stay as they are;
+    /// and so does one that is about to get its final name.
+    pub(super) fn call_cancel(&mut self, now: Instant, ids: &str) -> Result<Vec<TransferId>, CallError> {
         let ids = self.read_ids(ids, |state| !state.is_final())?;
         for &id in &ids {
             let Some(download) = self.downloads.get_mut(id) else { continue };
-            let kept = download.state() == State::Failed && download.part != Part::Unmade;
-            let over = download.state().is_final() && !kept;
+            let over = matches!(download.state(), State::Done | State::Cancelled);
             if over || download.part == Part::Committing {
                 continue;
             }
@@ -100,7 +99,7 @@ impl Node {
             self.set_download_state(now, id, State::Cancelled);
         }
         self.start_downloads(now);
-        Ok(self.downloads_reply(now, &ids))
+        Ok(ids)
     }
 
     /// Ids as users type them; `all` means those to which the order applies.

@@ -1,4 +1,4 @@
-//! A small keyed log in the state directory: what is put there outlives the process from that moment on.
+//! A small keyed log in the state directory. It holds what its owner wants remembered, and brings the file to that.
 //!
 //! ```text
 //! file     head frame, then a frame for each change
@@ -9,19 +9,24 @@
 //! and all after it. Reading stops at the first frame that does not fit: a change is there whole or not at all, and
 //! none comes back from an earlier file.
 //!
-//! Syncing is left to a job, and so is writing a shorter file when most of it is out of date.
+//! The records are kept in memory as well. A change that cannot be written stays owed until it is written or a later
+//! change of the same key replaces it. A change that is written is durable when a job has synced it. After a failed
+//! sync nobody knows what of the file is on the disk, and a later sync that succeeds does not tell either (Linux may
+//! have dropped what it could not write): the file is then written anew from memory. The same is done when most of it
+//! is out of date.
+
+mod frames;
 
 use super::StateDirectory;
 use super::part::disk;
-use super::state::{NEW_SUFFIX, STATE_FILE_BYTES_MAX, check_name};
-use nix::errno::Errno;
-use nix::fcntl::{OFlag, open, openat};
+use super::state::{STATE_FILE_BYTES_MAX, check_name};
+use frames::{Content, Place, file_bytes};
+use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::hash::{BuildHasher, RandomState};
-use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -31,87 +36,38 @@ pub const RECORD_BYTES_MAX: usize = 1024 * 1024;
 /// A shorter file is left as it is, however much of it is out of date.
 const COMPACT_BYTES_MIN: u64 = 64 * 1024;
 
-/// Bytes of a frame before its record.
-const FRAME_BYTES: usize = CHECK_BYTES + 4 + 4 + 1;
-
-const CHECK_BYTES: usize = 8;
-
-const NONCE_BYTES: usize = 8;
-
-/// How the log's files are opened: never over a link.
-const OPEN_FLAGS: OFlag =
-    OFlag::O_RDWR.union(OFlag::O_CLOEXEC).union(OFlag::O_NOFOLLOW).union(OFlag::O_NONBLOCK).union(OFlag::O_NOCTTY);
-
 /// Records by key.
-type Records = BTreeMap<u32, Vec<u8>>;
-
-/// A log that was read.
-type Found = (Content, Records);
-
-/// What a frame says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// The first: its key is the highest so far, its record the nonce.
-    Head,
-    /// The key has this record now.
-    Put,
-    /// The key has none any more.
-    Remove,
-}
-
-impl Kind {
-    const fn byte(self) -> u8 {
-        match self {
-            Self::Head => 0,
-            Self::Put => 1,
-            Self::Remove => 2,
-        }
-    }
-}
+type Records = BTreeMap<u32, Arc<[u8]>>;
 
 /// A log of records by key. The state directory stays ours as long as it lives.
 #[derive(Debug)]
 pub struct RecordLog {
     place: Arc<Place>,
     content: Content,
+    /// What the log is to hold.
+    records: Records,
+    /// Changes made or written so far.
+    changes: u64,
+    /// Keys whose last change is not known to be durable, and the number of that change.
+    unsynced: BTreeMap<u32, u64>,
+    /// Of these, keys whose last change is not in the file.
+    owed: BTreeSet<u32>,
     /// Length up to which the file is synced, name and all.
     synced_bytes: u64,
     /// A sync has failed, so that what the file seems to hold may be in memory alone: it has to be written anew.
     is_suspect: bool,
     /// Not compacted below this length.
     compact_bytes_min: u64,
-    job: Option<Out>,
+    job: Option<RunningJob>,
     set_aside: bool,
 }
 
-/// The file's place.
+/// The running job.
 #[derive(Debug)]
-struct Place {
-    directory: OwnedFd,
-    name: &'static str,
-    /// Held for its lock.
-    _state: StateDirectory,
-}
-
-/// An open file, and what is known of it.
-#[derive(Debug)]
-struct Content {
-    file: File,
-    nonce: [u8; NONCE_BYTES],
-    bytes: u64,
-    /// Something stands behind those bytes that must go before more is written.
-    is_torn: bool,
-    highest: u32,
-    /// Bytes of the frame of each key that has a record.
-    live: BTreeMap<u32, u64>,
-}
-
-/// A job that is out.
-#[derive(Debug)]
-struct Out {
+struct RunningJob {
     job: Job,
-    /// What was changed since a compaction began, in order: the new file lacks it.
-    since: Vec<(u32, Option<Vec<u8>>)>,
+    /// Keys that were changed since a compaction began: the new file lacks these changes.
+    since: BTreeSet<u32>,
 }
 
 impl RecordLog {
@@ -122,18 +78,18 @@ impl RecordLog {
     ///
     /// # Errors
     /// As the system reports them; [`io::ErrorKind::InvalidInput`] for a name that is not one component.
-    pub fn open(directory: &StateDirectory, file: &'static str) -> io::Result<(Self, Records)> {
+    pub fn open(directory: &StateDirectory, file: &'static str) -> io::Result<(Self, BTreeMap<u32, Vec<u8>>)> {
         check_name(file)?;
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let handle = open(directory.path(), flags, Mode::empty())?;
         let place = Place { directory: handle, name: file, _state: directory.share() };
         let (found, set_aside) = place.read()?;
-        let (content, records) = match found {
+        let (content, found) = match found {
             Some((content, records)) if !content.is_torn => (content, records),
             found => {
                 // Whatever stands behind the last whole frame must be gone for good before others take its place.
                 let (highest, records) = found.map(|(content, records)| (content.highest, records)).unwrap_or_default();
-                let content = place.write_new(highest, &records)?;
+                let content = place.write_new(highest, records.iter().map(|(key, record)| (*key, &record[..])))?;
                 disk::sync(&content.file)?;
                 place.install()?;
                 (content, records)
@@ -141,10 +97,20 @@ impl RecordLog {
         };
         disk::sync(&content.file)?;
         disk::sync_directory(place.directory.as_fd())?;
-        let (synced_bytes, compact_bytes_min) = (content.bytes, COMPACT_BYTES_MIN);
-        let place = Arc::new(place);
-        let log = Self { place, content, synced_bytes, is_suspect: false, compact_bytes_min, job: None, set_aside };
-        Ok((log, records))
+        let log = Self {
+            place: Arc::new(place),
+            synced_bytes: content.bytes,
+            content,
+            records: found.iter().map(|(key, record)| (*key, Arc::from(&record[..]))).collect(),
+            changes: 0,
+            unsynced: BTreeMap::new(),
+            owed: BTreeSet::new(),
+            is_suspect: false,
+            compact_bytes_min: COMPACT_BYTES_MIN,
+            job: None,
+            set_aside,
+        };
+        Ok((log, found))
     }
 
     /// Whether the file that was found is no log, and was set aside.
@@ -157,17 +123,29 @@ impl RecordLog {
         self.content.highest
     }
 
+    /// Whether the last change of a key outlives power loss.
+    pub fn is_durable(&self, key: u32) -> bool {
+        !self.unsynced.contains_key(&key)
+    }
+
+    /// Whether there is something to be written or synced.
+    pub fn has_changes(&self) -> bool {
+        !self.unsynced.is_empty() || self.is_suspect || self.content.bytes != self.synced_bytes
+    }
+
     /// Puts a record in the place of what the key had. When it returns, the record outlives the process; it outlives
-    /// power loss after the next job.
+    /// power loss when it is [durable](RecordLog::is_durable).
     ///
     /// # Errors
-    /// As the system reports them, [`io::ErrorKind::InvalidInput`] for more than [`RECORD_BYTES_MAX`], and
-    /// [`io::ErrorKind::FileTooLarge`] when the log is full. Then the key has what it had.
+    /// As the system reports them, and [`io::ErrorKind::FileTooLarge`] when the log is full. Then the change is owed:
+    /// [`RecordLog::write_owed`] and the jobs try it again. [`io::ErrorKind::InvalidInput`] for more than
+    /// [`RECORD_BYTES_MAX`]: then the key has what it had.
     pub fn put(&mut self, key: u32, record: &[u8]) -> io::Result<()> {
         if record.len() > RECORD_BYTES_MAX {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the record is too long"));
         }
-        self.change(key, Some(record))
+        self.records.insert(key, Arc::from(record));
+        self.change(key)
     }
 
     /// Removes a key's record, if it has one.
@@ -175,53 +153,103 @@ impl RecordLog {
     /// # Errors
     /// As [`RecordLog::put`].
     pub fn remove(&mut self, key: u32) -> io::Result<()> {
-        if self.content.live.contains_key(&key) { self.change(key, None) } else { Ok(()) }
+        if self.records.remove(&key).is_some() { self.change(key) } else { Ok(()) }
     }
 
-    fn change(&mut self, key: u32, record: Option<&[u8]>) -> io::Result<()> {
-        self.content.append(key, record)?;
-        if let Some(out) = self.job.as_mut().filter(|out| out.job.compacts) {
-            out.since.push((key, record.map(<[u8]>::to_vec)));
+    fn change(&mut self, key: u32) -> io::Result<()> {
+        if let Some(running) = self.job.as_mut().filter(|running| running.job.compacts) {
+            running.since.insert(key);
+        }
+        self.write(key)
+    }
+
+    /// Writes the last change of a key.
+    fn write(&mut self, key: u32) -> io::Result<()> {
+        self.changes += 1;
+        self.unsynced.insert(key, self.changes);
+        let written = write_to(&mut self.content, &self.records, key);
+        if written.is_ok() {
+            self.owed.remove(&key)
+        } else {
+            self.owed.insert(key)
+        };
+        written
+    }
+
+    /// Tries again to write what could not be written.
+    ///
+    /// # Errors
+    /// As [`RecordLog::put`]; the rest is still owed.
+    pub fn write_owed(&mut self) -> io::Result<()> {
+        for key in self.owed.clone() {
+            self.write(key)?;
         }
         Ok(())
     }
 
-    /// Makes a job when one is due and none is out: syncing what was changed, or writing the file anew when more than
-    /// half of it is out of date.
+    /// Makes a job when one is due and none is out: syncing what was changed, or writing the file anew.
     pub fn maintain(&mut self) -> Option<LogJob> {
-        self.hear_of_job();
-        let content = &self.content;
-        let is_stale = content.bytes >= self.compact_bytes_min && content.bytes / 2 > content.live_bytes();
-        let compacts = self.is_suspect || is_stale;
-        if self.job.is_some() || !(compacts || content.bytes != self.synced_bytes) {
+        self.reap_job();
+        if self.job.is_some() || !(self.has_changes() || self.is_stale()) {
             return None;
         }
-        let file = content.file.try_clone().ok()?;
-        let job = Job { bytes: content.bytes, compacts, failed: Arc::default() };
-        self.job = Some(Out { job: job.clone(), since: Vec::new() });
-        Some(LogJob { place: Arc::clone(&self.place), file, nonce: content.nonce, job })
+        let compacts = self.is_suspect || self.is_stale() || self.makes_room();
+        // What is owed alone takes no sync.
+        if !compacts && self.content.bytes == self.synced_bytes && self.unsynced.len() == self.owed.len() {
+            return None;
+        }
+        let job = Job { bytes: self.content.bytes, changes: self.changes, compacts, failed: Arc::default() };
+        let work = match compacts {
+            true => Work::Compact { highest: self.content.highest, records: self.records.clone() },
+            false => Work::Sync(self.content.file.try_clone().ok()?),
+        };
+        self.job = Some(RunningJob { job: job.clone(), since: BTreeSet::new() });
+        Some(LogJob { place: Arc::clone(&self.place), work, job })
+    }
+
+    /// Most of the file is out of date.
+    fn is_stale(&self) -> bool {
+        self.content.bytes >= self.compact_bytes_min && self.content.bytes / 2 > self.wanted_bytes()
+    }
+
+    /// What is owed has no place in this file, and has one in a file without what is out of date.
+    fn makes_room(&self) -> bool {
+        let owed = self.owed.iter().filter_map(|key| self.records.get(key));
+        let with_owed = self.content.bytes.saturating_add(file_bytes(owed.map(|record| &record[..])));
+        !self.owed.is_empty() && with_owed > STATE_FILE_BYTES_MAX && self.wanted_bytes() <= STATE_FILE_BYTES_MAX
+    }
+
+    fn wanted_bytes(&self) -> u64 {
+        file_bytes(self.records.values().map(|record| &record[..]))
     }
 
     /// Takes what a job brought.
-    pub fn done(&mut self, done: LogDone) {
-        let Some(out) = self.job.take_if(|out| Arc::ptr_eq(&out.job.failed, &done.job.failed)) else { return };
+    ///
+    /// # Errors
+    /// As the system reports them, when a file that was written anew could not take the place of the present one. Then
+    /// the log is as it was.
+    pub fn done(&mut self, done: LogDone) -> io::Result<()> {
+        let finished = |running: &mut RunningJob| Arc::ptr_eq(&running.job.failed, &done.job.failed);
+        let Some(running) = self.job.take_if(finished) else { return Ok(()) };
         let Some(content) = done.content else {
-            self.synced_bytes = out.job.bytes;
-            return;
+            self.synced_bytes = running.job.bytes;
+            self.unsynced.retain(|key, change| *change > running.job.changes || self.owed.contains(key));
+            return Ok(());
         };
-        if self.replace(content, out.since).is_err() {
+        self.replace(content, &running.since).inspect_err(|_| {
             let _ = disk::unlink(self.place.directory.as_fd(), self.place.new_name().as_bytes());
             self.put_off();
-        }
+        })
     }
 
-    /// Puts a compacted file in the place of the present one, with all that was changed meanwhile.
-    fn replace(&mut self, mut content: Content, since: Vec<(u32, Option<Vec<u8>>)>) -> io::Result<()> {
-        for (key, record) in since {
-            content.append(key, record.as_deref())?;
+    /// Puts a file that was written anew in the place of the present one, with all that was changed meanwhile.
+    fn replace(&mut self, mut content: Content, since: &BTreeSet<u32>) -> io::Result<()> {
+        for &key in since {
+            write_to(&mut content, &self.records, key)?;
         }
         self.place.install()?;
         self.content = content;
+        self.owed.clear();
         // Its name is not synced.
         self.synced_bytes = 0;
         self.is_suspect = false;
@@ -230,111 +258,27 @@ impl RecordLog {
     }
 
     /// Learns that a job ended without success.
-    fn hear_of_job(&mut self) {
-        let Some(out) = self.job.take_if(|out| Arc::strong_count(&out.job.failed) == 1) else { return };
-        if out.job.compacts {
+    fn reap_job(&mut self) {
+        let Some(running) = self.job.take_if(|running| Arc::strong_count(&running.job.failed) == 1) else { return };
+        if running.job.compacts {
             self.put_off();
-        } else if out.job.failed.load(Ordering::Acquire) {
+        } else if running.job.failed.load(Ordering::Acquire) {
             self.is_suspect = true;
         }
     }
 
-    /// Leaves the file as it is until it has grown to twice its length.
+    /// Leaves a file that is merely out of date as it is until it has grown to twice its length.
     fn put_off(&mut self) {
         self.compact_bytes_min = self.content.bytes.saturating_mul(2).max(COMPACT_BYTES_MIN);
     }
 }
 
-impl Place {
-    /// The name under which a file is written before it takes the log's place.
-    fn new_name(&self) -> String {
-        format!(".{}{NEW_SUFFIX}", self.name)
-    }
-
-    /// Reads the log, if there is one. Says whether something else was set aside.
-    fn read(&self) -> io::Result<(Option<Found>, bool)> {
-        let file = match openat(&self.directory, self.name, OPEN_FLAGS, Mode::empty()) {
-            Ok(opened) => Some(File::from(opened)),
-            Err(Errno::ENOENT) => return Ok((None, false)),
-            Err(Errno::ELOOP | Errno::ENXIO | Errno::EISDIR) => None,
-            Err(errno) => return Err(errno.into()),
-        };
-        if let Some(file) = file
-            && file.metadata()?.is_file()
-        {
-            let bytes = read_whole(&file)?;
-            if let Some(read) = decode(file, &bytes) {
-                return Ok((Some(read), false));
-            }
-            // Nothing is lost with an empty file, which power loss may leave.
-            if bytes.is_empty() {
-                return Ok((None, false));
-            }
-        }
-        let damaged = format!("{}.damaged", self.name);
-        disk::rename(self.directory.as_fd(), self.name.as_bytes(), damaged.as_bytes())?;
-        Ok((None, true))
-    }
-
-    /// Writes a file with these records under the name of a new one.
-    fn write_new(&self, highest: u32, records: &Records) -> io::Result<Content> {
-        let name = self.new_name();
-        disk::unlink(self.directory.as_fd(), name.as_bytes())?;
-        let flags = OPEN_FLAGS | OFlag::O_CREAT | OFlag::O_EXCL;
-        let file = File::from(openat(&self.directory, name.as_str(), flags, Mode::from_bits_truncate(0o600))?);
-        disk::named(name.as_bytes(), &file);
-        let nonce = RandomState::new().hash_one(highest).to_le_bytes();
-        let mut bytes = frame(&[0; NONCE_BYTES], 0, Kind::Head, highest, &nonce);
-        let mut live = BTreeMap::new();
-        for (&key, record) in records {
-            let next = frame(&nonce, bytes.len() as u64, Kind::Put, key, record);
-            live.insert(key, next.len() as u64);
-            bytes.extend(next);
-        }
-        if let Err(error) = disk::write_at(&file, &bytes, 0) {
-            let _ = disk::unlink(self.directory.as_fd(), name.as_bytes());
-            return Err(error);
-        }
-        Ok(Content { file, nonce, bytes: bytes.len() as u64, is_torn: false, highest, live })
-    }
-
-    /// Gives a new file the log's name.
-    fn install(&self) -> io::Result<()> {
-        let new = self.new_name();
-        Ok(disk::rename(self.directory.as_fd(), new.as_bytes(), self.name.as_bytes())?)
-    }
-}
-
-impl Content {
-    /// Writes a change at the end.
-    fn append(&mut self, key: u32, record: Option<&[u8]>) -> io::Result<()> {
-        if self.is_torn {
-            disk::set_len(&self.file, self.bytes)?;
-            self.is_torn = false;
-        }
-        let kind = if record.is_some() { Kind::Put } else { Kind::Remove };
-        let frame = frame(&self.nonce, self.bytes, kind, key, record.unwrap_or_default());
-        let bytes = frame.len() as u64;
-        if self.bytes + bytes > STATE_FILE_BYTES_MAX {
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "the log is full"));
-        }
-        if let Err(error) = disk::write_at(&self.file, &frame, self.bytes) {
-            // A beginning may stand there; the whole may not, since the caller is told that it does not.
-            self.is_torn = disk::set_len(&self.file, self.bytes).is_err();
-            return Err(error);
-        }
-        self.bytes += bytes;
-        match record {
-            Some(_) => self.live.insert(key, bytes),
-            None => self.live.remove(&key),
-        };
-        self.highest = self.highest.max(if record.is_some() { key } else { 0 });
-        Ok(())
-    }
-
-    /// Bytes that a file with these records alone would have.
-    fn live_bytes(&self) -> u64 {
-        (FRAME_BYTES + NONCE_BYTES) as u64 + self.live.values().sum::<u64>()
+/// Writes the record that a key has, or that it has none any more.
+fn write_to(content: &mut Content, records: &Records, key: u32) -> io::Result<()> {
+    match records.get(&key) {
+        Some(record) => content.append(key, Some(record)),
+        None if content.live.contains_key(&key) => content.append(key, None),
+        None => Ok(()),
     }
 }
 
@@ -343,9 +287,14 @@ impl Content {
 #[derive(Debug)]
 pub struct LogJob {
     place: Arc<Place>,
-    file: File,
-    nonce: [u8; NONCE_BYTES],
+    work: Work,
     job: Job,
+}
+
+#[derive(Debug)]
+enum Work {
+    Sync(File),
+    Compact { highest: u32, records: Records },
 }
 
 /// One job, as the log, the job and its outcome know it.
@@ -353,6 +302,8 @@ pub struct LogJob {
 struct Job {
     /// Of the file when the job was made.
     bytes: u64,
+    /// Changes made when the job was made.
+    changes: u64,
     compacts: bool,
     failed: Arc<AtomicBool>,
 }
@@ -363,7 +314,10 @@ impl LogJob {
     /// # Errors
     /// As the system reports them; the log is as it was, and [`RecordLog::maintain`] makes another job.
     pub fn run(self) -> io::Result<LogDone> {
-        let outcome = if self.job.compacts { self.compact().map(Some) } else { self.sync().map(|()| None) };
+        let outcome = match &self.work {
+            Work::Sync(file) => sync(&self.place, file).map(|()| None),
+            Work::Compact { highest, records } => compact(&self.place, *highest, records).map(Some),
+        };
         match outcome {
             Ok(content) => Ok(LogDone { content, job: self.job }),
             Err(error) => {
@@ -372,23 +326,18 @@ impl LogJob {
             }
         }
     }
+}
 
-    fn sync(&self) -> io::Result<()> {
-        disk::sync(&self.file)?;
-        Ok(disk::sync_directory(self.place.directory.as_fd())?)
-    }
+fn sync(place: &Place, file: &File) -> io::Result<()> {
+    disk::sync(file)?;
+    Ok(disk::sync_directory(place.directory.as_fd())?)
+}
 
-    fn compact(&self) -> io::Result<Content> {
-        let mut bytes = vec![0; usize::try_from(self.job.bytes).unwrap_or(usize::MAX)];
-        std::os::unix::fs::FileExt::read_exact_at(&self.file, &mut bytes, 0)?;
-        let read = decode(self.file.try_clone()?, &bytes);
-        // Whoever changed the file behind our back is not to shorten it this way.
-        let whole = read.filter(|(content, _)| content.nonce == self.nonce && !content.is_torn);
-        let (content, records) = whole.ok_or(io::ErrorKind::InvalidData)?;
-        let new = self.place.write_new(content.highest, &records)?;
-        disk::sync(&new.file)?;
-        Ok(new)
-    }
+fn compact(place: &Place, highest: u32, records: &Records) -> io::Result<Content> {
+    let highest = records.last_key_value().map_or(highest, |(key, _)| highest.max(*key));
+    let new = place.write_new(highest, records.iter().map(|(key, record)| (*key, &record[..])))?;
+    disk::sync(&new.file)?;
+    Ok(new)
 }
 
 /// What a [`LogJob`] brought; to be given to the log that made it.
@@ -397,72 +346,6 @@ pub struct LogDone {
     /// A new file.
     content: Option<Content>,
     job: Job,
-}
-
-fn read_whole(file: &File) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    file.take(STATE_FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
-/// Reads frames up to the first that does not fit. `None` without a head, or beyond the largest file.
-fn decode(file: File, bytes: &[u8]) -> Option<Found> {
-    if bytes.len() as u64 > STATE_FILE_BYTES_MAX {
-        return None;
-    }
-    let (kind, highest, nonce, mut at) = next_frame(bytes, 0, &[0; NONCE_BYTES])?;
-    let nonce: [u8; NONCE_BYTES] = nonce.try_into().ok().filter(|_| kind == Kind::Head)?;
-    let (mut highest, mut live, mut records) = (highest, BTreeMap::new(), BTreeMap::new());
-    while let Some((kind, key, record, end)) = next_frame(bytes, at, &nonce) {
-        match kind {
-            Kind::Head => break,
-            Kind::Put => {
-                highest = highest.max(key);
-                live.insert(key, (end - at) as u64);
-                records.insert(key, record.to_vec());
-            }
-            Kind::Remove => {
-                live.remove(&key);
-                records.remove(&key);
-            }
-        }
-        at = end;
-    }
-    let content = Content { file, nonce, bytes: at as u64, is_torn: at < bytes.len(), highest, live };
-    Some((content, records))
-}
-
-/// The frame at an offset, if it is whole: kind, key, record, and where it ends.
-fn next_frame<'a>(bytes: &'a [u8], at: usize, nonce: &[u8; NONCE_BYTES]) -> Option<(Kind, u32, &'a [u8], usize)> {
-    let rest = bytes.get(at..)?;
-    let (head, rest) = rest.split_at_checked(FRAME_BYTES)?;
-    let length = u32::from_le_bytes(*head[CHECK_BYTES..].first_chunk()?);
-    let key = u32::from_le_bytes(*head[CHECK_BYTES + 4..].first_chunk()?);
-    let kind = [Kind::Head, Kind::Put, Kind::Remove].into_iter().find(|kind| kind.byte() == head[FRAME_BYTES - 1])?;
-    let length = usize::try_from(length).ok().filter(|&length| length <= RECORD_BYTES_MAX)?;
-    let record = rest.get(..length)?;
-    let end = at + FRAME_BYTES + length;
-    let fits = check(nonce, at as u64, &bytes[at + CHECK_BYTES..end]) == head[..CHECK_BYTES];
-    fits.then_some((kind, key, record, end))
-}
-
-fn frame(nonce: &[u8; NONCE_BYTES], at: u64, kind: Kind, key: u32, record: &[u8]) -> Vec<u8> {
-    // No longer than RECORD_BYTES_MAX.
-    let length = u32::try_from(record.len()).unwrap_or(u32::MAX);
-    let mut body = Vec::with_capacity(FRAME_BYTES - CHECK_BYTES + record.len());
-    body.extend_from_slice(&length.to_le_bytes());
-    body.extend_from_slice(&key.to_le_bytes());
-    body.push(kind.byte());
-    body.extend_from_slice(record);
-    [&check(nonce, at, &body)[..], &body].concat()
-}
-
-fn check(nonce: &[u8; NONCE_BYTES], at: u64, body: &[u8]) -> [u8; CHECK_BYTES] {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(nonce).update(&at.to_le_bytes()).update(body);
-    let mut check = [0; CHECK_BYTES];
-    check.copy_from_slice(&hasher.finalize().as_bytes()[..CHECK_BYTES]);
-    check
 }
 
 #[cfg(test)]

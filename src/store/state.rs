@@ -107,9 +107,9 @@ impl StateDirectory {
 
     /// Makes the job that replaces a file by these bytes, whole or not at all. Of several jobs for a file the one made
     /// last wins, in whatever order they run.
-    pub fn write_job(&self, file: &str, bytes: Vec<u8>) -> WriteJob {
+    pub fn write_job(&self, file: &str, bytes: impl Into<Arc<[u8]>>) -> WriteJob {
         let number = self.0.job_next.fetch_add(1, Ordering::Relaxed);
-        WriteJob { shared: Arc::clone(&self.0), file: file.to_owned(), bytes, number }
+        WriteJob { shared: Arc::clone(&self.0), file: file.to_owned(), bytes: bytes.into(), number }
     }
 }
 
@@ -118,11 +118,16 @@ impl StateDirectory {
 pub struct WriteJob {
     shared: Arc<Shared>,
     file: String,
-    bytes: Vec<u8>,
+    bytes: Arc<[u8]>,
     number: u64,
 }
 
 impl WriteJob {
+    /// What is to be written.
+    pub fn bytes(&self) -> Arc<[u8]> {
+        Arc::clone(&self.bytes)
+    }
+
     /// Writes a new file beside the old one, syncs it, renames it over the old one and syncs the directory.
     ///
     /// # Errors
@@ -189,11 +194,11 @@ mod tests {
     fn a_file_is_replaced_whole() {
         let (_scratch, state) = open();
         assert_eq!(state.read("peers").unwrap(), None);
-        state.write_job("peers", b"old".to_vec()).run().unwrap();
+        state.write_job("peers", *b"old").run().unwrap();
         // A crash in the middle of a later write leaves this behind.
         fs::write(state.path().join(".peers.new"), b"a longer half of something").unwrap();
         assert_eq!(state.read("peers").unwrap().unwrap(), b"old");
-        state.write_job("peers", b"new".to_vec()).run().unwrap();
+        state.write_job("peers", *b"new").run().unwrap();
         assert_eq!(state.read("peers").unwrap().unwrap(), b"new");
         assert_eq!(fs::read_dir(state.path()).unwrap().count(), 2);
         assert_eq!((mode(state.path()), mode(&state.path().join("peers"))), (0o700, 0o600));
@@ -202,7 +207,7 @@ mod tests {
     #[test]
     fn the_job_made_last_wins() {
         let (_scratch, state) = open();
-        let (first, second) = (state.write_job("a", b"1".to_vec()), state.write_job("a", b"2".to_vec()));
+        let (first, second) = (state.write_job("a", *b"1"), state.write_job("a", *b"2"));
         let helper = std::thread::spawn(|| second.run());
         helper.join().unwrap().unwrap();
         first.run().unwrap();
@@ -216,7 +221,7 @@ mod tests {
         let own = std::process::id();
         let is_in_use = || matches!(StateDirectory::open(&path), Err(StateFault::InUse { pid }) if pid == own);
         assert!(is_in_use());
-        let job = state.write_job("a", b"last words".to_vec());
+        let job = state.write_job("a", *b"last words");
         drop(state);
         assert!(is_in_use());
         job.run().unwrap();
@@ -228,7 +233,7 @@ mod tests {
         let (scratch, state) = open();
         for name in ["", ".", "..", "../x", "a/b", "lock", ".hidden", "a\0"] {
             assert_eq!(state.read(name).unwrap_err().kind(), io::ErrorKind::InvalidInput);
-            assert_eq!(state.write_job(name, Vec::new()).run().unwrap_err().kind(), io::ErrorKind::InvalidInput);
+            assert_eq!(state.write_job(name, *b"").run().unwrap_err().kind(), io::ErrorKind::InvalidInput);
         }
         fs::write(scratch.path().join("outside"), b"outside").unwrap();
         symlink("../../outside", state.path().join("link")).unwrap();
@@ -245,7 +250,7 @@ mod tests {
         let (_scratch, state) = open();
         fs::create_dir(state.path().join("a")).unwrap();
         fs::write(state.path().join("a/inside"), b"").unwrap();
-        assert!(state.write_job("a", b"x".to_vec()).run().is_err());
+        assert!(state.write_job("a", *b"x").run().is_err());
         assert!(!state.path().join(".a.new").exists());
         assert!(state.path().join("a/inside").exists());
     }

@@ -195,17 +195,41 @@ fn an_order_for_what_is_not_there_says_so() {
 
 #[test]
 fn an_order_for_more_than_a_page_tells_of_all_that_it_concerned() {
-    for (ids, shown) in [("2,4-6", &["2\t", "4\t", "5\t"][..]), ("all", &["2\t", "4\t"])] {
+    for ids in ["2,4-6", "all"] {
         let ordered = run(&["cancel", ids, "--terse"], move |talk| {
-            talk.answer("cancel", json!({"downloads": [download(2, "a", "cancelled", 0)], "next": 2}));
-            assert_eq!(talk.expect("downloads"), json!({"after": 0}));
+            let first = download(2, "a", "cancelled", 0);
+            talk.answer("cancel", json!({"downloads": [first], "next": 2, "ids": [2, 4, 5]}));
+            assert_eq!(talk.expect("downloads"), json!({"after": 3}));
+            talk.reply(json!({"downloads": [download(4, "c", "cancelled", 0)], "next": 4}));
+            assert_eq!(talk.expect("downloads"), json!({"after": 4}));
             talk.reply(json!({"downloads": [
-                download(2, "a", "cancelled", 0), download(3, "b", "active", 0), download(4, "c", "cancelled", 0),
-            ], "next": 4}));
-            talk.answer("downloads", json!({"downloads": [download(5, "d", "done", 0)], "next": null}));
+                download(5, "d", "done", 0), download(6, "e", "cancelled", 0),
+            ], "next": null}));
         });
-        assert_eq!(ordered.out.lines().skip(1).map(|line| &line[..2]).collect::<Vec<_>>(), shown);
+        assert_eq!(ordered.out.lines().skip(1).map(|line| &line[..2]).collect::<Vec<_>>(), ["2\t", "4\t", "5\t"]);
     }
+}
+
+#[test]
+fn what_a_restart_does_not_know_of_is_told_and_is_the_code() {
+    let lost = |state: &str| {
+        let why = json!({"code": 9, "message": "the disk is full (state directory)"});
+        with(download(1, "a", state, 1024), json!({"not_remembered": why}))
+    };
+    let ordered = move |talk: &mut Talk, method: &str, state: &str| {
+        talk.answer(method, json!({"downloads": [lost(state), download(2, "b", state, 0)], "next": null}));
+    };
+    let told = "pyratectl: download 1 is not remembered: the disk is full (state directory)\n";
+    let paused = run(&["pause", "1,2", "--json"], move |talk| ordered(talk, "pause", "paused"));
+    paused.says(9, told);
+    assert_eq!(paused.json()[0]["not_remembered"]["code"], 9);
+    assert_eq!(paused.json()[1]["not_remembered"], json!(null));
+    run(&["cancel", "1,2"], move |talk| ordered(talk, "cancel", "cancelled")).says(9, told);
+    run(&["download", "1,2", "--detach"], move |talk| ordered(talk, "download", "queued")).says(9, told);
+    // What came in came in.
+    run(&["download", "1,2"], move |talk| ordered(talk, "download", "done")).says(0, told);
+    let listed = run(&["downloads"], move |talk| ordered(talk, "downloads", "queued"));
+    assert!(listed.out.contains("not remembered: the disk is full (state directory)"), "{listed:?}");
 }
 
 /// Follows one download to this row; gives the run.

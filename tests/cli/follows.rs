@@ -410,12 +410,32 @@ fn several_files_go_only_where_a_directory_is_or_is_to_be_made() {
 }
 
 #[test]
-fn many_downloads_are_read_page_by_page() {
-    let run = run(&["download", "all", "--detach", "--terse"], |talk| {
+fn a_download_of_many_pages_is_just_what_was_asked_for() {
+    fn script(talk: &mut Talk) {
         assert_eq!(talk.expect("download")["what"], json!([{"hits": "all"}]));
-        talk.reply(json!({"downloads": [download(1, "a", "queued", 0)], "next": 1}));
-        assert_eq!(talk.expect("downloads"), json!({"after": 1}));
-        talk.reply(json!({"downloads": [download(2, "b", "queued", 0)], "next": null}));
+        // The last of them is new; the others are in progress from before, among downloads of somebody else.
+        talk.reply(json!({"downloads": [download(2, "b", "active", 0)], "next": 2, "ids": [2, 4, 5, 9, 12, 30]}));
+        assert_eq!(talk.expect("downloads"), json!({"after": 3}));
+        let rows = json!([download(4, "d", "done", 0), download(6, "x", "active", 0), download(8, "y", "failed", 0)]);
+        talk.reply(json!({"downloads": rows, "next": 8}));
+        assert_eq!(talk.expect("downloads"), json!({"after": 8}));
+        let rows = json!([download(9, "i", "active", 0), download(10, "z", "active", 0)]);
+        talk.reply(json!({"downloads": rows, "next": 10}));
+        assert_eq!(talk.expect("downloads"), json!({"after": 11}));
+        let rows = json!([download(30, "n", "done", 0), download(31, "v", "active", 0)]);
+        talk.reply(json!({"downloads": rows, "next": null}));
+    }
+    let shown = |run: &fake::Run| {
+        let ids = run.out.lines().skip(1).map(|line| line.split('\t').next().unwrap().to_owned());
+        ids.collect::<Vec<_>>()
+    };
+    let detached = run(&["download", "all", "--detach", "--terse"], script);
+    assert_eq!(shown(&detached), ["2", "4", "9", "30"]);
+    let followed = run(&["download", "all", "--terse"], |talk| {
+        script(talk);
+        // What is to come of others does not keep it.
+        talk.notice(changed(download(9, "i", "done", 2048)));
+        talk.notice(changed(download(2, "b", "done", 2048)));
     });
-    assert_eq!(run.out.lines().count(), 3);
+    assert_eq!((followed.code, shown(&followed)), (0, ["2", "4", "9", "30"].map(str::to_owned).to_vec()));
 }

@@ -1,6 +1,6 @@
 //! What nodes and bootstrap nodes want done, done by the world.
 
-use crate::host::HostId;
+use crate::host::{HostId, Program};
 use crate::links::{Taking, Want};
 use crate::world::{Occurrence, World};
 use pyrate::bootstrap::{BootstrapAction, PEER_LIST_MAX};
@@ -8,7 +8,7 @@ use pyrate::content::groups_span;
 use pyrate::control::{CallError, CallId, Reply};
 use pyrate::id::{ClientId, ExchangeId, TransferId};
 use pyrate::name::FileName;
-use pyrate::node::contract::{Action, Portion};
+use pyrate::node::contract::{Action, Event, Portion};
 use pyrate::wire::{Message, PeerListReader, encode_peer_list};
 use std::net::SocketAddr;
 
@@ -61,7 +61,14 @@ impl World {
             Action::CommitPart { download } => self.commit_part(host, download),
             Action::ClosePart { download } => self.close_part(host, download),
             Action::DropPart { download, spec } => self.drop_part(host, download, &spec),
-            Action::RememberDownload(record) => self.remember_download(host, *record),
+            Action::RememberDownload { record, revision } => {
+                let download = record.id;
+                self.remember_download(host, *record);
+                let now = self.now;
+                if let Program::Node(Some(node)) = &mut self.hosts[host.0].program {
+                    node.handle(now, Event::Recorded { download, revision, outcome: Ok(()) });
+                }
+            }
             Action::ForgetDownload { download } => self.forget_download(host, download),
             Action::Reply { client, call, outcome } => self.reply(host, client, call, outcome),
             Action::Notify { client, notice } => {

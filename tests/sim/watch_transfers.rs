@@ -2,6 +2,7 @@
 //! that what users are told of a download is so.
 
 use crate::content::Content;
+use crate::disk::Stage;
 use crate::host::HostId;
 use crate::links::{ConnId, Want};
 use crate::world::World;
@@ -117,7 +118,9 @@ impl World {
             self.violation(host, &format!("{row:?} has failed, and not every source has refused"));
         }
         let disk = &self.hosts[host.0].disk;
-        let file = disk.parts.get(&TransferId(row.id)).and_then(|part| disk.files.get(&part.key));
+        // Before it is open, the row shows what an earlier run last knew.
+        let part = disk.parts.get(&TransferId(row.id)).filter(|part| part.stage != Stage::Opening);
+        let file = part.and_then(|part| disk.files.get(&part.key));
         if let Some(file) = file.filter(|file| file.outline.is_some())
             && row.state == DownloadState::Active
             && row.b3.is_some()

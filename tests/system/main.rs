@@ -37,6 +37,7 @@ mod p1_wire;
 mod queue;
 mod rate;
 mod refusals;
+mod remembering;
 mod resume;
 mod serving;
 mod settling;

@@ -180,7 +180,7 @@ fn replies_and_notices_read_as_they_were_written() {
 
 #[test]
 fn a_page_of_downloads_keeps_its_null() {
-    let page = Reply::Downloads(DownloadsReply { downloads: vec![], next: None });
+    let page = Reply::Downloads(DownloadsReply { downloads: vec![], next: None, ids: vec![] });
     let line = encode_reply(&CallId::Number(1), &Ok(page));
     assert_eq!(line, b"{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"downloads\":[],\"next\":null}}\n");
 }

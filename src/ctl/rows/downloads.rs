@@ -121,6 +121,15 @@ pub(in crate::ctl) fn is_stopped_by_disk(row: &DownloadRow) -> bool {
 
 /// What is to be said of a download: where it is, or what is wrong with it, and what helps.
 pub(in crate::ctl) fn remark(row: &DownloadRow) -> String {
+    let remark = remark_of_state(row);
+    match &row.not_remembered {
+        None => remark,
+        Some(why) if remark == UNKNOWN => format!("not remembered: {}", why.message),
+        Some(why) => format!("{remark}; not remembered: {}", why.message),
+    }
+}
+
+fn remark_of_state(row: &DownloadRow) -> String {
     let error = row.error.as_ref().map(|error| error.message.clone());
     match row.state {
         DownloadState::Done => {
@@ -150,16 +159,6 @@ pub(in crate::ctl) enum Order {
 }
 
 impl Order {
-    /// Whether a download in this state may owe it to the order.
-    pub(in crate::ctl) fn leads_to(self, state: DownloadState) -> bool {
-        use DownloadState::{Active, Cancelled, Paused, Queued, Retrying, Verifying};
-        match self {
-            Self::Pause => state == Paused,
-            Self::Cancel => state == Cancelled,
-            Self::Resume | Self::Retry => matches!(state, Queued | Active | Verifying | Retrying | Paused),
-        }
-    }
-
     /// `7 paused: a.iso, 45% is kept`.
     fn told(self, row: &DownloadRow) -> String {
         use DownloadState::{Active, Cancelled, Done, Failed, Paused, Queued, Retrying, Verifying};

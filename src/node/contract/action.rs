@@ -209,9 +209,16 @@ pub enum Action {
         /// the batch.
         files: Vec<ScannedFile>,
     },
-    /// Remember a download across restarts, in the place of what was remembered of it before.
-    RememberDownload(Box<DownloadRecord>),
-    /// Remember a download no more.
+    /// Remember a download across restarts, in the place of what was remembered of it before. Reported by
+    /// [`Event::Recorded`](super::Event::Recorded): once when it is on the disk, and before that whenever it could not be
+    /// written; it is then tried again until it is written, or replaced.
+    RememberDownload {
+        /// What to remember.
+        record: Box<DownloadRecord>,
+        /// For the report. Of one download, each is greater than the one before.
+        revision: u64,
+    },
+    /// Remember a download no more. Reported by [`Event::Recorded`](super::Event::Recorded) for the last revision.
     ForgetDownload {
         /// Which.
         download: TransferId,

@@ -114,6 +114,15 @@ pub enum Event {
         /// Why.
         fault: DiskFault,
     },
+    /// What was to be remembered of a download is on the disk, or could not be written.
+    Recorded {
+        /// The download.
+        download: TransferId,
+        /// The newest that this tells of; what was ordered before it needs no report of its own.
+        revision: u64,
+        /// An error is not the end: it is tried again, and reported when it is done.
+        outcome: Result<(), DiskFault>,
+    },
     /// The part file was read from end to end, or could not be.
     PartChecked {
         /// The download.

@@ -21,6 +21,7 @@
 //! | [`OpenPart`](Action::OpenPart) | [`Event::PartOpened`] |
 //! | [`CheckPart`](Action::CheckPart) | [`Event::PartChecked`] |
 //! | [`CommitPart`](Action::CommitPart) | [`Event::PartCommitted`] |
+//! | [`RememberDownload`](Action::RememberDownload) | [`Event::Recorded`]; several of one download may have one in common |
 //! | [`Resolve`](Action::Resolve) | [`Event::Resolved`] |
 //! | [`LookAt`](Action::LookAt) | [`Event::LookedAt`] |
 //! | [`HashFiles`](Action::HashFiles) | as many [`Event::Hashed`] as it takes to name each file once |
@@ -32,8 +33,8 @@ mod transfer;
 pub use action::{Action, Expect, Portion, Refusal};
 pub use event::{DialOutcome, Dialled, Event, Response, ResponseFault};
 pub use transfer::{
-    CheckedPart, CommittedPart, DownloadRecord, HashedFile, LookedAt, OpenedPart, PartSpec, Remembered, SourceRecord,
-    Target,
+    CheckedPart, CommittedPart, DownloadRecord, HashedFile, LookedAt, OpenedPart, PartSpec, RecordState, Remembered,
+    SourceRecord, Target,
 };
 
 use std::net::{IpAddr, SocketAddr};

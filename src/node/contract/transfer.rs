@@ -1,6 +1,7 @@
 //! What node and loop say to each other about part files, hashes, and downloads that outlive a run.
 
 use crate::content::Groups;
+use crate::control::CallError;
 use crate::fault::DiskFault;
 use crate::id::{ContentHash, FilesystemId, TransferId};
 use crate::library::{RecentFile, ScannedFile};
@@ -122,12 +123,30 @@ pub struct DownloadRecord {
     pub b3: Option<ContentHash>,
     /// The user asked for a name: the content is what this source said it has under that name.
     pub learnt_from: Option<SocketAddr>,
-    /// Stopped by the user.
-    pub paused: bool,
-    /// It is over, and only its part file is still to be removed.
-    pub dropped: bool,
+    /// Where it stands.
+    pub state: RecordState,
+    /// Why it has failed or waits.
+    pub error: Option<CallError>,
+    /// Bytes that are there, as last known.
+    pub bytes_done: u64,
     /// Who offers it; at most 64.
     pub sources: Vec<SourceRecord>,
+}
+
+/// Where a download stands, as far as it matters to the next run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordState {
+    /// It goes on by itself.
+    Waiting,
+    /// Stopped by the user.
+    Paused,
+    /// It has failed.
+    Failed {
+        /// Its part file is kept; otherwise it is to be removed.
+        keeps_part: bool,
+    },
+    /// It is over, and only its part file is still to be removed.
+    Dropped,
 }
 
 /// Somebody who offers a file.

@@ -182,7 +182,11 @@ impl World {
             Action::Notify { notice, .. } => here.notices.push(Notice::clone(&notice)),
             Action::Abort { .. } | Action::DropPart { .. } | Action::RememberPeers(_) | Action::Left => {}
             Action::HashFiles { .. } | Action::ClosePart { .. } => {}
-            Action::RememberDownload(_) | Action::ForgetDownload { .. } => {}
+            Action::RememberDownload { record, revision } => {
+                let recorded = Event::Recorded { download: record.id, revision, outcome: Ok(()) };
+                self.events.push_back((place, recorded));
+            }
+            Action::ForgetDownload { .. } => {}
             other => panic!("{other:?} is not expected"),
         }
     }

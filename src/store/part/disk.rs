@@ -42,7 +42,7 @@ pub(in crate::store) fn set_len(file: &File, len: u64) -> io::Result<()> {
 /// Makes what was written to a file last. Waits for the disk.
 pub(in crate::store) fn sync(file: &File) -> io::Result<()> {
     #[cfg(test)]
-    tape::fault(tape::Call::Sync)?;
+    tape::fault(tape::Call::Sync).inspect_err(|_| tape::note_failed_sync(file))?;
     file.sync_all()?;
     #[cfg(test)]
     tape::note_sync(file);

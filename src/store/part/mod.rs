@@ -177,9 +177,11 @@ fn remove_at(place: &Place) -> Result<(), DiskFault> {
         Err(fault) => return Err(fault),
     };
     match place.remove_journals() {
-        Err(DiskFault::Exists) => Ok(()),
-        outcome => outcome,
+        Ok(()) | Err(DiskFault::Exists) => {}
+        Err(fault) => return Err(fault),
     }
+    // The record of the download may go next, and then nobody would know of a part file that power loss brings back.
+    disk::sync_directory(place.directory()).map_err(fault)
 }
 
 /// Reads the journal, if it is one of a part file of this size and of the content wanted. A part file of another inode

@@ -3,10 +3,14 @@
 //! `PYRATE_STORE_SEED=n` runs one seed, `PYRATE_STORE_SEEDS=n` so many.
 
 use super::super::part::tests::tape::{self, Call, Dice, Disk, Op};
+use super::frames::{Kind, decode, frame};
 use super::*;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 use tempfile::TempDir;
+
+type Records = BTreeMap<u32, Vec<u8>>;
 
 struct Scratch {
     _directory: TempDir,
@@ -40,7 +44,7 @@ fn maintain(log: &mut RecordLog) -> usize {
     let mut jobs = 0;
     while let Some(job) = log.maintain() {
         let done = job.run().unwrap();
-        log.done(done);
+        log.done(done).unwrap();
         jobs += 1;
         assert!(jobs < 10, "it never ends");
     }
@@ -106,7 +110,7 @@ fn a_log_stays_short_however_often_it_is_written() {
         log.put(3, &round.to_le_bytes()).unwrap();
         log.remove((round + 1) % 3).unwrap();
         let done = job.run().unwrap();
-        log.done(done);
+        log.done(done).unwrap();
     }
     assert!(compactions > 5);
     assert!(fs::metadata(&scratch.path).unwrap().len() < 3 * COMPACT_BYTES_MIN);
@@ -119,40 +123,59 @@ fn a_log_stays_short_however_often_it_is_written() {
 }
 
 #[test]
-fn a_write_that_failed_has_not_happened() {
+fn a_change_that_cannot_be_written_is_owed_until_it_is() {
     let scratch = scratch();
     let (mut log, _) = scratch.open();
     log.put(1, b"one").unwrap();
+    log.put(5, b"five").unwrap();
+    maintain(&mut log);
+    assert!(log.is_durable(1) && !log.has_changes());
     tape::fail_next(Call::Write, nix::libc::ENOSPC);
-    assert_eq!(log.put(1, b"never").unwrap_err().kind(), io::ErrorKind::StorageFull);
+    assert_eq!(log.put(1, b"uno").unwrap_err().kind(), io::ErrorKind::StorageFull);
     // Nor can the rest of it be cut off at once.
     tape::fail_next(Call::Write, nix::libc::ENOSPC);
     tape::fail_next(Call::SetLen, nix::libc::EIO);
-    log.put(2, b"never").unwrap_err();
+    log.put(2, b"two").unwrap_err();
     fs::OpenOptions::new().append(true).open(&scratch.path).unwrap();
     tape::fail_next(Call::SetLen, nix::libc::EIO);
-    assert_eq!(log.remove(1).unwrap_err().raw_os_error(), Some(nix::libc::EIO));
-    log.put(2, b"two").unwrap();
+    assert_eq!(log.remove(5).unwrap_err().raw_os_error(), Some(nix::libc::EIO));
+    log.put(3, b"three").unwrap();
     assert_eq!(log.put(3, &vec![0; RECORD_BYTES_MAX + 1]).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    assert_eq!(maintain(&mut log), 1);
+    assert_eq!([1, 2, 3, 5].map(|key| log.is_durable(key)), [false, false, true, false]);
+    assert!(log.has_changes() && log.maintain().is_none(), "what is not written takes no sync");
+    // What has been put in the meantime takes its place, and what is removed is owed no more.
+    tape::fail_next(Call::Write, nix::libc::ENOSPC);
+    log.put(1, b"eins").unwrap_err();
+    log.remove(2).unwrap();
+    tape::fail_next(Call::Write, nix::libc::ENOSPC);
+    log.write_owed().unwrap_err();
+    log.write_owed().unwrap();
+    assert!(!log.is_durable(1), "it is not synced");
+    assert_eq!(maintain(&mut log), 1);
+    assert!([1, 2, 3, 5].into_iter().all(|key| log.is_durable(key)) && !log.has_changes());
     drop(log);
-    assert_eq!(scratch.open().1, records([(1, b"one"), (2, b"two")]));
+    assert_eq!(scratch.open().1, records([(1, b"eins"), (3, b"three")]));
 }
 
 #[test]
-fn a_log_that_is_full_says_so() {
+fn a_log_that_is_full_says_so_and_takes_what_is_owed_when_there_is_room() {
     let scratch = scratch();
     let (mut log, _) = scratch.open();
     let large = vec![1; RECORD_BYTES_MAX];
-    let fault = (0..100).find_map(|key| log.put(key, &large).err()).unwrap();
-    assert_eq!(fault.kind(), io::ErrorKind::FileTooLarge);
-    let held = log.content.live.len();
-    assert!(held > 60);
-    // What is removed makes room when it is written anew.
-    (0..held as u32).for_each(|key| drop(log.remove(key)));
+    let fault = (0..100).find_map(|key| log.put(key, &large).err().map(|error| (key, error)));
+    let (full, error) = fault.unwrap();
+    assert_eq!((error.kind(), full > 60), (io::ErrorKind::FileTooLarge, true));
     maintain(&mut log);
-    log.put(0, &large).unwrap();
+    assert!(!log.is_durable(full) && log.is_durable(full - 1));
+    // What is removed makes room when it is written anew.
+    log.remove(0).unwrap();
+    log.write_owed().unwrap_err();
+    maintain(&mut log);
+    assert!(log.is_durable(full) && log.is_durable(0));
     drop(log);
-    assert_eq!(scratch.open().1.get(&0), Some(&large));
+    let found = scratch.open().1;
+    assert_eq!((found.get(&0), found.get(&full)), (None, Some(&large)));
 }
 
 #[test]
@@ -171,13 +194,15 @@ fn a_job_that_failed_is_made_again() {
     log.put(2, b"two").unwrap();
     let done = job.run().unwrap();
     tape::fail_next(Call::Rename, nix::libc::EIO);
-    log.done(done);
+    log.done(done).unwrap_err();
     assert_eq!(scratch.names(), ["lock", "log"]);
     let job = log.maintain().unwrap();
     tape::fail_next(Call::Write, nix::libc::ENOSPC);
     job.run().unwrap_err();
     log.put(3, b"three").unwrap();
+    assert!(!log.is_durable(1) && !log.is_durable(3));
     assert_eq!(maintain(&mut log), 2, "written anew, and the name synced");
+    assert!(log.is_durable(1) && log.is_durable(3));
     drop(log);
     assert_eq!(scratch.open().1, records([(1, b"one"), (2, b"two"), (3, b"three")]));
 }
@@ -241,74 +266,102 @@ fn no_flipped_bit_makes_a_record_that_was_not_put() {
     }
 }
 
-/// What the log said at some place on the tape, and the last that was synced then.
+/// What the log said at some place on the tape.
 #[derive(Debug, Clone)]
 struct Fact {
     position: usize,
     records: Records,
-    highest: u32,
-    /// Facts before this one are outdated on the disk, too.
-    synced: usize,
+    /// Keys whose last change is in the file.
+    written: BTreeSet<u32>,
+    /// Keys whose last change is durable.
+    durable: BTreeSet<u32>,
 }
 
-/// One life of a process.
-fn run(scratch: &Scratch, dice: &mut Dice) -> Vec<Fact> {
+const KEYS: std::ops::Range<u32> = 0..6;
+
+fn fact(log: &RecordLog, held: &Records) -> Fact {
+    Fact {
+        position: tape::position(),
+        records: held.clone(),
+        written: KEYS.filter(|key| !log.owed.contains(key)).collect(),
+        durable: KEYS.filter(|key| log.is_durable(*key)).collect(),
+    }
+}
+
+/// Lets a call that comes soon fail, whichever it is.
+fn fail_some_call(dice: &mut Dice) {
+    let calls = [Call::Write, Call::SetLen, Call::Sync, Call::SyncDirectory, Call::Rename];
+    let call = calls[dice.roll(calls.len() as u64) as usize];
+    let errno = [nix::libc::ENOSPC, nix::libc::EIO][dice.roll(2) as usize];
+    tape::fail_next(call, errno);
+}
+
+/// One life of a process, on a disk that fails at every so many calls.
+fn run(scratch: &Scratch, dice: &mut Dice, faults: bool) -> Vec<Fact> {
     let (mut log, mut held) = scratch.open();
     // A log that is compacted without being long.
     log.compact_bytes_min = 0;
-    let mut facts = vec![Fact { position: tape::position(), records: held.clone(), highest: log.highest(), synced: 0 }];
-    let mut synced = 0;
-    let mut job: Option<(LogJob, usize)> = None;
+    let mut facts = vec![fact(&log, &held)];
+    let mut job: Option<LogJob> = None;
     for _ in 0..5 + dice.roll(25) {
-        match dice.roll(6) {
+        if faults && dice.chance(40) {
+            fail_some_call(dice);
+        }
+        match dice.roll(7) {
             0..3 => {
                 // Some of one length, so that one could stand where another was.
                 let length = [5, 5, 5, 700][dice.roll(4) as usize];
-                let (key, record) = (dice.roll(6) as u32, vec![dice.roll(256) as u8; length]);
-                log.put(key, &record).unwrap();
+                let (key, record) = (dice.roll(KEYS.end.into()) as u32, vec![dice.roll(256) as u8; length]);
+                assert!(log.put(key, &record).is_ok() || faults);
                 held.insert(key, record);
             }
             3 => {
-                let key = dice.roll(6) as u32;
-                log.remove(key).unwrap();
+                let key = dice.roll(KEYS.end.into()) as u32;
+                assert!(log.remove(key).is_ok() || faults);
                 held.remove(&key);
             }
-            4 if job.is_none() => job = log.maintain().map(|job| (job, facts.len() - 1)),
+            4 => assert!(log.write_owed().is_ok() || faults),
+            5 if job.is_none() => job = log.maintain(),
             _ => {
-                let Some((job, covers)) = job.take() else { continue };
-                let syncs = !job.job.compacts;
-                let done = job.run().unwrap();
-                log.done(done);
-                synced = if syncs { covers } else { synced };
+                let Some(job) = job.take() else { continue };
+                let done = job.run().and_then(|done| log.done(done));
+                assert!(done.is_ok() || faults);
                 log.compact_bytes_min = 0;
             }
         }
-        facts.push(Fact { position: tape::position(), records: held.clone(), highest: log.highest(), synced });
+        facts.push(fact(&log, &held));
     }
+    tape::mend();
     facts
 }
 
+/// Every key has a record that it had at some time since the last that was safe, and the whole is the same when it is
+/// opened again.
 fn assert_survives(scratch: &Scratch, disk: &Disk, facts: &[Fact], end: usize, power: bool, what: &str) {
     disk.lay_out(scratch.state.path());
     let (log, found) = scratch.open();
     assert!(!log.has_set_aside(), "{what}");
     let Some(before) = facts.iter().rposition(|fact| fact.position <= end) else { return };
     let after = facts[before..].iter().position(|fact| fact.position > end).map_or(before, |next| before + next);
-    let oldest = if power { facts[before].synced } else { before };
-    let may_be = facts[oldest..=after].iter().any(|fact| fact.records == found && fact.highest == log.highest());
-    assert!(may_be, "{what}: {:?}, {} is none of {:?}", found.keys(), log.highest(), oldest..=after);
+    for key in KEYS {
+        let is_safe = |fact: &Fact| if power { &fact.durable } else { &fact.written }.contains(&key);
+        let oldest = facts[..=before].iter().rposition(is_safe).unwrap_or(0);
+        let may_be = facts[oldest..=after].iter().any(|fact| fact.records.get(&key) == found.get(&key));
+        assert!(may_be, "{what}: {key} is {:?}, none of {oldest}..={after}", found.get(&key).map(|found| &found[..1]));
+    }
+    assert!(found.keys().all(|key| *key <= log.highest()), "{what}");
     drop(log);
     assert_eq!(scratch.open().1, found, "opened twice: {what}");
 }
 
-fn crash_everywhere(seed: u64) {
+fn crash_everywhere(seed: u64, faults: bool) {
     let scratch = scratch();
     let mut dice = Dice::new(seed);
     let mut disk = Disk::default();
     for life in 0..3 {
         disk.lay_out(scratch.state.path());
         tape::start();
-        let facts = run(&scratch, &mut dice);
+        let facts = run(&scratch, &mut dice, faults);
         let ops: Vec<Op> = tape::stop();
         for end in 0..=ops.len() {
             let left = disk.after_kill(&ops, end, &mut dice);
@@ -325,15 +378,56 @@ fn crash_everywhere(seed: u64) {
     tape::reset();
 }
 
-#[test]
-fn no_crash_loses_what_was_put_or_brings_back_what_was_removed() {
+fn seeds() -> std::ops::Range<u64> {
     let number = |key: &str| std::env::var(key).ok().and_then(|text| text.parse::<u64>().ok());
-    let seeds = match number("PYRATE_STORE_SEED") {
+    match number("PYRATE_STORE_SEED") {
         Some(seed) => seed..seed + 1,
         None => 0..number("PYRATE_STORE_SEEDS").unwrap_or(10),
-    };
-    for seed in seeds {
+    }
+}
+
+#[test]
+fn no_crash_loses_what_was_put_or_brings_back_what_was_removed() {
+    for seed in seeds() {
         println!("seed {seed}");
-        crash_everywhere(seed);
+        crash_everywhere(seed, false);
+    }
+}
+
+#[test]
+fn no_crash_after_calls_that_failed_loses_what_was_durable() {
+    for seed in seeds() {
+        println!("seed {seed}");
+        crash_everywhere(seed, true);
+    }
+}
+
+/// Whatever call fails, and however often it does, the log comes to hold what it should when it fails no more.
+#[test]
+fn whatever_call_fails_the_log_is_repaired() {
+    let calls = [Call::Write, Call::SetLen, Call::Sync, Call::SyncDirectory, Call::Rename];
+    for (call, errno) in calls.into_iter().flat_map(|call| [(call, nix::libc::ENOSPC), (call, nix::libc::EIO)]) {
+        for times in 1..6 {
+            let scratch = scratch();
+            let (mut log, _) = scratch.open();
+            log.compact_bytes_min = 0;
+            (0..times).for_each(|_| tape::fail_next(call, errno));
+            for round in 0..8_u8 {
+                let _ = log.put(1, &[round; 400]);
+                let _ = log.put(u32::from(round), b"x");
+                let _ = log.remove(u32::from(round.saturating_sub(1)));
+                let _ = log.write_owed();
+                let job = log.maintain().and_then(|job| job.run().ok());
+                let _ = job.map(|done| log.done(done));
+            }
+            tape::mend();
+            log.write_owed().unwrap();
+            maintain(&mut log);
+            assert!(!log.has_changes(), "{call:?} {errno} {times}");
+            let held = log.records.iter().map(|(key, record)| (*key, record.to_vec())).collect::<Records>();
+            drop(log);
+            assert_eq!(scratch.open().1, held, "{call:?} {errno} {times}");
+            assert_eq!(held, records([(1, &[7; 400]), (7, b"x")]));
+        }
     }
 }

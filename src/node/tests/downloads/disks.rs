@@ -3,7 +3,7 @@
 use super::*;
 use crate::control::ExitCode;
 use crate::id::FilesystemId;
-use crate::node::contract::PartSpec;
+use crate::node::contract::{PartSpec, RecordState};
 
 /// Takes the part files ordered.
 fn specs(rig: &mut Rig) -> Vec<(TransferId, PartSpec)> {
@@ -156,7 +156,7 @@ fn a_file_that_stands_in_the_way_is_a_failure_and_what_was_verified_is_kept() {
     let failed = row(&mut rig, 1);
     assert_eq!((failed.state, failed.error.unwrap().code), (DownloadState::Failed, ExitCode::Exists as i32));
     assert_eq!((dropped(&mut rig), forgotten(&mut rig).len()), (0, 0));
-    assert!(remembered(&mut rig)[0].paused, "after a restart it waits for the user");
+    assert_eq!(remembered(&mut rig)[0].state, RecordState::Failed { keeps_part: true });
     // The user has moved the other file away.
     order(&mut rig, Request::Retry { ids: "1".into() });
     open_resumed(&mut rig, 2 * MIB, [0, 1]);
@@ -168,7 +168,8 @@ fn a_file_that_stands_in_the_way_is_a_failure_and_what_was_verified_is_kept() {
     let mut rig = with_content(2 * MIB, 1);
     download(&mut rig, hits("1"));
     refuse_part(&mut rig, DiskFault::Exists);
-    assert_eq!((state(&mut rig, 1), forgotten(&mut rig).len()), (DownloadState::Failed, 1));
+    assert_eq!((state(&mut rig, 1), forgotten(&mut rig).len()), (DownloadState::Failed, 0));
+    assert_eq!(remembered(&mut rig).pop().unwrap().state, RecordState::Failed { keeps_part: false });
     let mut rig = begun(2 * MIB, 1);
     bring_everything(&mut rig);
     check(&mut rig, 2 * MIB);

@@ -8,6 +8,7 @@ mod progress;
 mod queue;
 mod races;
 mod recalling;
+mod remembering;
 mod sources;
 mod streams;
 mod unsourced;
@@ -155,7 +156,7 @@ fn aborted(rig: &mut Rig) -> Vec<ExchangeId> {
 
 fn remembered(rig: &mut Rig) -> Vec<DownloadRecord> {
     rig.take(|order| match order {
-        Action::RememberDownload(record) => Some(DownloadRecord::clone(record)),
+        Action::RememberDownload { record, .. } => Some(DownloadRecord::clone(record)),
         _ => None,
     })
 }

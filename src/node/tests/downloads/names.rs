@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::control::{ExitCode, SourceState};
-use crate::node::contract::{PartSpec, SourceRecord};
+use crate::node::contract::{PartSpec, RecordState, SourceRecord};
 
 /// The names under which metadata or bytes are asked for.
 fn names_asked(rig: &mut Rig) -> Vec<(ExchangeId, String)> {
@@ -237,8 +237,9 @@ fn recalled(learnt_from: Option<SocketAddr>) -> Rig {
         size: Some(8 * MIB),
         b3: Some(B3),
         learnt_from,
-        paused: false,
-        dropped: false,
+        state: RecordState::Waiting,
+        error: None,
+        bytes_done: 7 * MIB,
         sources,
     };
     let config = NodeConfig { bootstraps: Vec::new(), ..config() };

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::control::ExitCode;
+use crate::node::contract::RecordState;
 
 #[test]
 fn downloads_beyond_the_limit_wait_in_their_order() {
@@ -171,14 +172,14 @@ fn a_paused_download_keeps_what_it_has_and_gives_its_place_away() {
     let paused = &order(&mut rig, Request::Pause { ids: "1".into() }).downloads[0];
     assert_eq!((paused.state, paused.bytes_done, paused.rate), (DownloadState::Paused, 2 * MIB, None));
     assert_eq!((aborted(&mut rig).len(), closed(&mut rig), dropped(&mut rig)), (2, 1, 0));
-    assert!(remembered(&mut rig)[0].paused);
+    assert_eq!(remembered(&mut rig)[0].state, RecordState::Paused);
     // What had come in before the order was heard changes nothing.
     group(&mut rig, &running[1], 2);
     rig.fail(running[1].exchange, DialFault::Aborted);
     rig.pass(Duration::from_secs(3_600));
     assert!(fetches(&mut rig).is_empty() && opened(&mut rig).is_empty());
     assert_eq!(order(&mut rig, Request::Resume { ids: "all".into() }).downloads[0].state, DownloadState::Active);
-    assert!(!remembered(&mut rig)[0].paused);
+    assert_eq!(remembered(&mut rig)[0].state, RecordState::Waiting);
     open_resumed(&mut rig, 10 * MIB, [0, 2, 9]);
     assert_eq!(row(&mut rig, 1).bytes_done, 3 * MIB, "what is there counts at once");
     assert!(metadata(&mut rig).is_empty(), "the outline is there, and its last group has proved it");

@@ -1,11 +1,12 @@
 //! Downloads over a restart.
 
 use super::*;
+use crate::control::{CallError, ExitCode};
 use crate::node::Node;
-use crate::node::contract::{PartSpec, SourceRecord};
+use crate::node::contract::{PartSpec, RecordState, SourceRecord};
 use crate::time::Instant;
 
-fn record(id: u32, b3: Option<ContentHash>, paused: bool) -> DownloadRecord {
+fn record(id: u32, b3: Option<ContentHash>, state: RecordState) -> DownloadRecord {
     let target = Target::Suggested { directory: "/downloads".into(), name: name("a") };
     let source = |n, p1| SourceRecord { addr: peer(n), names: vec![name(&format!("dir {id}/a"))], p1 };
     DownloadRecord {
@@ -15,8 +16,9 @@ fn record(id: u32, b3: Option<ContentHash>, paused: bool) -> DownloadRecord {
         size: Some(4 * MIB),
         b3,
         learnt_from: None,
-        paused,
-        dropped: false,
+        state,
+        error: None,
+        bytes_done: 0,
         sources: vec![source(1, true), source(2, false)],
     }
 }
@@ -37,18 +39,18 @@ pub(super) fn restarted(config: NodeConfig, downloads: Vec<DownloadRecord>, down
 #[test]
 fn a_cancelled_download_does_not_come_back_and_its_part_file_goes_though_the_process_died_over_it() {
     let config = NodeConfig { bootstraps: Vec::new(), ..config() };
-    let mut rig = restarted(config.clone(), vec![record(3, Some(B3), true)], 3);
+    let mut rig = restarted(config.clone(), vec![record(3, Some(B3), RecordState::Paused)], 3);
     rig.call(Request::Cancel { ids: "3".into() }).unwrap();
     let told: Vec<_> = rig.take(|action| match action {
-        Action::RememberDownload(record) => Some(format!("dropped: {}", record.dropped)),
+        Action::RememberDownload { record, .. } => Some(format!("{:?}", record.state)),
         Action::DropPart { download, .. } => Some(format!("part of {}", download.0)),
         Action::ForgetDownload { download } => Some(format!("forget {}", download.0)),
         _ => None,
     });
-    assert_eq!(told, ["dropped: true", "part of 3", "forget 3"], "in this order");
+    assert_eq!(told, ["Dropped", "part of 3", "forget 3"], "in this order");
 
     // As the next run finds it, if the process died behind the first of them.
-    let mut rig = restarted(config, vec![DownloadRecord { dropped: true, ..record(3, Some(B3), true) }], 3);
+    let mut rig = restarted(config, vec![record(3, Some(B3), RecordState::Dropped)], 3);
     assert!(rig.call(Request::Follow { ids: "3".into() }).is_err(), "it is no download any more");
     let told: Vec<_> = rig.take(|action| match action {
         Action::DropPart { download, .. } | Action::ForgetDownload { download } => Some(download.0),
@@ -60,8 +62,9 @@ fn a_cancelled_download_does_not_come_back_and_its_part_file_goes_though_the_pro
 #[test]
 fn downloads_go_on_after_a_restart_in_their_order_and_paused_ones_stay_paused() {
     let config = NodeConfig { bootstraps: Vec::new(), max_downloads: 2, ..config() };
-    let records =
-        vec![record(3, Some(B3), false), record(5, None, true), record(8, None, false), record(9, None, false)];
+    use RecordState::Waiting;
+    let records = [(3, Some(B3), Waiting), (5, None, RecordState::Paused), (8, None, Waiting), (9, None, Waiting)];
+    let records = records.into_iter().map(|(id, b3, state)| record(id, b3, state)).collect();
     let mut rig = restarted(config, records, 12);
     let Ok(Reply::Downloads(reply)) = rig.call(Request::Downloads { after: 0 }) else { panic!("rows") };
     let states: Vec<_> = reply.downloads.iter().map(|row| (row.id, row.state)).collect();
@@ -96,7 +99,7 @@ fn downloads_go_on_after_a_restart_in_their_order_and_paused_ones_stay_paused() 
 #[test]
 fn a_size_that_was_not_proved_before_the_restart_is_asked_for_again() {
     let config = NodeConfig { bootstraps: Vec::new(), ..config() };
-    let mut rig = restarted(config, vec![record(1, Some(B3), false)], 1);
+    let mut rig = restarted(config, vec![record(1, Some(B3), RecordState::Waiting)], 1);
     open_resumed(&mut rig, 4 * MIB, [0, 1]);
     assert!(fetches(&mut rig).is_empty(), "who gave the outline is not known any more");
     outline(&mut rig, 4 * MIB);
@@ -107,32 +110,80 @@ fn a_size_that_was_not_proved_before_the_restart_is_asked_for_again() {
     assert_eq!(fetch(&mut rig).groups(), 2..3);
 }
 
+/// What the node of a record shows after a restart.
+fn row_after(state: RecordState, error: Option<(ExitCode, &str)>, bytes_done: u64) -> (Rig, DownloadRow) {
+    let config = NodeConfig { bootstraps: Vec::new(), ..config() };
+    let error = error.map(|(code, message)| CallError::new(code, message));
+    let mut rig = restarted(config, vec![DownloadRecord { error, bytes_done, ..record(1, Some(B3), state) }], 1);
+    let row = row(&mut rig, 1);
+    (rig, row)
+}
+
 #[test]
-fn what_was_accepted_is_remembered_before_the_answer() {
-    let mut rig = with_content(4 * MIB, 2);
-    rig.node.handle(
-        rig.now,
-        Event::Call {
-            client: CLIENT,
-            call: crate::control::CallId::Number(77),
-            request: Request::Download { what: hits("1"), output: None },
-        },
-    );
-    let actions: Vec<_> = std::iter::from_fn(|| rig.node.poll_action()).collect();
-    let at = |fits: fn(&Action) -> bool| actions.iter().position(fits).unwrap();
-    let kept = at(|action| matches!(action, Action::RememberDownload(_)));
-    let answered = at(|action| matches!(action, Action::Reply { .. }));
-    let told = at(|action| matches!(action, Action::Notify { .. }));
-    assert!(kept < answered && answered < told);
-    let Action::RememberDownload(record) = &actions[kept] else { panic!("a record") };
-    assert_eq!((record.b3, record.size, record.paused), (Some(B3), Some(4 * MIB), false));
-    let expected = [1, 2].map(|n| SourceRecord { addr: peer(n), names: vec![name("dir/a.txt")], p1: true });
-    assert_eq!(record.sources, expected);
+fn states_causes_and_progress_survive_a_restart() {
+    let failed = RecordState::Failed { keeps_part: true };
+    let cause = (ExitCode::Checksum, "every source sent wrong bytes");
+    let (mut rig, shown) = row_after(failed, Some(cause), 3 * MIB);
+    assert_eq!((shown.state, shown.bytes_done, shown.size), (DownloadState::Failed, 3 * MIB, Some(4 * MIB)));
+    assert_eq!(shown.error, Some(CallError::new(cause.0, cause.1)));
+    assert!(opened(&mut rig).is_empty() && dropped(&mut rig) == 0);
+    // Others may ask for the same anew; the user may try again, and goes on from what is there.
+    order(&mut rig, Request::Retry { ids: "1".into() });
+    open_resumed(&mut rig, 4 * MIB, [0, 1, 3]);
+    assert_eq!((state(&mut rig, 1), row(&mut rig, 1).bytes_done), (DownloadState::Active, 3 * MIB));
+
+    let (mut rig, shown) = row_after(RecordState::Failed { keeps_part: false }, Some(cause), MIB);
+    assert_eq!((shown.state, shown.bytes_done, dropped(&mut rig)), (DownloadState::Failed, MIB, 1));
+    order(&mut rig, Request::Cancel { ids: "1".into() });
+    assert_eq!((state(&mut rig, 1), forgotten(&mut rig).len()), (DownloadState::Cancelled, 1));
+
+    let (mut rig, shown) = row_after(RecordState::Paused, None, 2 * MIB);
+    assert_eq!((shown.state, shown.bytes_done, shown.error), (DownloadState::Paused, 2 * MIB, None));
+    assert!(opened(&mut rig).is_empty());
+
+    // What the disk had stopped tries at once.
+    let cause = (ExitCode::DiskFull, "the disk is full");
+    let (mut rig, shown) = row_after(RecordState::Waiting, Some(cause), 2 * MIB);
+    assert_eq!((shown.state, shown.bytes_done, opened(&mut rig).len()), (DownloadState::Active, 2 * MIB, 1));
+    rig.handle(Event::PartOpened { download: TransferId(1), outcome: Err(DiskFault::Full) });
+    assert_eq!((state(&mut rig, 1), row(&mut rig, 1).error.unwrap().code), (DownloadState::Paused, 9));
+}
+
+#[test]
+fn every_way_of_standing_still_is_remembered_as_it_is() {
+    let last = |rig: &mut Rig| remembered(rig).pop().unwrap();
+    let mut rig = begun(4 * MIB, 1);
+    order(&mut rig, Request::Pause { ids: "1".into() });
+    let record = last(&mut rig);
+    assert_eq!((record.state, record.bytes_done, record.error), (RecordState::Paused, MIB, None));
+
+    let mut rig = begun(4 * MIB, 1);
+    let asked = fetch(&mut rig);
+    rig.fail(asked.exchange, DialFault::Disk(DiskFault::Full));
+    let record = last(&mut rig);
+    assert_eq!((record.state, record.bytes_done), (RecordState::Waiting, MIB));
+    assert_eq!(record.error.unwrap().code, 9);
+
+    // It has failed for good: a file of the user's has its name.
+    let mut rig = begun(4 * MIB, 1);
+    bring_everything(&mut rig);
+    check(&mut rig, 4 * MIB);
+    let download = committing(&mut rig);
+    rig.handle(Event::PartCommitted { download, outcome: Err(DiskFault::Exists) });
+    let record = last(&mut rig);
+    assert_eq!((record.state, record.bytes_done), (RecordState::Failed { keeps_part: true }, 4 * MIB));
+    assert_eq!(record.error.unwrap().code, 13);
+
+    // The node leaves in the middle of it.
+    let mut rig = begun(4 * MIB, 1);
+    remembered(&mut rig);
+    rig.handle(Event::Leave);
+    assert_eq!((last(&mut rig).state, forgotten(&mut rig).len()), (RecordState::Waiting, 0));
 }
 
 #[test]
 fn a_bootstrap_node_alone_takes_up_nothing() {
     let config = NodeConfig { peer: false, ..config() };
-    let mut rig = restarted(config, vec![record(1, Some(B3), false)], 1);
+    let mut rig = restarted(config, vec![record(1, Some(B3), RecordState::Waiting)], 1);
     assert!(opened(&mut rig).is_empty() && forgotten(&mut rig).is_empty());
 }

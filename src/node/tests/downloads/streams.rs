@@ -157,9 +157,14 @@ fn a_refusal_by_every_source_ends_a_download() {
     }
     wait_for_the_search(&mut rig);
     assert!(dropped(&mut rig) > 0);
-    assert_eq!(forgotten(&mut rig), [TransferId(1)]);
+    assert!(forgotten(&mut rig).is_empty(), "that it has failed, and why, is remembered");
+    let record = remembered(&mut rig).pop().unwrap();
     let row = row(&mut rig, 1);
-    assert_eq!((row.state, row.error.unwrap().code), (DownloadState::Failed, ExitCode::NotFound as i32));
+    assert_eq!((row.state, row.error.clone().unwrap().code), (DownloadState::Failed, ExitCode::NotFound as i32));
+    assert_eq!(
+        (record.state, record.error),
+        (crate::node::contract::RecordState::Failed { keeps_part: false }, row.error)
+    );
 }
 
 #[test]

@@ -28,12 +28,34 @@ pub(crate) enum Call {
 /// A call that changed something. Files go by the number that stands for their inode.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Op {
-    Write { file: u64, at: u64, bytes: Vec<u8> },
-    SetLen { file: u64, len: u64 },
-    Sync { file: u64 },
-    Name { name: Vec<u8>, file: u64 },
-    Rename { from: Vec<u8>, to: Vec<u8> },
-    Unlink { name: Vec<u8> },
+    Write {
+        file: u64,
+        at: u64,
+        bytes: Vec<u8>,
+    },
+    SetLen {
+        file: u64,
+        len: u64,
+    },
+    Sync {
+        file: u64,
+    },
+    /// What was written before it and was not synced may be lost, whatever is synced later: Linux marks pages that it
+    /// could not write as clean.
+    FailedSync {
+        file: u64,
+    },
+    Name {
+        name: Vec<u8>,
+        file: u64,
+    },
+    Rename {
+        from: Vec<u8>,
+        to: Vec<u8>,
+    },
+    Unlink {
+        name: Vec<u8>,
+    },
     SyncDirectory,
 }
 
@@ -94,6 +116,11 @@ pub(crate) fn fail_second(call: Call, errno: i32) {
     TAPE.with_borrow_mut(|tape| tape.faults.push((call, 1, errno)));
 }
 
+/// Lets no call fail any more.
+pub(crate) fn mend() {
+    TAPE.with_borrow_mut(|tape| tape.faults.clear());
+}
+
 /// Lets this thread find so much room, or again as much as there is.
 pub(crate) fn pretend_room(room: Option<Room>) {
     TAPE.with_borrow_mut(|tape| tape.room = room);
@@ -146,6 +173,11 @@ pub(crate) fn note_write(file: &File, bytes: &[u8], at: u64) {
 pub(crate) fn note_len(file: &File, len: u64) {
     let file = number(file);
     note(|| Op::SetLen { file, len });
+}
+
+pub(crate) fn note_failed_sync(file: &File) {
+    let file = number(file);
+    note(|| Op::FailedSync { file });
 }
 
 pub(crate) fn note_sync(file: &File) {
@@ -221,13 +253,15 @@ impl Disk {
         let ops = &ops[..end];
         let luck = [0, 30, 70, 95, 100][dice.roll(5) as usize];
         let mut disk = self.clone();
-        let synced_to =
-            |file: u64| ops.iter().rposition(|op| matches!(op, Op::Sync { file: synced } if *synced == file));
+        let is_synced = |file: u64, at: usize| {
+            let syncs = ops[at..]
+                .iter()
+                .filter(|op| matches!(op, Op::Sync { file: f } | Op::FailedSync { file: f } if *f == file));
+            syncs.take(1).any(|op| matches!(op, Op::Sync { .. }))
+        };
         for (at, op) in ops.iter().enumerate() {
             match op {
-                Op::Write { file, .. } | Op::SetLen { file, .. } if synced_to(*file).is_some_and(|end| at < end) => {
-                    disk.apply(op);
-                }
+                Op::Write { file, .. } | Op::SetLen { file, .. } if is_synced(*file, at) => disk.apply(op),
                 Op::Write { file, at, bytes } => disk.write_some(*file, *at, bytes, luck, dice),
                 Op::SetLen { .. } if dice.chance(luck) => disk.apply(op),
                 _ => {}
@@ -302,7 +336,7 @@ impl Disk {
                 }
             }
             Op::Unlink { name } => drop(self.names.remove(name)),
-            Op::Sync { .. } | Op::SyncDirectory => {}
+            Op::Sync { .. } | Op::FailedSync { .. } | Op::SyncDirectory => {}
         }
     }
 

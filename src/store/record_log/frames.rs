@@ -1,0 +1,235 @@
+//! The file of a log: its frames, and reading, writing and replacing it.
+
+use super::super::StateDirectory;
+use super::super::part::disk;
+use super::super::state::{NEW_SUFFIX, STATE_FILE_BYTES_MAX};
+use super::RECORD_BYTES_MAX;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+
+/// Bytes of a frame before its record.
+const FRAME_BYTES: usize = CHECK_BYTES + 4 + 4 + 1;
+
+const CHECK_BYTES: usize = 8;
+
+const NONCE_BYTES: usize = 8;
+
+/// How the log's files are opened: never over a link.
+const OPEN_FLAGS: OFlag =
+    OFlag::O_RDWR.union(OFlag::O_CLOEXEC).union(OFlag::O_NOFOLLOW).union(OFlag::O_NONBLOCK).union(OFlag::O_NOCTTY);
+
+/// A file that was read, and the records in it by key.
+type Found = (Content, BTreeMap<u32, Vec<u8>>);
+
+/// What a frame says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The first: its key is the highest so far, its record the nonce.
+    Head,
+    /// The key has this record now.
+    Put,
+    /// The key has none any more.
+    Remove,
+}
+
+impl Kind {
+    const fn byte(self) -> u8 {
+        match self {
+            Self::Head => 0,
+            Self::Put => 1,
+            Self::Remove => 2,
+        }
+    }
+}
+
+/// The file's place.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) directory: OwnedFd,
+    pub(super) name: &'static str,
+    /// Held for its lock.
+    pub(super) _state: StateDirectory,
+}
+
+/// An open file, and what is known of it.
+#[derive(Debug)]
+pub(super) struct Content {
+    pub(super) file: File,
+    pub(super) nonce: [u8; NONCE_BYTES],
+    pub(super) bytes: u64,
+    /// Something stands behind those bytes that must go before more is written.
+    pub(super) is_torn: bool,
+    pub(super) highest: u32,
+    /// Bytes of the frame of each key that has a record.
+    pub(super) live: BTreeMap<u32, u64>,
+}
+
+impl Place {
+    /// The name under which a file is written before it takes the log's place.
+    pub(super) fn new_name(&self) -> String {
+        format!(".{}{NEW_SUFFIX}", self.name)
+    }
+
+    /// Reads the log, if there is one. Says whether something else was set aside.
+    pub(super) fn read(&self) -> io::Result<(Option<Found>, bool)> {
+        let file = match openat(&self.directory, self.name, OPEN_FLAGS, Mode::empty()) {
+            Ok(opened) => Some(File::from(opened)),
+            Err(Errno::ENOENT) => return Ok((None, false)),
+            Err(Errno::ELOOP | Errno::ENXIO | Errno::EISDIR) => None,
+            Err(errno) => return Err(errno.into()),
+        };
+        if let Some(file) = file
+            && file.metadata()?.is_file()
+        {
+            let bytes = read_whole(&file)?;
+            if let Some(read) = decode(file, &bytes) {
+                return Ok((Some(read), false));
+            }
+            // Nothing is lost with an empty file, which power loss may leave.
+            if bytes.is_empty() {
+                return Ok((None, false));
+            }
+        }
+        let damaged = format!("{}.damaged", self.name);
+        disk::rename(self.directory.as_fd(), self.name.as_bytes(), damaged.as_bytes())?;
+        Ok((None, true))
+    }
+
+    /// Writes a file with these records under the name of a new one.
+    pub(super) fn write_new<'a>(
+        &self,
+        highest: u32,
+        records: impl Iterator<Item = (u32, &'a [u8])>,
+    ) -> io::Result<Content> {
+        let name = self.new_name();
+        disk::unlink(self.directory.as_fd(), name.as_bytes())?;
+        let flags = OPEN_FLAGS | OFlag::O_CREAT | OFlag::O_EXCL;
+        let file = File::from(openat(&self.directory, name.as_str(), flags, Mode::from_bits_truncate(0o600))?);
+        disk::named(name.as_bytes(), &file);
+        let nonce = RandomState::new().hash_one(highest).to_le_bytes();
+        let mut bytes = frame(&[0; NONCE_BYTES], 0, Kind::Head, highest, &nonce);
+        let mut live = BTreeMap::new();
+        for (key, record) in records {
+            let next = frame(&nonce, bytes.len() as u64, Kind::Put, key, record);
+            live.insert(key, next.len() as u64);
+            bytes.extend(next);
+        }
+        if let Err(error) = disk::write_at(&file, &bytes, 0) {
+            let _ = disk::unlink(self.directory.as_fd(), name.as_bytes());
+            return Err(error);
+        }
+        Ok(Content { file, nonce, bytes: bytes.len() as u64, is_torn: false, highest, live })
+    }
+
+    /// Gives a new file the log's name.
+    pub(super) fn install(&self) -> io::Result<()> {
+        let new = self.new_name();
+        Ok(disk::rename(self.directory.as_fd(), new.as_bytes(), self.name.as_bytes())?)
+    }
+}
+
+impl Content {
+    /// Writes a change at the end.
+    pub(super) fn append(&mut self, key: u32, record: Option<&[u8]>) -> io::Result<()> {
+        if self.is_torn {
+            disk::set_len(&self.file, self.bytes)?;
+            self.is_torn = false;
+        }
+        let kind = if record.is_some() { Kind::Put } else { Kind::Remove };
+        let frame = frame(&self.nonce, self.bytes, kind, key, record.unwrap_or_default());
+        let bytes = frame.len() as u64;
+        if self.bytes + bytes > STATE_FILE_BYTES_MAX {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "the log is full"));
+        }
+        if let Err(error) = disk::write_at(&self.file, &frame, self.bytes) {
+            // A beginning may stand there; the whole may not, since the caller is told that it does not.
+            self.is_torn = disk::set_len(&self.file, self.bytes).is_err();
+            return Err(error);
+        }
+        self.bytes += bytes;
+        match record {
+            Some(_) => self.live.insert(key, bytes),
+            None => self.live.remove(&key),
+        };
+        self.highest = self.highest.max(if record.is_some() { key } else { 0 });
+        Ok(())
+    }
+}
+
+/// Bytes of a file that holds just these records.
+pub(super) fn file_bytes<'a>(records: impl Iterator<Item = &'a [u8]>) -> u64 {
+    let frames: usize = records.map(|record| FRAME_BYTES + record.len()).sum();
+    (FRAME_BYTES + NONCE_BYTES + frames) as u64
+}
+
+fn read_whole(file: &File) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(STATE_FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Reads frames up to the first that does not fit. `None` without a head, or beyond the largest file.
+pub(super) fn decode(file: File, bytes: &[u8]) -> Option<Found> {
+    if bytes.len() as u64 > STATE_FILE_BYTES_MAX {
+        return None;
+    }
+    let (kind, highest, nonce, mut at) = next_frame(bytes, 0, &[0; NONCE_BYTES])?;
+    let nonce: [u8; NONCE_BYTES] = nonce.try_into().ok().filter(|_| kind == Kind::Head)?;
+    let (mut highest, mut live, mut records) = (highest, BTreeMap::new(), BTreeMap::new());
+    while let Some((kind, key, record, end)) = next_frame(bytes, at, &nonce) {
+        match kind {
+            Kind::Head => break,
+            Kind::Put => {
+                highest = highest.max(key);
+                live.insert(key, (end - at) as u64);
+                records.insert(key, record.to_vec());
+            }
+            Kind::Remove => {
+                live.remove(&key);
+                records.remove(&key);
+            }
+        }
+        at = end;
+    }
+    let content = Content { file, nonce, bytes: at as u64, is_torn: at < bytes.len(), highest, live };
+    Some((content, records))
+}
+
+/// The frame at an offset, if it is whole: kind, key, record, and where it ends.
+fn next_frame<'a>(bytes: &'a [u8], at: usize, nonce: &[u8; NONCE_BYTES]) -> Option<(Kind, u32, &'a [u8], usize)> {
+    let rest = bytes.get(at..)?;
+    let (head, rest) = rest.split_at_checked(FRAME_BYTES)?;
+    let length = u32::from_le_bytes(*head[CHECK_BYTES..].first_chunk()?);
+    let key = u32::from_le_bytes(*head[CHECK_BYTES + 4..].first_chunk()?);
+    let kind = [Kind::Head, Kind::Put, Kind::Remove].into_iter().find(|kind| kind.byte() == head[FRAME_BYTES - 1])?;
+    let length = usize::try_from(length).ok().filter(|&length| length <= RECORD_BYTES_MAX)?;
+    let record = rest.get(..length)?;
+    let end = at + FRAME_BYTES + length;
+    let fits = check(nonce, at as u64, &bytes[at + CHECK_BYTES..end]) == head[..CHECK_BYTES];
+    fits.then_some((kind, key, record, end))
+}
+
+pub(super) fn frame(nonce: &[u8; NONCE_BYTES], at: u64, kind: Kind, key: u32, record: &[u8]) -> Vec<u8> {
+    // No longer than RECORD_BYTES_MAX.
+    let length = u32::try_from(record.len()).unwrap_or(u32::MAX);
+    let mut body = Vec::with_capacity(FRAME_BYTES - CHECK_BYTES + record.len());
+    body.extend_from_slice(&length.to_le_bytes());
+    body.extend_from_slice(&key.to_le_bytes());
+    body.push(kind.byte());
+    body.extend_from_slice(record);
+    [&check(nonce, at, &body)[..], &body].concat()
+}
+
+fn check(nonce: &[u8; NONCE_BYTES], at: u64, body: &[u8]) -> [u8; CHECK_BYTES] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(nonce).update(&at.to_le_bytes()).update(body);
+    let mut check = [0; CHECK_BYTES];
+    check.copy_from_slice(&hasher.finalize().as_bytes()[..CHECK_BYTES]);
+    check
+}

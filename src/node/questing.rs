@@ -121,7 +121,7 @@ impl Node {
         }
         let Some(download) = self.downloads.get_mut(id) else { return asked };
         let seek = &mut download.seek;
-        if is_stuck {
+        if is_stuck && asked > 0 {
             seek.stuck = seek.stuck.saturating_add(1);
             seek.next = Some(now + self.dice.back_off(seek.stuck, SEEK_STUCK_MIN, SEEK_MIN));
             return asked;

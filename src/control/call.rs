@@ -28,7 +28,7 @@ pub enum Request {
     },
     /// One page of the hits remembered.
     Hits {
-        /// Of this search or listing alone; all if absent.
+        /// Of this search or listing alone, or of the last one ([`LAST_SEARCH`]); all if absent.
         #[serde(default)]
         search: Option<u32>,
         /// Rows with a greater id.
@@ -76,7 +76,7 @@ pub enum Request {
     },
     /// Stop downloads and remove their part files.
     Cancel {
-        /// Download ids as users type them: `2,4-6`, `all`, unique prefixes.
+        /// Download ids as users type them: `2,4-6`, `all`; whole ones only.
         ids: String,
     },
     /// One page of what we share, by name.
@@ -106,11 +106,14 @@ pub enum Request {
     Stop,
 }
 
+/// Stands for the search or listing that was begun last.
+pub const LAST_SEARCH: u32 = 0;
+
 /// What to download.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Selector {
-    /// Hits, as users type their ids: `2,4-6`, `all`, unique prefixes.
+    /// Hits, as users type their ids: `2,4-6`; `all` stands for those of the last search or list.
     Hits(String),
     /// A file of one peer by name.
     File {

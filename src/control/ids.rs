@@ -1,65 +1,127 @@
-//! Ids as users type them: `7`, `2,4-6`, `all`, and unique prefixes.
+//! Ids as users type them: `7`, `2,4-6`, `all`, and where it does no harm, unique beginnings.
 
 use super::{CallError, ExitCode};
 use crate::name::Escaped;
 use std::borrow::Borrow;
 
-/// Reads ids of hits or downloads against those that are `known`: a list, separated by commas, of an id, the unique
-/// beginning of an id (an exact id wins), a range `4-6` of which at least one must be known, or `all`.
+/// Which ids a part of the text may stand for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IdForm {
+    /// Whole ids only: for what starts, stops or removes something.
+    Whole,
+    /// Also the beginning of exactly one id: for what only looks or retries.
+    Beginnings,
+}
+
+/// Reads ids of hits or downloads against those that are `known`: a list, separated by commas, of an id, a range `4-6`
+/// of which at least one must be known, or `all`; with [`IdForm::Beginnings`] also the unique beginning of an id (a whole
+/// id is preferred).
 ///
 /// Returns them in the order typed, ranges and `all` ascending, none twice; never an empty list.
 ///
 /// # Errors
 ///
-/// [`ExitCode::Usage`] when the text is none of these or a prefix fits several; [`ExitCode::NotFound`] when nothing
+/// [`ExitCode::Usage`] when the text is none of these or a beginning fits several; [`ExitCode::NotFound`] when nothing
 /// known fits a part of it.
-pub fn parse_ids<K>(text: &str, known: K) -> Result<Vec<u32>, CallError>
+pub fn parse_ids<K>(text: &str, form: IdForm, known: K) -> Result<Vec<u32>, CallError>
 where
     K: IntoIterator,
     K::Item: Borrow<u32>,
 {
-    let mut known: Vec<u32> = known.into_iter().map(|id| *id.borrow()).collect();
-    known.sort_unstable();
-    known.dedup();
+    let known = sorted(known);
+    parse(text, form, &known, &known)
+}
+
+/// As [`parse_ids`], where `all` stands for other ids than those that are known.
+///
+/// # Errors
+///
+/// As [`parse_ids`].
+pub fn parse_ids_with_all<K, A>(text: &str, form: IdForm, known: K, all: A) -> Result<Vec<u32>, CallError>
+where
+    K: IntoIterator,
+    K::Item: Borrow<u32>,
+    A: IntoIterator,
+    A::Item: Borrow<u32>,
+{
+    parse(text, form, &sorted(known), &sorted(all))
+}
+
+fn sorted<K>(ids: K) -> Vec<u32>
+where
+    K: IntoIterator,
+    K::Item: Borrow<u32>,
+{
+    let mut ids: Vec<u32> = ids.into_iter().map(|id| *id.borrow()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids
+}
+
+fn parse(text: &str, form: IdForm, known: &[u32], all: &[u32]) -> Result<Vec<u32>, CallError> {
     let mut chosen = Vec::new();
-    for part in text.split(',') {
-        chosen.extend(match_part(part.trim(), &known)?);
-    }
     let mut seen = std::collections::BTreeSet::new();
-    chosen.retain(|id| seen.insert(*id));
+    for part in text.split(',') {
+        // A part that comes again adds nothing: the list never grows beyond the ids that are known.
+        chosen.extend(match_part(part.trim(), form, known, all)?.iter().copied().filter(|id| seen.insert(*id)));
+    }
     Ok(chosen)
 }
 
-/// The ids that one part between commas stands for; at least one. `known` is sorted.
-fn match_part(part: &str, known: &[u32]) -> Result<Vec<u32>, CallError> {
+/// The ids that one part between commas stands for; at least one. `known` and `all` are sorted.
+fn match_part<'a>(part: &str, form: IdForm, known: &'a [u32], all: &'a [u32]) -> Result<&'a [u32], CallError> {
     let shown = Escaped(part.as_bytes());
     if part == "all" {
-        // Of downloads, `all` means those that are not over (Request::Cancel): there may be others.
-        let none = "'all' stands for nothing here: no hit is remembered, or no download is unfinished";
-        return if known.is_empty() { Err(not_found(none)) } else { Ok(known.to_vec()) };
+        let none = "'all' stands for nothing here: the last search or list has no hit, or no download is unfinished";
+        return if all.is_empty() { Err(not_found(none)) } else { Ok(all) };
     }
     if let Some((first, last)) = part.split_once('-') {
         let (Some(first), Some(last)) = (number(first), number(last)) else { return Err(malformed(part)) };
         if first > last {
             return Err(CallError::new(ExitCode::Usage, format!("the range {shown} is empty")));
         }
-        let from = known.partition_point(|&id| id < first);
-        let to = known.partition_point(|&id| id <= last);
-        return if from == to { Err(not_found(format!("no such ids: {shown}"))) } else { Ok(known[from..to].to_vec()) };
+        let ids = between(known, first.into(), last.into());
+        return if ids.is_empty() { Err(not_found(format!("no such ids: {shown}"))) } else { Ok(ids) };
     }
     let Some(id) = number(part) else { return Err(malformed(part)) };
-    if known.binary_search(&id).is_ok() {
-        return Ok(vec![id]);
+    let whole = between(known, id.into(), id.into());
+    if !whole.is_empty() {
+        return Ok(whole);
     }
-    let fits: Vec<u32> = known.iter().copied().filter(|id| id.to_string().starts_with(part)).collect();
-    match fits[..] {
-        [] => Err(not_found(format!("no such id: {shown}"))),
-        [_] => Ok(fits),
-        [first, second, ..] => Err(CallError::new(
-            ExitCode::Usage,
-            format!("{shown} is the beginning of {} ids ({first}, {second}…); type one whole", fits.len()),
-        )),
+    let fits = beginning_with(id, known);
+    let count: usize = fits.iter().map(|ids| ids.len()).sum();
+    let examples: Vec<String> = fits.iter().copied().flatten().take(2).map(u32::to_string).collect();
+    match (form, count) {
+        (_, 0) => Err(not_found(format!("no such id: {shown}"))),
+        (IdForm::Beginnings, 1) => Ok(fits.into_iter().find(|ids| !ids.is_empty()).unwrap_or_default()),
+        (IdForm::Beginnings, _) => {
+            let message = format!("{shown} is the beginning of {count} ids ({}…); type one whole", examples.join(", "));
+            Err(CallError::new(ExitCode::Usage, message))
+        }
+        (IdForm::Whole, _) => {
+            let message =
+                format!("no such id: {shown}; type whole ids, as {}, a range, as 4-6, or all", examples.join(" or "));
+            Err(not_found(message))
+        }
     }
+}
+
+/// The ids from one to another, both included.
+fn between(known: &[u32], first: u64, last: u64) -> &[u32] {
+    let from = known.partition_point(|&id| u64::from(id) < first);
+    let to = known.partition_point(|&id| u64::from(id) <= last);
+    &known[from..to]
+}
+
+/// The longer ids whose decimal form begins with this one's, by their length.
+fn beginning_with(id: u32, known: &[u32]) -> Vec<&[u32]> {
+    let mut fits = Vec::new();
+    let mut scale = 10;
+    while id > 0 && u64::from(id) * scale <= u64::from(u32::MAX) {
+        fits.push(between(known, u64::from(id) * scale, u64::from(id) * scale + scale - 1));
+        scale *= 10;
+    }
+    fits
 }
 
 /// A decimal number without sign; `None` for everything else.
@@ -80,42 +142,67 @@ fn malformed(part: &str) -> CallError {
 
 #[cfg(test)]
 mod tests {
+    use super::IdForm::{Beginnings, Whole};
     use super::*;
 
-    fn code(text: &str, known: &[u32]) -> i32 {
-        parse_ids(text, known).unwrap_err().code
+    fn code(text: &str, form: IdForm, known: &[u32]) -> i32 {
+        parse_ids(text, form, known).unwrap_err().code
     }
 
     #[test]
     fn lists_ranges_and_all_come_out_in_the_order_typed_without_repeats() {
         let known = [9, 2, 4, 5, 6];
-        assert_eq!(parse_ids("2,4-6", known).unwrap(), [2, 4, 5, 6]);
-        assert_eq!(parse_ids("9, 5-7 ,5,2", known).unwrap(), [9, 5, 6, 2]);
-        assert_eq!(parse_ids("all", known).unwrap(), [2, 4, 5, 6, 9]);
-        assert_eq!(parse_ids("6,all", known).unwrap(), [6, 2, 4, 5, 9]);
-        assert_eq!(parse_ids("0-4294967295", known).unwrap().len(), 5);
+        for form in [Whole, Beginnings] {
+            assert_eq!(parse_ids("2,4-6", form, known).unwrap(), [2, 4, 5, 6]);
+            assert_eq!(parse_ids("9, 5-7 ,5,2", form, known).unwrap(), [9, 5, 6, 2]);
+            assert_eq!(parse_ids("all", form, known).unwrap(), [2, 4, 5, 6, 9]);
+            assert_eq!(parse_ids("6,all", form, known).unwrap(), [6, 2, 4, 5, 9]);
+            assert_eq!(parse_ids("0-4294967295", form, known).unwrap().len(), 5);
+        }
     }
 
     #[test]
-    fn an_exact_id_wins_over_a_longer_one_and_a_prefix_must_be_unique() {
-        assert_eq!(parse_ids("1", [1, 12, 13]).unwrap(), [1]);
-        assert_eq!(parse_ids("2", [1, 12, 23]).unwrap(), [23]);
-        let error = parse_ids("1", [12, 13]).unwrap_err();
+    fn an_exact_id_wins_over_a_longer_one_and_a_beginning_must_be_unique() {
+        assert_eq!(parse_ids("1", Beginnings, [1, 12, 13]).unwrap(), [1]);
+        assert_eq!(parse_ids("2", Beginnings, [1, 12, 23]).unwrap(), [23]);
+        assert_eq!(parse_ids("42", Beginnings, [1, 4_200_000_000]).unwrap(), [4_200_000_000]);
+        let error = parse_ids("1", Beginnings, [12, 13]).unwrap_err();
         assert_eq!(error.code, ExitCode::Usage as i32);
         assert!(error.message.contains("12, 13"));
     }
 
     #[test]
+    fn whole_ids_are_never_taken_for_the_beginning_of_others() {
+        for known in [&[1, 12, 23][..], &[1, 20, 21, 200]] {
+            let error = parse_ids("2", Whole, known).unwrap_err();
+            assert_eq!(error.code, ExitCode::NotFound as i32);
+            assert!(error.message.contains("type whole ids, as 2"), "{}", error.message);
+            assert_eq!(code("1,2", Whole, known), ExitCode::NotFound as i32);
+        }
+        assert_eq!(parse_ids("2", Whole, [2, 23]).unwrap(), [2]);
+    }
+
+    #[test]
+    fn all_may_stand_for_some_of_those_that_are_known() {
+        let ids = |text, all: &[u32]| parse_ids_with_all(text, Whole, [1, 2, 3], all);
+        assert_eq!(ids("all", &[2, 3]).unwrap(), [2, 3]);
+        assert_eq!(ids("1,all", &[2]).unwrap(), [1, 2]);
+        assert_eq!(ids("all", &[]).unwrap_err().code, ExitCode::NotFound as i32);
+    }
+
+    #[test]
     fn what_is_not_there_is_not_found_and_what_is_no_id_is_a_usage_error() {
-        for text in ["7", "2,7", "7-8", "all"] {
-            let known: &[u32] = if text == "all" { &[] } else { &[2, 4] };
-            assert_eq!(code(text, known), ExitCode::NotFound as i32, "{text}");
+        for form in [Whole, Beginnings] {
+            for text in ["7", "2,7", "7-8", "all"] {
+                let known: &[u32] = if text == "all" { &[] } else { &[2, 4] };
+                assert_eq!(code(text, form, known), ExitCode::NotFound as i32, "{text}");
+            }
+            // True also when downloads are remembered, all of them over.
+            assert!(parse_ids("all", form, [0u32; 0]).unwrap_err().message.contains("no download is unfinished"));
+            for text in ["", ",", "2,", "x", "-3", "3-", "4-2", "+2", "2-4-6", "99999999999", "a\x1b[31m", "ALL"] {
+                assert_eq!(code(text, form, &[2, 4]), ExitCode::Usage as i32, "{text}");
+            }
+            assert!(!parse_ids("a\x1b[31m", form, [2]).unwrap_err().message.contains('\x1b'));
         }
-        // True also when downloads are remembered, all of them over.
-        assert!(parse_ids("all", [0u32; 0]).unwrap_err().message.contains("no download is unfinished"));
-        for text in ["", ",", "2,", "x", "-3", "3-", "4-2", "+2", "2-4-6", "99999999999", "a\x1b[31m", "ALL"] {
-            assert_eq!(code(text, &[2, 4]), ExitCode::Usage as i32, "{text}");
-        }
-        assert!(!parse_ids("a\x1b[31m", [2]).unwrap_err().message.contains('\x1b'));
     }
 }

@@ -13,13 +13,13 @@ pub mod paths;
 mod reply;
 mod text;
 
-pub use call::{Request, Selector};
+pub use call::{LAST_SEARCH, Request, Selector};
 pub use exit::{CallError, ExitCode};
 pub use frame::{
     BAD_PARAMS, INVALID_REQUEST, Incoming, PARSE_ERROR, UNKNOWN_METHOD, decode_incoming, decode_request,
     encode_error_without_id, encode_notice, encode_reply, encode_request,
 };
-pub use ids::parse_ids;
+pub use ids::{IdForm, parse_ids, parse_ids_with_all};
 pub use line::{LINE_BYTES_MAX, LineReader, REQUEST_BYTES_MAX, TooLong};
 pub use notice::Notice;
 pub use reply::{

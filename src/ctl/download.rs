@@ -9,7 +9,8 @@ use super::query::{all_hits, downloads_of};
 use super::rows::is_stopped_by_disk;
 use super::{exit_code, text};
 use crate::control::{
-    CallError, DownloadRow, DownloadState, DownloadsReply, ExitCode, RawText, Request, Selector, parse_ids,
+    CallError, DownloadRow, DownloadState, DownloadsReply, ExitCode, IdForm, LAST_SEARCH, RawText, Request, Selector,
+    parse_ids_with_all,
 };
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -89,8 +90,11 @@ fn are_several(session: &mut Session, what: &[Selector]) -> Result<bool, CallErr
     match what {
         [Selector::Hits(ids)] if ids.bytes().all(|b| b.is_ascii_digit()) => Ok(false),
         [Selector::Hits(ids)] => {
-            let hits = all_hits(session, None)?;
-            Ok(parse_ids(ids, hits.iter().map(|hit| hit.id)).is_ok_and(|ids| ids.len() > 1))
+            let known = all_hits(session, None)?;
+            let last = all_hits(session, Some(LAST_SEARCH))?;
+            let ids =
+                parse_ids_with_all(ids, IdForm::Whole, known.iter().map(|hit| hit.id), last.iter().map(|hit| hit.id));
+            Ok(ids.is_ok_and(|ids| ids.len() > 1))
         }
         _ => Ok(what.len() > 1),
     }

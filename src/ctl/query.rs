@@ -6,8 +6,8 @@ use super::connection::Heard;
 use super::output::Reader;
 use super::rows::Details;
 use crate::control::{
-    BootstrapReply, CallError, DownloadRow, DownloadsReply, ExitCode, FileRow, FilesReply, HitRow, HitsReply, Notice,
-    PeerRow, Request, StatusReply, parse_ids,
+    BootstrapReply, CallError, DownloadRow, DownloadsReply, ExitCode, FileRow, FilesReply, HitRow, HitsReply, IdForm,
+    Notice, PeerRow, Request, StatusReply, parse_ids,
 };
 use serde::de::IgnoredAny;
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,7 +30,7 @@ pub(super) fn peers(session: &mut Session) -> Result<ExitCode, CallError> {
 pub(super) fn hits(session: &mut Session, ids: &[String]) -> Result<ExitCode, CallError> {
     let hits = all_hits(session, None)?;
     if !ids.is_empty() {
-        let chosen = parse_ids(&ids.join(","), hits.iter().map(|hit| hit.id))?;
+        let chosen = parse_ids(&ids.join(","), IdForm::Beginnings, hits.iter().map(|hit| hit.id))?;
         session.output.show(&Details(picked(hits, &chosen, |hit| hit.id)))?;
         return Ok(ExitCode::Done);
     }
@@ -64,7 +64,7 @@ pub(super) fn downloads(session: &mut Session, ids: &[String]) -> Result<ExitCod
     if ids.is_empty() {
         session.output.show_rows(&rows, "no download is remembered")?;
     } else {
-        let chosen = parse_ids(&ids.join(","), rows.iter().map(|row| row.id))?;
+        let chosen = parse_ids(&ids.join(","), IdForm::Beginnings, rows.iter().map(|row| row.id))?;
         session.output.show(&Details(picked(rows, &chosen, |row| row.id)))?;
     }
     Ok(ExitCode::Done)

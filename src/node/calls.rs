@@ -4,53 +4,56 @@
 use super::contract::Action;
 use super::endpoints::canonical;
 use super::ordering::{TEXT_BLOAT_MAX, page};
+use super::orders::{Order, Outcome};
 use super::subscriptions::Topic;
 use super::{Node, Phase};
 use crate::control::{
-    BootstrapReply, CallError, CallId, ExitCode, FileRow, FilesReply, HitRow, HitsReply, PAGE_ROWS_MAX, RawText, Reply,
-    Request, StatusReply,
+    BootstrapReply, CallError, CallId, ExitCode, FileRow, FilesReply, HitRow, HitsReply, LAST_SEARCH, PAGE_ROWS_MAX,
+    RawText, Reply, Request, StatusReply,
 };
-use crate::id::{ClientId, ContentHash, HitId, SearchId, TransferId};
+use crate::id::{ClientId, ContentHash, HitId, SearchId};
 use crate::name::{Escaped, FileName};
 use crate::time::Instant;
 
 /// What a call is answered with.
 enum Answer {
     Now(Reply),
-    /// The rows of these downloads, as soon as what was changed of them is remembered.
-    Recorded(Vec<TransferId>),
+    /// The rows of the downloads concerned, as soon as the order is carried out and what it changed is remembered.
+    Order(Order),
 }
 
 impl Node {
     pub(super) fn on_call(&mut self, now: Instant, client: ClientId, call: CallId, request: Request) {
         let before = self.actions.len();
-        let answer = self.answer(now, client, request);
+        let outcome = match self.answer(now, client, request) {
+            Ok(Answer::Order(order)) => self.take_order(now, client, &call, order),
+            Ok(Answer::Now(reply)) => Some(Outcome::Reply(Ok(reply))),
+            Err(error) => Some(Outcome::Reply(Err(error))),
+        };
         // The answer goes out before the notices of the work that the call began, but after whatever is to outlive a
         // restart: what was accepted is not lost. What is forgotten keeps its place behind the removal of part files.
         let (kept, begun): (Vec<_>, Vec<_>) =
             self.actions.drain(before..).partition(|action| matches!(action, Action::RememberDownload { .. }));
         self.actions.extend(kept);
-        match answer {
-            Ok(Answer::Recorded(ids)) => self.answer_when_recorded(now, client, call, ids),
-            Ok(Answer::Now(reply)) => self.actions.push_back(Action::Reply { client, call, outcome: Ok(reply) }),
-            Err(error) => self.actions.push_back(Action::Reply { client, call, outcome: Err(error) }),
+        if let Some(outcome) = outcome {
+            self.reply(now, client, call, outcome);
         }
         self.actions.extend(begun);
     }
 
     fn answer(&mut self, now: Instant, client: ClientId, request: Request) -> Result<Answer, CallError> {
-        let ordered = match &request {
+        let order = match &request {
             Request::Download { what, output } => {
                 self.may_work()?;
                 self.call_download(now, client, what, output.as_ref())
             }
-            Request::Pause { ids } => self.call_pause(now, ids),
-            Request::Resume { ids } => self.call_resume(now, ids),
-            Request::Retry { ids } => self.call_retry(now, ids),
-            Request::Cancel { ids } => self.call_cancel(now, ids),
+            Request::Pause { ids } => self.call_pause(ids),
+            Request::Resume { ids } => self.call_resume(ids),
+            Request::Retry { ids } => self.call_retry(ids),
+            Request::Cancel { ids } => self.call_cancel(ids),
             _ => return self.answer_at_once(now, client, request).map(Answer::Now),
         };
-        ordered.map(Answer::Recorded)
+        order.map(Answer::Order)
     }
 
     fn answer_at_once(&mut self, now: Instant, client: ClientId, request: Request) -> Result<Reply, CallError> {
@@ -135,7 +138,8 @@ impl Node {
     }
 
     fn call_hits(&self, search: Option<u32>, after: u32) -> HitsReply {
-        let rows = self.hits.after(search.map(SearchId), HitId(after)).map(|(id, hit)| (id.0, hit.row(id)));
+        let search = search.map(|search| if search == LAST_SEARCH { self.last_search() } else { SearchId(search) });
+        let rows = self.hits.after(search, HitId(after)).map(|(id, hit)| (id.0, hit.row(id)));
         let bytes = |row: &HitRow| {
             let names: usize = row.names.iter().chain([&row.name]).map(|name| name.as_bytes().len() + 8).sum();
             200 + names * TEXT_BLOAT_MAX + row.sources.len() * 64

@@ -28,10 +28,13 @@ impl Dice {
         Duration::from_millis(self.number() % (ms + 1))
     }
 
-    /// The wait before the attempt after so many failures: doubles from `min` to `max`, then is spread.
+    /// The wait before the attempt after so many failures: doubles from `min` to `max`, and is spread evenly from half
+    /// to one and a half of that, as far as it stays within these two.
     pub(super) fn back_off(&mut self, failures: u32, min: Duration, max: Duration) -> Duration {
-        let doubled = min.saturating_mul(1 << failures.saturating_sub(1).min(16));
-        self.spread(doubled.min(max))
+        let doubled = min.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(max);
+        let ms = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX / 2);
+        let (least, most) = (ms(min.max(doubled / 2)), ms(max.min(doubled.saturating_mul(3) / 2)));
+        Duration::from_millis(least + self.number() % (most.saturating_sub(least) + 1))
     }
 }
 
@@ -40,15 +43,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_double_up_to_their_limit_and_stay_within_half_of_it() {
+    fn waits_double_and_never_leave_their_bounds_with_the_jitter_inside() {
         let mut dice = Dice::new([7; 32]);
-        let (min, max) = (Duration::from_secs(2), Duration::from_secs(300));
-        for (failures, middle) in [(0, 2), (1, 2), (2, 4), (5, 32), (9, 300), (u32::MAX, 300)] {
-            for _ in 0..50 {
-                let wait = dice.back_off(failures, min, max);
-                assert!(wait * 2 >= Duration::from_secs(middle), "{wait:?} after {failures}");
-                assert!(wait * 2 <= Duration::from_secs(middle * 3), "{wait:?} after {failures}");
+        let (min, max) = (Duration::from_secs(5), Duration::from_secs(60));
+        for (failures, middle) in [(0, 5), (1, 5), (2, 10), (4, 40), (5, 60), (9, 60), (u32::MAX, 60)] {
+            let waits: Vec<Duration> = (0..200).map(|_| dice.back_off(failures, min, max)).collect();
+            for wait in &waits {
+                assert!((min..=max).contains(wait), "{wait:?} after {failures}");
+                assert!(*wait * 2 >= Duration::from_secs(middle), "{wait:?} after {failures}");
+                assert!(*wait * 2 <= Duration::from_secs(middle * 3), "{wait:?} after {failures}");
             }
+            let (least, most) = (waits.iter().min().unwrap(), waits.iter().max().unwrap());
+            assert!(*most - *least > Duration::from_secs(middle) / 3, "spread after {failures}: {least:?} to {most:?}");
         }
     }
 

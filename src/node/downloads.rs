@@ -7,6 +7,7 @@
 use super::contract::{Action, DownloadRecord, RecordState};
 use super::download::{Aim, Download, Part, State};
 use super::limits::{DOWNLOADS_MAX, FETCHES_MAX, FETCHES_PER_DOWNLOAD_MAX};
+use super::rows::RateCap;
 use super::sources::{Fetch, Source, Standing};
 use super::subscriptions::Topic;
 use super::{Node, NodeTimer, Phase};
@@ -41,6 +42,8 @@ pub(super) struct Downloads {
     /// When the next download that begins without a source may search.
     first_search_at: Option<Instant>,
     begun: u32,
+    /// Bytes a second of all together; 0 for no limit.
+    rate_limit: u64,
 }
 
 impl Downloads {
@@ -85,11 +88,22 @@ impl Downloads {
     pub(super) fn after(&self, after: TransferId, now: Instant) -> impl Iterator<Item = (u32, DownloadRow)> {
         let first = after.0.checked_add(1).map(TransferId);
         let rows = first.map(|first| self.rows.range(first..)).into_iter().flatten();
-        rows.map(move |(id, download)| (id.0, download.row(*id, now)))
+        let cap = self.rate_cap(now);
+        rows.map(move |(id, download)| (id.0, download.row(*id, now, cap)))
     }
 
     pub(super) fn row(&self, id: TransferId, now: Instant) -> Option<DownloadRow> {
-        Some(self.rows.get(&id)?.row(id, now))
+        Some(self.rows.get(&id)?.row(id, now, self.rate_cap(now)))
+    }
+
+    pub(super) fn set_rate_limit(&mut self, limit: u64) {
+        self.rate_limit = limit;
+    }
+
+    fn rate_cap(&self, now: Instant) -> RateCap {
+        let measuring = if self.rate_limit > 0 { usize::MAX } else { 0 };
+        let rates = self.active.iter().take(measuring).filter_map(|id| self.rows.get(id)?.measured_rate(now));
+        RateCap { limit: self.rate_limit, measured: rates.fold(0, u64::saturating_add) }
     }
 
     /// The unfinished downloads of a content, ascending.
@@ -403,7 +417,7 @@ impl Node {
     pub(super) fn tell_download(&mut self, now: Instant, id: TransferId) {
         let Some(download) = self.downloads.rows.get_mut(&id) else { return };
         download.told = Some(now);
-        let row = download.row(id, now);
+        let Some(row) = self.downloads.row(id, now) else { return };
         self.notify(Topic::Download(id), || Notice::Download { download: row });
     }
 

@@ -19,6 +19,7 @@ impl Node {
         let timer = self.wheel.insert(now + LEAVE_MAX, NodeTimer::LeaveDeadline);
         self.phase = Phase::Leaving { waiting: Default::default(), timer };
         self.refuse_queued();
+        self.break_off_orders();
         self.answering.clear();
         self.stop_downloads(now);
         let for_peers = |purpose| !matches!(purpose, Purpose::Link(..) | Purpose::Unregister | Purpose::Fetch(_));

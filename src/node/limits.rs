@@ -23,11 +23,10 @@ pub(super) const REMEMBER_DELAY: Duration = Duration::from_secs(5);
 pub(super) const PEER_LIST_ROWS_ASKED: u32 = 200;
 /// Peers new on a list that are asked directly for sources of downloads.
 pub(super) const NEWCOMERS_MAX: usize = 16;
-/// First wait after a bootstrap node failed; doubles with each further failure, and is spread by half either way.
+/// Least wait after a bootstrap node failed; doubles with each further failure, and is spread at random within these bounds.
 pub(super) const LINK_RETRY_MIN: Duration = Duration::from_secs(2);
-/// Longest such wait, before it is spread: a bootstrap node that returns without its memory lists its peers again within
-/// a minute.
-pub(super) const LINK_RETRY_MAX: Duration = Duration::from_secs(36);
+/// Longest such wait: a bootstrap node that returns without its memory lists its peers again within a minute.
+pub(super) const LINK_RETRY_MAX: Duration = Duration::from_secs(54);
 /// Second look at the peer list after a registration: peers that start together then find each other.
 pub(super) const FIRST_REFRESH: Duration = Duration::from_secs(2);
 /// Time between further looks, at which a peer also finds out that it is not listed any more, and registers again. Each
@@ -147,15 +146,17 @@ pub(super) const HIT_ROW_NAMES_BYTES_MAX: usize = 16 << 10;
 
 /// Downloads remembered; beyond, the one that finished first is forgotten.
 pub(super) const DOWNLOADS_MAX: usize = 10_000;
-/// Downloads that one call begins, cancels or follows.
-pub(super) const DOWNLOADS_PER_CALL_MAX: usize = 1_000;
+/// Downloads that an order deals with in one slice of work: each may write a record.
+pub(super) const ORDER_DOWNLOADS_PER_SLICE: usize = 64;
+/// Orders of users that are in progress because they take more than one slice.
+pub(super) const ORDERS_MAX: usize = 64;
 /// How long the answer to an order waits until what it changed is on the disk.
 pub(super) const RECORD_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Answers that wait for that; beyond, the oldest is given without.
 pub(super) const RECORD_ANSWERS_MAX: usize = 1_024;
-/// First wait before a source that failed is asked again; doubles, and is spread by half either way.
+/// Least wait before a source that failed is asked again; doubles, and is spread at random within these bounds.
 pub(super) const SOURCE_REST_MIN: Duration = Duration::from_secs(5);
-/// Longest such wait, before it is spread.
+/// Longest such wait.
 pub(super) const SOURCE_REST_MAX: Duration = Duration::from_secs(60);
 /// Times in a row that a source may say no which has brought something, or while others bring it, until it is believed.
 pub(super) const SOURCE_REFUSALS_MAX: u32 = 8;
@@ -226,6 +227,8 @@ pub(super) const SEEKS_STUCK_BURST: u32 = 100;
 pub(super) const SEEK_WAIT: Duration = Duration::from_secs(3);
 /// The span over which a rate is measured.
 pub(super) const RATE_SPAN: Duration = Duration::from_secs(3);
+/// Least span over which a rate is told: what came in the first moment is no rate yet.
+pub(super) const RATE_SPAN_MIN: Duration = Duration::from_secs(1);
 /// Measurements kept for a rate.
 pub(super) const RATE_SAMPLES_MAX: usize = 32;
 /// Least time between two notices of progress of one download.

@@ -24,6 +24,7 @@
 //! | `matching` | which download a wish is for, if there is one already |
 //! | `remembering` | which changes of downloads are on the disk, and the answers that wait for that |
 //! | `ordering`, `steering`, `rows`, `rate` | what users order of downloads, and how they see them |
+//! | `orders` | orders that concern many downloads, slice by slice |
 //! | `scanning` | rescans of the share |
 //! | `settling` | files of the share that may be written to still |
 //! | `dials`, `workers` | the exchanges that we begin, and the gate before all commands |
@@ -51,6 +52,7 @@ mod matching;
 mod membership;
 mod names;
 mod ordering;
+mod orders;
 mod parts;
 mod peers;
 mod places;
@@ -116,6 +118,7 @@ pub struct Node {
     scan_logged: Option<(u64, crate::library::ScanReport)>,
     turn: Turn,
     subscriptions: subscriptions::Subscriptions,
+    orders: orders::Orders,
     counters: Counters,
 }
 
@@ -175,6 +178,7 @@ enum Turn {
     Scan,
     Answers,
     Hashing,
+    Orders,
 }
 
 impl Turn {
@@ -182,7 +186,8 @@ impl Turn {
         match self {
             Self::Scan => Self::Answers,
             Self::Answers => Self::Hashing,
-            Self::Hashing => Self::Scan,
+            Self::Hashing => Self::Orders,
+            Self::Orders => Self::Scan,
         }
     }
 }
@@ -240,8 +245,10 @@ impl Node {
             scan_logged: None,
             turn: Turn::Scan,
             subscriptions: Default::default(),
+            orders: Default::default(),
             counters: Counters::default(),
         };
+        node.downloads.set_rate_limit(node.config.download_limit);
         if node.config.peer {
             for peer in remembered.peers.into_iter().take(limits::REMEMBERED_PEERS_MAX) {
                 node.learn_peer(now, peer, PeerSource::Memory);
@@ -271,7 +278,7 @@ impl Node {
 
     /// Whether [`work`](Self::work) has something to do.
     pub fn has_work(&self) -> bool {
-        let turns = [Turn::Scan, Turn::Answers, Turn::Hashing];
+        let turns = [Turn::Scan, Turn::Answers, Turn::Hashing, Turn::Orders];
         matches!(self.phase, Phase::Running) && turns.into_iter().any(|turn| self.has_work_for(turn))
     }
 
@@ -280,6 +287,7 @@ impl Node {
             Turn::Scan => self.scan.has_work(),
             Turn::Answers => self.answering.has_work(),
             Turn::Hashing => self.hashing.has_work(),
+            Turn::Orders => self.orders.has_work(),
         }
     }
 
@@ -345,6 +353,7 @@ impl Node {
             Turn::Scan => self.work_on_scan(now),
             Turn::Answers => self.work_on_answers(now),
             Turn::Hashing => self.work_on_hashing(),
+            Turn::Orders => self.work_on_orders(now),
         }
         self.turn = self.turn.next();
         self.check_in_debug();
@@ -388,6 +397,7 @@ impl Node {
         let old = std::mem::replace(&mut self.config, config);
         self.config.listen = old.listen;
         self.config.peer = old.peer;
+        self.downloads.set_rate_limit(self.config.download_limit);
         self.reconsider_peers();
         self.arrange_links(now);
         if self.config.keepalive_refresh != old.keepalive_refresh {

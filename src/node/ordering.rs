@@ -4,12 +4,13 @@ use super::Node;
 use super::contract::{PartSpec, Target};
 use super::download::{Aim, Download};
 use super::hits::Hit;
-use super::limits::{DOWNLOADS_MAX, DOWNLOADS_PER_CALL_MAX, HIT_SOURCES_MAX, PAGE_BYTES_MAX};
+use super::limits::{DOWNLOADS_MAX, HIT_SOURCES_MAX, PAGE_BYTES_MAX};
+use super::orders::Order;
 use super::sources::Source;
-use super::subscriptions::Topic;
 use super::unsourced::name_of_hash;
 use crate::control::{
-    CallError, DownloadRow, DownloadsReply, ExitCode, PAGE_ROWS_MAX, PeerSource, RawText, Selector, parse_ids,
+    CallError, DownloadRow, DownloadsReply, ExitCode, IdForm, PAGE_ROWS_MAX, PeerSource, RawText, Selector,
+    parse_ids_with_all,
 };
 use crate::id::{ClientId, ContentHash, HitId, TransferId};
 use crate::name::{Escaped, FileName};
@@ -30,6 +31,13 @@ pub(super) struct Wish {
     pub(super) sources: Vec<Source>,
 }
 
+/// Something that a user wants, as it was named.
+#[derive(Debug)]
+pub(super) enum Wanted {
+    Hit(HitId),
+    Named(Box<Wish>),
+}
+
 impl Node {
     /// Begins downloads.
     pub(super) fn call_download(
@@ -38,52 +46,80 @@ impl Node {
         client: ClientId,
         what: &[Selector],
         output: Option<&RawText>,
-    ) -> Result<Vec<TransferId>, CallError> {
-        let mut wishes = Vec::new();
+    ) -> Result<Order, CallError> {
+        let mut wanted = Vec::new();
         for selector in what {
-            wishes.extend(self.read_selector(now, selector)?);
-            check_count(wishes.len())?;
+            wanted.extend(self.read_selector(now, selector)?);
+            self.check_room(wanted.len())?;
         }
-        if wishes.is_empty() {
+        if wanted.is_empty() {
             return Err(CallError::new(ExitCode::Usage, "nothing to download was named"));
         }
-        if wishes.len() > self.downloads.room() {
-            let message = format!("{DOWNLOADS_MAX} downloads are unfinished; `pyratectl cancel` makes room");
-            return Err(CallError::new(ExitCode::Other, message));
-        }
         let output = output.map(read_output).transpose()?;
-        let single = wishes.len() == 1;
-        let target = |wish: &Wish| self.target(&wish.name, output.as_deref(), single);
-        let targets: Vec<_> = wishes.iter().map(target).collect();
-        let wishes: Vec<(Wish, Target)> = wishes.into_iter().zip(targets).collect();
         if output.is_some() {
             // Of one call either everything is begun or nothing.
-            wishes.iter().try_for_each(|(wish, target)| self.downloads.check_place(wish, target))?;
-        }
-        let mut ids = Vec::new();
-        for (wish, target) in wishes {
-            let begins = self.downloads.fulfilling(&wish, &target).is_none();
-            let Some(id) = self.grant(now, wish, target) else {
-                return Err(CallError::new(ExitCode::Other, "no number is left for another download"));
-            };
-            if begins && output.is_some() {
-                self.probe_target(id);
-            }
-            self.subscriptions.subscribe(Topic::Download(id), client);
-            if !ids.contains(&id) {
-                ids.push(id);
+            let single = wanted.len() == 1;
+            for wanted in &wanted {
+                self.check_wanted(wanted, output.as_deref(), single)?;
             }
         }
-        self.start_downloads(now);
-        Ok(ids)
+        Ok(Order::begin(client, wanted, output))
     }
 
-    fn read_selector(&mut self, now: Instant, selector: &Selector) -> Result<Vec<Wish>, CallError> {
+    /// Begins one download of a call, or finds the one that is there; nothing if the hit has been forgotten meanwhile.
+    pub(super) fn begin_download(
+        &mut self,
+        now: Instant,
+        wanted: Wanted,
+        output: Option<&Path>,
+        single: bool,
+    ) -> Result<Option<TransferId>, CallError> {
+        let wish = match wanted {
+            Wanted::Hit(id) => self.wish_of_hit(id),
+            Wanted::Named(wish) => Some(*wish),
+        };
+        let Some(wish) = wish else { return Ok(None) };
+        self.check_room(1)?;
+        let target = self.target(&wish.name, output, single);
+        let begins = self.downloads.fulfilling(&wish, &target).is_none();
+        let Some(id) = self.grant(now, wish, target) else {
+            return Err(CallError::new(ExitCode::Other, "no number is left for another download"));
+        };
+        if begins && output.is_some() {
+            self.probe_target(id);
+        }
+        Ok(Some(id))
+    }
+
+    /// Whether something that is wanted can go to the place that was named.
+    fn check_wanted(&self, wanted: &Wanted, output: Option<&Path>, single: bool) -> Result<(), CallError> {
+        let check = |wish: &Wish| self.downloads.check_place(wish, &self.target(&wish.name, output, single));
+        match wanted {
+            Wanted::Hit(id) => self.wish_of_hit(*id).map_or(Ok(()), |wish| check(&wish)),
+            Wanted::Named(wish) => check(wish),
+        }
+    }
+
+    /// Whether so many downloads more may be unfinished.
+    fn check_room(&self, files: usize) -> Result<(), CallError> {
+        let room = self.downloads.room();
+        if files <= room {
+            return Ok(());
+        }
+        let message = format!(
+            "{files} files are too many: at most {DOWNLOADS_MAX} downloads may be unfinished, {room} more than now; \
+             `pyratectl cancel` makes room"
+        );
+        Err(CallError::new(ExitCode::Other, message))
+    }
+
+    fn read_selector(&mut self, now: Instant, selector: &Selector) -> Result<Vec<Wanted>, CallError> {
         match selector {
             Selector::Hits(ids) => {
-                let ids = parse_ids(ids, self.hits.ids())?;
-                check_count(ids.len())?;
-                Ok(ids.into_iter().filter_map(|id| self.wish_of_hit(HitId(id))).collect())
+                // All means all of the last search or list: who has looked for one thing does not want the other too.
+                let last = self.hits.after(Some(self.last_search()), HitId(0)).map(|(id, _)| id.0);
+                let ids = parse_ids_with_all(ids, IdForm::Whole, self.hits.ids(), last)?;
+                Ok(ids.into_iter().map(|id| Wanted::Hit(HitId(id))).collect())
             }
             Selector::File { peer, name } => {
                 let peer = self.peer_of_user(*peer)?;
@@ -93,14 +129,14 @@ impl Node {
                 })?;
                 self.learn_peer(now, peer, PeerSource::User);
                 let sources = vec![Source::new(peer, Rc::new(name.clone()), None)];
-                Ok(vec![Wish { name, size: None, b3: None, sources }])
+                Ok(vec![Wanted::Named(Box::new(Wish { name, size: None, b3: None, sources }))])
             }
             Selector::Content(hex) => {
                 let Some(b3) = ContentHash::from_hex(hex.as_bytes()) else {
                     let message = "a content is named by the 64 hex digits that `b3sum` prints";
                     return Err(CallError::new(ExitCode::Usage, message));
                 };
-                Ok(self.wish_of_content(b3).into_iter().collect())
+                Ok(self.wish_of_content(b3).map(|wish| Wanted::Named(Box::new(wish))).into_iter().collect())
             }
         }
     }
@@ -196,14 +232,6 @@ pub(super) fn page<K, R>(rows: impl Iterator<Item = (K, R)>, row_bytes: impl Fn(
         last = Some(id);
     }
     (taken, None)
-}
-
-pub(super) fn check_count(files: usize) -> Result<(), CallError> {
-    if files <= DOWNLOADS_PER_CALL_MAX {
-        return Ok(());
-    }
-    let message = format!("{files} files are too many for one call; name at most {DOWNLOADS_PER_CALL_MAX} at once");
-    Err(CallError::new(ExitCode::Usage, message))
 }
 
 fn read_output(output: &RawText) -> Result<PathBuf, CallError> {

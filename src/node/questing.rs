@@ -46,7 +46,9 @@ impl Node {
     pub(super) fn seek_soon(&mut self, now: Instant, id: TransferId) {
         let Some(download) = self.downloads.get_mut(id).filter(|row| row.aim != Aim::Name) else { return };
         let seek = &mut download.seek;
-        let soon = seek.sought_at.map_or(now, |at| now.max(at + SEEK_REFUSED_MIN));
+        // The more searches have brought nothing to ask, the less another is worth.
+        let wait = SEEK_REFUSED_MIN.saturating_mul(1 << seek.stuck.min(8)).min(SEEK_MIN);
+        let soon = seek.sought_at.map_or(now, |at| now.max(at + wait));
         seek.next = Some(seek.next.map_or(soon, |next| next.min(soon)));
     }
 

@@ -1,6 +1,6 @@
 //! Bytes over the last seconds.
 
-use super::limits::{RATE_SAMPLES_MAX, RATE_SPAN};
+use super::limits::{RATE_SAMPLES_MAX, RATE_SPAN, RATE_SPAN_MIN};
 use crate::time::Instant;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -32,10 +32,11 @@ impl Rate {
         }
     }
 
-    /// Bytes per second, now that the count is this.
+    /// Bytes per second, now that the count is this. In the first moments, of the whole of [`RATE_SPAN_MIN`].
     pub(super) fn per_second(&self, now: Instant, bytes: u64) -> Option<u64> {
         let (at, before) = self.0.front()?;
-        let ms = now.saturating_since(*at).as_millis();
+        let span = now.saturating_since(*at);
+        let ms = if span.is_zero() { 0 } else { span.max(RATE_SPAN_MIN).as_millis() };
         let rate = (u128::from(bytes.saturating_sub(*before)) * 1_000).checked_div(ms)?;
         Some(u64::try_from(rate).unwrap_or(u64::MAX))
     }
@@ -44,6 +45,17 @@ impl Rate {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_came_in_the_first_moment_is_no_rate_of_many_times_as_much() {
+        let (mut rate, start) = (Rate::default(), Instant::from_ms(10_000));
+        rate.start(start, 0);
+        for ms in [1, 2, 10, 100] {
+            let now = start + Duration::from_millis(ms);
+            rate.note(now, 65_536);
+            assert_eq!(rate.per_second(now, 65_536), Some(65_536), "after {ms} ms");
+        }
+    }
 
     #[test]
     fn a_rate_follows_the_last_seconds() {

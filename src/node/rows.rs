@@ -8,9 +8,35 @@ use crate::id::TransferId;
 use crate::time::Instant;
 use std::os::unix::ffi::OsStrExt;
 
+/// What may be shown of measured rates: bytes are counted when they are reported, so that what is measured may exceed
+/// the limit for a moment, though what comes does not.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RateCap {
+    /// Bytes a second; 0 for no limit.
+    pub(super) limit: u64,
+    /// What was measured of all together.
+    pub(super) measured: u64,
+}
+
+impl RateCap {
+    /// So that all that are shown together stay within the limit.
+    fn of(self, rate: u64) -> u64 {
+        if self.limit == 0 || self.measured <= self.limit {
+            return rate;
+        }
+        let share = u128::from(rate) * u128::from(self.limit) / u128::from(self.measured);
+        u64::try_from(share).unwrap_or(rate)
+    }
+}
+
 impl Download {
+    /// Bytes per second, as measured, while it fetches.
+    pub(super) fn measured_rate(&self, now: Instant) -> Option<u64> {
+        if self.state() == State::Fetching { self.rate.per_second(now, self.received) } else { None }
+    }
+
     /// How it stands now.
-    pub(super) fn row(&self, id: TransferId, now: Instant) -> DownloadRow {
+    pub(super) fn row(&self, id: TransferId, now: Instant, cap: RateCap) -> DownloadRow {
         let (state, retry_at) = match self.state() {
             State::Queued => (DownloadState::Queued, None),
             State::Opening | State::Fetching => (DownloadState::Active, None),
@@ -22,10 +48,13 @@ impl Download {
             State::Cancelled => (DownloadState::Cancelled, None),
         };
         let (bytes_done, size) = self.progress();
-        let rate = match self.state() {
-            State::Fetching => self.rate.per_second(now, self.received),
-            _ => None,
-        };
+        let rate = self.measured_rate(now).map(|rate| cap.of(rate));
+        let mut shares: Vec<_> = self.sources.iter().map(|source| source.row(now)).collect();
+        let measured = shares.iter().filter_map(|share| share.rate).fold(0, u64::saturating_add);
+        // Of what the download gets, if it is held back at all.
+        let limit = if cap.limit == 0 { 0 } else { rate.unwrap_or(cap.limit).max(1) };
+        let of_sources = RateCap { limit, measured };
+        shares.iter_mut().for_each(|share| share.rate = share.rate.map(|rate| of_sources.of(rate)));
         DownloadRow {
             id: id.0,
             name: RawText::new(self.name.as_bytes()),
@@ -37,7 +66,7 @@ impl Download {
             b3: self.aim.b3().or(self.found).map(|hash| hash.to_string()),
             verified: self.verified,
             sources: self.sources.iter().map(|source| source.addr).collect(),
-            shares: self.sources.iter().map(|source| source.row(now)).collect(),
+            shares,
             eta_s: self.eta_s(size, rate),
             already: self.already,
             error: self.error.clone(),

@@ -138,6 +138,11 @@ impl Node {
         Ok(SearchStarted { search: id.0 })
     }
 
+    /// The search or listing that was begun last.
+    pub(super) fn last_search(&self) -> SearchId {
+        SearchId(self.searches.begun)
+    }
+
     /// Makes room for one more search, if need be by forgetting the oldest that is over.
     fn begin_search(&mut self, stage: Stage, rows_max: u64) -> Result<SearchId, CallError> {
         if self.searches.rows.len() >= SEARCHES_MAX {

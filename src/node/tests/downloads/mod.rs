@@ -4,6 +4,7 @@ mod chaos;
 mod contents;
 mod disks;
 mod names;
+mod orders;
 mod progress;
 mod queue;
 mod races;

@@ -44,7 +44,7 @@ fn a_cancelled_download_leaves_nothing() {
     assert_eq!(states, [Cancelled, Verifying, Cancelled, Cancelled], "what is whole ends well");
     let aborted = rig.take(|order| matches!(order, Action::Abort { .. }).then_some(()));
     assert_eq!((aborted.len(), dropped(&mut rig)), (1, 1), "the one that is being made is removed when it is there");
-    assert_eq!(forgotten(&mut rig), [1, 4].map(TransferId), "and is remembered as long as something of it is there");
+    assert_eq!(forgotten(&mut rig), [4, 1].map(TransferId), "and is remembered as long as something of it is there");
     // What was under way still ends, without effect.
     rig.fail(running[0].exchange, DialFault::Aborted);
     rig.handle(Event::PartOpened { download: TransferId(3), outcome: ready("/downloads/c") });
@@ -107,7 +107,7 @@ fn what_cannot_be_downloaded_is_refused_with_a_reason() {
         (vec![file(us(), "a")], ExitCode::Usage),
         (vec![file(peer(1), "a\nb")], ExitCode::Usage),
         (vec![Selector::Content("zz".into())], ExitCode::Usage),
-        (vec![file(peer(1), "a"); 1_001], ExitCode::Usage),
+        (vec![file(peer(1), "a"); 10_001], ExitCode::Other),
     ] {
         let error = rig.call(Request::Download { what, output: None }).unwrap_err();
         assert_eq!(error.code, code as i32, "{error}");

@@ -6,7 +6,7 @@ use crate::node::Node;
 use crate::node::contract::{PartSpec, RecordState, SourceRecord};
 use crate::time::Instant;
 
-fn record(id: u32, b3: Option<ContentHash>, state: RecordState) -> DownloadRecord {
+pub(super) fn record(id: u32, b3: Option<ContentHash>, state: RecordState) -> DownloadRecord {
     let target = Target::Suggested { directory: "/downloads".into(), name: name("a") };
     let source = |n, p1| SourceRecord { addr: peer(n), names: vec![name(&format!("dir {id}/a"))], p1 };
     DownloadRecord {

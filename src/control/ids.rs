@@ -7,9 +7,9 @@ use std::borrow::Borrow;
 /// Which ids a part of the text may stand for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IdForm {
-    /// Whole ids only: for what starts, stops or removes something.
+    /// Whole ids only: for what stops or removes something.
     Whole,
-    /// Also the beginning of exactly one id: for what only looks or retries.
+    /// Also the beginning of exactly one id: for what only looks, fetches or retries.
     Beginnings,
 }
 

@@ -90,10 +90,15 @@ fn are_several(session: &mut Session, what: &[Selector]) -> Result<bool, CallErr
     match what {
         [Selector::Hits(ids)] if ids.bytes().all(|b| b.is_ascii_digit()) => Ok(false),
         [Selector::Hits(ids)] => {
-            let known = all_hits(session, None)?;
-            let last = all_hits(session, Some(LAST_SEARCH))?;
-            let ids =
-                parse_ids_with_all(ids, IdForm::Whole, known.iter().map(|hit| hit.id), last.iter().map(|hit| hit.id));
+            let mut hits_of = |search| {
+                let hits = all_hits(session, search)?;
+                Ok::<Vec<u32>, CallError>(hits.into_iter().map(|hit| hit.id).collect())
+            };
+            let is_all = |part: &str| part.trim() == "all";
+            let last = if ids.split(',').any(is_all) { hits_of(Some(LAST_SEARCH))? } else { Vec::new() };
+            // `all` alone needs no other hits than those that it stands for.
+            let known = if ids.split(',').all(is_all) { last.clone() } else { hits_of(None)? };
+            let ids = parse_ids_with_all(ids, IdForm::Beginnings, known, last);
             Ok(ids.is_ok_and(|ids| ids.len() > 1))
         }
         _ => Ok(what.len() > 1),

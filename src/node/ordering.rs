@@ -118,7 +118,7 @@ impl Node {
             Selector::Hits(ids) => {
                 // All means all of the last search or list: who has looked for one thing does not want the other too.
                 let last = self.hits.after(Some(self.last_search()), HitId(0)).map(|(id, _)| id.0);
-                let ids = parse_ids_with_all(ids, IdForm::Whole, self.hits.ids(), last)?;
+                let ids = parse_ids_with_all(ids, IdForm::Beginnings, self.hits.ids(), last)?;
                 Ok(ids.into_iter().map(|id| Wanted::Hit(HitId(id))).collect())
             }
             Selector::File { peer, name } => {

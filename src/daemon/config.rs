@@ -172,6 +172,7 @@ impl Config {
             download_directory: self.effective_download_directory().to_owned(),
             max_workers: self.max_workers,
             max_downloads: self.max_downloads,
+            upload_limit: self.upload_limit,
             download_limit: self.download_limit,
             max_peers: self.max_peers,
             max_ttl: self.max_ttl,

@@ -130,7 +130,7 @@ impl Node {
             downloads_active: count(self.downloads.active()),
             downloads_queued: count(self.downloads.waiting()),
             uploads_active: count(self.uploads.len()),
-            commands_queued: count(self.workers.queued()),
+            commands_queued: count(self.workers.queued() + self.turns.waiting()),
             bytes_down: self.counters.bytes_down,
             bytes_up: self.counters.bytes_up,
             refused: self.counters.refused,

@@ -18,6 +18,7 @@ impl Node {
         self.downloads.check_invariants();
         self.uploads.check_invariants();
         self.call_backs.check_invariants();
+        self.turns.check_invariants();
         self.hashing.check_invariants();
         self.settling.check_invariants();
         self.seeks.check_invariants();

@@ -18,6 +18,7 @@ impl Node {
         self.notify_events(|| Notice::Leaving);
         let timer = self.wheel.insert(now + LEAVE_MAX, NodeTimer::LeaveDeadline);
         self.phase = Phase::Leaving { waiting: Default::default(), timer };
+        self.refuse_turns();
         self.refuse_queued();
         self.break_off_orders();
         self.answering.clear();

@@ -63,6 +63,9 @@ pub(super) const CALL_BACKS_MAX: usize = 1_024;
 /// Of these, those at one address.
 pub(super) const CALL_BACKS_PER_ADDRESS_MAX: usize = 64;
 
+/// Bytes a second that each upload gets under `upload_limit`: twice the rate at which it counts as stalled, which is
+/// 16 KiB in a minute. More uploads wait for their turn.
+pub(super) const UPLOAD_RATE_MIN: u64 = 2 * (16 << 10) / 60;
 /// How long after a range the next of the same file to the same address still belongs to the same upload.
 pub(super) const RANGES_IDLE_MAX: Duration = Duration::from_secs(30);
 /// Such uploads kept account of; beyond, the one that began first of those that are idle is over.
@@ -160,6 +163,8 @@ pub(super) const SOURCE_REST_MIN: Duration = Duration::from_secs(5);
 pub(super) const SOURCE_REST_MAX: Duration = Duration::from_secs(60);
 /// Times in a row that a source may say no which has brought something, or while others bring it, until it is believed.
 pub(super) const SOURCE_REFUSALS_MAX: u32 = 8;
+/// A source that refuses after so long had us wait for our turn: it is busy.
+pub(super) const BUSY_AFTER: Duration = Duration::from_secs(10);
 /// Fetches in a row that a source may fail until others are asked as if it were not there.
 pub(super) const FAILURES_RELIED_MAX: u32 = 3;
 /// Exchanges of one download at once.

@@ -14,9 +14,11 @@
 //! | `answering`, `allowances` | the searches of others, and how many of them |
 //! | `serving`, `uploads` | what peers ask for on one connection, and how it goes |
 //! | `call_backs` | files for requesters that wait to be called back |
+//! | `turns` | how many uploads are sent at once under a limit |
 //! | `hashing` | which files are hashed next |
 //! | `downloads`, `download` | the queue of downloads, and one of them |
 //! | `scheduling`, `fetching`, `verdicts` | what a download does next; how bytes come; what the end of an exchange means |
+//! | `refusals` | what a refusal of a source leads to |
 //! | `sources`, `names`, `questing` | who offers what it wants, and under which names; when it looks for others |
 //! | `unsourced` | downloads by hash of which no source is known yet |
 //! | `parts` | its part file, and a disk that fails |
@@ -58,6 +60,7 @@ mod peers;
 mod places;
 mod questing;
 mod rate;
+mod refusals;
 mod remembering;
 mod rows;
 mod scanning;
@@ -72,6 +75,7 @@ mod steering;
 mod subscriptions;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod unsourced;
 mod uploads;
 mod verdicts;
@@ -108,6 +112,7 @@ pub struct Node {
     answering: answering::Answering,
     uploads: uploads::Uploads,
     call_backs: call_backs::CallBacks,
+    turns: turns::UploadTurns,
     downloads: downloads::Downloads,
     remembering: remembering::Remembering,
     library: Library,
@@ -152,6 +157,8 @@ enum NodeTimer {
     CommandWaited { exchange: ExchangeId },
     /// A requester that refused to be called back may listen by now.
     CallBack(call_backs::CallBackId),
+    /// An upload waited for its turn under the limit.
+    TurnWaited { exchange: ExchangeId },
     /// No range of an upload was asked for in a while.
     RangesIdle(uploads::RunId),
     /// The sources of a download can be asked again.
@@ -236,6 +243,7 @@ impl Node {
             answering: Default::default(),
             uploads: Default::default(),
             call_backs: Default::default(),
+            turns: Default::default(),
             downloads: Default::default(),
             remembering: Default::default(),
             library: Library::new(),
@@ -328,6 +336,7 @@ impl Node {
             Event::Reconfigure(config) => self.on_reconfigure(now, *config),
             Event::Leave => self.on_leave(now),
         }
+        self.give_turns(now);
         self.tend_downloads(now);
         self.check_in_debug();
     }
@@ -337,6 +346,7 @@ impl Node {
         while let Some(timer) = self.wheel.expire(now) {
             self.on_timer(now, timer);
         }
+        self.give_turns(now);
         self.tend_downloads(now);
         self.check_in_debug();
     }
@@ -377,6 +387,7 @@ impl Node {
             NodeTimer::ForgetSearch(search) => self.forget_search(search),
             NodeTimer::CommandWaited { exchange } => self.on_command_waited(exchange),
             NodeTimer::CallBack(id) => self.on_call_back_timer(now, id),
+            NodeTimer::TurnWaited { exchange } => self.on_turn_waited(exchange),
             NodeTimer::RangesIdle(run) => self.on_run_idle(run),
             NodeTimer::Retry(download) => self.on_retry_timer(now, download),
             NodeTimer::Look(download) => self.downloads.touch(download),
@@ -406,6 +417,7 @@ impl Node {
         if self.config.filemonitor_refresh != old.filemonitor_refresh {
             self.rearm_rescan(now);
         }
+        self.give_turns(now);
         self.start_queued();
         self.start_downloads(now);
     }

@@ -12,7 +12,7 @@ use crate::library::ScannedFile;
 use crate::name::FileName;
 use crate::time::Instant;
 use crate::wire::Message;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 impl Node {
     /// A message came in. Exactly one action answers it, at once or when a worker is free.
@@ -48,13 +48,14 @@ impl Node {
     /// Says no to a request, and counts it.
     pub(super) fn refuse(&mut self, exchange: ExchangeId, reason: Refusal) {
         self.counters.refused += 1;
+        self.end_turn(exchange);
         self.actions.push_back(Action::Refuse { exchange, reason });
     }
 
     /// Code 4.
     fn on_download_request(&mut self, now: Instant, exchange: ExchangeId, from: SocketAddr, name: FileName) {
         match self.find_file(&name) {
-            Ok(_) => self.submit_request(now, exchange, from, Command::SendFile { from, name }),
+            Ok(_) => self.submit_upload(now, exchange, address_of(from), Command::SendFile { from, name }),
             Err(reason) => self.refuse(exchange, reason),
         }
     }
@@ -74,7 +75,10 @@ impl Node {
         name: FileName,
     ) {
         match self.find_range(&name, offset, length) {
-            Ok(_) => self.submit_request(now, exchange, from, Command::SendRange { from, name, offset, length }),
+            Ok(_) => {
+                let command = Command::SendRange { from, name, offset, length };
+                self.submit_upload(now, exchange, address_of(from), command);
+            }
             Err(reason) => self.refuse(exchange, reason),
         }
     }
@@ -113,7 +117,7 @@ impl Node {
     }
 
     fn submit_request(&mut self, now: Instant, exchange: ExchangeId, from: SocketAddr, command: Command) {
-        let rank = Rank::Asked(from.ip().to_canonical());
+        let rank = Rank::Asked(address_of(from));
         if self.submit(now, exchange, command, rank).is_err() {
             self.refuse(exchange, Refusal::Busy);
         }
@@ -121,6 +125,14 @@ impl Node {
 
     /// The requester went away before its turn came.
     pub(super) fn on_request_gone(&mut self, exchange: ExchangeId) {
-        self.withdraw(exchange);
+        if !self.withdraw_from_turns(exchange) {
+            self.withdraw(exchange);
+            self.end_turn(exchange);
+        }
     }
+}
+
+/// Whose a request is, as far as turns go.
+fn address_of(from: SocketAddr) -> IpAddr {
+    from.ip().to_canonical()
 }

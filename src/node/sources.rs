@@ -11,6 +11,7 @@ use super::names::{Ask, Names};
 use super::rate::Rate;
 use super::speech::Speech;
 use crate::control::{SourceRow, SourceState};
+use crate::fault::RefusalReason;
 use crate::id::{ExchangeId, TransferId};
 use crate::name::FileName;
 use crate::time::Instant;
@@ -18,6 +19,7 @@ use crate::wire::Listed;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// Somebody who offers the file.
 #[derive(Debug)]
@@ -41,6 +43,8 @@ pub(super) struct Source {
     pub(super) failures: u32,
     /// Times in a row that it said no although it has brought something, or others bring it.
     pub(super) refusals: u32,
+    /// Why it was given up, as far as it has said.
+    pub(super) refused_for: Option<RefusalReason>,
     pub(super) asked_at: Option<Instant>,
     /// Times in a row that it said that it has another content by now, and gave nothing of it.
     pub(super) changes: u32,
@@ -80,7 +84,8 @@ pub(super) struct Doubt {
 /// What a source did instead of giving the content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Charge {
-    Refused,
+    /// It refused, after this time.
+    Refused { took: Duration },
     /// It sent what is not of this content. Why.
     Corrupt(String),
 }
@@ -141,6 +146,7 @@ impl Source {
             speed: None,
             failures: 0,
             refusals: 0,
+            refused_for: None,
             asked_at: None,
             changes: 0,
             names_told: 0,

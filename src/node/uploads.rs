@@ -221,6 +221,7 @@ impl Node {
             Some(Upload { kind: Kind::Range { run }, .. }) => self.on_range_ended(now, run, error),
             Some(Upload { kind: Kind::Metadata, .. }) | None => {}
         }
+        self.end_turn(exchange);
     }
 
     fn on_range_ended(&mut self, now: Instant, id: RunId, error: Option<String>) {

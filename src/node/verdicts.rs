@@ -2,20 +2,18 @@
 
 use super::Node;
 use super::contract::{DialOutcome, Dialled, Response};
-use super::download::{Aim, Seek, State};
-use super::limits::{SEEK_WAIT, SOURCE_REFUSALS_MAX, SOURCE_REST_MAX, SOURCE_REST_MIN};
+use super::download::{Aim, Download, Seek, State};
+use super::limits::{BUSY_AFTER, SEEK_WAIT, SOURCE_REFUSALS_MAX, SOURCE_REST_MAX, SOURCE_REST_MIN};
 use super::names::Ask;
 use super::scheduling::Content;
 use super::sources::{Charge, Doubt, Fetch, Source, Standing, Task};
 use super::speech::Speech;
 use super::subscriptions::Topic;
 use crate::control::{CallError, ExitCode, Notice};
-use crate::fault::{DialFault, DiskFault};
+use crate::fault::{DialFault, DiskFault, RefusalReason};
 use crate::id::{ContentHash, TransferId};
-use crate::name::FileName;
 use crate::time::Instant;
 use std::net::SocketAddr;
-use std::rc::Rc;
 
 /// What an ended exchange means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,8 +26,8 @@ pub(super) enum Verdict {
     Has(ContentHash),
     /// A stream ended, and as far as can be known it is whole.
     Whole,
-    /// It said no. How.
-    Refused(String),
+    /// It refused. How; and why, if it has said so.
+    Refused(String, Option<RefusalReason>),
     /// It is out of reach, or broke off. Why.
     Lost(String),
     /// It sent what cannot be right. Why.
@@ -71,7 +69,7 @@ fn judge_end(content: Option<&Content>, source: &Source, fetch: &Fetch, speech: 
     let size = content.map(|content| content.size).or(source.size);
     let size_is_told = speech == Speech::P1 && size.is_some();
     match size {
-        _ if fetch.received == 0 && !size_is_told => Verdict::Refused(SENT_NOTHING.to_string()),
+        _ if fetch.received == 0 && !size_is_told => Verdict::Refused(SENT_NOTHING.to_string(), None),
         // Each group was checked when it came, and the download knows which are missing.
         Some(size) if size != fetch.received => Verdict::Lost(format!("it sent {} bytes of {size}", fetch.received)),
         _ if content.is_some() => Verdict::Served,
@@ -80,7 +78,7 @@ fn judge_end(content: Option<&Content>, source: &Source, fetch: &Fetch, speech: 
 }
 
 /// What a source is said to do that resets.
-const REFUSES: &str = "it refuses";
+pub(super) const REFUSES: &str = "it refuses";
 
 /// An exchange broke off. A reset without a byte is how a peer says no.
 fn judge_fault(fetch: &Fetch, task: &Task, fault: DialFault) -> Verdict {
@@ -90,19 +88,19 @@ fn judge_fault(fetch: &Fetch, task: &Task, fault: DialFault) -> Verdict {
         DialFault::Disk(fault) => Verdict::Disk(fault),
         DialFault::Corrupt => Verdict::Corrupt(fault.to_string()),
         DialFault::TooLong | DialFault::Malformed if task.asks() == Ask::Metadata => {
-            Verdict::Refused(REFUSES.to_string())
+            Verdict::Refused(REFUSES.to_string(), None)
         }
         DialFault::TooLong if checked => Verdict::Corrupt(fault.to_string()),
-        DialFault::Declined(reason) if task.asks() == Ask::Metadata => Verdict::Refused(reason.to_string()),
+        DialFault::Declined(reason) => Verdict::Refused(reason.to_string(), Some(reason)),
         _ if fetch.received > 0 => lost(),
-        DialFault::Reset => Verdict::Refused(REFUSES.to_string()),
+        DialFault::Reset => Verdict::Refused(REFUSES.to_string(), None),
         _ => lost(),
     }
 }
 
 impl Node {
     pub(super) fn take_verdict(&mut self, now: Instant, id: TransferId, at: usize, fetch: Fetch, verdict: Verdict) {
-        let Fetch { task, name, .. } = fetch;
+        let Fetch { task, name, began, .. } = fetch;
         let Some(download) = self.downloads.get_mut(id) else { return };
         let Some(source) = download.sources.get_mut(at) else { return };
         log::debug!("download {}: {task:?} of {}: {verdict:?}", id.0, source.addr);
@@ -122,8 +120,13 @@ impl Node {
                 download.streamer = Some(source.addr);
                 self.check_part(now, id);
             }
-            Verdict::Refused(how) if task == Task::Identify => self.on_unidentified(now, id, at, &how),
-            Verdict::Refused(how) => self.on_refused(now, id, at, task, &name, how),
+            Verdict::Refused(how, reason) if task == Task::Identify => {
+                self.on_unidentified(now, id, at, &how, reason);
+            }
+            Verdict::Refused(how, reason) => {
+                let charge = Charge::Refused { took: now.saturating_since(began) };
+                self.on_refused(now, id, at, Doubt { task, name, charge }, &how, reason);
+            }
             Verdict::Lost(why) => {
                 if task == Task::Stream {
                     source.bytes = 0;
@@ -135,63 +138,19 @@ impl Node {
         }
     }
 
-    /// A source refused what was asked under one name: it is asked under its other names, and then what it has.
-    fn on_refused(&mut self, now: Instant, id: TransferId, at: usize, task: Task, name: &Rc<FileName>, how: String) {
-        let Some(download) = self.downloads.get_mut(id) else { return };
-        let is_known = download.aim.b3().is_some();
-        let Some(source) = download.sources.get_mut(at) else { return };
-        source.names.refuse(name, task.asks());
-        if source.names.name_for(task.asks()).is_some() {
-            return;
-        }
-        let offered = is_known && source.p1 && task.asks() != Ask::Metadata;
-        if offered {
-            source.doubt = Some(Doubt { task, name: Rc::clone(name), charge: Charge::Refused });
-        } else {
-            self.believe_refusal(now, id, at, task.asks(), &how);
-        }
-        self.seek_soon(now, id);
-    }
-
-    /// A source gives this under no name: perhaps only because it is busy, if it or others have shown that they can serve
-    /// this.
-    fn believe_refusal(&mut self, now: Instant, id: TransferId, at: usize, ask: Ask, how: &str) {
-        let Some(download) = self.downloads.get_mut(id) else { return };
-        let helps = |(other, source): (usize, &Source)| other != at && (source.bytes > 0 || source.fetch().is_some());
-        let others_help = download.sources.iter().enumerate().any(helps);
-        let is_known = download.aim.b3().is_some();
-        let Some(source) = download.sources.get_mut(at) else { return };
-        source.refusals = source.refusals.saturating_add(1);
-        let may_be_busy = source.bytes > 0 || ask != Ask::All && others_help;
-        if source.refusals < SOURCE_REFUSALS_MAX && may_be_busy {
-            return self.rest_source(now, id, at, "it refuses, or is busy".to_string());
-        }
-        match ask {
-            Ask::Metadata | Ask::Ranges => {}
-            // The content may come back under a name that is known.
-            Ask::All if is_known && source.p1 => self.rest_source(now, id, at, how.to_string()),
-            // A base program may end at a request for what it lacks: a search has to find it again.
-            Ask::All => self.refuse_source(now, id, at, how),
-        }
-    }
-
-    /// A source has nothing to give until a search finds it again.
-    fn refuse_source(&mut self, now: Instant, id: TransferId, at: usize, why: &str) {
-        let Some(source) = self.downloads.get_mut(id).and_then(|row| row.sources.get_mut(at)) else { return };
-        source.standing = Standing::Refused;
-        source.error = Some(why.to_string());
-        self.tell_source_lost(now, id, at);
-    }
-
     /// A source that did not give the content says which one it has.
     fn on_identified(&mut self, now: Instant, id: TransferId, at: usize, b3: ContentHash) {
         let Some(download) = self.downloads.get_mut(id) else { return };
         let aim = download.aim;
         let Some(source) = download.sources.get_mut(at) else { return };
         let Some(doubt) = source.doubt.take() else { return };
-        if aim.b3() == Some(b3) {
+        if aim.b3().is_none_or(|wanted| wanted == b3) {
             return match &doubt.charge {
-                Charge::Refused => self.believe_refusal(now, id, at, doubt.task.asks(), REFUSES),
+                // It had us wait for our turn, and none came.
+                Charge::Refused { took } if *took >= BUSY_AFTER => {
+                    self.rest_source(now, id, at, RefusalReason::Busy.to_string());
+                }
+                Charge::Refused { .. } => self.believe_refusal(now, id, at, doubt.task.asks(), REFUSES),
                 Charge::Corrupt(why) => self.judge_corrupt(now, id, at, &doubt.task, why),
             };
         }
@@ -202,25 +161,9 @@ impl Node {
         }
         source.names.disprove(&doubt.name);
         if source.names.name_for(Ask::All).is_none() {
-            self.refuse_source(now, id, at, "it has another content under this name");
+            self.refuse_source(now, id, at, "it has another content under this name", Some(RefusalReason::Changed));
         }
         self.seek_soon(now, id);
-    }
-
-    /// A source that did not give the content does not say which one it has: as when it has not hashed the file yet.
-    fn on_unidentified(&mut self, now: Instant, id: TransferId, at: usize, how: &str) {
-        let Some(source) = self.downloads.get_mut(id).and_then(|row| row.sources.get_mut(at)) else { return };
-        match source.doubt.take() {
-            Some(doubt) if matches!(doubt.charge, Charge::Corrupt(_)) => {
-                // It stays in doubt.
-                source.doubt = Some(doubt);
-                let why = "its file has changed, and it does not say yet what it is now";
-                self.rest_source(now, id, at, why.to_string());
-                self.seek_soon(now, id);
-            }
-            Some(doubt) => self.believe_refusal(now, id, at, doubt.task.asks(), how),
-            None => {}
-        }
     }
 
     /// The source that said which content has the name says that it is another: the download begins again with that one.
@@ -274,7 +217,7 @@ impl Node {
         match doubt {
             doubt if is_known && source.p1 => source.doubt = Some(doubt),
             Doubt { task, charge: Charge::Corrupt(why), .. } => self.judge_corrupt(now, id, at, &task, &why),
-            Doubt { charge: Charge::Refused, .. } => {}
+            Doubt { charge: Charge::Refused { .. }, .. } => {}
         }
     }
 
@@ -349,7 +292,7 @@ impl Node {
         self.downloads.get(id)?.sources.iter().position(|source| Some(source.addr) == addr)
     }
 
-    fn tell_source_lost(&mut self, now: Instant, id: TransferId, at: usize) {
+    pub(super) fn tell_source_lost(&mut self, now: Instant, id: TransferId, at: usize) {
         let Some(source) = self.downloads.get(id).and_then(|row| row.sources.get(at)) else { return };
         let notice = Notice::SourceLost { download: id.0, source: source.row(now) };
         self.notify(Topic::Download(id), || notice);
@@ -374,6 +317,9 @@ impl Node {
     /// Every source has said no or was left out. The end, if only a name is known and no search can bring another; a
     /// content is looked for until the user cancels it.
     pub(super) fn give_up(&mut self, now: Instant, id: TransferId) {
+        if let Some(error) = self.downloads.get(id).and_then(Download::not_there) {
+            return self.fail_download(now, id, error);
+        }
         let hope = self.seek_while_stuck(now, id).or_else(|| self.seek_before_the_end(now, id));
         let Some(download) = self.downloads.get_mut(id) else { return };
         let corrupt = download.sources.iter().any(|source| matches!(source.standing, Standing::Corrupt));

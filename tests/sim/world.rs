@@ -215,6 +215,7 @@ impl World {
             download_directory: PathBuf::from("/downloads"),
             max_workers: 256,
             max_downloads: 5,
+            upload_limit: 0,
             download_limit: 0,
             max_peers: 8,
             max_ttl: 7,

@@ -46,6 +46,7 @@ mod strangers;
 mod streams;
 mod stubborn;
 mod transfers_broken;
+mod turns;
 mod unverified;
 mod wishes;
 mod worker_queue;

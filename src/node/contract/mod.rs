@@ -71,6 +71,9 @@ pub struct NodeConfig {
     pub max_workers: usize,
     /// Downloads active at once. At least 1.
     pub max_downloads: usize,
+    /// Bytes a second of all uploads together, 0 for no limit. The loop keeps to it; the node sends no more files at once
+    /// than it allows for.
+    pub upload_limit: u64,
     /// Bytes a second of all downloads together, 0 for no limit. The loop keeps to it; the node shows no rate above it.
     pub download_limit: u64,
     /// Neighbours searched. At least 1.

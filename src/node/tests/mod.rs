@@ -15,6 +15,7 @@ mod seeking;
 mod serving;
 mod settling;
 mod speech;
+mod turns;
 mod world;
 
 use crate::node::contract::Action;

@@ -329,11 +329,14 @@ impl Chaos {
         for message in messages {
             match message {
                 Message::Search(search) if search.requester == us() => self.queries.push(search.id.clone()),
-                Message::Search(_) | Message::ListFiles { .. } | Message::MetadataRequest { .. } => {}
+                Message::Search(_) | Message::ListFiles { .. } => {}
                 Message::SearchResponse(hit) => {
                     let p1 = hit.file.attributes.is_some() || messages.len() > 1;
                     let may = hit.id.is_p1() && self.asked_as_p1.contains(&to);
                     assert!(may || !p1, "{to} asked as a base peer does");
+                }
+                Message::MetadataRequest { .. } => {
+                    assert!(self.shown.contains(&to), "{to} has not shown that it knows code 9");
                 }
                 other => panic!("{other:?} is not for a peer"),
             }

@@ -54,6 +54,7 @@ pub(super) fn config() -> NodeConfig {
         download_directory: "/downloads".into(),
         max_workers: 256,
         max_downloads: 5,
+        upload_limit: 0,
         download_limit: 0,
         max_peers: 8,
         max_ttl: 7,

@@ -9,6 +9,7 @@ mod progress;
 mod queue;
 mod races;
 mod recalling;
+mod refusals;
 mod remembering;
 mod sources;
 mod streams;
@@ -247,6 +248,13 @@ fn begun(size: u64, sources: u8) -> Rig {
     assert_eq!((proof.to, proof.groups()), (giver, last..last + 1));
     bring(&mut rig, &proof);
     rig
+}
+
+/// The one source that is asked which content it has.
+fn inquiry(rig: &mut Rig) -> ExchangeId {
+    let asked = identifying(rig);
+    let [(exchange, _)] = asked[..] else { panic!("{asked:?}") };
+    exchange
 }
 
 /// A group of a fetch comes in.

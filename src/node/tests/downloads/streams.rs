@@ -99,6 +99,8 @@ fn only_a_peer_of_the_base_protocol_may_call_back() {
     assert_eq!((&stream.portion, stream.may_call_back), (&Portion::Stream { size_max: None }, false));
     // It would have reset to refuse; but an end without a byte proves no file whose size nobody told.
     send(&mut rig, &stream, 0);
+    let asked_why = inquiry(&mut rig);
+    rig.fail(asked_why, DialFault::Reset);
     wait_for_the_search(&mut rig);
     assert_eq!(state(&mut rig, 1), DownloadState::Failed);
 }

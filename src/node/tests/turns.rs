@@ -1,0 +1,97 @@
+//! How many uploads are sent at once under `upload_limit`.
+
+use super::rig::*;
+use crate::control::{Reply, Request};
+use crate::id::ExchangeId;
+use crate::node::contract::{Action, Event, NodeConfig, Refusal};
+use crate::wire::Message;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// A node that shares a file and sends no faster than this.
+fn limited(upload_limit: u64) -> Rig {
+    let mut rig = Rig::new(NodeConfig { bootstraps: Vec::new(), upload_limit, ..config() });
+    rig.scan(&[("a", 16 << 10)]);
+    rig.orders.clear();
+    rig
+}
+
+fn taker(n: u8) -> SocketAddr {
+    addr(&format!("10.9.0.{n}:40000"))
+}
+
+/// One asks for the file, by code 4 or by code 8.
+fn ask(rig: &mut Rig, from: SocketAddr) -> ExchangeId {
+    let message = match from.port().is_multiple_of(2) {
+        true => Message::RangeRequest { offset: 0, length: 100, name: name("a") },
+        false => Message::DownloadRequest { name: name("a") },
+    };
+    rig.request(from, message)
+}
+
+fn sent(rig: &mut Rig) -> Vec<ExchangeId> {
+    rig.take(|action| match action {
+        Action::SendFile { exchange, .. } | Action::SendRange { exchange, .. } => Some(*exchange),
+        _ => None,
+    })
+}
+
+fn refused(rig: &mut Rig) -> Vec<(ExchangeId, Refusal)> {
+    rig.take(|action| match action {
+        Action::Refuse { exchange, reason } => Some((*exchange, *reason)),
+        _ => None,
+    })
+}
+
+#[test]
+fn no_more_uploads_are_sent_at_once_than_keep_clear_of_the_stall_rule() {
+    let mut rig = limited(2 << 10);
+    let asked: Vec<_> = (1..=10).map(|n| ask(&mut rig, taker(n))).collect();
+    // 682 bytes a second for each: 40 KiB a minute, where 16 are wanted.
+    assert_eq!(sent(&mut rig), asked[..3]);
+    let Ok(Reply::Status(status)) = rig.call(Request::Status) else { panic!("status") };
+    assert_eq!((status.uploads_active, status.commands_queued), (3, 7));
+    // What is not paced does not wait behind them.
+    let list = rig.request(taker(11), Message::ListFiles { p1: true });
+    assert_eq!(
+        rig.take(|action| matches!(action, Action::SendList { exchange, .. } if *exchange == list).then_some(())).len(),
+        1
+    );
+    rig.handle(Event::ResponseEnded { exchange: asked[1], outcome: Ok(16 << 10) });
+    assert_eq!(sent(&mut rig), [asked[3]], "the next has its turn");
+    rig.handle(Event::RequestGone { exchange: asked[4] });
+    rig.pass(Duration::from_secs(51));
+    let busy: Vec<_> = asked[5..].iter().map(|exchange| (*exchange, Refusal::Busy)).collect();
+    assert_eq!(refused(&mut rig), busy, "told before they take us for stalled");
+    for exchange in [asked[0], asked[2], asked[3]] {
+        rig.handle(Event::ResponseEnded { exchange, outcome: Ok(16 << 10) });
+    }
+    let again = ask(&mut rig, taker(6));
+    assert_eq!(sent(&mut rig), [again], "and served when they come again");
+}
+
+#[test]
+fn a_small_limit_serves_one_and_none_serves_all_and_a_change_holds_at_once() {
+    let mut rig = limited(100);
+    let asked: Vec<_> = (1..=3).map(|n| ask(&mut rig, taker(n))).collect();
+    assert_eq!(sent(&mut rig), asked[..1]);
+    let config = NodeConfig { bootstraps: Vec::new(), upload_limit: 0, ..config() };
+    rig.handle(Event::Reconfigure(Box::new(config)));
+    assert_eq!(sent(&mut rig), asked[1..]);
+}
+
+#[test]
+fn the_address_that_has_the_fewest_uploads_has_the_next_turn() {
+    let mut rig = limited(1 << 10);
+    let greedy: Vec<_> = (0..4).map(|_| ask(&mut rig, taker(1))).collect();
+    let modest = ask(&mut rig, taker(2));
+    assert_eq!(sent(&mut rig), greedy[..1]);
+    rig.handle(Event::ResponseEnded { exchange: greedy[0], outcome: Ok(1) });
+    assert_eq!(sent(&mut rig), [modest], "it had none before");
+    rig.handle(Event::ResponseEnded { exchange: modest, outcome: Ok(1) });
+    assert_eq!(sent(&mut rig), greedy[1..2]);
+    // A node that leaves owes nobody an answer.
+    rig.handle(Event::Leave);
+    let leaving: Vec<_> = greedy[2..].iter().map(|exchange| (*exchange, Refusal::Leaving)).collect();
+    assert_eq!(refused(&mut rig), leaving);
+}

@@ -1,0 +1,48 @@
+//! Limits so small that not everybody can be served at once, and the reasons that peers give.
+
+use crate::harness::{Daemon, Dice, LIMIT, OldBootstrap, Setup, Stopwatch, await_hashed, wait_for};
+use serde_json::json;
+use std::time::Duration;
+
+/// At 2 KiB a second and shared by ten, this takes more than the minute after which a reader that got less than 16 KiB
+/// takes the sender for stalled.
+const FILE_BYTES: usize = 14 << 10;
+
+#[test]
+fn ten_takers_under_a_small_limit_all_finish_and_nothing_is_sent_twice() {
+    let content = Dice::new().bytes(FILE_BYTES);
+    let source = Setup::peer().set("upload_limit", "2048").shares("file.bin", &content).start();
+    await_hashed(&source);
+    let listed = OldBootstrap::listing(&[source.listen()]);
+    let takers: Vec<Daemon> = (0..10).map(|_| Setup::peer().joins(&[listed.addr()]).start()).collect();
+    takers.iter().for_each(|taker| taker.await_neighbour(source.listen()));
+    let ids: Vec<u64> = takers.iter().map(|taker| taker.begin_content("file.bin", 1)).collect();
+    let watch = Stopwatch::start();
+    for (taker, id) in takers.iter().zip(ids) {
+        // 70 s at the limit, and the waits of those that are told that the source is busy.
+        wait_for("the download is done", Duration::from_secs(240), || {
+            let row = taker.download(id);
+            assert!(row["state"] != "failed", "{row}");
+            (row["state"] == "done" && row["verified"] == true).then_some(())
+        });
+    }
+    let sent = source.status()["bytes_up"].as_u64().expect("a number");
+    let useful = 10 * FILE_BYTES as u64;
+    assert!(sent <= useful + useful / 10, "{sent} bytes sent for {useful}, in {:?}", watch.elapsed());
+}
+
+#[test]
+fn a_typing_error_ends_at_once_and_names_the_peer() {
+    let source = Setup::peer().shares("file.bin", "content").start();
+    await_hashed(&source);
+    let asker = Setup::peer().start();
+    let mut control = asker.control();
+    control.call("list", json!({ "peer": source.listen() })).expect("a listing begins");
+    control.notice("the list is there", |notice| (notice["event"] == "search_done").then_some(()));
+    let id = asker.begin_download(source.listen(), "fiel.bin");
+    let watch = Stopwatch::start();
+    let row = asker.await_download(id, "failed");
+    assert!(watch.elapsed() < LIMIT / 2);
+    assert_eq!(row["error"]["message"], format!("no such file at {}", source.listen()));
+    assert_eq!(row["error"]["code"], 3);
+}

@@ -42,8 +42,9 @@ impl OfferedName {
         !self.disproved && !self.refused.contains(&ask) && !self.refused.contains(&Ask::All)
     }
 
+    /// Something may be had under it: who refuses ranges or metadata alone may still send all of it.
     fn is_good(&self) -> bool {
-        !self.disproved && self.refused.is_empty()
+        self.may_give(Ask::All)
     }
 }
 
@@ -70,7 +71,7 @@ impl Names {
     }
 
     /// A search found the source under this name. Says whether that is news: a name not known before, or one under which
-    /// something was refused or another content was found, and which may be tried again.
+    /// nothing was given or another content was found, and which may be tried again.
     pub(super) fn add(&mut self, name: &Rc<FileName>) -> bool {
         match self.0.iter().position(|offered| offered.name == *name) {
             Some(at) if self.0[at].is_good() => return false,
@@ -137,6 +138,7 @@ mod tests {
         assert!(names.add(&name("b")) && !names.add(&name("b")) && !names.add(&name("a")));
         assert_eq!(names.name_for(Ask::Ranges), Some(&name("b")));
         names.refuse(&name("b"), Ask::Ranges);
+        assert!(!names.add(&name("b")), "a hit does not make it serve ranges");
         assert_eq!(names.name_for(Ask::Ranges), Some(&name("a")));
         assert_eq!(names.name_for(Ask::Metadata), Some(&name("b")), "each kind of request is refused alone");
         names.refuse(&name("a"), Ask::All);

@@ -253,8 +253,13 @@ impl Source {
         };
         let may_ask = if is_known { is_first } else { self.names_told <= SOURCE_NAMES_MAX };
         let is_news = may_ask && self.names.add(name);
-        let waits = matches!(self.standing, Standing::Resting { .. } | Standing::Refused);
-        if waits && (is_news || is_first) {
+        // Who rests is asked again anyway, and may only be busy: a hit under the same name does not hasten that.
+        let is_to_ask = match self.standing {
+            Standing::Refused => is_news || is_first,
+            Standing::Resting { .. } => is_news && !is_known,
+            Standing::Idle | Standing::Busy(_) | Standing::Corrupt => false,
+        };
+        if is_to_ask {
             self.size = size.or(self.size);
             self.give_another_chance();
             return Found::ToAsk;

@@ -128,11 +128,16 @@ fn chaining_values_that_do_not_give_the_hash_are_found() {
 
 /// Metadata that prove themselves, but of another content than the one that was asked for.
 #[test]
-fn metadata_of_another_content_are_found() {
+fn who_has_another_content_by_now_is_left_out_and_is_no_liar() {
     let other = Dice::new().bytes(SIZE);
-    liar_is_named(&Twins::of(SIZE, Role::first_asked('9'), |_, manners| {
+    let twins = Twins::of(SIZE, Role::first_asked('9'), |_, manners| {
         manners.metadata = Vice::Says(metadata(&other));
-    }));
+    });
+    let done = twins.asker.await_download(twins.begin(), "done");
+    assert_verified(&done, &twins.content);
+    let share = share_of(&done, twins.liar().expect("it was asked"));
+    assert_eq!(share["state"], "refused", "{done}");
+    assert_eq!(share["error"], "it has another content under this name", "{done}");
 }
 
 /// Within the last group the values prove no size: only the bytes do.

@@ -147,7 +147,8 @@ fn a_stream_is_checked_against_the_hash_that_was_told() {
         assert_verified(&done, &content);
         let first = share_of(&done, role.first().expect("one was asked"));
         assert!(first["error"].is_string(), "{vice:?}: {done}");
-        assert!(!matches!(vice, Vice::Corrupts(_)) || first["state"] == "corrupt", "{done}");
+        // It says of no content that it has it, so that nothing proves it a liar: its file may have changed.
+        assert!(!matches!(vice, Vice::Corrupts(_)) || first["state"] == "waiting", "{done}");
     }
 }
 

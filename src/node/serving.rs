@@ -96,9 +96,12 @@ impl Node {
         }
     }
 
-    /// A file as the library knows it.
+    /// A file as the library knows it. One that is being written is refused as such: it will be there soon.
     pub(super) fn find_file(&self, name: &FileName) -> Result<ScannedFile, Refusal> {
-        let file = self.library.get(name.as_bytes()).ok_or(Refusal::NoSuchFile)?;
+        let file = self.library.get(name.as_bytes()).ok_or_else(|| match self.settling.holds(name) {
+            true => Refusal::BeingWritten,
+            false => Refusal::NoSuchFile,
+        })?;
         Ok(ScannedFile { name: name.clone(), meta: file.meta })
     }
 

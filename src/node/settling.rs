@@ -63,6 +63,11 @@ impl Settling {
         self.files.len() as u64 + self.left_out
     }
 
+    /// Whether a file is known not to be at rest.
+    pub(super) fn holds(&self, name: &FileName) -> bool {
+        self.files.contains_key(name)
+    }
+
     /// Up to `rows_max` of them in order of name, with their sizes.
     pub(super) fn after(
         &self,

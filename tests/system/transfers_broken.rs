@@ -239,7 +239,7 @@ fn a_download_directory_that_cannot_be_written_is_told() {
         Err(failure) => failure.code,
         Ok(begun) => {
             let id = begun["downloads"][0]["id"].as_u64().expect("an id");
-            asker.await_download(id, "paused")["error"]["code"].as_i64().expect("a code")
+            asker.await_download(id, "failed")["error"]["code"].as_i64().expect("a code")
         }
     };
     assert_eq!(code, 17);

@@ -295,6 +295,9 @@ pub enum Refusal {
     /// The hash of the file is not known yet.
     #[error("not hashed yet")]
     NotHashed,
+    /// The file was changed a short time ago, and is not shared before it is at rest.
+    #[error("the file is being written")]
+    BeingWritten,
 }
 
 impl Refusal {
@@ -305,6 +308,7 @@ impl Refusal {
             Self::Busy => Some(RefusalReason::Busy),
             Self::Leaving => Some(RefusalReason::Leaving),
             Self::NotHashed => Some(RefusalReason::NotHashed),
+            Self::BeingWritten => Some(RefusalReason::Changed),
             Self::WrongNode | Self::OutsideFile => None,
         }
     }
@@ -318,6 +322,7 @@ impl Refusal {
             Self::Leaving => "leaving",
             Self::OutsideFile => "outside_file",
             Self::NotHashed => "not_hashed",
+            Self::BeingWritten => "being_written",
         }
     }
 }

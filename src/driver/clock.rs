@@ -3,7 +3,7 @@
 use crate::time::Instant;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The wall clock, for the lines of a log, and for [`wall_ns`]. Nothing else is decided by it.
+/// The wall clock, for the lines of a log, and for the times of files. Nothing else is decided by it.
 #[expect(clippy::disallowed_methods, reason = "this is the clock")]
 pub fn wall_clock() -> SystemTime {
     SystemTime::now()

@@ -83,7 +83,13 @@ impl Running {
     /// The next thing that it tells its supervisor.
     fn hear(&self) -> String {
         let mut bytes = [0; 4096];
-        let length = self.ears.recv(&mut bytes).expect("the daemon says nothing");
+        // A wait with a time limit is not resumed after the process was stopped for a moment (signal(7)).
+        let length = loop {
+            match self.ears.recv(&mut bytes) {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                received => break received.expect("the daemon says nothing"),
+            }
+        };
         String::from_utf8(bytes[..length].to_vec()).unwrap()
     }
 

@@ -51,7 +51,7 @@ pub(super) struct Recorded {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Trouble {
     Failed(DiskFault),
-    /// Nobody can say yet.
+    /// The disk has not answered in time: unknown.
     Overdue,
 }
 

@@ -35,7 +35,7 @@ pub struct PartSpec {
     pub target: Target,
     /// Chosen at random when the download began: tells its part file from those of others towards the same name.
     pub token: u32,
-    /// Where it was last open. It is not begun anew on another filesystem: its own is not mounted then.
+    /// The filesystem on which it was last open. On another one the download does not begin again: it waits for this one.
     pub filesystem: Option<FilesystemId>,
 }
 
@@ -136,7 +136,7 @@ pub struct DownloadRecord {
 /// Where a download stands, as far as it matters to the next run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RecordState {
-    /// It goes on by itself.
+    /// It resumes automatically at the next start.
     Waiting,
     /// Stopped by the user.
     Paused,

@@ -4,7 +4,8 @@
 //! Owns the file of the cache, an SQLite database in the state directory with one entry for each inode. Refuses to
 //! wait: the loop reads (some microseconds an entry), and all writing is a [`FlushJob`] for a helper thread. Refuses to
 //! trust: each entry carries a checksum, and what does not match it counts as unknown. A file that is no cache of ours,
-//! or is damaged, is set aside and the cache begins anew, and so it does where entries lack the time of change; kill or power loss cost at most what was not flushed.
+//! is damaged, or has entries without the time of change, is set aside, and an empty cache takes its place; a kill or a power
+//! failure costs at most what was not flushed.
 //!
 //! Entries of files that are gone are found by the runs of the daemon that have passed since somebody asked for them,
 //! and removed once the database has outgrown a size that nobody minds.

@@ -1,4 +1,4 @@
-//! Downloads by hash of which nobody is known who has the content: they search until somebody is.
+//! Downloads by hash without a known source: they search until one is found.
 
 use super::recalling::restarted;
 use super::*;

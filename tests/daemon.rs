@@ -117,6 +117,11 @@ fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
+/// What was said but of directories that this machine lacks.
+fn complaints(output: &Output) -> String {
+    stderr(output).lines().filter(|line| !line.ends_with("until it is there")).collect()
+}
+
 fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
@@ -127,14 +132,14 @@ fn the_samples_that_we_ship_are_good() {
     for sample in ["pyrated.toml", "pyrate-bootstrap.toml"] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib").join(sample);
         let checked = home.run(&["--check", "--config", path.to_str().unwrap()]);
-        assert_eq!((checked.status.code(), stderr(&checked)), (Some(0), String::new()), "{sample}");
+        assert_eq!((checked.status.code(), complaints(&checked)), (Some(0), String::new()), "{sample}");
         // What stands behind a # must be good as well, for whoever takes the # away.
         let text = fs::read_to_string(&path).unwrap();
         let shown: Vec<&str> = text.lines().map(|line| line.strip_prefix('#').unwrap_or(line)).collect();
         let lines: Vec<&str> = shown.into_iter().filter(|line| !line.starts_with(' ')).collect();
         fs::write(home.path("all.toml"), lines.join("\n")).unwrap();
         let checked = home.run(&["--check", "--config", &home.word("all.toml")]);
-        assert_eq!((checked.status.code(), stderr(&checked)), (Some(0), String::new()), "{sample}");
+        assert_eq!((checked.status.code(), complaints(&checked)), (Some(0), String::new()), "{sample}");
     }
 }
 
@@ -181,11 +186,12 @@ fn what_is_dumped_is_in_force_and_reads_back_to_the_same() {
 }
 
 #[test]
-fn a_directory_that_is_not_there_is_a_bad_configuration() {
+fn a_directory_that_cannot_be_one_is_a_bad_configuration() {
     let home = Home::new();
-    let output = home.run(&["--local-directory", &home.word("typo"), "--bootstrap-port", "1", "--listen-port", "0"]);
+    fs::write(home.path("file"), "").unwrap();
+    let output = home.run(&["--local-directory", &home.word("file"), "--bootstrap-port", "1", "--listen-port", "0"]);
     assert_eq!(output.status.code(), Some(78));
-    assert!(stderr(&output).contains("local_directory") && !home.path("typo").exists(), "{}", stderr(&output));
+    assert!(stderr(&output).contains("local_directory"), "{}", stderr(&output));
     let output = home.run(&["--log-file", &home.word("no/log")]);
     assert_eq!(output.status.code(), Some(78));
     assert!(stderr(&output).contains("log_file"), "{}", stderr(&output));

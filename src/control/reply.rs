@@ -1,6 +1,6 @@
 //! Answers, with the field names that scripts rely on (pyratectl(1), OUTPUT).
 
-use super::RawText;
+use super::{CallError, RawText};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
@@ -45,6 +45,9 @@ pub struct StatusReply {
     pub shared_files: u64,
     /// Bytes shared.
     pub shared_bytes: u64,
+    /// Why the last scan could not read the share; `None` if it could. What was found before is shared still.
+    #[serde(default)]
+    pub share_error: Option<CallError>,
     /// A scan of the share is running.
     pub scanning: bool,
     /// Files shared whose hash is not known yet.
@@ -285,6 +288,9 @@ pub struct FilesReply {
     pub files: Vec<FileRow>,
     /// Ask for `after` this to go on; `None` at the end.
     pub next: Option<RawText>,
+    /// As [`StatusReply::share_error`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share_error: Option<CallError>,
 }
 
 /// A file that we share.

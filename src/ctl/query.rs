@@ -3,8 +3,9 @@
 use super::Session;
 use super::clock::Deadline;
 use super::connection::Heard;
-use super::output::Reader;
+use super::output::{Reader, remark};
 use super::rows::Details;
+use super::text::name;
 use crate::control::{
     BootstrapReply, CallError, DownloadRow, DownloadsReply, ExitCode, FileRow, FilesReply, HitRow, HitsReply, IdForm,
     Notice, PeerRow, Request, StatusReply, parse_ids,
@@ -103,15 +104,18 @@ pub(super) fn downloads_of(session: &mut Session, answer: DownloadsReply) -> Res
 pub(super) fn files(session: &mut Session) -> Result<ExitCode, CallError> {
     let mut files: Vec<FileRow> = Vec::new();
     let mut after = None;
-    loop {
+    let share_error = loop {
         let page: FilesReply = session.call(&Request::Files { after: after.clone() })?;
         files.extend(page.files);
         if page.next.is_none() || page.next == after {
-            break;
+            break page.share_error;
         }
         after = page.next;
-    }
+    };
     session.output.show_rows(&files, "no file is shared")?;
+    if let Some(CallError { message, .. }) = share_error {
+        remark(&name(message.as_bytes()));
+    }
     Ok(ExitCode::Done)
 }
 

@@ -24,7 +24,7 @@ pub enum Fault {
         /// Why.
         error: io::Error,
     },
-    /// The directory to share is not there, or is no directory.
+    /// The directory to share cannot be one.
     #[error("local_directory: {}: {error}", path.display())]
     Share {
         /// As configured.
@@ -71,9 +71,11 @@ impl Fault {
 
 /// Binds everything that a configuration asks for. Its paths must be settled.
 pub(super) fn compose(config: &Config, host: Box<dyn Host>, signals: bool) -> Result<Driver, Fault> {
+    for remark in look_at_directories(config)? {
+        log::warn!("{remark}");
+    }
     if config.peer {
-        prepare_share(config)?;
-        warn_of_downloads(config);
+        make_default_share(&config.local_directory)?;
     }
     let open = |path: &PathBuf| StateDirectory::open(path).map_err(|fault| Fault::State { path: path.clone(), fault });
     let settings = Settings {
@@ -91,9 +93,24 @@ pub(super) fn compose(config: &Config, host: Box<dyn Host>, signals: bool) -> Re
     Ok(Driver::start(settings, host)?)
 }
 
-/// Makes the share if it is the default one. One that the user named must be there: a slip of the pen, or a disk that is
-/// not mounted, would otherwise pass for an empty share.
-fn prepare_share(config: &Config) -> Result<(), Fault> {
+/// Looks at the directories of a configuration before a start: what a user ought to know of them.
+///
+/// A directory that is missing, or cannot be looked at, may be on a filesystem that is not mounted: what belongs there
+/// waits for it. Only the default share is made, at the start.
+///
+/// # Errors
+/// [`Fault::Share`] for a share that no mount can mend: it is no directory, its path cannot be one, or it is the state
+/// directory.
+pub(super) fn look_at_directories(config: &Config) -> Result<Vec<String>, Fault> {
+    let mut remarks = Vec::new();
+    if config.peer {
+        remarks.extend(look_at_share(config)?);
+        remarks.extend(look_at_downloads(config));
+    }
+    Ok(remarks)
+}
+
+fn look_at_share(config: &Config) -> Result<Option<String>, Fault> {
     let path = &config.local_directory;
     let fault = |error| Fault::Share { path: path.clone(), error };
     match std::fs::metadata(path) {
@@ -101,13 +118,22 @@ fn prepare_share(config: &Config) -> Result<(), Fault> {
             io::ErrorKind::InvalidInput,
             "it is the state directory too, which is never shared",
         ))),
-        Ok(metadata) if metadata.is_dir() => Ok(()),
+        Ok(metadata) if metadata.is_dir() => Ok(None),
         Ok(_) => Err(fault(io::ErrorKind::NotADirectory.into())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound && is_default_share(path) => {
-            std::fs::create_dir_all(path).map_err(fault)
+        Err(error) if error.kind() == io::ErrorKind::NotFound && is_default_share(path) => Ok(None),
+        Err(error) if is_bad_path(&error) => Err(fault(error)),
+        Err(error) => {
+            let path = path.display();
+            Ok(Some(format!("local_directory: {path}: {error}; nothing is shared until it is there")))
         }
-        Err(error) => Err(fault(error)),
     }
+}
+
+/// Whether an error says that no directory can be at a path as long as the path, or what leads there, is the same.
+fn is_bad_path(error: &io::Error) -> bool {
+    let unusable = [nix::libc::ENAMETOOLONG, nix::libc::ELOOP];
+    matches!(error.kind(), io::ErrorKind::NotADirectory | io::ErrorKind::InvalidInput)
+        || error.raw_os_error().is_some_and(|errno| unusable.contains(&errno))
 }
 
 /// Whether a directory is the state directory, by whatever path.
@@ -116,15 +142,21 @@ fn holds_state(config: &Config, directory: &Metadata) -> bool {
     state.is_some_and(|state| (state.dev(), state.ino()) == (directory.dev(), directory.ino()))
 }
 
-/// A download directory that is missing is not made: it may be on a filesystem that is not mounted.
-fn warn_of_downloads(config: &Config) {
-    let Some(path) = &config.download_directory else { return };
+fn look_at_downloads(config: &Config) -> Option<String> {
+    let path = config.download_directory.as_ref()?;
     let missing = match std::fs::metadata(path) {
-        Ok(found) if found.is_dir() => return,
+        Ok(found) if found.is_dir() => return None,
         Ok(_) => "not a directory".to_owned(),
         Err(error) => error.to_string(),
     };
-    log::warn!("download_directory: {}: {missing}; downloads to it wait until it is there", path.display());
+    Some(format!("download_directory: {}: {missing}; downloads to it wait until it is there", path.display()))
+}
+
+fn make_default_share(path: &Path) -> Result<(), Fault> {
+    match is_default_share(path) {
+        true => std::fs::create_dir_all(path).map_err(|error| Fault::Share { path: path.to_owned(), error }),
+        false => Ok(()),
+    }
 }
 
 fn is_default_share(path: &Path) -> bool {
@@ -137,15 +169,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_share_that_the_user_named_must_be_there() {
+    fn a_share_that_is_missing_is_waited_for_and_one_that_is_no_directory_is_refused() {
         let directory = tempfile::tempdir().unwrap();
-        let share = |path: PathBuf| prepare_share(&Config { local_directory: path, ..Config::default() });
-        share(directory.path().to_owned()).unwrap();
-        let missing = share(directory.path().join("typo")).unwrap_err();
-        assert_eq!(missing.exit_code(), EXIT_CONFIG);
-        assert!(missing.to_string().contains("local_directory") && !directory.path().join("typo").exists());
-        std::fs::write(directory.path().join("file"), "").unwrap();
-        assert!(share(directory.path().join("file")).is_err());
+        let at = |path: &str| directory.path().join(path);
+        let look = |path: PathBuf| look_at_directories(&Config { local_directory: path, ..Config::default() });
+        std::fs::write(at("file"), "").unwrap();
+        std::os::unix::fs::symlink("loop", at("loop")).unwrap();
+        assert!(look(directory.path().to_owned()).unwrap().is_empty());
+        let remarks = look(at("missing")).unwrap();
+        assert!(remarks.len() == 1 && remarks[0].contains("local_directory"), "{remarks:?}");
+        assert!(remarks[0].contains("missing: ") && remarks[0].contains("nothing is shared"), "{remarks:?}");
+        assert!(!at("missing").exists(), "it may be on a filesystem that is not mounted");
+        for bad in ["file", "file/below", "loop", &"n".repeat(256)] {
+            let fault = look(at(bad)).unwrap_err();
+            assert_eq!(fault.exit_code(), EXIT_CONFIG, "{bad}: {fault}");
+        }
     }
 
     #[test]
@@ -153,7 +191,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink(directory.path(), directory.path().join("link")).unwrap();
         let state = |path: &str| {
-            prepare_share(&Config {
+            look_at_directories(&Config {
                 local_directory: directory.path().to_owned(),
                 state_directory: Some(directory.path().join(path)),
                 ..Config::default()

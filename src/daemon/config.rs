@@ -169,6 +169,7 @@ impl Config {
             local_addrs: Vec::new(),
             keepalive_refresh: self.keepalive_refresh,
             filemonitor_refresh: self.filemonitor_refresh,
+            local_directory: self.local_directory.clone(),
             download_directory: self.effective_download_directory().to_owned(),
             max_workers: self.max_workers,
             max_downloads: self.max_downloads,

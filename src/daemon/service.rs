@@ -1,6 +1,6 @@
 //! `pyrated`: the process around the loop.
 
-use super::compose::{EXIT_CONFIG, EXIT_OTHER, Fault, compose};
+use super::compose::{EXIT_CONFIG, EXIT_OTHER, Fault, compose, look_at_directories};
 use super::config::{Config, leave_start_directory};
 use super::keys::Options;
 use super::load::{Loaded, Sources};
@@ -84,6 +84,13 @@ fn show(options: &Options, loaded: &Loaded) -> ExitCode {
     loaded.remarks.iter().for_each(complain);
     if options.dump_config {
         return print(&loaded.config.dump());
+    }
+    match look_at_directories(&loaded.config) {
+        Ok(remarks) => remarks.iter().for_each(complain),
+        Err(fault) => {
+            complain(&fault);
+            return ExitCode::from(fault.exit_code());
+        }
     }
     match &loaded.file {
         Some(path) => print(&format!("{}: good\n", Escaped(path.as_os_str().as_bytes()))),

@@ -12,6 +12,7 @@ use crate::node::Event;
 use crate::node::contract::LookedAt;
 use crate::store::{OwnFiles, Scanner, ShareRoot};
 use log::warn;
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -33,7 +34,9 @@ impl Driver {
                 self.scanner = Some(Scanner::start(&self.share_path).without(self.own_files()));
             }
             Err(error) => {
-                warn!("cannot open the share {}: {error}", self.share_path.display());
+                if error.kind() == io::ErrorKind::Unsupported {
+                    warn!("cannot open the share {}: {error}", self.share_path.display());
+                }
                 self.share = None;
                 self.scanner = None;
                 let report = ScanReport { failed: Some(error.into()), ..ScanReport::default() };

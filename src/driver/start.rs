@@ -50,7 +50,7 @@ impl Driver {
             false => None,
         };
         let share = match settings.node.peer {
-            true => Some(ShareRoot::open(&settings.share).map_err(io_fault(share_named(&settings.share)))?),
+            true => open_share(&settings.share)?,
             false => None,
         };
         let (listeners, facts) = bind_all(&settings, registry)?;
@@ -132,8 +132,16 @@ fn io_fault(what: impl Into<String>) -> impl FnOnce(io::Error) -> StartFault {
     move |error| StartFault::Io { what: what.into(), error }
 }
 
-fn share_named(path: &Path) -> String {
-    format!("cannot open the share {}", path.display())
+/// Opens the share if it is there. A directory on a filesystem that is not mounted may come later: each scan opens it anew,
+/// and the first one reports that it cannot.
+fn open_share(path: &Path) -> Result<Option<ShareRoot>, StartFault> {
+    match ShareRoot::open(path) {
+        Ok(share) => Ok(Some(share)),
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+            Err(StartFault::Io { what: format!("cannot open the share {}", path.display()), error })
+        }
+        Err(_) => Ok(None),
+    }
 }
 
 fn bind_all(settings: &Settings, registry: &Registry) -> Result<(Vec<Listener>, Facts), StartFault> {

@@ -125,6 +125,7 @@ impl Node {
             peers: count(self.peers.count()),
             shared_files: self.library.len(),
             shared_bytes: self.library.bytes(),
+            share_error: self.share_error(),
             scanning: self.scan.is_running(),
             unhashed_files: self.library.unhashed(),
             downloads_active: count(self.downloads.active()),
@@ -168,6 +169,7 @@ impl Node {
         rows.sort_by(|(one, _), (other, _)| one.cmp(other));
         rows.truncate(rows_max);
         let (files, next) = page(rows.into_iter(), |row| 200 + row.name.as_bytes().len() * TEXT_BLOAT_MAX);
-        Ok(FilesReply { files, next: next.map(|name| RawText::new(name.as_bytes())) })
+        let share_error = self.share_error();
+        Ok(FilesReply { files, next: next.map(|name| RawText::new(name.as_bytes())), share_error })
     }
 }

@@ -5,12 +5,14 @@ use super::limits::{LISTING_INTERVAL, REST, SCAN_BATCHES_MAX, SWEEP_ENTRIES_PER_
 use super::subscriptions::Topic;
 use super::{Node, NodeTimer};
 use crate::control::{CallError, Notice, RawText};
+use crate::fault::DiskFault;
 use crate::id::ClientId;
 use crate::library::{ScanReport, ScannedFile};
-use crate::name::FileName;
+use crate::name::{Escaped, FileName};
 use crate::time::Instant;
 use crate::timer::TimerId;
 use std::collections::VecDeque;
+use std::os::unix::ffi::OsStrExt;
 
 /// Where the scan of the share stands.
 pub(super) enum ScanStage {
@@ -183,10 +185,7 @@ impl Node {
         let files = self.library.len();
         self.log_scan(files, &report);
         let ScanReport { names_refused, unreadable, other_mounts, mounts, failed, .. } = report;
-        let error = failed.map(|fault| {
-            let message = format!("the shared directory cannot be read: {fault}; files found before stay listed");
-            CallError::new(fault.into(), message)
-        });
+        let error = failed.map(|fault| self.share_fault(files, fault));
         let mounts = mounts.iter().map(|name| RawText::new(name.as_bytes())).collect();
         let being_written = self.settling.count();
         let notice =
@@ -199,6 +198,22 @@ impl Node {
         }
     }
 
+    /// Why the last scan could not read the share, if it could not.
+    pub(super) fn share_error(&self) -> Option<CallError> {
+        let (_, report) = self.scan_logged.as_ref()?;
+        report.failed.map(|fault| self.share_fault(self.library.len(), fault))
+    }
+
+    /// What a scan that could not read the share means for the user; so many files are known from before.
+    fn share_fault(&self, files: u64, fault: DiskFault) -> CallError {
+        let path = Escaped(self.config.local_directory.as_os_str().as_bytes());
+        let listed = match files {
+            0 => "nothing is shared until it can be read",
+            _ => "files found before stay listed",
+        };
+        CallError::new(fault.into(), format!("cannot read the share '{path}': {fault}; {listed}"))
+    }
+
     /// Logs how a scan went, if it went otherwise than the last one.
     fn log_scan(&mut self, files: u64, report: &ScanReport) {
         let found = (files, report.clone());
@@ -207,7 +222,7 @@ impl Node {
         }
         let ScanReport { names_refused, unreadable, other_mounts, mounts, failed, .. } = report;
         if let Some(fault) = failed {
-            log::warn!("the shared directory cannot be read: {fault}; files found before stay listed");
+            log::warn!("{}", self.share_fault(files, *fault).message);
         } else {
             log::info!("sharing {files} files; left out {names_refused} for their names, {unreadable} unreadable");
         }

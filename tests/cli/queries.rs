@@ -14,7 +14,7 @@ pub(crate) fn status() -> Value {
             {"addr": "boot.example:21168", "state": "registered", "last_ok": LATER_S, "retry_in_s": null, "error": null},
             {"addr": "10.0.0.1:1", "state": "waiting", "last_ok": null, "retry_in_s": 90, "error": "connection refused"},
         ],
-        "peers": 4, "shared_files": 1, "shared_bytes": 1536, "scanning": true, "unhashed_files": 1,
+        "peers": 4, "shared_files": 1, "shared_bytes": 1536, "share_error": null, "scanning": true, "unhashed_files": 1,
         "downloads_active": 1, "downloads_queued": 2, "uploads_active": 0, "commands_queued": 0, "bytes_down": 5_000_000_000u64,
         "bytes_up": 0, "refused": 3,
     })
@@ -40,9 +40,10 @@ fn status_shows_the_node_at_a_glance() {
     terse.gives(
         0,
         "version\tuptime_s\tlisten\tadvertise\tbootstraps\tpeers\tshared_files\tshared_bytes\tscanning\t\
-         downloads_active\tdownloads_queued\tuploads_active\tcommands_queued\tbytes_down\tbytes_up\trefused\tunhashed_files\n\
+         downloads_active\tdownloads_queued\tuploads_active\tcommands_queued\tbytes_down\tbytes_up\trefused\tunhashed_files\t\
+         share_error\n\
          0.1.0\t7260\t0.0.0.0:63339\t192.0.2.9:63339\tboot.example:21168=registered 10.0.0.1:1=waiting\t4\t1\t1536\t\
-         true\t1\t2\t0\t0\t5000000000\t0\t3\t1\n",
+         true\t1\t2\t0\t0\t5000000000\t0\t3\t1\t-\n",
     );
     assert_eq!(json.json(), status());
 }
@@ -62,7 +63,7 @@ fn no_command_is_status_and_unknown_is_a_dash() {
     );
     let terse = run(&["--terse"], bootstrap_only);
     assert!(
-        terse.out.ends_with("0.1.0\t7260\t-\t-\t-\t4\t1\t1536\tfalse\t1\t2\t0\t0\t5000000000\t0\t0\t0\n"),
+        terse.out.ends_with("0.1.0\t7260\t-\t-\t-\t4\t1\t1536\tfalse\t1\t2\t0\t0\t5000000000\t0\t0\t0\t-\n"),
         "{terse:?}"
     );
     assert_eq!(run(&["--json"], bootstrap_only).json()["listen"], Value::Null);

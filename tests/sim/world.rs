@@ -212,6 +212,7 @@ impl World {
             local_addrs: vec![host.ip(), Ipv4Addr::LOCALHOST.into()],
             keepalive_refresh: Duration::from_secs(300),
             filemonitor_refresh: Duration::from_secs(60),
+            local_directory: PathBuf::from("/share"),
             download_directory: PathBuf::from("/downloads"),
             max_workers: 256,
             max_downloads: 5,

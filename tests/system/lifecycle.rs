@@ -1,6 +1,6 @@
 //! Coming and going: configuration, a second instance, signals, exit codes (pyrated(1)).
 
-use crate::harness::{LIMIT, Setup, clean_command, fetch, free_port, run_pyrated, until};
+use crate::harness::{LIMIT, Setup, clean_command, fetch, free_port, pyratectl, run_pyrated, until};
 use nix::sys::signal::Signal;
 use std::ffi::OsStr;
 use std::io::{Read, Write};
@@ -191,15 +191,47 @@ fn options_start_a_daemon_too() {
     assert!(shared.is_ok());
 }
 
-/// A typing mistake must not make an empty share: only the default directory is made.
+/// Only the default directory is made: a typing mistake must not make an empty share, and a disk may not be mounted yet.
 #[test]
-fn a_missing_share_is_told() {
+fn a_missing_share_is_told_and_taken_up_when_it_appears() {
     let setup = Setup::peer();
     let missing = setup.home().join("not there");
-    let (code, said) = run_setup(&setup.set("local_directory", &format!("'{}'", missing.display())), &[]);
-    assert_eq!(code, Some(78), "{said}");
-    assert!(said.contains("local_directory") && said.contains("not there"), "{said}");
+    let setup = setup.set("local_directory", &format!("'{}'", missing.display())).set("filemonitor_refresh", "'1s'");
+    let (code, said) = run_setup(&setup, &["--check"]);
+    assert!(code == Some(0) && said.contains("local_directory") && said.contains("not there"), "{code:?} {said}");
+    let daemon = setup.start();
+    let expected =
+        format!("cannot read the share '{}': no such file or directory; nothing is shared", missing.display());
+    let error = daemon.status()["share_error"].clone();
+    assert!(
+        error["code"] == 17 && error["message"].as_str().is_some_and(|text| text.starts_with(&expected)),
+        "{error}"
+    );
+    assert!(daemon.log().contains(&expected), "{}", daemon.log());
+    let run = pyratectl(&daemon, ["rescan"]);
+    assert!(run.code == 17 && run.stderr.contains(&expected), "{run:?}");
+    for command in ["status", "files"] {
+        let run = pyratectl(&daemon, [command]);
+        assert!(run.code == 0 && (run.stdout + &run.stderr).contains(&expected), "{command}");
+    }
     assert!(!missing.exists());
+    std::fs::create_dir(&missing).expect("a fresh directory");
+    std::fs::write(missing.join("file"), "x").expect("a fresh file");
+    until("it is taken up by itself", LIMIT, || daemon.status()["shared_files"] == 1);
+    assert!(daemon.status()["share_error"].is_null());
+}
+
+#[test]
+fn a_share_that_is_a_file_is_a_bad_configuration() {
+    let setup = Setup::peer();
+    let file = setup.home().join("file");
+    std::fs::write(&file, "").expect("a fresh file");
+    let setup = setup.set("local_directory", &format!("'{}'", file.display()));
+    for more in [&[][..], &["--check"]] {
+        let (code, said) = run_setup(&setup, more);
+        assert_eq!(code, Some(78), "{said}");
+        assert!(said.contains("local_directory") && said.contains("not a directory"), "{said}");
+    }
 }
 
 #[test]

@@ -43,6 +43,7 @@ impl Show for StatusReply {
         lines.extend(self.bootstraps.iter().map(|link| ("Bootstrap", link_line(link, now))));
         lines.push(("Peers", self.peers.to_string()));
         lines.push(("Sharing", self.sharing_line()));
+        lines.extend(self.share_error.iter().map(|error| ("", name(error.message.as_bytes()))));
         let waiting = |number: u64| if number > 0 { format!(", {number} waiting") } else { String::new() };
         let queued = waiting(self.downloads_queued);
         lines.push((
@@ -78,6 +79,7 @@ impl Show for StatusReply {
             "bytes_up",
             "refused",
             "unhashed_files",
+            "share_error",
         ]);
         let links: Vec<String> = self
             .bootstraps
@@ -104,6 +106,7 @@ impl Show for StatusReply {
                 self.bytes_up.to_string(),
                 self.refused.to_string(),
                 self.unhashed_files.to_string(),
+                or_unknown(self.share_error.as_ref(), |error| name(error.message.as_bytes())),
             ],
         );
         table

@@ -65,6 +65,8 @@ pub struct NodeConfig {
     pub keepalive_refresh: Duration,
     /// Time between the end of a scan of the share and the next.
     pub filemonitor_refresh: Duration,
+    /// The share, for messages that name it.
+    pub local_directory: PathBuf,
     /// Where downloads go unless the user names a place.
     pub download_directory: PathBuf,
     /// Commands in progress at once (uploads, listings sent, downloads, outgoing requests). At least 1.

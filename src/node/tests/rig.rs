@@ -51,6 +51,7 @@ pub(super) fn config() -> NodeConfig {
         local_addrs: vec![addr("127.0.0.1:0").ip(), us().ip()],
         keepalive_refresh: Duration::from_secs(300),
         filemonitor_refresh: Duration::from_secs(60),
+        local_directory: "/share".into(),
         download_directory: "/downloads".into(),
         max_workers: 256,
         max_downloads: 5,

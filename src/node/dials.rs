@@ -24,6 +24,8 @@ pub(super) enum Purpose {
     Ring(SearchId),
     /// One neighbour's copy of a search for sources of a download.
     Seek,
+    /// A search that asks a peer what it speaks.
+    FirstContact,
     /// A listing for the user.
     List(SearchId),
     /// Somebody else's search, sent on.
@@ -169,6 +171,7 @@ impl Node {
                 self.weigh_peer(now, to, &outcome);
                 match purpose {
                     Purpose::Ring(search) => self.on_ring_dial_ended(search, &outcome),
+                    Purpose::FirstContact => self.on_contact_dial_ended(now, to, &outcome),
                     Purpose::List(search) => self.on_list_ended(now, search, exchange, to, outcome),
                     Purpose::Fetch(download) => self.on_fetch_ended(now, download, exchange, outcome),
                     _ => {}

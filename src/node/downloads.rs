@@ -6,6 +6,7 @@
 
 use super::contract::{Action, DownloadRecord, RecordState};
 use super::download::{Aim, Download, Part, State};
+use super::first_contact::Contact;
 use super::limits::{DOWNLOADS_MAX, FETCHES_MAX, FETCHES_PER_DOWNLOAD_MAX};
 use super::rows::RateCap;
 use super::sources::{Fetch, Source, Standing};
@@ -204,6 +205,7 @@ impl Downloads {
         for (id, row) in self.rows.iter_mut().filter(|(_, row)| !row.state.is_final()) {
             for source in row.sources.iter_mut().filter(|source| source.addr == peer && source.p1) {
                 source.p1 = false;
+                source.contact = Contact::Due;
                 changed.push(*id);
             }
         }

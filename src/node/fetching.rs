@@ -82,6 +82,7 @@ impl Node {
         log::trace!("download {}: {step:?}", id.0);
         match step {
             Step::AskMetadata { source } => self.ask(now, id, source, Task::Metadata),
+            Step::MakeContact { source } => self.make_contact(now, id, source),
             Step::Identify { source } => self.ask(now, id, source, Task::Identify),
             Step::TakeSize { source, size } => self.take_size(id, source, size),
             Step::AskGroups { source, groups, twice } => {

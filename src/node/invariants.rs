@@ -17,6 +17,7 @@ impl Node {
         self.searches.check_invariants(&self.hits);
         self.downloads.check_invariants();
         self.uploads.check_invariants();
+        self.first_contacts.check_invariants();
         self.call_backs.check_invariants();
         self.turns.check_invariants();
         self.hashing.check_invariants();

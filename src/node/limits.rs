@@ -86,6 +86,13 @@ pub(super) const HASH_FAILED_FILES_MAX: usize = 1_024;
 /// How soon a file is tried again that an error of the system kept from being hashed.
 pub(super) const HASH_RETRY: Duration = Duration::from_secs(10);
 
+/// How long the answer of a peer is waited for that was asked what it speaks.
+pub(super) const FIRST_CONTACT_WAIT: Duration = Duration::from_secs(2);
+/// How long a peer that did not answer is not asked again.
+pub(super) const FIRST_CONTACT_AGAIN: Duration = Duration::from_secs(10 * 60);
+/// Peers that were asked what they speak and have not answered.
+pub(super) const FIRST_CONTACTS_MAX: usize = 1_024;
+
 /// Searches for sources of downloads whose hits are still taken.
 pub(super) const SEEKS_MAX: usize = 1_024;
 

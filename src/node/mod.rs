@@ -11,6 +11,7 @@
 //! | `peers`, `endpoints`, `speech` | who is known, who is a neighbour, and what each speaks |
 //! | `searching`, `hits` | our searches and listings, and what they found |
 //! | `seeking` | our searches for further sources of downloads |
+//! | `first_contact` | what a peer is asked first of which nobody knows what it speaks |
 //! | `answering`, `allowances` | the searches of others, and how many of them |
 //! | `serving`, `uploads` | what peers ask for on one connection, and how it goes |
 //! | `call_backs` | files for requesters that wait to be called back |
@@ -44,6 +45,7 @@ mod download;
 mod downloads;
 mod endpoints;
 mod fetching;
+mod first_contact;
 mod hashing;
 mod hits;
 mod invariants;
@@ -109,6 +111,7 @@ pub struct Node {
     searches: searching::Searches,
     hits: hits::Hits,
     seeks: seeking::Seeks,
+    first_contacts: first_contact::FirstContacts,
     answering: answering::Answering,
     uploads: uploads::Uploads,
     call_backs: call_backs::CallBacks,
@@ -240,6 +243,7 @@ impl Node {
             searches: Default::default(),
             hits: Default::default(),
             seeks: Default::default(),
+            first_contacts: Default::default(),
             answering: Default::default(),
             uploads: Default::default(),
             call_backs: Default::default(),

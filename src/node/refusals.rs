@@ -3,9 +3,11 @@
 
 use super::Node;
 use super::download::{Aim, Download};
+use super::first_contact::Contact;
 use super::limits::SOURCE_REFUSALS_MAX;
 use super::names::Ask;
 use super::sources::{Charge, Doubt, Source, Standing};
+use super::speech::Evidence;
 use crate::control::{CallError, ExitCode};
 use crate::fault::RefusalReason;
 use crate::id::TransferId;
@@ -37,6 +39,9 @@ impl Node {
             source.doubt = Some(doubt);
         } else {
             self.believe_refusal(now, id, at, asks, how);
+            if asks == Ask::Metadata {
+                self.doubt_p1(now, id, at);
+            }
         }
         self.seek_soon(now, id);
     }
@@ -64,7 +69,25 @@ impl Node {
             (Charge::Refused { .. }, Some(reason)) if reason != RefusalReason::Unknown => {
                 self.on_reason(now, id, at, asks, &doubt.name, reason);
             }
-            (Charge::Refused { .. }, _) => self.believe_refusal(now, id, at, asks, how),
+            (Charge::Refused { .. }, _) => {
+                self.believe_refusal(now, id, at, asks, how);
+                self.doubt_p1(now, id, at);
+            }
+        }
+    }
+
+    /// A source that counts as one that speaks `p1` refused code 9 without a reason: a base program may have its address
+    /// by now.
+    fn doubt_p1(&mut self, now: Instant, id: TransferId, at: usize) {
+        let Some(source) = self.downloads.get(id).and_then(|row| row.sources.get(at)) else { return };
+        if !source.p1 {
+            return;
+        }
+        let peer = source.addr;
+        self.note_evidence(now, peer, Evidence::Unexplained);
+        // Also if the table of peers has no row of it.
+        if let Some(source) = self.downloads.get_mut(id).and_then(|row| row.sources.get_mut(at)) {
+            (source.p1, source.contact) = (false, Contact::Due);
         }
     }
 

@@ -10,6 +10,7 @@
 //! Refuses to ask a base source as long as one that speaks `p1` can be asked: a stream has no order of its own choosing.
 
 use super::download::Download;
+use super::first_contact::Contact;
 use super::limits::{
     DUPLICATE_AFTER, FAILURES_RELIED_MAX, PROOF_AFTER, PROOF_ETA, RANGE_GROUPS_FIRST, RANGE_GROUPS_MAX, RANGE_SPAN,
     SLOW_AFTER, SLOW_ETA, SLOW_RATE, STALL_AFTER, STEAL_WORTH_MS,
@@ -60,6 +61,8 @@ impl Content {
 pub(super) enum Step {
     /// Code 9.
     AskMetadata { source: usize },
+    /// A search with TTL 0: what a source speaks, of which nobody knows it.
+    MakeContact { source: usize },
     /// The first line of code 9: what a source has, which refused what it offered or sent other bytes.
     Identify { source: usize },
     /// A content of at most one group needs no metadata: take a source's word for the size, until the group proves it.
@@ -103,7 +106,7 @@ impl Download {
         if let Some(step) = step {
             return Outlook::Do(step);
         }
-        if self.busy().next().is_some() {
+        if self.busy().next().is_some() || self.contact_awaited(now).is_some() {
             Outlook::Working
         } else {
             self.first_rest().map_or(Outlook::Hopeless, Outlook::Rest)
@@ -119,12 +122,18 @@ impl Download {
     pub(super) fn look_again_at(&self, now: Instant) -> Option<Instant> {
         let idle = self.sources.iter().any(Source::is_idle);
         let look = idle.then_some(now + super::limits::LOOK_INTERVAL);
-        self.first_rest().into_iter().chain(look).chain(self.seek.next).min()
+        self.first_rest().into_iter().chain(look).chain(self.seek.next).chain(self.contact_awaited(now)).min()
     }
 
     /// The sources that were asked for something, with their places.
     pub(super) fn busy(&self) -> impl Iterator<Item = (usize, &Fetch)> {
         self.sources.iter().enumerate().filter_map(|(at, source)| Some((at, source.fetch()?)))
+    }
+
+    /// Until when the answer of a source is waited for that was asked what it speaks.
+    fn contact_awaited(&self, now: Instant) -> Option<Instant> {
+        let idle = self.sources.iter().filter(|source| source.is_idle() && !source.p1);
+        idle.filter_map(|source| source.contact.awaited(now)).min()
     }
 
     /// The source to ask first of those that fit: one that did not fail, then the fastest, then the first.
@@ -142,7 +151,7 @@ impl Download {
         }
         let outline = self.ask_for_outline(&|source| source.is_ready_for(Ask::Metadata));
         // The first in order: a user who names several has put them so.
-        outline.or_else(|| self.best_streamer().map(|source| Step::AskStream { source }))
+        outline.or_else(|| self.ask_for_all(now, |source| Step::AskStream { source }))
     }
 
     /// A first or another outline, of whichever source fits best.
@@ -173,11 +182,21 @@ impl Download {
         // Who says no to ranges cannot prove its word.
         let may_give =
             |source: &Source| !gave(source) && source.is_ready_for(Ask::Metadata) && source.is_ready_for(Ask::Ranges);
-        self.ask_for_outline(&may_give).or_else(|| self.ask_for_whole())
+        self.ask_for_outline(&may_give).or_else(|| self.ask_for_whole(now))
     }
 
-    fn ask_for_whole(&self) -> Option<Step> {
-        self.best_streamer().map(|source| Step::AskWhole { source })
+    fn ask_for_whole(&self, now: Instant) -> Option<Step> {
+        self.ask_for_all(now, |source| Step::AskWhole { source })
+    }
+
+    /// Asks the best source for everything; first what it speaks, if nobody knows.
+    fn ask_for_all(&self, now: Instant, ask: impl Fn(usize) -> Step) -> Option<Step> {
+        let source = self.best_streamer()?;
+        match self.sources[source].contact {
+            Contact::Due if !self.sources[source].p1 => Some(Step::MakeContact { source }),
+            contact if !self.sources[source].p1 && contact.awaited(now).is_some() => None,
+            _ => Some(ask(source)),
+        }
     }
 
     /// The source to ask first for everything: the first in order of those that failed least.
@@ -211,7 +230,7 @@ impl Download {
         }
         match self.busy().find(|(_, fetch)| streams(fetch)) {
             Some((at, fetch)) => self.relieve(now, at, fetch),
-            None => self.ask_for_whole(),
+            None => self.ask_for_whole(now),
         }
     }
 

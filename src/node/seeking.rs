@@ -52,7 +52,8 @@ impl Seeks {
         }
     }
 
-    fn insert(&mut self, now: Instant, query: QueryId, download: TransferId) {
+    /// Has hits for this query taken for a download.
+    pub(super) fn insert(&mut self, now: Instant, query: QueryId, download: TransferId) {
         self.expire(now);
         while self.order.len() >= SEEKS_MAX {
             self.forget_oldest();

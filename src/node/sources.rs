@@ -6,6 +6,7 @@ use super::Node;
 use super::contract::SourceRecord;
 use super::download::{Aim, Download, State};
 use super::endpoints::canonical;
+use super::first_contact::Contact;
 use super::limits::{HIT_SOURCES_MAX, RECORD_NAMES_BYTES_MAX, SOURCE_NAMES_MAX};
 use super::names::{Ask, Names};
 use super::rate::Rate;
@@ -29,6 +30,8 @@ pub(super) struct Source {
     pub(super) names: Names,
     /// It has shown that it speaks `p1`.
     pub(super) p1: bool,
+    /// Whether it was asked what it speaks, as long as that is not known.
+    pub(super) contact: Contact,
     /// Bytes, as it claims.
     pub(super) size: Option<u64>,
     pub(super) standing: Standing,
@@ -138,6 +141,7 @@ impl Source {
             addr,
             names: Names::new(name),
             p1: false,
+            contact: Contact::Due,
             size,
             standing: Standing::Idle,
             bytes: 0,
@@ -395,8 +399,11 @@ impl Node {
         let Some(download) = self.downloads.get_mut(id) else { return false };
         let mut learnt = false;
         for source in download.sources.iter_mut().filter(|source| !source.p1) {
-            source.p1 = self.peers.speech(source.addr) == Speech::P1;
-            learnt |= source.p1;
+            match self.peers.speech(source.addr) {
+                Speech::P1 => (source.p1, learnt) = (true, true),
+                Speech::Base => source.contact = Contact::Over,
+                Speech::Unheard => {}
+            }
         }
         learnt
     }

@@ -1,9 +1,9 @@
 //! What each peer speaks: the base protocol alone, or part 2 as well (PROTOCOL, part 2).
 //!
 //! Owns the rules by which evidence changes that. What a peer has shown holds until it behaves otherwise: a refusal, a
-//! reset or a timeout is no evidence either way. A program of the base protocol may get the address of one that spoke
-//! part 2; it must not be sent codes 8 and 9, so that any sign of it makes the peer unknown again, and an answer to
-//! `5:p1` decides.
+//! reset or a timeout is no evidence either way, except that a `p1` node does not refuse code 9 without a reason. A program
+//! of the base protocol may get the address of one that spoke part 2; it must not be sent codes 8 and 9, so that any sign
+//! of it makes the peer unknown again, and the next [first contact](super::first_contact) decides.
 
 use super::Node;
 use crate::id::QueryId;
@@ -28,13 +28,15 @@ pub(super) enum Speech {
 /// What a peer did that says something about what it speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Evidence {
-    /// It sent a hit or a list line with attributes, from its own address.
+    /// It sent a hit or a list line with attributes, from its own address, or said there that it has no hit.
     Attributes,
     /// It answered `5:p1` with names alone.
     PlainList,
     /// It answered a `p1` query with a name alone, from its own address. A `p1` node does so too, if it takes us for a
     /// base peer.
     PlainHit,
+    /// It refused code 9 without a reason.
+    Unexplained,
     /// It sent a search of its own under a `p1` ID.
     P1Query,
     /// It sent a search of its own under another ID.
@@ -62,8 +64,9 @@ impl Speech {
             (Evidence::PlainHit, Self::P1) => Self::Unheard,
             (Evidence::PlainHit, _) => Self::Base,
             (Evidence::P1Query, Self::Base) => Self::Unheard,
-            (Evidence::BaseQuery | Evidence::PlainlyListed, Self::P1) => Self::Unheard,
-            (Evidence::Listed { .. }, Self::Unheard) => Self::P1,
+            (Evidence::BaseQuery | Evidence::PlainlyListed | Evidence::Unexplained, Self::P1) => Self::Unheard,
+            // What took it back since the last list says more than the same registration, whose lease goes on.
+            (Evidence::Listed { before: None | Some(false) }, Self::Unheard) => Self::P1,
             // A list that said the same before may know no better than that registration, whose lease outlives it.
             (Evidence::Listed { before: Some(false) }, Self::Base) => Self::P1,
             (_, unchanged) => unchanged,
@@ -122,6 +125,9 @@ impl Node {
         if before != after {
             log::debug!("{peer} speaks {after:?}, after {evidence:?}; it was {before:?}");
         }
+        if after != Speech::Unheard {
+            self.on_contact_answered(peer);
+        }
         if before == Speech::P1 && after != Speech::P1 {
             self.downloads.forget_p1(peer).into_iter().for_each(|id| self.remember_download(id));
         }
@@ -151,6 +157,10 @@ mod tests {
             (Unheard, Attributes, P1),
             (Base, Attributes, P1),
             (Unheard, listed(None), P1),
+            (Unheard, listed(Some(false)), P1),
+            (Unheard, listed(Some(true)), Unheard),
+            (P1, Unexplained, Unheard),
+            (Base, Unexplained, Base),
             (Base, listed(None), Base),
             (Base, listed(Some(true)), Base),
             (Base, listed(Some(false)), P1),

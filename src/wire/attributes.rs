@@ -10,11 +10,18 @@ use std::io::Write;
 /// Reads a name and, after the first tab, its attributes. Unknown keys are ignored, as are pieces without `=`; of a key
 /// that is there twice, the last counts.
 pub(super) fn parse(bytes: &[u8]) -> Result<Listed, WireError> {
-    let mut pieces = bytes.split(|&b| b == b'\t');
-    let name = parse_name(pieces.next().unwrap_or_default())?;
-    let mut attributes = None;
-    for piece in pieces {
-        let known = attributes.get_or_insert_with(Attributes::default);
+    let (name, pieces) = match bytes.iter().position(|&b| b == b'\t') {
+        Some(tab) => (&bytes[..tab], Some(&bytes[tab + 1..])),
+        None => (bytes, None),
+    };
+    let name = parse_name(name)?;
+    Ok(Listed { name, attributes: pieces.map(parse_pieces).transpose()? })
+}
+
+/// Reads what follows the first tab.
+fn parse_pieces(pieces: &[u8]) -> Result<Attributes, WireError> {
+    let mut known = Attributes::default();
+    for piece in pieces.split(|&b| b == b'\t') {
         if piece.iter().copied().any(is_control) {
             return Err(WireError::Malformed(Field::Attribute));
         }
@@ -24,7 +31,12 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Listed, WireError> {
             known.b3 = Some(ContentHash::from_hex(hex).ok_or(WireError::Malformed(Field::B3))?);
         }
     }
-    Ok(Listed { name, attributes })
+    Ok(known)
+}
+
+/// Whether there is no file: a tab stands where a file name should be before it, and nothing that says more of a file.
+pub(super) fn says_nothing_found(bytes: &[u8]) -> bool {
+    bytes.strip_prefix(b"\t").is_some_and(|pieces| parse_pieces(pieces) == Ok(Attributes::default()))
 }
 
 /// Reads a file name alone.

@@ -34,7 +34,7 @@ pub fn decode(frame: &[u8]) -> Result<Message, WireError> {
         4 => Ok(Message::DownloadRequest { name: attributes::parse_name(fields)? }),
         5 => Ok(Message::ListFiles { p1: fields == b"p1" }),
         6 => search(fields).map(Message::Search),
-        7 => search_response(fields).map(Message::SearchResponse),
+        7 => search_response(fields),
         8 => range_request(fields),
         9 => Ok(Message::MetadataRequest { name: attributes::parse_name(fields)? }),
         _ => Err(WireError::UnknownCode(code)),
@@ -102,8 +102,9 @@ fn search(fields: &[u8]) -> Result<Search, WireError> {
     Ok(Search { id, text: text.into(), requester: SocketAddr::new(ip, port), ttl })
 }
 
-/// `ID:RespondingIP:RespondingPort:Filename`, and perhaps attributes.
-fn search_response(fields: &[u8]) -> Result<SearchResponse, WireError> {
+/// `ID:RespondingIP:RespondingPort:Filename`, and perhaps attributes; a tab alone in the place of the file name says that
+/// there is none.
+fn search_response(fields: &[u8]) -> Result<Message, WireError> {
     let (id, rest) = take(fields);
     let id = query_id(id)?;
     let rest = rest.ok_or(WireError::Missing(Field::RespondingIp))?;
@@ -114,8 +115,12 @@ fn search_response(fields: &[u8]) -> Result<SearchResponse, WireError> {
     let ip = parse_ip(ip, Field::RespondingIp)?;
     let (port, name) = take(rest.ok_or(WireError::Missing(Field::RespondingPort))?);
     let port = parse_port(port, Field::RespondingPort)?;
-    let file = attributes::parse(name.ok_or(WireError::Missing(Field::FileName))?)?;
-    Ok(SearchResponse { id, responder: SocketAddr::new(ip, port), file })
+    let (name, responder) = (name.ok_or(WireError::Missing(Field::FileName))?, SocketAddr::new(ip, port));
+    if attributes::says_nothing_found(name) {
+        return Ok(Message::NothingFound { id, responder });
+    }
+    let file = attributes::parse(name)?;
+    Ok(Message::SearchResponse(SearchResponse { id, responder, file }))
 }
 
 /// `Offset:Length:Filename`. The range need not be inside the file, but it ends at an offset that files can have.

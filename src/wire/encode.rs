@@ -35,6 +35,11 @@ impl Message {
                 attributes::append(&mut out, file);
                 written
             }
+            Self::NothingFound { id, responder } => {
+                out.extend_from_slice(b"7:");
+                out.extend_from_slice(id.as_bytes());
+                write!(out, ":{responder}:\t")
+            }
             Self::RangeRequest { offset, length, name } => {
                 let written = write!(out, "8:{offset}:{length}:");
                 out.extend_from_slice(name.as_bytes());
@@ -58,7 +63,7 @@ impl Message {
             Self::DownloadRequest { .. } => 4,
             Self::ListFiles { .. } => 5,
             Self::Search(_) => 6,
-            Self::SearchResponse(_) => 7,
+            Self::SearchResponse(_) | Self::NothingFound { .. } => 7,
             Self::RangeRequest { .. } => 8,
             Self::MetadataRequest { .. } => 9,
         }
@@ -78,6 +83,6 @@ impl Message {
 
     /// Whether several such messages may follow one another on one connection (PROTOCOL, Streams).
     pub fn may_stream(&self) -> bool {
-        matches!(self, Self::Search(_) | Self::SearchResponse(_))
+        matches!(self, Self::Search(_) | Self::SearchResponse(_) | Self::NothingFound { .. })
     }
 }

@@ -49,6 +49,13 @@ pub enum Message {
     Search(Search),
     /// Code 7.
     SearchResponse(SearchResponse),
+    /// Code 7 without a file: the responder shares nothing that matches (PROTOCOL, part 2, First contact).
+    NothingFound {
+        /// The query that it answers.
+        id: QueryId,
+        /// The peer that answers.
+        responder: SocketAddr,
+    },
     /// Code 8: send these bytes of the file, and no others.
     RangeRequest {
         /// First byte.

@@ -22,6 +22,7 @@ impl World {
         let shown = match message {
             Message::Search(search) if search.id.is_p1() => search.requester,
             Message::SearchResponse(hit) if hit.file.attributes.is_some() => hit.responder,
+            Message::NothingFound { responder, .. } => *responder,
             _ => return,
         };
         if shown.ip() == from.ip() {
@@ -59,7 +60,11 @@ impl World {
 
     /// So do streams; hits also where a `p1` query asks for them.
     pub(crate) fn watch_stream(&mut self, host: HostId, to: SocketAddr, messages: &[Message]) {
-        let asked = |message: &Message| matches!(message, Message::SearchResponse(hit) if hit.id.is_p1());
+        let asked = |message: &Message| match message {
+            Message::SearchResponse(hit) => hit.id.is_p1(),
+            Message::NothingFound { id, .. } => id.is_p1(),
+            _ => false,
+        };
         if !messages.iter().all(Message::may_stream) {
             self.violation(host, "a message with a response goes into a stream");
         }

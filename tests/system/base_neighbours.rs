@@ -2,7 +2,7 @@
 
 use crate::harness::{
     Dice, Fake, Framing, GROUP, LIMIT, Manners, P1Peer, Setup, ask, assert_verified, await_hashed, begin_hit, deliver,
-    fetch, find_content, saved, start_among, until,
+    fetch, find_content, start_among, until,
 };
 use serde_json::json;
 
@@ -101,25 +101,18 @@ fn a_base_peer_is_not_taken_for_p1_by_its_names() {
     assert_bare(&base);
 }
 
-/// A peer that nobody has heard of may be anything: it is asked as a base peer, until it shows what it speaks.
+/// A peer that nobody has heard of may be anything: it is asked what it speaks in a form that any peer takes.
 #[test]
-fn a_stranger_is_asked_by_code_4_until_it_has_shown_p1() {
+fn a_stranger_is_asked_by_a_search_what_it_speaks_before_anything_else() {
     let content = Dice::new().bytes(GROUP + 1);
     let stranger = P1Peer::sharing("file.bin", &content, Manners::default());
     let asker = Setup::peer().start();
     let done = asker.await_download(asker.begin_download(stranger.addr, "file.bin"), "done");
-    assert_eq!((saved(&done) == content, &done["verified"]), (true, &json!(false)), "{done}");
-    assert_eq!(stranger.connections().len(), 1, "one request");
-    assert_eq!(stranger.asked("4:"), ["4:file.bin"]);
-    assert_bare(&stranger);
-    let mut control = asker.control();
-    control.call("list", json!({ "peer": stranger.addr })).expect("it begins");
-    control.notice("the listing is over", |notice| (notice["event"] == "search_done").then_some(()));
-    let row = asker.pages("hits", "hits").pop().expect("one file");
-    let output = asker.home().join("again.bin");
-    let what = json!([{ "hits": row["id"].to_string() }]);
-    let begun = asker.call("download", json!({ "what": what, "output": output }));
-    let done = asker.await_download(begun["downloads"][0]["id"].as_u64().expect("an id"), "done");
     assert_verified(&done, &content);
-    assert_eq!((stranger.asked("4:").len(), stranger.asked("9:").len()), (1, 1), "now by ranges");
+    let first = String::from_utf8(stranger.connections()[0].bytes.clone()).expect("text");
+    let fields: Vec<&str> = first.split(':').collect();
+    let [code, id, text, ip, port, ttl] = fields[..] else { panic!("{first}") };
+    assert_eq!((code, text, ip, port, ttl), ("6", "file.bin", "127.0.0.1", &*asker.listen().port().to_string(), "0"));
+    assert!(id.starts_with("p1-") && stranger.connections()[0].ended, "bare, and ended by a half-close: {first:?}");
+    assert_eq!((stranger.asked("4:").len(), stranger.asked("9:").len()), (0, 1));
 }

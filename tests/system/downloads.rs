@@ -45,9 +45,11 @@ fn a_large_file_arrives_as_it_is() {
     let (source, asker) = pair(Setup::peer().shares("large.bin", &content));
     assert!(download(&asker, &source, "large.bin") == content);
     assert_eq!(names_in(&asker), [b"large.bin".to_vec()], "nothing else is left");
-    assert_eq!(asker.status()["bytes_down"], 64 << 20);
+    // The metadata of 64 groups come to 2 KiB.
+    let is_all = |bytes: &Value| bytes.as_u64().is_some_and(|bytes| (64 << 20..(64 << 20) + 4_096).contains(&bytes));
+    assert!(is_all(&asker.status()["bytes_down"]), "{}", asker.status());
     until("the source knows that it is over", LIMIT, || source.status()["uploads_active"] == 0);
-    assert_eq!(source.status()["bytes_up"], 64 << 20);
+    assert!(is_all(&source.status()["bytes_up"]), "{}", source.status());
 }
 
 #[test]
@@ -225,12 +227,15 @@ fn downloads_beyond_the_limit_wait_their_turn() {
     let gate = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let open = std::sync::Arc::clone(&gate);
     let source = Fake::serve(Reading::Whole, move |mut visit| {
+        if !visit.message.starts_with(b"4:") {
+            return;
+        }
         until("the gate opens", LIMIT, || open.load(std::sync::atomic::Ordering::SeqCst));
         let _ = visit.stream.write_all(b"content");
     });
     let asker = Setup::peer().set("max_downloads", "1").start();
     let ids: Vec<u64> = (0..5).map(|turn| asker.begin_download(source.addr, &format!("file {turn}"))).collect();
-    until("the first has asked", LIMIT, || source.heard() == [b"4:file 0".to_vec()]);
+    until("the first has asked", LIMIT, || source.heard_beginning("4:") == ["4:file 0"]);
     let status = asker.status();
     assert_eq!((&status["downloads_active"], &status["downloads_queued"]), (&json!(1), &json!(4)));
     for id in &ids[1..] {

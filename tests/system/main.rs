@@ -18,6 +18,7 @@ mod downloads;
 mod fairness;
 mod filesystems;
 mod finish;
+mod first_contact;
 mod forwarding;
 mod harness;
 mod hashing;

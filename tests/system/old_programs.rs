@@ -272,7 +272,8 @@ fn a_base_peer_that_resets_has_refused_at_once() {
     let watch = Stopwatch::start();
     let message = failure_from(&old);
     assert!(message.contains("it refuses"), "{message}");
-    assert!(watch.elapsed() < Duration::from_secs(5), "nobody is waited for");
+    // The first contact takes 2 s, and the search for other sources 3 s.
+    assert!(watch.elapsed() < Duration::from_secs(9), "no call back is waited for: {:?}", watch.elapsed());
 }
 
 #[test]

@@ -7,6 +7,7 @@ use crate::library::{FileMeta, ScanReport, ScannedFile};
 use crate::name::FileName;
 use crate::node::Node;
 use crate::node::contract::{Action, BootstrapAddr, Dialled, Event, Expect, NodeConfig, Remembered, Response};
+use crate::node::dials::Purpose;
 use crate::time::Instant;
 use crate::wire::{Attributes, Listed, ListedPeer, Message, Search, SearchResponse};
 use std::net::SocketAddr;
@@ -70,6 +71,8 @@ pub(super) struct Rig {
     pub(super) orders: Vec<Action>,
     /// Whether what is to be remembered is at once on the disk.
     pub(super) remembers: bool,
+    /// Whether a peer that is asked what it speaks resets at once, and so is asked for the file in the base protocol.
+    pub(super) resets_first_contacts: bool,
     calls: u64,
     inbound: u64,
 }
@@ -82,7 +85,8 @@ impl Rig {
     pub(super) fn remembering(config: NodeConfig, peers: Vec<SocketAddr>) -> Self {
         let now = Instant::from_ms(1_700_000_000_000);
         let node = Node::new(now, config, [3; 32], Remembered { peers, ..Remembered::default() });
-        let mut rig = Self { node, now, orders: Vec::new(), remembers: true, calls: 0, inbound: 0 };
+        let mut rig =
+            Self { node, now, orders: Vec::new(), remembers: true, resets_first_contacts: true, calls: 0, inbound: 0 };
         rig.settle();
         rig
     }
@@ -118,8 +122,18 @@ impl Rig {
                 let (download, revision) = (record.id, *revision);
                 self.node.handle(self.now, Event::Recorded { download, revision, outcome: Ok(()) });
             }
-            self.orders.push(order);
+            match &order {
+                Action::Dial { exchange, .. } if self.resets_first_contacts && self.is_first_contact(*exchange) => {
+                    let (exchange, outcome) = (*exchange, Err(DialFault::Reset));
+                    self.node.handle(self.now, Event::DialEnded { exchange, outcome });
+                }
+                _ => self.orders.push(order),
+            }
         }
+    }
+
+    fn is_first_contact(&self, exchange: ExchangeId) -> bool {
+        self.node.dials.get(&exchange).is_some_and(|dial| dial.purpose == Purpose::FirstContact)
     }
 
     /// Lets time pass, from deadline to deadline.

@@ -18,6 +18,10 @@ fn hit(id: &str, responder: &str, file: Listed) -> Message {
     Message::SearchResponse(SearchResponse { id, responder: endpoint_of(responder), file })
 }
 
+fn nothing(id: &str, responder: &str) -> Message {
+    Message::NothingFound { id: QueryId::from_bytes(id.as_bytes()).unwrap(), responder: endpoint_of(responder) }
+}
+
 fn range(offset: u64, length: u64, text: &str) -> Message {
     Message::RangeRequest { offset, length, name: name(text) }
 }
@@ -59,6 +63,8 @@ fn every_code_is_read() {
         ("6:id:song:[::ffff:10.0.0.7]:63339:1", search("id", "song", "10.0.0.7:63339", 1)),
         ("7:id:10.0.0.7:63339:a:b", hit("id", "10.0.0.7:63339", listed("a:b"))),
         ("7:id:[2001:db8::1]:63339:a]:b", hit("id", "[2001:db8::1]:63339", listed("a]:b"))),
+        ("7:id:10.0.0.7:63339:\t", nothing("id", "10.0.0.7:63339")),
+        ("7:id:[::1]:1:\tasked=1\n", nothing("id", "[::1]:1")),
         ("8:0:0:a", range(0, 0, "a")),
         ("8:1048576:01:a b/c: d.txt\n", range(1 << 20, 1, "a b/c: d.txt")),
         ("8:0:18446744073709551615:8:1:a", range(0, u64::MAX, "8:1:a")),

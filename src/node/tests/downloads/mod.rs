@@ -1,6 +1,7 @@
 //! Downloads, from the order to the file.
 
 mod chaos;
+mod contacts;
 mod contents;
 mod disks;
 mod names;
@@ -255,6 +256,14 @@ fn inquiry(rig: &mut Rig) -> ExchangeId {
     let asked = identifying(rig);
     let [(exchange, _)] = asked[..] else { panic!("{asked:?}") };
     exchange
+}
+
+/// The peer that is asked what it speaks answers as a `p1` node that shares nothing of that name.
+fn answer_first_contact(rig: &mut Rig) {
+    let (exchange, to, Message::Search(search)) = rig.dial() else { panic!("a search") };
+    assert_eq!(search.ttl, 0);
+    rig.deliver(exchange);
+    rig.request(SocketAddr::new(to.ip(), 50_000), Message::NothingFound { id: search.id, responder: to });
 }
 
 /// A group of a fetch comes in.

@@ -94,7 +94,9 @@ fn only_a_peer_of_the_base_protocol_may_call_back() {
     download(&mut rig, vec![file(peer(1), "a")]);
     open(&mut rig);
     let asked = metadata(&mut rig);
+    rig.resets_first_contacts = false;
     rig.fail(asked[0].0, DialFault::Reset);
+    answer_first_contact(&mut rig);
     let stream = fetch(&mut rig);
     assert_eq!((&stream.portion, stream.may_call_back), (&Portion::Stream { size_max: None }, false));
     // It would have reset to refuse; but an end without a byte proves no file whose size nobody told.
@@ -123,7 +125,9 @@ fn an_empty_file_is_believed_where_a_p1_peer_says_that_it_is_empty() {
     download(&mut rig, hits("1"));
     open(&mut rig);
     if let [asked] = &metadata(&mut rig)[..] {
+        rig.resets_first_contacts = false;
         rig.fail(asked.0, DialFault::Reset);
+        answer_first_contact(&mut rig);
     }
     let fetch = fetch(&mut rig);
     assert!(!fetch.may_call_back);

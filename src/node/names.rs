@@ -106,13 +106,6 @@ impl Names {
         self.0.iter_mut().for_each(|offered| offered.refused.clear());
     }
 
-    /// Another content is wanted: what the names were of does not count.
-    pub(super) fn forget_all(&mut self) {
-        for offered in &mut self.0 {
-            *offered = OfferedName::new(Rc::clone(&offered.name));
-        }
-    }
-
     pub(super) fn check_invariants(&self) {
         assert!(!self.0.is_empty(), "a source has a name");
         assert!(self.0.len() <= SOURCE_NAMES_MAX, "the names of a source are bounded");

@@ -59,6 +59,15 @@ impl Node {
         let Some(doubt) = source.doubt.take() else { return };
         let asks = doubt.task.asks();
         match (&doubt.charge, reason) {
+            // What it sent was of a file that is gone by now. Its other names may still be of the content.
+            (Charge::Corrupt(_), Some(RefusalReason::NoSuchFile)) if source.changes < SOURCE_REFUSALS_MAX => {
+                source.changes += 1;
+                source.names.disprove(&doubt.name);
+                if source.names.name_for(Ask::All).is_none() {
+                    self.refuse_source(now, id, at, &RefusalReason::NoSuchFile.to_string(), reason);
+                }
+                self.seek_soon(now, id);
+            }
             (Charge::Corrupt(_), _) => {
                 // It stays in doubt.
                 source.doubt = Some(doubt);

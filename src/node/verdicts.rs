@@ -4,7 +4,7 @@ use super::Node;
 use super::contract::{DialOutcome, Dialled, Response};
 use super::download::{Aim, Download, Seek, State};
 use super::limits::{BUSY_AFTER, SEEK_WAIT, SOURCE_REFUSALS_MAX, SOURCE_REST_MAX, SOURCE_REST_MIN};
-use super::names::Ask;
+use super::names::{Ask, Names};
 use super::scheduling::Content;
 use super::sources::{Charge, Doubt, Fetch, Source, Standing, Task};
 use super::speech::Speech;
@@ -14,6 +14,7 @@ use crate::fault::{DialFault, DiskFault, RefusalReason};
 use crate::id::{ContentHash, TransferId};
 use crate::time::Instant;
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 /// What an ended exchange means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -180,7 +181,8 @@ impl Node {
         if let Some(download) = self.downloads.get_mut(id) {
             // The others offer the content that it is no more.
             let mut teacher = download.sources.swap_remove(at);
-            teacher.names.forget_all();
+            // Its other names were those of the content that it is no more.
+            teacher.names = Names::new(Rc::new(download.name.clone()));
             teacher.doubt = None;
             teacher.size = None;
             teacher.bytes = 0;
@@ -253,14 +255,33 @@ impl Node {
             // The groups that are there are proved by the hash, whatever the size.
             return;
         }
-        if matches!(download.aim, Aim::Learnt { .. }) {
-            self.downloads.set_aim(id, Aim::Name);
+        if let Aim::Learnt { from, .. } = download.aim {
+            self.return_to_name(now, id, from);
         }
         let Some(download) = self.downloads.get_mut(id) else { return };
         let believed = |source: &&Source| !matches!(source.standing, Standing::Corrupt) && Some(source.addr) != giver;
         download.size = download.sources.iter().filter(believed).find_map(|source| source.size);
         self.remember_download(id);
         self.begin_part_anew(now, id);
+    }
+
+    /// What this source said of the name does not hold: who was found by that content, under other names, is no source.
+    fn return_to_name(&mut self, now: Instant, id: TransferId, from: SocketAddr) {
+        // Nothing is under way from here on, so that places may change.
+        self.set_download_state(now, id, State::Opening);
+        self.downloads.unindex_sources(id);
+        if let Some(download) = self.downloads.get_mut(id) {
+            let name = Rc::new(download.name.clone());
+            download.sources.retain(|source| source.names.iter().any(|known| *known == name));
+            for source in &mut download.sources {
+                source.names = Names::new(Rc::clone(&name));
+            }
+            if download.sources.is_empty() {
+                download.sources.push(Source::new(from, name, None));
+            }
+            download.aim = Aim::Name;
+        }
+        self.downloads.index_sources(id);
     }
 
     /// Never asks a source for this content again.

@@ -162,6 +162,41 @@ fn a_name_that_becomes_another_content_is_fetched_as_that_one() {
     assert_eq!((done.state, done.size, done.b3), (DownloadState::Done, Some(100), Some(OTHER.to_string())));
 }
 
+/// The content was moved away and later overwritten where it then was: what the user asked for is the name.
+#[test]
+fn the_other_names_of_a_content_are_not_asked_for_once_the_name_has_another() {
+    let mut rig = named(8 * MIB);
+    found(&mut rig, 1, &of_content("moved", 8 * MIB, B3));
+    let (running, under) = name_asked(&mut rig);
+    assert_eq!(under, "a");
+    rig.fail(running, DialFault::Corrupt);
+    identify_as(&mut rig, OTHER);
+    open(&mut rig);
+    let (exchange, under) = name_asked(&mut rig);
+    assert_eq!(under, "a");
+    assert_eq!(remembered(&mut rig).last().unwrap().sources[0].names, [name("a")]);
+    rig.fail(exchange, DialFault::Declined(crate::fault::RefusalReason::NoSuchFile));
+    assert!(names_asked(&mut rig).is_empty(), "nor when the name is gone");
+}
+
+/// Who said which content the name has lied: who has that content under another name has nothing to do with the name.
+#[test]
+fn sources_of_a_content_that_a_liar_told_are_not_asked_for_the_name() {
+    let mut rig = Rig::among(vec![peer(1), peer(2)], &[]);
+    hear_of(&mut rig, 1);
+    hear_of(&mut rig, 2);
+    download(&mut rig, vec![file(peer(1), "a")]);
+    open(&mut rig);
+    outline(&mut rig, 8 * MIB);
+    found(&mut rig, 2, &of_content("b", 8 * MIB, B3));
+    let asked = names_asked(&mut rig);
+    assert_eq!(asked[0].1, "a");
+    lie(&mut rig, asked[0].0);
+    open(&mut rig);
+    assert!(names_asked(&mut rig).is_empty());
+    assert_eq!(row(&mut rig, 1).sources, [peer(1)]);
+}
+
 /// The file may be shorter than the range that is asked for: then the peer refuses instead of sending other bytes.
 #[test]
 fn a_refusal_of_who_has_another_content_by_now_unlearns_it_too() {
@@ -190,6 +225,29 @@ fn who_does_not_say_yet_what_it_has_is_asked_again_and_is_no_liar() {
     identify_as(&mut rig, OTHER);
     open(&mut rig);
     assert!(matches!(metadata(&mut rig)[..], [(_, _, None)]));
+}
+
+/// The file was overwritten, sent, and deleted before the source could say what it was.
+#[test]
+fn who_has_no_such_file_any_more_is_asked_under_the_other_names() {
+    let mut rig = begun(8 * MIB, 1);
+    found(&mut rig, 1, &of_content("copy", 8 * MIB, B3));
+    let (running, under) = name_asked(&mut rig);
+    assert_eq!(under, "dir/a.txt");
+    rig.fail(running, DialFault::Corrupt);
+    let gone = DialFault::Declined(crate::fault::RefusalReason::NoSuchFile);
+    let [(exchange, _)] = identifying(&mut rig)[..] else { panic!("it is asked what it has") };
+    rig.fail(exchange, gone);
+    let (running, under) = name_asked(&mut rig);
+    assert_eq!(under, "copy");
+    // The other copy is overwritten and deleted too: it is refused until a search finds it elsewhere.
+    rig.fail(running, DialFault::Corrupt);
+    let [(exchange, _)] = identifying(&mut rig)[..] else { panic!("it is asked what it has") };
+    rig.fail(exchange, gone);
+    assert_eq!(row(&mut rig, 1).shares[0].state, SourceState::Refused, "it is no liar");
+    found(&mut rig, 1, &of_content("where it is now", 8 * MIB, B3));
+    open_resumed(&mut rig, 8 * MIB, [7]);
+    assert_eq!(name_asked(&mut rig).1, "where it is now");
 }
 
 #[test]

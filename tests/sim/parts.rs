@@ -23,8 +23,12 @@ impl World {
             self.violation(host, &format!("{} sources of a download are to be remembered", record.sources.len()));
         }
         let disk = &mut self.hosts[host.0].disk;
-        let before = disk.downloads.get(&record.id).map(|before| before.spec != record.spec);
-        if before == Some(true) {
+        let key = part_key(&record.spec);
+        let before =
+            disk.downloads.get(&record.id).map(|before| part_key(&before.spec)).filter(|before| *before != key);
+        // A name that is found for a hash is the first that it has.
+        let there = |key: &PartKey| disk.files.contains_key(key) || disk.parts.values().any(|part| part.key == *key);
+        if before.is_some_and(|before| there(&before)) {
             self.violation(host, &format!("{:?} gets another part file", record.id));
         }
         disk.download_last = disk.download_last.max(record.id.0);
@@ -70,7 +74,10 @@ impl World {
         let part =
             OpenPart { key, target: spec.target, b3, size, stage, fate, fetches: Default::default(), checked: None };
         disk.parts.insert(download, part);
+        // What one source says of a name may change with its file.
+        let is_learnt = disk.downloads.get(&download).is_some_and(|record| record.learnt_from.is_some());
         if let Some(b3) = b3
+            && !is_learnt
             && *disk.wanted.entry(download).or_insert(b3) != b3
         {
             self.violation(host, &format!("{download:?} wants another content than before"));

@@ -7,6 +7,7 @@ mod helpers;
 mod membership;
 mod ordeal;
 mod part_files;
+mod renames;
 mod searching;
 mod sources;
 mod swarms;

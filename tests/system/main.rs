@@ -29,6 +29,7 @@ mod lifecycle;
 mod limits;
 mod lookups;
 mod membership;
+mod moves;
 mod newcomer;
 mod old_programs;
 mod p1_liars;

@@ -129,6 +129,9 @@ pub enum DialFault {
     /// What came is not what its hash says.
     #[error("wrong bytes: they do not match their hash")]
     Corrupt,
+    /// A group that several exchanges brought is not what its hash says: nobody knows which of them brought wrong bytes.
+    #[error("the parts of a group that came one after the other do not match its hash")]
+    CorruptParts,
     /// What listens there is not a Pyrate program.
     #[error("it answers as {0} does, not as a Pyrate node")]
     NotAPeer(OtherProgram),

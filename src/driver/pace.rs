@@ -133,6 +133,38 @@ impl Bucket {
     }
 }
 
+/// Least time for which a limit must have held a transfer back until that is told: a moment without tokens says nothing.
+const HELD_MIN: Duration = Duration::from_millis(250);
+
+/// Whether a limit holds a transfer back: whenever it may read, more bytes are there than it may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Held {
+    since: Option<Instant>,
+    told_at: Option<Instant>,
+}
+
+impl Held {
+    /// What there was is read: the other side decides how fast more comes.
+    pub(super) fn on_drained(&mut self) {
+        self.since = None;
+    }
+
+    /// All that was granted is read, and there may be more. Says whether it is time to tell that the limit holds the
+    /// transfer back.
+    pub(super) fn on_spent(&mut self, now: Instant, granted: usize) -> bool {
+        if granted == 0 {
+            // Others were faster: what there is to read was not seen.
+            return false;
+        }
+        let since = *self.since.get_or_insert(now);
+        let tell = now >= since + HELD_MIN && self.told_at.is_none_or(|at| now >= at + HELD_MIN);
+        if tell {
+            self.told_at = Some(now);
+        }
+        tell
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,5 +227,18 @@ mod tests {
         assert_eq!(pace.bucket(Direction::Up).grant(start, 1 << 20), 1 << 20);
         assert_eq!(pace.bucket(Direction::Down).grant(start, 1 << 20), 0);
         assert_eq!(pace.bucket(Direction::Down).grant(start + Duration::from_millis(50), 1 << 20), 500);
+    }
+
+    #[test]
+    fn a_limit_holds_a_transfer_back_only_while_more_is_there_than_it_may_read() {
+        let (mut held, start) = (Held::default(), Instant::from_ms(1_000));
+        let told = |held: &mut Held, ms| held.on_spent(start + Duration::from_millis(ms), 22);
+        assert_eq!([0, 100, 200, 300, 400, 500, 600].map(|ms| told(&mut held, ms)), {
+            [false, false, false, true, false, false, true]
+        });
+        held.on_drained();
+        assert_eq!([900, 1_100].map(|ms| told(&mut held, ms)), [false, false], "all that came was read meanwhile");
+        assert!(!held.on_spent(start + Duration::from_secs(9), 0), "nothing was granted");
+        assert!(told(&mut held, 9_000));
     }
 }

@@ -4,7 +4,7 @@
 //! order in which they were given, so that a part file is never opened while it is being closed.
 
 use super::budget::Use;
-use super::exchange::Parts;
+use super::exchange::{PartialGroup, PartialGroups, Parts, Remains};
 use super::helper::Job;
 use super::{Driver, Phase};
 use crate::content::Outline;
@@ -15,6 +15,7 @@ use crate::node::contract::{CheckedPart, CommittedPart, OpenedPart, PartSpec, Ta
 use crate::store::{Committed, PartCheck, PartFile, PartOpened, PartPlace, PartRequest, SyncJob, Synced};
 use log::warn;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -48,6 +49,8 @@ pub(super) enum PartOrder {
 pub(super) struct Desk {
     /// Those that are open.
     pub(super) open: Parts,
+    /// Groups of which a fetch has brought the beginning.
+    partials: PartialGroups,
     /// Downloads whose part files a helper thread is busy with, and the orders that wait for it.
     busy: BTreeMap<TransferId, VecDeque<PartOrder>>,
     /// Those that could not be synced lately: they are tried again by the timer.
@@ -62,6 +65,34 @@ impl Desk {
     /// Bytes of the content that a download's part file has an outline of; 0 without one.
     pub(super) fn size(&self, download: TransferId) -> u64 {
         self.open.get(&download).and_then(|part| part.outline()).map_or(0, |outline| outline.size())
+    }
+
+    /// Takes what is there of a group, for a peer that is to send the rest.
+    pub(super) fn take_partial(&mut self, download: TransferId, group: u64, by: SocketAddr) -> Option<PartialGroup> {
+        let outline = self.open.get(&download)?.outline()?;
+        self.partials.take(download, outline, group, by)
+    }
+
+    /// An exchange is over, and leaves this.
+    pub(super) fn take_remains(&mut self, remains: Remains) {
+        match remains {
+            Remains::Nothing => {}
+            Remains::Partial(partial) => {
+                let is_missing = |part: &PartFile| !part.verified().contains(partial.group());
+                let is_wanted = |part: &&PartFile| {
+                    is_missing(part) && part.outline().is_some_and(|outline| partial.is_of(partial.download(), outline))
+                };
+                if self.open.get(&partial.download()).filter(is_wanted).is_some() {
+                    self.partials.keep(partial);
+                }
+            }
+            Remains::Mismatch { download, senders } => self.partials.suspect(download, &senders),
+        }
+    }
+
+    /// A group was verified.
+    pub(super) fn discard_partial(&mut self, download: TransferId, group: u64) {
+        self.partials.discard(download, group);
     }
 
     /// Whether a slice of a check waits.
@@ -205,6 +236,7 @@ impl Driver {
     }
 
     fn commit_part(&mut self, download: TransferId) {
+        self.desk.partials.forget(download);
         match self.desk.open.remove(&download) {
             Some(part) => self.submit_part(download, Job::Commit(download, part.commit())),
             None => {
@@ -236,6 +268,7 @@ impl Driver {
 
     fn drop_part(&mut self, download: TransferId, request: PartRequest) {
         self.close_part(download);
+        self.desk.partials.forget(download);
         // To give back the space of a large file takes its time.
         self.submit_part(download, Job::RemovePart(download, request));
     }

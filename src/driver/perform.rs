@@ -3,7 +3,7 @@
 use super::Driver;
 use super::budget::Use;
 use super::clock::wall_ns;
-use super::exchange::{CALL_BACK_DESCRIPTORS, Outbound, Outgoing, Part, Task};
+use super::exchange::{CALL_BACK_DESCRIPTORS, Outbound, Outgoing, Part, Remains, Task};
 use super::helper::Job;
 use super::parts::{PartOrder, part_request};
 use super::table::Connection;
@@ -19,6 +19,7 @@ use crate::node::{Action, Event};
 use crate::store::SharedFile;
 use crate::wire::{Message, encode_metadata, encode_peer_list};
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 impl Driver {
     /// Carries out every action that is ordered, and tells of what came of it at once, until there is none.
@@ -59,8 +60,7 @@ impl Driver {
             Action::SendMetadata { exchange, file, b3 } => self.send_metadata(exchange, &file, b3),
             Action::Stream { exchange, to, messages } => self.stream(exchange, to, &messages),
             Action::Fetch { exchange, download, to, name, may_call_back, portion } => {
-                let request = fetch_request(name, &portion, self.desk.size(download));
-                self.dial(exchange, to, Task::Fetch { request, may_call_back, part: Part { download, portion } });
+                self.fetch(exchange, name, may_call_back, Part { download, portion, from: to, begun: None });
             }
             Action::FetchMetadata { exchange, download, to, name, b3 } => {
                 let request = Message::MetadataRequest { name };
@@ -233,15 +233,20 @@ impl Driver {
         self.close(key);
     }
 
-    fn dial(&mut self, exchange: ExchangeId, to: SocketAddr, task: Task) {
+    /// Begins an exchange. False when it is over at once.
+    fn dial(&mut self, exchange: ExchangeId, to: SocketAddr, task: Task) -> bool {
         let more = match task {
             Task::Fetch { may_call_back: true, .. } => CALL_BACK_DESCRIPTORS,
             // The file.
             Task::CallBack(_) => 1,
             _ => 0,
         };
-        if let Err(fault) = self.try_dial(exchange, to, task, more) {
-            self.inbox.push_back(Event::DialEnded { exchange, outcome: Err(fault) });
+        match self.try_dial(exchange, to, task, more) {
+            Ok(()) => true,
+            Err(fault) => {
+                self.inbox.push_back(Event::DialEnded { exchange, outcome: Err(fault) });
+                false
+            }
         }
     }
 
@@ -263,6 +268,23 @@ impl Driver {
                 (0..=more).for_each(|_| self.table.give_back(Use::Own));
                 Err(fault)
             }
+        }
+    }
+
+    /// Asks for a file, or for groups of it: of the first, only what is missing.
+    fn fetch(&mut self, exchange: ExchangeId, name: FileName, may_call_back: bool, mut part: Part) {
+        let Part { download, from, .. } = part;
+        if let Portion::Groups(groups) = &part.portion {
+            part.begun = self.desk.take_partial(download, groups.start, from).map(Rc::new);
+        }
+        let begun = part.begun.clone();
+        let bytes = begun.as_ref().map_or(0, |begun| begun.len());
+        let request = fetch_request(name, &part.portion, self.desk.size(download), bytes);
+        let task = Task::Fetch { request, may_call_back, part };
+        if self.dial(exchange, from, task) {
+            self.inbox.extend((bytes > 0).then_some(Event::FetchResumed { exchange, bytes }));
+        } else if let Some(begun) = begun {
+            self.desk.take_remains(Remains::Partial(Rc::unwrap_or_clone(begun)));
         }
     }
 
@@ -311,12 +333,14 @@ impl Driver {
 }
 
 /// The message that asks for a portion (PROTOCOL, the table of codes, and "Ranges and metadata").
-fn fetch_request(name: FileName, portion: &Portion, size: u64) -> Message {
+/// `begun`: bytes of the first group that are there.
+fn fetch_request(name: FileName, portion: &Portion, size: u64, begun: u64) -> Message {
     match portion {
         Portion::Stream { .. } | Portion::Whole => Message::DownloadRequest { name },
         Portion::Groups(groups) => {
             let span = groups_span(size, groups);
-            Message::RangeRequest { offset: span.start, length: span.end - span.start, name }
+            let offset = span.start + begun;
+            Message::RangeRequest { offset, length: span.end - offset, name }
         }
     }
 }

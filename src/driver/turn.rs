@@ -190,8 +190,8 @@ impl Driver {
             Step::Paced(direction) => self.wait_for_tokens(key, direction),
             Step::Message(message) => self.on_message(key, message),
             Step::Report(event) => {
-                if matches!(event, Event::GroupVerified { .. }) {
-                    self.arm_sync();
+                if let Event::GroupVerified { group, .. } = event {
+                    self.on_group_verified(key, group);
                 }
                 self.node.handle(self.now, event);
                 self.table.make_ready(key);
@@ -216,6 +216,16 @@ impl Driver {
         self.table.arm(key, &mut self.timers);
     }
 
+    /// A group was written: what is kept of it is of no use, and it is synced some time.
+    fn on_group_verified(&mut self, key: usize, group: u64) {
+        if let Some(Connection::Outbound(outbound)) = self.table.get_mut(key)
+            && let Some(download) = outbound.checked_download()
+        {
+            self.desk.discard_partial(download, group);
+        }
+        self.arm_sync();
+    }
+
     fn on_message(&mut self, key: usize, message: Message) {
         let Some(Connection::Inbound(inbound)) = self.table.get_mut(key) else { return };
         let (exchange, from) = (inbound.id(), inbound.from());
@@ -238,7 +248,9 @@ impl Driver {
 
     /// Closes a connection and lets those in that waited for its descriptor.
     pub(super) fn close(&mut self, key: usize) {
-        drop(self.table.remove(key, &mut self.timers));
+        if let Some(Connection::Outbound(outbound)) = self.table.remove(key, &mut self.timers) {
+            self.desk.take_remains(outbound.into_remains());
+        }
         if self.table.has_room() {
             for listener in &mut self.listeners {
                 listener.is_starved = false;

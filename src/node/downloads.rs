@@ -7,7 +7,7 @@
 use super::contract::{Action, DownloadRecord, RecordState};
 use super::download::{Aim, Download, Part, State};
 use super::first_contact::Contact;
-use super::limits::{DOWNLOADS_MAX, FETCHES_MAX, FETCHES_PER_DOWNLOAD_MAX};
+use super::limits::{DOWNLOADS_MAX, FETCH_RATE_MIN, FETCHES_MAX, FETCHES_PER_DOWNLOAD_MAX};
 use super::rows::RateCap;
 use super::sources::{Fetch, Source, Standing};
 use super::subscriptions::Topic;
@@ -246,10 +246,26 @@ impl Downloads {
         self.fetches.get(&exchange).copied()
     }
 
+    pub(super) fn fetch_mut(&mut self, exchange: ExchangeId) -> Option<&mut Fetch> {
+        let (id, at) = self.fetch_of(exchange)?;
+        self.rows.get_mut(&id)?.sources.get_mut(at)?.fetch_mut()
+    }
+
+    /// Exchanges that may share the limit without being so slow that the other side takes us for stalled; at least one.
+    fn paced_max(&self) -> usize {
+        let paced = self.rate_limit.checked_div(FETCH_RATE_MIN).filter(|_| self.rate_limit > 0);
+        paced.map_or(usize::MAX, |paced| usize::try_from(paced).unwrap_or(usize::MAX).max(1))
+    }
+
+    /// Downloads that may be active at once, where so many are configured.
+    pub(super) fn active_max(&self, configured: usize) -> usize {
+        configured.min(self.paced_max())
+    }
+
     /// How many more exchanges a download may begin: its first always, others as far as all downloads have their share.
     pub(super) fn fetch_room(&self, id: TransferId, workers_max: usize) -> usize {
         let busy = self.rows.get(&id).map_or(0, |row| row.busy().count());
-        let in_all = FETCHES_MAX.min(workers_max / 2).max(1);
+        let in_all = FETCHES_MAX.min(workers_max / 2).min(self.paced_max()).max(1);
         let share = (in_all / self.active.len().max(1)).clamp(1, FETCHES_PER_DOWNLOAD_MAX);
         let room = share.saturating_sub(busy).min(in_all.saturating_sub(self.fetches.len()));
         if busy == 0 { room.max(1) } else { room }
@@ -429,7 +445,7 @@ impl Node {
             return;
         }
         self.search_unsourced(now);
-        while self.downloads.active.len() < self.config.max_downloads {
+        while self.downloads.active.len() < self.downloads.active_max(self.config.max_downloads) {
             let Some(id) = self.downloads.queued.iter().copied().find(|id| self.may_begin(*id)) else { return };
             self.set_download_state(now, id, State::Opening);
             self.open_part(id);

@@ -129,8 +129,7 @@ impl Node {
             }
         };
         let exchange = self.dial_fetch(now, id, to, command);
-        let fetch = Fetch { exchange, task, name: asked_under, began: now, progressed: now, received: 0, counted: 0 };
-        self.downloads.begin_fetch(id, at, fetch);
+        self.downloads.begin_fetch(id, at, Fetch::new(now, exchange, task, asked_under));
     }
 
     /// The outline of a content of one group is its hash; its size is what the source says, until the group proves it.
@@ -153,6 +152,21 @@ impl Node {
             }
         }
         self.ask(now, id, thief, Task::Groups { left: groups, twice: false });
+    }
+
+    /// Of the first group, an earlier fetch has brought so many bytes. They are in no progress that is shown, as they are not
+    /// verified, but they do not have to come again.
+    pub(super) fn on_fetch_resumed(&mut self, exchange: ExchangeId, bytes: u64) {
+        if let Some(fetch) = self.downloads.fetch_mut(exchange) {
+            fetch.resumed = bytes;
+        }
+    }
+
+    /// Our limit holds a fetch back, and not its source.
+    pub(super) fn on_fetch_held(&mut self, now: Instant, exchange: ExchangeId) {
+        if let Some(fetch) = self.downloads.fetch_mut(exchange) {
+            fetch.hold(now);
+        }
     }
 
     /// Bytes came: counted, and told at most a few times a second.
@@ -204,7 +218,7 @@ impl Node {
         let Some(fetch) = source.fetch_mut() else { return };
         fetch.progressed = now;
         if let Task::Groups { left, .. } = &mut fetch.task {
-            fetch.counted += bytes;
+            fetch.counted += bytes.saturating_sub(std::mem::take(&mut fetch.resumed));
             left.start = group + 1;
             left.end = left.end.max(left.start);
         }

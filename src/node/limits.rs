@@ -178,6 +178,9 @@ pub(super) const FAILURES_RELIED_MAX: u32 = 3;
 pub(super) const FETCHES_PER_DOWNLOAD_MAX: usize = 16;
 /// Exchanges of all downloads at once, beside the first of each: every one may hold a group in memory.
 pub(super) const FETCHES_MAX: usize = 32;
+/// Bytes a second that each exchange gets under `download_limit`: twice the rate below which the other side takes us for
+/// stalled.
+pub(super) const FETCH_RATE_MIN: u64 = UPLOAD_RATE_MIN;
 /// Groups asked of a source whose speed is not known.
 pub(super) const RANGE_GROUPS_FIRST: u64 = 2;
 /// Groups asked of a source at once.
@@ -202,6 +205,9 @@ pub(super) const STEAL_WORTH_MS: u64 = 500;
 pub(super) const DUPLICATE_AFTER: Duration = Duration::from_secs(1);
 /// How long a fetch runs before its own rate says more than earlier ones.
 pub(super) const SPEED_AFTER: Duration = Duration::from_secs(1);
+/// How long after our limit held a fetch back its rate still says nothing about its source: the span of a rate, and the
+/// time between two reports.
+pub(super) const HELD_AFTERMATH: Duration = Duration::from_millis(RATE_SPAN.as_millis() as u64 + 1_000);
 /// How often a download is looked at that has an idle source.
 pub(super) const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// Full checks of one download that may find groups to be others than were written, until the disk is blamed.

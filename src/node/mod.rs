@@ -321,6 +321,8 @@ impl Node {
             Event::ResponseProgress { exchange, bytes } => self.on_response_progress(exchange, bytes),
             Event::DialEnded { exchange, outcome } => self.on_dial_ended(now, exchange, outcome),
             Event::ListBatch { exchange, files } => self.on_list_batch(now, exchange, files),
+            Event::FetchResumed { exchange, bytes } => self.on_fetch_resumed(exchange, bytes),
+            Event::FetchHeld { exchange } => self.on_fetch_held(now, exchange),
             Event::FetchProgress { exchange, bytes } => self.on_fetch_progress(now, exchange, bytes),
             Event::TargetProbed { download, outcome } => self.on_target_probed(now, download, outcome),
             Event::PartOpened { download, outcome } => self.on_part_opened(now, download, outcome),

@@ -102,7 +102,9 @@ impl Node {
             }
             (State::Opening, Err(fault)) => self.on_disk_fault(now, id, fault),
             (State::Paused(Pause::Disk { .. }), Err(fault)) => self.on_disk_fault(now, id, fault),
-            (State::Paused(Pause::Disk { .. }), Ok(part)) if self.downloads.active() < self.config.max_downloads => {
+            (State::Paused(Pause::Disk { .. }), Ok(part))
+                if self.downloads.active() < self.downloads.active_max(self.config.max_downloads) =>
+            {
                 self.set_download_state(now, id, State::Opening);
                 self.take_part(now, id, part);
             }

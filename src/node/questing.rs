@@ -5,7 +5,7 @@ use super::Node;
 use super::download::{Aim, Download, State};
 use super::limits::{
     SEEK_AGAIN, SEEK_MAX, SEEK_MIN, SEEK_NEWCOMERS_DOWNLOADS_MAX, SEEK_NEWCOMERS_MIN, SEEK_REFUSED_MIN, SEEK_STUCK_MIN,
-    SEEK_WAIT, SOURCES_ENOUGH,
+    SEEK_WAIT, SOURCE_REST_MAX, SOURCE_REST_MIN, SOURCES_ENOUGH,
 };
 use super::sources::{Source, Standing};
 use crate::id::TransferId;
@@ -52,13 +52,15 @@ impl Node {
         seek.next = Some(seek.next.map_or(soon, |next| next.min(soon)));
     }
 
-    /// No source can be asked: looks for others if it is time to. When the next look is due; `None` if only a name is
-    /// known.
+    /// No source can be asked: looks for others if it is time to. When the next look is due, which is within the bounds of
+    /// the other waits; `None` if only a name is known.
     pub(super) fn seek_while_stuck(&mut self, now: Instant, id: TransferId) -> Option<Instant> {
         self.downloads.get(id)?.aim.b3()?;
         self.seek_after_failure(now, id);
-        let next = self.downloads.get(id)?.seek.next?;
-        Some(next.max(now + SEEK_WAIT))
+        let next = &mut self.downloads.get_mut(id)?.seek.next;
+        // It may have been planned while there were sources to ask.
+        *next = next.map(|at| at.min(now + SOURCE_REST_MAX));
+        next.map(|at| at.max(now + SOURCE_REST_MIN))
     }
 
     /// No source is left: when the search for others will have been answered; `None` if it was, or nobody is there to

@@ -2,7 +2,7 @@
 
 use super::download::{Download, State};
 use super::membership::whole_seconds;
-use super::sources::Task;
+use super::sources::{Fetch, Task};
 use crate::control::{DownloadRow, DownloadState, RawText};
 use crate::id::TransferId;
 use crate::time::Instant;
@@ -111,7 +111,7 @@ impl Download {
     fn bytes_in_flight(&self) -> u64 {
         let fetches = self.sources.iter().filter_map(|source| source.fetch());
         let groups = fetches.filter(|fetch| matches!(fetch.task, Task::Groups { twice: false, .. }));
-        groups.map(|fetch| fetch.received.saturating_sub(fetch.counted)).sum()
+        groups.map(Fetch::in_flight).sum()
     }
 
     /// The stream that is coming in: its bytes so far, and how many it will have as far as somebody has said.

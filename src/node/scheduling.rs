@@ -239,7 +239,7 @@ impl Download {
     fn make_room(&self, now: Instant, idle: usize) -> Option<Step> {
         let other = &self.sources[idle];
         let gives_way = |(at, fetch): &(usize, &Fetch)| {
-            let spent = now.saturating_since(fetch.began);
+            let spent = fetch.tried_for(now);
             let speed = self.sources[*at].speed_now(now).unwrap_or(0);
             let is_better = match other.speed {
                 Some(theirs) => spent >= STALL_AFTER && theirs / 2 > speed,
@@ -312,7 +312,7 @@ impl Download {
         let source = &self.sources[at];
         let (Some(left), Some(fetch)) = (source.groups_left(), source.fetch()) else { return 0 };
         let span = groups_span(content.size, left);
-        let bytes = (span.end - span.start).saturating_sub(fetch.received.saturating_sub(fetch.counted));
+        let bytes = (span.end - span.start).saturating_sub(fetch.in_flight());
         let speed = source.speed_now(now).unwrap_or(0);
         bytes.saturating_mul(1_000).checked_div(speed).unwrap_or(u64::MAX)
     }
@@ -345,7 +345,7 @@ impl Download {
         };
         let patience = if askers.len() > 1 { STALL_AFTER } else { DUPLICATE_AFTER };
         let too_slow = |at: &usize| {
-            let spent = self.sources[*at].fetch().map(|fetch| now.saturating_since(fetch.began));
+            let spent = self.sources[*at].fetch().map(|fetch| fetch.tried_for(now));
             let worth_ms = ours_ms.saturating_mul(2).saturating_add(STEAL_WORTH_MS);
             spent.is_some_and(|spent| spent >= patience) && self.finish_ms(now, content, *at) > worth_ms
         };
@@ -367,7 +367,7 @@ impl Download {
         if self.proves_too_slowly(now, at, fetch) {
             return Some(Step::Relieve { source: at });
         }
-        let (rate, spent) = (self.sources[at].speed_now(now).unwrap_or(0), now.saturating_since(fetch.began));
+        let (rate, spent) = (self.sources[at].speed_now(now).unwrap_or(0), fetch.tried_for(now));
         let may_relieve = |other: &Source| {
             // Who has failed must wait for the longer the more often it did: else two that take turns would never finish.
             let patience = if stream { SLOW_AFTER } else { STALL_AFTER }.saturating_mul(1 << other.failures.min(16));
@@ -381,11 +381,11 @@ impl Download {
     /// another may well be faster. Once for a download: where all are slow, changing about would only cost more.
     fn proves_too_slowly(&self, now: Instant, at: usize, fetch: &Fetch) -> bool {
         let proves = matches!(fetch.task, Task::Groups { .. }) && self.content.as_ref().is_some_and(|c| !c.is_proved());
-        if !proves || now.saturating_since(fetch.began) < PROOF_AFTER {
+        if !proves || fetch.tried_for(now) < PROOF_AFTER {
             return false;
         }
         let rate = self.sources[at].rate.per_second(now, self.sources[at].received).unwrap_or(0);
-        let slow = rate.saturating_mul(PROOF_ETA.as_secs()) < GROUP_BYTES.saturating_sub(fetch.received);
+        let slow = rate.saturating_mul(PROOF_ETA.as_secs()) < GROUP_BYTES.saturating_sub(fetch.in_flight());
         let untried = |other: &Source| other.is_ready_for(Ask::Metadata) && other.is_ready_for(Ask::Ranges);
         slow && self.sources.iter().all(|source| source.failures == 0) && self.sources.iter().any(untried)
     }
@@ -407,7 +407,7 @@ impl Download {
     /// Whether a source brings groups at a rate that others need not be asked beside it.
     fn helps(&self, now: Instant, at: usize, fetch: &Fetch) -> bool {
         let groups = matches!(fetch.task, Task::Groups { .. });
-        let tried = now.saturating_since(fetch.began) >= SLOW_AFTER;
+        let tried = fetch.tried_for(now) >= SLOW_AFTER;
         let relied_on = self.sources[at].failures < FAILURES_RELIED_MAX;
         groups && relied_on && !is_stalled(now, fetch) && !(tried && self.is_slow(now, at, fetch))
     }

@@ -7,7 +7,7 @@ use super::contract::SourceRecord;
 use super::download::{Aim, Download, State};
 use super::endpoints::canonical;
 use super::first_contact::Contact;
-use super::limits::{HIT_SOURCES_MAX, RECORD_NAMES_BYTES_MAX, SOURCE_NAMES_MAX};
+use super::limits::{HELD_AFTERMATH, HIT_SOURCES_MAX, RECORD_NAMES_BYTES_MAX, SOURCE_NAMES_MAX};
 use super::names::{Ask, Names};
 use super::rate::Rate;
 use super::speech::Speech;
@@ -107,6 +107,39 @@ pub(super) struct Fetch {
     pub(super) received: u64,
     /// Of these, the bytes of groups that came in whole.
     pub(super) counted: u64,
+    /// Bytes of the first group that an earlier exchange has brought, until it is whole.
+    pub(super) resumed: u64,
+    /// When our own limit held it back last.
+    pub(super) held_at: Option<Instant>,
+}
+
+impl Fetch {
+    pub(super) fn new(now: Instant, exchange: ExchangeId, task: Task, name: Rc<FileName>) -> Self {
+        let (began, progressed) = (now, now);
+        Self { exchange, task, name, began, progressed, received: 0, counted: 0, resumed: 0, held_at: None }
+    }
+
+    /// Our limit holds it back: what it brings says nothing about its source.
+    pub(super) fn hold(&mut self, now: Instant) {
+        self.held_at = Some(now);
+        self.progressed = now;
+    }
+
+    /// For how long it has had the chance to bring what its source can send. Measured rates cover [`RATE_SPAN`], so
+    /// that they mean something only when it was not held back for as long.
+    pub(super) fn tried_for(&self, now: Instant) -> Duration {
+        now.saturating_since(self.held_at.map_or(self.began, |at| at + HELD_AFTERMATH))
+    }
+
+    /// Whether our limit holds it back, or did so a moment ago.
+    pub(super) fn is_held(&self, now: Instant) -> bool {
+        self.held_at.is_some_and(|at| now < at + HELD_AFTERMATH)
+    }
+
+    /// Bytes of groups that are not whole yet.
+    pub(super) fn in_flight(&self) -> u64 {
+        self.resumed + self.received.saturating_sub(self.counted)
+    }
 }
 
 /// What a source was asked for.
@@ -221,7 +254,12 @@ impl Source {
     pub(super) fn learn_speed(&mut self, now: Instant, fetch: &Fetch) {
         let ms = u64::try_from(now.saturating_since(fetch.began).as_millis()).unwrap_or(u64::MAX);
         if let Some(measured) = fetch.received.saturating_mul(1_000).checked_div(ms).filter(|_| fetch.received > 0) {
-            self.speed = Some(self.speed.map_or(measured, |before| before / 2 + measured / 2));
+            self.speed = Some(match self.speed {
+                // It can send this much at least.
+                Some(before) if fetch.is_held(now) => before.max(measured),
+                Some(before) => before / 2 + measured / 2,
+                None => measured,
+            });
         }
     }
 

@@ -3,7 +3,7 @@
 use super::Node;
 use super::contract::{DialOutcome, Dialled, Response};
 use super::download::{Aim, Download, Seek, State};
-use super::limits::{BUSY_AFTER, SEEK_WAIT, SOURCE_REFUSALS_MAX, SOURCE_REST_MAX, SOURCE_REST_MIN};
+use super::limits::{BUSY_AFTER, SOURCE_REFUSALS_MAX, SOURCE_REST_MAX, SOURCE_REST_MIN};
 use super::names::{Ask, Names};
 use super::scheduling::Content;
 use super::sources::{Charge, Doubt, Fetch, Source, Standing, Task};
@@ -33,6 +33,8 @@ pub(super) enum Verdict {
     Lost(String),
     /// It sent what cannot be right. Why.
     Corrupt(String),
+    /// A group that several exchanges brought is wrong: none of them is known to have lied.
+    CorruptParts,
     /// Our own disk failed.
     Disk(DiskFault),
 }
@@ -88,6 +90,7 @@ fn judge_fault(fetch: &Fetch, task: &Task, fault: DialFault) -> Verdict {
     match fault {
         DialFault::Disk(fault) => Verdict::Disk(fault),
         DialFault::Corrupt => Verdict::Corrupt(fault.to_string()),
+        DialFault::CorruptParts => Verdict::CorruptParts,
         DialFault::TooLong | DialFault::Malformed if task.asks() == Ask::Metadata => {
             Verdict::Refused(REFUSES.to_string(), None)
         }
@@ -101,6 +104,8 @@ fn judge_fault(fetch: &Fetch, task: &Task, fault: DialFault) -> Verdict {
 
 impl Node {
     pub(super) fn take_verdict(&mut self, now: Instant, id: TransferId, at: usize, fetch: Fetch, verdict: Verdict) {
+        // It may have taken us for stalled, since we read so slowly. If that took some time, it may be asked again at once.
+        let is_excused = fetch.is_held(now) && now.saturating_since(fetch.began) >= SOURCE_REST_MIN;
         let Fetch { task, name, began, .. } = fetch;
         let Some(download) = self.downloads.get_mut(id) else { return };
         let Some(source) = download.sources.get_mut(at) else { return };
@@ -132,9 +137,13 @@ impl Node {
                 if task == Task::Stream {
                     source.bytes = 0;
                 }
-                self.rest_source(now, id, at, why);
+                if !is_excused {
+                    self.rest_source(now, id, at, why);
+                }
             }
             Verdict::Corrupt(why) => self.on_corrupt(now, id, at, Doubt { task, name, charge: Charge::Corrupt(why) }),
+            // It may be asked again at once: what was wrong is discarded, and its parts are not combined any more.
+            Verdict::CorruptParts => {}
             Verdict::Disk(fault) => self.on_disk_fault(now, id, fault),
         }
     }
@@ -330,7 +339,7 @@ impl Node {
         });
         let message = format!("no source is in reach{why}; it is tried again until cancelled");
         download.error = Some(CallError::new(ExitCode::NoSource, message));
-        let until = search.map_or(until, |at| until.min(at.max(now + SEEK_WAIT)));
+        let until = search.map_or(until, |at| until.min(at.max(now + SOURCE_REST_MIN)));
         self.set_retrying(now, id, until);
         self.start_downloads(now);
     }

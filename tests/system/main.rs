@@ -36,6 +36,7 @@ mod p1_liars;
 mod p1_sources;
 mod p1_speed;
 mod p1_wire;
+mod partial_groups;
 mod queue;
 mod rate;
 mod refusals;

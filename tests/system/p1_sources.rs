@@ -201,7 +201,8 @@ fn what_was_verified_is_not_fetched_again() {
     assert_verified(&asker.await_download(id, "done"), &content);
     let asked = source.asked("8:").split_off(before);
     let bytes: u64 = asked.iter().filter_map(|text| text.split(':').nth(2)?.parse::<u64>().ok()).sum();
-    assert_eq!(bytes, SIZE as u64 - there, "{asked:?}");
+    // What came of a group that was not whole does not come again either, unless the reset has taken it back.
+    assert!(((SIZE - SIZE / 2) as u64..=SIZE as u64 - there).contains(&bytes), "{there} were there: {asked:?}");
     assert_eq!(source.asked("9:").len(), 1, "the metadata are kept, too");
 }
 

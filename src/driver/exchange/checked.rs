@@ -1,20 +1,25 @@
 //! A fetch whose bytes are checked group by group before they touch the part file.
 //!
 //! The group that is coming in is held in memory, 1 MiB at most. So nothing unverified is ever written, two fetches of the
-//! same group do not disturb each other, and what is lost with the process is what was in flight.
+//! same group do not disturb each other, and what is lost with the process is what was in flight. A fetch may begin in the
+//! middle of a group of which an earlier one has brought the beginning (see [`partial`](super::partial)).
 
 use super::Parts;
+use super::incoming::Part;
+use super::partial::{PartialGroup, Remains};
 use crate::content::{GroupHasher, Outline, group_span};
 use crate::fault::DialFault;
 use crate::id::{ExchangeId, TransferId};
 use crate::node::Event;
-use std::collections::VecDeque;
-use std::ops::Range;
+use crate::node::contract::Portion;
+use std::collections::{BTreeSet, VecDeque};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// The groups of one fetch.
 pub(super) struct Checked {
     download: TransferId,
+    from: SocketAddr,
     outline: Arc<Outline>,
     /// The group that is coming in.
     group: u64,
@@ -25,32 +30,60 @@ pub(super) struct Checked {
     verified: VecDeque<u64>,
     /// What ends the fetch once everything before it is told.
     fault: Option<DialFault>,
+    /// Everybody who brought a part of a group that does not match its hash, if there are several exchanges to suspect.
+    mismatch: Option<BTreeSet<SocketAddr>>,
 }
 
 /// What is done with the group that is coming in.
 enum State {
     /// Not a byte of it is here.
     Between,
-    /// Held and hashed.
-    Holding { bytes: Vec<u8>, hasher: Box<GroupHasher> },
+    /// Held and hashed. `earlier`: who brought its beginning in other exchanges.
+    Holding { bytes: Vec<u8>, hasher: Box<GroupHasher>, earlier: BTreeSet<SocketAddr> },
     /// The part file has it already: counted.
     Passing { bytes: u64 },
 }
 
 impl Checked {
-    /// Begins with the first of these groups; all of the outline's if `None`.
-    pub(super) fn begin(
-        download: TransferId,
-        groups: Option<&Range<u64>>,
-        parts: &mut Parts,
-    ) -> Result<Self, DialFault> {
-        let part = parts.get_mut(&download).ok_or(DialFault::Aborted)?;
-        let outline = Arc::clone(part.outline().ok_or(DialFault::Aborted)?);
+    /// Begins with the first group that was asked for.
+    pub(super) fn begin(part: &Part, parts: &mut Parts) -> Result<Self, DialFault> {
+        let (download, from) = (part.download, part.from);
+        let file = parts.get_mut(&download).ok_or(DialFault::Aborted)?;
+        let outline = Arc::clone(file.outline().ok_or(DialFault::Aborted)?);
         let count = outline.group_count();
-        let groups = groups.cloned().unwrap_or(0..count);
-        let end = groups.end.min(count);
-        let (state, verified) = (State::Between, VecDeque::new());
-        Ok(Self { download, outline, group: groups.start.min(end), end, state, verified, fault: None })
+        let groups = match &part.portion {
+            Portion::Groups(groups) => groups.clone(),
+            Portion::Whole | Portion::Stream { .. } => 0..count,
+        };
+        let (end, verified) = (groups.end.min(count), VecDeque::new());
+        let group = groups.start.min(end);
+        let state = match part.begun.as_deref() {
+            None => State::Between,
+            Some(begun) if file.verified().contains(group) => State::Passing { bytes: begun.len() },
+            Some(begun) => {
+                let mut hasher = Box::new(GroupHasher::new(outline.size(), group));
+                hasher.update(&begun.bytes);
+                State::Holding { bytes: begun.bytes.clone(), hasher, earlier: begun.senders.clone() }
+            }
+        };
+        Ok(Self { download, from, outline, group, end, state, verified, fault: None, mismatch: None })
+    }
+
+    /// Whose part file the groups are for.
+    pub(super) fn download(&self) -> TransferId {
+        self.download
+    }
+
+    /// What is left when the fetch is over.
+    pub(super) fn into_remains(self) -> Remains {
+        match (self.mismatch, self.state) {
+            (Some(senders), _) => Remains::Mismatch { download: self.download, senders },
+            (None, State::Holding { bytes, earlier, .. }) if !bytes.is_empty() => {
+                let (download, from) = (self.download, self.from);
+                Remains::Partial(PartialGroup::new(download, &self.outline, self.group, bytes, earlier, from))
+            }
+            _ => Remains::Nothing,
+        }
     }
 
     /// Lets the fetch end before a group, unless that one is coming in already.
@@ -95,6 +128,7 @@ impl Checked {
                 State::Holding {
                     bytes: Vec::new(),
                     hasher: Box::new(GroupHasher::new(self.outline.size(), self.group)),
+                    earlier: BTreeSet::new(),
                 }
             };
         }
@@ -106,7 +140,7 @@ impl Checked {
         let taken = bytes.len().min(usize::try_from(len - held).unwrap_or(usize::MAX));
         match &mut self.state {
             State::Between => {}
-            State::Holding { bytes: held, hasher } => {
+            State::Holding { bytes: held, hasher, .. } => {
                 held.extend_from_slice(&bytes[..taken]);
                 hasher.update(&bytes[..taken]);
             }
@@ -115,9 +149,14 @@ impl Checked {
         if held + (taken as u64) < len {
             return Ok(taken);
         }
-        if let State::Holding { bytes, hasher } = std::mem::replace(&mut self.state, State::Between) {
+        if let State::Holding { bytes, hasher, mut earlier } = std::mem::replace(&mut self.state, State::Between) {
             if self.outline.expected(self.group) != Some(hasher.finish()) {
-                return Err(DialFault::Corrupt);
+                if earlier.is_empty() {
+                    return Err(DialFault::Corrupt);
+                }
+                earlier.insert(self.from);
+                self.mismatch = Some(earlier);
+                return Err(DialFault::CorruptParts);
             }
             part.write_group(self.group, &bytes)?;
         }
@@ -134,6 +173,7 @@ mod tests {
     use crate::content::{ContentHasher, GROUP_BYTES};
     use crate::name::FileName;
     use crate::store::{PartOpened, PartPlace, PartRequest};
+    use std::rc::Rc;
 
     const DOWNLOAD: TransferId = TransferId(1);
     const EXCHANGE: ExchangeId = ExchangeId::Outbound(1);
@@ -151,6 +191,23 @@ mod tests {
         };
         part.set_outline(Arc::new(Outline::new(b3, content.len() as u64, chain).unwrap())).unwrap();
         Parts::from([(DOWNLOAD, part)])
+    }
+
+    fn peer(n: u8) -> SocketAddr {
+        SocketAddr::from(([10, 0, 1, n], 1))
+    }
+
+    /// What the first peer is asked for.
+    fn part(portion: Portion) -> Part {
+        Part { download: DOWNLOAD, portion, from: peer(1), begun: None }
+    }
+
+    /// What a fetch leaves, if that is a part of a group.
+    fn partial(checked: Checked) -> PartialGroup {
+        match checked.into_remains() {
+            Remains::Partial(partial) => partial,
+            other => panic!("{other:?}"),
+        }
     }
 
     /// The groups that are told, and the fault behind them.
@@ -173,7 +230,7 @@ mod tests {
         let mut parts = parts(&content, scratch.path());
         let group = GROUP_BYTES as usize;
         parts.get_mut(&DOWNLOAD).unwrap().write_group(1, &content[group..2 * group]).unwrap();
-        let mut checked = Checked::begin(DOWNLOAD, None, &mut parts).unwrap();
+        let mut checked = Checked::begin(&part(Portion::Whole), &mut parts).unwrap();
         for piece in content.chunks(300_001) {
             checked.take(piece, &mut parts);
         }
@@ -188,7 +245,7 @@ mod tests {
         let mut parts = parts(&content, scratch.path());
         let mut wrong = content.clone();
         wrong[GROUP_BYTES as usize + 77] ^= 1;
-        let mut checked = Checked::begin(DOWNLOAD, Some(&(0..3)), &mut parts).unwrap();
+        let mut checked = Checked::begin(&part(Portion::Groups(0..3)), &mut parts).unwrap();
         checked.take(&wrong, &mut parts);
         assert_eq!(told(&mut checked), (vec![0], Some(DialFault::Corrupt)));
         assert_eq!(parts[&DOWNLOAD].verified().held(), 1);
@@ -199,12 +256,70 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let content = vec![6; 3 * GROUP_BYTES as usize];
         let mut parts = parts(&content, scratch.path());
-        let mut checked = Checked::begin(DOWNLOAD, Some(&(0..3)), &mut parts).unwrap();
+        let mut checked = Checked::begin(&part(Portion::Groups(0..3)), &mut parts).unwrap();
         checked.take(&content[..10], &mut parts);
         checked.trim(0);
         assert!(!checked.is_complete());
         checked.take(&content[10..], &mut parts);
         assert!(checked.is_complete());
         assert_eq!(told(&mut checked), (vec![0], None), "what comes beyond is not taken");
+    }
+
+    #[test]
+    fn what_a_fetch_has_brought_of_a_group_is_continued_by_others() {
+        let scratch = tempfile::tempdir().unwrap();
+        let content: Vec<u8> = (0..2 * GROUP_BYTES + 9).map(|at| (at % 253) as u8).collect();
+        let mut parts = parts(&content, scratch.path());
+        let (group, mut at) = (GROUP_BYTES as usize, GROUP_BYTES as usize);
+        let mut begun: Option<PartialGroup> = None;
+        for (turn, bytes) in [100_000, 400_000, 1].into_iter().enumerate() {
+            let asked = Part { begun: begun.take().map(Rc::new), ..part(Portion::Groups(1..3)) };
+            let mut checked = Checked::begin(&Part { from: peer(turn as u8), ..asked }, &mut parts).unwrap();
+            checked.take(&content[at..at + bytes], &mut parts);
+            assert_eq!(told(&mut checked), (vec![], None));
+            at += bytes;
+            let left = partial(checked);
+            assert_eq!((left.group(), left.len()), (1, (at - group) as u64));
+            begun = Some(left);
+        }
+        let asked = Part { begun: begun.map(Rc::new), ..part(Portion::Groups(1..3)) };
+        let mut checked = Checked::begin(&asked, &mut parts).unwrap();
+        checked.trim(1);
+        checked.take(&content[at..], &mut parts);
+        assert!(checked.is_complete(), "the group that was begun comes, and no other");
+        assert_eq!(told(&mut checked), (vec![1], None));
+        assert!(matches!(checked.into_remains(), Remains::Nothing));
+    }
+
+    #[test]
+    fn nobody_is_condemned_for_a_group_that_several_exchanges_brought() {
+        let scratch = tempfile::tempdir().unwrap();
+        let content = vec![5; 2 * GROUP_BYTES as usize];
+        let mut parts = parts(&content, scratch.path());
+        let mut liar = Checked::begin(&Part { from: peer(6), ..part(Portion::Groups(0..2)) }, &mut parts).unwrap();
+        liar.take(&[4; 1000], &mut parts);
+        let asked = Part { begun: Some(Rc::new(partial(liar))), ..part(Portion::Groups(0..2)) };
+        let mut honest = Checked::begin(&asked, &mut parts).unwrap();
+        honest.take(&content[1000..], &mut parts);
+        assert_eq!(told(&mut honest), (vec![], Some(DialFault::CorruptParts)));
+        match honest.into_remains() {
+            Remains::Mismatch { download: DOWNLOAD, senders } => assert_eq!(senders, [peer(1), peer(6)].into()),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(parts[&DOWNLOAD].verified().held(), 0);
+    }
+
+    #[test]
+    fn the_rest_of_a_group_that_is_there_by_now_is_passed_over() {
+        let scratch = tempfile::tempdir().unwrap();
+        let content = vec![8; 2 * GROUP_BYTES as usize];
+        let mut parts = parts(&content, scratch.path());
+        let mut first = Checked::begin(&part(Portion::Groups(0..1)), &mut parts).unwrap();
+        first.take(&content[..77], &mut parts);
+        parts.get_mut(&DOWNLOAD).unwrap().write_group(0, &content[..GROUP_BYTES as usize]).unwrap();
+        let asked = Part { begun: Some(Rc::new(partial(first))), ..part(Portion::Groups(0..2)) };
+        let mut second = Checked::begin(&asked, &mut parts).unwrap();
+        second.take(&content[77..], &mut parts);
+        assert_eq!(told(&mut second), (vec![0, 1], None));
     }
 }

@@ -1,6 +1,7 @@
 //! Payload on its way in: a peer list, a file list, a file or parts of it, metadata.
 
 use super::checked::Checked;
+use super::partial::{PartialGroup, Remains};
 use super::{Context, PROGRESS_INTERVAL, Parts, STEP_BYTES_MAX};
 use crate::fault::DialFault;
 use crate::id::{ContentHash, ExchangeId, TransferId};
@@ -8,6 +9,8 @@ use crate::node::Event;
 use crate::node::contract::{Portion, Response};
 use crate::time::Instant;
 use crate::wire::{FileInfoReader, FileListReader, MetadataFault, MetadataReader, PeerListReader};
+use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// Longest file list taken, in bytes; what is beyond is cut off and said to be.
@@ -48,6 +51,17 @@ pub(in crate::driver) struct Part {
     pub(in crate::driver) download: TransferId,
     /// What was asked for.
     pub(in crate::driver) portion: Portion,
+    /// Who was asked.
+    pub(in crate::driver) from: SocketAddr,
+    /// What is there already of the first group: what was asked for begins behind it.
+    pub(in crate::driver) begun: Option<Rc<PartialGroup>>,
+}
+
+impl Part {
+    /// What is left when nothing has come.
+    pub(super) fn into_remains(self) -> Remains {
+        self.begun.map_or(Remains::Nothing, |begun| Remains::Partial(Rc::unwrap_or_clone(begun)))
+    }
 }
 
 /// What received bytes came to.
@@ -69,8 +83,7 @@ impl Incoming {
                 parts.get_mut(&download).ok_or(DialFault::Aborted)?.restart()?;
                 Sink::Stream { download, size_max: *size_max }
             }
-            Portion::Whole => Sink::Checked(Checked::begin(download, None, parts)?),
-            Portion::Groups(groups) => Sink::Checked(Checked::begin(download, Some(groups), parts)?),
+            Portion::Whole | Portion::Groups(_) => Sink::Checked(Checked::begin(part, parts)?),
         };
         Ok(Self::File { bytes: 0, reported: 0, reported_at: now, sink })
     }
@@ -89,6 +102,22 @@ impl Incoming {
     pub(super) fn trim(&mut self, groups_end: u64) {
         if let Self::File { sink: Sink::Checked(checked), .. } = self {
             checked.trim(groups_end);
+        }
+    }
+
+    /// The download whose groups come in.
+    pub(super) fn checked_download(&self) -> Option<TransferId> {
+        match self {
+            Self::File { sink: Sink::Checked(checked), .. } => Some(checked.download()),
+            _ => None,
+        }
+    }
+
+    /// What is left when the exchange is over.
+    pub(super) fn into_remains(self) -> Remains {
+        match self {
+            Self::File { sink: Sink::Checked(checked), .. } => checked.into_remains(),
+            _ => Remains::Nothing,
         }
     }
 

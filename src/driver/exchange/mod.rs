@@ -1,8 +1,8 @@
 //! Exchanges: one connection, one request and perhaps its response, each a nonblocking state machine.
 //!
 //! `inbound` was accepted, `outbound` was dialled on the node's order, `stream` stays open for messages to a `p1` peer;
-//! `outgoing` and `incoming` are the two directions of payload, `checked` is what of it is verified, and `answer` finds
-//! the connection on which an old peer sends a file. A step does a bounded amount of work and says what comes next: nothing
+//! `outgoing` and `incoming` are the two directions of payload, `checked` is what of it is verified, `partial` keeps what is
+//! not whole yet, and `answer` finds the connection on which an old peer sends a file. A step does a bounded amount of work and says what comes next: nothing
 //! in here decides what a request deserves.
 
 mod answer;
@@ -11,6 +11,7 @@ mod inbound;
 mod incoming;
 mod outbound;
 mod outgoing;
+mod partial;
 mod stream;
 
 pub(super) use answer::CALL_BACK_DESCRIPTORS;
@@ -18,6 +19,7 @@ pub(super) use inbound::{Inbound, Service};
 pub(super) use incoming::Part;
 pub(super) use outbound::{Outbound, Task};
 pub(super) use outgoing::Outgoing;
+pub(super) use partial::{PartialGroup, PartialGroups, Remains};
 pub(super) use stream::{Flushed, Queued, StreamLink};
 
 use super::pace::{Direction, Pace};
@@ -128,5 +130,13 @@ fn dial_fault(error: &io::Error) -> DialFault {
             Some(nix::libc::EMFILE | nix::libc::ENFILE | nix::libc::EADDRNOTAVAIL) => DialFault::NoDescriptor,
             _ => DialFault::Unreachable,
         },
+    }
+}
+
+/// A reset while connecting is a refusal to talk, as by a full backlog; everything else is as it stands.
+fn connect_fault(error: &io::Error) -> DialFault {
+    match dial_fault(error) {
+        DialFault::Reset => DialFault::Refused,
+        fault => fault,
     }
 }

@@ -10,8 +10,9 @@
 use super::answer::{Answer, Answered, unspecified};
 use super::incoming::{Incoming, Part, Taken};
 use super::outgoing::Pump;
-use super::{Context, Outgoing, Progress, Step, dial_fault};
-use crate::driver::pace::Direction;
+use super::partial::Remains;
+use super::{Context, Outgoing, Progress, Step, connect_fault, dial_fault};
+use crate::driver::pace::{Direction, Held};
 use crate::driver::socket::{ReadStep, Socket};
 use crate::fault::DialFault;
 use crate::id::{ContentHash, ExchangeId, TransferId};
@@ -21,7 +22,6 @@ use crate::time::Instant;
 use crate::wire::{FileInfoReader, FileListReader, Message, PeerListReader, other_program};
 use mio::net::TcpStream;
 use mio::{Registry, Token};
-use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -76,6 +76,10 @@ pub(in crate::driver) struct Outbound {
     progress: Progress,
     /// Payload bytes received.
     received: u64,
+    /// Whether our limit holds it back.
+    held: Held,
+    /// What it leaves, once it is over.
+    remains: Remains,
 }
 
 /// What the exchange waits on.
@@ -102,6 +106,18 @@ enum State {
     /// The first byte of a file may come on either connection.
     Awaiting(Part),
     Over,
+}
+
+impl State {
+    fn into_remains(self) -> Remains {
+        match self {
+            Self::Receiving(incoming) => incoming.into_remains(),
+            Self::Connecting(Task::Fetch { part, .. })
+            | Self::Sending { then: After::File(part), .. }
+            | Self::Awaiting(part) => part.into_remains(),
+            _ => Remains::Nothing,
+        }
+    }
 }
 
 /// What follows the last byte of a request.
@@ -140,6 +156,8 @@ impl Outbound {
             started: now,
             progress: Progress::start(now),
             received: 0,
+            held: Held::default(),
+            remains: Remains::Nothing,
         })
     }
 
@@ -233,8 +251,18 @@ impl Outbound {
 
     fn end(&mut self, outcome: Result<Response, DialFault>) -> Step {
         let event = self.ended(outcome);
-        self.state = State::Over;
+        self.remains = std::mem::replace(&mut self.state, State::Over).into_remains();
         Step::End(Some(event))
+    }
+
+    /// The download whose groups come in.
+    pub(in crate::driver) fn checked_download(&self) -> Option<TransferId> {
+        if let State::Receiving(incoming) = &self.state { incoming.checked_download() } else { None }
+    }
+
+    /// What it leaves: it is over, or broken off.
+    pub(in crate::driver) fn into_remains(self) -> Remains {
+        if matches!(self.state, State::Over) { self.remains } else { self.state.into_remains() }
     }
 
     fn socket(&mut self) -> Result<&mut Socket, DialFault> {
@@ -335,6 +363,9 @@ impl Outbound {
             let taken = match incoming.poll(id, cx)? {
                 Taken::More if budget == 0 && granted < step_max => {
                     self.progress.excuse(cx.now);
+                    if self.held.on_spent(cx.now, granted) {
+                        return Ok(Step::Report(Event::FetchHeld { exchange: id }));
+                    }
                     return Ok(Step::Paced(Direction::Down));
                 }
                 Taken::More if budget == 0 => return Ok(Step::Again),
@@ -351,7 +382,10 @@ impl Outbound {
                             budget -= n;
                             continue;
                         }
-                        ReadStep::Blocked => return Ok(Step::Wait),
+                        ReadStep::Blocked => {
+                            self.held.on_drained();
+                            return Ok(Step::Wait);
+                        }
                         ReadStep::Fin => incoming.on_fin(id, cx)?,
                     }
                 }
@@ -425,12 +459,4 @@ fn encode_all(messages: &[Message]) -> Vec<u8> {
         bytes.push(b'\n');
     }
     bytes
-}
-
-/// A reset while connecting is a refusal to talk, as by a full backlog; everything else is as it stands.
-fn connect_fault(error: &io::Error) -> DialFault {
-    match dial_fault(error) {
-        DialFault::Reset => DialFault::Refused,
-        fault => fault,
-    }
 }

@@ -82,7 +82,8 @@ pub enum Action {
         /// At least one.
         messages: Vec<Message>,
     },
-    /// Ask a peer for a file, or for a part of it, and write what comes into a part file that is open.
+    /// Ask a peer for a file, or for a part of it, and write what comes into a part file that is open. What an earlier
+    /// fetch has brought of the first group is not asked for again ([`Event::FetchResumed`](super::Event::FetchResumed)).
     Fetch {
         /// The new exchange.
         exchange: ExchangeId,

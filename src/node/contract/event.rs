@@ -75,6 +75,20 @@ pub enum Event {
         /// At most 1,000 lines.
         files: Vec<Listed>,
     },
+    /// A fetch of [`Portion::Groups`](super::Portion::Groups) asks for less than all of its first group: an earlier one has
+    /// brought the beginning. Comes before everything else of the fetch.
+    FetchResumed {
+        /// The connection.
+        exchange: ExchangeId,
+        /// Bytes of the group that do not come again.
+        bytes: u64,
+    },
+    /// For some time now our limit has held a fetch back: more bytes were there than could be read. Told several times a
+    /// second while it is so.
+    FetchHeld {
+        /// The connection.
+        exchange: ExchangeId,
+    },
     /// Bytes of a fetch came in since the last such event (progress; at most a few a second for each fetch).
     ///
     /// A fetch that brought bytes and then breaks off says so once before its [`Event::DialEnded`]: a reset without a byte

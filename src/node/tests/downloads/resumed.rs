@@ -1,0 +1,76 @@
+//! Fetches that go on in the middle of a group, of which an earlier one has brought the beginning.
+
+use super::*;
+use crate::control::SourceState;
+
+fn resumed(rig: &mut Rig, fetch: &Fetch, bytes: u64) {
+    rig.handle(Event::FetchResumed { exchange: fetch.exchange, bytes });
+}
+
+#[test]
+fn bytes_that_do_not_come_again_are_not_counted_again() {
+    let mut rig = begun(2 * MIB, 1);
+    let mut broken = fetch(&mut rig);
+    let down = rig.node.counters().bytes_down;
+    for part in 1..=4 {
+        progress(&mut rig, &broken, 200_000);
+        rig.fail(broken.exchange, DialFault::Reset);
+        rig.pass(Duration::from_secs(61));
+        open_resumed(&mut rig, 2 * MIB, [1]);
+        broken = fetch(&mut rig);
+        assert_eq!(broken.groups(), 0..1);
+        resumed(&mut rig, &broken, part * 200_000);
+        assert_eq!(row(&mut rig, 1).bytes_done, MIB, "what is shown is verified");
+    }
+    rig.pass(Duration::from_secs(1));
+    let rest = MIB - 800_000;
+    progress(&mut rig, &broken, 100_000);
+    rig.pass(Duration::from_secs(1));
+    let left = row(&mut rig, 1);
+    let rate = left.rate.expect("bytes came");
+    assert!(rate <= 200_000, "{left:?}");
+    assert_eq!(left.eta_s, Some((MIB - 900_000).div_ceil(rate)), "but what is there has not to come any more");
+    group(&mut rig, &broken, 0);
+    send(&mut rig, &broken, rest);
+    let done = row(&mut rig, 1);
+    assert_eq!((done.bytes_done, rig.node.counters().bytes_down - down), (2 * MIB, MIB));
+}
+
+#[test]
+fn a_source_that_refuses_the_rest_of_a_group_has_sent_nothing() {
+    let mut rig = begun(3 * MIB, 1);
+    let broken = fetch(&mut rig);
+    progress(&mut rig, &broken, 200_000);
+    rig.fail(broken.exchange, DialFault::Reset);
+    rig.pass(Duration::from_secs(61));
+    open_resumed(&mut rig, 3 * MIB, [2]);
+    let refused = fetch(&mut rig);
+    resumed(&mut rig, &refused, 200_000);
+    rig.fail(refused.exchange, DialFault::Reset);
+    assert_eq!(identifying(&mut rig).len(), 1, "it is asked what it has");
+}
+
+#[test]
+fn nobody_is_blamed_for_a_group_that_several_exchanges_brought() {
+    let mut rig = begun(2 * MIB, 2);
+    let mut asked = fetches(&mut rig);
+    let broken = asked.remove(0);
+    assert!(asked.is_empty());
+    progress(&mut rig, &broken, 200_000);
+    rig.fail(broken.exchange, DialFault::Reset);
+    let second = fetch(&mut rig);
+    assert_ne!(second.to, broken.to);
+    resumed(&mut rig, &second, 200_000);
+    progress(&mut rig, &second, MIB - 200_000);
+    rig.fail(second.exchange, DialFault::CorruptParts);
+    assert!(identifying(&mut rig).is_empty());
+    let again = fetch(&mut rig);
+    assert_eq!((again.to, again.groups()), (second.to, 0..1), "at once, and without a prefix");
+    let row = row(&mut rig, 1);
+    assert!(row.shares.iter().all(|share| share.state != SourceState::Corrupt), "{row:?}");
+    // What it brings alone, it answers for alone.
+    progress(&mut rig, &again, MIB);
+    lie(&mut rig, again.exchange);
+    let states: Vec<_> = super::row(&mut rig, 1).shares.iter().map(|share| share.state).collect();
+    assert_eq!(states.iter().filter(|state| **state == SourceState::Corrupt).count(), 1, "{states:?}");
+}

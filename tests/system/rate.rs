@@ -4,7 +4,10 @@
 //! What came is counted where it arrives, against the clock on the wall. A machine so busy that nothing runs for a long
 //! time may fail these; they need hardly any processor time themselves.
 
-use crate::harness::{Daemon, Dice, Fake, LIMIT, Reading, Setup, Stopwatch, await_hashed, pause, until};
+use crate::harness::{
+    Daemon, Dice, Fake, LIMIT, Manners, P1Peer, Reading, Setup, Stopwatch, assert_verified, await_hashed, begin_hit,
+    find_content, pause, share_of, start_among, until,
+};
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -190,4 +193,19 @@ fn a_new_limit_is_in_force_while_transfers_run() {
     source.reconfigure("upload_limit", "0");
     source.call("reload", Value::Null);
     until("nothing holds them back", LIMIT, || readers.counts().iter().sum::<u64>() > 200 * MIB);
+}
+
+/// Each of them would send the whole in a moment, and under the limit it takes longer than a source has to prove a size.
+#[test]
+fn a_source_is_not_given_up_for_the_slowness_of_our_own_limit() {
+    let content = Dice::new().bytes(300_000);
+    let sources = [(); 2].map(|()| P1Peer::sharing("file.bin", &content, Manners::default()));
+    let setup = Setup::peer().set("download_limit", "65536");
+    let (_bootstrap, asker) = start_among(setup, &sources.each_ref().map(|source| source.addr));
+    let id = begin_hit(&asker, &find_content(&asker, "file", &content, 2));
+    let done = asker.await_download(id, "done");
+    assert_verified(&done, &content);
+    assert!(sources.each_ref().map(|source| share_of(&done, source.addr)["error"].is_null()) == [true; 2], "{done}");
+    let asked: Vec<String> = sources.iter().flat_map(|source| source.asked("8:")).collect();
+    assert_eq!(asked, [format!("8:0:{}:file.bin", content.len())], "one is enough");
 }

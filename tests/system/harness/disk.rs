@@ -31,6 +31,21 @@ impl Disk {
         Some(disk)
     }
 
+    /// One of ext4, which gives the inode of a removed file to the next new one. `None` also where there is no mkfs.ext4 or
+    /// no loop device; that is said aloud.
+    pub(crate) fn ext4(story: &str) -> Option<Self> {
+        let disk = Self::of_kib(story, 32 << 10)?;
+        let image = disk.path().join("image");
+        std::fs::File::create(&image).and_then(|file| file.set_len(24 << 20)).expect("a sparse file");
+        let is_made = run(Command::new("mkfs.ext4").arg("-qF").arg(&image));
+        if is_made && run(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(disk.path())) {
+            return Some(disk);
+        }
+        let complaint = format!("\nNOT TESTED: {story}: it takes mkfs.ext4 and a loop device\n");
+        std::io::stderr().write_all(complaint.as_bytes()).expect("standard error takes it");
+        None
+    }
+
     /// Unmounts it, which fails while anybody uses it.
     pub(crate) fn unmount(path: &Path) -> bool {
         run(Command::new("umount").arg(path))
@@ -77,7 +92,7 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        // One of unknown size lies over another.
+        // One of unknown size, or of ext4, lies over another.
         let _ = run(Command::new("umount").arg("-l").arg(self.path()));
         // Lazily: a daemon that the test leaves to its guard may still have a file open.
         let _ = run(Command::new("umount").arg("-l").arg(self.path()));

@@ -1,10 +1,12 @@
 //! The state directory: what the daemon remembers across restarts, in whole files, for one daemon at a time.
 
+use super::part::disk;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -147,7 +149,7 @@ impl WriteJob {
             return Err(error);
         }
         written.insert(self.file, self.number);
-        File::open(directory)?.sync_all()
+        Ok(disk::sync_directory(File::open(directory)?.as_fd())?)
     }
 }
 
@@ -177,6 +179,7 @@ fn read_pid(file: File) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::part::tests::tape;
     use super::*;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
@@ -243,6 +246,15 @@ mod tests {
         let large = File::create(state.path().join("large")).unwrap();
         large.set_len(STATE_FILE_BYTES_MAX + 1).unwrap();
         assert_eq!(state.read("large").unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn a_file_whose_name_could_not_be_synced_is_not_saved() {
+        let (_scratch, state) = open();
+        tape::fail_next(tape::Call::SyncDirectory, nix::libc::EIO);
+        assert!(state.write_job("a", *b"x").run().is_err());
+        state.write_job("a", *b"x").run().unwrap();
+        assert_eq!(state.read("a").unwrap().unwrap(), b"x");
     }
 
     #[test]

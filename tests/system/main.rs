@@ -45,6 +45,7 @@ mod resume;
 mod serving;
 mod settling;
 mod share;
+mod state_files;
 mod strangers;
 mod streams;
 mod stubborn;

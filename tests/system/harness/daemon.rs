@@ -248,6 +248,16 @@ impl Daemon {
         told.lines().filter(|line| line.contains("(INJECTED)")).count()
     }
 
+    /// Lets no system call of the running daemon fail any more.
+    pub(crate) fn end_injection(&self) {
+        let tracer = self.proc_status("TracerPid");
+        if tracer != 0 {
+            // It blocks all other signals. The daemon runs on.
+            kill(Pid::from_raw(tracer as i32), Signal::SIGKILL).expect("it was started with the daemon");
+            until("it is gone", LIMIT, || self.proc_status("TracerPid") == 0);
+        }
+    }
+
     /// Starts it without faults from the next start on.
     pub(crate) fn inject_nothing(&mut self) {
         self.setup.prelude.clear();

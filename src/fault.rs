@@ -46,6 +46,9 @@ pub enum DiskFault {
     /// The directory is on another filesystem than the part file that lay in it.
     #[error("the filesystem that holds the part file is not mounted")]
     NotMounted,
+    /// The directory is empty, and on another filesystem than it was.
+    #[error("it is empty and on another filesystem than before (is it mounted?)")]
+    EmptyMountPoint,
     /// Anything else the system reported, as its `errno` (0 if it gave none).
     #[error("{}", describe(*.0))]
     Other(i32),

@@ -56,6 +56,12 @@ pub struct StatusReply {
     pub downloads_active: u64,
     /// Downloads that wait.
     pub downloads_queued: u64,
+    /// Part files that no download of this daemon names.
+    #[serde(default)]
+    pub orphaned_parts: u64,
+    /// Bytes that they take on the disk.
+    #[serde(default)]
+    pub orphaned_bytes: u64,
     /// Uploads that are active.
     pub uploads_active: u64,
     /// Commands that wait for a worker.

@@ -61,6 +61,8 @@ impl Driver {
         config.listen = self.facts.listen.unwrap_or(config.listen);
         config.local_addrs = super::start::local_addrs();
         self.node.handle(self.now, Event::Reconfigure(Box::new(config)));
+        // Downloads may go elsewhere from now on.
+        self.search_orphans();
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use crate::library::{RecentFile, ScanReport, ScannedFile};
 use crate::name::FileName;
 use crate::node::Event;
 use crate::node::contract::LookedAt;
-use crate::store::{OwnFiles, Scanner, ShareRoot};
+use crate::store::{DirectoryMount, OwnFiles, Scanner, ShareRoot};
 use log::warn;
 use std::io;
 use std::net::SocketAddr;
@@ -28,20 +28,42 @@ const REGISTRY_SAVE_DELAY: Duration = Duration::from_secs(5);
 impl Driver {
     /// Begins a scan of the share, which is opened anew: the directory may have been replaced.
     pub(super) fn start_scan(&mut self) {
-        match ShareRoot::open(&self.share_path) {
+        match self.open_share() {
             Ok(root) => {
                 self.share = Some(root);
+                self.scan_found_files = false;
                 self.scanner = Some(Scanner::start(&self.share_path).without(self.own_files()));
             }
-            Err(error) => {
-                if error.kind() == io::ErrorKind::Unsupported {
-                    warn!("cannot open the share {}: {error}", self.share_path.display());
-                }
+            Err(fault) => {
                 self.share = None;
                 self.scanner = None;
-                let report = ScanReport { failed: Some(error.into()), ..ScanReport::default() };
+                let report = ScanReport { failed: Some(fault), ..ScanReport::default() };
                 self.inbox.push_back(Event::ScanEnded { report });
             }
+        }
+    }
+
+    /// Opens the share, unless only its mount point is there.
+    fn open_share(&mut self) -> Result<ShareRoot, DiskFault> {
+        let root = ShareRoot::open(&self.share_path).inspect_err(|error| {
+            if error.kind() == io::ErrorKind::Unsupported {
+                warn!("cannot open the share {}: {error}", self.share_path.display());
+            }
+        })?;
+        if let Some(known) = self.places.known().get(&self.share_path)
+            && known.is_missing_at(&self.share_path)?
+        {
+            return Err(DiskFault::EmptyMountPoint);
+        }
+        Ok(root)
+    }
+
+    /// The scan has found files in the share: it is remembered where that is.
+    fn note_share(&mut self) {
+        let path = self.share_path.clone();
+        // Where this cannot be told, nothing is concluded at the next start.
+        if let Ok(mount) = DirectoryMount::of(&path) {
+            self.note_place(&path, mount);
         }
     }
 
@@ -52,6 +74,7 @@ impl Driver {
         for (device, volume) in step.volumes {
             self.hashing.volumes_mut().note(device, volume);
         }
+        self.scan_found_files |= !(step.recent.is_empty() && step.files.is_empty());
         if !step.recent.is_empty() {
             self.node.handle(self.now, Event::RecentFiles { files: step.recent });
         }
@@ -60,6 +83,9 @@ impl Driver {
         }
         if let Some(report) = step.ended {
             self.scanner = None;
+            if report.failed.is_none() && std::mem::take(&mut self.scan_found_files) {
+                self.note_share();
+            }
             self.node.handle(self.now, Event::ScanEnded { report });
         }
     }
@@ -144,6 +170,8 @@ impl Driver {
                 Done::PartRemoved(download, outcome) => self.on_part_removed(download, outcome),
                 Done::PartSynced(download, outcome) => self.on_part_synced(download, outcome),
                 Done::Committed(download, outcome) => self.on_part_committed(download, outcome),
+                Done::OrphansFound(found) => self.on_orphans_found(found),
+                Done::OrphansRemoved(outcomes) => self.on_orphans_removed(outcomes),
                 Done::HashesFlushed(outcome) => self.on_hashes_flushed(outcome),
                 Done::LogMaintained(outcome) => self.on_records_maintained(outcome),
                 Done::Written(file, bytes, outcome) => self.on_state_file_written(file, &bytes, outcome),

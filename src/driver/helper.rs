@@ -16,8 +16,8 @@ use crate::fault::{DiskFault, ResolveFault};
 use crate::id::TransferId;
 use crate::node::contract::BootstrapAddr;
 use crate::store::{
-    CacheFault, CommitJob, Committed, FlushJob, Flushed, LogDone, LogJob, PartOpened, PartRequest, SyncJob, Synced,
-    WriteJob,
+    CacheFault, CommitJob, Committed, FlushJob, Flushed, LogDone, LogJob, Orphan, OrphanSearch, OrphansFound,
+    PartOpened, PartRequest, SyncJob, Synced, WriteJob,
 };
 use std::io;
 
@@ -44,6 +44,10 @@ pub(super) enum Job {
     SyncPart(TransferId, SyncJob),
     /// Sync and rename a finished download.
     Commit(TransferId, CommitJob),
+    /// Search for part files that no download names.
+    FindOrphans(OrphanSearch),
+    /// Remove those that hold no data, when the wall clock shows this.
+    RemoveOrphans(Vec<Orphan>, i64),
     /// Write hashes to the cache.
     FlushHashes(FlushJob),
     /// Sync or rewrite the log of downloads.
@@ -66,6 +70,10 @@ pub(super) enum Done {
     PartSynced(TransferId, Result<Synced, DiskFault>),
     /// Of [`Job::Commit`].
     Committed(TransferId, Result<Committed, DiskFault>),
+    /// Of [`Job::FindOrphans`].
+    OrphansFound(OrphansFound),
+    /// Of [`Job::RemoveOrphans`].
+    OrphansRemoved(Vec<(Orphan, io::Result<()>)>),
     /// Of [`Job::FlushHashes`].
     HashesFlushed(Result<Flushed, CacheFault>),
     /// Of [`Job::MaintainLog`].
@@ -82,6 +90,8 @@ enum Kind {
     Sync,
     /// Answers to users wait for it.
     Log,
+    /// Nobody waits for it.
+    Search,
 }
 
 impl Job {
@@ -90,6 +100,7 @@ impl Job {
             Self::Resolve(_) => Kind::Lookup,
             Self::ProbeTarget(..) | Self::OpenPart(..) | Self::RemovePart(..) => Kind::Open,
             Self::MaintainLog(_) => Kind::Log,
+            Self::FindOrphans(_) | Self::RemoveOrphans(..) => Kind::Search,
             _ => Kind::Sync,
         }
     }
@@ -101,6 +112,7 @@ impl Done {
             Self::Resolved(..) => Kind::Lookup,
             Self::TargetProbed(..) | Self::PartOpened(..) | Self::PartRemoved(..) => Kind::Open,
             Self::LogMaintained(_) => Kind::Log,
+            Self::OrphansFound(_) | Self::OrphansRemoved(_) => Kind::Search,
             _ => Kind::Sync,
         }
     }
@@ -128,6 +140,7 @@ pub(super) struct Helpers {
     openings: Lane,
     syncs: Lane,
     log: Lane,
+    searches: Lane,
     sender: Sender<Done>,
     receiver: Receiver<Done>,
     waker: Arc<Waker>,
@@ -138,7 +151,8 @@ impl Helpers {
         let (sender, receiver) = mpsc::channel();
         let (lookups, openings, syncs) = (Lane::new(LOOKUPS_MAX), Lane::new(OPENINGS_MAX), Lane::new(SYNCS_MAX));
         // The log makes one job at a time.
-        Self { lookups, openings, syncs, log: Lane::new(1), sender, receiver, waker }
+        let (log, searches) = (Lane::new(1), Lane::new(1));
+        Self { lookups, openings, syncs, log, searches, sender, receiver, waker }
     }
 
     /// Runs a job as soon as a thread is free.
@@ -167,11 +181,13 @@ impl Helpers {
             Kind::Open => &mut self.openings,
             Kind::Sync => &mut self.syncs,
             Kind::Log => &mut self.log,
+            Kind::Search => &mut self.searches,
         }
     }
 
     fn start_waiting(&mut self) {
-        for lane in [&mut self.lookups, &mut self.openings, &mut self.syncs, &mut self.log] {
+        let lanes = [&mut self.lookups, &mut self.openings, &mut self.syncs, &mut self.log, &mut self.searches];
+        for lane in lanes {
             while lane.running < lane.running_max {
                 let Some(job) = lane.waiting.pop_front() else { break };
                 lane.running += 1;
@@ -210,6 +226,14 @@ fn run(job: Job) -> Done {
         Job::RemovePart(download, request) => Done::PartRemoved(download, request.remove()),
         Job::SyncPart(download, job) => Done::PartSynced(download, job.run()),
         Job::Commit(download, job) => Done::Committed(download, job.run()),
+        Job::FindOrphans(search) => Done::OrphansFound(search.run()),
+        Job::RemoveOrphans(orphans, wall_ns) => {
+            let remove = |orphan: Orphan| {
+                let outcome = orphan.remove(wall_ns);
+                (orphan, outcome)
+            };
+            Done::OrphansRemoved(orphans.into_iter().map(remove).collect())
+        }
         Job::FlushHashes(job) => Done::HashesFlushed(job.run()),
         Job::MaintainLog(job) => Done::LogMaintained(job.run()),
         Job::Write(file, job) => {

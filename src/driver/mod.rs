@@ -35,10 +35,13 @@ mod hashing;
 mod helper;
 mod listener;
 mod logbook;
+mod orphans;
 mod pace;
 mod parts;
 mod perform;
+mod places;
 mod records;
+mod removals;
 mod signals;
 mod socket;
 mod start;
@@ -213,6 +216,11 @@ pub struct Driver {
     share: Option<ShareRoot>,
     scanner: Option<Scanner>,
     desk: parts::Desk,
+    removals: removals::Removals,
+    orphans: orphans::Orphans,
+    places: places::Places,
+    /// The running scan has found files.
+    scan_found_files: bool,
     hashing: hashing::Hashing,
     streams: streams::Streams,
     pace: pace::Pace,

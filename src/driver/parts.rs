@@ -13,7 +13,6 @@ use crate::id::{ContentHash, TransferId};
 use crate::node::Event;
 use crate::node::contract::{CheckedPart, CommittedPart, OpenedPart, PartSpec, Target};
 use crate::store::{Committed, PartCheck, PartFile, PartOpened, PartPlace, PartRequest, SyncJob, Synced};
-use log::warn;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -55,8 +54,6 @@ pub(super) struct Desk {
     busy: BTreeMap<TransferId, VecDeque<PartOrder>>,
     /// Those that could not be synced lately: they are tried again by the timer.
     sync_failed: BTreeSet<TransferId>,
-    /// Those that could not be removed. Their records stay, and have the next start try it again.
-    kept: BTreeSet<TransferId>,
     /// Those that are being read, in turn.
     checks: VecDeque<(TransferId, PartCheck)>,
 }
@@ -95,6 +92,11 @@ impl Desk {
         self.partials.discard(download, group);
     }
 
+    /// Whether a helper thread is busy with the part file of a download.
+    pub(super) fn is_busy(&self, download: TransferId) -> bool {
+        self.busy.contains_key(&download)
+    }
+
     /// Whether a slice of a check waits.
     pub(super) fn has_work(&self) -> bool {
         !self.checks.is_empty()
@@ -118,7 +120,7 @@ impl Driver {
             PartOrder::Commit => self.commit_part(download),
             PartOrder::Close => self.close_part(download),
             PartOrder::Drop(request) => self.drop_part(download, request),
-            PartOrder::Forget if self.desk.kept.contains(&download) => {}
+            PartOrder::Forget if self.removals.delays_forgetting(download) => {}
             PartOrder::Forget => self.forget_download(download),
         }
     }
@@ -142,6 +144,7 @@ impl Driver {
 
     fn open_part(&mut self, download: TransferId, request: PartRequest) {
         self.close_part(download);
+        self.removals.call_off(download);
         for taken in 0..DESCRIPTORS_PER_PART {
             if self.table.take(Use::Own).is_err() {
                 (0..taken).for_each(|_| self.table.give_back(Use::Own));
@@ -152,7 +155,7 @@ impl Driver {
         self.submit_part(download, Job::OpenPart(download, request));
     }
 
-    fn submit_part(&mut self, download: TransferId, job: Job) {
+    pub(super) fn submit_part(&mut self, download: TransferId, job: Job) {
         self.desk.busy.entry(download).or_default();
         self.helpers.submit(job);
     }
@@ -164,6 +167,10 @@ impl Driver {
                 let path = part.final_path().to_owned();
                 let resumed = part.outline().map(|outline| (outline.size(), part.verified().clone()));
                 let filesystem = Some(part.filesystem());
+                if let Some((directory, mount)) = part.directory() {
+                    let (directory, mount) = (directory.to_owned(), mount.clone());
+                    self.note_place(&directory, mount);
+                }
                 self.desk.open.insert(download, part);
                 Ok(OpenedPart::Ready { path, resumed, filesystem })
             }
@@ -269,19 +276,14 @@ impl Driver {
     fn drop_part(&mut self, download: TransferId, request: PartRequest) {
         self.close_part(download);
         self.desk.partials.forget(download);
+        self.removals.begin(download, request.clone());
         // To give back the space of a large file takes its time.
         self.submit_part(download, Job::RemovePart(download, request));
     }
 
     /// A part file is removed, or cannot be.
     pub(super) fn on_part_removed(&mut self, download: TransferId, outcome: Result<(), DiskFault>) {
-        match outcome {
-            Ok(()) | Err(DiskFault::Missing) => drop(self.desk.kept.remove(&download)),
-            Err(fault) => {
-                warn!("cannot remove the part file of download {}, the next start tries it again: {fault}", download.0);
-                self.desk.kept.insert(download);
-            }
-        }
+        self.on_removal_ended(download, outcome);
         self.on_part_idle(download);
     }
 
@@ -333,11 +335,13 @@ impl Driver {
     }
 }
 
-/// What the store is asked for.
-pub(super) fn part_request(spec: PartSpec, b3: Option<ContentHash>, size: Option<u64>) -> PartRequest {
-    let place = match spec.target {
-        Target::Suggested { directory, name } => PartPlace::Suggested { directory, name },
-        Target::Exact { path, name } => PartPlace::Exact { path, name },
-    };
-    PartRequest { place, token: spec.token, b3, size, filesystem: spec.filesystem }
+impl Driver {
+    /// What the store is asked for.
+    pub(super) fn part_request(&self, spec: PartSpec, b3: Option<ContentHash>, size: Option<u64>) -> PartRequest {
+        let place = match spec.target {
+            Target::Suggested { directory, name } => PartPlace::Suggested { directory, name },
+            Target::Exact { path, name } => PartPlace::Exact { path, name },
+        };
+        PartRequest { place, token: spec.token, b3, size, filesystem: spec.filesystem, known: self.places.known() }
+    }
 }

@@ -5,7 +5,7 @@ use super::budget::Use;
 use super::clock::wall_ns;
 use super::exchange::{CALL_BACK_DESCRIPTORS, Outbound, Outgoing, Part, Remains, Task};
 use super::helper::Job;
-use super::parts::{PartOrder, part_request};
+use super::parts::PartOrder;
 use super::table::Connection;
 use crate::bootstrap::BootstrapAction;
 use crate::content::{group_count, groups_span};
@@ -73,17 +73,17 @@ impl Driver {
             Action::StartScan => self.start_scan(),
             Action::LookAt { names } => self.look_at(names),
             Action::ProbeTarget { download, spec, b3, size } => {
-                self.order_part(download, PartOrder::Probe(part_request(spec, b3, size)));
+                self.order_part(download, PartOrder::Probe(self.part_request(spec, b3, size)));
             }
             Action::OpenPart { download, spec, b3, size } => {
-                self.order_part(download, PartOrder::Open(part_request(spec, b3, size)));
+                self.order_part(download, PartOrder::Open(self.part_request(spec, b3, size)));
             }
             Action::SetOutline { download, b3, size } => self.set_outline(download, b3, size),
             Action::CheckPart { download } => self.order_part(download, PartOrder::Check),
             Action::CommitPart { download } => self.order_part(download, PartOrder::Commit),
             Action::ClosePart { download } => self.order_part(download, PartOrder::Close),
             Action::DropPart { download, spec } => {
-                self.order_part(download, PartOrder::Drop(part_request(spec, None, None)));
+                self.order_part(download, PartOrder::Drop(self.part_request(spec, None, None)));
             }
             Action::HashFiles { files } => self.hash_files(files),
             Action::RememberDownload { record, revision } => self.remember_download(&record, revision),

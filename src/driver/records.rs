@@ -16,7 +16,7 @@ use crate::node::contract::{DownloadRecord, PartSpec, RecordState, SourceRecord,
 use crate::store::{LogDone, RECORD_BYTES_MAX, RecordLog, StateDirectory};
 use log::{info, warn};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::io;
 use std::net::SocketAddr;
@@ -34,6 +34,8 @@ const SOURCES_MAX: usize = 64;
 pub(super) struct Records {
     /// `None` without a state directory.
     log: Option<RecordLog>,
+    /// Tokens of the downloads that are remembered, and the directories of their part files.
+    part_files: BTreeMap<TransferId, (u32, Vec<PathBuf>)>,
     /// Downloads whose last change is not known to be on the disk.
     pending: BTreeMap<TransferId, Pending>,
     /// Something was changed since the log was last brought to the disk.
@@ -183,6 +185,23 @@ fn decode(id: u32, bytes: &[u8]) -> Option<DownloadRecord> {
     })
 }
 
+/// The token of a part file, and the directories that it may lie in.
+fn part_file(spec: &PartSpec) -> (u32, Vec<PathBuf>) {
+    let directories = match &spec.target {
+        Target::Suggested { directory, .. } => vec![directory.clone()],
+        Target::Exact { path, .. } => path.ancestors().take(2).map(Path::to_owned).collect(),
+    };
+    (spec.token, directories)
+}
+
+impl Records {
+    /// The tokens of all downloads that are remembered, and the directories of their part files.
+    pub(super) fn part_files(&self) -> (BTreeSet<u32>, BTreeSet<PathBuf>) {
+        let directories = self.part_files.values().flat_map(|(_, directories)| directories.iter().cloned());
+        (self.part_files.values().map(|(token, _)| *token).collect(), directories.collect())
+    }
+}
+
 /// Opens the log: the downloads in it, and the highest id that one has had.
 pub(super) fn open(state: Option<&StateDirectory>) -> io::Result<(Records, Vec<DownloadRecord>, u32)> {
     let Some(state) = state else { return Ok((Records::default(), Vec::new(), 0)) };
@@ -198,17 +217,20 @@ pub(super) fn open(state: Option<&StateDirectory>) -> io::Result<(Records, Vec<D
         }
     }
     let last = log.highest();
-    Ok((Records { log: Some(log), ..Records::default() }, downloads, last))
+    let part_files = downloads.iter().map(|record| (record.id, part_file(&record.spec))).collect();
+    Ok((Records { log: Some(log), part_files, ..Records::default() }, downloads, last))
 }
 
 impl Driver {
     /// Remembers a download.
     pub(super) fn remember_download(&mut self, record: &DownloadRecord, revision: u64) {
+        self.records.part_files.insert(record.id, part_file(&record.spec));
         self.change_records(record.id, Some(revision), |log| log.put(record.id.0, &encode(record)));
     }
 
     /// Remembers a download no more.
     pub(super) fn forget_download(&mut self, download: TransferId) {
+        self.records.part_files.remove(&download);
         self.change_records(download, None, |log| log.remove(download.0));
     }
 

@@ -8,6 +8,7 @@ use super::helper::Helpers;
 use super::listener::Listener;
 use super::logbook::Logbook;
 use super::pace::Pace;
+use super::places::Places;
 use super::signals::Signals;
 use super::table::Table;
 use super::{Driver, Facts, Handle, Host, Phase, Settings, StartFault, records, state};
@@ -49,10 +50,7 @@ impl Driver {
             true => Some(Signals::register(registry, SIGNALS).map_err(io_fault("signalfd"))?),
             false => None,
         };
-        let share = match settings.node.peer {
-            true => open_share(&settings.share)?,
-            false => None,
-        };
+        let share = open_share(&settings)?;
         let (listeners, facts) = bind_all(&settings, registry)?;
         let control = match &settings.control_socket {
             Some(path) => Some(bind_control(path, registry)?),
@@ -94,6 +92,10 @@ impl Driver {
             share,
             scanner: None,
             desk: Default::default(),
+            removals: Default::default(),
+            orphans: Default::default(),
+            places: Places::open(settings.state.as_ref()),
+            scan_found_files: false,
             hashing: Hashing::new(open_cache(settings.state.as_ref())?),
             streams: Default::default(),
             pace: Pace::new(settings.limits, now),
@@ -134,7 +136,11 @@ fn io_fault(what: impl Into<String>) -> impl FnOnce(io::Error) -> StartFault {
 
 /// Opens the share if it is there. A directory on a filesystem that is not mounted may come later: each scan opens it anew,
 /// and the first one reports that it cannot.
-fn open_share(path: &Path) -> Result<Option<ShareRoot>, StartFault> {
+fn open_share(settings: &Settings) -> Result<Option<ShareRoot>, StartFault> {
+    let path = &settings.share;
+    if !settings.node.peer {
+        return Ok(None);
+    }
     match ShareRoot::open(path) {
         Ok(share) => Ok(Some(share)),
         Err(error) if error.kind() == io::ErrorKind::Unsupported => {

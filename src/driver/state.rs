@@ -1,5 +1,5 @@
-//! The two files of the state directory that the loop writes whole, and their form: the peers to remember, one endpoint a
-//! line, and the registry of the bootstrap node. One that cannot be written is written again, less and less often, until
+//! The files of the state directory that the loop writes whole: the peers to remember, one endpoint a line, the registry of
+//! the bootstrap node, and the directories in use. One that cannot be written is written again, less and less often, until
 //! it is on the disk or a newer one takes its place.
 
 use super::Driver;
@@ -107,6 +107,9 @@ pub(super) const PEERS_FILE: &str = "peers";
 
 /// Registrations of the bootstrap node across restarts.
 pub(super) const REGISTRY_FILE: &str = "registry";
+
+/// The directories in use across restarts.
+pub(super) const PLACES_FILE: &str = "places";
 
 /// Reads a file; damage and absence are both nothing, damage is logged.
 pub(super) fn read(state: Option<&StateDirectory>, file: &str) -> Vec<u8> {

@@ -19,6 +19,10 @@ pub(super) enum Timer {
     Records,
     /// When state files that could not be written are tried again.
     StateFiles,
+    /// When part files that could not be removed are tried again.
+    Removals,
+    /// When part files that no download names are searched for again.
+    Orphans,
     /// When leaving must be over.
     LeaveAnyway,
 }

@@ -39,6 +39,7 @@ impl Driver {
         super::survive_file_size_limit()?;
         let mut events = Events::with_capacity(EVENTS_MAX);
         self.host.ready(&self.facts);
+        self.search_orphans();
         self.carry_out();
         while self.phase != Phase::Over {
             let timeout = self.timeout();
@@ -300,6 +301,8 @@ impl Driver {
                 Timer::Sync => self.sync_state(),
                 Timer::Records => self.retry_records(),
                 Timer::StateFiles => self.retry_state_files(),
+                Timer::Removals => self.retry_removals(),
+                Timer::Orphans => self.search_orphans_again(),
                 Timer::LeaveAnyway => self.phase = Phase::Over,
             }
         }

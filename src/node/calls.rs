@@ -130,6 +130,8 @@ impl Node {
             unhashed_files: self.library.unhashed(),
             downloads_active: count(self.downloads.active()),
             downloads_queued: count(self.downloads.waiting()),
+            orphaned_parts: self.orphans.0,
+            orphaned_bytes: self.orphans.1,
             uploads_active: count(self.uploads.len()),
             commands_queued: count(self.workers.queued() + self.turns.waiting()),
             bytes_down: self.counters.bytes_down,

@@ -8,6 +8,7 @@ use super::remembering::Recorded;
 use super::scheduling::Content;
 use super::sources::{Source, Standing, Task};
 use crate::control::CallError;
+use crate::fault::DiskFault;
 use crate::id::{ContentHash, TransferId};
 use crate::name::{Escaped, FileName};
 use crate::time::Instant;
@@ -167,6 +168,7 @@ pub(super) enum Pause {
     /// The disk does not let it; it is tried again by the timer.
     Disk {
         timer: TimerId,
+        fault: DiskFault,
     },
 }
 
@@ -183,7 +185,7 @@ impl State {
 
     pub(super) fn timer(self) -> Option<TimerId> {
         match self {
-            Self::Retrying { timer, .. } | Self::Paused(Pause::Disk { timer }) => Some(timer),
+            Self::Retrying { timer, .. } | Self::Paused(Pause::Disk { timer, .. }) => Some(timer),
             _ => None,
         }
     }

@@ -118,6 +118,8 @@ pub struct Node {
     turns: turns::UploadTurns,
     downloads: downloads::Downloads,
     remembering: remembering::Remembering,
+    /// Part files that no download names, and their bytes.
+    orphans: (u64, u64),
     library: Library,
     scan: scanning::ScanStage,
     settling: settling::Settling,
@@ -249,6 +251,7 @@ impl Node {
             call_backs: Default::default(),
             turns: Default::default(),
             downloads: Default::default(),
+            orphans: (0, 0),
             remembering: Default::default(),
             library: Library::new(),
             scan: scanning::ScanStage::Off,
@@ -276,6 +279,11 @@ impl Node {
     /// What this node shares.
     pub fn library(&self) -> &Library {
         &self.library
+    }
+
+    /// What it works with.
+    pub fn config(&self) -> &NodeConfig {
+        &self.config
     }
 
     /// What was counted since the start.
@@ -330,6 +338,7 @@ impl Node {
             Event::GroupVerified { exchange, group } => self.on_group_verified(now, exchange, group),
             Event::PartFailed { download, fault } => self.on_part_failed(now, download, fault),
             Event::PartChecked { download, outcome } => self.on_part_checked(now, download, outcome),
+            Event::OrphansFound { files, bytes } => self.orphans = (files, bytes),
             Event::Recorded { download, revision, outcome } => self.on_recorded(now, download, revision, outcome),
             Event::Hashed { files } => self.on_hashed(now, files),
             Event::Resolved { host, outcome } => self.on_resolved(now, &host, outcome),

@@ -299,7 +299,9 @@ impl Node {
         let Some(download) = self.downloads.get_mut(id) else { return };
         let until = match fault {
             DiskFault::Full => "when there is room",
-            DiskFault::Missing | DiskFault::NotMounted => "when it is there",
+            DiskFault::Missing => "when it is there",
+            DiskFault::NotMounted => "when it is there; `pyratectl resume` begins anew without it",
+            DiskFault::EmptyMountPoint => "when it is there, or a file is put into the directory",
             _ => "when that is repaired",
         };
         let (Target::Suggested { directory: at, .. } | Target::Exact { path: at, .. }) = &download.spec.target;
@@ -308,7 +310,7 @@ impl Node {
         let wait = PROBE_MIN.saturating_mul(1 << download.disk_failures.min(8)).min(PROBE_MAX);
         download.disk_failures = download.disk_failures.saturating_add(1);
         let timer = self.wheel.insert(now + wait, NodeTimer::Probe(id));
-        self.set_download_state(now, id, State::Paused(Pause::Disk { timer }));
+        self.set_download_state(now, id, State::Paused(Pause::Disk { timer, fault }));
         self.start_downloads(now);
     }
 

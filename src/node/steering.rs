@@ -4,6 +4,7 @@ use super::Node;
 use super::download::{Download, Part, Pause, State};
 use super::orders::{Order, Steering};
 use crate::control::{CallError, DownloadsReply, IdForm, parse_ids_with_all};
+use crate::fault::DiskFault;
 use crate::id::{ClientId, TransferId};
 use crate::time::Instant;
 
@@ -53,7 +54,13 @@ impl Node {
     pub(super) fn resume_download(&mut self, now: Instant, id: TransferId) {
         match self.downloads.get(id).map(Download::state) {
             Some(State::Paused(Pause::User)) => self.set_download_state(now, id, State::Queued),
-            Some(State::Paused(Pause::Disk { .. })) => self.probe_disk(id),
+            Some(State::Paused(Pause::Disk { fault, .. })) => {
+                if let Some(download) = self.downloads.get_mut(id).filter(|_| fault == DiskFault::NotMounted) {
+                    // Another filesystem is in use there, and the user wants the download begun anew on it.
+                    download.spec.filesystem = None;
+                }
+                self.probe_disk(id);
+            }
             _ => {}
         }
     }

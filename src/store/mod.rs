@@ -14,6 +14,8 @@
 //! | `part` | part files and their journals |
 //! | `commit` | giving a finished part file its final name |
 //! | `claim` | taking a name that nobody has, on any filesystem |
+//! | `mount` | which filesystem a directory was on |
+//! | `orphans` | part files that no download names |
 //! | `hasher` | the content hash of a shared file, in slices |
 //! | `cache` | hashes that are known already, across restarts |
 //! | `reserve` | the room that downloads leave free |
@@ -24,6 +26,8 @@ mod cache;
 mod claim;
 mod commit;
 mod hasher;
+mod mount;
+mod orphans;
 mod own;
 mod part;
 mod record_log;
@@ -36,6 +40,8 @@ mod volume;
 pub use cache::{CacheFault, FLUSH_ENTRIES_USUAL, FlushJob, Flushed, HashCache};
 pub use commit::{CommitJob, Committed};
 pub use hasher::FileHasher;
+pub use mount::{DirectoryMount, KnownMounts};
+pub use orphans::{Orphan, OrphanKind, OrphanSearch, OrphansFound};
 pub use own::OwnFiles;
 pub use part::{Checked, PartCheck, PartFile, PartOpened, PartPlace, PartRequest, SyncJob, Synced, is_part_name};
 pub use record_log::{LogDone, LogJob, RECORD_BYTES_MAX, RecordLog};

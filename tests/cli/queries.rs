@@ -15,7 +15,7 @@ pub(crate) fn status() -> Value {
             {"addr": "10.0.0.1:1", "state": "waiting", "last_ok": null, "retry_in_s": 90, "error": "connection refused"},
         ],
         "peers": 4, "shared_files": 1, "shared_bytes": 1536, "share_error": null, "scanning": true, "unhashed_files": 1,
-        "downloads_active": 1, "downloads_queued": 2, "uploads_active": 0, "commands_queued": 0, "bytes_down": 5_000_000_000u64,
+        "downloads_active": 1, "downloads_queued": 2, "orphaned_parts": 2, "orphaned_bytes": 2048, "uploads_active": 0, "commands_queued": 0, "bytes_down": 5_000_000_000u64,
         "bytes_up": 0, "refused": 3,
     })
 }
@@ -34,6 +34,7 @@ fn status_shows_the_node_at_a_glance() {
          Peers      4\n\
          Sharing    1 file, 1.5 KiB, scanning, 1 still to be hashed\n\
          Downloads  1 active, 2 waiting, 4.7 GiB received\n\
+         Orphans    2 part files of no download here, 2.0 KiB; the log names them\n\
          Uploads    0 active, 0 B sent\n\
          Refused    3 messages\n",
     );
@@ -41,9 +42,9 @@ fn status_shows_the_node_at_a_glance() {
         0,
         "version\tuptime_s\tlisten\tadvertise\tbootstraps\tpeers\tshared_files\tshared_bytes\tscanning\t\
          downloads_active\tdownloads_queued\tuploads_active\tcommands_queued\tbytes_down\tbytes_up\trefused\tunhashed_files\t\
-         share_error\n\
+         share_error\torphaned_parts\torphaned_bytes\n\
          0.1.0\t7260\t0.0.0.0:63339\t192.0.2.9:63339\tboot.example:21168=registered 10.0.0.1:1=waiting\t4\t1\t1536\t\
-         true\t1\t2\t0\t0\t5000000000\t0\t3\t1\t-\n",
+         true\t1\t2\t0\t0\t5000000000\t0\t3\t1\t-\t2\t2048\n",
     );
     assert_eq!(json.json(), status());
 }
@@ -52,10 +53,11 @@ fn status_shows_the_node_at_a_glance() {
 fn no_command_is_status_and_unknown_is_a_dash() {
     let bootstrap_only = |talk: &mut Talk| {
         let nothing = json!({"listen": null, "advertise": null, "bootstraps": [], "scanning": false, "refused": 0,
-            "unhashed_files": 0});
+            "unhashed_files": 0, "orphaned_parts": 0, "share_error": {"code": 17, "message": "not\u{7}there"}});
         talk.answer("status", with(status(), nothing));
     };
     let text = run(&[], bootstrap_only);
+    assert!(text.out.contains("\n           not\\x07there\n") && !text.out.contains("Orphans"), "{text:?}");
     assert!(!text.out.contains("hashed") && !text.out.contains("scanning"), "{text:?}");
     assert!(
         text.out.contains("Listening  no, this is a bootstrap node only\nBootstrap  none configured\n"),
@@ -63,7 +65,9 @@ fn no_command_is_status_and_unknown_is_a_dash() {
     );
     let terse = run(&["--terse"], bootstrap_only);
     assert!(
-        terse.out.ends_with("0.1.0\t7260\t-\t-\t-\t4\t1\t1536\tfalse\t1\t2\t0\t0\t5000000000\t0\t0\t0\t-\n"),
+        terse.out.ends_with(
+            "0.1.0\t7260\t-\t-\t-\t4\t1\t1536\tfalse\t1\t2\t0\t0\t5000000000\t0\t0\t0\tnot\\x07there\t0\t2048\n"
+        ),
         "{terse:?}"
     );
     assert_eq!(run(&["--json"], bootstrap_only).json()["listen"], Value::Null);

@@ -198,6 +198,31 @@ fn disk_is_idle(daemon: &Daemon, disk: &Disk) -> bool {
 }
 
 #[test]
+fn a_part_file_that_cannot_be_removed_goes_as_soon_as_it_can() {
+    let Some(disk) = Disk::of_kib("a part file on a read-only disk", 32 << 10) else { return };
+    let mut source = source(&[("file.bin", &Dice::new().bytes(20 * MIB))]);
+    limit(&mut source, 4_000_000);
+    let mut asker = saves_to(disk.path()).start();
+    let id = asker.begin_hits(&[hit(&asker, &source, "file.bin")])[0];
+    asker.await_bytes(id, 2 * MIB as u64);
+    asker.call("pause", json!({ "ids": "all" }));
+    asker.await_download(id, "paused");
+    until("its files are closed", LIMIT, || disk_is_idle(&asker, &disk));
+    disk.remount("ro");
+    assert_eq!(pyratectl(&asker, ["cancel", &id.to_string()]).code, 0);
+    let told = "cannot remove the part file of download 1, trying again: the filesystem is read-only";
+    until("it is told", LIMIT, || asker.log().contains(told));
+    // The record stays meanwhile: the next start would try it as well.
+    asker.end_by(nix::sys::signal::Signal::SIGKILL);
+    asker.start_again();
+    until("it is told again", LIMIT, || asker.log().matches(told).count() == 2);
+    disk.remount("rw");
+    until("it is removed in the same run", PATIENCE, || unfinished(disk.path()) == 0);
+    until("and told to be", LIMIT, || asker.log().contains("the part file of download 1 is removed"));
+    assert_eq!(asker.log().matches(told).count(), 2, "each failure is told once");
+}
+
+#[test]
 fn a_directory_that_vanishes_stops_a_download_until_it_is_back() {
     let content = Dice::new().bytes(16 * MIB);
     let mut source = source(&[("file.bin", &content)]);

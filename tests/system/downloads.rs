@@ -131,7 +131,9 @@ fn a_name_from_the_network_cannot_leave_the_directory() {
         let _ = visit.stream.write_all(b"evil");
     });
     let asker = Setup::peer().start();
-    let before = relative_files(asker.home()).len();
+    // What the daemon remembers is written at its own time.
+    let files = || relative_files(asker.home()).iter().filter(|name| !name.starts_with(b"state/")).count();
+    let before = files();
     for (name, saved) in [
         ("../../escape.txt", "escape.txt"),
         ("/etc/absolute.txt", "absolute.txt"),
@@ -143,7 +145,7 @@ fn a_name_from_the_network_cannot_leave_the_directory() {
         assert_eq!(path_of(&done), asker.downloads_directory().join(saved), "{name}");
     }
     assert_eq!(names_in(&asker).len(), 5);
-    assert_eq!(relative_files(asker.home()).len(), before + 5, "nothing was written elsewhere");
+    assert_eq!(files(), before + 5, "nothing was written elsewhere");
     assert!(!std::path::Path::new("/etc/absolute.txt").exists());
 }
 

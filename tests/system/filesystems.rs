@@ -110,6 +110,26 @@ fn a_share_that_cannot_be_read_is_reported_and_stays_listed() {
 }
 
 #[test]
+fn an_error_while_the_share_is_read_is_reported_and_forgets_no_file() {
+    let mut daemon = Setup::peer().set("filemonitor_refresh", "'1h'").shares("sub/file", b"x").start();
+    assert_eq!(daemon.stop().code, Some(0));
+    let share = daemon.share();
+    let story = "an error while the share is read";
+    for (path, fault) in [(share.clone(), "getdents64:error=EIO"), (share.clone(), "openat:error=EACCES")] {
+        if !daemon.inject(story, Some(&path), &[fault]) {
+            return;
+        }
+        daemon.start_again();
+        let run = pyratectl(&daemon, ["rescan"]);
+        let named = run.stderr.contains(&format!("cannot read the share '{}': ", share.display()));
+        assert!(run.code == 17 && named, "{fault}: {run:?}");
+        daemon.end_injection();
+        assert_eq!(pyratectl(&daemon, ["--json", "rescan"]).json()["files"], 1, "{fault}");
+        assert_eq!(daemon.stop().code, Some(0));
+    }
+}
+
+#[test]
 fn an_idle_daemon_keeps_no_filesystem_busy() {
     let Some(disk) = Disk::of_kib("an idle daemon keeps no filesystem busy", 1 << 10) else { return };
     std::fs::write(disk.path().join("one"), b"1").expect("there is room");
@@ -144,7 +164,7 @@ fn a_download_waits_for_its_filesystem_and_does_not_begin_anew_without_it() {
     let content = Dice::new().bytes(8 * MIB);
     let source = source("file.bin", &content);
     let mount = tempfile::tempdir().expect("a scratch directory");
-    for (below, told) in [("", "not mounted"), ("sub", "no such file or directory")] {
+    for (below, told) in [("", "is it mounted?"), ("sub", "no such file or directory")] {
         disk.bind(mount.path());
         let directory = mount.path().join(below);
         std::fs::create_dir_all(&directory).expect("a fresh directory");
@@ -164,6 +184,97 @@ fn a_download_waits_for_its_filesystem_and_does_not_begin_anew_without_it() {
         std::fs::remove_file(path).expect("it is there");
         until("the directory is left", LIMIT, || Disk::unmount(mount.path()));
     }
+}
+
+#[test]
+fn an_empty_mount_point_is_neither_an_empty_share_nor_a_place_for_downloads() {
+    let Some(disk) = Disk::of_kib("an empty mount point", 32 << 10) else { return };
+    let source = source("other.bin", b"other");
+    let mount = tempfile::tempdir().expect("a scratch directory");
+    disk.bind(mount.path());
+    std::fs::write(mount.path().join("file"), "shared").expect("there is room");
+    let place = format!("'{}'", mount.path().display());
+    let setup = Setup::peer().set("local_directory", &place).set("download_directory", &place);
+    let mut daemon = setup.set("filemonitor_refresh", "'1h'").start();
+    assert_eq!(pyratectl(&daemon, ["--json", "rescan"]).json()["files"], 1);
+    assert_eq!(daemon.stop().code, Some(0));
+    until("it can be unmounted", LIMIT, || Disk::unmount(mount.path()));
+
+    daemon.start_again();
+    let told = "is it mounted?";
+    let run = pyratectl(&daemon, ["rescan"]);
+    assert!(
+        run.code == 17 && run.stderr.contains(told) && run.stderr.contains(&*mount.path().to_string_lossy()),
+        "{run:?}"
+    );
+    let status = daemon.status();
+    assert!(status["share_error"]["message"].as_str().is_some_and(|text| text.contains(told)), "{status}");
+    assert!(pyratectl(&daemon, ["files"]).stderr.contains(told) && daemon.log().contains(told));
+    let id = begin(&daemon, &source);
+    await_paused(&daemon, id, told);
+    assert_eq!(std::fs::read_dir(mount.path()).expect("the mount point").count(), 0, "nothing is made there");
+
+    disk.bind(mount.path());
+    assert_eq!(pyratectl(&daemon, ["--json", "rescan"]).json()["files"], 1);
+    assert!(daemon.status()["share_error"].is_null());
+    assert_eq!(pyratectl(&daemon, ["resume", "all"]).code, 0);
+    assert_holds(&await_done(&daemon, id), b"other");
+    until("it can be unmounted again", LIMIT, || Disk::unmount(mount.path()));
+    // Whoever goes on without the disk puts a file there.
+    assert_eq!(pyratectl(&daemon, ["rescan"]).code, 17);
+    std::fs::write(mount.path().join("new"), "shared").expect("a fresh file");
+    assert_eq!(pyratectl(&daemon, ["--json", "rescan"]).json()["files"], 1);
+    assert_eq!(daemon.stop().code, Some(0));
+    // Another disk at the same place is another disk.
+    std::fs::remove_file(mount.path().join("new")).expect("it is there");
+    let Some(other) = Disk::of_kib("an empty disk", 1 << 10) else { return };
+    other.bind(mount.path());
+    daemon.start_again();
+    let run = pyratectl(&daemon, ["--json", "rescan"]);
+    assert!(Disk::unmount(mount.path()));
+    assert_eq!((run.code, &run.json()["files"]), (0, &0.into()), "{run:?}");
+}
+
+#[test]
+fn another_disk_that_is_mounted_at_the_same_place_is_taken_as_it_is() {
+    let Some(disk) = Disk::of_kib("another disk at the same place", 1 << 10) else { return };
+    let Some(other) = Disk::without_size("another disk at the same place") else { return };
+    let mount = tempfile::tempdir().expect("a scratch directory");
+    disk.bind(mount.path());
+    std::fs::write(mount.path().join("file"), "shared").expect("there is room");
+    let setup = Setup::peer().set("local_directory", &format!("'{}'", mount.path().display()));
+    let mut daemon = setup.start();
+    assert_eq!(pyratectl(&daemon, ["--json", "rescan"]).json()["files"], 1);
+    assert_eq!(daemon.stop().code, Some(0));
+    until("it can be unmounted", LIMIT, || Disk::unmount(mount.path()));
+    other.bind(mount.path());
+    daemon.start_again();
+    let run = pyratectl(&daemon, ["--json", "rescan"]);
+    until("it can be unmounted as well", LIMIT, || Disk::unmount(mount.path()));
+    assert_eq!((run.code, &run.json()["files"]), (0, &0.into()), "{run:?}");
+}
+
+#[test]
+fn a_cancelled_download_leaves_nothing_on_a_disk_that_is_mounted_later() {
+    let Some(disk) = Disk::of_kib("a cancelled download on a disk that is not mounted", 32 << 10) else { return };
+    let content = Dice::new().bytes(8 * MIB);
+    let source = source("file.bin", &content);
+    let mount = tempfile::tempdir().expect("a scratch directory");
+    disk.bind(mount.path());
+    let (mut asker, id) = begun_in(mount.path(), &source);
+    until("it can be unmounted", LIMIT, || Disk::unmount(mount.path()));
+    asker.start_again();
+    assert_eq!(pyratectl(&asker, ["cancel", &id.to_string()]).code, 0);
+    until("it is told", LIMIT, || asker.log().contains("cannot remove the part file of download 1, trying again"));
+    disk.bind(mount.path());
+    let unfinished = || relative_files(mount.path()).iter().any(|name| is_unfinished(name));
+    assert!(unfinished());
+    until("it is removed in the same run", PATIENCE, || !unfinished());
+    until("that is told", LIMIT, || asker.log().contains("the part file of download 1 is removed"));
+    asker.stop();
+    asker.start_again();
+    assert!(asker.rows().is_empty());
+    until("it can be unmounted in the end", LIMIT, || Disk::unmount(mount.path()));
 }
 
 #[test]

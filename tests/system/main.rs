@@ -32,6 +32,7 @@ mod membership;
 mod moves;
 mod newcomer;
 mod old_programs;
+mod orphans;
 mod p1_liars;
 mod p1_sources;
 mod p1_speed;

@@ -50,6 +50,10 @@ impl Show for StatusReply {
             "Downloads",
             format!("{} active{queued}, {} received", self.downloads_active, size(self.bytes_down)),
         ));
+        if self.orphaned_parts > 0 {
+            let (parts, bytes) = (count(self.orphaned_parts, "part file"), size(self.orphaned_bytes));
+            lines.push(("Orphans", format!("{parts} of no download here, {bytes}; the log names them")));
+        }
         lines.push(("Uploads", format!("{} active, {} sent", self.uploads_active, size(self.bytes_up))));
         if self.commands_queued > 0 {
             lines.push(("Waiting", format!("{} for a free worker", count(self.commands_queued, "command"))));
@@ -80,6 +84,8 @@ impl Show for StatusReply {
             "refused",
             "unhashed_files",
             "share_error",
+            "orphaned_parts",
+            "orphaned_bytes",
         ]);
         let links: Vec<String> = self
             .bootstraps
@@ -107,6 +113,8 @@ impl Show for StatusReply {
                 self.refused.to_string(),
                 self.unhashed_files.to_string(),
                 or_unknown(self.share_error.as_ref(), |error| name(error.message.as_bytes())),
+                self.orphaned_parts.to_string(),
+                self.orphaned_bytes.to_string(),
             ],
         );
         table

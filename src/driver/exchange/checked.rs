@@ -185,7 +185,9 @@ mod tests {
         let (b3, chain) = hasher.finish();
         let place = PartPlace::Suggested { directory: directory.into(), name: FileName::from_bytes(b"a").unwrap() };
         let PartOpened::Ready(mut part) =
-            PartRequest { place, token: 1, b3: Some(b3), size: None, filesystem: None }.open().unwrap()
+            PartRequest { place, token: 1, b3: Some(b3), size: None, filesystem: None, known: Default::default() }
+                .open()
+                .unwrap()
         else {
             panic!("nothing is there yet")
         };

@@ -128,6 +128,13 @@ pub enum Event {
         /// Why.
         fault: DiskFault,
     },
+    /// So many part files were found that no download names; in the place of what was found before.
+    OrphansFound {
+        /// Part files.
+        files: u64,
+        /// That they take on the disk.
+        bytes: u64,
+    },
     /// What was to be remembered of a download is on the disk, or could not be written.
     Recorded {
         /// The download.

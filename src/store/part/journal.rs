@@ -69,7 +69,7 @@ impl Record {
 
 /// A group that was recorded after the last mark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Recorded {
+pub(in crate::store) struct Recorded {
     /// Of the record.
     pub(super) index: u64,
     /// Which.
@@ -149,12 +149,12 @@ impl Journal {
 
 /// What was read from a journal.
 #[derive(Debug)]
-pub(super) struct Loaded {
+pub(in crate::store) struct Loaded {
     /// Of the part file.
     pub(super) inode: u64,
-    pub(super) outline: Arc<Outline>,
+    pub(in crate::store) outline: Arc<Outline>,
     /// Those in `unsynced` included.
-    pub(super) verified: Groups,
+    pub(in crate::store) verified: Groups,
     /// Groups whose data power loss may have taken.
     pub(super) unsynced: Vec<Recorded>,
 }
@@ -163,7 +163,7 @@ pub(super) struct Loaded {
 ///
 /// # Errors
 /// As the system reports them.
-pub(super) fn load(file: &File) -> io::Result<Option<Loaded>> {
+pub(in crate::store) fn load(file: &File) -> io::Result<Option<Loaded>> {
     let mut bytes = Vec::new();
     file.take(JOURNAL_BYTES_MAX + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > JOURNAL_BYTES_MAX {

@@ -22,15 +22,18 @@
 //! | `journal` | the journal's format |
 //! | `ledger` | the groups that count, in memory and in the journal |
 //! | `sync` | bringing it to the disk |
+//! | `probe` | looking whether a place is good
+//! | `removal` | removing it
 //! | `check` | reading it from end to end |
 //! | `disk` | the calls that change something |
 
 mod check;
 pub(super) mod disk;
-mod journal;
+pub(super) mod journal;
 mod ledger;
 pub(super) mod place;
 mod probe;
+mod removal;
 pub(super) mod sync;
 #[cfg(test)]
 pub(super) mod tests;
@@ -41,6 +44,7 @@ pub use sync::{SyncJob, Synced};
 
 use super::claim;
 use super::commit::CommitJob;
+use super::mount::{DirectoryMount, KnownMounts, may_be_same};
 use super::reserve::{Room, Watch};
 use crate::content::{Groups, Outline};
 use crate::fault::DiskFault;
@@ -59,10 +63,6 @@ use std::sync::Arc;
 
 /// Bytes of a unit in which allocated space is told (stat(2)).
 const BLOCK_BYTES: u64 = 512;
-
-/// Types of filesystems that are in memory alone (statfs(2)).
-const TMPFS_MAGIC: u64 = 0x0102_1994;
-const RAMFS_MAGIC: u64 = 0x8584_58f6;
 
 /// Where a download is to be saved.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,6 +96,8 @@ pub struct PartRequest {
     pub size: Option<u64>,
     /// The filesystem that it was last open on, if it was.
     pub filesystem: Option<FilesystemId>,
+    /// Directories that were in use.
+    pub known: Arc<KnownMounts>,
 }
 
 /// A part file that was asked for.
@@ -114,10 +116,17 @@ impl PartRequest {
     /// # Errors
     /// [`DiskFault::Exists`] when the final name is taken, or that of the part file by something else;
     /// [`DiskFault::Missing`] when the directory is not there; [`DiskFault::NotMounted`] when the part file is gone, and
-    /// the directory is on another filesystem than it was; [`DiskFault::Full`] when the size would touch the reserve; `EBUSY` when somebody holds the part file; otherwise as the system reports.
+    /// the directory is on another filesystem than it was; [`DiskFault::EmptyMountPoint`] when the filesystem on which the
+    /// directory was does not seem to be mounted; [`DiskFault::Full`] when the size would touch the reserve; `EBUSY` when somebody holds the part file; otherwise as the system reports.
     pub fn open(self) -> Result<PartOpened, DiskFault> {
         let place = Place::open(&self.place, self.token)?;
         let filesystem = place.filesystem()?;
+        let directory = place.directory_path();
+        if let Some(known) = self.known.get(directory)
+            && known.is_missing_at(directory)?
+        {
+            return Err(DiskFault::EmptyMountPoint);
+        }
         if self.filesystem.is_some_and(|before| !may_be_same(before, filesystem)) && !place.has_part()? {
             return Err(DiskFault::NotMounted);
         }
@@ -126,7 +135,7 @@ impl PartRequest {
             Final::Free(path) => path,
             Final::Same(path) => {
                 // A crash may have left them. Somebody who holds them will remove them.
-                let _ = remove_at(&place);
+                let _ = removal::remove_at(&place);
                 return Ok(PartOpened::AlreadyThere(path));
             }
         };
@@ -142,46 +151,10 @@ impl PartRequest {
                 State::stream()
             }
         };
-        Ok(PartOpened::Ready(PartFile { place, held, final_path, filesystem, state, watch: Watch::default() }))
+        // It is told for the next time. Where it cannot be, nothing is known then.
+        let mount = DirectoryMount::of(place.directory_path()).ok();
+        Ok(PartOpened::Ready(PartFile { place, held, final_path, filesystem, mount, state, watch: Watch::default() }))
     }
-
-    /// Removes the part file and its journal, if they are there. Waits for the disk.
-    ///
-    /// # Errors
-    /// `EBUSY` when somebody holds the part file; otherwise as the system reports.
-    pub fn remove(self) -> Result<(), DiskFault> {
-        for place in Place::open_all(&self.place, self.token) {
-            match place {
-                Ok(place) => remove_at(&place)?,
-                Err(DiskFault::Missing | DiskFault::NotDirectory) => {}
-                Err(fault) => return Err(fault),
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Whether two filesystems are one. What is in memory alone is another at every mount, and its files are gone for good.
-fn may_be_same(before: FilesystemId, here: FilesystemId) -> bool {
-    let in_memory = [TMPFS_MAGIC, RAMFS_MAGIC].contains(&here.kind);
-    before == here || in_memory && before.kind == here.kind
-}
-
-fn remove_at(place: &Place) -> Result<(), DiskFault> {
-    claim::resolve(place)?;
-    match place.claim_existing() {
-        // Held until the name is gone, so that nobody takes it meanwhile.
-        Ok(Some(_held)) => disk::unlink(place.directory(), &place.part_name()).map_err(fault)?,
-        // Something that is not ours.
-        Ok(None) | Err(DiskFault::Exists) => false,
-        Err(fault) => return Err(fault),
-    };
-    match place.remove_journals() {
-        Ok(()) | Err(DiskFault::Exists) => {}
-        Err(fault) => return Err(fault),
-    }
-    // The record of the download may go next, and then nobody would know of a part file that power loss brings back.
-    disk::sync_directory(place.directory()).map_err(fault)
 }
 
 /// Reads the journal, if it is one of a part file of this size and of the content wanted. A part file of another inode
@@ -212,6 +185,7 @@ pub struct PartFile {
     held: Held,
     final_path: PathBuf,
     filesystem: FilesystemId,
+    mount: Option<DirectoryMount>,
     state: State,
     watch: Watch,
 }
@@ -240,6 +214,11 @@ impl PartFile {
     /// The filesystem that it lies on.
     pub fn filesystem(&self) -> FilesystemId {
         self.filesystem
+    }
+
+    /// The directory that it lies in, and where the filesystem of that is mounted, if this is known.
+    pub fn directory(&self) -> Option<(&Path, &DirectoryMount)> {
+        Some((self.place.directory_path(), self.mount.as_ref()?))
     }
 
     /// What it is to hold, if that is known.

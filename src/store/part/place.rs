@@ -2,6 +2,7 @@
 //!
 //! Refuses to follow a symbolic link at any of these names, and to touch a part file that another process holds.
 
+use super::super::mount::filesystem_of;
 use super::super::{file_type, stat_at};
 use super::{BLOCK_BYTES, PartPlace, disk, fault};
 use crate::fault::DiskFault;
@@ -9,8 +10,6 @@ use crate::id::{ContentHash, FilesystemId};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag, open, openat};
 use nix::sys::stat::{Mode, SFlag, fstat};
-use nix::sys::statfs::fstatfs;
-use nix::sys::statvfs::fstatvfs;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::ops::Deref;
@@ -23,10 +22,10 @@ use std::path::{Path, PathBuf};
 const COMPONENT_BYTES_MAX: usize = 255;
 
 /// How a part file's name ends.
-const PART_SUFFIX: &[u8] = b".pyrate-part";
+pub(in crate::store) const PART_SUFFIX: &[u8] = b".pyrate-part";
 
 /// How a journal's name ends.
-const JOURNAL_SUFFIX: &[u8] = b".pyrate-journal";
+pub(in crate::store) const JOURNAL_SUFFIX: &[u8] = b".pyrate-journal";
 
 /// How a journal's name ends while it is written.
 const NEW_JOURNAL_SUFFIX: &[u8] = b".new.pyrate-journal";
@@ -139,17 +138,14 @@ impl Place {
         }
     }
 
-    /// The filesystem of the directory. One that has no number of its own is known by its device.
+    /// The filesystem of the directory.
     pub(super) fn filesystem(&self) -> Result<FilesystemId, DiskFault> {
-        let kind = fstatfs(&self.directory).map_err(fault)?.filesystem_type().0;
-        let number = fstatvfs(&self.directory).map_err(fault)?.filesystem_id();
-        let device = fstat(&self.directory).map_err(fault)?.st_dev;
-        // The types differ between systems.
-        #[allow(clippy::unnecessary_cast, reason = "not so everywhere")]
-        Ok(FilesystemId {
-            kind: kind as u64 & u64::from(u32::MAX),
-            number: if number == 0 { device } else { number as u64 },
-        })
+        filesystem_of(&self.directory)
+    }
+
+    /// The path of the directory.
+    pub(super) fn directory_path(&self) -> &Path {
+        &self.directory_path
     }
 
     /// Whether something has the name of the part file.

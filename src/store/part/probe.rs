@@ -57,7 +57,7 @@ mod tests {
     }
 
     fn request(place: PartPlace) -> PartRequest {
-        PartRequest { place, token: 1, b3: None, size: None, filesystem: None }
+        PartRequest { place, token: 1, b3: None, size: None, filesystem: None, known: Default::default() }
     }
 
     fn exact(path: impl AsRef<Path>) -> PartRequest {

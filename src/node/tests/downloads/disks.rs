@@ -227,4 +227,13 @@ fn a_part_file_is_remembered_with_its_filesystem_and_not_begun_on_another() {
     let message = row.error.unwrap().message;
     assert_eq!(row.state, DownloadState::Paused);
     assert!(message.contains("not mounted") && message.contains("when it is there"), "{message}");
+    // By itself it waits; the user may want it begun anew.
+    rig.pass(Duration::from_secs(30));
+    assert_eq!(specs(&mut rig).remove(0).1.filesystem, filesystem);
+    rig.handle(Event::PartOpened { download: id, outcome: Err(DiskFault::EmptyMountPoint) });
+    order(&mut rig, Request::Resume { ids: "1".into() });
+    assert_eq!(specs(&mut rig).remove(0).1.filesystem, filesystem, "not where nothing seems to be mounted");
+    rig.handle(Event::PartOpened { download: id, outcome: Err(DiskFault::NotMounted) });
+    order(&mut rig, Request::Resume { ids: "1".into() });
+    assert_eq!(specs(&mut rig).remove(0).1.filesystem, None);
 }

@@ -2,6 +2,7 @@
 
 use super::tape::{Call, fail_next, pretend_room};
 use super::*;
+use crate::store::mount::{RAMFS_MAGIC, TMPFS_MAGIC};
 use crate::store::reserve::Room;
 use nix::libc::{EACCES, EIO, ENOMEM, ENOSPC};
 
@@ -242,4 +243,42 @@ fn a_part_file_that_is_gone_is_begun_anew_only_on_its_own_filesystem() {
     let memory = FilesystemId { kind: TMPFS_MAGIC, number: 1 };
     assert!(may_be_same(memory, FilesystemId { number: 2, ..memory }), "what was there is gone for good");
     assert!(!may_be_same(memory, FilesystemId { kind: 0xef53, number: 1 }));
+}
+
+#[test]
+fn a_part_file_is_removed_only_where_it_can_be_missed() {
+    let scratch = scratch();
+    let here = suggested(scratch.path()).ready().filesystem();
+    let elsewhere = FilesystemId { kind: 0x4d44, ..here };
+    let on = |filesystem, directory: &Path| PartRequest { filesystem: Some(filesystem), ..suggested(directory) };
+    let missing = scratch.path().join("missing");
+    // It is there, whatever number its filesystem has today.
+    assert_eq!(on(elsewhere, scratch.path()).remove(), Ok(()));
+    assert!(names(scratch.path()).is_empty());
+    for directory in [scratch.path(), &missing] {
+        assert_eq!(on(here, directory).remove(), Ok(()), "it is gone");
+        assert_eq!(suggested(directory).remove(), Ok(()), "there never was one");
+        assert_eq!(on(elsewhere, directory).remove(), Err(DiskFault::NotMounted), "it may be there still");
+    }
+    for path in [scratch.path().join("exact"), missing.join("exact"), missing.join("")] {
+        let request = PartRequest { filesystem: Some(elsewhere), ..exact(&path) };
+        assert_eq!(request.clone().remove(), Err(DiskFault::NotMounted), "{path:?}");
+        assert_eq!(PartRequest { filesystem: Some(here), ..request }.remove(), Ok(()), "{path:?}");
+    }
+}
+
+#[test]
+fn nothing_is_begun_in_an_empty_mount_point() {
+    let scratch = scratch();
+    let mount =
+        DirectoryMount { filesystem: FilesystemId { kind: 0x4d44, number: 1 }, mount_point: scratch.path().to_owned() };
+    let known = Arc::new(KnownMounts::from([(scratch.path().to_owned(), mount)]));
+    for request in [suggested(scratch.path()), exact(&scratch.path().join("b"))] {
+        assert_eq!(PartRequest { known: known.clone(), ..request }.fault(), DiskFault::EmptyMountPoint);
+        assert!(names(scratch.path()).is_empty());
+    }
+    fs::write(scratch.path().join("file"), "").unwrap();
+    let part = PartRequest { known, ..suggested(scratch.path()) }.ready();
+    let (directory, mount) = part.directory().unwrap();
+    assert_eq!((directory, mount.filesystem), (scratch.path(), part.filesystem()), "and is told for the next time");
 }

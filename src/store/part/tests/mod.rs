@@ -34,25 +34,25 @@ fn names(directory: &Path) -> Vec<String> {
 /// Towards `a.txt` in a directory.
 fn suggested(directory: &Path) -> PartRequest {
     let place = PartPlace::Suggested { directory: directory.to_owned(), name: name("a.txt") };
-    PartRequest { place, token: TOKEN, b3: None, size: None, filesystem: None }
+    PartRequest { place, token: TOKEN, b3: None, size: None, filesystem: None, known: Arc::default() }
 }
 
 /// Exactly to a path.
-fn exact(path: &Path) -> PartRequest {
+pub(in crate::store) fn exact(path: &Path) -> PartRequest {
     let place = PartPlace::Exact { path: path.to_owned(), name: name("a.txt") };
-    PartRequest { place, token: TOKEN, b3: None, size: None, filesystem: None }
+    PartRequest { place, token: TOKEN, b3: None, size: None, filesystem: None, known: Arc::default() }
 }
 
 impl PartRequest {
-    fn token(self, token: u32) -> Self {
+    pub(in crate::store) fn token(self, token: u32) -> Self {
         Self { token, ..self }
     }
 
-    fn wanting(self, content: &Content) -> Self {
+    pub(in crate::store) fn wanting(self, content: &Content) -> Self {
         Self { b3: Some(content.outline.b3()), size: Some(content.bytes.len() as u64), ..self }
     }
 
-    fn ready(self) -> PartFile {
+    pub(in crate::store) fn ready(self) -> PartFile {
         match self.open() {
             Ok(PartOpened::Ready(part)) => part,
             other => panic!("{other:?}"),
@@ -73,9 +73,9 @@ fn stream(request: PartRequest, bytes: &[u8]) -> PartFile {
 
 /// Some bytes and what proves them.
 #[derive(Debug, Clone)]
-struct Content {
+pub(in crate::store) struct Content {
     bytes: Vec<u8>,
-    outline: Arc<Outline>,
+    pub(in crate::store) outline: Arc<Outline>,
 }
 
 impl Content {
@@ -88,7 +88,7 @@ impl Content {
     }
 
     /// Groups of which the last is short; no byte is as with another seed, but there are as many.
-    fn of(groups: u64, seed: u8) -> Self {
+    pub(in crate::store) fn of(groups: u64, seed: u8) -> Self {
         let size = (groups - 1) * GROUP_BYTES + 1000;
         Self::new((0..size).map(|at| (at % 253) as u8 ^ (at >> 16) as u8 ^ seed).collect())
     }
@@ -105,11 +105,11 @@ impl Content {
 }
 
 impl PartFile {
-    fn put(&mut self, content: &Content, group: u64) -> bool {
+    pub(in crate::store) fn put(&mut self, content: &Content, group: u64) -> bool {
         self.write_group(group, content.group(group)).unwrap()
     }
 
-    fn held(&self) -> Vec<u64> {
+    pub(in crate::store) fn held(&self) -> Vec<u64> {
         (0..self.verified().count()).filter(|&group| self.verified().contains(group)).collect()
     }
 
@@ -122,14 +122,14 @@ impl PartFile {
         }
     }
 
-    fn sync(&mut self) -> bool {
+    pub(in crate::store) fn sync(&mut self) -> bool {
         let Some(job) = self.sync_rest_job() else { return false };
         let synced = job.run().unwrap();
         self.synced(synced).unwrap();
         true
     }
 
-    fn part_path(&self) -> PathBuf {
+    pub(in crate::store) fn part_path(&self) -> PathBuf {
         self.place.path_of(&self.place.part_name())
     }
 

@@ -1,0 +1,49 @@
+//! Removing a part file that is not open.
+
+use super::super::claim;
+use super::super::mount::{filesystem_above, may_be_same};
+use super::place::Place;
+use super::{PartPlace, PartRequest, disk, fault};
+use crate::fault::DiskFault;
+
+impl PartRequest {
+    /// Removes the part file and its journal, if they are there. Waits for the disk.
+    ///
+    /// # Errors
+    /// `EBUSY` when somebody holds the part file; [`DiskFault::NotMounted`] when there is none, and its place is on another
+    /// filesystem than it was; otherwise as the system reports.
+    pub fn remove(self) -> Result<(), DiskFault> {
+        let mut was_there = false;
+        for place in Place::open_all(&self.place, self.token) {
+            match place {
+                Ok(place) => was_there |= remove_at(&place)?,
+                Err(DiskFault::Missing | DiskFault::NotDirectory) => {}
+                Err(fault) => return Err(fault),
+            }
+        }
+        let (PartPlace::Suggested { directory: at, .. } | PartPlace::Exact { path: at, .. }) = &self.place;
+        match self.filesystem {
+            Some(before) if !was_there && !may_be_same(before, filesystem_above(at)?) => Err(DiskFault::NotMounted),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Says whether there was a part file.
+pub(super) fn remove_at(place: &Place) -> Result<bool, DiskFault> {
+    claim::resolve(place)?;
+    let was_there = match place.claim_existing() {
+        // Held until the name is gone, so that nobody takes it meanwhile.
+        Ok(Some(_held)) => disk::unlink(place.directory(), &place.part_name()).map_err(fault)?,
+        // Something that is not ours.
+        Ok(None) | Err(DiskFault::Exists) => false,
+        Err(fault) => return Err(fault),
+    };
+    match place.remove_journals() {
+        Ok(()) | Err(DiskFault::Exists) => {}
+        Err(fault) => return Err(fault),
+    }
+    // The record of the download may go next, and then nobody would know of a part file that power loss brings back.
+    disk::sync_directory(place.directory()).map_err(fault)?;
+    Ok(was_there)
+}

@@ -1,17 +1,20 @@
 //! Files for requesters that closed after their request and wait to be called back (PROTOCOL, "Old peers answer `4` by
 //! calling back").
 //!
-//! Owns the attempts. Each is an exchange that takes a worker; between two there is only a timer. A requester may not
-//! listen yet when it is called: a refused connection is tried again. After a connection that stands there is no other.
+//! Owns the attempts. Each is an exchange that takes a turn and a worker, as other uploads do; between two there is only a
+//! timer. A requester may not listen yet when it is called: a refused connection is tried again. After a connection that
+//! stands there is no other. Nobody can tell such a requester that we are busy, so its attempts wait longer than requests.
 
-use super::contract::DialOutcome;
+use super::contract::{DialOutcome, ResponseFault};
 use super::dials::Purpose;
-use super::limits::{CALL_BACK_WAITS, CALL_BACKS_MAX, CALL_BACKS_PER_ADDRESS_MAX};
+use super::limits::{CALL_BACK_WAIT_MAX, CALL_BACK_WAITS, CALL_BACKS_MAX, CALL_BACKS_PER_ADDRESS_MAX};
+use super::workers::Command;
 use super::{Node, NodeTimer, Phase};
 use crate::fault::DialFault;
 use crate::id::ExchangeId;
 use crate::name::FileName;
 use crate::time::Instant;
+use crate::timer::TimerId;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
@@ -27,13 +30,15 @@ struct CallBack {
     /// Connections that were refused.
     refused: usize,
     stage: Stage,
+    /// When no further attempt begins; `None` when that time has come.
+    overdue: Option<TimerId>,
 }
 
 /// Where a call back stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// An exchange waits for a worker, or for its connection.
-    Dialling,
+    /// This exchange waits for its turn, for a worker, or for its connection.
+    Dialling(ExchangeId),
     /// The connection stands.
     Sending,
     /// The last connection was refused, and a timer runs until the next.
@@ -73,19 +78,19 @@ impl Node {
         }
         self.call_backs.begun += 1;
         let id = CallBackId(self.call_backs.begun);
-        let row = CallBack { to: requester, name, refused: 0, stage: Stage::Dialling };
+        let overdue = Some(self.wheel.insert(now + CALL_BACK_WAIT_MAX, NodeTimer::CallBackOverdue(id)));
+        let row = CallBack { to: requester, name, refused: 0, stage: Stage::Waiting, overdue };
         self.call_backs.rows.insert(id, row);
         self.call_back(now, id);
     }
 
     fn call_back(&mut self, now: Instant, id: CallBackId) {
+        let Some(to) = self.call_backs.rows.get(&id).map(|row| row.to) else { return };
+        let exchange = self.next_call_back(to, id);
         let Some(row) = self.call_backs.rows.get_mut(&id) else { return };
-        row.stage = Stage::Dialling;
-        let (to, name) = (row.to, row.name.clone());
-        if self.dial_back(now, to, name, id).is_err() {
-            self.counters.refused += 1;
-            self.call_backs.rows.remove(&id);
-        }
+        row.stage = Stage::Dialling(exchange);
+        let name = row.name.clone();
+        self.submit_upload(now, exchange, to.ip().to_canonical(), Command::CallBack { to, name });
     }
 
     /// The wait before the next attempt is over.
@@ -98,15 +103,42 @@ impl Node {
         let Some(Purpose::CallBack(id)) = self.dials.get(&exchange).map(|dial| dial.purpose) else { return };
         let Some(row) = self.call_backs.rows.get_mut(&id) else { return };
         row.stage = Stage::Sending;
-        let (to, name) = (row.to, row.name.clone());
+        let (to, name, overdue) = (row.to, row.name.clone(), row.overdue.take());
+        self.cancel_timer(overdue);
         self.note_upload_started(exchange, to, &name);
     }
 
-    /// The file left the library before a worker was free.
-    pub(super) fn drop_call_back(&mut self, exchange: ExchangeId) {
-        if let Some(Purpose::CallBack(id)) = self.forget_dial(exchange).map(|dial| dial.purpose) {
-            self.call_backs.rows.remove(&id);
+    /// The requester has waited long enough. A connection that is being made is its last.
+    pub(super) fn on_call_back_overdue(&mut self, id: CallBackId) {
+        let Some(row) = self.call_backs.rows.get_mut(&id) else { return };
+        row.overdue = None;
+        match row.stage {
+            Stage::Dialling(exchange) => {
+                if self.withdraw_from_turns(exchange) || self.withdraw(exchange) {
+                    self.drop_call_back(exchange);
+                }
+            }
+            Stage::Waiting => {
+                self.counters.refused += 1;
+                self.forget_call_back(id);
+            }
+            Stage::Sending => {}
         }
+    }
+
+    /// An attempt is not made, and no other: there is no room, the file has left the library, or the node leaves.
+    pub(super) fn drop_call_back(&mut self, exchange: ExchangeId) {
+        self.counters.refused += 1;
+        self.end_turn(exchange);
+        if let Some(Purpose::CallBack(id)) = self.forget_dial(exchange).map(|dial| dial.purpose) {
+            self.forget_call_back(id);
+        }
+    }
+
+    fn forget_call_back(&mut self, id: CallBackId) -> Option<CallBack> {
+        let row = self.call_backs.rows.remove(&id)?;
+        self.cancel_timer(row.overdue);
+        Some(row)
     }
 
     /// An attempt is over. The port is one of a request: it says nothing about a peer.
@@ -119,14 +151,27 @@ impl Node {
     ) {
         let Some(row) = self.call_backs.rows.get_mut(&id) else { return };
         log::debug!("call back of {}: {:?}, {outcome:?}", row.to, row.stage);
-        let wait = CALL_BACK_WAITS.get(row.refused).filter(|_| row.stage == Stage::Dialling);
+        let may_follow = matches!(row.stage, Stage::Dialling(_)) && row.overdue.is_some();
+        let wait = CALL_BACK_WAITS.get(row.refused).filter(|_| may_follow);
         if let (Err(DialFault::Refused), Some(wait)) = (&outcome, wait) {
             row.refused += 1;
             row.stage = Stage::Waiting;
             self.wheel.insert(now + *wait, NodeTimer::CallBack(id));
-            return;
+            return self.end_turn(exchange);
         }
-        self.call_backs.rows.remove(&id);
-        self.end_upload(now, exchange, outcome.err().map(|fault| fault.to_string()));
+        let fault = outcome.err().map(response_fault);
+        if let Some(row) = self.forget_call_back(id) {
+            self.note_file_fault(now, &row.name, fault.as_ref());
+        }
+        self.end_upload(now, exchange, fault.as_ref());
+    }
+}
+
+/// What ended a call back, in the words of other uploads.
+fn response_fault(fault: DialFault) -> ResponseFault {
+    match fault {
+        DialFault::Disk(fault) => ResponseFault::Disk(fault),
+        DialFault::Aborted => ResponseFault::Aborted,
+        _ => ResponseFault::Gone,
     }
 }

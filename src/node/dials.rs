@@ -8,7 +8,6 @@ use super::membership::LinkId;
 use super::workers::{Command, QueueFull, Rank};
 use crate::fault::DialFault;
 use crate::id::{ExchangeId, SearchId, TransferId};
-use crate::name::FileName;
 use crate::time::Instant;
 use crate::wire::Message;
 use std::net::SocketAddr;
@@ -133,20 +132,9 @@ impl Node {
         exchange
     }
 
-    /// Brings a file to a requester that had closed, when a worker is free.
-    pub(super) fn dial_back(
-        &mut self,
-        now: Instant,
-        to: SocketAddr,
-        name: FileName,
-        id: CallBackId,
-    ) -> Result<(), QueueFull> {
-        let exchange = self.next_exchange(to, Purpose::CallBack(id));
-        self.submit(now, exchange, Command::CallBack { to, name }, Rank::Asked(to.ip().to_canonical())).inspect_err(
-            |_| {
-                self.forget_dial(exchange);
-            },
-        )
+    /// An exchange that brings a file to a requester that had closed.
+    pub(super) fn next_call_back(&mut self, to: SocketAddr, id: CallBackId) -> ExchangeId {
+        self.next_exchange(to, Purpose::CallBack(id))
     }
 
     /// Breaks off an exchange of ours, or takes it back if it still waits. Nothing more is heard of one taken back.

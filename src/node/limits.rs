@@ -58,6 +58,9 @@ pub(super) const CALL_BACK_WAITS: [Duration; 5] = [
     Duration::from_secs(1),
     Duration::from_secs(2),
 ];
+/// Longest time from a request to the last attempt to call its requester back. A requester of that kind waits until
+/// somebody ends it; a bootstrap node lists a silent peer for as long as this.
+pub(super) const CALL_BACK_WAIT_MAX: Duration = Duration::from_secs(10 * 60);
 /// Requesters that are called back, or are to be.
 pub(super) const CALL_BACKS_MAX: usize = 1_024;
 /// Of these, those at one address.

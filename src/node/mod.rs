@@ -162,6 +162,8 @@ enum NodeTimer {
     CommandWaited { exchange: ExchangeId },
     /// A requester that refused to be called back may listen by now.
     CallBack(call_backs::CallBackId),
+    /// A requester has waited long enough to be called back.
+    CallBackOverdue(call_backs::CallBackId),
     /// An upload waited for its turn under the limit.
     TurnWaited { exchange: ExchangeId },
     /// No range of an upload was asked for in a while.
@@ -402,6 +404,7 @@ impl Node {
             NodeTimer::ForgetSearch(search) => self.forget_search(search),
             NodeTimer::CommandWaited { exchange } => self.on_command_waited(exchange),
             NodeTimer::CallBack(id) => self.on_call_back_timer(now, id),
+            NodeTimer::CallBackOverdue(id) => self.on_call_back_overdue(id),
             NodeTimer::TurnWaited { exchange } => self.on_turn_waited(exchange),
             NodeTimer::RangesIdle(run) => self.on_run_idle(run),
             NodeTimer::Retry(download) => self.on_retry_timer(now, download),

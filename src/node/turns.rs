@@ -1,7 +1,8 @@
 //! Turns of uploads under `upload_limit`: no more are sent at once than each can get a rate at which the other side does
 //! not take it for stalled. The others wait for their turn, and are told that we are busy when they have waited too long.
 //!
-//! Owns which uploads have a turn. An upload that has one still waits for a worker.
+//! Owns which uploads have a turn. An upload that has one still waits for a worker. An attempt to call a requester back is
+//! an upload too; [`call_backs`](super::call_backs) bounds how long it waits.
 
 use super::contract::Refusal;
 use super::limits::{COMMAND_WAIT_MAX, COMMANDS_QUEUED_MAX, REQUESTS_QUEUED_PER_ADDRESS_MAX, UPLOAD_RATE_MIN};
@@ -18,8 +19,8 @@ struct Waiting {
     exchange: ExchangeId,
     address: IpAddr,
     command: Command,
-    /// When the other side is told that we are busy.
-    timer: TimerId,
+    /// When the other side is told that we are busy; only for requests.
+    timer: Option<TimerId>,
 }
 
 /// Who has a turn, and who waits for one.
@@ -91,9 +92,10 @@ impl Node {
         }
         let of_address = self.turns.waiting.values().filter(|waiting| waiting.address == address).count();
         if self.turns.waiting.len() >= COMMANDS_QUEUED_MAX || of_address >= REQUESTS_QUEUED_PER_ADDRESS_MAX {
-            return self.refuse(exchange, Refusal::Busy);
+            return self.turn_down(exchange, Refusal::Busy);
         }
-        let timer = self.wheel.insert(now + COMMAND_WAIT_MAX, NodeTimer::TurnWaited { exchange });
+        let inbound = matches!(exchange, ExchangeId::Inbound(_));
+        let timer = inbound.then(|| self.wheel.insert(now + COMMAND_WAIT_MAX, NodeTimer::TurnWaited { exchange }));
         self.turns.taken += 1;
         self.turns.waiting.insert(self.turns.taken, Waiting { exchange, address, command, timer });
     }
@@ -101,7 +103,15 @@ impl Node {
     fn begin_turn(&mut self, now: Instant, exchange: ExchangeId, address: IpAddr, command: Command) {
         self.turns.give(exchange, address);
         if self.submit(now, exchange, command, Rank::Asked(address)).is_err() {
-            self.refuse(exchange, Refusal::Busy);
+            self.turn_down(exchange, Refusal::Busy);
+        }
+    }
+
+    /// An upload is not sent: its requester is told, or is not called back.
+    fn turn_down(&mut self, exchange: ExchangeId, reason: Refusal) {
+        match exchange {
+            ExchangeId::Inbound(_) => self.refuse(exchange, reason),
+            ExchangeId::Outbound(_) => self.drop_call_back(exchange),
         }
     }
 
@@ -109,7 +119,7 @@ impl Node {
     pub(super) fn give_turns(&mut self, now: Instant) {
         while self.turns.active.len() < self.upload_turns_max() {
             let Some(waiting) = self.turns.next().and_then(|number| self.turns.waiting.remove(&number)) else { return };
-            self.wheel.cancel(waiting.timer);
+            self.cancel_timer(waiting.timer);
             self.begin_turn(now, waiting.exchange, waiting.address, waiting.command);
         }
     }
@@ -125,7 +135,7 @@ impl Node {
     pub(super) fn withdraw_from_turns(&mut self, exchange: ExchangeId) -> bool {
         let number = self.turns.waiting.iter().find(|(_, waiting)| waiting.exchange == exchange).map(|(at, _)| *at);
         let Some(waiting) = number.and_then(|number| self.turns.waiting.remove(&number)) else { return false };
-        self.wheel.cancel(waiting.timer);
+        self.cancel_timer(waiting.timer);
         self.turns.tidy(waiting.address);
         true
     }
@@ -142,7 +152,7 @@ impl Node {
         let waiting: Vec<ExchangeId> = self.turns.waiting.values().map(|waiting| waiting.exchange).collect();
         for exchange in waiting {
             self.withdraw_from_turns(exchange);
-            self.refuse(exchange, Refusal::Leaving);
+            self.turn_down(exchange, Refusal::Leaving);
         }
     }
 }

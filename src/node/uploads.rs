@@ -206,16 +206,23 @@ impl Node {
         if let Ok(bytes) = outcome {
             self.on_response_progress(exchange, bytes);
         }
-        let changed = matches!(outcome, Err(ResponseFault::Disk(DiskFault::Changed | DiskFault::Shrank)));
-        if let (true, Some(name)) = (changed, self.uploads.name(exchange)) {
-            self.on_shared_file_changed(now, &name);
+        if let Some(name) = self.uploads.name(exchange) {
+            self.note_file_fault(now, &name, outcome.as_ref().err());
         }
-        self.end_upload(now, exchange, outcome.err().map(|fault| fault.to_string()));
+        self.end_upload(now, exchange, outcome.as_ref().err());
         self.free_worker(exchange);
     }
 
+    /// The end of an upload says that the file is another by now, if it was that.
+    pub(super) fn note_file_fault(&mut self, now: Instant, name: &FileName, fault: Option<&ResponseFault>) {
+        if let Some(ResponseFault::Disk(DiskFault::Changed | DiskFault::Shrank)) = fault {
+            self.on_shared_file_changed(now, name);
+        }
+    }
+
     /// What goes out on a connection is over, if it ever began.
-    pub(super) fn end_upload(&mut self, now: Instant, exchange: ExchangeId, error: Option<String>) {
+    pub(super) fn end_upload(&mut self, now: Instant, exchange: ExchangeId, fault: Option<&ResponseFault>) {
+        let error = fault.map(ToString::to_string);
         match self.uploads.rows.remove(&exchange) {
             Some(Upload { bytes, kind: Kind::File { to, name } }) => self.tell_upload_ended(to, &name, bytes, error),
             Some(Upload { kind: Kind::Range { run }, .. }) => self.on_range_ended(now, run, error),

@@ -2,9 +2,9 @@
 
 use super::rig::*;
 use crate::control::{Notice, RawText, Request};
-use crate::fault::DialFault;
+use crate::fault::{DialFault, DiskFault};
 use crate::id::ExchangeId;
-use crate::node::contract::{Action, Event, NodeConfig};
+use crate::node::contract::{Action, Event, NodeConfig, Refusal, ResponseFault};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -85,9 +85,29 @@ fn a_call_back_that_stands_is_an_upload_and_the_last_attempt() {
     rig.fail(exchange, DialFault::Refused);
     rig.pass(Duration::from_secs(60));
     assert_eq!((attempts(&mut rig), rig.node.counters().bytes_up), (Vec::new(), 13));
-    let [_, Notice::UploadEnded { bytes: 3, error: Some(_), .. }] = &rig.notices()[..] else {
+    let [_, Notice::UploadEnded { bytes: 3, error: Some(error), .. }] = &rig.notices()[..] else {
         panic!("a broken upload")
     };
+    assert_eq!(*error, ResponseFault::Gone.to_string(), "in the words of other uploads");
+}
+
+#[test]
+fn a_file_that_changed_while_it_was_brought_is_not_shared_before_it_is_looked_at() {
+    let mut rig = sharing(4);
+    rig.call(Request::Events).unwrap();
+    closed(&mut rig, 1);
+    let exchange = attempt(&mut rig);
+    rig.handle(Event::CallBackStands { exchange });
+    rig.notices();
+    rig.fail(exchange, DialFault::Disk(DiskFault::Changed));
+    let [Notice::UploadEnded { error: Some(error), .. }] = &rig.notices()[..] else { panic!("a broken upload") };
+    assert_eq!(*error, ResponseFault::Disk(DiskFault::Changed).to_string());
+    rig.request(requester(2), crate::wire::Message::DownloadRequest { name: name("a") });
+    let refused = rig.take(|order| match order {
+        Action::Refuse { reason, .. } => Some(*reason),
+        _ => None,
+    });
+    assert_eq!(refused, [Refusal::BeingWritten]);
 }
 
 #[test]

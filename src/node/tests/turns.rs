@@ -2,6 +2,7 @@
 
 use super::rig::*;
 use crate::control::{Reply, Request};
+use crate::fault::DialFault;
 use crate::id::ExchangeId;
 use crate::node::contract::{Action, Event, NodeConfig, Refusal};
 use crate::wire::Message;
@@ -94,4 +95,87 @@ fn the_address_that_has_the_fewest_uploads_has_the_next_turn() {
     rig.handle(Event::Leave);
     let leaving: Vec<_> = greedy[2..].iter().map(|exchange| (*exchange, Refusal::Leaving)).collect();
     assert_eq!(refused(&mut rig), leaving);
+}
+
+/// A requester that closed before its file.
+fn closed(rig: &mut Rig, requester: SocketAddr) {
+    rig.handle(Event::RequesterClosed { requester, name: name("a"), counted: 0 });
+}
+
+fn call_backs(rig: &mut Rig) -> Vec<(ExchangeId, SocketAddr)> {
+    rig.take(|action| match action {
+        Action::CallBack { exchange, to, .. } => Some((*exchange, *to)),
+        _ => None,
+    })
+}
+
+#[test]
+fn call_backs_take_turns_as_other_uploads_do() {
+    let mut rig = limited(1 << 10);
+    let first = ask(&mut rig, taker(1));
+    closed(&mut rig, taker(2));
+    let third = ask(&mut rig, taker(3));
+    closed(&mut rig, taker(4));
+    assert_eq!((sent(&mut rig), call_backs(&mut rig)), (vec![first], Vec::new()));
+    rig.handle(Event::ResponseEnded { exchange: first, outcome: Ok(1) });
+    let [(attempt, to)] = call_backs(&mut rig)[..] else { panic!("one is called back") };
+    assert_eq!((to, sent(&mut rig)), (taker(2), Vec::new()));
+    // It does not listen yet: its turn goes to the next, and it waits for another.
+    rig.fail(attempt, DialFault::Refused);
+    assert_eq!((sent(&mut rig), call_backs(&mut rig)), (vec![third], Vec::new()));
+    rig.pass(Duration::from_millis(20));
+    assert_eq!(call_backs(&mut rig), []);
+    rig.handle(Event::ResponseEnded { exchange: third, outcome: Ok(1) });
+    let [(attempt, to)] = call_backs(&mut rig)[..] else { panic!("one is called back") };
+    assert_eq!(to, taker(4), "in the order in which they came");
+    rig.handle(Event::CallBackStands { exchange: attempt });
+    let fifth = ask(&mut rig, taker(5));
+    assert_eq!((sent(&mut rig), call_backs(&mut rig)), (Vec::new(), Vec::new()), "a call back that sends has a turn");
+    rig.deliver(attempt);
+    let [(attempt, to)] = call_backs(&mut rig)[..] else { panic!("one is called back") };
+    assert_eq!((to, sent(&mut rig)), (taker(2), Vec::new()));
+    rig.handle(Event::CallBackStands { exchange: attempt });
+    rig.fail(attempt, DialFault::Reset);
+    assert_eq!(sent(&mut rig), [fifth], "one that breaks off gives its turn back");
+}
+
+#[test]
+fn a_call_back_waits_longer_for_its_turn_than_a_request_but_not_for_ever() {
+    let mut rig = limited(1 << 10);
+    let first = ask(&mut rig, taker(1));
+    closed(&mut rig, taker(2));
+    rig.pass(Duration::from_secs(300));
+    closed(&mut rig, taker(3));
+    let queued = |rig: &mut Rig| match rig.call(Request::Status) {
+        Ok(Reply::Status(status)) => status.commands_queued,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((queued(&mut rig), rig.node.counters().refused), (2, 0));
+    rig.pass(Duration::from_secs(300));
+    assert_eq!((queued(&mut rig), rig.node.counters().refused), (1, 1), "the first has waited ten minutes");
+    rig.handle(Event::ResponseEnded { exchange: first, outcome: Ok(1) });
+    let [(attempt, to)] = call_backs(&mut rig)[..] else { panic!("one is called back") };
+    assert_eq!(to, taker(3));
+    // It is late when its connection is made: that one is taken, and is the last if it is refused.
+    rig.pass(Duration::from_secs(300));
+    rig.fail(attempt, DialFault::Refused);
+    rig.pass(Duration::from_secs(60));
+    assert_eq!(call_backs(&mut rig), []);
+    // A node that leaves calls nobody back.
+    let last = ask(&mut rig, taker(4));
+    closed(&mut rig, taker(5));
+    rig.handle(Event::Leave);
+    rig.handle(Event::ResponseEnded { exchange: last, outcome: Ok(1) });
+    assert_eq!((call_backs(&mut rig), queued(&mut rig)), (Vec::new(), 0));
+}
+
+#[test]
+fn a_call_back_that_waits_for_a_worker_does_not_wait_for_ever_either() {
+    let mut rig = Rig::new(NodeConfig { bootstraps: Vec::new(), max_workers: 1, ..config() });
+    rig.scan(&[("a", 16 << 10)]);
+    let first = ask(&mut rig, taker(1));
+    closed(&mut rig, taker(2));
+    rig.pass(Duration::from_secs(600));
+    rig.handle(Event::ResponseEnded { exchange: first, outcome: Ok(1) });
+    assert_eq!((call_backs(&mut rig), rig.node.counters().refused), (Vec::new(), 1));
 }

@@ -317,17 +317,18 @@ impl Driver {
             self.withdraw_from_streams(exchange);
             return;
         };
-        match self.table.get_mut(key) {
-            Some(Connection::Inbound(inbound)) => {
+        let Some(connection) = self.table.get_mut(key) else { return };
+        let progress = connection.progress();
+        let ended = match connection {
+            Connection::Inbound(inbound) => {
                 inbound.socket_mut().end_in_reset();
-                if inbound.is_sending() {
-                    let outcome = Err(ResponseFault::Aborted);
-                    self.inbox.push_back(Event::ResponseEnded { exchange, outcome });
-                }
+                let outcome = Err(ResponseFault::Aborted);
+                progress.is_some().then_some(Event::ResponseEnded { exchange, outcome })
             }
-            Some(Connection::Outbound(outbound)) => self.inbox.push_back(outbound.ended(Err(DialFault::Aborted))),
-            Some(Connection::Stream(_) | Connection::Client(_)) | None => return,
-        }
+            Connection::Outbound(outbound) => Some(outbound.ended(Err(DialFault::Aborted))),
+            Connection::Stream(_) | Connection::Client(_) => return,
+        };
+        self.inbox.extend(progress.into_iter().chain(ended));
         self.close(key);
     }
 }

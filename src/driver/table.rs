@@ -6,6 +6,7 @@ use super::exchange::{Inbound, Outbound, StreamLink};
 use super::pace::Direction;
 use super::timers::Timer;
 use crate::id::{ClientId, ExchangeId};
+use crate::node::Event;
 use crate::time::Instant;
 use crate::timer::{TimerId, TimerWheel};
 use mio::Token;
@@ -37,6 +38,15 @@ impl Connection {
             Self::Outbound(outbound) => outbound.deadline(),
             Self::Stream(link) => link.deadline(),
             Self::Client(client) => client.deadline(),
+        }
+    }
+
+    /// How far what it sends is, if it sends a response.
+    pub(super) fn progress(&self) -> Option<Event> {
+        match self {
+            Self::Inbound(inbound) => inbound.progress(),
+            Self::Outbound(outbound) => outbound.progress(),
+            Self::Stream(_) | Self::Client(_) => None,
         }
     }
 }

@@ -206,8 +206,10 @@ impl Driver {
                 }
             }
             Step::End(event) => {
+                // What went out counts also when the rest does not follow.
+                let progress = self.table.get_mut(key).and_then(|connection| connection.progress());
                 self.close(key);
-                if let Some(event) = event {
+                for event in progress.into_iter().chain(event) {
                     self.node.handle(self.now, event);
                 }
             }

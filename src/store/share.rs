@@ -114,7 +114,7 @@ impl ShareRoot {
 /// A shared file that is open for reading, and what it was when it was opened.
 ///
 /// It is read by copying. What sendfile(2) or mmap(2) hand out are the pages of the file themselves: a write to the file
-/// still changes bytes that wait in a socket, after every check.
+/// still changes bytes that wait in a socket, after every check; on the same machine even bytes that were acknowledged.
 #[derive(Debug)]
 pub struct SharedFile {
     file: File,

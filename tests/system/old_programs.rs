@@ -2,8 +2,8 @@
 
 use crate::harness::{
     Dice, Fake, Framing, GROUP, LIMIT, Manners, OldBootstrap, P1Peer, Reading, Setup, Stopwatch, Vice, Visit, ask,
-    assert_verified, begin_hit, call_back_download, call_back_download_early, find_content, old_peer, share_of,
-    start_among, until,
+    assert_verified, begin_hit, call_back_download, call_back_download_early, connect_to_be_called_back, find_content,
+    old_peer, reset, share_of, start_among, take_call_back, until,
 };
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -123,6 +123,31 @@ fn an_old_client_is_called_back_once_and_never_when_it_took_the_file() {
         let status = peer.status();
         status["uploads_active"] == 0 && status["bytes_up"] == 15
     });
+}
+
+/// Its FIN is late, as when the network loses it: the file is sent before, and the reset comes without FIN.
+#[test]
+fn an_old_client_whose_fin_is_late_is_called_back() {
+    let peer = Setup::peer().shares("late.txt", "late").start();
+    let (asking, listening) = connect_to_be_called_back(peer.listen());
+    (&asking).write_all(b"4:late.txt").expect("it reads");
+    asking.peek(&mut [0]).expect("silence ends the message");
+    reset(asking);
+    let mut back = take_call_back(listening, peer.listen());
+    let mut file = String::new();
+    std::io::Read::read_to_string(&mut back, &mut file).expect("the file comes whole");
+    assert_eq!(file, "late");
+}
+
+/// What the limit allows is used up by another: the first byte is sent late enough to be told as progress, before the reset
+/// comes that asks for the call back.
+#[test]
+fn what_an_old_client_did_not_take_does_not_count_even_if_it_was_told_as_progress() {
+    let peer = Setup::peer().shares("taken.txt", "taken").set("upload_limit", "3").start();
+    assert_eq!(crate::harness::fetch(peer.listen(), b"taken.txt"), b"taken");
+    assert_eq!(call_back_download(peer.listen(), "taken.txt", Duration::ZERO), b"taken");
+    until("the upload is over", LIMIT, || peer.status()["uploads_active"] == 0);
+    assert_eq!(peer.status()["bytes_up"], 10);
 }
 
 #[test]

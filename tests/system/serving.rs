@@ -1,8 +1,10 @@
 //! A peer answers: downloads, lists, searches and hits, in every framing (PROTOCOL, codes 4–7).
 
 use crate::harness::{
-    Dice, End, Fake, Framing, LIMIT, OldBootstrap, Setup, ask, deliver, fetch, fetch_reset, lines, read_to_end, until,
+    Dice, End, Fake, Framing, LIMIT, OldBootstrap, Setup, ask, call_back_stream, deliver, fetch, fetch_reset, lines,
+    read_to_end, reset, until, wait_for,
 };
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -230,6 +232,76 @@ fn what_waits_in_the_socket_is_not_changed_by_a_write_to_the_file() {
     let (rest, end) = read_to_end(&mut stream);
     got.extend(rest);
     assert!(got == vec![7; SIZE] && end == End::Fin, "the file is what it was when it was opened");
+}
+
+#[test]
+fn at_whatever_moment_a_file_is_overwritten_fin_follows_one_state_of_it_alone() {
+    const SIZE: usize = 12 << 20;
+    const STEPS: usize = 16;
+    // The last ones are read to within a few bytes of the end, or to the end but for FIN.
+    let cuts: Vec<usize> = (0..STEPS).map(|step| SIZE / STEPS * step).chain([SIZE - 3, SIZE]).collect();
+    let mut setup = Setup::peer();
+    for cut in &cuts {
+        setup = setup.shares(cut.to_string(), vec![7; SIZE]);
+    }
+    let peer = setup.start();
+    let ends = cuts.iter().enumerate().map(|(turn, &cut)| {
+        let request = if turn.is_multiple_of(2) { format!("4:{cut}\n") } else { format!("8:0:{SIZE}:{cut}\n") };
+        let mut stream = TcpStream::connect(peer.listen()).expect("it accepts");
+        stream.write_all(request.as_bytes()).expect("it reads");
+        // As fast as it comes, so that the system makes the buffers large.
+        let mut got = vec![0; cut];
+        stream.read_exact(&mut got).expect("it comes");
+        overwrite(&peer.share().join(cut.to_string()), &[8; SIZE]);
+        let (rest, end) = read_to_end(&mut stream);
+        got.extend(rest);
+        assert!(got.iter().all(|&byte| byte == 7), "overwritten after {cut} bytes: {end:?}");
+        assert!(end == End::Reset || got.len() == SIZE, "overwritten after {cut} bytes: {} came", got.len());
+        end
+    });
+    let ends = ends.collect::<Vec<_>>();
+    assert!(ends.contains(&End::Reset) && ends.contains(&End::Fin), "both were seen: {ends:?}");
+}
+
+/// Reads a little of a large file, and goes away.
+fn read_a_little(mut stream: TcpStream, request: &[u8]) {
+    stream.write_all(request).expect("it reads");
+    stream.read_exact(&mut vec![0; LITTLE]).expect("it begins");
+    reset(stream);
+}
+
+const LITTLE: usize = 64 << 10;
+
+#[test]
+fn what_went_out_before_the_reader_left_counts_in_every_form_of_upload() {
+    const SIZE: usize = 64 << 20;
+    let peer = Setup::peer().shares("large", vec![7; SIZE]).start();
+    let mut listener = peer.control();
+    listener.call("events", serde_json::Value::Null).expect("it listens");
+    let mut ended = || {
+        let whole = |notice: &Value| (notice["event"] == "upload_ended").then(|| notice.clone());
+        let notice = listener.notice("an upload ended", whole);
+        assert_eq!(notice["name"], "large");
+        (notice["bytes"].as_u64().expect("a number"), notice["error"].as_str().expect("it broke off").to_owned())
+    };
+    let gone = "the reader went away".to_owned();
+    let connect = || TcpStream::connect(peer.listen()).expect("it accepts");
+    let counted = |since: u64| {
+        wait_for("the upload is over and counted", LIMIT, || {
+            let status = peer.status();
+            let sent = status["bytes_up"].as_u64().expect("a number") - since;
+            (status["uploads_active"] == 0 && sent >= LITTLE as u64).then_some(sent)
+        })
+    };
+    read_a_little(connect(), b"4:large\n");
+    let file = counted(0);
+    assert_eq!(ended(), (file, gone.clone()), "the event says the same");
+    read_a_little(call_back_stream(peer.listen(), "large", Duration::ZERO), b"");
+    let called_back = counted(file);
+    assert_eq!(ended(), (0, "the requester closed the connection, and is called back".to_owned()));
+    assert_eq!(ended(), (called_back, gone));
+    read_a_little(connect(), format!("8:0:{SIZE}:large\n").as_bytes());
+    counted(file + called_back);
 }
 
 #[test]

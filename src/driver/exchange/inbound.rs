@@ -7,7 +7,7 @@
 //!    +------stream-------+                +------- reset --------+--> Deserted --> end, and a call-back
 //! ```
 
-use super::outgoing::Pump;
+use super::outgoing::{Pump, is_reset_after_fin};
 use super::{Context, Outgoing, Progress, Step};
 use crate::driver::pace::Direction;
 use crate::driver::socket::{ReadStep, Socket};
@@ -60,6 +60,8 @@ pub(in crate::driver) struct Inbound {
     owes_response: bool,
     /// The message that came last is a metadata request: a refusal may say why.
     takes_reason: bool,
+    /// Silence ended the message: the FIN behind it may be late.
+    ended_by_silence: bool,
 }
 
 #[derive(Debug)]
@@ -106,6 +108,7 @@ impl Inbound {
             fin: false,
             owes_response: false,
             takes_reason: false,
+            ended_by_silence: false,
         }
     }
 
@@ -130,9 +133,14 @@ impl Inbound {
         self.fin && matches!(self.state, State::Lingering { call_back: Some(_), .. })
     }
 
-    /// Whether a response is on its way.
-    pub(in crate::driver) fn is_sending(&self) -> bool {
-        matches!(self.state, State::Sending { .. })
+    /// How far the response is that is on its way.
+    pub(in crate::driver) fn progress(&self) -> Option<Event> {
+        match &self.state {
+            State::Sending { outgoing, .. } => {
+                Some(Event::ResponseProgress { exchange: self.id, bytes: outgoing.sent() })
+            }
+            _ => None,
+        }
     }
 
     /// The node answers nothing.
@@ -230,6 +238,7 @@ impl Inbound {
         } else if cx.now >= since + MESSAGE_DEADLINE {
             Step::Refused(WireError::Incomplete)
         } else {
+            self.ended_by_silence = true;
             self.read_message(cx, End::Silence)
         }
     }
@@ -288,12 +297,12 @@ impl Inbound {
         let exchange = self.id;
         match pump {
             Pump::Blocked => match self.socket.take_error() {
-                Some(_) => self.reader_gone(),
+                Some(error) => self.reader_gone(is_reset_after_fin(&error)),
                 None => Step::Wait,
             },
             Pump::Again => Step::Again,
             Pump::Paced => match self.socket.take_error() {
-                Some(_) => self.reader_gone(),
+                Some(error) => self.reader_gone(is_reset_after_fin(&error)),
                 None => {
                     progress.excuse(cx.now);
                     Step::Paced(Direction::Up)
@@ -302,18 +311,23 @@ impl Inbound {
             Pump::Progress(bytes) => Step::Report(Event::ResponseProgress { exchange, bytes }),
             Pump::Sent(bytes) => {
                 // The system has taken everything, and the requester has reset the connection meanwhile.
-                if name.is_some() && self.socket.take_error().is_some() {
-                    return self.reader_gone();
+                if name.is_some()
+                    && let Some(error) = self.socket.take_error()
+                {
+                    return self.reader_gone(is_reset_after_fin(&error));
                 }
-                let name = name.take().filter(|_| bytes > 0 && self.fin_or_read());
+                let name = name.take().filter(|_| bytes > 0 && (self.ended_by_silence || self.fin_or_read()));
                 self.socket.end_in_order();
                 self.owes_response = false;
                 let name = name.filter(|_| !self.socket.has_acknowledged());
                 self.linger(cx.now, name.map(|name| Unserved { name, counted: bytes }));
                 Step::Answered(Event::ResponseEnded { exchange, outcome: Ok(bytes) })
             }
-            Pump::Failed(ResponseFault::Gone) => self.reader_gone(),
-            Pump::Failed(fault) => Step::End(Some(Event::ResponseEnded { exchange, outcome: Err(fault) })),
+            Pump::Gone { after_fin } => self.reader_gone(after_fin),
+            Pump::Failed(fault) => {
+                let outcome = Err(ResponseFault::Disk(fault));
+                Step::End(Some(Event::ResponseEnded { exchange, outcome }))
+            }
         }
     }
 
@@ -331,7 +345,7 @@ impl Inbound {
                 self.linger(cx.now, None);
                 Step::Again
             }
-            Pump::Failed(_) => Step::End(None),
+            Pump::Gone { .. } | Pump::Failed(_) => Step::End(None),
         }
     }
 
@@ -342,20 +356,20 @@ impl Inbound {
         self.fin
     }
 
-    /// The connection was reset while the response was on its way. Reset before a byte was acknowledged, after its
-    /// FIN, the requester waits to be called back.
-    fn reader_gone(&mut self) -> Step {
-        let name = match &mut self.state {
-            State::Sending { name, .. } => name.take(),
-            _ => None,
+    /// The connection was reset while the response was on its way. Reset before a byte was acknowledged, after its FIN or
+    /// before one that is late, the requester waits to be called back.
+    fn reader_gone(&mut self, after_fin: bool) -> Step {
+        let (name, counted) = match &mut self.state {
+            State::Sending { outgoing, name, .. } => (name.take(), outgoing.reported()),
+            _ => (None, 0),
         };
-        let call_back = name.filter(|_| !self.socket.has_acknowledged() && self.fin_or_read());
-        let event = Event::ResponseEnded { exchange: self.id, outcome: Err(ResponseFault::Gone) };
+        let call_back = name.filter(|_| (after_fin || self.ended_by_silence) && !self.socket.has_acknowledged());
+        let ended = |fault| Event::ResponseEnded { exchange: self.id, outcome: Err(fault) };
         match call_back {
-            None => Step::End(Some(event)),
+            None => Step::End(Some(ended(ResponseFault::Gone))),
             Some(name) => {
-                self.state = State::Deserted(Unserved { name, counted: 0 });
-                Step::Answered(event)
+                self.state = State::Deserted(Unserved { name, counted });
+                Step::Answered(ended(ResponseFault::Closed))
             }
         }
     }

@@ -17,7 +17,7 @@ use crate::driver::socket::{ReadStep, Socket};
 use crate::fault::DialFault;
 use crate::id::{ContentHash, ExchangeId, TransferId};
 use crate::node::Event;
-use crate::node::contract::{DialOutcome, Dialled, Expect, Portion, Response, ResponseFault};
+use crate::node::contract::{DialOutcome, Dialled, Expect, Portion, Response};
 use crate::time::Instant;
 use crate::wire::{FileInfoReader, FileListReader, Message, PeerListReader, other_program};
 use mio::net::TcpStream;
@@ -80,6 +80,8 @@ pub(in crate::driver) struct Outbound {
     held: Held,
     /// What it leaves, once it is over.
     remains: Remains,
+    /// Payload bytes sent.
+    sent: u64,
 }
 
 /// What the exchange waits on.
@@ -158,11 +160,17 @@ impl Outbound {
             received: 0,
             held: Held::default(),
             remains: Remains::Nothing,
+            sent: 0,
         })
     }
 
     pub(in crate::driver) fn id(&self) -> ExchangeId {
         self.id
+    }
+
+    /// How far an upload is.
+    pub(in crate::driver) fn progress(&self) -> Option<Event> {
+        (self.sent > 0).then_some(Event::ResponseProgress { exchange: self.id, bytes: self.sent })
     }
 
     /// Takes note of an event.
@@ -403,7 +411,8 @@ impl Outbound {
         let Link::Connection(socket) = &mut self.link else { return Err(DialFault::Aborted) };
         let State::Uploading(outgoing) = &mut self.state else { return Ok(Step::Wait) };
         let pump = outgoing.pump(socket, cx);
-        self.progress.note(cx.now, outgoing.sent());
+        self.sent = outgoing.sent();
+        self.progress.note(cx.now, self.sent);
         match pump {
             Pump::Blocked => match socket.take_error() {
                 Some(error) => Err(dial_fault(&error)),
@@ -424,8 +433,8 @@ impl Outbound {
                 self.state = State::Settling { until: cx.now + SETTLE_MAX };
                 Ok(Step::Report(Event::ResponseProgress { exchange: self.id, bytes }))
             }
-            Pump::Failed(ResponseFault::Disk(fault)) => Err(DialFault::Disk(fault)),
-            Pump::Failed(_) => Err(DialFault::Reset),
+            Pump::Gone { .. } => Err(DialFault::Reset),
+            Pump::Failed(fault) => Err(DialFault::Disk(fault)),
         }
     }
 

@@ -6,7 +6,6 @@ use crate::driver::socket::Socket;
 use crate::fault::DiskFault;
 use crate::library::Shared;
 use crate::name::FileName;
-use crate::node::contract::ResponseFault;
 use crate::store::SharedFile;
 use crate::time::Instant;
 use crate::wire::{Attributes, Listed, encode_list_line};
@@ -24,6 +23,8 @@ pub(in crate::driver) struct Outgoing {
     source: Source,
     /// Bytes that the socket has taken.
     sent: u64,
+    /// Of these, bytes that were reported as progress.
+    reported: u64,
     reported_at: Instant,
 }
 
@@ -50,20 +51,22 @@ pub(super) enum Pump {
     Progress(u64),
     /// The socket has taken everything: so many bytes.
     Sent(u64),
-    /// It cannot be completed.
-    Failed(ResponseFault),
+    /// The reader went away. It had sent FIN before, or had not.
+    Gone { after_fin: bool },
+    /// The file cannot be sent to its end.
+    Failed(DiskFault),
 }
 
 impl Outgoing {
     /// Sends bytes that are in memory.
     pub(in crate::driver) fn bytes(body: Vec<u8>, now: Instant) -> Self {
-        Self { source: Source::Bytes { body, at: 0 }, sent: 0, reported_at: now }
+        Self::new(Source::Bytes { body, at: 0 }, now)
     }
 
     /// Sends the library's list.
     pub(in crate::driver) fn list(attributes: bool, now: Instant) -> Self {
         let source = Source::List { after: None, attributes, buffer: Vec::new(), at: 0, more: true };
-        Self { source, sent: 0, reported_at: now }
+        Self::new(source, now)
     }
 
     /// Sends a whole file, as fast as the rate limit lets it.
@@ -74,7 +77,11 @@ impl Outgoing {
 
     /// The same with `length` bytes of a file from `at` on.
     pub(in crate::driver) fn range(file: SharedFile, at: u64, length: u64, now: Instant) -> Self {
-        Self { source: Source::File { file, at, left: length }, sent: 0, reported_at: now }
+        Self::new(Source::File { file, at, left: length }, now)
+    }
+
+    fn new(source: Source, now: Instant) -> Self {
+        Self { source, sent: 0, reported: 0, reported_at: now }
     }
 
     /// Moves up to [`STEP_BYTES_MAX`] bytes.
@@ -94,8 +101,8 @@ impl Outgoing {
                 Ok(Wrote::Bytes(n)) => n,
                 Ok(Wrote::Blocked) => return self.progress(cx.now).unwrap_or(Pump::Blocked),
                 Ok(Wrote::Everything) => return Pump::Sent(self.sent),
-                Ok(Wrote::Failed(fault)) => return Pump::Failed(ResponseFault::Disk(fault)),
-                Err(error) => return Pump::Failed(response_fault(&error)),
+                Ok(Wrote::Failed(fault)) => return Pump::Failed(fault),
+                Err(error) => return write_failed(&error),
             };
             if is_paced {
                 cx.pace.bucket(Direction::Up).spend(wrote);
@@ -109,13 +116,18 @@ impl Outgoing {
         if now.saturating_since(self.reported_at) < PROGRESS_INTERVAL {
             return None;
         }
-        self.reported_at = now;
+        (self.reported, self.reported_at) = (self.sent, now);
         Some(Pump::Progress(self.sent))
     }
 
     /// Bytes that the socket has taken.
     pub(super) fn sent(&self) -> u64 {
         self.sent
+    }
+
+    /// Of these, bytes that a [`Pump::Progress`] told.
+    pub(super) fn reported(&self) -> u64 {
+        self.reported
     }
 }
 
@@ -192,7 +204,13 @@ fn listed(name: FileName, shared: &Shared, attributes: bool) -> Listed {
     Listed { name, attributes: attributes.then_some(known) }
 }
 
-fn response_fault(error: &io::Error) -> ResponseFault {
+/// Whether the other side sent FIN before the reset that this error tells of. Until we have sent ours, Linux reports the two
+/// cases as different errors.
+pub(super) fn is_reset_after_fin(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::BrokenPipe
+}
+
+fn write_failed(error: &io::Error) -> Pump {
     match error.kind() {
         io::ErrorKind::BrokenPipe
         | io::ErrorKind::ConnectionReset
@@ -200,7 +218,7 @@ fn response_fault(error: &io::Error) -> ResponseFault {
         | io::ErrorKind::NotConnected
         | io::ErrorKind::TimedOut
         | io::ErrorKind::HostUnreachable
-        | io::ErrorKind::NetworkUnreachable => ResponseFault::Gone,
-        _ => ResponseFault::Disk(DiskFault::from(error)),
+        | io::ErrorKind::NetworkUnreachable => Pump::Gone { after_fin: is_reset_after_fin(error) },
+        _ => Pump::Failed(DiskFault::from(error)),
     }
 }

@@ -31,7 +31,8 @@ pub enum Event {
         /// The connection, which no longer exists: no action may name it.
         exchange: ExchangeId,
     },
-    /// A response ended: bytes sent when it went out whole.
+    /// A response ended: bytes sent when it went out whole. When it broke off, the last [`Event::ResponseProgress`] before
+    /// this tells how far it came.
     ResponseEnded {
         /// The connection, which no longer exists.
         exchange: ExchangeId,
@@ -52,7 +53,7 @@ pub enum Event {
         requester: SocketAddr,
         /// What it asked for.
         name: FileName,
-        /// Bytes of it that an [`Event::ResponseEnded`] called sent, though the requester did not take them.
+        /// Bytes of it that were told as sent, though the requester did not take them.
         counted: u64,
     },
     /// The connection of an [`Action::CallBack`](super::Action::CallBack) stands. [`Event::ResponseProgress`] tells what
@@ -216,6 +217,9 @@ pub enum ResponseFault {
     /// The reader went away, or did not read for too long.
     #[error("the reader went away")]
     Gone,
+    /// The requester had closed before its file. [`Event::RequesterClosed`] follows.
+    #[error("the requester closed the connection, and is called back")]
+    Closed,
     /// The file could not be read to its end.
     #[error("{0}")]
     Disk(#[from] DiskFault),

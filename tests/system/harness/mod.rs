@@ -28,7 +28,10 @@ pub(crate) use disk::Disk;
 pub(crate) use fake::{Fake, Reading, Visit};
 pub(crate) use files::{Dice, relative_files};
 pub(crate) use lies::{Role, Vice};
-pub(crate) use old::{OldBootstrap, call_back_download, call_back_download_early, old_peer};
+pub(crate) use old::{
+    OldBootstrap, call_back_download, call_back_download_early, call_back_stream, connect_to_be_called_back, old_peer,
+    take_call_back,
+};
 pub(crate) use p1::{Connection, Manners, P1Peer, search_fields};
 pub(crate) use parts::{assert_holds, is_unfinished, path_of};
 pub(crate) use wire::{

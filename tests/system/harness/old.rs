@@ -93,21 +93,35 @@ fn serve_by_calling_back(visit: Visit, file: Option<&[u8]>) {
 
 /// Asks for a file as the 2013 client does: sends the request, closes the connection, and listens after `delay` on the same
 /// local port, where it takes the file on the first connection.
-///
-/// The system keeps the port for the closed connection until the peer has reset it, so that binding is tried until it
-/// succeeds.
 pub(crate) fn call_back_download(peer: SocketAddr, name: &str, delay: Duration) -> Vec<u8> {
-    let mut asking = TcpStream::connect(peer).expect("the peer accepts");
-    let local = asking.local_addr().expect("it is bound");
-    asking.write_all(format!("4:{name}").as_bytes()).expect("the request goes out");
+    let mut bytes = Vec::new();
+    call_back_stream(peer, name, delay).read_to_end(&mut bytes).expect("the file comes whole");
+    bytes
+}
+
+/// The same, as far as the connection on which the file comes.
+pub(crate) fn call_back_stream(peer: SocketAddr, name: &str, delay: Duration) -> TcpStream {
+    let (asking, listening) = connect_to_be_called_back(peer);
+    (&asking).write_all(format!("4:{name}").as_bytes()).expect("the request goes out");
     drop(asking);
     std::thread::sleep(delay);
-    let listener = super::wait_for("the port is free", LIMIT, || TcpListener::bind(local).ok());
-    take_call_back(listener, peer)
+    take_call_back(listening, peer)
 }
 
 /// The same, but it listens before it closes: for a server that calls back at once and does not try again.
 pub(crate) fn call_back_download_early(peer: SocketAddr, name: &str) -> Vec<u8> {
+    let (asking, listening) = connect_to_be_called_back(peer);
+    listening.listen(1).expect("it can listen");
+    (&asking).write_all(format!("4:{name}").as_bytes()).expect("the request goes out");
+    drop(asking);
+    let mut bytes = Vec::new();
+    take_call_back(listening, peer).read_to_end(&mut bytes).expect("the file comes whole");
+    bytes
+}
+
+/// A connection, and a socket bound to its local port, which does not listen yet. It keeps the port from other programs,
+/// which may connect from it once the connection is closed.
+pub(crate) fn connect_to_be_called_back(peer: SocketAddr) -> (TcpStream, Socket) {
     let reusable = |addr: SocketAddr| {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         socket.set_reuse_address(true).expect("the option is there");
@@ -117,21 +131,16 @@ pub(crate) fn call_back_download_early(peer: SocketAddr, name: &str) -> Vec<u8> 
     let asking = reusable(SocketAddr::from(([127, 0, 0, 1], 0)));
     asking.connect(&peer.into()).expect("the peer accepts");
     let local = asking.local_addr().expect("it is bound").as_socket().expect("an IP endpoint");
-    let listening = reusable(local);
-    listening.listen(1).expect("it can listen");
-    (&asking).write_all(format!("4:{name}").as_bytes()).expect("the request goes out");
-    drop(asking);
-    take_call_back(listening.into(), peer)
+    (asking.into(), reusable(local))
 }
 
-/// The file that comes on the first connection.
-fn take_call_back(listener: TcpListener, peer: SocketAddr) -> Vec<u8> {
+/// Listens, and takes the first connection that comes in.
+pub(crate) fn take_call_back(listening: Socket, peer: SocketAddr) -> TcpStream {
+    listening.listen(1).expect("it can listen");
+    let listener = TcpListener::from(listening);
     listener.set_nonblocking(true).expect("it can be polled");
-    let (mut back, from) = super::wait_for("the call back", LIMIT, || listener.accept().ok());
-    drop(listener);
+    let (back, from) = super::wait_for("the call back", LIMIT, || listener.accept().ok());
     assert_eq!(from.ip(), peer.ip());
     back.set_nonblocking(false).expect("it can block");
-    let mut bytes = Vec::new();
-    back.read_to_end(&mut bytes).expect("the file comes whole");
-    bytes
+    back
 }

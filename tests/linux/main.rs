@@ -5,12 +5,14 @@
 
 use mio::net::TcpListener as MioListener;
 use mio::{Events, Interest, Poll, Token};
+use nix::fcntl::{SpliceFFlags, splice};
 use nix::sys::sendfile::sendfile64;
 use socket2::{Domain, SockRef, Socket, Type};
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 /// Long enough for loopback on a loaded machine; no test waits for it to pass.
@@ -84,6 +86,24 @@ fn to_a_requester_that_has_fully_closed_the_first_write_succeeds_and_the_reset_c
 }
 
 #[test]
+fn a_reset_without_a_fin_reads_as_such_whether_it_is_asked_for_or_met_by_a_write() {
+    let error = |find: &dyn Fn(&TcpStream) -> Option<io::Error>| {
+        let (near, far) = pair();
+        (&far).write_all(b"x").unwrap();
+        near.peek(&mut [0]).unwrap();
+        drop(near);
+        loop {
+            if let Some(error) = find(&far) {
+                return error.kind();
+            }
+            std::thread::yield_now();
+        }
+    };
+    assert_eq!(error(&|far| far.take_error().unwrap()), ErrorKind::ConnectionReset);
+    assert_eq!(error(&|mut far| far.write_all(b"y").err()), ErrorKind::ConnectionReset);
+}
+
+#[test]
 fn sendfile_returns_nothing_at_the_end_of_a_file_that_shrank() {
     let (_near, far) = pair();
     let mut file = tempfile::tempfile().unwrap();
@@ -93,6 +113,59 @@ fn sendfile_returns_nothing_at_the_end_of_a_file_that_shrank() {
     let send = |file: &File| sendfile64(far.as_fd(), file.as_fd(), None, 5000).unwrap();
     assert_eq!(send(&file), 1000);
     assert_eq!(send(&file), 0);
+}
+
+/// What a file holds at first.
+static OLD: [u8; 32 << 10] = [1; 32 << 10];
+
+/// Sends a file by sendfile(2), and waits until the receiving system has and has acknowledged all of it.
+fn sent_and_unread(content: &[u8]) -> (TcpStream, TcpStream, File) {
+    let (near, far) = pair();
+    let file = tempfile::tempfile().unwrap();
+    file.write_all_at(content, 0).unwrap();
+    assert_eq!(sendfile64(far.as_fd(), file.as_fd(), None, content.len()).unwrap(), content.len());
+    let mut arrived = vec![0; content.len()];
+    while near.peek(&mut arrived).unwrap() < content.len() {
+        std::thread::yield_now();
+    }
+    (near, far, file)
+}
+
+/// So uploads are copied: no check of the file by the sender, however late, covers what sendfile(2) has sent to a reader
+/// on the same machine.
+#[test]
+fn what_sendfile_has_sent_changes_with_the_file_until_it_is_read() {
+    let (mut near, far, file) = sent_and_unread(&OLD);
+    file.write_all_at(&[2; OLD.len()], 0).unwrap();
+    drop(far);
+    let mut read = Vec::new();
+    near.read_to_end(&mut read).unwrap();
+    assert_eq!(read, [2; OLD.len()], "what was acknowledged before the write is not what was sent");
+}
+
+/// And no wait for as much as the buffers of both sides hold helps: a relay hands the pages on, from buffer to buffer.
+#[test]
+fn a_relay_that_splices_hands_on_pages_that_change_with_the_file() {
+    let (near, far, file) = sent_and_unread(&OLD);
+    let (mut beyond, relay) = pair();
+    let (taken, given) = nix::unistd::pipe().unwrap();
+    let hand_on = |from: &dyn AsFd, to: &dyn AsFd, count: usize| {
+        splice(from.as_fd(), None, to.as_fd(), None, count, SpliceFFlags::empty()).unwrap()
+    };
+    let mut relayed = 0;
+    while relayed < OLD.len() {
+        let count = hand_on(&near, &given, OLD.len() - relayed);
+        let mut rest = count;
+        while rest > 0 {
+            rest -= hand_on(&taken, &relay, rest);
+        }
+        relayed += count;
+    }
+    file.write_all_at(&[2; OLD.len()], 0).unwrap();
+    drop((far, near, relay));
+    let mut read = Vec::new();
+    beyond.read_to_end(&mut read).unwrap();
+    assert_eq!(read, [2; OLD.len()], "the relay had read all of it before the write");
 }
 
 #[test]

@@ -172,7 +172,7 @@ impl Bootstrap {
             | Message::ListFiles { .. }
             | Message::Search(_)
             | Message::SearchResponse(_)
-            | Message::NothingFound { .. }
+            | Message::FirstContact { .. }
             | Message::RangeRequest { .. }
             | Message::MetadataRequest { .. } => {
                 BootstrapAction::Refuse { exchange, reason: BootstrapRefusal::WrongNode }

@@ -17,7 +17,7 @@ use crate::name::FileName;
 use crate::node::contract::{Portion, ResponseFault};
 use crate::node::{Action, Event};
 use crate::store::SharedFile;
-use crate::wire::{Message, encode_metadata, encode_peer_list};
+use crate::wire::{FIRST_CONTACT_ANSWER, Message, encode_metadata, encode_peer_list};
 use std::net::SocketAddr;
 use std::rc::Rc;
 
@@ -46,6 +46,10 @@ impl Driver {
         match action {
             Action::SendList { exchange, attributes } => {
                 let outgoing = Outgoing::list(attributes, self.now);
+                self.respond(exchange, outgoing, None);
+            }
+            Action::AnswerFirstContact { exchange } => {
+                let outgoing = Outgoing::bytes(FIRST_CONTACT_ANSWER.to_vec(), self.now);
                 self.respond(exchange, outgoing, None);
             }
             Action::SendFile { exchange, name } => self.send_file(exchange, name),

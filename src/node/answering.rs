@@ -84,8 +84,6 @@ struct Pending {
     requester: SocketAddr,
     /// The requester takes part 2.
     p1: bool,
-    /// The requester asks us alone, and is told if there is no hit (PROTOCOL, part 2, First contact).
-    alone: bool,
     cursor: SearchCursor,
 }
 
@@ -190,8 +188,7 @@ impl Node {
     }
 
     fn begin_answer(&mut self, from: IpAddr, search: &Search, requester: SocketAddr) {
-        let alone = search.ttl == 0 && from == requester.ip();
-        if self.library.is_empty() && !alone {
+        if self.library.is_empty() {
             return;
         }
         let of_sender = self.answering.pending.iter().filter(|pending| pending.from == from).count();
@@ -204,7 +201,7 @@ impl Node {
             search.id.is_p1() && (self.peers.speech(requester) != Speech::Base || self.peers.is_listed_p1(requester));
         let hits_max = if p1 { ANSWER_HITS_MAX } else { 1 };
         let cursor = self.library.search_begin(Query::parse(&search.text), hits_max);
-        self.answering.pending.push_back(Pending { from, id: search.id.clone(), requester, p1, alone, cursor });
+        self.answering.pending.push_back(Pending { from, id: search.id.clone(), requester, p1, cursor });
     }
 
     /// One slice of the search whose turn it is.
@@ -219,10 +216,10 @@ impl Node {
 
     /// Code 7: all hits of one search to its requester, on one connection; with attributes if it takes part 2.
     fn send_search_response(&mut self, now: Instant, pending: Pending) {
-        let Pending { id, requester, p1, alone, cursor, .. } = pending;
+        let Pending { id, requester, p1, cursor, .. } = pending;
         let hits = cursor.into_hits();
         let Some(responder) = self.advertised() else { return };
-        if hits.is_empty() && !(alone && p1) {
+        if hits.is_empty() {
             return;
         }
         if !self.peers.is_known(requester) && !self.answering.strangers.allow(now, requester) {
@@ -234,10 +231,7 @@ impl Node {
             let file = Listed { name, attributes };
             Message::SearchResponse(SearchResponse { id: id.clone(), responder, file })
         };
-        let mut messages: Vec<_> = hits.into_iter().map(message).collect();
-        if messages.is_empty() {
-            messages.push(Message::NothingFound { id, responder });
-        }
+        let messages = hits.into_iter().map(message).collect();
         if self.dial_peer(now, requester, messages, Expect::Nothing, Purpose::Hits).is_err() {
             self.counters.answers_dropped += 1;
         }

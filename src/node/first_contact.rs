@@ -1,22 +1,22 @@
-//! The first contact with a peer of which nobody knows what it speaks: before it is asked for a file, it is sent a search
-//! with TTL 0 for that name (PROTOCOL, part 2, First contact).
+//! The first contact with a source of which nobody knows what it speaks: before it is asked for a file, it is asked whether
+//! it speaks `p1` (PROTOCOL, part 2, First contact).
 //!
-//! Base programs survive a search, and answer it without attributes or not at all; `5:p1` and code 9 end some of them. Owns
-//! which peers were asked, and which downloads wait for the answer. A peer that does not answer in time is asked for the
-//! file in the base protocol.
+//! Base programs survive the question and close without an answer; `5:p1` and code 9 end some of them. Owns which peers
+//! were asked and did not answer, and which downloads wait for an answer.
 
 use super::Node;
-use super::contract::{DialOutcome, Expect};
+use super::contract::{DialOutcome, Dialled, Expect, Response};
 use super::dials::Purpose;
-use super::limits::{FIRST_CONTACT_AGAIN, FIRST_CONTACT_WAIT, FIRST_CONTACTS_MAX};
-use super::speech::Speech;
+use super::download::Download;
+use super::limits::{FIRST_CONTACT_AGAIN, FIRST_CONTACT_WAIT, FIRST_CONTACTS_AT_ONCE, FIRST_CONTACTS_MAX};
+use super::sources::Source;
+use super::speech::{Evidence, Speech};
 use crate::fault::DialFault;
 use crate::id::{QueryId, TransferId};
-use crate::name::FileName;
 use crate::time::Instant;
-use crate::wire::{Message, Search};
+use crate::wire::Message;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 /// Whether a source whose protocol is unknown was asked what it speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,18 +25,8 @@ pub(super) enum Contact {
     Due,
     /// It was asked; the answer is waited for until then.
     Awaited { until: Instant },
-    /// It has answered, or it cannot be asked.
+    /// It has answered, or has not in time, or cannot be asked.
     Over,
-}
-
-impl Contact {
-    /// Until when an answer is waited for, if one still is.
-    pub(super) fn awaited(self, now: Instant) -> Option<Instant> {
-        match self {
-            Self::Awaited { until } if now < until => Some(until),
-            _ => None,
-        }
-    }
 }
 
 /// A peer that was asked.
@@ -46,7 +36,7 @@ struct Asked {
     waiting: BTreeSet<TransferId>,
 }
 
-/// The peers that were asked and have not answered.
+/// The peers that were asked and have not answered that they speak `p1`.
 #[derive(Default)]
 pub(super) struct FirstContacts {
     asked: BTreeMap<SocketAddr, Asked>,
@@ -73,9 +63,38 @@ impl FirstContacts {
         asked.waiting
     }
 
+    /// A peer has not answered, and is not asked again soon; the downloads that waited for its answer.
+    fn give_up(&mut self, peer: SocketAddr) -> BTreeSet<TransferId> {
+        self.asked.get_mut(&peer).map(|asked| std::mem::take(&mut asked.waiting)).unwrap_or_default()
+    }
+
     pub(super) fn check_invariants(&self) {
         assert_eq!(self.asked.len(), self.order.len(), "each first contact has its place in the order");
         assert!(self.order.len() <= FIRST_CONTACTS_MAX, "the first contacts are bounded");
+    }
+}
+
+impl Source {
+    /// Until when the answer to a first contact is waited for.
+    fn contact_awaited(&self, now: Instant) -> Option<Instant> {
+        match self.contact {
+            Contact::Awaited { until } if self.is_idle() && !self.p1 && now < until => Some(until),
+            _ => None,
+        }
+    }
+}
+
+impl Download {
+    /// Until when the first answer to a first contact is waited for.
+    pub(super) fn contact_awaited(&self, now: Instant) -> Option<Instant> {
+        self.sources.iter().filter_map(|source| source.contact_awaited(now)).min()
+    }
+
+    /// A source that is to be asked what it speaks.
+    pub(super) fn contact_due(&self, now: Instant) -> Option<usize> {
+        let awaited = self.sources.iter().filter(|source| source.contact_awaited(now).is_some()).count();
+        let is_due = |source: &Source| source.is_idle() && !source.p1 && source.contact == Contact::Due;
+        self.sources.iter().position(is_due).filter(|_| awaited < FIRST_CONTACTS_AT_ONCE)
     }
 }
 
@@ -83,22 +102,20 @@ impl Node {
     /// Asks a source what it speaks, unless that is known, or it did not answer lately.
     pub(super) fn make_contact(&mut self, now: Instant, id: TransferId, at: usize) {
         let Some(source) = self.downloads.get(id).and_then(|row| row.sources.get(at)) else { return };
-        let Some(name) = source.names.iter().next().map(|name| FileName::clone(name)) else { return };
-        let peer = source.addr;
-        let until = self.contact_until(now, id, peer, &name);
+        let until = self.contact_until(now, id, source.addr);
         if let Some(source) = self.downloads.get_mut(id).and_then(|row| row.sources.get_mut(at)) {
             source.contact = until.map_or(Contact::Over, |until| Contact::Awaited { until });
         }
     }
 
     /// Until when an answer of this peer is waited for; `None` if it is not to be asked.
-    fn contact_until(&mut self, now: Instant, id: TransferId, peer: SocketAddr, name: &FileName) -> Option<Instant> {
+    fn contact_until(&mut self, now: Instant, id: TransferId, peer: SocketAddr) -> Option<Instant> {
         if self.peers.speech(peer) != Speech::Unheard {
             return None;
         }
         if let Some(asked) = self.first_contacts.asked.get_mut(&peer) {
             let until = asked.at + FIRST_CONTACT_WAIT;
-            if now < until {
+            if !asked.waiting.is_empty() && now < until {
                 asked.waiting.insert(id);
                 return Some(until);
             }
@@ -106,11 +123,11 @@ impl Node {
                 return None;
             }
         }
-        let query = QueryId::p1(self.dice.number());
-        let search = Search { id: query.clone(), text: name.as_bytes().into(), requester: self.advertised()?, ttl: 0 };
-        self.dial_peer(now, peer, vec![Message::Search(search)], Expect::Nothing, Purpose::FirstContact).ok()?;
-        // A hit tells size and hash as well.
-        self.seeks.insert(now, query, id);
+        // The answer comes on the connection that asks, and nobody connects to the endpoint that is named.
+        let nowhere = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), self.config.listen.port().max(1));
+        let requester = self.advertised().unwrap_or(nowhere);
+        let message = Message::FirstContact { id: QueryId::p1(self.dice.number()), requester };
+        self.dial_peer(now, peer, vec![message], Expect::FirstContact, Purpose::FirstContact).ok()?;
         self.first_contacts.insert(now, peer, id);
         Some(now + FIRST_CONTACT_WAIT)
     }
@@ -120,24 +137,30 @@ impl Node {
         self.first_contacts.forget(peer).into_iter().for_each(|id| self.downloads.touch(id));
     }
 
-    /// The search that asks a peer what it speaks was delivered, or was not. One that cannot be reached is not asked for
-    /// the file either.
+    /// A peer has answered the question what it speaks, or has not. One that cannot be reached, or is no peer, is not asked
+    /// for the file either.
     pub(super) fn on_contact_dial_ended(&mut self, now: Instant, peer: SocketAddr, outcome: &DialOutcome) {
-        let Err(fault) = outcome else { return };
-        for id in self.first_contacts.forget(peer) {
+        if matches!(outcome, Ok(Dialled { response: Response::SpeaksP1, .. })) {
+            return self.note_evidence(now, peer, Evidence::Attributes);
+        }
+        let waiting = match outcome {
+            Ok(_) => self.first_contacts.give_up(peer),
+            // It may be another program when it is there again.
+            Err(_) => self.first_contacts.forget(peer),
+        };
+        for id in waiting {
             let Some(download) = self.downloads.get_mut(id) else { continue };
-            let awaits = |at: &usize| {
-                let source = &download.sources[*at];
-                source.addr == peer && source.is_idle() && source.contact.awaited(now).is_some()
-            };
-            let Some(at) = (0..download.sources.len()).find(awaits) else { continue };
-            download.sources[at].contact = Contact::Due;
-            match fault {
-                DialFault::Refused | DialFault::Unreachable | DialFault::TimedOut => {
+            let awaits = |source: &Source| source.addr == peer && source.contact_awaited(now).is_some();
+            let Some(at) = download.sources.iter().position(awaits) else { continue };
+            let source = &mut download.sources[at];
+            source.contact = Contact::Over;
+            match outcome {
+                Err(fault @ (DialFault::Refused | DialFault::Unreachable | DialFault::TimedOut)) => {
+                    source.contact = Contact::Due;
                     self.rest_source(now, id, at, fault.to_string());
                 }
-                DialFault::NotAPeer(_) => self.refuse_source(now, id, at, &fault.to_string(), None),
-                _ => download.sources[at].contact = Contact::Over,
+                Err(fault @ DialFault::NotAPeer(_)) => self.refuse_source(now, id, at, &fault.to_string(), None),
+                _ => {}
             }
             self.downloads.touch(id);
         }
@@ -158,7 +181,8 @@ mod tests {
             contacts.check_invariants();
         }
         assert!(contacts.forget(addr(0)).is_empty(), "the oldest gave way");
-        assert_eq!(contacts.forget(addr(1)), BTreeSet::from([TransferId(2)]));
+        assert_eq!(contacts.give_up(addr(1)), BTreeSet::from([TransferId(2)]));
+        assert!(contacts.forget(addr(1)).is_empty(), "nobody waits any more");
         contacts.check_invariants();
     }
 }

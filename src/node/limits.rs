@@ -93,6 +93,8 @@ pub(super) const HASH_RETRY: Duration = Duration::from_secs(10);
 pub(super) const FIRST_CONTACT_WAIT: Duration = Duration::from_secs(2);
 /// How long a peer that did not answer is not asked again.
 pub(super) const FIRST_CONTACT_AGAIN: Duration = Duration::from_secs(10 * 60);
+/// Sources of one download that are asked what they speak at once.
+pub(super) const FIRST_CONTACTS_AT_ONCE: usize = 4;
 /// Peers that were asked what they speak and have not answered.
 pub(super) const FIRST_CONTACTS_MAX: usize = 1_024;
 

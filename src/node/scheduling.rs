@@ -10,7 +10,6 @@
 //! Refuses to ask a base source as long as one that speaks `p1` can be asked: a stream has no order of its own choosing.
 
 use super::download::Download;
-use super::first_contact::Contact;
 use super::limits::{
     DUPLICATE_AFTER, FAILURES_RELIED_MAX, PROOF_AFTER, PROOF_ETA, RANGE_GROUPS_FIRST, RANGE_GROUPS_MAX, RANGE_SPAN,
     SLOW_AFTER, SLOW_ETA, SLOW_RATE, STALL_AFTER, STEAL_WORTH_MS,
@@ -61,7 +60,7 @@ impl Content {
 pub(super) enum Step {
     /// Code 9.
     AskMetadata { source: usize },
-    /// A search with TTL 0: what a source speaks, of which nobody knows it.
+    /// A first contact: what a source speaks, of which nobody knows it.
     MakeContact { source: usize },
     /// The first line of code 9: what a source has, which refused what it offered or sent other bytes.
     Identify { source: usize },
@@ -98,6 +97,7 @@ impl Download {
     pub(super) fn outlook(&self, now: Instant, room: usize) -> Outlook {
         let step = match &self.content {
             Some(content) if content.verified.is_full() => Some(Step::Check),
+            _ if self.contact_due(now).is_some() => self.contact_due(now).map(|source| Step::MakeContact { source }),
             _ if self.doubted().is_some() => self.doubted().map(|source| Step::Identify { source }),
             Some(content) if content.is_proved() => self.step_by_groups(now, content, room),
             Some(content) => self.step_to_proof(now, content),
@@ -128,12 +128,6 @@ impl Download {
     /// The sources that were asked for something, with their places.
     pub(super) fn busy(&self) -> impl Iterator<Item = (usize, &Fetch)> {
         self.sources.iter().enumerate().filter_map(|(at, source)| Some((at, source.fetch()?)))
-    }
-
-    /// Until when the answer of a source is waited for that was asked what it speaks.
-    fn contact_awaited(&self, now: Instant) -> Option<Instant> {
-        let idle = self.sources.iter().filter(|source| source.is_idle() && !source.p1);
-        idle.filter_map(|source| source.contact.awaited(now)).min()
     }
 
     /// The source to ask first of those that fit: one that did not fail, then the fastest, then the first.
@@ -189,14 +183,9 @@ impl Download {
         self.ask_for_all(now, |source| Step::AskWhole { source })
     }
 
-    /// Asks the best source for everything; first what it speaks, if nobody knows.
+    /// Asks the best source for everything, when it is known of all that are there whether they speak `p1`.
     fn ask_for_all(&self, now: Instant, ask: impl Fn(usize) -> Step) -> Option<Step> {
-        let source = self.best_streamer()?;
-        match self.sources[source].contact {
-            Contact::Due if !self.sources[source].p1 => Some(Step::MakeContact { source }),
-            contact if !self.sources[source].p1 && contact.awaited(now).is_some() => None,
-            _ => Some(ask(source)),
-        }
+        self.best_streamer().filter(|_| self.contact_awaited(now).is_none()).map(ask)
     }
 
     /// The source to ask first for everything: the first in order of those that failed least.

@@ -287,15 +287,6 @@ impl Node {
         }
     }
 
-    /// Code 7 without a file: the responder speaks `p1`, and shares nothing that matches.
-    pub(super) fn on_nothing_found(&mut self, now: Instant, from: SocketAddr, id: &QueryId, responder: SocketAddr) {
-        let responder = canonical(responder);
-        let is_ours = self.searches.is_ours(id) || self.seeks.is_ours(id);
-        if is_ours && canonical(from).ip() == responder.ip() {
-            self.note_evidence(now, responder, Evidence::Attributes);
-        }
-    }
-
     fn take_hit(&mut self, id: SearchId, responder: SocketAddr, file: Listed) {
         let Some(search) = self.searches.rows.get_mut(&id) else { return };
         let room = search.rows < search.rows_max;

@@ -52,8 +52,7 @@ impl Seeks {
         }
     }
 
-    /// Has hits for this query taken for a download.
-    pub(super) fn insert(&mut self, now: Instant, query: QueryId, download: TransferId) {
+    fn insert(&mut self, now: Instant, query: QueryId, download: TransferId) {
         self.expire(now);
         while self.order.len() >= SEEKS_MAX {
             self.forget_oldest();

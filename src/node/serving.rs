@@ -38,10 +38,7 @@ impl Node {
                 self.actions.push_back(Action::Close { exchange });
                 self.on_search_response(now, from, response);
             }
-            Message::NothingFound { id, responder } => {
-                self.actions.push_back(Action::Close { exchange });
-                self.on_nothing_found(now, from, &id, responder);
-            }
+            Message::FirstContact { .. } => self.actions.push_back(Action::AnswerFirstContact { exchange }),
             Message::Register { .. }
             | Message::RequestPeerList { .. }
             | Message::Unregister { .. }

@@ -28,7 +28,7 @@ pub(super) enum Speech {
 /// What a peer did that says something about what it speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Evidence {
-    /// It sent a hit or a list line with attributes, from its own address, or said there that it has no hit.
+    /// It sent a hit or a list line with attributes, from its own address, or answered a first contact there.
     Attributes,
     /// It answered `5:p1` with names alone.
     PlainList,

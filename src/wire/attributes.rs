@@ -34,11 +34,6 @@ fn parse_pieces(pieces: &[u8]) -> Result<Attributes, WireError> {
     Ok(known)
 }
 
-/// Whether there is no file: a tab stands where a file name should be before it, and nothing that says more of a file.
-pub(super) fn says_nothing_found(bytes: &[u8]) -> bool {
-    bytes.strip_prefix(b"\t").is_some_and(|pieces| parse_pieces(pieces) == Ok(Attributes::default()))
-}
-
 /// Reads a file name alone.
 pub(super) fn parse_name(bytes: &[u8]) -> Result<FileName, WireError> {
     match FileName::from_bytes(bytes) {

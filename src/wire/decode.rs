@@ -3,7 +3,7 @@
 use super::attributes;
 use super::error::{Field, WireError};
 use super::message::{Message, Search, SearchResponse};
-use super::{MESSAGE_BYTES_MAX, SEARCH_TEXT_BYTES_MAX};
+use super::{FIRST_CONTACT_TEXT, MESSAGE_BYTES_MAX, SEARCH_TEXT_BYTES_MAX};
 use crate::id::QueryId;
 use crate::name::is_control;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -33,8 +33,8 @@ pub fn decode(frame: &[u8]) -> Result<Message, WireError> {
         3 => listening_port(fields).map(|(port, p1)| Message::Keepalive { port, p1 }),
         4 => Ok(Message::DownloadRequest { name: attributes::parse_name(fields)? }),
         5 => Ok(Message::ListFiles { p1: fields == b"p1" }),
-        6 => search(fields).map(Message::Search),
-        7 => search_response(fields),
+        6 => search(fields).map(search_or_first_contact),
+        7 => search_response(fields).map(Message::SearchResponse),
         8 => range_request(fields),
         9 => Ok(Message::MetadataRequest { name: attributes::parse_name(fields)? }),
         _ => Err(WireError::UnknownCode(code)),
@@ -102,9 +102,16 @@ fn search(fields: &[u8]) -> Result<Search, WireError> {
     Ok(Search { id, text: text.into(), requester: SocketAddr::new(ip, port), ttl })
 }
 
-/// `ID:RespondingIP:RespondingPort:Filename`, and perhaps attributes; a tab alone in the place of the file name says that
-/// there is none.
-fn search_response(fields: &[u8]) -> Result<Message, WireError> {
+/// A first contact has the form of a search.
+fn search_or_first_contact(search: Search) -> Message {
+    if search.ttl == 0 && search.id.is_p1() && *search.text == *FIRST_CONTACT_TEXT {
+        return Message::FirstContact { id: search.id, requester: search.requester };
+    }
+    Message::Search(search)
+}
+
+/// `ID:RespondingIP:RespondingPort:Filename`, and perhaps attributes.
+fn search_response(fields: &[u8]) -> Result<SearchResponse, WireError> {
     let (id, rest) = take(fields);
     let id = query_id(id)?;
     let rest = rest.ok_or(WireError::Missing(Field::RespondingIp))?;
@@ -115,12 +122,8 @@ fn search_response(fields: &[u8]) -> Result<Message, WireError> {
     let ip = parse_ip(ip, Field::RespondingIp)?;
     let (port, name) = take(rest.ok_or(WireError::Missing(Field::RespondingPort))?);
     let port = parse_port(port, Field::RespondingPort)?;
-    let (name, responder) = (name.ok_or(WireError::Missing(Field::FileName))?, SocketAddr::new(ip, port));
-    if attributes::says_nothing_found(name) {
-        return Ok(Message::NothingFound { id, responder });
-    }
-    let file = attributes::parse(name)?;
-    Ok(Message::SearchResponse(SearchResponse { id, responder, file }))
+    let file = attributes::parse(name.ok_or(WireError::Missing(Field::FileName))?)?;
+    Ok(SearchResponse { id, responder: SocketAddr::new(ip, port), file })
 }
 
 /// `Offset:Length:Filename`. The range need not be inside the file, but it ends at an offset that files can have.

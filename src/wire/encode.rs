@@ -1,6 +1,7 @@
 //! One [`Message`] to its bytes, and what follows from its code (PROTOCOL, part 1, the table of codes).
 
 use super::attributes;
+use super::first_contact::FIRST_CONTACT_TEXT;
 use super::message::{Message, Search, SearchResponse};
 use std::io::Write;
 
@@ -28,17 +29,19 @@ impl Message {
                 // An endpoint prints as `IP:Port`, with an IPv6 address in brackets: the two fields as they should be.
                 write!(out, ":{requester}:{ttl}")
             }
+            Self::FirstContact { id, requester } => {
+                out.extend_from_slice(b"6:");
+                out.extend_from_slice(id.as_bytes());
+                out.push(b':');
+                out.extend_from_slice(FIRST_CONTACT_TEXT);
+                write!(out, ":{requester}:0")
+            }
             Self::SearchResponse(SearchResponse { id, responder, file }) => {
                 out.extend_from_slice(b"7:");
                 out.extend_from_slice(id.as_bytes());
                 let written = write!(out, ":{responder}:");
                 attributes::append(&mut out, file);
                 written
-            }
-            Self::NothingFound { id, responder } => {
-                out.extend_from_slice(b"7:");
-                out.extend_from_slice(id.as_bytes());
-                write!(out, ":{responder}:\t")
             }
             Self::RangeRequest { offset, length, name } => {
                 let written = write!(out, "8:{offset}:{length}:");
@@ -62,8 +65,8 @@ impl Message {
             Self::Keepalive { .. } => 3,
             Self::DownloadRequest { .. } => 4,
             Self::ListFiles { .. } => 5,
-            Self::Search(_) => 6,
-            Self::SearchResponse(_) | Self::NothingFound { .. } => 7,
+            Self::Search(_) | Self::FirstContact { .. } => 6,
+            Self::SearchResponse(_) => 7,
             Self::RangeRequest { .. } => 8,
             Self::MetadataRequest { .. } => 9,
         }
@@ -76,6 +79,7 @@ impl Message {
             Self::RequestPeerList { .. }
                 | Self::DownloadRequest { .. }
                 | Self::ListFiles { .. }
+                | Self::FirstContact { .. }
                 | Self::RangeRequest { .. }
                 | Self::MetadataRequest { .. }
         )
@@ -83,6 +87,6 @@ impl Message {
 
     /// Whether several such messages may follow one another on one connection (PROTOCOL, Streams).
     pub fn may_stream(&self) -> bool {
-        matches!(self, Self::Search(_) | Self::SearchResponse(_) | Self::NothingFound { .. })
+        matches!(self, Self::Search(_) | Self::SearchResponse(_))
     }
 }

@@ -49,12 +49,13 @@ pub enum Message {
     Search(Search),
     /// Code 7.
     SearchResponse(SearchResponse),
-    /// Code 7 without a file: the responder shares nothing that matches (PROTOCOL, part 2, First contact).
-    NothingFound {
-        /// The query that it answers.
+    /// Code 6 for [`FIRST_CONTACT_TEXT`](super::FIRST_CONTACT_TEXT) with TTL 0: does the receiver speak part 2? (PROTOCOL,
+    /// part 2, First contact). To a base program it is a search for what it lacks.
+    FirstContact {
+        /// Of the form that shows `p1`.
         id: QueryId,
-        /// The peer that answers.
-        responder: SocketAddr,
+        /// The sender.
+        requester: SocketAddr,
     },
     /// Code 8: send these bytes of the file, and no others.
     RangeRequest {

@@ -30,6 +30,7 @@ impl World {
                 self.send_range(host, exchange, file, offset, length);
             }
             Action::SendMetadata { exchange, file, b3 } => self.send_metadata(host, exchange, file, b3),
+            Action::AnswerFirstContact { exchange } => self.answer_first_contact(host, exchange),
             Action::Close { exchange } => self.close(host, exchange),
             Action::Refuse { exchange, reason } => self.refuse_with(host, exchange, reason.told()),
             Action::Dial { exchange, to, messages, expect } => {

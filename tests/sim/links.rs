@@ -41,6 +41,8 @@ pub(crate) enum Want {
     },
     /// The first line of metadata.
     FileInfo,
+    /// A line that says that the peer speaks `p1`, or nothing.
+    FirstContact,
     /// That there is more to send.
     Stream,
 }
@@ -49,7 +51,7 @@ impl Want {
     /// How long there may be no progress.
     fn idle_max(&self) -> Duration {
         match self {
-            Self::Nothing => SILENT_MAX,
+            Self::Nothing | Self::FirstContact => SILENT_MAX,
             Self::Stream => STREAM_IDLE_MAX,
             _ => IDLE_MAX,
         }
@@ -89,6 +91,7 @@ impl From<Expect> for Want {
             Expect::PeerList => Self::PeerList,
             Expect::FileList => Self::FileList,
             Expect::FileInfo => Self::FileInfo,
+            Expect::FirstContact => Self::FirstContact,
         }
     }
 }
@@ -358,6 +361,7 @@ impl World {
     pub(crate) fn dialer_ends(&mut self, id: ConnId, outcome: Result<Dialled, DialFault>) {
         self.fetch_progress(id, outcome.is_err());
         self.watch_refusal(id, &outcome);
+        self.watch_first_contact(id, &outcome);
         let Some(conn) = self.conns.get_mut(&id) else { return };
         let Some(side) = conn.dialer.take() else { return };
         let outcome = if conn.aborted { Err(DialFault::Aborted) } else { outcome };
@@ -417,7 +421,7 @@ impl World {
         if conn.progress + conn.want.idle_max() > self.now {
             return self.plan_idle(id);
         }
-        let no_answer = matches!(conn.want, Want::Nothing | Want::Stream);
+        let no_answer = matches!(conn.want, Want::Nothing | Want::Stream | Want::FirstContact);
         let delivered = no_answer && conn.server.is_some() && conn.messages.is_empty();
         let outcome = match delivered && !conn.frozen {
             true => Ok(Dialled { local: conn.local, response: Response::Delivered }),

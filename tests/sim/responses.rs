@@ -47,6 +47,7 @@ impl World {
         match answer {
             Answer::Close => self.close(side.host, side.exchange),
             Answer::Refuse => self.refuse(side.host, side.exchange),
+            Answer::SpeaksP1 => self.answer_first_contact(side.host, side.exchange),
             Answer::Silence => {}
             Answer::List(lines) => self.begin_response(id, Responding::Lines(lines)),
             Answer::CallBack(flow) => self.hang_up_to_call_back(id, side, flow),
@@ -122,7 +123,7 @@ impl World {
             return;
         }
         let response = match &conn.want {
-            Want::Nothing | Want::Stream => Response::Delivered,
+            Want::Nothing | Want::Stream | Want::FirstContact => Response::Delivered,
             Want::PeerList => Response::PeerList(Vec::new()),
             Want::FileList => Response::FileList { truncated: false },
             // The dialer waits to be called back.
@@ -142,6 +143,12 @@ impl World {
         };
         self.server_done(id);
         self.end_in_order(id, response);
+    }
+
+    pub(crate) fn answer_first_contact(&mut self, host: HostId, exchange: ExchangeId) {
+        let id = self.owed(host, exchange);
+        self.server_done(id);
+        self.end_in_order(id, Response::SpeaksP1);
     }
 
     pub(crate) fn refuse(&mut self, host: HostId, exchange: ExchangeId) {

@@ -18,6 +18,8 @@ pub(crate) enum Answer {
     Close,
     /// RST.
     Refuse,
+    /// The answer of a `p1` node to a first contact.
+    SpeaksP1,
     /// Nothing, for ever.
     Silence,
     /// A list, then FIN.

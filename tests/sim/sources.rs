@@ -166,7 +166,8 @@ impl Rogue for Source {
             Message::DownloadRequest { name } if *name == self.name => self.bytes(0, self.content.size),
             Message::RangeRequest { offset, length, name } if *name == self.name => self.range(*offset, *length),
             Message::MetadataRequest { name } if *name == self.name => self.metadata(),
-            Message::SearchResponse(_) => Answer::Close,
+            Message::FirstContact { .. } if self.p1 => Answer::SpeaksP1,
+            Message::FirstContact { .. } | Message::SearchResponse(_) => Answer::Close,
             _ => Answer::Refuse,
         };
         (answer, Vec::new())

@@ -151,7 +151,7 @@ impl World {
             match message {
                 Message::Search(search) => self.watch_search(host, to, search),
                 Message::SearchResponse(response) => self.watch_hit(host, to, response, messages.len()),
-                Message::NothingFound { id, responder } => self.watch_nothing_found(host, to, id, *responder, messages),
+                Message::FirstContact { id, .. } if *want == Want::FirstContact && id.is_p1() => {}
                 Message::DownloadRequest { .. } if matches!(want, Want::File(_)) => {}
                 Message::ListFiles { .. } if *want == Want::FileList => {}
                 Message::RangeRequest { .. } if matches!(want, Want::File(_)) => self.watch_part_2(host, to, message),
@@ -204,24 +204,6 @@ impl World {
             self.violation(host, "a hit goes to a system port");
         }
         self.watch_told_file(host, &hit.file);
-    }
-
-    /// That there is no hit is said to who asked for hits in the way of `p1`, and in the place of them.
-    fn watch_nothing_found(
-        &mut self,
-        host: HostId,
-        to: SocketAddr,
-        id: &QueryId,
-        responder: SocketAddr,
-        messages: &[Message],
-    ) {
-        if responder != self.addr(host) || messages.len() > 1 {
-            self.violation(host, "it says beside something else, or for somebody else, that nothing was found");
-        }
-        if !id.is_p1() || !self.watch.sightings.contains_key(&(host, id.clone(), to)) {
-            self.violation(host, "it says that nothing was found to one that did not ask for it");
-        }
-        self.watch_answer(host, to, id);
     }
 
     /// A search is answered once, on one connection.

@@ -9,7 +9,7 @@ use crate::world::World;
 use pyrate::control::{DownloadRow, DownloadState, ExitCode, Notice};
 use pyrate::fault::DialFault;
 use pyrate::id::TransferId;
-use pyrate::node::contract::DialOutcome;
+use pyrate::node::contract::{DialOutcome, Dialled, Response};
 use pyrate::wire::{Listed, ListedPeer, Message};
 use std::ffi::OsStr;
 use std::net::SocketAddr;
@@ -22,11 +22,19 @@ impl World {
         let shown = match message {
             Message::Search(search) if search.id.is_p1() => search.requester,
             Message::SearchResponse(hit) if hit.file.attributes.is_some() => hit.responder,
-            Message::NothingFound { responder, .. } => *responder,
             _ => return,
         };
         if shown.ip() == from.ip() {
             self.watch.shown.insert((host, shown));
+        }
+    }
+
+    /// A peer answers a first contact.
+    pub(crate) fn watch_first_contact(&mut self, id: ConnId, outcome: &Result<Dialled, DialFault>) {
+        let Some(conn) = self.conns.get(&id).filter(|conn| !conn.aborted) else { return };
+        let speaks_p1 = matches!(outcome, Ok(Dialled { response: Response::SpeaksP1, .. }));
+        if let Some(dialer) = conn.dialer.filter(|_| speaks_p1) {
+            self.watch.shown.insert((dialer.host, conn.to));
         }
     }
 
@@ -60,11 +68,7 @@ impl World {
 
     /// So do streams; hits also where a `p1` query asks for them.
     pub(crate) fn watch_stream(&mut self, host: HostId, to: SocketAddr, messages: &[Message]) {
-        let asked = |message: &Message| match message {
-            Message::SearchResponse(hit) => hit.id.is_p1(),
-            Message::NothingFound { id, .. } => id.is_p1(),
-            _ => false,
-        };
+        let asked = |message: &Message| matches!(message, Message::SearchResponse(hit) if hit.id.is_p1());
         if !messages.iter().all(Message::may_stream) {
             self.violation(host, "a message with a response goes into a stream");
         }

@@ -103,16 +103,15 @@ fn a_base_peer_is_not_taken_for_p1_by_its_names() {
 
 /// A peer that nobody has heard of may be anything: it is asked what it speaks in a form that any peer takes.
 #[test]
-fn a_stranger_is_asked_by_a_search_what_it_speaks_before_anything_else() {
+fn a_stranger_is_asked_in_the_form_of_a_search_what_it_speaks_before_anything_else() {
     let content = Dice::new().bytes(GROUP + 1);
     let stranger = P1Peer::sharing("file.bin", &content, Manners::default());
     let asker = Setup::peer().start();
     let done = asker.await_download(asker.begin_download(stranger.addr, "file.bin"), "done");
     assert_verified(&done, &content);
     let first = String::from_utf8(stranger.connections()[0].bytes.clone()).expect("text");
-    let fields: Vec<&str> = first.split(':').collect();
-    let [code, id, text, ip, port, ttl] = fields[..] else { panic!("{first}") };
-    assert_eq!((code, text, ip, port, ttl), ("6", "file.bin", "127.0.0.1", &*asker.listen().port().to_string(), "0"));
-    assert!(id.starts_with("p1-") && stranger.connections()[0].ended, "bare, and ended by a half-close: {first:?}");
+    let (id, rest) = first.strip_prefix("6:p1-").and_then(|rest| rest.split_once(':')).expect("a search");
+    assert_eq!((id.len(), rest), (16, format!("b3={}:{}:0", "0".repeat(64), asker.listen()).as_str()), "{first}");
+    assert!(stranger.connections()[0].ended, "bare, and ended by a half-close: {first:?}");
     assert_eq!((stranger.asked("4:").len(), stranger.asked("9:").len()), (0, 1));
 }

@@ -61,8 +61,29 @@ fn a_server_of_another_kind_is_no_source_and_leaves_no_file() {
     let outcome = pyratectl(&asker, ["--json", "download", &format!("{}/index.html", web.addr)]);
     assert_eq!(outcome.code, 3);
     assert!(outcome.stdout.contains("a web server"), "{}", outcome.stdout);
-    assert!(crate::harness::relative_files(&asker.downloads_directory()).is_empty());
+    until("nothing is left", LIMIT, || crate::harness::relative_files(&asker.downloads_directory()).is_empty());
     assert!(web.heard_beginning("4:").is_empty(), "it is not asked for a file");
+}
+
+/// Nobody can connect to where this node says that it is: a client of 2013 that tried to would end.
+#[test]
+fn an_old_client_that_cannot_reach_the_requester_serves_it_all_the_same() {
+    let content = Dice::new().bytes(100_000);
+    let old = old_peer(&[("file.bin", &content)]);
+    let asker = Setup::peer().set("advertise_addr", "'203.0.113.9'").start();
+    let done = asker.await_download(asker.begin_download(old.addr, "file.bin"), "done");
+    assert!(std::fs::read(done["path"].as_str().expect("a path")).expect("the file") == content);
+    assert!(!old.has_ended());
+}
+
+#[test]
+fn a_p1_node_that_cannot_reach_the_requester_says_all_the_same_that_it_is_one() {
+    let content = Dice::new().bytes(GROUP + 5);
+    let source = Setup::peer().shares("file.bin", &content).start();
+    await_hashed(&source);
+    let asker = Setup::peer().set("advertise_addr", "'203.0.113.9'").start();
+    let done = asker.await_download(asker.begin_download(source.listen(), "file.bin"), "done");
+    assert_verified(&done, &content);
 }
 
 /// A client of 2013 has the address of a node that spoke `p1`, whose registration has not ended yet.

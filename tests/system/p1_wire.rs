@@ -295,7 +295,7 @@ fn a_search_by_hash_finds_the_content_under_any_name() {
     for (turn, unknown) in
         [content_hash(b"nobody has this"), hash[..63].to_owned(), format!("{hash}0")].iter().enumerate()
     {
-        let search = format!("6:p1-{turn:016x}:b3={unknown}:127.0.0.1:{}:1", ear.addr.port());
+        let search = format!("6:p1-{turn:016x}:b3={unknown}:127.0.0.1:{}:0", ear.addr.port());
         deliver(peer.listen(), search.as_bytes(), Framing::Fin);
     }
     deliver(peer.listen(), format!("6:fence:fence:127.0.0.1:{}:0", ear.addr.port()).as_bytes(), Framing::Fin);

@@ -7,6 +7,7 @@
 
 mod answer;
 mod checked;
+mod heard;
 mod inbound;
 mod incoming;
 mod outbound;

@@ -8,6 +8,7 @@
 //! ```
 
 use super::answer::{Answer, Answered, unspecified};
+use super::heard::Heard;
 use super::incoming::{Incoming, Part, Taken};
 use super::outgoing::Pump;
 use super::partial::Remains;
@@ -101,9 +102,10 @@ enum State {
     },
     Receiving(Incoming),
     Uploading(Outgoing),
-    /// Nothing is expected but the end.
+    /// Nothing is expected but the end, or one line that says what the peer speaks.
     Settling {
         until: Instant,
+        heard: Heard,
     },
     /// The first byte of a file may come on either connection.
     Awaiting(Part),
@@ -216,7 +218,7 @@ impl Outbound {
                 Link::EitherWay(answer) => answer.deadline(self.progress.deadline()),
                 Link::Connection(_) => self.progress.deadline(),
             },
-            State::Settling { until } => *until,
+            State::Settling { until, .. } => *until,
             State::Over => return None,
         })
     }
@@ -322,7 +324,10 @@ impl Outbound {
         }
         self.progress = Progress::start(cx.now);
         let next = match then {
-            After::Expect(Expect::Nothing) => State::Settling { until: cx.now + SETTLE_MAX },
+            After::Expect(Expect::Nothing) => State::Settling { until: cx.now + SETTLE_MAX, heard: Heard::default() },
+            After::Expect(Expect::FirstContact) => {
+                State::Settling { until: cx.now + SETTLE_MAX, heard: Heard::first_contact() }
+            }
             After::Expect(Expect::PeerList) => State::Receiving(Incoming::Peers(PeerListReader::default())),
             After::Expect(Expect::FileList) => {
                 State::Receiving(Incoming::Files { reader: FileListReader::default(), fin: false })
@@ -430,7 +435,7 @@ impl Outbound {
             Pump::Sent(bytes) => {
                 socket.end_in_order();
                 let _ = socket.finish();
-                self.state = State::Settling { until: cx.now + SETTLE_MAX };
+                self.state = State::Settling { until: cx.now + SETTLE_MAX, heard: Heard::default() };
                 Ok(Step::Report(Event::ResponseProgress { exchange: self.id, bytes }))
             }
             Pump::Gone { .. } => Err(DialFault::Reset),
@@ -438,15 +443,23 @@ impl Outbound {
         }
     }
 
-    /// Waits for the other side's FIN. What it says is not expected: a peer says nothing, but a server of another kind
-    /// shows by it what it is.
+    /// Waits for the other side's FIN, or for a line that answers a first contact. A peer says nothing else, but a server of
+    /// another kind shows by what it says what it is.
     fn settle(&mut self, cx: &mut Context<'_>) -> Result<Step, DialFault> {
         for _ in 0..READS_MAX {
             match self.socket()?.read(cx.scratch).map_err(|error| dial_fault(&error))? {
                 ReadStep::Bytes(n) => {
+                    let State::Settling { heard, .. } = &mut self.state else { return Err(DialFault::Aborted) };
+                    if heard.take(&cx.scratch[..n]) {
+                        return Ok(self.end(Ok(Response::SpeaksP1)));
+                    }
+                    let is_too_much = heard.is_too_much();
                     let line = cx.scratch[..n].split(|&byte| byte == b'\n').next().unwrap_or_default();
                     if let Some(program) = other_program(line) {
                         return Err(DialFault::NotAPeer(program));
+                    }
+                    if is_too_much {
+                        return Ok(self.end(Ok(Response::Delivered)));
                     }
                 }
                 ReadStep::Fin => return Ok(self.end(Ok(Response::Delivered))),

@@ -48,6 +48,11 @@ pub enum Action {
         /// Its hash.
         b3: ContentHash,
     },
+    /// Answer a first contact, then FIN (PROTOCOL, part 2, First contact).
+    AnswerFirstContact {
+        /// The inbound exchange.
+        exchange: ExchangeId,
+    },
     /// Answer nothing: FIN, or wait for the stream's next message.
     Close {
         /// The inbound exchange.
@@ -257,6 +262,8 @@ pub enum Expect {
     FileList,
     /// The first line of metadata: what the peer has under a name, or why it refuses (PROTOCOL, Refusals).
     FileInfo,
+    /// A line that says that the peer speaks part 2, or nothing (PROTOCOL, part 2, First contact).
+    FirstContact,
 }
 
 /// What of a file is asked for.

@@ -243,8 +243,10 @@ pub struct Dialled {
 /// The response of a dialled exchange.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Response {
-    /// [`Expect::Nothing`](super::Expect::Nothing): everything was sent, and the other side closed in order or kept silent.
+    /// [`Expect::Nothing`](super::Expect::Nothing): everything was sent, and the other side closed in order or kept silent. Also [`Expect::FirstContact`](super::Expect::FirstContact) without the answer of a `p1` node.
     Delivered,
+    /// [`Expect::FirstContact`](super::Expect::FirstContact): the peer says that it speaks part 2.
+    SpeaksP1,
     /// [`Expect::PeerList`](super::Expect::PeerList): the peers, as given (repeats and ourselves included).
     PeerList(Vec<ListedPeer>),
     /// [`Expect::FileList`](super::Expect::FileList): all lines came as [`Event::ListBatch`] before.

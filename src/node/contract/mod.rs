@@ -16,7 +16,7 @@
 //! | action | event |
 //! |---|---|
 //! | [`Dial`](Action::Dial), [`Stream`](Action::Stream), [`Fetch`](Action::Fetch), [`FetchMetadata`](Action::FetchMetadata), [`CallBack`](Action::CallBack) | [`Event::DialEnded`] |
-//! | [`SendFile`](Action::SendFile), [`SendRange`](Action::SendRange), [`SendMetadata`](Action::SendMetadata), [`SendList`](Action::SendList) | [`Event::ResponseEnded`] |
+//! | [`SendFile`](Action::SendFile), [`SendRange`](Action::SendRange), [`SendMetadata`](Action::SendMetadata), [`SendList`](Action::SendList), [`AnswerFirstContact`](Action::AnswerFirstContact) | [`Event::ResponseEnded`] |
 //! | [`ProbeTarget`](Action::ProbeTarget) | [`Event::TargetProbed`] |
 //! | [`OpenPart`](Action::OpenPart) | [`Event::PartOpened`] |
 //! | [`CheckPart`](Action::CheckPart) | [`Event::PartChecked`] |

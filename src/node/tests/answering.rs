@@ -56,24 +56,6 @@ fn a_search_is_answered_and_sent_on_once() {
     assert_eq!(rig.node.counters().searches_dropped, 1);
 }
 
-/// PROTOCOL, part 2, First contact.
-#[test]
-fn who_asks_us_alone_is_told_that_nothing_was_found() {
-    for files in [&[][..], &[("b", 2)]] {
-        let mut rig = Rig::among(vec![peer(1), peer(2)], files);
-        let (direct, id) = (SocketAddr::new(peer(1).ip(), 40_000), crate::id::QueryId::from_bytes(P1).unwrap());
-        rig.request(direct, query(P1, "Song", peer(1), 0));
-        let (answers, forwards) = answers_and_forwards(&mut rig);
-        assert_eq!(answers, [(peer(1), vec![Message::NothingFound { id, responder: us() }])]);
-        assert!(forwards.is_empty());
-        // Not a base requester, not one that asks others too, not one that somebody else names.
-        rig.request(direct, query(b"base", "Song", peer(1), 0));
-        rig.request(direct, query(b"p1-0123456789abcde0", "Song", peer(1), 1));
-        rig.request(from(), query(b"p1-0123456789abcde1", "Song", peer(1), 0));
-        assert!(answers_and_forwards(&mut rig).0.is_empty());
-    }
-}
-
 #[test]
 fn a_p1_requester_gets_up_to_fifty_hits_with_sizes_on_one_connection() {
     let names: Vec<String> = (0..60).map(|n| format!("song {n:02}")).collect();

@@ -176,7 +176,10 @@ impl Rig {
             Action::Dial { exchange, to, messages, expect } => {
                 let asks = matches!(
                     messages[0],
-                    Message::RequestPeerList { .. } | Message::ListFiles { .. } | Message::MetadataRequest { .. }
+                    Message::RequestPeerList { .. }
+                        | Message::ListFiles { .. }
+                        | Message::MetadataRequest { .. }
+                        | Message::FirstContact { .. }
                 );
                 assert_eq!(asks, *expect != Expect::Nothing);
                 Some((*exchange, *to, messages.clone()))

@@ -146,6 +146,7 @@ impl World {
             Action::FetchMetadata { exchange, to, name, .. } => {
                 self.connect(place, exchange, to, vec![Message::MetadataRequest { name }]);
             }
+            Action::AnswerFirstContact { exchange } => self.answer(place, exchange, Ok(Response::SpeaksP1)),
             Action::Close { exchange } => self.answer(place, exchange, Ok(Response::Delivered)),
             Action::Refuse { exchange, .. } => self.answer(place, exchange, Err(DialFault::Reset)),
             Action::SendFile { exchange, name } => {

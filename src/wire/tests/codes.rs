@@ -18,10 +18,6 @@ fn hit(id: &str, responder: &str, file: Listed) -> Message {
     Message::SearchResponse(SearchResponse { id, responder: endpoint_of(responder), file })
 }
 
-fn nothing(id: &str, responder: &str) -> Message {
-    Message::NothingFound { id: QueryId::from_bytes(id.as_bytes()).unwrap(), responder: endpoint_of(responder) }
-}
-
 fn range(offset: u64, length: u64, text: &str) -> Message {
     Message::RangeRequest { offset, length, name: name(text) }
 }
@@ -63,8 +59,6 @@ fn every_code_is_read() {
         ("6:id:song:[::ffff:10.0.0.7]:63339:1", search("id", "song", "10.0.0.7:63339", 1)),
         ("7:id:10.0.0.7:63339:a:b", hit("id", "10.0.0.7:63339", listed("a:b"))),
         ("7:id:[2001:db8::1]:63339:a]:b", hit("id", "[2001:db8::1]:63339", listed("a]:b"))),
-        ("7:id:10.0.0.7:63339:\t", nothing("id", "10.0.0.7:63339")),
-        ("7:id:[::1]:1:\tasked=1\n", nothing("id", "[::1]:1")),
         ("8:0:0:a", range(0, 0, "a")),
         ("8:1048576:01:a b/c: d.txt\n", range(1 << 20, 1, "a b/c: d.txt")),
         ("8:0:18446744073709551615:8:1:a", range(0, u64::MAX, "8:1:a")),
@@ -263,5 +257,19 @@ proptest! {
         if let Ok(message) = decode(&[head, rest].concat()) {
             prop_assert_eq!(decode(&message.encode()), Ok(message));
         }
+    }
+}
+
+/// To a base program a first contact is a search; with another ID or TTL it is one to us as well.
+#[test]
+fn a_first_contact_has_the_form_of_a_search() {
+    let text = str::from_utf8(FIRST_CONTACT_TEXT).unwrap();
+    let first_contact = Message::FirstContact { id: QueryId::p1(7), requester: endpoint_of("10.0.0.7:63339") };
+    let bytes = first_contact.encode();
+    assert_eq!(bytes, format!("6:p1-0000000000000007:{text}:10.0.0.7:63339:0").as_bytes());
+    assert_eq!(decode(&bytes), Ok(first_contact));
+    for (id, ttl) in [("p1-0000000000000007", 1), ("base", 0)] {
+        let bytes = format!("6:{id}:{text}:10.0.0.7:63339:{ttl}");
+        assert_eq!(decode(bytes.as_bytes()), Ok(search(id, text, "10.0.0.7:63339", ttl)));
     }
 }

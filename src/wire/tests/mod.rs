@@ -65,7 +65,7 @@ fn message() -> impl Strategy<Value = Message> {
             responder,
             file
         })),
-        (query_id(), endpoint()).prop_map(|(id, responder)| Message::NothingFound { id, responder }),
+        (any::<u64>(), endpoint()).prop_map(|(id, requester)| Message::FirstContact { id: QueryId::p1(id), requester }),
         (any::<u64>(), any::<u64>(), text()).prop_map(|(offset, length, bytes)| Message::RangeRequest {
             offset,
             length: length.min(u64::MAX - offset),

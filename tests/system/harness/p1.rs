@@ -281,6 +281,7 @@ impl Inner {
         let (response, vice) = match code {
             "4" => file(rest).map_or(refuse, |content| (content.to_vec(), vice('4', &manners.files))),
             "5" => (self.list(rest == "p1" && !manners.base, &manners), Vice::None),
+            "6" if !manners.base && asks_what_it_speaks(rest) => (b"p1\n".to_vec(), Vice::None),
             "6" | "7" => return self.on_notice(message, local),
             "8" if !manners.base && !manners.wholes_only => {
                 let vice = vice('8', &manners.ranges);
@@ -346,4 +347,10 @@ pub(crate) fn hang_up(mut stream: TcpStream) {
     let _ = stream.shutdown(Shutdown::Write);
     let _ = stream.set_read_timeout(Some(LIMIT));
     let _ = stream.read_to_end(&mut Vec::new());
+}
+
+/// A first contact: a search for the hash of 64 zeros that goes no further (PROTOCOL, part 2, First contact).
+fn asks_what_it_speaks(fields: &str) -> bool {
+    let text = format!(":b3={}:", "0".repeat(64));
+    fields.starts_with("p1-") && fields.contains(&text) && fields.ends_with(":0")
 }

@@ -3,7 +3,6 @@
 use super::*;
 use crate::control::SourceState;
 use crate::fault::{OtherProgram, RefusalReason};
-use crate::wire::Search;
 
 /// A download of a file of peer 1, of which nothing is known, in an open part file.
 fn of_unknown_peer() -> Rig {
@@ -14,48 +13,35 @@ fn of_unknown_peer() -> Rig {
     rig
 }
 
-/// The searches that ask a peer what it speaks.
-fn contacts(rig: &mut Rig) -> Vec<(ExchangeId, SocketAddr, Search)> {
-    let asks = |(exchange, to, messages): (ExchangeId, SocketAddr, Vec<Message>)| match &messages[..] {
-        [Message::Search(search)] if search.ttl == 0 => Some((exchange, to, search.clone())),
-        _ => None,
-    };
-    rig.dials().into_iter().filter_map(asks).collect()
-}
-
-/// The one search that asks a peer what it speaks.
-fn contact(rig: &mut Rig) -> (ExchangeId, Search) {
-    let [(exchange, to, search)] = &contacts(rig)[..] else { panic!("one search") };
-    assert_eq!((*to, search.requester), (peer(1), us()));
-    assert!(search.id.is_p1());
-    (*exchange, search.clone())
-}
-
-/// Peer 1 answers a query from its own address, without a file.
-fn find_nothing(rig: &mut Rig, id: &QueryId) {
-    let message = Message::NothingFound { id: id.clone(), responder: peer(1) };
-    rig.request(SocketAddr::new(peer(1).ip(), 50_000), message);
-}
-
 #[test]
-fn a_hit_shows_p1_and_the_download_is_verified() {
+fn a_first_contact_is_a_search_for_nothing_that_goes_no_further() {
     let mut rig = of_unknown_peer();
-    let (exchange, search) = contact(&mut rig);
-    assert_eq!(&*search.text, b"dir/a.txt");
+    let (_, to, message) = rig.dial();
+    let Message::FirstContact { id, requester } = message else { panic!("{message:?}") };
+    assert!(id.is_p1());
+    assert_eq!((to, requester), (peer(1), us()));
     assert!(fetches(&mut rig).is_empty() && metadata(&mut rig).is_empty(), "nothing is asked for before the answer");
-    rig.deliver(exchange);
-    rig.hit(&search.id, peer(1), of_content("dir/a.txt", 3 * MIB, B3));
-    assert_eq!(metadata(&mut rig)[0].1, peer(1));
-    assert!(fetches(&mut rig).is_empty());
 }
 
 #[test]
-fn an_answer_without_a_file_shows_p1_and_the_reason_ends_the_download() {
+fn a_node_without_an_address_of_its_own_asks_as_well() {
+    let config = NodeConfig { bootstraps: Vec::new(), local_addrs: Vec::new(), ..config() };
+    let mut rig = Rig::remembering(config, Vec::new());
+    rig.resets_first_contacts = false;
+    download(&mut rig, vec![file(peer(1), "a")]);
+    open(&mut rig);
+    contact(&mut rig);
+}
+
+#[test]
+fn a_peer_that_says_so_speaks_p1_and_is_asked_for_metadata() {
     let mut rig = of_unknown_peer();
-    let (exchange, search) = contact(&mut rig);
-    rig.deliver(exchange);
-    find_nothing(&mut rig, &search.id);
+    let asked = contact(&mut rig);
+    rig.succeed(asked, Response::SpeaksP1);
     let asked = metadata(&mut rig);
+    assert_eq!(asked[0].1, peer(1));
+    assert!(fetches(&mut rig).is_empty());
+    // A typing error ends at once, with the reason.
     rig.fail(asked[0].0, DialFault::Declined(RefusalReason::NoSuchFile));
     let failed = row(&mut rig, 1);
     assert_eq!(failed.state, DownloadState::Failed);
@@ -63,34 +49,10 @@ fn an_answer_without_a_file_shows_p1_and_the_reason_ends_the_download() {
 }
 
 #[test]
-fn an_answer_from_elsewhere_or_to_no_query_of_ours_shows_nothing() {
+fn a_peer_that_closes_without_an_answer_is_asked_for_the_file_at_once_and_not_asked_again_for_the_next() {
     let mut rig = of_unknown_peer();
-    let (exchange, search) = contact(&mut rig);
-    rig.deliver(exchange);
-    find_nothing(&mut rig, &QueryId::p1(5));
-    let message = Message::NothingFound { id: search.id, responder: peer(1) };
-    rig.request(addr("10.0.9.9:50000"), message);
-    assert!(metadata(&mut rig).is_empty());
-}
-
-#[test]
-fn a_plain_hit_shows_a_base_peer_and_it_is_asked_for_the_file_at_once() {
-    let mut rig = of_unknown_peer();
-    let (exchange, search) = contact(&mut rig);
-    rig.deliver(exchange);
-    rig.hit(&search.id, peer(1), listed("dir/a.txt", None));
-    assert!(fetch(&mut rig).may_call_back);
-}
-
-#[test]
-fn a_silent_peer_is_asked_for_the_file_after_a_moment_and_not_asked_again_for_the_next() {
-    let mut rig = of_unknown_peer();
-    let (exchange, _) = contact(&mut rig);
-    rig.deliver(exchange);
-    rig.pass(Duration::from_millis(1_900));
-    assert!(fetches(&mut rig).is_empty());
-    assert_eq!(state(&mut rig, 1), DownloadState::Active);
-    rig.pass(Duration::from_millis(200));
+    let asked = contact(&mut rig);
+    rig.deliver(asked);
     assert!(fetch(&mut rig).may_call_back);
 
     download(&mut rig, vec![file(peer(1), "b.txt")]);
@@ -103,7 +65,18 @@ fn a_silent_peer_is_asked_for_the_file_after_a_moment_and_not_asked_again_for_th
     rig.orders.clear();
     download(&mut rig, vec![file(peer(1), "c.txt")]);
     open(&mut rig);
-    assert_eq!(&*contact(&mut rig).1.text, b"c.txt");
+    contact(&mut rig);
+}
+
+#[test]
+fn a_silent_peer_is_asked_for_the_file_after_a_moment() {
+    let mut rig = of_unknown_peer();
+    contact(&mut rig);
+    rig.pass(Duration::from_millis(1_900));
+    assert!(fetches(&mut rig).is_empty());
+    assert_eq!(state(&mut rig, 1), DownloadState::Active);
+    rig.pass(Duration::from_millis(200));
+    assert!(fetch(&mut rig).may_call_back);
 }
 
 #[test]
@@ -111,17 +84,32 @@ fn two_downloads_wait_for_one_answer() {
     let mut rig = of_unknown_peer();
     download(&mut rig, vec![file(peer(1), "b.txt")]);
     open(&mut rig);
-    let (exchange, search) = contact(&mut rig);
-    rig.deliver(exchange);
-    find_nothing(&mut rig, &search.id);
+    let asked = contact(&mut rig);
+    rig.succeed(asked, Response::SpeaksP1);
     assert_eq!(metadata(&mut rig).len(), 2);
+}
+
+/// Of several sources the one that speaks `p1` is found, before a stream of another begins.
+#[test]
+fn all_sources_are_asked_some_at_a_time_and_the_one_that_speaks_p1_is_asked_first() {
+    let mut rig = with_relayed_hit(Some(3_000), 6);
+    rig.resets_first_contacts = false;
+    download(&mut rig, hits("1"));
+    open(&mut rig);
+    let asked = contacts(&mut rig);
+    assert_eq!(asked.iter().map(|(_, to)| *to).collect::<Vec<_>>(), [peer(1), peer(2), peer(3), peer(4)]);
+    rig.deliver(asked[0].0);
+    assert_eq!(contacts(&mut rig).iter().map(|(_, to)| *to).collect::<Vec<_>>(), [peer(5)]);
+    assert!(fetches(&mut rig).is_empty());
+    rig.succeed(asked[2].0, Response::SpeaksP1);
+    assert_eq!(metadata(&mut rig)[0].1, peer(3));
 }
 
 #[test]
 fn a_peer_out_of_reach_is_not_asked_for_the_file_and_is_asked_anew_later() {
     let mut rig = of_unknown_peer();
-    let (exchange, _) = contact(&mut rig);
-    rig.fail(exchange, DialFault::Refused);
+    let asked = contact(&mut rig);
+    rig.fail(asked, DialFault::Refused);
     assert!(fetches(&mut rig).is_empty());
     let waits = row(&mut rig, 1);
     assert_eq!(waits.state, DownloadState::Retrying);
@@ -134,8 +122,8 @@ fn a_peer_out_of_reach_is_not_asked_for_the_file_and_is_asked_anew_later() {
 #[test]
 fn a_server_of_another_kind_is_no_source() {
     let mut rig = of_unknown_peer();
-    let (exchange, _) = contact(&mut rig);
-    rig.fail(exchange, DialFault::NotAPeer(OtherProgram::Ssh));
+    let asked = contact(&mut rig);
+    rig.fail(asked, DialFault::NotAPeer(OtherProgram::Ssh));
     wait_for_the_search(&mut rig);
     let failed = row(&mut rig, 1);
     assert_eq!((failed.state, failed.shares[0].state), (DownloadState::Failed, SourceState::Refused));
@@ -146,21 +134,17 @@ fn a_server_of_another_kind_is_no_source() {
 /// as a `p1` node does.
 #[test]
 fn a_refusal_of_code_9_without_a_reason_takes_p1_back() {
-    for answers in [false, true] {
+    for answer in [Response::Delivered, Response::SpeaksP1] {
+        let speaks_p1 = answer == Response::SpeaksP1;
         let mut rig = with_content(3 * MIB, 1);
         rig.resets_first_contacts = false;
         download(&mut rig, hits("1"));
         open(&mut rig);
         let asked = metadata(&mut rig);
         rig.fail(asked[0].0, DialFault::Reset);
-        let (exchange, search) = contact(&mut rig);
-        rig.deliver(exchange);
-        if answers {
-            rig.hit(&search.id, peer(1), of_content("dir/a.txt", 3 * MIB, B3));
-        } else {
-            rig.pass(Duration::from_secs(2));
-        }
-        assert_eq!(fetch(&mut rig).may_call_back, !answers);
+        let asked = contact(&mut rig);
+        rig.succeed(asked, answer);
+        assert_eq!(fetch(&mut rig).may_call_back, !speaks_p1);
     }
 }
 

@@ -261,12 +261,20 @@ fn inquiry(rig: &mut Rig) -> ExchangeId {
     exchange
 }
 
-/// The peer that is asked what it speaks answers as a `p1` node that shares nothing of that name.
-fn answer_first_contact(rig: &mut Rig) {
-    let (exchange, to, Message::Search(search)) = rig.dial() else { panic!("a search") };
-    assert_eq!(search.ttl, 0);
-    rig.deliver(exchange);
-    rig.request(SocketAddr::new(to.ip(), 50_000), Message::NothingFound { id: search.id, responder: to });
+/// The peers that are asked what they speak.
+fn contacts(rig: &mut Rig) -> Vec<(ExchangeId, SocketAddr)> {
+    rig.take(|order| match order {
+        Action::Dial { exchange, to, expect: Expect::FirstContact, .. } => Some((*exchange, *to)),
+        _ => None,
+    })
+}
+
+/// The one peer that is asked what it speaks.
+fn contact(rig: &mut Rig) -> ExchangeId {
+    let asked = contacts(rig);
+    let [(exchange, to)] = asked[..] else { panic!("{asked:?}") };
+    assert_eq!(to, peer(1));
+    exchange
 }
 
 /// A group of a fetch comes in.

@@ -96,7 +96,8 @@ fn only_a_peer_of_the_base_protocol_may_call_back() {
     let asked = metadata(&mut rig);
     rig.resets_first_contacts = false;
     rig.fail(asked[0].0, DialFault::Reset);
-    answer_first_contact(&mut rig);
+    let asked = contact(&mut rig);
+    rig.succeed(asked, Response::SpeaksP1);
     let stream = fetch(&mut rig);
     assert_eq!((&stream.portion, stream.may_call_back), (&Portion::Stream { size_max: None }, false));
     // It would have reset to refuse; but an end without a byte proves no file whose size nobody told.
@@ -127,7 +128,8 @@ fn an_empty_file_is_believed_where_a_p1_peer_says_that_it_is_empty() {
     if let [asked] = &metadata(&mut rig)[..] {
         rig.resets_first_contacts = false;
         rig.fail(asked.0, DialFault::Reset);
-        answer_first_contact(&mut rig);
+        let asked = contact(&mut rig);
+        rig.succeed(asked, Response::SpeaksP1);
     }
     let fetch = fetch(&mut rig);
     assert!(!fetch.may_call_back);

@@ -5,7 +5,7 @@
 //! | the wish has | it is for an unfinished download that |
 //! |---|---|
 //! | a hash | wants the same hash, whatever its sources call it |
-//! | no hash | has one of the same names of the same peers as a source, unless both sizes are known and differ |
+//! | no hash | has one of the same names of the same peers as a source, unless both sizes are known and differ, or the peer has said that it has another content under that name |
 //!
 //! A wish with a hash is never for a download that knows none: what that one brings may be anything.
 
@@ -77,6 +77,9 @@ impl Download {
     /// Whether nothing says that what is wanted of a source, without a hash, is another file than this one.
     fn may_be(&self, wish: &Wish, wanted: &Source) -> bool {
         let same = self.sources.iter().find(|source| source.addr == wanted.addr);
+        if same.is_some_and(|source| source.names.has_disproved(&wanted.names)) {
+            return false;
+        }
         let size = same.and_then(|source| source.size).or(self.size);
         size.is_none() || wish.size.is_none() || size == wish.size
     }

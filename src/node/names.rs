@@ -101,6 +101,12 @@ impl Names {
         }
     }
 
+    /// Whether the source has said that it has another content under one of these names.
+    pub(super) fn has_disproved(&self, names: &Names) -> bool {
+        let is_named = |name: &Rc<FileName>| names.iter().any(|other| other == name);
+        self.0.iter().any(|offered| offered.disproved && is_named(&offered.name))
+    }
+
     /// What was refused may be asked again.
     pub(super) fn forget_refusals(&mut self) {
         self.0.iter_mut().for_each(|offered| offered.refused.clear());

@@ -100,6 +100,18 @@ fn a_wish_without_a_hash_is_for_the_download_of_that_name_unless_the_sizes_diffe
     assert_eq!(wanted(&mut rig, vec![file(peer(1), "a")]), 2);
 }
 
+/// The peer has said that what it has under the name is not what the download by hash waits for.
+#[test]
+fn a_name_is_not_joined_to_a_content_that_its_peer_has_no_more_under_it() {
+    let mut rig = with_content(3 * MIB, 1);
+    download(&mut rig, hits("1"));
+    open(&mut rig);
+    let asked = metadata(&mut rig);
+    rig.fail(asked[0].0, DialFault::Corrupt);
+    identify_as(&mut rig, OTHER);
+    assert_eq!(wanted(&mut rig, vec![file(peer(1), "dir/a.txt")]), 2);
+}
+
 #[test]
 fn a_content_in_progress_is_not_saved_to_a_second_place() {
     let mut rig = with_changed_file();

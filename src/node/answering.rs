@@ -84,6 +84,8 @@ struct Pending {
     requester: SocketAddr,
     /// The requester takes part 2.
     p1: bool,
+    /// It came from the requester's own address: to answer there serves nobody as a mirror.
+    direct: bool,
     cursor: SearchCursor,
 }
 
@@ -191,6 +193,7 @@ impl Node {
         if self.library.is_empty() {
             return;
         }
+        let direct = from == requester.ip();
         let of_sender = self.answering.pending.iter().filter(|pending| pending.from == from).count();
         if self.answering.pending.len() >= ANSWERS_PENDING_MAX || of_sender >= ANSWERS_PENDING_PER_SENDER_MAX {
             self.counters.answers_dropped += 1;
@@ -201,7 +204,7 @@ impl Node {
             search.id.is_p1() && (self.peers.speech(requester) != Speech::Base || self.peers.is_listed_p1(requester));
         let hits_max = if p1 { ANSWER_HITS_MAX } else { 1 };
         let cursor = self.library.search_begin(Query::parse(&search.text), hits_max);
-        self.answering.pending.push_back(Pending { from, id: search.id.clone(), requester, p1, cursor });
+        self.answering.pending.push_back(Pending { from, id: search.id.clone(), requester, p1, direct, cursor });
     }
 
     /// One slice of the search whose turn it is.
@@ -216,13 +219,13 @@ impl Node {
 
     /// Code 7: all hits of one search to its requester, on one connection; with attributes if it takes part 2.
     fn send_search_response(&mut self, now: Instant, pending: Pending) {
-        let Pending { id, requester, p1, cursor, .. } = pending;
+        let Pending { id, requester, p1, direct, cursor, .. } = pending;
         let hits = cursor.into_hits();
         let Some(responder) = self.advertised() else { return };
         if hits.is_empty() {
             return;
         }
-        if !self.peers.is_known(requester) && !self.answering.strangers.allow(now, requester) {
+        if !direct && !self.peers.is_known(requester) && !self.answering.strangers.allow(now, requester) {
             self.counters.answers_dropped += 1;
             return;
         }

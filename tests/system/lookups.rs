@@ -187,7 +187,8 @@ fn an_unknown_endpoint_is_not_flooded_with_hits() {
     let peer = library();
     let visits = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&visits);
-    let victim = Fake::serve(Reading::Whole, move |_| {
+    // At another address than that of whoever sends the searches.
+    let victim = Fake::serve_at(SocketAddr::from(([127, 0, 0, 2], 0)), Reading::Whole, move |_| {
         count.fetch_add(1, Ordering::SeqCst);
     });
     for turn in 0..60 {

@@ -215,3 +215,20 @@ fn an_endpoint_that_only_searched_is_not_flooded_with_the_searches_of_others() {
     }
     assert_eq!(sent, 10, "as many as hits would be");
 }
+
+/// Whoever sends a search from its own address can be no victim of the answers.
+#[test]
+fn a_stranger_that_asks_for_itself_is_answered_each_time_and_one_that_is_named_by_another_ten_times_a_minute() {
+    let mut rig = Rig::new(NodeConfig { bootstraps: Vec::new(), ..config() });
+    rig.scan(&[("song", 5)]);
+    let stranger = addr("192.0.2.1:8080");
+    let mut answered = |sender: SocketAddr| {
+        let answers = |n: u32| {
+            rig.request(sender, query(format!("{}-{n}", sender.ip()).as_bytes(), "song", stranger, 0));
+            answers_and_forwards(&mut rig).0.len()
+        };
+        (0..30).map(answers).sum::<usize>()
+    };
+    assert_eq!(answered(addr("192.0.2.1:40000")), 30);
+    assert_eq!(answered(from()), 10);
+}

@@ -96,6 +96,7 @@ impl Driver {
         if let Some(state) = &self.state {
             own.directory(state.path());
         }
+        own.standard_streams();
         self.host.log_files().iter().for_each(|log| own.log(log));
         own
     }

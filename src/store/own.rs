@@ -3,7 +3,7 @@
 //!
 //! Part files and journals are not listed here: their names begin with a dot, and no such name is shared.
 
-use nix::sys::stat::{FileStat, stat};
+use nix::sys::stat::{FileStat, fstat, stat};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -33,6 +33,12 @@ impl OwnFiles {
         if let (Ok(found), Some(name)) = (stat(directory), path.file_name()) {
             self.logs.push((identity(&found), name.as_bytes().to_vec()));
         }
+    }
+
+    /// Leaves out the files that standard output and standard error are redirected to.
+    pub fn standard_streams(&mut self) {
+        let streams = [fstat(std::io::stdout()), fstat(std::io::stderr())];
+        self.files.extend(streams.into_iter().flatten().map(|found| identity(&found)));
     }
 
     /// Whether all of a directory is to be left out.

@@ -1,7 +1,7 @@
 //! The files of the state directory that are written whole: one that could not be written is written again until it is on
 //! the disk (pyrated(1), DOWNLOADS).
 
-use crate::harness::{Framing, LIMIT, Setup, ask, free_port, until};
+use crate::harness::{Framing, LIMIT, Setup, ask, await_hashed, free_port, until};
 use std::path::Path;
 use std::time::Duration;
 
@@ -58,6 +58,22 @@ fn peers_that_could_not_be_saved_are_saved_later() {
         until("they are saved", PATIENCE, || daemon.log().contains("the state file peers is written again"));
         assert!(holds(&state.join("peers"), &other.listen().to_string()), "{fault}");
     }
+}
+
+/// A read that fails while the hash cache is opened is made again: else all files would be hashed once more.
+#[test]
+fn one_failed_read_of_the_hash_cache_at_start_costs_nothing() {
+    let mut daemon = Setup::peer().shares("file.bin", "content").start();
+    await_hashed(&daemon);
+    daemon.stop();
+    let cache = daemon.home().join("state/hashes");
+    if !daemon.inject("a hash cache that cannot be read once", Some(&cache), &["pread64:error=EIO:when=1"]) {
+        return;
+    }
+    daemon.start_again();
+    await_hashed(&daemon);
+    assert!(daemon.injected() > 0, "the fault was met");
+    assert!(!daemon.log().contains("cannot open the hash cache"), "{}", daemon.log());
 }
 
 #[test]

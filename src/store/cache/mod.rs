@@ -49,6 +49,9 @@ const RUNS_KEPT: i64 = 8;
 /// million files does not write a million entries.
 const RUNS_NOTED: i64 = 4;
 
+/// Times that the cache is opened at the start of a run before the run does without it.
+const OPENINGS_MAX: u32 = 3;
+
 /// Most entries whose upkeep waits to be written; further ones are left for a later run.
 const UPKEEP_ENTRIES_MAX: usize = 65_536;
 
@@ -118,6 +121,18 @@ impl HashCache {
     /// [`CacheFault::Io`] and [`CacheFault::Database`] when the file cannot be opened, made, or set aside.
     pub fn open(path: Option<&Path>) -> Result<(HashCache, Option<String>), CacheFault> {
         let Some(path) = path else { return Ok((Self::new(Home::Memory, 1), None)) };
+        // One read that fails must not have all files hashed again.
+        let mut opened = Self::open_at(path);
+        for _ in 1..OPENINGS_MAX {
+            if !matches!(opened, Err(CacheFault::Io(_) | CacheFault::Database(_))) {
+                break;
+            }
+            opened = Self::open_at(path);
+        }
+        opened
+    }
+
+    fn open_at(path: &Path) -> Result<(HashCache, Option<String>), CacheFault> {
         let (reader, note) = match Database::open(path) {
             Err(CacheFault::Damaged(_)) => match database::open_again(path) {
                 Err(CacheFault::Damaged(why)) => {

@@ -223,6 +223,12 @@ pub enum OtherProgram {
     /// It answers with a greeting or a reply code.
     #[error("a mail or FTP server")]
     MailOrFtp,
+    /// It answers with the handshake or an error of a database.
+    #[error("a database server")]
+    Database,
+    /// It answers with the version of its remote desktop protocol.
+    #[error("a remote desktop server")]
+    RemoteDesktop,
     /// It answers with what cannot be a list of files.
     #[error("another kind of program")]
     Unknown,

@@ -17,9 +17,27 @@ pub fn other_program(line: &[u8]) -> Option<OtherProgram> {
         Some(OtherProgram::Ssh)
     } else if is_greeting(line) {
         Some(OtherProgram::MailOrFtp)
+    } else if is_database(line) {
+        Some(OtherProgram::Database)
+    } else if is_remote_desktop(line) {
+        Some(OtherProgram::RemoteDesktop)
     } else {
         None
     }
+}
+
+/// The handshake of MySQL: a length of three bytes of which the upper two are 0, the number 0, and then, as a line of its own
+/// to us, the protocol version 10. Or an error of Redis, which ends in CRLF.
+fn is_database(line: &[u8]) -> bool {
+    let is_handshake = matches!(line, [_, 0, 0, 0]);
+    let errors = [&b"-NOAUTH "[..], b"-DENIED "];
+    is_handshake || (line.ends_with(b"\r") && errors.iter().any(|error| line.starts_with(error)))
+}
+
+/// The version of RFB (VNC): `RFB 003.008`, RFC 6143, section 7.1.1.
+fn is_remote_desktop(line: &[u8]) -> bool {
+    let Some([major @ .., b'.', _, _, _]) = line.strip_prefix(b"RFB ") else { return false };
+    major.len() == 3 && line[4..].iter().all(|byte| byte.is_ascii_digit() || *byte == b'.')
 }
 
 /// A status line of HTTP, or a page. Browsers take tags in any case.

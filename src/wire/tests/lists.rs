@@ -153,7 +153,7 @@ proptest! {
 
 #[test]
 fn what_other_programs_say_is_no_list() {
-    use crate::fault::OtherProgram::{self, MailOrFtp, Ssh, Unknown, Web};
+    use crate::fault::OtherProgram::{self, Database, MailOrFtp, RemoteDesktop, Ssh, Unknown, Web};
     let of_list = |bytes: &[u8]| -> (Vec<Listed>, Option<OtherProgram>) {
         let mut reader = FileListReader::new();
         reader.push(bytes);
@@ -172,6 +172,9 @@ fn what_other_programs_say_is_no_list() {
         (b"220-Welcome\r\n220 \r\n", MailOrFtp),
         (b"* OK IMAP4rev1\r\n", MailOrFtp),
         (b"+OK POP3\r\n", MailOrFtp),
+        (b"I\0\0\0\n5.7.30\0\x08\0\0\0", Database),
+        (b"-NOAUTH Authentication required.\r\n", Database),
+        (b"RFB 003.008\n", RemoteDesktop),
         (b"\x15\x03\x03\x00\x02\x02\x46", Unknown),
     ] {
         assert_eq!(of_list(bytes), (Vec::new(), Some(program)), "{}", bytes.escape_ascii());
@@ -190,6 +193,8 @@ fn what_other_programs_say_is_no_list() {
         "doctype.html",
         "+OK computer.flac",
         "* OK.txt",
+        "RFB 003.008 notes.txt",
+        "-NOAUTH demo.mp3",
         "SSH-howto.txt\tsize=5",
     ] {
         let (files, program) = of_list(format!("{line}\nsong.ogg\n").as_bytes());

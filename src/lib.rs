@@ -73,7 +73,7 @@
 //! | [`control`] | the language of the control socket | sockets |
 //! | [`ctl`] | `pyratectl` | everything of the daemon but its language |
 //!
-//! [`time`], [`id`], [`name`] and [`fault`] are words that all rooms use. `contrib/doc/architecture.md` says who may
+//! [`time`], [`id`], [`name`], [`network`] and [`fault`] are words that all rooms use. `contrib/doc/architecture.md` says who may
 //! import whom, and why; `contrib/doc/protocol.md` is what goes over the wire.
 
 pub mod bootstrap;
@@ -86,6 +86,7 @@ pub mod fault;
 pub mod id;
 pub mod library;
 pub mod name;
+pub mod network;
 pub mod node;
 pub mod store;
 pub mod time;

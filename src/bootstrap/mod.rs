@@ -15,6 +15,7 @@ mod tests;
 pub use snapshot::{decode_snapshot, encode_snapshot};
 
 use crate::id::ExchangeId;
+use crate::network::Network;
 use crate::time::Instant;
 use crate::wire::{ListedPeer, Message};
 use rand_chacha::ChaCha12Rng;
@@ -32,7 +33,7 @@ pub const LEASE: Duration = Duration::from_secs(600);
 pub const REGISTRY_PEERS_MAX: usize = 100_000;
 
 /// Most registrations of one IPv4 address, or of one IPv6 network of 64 bits, which one host can fill at will.
-pub const REGISTRY_PEERS_PER_ADDRESS_MAX: u32 = 256;
+pub const REGISTRY_PEERS_PER_NETWORK_MAX: usize = 256;
 
 /// Most peers in one list, however many are asked for.
 pub const PEER_LIST_MAX: usize = 1000;
@@ -84,7 +85,7 @@ pub enum BootstrapRefusal {
     /// [`REGISTRY_PEERS_MAX`] are registered.
     #[error("the registry is full")]
     RegistryFull,
-    /// [`REGISTRY_PEERS_PER_ADDRESS_MAX`] are registered from there.
+    /// [`REGISTRY_PEERS_PER_NETWORK_MAX`] are registered from there.
     #[error("too many peers are registered from this address")]
     AddressFull,
 }
@@ -165,7 +166,7 @@ impl Bootstrap {
         self.advance(now);
         let action = match message {
             Message::Register { port, p1 } => self.on_register(now, exchange, endpoint(from, port), p1),
-            Message::RequestPeerList { peers_max, p1 } => self.on_request_peer_list(exchange, peers_max, p1),
+            Message::RequestPeerList { peers_max, p1 } => self.on_request_peer_list(exchange, from, peers_max, p1),
             Message::Unregister { port, .. } => self.on_unregister(exchange, endpoint(from, port)),
             Message::Keepalive { port, p1 } => self.on_keepalive(now, exchange, endpoint(from, port), p1),
             Message::DownloadRequest { .. }
@@ -210,11 +211,17 @@ impl Bootstrap {
     }
 
     /// Code 1. The list may hold the asker, as the old server's does: its listening port is not known.
-    fn on_request_peer_list(&mut self, exchange: ExchangeId, peers_max: u32, p1: bool) -> BootstrapAction {
+    fn on_request_peer_list(
+        &mut self,
+        exchange: ExchangeId,
+        from: SocketAddr,
+        peers_max: u32,
+        p1: bool,
+    ) -> BootstrapAction {
         let wanted = usize::try_from(peers_max).unwrap_or(usize::MAX).min(PEER_LIST_MAX);
-        let chosen = sample::without_repeats(&mut self.random, self.registry.len(), wanted);
+        let chosen = self.registry.draw(&mut self.random, wanted, Network::of(from.ip()));
         let listed = |lease: Lease| ListedPeer { addr: lease.peer, p1: lease.p1 && p1 };
-        let peers = chosen.into_iter().filter_map(|index| self.registry.lease(index)).map(listed).collect();
+        let peers = chosen.into_iter().map(listed).collect();
         BootstrapAction::SendPeerList { exchange, peers }
     }
 

@@ -1,10 +1,13 @@
-//! Who is registered: a dense vector to draw from, an index to find by, and through both a list in the order in which
-//! leases end.
+//! Who is registered: a dense vector, an index to find by, a vector of networks to draw from, and through all of them a list
+//! in the order in which leases end.
 
-use super::{BootstrapRefusal, Lease, REGISTRY_PEERS_MAX, REGISTRY_PEERS_PER_ADDRESS_MAX};
+use super::sample::without_repeats;
+use super::{BootstrapRefusal, Lease, REGISTRY_PEERS_MAX, REGISTRY_PEERS_PER_NETWORK_MAX};
+use crate::network::Network;
 use crate::time::Instant;
-use std::collections::{BinaryHeap, HashMap};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use rand_chacha::rand_core::Rng;
+use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::net::SocketAddr;
 
 /// No entry: the end of the list.
 const NIL: usize = usize::MAX;
@@ -17,7 +20,9 @@ const NIL: usize = usize::MAX;
 pub(super) struct Registry {
     entries: Vec<Entry>,
     index: HashMap<SocketAddr, usize>,
-    per_network: HashMap<IpAddr, u32>,
+    /// The networks of all entries, in no order.
+    networks: Vec<Members>,
+    network_index: HashMap<Network, usize>,
     /// The entry whose lease ends first.
     first: usize,
     /// The entry whose lease ends last.
@@ -25,10 +30,20 @@ pub(super) struct Registry {
     revision: u64,
 }
 
+/// The entries of one network, in no order; at least one.
+#[derive(Debug)]
+struct Members {
+    network: Network,
+    entries: Vec<usize>,
+}
+
 /// A registration, with its neighbours in the list.
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     peer: SocketAddr,
+    /// Its place among the networks, and among the members of its network.
+    network: usize,
+    member: usize,
     ends: Instant,
     p1: bool,
     previous: usize,
@@ -46,7 +61,8 @@ impl Default for Registry {
         Self {
             entries: Vec::new(),
             index: HashMap::new(),
-            per_network: HashMap::new(),
+            networks: Vec::new(),
+            network_index: HashMap::new(),
             first: NIL,
             last: NIL,
             revision: 0,
@@ -62,11 +78,6 @@ impl Registry {
     /// Changes with every registration, renewal and removal.
     pub(super) fn revision(&self) -> u64 {
         self.revision
-    }
-
-    /// The registration at a position below [`len`](Self::len).
-    pub(super) fn lease(&self, position: usize) -> Option<Lease> {
-        self.entries.get(position).map(Entry::lease)
     }
 
     /// When a peer's lease ends, if it is registered.
@@ -101,6 +112,30 @@ impl Registry {
         let more = rows.len() > rows_max;
         rows.truncate(rows_max);
         (rows, more)
+    }
+
+    /// Draws up to `wanted` different registrations, of as many networks as possible, and of none more than its share: who
+    /// registers many ports of one network is drawn no more often by that. What is left of the list is for the asker's own
+    /// network, so that an asker which is missing from a list that is not full knows that it is not registered.
+    /// O(`wanted`).
+    pub(super) fn draw(&self, random: &mut impl Rng, wanted: usize, asker: Network) -> Vec<Lease> {
+        let share = wanted.div_ceil(self.networks.len().max(1));
+        let networks = without_repeats(random, self.networks.len(), wanted);
+        let mut draw_members = |network: usize, rows_max| {
+            let entries = &self.networks[network].entries;
+            let drawn = without_repeats(random, entries.len(), rows_max);
+            drawn.into_iter().map(|member| entries[member]).collect::<Vec<_>>()
+        };
+        let drawn: Vec<_> = networks.into_iter().map(|network| draw_members(network, share)).collect();
+        let by_rounds =
+            (0..share).flat_map(|round| drawn.iter().filter_map(move |entries| entries.get(round).copied()));
+        let mut chosen: Vec<usize> = by_rounds.take(wanted).collect();
+        let room = wanted - chosen.len();
+        if let Some(own) = self.network_index.get(&asker).filter(|_| room > 0) {
+            let listed: HashSet<usize> = chosen.iter().copied().collect();
+            chosen.extend(draw_members(*own, wanted).into_iter().filter(|entry| !listed.contains(entry)).take(room));
+        }
+        chosen.into_iter().map(|at| self.entries[at].lease()).collect()
     }
 
     /// Registers a peer, or puts this lease in the place of the one that it has. O(1) when no lease ends later.
@@ -142,35 +177,58 @@ impl Registry {
         if self.entries.len() >= REGISTRY_PEERS_MAX {
             return Err(BootstrapRefusal::RegistryFull);
         }
-        let in_network = self.per_network.entry(network(peer.ip())).or_default();
-        if *in_network >= REGISTRY_PEERS_PER_ADDRESS_MAX {
-            return Err(BootstrapRefusal::AddressFull);
-        }
-        *in_network += 1;
-        let at = self.entries.len();
+        let (at, network) = (self.entries.len(), Network::of(peer.ip()));
+        let (place, member) = match self.network_index.get(&network).copied() {
+            Some(place) if self.networks[place].entries.len() >= REGISTRY_PEERS_PER_NETWORK_MAX => {
+                return Err(BootstrapRefusal::AddressFull);
+            }
+            Some(place) => (place, self.networks[place].entries.len()),
+            None => {
+                self.networks.push(Members { network, entries: Vec::new() });
+                self.network_index.insert(network, self.networks.len() - 1);
+                (self.networks.len() - 1, 0)
+            }
+        };
+        self.networks[place].entries.push(at);
         self.index.insert(peer, at);
-        self.entries.push(Entry { peer, ends: Instant::default(), p1: false, previous: NIL, next: NIL });
+        let ends = Instant::default();
+        self.entries.push(Entry { peer, network: place, member, ends, p1: false, previous: NIL, next: NIL });
         Ok(at)
     }
 
     fn remove_at(&mut self, at: usize) {
         self.unlink(at);
+        self.leave_network(at);
         let Entry { peer, .. } = self.entries.swap_remove(at);
         self.index.remove(&peer);
-        let network = network(peer.ip());
-        if let Some(in_network) = self.per_network.get_mut(&network) {
-            *in_network -= 1;
-            if *in_network == 0 {
-                self.per_network.remove(&network);
-            }
-        }
         // The entry that was the vector's last has moved into the gap.
         if let Some(&moved) = self.entries.get(at) {
             self.index.insert(moved.peer, at);
+            self.networks[moved.network].entries[moved.member] = at;
             self.set_next(moved.previous, at);
             self.set_previous(moved.next, at);
         }
         self.revision += 1;
+    }
+
+    /// Takes an entry out of its network, and the network away if it was the last. O(members of one network).
+    fn leave_network(&mut self, at: usize) {
+        let Entry { network, member, .. } = self.entries[at];
+        let members = &mut self.networks[network];
+        members.entries.swap_remove(member);
+        if let Some(&moved) = members.entries.get(member) {
+            self.entries[moved].member = member;
+        }
+        if !members.entries.is_empty() {
+            return;
+        }
+        let gone = self.networks.swap_remove(network);
+        self.network_index.remove(&gone.network);
+        // The network that was the vector's last has moved into the gap.
+        if let Some(moved) = self.networks.get(network) {
+            self.network_index.insert(moved.network, network);
+            moved.entries.iter().for_each(|entry| self.entries[*entry].network = network);
+        }
     }
 
     /// Links an entry behind all whose leases do not end later.
@@ -206,13 +264,5 @@ impl Registry {
             Some(entry) => entry.previous = previous,
             None => self.last = previous,
         }
-    }
-}
-
-/// What the limit per address counts: an IPv4 address, or the upper 64 bits of an IPv6 address.
-fn network(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V4(_) => ip,
-        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << 64)).into(),
     }
 }

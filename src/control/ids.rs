@@ -58,14 +58,59 @@ where
     ids
 }
 
+/// Takes time for each part and for each id chosen, however often the parts name the same ids: a line of two thousand times
+/// `all` must not stop the daemon.
 fn parse(text: &str, form: IdForm, known: &[u32], all: &[u32]) -> Result<Vec<u32>, CallError> {
-    let mut chosen = Vec::new();
-    let mut seen = std::collections::BTreeSet::new();
+    let mut chosen = Chosen { ids: Vec::new(), next_free: (0..=known.len()).collect() };
+    let mut all_is_chosen = false;
     for part in text.split(',') {
-        // A part that comes again adds nothing: the list never grows beyond the ids that are known.
-        chosen.extend(match_part(part.trim(), form, known, all)?.iter().copied().filter(|id| seen.insert(*id)));
+        let part = part.trim();
+        if part == "all" && std::mem::replace(&mut all_is_chosen, true) {
+            continue;
+        }
+        let ids = match_part(part, form, known, all)?;
+        if part == "all" {
+            ids.iter().for_each(|id| chosen.choose(known, std::slice::from_ref(id)));
+        } else {
+            chosen.choose(known, ids);
+        }
     }
-    Ok(chosen)
+    Ok(chosen.ids)
+}
+
+/// The ids chosen so far, in order.
+struct Chosen {
+    ids: Vec<u32>,
+    /// For each place among the known ids, a later or the same one, before which all are chosen; the last is behind them.
+    next_free: Vec<usize>,
+}
+
+impl Chosen {
+    /// Chooses ids that stand side by side among those that are known, but for those chosen before.
+    fn choose(&mut self, known: &[u32], ids: &[u32]) {
+        let Some(first) = ids.first() else { return };
+        let start = known.partition_point(|id| id < first);
+        let end = known.len().min(start + ids.len());
+        let mut at = self.free_from(start);
+        while at < end {
+            self.ids.push(known[at]);
+            self.next_free[at] = at + 1;
+            at = self.free_from(at + 1);
+        }
+    }
+
+    /// The first place from here on that is not chosen. Shortens the way for the next time.
+    fn free_from(&mut self, start: usize) -> usize {
+        let mut end = start;
+        while self.next_free[end] != end {
+            end = self.next_free[end];
+        }
+        let mut at = start;
+        while at != end {
+            at = std::mem::replace(&mut self.next_free[at], end);
+        }
+        end
+    }
 }
 
 /// The ids that one part between commas stands for; at least one. `known` and `all` are sorted.
@@ -159,6 +204,16 @@ mod tests {
             assert_eq!(parse_ids("6,all", form, known).unwrap(), [6, 2, 4, 5, 9]);
             assert_eq!(parse_ids("0-4294967295", form, known).unwrap().len(), 5);
         }
+    }
+
+    #[test]
+    fn ids_that_are_named_again_and_again_are_looked_at_once() {
+        let known: Vec<u32> = (1..=100_000).collect();
+        for part in ["all", "1-100000", "1-99999,all"] {
+            let text = vec![part; 2_000].join(",");
+            assert_eq!(parse_ids(&text, Whole, &known).unwrap(), known);
+        }
+        assert_eq!(parse_ids("5-7,1-6,9,2-10", Whole, 1..=10).unwrap(), [5, 6, 7, 1, 2, 3, 4, 9, 8, 10]);
     }
 
     #[test]

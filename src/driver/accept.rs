@@ -30,16 +30,18 @@ impl Driver {
         }
         while self.control_is_ready {
             let is_full = self.table.clients() >= CONTROL_CLIENTS_MAX;
-            if is_full && !self.control_stays_full() {
+            let idlest = if is_full { self.table.idlest_client(self.now) } else { None };
+            if is_full && idlest.is_none() && !self.control_stays_full() {
                 return;
             }
             let Some(control) = &self.control else { return };
             match control.accept() {
-                Ok(Ok(stream)) if is_full => {
+                Ok(Ok(stream)) if is_full && idlest.is_none() => {
                     turn_away(stream);
                     self.logbook.refused(self.now, "control_clients", None, &"as many as there may be are connected");
                 }
                 Ok(Ok(stream)) => {
+                    idlest.into_iter().for_each(|key| self.dismiss_idle(key));
                     let id = self.next_client();
                     let token = self.table.next_token();
                     match ControlClient::register(id, stream, self.poll.registry(), token, self.now) {
@@ -61,6 +63,15 @@ impl Driver {
                 }
             }
         }
+    }
+
+    /// An idle control client gives way to another.
+    fn dismiss_idle(&mut self, key: usize) {
+        if let Some(Connection::Client(client)) = self.table.get_mut(key) {
+            client.give_way();
+        }
+        self.logbook.refused(self.now, "control_clients", None, &"the idlest of too many control clients gives way");
+        self.drop_client(key);
     }
 
     /// Whether it is worth looking for a control client now.

@@ -1,5 +1,6 @@
 //! The control calls that concern the process and not the node: bootstrap, reload, log level, stop.
 
+use super::control::ControlClient;
 use super::pace::Direction;
 use super::table::Connection;
 use super::{Driver, Reload};
@@ -35,14 +36,18 @@ impl Driver {
 
     /// Queues the answer to a call.
     pub(super) fn reply(&mut self, client: ClientId, call: &CallId, outcome: &Result<Reply, CallError>) {
-        self.push_line(client, &encode_reply(call, outcome));
+        self.push_by(client, |connection| connection.push_reply(&encode_reply(call, outcome)));
     }
 
     /// Queues a line for a control client; one that does not read is hung up on.
     pub(super) fn push_line(&mut self, client: ClientId, line: &[u8]) {
+        self.push_by(client, |connection| connection.push(line));
+    }
+
+    fn push_by(&mut self, client: ClientId, push: impl FnOnce(&mut ControlClient) -> bool) {
         let Some(key) = self.table.client_key(client) else { return };
         let Some(Connection::Client(connection)) = self.table.get_mut(key) else { return };
-        if connection.push(line) {
+        if push(connection) {
             self.table.make_ready(key);
         } else {
             self.logbook.refused(self.now, "control_client", None, &"it does not read");

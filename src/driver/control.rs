@@ -28,11 +28,17 @@ const CLIENT_BACKLOG_BYTES_MAX: usize = 1024 * 1024;
 /// How long a client may take for its first call, and for each line once it has begun.
 const CALL_MAX: Duration = Duration::from_secs(10);
 
-/// Calls of one client in one step.
-const CALLS_PER_STEP_MAX: usize = 8;
+/// Lines of one client in one step, whether they are calls or not.
+const LINES_PER_STEP_MAX: usize = 8;
 
 /// Bytes read from a client at once.
 const READ_BYTES: usize = 16 * 1024;
+
+/// Such reads in one step: blank lines are none that count.
+const READS_PER_STEP_MAX: usize = 4;
+
+/// How long a client must have been idle to give way to another when there are [`CONTROL_CLIENTS_MAX`].
+const IDLE_MIN: Duration = Duration::from_secs(3);
 
 /// The listening socket; removed from the filesystem when dropped.
 #[derive(Debug)]
@@ -144,6 +150,12 @@ pub(super) fn turn_away(mut stream: UnixStream) {
     let _ = stream.write(&encode_error_without_id(&error));
 }
 
+/// What a client is told that gives way to another.
+fn gave_way() -> Vec<u8> {
+    let message = "too many control clients are connected, and this one was idle for longest";
+    encode_error_without_id(&CallError::new(ExitCode::Other, message))
+}
+
 /// A connected client.
 #[derive(Debug)]
 pub(super) struct ControlClient {
@@ -157,6 +169,10 @@ pub(super) struct ControlClient {
     fin: bool,
     /// Since when a whole call is awaited: the first one, or the end of one that has begun to come.
     awaited_since: Option<Instant>,
+    /// When the last line came from it, or the last bytes went to it.
+    active_at: Instant,
+    /// Calls that are not answered yet.
+    unanswered: usize,
 }
 
 /// What follows a step of a client.
@@ -164,6 +180,8 @@ pub(super) struct ControlClient {
 pub(super) enum ClientStep {
     /// Nothing to do until readiness.
     Wait,
+    /// The step's budget is used up.
+    Again,
     /// Calls came in, in order; then go on.
     Calls(Vec<(CallId, Request)>),
     /// The client is gone, or must go: why, if that is worth a line in the log.
@@ -190,6 +208,8 @@ impl ControlClient {
             writable: true,
             fin: false,
             awaited_since: Some(now),
+            active_at: now,
+            unanswered: 0,
         })
     }
 
@@ -200,6 +220,23 @@ impl ControlClient {
     /// When a client that sends no whole call is hung up on. One that has made its calls may stay as long as it likes.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.awaited_since.map(|since| since + CALL_MAX)
+    }
+
+    /// Since when it has been idle, if it may give way to another client.
+    pub(super) fn idle_since(&self, now: Instant) -> Option<Instant> {
+        let is_idle = self.unanswered == 0 && now.saturating_since(self.active_at) >= IDLE_MIN;
+        is_idle.then_some(self.active_at)
+    }
+
+    /// Tells a client that gives way to another why it is hung up on, as far as its socket takes that at once.
+    pub(super) fn give_way(&mut self) {
+        let _ = self.push(&gave_way()) && self.flush().is_ok();
+    }
+
+    /// Queues the answer to a call. `false` if the client does not read and must be dropped.
+    pub(super) fn push_reply(&mut self, line: &[u8]) -> bool {
+        self.unanswered = self.unanswered.saturating_sub(1);
+        self.push(line)
     }
 
     /// Takes note of an event.
@@ -232,13 +269,18 @@ impl ControlClient {
 
     /// Writes what waits and reads what came.
     pub(super) fn advance(&mut self, scratch: &mut [u8], now: Instant) -> ClientStep {
+        let waiting = self.out.len() - self.out_at;
         if self.flush().is_err() {
             return ClientStep::End(None);
         }
-        let mut calls = Vec::new();
-        while calls.len() < CALLS_PER_STEP_MAX {
+        if self.out.len() - self.out_at < waiting {
+            self.active_at = now;
+        }
+        let (mut calls, mut lines, mut reads) = (Vec::new(), 0, 0);
+        while lines < LINES_PER_STEP_MAX && reads < READS_PER_STEP_MAX {
             if let Some(line) = self.reader.next_line() {
-                self.awaited_since = None;
+                lines += 1;
+                (self.awaited_since, self.active_at) = (None, now);
                 match decode_request(&line) {
                     Ok(call) => calls.push(call),
                     Err((call, error)) => {
@@ -252,6 +294,7 @@ impl ControlClient {
             if self.fin || !self.readable {
                 break;
             }
+            reads += 1;
             match self.stream.read(&mut scratch[..READ_BYTES]) {
                 Ok(0) => self.fin = true,
                 Ok(n) if self.reader.push(&scratch[..n]).is_err() => {
@@ -264,12 +307,15 @@ impl ControlClient {
             }
         }
         if !calls.is_empty() {
+            self.unanswered += calls.len();
             return ClientStep::Calls(calls);
         }
+        let is_through = lines < LINES_PER_STEP_MAX && reads < READS_PER_STEP_MAX;
         if self.reader.pending() > 0 && self.awaited_since.is_none() {
             self.awaited_since = Some(now);
         }
         match self.flush() {
+            Ok(()) if !is_through => ClientStep::Again,
             Ok(()) if self.fin && self.is_flushed() => ClientStep::End(None),
             Ok(()) => ClientStep::Wait,
             Err(_) => ClientStep::End(None),

@@ -191,6 +191,15 @@ impl Table {
         self.by_client.len()
     }
 
+    /// The control client that has been idle for longest, of those that may give way.
+    pub(super) fn idlest_client(&self, now: Instant) -> Option<usize> {
+        let idle_since = |key: &usize| match self.entries.get(*key).map(|entry| &entry.connection) {
+            Some(Connection::Client(client)) => client.idle_since(now).map(|since| (since, client.id(), *key)),
+            _ => None,
+        };
+        self.by_client.values().filter_map(idle_since).min().map(|(_, _, key)| key)
+    }
+
     /// Whether every control client has read what was for it.
     pub(super) fn clients_are_flushed(&self) -> bool {
         self.by_client.values().all(|key| match self.entries.get(*key).map(|entry| &entry.connection) {

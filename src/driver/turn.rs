@@ -266,6 +266,10 @@ impl Driver {
         let id = client.id();
         match step {
             ClientStep::Wait => self.table.arm(key, &mut self.timers),
+            ClientStep::Again => {
+                self.table.arm(key, &mut self.timers);
+                self.table.make_ready(key);
+            }
             ClientStep::Calls(calls) => {
                 for (call, request) in calls {
                     self.on_call(id, call, request);

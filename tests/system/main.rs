@@ -9,6 +9,7 @@
 
 mod base_neighbours;
 mod bootstrap;
+mod control_abuse;
 mod control_calls;
 mod control_socket;
 mod crash;

@@ -125,8 +125,13 @@ impl Driver {
         if let Err(exhausted) = self.table.take(by) {
             // It is gone before it was here; a reset says so at once and leaves no state behind.
             let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
-            if exhausted == Exhausted::ForAddress {
-                self.logbook.refused(self.now, "address_share", Some(from), &"it holds its share of the connections");
+            if exhausted == Exhausted::ForNetwork {
+                self.logbook.refused(
+                    self.now,
+                    "network_share",
+                    Some(from),
+                    &"its network holds its share of the connections",
+                );
             }
             return;
         }

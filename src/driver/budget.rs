@@ -1,5 +1,6 @@
-//! How many descriptors connections may take, in all and for one address, so that control and state always find one.
+//! How many descriptors connections may take, in all and for one network, so that control and state always find one.
 
+use crate::network::Network;
 use nix::sys::resource::{Resource, getrlimit};
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -27,8 +28,8 @@ pub(super) enum Use {
 pub(super) enum Exhausted {
     /// None is left for this use.
     InAll,
-    /// This address has its share.
-    ForAddress,
+    /// This network has its share.
+    ForNetwork,
 }
 
 /// The descriptors in use.
@@ -36,10 +37,10 @@ pub(super) enum Exhausted {
 pub(super) struct Budget {
     total_max: usize,
     inbound_max: usize,
-    per_address_max: usize,
+    per_network_max: usize,
     total: usize,
     inbound: usize,
-    by_address: HashMap<IpAddr, usize>,
+    by_network: HashMap<Network, usize>,
 }
 
 impl Budget {
@@ -49,7 +50,7 @@ impl Budget {
         Self::new(usize::try_from(limit).unwrap_or(usize::MAX))
     }
 
-    /// What a limit of `descriptors` open files leaves: an eighth is for our own dialling alone, and one address gets
+    /// What a limit of `descriptors` open files leaves: an eighth is for our own dialling alone, and one network gets
     /// at most half.
     fn new(descriptors: usize) -> Self {
         let reserved =
@@ -58,10 +59,10 @@ impl Budget {
         Self {
             total_max,
             inbound_max: total_max - total_max.div_ceil(8),
-            per_address_max: total_max / 2,
+            per_network_max: total_max / 2,
             total: 0,
             inbound: 0,
-            by_address: HashMap::new(),
+            by_network: HashMap::new(),
         }
     }
 
@@ -71,13 +72,13 @@ impl Budget {
             return Err(Exhausted::InAll);
         }
         if let Use::Inbound(address) = by {
-            let address = address.to_canonical();
+            let network = Network::of(address);
             if self.inbound >= self.inbound_max {
                 return Err(Exhausted::InAll);
             }
-            let held = self.by_address.entry(address).or_default();
-            if *held >= self.per_address_max {
-                return Err(Exhausted::ForAddress);
+            let held = self.by_network.entry(network).or_default();
+            if *held >= self.per_network_max {
+                return Err(Exhausted::ForNetwork);
             }
             *held += 1;
             self.inbound += 1;
@@ -91,12 +92,12 @@ impl Budget {
         debug_assert!(self.total > 0, "a descriptor was given back twice");
         self.total = self.total.saturating_sub(1);
         if let Use::Inbound(address) = by {
-            let address = address.to_canonical();
+            let network = Network::of(address);
             self.inbound = self.inbound.saturating_sub(1);
-            if let Some(held) = self.by_address.get_mut(&address) {
+            if let Some(held) = self.by_network.get_mut(&network) {
                 *held -= 1;
                 if *held == 0 {
-                    self.by_address.remove(&address);
+                    self.by_network.remove(&network);
                 }
             }
         }
@@ -116,12 +117,17 @@ mod tests {
     const B: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
 
     #[test]
-    fn one_address_cannot_take_all() {
+    fn one_network_cannot_take_all() {
         let mut budget = Budget::new(28 + 16);
         let taken = std::iter::repeat_with(|| budget.take(Use::Inbound(A))).take_while(Result::is_ok).count();
         assert_eq!(taken, 8);
-        assert_eq!(budget.take(Use::Inbound(A)), Err(Exhausted::ForAddress));
+        assert_eq!(budget.take(Use::Inbound(A)), Err(Exhausted::ForNetwork));
         assert_eq!(budget.take(Use::Inbound(B)), Ok(()));
+
+        let mut budget = Budget::new(28 + 16);
+        let of = |n| Use::Inbound(IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, n]));
+        let taken = (1..=16).filter(|n| budget.take(of(*n)).is_ok()).count();
+        assert_eq!(taken, 8, "the addresses of one IPv6 network have one share");
     }
 
     #[test]
@@ -144,7 +150,7 @@ mod tests {
             budget.take(Use::Inbound(A)).unwrap();
         }
         let mapped = IpAddr::from([0, 0, 0, 0, 0, 0xffff, 0xc000, 0x0201]);
-        assert_eq!(budget.take(Use::Inbound(mapped)), Err(Exhausted::ForAddress));
+        assert_eq!(budget.take(Use::Inbound(mapped)), Err(Exhausted::ForNetwork));
         budget.give_back(Use::Inbound(mapped));
         assert_eq!(budget.take(Use::Inbound(A)), Ok(()));
     }

@@ -20,6 +20,7 @@ use crate::control::PeerSource;
 use crate::id::QueryId;
 use crate::library::{Query, SearchCursor, Shared};
 use crate::name::FileName;
+use crate::network::Network;
 use crate::time::Instant;
 use crate::wire::{Attributes, Listed, Message, Search, SearchResponse};
 use std::collections::{HashMap, VecDeque};
@@ -78,8 +79,8 @@ impl Seen {
 
 /// A search whose answer is being looked for.
 struct Pending {
-    /// Who passed the search on to us, or made it.
-    from: IpAddr,
+    /// The network of who passed the search on to us, or made it.
+    from: Network,
     id: QueryId,
     requester: SocketAddr,
     /// The requester takes part 2.
@@ -92,8 +93,8 @@ struct Pending {
 /// Everything kept about the searches of others.
 pub(super) struct Answering {
     seen: Seen,
-    /// Searches that each address may send.
-    senders: Allowances<IpAddr>,
+    /// Searches that each network may send.
+    senders: Allowances<Network>,
     /// Connections to each endpoint that is not surely a peer.
     strangers: Allowances<SocketAddr>,
     pending: VecDeque<Pending>,
@@ -136,8 +137,7 @@ impl Answering {
 impl Node {
     /// Code 6.
     pub(super) fn on_search(&mut self, now: Instant, from: SocketAddr, search: Search) {
-        let sender = from.ip().to_canonical();
-        if !self.answering.senders.allow(now, sender) {
+        if !self.answering.senders.allow(now, Network::of(from.ip())) {
             self.counters.searches_refused += 1;
             return;
         }
@@ -158,7 +158,7 @@ impl Node {
             Sight::First => {
                 self.learn_peer(now, requester, PeerSource::Search);
                 self.note_query(now, from, requester, &search.id);
-                self.begin_answer(sender, &search, requester);
+                self.begin_answer(from.ip().to_canonical(), &search, requester);
             }
             Sight::Wider => {}
             Sight::Repeated => {
@@ -194,6 +194,7 @@ impl Node {
             return;
         }
         let direct = from == requester.ip();
+        let from = Network::of(from);
         let of_sender = self.answering.pending.iter().filter(|pending| pending.from == from).count();
         if self.answering.pending.len() >= ANSWERS_PENDING_MAX || of_sender >= ANSWERS_PENDING_PER_SENDER_MAX {
             self.counters.answers_dropped += 1;

@@ -6,7 +6,9 @@ use std::time::Duration;
 pub(super) const PEERS_MAX: usize = 1_000;
 /// Of these, peers that are known only because somebody named their endpoint in a search or a hit.
 pub(super) const CLAIMS_MAX: usize = 250;
-/// How long such a claim is kept while nothing proves it.
+/// Neighbours of one network, which is an IPv4 address or 64 bits of an IPv6 address.
+pub(super) const NEIGHBOURS_PER_NETWORK_MAX: usize = 2;
+/// How long such a claim is kept while nothing proves it, and a peer that no list names any more while it does not answer.
 pub(super) const CLAIM_AGE_MAX: Duration = Duration::from_secs(30 * 60);
 /// Failures in a row after which a peer is given up, if the network is there at all.
 pub(super) const PEER_FAILURES_MAX: u32 = 3;
@@ -101,11 +103,11 @@ pub(super) const FIRST_CONTACTS_MAX: usize = 1_024;
 /// Searches for sources of downloads whose hits are still taken.
 pub(super) const SEEKS_MAX: usize = 1_024;
 
-/// Searches of others that one address may send in a second on the average, its own and those it passes on.
+/// Searches of others that one network may send in a second on the average, its own and those it passes on.
 pub(super) const SENDER_SEARCHES_PER_SECOND: u32 = 50;
 /// Searches that it may send at once.
 pub(super) const SENDER_SEARCHES_BURST: u32 = 500;
-/// Such addresses kept account of.
+/// Such networks kept account of.
 pub(super) const SENDERS_MAX: usize = 4_096;
 /// Searches of others that are remembered, so that a repetition is known.
 pub(super) const SEEN_MAX: usize = 50_000;
@@ -113,7 +115,7 @@ pub(super) const SEEN_MAX: usize = 50_000;
 pub(super) const SEEN_AGE_MAX: Duration = Duration::from_secs(10 * 60);
 /// Searches of others whose answer is being looked for.
 pub(super) const ANSWERS_PENDING_MAX: usize = 256;
-/// Of these, searches that came from one address: a flood of one neighbour leaves places for the others.
+/// Of these, searches that came from one network: a flood of one neighbour leaves places for the others.
 pub(super) const ANSWERS_PENDING_PER_SENDER_MAX: usize = 64;
 /// Hits sent to a `p1` requester (PROTOCOL, Matching).
 pub(super) const ANSWER_HITS_MAX: usize = 50;

@@ -8,7 +8,8 @@
 //! | [`contract`] | everything that goes in and comes out |
 //! | `limits` | every bound and span of time, by name |
 //! | `membership`, `lists` | the links to the bootstrap nodes, and the peer lists that they send |
-//! | `peers`, `endpoints`, `speech` | who is known, who is a neighbour, and what each speaks |
+//! | `peers`, `endpoints`, `speech` | who is known, and what each speaks |
+//! | `neighbours` | which peers are neighbours |
 //! | `searching`, `hits` | our searches and listings, and what they found |
 //! | `seeking` | our searches for further sources of downloads |
 //! | `first_contact` | what a peer is asked first of which nobody knows what it speaks |
@@ -55,6 +56,7 @@ mod lists;
 mod matching;
 mod membership;
 mod names;
+mod neighbours;
 mod ordering;
 mod orders;
 mod parts;

@@ -12,12 +12,14 @@ use super::limits::{
     REMEMBER_INTERVAL, REMEMBERED_PEERS_MAX,
 };
 use super::membership::LinkId;
+use super::neighbours::{self, Candidate};
 use super::speech::{Evidence, Shown, Speech};
 use super::{Node, NodeTimer};
 use crate::control::{Notice, PeerRow, PeerSource, PeerState};
 use crate::fault::OtherProgram;
 use crate::time::Instant;
 use crate::timer::TimerId;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
@@ -65,6 +67,11 @@ impl Peer {
         matches!(self.source, PeerSource::Search | PeerSource::Hit) && !self.spoke && self.listed_by.is_empty()
     }
 
+    /// Known from a list that does not name it any more, or from a search long ago.
+    fn is_forgotten(&self) -> bool {
+        self.listed_by.is_empty() && self.source != PeerSource::User
+    }
+
     /// Worth remembering across a restart.
     fn is_good(&self) -> bool {
         !self.is_claim() && matches!(self.standing, Standing::New | Standing::Alive)
@@ -73,8 +80,9 @@ impl Peer {
     /// Lower is a better neighbour.
     fn rank(&self) -> u8 {
         match (self.standing, self.is_claim()) {
-            (Standing::Alive, false) => 0,
-            (Standing::New, false) => 1,
+            (Standing::Alive, false) => RANK_ALIVE,
+            (Standing::New, false) if self.is_forgotten() => RANK_CLAIM - 1,
+            (Standing::New, false) => RANK_ALIVE + 1,
             (Standing::Alive, true) => RANK_CLAIM,
             (Standing::New, true) => RANK_CLAIM + 1,
             (Standing::Failing { .. }, _) => RANK_FAILING,
@@ -83,14 +91,17 @@ impl Peer {
     }
 }
 
+/// The rank of a peer that answered the last time.
+const RANK_ALIVE: u8 = 0;
+
 /// The best rank of a claim; from here on, a better peer takes a neighbour's place.
-const RANK_CLAIM: u8 = 2;
+const RANK_CLAIM: u8 = 3;
 
 /// The rank of a neighbour that any other replaces.
-const RANK_FAILING: u8 = 4;
+const RANK_FAILING: u8 = 5;
 
 /// The rank of what is never a neighbour.
-const RANK_NOT_A_PEER: u8 = 5;
+const RANK_NOT_A_PEER: u8 = 6;
 
 /// The table of peers.
 #[derive(Default)]
@@ -224,46 +235,34 @@ impl Peers {
         true
     }
 
-    /// Makes room by the row that is missed least: one that fails, or a claim.
+    /// Makes room by the row that is missed least: of those that are no neighbours the worst, then one that no list names
+    /// any more, then the oldest. One that answered and is still listed stays.
     fn evict(&mut self) -> bool {
-        let worst = |rank| {
-            let fits = |(addr, peer): &(&SocketAddr, &Peer)| peer.rank() == rank && !self.neighbours.contains(addr);
-            self.rows.iter().filter(fits).map(|(addr, peer)| (peer.fresh_at, *addr)).min()
+        let may_go = |(addr, peer): &(&SocketAddr, &Peer)| {
+            let proven = peer.rank() == RANK_ALIVE && !peer.listed_by.is_empty();
+            let is_wanted = peer.source == PeerSource::User && peer.rank() < RANK_FAILING;
+            !proven && !is_wanted && !self.neighbours.contains(addr)
         };
-        let Some((_, victim)) = (RANK_CLAIM..=RANK_NOT_A_PEER).rev().find_map(worst) else { return false };
+        let place = |(addr, peer): (&SocketAddr, &Peer)| {
+            (Reverse(peer.rank()), !peer.listed_by.is_empty(), peer.fresh_at, *addr)
+        };
+        let Some((.., victim)) = self.rows.iter().filter(may_go).map(place).min() else { return false };
         self.change(victim, |_| Keep::No);
         true
     }
 
-    /// Chooses neighbours where they are wanting: those that answer stay; the others give way to better ones, chosen by
-    /// chance among equals.
+    /// Chooses the neighbours anew, if something changed.
     fn choose_neighbours(&mut self, neighbours_max: usize, dice: &mut Dice) {
         if !std::mem::take(&mut self.stale) {
             return;
         }
         let peers = self.rows.iter().filter(|(_, peer)| peer.rank() < RANK_NOT_A_PEER);
-        let mut by_rank: Vec<(u8, u64, SocketAddr)> =
-            peers.map(|(&addr, peer)| (peer.rank(), dice.number(), addr)).collect();
-        by_rank.sort_unstable();
-        let (mut chosen, mut others): (Vec<_>, Vec<_>) =
-            by_rank.into_iter().partition(|(_, _, addr)| self.neighbours.contains(addr));
-        chosen.truncate(neighbours_max);
-        others.reverse();
-        while chosen.len() < neighbours_max {
-            let Some(best) = others.pop() else { break };
-            chosen.push(best);
-        }
-        // Any other peer beats a claim, and a claim one that fails; those that are no claims never oust each other.
-        for place in chosen.iter_mut().rev() {
-            match others.last() {
-                Some(better) if better.0 < place.0 && place.0 >= RANK_CLAIM => {
-                    *place = *better;
-                    others.pop();
-                }
-                _ => {}
-            }
-        }
-        self.neighbours = chosen.into_iter().map(|(_, _, addr)| addr).collect();
+        let candidate = |(&addr, peer): (&SocketAddr, &Peer)| {
+            let (rank, chance) = (peer.rank(), dice.number());
+            Candidate { rank, chance, addr }
+        };
+        let candidates = peers.map(candidate).collect();
+        self.neighbours = neighbours::choose(candidates, &self.neighbours, neighbours_max, RANK_CLAIM);
     }
 
     /// The good peers: those that answered last first, then those only heard of.
@@ -445,18 +444,25 @@ impl Node {
 
     /// Sees to it that claims do not stay for ever.
     fn plan_expiry(&mut self, now: Instant) {
-        if self.peers.claims > 0 && self.peers.expiry_timer.is_none() {
+        if !self.peers.is_empty() && self.peers.expiry_timer.is_none() {
             self.peers.expiry_timer = Some(self.wheel.insert(now + CLAIM_AGE_MAX, NodeTimer::ExpirePeers));
         }
     }
 
-    /// Forgets claims that nothing proved for long.
+    /// Forgets claims that nothing proved for long, and peers that no list names any more and that did not answer for long.
+    /// The latter only while a bootstrap node has us on its list: without one nobody else would be there to ask.
     pub(super) fn on_expire_peers(&mut self, now: Instant) {
-        let due = |peer: &Peer| peer.fresh_at + CLAIM_AGE_MAX;
-        let old: Vec<_> = self.peers.rows.iter().filter(|(_, peer)| peer.is_claim() && due(peer) <= now).collect();
-        let old: Vec<_> = old.into_iter().map(|(addr, _)| *addr).collect();
+        let online = self.is_registered();
+        let old = |(addr, peer): &(&SocketAddr, &Peer)| {
+            let is_forgotten = online && peer.is_forgotten() && !self.peers.neighbours.contains(addr);
+            (peer.is_claim() || is_forgotten) && peer.fresh_at + CLAIM_AGE_MAX <= now
+        };
+        let old: Vec<_> = self.peers.rows.iter().filter(old).map(|(addr, _)| *addr).collect();
         old.into_iter().for_each(|addr| self.peers.change(addr, |_| Keep::No));
-        let next = self.peers.rows.values().filter(|peer| peer.is_claim()).map(due).min();
+        let may_grow_old = self.peers.rows.values().filter(|peer| peer.is_claim() || peer.is_forgotten());
+        // One that is old and stays for now is looked at again later.
+        let later = |at: Instant| if at <= now { now + CLAIM_AGE_MAX / 2 } else { at };
+        let next = may_grow_old.map(|peer| later(peer.fresh_at + CLAIM_AGE_MAX)).min();
         self.peers.expiry_timer = next.map(|at| self.wheel.insert(at, NodeTimer::ExpirePeers));
     }
 

@@ -43,7 +43,12 @@ fn blank_lines_without_end_leave_the_loop_to_others() {
         for _ in 0..2 {
             scope.spawn(|| {
                 let mut control = peer.control();
-                while !over.load(Ordering::SeqCst) && control.try_send_raw(&[b'\n'; 1 << 16]).is_ok() {}
+                let blank = [b'\n'; 1 << 16];
+                while !over.load(Ordering::SeqCst) {
+                    if control.try_send_raw(&blank).is_err() {
+                        return;
+                    }
+                }
             });
         }
         let (watch, mut answered) = (Stopwatch::start(), 0);

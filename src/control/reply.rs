@@ -72,6 +72,24 @@ pub struct StatusReply {
     pub bytes_up: u64,
     /// Messages refused since start: malformed, oversize, unsuitable.
     pub refused: u64,
+    /// What the limits on the searches of others have turned away since start.
+    #[serde(default)]
+    pub limited: LimitedReply,
+}
+
+/// Searches and answers that met a limit, counted since start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitedReply {
+    /// Searches of others seen before.
+    pub searches_dropped: u64,
+    /// Searches of others beyond what their network may send.
+    pub searches_refused: u64,
+    /// Copies of others' searches for which there was no room.
+    pub forwards_dropped: u64,
+    /// Answers not looked for or not sent, for want of room or of a stranger's allowance.
+    pub answers_dropped: u64,
+    /// Hits for a query that is not ours, or no longer.
+    pub hits_unasked: u64,
 }
 
 /// A bootstrap link.

@@ -2,7 +2,7 @@
 
 use super::hashing::{b3_of, hash_all};
 use super::rig::*;
-use crate::control::Request;
+use crate::control::{Reply, Request};
 use crate::node::contract::{NodeConfig, Response};
 use crate::wire::Message;
 use std::net::SocketAddr;
@@ -165,6 +165,8 @@ fn one_sender_may_pass_on_fifty_searches_a_second_and_five_hundred_at_once() {
     assert_eq!(flood(&mut rig, 9, 150), 50);
     rig.pass(Duration::from_secs(10));
     assert_eq!(flood(&mut rig, 9, 500), 0);
+    let Ok(Reply::Status(status)) = rig.call(Request::Status) else { panic!("status") };
+    assert_eq!(status.limited.searches_refused, 150, "and users see it");
 }
 
 /// What goes to a requester for its search, as it stands on the wire.

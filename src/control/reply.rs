@@ -275,7 +275,7 @@ pub enum SourceState {
     Idle,
     /// Asked, or sending.
     Active,
-    /// It failed, and is asked again later.
+    /// Asked later: it failed, or others that the user chose are asked first.
     Waiting,
     /// It said no.
     Refused,

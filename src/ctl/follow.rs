@@ -93,7 +93,7 @@ fn remark_state(progress: &Progress, row: &DownloadRow) {
     let more = rows::remark(row);
     let more = if more == text::UNKNOWN { String::new() } else { format!(": {more}") };
     let unverified = row.state == DownloadState::Done && !row.verified && !row.already;
-    let doubt = if unverified { " (unverified: the source gave no hash)" } else { "" };
+    let doubt = if unverified { format!(" ({})", rows::unverified(row)) } else { String::new() };
     progress.remark(&format!("{} {state}: {name}{more}{doubt}", row.id));
 }
 

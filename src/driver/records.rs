@@ -101,6 +101,9 @@ struct SourceForm {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     older_names: Vec<RawText>,
     p1: bool,
+    /// A search has found it. Versions that do not tell it have taken all sources as chosen by the user.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    found: bool,
 }
 
 /// Sources for which a record has no room are left out: a search finds them again.
@@ -114,7 +117,7 @@ fn encode(record: &DownloadRecord) -> Vec<u8> {
     let source = |source: &SourceRecord| {
         let (name, older) = source.names.split_first()?;
         let older_names = older.iter().map(text).collect();
-        Some(SourceForm { addr: source.addr, name: text(name), older_names, p1: source.p1 })
+        Some(SourceForm { addr: source.addr, name: text(name), older_names, p1: source.p1, found: !source.is_chosen })
     };
     let mut form = Form {
         token: record.spec.token,
@@ -157,7 +160,12 @@ fn decode(id: u32, bytes: &[u8]) -> Option<DownloadRecord> {
     };
     let source = |source: &SourceForm| {
         let names: Vec<_> = std::iter::once(&source.name).chain(&source.older_names).filter_map(name).collect();
-        (!names.is_empty()).then_some(SourceRecord { addr: source.addr, names, p1: source.p1 })
+        (!names.is_empty()).then_some(SourceRecord {
+            addr: source.addr,
+            names,
+            p1: source.p1,
+            is_chosen: !source.found,
+        })
     };
     Some(DownloadRecord {
         id: TransferId(id),
@@ -356,8 +364,9 @@ mod tests {
         ];
         for (target, b3) in [(suggested, Some(ContentHash([7; 32]))), (exact, None)] {
             let addr = "[2001:db8::1]:9".parse().unwrap();
-            let source = |names| SourceRecord { addr, names, p1: true };
-            let sources = vec![source(vec![name(b"d/\xc3")]), source(vec![name(b"c"), name(b"b\xff"), name(b"a")])];
+            let source = |names, is_chosen| SourceRecord { addr, names, p1: true, is_chosen };
+            let several = vec![name(b"c"), name(b"b\xff"), name(b"a")];
+            let sources = vec![source(vec![name(b"d/\xc3")], true), source(several, false)];
             for (state, error) in states.clone() {
                 let record = DownloadRecord {
                     id: TransferId(9),
@@ -386,7 +395,7 @@ mod tests {
             "sources":[{"addr":"10.0.0.1:9","name":"d/a","p1":true}]}"#;
         let addr = "10.0.0.1:9".parse().unwrap();
         let record = decode(1, bytes).unwrap();
-        assert_eq!(record.sources, [SourceRecord { addr, names: vec![name(b"d/a")], p1: true }]);
+        assert_eq!(record.sources, [SourceRecord { addr, names: vec![name(b"d/a")], p1: true, is_chosen: true }]);
         assert_eq!(record.learnt_from, None);
     }
 
@@ -408,8 +417,12 @@ mod tests {
     #[test]
     fn a_record_with_too_many_long_names_keeps_as_many_sources_as_it_can() {
         let long = name(&[0xff; 3_800]);
-        let source =
-            |n| SourceRecord { addr: SocketAddr::from(([10, 0, 0, n], 9)), names: vec![long.clone()], p1: true };
+        let source = |n| SourceRecord {
+            addr: SocketAddr::from(([10, 0, 0, n], 9)),
+            names: vec![long.clone()],
+            p1: true,
+            is_chosen: true,
+        };
         let record = DownloadRecord {
             id: TransferId(1),
             spec: PartSpec {

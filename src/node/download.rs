@@ -2,6 +2,7 @@
 
 use super::contract::{DownloadRecord, PartSpec, RecordState};
 use super::endpoints::canonical;
+use super::finding::Origin;
 use super::limits::{FETCHES_PER_DOWNLOAD_MAX, HIT_SOURCES_MAX, SEEK_MIN, UNSOURCED_SEEK_MIN};
 use super::rate::Rate;
 use super::remembering::Recorded;
@@ -236,7 +237,7 @@ impl Download {
         let sources = record.sources.into_iter().take(HIT_SOURCES_MAX);
         // Of a content each source says for itself how large it is: the size of another must not be held against it.
         let claim = size.filter(|_| record.b3.is_none());
-        let sources = sources.filter_map(|source| Source::recalled(source, claim)).collect();
+        let sources = sources.filter_map(|source| Source::recalled(source, claim, record.b3.is_some())).collect();
         let (state, part) = match record.state {
             RecordState::Waiting => (State::Queued, Part::Closed),
             RecordState::Paused => (State::Paused(Pause::User), Part::Closed),
@@ -354,6 +355,12 @@ impl Download {
         assert!(size.is_none_or(|size| done <= size), "{id:?} has {done} bytes of {size:?}");
         assert!(self.sources.len() <= HIT_SOURCES_MAX, "the sources of {id:?} are bounded");
         self.sources.iter().for_each(|source| source.names.check_invariants());
+        let in_reserve = |source: &Source| matches!(source.standing, Standing::Reserve);
+        let may_reserve = |source: &Source| self.aim == Aim::Name && source.origin == Origin::Name;
+        assert!(
+            self.sources.iter().all(|source| !in_reserve(source) || may_reserve(source)),
+            "only who was found by a name alone is in reserve"
+        );
         let mut asked: Vec<_> = Vec::new();
         for (_, fetch) in self.busy() {
             assert_eq!(self.state, State::Fetching, "{id:?} asks only while it fetches");

@@ -212,10 +212,12 @@ impl Downloads {
         changed
     }
 
-    pub(super) fn set_aim(&mut self, id: TransferId, aim: Aim) {
+    /// A chosen source said which content the name has. Who was found by the name alone is dropped.
+    pub(super) fn learn(&mut self, id: TransferId, b3: ContentHash, from: SocketAddr) {
         self.unindex_sources(id);
         if let Some(download) = self.rows.get_mut(&id) {
-            download.aim = aim;
+            download.keep_chosen();
+            download.aim = Aim::Learnt { b3, from };
         }
         self.index_sources(id);
     }

@@ -36,11 +36,15 @@ impl Node {
         self.wake_sources(now, id);
         self.seek_if_due(now, id);
         while self.is_fetching(id) {
+            if let Some(download) = self.downloads.get_mut(id) {
+                download.call_reserve();
+            }
             let room = self.downloads.fetch_room(id, self.config.max_workers);
             let Some(download) = self.downloads.get(id) else { return };
             match download.outlook(now, room) {
                 Outlook::Do(step) => self.take_step(now, id, step),
                 Outlook::Working => return self.plan_look(now, id),
+                Outlook::Rest(_) | Outlook::Hopeless if self.excuse_sources(now, id) => {}
                 Outlook::Rest(until) => return self.rest_download(now, id, until),
                 Outlook::Hopeless => return self.give_up(now, id),
             }
@@ -262,7 +266,7 @@ impl Node {
         }
         log::debug!("download {}: {giver} says that {b3} has {size} bytes", id.0);
         if download.aim == Aim::Name {
-            self.downloads.set_aim(id, Aim::Learnt { b3, from: giver });
+            self.downloads.learn(id, b3, giver);
         }
         self.remember_download(id);
     }

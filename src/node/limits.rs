@@ -177,6 +177,9 @@ pub(super) const SOURCE_REST_MIN: Duration = Duration::from_secs(5);
 pub(super) const SOURCE_REST_MAX: Duration = Duration::from_secs(60);
 /// Times in a row that a source may say no which has brought something, or while others bring it, until it is believed.
 pub(super) const SOURCE_REFUSALS_MAX: u32 = 8;
+/// Times in a row that a source which the user chose may be out of reach until one is asked in its place that was found by
+/// the name alone: some minutes, or less where its machine refuses at once.
+pub(super) const SOURCE_SILENCES_MAX: u32 = 5;
 /// A source that refuses after so long had us wait for our turn: it is busy.
 pub(super) const BUSY_AFTER: Duration = Duration::from_secs(10);
 /// Fetches in a row that a source may fail until others are asked as if it were not there.

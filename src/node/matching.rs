@@ -5,13 +5,14 @@
 //! | the wish has | it is for an unfinished download that |
 //! |---|---|
 //! | a hash | wants the same hash, whatever its sources call it |
-//! | no hash | has one of the same names of the same peers as a source, unless both sizes are known and differ, or the peer has said that it has another content under that name |
+//! | no hash | has one of the same names of the same peers as a source, unless both sizes are known and differ, the peer was found by that name alone, or it has said that it has another content under it |
 //!
 //! A wish with a hash is never for a download that knows none: what that one brings may be anything.
 
 use super::contract::Target;
 use super::download::{Aim, Download};
 use super::downloads::Downloads;
+use super::finding::Origin;
 use super::ordering::Wish;
 use super::sources::Source;
 use crate::control::{CallError, ExitCode};
@@ -77,7 +78,9 @@ impl Download {
     /// Whether nothing says that what is wanted of a source, without a hash, is another file than this one.
     fn may_be(&self, wish: &Wish, wanted: &Source) -> bool {
         let same = self.sources.iter().find(|source| source.addr == wanted.addr);
-        if same.is_some_and(|source| source.names.has_disproved(&wanted.names)) {
+        // Who was found by the name alone may have anything under it.
+        let may_be_other = |source: &Source| source.origin == Origin::Name || source.names.has_disproved(&wanted.names);
+        if same.is_some_and(may_be_other) {
             return false;
         }
         let size = same.and_then(|source| source.size).or(self.size);

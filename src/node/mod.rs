@@ -22,6 +22,7 @@
 //! | `scheduling`, `fetching`, `verdicts` | what a download does next; how bytes come; what the end of an exchange means |
 //! | `refusals` | what a refusal of a source leads to |
 //! | `sources`, `names`, `questing` | who offers what it wants, and under which names; when it looks for others |
+//! | `finding` | who becomes a source, and what each may be asked for |
 //! | `unsourced` | downloads by hash of which no source is known yet |
 //! | `parts` | its part file, and a disk that fails |
 //! | `places` | the places that users name to save to |
@@ -46,6 +47,7 @@ mod download;
 mod downloads;
 mod endpoints;
 mod fetching;
+mod finding;
 mod first_contact;
 mod hashing;
 mod hits;

@@ -150,6 +150,7 @@ impl Node {
         // After a fault of the disk the sources need no rest.
         let can_be_asked = |source: &Source| match source.standing {
             Standing::Idle | Standing::Busy(_) => true,
+            Standing::Reserve => download.needs_reserve(),
             Standing::Resting { until } => until <= now,
             Standing::Refused | Standing::Corrupt => false,
         };

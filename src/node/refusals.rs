@@ -75,10 +75,10 @@ impl Node {
                 self.rest_source(now, id, at, why.to_string());
                 self.seek_soon(now, id);
             }
-            (Charge::Refused { .. }, Some(reason)) if reason != RefusalReason::Unknown => {
+            (Charge::Refused { .. } | Charge::OtherByHit, Some(reason)) if reason != RefusalReason::Unknown => {
                 self.on_reason(now, id, at, asks, &doubt.name, reason);
             }
-            (Charge::Refused { .. }, _) => {
+            (Charge::Refused { .. } | Charge::OtherByHit, _) => {
                 self.believe_refusal(now, id, at, asks, how);
                 self.doubt_p1(now, id, at);
             }
@@ -112,6 +112,7 @@ impl Node {
     ) {
         let Some(source) = self.downloads.get_mut(id).and_then(|row| row.sources.get_mut(at)) else { return };
         let is_patient = source.refusals < SOURCE_REFUSALS_MAX;
+        source.silences = 0;
         match reason {
             RefusalReason::NoSuchFile => self.lose_name(now, id, at, name, reason),
             RefusalReason::Busy | RefusalReason::Leaving => self.rest_source(now, id, at, reason.to_string()),

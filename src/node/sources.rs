@@ -1,13 +1,14 @@
 //! Who offers what a download wants: what each source is asked for now, what it has brought, and what it has deserved.
 //!
-//! Refuses sources of another content or another name, and more of them than a download needs.
+//! Who becomes a source is decided in [`finding`](super::finding).
 
 use super::Node;
 use super::contract::SourceRecord;
-use super::download::{Aim, Download, State};
+use super::download::Download;
 use super::endpoints::canonical;
+use super::finding::Origin;
 use super::first_contact::Contact;
-use super::limits::{HELD_AFTERMATH, HIT_SOURCES_MAX, RECORD_NAMES_BYTES_MAX, SOURCE_NAMES_MAX};
+use super::limits::{HELD_AFTERMATH, RECORD_NAMES_BYTES_MAX};
 use super::names::{Ask, Names};
 use super::rate::Rate;
 use super::speech::Speech;
@@ -16,7 +17,6 @@ use crate::fault::RefusalReason;
 use crate::id::{ExchangeId, TransferId};
 use crate::name::FileName;
 use crate::time::Instant;
-use crate::wire::Listed;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::rc::Rc;
@@ -30,6 +30,7 @@ pub(super) struct Source {
     pub(super) names: Names,
     /// It has shown that it speaks `p1`.
     pub(super) p1: bool,
+    pub(super) origin: Origin,
     /// Whether it was asked what it speaks, as long as that is not known.
     pub(super) contact: Contact,
     /// Bytes, as it claims.
@@ -44,6 +45,8 @@ pub(super) struct Source {
     pub(super) speed: Option<u64>,
     /// Fetches in a row that failed.
     pub(super) failures: u32,
+    /// Times in a row that it was out of reach or broke off, and did not say why.
+    pub(super) silences: u32,
     /// Times in a row that it said no although it has brought something, or others bring it.
     pub(super) refusals: u32,
     /// Why it was given up, as far as it has said.
@@ -51,8 +54,9 @@ pub(super) struct Source {
     pub(super) asked_at: Option<Instant>,
     /// Times in a row that it said that it has another content by now, and gave nothing of it.
     pub(super) changes: u32,
+    pub(super) excuse: Excuse,
     /// New names told by hits since a search was answered last: whoever forges hits must not have it asked without end.
-    names_told: usize,
+    pub(super) names_told: usize,
     /// It is to say what it has before it is asked for anything else.
     pub(super) doubt: Option<Doubt>,
     pub(super) error: Option<String>,
@@ -63,14 +67,27 @@ pub(super) struct Source {
 pub(super) enum Standing {
     /// It may be asked.
     Idle,
+    /// It may be asked only where no source can that the user chose.
+    Reserve,
     /// It was asked.
     Busy(Fetch),
     /// It failed, and is left alone for a while.
     Resting { until: Instant },
     /// It said no to everything, and is asked again only when a search finds it again.
     Refused,
-    /// It sent wrong bytes, and is never asked for this content again.
+    /// It sent wrong bytes, and is not asked for this content again; once it is, if nobody else can be asked.
     Corrupt,
+}
+
+/// Whether a source that sent wrong bytes, and said that it has the content all the same, may be asked once more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Excuse {
+    /// It has done no such thing.
+    NotNeeded,
+    /// It may, when nobody else can be asked.
+    Due,
+    /// It was.
+    Used,
 }
 
 /// A source that speaks `p1` did not give the content that it offered. Its file may have changed, or have another name by
@@ -91,6 +108,8 @@ pub(super) enum Charge {
     Refused { took: Duration },
     /// It sent what is not of this content. Why.
     Corrupt(String),
+    /// A hit says that it has another content under this name.
+    OtherByHit,
 }
 
 /// An exchange with a source.
@@ -169,11 +188,13 @@ impl Task {
 }
 
 impl Source {
+    /// One that the user chose.
     pub(super) fn new(addr: SocketAddr, name: Rc<FileName>, size: Option<u64>) -> Self {
         Self {
             addr,
             names: Names::new(name),
             p1: false,
+            origin: Origin::Chosen,
             contact: Contact::Due,
             size,
             standing: Standing::Idle,
@@ -182,21 +203,29 @@ impl Source {
             rate: Rate::default(),
             speed: None,
             failures: 0,
+            silences: 0,
             refusals: 0,
             refused_for: None,
             asked_at: None,
             changes: 0,
+            excuse: Excuse::NotNeeded,
             names_told: 0,
             doubt: None,
             error: None,
         }
     }
 
-    /// As an earlier run remembered it. `None` without a name.
-    pub(super) fn recalled(record: SourceRecord, size: Option<u64>) -> Option<Self> {
+    /// As an earlier run remembered it, of a download whose hash is known or not. `None` without a name.
+    pub(super) fn recalled(record: SourceRecord, size: Option<u64>, is_known: bool) -> Option<Self> {
         let addr = canonical(record.addr);
         let name = Rc::new(record.names.first()?.clone());
-        Some(Self { p1: record.p1, names: Names::recalled(record.names)?, ..Self::new(addr, name, size) })
+        let (origin, standing) = match (record.is_chosen, is_known) {
+            (true, _) => (Origin::Chosen, Standing::Idle),
+            (false, true) => (Origin::Content, Standing::Idle),
+            (false, false) => (Origin::Name, Standing::Reserve),
+        };
+        let names = Names::recalled(record.names)?;
+        Some(Self { p1: record.p1, names, origin, standing, ..Self::new(addr, name, size) })
     }
 
     /// What is remembered of it, with as many of its older names as fit into this many bytes.
@@ -208,7 +237,7 @@ impl Source {
             *bytes_left = left;
             kept.push(FileName::clone(name));
         }
-        SourceRecord { addr: self.addr, names: kept, p1: self.p1 }
+        SourceRecord { addr: self.addr, names: kept, p1: self.p1, is_chosen: self.origin == Origin::Chosen }
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -217,7 +246,8 @@ impl Source {
 
     /// Whether it may be asked this, now.
     pub(super) fn is_ready_for(&self, ask: Ask) -> bool {
-        self.is_idle() && self.p1 && self.names.name_for(ask).is_some()
+        let may_give = self.origin != Origin::Name || ask == Ask::All;
+        may_give && self.is_idle() && self.p1 && self.names.name_for(ask).is_some()
     }
 
     pub(super) fn fetch(&self) -> Option<&Fetch> {
@@ -266,6 +296,7 @@ impl Source {
     /// It has brought something that counts.
     pub(super) fn forgive(&mut self) {
         self.failures = 0;
+        self.silences = 0;
         self.refusals = 0;
         self.changes = 0;
         self.error = None;
@@ -280,40 +311,11 @@ impl Source {
         }
     }
 
-    /// A hit offers the content under this name.
-    fn take_hit(&mut self, name: &Rc<FileName>, size: Option<u64>, sought_at: Option<Instant>) -> Found {
-        if matches!(self.standing, Standing::Corrupt) {
-            return Found::Known;
-        }
-        // A name that is known once after each search, and new ones as long as they may all be remembered.
-        let is_first = self.asked_at < sought_at;
-        let is_known = self.names.iter().any(|known| known == name);
-        self.names_told = match (is_first, is_known) {
-            (true, _) => 0,
-            (false, true) => self.names_told,
-            (false, false) => self.names_told + 1,
-        };
-        let may_ask = if is_known { is_first } else { self.names_told <= SOURCE_NAMES_MAX };
-        let is_news = may_ask && self.names.add(name);
-        // Who rests is asked again anyway, and may only be busy: a hit under the same name does not hasten that.
-        let is_to_ask = match self.standing {
-            Standing::Refused => is_news || is_first,
-            Standing::Resting { .. } => is_news && !is_known,
-            Standing::Idle | Standing::Busy(_) | Standing::Corrupt => false,
-        };
-        if is_to_ask {
-            self.size = size.or(self.size);
-            self.give_another_chance();
-            return Found::ToAsk;
-        }
-        if is_news { Found::Changed } else { Found::Known }
-    }
-
     pub(super) fn row(&self, now: Instant) -> SourceRow {
         let state = match self.standing {
             Standing::Idle => SourceState::Idle,
             Standing::Busy(_) => SourceState::Active,
-            Standing::Resting { .. } => SourceState::Waiting,
+            Standing::Reserve | Standing::Resting { .. } => SourceState::Waiting,
             Standing::Refused => SourceState::Refused,
             Standing::Corrupt => SourceState::Corrupt,
         };
@@ -322,116 +324,15 @@ impl Source {
     }
 }
 
-/// What a hit meant for a download.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Found {
-    /// Nothing new.
-    Known,
-    /// A source has a further name.
-    Changed,
-    /// There is one more source to ask now.
-    ToAsk,
-}
-
 impl Download {
     /// What is remembered of the sources.
     pub(super) fn source_records(&self) -> Vec<SourceRecord> {
         let mut bytes_left = RECORD_NAMES_BYTES_MAX;
         self.sources.iter().map(|source| source.record(&mut bytes_left)).collect()
     }
-
-    /// Whether a file that a search found is what this download wants: its content; or its exact name, as long as
-    /// nobody says that the content or the size is another.
-    fn wants(&self, file: &Listed) -> bool {
-        let told = file.attributes.unwrap_or_default();
-        let same_size = || told.size.is_none() || self.size.is_none() || told.size == self.size;
-        match (self.aim, told.b3) {
-            (Aim::Content(wanted) | Aim::Learnt { b3: wanted, .. }, Some(b3)) => wanted == b3,
-            _ => file.name == self.name && same_size(),
-        }
-    }
-
-    /// Takes a source that a search found, or a further name of one that is known.
-    fn add_found(&mut self, addr: SocketAddr, file: &Listed) -> Found {
-        let told = file.attributes.unwrap_or_default();
-        let name = Rc::new(file.name.clone());
-        let sought_at = self.seek.sought_at;
-        if let Some(known) = self.sources.iter_mut().find(|source| source.addr == addr) {
-            return known.take_hit(&name, told.size, sought_at);
-        }
-        if self.add_source(Source::new(addr, name, told.size)) { Found::ToAsk } else { Found::Known }
-    }
-
-    /// Takes a source at an address that has none, if there is room for it.
-    fn add_source(&mut self, source: Source) -> bool {
-        if self.sources.iter().any(|known| known.addr == source.addr) {
-            return false;
-        }
-        if self.sources.len() < HIT_SOURCES_MAX {
-            self.sources.push(source);
-            return true;
-        }
-        let place = self.sources.iter_mut().find(|known| matches!(known.standing, Standing::Refused));
-        place.map(|place| *place = source).is_some()
-    }
 }
 
 impl Node {
-    /// A search for further sources of a download found a file.
-    pub(super) fn on_source_found(&mut self, now: Instant, id: TransferId, peer: SocketAddr, file: &Listed) {
-        let peer = canonical(peer);
-        let Some(download) = self.downloads.get(id).filter(|row| !row.state().is_final()) else { return };
-        if !download.wants(file) {
-            return;
-        }
-        self.downloads.unindex_sources(id);
-        let size = file.attributes.and_then(|told| told.size);
-        let found = self.downloads.get_mut(id).map_or(Found::Known, |row| {
-            row.adopt(&file.name, size);
-            row.add_found(peer, file)
-        });
-        self.downloads.index_sources(id);
-        match found {
-            Found::Known => {}
-            Found::Changed => {
-                log::debug!("download {}: {peer} has it as {}", id.0, file.name);
-                self.remember_download(id);
-                self.downloads.touch(id);
-            }
-            Found::ToAsk => {
-                log::debug!("download {}: {peer} has it, as {}", id.0, file.name);
-                self.on_sources_added(now, id);
-            }
-        }
-    }
-
-    /// Somebody offers a content, whoever asked: it is a source of the downloads of this content.
-    pub(super) fn on_content_found(&mut self, now: Instant, peer: SocketAddr, file: &Listed) {
-        let Some(b3) = file.attributes.and_then(|told| told.b3) else { return };
-        for id in self.downloads.ids_of_content(b3) {
-            self.on_source_found(now, id, peer, file);
-        }
-    }
-
-    /// A user names sources of a download that is there already.
-    pub(super) fn add_sources(&mut self, now: Instant, id: TransferId, sources: Vec<Source>) {
-        let Some(download) = self.downloads.get_mut(id) else { return };
-        let added = sources.into_iter().map(|source| download.add_source(source)).filter(|added| *added).count();
-        if added > 0 {
-            self.downloads.index_sources(id);
-            self.on_sources_added(now, id);
-        }
-    }
-
-    fn on_sources_added(&mut self, now: Instant, id: TransferId) {
-        self.learn_speech(id);
-        self.remember_download(id);
-        if matches!(self.downloads.get(id).map(Download::state), Some(State::Retrying { .. })) {
-            self.requeue_download(now, id);
-        }
-        self.downloads.touch(id);
-    }
-
     /// What the sources speak may be known by now. Says whether more of them speak `p1` than before.
     pub(super) fn learn_speech(&mut self, id: TransferId) -> bool {
         let Some(download) = self.downloads.get_mut(id) else { return false };

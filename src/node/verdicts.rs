@@ -4,9 +4,9 @@ use super::Node;
 use super::contract::{DialOutcome, Dialled, Response};
 use super::download::{Aim, Download, Seek, State};
 use super::limits::{BUSY_AFTER, SOURCE_REFUSALS_MAX, SOURCE_REST_MAX, SOURCE_REST_MIN};
-use super::names::{Ask, Names};
+use super::names::Ask;
 use super::scheduling::Content;
-use super::sources::{Charge, Doubt, Fetch, Source, Standing, Task};
+use super::sources::{Charge, Doubt, Excuse, Fetch, Source, Standing, Task};
 use super::speech::Speech;
 use super::subscriptions::Topic;
 use crate::control::{CallError, ExitCode, Notice};
@@ -161,7 +161,14 @@ impl Node {
                     self.rest_source(now, id, at, RefusalReason::Busy.to_string());
                 }
                 Charge::Refused { .. } => self.believe_refusal(now, id, at, doubt.task.asks(), REFUSES),
-                Charge::Corrupt(why) => self.judge_corrupt(now, id, at, &doubt.task, why),
+                Charge::Corrupt(why) => {
+                    if source.excuse == Excuse::NotNeeded {
+                        source.excuse = Excuse::Due;
+                    }
+                    self.judge_corrupt(now, id, at, &doubt.task, why);
+                }
+                // It may be asked for the content: it has it.
+                Charge::OtherByHit => {}
             };
         }
         log::info!("download {}: {} has another content as {} by now", id.0, source.addr, doubt.name);
@@ -188,20 +195,22 @@ impl Node {
         self.set_download_state(now, id, State::Opening);
         self.downloads.unindex_sources(id);
         if let Some(download) = self.downloads.get_mut(id) {
-            // The others offer the content that it is no more.
-            let mut teacher = download.sources.swap_remove(at);
-            // Its other names were those of the content that it is no more.
-            teacher.names = Names::new(Rc::new(download.name.clone()));
-            teacher.doubt = None;
-            teacher.size = None;
-            teacher.bytes = 0;
-            if changes > 1 {
+            if let Some(teacher) = download.sources.get_mut(at).filter(|_| changes > 1) {
                 let until = now + self.dice.back_off(changes - 1, SOURCE_REST_MIN, SOURCE_REST_MAX);
                 teacher.standing = Standing::Resting { until };
                 teacher.error = Some("its file changes again and again".to_string());
             }
-            download.sources = vec![teacher];
-            (download.aim, download.size) = (Aim::Name, None);
+            // What the others did was about the content that it is no more.
+            for source in &mut download.sources {
+                match source.standing {
+                    Standing::Refused => source.standing = Standing::Idle,
+                    Standing::Corrupt if source.excuse == Excuse::Due => source.standing = Standing::Idle,
+                    _ => {}
+                }
+                (source.size, source.bytes, source.excuse) = (None, 0, Excuse::NotNeeded);
+            }
+            download.return_to_chosen();
+            download.size = None;
             (download.streamer, download.found) = (None, None);
             download.seek = Seek::default();
         }
@@ -214,6 +223,7 @@ impl Node {
     pub(super) fn rest_source(&mut self, now: Instant, id: TransferId, at: usize, why: String) {
         let Some(source) = self.downloads.get_mut(id).and_then(|row| row.sources.get_mut(at)) else { return };
         source.failures = source.failures.saturating_add(1);
+        source.silences = source.silences.saturating_add(1);
         let until = now + self.dice.back_off(source.failures, SOURCE_REST_MIN, SOURCE_REST_MAX);
         source.standing = Standing::Resting { until };
         source.error = Some(why);
@@ -227,8 +237,10 @@ impl Node {
         let Some(source) = download.sources.get_mut(at) else { return };
         match doubt {
             doubt if is_known && source.p1 => source.doubt = Some(doubt),
-            Doubt { task, charge: Charge::Corrupt(why), .. } => self.judge_corrupt(now, id, at, &task, &why),
-            Doubt { charge: Charge::Refused { .. }, .. } => {}
+            Doubt { task, charge: Charge::Corrupt(why), .. } => {
+                self.judge_corrupt(now, id, at, &task, &why);
+            }
+            Doubt { charge: Charge::Refused { .. } | Charge::OtherByHit, .. } => {}
         }
     }
 
@@ -255,6 +267,21 @@ impl Node {
         }
     }
 
+    /// Nobody can be asked now. Who has sent wrong bytes once and says that it has the content may be honest: its file may
+    /// have been another for a while. It rests and is asked again; the next time that it does so it is left out for good.
+    /// Says whether there is one.
+    pub(super) fn excuse_sources(&mut self, now: Instant, id: TransferId) -> bool {
+        let Some(download) = self.downloads.get(id) else { return false };
+        let is_due = |source: &Source| matches!(source.standing, Standing::Corrupt) && source.excuse == Excuse::Due;
+        let Some(at) = download.sources.iter().position(is_due) else { return false };
+        if let Some(source) = self.downloads.get_mut(id).and_then(|row| row.sources.get_mut(at)) {
+            source.excuse = Excuse::Used;
+            let why = source.error.clone().unwrap_or_default();
+            self.rest_source(now, id, at, why);
+        }
+        true
+    }
+
     /// What the giver of the outline said of the size is not to be believed.
     fn distrust_outline(&mut self, now: Instant, id: TransferId) {
         let Some(download) = self.downloads.get_mut(id) else { return };
@@ -274,21 +301,16 @@ impl Node {
         self.begin_part_anew(now, id);
     }
 
-    /// What this source said of the name does not hold: who was found by that content, under other names, is no source.
+    /// What this source said of the name does not hold.
     fn return_to_name(&mut self, now: Instant, id: TransferId, from: SocketAddr) {
         // Nothing is under way from here on, so that places may change.
         self.set_download_state(now, id, State::Opening);
         self.downloads.unindex_sources(id);
         if let Some(download) = self.downloads.get_mut(id) {
-            let name = Rc::new(download.name.clone());
-            download.sources.retain(|source| source.names.iter().any(|known| *known == name));
-            for source in &mut download.sources {
-                source.names = Names::new(Rc::clone(&name));
-            }
+            download.return_to_chosen();
             if download.sources.is_empty() {
-                download.sources.push(Source::new(from, name, None));
+                download.sources.push(Source::new(from, Rc::new(download.name.clone()), None));
             }
-            download.aim = Aim::Name;
         }
         self.downloads.index_sources(id);
     }

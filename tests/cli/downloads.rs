@@ -101,7 +101,7 @@ fn a_download_that_is_named_is_shown_with_its_sources_and_their_shares() {
     text.gives(
         0,
         &format!(
-            "12  b\n    State   done, 100% of 2.0 KiB\n    Check   unverified: the source gave no hash\n    \
+            "12  b\n    State   done, 100% of 2.0 KiB\n    Check   unverified: no hash was known\n    \
              Path    /d/b\n    no source is known\n\n\
              1  a\n    State   active, 25% of 8.0 KiB, 1.0 KiB/s, 6 s left\n    \
              Check   pending: it is checked against its hash\n    Hash    {}\n    Path    /d/a\n    \

@@ -1,6 +1,6 @@
 //! Commands that begin work and follow what the daemon reports of it.
 
-use super::fake::{self, Fake, Talk, download, finish, hit, raw_argument, run, wait_for, with};
+use super::fake::{self, Fake, Talk, download, finish, hit, raw_argument, run, source, wait_for, with};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -230,6 +230,7 @@ fn a_download_is_followed_with_a_line_for_each_state() {
         talk.reply(json!({"downloads": [download(1, "a\u{1b}", "queued", 0), download(2, "b", "queued", 0)],
             "next": null}));
         let error = json!({"code": 29, "message": "every source is busy"});
+        let shares = json!([source("[::1]:5", "waiting", 0), source("192.0.2.1:63339", "idle", 2048)]);
         for row in [
             download(1, "a\u{1b}", "active", 0),
             with(download(1, "a\u{1b}", "active", 1024), json!({"rate": 512})),
@@ -238,7 +239,7 @@ fn a_download_is_followed_with_a_line_for_each_state() {
             download(1, "a\u{1b}", "verifying", 2048),
             with(download(1, "a\u{1b}", "done", 2048), json!({"path": "/to/x/a", "verified": true})),
             download(2, "b", "active", 0),
-            with(download(2, "b", "done", 2048), json!({"path": "/to/x/b"})),
+            with(download(2, "b", "done", 2048), json!({"path": "/to/x/b", "shares": shares})),
         ] {
             talk.notice(changed(row));
         }
@@ -257,7 +258,7 @@ fn a_download_is_followed_with_a_line_for_each_state() {
         text.err,
         "1 queued: a\\x1b\n2 queued: b\n1 active: a\\x1b\n2 retrying: b: retry in 5 s: every source is busy\n\
          1 verifying: a\\x1b\n1 done: a\\x1b: /to/x/a\n2 active: b\n\
-         2 done: b: /to/x/b (unverified: the source gave no hash)\n"
+         2 done: b: /to/x/b (unverified: no hash was known; all of it is from 192.0.2.1:63339)\n"
     );
     let json = run(&[&arguments[..], &["--json"]].concat(), script);
     assert_eq!(json.err, text.err);

@@ -87,11 +87,20 @@ fn check_line(row: &DownloadRow) -> String {
     match row.state {
         _ if row.verified => "verified: the content is what its hash says",
         DownloadState::Failed | DownloadState::Cancelled => UNKNOWN,
-        DownloadState::Done => "unverified: the source gave no hash",
+        DownloadState::Done => return unverified(row),
         _ if row.b3.is_some() => "pending: it is checked against its hash",
         _ => "unverified: no source has given a hash",
     }
     .into()
+}
+
+/// Why a finished download is not verified, and whose file it is as far as that is known.
+pub(in crate::ctl) fn unverified(row: &DownloadRow) -> String {
+    let senders: Vec<_> = row.shares.iter().filter(|share| share.bytes > 0).collect();
+    match senders[..] {
+        [sender] => format!("unverified: no hash was known; all of it is from {}", sender.addr),
+        _ => "unverified: no hash was known".into(),
+    }
 }
 
 fn sources(row: &DownloadRow, look: Look) -> String {

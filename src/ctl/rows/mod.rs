@@ -12,7 +12,7 @@ mod downloads;
 mod files;
 mod node;
 
-pub(super) use details::Details;
+pub(super) use details::{Details, unverified};
 pub(super) use downloads::{Order, Ordered, is_stopped_by_disk, remark};
 pub(super) use files::{HIT_COLUMNS, ListedRow, hit_cells};
 pub(super) use node::ScanResult;

@@ -158,4 +158,6 @@ pub struct SourceRecord {
     pub names: Vec<FileName>,
     /// It has shown that it speaks `p1`.
     pub p1: bool,
+    /// The user named it, or a hit that it offers; otherwise a search for sources has found it.
+    pub is_chosen: bool,
 }

@@ -257,3 +257,94 @@ fn a_name_never_brings_a_content_that_it_never_had() {
         assert_clean(&renames.world, node);
     }
 }
+
+/// Two peers that have nothing to do with each other share other contents under one name; the user names the first.
+struct Namesakes {
+    world: World,
+    node: HostId,
+    chosen: HostId,
+    other: HostId,
+    download: u32,
+}
+
+impl Namesakes {
+    /// The chosen one goes `before` it is asked for the first time, or soon after.
+    fn new(seed: u64, before: bool) -> Self {
+        let (mut world, _, nodes) = network(seed, 3);
+        let [node, chosen, other] = nodes[..] else { unreachable!("as many as asked for") };
+        for host in [chosen, other] {
+            let content = Content { id: world.random.number(), size: 3 * MIB + world.random.below(20 * MIB) };
+            world.hosts[host.0].rate = RATE;
+            world.share(host, NAME, content);
+        }
+        world.let_them_hash(&nodes);
+        world.let_them_meet();
+        world.ask(node, Request::Events).unwrap();
+        if before {
+            world.crash(chosen);
+        }
+        let download = world.download_from(node, chosen, NAME);
+        if !before {
+            let pause = world.random.below(3_000);
+            world.run_for(Duration::from_millis(pause));
+            world.crash(chosen);
+        }
+        Self { world, node, chosen, other, download }
+    }
+
+    fn replace(&mut self, host: HostId) {
+        let content = Content { id: self.world.random.number(), size: 3 * MIB + self.world.random.below(20 * MIB) };
+        self.world.share(host, NAME, content);
+    }
+
+    /// The contents that a peer ever had under the name.
+    fn had(&self, host: HostId) -> Vec<Content> {
+        let name = FileName::from_bytes(NAME.as_bytes()).unwrap();
+        self.world.hosts[host.0].disk.shared_as(&name).collect()
+    }
+
+    fn finish(&mut self, within: Duration) -> (Content, DownloadRow) {
+        self.world.await_download(self.node, self.download, DownloadState::Done, within);
+        let finished: Vec<_> = self.world.hosts[self.node.0].disk.finished.values().copied().collect();
+        let row = self.world.row(self.node, self.download).unwrap();
+        assert_eq!(finished.len(), 1, "{row:?}");
+        (finished[0], row)
+    }
+}
+
+#[test]
+fn who_has_another_file_of_the_name_does_not_take_the_place_of_a_peer_that_is_away_for_a_moment() {
+    let everyday: Vec<u64> = (1..=40).collect();
+    for seed in seeds(&everyday) {
+        let mut namesakes = Namesakes::new(seed, seed % 2 == 0);
+        for _ in 0..3 {
+            let pause = 500 + namesakes.world.random.below(4_000);
+            namesakes.world.run_for(Duration::from_millis(pause));
+            if namesakes.world.random.chance(300) {
+                namesakes.replace(namesakes.other);
+            }
+        }
+        namesakes.world.start(namesakes.chosen);
+        if namesakes.world.random.chance(300) {
+            namesakes.world.run_for(seconds(1));
+            namesakes.replace(namesakes.chosen);
+        }
+        let (content, row) = namesakes.finish(minutes(6));
+        let had = namesakes.had(namesakes.chosen);
+        assert!(had.iter().any(|had| had.same_as(content)), "PYRATE_SIM_SEED={seed}: {content:?} of {had:?}: {row:?}");
+        assert!(row.verified, "PYRATE_SIM_SEED={seed}: {row:?}");
+    }
+}
+
+#[test]
+fn what_another_peer_has_under_the_name_is_not_verified_and_the_row_says_whose_it_is() {
+    for seed in seeds(&[1, 2, 3, 4, 5, 6]) {
+        let mut namesakes = Namesakes::new(seed, true);
+        let (content, row) = namesakes.finish(minutes(6));
+        let had = namesakes.had(namesakes.other);
+        assert!(had.iter().any(|had| had.same_as(content)), "PYRATE_SIM_SEED={seed}: {content:?} of {had:?}: {row:?}");
+        assert!(!row.verified, "PYRATE_SIM_SEED={seed}: {row:?}");
+        let senders: Vec<_> = row.shares.iter().filter(|share| share.bytes > 0).map(|share| share.addr).collect();
+        assert_eq!(senders, [namesakes.world.addr(namesakes.other)], "PYRATE_SIM_SEED={seed}: {row:?}");
+    }
+}

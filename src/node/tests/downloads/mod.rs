@@ -1,6 +1,7 @@
 //! Downloads, from the order to the file.
 
 mod chaos;
+mod chosen;
 mod contacts;
 mod contents;
 mod disks;

@@ -287,7 +287,7 @@ fn a_peer_that_says_each_time_that_it_has_another_content_is_left_out_in_the_end
 
 fn recalled(learnt_from: Option<SocketAddr>) -> Rig {
     let target = Target::Suggested { directory: "/downloads".into(), name: name("a") };
-    let sources = vec![SourceRecord { addr: peer(1), names: vec![name("b"), name("a")], p1: true }];
+    let sources = vec![SourceRecord { addr: peer(1), names: vec![name("b"), name("a")], p1: true, is_chosen: true }];
     let record = DownloadRecord {
         id: TransferId(1),
         spec: PartSpec { target, token: 7, filesystem: None },
@@ -323,4 +323,67 @@ fn names_and_who_taught_a_content_survive_a_restart() {
         identify_as(&mut rig, OTHER);
         assert_eq!(dropped(&mut rig) == 1, begins_anew);
     }
+}
+
+/// The name held another content for a while, in which a range was sent, and holds the old one again.
+#[test]
+fn who_has_sent_another_content_once_is_asked_again_and_the_second_time_it_is_left_out() {
+    let mut rig = named(8 * MIB);
+    let running = fetch(&mut rig);
+    lie(&mut rig, running.exchange);
+    let waiting = row(&mut rig, 1);
+    assert_eq!((waiting.state, waiting.shares[0].state), (DownloadState::Retrying, SourceState::Waiting));
+    assert!((5..=60).contains(&waiting.retry_in_s.unwrap()), "{waiting:?}");
+    rig.pass(Duration::from_secs(60));
+    open_resumed(&mut rig, 8 * MIB, [7]);
+    let running = fetch(&mut rig);
+    group(&mut rig, &running, 0);
+    lie(&mut rig, running.exchange);
+    assert_eq!(row(&mut rig, 1).shares[0].state, SourceState::Corrupt);
+    rig.pass(Duration::from_secs(600));
+    assert_eq!((names_asked(&mut rig).len(), identifying(&mut rig).len()), (0, 0), "it has lied");
+}
+
+/// A learnt content whose name is gone from its peer, which a search finds there again.
+fn gone() -> Rig {
+    let mut rig = named(8 * MIB);
+    let running = fetch(&mut rig);
+    rig.fail(running.exchange, DialFault::Declined(crate::fault::RefusalReason::NoSuchFile));
+    assert_eq!(row(&mut rig, 1).shares[0].state, SourceState::Refused);
+    rig.pass(Duration::from_secs(61));
+    rig
+}
+
+#[test]
+fn a_name_that_comes_back_as_another_content_is_fetched_as_that_one() {
+    let mut rig = gone();
+    // What another peer has under that name says nothing.
+    found(&mut rig, 2, &of_content("a", 100, OTHER));
+    found(&mut rig, 1, &of_content("b", 100, OTHER));
+    assert!(opened(&mut rig).is_empty());
+    found(&mut rig, 1, &of_content("a", 100, OTHER));
+    open_resumed(&mut rig, 8 * MIB, [7]);
+    assert_eq!(identify_as(&mut rig, OTHER), peer(1));
+    assert_eq!(dropped(&mut rig), 1);
+    open(&mut rig);
+    assert!(matches!(metadata(&mut rig)[..], [(_, _, None)]));
+}
+
+#[test]
+fn a_forged_hit_for_another_content_costs_no_more_than_a_question() {
+    let mut rig = gone();
+    let forged = of_content("a", 100, OTHER);
+    found(&mut rig, 1, &forged);
+    open_resumed(&mut rig, 8 * MIB, [7]);
+    let [(exchange, _)] = identifying(&mut rig)[..] else { panic!("it is asked what it has") };
+    rig.fail(exchange, DialFault::Declined(crate::fault::RefusalReason::NoSuchFile));
+    found(&mut rig, 1, &forged);
+    assert!(opened(&mut rig).is_empty(), "once after each search");
+    assert_eq!((dropped(&mut rig), row(&mut rig, 1).b3), (0, Some(B3.to_string())));
+    let mut rig = gone();
+    found(&mut rig, 1, &forged);
+    open_resumed(&mut rig, 8 * MIB, [7]);
+    identify_as(&mut rig, B3);
+    assert_eq!(name_asked(&mut rig).1, "a", "it has the content after all");
+    assert_eq!(dropped(&mut rig), 0);
 }

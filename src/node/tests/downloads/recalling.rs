@@ -8,7 +8,7 @@ use crate::time::Instant;
 
 pub(super) fn record(id: u32, b3: Option<ContentHash>, state: RecordState) -> DownloadRecord {
     let target = Target::Suggested { directory: "/downloads".into(), name: name("a") };
-    let source = |n, p1| SourceRecord { addr: peer(n), names: vec![name(&format!("dir {id}/a"))], p1 };
+    let source = |n, p1| SourceRecord { addr: peer(n), names: vec![name(&format!("dir {id}/a"))], p1, is_chosen: true };
     DownloadRecord {
         id: TransferId(id),
         spec: PartSpec { target, token: 100 + id, filesystem: None },

@@ -57,7 +57,8 @@ fn what_is_accepted_is_on_the_disk_before_the_answer_and_before_its_part_file_is
     });
     let [record] = &record[..] else { panic!("one record: {record:?}") };
     assert_eq!((record.b3, record.size, record.state), (Some(B3), Some(4 * MIB), RecordState::Waiting));
-    let expected = [1, 2].map(|n| SourceRecord { addr: peer(n), names: vec![name("dir/a.txt")], p1: true });
+    let expected =
+        [1, 2].map(|n| SourceRecord { addr: peer(n), names: vec![name("dir/a.txt")], p1: true, is_chosen: true });
     assert_eq!(record.sources, expected);
     assert!(answers(&mut rig).is_empty() && opened(&mut rig).is_empty());
     // Others ask for the same, and for other things, meanwhile.

@@ -1,7 +1,7 @@
 //! Fetches that go on in the middle of a group, of which an earlier one has brought the beginning.
 
 use super::*;
-use crate::control::SourceState;
+use crate::control::{Notice, SourceState};
 
 fn resumed(rig: &mut Rig, fetch: &Fetch, bytes: u64) {
     rig.handle(Event::FetchResumed { exchange: fetch.exchange, bytes });
@@ -70,7 +70,11 @@ fn nobody_is_blamed_for_a_group_that_several_exchanges_brought() {
     assert!(row.shares.iter().all(|share| share.state != SourceState::Corrupt), "{row:?}");
     // What it brings alone, it answers for alone.
     progress(&mut rig, &again, MIB);
+    rig.orders.clear();
     lie(&mut rig, again.exchange);
-    let states: Vec<_> = super::row(&mut rig, 1).shares.iter().map(|share| share.state).collect();
-    assert_eq!(states.iter().filter(|state| **state == SourceState::Corrupt).count(), 1, "{states:?}");
+    let blamed = |notice: &Notice| match notice {
+        Notice::SourceLost { source, .. } => (source.state == SourceState::Corrupt).then_some(source.addr),
+        _ => None,
+    };
+    assert_eq!(rig.notices().iter().filter_map(blamed).collect::<Vec<_>>(), [again.to]);
 }

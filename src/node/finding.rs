@@ -1,0 +1,246 @@
+//! Who is taken as a source of a download, and what each may be asked for.
+//!
+//! | a source | what it may do for a download of a name |
+//! |---|---|
+//! | chosen: the user named it, or a hit that it offers | everything; it alone may teach which content the name has |
+//! | found by the hash that a chosen one has taught | everything: the hash proves what it sends |
+//! | found by a search for the name alone | send all of it, in place of the chosen ones: unverified while no hash is known |
+//!
+//! Peers that have nothing to do with each other share other contents under the same name. So while no hash is known, a
+//! source of the third kind is held in reserve until each chosen one has been given up, or was out of reach some times in
+//! a row; and what it sends is never shown as verified. Once a hash is known it is dropped: who has that content is found
+//! by the hash. A download of a content has no use for the difference: the hash proves everything.
+
+use super::Node;
+use super::download::{Aim, Download, State};
+use super::endpoints::canonical;
+use super::limits::{HIT_SOURCES_MAX, SOURCE_NAMES_MAX, SOURCE_SILENCES_MAX};
+use super::names::Names;
+use super::sources::{Charge, Doubt, Source, Standing, Task};
+use crate::id::TransferId;
+use crate::name::FileName;
+use crate::time::Instant;
+use crate::wire::Listed;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+/// Why somebody is a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// The user named it, or a hit that it offers.
+    Chosen,
+    /// It offers the hash that is wanted.
+    Content,
+    /// A search found it that offers a file of the wanted name, and no hash that is wanted.
+    Name,
+}
+
+/// What a hit meant for a download.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    /// Nothing new.
+    Known,
+    /// A source has a further name.
+    Changed,
+    /// There is one more source to ask now.
+    ToAsk,
+}
+
+impl Source {
+    /// A hit offers the content under this name.
+    fn take_hit(&mut self, name: &Rc<FileName>, size: Option<u64>, sought_at: Option<Instant>) -> Found {
+        if matches!(self.standing, Standing::Corrupt) {
+            return Found::Known;
+        }
+        // A name that is known once after each search, and new ones as long as they may all be remembered.
+        let is_first = self.asked_at < sought_at;
+        let is_known = self.names.iter().any(|known| known == name);
+        self.names_told = match (is_first, is_known) {
+            (true, _) => 0,
+            (false, true) => self.names_told,
+            (false, false) => self.names_told + 1,
+        };
+        let may_ask = if is_known { is_first } else { self.names_told <= SOURCE_NAMES_MAX };
+        let is_news = may_ask && self.names.add(name);
+        // Who rests is asked again anyway, and may only be busy: a hit under the same name does not hasten that.
+        let is_to_ask = match self.standing {
+            Standing::Refused => is_news || is_first,
+            Standing::Resting { .. } => is_news && !is_known,
+            Standing::Idle | Standing::Reserve | Standing::Busy(_) | Standing::Corrupt => false,
+        };
+        if is_to_ask {
+            self.size = size.or(self.size);
+            self.give_another_chance();
+            return Found::ToAsk;
+        }
+        if is_news { Found::Changed } else { Found::Known }
+    }
+}
+
+impl Download {
+    /// What makes who offers this file a source of this download: its content; or its exact name, as long as nobody says
+    /// that the content or the size is another. `None` if nothing does.
+    fn origin_of(&self, file: &Listed) -> Option<Origin> {
+        let told = file.attributes.unwrap_or_default();
+        let same_size = || told.size.is_none() || self.size.is_none() || told.size == self.size;
+        match (self.aim.b3(), told.b3) {
+            (Some(wanted), Some(b3)) => (wanted == b3).then_some(Origin::Content),
+            _ => (file.name == self.name && same_size()).then_some(Origin::Name),
+        }
+    }
+
+    /// Takes a source that a search found, or a further name of one that is known.
+    fn add_found(&mut self, addr: SocketAddr, file: &Listed, origin: Origin) -> Found {
+        let told = file.attributes.unwrap_or_default();
+        let name = Rc::new(file.name.clone());
+        let sought_at = self.seek.sought_at;
+        if let Some(known) = self.sources.iter_mut().find(|source| source.addr == addr) {
+            if known.origin == Origin::Name {
+                known.origin = origin;
+            }
+            return known.take_hit(&name, told.size, sought_at);
+        }
+        let in_reserve = origin == Origin::Name && self.aim == Aim::Name;
+        let standing = if in_reserve { Standing::Reserve } else { Standing::Idle };
+        let is_added = self.add_source(Source { origin, standing, ..Source::new(addr, name, told.size) });
+        match (is_added, in_reserve && !self.needs_reserve()) {
+            (true, false) => Found::ToAsk,
+            (true, true) => Found::Changed,
+            (false, _) => Found::Known,
+        }
+    }
+
+    /// Takes a source at an address that has none, if there is room for it.
+    fn add_source(&mut self, source: Source) -> bool {
+        if self.sources.iter().any(|known| known.addr == source.addr) {
+            return false;
+        }
+        if self.sources.len() < HIT_SOURCES_MAX {
+            self.sources.push(source);
+            return true;
+        }
+        let keeps = |known: &Source| known.origin == Origin::Chosen && !matches!(self.aim, Aim::Content(_));
+        let place = self.sources.iter().position(|known| matches!(known.standing, Standing::Refused) && !keeps(known));
+        place.and_then(|place| self.sources.get_mut(place)).map(|place| *place = source).is_some()
+    }
+
+    /// Whether no source that the user chose can give the file of this name: each was given up, or is out of reach and was
+    /// some times in a row.
+    pub(super) fn needs_reserve(&self) -> bool {
+        let mut chosen = self.sources.iter().filter(|source| source.origin == Origin::Chosen);
+        chosen.all(|source| match source.standing {
+            Standing::Refused | Standing::Corrupt => true,
+            Standing::Resting { .. } => source.silences >= SOURCE_SILENCES_MAX,
+            Standing::Idle | Standing::Reserve | Standing::Busy(_) => false,
+        })
+    }
+
+    /// Calls who is in reserve if nobody else can help, and sends them back otherwise.
+    pub(super) fn call_reserve(&mut self) {
+        if self.aim != Aim::Name {
+            return;
+        }
+        let is_needed = self.needs_reserve();
+        for source in self.sources.iter_mut().filter(|source| source.origin == Origin::Name) {
+            match source.standing {
+                Standing::Reserve if is_needed => source.standing = Standing::Idle,
+                Standing::Idle if !is_needed => source.standing = Standing::Reserve,
+                _ => {}
+            }
+        }
+    }
+
+    /// Drops who was only found.
+    pub(super) fn keep_chosen(&mut self) {
+        debug_assert!(self.busy().next().is_none(), "places change");
+        self.sources.retain(|source| source.origin == Origin::Chosen);
+    }
+
+    /// Begins again with the name alone: who was found by a content that counts no more is no source, and who was chosen
+    /// was chosen for this name.
+    pub(super) fn return_to_chosen(&mut self) {
+        self.keep_chosen();
+        self.aim = Aim::Name;
+        let name = Rc::new(self.name.clone());
+        for source in &mut self.sources {
+            source.names = Names::new(Rc::clone(&name));
+            source.doubt = None;
+        }
+    }
+}
+
+impl Node {
+    /// A search for further sources of a download found a file.
+    pub(super) fn on_source_found(&mut self, now: Instant, id: TransferId, peer: SocketAddr, file: &Listed) {
+        let peer = canonical(peer);
+        let Some(download) = self.downloads.get(id).filter(|row| !row.state().is_final()) else { return };
+        let Some(origin) = download.origin_of(file) else { return self.doubt_learnt(now, id, peer, file) };
+        self.downloads.unindex_sources(id);
+        let size = file.attributes.and_then(|told| told.size);
+        let found = self.downloads.get_mut(id).map_or(Found::Known, |row| {
+            row.adopt(&file.name, size);
+            row.add_found(peer, file, origin)
+        });
+        self.downloads.index_sources(id);
+        match found {
+            Found::Known => {}
+            Found::Changed => {
+                log::debug!("download {}: {peer} has it as {}", id.0, file.name);
+                self.remember_download(id);
+                self.downloads.touch(id);
+            }
+            Found::ToAsk => {
+                log::debug!("download {}: {peer} has it, as {}", id.0, file.name);
+                self.on_sources_added(now, id);
+            }
+        }
+    }
+
+    /// Somebody offers a content, whoever asked: it is a source of the downloads of this content.
+    pub(super) fn on_content_found(&mut self, now: Instant, peer: SocketAddr, file: &Listed) {
+        let Some(b3) = file.attributes.and_then(|told| told.b3) else { return };
+        for id in self.downloads.ids_of_content(b3) {
+            self.on_source_found(now, id, peer, file);
+        }
+    }
+
+    /// A hit says that the source which has taught the hash has another content under the name asked for. Whoever relays
+    /// a hit may have made it up: the source itself is asked, once after each search.
+    fn doubt_learnt(&mut self, now: Instant, id: TransferId, peer: SocketAddr, file: &Listed) {
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        let taught = matches!(download.aim, Aim::Learnt { from, .. } if from == peer);
+        if !taught || file.name != download.name || file.attributes.is_none_or(|told| told.b3.is_none()) {
+            return;
+        }
+        let sought_at = download.seek.sought_at;
+        let Some(source) = download.sources.iter_mut().find(|source| source.addr == peer) else { return };
+        // Who is asked anyway shows by itself what it has.
+        if !source.p1 || !matches!(source.standing, Standing::Refused) || source.asked_at >= sought_at {
+            return;
+        }
+        source.give_another_chance();
+        let name = Rc::new(file.name.clone());
+        source.doubt = Some(Doubt { task: Task::Identify, name, charge: Charge::OtherByHit });
+        self.on_sources_added(now, id);
+    }
+
+    /// A user names sources of the content of a download that is there already.
+    pub(super) fn add_sources(&mut self, now: Instant, id: TransferId, sources: Vec<Source>) {
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        let sources = sources.into_iter().map(|source| Source { origin: Origin::Content, ..source });
+        let added = sources.map(|source| download.add_source(source)).filter(|added| *added).count();
+        if added > 0 {
+            self.downloads.index_sources(id);
+            self.on_sources_added(now, id);
+        }
+    }
+
+    fn on_sources_added(&mut self, now: Instant, id: TransferId) {
+        self.learn_speech(id);
+        self.remember_download(id);
+        if matches!(self.downloads.get(id).map(Download::state), Some(State::Retrying { .. })) {
+            self.requeue_download(now, id);
+        }
+        self.downloads.touch(id);
+    }
+}

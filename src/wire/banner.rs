@@ -21,16 +21,23 @@ pub fn other_program(line: &[u8]) -> Option<OtherProgram> {
         Some(OtherProgram::Database)
     } else if is_remote_desktop(line) {
         Some(OtherProgram::RemoteDesktop)
+    } else if is_json(line) {
+        Some(OtherProgram::Unknown)
     } else {
         None
     }
 }
 
+/// An object of JSON in one line, as many services answer to what they do not understand.
+fn is_json(line: &[u8]) -> bool {
+    line.starts_with(b"{\"") && line.trim_ascii_end().ends_with(b"}")
+}
+
 /// The handshake of MySQL: a length of three bytes of which the upper two are 0, the number 0, and then, as a line of its own
-/// to us, the protocol version 10. Or an error of Redis, which ends in CRLF.
+/// to us, the protocol version 10. Or an error of Redis or memcached, which ends in CRLF.
 fn is_database(line: &[u8]) -> bool {
     let is_handshake = matches!(line, [_, 0, 0, 0]);
-    let errors = [&b"-NOAUTH "[..], b"-DENIED "];
+    let errors = [&b"-NOAUTH "[..], b"-DENIED ", b"ERR ", b"ERROR\r"];
     is_handshake || (line.ends_with(b"\r") && errors.iter().any(|error| line.starts_with(error)))
 }
 
@@ -59,7 +66,7 @@ fn is_ssh(line: &[u8]) -> bool {
 
 /// What a mail server (SMTP, POP3, IMAP) or an FTP server says first.
 fn is_greeting(line: &[u8]) -> bool {
-    let reply = [&b"220 "[..], b"220-", b"421 ", b"554 ", b"+OK", b"-ERR", b"* OK"];
+    let reply = [&b"220 "[..], b"220-", b"421 ", b"500 ", b"502 ", b"554 ", b"+OK", b"-ERR", b"* OK"];
     let has_word = || {
         let lower = line.to_ascii_lowercase();
         GREETING_WORDS.iter().any(|word| memchr::memmem::find(&lower, word).is_some())

@@ -175,13 +175,18 @@ fn what_other_programs_say_is_no_list() {
         (b"I\0\0\0\n5.7.30\0\x08\0\0\0", Database),
         (b"-NOAUTH Authentication required.\r\n", Database),
         (b"RFB 003.008\n", RemoteDesktop),
+        (b"ERROR\r\n", Database),
+        (b"500 Unknown command\r\n", MailOrFtp),
         (b"\x15\x03\x03\x00\x02\x02\x46", Unknown),
+        (b"{\"error\":\"bad request\"}\n", Unknown),
     ] {
         assert_eq!(of_list(bytes), (Vec::new(), Some(program)), "{}", bytes.escape_ascii());
         let mut reader = PeerListReader::new();
         reader.push(bytes).unwrap();
         reader.end_line().unwrap();
-        assert_eq!(reader.other_program(), Some(program).filter(|of| *of != Unknown), "{}", bytes.escape_ascii());
+        // That no line can be a file says nothing of a list of peers.
+        let told = Some(program).filter(|of| *of != Unknown || bytes.starts_with(b"{"));
+        assert_eq!(reader.other_program(), told, "{}", bytes.escape_ascii());
     }
     // Names that come near to it are names, of a base peer or with attributes.
     for line in [
@@ -195,6 +200,9 @@ fn what_other_programs_say_is_no_list() {
         "* OK.txt",
         "RFB 003.008 notes.txt",
         "-NOAUTH demo.mp3",
+        "500 Miles.mp3",
+        "ERR 404.txt",
+        "{a}.txt",
         "SSH-howto.txt\tsize=5",
     ] {
         let (files, program) = of_list(format!("{line}\nsong.ogg\n").as_bytes());

@@ -175,6 +175,9 @@ pub(super) const RECORD_ANSWERS_MAX: usize = 1_024;
 pub(super) const SOURCE_REST_MIN: Duration = Duration::from_secs(5);
 /// Longest such wait.
 pub(super) const SOURCE_REST_MAX: Duration = Duration::from_secs(60);
+/// Bytes of a group that an exchange has to bring before it breaks off for its source not to count as one that fails again
+/// and again.
+pub(super) const BROUGHT_BYTES_MIN: u64 = 64 << 10;
 /// Times in a row that a source may say no which has brought something, or while others bring it, until it is believed.
 pub(super) const SOURCE_REFUSALS_MAX: u32 = 8;
 /// Times in a row that a source which the user chose may be out of reach until one is asked in its place that was found by

@@ -3,7 +3,7 @@
 use super::Node;
 use super::contract::{DialOutcome, Dialled, Response};
 use super::download::{Aim, Download, Seek, State};
-use super::limits::{BUSY_AFTER, SOURCE_REFUSALS_MAX, SOURCE_REST_MAX, SOURCE_REST_MIN};
+use super::limits::{BROUGHT_BYTES_MIN, BUSY_AFTER, SOURCE_REFUSALS_MAX, SOURCE_REST_MAX, SOURCE_REST_MIN};
 use super::names::Ask;
 use super::scheduling::Content;
 use super::sources::{Charge, Doubt, Excuse, Fetch, Source, Standing, Task};
@@ -106,7 +106,7 @@ impl Node {
     pub(super) fn take_verdict(&mut self, now: Instant, id: TransferId, at: usize, fetch: Fetch, verdict: Verdict) {
         // It may have taken us for stalled, since we read so slowly. If that took some time, it may be asked again at once.
         let is_excused = fetch.is_held(now) && now.saturating_since(fetch.began) >= SOURCE_REST_MIN;
-        let Fetch { task, name, began, .. } = fetch;
+        let Fetch { task, name, began, received, .. } = fetch;
         let Some(download) = self.downloads.get_mut(id) else { return };
         let Some(source) = download.sources.get_mut(at) else { return };
         log::debug!("download {}: {task:?} of {}: {verdict:?}", id.0, source.addr);
@@ -136,6 +136,10 @@ impl Node {
             Verdict::Lost(why) => {
                 if task == Task::Stream {
                     source.bytes = 0;
+                }
+                // What it brought of a group is kept: it may be slow, but it is not out of reach.
+                if matches!(task, Task::Groups { .. }) && received >= BROUGHT_BYTES_MIN {
+                    (source.failures, source.silences) = (0, 0);
                 }
                 if !is_excused {
                     self.rest_source(now, id, at, why);

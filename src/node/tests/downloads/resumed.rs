@@ -78,3 +78,22 @@ fn nobody_is_blamed_for_a_group_that_several_exchanges_brought() {
     };
     assert_eq!(rig.notices().iter().filter_map(blamed).collect::<Vec<_>>(), [again.to]);
 }
+
+/// It is asked again after the shortest wait each time; one that brings next to nothing after ever longer ones.
+#[test]
+fn a_source_that_brings_something_each_time_is_not_asked_ever_less_often() {
+    for (bytes, longest) in [(100_000, 8), (1_000, 60)] {
+        let mut rig = begun(3 * MIB, 1);
+        let mut waits = Vec::new();
+        for _ in 0..8 {
+            let broken = fetch(&mut rig);
+            progress(&mut rig, &broken, bytes);
+            rig.fail(broken.exchange, DialFault::Reset);
+            waits.push(row(&mut rig, 1).retry_in_s.expect("it waits"));
+            rig.pass(Duration::from_secs(61));
+            open_resumed(&mut rig, 3 * MIB, [2]);
+        }
+        let most = waits.iter().max().copied().unwrap_or_default();
+        assert!(most <= longest && (bytes > 64 << 10 || most > 15), "{bytes} bytes a time: {waits:?}");
+    }
+}

@@ -4,9 +4,10 @@ use super::place::Place;
 use super::{PartPlace, PartRequest, fault};
 use crate::fault::DiskFault;
 use crate::store::{file_type, stat_at};
-use nix::fcntl::AtFlags;
-use nix::sys::stat::SFlag;
-use nix::unistd::{AccessFlags, faccessat};
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::{Mode, SFlag};
+use nix::unistd::{AccessFlags, UnlinkatFlags, faccessat, unlinkat};
 use std::ffi::OsStr;
 use std::fs;
 use std::path::PathBuf;
@@ -28,8 +29,9 @@ impl PartRequest {
         let place = Place::open(&self.place, self.token)?;
         let access = AccessFlags::W_OK | AccessFlags::X_OK;
         faccessat(place.directory(), OsStr::new("."), access, AtFlags::AT_EACCESS).map_err(fault)?;
+        self.try_to_make(&place)?;
         let taken = |name: &Vec<u8>| match stat_at(place.directory(), name) {
-            Err(nix::errno::Errno::ENOENT) => Ok(false),
+            Err(Errno::ENOENT) => Ok(false),
             Err(errno) => Err(fault(errno)),
             Ok(found) => {
                 let size = u64::try_from(found.st_size).ok();
@@ -43,6 +45,18 @@ impl PartRequest {
             }
         }
         Err(DiskFault::Exists)
+    }
+
+    /// Makes a hidden file and removes it: the mode of a directory does not tell that of `/proc` or of a filesystem without
+    /// files. A full disk is no bad place.
+    fn try_to_make(&self, place: &Place) -> Result<(), DiskFault> {
+        let name = format!(".{:x}.pyrate-probe", self.token);
+        let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
+        match openat(place.directory(), name.as_str(), flags, Mode::from_bits_truncate(0o600)) {
+            Ok(_) => unlinkat(place.directory(), name.as_str(), UnlinkatFlags::NoRemoveDir).map_err(fault),
+            Err(Errno::EEXIST | Errno::ENOSPC | Errno::EDQUOT) => Ok(()),
+            Err(errno) => Err(fault(errno)),
+        }
     }
 }
 
@@ -84,6 +98,16 @@ mod tests {
         let wanted = |size| PartRequest { b3: Some(crate::id::ContentHash([1; 32])), size, ..exact(at.join("file")) };
         assert_eq!(wanted(Some(5)).probe(), Ok(at.join("file")));
         assert_eq!(wanted(Some(6)).probe(), Err(DiskFault::Exists));
+    }
+
+    #[test]
+    fn a_directory_in_which_no_file_can_be_made_is_a_bad_place_even_for_root() {
+        for place in ["/proc/a", "/sys/a", "/proc/self/fd/a"] {
+            assert!(exact(place).probe().is_err(), "{place}");
+        }
+        let scratch = tempfile::tempdir().unwrap();
+        assert!(exact(scratch.path().join("new")).probe().is_ok());
+        assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0, "the look leaves nothing");
     }
 
     #[test]

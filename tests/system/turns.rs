@@ -16,7 +16,9 @@ fn ten_takers_under_a_small_limit_all_finish_and_nothing_is_sent_twice() {
     let source = Setup::peer().set("upload_limit", "2048").shares("file.bin", &content).start();
     await_hashed(&source);
     let listed = OldBootstrap::listing(&[source.listen()]);
-    let takers: Vec<Daemon> = (0..10).map(|_| Setup::peer().joins(&[listed.addr()]).start()).collect();
+    // Each has the source among its neighbours, though the takers are listed too.
+    let taker = || Setup::peer().joins(&[listed.addr()]).set("max_peers", "16").start();
+    let takers: Vec<Daemon> = (0..10).map(|_| taker()).collect();
     takers.iter().for_each(|taker| taker.await_neighbour(source.listen()));
     let ids: Vec<u64> = takers.iter().map(|taker| taker.begin_content("file.bin", 1)).collect();
     let watch = Stopwatch::start();

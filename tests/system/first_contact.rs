@@ -40,8 +40,6 @@ fn what_a_killed_node_had_of_its_first_download_is_kept() {
     let mut asker = Setup::peer().set("download_limit", "'1MiB'").start();
     let id = asker.begin_download(source.listen(), "file.bin");
     until("a part is there", LIMIT, || asker.download(id)["bytes_done"].as_u64() >= Some(2 * GROUP as u64));
-    // Groups are synced every second.
-    std::thread::sleep(std::time::Duration::from_millis(2_500));
     asker.end_by(Signal::SIGKILL);
     asker.start_again();
     let row = asker.await_download(id, "done");

@@ -103,12 +103,15 @@ fn files_of_the_daemon_inside_the_share_are_not_shared() {
         setup = setup.set(key, &format!("'{}'", path.display()));
     }
     std::fs::write(share.join("logs/pyrated.log.1"), "an earlier log").expect("it can be written");
+    // Standard error is redirected to a file that stands in the share as well.
+    std::fs::write(home.join("stderr"), "").expect("it can be written");
+    std::fs::hard_link(home.join("stderr"), share.join("messages.txt")).expect("one filesystem");
     let peer = setup.start();
     peer.rescan();
     let mut names = listed(&peer);
     names.sort();
     assert_eq!(names, [&b"logs/other.log"[..], b"shared.txt"]);
-    for name in ["state/lock", "state/hashes", "logs/pyrated.log", "logs/pyrated.log.1"] {
+    for name in ["state/lock", "state/hashes", "logs/pyrated.log", "logs/pyrated.log.1", "messages.txt"] {
         assert!(share.join(name).exists() && fetch_reset(peer.listen(), name.as_bytes()), "{name}");
     }
 }

@@ -1,25 +1,25 @@
-//! What comes on a connection where no response is due: thrown away, but for what a first contact is answered by.
+//! What is received on a connection where no response is due: discarded, except the line that answers a first contact.
 
 use crate::wire::{FIRST_CONTACT_ANSWER_BYTES_MAX, says_p1};
 
-/// Bytes that are read: who sends more is not listened to any longer.
-const HEARD_BYTES_MAX: usize = 64 * 1024;
+/// Bytes that are read and discarded before the connection is closed.
+const DISCARDED_BYTES_MAX: usize = 64 * 1024;
 
-/// What came so far.
+/// The bytes received so far, of which only a first line is kept.
 #[derive(Default)]
-pub(super) struct Heard {
+pub(super) struct FirstLine {
     /// The first line so far, if the peer may say what it speaks.
     line: Option<Vec<u8>>,
     bytes: usize,
 }
 
-impl Heard {
-    /// A first contact was sent.
+impl FirstLine {
+    /// After a first contact was sent: keeps the first line.
     pub(super) fn first_contact() -> Self {
         Self { line: Some(Vec::new()), bytes: 0 }
     }
 
-    /// Takes what came. Whether the peer has said that it speaks part 2.
+    /// Takes received bytes. Returns whether the first line says that the peer speaks part 2.
     pub(super) fn take(&mut self, bytes: &[u8]) -> bool {
         self.bytes = self.bytes.saturating_add(bytes.len());
         let Some(line) = &mut self.line else { return false };
@@ -29,9 +29,9 @@ impl Heard {
         end.is_some_and(|end| says_p1(&line[..end]))
     }
 
-    /// Whether so much came that nothing more is read.
+    /// Whether more bytes were received than are read.
     pub(super) fn is_too_much(&self) -> bool {
-        self.bytes > HEARD_BYTES_MAX
+        self.bytes > DISCARDED_BYTES_MAX
     }
 }
 
@@ -41,22 +41,22 @@ mod tests {
 
     #[test]
     fn the_answer_may_come_in_pieces_and_only_where_it_is_asked_for() {
-        let mut heard = Heard::first_contact();
-        assert!(!heard.take(b"p") && !heard.take(b"1\tmore") && heard.take(b"\nrest"));
-        assert!(!Heard::default().take(b"p1\n"));
-        let mut heard = Heard::first_contact();
-        assert!(!heard.take(b"song.ogg\n") && !heard.take(b"p1\n"), "only the first line counts");
+        let mut received = FirstLine::first_contact();
+        assert!(!received.take(b"p") && !received.take(b"1\tmore") && received.take(b"\nrest"));
+        assert!(!FirstLine::default().take(b"p1\n"));
+        let mut received = FirstLine::first_contact();
+        assert!(!received.take(b"song.ogg\n") && !received.take(b"p1\n"), "only the first line counts");
     }
 
     #[test]
     fn what_is_kept_and_what_is_read_are_bounded() {
-        let mut heard = Heard::first_contact();
+        let mut received = FirstLine::first_contact();
         for _ in 0..64 {
-            assert!(!heard.is_too_much());
-            heard.take(&[b'x'; 1024]);
+            assert!(!received.is_too_much());
+            received.take(&[b'x'; 1024]);
         }
-        assert_eq!(heard.line.as_ref().unwrap().len(), FIRST_CONTACT_ANSWER_BYTES_MAX);
-        heard.take(b"x");
-        assert!(heard.is_too_much());
+        assert_eq!(received.line.as_ref().unwrap().len(), FIRST_CONTACT_ANSWER_BYTES_MAX);
+        received.take(b"x");
+        assert!(received.is_too_much());
     }
 }

@@ -7,7 +7,7 @@
 
 mod answer;
 mod checked;
-mod heard;
+mod first_line;
 mod inbound;
 mod incoming;
 mod outbound;

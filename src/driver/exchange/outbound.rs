@@ -8,7 +8,7 @@
 //! ```
 
 use super::answer::{Answer, Answered, unspecified};
-use super::heard::Heard;
+use super::first_line::FirstLine;
 use super::incoming::{Incoming, Part, Taken};
 use super::outgoing::Pump;
 use super::partial::Remains;
@@ -105,7 +105,7 @@ enum State {
     /// Nothing is expected but the end, or one line that says what the peer speaks.
     Settling {
         until: Instant,
-        heard: Heard,
+        line: FirstLine,
     },
     /// The first byte of a file may come on either connection.
     Awaiting(Part),
@@ -324,9 +324,11 @@ impl Outbound {
         }
         self.progress = Progress::start(cx.now);
         let next = match then {
-            After::Expect(Expect::Nothing) => State::Settling { until: cx.now + SETTLE_MAX, heard: Heard::default() },
+            After::Expect(Expect::Nothing) => {
+                State::Settling { until: cx.now + SETTLE_MAX, line: FirstLine::default() }
+            }
             After::Expect(Expect::FirstContact) => {
-                State::Settling { until: cx.now + SETTLE_MAX, heard: Heard::first_contact() }
+                State::Settling { until: cx.now + SETTLE_MAX, line: FirstLine::first_contact() }
             }
             After::Expect(Expect::PeerList) => State::Receiving(Incoming::Peers(PeerListReader::default())),
             After::Expect(Expect::FileList) => {
@@ -435,7 +437,7 @@ impl Outbound {
             Pump::Sent(bytes) => {
                 socket.end_in_order();
                 let _ = socket.finish();
-                self.state = State::Settling { until: cx.now + SETTLE_MAX, heard: Heard::default() };
+                self.state = State::Settling { until: cx.now + SETTLE_MAX, line: FirstLine::default() };
                 Ok(Step::Report(Event::ResponseProgress { exchange: self.id, bytes }))
             }
             Pump::Gone { .. } => Err(DialFault::Reset),
@@ -449,13 +451,13 @@ impl Outbound {
         for _ in 0..READS_MAX {
             match self.socket()?.read(cx.scratch).map_err(|error| dial_fault(&error))? {
                 ReadStep::Bytes(n) => {
-                    let State::Settling { heard, .. } = &mut self.state else { return Err(DialFault::Aborted) };
-                    if heard.take(&cx.scratch[..n]) {
+                    let State::Settling { line, .. } = &mut self.state else { return Err(DialFault::Aborted) };
+                    if line.take(&cx.scratch[..n]) {
                         return Ok(self.end(Ok(Response::SpeaksP1)));
                     }
-                    let is_too_much = heard.is_too_much();
-                    let line = cx.scratch[..n].split(|&byte| byte == b'\n').next().unwrap_or_default();
-                    if let Some(program) = other_program(line) {
+                    let is_too_much = line.is_too_much();
+                    let banner = cx.scratch[..n].split(|&byte| byte == b'\n').next().unwrap_or_default();
+                    if let Some(program) = other_program(banner) {
                         return Err(DialFault::NotAPeer(program));
                     }
                     if is_too_much {

@@ -2,13 +2,13 @@
 //! the group asks for the rest of it alone.
 //!
 //! What is kept is not verified; only the whole group can be. When a group that several exchanges brought does not match its
-//! hash, nobody can tell which of them brought the wrong bytes. So nobody is condemned for it: what was kept is
-//! discarded and the group is asked for whole. A source that brings a wrong group in one exchange is condemned as ever.
+//! hash, nobody can tell which of them brought the wrong bytes. So no source is condemned: what was kept is discarded
+//! and the whole group is requested again. A source that alone brings a wrong group is condemned.
 //!
 //! A source that lies must neither stop a download in this way nor have others suspected. After a mismatch, none of the
 //! peers that took part in it is combined with others again in this download: what one of them brings is continued by the
-//! same peer alone. If even that does not match, nothing of this peer is kept any more. So each source spoils at most one
-//! group of each other one, and from then on an honest one gets on as if there were no other.
+//! same peer alone. If even that does not match, nothing of this peer is kept any more. So each source can spoil at
+//! most one group for each other source; after that it cannot affect what others bring.
 
 use crate::content::Outline;
 use crate::id::{ContentHash, TransferId};

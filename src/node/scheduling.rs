@@ -60,7 +60,7 @@ impl Content {
 pub(super) enum Step {
     /// Code 9.
     AskMetadata { source: usize },
-    /// A first contact: what a source speaks, of which nobody knows it.
+    /// A first contact: whether a source of unknown protocol version speaks `p1`.
     MakeContact { source: usize },
     /// The first line of code 9: what a source has, which refused what it offered or sent other bytes.
     Identify { source: usize },
@@ -95,10 +95,11 @@ pub(super) enum Outlook {
 impl Download {
     /// What is to be done next. `room`: how many more exchanges it may begin.
     pub(super) fn outlook(&self, now: Instant, room: usize) -> Outlook {
+        let contact = self.contact_due(now).map(|source| Step::MakeContact { source });
+        let question = contact.or_else(|| self.doubted().map(|source| Step::Identify { source }));
         let step = match &self.content {
             Some(content) if content.verified.is_full() => Some(Step::Check),
-            _ if self.contact_due(now).is_some() => self.contact_due(now).map(|source| Step::MakeContact { source }),
-            _ if self.doubted().is_some() => self.doubted().map(|source| Step::Identify { source }),
+            _ if question.is_some() => question,
             Some(content) if content.is_proved() => self.step_by_groups(now, content, room),
             Some(content) => self.step_to_proof(now, content),
             None => self.step_to_outline(now),
@@ -183,7 +184,7 @@ impl Download {
         self.ask_for_all(now, |source| Step::AskWhole { source })
     }
 
-    /// Asks the best source for everything, when it is known of all that are there whether they speak `p1`.
+    /// Asks the best source for everything, once no answer to a first contact is waited for.
     fn ask_for_all(&self, now: Instant, ask: impl Fn(usize) -> Step) -> Option<Step> {
         self.best_streamer().filter(|_| self.contact_awaited(now).is_none()).map(ask)
     }

@@ -1,4 +1,4 @@
-//! Networks: what shares a resource counts by network, since whoever has one address of it may have them all.
+//! The unit by which limits on shared resources count addresses: one host may have all addresses of its network.
 
 use std::net::{IpAddr, Ipv6Addr};
 

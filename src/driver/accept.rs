@@ -70,7 +70,12 @@ impl Driver {
         if let Some(Connection::Client(client)) = self.table.get_mut(key) {
             client.give_way();
         }
-        self.logbook.refused(self.now, "control_clients", None, &"the idlest of too many control clients gives way");
+        self.logbook.refused(
+            self.now,
+            "control_clients",
+            None,
+            &"too many control clients: the one that was idle for longest is closed",
+        );
         self.drop_client(key);
     }
 

@@ -85,7 +85,7 @@ struct Pending {
     requester: SocketAddr,
     /// The requester takes part 2.
     p1: bool,
-    /// It came from the requester's own address: to answer there serves nobody as a mirror.
+    /// It came from the requester's own address, so that the answer cannot be aimed at a third party.
     direct: bool,
     cursor: SearchCursor,
 }

@@ -1,7 +1,7 @@
-//! The first contact with a source of which nobody knows what it speaks: before it is asked for a file, it is asked whether
-//! it speaks `p1` (PROTOCOL, part 2, First contact).
+//! The first contact with a source whose protocol version is unknown: before it is asked for a file, it is asked whether it
+//! speaks `p1` (PROTOCOL, part 2, First contact).
 //!
-//! Base programs survive the question and close without an answer; `5:p1` and code 9 end some of them. Owns which peers
+//! A base program closes the connection without an answer; `5:p1` and code 9 would end some base programs. Owns which peers
 //! were asked and did not answer, and which downloads wait for an answer.
 
 use super::Node;

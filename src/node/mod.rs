@@ -12,7 +12,7 @@
 //! | `neighbours` | which peers are neighbours |
 //! | `searching`, `hits` | our searches and listings, and what they found |
 //! | `seeking` | our searches for further sources of downloads |
-//! | `first_contact` | what a peer is asked first of which nobody knows what it speaks |
+//! | `first_contact` | asking a source of unknown protocol version whether it speaks `p1` |
 //! | `answering`, `allowances` | the searches of others, and how many of them |
 //! | `serving`, `uploads` | what peers ask for on one connection, and how it goes |
 //! | `call_backs` | files for requesters that wait to be called back |

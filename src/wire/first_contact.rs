@@ -1,4 +1,4 @@
-//! What a node says and hears to learn whether a peer speaks part 2 (PROTOCOL, part 2, First contact).
+//! The question whether a peer speaks part 2, and its answer (PROTOCOL, part 2, First contact).
 
 /// The file string of a first contact: asks for the content whose hash is all zeros. No file has that name or hash, so that
 /// a base program has nothing to answer, and makes no connection.

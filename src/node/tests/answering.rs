@@ -218,7 +218,7 @@ fn an_endpoint_that_only_searched_is_not_flooded_with_the_searches_of_others() {
     assert_eq!(sent, 10, "as many as hits would be");
 }
 
-/// Whoever sends a search from its own address can be no victim of the answers.
+/// A search from the requester's own address cannot aim the answers at a third party.
 #[test]
 fn a_stranger_that_asks_for_itself_is_answered_each_time_and_one_that_is_named_by_another_ten_times_a_minute() {
     let mut rig = Rig::new(NodeConfig { bootstraps: Vec::new(), ..config() });

@@ -72,13 +72,14 @@ pub struct StatusReply {
     pub bytes_up: u64,
     /// Messages refused since start: malformed, oversize, unsuitable.
     pub refused: u64,
-    /// What the limits on the searches of others have turned away since start.
+    /// What met a limit since start.
     #[serde(default)]
     pub limited: LimitedReply,
 }
 
-/// Searches and answers that met a limit, counted since start.
+/// What met a limit, counted since start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct LimitedReply {
     /// Searches of others seen before.
     pub searches_dropped: u64,

@@ -138,13 +138,13 @@ impl Node {
     /// Code 6.
     pub(super) fn on_search(&mut self, now: Instant, from: SocketAddr, search: Search) {
         if !self.answering.senders.allow(now, Network::of(from.ip())) {
-            self.counters.searches_refused += 1;
+            self.counters.limited.searches_refused += 1;
             return;
         }
         let requester = canonical(search.requester);
         let ours = self.searches.is_ours(&search.id) || self.seeks.is_ours(&search.id);
         if ours || self.is_ourselves(requester) {
-            self.counters.searches_dropped += 1;
+            self.counters.limited.searches_dropped += 1;
             return;
         }
         if !self.is_plausible(requester, from.ip()) || requester.port() < REQUESTER_PORT_MIN {
@@ -162,7 +162,7 @@ impl Node {
             }
             Sight::Wider => {}
             Sight::Repeated => {
-                self.counters.searches_dropped += 1;
+                self.counters.limited.searches_dropped += 1;
                 return;
             }
         }
@@ -179,12 +179,12 @@ impl Node {
             // An endpoint that is only claimed to be a peer may be anybody's.
             let allowed = self.peers.is_known(neighbour) || self.answering.strangers.allow(now, neighbour);
             if !allowed || !self.may_forward_to(neighbour) {
-                self.counters.forwards_dropped += 1;
+                self.counters.limited.forwards_dropped += 1;
                 continue;
             }
             let messages = vec![Message::Search(search.clone())];
             if self.dial_peer(now, neighbour, messages, Expect::Nothing, Purpose::Forward).is_err() {
-                self.counters.forwards_dropped += 1;
+                self.counters.limited.forwards_dropped += 1;
             }
         }
     }
@@ -197,7 +197,7 @@ impl Node {
         let from = Network::of(from);
         let of_sender = self.answering.pending.iter().filter(|pending| pending.from == from).count();
         if self.answering.pending.len() >= ANSWERS_PENDING_MAX || of_sender >= ANSWERS_PENDING_PER_SENDER_MAX {
-            self.counters.answers_dropped += 1;
+            self.counters.limited.answers_dropped += 1;
             return;
         }
         // Whoever forges a search may give any peer an ID like ours.
@@ -227,7 +227,7 @@ impl Node {
             return;
         }
         if !direct && !self.peers.is_known(requester) && !self.answering.strangers.allow(now, requester) {
-            self.counters.answers_dropped += 1;
+            self.counters.limited.answers_dropped += 1;
             return;
         }
         let message = |(name, file): (FileName, Shared)| {
@@ -237,7 +237,7 @@ impl Node {
         };
         let messages = hits.into_iter().map(message).collect();
         if self.dial_peer(now, requester, messages, Expect::Nothing, Purpose::Hits).is_err() {
-            self.counters.answers_dropped += 1;
+            self.counters.limited.answers_dropped += 1;
         }
     }
 }

@@ -8,8 +8,8 @@ use super::orders::{Order, Outcome};
 use super::subscriptions::Topic;
 use super::{Node, Phase};
 use crate::control::{
-    BootstrapReply, CallError, CallId, ExitCode, FileRow, FilesReply, HitRow, HitsReply, LAST_SEARCH, LimitedReply,
-    PAGE_ROWS_MAX, RawText, Reply, Request, StatusReply,
+    BootstrapReply, CallError, CallId, ExitCode, FileRow, FilesReply, HitRow, HitsReply, LAST_SEARCH, PAGE_ROWS_MAX,
+    RawText, Reply, Request, StatusReply,
 };
 use crate::id::{ClientId, ContentHash, HitId, SearchId};
 use crate::name::{Escaped, FileName};
@@ -137,13 +137,7 @@ impl Node {
             bytes_down: self.counters.bytes_down,
             bytes_up: self.counters.bytes_up,
             refused: self.counters.refused,
-            limited: LimitedReply {
-                searches_dropped: self.counters.searches_dropped,
-                searches_refused: self.counters.searches_refused,
-                forwards_dropped: self.counters.forwards_dropped,
-                answers_dropped: self.counters.answers_dropped,
-                hits_unasked: self.counters.hits_unasked,
-            },
+            limited: self.counters.limited,
         }
     }
 

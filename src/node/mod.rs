@@ -89,7 +89,7 @@ mod workers;
 
 pub use contract::{Action, DialOutcome, Event, Expect, NodeConfig, Remembered};
 
-use crate::control::PeerSource;
+use crate::control::{LimitedReply, PeerSource};
 use crate::id::{ExchangeId, SearchId, TransferId};
 use crate::library::Library;
 use crate::time::Instant;
@@ -219,16 +219,8 @@ pub struct Counters {
     pub bytes_up: u64,
     /// Messages that were malformed, oversize or unsuitable, and requests turned down.
     pub refused: u64,
-    /// Searches of others seen before.
-    pub searches_dropped: u64,
-    /// Searches of others beyond what their sender may send.
-    pub searches_refused: u64,
-    /// Copies of others' searches for which there was no room.
-    pub forwards_dropped: u64,
-    /// Answers not looked for or not sent, for want of room or of a stranger's allowance.
-    pub answers_dropped: u64,
-    /// Hits for a query that is not ours, or no longer.
-    pub hits_unasked: u64,
+    /// What met a limit.
+    pub limited: LimitedReply,
 }
 
 impl Node {

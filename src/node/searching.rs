@@ -265,7 +265,7 @@ impl Node {
         let searched = self.searches.queries.get(&response.id).copied();
         let sought = self.sought_for(now, &response.id);
         if searched.is_none() && sought.is_none() {
-            self.counters.hits_unasked += 1;
+            self.counters.limited.hits_unasked += 1;
             return;
         }
         let responder = canonical(response.responder);

@@ -53,7 +53,7 @@ fn a_search_is_answered_and_sent_on_once() {
     rig.request(from(), query(b"q", "Song.ogg", peer(2), 0));
     let (answers, forwards) = answers_and_forwards(&mut rig);
     assert_eq!((answers.len(), forwards.len()), (1, 0), "nothing is sent on with TTL 0");
-    assert_eq!(rig.node.counters().searches_dropped, 1);
+    assert_eq!(rig.node.counters().limited.searches_dropped, 1);
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn our_own_searches_come_back_in_vain() {
     rig.request(from(), Message::Search(forged));
     rig.request(from(), query(b"other", "song", us(), 3));
     assert_eq!(answers_and_forwards(&mut rig), (vec![], vec![]));
-    assert_eq!(rig.node.counters().searches_dropped, 3);
+    assert_eq!(rig.node.counters().limited.searches_dropped, 3);
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn a_stranger_gets_ten_connections_a_minute_and_a_peer_as_many_as_it_asks_for() 
     };
     let sent: usize = (0..50).map(|n| ask(&mut rig, n, victim)).sum();
     assert_eq!(sent, 10, "though the victim accepts connections");
-    assert_eq!(rig.node.counters().answers_dropped, 40);
+    assert_eq!(rig.node.counters().limited.answers_dropped, 40);
     rig.pass(Duration::from_secs(60));
     assert_eq!((50..100).map(|n| ask(&mut rig, n, victim)).sum::<usize>(), 10);
     assert_eq!((0..50).map(|n| ask(&mut rig, n, peer(1))).sum::<usize>(), 50);
@@ -134,7 +134,7 @@ fn a_flood_of_searches_loses_forwards_but_not_the_way() {
         rig.request(from, query(format!("q{n}").as_bytes(), "nothing like it", peer(1), 1));
     }
     // One neighbour gets a few at a time: it may be one that does not answer.
-    assert_eq!(rig.node.counters().forwards_dropped, 3_000 - 16);
+    assert_eq!(rig.node.counters().limited.forwards_dropped, 3_000 - 16);
     let (first, ..) = rig.dials().remove(0);
     // What somebody waits for goes before all of them, and what our user waits for before that.
     rig.request(from(), Message::ListFiles { p1: false });
@@ -150,14 +150,14 @@ fn a_flood_of_searches_loses_forwards_but_not_the_way() {
 fn one_sender_may_pass_on_fifty_searches_a_second_and_five_hundred_at_once() {
     let mut rig = Rig::among(vec![peer(1)], &[]);
     let flood = |rig: &mut Rig, sender: u8, n: u32| {
-        let before = rig.node.counters().searches_refused;
+        let before = rig.node.counters().limited.searches_refused;
         for n in 0..n {
             let id = format!("{sender}/{n}/{}", rig.now.as_ms());
             rig.request(SocketAddr::new(peer(sender).ip(), 40_000), query(id.as_bytes(), "x", peer(5), 0));
         }
         let closed = rig.take(|order| matches!(order, super::Action::Close { .. }).then_some(()));
         assert_eq!(closed.len(), n as usize, "each is answered by a close");
-        rig.node.counters().searches_refused - before
+        rig.node.counters().limited.searches_refused - before
     };
     assert_eq!(flood(&mut rig, 9, 600), 100);
     assert_eq!(flood(&mut rig, 8, 500), 0, "another sender has its own allowance");

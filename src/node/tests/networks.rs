@@ -89,7 +89,10 @@ fn a_search_in_a_tight_mesh_ends() {
     world.pass(Duration::from_secs(10));
     let hits = search(&mut world, 0, "file");
     assert_eq!(hits.len(), 11, "everybody but ourselves");
-    assert!(world.places.iter().any(|place| place.node.counters().searches_dropped > 0), "repetitions are dropped");
+    assert!(
+        world.places.iter().any(|place| place.node.counters().limited.searches_dropped > 0),
+        "repetitions are dropped"
+    );
 }
 
 #[test]

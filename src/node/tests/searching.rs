@@ -64,7 +64,7 @@ fn a_search_widens_ring_by_ring_until_the_last() {
     rig.pass(Duration::from_secs(301));
     rig.hit(&id, peer(4), listed("song.ogg", Some(5)));
     assert_eq!(rig.hits(Some(search))[0].sources, [peer(3)]);
-    assert_eq!(rig.node.counters().hits_unasked, 1);
+    assert_eq!(rig.node.counters().limited.hits_unasked, 1);
 }
 
 #[test]
@@ -196,7 +196,7 @@ fn hits_that_nobody_asked_for_or_that_name_no_peer_are_dropped() {
     }
     assert_eq!(rig.hits(Some(search)), []);
     let counters = rig.node.counters();
-    assert_eq!((counters.hits_unasked, counters.refused), (1, 4));
+    assert_eq!((counters.limited.hits_unasked, counters.refused), (1, 4));
     let closed = rig.take(|order| matches!(order, Action::Close { .. }).then_some(()));
     assert_eq!(closed.len(), 5, "each message is answered by a close");
 }

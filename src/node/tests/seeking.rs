@@ -36,9 +36,9 @@ fn seek(rig: &mut Rig, download: TransferId) -> (Search, Vec<SocketAddr>) {
 
 /// How many of these answers nobody waited for.
 fn unasked(rig: &mut Rig, queries: &[&QueryId]) -> u64 {
-    let before = rig.node.counters().hits_unasked;
+    let before = rig.node.counters().limited.hits_unasked;
     queries.iter().for_each(|id| rig.hit(id, peer(8), listed("b", Some(1))));
-    rig.node.counters().hits_unasked - before
+    rig.node.counters().limited.hits_unasked - before
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn sources_are_sought_in_one_ring_as_far_as_it_may_reach() {
     assert!(rows.iter().any(|row| row.addr == peer(8) && row.p1 == Some(true)));
     // Our own query comes back in vain.
     rig.request(SocketAddr::new(peer(1).ip(), 40_000), Message::Search(search));
-    assert_eq!(rig.node.counters().searches_dropped, 1);
+    assert_eq!(rig.node.counters().limited.searches_dropped, 1);
 }
 
 #[test]

@@ -149,7 +149,7 @@ fn leaving_keeps_what_is_half_done_for_the_next_run() {
     assert!(!rig.node.has_work());
     let id = QueryId::p1(1);
     rig.hit(&id, peer(1), listed("a", None));
-    assert_eq!(rig.node.counters().hits_unasked, 0, "nothing is taken in any more");
+    assert_eq!(rig.node.counters().limited.hits_unasked, 0, "nothing is taken in any more");
 }
 
 #[test]

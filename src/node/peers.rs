@@ -133,6 +133,11 @@ impl Peers {
         self.rows.is_empty()
     }
 
+    /// Peers known, dead ones too.
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
     pub(super) fn speech(&self, peer: SocketAddr) -> Speech {
         match self.rows.get(&peer).map_or(Speech::Unheard, |row| row.speech) {
             Speech::Unheard if self.shown.contains(peer) => Speech::P1,

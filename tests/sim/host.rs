@@ -108,7 +108,11 @@ impl Host {
     }
 
     pub(crate) fn is_bootstrap(&self) -> bool {
-        matches!(self.program, Program::Bootstrap(_))
+        match &self.program {
+            Program::Bootstrap(_) => true,
+            Program::Rogue(rogue) => rogue.is_bootstrap(),
+            Program::Node(_) => false,
+        }
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {

@@ -1,6 +1,7 @@
 //! Connections between hosts: how they arrive, carry messages, and end. Keeps the contract's promise of
 //! exactly one ending event for each side that is owed one.
 
+use crate::addresses::is_silent;
 use crate::content::Content;
 use crate::host::{HostId, Program};
 use crate::responses::Responding;
@@ -244,6 +245,9 @@ impl World {
         let to = conn.to;
         if self.callers.contains_key(&to) {
             return self.arrive_at_caller(id, dialer, to);
+        }
+        if is_silent(to.ip()) {
+            return self.freeze(id);
         }
         let server = self.by_addr.get(&to).copied();
         let latency = self.latency();

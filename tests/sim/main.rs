@@ -8,12 +8,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where its assumptions do")]
 
 mod actions;
+mod addresses;
 mod callers;
 mod content;
 mod disk;
 mod flows;
 mod hashing;
 mod host;
+mod hostile;
 mod links;
 mod parts;
 mod random;

@@ -49,6 +49,7 @@ impl World {
             Answer::Refuse => self.refuse(side.host, side.exchange),
             Answer::SpeaksP1 => self.answer_first_contact(side.host, side.exchange),
             Answer::Silence => {}
+            Answer::Peers(peers) => self.send_peer_list(side.host, side.exchange, peers),
             Answer::List(lines) => self.begin_response(id, Responding::Lines(lines)),
             Answer::CallBack(flow) => self.hang_up_to_call_back(id, side, flow),
             Answer::Metadata(metadata) => self.begin_response(id, Responding::Metadata(Some(metadata))),

@@ -8,7 +8,7 @@ use pyrate::fault::DiskFault;
 use pyrate::id::QueryId;
 use pyrate::name::FileName;
 use pyrate::time::Instant;
-use pyrate::wire::{Listed, Message, Search, SearchResponse};
+use pyrate::wire::{Listed, ListedPeer, Message, Search, SearchResponse};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -24,6 +24,8 @@ pub(crate) enum Answer {
     Silence,
     /// A list, then FIN.
     List(Vec<Listed>),
+    /// The list of a bootstrap node, then FIN.
+    Peers(Vec<ListedPeer>),
     /// Bytes of a file.
     File(Flow),
     /// FIN; then the bytes of a file, on a connection to the port that the request came from. If that connection is
@@ -42,6 +44,11 @@ pub(crate) type Sending = (SocketAddr, Vec<Message>);
 pub(crate) trait Rogue {
     /// Answers a request; may send something too.
     fn on_request(&mut self, me: SocketAddr, message: &Message) -> (Answer, Vec<Sending>);
+
+    /// Nodes are configured with it as a bootstrap node.
+    fn is_bootstrap(&self) -> bool {
+        false
+    }
 
     /// When [`on_tick`](Self::on_tick) is to be called.
     fn next_tick(&self) -> Option<Instant> {

@@ -1,6 +1,6 @@
 //! Rules of the protocol that hold for every node at every moment, checked on what it says; and the trace of it.
 
-use crate::host::HostId;
+use crate::host::{HostId, Program};
 use crate::links::Want;
 use crate::world::World;
 use pyrate::id::QueryId;
@@ -49,6 +49,8 @@ pub(crate) struct Watch {
     pub(crate) shown: HashSet<(HostId, SocketAddr)>,
     /// Who has sent a host nothing when it was asked for a file.
     pub(crate) refused: HashSet<(HostId, SocketAddr)>,
+    /// Copies that nodes have sent of searches by text that users of nodes made.
+    pub(crate) user_search_copies: u64,
     trace: Trace,
     /// Every action is printed.
     aloud: bool,
@@ -169,6 +171,10 @@ impl World {
 
     /// TTLs never grow, and nobody gets the same search again unless it came again with a higher TTL.
     fn watch_search(&mut self, host: HostId, to: SocketAddr, search: &Search) {
+        let is_of_node = |id: &HostId| matches!(self.hosts[id.0].program, Program::Node(_));
+        if self.by_addr.get(&search.requester).is_some_and(is_of_node) && !search.text.starts_with(b"b3=") {
+            self.watch.user_search_copies += 1;
+        }
         let seen = (host, search.id.clone(), search.requester);
         let allowed = if search.requester == self.addr(host) {
             1

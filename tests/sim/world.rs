@@ -1,5 +1,6 @@
 //! The world: hosts, virtual time, and the queue of what happens next. One seed, one history.
 
+use crate::addresses::host_ip;
 use crate::callers::Caller;
 use crate::content::Content;
 use crate::flows::Flow;
@@ -79,6 +80,8 @@ pub(crate) struct Net {
     pub(crate) lost_per_mille: u64,
     /// Pieces of a response, of a thousand, that break it off.
     pub(crate) torn_per_mille: u64,
+    /// Hosts have IPv6 addresses, each in 64 bits of its own.
+    pub(crate) ipv6: bool,
 }
 
 /// One message that a node or rogue sent, for scenarios that look at the traffic.
@@ -124,7 +127,7 @@ impl World {
             seed,
             now: START,
             random: Random::new(seed),
-            net: Net { latency_ms: 1..=60, lost_per_mille: 0, torn_per_mille: 0 },
+            net: Net { latency_ms: 1..=60, lost_per_mille: 0, torn_per_mille: 0, ipv6: false },
             hosts: Vec::new(),
             by_addr: BTreeMap::new(),
             dns: BTreeMap::new(),
@@ -158,13 +161,17 @@ impl World {
 
     // Hosts.
 
+    /// A host in a network of its own.
     fn add_host(&mut self, port: u16, program: Program) -> HostId {
-        let place = u32::try_from(self.hosts.len()).unwrap() + 1;
-        let ip = Ipv4Addr::from(0x0a00_0000 + place);
-        let addr = SocketAddr::from((ip, port));
+        let place = u16::try_from(self.hosts.len()).unwrap() + 1;
+        let ip = host_ip(place, self.net.ipv6);
+        self.add_host_at(SocketAddr::from((ip, port)), program)
+    }
+
+    fn add_host_at(&mut self, addr: SocketAddr, program: Program) -> HostId {
         let id = HostId(self.hosts.len());
         self.hosts.push(Host::new(addr, program));
-        self.by_addr.insert(addr, id);
+        assert!(self.by_addr.insert(addr, id).is_none(), "two programs at {addr}");
         id
     }
 
@@ -177,6 +184,13 @@ impl World {
 
     pub(crate) fn add_rogue(&mut self, rogue: impl Rogue + 'static) -> HostId {
         let id = self.add_host(63339, Program::Rogue(Box::new(rogue)));
+        self.settle(id);
+        id
+    }
+
+    /// A further program at the address, or in the network, of another host.
+    pub(crate) fn add_rogue_at(&mut self, addr: SocketAddr, rogue: impl Rogue + 'static) -> HostId {
+        let id = self.add_host_at(addr, Program::Rogue(Box::new(rogue)));
         self.settle(id);
         id
     }

@@ -4,6 +4,7 @@ mod chaos;
 mod contents;
 mod downloads;
 mod helpers;
+mod hostile;
 mod membership;
 mod ordeal;
 mod part_files;

@@ -91,6 +91,12 @@ pub struct LimitedReply {
     pub answers_dropped: u64,
     /// Hits for a query that is not ours, or no longer.
     pub hits_unasked: u64,
+    /// Hits of a network that has its share of the rows of a search.
+    pub hits_over_share: u64,
+    /// Hits, and files of a listing, for which the table of rows had no room.
+    pub hits_dropped: u64,
+    /// Rows of larger searches or listings that gave way to others.
+    pub hits_displaced: u64,
 }
 
 /// A bootstrap link.
@@ -182,6 +188,9 @@ pub struct HitsReply {
     pub hits: Vec<HitRow>,
     /// Ask for `after` this to go on; `None` at the end.
     pub next: Option<u32>,
+    /// The search or listing, or one of those on this page, found more than is remembered of it.
+    #[serde(default)]
+    pub truncated: bool,
 }
 
 /// A hit: one name, or one content, and who offers it.

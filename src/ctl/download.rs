@@ -91,7 +91,7 @@ fn are_several(session: &mut Session, what: &[Selector]) -> Result<bool, CallErr
         [Selector::Hits(ids)] if ids.bytes().all(|b| b.is_ascii_digit()) => Ok(false),
         [Selector::Hits(ids)] => {
             let mut hits_of = |search| {
-                let hits = all_hits(session, search)?;
+                let (hits, _) = all_hits(session, search)?;
                 Ok::<Vec<u32>, CallError>(hits.into_iter().map(|hit| hit.id).collect())
             };
             let is_all = |part: &str| part.trim() == "all";

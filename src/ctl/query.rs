@@ -29,7 +29,7 @@ pub(super) fn peers(session: &mut Session) -> Result<ExitCode, CallError> {
 
 /// `hits`: a table of all, or everything that is known of some.
 pub(super) fn hits(session: &mut Session, ids: &[String]) -> Result<ExitCode, CallError> {
-    let hits = all_hits(session, None)?;
+    let (hits, truncated) = all_hits(session, None)?;
     if !ids.is_empty() {
         let chosen = parse_ids(&ids.join(","), IdForm::Beginnings, hits.iter().map(|hit| hit.id))?;
         session.output.show(&Details(picked(hits, &chosen, |hit| hit.id)))?;
@@ -37,6 +37,9 @@ pub(super) fn hits(session: &mut Session, ids: &[String]) -> Result<ExitCode, Ca
     }
     session.output.show_rows(&hits, "no hit is remembered; 'pyratectl search' looks for some")?;
     session.remark_unverified(hits.iter().any(|hit| hit.b3.is_none()));
+    if truncated {
+        remark("some searches found more hits than are remembered");
+    }
     Ok(if hits.is_empty() { ExitCode::NotFound } else { ExitCode::Done })
 }
 
@@ -46,15 +49,16 @@ fn picked<T>(rows: Vec<T>, ids: &[u32], id_of: impl Fn(&T) -> u32) -> Vec<T> {
     ids.iter().filter_map(|id| rows.remove(id)).collect()
 }
 
-/// The hits of one search, or all, page by page.
-pub(super) fn all_hits(session: &mut Session, search: Option<u32>) -> Result<Vec<HitRow>, CallError> {
-    let (mut hits, mut after) = (Vec::new(), 0);
+/// The hits of one search, or all, page by page; and whether more were found than are remembered.
+pub(super) fn all_hits(session: &mut Session, search: Option<u32>) -> Result<(Vec<HitRow>, bool), CallError> {
+    let (mut hits, mut truncated, mut after) = (Vec::new(), false, 0);
     loop {
         let page: HitsReply = session.call(&Request::Hits { search, after })?;
         hits.extend(page.hits);
+        truncated |= page.truncated;
         match page.next {
             Some(next) if next > after => after = next,
-            _ => return Ok(hits),
+            _ => return Ok((hits, truncated)),
         }
     }
 }

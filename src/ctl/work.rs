@@ -29,7 +29,7 @@ pub(super) fn search(session: &mut Session, search: &Search) -> Result<ExitCode,
     }
     let mut come = Come { output: session.output, ids: BTreeSet::new() };
     let end = gather(session, started.search, Deadline::after(search.wait), &mut come)?;
-    let hits = all_hits(session, Some(started.search))?;
+    let (hits, truncated) = all_hits(session, Some(started.search))?;
     if let (true, Some(error)) = (hits.is_empty(), end.error) {
         return Err(error);
     }
@@ -39,7 +39,7 @@ pub(super) fn search(session: &mut Session, search: &Search) -> Result<ExitCode,
         session.output.show(&hits[..])?;
     }
     session.remark_unverified(hits.iter().any(|hit| hit.b3.is_none()));
-    if end.truncated {
+    if end.truncated || truncated {
         remark("there were more hits than are remembered; --max takes more");
     }
     if hits.is_empty() {
@@ -107,7 +107,8 @@ pub(super) fn list(session: &mut Session, peer: SocketAddr) -> Result<ExitCode, 
     session.connection.watch_interrupts()?;
     let started: SearchStarted = session.call(&Request::List { peer })?;
     let end = listing(session, started.search, peer)?;
-    let rows: Vec<ListedRow> = all_hits(session, Some(started.search))?.into_iter().map(ListedRow::from).collect();
+    let (hits, truncated) = all_hits(session, Some(started.search))?;
+    let rows: Vec<ListedRow> = hits.into_iter().map(ListedRow::from).collect();
     match end.error {
         Some(error) if rows.is_empty() => return Err(error),
         Some(error) => {
@@ -118,7 +119,7 @@ pub(super) fn list(session: &mut Session, peer: SocketAddr) -> Result<ExitCode, 
         None => session.output.show(&rows[..])?,
     }
     session.remark_unverified(rows.iter().any(ListedRow::is_unverified));
-    if end.truncated {
+    if end.truncated || truncated {
         remark("the peer shares more files than are remembered");
     }
     Ok(ExitCode::Done)

@@ -3,6 +3,7 @@
 
 use super::contract::Action;
 use super::endpoints::canonical;
+use super::hit::Hit;
 use super::ordering::{TEXT_BLOAT_MAX, page};
 use super::orders::{Order, Outcome};
 use super::subscriptions::Topic;
@@ -14,6 +15,7 @@ use crate::control::{
 use crate::id::{ClientId, ContentHash, HitId, SearchId};
 use crate::name::{Escaped, FileName};
 use crate::time::Instant;
+use std::collections::BTreeSet;
 
 /// What a call is answered with.
 enum Answer {
@@ -68,7 +70,7 @@ impl Node {
                 self.may_work()?;
                 self.call_search(now, client, text.as_bytes(), max, ttl).map(Reply::SearchStarted)
             }
-            Request::Hits { search, after } => Ok(Reply::Hits(self.call_hits(search, after))),
+            Request::Hits { search, after } => Ok(Reply::Hits(self.call_hits(now, search, after))),
             Request::List { peer } => {
                 self.may_work()?;
                 self.call_list(now, client, canonical(peer)).map(Reply::SearchStarted)
@@ -141,7 +143,7 @@ impl Node {
         }
     }
 
-    fn call_hits(&self, search: Option<u32>, after: u32) -> HitsReply {
+    fn call_hits(&mut self, now: Instant, search: Option<u32>, after: u32) -> HitsReply {
         let search = search.map(|search| if search == LAST_SEARCH { self.last_search() } else { SearchId(search) });
         let rows = self.hits.after(search, HitId(after)).map(|(id, hit)| (id.0, hit.row(id)));
         let bytes = |row: &HitRow| {
@@ -149,7 +151,11 @@ impl Node {
             200 + names * TEXT_BLOAT_MAX + row.sources.len() * 64
         };
         let (hits, next) = page(rows, bytes);
-        HitsReply { hits, next }
+        let of_row = |row: &HitRow| self.hits.get(HitId(row.id)).map(Hit::search);
+        let seen: BTreeSet<SearchId> = hits.iter().filter_map(of_row).chain(search).collect();
+        let truncated = seen.iter().any(|search| self.is_truncated(*search));
+        seen.into_iter().for_each(|search| self.hits.note_seen(now, search));
+        HitsReply { hits, next, truncated }
     }
 
     fn call_files(&self, after: Option<&RawText>) -> Result<FilesReply, CallError> {

@@ -132,8 +132,8 @@ pub(super) const REQUESTER_PORT_MIN: u16 = 1_024;
 pub(super) const SEARCHES_MAX: usize = 256;
 /// TTLs of the rings before the last one.
 pub(super) const RING_TTLS: [u8; 3] = [1, 2, 4];
-/// Rows that end a search early.
-pub(super) const RING_ROWS_ENOUGH: usize = 25;
+/// Rows that end a search early, if of no network more are counted than its share of so many.
+pub(super) const RING_ROWS_ENOUGH: u64 = 25;
 /// How long a ring is listened to before the next goes out.
 pub(super) const RING_WAIT: Duration = Duration::from_millis(800);
 /// How long the last ring is listened to.
@@ -146,11 +146,18 @@ pub(super) const SEARCH_ROWS_DEFAULT: u32 = 150;
 pub(super) const SEARCH_ROWS_MAX: u32 = 1_000;
 /// Rows remembered of one listing; a longer one is broken off.
 pub(super) const LISTING_FILES_MAX: u64 = 100_000;
-/// Rows remembered in all; the oldest give way.
-pub(super) const HITS_MAX: usize = 100_000;
-/// Names and sources of all rows; the oldest give way.
-pub(super) const HITS_BYTES_MAX: usize = 32 << 20;
-/// Sources remembered of one row.
+/// Rows of a search that one network may have at least; where there are more than four times as many, it may have a
+/// quarter. A user who wants this few rows takes the first that come.
+pub(super) const ROWS_PER_NETWORK_MIN: u64 = 5;
+/// Rows remembered in all: a listing leaves room for searches.
+pub(super) const HITS_MAX: usize = LISTING_FILES_MAX as usize + 25_000;
+/// Names and sources of all rows.
+pub(super) const HITS_BYTES_MAX: usize = 48 << 20;
+/// Of these, those of one search or listing.
+pub(super) const HITS_GROUP_BYTES_MAX: usize = HITS_BYTES_MAX / 4 * 3;
+/// How long rows that a user has seen do not give way to others, unless theirs are the most.
+pub(super) const HITS_SEEN_SPAN: Duration = Duration::from_secs(10 * 60);
+/// Sources remembered of one row; beyond, a network that has more of them than another gives way to it.
 pub(super) const HIT_SOURCES_MAX: usize = 64;
 /// Names of one source of a download.
 pub(super) const SOURCE_NAMES_MAX: usize = 8;

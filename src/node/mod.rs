@@ -10,7 +10,8 @@
 //! | `membership`, `lists` | the links to the bootstrap nodes, and the peer lists that they send |
 //! | `peers`, `endpoints`, `speech` | who is known, and what each speaks |
 //! | `neighbours` | which peers are neighbours |
-//! | `searching`, `hits` | our searches and listings, and what they found |
+//! | `searching` | our searches and listings |
+//! | `hits`, `hit`, `row_shares` | what they found, one row of it, and how many rows each network may have |
 //! | `seeking` | our searches for further sources of downloads |
 //! | `first_contact` | asking a source of unknown protocol version whether it speaks `p1` |
 //! | `answering`, `allowances` | the searches of others, and how many of them |
@@ -50,6 +51,7 @@ mod fetching;
 mod finding;
 mod first_contact;
 mod hashing;
+mod hit;
 mod hits;
 mod invariants;
 mod leaving;
@@ -68,6 +70,7 @@ mod questing;
 mod rate;
 mod refusals;
 mod remembering;
+mod row_shares;
 mod rows;
 mod scanning;
 mod scheduling;

@@ -3,7 +3,7 @@
 use super::Node;
 use super::contract::{PartSpec, Target};
 use super::download::{Aim, Download};
-use super::hits::Hit;
+use super::hit::Hit;
 use super::limits::{DOWNLOADS_MAX, HIT_SOURCES_MAX, PAGE_BYTES_MAX};
 use super::orders::Order;
 use super::sources::Source;

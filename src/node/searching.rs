@@ -6,7 +6,8 @@
 use super::contract::{Action, DialOutcome, Dialled, Expect, Response};
 use super::dials::{Dial, Purpose};
 use super::endpoints::canonical;
-use super::hits::{Grouping, Hits, Taken};
+use super::hit::{Answer, Grouping};
+use super::hits::{Hits, NotTaken, Taken};
 use super::limits::{
     LAST_RING_WAIT, LATE_HITS, LISTING_FILES_MAX, LISTING_INTERVAL, RING_ROWS_ENOUGH, RING_TTLS, RING_WAIT,
     SEARCH_ROWS_DEFAULT, SEARCH_ROWS_MAX, SEARCHES_MAX,
@@ -29,7 +30,6 @@ struct Search {
     stage: Stage,
     /// The IDs of its rings.
     queries: Vec<QueryId>,
-    rows: u64,
     rows_max: u64,
     truncated: bool,
 }
@@ -156,7 +156,7 @@ impl Node {
         }
         self.searches.begun += 1;
         let id = SearchId(self.searches.begun);
-        self.searches.rows.insert(id, Search { stage, queries: Vec::new(), rows: 0, rows_max, truncated: false });
+        self.searches.rows.insert(id, Search { stage, queries: Vec::new(), rows_max, truncated: false });
         Ok(id)
     }
 
@@ -213,14 +213,15 @@ impl Node {
             rings.lists = Lists::Asked;
             return self.send_ring(now, id);
         }
-        let Some(Search { stage: Stage::Ringing(rings), rows, rows_max, .. }) = self.searches.rows.get(&id) else {
+        let Some(Search { stage: Stage::Ringing(rings), rows_max, .. }) = self.searches.rows.get(&id) else {
             return;
         };
-        let enough = u64::try_from(RING_ROWS_ENOUGH).unwrap_or(u64::MAX).min(*rows_max);
-        if *rows < enough && !rings.ahead.is_empty() && rings.asked > 0 {
+        let rows = self.hits.count(id);
+        let is_enough = rows >= *rows_max || self.hits.are_enough(id, RING_ROWS_ENOUGH.min(*rows_max));
+        if !is_enough && !rings.ahead.is_empty() && rings.asked > 0 {
             return self.send_ring(now, id);
         }
-        let error = if *rows > 0 {
+        let error = if rows > 0 {
             None
         } else if rings.asked == 0 && !self.peers.is_empty() {
             Some(CallError::new(ExitCode::NoSource, "too many commands wait for a worker; try again later"))
@@ -246,7 +247,7 @@ impl Node {
     fn finish_search(&mut self, now: Instant, id: SearchId, error: Option<CallError>) {
         let Some(search) = self.searches.rows.get_mut(&id) else { return };
         search.stage = Stage::Over;
-        let (hits, truncated) = (search.rows, search.truncated);
+        let (hits, truncated) = (self.hits.count(id), search.truncated || self.hits.is_cut(id));
         self.wheel.insert(now + LATE_HITS, NodeTimer::ForgetSearch(id));
         self.notify(Topic::Search(id), || Notice::SearchDone { search: id.0, hits, truncated, error });
     }
@@ -258,6 +259,12 @@ impl Node {
             self.searches.queries.remove(query);
         }
         self.subscriptions.close(Topic::Search(id));
+        self.hits.close(id);
+    }
+
+    /// Whether a search or listing found more than is remembered of it.
+    pub(super) fn is_truncated(&self, id: SearchId) -> bool {
+        self.hits.is_cut(id) || self.searches.rows.get(&id).is_some_and(|search| search.truncated)
     }
 
     /// Code 7.
@@ -281,18 +288,29 @@ impl Node {
         }
         self.on_content_found(now, responder, &response.file);
         match (searched, sought) {
-            (Some(id), _) => self.take_hit(id, responder, response.file),
+            (Some(id), _) => self.take_hit(now, id, Answer { file: response.file, responder, from }),
             (None, Some(download)) => self.on_source_found(now, download, responder, &response.file),
             (None, None) => {}
         }
     }
 
-    fn take_hit(&mut self, id: SearchId, responder: SocketAddr, file: Listed) {
-        let Some(search) = self.searches.rows.get_mut(&id) else { return };
-        let room = search.rows < search.rows_max;
-        let taken = self.hits.take(id, Grouping::Content, file, responder, room);
-        search.rows += u64::from(taken.is_some_and(Taken::is_new));
-        search.truncated |= taken.is_none();
+    /// Makes what was found a row, or a part of one, of its search or listing.
+    fn remember_answer(&mut self, now: Instant, id: SearchId, grouping: Grouping, answer: Answer) -> Option<Taken> {
+        let search = self.searches.rows.get_mut(&id)?;
+        let taken = self.hits.take(now, id, grouping, answer, search.rows_max);
+        search.truncated |= taken.is_err();
+        let limited = &mut self.counters.limited;
+        match taken {
+            Ok(_) | Err(NotTaken::Enough) => {}
+            Err(NotTaken::OverShare) => limited.hits_over_share += 1,
+            Err(NotTaken::NoRoom) => limited.hits_dropped += 1,
+        }
+        limited.hits_displaced = self.hits.rows_cut;
+        taken.ok()
+    }
+
+    fn take_hit(&mut self, now: Instant, id: SearchId, answer: Answer) {
+        let taken = self.remember_answer(now, id, Grouping::Content, answer);
         for hit in taken.into_iter().flat_map(Taken::rows) {
             if let Some(row) = self.hits.get(hit).map(|row| row.row(hit)) {
                 self.notify(Topic::Search(id), || Notice::Hit { search: id.0, hit: row });
@@ -308,19 +326,18 @@ impl Node {
         let (peer, was_truncated) = (*peer, search.truncated);
         let mut p1 = false;
         files.iter().for_each(|file| self.on_content_found(now, peer, file));
-        let Some(search) = self.searches.rows.get_mut(&id) else { return };
-        let Stage::Listing { told, .. } = &mut search.stage else { return };
         for file in files {
             p1 |= file.attributes.is_some();
-            let taken = self.hits.take(id, Grouping::Name, file, peer, search.rows < search.rows_max);
-            search.rows += u64::from(taken.is_some_and(Taken::is_new));
-            search.truncated |= taken.is_none();
+            let _ = self.remember_answer(now, id, Grouping::Name, Answer { file, responder: peer, from: peer });
         }
+        let files = self.hits.count(id);
+        let Some(search) = self.searches.rows.get_mut(&id) else { return };
+        let Stage::Listing { told, .. } = &mut search.stage else { return };
         let due = told.is_none_or(|at| now.saturating_since(at) >= LISTING_INTERVAL);
         if due {
             *told = Some(now);
         }
-        let (files, truncated) = (search.rows, search.truncated);
+        let truncated = search.truncated;
         if files > 0 {
             self.note_evidence(now, peer, if p1 { Evidence::Attributes } else { Evidence::PlainList });
         }

@@ -86,6 +86,26 @@ fn a_search_says_that_there_was_more_and_takes_any_bytes() {
 }
 
 #[test]
+fn rows_that_were_dropped_before_they_were_read_are_told_of() {
+    fn page() -> Value {
+        json!({"hits": [hit(1, "a", None, &["10.0.0.1:5"])], "next": null, "truncated": true})
+    }
+    run(&["hits"], |talk| drop(talk.answer("hits", page()))).says(0, "found more hits than are remembered");
+    run(&["search", "a"], |talk| {
+        talk.answer("search", json!({"search": 1}));
+        talk.notice(search_done(1, 1));
+        talk.answer("hits", page());
+    })
+    .says(0, "more hits than are remembered");
+    run(&["list", "10.0.0.1:5"], |talk| {
+        talk.answer("list", json!({"search": 1}));
+        talk.notice(search_done(1, 1));
+        talk.answer("hits", page());
+    })
+    .says(0, "more files than are remembered");
+}
+
+#[test]
 fn an_interrupted_search_shows_what_has_come() {
     let fake = Fake::new();
     let (begun, has_begun) = std::sync::mpsc::channel();

@@ -130,6 +130,54 @@ fn hits_that_nobody_asked_for_are_dropped() {
 }
 
 #[test]
+fn a_flood_of_forged_hits_leaves_rows_for_others_and_the_search_goes_on() {
+    let ear = Fake::ear();
+    let bootstrap = OldBootstrap::listing(&[ear.addr]);
+    let peer = Setup::peer().joins(&[bootstrap.addr()]).start();
+    peer.await_neighbour(ear.addr);
+    let mut control = peer.control();
+    control.call("search", json!({ "text": "thing" })).expect("it begins");
+    until("the search goes out", LIMIT, || !ear.heard_beginning("6:p1-").is_empty());
+    let id = ear.heard_beginning("6:")[0].split(':').nth(1).expect("an ID").to_owned();
+    let forged: String = (0..160).map(|n| format!("7:{id}:127.0.0.1:5000:forged {n}\tsize={n}\n")).collect();
+    ask(peer.listen(), forged.as_bytes(), Framing::Fin);
+    let forged: String = (0..160).map(|n| format!("7:{id}:127.0.0.1:{}:forged {n}\n", 6_000 + n)).collect();
+    ask(peer.listen(), forged.as_bytes(), Framing::Fin);
+    until("the widest ring goes out", LIMIT, || ear.heard_beginning("6:p1-").iter().any(|text| text.ends_with(":7")));
+    ask(peer.listen(), format!("7:{id}:127.0.0.1:5001:the thing\tsize=5\n").as_bytes(), Framing::Fin);
+    let truncated = control
+        .notice("the search is over", |notice| (notice["event"] == "search_done").then(|| notice["truncated"].clone()));
+    assert_eq!(truncated, json!(true), "it says that there was more");
+    let rows = peer.pages("hits", "hits");
+    assert!(rows.iter().any(|row| row["name"] == "the thing"), "{} rows", rows.len());
+    let of_one = rows.iter().filter(|row| row["sources"] == json!(["127.0.0.1:5000"])).count();
+    assert_eq!((of_one, rows.len()), (38, 38 + 38 + 1), "of one responder, and of one connection, a quarter of 150");
+    assert_eq!(peer.status()["limited"]["hits_over_share"], 2 * (160 - 38));
+}
+
+#[test]
+fn a_list_with_too_many_long_names_keeps_its_first_files_and_says_that_there_were_more() {
+    let long = "n".repeat(3_700);
+    let lister = Fake::serve(Reading::Once, move |mut visit| {
+        if visit.message.starts_with(b"5:") {
+            let lines: String = (0..14_000).map(|n| format!("{n:06}{long}\n")).collect();
+            let _ = visit.stream.write_all(lines.as_bytes());
+        }
+    });
+    let peer = Setup::peer().start();
+    let mut control = peer.control();
+    let listing = control.call("list", json!({ "peer": lister.addr })).expect("it begins");
+    let (files, truncated) = control.notice("the listing is over", |notice| {
+        (notice["event"] == "search_done").then(|| (notice["hits"].clone(), notice["truncated"].clone()))
+    });
+    assert_eq!(truncated, json!(true));
+    let page = control.call("hits", json!({ "search": listing["search"] })).expect("hits");
+    assert!(page["hits"][0]["name"].as_str().is_some_and(|name| name.starts_with("000000n")), "the first is kept");
+    assert_eq!(page["truncated"], json!(true), "whoever asks later is told as well");
+    assert!((7_000..14_000).contains(&files.as_u64().expect("a number")), "{files} rows");
+}
+
+#[test]
 fn a_flood_of_hits_is_bounded() {
     let ear = Fake::ear();
     let bootstrap = OldBootstrap::listing(&[ear.addr]);

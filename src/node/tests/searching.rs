@@ -92,6 +92,55 @@ fn enough_hits_end_a_search_early() {
     assert_eq!(rows, [expected(1, 1, vec![peer(1), peer(9)]), expected(2, 2, vec![peer(2)])]);
 }
 
+/// A hit that says of a peer what it offers, sent from another address.
+fn say_of(rig: &mut Rig, id: &QueryId, from: SocketAddr, responder: SocketAddr, file: Listed) {
+    rig.request(from, Message::SearchResponse(crate::wire::SearchResponse { id: id.clone(), responder, file }));
+}
+
+#[test]
+fn one_network_has_a_quarter_of_the_rows_and_does_not_end_the_rings() {
+    let mut rig = Rig::among(vec![peer(1)], &[]);
+    let search = rig.search("song");
+    let (first, _) = ring(&mut rig);
+    for n in 0..160 {
+        rig.hit(&first.id, peer(66), listed(&format!("forged {n}"), Some(1)));
+    }
+    rig.pass(Duration::from_secs(1));
+    let (second, _) = ring(&mut rig);
+    for n in 0..160 {
+        let made_up = SocketAddr::from(([10, 9, 9, n], 63_339));
+        say_of(
+            &mut rig,
+            &second.id,
+            SocketAddr::new(peer(67).ip(), 50_000),
+            made_up,
+            listed("forged too", Some(n.into())),
+        );
+    }
+    rig.hit(&second.id, peer(2), listed("song", Some(5)));
+    let rows = rig.hits(Some(search));
+    let count = |text: &[u8]| rows.iter().filter(|row| row.name.as_bytes().starts_with(text)).count();
+    assert_eq!((count(b"forged too"), count(b"forged"), count(b"song")), (38, 76, 1));
+    while rig.now.saturating_since(crate::time::Instant::from_ms(1_700_000_000_000)) < Duration::from_secs(10) {
+        rig.dials();
+        rig.pass(Duration::from_secs(1));
+    }
+    assert_eq!(done(&rig.notices()), Some((77, true, None)), "it says that there was more");
+    assert_eq!(rig.node.counters().limited.hits_over_share, 2 * (160 - 38));
+}
+
+#[test]
+fn enough_rows_of_several_networks_end_a_search_early() {
+    let mut rig = Rig::among(vec![peer(1)], &[]);
+    rig.search("song");
+    let (query, _) = ring(&mut rig);
+    for n in 0..28_u8 {
+        rig.hit(&query.id, peer(2 + n % 4), listed(&format!("song {n}"), Some(1)));
+    }
+    rig.pass(Duration::from_secs(1));
+    assert_eq!(done(&rig.notices()), Some((28, false, None)));
+}
+
 #[test]
 fn a_content_is_one_row_under_all_its_names_and_a_hash_known_later_joins_it() {
     let mut rig = Rig::among(vec![peer(1)], &[]);

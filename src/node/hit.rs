@@ -1,0 +1,215 @@
+//! One hit: a content under all the names that its sources have for it, or a name alone.
+
+use super::limits::{HIT_NAMES_MAX, HIT_ROW_NAMES_BYTES_MAX, HIT_SOURCES_MAX};
+use super::row_shares::{Backing, Holder};
+use crate::control::{HitRow, RawText};
+use crate::id::{ContentHash, HitId, SearchId};
+use crate::name::FileName;
+use crate::wire::{Attributes, Listed};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+/// What makes two answers the same hit: the content where it is known, else the name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum HitKey {
+    Content { search: SearchId, b3: ContentHash, size: Option<u64> },
+    Name { search: SearchId, name: Rc<FileName>, size: Option<u64> },
+}
+
+/// How answers become rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Grouping {
+    /// Of a search: one row a content, or a name as long as its hash is not known.
+    Content,
+    /// Of a listing: one row a name, so that every file of the peer is to be seen.
+    Name,
+}
+
+/// What a hit or a line of a list says: this peer offers this file.
+#[derive(Debug, Clone)]
+pub(super) struct Answer {
+    pub(super) file: Listed,
+    pub(super) responder: SocketAddr,
+    /// Where the connection came from that brought it; of a list, whom it was asked of.
+    pub(super) from: SocketAddr,
+}
+
+/// Who offers a file.
+#[derive(Debug, Clone)]
+struct Offer {
+    source: SocketAddr,
+    /// One of the names of the hit.
+    name: Rc<FileName>,
+    /// As in [`Answer`].
+    from: SocketAddr,
+}
+
+impl Offer {
+    fn backing(&self) -> Backing {
+        Backing::of(self.from, self.source)
+    }
+}
+
+/// One hit.
+#[derive(Debug, Clone)]
+pub(super) struct Hit {
+    search: SearchId,
+    size: Option<u64>,
+    b3: Option<ContentHash>,
+    /// What makes another answer the same row.
+    grouping: Grouping,
+    /// Each once; the first source's first. Never empty.
+    names: Vec<Rc<FileName>>,
+    /// No source twice; never empty.
+    offers: Vec<Offer>,
+}
+
+impl Hit {
+    /// Of the first answer.
+    pub(super) fn new(search: SearchId, grouping: Grouping, answer: Answer) -> Self {
+        let Answer { file, responder, from } = answer;
+        let Attributes { size, b3 } = file.attributes.unwrap_or_default();
+        let name = Rc::new(file.name);
+        let offers = vec![Offer { source: responder, name: Rc::clone(&name), from }];
+        Self { search, size, b3, grouping, names: vec![name], offers }
+    }
+
+    /// The name in the first source's share.
+    pub(super) fn name(&self) -> &FileName {
+        &self.names[0]
+    }
+
+    pub(super) fn size(&self) -> Option<u64> {
+        self.size
+    }
+
+    pub(super) fn b3(&self) -> Option<ContentHash> {
+        self.b3
+    }
+
+    pub(super) fn search(&self) -> SearchId {
+        self.search
+    }
+
+    /// Who offers it, and under what name.
+    pub(super) fn offers(&self) -> impl Iterator<Item = (SocketAddr, &Rc<FileName>)> {
+        self.offers.iter().map(|offer| (offer.source, &offer.name))
+    }
+
+    /// Who offers it.
+    pub(super) fn sources(&self) -> impl Iterator<Item = SocketAddr> {
+        self.offers.iter().map(|offer| offer.source)
+    }
+
+    /// Who stands behind its offers, if rows of its search are shared.
+    pub(super) fn backings(&self) -> impl Iterator<Item = Backing> {
+        self.offers.iter().filter(|_| self.grouping == Grouping::Content).map(Offer::backing)
+    }
+
+    pub(super) fn key(&self) -> HitKey {
+        match self.b3.filter(|_| self.grouping == Grouping::Content) {
+            Some(b3) => HitKey::Content { search: self.search, b3, size: self.size },
+            None => self.name_key(),
+        }
+    }
+
+    /// The key of a hit like this one, as long as its hash is not known.
+    pub(super) fn name_key(&self) -> HitKey {
+        HitKey::Name { search: self.search, name: Rc::clone(&self.names[0]), size: self.size }
+    }
+
+    /// What it holds in memory, roughly.
+    pub(super) fn bytes(&self) -> usize {
+        let names: usize = self.names.iter().map(|name| name.as_bytes().len()).sum();
+        names + self.offers.len() * size_of::<Offer>()
+    }
+
+    pub(super) fn is_offered_by(&self, source: SocketAddr) -> bool {
+        self.offers.iter().any(|offer| offer.source == source)
+    }
+
+    pub(super) fn is_only_source(&self) -> bool {
+        self.offers.len() == 1
+    }
+
+    /// The only source has found out its hash.
+    pub(super) fn set_b3(&mut self, b3: ContentHash) {
+        self.b3 = Some(b3);
+    }
+
+    /// A source is one no more. One remains: users may have seen the row.
+    pub(super) fn remove_source(&mut self, source: SocketAddr) {
+        if !self.is_only_source() {
+            self.offers.retain(|offer| offer.source != source);
+        }
+    }
+
+    /// Adds the source of another answer that belongs to the same row, or a further name that a source has for it. Says
+    /// whether that was new.
+    pub(super) fn add(&mut self, other: &Hit) -> bool {
+        let Some(offer) = other.offers.first() else { return false };
+        let known = self.names.iter().find(|known| **known == offer.name).cloned();
+        let offered = self.offers.iter_mut().find(|other| other.source == offer.source);
+        let is_offered = offered.is_some();
+        // What the source itself has sent counts for it, and no more for whoever spoke for it.
+        if let Some(offered) = offered.filter(|_| offer.backing().is_own()) {
+            offered.from = offer.from;
+        }
+        let names_max = if is_offered { HIT_NAMES_MAX } else { HIT_SOURCES_MAX };
+        let nothing_new = is_offered && known.is_some();
+        if nothing_new || !is_offered && !self.has_place_for(offer) {
+            return false;
+        }
+        if known.is_none() && self.names.len() >= names_max {
+            return false;
+        }
+        let name = known.unwrap_or_else(|| {
+            self.names.push(Rc::clone(&offer.name));
+            Rc::clone(&offer.name)
+        });
+        if !is_offered {
+            self.offers.push(Offer { name, ..offer.clone() });
+        }
+        true
+    }
+
+    /// Makes a place for a further source: where there is none, the newest of the sender that has most gives way, if that
+    /// one has more still.
+    fn has_place_for(&mut self, offer: &Offer) -> bool {
+        if self.offers.len() < HIT_SOURCES_MAX {
+            return true;
+        }
+        let mut places: BTreeMap<Holder, usize> = BTreeMap::new();
+        self.offers.iter().for_each(|offer| *places.entry(offer.backing().sender).or_default() += 1);
+        let held = places.get(&offer.backing().sender).copied().unwrap_or(0);
+        let most = places.into_iter().map(|(holder, places)| (places, holder)).max();
+        let Some((_, holder)) = most.filter(|(places, _)| held + 1 < *places) else { return false };
+        let Some(at) = self.offers.iter().rposition(|offer| offer.backing().sender == holder) else { return false };
+        let gone = self.offers.remove(at);
+        // The first name is the row's, whoever else has it.
+        if !Rc::ptr_eq(&gone.name, &self.names[0])
+            && self.offers.iter().all(|offer| !Rc::ptr_eq(&offer.name, &gone.name))
+        {
+            self.names.retain(|name| !Rc::ptr_eq(name, &gone.name));
+        }
+        true
+    }
+
+    pub(super) fn row(&self, id: HitId) -> HitRow {
+        let mut bytes_left = HIT_ROW_NAMES_BYTES_MAX;
+        let fits = |name: &&Rc<FileName>| {
+            let fits = name.as_bytes().len() <= bytes_left;
+            bytes_left = bytes_left.saturating_sub(name.as_bytes().len());
+            fits
+        };
+        HitRow {
+            id: id.0,
+            name: RawText::new(self.name().as_bytes()),
+            names: self.names.iter().take(HIT_NAMES_MAX).take_while(fits).map(|n| RawText::new(n.as_bytes())).collect(),
+            size: self.size,
+            b3: self.b3.map(|hash| hash.to_string()),
+            sources: self.sources().collect(),
+        }
+    }
+}

@@ -117,7 +117,7 @@ impl Hits {
         self.groups.get(&search).is_some_and(|group| group.is_cut)
     }
 
-    /// Whether a search has so many rows, if of each network no more are counted than its share of them.
+    /// Whether a search has so many rows, if one is counted of each network.
     pub(super) fn are_enough(&self, search: SearchId, rows: u64) -> bool {
         self.groups.get(&search).map_or(rows == 0, |group| group.shares.are_enough(rows))
     }
@@ -178,11 +178,16 @@ impl Hits {
 
     fn insert(&mut self, now: Instant, hit: Hit, rows_max: u64) -> Result<Taken, NotTaken> {
         let search = hit.search();
-        if self.count(search) >= rows_max {
+        let rows_left = rows_max.saturating_sub(self.count(search));
+        if rows_left == 0 {
             return Err(NotTaken::Enough);
         }
         let shares = self.groups.get(&search).map(|group| &group.shares);
-        let has_share = |shares: &RowShares| hit.backings().all(|backing| shares.has_room_for(backing, rows_max));
+        let has_share = |shares: &RowShares| {
+            hit.backings().all(|backing| {
+                shares.has_room_for(backing, rows_max) && shares.may_take_one_of(rows_left, backing, rows_max)
+            })
+        };
         if !shares.is_none_or(has_share) {
             return Err(NotTaken::OverShare);
         }

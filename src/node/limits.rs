@@ -132,7 +132,7 @@ pub(super) const REQUESTER_PORT_MIN: u16 = 1_024;
 pub(super) const SEARCHES_MAX: usize = 256;
 /// TTLs of the rings before the last one.
 pub(super) const RING_TTLS: [u8; 3] = [1, 2, 4];
-/// Rows that end a search early, if of no network more are counted than its share of so many.
+/// Rows that end a search early, if one is counted of each network.
 pub(super) const RING_ROWS_ENOUGH: u64 = 25;
 /// How long a ring is listened to before the next goes out.
 pub(super) const RING_WAIT: Duration = Duration::from_millis(800);
@@ -149,6 +149,8 @@ pub(super) const LISTING_FILES_MAX: u64 = 100_000;
 /// Rows of a search that one network may have at least; where there are more than four times as many, it may have a
 /// quarter. A user who wants this few rows takes the first that come.
 pub(super) const ROWS_PER_NETWORK_MIN: u64 = 5;
+/// Of so many rows that may be shared, one is for a network that has none.
+pub(super) const ROWS_FOR_NEWCOMERS_OF: u64 = 3;
 /// Rows remembered in all: a listing leaves room for searches.
 pub(super) const HITS_MAX: usize = LISTING_FILES_MAX as usize + 25_000;
 /// Names and sources of all rows.

@@ -1,4 +1,6 @@
-//! Whose the rows of a search are, so that nobody has all of them: each network may have a quarter.
+//! Whose the rows of a search are, so that nobody has all of them: each network may have a quarter, and the last third is
+//! for networks that have none yet. Networks that work together need not be many to fill what quarters leave; so each other
+//! network still gets a row.
 //!
 //! A network is counted for what comes from it, as the address of the connection shows. Whoever names a responder in another
 //! network makes a claim: that counts for the network which sent it, and, apart from what the responder sent by itself, for
@@ -8,7 +10,7 @@
 //! All nodes on the loopback network have one address. There each endpoint has a share of its own, and so has each
 //! connection.
 
-use super::limits::ROWS_PER_NETWORK_MIN;
+use super::limits::{ROWS_FOR_NEWCOMERS_OF, ROWS_PER_NETWORK_MIN};
 use crate::network::Network;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -65,6 +67,11 @@ fn rows_per_holder_max(rows_max: u64) -> u64 {
     rows_max.div_ceil(4).max(ROWS_PER_NETWORK_MIN)
 }
 
+/// How many of so many rows are for holders that have none.
+fn rows_for_newcomers(rows_max: u64) -> u64 {
+    if rows_per_holder_max(rows_max) == ROWS_PER_NETWORK_MIN { 0 } else { rows_max / ROWS_FOR_NEWCOMERS_OF }
+}
+
 /// What each holder has of the rows of one search, in parts of rows.
 #[derive(Debug, Default)]
 pub(super) struct RowShares(BTreeMap<Holder, u64>);
@@ -76,13 +83,16 @@ impl RowShares {
         backing.holders().all(|holder| self.0.get(&holder).copied().unwrap_or(0) + WHOLE <= most)
     }
 
-    /// Whether there are so many rows, if of each sender, and of each connection of the loopback network, no more are
-    /// counted than its share of them.
+    /// Whether somebody may have one more row when so many are left of so many: the last ones are for those that have none.
+    pub(super) fn may_take_one_of(&self, rows_left: u64, backing: Backing, rows_max: u64) -> bool {
+        rows_left > rows_for_newcomers(rows_max) || backing.holders().all(|holder| !self.0.contains_key(&holder))
+    }
+
+    /// Whether there are so many rows, if one is counted of each sender, and of each connection of the loopback network.
     pub(super) fn are_enough(&self, rows: u64) -> bool {
-        let most = rows_per_holder_max(rows) * WHOLE;
         let counted = |counts: fn(&Holder) -> bool| {
             let held = self.0.iter().filter(|(holder, _)| counts(holder));
-            held.map(|(_, parts)| (*parts).min(most)).sum::<u64>()
+            held.map(|(_, parts)| (*parts).min(WHOLE)).sum::<u64>()
         };
         let of_senders = counted(|holder| matches!(holder, Holder::Network(_) | Holder::Endpoint(_)));
         let of_connections = counted(|holder| matches!(holder, Holder::Network(_) | Holder::Connection(_)));
@@ -182,7 +192,7 @@ mod tests {
         let both = || [one, other, one].into_iter();
         (0..50).for_each(|_| shares.add(both()));
         assert!(!shares.has_room_for(one, 100) && !shares.has_room_for(other, 100));
-        assert!(shares.are_enough(10) && !shares.are_enough(25));
+        assert!(shares.are_enough(2) && !shares.are_enough(3));
         (0..2).for_each(|_| shares.remove(both()));
         assert!(shares.has_room_for(one, 100) && shares.has_room_for(other, 100));
         (0..48).for_each(|_| shares.remove(both()));
@@ -195,8 +205,10 @@ mod tests {
         let of = |n: u8| backing(&format!("192.0.2.{n}:9"), &format!("192.0.2.{n}:9"));
         (0..100).for_each(|_| shares.add(std::iter::once(of(1))));
         assert!(!shares.are_enough(25), "one has sent them all");
-        (2..=4).for_each(|n| (0..6).for_each(|_| shares.add(std::iter::once(of(n)))));
-        assert!(shares.are_enough(25), "7 of the first count, and 18 of three others");
+        (2..=24).for_each(|n| (0..6).for_each(|_| shares.add(std::iter::once(of(n)))));
+        assert!(!shares.are_enough(25), "each counts as one");
+        shares.add(std::iter::once(of(25)));
+        assert!(shares.are_enough(25));
 
         let mut shares = RowShares::default();
         (0..100).for_each(|n| shares.add(std::iter::once(backing("127.0.0.1:5000", &format!("127.0.0.1:{}", 20 + n)))));

@@ -134,11 +134,34 @@ fn enough_rows_of_several_networks_end_a_search_early() {
     let mut rig = Rig::among(vec![peer(1)], &[]);
     rig.search("song");
     let (query, _) = ring(&mut rig);
-    for n in 0..28_u8 {
-        rig.hit(&query.id, peer(2 + n % 4), listed(&format!("song {n}"), Some(1)));
+    // Of each three rows.
+    for n in 0..72_u8 {
+        rig.hit(&query.id, peer(2 + n % 24), listed(&format!("song {n}"), Some(1)));
     }
     rig.pass(Duration::from_secs(1));
-    assert_eq!(done(&rig.notices()), Some((28, false, None)));
+    assert_eq!(done(&rig.notices()), None, "24 networks are not enough");
+    let (query, _) = ring(&mut rig);
+    rig.hit(&query.id, peer(26), listed("the last song", Some(1)));
+    rig.pass(Duration::from_secs(1));
+    assert_eq!(done(&rig.notices()), Some((73, false, None)));
+}
+
+#[test]
+fn networks_that_work_together_leave_a_row_for_each_other_one() {
+    let mut rig = Rig::among(vec![peer(1)], &[]);
+    let search = rig.search("song");
+    let (query, _) = ring(&mut rig);
+    for (of, n) in (0..20_u8).flat_map(|of| (0..160).map(move |n| (of, n))) {
+        rig.hit(&query.id, peer(100 + of), listed(&format!("forged {of} {n}"), Some(1)));
+    }
+    for n in 0..30_u8 {
+        for copy in 0..2 {
+            rig.hit(&query.id, peer(2 + n), listed(&format!("song {n} {copy}"), Some(5)));
+        }
+    }
+    let rows = rig.hits(Some(search));
+    let count = |text: &[u8]| rows.iter().filter(|row| row.name.as_bytes().starts_with(text)).count();
+    assert_eq!((count(b"forged"), count(b"song")), (100 + 17, 30));
 }
 
 #[test]

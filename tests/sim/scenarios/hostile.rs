@@ -380,7 +380,6 @@ fn floods_of_searches_are_withstood() {
 }
 
 #[test]
-#[ignore = "hits of one network end the rings of a search"]
 fn claims_of_endpoints_are_withstood() {
     assert_withstood(Kind::Claimers, false);
 }
@@ -396,7 +395,6 @@ fn many_addresses_of_one_network_are_withstood() {
 }
 
 #[test]
-#[ignore = "hits of one network take all rows"]
 fn forged_hits_are_withstood() {
     assert_withstood(Kind::HitForgers, false);
 }

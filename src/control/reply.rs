@@ -91,6 +91,8 @@ pub struct LimitedReply {
     pub answers_dropped: u64,
     /// Hits for a query that is not ours, or no longer.
     pub hits_unasked: u64,
+    /// Known peers that gave way to others.
+    pub peers_displaced: u64,
     /// Hits of a network that has its share of the rows of a search.
     pub hits_over_share: u64,
     /// Hits, and files of a listing, for which the table of rows had no room.

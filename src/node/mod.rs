@@ -8,7 +8,8 @@
 //! | [`contract`] | everything that goes in and comes out |
 //! | `limits` | every bound and span of time, by name |
 //! | `membership`, `lists` | the links to the bootstrap nodes, and the peer lists that they send |
-//! | `peers`, `endpoints`, `speech` | who is known, and what each speaks |
+//! | `peers`, `peer_notes`, `endpoints` | who is known, and what is learnt of each |
+//! | `speech`, `fair_set` | what each speaks; a set of endpoints that strangers can fill |
 //! | `neighbours` | which peers are neighbours |
 //! | `searching` | our searches and listings |
 //! | `hits`, `hit`, `row_shares` | what they found, one row of it, and how many rows each network may have |
@@ -47,6 +48,7 @@ mod dice;
 mod download;
 mod downloads;
 mod endpoints;
+mod fair_set;
 mod fetching;
 mod finding;
 mod first_contact;
@@ -64,6 +66,7 @@ mod neighbours;
 mod ordering;
 mod orders;
 mod parts;
+mod peer_notes;
 mod peers;
 mod places;
 mod questing;

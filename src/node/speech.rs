@@ -6,12 +6,12 @@
 //! of it makes the peer unknown again, and the next [first contact](super::first_contact) decides.
 
 use super::Node;
+use super::fair_set::FairSet;
 use crate::id::QueryId;
 use crate::time::Instant;
-use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
-/// Peers remembered as speaking part 2 beside the table of peers; the oldest give way.
+/// Peers remembered as speaking part 2 beside the table of peers; the oldest of the network that has most gives way.
 const P1_SHOWN_MAX: usize = 4_096;
 
 /// What a peer has shown that it speaks.
@@ -74,40 +74,22 @@ impl Speech {
     }
 }
 
-/// Addresses that have shown attributes, whether or not the table of peers has room for them.
-#[derive(Default)]
-pub(super) struct Shown {
-    addrs: BTreeSet<SocketAddr>,
-    /// Oldest first.
-    order: VecDeque<SocketAddr>,
+/// Endpoints that have shown attributes, whether or not the table of peers has room for them.
+pub(super) struct Shown(FairSet);
+
+impl Default for Shown {
+    fn default() -> Self {
+        Self(FairSet::new(P1_SHOWN_MAX))
+    }
 }
 
 impl Shown {
     pub(super) fn contains(&self, peer: SocketAddr) -> bool {
-        self.addrs.contains(&peer)
-    }
-
-    fn insert(&mut self, peer: SocketAddr) {
-        if !self.addrs.insert(peer) {
-            return;
-        }
-        self.order.push_back(peer);
-        if self.order.len() > P1_SHOWN_MAX
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.addrs.remove(&oldest);
-        }
-    }
-
-    fn remove(&mut self, peer: SocketAddr) {
-        if self.addrs.remove(&peer) {
-            self.order.retain(|known| *known != peer);
-        }
+        self.0.contains(peer)
     }
 
     pub(super) fn check_invariants(&self) {
-        assert_eq!(self.addrs.len(), self.order.len(), "each address that has shown p1 has its place in the order");
-        assert!(self.order.len() <= P1_SHOWN_MAX, "the addresses that have shown p1 are bounded");
+        self.0.check_invariants();
     }
 }
 
@@ -118,9 +100,9 @@ impl Node {
         let after = before.after(evidence);
         self.peers.set_speech(now, peer, after, evidence);
         if evidence == Evidence::Attributes {
-            self.peers.shown.insert(peer);
+            self.peers.shown.0.insert(peer);
         } else if after != Speech::P1 {
-            self.peers.shown.remove(peer);
+            self.peers.shown.0.remove(peer);
         }
         if before != after {
             log::debug!("{peer} speaks {after:?}, after {evidence:?}; it was {before:?}");
@@ -177,20 +159,5 @@ mod tests {
         ] {
             assert_eq!(before.after(evidence), after, "{before:?}, {evidence:?}");
         }
-    }
-
-    #[test]
-    fn those_that_have_shown_p1_are_bounded() {
-        let mut shown = Shown::default();
-        let addr = |n: usize| SocketAddr::from(([10, 0, (n >> 8) as u8, n as u8], 63_339));
-        for n in 0..=P1_SHOWN_MAX {
-            shown.insert(addr(n));
-            shown.insert(addr(n));
-            shown.check_invariants();
-        }
-        assert!(!shown.contains(addr(0)) && shown.contains(addr(1)));
-        shown.remove(addr(1));
-        assert!(!shown.contains(addr(1)));
-        shown.check_invariants();
     }
 }

@@ -8,7 +8,7 @@ use crate::wire::{ListedPeer, Message};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-fn peers(rig: &mut Rig) -> Vec<PeerRow> {
+pub(super) fn peers(rig: &mut Rig) -> Vec<PeerRow> {
     match rig.call(Request::Peers) {
         Ok(Reply::Peers(rows)) => rows,
         other => panic!("{other:?}"),
@@ -313,29 +313,8 @@ fn a_peer_on_the_list_is_kept_though_it_fails() {
     assert_eq!(peers(&mut rig), []);
 }
 
-#[test]
-fn forged_searches_cannot_flush_the_table_nor_stay() {
-    let listed: Vec<_> = (1..=20).map(peer).collect();
-    let mut rig = Rig::new(config());
-    rig.join(listed.clone());
-    for n in 0..3_000_u32 {
-        let forged = SocketAddr::from((std::net::Ipv4Addr::from_bits(0x0b00_0000 + n), 5_000));
-        rig.request(addr("11.0.0.1:40000"), query(format!("q{n}").as_bytes(), "x", forged, 0));
-    }
-    let rows = peers(&mut rig);
-    assert_eq!(rows.len(), 20 + 250);
-    for peer in &listed {
-        assert!(rows.iter().any(|row| row.addr == *peer));
-    }
-    let neighbours: Vec<_> = rows.iter().filter(|row| row.neighbour).map(|row| row.addr).collect();
-    assert!(neighbours.iter().all(|addr| listed.contains(addr)), "claims are the last choice: {neighbours:?}");
-    rig.orders.clear();
-    rig.pass(Duration::from_secs(31 * 60));
-    assert!(peers(&mut rig).iter().all(|row| row.source != PeerSource::Search));
-}
-
 /// The next list of the bootstrap node; whoever is dialled meanwhile is not there.
-fn list_next(rig: &mut Rig, peers: Vec<SocketAddr>) {
+pub(super) fn list_next(rig: &mut Rig, peers: Vec<SocketAddr>) {
     let list = loop {
         let mut list = None;
         for (exchange, _, messages) in rig.dials() {
@@ -351,46 +330,6 @@ fn list_next(rig: &mut Rig, peers: Vec<SocketAddr>) {
         }
     };
     rig.succeed(list, plain_list(peers.into_iter().chain([us()]).collect()));
-}
-
-/// A bootstrap node was filled with endpoints where nobody is.
-#[test]
-fn a_newcomer_on_the_latest_list_is_searched_though_the_table_was_full_of_strangers() {
-    let stranger = |n: u32| SocketAddr::from((std::net::Ipv4Addr::from_bits(0x0b00_0000 + n), 5_000));
-    let mut rig = Rig::new(config());
-    rig.join((0..199).map(stranger).collect());
-    for turn in 1..=6 {
-        list_next(&mut rig, (turn * 199..(turn + 1) * 199).map(stranger).collect());
-    }
-    assert_eq!(peers(&mut rig).len(), 1_000);
-    let newcomers: Vec<_> = (1..=3).map(peer).collect();
-    list_next(&mut rig, newcomers.clone());
-    let known = peers(&mut rig);
-    assert!(newcomers.iter().all(|peer| known.iter().any(|row| row.addr == *peer)));
-    // The neighbours of before do not answer, and the newcomers take their places.
-    rig.search_within("song", Some(0));
-    for (exchange, to, _) in rig.dials() {
-        if !newcomers.contains(&to) {
-            rig.fail(exchange, DialFault::Refused);
-        }
-    }
-    rig.search_within("song", Some(0));
-    let searched: Vec<_> = rig.dials().into_iter().map(|(_, to, _)| to).collect();
-    assert!(newcomers.iter().all(|peer| searched.contains(peer)), "{searched:?}");
-}
-
-#[test]
-fn a_peer_that_no_list_names_any_more_and_that_does_not_answer_is_forgotten() {
-    let mut rig = Rig::new(config());
-    rig.join((1..=40).map(peer).collect());
-    list_next(&mut rig, vec![peer(41)]);
-    assert_eq!(peers(&mut rig).len(), 41);
-    for _ in 0..100 {
-        list_next(&mut rig, vec![peer(41)]);
-    }
-    let known = peers(&mut rig);
-    assert!(known.len() <= 9, "the neighbours, and the one that is listed: {}", known.len());
-    assert!(known.iter().any(|row| row.addr == peer(41)));
 }
 
 #[test]

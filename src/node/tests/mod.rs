@@ -15,6 +15,7 @@ mod seeking;
 mod serving;
 mod settling;
 mod speech;
+mod strangers;
 mod turns;
 mod world;
 

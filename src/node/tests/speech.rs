@@ -157,19 +157,25 @@ fn what_a_download_under_way_knows_of_its_source_is_taken_back_too() {
 }
 
 #[test]
-fn what_a_hit_showed_is_known_though_the_table_of_peers_has_no_row() {
+fn what_a_hit_showed_is_known_whatever_strangers_send_before_and_after() {
     let mut rig = Rig::among(vec![peer(1)], &[]);
     rig.handle(Event::Reconfigure(Box::new(NodeConfig { bootstraps: Vec::new(), ..config() })));
     rig.search_within("song", Some(0));
     let (exchange, _, Message::Search(ours)) = rig.dial() else { panic!("a search") };
     rig.deliver(exchange);
-    // So many claims that there is no room for another.
+    // More claims than there is room for.
     for n in 0..300_u32 {
         let forged = SocketAddr::from((std::net::Ipv4Addr::from_bits(0x0b00_0000 + n), 5_000));
         rig.request(addr("11.0.0.1:40000"), query(format!("q{n}").as_bytes(), "x", forged, 0));
     }
     rig.hit(&ours.id, peer(9), listed("song", Some(5)));
-    assert_eq!(row(&mut rig, peer(9)), None);
+    assert_eq!(p1(&mut rig, peer(9)), Some(true));
+    // One address shows more peers than are remembered.
+    for port in 0..5_000 {
+        rig.hit(&ours.id, SocketAddr::new(peer(66).ip(), 10_000 + port), listed("song", Some(5)));
+    }
+    assert_eq!(p1(&mut rig, peer(9)), Some(true));
+    assert!(rig.node.peers.shown.contains(peer(9)), "though it had no row");
     assert!(first_request_is_p1(&mut rig, peer(9), "song"));
 }
 

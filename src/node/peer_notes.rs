@@ -1,0 +1,216 @@
+//! What exchanges, lists and users say about peers, and how long each is remembered.
+//!
+//! Takes as evidence that a peer is alive only exchanges that this node dialled.
+
+use super::contract::Action;
+use super::endpoints::{canonical, is_unicast};
+use super::limits::{CLAIM_AGE_MAX, NEWCOMERS_MAX, PEER_FAILURE_SPAN, REMEMBER_DELAY, REMEMBER_INTERVAL};
+use super::membership::LinkId;
+use super::peers::{Keep, Peer, RANK_FAILING, Standing};
+use super::speech::Evidence;
+use super::{Node, NodeTimer};
+use crate::control::{Notice, PeerSource};
+use crate::fault::OtherProgram;
+use crate::time::Instant;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+impl Node {
+    /// Takes note that there may be a peer at an endpoint. Ourselves, and endpoints that cannot be a peer, are passed
+    /// over.
+    pub(super) fn learn_peer(&mut self, now: Instant, peer: SocketAddr, source: PeerSource) {
+        let peer = canonical(peer);
+        if self.peers.rows.contains_key(&peer) {
+            // A list, or the user, says more than a claim.
+            if matches!(source, PeerSource::Bootstrap | PeerSource::User) {
+                self.peers.change(peer, |row| {
+                    if row.source != PeerSource::User {
+                        row.source = source;
+                    }
+                    Keep::Yes
+                });
+            }
+        } else if is_unicast(peer) && !self.is_ourselves(peer) {
+            self.peers.insert(now, peer, source);
+            self.counters.limited.peers_displaced = self.peers.displaced;
+            self.plan_expiry(now);
+        }
+        self.plan_to_remember(now);
+    }
+
+    /// Takes what a bootstrap node listed, and whether each is said to speak `p1`: the peers that it named are listed by
+    /// this link, and no others. `tells`: the bootstrap node is one that says of its peers what they speak.
+    pub(super) fn take_peer_list(
+        &mut self,
+        now: Instant,
+        link: LinkId,
+        peers: &BTreeMap<SocketAddr, bool>,
+        tells: bool,
+    ) {
+        self.forget_listing(now, link, peers);
+        self.peers.newcomers.clear();
+        for (&peer, &p1) in peers {
+            self.learn_peer(now, peer, PeerSource::Bootstrap);
+            let (mut before, mut is_new) = (None, false);
+            self.peers.change(peer, |row| {
+                is_new = row.listed_by.is_empty();
+                before = row.listed_by.insert(link, p1);
+                Keep::Yes
+            });
+            if is_new && self.peers.newcomers.len() < NEWCOMERS_MAX {
+                self.peers.newcomers.push(peer);
+            }
+            match (p1, before) {
+                (true, before) => self.note_evidence(now, peer, Evidence::Listed { before }),
+                (false, Some(true)) if tells => self.note_evidence(now, peer, Evidence::PlainlyListed),
+                (false, _) => {}
+            }
+        }
+        self.plan_to_remember(now);
+    }
+
+    /// A link no longer lists the peers other than `still`. Those that failed for long are given up now.
+    pub(super) fn forget_listing(&mut self, now: Instant, link: LinkId, still: &BTreeMap<SocketAddr, bool>) {
+        let listed =
+            |(addr, peer): &(&SocketAddr, &Peer)| peer.listed_by.contains_key(&link) && !still.contains_key(addr);
+        let gone: Vec<_> = self.peers.rows.iter().filter(listed).map(|(addr, _)| *addr).collect();
+        for peer in gone {
+            self.peers.change(peer, |row| {
+                row.listed_by.remove(&link);
+                if row.is_dead() && row.listed_by.is_empty() { Keep::No } else { Keep::Yes }
+            });
+        }
+        self.plan_to_remember(now);
+    }
+
+    /// An exchange that we dialled succeeded.
+    pub(super) fn note_peer_answered(&mut self, now: Instant, peer: SocketAddr) {
+        let mut was_alive = true;
+        self.peers.change(peer, |row| {
+            // A connection proves nothing about a program that is known not to be a peer.
+            was_alive = matches!(row.standing, Standing::Alive | Standing::NotAPeer);
+            if row.standing != Standing::NotAPeer {
+                row.standing = Standing::Alive;
+                row.last_seen = Some(now);
+                row.fresh_at = now;
+            }
+            Keep::Yes
+        });
+        if !was_alive {
+            self.notify_events(|| Notice::PeerUp { addr: peer });
+        }
+        self.plan_to_remember(now);
+    }
+
+    /// An exchange that we dialled found nobody. After some failures in a row the peer is given up, unless a bootstrap
+    /// node still lists it. While no bootstrap node has us on its list nobody is given up: it may be our own network
+    /// that fails, and who else would there be to ask.
+    pub(super) fn note_peer_failed(&mut self, now: Instant, peer: SocketAddr) {
+        let online = self.is_registered();
+        let mut was_alive = false;
+        self.peers.change(peer, |row| {
+            was_alive = row.standing == Standing::Alive;
+            let (failures, counted_at) = match row.standing {
+                Standing::NotAPeer => return Keep::Yes,
+                Standing::New | Standing::Alive => (1, now),
+                Standing::Failing { failures, counted_at } if now.saturating_since(counted_at) < PEER_FAILURE_SPAN => {
+                    (failures, counted_at)
+                }
+                Standing::Failing { failures, .. } => (failures.saturating_add(1), now),
+            };
+            row.standing = Standing::Failing { failures, counted_at };
+            if online && row.is_dead() && row.listed_by.is_empty() { Keep::No } else { Keep::Yes }
+        });
+        if was_alive {
+            self.notify_events(|| Notice::PeerDown { addr: peer });
+        }
+        self.plan_expiry(now);
+        self.plan_to_remember(now);
+    }
+
+    /// What listens there answered as another kind of program does. It is never searched while its row stays, which it
+    /// does as long as a bootstrap node lists it.
+    pub(super) fn note_not_a_peer(&mut self, now: Instant, peer: SocketAddr, program: OtherProgram) {
+        let mut was_alive = false;
+        self.peers.change(peer, |row| {
+            if row.standing != Standing::NotAPeer {
+                log::info!("{peer} is not a peer: it answers as {program} does");
+            }
+            was_alive = row.standing == Standing::Alive;
+            row.standing = Standing::NotAPeer;
+            if row.listed_by.is_empty() { Keep::No } else { Keep::Yes }
+        });
+        if was_alive {
+            self.notify_events(|| Notice::PeerDown { addr: peer });
+        }
+        self.plan_to_remember(now);
+    }
+
+    /// The neighbours, by address.
+    pub(super) fn neighbours(&mut self) -> Vec<SocketAddr> {
+        self.peers.choose_neighbours(self.config.max_peers, &mut self.dice);
+        self.peers.neighbours.iter().copied().collect()
+    }
+
+    /// The number of neighbours that do not fail.
+    pub(super) fn neighbours_alive(&mut self) -> usize {
+        let neighbours = self.neighbours();
+        let fails = |addr: &SocketAddr| self.peers.rows.get(addr).is_none_or(|peer| peer.rank() == RANK_FAILING);
+        neighbours.iter().filter(|addr| !fails(addr)).count()
+    }
+
+    /// The configuration changed: there may be more or fewer neighbours, and an address of ours among the peers.
+    pub(super) fn reconsider_peers(&mut self) {
+        let ourselves: Vec<_> = self.peers.rows.keys().copied().filter(|addr| self.is_ourselves(*addr)).collect();
+        ourselves.into_iter().for_each(|addr| self.peers.change(addr, |_| Keep::No));
+        self.peers.stale = true;
+    }
+
+    /// Sees to it that claims do not stay for ever.
+    fn plan_expiry(&mut self, now: Instant) {
+        if !self.peers.is_empty() && self.peers.expiry_timer.is_none() {
+            self.peers.expiry_timer = Some(self.wheel.insert(now + CLAIM_AGE_MAX, NodeTimer::ExpirePeers));
+        }
+    }
+
+    /// Forgets claims that nothing proved for long, and peers that no list names any more and that did not answer for long.
+    /// The latter only while a bootstrap node has us on its list: without one nobody else would be there to ask.
+    pub(super) fn on_expire_peers(&mut self, now: Instant) {
+        let online = self.is_registered();
+        let old = |(addr, peer): &(&SocketAddr, &Peer)| {
+            let is_forgotten = online && peer.is_forgotten() && !self.peers.neighbours.contains(addr);
+            (peer.is_claim() || is_forgotten) && peer.fresh_at + CLAIM_AGE_MAX <= now
+        };
+        let old: Vec<_> = self.peers.rows.iter().filter(old).map(|(addr, _)| *addr).collect();
+        old.into_iter().for_each(|addr| self.peers.change(addr, |_| Keep::No));
+        let may_grow_old = self.peers.rows.values().filter(|peer| peer.is_claim() || peer.is_forgotten());
+        // One that is old and stays for now is looked at again later.
+        let later = |at: Instant| if at <= now { now + CLAIM_AGE_MAX / 2 } else { at };
+        let next = may_grow_old.map(|peer| later(peer.fresh_at + CLAIM_AGE_MAX)).min();
+        self.peers.expiry_timer = next.map(|at| self.wheel.insert(at, NodeTimer::ExpirePeers));
+    }
+
+    /// Sees to it that a change of the good peers is remembered soon.
+    fn plan_to_remember(&mut self, now: Instant) {
+        if std::mem::take(&mut self.peers.good_changed) && self.peers.remember_timer.is_none() {
+            let soon = now + REMEMBER_DELAY;
+            let at = self.peers.remembered_at.map_or(soon, |last| soon.max(last + REMEMBER_INTERVAL));
+            self.peers.remember_timer = Some(self.wheel.insert(at, NodeTimer::RememberPeers));
+        }
+    }
+
+    /// Orders the good peers to be remembered, if they are others than last time.
+    pub(super) fn remember_peers(&mut self, now: Instant) {
+        let timer = self.peers.remember_timer.take();
+        self.cancel_timer(timer);
+        let good = self.peers.good();
+        let mut sorted = good.clone();
+        sorted.sort_unstable();
+        // When all are lost, rather our own network is: what was remembered is then better than nothing.
+        if !sorted.is_empty() && sorted != self.peers.remembered {
+            self.peers.remembered = sorted;
+            self.peers.remembered_at = Some(now);
+            self.actions.push_back(Action::RememberPeers(good));
+        }
+    }
+}

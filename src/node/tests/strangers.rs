@@ -1,0 +1,111 @@
+//! Tables that strangers can fill: who gives way in them, and what proven peers keep.
+
+use super::membership::{list_next, peers};
+use super::rig::*;
+use crate::control::PeerSource;
+use crate::fault::DialFault;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+#[test]
+fn forged_searches_cannot_flush_the_table_nor_stay() {
+    let listed: Vec<_> = (1..=20).map(peer).collect();
+    let mut rig = Rig::new(config());
+    rig.join(listed.clone());
+    for n in 0..3_000_u32 {
+        let forged = SocketAddr::from((std::net::Ipv4Addr::from_bits(0x0b00_0000 + n), 5_000));
+        rig.request(addr("11.0.0.1:40000"), query(format!("q{n}").as_bytes(), "x", forged, 0));
+    }
+    let rows = peers(&mut rig);
+    assert_eq!(rows.len(), 20 + 250);
+    for peer in &listed {
+        assert!(rows.iter().any(|row| row.addr == *peer));
+    }
+    let neighbours: Vec<_> = rows.iter().filter(|row| row.neighbour).map(|row| row.addr).collect();
+    assert!(neighbours.iter().all(|addr| listed.contains(addr)), "claims are the last choice: {neighbours:?}");
+    rig.orders.clear();
+    rig.pass(Duration::from_secs(31 * 60));
+    assert!(peers(&mut rig).iter().all(|row| row.source != PeerSource::Search));
+}
+
+#[test]
+fn a_claim_displaces_the_oldest_one_of_the_network_that_has_most() {
+    let mut rig = Rig::new(config());
+    rig.join((1..=20).map(peer).collect());
+    let search = |rig: &mut Rig, n: u32, requester| {
+        let sender = SocketAddr::from(([11, 0, 1, (n / 256) as u8], 40_000));
+        rig.request(sender, query(format!("q{n}").as_bytes(), "x", requester, 0));
+    };
+    let honest: Vec<_> = (0..10).map(|n| SocketAddr::from(([10, 2, 0, n], 63_339))).collect();
+    honest.iter().enumerate().for_each(|(n, addr)| search(&mut rig, n as u32, *addr));
+    for n in 0..300_u16 {
+        search(&mut rig, 100 + u32::from(n), SocketAddr::from(([11, 0, 0, 1], 5_000 + n)));
+    }
+    let known = |rig: &mut Rig, wanted: &[SocketAddr]| {
+        let rows = peers(rig);
+        wanted.iter().filter(|addr| rows.iter().any(|row| row.addr == **addr)).count()
+    };
+    assert_eq!(known(&mut rig, &honest), 10, "the forged ones are of one network");
+    // Whoever forges all networks there are gets rid of others, but keeps nobody out.
+    for n in 0..300_u32 {
+        search(&mut rig, 1_000 + n, SocketAddr::from((std::net::Ipv4Addr::from_bits(0x0c00_0000 + n), 5_000)));
+    }
+    search(&mut rig, 2_000, peer(99));
+    assert_eq!(known(&mut rig, &[peer(99)]), 1);
+    assert_eq!(peers(&mut rig).len(), 20 + 250);
+    assert_eq!(rig.node.counters().limited.peers_displaced, 10 + 300 + 300 + 1 - 250);
+}
+
+#[test]
+fn of_rows_that_are_as_good_those_of_the_network_that_has_most_give_way() {
+    let mut rig = Rig::new(config());
+    let single: Vec<_> = (1..=100).map(peer).collect();
+    rig.join(single.clone());
+    for turn in 0..6_u16 {
+        list_next(&mut rig, (0..199).map(|n| SocketAddr::from(([192, 0, 2, 66], 1_000 + turn * 199 + n))).collect());
+    }
+    let rows = peers(&mut rig);
+    let left = rows.iter().filter(|row| single.contains(&row.addr)).count();
+    // Three that were neighbours and failed may be gone.
+    assert!(rows.len() == 1_000 && left >= 90, "{left} of 100 are left among {}", rows.len());
+}
+
+/// A bootstrap node was filled with endpoints where nobody is.
+#[test]
+fn a_newcomer_on_the_latest_list_is_searched_though_the_table_was_full_of_strangers() {
+    let stranger = |n: u32| SocketAddr::from((std::net::Ipv4Addr::from_bits(0x0b00_0000 + n), 5_000));
+    let mut rig = Rig::new(config());
+    rig.join((0..199).map(stranger).collect());
+    for turn in 1..=6 {
+        list_next(&mut rig, (turn * 199..(turn + 1) * 199).map(stranger).collect());
+    }
+    assert_eq!(peers(&mut rig).len(), 1_000);
+    let newcomers: Vec<_> = (1..=3).map(peer).collect();
+    list_next(&mut rig, newcomers.clone());
+    let known = peers(&mut rig);
+    assert!(newcomers.iter().all(|peer| known.iter().any(|row| row.addr == *peer)));
+    // The neighbours of before do not answer, and the newcomers take their places.
+    rig.search_within("song", Some(0));
+    for (exchange, to, _) in rig.dials() {
+        if !newcomers.contains(&to) {
+            rig.fail(exchange, DialFault::Refused);
+        }
+    }
+    rig.search_within("song", Some(0));
+    let searched: Vec<_> = rig.dials().into_iter().map(|(_, to, _)| to).collect();
+    assert!(newcomers.iter().all(|peer| searched.contains(peer)), "{searched:?}");
+}
+
+#[test]
+fn a_peer_that_no_list_names_any_more_and_that_does_not_answer_is_forgotten() {
+    let mut rig = Rig::new(config());
+    rig.join((1..=40).map(peer).collect());
+    list_next(&mut rig, vec![peer(41)]);
+    assert_eq!(peers(&mut rig).len(), 41);
+    for _ in 0..100 {
+        list_next(&mut rig, vec![peer(41)]);
+    }
+    let known = peers(&mut rig);
+    assert!(known.len() <= 9, "the neighbours, and the one that is listed: {}", known.len());
+    assert!(known.iter().any(|row| row.addr == peer(41)));
+}

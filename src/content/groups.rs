@@ -24,6 +24,20 @@ impl Groups {
         groups
     }
 
+    /// The same groups of a content of `count` groups; those beyond it are left out.
+    pub fn resized(&self, count: u64) -> Self {
+        let mut resized = Self::none(count);
+        for group in self.iter() {
+            resized.insert(group);
+        }
+        resized
+    }
+
+    /// The groups in the set, ascending.
+    pub fn iter(&self) -> impl Iterator<Item = u64> {
+        (0..self.count).filter(|group| self.contains(*group))
+    }
+
     /// Groups that the content has.
     pub fn count(&self) -> u64 {
         self.count
@@ -104,6 +118,10 @@ mod tests {
                 assert!(groups.remove(count - 2) && !groups.remove(count - 2));
                 assert_eq!(groups.first_missing(0), Some(count - 2));
                 assert_eq!(groups.first_missing(count - 1), None);
+                assert!(groups.iter().eq((0..count).filter(|group| *group != count - 2)));
+                let (fewer, more) = (groups.resized(count - 1), groups.resized(count + 100));
+                assert!(fewer.iter().eq(0..count - 2) && fewer.count() == count - 1);
+                assert!(more.iter().eq(groups.iter()) && more.held() == groups.held());
             }
         }
     }

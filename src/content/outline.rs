@@ -1,6 +1,6 @@
 //! A content as its hash and chaining values prove it.
 
-use super::{ChainHasher, ChainingValue, Digest, group_count};
+use super::{ChainHasher, ChainingValue, Digest, group_count, group_span};
 use crate::id::ContentHash;
 use thiserror::Error;
 
@@ -17,8 +17,8 @@ pub enum OutlineFault {
 
 /// A content's hash, its size, and the chaining values that let each group be checked alone.
 ///
-/// The values are proved by the hash. The size is proved only as far as the number of groups: the exact size is a claim
-/// until the last group was checked.
+/// The values are nodes of the hash tree, so a group that was checked against one holds the right bytes whatever else is
+/// claimed. Whether each value is that of a group, and so the size, is a claim until the last group was checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outline {
     b3: ContentHash,
@@ -52,7 +52,11 @@ impl Outline {
         if chain.len() as u64 != expected || hasher.len() != expected {
             return Err(OutlineFault::Count);
         }
-        if expected > 0 && hasher.finish() != Some(b3) {
+        let proved = match size {
+            0 => b3.0 == *blake3::hash(b"").as_bytes(),
+            _ => expected == 0 || hasher.finish() == Some(b3),
+        };
+        if !proved {
             return Err(OutlineFault::Hash);
         }
         Ok(Self { b3, size, chain })
@@ -78,6 +82,13 @@ impl Outline {
         &self.chain
     }
 
+    /// Whether another outline of the same hash says the same of a group: its place, its length, and what its bytes must
+    /// come to.
+    pub fn agrees_on(&self, other: &Self, group: u64) -> bool {
+        let of = |outline: &Self| (group_span(outline.size, group), outline.expected(group));
+        self.b3 == other.b3 && self.expected(group).is_some() && of(self) == of(other)
+    }
+
     /// What a group's bytes must come to; `None` beyond the last group.
     pub fn expected(&self, group: u64) -> Option<Digest> {
         if group >= self.group_count() {
@@ -95,6 +106,7 @@ impl Outline {
 mod tests {
     use super::super::{ContentHasher, GROUP_BYTES};
     use super::*;
+    use blake3::hazmat::{Mode, merge_subtrees_non_root};
 
     #[test]
     fn an_outline_takes_only_values_that_give_its_hash() {
@@ -112,11 +124,29 @@ mod tests {
         assert_eq!(Outline::new(b3, size, swapped), Err(OutlineFault::Hash));
     }
 
+    /// Inner nodes of the tree give the hash as well: the list alone proves no size.
+    #[test]
+    fn outlines_of_other_sizes_agree_on_the_groups_that_they_share() {
+        let mut hasher = ContentHasher::default();
+        hasher.update(&vec![7; 4 * GROUP_BYTES as usize]);
+        let (b3, chain) = hasher.finish();
+        let truth = Outline::new(b3, 4 * GROUP_BYTES, chain.clone()).unwrap();
+        let right = merge_subtrees_non_root(&chain[2].0, &chain[3].0, Mode::Hash);
+        let values = vec![chain[0], chain[1], ChainingValue(right)];
+        let lie = Outline::new(b3, 2 * GROUP_BYTES + 5, values).unwrap();
+        let agreed = |one: &Outline, other: &Outline| (0..5).filter(|at| one.agrees_on(other, *at)).collect::<Vec<_>>();
+        assert_eq!((agreed(&truth, &lie), agreed(&lie, &truth)), (vec![0, 1], vec![0, 1]));
+        assert_eq!(agreed(&truth, &Outline::new(b3, 4 * GROUP_BYTES - 1, chain).unwrap()), [0, 1, 2]);
+        assert_eq!(agreed(&truth, &Outline::new(b3, 5, Vec::new()).unwrap()), [0u64; 0]);
+    }
+
     #[test]
     fn a_small_content_is_checked_by_its_hash_alone() {
         let b3 = ContentHash(*blake3::hash(b"small").as_bytes());
         let outline = Outline::new(b3, 5, Vec::new()).unwrap();
         assert_eq!(outline.expected(0), Some(Digest::Content(b3)));
-        assert_eq!(Outline::new(b3, 0, Vec::new()).unwrap().expected(0), None);
+        assert_eq!(Outline::new(b3, 0, Vec::new()), Err(OutlineFault::Hash), "it is not empty");
+        let nothing = ContentHash(*blake3::hash(b"").as_bytes());
+        assert_eq!(Outline::new(nothing, 0, Vec::new()).unwrap().expected(0), None);
     }
 }

@@ -99,6 +99,14 @@ pub struct LimitedReply {
     pub hits_dropped: u64,
     /// Rows of larger searches or listings that gave way to others.
     pub hits_displaced: u64,
+    /// Sources of downloads that gave their place to another.
+    pub sources_displaced: u64,
+    /// Sources of downloads that were left alone because they brought nothing while others might.
+    pub sources_silent: u64,
+    /// Sources of downloads that were left out because they sent what cannot be right.
+    pub sources_corrupt: u64,
+    /// Downloads that brought next to nothing while others waited for a place.
+    pub downloads_crawling: u64,
 }
 
 /// A bootstrap link.

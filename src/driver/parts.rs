@@ -12,7 +12,9 @@ use crate::fault::DiskFault;
 use crate::id::{ContentHash, TransferId};
 use crate::node::Event;
 use crate::node::contract::{CheckedPart, CommittedPart, OpenedPart, PartSpec, Target};
-use crate::store::{Committed, PartCheck, PartFile, PartOpened, PartPlace, PartRequest, SyncJob, Synced};
+use crate::store::{
+    Committed, OutlineRefused, PartCheck, PartFile, PartOpened, PartPlace, PartRequest, SyncJob, Synced,
+};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -208,12 +210,15 @@ impl Driver {
         let Some(part) = self.desk.open.get_mut(&download) else { return };
         let set = match Outline::new(b3, size, Vec::new()) {
             Ok(outline) => part.set_outline(Arc::new(outline)),
-            // A larger content takes metadata, which is for the node to know.
-            Err(_) => Err(DiskFault::Other(0)),
+            Err(_) => Err(OutlineRefused::Contradicted),
         };
-        if let Err(fault) = set {
-            self.inbox.push_back(Event::PartFailed { download, fault });
-        }
+        let fault = match set {
+            Ok(()) => return,
+            Err(OutlineRefused::Disk(fault)) => fault,
+            // The node sets none that the hash or a verified group contradicts: what it knows of the part file is wrong.
+            Err(OutlineRefused::Contradicted) => DiskFault::Other(0),
+        };
+        self.inbox.push_back(Event::PartFailed { download, fault });
     }
 
     fn begin_check(&mut self, download: TransferId) {

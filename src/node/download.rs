@@ -1,12 +1,14 @@
 //! One download: what it is after, where it stands, and what is remembered of it.
 
 use super::contract::{DownloadRecord, PartSpec, RecordState};
+use super::crawling::Pace;
 use super::endpoints::canonical;
 use super::finding::Origin;
 use super::limits::{FETCHES_PER_DOWNLOAD_MAX, HIT_SOURCES_MAX, SEEK_MIN, UNSOURCED_SEEK_MIN};
 use super::rate::Rate;
 use super::remembering::Recorded;
 use super::scheduling::Content;
+use super::source_places::LeftOut;
 use super::sources::{Source, Standing, Task};
 use crate::control::CallError;
 use crate::fault::DiskFault;
@@ -28,6 +30,8 @@ pub(super) struct Download {
     pub(super) size: Option<u64>,
     /// In the order in which they were named or found. Places stay: one that said no may give its own to another.
     pub(super) sources: Vec<Source>,
+    /// Who sent wrong bytes and has no place among them any more.
+    pub(super) left_out: LeftOut,
     /// What is known of the place that the user has named, if one was.
     pub(super) named_place: NamedPlace,
     /// Its final path, as far as it is known.
@@ -58,6 +62,10 @@ pub(super) struct Download {
     /// Bytes that came from all sources.
     pub(super) received: u64,
     pub(super) rate: Rate,
+    /// Whether it comes fast enough for others to wait for it.
+    pub(super) pace: Pace,
+    /// How often it has given its place to others because it did not.
+    pub(super) stood_back: u32,
     /// Full checks that found wrong groups.
     pub(super) checks_failed: u32,
     /// Times in a row that the disk stopped it.
@@ -201,6 +209,7 @@ impl Download {
             aim,
             size,
             sources,
+            left_out: LeftOut::default(),
             named_place: NamedPlace::None,
             path: None,
             state: State::Queued,
@@ -218,6 +227,8 @@ impl Download {
             error: None,
             received: 0,
             rate: Rate::default(),
+            pace: Pace::None,
+            stood_back: 0,
             checks_failed: 0,
             disk_failures: 0,
             seek: Seek::default(),

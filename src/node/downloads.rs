@@ -5,6 +5,7 @@
 //! [`ordering`](super::ordering) and [`steering`](super::steering).
 
 use super::contract::{Action, DownloadRecord, RecordState};
+use super::crawling::Pace;
 use super::download::{Aim, Download, Part, State};
 use super::first_contact::Contact;
 use super::limits::{DOWNLOADS_MAX, FETCH_RATE_MIN, FETCHES_MAX, FETCHES_PER_DOWNLOAD_MAX};
@@ -25,8 +26,9 @@ use std::time::Duration;
 #[derive(Default)]
 pub(super) struct Downloads {
     rows: BTreeMap<TransferId, Download>,
-    /// Those that wait for their turn; the oldest is next.
-    queued: BTreeSet<TransferId>,
+    /// Those that wait for their turn, with how often they have stood back for others; the least of these is next, and then
+    /// the oldest.
+    queued: BTreeSet<(u32, TransferId)>,
     active: BTreeSet<TransferId>,
     /// Those that are over, in the order in which they ended.
     finished: VecDeque<TransferId>,
@@ -43,6 +45,8 @@ pub(super) struct Downloads {
     /// When the next download that begins without a source may search.
     first_search_at: Option<Instant>,
     begun: u32,
+    /// A look at how fast the active ones come is planned.
+    pub(super) pace_is_watched: bool,
     /// Bytes a second of all together; 0 for no limit.
     rate_limit: u64,
 }
@@ -152,7 +156,7 @@ impl Downloads {
     /// Puts a download into the table.
     fn insert(&mut self, id: TransferId, download: Download) {
         if download.state == State::Queued {
-            self.queued.insert(id);
+            self.queued.insert((download.stood_back, id));
             self.unsourced.extend(download.is_unsourced().then_some(id));
         }
         let is_final = download.state.is_final();
@@ -168,7 +172,8 @@ impl Downloads {
     pub(super) fn withdraw(&mut self, id: TransferId) {
         debug_assert!(self.rows.get(&id).is_none_or(|row| !row.state.is_active() && !row.state.is_final()));
         self.unindex_sources(id);
-        self.queued.remove(&id);
+        let stood_back = self.rows.get(&id).map_or(0, |row| row.stood_back);
+        self.queued.remove(&(stood_back, id));
         self.unsourced.remove(&id);
         self.touched.remove(&id);
         self.rows.remove(&id);
@@ -298,7 +303,8 @@ impl Downloads {
         assert!(self.rows.len() <= DOWNLOADS_MAX, "the downloads are bounded");
         for (id, row) in &self.rows {
             assert_eq!(self.active.contains(id), row.state.is_active(), "{id:?} is listed as active when it is");
-            assert_eq!(self.queued.contains(id), row.state == State::Queued, "{id:?} is listed as queued when it is");
+            let queued = self.queued.contains(&(row.stood_back, *id));
+            assert_eq!(queued, row.state == State::Queued, "{id:?} is listed as queued when it is");
             row.check_invariants(*id);
         }
         let finished = self.rows.values().filter(|row| row.state.is_final()).count();
@@ -383,14 +389,15 @@ impl Node {
         if state == State::Opening {
             download.error = None;
         }
-        let unsourced = download.is_unsourced();
+        let (unsourced, stood_back) = (download.is_unsourced(), download.stood_back);
+        download.pace = if state == State::Fetching { Pace::begin(now, download.received) } else { Pace::None };
         if let Some(timer) = old.timer() {
             self.wheel.cancel(timer);
         }
-        self.downloads.queued.remove(&id);
+        self.downloads.queued.remove(&(stood_back, id));
         let left = self.downloads.active.remove(&id) && !state.is_active();
         if state == State::Queued {
-            self.downloads.queued.insert(id);
+            self.downloads.queued.insert((stood_back, id));
             self.downloads.unsourced.extend(unsourced.then_some(id));
         }
         if state.is_active() {
@@ -447,11 +454,18 @@ impl Node {
             return;
         }
         self.search_unsourced(now);
-        while self.downloads.active.len() < self.downloads.active_max(self.config.max_downloads) {
-            let Some(id) = self.downloads.queued.iter().copied().find(|id| self.may_begin(*id)) else { return };
+        while let Some(id) = self.next_in_queue() {
+            if !self.downloads.has_place(self.config.max_downloads) {
+                return self.watch_pace(now);
+            }
             self.set_download_state(now, id, State::Opening);
             self.open_part(id);
         }
+    }
+
+    /// The next that waits for its turn and may have it.
+    pub(super) fn next_in_queue(&self) -> Option<TransferId> {
+        self.downloads.queued.iter().map(|(_, id)| *id).find(|id| self.may_begin(*id))
     }
 
     /// Back into the queue, where its age gives a download its place.

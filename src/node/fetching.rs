@@ -64,7 +64,7 @@ impl Node {
                 source.names.forget_refusals();
             }
             if let Some(fetch) = source.fetch_mut().filter(|fetch| self.workers.is_queued(fetch.exchange)) {
-                fetch.progressed = now;
+                (fetch.began, fetch.progressed) = (now, now);
             }
         }
     }
@@ -88,7 +88,7 @@ impl Node {
             Step::AskMetadata { source } => self.ask(now, id, source, Task::Metadata),
             Step::MakeContact { source } => self.make_contact(now, id, source),
             Step::Identify { source } => self.ask(now, id, source, Task::Identify),
-            Step::TakeSize { source, size } => self.take_size(id, source, size),
+            Step::TakeSize { source, size } => self.take_size(now, id, source, size),
             Step::AskGroups { source, groups, twice } => {
                 self.ask(now, id, source, Task::Groups { left: groups, twice });
             }
@@ -96,6 +96,7 @@ impl Node {
             Step::AskWhole { source } => self.ask(now, id, source, Task::Whole),
             Step::AskStream { source } => self.ask(now, id, source, Task::Stream),
             Step::Relieve { source } => {
+                self.counters.limited.sources_silent += 1;
                 self.break_off(now, id, source);
                 self.rest_source(now, id, source, "too slow, while others have nothing to do".to_string());
             }
@@ -137,10 +138,11 @@ impl Node {
     }
 
     /// The outline of a content of one group is its hash; its size is what the source says, until the group proves it.
-    fn take_size(&mut self, id: TransferId, at: usize, size: u64) {
+    fn take_size(&mut self, now: Instant, id: TransferId, at: usize, size: u64) {
+        self.stop_asking_for_outlines(now, id);
         let Some(download) = self.downloads.get_mut(id) else { return };
         let (Some(b3), Some(source)) = (download.aim.b3(), download.sources.get(at)) else { return };
-        download.content = Some(Content::new(size, source.addr));
+        download.content = Some(Content { is_hearsay: true, ..Content::new(size, source.addr) });
         (download.size, download.streamed) = (Some(size), 0);
         self.actions.push_back(Action::SetOutline { download: id, b3, size });
     }
@@ -248,11 +250,34 @@ impl Node {
             _ => false,
         };
         let needless: Vec<_> = download.busy().filter(|(_, fetch)| needless(fetch)).map(|(at, _)| at).collect();
-        needless.into_iter().for_each(|at| self.break_off(now, id, at));
+        needless.into_iter().for_each(|at| self.stop_fetch(now, id, at));
+    }
+
+    /// Breaks off what is not needed any more. A source that has brought nothing, while another did, rests: it is not asked
+    /// again at once.
+    fn stop_fetch(&mut self, now: Instant, id: TransferId, at: usize) {
+        let Some(download) = self.downloads.get(id) else { return };
+        let is_silent = download.busy().any(|(busy, fetch)| {
+            busy == at && download.is_silent(now, at, fetch) && !self.workers.is_queued(fetch.exchange)
+        });
+        self.break_off(now, id, at);
+        if is_silent {
+            self.counters.limited.sources_silent += 1;
+            self.rest_source(now, id, at, "it brought nothing while another source did".to_string());
+        }
+    }
+
+    /// An outline is there: what other sources were asked to say is not needed.
+    fn stop_asking_for_outlines(&mut self, now: Instant, id: TransferId) {
+        let Some(download) = self.downloads.get(id) else { return };
+        let asked = download.busy().filter(|(_, fetch)| fetch.task == Task::Metadata);
+        let asked: Vec<_> = asked.map(|(at, _)| at).collect();
+        asked.into_iter().for_each(|at| self.stop_fetch(now, id, at));
     }
 
     /// A source gave an outline that proves itself, but for the size.
-    pub(super) fn take_outline(&mut self, id: TransferId, at: usize, b3: ContentHash, size: u64) {
+    pub(super) fn take_outline(&mut self, now: Instant, id: TransferId, at: usize, b3: ContentHash, size: u64) {
+        self.stop_asking_for_outlines(now, id);
         let Some(download) = self.downloads.get_mut(id) else { return };
         let Some(source) = download.sources.get_mut(at) else { return };
         source.size = Some(size);
@@ -260,8 +285,7 @@ impl Node {
         // The groups take the place of what a stream has left in the part file.
         (download.size, download.streamed) = (Some(size), 0);
         match &mut download.content {
-            // The same outline again: what is there stays.
-            Some(content) if content.size == size => content.giver = Some(giver),
+            Some(content) => content.replace_outline(size, giver),
             content => *content = Some(Content::new(size, giver)),
         }
         log::debug!("download {}: {giver} says that {b3} has {size} bytes", id.0);

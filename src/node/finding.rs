@@ -14,8 +14,9 @@
 use super::Node;
 use super::download::{Aim, Download, State};
 use super::endpoints::canonical;
-use super::limits::{HIT_SOURCES_MAX, SOURCE_NAMES_MAX, SOURCE_SILENCES_MAX};
+use super::limits::{SOURCE_NAMES_MAX, SOURCE_SILENCES_MAX};
 use super::names::Names;
+use super::source_places::Placed;
 use super::sources::{Charge, Doubt, Source, Standing, Task};
 use crate::id::TransferId;
 use crate::name::FileName;
@@ -90,7 +91,7 @@ impl Download {
     }
 
     /// Takes a source that a search found, or a further name of one that is known.
-    fn add_found(&mut self, addr: SocketAddr, file: &Listed, origin: Origin) -> Found {
+    fn add_found(&mut self, addr: SocketAddr, file: &Listed, origin: Origin) -> (Found, Placed) {
         let told = file.attributes.unwrap_or_default();
         let name = Rc::new(file.name.clone());
         let sought_at = self.seek.sought_at;
@@ -98,30 +99,17 @@ impl Download {
             if known.origin == Origin::Name {
                 known.origin = origin;
             }
-            return known.take_hit(&name, told.size, sought_at);
+            return (known.take_hit(&name, told.size, sought_at), Placed::Refused);
         }
         let in_reserve = origin == Origin::Name && self.aim == Aim::Name;
         let standing = if in_reserve { Standing::Reserve } else { Standing::Idle };
-        let is_added = self.add_source(Source { origin, standing, ..Source::new(addr, name, told.size) });
-        match (is_added, in_reserve && !self.needs_reserve()) {
-            (true, false) => Found::ToAsk,
-            (true, true) => Found::Changed,
-            (false, _) => Found::Known,
-        }
-    }
-
-    /// Takes a source at an address that has none, if there is room for it.
-    fn add_source(&mut self, source: Source) -> bool {
-        if self.sources.iter().any(|known| known.addr == source.addr) {
-            return false;
-        }
-        if self.sources.len() < HIT_SOURCES_MAX {
-            self.sources.push(source);
-            return true;
-        }
-        let keeps = |known: &Source| known.origin == Origin::Chosen && !matches!(self.aim, Aim::Content(_));
-        let place = self.sources.iter().position(|known| matches!(known.standing, Standing::Refused) && !keeps(known));
-        place.and_then(|place| self.sources.get_mut(place)).map(|place| *place = source).is_some()
+        let placed = self.place_source(Source { origin, standing, ..Source::new(addr, name, told.size) }, false);
+        let found = match (placed, in_reserve && !self.needs_reserve()) {
+            (Placed::Refused, _) => Found::Known,
+            (_, false) => Found::ToAsk,
+            (_, true) => Found::Changed,
+        };
+        (found, placed)
     }
 
     /// Whether no source that the user chose can give the file of this name: each was given up, or is out of reach and was
@@ -177,11 +165,13 @@ impl Node {
         let Some(origin) = download.origin_of(file) else { return self.doubt_learnt(now, id, peer, file) };
         self.downloads.unindex_sources(id);
         let size = file.attributes.and_then(|told| told.size);
-        let found = self.downloads.get_mut(id).map_or(Found::Known, |row| {
+        let found = self.downloads.get_mut(id).map(|row| {
             row.adopt(&file.name, size);
             row.add_found(peer, file, origin)
         });
         self.downloads.index_sources(id);
+        let (found, placed) = found.unwrap_or((Found::Known, Placed::Refused));
+        self.counters.limited.sources_displaced += u64::from(placed == Placed::Displaced);
         match found {
             Found::Known => {}
             Found::Changed => {
@@ -226,11 +216,16 @@ impl Node {
 
     /// A user names sources of the content of a download that is there already.
     pub(super) fn add_sources(&mut self, now: Instant, id: TransferId, sources: Vec<Source>) {
-        let Some(download) = self.downloads.get_mut(id) else { return };
-        let sources = sources.into_iter().map(|source| Source { origin: Origin::Content, ..source });
-        let added = sources.map(|source| download.add_source(source)).filter(|added| *added).count();
-        if added > 0 {
-            self.downloads.index_sources(id);
+        self.downloads.unindex_sources(id);
+        let mut placed = Vec::new();
+        if let Some(download) = self.downloads.get_mut(id) {
+            let sources = sources.into_iter().map(|source| Source { origin: Origin::Content, ..source });
+            placed.extend(sources.map(|source| download.place_source(source, true)));
+        }
+        self.downloads.index_sources(id);
+        let displaced = placed.iter().filter(|placed| **placed == Placed::Displaced).count();
+        self.counters.limited.sources_displaced += displaced as u64;
+        if placed.iter().any(|placed| *placed != Placed::Refused) {
             self.on_sources_added(now, id);
         }
     }

@@ -161,6 +161,8 @@ pub(super) const HITS_GROUP_BYTES_MAX: usize = HITS_BYTES_MAX / 4 * 3;
 pub(super) const HITS_SEEN_SPAN: Duration = Duration::from_secs(10 * 60);
 /// Sources remembered of one row; beyond, a network that has more of them than another gives way to it.
 pub(super) const HIT_SOURCES_MAX: usize = 64;
+/// Sources that sent wrong bytes and have given their places to others, remembered of one download.
+pub(super) const LEFT_OUT_MAX: usize = 256;
 /// Names of one source of a download.
 pub(super) const SOURCE_NAMES_MAX: usize = 8;
 /// Text of the names that are remembered of all sources of one download across restarts; each source with one at least.
@@ -211,6 +213,13 @@ pub(super) const RANGE_GROUPS_MAX: u64 = 64;
 pub(super) const RANGE_SPAN: Duration = Duration::from_secs(4);
 /// How long nothing may come from a source while another has nothing to do.
 pub(super) const STALL_AFTER: Duration = Duration::from_secs(10);
+/// After how long without a byte, or at less than [`USEFUL_RATE`], a source is taken to bring nothing: others are tried in its
+/// place.
+pub(super) const SILENT_AFTER: Duration = Duration::from_secs(3);
+/// How long metadata, or the group that proves the size, are waited for until another source is asked beside.
+pub(super) const HEDGE_AFTER: Duration = Duration::from_secs(1);
+/// Sources that have brought nothing yet and are asked at once, of one download that gets groups from another.
+pub(super) const EXPLORED_AT_ONCE: usize = 4;
 /// How long the group that proves the size is waited for, however slowly it comes.
 pub(super) const PROOF_AFTER: Duration = Duration::from_secs(2);
 /// If it would take longer than this, another source may prove the size.
@@ -221,6 +230,13 @@ pub(super) const SLOW_AFTER: Duration = Duration::from_secs(30);
 pub(super) const SLOW_ETA: Duration = Duration::from_secs(10 * 60);
 /// Bytes per second below which a source is slow that sends something small, or something of unknown size.
 pub(super) const SLOW_RATE: u64 = 16 << 10;
+/// Bytes per second below which what comes is as good as nothing: others are asked as if it were not there, and a download
+/// does not keep others waiting. Below the share of a slow link that several sources use at once.
+pub(super) const USEFUL_RATE: u64 = 2 << 10;
+/// The span over which a download must come at less than that.
+pub(super) const PACE_SPAN: Duration = Duration::from_secs(60);
+/// How often the active downloads are looked at while others wait for a place.
+pub(super) const PACE_CHECK: Duration = Duration::from_secs(5);
 /// Milliseconds that must be left of a range for its end to be worth another exchange.
 pub(super) const STEAL_WORTH_MS: u64 = 500;
 /// How long a source has for its last group before another is asked for it as well.

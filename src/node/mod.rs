@@ -21,7 +21,8 @@
 //! | `turns` | how many uploads are sent at once under a limit |
 //! | `hashing` | which files are hashed next |
 //! | `downloads`, `download` | the queue of downloads, and one of them |
-//! | `scheduling`, `fetching`, `verdicts` | what a download does next; how bytes come; what the end of an exchange means |
+//! | `scheduling`, `proving` | what a download does next; how it gets an outline and has the size proved |
+//! | `fetching`, `verdicts`, `claims` | how bytes come; what the end of an exchange means; false sizes |
 //! | `refusals` | what a refusal of a source leads to |
 //! | `sources`, `names`, `questing` | who offers what it wants, and under which names; when it looks for others |
 //! | `finding` | who becomes a source, and what each may be asked for |
@@ -42,7 +43,9 @@ mod allowances;
 mod answering;
 mod call_backs;
 mod calls;
+mod claims;
 pub mod contract;
+mod crawling;
 mod dials;
 mod dice;
 mod download;
@@ -69,6 +72,7 @@ mod parts;
 mod peer_notes;
 mod peers;
 mod places;
+mod proving;
 mod questing;
 mod rate;
 mod refusals;
@@ -81,6 +85,7 @@ mod searching;
 mod seeking;
 mod serving;
 mod settling;
+mod source_places;
 mod sources;
 mod speech;
 mod steering;
@@ -188,6 +193,8 @@ enum NodeTimer {
     Look(TransferId),
     /// The disk that stopped a download is tried again.
     Probe(TransferId),
+    /// Downloads that come too slowly may have kept others waiting.
+    Pace,
     /// Files that an error kept from being hashed are tried again.
     HashAgain,
     /// An answer has waited long enough for a record to be on the disk.
@@ -417,6 +424,7 @@ impl Node {
             NodeTimer::Retry(download) => self.on_retry_timer(now, download),
             NodeTimer::Look(download) => self.downloads.touch(download),
             NodeTimer::Probe(download) => self.probe_disk(download),
+            NodeTimer::Pace => self.on_pace_timer(now),
             NodeTimer::HashAgain => self.on_hash_again(now),
             NodeTimer::RecordOverdue(answer) => self.on_record_overdue(now, answer),
             NodeTimer::Rescan => self.start_scan(),

@@ -89,7 +89,7 @@ impl Node {
         };
         if let Ok(OpenedPart::Ready { resumed, .. }) = &outcome {
             // What an earlier run knew is replaced by what is there.
-            let content = resumed.clone().map(|(size, verified)| Content { size, verified, giver: None });
+            let content = resumed.clone().map(|(size, verified)| Content::resumed(size, verified));
             download.recalled_bytes = content.map_or(0, |content| content.bytes_verified());
         }
         let probed = matches!(download.state(), State::Paused(Pause::Disk { .. }));
@@ -102,9 +102,7 @@ impl Node {
             }
             (State::Opening, Err(fault)) => self.on_disk_fault(now, id, fault),
             (State::Paused(Pause::Disk { .. }), Err(fault)) => self.on_disk_fault(now, id, fault),
-            (State::Paused(Pause::Disk { .. }), Ok(part))
-                if self.downloads.active() < self.downloads.active_max(self.config.max_downloads) =>
-            {
+            (State::Paused(Pause::Disk { .. }), Ok(part)) if self.downloads.has_place(self.config.max_downloads) => {
                 self.set_download_state(now, id, State::Opening);
                 self.take_part(now, id, part);
             }
@@ -133,7 +131,7 @@ impl Node {
                 if let Some((size, _)) = resumed {
                     download.size = Some(size);
                 }
-                download.content = resumed.map(|(size, verified)| Content { size, verified, giver: None });
+                download.content = resumed.map(|(size, verified)| Content::resumed(size, verified));
                 download.rate.start(now, download.received);
                 if let Some(content) = &download.content {
                     log::info!("download {}: {} bytes are there already", id.0, content.bytes_verified());

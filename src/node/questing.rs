@@ -76,6 +76,21 @@ impl Node {
         }
     }
 
+    /// Who has lied must not make a download fail: others are looked for, from time to time. When the next search is due;
+    /// `None` if no source has lied.
+    pub(super) fn seek_despite_liars(&mut self, now: Instant, id: TransferId) -> Option<Instant> {
+        let download = self.downloads.get(id)?;
+        let has_liars = download.sources.iter().any(|source| matches!(source.standing, Standing::Corrupt));
+        if !has_liars && !download.has_left_out() {
+            return None;
+        }
+        if download.seek.next.is_none_or(|at| at <= now) {
+            self.seek(now, id);
+        }
+        let next = self.downloads.get(id)?.seek.next;
+        Some(next.unwrap_or(now).max(now + SOURCE_REST_MIN))
+    }
+
     /// A list named peers for the first time: downloads that wait for a source look for one again, those first that have
     /// looked longest ago. One that has looked a moment ago waits until `SEEK_NEWCOMERS_MIN` is over.
     pub(super) fn seek_among_newcomers(&mut self, now: Instant) {

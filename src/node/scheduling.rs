@@ -7,12 +7,17 @@
 //! | outline, proved | runs of missing groups, of all `p1` sources at once; near the end, idle ones take from slow ones |
 //! | everything | nothing: the part file is checked |
 //!
+//! How the outline is got and proved stands in [`proving`](super::proving).
+//!
+//! Who has delivered comes first, and does not wait for those that have not: once some of these were found to bring
+//! nothing, only a few are tried at once, unless nobody delivers.
+//!
 //! Refuses to ask a base source as long as one that speaks `p1` can be asked: a stream has no order of its own choosing.
 
 use super::download::Download;
 use super::limits::{
-    DUPLICATE_AFTER, FAILURES_RELIED_MAX, PROOF_AFTER, PROOF_ETA, RANGE_GROUPS_FIRST, RANGE_GROUPS_MAX, RANGE_SPAN,
-    SLOW_AFTER, SLOW_ETA, SLOW_RATE, STALL_AFTER, STEAL_WORTH_MS,
+    DUPLICATE_AFTER, EXPLORED_AT_ONCE, FAILURES_RELIED_MAX, RANGE_GROUPS_FIRST, RANGE_GROUPS_MAX, RANGE_SPAN,
+    SILENT_AFTER, SLOW_AFTER, SLOW_ETA, SLOW_RATE, STALL_AFTER, STEAL_WORTH_MS, USEFUL_RATE,
 };
 use super::names::Ask;
 use super::sources::{Fetch, Source, Standing, Task};
@@ -30,11 +35,24 @@ pub(super) struct Content {
     pub(super) verified: Groups,
     /// Who gave the outline.
     pub(super) giver: Option<SocketAddr>,
+    /// The size is what a search or a listing told of the giver, and not what it has said itself.
+    pub(super) is_hearsay: bool,
 }
 
 impl Content {
     pub(super) fn new(size: u64, giver: SocketAddr) -> Self {
-        Self { size, verified: Groups::none(group_count(size)), giver: Some(giver) }
+        Self { size, verified: Groups::none(group_count(size)), giver: Some(giver), is_hearsay: false }
+    }
+
+    /// As it is in a part file that was begun earlier.
+    pub(super) fn resumed(size: u64, verified: Groups) -> Self {
+        Self { size, verified, giver: None, is_hearsay: false }
+    }
+
+    /// Another outline of the same content, which contradicts no group that is verified: what is there stays.
+    pub(super) fn replace_outline(&mut self, size: u64, giver: SocketAddr) {
+        self.verified = self.verified.resized(group_count(size));
+        (self.size, self.giver, self.is_hearsay) = (size, Some(giver), false);
     }
 
     /// Whether the exact size is certain: only the last group can show it.
@@ -101,8 +119,8 @@ impl Download {
             Some(content) if content.verified.is_full() => Some(Step::Check),
             _ if question.is_some() => question,
             Some(content) if content.is_proved() => self.step_by_groups(now, content, room),
-            Some(content) => self.step_to_proof(now, content),
-            None => self.step_to_outline(now),
+            Some(content) => self.step_to_proof(now, room, content),
+            None => self.step_to_outline(now, room),
         };
         if let Some(step) = step {
             return Outlook::Do(step);
@@ -132,7 +150,7 @@ impl Download {
     }
 
     /// The source to ask first of those that fit: one that did not fail, then the fastest, then the first.
-    fn best(&self, fits: impl Fn(&Source) -> bool) -> Option<usize> {
+    pub(super) fn best(&self, fits: impl Fn(&Source) -> bool) -> Option<usize> {
         let rank = |at: &usize| {
             let source = &self.sources[*at];
             (source.failures, Reverse(source.speed), *at)
@@ -140,52 +158,42 @@ impl Download {
         (0..self.sources.len()).filter(|at| fits(&self.sources[*at])).min_by_key(rank)
     }
 
-    fn step_to_outline(&self, now: Instant) -> Option<Step> {
-        if let Some((at, fetch)) = self.busy().next() {
-            return self.relieve(now, at, fetch);
-        }
-        let outline = self.ask_for_outline(&|source| source.is_ready_for(Ask::Metadata));
-        // The first in order: a user who names several has put them so.
-        outline.or_else(|| self.ask_for_all(now, |source| Step::AskStream { source }))
+    /// The source to ask for groups first: one that has delivered before one that has not.
+    fn best_for_groups(&self, now: Instant) -> Option<usize> {
+        let is_ready = |source: &Source| source.is_ready_for(Ask::Ranges);
+        let proven = self.best(|source| source.has_delivered() && is_ready(source));
+        proven.or_else(|| self.best(is_ready).filter(|_| self.may_explore(now)))
     }
 
-    /// A first or another outline, of whichever source fits best.
-    fn ask_for_outline(&self, may_give: &dyn Fn(&Source) -> bool) -> Option<Step> {
-        let claims_one_group = |source: &Source| {
-            let size = source.size.filter(|size| group_count(*size) <= 1)?;
-            self.aim.b3().filter(|_| source.is_ready_for(Ask::Ranges)).map(|_| size)
-        };
-        let may_give = |source: &Source| self.is_relied_on(source) && may_give(source);
-        let claims = |source: &Source| self.is_relied_on(source) && claims_one_group(source).is_some();
-        let source = self.best(|source| may_give(source) || claims(source))?;
-        Some(match claims_one_group(&self.sources[source]) {
-            Some(size) => Step::TakeSize { source, size },
-            None => Step::AskMetadata { source },
-        })
+    /// Whether one more source that has brought nothing yet may be tried.
+    fn may_explore(&self, now: Instant) -> bool {
+        let (mut tried, mut failing) = (0, 0);
+        for (at, source) in self.sources.iter().enumerate().filter(|(_, source)| !source.has_delivered()) {
+            tried += usize::from(source.fetch().is_some());
+            let is_silent = source.fetch().is_some_and(|fetch| self.is_silent(now, at, fetch));
+            failing += usize::from(is_silent || source.failures > 0);
+        }
+        tried < EXPLORED_AT_ONCE || failing < EXPLORED_AT_ONCE || !self.is_delivered(now)
     }
 
-    fn step_to_proof(&self, now: Instant, content: &Content) -> Option<Step> {
-        if let Some((at, fetch)) = self.busy().next() {
-            return self.relieve(now, at, fetch);
-        }
-        let last = content.verified.count().saturating_sub(1);
-        let gave = |source: &Source| Some(source.addr) == content.giver;
-        let proves = |source: &Source| gave(source) && source.is_ready_for(Ask::Ranges) && self.is_relied_on(source);
-        if let Some(source) = self.best(proves) {
-            return Some(Step::AskGroups { source, groups: last..last + 1, twice: false });
-        }
-        // Who says no to ranges cannot prove its word.
-        let may_give =
-            |source: &Source| !gave(source) && source.is_ready_for(Ask::Metadata) && source.is_ready_for(Ask::Ranges);
-        self.ask_for_outline(&may_give).or_else(|| self.ask_for_whole(now))
+    /// Whether a source that has delivered still does.
+    fn is_delivered(&self, now: Instant) -> bool {
+        self.busy().any(|(at, fetch)| self.sources[at].has_delivered() && !self.is_silent(now, at, fetch))
     }
 
-    fn ask_for_whole(&self, now: Instant) -> Option<Step> {
+    /// Whether a source brings nothing, or as good as nothing, after a time in which others would have begun.
+    pub(super) fn is_silent(&self, now: Instant, at: usize, fetch: &Fetch) -> bool {
+        let source = &self.sources[at];
+        let brings = || source.rate.per_second(now, source.received).is_some_and(|rate| rate >= USEFUL_RATE);
+        fetch.tried_for(now) >= SILENT_AFTER && (now.saturating_since(fetch.progressed) >= SILENT_AFTER || !brings())
+    }
+
+    pub(super) fn ask_for_whole(&self, now: Instant) -> Option<Step> {
         self.ask_for_all(now, |source| Step::AskWhole { source })
     }
 
     /// Asks the best source for everything, once no answer to a first contact is waited for.
-    fn ask_for_all(&self, now: Instant, ask: impl Fn(usize) -> Step) -> Option<Step> {
+    pub(super) fn ask_for_all(&self, now: Instant, ask: impl Fn(usize) -> Step) -> Option<Step> {
         self.best_streamer().filter(|_| self.contact_awaited(now).is_none()).map(ask)
     }
 
@@ -197,14 +205,13 @@ impl Download {
 
     /// Whether others need not be asked for less while this one can be asked for more: not when it fails again and again,
     /// and another does not.
-    fn is_relied_on(&self, source: &Source) -> bool {
+    pub(super) fn is_relied_on(&self, source: &Source) -> bool {
         let better = |other: &Source| other.is_idle() && other.failures < source.failures;
         source.failures < FAILURES_RELIED_MAX || !self.sources.iter().any(better)
     }
 
     fn step_by_groups(&self, now: Instant, content: &Content, room: usize) -> Option<Step> {
-        let ready = self.best(|source| source.is_ready_for(Ask::Ranges));
-        if let Some(source) = ready {
+        if let Some(source) = self.best_for_groups(now) {
             if room == 0 {
                 return self.make_room(now, source);
             }
@@ -224,14 +231,18 @@ impl Download {
         }
     }
 
-    /// There is no exchange for one more source: a slow one gives its place to one that is faster, or whose speed nobody
-    /// knows; the more often that one has failed, the later.
+    /// There is no exchange for one more source: one that has brought nothing gives its place to one that has delivered, or
+    /// has failed no more often; a slow one to one that is faster, or whose speed nobody knows, which waits the longer the
+    /// more often it has failed.
     fn make_room(&self, now: Instant, idle: usize) -> Option<Step> {
         let other = &self.sources[idle];
         let gives_way = |(at, fetch): &(usize, &Fetch)| {
             let spent = fetch.tried_for(now);
             let speed = self.sources[*at].speed_now(now).unwrap_or(0);
+            let holder = &self.sources[*at];
+            let gives_nothing = !holder.has_delivered() && self.is_silent(now, *at, fetch);
             let is_better = match other.speed {
+                _ if gives_nothing && (other.has_delivered() || other.failures <= holder.failures) => true,
                 Some(theirs) => spent >= STALL_AFTER && theirs / 2 > speed,
                 None => spent >= SLOW_AFTER.saturating_mul(1 << other.failures.min(16)),
             };
@@ -283,9 +294,14 @@ impl Download {
         }
         victims.sort_unstable();
         let mut thieves: Vec<_> = self.sources.iter().enumerate().collect();
-        thieves.retain(|(_, source)| source.is_ready_for(Ask::Ranges));
-        thieves.sort_by_key(|(at, source)| (source.failures, Reverse(source.speed), *at));
-        let mut pairs = thieves.iter().flat_map(|(thief, _)| victims.iter().map(|victim| (*thief, *victim)));
+        let may_explore = self.may_explore(now);
+        thieves.retain(|(_, source)| source.is_ready_for(Ask::Ranges) && (source.has_delivered() || may_explore));
+        thieves.sort_by_key(|(at, source)| (!source.has_delivered(), source.failures, Reverse(source.speed), *at));
+        let pairs = thieves.iter().flat_map(|(thief, _)| victims.iter().map(|victim| (*thief, *victim)));
+        // Of two that have brought nothing, neither helps the other as long as a third one delivers.
+        let is_delivered = self.is_delivered(now);
+        let delivers = |at: usize| self.sources[at].has_delivered();
+        let mut pairs = pairs.filter(|(thief, (_, victim))| !is_delivered || delivers(*thief) || delivers(*victim));
         pairs.find_map(|(thief, (Reverse(finish_ms), victim))| {
             let left = self.sources[victim].groups_left()?;
             match left.end.saturating_sub(left.start) {
@@ -333,7 +349,10 @@ impl Download {
             Some(speed) => bytes.saturating_mul(1_000).checked_div(speed).unwrap_or(u64::MAX),
             None => u64::try_from(STALL_AFTER.as_millis()).unwrap_or(u64::MAX) / 4,
         };
-        let patience = if askers.len() > 1 { STALL_AFTER } else { DUPLICATE_AFTER };
+        // Those that have brought nothing at all do not keep one that has from a group.
+        let delivers = |at: &usize| self.sources[*at].has_delivered();
+        let is_first = askers.len() == 1 || delivers(&thief) && askers.iter().filter(|at| delivers(at)).count() <= 1;
+        let patience = if is_first { DUPLICATE_AFTER } else { STALL_AFTER };
         let too_slow = |at: &usize| {
             let spent = self.sources[*at].fetch().map(|fetch| fetch.tried_for(now));
             let worth_ms = ours_ms.saturating_mul(2).saturating_add(STEAL_WORTH_MS);
@@ -342,14 +361,14 @@ impl Download {
         if !askers.iter().all(too_slow) {
             return None;
         }
-        match askers[..] {
-            [_] => Some(Step::AskGroups { source: thief, groups, twice: true }),
-            _ => Some(Step::Relieve { source: victim }),
+        match is_first {
+            true => Some(Step::AskGroups { source: thief, groups, twice: true }),
+            false => Some(Step::Relieve { source: victim }),
         }
     }
 
     /// Takes a source off what it alone does, when it is stuck or hopelessly slow and another could do it.
-    fn relieve(&self, now: Instant, at: usize, fetch: &Fetch) -> Option<Step> {
+    pub(super) fn relieve(&self, now: Instant, at: usize, fetch: &Fetch) -> Option<Step> {
         let stream = matches!(fetch.task, Task::Stream | Task::Whole);
         if is_stalled(now, fetch) {
             return self.sources.iter().any(Source::is_idle).then_some(Step::Relieve { source: at });
@@ -365,19 +384,6 @@ impl Download {
         };
         let relieved = self.is_slow(now, at, fetch) && self.sources.iter().any(may_relieve);
         relieved.then_some(Step::Relieve { source: at })
-    }
-
-    /// Whether all wait for the group that proves the size, from the source that happened to give the outline, though
-    /// another may well be faster. Once for a download: where all are slow, changing about would only cost more.
-    fn proves_too_slowly(&self, now: Instant, at: usize, fetch: &Fetch) -> bool {
-        let proves = matches!(fetch.task, Task::Groups { .. }) && self.content.as_ref().is_some_and(|c| !c.is_proved());
-        if !proves || fetch.tried_for(now) < PROOF_AFTER {
-            return false;
-        }
-        let rate = self.sources[at].rate.per_second(now, self.sources[at].received).unwrap_or(0);
-        let slow = rate.saturating_mul(PROOF_ETA.as_secs()) < GROUP_BYTES.saturating_sub(fetch.in_flight());
-        let untried = |other: &Source| other.is_ready_for(Ask::Metadata) && other.is_ready_for(Ask::Ranges);
-        slow && self.sources.iter().all(|source| source.failures == 0) && self.sources.iter().any(untried)
     }
 
     /// Whether what a source was asked for will take so long that it is not worth waiting for.

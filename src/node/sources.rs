@@ -240,6 +240,11 @@ impl Source {
         SourceRecord { addr: self.addr, names: kept, p1: self.p1, is_chosen: self.origin == Origin::Chosen }
     }
 
+    /// Whether it has brought something that counts.
+    pub(super) fn has_delivered(&self) -> bool {
+        self.bytes > 0
+    }
+
     pub(super) fn is_idle(&self) -> bool {
         matches!(self.standing, Standing::Idle) && self.doubt.is_none()
     }

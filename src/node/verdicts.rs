@@ -14,7 +14,6 @@ use crate::fault::{DialFault, DiskFault, RefusalReason};
 use crate::id::{ContentHash, TransferId};
 use crate::time::Instant;
 use std::net::SocketAddr;
-use std::rc::Rc;
 
 /// What an ended exchange means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +23,7 @@ pub(super) enum Verdict {
     /// Metadata that prove themselves.
     Outline { b3: ContentHash, size: u64 },
     /// What it has under the name, as it says.
-    Has(ContentHash),
+    Has { b3: ContentHash, size: u64 },
     /// A stream ended, and as far as can be known it is whole.
     Whole,
     /// It refused. How; and why, if it has said so.
@@ -51,7 +50,7 @@ pub(super) fn judge(
         (Ok(Dialled { response: Response::Metadata { b3, size }, .. }), Task::Metadata) => {
             Verdict::Outline { b3, size }
         }
-        (Ok(Dialled { response: Response::FileInfo { b3, .. }, .. }), Task::Identify) => Verdict::Has(b3),
+        (Ok(Dialled { response: Response::FileInfo { b3, size }, .. }), Task::Identify) => Verdict::Has { b3, size },
         (Ok(_), Task::Metadata | Task::Identify) => Verdict::Lost("it sent no metadata".to_string()),
         (Ok(_), Task::Groups { left, .. }) if left.is_empty() => Verdict::Served,
         (Ok(_), Task::Groups { left, .. }) => {
@@ -118,9 +117,9 @@ impl Node {
             }
             Verdict::Outline { b3, size } => {
                 source.error = None;
-                self.take_outline(id, at, b3, size);
+                self.take_outline(now, id, at, b3, size);
             }
-            Verdict::Has(b3) => self.on_identified(now, id, at, b3),
+            Verdict::Has { b3, size } => self.on_identified(now, id, at, b3, size),
             Verdict::Whole => {
                 source.forgive();
                 download.streamer = Some(source.addr);
@@ -148,16 +147,19 @@ impl Node {
             Verdict::Corrupt(why) => self.on_corrupt(now, id, at, Doubt { task, name, charge: Charge::Corrupt(why) }),
             // It may be asked again at once: what was wrong is discarded, and its parts are not combined any more.
             Verdict::CorruptParts => {}
+            // Others may claim less.
+            Verdict::Disk(DiskFault::Full) if task == Task::Metadata && self.may_outline_come_from_another(id, at) => {
+                self.rest_source(now, id, at, "there is no room for the size that it claims".to_string());
+            }
             Verdict::Disk(fault) => self.on_disk_fault(now, id, fault),
         }
     }
 
     /// A source that did not give the content says which one it has.
-    fn on_identified(&mut self, now: Instant, id: TransferId, at: usize, b3: ContentHash) {
+    fn on_identified(&mut self, now: Instant, id: TransferId, at: usize, b3: ContentHash, size: u64) {
         let Some(download) = self.downloads.get_mut(id) else { return };
         let aim = download.aim;
-        let Some(source) = download.sources.get_mut(at) else { return };
-        let Some(doubt) = source.doubt.take() else { return };
+        let Some(doubt) = download.sources.get_mut(at).and_then(|source| source.doubt.take()) else { return };
         if aim.b3().is_none_or(|wanted| wanted == b3) {
             return match &doubt.charge {
                 // It had us wait for our turn, and none came.
@@ -165,8 +167,10 @@ impl Node {
                     self.rest_source(now, id, at, RefusalReason::Busy.to_string());
                 }
                 Charge::Refused { .. } => self.believe_refusal(now, id, at, doubt.task.asks(), REFUSES),
+                // It was asked for what somebody else has claimed.
+                Charge::Corrupt(_) if download.is_misquoted(at, size) => self.correct_size(now, id, at, size),
                 Charge::Corrupt(why) => {
-                    if source.excuse == Excuse::NotNeeded {
+                    if let Some(source) = download.sources.get_mut(at).filter(|it| it.excuse == Excuse::NotNeeded) {
                         source.excuse = Excuse::Due;
                     }
                     self.judge_corrupt(now, id, at, &doubt.task, why);
@@ -175,6 +179,7 @@ impl Node {
                 Charge::OtherByHit => {}
             };
         }
+        let Some(source) = download.sources.get_mut(at) else { return };
         log::info!("download {}: {} has another content as {} by now", id.0, source.addr, doubt.name);
         let taught = matches!(aim, Aim::Learnt { from, .. } if from == source.addr);
         if taught && *doubt.name == download.name {
@@ -248,29 +253,6 @@ impl Node {
         }
     }
 
-    /// A source sent what is not of the content that it says it has. As long as the size is a mere claim it may be the
-    /// giver of the outline who has lied: then the last group fits nobody's file.
-    fn judge_corrupt(&mut self, now: Instant, id: TransferId, at: usize, task: &Task, why: &str) {
-        let Some(download) = self.downloads.get(id) else { return };
-        let Some(source) = download.sources.get(at) else { return };
-        let Some(content) = &download.content else {
-            return self.condemn(now, id, at, why);
-        };
-        let gave = content.giver == Some(source.addr);
-        let last_alone = content.verified.held() + 1 == content.verified.count();
-        if content.is_proved() || matches!(task, Task::Metadata) {
-            self.condemn(now, id, at, why);
-        } else if gave {
-            self.condemn(now, id, at, why);
-            self.distrust_outline(now, id);
-        } else if last_alone {
-            self.rest_source(now, id, at, "its last bytes do not fit the size that another source has claimed".into());
-            self.distrust_outline(now, id);
-        } else {
-            self.condemn(now, id, at, why);
-        }
-    }
-
     /// Nobody can be asked now. Who has sent wrong bytes once and says that it has the content may be honest: its file may
     /// have been another for a while. It rests and is asked again; the next time that it does so it is left out for good.
     /// Says whether there is one.
@@ -286,45 +268,13 @@ impl Node {
         true
     }
 
-    /// What the giver of the outline said of the size is not to be believed.
-    fn distrust_outline(&mut self, now: Instant, id: TransferId) {
-        let Some(download) = self.downloads.get_mut(id) else { return };
-        let Some(content) = &mut download.content else { return };
-        let giver = content.giver.take();
-        if content.verified.held() > 0 {
-            // The groups that are there are proved by the hash, whatever the size.
-            return;
-        }
-        if let Aim::Learnt { from, .. } = download.aim {
-            self.return_to_name(now, id, from);
-        }
-        let Some(download) = self.downloads.get_mut(id) else { return };
-        let believed = |source: &&Source| !matches!(source.standing, Standing::Corrupt) && Some(source.addr) != giver;
-        download.size = download.sources.iter().filter(believed).find_map(|source| source.size);
-        self.remember_download(id);
-        self.begin_part_anew(now, id);
-    }
-
-    /// What this source said of the name does not hold.
-    fn return_to_name(&mut self, now: Instant, id: TransferId, from: SocketAddr) {
-        // Nothing is under way from here on, so that places may change.
-        self.set_download_state(now, id, State::Opening);
-        self.downloads.unindex_sources(id);
-        if let Some(download) = self.downloads.get_mut(id) {
-            download.return_to_chosen();
-            if download.sources.is_empty() {
-                download.sources.push(Source::new(from, Rc::new(download.name.clone()), None));
-            }
-        }
-        self.downloads.index_sources(id);
-    }
-
     /// Never asks a source for this content again.
-    fn condemn(&mut self, now: Instant, id: TransferId, at: usize, why: &str) {
+    pub(super) fn condemn(&mut self, now: Instant, id: TransferId, at: usize, why: &str) {
         let Some(source) = self.downloads.get_mut(id).and_then(|row| row.sources.get_mut(at)) else { return };
         log::warn!("download {}: {} is left out: {why}", id.0, source.addr);
         source.standing = Standing::Corrupt;
         source.error = Some(why.to_string());
+        self.counters.limited.sources_corrupt += 1;
         self.tell_source_lost(now, id, at);
     }
 
@@ -370,13 +320,14 @@ impl Node {
         self.start_downloads(now);
     }
 
-    /// Every source has said no or was left out. The end, if only a name is known and no search can bring another; a
-    /// content is looked for until the user cancels it.
+    /// Every source has said no or was left out. The end, if only a name is known, no search can bring another, and none of
+    /// them has lied; a content is looked for until the user cancels it, and so is a name of which only liars are known.
     pub(super) fn give_up(&mut self, now: Instant, id: TransferId) {
         if let Some(error) = self.downloads.get(id).and_then(Download::not_there) {
             return self.fail_download(now, id, error);
         }
         let hope = self.seek_while_stuck(now, id).or_else(|| self.seek_before_the_end(now, id));
+        let hope = hope.or_else(|| self.seek_despite_liars(now, id));
         let Some(download) = self.downloads.get_mut(id) else { return };
         let corrupt = download.sources.iter().any(|source| matches!(source.standing, Standing::Corrupt));
         let refused = |source: &&Source| matches!(source.standing, Standing::Refused) && source.error.is_some();
@@ -384,7 +335,7 @@ impl Node {
             format!(" ({}: {})", source.addr, source.error.as_deref().unwrap_or_default())
         });
         let error = match (hope, corrupt) {
-            (Some(_), true) => {
+            (_, true) => {
                 CallError::new(ExitCode::Checksum, "every source sent wrong bytes or refused; others are looked for")
             }
             (Some(_), false) if download.sources.is_empty() => {
@@ -393,10 +344,6 @@ impl Node {
             (Some(_), false) => {
                 let message = format!("refused by every source{how}; others are looked for");
                 CallError::new(ExitCode::NoSource, message)
-            }
-            (None, true) => {
-                let message = "every source sent wrong bytes or refused; `pyratectl search` may find others";
-                CallError::new(ExitCode::Checksum, message)
             }
             (None, false) => {
                 let message = format!("refused by every source{how}; `pyratectl search` may find others");

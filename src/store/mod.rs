@@ -43,7 +43,9 @@ pub use hasher::FileHasher;
 pub use mount::{DirectoryMount, KnownMounts};
 pub use orphans::{Orphan, OrphanKind, OrphanSearch, OrphansFound};
 pub use own::OwnFiles;
-pub use part::{Checked, PartCheck, PartFile, PartOpened, PartPlace, PartRequest, SyncJob, Synced, is_part_name};
+pub use part::{
+    Checked, OutlineRefused, PartCheck, PartFile, PartOpened, PartPlace, PartRequest, SyncJob, Synced, is_part_name,
+};
 pub use record_log::{LogDone, LogJob, RECORD_BYTES_MAX, RecordLog};
 pub use scan::{ScanStep, Scanner};
 pub use share::{ShareRoot, SharedFile, make_share};

@@ -33,11 +33,24 @@ pub(crate) struct PartFile {
 }
 
 impl PartFile {
-    /// Begins anew, with nothing verified; the same outline again changes nothing.
-    pub(crate) fn set_outline(&mut self, outline: Outline) {
-        if self.outline != Some(outline) {
-            *self = Self { outline: Some(outline), ..Self::default() };
+    /// Takes an outline. Of another content it begins anew; of the same one, all that is verified stays. Says whether nothing
+    /// contradicts it.
+    pub(crate) fn set_outline(&mut self, outline: Outline) -> bool {
+        match self.outline {
+            Some(before) if before.b3 == outline.b3 => {
+                let agree = |group: &u64| {
+                    let is_alone = |outline: Outline| outline.groups() <= 1;
+                    is_alone(before) == is_alone(outline)
+                        && group_span(before.size, *group) == group_span(outline.size, *group)
+                };
+                if !self.journal.keys().all(agree) {
+                    return false;
+                }
+                self.outline = Some(outline);
+            }
+            _ => *self = Self { outline: Some(outline), ..Self::default() },
         }
+        true
     }
 
     /// Writes a group and enters it in the journal.

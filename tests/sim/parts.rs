@@ -4,10 +4,10 @@
 use crate::content::{Content, Outline};
 use crate::disk::{Fate, OpenPart, PartFile, PartKey, Place, Stage, part_key};
 use crate::host::HostId;
-use crate::links::ConnId;
+use crate::links::{ConnId, Want};
 use crate::world::{Occurrence, World};
 use pyrate::content::group_count;
-use pyrate::fault::DiskFault;
+use pyrate::fault::{DialFault, DiskFault};
 use pyrate::id::{ContentHash, TransferId};
 use pyrate::node::contract::{CheckedPart, CommittedPart, DownloadRecord, Event, OpenedPart, PartSpec};
 
@@ -153,12 +153,12 @@ impl World {
         }
     }
 
-    /// A disk may be tried beside them; but no more downloads get on than may be active.
+    /// A disk may be tried beside them; but no more downloads get on than may be active, and as many that crawl.
     fn check_active(&self, host: HostId) {
         let host_of = &self.hosts[host.0];
         let ending = |part: &OpenPart| matches!(part.stage, Stage::Checking | Stage::Committing);
         let active = host_of.disk.parts.values().filter(|part| ending(part) || !part.fetches.is_empty()).count();
-        if host_of.config.as_ref().is_some_and(|config| active > config.max_downloads) {
+        if host_of.config.as_ref().is_some_and(|config| active > 2 * config.max_downloads) {
             self.violation(host, &format!("{active} downloads are active"));
         }
     }
@@ -180,8 +180,8 @@ impl World {
             let epoch = self.hosts[host.0].epoch;
             return self.plan(0, Occurrence::PartFailed(host, epoch, download, fault));
         }
-        if let Some(file) = disk.file_of(download) {
-            file.set_outline(Outline { b3, size });
+        if disk.file_of(download).is_some_and(|file| !file.set_outline(Outline { b3, size })) {
+            self.violation(host, &format!("{download:?} takes a size that its verified groups contradict"));
         }
     }
 
@@ -190,20 +190,20 @@ impl World {
         &mut self,
         host: HostId,
         download: TransferId,
-        conn: ConnId,
         outline: Outline,
-    ) -> Result<(), DiskFault> {
+    ) -> Result<(), DialFault> {
         let disk = &mut self.hosts[host.0].disk;
         if let Some(fault) = disk.fault {
-            return Err(fault);
+            return Err(DialFault::Disk(fault));
         }
-        let others = disk.parts.get(&download).is_some_and(|part| part.fetches.iter().any(|other| *other != conn));
-        let file = disk.file_of(download).ok_or(DiskFault::Missing)?;
+        // Metadata that others are asked for at the same time are not checked against it.
+        let is_file = |other: &&ConnId| self.conns.get(*other).is_some_and(|other| matches!(other.want, Want::File(_)));
+        let others = disk.parts.get(&download).is_some_and(|part| part.fetches.iter().any(|it| is_file(&it)));
+        let file = disk.file_of(download).ok_or(DialFault::Aborted)?;
         if file.outline != Some(outline) && others {
             self.violation(host, &format!("{download:?} gets another outline under a fetch in progress"));
         }
-        file.set_outline(outline);
-        Ok(())
+        if file.set_outline(outline) { Ok(()) } else { Err(DialFault::Corrupt) }
     }
 
     pub(crate) fn check_part(&mut self, host: HostId, download: TransferId) {

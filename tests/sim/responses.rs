@@ -303,7 +303,7 @@ impl World {
         let &Want::Metadata { download, b3 } = &conn.want else { return };
         let proved = b3.is_none_or(|wanted| wanted == said) && Outline::proves(said, chain, size);
         let outcome = match proved {
-            true => self.outline_came(dialer.host, download, id, Outline { b3: said, size }).map_err(DialFault::Disk),
+            true => self.outline_came(dialer.host, download, Outline { b3: said, size }),
             false => Err(DialFault::Corrupt),
         };
         let response = Response::Metadata { b3: said, size };

@@ -13,6 +13,7 @@ mod control_abuse;
 mod control_calls;
 mod control_socket;
 mod crash;
+mod crowded;
 mod ctl;
 mod disk;
 mod downloads;

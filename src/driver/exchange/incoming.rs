@@ -7,6 +7,7 @@ use crate::fault::DialFault;
 use crate::id::{ContentHash, ExchangeId, TransferId};
 use crate::node::Event;
 use crate::node::contract::{Portion, Response};
+use crate::store::OutlineRefused;
 use crate::time::Instant;
 use crate::wire::{FileInfoReader, FileListReader, MetadataFault, MetadataReader, PeerListReader};
 use std::net::SocketAddr;
@@ -247,7 +248,8 @@ impl Incoming {
                 }
                 let outline = Arc::new(reader.finish().map_err(metadata_fault)?);
                 let (b3, size) = (outline.b3(), outline.size());
-                cx.parts.get_mut(download).ok_or(DialFault::Aborted)?.set_outline(outline)?;
+                let part = cx.parts.get_mut(download).ok_or(DialFault::Aborted)?;
+                part.set_outline(outline).map_err(outline_fault)?;
                 Ok(Taken::Enough(Response::Metadata { b3, size }))
             }
         }
@@ -268,6 +270,14 @@ fn progress(
     }
     (*reported, *reported_at) = (bytes, now);
     Some(Event::FetchProgress { exchange, bytes })
+}
+
+/// An outline that contradicts what was verified is as false as one that does not prove its hash.
+fn outline_fault(refused: OutlineRefused) -> DialFault {
+    match refused {
+        OutlineRefused::Contradicted => DialFault::Corrupt,
+        OutlineRefused::Disk(fault) => DialFault::Disk(fault),
+    }
 }
 
 fn metadata_fault(fault: MetadataFault) -> DialFault {

@@ -44,21 +44,40 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// Begins a journal in which nothing is verified, gives the part file the outline's size, and puts the journal in
-    /// the place of the one that stands there, which [may outlive](Ledger::may_outlive) this.
+    /// Begins a journal in which nothing is verified, where none stands, and gives the part file the outline's size.
     ///
     /// # Errors
-    /// As the system reports them; then the old one stands, but the part file may have got its size.
+    /// As the system reports them; then the part file may have got its size.
     pub(super) fn begin(place: &Place, part: &File, outline: Arc<Outline>) -> Result<Self, DiskFault> {
         let verified = Groups::none(outline.group_count());
         let journal = Journal::create(place, disk::inode(part)?, &outline, &verified)?;
-        // Until the journal stands, a size that does not fit the old one keeps that from being believed.
-        if let Err(error) = disk::set_len(part, outline.size()) {
-            let _ = disk::unlink(place.directory(), &place.new_journal_name());
-            return Err(error.into());
-        }
-        journal.install(place)?;
-        Ok(Self::new(outline, verified, journal, false, Allocation::Wanted))
+        install_resized(journal, place, part, &outline)
+            .map(|journal| Self::new(outline, verified, journal, false, Allocation::Wanted))
+    }
+
+    /// Whether a group that counts is not what this outline says of it.
+    pub(super) fn contradicts(&self, outline: &Outline) -> bool {
+        self.verified.iter().any(|group| !self.outline.agrees_on(outline, group))
+    }
+
+    /// Takes another outline of the same content, which [contradicts](Ledger::contradicts) no group that counts: all of
+    /// them go on to count. A crash may bring the old journal back, which is right as well: its groups are hashed, as the
+    /// part file has another size.
+    ///
+    /// # Errors
+    /// As the system reports them; then the old one stands, but the part file may have got the other size.
+    pub(super) fn replace_outline(
+        &mut self,
+        place: &Place,
+        part: &File,
+        outline: Arc<Outline>,
+    ) -> Result<(), DiskFault> {
+        self.hear_of_job(place, part);
+        let journal = install_resized(self.make_journal(place, part, &outline)?, place, part, &outline)?;
+        self.verified = self.verified.resized(outline.group_count());
+        (self.outline, self.allocation) = (outline, Allocation::Wanted);
+        self.take_journal(journal);
+        Ok(())
     }
 
     /// Takes up what a journal of this part file says. Groups whose data power loss may have taken are hashed first;
@@ -68,6 +87,9 @@ impl Ledger {
     /// As the system reports them.
     pub(super) fn resume(place: &Place, part: &File, loaded: Loaded) -> Result<Self, DiskFault> {
         let Loaded { inode, outline, mut verified, unsynced } = loaded;
+        if part.metadata()?.len() != outline.size() {
+            disk::set_len(part, outline.size())?;
+        }
         for Recorded { group, .. } in unsynced {
             if !is_right(part, &outline, group)? {
                 verified.remove(group);
@@ -101,13 +123,6 @@ impl Ledger {
     /// Whether space was set aside for all of it.
     pub(super) fn is_allocated(&self) -> bool {
         self.allocation == Allocation::Done
-    }
-
-    /// Whether this journal would be right for another outline's part file as well: that has the same chaining values,
-    /// and the claims differ only in the length of the last group, of which no byte counts.
-    pub(super) fn may_outlive(&self, outline: &Outline) -> bool {
-        let last = self.outline.group_count().saturating_sub(1);
-        self.outline.b3() == outline.b3() && !self.verified.contains(last)
     }
 
     /// Writes a group that was checked, and then its record. False: it counts already.
@@ -158,17 +173,29 @@ impl Ledger {
             return Ok(());
         }
         self.unsynced.retain(|recorded| self.verified.contains(recorded.group));
-        let mut base = self.verified.clone();
+        let journal = self.make_journal(place, part, &self.outline)?;
+        journal.install(place)?;
+        self.take_journal(journal);
+        Ok(())
+    }
+
+    /// Writes a journal of what counts, under an outline of this content.
+    fn make_journal(&self, place: &Place, part: &File, outline: &Outline) -> Result<Journal, DiskFault> {
+        let mut base = self.verified.resized(outline.group_count());
         for recorded in &self.unsynced {
             base.remove(recorded.group);
         }
-        let mut journal = Journal::create(place, disk::inode(part)?, &self.outline, &base)?;
+        let mut journal = Journal::create(place, disk::inode(part)?, outline, &base)?;
         let records: Vec<Record> = self.unsynced.iter().map(|recorded| Record::Group(recorded.group)).collect();
         if let Err(error) = journal.append(&records) {
             let _ = disk::unlink(place.directory(), &place.new_journal_name());
             return Err(error.into());
         }
-        journal.install(place)?;
+        Ok(journal)
+    }
+
+    /// Goes on with a journal that was made and installed.
+    fn take_journal(&mut self, journal: Journal) {
         self.journal = journal;
         self.settled = false;
         if let Some(job) = &mut self.job {
@@ -177,7 +204,6 @@ impl Ledger {
             job.forget_journal(covered as u64);
         }
         (0..).zip(&mut self.unsynced).for_each(|(index, recorded)| recorded.index = index);
-        Ok(())
     }
 
     /// Makes a job that brings to the disk what is not there yet: when enough waits for it, or, if `rest`, anything.
@@ -204,7 +230,8 @@ impl Ledger {
     pub(super) fn synced(&mut self, synced: Synced) -> Result<(), DiskFault> {
         let Some(job) = self.job.take_if(|job| job.is(&synced.job)) else { return Ok(()) };
         self.settled |= job.settles();
-        if let Some(allocation) = synced.allocation {
+        // Space for an earlier outline is not what this one needs.
+        if let Some(allocation) = synced.allocation.filter(|_| job.settles()) {
             self.allocation = allocation;
         }
         if self.unsynced.first().is_some_and(|recorded| recorded.index < job.records()) {
@@ -254,6 +281,19 @@ impl Ledger {
         }
         Ok(bad)
     }
+}
+
+/// Gives a part file the size of an outline, and puts a journal of it in the place of the one that stands there.
+///
+/// # Errors
+/// As the system reports them; then the old journal stands, but the part file may have got the size.
+fn install_resized(journal: Journal, place: &Place, part: &File, outline: &Outline) -> Result<Journal, DiskFault> {
+    if let Err(error) = disk::set_len(part, outline.size()) {
+        let _ = disk::unlink(place.directory(), &place.new_journal_name());
+        return Err(error.into());
+    }
+    journal.install(place)?;
+    Ok(journal)
 }
 
 /// Whether a group holds what the outline says. One that the file is too short for does not.

@@ -9,9 +9,11 @@
 //! 1. a group's data are written before its record, so a process that dies leaves every recorded group whole;
 //! 2. records count by themselves only up to a mark, which follows the syncing of their data; groups recorded after it are
 //!    hashed again when the part file is opened, since power loss may have taken their data;
-//! 3. a journal names its part file by inode and size: of a file of another size it says nothing, and of one of another
-//!    inode each group is hashed again; and before a part file takes data of another content, the journal of the old one
-//!    is gone for good.
+//! 3. a journal names its part file by inode and size: of a file of another inode or size each group is hashed again; and
+//!    before a part file takes data of another content, the journal of the old one is gone for good.
+//!
+//! A group that was verified stays verified whatever anybody claims of the same content: an outline that says something
+//! else of it is refused.
 //!
 //! What waits for the disk is a job that may run in a helper thread. [`PartRequest::open`] and [`PartRequest::remove`]
 //! may wait too.
@@ -100,6 +102,27 @@ pub struct PartRequest {
     pub known: Arc<KnownMounts>,
 }
 
+/// Why a part file does not take an outline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutlineRefused {
+    /// It contradicts a group that was verified: whoever gave it lies.
+    Contradicted,
+    /// The disk fails.
+    Disk(DiskFault),
+}
+
+impl From<DiskFault> for OutlineRefused {
+    fn from(fault: DiskFault) -> Self {
+        Self::Disk(fault)
+    }
+}
+
+impl From<io::Error> for OutlineRefused {
+    fn from(error: io::Error) -> Self {
+        Self::Disk(error.into())
+    }
+}
+
 /// A part file that was asked for.
 #[derive(Debug)]
 pub enum PartOpened {
@@ -157,23 +180,19 @@ impl PartRequest {
     }
 }
 
-/// Reads the journal, if it is one of a part file of this size and of the content wanted. A part file of another inode
-/// may be another file, or the same on a filesystem that numbers files anew at every mount (FAT, exFAT, FUSE): then each
-/// group is to be hashed.
+/// Reads the journal, if it is one of the content wanted. A part file of another inode may be another file, or the same on
+/// a filesystem that numbers files anew at every mount (FAT, exFAT, FUSE); one of another size was cut, or had another
+/// outline when the power went: then each group is to be hashed.
 fn load(place: &Place, part: &File, wanted: Option<ContentHash>) -> Result<Option<Loaded>, DiskFault> {
     let JournalFile::Regular(file) = place.open_journal()? else { return Ok(None) };
     let (inode, size) = (disk::inode(part)?, part.metadata()?.len());
-    let fits = |loaded: &Loaded| {
-        let is_wanted = wanted.is_none_or(|b3| b3 == loaded.outline.b3());
-        is_wanted && loaded.outline.size() == size
-    };
-    let mut loaded = journal::load(&file)?.filter(fits);
+    let is_wanted = |loaded: &Loaded| wanted.is_none_or(|b3| b3 == loaded.outline.b3());
+    let mut loaded = journal::load(&file)?.filter(is_wanted);
     if let Some(loaded) = &mut loaded
-        && loaded.inode != inode
+        && (loaded.inode != inode || loaded.outline.size() != size)
     {
         loaded.inode = inode;
-        let verified = (0..loaded.verified.count()).filter(|&group| loaded.verified.contains(group));
-        loaded.unsynced = verified.map(|group| Recorded { index: 0, group }).collect();
+        loaded.unsynced = loaded.verified.iter().map(|group| Recorded { index: 0, group }).collect();
     }
     Ok(loaded)
 }
@@ -247,27 +266,36 @@ impl PartFile {
         self.len() == 0
     }
 
-    /// Says what it is to hold: its journal begins anew, and nothing is verified. The same outline again changes
-    /// nothing. The bytes that are there stay; [`PartFile::begin_check`] finds out which of them are right.
+    /// Says what it is to hold. Of the same content what is verified stays so; of another one its journal begins anew,
+    /// and nothing is verified. The bytes that are there stay; [`PartFile::begin_check`] finds out which of them are
+    /// right.
     ///
-    /// Waits for the disk only where an outline of another hash, or of another size than a verified last group proves,
-    /// is replaced.
+    /// Waits for the disk only where an outline of another hash is replaced.
     ///
     /// # Errors
-    /// [`DiskFault::Full`] when the size would touch the reserve; otherwise as the system reports. Then an outline from
-    /// before is still in force, or there is none; a stream has to begin anew.
-    pub fn set_outline(&mut self, outline: Arc<Outline>) -> Result<(), DiskFault> {
+    /// [`OutlineRefused::Contradicted`] by a verified group. [`DiskFault::Full`] when the size would touch the reserve;
+    /// otherwise as the system reports. Then an outline from before is still in force, or there is none; a stream has to
+    /// begin anew.
+    pub fn set_outline(&mut self, outline: Arc<Outline>) -> Result<(), OutlineRefused> {
         if self.outline() == Some(&outline) {
             return Ok(());
         }
+        let is_same_content = self.outline().is_some_and(|before| before.b3() == outline.b3());
+        if is_same_content && self.ledger().is_some_and(|ledger| ledger.contradicts(&outline)) {
+            return Err(OutlineRefused::Contradicted);
+        }
         Room::of(self.place.directory())?.take(outline.size().saturating_sub(self.allocated_bytes()?))?;
-        if self.ledger().is_some_and(|ledger| !ledger.may_outlive(&outline)) {
+        if !is_same_content && self.ledger().is_some() {
             self.place.remove_journals()?;
             disk::sync_directory(self.place.directory()).map_err(fault)?;
             self.state = State::stream();
         }
-        let ledger = Ledger::begin(&self.place, &self.held, outline).inspect_err(|_| self.fall_back())?;
-        self.state = State::Groups(Box::new(ledger));
+        let set = match &mut self.state {
+            State::Groups(ledger) => ledger.replace_outline(&self.place, &self.held, outline),
+            State::Stream { .. } => Ledger::begin(&self.place, &self.held, outline)
+                .map(|ledger| self.state = State::Groups(Box::new(ledger))),
+        };
+        set.inspect_err(|_| self.fall_back())?;
         self.watch = Watch::default();
         Ok(())
     }

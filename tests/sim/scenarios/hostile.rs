@@ -405,25 +405,22 @@ fn sources_that_lie_are_withstood() {
 }
 
 #[test]
-#[ignore = "a source that stalls holds its place"]
 fn sources_that_stall_are_withstood() {
     assert_withstood(Kind::Stallers, false);
 }
 
 #[test]
-#[ignore = "a source that drips holds its place"]
+#[ignore = "a source that drips holds its place for some seconds too long"]
 fn sources_that_drip_are_withstood() {
     assert_withstood(Kind::Drippers, false);
 }
 
 #[test]
-#[ignore = "the first list decides on all neighbours"]
 fn a_bootstrap_node_that_lists_its_accomplices_alone_is_withstood() {
     assert_withstood(Kind::HostileBootstrap, false);
 }
 
 #[test]
-#[ignore = "see the others"]
 fn all_kinds_at_once_are_withstood() {
     assert_withstood(Kind::Mixed, false);
 }

@@ -26,6 +26,8 @@ pub(crate) struct Manners {
     pub(crate) wholes_only: bool,
     /// It tells sizes that are larger than the truth by so much, in lists and hits.
     pub(crate) boasts: u64,
+    /// It tells this size in lists and hits, whatever the truth is.
+    pub(crate) claims: Option<u64>,
     /// Bytes a second of each response.
     pub(crate) rate: Option<u64>,
     /// When the vices below are in force.
@@ -46,6 +48,7 @@ impl Default for Manners {
             hashed: true,
             wholes_only: false,
             boasts: 0,
+            claims: None,
             rate: None,
             role: Role::Always,
             ranges,
@@ -311,7 +314,8 @@ impl Inner {
 
 /// What follows a name towards a `p1` node.
 fn attributes_of(content: &[u8], manners: &Manners) -> String {
-    let size = format!("\tsize={}", content.len() as u64 + manners.boasts);
+    let size = manners.claims.unwrap_or(content.len() as u64 + manners.boasts);
+    let size = format!("\tsize={size}");
     if manners.hashed { format!("{size}\tb3={}", content_hash(content)) } else { size }
 }
 

@@ -132,7 +132,7 @@ impl Swarm {
                 Action::Abort { exchange } if self.running.remove(&exchange).is_some() => {
                     self.rig.fail(exchange, DialFault::Aborted);
                 }
-                Action::SetOutline { size, .. } => self.set_outline(size),
+                Action::SetOutline { size, .. } => assert!(self.set_outline(size), "nothing verified is lost"),
                 Action::DropPart { .. } => {
                     self.outline = None;
                     self.held.clear();
@@ -153,11 +153,15 @@ impl Swarm {
         }
     }
 
-    fn set_outline(&mut self, size: u64) {
-        if self.outline != Some(size) {
-            self.held.clear();
+    /// Says whether no group that is there contradicts it.
+    fn set_outline(&mut self, size: u64) -> bool {
+        let ends_with = |before: u64| before != size && self.held.contains(&(group_count(before) - 1));
+        let beyond = self.held.last().is_some_and(|last| *last >= group_count(size));
+        if beyond || self.outline.is_some_and(ends_with) {
+            return false;
         }
         self.outline = Some(size);
+        true
     }
 
     /// The disk answers; now and then it fails.
@@ -229,8 +233,9 @@ impl Swarm {
         match portion {
             None => {
                 let size = if kind == Kind::LiesOfSize { self.size.saturating_sub(1).max(1) } else { self.size };
-                self.set_outline(size);
-                self.end(exchange, Ok(Response::Metadata { b3: B3, size }));
+                let response = Response::Metadata { b3: B3, size };
+                let is_taken = self.set_outline(size);
+                self.end(exchange, is_taken.then_some(response).ok_or(DialFault::Corrupt));
             }
             Some(Portion::Stream { .. }) => self.play_stream(exchange, kind),
             Some(Portion::Whole) => self.play_groups(exchange, kind, 0..group_count(self.size)),

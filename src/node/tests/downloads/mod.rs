@@ -2,8 +2,11 @@
 
 mod chaos;
 mod chosen;
+mod claims;
 mod contacts;
 mod contents;
+mod crawling;
+mod crowding;
 mod disks;
 mod names;
 mod orders;
@@ -17,6 +20,7 @@ mod remembering;
 mod resumed;
 mod retrying;
 mod sources;
+mod stalling;
 mod streams;
 mod unsourced;
 mod wishes;
@@ -102,7 +106,8 @@ fn identifying(rig: &mut Rig) -> Vec<(ExchangeId, SocketAddr)> {
 fn identify_as(rig: &mut Rig, b3: ContentHash) -> SocketAddr {
     let asked = identifying(rig);
     let [(exchange, to)] = asked[..] else { panic!("{asked:?}") };
-    rig.succeed(exchange, Response::FileInfo { b3, size: 1 });
+    let size = row(rig, 1).size.unwrap_or(1);
+    rig.succeed(exchange, Response::FileInfo { b3, size });
     to
 }
 

@@ -27,7 +27,7 @@ fn the_reserve_is_left_free() {
     assert_eq!(suggested(scratch.path()).wanting(&content).fault(), DiskFault::Full);
     assert!(names(scratch.path()).is_empty());
     let mut part = suggested(scratch.path()).ready();
-    assert_eq!(part.set_outline(content.outline.clone()), Err(DiskFault::Full));
+    assert_eq!(part.set_outline(content.outline.clone()), Err(DiskFault::Full.into()));
     assert!(part.outline().is_none());
     pretend_room(room(size));
     part.set_outline(content.outline.clone()).unwrap();
@@ -164,14 +164,14 @@ fn an_outline_that_cannot_be_set_leaves_what_there_was() {
     for call in [Call::Write, Call::SetLen, Call::Rename] {
         let mut part = stream(suggested(scratch.path()), b"streamed");
         fail_next(call, EIO);
-        assert_eq!(part.set_outline(content.outline.clone()), Err(BROKEN), "{call:?}");
+        assert_eq!(part.set_outline(content.outline.clone()), Err(BROKEN.into()), "{call:?}");
         assert_eq!((part.outline(), part.len()), (None, 0));
         assert_eq!(names(scratch.path()).len(), 1, "{call:?}");
 
         part.set_outline(content.outline.clone()).unwrap();
         part.put(&content, 1);
         fail_next(call, EIO);
-        assert_eq!(part.set_outline(other.clone()), Err(BROKEN), "{call:?}");
+        assert_eq!(part.set_outline(other.clone()), Err(BROKEN.into()), "{call:?}");
         assert_eq!((part.outline(), part.held()), (Some(&content.outline), vec![1]));
         assert_eq!(fs::metadata(part.part_path()).unwrap().len(), size);
         assert_eq!(names(scratch.path()).len(), 2, "{call:?}");
@@ -182,7 +182,7 @@ fn an_outline_that_cannot_be_set_leaves_what_there_was() {
 
         // Of another content the old journal must be gone for good first.
         fail_next(Call::SyncDirectory, EIO);
-        assert_eq!(part.set_outline(Content::of(2, 9).outline), Err(BROKEN));
+        assert_eq!(part.set_outline(Content::of(2, 9).outline), Err(BROKEN.into()));
         part.discard();
     }
 }

@@ -56,19 +56,28 @@ fn an_empty_and_a_small_content_need_no_chaining_values() {
 }
 
 #[test]
-fn the_same_outline_again_changes_nothing_and_another_begins_anew() {
+fn another_outline_of_the_same_content_takes_back_nothing_and_that_of_another_begins_anew() {
     let (scratch, one, two) = (scratch(), Content::of(3, 1), Content::of(2, 2));
     let mut part = begun(scratch.path(), &one);
     part.put(&one, 1);
     part.set_outline(Arc::new(Outline::clone(&one.outline))).unwrap();
     assert_eq!(part.held(), [1]);
+    let refused = Err(OutlineRefused::Contradicted);
+    assert_eq!(part.set_outline(one.claimed_small(5)), refused, "what is verified is no content of one group");
     // A liar's claim of the same chaining values.
     part.set_outline(one.claimed(2 * GROUP_BYTES + 9)).unwrap();
-    assert_eq!((part.held(), part.len()), (vec![], 2 * GROUP_BYTES + 9));
+    assert_eq!((part.held(), part.len()), (vec![1], 2 * GROUP_BYTES + 9));
     assert_eq!(fs::metadata(part.part_path()).unwrap().len(), 2 * GROUP_BYTES + 9);
+    part.close();
+    let mut part = suggested(scratch.path()).ready();
+    assert_eq!((part.held(), part.len()), (vec![1], 2 * GROUP_BYTES + 9));
     part.set_outline(one.outline.clone()).unwrap();
-    assert!(part.put(&one, 2) && part.put(&one, 0));
+    assert!(part.put(&one, 2) && part.put(&one, 0) && !part.put(&one, 1));
     part.sync();
+    for claimed in [one.claimed(2 * GROUP_BYTES + 9), one.claimed(3 * GROUP_BYTES), one.claimed_small(5)] {
+        assert_eq!(part.set_outline(claimed), refused, "the last group has proved the size");
+    }
+    assert_eq!((part.held(), part.outline()), (vec![0, 1, 2], Some(&one.outline)));
     // The journal of what is on the disk is gone for good before anything else may be written.
     tape::start();
     part.set_outline(two.outline.clone()).unwrap();
@@ -201,7 +210,7 @@ fn records_of_an_earlier_journal_of_the_same_content_do_not_count() {
     let (old, path) = journal_bytes(scratch.path());
     let mut part = suggested(scratch.path()).ready();
     let content = Content::of(4, 5);
-    part.set_outline(content.claimed(3 * GROUP_BYTES + 1)).unwrap();
+    part.set_outline(Content::of(2, 9).outline).unwrap();
     part.set_outline(content.outline.clone()).unwrap();
     let new = fs::read(&path).unwrap();
     assert_eq!(held(&load(&path).unwrap()), (vec![], vec![]));

@@ -81,16 +81,22 @@ fn a_journal_says_nothing_of_another_part_file() {
         assert_eq!(suggested(scratch.path()).ready().held(), held);
     }
     suggested(scratch.path()).remove().unwrap();
-    // One that was cut, or has grown.
-    for len in [0, content.bytes.len() as u64 - 1, content.bytes.len() as u64 + 1] {
+    // One that was cut, or has grown: what is there of it counts.
+    let size = content.bytes.len() as u64;
+    for (len, held) in [(size + 1, vec![0]), (size - 1, vec![0]), (GROUP_BYTES - 1, Vec::new()), (0, Vec::new())] {
         begun();
         fs::OpenOptions::new().write(true).open(&part_path).unwrap().set_len(len).unwrap();
-        assert!(suggested(scratch.path()).ready().outline().is_none(), "{len}");
+        let part = suggested(scratch.path()).ready();
+        assert_eq!((part.outline(), part.held()), (Some(&content.outline), held), "{len}");
+        assert_eq!(fs::metadata(&part_path).unwrap().len(), size);
+        part.discard();
     }
     // One that is gone.
     begun();
     fs::remove_file(&part_path).unwrap();
-    assert!(suggested(scratch.path()).ready().outline().is_none());
+    let part = suggested(scratch.path()).ready();
+    assert_eq!((part.outline(), part.held()), (Some(&content.outline), Vec::new()));
+    part.discard();
     // No journal at all, but something else under its name.
     begun();
     fs::remove_file(&journal_path).unwrap();
@@ -288,7 +294,7 @@ fn a_directory_that_vanished_is_missed() {
     fs::remove_dir_all(&directory).unwrap();
     // What is open can be written still, but leads nowhere.
     assert!(grouped.put(&content, 0));
-    assert_eq!(grouped.set_outline(content.claimed(GROUP_BYTES + 1)), Err(DiskFault::Missing));
+    assert_eq!(grouped.set_outline(content.claimed(GROUP_BYTES + 1)), Err(DiskFault::Missing.into()));
     assert_eq!(grouped.held(), [0]);
     assert!(grouped.put(&content, 1));
     assert_eq!(grouped.commit().run(), Err(DiskFault::Missing));

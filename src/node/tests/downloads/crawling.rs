@@ -1,0 +1,106 @@
+//! Downloads that bring next to nothing do not keep others waiting, and lose nothing.
+
+use super::*;
+use std::collections::BTreeMap;
+
+const DRIP: u64 = 300;
+
+/// So many places, and downloads of so many sources that drip.
+fn dripping(places: usize, downloads: u8, download_limit: u64) -> (Rig, Vec<Fetch>) {
+    let config = NodeConfig { bootstraps: Vec::new(), max_downloads: places, download_limit, ..config() };
+    let mut rig = Rig::new(config);
+    download(&mut rig, (1..=downloads).map(|n| file(peer(n), "drip")).collect());
+    open(&mut rig);
+    let running = fetches(&mut rig);
+    (rig, running)
+}
+
+/// So many seconds pass in which each fetch brings a little; what comes new is opened and drips as well.
+fn drip(rig: &mut Rig, running: &mut BTreeMap<ExchangeId, (Fetch, u64)>, seconds: u64, rate: u64) {
+    for _ in 0..seconds {
+        open(rig);
+        running.extend(fetches(rig).into_iter().map(|fetch| (fetch.exchange, (fetch, 0))));
+        for exchange in aborted(rig) {
+            running.remove(&exchange);
+        }
+        rig.pass(Duration::from_secs(1));
+        for (fetch, brought) in running.values_mut() {
+            *brought += rate;
+            progress(rig, fetch, *brought);
+        }
+    }
+}
+
+fn known(running: Vec<Fetch>) -> BTreeMap<ExchangeId, (Fetch, u64)> {
+    running.into_iter().map(|fetch| (fetch.exchange, (fetch, 0))).collect()
+}
+
+#[test]
+fn a_download_waits_for_those_that_crawl_no_longer_than_a_minute() {
+    let (mut rig, running) = dripping(5, 5, 0);
+    let mut running = known(running);
+    assert_eq!(running.len(), 5);
+    download(&mut rig, vec![file(peer(9), "small")]);
+    drip(&mut rig, &mut running, 50, DRIP);
+    assert_eq!(state(&mut rig, 6), DownloadState::Queued);
+    drip(&mut rig, &mut running, 15, DRIP);
+    assert_eq!(state(&mut rig, 6), DownloadState::Active);
+    let small = running.values().find(|(fetch, _)| fetch.to == peer(9)).unwrap().0.clone();
+    for id in 1..=5 {
+        let row = row(&mut rig, id);
+        assert_eq!((row.state, row.bytes_done > 60 * DRIP), (DownloadState::Active, true), "it goes on");
+    }
+    send(&mut rig, &small, 1_000_000);
+    check(&mut rig, 1_000_000);
+    commit(&mut rig, "/downloads/small");
+    assert_eq!(state(&mut rig, 6), DownloadState::Done);
+}
+
+/// However many drip: one that does not is begun within some minutes, and no more than twice as many are active.
+#[test]
+fn those_that_crawl_are_bounded_and_take_turns() {
+    let (mut rig, running) = dripping(3, 12, 0);
+    let mut running = known(running);
+    download(&mut rig, vec![file(peer(99), "small")]);
+    let mut waited = 0;
+    while state(&mut rig, 13) != DownloadState::Active {
+        drip(&mut rig, &mut running, 10, DRIP);
+        waited += 10;
+        let active = (1..=13).filter(|id| state(&mut rig, *id) == DownloadState::Active).count();
+        assert!(active <= 6, "{active}");
+        assert!(waited <= 400, "{waited} s");
+    }
+    // All go on some time.
+    let mut seen = [false; 12];
+    for _ in 0..60 {
+        drip(&mut rig, &mut running, 10, DRIP);
+        (1..=12).for_each(|id| seen[id as usize - 1] |= state(&mut rig, id) == DownloadState::Active);
+    }
+    assert_eq!(seen, [true; 12]);
+}
+
+#[test]
+fn who_comes_at_a_useful_rate_counts_and_nobody_is_moved_while_nobody_waits() {
+    let (mut rig, running) = dripping(2, 2, 0);
+    let mut running = known(running);
+    download(&mut rig, vec![file(peer(9), "small")]);
+    drip(&mut rig, &mut running, 300, 5_000);
+    assert_eq!(state(&mut rig, 3), DownloadState::Queued);
+    rig.call(Request::Cancel { ids: "3".into() }).unwrap();
+    drip(&mut rig, &mut running, 300, DRIP);
+    assert!((1..=2).all(|id| state(&mut rig, id) == DownloadState::Active));
+}
+
+#[test]
+fn whom_our_own_limit_holds_back_counts() {
+    let (mut rig, running) = dripping(2, 2, 2_000);
+    let mut running = known(running);
+    download(&mut rig, vec![file(peer(9), "small")]);
+    for _ in 0..300 {
+        for exchange in running.keys() {
+            rig.handle(Event::FetchHeld { exchange: *exchange });
+        }
+        drip(&mut rig, &mut running, 1, DRIP);
+    }
+    assert_eq!(state(&mut rig, 3), DownloadState::Queued);
+}

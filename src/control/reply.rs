@@ -89,6 +89,14 @@ pub struct LimitedReply {
     pub forwards_dropped: u64,
     /// Answers not looked for or not sent, for want of room or of a stranger's allowance.
     pub answers_dropped: u64,
+    /// Answers not looked for because what the answers cost that a network causes was used up.
+    pub answers_refused: u64,
+    /// Answers not sent, for want of room, to requesters of which nothing shows that they can be reached.
+    pub stranger_answers_dropped: u64,
+    /// Requests of peers for which there was no room, or that gave theirs to a network that had fewer.
+    pub requests_dropped: u64,
+    /// Requesters that are not called back, for the same reason.
+    pub call_backs_dropped: u64,
     /// Hits for a query that is not ours, or no longer.
     pub hits_unasked: u64,
     /// Known peers that gave way to others.

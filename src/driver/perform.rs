@@ -57,12 +57,14 @@ impl Driver {
             Action::Refuse { exchange, reason } => {
                 self.refuse_exchange(exchange, reason.told(), reason.reason(), &reason);
             }
-            Action::Dial { exchange, to, messages, expect } => {
-                self.dial(exchange, to, Task::Messages { messages, expect });
+            Action::Dial { exchange, to, messages, expect, connect_max } => {
+                self.dial(exchange, to, Task::Messages { messages, expect, connect_max });
             }
             Action::SendRange { exchange, file, offset, length } => self.send_range(exchange, &file, offset, length),
             Action::SendMetadata { exchange, file, b3 } => self.send_metadata(exchange, &file, b3),
-            Action::Stream { exchange, to, messages } => self.stream(exchange, to, &messages),
+            Action::Stream { exchange, to, messages, connect_max } => {
+                self.stream(exchange, to, &messages, connect_max);
+            }
             Action::Fetch { exchange, download, to, name, may_call_back, portion } => {
                 self.fetch(exchange, name, may_call_back, Part { download, portion, from: to, begun: None });
             }

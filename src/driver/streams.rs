@@ -2,7 +2,7 @@
 
 use super::Driver;
 use super::budget::Use;
-use super::exchange::{Flushed, Queued, StreamLink};
+use super::exchange::{Flushed, Queued, STREAM_STUCK_MAX, StreamLink};
 use super::table::Connection;
 use crate::fault::DialFault;
 use crate::id::ExchangeId;
@@ -11,6 +11,7 @@ use crate::node::contract::{Dialled, Response};
 use crate::wire::Message;
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 /// Streams open at once; for one more, the one that has been open longest without work gives way.
 const STREAMS_MAX: usize = 64;
@@ -36,10 +37,10 @@ impl Streams {
 
 impl Driver {
     /// Sends messages on the stream to a peer, which is opened if there is none.
-    pub(super) fn stream(&mut self, exchange: ExchangeId, to: SocketAddr, messages: &[Message]) {
+    pub(super) fn stream(&mut self, exchange: ExchangeId, to: SocketAddr, messages: &[Message], connect_max: Duration) {
         let queued = Queued::new(exchange, messages, self.now);
         let Some(&key) = self.streams.by_peer.get(&to) else {
-            return self.open_stream(to, VecDeque::from([queued]));
+            return self.open_stream(to, VecDeque::from([queued]), connect_max);
         };
         if let Some(Connection::Stream(link)) = self.table.get_mut(key) {
             match link.push(queued) {
@@ -52,7 +53,7 @@ impl Driver {
         }
     }
 
-    fn open_stream(&mut self, to: SocketAddr, queue: VecDeque<Queued>) {
+    fn open_stream(&mut self, to: SocketAddr, queue: VecDeque<Queued>, connect_max: Duration) {
         if self.streams.by_peer.len() >= STREAMS_MAX {
             self.close_idle_stream();
         }
@@ -60,7 +61,7 @@ impl Driver {
             return self.stream_failed(queue, DialFault::NoDescriptor);
         }
         let token = self.table.next_token();
-        match StreamLink::dial(to, queue, self.poll.registry(), token, self.now) {
+        match StreamLink::dial(to, queue, connect_max, self.poll.registry(), token, self.now) {
             Ok(link) => {
                 let key = self.table.insert(Connection::Stream(Box::new(link)), Some(Use::Own), 0);
                 self.streams.insert(to, key);
@@ -121,7 +122,9 @@ impl Driver {
                 self.close(key);
                 match fault {
                     // The peer closed while the stream was idle, and we find out now: it may well be there.
-                    Some(DialFault::Reset) if was_used && !unsent.is_empty() => self.open_stream(to, unsent),
+                    Some(DialFault::Reset) if was_used && !unsent.is_empty() => {
+                        self.open_stream(to, unsent, STREAM_STUCK_MAX);
+                    }
                     fault => self.stream_failed(unsent, fault.unwrap_or(DialFault::Aborted)),
                 }
                 self.carry_out();

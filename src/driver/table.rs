@@ -335,6 +335,7 @@ mod tests {
             let task = crate::driver::exchange::Task::Messages {
                 messages: vec![Message::Keepalive { port: 1, p1: true }],
                 expect: crate::node::Expect::Nothing,
+                connect_max: std::time::Duration::MAX,
             };
             let (id, to, now) = (ExchangeId::Outbound(n), listener.local_addr().unwrap(), Instant::from_ms(0));
             let outbound = Outbound::dial(id, to, task, poll.registry(), table.next_token(), now).unwrap();

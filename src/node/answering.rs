@@ -2,18 +2,20 @@
 //! (PROTOCOL, Searching and Matching).
 //!
 //! Refuses to be turned against a third party: hits go to plausible endpoints only, on one connection for each search
-//! and requester, and only a few a minute to a requester that is not a peer we know. Refuses more searches of one sender
-//! than a busy peer passes on.
+//! and requester, and only a few a minute to a requester that is not a peer we know. Refuses more searches of one network
+//! than a busy peer passes on, and answers that cost more than its share; its own searches have allowances of their own,
+//! apart from those that it passes on.
 
 use super::Node;
 use super::allowances::{Allowances, Tariff};
-use super::contract::Expect;
 use super::dials::Purpose;
 use super::endpoints::canonical;
+use super::fair_queue::{FairQueue, Origin, Room, Sender};
 use super::limits::{
-    ANSWER_ENTRIES_PER_SLICE, ANSWER_HITS_MAX, ANSWERS_PENDING_MAX, ANSWERS_PENDING_PER_SENDER_MAX, REQUESTER_PORT_MIN,
-    SEEN_AGE_MAX, SEEN_MAX, SENDER_SEARCHES_BURST, SENDER_SEARCHES_PER_SECOND, SENDERS_MAX, STRANGER_DIALS_PER_MINUTE,
-    STRANGERS_MAX,
+    ANSWER_ENTRIES_PER_SLICE, ANSWER_HITS_MAX, ANSWER_UNIT_ENTRIES, ANSWER_UNIT_HITS, ANSWER_UNITS_BURST,
+    ANSWER_UNITS_PER_SECOND, ANSWERS_PENDING_MAX, ANSWERS_PENDING_PER_NETWORK_MAX, REQUESTER_PORT_MIN, SEEN_AGE_MAX,
+    SEEN_MAX, SENDER_SEARCHES_BURST, SENDER_SEARCHES_PER_SECOND, SENDERS_MAX, STRANGER_DIALS_PER_MINUTE,
+    STRANGER_HITS_KEPT, STRANGERS_MAX,
 };
 use super::speech::Speech;
 use crate::control::PeerSource;
@@ -23,8 +25,8 @@ use crate::name::FileName;
 use crate::network::Network;
 use crate::time::Instant;
 use crate::wire::{Attributes, Listed, Message, Search, SearchResponse};
-use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 /// What makes two messages the same search.
@@ -79,69 +81,123 @@ impl Seen {
 
 /// A search whose answer is being looked for.
 struct Pending {
-    /// The network of who passed the search on to us, or made it.
-    from: Network,
+    /// Who passed the search on to us, or made it.
+    sender: Sender,
     id: QueryId,
     requester: SocketAddr,
     /// The requester takes part 2.
     p1: bool,
-    /// It came from the requester's own address, so that the answer cannot be aimed at a third party.
-    direct: bool,
     cursor: SearchCursor,
+    /// Slices of work that it took.
+    slices: usize,
+}
+
+/// The searches whose answer is being looked for, each in slices, in fair order.
+#[derive(Default)]
+struct PendingAnswers {
+    /// By ticket.
+    rows: BTreeMap<u64, Pending>,
+    tickets_given: u64,
+    queue: FairQueue,
+}
+
+impl PendingAnswers {
+    /// Adds one. Says whether one was dropped for it, or it itself.
+    fn push(&mut self, pending: Pending) -> bool {
+        let room = self.queue.room_for(pending.sender, ANSWERS_PENDING_MAX, ANSWERS_PENDING_PER_NETWORK_MAX);
+        match room {
+            Room::Free => {}
+            Room::InPlaceOf(other) => drop(self.remove(other)),
+            Room::None => return true,
+        }
+        self.tickets_given += 1;
+        self.queue.push(pending.sender, self.tickets_given);
+        self.rows.insert(self.tickets_given, pending);
+        room != Room::Free
+    }
+
+    fn remove(&mut self, ticket: u64) -> Option<Pending> {
+        let pending = self.rows.remove(&ticket)?;
+        self.queue.remove(pending.sender, ticket);
+        Some(pending)
+    }
+
+    /// The one that gets a slice of work.
+    fn next(&mut self) -> Option<(u64, &mut Pending)> {
+        let ticket = self.queue.next(usize::MAX)?;
+        let pending = self.rows.get_mut(&ticket)?;
+        self.queue.serve(pending.sender);
+        pending.slices += 1;
+        Some((ticket, pending))
+    }
+}
+
+/// Whose allowance a search uses: one network has one for its own, and one for those that it passes on.
+type Payer = (Network, Origin);
+
+fn payer(sender: Sender) -> Payer {
+    (sender.network(), sender.origin())
 }
 
 /// Everything kept about the searches of others.
 pub(super) struct Answering {
     seen: Seen,
     /// Searches that each network may send.
-    senders: Allowances<Network>,
+    senders: Allowances<Payer>,
+    /// What answers may cost that each network causes.
+    costs: Allowances<Payer>,
     /// Connections to each endpoint that is not surely a peer.
     strangers: Allowances<SocketAddr>,
-    pending: VecDeque<Pending>,
+    pending: PendingAnswers,
 }
 
 impl Default for Answering {
     fn default() -> Self {
-        let senders =
-            Tariff { per_minute: SENDER_SEARCHES_PER_SECOND * 60, burst: SENDER_SEARCHES_BURST, rows_max: SENDERS_MAX };
-        let strangers =
-            Tariff { per_minute: STRANGER_DIALS_PER_MINUTE, burst: STRANGER_DIALS_PER_MINUTE, rows_max: STRANGERS_MAX };
+        let senders = Tariff::per_second(SENDER_SEARCHES_PER_SECOND, SENDER_SEARCHES_BURST);
+        let costs = Tariff::per_second(ANSWER_UNITS_PER_SECOND, ANSWER_UNITS_BURST);
+        let strangers = Tariff { per_minute: STRANGER_DIALS_PER_MINUTE, burst: STRANGER_DIALS_PER_MINUTE };
         Self {
             seen: Seen::default(),
-            senders: Allowances::new(senders),
-            strangers: Allowances::new(strangers),
-            pending: VecDeque::new(),
+            senders: Allowances::new(senders, SENDERS_MAX),
+            costs: Allowances::new(costs, SENDERS_MAX),
+            strangers: Allowances::new(strangers, STRANGERS_MAX),
+            pending: PendingAnswers::default(),
         }
     }
 }
 
 impl Answering {
     pub(super) fn has_work(&self) -> bool {
-        !self.pending.is_empty()
+        !self.pending.rows.is_empty()
     }
 
     /// Ends all answering.
     pub(super) fn clear(&mut self) {
-        self.pending.clear();
+        self.pending = PendingAnswers::default();
     }
 
     pub(super) fn check_invariants(&self) {
         assert_eq!(self.seen.ttls.len(), self.seen.order.len(), "each search seen has its place in the order");
         assert!(self.seen.order.len() <= SEEN_MAX, "the searches seen are bounded");
         self.senders.check_invariants();
+        self.costs.check_invariants();
         self.strangers.check_invariants();
-        assert!(self.pending.len() <= ANSWERS_PENDING_MAX, "the answers pending are bounded");
+        let PendingAnswers { rows, queue, .. } = &self.pending;
+        assert!(rows.len() <= ANSWERS_PENDING_MAX, "the answers pending are bounded");
+        let waiting = rows.iter().map(|(ticket, pending)| (pending.sender, *ticket)).collect();
+        queue.check_invariants(&waiting, std::iter::empty());
     }
 }
 
 impl Node {
     /// Code 6.
     pub(super) fn on_search(&mut self, now: Instant, from: SocketAddr, search: Search) {
-        if !self.answering.senders.allow(now, Network::of(from.ip())) {
+        let requester = canonical(search.requester);
+        let sender = Sender::of_search(from, requester);
+        if !self.answering.senders.allow(now, payer(sender)) {
             self.counters.limited.searches_refused += 1;
             return;
         }
-        let requester = canonical(search.requester);
         let ours = self.searches.is_ours(&search.id) || self.seeks.is_ours(&search.id);
         if ours || self.is_ourselves(requester) {
             self.counters.limited.searches_dropped += 1;
@@ -158,7 +214,7 @@ impl Node {
             Sight::First => {
                 self.learn_peer(now, requester, PeerSource::Search);
                 self.note_query(now, from, requester, &search.id);
-                self.begin_answer(from.ip().to_canonical(), &search, requester);
+                self.begin_answer(now, sender, &search, requester);
             }
             Sight::Wider => {}
             Sight::Repeated => {
@@ -167,37 +223,22 @@ impl Node {
             }
         }
         if ttl > 0 {
-            self.forward_search(now, Search { ttl: ttl - 1, ..search }, requester);
+            self.forward_search(now, sender, Search { ttl: ttl - 1, ..search });
         }
     }
 
-    fn forward_search(&mut self, now: Instant, search: Search, requester: SocketAddr) {
-        for neighbour in self.neighbours() {
-            if neighbour == requester {
-                continue;
-            }
-            // An endpoint that is only claimed to be a peer may be anybody's.
-            let allowed = self.peers.is_known(neighbour) || self.answering.strangers.allow(now, neighbour);
-            if !allowed || !self.may_forward_to(neighbour) {
-                self.counters.limited.forwards_dropped += 1;
-                continue;
-            }
-            let messages = vec![Message::Search(search.clone())];
-            if self.dial_peer(now, neighbour, messages, Expect::Nothing, Purpose::Forward).is_err() {
-                self.counters.limited.forwards_dropped += 1;
-            }
-        }
+    /// Whether an endpoint may be sent a search of others. One that is only claimed to be a peer may be anybody's: it is
+    /// dialled a few times a minute, some of which are kept for hits, which it has asked for.
+    pub(super) fn may_forward_to(&mut self, now: Instant, peer: SocketAddr) -> bool {
+        self.peers.is_known(peer) || self.answering.strangers.allow_keeping(now, peer, STRANGER_HITS_KEPT)
     }
 
-    fn begin_answer(&mut self, from: IpAddr, search: &Search, requester: SocketAddr) {
+    fn begin_answer(&mut self, now: Instant, sender: Sender, search: &Search, requester: SocketAddr) {
         if self.library.is_empty() {
             return;
         }
-        let direct = from == requester.ip();
-        let from = Network::of(from);
-        let of_sender = self.answering.pending.iter().filter(|pending| pending.from == from).count();
-        if self.answering.pending.len() >= ANSWERS_PENDING_MAX || of_sender >= ANSWERS_PENDING_PER_SENDER_MAX {
-            self.counters.limited.answers_dropped += 1;
+        if !self.answering.costs.allow(now, payer(sender)) {
+            self.counters.limited.answers_refused += 1;
             return;
         }
         // Whoever forges a search may give any peer an ID like ours.
@@ -205,28 +246,33 @@ impl Node {
             search.id.is_p1() && (self.peers.speech(requester) != Speech::Base || self.peers.is_listed_p1(requester));
         let hits_max = if p1 { ANSWER_HITS_MAX } else { 1 };
         let cursor = self.library.search_begin(Query::parse(&search.text), hits_max);
-        self.answering.pending.push_back(Pending { from, id: search.id.clone(), requester, p1, direct, cursor });
+        let pending = Pending { sender, id: search.id.clone(), requester, p1, cursor, slices: 0 };
+        self.counters.limited.answers_dropped += u64::from(self.answering.pending.push(pending));
     }
 
     /// One slice of the search whose turn it is.
     pub(super) fn work_on_answers(&mut self, now: Instant) {
-        let Some(mut pending) = self.answering.pending.pop_front() else { return };
-        if self.library.search_step(&mut pending.cursor, ANSWER_ENTRIES_PER_SLICE) {
-            self.answering.pending.push_back(pending);
-        } else {
+        let Some((ticket, pending)) = self.answering.pending.next() else { return };
+        if !self.library.search_step(&mut pending.cursor, ANSWER_ENTRIES_PER_SLICE)
+            && let Some(pending) = self.answering.pending.remove(ticket)
+        {
             self.send_search_response(now, pending);
         }
     }
 
     /// Code 7: all hits of one search to its requester, on one connection; with attributes if it takes part 2.
     fn send_search_response(&mut self, now: Instant, pending: Pending) {
-        let Pending { id, requester, p1, direct, cursor, .. } = pending;
+        let Pending { sender, id, requester, p1, cursor, slices } = pending;
         let hits = cursor.into_hits();
+        let used = slices * ANSWER_ENTRIES_PER_SLICE / ANSWER_UNIT_ENTRIES + hits.len() / ANSWER_UNIT_HITS;
+        self.answering.costs.charge(now, payer(sender), u32::try_from(used).unwrap_or(u32::MAX));
         let Some(responder) = self.advertised() else { return };
         if hits.is_empty() {
             return;
         }
-        if !direct && !self.peers.is_known(requester) && !self.answering.strangers.allow(now, requester) {
+        // What came from the requester's own address cannot be aimed at a third party.
+        let at_stranger = sender.origin() == Origin::PassedOn && !self.peers.is_known(requester);
+        if at_stranger && !self.answering.strangers.allow(now, requester) {
             self.counters.limited.answers_dropped += 1;
             return;
         }
@@ -236,9 +282,8 @@ impl Node {
             Message::SearchResponse(SearchResponse { id: id.clone(), responder, file })
         };
         let messages = hits.into_iter().map(message).collect();
-        if self.dial_peer(now, requester, messages, Expect::Nothing, Purpose::Hits).is_err() {
-            self.counters.limited.answers_dropped += 1;
-        }
+        // What there is no room for is counted.
+        let _ = self.dial_for(now, sender, requester, messages, Purpose::Hits);
     }
 }
 

@@ -7,16 +7,18 @@
 
 use super::contract::{DialOutcome, ResponseFault};
 use super::dials::Purpose;
-use super::limits::{CALL_BACK_WAIT_MAX, CALL_BACK_WAITS, CALL_BACKS_MAX, CALL_BACKS_PER_ADDRESS_MAX};
+use super::fair_queue::Sender;
+use super::limits::{CALL_BACK_WAIT_MAX, CALL_BACK_WAITS, CALL_BACKS_MAX, CALL_BACKS_PER_NETWORK_MAX};
 use super::workers::Command;
 use super::{Node, NodeTimer, Phase};
 use crate::fault::DialFault;
 use crate::id::ExchangeId;
 use crate::name::FileName;
+use crate::network::Network;
 use crate::time::Instant;
 use crate::timer::TimerId;
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 /// A requester to be called back. Counts up and is not reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,9 +55,15 @@ pub(super) struct CallBacks {
 }
 
 impl CallBacks {
-    fn has_room_for(&self, address: IpAddr) -> bool {
-        let here = self.rows.values().filter(|row| row.to.ip().to_canonical() == address.to_canonical()).count();
-        self.rows.len() < CALL_BACKS_MAX && here < CALL_BACKS_PER_ADDRESS_MAX
+    fn of_network(&self, network: Network) -> impl Iterator<Item = (&CallBackId, &CallBack)> {
+        self.rows.iter().filter(move |(_, row)| Network::of(row.to.ip()) == network)
+    }
+
+    /// The network that has the most, and how many it has.
+    fn worst(&self) -> Option<(usize, Network)> {
+        let mut held: BTreeMap<Network, usize> = BTreeMap::new();
+        self.rows.values().for_each(|row| *held.entry(Network::of(row.to.ip())).or_default() += 1);
+        held.into_iter().map(|(network, held)| (held, network)).max()
     }
 
     pub(super) fn check_invariants(&self) {
@@ -72,8 +80,9 @@ impl Node {
         if !matches!(self.phase, Phase::Running) || self.find_file(&name).is_err() {
             return;
         }
-        if !self.call_backs.has_room_for(requester.ip()) {
+        if !self.make_room_for_call_back(Network::of(requester.ip())) {
             self.counters.refused += 1;
+            self.counters.limited.call_backs_dropped += 1;
             return;
         }
         self.call_backs.begun += 1;
@@ -84,13 +93,37 @@ impl Node {
         self.call_back(now, id);
     }
 
+    /// Sees to it that there is room for one more of this network: when there is none in all, the newest of the network that
+    /// has the most gives way, if it is not being sent.
+    fn make_room_for_call_back(&mut self, network: Network) -> bool {
+        let held = self.call_backs.of_network(network).count();
+        if held >= CALL_BACKS_PER_NETWORK_MAX {
+            return false;
+        }
+        if self.call_backs.rows.len() < CALL_BACKS_MAX {
+            return true;
+        }
+        let Some((_, worst)) = self.call_backs.worst().filter(|(most, _)| *most > held) else { return false };
+        let gives_way = |(_, row): &(&CallBackId, &CallBack)| match row.stage {
+            Stage::Dialling(exchange) => !self.workers.is_active(exchange),
+            Stage::Waiting => true,
+            Stage::Sending => false,
+        };
+        let newest = self.call_backs.of_network(worst).filter(gives_way).last().map(|(id, _)| *id);
+        newest.is_some_and(|id| {
+            self.counters.limited.call_backs_dropped += 1;
+            self.give_up_call_back(id);
+            true
+        })
+    }
+
     fn call_back(&mut self, now: Instant, id: CallBackId) {
         let Some(to) = self.call_backs.rows.get(&id).map(|row| row.to) else { return };
         let exchange = self.next_call_back(to, id);
         let Some(row) = self.call_backs.rows.get_mut(&id) else { return };
         row.stage = Stage::Dialling(exchange);
         let name = row.name.clone();
-        self.submit_upload(now, exchange, to.ip().to_canonical(), Command::CallBack { to, name });
+        self.submit_upload(now, exchange, Sender::own(to), Command::CallBack { to, name });
     }
 
     /// The wait before the next attempt is over.
@@ -112,6 +145,12 @@ impl Node {
     pub(super) fn on_call_back_overdue(&mut self, id: CallBackId) {
         let Some(row) = self.call_backs.rows.get_mut(&id) else { return };
         row.overdue = None;
+        self.give_up_call_back(id);
+    }
+
+    /// No further attempt begins.
+    fn give_up_call_back(&mut self, id: CallBackId) {
+        let Some(row) = self.call_backs.rows.get(&id) else { return };
         match row.stage {
             Stage::Dialling(exchange) => {
                 if self.withdraw_from_turns(exchange) || self.withdraw(exchange) {

@@ -3,9 +3,10 @@
 use super::Node;
 use super::call_backs::CallBackId;
 use super::contract::{Action, DialOutcome, Dialled, Expect};
-use super::limits::FORWARDS_PER_NEIGHBOUR_MAX;
+use super::fair_queue::Sender;
+use super::limits::{CONNECT_MAX, CONNECT_UNPROVEN_MAX};
 use super::membership::LinkId;
-use super::workers::{Command, QueueFull, Rank};
+use super::workers::{Command, Kind, QueueFull, Rank};
 use crate::fault::DialFault;
 use crate::id::{ExchangeId, SearchId, TransferId};
 use crate::time::Instant;
@@ -59,29 +60,12 @@ impl Node {
         self.exchanges_begun += 1;
         let exchange = ExchangeId::Outbound(self.exchanges_begun);
         self.dials.insert(exchange, Dial { to, purpose });
-        if purpose == Purpose::Forward {
-            *self.forwards_to.entry(to).or_default() += 1;
-        }
         exchange
     }
 
     /// An exchange of ours is over, or is not to be.
     pub(super) fn forget_dial(&mut self, exchange: ExchangeId) -> Option<Dial> {
-        let dial = self.dials.remove(&exchange)?;
-        if dial.purpose == Purpose::Forward
-            && let Some(under_way) = self.forwards_to.get_mut(&dial.to)
-        {
-            *under_way -= 1;
-            if *under_way == 0 {
-                self.forwards_to.remove(&dial.to);
-            }
-        }
-        Some(dial)
-    }
-
-    /// Whether one more search may be passed on to this neighbour now.
-    pub(super) fn may_forward_to(&self, neighbour: SocketAddr) -> bool {
-        self.forwards_to.get(&neighbour).is_none_or(|&under_way| under_way < FORWARDS_PER_NEIGHBOUR_MAX)
+        self.dials.remove(&exchange)
     }
 
     /// Dials a bootstrap node, past the gate.
@@ -93,11 +77,17 @@ impl Node {
         purpose: Purpose,
     ) -> ExchangeId {
         let exchange = self.next_exchange(to, purpose);
-        self.actions.push_back(Action::Dial { exchange, to, messages: vec![message], expect });
+        self.actions.push_back(Action::Dial {
+            exchange,
+            to,
+            messages: vec![message],
+            expect,
+            connect_max: CONNECT_MAX,
+        });
         exchange
     }
 
-    /// Dials a peer when a worker is free; one that speaks `p1` gets messages without a response as a stream.
+    /// Dials a peer for our user when a worker is free; one that speaks `p1` gets messages without a response as a stream.
     pub(super) fn dial_peer(
         &mut self,
         now: Instant,
@@ -106,15 +96,44 @@ impl Node {
         expect: Expect,
         purpose: Purpose,
     ) -> Result<ExchangeId, QueueFull> {
-        let rank = match purpose {
-            Purpose::Forward | Purpose::Hits => Rank::Forward,
-            _ => Rank::Own,
+        let command = Command::Dial { to, messages, expect, connect_max: CONNECT_MAX };
+        self.submit_dial(now, to, purpose, command, Rank::Own)
+    }
+
+    /// Sends a search of others, or hits for one, when a worker is free. What there is no room for is counted.
+    pub(super) fn dial_for(
+        &mut self,
+        now: Instant,
+        sender: Sender,
+        to: SocketAddr,
+        messages: Vec<Message>,
+        purpose: Purpose,
+    ) -> Result<ExchangeId, QueueFull> {
+        let proven = self.peers.is_proven(to);
+        let kind = match purpose {
+            Purpose::Hits if proven => Kind::Hits,
+            Purpose::Hits => Kind::StrangerHits,
+            _ => Kind::Forward,
         };
+        let connect_max = if proven { CONNECT_MAX } else { CONNECT_UNPROVEN_MAX };
+        let command = Command::Dial { to, messages, expect: Expect::Nothing, connect_max };
+        let submitted = self.submit_dial(now, to, purpose, command, Rank::For(kind, sender));
+        submitted.inspect_err(|_| self.count_dropped(kind))
+    }
+
+    fn submit_dial(
+        &mut self,
+        now: Instant,
+        to: SocketAddr,
+        purpose: Purpose,
+        command: Command,
+        rank: Rank,
+    ) -> Result<ExchangeId, QueueFull> {
         let exchange = self.next_exchange(to, purpose);
-        self.submit(now, exchange, Command::Dial { to, messages, expect }, rank).inspect_err(|_| {
+        let submitted = self.submit(now, exchange, command, rank);
+        submitted.map(|()| exchange).inspect_err(|_| {
             self.forget_dial(exchange);
-        })?;
-        Ok(exchange)
+        })
     }
 
     /// Fetches a file when a worker is free, for the command's download. Downloads in progress are few, so there is
@@ -162,6 +181,7 @@ impl Node {
                     Purpose::FirstContact => self.on_contact_dial_ended(now, to, &outcome),
                     Purpose::List(search) => self.on_list_ended(now, search, exchange, to, outcome),
                     Purpose::Fetch(download) => self.on_fetch_ended(now, download, exchange, outcome),
+                    Purpose::Forward => self.on_forward_ended(now, to),
                     _ => {}
                 }
             }

@@ -3,7 +3,7 @@
 
 use super::contract::{Action, DialOutcome, Dialled, Expect, Portion, Response};
 use super::download::{Aim, Download, State};
-use super::limits::PROGRESS_INTERVAL;
+use super::limits::{CONNECT_MAX, PROGRESS_INTERVAL};
 use super::scheduling::{Content, Outlook, Step};
 use super::sources::{Fetch, Standing, Task};
 use super::speech::Speech;
@@ -124,7 +124,7 @@ impl Node {
             Task::Metadata => Command::FetchMetadata { download: id, to, name: name.clone(), b3 },
             Task::Identify => {
                 let messages = vec![Message::MetadataRequest { name: name.clone() }];
-                Command::Dial { to, messages, expect: Expect::FileInfo }
+                Command::Dial { to, messages, expect: Expect::FileInfo, connect_max: CONNECT_MAX }
             }
             Task::Groups { left, .. } => fetch(false, Portion::Groups(left.clone())),
             Task::Whole => fetch(may_call_back, Portion::Whole),

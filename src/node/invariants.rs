@@ -14,6 +14,7 @@ impl Node {
         self.workers.check_invariants();
         self.peers.check_invariants();
         self.answering.check_invariants();
+        self.check_forwards();
         self.searches.check_invariants(&self.hits);
         self.downloads.check_invariants();
         self.uploads.check_invariants();

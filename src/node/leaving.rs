@@ -22,6 +22,7 @@ impl Node {
         self.refuse_queued();
         self.break_off_orders();
         self.answering.clear();
+        self.forwarding.clear();
         self.stop_downloads(now);
         let for_peers = |purpose| !matches!(purpose, Purpose::Link(..) | Purpose::Unregister | Purpose::Fetch(_));
         let ours: Vec<_> =

@@ -38,16 +38,40 @@ pub(super) const REFRESH_MAX: Duration = Duration::from_secs(45);
 /// How much later a keepalive is tried that met another errand on the same link.
 pub(super) const KEEPALIVE_POSTPONED: Duration = Duration::from_secs(1);
 
-/// Commands that wait for a worker.
-pub(super) const COMMANDS_QUEUED_MAX: usize = 4_096;
-/// Of these, requests of one address.
-pub(super) const REQUESTS_QUEUED_PER_ADDRESS_MAX: usize = 1_024;
+/// Searches, listings and first contacts of our own that wait for a worker.
+pub(super) const OWN_QUEUED_MAX: usize = 4_096;
+/// Requests of peers that wait for a worker, and as many that wait for their turn under `upload_limit`.
+pub(super) const REQUESTS_QUEUED_MAX: usize = 4_096;
+/// Of these, requests of one network. A node fetches some 40 pieces at once: this serves 25 of them behind one address.
+pub(super) const REQUESTS_QUEUED_PER_NETWORK_MAX: usize = 1_024;
+/// Hits that wait for a worker, those of one search as one. One network has half.
+pub(super) const HITS_QUEUED_MAX: usize = 512;
+/// Hits sent at once to requesters of which nothing shows that anybody can connect to them.
+pub(super) const STRANGER_DIALS_MAX: usize = 16;
+/// Such hits that wait for a worker. One network has half.
+pub(super) const STRANGER_DIALS_QUEUED_MAX: usize = 128;
+/// Searches of others that wait for a worker. The links bound them before: [`FORWARDS_PER_NEIGHBOUR_MAX`].
+pub(super) const FORWARDS_QUEUED_MAX: usize = 2_048;
+/// How long connecting may take.
+pub(super) const CONNECT_MAX: Duration = Duration::from_secs(10);
+/// How long connecting may take for hits and searches of others, if the other side is not proven. The system sends the first
+/// packet again after 1 s.
+pub(super) const CONNECT_UNPROVEN_MAX: Duration = Duration::from_secs(3);
 /// One in so many workers is kept for what our user waits for; small numbers of workers are shared by all.
 pub(super) const WORKERS_KEPT_OF: usize = 16;
-/// Searches on their way to one neighbour, or waiting to be: one that does not answer must not hold up the others.
+/// Searches of others on their way to one neighbour: one that does not answer must not hold up the others.
 pub(super) const FORWARDS_PER_NEIGHBOUR_MAX: usize = 16;
-/// Of these, forwarded searches and hits sent: work for others that may be dropped.
-pub(super) const FORWARDS_QUEUED_MAX: usize = 2_048;
+/// The same for a neighbour that fails, or has not answered yet and is a mere claim.
+pub(super) const FORWARDS_PER_UNPROVEN_MAX: usize = 2;
+/// How many times as many may wait until they can be sent.
+pub(super) const FORWARDS_WAITING_TIMES: usize = 4;
+/// Searches of others that one neighbour is sent in a second on the average: less than it takes from us
+/// ([`SENDER_SEARCHES_PER_SECOND`]).
+pub(super) const FORWARDS_PER_SECOND: u32 = 40;
+/// Searches of others that it may be sent at once.
+pub(super) const FORWARDS_BURST: u32 = 400;
+/// Neighbours whose budget is kept account of after they were none any more.
+pub(super) const LINKS_KEPT_MAX: usize = 256;
 /// Longest wait of a request from the network for a worker.
 pub(super) const COMMAND_WAIT_MAX: Duration = Duration::from_secs(50);
 
@@ -65,8 +89,8 @@ pub(super) const CALL_BACK_WAITS: [Duration; 5] = [
 pub(super) const CALL_BACK_WAIT_MAX: Duration = Duration::from_secs(10 * 60);
 /// Requesters that are called back, or are to be.
 pub(super) const CALL_BACKS_MAX: usize = 1_024;
-/// Of these, those at one address.
-pub(super) const CALL_BACKS_PER_ADDRESS_MAX: usize = 64;
+/// Of these, those of one network. A program that has to be called back fetches one file at a time.
+pub(super) const CALL_BACKS_PER_NETWORK_MAX: usize = 64;
 
 /// Bytes a second that each upload gets under `upload_limit`: twice the rate at which it counts as stalled, which is
 /// 16 KiB in a minute. More uploads wait for their turn.
@@ -103,10 +127,19 @@ pub(super) const FIRST_CONTACTS_MAX: usize = 1_024;
 /// Searches for sources of downloads whose hits are still taken.
 pub(super) const SEEKS_MAX: usize = 1_024;
 
-/// Searches of others that one network may send in a second on the average, its own and those it passes on.
+/// Searches that one network may send in a second on the average: so many of its own, and so many that it passes on.
 pub(super) const SENDER_SEARCHES_PER_SECOND: u32 = 50;
 /// Searches that it may send at once.
 pub(super) const SENDER_SEARCHES_BURST: u32 = 500;
+/// What answers may cost that one network causes in a second on the average: so much by its own searches, and so much by
+/// those that it passes on. An answer costs 1, and 1 more for each [`ANSWER_UNIT_ENTRIES`] and [`ANSWER_UNIT_HITS`].
+pub(super) const ANSWER_UNITS_PER_SECOND: u32 = 50;
+/// What they may cost at once. One answer may cost more: then none is looked for until that is made up for, some 10 s at most.
+pub(super) const ANSWER_UNITS_BURST: u32 = 500;
+/// Library entries looked at that cost as much as an answer. A million files make 51.
+pub(super) const ANSWER_UNIT_ENTRIES: usize = 20_000;
+/// Hits sent that cost as much as an answer.
+pub(super) const ANSWER_UNIT_HITS: usize = 25;
 /// Such networks kept account of.
 pub(super) const SENDERS_MAX: usize = 4_096;
 /// Searches of others that are remembered, so that a repetition is known.
@@ -116,13 +149,15 @@ pub(super) const SEEN_AGE_MAX: Duration = Duration::from_secs(10 * 60);
 /// Searches of others whose answer is being looked for.
 pub(super) const ANSWERS_PENDING_MAX: usize = 256;
 /// Of these, searches that came from one network: a flood of one neighbour leaves places for the others.
-pub(super) const ANSWERS_PENDING_PER_SENDER_MAX: usize = 64;
+pub(super) const ANSWERS_PENDING_PER_NETWORK_MAX: usize = 64;
 /// Hits sent to a `p1` requester (PROTOCOL, Matching).
 pub(super) const ANSWER_HITS_MAX: usize = 50;
 /// Library entries looked at in one slice of work.
 pub(super) const ANSWER_ENTRIES_PER_SLICE: usize = 2_000;
 /// Connections a minute to a requester that we do not know as a peer, and how many may come at once.
 pub(super) const STRANGER_DIALS_PER_MINUTE: u32 = 10;
+/// Of these, connections that are left for hits when searches of others have used up the rest.
+pub(super) const STRANGER_HITS_KEPT: u32 = 5;
 /// Strangers whose allowance is kept account of.
 pub(super) const STRANGERS_MAX: usize = 4_096;
 /// Lowest port that a search result is sent to.

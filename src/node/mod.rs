@@ -15,7 +15,8 @@
 //! | `hits`, `hit`, `row_shares` | what they found, one row of it, and how many rows each network may have |
 //! | `seeking` | our searches for further sources of downloads |
 //! | `first_contact` | asking a source of unknown protocol version whether it speaks `p1` |
-//! | `answering`, `allowances` | the searches of others, and how many of them |
+//! | `answering`, `forwarding` | the searches of others: their answers, and sending them on |
+//! | `allowances`, `fair_queue` | how much the network may have of us, and in which order it has it |
 //! | `serving`, `uploads` | what peers ask for on one connection, and how it goes |
 //! | `call_backs` | files for requesters that wait to be called back |
 //! | `turns` | how many uploads are sent at once under a limit |
@@ -51,10 +52,12 @@ mod dice;
 mod download;
 mod downloads;
 mod endpoints;
+mod fair_queue;
 mod fair_set;
 mod fetching;
 mod finding;
 mod first_contact;
+mod forwarding;
 mod hashing;
 mod hit;
 mod hits;
@@ -118,8 +121,6 @@ pub struct Node {
     actions: VecDeque<Action>,
     exchanges_begun: u64,
     dials: BTreeMap<ExchangeId, dials::Dial>,
-    /// Of these, the searches passed on to each neighbour.
-    forwards_to: BTreeMap<std::net::SocketAddr, usize>,
     workers: workers::Workers,
     membership: membership::Membership,
     peers: peers::Peers,
@@ -128,6 +129,7 @@ pub struct Node {
     seeks: seeking::Seeks,
     first_contacts: first_contact::FirstContacts,
     answering: answering::Answering,
+    forwarding: forwarding::Forwarding,
     uploads: uploads::Uploads,
     call_backs: call_backs::CallBacks,
     turns: turns::UploadTurns,
@@ -177,6 +179,8 @@ enum NodeTimer {
     Ring(SearchId),
     /// Late hits of a search are no longer taken.
     ForgetSearch(SearchId),
+    /// A neighbour may be sent a search of others that waits.
+    Forward(std::net::SocketAddr),
     /// A request from the network waited for a worker.
     CommandWaited { exchange: ExchangeId },
     /// A requester that refused to be called back may listen by now.
@@ -253,7 +257,6 @@ impl Node {
             actions: VecDeque::new(),
             exchanges_begun: 0,
             dials: BTreeMap::new(),
-            forwards_to: BTreeMap::new(),
             workers: Default::default(),
             membership: Default::default(),
             peers: Default::default(),
@@ -262,6 +265,7 @@ impl Node {
             seeks: Default::default(),
             first_contacts: Default::default(),
             answering: Default::default(),
+            forwarding: Default::default(),
             uploads: Default::default(),
             call_backs: Default::default(),
             turns: Default::default(),
@@ -416,6 +420,7 @@ impl Node {
             NodeTimer::ExpirePeers => self.on_expire_peers(now),
             NodeTimer::Ring(search) => self.on_ring_timer(now, search),
             NodeTimer::ForgetSearch(search) => self.forget_search(search),
+            NodeTimer::Forward(neighbour) => self.on_forward_timer(now, neighbour),
             NodeTimer::CommandWaited { exchange } => self.on_command_waited(exchange),
             NodeTimer::CallBack(id) => self.on_call_back_timer(now, id),
             NodeTimer::CallBackOverdue(id) => self.on_call_back_overdue(id),

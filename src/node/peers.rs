@@ -175,6 +175,11 @@ impl Peers {
         self.rows.get(&peer).is_some_and(|row| !row.is_claim())
     }
 
+    /// Whether a connection to it is likely to succeed: it answered the last time, or is no mere claim and was not tried yet.
+    pub(super) fn is_proven(&self, peer: SocketAddr) -> bool {
+        self.rows.get(&peer).is_some_and(|row| row.rank() <= RANK_CLAIM)
+    }
+
     /// All rows, by address.
     pub(super) fn rows(&self) -> Vec<PeerRow> {
         let row = |(&addr, peer): (&SocketAddr, &Peer)| PeerRow {

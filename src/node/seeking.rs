@@ -23,8 +23,8 @@ pub(super) struct Seeks {
 
 impl Default for Seeks {
     fn default() -> Self {
-        let stuck = Tariff { per_minute: SEEKS_STUCK_PER_MINUTE, burst: SEEKS_STUCK_BURST, rows_max: 1 };
-        Self { queries: HashMap::new(), order: VecDeque::new(), stuck: Allowances::new(stuck) }
+        let stuck = Tariff { per_minute: SEEKS_STUCK_PER_MINUTE, burst: SEEKS_STUCK_BURST };
+        Self { queries: HashMap::new(), order: VecDeque::new(), stuck: Allowances::new(stuck, 1) }
     }
 }
 

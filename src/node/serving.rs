@@ -5,6 +5,7 @@
 //! bytes never pass through here: the loop sends them and says how it went.
 
 use super::contract::{Action, Refusal};
+use super::fair_queue::Sender;
 use super::workers::{Command, Rank};
 use super::{Node, Phase};
 use crate::id::{ContentHash, ExchangeId};
@@ -12,7 +13,7 @@ use crate::library::ScannedFile;
 use crate::name::FileName;
 use crate::time::Instant;
 use crate::wire::Message;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 impl Node {
     /// A message came in. Exactly one action answers it, at once or when a worker is free.
@@ -56,7 +57,7 @@ impl Node {
     /// Code 4.
     fn on_download_request(&mut self, now: Instant, exchange: ExchangeId, from: SocketAddr, name: FileName) {
         match self.find_file(&name) {
-            Ok(_) => self.submit_upload(now, exchange, address_of(from), Command::SendFile { from, name }),
+            Ok(_) => self.submit_upload(now, exchange, Sender::own(from), Command::SendFile { from, name }),
             Err(reason) => self.refuse(exchange, reason),
         }
     }
@@ -78,7 +79,7 @@ impl Node {
         match self.find_range(&name, offset, length) {
             Ok(_) => {
                 let command = Command::SendRange { from, name, offset, length };
-                self.submit_upload(now, exchange, address_of(from), command);
+                self.submit_upload(now, exchange, Sender::own(from), command);
             }
             Err(reason) => self.refuse(exchange, reason),
         }
@@ -121,9 +122,8 @@ impl Node {
     }
 
     fn submit_request(&mut self, now: Instant, exchange: ExchangeId, from: SocketAddr, command: Command) {
-        let rank = Rank::Asked(address_of(from));
-        if self.submit(now, exchange, command, rank).is_err() {
-            self.refuse(exchange, Refusal::Busy);
+        if self.submit(now, exchange, command, Rank::asked(from)).is_err() {
+            self.drop_request(exchange);
         }
     }
 
@@ -134,9 +134,4 @@ impl Node {
             self.end_turn(exchange);
         }
     }
-}
-
-/// Whose a request is, as far as turns go.
-fn address_of(from: SocketAddr) -> IpAddr {
-    from.ip().to_canonical()
 }

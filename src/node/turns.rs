@@ -1,23 +1,24 @@
 //! Turns of uploads under `upload_limit`: no more are sent at once than each can get a rate at which the other side does
 //! not take it for stalled. The others wait for their turn, and are told that we are busy when they have waited too long.
 //!
-//! Owns which uploads have a turn. An upload that has one still waits for a worker. An attempt to call a requester back is
-//! an upload too; [`call_backs`](super::call_backs) bounds how long it waits.
+//! Owns which uploads have a turn: the network that has the fewest is next ([`FairQueue`]). An upload that has one still
+//! waits for a worker. An attempt to call a requester back is an upload too; [`call_backs`](super::call_backs) bounds how
+//! long it waits.
 
 use super::contract::Refusal;
-use super::limits::{COMMAND_WAIT_MAX, COMMANDS_QUEUED_MAX, REQUESTS_QUEUED_PER_ADDRESS_MAX, UPLOAD_RATE_MIN};
-use super::workers::{Command, Rank};
+use super::fair_queue::{FairQueue, Room, Sender};
+use super::limits::{COMMAND_WAIT_MAX, REQUESTS_QUEUED_MAX, REQUESTS_QUEUED_PER_NETWORK_MAX, UPLOAD_RATE_MIN};
+use super::workers::{Command, Kind, Rank};
 use super::{Node, NodeTimer};
 use crate::id::ExchangeId;
 use crate::time::Instant;
 use crate::timer::TimerId;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 /// An upload that waits for its turn.
 struct Waiting {
     exchange: ExchangeId,
-    address: IpAddr,
+    sender: Sender,
     command: Command,
     /// When the other side is told that we are busy; only for requests.
     timer: Option<TimerId>,
@@ -26,13 +27,11 @@ struct Waiting {
 /// Who has a turn, and who waits for one.
 #[derive(Default)]
 pub(super) struct UploadTurns {
-    active: BTreeMap<ExchangeId, IpAddr>,
-    /// In the order in which they came.
+    active: BTreeMap<ExchangeId, Sender>,
+    /// By ticket.
     waiting: BTreeMap<u64, Waiting>,
-    taken: u64,
-    /// When an address that waits or has a turn was given one last, counted in turns.
-    served: BTreeMap<IpAddr, u64>,
-    turns_given: u64,
+    tickets_given: u64,
+    queue: FairQueue,
 }
 
 impl UploadTurns {
@@ -40,36 +39,27 @@ impl UploadTurns {
         self.waiting.len()
     }
 
-    fn active_of(&self, address: IpAddr) -> usize {
-        self.active.values().filter(|of| **of == address).count()
+    fn push(&mut self, waiting: Waiting) {
+        self.tickets_given += 1;
+        self.queue.push(waiting.sender, self.tickets_given);
+        self.waiting.insert(self.tickets_given, waiting);
     }
 
-    /// Of the address that has the fewest turns and had none for the longest time, the upload that waits longest.
-    fn next(&self) -> Option<u64> {
-        let place = |(number, waiting): (&u64, &Waiting)| {
-            let served = self.served.get(&waiting.address).copied().unwrap_or(0);
-            (self.active_of(waiting.address), served, *number)
-        };
-        self.waiting.iter().map(place).min().map(|(_, _, number)| number)
+    fn remove(&mut self, ticket: u64) -> Option<Waiting> {
+        let waiting = self.waiting.remove(&ticket)?;
+        self.queue.remove(waiting.sender, ticket);
+        Some(waiting)
     }
 
-    fn give(&mut self, exchange: ExchangeId, address: IpAddr) {
-        self.turns_given += 1;
-        self.active.insert(exchange, address);
-        self.served.insert(address, self.turns_given);
-    }
-
-    /// Forgets when addresses were served that have nothing to do with us any more.
-    fn tidy(&mut self, address: IpAddr) {
-        let waits = self.waiting.values().any(|waiting| waiting.address == address);
-        if !waits && self.active_of(address) == 0 {
-            self.served.remove(&address);
-        }
+    fn give(&mut self, exchange: ExchangeId, sender: Sender) {
+        self.active.insert(exchange, sender);
+        self.queue.start(sender);
     }
 
     pub(super) fn check_invariants(&self) {
-        assert!(self.waiting.len() <= COMMANDS_QUEUED_MAX, "the uploads that wait are bounded");
-        assert!(self.served.len() <= self.waiting.len() + self.active.len(), "and so is what is known of addresses");
+        assert!(self.waiting.len() <= REQUESTS_QUEUED_MAX, "the uploads that wait are bounded");
+        let waiting = self.waiting.iter().map(|(ticket, waiting)| (waiting.sender, *ticket)).collect();
+        self.queue.check_invariants(&waiting, self.active.values().copied());
         for waiting in self.waiting.values() {
             assert!(!self.active.contains_key(&waiting.exchange), "{:?} waits and has a turn", waiting.exchange);
         }
@@ -86,25 +76,36 @@ impl Node {
     }
 
     /// An upload was asked for: it is sent now, or waits for its turn.
-    pub(super) fn submit_upload(&mut self, now: Instant, exchange: ExchangeId, address: IpAddr, command: Command) {
+    pub(super) fn submit_upload(&mut self, now: Instant, exchange: ExchangeId, sender: Sender, command: Command) {
         if self.turns.waiting.is_empty() && self.turns.active.len() < self.upload_turns_max() {
-            return self.begin_turn(now, exchange, address, command);
+            return self.begin_turn(now, exchange, sender, command);
         }
-        let of_address = self.turns.waiting.values().filter(|waiting| waiting.address == address).count();
-        if self.turns.waiting.len() >= COMMANDS_QUEUED_MAX || of_address >= REQUESTS_QUEUED_PER_ADDRESS_MAX {
-            return self.turn_down(exchange, Refusal::Busy);
+        match self.turns.queue.room_for(sender, REQUESTS_QUEUED_MAX, REQUESTS_QUEUED_PER_NETWORK_MAX) {
+            Room::Free => {}
+            Room::None => return self.drop_request(exchange),
+            Room::InPlaceOf(ticket) => {
+                if let Some(other) = self.turns.remove(ticket) {
+                    self.cancel_timer(other.timer);
+                    self.drop_request(other.exchange);
+                }
+            }
         }
         let inbound = matches!(exchange, ExchangeId::Inbound(_));
         let timer = inbound.then(|| self.wheel.insert(now + COMMAND_WAIT_MAX, NodeTimer::TurnWaited { exchange }));
-        self.turns.taken += 1;
-        self.turns.waiting.insert(self.turns.taken, Waiting { exchange, address, command, timer });
+        self.turns.push(Waiting { exchange, sender, command, timer });
     }
 
-    fn begin_turn(&mut self, now: Instant, exchange: ExchangeId, address: IpAddr, command: Command) {
-        self.turns.give(exchange, address);
-        if self.submit(now, exchange, command, Rank::Asked(address)).is_err() {
-            self.turn_down(exchange, Refusal::Busy);
+    fn begin_turn(&mut self, now: Instant, exchange: ExchangeId, sender: Sender, command: Command) {
+        self.turns.give(exchange, sender);
+        if self.submit(now, exchange, command, Rank::For(Kind::Request, sender)).is_err() {
+            self.drop_request(exchange);
         }
+    }
+
+    /// There is no room for a request, or it gives its place to another.
+    pub(super) fn drop_request(&mut self, exchange: ExchangeId) {
+        self.counters.limited.requests_dropped += 1;
+        self.turn_down(exchange, Refusal::Busy);
     }
 
     /// An upload is not sent: its requester is told, or is not called back.
@@ -118,25 +119,25 @@ impl Node {
     /// Gives turns to those that wait, as far as there are any.
     pub(super) fn give_turns(&mut self, now: Instant) {
         while self.turns.active.len() < self.upload_turns_max() {
-            let Some(waiting) = self.turns.next().and_then(|number| self.turns.waiting.remove(&number)) else { return };
+            let next = self.turns.queue.next(usize::MAX);
+            let Some(waiting) = next.and_then(|ticket| self.turns.remove(ticket)) else { return };
             self.cancel_timer(waiting.timer);
-            self.begin_turn(now, waiting.exchange, waiting.address, waiting.command);
+            self.begin_turn(now, waiting.exchange, waiting.sender, waiting.command);
         }
     }
 
     /// An upload is over, or is not sent at all: its turn, if it has one, is free. [`Node::give_turns`] gives it to another.
     pub(super) fn end_turn(&mut self, exchange: ExchangeId) {
-        if let Some(address) = self.turns.active.remove(&exchange) {
-            self.turns.tidy(address);
+        if let Some(sender) = self.turns.active.remove(&exchange) {
+            self.turns.queue.end(sender);
         }
     }
 
     /// Takes an upload back that waits for its turn.
     pub(super) fn withdraw_from_turns(&mut self, exchange: ExchangeId) -> bool {
-        let number = self.turns.waiting.iter().find(|(_, waiting)| waiting.exchange == exchange).map(|(at, _)| *at);
-        let Some(waiting) = number.and_then(|number| self.turns.waiting.remove(&number)) else { return false };
+        let ticket = self.turns.waiting.iter().find(|(_, waiting)| waiting.exchange == exchange).map(|(at, _)| *at);
+        let Some(waiting) = ticket.and_then(|ticket| self.turns.remove(ticket)) else { return false };
         self.cancel_timer(waiting.timer);
-        self.turns.tidy(waiting.address);
         true
     }
 

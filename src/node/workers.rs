@@ -1,14 +1,17 @@
 //! The gate that keeps the commands in progress within `max_workers`: the rest wait.
 //!
 //! A command is an upload, a list sent, a fetch, or a dialled exchange with a peer. What our own user waits for goes
-//! first, then what peers ask of us, then what we only pass on; within each, the order is that in which they came, but
-//! that of the addresses that ask of us, the one with the fewest workers has the next: who asks for a thousand files at
-//! once waits for itself. The exchanges with bootstrap nodes pass by: there are at most a few, and a node that is busy
-//! must not lose its registration. Refuses work beyond [`COMMANDS_QUEUED_MAX`].
+//! first, then what peers ask of us, then what nobody waits for on a connection: hits, and the searches of others. Each of
+//! these kinds has a queue of its own, shared by network and address ([`FairQueue`]), and bounds on what it has in progress,
+//! in all and for one network. So one that is at its bound holds up no other. When a queue is full, who has most in it
+//! gives way. The exchanges with bootstrap nodes pass by: there are at most a few, and a node that is busy must not lose its
+//! registration.
 
 use super::contract::{Action, Expect, Portion, Refusal};
+use super::fair_queue::{FairQueue, Room, Sender};
 use super::limits::{
-    COMMAND_WAIT_MAX, COMMANDS_QUEUED_MAX, FORWARDS_QUEUED_MAX, REQUESTS_QUEUED_PER_ADDRESS_MAX, WORKERS_KEPT_OF,
+    COMMAND_WAIT_MAX, FORWARDS_QUEUED_MAX, HITS_QUEUED_MAX, OWN_QUEUED_MAX, REQUESTS_QUEUED_MAX,
+    REQUESTS_QUEUED_PER_NETWORK_MAX, STRANGER_DIALS_MAX, STRANGER_DIALS_QUEUED_MAX, WORKERS_KEPT_OF,
 };
 use super::speech::Speech;
 use super::{Node, NodeTimer};
@@ -18,7 +21,8 @@ use crate::time::Instant;
 use crate::timer::TimerId;
 use crate::wire::Message;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
+use std::time::Duration;
 
 /// Something that takes a worker from its start to the end of its exchange.
 #[derive(Debug)]
@@ -27,32 +31,73 @@ pub(super) enum Command {
     SendRange { from: SocketAddr, name: FileName, offset: u64, length: u64 },
     SendMetadata { name: FileName },
     SendList { attributes: bool },
-    Dial { to: SocketAddr, messages: Vec<Message>, expect: Expect },
+    Dial { to: SocketAddr, messages: Vec<Message>, expect: Expect, connect_max: Duration },
     Fetch { download: TransferId, to: SocketAddr, name: FileName, may_call_back: bool, portion: Portion },
     FetchMetadata { download: TransferId, to: SocketAddr, name: FileName, b3: Option<ContentHash> },
     CallBack { to: SocketAddr, name: FileName },
 }
 
 /// Whose a command is; the first go first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rank {
     /// Our user's, bounded elsewhere: always taken.
     Fetch,
     /// Our user's.
     Own,
-    /// A peer waits for it.
-    Asked(IpAddr),
-    /// Work for others that nobody waits for: may be dropped.
-    Forward,
+    /// Somebody else's.
+    For(Kind, Sender),
 }
 
 impl Rank {
-    /// The place among the ranks, apart from whose address it is.
-    fn place(self) -> u8 {
+    /// What a peer waits for.
+    pub(super) fn asked(from: SocketAddr) -> Self {
+        Self::For(Kind::Request, Sender::own(from))
+    }
+}
+
+/// What is done for others; the first go first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A response, for which a peer waits.
+    Request,
+    /// Hits for a requester that is proven to be a peer.
+    Hits,
+    /// Hits for a requester that is not: it may be one that nobody can connect to.
+    StrangerHits,
+    /// Somebody else's search, sent on.
+    Forward,
+}
+
+impl Kind {
+    const ALL: [Self; 4] = [Self::Request, Self::Hits, Self::StrangerHits, Self::Forward];
+
+    /// How many may be in progress: of what nobody waits for, all kinds together half of the workers.
+    fn workers_max(self, workers_max: usize) -> usize {
         match self {
-            Self::Fetch | Self::Own => 0,
-            Self::Asked(_) => 1,
-            Self::Forward => 2,
+            Self::Request => workers_max,
+            Self::Hits => (workers_max / 4).max(1),
+            Self::StrangerHits => (workers_max / 16).clamp(1, STRANGER_DIALS_MAX),
+            Self::Forward => (workers_max * 3 / 16).max(1),
+        }
+    }
+
+    /// How many of one network may be in progress: never all, so that another finds a free one.
+    fn workers_of_network_max(self, workers_max: usize) -> usize {
+        match self {
+            // Of a few workers, each must be of use to those who are there.
+            Self::Request if workers_max < WORKERS_KEPT_OF => workers_max,
+            Self::Request => workers_max - workers_max / 4,
+            _ => self.workers_max(workers_max).div_ceil(2),
+        }
+    }
+
+    /// How many may wait, in all and of one network.
+    fn queued_max(self) -> (usize, usize) {
+        match self {
+            Self::Request => (REQUESTS_QUEUED_MAX, REQUESTS_QUEUED_PER_NETWORK_MAX),
+            Self::Hits => (HITS_QUEUED_MAX, HITS_QUEUED_MAX / 2),
+            Self::StrangerHits => (STRANGER_DIALS_QUEUED_MAX, STRANGER_DIALS_QUEUED_MAX / 2),
+            Self::Forward => (FORWARDS_QUEUED_MAX, FORWARDS_QUEUED_MAX),
         }
     }
 }
@@ -69,33 +114,36 @@ struct Waiting {
     timer: Option<TimerId>,
 }
 
-/// Where a waiting command stands: by the place of its rank, then by its ticket.
-type Ticket = (u8, u64);
-
-/// What is passed on.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-struct Load {
-    active: usize,
-    queued: usize,
+/// What is done for others, by kind.
+#[derive(Debug, Default)]
+struct Queues {
+    requests: FairQueue,
+    hits: FairQueue,
+    stranger_hits: FairQueue,
+    forwards: FairQueue,
 }
 
-/// The requests of one address.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Line {
-    active: usize,
-    /// When it had a worker last, counted in starts.
-    served: u64,
-    /// Numbers of the tickets of those that wait.
-    waiting: BTreeSet<u64>,
-}
+impl Queues {
+    fn of(&self, kind: Kind) -> &FairQueue {
+        match kind {
+            Kind::Request => &self.requests,
+            Kind::Hits => &self.hits,
+            Kind::StrangerHits => &self.stranger_hits,
+            Kind::Forward => &self.forwards,
+        }
+    }
 
-/// An address that waits: by the workers it has, then by when it had one last, then by its oldest ticket. The least has
-/// the next worker.
-type Place = (usize, u64, u64, IpAddr);
+    fn of_mut(&mut self, kind: Kind) -> &mut FairQueue {
+        match kind {
+            Kind::Request => &mut self.requests,
+            Kind::Hits => &mut self.hits,
+            Kind::StrangerHits => &mut self.stranger_hits,
+            Kind::Forward => &mut self.forwards,
+        }
+    }
 
-impl Line {
-    fn place(&self, address: IpAddr) -> Option<Place> {
-        self.waiting.first().map(|ticket| (self.active, self.served, *ticket, address))
+    fn active(&self) -> usize {
+        Kind::ALL.iter().map(|kind| self.of(*kind).active()).sum()
     }
 }
 
@@ -103,17 +151,13 @@ impl Line {
 #[derive(Default)]
 pub(super) struct Workers {
     active: BTreeMap<ExchangeId, Rank>,
-    /// Of these, those that are not for our user.
-    active_for_others: usize,
-    queue: BTreeMap<Ticket, Waiting>,
-    tickets: BTreeMap<ExchangeId, Ticket>,
+    /// What waits, by ticket.
+    queue: BTreeMap<u64, Waiting>,
+    tickets: BTreeMap<ExchangeId, u64>,
     tickets_given: u64,
-    starts: u64,
-    /// Requests, by address.
-    lines: BTreeMap<IpAddr, Line>,
-    /// Of every address that waits.
-    places: BTreeSet<Place>,
-    forwards: Load,
+    /// Tickets of what waits for our user.
+    own: BTreeSet<u64>,
+    others: Queues,
 }
 
 impl Workers {
@@ -131,140 +175,115 @@ impl Workers {
         self.tickets.contains_key(&exchange)
     }
 
-    fn has_room(&self, rank: Rank) -> bool {
-        let in_all = self.queue.len() < COMMANDS_QUEUED_MAX;
+    fn room_for(&self, rank: Rank) -> Room {
         match rank {
-            Rank::Fetch => true,
-            Rank::Own => in_all,
-            Rank::Asked(address) => {
-                let queued = self.lines.get(&address).map_or(0, |line| line.waiting.len());
-                in_all && queued < REQUESTS_QUEUED_PER_ADDRESS_MAX
+            Rank::Fetch => Room::Free,
+            Rank::Own if self.own.len() < OWN_QUEUED_MAX => Room::Free,
+            Rank::Own => Room::None,
+            // The links have sorted these.
+            Rank::For(Kind::Forward, _) if self.others.forwards.waiting() < FORWARDS_QUEUED_MAX => Room::Free,
+            Rank::For(Kind::Forward, _) => Room::None,
+            Rank::For(kind, sender) => {
+                let (in_all, of_network) = kind.queued_max();
+                self.others.of(kind).room_for(sender, in_all, of_network)
             }
-            Rank::Forward => in_all && self.forwards.queued < FORWARDS_QUEUED_MAX,
-        }
-    }
-
-    /// Changes what is known of an address, and with it its place.
-    fn change_line(&mut self, address: IpAddr, change: impl FnOnce(&mut Line)) {
-        let line = self.lines.entry(address).or_default();
-        if let Some(place) = line.place(address) {
-            self.places.remove(&place);
-        }
-        change(line);
-        self.places.extend(line.place(address));
-        if line.active == 0 && line.waiting.is_empty() {
-            self.lines.remove(&address);
         }
     }
 
     fn push(&mut self, waiting: Waiting) {
         self.tickets_given += 1;
-        let number = self.tickets_given;
+        let ticket = self.tickets_given;
         match waiting.rank {
-            Rank::Fetch | Rank::Own => {}
-            Rank::Asked(address) => self.change_line(address, |line| {
-                line.waiting.insert(number);
-            }),
-            Rank::Forward => self.forwards.queued += 1,
+            Rank::Fetch | Rank::Own => {
+                self.own.insert(ticket);
+            }
+            Rank::For(kind, sender) => self.others.of_mut(kind).push(sender, ticket),
         }
-        let ticket = (waiting.rank.place(), number);
         self.tickets.insert(waiting.exchange, ticket);
         self.queue.insert(ticket, waiting);
     }
 
     fn take(&mut self, exchange: ExchangeId) -> Option<Waiting> {
-        let ticket = self.tickets.remove(&exchange)?;
+        self.take_by_ticket(*self.tickets.get(&exchange)?)
+    }
+
+    fn take_by_ticket(&mut self, ticket: u64) -> Option<Waiting> {
         let waiting = self.queue.remove(&ticket)?;
+        self.tickets.remove(&waiting.exchange);
         match waiting.rank {
-            Rank::Fetch | Rank::Own => {}
-            Rank::Asked(address) => self.change_line(address, |line| {
-                line.waiting.remove(&ticket.1);
-            }),
-            Rank::Forward => self.forwards.queued -= 1,
+            Rank::Fetch | Rank::Own => {
+                self.own.remove(&ticket);
+            }
+            Rank::For(kind, sender) => self.others.of_mut(kind).remove(sender, ticket),
         }
         Some(waiting)
     }
 
     fn start(&mut self, exchange: ExchangeId, rank: Rank) {
-        match rank {
-            Rank::Fetch | Rank::Own => {}
-            Rank::Asked(address) => {
-                self.starts += 1;
-                let served = self.starts;
-                self.change_line(address, |line| (line.active, line.served) = (line.active + 1, served));
-            }
-            Rank::Forward => self.forwards.active += 1,
+        if let Rank::For(kind, sender) = rank {
+            self.others.of_mut(kind).start(sender);
         }
-        self.active_for_others += usize::from(rank.place() > 0);
         self.active.insert(exchange, rank);
     }
 
     fn end(&mut self, exchange: ExchangeId) -> bool {
         let Some(rank) = self.active.remove(&exchange) else { return false };
-        match rank {
-            Rank::Fetch | Rank::Own => {}
-            Rank::Asked(address) => self.change_line(address, |line| line.active -= 1),
-            Rank::Forward => self.forwards.active -= 1,
+        if let Rank::For(kind, sender) = rank {
+            self.others.of_mut(kind).end(sender);
         }
-        self.active_for_others -= usize::from(rank.place() > 0);
         true
     }
 
-    /// Whether a command of this rank may start now. Some workers are kept for our user, and work that is passed on
-    /// gets at most half.
-    fn may_start(&self, rank: Rank, workers_max: usize) -> bool {
-        let others = self.active_for_others < workers_max - workers_max / WORKERS_KEPT_OF;
+    /// Whether a command of this kind may start now, for a network that has its share of the workers left. Some workers are
+    /// kept for our user, and what nobody waits for gets at most half.
+    fn may_start(&self, kind: Kind, workers_max: usize) -> bool {
+        let (active, unasked) = (self.others.active(), self.others.active() - self.others.requests.active());
         self.active.len() < workers_max
-            && match rank {
-                Rank::Fetch | Rank::Own => true,
-                Rank::Asked(_) => others,
-                Rank::Forward => others && self.forwards.active < workers_max.div_ceil(2),
-            }
+            && active < workers_max - workers_max / WORKERS_KEPT_OF
+            && self.others.of(kind).active() < kind.workers_max(workers_max)
+            && (kind == Kind::Request || unasked < workers_max.div_ceil(2))
+    }
+
+    /// Whether a newcomer has its turn at once.
+    fn may_start_at_once(&self, rank: Rank, workers_max: usize) -> bool {
+        let Rank::For(kind, sender) = rank else { return self.active.len() < workers_max };
+        let queue = self.others.of(kind);
+        queue.waiting() == 0
+            && self.may_start(kind, workers_max)
+            && queue.active_of(sender.network()) < kind.workers_of_network_max(workers_max)
     }
 
     /// The command whose turn it is.
     fn next(&self, workers_max: usize) -> Option<ExchangeId> {
-        let (_, first) = self.queue.first_key_value()?;
-        let turn = match (first.rank, self.places.first()) {
-            (Rank::Asked(_), Some((_, _, number, _))) => self.queue.get(&(first.rank.place(), *number))?,
-            _ => first,
+        if self.active.len() >= workers_max {
+            return None;
+        }
+        let for_others = |kind: Kind| {
+            let next = || self.others.of(kind).next(kind.workers_of_network_max(workers_max));
+            self.may_start(kind, workers_max).then(next).flatten()
         };
-        self.may_start(turn.rank, workers_max).then_some(turn.exchange)
+        let ticket = self.own.first().copied().or_else(|| Kind::ALL.into_iter().find_map(for_others))?;
+        self.queue.get(&ticket).map(|waiting| waiting.exchange)
     }
 
     pub(super) fn check_invariants(&self) {
         assert_eq!(self.queue.len(), self.tickets.len(), "every waiting command has one ticket");
-        let of = |rank: &Rank| *rank == Rank::Forward;
-        let queued = self.queue.values().filter(|waiting| of(&waiting.rank)).count();
-        let active = self.active.values().filter(|rank| of(rank)).count();
-        assert_eq!(self.forwards, Load { active, queued }, "what is passed on is counted");
-        assert!(queued <= FORWARDS_QUEUED_MAX, "what is passed on leaves room for others");
-        let for_others = self.active.values().filter(|rank| rank.place() > 0).count();
-        assert_eq!(self.active_for_others, for_others, "what is done for others is counted");
-        self.check_lines();
+        let is_own = |waiting: &Waiting| !matches!(waiting.rank, Rank::For(..));
+        let own: BTreeSet<_> = self.queue.iter().filter(|(_, row)| is_own(row)).map(|(ticket, _)| *ticket).collect();
+        assert_eq!(self.own, own, "what waits for our user is known");
+        for kind in Kind::ALL {
+            let of = |rank: &Rank| match rank {
+                Rank::For(other, sender) if *other == kind => Some(*sender),
+                _ => None,
+            };
+            let ticket = |(ticket, row): (&u64, &Waiting)| Some((of(&row.rank)?, *ticket));
+            let waiting: BTreeSet<_> = self.queue.iter().filter_map(ticket).collect();
+            assert!(waiting.len() <= kind.queued_max().0, "what waits of one kind leaves room for the others");
+            self.others.of(kind).check_invariants(&waiting, self.active.values().filter_map(of));
+        }
         for exchange in self.tickets.keys() {
             assert!(!self.active.contains_key(exchange), "{exchange:?} waits and works at once");
         }
-    }
-
-    fn check_lines(&self) {
-        let mut lines: BTreeMap<IpAddr, Line> = BTreeMap::new();
-        for rank in self.active.values() {
-            if let Rank::Asked(address) = rank {
-                lines.entry(*address).or_default().active += 1;
-            }
-        }
-        for ((_, number), waiting) in &self.queue {
-            if let Rank::Asked(address) = waiting.rank {
-                lines.entry(address).or_default().waiting.insert(*number);
-            }
-        }
-        for (address, line) in &mut lines {
-            line.served = self.lines.get(address).map_or(0, |line| line.served);
-        }
-        assert_eq!(self.lines, lines, "requests are counted by address");
-        let places: BTreeSet<_> = lines.iter().filter_map(|(address, line)| line.place(*address)).collect();
-        assert_eq!(self.places, places, "every address that waits has its place");
     }
 }
 
@@ -277,12 +296,14 @@ impl Node {
         command: Command,
         rank: Rank,
     ) -> Result<(), QueueFull> {
-        if self.workers.queue.is_empty() && self.workers.may_start(rank, self.config.max_workers) {
+        if self.workers.may_start_at_once(rank, self.config.max_workers) {
             self.start_command(exchange, command, rank);
             return Ok(());
         }
-        if !self.workers.has_room(rank) {
-            return Err(QueueFull);
+        match self.workers.room_for(rank) {
+            Room::Free => {}
+            Room::InPlaceOf(ticket) => self.displace(ticket),
+            Room::None => return Err(QueueFull),
         }
         let inbound = matches!(exchange, ExchangeId::Inbound(_));
         let timer = inbound.then(|| self.wheel.insert(now + COMMAND_WAIT_MAX, NodeTimer::CommandWaited { exchange }));
@@ -290,6 +311,31 @@ impl Node {
         // What waits already may wait for a limit that does not concern this one.
         self.start_queued();
         Ok(())
+    }
+
+    /// A command gives its place in the queue to one of somebody who has fewer there.
+    fn displace(&mut self, ticket: u64) {
+        let Some(waiting) = self.workers.take_by_ticket(ticket) else { return };
+        let Waiting { exchange, rank: Rank::For(kind, _), timer, .. } = waiting else { return };
+        self.cancel_timer(timer);
+        match kind {
+            Kind::Request => self.drop_request(exchange),
+            kind => {
+                self.count_dropped(kind);
+                self.forget_dial(exchange);
+            }
+        }
+    }
+
+    /// Counts a command for which there is no room.
+    pub(super) fn count_dropped(&mut self, kind: Kind) {
+        let limited = &mut self.counters.limited;
+        match kind {
+            Kind::Request => limited.requests_dropped += 1,
+            Kind::Hits => limited.answers_dropped += 1,
+            Kind::StrangerHits => limited.stranger_answers_dropped += 1,
+            Kind::Forward => limited.forwards_dropped += 1,
+        }
     }
 
     /// A command's exchange is over: its worker takes the next one. Does nothing for exchanges that passed by the gate.
@@ -370,10 +416,14 @@ impl Node {
             Command::SendList { attributes } => Action::SendList { exchange, attributes },
             // Whom we speak to so was heard to speak so: on a new connection a base program would not look for a second
             // message.
-            Command::Dial { to, messages, expect: Expect::Nothing } if self.peers.speech(to) == Speech::P1 => {
-                Action::Stream { exchange, to, messages }
+            Command::Dial { to, messages, expect: Expect::Nothing, connect_max }
+                if self.peers.speech(to) == Speech::P1 =>
+            {
+                Action::Stream { exchange, to, messages, connect_max }
             }
-            Command::Dial { to, messages, expect } => Action::Dial { exchange, to, messages, expect },
+            Command::Dial { to, messages, expect, connect_max } => {
+                Action::Dial { exchange, to, messages, expect, connect_max }
+            }
             Command::Fetch { download, to, name, may_call_back, portion } => {
                 Action::Fetch { exchange, download, to, name, may_call_back, portion }
             }

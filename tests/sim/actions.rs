@@ -33,10 +33,10 @@ impl World {
             Action::AnswerFirstContact { exchange } => self.answer_first_contact(host, exchange),
             Action::Close { exchange } => self.close(host, exchange),
             Action::Refuse { exchange, reason } => self.refuse_with(host, exchange, reason.told()),
-            Action::Dial { exchange, to, messages, expect } => {
+            Action::Dial { exchange, to, messages, expect, .. } => {
                 self.dial(host, exchange, to, messages, expect.into());
             }
-            Action::Stream { exchange, to, messages } => self.stream(host, exchange, to, messages),
+            Action::Stream { exchange, to, messages, .. } => self.stream(host, exchange, to, messages),
             Action::Fetch { exchange, download, to, name, may_call_back, portion } => {
                 self.fetch(host, exchange, download, (to, name), may_call_back, portion);
             }

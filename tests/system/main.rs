@@ -21,6 +21,7 @@ mod fairness;
 mod filesystems;
 mod finish;
 mod first_contact;
+mod flooding;
 mod forwarding;
 mod harness;
 mod hashing;

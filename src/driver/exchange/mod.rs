@@ -21,7 +21,7 @@ pub(super) use incoming::Part;
 pub(super) use outbound::{Outbound, Task};
 pub(super) use outgoing::Outgoing;
 pub(super) use partial::{PartialGroup, PartialGroups, Remains};
-pub(super) use stream::{Flushed, Queued, StreamLink};
+pub(super) use stream::{Flushed, Queued, STREAM_STUCK_MAX, StreamLink};
 
 use super::pace::{Direction, Pace};
 use crate::fault::DialFault;

@@ -43,6 +43,8 @@ pub(in crate::driver) enum Task {
         messages: Vec<Message>,
         /// The response.
         expect: Expect,
+        /// Time for connecting, if that is less than for the whole request.
+        connect_max: Duration,
     },
     /// Ask for a file or a part of it.
     Fetch {
@@ -206,6 +208,7 @@ impl Outbound {
     /// When [`Outbound::on_deadline`] is due.
     pub(in crate::driver) fn deadline(&self) -> Option<Instant> {
         Some(match &self.state {
+            State::Connecting(Task::Messages { connect_max, .. }) => self.started + REQUEST_MAX.min(*connect_max),
             State::Connecting(_)
             | State::Sending { .. }
             | State::Receiving(Incoming::Peers(_) | Incoming::FileInfo { .. }) => self.started + REQUEST_MAX,
@@ -291,7 +294,7 @@ impl Outbound {
         self.progress = Progress::start(cx.now);
         let State::Connecting(task) = std::mem::replace(&mut self.state, State::Over) else { return Ok(Step::Wait) };
         self.state = match task {
-            Task::Messages { messages, expect } => {
+            Task::Messages { messages, expect, .. } => {
                 State::Sending { bytes: encode_all(&messages), at: 0, then: After::Expect(expect) }
             }
             Task::Fetch { request, part, .. } => {

@@ -20,7 +20,7 @@ use std::time::Duration;
 const IDLE_MAX: Duration = STREAM_IDLE_MAX.saturating_sub(Duration::from_secs(15));
 
 /// How long connecting, or the taking of a message, may last.
-const STUCK_MAX: Duration = Duration::from_secs(10);
+pub(in crate::driver) const STREAM_STUCK_MAX: Duration = Duration::from_secs(10);
 
 /// How long sent bytes may stay unacknowledged.
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(20);
@@ -80,7 +80,7 @@ pub(in crate::driver) struct StreamLink {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Connecting {
-        since: Instant,
+        until: Instant,
     },
     /// Nothing was sent yet.
     Fresh {
@@ -92,10 +92,11 @@ enum State {
 }
 
 impl StreamLink {
-    /// Begins to connect, with these messages to send.
+    /// Begins to connect, with these messages to send; for at most so long.
     pub(in crate::driver) fn dial(
         to: SocketAddr,
         queue: VecDeque<Queued>,
+        connect_max: Duration,
         registry: &Registry,
         token: Token,
         now: Instant,
@@ -103,7 +104,8 @@ impl StreamLink {
         let connected = TcpStream::connect(to).and_then(|stream| Socket::register(stream, registry, token));
         match connected {
             Ok(socket) => {
-                Ok(Self { to, socket, state: State::Connecting { since: now }, queue, at: 0, idle_since: now })
+                let until = now + connect_max.min(STREAM_STUCK_MAX);
+                Ok(Self { to, socket, state: State::Connecting { until }, queue, at: 0, idle_since: now })
             }
             Err(error) => Err((queue, dial_fault(&error))),
         }
@@ -155,8 +157,8 @@ impl StreamLink {
     /// When [`StreamLink::on_deadline`] is due.
     pub(in crate::driver) fn deadline(&self) -> Option<Instant> {
         Some(match (self.state, self.queue.front()) {
-            (State::Connecting { since }, _) => since + STUCK_MAX,
-            (_, Some(first)) => first.since.max(self.idle_since) + STUCK_MAX,
+            (State::Connecting { until }, _) => until,
+            (_, Some(first)) => first.since.max(self.idle_since) + STREAM_STUCK_MAX,
             (_, None) => self.idle_since + IDLE_MAX,
         })
     }
@@ -256,7 +258,8 @@ mod tests {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let poll = Poll::new().unwrap();
             let to = listener.local_addr().unwrap();
-            let link = StreamLink::dial(to, [queued(1)].into(), poll.registry(), Token(0), NOW).unwrap();
+            let link =
+                StreamLink::dial(to, [queued(1)].into(), STREAM_STUCK_MAX, poll.registry(), Token(0), NOW).unwrap();
             Self { poll, link, peer: listener.accept().unwrap().0 }
         }
 
@@ -327,7 +330,7 @@ mod tests {
         assert!(deadline < NOW + STREAM_IDLE_MAX);
         assert!(matches!(rig.link.on_deadline(), Flushed::Over(unsent, None) if unsent.is_empty()));
         rig.link.push(queued(2)).unwrap();
-        assert_eq!(rig.link.deadline(), Some(NOW + STUCK_MAX));
+        assert_eq!(rig.link.deadline(), Some(NOW + STREAM_STUCK_MAX));
         assert!(
             matches!(rig.link.on_deadline(), Flushed::Over(unsent, Some(DialFault::TimedOut)) if unsent.len() == 1)
         );

@@ -10,6 +10,7 @@ use crate::name::FileName;
 use crate::wire::Message;
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::time::Duration;
 
 /// What a node wants done.
 #[derive(Debug)]
@@ -76,6 +77,8 @@ pub enum Action {
         messages: Vec<Message>,
         /// What to wait for.
         expect: Expect,
+        /// How long connecting may take.
+        connect_max: Duration,
     },
     /// Send messages without a response to a `p1` peer, on a connection that stays open for further ones (PROTOCOL,
     /// Streams). Ends as [`Response::Delivered`](super::Response::Delivered) when the system has taken them.
@@ -86,6 +89,8 @@ pub enum Action {
         to: SocketAddr,
         /// At least one.
         messages: Vec<Message>,
+        /// How long connecting may take, if no connection is open.
+        connect_max: Duration,
     },
     /// Ask a peer for a file, or for a part of it, and write what comes into a part file that is open. What an earlier
     /// fetch has brought of the first group is not asked for again ([`Event::FetchResumed`](super::Event::FetchResumed)).

@@ -4,6 +4,7 @@ mod answering;
 mod call_backs;
 mod calls;
 mod downloads;
+mod flooding;
 mod hashing;
 mod membership;
 mod networks;

@@ -281,7 +281,7 @@ impl Chaos {
     fn look_at(&mut self, order: Action) {
         let opened = |exchange, to, awaits| Some((exchange, (to, awaits)));
         let begun = match order {
-            Action::Stream { exchange, to, messages } => {
+            Action::Stream { exchange, to, messages, .. } => {
                 assert!(self.shown.contains(&to), "{to} has not shown that it takes streams");
                 self.streams += 1;
                 self.look_at_messages(to, &messages);

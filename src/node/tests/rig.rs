@@ -173,7 +173,7 @@ impl Rig {
     /// Takes the dials ordered, streams among them: exchange, whereto, messages.
     pub(super) fn dials(&mut self) -> Vec<(ExchangeId, SocketAddr, Vec<Message>)> {
         self.take(|order| match order {
-            Action::Dial { exchange, to, messages, expect } => {
+            Action::Dial { exchange, to, messages, expect, .. } => {
                 let asks = matches!(
                     messages[0],
                     Message::RequestPeerList { .. }
@@ -184,7 +184,7 @@ impl Rig {
                 assert_eq!(asks, *expect != Expect::Nothing);
                 Some((*exchange, *to, messages.clone()))
             }
-            Action::Stream { exchange, to, messages } => Some((*exchange, *to, messages.clone())),
+            Action::Stream { exchange, to, messages, .. } => Some((*exchange, *to, messages.clone())),
             _ => None,
         })
     }

@@ -137,7 +137,7 @@ impl World {
             Action::Dial { exchange, to, messages, .. } if to == bootstrap() => {
                 self.serve_bootstrap(place, exchange, &messages[0]);
             }
-            Action::Dial { exchange, to, messages, .. } | Action::Stream { exchange, to, messages } => {
+            Action::Dial { exchange, to, messages, .. } | Action::Stream { exchange, to, messages, .. } => {
                 self.connect(place, exchange, to, messages)
             }
             Action::Fetch { exchange, to, name, .. } => {

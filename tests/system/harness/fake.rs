@@ -1,10 +1,12 @@
 //! A listener whose behaviour is a closure: the raw material of all independent peers in these tests.
 
 use super::LIMIT;
+use socket2::{Domain, Socket, Type};
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// How much of a connection is read before the behaviour sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +108,36 @@ impl Drop for Fake {
         // Wakes the thread, which then drops the listener.
         let _ = TcpStream::connect_timeout(&self.addr, LIMIT);
     }
+}
+
+/// A listener at every address of this machine whose queue is full: connections to it are neither made nor refused.
+pub(crate) struct Unaccepting {
+    listener: Socket,
+    /// What fills the queue.
+    _queued: Vec<Socket>,
+}
+
+impl Unaccepting {
+    pub(crate) fn new() -> Self {
+        let socket = || Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        let listener = socket();
+        listener.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)).into()).expect("a free port");
+        listener.listen(0).expect("it listens");
+        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port_of(&listener)));
+        let connect = || {
+            let socket = socket();
+            socket.connect_timeout(&addr.into(), Duration::from_millis(200)).is_ok().then_some(socket)
+        };
+        Self { _queued: std::iter::from_fn(connect).collect(), listener }
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        port_of(&self.listener)
+    }
+}
+
+fn port_of(listener: &Socket) -> u16 {
+    listener.local_addr().ok().and_then(|addr| addr.as_socket()).expect("it is bound").port()
 }
 
 /// Reads a connection's message; `None` if nothing was said.

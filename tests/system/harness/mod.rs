@@ -25,7 +25,7 @@ pub(crate) use control::Control;
 pub(crate) use ctl::pyratectl;
 pub(crate) use daemon::{Daemon, Setup, clean_command, free_port, run_pyrated};
 pub(crate) use disk::Disk;
-pub(crate) use fake::{Fake, Reading, Visit};
+pub(crate) use fake::{Fake, Reading, Unaccepting, Visit};
 pub(crate) use files::{Dice, relative_files};
 pub(crate) use lies::{Role, Vice};
 pub(crate) use old::{

@@ -1,0 +1,175 @@
+//! The searches of others on their way to our neighbours (PROTOCOL, Searching).
+//!
+//! Owns a link to each neighbour: what waits to be sent on, and a budget that is smaller than what the neighbour takes
+//! from us. Our own searches do not pass here, so that they find their allowance there untouched. What waits is sent in fair
+//! order ([`FairQueue`]); beyond what may wait, the sender that has most gives way.
+
+use super::allowances::{Allowance, Tariff};
+use super::dials::Purpose;
+use super::endpoints::canonical;
+use super::fair_queue::{FairQueue, Room, Sender};
+use super::limits::{
+    FORWARDS_BURST, FORWARDS_PER_NEIGHBOUR_MAX, FORWARDS_PER_SECOND, FORWARDS_PER_UNPROVEN_MAX, FORWARDS_WAITING_TIMES,
+    LINKS_KEPT_MAX,
+};
+use super::{Node, NodeTimer};
+use crate::time::Instant;
+use crate::timer::TimerId;
+use crate::wire::{Message, Search};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+/// What a neighbour is sent of others' searches.
+const BUDGET: Tariff = Tariff::per_second(FORWARDS_PER_SECOND, FORWARDS_BURST);
+
+/// What goes to one neighbour.
+struct Link {
+    budget: Allowance,
+    /// Searches that are on their way, or wait for a worker.
+    under_way: usize,
+    /// By ticket.
+    waiting: BTreeMap<u64, (Sender, Rc<Search>)>,
+    queue: FairQueue,
+    /// When the budget allows for the next, if that is waited for.
+    timer: Option<TimerId>,
+}
+
+impl Link {
+    fn new(now: Instant) -> Self {
+        let budget = Allowance::new(BUDGET, now);
+        Self { budget, under_way: 0, waiting: BTreeMap::new(), queue: FairQueue::default(), timer: None }
+    }
+
+    /// Takes a search that is to be sent. Says whether one was dropped for it, or the search itself.
+    fn push(&mut self, ticket: u64, sender: Sender, search: Rc<Search>, waiting_max: usize) -> bool {
+        let room = self.queue.room_for(sender, waiting_max, waiting_max);
+        match room {
+            Room::Free => {}
+            Room::InPlaceOf(other) => drop(self.remove(other)),
+            Room::None => return true,
+        }
+        self.queue.push(sender, ticket);
+        self.waiting.insert(ticket, (sender, search));
+        room != Room::Free
+    }
+
+    fn remove(&mut self, ticket: u64) -> Option<(Sender, Rc<Search>)> {
+        let (sender, search) = self.waiting.remove(&ticket)?;
+        self.queue.remove(sender, ticket);
+        Some((sender, search))
+    }
+
+    /// Takes the search whose turn it is.
+    fn next(&mut self) -> Option<(Sender, Rc<Search>)> {
+        let (sender, search) = self.remove(self.queue.next(usize::MAX)?)?;
+        self.queue.serve(sender);
+        Some((sender, search))
+    }
+
+    fn is_idle(&self) -> bool {
+        self.under_way == 0 && self.waiting.is_empty()
+    }
+}
+
+/// The links to all neighbours that were sent something lately.
+#[derive(Default)]
+pub(super) struct Forwarding {
+    links: BTreeMap<SocketAddr, Link>,
+    tickets_given: u64,
+}
+
+impl Forwarding {
+    /// Sends nothing on that waits.
+    pub(super) fn clear(&mut self) {
+        self.links.clear();
+    }
+
+    /// The link to a neighbour. Others that are idle are forgotten if there are too many.
+    fn link(&mut self, now: Instant, neighbour: SocketAddr) -> &mut Link {
+        if self.links.len() >= LINKS_KEPT_MAX && !self.links.contains_key(&neighbour) {
+            self.links.retain(|_, link| !link.is_idle());
+        }
+        self.links.entry(neighbour).or_insert_with(|| Link::new(now))
+    }
+}
+
+impl Node {
+    /// Sends a search on to every neighbour but the requester.
+    pub(super) fn forward_search(&mut self, now: Instant, sender: Sender, search: Search) {
+        let requester = canonical(search.requester);
+        let search = Rc::new(search);
+        for neighbour in self.neighbours() {
+            if neighbour == requester {
+                continue;
+            }
+            if !self.may_forward_to(now, neighbour) {
+                self.counters.limited.forwards_dropped += 1;
+                continue;
+            }
+            self.forwarding.tickets_given += 1;
+            let ticket = self.forwarding.tickets_given;
+            let waiting_max = self.forwards_max(neighbour) * FORWARDS_WAITING_TIMES;
+            let dropped = self.forwarding.link(now, neighbour).push(ticket, sender, Rc::clone(&search), waiting_max);
+            self.counters.limited.forwards_dropped += u64::from(dropped);
+            self.send_forwards(now, neighbour);
+        }
+    }
+
+    /// How many may be on their way to a neighbour at once.
+    fn forwards_max(&self, neighbour: SocketAddr) -> usize {
+        if self.peers.is_proven(neighbour) { FORWARDS_PER_NEIGHBOUR_MAX } else { FORWARDS_PER_UNPROVEN_MAX }
+    }
+
+    /// Sends a neighbour what waits for it, as far as its budget goes.
+    fn send_forwards(&mut self, now: Instant, neighbour: SocketAddr) {
+        let under_way_max = self.forwards_max(neighbour);
+        loop {
+            let Some(link) = self.forwarding.links.get_mut(&neighbour) else { return };
+            if link.waiting.is_empty() || link.under_way >= under_way_max {
+                return;
+            }
+            if !link.budget.take(BUDGET, now) {
+                let at = link.budget.next_at(BUDGET, now);
+                link.timer.get_or_insert_with(|| self.wheel.insert(at, NodeTimer::Forward(neighbour)));
+                return;
+            }
+            let Some((sender, search)) = link.next() else { return };
+            let messages = vec![Message::Search(Search::clone(&search))];
+            if self.dial_for(now, sender, neighbour, messages, Purpose::Forward).is_ok()
+                && let Some(link) = self.forwarding.links.get_mut(&neighbour)
+            {
+                link.under_way += 1;
+            }
+        }
+    }
+
+    pub(super) fn on_forward_timer(&mut self, now: Instant, neighbour: SocketAddr) {
+        if let Some(link) = self.forwarding.links.get_mut(&neighbour) {
+            link.timer = None;
+        }
+        self.send_forwards(now, neighbour);
+    }
+
+    /// A search that was sent on has arrived, or has not.
+    pub(super) fn on_forward_ended(&mut self, now: Instant, neighbour: SocketAddr) {
+        if let Some(link) = self.forwarding.links.get_mut(&neighbour) {
+            link.under_way -= 1;
+        }
+        self.send_forwards(now, neighbour);
+    }
+
+    pub(super) fn check_forwards(&self) {
+        let mut under_way: BTreeMap<SocketAddr, usize> = BTreeMap::new();
+        let forwards = self.dials.values().filter(|dial| dial.purpose == Purpose::Forward);
+        forwards.for_each(|dial| *under_way.entry(dial.to).or_default() += 1);
+        for (neighbour, link) in &self.forwarding.links {
+            let known = under_way.get(neighbour).copied().unwrap_or(0);
+            assert_eq!(link.under_way, known, "what is on its way to {neighbour} is counted");
+            let waiting_max = FORWARDS_PER_NEIGHBOUR_MAX * FORWARDS_WAITING_TIMES;
+            assert!(link.waiting.len() <= waiting_max, "what waits for {neighbour} is bounded");
+            let waiting = link.waiting.iter().map(|(ticket, (sender, _))| (*sender, *ticket)).collect();
+            link.queue.check_invariants(&waiting, std::iter::empty());
+        }
+    }
+}

@@ -8,12 +8,11 @@ use crate::bootstrap::{Bootstrap, encode_snapshot};
 use crate::fault::DiskFault;
 use crate::library::{RecentFile, ScanReport, ScannedFile};
 use crate::name::FileName;
-use crate::node::Event;
 use crate::node::contract::LookedAt;
+use crate::node::{Event, RememberedPeers};
 use crate::store::{DirectoryMount, OwnFiles, Scanner, ShareRoot};
 use log::warn;
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Directory entries of one slice of a scan: some hundred microseconds with warm caches.
@@ -116,7 +115,7 @@ impl Driver {
     }
 
     /// Writes the peers to remember.
-    pub(super) fn remember_peers(&mut self, peers: &[SocketAddr]) {
+    pub(super) fn remember_peers(&mut self, peers: &RememberedPeers) {
         self.save_state_file(state::PEERS_FILE, state::encode_peers(peers));
     }
 

@@ -6,11 +6,11 @@ use super::Driver;
 use super::helper::Job;
 use super::timers::Timer;
 use crate::fault::DiskFault;
+use crate::node::RememberedPeers;
 use crate::store::StateDirectory;
 use log::{info, warn};
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -105,6 +105,10 @@ impl Driver {
 /// Known peers across restarts.
 pub(super) const PEERS_FILE: &str = "peers";
 
+/// The line of this file behind the peers that have answered as neighbours. Earlier versions take no line for an endpoint
+/// that is none.
+const PROVEN_END: &str = "-- have answered as neighbours --";
+
 /// Registrations of the bootstrap node across restarts.
 pub(super) const REGISTRY_FILE: &str = "registry";
 
@@ -124,29 +128,43 @@ pub(super) fn read(state: Option<&StateDirectory>, file: &str) -> Vec<u8> {
 }
 
 /// One endpoint a line.
-pub(super) fn encode_peers(peers: &[SocketAddr]) -> Vec<u8> {
+pub(super) fn encode_peers(peers: &RememberedPeers) -> Vec<u8> {
     let mut text = String::new();
-    for peer in peers {
-        // Writing to a string does not fail.
-        let _ = writeln!(text, "{peer}");
-    }
+    // Writing to a string does not fail.
+    peers.proven.iter().for_each(|peer| _ = writeln!(text, "{peer}"));
+    let _ = writeln!(text, "{PROVEN_END}");
+    peers.others.iter().for_each(|peer| _ = writeln!(text, "{peer}"));
     text.into_bytes()
 }
 
 /// Lines that are no endpoint are left out.
-pub(super) fn decode_peers(bytes: &[u8]) -> Vec<SocketAddr> {
-    bytes.split(|&b| b == b'\n').filter_map(|line| std::str::from_utf8(line).ok()?.trim().parse().ok()).collect()
+pub(super) fn decode_peers(bytes: &[u8]) -> RememberedPeers {
+    let lines: Vec<&[u8]> = bytes.split(|&b| b == b'\n').collect();
+    let end = lines.iter().position(|line| *line == PROVEN_END.as_bytes()).unwrap_or(0);
+    let endpoints = |lines: &[&[u8]]| {
+        let endpoint = |line: &&[u8]| std::str::from_utf8(line).ok()?.trim().parse().ok();
+        lines.iter().filter_map(endpoint).collect()
+    };
+    RememberedPeers { proven: endpoints(&lines[..end]), others: endpoints(&lines[end..]) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::SocketAddr;
 
     #[test]
     fn damage_costs_only_the_lines_it_hits() {
-        let peers: Vec<SocketAddr> = vec!["192.0.2.1:63339".parse().unwrap(), "[2001:db8::1]:9".parse().unwrap()];
+        let [one, other]: [SocketAddr; 2] = ["192.0.2.1:63339", "[2001:db8::1]:9"].map(|addr| addr.parse().unwrap());
+        let peers = RememberedPeers { proven: vec![one], others: vec![other] };
         let mut bytes = encode_peers(&peers);
         bytes.splice(0..0, *b"nonsense\n\xff\xff\n\n");
         assert_eq!(decode_peers(&bytes), peers);
+        // As earlier versions wrote it.
+        let others = vec![one, other];
+        assert_eq!(
+            decode_peers(b"192.0.2.1:63339\n[2001:db8::1]:9\n"),
+            RememberedPeers { others, ..Default::default() }
+        );
     }
 }

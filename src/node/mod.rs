@@ -101,9 +101,9 @@ mod uploads;
 mod verdicts;
 mod workers;
 
-pub use contract::{Action, DialOutcome, Event, Expect, NodeConfig, Remembered};
+pub use contract::{Action, DialOutcome, Event, Expect, NodeConfig, Remembered, RememberedPeers};
 
-use crate::control::{LimitedReply, PeerSource};
+use crate::control::LimitedReply;
 use crate::id::{ExchangeId, SearchId, TransferId};
 use crate::library::Library;
 use crate::time::Instant;
@@ -285,9 +285,7 @@ impl Node {
         };
         node.downloads.set_rate_limit(node.config.download_limit);
         if node.config.peer {
-            for peer in remembered.peers.into_iter().take(limits::REMEMBERED_PEERS_MAX) {
-                node.learn_peer(now, peer, PeerSource::Memory);
-            }
+            node.recall_peers(now, remembered.peers);
             node.arrange_links(now);
             node.start_scan();
             node.recall_downloads(remembered.downloads, remembered.download_last);

@@ -2,11 +2,13 @@
 //!
 //! Takes as evidence that a peer is alive only exchanges that this node dialled.
 
-use super::contract::Action;
+use super::contract::{Action, RememberedPeers};
 use super::endpoints::{canonical, is_unicast};
-use super::limits::{CLAIM_AGE_MAX, NEWCOMERS_MAX, PEER_FAILURE_SPAN, REMEMBER_DELAY, REMEMBER_INTERVAL};
+use super::limits::{
+    CLAIM_AGE_MAX, NEWCOMERS_MAX, PEER_FAILURE_SPAN, REMEMBER_DELAY, REMEMBER_INTERVAL, REMEMBERED_PEERS_MAX,
+};
 use super::membership::LinkId;
-use super::peers::{Keep, Peer, RANK_FAILING, Standing};
+use super::peers::{Keep, Peer, Proof, RANK_FAILING, Standing};
 use super::speech::Evidence;
 use super::{Node, NodeTimer};
 use crate::control::{Notice, PeerSource};
@@ -38,6 +40,21 @@ impl Node {
         self.plan_to_remember(now);
     }
 
+    /// Takes the peers of an earlier run.
+    pub(super) fn recall_peers(&mut self, now: Instant, remembered: RememberedPeers) {
+        let RememberedPeers { proven, others } = remembered;
+        let known = proven.into_iter().map(|peer| (peer, true)).chain(others.into_iter().map(|peer| (peer, false)));
+        for (peer, is_proven) in known.take(REMEMBERED_PEERS_MAX) {
+            self.learn_peer(now, peer, PeerSource::Memory);
+            self.peers.change(canonical(peer), |row| {
+                if is_proven {
+                    row.proof = Proof::EarlierRun;
+                }
+                Keep::Yes
+            });
+        }
+    }
+
     /// Takes what a bootstrap node listed, and whether each is said to speak `p1`: the peers that it named are listed by
     /// this link, and no others. `tells`: the bootstrap node is one that says of its peers what they speak.
     pub(super) fn take_peer_list(
@@ -52,6 +69,7 @@ impl Node {
         for (&peer, &p1) in peers {
             self.learn_peer(now, peer, PeerSource::Bootstrap);
             let (mut before, mut is_new) = (None, false);
+            self.peers.stale = true;
             self.peers.change(peer, |row| {
                 is_new = row.listed_by.is_empty();
                 before = row.listed_by.insert(link, p1);
@@ -98,6 +116,7 @@ impl Node {
         });
         if !was_alive {
             self.notify_events(|| Notice::PeerUp { addr: peer });
+            self.peers.note_proven();
         }
         self.plan_to_remember(now);
     }
@@ -203,9 +222,10 @@ impl Node {
     pub(super) fn remember_peers(&mut self, now: Instant) {
         let timer = self.peers.remember_timer.take();
         self.cancel_timer(timer);
-        let good = self.peers.good();
+        let good = self.peers.good(self.config.max_peers);
         let mut sorted = good.clone();
-        sorted.sort_unstable();
+        sorted.proven.sort_unstable();
+        sorted.others.sort_unstable();
         // When all are lost, rather our own network is: what was remembered is then better than nothing.
         if !sorted.is_empty() && sorted != self.peers.remembered {
             self.peers.remembered = sorted;

@@ -5,11 +5,12 @@
 //! bootstrap node lists it, any other is the better neighbour. A claim displaces claims alone, and first those of the network
 //! that has most.
 
+use super::contract::RememberedPeers;
 use super::dice::Dice;
 use super::endpoints::{canonical, is_unicast};
 use super::limits::{CLAIMS_MAX, PEER_FAILURES_MAX, PEERS_MAX, REMEMBERED_PEERS_MAX};
 use super::membership::LinkId;
-use super::neighbours::{self, Candidate};
+use super::neighbours::{self, Candidate, Rules};
 use super::speech::{Evidence, Shown, Speech};
 use crate::control::{PeerRow, PeerSource, PeerState};
 use crate::network::Network;
@@ -32,6 +33,14 @@ pub(super) enum Standing {
     NotAPeer,
 }
 
+/// When a peer has answered as a neighbour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Proof {
+    Never,
+    ThisRun,
+    EarlierRun,
+}
+
 /// One known peer.
 #[derive(Debug, Clone)]
 pub(super) struct Peer {
@@ -43,6 +52,7 @@ pub(super) struct Peer {
     speech: Speech,
     /// It has sent a hit or a list of its own, as only a peer does.
     spoke: bool,
+    pub(super) proof: Proof,
     /// The links whose last list named it, and whether as one that speaks `p1`.
     pub(super) listed_by: BTreeMap<LinkId, bool>,
 }
@@ -117,7 +127,7 @@ pub(super) struct Peers {
     pub(super) displaced: u64,
     /// Good peers came or went since they were remembered.
     pub(super) good_changed: bool,
-    pub(super) remembered: Vec<SocketAddr>,
+    pub(super) remembered: RememberedPeers,
     pub(super) remembered_at: Option<Instant>,
     pub(super) remember_timer: Option<TimerId>,
     pub(super) expiry_timer: Option<TimerId>,
@@ -235,6 +245,7 @@ impl Peers {
             last_seen: None,
             speech: Speech::Unheard,
             spoke: false,
+            proof: Proof::Never,
             listed_by: BTreeMap::new(),
         };
         let claim = row.is_claim();
@@ -257,7 +268,8 @@ impl Peers {
     fn least_row(&self) -> Option<SocketAddr> {
         let may_go = |(addr, peer): &(&SocketAddr, &Peer)| {
             let proven = peer.rank() == RANK_ALIVE && !peer.listed_by.is_empty();
-            let is_wanted = peer.source == PeerSource::User && peer.rank() < RANK_FAILING;
+            let is_of_use = peer.source == PeerSource::User || peer.proof == Proof::EarlierRun;
+            let is_wanted = is_of_use && peer.rank() < RANK_FAILING;
             !proven && !is_wanted && !self.neighbours.contains(addr)
         };
         let class = |peer: &Peer| (Reverse(peer.rank()), !peer.listed_by.is_empty());
@@ -290,17 +302,41 @@ impl Peers {
         let peers = self.rows.iter().filter(|(_, peer)| peer.rank() < RANK_NOT_A_PEER);
         let candidate = |(&addr, peer): (&SocketAddr, &Peer)| {
             let (rank, chance) = (peer.rank(), dice.number());
-            Candidate { rank, chance, addr }
+            let proven = peer.proof == Proof::EarlierRun;
+            Candidate { rank, chance, addr, proven, lists: peer.listed_by.keys().copied().collect() }
         };
         let candidates = peers.map(candidate).collect();
-        self.neighbours = neighbours::choose(candidates, &self.neighbours, neighbours_max, RANK_CLAIM);
+        let rules = Rules { neighbours_max, answers: RANK_ALIVE, gives_way: RANK_CLAIM };
+        self.neighbours = neighbours::choose(candidates, &self.neighbours, rules);
+        self.note_proven();
     }
 
-    /// The good peers: those that answered last first, then those only heard of.
-    pub(super) fn good(&self) -> Vec<SocketAddr> {
+    /// A neighbour that answers is remembered as one.
+    pub(super) fn note_proven(&mut self) {
+        let is_news = |addr: &&SocketAddr| {
+            self.rows.get(addr).is_some_and(|peer| peer.proof == Proof::Never && peer.rank() == RANK_ALIVE)
+        };
+        let proven: Vec<_> = self.neighbours.iter().filter(is_news).copied().collect();
+        for addr in proven {
+            self.good_changed = true;
+            self.change(addr, |peer| {
+                peer.proof = Proof::ThisRun;
+                Keep::Yes
+            });
+        }
+    }
+
+    /// The good peers: first those that are or were neighbours and answered, up to `proven_max`, then those that answered
+    /// last, then those only heard of.
+    pub(super) fn good(&self, proven_max: usize) -> RememberedPeers {
         let mut good: Vec<_> = self.rows.iter().filter(|(_, peer)| peer.is_good()).collect();
-        good.sort_by_key(|(addr, peer)| (peer.rank(), Reverse(peer.last_seen), **addr));
-        good.into_iter().map(|(addr, _)| *addr).take(REMEMBERED_PEERS_MAX).collect()
+        good.sort_by_key(|(addr, peer)| {
+            (peer.proof == Proof::Never, !self.neighbours.contains(addr), peer.rank(), Reverse(peer.last_seen), **addr)
+        });
+        good.truncate(REMEMBERED_PEERS_MAX);
+        let proven = good.iter().filter(|(_, peer)| peer.proof != Proof::Never).count().min(proven_max);
+        let addrs = |peers: &[(&SocketAddr, &Peer)]| peers.iter().map(|(addr, _)| **addr).collect();
+        RememberedPeers { proven: addrs(&good[..proven]), others: addrs(&good[proven..]) }
     }
 
     pub(super) fn check_invariants(&self) {

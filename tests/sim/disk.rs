@@ -9,9 +9,9 @@ use pyrate::fault::DiskFault;
 use pyrate::id::{ContentHash, TransferId};
 use pyrate::library::{FileMeta, ScannedFile};
 use pyrate::name::FileName;
+use pyrate::node::RememberedPeers;
 use pyrate::node::contract::{DownloadRecord, PartSpec, Target};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// Groups in a journal that are synced together.
@@ -163,7 +163,7 @@ pub(crate) struct Disk {
     /// What the running program has open.
     pub(crate) parts: BTreeMap<TransferId, OpenPart>,
     pub(crate) hashed: BTreeSet<FileMeta>,
-    pub(crate) peers: Vec<SocketAddr>,
+    pub(crate) peers: RememberedPeers,
     pub(crate) downloads: BTreeMap<TransferId, DownloadRecord>,
     pub(crate) download_last: u32,
     /// The contents that downloads were begun for.

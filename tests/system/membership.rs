@@ -103,6 +103,26 @@ fn peers_are_remembered_when_no_bootstrap_node_is_left() {
 }
 
 #[test]
+fn some_neighbours_are_those_that_answered_in_an_earlier_run_whatever_the_list_says() {
+    let ears = |count: usize| (0..count).map(|_| Fake::ear()).collect::<Vec<_>>();
+    let addrs = |ears: &[Fake]| ears.iter().map(|ear| ear.addr).collect::<Vec<_>>();
+    let (before, strangers) = (ears(4), ears(20));
+    let bootstrap = OldBootstrap::listing(&addrs(&before));
+    let mut peer = Setup::peer().joins(&[bootstrap.addr()]).start();
+    let neighbours = |peer: &Daemon| peer.peers_that(|row| row["neighbour"] == true);
+    until("it has neighbours", LIMIT, || neighbours(&peer).len() == 4);
+    peer.control().call("search", serde_json::json!({ "text": "anything", "ttl": 1 })).expect("it begins");
+    until("they have answered", LIMIT, || peer.peers_that(|row| row["state"] == "alive").len() == 4);
+    assert_eq!(peer.stop().code, Some(0));
+    bootstrap.list_instead(&addrs(&strangers));
+    peer.start_again();
+    until("it has neighbours again", LIMIT, || neighbours(&peer).len() == 8);
+    let kept = neighbours(&peer).iter().filter(|addr| before.iter().any(|ear| ear.addr == **addr)).count();
+    let known = peer.peers_that(|row| row["source"] == "bootstrap").len();
+    assert!(kept >= 2, "{kept} of 8 neighbours have answered before; {known} are listed");
+}
+
+#[test]
 fn it_never_lists_itself() {
     let port = free_port();
     let bootstrap = OldBootstrap::listing(&[here(port), here(port)]);

@@ -1,7 +1,7 @@
 //! What a node wants done.
 
 use super::BootstrapAddr;
-use super::transfer::{DownloadRecord, PartSpec};
+use super::transfer::{DownloadRecord, PartSpec, RememberedPeers};
 use crate::control::{self, CallId};
 use crate::fault::RefusalReason;
 use crate::id::{ClientId, ContentHash, ExchangeId, TransferId};
@@ -251,7 +251,7 @@ pub enum Action {
         notice: std::rc::Rc<control::Notice>,
     },
     /// Remember these peers across restarts.
-    RememberPeers(Vec<SocketAddr>),
+    RememberPeers(RememberedPeers),
     /// The node has unregistered everywhere, or as far as it could.
     Left,
 }

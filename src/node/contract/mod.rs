@@ -34,7 +34,7 @@ pub use action::{Action, Expect, Portion, Refusal};
 pub use event::{DialOutcome, Dialled, Event, Response, ResponseFault};
 pub use transfer::{
     CheckedPart, CommittedPart, DownloadRecord, HashedFile, LookedAt, OpenedPart, PartSpec, RecordState, Remembered,
-    SourceRecord, Target,
+    RememberedPeers, SourceRecord, Target,
 };
 
 use std::net::{IpAddr, SocketAddr};

@@ -97,11 +97,27 @@ pub struct HashedFile {
     pub outcome: Result<ContentHash, DiskFault>,
 }
 
+/// Good peers, the best first.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RememberedPeers {
+    /// Those that have answered as neighbours. Some of them are tried first, whatever the lists of bootstrap nodes say.
+    pub proven: Vec<SocketAddr>,
+    /// All others.
+    pub others: Vec<SocketAddr>,
+}
+
+impl RememberedPeers {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.proven.is_empty() && self.others.is_empty()
+    }
+}
+
 /// What a node knows of an earlier run.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Remembered {
-    /// Good peers, the best first.
-    pub peers: Vec<SocketAddr>,
+    /// Good peers.
+    pub peers: RememberedPeers,
     /// Unfinished downloads, by id.
     pub downloads: Vec<DownloadRecord>,
     /// The highest id that a download has had; 0 if there was none.

@@ -3,7 +3,7 @@
 use super::rig::*;
 use crate::control::{LinkState, Notice, PeerRow, PeerSource, PeerState, Reply, Request};
 use crate::fault::{DialFault, ResolveFault};
-use crate::node::contract::{Action, BootstrapAddr, Event, NodeConfig, Response};
+use crate::node::contract::{Action, BootstrapAddr, Event, NodeConfig, RememberedPeers, Response};
 use crate::wire::{ListedPeer, Message};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -346,7 +346,7 @@ fn a_server_that_somebody_named_is_no_peer_until_it_speaks_as_one() {
         Action::RememberPeers(peers) => Some(peers.clone()),
         _ => None,
     });
-    assert_eq!(remembered, [vec![peer(1)]]);
+    assert_eq!(remembered, [remembered_peers(vec![peer(1)])]);
     let neighbour = |rig: &mut Rig| peers(rig).into_iter().find(|row| row.neighbour).map(|row| row.addr);
     assert_eq!(neighbour(&mut rig), Some(peer(1)), "though the other one answered");
 
@@ -369,13 +369,14 @@ fn good_peers_are_remembered_at_most_once_a_minute() {
         })
     };
     rig.pass(Duration::from_secs(5));
-    assert_eq!(remembered(&mut rig), [vec![peer(1)]]);
+    assert_eq!(remembered(&mut rig), [remembered_peers(vec![peer(1)])]);
     rig.answer_peer_list(vec![peer(1), peer(2)]);
     probe(&mut rig, |to| if to == peer(2) { Ok(()) } else { Err(DialFault::Reset) });
     rig.pass(Duration::from_secs(54));
     assert!(remembered(&mut rig).is_empty());
     rig.pass(Duration::from_secs(7));
-    assert_eq!(remembered(&mut rig), [vec![peer(2), peer(1)]], "who answered comes first");
+    let expected = RememberedPeers { proven: vec![peer(2)], others: vec![peer(1)] };
+    assert_eq!(remembered(&mut rig), [expected], "who answered is known as a proven neighbour");
 }
 
 #[test]

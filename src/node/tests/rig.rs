@@ -6,7 +6,9 @@ use crate::id::{ClientId, ExchangeId, QueryId};
 use crate::library::{FileMeta, ScanReport, ScannedFile};
 use crate::name::FileName;
 use crate::node::Node;
-use crate::node::contract::{Action, BootstrapAddr, Dialled, Event, Expect, NodeConfig, Remembered, Response};
+use crate::node::contract::{
+    Action, BootstrapAddr, Dialled, Event, Expect, NodeConfig, Remembered, RememberedPeers, Response,
+};
 use crate::node::dials::Purpose;
 use crate::time::Instant;
 use crate::wire::{Attributes, Listed, ListedPeer, Message, Search, SearchResponse};
@@ -64,6 +66,11 @@ pub(super) fn config() -> NodeConfig {
     }
 }
 
+/// Peers of an earlier run, none of which is known to have been a neighbour.
+pub(super) fn remembered_peers(others: Vec<SocketAddr>) -> RememberedPeers {
+    RememberedPeers { others, ..RememberedPeers::default() }
+}
+
 /// A node, the time, and what it ordered and was not looked at yet.
 pub(super) struct Rig {
     pub(super) node: Node,
@@ -83,6 +90,10 @@ impl Rig {
     }
 
     pub(super) fn remembering(config: NodeConfig, peers: Vec<SocketAddr>) -> Self {
+        Self::recalling(config, remembered_peers(peers))
+    }
+
+    pub(super) fn recalling(config: NodeConfig, peers: RememberedPeers) -> Self {
         let now = Instant::from_ms(1_700_000_000_000);
         let node = Node::new(now, config, [3; 32], Remembered { peers, ..Remembered::default() });
         let mut rig =

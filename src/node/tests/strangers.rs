@@ -4,6 +4,7 @@ use super::membership::{list_next, peers};
 use super::rig::*;
 use crate::control::PeerSource;
 use crate::fault::DialFault;
+use crate::node::contract::{BootstrapAddr, NodeConfig, RememberedPeers};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -108,4 +109,80 @@ fn a_peer_that_no_list_names_any_more_and_that_does_not_answer_is_forgotten() {
     let known = peers(&mut rig);
     assert!(known.len() <= 9, "the neighbours, and the one that is listed: {}", known.len());
     assert!(known.iter().any(|row| row.addr == peer(41)));
+}
+
+/// Peers, each in a network of its own.
+fn crowd(network: u8, count: u8) -> Vec<SocketAddr> {
+    (0..count).map(|n| SocketAddr::from(([network, 0, 0, n], 63_339))).collect()
+}
+
+/// How many of the neighbours are in networks that begin so.
+fn neighbours_in(rig: &mut Rig, network: u8) -> usize {
+    let rows = peers(rig);
+    let begins_so = |addr: SocketAddr| matches!(addr.ip(), std::net::IpAddr::V4(ip) if ip.octets()[0] == network);
+    rows.iter().filter(|row| row.neighbour && begins_so(row.addr)).count()
+}
+
+/// Searches once; the neighbours in networks that begin so refuse, the others answer.
+fn search_once(rig: &mut Rig, refusing: Option<u8>) {
+    rig.search_within("anything", Some(0));
+    for (exchange, to, _) in rig.dials() {
+        let refuses = matches!(to.ip(), std::net::IpAddr::V4(ip) if Some(ip.octets()[0]) == refusing);
+        if refuses { rig.fail(exchange, DialFault::Refused) } else { rig.deliver(exchange) }
+    }
+}
+
+#[test]
+fn a_quarter_of_the_neighbours_have_proved_themselves_before_whatever_a_list_says() {
+    let remembered = || RememberedPeers { proven: crowd(20, 8), others: crowd(30, 20) };
+    let mut rig = Rig::recalling(config(), remembered());
+    rig.join(crowd(66, 150));
+    assert_eq!((neighbours_in(&mut rig, 20), neighbours_in(&mut rig, 66)), (2, 6));
+    for _ in 0..10 {
+        search_once(&mut rig, None);
+    }
+    assert_eq!((neighbours_in(&mut rig, 20), neighbours_in(&mut rig, 66)), (2, 6), "who answers stays");
+
+    // Those that are gone are tried one after the other, and hold no place for ever.
+    let mut rig = Rig::recalling(config(), remembered());
+    rig.join(crowd(66, 150));
+    for _ in 0..3 {
+        assert_eq!(neighbours_in(&mut rig, 20), 2);
+        search_once(&mut rig, Some(20));
+    }
+    search_once(&mut rig, Some(20));
+    assert_eq!((neighbours_in(&mut rig, 20), neighbours_in(&mut rig, 66)), (0, 8));
+}
+
+/// A node whose first bootstrap node lists only its own peers, and the second others; all places are taken by the first.
+fn with_two_lists() -> Rig {
+    let other = BootstrapAddr { host: "10.0.0.9".into(), port: 21_168 };
+    let mut rig = Rig::new(NodeConfig { bootstraps: [config().bootstraps, vec![other]].concat(), ..config() });
+    let registrations = rig.dials();
+    rig.deliver(registrations[0].0);
+    rig.answer_peer_list(crowd(66, 150));
+    search_once(&mut rig, None);
+    assert_eq!(neighbours_in(&mut rig, 66), 8);
+    rig.deliver(registrations[1].0);
+    rig.answer_peer_list(crowd(20, 20));
+    rig
+}
+
+#[test]
+fn one_bootstrap_node_does_not_choose_all_neighbours() {
+    let mut rig = with_two_lists();
+    for _ in 0..8 {
+        search_once(&mut rig, None);
+    }
+    assert_eq!((neighbours_in(&mut rig, 20), neighbours_in(&mut rig, 66)), (4, 4), "each has its share");
+}
+
+#[test]
+fn a_list_of_strangers_costs_one_place_at_a_time() {
+    let mut rig = with_two_lists();
+    for _ in 0..40 {
+        assert!(neighbours_in(&mut rig, 66) >= 7);
+        search_once(&mut rig, Some(20));
+    }
+    assert_eq!(neighbours_in(&mut rig, 66), 8, "all of the others were tried");
 }

@@ -73,7 +73,7 @@ impl World {
                 self.now,
                 config,
                 [u8::try_from(place).unwrap(); 32],
-                Remembered { peers: remembered, ..Remembered::default() },
+                Remembered { peers: super::rig::remembered_peers(remembered), ..Remembered::default() },
             ),
             endpoint,
             files: files.iter().map(|(name, size)| (name.to_string(), *size)).collect(),

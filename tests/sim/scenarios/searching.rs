@@ -84,7 +84,7 @@ fn between_two_ears(seed: u64) -> (World, HostId, HostId, HostId) {
     let (neighbour, asker) = (world.add_rogue(Ear), world.add_rogue(Ear));
     let node = world.add_node(&[]);
     let remembered = world.addr(neighbour);
-    world.hosts[node.0].disk.peers = vec![remembered];
+    world.hosts[node.0].disk.peers.others = vec![remembered];
     world.hosts[node.0].disk.share("song.mp3", FILE);
     world.start(node);
     world.run_for(seconds(5));

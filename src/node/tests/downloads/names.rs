@@ -301,7 +301,7 @@ fn recalled(learnt_from: Option<SocketAddr>) -> Rig {
         sources,
     };
     let config = NodeConfig { bootstraps: Vec::new(), ..config() };
-    let remembered = Remembered { peers: vec![peer(1)], downloads: vec![record], download_last: 1 };
+    let remembered = Remembered { peers: remembered_peers(vec![peer(1)]), downloads: vec![record], download_last: 1 };
     let mut rig = Rig::new(config.clone());
     rig.node = crate::node::Node::new(rig.now, config, [5; 32], remembered);
     rig.orders.clear();

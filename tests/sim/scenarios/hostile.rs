@@ -374,7 +374,6 @@ fn black_holes_are_withstood() {
 }
 
 #[test]
-#[ignore = "one flood crowds out the searches of others"]
 fn floods_of_searches_are_withstood() {
     assert_withstood(Kind::Flooders, false);
 }

@@ -115,6 +115,12 @@ pub struct LimitedReply {
     pub sources_corrupt: u64,
     /// Downloads that brought next to nothing while others waited for a place.
     pub downloads_crawling: u64,
+    /// Connections from outside that were closed because others needed their descriptors.
+    pub connections_displaced: u64,
+    /// Connections from outside that were turned away because their network has its share.
+    pub connections_refused: u64,
+    /// Idle streams that were closed because their network had too many.
+    pub streams_displaced: u64,
 }
 
 /// A bootstrap link.

@@ -6,9 +6,10 @@ use super::control::{CONTROL_CLIENTS_MAX, ControlClient, turn_away};
 use super::exchange::Inbound;
 use super::listener::Accepted;
 use super::socket::Socket;
-use super::table::Connection;
+use super::table::{Connection, Requester};
 use super::timers::Timer;
 use crate::id::ExchangeId;
+use crate::network::Network;
 use log::warn;
 use mio::net::TcpStream;
 use socket2::SockRef;
@@ -99,7 +100,7 @@ impl Driver {
                 if !listener.is_ready || listener.is_starved {
                     break;
                 }
-                if !self.table.has_room() {
+                if !self.table.has_room() && self.table.victim(None, None, self.now).is_none() {
                     self.starve(index);
                     break;
                 }
@@ -125,20 +126,54 @@ impl Driver {
         }
     }
 
+    /// Takes a descriptor. If there is none, an inbound connection gives up its own.
+    pub(super) fn take_displacing(&mut self, by: Use) -> Result<(), Exhausted> {
+        let Err(exhausted) = self.table.take(by) else { return Ok(()) };
+        let victim = match (by, exhausted) {
+            (Use::Inbound(address), Exhausted::ForNetwork) => self.table.victim_of(Network::of(address)),
+            (Use::Inbound(address), Exhausted::InAll) => self.table.victim(Some(Network::of(address)), None, self.now),
+            (Use::Own | Use::File, _) => self.table.idle_victim(self.now),
+        };
+        self.displace(victim.ok_or(exhausted)?);
+        self.table.take(by)
+    }
+
+    /// The same for a file that a peer asked for.
+    pub(super) fn take_for_file(&mut self, requester: Requester) -> Result<(), Exhausted> {
+        let Err(exhausted) = self.table.take(Use::File) else { return Ok(()) };
+        let victim = self.table.victim(Some(Network::of(requester.addr.ip())), requester.key, self.now);
+        self.displace(victim.ok_or(exhausted)?);
+        self.table.take(Use::File)
+    }
+
+    /// Closes a connection whose descriptor others need, and tells the node what that ends.
+    fn displace(&mut self, key: usize) {
+        let Some(Connection::Inbound(inbound)) = self.table.get_mut(key) else { return };
+        let (from, progress, ended) = (inbound.from(), inbound.progress(), inbound.displaced());
+        self.inbox.extend(progress.into_iter().chain(ended));
+        self.close(key);
+        self.node.limited_mut().connections_displaced += 1;
+        self.logbook.refused(self.now, "displaced", Some(from), &"others need the descriptor of this connection");
+    }
+
+    /// Ends idle streams of networks that have too many of them.
+    pub(super) fn end_surplus_streams(&mut self) {
+        while let Some(key) = self.table.next_surplus_stream() {
+            let Some(Connection::Inbound(inbound)) = self.table.get_mut(key) else { return };
+            inbound.end_stream(self.now);
+            self.table.arm(key, &mut self.timers);
+            self.node.limited_mut().streams_displaced += 1;
+        }
+    }
+
     fn admit(&mut self, stream: TcpStream, from: SocketAddr, index: usize) {
         let by = Use::Inbound(from.ip());
-        if let Err(exhausted) = self.table.take(by) {
+        if self.take_displacing(by).is_err() {
             // It is gone before it was here; a reset says so at once and leaves no state behind.
             let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
-            if exhausted == Exhausted::ForNetwork {
-                self.logbook.refused(
-                    self.now,
-                    "network_share",
-                    Some(from),
-                    &"its network holds its share of the connections",
-                );
-            }
-            return;
+            self.node.limited_mut().connections_refused += 1;
+            let detail = &"its network holds its share of the connections, and all of them are at work";
+            return self.logbook.refused(self.now, "network_share", Some(from), detail);
         }
         let service = self.listeners[index].service;
         match Socket::register(stream, self.poll.registry(), self.table.next_token()) {

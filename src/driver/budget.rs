@@ -19,7 +19,9 @@ const DESCRIPTORS_MAX: usize = 100_000;
 pub(super) enum Use {
     /// A connection that another machine made to us.
     Inbound(IpAddr),
-    /// A connection that we make, or a file that we read or write.
+    /// A file that another machine asked for.
+    File,
+    /// A connection that we make, or a file of ours.
     Own,
 }
 
@@ -28,7 +30,7 @@ pub(super) enum Use {
 pub(super) enum Exhausted {
     /// None is left for this use.
     InAll,
-    /// This network has its share.
+    /// This network has as many connections as it may.
     ForNetwork,
 }
 
@@ -37,9 +39,14 @@ pub(super) enum Exhausted {
 pub(super) struct Budget {
     total_max: usize,
     inbound_max: usize,
+    /// Files that others ask for are beyond it, up to this number of them.
+    files_reserved: usize,
     per_network_max: usize,
     total: usize,
+    /// Of these, connections that others made.
     inbound: usize,
+    /// And files that they asked for.
+    files: usize,
     by_network: HashMap<Network, usize>,
 }
 
@@ -50,18 +57,22 @@ impl Budget {
         Self::new(usize::try_from(limit).unwrap_or(usize::MAX))
     }
 
-    /// What a limit of `descriptors` open files leaves: an eighth is for our own dialling alone, and one network gets
-    /// at most half.
+    /// What a limit of `descriptors` open files leaves. Connections of others get seven eighths, of which those of one
+    /// network get at most half of all. Half of the last eighth is for files that others ask for, so that connections that
+    /// wait do not keep all files from being sent; the rest is for our own dialling alone.
     fn new(descriptors: usize) -> Self {
         let reserved =
             if descriptors >= 4 * DESCRIPTORS_RESERVED { DESCRIPTORS_RESERVED } else { DESCRIPTORS_RESERVED_MIN };
         let total_max = descriptors.saturating_sub(reserved).clamp(8, DESCRIPTORS_MAX);
+        let eighth = total_max.div_ceil(8);
         Self {
             total_max,
-            inbound_max: total_max - total_max.div_ceil(8),
+            inbound_max: total_max - eighth,
+            files_reserved: eighth / 2,
             per_network_max: total_max / 2,
             total: 0,
             inbound: 0,
+            files: 0,
             by_network: HashMap::new(),
         }
     }
@@ -71,11 +82,16 @@ impl Budget {
         if self.total >= self.total_max {
             return Err(Exhausted::InAll);
         }
+        let may_take = match by {
+            Use::Inbound(_) => self.for_others() < self.inbound_max,
+            Use::File => self.files < self.files_reserved || self.for_others() < self.inbound_max,
+            Use::Own => true,
+        };
+        if !may_take {
+            return Err(Exhausted::InAll);
+        }
         if let Use::Inbound(address) = by {
             let network = Network::of(address);
-            if self.inbound >= self.inbound_max {
-                return Err(Exhausted::InAll);
-            }
             let held = self.by_network.entry(network).or_default();
             if *held >= self.per_network_max {
                 return Err(Exhausted::ForNetwork);
@@ -83,6 +99,7 @@ impl Budget {
             *held += 1;
             self.inbound += 1;
         }
+        self.files += usize::from(by == Use::File);
         self.total += 1;
         Ok(())
     }
@@ -91,6 +108,7 @@ impl Budget {
     pub(super) fn give_back(&mut self, by: Use) {
         debug_assert!(self.total > 0, "a descriptor was given back twice");
         self.total = self.total.saturating_sub(1);
+        self.files = self.files.saturating_sub(usize::from(by == Use::File));
         if let Use::Inbound(address) = by {
             let network = Network::of(address);
             self.inbound = self.inbound.saturating_sub(1);
@@ -105,7 +123,12 @@ impl Budget {
 
     /// Whether a connection from outside would find a descriptor.
     pub(super) fn has_room(&self) -> bool {
-        self.total < self.total_max && self.inbound < self.inbound_max
+        self.total < self.total_max && self.for_others() < self.inbound_max
+    }
+
+    /// What others hold of the descriptors for connections.
+    fn for_others(&self) -> usize {
+        self.inbound + self.files.saturating_sub(self.files_reserved)
     }
 }
 
@@ -131,14 +154,15 @@ mod tests {
     }
 
     #[test]
-    fn an_eighth_is_left_for_our_own_dialling() {
+    fn half_an_eighth_is_left_for_files_and_half_for_our_own_dialling() {
         let mut budget = Budget::new(28 + 16);
         for n in 0..14 {
             budget.take(Use::Inbound(IpAddr::from([192, 0, 2, n]))).unwrap();
         }
         assert!(!budget.has_room());
         assert_eq!(budget.take(Use::Inbound(A)), Err(Exhausted::InAll));
-        assert_eq!(budget.take(Use::Own), Ok(()));
+        assert_eq!(budget.take(Use::File), Ok(()));
+        assert_eq!(budget.take(Use::File), Err(Exhausted::InAll));
         assert_eq!(budget.take(Use::Own), Ok(()));
         assert_eq!(budget.take(Use::Own), Err(Exhausted::InAll));
     }

@@ -19,6 +19,7 @@
 //! | `streams` | connections to `p1` peers that stay open |
 //! | `pace` | rate limits |
 //! | `table`, `budget`, `timers` | connections, their descriptors and deadlines |
+//! | `eviction` | which inbound connection gives way to another |
 //! | `exchange`, `socket`, `listener` | TCP |
 //! | `control`, `signals`, `helper` | the Unix socket, signals, the calls that block |
 //! | `state` | state files that are written whole |
@@ -29,6 +30,7 @@ mod budget;
 mod calls;
 mod clock;
 mod control;
+mod eviction;
 mod exchange;
 mod files;
 mod hashing;

@@ -128,7 +128,7 @@ impl Driver {
     }
 
     fn probe_target(&mut self, download: TransferId, request: PartRequest) {
-        match self.table.take(Use::Own) {
+        match self.take_displacing(Use::Own) {
             Ok(()) => self.submit_part(download, Job::ProbeTarget(download, request)),
             Err(_) => {
                 let outcome = Err(DiskFault::NoDescriptor);
@@ -148,7 +148,7 @@ impl Driver {
         self.close_part(download);
         self.removals.call_off(download);
         for taken in 0..DESCRIPTORS_PER_PART {
-            if self.table.take(Use::Own).is_err() {
+            if self.take_displacing(Use::Own).is_err() {
                 (0..taken).for_each(|_| self.table.give_back(Use::Own));
                 let outcome = Err(DiskFault::NoDescriptor);
                 return self.inbox.push_back(Event::PartOpened { download, outcome });

@@ -6,7 +6,7 @@ use super::clock::wall_ns;
 use super::exchange::{CALL_BACK_DESCRIPTORS, Outbound, Outgoing, Part, Remains, Task};
 use super::helper::Job;
 use super::parts::PartOrder;
-use super::table::Connection;
+use super::table::{Connection, Requester};
 use crate::bootstrap::BootstrapAction;
 use crate::content::{group_count, groups_span};
 use crate::control::encode_notice;
@@ -126,8 +126,8 @@ impl Driver {
     }
 
     fn send_file(&mut self, exchange: ExchangeId, name: FileName) {
-        let Some(key) = self.table.key(exchange) else { return };
-        match self.open_shared(&name) {
+        let Some((key, requester)) = self.table.requester(exchange) else { return };
+        match self.open_shared(&name, requester) {
             Ok(file) => {
                 self.table.holds_file(key);
                 self.respond(exchange, Outgoing::file(file, self.now), Some(name));
@@ -142,8 +142,8 @@ impl Driver {
 
     /// Sends a range of a file, provided that it still is the file that the library knows.
     fn send_range(&mut self, exchange: ExchangeId, file: &ScannedFile, offset: u64, length: u64) {
-        let Some(key) = self.table.key(exchange) else { return };
-        match self.open_shared_as(file) {
+        let Some((key, requester)) = self.table.requester(exchange) else { return };
+        match self.open_shared_as(file, requester) {
             Ok(opened) => {
                 self.table.holds_file(key);
                 self.respond(exchange, Outgoing::range(opened, offset, length, self.now), None);
@@ -154,9 +154,10 @@ impl Driver {
 
     /// Sends the metadata of a file (PROTOCOL, "Ranges and metadata").
     fn send_metadata(&mut self, exchange: ExchangeId, file: &ScannedFile, b3: ContentHash) {
+        let Some((_, requester)) = self.table.requester(exchange) else { return };
         // A file that cannot be sent is not promised.
-        match self.open_shared_as(file) {
-            Ok(_) => self.table.give_back(Use::Own),
+        match self.open_shared_as(file, requester) {
+            Ok(_) => self.table.give_back(Use::File),
             Err(fault) => return self.fail_response(exchange, file, fault),
         }
         let chain = if group_count(file.meta.size) > 1 { self.hashing.chain(&file.meta, b3) } else { Some(Vec::new()) };
@@ -182,19 +183,19 @@ impl Driver {
     }
 
     /// Opens a shared file as it was scanned, with a descriptor of the budget that the caller passes on.
-    fn open_shared_as(&mut self, file: &ScannedFile) -> Result<SharedFile, DiskFault> {
-        self.table.take(Use::Own).map_err(|_| DiskFault::NoDescriptor)?;
+    fn open_shared_as(&mut self, file: &ScannedFile, requester: Requester) -> Result<SharedFile, DiskFault> {
+        self.take_for_file(requester).map_err(|_| DiskFault::NoDescriptor)?;
         let opened = match &self.share {
             Some(share) => share.open_file_as(&file.name, &file.meta),
             None => Err(DiskFault::Missing),
         };
-        opened.inspect_err(|_| self.table.give_back(Use::Own))
+        opened.inspect_err(|_| self.table.give_back(Use::File))
     }
 
     /// Opens a shared file, with a descriptor of the budget that the caller passes on: as it was scanned, or as it is
     /// since, if it has not been changed for a while. A name that has left the library meanwhile is not served.
-    fn open_shared(&mut self, name: &FileName) -> Result<SharedFile, DiskFault> {
-        self.table.take(Use::Own).map_err(|_| DiskFault::NoDescriptor)?;
+    fn open_shared(&mut self, name: &FileName, requester: Requester) -> Result<SharedFile, DiskFault> {
+        self.take_for_file(requester).map_err(|_| DiskFault::NoDescriptor)?;
         let opened = match (&self.share, self.node.library().get(name.as_bytes())) {
             (Some(share), Some(known)) => share.open_file(name).and_then(|file| {
                 let quiet = || file.quiet(self.hashing.volumes(), wall_ns());
@@ -203,7 +204,7 @@ impl Driver {
             }),
             _ => Err(DiskFault::Missing),
         };
-        opened.inspect_err(|_| self.table.give_back(Use::Own))
+        opened.inspect_err(|_| self.table.give_back(Use::File))
     }
 
     fn close_exchange(&mut self, exchange: ExchangeId) {
@@ -258,7 +259,7 @@ impl Driver {
 
     fn try_dial(&mut self, exchange: ExchangeId, to: SocketAddr, task: Task, more: usize) -> Result<(), DialFault> {
         for taken in 0..=more {
-            if self.table.take(Use::Own).is_err() {
+            if self.take_displacing(Use::Own).is_err() {
                 (0..taken).for_each(|_| self.table.give_back(Use::Own));
                 return Err(DialFault::NoDescriptor);
             }
@@ -295,10 +296,10 @@ impl Driver {
     }
 
     fn call_back(&mut self, exchange: ExchangeId, to: SocketAddr, name: &FileName) {
-        match self.open_shared(name) {
+        match self.open_shared(name, Requester { addr: to, key: None }) {
             Ok(file) => {
                 // Dialling takes a descriptor for the file anew.
-                self.table.give_back(Use::Own);
+                self.table.give_back(Use::File);
                 self.dial(exchange, to, Task::CallBack(Outgoing::file(file, self.now)));
             }
             Err(fault) => {

@@ -57,7 +57,7 @@ impl Driver {
         if self.streams.by_peer.len() >= STREAMS_MAX {
             self.close_idle_stream();
         }
-        if self.streams.by_peer.len() >= STREAMS_MAX || self.table.take(Use::Own).is_err() {
+        if self.streams.by_peer.len() >= STREAMS_MAX || self.take_displacing(Use::Own).is_err() {
             return self.stream_failed(queue, DialFault::NoDescriptor);
         }
         let token = self.table.next_token();

@@ -2,16 +2,19 @@
 
 use super::budget::{Budget, Exhausted, Use};
 use super::control::ControlClient;
+use super::eviction::{Evictions, Hold};
 use super::exchange::{Inbound, Outbound, StreamLink};
 use super::pace::Direction;
 use super::timers::Timer;
 use crate::id::{ClientId, ExchangeId};
+use crate::network::Network;
 use crate::node::Event;
 use crate::time::Instant;
 use crate::timer::{TimerId, TimerWheel};
 use mio::Token;
 use slab::Slab;
 use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
 
 /// Tokens below belong to listeners, signals and the waker.
 const TOKENS_FIXED: usize = 8;
@@ -58,6 +61,16 @@ struct Entry {
     /// It waits for tokens.
     is_paced: bool,
     descriptors: Descriptors,
+    /// What the order of the inbound ones says of it.
+    hold: Option<Hold>,
+}
+
+/// Who asked for a file.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Requester {
+    pub(super) addr: SocketAddr,
+    /// The connection on which it waits, unless it is called back.
+    pub(super) key: Option<usize>,
 }
 
 /// What an entry holds of the budget.
@@ -80,6 +93,7 @@ pub(super) struct Table {
     paced_up: Vec<usize>,
     paced_down: Vec<usize>,
     budget: Budget,
+    evictions: Evictions,
 }
 
 impl Table {
@@ -93,6 +107,7 @@ impl Table {
             paced_up: Vec::new(),
             paced_down: Vec::new(),
             budget: Budget::from_system(),
+            evictions: Evictions::default(),
         }
     }
 
@@ -121,7 +136,7 @@ impl Table {
         self.budget.has_room()
     }
 
-    /// Adds a connection whose descriptor was taken by `socket` (and `more` files by [`Use::Own`]), and makes it ready.
+    /// Adds a connection whose descriptor was taken by `socket` (and `more` by [`Use::Own`]), and makes it ready.
     pub(super) fn insert(&mut self, connection: Connection, socket: Option<Use>, more: usize) -> usize {
         let exchange = match &connection {
             Connection::Inbound(inbound) => Some(inbound.id()),
@@ -133,7 +148,9 @@ impl Table {
             _ => None,
         };
         let descriptors = Descriptors { socket, more };
-        let key = self.entries.insert(Entry { connection, armed: None, is_ready: false, is_paced: false, descriptors });
+        let entry = Entry { connection, armed: None, is_ready: false, is_paced: false, descriptors, hold: None };
+        let key = self.entries.insert(entry);
+        self.rank(key);
         if let Some(exchange) = exchange {
             self.by_exchange.insert(exchange, key);
         }
@@ -147,14 +164,18 @@ impl Table {
     /// Takes a connection out, with its deadline, its names and its descriptors.
     pub(super) fn remove(&mut self, key: usize, timers: &mut TimerWheel<Timer>) -> Option<Connection> {
         let entry = self.entries.try_remove(key)?;
+        if let Some(network) = network_of(&entry) {
+            self.evictions.change(network, key, entry.hold, None);
+        }
         if let Some((timer, _)) = entry.armed {
             timers.cancel(timer);
         }
         if let Some(by) = entry.descriptors.socket {
             self.budget.give_back(by);
         }
+        let more = if let Connection::Inbound(_) = entry.connection { Use::File } else { Use::Own };
         for _ in 0..entry.descriptors.more {
-            self.budget.give_back(Use::Own);
+            self.budget.give_back(more);
         }
         match &entry.connection {
             Connection::Inbound(inbound) => self.by_exchange.remove(&inbound.id()),
@@ -165,11 +186,12 @@ impl Table {
         Some(entry.connection)
     }
 
-    /// Remembers that a connection holds a file, for which [`Use::Own`] was taken.
+    /// Remembers that an inbound connection holds a file, for which [`Use::File`] was taken.
     pub(super) fn holds_file(&mut self, key: usize) {
         if let Some(entry) = self.entries.get_mut(key) {
             entry.descriptors.more += 1;
         }
+        self.rank(key);
     }
 
     pub(super) fn get_mut(&mut self, key: usize) -> Option<&mut Connection> {
@@ -179,6 +201,15 @@ impl Table {
     /// The key of an exchange that the node may name.
     pub(super) fn key(&self, exchange: ExchangeId) -> Option<usize> {
         self.by_exchange.get(&exchange).copied()
+    }
+
+    /// The key of an exchange that the node may name and that a peer began, and this peer.
+    pub(super) fn requester(&self, exchange: ExchangeId) -> Option<(usize, Requester)> {
+        let key = self.key(exchange)?;
+        match &self.entries.get(key)?.connection {
+            Connection::Inbound(inbound) => Some((key, Requester { addr: inbound.from(), key: Some(key) })),
+            _ => None,
+        }
     }
 
     /// The key of a control client.
@@ -298,8 +329,42 @@ impl Table {
         self.ready.len()
     }
 
-    /// Arms the timer of a connection for its present deadline.
+    /// The inbound connection that gives way to a new one from this network, or from one that has none, or to the file for
+    /// the request on the connection `except`.
+    pub(super) fn victim(&self, newcomer: Option<Network>, except: Option<usize>, now: Instant) -> Option<usize> {
+        self.evictions.victim(newcomer, except, now)
+    }
+
+    /// The inbound connection that gives way to another of the same network.
+    pub(super) fn victim_of(&self, network: Network) -> Option<usize> {
+        self.evictions.victim_of(network)
+    }
+
+    /// The inbound connection that gives way to what we do ourselves.
+    pub(super) fn idle_victim(&self, now: Instant) -> Option<usize> {
+        self.evictions.idle_victim(now)
+    }
+
+    /// An idle stream of a network that has too many.
+    pub(super) fn next_surplus_stream(&mut self) -> Option<usize> {
+        self.evictions.next_surplus_stream()
+    }
+
+    /// Takes note of what an inbound connection does by now.
+    fn rank(&mut self, key: usize) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        let (Some(network), Connection::Inbound(inbound)) = (network_of(entry), &entry.connection) else { return };
+        let descriptors = 1 + entry.descriptors.more;
+        let new = inbound.standing().map(|standing| Hold { standing, descriptors });
+        if entry.hold != new {
+            let old = std::mem::replace(&mut entry.hold, new);
+            self.evictions.change(network, key, old, new);
+        }
+    }
+
+    /// After a connection did something: arms its timer for its present deadline, and takes note of what it does.
     pub(super) fn arm(&mut self, key: usize, timers: &mut TimerWheel<Timer>) {
+        self.rank(key);
         let Some(entry) = self.entries.get_mut(key) else { return };
         let deadline = entry.connection.deadline();
         if entry.armed.map(|(_, at)| at) == deadline {
@@ -316,6 +381,14 @@ impl Table {
         if let Some(entry) = self.entries.get_mut(key) {
             entry.armed = None;
         }
+    }
+}
+
+/// Whose an inbound connection is.
+fn network_of(entry: &Entry) -> Option<Network> {
+    match entry.descriptors.socket {
+        Some(Use::Inbound(address)) => Some(Network::of(address)),
+        Some(Use::File | Use::Own) | None => None,
     }
 }
 

@@ -121,6 +121,7 @@ impl Driver {
         self.fire_timers();
         self.work();
         self.carry_out();
+        self.end_surplus_streams();
         self.leave_if_done();
         if !self.clock.within(began, TURN_SLOW) {
             debug!("a turn took {:?}", self.clock.fine().saturating_sub(began));

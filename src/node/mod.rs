@@ -334,11 +334,16 @@ impl Node {
         self.counters.refused += 1;
     }
 
+    /// What met a limit of the loop is counted here, for `status`.
+    pub fn limited_mut(&mut self) -> &mut LimitedReply {
+        &mut self.counters.limited
+    }
+
     /// Takes in what happened.
     pub fn handle(&mut self, now: Instant, event: Event) {
         match event {
             Event::Request { exchange, from, message } => self.on_request(now, exchange, from, message),
-            Event::RequestGone { exchange } => self.on_request_gone(exchange),
+            Event::RequestGone { exchange } => self.on_request_gone(now, exchange),
             Event::RequesterClosed { requester, name, counted } => {
                 self.on_requester_closed(now, requester, name, counted);
             }

@@ -4,7 +4,7 @@
 //! Serves only names that the library holds, and ranges that are wholly inside the file as the last scan saw it. The
 //! bytes never pass through here: the loop sends them and says how it went.
 
-use super::contract::{Action, Refusal};
+use super::contract::{Action, Refusal, ResponseFault};
 use super::fair_queue::Sender;
 use super::workers::{Command, Rank};
 use super::{Node, Phase};
@@ -127,11 +127,15 @@ impl Node {
         }
     }
 
-    /// The requester went away before its turn came.
-    pub(super) fn on_request_gone(&mut self, exchange: ExchangeId) {
-        if !self.withdraw_from_turns(exchange) {
-            self.withdraw(exchange);
-            self.end_turn(exchange);
+    /// The requester went away before its turn came, or when the order to answer it was not carried out yet.
+    pub(super) fn on_request_gone(&mut self, now: Instant, exchange: ExchangeId) {
+        if self.withdraw_from_turns(exchange) {
+            return;
         }
+        if !self.withdraw(exchange) {
+            self.end_upload(now, exchange, Some(&ResponseFault::Gone));
+            self.free_worker(exchange);
+        }
+        self.end_turn(exchange);
     }
 }

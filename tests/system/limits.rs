@@ -1,7 +1,8 @@
 //! At the limits, and at rest: descriptors, connections of one address, processor, memory.
 
 use crate::harness::{
-    Daemon, Fake, LIMIT, OldBootstrap, Reading, Setup, Stopwatch, ask, connect_from, fetch, pause, until,
+    Daemon, End, Fake, LIMIT, OldBootstrap, Reading, Setup, Stopwatch, ask, connect_from, fetch, pause, read_to_end,
+    reset, until,
 };
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
@@ -54,22 +55,140 @@ fn a_flood_beyond_the_descriptors_is_survived() {
 
 #[test]
 fn a_starved_listener_is_remembered() {
-    // Nobody closes anything here but the daemon itself, at the deadline of ten seconds: those in the backlog then
-    // have their turn without any further event on the listener.
-    let peer = Setup::peer().descriptors_max(48).shares("file.txt", "x").start();
+    // Requests that wait for the only worker, no two of one address: none gives way, since no address has more than its
+    // share.
+    let bootstrap = OldBootstrap::listing(&[]);
+    let setup = Setup::peer().descriptors_max(48).set("max_workers", "1").joins(&[bootstrap.addr()]);
+    let peer = large_file(setup).start();
     let to = peer.listen();
-    let idle = flood(to, 10, 3);
-    let late = std::thread::spawn(move || {
-        let watch = Stopwatch::start();
-        let mut stream = connect_from(Ipv4Addr::new(127, 0, 8, 2), to).expect("the backlog takes it");
-        stream.write_all(b"4:file.txt\n").expect("it waits in the buffer");
-        (crate::harness::read_to_end(&mut stream).0, watch.elapsed())
-    });
-    let (bytes, took) = late.join().expect("it ends");
-    assert!(bytes == b"x" || bytes.is_empty(), "served, or told that there is no room");
-    assert!(took < Duration::from_secs(18), "{took:?}");
+    let mut asking: Vec<TcpStream> = (1..=17).map(|last| request(Ipv4Addr::new(127, 0, 9, last), to)).collect();
+    let mut late = connect_from(Ipv4Addr::new(127, 0, 8, 2), to).expect("the backlog takes it");
+    late.write_all(&first_contact()).expect("it waits in the buffer");
+    until("no descriptor is left", LIMIT, || peer.log().contains("(no_descriptor)"));
+    assert!(asking.iter().filter(|stream| is_held(stream)).count() >= 16, "all but the one that is sent something");
+    // Those in the backlog have their turn without any further event on the listener.
+    asking.drain(8..12).for_each(reset);
+    assert_eq!(read_to_end(&mut late), (b"p1\n".to_vec(), End::Fin));
+}
+
+/// Adds a file that is larger than what lies in buffers.
+fn large_file(setup: Setup) -> Setup {
+    let file = std::fs::File::create(setup.share().join("large.bin")).expect("a fresh file");
+    file.set_len(32 << 20).expect("a sparse file");
+    setup
+}
+
+/// Asks for the large file, and does not read it.
+fn request(from: Ipv4Addr, to: SocketAddr) -> TcpStream {
+    let mut stream = connect_from(from, to).expect("it accepts");
+    stream.write_all(b"4:large.bin\n").expect("it reads");
+    stream
+}
+
+/// A search that every peer answers at once, on the same connection.
+fn first_contact() -> Vec<u8> {
+    format!("6:p1-{:016x}:b3={}:127.0.0.1:5000:0\n", 1, "0".repeat(64)).into_bytes()
+}
+
+/// What an attacker does with its connections.
+#[derive(Debug, Clone, Copy)]
+enum Held {
+    /// It says nothing.
+    Silent,
+    /// It sends a search, and then nothing.
+    Stream,
+    /// It asks for a file that it does not read.
+    Unread,
+}
+
+/// Two addresses open as many connections as they can, and more while twenty others, all of one address, are served.
+fn others_are_served_beside(peer: &Daemon, to: SocketAddr, held: Held, message: &[u8], answer: &[u8]) {
+    let attack = |count: usize| -> Vec<TcpStream> {
+        let from = [1, 2].map(|last| Ipv4Addr::new(127, 0, 7, last)).into_iter().cycle().take(count);
+        let streams = from.filter_map(|from| {
+            let mut stream = connect_from(from, to).ok()?;
+            // Either is refused where it is turned away.
+            let _ = match held {
+                Held::Silent => Ok(()),
+                Held::Stream => stream.write_all(b"6:id:nothing like it:127.0.0.1:5000:0\n"),
+                Held::Unread => stream.write_all(b"4:large.bin\n"),
+            };
+            Some(stream)
+        });
+        streams.collect()
+    };
+    let idle = attack(200);
+    let watch = Stopwatch::start();
+    let connect = |_| (connect_from(Ipv4Addr::new(127, 0, 6, 1), to).expect("it accepts"), attack(3));
+    let others: Vec<_> = (0..20).map(connect).collect();
+    for (mut stream, attackers) in others {
+        stream.write_all(message).expect("it reads");
+        assert_eq!(read_to_end(&mut stream), (answer.to_vec(), End::Fin), "{held:?}");
+        drop(attackers);
+    }
+    println!("{held:?}: {:?}", watch.elapsed());
+    assert!(watch.elapsed() < Duration::from_secs(3), "{held:?}: {:?}", watch.elapsed());
+    assert!(peer.status()["limited"]["connections_displaced"].as_u64() >= Some(60), "{}", peer.status()["limited"]);
     drop(idle);
-    until("it accepts", LIMIT, || ask(to, b"4:file.txt", crate::harness::Framing::Fin).bytes == b"x");
+}
+
+#[test]
+fn two_addresses_that_hold_all_connections_give_way_to_others() {
+    for held in [Held::Silent, Held::Stream, Held::Unread] {
+        let setup = Setup::peer().descriptors_max(128).shares("file.txt", "x");
+        let peer = large_file(setup).start();
+        others_are_served_beside(&peer, peer.listen(), held, b"4:file.txt\n", b"x");
+        assert!(descriptors(&peer) <= 128);
+    }
+}
+
+/// Where all workers are taken, so that the requests of the attackers wait.
+#[test]
+fn requests_that_wait_give_way_to_others() {
+    let setup = Setup::peer().descriptors_max(128).set("max_workers", "1");
+    let peer = large_file(setup).start();
+    others_are_served_beside(&peer, peer.listen(), Held::Unread, &first_contact(), b"p1\n");
+    until("the node has heard who is gone", LIMIT, || peer.status()["commands_queued"].as_u64() < Some(90));
+}
+
+#[test]
+fn a_bootstrap_node_serves_others_beside_two_addresses_that_hold_all_connections() {
+    let bootstrap = Setup::bootstrap().descriptors_max(128).start();
+    let to = bootstrap.bootstrap_addr();
+    assert_eq!(ask(to, b"0:5000", crate::harness::Framing::Fin).end, End::Fin);
+    others_are_served_beside(&bootstrap, to, Held::Silent, b"1:5\n", b"127.0.0.1,5000\n");
+}
+
+#[test]
+fn an_upload_that_moves_does_not_give_way_to_connections_of_an_address_that_has_more() {
+    let setup = Setup::peer().descriptors_max(128);
+    let peer = large_file(setup).start();
+    let to = peer.listen();
+    let mut moving = request(Ipv4Addr::new(127, 0, 6, 1), to);
+    let mut part = vec![0; 1 << 20];
+    moving.read_exact(&mut part).expect("it sends");
+    let idle = flood(to, 2, 200);
+    let (rest, end) = read_to_end(&mut moving);
+    assert_eq!((rest.len(), end), (31 << 20, End::Fin));
+    drop(idle);
+}
+
+#[test]
+fn one_address_has_eight_idle_streams() {
+    let peer = Setup::peer().start();
+    let to = peer.listen();
+    let open = |from: Ipv4Addr, turn: usize| {
+        let mut stream = connect_from(from, to).expect("it accepts");
+        stream.write_all(format!("6:q{turn}:nothing:127.0.0.1:5000:0\n").as_bytes()).expect("it reads");
+        stream
+    };
+    let other = open(Ipv4Addr::new(127, 0, 6, 1), 100);
+    let many: Vec<TcpStream> = (0..30).map(|turn| open(Ipv4Addr::new(127, 0, 6, 2), turn)).collect();
+    let held = || many.iter().map(is_held).collect::<Vec<_>>();
+    until("all but the last eight are closed", LIMIT, || {
+        peer.status()["limited"]["streams_displaced"] == 22 && held().iter().filter(|held| **held).count() == 8
+    });
+    assert!(is_held(&other));
 }
 
 #[test]
@@ -82,7 +201,7 @@ fn one_address_cannot_take_all_connections() {
     for last in 1..=10 {
         let mut stream = connect_from(Ipv4Addr::new(127, 0, 6, last), to).expect("it accepts");
         stream.write_all(b"4:file.txt\n").expect("it reads");
-        assert_eq!(crate::harness::read_to_end(&mut stream).0, b"x");
+        assert_eq!(read_to_end(&mut stream).0, b"x");
     }
     assert!(watch.elapsed() < Duration::from_secs(5), "before the idle ones meet their deadline");
     until("the greedy one is cut short", LIMIT, || idle.iter().filter(|stream| is_held(stream)).count() <= 128);
@@ -105,16 +224,13 @@ fn whoever_waits_costs_no_processor() {
     let mute = Fake::serve(Reading::Whole, |_visit| pause(LIMIT * 3));
     let bootstrap = OldBootstrap::listing(&[mute.addr]);
     let setup = Setup::peer().joins(&[bootstrap.addr()]).set("max_workers", "4");
-    let file = std::fs::File::create(setup.share().join("large.bin")).expect("a fresh file");
-    file.set_len(32 << 20).expect("a sparse file");
-    let peer = setup.start();
+    let peer = large_file(setup).start();
     let to = peer.listen();
     peer.await_neighbour(mute.addr);
     // Uploads that nobody reads, some of whose readers half-closed, and as many that wait behind them.
     let mut stuck = Vec::new();
     for turn in 0..8 {
-        let mut stream = TcpStream::connect(to).expect("it accepts");
-        stream.write_all(b"4:large.bin\n").expect("it reads");
+        let stream = request(Ipv4Addr::LOCALHOST, to);
         if turn % 2 == 0 {
             stream.shutdown(Shutdown::Write).expect("a half-close");
         }

@@ -9,6 +9,7 @@
 
 use super::outgoing::{Pump, is_reset_after_fin};
 use super::{Context, Outgoing, Progress, Step};
+use crate::driver::eviction::Standing;
 use crate::driver::pace::Direction;
 use crate::driver::socket::{ReadStep, Socket};
 use crate::fault::RefusalReason;
@@ -20,6 +21,7 @@ use crate::time::Instant;
 use crate::wire::{
     End, Framer, MESSAGE_DEADLINE, Message, SILENCE, STREAM_IDLE_MAX, WireError, decode, encode_refusal,
 };
+use std::cmp::Reverse;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -62,14 +64,18 @@ pub(in crate::driver) struct Inbound {
     takes_reason: bool,
     /// Silence ended the message: the FIN behind it may be late.
     ended_by_silence: bool,
+    /// The stream gives its place up: our FIN is sent, and what the other side has sent before it saw that is read until
+    /// then.
+    stream_ends: Option<Instant>,
 }
 
 #[derive(Debug)]
 enum State {
-    /// A message is awaited: since when, and when the last byte came.
-    Reading { since: Instant, last_byte: Instant },
+    /// A message is awaited since the connection opened or the message before it was answered; when the first byte of it
+    /// came, if one did on a stream, and the last.
+    Reading { since: Instant, begun: Instant, last_byte: Instant },
     /// The node owes an answer.
-    Asked { may_stream: bool },
+    Asked { since: Instant, may_stream: bool },
     /// A response is on its way. The name is that of a file.
     Sending { outgoing: Outgoing, name: Option<FileName>, progress: Progress },
     /// A line that says why the request is refused is on its way. The node has nothing to do with it.
@@ -78,6 +84,13 @@ enum State {
     Lingering { until: Instant, call_back: Option<Unserved> },
     /// The requester had closed before our first byte: it is to be called back with this file.
     Deserted(Unserved),
+}
+
+impl State {
+    /// A message is awaited from now on.
+    fn reading(now: Instant) -> Self {
+        Self::Reading { since: now, begun: now, last_byte: now }
+    }
 }
 
 /// A file that its requester did not take.
@@ -97,18 +110,18 @@ impl Inbound {
         socket: Socket,
         now: Instant,
     ) -> Self {
-        let state = State::Reading { since: now, last_byte: now };
         Self {
             id,
             from,
             service,
             socket,
             framer: Framer::new(),
-            state,
+            state: State::reading(now),
             fin: false,
             owes_response: false,
             takes_reason: false,
             ended_by_silence: false,
+            stream_ends: None,
         }
     }
 
@@ -133,6 +146,38 @@ impl Inbound {
         self.fin && matches!(self.state, State::Lingering { call_back: Some(_), .. })
     }
 
+    /// How busy it is, for when others need its place. `None` if it is over by the next step.
+    pub(in crate::driver) fn standing(&self) -> Option<Standing> {
+        Some(match &self.state {
+            State::Reading { since, .. } => match self.stream_ends {
+                Some(until) => Standing::Ending(until),
+                None if self.is_idle_stream() => Standing::IdleStream(*since),
+                None => Standing::NoMessage(*since),
+            },
+            State::Asked { since, .. } => Standing::Waiting(Reverse(*since)),
+            State::Sending { progress, .. } => Standing::Sending(progress.at),
+            State::Refusing { until, .. } | State::Lingering { until, .. } => Standing::Ending(*until),
+            State::Deserted(_) => return None,
+        })
+    }
+
+    /// Closing it now, because others need its place, means this for the node.
+    pub(in crate::driver) fn displaced(&self) -> Option<Event> {
+        let exchange = self.id;
+        match self.state {
+            State::Asked { .. } => Some(Event::RequestGone { exchange }),
+            State::Sending { .. } => Some(Event::ResponseEnded { exchange, outcome: Err(ResponseFault::Displaced) }),
+            State::Reading { .. } | State::Refusing { .. } | State::Lingering { .. } | State::Deserted(_) => None,
+        }
+    }
+
+    /// Others need the place of this idle stream: we end it in order, so that nothing is lost that is on its way.
+    pub(in crate::driver) fn end_stream(&mut self, now: Instant) {
+        // Fails only if the connection is reset already, which the next step sees.
+        let _ = self.socket.finish();
+        self.stream_ends = Some(now + LINGER_MAX);
+    }
+
     /// How far the response is that is on its way.
     pub(in crate::driver) fn progress(&self) -> Option<Event> {
         match &self.state {
@@ -145,9 +190,9 @@ impl Inbound {
 
     /// The node answers nothing.
     pub(in crate::driver) fn close(&mut self, now: Instant) {
-        let State::Asked { may_stream } = self.state else { return };
+        let State::Asked { may_stream, .. } = self.state else { return };
         if may_stream && self.framer.is_stream() {
-            self.state = State::Reading { since: now, last_byte: now };
+            self.state = State::reading(now);
         } else {
             self.linger(now, None);
         }
@@ -188,13 +233,16 @@ impl Inbound {
     /// When [`Inbound::on_deadline`] is due.
     pub(in crate::driver) fn deadline(&self) -> Option<Instant> {
         match &self.state {
-            State::Reading { since, last_byte } => Some(if self.is_idle_stream() {
-                *last_byte + STREAM_IDLE_MAX
-            } else if self.framer.silence_ends() {
-                (*last_byte + SILENCE).min(*since + MESSAGE_DEADLINE)
-            } else {
-                *since + MESSAGE_DEADLINE
-            }),
+            State::Reading { since, begun, last_byte } => {
+                let at = if self.is_idle_stream() {
+                    *since + STREAM_IDLE_MAX
+                } else if self.framer.silence_ends() {
+                    (*last_byte + SILENCE).min(*begun + MESSAGE_DEADLINE)
+                } else {
+                    *begun + MESSAGE_DEADLINE
+                };
+                Some(self.stream_ends.map_or(at, |until| until.min(at)))
+            }
             State::Asked { .. } | State::Deserted(_) => None,
             State::Sending { progress, .. } => Some(progress.deadline()),
             State::Refusing { until, .. } | State::Lingering { until, .. } => Some(*until),
@@ -232,10 +280,10 @@ impl Inbound {
         if !matches!(step, Step::Wait) || self.deadline().is_none_or(|at| at > cx.now) {
             return step;
         }
-        let State::Reading { since, .. } = self.state else { return step };
-        if self.is_idle_stream() {
+        let State::Reading { begun, .. } = self.state else { return step };
+        if self.is_idle_stream() || self.stream_ends.is_some_and(|until| until <= cx.now) {
             Step::End(None)
-        } else if cx.now >= since + MESSAGE_DEADLINE {
+        } else if cx.now >= begun + MESSAGE_DEADLINE {
             Step::Refused(WireError::Incomplete)
         } else {
             self.ended_by_silence = true;
@@ -250,7 +298,7 @@ impl Inbound {
                 end = End::Fin;
             }
             match self.framer.next_frame(end) {
-                Some(Ok(frame)) => return self.take_frame(&frame),
+                Some(Ok(frame)) => return self.take_frame(&frame, cx.now),
                 Some(Err(error)) => return Step::Refused(error),
                 // The connection is simply over; nothing was promised.
                 None if self.fin => return Step::End(None),
@@ -264,10 +312,10 @@ impl Inbound {
                     }
                     let begins = self.is_idle_stream();
                     self.framer.push(&cx.scratch[..n]);
-                    if let State::Reading { since, last_byte } = &mut self.state {
+                    if let State::Reading { begun, last_byte, .. } = &mut self.state {
                         *last_byte = cx.now;
                         if begins {
-                            *since = cx.now;
+                            *begun = cx.now;
                         }
                     }
                 }
@@ -279,10 +327,12 @@ impl Inbound {
         Step::Again
     }
 
-    fn take_frame(&mut self, frame: &[u8]) -> Step {
+    fn take_frame(&mut self, frame: &[u8], now: Instant) -> Step {
         match decode(frame) {
+            // Our FIN is sent: there can be no response.
+            Ok(message) if self.stream_ends.is_some() && !message.may_stream() => Step::End(None),
             Ok(message) => {
-                self.state = State::Asked { may_stream: message.may_stream() };
+                self.state = State::Asked { since: now, may_stream: message.may_stream() };
                 self.takes_reason = matches!(message, Message::MetadataRequest { .. });
                 Step::Message(message)
             }

@@ -14,6 +14,8 @@ mod outbound;
 mod outgoing;
 mod partial;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 pub(super) use answer::CALL_BACK_DESCRIPTORS;
 pub(super) use inbound::{Inbound, Service};

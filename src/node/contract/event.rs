@@ -28,7 +28,7 @@ pub enum Event {
     },
     /// The other side of an inbound exchange went away while the node still owed an answer.
     RequestGone {
-        /// The connection, which no longer exists: no action may name it.
+        /// The connection, which no longer exists: no action may name it. One that was given before is dropped.
         exchange: ExchangeId,
     },
     /// A response ended: bytes sent when it went out whole. When it broke off, the last [`Event::ResponseProgress`] before
@@ -226,6 +226,9 @@ pub enum ResponseFault {
     /// The node gave the order to stop.
     #[error("stopped")]
     Aborted,
+    /// The network of the reader had more connections than its share, and others needed one.
+    #[error("its connection was given to another peer")]
+    Displaced,
 }
 
 /// How a dialled exchange went: what it brought, or the fault that ended it.

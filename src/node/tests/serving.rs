@@ -114,6 +114,18 @@ fn commands_beyond_the_workers_wait_in_their_order() {
     assert!(refused(&mut rig).is_empty());
 }
 
+/// The loop may give a connection away while the order to answer it waits.
+#[test]
+fn a_requester_that_is_gone_when_it_is_to_be_answered_leaves_its_worker() {
+    let mut rig = sharing(1);
+    let gone = download(&mut rig, "a");
+    rig.handle(Event::RequestGone { exchange: gone });
+    let next = download(&mut rig, "a");
+    assert_eq!(sent(&mut rig), [(gone, "a".to_string()), (next, "a".to_string())]);
+    let Ok(Reply::Status(status)) = rig.call(Request::Status) else { panic!("status") };
+    assert_eq!((status.uploads_active, status.commands_queued), (1, 0));
+}
+
 #[test]
 fn a_request_waits_fifty_seconds_at_most() {
     let mut rig = sharing(1);

@@ -121,6 +121,8 @@ pub struct LimitedReply {
     pub connections_refused: u64,
     /// Idle streams that were closed because their network had too many.
     pub streams_displaced: u64,
+    /// Requests for metadata that were refused as busy, because those on their way filled the memory for them.
+    pub metadata_refused: u64,
 }
 
 /// A bootstrap link.

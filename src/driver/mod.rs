@@ -14,6 +14,7 @@
 //! | `calls` | the control calls that concern the process and not the node |
 //! | `files` | share, scan, state files |
 //! | `hashing` | the hashes of shared files, and their cache |
+//! | `metadata` | the metadata of files on their way to peers |
 //! | `parts` | part files: opening, checking, syncing, committing |
 //! | `records` | the downloads remembered |
 //! | `streams` | connections to `p1` peers that stay open |
@@ -37,6 +38,7 @@ mod hashing;
 mod helper;
 mod listener;
 mod logbook;
+mod metadata;
 mod orphans;
 mod pace;
 mod parts;
@@ -224,6 +226,7 @@ pub struct Driver {
     /// The running scan has found files.
     scan_found_files: bool,
     hashing: hashing::Hashing,
+    metadata: metadata::MetadataBodies,
     streams: streams::Streams,
     pace: pace::Pace,
     state: Option<StateDirectory>,

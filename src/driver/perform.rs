@@ -8,16 +8,16 @@ use super::helper::Job;
 use super::parts::PartOrder;
 use super::table::{Connection, Requester};
 use crate::bootstrap::BootstrapAction;
-use crate::content::{group_count, groups_span};
+use crate::content::groups_span;
 use crate::control::encode_notice;
 use crate::fault::{DialFault, DiskFault, RefusalReason};
-use crate::id::{ContentHash, ExchangeId};
+use crate::id::ExchangeId;
 use crate::library::{RECENT_MAX, ScannedFile};
 use crate::name::FileName;
 use crate::node::contract::{Portion, ResponseFault};
 use crate::node::{Action, Event};
 use crate::store::SharedFile;
-use crate::wire::{FIRST_CONTACT_ANSWER, Message, encode_metadata, encode_peer_list};
+use crate::wire::{FIRST_CONTACT_ANSWER, Message, encode_peer_list};
 use std::net::SocketAddr;
 use std::rc::Rc;
 
@@ -116,7 +116,7 @@ impl Driver {
     }
 
     /// Starts to send a response; the name is that of a file.
-    fn respond(&mut self, exchange: ExchangeId, outgoing: Outgoing, name: Option<FileName>) {
+    pub(super) fn respond(&mut self, exchange: ExchangeId, outgoing: Outgoing, name: Option<FileName>) {
         let Some(key) = self.table.key(exchange) else { return };
         if let Some(Connection::Inbound(inbound)) = self.table.get_mut(key) {
             inbound.send(outgoing, name, self.now);
@@ -152,38 +152,15 @@ impl Driver {
         }
     }
 
-    /// Sends the metadata of a file (PROTOCOL, "Ranges and metadata").
-    fn send_metadata(&mut self, exchange: ExchangeId, file: &ScannedFile, b3: ContentHash) {
-        let Some((_, requester)) = self.table.requester(exchange) else { return };
-        // A file that cannot be sent is not promised.
-        match self.open_shared_as(file, requester) {
-            Ok(_) => self.table.give_back(Use::File),
-            Err(fault) => return self.fail_response(exchange, file, fault),
-        }
-        let chain = if group_count(file.meta.size) > 1 { self.hashing.chain(&file.meta, b3) } else { Some(Vec::new()) };
-        match chain {
-            Some(chain) => {
-                let body = encode_metadata(file.meta.size, b3, &chain);
-                self.respond(exchange, Outgoing::bytes(body, self.now), None);
-            }
-            None => {
-                let detail = format_args!("{}: its metadata are not in the hash cache", file.name);
-                self.refuse_exchange(exchange, Some(RefusalReason::NotHashed), "file", &detail);
-                let outcome = Err(ResponseFault::Disk(DiskFault::Missing));
-                self.inbox.push_back(Event::ResponseEnded { exchange, outcome });
-            }
-        }
-    }
-
     /// Breaks a response off before its first byte.
-    fn fail_response(&mut self, exchange: ExchangeId, file: &ScannedFile, fault: DiskFault) {
+    pub(super) fn fail_response(&mut self, exchange: ExchangeId, file: &ScannedFile, fault: DiskFault) {
         self.refuse_exchange(exchange, Some(fault.into()), "file", &format_args!("{}: {fault}", file.name));
         let outcome = Err(ResponseFault::Disk(fault));
         self.inbox.push_back(Event::ResponseEnded { exchange, outcome });
     }
 
     /// Opens a shared file as it was scanned, with a descriptor of the budget that the caller passes on.
-    fn open_shared_as(&mut self, file: &ScannedFile, requester: Requester) -> Result<SharedFile, DiskFault> {
+    pub(super) fn open_shared_as(&mut self, file: &ScannedFile, requester: Requester) -> Result<SharedFile, DiskFault> {
         self.take_for_file(requester).map_err(|_| DiskFault::NoDescriptor)?;
         let opened = match &self.share {
             Some(share) => share.open_file_as(&file.name, &file.meta),
@@ -218,7 +195,7 @@ impl Driver {
 
     /// Refuses: the connection ends in RST, or, where the requester can be told why, in a line that does (PROTOCOL,
     /// Refusals).
-    fn refuse_exchange(
+    pub(super) fn refuse_exchange(
         &mut self,
         exchange: ExchangeId,
         told: Option<RefusalReason>,

@@ -4,6 +4,7 @@ use super::clock::Clock;
 use super::control::{BindFault, ControlListener};
 use super::exchange::{STEP_BYTES_MAX, Service};
 use super::hashing::Hashing;
+use super::metadata::MetadataBodies;
 use super::helper::Helpers;
 use super::listener::Listener;
 use super::logbook::Logbook;
@@ -97,6 +98,7 @@ impl Driver {
             places: Places::open(settings.state.as_ref()),
             scan_found_files: false,
             hashing: Hashing::new(open_cache(settings.state.as_ref())?),
+            metadata: MetadataBodies::default(),
             streams: Default::default(),
             pace: Pace::new(settings.limits, now),
             state: settings.state,

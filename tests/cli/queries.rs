@@ -17,7 +17,7 @@ pub(crate) fn status() -> Value {
         "peers": 4, "shared_files": 1, "shared_bytes": 1536, "share_error": null, "scanning": true, "unhashed_files": 1,
         "downloads_active": 1, "downloads_queued": 2, "orphaned_parts": 2, "orphaned_bytes": 2048, "uploads_active": 0, "commands_queued": 0, "bytes_down": 5_000_000_000u64,
         "bytes_up": 0, "refused": 3,
-        "limited": {"searches_dropped": 1, "searches_refused": 2, "forwards_dropped": 3, "answers_dropped": 4, "answers_refused": 5, "stranger_answers_dropped": 6, "requests_dropped": 7, "call_backs_dropped": 8, "hits_unasked": 9, "peers_displaced": 10, "hits_over_share": 11, "hits_dropped": 12, "hits_displaced": 13, "sources_displaced": 14, "sources_silent": 15, "sources_corrupt": 16, "downloads_crawling": 17, "connections_displaced": 18, "connections_refused": 19, "streams_displaced": 20},
+        "limited": {"searches_dropped": 1, "searches_refused": 2, "forwards_dropped": 3, "answers_dropped": 4, "answers_refused": 5, "stranger_answers_dropped": 6, "requests_dropped": 7, "call_backs_dropped": 8, "hits_unasked": 9, "peers_displaced": 10, "hits_over_share": 11, "hits_dropped": 12, "hits_displaced": 13, "sources_displaced": 14, "sources_silent": 15, "sources_corrupt": 16, "downloads_crawling": 17, "connections_displaced": 18, "connections_refused": 19, "streams_displaced": 20, "metadata_refused": 21},
     })
 }
 

@@ -10,6 +10,7 @@ use crate::store::SharedFile;
 use crate::time::Instant;
 use crate::wire::{Attributes, Listed, encode_list_line};
 use std::io;
+use std::rc::Rc;
 
 /// Bytes of a file that are read at once: what a socket does not take of them is read again.
 const PIECE_BYTES_MAX: usize = 128 * 1024;
@@ -31,7 +32,7 @@ pub(in crate::driver) struct Outgoing {
 #[derive(Debug)]
 enum Source {
     /// Bytes in memory.
-    Bytes { body: Vec<u8>, at: usize },
+    Bytes { body: Rc<Vec<u8>>, at: usize },
     /// The library's list, by name.
     List { after: Option<FileName>, attributes: bool, buffer: Vec<u8>, at: usize, more: bool },
     /// A file, sent from a position on.
@@ -58,9 +59,9 @@ pub(super) enum Pump {
 }
 
 impl Outgoing {
-    /// Sends bytes that are in memory.
-    pub(in crate::driver) fn bytes(body: Vec<u8>, now: Instant) -> Self {
-        Self::new(Source::Bytes { body, at: 0 }, now)
+    /// Sends bytes that are in memory, where others may send them as well.
+    pub(in crate::driver) fn bytes(body: impl Into<Rc<Vec<u8>>>, now: Instant) -> Self {
+        Self::new(Source::Bytes { body: body.into(), at: 0 }, now)
     }
 
     /// Sends the library's list.

@@ -226,6 +226,9 @@ pub enum ResponseFault {
     /// The node gave the order to stop.
     #[error("stopped")]
     Aborted,
+    /// What others are sent fills the memory that there is for it.
+    #[error("too much is on its way")]
+    NoMemory,
     /// The network of the reader had more connections than its share, and others needed one.
     #[error("its connection was given to another peer")]
     Displaced,

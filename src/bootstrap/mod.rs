@@ -4,8 +4,10 @@
 //! registrants that nobody could reach, and registrants beyond the limits. Knows no socket, clock or file: its snapshot
 //! is text that others keep.
 //!
-//! Every request is answered by exactly one [`BootstrapAction`], in O(1), or O(k) for a list of k peers.
+//! Every request is answered by exactly one [`BootstrapAction`], in O(1), or O(k) for a list of k peers. Registrants are
+//! dialled, if that is wanted, by further ones.
 
+mod checks;
 mod registry;
 mod sample;
 mod snapshot;
@@ -18,6 +20,7 @@ use crate::id::ExchangeId;
 use crate::network::Network;
 use crate::time::Instant;
 use crate::wire::{ListedPeer, Message};
+use checks::Checks;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::SeedableRng;
 use registry::Registry;
@@ -64,6 +67,14 @@ pub enum BootstrapAction {
         /// The inbound exchange.
         exchange: ExchangeId,
     },
+    /// Dial a registrant, to see whether somebody listens there. [`Bootstrap::on_checked`] is told how it went.
+    Check {
+        /// The source address of the registration, and the port that it names.
+        to: SocketAddr,
+        /// It said that it speaks `p1`: it has answered when it says so on this connection too. Otherwise it has if the
+        /// connection stands.
+        p1: bool,
+    },
     /// Refuse: RST. Logged and counted.
     Refuse {
         /// The inbound exchange.
@@ -108,13 +119,49 @@ pub struct Bootstrap {
     registry: Registry,
     random: ChaCha12Rng,
     actions: VecDeque<BootstrapAction>,
+    /// The registrants to be dialled, if they are.
+    checks: Option<Checks>,
 }
 
 impl Bootstrap {
     /// An empty registry. The seed decides which peers each list holds; outside of tests it must be secret, or a peer
     /// could tell who is listed to whom.
     pub fn new(_now: Instant, seed: [u8; 32]) -> Self {
-        Self { registry: Registry::default(), random: ChaCha12Rng::from_seed(seed), actions: VecDeque::new() }
+        let random = ChaCha12Rng::from_seed(seed);
+        Self { registry: Registry::default(), random, actions: VecDeque::new(), checks: None }
+    }
+
+    /// The same, which dials those who register, and lists those first that answer.
+    #[must_use]
+    pub fn checking(self) -> Self {
+        Self { checks: Some(Checks::default()), ..self }
+    }
+
+    /// Whether it dials those who register.
+    pub fn is_checking(&self) -> bool {
+        self.checks.is_some()
+    }
+
+    /// Whether a registered peer answered when it was dialled last, if it was.
+    pub fn answered(&self, peer: SocketAddr) -> Option<bool> {
+        self.registry.answered(peer)
+    }
+
+    /// How many registered peers answered when they were dialled last, and how many did not. O(n).
+    pub fn answered_counts(&self) -> (usize, usize) {
+        self.registry.answered_counts()
+    }
+
+    /// A registrant was dialled for [`BootstrapAction::Check`], and answered or did not; `None` if it could not be dialled
+    /// for want of something of ours.
+    pub fn on_checked(&mut self, now: Instant, peer: SocketAddr, answered: Option<bool>) {
+        if let Some(checks) = &mut self.checks {
+            checks.end(peer);
+        }
+        if let Some(answered) = answered {
+            self.registry.set_answered(peer, now, answered);
+        }
+        self.advance(now);
     }
 
     /// How many peers are registered.
@@ -180,6 +227,7 @@ impl Bootstrap {
             }
         };
         self.actions.push_back(action);
+        self.start_checks(now);
     }
 
     /// The next thing to do, until `None`. Whoever handles a message polls before the next one, so that no queue grows.
@@ -187,15 +235,27 @@ impl Bootstrap {
         self.actions.pop_front()
     }
 
-    /// When the next lease ends.
+    /// When the next lease ends, or the next registrant is dialled.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.registry.earliest_end()
+        let check = self.checks.as_ref().and_then(Checks::deadline);
+        self.registry.earliest_end().into_iter().chain(check).min()
     }
 
-    /// Drops the peers whose leases have ended. O(1) for each.
+    /// Drops the peers whose leases have ended, and dials those whose turn it is. O(1) for each.
     pub fn advance(&mut self, now: Instant) {
         while self.registry.earliest_end().is_some_and(|end| end <= now) {
             self.registry.remove_earliest();
+        }
+        self.start_checks(now);
+    }
+
+    fn start_checks(&mut self, now: Instant) {
+        let Some(checks) = &mut self.checks else { return };
+        while let Some(to) = checks.next(now) {
+            match self.registry.lease(to) {
+                Some(Lease { p1, .. }) => self.actions.push_back(BootstrapAction::Check { to, p1 }),
+                None => checks.end(to),
+            }
         }
     }
 
@@ -205,7 +265,11 @@ impl Bootstrap {
             return BootstrapAction::Refuse { exchange, reason: BootstrapRefusal::BadSource };
         }
         match self.registry.renew(Lease { peer, ends: now + LEASE, p1 }) {
-            Ok(()) => BootstrapAction::Close { exchange },
+            Ok(()) => {
+                let unchecked = self.checks.as_mut().filter(|_| self.registry.is_unchecked(peer, now));
+                unchecked.into_iter().for_each(|checks| checks.add(peer));
+                BootstrapAction::Close { exchange }
+            }
             Err(reason) => BootstrapAction::Refuse { exchange, reason },
         }
     }

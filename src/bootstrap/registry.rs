@@ -1,6 +1,7 @@
 //! Who is registered: a dense vector, an index to find by, a vector of networks to draw from, and through all of them a list
 //! in the order in which leases end.
 
+use super::checks::{ANSWER_LASTS, SILENCE_LASTS};
 use super::sample::without_repeats;
 use super::{BootstrapRefusal, Lease, REGISTRY_PEERS_MAX, REGISTRY_PEERS_PER_NETWORK_MAX};
 use crate::network::Network;
@@ -20,14 +21,22 @@ const NIL: usize = usize::MAX;
 pub(super) struct Registry {
     entries: Vec<Entry>,
     index: HashMap<SocketAddr, usize>,
-    /// The networks of all entries, in no order.
-    networks: Vec<Members>,
-    network_index: HashMap<Network, usize>,
+    /// The networks of the entries that have not answered a dial, and of those that have.
+    pools: [Pool; 2],
+    /// Registrations by network, of both pools.
+    by_network: HashMap<Network, usize>,
     /// The entry whose lease ends first.
     first: usize,
     /// The entry whose lease ends last.
     last: usize,
     revision: u64,
+}
+
+/// Entries by network, in no order.
+#[derive(Debug, Default)]
+struct Pool {
+    networks: Vec<Members>,
+    index: HashMap<Network, usize>,
 }
 
 /// The entries of one network, in no order; at least one.
@@ -41,16 +50,33 @@ struct Members {
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     peer: SocketAddr,
-    /// Its place among the networks, and among the members of its network.
+    /// Its place among the networks of its pool, and among the members of its network.
     network: usize,
     member: usize,
     ends: Instant,
     p1: bool,
+    reach: Reach,
     previous: usize,
     next: usize,
 }
 
+/// What is known of where a registrant listens.
+#[derive(Debug, Clone, Copy)]
+enum Reach {
+    /// It was not dialled yet.
+    Unknown,
+    /// It answered when it was dialled last, which was then.
+    Answered(Instant),
+    /// It did not.
+    Silent(Instant),
+}
+
 impl Entry {
+    /// Which of the pools it belongs to.
+    fn pool(&self) -> usize {
+        usize::from(matches!(self.reach, Reach::Answered(_)))
+    }
+
     fn lease(&self) -> Lease {
         Lease { peer: self.peer, ends: self.ends, p1: self.p1 }
     }
@@ -61,8 +87,8 @@ impl Default for Registry {
         Self {
             entries: Vec::new(),
             index: HashMap::new(),
-            networks: Vec::new(),
-            network_index: HashMap::new(),
+            pools: Default::default(),
+            by_network: HashMap::new(),
             first: NIL,
             last: NIL,
             revision: 0,
@@ -83,6 +109,11 @@ impl Registry {
     /// When a peer's lease ends, if it is registered.
     pub(super) fn lease_end(&self, peer: SocketAddr) -> Option<Instant> {
         self.index.get(&peer).map(|&at| self.entries[at].ends)
+    }
+
+    /// The lease of a peer, if it is registered.
+    pub(super) fn lease(&self, peer: SocketAddr) -> Option<Lease> {
+        self.index.get(&peer).map(|&at| self.entries[at].lease())
     }
 
     /// When the first lease ends.
@@ -115,27 +146,75 @@ impl Registry {
     }
 
     /// Draws up to `wanted` different registrations, of as many networks as possible, and of none more than its share: who
-    /// registers many ports of one network is drawn no more often by that. What is left of the list is for the asker's own
-    /// network, so that an asker which is missing from a list that is not full knows that it is not registered.
-    /// O(`wanted`).
+    /// registers many ports of one network is drawn no more often by that. Those that answered a dial come first. What is left
+    /// of the list is for the asker's own network, so that an asker which is missing from a list that is not full knows that it
+    /// is not registered. O(`wanted`).
     pub(super) fn draw(&self, random: &mut impl Rng, wanted: usize, asker: Network) -> Vec<Lease> {
-        let share = wanted.div_ceil(self.networks.len().max(1));
-        let networks = without_repeats(random, self.networks.len(), wanted);
-        let mut draw_members = |network: usize, rows_max| {
-            let entries = &self.networks[network].entries;
-            let drawn = without_repeats(random, entries.len(), rows_max);
-            drawn.into_iter().map(|member| entries[member]).collect::<Vec<_>>()
-        };
-        let drawn: Vec<_> = networks.into_iter().map(|network| draw_members(network, share)).collect();
-        let by_rounds =
-            (0..share).flat_map(|round| drawn.iter().filter_map(move |entries| entries.get(round).copied()));
-        let mut chosen: Vec<usize> = by_rounds.take(wanted).collect();
-        let room = wanted - chosen.len();
-        if let Some(own) = self.network_index.get(&asker).filter(|_| room > 0) {
-            let listed: HashSet<usize> = chosen.iter().copied().collect();
-            chosen.extend(draw_members(*own, wanted).into_iter().filter(|entry| !listed.contains(entry)).take(room));
+        let share = wanted.div_ceil(self.by_network.len().max(1));
+        let mut chosen: Vec<usize> = Vec::new();
+        let mut rows: HashMap<Network, usize> = HashMap::new();
+        for pool in self.pools.iter().rev() {
+            // Those that have their share already have nothing to add.
+            let networks = without_repeats(random, pool.networks.len(), wanted - chosen.len() + rows.len());
+            let mut draw_members = |network: usize| {
+                let Members { network, entries } = &pool.networks[network];
+                let room = share - rows.get(network).copied().unwrap_or(0);
+                let drawn = without_repeats(random, entries.len(), room);
+                drawn.into_iter().map(|member| entries[member]).collect::<Vec<_>>()
+            };
+            let drawn: Vec<_> = networks.into_iter().map(&mut draw_members).collect();
+            let by_rounds =
+                (0..share).flat_map(|round| drawn.iter().filter_map(move |entries| entries.get(round).copied()));
+            let room = wanted - chosen.len();
+            for at in by_rounds.take(room) {
+                *rows.entry(Network::of(self.entries[at].peer.ip())).or_default() += 1;
+                chosen.push(at);
+            }
+        }
+        let listed: HashSet<usize> = chosen.iter().copied().collect();
+        for pool in self.pools.iter().rev() {
+            let room = wanted - chosen.len();
+            if let Some(own) = pool.index.get(&asker).filter(|_| room > 0) {
+                let entries = &pool.networks[*own].entries;
+                let drawn = without_repeats(random, entries.len(), wanted).into_iter().map(|member| entries[member]);
+                chosen.extend(drawn.filter(|at| !listed.contains(at)).take(room));
+            }
         }
         chosen.into_iter().map(|at| self.entries[at].lease()).collect()
+    }
+
+    /// Whether a registered peer was not dialled for so long that it may be dialled again.
+    pub(super) fn is_unchecked(&self, peer: SocketAddr, now: Instant) -> bool {
+        let Some(&at) = self.index.get(&peer) else { return false };
+        match self.entries[at].reach {
+            Reach::Unknown => true,
+            Reach::Answered(at) => now >= at + ANSWER_LASTS,
+            Reach::Silent(at) => now >= at + SILENCE_LASTS,
+        }
+    }
+
+    /// Whether a peer answered when it was dialled last, if it was.
+    pub(super) fn answered(&self, peer: SocketAddr) -> Option<bool> {
+        match self.entries[*self.index.get(&peer)?].reach {
+            Reach::Unknown => None,
+            Reach::Answered(_) => Some(true),
+            Reach::Silent(_) => Some(false),
+        }
+    }
+
+    /// How many registered peers answered when they were dialled last, and how many did not. O(n).
+    pub(super) fn answered_counts(&self) -> (usize, usize) {
+        let count = |which: fn(&Entry) -> bool| self.entries.iter().filter(|entry| which(entry)).count();
+        let silent = count(|entry| matches!(entry.reach, Reach::Silent(_)));
+        (count(|entry| matches!(entry.reach, Reach::Answered(_))), silent)
+    }
+
+    /// A peer was dialled, and answered or did not.
+    pub(super) fn set_answered(&mut self, peer: SocketAddr, now: Instant, answered: bool) {
+        let Some(&at) = self.index.get(&peer) else { return };
+        self.leave_pool(at);
+        self.entries[at].reach = if answered { Reach::Answered(now) } else { Reach::Silent(now) };
+        self.join_pool(at);
     }
 
     /// Registers a peer, or puts this lease in the place of the one that it has. O(1) when no lease ends later.
@@ -177,44 +256,68 @@ impl Registry {
         if self.entries.len() >= REGISTRY_PEERS_MAX {
             return Err(BootstrapRefusal::RegistryFull);
         }
-        let (at, network) = (self.entries.len(), Network::of(peer.ip()));
-        let (place, member) = match self.network_index.get(&network).copied() {
-            Some(place) if self.networks[place].entries.len() >= REGISTRY_PEERS_PER_NETWORK_MAX => {
-                return Err(BootstrapRefusal::AddressFull);
-            }
-            Some(place) => (place, self.networks[place].entries.len()),
-            None => {
-                self.networks.push(Members { network, entries: Vec::new() });
-                self.network_index.insert(network, self.networks.len() - 1);
-                (self.networks.len() - 1, 0)
-            }
-        };
-        self.networks[place].entries.push(at);
+        let at = self.entries.len();
+        let of_network = self.by_network.entry(Network::of(peer.ip())).or_default();
+        if *of_network >= REGISTRY_PEERS_PER_NETWORK_MAX {
+            return Err(BootstrapRefusal::AddressFull);
+        }
+        *of_network += 1;
         self.index.insert(peer, at);
-        let ends = Instant::default();
-        self.entries.push(Entry { peer, network: place, member, ends, p1: false, previous: NIL, next: NIL });
+        self.entries.push(Entry {
+            peer,
+            network: NIL,
+            member: NIL,
+            ends: Instant::default(),
+            p1: false,
+            reach: Reach::Unknown,
+            previous: NIL,
+            next: NIL,
+        });
+        self.join_pool(at);
         Ok(at)
     }
 
     fn remove_at(&mut self, at: usize) {
         self.unlink(at);
-        self.leave_network(at);
+        self.leave_pool(at);
         let Entry { peer, .. } = self.entries.swap_remove(at);
         self.index.remove(&peer);
+        let network = Network::of(peer.ip());
+        if let Some(of_network) = self.by_network.get_mut(&network) {
+            *of_network -= 1;
+            if *of_network == 0 {
+                self.by_network.remove(&network);
+            }
+        }
         // The entry that was the vector's last has moved into the gap.
         if let Some(&moved) = self.entries.get(at) {
             self.index.insert(moved.peer, at);
-            self.networks[moved.network].entries[moved.member] = at;
+            self.pools[moved.pool()].networks[moved.network].entries[moved.member] = at;
             self.set_next(moved.previous, at);
             self.set_previous(moved.next, at);
         }
         self.revision += 1;
     }
 
-    /// Takes an entry out of its network, and the network away if it was the last. O(members of one network).
-    fn leave_network(&mut self, at: usize) {
+    /// Adds an entry to the pool that it belongs to.
+    fn join_pool(&mut self, at: usize) {
+        let entry = &mut self.entries[at];
+        let network = Network::of(entry.peer.ip());
+        let pool = &mut self.pools[entry.pool()];
+        let place = *pool.index.entry(network).or_insert_with(|| {
+            pool.networks.push(Members { network, entries: Vec::new() });
+            pool.networks.len() - 1
+        });
+        let members = &mut pool.networks[place].entries;
+        (entry.network, entry.member) = (place, members.len());
+        members.push(at);
+    }
+
+    /// Takes an entry out of its pool, and its network if it was the last of it there. O(members of one network).
+    fn leave_pool(&mut self, at: usize) {
         let Entry { network, member, .. } = self.entries[at];
-        let members = &mut self.networks[network];
+        let pool = &mut self.pools[self.entries[at].pool()];
+        let members = &mut pool.networks[network];
         members.entries.swap_remove(member);
         if let Some(&moved) = members.entries.get(member) {
             self.entries[moved].member = member;
@@ -222,11 +325,11 @@ impl Registry {
         if !members.entries.is_empty() {
             return;
         }
-        let gone = self.networks.swap_remove(network);
-        self.network_index.remove(&gone.network);
+        let gone = pool.networks.swap_remove(network);
+        pool.index.remove(&gone.network);
         // The network that was the vector's last has moved into the gap.
-        if let Some(moved) = self.networks.get(network) {
-            self.network_index.insert(moved.network, network);
+        if let Some(moved) = pool.networks.get(network) {
+            pool.index.insert(moved.network, network);
             moved.entries.iter().for_each(|entry| self.entries[*entry].network = network);
         }
     }

@@ -1,3 +1,5 @@
+mod dials;
+
 use super::*;
 use crate::id::QueryId;
 use crate::name::FileName;
@@ -36,6 +38,7 @@ impl World {
             BootstrapAction::SendPeerList { exchange, .. }
             | BootstrapAction::Close { exchange }
             | BootstrapAction::Refuse { exchange, .. } => *exchange,
+            BootstrapAction::Check { to, .. } => panic!("{to} is to be dialled"),
         };
         assert_eq!(named, exchange);
         action

@@ -23,9 +23,9 @@ pub use ids::{IdForm, parse_ids, parse_ids_with_all};
 pub use line::{LINE_BYTES_MAX, LineReader, REQUEST_BYTES_MAX, TooLong};
 pub use notice::Notice;
 pub use reply::{
-    BootstrapReply, DownloadRow, DownloadState, DownloadsReply, FileRow, FilesReply, HitRow, HitsReply, LimitedReply,
-    LinkRow, LinkState, PeerRow, PeerSource, PeerState, RegistryPage, RegistryRow, Reply, SearchStarted, SourceRow,
-    SourceState, StatusReply,
+    BootstrapReply, ChecksReply, DownloadRow, DownloadState, DownloadsReply, FileRow, FilesReply, HitRow, HitsReply,
+    LimitedReply, LinkRow, LinkState, PeerRow, PeerSource, PeerState, RegistryPage, RegistryRow, Reply, SearchStarted,
+    SourceRow, SourceState, StatusReply,
 };
 pub use text::RawText;
 

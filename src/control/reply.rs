@@ -383,9 +383,21 @@ pub struct RegistryPage {
     pub peers: Vec<RegistryRow>,
     /// Registrations in all.
     pub count: u64,
+    /// How those who register answer, if they are dialled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checks: Option<ChecksReply>,
     /// Ask for `after` this to go on; `None` at the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<SocketAddr>,
+}
+
+/// How many registered peers answered when the bootstrap node dialled them last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChecksReply {
+    /// They answered.
+    pub answered: u64,
+    /// They did not.
+    pub silent: u64,
 }
 
 /// A registration.
@@ -395,4 +407,7 @@ pub struct RegistryRow {
     pub addr: SocketAddr,
     /// Seconds until its lease ends.
     pub expires_in_s: u64,
+    /// Whether it answered when it was dialled last, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered: Option<bool>,
 }

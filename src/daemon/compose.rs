@@ -83,6 +83,7 @@ pub(super) fn compose(config: &Config, host: Box<dyn Host>, signals: bool) -> Re
         listen: config.listen(),
         bootstrap_serve: config.serve(),
         bootstrap_optional: config.on_this_machine_alone(),
+        bootstrap_verify: config.bootstrap_verify,
         share: config.local_directory.clone(),
         state: config.state_directory.as_ref().map(open).transpose()?,
         control_socket: config.control_socket.clone(),

@@ -72,6 +72,8 @@ pub struct Config {
     pub state_directory: Option<PathBuf>,
     /// Serve as a bootstrap node here; port 0 picks a free one.
     pub bootstrap_serve: Option<SocketAddr>,
+    /// As a bootstrap node, dial those who register, and list those first that answer.
+    pub bootstrap_verify: bool,
     /// False: a bootstrap node only.
     pub peer: bool,
 }
@@ -100,6 +102,7 @@ impl Default for Config {
             control_socket: None,
             state_directory: None,
             bootstrap_serve: None,
+            bootstrap_verify: false,
             peer: true,
         }
     }
@@ -266,6 +269,7 @@ impl Config {
             ("control_socket", self.control_socket != next.control_socket),
             ("state_directory", self.state_directory != next.state_directory),
             ("bootstrap_serve", self.serve() != next.serve()),
+            ("bootstrap_verify", self.bootstrap_verify != next.bootstrap_verify),
             ("peer", self.peer != next.peer),
         ];
         changed.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key).collect()

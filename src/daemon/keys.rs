@@ -132,6 +132,8 @@ keys! {
         "known peers, unfinished downloads, hashes and registrations, kept across restarts";
     bootstrap_serve: Served, "off", "",
         "serve as a bootstrap node at this addr:port";
+    bootstrap_verify: Truth, "false", "",
+        "as a bootstrap node, dial those who register, and list those first that answer";
     peer: Truth, "true", "",
         "false: bootstrap node only, at 0.0.0.0:21168 unless bootstrap_serve says otherwise";
 }

@@ -5,11 +5,13 @@ use super::pace::Direction;
 use super::table::Connection;
 use super::{Driver, Reload};
 use crate::control::{
-    BootstrapReply, CallError, CallId, ExitCode, PAGE_ROWS_MAX, RegistryPage, RegistryRow, Reply, Request, encode_reply,
+    BootstrapReply, CallError, CallId, ChecksReply, ExitCode, PAGE_ROWS_MAX, RegistryPage, RegistryRow, Reply, Request,
+    encode_reply,
 };
 use crate::id::ClientId;
 use crate::node::Event;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 impl Driver {
     /// Answers a call, or hands it to the node.
@@ -74,9 +76,19 @@ impl Driver {
     fn bootstrap_reply(&self, after: Option<SocketAddr>) -> Reply {
         let registry = self.bootstrap.as_ref().map(|bootstrap| {
             let (rows, next) = bootstrap.page(self.now, after, PAGE_ROWS_MAX as usize);
-            let peers =
-                rows.into_iter().map(|(addr, left)| RegistryRow { addr, expires_in_s: left.as_secs() }).collect();
-            RegistryPage { peers, count: bootstrap.count() as u64, next }
+            let row = |(addr, left): (SocketAddr, Duration)| RegistryRow {
+                addr,
+                expires_in_s: left.as_secs(),
+                answered: bootstrap.answered(addr),
+            };
+            let (answered, silent) = bootstrap.answered_counts();
+            let checks = ChecksReply { answered: answered as u64, silent: silent as u64 };
+            RegistryPage {
+                peers: rows.into_iter().map(row).collect(),
+                count: bootstrap.count() as u64,
+                checks: bootstrap.is_checking().then_some(checks),
+                next,
+            }
         });
         Reply::Bootstrap(BootstrapReply { links: self.node.links(self.now), registry })
     }

@@ -18,6 +18,7 @@
 //! | `parts` | part files: opening, checking, syncing, committing |
 //! | `records` | the downloads remembered |
 //! | `streams` | connections to `p1` peers that stay open |
+//! | `port_checks` | dials to those who register with our bootstrap node |
 //! | `pace` | rate limits |
 //! | `table`, `budget`, `timers` | connections, their descriptors and deadlines |
 //! | `eviction` | which inbound connection gives way to another |
@@ -44,6 +45,7 @@ mod pace;
 mod parts;
 mod perform;
 mod places;
+mod port_checks;
 mod records;
 mod removals;
 mod signals;
@@ -83,6 +85,8 @@ pub struct Settings {
     pub listen: Option<SocketAddr>,
     /// Where the bootstrap node listens, port 0 for any.
     pub bootstrap_serve: Option<SocketAddr>,
+    /// The bootstrap node dials those who register.
+    pub bootstrap_verify: bool,
     /// An address in use for the bootstrap node is no error: one is there already.
     pub bootstrap_optional: bool,
     /// The directory shared.
@@ -239,6 +243,7 @@ pub struct Driver {
     scratch: Vec<u8>,
     logbook: logbook::Logbook,
     exchanges_accepted: u64,
+    ports_checked: u64,
     clients_accepted: u64,
 }
 

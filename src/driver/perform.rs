@@ -108,6 +108,7 @@ impl Driver {
                 self.respond(exchange, outgoing, None);
             }
             BootstrapAction::Close { exchange } => self.close_exchange(exchange),
+            BootstrapAction::Check { to, p1 } => self.check_port(to, p1),
             BootstrapAction::Refuse { exchange, reason } => {
                 self.node.note_refused();
                 self.refuse_exchange(exchange, None, reason.reason(), &reason);
@@ -310,7 +311,7 @@ impl Driver {
                 progress.is_some().then_some(Event::ResponseEnded { exchange, outcome })
             }
             Connection::Outbound(outbound) => Some(outbound.ended(Err(DialFault::Aborted))),
-            Connection::Stream(_) | Connection::Client(_) => return,
+            Connection::Stream(_) | Connection::Check(_) | Connection::Client(_) => return,
         };
         self.inbox.extend(progress.into_iter().chain(ended));
         self.close(key);

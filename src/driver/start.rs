@@ -4,10 +4,10 @@ use super::clock::Clock;
 use super::control::{BindFault, ControlListener};
 use super::exchange::{STEP_BYTES_MAX, Service};
 use super::hashing::Hashing;
-use super::metadata::MetadataBodies;
 use super::helper::Helpers;
 use super::listener::Listener;
 use super::logbook::Logbook;
+use super::metadata::MetadataBodies;
 use super::pace::Pace;
 use super::places::Places;
 use super::signals::Signals;
@@ -47,10 +47,8 @@ impl Driver {
         let poll = Poll::new().map_err(io_fault("epoll"))?;
         let registry = poll.registry();
         let waker = Arc::new(Waker::new(registry, WAKER).map_err(io_fault("eventfd"))?);
-        let signals = match settings.signals {
-            true => Some(Signals::register(registry, SIGNALS).map_err(io_fault("signalfd"))?),
-            false => None,
-        };
+        let signals = settings.signals.then(|| Signals::register(registry, SIGNALS));
+        let signals = signals.transpose().map_err(io_fault("signalfd"))?;
         let share = open_share(&settings)?;
         let (listeners, facts) = bind_all(&settings, registry)?;
         let control = match &settings.control_socket {
@@ -109,6 +107,7 @@ impl Driver {
             scratch: vec![0; STEP_BYTES_MAX],
             logbook: Logbook::default(),
             exchanges_accepted: 0,
+            ports_checked: 0,
             clients_accepted: 0,
             poll,
         })
@@ -200,6 +199,9 @@ fn bind_control(path: &Path, registry: &Registry) -> Result<ControlListener, Sta
 fn restore_bootstrap(settings: &Settings, now: crate::time::Instant, seed: [u8; 32]) -> Bootstrap {
     // Its own stream of numbers: what the registry draws must tell nothing of the node's query IDs.
     let mut bootstrap = Bootstrap::new(now, seed.map(|byte| !byte));
+    if settings.bootstrap_verify {
+        bootstrap = bootstrap.checking();
+    }
     let saved = state::read(settings.state.as_ref(), state::REGISTRY_FILE);
     bootstrap.restore(now, decode_snapshot(&saved));
     bootstrap

@@ -3,7 +3,7 @@
 use super::budget::{Budget, Exhausted, Use};
 use super::control::ControlClient;
 use super::eviction::{Evictions, Hold};
-use super::exchange::{Inbound, Outbound, StreamLink};
+use super::exchange::{Inbound, Outbound, PortCheck, StreamLink};
 use super::pace::Direction;
 use super::timers::Timer;
 use crate::id::{ClientId, ExchangeId};
@@ -30,6 +30,8 @@ pub(super) enum Connection {
     Outbound(Box<Outbound>),
     /// A stream to a `p1` peer. The table does not know its exchanges.
     Stream(Box<StreamLink>),
+    /// To a registrant of our bootstrap node.
+    Check(Box<PortCheck>),
     /// A client of the control socket.
     Client(ControlClient),
 }
@@ -40,6 +42,7 @@ impl Connection {
             Self::Inbound(inbound) => inbound.deadline(),
             Self::Outbound(outbound) => outbound.deadline(),
             Self::Stream(link) => link.deadline(),
+            Self::Check(check) => Some(check.deadline()),
             Self::Client(client) => client.deadline(),
         }
     }
@@ -49,7 +52,7 @@ impl Connection {
         match self {
             Self::Inbound(inbound) => inbound.progress(),
             Self::Outbound(outbound) => outbound.progress(),
-            Self::Stream(_) | Self::Client(_) => None,
+            Self::Stream(_) | Self::Check(_) | Self::Client(_) => None,
         }
     }
 }
@@ -141,7 +144,7 @@ impl Table {
         let exchange = match &connection {
             Connection::Inbound(inbound) => Some(inbound.id()),
             Connection::Outbound(outbound) => Some(outbound.id()),
-            Connection::Stream(_) | Connection::Client(_) => None,
+            Connection::Stream(_) | Connection::Check(_) | Connection::Client(_) => None,
         };
         let client = match &connection {
             Connection::Client(client) => Some(client.id()),
@@ -180,7 +183,7 @@ impl Table {
         match &entry.connection {
             Connection::Inbound(inbound) => self.by_exchange.remove(&inbound.id()),
             Connection::Outbound(outbound) => self.by_exchange.remove(&outbound.id()),
-            Connection::Stream(_) => None,
+            Connection::Stream(_) | Connection::Check(_) => None,
             Connection::Client(client) => self.by_client.remove(&client.id()),
         };
         Some(entry.connection)

@@ -94,6 +94,7 @@ impl Driver {
                     Some(Connection::Inbound(inbound)) => inbound.socket_mut().on_ready(readable, writable),
                     Some(Connection::Outbound(outbound)) => outbound.on_ready(readable, writable),
                     Some(Connection::Stream(link)) => link.on_ready(readable, writable),
+                    Some(Connection::Check(check)) => check.on_ready(readable, writable),
                     Some(Connection::Client(client)) => client.on_ready(readable, writable),
                     None => return,
                 }
@@ -175,6 +176,10 @@ impl Driver {
             Some(Connection::Stream(link)) => {
                 let flushed = link.advance(&mut self.scratch, self.now);
                 self.follow_stream(key, flushed);
+            }
+            Some(Connection::Check(check)) => {
+                let checked = check.advance(&mut self.scratch);
+                self.follow_check(key, checked);
             }
             Some(Connection::Client(client)) => {
                 let step = client.advance(&mut self.scratch, self.now);
@@ -352,6 +357,10 @@ impl Driver {
             Some(Connection::Stream(link)) => {
                 let flushed = link.on_deadline();
                 return self.follow_stream(key, flushed);
+            }
+            Some(Connection::Check(check)) => {
+                let checked = check.on_deadline();
+                return self.follow_check(key, checked);
             }
             Some(Connection::Client(_)) => {
                 return self.follow_client(key, ClientStep::End(Some("it sends no whole call")));

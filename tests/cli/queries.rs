@@ -17,8 +17,13 @@ pub(crate) fn status() -> Value {
         "peers": 4, "shared_files": 1, "shared_bytes": 1536, "share_error": null, "scanning": true, "unhashed_files": 1,
         "downloads_active": 1, "downloads_queued": 2, "orphaned_parts": 2, "orphaned_bytes": 2048, "uploads_active": 0, "commands_queued": 0, "bytes_down": 5_000_000_000u64,
         "bytes_up": 0, "refused": 3,
-        "limited": {"searches_dropped": 1, "searches_refused": 2, "forwards_dropped": 3, "answers_dropped": 4, "answers_refused": 5, "stranger_answers_dropped": 6, "requests_dropped": 7, "call_backs_dropped": 8, "hits_unasked": 9, "peers_displaced": 10, "hits_over_share": 11, "hits_dropped": 12, "hits_displaced": 13, "sources_displaced": 14, "sources_silent": 15, "sources_corrupt": 16, "downloads_crawling": 17, "connections_displaced": 18, "connections_refused": 19, "streams_displaced": 20, "metadata_refused": 21},
+        "limited": limited(),
     })
+}
+
+/// What met limits, each counter with a number of its own.
+fn limited() -> Value {
+    json!({"searches_dropped": 1, "searches_refused": 2, "forwards_dropped": 3, "answers_dropped": 4, "answers_refused": 5, "stranger_answers_dropped": 6, "requests_dropped": 7, "call_backs_dropped": 8, "hits_unasked": 9, "peers_displaced": 10, "hits_over_share": 11, "hits_dropped": 12, "hits_displaced": 13, "sources_displaced": 14, "sources_silent": 15, "sources_corrupt": 16, "downloads_crawling": 17, "connections_displaced": 18, "connections_refused": 19, "streams_displaced": 20, "metadata_refused": 21})
 }
 
 #[test]
@@ -284,6 +289,22 @@ fn bootstrap_shows_links_and_all_pages_of_the_registry() {
     let json = json.json();
     assert_eq!(json["registry"]["peers"].as_array().unwrap().len(), 2);
     assert_eq!(json["registry"].as_object().unwrap().keys().collect::<Vec<_>>(), ["count", "peers"]);
+
+    let checked = |talk: &mut Talk| {
+        let rows = json!([{"addr": "10.0.0.1:5", "expires_in_s": 599, "answered": true}]);
+        let registry = json!({"peers": rows, "count": 1, "checks": {"answered": 1, "silent": 0}});
+        drop(talk.answer("bootstrap", json!({"links": [], "registry": registry})));
+    };
+    run(&["bootstrap"], checked).gives(
+        0,
+        "No bootstrap node is configured.\n\n\
+         Registry of this node: 1 peer, 1 answered, 0 did not\n\
+         PEER        EXPIRES\n\
+         10.0.0.1:5  in 9 min 59 s\n",
+    );
+    let json = run(&["bootstrap", "--json"], checked).json();
+    assert_eq!(json["registry"]["peers"][0]["answered"], true);
+    assert_eq!(json["registry"]["checks"], json!({"answered": 1, "silent": 0}));
 
     let alone = |talk: &mut Talk| drop(talk.answer("bootstrap", json!({"links": [], "registry": null})));
     run(&["bootstrap"], alone).gives(0, "No bootstrap node is configured.\n");

@@ -101,6 +101,9 @@ impl World {
             }
             BootstrapAction::Close { exchange } => self.close(host, exchange),
             BootstrapAction::Refuse { exchange, .. } => self.refuse(host, exchange),
+            BootstrapAction::Check { to, .. } => {
+                self.violation(host, &format!("{to} is dialled, and nobody wanted that"))
+            }
         }
     }
 

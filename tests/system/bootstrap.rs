@@ -3,10 +3,10 @@
 use crate::harness::{
     Daemon, End, Framing, LIMIT, Setup, ask, ask_from, connect_from, free_port, lines, read_to_end, until,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::net::{Ipv4Addr, Shutdown, SocketAddr};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener};
 use std::time::Duration;
 
 const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
@@ -132,6 +132,44 @@ fn the_registry_can_be_seen() {
     assert_eq!((&registry["count"], &registry["peers"][0]["addr"]), (&1.into(), &"127.0.0.1:43000".into()));
     let left = registry["peers"][0]["expires_in_s"].as_u64().expect("seconds");
     assert!((590..=600).contains(&left), "a lease is ten minutes: {left}");
+}
+
+/// Some who register listen at the port that they name, and some do not.
+#[test]
+fn those_who_answer_at_the_port_that_they_name_are_listed_first() {
+    let node = Setup::bootstrap().set("bootstrap_verify", "true").start();
+    let to = node.bootstrap_addr();
+    let (silent, mute, base) = (Ipv4Addr::new(127, 0, 1, 1), Ipv4Addr::new(127, 0, 1, 2), Ipv4Addr::new(127, 0, 1, 3));
+    let listen = |ip: Ipv4Addr| TcpListener::bind((ip, 0)).expect("a free port");
+    let (mute_listener, base_listener) = (listen(mute), listen(base));
+    let port = |listener: &TcpListener| listener.local_addr().expect("it is bound").port();
+    // One does not listen; one says that it speaks p1, and does not when it is asked; one takes the connection.
+    let dead = free_port();
+    assert_eq!(ask_from(silent, to, format!("0:{dead}").as_bytes()).end, End::Fin);
+    assert_eq!(ask_from(mute, to, format!("0:{}:p1", port(&mute_listener)).as_bytes()).end, End::Fin);
+    assert_eq!(ask_from(base, to, format!("0:{}", port(&base_listener)).as_bytes()).end, End::Fin);
+    let asked = [mute_listener.accept(), base_listener.accept()].map(|dialled| {
+        let (mut stream, from) = dialled.expect("a connection");
+        assert_eq!(from.ip(), HERE);
+        read_to_end(&mut stream).0
+    });
+    let query = format!(":b3={}:127.0.0.1:{}:0", "0".repeat(64), to.port());
+    for bytes in asked {
+        let text = String::from_utf8(bytes).expect("text");
+        assert!(text.starts_with("6:p1-") && text.ends_with(&query), "{text}");
+    }
+    let peer = Setup::peer().joins(&[to]).start();
+    let checks = || node.call("bootstrap", Value::Null)["registry"]["checks"].clone();
+    until("all were dialled", LIMIT, || checks() == json!({ "answered": 2, "silent": 2 }));
+    for _ in 0..5 {
+        let list = peer_list(to, "10", Framing::Fin);
+        assert_eq!(
+            list[..2].iter().collect::<BTreeSet<_>>(),
+            [at(base, port(&base_listener)), peer.listen()].iter().collect()
+        );
+        assert_eq!(list.len(), 4, "the others follow");
+        assert_eq!(peer_list(to, "2", Framing::Fin).iter().collect::<BTreeSet<_>>(), list[..2].iter().collect());
+    }
 }
 
 #[test]

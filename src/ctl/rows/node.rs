@@ -222,7 +222,10 @@ impl Show for BootstrapReply {
         for row in &registry.peers {
             table.push(Tone::Plain, [row.addr.to_string(), format!("in {}", span(row.expires_in_s))]);
         }
-        format!("{links}\nRegistry of this node: {}\n{}", count(registry.count, "peer"), table.aligned(look))
+        let checks = registry
+            .checks
+            .map_or_else(String::new, |checks| format!(", {} answered, {} did not", checks.answered, checks.silent));
+        format!("{links}\nRegistry of this node: {}{checks}\n{}", count(registry.count, "peer"), table.aligned(look))
     }
 
     fn table(&self) -> Table {

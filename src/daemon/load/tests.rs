@@ -70,6 +70,7 @@ fn every_key_can_be_set_in_the_file_the_environment_and_by_option() {
             "log_level" => "trace",
             "bootstrap_serve" => "[::1]:5",
             "peer" => "false",
+            "bootstrap_verify" => "true",
             _ => "77",
         };
         let mut by_option = Desk::new();

@@ -2,7 +2,7 @@
 //!
 //! `inbound` was accepted, `outbound` was dialled on the node's order, `stream` stays open for messages to a `p1` peer;
 //! `outgoing` and `incoming` are the two directions of payload, `checked` is what of it is verified, `partial` keeps what is
-//! not whole yet, and `answer` finds the connection on which an old peer sends a file. A step does a bounded amount of work and says what comes next: nothing
+//! not whole yet, `port_check` sees whether a registrant listens, and `answer` finds the connection on which an old peer sends a file. A step does a bounded amount of work and says what comes next: nothing
 //! in here decides what a request deserves.
 
 mod answer;
@@ -13,6 +13,7 @@ mod incoming;
 mod outbound;
 mod outgoing;
 mod partial;
+mod port_check;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ pub(super) use incoming::Part;
 pub(super) use outbound::{Outbound, Task};
 pub(super) use outgoing::Outgoing;
 pub(super) use partial::{PartialGroup, PartialGroups, Remains};
+pub(super) use port_check::{Checked, PortCheck, Proof};
 pub(super) use stream::{Flushed, Queued, STREAM_STUCK_MAX, StreamLink};
 
 use super::pace::{Direction, Pace};

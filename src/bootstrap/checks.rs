@@ -1,0 +1,84 @@
+//! Which registrants are dialled to see whether somebody listens where they say, and when.
+//!
+//! Only the source address of a registration is ever dialled, and one network has a dial at a time and one in
+//! [`NETWORK_SPACING`], so that nobody can make a bootstrap node dial a machine more often than it would be dialled by a peer.
+
+use crate::network::Network;
+use crate::time::Instant;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Dials at once.
+const CHECKS_MAX: usize = 16;
+
+/// Least time between two dials: 240 a minute.
+const SPACING: Duration = Duration::from_millis(250);
+
+/// Least time between two dials to one network.
+const NETWORK_SPACING: Duration = Duration::from_secs(6);
+
+/// Registrants that wait to be dialled; others wait for their next keepalive.
+const WAITING_MAX: usize = 256;
+
+/// Of these, registrants of one network.
+const WAITING_PER_NETWORK_MAX: usize = 4;
+
+/// How long an answer is taken for granted.
+pub(super) const ANSWER_LASTS: Duration = Duration::from_secs(30 * 60);
+
+/// How long a registrant that did not answer is not dialled again.
+pub(super) const SILENCE_LASTS: Duration = Duration::from_secs(10 * 60);
+
+/// The dials that wait and that are in progress.
+#[derive(Debug, Default)]
+pub(super) struct Checks {
+    waiting: VecDeque<SocketAddr>,
+    in_progress: BTreeSet<SocketAddr>,
+    next_at: Instant,
+    /// When networks that were dialled lately may be dialled again. At most one for each [`SPACING`] in
+    /// [`NETWORK_SPACING`].
+    networks: BTreeMap<Network, Instant>,
+}
+
+impl Checks {
+    /// A registrant may be dialled.
+    pub(super) fn add(&mut self, peer: SocketAddr) {
+        let network = Network::of(peer.ip());
+        let of_network = self.waiting.iter().filter(|waiting| Network::of(waiting.ip()) == network).count();
+        let has_room = self.waiting.len() < WAITING_MAX && of_network < WAITING_PER_NETWORK_MAX;
+        if has_room && !self.waiting.contains(&peer) && !self.in_progress.contains(&peer) {
+            self.waiting.push_back(peer);
+        }
+    }
+
+    /// The registrant that is dialled now, if one is.
+    pub(super) fn next(&mut self, now: Instant) -> Option<SocketAddr> {
+        if self.in_progress.len() >= CHECKS_MAX || now < self.next_at {
+            return None;
+        }
+        self.networks.retain(|_, at| *at > now);
+        let at = self.waiting.iter().position(|peer| !self.networks.contains_key(&Network::of(peer.ip())))?;
+        let peer = self.waiting.remove(at)?;
+        self.in_progress.insert(peer);
+        self.networks.insert(Network::of(peer.ip()), now + NETWORK_SPACING);
+        self.next_at = now + SPACING;
+        Some(peer)
+    }
+
+    /// A dial is over.
+    pub(super) fn end(&mut self, peer: SocketAddr) {
+        self.in_progress.remove(&peer);
+    }
+
+    /// When [`Checks::next`] has one at the latest.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        if self.in_progress.len() >= CHECKS_MAX {
+            return None;
+        }
+        let at = |peer: &SocketAddr| {
+            self.networks.get(&Network::of(peer.ip())).map_or(self.next_at, |at| self.next_at.max(*at))
+        };
+        self.waiting.iter().map(at).min()
+    }
+}

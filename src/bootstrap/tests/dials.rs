@@ -1,0 +1,119 @@
+//! Dialling those who register, and what that means for lists.
+
+use super::*;
+
+/// The dials that are wanted now, apart from the answers to requests.
+fn checks(node: &mut Bootstrap) -> Vec<(SocketAddr, bool)> {
+    let wanted = |action| match action {
+        BootstrapAction::Check { to, p1 } => Some((to, p1)),
+        _ => None,
+    };
+    std::iter::from_fn(|| node.poll_action()).filter_map(wanted).collect()
+}
+
+fn register(node: &mut Bootstrap, now: Instant, peer: &str, p1: bool) {
+    let peer = endpoint_of(peer);
+    let from = SocketAddr::new(peer.ip(), 40_000);
+    node.handle(now, ExchangeId::Inbound(1), from, Message::Register { port: peer.port(), p1 });
+}
+
+#[test]
+fn those_who_register_are_dialled_once_in_a_while() {
+    let mut node = Bootstrap::new(START, [7; 32]).checking();
+    let peer = endpoint_of("10.0.0.1:5000");
+    register(&mut node, START, "10.0.0.1:5000", true);
+    assert_eq!(checks(&mut node), [(peer, true)], "at the source address of the registration");
+    register(&mut node, START, "10.0.0.1:5000", true);
+    assert_eq!(checks(&mut node), [], "once, while it is being dialled");
+    node.on_checked(START, peer, Some(true));
+    assert_eq!((node.answered(peer), node.answered_counts()), (Some(true), (1, 0)));
+    for (after, dialled) in [(9, 0), (18, 0), (27, 0), (36, 1)] {
+        register(&mut node, START + minutes(after), "10.0.0.1:5000", false);
+        assert_eq!(checks(&mut node), vec![(peer, false); dialled], "after {after} minutes");
+    }
+    let silent = START + minutes(36);
+    node.on_checked(silent, peer, Some(false));
+    assert_eq!((node.answered(peer), node.answered_counts()), (Some(false), (0, 1)));
+    for (after, dialled) in [(9, 0), (11, 1)] {
+        register(&mut node, silent + minutes(after), "10.0.0.1:5000", false);
+        assert_eq!(checks(&mut node).len(), dialled, "after {after} minutes");
+    }
+    node.on_checked(silent + minutes(11), peer, None);
+    assert_eq!(node.answered(peer), Some(false), "a dial that we could not make says nothing");
+}
+
+#[test]
+fn dials_are_bounded_at_once_by_time_and_by_network() {
+    let mut node = Bootstrap::new(START, [7; 32]).checking();
+    for port in 1..=256 {
+        register(&mut node, START, &format!("10.0.0.1:{port}"), true);
+    }
+    let mut dialled = checks(&mut node).len();
+    assert_eq!(dialled, 1);
+    let mut now = START;
+    while let Some(next) = node.next_deadline().filter(|next| *next < START + minutes(1)) {
+        assert!(next > now, "the loop must not spin");
+        now = next;
+        node.advance(now);
+        for (peer, _) in checks(&mut node) {
+            dialled += 1;
+            node.on_checked(now, peer, Some(false));
+        }
+    }
+    assert_eq!(dialled, 1 + 4, "one network has four that wait, each six seconds after the other");
+
+    let mut node = Bootstrap::new(START, [7; 32]).checking();
+    for n in 0..=255 {
+        register(&mut node, START, &format!("10.0.{n}.1:5000"), true);
+    }
+    let mut dialled = checks(&mut node).len();
+    let mut now = START;
+    while let Some(next) = node.next_deadline().filter(|next| *next < START + minutes(1)) {
+        assert!(next > now, "the loop must not spin");
+        now = next;
+        node.advance(now);
+        dialled += checks(&mut node).len();
+    }
+    assert_eq!(dialled, 16, "none of which is over");
+    assert_eq!(now, START + Duration::from_millis(250) * 15);
+    node.on_checked(now, endpoint_of("10.0.0.1:5000"), Some(true));
+    assert_eq!(node.next_deadline(), Some(now + Duration::from_millis(250)));
+}
+
+#[test]
+fn those_that_answered_are_listed_first_and_each_network_has_its_share_all_the_same() {
+    let mut node = Bootstrap::new(START, [7; 32]).checking();
+    for n in 0..40 {
+        register(&mut node, START, &format!("10.0.{n}.1:5000"), false);
+    }
+    for n in 0..10 {
+        node.on_checked(START, endpoint_of(&format!("10.0.{n}.1:5000")), Some(true));
+        node.on_checked(START, endpoint_of(&format!("10.0.{}.1:5000", n + 10)), Some(false));
+    }
+    for port in 1..=200 {
+        let peer = format!("10.9.9.9:{port}");
+        register(&mut node, START, &peer, false);
+        node.on_checked(START, endpoint_of(&peer), (port <= 100).then_some(true));
+    }
+    checks(&mut node);
+    let mut list = |wanted| {
+        let asker = endpoint_of("192.0.2.200:50000");
+        node.handle(START, ExchangeId::Inbound(1), asker, Message::RequestPeerList { peers_max: wanted, p1: false });
+        match node.poll_action() {
+            Some(BootstrapAction::SendPeerList { peers, .. }) => peers.iter().map(|peer| peer.addr).collect::<Vec<_>>(),
+            other => panic!("no list: {other:?}"),
+        }
+    };
+    let answered = |peer: &SocketAddr| match peer.ip() {
+        IpAddr::V4(ip) if ip.octets()[1] == 9 => peer.port() <= 100,
+        IpAddr::V4(ip) => ip.octets()[2] < 10,
+        IpAddr::V6(_) => false,
+    };
+    let of_one = |peers: &[SocketAddr]| peers.iter().filter(|peer| peer.port() != 5000).count();
+    let some = list(11);
+    assert!(some.iter().all(answered) && of_one(&some) == 1, "{some:?}");
+    let more = list(30);
+    assert!(more[..11].iter().all(answered) && more.len() == 30 && of_one(&more) == 1, "{more:?}");
+    let all = list(82);
+    assert_eq!((all.len(), of_one(&all)), (42, 2), "two of each of the 41 networks at most");
+}

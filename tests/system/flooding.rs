@@ -77,6 +77,19 @@ fn forged_requesters_that_never_accept_do_not_keep_others_from_being_answered() 
     assert_eq!(answered, 30, "{}", peer.status());
 }
 
+/// A requester that no list names and that has not answered yet.
+#[test]
+fn connecting_to_a_requester_that_is_not_proven_is_given_up_after_three_seconds() {
+    let peer = Setup::peer().shares("song.txt", "la").start();
+    let black_hole = Unaccepting::new();
+    let requester = SocketAddr::from(([127, 1, 0, 1], black_hole.port()));
+    let watch = Stopwatch::start();
+    let search = format!("6:forged:song:{}:{}:0", requester.ip(), requester.port());
+    ask_from(Ipv4Addr::new(127, 0, 66, 6), peer.listen(), search.as_bytes());
+    until("it is given up", LIMIT, || peer.peers_that(|row| row["state"] == "failing").contains(&requester));
+    assert!(watch.elapsed() < Duration::from_secs(6), "{:?}", watch.elapsed());
+}
+
 /// Sixteen users behind one neighbour that send 680 searches a second: the neighbour's own user finds what it would find
 /// without them, and so do others that send little.
 #[test]

@@ -1,6 +1,7 @@
 //! How much the network may have of us: an allowance for each of its members, full at first, refilled evenly.
 
 use crate::time::Instant;
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::Duration;
@@ -47,10 +48,6 @@ impl Allowance {
         self.left.saturating_add(refilled).min(tariff.full())
     }
 
-    pub(super) fn is_full(&self, tariff: Tariff, now: Instant) -> bool {
-        self.left(tariff, now) >= tariff.full()
-    }
-
     /// Takes one, if there is one left.
     pub(super) fn take(&mut self, tariff: Tariff, now: Instant) -> bool {
         self.take_keeping(tariff, now, 0)
@@ -78,19 +75,18 @@ impl Allowance {
     }
 }
 
-/// The allowances of all who have used some. The map is only asked for one key, or purged by a rule.
+/// The allowances of all who have used some. The map is only asked for one key, or gone through in order.
 pub(super) struct Allowances<K> {
     tariff: Tariff,
-    /// Allowances kept account of; beyond, nobody new gets any.
+    /// Allowances kept account of; beyond, the one of which least was used is forgotten.
     rows_max: usize,
     rows: HashMap<K, Allowance>,
-    purged_at: Option<Instant>,
 }
 
-impl<K: Eq + Hash> Allowances<K> {
+impl<K: Copy + Ord + Hash> Allowances<K> {
     /// All are full.
     pub(super) fn new(tariff: Tariff, rows_max: usize) -> Self {
-        Self { tariff, rows_max, rows: HashMap::new(), purged_at: None }
+        Self { tariff, rows_max, rows: HashMap::new() }
     }
 
     /// Takes one from an allowance, if there is one left.
@@ -100,8 +96,8 @@ impl<K: Eq + Hash> Allowances<K> {
 
     /// Takes one from an allowance, if so many are left in it then.
     pub(super) fn allow_keeping(&mut self, now: Instant, key: K, kept: u32) -> bool {
-        if !self.rows.contains_key(&key) && !self.has_room(now) {
-            return false;
+        if self.rows.len() >= self.rows_max && !self.rows.contains_key(&key) {
+            self.make_room(now);
         }
         let tariff = self.tariff;
         self.rows.entry(key).or_insert_with(|| Allowance::new(tariff, now)).take_keeping(tariff, now, kept)
@@ -117,17 +113,15 @@ impl<K: Eq + Hash> Allowances<K> {
         }
     }
 
-    /// Makes room by forgetting the allowances that are full again; not more often than once a second.
-    fn has_room(&mut self, now: Instant) -> bool {
-        if self.rows.len() < self.rows_max {
-            return true;
+    /// Forgets the allowances of which least was used, so that whoever fills the table with others does not get his own
+    /// back. One in sixteen at once: a flood of new ones does not look through all of them each time.
+    fn make_room(&mut self, now: Instant) {
+        let tariff = self.tariff;
+        let mut by_left: Vec<_> = self.rows.iter().map(|(key, row)| (Reverse(row.left(tariff, now)), *key)).collect();
+        by_left.sort_unstable();
+        for (_, key) in by_left.into_iter().take((self.rows_max / 16).max(1)) {
+            self.rows.remove(&key);
         }
-        if self.purged_at.is_none_or(|at| now.saturating_since(at) >= Duration::from_secs(1)) {
-            self.purged_at = Some(now);
-            let tariff = self.tariff;
-            self.rows.retain(|_, row| !row.is_full(tariff, now));
-        }
-        self.rows.len() < self.rows_max
     }
 
     pub(super) fn check_invariants(&self) {
@@ -171,10 +165,13 @@ mod tests {
         for n in 0..100 {
             assert!(strangers.allow(start, n));
         }
-        assert!(!strangers.allow(start, 1_000_000));
-        // One is refilled after six seconds, and a full allowance need not be remembered.
-        assert!(strangers.allow(start + Duration::from_secs(6), 1_000_000));
-        assert_eq!(strangers.rows.len(), 1);
+        for _ in 0..9 {
+            assert!(strangers.allow(start, 7));
+        }
+        for n in 1_000..100_000 {
+            assert!(strangers.allow(start, n), "a newcomer finds room");
+        }
+        assert!(!strangers.allow(start, 7), "and whoever has used the most does not get it back so");
         strangers.check_invariants();
     }
 

@@ -15,7 +15,7 @@ use super::limits::{
     ANSWER_ENTRIES_PER_SLICE, ANSWER_HITS_MAX, ANSWER_UNIT_ENTRIES, ANSWER_UNIT_HITS, ANSWER_UNITS_BURST,
     ANSWER_UNITS_PER_SECOND, ANSWERS_PENDING_MAX, ANSWERS_PENDING_PER_NETWORK_MAX, REQUESTER_PORT_MIN, SEEN_AGE_MAX,
     SEEN_MAX, SENDER_SEARCHES_BURST, SENDER_SEARCHES_PER_SECOND, SENDERS_MAX, STRANGER_DIALS_PER_MINUTE,
-    STRANGER_HITS_KEPT, STRANGERS_MAX,
+    STRANGER_DIALS_PER_SENDER, STRANGER_HITS_KEPT, STRANGERS_MAX,
 };
 use super::speech::Speech;
 use crate::control::PeerSource;
@@ -29,11 +29,20 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-/// What makes two messages the same search.
+/// What makes two messages the same search. Without the text, whoever has seen a search could send another one under its ID
+/// ahead of it, and peers would take the search itself for a repetition.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct SearchKey {
     id: QueryId,
     requester: SocketAddr,
+    /// Of the text, which may be long. Nobody finds another text that has the same.
+    text: blake3::Hash,
+}
+
+impl SearchKey {
+    fn of(search: &Search, requester: SocketAddr) -> Self {
+        Self { id: search.id.clone(), requester, text: blake3::hash(&search.text) }
+    }
 }
 
 /// How a search relates to those seen before.
@@ -148,6 +157,8 @@ pub(super) struct Answering {
     costs: Allowances<Payer>,
     /// Connections to each endpoint that is not surely a peer.
     strangers: Allowances<SocketAddr>,
+    /// Of these, those with hits for searches that came from one network.
+    strangers_by_sender: Allowances<(Network, SocketAddr)>,
     pending: PendingAnswers,
 }
 
@@ -156,11 +167,13 @@ impl Default for Answering {
         let senders = Tariff::per_second(SENDER_SEARCHES_PER_SECOND, SENDER_SEARCHES_BURST);
         let costs = Tariff::per_second(ANSWER_UNITS_PER_SECOND, ANSWER_UNITS_BURST);
         let strangers = Tariff { per_minute: STRANGER_DIALS_PER_MINUTE, burst: STRANGER_DIALS_PER_MINUTE };
+        let by_sender = Tariff { per_minute: STRANGER_DIALS_PER_SENDER, burst: STRANGER_DIALS_PER_SENDER };
         Self {
             seen: Seen::default(),
             senders: Allowances::new(senders, SENDERS_MAX),
             costs: Allowances::new(costs, SENDERS_MAX),
             strangers: Allowances::new(strangers, STRANGERS_MAX),
+            strangers_by_sender: Allowances::new(by_sender, STRANGERS_MAX),
             pending: PendingAnswers::default(),
         }
     }
@@ -176,12 +189,19 @@ impl Answering {
         self.pending = PendingAnswers::default();
     }
 
+    /// Whether a requester that only others name may be sent hits for a search that came from this network: whoever forges
+    /// searches in its name leaves some for its own, which come from elsewhere.
+    fn may_dial_stranger(&mut self, now: Instant, sender: Network, requester: SocketAddr) -> bool {
+        self.strangers_by_sender.allow(now, (sender, requester)) && self.strangers.allow(now, requester)
+    }
+
     pub(super) fn check_invariants(&self) {
         assert_eq!(self.seen.ttls.len(), self.seen.order.len(), "each search seen has its place in the order");
         assert!(self.seen.order.len() <= SEEN_MAX, "the searches seen are bounded");
         self.senders.check_invariants();
         self.costs.check_invariants();
         self.strangers.check_invariants();
+        self.strangers_by_sender.check_invariants();
         let PendingAnswers { rows, queue, .. } = &self.pending;
         assert!(rows.len() <= ANSWERS_PENDING_MAX, "the answers pending are bounded");
         let waiting = rows.iter().map(|(ticket, pending)| (pending.sender, *ticket)).collect();
@@ -209,8 +229,7 @@ impl Node {
             return;
         }
         let ttl = search.ttl.min(self.config.max_ttl);
-        let key = SearchKey { id: search.id.clone(), requester };
-        match self.answering.seen.see(now, key, ttl) {
+        match self.answering.seen.see(now, SearchKey::of(&search, requester), ttl) {
             Sight::First => {
                 self.learn_peer(now, requester, PeerSource::Search);
                 self.note_query(now, from, requester, &search.id);
@@ -272,7 +291,7 @@ impl Node {
         }
         // What came from the requester's own address cannot be aimed at a third party.
         let at_stranger = sender.origin() == Origin::PassedOn && !self.peers.is_known(requester);
-        if at_stranger && !self.answering.strangers.allow(now, requester) {
+        if at_stranger && !self.answering.may_dial_stranger(now, sender.network(), requester) {
             self.counters.limited.answers_dropped += 1;
             return;
         }
@@ -296,7 +315,7 @@ mod tests {
     }
 
     fn key(n: u64) -> SearchKey {
-        SearchKey { id: QueryId::p1(n), requester: endpoint(1) }
+        SearchKey { id: QueryId::p1(n), requester: endpoint(1), text: blake3::hash(b"song") }
     }
 
     #[test]
@@ -310,6 +329,8 @@ mod tests {
         assert_eq!(seen.see(start, key(1), 4), Sight::Repeated);
         let other = SearchKey { requester: endpoint(2), ..key(1) };
         assert_eq!(seen.see(start, other, 3), Sight::First, "the same ID of another requester is another search");
+        let other = SearchKey { text: blake3::hash(b"sung"), ..key(1) };
+        assert_eq!(seen.see(start, other, 3), Sight::First, "and so is one for another text");
         assert_eq!(seen.see(start + SEEN_AGE_MAX, key(1), 1), Sight::First);
     }
 

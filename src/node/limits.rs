@@ -155,9 +155,11 @@ pub(super) const ANSWER_HITS_MAX: usize = 50;
 /// Library entries looked at in one slice of work.
 pub(super) const ANSWER_ENTRIES_PER_SLICE: usize = 2_000;
 /// Connections a minute to a requester that we do not know as a peer, and how many may come at once.
-pub(super) const STRANGER_DIALS_PER_MINUTE: u32 = 10;
+pub(super) const STRANGER_DIALS_PER_MINUTE: u32 = 20;
+/// Of these, connections with hits for searches that came from one network.
+pub(super) const STRANGER_DIALS_PER_SENDER: u32 = STRANGER_DIALS_PER_MINUTE / 2;
 /// Of these, connections that are left for hits when searches of others have used up the rest.
-pub(super) const STRANGER_HITS_KEPT: u32 = 5;
+pub(super) const STRANGER_HITS_KEPT: u32 = 15;
 /// Strangers whose allowance is kept account of.
 pub(super) const STRANGERS_MAX: usize = 4_096;
 /// Lowest port that a search result is sent to.

@@ -252,7 +252,7 @@ pub(super) const RANGE_SPAN: Duration = Duration::from_secs(4);
 pub(super) const STALL_AFTER: Duration = Duration::from_secs(10);
 /// After how long without a byte, or at less than [`USEFUL_RATE`], a source is taken to bring nothing: others are tried in its
 /// place.
-pub(super) const SILENT_AFTER: Duration = Duration::from_secs(3);
+pub(super) const SILENT_AFTER: Duration = Duration::from_secs(2);
 /// How long metadata, or the group that proves the size, are waited for until another source is asked beside.
 pub(super) const HEDGE_AFTER: Duration = Duration::from_secs(1);
 /// Sources that have brought nothing yet and are asked at once, of one download that gets groups from another.

@@ -9,7 +9,7 @@
 use super::download::Download;
 use super::limits::{HEDGE_AFTER, PROOF_AFTER, PROOF_ETA};
 use super::names::Ask;
-use super::scheduling::{Content, Step};
+use super::scheduling::{Content, Step, has_brought_little};
 use super::sources::{Fetch, Source, Task};
 use crate::content::{GROUP_BYTES, Outline, group_count};
 use crate::time::Instant;
@@ -122,9 +122,7 @@ impl Download {
             let longest = asked.iter().filter(gives_way).min_by_key(|(_, fetch)| fetch.progressed);
             return longest.map(|(at, _)| Step::Relieve { source: *at });
         }
-        let is_quiet = |at: usize, fetch: &Fetch| {
-            now.saturating_since(fetch.progressed) >= HEDGE_AFTER || self.is_silent(now, at, fetch)
-        };
+        let is_quiet = |at: usize, fetch: &Fetch| has_brought_little(now, fetch) || self.is_silent(now, at, fetch);
         let quiet = asked.iter().filter(|(at, fetch)| is_quiet(*at, fetch)).count();
         let hopeful = asked.len() - quiet;
         // Where all are slow, one more for the same group is enough.

@@ -16,8 +16,8 @@
 
 use super::download::Download;
 use super::limits::{
-    DUPLICATE_AFTER, EXPLORED_AT_ONCE, FAILURES_RELIED_MAX, RANGE_GROUPS_FIRST, RANGE_GROUPS_MAX, RANGE_SPAN,
-    SILENT_AFTER, SLOW_AFTER, SLOW_ETA, SLOW_RATE, STALL_AFTER, STEAL_WORTH_MS, USEFUL_RATE,
+    DUPLICATE_AFTER, EXPLORED_AT_ONCE, FAILURES_RELIED_MAX, HEDGE_AFTER, RANGE_GROUPS_FIRST, RANGE_GROUPS_MAX,
+    RANGE_SPAN, SILENT_AFTER, SLOW_AFTER, SLOW_ETA, SLOW_RATE, STALL_AFTER, STEAL_WORTH_MS, USEFUL_RATE,
 };
 use super::names::Ask;
 use super::sources::{Fetch, Source, Standing, Task};
@@ -165,11 +165,12 @@ impl Download {
         proven.or_else(|| self.best(is_ready).filter(|_| self.may_explore(now)))
     }
 
-    /// Whether one more source that has brought nothing yet may be tried.
+    /// Whether one more source that has brought nothing yet may be tried. Those that were tried for a moment and brought little
+    /// do not count any more, so that many of them do not keep the others waiting.
     fn may_explore(&self, now: Instant) -> bool {
         let (mut tried, mut failing) = (0, 0);
         for (at, source) in self.sources.iter().enumerate().filter(|(_, source)| !source.has_delivered()) {
-            tried += usize::from(source.fetch().is_some());
+            tried += usize::from(source.fetch().is_some_and(|fetch| !has_brought_little(now, fetch)));
             let is_silent = source.fetch().is_some_and(|fetch| self.is_silent(now, at, fetch));
             failing += usize::from(is_silent || source.failures > 0);
         }
@@ -407,6 +408,13 @@ impl Download {
         let relied_on = self.sources[at].failures < FAILURES_RELIED_MAX;
         groups && relied_on && !is_stalled(now, fetch) && !(tried && self.is_slow(now, at, fetch))
     }
+}
+
+/// Whether nothing has come for a moment, or since it was asked less than is of use.
+pub(super) fn has_brought_little(now: Instant, fetch: &Fetch) -> bool {
+    let tried = fetch.tried_for(now);
+    let useful = USEFUL_RATE.saturating_mul(tried.as_secs());
+    now.saturating_since(fetch.progressed) >= HEDGE_AFTER || tried >= HEDGE_AFTER && fetch.received < useful
 }
 
 /// Whether nothing has come for long.

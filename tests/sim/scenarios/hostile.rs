@@ -409,7 +409,6 @@ fn sources_that_stall_are_withstood() {
 }
 
 #[test]
-#[ignore = "a source that drips holds its place for some seconds too long"]
 fn sources_that_drip_are_withstood() {
     assert_withstood(Kind::Drippers, false);
 }

@@ -4,13 +4,13 @@ use super::Node;
 use super::call_backs::CallBackId;
 use super::contract::{Action, DialOutcome, Dialled, Expect};
 use super::fair_queue::Sender;
-use super::limits::{CONNECT_MAX, CONNECT_UNPROVEN_MAX};
+use super::limits::{CONNECT_MAX, CONNECT_UNPROVEN_MAX, SEARCHES_PER_UNPROVEN_MAX};
 use super::membership::LinkId;
 use super::workers::{Command, Kind, QueueFull, Rank};
 use crate::fault::DialFault;
 use crate::id::{ExchangeId, SearchId, TransferId};
 use crate::time::Instant;
-use crate::wire::Message;
+use crate::wire::{Message, Search};
 use std::net::SocketAddr;
 
 /// What an exchange of ours is for.
@@ -46,6 +46,17 @@ pub(super) enum Errand {
     /// A keepalive between two looks at the list, which does not ask for it.
     Renew,
     PeerList,
+}
+
+/// What became of a search of ours for one peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SearchDial {
+    /// It is on its way, or waits for a worker.
+    Sent,
+    /// It is not sent: earlier ones have not reached the peer yet.
+    Awaited,
+    /// It is not sent: too many commands wait.
+    NoRoom,
 }
 
 /// An exchange that was begun, or waits to be.
@@ -98,6 +109,29 @@ impl Node {
     ) -> Result<ExchangeId, QueueFull> {
         let command = Command::Dial { to, messages, expect, connect_max: CONNECT_MAX };
         self.submit_dial(now, to, purpose, command, Rank::Own)
+    }
+
+    /// Sends a search of ours to a peer. Of those to one that is not proven only a few are under way at once, and connecting
+    /// may not take long: there may be nobody, and each holds a worker until that is known.
+    pub(super) fn dial_search(
+        &mut self,
+        now: Instant,
+        to: SocketAddr,
+        search: &Search,
+        purpose: Purpose,
+    ) -> SearchDial {
+        let is_proven = self.peers.is_proven(to);
+        let is_search = |dial: &&Dial| dial.to == to && matches!(dial.purpose, Purpose::Ring(_) | Purpose::Seek);
+        if !is_proven && self.dials.values().filter(is_search).count() >= SEARCHES_PER_UNPROVEN_MAX {
+            return SearchDial::Awaited;
+        }
+        let connect_max = if is_proven { CONNECT_MAX } else { CONNECT_UNPROVEN_MAX };
+        let messages = vec![Message::Search(search.clone())];
+        let command = Command::Dial { to, messages, expect: Expect::Nothing, connect_max };
+        match self.submit_dial(now, to, purpose, command, Rank::Own) {
+            Ok(_) => SearchDial::Sent,
+            Err(QueueFull) => SearchDial::NoRoom,
+        }
     }
 
     /// Sends a search of others, or hits for one, when a worker is free. What there is no room for is counted.

@@ -63,6 +63,8 @@ pub(super) const WORKERS_KEPT_OF: usize = 16;
 pub(super) const FORWARDS_PER_NEIGHBOUR_MAX: usize = 16;
 /// The same for a neighbour that fails, or has not answered yet and is a mere claim.
 pub(super) const FORWARDS_PER_UNPROVEN_MAX: usize = 2;
+/// Searches of our own on their way to a peer that is not proven.
+pub(super) const SEARCHES_PER_UNPROVEN_MAX: usize = 2;
 /// How many times as many may wait until they can be sent.
 pub(super) const FORWARDS_WAITING_TIMES: usize = 4;
 /// Searches of others that one neighbour is sent in a second on the average: less than it takes from us

@@ -4,7 +4,7 @@
 //! peer.
 
 use super::contract::{Action, DialOutcome, Dialled, Expect, Response};
-use super::dials::{Dial, Purpose};
+use super::dials::{Dial, Purpose, SearchDial};
 use super::endpoints::canonical;
 use super::hit::{Answer, Grouping};
 use super::hits::{Hits, NotTaken, Taken};
@@ -189,19 +189,20 @@ impl Node {
         let search = SearchMessage { id: query.clone(), text: rings.text.clone(), requester: rings.requester, ttl };
         queries.push(query.clone());
         self.searches.queries.insert(query, id);
-        let mut asked = 0;
+        let (mut asked, mut awaited) = (0, 0);
         for neighbour in self.neighbours() {
-            let messages = vec![Message::Search(search.clone())];
-            if self.dial_peer(now, neighbour, messages, Expect::Nothing, Purpose::Ring(id)).is_ok() {
-                asked += 1;
+            match self.dial_search(now, neighbour, &search, Purpose::Ring(id)) {
+                SearchDial::Sent => asked += 1,
+                SearchDial::Awaited => awaited += 1,
+                SearchDial::NoRoom => {}
             }
         }
         if let Some(Search { stage: Stage::Ringing(rings), .. }) = self.searches.rows.get_mut(&id) {
-            rings.asked += asked;
+            rings.asked += asked + awaited;
         }
         self.notify(Topic::Search(id), || Notice::Ring { search: id.0, ttl, peers: asked });
         // Without neighbours there is nothing to wait for; the call is answered first all the same.
-        let wait = if asked == 0 { Duration::ZERO } else { wait };
+        let wait = if asked + awaited == 0 { Duration::ZERO } else { wait };
         self.wheel.insert(now + wait, NodeTimer::Ring(id));
     }
 

@@ -4,12 +4,11 @@
 
 use super::Node;
 use super::allowances::{Allowances, Tariff};
-use super::contract::Expect;
-use super::dials::Purpose;
+use super::dials::{Purpose, SearchDial};
 use super::limits::{LATE_HITS, SEEKS_MAX, SEEKS_STUCK_BURST, SEEKS_STUCK_PER_MINUTE};
 use crate::id::{QueryId, TransferId};
 use crate::time::Instant;
-use crate::wire::{Message, Search};
+use crate::wire::Search;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
 /// The queries whose answers are still taken. The map is only ever asked for one key, or purged by a rule.
@@ -89,10 +88,7 @@ impl Node {
         // A peer that has just come may be nobody's neighbour yet.
         let peers: BTreeSet<_> = self.neighbours().into_iter().chain(self.peers.newcomers().iter().copied()).collect();
         for peer in peers {
-            let messages = vec![Message::Search(search.clone())];
-            if self.dial_peer(now, peer, messages, Expect::Nothing, Purpose::Seek).is_ok() {
-                asked += 1;
-            }
+            asked += u32::from(self.dial_search(now, peer, &search, Purpose::Seek) == SearchDial::Sent);
         }
         if asked > 0 {
             self.seeks.insert(now, id, download);

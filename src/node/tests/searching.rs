@@ -38,6 +38,28 @@ fn list(rig: &mut Rig, peer: SocketAddr) -> u32 {
     }
 }
 
+/// Each search that waits for a connection which nobody takes holds a worker.
+#[test]
+fn two_of_our_searches_at_most_are_on_their_way_to_a_peer_that_is_a_mere_claim() {
+    let mut rig = Rig::among(vec![peer(1)], &[]);
+    for n in 2..=4 {
+        rig.request(peer(9), query(format!("q{n}").as_bytes(), "nothing like it", peer(n), 0));
+    }
+    let mut sent: Vec<(ExchangeId, SocketAddr)> = Vec::new();
+    for n in 1..=10 {
+        rig.search("song");
+        let dials: Vec<_> = rig.dials().into_iter().map(|(exchange, to, _)| (exchange, to)).collect();
+        dials.iter().filter(|(_, to)| *to == peer(1)).for_each(|(exchange, _)| rig.deliver(*exchange));
+        sent.extend(dials);
+        assert_eq!(sent.iter().filter(|(_, to)| *to == peer(1)).count(), n, "whoever answers gets all");
+    }
+    let under_way: Vec<_> = sent.into_iter().filter(|(_, to)| *to == peer(2)).collect();
+    assert_eq!(under_way.len(), 2);
+    under_way.iter().for_each(|(exchange, _)| rig.fail(*exchange, DialFault::TimedOut));
+    rig.search("song");
+    assert!(rig.dials().iter().any(|(_, to, _)| *to == peer(2)), "and it is tried again when that has failed");
+}
+
 #[test]
 fn a_search_widens_ring_by_ring_until_the_last() {
     let mut rig = Rig::among(vec![peer(1), peer(2)], &[]);

@@ -27,13 +27,19 @@ const WAITING_PER_NETWORK_MAX: usize = 4;
 /// How long an answer is taken for granted.
 pub(super) const ANSWER_LASTS: Duration = Duration::from_secs(30 * 60);
 
-/// How long a registrant that did not answer is not dialled again.
-pub(super) const SILENCE_LASTS: Duration = Duration::from_secs(10 * 60);
+/// How long a registrant that did not answer once is not dialled again: it may have registered before it listened.
+pub(super) const SILENCE_LASTS_MIN: Duration = Duration::from_secs(60);
+
+/// The same at most: the time doubles with every further dial that is not answered.
+pub(super) const SILENCE_LASTS_MAX: Duration = Duration::from_secs(10 * 60);
 
 /// The dials that wait and that are in progress.
 #[derive(Debug, Default)]
 pub(super) struct Checks {
     waiting: VecDeque<SocketAddr>,
+    /// Those that did not answer, and from when on they are dialled again when none of `waiting` can be: at most
+    /// [`WAITING_MAX`], and [`WAITING_PER_NETWORK_MAX`] of one network.
+    silent: BTreeSet<(Instant, SocketAddr)>,
     in_progress: BTreeSet<SocketAddr>,
     next_at: Instant,
     /// When networks that were dialled lately may be dialled again. At most one for each [`SPACING`] in
@@ -48,7 +54,25 @@ impl Checks {
         let of_network = self.waiting.iter().filter(|waiting| Network::of(waiting.ip()) == network).count();
         let has_room = self.waiting.len() < WAITING_MAX && of_network < WAITING_PER_NETWORK_MAX;
         if has_room && !self.waiting.contains(&peer) && !self.in_progress.contains(&peer) {
+            self.silent.retain(|(_, silent)| *silent != peer);
             self.waiting.push_back(peer);
+        }
+    }
+
+    /// A registrant that did not answer may be dialled again from then on. Beyond the limits, those whose time comes last
+    /// are left to their next keepalive: they have been silent for longest.
+    pub(super) fn add_silent(&mut self, peer: SocketAddr, at: Instant) {
+        if self.waiting.contains(&peer) || self.silent.iter().any(|(_, silent)| *silent == peer) {
+            return;
+        }
+        self.silent.insert((at, peer));
+        let network = Network::of(peer.ip());
+        let mut of_network = self.silent.iter().filter(|(_, silent)| Network::of(silent.ip()) == network);
+        if let Some(last) = of_network.nth(WAITING_PER_NETWORK_MAX).copied() {
+            self.silent.remove(&last);
+        }
+        if self.silent.len() > WAITING_MAX {
+            self.silent.pop_last();
         }
     }
 
@@ -58,8 +82,15 @@ impl Checks {
             return None;
         }
         self.networks.retain(|_, at| *at > now);
-        let at = self.waiting.iter().position(|peer| !self.networks.contains_key(&Network::of(peer.ip())))?;
-        let peer = self.waiting.remove(at)?;
+        let is_free = |peer: &SocketAddr| !self.networks.contains_key(&Network::of(peer.ip()));
+        let peer = if let Some(at) = self.waiting.iter().position(is_free) {
+            self.waiting.remove(at)?
+        } else {
+            let mut due = self.silent.iter().take_while(|(at, _)| *at <= now);
+            let silent = due.find(|(_, peer)| is_free(peer)).copied()?;
+            self.silent.remove(&silent);
+            silent.1
+        };
         self.in_progress.insert(peer);
         self.networks.insert(Network::of(peer.ip()), now + NETWORK_SPACING);
         self.next_at = now + SPACING;
@@ -79,6 +110,7 @@ impl Checks {
         let at = |peer: &SocketAddr| {
             self.networks.get(&Network::of(peer.ip())).map_or(self.next_at, |at| self.next_at.max(*at))
         };
-        self.waiting.iter().map(at).min()
+        let silent = self.silent.iter().map(|(due, peer)| at(peer).max(*due));
+        self.waiting.iter().map(at).chain(silent).min()
     }
 }

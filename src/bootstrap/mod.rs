@@ -155,11 +155,13 @@ impl Bootstrap {
     /// A registrant was dialled for [`BootstrapAction::Check`], and answered or did not; `None` if it could not be dialled
     /// for want of something of ours.
     pub fn on_checked(&mut self, now: Instant, peer: SocketAddr, answered: Option<bool>) {
-        if let Some(checks) = &mut self.checks {
-            checks.end(peer);
-        }
         if let Some(answered) = answered {
             self.registry.set_answered(peer, now, answered);
+        }
+        if let Some(checks) = &mut self.checks {
+            checks.end(peer);
+            let again_at = self.registry.check_at(peer).filter(|_| answered == Some(false));
+            again_at.into_iter().for_each(|at| checks.add_silent(peer, at));
         }
         self.advance(now);
     }
@@ -266,7 +268,8 @@ impl Bootstrap {
         }
         match self.registry.renew(Lease { peer, ends: now + LEASE, p1 }) {
             Ok(()) => {
-                let unchecked = self.checks.as_mut().filter(|_| self.registry.is_unchecked(peer, now));
+                let is_unchecked = self.registry.check_at(peer).is_some_and(|at| at <= now);
+                let unchecked = self.checks.as_mut().filter(|_| is_unchecked);
                 unchecked.into_iter().for_each(|checks| checks.add(peer));
                 BootstrapAction::Close { exchange }
             }

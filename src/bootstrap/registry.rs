@@ -1,7 +1,7 @@
 //! Who is registered: a dense vector, an index to find by, a vector of networks to draw from, and through all of them a list
 //! in the order in which leases end.
 
-use super::checks::{ANSWER_LASTS, SILENCE_LASTS};
+use super::checks::{ANSWER_LASTS, SILENCE_LASTS_MAX, SILENCE_LASTS_MIN};
 use super::sample::without_repeats;
 use super::{BootstrapRefusal, Lease, REGISTRY_PEERS_MAX, REGISTRY_PEERS_PER_NETWORK_MAX};
 use crate::network::Network;
@@ -9,6 +9,7 @@ use crate::time::Instant;
 use rand_chacha::rand_core::Rng;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// No entry: the end of the list.
 const NIL: usize = usize::MAX;
@@ -67,8 +68,8 @@ enum Reach {
     Unknown,
     /// It answered when it was dialled last, which was then.
     Answered(Instant),
-    /// It did not.
-    Silent(Instant),
+    /// It did not, and is not dialled again for so long.
+    Silent(Instant, Duration),
 }
 
 impl Entry {
@@ -183,14 +184,13 @@ impl Registry {
         chosen.into_iter().map(|at| self.entries[at].lease()).collect()
     }
 
-    /// Whether a registered peer was not dialled for so long that it may be dialled again.
-    pub(super) fn is_unchecked(&self, peer: SocketAddr, now: Instant) -> bool {
-        let Some(&at) = self.index.get(&peer) else { return false };
-        match self.entries[at].reach {
-            Reach::Unknown => true,
-            Reach::Answered(at) => now >= at + ANSWER_LASTS,
-            Reach::Silent(at) => now >= at + SILENCE_LASTS,
-        }
+    /// From when on a registered peer may be dialled, or dialled again.
+    pub(super) fn check_at(&self, peer: SocketAddr) -> Option<Instant> {
+        Some(match self.entries[*self.index.get(&peer)?].reach {
+            Reach::Unknown => Instant::default(),
+            Reach::Answered(at) => at + ANSWER_LASTS,
+            Reach::Silent(at, lasts) => at + lasts,
+        })
     }
 
     /// Whether a peer answered when it was dialled last, if it was.
@@ -198,14 +198,14 @@ impl Registry {
         match self.entries[*self.index.get(&peer)?].reach {
             Reach::Unknown => None,
             Reach::Answered(_) => Some(true),
-            Reach::Silent(_) => Some(false),
+            Reach::Silent(..) => Some(false),
         }
     }
 
     /// How many registered peers answered when they were dialled last, and how many did not. O(n).
     pub(super) fn answered_counts(&self) -> (usize, usize) {
         let count = |which: fn(&Entry) -> bool| self.entries.iter().filter(|entry| which(entry)).count();
-        let silent = count(|entry| matches!(entry.reach, Reach::Silent(_)));
+        let silent = count(|entry| matches!(entry.reach, Reach::Silent(..)));
         (count(|entry| matches!(entry.reach, Reach::Answered(_))), silent)
     }
 
@@ -213,7 +213,11 @@ impl Registry {
     pub(super) fn set_answered(&mut self, peer: SocketAddr, now: Instant, answered: bool) {
         let Some(&at) = self.index.get(&peer) else { return };
         self.leave_pool(at);
-        self.entries[at].reach = if answered { Reach::Answered(now) } else { Reach::Silent(now) };
+        self.entries[at].reach = match self.entries[at].reach {
+            _ if answered => Reach::Answered(now),
+            Reach::Silent(_, lasts) => Reach::Silent(now, (lasts * 2).min(SILENCE_LASTS_MAX)),
+            Reach::Unknown | Reach::Answered(_) => Reach::Silent(now, SILENCE_LASTS_MIN),
+        };
         self.join_pool(at);
     }
 

@@ -34,12 +34,60 @@ fn those_who_register_are_dialled_once_in_a_while() {
     let silent = START + minutes(36);
     node.on_checked(silent, peer, Some(false));
     assert_eq!((node.answered(peer), node.answered_counts()), (Some(false), (0, 1)));
-    for (after, dialled) in [(9, 0), (11, 1)] {
-        register(&mut node, silent + minutes(after), "10.0.0.1:5000", false);
-        assert_eq!(checks(&mut node).len(), dialled, "after {after} minutes");
-    }
-    node.on_checked(silent + minutes(11), peer, None);
+    register(&mut node, silent + minutes(1), "10.0.0.1:5000", false);
+    assert_eq!(checks(&mut node).len(), 1, "after a minute");
+    node.on_checked(silent + minutes(1), peer, None);
     assert_eq!(node.answered(peer), Some(false), "a dial that we could not make says nothing");
+}
+
+/// Who registers before it listens must not come last for long, and who never listens must not be dialled all the time.
+#[test]
+fn those_who_were_silent_are_dialled_again_soon_then_more_seldom() {
+    let mut node = Bootstrap::new(START, [7; 32]).checking();
+    let peer = endpoint_of("10.0.0.1:5000");
+    register(&mut node, START, "10.0.0.1:5000", true);
+    assert_eq!(checks(&mut node), [(peer, true)]);
+    let mut now = START;
+    for after in [1, 2, 4, 8, 10, 10] {
+        node.on_checked(now, peer, Some(false));
+        register(&mut node, now + minutes(after) / 2, "10.0.0.1:5000", true);
+        register(&mut node, now + minutes(after).saturating_sub(Duration::from_millis(1)), "10.0.0.1:5000", true);
+        assert_eq!(checks(&mut node), [], "less than {after} minutes after");
+        now = now + minutes(after);
+        assert_eq!(node.next_deadline(), Some(now), "without a keepalive");
+        node.advance(now);
+        assert_eq!(checks(&mut node), [(peer, true)], "{after} minutes after");
+    }
+    node.on_checked(now, peer, Some(true));
+    node.on_checked(now, peer, Some(false));
+    assert_eq!(node.next_deadline(), Some(now + minutes(1)), "an answer makes up for silence");
+}
+
+#[test]
+fn those_who_were_silent_do_not_keep_others_waiting() {
+    let mut node = Bootstrap::new(START, [7; 32]).checking();
+    for n in 0..300 {
+        let peer = format!("10.{}.{}.1:5000", n / 200, n % 200);
+        register(&mut node, START, &peer, true);
+        node.on_checked(START, endpoint_of(&peer), Some(false));
+    }
+    for port in 1..=200 {
+        let peer = format!("10.9.9.9:{port}");
+        register(&mut node, START, &peer, true);
+        node.on_checked(START, endpoint_of(&peer), Some(false));
+    }
+    let mut now = START;
+    while let Some(next) = node.next_deadline().filter(|next| *next < START + Duration::from_secs(90)) {
+        assert!(next > now || now == START, "the loop must not spin");
+        now = next;
+        node.advance(now);
+        for (peer, _) in checks(&mut node) {
+            node.on_checked(now, peer, Some(false));
+        }
+    }
+    register(&mut node, now, "10.200.0.1:5000", true);
+    node.advance(now + Duration::from_millis(250));
+    assert_eq!(checks(&mut node), [(endpoint_of("10.200.0.1:5000"), true)]);
 }
 
 #[test]

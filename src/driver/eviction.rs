@@ -79,6 +79,8 @@ pub(super) struct Evictions {
     by_network: BTreeMap<Network, Connections>,
     descriptors: usize,
     ranking: BTreeSet<Rank>,
+    /// Networks with two idle streams or more, by their number.
+    idle_ranking: BTreeSet<Rank>,
     /// Networks that may have too many idle streams.
     crowded: BTreeSet<Network>,
 }
@@ -89,6 +91,9 @@ impl Evictions {
         let connections = self.by_network.entry(network).or_default();
         if let Some(old) = connections.rank(network) {
             self.ranking.remove(&old);
+        }
+        if let Some(old) = connections.idle_rank(network) {
+            self.idle_ranking.remove(&old);
         }
         if let Some(from) = from {
             connections.in_order.remove(&(from.standing, key));
@@ -103,6 +108,9 @@ impl Evictions {
         if connections.surplus_stream().is_some() {
             self.crowded.insert(network);
         }
+        if let Some(new) = connections.idle_rank(network) {
+            self.idle_ranking.insert(new);
+        }
         match connections.rank(network) {
             Some(new) => drop(self.ranking.insert(new)),
             None => drop(self.by_network.remove(&network)),
@@ -115,6 +123,10 @@ impl Evictions {
     /// A network gives way only to one that holds fewer descriptors, or to itself. What is idle always may, and a request
     /// that waits where its network has more than its share. If there is no such connection, the network that holds most
     /// gives way, if that is more than its share; but a response is not broken off for another connection of its network.
+    ///
+    /// Before one that is not idle gives way, or the newcomer, the longest idle stream of the network that has most of them
+    /// does, if there are two or more, whatever that network holds: many users behind one address hold more than each of
+    /// those who only keep streams open.
     pub(super) fn victim(&self, newcomer: Option<Network>, except: Option<usize>, now: Instant) -> Option<usize> {
         let own = newcomer.and_then(|network| self.by_network.get(&network));
         let held = own.map_or(0, |own| own.descriptors);
@@ -122,15 +134,25 @@ impl Evictions {
         let own = own.and_then(|own| own.in_order.iter().find(|(_, key)| Some(*key) != except));
         let own = own.filter(|(own, _)| own.is_idle(now) || !own.is_sending() && own.exceeds(share, held + 1));
         let other = self.first_above(held, share, now);
-        match (own, other) {
-            (Some((own, key)), Some((count, other, _)))
-                if other.is_sending() || (Reverse(held + 1), *own) < (count, other) =>
+        let first = match (own, other) {
+            (Some(own), Some((count, other, _)))
+                if other.is_sending() || (Reverse(held + 1), own.0) < (count, other) =>
             {
-                Some(*key)
+                Some(*own)
             }
-            (_, Some((.., network))) => self.first_of(network),
-            (own, None) => own.map(|(_, key)| *key),
+            (_, Some((_, other, network))) => self.first_of(network).map(|key| (other, key)),
+            (own, None) => own.copied(),
+        };
+        match first {
+            Some((standing, key)) if standing.is_idle(now) => Some(key),
+            _ => self.spare_stream().or(first.map(|(_, key)| key)),
         }
+    }
+
+    /// The longest idle stream of the network that has most idle streams, at least two.
+    fn spare_stream(&self) -> Option<usize> {
+        let (.., network) = self.idle_ranking.first()?;
+        self.first_of(*network)
     }
 
     /// The first network to give way of those that hold more than this.
@@ -172,6 +194,15 @@ impl Evictions {
 impl Connections {
     fn rank(&self, network: Network) -> Option<Rank> {
         self.in_order.first().map(|(standing, _)| (Reverse(self.descriptors), *standing, network))
+    }
+
+    /// The place among the networks with two idle streams or more, by their number.
+    fn idle_rank(&self, network: Network) -> Option<Rank> {
+        let is_idle = |standing: &Standing| matches!(standing, Standing::IdleStream(_));
+        let in_order = self.in_order.iter().take(IDLE_STREAMS_PER_NETWORK_MAX);
+        let count = in_order.take_while(|(standing, _)| is_idle(standing)).count();
+        let (first, _) = self.in_order.first().filter(|_| count > 1)?;
+        Some((Reverse(count), *first, network))
     }
 
     /// The stream that has been idle for longest, if there are too many.
@@ -298,6 +329,22 @@ mod tests {
         );
     }
 
+    /// Many users behind one address, and many addresses that only keep streams open.
+    #[test]
+    fn second_idle_streams_give_way_before_requests_do() {
+        let (idle, sending) = (|ms| Standing::IdleStream(at(ms)), Standing::Sending(at(0)));
+        let users = [(1, waiting(1)), (1, waiting(2)), (1, sending), (1, sending), (1, sending)];
+        let streams = [(2, idle(5)), (2, idle(4)), (3, idle(3)), (3, idle(7)), (3, idle(6)), (4, idle(0))];
+        for (held, last) in [(&users[..], Some(7)), (&users[2..], None)] {
+            let mut evictions = holding(&[&streams[..], held].concat());
+            for expected in [2, 1, 4] {
+                assert_eq!(evictions.victim(Some(network(1)), None, NOW), Some(expected), "{held:?}");
+                evictions.change(network(streams[expected].0), expected, hold(streams[expected].1), None);
+            }
+            assert_eq!(evictions.victim(Some(network(1)), None, NOW), last, "each network keeps one: {held:?}");
+        }
+    }
+
     #[test]
     fn a_ninth_idle_stream_of_a_network_is_one_too_many() {
         let streams: Vec<_> = (0..8).map(|n| (1, Standing::IdleStream(at(100 - n)))).collect();
@@ -345,6 +392,8 @@ mod tests {
             }
             let ranks: BTreeSet<Rank> = networks.iter().filter_map(|(of, held)| held.rank(network(*of))).collect();
             assert_eq!(evictions.ranking, ranks);
+            let of_idle = networks.iter().filter_map(|(of, held)| held.idle_rank(network(*of)));
+            assert_eq!(evictions.idle_ranking, of_idle.collect());
             assert_eq!(evictions.descriptors, networks.values().map(|held| held.descriptors).sum::<usize>());
             for (of, held) in &networks {
                 assert_eq!(evictions.first_of(network(*of)), held.in_order.first().map(|(_, key)| *key));

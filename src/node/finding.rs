@@ -14,8 +14,8 @@
 use super::Node;
 use super::download::{Aim, Download, State};
 use super::endpoints::canonical;
-use super::limits::{SOURCE_NAMES_MAX, SOURCE_SILENCES_MAX};
-use super::names::Names;
+use super::limits::SOURCE_SILENCES_MAX;
+use super::names::{Names, Teller};
 use super::source_places::Placed;
 use super::sources::{Charge, Doubt, Source, Standing, Task};
 use crate::id::TransferId;
@@ -49,20 +49,32 @@ enum Found {
 
 impl Source {
     /// A hit offers the content under this name.
-    fn take_hit(&mut self, name: &Rc<FileName>, size: Option<u64>, sought_at: Option<Instant>) -> Found {
+    fn take_hit(
+        &mut self,
+        name: &Rc<FileName>,
+        size: Option<u64>,
+        teller: Teller,
+        sought_at: Option<Instant>,
+    ) -> Found {
         if matches!(self.standing, Standing::Corrupt) {
             return Found::Known;
         }
-        // A name that is known once after each search, and new ones as long as they may all be remembered.
         let is_first = self.asked_at < sought_at;
+        if is_first {
+            self.names_told.reset();
+        }
         let is_known = self.names.iter().any(|known| known == name);
-        self.names_told = match (is_first, is_known) {
-            (true, _) => 0,
-            (false, true) => self.names_told,
-            (false, false) => self.names_told + 1,
+        let may_ask = match teller {
+            Teller::Source if self.names.is_refused(name) => is_first,
+            // Names that others have told may have had it asked since.
+            Teller::Source if self.names.was_its_own(name) && !self.names_told.are_of_others() => is_first,
+            // It may have the content again under a name that had another, as long as it does not say so without end.
+            Teller::Source => is_first || self.names.is_good(name) || self.names_told.allow(teller),
+            // A name that is known once after each search, and new ones as long as they may all be remembered.
+            Teller::Others if is_known => is_first,
+            Teller::Others => is_first || self.names_told.allow(teller),
         };
-        let may_ask = if is_known { is_first } else { self.names_told <= SOURCE_NAMES_MAX };
-        let is_news = may_ask && self.names.add(name);
+        let is_news = may_ask && self.names.add(name, teller);
         // Who rests is asked again anyway, and may only be busy: a hit under the same name does not hasten that.
         let is_to_ask = match self.standing {
             Standing::Refused => is_news || is_first,
@@ -91,7 +103,7 @@ impl Download {
     }
 
     /// Takes a source that a search found, or a further name of one that is known.
-    fn add_found(&mut self, addr: SocketAddr, file: &Listed, origin: Origin) -> (Found, Placed) {
+    fn add_found(&mut self, addr: SocketAddr, file: &Listed, teller: Teller, origin: Origin) -> (Found, Placed) {
         let told = file.attributes.unwrap_or_default();
         let name = Rc::new(file.name.clone());
         let sought_at = self.seek.sought_at;
@@ -99,11 +111,13 @@ impl Download {
             if known.origin == Origin::Name {
                 known.origin = origin;
             }
-            return (known.take_hit(&name, told.size, sought_at), Placed::Refused);
+            return (known.take_hit(&name, told.size, teller, sought_at), Placed::Refused);
         }
         let in_reserve = origin == Origin::Name && self.aim == Aim::Name;
         let standing = if in_reserve { Standing::Reserve } else { Standing::Idle };
-        let placed = self.place_source(Source { origin, standing, ..Source::new(addr, name, told.size) }, false);
+        let names = Names::new(Rc::clone(&name), teller);
+        let source = Source { names, origin, standing, ..Source::new(addr, name, told.size) };
+        let placed = self.place_source(source, false);
         let found = match (placed, in_reserve && !self.needs_reserve()) {
             (Placed::Refused, _) => Found::Known,
             (_, false) => Found::ToAsk,
@@ -151,7 +165,7 @@ impl Download {
         self.aim = Aim::Name;
         let name = Rc::new(self.name.clone());
         for source in &mut self.sources {
-            source.names = Names::new(Rc::clone(&name));
+            source.names = Names::new(Rc::clone(&name), Teller::Source);
             source.doubt = None;
         }
     }
@@ -159,7 +173,14 @@ impl Download {
 
 impl Node {
     /// A search for further sources of a download found a file.
-    pub(super) fn on_source_found(&mut self, now: Instant, id: TransferId, peer: SocketAddr, file: &Listed) {
+    pub(super) fn on_source_found(
+        &mut self,
+        now: Instant,
+        id: TransferId,
+        peer: SocketAddr,
+        file: &Listed,
+        teller: Teller,
+    ) {
         let peer = canonical(peer);
         let Some(download) = self.downloads.get(id).filter(|row| !row.state().is_final()) else { return };
         let Some(origin) = download.origin_of(file) else { return self.doubt_learnt(now, id, peer, file) };
@@ -167,7 +188,7 @@ impl Node {
         let size = file.attributes.and_then(|told| told.size);
         let found = self.downloads.get_mut(id).map(|row| {
             row.adopt(&file.name, size);
-            row.add_found(peer, file, origin)
+            row.add_found(peer, file, teller, origin)
         });
         self.downloads.index_sources(id);
         let (found, placed) = found.unwrap_or((Found::Known, Placed::Refused));
@@ -187,10 +208,10 @@ impl Node {
     }
 
     /// Somebody offers a content, whoever asked: it is a source of the downloads of this content.
-    pub(super) fn on_content_found(&mut self, now: Instant, peer: SocketAddr, file: &Listed) {
+    pub(super) fn on_content_found(&mut self, now: Instant, peer: SocketAddr, file: &Listed, teller: Teller) {
         let Some(b3) = file.attributes.and_then(|told| told.b3) else { return };
         for id in self.downloads.ids_of_content(b3) {
-            self.on_source_found(now, id, peer, file);
+            self.on_source_found(now, id, peer, file, teller);
         }
     }
 

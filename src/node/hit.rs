@@ -1,6 +1,7 @@
 //! One hit: a content under all the names that its sources have for it, or a name alone.
 
 use super::limits::{HIT_NAMES_MAX, HIT_ROW_NAMES_BYTES_MAX, HIT_SOURCES_MAX};
+use super::names::Teller;
 use super::row_shares::{Backing, Holder};
 use crate::control::{HitRow, RawText};
 use crate::id::{ContentHash, HitId, SearchId};
@@ -49,6 +50,10 @@ impl Offer {
     fn backing(&self) -> Backing {
         Backing::of(self.from, self.source)
     }
+
+    fn teller(&self) -> Teller {
+        Teller::of(self.from, self.source)
+    }
 }
 
 /// One hit.
@@ -92,9 +97,9 @@ impl Hit {
         self.search
     }
 
-    /// Who offers it, and under what name.
-    pub(super) fn offers(&self) -> impl Iterator<Item = (SocketAddr, &Rc<FileName>)> {
-        self.offers.iter().map(|offer| (offer.source, &offer.name))
+    /// Who offers it, under what name, and who has told that.
+    pub(super) fn offers(&self) -> impl Iterator<Item = (SocketAddr, &Rc<FileName>, Teller)> {
+        self.offers.iter().map(|offer| (offer.source, &offer.name, offer.teller()))
     }
 
     /// Who offers it.
@@ -152,25 +157,39 @@ impl Hit {
         let known = self.names.iter().find(|known| **known == offer.name).cloned();
         let offered = self.offers.iter_mut().find(|other| other.source == offer.source);
         let is_offered = offered.is_some();
-        // What the source itself has sent counts for it, and no more for whoever spoke for it.
-        if let Some(offered) = offered.filter(|_| offer.backing().is_own()) {
+        // What the source itself has sent counts for it, and no more for whoever spoke for it, who may have made up the name.
+        let mut is_renamed = false;
+        if let Some(offered) = offered.filter(|offered| offer.backing().is_own() && offered.teller() == Teller::Others)
+        {
             offered.from = offer.from;
+            is_renamed = offer.teller() == Teller::Source && offered.name != offer.name;
         }
         let names_max = if is_offered { HIT_NAMES_MAX } else { HIT_SOURCES_MAX };
-        let nothing_new = is_offered && known.is_some();
+        let nothing_new = is_offered && known.is_some() && !is_renamed;
         if nothing_new || !is_offered && !self.has_place_for(offer) {
             return false;
         }
-        if known.is_none() && self.names.len() >= names_max {
+        if known.is_none() && self.names.len() >= names_max && !(is_renamed && self.forget_unused_name()) {
             return false;
         }
         let name = known.unwrap_or_else(|| {
             self.names.push(Rc::clone(&offer.name));
             Rc::clone(&offer.name)
         });
+        if let Some(offered) = self.offers.iter_mut().find(|other| is_renamed && other.source == offer.source) {
+            offered.name = Rc::clone(&name);
+        }
         if !is_offered {
             self.offers.push(Offer { name, ..offer.clone() });
         }
+        true
+    }
+
+    /// Drops the newest name that is the one of no offer. The first is the row's. Says whether there was one.
+    fn forget_unused_name(&mut self) -> bool {
+        let is_used = |name: &Rc<FileName>| self.offers.iter().any(|offer| Rc::ptr_eq(&offer.name, name));
+        let Some(at) = self.names.iter().skip(1).rposition(|name| !is_used(name)) else { return false };
+        self.names.remove(at + 1);
         true
     }
 

@@ -5,6 +5,7 @@ use super::contract::{PartSpec, Target};
 use super::download::{Aim, Download};
 use super::hit::Hit;
 use super::limits::{DOWNLOADS_MAX, HIT_SOURCES_MAX, PAGE_BYTES_MAX};
+use super::names::{Names, Teller};
 use super::orders::Order;
 use super::sources::Source;
 use super::unsourced::name_of_hash;
@@ -161,7 +162,8 @@ impl Node {
 
     fn wish_of_hit(&self, id: HitId) -> Option<Wish> {
         let hit = self.hits.get(id)?;
-        let source = |(addr, name): (SocketAddr, &Rc<FileName>)| Source::new(addr, Rc::clone(name), hit.size());
+        let source =
+            |(addr, name, _): (SocketAddr, &Rc<FileName>, Teller)| Source::new(addr, Rc::clone(name), hit.size());
         let sources = hit.offers().map(source).collect();
         Some(Wish { name: hit.name().clone(), size: hit.size(), b3: hit.b3(), sources })
     }
@@ -172,11 +174,14 @@ impl Node {
         let name = first.map_or_else(|| name_of_hash(b3), |hit| Some(hit.name().clone()))?;
         let mut wish = Wish { name, size: first.and_then(Hit::size), b3: Some(b3), sources: Vec::new() };
         for hit in self.hits.of_content(b3) {
-            for (addr, name) in hit.offers() {
+            for (addr, name, teller) in hit.offers() {
                 let has_room = wish.sources.len() < HIT_SOURCES_MAX;
                 match wish.sources.iter_mut().find(|source| source.addr == addr) {
-                    Some(known) => drop(known.names.add(name)),
-                    None if has_room => wish.sources.push(Source::new(addr, Rc::clone(name), hit.size())),
+                    Some(known) => drop(known.names.add(name, teller)),
+                    None if has_room => {
+                        let names = Names::new(Rc::clone(name), teller);
+                        wish.sources.push(Source { names, ..Source::new(addr, Rc::clone(name), hit.size()) });
+                    }
                     None => {}
                 }
             }

@@ -12,6 +12,7 @@ use super::limits::{
     LAST_RING_WAIT, LATE_HITS, LISTING_FILES_MAX, LISTING_INTERVAL, RING_ROWS_ENOUGH, RING_TTLS, RING_WAIT,
     SEARCH_ROWS_DEFAULT, SEARCH_ROWS_MAX, SEARCHES_MAX,
 };
+use super::names::Teller;
 use super::speech::Evidence;
 use super::subscriptions::Topic;
 use super::{Node, NodeTimer};
@@ -283,14 +284,15 @@ impl Node {
             return;
         }
         self.learn_peer(now, responder, PeerSource::Hit);
-        if canonical(from).ip() == responder.ip() {
+        let teller = Teller::of(from, responder);
+        if teller == Teller::Source {
             let attributes = response.file.attributes.is_some();
             self.note_evidence(now, responder, if attributes { Evidence::Attributes } else { Evidence::PlainHit });
         }
-        self.on_content_found(now, responder, &response.file);
+        self.on_content_found(now, responder, &response.file, teller);
         match (searched, sought) {
             (Some(id), _) => self.take_hit(now, id, Answer { file: response.file, responder, from }),
-            (None, Some(download)) => self.on_source_found(now, download, responder, &response.file),
+            (None, Some(download)) => self.on_source_found(now, download, responder, &response.file, teller),
             (None, None) => {}
         }
     }
@@ -326,7 +328,7 @@ impl Node {
         let Stage::Listing { peer, .. } = &search.stage else { return };
         let (peer, was_truncated) = (*peer, search.truncated);
         let mut p1 = false;
-        files.iter().for_each(|file| self.on_content_found(now, peer, file));
+        files.iter().for_each(|file| self.on_content_found(now, peer, file, Teller::Source));
         for file in files {
             p1 |= file.attributes.is_some();
             let _ = self.remember_answer(now, id, Grouping::Name, Answer { file, responder: peer, from: peer });

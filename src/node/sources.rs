@@ -9,7 +9,7 @@ use super::endpoints::canonical;
 use super::finding::Origin;
 use super::first_contact::Contact;
 use super::limits::{HELD_AFTERMATH, RECORD_NAMES_BYTES_MAX};
-use super::names::{Ask, Names};
+use super::names::{Ask, Names, NamesTold, Teller};
 use super::rate::Rate;
 use super::speech::Speech;
 use crate::control::{SourceRow, SourceState};
@@ -55,8 +55,7 @@ pub(super) struct Source {
     /// Times in a row that it said that it has another content by now, and gave nothing of it.
     pub(super) changes: u32,
     pub(super) excuse: Excuse,
-    /// New names told by hits since a search was answered last: whoever forges hits must not have it asked without end.
-    pub(super) names_told: usize,
+    pub(super) names_told: NamesTold,
     /// It is to say what it has before it is asked for anything else.
     pub(super) doubt: Option<Doubt>,
     pub(super) error: Option<String>,
@@ -192,7 +191,7 @@ impl Source {
     pub(super) fn new(addr: SocketAddr, name: Rc<FileName>, size: Option<u64>) -> Self {
         Self {
             addr,
-            names: Names::new(name),
+            names: Names::new(name, Teller::Source),
             p1: false,
             origin: Origin::Chosen,
             contact: Contact::Due,
@@ -209,7 +208,7 @@ impl Source {
             asked_at: None,
             changes: 0,
             excuse: Excuse::NotNeeded,
-            names_told: 0,
+            names_told: NamesTold::default(),
             doubt: None,
             error: None,
         }

@@ -96,7 +96,7 @@ fn a_content_is_one_row_with_all_its_names_and_each_source_keeps_its_own() {
     assert_eq!((shown.name, shown.sources), (RawText::new("a"), vec![source(1), source(2), source(3)]));
     assert_eq!(shown.b3, Some("07".repeat(32)));
     let hit = hits.get(HitId(1)).unwrap();
-    let offers: Vec<_> = hit.offers().map(|(addr, name)| (addr, name.as_bytes())).collect();
+    let offers: Vec<_> = hit.offers().map(|(addr, name, _)| (addr, name.as_bytes())).collect();
     assert_eq!(offers, [(source(1), &b"a"[..]), (source(2), b"b"), (source(3), b"a")]);
     let found: Vec<_> = hits.of_content(ContentHash([7; 32])).map(Hit::search).collect();
     assert_eq!(found, [SEARCH, SearchId(2)]);

@@ -95,8 +95,9 @@ fn port(n: u16) -> SocketAddr {
 #[test]
 fn one_network_does_not_keep_others_from_the_places() {
     let mut rig = begun(400 * MIB, 1);
-    let offer_from =
-        |rig: &mut Rig, from: SocketAddr| rig.node.on_source_found(rig.now, TransferId(1), from, &offer(1));
+    let offer_from = |rig: &mut Rig, from: SocketAddr| {
+        rig.node.on_source_found(rig.now, TransferId(1), from, &offer(1), Teller::Source)
+    };
     (0..200).for_each(|n| offer_from(&mut rig, port(n)));
     assert_eq!(row(&mut rig, 1).sources.len(), usize::from(PLACES));
     (100..=140).for_each(|n| offer_from(&mut rig, peer(n)));

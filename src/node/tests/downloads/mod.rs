@@ -34,6 +34,7 @@ use crate::node::contract::{
     Action, CheckedPart, CommittedPart, DownloadRecord, Event, Expect, NodeConfig, OpenedPart, Portion, Remembered,
     Response, Target,
 };
+use crate::node::names::Teller;
 use crate::wire::{Attributes, Listed, Message, SearchResponse};
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -362,9 +363,9 @@ fn wait_for_the_search(rig: &mut Rig) {
     rig.pass(Duration::from_secs(4));
 }
 
-/// A search finds a source of download 1.
+/// A search finds a source of download 1, which says so itself.
 fn found(rig: &mut Rig, n: u8, file: &Listed) {
-    rig.node.on_source_found(rig.now, TransferId(1), peer(n), file);
+    rig.node.on_source_found(rig.now, TransferId(1), peer(n), file, Teller::Source);
     // What an event has changed is looked at before the event is over.
     rig.handle(Event::ClientGone { client: crate::id::ClientId(99) });
 }

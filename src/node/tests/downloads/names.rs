@@ -128,6 +128,110 @@ fn forged_names_do_not_have_a_source_asked_without_end() {
     assert!(asked <= 64, "{asked} requests in no time");
 }
 
+/// Somebody else sends hits that say that peer 1 has the content under these names, in answer to a user's search.
+fn forge(rig: &mut Rig, query: &QueryId, names: Range<u32>) {
+    for n in names {
+        let file = of_content(&format!("no such file {n}"), 8 * MIB, B3);
+        let response = SearchResponse { id: query.clone(), responder: peer(1), file };
+        rig.request(addr("10.0.9.9:50000"), Message::SearchResponse(response));
+    }
+}
+
+/// What peer 1 sends if its file is called this and nothing else; the names under which it was asked, until it sends.
+fn serve_as(rig: &mut Rig, only: &str) -> Vec<String> {
+    let mut asked = Vec::new();
+    loop {
+        open(rig);
+        let orders = names_asked(rig);
+        if orders.is_empty() {
+            return asked;
+        }
+        for (exchange, under) in orders {
+            if under == only {
+                rig.succeed(exchange, Response::Metadata { b3: B3, size: 8 * MIB });
+                asked.push(under);
+                return asked;
+            }
+            asked.push(under);
+            rig.fail(exchange, DialFault::Declined(crate::fault::RefusalReason::NoSuchFile));
+        }
+    }
+}
+
+/// A download of the content, of which only forged names of its one source are known.
+fn deceived() -> Rig {
+    let mut rig = Rig::among(vec![peer(1)], &[]);
+    hear_of(&mut rig, 1);
+    let query = searching(&mut rig);
+    forge(&mut rig, &query, 0..50);
+    download(&mut rig, vec![Selector::Content(B3.to_string())]);
+    let asked = serve_as(&mut rig, "dir/a.txt");
+    assert!(!asked.is_empty() && !asked.contains(&"dir/a.txt".to_string()), "{asked:?}");
+    assert_eq!(state(&mut rig, 1), DownloadState::Retrying);
+    rig
+}
+
+#[test]
+fn forged_names_before_and_after_its_own_do_not_keep_a_source_from_being_asked_for_its_own() {
+    let mut rig = deceived();
+    rig.pass(Duration::from_secs(61));
+    rig.orders.clear();
+    let query = searching(&mut rig);
+    forge(&mut rig, &query, 100..150);
+    // All that may be asked under them is, before it speaks for itself.
+    serve_as(&mut rig, "dir/a.txt");
+    rig.hit(&query, peer(1), of_content("dir/a.txt", 8 * MIB, B3));
+    forge(&mut rig, &query, 200..250);
+    assert_eq!(serve_as(&mut rig, "dir/a.txt"), ["dir/a.txt"]);
+    bring_everything(&mut rig);
+    check(&mut rig, 8 * MIB);
+    commit(&mut rig, "/downloads/a.txt");
+    assert_eq!(state(&mut rig, 1), DownloadState::Done);
+}
+
+#[test]
+fn a_forged_name_does_not_use_up_the_chance_of_a_name_that_has_the_content_again() {
+    let gone = || DialFault::Declined(crate::fault::RefusalReason::NoSuchFile);
+    let mut rig = begun(8 * MIB, 1);
+    let (running, _) = name_asked(&mut rig);
+    rig.fail(running, DialFault::Corrupt);
+    let exchange = inquiry(&mut rig);
+    rig.fail(exchange, gone());
+    let forged = of_content("no such file", 8 * MIB, B3);
+    rig.node.on_source_found(rig.now, TransferId(1), peer(1), &forged, Teller::Others);
+    rig.handle(Event::ClientGone { client: crate::id::ClientId(99) });
+    open_resumed(&mut rig, 8 * MIB, [7]);
+    let (running, under) = name_asked(&mut rig);
+    assert_eq!(under, "no such file");
+    rig.fail(running, gone());
+    assert_eq!(row(&mut rig, 1).shares[0].state, SourceState::Refused);
+    found(&mut rig, 1, &of_content("dir/a.txt", 8 * MIB, B3));
+    open_resumed(&mut rig, 8 * MIB, [7]);
+    assert_eq!(name_asked(&mut rig).1, "dir/a.txt");
+}
+
+#[test]
+fn the_row_that_the_user_chose_keeps_its_name() {
+    for (is_own, is_by_row) in [(true, true), (false, true), (true, false)] {
+        let mut rig = Rig::among(vec![peer(1)], &[]);
+        hear_of(&mut rig, 1);
+        let query = searching(&mut rig);
+        let true_name = of_content("dir/a.txt", 8 * MIB, B3);
+        if is_own {
+            forge(&mut rig, &query, 0..50);
+            rig.hit(&query, peer(1), true_name);
+        } else {
+            let response = SearchResponse { id: query.clone(), responder: peer(1), file: true_name };
+            rig.request(addr("10.0.9.9:50000"), Message::SearchResponse(response));
+        }
+        forge(&mut rig, &query, 50..100);
+        let what = if is_by_row { hits("1") } else { vec![Selector::Content(B3.to_string())] };
+        download(&mut rig, what);
+        forge(&mut rig, &query, 100..150);
+        assert_eq!(serve_as(&mut rig, "dir/a.txt"), ["dir/a.txt"], "own {is_own}, row {is_by_row}");
+    }
+}
+
 /// `PEER/NAME` of a peer that speaks `p1`, with its content taught and its last group there.
 fn named(size: u64) -> Rig {
     let mut rig = Rig::among(vec![peer(1)], &[]);

@@ -16,6 +16,7 @@ use super::download::{Aim, Download, State};
 use super::endpoints::canonical;
 use super::limits::SOURCE_SILENCES_MAX;
 use super::names::{Names, Teller};
+use super::peers::Peers;
 use super::source_places::Placed;
 use super::sources::{Charge, Doubt, Source, Standing, Task};
 use crate::id::TransferId;
@@ -103,7 +104,14 @@ impl Download {
     }
 
     /// Takes a source that a search found, or a further name of one that is known.
-    fn add_found(&mut self, addr: SocketAddr, file: &Listed, teller: Teller, origin: Origin) -> (Found, Placed) {
+    fn add_found(
+        &mut self,
+        addr: SocketAddr,
+        file: &Listed,
+        teller: Teller,
+        origin: Origin,
+        peers: &Peers,
+    ) -> (Found, Placed) {
         let told = file.attributes.unwrap_or_default();
         let name = Rc::new(file.name.clone());
         let sought_at = self.seek.sought_at;
@@ -117,7 +125,7 @@ impl Download {
         let standing = if in_reserve { Standing::Reserve } else { Standing::Idle };
         let names = Names::new(Rc::clone(&name), teller);
         let source = Source { names, origin, standing, ..Source::new(addr, name, told.size) };
-        let placed = self.place_source(source, false);
+        let placed = self.place_source(source, false, peers);
         let found = match (placed, in_reserve && !self.needs_reserve()) {
             (Placed::Refused, _) => Found::Known,
             (_, false) => Found::ToAsk,
@@ -188,7 +196,7 @@ impl Node {
         let size = file.attributes.and_then(|told| told.size);
         let found = self.downloads.get_mut(id).map(|row| {
             row.adopt(&file.name, size);
-            row.add_found(peer, file, teller, origin)
+            row.add_found(peer, file, teller, origin, &self.peers)
         });
         self.downloads.index_sources(id);
         let (found, placed) = found.unwrap_or((Found::Known, Placed::Refused));
@@ -241,7 +249,7 @@ impl Node {
         let mut placed = Vec::new();
         if let Some(download) = self.downloads.get_mut(id) {
             let sources = sources.into_iter().map(|source| Source { origin: Origin::Content, ..source });
-            placed.extend(sources.map(|source| download.place_source(source, true)));
+            placed.extend(sources.map(|source| download.place_source(source, true, &self.peers)));
         }
         self.downloads.index_sources(id);
         let displaced = placed.iter().filter(|placed| **placed == Placed::Displaced).count();

@@ -75,12 +75,18 @@ impl FirstContacts {
 }
 
 impl Source {
-    /// Until when the answer to a first contact is waited for.
-    fn contact_awaited(&self, now: Instant) -> Option<Instant> {
+    /// Until when the first answer to a first contact is or was waited for, if there was none and it was asked for nothing
+    /// else since.
+    fn contact_until(&self) -> Option<Instant> {
         match self.contact {
-            Contact::Awaited { until } if self.is_idle() && !self.p1 && now < until => Some(until),
+            Contact::Awaited { until } if self.is_idle() && !self.p1 => Some(until),
             _ => None,
         }
+    }
+
+    /// Until when the answer to a first contact is waited for.
+    fn contact_awaited(&self, now: Instant) -> Option<Instant> {
+        self.contact_until().filter(|until| now < *until)
     }
 }
 
@@ -138,7 +144,7 @@ impl Node {
     }
 
     /// A peer has answered the question what it speaks, or has not. One that cannot be reached, or is no peer, is not asked
-    /// for the file either.
+    /// for the file either, however late that shows: a connection takes longer to time out than the answer is waited for.
     pub(super) fn on_contact_dial_ended(&mut self, now: Instant, peer: SocketAddr, outcome: &DialOutcome) {
         if matches!(outcome, Ok(Dialled { response: Response::SpeaksP1, .. })) {
             return self.note_evidence(now, peer, Evidence::Attributes);
@@ -150,7 +156,7 @@ impl Node {
         };
         for id in waiting {
             let Some(download) = self.downloads.get_mut(id) else { continue };
-            let awaits = |source: &Source| source.addr == peer && source.contact_awaited(now).is_some();
+            let awaits = |source: &Source| source.addr == peer && source.contact_until().is_some();
             let Some(at) = download.sources.iter().position(awaits) else { continue };
             let source = &mut download.sources[at];
             source.contact = Contact::Over;

@@ -5,6 +5,7 @@
 //! | who sent wrong bytes, or said no to everything | anybody |
 //! | who failed and has brought nothing, most failures first | one whose network has no more places than its own |
 //! | who was not asked yet, of the network that has most places | one whose network has fewer, or whom the user named |
+//! | who was not asked yet and has not shown what it speaks | one that has, and whose network has fewer places |
 //!
 //! Who has brought anything that counts, or is asked now, stays. Who sent wrong bytes is remembered when its place goes, so
 //! that it does not come back as if it were new. On the loopback network, where many peers share one address, each port
@@ -13,7 +14,9 @@
 use super::download::{Aim, Download};
 use super::finding::Origin;
 use super::limits::{HIT_SOURCES_MAX, LEFT_OUT_MAX};
+use super::peers::Peers;
 use super::sources::{Source, Standing};
+use super::speech::Speech;
 use crate::network::Network;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
@@ -50,8 +53,15 @@ impl LeftOut {
 /// How little a source is worth its place; the greatest goes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Worth {
-    Untried { share: usize },
-    Failing { failures: u32, share: usize },
+    /// `unheard`: neither it nor a list has shown what it speaks.
+    Untried {
+        share: usize,
+        unheard: bool,
+    },
+    Failing {
+        failures: u32,
+        share: usize,
+    },
     Useless,
 }
 
@@ -68,7 +78,7 @@ impl Download {
     }
 
     /// Takes a source at an address that has none, in a free place or in that of one that gives way.
-    pub(super) fn place_source(&mut self, source: Source, by_user: bool) -> Placed {
+    pub(super) fn place_source(&mut self, source: Source, by_user: bool, peers: &Peers) -> Placed {
         let is_known = self.sources.iter().any(|known| known.addr == source.addr);
         if is_known || self.left_out.contains(source.addr) && !by_user {
             return Placed::Refused;
@@ -77,7 +87,7 @@ impl Download {
             self.sources.push(source);
             return Placed::Added;
         }
-        let Some(place) = self.place_for(source.addr, by_user) else { return Placed::Refused };
+        let Some(place) = self.place_for(source.addr, by_user, peers) else { return Placed::Refused };
         let gone = std::mem::replace(&mut self.sources[place], source);
         if matches!(gone.standing, Standing::Corrupt) {
             self.left_out.insert(gone.addr);
@@ -86,25 +96,28 @@ impl Download {
     }
 
     /// The place that a newcomer takes.
-    fn place_for(&self, newcomer: SocketAddr, by_user: bool) -> Option<usize> {
+    fn place_for(&self, newcomer: SocketAddr, by_user: bool, peers: &Peers) -> Option<usize> {
         let mut shares: BTreeMap<_, usize> = BTreeMap::new();
         self.sources.iter().for_each(|source| *shares.entry(sharer(source.addr)).or_default() += 1);
         let share_of = |addr| shares.get(&sharer(addr)).copied().unwrap_or(0);
         let own = share_of(newcomer);
+        let is_heard = |addr| peers.speech(addr) != Speech::Unheard;
+        let heard = is_heard(newcomer);
         let gives_way = |worth: Worth| match worth {
             Worth::Useless => true,
             Worth::Failing { share, .. } => own <= share || by_user,
-            Worth::Untried { share } => own + 1 < share || by_user,
+            Worth::Untried { share, unheard } => own + 1 < share || heard && unheard && own < share || by_user,
         };
         let worths = self.sources.iter().enumerate().filter_map(|(at, source)| {
-            let worth = self.worth(source, share_of(source.addr))?;
+            let unheard = !source.p1 && !is_heard(source.addr);
+            let worth = self.worth(source, share_of(source.addr), unheard)?;
             gives_way(worth).then_some((worth, Reverse(at)))
         });
         worths.max().map(|(_, Reverse(at))| at)
     }
 
     /// `None` if it stays.
-    fn worth(&self, source: &Source, share: usize) -> Option<Worth> {
+    fn worth(&self, source: &Source, share: usize, unheard: bool) -> Option<Worth> {
         let is_chosen = source.origin == Origin::Chosen && !matches!(self.aim, Aim::Content(_));
         let is_teacher = matches!(self.aim, Aim::Learnt { from, .. } if from == source.addr);
         match source.standing {
@@ -112,7 +125,7 @@ impl Download {
             Standing::Refused | Standing::Corrupt => Some(Worth::Useless),
             _ if is_chosen || source.has_delivered() => None,
             _ if source.failures > 0 => Some(Worth::Failing { failures: source.failures, share }),
-            _ => Some(Worth::Untried { share }),
+            _ => Some(Worth::Untried { share, unheard }),
         }
     }
 }

@@ -155,3 +155,59 @@ fn a_name_of_which_only_liars_are_known_is_looked_for_again_and_again() {
     let honest = fetch(&mut rig);
     assert_eq!((honest.to, honest.portion), (peer(9), Portion::Stream { size_max: Some(4 * MIB) }));
 }
+
+/// A download of a content of which peer 1 is asked for the metadata; of the sources in the other places is nothing known
+/// but what others say, and they do not answer.
+fn among_black_holes() -> Rig {
+    let mut rig = with_content(4 * MIB, 1);
+    rig.resets_first_contacts = false;
+    download(&mut rig, hits("1"));
+    open(&mut rig);
+    (2..=PLACES).for_each(|n| found(&mut rig, n, &offer(4 * MIB)));
+    rig
+}
+
+#[test]
+fn a_source_that_has_spoken_itself_takes_the_place_of_one_that_others_have_named() {
+    let mut rig = among_black_holes();
+    assert_eq!(row(&mut rig, 1).sources.len(), usize::from(PLACES));
+    found(&mut rig, 99, &offer(4 * MIB));
+    assert!(!row(&mut rig, 1).sources.contains(&peer(99)), "it is as unknown as they are");
+    hear_of(&mut rig, 100);
+    found(&mut rig, 100, &offer(4 * MIB));
+    let sources = row(&mut rig, 1).sources;
+    assert!(sources.contains(&peer(100)) && sources.contains(&peer(1)) && sources.len() == usize::from(PLACES));
+    let asked = metadata(&mut rig);
+    rig.fail(asked[0].0, DialFault::TimedOut);
+    assert_eq!(outline(&mut rig, 4 * MIB), peer(100));
+    // One network does not take more places by it than each of the others has.
+    for n in 0..200 {
+        rig.node.learn_peer(rig.now, port(n), crate::control::PeerSource::Hit);
+        rig.node.note_evidence(rig.now, port(n), crate::node::speech::Evidence::Attributes);
+        rig.node.on_source_found(rig.now, TransferId(1), port(n), &offer(4 * MIB), Teller::Source);
+    }
+    let sources = row(&mut rig, 1).sources;
+    assert_eq!(sources.iter().filter(|addr| addr.ip() == port(0).ip()).count(), 1);
+}
+
+#[test]
+fn a_source_whose_connection_times_out_late_is_not_asked_for_the_file() {
+    let mut rig = with_relayed_hit(Some(3_000), 6);
+    rig.resets_first_contacts = false;
+    download(&mut rig, hits("1"));
+    open(&mut rig);
+    let mut asked = contacts(&mut rig);
+    rig.pass(Duration::from_millis(2_100));
+    asked.extend(contacts(&mut rig));
+    assert_eq!(asked.len(), 6);
+    rig.pass(Duration::from_millis(2_100));
+    let stream = fetch(&mut rig);
+    assert_eq!(stream.to, peer(1));
+    rig.pass(Duration::from_secs(6));
+    asked.into_iter().for_each(|(exchange, _)| rig.fail(exchange, DialFault::TimedOut));
+    let waiting = row(&mut rig, 1).shares.iter().filter(|share| share.state == SourceState::Waiting).count();
+    assert_eq!(waiting, 5, "all but the one that is asked for the file");
+    rig.fail(stream.exchange, DialFault::TimedOut);
+    assert!(fetches(&mut rig).is_empty());
+    assert_eq!(state(&mut rig, 1), DownloadState::Retrying);
+}

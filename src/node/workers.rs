@@ -71,10 +71,13 @@ pub(super) enum Kind {
 impl Kind {
     const ALL: [Self; 4] = [Self::Request, Self::Hits, Self::StrangerHits, Self::Forward];
 
-    /// How many may be in progress: of what nobody waits for, all kinds together half of the workers.
+    /// How many may be in progress: of what nobody waits for, all kinds together half of the workers. Requests leave some to
+    /// these, however many networks ask.
     fn workers_max(self, workers_max: usize) -> usize {
         match self {
-            Self::Request => workers_max,
+            // Of a few workers, each must be of use to those who are there.
+            Self::Request if workers_max < WORKERS_KEPT_OF => workers_max,
+            Self::Request => workers_max - workers_max / 4,
             Self::Hits => (workers_max / 4).max(1),
             Self::StrangerHits => (workers_max / 16).clamp(1, STRANGER_DIALS_MAX),
             Self::Forward => (workers_max * 3 / 16).max(1),
@@ -84,9 +87,8 @@ impl Kind {
     /// How many of one network may be in progress: never all, so that another finds a free one.
     fn workers_of_network_max(self, workers_max: usize) -> usize {
         match self {
-            // Of a few workers, each must be of use to those who are there.
             Self::Request if workers_max < WORKERS_KEPT_OF => workers_max,
-            Self::Request => workers_max - workers_max / 4,
+            Self::Request => workers_max / 2,
             _ => self.workers_max(workers_max).div_ceil(2),
         }
     }

@@ -166,7 +166,7 @@ fn a_file_that_left_the_share_is_not_brought() {
 
 #[test]
 fn one_address_has_a_share_of_the_call_backs() {
-    let mut rig = sharing(100);
+    let mut rig = sharing(128);
     (0..70).for_each(|n| closed(&mut rig, n));
     assert_eq!((attempts(&mut rig).len(), rig.node.counters().refused), (64, 6));
 }

@@ -315,9 +315,24 @@ fn one_network_does_not_hold_all_workers() {
     for n in 0..50 {
         ask(&mut rig, &format!("[2001:db8::{n}]"));
     }
-    assert_eq!(sent(&mut rig).len(), 24, "three quarters");
+    assert_eq!(sent(&mut rig).len(), 16, "half");
     let other = ask(&mut rig, "192.0.2.1");
     assert_eq!(sent(&mut rig), [other]);
+}
+
+#[test]
+fn requests_of_two_networks_leave_workers_for_hits_and_for_our_user() {
+    let mut rig = Rig::remembering(NodeConfig { bootstraps: Vec::new(), max_workers: 32, ..config() }, vec![peer(1)]);
+    rig.scan(&[("a", 10)]);
+    for _ in 0..50 {
+        ask(&mut rig, "192.0.2.1");
+        ask(&mut rig, "192.0.2.2");
+    }
+    assert_eq!(sent(&mut rig).len(), 24, "three quarters");
+    search(&mut rig, peer(1), "heard", "a", peer(1));
+    let mut around = Surroundings::new();
+    around.settle(&mut rig);
+    assert_eq!(around.reached.get(&peer(1)), Some(&1), "the hit goes out");
 }
 
 #[test]

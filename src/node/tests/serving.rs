@@ -222,7 +222,7 @@ fn of_many_workers_some_are_kept_for_our_user() {
     for requester in 0..40 {
         download_by(&mut rig, requester + 1, "a");
     }
-    assert_eq!(sent(&mut rig).len(), 30);
+    assert_eq!(sent(&mut rig).len(), 24);
     rig.call(Request::List { peer: peer(99) }).unwrap();
     assert_eq!(rig.dials().len(), 1);
 }

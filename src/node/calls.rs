@@ -139,7 +139,7 @@ impl Node {
             bytes_down: self.counters.bytes_down,
             bytes_up: self.counters.bytes_up,
             refused: self.counters.refused,
-            limited: self.counters.limited,
+            limited: self.counters().limited,
         }
     }
 

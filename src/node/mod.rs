@@ -306,7 +306,9 @@ impl Node {
 
     /// What was counted since the start.
     pub fn counters(&self) -> Counters {
-        self.counters
+        let (peers_displaced, hits_displaced) = (self.peers.displaced, self.hits.rows_cut);
+        let limited = LimitedReply { peers_displaced, hits_displaced, ..self.counters.limited };
+        Counters { limited, ..self.counters }
     }
 
     /// When [`advance`](Self::advance) is to be called at the latest.

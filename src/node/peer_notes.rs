@@ -34,7 +34,6 @@ impl Node {
             }
         } else if is_unicast(peer) && !self.is_ourselves(peer) {
             self.peers.insert(now, peer, source);
-            self.counters.limited.peers_displaced = self.peers.displaced;
             self.plan_expiry(now);
         }
         self.plan_to_remember(now);

@@ -308,7 +308,6 @@ impl Node {
             Err(NotTaken::OverShare) => limited.hits_over_share += 1,
             Err(NotTaken::NoRoom) => limited.hits_dropped += 1,
         }
-        limited.hits_displaced = self.hits.rows_cut;
         taken.ok()
     }
 

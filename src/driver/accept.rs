@@ -100,7 +100,7 @@ impl Driver {
                 if !listener.is_ready || listener.is_starved {
                     break;
                 }
-                if !self.table.has_room() && self.table.victim(None, None, self.now).is_none() {
+                if !self.table.has_room() && self.table.evictions().victim(None, None, self.now).is_none() {
                     self.starve(index);
                     break;
                 }
@@ -130,9 +130,11 @@ impl Driver {
     pub(super) fn take_displacing(&mut self, by: Use) -> Result<(), Exhausted> {
         let Err(exhausted) = self.table.take(by) else { return Ok(()) };
         let victim = match (by, exhausted) {
-            (Use::Inbound(address), Exhausted::ForNetwork) => self.table.victim_of(Network::of(address)),
-            (Use::Inbound(address), Exhausted::InAll) => self.table.victim(Some(Network::of(address)), None, self.now),
-            (Use::Own | Use::File, _) => self.table.idle_victim(self.now),
+            (Use::Inbound(address), Exhausted::ForNetwork) => self.table.evictions().victim_of(Network::of(address)),
+            (Use::Inbound(address), Exhausted::InAll) => {
+                self.table.evictions().victim(Some(Network::of(address)), None, self.now)
+            }
+            (Use::Own | Use::File, _) => self.table.evictions().idle_victim(self.now),
         };
         self.displace(victim.ok_or(exhausted)?);
         self.table.take(by)
@@ -141,7 +143,7 @@ impl Driver {
     /// The same for a file that a peer asked for.
     pub(super) fn take_for_file(&mut self, requester: Requester) -> Result<(), Exhausted> {
         let Err(exhausted) = self.table.take(Use::File) else { return Ok(()) };
-        let victim = self.table.victim(Some(Network::of(requester.addr.ip())), requester.key, self.now);
+        let victim = self.table.evictions().victim(Some(Network::of(requester.addr.ip())), requester.key, self.now);
         self.displace(victim.ok_or(exhausted)?);
         self.table.take(Use::File)
     }

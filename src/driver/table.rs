@@ -332,20 +332,9 @@ impl Table {
         self.ready.len()
     }
 
-    /// The inbound connection that gives way to a new one from this network, or from one that has none, or to the file for
-    /// the request on the connection `except`.
-    pub(super) fn victim(&self, newcomer: Option<Network>, except: Option<usize>, now: Instant) -> Option<usize> {
-        self.evictions.victim(newcomer, except, now)
-    }
-
-    /// The inbound connection that gives way to another of the same network.
-    pub(super) fn victim_of(&self, network: Network) -> Option<usize> {
-        self.evictions.victim_of(network)
-    }
-
-    /// The inbound connection that gives way to what we do ourselves.
-    pub(super) fn idle_victim(&self, now: Instant) -> Option<usize> {
-        self.evictions.idle_victim(now)
+    /// The order in which inbound connections give way.
+    pub(super) fn evictions(&self) -> &Evictions {
+        &self.evictions
     }
 
     /// An idle stream of a network that has too many.

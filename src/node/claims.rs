@@ -97,9 +97,9 @@ impl Node {
 impl Download {
     /// Whether a source was asked for bytes of a size that somebody else has told, and says another itself. It may say so
     /// some times: its file may change.
-    pub(super) fn is_misquoted(&self, at: usize, size: u64) -> bool {
+    pub(super) fn says_another_size(&self, at: usize, size: u64) -> bool {
         let Some((content, source)) = self.content.as_ref().zip(self.sources.get(at)) else { return false };
-        let has_said = content.giver == Some(source.addr) && !content.is_hearsay;
+        let has_said = content.giver == Some(source.addr) && !content.is_told_by_others;
         !content.is_proved() && content.size != size && !has_said && source.changes < SOURCE_REFUSALS_MAX
     }
 }

@@ -142,7 +142,7 @@ impl Node {
         self.stop_asking_for_outlines(now, id);
         let Some(download) = self.downloads.get_mut(id) else { return };
         let (Some(b3), Some(source)) = (download.aim.b3(), download.sources.get(at)) else { return };
-        download.content = Some(Content { is_hearsay: true, ..Content::new(size, source.addr) });
+        download.content = Some(Content { is_told_by_others: true, ..Content::new(size, source.addr) });
         (download.size, download.streamed) = (Some(size), 0);
         self.actions.push_back(Action::SetOutline { download: id, b3, size });
     }

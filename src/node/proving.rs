@@ -124,10 +124,10 @@ impl Download {
         }
         let is_quiet = |at: usize, fetch: &Fetch| has_brought_little(now, fetch) || self.is_silent(now, at, fetch);
         let quiet = asked.iter().filter(|(at, fetch)| is_quiet(*at, fetch)).count();
-        let hopeful = asked.len() - quiet;
+        let promising = asked.len() - quiet;
         // Where all are slow, one more for the same group is enough.
         let is_slow = asked.len() == 1 && asked.iter().any(|(at, fetch)| self.proves_slowly(now, *at, fetch));
-        if is_slow || quiet > 0 && hopeful <= quiet { ask } else { None }
+        if is_slow || quiet > 0 && promising <= quiet { ask } else { None }
     }
 
     /// Whether all wait for the group that proves the size, from the source that happened to give the outline, though

@@ -36,23 +36,23 @@ pub(super) struct Content {
     /// Who gave the outline.
     pub(super) giver: Option<SocketAddr>,
     /// The size is what a search or a listing told of the giver, and not what it has said itself.
-    pub(super) is_hearsay: bool,
+    pub(super) is_told_by_others: bool,
 }
 
 impl Content {
     pub(super) fn new(size: u64, giver: SocketAddr) -> Self {
-        Self { size, verified: Groups::none(group_count(size)), giver: Some(giver), is_hearsay: false }
+        Self { size, verified: Groups::none(group_count(size)), giver: Some(giver), is_told_by_others: false }
     }
 
     /// As it is in a part file that was begun earlier.
     pub(super) fn resumed(size: u64, verified: Groups) -> Self {
-        Self { size, verified, giver: None, is_hearsay: false }
+        Self { size, verified, giver: None, is_told_by_others: false }
     }
 
     /// Another outline of the same content, which contradicts no group that is verified: what is there stays.
     pub(super) fn replace_outline(&mut self, size: u64, giver: SocketAddr) {
         self.verified = self.verified.resized(group_count(size));
-        (self.size, self.giver, self.is_hearsay) = (size, Some(giver), false);
+        (self.size, self.giver, self.is_told_by_others) = (size, Some(giver), false);
     }
 
     /// Whether the exact size is certain: only the last group can show it.

@@ -168,7 +168,7 @@ impl Node {
                 }
                 Charge::Refused { .. } => self.believe_refusal(now, id, at, doubt.task.asks(), REFUSES),
                 // It was asked for what somebody else has claimed.
-                Charge::Corrupt(_) if download.is_misquoted(at, size) => self.correct_size(now, id, at, size),
+                Charge::Corrupt(_) if download.says_another_size(at, size) => self.correct_size(now, id, at, size),
                 Charge::Corrupt(why) => {
                     if let Some(source) = download.sources.get_mut(at).filter(|it| it.excuse == Excuse::NotNeeded) {
                         source.excuse = Excuse::Due;

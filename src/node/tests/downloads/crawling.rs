@@ -50,6 +50,7 @@ fn a_download_waits_for_those_that_crawl_no_longer_than_a_minute() {
         let row = row(&mut rig, id);
         assert_eq!((row.state, row.bytes_done > 60 * DRIP), (DownloadState::Active, true), "it goes on");
     }
+    assert_eq!(rig.node.counters().limited.downloads_crawling, 5);
     send(&mut rig, &small, 1_000_000);
     check(&mut rig, 1_000_000);
     commit(&mut rig, "/downloads/small");

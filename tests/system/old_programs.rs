@@ -3,7 +3,7 @@
 use crate::harness::{
     Dice, Fake, Framing, GROUP, LIMIT, Manners, OldBootstrap, P1Peer, Reading, Setup, Stopwatch, Vice, Visit, ask,
     assert_verified, begin_hit, call_back_download, call_back_download_early, connect_to_be_called_back, find_content,
-    old_peer, reset, share_of, start_among, take_call_back, until,
+    old_peer, pause, reset, share_of, start_among, take_call_back, until,
 };
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -238,7 +238,7 @@ fn a_cancelled_request_leaves_no_open_port() {
     let old = answering(move |visit| {
         heard.send(visit.from).expect("the test waits");
         // The connection stays open, and brings nothing.
-        std::thread::sleep(LIMIT);
+        pause(LIMIT);
         drop(visit);
     });
     let asker = Setup::peer().start();
@@ -254,9 +254,9 @@ fn a_call_back_is_waited_for() {
     let old = answering(|visit| {
         let requester = visit.from;
         drop(visit.close());
-        std::thread::sleep(Duration::from_secs(3));
+        pause(Duration::from_secs(3));
         let mut back = TcpStream::connect(requester).expect("it still listens");
-        std::thread::sleep(Duration::from_secs(3));
+        pause(Duration::from_secs(3));
         back.write_all(b"late").expect("it reads");
     });
     assert_eq!(content_from(&old), b"late");

@@ -109,7 +109,7 @@ pub(crate) fn call_back_stream(peer: SocketAddr, name: &str, delay: Duration) ->
     let (asking, listening) = connect_to_be_called_back(peer);
     (&asking).write_all(format!("4:{name}").as_bytes()).expect("the request goes out");
     drop(asking);
-    std::thread::sleep(delay);
+    super::pause(delay);
     take_call_back(listening, peer)
 }
 

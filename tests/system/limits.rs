@@ -4,6 +4,7 @@ use crate::harness::{
     Daemon, End, Fake, LIMIT, OldBootstrap, Reading, Setup, Stopwatch, ask, connect_from, fetch, pause, read_to_end,
     reset, until,
 };
+use socket2::SockRef;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
@@ -171,6 +172,23 @@ fn an_upload_that_moves_does_not_give_way_to_connections_of_an_address_that_has_
     let (rest, end) = read_to_end(&mut moving);
     assert_eq!((rest.len(), end), (31 << 20, End::Fin));
     drop(idle);
+}
+
+#[test]
+fn an_address_whose_connections_all_wait_for_its_own_reading_is_turned_away() {
+    let long = "n".repeat(245);
+    let setup =
+        (0..12_000).fold(Setup::peer().descriptors_max(96), |setup, n| setup.shares(format!("{n:05}{long}"), ""));
+    let peer = setup.start();
+    let ask = |_: usize| {
+        let mut stream = connect_from(Ipv4Addr::new(127, 0, 6, 1), peer.listen()).ok()?;
+        SockRef::from(&stream).set_recv_buffer_size(4096).expect("it can be small");
+        // Fails where it is reset already.
+        stream.write_all(b"5:\n").ok().map(|()| stream)
+    };
+    let unread: Vec<_> = (0..64).filter_map(ask).collect();
+    until("some are reset", LIMIT, || peer.status()["limited"]["connections_refused"].as_u64() > Some(0));
+    drop(unread);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::connection::Connection;
 use crate::control::{CallError, ExitCode, paths};
 use crate::name::Escaped;
+use nix::unistd::{Group, User};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
@@ -114,14 +115,30 @@ fn reason(error: &io::Error) -> String {
     }
 }
 
-/// Which group opens the door: that of the socket, or of the directory that hides it.
+/// Who may: the group, if the socket or the directory that hides it is open to one other than root's; else the owner.
 fn denied(path: &Path) -> String {
-    let group = path.ancestors().find_map(|place| place.metadata().ok()).map(|found| found.gid());
-    let advice = group.map(|gid| match nix::unistd::Group::from_gid(gid.into()) {
-        Ok(Some(group)) => format!("; members of the group '{}' may: ask to be added, then log in again", group.name),
-        _ => format!("; members of the group {gid} may"),
+    let found = path.ancestors().find_map(|place| Some((place.metadata().ok()?, place == path)));
+    let advice = found.map(|(found, is_socket)| {
+        let group_may = found.mode() & if is_socket { 0o020 } else { 0o010 } != 0;
+        match (group_may && found.gid() != 0, found.uid()) {
+            (true, _) => match Group::from_gid(found.gid().into()) {
+                Ok(Some(group)) => {
+                    format!("members of the group '{}' may: ask to be added, then log in again", group.name)
+                }
+                _ => format!("members of the group {} may", found.gid()),
+            },
+            (false, 0) => "run pyratectl as root".into(),
+            (false, user) => match User::from_uid(user.into()) {
+                Ok(Some(user)) => format!("it is the daemon of user '{0}': run pyratectl as '{0}'", user.name),
+                _ => format!("it is the daemon of user {user}"),
+            },
+        }
     });
-    format!("not permitted to talk to the daemon at {}{}", shown(path), advice.unwrap_or_default())
+    format!(
+        "not permitted to talk to the daemon at {}; {}",
+        shown(path),
+        advice.unwrap_or_else(|| "ask its owner".into())
+    )
 }
 
 fn shown(path: &Path) -> String {

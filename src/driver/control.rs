@@ -11,10 +11,11 @@ use crate::time::Instant;
 use mio::net::{UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
-use nix::sys::stat::{Mode, umask};
-use nix::unistd::{Gid, Group, Uid, User};
-use std::collections::BTreeSet;
+use nix::sys::stat::{Mode, fchmod};
+use nix::unistd::Uid;
+use socket2::{Domain, SockAddr, Socket, Type};
 use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -40,6 +41,12 @@ const READS_PER_STEP_MAX: usize = 4;
 /// How long a client must have been idle to give way to another when there are [`CONTROL_CLIENTS_MAX`].
 const IDLE_MIN: Duration = Duration::from_secs(3);
 
+/// The mode of the socket: the daemon's user, and the group that owns it.
+const SOCKET_MODE: u32 = 0o660;
+
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 128;
+
 /// The listening socket; removed from the filesystem when dropped.
 #[derive(Debug)]
 pub(super) struct ControlListener {
@@ -47,14 +54,6 @@ pub(super) struct ControlListener {
     path: PathBuf,
     /// Device and inode of the socket that we made: another daemon's is not removed.
     made: (u64, u64),
-    allowed: Allowed,
-}
-
-/// Who may connect.
-#[derive(Debug)]
-struct Allowed {
-    users: BTreeSet<u32>,
-    group: u32,
 }
 
 /// Why the control socket cannot be had.
@@ -81,25 +80,38 @@ impl ControlListener {
             std::fs::create_dir_all(directory)?;
             std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o700))?;
         }
-        // The mode must hold from the first moment, so it is set by the umask and not afterwards.
-        let before = umask(Mode::from_bits_truncate(0o117));
-        let bound = UnixListener::bind(path);
-        umask(before);
-        let mut listener = bound?;
-        registry.register(&mut listener, token, Interest::READABLE)?;
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        // Linux gives the file the mode that the socket has, less the umask: nobody else gets in from the first moment, and
+        // the umask, which all threads of an embedding program share, is left alone.
+        fchmod(&socket, Mode::from_bits_truncate(SOCKET_MODE)).map_err(io::Error::from)?;
+        socket.bind(&SockAddr::unix(path)?)?;
         let metadata = std::fs::symlink_metadata(path)?;
         let made = (metadata.dev(), metadata.ino());
-        Ok(Self { listener, path: path.to_owned(), made, allowed: Allowed::of_group(metadata.gid()) })
+        // What the umask has taken away.
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(SOCKET_MODE))?;
+        socket.listen(BACKLOG)?;
+        socket.set_nonblocking(true)?;
+        let mut listener = UnixListener::from_std(OwnedFd::from(socket).into());
+        registry.register(&mut listener, token, Interest::READABLE)?;
+        Ok(Self { listener, path: path.to_owned(), made })
     }
 
-    /// The next client that may connect; others are turned away with a reason for the log.
+    /// The next client that may connect; others are told that they may not, and turned away with a reason for the log.
     pub(super) fn accept(&self) -> io::Result<Result<UnixStream, String>> {
         let (stream, _) = self.listener.accept()?;
-        let credentials = getsockopt(&stream, PeerCredentials)?;
-        if self.allowed.admits(credentials.uid(), credentials.gid()) {
+        let user = getsockopt(&stream, PeerCredentials)?.uid();
+        if user == 0 || user == Uid::effective().as_raw() || self.is_closed_to_others() {
             return Ok(Ok(stream));
         }
-        Ok(Err(format!("control client of user {} is neither root, nor us, nor of our group", credentials.uid())))
+        tell(stream, &format!("the daemon does not take orders from user {user}: others may write to its socket"));
+        Ok(Err(format!("control client of user {user}, who is neither root nor us: others may write to the socket")))
+    }
+
+    /// Whether the mode keeps out everybody but us and the group, as it does unless somebody changes it. Then the kernel
+    /// has asked for all groups of the client when it connected, and knows them better than a list read at the start.
+    fn is_closed_to_others(&self) -> bool {
+        let closed = |m: std::fs::Metadata| (m.dev(), m.ino()) == self.made && m.mode() & 0o002 == 0;
+        std::fs::symlink_metadata(&self.path).is_ok_and(closed)
     }
 }
 
@@ -109,22 +121,6 @@ impl Drop for ControlListener {
         if ours {
             let _ = std::fs::remove_file(&self.path);
         }
-    }
-}
-
-impl Allowed {
-    /// The daemon's user, root, and the members of the group that owns the socket. Read once: later calls could wait
-    /// for a directory service.
-    fn of_group(group: u32) -> Self {
-        let mut users = BTreeSet::from([0, Uid::effective().as_raw()]);
-        if let Ok(Some(group)) = Group::from_gid(Gid::from_raw(group)) {
-            users.extend(group.mem.iter().filter_map(|name| Some(User::from_name(name).ok()??.uid.as_raw())));
-        }
-        Self { users, group }
-    }
-
-    fn admits(&self, uid: u32, gid: u32) -> bool {
-        self.users.contains(&uid) || gid == self.group
     }
 }
 
@@ -145,9 +141,12 @@ fn remove_stale(path: &Path) -> Result<(), BindFault> {
 }
 
 /// Tells a client that there are too many, as far as its socket takes that at once, and hangs up.
-pub(super) fn turn_away(mut stream: UnixStream) {
-    let error = CallError::new(ExitCode::Other, "too many control clients are connected; end some and try again");
-    let _ = stream.write(&encode_error_without_id(&error));
+pub(super) fn turn_away(stream: UnixStream) {
+    tell(stream, "too many control clients are connected; end some and try again");
+}
+
+fn tell(mut stream: UnixStream, message: &str) {
+    let _ = stream.write(&encode_error_without_id(&CallError::new(ExitCode::Other, message)));
 }
 
 /// What a client is told that gives way to another.

@@ -1,6 +1,6 @@
 //! What goes wrong, and how the user is told: no daemon, no answer, nonsense, and mistakes of the user.
 
-use super::fake::{Fake, finish, run, run_alone, wait_for};
+use super::fake::{Fake, Run, finish, run, run_alone, wait_for};
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
@@ -43,11 +43,12 @@ fn the_first_daemon_that_answers_is_taken() {
     fake.run_command(command, |talk| drop(talk.answer("peers", json!([])))).gives(0, "");
 }
 
-#[test]
-fn whoever_may_not_talk_to_the_daemon_is_told_which_group_may() {
+/// Runs a copy of pyratectl, at a socket with this mode that belongs to this user and group, as nobody.
+fn refused(mode: u32, owner: u32, group: u32) -> Run {
     let fake = Fake::new();
     let _listener = UnixListener::bind(fake.socket()).unwrap();
-    std::fs::set_permissions(fake.socket(), PermissionsExt::from_mode(0o000)).unwrap();
+    std::os::unix::fs::chown(fake.socket(), Some(owner), Some(group)).unwrap();
+    std::fs::set_permissions(fake.socket(), PermissionsExt::from_mode(mode)).unwrap();
     // A copy that another user can reach, wherever the build is. Written by another process: a program that a child
     // of this one, started meanwhile by another test, still holds open for writing could not be run.
     let program = fake.directory().join("pyratectl");
@@ -55,15 +56,23 @@ fn whoever_may_not_talk_to_the_daemon_is_told_which_group_may() {
     assert!(copied.success());
     std::fs::set_permissions(fake.directory(), PermissionsExt::from_mode(0o755)).unwrap();
     let mut command = Command::new(program);
-    command.arg("--socket").arg(fake.socket()).env_clear().current_dir("/");
+    command.arg("--socket").arg(fake.socket()).env_clear().current_dir("/").uid(65534).gid(65534);
     command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
-    if nix::unistd::geteuid().is_root() {
-        // Modes do not bind root.
-        command.uid(65534).gid(65534);
+    finish(command.spawn().unwrap())
+}
+
+#[test]
+fn whoever_may_not_talk_to_the_daemon_is_told_who_may() {
+    if !nix::unistd::geteuid().is_root() {
+        println!("NOT TESTED: what another user is told: only root can become one");
+        return;
     }
-    let run = finish(command.spawn().unwrap());
-    run.says(69, "not permitted to talk to the daemon at");
-    run.says(69, "members of the group");
+    refused(0o660, 0, 54_321).says(69, "not permitted to talk to the daemon at");
+    refused(0o660, 0, 54_321).says(69, "members of the group 54321 may");
+    // Nobody is to be added to the group root, nor to one that may do nothing.
+    refused(0o660, 0, 0).says(69, "run pyratectl as root");
+    refused(0o600, 54_321, 54_321).says(69, "it is the daemon of user 54321");
+    refused(0o660, 54_321, 0).says(69, "it is the daemon of user 54321");
 }
 
 #[test]

@@ -110,7 +110,7 @@ impl Setup {
         self.after(&["sh", "-c", &format!("ulimit -f {} && exec \"$@\"", bytes / 512), "sh"])
     }
 
-    fn after(mut self, prelude: &[&str]) -> Self {
+    pub(crate) fn after(mut self, prelude: &[&str]) -> Self {
         self.prelude = prelude.iter().map(|word| (*word).to_owned()).collect();
         self
     }

@@ -144,6 +144,32 @@ fn the_samples_that_we_ship_are_good() {
 }
 
 #[test]
+fn what_is_installed_is_where_systemd_looks_for_it() {
+    let home = Home::new();
+    fs::create_dir_all(home.path("built/release")).unwrap();
+    for program in ["pyrated", "pyratectl"] {
+        fs::write(home.path("built/release").join(program), program).unwrap();
+    }
+    for (prefix, units) in [("/usr", "/usr/lib"), ("/usr/local/", "/usr/local/lib"), ("/opt/pyrate", "/etc")] {
+        let root = home.path(&format!("root{}", prefix.replace('/', "-")));
+        let mut install = Command::new("bash");
+        install.args([concat!(env!("CARGO_MANIFEST_DIR"), "/contrib/install"), "copy"]).env("PREFIX", prefix);
+        let install = install.env("DESTDIR", &root).env("CARGO_TARGET_DIR", home.path("built")).output().unwrap();
+        assert!(install.status.success(), "{}", stderr(&install));
+        let read = |path: &str| fs::read_to_string(root.join(path.trim_start_matches('/'))).expect(path);
+        let bin = format!("{}/bin", prefix.trim_end_matches('/'));
+        assert_eq!(read(&format!("{bin}/pyratectl")), "pyratectl");
+        for unit in ["pyrated", "pyrate-bootstrap"] {
+            let text = read(&format!("{units}/systemd/system/{unit}.service"));
+            assert!(text.contains(&format!("\nExecStart={bin}/pyrated ")), "{text}");
+        }
+        read(&format!("{units}/sysusers.d/pyrate.conf"));
+        read(&format!("{units}/tmpfiles.d/pyrate.conf"));
+        read("/etc/pyrate/pyrated.toml");
+    }
+}
+
+#[test]
 fn a_bad_configuration_is_named_by_file_line_and_key_and_starts_nothing() {
     let home = Home::new();
     fs::write(home.path("bad.toml"), "# ports\nlisten_port = 65536\n").unwrap();

@@ -12,55 +12,60 @@
 //!
 //! ```
 //! use pyrate::{Bootstrap, BootstrapAddr, Client, Config};
+//! use std::io::{Read, Write};
+//! use std::net::{SocketAddr, TcpStream};
 //! use std::thread;
 //!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! // A bootstrap node on a free port of this machine.
-//! let bootstrap = Bootstrap::new(Config { bootstrap_serve: Some("127.0.0.1:0".parse()?), ..Config::default() })?;
-//! let bootstrap_handle = bootstrap.handle();
-//! let bootstrap_thread = thread::spawn(|| bootstrap.start());
-//! let address = bootstrap_handle.ready().and_then(|facts| facts.bootstrap).ok_or("it has not started")?;
-//!
-//! // A peer that shares a directory and registers there.
-//! let share = tempfile::tempdir()?;
-//! std::fs::write(share.path().join("a song.txt"), "What shall we do with the drunken sailor?")?;
-//! let client = Client::new(Config {
-//!     bootstraps: vec![BootstrapAddr { host: address.ip().to_string(), port: address.port() }],
-//!     listen_addr: Some("127.0.0.1".parse()?),
-//!     listen_port: 0,
-//!     local_directory: share.path().to_owned(),
-//!     ..Config::default()
-//! })?;
-//! let client_handle = client.handle();
-//! let client_thread = thread::spawn(|| client.start());
-//! let peer = client_handle.ready().and_then(|facts| facts.listen).ok_or("it has not started")?;
-//!
-//! // Anybody may now ask the bootstrap node for peers, as the protocol has it.
-//! # use std::io::{Read, Write};
-//! let listed = |address| -> std::io::Result<String> {
-//!     let mut stream = std::net::TcpStream::connect(address)?;
+//! /// What anybody may ask a bootstrap node: up to ten peers, a line each.
+//! fn listed(bootstrap: SocketAddr) -> std::io::Result<String> {
+//!     let mut stream = TcpStream::connect(bootstrap)?;
 //!     stream.write_all(b"1:10\n")?;
 //!     let mut list = String::new();
 //!     stream.read_to_string(&mut list)?;
 //!     Ok(list)
-//! };
-//! while listed(address)? != format!("{},{}\n", peer.ip(), peer.port()) {
-//!     thread::yield_now();
 //! }
 //!
-//! // Quitting unregisters.
-//! client_handle.quit();
-//! client_thread.join().unwrap()?;
-//! assert_eq!(listed(address)?, "");
-//! bootstrap_handle.quit();
-//! bootstrap_thread.join().unwrap()?;
-//! # Ok(())
-//! # }
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     // A bootstrap node on a free port of this machine.
+//!     let bootstrap = Bootstrap::new(Config { bootstrap_serve: Some("127.0.0.1:0".parse()?), ..Config::default() })?;
+//!     let bootstrap_handle = bootstrap.handle();
+//!     let bootstrap_thread = thread::spawn(|| bootstrap.start());
+//!     let address = bootstrap_handle.ready().and_then(|facts| facts.bootstrap).ok_or("it has not started")?;
+//!
+//!     // A peer that shares a directory and registers there.
+//!     let share = std::env::temp_dir().join(format!("pyrate-share-{}", std::process::id()));
+//!     std::fs::create_dir(&share)?;
+//!     std::fs::write(share.join("a song.txt"), "What shall we do with the drunken sailor?")?;
+//!     let client = Client::new(Config {
+//!         bootstraps: vec![BootstrapAddr { host: address.ip().to_string(), port: address.port() }],
+//!         listen_addr: Some("127.0.0.1".parse()?),
+//!         listen_port: 0,
+//!         local_directory: share.clone(),
+//!         ..Config::default()
+//!     })?;
+//!     let client_handle = client.handle();
+//!     let client_thread = thread::spawn(|| client.start());
+//!     let peer = client_handle.ready().and_then(|facts| facts.listen).ok_or("it has not started")?;
+//!
+//!     // It is on the list when its registration has arrived.
+//!     while listed(address)? != format!("{},{}\n", peer.ip(), peer.port()) {
+//!         thread::yield_now();
+//!     }
+//!
+//!     // Quitting unregisters.
+//!     client_handle.quit();
+//!     client_thread.join().expect("it does not panic")?;
+//!     assert_eq!(listed(address)?, "");
+//!     bootstrap_handle.quit();
+//!     bootstrap_thread.join().expect("it does not panic")?;
+//!     std::fs::remove_dir_all(&share)?;
+//!     Ok(())
+//! }
 //! ```
 //!
 //! # The map
 //!
-//! | room | owns | refuses |
+//! | module | owns | refuses |
 //! |---|---|---|
 //! | [`daemon`] | configuration, log, systemd, exit codes, embedding | sockets, decisions |
 //! | [`driver`] | the one loop: sockets, pumps, control socket, signals, the clock | knowing what a message means |
@@ -73,7 +78,7 @@
 //! | [`control`] | the language of the control socket | sockets |
 //! | [`ctl`] | `pyratectl` | everything of the daemon but its language |
 //!
-//! [`time`], [`id`], [`name`], [`network`] and [`fault`] are words that all rooms use. `contrib/doc/architecture.md` says who may
+//! [`time`], [`id`], [`name`], [`network`] and [`fault`] are words that all modules use. `contrib/doc/architecture.md` says who may
 //! import whom, and why; `contrib/doc/protocol.md` is what goes over the wire.
 
 pub mod bootstrap;

@@ -27,6 +27,9 @@ mod claim;
 mod commit;
 mod hasher;
 mod mount;
+#[cfg(test)]
+#[path = "../../tests/common/not_tested.rs"]
+mod not_tested;
 mod orphans;
 mod own;
 mod part;

@@ -1,6 +1,7 @@
 //! What goes wrong, and how the user is told: no daemon, no answer, nonsense, and mistakes of the user.
 
 use super::fake::{Fake, Run, finish, run, run_alone, wait_for};
+use super::not_tested::not_tested;
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
@@ -64,7 +65,7 @@ fn refused(mode: u32, owner: u32, group: u32) -> Run {
 #[test]
 fn whoever_may_not_talk_to_the_daemon_is_told_who_may() {
     if !nix::unistd::geteuid().is_root() {
-        println!("NOT TESTED: what another user is told: only root can become one");
+        not_tested("what another user is told", "only root can become one");
         return;
     }
     refused(0o660, 0, 54_321).says(69, "not permitted to talk to the daemon at");

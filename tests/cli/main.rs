@@ -8,5 +8,7 @@ mod fake;
 mod follows;
 mod locate;
 mod manual;
+#[path = "../common/not_tested.rs"]
+mod not_tested;
 mod queries;
 mod terminal;

@@ -1,6 +1,6 @@
 //! The control socket against careless and hostile clients.
 
-use crate::harness::{Daemon, LIMIT, Setup, fetch, until};
+use crate::harness::{Daemon, LIMIT, Setup, fetch, not_tested, until};
 use serde_json::{Value, json};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::time::Duration;
@@ -35,7 +35,7 @@ fn said_to_nobody(peer: &Daemon, group: &str) -> String {
 fn is_root(story: &str) -> bool {
     let is_root = nix::unistd::geteuid().is_root();
     if !is_root {
-        println!("NOT TESTED: {story}: only root can become somebody else");
+        not_tested(story, "only root can become another user");
     }
     is_root
 }

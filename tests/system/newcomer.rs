@@ -2,7 +2,7 @@
 //!
 //! It uses the usual ports, so it runs in a network namespace of its own; where none can be made, the story is skipped.
 
-use crate::harness::{LIMIT, Stopwatch, clean_command, until, wait_for};
+use crate::harness::{LIMIT, Stopwatch, clean_command, not_tested, until, wait_for};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -38,7 +38,7 @@ fn nothing_configured_gives_a_useful_node() {
     let scratch = tempfile::Builder::new().prefix("pyrate-").tempdir().expect("a scratch directory");
     let home = scratch.path();
     if !in_own_network(home, "true").stderr(Stdio::null()).status().is_ok_and(|status| status.success()) {
-        println!("this machine makes no network namespaces for us");
+        not_tested("a node without any configuration", "no network namespaces are made for us");
         return;
     }
     let log = home.join("stderr");

@@ -3,7 +3,7 @@
 use crate::harness::{
     Dice, Fake, Framing, GROUP, LIMIT, Manners, OldBootstrap, P1Peer, Reading, Setup, Stopwatch, Vice, Visit, ask,
     assert_verified, begin_hit, call_back_download, call_back_download_early, connect_to_be_called_back, find_content,
-    old_peer, pause, reset, share_of, start_among, take_call_back, until,
+    not_tested, old_peer, pause, reset, share_of, start_among, take_call_back, until,
 };
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -221,7 +221,7 @@ fn a_base_peer_may_call_back_while_the_connection_that_asked_is_open() {
 #[test]
 fn a_base_peer_may_call_back_over_ipv6() {
     if std::net::TcpListener::bind("[::1]:0").is_err() {
-        println!("NOT TESTED: this machine has no IPv6 loopback address");
+        not_tested("a call back over IPv6", "this machine has no IPv6 loopback address");
         return;
     }
     let old = Fake::serve_at("[::1]:0".parse().expect("an endpoint"), Reading::Whole, |visit| {

@@ -1,7 +1,9 @@
 //! A file is shared when it is whole, as its own content, and never when it is the daemon's (pyrated(1),
 //! `local_directory`).
 
-use crate::harness::{Daemon, Disk, Framing, LIMIT, Setup, ask, await_hashed, fetch, fetch_reset, lines, pause, until};
+use crate::harness::{
+    Daemon, Disk, Framing, LIMIT, Setup, ask, await_hashed, fetch, fetch_reset, lines, not_tested, pause, until,
+};
 use serde_json::Value;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -135,7 +137,7 @@ fn an_image_that_is_mounted_on_another_loop_device_is_not_hashed_again() {
     }
     let made = |path: &Path| run(Command::new("mkfs.ext4").arg("-qF").arg(path));
     if !made(&image) || !made(&other) || !mounted(&image, &share) {
-        eprintln!("NOT TESTED: mounting an image takes CAP_SYS_ADMIN, a loop device and mkfs.ext4");
+        not_tested("a share that is mounted again", "it takes CAP_SYS_ADMIN, a loop device and mkfs.ext4");
         return;
     }
     let content = vec![7; 12 << 20];
@@ -162,7 +164,7 @@ fn an_image_that_is_mounted_on_another_loop_device_is_not_hashed_again() {
         peer.end_by(nix::sys::signal::Signal::SIGTERM);
         assert!(read < 6 << 20, "{read} bytes were read of 12 MiB that are known");
     } else {
-        eprintln!("NOT TESTED: the image got the same device number again");
+        not_tested("a filesystem with another device number", "the image got the same one again");
     }
     let umount = |at: &Path| run(Command::new("umount").arg(at));
     assert!((!again || umount(&share)) && (!blocked || umount(&elsewhere)));

@@ -1,5 +1,6 @@
 //! Real daemons, each with a home of its own: share, downloads, state, control socket, log.
 
+use super::not_tested;
 use super::{Control, LIMIT, Stopwatch, until, wait_for};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -7,7 +8,6 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -169,8 +169,7 @@ impl Setup {
 fn strace(story: &str, home: &Path, path: Option<&Path>, faults: &[&str]) -> Option<Vec<String>> {
     let works = clean_command("strace", home).args(["-f", "-o", "/dev/null", "true"]).stderr(Stdio::null()).status();
     if !works.is_ok_and(|status| status.success()) {
-        let complaint = format!("\nNOT TESTED: {story}: strace(1) does not run here\n");
-        std::io::stderr().write_all(complaint.as_bytes()).expect("standard error takes it");
+        not_tested(story, "strace(1) does not run here");
         return None;
     }
     let mut words: Vec<String> = ["strace", "-D", "-f", "-qq", "-o"].map(str::to_owned).into();

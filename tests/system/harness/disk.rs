@@ -1,6 +1,6 @@
 //! Small filesystems that fill up, turn read-only and vanish.
 
-use std::io::Write;
+use super::not_tested;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
@@ -19,8 +19,7 @@ impl Disk {
         if run(Command::new("mount").args(["-t", "tmpfs", "-o", &options, "none"]).arg(mount.path())) {
             return Some(Self { mount });
         }
-        let complaint = format!("\nNOT TESTED: {story}: mounting a small filesystem takes CAP_SYS_ADMIN\n");
-        std::io::stderr().write_all(complaint.as_bytes()).expect("standard error takes it");
+        not_tested(story, "mounting a small filesystem takes CAP_SYS_ADMIN");
         None
     }
 
@@ -41,8 +40,7 @@ impl Disk {
         if is_made && run(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(disk.path())) {
             return Some(disk);
         }
-        let complaint = format!("\nNOT TESTED: {story}: it takes mkfs.ext4 and a loop device\n");
-        std::io::stderr().write_all(complaint.as_bytes()).expect("standard error takes it");
+        not_tested(story, "it takes mkfs.ext4 and a loop device");
         None
     }
 

@@ -11,6 +11,8 @@ mod disk;
 mod fake;
 mod files;
 mod lies;
+#[path = "../../common/not_tested.rs"]
+mod not_tested;
 mod old;
 mod p1;
 mod parts;
@@ -28,6 +30,7 @@ pub(crate) use disk::Disk;
 pub(crate) use fake::{Fake, Reading, Unaccepting, Visit};
 pub(crate) use files::{Dice, relative_files};
 pub(crate) use lies::{Role, Vice};
+pub(crate) use not_tested::not_tested;
 pub(crate) use old::{
     OldBootstrap, call_back_download, call_back_download_early, call_back_stream, connect_to_be_called_back, old_peer,
     take_call_back,

@@ -53,6 +53,7 @@ mod state_files;
 mod strangers;
 mod streams;
 mod stubborn;
+mod tour;
 mod transfers_broken;
 mod turns;
 mod unverified;

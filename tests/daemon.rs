@@ -315,6 +315,17 @@ fn an_address_in_use_is_named() {
     let output = home.command(&peer).args(["--local-directory", &share]).output().unwrap();
     assert_eq!(output.status.code(), Some(75), "{}", stderr(&output));
     assert!(stderr(&output).contains(&taken.to_string()), "{}", stderr(&output));
+    assert!(stderr(&output).contains("--listen-port 0 picks a free port"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_bootstrap_node_is_told_who_may_hold_its_address() {
+    let home = Home::new();
+    let held = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = held.local_addr().unwrap().to_string();
+    let output = home.run(&["--peer", "false", "--bootstrap-serve", &taken]);
+    assert_eq!(output.status.code(), Some(75), "{}", stderr(&output));
+    assert!(stderr(&output).contains("a pyrated without configuration"), "{}", stderr(&output));
 }
 
 #[test]

@@ -207,7 +207,7 @@ mod tests {
     #[test]
     fn who_holds_what_we_need_decides_the_exit_code() {
         let addr = "127.0.0.1:1".parse().unwrap();
-        let in_use = Fault::Start(StartFault::AddressInUse { what: "the peer's address", addr });
+        let in_use = Fault::Start(StartFault::AddressInUse { what: "the peer's address", addr, advice: "" });
         let live = Fault::Start(StartFault::ControlInUse { path: PathBuf::from("/run/x") });
         let broken = Fault::Run(io::Error::other("x"));
         assert_eq!([in_use.exit_code(), live.exit_code(), broken.exit_code()], [75, 75, 1]);

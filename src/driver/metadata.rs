@@ -61,7 +61,7 @@ impl Driver {
         // A file that cannot be sent is not promised.
         match self.open_shared_as(file, requester) {
             Ok(_) => self.table.give_back(Use::File),
-            Err(fault) => return self.fail_response(exchange, file, fault),
+            Err(fault) => return self.fail_response(exchange, fault),
         }
         let (told, detail, fault) = match self.metadata_body(file, b3) {
             Ok(body) => return self.respond(exchange, Outgoing::bytes(body, self.now), None),
@@ -74,7 +74,7 @@ impl Driver {
                 (RefusalReason::NotHashed, "its metadata are not in the hash cache", fault)
             }
         };
-        self.refuse_exchange(exchange, Some(told), "file", &format_args!("{}: {detail}", file.name));
+        self.refuse_exchange(exchange, Some(told), "file", &detail);
         self.inbox.push_back(Event::ResponseEnded { exchange, outcome: Err(fault) });
     }
 

@@ -143,12 +143,14 @@ pub struct Reload {
 #[derive(Debug, Error)]
 pub enum StartFault {
     /// Somebody else listens there.
-    #[error("{what}: address {addr} is in use")]
+    #[error("{what}: address {addr} is in use; {advice}")]
     AddressInUse {
         /// Which of our listeners.
         what: &'static str,
         /// Where.
         addr: SocketAddr,
+        /// What the user can do.
+        advice: &'static str,
     },
     /// Another daemon answers at the control socket.
     #[error("another daemon answers at the control socket {}", path.display())]

@@ -134,7 +134,7 @@ impl Driver {
                 self.respond(exchange, Outgoing::file(file, self.now), Some(name));
             }
             Err(fault) => {
-                self.refuse_exchange(exchange, None, "file", &format_args!("{name}: {fault}"));
+                self.refuse_exchange(exchange, None, "file", &fault);
                 let outcome = Err(ResponseFault::Disk(fault));
                 self.inbox.push_back(Event::ResponseEnded { exchange, outcome });
             }
@@ -149,13 +149,13 @@ impl Driver {
                 self.table.holds_file(key);
                 self.respond(exchange, Outgoing::range(opened, offset, length, self.now), None);
             }
-            Err(fault) => self.fail_response(exchange, file, fault),
+            Err(fault) => self.fail_response(exchange, fault),
         }
     }
 
     /// Breaks a response off before its first byte.
-    pub(super) fn fail_response(&mut self, exchange: ExchangeId, file: &ScannedFile, fault: DiskFault) {
-        self.refuse_exchange(exchange, Some(fault.into()), "file", &format_args!("{}: {fault}", file.name));
+    pub(super) fn fail_response(&mut self, exchange: ExchangeId, fault: DiskFault) {
+        self.refuse_exchange(exchange, Some(fault.into()), "file", &fault);
         let outcome = Err(ResponseFault::Disk(fault));
         self.inbox.push_back(Event::ResponseEnded { exchange, outcome });
     }
@@ -207,7 +207,10 @@ impl Driver {
         if let Some(Connection::Inbound(inbound)) = self.table.get_mut(key) {
             let from = inbound.from();
             let is_told = told.is_some_and(|told| inbound.refuse_with(told, self.now));
-            self.logbook.refused(self.now, reason, Some(from), detail);
+            match inbound.asked_for() {
+                Some(name) => self.logbook.refused(self.now, reason, Some(from), &format_args!("{name}: {detail}")),
+                None => self.logbook.refused(self.now, reason, Some(from), detail),
+            }
             if is_told {
                 self.table.forget_exchange(key);
                 self.table.arm(key, &mut self.timers);

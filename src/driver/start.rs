@@ -184,9 +184,20 @@ fn bind(
     let bound = Listener::bind(addr, service, registry, Token(LISTENERS.0 + index))
         .and_then(|listener| listener.local_addr().map(|addr| (listener, addr)));
     bound.map_err(|error| match error.kind() {
-        io::ErrorKind::AddrInUse => StartFault::AddressInUse { what, addr },
+        io::ErrorKind::AddrInUse => StartFault::AddressInUse { what, addr, advice: in_use_advice(service) },
         _ => StartFault::Io { what: format!("{what}: cannot listen at {addr}"), error },
     })
+}
+
+/// Who may hold the address of such a listener, and what to do.
+fn in_use_advice(service: Service) -> &'static str {
+    match service {
+        Service::Peer => "another pyrated may be running; --listen-port 0 picks a free port",
+        Service::Bootstrap => {
+            "another bootstrap node may be running, or a pyrated without configuration, which serves as its own at 127.0.0.1 \
+             until it is given a bootstrap_addr; `pyratectl stop` ends it"
+        }
+    }
 }
 
 fn bind_control(path: &Path, registry: &Registry) -> Result<ControlListener, StartFault> {

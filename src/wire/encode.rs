@@ -3,6 +3,7 @@
 use super::attributes;
 use super::first_contact::FIRST_CONTACT_TEXT;
 use super::message::{Message, Search, SearchResponse};
+use crate::name::FileName;
 use std::io::Write;
 
 impl Message {
@@ -83,6 +84,16 @@ impl Message {
                 | Self::RangeRequest { .. }
                 | Self::MetadataRequest { .. }
         )
+    }
+
+    /// The file that a request is for (codes 4, 8 and 9).
+    pub fn file(&self) -> Option<&FileName> {
+        match self {
+            Self::DownloadRequest { name } | Self::RangeRequest { name, .. } | Self::MetadataRequest { name } => {
+                Some(name)
+            }
+            _ => None,
+        }
     }
 
     /// Whether several such messages may follow one another on one connection (PROTOCOL, Streams).

@@ -29,6 +29,23 @@ fn a_file_in_every_framing() {
 }
 
 #[test]
+fn the_log_names_each_file_that_is_refused() {
+    let peer = Setup::peer().shares("at hand", "x").start();
+    for (request, said) in [
+        (&b"4:of old\xff"[..], "of old\\xff: no such file"),
+        (b"8:0:1:in part", "in part: no such file"),
+        (b"8:0:2:at hand", "at hand: the range is not inside the file"),
+        (b"9:by hash", "by hash: no such file"),
+    ] {
+        ask(peer.listen(), request, Framing::Fin);
+        assert!(peer.log().contains(said), "{said}: {}", peer.log());
+    }
+    std::fs::remove_file(peer.share().join("at hand")).expect("it was there");
+    ask(peer.listen(), b"4:at hand", Framing::Fin);
+    assert!(peer.log().contains("at hand: "), "{}", peer.log());
+}
+
+#[test]
 fn a_list_in_every_framing() {
     let peer = Setup::peer().shares("b", "22").shares("a/c", "333").shares("z empty", "").start();
     let to = peer.listen();

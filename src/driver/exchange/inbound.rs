@@ -62,6 +62,8 @@ pub(in crate::driver) struct Inbound {
     owes_response: bool,
     /// The message that came last is a metadata request: a refusal may say why.
     takes_reason: bool,
+    /// The file that it asks for.
+    asked_for: Option<FileName>,
     /// Silence ended the message: the FIN behind it may be late.
     ended_by_silence: bool,
     /// The stream gives its place up: our FIN is sent, and what the other side has sent before it saw that is read until
@@ -120,6 +122,7 @@ impl Inbound {
             fin: false,
             owes_response: false,
             takes_reason: false,
+            asked_for: None,
             ended_by_silence: false,
             stream_ends: None,
         }
@@ -131,6 +134,11 @@ impl Inbound {
 
     pub(in crate::driver) fn from(&self) -> SocketAddr {
         self.from
+    }
+
+    /// The file that the message which came last asks for.
+    pub(in crate::driver) fn asked_for(&self) -> Option<&FileName> {
+        self.asked_for.as_ref()
     }
 
     pub(in crate::driver) fn service(&self) -> Service {
@@ -334,6 +342,7 @@ impl Inbound {
             Ok(message) => {
                 self.state = State::Asked { since: now, may_stream: message.may_stream() };
                 self.takes_reason = matches!(message, Message::MetadataRequest { .. });
+                self.asked_for = message.file().cloned();
                 Step::Message(message)
             }
             Err(error) => Step::Refused(error),

@@ -203,3 +203,21 @@ fn a_port_can_listen_and_be_connected_from_at_once() {
     drop(request);
     TcpStream::connect(from).expect("the call-back reaches the listener");
 }
+
+/// `driver/control` relies on it: nobody else can connect between bind(2) and a later chmod(2).
+#[test]
+fn a_unix_socket_is_bound_with_no_wider_mode_than_its_descriptor_has() {
+    use nix::sys::stat::{Mode, fchmod};
+    use std::os::unix::fs::PermissionsExt;
+    let scratch = tempfile::tempdir().unwrap();
+    for mode in [0o600, 0o660, 0o666] {
+        let path = scratch.path().join(format!("{mode:o}"));
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        fchmod(&socket, Mode::from_bits_truncate(mode)).unwrap();
+        socket.bind(&socket2::SockAddr::unix(&path).unwrap()).unwrap();
+        // The umask of the test may take more away.
+        let bound = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(bound & !mode, 0, "{bound:o} of {mode:o}");
+        assert_eq!(bound & 0o600, 0o600, "{bound:o} of {mode:o}");
+    }
+}

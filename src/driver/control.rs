@@ -99,19 +99,24 @@ impl ControlListener {
     /// The next client that may connect; others are told that they may not, and turned away with a reason for the log.
     pub(super) fn accept(&self) -> io::Result<Result<UnixStream, String>> {
         let (stream, _) = self.listener.accept()?;
-        let user = getsockopt(&stream, PeerCredentials)?.uid();
-        if user == 0 || user == Uid::effective().as_raw() || self.is_closed_to_others() {
+        let client = getsockopt(&stream, PeerCredentials)?;
+        let user = client.uid();
+        if user == 0 || user == Uid::effective().as_raw() || self.admits_group_of(client.gid()) {
             return Ok(Ok(stream));
         }
-        tell(stream, &format!("the daemon does not take orders from user {user}: others may write to its socket"));
-        Ok(Err(format!("control client of user {user}, who is neither root nor us: others may write to the socket")))
+        tell(
+            stream,
+            &format!("user {user} may not use this daemon: only root, its own user and the group of its socket may"),
+        );
+        Ok(Err(format!("control client of user {user}, who is neither root, nor us, nor of our group")))
     }
 
-    /// Whether the mode keeps out everybody but us and the group, as it does unless somebody changes it. Then the kernel
-    /// has asked for all groups of the client when it connected, and knows them better than a list read at the start.
-    fn is_closed_to_others(&self) -> bool {
-        let closed = |m: std::fs::Metadata| (m.dev(), m.ino()) == self.made && m.mode() & 0o002 == 0;
-        std::fs::symlink_metadata(&self.path).is_ok_and(closed)
+    /// Whether a client with this primary group belongs to the group of the socket. Unless somebody has changed the mode, the
+    /// kernel has checked that when the client connected, with all groups that the client has now.
+    fn admits_group_of(&self, primary: u32) -> bool {
+        let admits =
+            |m: std::fs::Metadata| (m.dev(), m.ino()) == self.made && (m.mode() & 0o002 == 0 || m.gid() == primary);
+        std::fs::symlink_metadata(&self.path).is_ok_and(admits)
     }
 }
 

@@ -194,8 +194,8 @@ fn in_use_advice(service: Service) -> &'static str {
     match service {
         Service::Peer => "another pyrated may be running; --listen-port 0 picks a free port",
         Service::Bootstrap => {
-            "another bootstrap node may be running, or a pyrated without configuration, which serves as its own at 127.0.0.1 \
-             until it is given a bootstrap_addr; `pyratectl stop` ends it"
+            "another bootstrap node may be running, or a pyrated without configuration, which runs a bootstrap node of its own \
+             at 127.0.0.1; `pyratectl stop` ends it"
         }
     }
 }

@@ -19,17 +19,19 @@ fn its_mode_is_0660_whatever_the_umask() {
     }
 }
 
-/// What `pyratectl status` says at the socket of a daemon to nobody, who is in this supplementary group.
-fn said_to_nobody(peer: &Daemon, group: &str) -> String {
+/// What `pyratectl status` says at the socket of a daemon to nobody, with this primary and this supplementary group.
+fn said_to_nobody(peer: &Daemon, primary: &str, group: &str) -> String {
     std::fs::set_permissions(peer.home(), std::fs::Permissions::from_mode(0o755)).expect("it is ours");
     let program = peer.home().join("pyratectl");
     // By another process: this one may be forking, and a program that is open for writing cannot be run.
     let copied = std::process::Command::new("cp").arg(env!("CARGO_BIN_EXE_pyratectl")).arg(&program).status();
     assert!(copied.expect("cp runs").success());
     let mut command = crate::harness::clean_command("setpriv", peer.home());
-    command.args(["--reuid=65534", "--regid=65534", "--groups", group]).arg(&program);
+    command.args(["--reuid=65534", "--regid", primary, "--groups", group]).arg(&program);
     let run = command.arg("--socket").arg(peer.socket()).args(["status", "--json"]).output().expect("it runs");
-    String::from_utf8_lossy(&run.stdout).into_owned()
+    let said = String::from_utf8_lossy(&run.stdout).into_owned();
+    assert_eq!(run.status.success(), said.contains("uptime_s"), "{run:?}");
+    said
 }
 
 fn is_root(story: &str) -> bool {
@@ -48,9 +50,11 @@ fn a_stranger_is_turned_away_even_if_the_mode_lets_him_in() {
     }
     let peer = Setup::peer().start();
     std::fs::set_permissions(peer.socket(), std::fs::Permissions::from_mode(0o666)).expect("it is ours");
-    let said = said_to_nobody(&peer, "54321");
-    assert!(said.contains("the daemon does not take orders from user 65534"), "{said}");
+    std::os::unix::fs::chown(peer.socket(), None, Some(54_321)).expect("it is ours");
+    let said = said_to_nobody(&peer, "65534", "65534");
+    assert!(said.contains("user 65534 may not use this daemon"), "{said}");
     assert!(!said.contains("uptime_s"), "{said}");
+    assert!(said_to_nobody(&peer, "54321", "65534").contains("uptime_s"), "the group may all the same");
     assert!(answers(&peer));
 }
 
@@ -62,8 +66,8 @@ fn a_member_of_the_group_may_whenever_he_became_one() {
     }
     let peer = Setup::peer().start();
     std::os::unix::fs::chown(peer.socket(), None, Some(54_321)).expect("it is ours");
-    assert!(said_to_nobody(&peer, "54321").contains("uptime_s"));
-    let stranger = said_to_nobody(&peer, "54322");
+    assert!(said_to_nobody(&peer, "65534", "54321").contains("uptime_s"));
+    let stranger = said_to_nobody(&peer, "65534", "54322");
     assert!(stranger.contains("members of the group 54321 may"), "{stranger}");
 }
 

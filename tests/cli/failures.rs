@@ -44,6 +44,24 @@ fn the_first_daemon_that_answers_is_taken() {
     fake.run_command(command, |talk| drop(talk.answer("peers", json!([])))).gives(0, "");
 }
 
+#[test]
+fn whoever_may_not_talk_to_the_daemon_is_told_so() {
+    if nix::unistd::geteuid().is_root() {
+        return refused(0o000, 0, 0).says(69, "not permitted to talk to the daemon at");
+    }
+    let fake = Fake::new();
+    let _listener = UnixListener::bind(fake.socket()).unwrap();
+    std::fs::set_permissions(fake.socket(), PermissionsExt::from_mode(0o000)).unwrap();
+    run_at(&fake, Command::new(env!("CARGO_BIN_EXE_pyratectl"))).says(69, "not permitted to talk to the daemon at");
+}
+
+/// Runs a program at the socket of a daemon.
+fn run_at(fake: &Fake, mut program: Command) -> Run {
+    program.arg("--socket").arg(fake.socket()).env_clear().current_dir("/");
+    program.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    finish(program.spawn().unwrap())
+}
+
 /// Runs a copy of pyratectl, at a socket with this mode that belongs to this user and group, as nobody.
 fn refused(mode: u32, owner: u32, group: u32) -> Run {
     let fake = Fake::new();
@@ -57,9 +75,8 @@ fn refused(mode: u32, owner: u32, group: u32) -> Run {
     assert!(copied.success());
     std::fs::set_permissions(fake.directory(), PermissionsExt::from_mode(0o755)).unwrap();
     let mut command = Command::new(program);
-    command.arg("--socket").arg(fake.socket()).env_clear().current_dir("/").uid(65534).gid(65534);
-    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
-    finish(command.spawn().unwrap())
+    command.uid(65534).gid(65534);
+    run_at(&fake, command)
 }
 
 #[test]
@@ -68,7 +85,6 @@ fn whoever_may_not_talk_to_the_daemon_is_told_who_may() {
         not_tested("what another user is told", "only root can become one");
         return;
     }
-    refused(0o660, 0, 54_321).says(69, "not permitted to talk to the daemon at");
     refused(0o660, 0, 54_321).says(69, "members of the group 54321 may");
     // Nobody is to be added to the group root, nor to one that may do nothing.
     refused(0o660, 0, 0).says(69, "run pyratectl as root");

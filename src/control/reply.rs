@@ -99,6 +99,8 @@ pub struct LimitedReply {
     pub call_backs_dropped: u64,
     /// Hits for a query that is not ours, or no longer.
     pub hits_unasked: u64,
+    /// Announcements of newcomers that were not acted on, because their network or all of them had used up the allowance.
+    pub announcements_refused: u64,
     /// Known peers that gave way to others.
     pub peers_displaced: u64,
     /// Hits of a network that has its share of the rows of a search.

@@ -26,6 +26,8 @@ pub(super) enum Purpose {
     Seek,
     /// A search that asks a peer what it speaks.
     FirstContact,
+    /// The same question, to a peer that has announced itself.
+    Newcomer,
     /// A listing for the user.
     List(SearchId),
     /// Somebody else's search, sent on.
@@ -155,6 +157,19 @@ impl Node {
         submitted.inspect_err(|_| self.count_dropped(kind))
     }
 
+    /// Asks a peer that has announced itself what it speaks, when a worker for strangers is free.
+    pub(super) fn dial_newcomer(
+        &mut self,
+        now: Instant,
+        sender: Sender,
+        to: SocketAddr,
+        message: Message,
+    ) -> Result<ExchangeId, QueueFull> {
+        let connect_max = CONNECT_UNPROVEN_MAX;
+        let command = Command::Dial { to, messages: vec![message], expect: Expect::FirstContact, connect_max };
+        self.submit_dial(now, to, Purpose::Newcomer, command, Rank::For(Kind::StrangerHits, sender))
+    }
+
     fn submit_dial(
         &mut self,
         now: Instant,
@@ -213,6 +228,7 @@ impl Node {
                 match purpose {
                     Purpose::Ring(search) => self.on_ring_dial_ended(search, &outcome),
                     Purpose::FirstContact => self.on_contact_dial_ended(now, to, &outcome),
+                    Purpose::Newcomer => self.on_newcomer_dial_ended(now, to, &outcome),
                     Purpose::List(search) => self.on_list_ended(now, search, exchange, to, outcome),
                     Purpose::Fetch(download) => self.on_fetch_ended(now, download, exchange, outcome),
                     Purpose::Forward => self.on_forward_ended(now, to),

@@ -24,6 +24,7 @@ impl Node {
         self.hashing.check_invariants();
         self.settling.check_invariants();
         self.seeks.check_invariants();
+        self.newcomers.check_invariants();
         for exchange in self.uploads.exchanges() {
             assert!(self.workers.is_active(exchange), "{exchange:?} sends with a worker");
         }

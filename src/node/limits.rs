@@ -25,6 +25,26 @@ pub(super) const REMEMBER_DELAY: Duration = Duration::from_secs(5);
 pub(super) const PEER_LIST_ROWS_ASKED: u32 = 200;
 /// Peers new on a list that are asked directly for sources of downloads.
 pub(super) const NEWCOMERS_MAX: usize = 16;
+/// How long such peers are sent our searches directly, if they are no neighbours.
+pub(super) const NEWCOMER_AGE_MAX: Duration = Duration::from_secs(60);
+/// A list that is older is asked for again when a search begins, although there are enough neighbours.
+pub(super) const LIST_AGE_MAX: Duration = Duration::from_secs(10);
+/// A list that is younger is not asked for again, although neighbours are wanting.
+pub(super) const LIST_AGE_MIN: Duration = Duration::from_secs(1);
+/// Lists that searches may ask of one bootstrap node in a minute: of 1,000 nodes whose users search without end, 100 a second.
+pub(super) const LISTS_FOR_SEARCHES_PER_MINUTE: u32 = 6;
+/// Lists that searches may ask of it at once.
+pub(super) const LISTS_FOR_SEARCHES_BURST: u32 = 3;
+/// Peers that we have announced ourselves to.
+pub(super) const ANNOUNCED_MAX: usize = 1_024;
+/// Announcements in a minute that a node acts on. A node announces itself to `max_peers` others when it starts.
+pub(super) const ANNOUNCEMENTS_PER_MINUTE: u32 = 60;
+/// Of these, those of one network: some nodes behind one address may start together.
+pub(super) const ANNOUNCEMENTS_PER_NETWORK: u32 = 10;
+/// Newcomers that are being asked back.
+pub(super) const NEWCOMER_CONTACTS_MAX: usize = 16;
+/// One neighbour in so many may be a peer that has just announced itself.
+pub(super) const NEWCOMER_PLACES_OF: usize = 4;
 /// Least wait after a bootstrap node failed; doubles with each further failure, and is spread at random within these bounds.
 pub(super) const LINK_RETRY_MIN: Duration = Duration::from_secs(2);
 /// Longest such wait: a bootstrap node that returns without its memory lists its peers again within a minute.

@@ -25,9 +25,21 @@ pub(super) struct Lists {
     sampled: bool,
     /// When we registered again because a list did not show us, and how many times in a row that was of no use.
     again: Option<(Instant, u32)>,
+    /// When the last list came.
+    came_at: Option<Instant>,
 }
 
 impl Lists {
+    /// When the last list came.
+    pub(super) fn came_at(&self) -> Option<Instant> {
+        self.came_at
+    }
+
+    /// Whether the last list may be a part.
+    pub(super) fn is_sampled(&self) -> bool {
+        self.sampled
+    }
+
     /// Of a link that has just registered.
     pub(super) fn begin(&mut self) {
         self.second_look = false;
@@ -63,6 +75,7 @@ impl Node {
         link.error = None;
         let LinkPhase::Registered { to, .. } = link.phase else { return };
         (link.lists.tells, link.lists.sampled) = (tells, sampled);
+        link.lists.came_at = Some(now);
         if shows_us {
             link.lists.again = None;
         }
@@ -75,6 +88,7 @@ impl Node {
         }
         self.plan_refresh(now, id);
         self.seek_among_newcomers(now);
+        self.on_newcomers_listed(now, !sampled);
     }
 
     /// Plans the next look at the list, if none is planned.
@@ -96,12 +110,5 @@ impl Node {
         let errand = if link.lists.sampled && link.lists.tells && enough { Errand::Renew } else { Errand::PeerList };
         self.start_errand(id, errand);
         self.plan_refresh(now, id);
-    }
-
-    /// Asks every bootstrap node that lists us who is there, now; says whether an answer is to be expected.
-    pub(super) fn ask_for_peers(&mut self) -> bool {
-        let ids = self.registered_links();
-        ids.iter().for_each(|id| self.start_errand(*id, Errand::PeerList));
-        !ids.is_empty()
     }
 }

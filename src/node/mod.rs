@@ -11,6 +11,7 @@
 //! | `peers`, `peer_notes`, `endpoints` | who is known, and what is learnt of each |
 //! | `speech`, `fair_set` | what each speaks; a set of endpoints that strangers can fill |
 //! | `neighbours` | which peers are neighbours |
+//! | `newcomers` | peers that have just come, and telling others that we have |
 //! | `searching` | our searches and listings |
 //! | `hits`, `hit`, `row_shares` | what they found, one row of it, and how many rows each network may have |
 //! | `seeking` | our searches for further sources of downloads |
@@ -69,6 +70,7 @@ mod matching;
 mod membership;
 mod names;
 mod neighbours;
+mod newcomers;
 mod ordering;
 mod orders;
 mod parts;
@@ -124,6 +126,7 @@ pub struct Node {
     workers: workers::Workers,
     membership: membership::Membership,
     peers: peers::Peers,
+    newcomers: newcomers::Newcomers,
     searches: searching::Searches,
     hits: hits::Hits,
     seeks: seeking::Seeks,
@@ -260,6 +263,7 @@ impl Node {
             workers: Default::default(),
             membership: Default::default(),
             peers: Default::default(),
+            newcomers: Default::default(),
             searches: Default::default(),
             hits: Default::default(),
             seeks: Default::default(),

@@ -7,6 +7,7 @@
 //!   may register many ports. Among equals, networks that have fewer come first.
 //! - A quarter is kept for peers that have answered as neighbours in an earlier run: they are tried first, whatever the lists
 //!   of bootstrap nodes say.
+//! - A quarter at most is for peers that have just announced themselves, so that somebody passes searches on to them.
 //! - Among equals, peers on lists that have named fewer neighbours come first. Where one list has named more than its share, its
 //!   neighbours give way to those of others, one at a time: each has to answer before the next is tried.
 
@@ -26,6 +27,8 @@ pub(super) struct Candidate {
     pub(super) addr: SocketAddr,
     /// It has answered as a neighbour in an earlier run.
     pub(super) proven: bool,
+    /// It is one of the newcomers that have places of their own.
+    pub(super) guest: bool,
     /// The lists that name it.
     pub(super) lists: Vec<LinkId>,
 }
@@ -145,7 +148,7 @@ impl Chosen {
         if !self.is_full() || most <= share || self.places.iter().any(on_trial) {
             return;
         }
-        let of_list = |(_, (_, of)): &(usize, &(Candidate, _))| *of == Some(list);
+        let of_list = |(_, (place, of)): &(usize, &(Candidate, _))| *of == Some(list) && !place.guest;
         let places = self.places.iter().enumerate().filter(of_list);
         let Some((at, _)) = places.max_by_key(|(_, (place, _))| (!place.proven, place.rank, place.chance)) else {
             return;
@@ -164,11 +167,13 @@ impl Chosen {
 
 /// Chooses neighbours from the candidates. The present ones among them stay, as far as the rules let them.
 pub(super) fn choose(candidates: Vec<Candidate>, present: &BTreeSet<SocketAddr>, rules: Rules) -> BTreeSet<SocketAddr> {
+    let is_guest = |candidate: &Candidate| candidate.guest && candidate.rank <= rules.answers;
+    let (guests, candidates): (Vec<_>, Vec<_>) = candidates.into_iter().partition(is_guest);
     let (mut stay, mut others): (Vec<_>, Vec<_>) =
         candidates.into_iter().partition(|candidate| present.contains(&candidate.addr));
-    stay.sort_unstable_by_key(|candidate| (candidate.rank, candidate.chance, candidate.addr));
+    stay.sort_unstable_by_key(|candidate| (candidate.rank, !candidate.proven, candidate.chance, candidate.addr));
     let mut chosen = Chosen::new(rules);
-    for candidate in stay {
+    for candidate in guests.into_iter().chain(stay) {
         if !chosen.is_full() && chosen.has_room_for(&candidate) {
             chosen.push(candidate);
         }
@@ -188,7 +193,7 @@ mod tests {
     use super::*;
 
     fn candidate(rank: u8, addr: &str) -> Candidate {
-        Candidate { rank, chance: 0, addr: addr.parse().unwrap(), proven: false, lists: Vec::new() }
+        Candidate { rank, chance: 0, addr: addr.parse().unwrap(), proven: false, guest: false, lists: Vec::new() }
     }
 
     fn rules(neighbours_max: usize) -> Rules {

@@ -8,9 +8,10 @@
 use super::contract::RememberedPeers;
 use super::dice::Dice;
 use super::endpoints::{canonical, is_unicast};
-use super::limits::{CLAIMS_MAX, PEER_FAILURES_MAX, PEERS_MAX, REMEMBERED_PEERS_MAX};
+use super::limits::{CLAIMS_MAX, NEWCOMER_PLACES_OF, PEER_FAILURES_MAX, PEERS_MAX, REMEMBERED_PEERS_MAX};
 use super::membership::LinkId;
 use super::neighbours::{self, Candidate, Rules};
+use super::newcomers::Guests;
 use super::speech::{Evidence, Shown, Speech};
 use crate::control::{PeerRow, PeerSource, PeerState};
 use crate::network::Network;
@@ -114,6 +115,7 @@ const RANK_NOT_A_PEER: u8 = 6;
 pub(super) struct Peers {
     pub(super) rows: BTreeMap<SocketAddr, Peer>,
     pub(super) neighbours: BTreeSet<SocketAddr>,
+    guests: Guests,
     /// Those that have shown `p1`, also if they have no row.
     pub(super) shown: Shown,
     /// Those that the last list named which no list had named before.
@@ -302,13 +304,25 @@ impl Peers {
         let peers = self.rows.iter().filter(|(_, peer)| peer.rank() < RANK_NOT_A_PEER);
         let candidate = |(&addr, peer): (&SocketAddr, &Peer)| {
             let (rank, chance) = (peer.rank(), dice.number());
-            let proven = peer.proof == Proof::EarlierRun;
-            Candidate { rank, chance, addr, proven, lists: peer.listed_by.keys().copied().collect() }
+            let (proven, guest) = (peer.proof == Proof::EarlierRun, self.guests.contains(addr));
+            Candidate { rank, chance, addr, proven, guest, lists: peer.listed_by.keys().copied().collect() }
         };
         let candidates = peers.map(candidate).collect();
         let rules = Rules { neighbours_max, answers: RANK_ALIVE, gives_way: RANK_CLAIM };
-        self.neighbours = neighbours::choose(candidates, &self.neighbours, rules);
+        let chosen = neighbours::choose(candidates, &self.neighbours, rules);
+        // One place at a time goes to a peer of another list: there may be more to do.
+        self.stale = chosen != self.neighbours;
+        self.neighbours = chosen;
         self.note_proven();
+    }
+
+    /// A peer that has announced itself and answered becomes a neighbour, in the place of an earlier one if need be.
+    pub(super) fn welcome(&mut self, peer: SocketAddr, neighbours_max: usize) {
+        let gone = self.guests.arrive(peer, (neighbours_max / NEWCOMER_PLACES_OF).max(1));
+        if let Some(gone) = gone {
+            self.neighbours.remove(&gone);
+        }
+        self.stale = true;
     }
 
     /// A neighbour that answers is remembered as one.

@@ -112,6 +112,7 @@ impl Node {
         let rings = Rings { text: text.into(), requester, ahead, asked: 0, delivered: 0, lists: Lists::NotAsked };
         let id = self.begin_search(Stage::Ringing(rings), u64::from(rows_max))?;
         self.subscriptions.subscribe(Topic::Search(id), client);
+        self.look_for_newcomers(now);
         self.send_ring(now, id);
         Ok(SearchStarted { search: id.0 })
     }
@@ -169,7 +170,7 @@ impl Node {
             return false;
         }
         rings.lists = Lists::Awaited;
-        if !self.ask_for_peers() {
+        if !self.awaits_peer_list() {
             return false;
         }
         self.wheel.insert(now + RING_WAIT, NodeTimer::Ring(id));
@@ -191,7 +192,9 @@ impl Node {
         queries.push(query.clone());
         self.searches.queries.insert(query, id);
         let (mut asked, mut awaited) = (0, 0);
-        for neighbour in self.neighbours() {
+        let neighbours = self.neighbours();
+        self.newcomers.note_ring(id, search.clone(), neighbours.iter().copied().collect());
+        for neighbour in neighbours {
             match self.dial_search(now, neighbour, &search, Purpose::Ring(id)) {
                 SearchDial::Sent => asked += 1,
                 SearchDial::Awaited => awaited += 1,
@@ -205,6 +208,14 @@ impl Node {
         // Without neighbours there is nothing to wait for; the call is answered first all the same.
         let wait = if asked + awaited == 0 { Duration::ZERO } else { wait };
         self.wheel.insert(now + wait, NodeTimer::Ring(id));
+        self.extend_searches(now);
+    }
+
+    /// Further peers were sent the ring that is listened to.
+    pub(super) fn note_asked(&mut self, id: SearchId, asked: u32) {
+        if let Some(Search { stage: Stage::Ringing(rings), .. }) = self.searches.rows.get_mut(&id) {
+            rings.asked += asked;
+        }
     }
 
     /// A ring was listened to: go on, unless enough has come.
@@ -249,6 +260,7 @@ impl Node {
     fn finish_search(&mut self, now: Instant, id: SearchId, error: Option<CallError>) {
         let Some(search) = self.searches.rows.get_mut(&id) else { return };
         search.stage = Stage::Over;
+        self.newcomers.end_search(id);
         let (hits, truncated) = (self.hits.count(id), search.truncated || self.hits.is_cut(id));
         self.wheel.insert(now + LATE_HITS, NodeTimer::ForgetSearch(id));
         self.notify(Topic::Search(id), || Notice::SearchDone { search: id.0, hits, truncated, error });
@@ -257,6 +269,7 @@ impl Node {
     /// Takes no more hits for a search. Its rows stay.
     pub(super) fn forget_search(&mut self, id: SearchId) {
         let Some(search) = self.searches.rows.remove(&id) else { return };
+        self.newcomers.end_search(id);
         for query in &search.queries {
             self.searches.queries.remove(query);
         }

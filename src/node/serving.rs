@@ -39,7 +39,10 @@ impl Node {
                 self.actions.push_back(Action::Close { exchange });
                 self.on_search_response(now, from, response);
             }
-            Message::FirstContact { .. } => self.actions.push_back(Action::AnswerFirstContact { exchange }),
+            Message::FirstContact { requester, .. } => {
+                self.actions.push_back(Action::AnswerFirstContact { exchange });
+                self.on_announced(now, from, requester);
+            }
             Message::Register { .. }
             | Message::RequestPeerList { .. }
             | Message::Unregister { .. }

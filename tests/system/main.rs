@@ -34,6 +34,7 @@ mod lookups;
 mod membership;
 mod moves;
 mod newcomer;
+mod newcomers;
 mod old_programs;
 mod orphans;
 mod p1_liars;

@@ -8,6 +8,7 @@ mod flooding;
 mod hashing;
 mod membership;
 mod networks;
+mod newcomers;
 mod p1;
 mod ranges;
 mod rig;

@@ -6,6 +6,7 @@ mod downloads;
 mod helpers;
 mod hostile;
 mod membership;
+mod newcomers;
 mod ordeal;
 mod part_files;
 mod renames;

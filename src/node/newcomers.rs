@@ -1,0 +1,239 @@
+//! Newcomers: how a search finds peers that registered after the last look at a list, and how a node that has just come
+//! makes itself known (PROTOCOL, part 2, First contact).
+//!
+//! - A search asks the bootstrap nodes for their lists, as often as an allowance for each link permits.
+//! - A node announces itself to its neighbours by a first contact, once in a run. Whoever receives one asks back, in the same
+//!   form, at the address that it came from. A newcomer that answers is searched from then on: it has one of the places that
+//!   are for newcomers, a quarter of `max_peers`.
+//! - A search that is in progress is sent to whoever has become a neighbour meanwhile, and to peers that are new on a list.
+//!
+//! An announcement makes a node open one connection to the address that the announcement came from, and is bounded for each
+//! network and in all.
+
+use super::Node;
+use super::allowances::{Allowances, Tariff};
+use super::contract::{DialOutcome, Dialled, Expect, Response};
+use super::dials::{Errand, Purpose, SearchDial};
+use super::endpoints::canonical;
+use super::fair_queue::Sender;
+use super::fair_set::FairSet;
+use super::limits::{
+    ANNOUNCED_MAX, ANNOUNCEMENTS_PER_MINUTE, ANNOUNCEMENTS_PER_NETWORK, LIST_AGE_MAX, LIST_AGE_MIN,
+    LISTS_FOR_SEARCHES_BURST, LISTS_FOR_SEARCHES_PER_MINUTE, NEWCOMER_AGE_MAX, NEWCOMER_CONTACTS_MAX, NEWCOMERS_MAX,
+    REQUESTER_PORT_MIN, SENDERS_MAX,
+};
+use super::membership::{LinkId, LinkPhase};
+use super::speech::{Evidence, Speech};
+use crate::control::PeerSource;
+use crate::id::{QueryId, SearchId};
+use crate::network::Network;
+use crate::time::Instant;
+use crate::wire::{Message, Search};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// A search in progress: its last ring, and who was sent it.
+struct Running {
+    ring: Search,
+    sent_to: BTreeSet<SocketAddr>,
+    /// Peers new on a list that were asked directly, once in all rings.
+    asked_directly: BTreeSet<SocketAddr>,
+}
+
+/// What is known of newcomers, and what they and we may still cause.
+pub(super) struct Newcomers {
+    /// Lists that searches may ask of each bootstrap node.
+    lists: Allowances<LinkId>,
+    /// Announcements that are acted on, of each network and in all.
+    of_network: Allowances<Network>,
+    of_all: Allowances<()>,
+    /// Peers that we have announced ourselves to.
+    announced: FairSet,
+    /// Peers that were new on a list that was whole, oldest first.
+    listed: VecDeque<(Instant, SocketAddr)>,
+    running: BTreeMap<SearchId, Running>,
+}
+
+impl Default for Newcomers {
+    fn default() -> Self {
+        let lists = Tariff { per_minute: LISTS_FOR_SEARCHES_PER_MINUTE, burst: LISTS_FOR_SEARCHES_BURST };
+        let same = |per_minute| Tariff { per_minute, burst: per_minute };
+        Self {
+            lists: Allowances::new(lists, SENDERS_MAX),
+            of_network: Allowances::new(same(ANNOUNCEMENTS_PER_NETWORK), SENDERS_MAX),
+            of_all: Allowances::new(same(ANNOUNCEMENTS_PER_MINUTE), 1),
+            announced: FairSet::new(ANNOUNCED_MAX),
+            listed: VecDeque::new(),
+            running: BTreeMap::new(),
+        }
+    }
+}
+
+impl Newcomers {
+    /// A ring of a search went out to these peers.
+    pub(super) fn note_ring(&mut self, id: SearchId, ring: Search, sent_to: BTreeSet<SocketAddr>) {
+        let asked_directly = self.running.remove(&id).map(|running| running.asked_directly).unwrap_or_default();
+        self.running.insert(id, Running { ring, sent_to, asked_directly });
+    }
+
+    /// A search is sent to nobody any more.
+    pub(super) fn end_search(&mut self, id: SearchId) {
+        self.running.remove(&id);
+    }
+
+    /// Peers were new on a list.
+    fn note_listed(&mut self, now: Instant, peers: &[SocketAddr]) {
+        self.listed.retain(|(at, peer)| *at + NEWCOMER_AGE_MAX > now && !peers.contains(peer));
+        self.listed.extend(peers.iter().map(|peer| (now, *peer)));
+        let too_many = self.listed.len().saturating_sub(NEWCOMERS_MAX);
+        self.listed.drain(..too_many);
+    }
+
+    /// Whether an announcement from this address is acted on. All nodes of a loopback network have one address.
+    fn may_announce(&mut self, now: Instant, from: SocketAddr) -> bool {
+        let ip = from.ip().to_canonical();
+        (ip.is_loopback() || self.of_network.allow(now, Network::of(ip))) && self.of_all.allow(now, ())
+    }
+
+    pub(super) fn check_invariants(&self) {
+        self.lists.check_invariants();
+        self.of_network.check_invariants();
+        self.announced.check_invariants();
+        assert!(self.listed.len() <= NEWCOMERS_MAX, "the newcomers are bounded");
+    }
+}
+
+/// The peers that announced themselves last, and have places among the neighbours for it.
+#[derive(Default)]
+pub(super) struct Guests(VecDeque<SocketAddr>);
+
+impl Guests {
+    pub(super) fn contains(&self, peer: SocketAddr) -> bool {
+        self.0.contains(&peer)
+    }
+
+    /// Gives a place to a newcomer; the guest that gave way to it. Each network has one place, the loopback network excepted.
+    pub(super) fn arrive(&mut self, peer: SocketAddr, places_max: usize) -> Option<SocketAddr> {
+        self.0.retain(|guest| *guest != peer);
+        let network = Network::of(peer.ip());
+        let is_of_network =
+            |guest: &SocketAddr| !peer.ip().to_canonical().is_loopback() && Network::of(guest.ip()) == network;
+        let at = self.0.iter().position(is_of_network).or((self.0.len() >= places_max).then_some(0));
+        let gone = at.and_then(|at| self.0.remove(at));
+        self.0.push_back(peer);
+        gone
+    }
+}
+
+impl Node {
+    /// A search begins: asks the bootstrap nodes who has come, where neighbours are wanting or the last list is old.
+    pub(super) fn look_for_newcomers(&mut self, now: Instant) {
+        let age_min = match self.neighbours_alive() {
+            0 => Duration::ZERO,
+            alive if alive < self.config.max_peers => LIST_AGE_MIN,
+            _ => LIST_AGE_MAX,
+        };
+        for id in self.registered_links() {
+            if self.is_list_wanted(now, id, age_min) && self.newcomers.lists.allow(now, id) {
+                self.start_errand(id, Errand::PeerList);
+            }
+        }
+    }
+
+    fn is_list_wanted(&mut self, now: Instant, id: LinkId, age_min: Duration) -> bool {
+        let Some(link) = self.link_mut(id) else { return false };
+        let is_idle = matches!(link.phase, LinkPhase::Registered { errand: None, .. });
+        let is_old = link.lists.came_at().is_none_or(|at| now.saturating_since(at) >= age_min);
+        // A part of a list hardly ever names the one that has just come; that one announces itself.
+        is_idle && is_old && !(age_min == LIST_AGE_MAX && link.lists.is_sampled())
+    }
+
+    /// Whether a list of a bootstrap node is on its way.
+    pub(super) fn awaits_peer_list(&self) -> bool {
+        self.dials.values().any(|dial| matches!(dial.purpose, Purpose::Link(_, Errand::PeerList)))
+    }
+
+    /// A list has come.
+    pub(super) fn on_newcomers_listed(&mut self, now: Instant, is_whole: bool) {
+        if is_whole {
+            self.newcomers.note_listed(now, self.peers.newcomers());
+        }
+        self.announce_to_neighbours(now);
+        self.extend_searches(now);
+    }
+
+    /// Tells the neighbours that we are there, once each. Programs that are known to be base programs do not care.
+    fn announce_to_neighbours(&mut self, now: Instant) {
+        let Some(requester) = self.advertised() else { return };
+        for peer in self.neighbours() {
+            if self.newcomers.announced.contains(peer) || self.peers.speech(peer) == Speech::Base {
+                continue;
+            }
+            let message = Message::FirstContact { id: QueryId::p1(self.dice.number()), requester };
+            if self.dial_peer(now, peer, vec![message], Expect::FirstContact, Purpose::FirstContact).is_ok() {
+                self.newcomers.announced.insert(peer);
+            }
+        }
+    }
+
+    /// Somebody asked what we speak, and names an endpoint: that of a newcomer, if it is at the address that asked.
+    pub(super) fn on_announced(&mut self, now: Instant, from: SocketAddr, requester: SocketAddr) {
+        let peer = canonical(requester);
+        let is_plausible = from.ip().to_canonical() == peer.ip()
+            && peer.port() >= REQUESTER_PORT_MIN
+            && self.is_plausible(peer, from.ip());
+        if !is_plausible || self.neighbours().contains(&peer) {
+            return;
+        }
+        let contacts = || self.dials.values().filter(|dial| dial.purpose == Purpose::Newcomer);
+        if contacts().any(|dial| dial.to == peer) {
+            return;
+        }
+        if contacts().count() >= NEWCOMER_CONTACTS_MAX || !self.newcomers.may_announce(now, from) {
+            self.counters.limited.announcements_refused += 1;
+            return;
+        }
+        let Some(ours) = self.advertised() else { return };
+        let message = Message::FirstContact { id: QueryId::p1(self.dice.number()), requester: ours };
+        if self.dial_newcomer(now, Sender::own(from), peer, message).is_err() {
+            self.counters.limited.announcements_refused += 1;
+        }
+    }
+
+    /// A newcomer was asked back.
+    pub(super) fn on_newcomer_dial_ended(&mut self, now: Instant, peer: SocketAddr, outcome: &DialOutcome) {
+        if !matches!(outcome, Ok(Dialled { response: Response::SpeaksP1, .. })) {
+            return;
+        }
+        self.learn_peer(now, peer, PeerSource::Search);
+        self.note_peer_answered(now, peer);
+        self.note_evidence(now, peer, Evidence::Attributes);
+        // It has been told of us by this.
+        self.newcomers.announced.insert(peer);
+        self.peers.welcome(peer, self.config.max_peers);
+        self.extend_searches(now);
+    }
+
+    /// Sends the searches in progress to those that have become neighbours since, and to peers that are new on a list.
+    pub(super) fn extend_searches(&mut self, now: Instant) {
+        let neighbours = self.neighbours();
+        let ids: Vec<_> = self.newcomers.running.keys().copied().collect();
+        for id in ids {
+            let Some(Running { ring, sent_to, asked_directly }) = self.newcomers.running.get_mut(&id) else { continue };
+            let mut targets: Vec<_> = neighbours.iter().copied().filter(|peer| sent_to.insert(*peer)).collect();
+            let is_new = |(at, peer): &&(Instant, SocketAddr)| {
+                let is_asked = sent_to.contains(peer) || asked_directly.contains(peer);
+                *at + NEWCOMER_AGE_MAX > now && !is_asked && self.peers.is_proven(*peer)
+            };
+            let listed: Vec<_> = self.newcomers.listed.iter().filter(is_new).map(|(_, peer)| *peer).collect();
+            asked_directly.extend(&listed);
+            sent_to.extend(&listed);
+            targets.extend(listed);
+            let ring = ring.clone();
+            let sent = |peer| u32::from(self.dial_search(now, peer, &ring, Purpose::Ring(id)) != SearchDial::NoRoom);
+            let asked = targets.into_iter().map(sent).sum();
+            self.note_asked(id, asked);
+        }
+    }
+}

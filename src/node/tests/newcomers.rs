@@ -1,0 +1,201 @@
+//! Peers that have just come: how they are found, and what those can cause that only say so.
+
+use super::membership::peers;
+use super::rig::*;
+use crate::id::QueryId;
+use crate::node::contract::Response;
+use crate::wire::Message;
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// A node that knows these peers from a list, and has taken its second look.
+fn settled(listed: Vec<SocketAddr>) -> Rig {
+    let mut rig = Rig::new(config());
+    rig.join(listed.clone());
+    rig.pass(Duration::from_secs(5));
+    rig.answer_peer_list(listed);
+    rig
+}
+
+/// Lets those that are asked answer; whom a search went to, and how far it reaches.
+fn searched(rig: &mut Rig) -> Vec<(SocketAddr, u8)> {
+    let mut to_whom = Vec::new();
+    for (exchange, to, messages) in rig.dials() {
+        let [Message::Search(search)] = &messages[..] else { panic!("{messages:?}") };
+        to_whom.push((to, search.ttl));
+        rig.deliver(exchange);
+    }
+    to_whom
+}
+
+fn neighbours(rig: &mut Rig) -> BTreeSet<SocketAddr> {
+    peers(rig).into_iter().filter(|row| row.neighbour).map(|row| row.addr).collect()
+}
+
+/// A first contact comes in, on a connection from another port of `ip`.
+fn announce(rig: &mut Rig, from: SocketAddr, requester: SocketAddr) {
+    let from = SocketAddr::new(from.ip(), 50_000);
+    rig.request(from, Message::FirstContact { id: QueryId::p1(7), requester });
+}
+
+/// Takes the first contacts that are sent; whom they go to.
+fn contacts(rig: &mut Rig) -> Vec<(crate::id::ExchangeId, SocketAddr)> {
+    let contact = |(exchange, to, messages): (_, _, Vec<Message>)| {
+        matches!(messages[..], [Message::FirstContact { .. }]).then_some((exchange, to))
+    };
+    rig.dials().into_iter().filter_map(contact).collect()
+}
+
+fn in_network(n: u8) -> SocketAddr {
+    SocketAddr::from(([10, 0, n, 1], 63_339))
+}
+
+#[test]
+fn a_search_asks_who_has_come_and_goes_to_them_while_it_runs() {
+    let mut rig = settled(vec![peer(1)]);
+    rig.pass(Duration::from_secs(2));
+    rig.search("song");
+    let mut dials = rig.dials();
+    let at = dials.iter().position(|(_, to, _)| *to == bootstrap()).expect("the list is asked for");
+    let (list, ..) = dials.remove(at);
+    assert_eq!(dials.iter().map(|(_, to, _)| *to).collect::<Vec<_>>(), [peer(1)], "the search does not wait for it");
+    rig.succeed(list, plain_list(vec![us(), peer(1), peer(2), peer(3)]));
+    let mut reached = searched(&mut rig);
+    reached.sort();
+    assert_eq!(reached, [(peer(2), 1), (peer(3), 1)]);
+    rig.pass(Duration::from_secs(1));
+    assert_eq!(searched(&mut rig).len(), 3, "they get the further rings like others");
+}
+
+#[test]
+fn who_is_new_on_a_list_is_searched_though_all_places_are_taken() {
+    let full: Vec<_> = (1..=8).map(in_network).collect();
+    let mut rig = settled(full.clone());
+    rig.search("anything");
+    searched(&mut rig);
+    rig.pass(Duration::from_secs(61));
+    rig.dials();
+    rig.search("song");
+    let dials = rig.dials();
+    assert_eq!(dials.iter().filter(|(_, to, _)| *to == bootstrap()).count(), 0, "the list is fresh");
+    let mut rig = settled(full.clone());
+    rig.search("anything");
+    searched(&mut rig);
+    rig.pass(Duration::from_secs(12));
+    rig.search("song");
+    let mut dials = rig.dials();
+    let at = dials.iter().position(|(_, to, _)| *to == bootstrap()).expect("the list is old");
+    let (list, ..) = dials.remove(at);
+    rig.succeed(list, plain_list([full, vec![us(), in_network(9)]].concat()));
+    assert_eq!(searched(&mut rig), [(in_network(9), 1)]);
+    rig.pass(Duration::from_secs(1));
+    assert!(!searched(&mut rig).iter().any(|(to, _)| *to == in_network(9)), "once is enough");
+}
+
+#[test]
+fn a_script_that_searches_in_a_loop_asks_for_few_lists() {
+    let mut rig = settled(vec![peer(1)]);
+    let mut lists = 0;
+    for _ in 0..120 {
+        rig.search_within("song", Some(0));
+        for (exchange, to, _) in rig.dials() {
+            match to == bootstrap() {
+                true => {
+                    lists += 1;
+                    rig.succeed(exchange, plain_list(vec![us(), peer(1)]));
+                }
+                false => rig.deliver(exchange),
+            }
+        }
+        rig.pass(Duration::from_millis(500));
+    }
+    assert!((3..=3 + 6 + 2).contains(&lists), "{lists} lists in a minute");
+}
+
+#[test]
+fn a_node_announces_itself_once_to_each_neighbour() {
+    let mut rig = Rig::new(config());
+    rig.resets_first_contacts = false;
+    let (register, ..) = rig.dial();
+    rig.deliver(register);
+    rig.answer_peer_list(vec![peer(1), peer(2)]);
+    let told = contacts(&mut rig);
+    assert_eq!(told.iter().map(|(_, to)| *to).collect::<Vec<_>>(), [peer(1), peer(2)]);
+    rig.succeed(told[0].0, Response::SpeaksP1);
+    rig.deliver(told[1].0);
+    rig.pass(Duration::from_secs(5));
+    rig.answer_peer_list(vec![peer(1), peer(2), peer(3)]);
+    assert_eq!(contacts(&mut rig).into_iter().map(|(_, to)| to).collect::<Vec<_>>(), [peer(3)]);
+}
+
+#[test]
+fn a_newcomer_that_announces_itself_and_answers_gets_the_search_that_is_in_progress() {
+    let mut rig = settled((1..=8).map(in_network).collect());
+    rig.search("song");
+    searched(&mut rig);
+    assert_eq!(neighbours(&mut rig).len(), 8);
+    announce(&mut rig, in_network(20), in_network(20));
+    assert!(!neighbours(&mut rig).contains(&in_network(20)), "it only says so");
+    let asked = contacts(&mut rig);
+    assert_eq!(asked.iter().map(|(_, to)| *to).collect::<Vec<_>>(), [in_network(20)]);
+    announce(&mut rig, in_network(20), in_network(20));
+    assert!(contacts(&mut rig).is_empty(), "it is being asked");
+    rig.succeed(asked[0].0, Response::SpeaksP1);
+    assert_eq!(searched(&mut rig), [(in_network(20), 1)]);
+    let now = neighbours(&mut rig);
+    assert!(now.len() == 8 && now.contains(&in_network(20)), "{now:?}");
+    announce(&mut rig, in_network(20), in_network(20));
+    assert!(contacts(&mut rig).is_empty(), "it is a neighbour");
+}
+
+#[test]
+fn whoever_does_not_answer_as_a_p1_node_does_gets_no_place() {
+    let mut rig = settled(vec![in_network(1)]);
+    announce(&mut rig, in_network(20), in_network(20));
+    let asked = contacts(&mut rig);
+    rig.deliver(asked[0].0);
+    announce(&mut rig, in_network(21), in_network(21));
+    let asked = contacts(&mut rig);
+    rig.fail(asked[0].0, crate::fault::DialFault::Refused);
+    assert_eq!(peers(&mut rig).len(), 1, "and no row");
+}
+
+/// What a forger can cause: nothing towards others, and some connections to itself.
+#[test]
+fn announcements_are_bounded_and_aimed_at_their_sender_alone() {
+    let mut rig = settled(vec![in_network(1)]);
+    announce(&mut rig, in_network(66), in_network(20));
+    announce(&mut rig, in_network(66), SocketAddr::new(in_network(66).ip(), 22));
+    announce(&mut rig, in_network(66), us());
+    assert!(contacts(&mut rig).is_empty(), "another address, a port of the system, ourselves");
+    let mut asked = 0;
+    for n in 0..1_000 {
+        announce(&mut rig, in_network(66), SocketAddr::new(in_network(66).ip(), 2_000 + n));
+        for (exchange, _) in contacts(&mut rig) {
+            asked += 1;
+            rig.fail(exchange, crate::fault::DialFault::Refused);
+        }
+    }
+    assert_eq!((asked, rig.node.counters().limited.announcements_refused), (10, 990));
+    announce(&mut rig, in_network(20), in_network(20));
+    assert_eq!(contacts(&mut rig).len(), 1, "another network is not held up");
+}
+
+#[test]
+fn newcomers_have_a_quarter_of_the_places_however_many_come() {
+    let proven: Vec<_> = (1..=8).map(in_network).collect();
+    let mut rig = settled(proven.clone());
+    rig.search_within("anything", Some(0));
+    searched(&mut rig);
+    for n in 100..150 {
+        announce(&mut rig, in_network(n), in_network(n));
+        for (exchange, _) in contacts(&mut rig) {
+            rig.succeed(exchange, Response::SpeaksP1);
+        }
+    }
+    let now = neighbours(&mut rig);
+    let stayed = proven.iter().filter(|peer| now.contains(peer)).count();
+    assert_eq!((now.len(), stayed), (8, 6), "{now:?}");
+    assert!(now.contains(&in_network(149)) && now.contains(&in_network(148)), "the newest have them: {now:?}");
+}

@@ -1,0 +1,97 @@
+//! Peers that have just registered are found at once, in small and large networks.
+
+use super::helpers::{network, seconds};
+use super::seeds;
+use crate::content::Content;
+use crate::host::HostId;
+use crate::world::World;
+use pyrate::control::Notice;
+use std::time::Duration;
+
+const FILE: Content = Content { id: 1, size: 5_000 };
+
+/// How long after it was started a newcomer is looked for at the latest.
+const FOUND_WITHIN: Duration = seconds(3);
+
+/// A node that shares the file, not started yet.
+fn newcomer(world: &mut World, bootstraps: &[HostId]) -> HostId {
+    let node = world.add_node(bootstraps);
+    world.hosts[node.0].disk.share("just come.txt", FILE);
+    node
+}
+
+/// Waits until a search in progress has found the file at this node.
+fn await_hit(world: &mut World, asker: HostId, search: u32, source: HostId) {
+    let addr = world.addr(source);
+    world.run_until("the newcomer is found", FOUND_WITHIN, |world| {
+        let is_of_it = |notice: &Notice| {
+            matches!(notice, Notice::Hit { search: of, hit } if *of == search && hit.sources.contains(&addr))
+        };
+        world.hosts[asker.0].notices.iter().any(|notice| is_of_it(notice))
+    });
+}
+
+#[test]
+fn a_newcomer_is_found_within_three_seconds_in_networks_of_two_to_three_hundred() {
+    for (seed, peers) in seeds(&[1, 2]).into_iter().flat_map(|seed| [1, 3, 8, 40, 300].map(|peers| (seed, peers))) {
+        let (mut world, bootstrap, nodes) = network(seed, peers);
+        world.let_them_meet();
+        for (n, asker) in [nodes[0], nodes[peers / 2], nodes[peers - 1]].into_iter().enumerate() {
+            let come = newcomer(&mut world, &[bootstrap]);
+            world.start(come);
+            // The first asks a while later, the others while it registers.
+            world.run_for(if n == 0 { seconds(1) } else { Duration::from_millis(20) });
+            let search = world.begin_search(asker, "just come");
+            await_hit(&mut world, asker, search, come);
+        }
+    }
+}
+
+#[test]
+fn a_search_that_has_begun_finds_who_comes_meanwhile() {
+    for seed in seeds(&[1, 2, 3]) {
+        let (mut world, bootstrap, nodes) = network(seed, 3);
+        world.let_them_meet();
+        let search = world.begin_search(nodes[0], "just come");
+        world.run_for(seconds(1));
+        let come = newcomer(&mut world, &[bootstrap]);
+        world.start(come);
+        await_hit(&mut world, nodes[0], search, come);
+    }
+}
+
+#[test]
+fn a_dead_bootstrap_node_does_not_hide_a_newcomer() {
+    for seed in seeds(&[1, 2]) {
+        let mut world = World::new(seed);
+        let bootstraps = [world.add_bootstrap(), world.add_bootstrap()];
+        let nodes: Vec<_> = (0..4).map(|_| world.add_node(&bootstraps)).collect();
+        nodes.iter().for_each(|node| world.start(*node));
+        world.let_them_meet();
+        world.crash(bootstraps[0]);
+        let come = newcomer(&mut world, &bootstraps);
+        world.start(come);
+        world.run_for(seconds(1));
+        let search = world.begin_search(nodes[2], "just come");
+        await_hit(&mut world, nodes[2], search, come);
+    }
+}
+
+/// `PYRATE_SIM_HUNT` has it run on a network of 2,000, which takes a minute.
+#[test]
+fn a_newcomer_is_found_in_a_network_larger_than_a_list() {
+    let peers = if std::env::var_os("PYRATE_SIM_HUNT").is_some() { 2_000 } else { 500 };
+    let (mut world, bootstrap, nodes) = network(5, peers);
+    world.let_them_meet();
+    let mut found = 0;
+    for n in 0..5 {
+        let come = newcomer(&mut world, &[bootstrap]);
+        world.start(come);
+        world.run_for(seconds(1));
+        let asker = nodes[n * peers / 5];
+        let search = world.begin_search(asker, "just come");
+        await_hit(&mut world, asker, search, come);
+        found += 1;
+    }
+    assert_eq!(found, 5);
+}

@@ -121,6 +121,8 @@ pub struct LimitedReply {
     pub connections_displaced: u64,
     /// Connections from outside that were turned away because their network has its share.
     pub connections_refused: u64,
+    /// Responses to slow readers that were broken off because requests of networks with fewer waited.
+    pub responses_displaced: u64,
     /// Idle streams that were closed because their network had too many.
     pub streams_displaced: u64,
     /// Requests for metadata that were refused as busy, because those on their way filled the memory for them.

@@ -10,6 +10,7 @@ use super::table::{Connection, Requester};
 use super::timers::Timer;
 use crate::id::ExchangeId;
 use crate::network::Network;
+use crate::node::contract::ResponseFault;
 use log::warn;
 use mio::net::TcpStream;
 use socket2::SockRef;
@@ -151,7 +152,8 @@ impl Driver {
     /// Closes a connection whose descriptor others need, and tells the node what that ends.
     fn displace(&mut self, key: usize) {
         let Some(Connection::Inbound(inbound)) = self.table.get_mut(key) else { return };
-        let (from, progress, ended) = (inbound.from(), inbound.progress(), inbound.displaced());
+        let (from, progress, ended) =
+            (inbound.from(), inbound.progress(), inbound.broken_off(ResponseFault::Displaced));
         self.inbox.extend(progress.into_iter().chain(ended));
         self.close(key);
         self.node.limited_mut().connections_displaced += 1;

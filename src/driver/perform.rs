@@ -310,8 +310,7 @@ impl Driver {
         let ended = match connection {
             Connection::Inbound(inbound) => {
                 inbound.socket_mut().end_in_reset();
-                let outcome = Err(ResponseFault::Aborted);
-                progress.is_some().then_some(Event::ResponseEnded { exchange, outcome })
+                inbound.broken_off(ResponseFault::Aborted)
             }
             Connection::Outbound(outbound) => Some(outbound.ended(Err(DialFault::Aborted))),
             Connection::Stream(_) | Connection::Check(_) | Connection::Client(_) => return,

@@ -7,10 +7,6 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::time::Duration;
 
-/// Bytes that may lie in the send buffer without being on their way. What a reader takes shows at once in what the
-/// socket takes, so that a slow reader is told from a stalled one; and a slow one costs little memory.
-const UNSENT_BYTES_MAX: u32 = 128 * 1024;
-
 /// What a read brought.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ReadStep {
@@ -146,10 +142,12 @@ impl Socket {
         self.stream.shutdown(Shutdown::Write)
     }
 
-    /// Has the kernel hold little that is not on its way (tcp(7), TCP_NOTSENT_LOWAT).
-    pub(super) fn keep_little_unsent(&self) {
+    /// Has the kernel hold no more than so many bytes that are not on their way (tcp(7), TCP_NOTSENT_LOWAT). What a reader
+    /// takes then shows in what the socket takes, so that a slow reader is told from a stalled one; and a slow one costs little
+    /// memory.
+    pub(super) fn keep_unsent(&self, bytes: u32) {
         // A kernel that lacks it only sees slow readers less sharply.
-        let _ = SockRef::from(&self.stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
+        let _ = SockRef::from(&self.stream).set_tcp_notsent_lowat(bytes);
     }
 
     /// Breaks the connection when what was sent stays unacknowledged for so long (tcp(7), TCP_USER_TIMEOUT).

@@ -5,11 +5,11 @@
 //! timer. A requester may not listen yet when it is called: a refused connection is tried again. After a connection that
 //! stands there is no other. Nobody can tell such a requester that we are busy, so its attempts wait longer than requests.
 
+use super::commands::Command;
 use super::contract::{DialOutcome, ResponseFault};
 use super::dials::Purpose;
 use super::fair_queue::Sender;
 use super::limits::{CALL_BACK_WAIT_MAX, CALL_BACK_WAITS, CALL_BACKS_MAX, CALL_BACKS_PER_NETWORK_MAX};
-use super::workers::Command;
 use super::{Node, NodeTimer, Phase};
 use crate::fault::DialFault;
 use crate::id::ExchangeId;

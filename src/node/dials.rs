@@ -2,11 +2,12 @@
 
 use super::Node;
 use super::call_backs::CallBackId;
+use super::commands::{Command, Kind, Rank};
 use super::contract::{Action, DialOutcome, Dialled, Expect};
 use super::fair_queue::Sender;
 use super::limits::{CONNECT_MAX, CONNECT_UNPROVEN_MAX, SEARCHES_PER_UNPROVEN_MAX};
 use super::membership::LinkId;
-use super::workers::{Command, Kind, QueueFull, Rank};
+use super::workers::QueueFull;
 use crate::fault::DialFault;
 use crate::id::{ExchangeId, SearchId, TransferId};
 use crate::time::Instant;
@@ -236,7 +237,7 @@ impl Node {
                 }
             }
         }
-        self.free_worker(exchange);
+        self.free_worker(now, exchange);
     }
 
     /// What the end of an exchange says about the peer. A reset says that somebody is there, but not that it is well;

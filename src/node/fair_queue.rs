@@ -202,6 +202,11 @@ impl FairQueue {
         (*active < active_max).then_some(*ticket)
     }
 
+    /// The networks that wait, each with its oldest ticket, in the order of their turns.
+    pub(super) fn waiting_networks(&self) -> impl Iterator<Item = (Network, u64)> {
+        self.networks.turns.iter().map(|(_, _, ticket, network)| (*network, *ticket))
+    }
+
     /// Whether one more of this sender may wait, where `waiting_max` may in all and `of_network_max` of one network.
     pub(super) fn room_for(&self, sender: Sender, waiting_max: usize, of_network_max: usize) -> Room {
         let gives_way = if self.waiting_of(sender.network()) >= of_network_max {

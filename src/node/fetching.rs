@@ -1,6 +1,7 @@
 //! How a download gets its bytes: what [`scheduling`](super::scheduling) decides is carried out, and what comes of it is
 //! taken down (PROTOCOL, "How a response ends", "Old peers answer `4` by calling back", Ranges and metadata).
 
+use super::commands::Command;
 use super::contract::{Action, DialOutcome, Dialled, Expect, Portion, Response};
 use super::download::{Aim, Download, State};
 use super::limits::{CONNECT_MAX, PROGRESS_INTERVAL};
@@ -8,7 +9,6 @@ use super::scheduling::{Content, Outlook, Step};
 use super::sources::{Fetch, Standing, Task};
 use super::speech::Speech;
 use super::verdicts::{Verdict, judge};
-use super::workers::Command;
 use super::{Node, NodeTimer, Phase};
 use crate::id::{ContentHash, ExchangeId, TransferId};
 use crate::name::FileName;

@@ -96,6 +96,16 @@ pub(super) const FORWARDS_BURST: u32 = 400;
 pub(super) const LINKS_KEPT_MAX: usize = 256;
 /// Longest wait of a request from the network for a worker.
 pub(super) const COMMAND_WAIT_MAX: Duration = Duration::from_secs(50);
+/// How long a request waits until a slow reader of a network that has more gives way.
+pub(super) const DISPLACE_AFTER: Duration = Duration::from_secs(3);
+/// How often that is looked at while requests wait.
+pub(super) const DISPLACE_CHECK: Duration = Duration::from_secs(1);
+/// How long a response may bring nothing that the loop sees, and yet move at [`USEFUL_RATE`]: what may lie in its socket,
+/// [`UNSENT_FIRST_BYTES`](super::contract::UNSENT_FIRST_BYTES), lasts so long.
+pub(super) const FLOW_SPAN: Duration = Duration::from_secs(8);
+/// The same when [`STEADY_BYTES`](super::contract::STEADY_BYTES) have gone out. The socket takes more when half of
+/// [`UNSENT_BYTES`](super::contract::UNSENT_BYTES) are gone, which last 32 s.
+pub(super) const FLOW_SPAN_STEADY: Duration = Duration::from_secs(40);
 
 /// Waits before the further attempts to call back a requester that refused the connection (PROTOCOL, "Old peers answer `4`
 /// by calling back").

@@ -37,7 +37,8 @@
 //! | `orders` | orders that concern many downloads, slice by slice |
 //! | `scanning` | rescans of the share |
 //! | `settling` | files of the share that may be written to still |
-//! | `dials`, `workers` | the exchanges that we begin, and the gate before all commands |
+//! | `dials`, `commands`, `workers` | the exchanges that we begin; what takes a worker, and the gate before all of it |
+//! | `displacing` | which responses give way to requests that wait |
 //! | `calls`, `subscriptions` | the control clients |
 //! | `leaving`, `invariants`, `dice` | the end; what always holds; chance |
 
@@ -46,10 +47,12 @@ mod answering;
 mod call_backs;
 mod calls;
 mod claims;
+mod commands;
 pub mod contract;
 mod crawling;
 mod dials;
 mod dice;
+mod displacing;
 mod download;
 mod downloads;
 mod endpoints;
@@ -124,6 +127,7 @@ pub struct Node {
     exchanges_begun: u64,
     dials: BTreeMap<ExchangeId, dials::Dial>,
     workers: workers::Workers,
+    displacing: displacing::Displacing,
     membership: membership::Membership,
     peers: peers::Peers,
     newcomers: newcomers::Newcomers,
@@ -186,6 +190,8 @@ enum NodeTimer {
     Forward(std::net::SocketAddr),
     /// A request from the network waited for a worker.
     CommandWaited { exchange: ExchangeId },
+    /// Requests wait: slow readers of networks that have more may give way.
+    Displace,
     /// A requester that refused to be called back may listen by now.
     CallBack(call_backs::CallBackId),
     /// A requester has waited long enough to be called back.
@@ -261,6 +267,7 @@ impl Node {
             exchanges_begun: 0,
             dials: BTreeMap::new(),
             workers: Default::default(),
+            displacing: Default::default(),
             membership: Default::default(),
             peers: Default::default(),
             newcomers: Default::default(),
@@ -355,7 +362,9 @@ impl Node {
             }
             Event::CallBackStands { exchange } => self.on_call_back_stands(exchange),
             Event::ResponseEnded { exchange, outcome } => self.on_response_ended(now, exchange, outcome),
-            Event::ResponseProgress { exchange, bytes } => self.on_response_progress(exchange, bytes),
+            Event::ResponseProgress { exchange, bytes, held } => {
+                self.on_response_progress(now, exchange, bytes, held);
+            }
             Event::DialEnded { exchange, outcome } => self.on_dial_ended(now, exchange, outcome),
             Event::ListBatch { exchange, files } => self.on_list_batch(now, exchange, files),
             Event::FetchResumed { exchange, bytes } => self.on_fetch_resumed(exchange, bytes),
@@ -431,6 +440,7 @@ impl Node {
             NodeTimer::ForgetSearch(search) => self.forget_search(search),
             NodeTimer::Forward(neighbour) => self.on_forward_timer(now, neighbour),
             NodeTimer::CommandWaited { exchange } => self.on_command_waited(exchange),
+            NodeTimer::Displace => self.on_displace_timer(now),
             NodeTimer::CallBack(id) => self.on_call_back_timer(now, id),
             NodeTimer::CallBackOverdue(id) => self.on_call_back_overdue(id),
             NodeTimer::TurnWaited { exchange } => self.on_turn_waited(exchange),
@@ -465,7 +475,7 @@ impl Node {
             self.rearm_rescan(now);
         }
         self.give_turns(now);
-        self.start_queued();
+        self.start_queued(now);
         self.start_downloads(now);
     }
 

@@ -4,9 +4,9 @@
 //! Serves only names that the library holds, and ranges that are wholly inside the file as the last scan saw it. The
 //! bytes never pass through here: the loop sends them and says how it went.
 
+use super::commands::{Command, Rank};
 use super::contract::{Action, Refusal, ResponseFault};
 use super::fair_queue::Sender;
-use super::workers::{Command, Rank};
 use super::{Node, Phase};
 use crate::id::{ContentHash, ExchangeId};
 use crate::library::ScannedFile;
@@ -137,7 +137,7 @@ impl Node {
         }
         if !self.withdraw(exchange) {
             self.end_upload(now, exchange, Some(&ResponseFault::Gone));
-            self.free_worker(exchange);
+            self.free_worker(now, exchange);
         }
         self.end_turn(exchange);
     }

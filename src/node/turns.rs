@@ -5,10 +5,11 @@
 //! waits for a worker. An attempt to call a requester back is an upload too; [`call_backs`](super::call_backs) bounds how
 //! long it waits.
 
+use super::commands::{Command, Kind, Rank};
 use super::contract::Refusal;
+use super::displacing::{Flow, Shares};
 use super::fair_queue::{FairQueue, Room, Sender};
 use super::limits::{COMMAND_WAIT_MAX, REQUESTS_QUEUED_MAX, REQUESTS_QUEUED_PER_NETWORK_MAX, UPLOAD_RATE_MIN};
-use super::workers::{Command, Kind, Rank};
 use super::{Node, NodeTimer};
 use crate::id::ExchangeId;
 use crate::time::Instant;
@@ -20,6 +21,7 @@ struct Waiting {
     exchange: ExchangeId,
     sender: Sender,
     command: Command,
+    since: Instant,
     /// When the other side is told that we are busy; only for requests.
     timer: Option<TimerId>,
 }
@@ -37,6 +39,13 @@ pub(super) struct UploadTurns {
 impl UploadTurns {
     pub(super) fn waiting(&self) -> usize {
         self.waiting.len()
+    }
+
+    /// How the turns are shared, of uploads that get on like this.
+    pub(super) fn shares(&self, now: Instant, flow: impl Fn(ExchangeId) -> Option<Flow>) -> Shares {
+        let since = |ticket: u64| self.waiting.get(&ticket).map(|waiting| waiting.since);
+        let active = self.active.iter().map(|(exchange, sender)| (sender.network(), *exchange, flow(*exchange)));
+        Shares::new(now, &self.queue, since, active)
     }
 
     fn push(&mut self, waiting: Waiting) {
@@ -92,7 +101,8 @@ impl Node {
         }
         let inbound = matches!(exchange, ExchangeId::Inbound(_));
         let timer = inbound.then(|| self.wheel.insert(now + COMMAND_WAIT_MAX, NodeTimer::TurnWaited { exchange }));
-        self.turns.push(Waiting { exchange, sender, command, timer });
+        self.turns.push(Waiting { exchange, sender, command, since: now, timer });
+        self.await_displacing(now);
     }
 
     fn begin_turn(&mut self, now: Instant, exchange: ExchangeId, sender: Sender, command: Command) {

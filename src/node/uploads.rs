@@ -185,7 +185,12 @@ impl Node {
         self.notify(Topic::Uploads, || Notice::UploadEnded { to, name, bytes, error });
     }
 
-    pub(super) fn on_response_progress(&mut self, exchange: ExchangeId, bytes: u64) {
+    pub(super) fn on_response_progress(&mut self, now: Instant, exchange: ExchangeId, bytes: u64, held: bool) {
+        self.workers.note_progress(now, exchange, bytes, held);
+        self.count_sent(exchange, bytes);
+    }
+
+    fn count_sent(&mut self, exchange: ExchangeId, bytes: u64) {
         let Some(upload) = self.uploads.rows.get_mut(&exchange) else { return };
         let more = bytes.saturating_sub(upload.bytes);
         upload.bytes += more;
@@ -204,13 +209,13 @@ impl Node {
         outcome: Result<u64, ResponseFault>,
     ) {
         if let Ok(bytes) = outcome {
-            self.on_response_progress(exchange, bytes);
+            self.count_sent(exchange, bytes);
         }
         if let Some(name) = self.uploads.name(exchange) {
             self.note_file_fault(now, &name, outcome.as_ref().err());
         }
         self.end_upload(now, exchange, outcome.as_ref().err());
-        self.free_worker(exchange);
+        self.free_worker(now, exchange);
     }
 
     /// The end of an upload says that the file is another by now, if it was that.
@@ -222,7 +227,8 @@ impl Node {
 
     /// What goes out on a connection is over, if it ever began.
     pub(super) fn end_upload(&mut self, now: Instant, exchange: ExchangeId, fault: Option<&ResponseFault>) {
-        let error = fault.map(ToString::to_string);
+        let fault = fault.map(|fault| self.fault_of_displaced(exchange, fault));
+        let error = fault.map(|fault| fault.to_string());
         match self.uploads.rows.remove(&exchange) {
             Some(Upload { bytes, kind: Kind::File { to, name } }) => self.tell_upload_ended(to, &name, bytes, error),
             Some(Upload { kind: Kind::Range { run }, .. }) => self.on_range_ended(now, run, error),

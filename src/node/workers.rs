@@ -7,102 +7,17 @@
 //! gives way. The exchanges with bootstrap nodes pass by: there are at most a few, and a node that is busy must not lose its
 //! registration.
 
+use super::commands::{Command, Kind, Rank};
 use super::contract::{Action, Expect, Portion, Refusal};
-use super::fair_queue::{FairQueue, Room, Sender};
-use super::limits::{
-    COMMAND_WAIT_MAX, FORWARDS_QUEUED_MAX, HITS_QUEUED_MAX, OWN_QUEUED_MAX, REQUESTS_QUEUED_MAX,
-    REQUESTS_QUEUED_PER_NETWORK_MAX, STRANGER_DIALS_MAX, STRANGER_DIALS_QUEUED_MAX, WORKERS_KEPT_OF,
-};
+use super::displacing::{Flow, Shares};
+use super::fair_queue::{FairQueue, Room};
+use super::limits::{COMMAND_WAIT_MAX, FORWARDS_QUEUED_MAX, OWN_QUEUED_MAX, WORKERS_KEPT_OF};
 use super::speech::Speech;
 use super::{Node, NodeTimer};
-use crate::id::{ContentHash, ExchangeId, TransferId};
-use crate::name::FileName;
+use crate::id::ExchangeId;
 use crate::time::Instant;
 use crate::timer::TimerId;
-use crate::wire::Message;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
-use std::time::Duration;
-
-/// Something that takes a worker from its start to the end of its exchange.
-#[derive(Debug)]
-pub(super) enum Command {
-    SendFile { from: SocketAddr, name: FileName },
-    SendRange { from: SocketAddr, name: FileName, offset: u64, length: u64 },
-    SendMetadata { name: FileName },
-    SendList { attributes: bool },
-    Dial { to: SocketAddr, messages: Vec<Message>, expect: Expect, connect_max: Duration },
-    Fetch { download: TransferId, to: SocketAddr, name: FileName, may_call_back: bool, portion: Portion },
-    FetchMetadata { download: TransferId, to: SocketAddr, name: FileName, b3: Option<ContentHash> },
-    CallBack { to: SocketAddr, name: FileName },
-}
-
-/// Whose a command is; the first go first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Rank {
-    /// Our user's, bounded elsewhere: always taken.
-    Fetch,
-    /// Our user's.
-    Own,
-    /// Somebody else's.
-    For(Kind, Sender),
-}
-
-impl Rank {
-    /// What a peer waits for.
-    pub(super) fn asked(from: SocketAddr) -> Self {
-        Self::For(Kind::Request, Sender::own(from))
-    }
-}
-
-/// What is done for others; the first go first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// A response, for which a peer waits.
-    Request,
-    /// Hits for a requester that is proven to be a peer.
-    Hits,
-    /// Hits for a requester that is not: it may be one that nobody can connect to.
-    StrangerHits,
-    /// Somebody else's search, sent on.
-    Forward,
-}
-
-impl Kind {
-    const ALL: [Self; 4] = [Self::Request, Self::Hits, Self::StrangerHits, Self::Forward];
-
-    /// How many may be in progress: of what nobody waits for, all kinds together half of the workers. Requests leave some to
-    /// these, however many networks ask.
-    fn workers_max(self, workers_max: usize) -> usize {
-        match self {
-            // Of a few workers, each must be of use to those who are there.
-            Self::Request if workers_max < WORKERS_KEPT_OF => workers_max,
-            Self::Request => workers_max - workers_max / 4,
-            Self::Hits => (workers_max / 4).max(1),
-            Self::StrangerHits => (workers_max / 16).clamp(1, STRANGER_DIALS_MAX),
-            Self::Forward => (workers_max * 3 / 16).max(1),
-        }
-    }
-
-    /// How many of one network may be in progress: never all, so that another finds a free one.
-    fn workers_of_network_max(self, workers_max: usize) -> usize {
-        match self {
-            Self::Request if workers_max < WORKERS_KEPT_OF => workers_max,
-            Self::Request => workers_max / 2,
-            _ => self.workers_max(workers_max).div_ceil(2),
-        }
-    }
-
-    /// How many may wait, in all and of one network.
-    fn queued_max(self) -> (usize, usize) {
-        match self {
-            Self::Request => (REQUESTS_QUEUED_MAX, REQUESTS_QUEUED_PER_NETWORK_MAX),
-            Self::Hits => (HITS_QUEUED_MAX, HITS_QUEUED_MAX / 2),
-            Self::StrangerHits => (STRANGER_DIALS_QUEUED_MAX, STRANGER_DIALS_QUEUED_MAX / 2),
-            Self::Forward => (FORWARDS_QUEUED_MAX, FORWARDS_QUEUED_MAX),
-        }
-    }
-}
 
 /// The queue is full: the command was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,8 +27,15 @@ struct Waiting {
     exchange: ExchangeId,
     command: Command,
     rank: Rank,
+    since: Instant,
     /// When to give up; only for requests from the network.
     timer: Option<TimerId>,
+}
+
+/// What has a worker.
+struct Active {
+    rank: Rank,
+    flow: Flow,
 }
 
 /// What is done for others, by kind.
@@ -152,7 +74,7 @@ impl Queues {
 /// The gate.
 #[derive(Default)]
 pub(super) struct Workers {
-    active: BTreeMap<ExchangeId, Rank>,
+    active: BTreeMap<ExchangeId, Active>,
     /// What waits, by ticket.
     queue: BTreeMap<u64, Waiting>,
     tickets: BTreeMap<ExchangeId, u64>,
@@ -221,15 +143,15 @@ impl Workers {
         Some(waiting)
     }
 
-    fn start(&mut self, exchange: ExchangeId, rank: Rank) {
+    fn start(&mut self, now: Instant, exchange: ExchangeId, rank: Rank) {
         if let Rank::For(kind, sender) = rank {
             self.others.of_mut(kind).start(sender);
         }
-        self.active.insert(exchange, rank);
+        self.active.insert(exchange, Active { rank, flow: Flow::begin(now) });
     }
 
     fn end(&mut self, exchange: ExchangeId) -> bool {
-        let Some(rank) = self.active.remove(&exchange) else { return false };
+        let Some(Active { rank, .. }) = self.active.remove(&exchange) else { return false };
         if let Rank::For(kind, sender) = rank {
             self.others.of_mut(kind).end(sender);
         }
@@ -268,6 +190,40 @@ impl Workers {
         self.queue.get(&ticket).map(|waiting| waiting.exchange)
     }
 
+    /// So much of a response has gone out.
+    pub(super) fn note_progress(&mut self, now: Instant, exchange: ExchangeId, bytes: u64, held: bool) {
+        if let Some(active) = self.active.get_mut(&exchange) {
+            active.flow.advance(now, bytes, held);
+        }
+    }
+
+    /// How a response gets on that has a worker.
+    pub(super) fn flow(&self, exchange: ExchangeId) -> Option<Flow> {
+        self.active.get(&exchange).map(|active| active.flow)
+    }
+
+    /// A response is broken off.
+    pub(super) fn displace(&mut self, exchange: ExchangeId) {
+        if let Some(active) = self.active.get_mut(&exchange) {
+            active.flow = Flow::Displaced;
+        }
+    }
+
+    /// Requests that wait for a worker.
+    pub(super) fn requests_waiting(&self) -> usize {
+        self.others.requests.waiting()
+    }
+
+    /// How the workers that requests have are shared.
+    pub(super) fn shares(&self, now: Instant) -> Shares {
+        let since = |ticket: u64| self.queue.get(&ticket).map(|waiting| waiting.since);
+        let active = self.active.iter().filter_map(|(exchange, active)| match active.rank {
+            Rank::For(Kind::Request, sender) => Some((sender.network(), *exchange, Some(active.flow))),
+            _ => None,
+        });
+        Shares::new(now, &self.others.requests, since, active)
+    }
+
     pub(super) fn check_invariants(&self) {
         assert_eq!(self.queue.len(), self.tickets.len(), "every waiting command has one ticket");
         let is_own = |waiting: &Waiting| !matches!(waiting.rank, Rank::For(..));
@@ -281,7 +237,7 @@ impl Workers {
             let ticket = |(ticket, row): (&u64, &Waiting)| Some((of(&row.rank)?, *ticket));
             let waiting: BTreeSet<_> = self.queue.iter().filter_map(ticket).collect();
             assert!(waiting.len() <= kind.queued_max().0, "what waits of one kind leaves room for the others");
-            self.others.of(kind).check_invariants(&waiting, self.active.values().filter_map(of));
+            self.others.of(kind).check_invariants(&waiting, self.active.values().filter_map(|active| of(&active.rank)));
         }
         for exchange in self.tickets.keys() {
             assert!(!self.active.contains_key(exchange), "{exchange:?} waits and works at once");
@@ -299,7 +255,7 @@ impl Node {
         rank: Rank,
     ) -> Result<(), QueueFull> {
         if self.workers.may_start_at_once(rank, self.config.max_workers) {
-            self.start_command(exchange, command, rank);
+            self.start_command(now, exchange, command, rank);
             return Ok(());
         }
         match self.workers.room_for(rank) {
@@ -309,9 +265,10 @@ impl Node {
         }
         let inbound = matches!(exchange, ExchangeId::Inbound(_));
         let timer = inbound.then(|| self.wheel.insert(now + COMMAND_WAIT_MAX, NodeTimer::CommandWaited { exchange }));
-        self.workers.push(Waiting { exchange, command, rank, timer });
+        self.workers.push(Waiting { exchange, command, rank, since: now, timer });
+        self.await_displacing(now);
         // What waits already may wait for a limit that does not concern this one.
-        self.start_queued();
+        self.start_queued(now);
         Ok(())
     }
 
@@ -341,18 +298,18 @@ impl Node {
     }
 
     /// A command's exchange is over: its worker takes the next one. Does nothing for exchanges that passed by the gate.
-    pub(super) fn free_worker(&mut self, exchange: ExchangeId) {
+    pub(super) fn free_worker(&mut self, now: Instant, exchange: ExchangeId) {
         if self.workers.end(exchange) {
-            self.start_queued();
+            self.start_queued(now);
         }
     }
 
     /// Starts what waits, as far as there are workers.
-    pub(super) fn start_queued(&mut self) {
+    pub(super) fn start_queued(&mut self, now: Instant) {
         while let Some(exchange) = self.workers.next(self.config.max_workers) {
             let Some(waiting) = self.workers.take(exchange) else { return };
             self.cancel_timer(waiting.timer);
-            self.start_command(exchange, waiting.command, waiting.rank);
+            self.start_command(now, exchange, waiting.command, waiting.rank);
         }
     }
 
@@ -391,7 +348,7 @@ impl Node {
         }
     }
 
-    fn start_command(&mut self, exchange: ExchangeId, command: Command, rank: Rank) {
+    fn start_command(&mut self, now: Instant, exchange: ExchangeId, command: Command, rank: Rank) {
         let action = match command {
             // What is sent may have left the library, or be another file, since it was asked for.
             Command::SendFile { from, name } => match self.find_file(&name) {
@@ -437,7 +394,7 @@ impl Node {
                 Err(_) => return self.drop_call_back(exchange),
             },
         };
-        self.workers.start(exchange, rank);
+        self.workers.start(now, exchange, rank);
         self.actions.push_back(action);
     }
 }

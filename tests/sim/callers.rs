@@ -82,6 +82,6 @@ impl World {
         let exchange = dialer.exchange;
         self.plan(latency, Occurrence::DialerEnds(id, Ok(dialled)));
         self.deliver(dialer.host, Event::CallBackStands { exchange });
-        self.deliver(dialer.host, Event::ResponseProgress { exchange, bytes: content.size });
+        self.deliver(dialer.host, Event::ResponseProgress { exchange, bytes: content.size, held: false });
     }
 }

@@ -152,7 +152,7 @@ impl World {
         if is_node && now.saturating_since(flowing.told) >= REPORT_INTERVAL {
             flowing.told = now;
             self.next_piece(id, flowing);
-            self.deliver(side.host, Event::ResponseProgress { exchange: side.exchange, bytes: sent });
+            self.deliver(side.host, Event::ResponseProgress { exchange: side.exchange, bytes: sent, held: false });
         } else {
             self.next_piece(id, flowing);
         }

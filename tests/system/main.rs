@@ -50,6 +50,7 @@ mod resume;
 mod serving;
 mod settling;
 mod share;
+mod slow_readers;
 mod state_files;
 mod strangers;
 mod streams;

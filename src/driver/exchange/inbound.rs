@@ -16,7 +16,7 @@ use crate::fault::RefusalReason;
 use crate::id::ExchangeId;
 use crate::name::FileName;
 use crate::node::Event;
-use crate::node::contract::ResponseFault;
+use crate::node::contract::{ResponseFault, UNSENT_FIRST_BYTES};
 use crate::time::Instant;
 use crate::wire::{
     End, Framer, MESSAGE_DEADLINE, Message, SILENCE, STREAM_IDLE_MAX, WireError, decode, encode_refusal,
@@ -169,12 +169,12 @@ impl Inbound {
         })
     }
 
-    /// Closing it now, because others need its place, means this for the node.
-    pub(in crate::driver) fn displaced(&self) -> Option<Event> {
+    /// Closing it now, for this reason, means this for the node.
+    pub(in crate::driver) fn broken_off(&self, fault: ResponseFault) -> Option<Event> {
         let exchange = self.id;
         match self.state {
             State::Asked { .. } => Some(Event::RequestGone { exchange }),
-            State::Sending { .. } => Some(Event::ResponseEnded { exchange, outcome: Err(ResponseFault::Displaced) }),
+            State::Sending { .. } => Some(Event::ResponseEnded { exchange, outcome: Err(fault) }),
             State::Reading { .. } | State::Refusing { .. } | State::Lingering { .. } | State::Deserted(_) => None,
         }
     }
@@ -190,7 +190,7 @@ impl Inbound {
     pub(in crate::driver) fn progress(&self) -> Option<Event> {
         match &self.state {
             State::Sending { outgoing, .. } => {
-                Some(Event::ResponseProgress { exchange: self.id, bytes: outgoing.sent() })
+                Some(Event::ResponseProgress { exchange: self.id, bytes: outgoing.sent(), held: false })
             }
             _ => None,
         }
@@ -274,7 +274,7 @@ impl Inbound {
     fn owe_response(&mut self) {
         if !std::mem::replace(&mut self.owes_response, true) {
             self.socket.end_in_reset();
-            self.socket.keep_little_unsent();
+            self.socket.keep_unsent(UNSENT_FIRST_BYTES);
         }
     }
 
@@ -367,7 +367,7 @@ impl Inbound {
                     Step::Paced(Direction::Up)
                 }
             },
-            Pump::Progress(bytes) => Step::Report(Event::ResponseProgress { exchange, bytes }),
+            Pump::Progress { bytes, held } => Step::Report(Event::ResponseProgress { exchange, bytes, held }),
             Pump::Sent(bytes) => {
                 // The system has taken everything, and the requester has reset the connection meanwhile.
                 if name.is_some()
@@ -397,7 +397,7 @@ impl Inbound {
                 Some(_) => Step::End(None),
                 None => Step::Wait,
             },
-            Pump::Again | Pump::Progress(_) => Step::Again,
+            Pump::Again | Pump::Progress { .. } => Step::Again,
             Pump::Sent(_) => {
                 self.socket.end_in_order();
                 self.owes_response = false;

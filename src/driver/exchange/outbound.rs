@@ -18,7 +18,7 @@ use crate::driver::socket::{ReadStep, Socket};
 use crate::fault::DialFault;
 use crate::id::{ContentHash, ExchangeId, TransferId};
 use crate::node::Event;
-use crate::node::contract::{DialOutcome, Dialled, Expect, Portion, Response};
+use crate::node::contract::{DialOutcome, Dialled, Expect, Portion, Response, UNSENT_FIRST_BYTES};
 use crate::time::Instant;
 use crate::wire::{FileInfoReader, FileListReader, Message, PeerListReader, other_program};
 use mio::net::TcpStream;
@@ -174,7 +174,7 @@ impl Outbound {
 
     /// How far an upload is.
     pub(in crate::driver) fn progress(&self) -> Option<Event> {
-        (self.sent > 0).then_some(Event::ResponseProgress { exchange: self.id, bytes: self.sent })
+        (self.sent > 0).then_some(Event::ResponseProgress { exchange: self.id, bytes: self.sent, held: false })
     }
 
     /// Takes note of an event.
@@ -305,7 +305,7 @@ impl Outbound {
             }
             Task::CallBack(outgoing) => {
                 self.socket()?.end_in_reset();
-                self.socket()?.keep_little_unsent();
+                self.socket()?.keep_unsent(UNSENT_FIRST_BYTES);
                 self.state = State::Uploading(outgoing);
                 return Ok(Step::Report(Event::CallBackStands { exchange: self.id }));
             }
@@ -429,7 +429,9 @@ impl Outbound {
                 None => Ok(Step::Wait),
             },
             Pump::Again => Ok(Step::Again),
-            Pump::Progress(bytes) => Ok(Step::Report(Event::ResponseProgress { exchange: self.id, bytes })),
+            Pump::Progress { bytes, held } => {
+                Ok(Step::Report(Event::ResponseProgress { exchange: self.id, bytes, held }))
+            }
             Pump::Paced => match socket.take_error() {
                 Some(error) => Err(dial_fault(&error)),
                 None => {
@@ -441,7 +443,7 @@ impl Outbound {
                 socket.end_in_order();
                 let _ = socket.finish();
                 self.state = State::Settling { until: cx.now + SETTLE_MAX, line: FirstLine::default() };
-                Ok(Step::Report(Event::ResponseProgress { exchange: self.id, bytes }))
+                Ok(Step::Report(Event::ResponseProgress { exchange: self.id, bytes, held: false }))
             }
             Pump::Gone { .. } => Err(DialFault::Reset),
             Pump::Failed(fault) => Err(DialFault::Disk(fault)),

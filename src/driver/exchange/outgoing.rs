@@ -6,6 +6,7 @@ use crate::driver::socket::Socket;
 use crate::fault::DiskFault;
 use crate::library::Shared;
 use crate::name::FileName;
+use crate::node::contract::{STEADY_BYTES, UNSENT_BYTES, UNSENT_FIRST_BYTES};
 use crate::store::SharedFile;
 use crate::time::Instant;
 use crate::wire::{Attributes, Listed, encode_list_line};
@@ -14,6 +15,9 @@ use std::rc::Rc;
 
 /// Bytes of a file that are read at once: what a socket does not take of them is read again.
 const PIECE_BYTES_MAX: usize = 128 * 1024;
+
+/// The same while little may wait in the socket.
+const FIRST_PIECE_BYTES_MAX: usize = 2 * UNSENT_FIRST_BYTES as usize;
 
 /// Rows of the list that are taken from the library at once.
 const LIST_ROWS_PER_FILL: usize = 256;
@@ -48,8 +52,8 @@ pub(super) enum Pump {
     Again,
     /// The rate limit is used up.
     Paced,
-    /// It is time to report that so many bytes are sent.
-    Progress(u64),
+    /// It is time to report that so many bytes are sent, and whether the rate limit holds the rest back.
+    Progress { bytes: u64, held: bool },
     /// The socket has taken everything: so many bytes.
     Sent(u64),
     /// The reader went away. It had sent FIN before, or had not.
@@ -95,12 +99,15 @@ impl Outgoing {
         let mut budget = granted;
         loop {
             if budget == 0 {
-                let what_now = if granted < STEP_BYTES_MAX { Pump::Paced } else { Pump::Again };
-                return self.progress(cx.now).unwrap_or(what_now);
+                let held = granted < STEP_BYTES_MAX;
+                let what_now = if held { Pump::Paced } else { Pump::Again };
+                return self.progress(cx.now, held).unwrap_or(what_now);
             }
-            let wrote = match self.source.write(socket, budget, cx) {
+            let is_steady = self.sent >= STEADY_BYTES;
+            let piece = if is_steady { budget } else { budget.min(FIRST_PIECE_BYTES_MAX) };
+            let wrote = match self.source.write(socket, piece, cx) {
                 Ok(Wrote::Bytes(n)) => n,
-                Ok(Wrote::Blocked) => return self.progress(cx.now).unwrap_or(Pump::Blocked),
+                Ok(Wrote::Blocked) => return self.progress(cx.now, false).unwrap_or(Pump::Blocked),
                 Ok(Wrote::Everything) => return Pump::Sent(self.sent),
                 Ok(Wrote::Failed(fault)) => return Pump::Failed(fault),
                 Err(error) => return write_failed(&error),
@@ -110,15 +117,18 @@ impl Outgoing {
             }
             self.sent += wrote as u64;
             budget -= wrote.min(budget);
+            if !is_steady && self.sent >= STEADY_BYTES {
+                socket.keep_unsent(UNSENT_BYTES);
+            }
         }
     }
 
-    fn progress(&mut self, now: Instant) -> Option<Pump> {
+    fn progress(&mut self, now: Instant, held: bool) -> Option<Pump> {
         if now.saturating_since(self.reported_at) < PROGRESS_INTERVAL {
             return None;
         }
         (self.reported, self.reported_at) = (self.sent, now);
-        Some(Pump::Progress(self.sent))
+        Some(Pump::Progress { bytes: self.sent, held })
     }
 
     /// Bytes that the socket has taken.
@@ -126,7 +136,7 @@ impl Outgoing {
         self.sent
     }
 
-    /// Of these, bytes that a [`Pump::Progress`] told.
+    /// Of these, bytes that [`Pump::Progress`] told.
     pub(super) fn reported(&self) -> u64 {
         self.reported
     }

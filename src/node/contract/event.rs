@@ -39,12 +39,17 @@ pub enum Event {
         /// Payload bytes sent, or why it broke off.
         outcome: Result<u64, ResponseFault>,
     },
-    /// Bytes of an upload went out since the last such event (progress; at most a few a second for each upload).
+    /// Bytes of a response went out since the last such event (progress; at most a few a second for each response).
+    ///
+    /// What a reader takes shows in steps: at first of [`UNSENT_FIRST_BYTES`](super::UNSENT_FIRST_BYTES) at most, and of
+    /// [`UNSENT_BYTES`](super::UNSENT_BYTES) when more than [`STEADY_BYTES`](super::STEADY_BYTES) have gone out.
     ResponseProgress {
         /// The connection.
         exchange: ExchangeId,
         /// Payload bytes sent so far.
         bytes: u64,
+        /// Our limit holds it back, not its reader.
+        held: bool,
     },
     /// An upload was reset before a byte was acknowledged, by a requester that had closed: it
     /// waits for the file on a connection that we make to it (PROTOCOL, "Old peers answer `4` by calling back").

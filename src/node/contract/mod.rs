@@ -41,6 +41,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// Bytes of a response after which its reader is known to take much: more may then wait in the socket for their way.
+pub const STEADY_BYTES: u64 = 256 << 10;
+/// Bytes that wait in the socket before that. Who takes little is then seen to take it.
+pub const UNSENT_FIRST_BYTES: u32 = 16 << 10;
+/// Bytes that wait in the socket after that.
+pub const UNSENT_BYTES: u32 = 128 << 10;
+
 /// A bootstrap node as configured.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BootstrapAddr {

@@ -69,8 +69,8 @@ fn a_call_back_that_stands_is_an_upload_and_the_last_attempt() {
     rig.pass(Duration::from_millis(20));
     let exchange = attempt(&mut rig);
     rig.handle(Event::CallBackStands { exchange });
-    rig.handle(Event::ResponseProgress { exchange, bytes: 4 });
-    rig.handle(Event::ResponseProgress { exchange, bytes: 10 });
+    rig.handle(Event::ResponseProgress { exchange, bytes: 4, held: false });
+    rig.handle(Event::ResponseProgress { exchange, bytes: 10, held: false });
     rig.deliver(exchange);
     assert_eq!(rig.node.counters().bytes_up, 10);
     let (to, name) = (requester(1), RawText::new("a"));
@@ -81,7 +81,7 @@ fn a_call_back_that_stands_is_an_upload_and_the_last_attempt() {
     closed(&mut rig, 2);
     let exchange = attempt(&mut rig);
     rig.handle(Event::CallBackStands { exchange });
-    rig.handle(Event::ResponseProgress { exchange, bytes: 3 });
+    rig.handle(Event::ResponseProgress { exchange, bytes: 3, held: false });
     rig.fail(exchange, DialFault::Refused);
     rig.pass(Duration::from_secs(60));
     assert_eq!((attempts(&mut rig), rig.node.counters().bytes_up), (Vec::new(), 13));
@@ -131,7 +131,7 @@ fn bytes_that_the_requester_did_not_take_do_not_count() {
     rig.handle(Event::RequesterClosed { requester: requester(1), name: name("a"), counted: 10 });
     let exchange = attempt(&mut rig);
     rig.handle(Event::CallBackStands { exchange });
-    rig.handle(Event::ResponseProgress { exchange, bytes: 10 });
+    rig.handle(Event::ResponseProgress { exchange, bytes: 10, held: false });
     rig.deliver(exchange);
     assert_eq!(rig.node.counters().bytes_up, 10, "the file went out once");
 }

@@ -3,6 +3,7 @@
 mod answering;
 mod call_backs;
 mod calls;
+mod displacing;
 mod downloads;
 mod flooding;
 mod hashing;

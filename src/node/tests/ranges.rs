@@ -147,7 +147,7 @@ fn the_ranges_of_one_file_for_one_address_are_told_as_one_upload() {
     assert_eq!(rig.notices(), [started(2, "a"), started(1, "huge")]);
 
     // A source that is faster took the rest of the first.
-    rig.handle(Event::ResponseProgress { exchange: first, bytes: 20 });
+    rig.handle(Event::ResponseProgress { exchange: first, bytes: 20, held: false });
     rig.handle(Event::ResponseEnded { exchange: first, outcome: Err(ResponseFault::Gone) });
     rig.pass(Duration::from_secs(120));
     assert!(rig.notices().is_empty(), "the second is still going on");

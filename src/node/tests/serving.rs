@@ -49,12 +49,12 @@ fn files_and_lists_are_sent_and_counted() {
     rig.call(Request::Events).unwrap();
     let exchange = download(&mut rig, "dir/b");
     assert_eq!(sent(&mut rig), [(exchange, "dir/b".to_string())]);
-    rig.handle(Event::ResponseProgress { exchange, bytes: 5 });
-    rig.handle(Event::ResponseProgress { exchange, bytes: 15 });
+    rig.handle(Event::ResponseProgress { exchange, bytes: 5, held: false });
+    rig.handle(Event::ResponseProgress { exchange, bytes: 15, held: false });
     rig.handle(Event::ResponseEnded { exchange, outcome: Ok(20) });
     assert_eq!(rig.node.counters().bytes_up, 20);
     let broken = download(&mut rig, "a");
-    rig.handle(Event::ResponseProgress { exchange: broken, bytes: 3 });
+    rig.handle(Event::ResponseProgress { exchange: broken, bytes: 3, held: false });
     let outcome = Err(ResponseFault::Disk(DiskFault::Shrank));
     rig.handle(Event::ResponseEnded { exchange: broken, outcome });
     let (to, named) = (from(), |text: &str| RawText::new(text));

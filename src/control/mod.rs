@@ -25,7 +25,7 @@ pub use notice::Notice;
 pub use reply::{
     BootstrapReply, ChecksReply, DownloadRow, DownloadState, DownloadsReply, FileRow, FilesReply, HitRow, HitsReply,
     LimitedReply, LinkRow, LinkState, PeerRow, PeerSource, PeerState, RegistryPage, RegistryRow, Reply, SearchStarted,
-    SourceRow, SourceState, StatusReply,
+    SourceRow, SourceState, StatusReply, WholeNames,
 };
 pub use text::RawText;
 

@@ -209,6 +209,19 @@ pub enum PeerState {
 pub struct SearchStarted {
     /// For [`Request::Hits`](super::Request::Hits), and in the notices.
     pub search: u32,
+    /// Set if a search finds files of exactly this name alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whole_names: Option<WholeNames>,
+}
+
+/// Why a search does not look for parts of names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WholeNames {
+    /// Its words have less than three bytes together, without marks.
+    TooShort,
+    /// It has more words, phrases or patterns than peers take.
+    TooLong,
 }
 
 /// One page of hits.

@@ -183,7 +183,7 @@ pub(super) struct Peers {}
 #[derive(FromArgs, Debug, PartialEq)]
 #[argh(subcommand, name = "search", help_triggers("-h", "--help"))]
 pub(super) struct Search {
-    /// a file name, or words that occur in its path
+    /// a file name, or words that occur in its path; "a phrase", -word and *.ogg narrow the search
     #[argh(positional, arg_name = "TEXT")]
     pub(super) text: Vec<BytesArg>,
 

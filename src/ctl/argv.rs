@@ -54,7 +54,7 @@ fn byte_char(byte: u8) -> char {
 
 /// Moves the options of the program to the front and cuts `--option=value` in two. What follows `--` stays as it is.
 pub(super) fn arrange(arguments: Vec<String>) -> Vec<String> {
-    let (mut front, mut rest, mut help) = (Vec::new(), Vec::new(), false);
+    let (mut front, mut rest, mut excluded, mut help) = (Vec::new(), Vec::new(), Vec::new(), false);
     let mut arguments = arguments.into_iter();
     while let Some(argument) = arguments.next() {
         let (name, value) = match argument.split_once('=') {
@@ -67,6 +67,8 @@ pub(super) fn arrange(arguments: Vec<String>) -> Vec<String> {
             break;
         } else if argument == "--help" || argument == "-h" {
             help = true;
+        } else if is_excluded_word(&rest, &argument) {
+            excluded.push(argument);
         } else if PROGRAM_SWITCHES.contains(&name) {
             front.push(argument);
         } else if takes_value(name) {
@@ -83,7 +85,20 @@ pub(super) fn arrange(arguments: Vec<String>) -> Vec<String> {
         return command.into_iter().chain(["--help".to_owned()]).collect();
     }
     front.extend(rest);
+    if !excluded.is_empty() {
+        // Of what follows `--`, the first is for the parser.
+        if !front.iter().any(|argument| argument == "--") {
+            front.push("--".into());
+        }
+        front.extend(excluded);
+    }
     front
+}
+
+/// Whether an argument of `search` is a word that is to be excluded, which looks like an option.
+fn is_excluded_word(before: &[String], argument: &str) -> bool {
+    let word = argument.strip_prefix('-').filter(|word| !word.is_empty() && !word.starts_with('-'));
+    word.is_some() && !takes_value(argument) && before.first().is_some_and(|command| command == "search")
 }
 
 fn takes_value(name: &str) -> bool {
@@ -117,6 +132,14 @@ mod tests {
         assert_eq!(arranged("download 1 -o --json"), "download 1 -o --json");
         assert_eq!(arranged("search a=b --x=y"), "search a=b --x=y");
         assert_eq!(arranged("status --timeout"), "--timeout status");
+    }
+
+    #[test]
+    fn words_that_a_search_excludes_are_no_options() {
+        assert_eq!(arranged("search jazz -live --max 3 --json"), "--json search jazz --max 3 -- -live");
+        assert_eq!(arranged("search -live jazz -- --x"), "search jazz -- --x -live");
+        assert_eq!(arranged("search jazz --live"), "search jazz --live");
+        assert_eq!(arranged("hits -live"), "hits -live");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::progress::Progress;
 use super::query::all_hits;
 use super::rows::{HIT_COLUMNS, ListedRow, ScanResult, hit_cells};
 use super::text;
-use crate::control::{CallError, ExitCode, HitRow, Notice, RawText, Request, SearchStarted};
+use crate::control::{CallError, ExitCode, HitRow, Notice, RawText, Request, SearchStarted, WholeNames};
 use serde::de::IgnoredAny;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -22,6 +22,7 @@ pub(super) fn search(session: &mut Session, search: &Search) -> Result<ExitCode,
     let words = words.join(&b' ');
     let request = Request::Search { text: RawText::new(&words[..]), max: Some(search.max), ttl: search.ttl };
     let started: SearchStarted = session.call(&request)?;
+    remark_whole_names(&words, started.whole_names);
     if search.wait.is_zero() {
         remark("the search goes on in the daemon; 'pyratectl hits' shows what it brings");
         session.output.show::<[HitRow]>(&[])?;
@@ -53,6 +54,16 @@ pub(super) fn search(session: &mut Session, search: &Search) -> Result<ExitCode,
         ));
     }
     Ok(ExitCode::Done)
+}
+
+/// Says that a search does not look for parts of names, and why.
+fn remark_whole_names(words: &[u8], why: Option<WholeNames>) {
+    let why = match why {
+        Some(WholeNames::TooShort) => "is too short to be looked for in names, which takes words of 3 bytes together",
+        Some(WholeNames::TooLong) => "has too many words or patterns to be looked for in names",
+        None => return,
+    };
+    remark(&format!("'{}' {why}: only files of exactly this name are found", text::name(words)));
 }
 
 /// The hits that have come.

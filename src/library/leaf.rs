@@ -1,6 +1,7 @@
 //! A leaf: a short run of files in order of name. The names stand one after another in a single text, so that a search
 //! reads memory from front to back instead of following a pointer for each file.
 
+use super::fold::folded;
 use super::{FileMeta, Shared};
 use crate::id::ContentHash;
 use crate::name::{FILE_NAME_BYTES_MAX, FileName, last_component};
@@ -254,11 +255,11 @@ pub(super) fn rank(meta: &FileMeta) -> Rank {
     (u64::BITS - meta.size.leading_zeros(), Reverse(meta.mtime_ns))
 }
 
-/// The hash under which a name is found by its last component. Equal components have equal hashes; that different ones
-/// may too is for the reader to sort out.
+/// The hash under which a name is found by its last component. Components that are alike have equal hashes; that
+/// different ones may too is for the reader to sort out.
 pub(super) fn component_hash(name: &[u8]) -> u32 {
     let mut hasher = DefaultHasher::new();
-    hasher.write(last_component(name));
+    hasher.write(&folded(last_component(name)));
     hasher.finish() as u32
 }
 

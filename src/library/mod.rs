@@ -11,13 +11,16 @@
 //! |---|---|
 //! | `leaf` | a short run of files in order of name, their names in one text |
 //! | `index` | the leaves: by name, by the last component of a name, and by content |
-//! | `query` | a file string taken apart, and what "ignoring case" means |
+//! | `fold` | names and file strings as they are compared |
+//! | `query`, `pattern` | a file string taken apart |
 //! | `search` | a search in progress |
 //! | `gather` | a choice of the files to be hashed next |
 
+mod fold;
 mod gather;
 mod index;
 mod leaf;
+mod pattern;
 mod query;
 mod search;
 #[cfg(test)]
@@ -29,7 +32,7 @@ use crate::name::FileName;
 pub use gather::Gather;
 use index::Index;
 use leaf::Hash;
-pub use query::{QUERY_TERMS_MAX, Query};
+pub use query::{QUERY_CONDITIONS_MAX, QUERY_PATTERN_BYTES_MAX, QUERY_TERM_BYTES_MIN, QUERY_TERMS_MAX, Query, Reach};
 pub use search::SearchCursor;
 use std::ops::Bound;
 use std::time::Duration;

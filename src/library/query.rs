@@ -1,42 +1,116 @@
-//! A file string taken apart (PROTOCOL, Matching), and what "ignoring case" means.
+//! A file string taken apart (PROTOCOL, Matching).
+//!
+//! Quotes group a phrase, a leading `-` excludes, `*` and `?` make a pattern; other words are terms. What a base peer can
+//! make nothing of is left out of the [plain](Query::plain) form, which finds all that the query finds, and more.
 
+use super::fold::{folded, words};
+use super::pattern::{Pattern, is_pattern, literals};
 use crate::id::ContentHash;
 use memchr::memmem::Finder;
 
 /// Most different terms of a file string. One with more is answered by files of exactly that name only.
 pub const QUERY_TERMS_MAX: usize = 128;
 
+/// Most phrases, patterns and exclusions of a file string. One with more is answered by files of exactly that name only.
+pub const QUERY_CONDITIONS_MAX: usize = 32;
+
+/// Most bytes of all patterns of a file string. One with more is answered by files of exactly that name only.
+pub const QUERY_PATTERN_BYTES_MAX: usize = 256;
+
 /// Least bytes of all terms together: less would match nearly everything.
-const TERM_BYTES_MIN: usize = 3;
+pub const QUERY_TERM_BYTES_MIN: usize = 3;
+
+/// So many bytes of patterns, times bytes of names compared with them, take as long as looking at a file.
+const PATTERN_WORK_PER_ENTRY: usize = 256;
+
+/// Which files a query can find.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Those whose names it is a part of, or whose content it asks for.
+    Parts,
+    /// Those of exactly this name: its terms have less than [`QUERY_TERM_BYTES_MIN`] bytes.
+    TooShort,
+    /// Those of exactly this name: it has more terms, phrases or patterns than are taken.
+    TooLong,
+}
+
+/// What a name with all terms has to fulfil as well.
+#[derive(Debug, Clone)]
+enum Test {
+    /// These terms occur in it.
+    Terms(Vec<Finder<'static>>),
+    /// These words, with one space between two, follow one another in it.
+    Phrase(Box<Finder<'static>>),
+    Pattern(Pattern),
+}
+
+#[derive(Debug, Clone)]
+struct Condition {
+    test: Test,
+    excludes: bool,
+}
 
 /// A file string ready to be searched for.
 #[derive(Debug, Clone)]
 pub struct Query {
     text: Box<[u8]>,
+    folded: Box<[u8]>,
+    /// Set if the text holds more than plain terms.
+    plain: Option<Box<[u8]>>,
     /// Folded, each once, the longest and therefore rarest first.
     terms: Vec<Finder<'static>>,
+    conditions: Vec<Condition>,
     content: Option<ContentHash>,
+    reach: Reach,
 }
 
 impl Query {
     /// Takes a file string apart. Never fails: one that can match nothing is a query too.
     ///
-    /// Terms are separated by ASCII white space. A string `b3=` and 64 hex digits asks for that content (PROTOCOL, Ranges
-    /// and metadata) and is not taken for a term.
+    /// Terms are separated by white space and punctuation. A string `b3=` and 64 hex digits asks for that content (PROTOCOL,
+    /// Ranges and metadata) and is not taken for a term.
     pub fn parse(text: &[u8]) -> Query {
-        let parts = || text.split(u8::is_ascii_whitespace).filter(|part| !part.is_empty());
-        let mut terms: Vec<Vec<u8>> = Vec::new();
         let content = text.strip_prefix(b"b3=").and_then(ContentHash::from_hex);
-        if content.is_none() && parts().map(<[u8]>::len).sum::<usize>() >= TERM_BYTES_MIN {
-            terms.extend(parts().map(folded));
+        let mut parts = Parts::default();
+        if content.is_none() {
+            Tokens(text).for_each(|token| parts.add(&token));
         }
+        let Parts { mut terms, conditions, plain, is_plain } = parts;
+        let bytes: usize = terms.iter().map(Vec::len).sum();
         terms.sort_unstable_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         terms.dedup();
-        if terms.len() > QUERY_TERMS_MAX {
+        let of_conditions: usize = conditions.iter().map(Condition::terms).sum();
+        let patterns: usize = conditions.iter().map(Condition::pattern_bytes).sum();
+        let reach = if content.is_some() {
+            Reach::Parts
+        } else if bytes < QUERY_TERM_BYTES_MIN {
+            Reach::TooShort
+        } else if terms.len() + of_conditions > QUERY_TERMS_MAX
+            || conditions.len() > QUERY_CONDITIONS_MAX
+            || patterns > QUERY_PATTERN_BYTES_MAX
+        {
+            Reach::TooLong
+        } else {
+            Reach::Parts
+        };
+        if reach != Reach::Parts {
             terms.clear();
         }
-        let terms = terms.iter().map(|term| Finder::new(term).into_owned()).collect();
-        Query { text: text.into(), terms, content }
+        Query {
+            text: text.into(),
+            folded: folded(text).into(),
+            plain: (!is_plain).then(|| plain.join(&b' ').into()),
+            terms: terms.iter().map(|term| finder(term)).collect(),
+            conditions,
+            content,
+            reach,
+        }
+    }
+
+    /// [`Query::plain`] of a text, for those who only pass it on.
+    pub fn plain_form(text: &[u8]) -> Option<Box<[u8]>> {
+        let may_be_more = text.iter().any(|byte| matches!(byte, b'"' | b'-' | b'*' | b'?'));
+        if may_be_more { Self::parse(text).plain } else { None }
     }
 
     /// The file string as it was given.
@@ -44,43 +118,155 @@ impl Query {
         &self.text
     }
 
+    /// The file string for those who know neither quotes nor exclusions nor patterns: its words. `None` if it is plain as it
+    /// was given.
+    pub fn plain(&self) -> Option<&[u8]> {
+        self.plain.as_deref()
+    }
+
+    /// Which files it can find.
+    pub fn reach(&self) -> Reach {
+        self.reach
+    }
+
     /// The content that is asked for, under whatever name.
     pub fn content(&self) -> Option<ContentHash> {
         self.content
+    }
+
+    /// Whether a hit that somebody sent fulfils what they may not know of: phrases, exclusions and patterns. A file of exactly
+    /// this name is always taken.
+    pub fn admits(&self, name: &[u8]) -> bool {
+        self.conditions.is_empty() || name == &*self.text || self.fulfils(&folded(name))
     }
 
     /// The rarest term, and the others. `None`: only exact matches count.
     pub(super) fn terms(&self) -> Option<(&Finder<'static>, &[Finder<'static>])> {
         self.terms.split_first()
     }
-}
 
-/// Text as it is compared when case is ignored.
-pub(super) fn folded(text: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    fold_into(&mut out, text);
-    out
-}
-
-/// Appends text in lower case: characters where it is UTF-8, one for one; other bytes stand as they are.
-pub(super) fn fold_into(out: &mut Vec<u8>, text: &[u8]) {
-    let start = out.len();
-    if text.is_ascii() {
-        out.extend_from_slice(text);
-        out[start..].make_ascii_lowercase();
-        return;
+    /// The whole file string as names are compared with it.
+    pub(super) fn folded(&self) -> &[u8] {
+        &self.folded
     }
-    for chunk in text.utf8_chunks() {
-        for c in chunk.valid().chars() {
-            if c.is_ascii() {
-                out.push(c.to_ascii_lowercase() as u8);
-                continue;
-            }
-            // One letter has a lower case of two characters, of which the first is the letter.
-            let lower = c.to_lowercase().next().unwrap_or(c);
-            out.extend_from_slice(lower.encode_utf8(&mut [0; 4]).as_bytes());
+
+    /// Whether a folded path that has all terms matches.
+    pub(super) fn fulfils(&self, path: &[u8]) -> bool {
+        self.conditions.iter().all(|condition| condition.is_met_by(path) != condition.excludes)
+    }
+
+    /// What it takes to find that out, in files looked at.
+    pub(super) fn entries_for(&self, path: &[u8]) -> usize {
+        let patterns: usize = self.conditions.iter().map(Condition::pattern_bytes).sum();
+        self.conditions.len() + path.len() * patterns / PATTERN_WORK_PER_ENTRY
+    }
+}
+
+fn finder(needle: &[u8]) -> Finder<'static> {
+    Finder::new(needle).into_owned()
+}
+
+impl Condition {
+    fn is_met_by(&self, path: &[u8]) -> bool {
+        match &self.test {
+            Test::Terms(terms) => terms.iter().all(|term| term.find(path).is_some()),
+            Test::Phrase(phrase) => phrase.find(&words(path).collect::<Vec<_>>().join(&b' ')).is_some(),
+            Test::Pattern(pattern) => pattern.matches(path),
         }
-        out.extend_from_slice(chunk.invalid());
+    }
+
+    fn terms(&self) -> usize {
+        if let Test::Terms(terms) = &self.test { terms.len() } else { 0 }
+    }
+
+    fn pattern_bytes(&self) -> usize {
+        if let Test::Pattern(pattern) = &self.test { pattern.len() } else { 0 }
+    }
+}
+
+/// A word of a file string, or what quotes group.
+#[derive(Debug, Clone, Copy)]
+struct Token<'a> {
+    text: &'a [u8],
+    excludes: bool,
+    quoted: bool,
+}
+
+/// The tokens of what remains of a file string.
+struct Tokens<'a>(&'a [u8]);
+
+impl<'a> Iterator for Tokens<'a> {
+    type Item = Token<'a>;
+
+    fn next(&mut self) -> Option<Token<'a>> {
+        let rest = self.0.trim_ascii_start();
+        if rest.is_empty() {
+            return None;
+        }
+        let unquoted =
+            |rest: &'a [u8]| rest.split_at(rest.iter().position(u8::is_ascii_whitespace).unwrap_or(rest.len()));
+        let quoted = |rest: &'a [u8]| {
+            let inner = rest.strip_prefix(b"\"")?;
+            let end = inner.iter().position(|&byte| byte == b'"')?;
+            words(&folded(&inner[..end])).next().is_some().then_some((&inner[..end], &inner[end + 1..]))
+        };
+        // A mark of punctuation alone excludes nothing.
+        let excluded = rest
+            .strip_prefix(b"-")
+            .filter(|after| quoted(after).is_some() || words(unquoted(after).0).next().is_some());
+        let (text, excludes) = excluded.map_or((rest, false), |text| (text, true));
+        let (text, after, quoted) = match quoted(text) {
+            Some((text, after)) => (text, after, true),
+            None => {
+                let (text, after) = unquoted(text);
+                (text, after, false)
+            }
+        };
+        self.0 = after;
+        Some(Token { text, excludes, quoted })
+    }
+}
+
+/// What the tokens of a file string amount to.
+struct Parts<'a> {
+    terms: Vec<Vec<u8>>,
+    conditions: Vec<Condition>,
+    plain: Vec<&'a [u8]>,
+    is_plain: bool,
+}
+
+impl Default for Parts<'_> {
+    fn default() -> Self {
+        Self { terms: Vec::new(), conditions: Vec::new(), plain: Vec::new(), is_plain: true }
+    }
+}
+
+impl<'a> Parts<'a> {
+    fn add(&mut self, token: &Token<'a>) {
+        let &Token { text, excludes, quoted } = token;
+        let folded_text = folded(text);
+        let is_pattern = !quoted && is_pattern(text);
+        let test = if quoted {
+            Some(Test::Phrase(Box::new(finder(&words(&folded_text).collect::<Vec<_>>().join(&b' ')))))
+        } else if is_pattern {
+            Some(Test::Pattern(Pattern::new(text)))
+        } else if excludes {
+            Some(Test::Terms(words(&folded_text).map(finder).collect()))
+        } else {
+            None
+        };
+        self.is_plain &= test.is_none();
+        self.conditions.extend(test.map(|test| Condition { test, excludes }));
+        if excludes {
+            return;
+        }
+        if is_pattern {
+            self.plain.extend(literals(text));
+            literals(&folded_text).for_each(|part| self.terms.extend(words(part).map(<[u8]>::to_vec)));
+        } else {
+            self.plain.push(text);
+            self.terms.extend(words(&folded_text).map(<[u8]>::to_vec));
+        }
     }
 }
 
@@ -92,22 +278,37 @@ mod tests {
         Query::parse(text).terms.iter().map(|finder| finder.needle().to_vec()).collect()
     }
 
+    fn plain(text: &str) -> Option<String> {
+        Query::parse(text.as_bytes()).plain().map(|plain| String::from_utf8_lossy(plain).into_owned())
+    }
+
     #[test]
     fn terms_are_folded_and_the_longest_leads() {
         assert_eq!(terms(b" Of  GREAT\tthe of "), [&b"great"[..], b"the", b"of"]);
-        assert_eq!(terms("ÄRGER".as_bytes()), ["ärger".as_bytes()]);
-        assert_eq!(terms("İ\u{212a}Σ".as_bytes()), ["ikσ".as_bytes()]);
+        assert_eq!(terms("ÄRGER".as_bytes()), [b"arger"]);
+        assert_eq!(terms("İ\u{212a}Σς".as_bytes()), ["ikσσ".as_bytes()]);
         assert_eq!(terms(b"\xc9T\xc9"), [b"\xc9t\xc9"]);
     }
 
     #[test]
+    fn punctuation_separates_terms() {
+        assert_eq!(terms(b"AC/DC"), [b"ac", b"dc"]);
+        assert_eq!(terms("don’t".as_bytes()), [&b"don"[..], b"t"]);
+        assert_eq!(terms("one - two".as_bytes()), [b"one", b"two"]);
+    }
+
+    #[test]
     fn too_little_and_too_much_have_no_terms() {
-        for text in [&b""[..], b"  ", b"ab", b" a b "] {
+        for text in [&b""[..], b"  ", b"ab", b" a b ", b"*", b"-live", b"\"\"", b"?? -a", "ää".as_bytes()] {
             assert!(Query::parse(text).terms().is_none());
+            assert_eq!(Query::parse(text).reach(), Reach::TooShort);
         }
         assert_eq!(terms(b"a b c").len(), 3);
-        let many: String = (0..=QUERY_TERMS_MAX).map(|n| format!("{n} ")).collect();
-        assert!(Query::parse(many.as_bytes()).terms().is_none());
+        let many = |of: &str| (0..=QUERY_TERMS_MAX).map(|n| format!("{of}{n} ")).collect::<String>();
+        for text in [many(""), many("song -"), many("a*"), format!("song *{}", "x".repeat(QUERY_PATTERN_BYTES_MAX))] {
+            assert!(Query::parse(text.as_bytes()).terms().is_none());
+            assert_eq!(Query::parse(text.as_bytes()).reach(), Reach::TooLong);
+        }
     }
 
     #[test]
@@ -116,5 +317,29 @@ mod tests {
         assert!(Query::parse(format!("b3={}", &hex[..64]).as_bytes()).terms().is_none());
         assert!(Query::parse(format!("b3={}", &hex[..63]).as_bytes()).terms().is_some());
         assert!(Query::parse(format!("b3={} x", &hex[..64]).as_bytes()).terms().is_some());
+    }
+
+    #[test]
+    fn a_base_peer_sees_words_alone() {
+        for text in ["song", "Café - Song.mp3", "AC/DC", "5\" disc", "rock\"n\"roll", "a - b", "--", "\"\" x"] {
+            assert_eq!(plain(text), None, "{text}");
+        }
+        assert_eq!(plain("\"abbey road\" -live *.ogg").unwrap(), "abbey road .ogg");
+        assert_eq!(plain("\"Who are you?.mp3\"").unwrap(), "Who are you?.mp3");
+        assert_eq!(plain("jazz -\"so what\" -*.mp3 b?h").unwrap(), "jazz b h");
+        assert_eq!(plain("-live").unwrap(), "");
+    }
+
+    #[test]
+    fn conditions_are_met_or_not() {
+        let admits = |query: &str, name: &str| Query::parse(query.as_bytes()).admits(name.as_bytes());
+        assert!(admits("\"abbey road\"", "The Beatles/Abbey_Road/01.ogg"));
+        assert!(!admits("\"abbey road\"", "Road to the Abbey.ogg"));
+        assert!(admits("\"Café au\"", "x/cafe\u{301} - AU lait"));
+        assert!(admits("song -live", "song.ogg") && !admits("song -LIVE", "Song (live).ogg"));
+        assert!(!admits("song -\"de luxe\"", "song de-luxe") && admits("song -\"de luxe\"", "song luxe de"));
+        assert!(admits("song -*.mp3", "song.ogg") && !admits("song -*.mp3", "song.mp3"));
+        assert!(admits("-live", "-live"), "exactly this name");
+        assert!(admits("other words", "song"), "plain words are left to those who answer");
     }
 }

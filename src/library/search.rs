@@ -1,14 +1,15 @@
 //! A search in progress: first the files of the content that is asked for, if one is; then the file of exactly that name;
-//! then those with that last component: all found without looking at any other file. Then a walk over all names for the
-//! terms, leaf by leaf in order of name.
+//! then those with that last component, or with one that is alike: all found without looking at any other file. Then a walk
+//! over all names for the terms, leaf by leaf in order of name.
 //!
 //! Between two steps the library may change. A file that is there from beginning to end is found, one that vanished is
 //! not among the hits when the last step is done.
 
 use super::Shared;
+use super::fold::{fold_into, folded};
 use super::index::Index;
 use super::leaf::Leaf;
-use super::query::{Query, fold_into};
+use super::query::Query;
 use crate::name::{FileName, last_component};
 use std::collections::BTreeMap;
 
@@ -39,8 +40,10 @@ pub struct SearchCursor {
     /// The first by name.
     contents: BTreeMap<FileName, Shared>,
     full: Option<(FileName, Shared)>,
-    /// The first by name.
+    /// Of exactly that last component. The first by name.
     components: BTreeMap<FileName, Shared>,
+    /// Whose path or last component is alike, but for case and marks. The first by name.
+    alike: BTreeMap<FileName, Shared>,
     /// In order of name.
     terms: Vec<(FileName, Shared)>,
     scratch: Folded,
@@ -56,6 +59,7 @@ impl SearchCursor {
             contents: BTreeMap::new(),
             full: None,
             components: BTreeMap::new(),
+            alike: BTreeMap::new(),
             terms: Vec::new(),
             scratch: Folded::default(),
         }
@@ -67,9 +71,10 @@ impl SearchCursor {
     }
 
     /// The hits, once [`Library::search_step`](super::Library::search_step) has said that nothing is left: those of the
-    /// content, the exact match, those of the last component, those of the terms, each sort in order of name.
+    /// content, the exact match, those of the last component, those alike, those of the terms, each sort in order of name.
     pub fn into_hits(self) -> Vec<(FileName, Shared)> {
-        self.contents.into_iter().chain(self.full).chain(self.components).chain(self.terms).collect()
+        let exact = self.contents.into_iter().chain(self.full).chain(self.components);
+        exact.chain(self.alike).chain(self.terms).take(self.hits_max).collect()
     }
 
     /// Looks at about `entries_max` files. True while more is left.
@@ -99,7 +104,7 @@ impl SearchCursor {
     }
 
     fn hits(&self) -> usize {
-        self.better_than_components() + self.components.len() + self.terms.len()
+        self.better_than_components() + self.components.len() + self.alike.len() + self.terms.len()
     }
 
     fn better_than_components(&self) -> usize {
@@ -142,17 +147,25 @@ impl SearchCursor {
 
     fn look_into_component(&mut self, index: &Index, after: Option<u32>) -> usize {
         let text = self.query.text();
-        let next = if text.is_empty() { None } else { index.leaf_of_component(text, after) };
+        let component = last_component(text);
+        let next = if component.is_empty() { None } else { index.leaf_of_component(component, after) };
         let Some((id, leaf)) = next else {
             let has_terms = self.query.terms().is_some();
             self.phase = if has_terms { Phase::Terms { after: Vec::new() } } else { Phase::Ended };
             return 1;
         };
         let room = self.hits_max.saturating_sub(self.better_than_components());
+        let (alike, of_path) = (self.query.folded(), text.contains(&b'/'));
         for at in 0..leaf.len() {
             let name = leaf.name(at);
-            if last_component(name) == text && name != text && !self.contents.contains_key(name) {
+            let last = last_component(name);
+            if name == text || self.contents.contains_key(name) {
+                continue;
+            }
+            if last == text {
                 insert_if_among_first(&mut self.components, leaf, at, room);
+            } else if folded(if of_path { name } else { last }) == alike {
+                insert_if_among_first(&mut self.alike, leaf, at, room);
             }
         }
         self.phase = Phase::Components { after: Some(id) };
@@ -167,19 +180,24 @@ impl SearchCursor {
             return 1;
         };
         self.scratch.fill(leaf, start);
-        let exact_hits = usize::from(self.full.is_some()) + self.components.len();
-        let (mut position, mut reached) = (0, leaf.len());
+        let better_hits = self.components.len() + self.alike.len() + usize::from(self.full.is_some());
+        let (mut position, mut reached, mut entries) = (0, leaf.len(), 0);
         while let Some(found) = first.find(&self.scratch.text[position..]) {
             let (at, name) = self.scratch.name_at(position + found);
             position = self.scratch.ends[at];
             let row = start + at;
-            let exact = |name: &[u8]| {
+            let is_known = |name: &[u8]| {
                 self.components.contains_key(name)
+                    || self.alike.contains_key(name)
                     || self.full.as_ref().is_some_and(|(full, _)| full.as_bytes() == name)
             };
-            if others.iter().all(|term| term.find(name).is_some()) && !exact(leaf.name(row)) {
+            if others.iter().any(|term| term.find(name).is_none()) || is_known(leaf.name(row)) {
+                continue;
+            }
+            entries += self.query.entries_for(name);
+            if self.query.fulfils(name) {
                 self.terms.extend(leaf.row(row));
-                if exact_hits + self.terms.len() >= self.hits_max {
+                if better_hits + self.terms.len() >= self.hits_max {
                     reached = row + 1;
                     break;
                 }
@@ -187,7 +205,7 @@ impl SearchCursor {
         }
         after.clear();
         after.extend_from_slice(leaf.name(reached - 1));
-        reached - start
+        reached - start + entries
     }
 
     /// Takes out hits that are gone, and brings the others up to date.
@@ -204,6 +222,7 @@ impl SearchCursor {
             .retain(|name, shared| still_there(name, shared) && (shared.b3 == wanted || name.last_component() == text));
         self.full.take_if(|(name, shared)| !still_there(name, shared));
         self.components.retain(still_there);
+        self.alike.retain(still_there);
         self.terms.retain_mut(|(name, shared)| still_there(name, shared));
     }
 }

@@ -40,8 +40,8 @@ struct SearchKey {
 }
 
 impl SearchKey {
-    fn of(search: &Search, requester: SocketAddr) -> Self {
-        Self { id: search.id.clone(), requester, text: blake3::hash(&search.text) }
+    fn of(search: &Search, requester: SocketAddr, text: &[u8]) -> Self {
+        Self { id: search.id.clone(), requester, text: blake3::hash(text) }
     }
 }
 
@@ -63,6 +63,11 @@ struct Seen {
 }
 
 impl Seen {
+    /// Whether a search was seen that reaches at least as far.
+    fn covers(&self, key: &SearchKey, ttl: u8) -> bool {
+        self.ttls.get(key).is_some_and(|highest| ttl <= *highest)
+    }
+
     fn see(&mut self, now: Instant, key: SearchKey, ttl: u8) -> Sight {
         while let Some((at, _)) = self.order.front() {
             if *at + SEEN_AGE_MAX > now && self.order.len() < SEEN_MAX {
@@ -229,7 +234,15 @@ impl Node {
             return;
         }
         let ttl = search.ttl.min(self.config.max_ttl);
-        match self.answering.seen.see(now, SearchKey::of(&search, requester), ttl) {
+        // The plain form has come by another way, over a base peer: what it finds is all that this one finds, and more. Not
+        // the other way round: exclusions that somebody adds must not keep the search itself out.
+        let plain = Query::plain_form(&search.text);
+        let of_plain = plain.as_ref().map(|text| SearchKey::of(&search, requester, text));
+        if of_plain.is_some_and(|key| self.answering.seen.covers(&key, ttl)) {
+            self.counters.limited.searches_dropped += 1;
+            return;
+        }
+        match self.answering.seen.see(now, SearchKey::of(&search, requester, &search.text), ttl) {
             Sight::First => {
                 self.learn_peer(now, requester, PeerSource::Search);
                 self.note_query(now, from, requester, &search.id);
@@ -242,7 +255,7 @@ impl Node {
             }
         }
         if ttl > 0 {
-            self.forward_search(now, sender, Search { ttl: ttl - 1, ..search });
+            self.forward_search(now, sender, Search { ttl: ttl - 1, ..search }, plain);
         }
     }
 

@@ -10,6 +10,7 @@ use super::membership::LinkId;
 use super::workers::QueueFull;
 use crate::fault::DialFault;
 use crate::id::{ExchangeId, SearchId, TransferId};
+use crate::library::Query;
 use crate::time::Instant;
 use crate::wire::{Message, Search};
 use std::net::SocketAddr;
@@ -116,6 +117,7 @@ impl Node {
 
     /// Sends a search of ours to a peer. Of those to one that is not proven only a few are under way at once, and connecting
     /// may not take long: there may be nobody, and each holds a worker until that is known.
+    /// One that is not known to speak `p1` is sent its plain form.
     pub(super) fn dial_search(
         &mut self,
         now: Instant,
@@ -129,7 +131,9 @@ impl Node {
             return SearchDial::Awaited;
         }
         let connect_max = if is_proven { CONNECT_MAX } else { CONNECT_UNPROVEN_MAX };
-        let messages = vec![Message::Search(search.clone())];
+        let plain = if self.takes_operators(to) { None } else { Query::plain_form(&search.text) };
+        let text = plain.unwrap_or_else(|| search.text.clone());
+        let messages = vec![Message::Search(Search { text, ..search.clone() })];
         let command = Command::Dial { to, messages, expect: Expect::Nothing, connect_max };
         match self.submit_dial(now, to, purpose, command, Rank::Own) {
             Ok(_) => SearchDial::Sent,

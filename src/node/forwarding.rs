@@ -12,6 +12,7 @@ use super::limits::{
     FORWARDS_BURST, FORWARDS_PER_NEIGHBOUR_MAX, FORWARDS_PER_SECOND, FORWARDS_PER_UNPROVEN_MAX, FORWARDS_WAITING_TIMES,
     LINKS_KEPT_MAX,
 };
+use super::speech::Speech;
 use super::{Node, NodeTimer};
 use crate::time::Instant;
 use crate::timer::TimerId;
@@ -95,12 +96,24 @@ impl Forwarding {
 }
 
 impl Node {
-    /// Sends a search on to every neighbour but the requester.
-    pub(super) fn forward_search(&mut self, now: Instant, sender: Sender, search: Search) {
+    /// Whether a peer is sent searches with quotes, exclusions and patterns: a base program would take these for a part of
+    /// the name.
+    pub(super) fn takes_operators(&self, peer: SocketAddr) -> bool {
+        self.peers.speech(peer) == Speech::P1 || self.peers.is_listed_p1(peer)
+    }
+
+    /// Sends a search on to every neighbour but the requester. `plain`: its plain form, if it is not plain itself.
+    pub(super) fn forward_search(&mut self, now: Instant, sender: Sender, search: Search, plain: Option<Box<[u8]>>) {
         let requester = canonical(search.requester);
+        let plain = plain.map(|text| Rc::new(Search { text, ..search.clone() }));
         let search = Rc::new(search);
         for neighbour in self.neighbours() {
             if neighbour == requester {
+                continue;
+            }
+            let search = plain.as_ref().filter(|_| !self.takes_operators(neighbour)).unwrap_or(&search);
+            // Nothing is left of it that a base program could look for.
+            if search.text.is_empty() {
                 continue;
             }
             if !self.may_forward_to(now, neighbour) {
@@ -110,7 +123,7 @@ impl Node {
             self.forwarding.tickets_given += 1;
             let ticket = self.forwarding.tickets_given;
             let waiting_max = self.forwards_max(neighbour) * FORWARDS_WAITING_TIMES;
-            let dropped = self.forwarding.link(now, neighbour).push(ticket, sender, Rc::clone(&search), waiting_max);
+            let dropped = self.forwarding.link(now, neighbour).push(ticket, sender, Rc::clone(search), waiting_max);
             self.counters.limited.forwards_dropped += u64::from(dropped);
             self.send_forwards(now, neighbour);
         }

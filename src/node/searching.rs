@@ -16,9 +16,10 @@ use super::names::Teller;
 use super::speech::Evidence;
 use super::subscriptions::Topic;
 use super::{Node, NodeTimer};
-use crate::control::{CallError, ExitCode, Notice, PeerSource, SearchStarted};
+use crate::control::{CallError, ExitCode, Notice, PeerSource, SearchStarted, WholeNames};
 use crate::fault::DialFault;
 use crate::id::{ClientId, ExchangeId, QueryId, SearchId};
+use crate::library::{Query, Reach};
 use crate::name::{FILE_NAME_BYTES_MAX, is_control};
 use crate::time::Instant;
 use crate::wire::{Listed, Message, Search as SearchMessage, SearchResponse};
@@ -31,6 +32,8 @@ struct Search {
     stage: Stage,
     /// The IDs of its rings.
     queries: Vec<QueryId>,
+    /// What is searched for; `None` of a listing.
+    query: Option<Query>,
     rows_max: u64,
     truncated: bool,
 }
@@ -47,7 +50,6 @@ enum Stage {
 
 /// The rings of a search.
 struct Rings {
-    text: Box<[u8]>,
     requester: SocketAddr,
     /// TTLs of the rings still to come.
     ahead: VecDeque<u8>,
@@ -100,6 +102,16 @@ impl Node {
             let message = format!("a search takes 1 to {FILE_NAME_BYTES_MAX} bytes of text without control bytes");
             return Err(CallError::new(ExitCode::Usage, message));
         }
+        let query = Query::parse(text);
+        if query.plain().is_some_and(<[u8]>::is_empty) {
+            let message = "a search needs a word that the names have; exclusions and patterns only narrow it";
+            return Err(CallError::new(ExitCode::Usage, message));
+        }
+        let whole_names = match query.reach() {
+            Reach::Parts => None,
+            Reach::TooShort => Some(WholeNames::TooShort),
+            Reach::TooLong => Some(WholeNames::TooLong),
+        };
         let rows_max = rows_max.unwrap_or(SEARCH_ROWS_DEFAULT).clamp(1, SEARCH_ROWS_MAX);
         let widest = ttl.unwrap_or(self.config.max_ttl).min(self.config.max_ttl);
         let mut ahead: VecDeque<u8> = RING_TTLS.into_iter().filter(|ring| *ring < widest).collect();
@@ -109,12 +121,12 @@ impl Node {
                 "this node knows no address of its own yet; set `advertise_addr`, or see `pyratectl bootstrap`";
             return Err(CallError::new(ExitCode::Network, message));
         };
-        let rings = Rings { text: text.into(), requester, ahead, asked: 0, delivered: 0, lists: Lists::NotAsked };
-        let id = self.begin_search(Stage::Ringing(rings), u64::from(rows_max))?;
+        let rings = Rings { requester, ahead, asked: 0, delivered: 0, lists: Lists::NotAsked };
+        let id = self.begin_search(Stage::Ringing(rings), Some(query), u64::from(rows_max))?;
         self.subscriptions.subscribe(Topic::Search(id), client);
         self.look_for_newcomers(now);
         self.send_ring(now, id);
-        Ok(SearchStarted { search: id.0 })
+        Ok(SearchStarted { search: id.0, whole_names })
     }
 
     /// Asks a peer for its list, for the user.
@@ -128,7 +140,7 @@ impl Node {
         self.learn_peer(now, peer, PeerSource::User);
         // Base programs ignore what follows `5:`, and this is how we learn that a peer speaks more.
         let messages = vec![Message::ListFiles { p1: true }];
-        let id = self.begin_search(Stage::Over, LISTING_FILES_MAX)?;
+        let id = self.begin_search(Stage::Over, None, LISTING_FILES_MAX)?;
         let Ok(exchange) = self.dial_peer(now, peer, messages, Expect::FileList, Purpose::List(id)) else {
             self.forget_search(id);
             return Err(CallError::new(ExitCode::NoSource, "too many commands wait for a worker; try again later"));
@@ -137,7 +149,7 @@ impl Node {
             search.stage = Stage::Listing { exchange, peer, told: None };
         }
         self.subscriptions.subscribe(Topic::Search(id), client);
-        Ok(SearchStarted { search: id.0 })
+        Ok(SearchStarted { search: id.0, whole_names: None })
     }
 
     /// The search or listing that was begun last.
@@ -146,7 +158,7 @@ impl Node {
     }
 
     /// Makes room for one more search, if need be by forgetting the oldest that is over.
-    fn begin_search(&mut self, stage: Stage, rows_max: u64) -> Result<SearchId, CallError> {
+    fn begin_search(&mut self, stage: Stage, query: Option<Query>, rows_max: u64) -> Result<SearchId, CallError> {
         if self.searches.rows.len() >= SEARCHES_MAX {
             let over = |(_, search): &(&SearchId, &Search)| matches!(search.stage, Stage::Over);
             let oldest = self.searches.rows.iter().find(over).map(|(id, _)| *id);
@@ -158,7 +170,7 @@ impl Node {
         }
         self.searches.begun += 1;
         let id = SearchId(self.searches.begun);
-        self.searches.rows.insert(id, Search { stage, queries: Vec::new(), rows_max, truncated: false });
+        self.searches.rows.insert(id, Search { stage, queries: Vec::new(), query, rows_max, truncated: false });
         Ok(id)
     }
 
@@ -183,12 +195,11 @@ impl Node {
             return;
         }
         let query = QueryId::p1(self.dice.number());
-        let Some(Search { stage: Stage::Ringing(rings), queries, .. }) = self.searches.rows.get_mut(&id) else {
-            return;
-        };
+        let row = self.searches.rows.get_mut(&id);
+        let Some(Search { stage: Stage::Ringing(rings), queries, query: Some(wanted), .. }) = row else { return };
         let Some(ttl) = rings.ahead.pop_front() else { return };
         let wait = if rings.ahead.is_empty() { LAST_RING_WAIT } else { RING_WAIT };
-        let search = SearchMessage { id: query.clone(), text: rings.text.clone(), requester: rings.requester, ttl };
+        let search = SearchMessage { id: query.clone(), text: wanted.text().into(), requester: rings.requester, ttl };
         queries.push(query.clone());
         self.searches.queries.insert(query, id);
         let (mut asked, mut awaited) = (0, 0);
@@ -325,6 +336,10 @@ impl Node {
     }
 
     fn take_hit(&mut self, now: Instant, id: SearchId, answer: Answer) {
+        let query = self.searches.rows.get(&id).and_then(|search| search.query.as_ref());
+        if query.is_some_and(|query| !query.admits(answer.file.name.as_bytes())) {
+            return;
+        }
         let taken = self.remember_answer(now, id, Grouping::Content, answer);
         for hit in taken.into_iter().flat_map(Taken::rows) {
             if let Some(row) = self.hits.get(hit).map(|row| row.row(hit)) {

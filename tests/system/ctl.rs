@@ -42,6 +42,33 @@ fn a_newcomers_session() {
 }
 
 #[test]
+fn a_search_matches_what_people_see() {
+    let names = ["Cafe\u{301} Björk.ogg", "café live.ogg", "ac-dc.mp3", "ΟΔΟΣ.txt"];
+    let setup = names.iter().fold(Setup::peer(), |setup, name| setup.shares(name, *name));
+    let (_bootstrap, _source, asker) = network(setup);
+    let found = |words: &[&str]| {
+        let run = pyratectl(&asker, [&["search", "--wait", "10s", "--ttl", "1", "--json"], words].concat());
+        assert_eq!(run.code, 0, "{words:?} {run:?}");
+        let rows = run.json();
+        let mut names: Vec<String> = rows.as_array().expect("rows").iter().map(|row| row["name"].to_string()).collect();
+        names.sort();
+        names
+    };
+    let quoted = |names: &[&str]| names.iter().map(|name| json!(name).to_string()).collect::<Vec<_>>();
+    assert_eq!(found(&["café"]), quoted(&names[..2]));
+    assert_eq!(found(&["BJORK"]), quoted(&names[..1]));
+    assert_eq!(found(&["cafe", "-live"]), quoted(&names[..1]));
+    assert_eq!(found(&["\"cafe live\""]), quoted(&names[1..2]));
+    assert_eq!(found(&["AC/DC"]), quoted(&names[2..3]));
+    assert_eq!(found(&["οδός"]), quoted(&names[3..]));
+    assert_eq!(found(&["*.mp3"]), quoted(&names[2..3]));
+    let short = pyratectl(&asker, ["search", "a", "--wait", "0"]);
+    assert!(short.code == 0 && short.stderr.contains("'a' is too short"), "{short:?}");
+    let none = pyratectl(&asker, ["search", "-live"]);
+    assert!(none.code == 28 && none.stderr.contains("needs a word"), "{none:?}");
+}
+
+#[test]
 fn no_command_means_status() {
     let peer = Setup::peer().start();
     let bare = pyratectl(&peer, ["--json"]);

@@ -142,7 +142,7 @@ fn a_refusal_of_a_long_line_stays_short() {
 #[test]
 fn replies_and_notices_read_as_they_were_written() {
     let call = CallId::Number(7);
-    let reply = encode_reply(&call, &Ok(Reply::SearchStarted(SearchStarted { search: 3 })));
+    let reply = encode_reply(&call, &Ok(Reply::SearchStarted(SearchStarted { search: 3, whole_names: None })));
     assert_eq!(reply, b"{\"jsonrpc\":\"2.0\",\"id\":7,\"result\":{\"search\":3}}\n");
     let outcome = Ok(json!({ "search": 3 }));
     assert_eq!(decode_incoming(&reply), Ok(Incoming::Reply { call: call.clone(), outcome }));

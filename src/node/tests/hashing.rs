@@ -268,7 +268,7 @@ fn a_large_share_is_looked_through_in_slices_between_other_work() {
         rig.handle(Event::Scanned { files });
     }
     rig.node.handle(rig.now, Event::ScanEnded { report: ScanReport::default() });
-    let search = query(b"p1-0123456789abcdef", "039/99", addr("10.0.1.1:5000"), 0);
+    let search = query(b"p1-0123456789abcdef", "\"039/99\"", addr("10.0.1.1:5000"), 0);
     let mut slices = 0;
     let mut answered_after = None;
     while rig.node.has_work() {

@@ -11,6 +11,7 @@ mod membership;
 mod networks;
 mod newcomers;
 mod p1;
+mod queries;
 mod ranges;
 mod rig;
 mod searching;

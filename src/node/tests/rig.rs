@@ -272,7 +272,7 @@ impl Rig {
     pub(super) fn search_within(&mut self, text: &str, ttl: Option<u8>) -> u32 {
         let request = Request::Search { text: RawText::new(text), max: None, ttl };
         match self.call(request) {
-            Ok(Reply::SearchStarted(SearchStarted { search })) => search,
+            Ok(Reply::SearchStarted(SearchStarted { search, .. })) => search,
             other => panic!("{other:?}"),
         }
     }

@@ -33,7 +33,7 @@ fn done(notices: &[Notice]) -> Option<(u64, bool, Option<CallError>)> {
 
 fn list(rig: &mut Rig, peer: SocketAddr) -> u32 {
     match rig.call(Request::List { peer }) {
-        Ok(Reply::SearchStarted(SearchStarted { search })) => search,
+        Ok(Reply::SearchStarted(SearchStarted { search, .. })) => search,
         other => panic!("{other:?}"),
     }
 }

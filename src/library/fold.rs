@@ -1,0 +1,231 @@
+//! Names and file strings as they are compared (PROTOCOL, Matching): in canonical decomposition, with full case folding, and
+//! without combining marks, so that what looks alike is alike. Bytes that are not UTF-8 stay as they are.
+
+use caseless::Caseless;
+use std::sync::LazyLock;
+use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::canonical_combining_class;
+use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
+
+/// Characters below this one are looked up in a table; most of those above fold to themselves.
+const TABLE_END: u32 = 0x3040;
+
+/// What each character from U+0080 to [`TABLE_END`] folds to: to find this out anew for each name would take much longer
+/// than a search may.
+struct Table {
+    /// Where the text of each ends; it begins where the one before ends.
+    ends: Vec<u32>,
+    text: Vec<u8>,
+}
+
+static TABLE: LazyLock<Table> = LazyLock::new(|| {
+    let mut table = Table { ends: Vec::new(), text: Vec::new() };
+    for c in (0x80..TABLE_END).map(char::from_u32) {
+        c.into_iter().for_each(|c| push_folded(&mut table.text, c));
+        table.ends.push(u32::try_from(table.text.len()).unwrap_or(u32::MAX));
+    }
+    table
+});
+
+impl Table {
+    fn folded(&self, c: u32) -> &[u8] {
+        let at = (c - 0x80) as usize;
+        let start = at.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.text[start as usize..self.ends[at] as usize]
+    }
+}
+
+/// Text as it is compared.
+pub(super) fn folded(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    fold_into(&mut out, text);
+    out
+}
+
+/// Appends text as it is compared.
+pub(super) fn fold_into(out: &mut Vec<u8>, text: &[u8]) {
+    let start = out.len();
+    if text.is_ascii() {
+        out.extend_from_slice(text);
+        out[start..].make_ascii_lowercase();
+        return;
+    }
+    for chunk in text.utf8_chunks() {
+        let (valid, start) = (chunk.valid(), out.len());
+        if !fold_alone(out, valid) {
+            out.truncate(start);
+            valid.nfc().for_each(|c| fold_char(out, &TABLE, c));
+        }
+        out.extend_from_slice(chunk.invalid());
+    }
+}
+
+/// Folds each character by itself. False if one of them may be composed with another: then nothing is worth anything.
+fn fold_alone(out: &mut Vec<u8>, text: &str) -> bool {
+    let (table, mut rest) = (&*TABLE, text);
+    while !rest.is_empty() {
+        let ascii = rest.bytes().position(|byte| !byte.is_ascii()).unwrap_or(rest.len());
+        let start = out.len();
+        out.extend_from_slice(&rest.as_bytes()[..ascii]);
+        out[start..].make_ascii_lowercase();
+        let mut others = rest[ascii..].chars();
+        while let Some(c) = others.clone().next().filter(|c| !c.is_ascii()) {
+            if is_composed_with_others(c) {
+                return false;
+            }
+            fold_char(out, table, c);
+            others.next();
+        }
+        rest = others.as_str();
+    }
+    true
+}
+
+/// Parts of a Hangul syllable, and the marks of voiced kana: written together they are one letter, and are compared as
+/// that.
+fn is_composed_with_others(c: char) -> bool {
+    matches!(c, '\u{1100}'..='\u{11ff}' | '\u{3099}'..='\u{309a}' | '\u{a960}'..='\u{a97f}' | '\u{d7b0}'..='\u{d7ff}')
+}
+
+fn fold_char(out: &mut Vec<u8>, table: &Table, c: char) {
+    match u32::from(c) {
+        0..0x80 => out.push(c.to_ascii_lowercase() as u8),
+        code @ 0x80..TABLE_END => out.extend_from_slice(table.folded(code)),
+        // Kana, ideographs and syllables of Yi and Hangul.
+        TABLE_END..=0x3163 | 0x3165..=0xa63f | 0xac00..=0xd7a3 => {
+            out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+        }
+        _ => push_folded(out, c),
+    }
+}
+
+fn push_folded(out: &mut Vec<u8>, c: char) {
+    let folded = std::iter::once(c).nfd().default_case_fold().nfd().filter(|&c| !is_passed_over(c));
+    folded.for_each(|c| out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()));
+}
+
+/// Combining marks, and characters that cannot be seen. The marks of voiced kana (class 8) and viramas (class 9) are
+/// letters to those who read them, as vowel signs are (class 0).
+fn is_passed_over(c: char) -> bool {
+    let is_mark = !matches!(canonical_combining_class(c), 0 | 8 | 9);
+    let encloses = matches!(c, '\u{488}'..='\u{489}' | '\u{1abe}' | '\u{20dd}'..='\u{20e0}' | '\u{20e2}'..='\u{20e4}'
+        | '\u{a670}'..='\u{a672}');
+    let is_unseen = matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
+        | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+        | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{e0000}'..='\u{e0fff}');
+    is_mark || encloses || is_unseen
+}
+
+/// The words of a folded text: what stands between white space and punctuation.
+pub(super) fn words(folded: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = folded;
+    std::iter::from_fn(move || {
+        let start = skip(rest, true);
+        rest = &rest[start..];
+        let end = skip(rest, false);
+        let (word, after) = rest.split_at(end);
+        rest = after;
+        (!word.is_empty()).then_some(word)
+    })
+}
+
+/// Bytes at the beginning of a text that are separators, or are none. What is not UTF-8 is no separator.
+fn skip(text: &[u8], separators: bool) -> usize {
+    let mut skipped = 0;
+    for chunk in text.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if is_separator(c) != separators {
+                return skipped;
+            }
+            skipped += c.len_utf8();
+        }
+        if separators && !chunk.invalid().is_empty() {
+            return skipped;
+        }
+        skipped += chunk.invalid().len();
+    }
+    skipped
+}
+
+/// Whether a character separates words: white space, punctuation, and what is written for an apostrophe or a slash.
+pub(super) fn is_separator(c: char) -> bool {
+    if c.is_ascii() {
+        return c.is_ascii_whitespace()
+            || c.is_ascii_punctuation() && !matches!(c, '$' | '+' | '<' | '=' | '>' | '^' | '|' | '~');
+    }
+    matches!(c, '\u{b4}' | '\u{2bc}' | '\u{2044}' | '\u{2215}')
+        || matches!(c.general_category_group(), GeneralCategoryGroup::Punctuation | GeneralCategoryGroup::Separator)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn alike(a: &str, b: &str) -> bool {
+        folded(a.as_bytes()) == folded(b.as_bytes())
+    }
+
+    #[test]
+    fn what_looks_alike_is_alike() {
+        for (a, b) in [
+            ("café", "cafe\u{301}"),
+            ("Café", "CAFE"),
+            ("Björk", "bjork"),
+            ("Straße", "STRASSE"),
+            ("ΟΔΟΣ", "οδός"),
+            ("Ελλάς", "ΕΛΛΆΣ"),
+            ("İstanbul", "istanbul"),
+            ("\u{212a}elvin \u{212b}", "kelvin a"),
+            ("ﬁn", "FIN"),
+            ("Việt Nam", "viet nam"),
+            ("Ёлка", "елка"),
+            ("한글", "\u{1112}\u{1161}\u{11ab}\u{1100}\u{1173}\u{11af}"),
+            ("ガ", "カ\u{3099}"),
+            ("\u{f900}", "豈"),
+            ("ＡＢ", "ａｂ"),
+            ("❤\u{fe0f}", "❤"),
+            ("soft\u{ad}hy\u{200b}phen", "softhyphen"),
+            ("نمی\u{200c}خواهم", "نمیخواهم"),
+        ] {
+            assert!(alike(a, b), "{a} {b}");
+        }
+        for (a, b) in [("か", "が"), ("한", "하"), ("कि", "क"), ("a", "b"), ("o", "ø")] {
+            assert!(!alike(a, b), "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn other_bytes_stay_and_part_nothing() {
+        assert_eq!(folded(b"\xc9T\xc9"), b"\xc9t\xc9");
+        assert_eq!(folded("É\u{301}".as_bytes()), b"e");
+        assert_eq!(words(b"caf\xe9 x").collect::<Vec<_>>(), [&b"caf\xe9"[..], b"x"]);
+    }
+
+    #[test]
+    fn words_stand_between_white_space_and_punctuation() {
+        let of = |text: &str| words(text.as_bytes()).map(String::from_utf8_lossy).collect::<Vec<_>>().join("|");
+        assert_eq!(of("ac/dc - don’t_stop!.ogg"), "ac|dc|don|t|stop|ogg");
+        assert_eq!(of("「東京」・大阪　京都"), "東京|大阪|京都");
+        assert_eq!(of("c++ rock`n´roll ❤"), "c++|rock|n|roll|❤");
+        assert_eq!((of(""), of(" -.- ")), (String::new(), String::new()));
+    }
+
+    /// Word for word what the table and the short ways of [`fold_into`] stand for.
+    fn slowly(text: &str) -> String {
+        let folded = text.nfd().default_case_fold().nfd();
+        folded.filter(|&c| canonical_combining_class(c) == 0 && !is_passed_over(c)).nfd().collect()
+    }
+
+    proptest! {
+        #[test]
+        fn texts_that_are_canonically_equal_are_alike(text in "\\PC{0,12}") {
+            for form in [text.nfc().collect::<String>(), text.nfd().collect()] {
+                prop_assert_eq!(folded(form.as_bytes()), folded(text.as_bytes()));
+            }
+            let ours = String::from_utf8(folded(text.as_bytes())).unwrap();
+            let ours: String = ours.nfd().filter(|&c| canonical_combining_class(c) == 0).collect();
+            prop_assert_eq!(ours, slowly(&text));
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Quotes, exclusions and patterns on their way: who sees them, and what comes back.
+
+use super::rig::*;
+use crate::control::{ExitCode, RawText, Reply, Request, SearchStarted, WholeNames};
+use crate::wire::{Message, Search};
+use std::net::SocketAddr;
+
+/// Peer 1 has shown that it speaks `p1`, peer 2 has not.
+fn rig(files: &[(&str, u64)]) -> Rig {
+    let mut rig = Rig::among(vec![peer(1), peer(2)], files);
+    rig.search_within("first", Some(0));
+    let first = searches(&mut rig).remove(0).1;
+    rig.hit(&first.id, peer(1), listed("first", Some(1)));
+    rig.hit(&first.id, peer(2), listed("first", None));
+    rig.notices();
+    rig
+}
+
+/// Takes the searches that go out: whereto, and which. Hits are taken too, and counted by [`answers`].
+fn searches(rig: &mut Rig) -> Vec<(SocketAddr, Search)> {
+    sent(rig)
+        .into_iter()
+        .filter_map(|(to, message)| match message {
+            Message::Search(search) => Some((to, search)),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Takes the names sent as hits.
+fn answers(rig: &mut Rig) -> Vec<String> {
+    sent(rig)
+        .into_iter()
+        .filter_map(|(_, message)| match message {
+            Message::SearchResponse(hit) => Some(hit.file.name.to_string()),
+            _ => None,
+        })
+        .collect()
+}
+
+fn sent(rig: &mut Rig) -> Vec<(SocketAddr, Message)> {
+    let mut sent = Vec::new();
+    for (exchange, to, messages) in rig.dials() {
+        rig.deliver(exchange);
+        sent.extend(messages.into_iter().map(|message| (to, message)));
+    }
+    sent
+}
+
+fn texts(sent: Vec<(SocketAddr, Search)>) -> Vec<(SocketAddr, String)> {
+    let mut texts: Vec<_> =
+        sent.into_iter().map(|(to, search)| (to, String::from_utf8_lossy(&search.text).into_owned())).collect();
+    texts.sort();
+    texts
+}
+
+const QUERY: &str = "\"abbey road\" *.ogg -live";
+
+#[test]
+fn a_base_peer_is_asked_for_words_and_a_p1_peer_for_all_of_it() {
+    let mut rig = rig(&[]);
+    rig.search_within(QUERY, Some(0));
+    let expected = [(peer(1), QUERY.to_owned()), (peer(2), "abbey road .ogg".to_owned())];
+    assert_eq!(texts(searches(&mut rig)), expected);
+    rig.search_within("Abbey Road - 01.ogg", Some(0));
+    let plain = texts(searches(&mut rig));
+    assert!(plain.iter().all(|(_, text)| text == "Abbey Road - 01.ogg"), "{plain:?}");
+}
+
+#[test]
+fn hits_that_do_not_fulfil_the_query_are_not_shown() {
+    let mut rig = rig(&[]);
+    let search = rig.search_within(QUERY, Some(0));
+    let id = searches(&mut rig).remove(0).1.id;
+    for name in ["Abbey Road/1.ogg", "abbey road live.ogg", "Abbey Road/1.mp3", "road abbey.ogg", "Abbey_Roád.OGG"] {
+        rig.hit(&id, peer(2), listed(name, None));
+    }
+    let names: Vec<_> = rig.hits(Some(search)).into_iter().map(|row| row.name).collect();
+    assert_eq!(names, [RawText::new("Abbey Road/1.ogg"), RawText::new("Abbey_Roád.OGG")]);
+    // Of plain words, those who answer know best: a base program may compare in a way of its own.
+    let search = rig.search_within("abbey", Some(0));
+    let id = searches(&mut rig).remove(0).1.id;
+    rig.hit(&id, peer(2), listed("A'b'b'ey", None));
+    assert_eq!(rig.hits(Some(search)).len(), 1);
+}
+
+#[test]
+fn a_search_with_operators_is_answered_and_sent_on_as_each_neighbour_can_take_it() {
+    let mut rig = rig(&[("jazz live.ogg", 1), ("jazz.ogg", 1), ("jazz.mp3", 1)]);
+    let from = SocketAddr::new(peer(9).ip(), 40_000);
+    rig.request(from, query(b"p1-0000000000000001", "jazz -live *.ogg", peer(9), 1));
+    let mut out = sent(&mut rig);
+    out.retain(|(to, _)| *to != peer(9));
+    let forwards = out.into_iter().filter_map(|(to, message)| match message {
+        Message::Search(search) => Some((to, search)),
+        _ => None,
+    });
+    let expected = [(peer(1), "jazz -live *.ogg".to_owned()), (peer(2), "jazz .ogg".to_owned())];
+    assert_eq!(texts(forwards.collect()), expected);
+
+    rig.request(from, query(b"p1-0000000000000002", "jazz -live *.ogg", peer(9), 0));
+    assert_eq!(answers(&mut rig), ["jazz.ogg"]);
+    // Exclusions that somebody adds ahead of a search do not keep it out; what is wider answers for what is narrower.
+    rig.request(from, query(b"p1-0000000000000002", "jazz .ogg", peer(9), 0));
+    assert_eq!(answers(&mut rig), ["jazz live.ogg", "jazz.ogg"]);
+    rig.request(from, query(b"p1-0000000000000003", "jazz", peer(9), 0));
+    assert_eq!(answers(&mut rig).len(), 3);
+    rig.request(from, query(b"p1-0000000000000003", "jazz -live", peer(9), 0));
+    assert_eq!(answers(&mut rig), Vec::<String>::new());
+}
+
+#[test]
+fn a_query_that_is_too_short_says_so() {
+    let mut rig = rig(&[]);
+    let begin =
+        |rig: &mut Rig, text: &str| rig.call(Request::Search { text: RawText::new(text), max: None, ttl: None });
+    for text in ["-live", "*", "??? -a", "-\"a b\""] {
+        assert_eq!(begin(&mut rig, text).unwrap_err().code, ExitCode::Usage as i32, "{text}");
+    }
+    let whole_names = |rig: &mut Rig, text: &str| match begin(rig, text) {
+        Ok(Reply::SearchStarted(SearchStarted { whole_names, .. })) => whole_names,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(whole_names(&mut rig, "ab"), Some(WholeNames::TooShort));
+    assert_eq!(whole_names(&mut rig, "é"), Some(WholeNames::TooShort));
+    assert_eq!(whole_names(&mut rig, "abc"), None);
+    assert_eq!(whole_names(&mut rig, "日本"), None);
+    assert_eq!(whole_names(&mut rig, &"a* ".repeat(99)), Some(WholeNames::TooLong));
+}

@@ -7,7 +7,10 @@ use std::fmt;
 pub const FILE_NAME_BYTES_MAX: usize = 3800;
 
 /// Longest single path component that common filesystems take, in bytes.
-const COMPONENT_BYTES_MAX: usize = 255;
+pub const COMPONENT_BYTES_MAX: usize = 255;
+
+/// Most bytes of an extension, with its dot: more is a sentence with a dot in it.
+const EXTENSION_BYTES_MAX: usize = 16;
 
 /// A shared file's name: the path relative to the share, components separated by `/`, without control bytes.
 ///
@@ -34,27 +37,18 @@ impl FileName {
     }
 
     /// One component under which a file of this name may be saved in a directory: the last component, at most 255
-    /// bytes, never hidden, never `.` or `..`, and with `_` for every mark that deceives the eye.
+    /// bytes, never hidden, never `.` or `..`, and with `_` for what deceives the eye about the rest of the name.
     pub fn safe_component(&self) -> FileName {
         let last = self.last_component();
         let mut safe: Vec<u8> = if last.first().is_none_or(|&b| b == b'.') { b"_".to_vec() } else { Vec::new() };
         for chunk in last.utf8_chunks() {
-            let visible = |c: char| if is_deceptive(c) || c.is_control() { '_' } else { c };
-            safe.extend(chunk.valid().chars().map(visible).collect::<String>().into_bytes());
+            let harmless = |c: char| if is_dangerous_in_a_name(c) { '_' } else { c };
+            safe.extend(chunk.valid().chars().map(harmless).collect::<String>().into_bytes());
             safe.extend_from_slice(chunk.invalid());
         }
-        // Room for the affixes of a part file and for " (12)" before the extension.
-        let room = COMPONENT_BYTES_MAX - 32;
-        if safe.len() > room {
-            let extension_at = safe.iter().rposition(|&b| b == b'.').filter(|&at| at > 0 && safe.len() - at <= 16);
-            let extension = extension_at.map(|at| safe[at..].to_vec()).unwrap_or_default();
-            let mut end = room - extension.len();
-            // Do not cut a UTF-8 sequence in half.
-            while end > 0 && safe[end] & 0xc0 == 0x80 {
-                end -= 1;
-            }
-            safe.truncate(end.max(1));
-            safe.extend(extension);
+        if safe.len() > COMPONENT_BYTES_MAX {
+            let (stem, extension) = split_extension(&safe);
+            safe = [cut(stem, COMPONENT_BYTES_MAX - extension.len()), extension].concat();
         }
         FileName(safe.into())
     }
@@ -82,6 +76,27 @@ impl fmt::Debug for FileName {
 /// What follows the last `/` of a path.
 pub fn last_component(path: &[u8]) -> &[u8] {
     path.rsplit(|&b| b == b'/').next().unwrap_or(path)
+}
+
+/// A component as stem and extension: that begins with the last dot, or with the one before it in `.tar.gz` and the like. It
+/// has at most [`EXTENSION_BYTES_MAX`] bytes, and may be empty.
+pub fn split_extension(component: &[u8]) -> (&[u8], &[u8]) {
+    let dot = component.iter().rposition(|&byte| byte == b'.');
+    let Some(dot) = dot.filter(|&at| at > 0 && component.len() - at <= EXTENSION_BYTES_MAX) else {
+        return (component, b"");
+    };
+    let (stem, _) = component.split_at(dot);
+    let dot = stem.strip_suffix(b".tar").filter(|stem| !stem.is_empty()).map_or(dot, <[u8]>::len);
+    component.split_at(dot)
+}
+
+/// At most so many bytes from the front, and no UTF-8 sequence cut in half.
+pub fn cut(name: &[u8], bytes_max: usize) -> &[u8] {
+    let mut end = name.len().min(bytes_max);
+    while end > 0 && end < name.len() && name[end] & 0xc0 == 0x80 {
+        end -= 1;
+    }
+    &name[..end]
 }
 
 /// Whether a byte may not stand in a file name: C0 control bytes and DEL.
@@ -125,6 +140,15 @@ const fn is_deceptive(c: char) -> bool {
         | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
+/// What must not stand in the name of a file that is saved: control characters, and marks that reorder the text around them
+/// or leave a blank. Joiners and selectors stay, which many scripts are not written without.
+fn is_dangerous_in_a_name(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+        '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{206f}'
+        | '\u{3164}' | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0001}')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -158,10 +182,45 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_a_filesystem_takes_is_kept() {
+        for kept in [
+            "a".repeat(224),
+            "é".repeat(127),
+            "日".repeat(82) + ".tar.gz",
+            "نمی\u{200c}خواهم.txt".into(),
+            "👩\u{200d}🚀".into(),
+        ] {
+            assert_eq!(name(kept.as_bytes()).safe_component().as_bytes(), kept.as_bytes());
+        }
+        let deceptive = name("a\u{202e}b\u{2066}c\u{200f}d\u{85}e\u{feff}.txt".as_bytes());
+        assert_eq!(deceptive.safe_component().as_bytes(), b"a_b_c_d_e_.txt");
+    }
+
+    #[test]
     fn a_long_component_keeps_its_extension_and_its_characters_whole() {
-        let long = name(&["é".repeat(300).as_bytes(), b".tar"].concat()).safe_component();
-        assert!(long.as_bytes().len() <= 223 && long.as_bytes().ends_with(b".tar"));
-        assert!(std::str::from_utf8(long.as_bytes()).is_ok());
+        for (stem, extension) in [("é", ".tar"), ("日", ".tar.gz"), ("x", ".7z"), ("é", "")] {
+            let long = name(&[stem.repeat(300).as_bytes(), extension.as_bytes()].concat()).safe_component();
+            let bytes = long.as_bytes();
+            assert!((253..=255).contains(&bytes.len()) && bytes.ends_with(extension.as_bytes()), "{long}");
+            assert!(std::str::from_utf8(bytes).is_ok());
+        }
+        let hidden = name(&[b".".as_slice(), &[b'x'; 254]].concat()).safe_component();
+        assert_eq!(hidden.as_bytes(), [b"_.".as_slice(), &[b'x'; 253]].concat());
+    }
+
+    #[test]
+    fn an_extension_is_short_and_may_be_double() {
+        for (stem, extension) in [
+            ("a", ".tar.gz"),
+            (".tar", ".gz"),
+            ("a.b", ".txt"),
+            (".bashrc", ""),
+            ("v1. A sentence of words", ""),
+            ("a", "."),
+        ] {
+            let whole = [stem, extension].concat();
+            assert_eq!(split_extension(whole.as_bytes()), (stem.as_bytes(), extension.as_bytes()));
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::super::{file_type, stat_at};
 use super::{BLOCK_BYTES, PartPlace, disk, fault};
 use crate::fault::DiskFault;
 use crate::id::{ContentHash, FilesystemId};
+use crate::name::{COMPONENT_BYTES_MAX, cut, split_extension};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag, open, openat};
 use nix::sys::stat::{Mode, SFlag, fstat};
@@ -17,9 +18,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-
-/// Longest name of a file in a directory, in bytes.
-const COMPONENT_BYTES_MAX: usize = 255;
 
 /// How a part file's name ends.
 pub(in crate::store) const PART_SUFFIX: &[u8] = b".pyrate-part";
@@ -389,10 +387,17 @@ fn is_directory(path: &Path) -> Result<bool, DiskFault> {
     }
 }
 
+/// Whether a path ends in a slash.
+pub(super) fn names_directory(path: &Path) -> bool {
+    path.as_os_str().as_bytes().ends_with(b"/")
+}
+
 /// A path as directory and name; one that ends in a slash can only be a directory.
 fn split(path: &Path) -> Option<(&Path, &[u8])> {
-    let names_directory = path.as_os_str().as_bytes().ends_with(b"/");
-    path.parent().zip(path.file_name()).filter(|_| !names_directory).map(|(parent, last)| (parent, last.as_bytes()))
+    path.parent()
+        .zip(path.file_name())
+        .filter(|_| !names_directory(path))
+        .map(|(parent, last)| (parent, last.as_bytes()))
 }
 
 /// `name (1).ext` and so on; the plain name for 0. A long name is cut to fit.
@@ -400,18 +405,8 @@ pub(super) fn numbered(name: &[u8], number: u32) -> Vec<u8> {
     if number == 0 {
         return name.to_vec();
     }
-    let dot = name.iter().rposition(|&byte| byte == b'.').filter(|&at| at > 0 && name.len() - at <= 16);
-    let (stem, extension) = name.split_at(dot.unwrap_or(name.len()));
+    let (stem, extension) = split_extension(name);
     let number = format!(" ({number})");
     let room = COMPONENT_BYTES_MAX - number.len() - extension.len();
     [cut(stem, room), number.as_bytes(), extension].concat()
-}
-
-/// At most `room` bytes from the front, and no UTF-8 sequence cut in half.
-fn cut(name: &[u8], room: usize) -> &[u8] {
-    let mut end = name.len().min(room);
-    while end > 0 && end < name.len() && name[end] & 0xc0 == 0x80 {
-        end -= 1;
-    }
-    &name[..end]
 }

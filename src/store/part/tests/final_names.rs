@@ -203,7 +203,7 @@ fn numbers_stand_before_the_extension() {
     for (plain, second) in [
         ("a.txt", "a (2).txt"),
         ("a", "a (2)"),
-        ("a.tar.gz", "a.tar (2).gz"),
+        ("a.tar.gz", "a (2).tar.gz"),
         (".rc", ".rc (2)"),
         ("v1. A long sentence", "v1. A long sentence (2)"),
         ("a.", "a (2)."),

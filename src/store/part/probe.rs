@@ -1,6 +1,6 @@
 //! Looking whether a file can be made at a place that a user has named, before a download towards it begins.
 
-use super::place::Place;
+use super::place::{Place, names_directory};
 use super::{PartPlace, PartRequest, fault};
 use crate::fault::DiskFault;
 use crate::store::{file_type, stat_at};
@@ -13,8 +13,8 @@ use std::fs;
 use std::path::PathBuf;
 
 impl PartRequest {
-    /// The final path that a download to this place would get now. The directory for several files is made if it is
-    /// missing. Waits for the disk.
+    /// The final path that a download to this place would get now. The directory for several files, or one that
+    /// is named with a slash at its end, is made if it is missing. Waits for the disk.
     ///
     /// A file that may be the content wanted already is no hindrance: [`PartRequest::open`] compares it.
     ///
@@ -23,8 +23,10 @@ impl PartRequest {
     /// there is no such directory; [`DiskFault::Denied`] and [`DiskFault::ReadOnly`] when nothing can be made in it;
     /// otherwise as the system reports.
     pub fn probe(self) -> Result<PathBuf, DiskFault> {
-        if let PartPlace::Suggested { directory, .. } = &self.place {
-            fs::create_dir_all(directory)?;
+        match &self.place {
+            PartPlace::Suggested { directory, .. } => fs::create_dir_all(directory)?,
+            PartPlace::Exact { path, .. } if names_directory(path) => fs::create_dir_all(path)?,
+            PartPlace::Exact { .. } => {}
         }
         let place = Place::open(&self.place, self.token)?;
         let access = AccessFlags::W_OK | AccessFlags::X_OK;
@@ -93,6 +95,7 @@ mod tests {
         assert_eq!(exact(at.join("dir")).probe(), Ok(at.join("dir/a")));
         assert_eq!(into(at.join("made/deep")).probe(), Ok(at.join("made/deep/a")));
         assert!(at.join("made/deep").is_dir(), "as for every download of several files");
+        assert_eq!(exact(at.join("made/for one/")).probe(), Ok(at.join("made/for one/a")));
         fs::write(at.join("made/deep/a"), "").unwrap();
         assert_eq!(into(at.join("made/deep")).probe(), Ok(at.join("made/deep/a (1)")));
         // The file there may be the one that is wanted.
@@ -121,7 +124,7 @@ mod tests {
             (exact(at.join("file")), DiskFault::Exists),
             (exact(at.join("dir")), DiskFault::Exists),
             (exact(at.join("missing/new")), DiskFault::Missing),
-            (exact(at.join("missing/")), DiskFault::Missing),
+            (exact(at.join("file/")), DiskFault::Exists),
             (exact(at.join("file/new")), DiskFault::NotDirectory),
             (exact(at.join("n".repeat(256))), DiskFault::Other(nix::libc::ENAMETOOLONG)),
             (into(at.join("file/made")), DiskFault::NotDirectory),

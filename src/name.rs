@@ -131,6 +131,39 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
+/// The bytes that [`Escaped`] shows as this text. `None` if it shows no name so: then the text is no escaped name.
+pub fn unescaped(text: &[u8]) -> Option<Vec<u8>> {
+    let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text);
+    while let Some((&byte, after)) = rest.split_first() {
+        if byte != b'\\' {
+            bytes.push(byte);
+            rest = after;
+            continue;
+        }
+        let (&kind, after) = after.split_first()?;
+        let digits = match kind {
+            b'\\' => {
+                bytes.push(b'\\');
+                rest = after;
+                continue;
+            }
+            b'x' => after.get(..2)?,
+            b'u' => after.strip_prefix(b"{").and_then(|inner| inner.split(|&byte| byte == b'}').next())?,
+            // No name holds what the others stand for.
+            _ => return None,
+        };
+        let code = u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+        if kind == b'x' {
+            bytes.push(u8::try_from(code).ok()?);
+            rest = &after[2..];
+        } else {
+            bytes.extend(char::from_u32(code)?.encode_utf8(&mut [0; 4]).as_bytes());
+            rest = after.get(digits.len() + 2..)?;
+        }
+    }
+    (Escaped(&bytes).to_string().as_bytes() == text).then_some(bytes)
+}
+
 /// Marks that reorder, join or hide the text around them, or cannot be seen: bidirectional controls, zero-width and
 /// blank letters, line and paragraph separators, annotation marks and tags.
 const fn is_deceptive(c: char) -> bool {
@@ -220,6 +253,20 @@ mod tests {
         ] {
             let whole = [stem, extension].concat();
             assert_eq!(split_extension(whole.as_bytes()), (stem.as_bytes(), extension.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn what_is_shown_escaped_can_be_read_back() {
+        for bytes in
+            [&b"caf\xe9"[..], b"a\\b", b"\\\\x41", "gpj\u{202e}.exe\u{9b}".as_bytes(), "naïve ✓".as_bytes(), b""]
+        {
+            assert_eq!(unescaped(Escaped(bytes).to_string().as_bytes()).as_deref(), Some(bytes));
+        }
+        for text in
+            [&b"a\\b"[..], b"\\x41", b"\\", b"\\x4", b"\\u{41}", b"\\u{202e", b"caf\xe9", b"\\u{110000}", b"\\X1b"]
+        {
+            assert_eq!(unescaped(text), None, "{}", Escaped(text));
         }
     }
 

@@ -3,15 +3,18 @@
 use super::argv;
 use crate::control::{RawText, Selector};
 use crate::id::ContentHash;
-use crate::name::Escaped;
+use crate::name::{Escaped, unescaped};
 use argh::{FromArgValue, FromArgs};
 use std::ffi::OsString;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// How long a daemon may take for an answer unless the user says otherwise.
 const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The port of a peer that is named without one.
+const PEER_PORT: u16 = 63_339;
 
 /// How the results are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,7 +140,7 @@ struct Line {
     #[argh(option, arg_name = "time", from_str_fn(duration))]
     timeout: Option<Duration>,
 
-    /// print the version
+    /// print the version (-V)
     #[argh(switch)]
     version: bool,
 
@@ -213,7 +216,7 @@ pub(super) struct Hits {
 #[derive(FromArgs, Debug, PartialEq)]
 #[argh(subcommand, name = "list", help_triggers("-h", "--help"))]
 pub(super) struct List {
-    /// address and port, as 192.0.2.7:63339 or [2001:db8::7]:63339
+    /// address or host name, and perhaps a port, as 192.0.2.7, localhost:63340 or [2001:db8::7]:63339
     #[argh(positional, arg_name = "PEER", from_str_fn(peer))]
     pub(super) peer: SocketAddr,
 }
@@ -226,7 +229,7 @@ pub(super) struct Download {
     #[argh(positional, arg_name = "WHAT", from_str_fn(selector))]
     pub(super) what: Vec<Selector>,
 
-    /// file or directory to save to
+    /// file or directory to save to; dir/ is made if it is missing, and - is the standard output
     #[argh(option, short = 'o', arg_name = "path")]
     pub(super) output: Option<PathArg>,
 
@@ -351,11 +354,39 @@ fn positive(text: &str) -> Result<u32, String> {
     text.parse().ok().filter(|&number| number > 0).ok_or_else(|| "a whole number from 1 on".into())
 }
 
+/// Reads an address or a host name, with a port or without. Waits for the name to be looked up.
 fn peer(text: &str) -> Result<SocketAddr, String> {
-    text.parse()
-        .ok()
-        .filter(|peer: &SocketAddr| peer.port() > 0)
-        .ok_or_else(|| "a peer is an IP address and a port, as 192.0.2.7:63339 or [2001:db8::7]:63339".into())
+    let wrong =
+        "a peer is an address or host name, and perhaps a port, as 192.0.2.7:63339, localhost or [2001:db8::7]:63339";
+    let bare = text.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(text);
+    if let Ok(ip) = bare.parse::<IpAddr>() {
+        return Ok(SocketAddr::new(ip, PEER_PORT));
+    }
+    if let Ok(peer) = text.parse::<SocketAddr>() {
+        return if peer.port() > 0 { Ok(peer) } else { Err(wrong.into()) };
+    }
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) => (host, port.parse().ok().filter(|port| *port > 0).ok_or(wrong)?),
+        None => (text, PEER_PORT),
+    };
+    let is_name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+    if host.is_empty() || !host.bytes().all(is_name) {
+        return Err(wrong.into());
+    }
+    let found = (host, port).to_socket_addrs().map_err(|error| format!("{wrong}; '{host}': {error}"))?;
+    let found: Vec<SocketAddr> = found.collect();
+    // Peers listen at IPv4 addresses unless they are told otherwise.
+    found
+        .iter()
+        .find(|peer| peer.is_ipv4())
+        .or(found.first())
+        .copied()
+        .ok_or_else(|| format!("'{host}' has no address"))
+}
+
+/// A name as it is, also where the user has pasted it as it was shown.
+pub(super) fn as_shown(name: Vec<u8>) -> Vec<u8> {
+    unescaped(&name).unwrap_or(name)
 }
 
 fn level(text: &str) -> Result<String, String> {
@@ -374,7 +405,7 @@ fn selector(text: &str) -> Result<Selector, String> {
         if name.is_empty() {
             return Err("no name follows the peer".into());
         }
-        return Ok(Selector::File { peer: peer(address)?, name: RawText::new(argv::decode(name)) });
+        return Ok(Selector::File { peer: peer(address)?, name: RawText::new(as_shown(argv::decode(name))) });
     }
     if text == "all" || text.bytes().all(|b| b.is_ascii_digit() || b == b',' || b == b'-') && !text.is_empty() {
         return Ok(Selector::Hits(text.into()));

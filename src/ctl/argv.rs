@@ -7,7 +7,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 /// Options of the program itself that take a value.
 const PROGRAM_VALUES: [&str; 2] = ["--socket", "--timeout"];
 /// Options of the program itself that take none.
-const PROGRAM_SWITCHES: [&str; 3] = ["--json", "--terse", "--version"];
+const PROGRAM_SWITCHES: [&str; 4] = ["--json", "--terse", "--version", "-V"];
 /// Options of commands that take a value.
 const COMMAND_VALUES: [&str; 5] = ["--wait", "--max", "--ttl", "--output", "-o"];
 
@@ -70,7 +70,9 @@ pub(super) fn arrange(arguments: Vec<String>) -> Vec<String> {
         } else if is_excluded_word(&rest, &argument) {
             excluded.push(argument);
         } else if PROGRAM_SWITCHES.contains(&name) {
-            front.push(argument);
+            front.push(if name == "-V" { "--version".into() } else { argument });
+        } else if let Some(value) = argument.strip_prefix("-o").filter(|value| !value.is_empty()) {
+            rest.extend(["-o".to_owned(), value.to_owned()]);
         } else if takes_value(name) {
             let side = if PROGRAM_VALUES.contains(&name) { &mut front } else { &mut rest };
             side.push(name.to_owned());
@@ -78,6 +80,10 @@ pub(super) fn arrange(arguments: Vec<String>) -> Vec<String> {
         } else {
             rest.push(argument);
         }
+    }
+    if rest.first().is_some_and(|command| command == "help") {
+        rest.remove(0);
+        help = true;
     }
     // Help is about the command, wherever it was asked for, and nothing else counts then.
     if help {
@@ -130,6 +136,8 @@ mod tests {
         assert_eq!(arranged("search --wait=3s x"), "search --wait 3s x");
         assert_eq!(arranged("search -- --json --wait=3"), "search -- --json --wait=3");
         assert_eq!(arranged("download 1 -o --json"), "download 1 -o --json");
+        assert_eq!(arranged("download 1 -o/a=b -o-"), "download 1 -o /a=b -o -");
+        assert_eq!(arranged("status -V"), "--version status");
         assert_eq!(arranged("search a=b --x=y"), "search a=b --x=y");
         assert_eq!(arranged("status --timeout"), "--timeout status");
     }
@@ -148,5 +156,8 @@ mod tests {
         assert_eq!(arranged("-h status"), "status --help");
         assert_eq!(arranged("--json search --max 3 x -h"), "search --help");
         assert_eq!(arranged("search -- -h"), "search -- -h");
+        assert_eq!(arranged("help"), "--help");
+        assert_eq!(arranged("--json help search"), "search --help");
+        assert_eq!(arranged("search help"), "search help");
     }
 }

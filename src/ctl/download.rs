@@ -7,7 +7,7 @@ use super::orders::remark_not_remembered;
 use super::output::remark;
 use super::query::{all_hits, downloads_of};
 use super::rows::is_stopped_by_disk;
-use super::{exit_code, text};
+use super::{content, exit_code, text};
 use crate::control::{
     CallError, DownloadRow, DownloadState, DownloadsReply, ExitCode, IdForm, LAST_SEARCH, RawText, Request, Selector,
     parse_ids_with_all,
@@ -18,7 +18,17 @@ use std::{fs, io};
 
 /// `download`.
 pub(super) fn download(session: &mut Session, options: Download) -> Result<ExitCode, CallError> {
+    let to_stdout = options.output.as_ref().is_some_and(|path| path.0 == Path::new("-"));
+    if to_stdout && (options.detach || !session.output.is_text()) {
+        let message =
+            "'-o -' writes the file to the standard output: it goes with none of --detach, --json and --terse";
+        return Err(CallError::new(ExitCode::Usage, message));
+    }
     let output = match &options.output {
+        Some(_) if to_stdout && are_several(session, &options.what)? => {
+            return Err(CallError::new(ExitCode::Usage, "'-o -' takes one file; several go into a directory"));
+        }
+        Some(_) if to_stdout => None,
         Some(path) if cannot_be_a_directory(&path.0) && are_several(session, &options.what)? => {
             let path = text::name(path.0.as_os_str().as_encoded_bytes());
             let message = format!("several files go into a directory, and '{path}' is none; '{path}/' would be made");
@@ -49,9 +59,17 @@ pub(super) fn download(session: &mut Session, options: Download) -> Result<ExitC
     let end = follow(session, &mut downloads);
     // Whether one ended well does not depend on it.
     let _ = remark_not_remembered(&rows_of(&downloads));
-    session.output.show(&rows_of(&downloads)[..])?;
+    if !to_stdout {
+        session.output.show(&rows_of(&downloads)[..])?;
+    }
     match end {
-        End::Settled => Ok(outcome(&downloads)),
+        End::Settled => {
+            let code = outcome(&downloads);
+            if to_stdout && code == ExitCode::Done {
+                downloads.values().try_for_each(|row| content::copy(session.output, row))?;
+            }
+            Ok(code)
+        }
         End::TimedOut => {
             remark_going_on(&downloads);
             Ok(ExitCode::TimedOut)

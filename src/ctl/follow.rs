@@ -7,7 +7,7 @@ use super::progress::{Progress, Standing};
 use super::rows;
 use super::text;
 use crate::control::{CallError, DownloadRow, DownloadState, Notice, SourceRow, SourceState};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 /// Sources of which it is remembered what was said last. Beyond that, something may be said twice.
@@ -138,22 +138,28 @@ fn what_happened(source: &SourceRow) -> String {
 
 /// The bar: all downloads as one.
 fn draw(progress: &Progress, downloads: &BTreeMap<u32, DownloadRow>) {
-    let rows = || downloads.values();
+    progress.advance(standing(downloads));
+}
+
+fn standing(downloads: &BTreeMap<u32, DownloadRow>) -> Standing {
+    // What the user has cancelled is no part of it any more.
+    let rows = || downloads.values().filter(|row| row.state != DownloadState::Cancelled);
     let several = downloads.len() > 1;
     let what = match rows().next() {
         Some(only) if !several && only.state == DownloadState::Active => text::name(only.name.as_bytes()),
         Some(only) if !several => format!("{} {}", text::word(&only.state), text::name(only.name.as_bytes())),
-        _ => format!("{} of {} finished", rows().filter(|row| is_final(row)).count(), downloads.len()),
+        _ => format!("{} of {} finished", rows().filter(|row| is_final(row)).count(), rows().count()),
     };
-    let sources = rows().flat_map(|row| &row.shares).filter(|source| source.state == SourceState::Active).count();
-    progress.advance(Standing {
+    let sending = rows().flat_map(|row| &row.shares).filter(|source| source.state == SourceState::Active);
+    let sources: BTreeSet<SocketAddr> = sending.map(|source| source.addr).collect();
+    Standing {
         done: rows().fold(0u64, |sum, row| sum.saturating_add(row.bytes_done)),
         total: rows().try_fold(0u64, |sum, row| row.size.map(|size| sum.saturating_add(size))),
         rate: rows().filter_map(|row| row.rate).fold(0u64, u64::saturating_add),
         verified: rows().all(|row| row.verified || row.b3.is_some()),
-        sources: sources as u64,
+        sources: sources.len() as u64,
         what,
-    });
+    }
 }
 
 #[cfg(test)]
@@ -184,6 +190,22 @@ mod tests {
             retry_in_s: None,
             not_remembered: None,
         }
+    }
+
+    #[test]
+    fn the_bar_forgets_what_is_cancelled_and_counts_each_source_once() {
+        use SourceState::{Active, Idle};
+        let active = |id, shares: &[SourceRow]| (id, DownloadRow { id, bytes_done: 5, size: Some(10), ..row(shares) });
+        let mut downloads = BTreeMap::from([
+            active(1, &[source(1, Active), source(2, Active)]),
+            active(2, &[source(1, Active), source(3, Idle)]),
+            (3, DownloadRow { id: 3, state: DownloadState::Cancelled, bytes_done: 7, ..row(&[source(9, Active)]) }),
+        ]);
+        let shown = standing(&downloads);
+        assert_eq!((shown.done, shown.total, shown.sources), (10, Some(20), 2));
+        assert_eq!(shown.what, "0 of 2 finished");
+        downloads.remove(&2);
+        assert_eq!(standing(&downloads).total, Some(10));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! | `query` | commands that an answer or its pages fulfil |
 //! | `orders` | what a user orders of downloads that are there |
 //! | `work`, `download`, `follow` | commands that follow what the daemon reports |
+//! | `content` | a downloaded file on the standard output |
 //! | `rows`, `table`, `text` | replies as people and programs read them |
 //! | `output`, `progress` | the standard output, and the standard error |
 //!
@@ -17,6 +18,7 @@ mod args;
 mod argv;
 mod clock;
 mod connection;
+mod content;
 mod download;
 mod follow;
 mod locate;

@@ -15,17 +15,22 @@ pub(super) struct Output {
     /// For people at a terminal, who see rows as they come.
     live: bool,
     look: Look,
+    /// As many lines above the cursor can be written anew.
+    redrawn_lines_max: usize,
 }
 
 impl Output {
     /// Writes in this form; if that is for people at a terminal, cut to its width, and in colour if they did not object.
     pub(super) fn new(form: Form) -> Self {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        let able = std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+        let able = !is_dumb();
         let live = form == Form::Text && io::stdout().is_terminal();
         let columns = || console::Term::stdout().size_checked().map(|(_rows, columns)| usize::from(columns));
         let width = if live { columns().filter(|&columns| columns > 0) } else { None };
-        Self { form, live, look: Look { colour: live && wanted && able, width } }
+        let look = Look { colour: live && wanted && able, width, ascii: is_ascii_locale() };
+        let height = console::Term::stdout().size_checked().map(|(rows, _columns)| usize::from(rows));
+        let redrawn_lines_max = height.filter(|_| live && able).map_or(0, |rows| rows.saturating_sub(1));
+        Self { form, live, look, redrawn_lines_max }
     }
 
     /// Whether rows are worth writing one by one, since somebody watches.
@@ -41,6 +46,11 @@ impl Output {
     /// How people see what is written.
     pub(super) fn look(self) -> Look {
         self.look
+    }
+
+    /// What makes these lines above the cursor disappear, if they can.
+    pub(super) fn rewind(self, lines: usize) -> Option<String> {
+        (1..=self.redrawn_lines_max).contains(&lines).then(|| format!("\r\x1b[{lines}A\x1b[J"))
     }
 
     /// Whether the user wants JSON.
@@ -93,8 +103,13 @@ impl Output {
 
     /// Writes text as it is.
     pub(super) fn write(self, text: &str) -> Result<Reader, CallError> {
+        self.write_bytes(text.as_bytes())
+    }
+
+    /// Writes bytes as they are.
+    pub(super) fn write_bytes(self, bytes: &[u8]) -> Result<Reader, CallError> {
         let mut stdout = io::stdout().lock();
-        match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
             Ok(()) => Ok(Reader::There),
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Reader::Gone),
             Err(error) => {
@@ -103,6 +118,19 @@ impl Output {
             }
         }
     }
+}
+
+/// Whether the terminal does no more than a teletypewriter.
+fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| term == "dumb")
+}
+
+/// Whether the user's locale has characters of ASCII alone, as far as its name tells: C and POSIX, and none at all.
+pub(super) fn is_ascii_locale() -> bool {
+    let set = |name: &&str| std::env::var_os(name).filter(|value| !value.is_empty());
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(set);
+    let locale = locale.map(|locale| locale.to_string_lossy().to_ascii_lowercase().replace('-', ""));
+    !locale.is_some_and(|locale| locale.contains("utf8"))
 }
 
 /// Whether anybody still reads the standard output. If not, that is no error: they have seen enough.

@@ -31,16 +31,17 @@ pub(super) struct Standing {
 
 /// Something goes on, as long as this lives.
 pub(super) struct Progress {
-    /// `None` where the standard error is no terminal.
+    /// `None` where the standard error is no terminal, or one that cannot redraw a line.
     bar: Option<ProgressBar>,
 }
 
 impl Progress {
     /// Begins with nothing to say yet.
     pub(super) fn new() -> Self {
-        let bar = std::io::stderr()
-            .is_terminal()
-            .then(|| ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()).with_style(style(LINE)));
+        let target = ProgressDrawTarget::stderr();
+        // On a terminal that cannot redraw a line, nothing is drawn, and lines that stay would be lost with it.
+        let draws = std::io::stderr().is_terminal() && !target.is_hidden();
+        let bar = draws.then(|| ProgressBar::with_draw_target(None, target).with_style(style(LINE)));
         Self { bar }
     }
 
@@ -97,7 +98,8 @@ impl Drop for Progress {
 
 fn style(template: &str) -> ProgressStyle {
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    style.progress_chars("=> ")
+    let style = style.progress_chars("=> ");
+    if output::is_ascii_locale() { style.tick_chars("-\\|/ ") } else { style }
 }
 
 impl Standing {

@@ -3,15 +3,13 @@
 use comfy_table::{CellAlignment, ContentArrangement, Table as Aligned, presets};
 use console::measure_text_width;
 use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Between two columns, in spaces.
 const GAP: u16 = 2;
 
 /// The least that a column is cut to, in columns of the terminal: a narrow terminal wraps the rest.
 const CUT_WIDTH_MIN: usize = 16;
-
-/// Stands for what was cut out of a cell.
-const CUT: &str = "…";
 
 /// What a row is to catch the eye for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +31,15 @@ pub(super) struct Look {
     pub(super) colour: bool,
     /// Columns of the terminal; `None` of what is no terminal, where nothing is cut.
     pub(super) width: Option<usize>,
+    /// It shows ASCII alone, as far as that is up to us.
+    pub(super) ascii: bool,
+}
+
+impl Look {
+    /// Stands for what was cut out.
+    pub(super) fn ellipsis(self) -> &'static str {
+        if self.ascii { "..." } else { "…" }
+    }
 }
 
 /// A header and rows of the same length. The cells hold no control character: whoever fills them escapes.
@@ -66,7 +73,8 @@ impl Table {
     }
 
     /// Columns one below the other, each as wide as its widest cell; nothing at all without rows. On a terminal that is
-    /// too narrow, the widest of those columns that may be cut are cut, as far as is needed and sensible.
+    /// too narrow, the widest of those columns that may be cut are cut, as far as is needed and sensible; if that does not
+    /// do, the lines are cut at their end.
     pub(super) fn aligned(&self, look: Look) -> String {
         if self.rows.is_empty() {
             return String::new();
@@ -75,9 +83,13 @@ impl Table {
         let mut table = Aligned::new();
         table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
         table.set_header(self.header.iter().map(|title| shown_title(title)).collect::<Vec<_>>());
-        for (_, cells) in &self.rows {
-            let cells = cells.iter().zip(&widths).map(|(cell, &width)| cut(cell, width));
-            table.add_row(cells.collect::<Vec<_>>());
+        let columns = widths.iter().enumerate().map(|(at, &width)| {
+            let cells: Vec<&str> = self.rows.iter().map(|(_, cells)| &*cells[at]).collect();
+            cut_column(&cells, width, look).into_iter()
+        });
+        let mut columns: Vec<_> = columns.collect();
+        for _ in &self.rows {
+            table.add_row(columns.iter_mut().filter_map(Iterator::next).collect::<Vec<_>>());
         }
         for (column, title) in table.column_iter_mut().zip(&self.header) {
             column.set_padding((0, GAP));
@@ -88,11 +100,11 @@ impl Table {
         let styles = std::iter::once("1").chain(self.rows.iter().map(|(tone, _)| tone.style()));
         let mut text = String::new();
         for (line, style) in table.lines().zip(styles) {
-            let line = line.trim_end();
+            let line = clip(line.trim_end(), look);
             if look.colour && !style.is_empty() {
-                text.extend(["\x1b[", style, "m", line, "\x1b[0m\n"]);
+                text.extend(["\x1b[", style, "m", &line, "\x1b[0m\n"]);
             } else {
-                text.extend([line, "\n"]);
+                text.extend([&line, "\n"]);
             }
         }
         text
@@ -130,8 +142,9 @@ impl Table {
     }
 }
 
-/// Columns of rows that are written one at a time, before the next is known: each is at least so wide, and a cell that
-/// is wider moves the rest of its own row only.
+/// Columns of rows that are written one at a time, before the next is known. Those whose cells may be cut are as wide as the
+/// terminal allows; a cell of another column that is wider moves the rest of its own row only.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Columns<const N: usize> {
     /// As in [`Table::new`].
     pub(super) titles: [&'static str; N],
@@ -140,30 +153,35 @@ pub(super) struct Columns<const N: usize> {
 }
 
 impl<const N: usize> Columns<N> {
+    /// These columns on a terminal. One of them may be cut.
+    pub(super) fn fitted(mut self, look: Look) -> Self {
+        let Some(total) = look.width else { return self };
+        let (widths, gaps) = (self.widths, N.saturating_sub(1) * usize::from(GAP));
+        for (width, _) in self.widths.iter_mut().zip(self.titles).filter(|(_, title)| title.starts_with('~')) {
+            let others = widths.iter().sum::<usize>() - *width;
+            *width = total.saturating_sub(others + gaps).max(CUT_WIDTH_MIN);
+        }
+        self
+    }
+
     /// The line of titles.
     pub(super) fn header(&self, look: Look) -> String {
         let line = self.row(&self.titles.map(|title| shown_title(title).to_owned()), look);
         if look.colour { format!("\x1b[1m{}\x1b[0m\n", line.trim_end()) } else { line }
     }
 
-    /// One row; the cells hold no control character. What makes it too wide for the terminal is cut, where it may be.
+    /// One row; the cells hold no control character. What makes it too wide is cut.
     pub(super) fn row(&self, cells: &[String; N], look: Look) -> String {
-        let others = |at: usize| {
-            let cells = cells.iter().zip(self.widths).enumerate().filter(|(other, _)| *other != at);
-            cells.map(|(_, (cell, width))| width.max(measure_text_width(cell)) + usize::from(GAP)).sum::<usize>()
-        };
         let mut line = String::new();
-        for (at, ((cell, title), width)) in cells.iter().zip(self.titles).zip(self.widths).enumerate() {
-            let cell = match look.width {
-                Some(total) if title.starts_with('~') => cut(cell, total.saturating_sub(others(at)).max(width)),
-                _ => cell.into(),
-            };
+        for ((cell, title), width) in cells.iter().zip(self.titles).zip(self.widths) {
+            let may_be_cut = look.width.is_some() && title.starts_with('~');
+            let cell = if may_be_cut { cut(cell, width, look) } else { cell.into() };
             let fill = " ".repeat(width.saturating_sub(measure_text_width(&cell)));
             let parts = if title.starts_with('>') { [&fill, &*cell] } else { [&*cell, &fill] };
             line.extend(parts);
             line.push_str(&" ".repeat(GAP.into()));
         }
-        line.trim_end().to_owned() + "\n"
+        clip(line.trim_end(), look).into_owned() + "\n"
     }
 }
 
@@ -171,26 +189,94 @@ fn shown_title(title: &str) -> &str {
     title.trim_start_matches(['>', '~'])
 }
 
-/// A text with so much cut out of its middle that it takes at most so many columns: both ends of a name or path tell
+/// Which shares of what remains of a cut text may be its end, in quarters, the best first: both ends of a name or path tell
 /// more than its middle does.
-fn cut(text: &str, width_max: usize) -> Cow<'_, str> {
+const TAIL_QUARTERS: [usize; 3] = [2, 3, 4];
+
+/// The cells of a column, cut to a width so that those which differ go on to do so, if that can be.
+fn cut_column<'a>(cells: &[&'a str], width_max: usize, look: Look) -> Vec<Cow<'a, str>> {
+    let mut shown: Vec<Cow<'a, str>> = cells.iter().map(|cell| cut(cell, width_max, look)).collect();
+    let mut alike: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for (at, cell) in shown.iter().enumerate().filter(|(at, shown)| **shown != cells[*at]) {
+        alike.entry(cell.to_string()).or_default().push(at);
+    }
+    for rows in alike.into_values().filter(|rows| rows.iter().any(|&at| cells[at] != cells[rows[0]])) {
+        let differ = |cut: &dyn Fn(&'a str) -> Cow<'a, str>| {
+            let texts: BTreeSet<&str> = rows.iter().map(|&at| cells[at]).collect();
+            texts.iter().map(|text| cut(text)).collect::<BTreeSet<_>>().len() == texts.len()
+        };
+        let with_tail =
+            TAIL_QUARTERS.into_iter().skip(1).find(|&tail| differ(&|text| cut_at(text, width_max, tail, look)));
+        let same = rows.iter().map(|&at| common_prefix(cells[rows[0]], cells[at])).min().unwrap_or(0);
+        for at in rows {
+            shown[at] = match with_tail {
+                Some(tail) => cut_at(cells[at], width_max, tail, look),
+                None => cut_before(cells[at], same, width_max, look),
+            };
+        }
+    }
+    shown
+}
+
+/// A text with so much cut out of its middle that it takes at most so many columns.
+fn cut(text: &str, width_max: usize, look: Look) -> Cow<'_, str> {
+    cut_at(text, width_max, TAIL_QUARTERS[0], look)
+}
+
+fn cut_at(text: &str, width_max: usize, tail_quarters: usize, look: Look) -> Cow<'_, str> {
     if measure_text_width(text) <= width_max {
         return text.into();
     }
-    let room = width_max.saturating_sub(measure_text_width(CUT));
-    let width = |c: char| measure_text_width(c.encode_utf8(&mut [0; 4]));
-    let end_of = |chars: &mut dyn Iterator<Item = char>, room: usize| {
-        let mut left = room;
-        let fits = chars.take_while(|&c| {
-            let fits = width(c) <= left;
-            left = left.saturating_sub(width(c));
-            fits
-        });
-        fits.map(char::len_utf8).sum::<usize>()
-    };
-    let tail = end_of(&mut text.chars().rev(), room / 3);
-    let head = end_of(&mut text.chars(), room - room / 3);
-    format!("{}{CUT}{}", &text[..head], &text[text.len() - tail..]).into()
+    let ellipsis = fitting(look.ellipsis(), width_max);
+    let room = width_max - measure_text_width(ellipsis);
+    let tail = room * tail_quarters / 4;
+    let end = text.len() - bytes_within(text.chars().rev(), tail);
+    format!("{}{ellipsis}{}", fitting(text, room - tail), &text[end..]).into()
+}
+
+/// A text from shortly before a place on, which others differ from there.
+fn cut_before(text: &str, place: usize, width_max: usize, look: Look) -> Cow<'_, str> {
+    let context = text[..place].char_indices().rev().nth(1).map_or(0, |(at, _)| at);
+    let ellipsis = fitting(look.ellipsis(), width_max);
+    let room = width_max - measure_text_width(ellipsis);
+    let rest = &text[context..];
+    if measure_text_width(rest) <= room {
+        return format!("{ellipsis}{rest}").into();
+    }
+    let inner = room.saturating_sub(measure_text_width(ellipsis));
+    format!("{ellipsis}{}{ellipsis}", fitting(rest, inner)).into()
+}
+
+/// A line, cut at its end if it is wider than the terminal.
+fn clip(line: &str, look: Look) -> Cow<'_, str> {
+    match look.width {
+        Some(width) if measure_text_width(line) > width => {
+            let ellipsis = fitting(look.ellipsis(), width);
+            format!("{}{ellipsis}", fitting(line, width - measure_text_width(ellipsis))).into()
+        }
+        _ => line.into(),
+    }
+}
+
+/// As much from the front as takes so many columns.
+fn fitting(text: &str, width_max: usize) -> &str {
+    &text[..bytes_within(text.chars(), width_max)]
+}
+
+fn bytes_within(chars: impl Iterator<Item = char>, width_max: usize) -> usize {
+    let mut left = width_max;
+    let fits = chars.take_while(|c| {
+        let width = measure_text_width(c.encode_utf8(&mut [0; 4]));
+        let fits = width <= left;
+        left = left.saturating_sub(width);
+        fits
+    });
+    fits.map(char::len_utf8).sum()
+}
+
+/// Bytes that two texts have in common at their beginning.
+fn common_prefix(one: &str, other: &str) -> usize {
+    one.chars().zip(other.chars()).take_while(|(one, other)| one == other).map(|(c, _)| c.len_utf8()).sum()
 }
 
 impl Tone {
@@ -216,8 +302,12 @@ mod tests {
         table
     }
 
-    const PLAIN: Look = Look { colour: false, width: None };
-    const COLOURED: Look = Look { colour: true, width: None };
+    const PLAIN: Look = Look { colour: false, width: None, ascii: false };
+    const COLOURED: Look = Look { colour: true, ..PLAIN };
+
+    fn at(width: usize) -> Look {
+        Look { width: Some(width), ..PLAIN }
+    }
 
     #[test]
     fn columns_align_by_what_the_terminal_shows() {
@@ -256,37 +346,68 @@ mod tests {
         table.push(Tone::Plain, ["7".into(), "a".repeat(3800), "retrying".into(), "/short".into()]);
         table.push(Tone::Plain, ["8".into(), "日本".repeat(30) + ".iso", "done".into(), "/b/".repeat(40)]);
         for width in [60, 80, 200] {
-            let text = table.aligned(Look { colour: false, width: Some(width) });
+            let text = table.aligned(at(width));
             let widest = text.lines().map(measure_text_width).max().unwrap();
             // A character of two columns may leave one free.
             assert!((width - 1..=width).contains(&widest), "{widest} of {width}: {text}");
             assert!(text.contains("retrying") && text.contains("/short") && text.contains(".iso "), "{text}");
         }
-        let narrow = table.aligned(Look { colour: false, width: Some(1) });
-        assert_eq!(narrow.lines().nth(1).unwrap(), " 7  aaaaaaaaaa…aaaaa  retrying  /short");
+        for width in 1..60 {
+            for ascii in [false, true] {
+                let text = table.aligned(Look { colour: false, width: Some(width), ascii });
+                assert!(text.lines().all(|line| measure_text_width(line) <= width), "{width}: {text}");
+                assert_eq!((text.lines().count(), !ascii || !text.contains('…')), (3, true));
+            }
+        }
         // It fits: nothing is cut.
-        let wide = table.aligned(Look { colour: false, width: Some(5000) });
+        let wide = table.aligned(at(5000));
         assert_eq!(wide, table.aligned(PLAIN));
     }
 
     #[test]
-    fn a_row_on_its_own_is_cut_to_the_terminal_but_not_below_its_columns() {
+    fn a_row_on_its_own_is_as_wide_as_the_others_and_the_terminal() {
         let columns = Columns { titles: [">ID", "~NAME", ">SIZE"], widths: [3, 10, 4] };
-        let row = |name: &str, width| {
-            columns.row(&["7".into(), name.into(), "1 B".into()], Look { colour: false, width: Some(width) })
-        };
-        assert_eq!(row(&"x".repeat(50), 31), format!("  7  {}…{}   1 B\n", "x".repeat(13), "x".repeat(6)));
-        assert_eq!(row(&"x".repeat(50), 1), format!("  7  {}…{}   1 B\n", "x".repeat(6), "x".repeat(3)));
-        assert_eq!(row("short", 1), "  7  short        1 B\n");
+        let row =
+            |name: &str, width| columns.fitted(at(width)).row(&["7".into(), name.into(), "1 B".into()], at(width));
+        assert_eq!(row(&"x".repeat(50), 31), format!("  7  {}…{}   1 B\n", "x".repeat(10), "x".repeat(9)));
+        assert_eq!(row("short", 31), format!("  7  short{}   1 B\n", " ".repeat(15)));
+        for width in 1..40 {
+            for line in [row(&"x".repeat(50), width), columns.fitted(at(width)).header(at(width))] {
+                assert!(measure_text_width(line.trim_end()) <= width, "{width}: {line}");
+            }
+        }
     }
 
     #[test]
     fn both_ends_of_what_is_cut_remain() {
+        let cut = |text, width| cut(text, width, PLAIN).into_owned();
         assert_eq!(cut("a long name.iso", 15), "a long name.iso");
-        assert_eq!(cut("a long name.iso", 10), "a long…iso");
+        assert_eq!(cut("a long name.iso", 10), "a lon….iso");
         assert_eq!(cut("日本日本日本", 8), "日本…本");
-        assert_eq!((cut("abc", 1), cut("abc", 0)), ("…".into(), "…".into()));
+        assert_eq!((cut("abc", 1), cut("abc", 0)), ("…".into(), String::new()));
         assert_eq!(cut("", 0), "");
+        let ascii = Look { ascii: true, ..PLAIN };
+        assert_eq!(super::cut("a long name.iso", 11, ascii), "a lo....iso");
+        assert_eq!((super::cut("abcde", 4, ascii), super::cut("abcde", 2, ascii)), ("a...".into(), "..".into()));
+    }
+
+    #[test]
+    fn rows_that_differ_look_different_where_they_are_cut() {
+        let series = |middle: &str, end: &str| format!("A series of a very long name, {middle} and its episode {end}");
+        for (names, width) in [
+            ([series("one", "y 19.mkv"), series("one", "y 20.mkv"), series("one", "y 21.mkv")], 16),
+            ([series("one", "y.mkv"), series("two", "y.mkv"), series("six", "y.mkv")], 20),
+            ([series("one", "20.mkv"), series("two", "20.mkv"), series("two", "21.mkv")], 16),
+        ] {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let cut = cut_column(&names, width, PLAIN);
+            let distinct: BTreeSet<_> = cut.iter().collect();
+            assert_eq!(distinct.len(), 3, "{cut:?}");
+            assert!(cut.iter().all(|cell| measure_text_width(cell) <= width), "{cut:?}");
+        }
+        let same = ["n".repeat(40), "n".repeat(40)];
+        let cut = cut_column(&[&same[0], &same[1]], 11, PLAIN);
+        assert_eq!(cut[0], cut[1]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Values as people read them.
 
+use super::table::Look;
 use crate::name::Escaped;
 use bytesize::ByteSize;
 use serde::Serialize;
@@ -7,8 +8,8 @@ use serde::Serialize;
 /// What stands for an unknown value, never 0 (pyratectl(1), OUTPUT).
 pub(super) const UNKNOWN: &str = "-";
 
-/// How much of a hash is shown where many stand below each other, in characters.
-const HASH_CHARS: usize = 9;
+/// How much of a hash is shown where many stand below each other, in characters, with what stands for the rest.
+const HASH_CHARS: usize = 10;
 
 /// A name or path from anywhere, harmless.
 pub(super) fn name(bytes: &[u8]) -> String {
@@ -50,10 +51,11 @@ pub(super) fn word(value: &impl Serialize) -> String {
 }
 
 /// The beginning of a hash, enough for the eye.
-pub(super) fn short_hash(b3: &str) -> String {
+pub(super) fn short_hash(b3: &str, look: Look) -> String {
     let shown = name(b3.as_bytes());
-    match shown.char_indices().nth(HASH_CHARS) {
-        Some((end, _)) => format!("{}…", &shown[..end]),
+    let ellipsis = look.ellipsis();
+    match shown.char_indices().nth(HASH_CHARS - ellipsis.chars().count()) {
+        Some((end, _)) => format!("{}{ellipsis}", &shown[..end]),
         None => shown,
     }
 }
@@ -70,13 +72,15 @@ mod tests {
 
     #[test]
     fn values_read_well() {
+        let look = Look { colour: false, width: None, ascii: false };
         assert_eq!([0, 1023, 1024, 5_000_000_000].map(size), ["0 B", "1023 B", "1.0 KiB", "4.7 GiB"]);
         assert_eq!(
             [0, 59, 60, 3599, 3600, 86_399, 86_400].map(span),
             ["0 s", "59 s", "1 min 0 s", "59 min 59 s", "1 h 0 min", "23 h 59 min", "1 d 0 h"]
         );
         assert_eq!((age(5, 9), age(9, 5)), ("4 s ago".into(), "0 s ago".into()));
-        assert_eq!([short_hash(&"0123456789ab".repeat(5)), short_hash("ab")], ["012345678…", "ab"]);
+        assert_eq!(["0123456789ab".repeat(5), "ab".into()].map(|hash| short_hash(&hash, look)), ["012345678…", "ab"]);
+        assert_eq!(short_hash(&"0123456789ab".repeat(5), Look { ascii: true, ..look }), "0123456...");
         assert_eq!(word(&DownloadState::Retrying), "retrying");
         assert_eq!((count(1, "file"), count(0, "file")), ("1 file".into(), "0 files".into()));
     }

@@ -1,17 +1,18 @@
 //! Commands that begin work in the daemon and wait for what it reports: `search`, `list`, `rescan`.
 
 use super::Session;
-use super::args::Search;
+use super::args::{Search, as_shown};
 use super::clock::Deadline;
 use super::connection::Heard;
 use super::output::{Output, remark};
 use super::progress::Progress;
 use super::query::all_hits;
 use super::rows::{HIT_COLUMNS, ListedRow, ScanResult, hit_cells};
+use super::table::Columns;
 use super::text;
 use crate::control::{CallError, ExitCode, HitRow, Notice, RawText, Request, SearchStarted, WholeNames};
 use serde::de::IgnoredAny;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 /// `search`: gathers hits until the wait is over, Ctrl-C is pressed, or the daemon says that the search is over and
@@ -19,7 +20,7 @@ use std::net::SocketAddr;
 pub(super) fn search(session: &mut Session, search: &Search) -> Result<ExitCode, CallError> {
     session.connection.watch_interrupts()?;
     let words: Vec<&[u8]> = search.text.iter().map(|word| &word.0[..]).collect();
-    let words = words.join(&b' ');
+    let words = as_shown(words.join(&b' '));
     let request = Request::Search { text: RawText::new(&words[..]), max: Some(search.max), ttl: search.ttl };
     let started: SearchStarted = session.call(&request)?;
     remark_whole_names(&words, started.whole_names);
@@ -28,14 +29,14 @@ pub(super) fn search(session: &mut Session, search: &Search) -> Result<ExitCode,
         session.output.show::<[HitRow]>(&[])?;
         return Ok(ExitCode::Done);
     }
-    let mut come = Come { output: session.output, ids: BTreeSet::new() };
+    let mut come = Come::new(session.output);
     let end = gather(session, started.search, Deadline::after(search.wait), &mut come)?;
     let (hits, truncated) = all_hits(session, Some(started.search))?;
     if let (true, Some(error)) = (hits.is_empty(), end.error) {
         return Err(error);
     }
     if session.output.is_live() {
-        hits.iter().try_for_each(|hit| come.take(hit))?;
+        come.correct(&hits)?;
     } else {
         session.output.show(&hits[..])?;
     }
@@ -66,22 +67,46 @@ fn remark_whole_names(words: &[u8], why: Option<WholeNames>) {
     remark(&format!("'{}' {why}: only files of exactly this name are found", text::name(words)));
 }
 
-/// The hits that have come.
+/// The hits that have come, and how they are shown to somebody who watches.
 struct Come {
     output: Output,
-    ids: BTreeSet<u32>,
+    columns: Columns<5>,
+    /// The row shown for each, by id; empty where nobody watches.
+    rows: BTreeMap<u32, String>,
 }
 
 impl Come {
-    /// Takes a hit in, and shows it if somebody watches and it is new. What is learned of it later is not shown.
+    fn new(output: Output) -> Self {
+        Self { output, columns: HIT_COLUMNS.fitted(output.look()), rows: BTreeMap::new() }
+    }
+
+    /// Takes a hit in, and shows it if somebody watches and it is new. What is learned of it later is shown at the end.
     fn take(&mut self, hit: &HitRow) -> Result<(), CallError> {
-        let first = self.ids.is_empty();
-        if !self.ids.insert(hit.id) || !self.output.is_live() {
+        if self.rows.contains_key(&hit.id) {
             return Ok(());
         }
-        let look = self.output.look();
-        let header = if first { HIT_COLUMNS.header(look) } else { String::new() };
-        self.output.write(&(header + &HIT_COLUMNS.row(&hit_cells(hit), look))).map(drop)
+        let row = if self.output.is_live() { self.row(hit) } else { String::new() };
+        let header = if self.rows.is_empty() { self.columns.header(self.output.look()) } else { String::new() };
+        self.rows.insert(hit.id, row.clone());
+        if self.output.is_live() { self.output.write(&(header + &row)).map(drop) } else { Ok(()) }
+    }
+
+    fn row(&self, hit: &HitRow) -> String {
+        self.columns.row(&hit_cells(hit, self.output.look()), self.output.look())
+    }
+
+    /// Shows the hits as they are at the end, if they are others than those shown: in place of these, or below them where
+    /// they have left the screen.
+    fn correct(&mut self, hits: &[HitRow]) -> Result<(), CallError> {
+        let shown_well = |hit: &HitRow| self.rows.get(&hit.id).is_none_or(|shown| *shown == self.row(hit));
+        let ids: BTreeSet<u32> = hits.iter().map(|hit| hit.id).collect();
+        if hits.iter().all(shown_well) && self.rows.keys().all(|id| ids.contains(id)) {
+            return hits.iter().try_for_each(|hit| self.take(hit));
+        }
+        let again = self.output.rewind(self.rows.len() + 1).unwrap_or_else(|| "\n".into());
+        self.rows.clear();
+        self.output.write(&again)?;
+        hits.iter().try_for_each(|hit| self.take(hit))
     }
 }
 
@@ -99,7 +124,7 @@ fn gather(session: &mut Session, search: u32, until: Deadline, come: &mut Come) 
         match session.connection.next(until)? {
             Heard::Notice(Notice::Hit { search: of, hit }) if of == search => {
                 progress.aside(|| come.take(&hit))?;
-                progress.say(format!("searching: {}", text::count(come.ids.len() as u64, "hit")));
+                progress.say(format!("searching: {}", text::count(come.rows.len() as u64, "hit")));
             }
             Heard::Notice(Notice::SearchDone { search: of, hits, truncated, error })
                 if of == search && (hits > 0 || error.is_some()) =>

@@ -97,7 +97,7 @@ keys! {
     bootstraps: HostPorts, "", "none",
         "further bootstrap nodes, each as host:port; registered with all, any one suffices";
     listen_addr: Maybe<Ip>, "", "0.0.0.0; 127.0.0.1 while no bootstrap node is configured or served",
-        "the address where other peers reach us";
+        "the address where other peers reach us, or localhost for 127.0.0.1";
     listen_port: PortOrAny, "63339", "",
         "the port where other peers reach us; 0 picks a free one";
     advertise_addr: Maybe<Ip>, "", "the one that reaches the bootstrap node",

@@ -6,7 +6,7 @@ use bytesize::ByteSize;
 use log::LevelFilter;
 use std::fmt::Display;
 use std::marker::PhantomData;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 use toml::de::DeValue;
@@ -190,13 +190,16 @@ pub(super) fn host_port(node: &BootstrapAddr) -> String {
     }
 }
 
-/// An IP address.
+/// An IP address, or `localhost`, which needs no look-up.
 pub(super) struct Ip;
 
 impl Kind for Ip {
     type Value = IpAddr;
 
     fn word(text: &str) -> Result<IpAddr, String> {
+        if text == "localhost" {
+            return Ok(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        }
         text.parse().map_err(|_| format!("expected an IP address, not {}", named(text)))
     }
 

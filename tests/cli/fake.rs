@@ -153,7 +153,12 @@ impl Fake {
     /// `pyratectl` with these arguments, told of no socket, in an environment of its own.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pyratectl"));
-        command.args(arguments).env_clear().env("HOME", self.directory()).current_dir(self.directory());
+        command
+            .args(arguments)
+            .env_clear()
+            .env("HOME", self.directory())
+            .env("LC_ALL", "C.UTF-8")
+            .current_dir(self.directory());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

@@ -84,14 +84,21 @@ fn a_hit_is_shown_when_it_comes() {
     let run = finish(child);
     wait_for(daemon);
     let line =
-        |id, name: &str, size, sources, hash| format!("{id:>4}  {name:<36}  {size:>10}  {sources:>7}  {hash}\r\n");
+        |id, name: &str, size, sources, hash| format!("{id:>5}  {name:<40}  {size:>10}  {sources:>7}  {hash}\r\n");
     // Not a row is wider than the terminal.
-    let cut = format!("{}…xx (+2 names)", "x".repeat(27));
+    let cut = format!("{}…{} (+2 names)", "x".repeat(20), "x".repeat(8));
+    let header = line("ID", "NAME", "SIZE", "SOURCES", "HASH");
+    let long = line("12", &cut, "2.0 KiB", "2", "012345678…");
+    // What was learned of the first hit meanwhile is shown at the end.
     assert_eq!(
         screen.all(),
-        line("ID", "NAME", "SIZE", "SOURCES", "HASH")
+        header.clone()
             + &line("3", "a\\x1b[31m.txt", "-", "1", "unverified")
-            + &line("12", &cut, "2.0 KiB", "2", "012345678…")
+            + &long
+            + "\r\x1b[3A\x1b[J"
+            + &header
+            + &line("3", "a\\x1b[31m.txt", "5 B", "2", "unverified")
+            + &long
             + &line("13", "late", "-", "1", "unverified")
     );
     assert_eq!(
@@ -133,6 +140,41 @@ fn programs_that_ask_for_a_form_get_one_table_also_at_a_terminal() {
     });
     assert_eq!((run.code, run.err.as_str()), (0, ""));
     assert_eq!(screen.all(), "id\tname\tsize\tb3\tsources\tnames\r\n3\ta\t5\t-\t192.0.2.1:5\ta\r\n");
+}
+
+#[test]
+fn a_terminal_that_cannot_redraw_shows_each_state_and_an_ascii_locale_ascii() {
+    let fake = Fake::new();
+    let (screen, terminal) = Screen::new();
+    let mut command = fake.command_here(&["download", "1", "--json"]);
+    command.env("TERM", "dumb").env("LC_ALL", "C").stderr(terminal);
+    let run = fake.run_command(command, |talk| {
+        talk.answer("download", json!({"downloads": [download(1, "a", "active", 0)], "next": null}));
+        talk.notice(json!({"event": "download", "download": download(1, "a", "retrying", 9)}));
+        let row = with(download(1, "a", "done", 2048), json!({"path": "/d/a", "verified": true}));
+        talk.notice(json!({"event": "download", "download": row}));
+        talk.until_hangup();
+    });
+    assert_eq!(run.code, 0);
+    let shown = screen.all();
+    assert!(["1 active: a", "1 retrying: a", "1 done: a: /d/a"].iter().all(|state| shown.contains(state)), "{shown:?}");
+
+    let fake = Fake::new();
+    let (screen, terminal) = Screen::new();
+    let (errors, other) = Screen::new();
+    let mut command = fake.command_here(&["search", "x", "--wait", "1h"]);
+    command.env("TERM", "xterm").env("LC_ALL", "POSIX").env("NO_COLOR", "1").stdout(terminal).stderr(other);
+    let run = fake.run_command(command, |talk| {
+        talk.answer("search", json!({"search": 1}));
+        let row = with(hit(3, &"x".repeat(99), Some(5), &["192.0.2.1:5"]), json!({"b3": "0123456789abcdef".repeat(4)}));
+        talk.notice(json!({"event": "hit", "search": 1, "hit": row}));
+        talk.notice(json!({"event": "search_done", "search": 1, "hits": 1, "truncated": false, "error": null}));
+        talk.answer("hits", json!({"hits": [row], "next": null}));
+    });
+    assert_eq!(run.code, 0);
+    let (shown, progress) = (screen.all(), errors.all());
+    assert!(shown.contains("xx...xx") && shown.contains("0123456...") && shown.is_ascii(), "{shown:?}");
+    assert!(progress.contains("searching") && progress.is_ascii(), "{progress:?}");
 }
 
 #[test]

@@ -69,6 +69,27 @@ fn a_search_matches_what_people_see() {
 }
 
 #[test]
+fn a_download_goes_into_a_directory_that_it_makes_or_to_the_standard_output() {
+    let source = Setup::peer().shares("dir/a.txt", "some text\n").shares("b", "b").start();
+    let asker = Setup::peer().start();
+    let wanted = format!("{}/dir/a.txt", source.listen());
+    let made = asker.home().join("made/deep/");
+    let run = pyratectl(&asker, [OsStr::new("download"), wanted.as_ref(), "-o".as_ref(), made.as_os_str()]);
+    assert_eq!(run.code, 0, "{run:?}");
+    assert_eq!(std::fs::read(made.join("a.txt")).expect("the file"), b"some text\n");
+
+    let other = format!("{}/b", source.listen());
+    let piped = pyratectl(&asker, ["download", &other, "-o", "-"]);
+    assert_eq!((piped.code, piped.stdout.as_str()), (0, "b"), "{piped:?}");
+    let again = pyratectl(&asker, ["download", &other, "-o", "-"]);
+    assert_eq!((again.code, again.stdout.as_str()), (0, "b"), "what is there already: {again:?}");
+    let missing = pyratectl(&asker, ["download", &format!("{}/none", source.listen()), "-o", "-"]);
+    assert_eq!((missing.code, missing.stdout.as_str()), (3, ""), "{missing:?}");
+    let several = pyratectl(&asker, ["download", &wanted, &other, "-o", "-"]);
+    assert_eq!((several.code, several.stdout.as_str()), (28, ""), "{several:?}");
+}
+
+#[test]
 fn no_command_means_status() {
     let peer = Setup::peer().start();
     let bare = pyratectl(&peer, ["--json"]);

@@ -58,9 +58,35 @@ fn selectors_are_told_apart() {
     assert_eq!(selector("all"), Ok(Selector::Hits("all".into())));
     assert_eq!(selector("[2001:db8::1]:5/a/b:c"), Ok(Selector::File { peer, name: RawText::new(&b"a/b:c"[..]) }));
     assert_eq!(selector(&format!("b3={}", "AB".repeat(32))), Ok(Selector::Content("ab".repeat(32))));
-    for bad in ["", "x", "b3=12", "1.2.3.4/x", "1.2.3.4:0/x", "1.2.3.4:5/", "host:5/x", "2x"] {
+    for bad in ["", "x", "b3=12", "1.2.3.4:0/x", "1.2.3.4:5/", "ho st:5/x", "2x"] {
         assert!(selector(bad).is_err(), "{bad}");
     }
+}
+
+#[test]
+fn peers_are_named_by_addresses_and_host_names_with_a_port_or_without() {
+    for (text, addr) in [
+        ("192.0.2.7", "192.0.2.7:63339"),
+        ("192.0.2.7:5", "192.0.2.7:5"),
+        ("localhost:63340", "127.0.0.1:63340"),
+        ("localhost", "127.0.0.1:63339"),
+        ("[2001:db8::7]", "[2001:db8::7]:63339"),
+        ("2001:db8::7", "[2001:db8::7]:63339"),
+    ] {
+        assert_eq!(peer(text), Ok(addr.parse().unwrap()), "{text}");
+    }
+    let file = Selector::File { peer: "127.0.0.1:5".parse().unwrap(), name: RawText::new("a") };
+    assert_eq!(selector("localhost:5/a"), Ok(file));
+}
+
+#[test]
+fn a_name_that_is_shown_escaped_can_be_pasted() {
+    let named = |text: &str| match selector(&format!("127.0.0.1:5/{text}")) {
+        Ok(Selector::File { name, .. }) => name.as_bytes().to_vec(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(named("caf\\xe9 \\u{202e}"), [b"caf\xe9 ", "\u{202e}".as_bytes()].concat());
+    assert_eq!((named("a\\\\b"), named("a\\b")), (b"a\\b".to_vec(), b"a\\b".to_vec()));
 }
 
 #[test]
@@ -84,7 +110,9 @@ fn usage_errors_say_what_is_wrong() {
         ("search x --max 0", "from 1"),
         ("search x --ttl 300", "300"),
         ("list", "PEER"),
-        ("list localhost:5", "192.0.2.7:63339"),
+        ("list local/host", "192.0.2.7:63339"),
+        ("list localhost:0", "192.0.2.7:63339"),
+        ("list localhost:x", "192.0.2.7:63339"),
         ("list 127.0.0.1:0", "192.0.2.7:63339"),
         ("download", "ID"),
         ("download nonsense", "b3=HASH"),
@@ -110,5 +138,8 @@ fn help_and_version_are_no_errors() {
     assert!(matches!(parsed("--help"), Err(Early::Told(text)) if text.contains("log-level")));
     assert!(matches!(parsed("-h search"), Err(Early::Told(text)) if text.contains("--ttl")));
     assert!(matches!(parsed("search --json --help"), Err(Early::Told(text)) if text.contains("--ttl")));
+    assert!(matches!(parsed("help"), Err(Early::Told(text)) if text.contains("log-level")));
+    assert!(matches!(parsed("help search"), Err(Early::Told(text)) if text.contains("--ttl")));
+    assert_eq!(parsed("-V"), parsed("--version"));
     assert_eq!(parsed("--version"), Err(Early::Told(format!("pyratectl {}\n", env!("CARGO_PKG_VERSION")))));
 }

@@ -28,12 +28,12 @@ impl ListedRow {
     }
 }
 
-/// The columns of hits. Their widths, which count where hits are shown as they come, fit a terminal of 80 columns.
+/// The columns of hits; their widths count where hits are shown as they come.
 pub(in crate::ctl) const HIT_COLUMNS: Columns<5> =
-    Columns { titles: [">ID", "~NAME", ">SIZE", ">SOURCES", "HASH"], widths: [4, 36, 10, 7, 10] };
+    Columns { titles: [">ID", "~NAME", ">SIZE", ">SOURCES", "HASH"], widths: [5, 36, 10, 7, 10] };
 
 /// A hit for people.
-pub(in crate::ctl) fn hit_cells(hit: &HitRow) -> [String; 5] {
+pub(in crate::ctl) fn hit_cells(hit: &HitRow, look: Look) -> [String; 5] {
     let more = hit.names.iter().filter(|other| **other != hit.name).count();
     let first = name(hit.name.as_bytes());
     let names = match more {
@@ -42,12 +42,12 @@ pub(in crate::ctl) fn hit_cells(hit: &HitRow) -> [String; 5] {
         _ => format!("{first} (+{more} names)"),
     };
     let sources = hit.sources.len().to_string();
-    [hit.id.to_string(), names, or_unknown(hit.size, size), sources, vouched(hit.b3.as_ref())]
+    [hit.id.to_string(), names, or_unknown(hit.size, size), sources, vouched(hit.b3.as_ref(), look)]
 }
 
 /// The hash that a source gave, or the word for a content that nobody has vouched for.
-fn vouched(b3: Option<&String>) -> String {
-    b3.map_or_else(|| "unverified".into(), |b3| short_hash(b3))
+fn vouched(b3: Option<&String>, look: Look) -> String {
+    b3.map_or_else(|| "unverified".into(), |b3| short_hash(b3, look))
 }
 
 fn tone(b3: Option<&String>) -> Tone {
@@ -57,7 +57,7 @@ fn tone(b3: Option<&String>) -> Tone {
 impl Show for [HitRow] {
     fn people(&self, look: Look) -> String {
         let mut table = Table::new(&HIT_COLUMNS.titles);
-        self.iter().for_each(|hit| table.push(tone(hit.b3.as_ref()), hit_cells(hit)));
+        self.iter().for_each(|hit| table.push(tone(hit.b3.as_ref()), hit_cells(hit, look)));
         table.aligned(look)
     }
 
@@ -80,7 +80,7 @@ impl Show for [ListedRow] {
         let mut table = Table::new(&[">ID", "~NAME", ">SIZE", "HASH"]);
         for row in self {
             let (id, bytes) = (row.id.to_string(), name(row.name.as_bytes()));
-            let cells = [id, bytes, or_unknown(row.size, size), vouched(row.b3.as_ref())];
+            let cells = [id, bytes, or_unknown(row.size, size), vouched(row.b3.as_ref(), look)];
             table.push(tone(row.b3.as_ref()), cells);
         }
         table.aligned(look)
@@ -101,7 +101,7 @@ impl Show for [FileRow] {
         for file in self {
             let b3 = match file.being_written {
                 true => "being written".into(),
-                false => or_unknown(file.b3.as_ref(), |b3| short_hash(b3)),
+                false => or_unknown(file.b3.as_ref(), |b3| short_hash(b3, look)),
             };
             table.push(
                 if file.being_written { Tone::Faint } else { Tone::Plain },

@@ -197,7 +197,7 @@ impl Show for [PeerRow] {
 impl Show for BootstrapReply {
     fn people(&self, look: Look) -> String {
         let now = epoch_s();
-        let mut table = Table::new(&["BOOTSTRAP", "STATE", "LAST ANSWER", "NEXT ATTEMPT", "REMARK"]);
+        let mut table = Table::new(&["BOOTSTRAP", "STATE", "LAST ANSWER", "NEXT ATTEMPT", "~REMARK"]);
         for link in &self.links {
             let tone = match link.state {
                 LinkState::Registered => Tone::Good,

@@ -207,6 +207,8 @@ fn hosts_and_ports_are_told_apart() {
         assert_eq!(desk.faults().len(), 1, "{bad}");
         assert!(!desk.faults()[0].contains('\u{1b}'));
     }
+    desk.options(&["--listen-addr", "localhost"]);
+    assert_eq!(desk.config().listen_addr, Some(IpAddr::from([127, 0, 0, 1])));
     desk.options(&["--bootstrap-addr", "[2001:db8::1]"]);
     assert_eq!(desk.config().bootstrap_addr.as_deref(), Some("2001:db8::1"));
 }

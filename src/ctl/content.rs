@@ -1,0 +1,51 @@
+//! `download -o -`: the content of a file on the standard output.
+//!
+//! The daemon saves and checks the file as ever, and then it is copied: nothing is written of a download that fails, and of
+//! one that has a hash nothing but what matches it, or the end is code 32. The daemon may be another user: it keeps the
+//! file in its download directory, and whoever may not read it there gets code 17.
+
+use super::output::{Output, Reader};
+use super::text::name;
+use crate::control::{CallError, DownloadRow, ExitCode};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+
+/// Bytes copied at once.
+const COPY_BYTES_MAX: usize = 128 << 10;
+
+/// Copies what a finished download has brought.
+pub(super) fn copy(output: Output, row: &DownloadRow) -> Result<(), CallError> {
+    let Some(path) = &row.path else {
+        return Err(CallError::new(ExitCode::FileIo, "the daemon does not tell where it has saved the file"));
+    };
+    let shown = name(path.as_bytes());
+    let failed = |error: io::Error| {
+        let error = name(error.to_string().as_bytes());
+        CallError::new(ExitCode::FileIo, format!("cannot read '{shown}', where the daemon has saved it: {error}"))
+    };
+    let mut file = File::open(OsStr::from_bytes(path.as_bytes())).map_err(failed)?;
+    let mut hasher = blake3::Hasher::new();
+    let mut piece = vec![0; COPY_BYTES_MAX];
+    loop {
+        let count = match file.read(&mut piece) {
+            Ok(0) => break,
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(failed(error)),
+        };
+        hasher.update(&piece[..count]);
+        if output.write_bytes(&piece[..count])? == Reader::Gone {
+            return Ok(());
+        }
+    }
+    match &row.b3 {
+        Some(b3) if *b3 != hasher.finalize().to_hex().as_str() => {
+            let message =
+                format!("'{shown}' was changed since it was saved: what was written is not the content of {b3}");
+            Err(CallError::new(ExitCode::Checksum, message))
+        }
+        _ => Ok(()),
+    }
+}

@@ -11,13 +11,14 @@ use super::allowances::{Allowances, Tariff};
 use super::dials::Purpose;
 use super::endpoints::canonical;
 use super::fair_queue::{FairQueue, Origin, Room, Sender};
+use super::fair_set::FairSet;
 use super::limits::{
     ANSWER_ENTRIES_PER_SLICE, ANSWER_HITS_MAX, ANSWER_UNIT_ENTRIES, ANSWER_UNIT_HITS, ANSWER_UNITS_BURST,
     ANSWER_UNITS_PER_SECOND, ANSWERS_PENDING_MAX, ANSWERS_PENDING_PER_NETWORK_MAX, REQUESTER_PORT_MIN, SEEN_AGE_MAX,
-    SEEN_MAX, SENDER_SEARCHES_BURST, SENDER_SEARCHES_PER_SECOND, SENDERS_MAX, STRANGER_DIALS_PER_MINUTE,
-    STRANGER_DIALS_PER_SENDER, STRANGER_HITS_KEPT, STRANGERS_MAX,
+    SEEN_MAX, SENDER_SEARCHES_BURST, SENDER_SEARCHES_PER_SECOND, SENDERS_MAX,
 };
 use super::speech::Speech;
+use super::stranger_dials::StrangerDials;
 use crate::control::PeerSource;
 use crate::id::QueryId;
 use crate::library::{Query, SearchCursor, Shared};
@@ -25,23 +26,30 @@ use crate::name::FileName;
 use crate::network::Network;
 use crate::time::Instant;
 use crate::wire::{Attributes, Listed, Message, Search, SearchResponse};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::rc::Rc;
 
 /// What makes two messages the same search. Without the text, whoever has seen a search could send another one under its ID
 /// ahead of it, and peers would take the search itself for a repetition.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct SearchKey {
     id: QueryId,
     requester: SocketAddr,
     /// Of the text, which may be long. Nobody finds another text that has the same.
-    text: blake3::Hash,
+    text: TextHash,
+}
+
+/// The hash of a search's text.
+pub(super) type TextHash = [u8; blake3::OUT_LEN];
+
+fn hash_of_text(text: &[u8]) -> TextHash {
+    *blake3::hash(text).as_bytes()
 }
 
 impl SearchKey {
     fn of(search: &Search, requester: SocketAddr, text: &[u8]) -> Self {
-        Self { id: search.id.clone(), requester, text: blake3::hash(text) }
+        Self { id: search.id.clone(), requester, text: hash_of_text(text) }
     }
 }
 
@@ -54,38 +62,50 @@ enum Sight {
     Repeated,
 }
 
-/// The searches seen lately, each with its highest TTL. The map is only ever asked for one key.
-#[derive(Default)]
+/// When a search was seen first, and its highest TTL.
+#[derive(Debug, Clone, Copy)]
+struct Seeing {
+    at: Instant,
+    ttl: u8,
+}
+
+/// The searches seen lately. The map is only ever asked for one key.
 struct Seen {
-    ttls: HashMap<Rc<SearchKey>, u8>,
-    /// Oldest first.
-    order: VecDeque<(Instant, Rc<SearchKey>)>,
+    rows: HashMap<Rc<SearchKey>, Seeing>,
+    /// By who sent each first: one network that sends many has its own forgotten.
+    order: FairSet<Rc<SearchKey>>,
+}
+
+impl Default for Seen {
+    fn default() -> Self {
+        Self { rows: HashMap::new(), order: FairSet::new(SEEN_MAX) }
+    }
 }
 
 impl Seen {
     /// Whether a search was seen that reaches at least as far.
     fn covers(&self, key: &SearchKey, ttl: u8) -> bool {
-        self.ttls.get(key).is_some_and(|highest| ttl <= *highest)
+        self.rows.get(key).is_some_and(|seeing| ttl <= seeing.ttl)
     }
 
-    fn see(&mut self, now: Instant, key: SearchKey, ttl: u8) -> Sight {
-        while let Some((at, _)) = self.order.front() {
-            if *at + SEEN_AGE_MAX > now && self.order.len() < SEEN_MAX {
-                break;
-            }
-            if let Some((_, old)) = self.order.pop_front() {
-                self.ttls.remove(&old);
-            }
+    fn see(&mut self, now: Instant, sender: Network, key: SearchKey, ttl: u8) -> Sight {
+        while let Some(oldest) = self.order.oldest().cloned()
+            && self.rows.get(&oldest).is_none_or(|seeing| seeing.at + SEEN_AGE_MAX <= now)
+        {
+            self.rows.remove(&oldest);
+            self.order.remove(&oldest);
         }
-        match self.ttls.get_mut(&key) {
+        match self.rows.get_mut(&key) {
             None => {
                 let key = Rc::new(key);
-                self.ttls.insert(Rc::clone(&key), ttl);
-                self.order.push_back((now, key));
+                self.rows.insert(Rc::clone(&key), Seeing { at: now, ttl });
+                if let Some(other) = self.order.insert(sender, key) {
+                    self.rows.remove(&other);
+                }
                 Sight::First
             }
-            Some(highest) if ttl > *highest => {
-                *highest = ttl;
+            Some(seeing) if ttl > seeing.ttl => {
+                seeing.ttl = ttl;
                 Sight::Wider
             }
             Some(_) => Sight::Repeated,
@@ -99,6 +119,8 @@ struct Pending {
     sender: Sender,
     id: QueryId,
     requester: SocketAddr,
+    text: TextHash,
+    ttl: u8,
     /// The requester takes part 2.
     p1: bool,
     cursor: SearchCursor,
@@ -160,10 +182,7 @@ pub(super) struct Answering {
     senders: Allowances<Payer>,
     /// What answers may cost that each network causes.
     costs: Allowances<Payer>,
-    /// Connections to each endpoint that is not surely a peer.
-    strangers: Allowances<SocketAddr>,
-    /// Of these, those with hits for searches that came from one network.
-    strangers_by_sender: Allowances<(Network, SocketAddr)>,
+    strangers: StrangerDials,
     pending: PendingAnswers,
 }
 
@@ -171,14 +190,11 @@ impl Default for Answering {
     fn default() -> Self {
         let senders = Tariff::per_second(SENDER_SEARCHES_PER_SECOND, SENDER_SEARCHES_BURST);
         let costs = Tariff::per_second(ANSWER_UNITS_PER_SECOND, ANSWER_UNITS_BURST);
-        let strangers = Tariff { per_minute: STRANGER_DIALS_PER_MINUTE, burst: STRANGER_DIALS_PER_MINUTE };
-        let by_sender = Tariff { per_minute: STRANGER_DIALS_PER_SENDER, burst: STRANGER_DIALS_PER_SENDER };
         Self {
             seen: Seen::default(),
             senders: Allowances::new(senders, SENDERS_MAX),
             costs: Allowances::new(costs, SENDERS_MAX),
-            strangers: Allowances::new(strangers, STRANGERS_MAX),
-            strangers_by_sender: Allowances::new(by_sender, STRANGERS_MAX),
+            strangers: StrangerDials::default(),
             pending: PendingAnswers::default(),
         }
     }
@@ -194,19 +210,11 @@ impl Answering {
         self.pending = PendingAnswers::default();
     }
 
-    /// Whether a requester that only others name may be sent hits for a search that came from this network: whoever forges
-    /// searches in its name leaves some for its own, which come from elsewhere.
-    fn may_dial_stranger(&mut self, now: Instant, sender: Network, requester: SocketAddr) -> bool {
-        self.strangers_by_sender.allow(now, (sender, requester)) && self.strangers.allow(now, requester)
-    }
-
     pub(super) fn check_invariants(&self) {
-        assert_eq!(self.seen.ttls.len(), self.seen.order.len(), "each search seen has its place in the order");
-        assert!(self.seen.order.len() <= SEEN_MAX, "the searches seen are bounded");
+        assert_eq!(self.seen.rows.len(), self.seen.order.len(), "each search seen has its place in the order");
         self.senders.check_invariants();
         self.costs.check_invariants();
         self.strangers.check_invariants();
-        self.strangers_by_sender.check_invariants();
         let PendingAnswers { rows, queue, .. } = &self.pending;
         assert!(rows.len() <= ANSWERS_PENDING_MAX, "the answers pending are bounded");
         let waiting = rows.iter().map(|(ticket, pending)| (pending.sender, *ticket)).collect();
@@ -242,7 +250,7 @@ impl Node {
             self.counters.limited.searches_dropped += 1;
             return;
         }
-        match self.answering.seen.see(now, SearchKey::of(&search, requester, &search.text), ttl) {
+        match self.answering.seen.see(now, sender.network(), SearchKey::of(&search, requester, &search.text), ttl) {
             Sight::First => {
                 self.learn_peer(now, requester, PeerSource::Search);
                 self.note_query(now, from, requester, &search.id);
@@ -262,7 +270,7 @@ impl Node {
     /// Whether an endpoint may be sent a search of others. One that is only claimed to be a peer may be anybody's: it is
     /// dialled a few times a minute, some of which are kept for hits, which it has asked for.
     pub(super) fn may_forward_to(&mut self, now: Instant, peer: SocketAddr) -> bool {
-        self.peers.is_known(peer) || self.answering.strangers.allow_keeping(now, peer, STRANGER_HITS_KEPT)
+        self.peers.is_known(peer) || self.answering.strangers.may_forward(now, peer)
     }
 
     fn begin_answer(&mut self, now: Instant, sender: Sender, search: &Search, requester: SocketAddr) {
@@ -278,7 +286,9 @@ impl Node {
             search.id.is_p1() && (self.peers.speech(requester) != Speech::Base || self.peers.is_listed_p1(requester));
         let hits_max = if p1 { ANSWER_HITS_MAX } else { 1 };
         let cursor = self.library.search_begin(Query::parse(&search.text), hits_max);
-        let pending = Pending { sender, id: search.id.clone(), requester, p1, cursor, slices: 0 };
+        let text = hash_of_text(&search.text);
+        let pending =
+            Pending { sender, id: search.id.clone(), requester, text, ttl: search.ttl, p1, cursor, slices: 0 };
         self.counters.limited.answers_dropped += u64::from(self.answering.pending.push(pending));
     }
 
@@ -294,7 +304,7 @@ impl Node {
 
     /// Code 7: all hits of one search to its requester, on one connection; with attributes if it takes part 2.
     fn send_search_response(&mut self, now: Instant, pending: Pending) {
-        let Pending { sender, id, requester, p1, cursor, slices } = pending;
+        let Pending { sender, id, requester, text, ttl, p1, cursor, slices } = pending;
         let hits = cursor.into_hits();
         let used = slices * ANSWER_ENTRIES_PER_SLICE / ANSWER_UNIT_ENTRIES + hits.len() / ANSWER_UNIT_HITS;
         self.answering.costs.charge(now, payer(sender), u32::try_from(used).unwrap_or(u32::MAX));
@@ -304,7 +314,7 @@ impl Node {
         }
         // What came from the requester's own address cannot be aimed at a third party.
         let at_stranger = sender.origin() == Origin::PassedOn && !self.peers.is_known(requester);
-        if at_stranger && !self.answering.may_dial_stranger(now, sender.network(), requester) {
+        if at_stranger && !self.answering.strangers.may_answer(now, (sender.network(), requester, text), ttl) {
             self.counters.limited.answers_dropped += 1;
             return;
         }
@@ -323,28 +333,36 @@ impl Node {
 mod tests {
     use super::*;
 
+    fn network(n: u32) -> Network {
+        Network::of(endpoint(n).ip())
+    }
+
     fn endpoint(n: u32) -> SocketAddr {
         SocketAddr::new(std::net::Ipv4Addr::from_bits(0x0a00_0000 + n).into(), 5_000)
     }
 
     fn key(n: u64) -> SearchKey {
-        SearchKey { id: QueryId::p1(n), requester: endpoint(1), text: blake3::hash(b"song") }
+        SearchKey { id: QueryId::p1(n), requester: endpoint(1), text: hash_of_text(b"song") }
     }
 
     #[test]
     fn a_search_is_new_again_only_wider_or_after_ten_minutes() {
         let mut seen = Seen::default();
         let start = Instant::from_ms(0);
-        assert_eq!(seen.see(start, key(1), 3), Sight::First);
-        assert_eq!(seen.see(start, key(1), 3), Sight::Repeated);
-        assert_eq!(seen.see(start, key(1), 2), Sight::Repeated);
-        assert_eq!(seen.see(start, key(1), 5), Sight::Wider);
-        assert_eq!(seen.see(start, key(1), 4), Sight::Repeated);
+        assert_eq!(seen.see(start, network(1), key(1), 3), Sight::First);
+        assert_eq!(seen.see(start, network(1), key(1), 3), Sight::Repeated);
+        assert_eq!(seen.see(start, network(1), key(1), 2), Sight::Repeated);
+        assert_eq!(seen.see(start, network(1), key(1), 5), Sight::Wider);
+        assert_eq!(seen.see(start, network(1), key(1), 4), Sight::Repeated);
         let other = SearchKey { requester: endpoint(2), ..key(1) };
-        assert_eq!(seen.see(start, other, 3), Sight::First, "the same ID of another requester is another search");
-        let other = SearchKey { text: blake3::hash(b"sung"), ..key(1) };
-        assert_eq!(seen.see(start, other, 3), Sight::First, "and so is one for another text");
-        assert_eq!(seen.see(start + SEEN_AGE_MAX, key(1), 1), Sight::First);
+        assert_eq!(
+            seen.see(start, network(1), other, 3),
+            Sight::First,
+            "the same ID of another requester is another search"
+        );
+        let other = SearchKey { text: hash_of_text(b"sung"), ..key(1) };
+        assert_eq!(seen.see(start, network(1), other, 3), Sight::First, "and so is one for another text");
+        assert_eq!(seen.see(start + SEEN_AGE_MAX, network(1), key(1), 1), Sight::First);
     }
 
     #[test]
@@ -352,11 +370,24 @@ mod tests {
         let mut seen = Seen::default();
         let start = Instant::from_ms(0);
         for n in 0..=SEEN_MAX as u64 {
-            assert_eq!(seen.see(start, key(n), 0), Sight::First);
+            assert_eq!(seen.see(start, network(1), key(n), 0), Sight::First);
         }
         assert_eq!(seen.order.len(), SEEN_MAX);
-        assert_eq!(seen.ttls.len(), SEEN_MAX);
-        assert_eq!(seen.see(start, key(2), 0), Sight::Repeated);
-        assert_eq!(seen.see(start, key(0), 0), Sight::First);
+        assert_eq!(seen.rows.len(), SEEN_MAX);
+        assert_eq!(seen.see(start, network(1), key(2), 0), Sight::Repeated);
+        assert_eq!(seen.see(start, network(1), key(0), 0), Sight::First);
+    }
+
+    #[test]
+    fn however_many_searches_one_network_sends_those_of_others_are_known() {
+        let mut seen = Seen::default();
+        let (start, other) = (Instant::from_ms(0), network(2));
+        assert_eq!(seen.see(start, other, key(0), 0), Sight::First);
+        for n in 1..=2 * SEEN_MAX as u64 {
+            seen.see(start, network(1), key(n), 0);
+        }
+        assert_eq!(seen.rows.len(), SEEN_MAX);
+        assert_eq!(seen.see(start, other, key(0), 0), Sight::Repeated);
+        assert_eq!(seen.see(start, network(1), key(1), 0), Sight::First, "only its own are forgotten");
     }
 }

@@ -8,14 +8,16 @@ use super::Node;
 use super::contract::{DialOutcome, Dialled, Expect, Response};
 use super::dials::Purpose;
 use super::download::Download;
+use super::fair_set::FairSet;
 use super::limits::{FIRST_CONTACT_AGAIN, FIRST_CONTACT_WAIT, FIRST_CONTACTS_AT_ONCE, FIRST_CONTACTS_MAX};
 use super::sources::Source;
 use super::speech::{Evidence, Speech};
 use crate::fault::DialFault;
 use crate::id::{QueryId, TransferId};
+use crate::network::Network;
 use crate::time::Instant;
 use crate::wire::Message;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 
 /// Whether a source whose protocol is unknown was asked what it speaks.
@@ -37,29 +39,29 @@ struct Asked {
 }
 
 /// The peers that were asked and have not answered that they speak `p1`.
-#[derive(Default)]
 pub(super) struct FirstContacts {
     asked: BTreeMap<SocketAddr, Asked>,
-    /// Oldest first.
-    order: VecDeque<(Instant, SocketAddr)>,
+    order: FairSet<SocketAddr>,
+}
+
+impl Default for FirstContacts {
+    fn default() -> Self {
+        Self { asked: BTreeMap::new(), order: FairSet::new(FIRST_CONTACTS_MAX) }
+    }
 }
 
 impl FirstContacts {
     fn insert(&mut self, now: Instant, peer: SocketAddr, download: TransferId) {
-        self.forget(peer);
-        if self.order.len() >= FIRST_CONTACTS_MAX
-            && let Some((_, oldest)) = self.order.pop_front()
-        {
-            self.asked.remove(&oldest);
+        if let Some(other) = self.order.insert(Network::of(peer.ip()), peer) {
+            self.asked.remove(&other);
         }
-        self.order.push_back((now, peer));
         self.asked.insert(peer, Asked { at: now, waiting: BTreeSet::from([download]) });
     }
 
     /// Forgets that a peer was asked; the downloads that waited for its answer.
     fn forget(&mut self, peer: SocketAddr) -> BTreeSet<TransferId> {
         let Some(asked) = self.asked.remove(&peer) else { return BTreeSet::new() };
-        self.order.retain(|(_, other)| *other != peer);
+        self.order.remove(&peer);
         asked.waiting
     }
 
@@ -70,7 +72,7 @@ impl FirstContacts {
 
     pub(super) fn check_invariants(&self) {
         assert_eq!(self.asked.len(), self.order.len(), "each first contact has its place in the order");
-        assert!(self.order.len() <= FIRST_CONTACTS_MAX, "the first contacts are bounded");
+        self.order.check_invariants();
     }
 }
 
@@ -190,5 +192,15 @@ mod tests {
         assert_eq!(contacts.give_up(addr(1)), BTreeSet::from([TransferId(2)]));
         assert!(contacts.forget(addr(1)).is_empty(), "nobody waits any more");
         contacts.check_invariants();
+    }
+
+    #[test]
+    fn ports_of_one_address_that_do_not_answer_do_not_have_others_asked_again() {
+        let mut contacts = FirstContacts::default();
+        let (start, other) = (Instant::from_ms(0), SocketAddr::from(([192, 0, 2, 1], 9)));
+        contacts.insert(start, other, TransferId(1));
+        (1..=5_000).for_each(|port| contacts.insert(start, SocketAddr::from(([10, 0, 0, 1], port)), TransferId(2)));
+        contacts.check_invariants();
+        assert_eq!(contacts.give_up(other), BTreeSet::from([TransferId(1)]));
     }
 }

@@ -9,6 +9,7 @@
 //! would keep the disk busy.
 
 use super::contract::{Action, HashedFile};
+use super::hash_requests::HashRequests;
 use super::limits::{
     HASH_ASKED_FILES_MAX, HASH_BATCH_BYTES_MAX, HASH_BATCH_FILES_MAX, HASH_ENTRIES_PER_SLICE, HASH_FAILED_FILES_MAX,
     HASH_GATHER_FILES_MAX, HASH_RETRY,
@@ -21,6 +22,7 @@ use crate::name::FileName;
 use crate::time::Instant;
 use crate::timer::TimerId;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
 
 /// Where the search for files without a hash stands.
 #[derive(Debug, Default)]
@@ -38,8 +40,8 @@ enum Stage {
 #[derive(Debug, Default)]
 pub(super) struct Hashing {
     stage: Stage,
-    /// Asked for by peers, the first first.
-    asked: VecDeque<FileName>,
+    /// Asked for by peers.
+    asked: HashRequests,
     /// Ordered, and not told of yet.
     under_way: BTreeSet<FileName>,
     /// The same, of a file too large for a batch.
@@ -76,7 +78,7 @@ impl Hashing {
 
     pub(super) fn check_invariants(&self) {
         assert!(self.under_way.len() <= HASH_BATCH_FILES_MAX, "a batch is bounded");
-        assert!(self.asked.len() <= HASH_ASKED_FILES_MAX, "the files asked for are bounded");
+        self.asked.check_invariants();
         assert!(self.failed.len() <= HASH_FAILED_FILES_MAX, "the files that failed are bounded");
         let is_long = |files: &VecDeque<_>| files.len() > HASH_GATHER_FILES_MAX;
         assert!(!matches!(&self.stage, Stage::Ready { files, .. } if is_long(files)), "so is the choice");
@@ -112,7 +114,7 @@ impl Node {
         let places = HASH_ASKED_FILES_MAX.saturating_sub(hashing.asked.len());
         for name in names.iter().take(places) {
             hashing.failed.remove(name);
-            hashing.asked.push_back(name.clone());
+            hashing.asked.add_own(name.clone());
         }
         if names.len() > places {
             self.arm_hash_retry(now);
@@ -130,12 +132,12 @@ impl Node {
     }
 
     /// A peer wants the metadata of a file whose hash is not known: it is the next to be hashed.
-    pub(super) fn hash_soon(&mut self, name: FileName) {
+    pub(super) fn hash_soon(&mut self, from: SocketAddr, name: FileName) {
         let hashing = &mut self.hashing;
-        let in_hand = hashing.has_in_hand(&name) || hashing.asked.contains(&name);
+        let in_hand = hashing.has_in_hand(&name);
         let failed = hashing.failed.contains_key(&name) || hashing.failed.len() >= HASH_FAILED_FILES_MAX;
-        if !in_hand && !failed && hashing.asked.len() < HASH_ASKED_FILES_MAX {
-            hashing.asked.push_back(name);
+        if !in_hand && !failed {
+            hashing.asked.add(from, name);
         }
     }
 
@@ -263,12 +265,12 @@ impl Hashing {
             Stage::Ready { files, .. } => files.front().map(|file| &file.name),
             _ => None,
         };
-        self.asked.front().or_else(gathered)
+        self.asked.next().or_else(gathered)
     }
 
     /// Goes on to the file after it.
     fn pass_over(&mut self) {
-        if self.asked.pop_front().is_none()
+        if self.asked.pop().is_none()
             && let Stage::Ready { files, .. } = &mut self.stage
         {
             files.pop_front();

@@ -129,7 +129,7 @@ pub(super) const CALL_BACKS_PER_NETWORK_MAX: usize = 64;
 pub(super) const UPLOAD_RATE_MIN: u64 = 2 * (16 << 10) / 60;
 /// How long after a range the next of the same file to the same address still belongs to the same upload.
 pub(super) const RANGES_IDLE_MAX: Duration = Duration::from_secs(30);
-/// Such uploads kept account of; beyond, the one that began first of those that are idle is over.
+/// Such uploads kept account of while no range of them is sent; beyond, the oldest one of the network that has most is over.
 pub(super) const RANGE_RUNS_MAX: usize = 1_024;
 
 /// Files of the share whose hash is wanted, gathered at once.
@@ -192,6 +192,8 @@ pub(super) const STRANGER_DIALS_PER_MINUTE: u32 = 20;
 pub(super) const STRANGER_DIALS_PER_SENDER: u32 = STRANGER_DIALS_PER_MINUTE / 2;
 /// Of these, connections that are left for hits when searches of others have used up the rest.
 pub(super) const STRANGER_HITS_KEPT: u32 = 15;
+/// How long the rings of one search count as one such connection: two searches for the same are seldom closer.
+pub(super) const RINGS_SPAN: Duration = Duration::from_secs(10);
 /// Strangers whose allowance is kept account of.
 pub(super) const STRANGERS_MAX: usize = 4_096;
 /// Lowest port that a search result is sent to.

@@ -17,11 +17,12 @@
 //! | `seeking` | our searches for further sources of downloads |
 //! | `first_contact` | asking a source of unknown protocol version whether it speaks `p1` |
 //! | `answering`, `forwarding` | the searches of others: their answers, and sending them on |
+//! | `stranger_dials` | how often endpoints are connected to that only others name |
 //! | `allowances`, `fair_queue` | how much the network may have of us, and in which order it has it |
 //! | `serving`, `uploads` | what peers ask for on one connection, and how it goes |
 //! | `call_backs` | files for requesters that wait to be called back |
 //! | `turns` | how many uploads are sent at once under a limit |
-//! | `hashing` | which files are hashed next |
+//! | `hashing`, `hash_requests` | which files are hashed next; those that peers ask for |
 //! | `downloads`, `download` | the queue of downloads, and one of them |
 //! | `scheduling`, `proving` | what a download does next; how it gets an outline and has the size proved |
 //! | `fetching`, `verdicts`, `claims` | how bytes come; what the end of an exchange means; false sizes |
@@ -62,6 +63,7 @@ mod fetching;
 mod finding;
 mod first_contact;
 mod forwarding;
+mod hash_requests;
 mod hashing;
 mod hit;
 mod hits;
@@ -97,6 +99,7 @@ mod source_places;
 mod sources;
 mod speech;
 mod steering;
+mod stranger_dials;
 mod subscriptions;
 #[cfg(test)]
 mod tests;

@@ -49,7 +49,7 @@ pub(super) struct Newcomers {
     of_network: Allowances<Network>,
     of_all: Allowances<()>,
     /// Peers that we have announced ourselves to.
-    announced: FairSet,
+    announced: FairSet<SocketAddr>,
     /// Peers that were new on a list that was whole, oldest first.
     listed: VecDeque<(Instant, SocketAddr)>,
     running: BTreeMap<SearchId, Running>,
@@ -167,12 +167,12 @@ impl Node {
     fn announce_to_neighbours(&mut self, now: Instant) {
         let Some(requester) = self.advertised() else { return };
         for peer in self.neighbours() {
-            if self.newcomers.announced.contains(peer) || self.peers.speech(peer) == Speech::Base {
+            if self.newcomers.announced.contains(&peer) || self.peers.speech(peer) == Speech::Base {
                 continue;
             }
             let message = Message::FirstContact { id: QueryId::p1(self.dice.number()), requester };
             if self.dial_peer(now, peer, vec![message], Expect::FirstContact, Purpose::FirstContact).is_ok() {
-                self.newcomers.announced.insert(peer);
+                self.newcomers.announced.insert(Network::of(peer.ip()), peer);
             }
         }
     }
@@ -210,7 +210,7 @@ impl Node {
         self.note_peer_answered(now, peer);
         self.note_evidence(now, peer, Evidence::Attributes);
         // It has been told of us by this.
-        self.newcomers.announced.insert(peer);
+        self.newcomers.announced.insert(Network::of(peer.ip()), peer);
         self.peers.welcome(peer, self.config.max_peers);
         self.extend_searches(now);
     }

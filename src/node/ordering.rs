@@ -3,6 +3,7 @@
 use super::Node;
 use super::contract::{PartSpec, Target};
 use super::download::{Aim, Download};
+use super::fair_queue::{FairQueue, Room, Sender};
 use super::hit::Hit;
 use super::limits::{DOWNLOADS_MAX, HIT_SOURCES_MAX, PAGE_BYTES_MAX};
 use super::names::{Names, Teller};
@@ -16,7 +17,7 @@ use crate::control::{
 use crate::id::{ClientId, ContentHash, HitId, TransferId};
 use crate::name::{Escaped, FileName};
 use crate::time::Instant;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
@@ -172,21 +173,36 @@ impl Node {
     fn wish_of_content(&self, b3: ContentHash) -> Option<Wish> {
         let first = self.hits.of_content(b3).next();
         let name = first.map_or_else(|| name_of_hash(b3), |hit| Some(hit.name().clone()))?;
-        let mut wish = Wish { name, size: first.and_then(Hit::size), b3: Some(b3), sources: Vec::new() };
-        for hit in self.hits.of_content(b3) {
-            for (addr, name, teller) in hit.offers() {
-                let has_room = wish.sources.len() < HIT_SOURCES_MAX;
-                match wish.sources.iter_mut().find(|source| source.addr == addr) {
-                    Some(known) => drop(known.names.add(name, teller)),
-                    None if has_room => {
-                        let names = Names::new(Rc::clone(name), teller);
-                        wish.sources.push(Source { names, ..Source::new(addr, Rc::clone(name), hit.size()) });
-                    }
-                    None => {}
-                }
+        // By networks: of the one that has most, the last gives its place to one of a network that has fewer.
+        let (mut sources, mut places): (BTreeMap<u64, Source>, _) = (BTreeMap::new(), FairQueue::default());
+        let mut known: BTreeMap<SocketAddr, u64> = BTreeMap::new();
+        for (number, (hit, (addr, name, teller))) in (1..).zip(self.offers_of_content(b3)) {
+            if let Some(source) = known.get(&addr).and_then(|number| sources.get_mut(number)) {
+                source.names.add(name, teller);
+                continue;
             }
+            match places.room_for(Sender::own(addr), HIT_SOURCES_MAX, HIT_SOURCES_MAX) {
+                Room::Free => {}
+                Room::InPlaceOf(other) => {
+                    if let Some(other_source) = sources.remove(&other) {
+                        known.remove(&other_source.addr);
+                        places.remove(Sender::own(other_source.addr), other);
+                    }
+                }
+                Room::None => continue,
+            }
+            let names = Names::new(Rc::clone(name), teller);
+            places.push(Sender::own(addr), number);
+            known.insert(addr, number);
+            sources.insert(number, Source { names, ..Source::new(addr, Rc::clone(name), hit.size()) });
         }
-        Some(wish)
+        let sources = sources.into_values().collect();
+        Some(Wish { name, size: first.and_then(Hit::size), b3: Some(b3), sources })
+    }
+
+    /// Who offers a content, each with the hit that says so.
+    fn offers_of_content(&self, b3: ContentHash) -> impl Iterator<Item = (&Hit, (SocketAddr, &Rc<FileName>, Teller))> {
+        self.hits.of_content(b3).flat_map(|hit| hit.offers().map(move |offer| (hit, offer)))
     }
 
     fn target(&self, name: &FileName, output: Option<&Path>, single: bool) -> Target {

@@ -94,7 +94,7 @@ impl Node {
             Ok(_) => self.submit_request(now, exchange, from, Command::SendMetadata { name }),
             Err(reason) => {
                 if reason == Refusal::NotHashed {
-                    self.hash_soon(name);
+                    self.hash_soon(from, name);
                 }
                 self.refuse(exchange, reason);
             }

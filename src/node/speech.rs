@@ -8,6 +8,7 @@
 use super::Node;
 use super::fair_set::FairSet;
 use crate::id::QueryId;
+use crate::network::Network;
 use crate::time::Instant;
 use std::net::SocketAddr;
 
@@ -75,7 +76,7 @@ impl Speech {
 }
 
 /// Endpoints that have shown attributes, whether or not the table of peers has room for them.
-pub(super) struct Shown(FairSet);
+pub(super) struct Shown(FairSet<SocketAddr>);
 
 impl Default for Shown {
     fn default() -> Self {
@@ -85,7 +86,7 @@ impl Default for Shown {
 
 impl Shown {
     pub(super) fn contains(&self, peer: SocketAddr) -> bool {
-        self.0.contains(peer)
+        self.0.contains(&peer)
     }
 
     pub(super) fn check_invariants(&self) {
@@ -100,9 +101,9 @@ impl Node {
         let after = before.after(evidence);
         self.peers.set_speech(now, peer, after, evidence);
         if evidence == Evidence::Attributes {
-            self.peers.shown.0.insert(peer);
+            self.peers.shown.0.insert(Network::of(peer.ip()), peer);
         } else if after != Speech::P1 {
-            self.peers.shown.0.remove(peer);
+            self.peers.shown.0.remove(&peer);
         }
         if before != after {
             log::debug!("{peer} speaks {after:?}, after {evidence:?}; it was {before:?}");

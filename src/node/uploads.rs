@@ -5,6 +5,7 @@
 //! counted and not told: who asks for them asks for ranges next.
 
 use super::contract::ResponseFault;
+use super::fair_set::FairSet;
 use super::limits::{RANGE_RUNS_MAX, RANGES_IDLE_MAX};
 use super::subscriptions::Topic;
 use super::{Node, NodeTimer};
@@ -12,6 +13,7 @@ use crate::control::{Notice, RawText};
 use crate::fault::DiskFault;
 use crate::id::ExchangeId;
 use crate::name::FileName;
+use crate::network::Network;
 use crate::time::Instant;
 use crate::timer::TimerId;
 use std::collections::BTreeMap;
@@ -67,12 +69,20 @@ impl Run {
 }
 
 /// All uploads in progress.
-#[derive(Default)]
 pub(super) struct Uploads {
     rows: BTreeMap<ExchangeId, Upload>,
     runs: BTreeMap<RunId, Run>,
     runs_by_key: BTreeMap<RunKey, RunId>,
     runs_begun: u64,
+    /// Those of which no range is sent.
+    idle_runs: FairSet<RunId>,
+}
+
+impl Default for Uploads {
+    fn default() -> Self {
+        let (rows, runs, runs_by_key) = Default::default();
+        Self { rows, runs, runs_by_key, runs_begun: 0, idle_runs: FairSet::new(RANGE_RUNS_MAX) }
+    }
 }
 
 impl Uploads {
@@ -98,7 +108,8 @@ impl Uploads {
     pub(super) fn check_invariants(&self) {
         assert_eq!(self.runs.len(), self.runs_by_key.len(), "each run of ranges has one key");
         let idle = self.runs.values().filter(|run| matches!(run.stage, Stage::Idle { .. })).count();
-        assert!(idle <= RANGE_RUNS_MAX, "the runs of ranges are bounded");
+        assert_eq!(idle, self.idle_runs.len(), "the runs that are idle are known");
+        self.idle_runs.check_invariants();
         let mut sending: BTreeMap<RunId, usize> = BTreeMap::new();
         for upload in self.rows.values() {
             if let Kind::Range { run } = upload.kind {
@@ -141,6 +152,7 @@ impl Node {
                 Stage::Sending { connections } => *connections += 1,
                 Stage::Idle { timer } => {
                     self.wheel.cancel(*timer);
+                    self.uploads.idle_runs.remove(&run);
                     row.stage = Stage::Sending { connections: 1 };
                 }
             }
@@ -148,11 +160,6 @@ impl Node {
     }
 
     fn begin_run(&mut self, to: SocketAddr, name: Rc<FileName>) -> RunId {
-        if self.uploads.runs.len() >= RANGE_RUNS_MAX {
-            let idle = |(_, run): &(&RunId, &Run)| matches!(run.stage, Stage::Idle { .. });
-            let oldest = self.uploads.runs.iter().find(idle).map(|(id, _)| *id);
-            oldest.into_iter().for_each(|id| self.end_run(id));
-        }
         self.uploads.runs_begun += 1;
         let id = RunId(self.uploads.runs_begun);
         let run = Run { to, name, stage: Stage::Sending { connections: 0 }, bytes: 0, error: None };
@@ -173,6 +180,7 @@ impl Node {
     fn end_run(&mut self, id: RunId) {
         let Some(run) = self.uploads.runs.remove(&id) else { return };
         self.uploads.runs_by_key.remove(&run.key());
+        self.uploads.idle_runs.remove(&id);
         if let Stage::Idle { timer } = run.stage {
             self.wheel.cancel(timer);
         }
@@ -245,9 +253,9 @@ impl Node {
             _ => {
                 let timer = self.wheel.insert(now + RANGES_IDLE_MAX, NodeTimer::RangesIdle(id));
                 run.stage = Stage::Idle { timer };
-                // There may be more workers than runs are kept.
-                if self.uploads.runs.len() > RANGE_RUNS_MAX {
-                    self.end_run(id);
+                let network = Network::of(run.to.ip());
+                if let Some(other) = self.uploads.idle_runs.insert(network, id) {
+                    self.end_run(other);
                 }
             }
         }

@@ -257,3 +257,19 @@ fn a_stranger_that_asks_for_itself_is_answered_each_time_and_one_that_is_named_b
     assert_eq!(answered(addr("192.0.2.1:40000")), 30);
     assert_eq!(answered(from()), 10);
 }
+
+#[test]
+fn a_stranger_that_searches_in_rings_is_answered_as_often_as_one_that_does_not() {
+    let names: Vec<String> = (0..8).map(|n| format!("song {n}")).collect();
+    let files: Vec<(&str, u64)> = names.iter().map(|name| (name.as_str(), 1)).collect();
+    let mut rig = Rig::among(vec![peer(1)], &files);
+    let stranger = addr("192.0.2.1:8080");
+    let mut answered = 0;
+    for n in 0..8 {
+        for ttl in [0, 1, 3, 6] {
+            rig.request(from(), query(format!("{n}-{ttl}").as_bytes(), &format!("song {n}"), stranger, ttl));
+            answered += answers_and_forwards(&mut rig).0.len();
+        }
+    }
+    assert_eq!(answered, 32, "eight searches of four rings");
+}

@@ -185,3 +185,19 @@ fn whoever_asks_for_ranges_of_ever_other_files_fills_no_table() {
     rig.pass(Duration::from_secs(30));
     assert_eq!(ended(rig.notices()), 1_024);
 }
+
+#[test]
+fn ranges_of_many_files_for_one_network_do_not_end_the_upload_of_another() {
+    let files: Vec<String> = (0..1_100).map(|n| format!("{n:04}")).collect();
+    let files: Vec<(&str, u64)> = files.iter().map(|file| (file.as_str(), 1)).collect();
+    let mut rig = Rig::among(Vec::new(), &files);
+    rig.call(Request::Events).unwrap();
+    let exchange = ask_range(&mut rig, 2, "0000", 0, 1);
+    end(&mut rig, exchange, 1);
+    for (file, _) in &files {
+        let exchange = ask_range(&mut rig, 1, file, 0, 1);
+        end(&mut rig, exchange, 1);
+    }
+    let of_two = |notice: &Notice| matches!(notice, Notice::UploadEnded { to, .. } if *to == from(2));
+    assert!(!rig.notices().iter().any(of_two));
+}

@@ -236,3 +236,24 @@ fn a_place_of_which_nothing_is_known_is_left_to_the_part_file() {
     download(&mut rig, vec![file(peer(1), "b")]);
     assert_eq!(probed(&mut rig), [TransferId(1)]);
 }
+
+#[test]
+fn a_content_that_one_address_offers_at_many_ports_has_the_others_among_its_sources() {
+    let mut rig = Rig::among(vec![peer(1)], &[]);
+    let query = searching(&mut rig);
+    for port in 0..64 {
+        rig.hit(&query, addr(&format!("192.0.2.66:{}", 2_000 + port)), of_content("a", 12, B3));
+    }
+    // Those that have answered are searched as well by now.
+    rig.search_within("a", Some(0));
+    let mut ids = rig.dials().into_iter().filter_map(|(_, to, mut messages)| match messages.pop() {
+        Some(Message::Search(query)) if to == peer(1) => Some(query.id),
+        _ => None,
+    });
+    let query = ids.next_back().expect("the second search");
+    (1..=3).for_each(|n| rig.hit(&query, peer(n), of_content("b", 12, B3)));
+    let id = wanted(&mut rig, content(B3));
+    let sources = row(&mut rig, id).sources;
+    assert_eq!(sources.len(), 64);
+    assert!((1..=3).all(|n| sources.contains(&peer(n))), "{sources:?}");
+}

@@ -1,6 +1,7 @@
-//! The unit by which limits on shared resources count addresses: one host may have all addresses of its network.
+//! The units by which limits on shared resources count addresses: one host may have all addresses of its network, and one
+//! owner often has all networks of a wide one.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// An IPv4 address, or the upper 64 bits of an IPv6 address. An IPv6 address that stands for an IPv4 address counts as that
 /// one.
@@ -13,6 +14,30 @@ impl Network {
         Self(match address.to_canonical() {
             IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << 64)).into(),
             v4 @ IpAddr::V4(_) => v4,
+        })
+    }
+
+    /// The wide network that it belongs to.
+    pub fn wide(self) -> WideNetwork {
+        WideNetwork::of(self.0)
+    }
+}
+
+/// What one owner often has as a whole: the upper 24 bits of an IPv4 address, or the upper 48 bits of an IPv6 address. The
+/// loopback network is one as well.
+///
+/// A university, a hosting provider or a local network may be one too, with many honest users. So no limit refuses anything
+/// for its sake: where others want the same, they come first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WideNetwork(IpAddr);
+
+impl WideNetwork {
+    /// The wide network of an address.
+    pub fn of(address: IpAddr) -> Self {
+        Self(match address.to_canonical() {
+            IpAddr::V4(ip) if ip.is_loopback() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V4(ip) => Ipv4Addr::from_bits(ip.to_bits() & (u32::MAX << 8)).into(),
+            IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << 80)).into(),
         })
     }
 }
@@ -31,5 +56,15 @@ mod tests {
         assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
         assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
         assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
+    }
+
+    #[test]
+    fn wide_networks_have_24_or_48_bits_and_the_loopback_network_is_one() {
+        let of = |text: &str| WideNetwork::of(text.parse().unwrap());
+        assert_eq!(of("192.0.2.1"), of("::ffff:192.0.2.255"));
+        assert_ne!(of("192.0.2.1"), of("192.0.3.1"));
+        assert_eq!(of("2001:db8:1:2::1"), of("2001:db8:1:ffff::1"));
+        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:2:2::1"));
+        assert_eq!(of("127.0.0.1"), of("127.9.8.7"));
     }
 }

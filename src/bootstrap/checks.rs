@@ -76,6 +76,12 @@ impl Checks {
         }
     }
 
+    /// A registrant is registered no more.
+    pub(super) fn forget(&mut self, peer: SocketAddr) {
+        self.waiting.retain(|waiting| *waiting != peer);
+        self.silent.retain(|(_, silent)| *silent != peer);
+    }
+
     /// The registrant that is dialled now, if one is.
     pub(super) fn next(&mut self, now: Instant) -> Option<SocketAddr> {
         if self.in_progress.len() >= CHECKS_MAX || now < self.next_at {

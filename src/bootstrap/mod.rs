@@ -8,6 +8,7 @@
 //! dialled, if that is wanted, by further ones.
 
 mod checks;
+mod pool;
 mod registry;
 mod sample;
 mod snapshot;
@@ -17,7 +18,6 @@ mod tests;
 pub use snapshot::{decode_snapshot, encode_snapshot};
 
 use crate::id::ExchangeId;
-use crate::network::Network;
 use crate::time::Instant;
 use crate::wire::{ListedPeer, Message};
 use checks::Checks;
@@ -35,8 +35,13 @@ pub const LEASE: Duration = Duration::from_secs(600);
 /// Most registrations; new ones are refused beyond it.
 pub const REGISTRY_PEERS_MAX: usize = 100_000;
 
-/// Most registrations of one IPv4 address, or of one IPv6 network of 64 bits, which one host can fill at will.
+/// Most registrations of one IPv4 address, or of one IPv6 network of 64 bits, which one host can fill at will. A new one takes
+/// the place of another.
 pub const REGISTRY_PEERS_PER_NETWORK_MAX: usize = 256;
+
+/// Of these, those that have been registered for longest need not give their place to new ones, however many come, unless
+/// they did not answer when they were dialled.
+pub const REGISTRY_PEERS_SPARED: usize = REGISTRY_PEERS_PER_NETWORK_MAX / 2;
 
 /// Most peers in one list, however many are asked for.
 pub const PEER_LIST_MAX: usize = 1000;
@@ -46,10 +51,14 @@ pub const PEER_LIST_MAX: usize = 1000;
 pub struct Lease {
     /// Where the peer listens.
     pub peer: SocketAddr,
+    /// When it registered first.
+    pub since: Instant,
     /// When it is dropped.
     pub ends: Instant,
     /// Its last registration or keepalive said `p1` (PROTOCOL, Towards bootstrap nodes).
     pub p1: bool,
+    /// When it was dialled and answered, if it did so the last time that it was dialled.
+    pub answered: Option<Instant>,
 }
 
 /// What a bootstrap node wants done with an exchange.
@@ -96,7 +105,7 @@ pub enum BootstrapRefusal {
     /// [`REGISTRY_PEERS_MAX`] are registered.
     #[error("the registry is full")]
     RegistryFull,
-    /// [`REGISTRY_PEERS_PER_NETWORK_MAX`] are registered from there.
+    /// [`REGISTRY_PEERS_PER_NETWORK_MAX`] are registered from there, and all have answered a dial.
     #[error("too many peers are registered from this address")]
     AddressFull,
 }
@@ -121,6 +130,16 @@ pub struct Bootstrap {
     actions: VecDeque<BootstrapAction>,
     /// The registrants to be dialled, if they are.
     checks: Option<Checks>,
+    limited: Limited,
+}
+
+/// What the limits of a registry have turned away since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limited {
+    /// Registrations that gave their place to a new one of the same network.
+    pub displaced: u64,
+    /// New ones for which there was no room.
+    pub refused: u64,
 }
 
 impl Bootstrap {
@@ -128,7 +147,13 @@ impl Bootstrap {
     /// could tell who is listed to whom.
     pub fn new(_now: Instant, seed: [u8; 32]) -> Self {
         let random = ChaCha12Rng::from_seed(seed);
-        Self { registry: Registry::default(), random, actions: VecDeque::new(), checks: None }
+        Self {
+            registry: Registry::default(),
+            random,
+            actions: VecDeque::new(),
+            checks: None,
+            limited: Limited::default(),
+        }
     }
 
     /// The same, which dials those who register, and lists those first that answer.
@@ -164,6 +189,11 @@ impl Bootstrap {
             again_at.into_iter().for_each(|at| checks.add_silent(peer, at));
         }
         self.advance(now);
+    }
+
+    /// What the limits have turned away.
+    pub fn limited(&self) -> Limited {
+        self.limited
     }
 
     /// How many peers are registered.
@@ -204,8 +234,10 @@ impl Bootstrap {
             let ends = lease.ends.min(now + LEASE);
             let known_until = self.registry.lease_end(lease.peer).unwrap_or(now);
             if ends > known_until && is_reachable(lease.peer.ip()) {
+                // What is known of where it listens is of use only if it is looked at again some time.
+                let answered = lease.answered.map(|at| at.min(now)).filter(|_| self.checks.is_some());
                 // A full registry keeps what it has; the rest will register again.
-                let _ = self.registry.renew(Lease { ends, ..lease });
+                let _ = self.registry.renew(Lease { ends, since: lease.since.min(now), answered, ..lease });
             }
         }
     }
@@ -266,14 +298,21 @@ impl Bootstrap {
         if !is_reachable(peer.ip()) {
             return BootstrapAction::Refuse { exchange, reason: BootstrapRefusal::BadSource };
         }
-        match self.registry.renew(Lease { peer, ends: now + LEASE, p1 }) {
-            Ok(()) => {
+        match self.registry.renew(Lease { peer, since: now, ends: now + LEASE, p1, answered: None }) {
+            Ok(displaced) => {
+                self.limited.displaced += u64::from(displaced.is_some());
+                // Its turn to be dialled is free for others.
+                let gone = displaced.and_then(|gone| Some((self.checks.as_mut()?, gone)));
+                gone.into_iter().for_each(|(checks, gone)| checks.forget(gone));
                 let is_unchecked = self.registry.check_at(peer).is_some_and(|at| at <= now);
                 let unchecked = self.checks.as_mut().filter(|_| is_unchecked);
                 unchecked.into_iter().for_each(|checks| checks.add(peer));
                 BootstrapAction::Close { exchange }
             }
-            Err(reason) => BootstrapAction::Refuse { exchange, reason },
+            Err(reason) => {
+                self.limited.refused += 1;
+                BootstrapAction::Refuse { exchange, reason }
+            }
         }
     }
 
@@ -286,7 +325,7 @@ impl Bootstrap {
         p1: bool,
     ) -> BootstrapAction {
         let wanted = usize::try_from(peers_max).unwrap_or(usize::MAX).min(PEER_LIST_MAX);
-        let chosen = self.registry.draw(&mut self.random, wanted, Network::of(from.ip()));
+        let chosen = self.registry.draw(&mut self.random, wanted, from.ip());
         let listed = |lease: Lease| ListedPeer { addr: lease.peer, p1: lease.p1 && p1 };
         let peers = chosen.into_iter().map(listed).collect();
         BootstrapAction::SendPeerList { exchange, peers }

@@ -1,14 +1,17 @@
-//! Who is registered: a dense vector, an index to find by, a vector of networks to draw from, and through all of them a list
-//! in the order in which leases end.
+//! Who is registered: a dense vector, an index to find by, two pools to draw from, and through all of them a list in the order
+//! in which leases end.
 
 use super::checks::{ANSWER_LASTS, SILENCE_LASTS_MAX, SILENCE_LASTS_MIN};
-use super::sample::without_repeats;
-use super::{BootstrapRefusal, Lease, REGISTRY_PEERS_MAX, REGISTRY_PEERS_PER_NETWORK_MAX};
-use crate::network::Network;
+use super::pool::{self, Pool, Wanted};
+use super::sample::Shuffle;
+use super::{BootstrapRefusal, Lease, REGISTRY_PEERS_MAX, REGISTRY_PEERS_PER_NETWORK_MAX, REGISTRY_PEERS_SPARED};
+use crate::network::{Network, WideNetwork};
 use crate::time::Instant;
 use rand_chacha::rand_core::Rng;
+use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
-use std::net::SocketAddr;
+use std::hash::Hash;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// No entry: the end of the list.
@@ -22,10 +25,12 @@ const NIL: usize = usize::MAX;
 pub(super) struct Registry {
     entries: Vec<Entry>,
     index: HashMap<SocketAddr, usize>,
-    /// The networks of the entries that have not answered a dial, and of those that have.
+    /// The entries that have not answered a dial, and those that have.
     pools: [Pool; 2],
     /// Registrations by network, of both pools.
     by_network: HashMap<Network, usize>,
+    /// Networks by wide network, of both pools.
+    by_wide: HashMap<WideNetwork, usize>,
     /// The entry whose lease ends first.
     first: usize,
     /// The entry whose lease ends last.
@@ -33,27 +38,11 @@ pub(super) struct Registry {
     revision: u64,
 }
 
-/// Entries by network, in no order.
-#[derive(Debug, Default)]
-struct Pool {
-    networks: Vec<Members>,
-    index: HashMap<Network, usize>,
-}
-
-/// The entries of one network, in no order; at least one.
-#[derive(Debug)]
-struct Members {
-    network: Network,
-    entries: Vec<usize>,
-}
-
 /// A registration, with its neighbours in the list.
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     peer: SocketAddr,
-    /// Its place among the networks of its pool, and among the members of its network.
-    network: usize,
-    member: usize,
+    since: Instant,
     ends: Instant,
     p1: bool,
     reach: Reach,
@@ -79,7 +68,11 @@ impl Entry {
     }
 
     fn lease(&self) -> Lease {
-        Lease { peer: self.peer, ends: self.ends, p1: self.p1 }
+        let answered = match self.reach {
+            Reach::Answered(at) => Some(at),
+            Reach::Unknown | Reach::Silent(..) => None,
+        };
+        Lease { peer: self.peer, since: self.since, ends: self.ends, p1: self.p1, answered }
     }
 }
 
@@ -90,6 +83,7 @@ impl Default for Registry {
             index: HashMap::new(),
             pools: Default::default(),
             by_network: HashMap::new(),
+            by_wide: HashMap::new(),
             first: NIL,
             last: NIL,
             revision: 0,
@@ -146,42 +140,26 @@ impl Registry {
         (rows, more)
     }
 
-    /// Draws up to `wanted` different registrations, of as many networks as possible, and of none more than its share: who
-    /// registers many ports of one network is drawn no more often by that. Those that answered a dial come first. What is left
-    /// of the list is for the asker's own network, so that an asker which is missing from a list that is not full knows that it
-    /// is not registered. O(`wanted`).
-    pub(super) fn draw(&self, random: &mut impl Rng, wanted: usize, asker: Network) -> Vec<Lease> {
-        let share = wanted.div_ceil(self.by_network.len().max(1));
-        let mut chosen: Vec<usize> = Vec::new();
-        let mut rows: HashMap<Network, usize> = HashMap::new();
-        for pool in self.pools.iter().rev() {
-            // Those that have their share already have nothing to add.
-            let networks = without_repeats(random, pool.networks.len(), wanted - chosen.len() + rows.len());
-            let mut draw_members = |network: usize| {
-                let Members { network, entries } = &pool.networks[network];
-                let room = share - rows.get(network).copied().unwrap_or(0);
-                let drawn = without_repeats(random, entries.len(), room);
-                drawn.into_iter().map(|member| entries[member]).collect::<Vec<_>>()
-            };
-            let drawn: Vec<_> = networks.into_iter().map(&mut draw_members).collect();
-            let by_rounds =
-                (0..share).flat_map(|round| drawn.iter().filter_map(move |entries| entries.get(round).copied()));
+    /// Draws up to `wanted` different registrations, of as many wide networks and networks as possible: who registers many
+    /// ports of one network is drawn no more often by that, nor is who has many networks of a wide one, which is the asker's
+    /// own excepted. Those that answered a dial come first. What is left of the list is for the asker's own network, so that
+    /// an asker which is missing from a list that is not full knows that it is not registered. O(`wanted`).
+    pub(super) fn draw(&self, random: &mut impl Rng, wanted: usize, asker: IpAddr) -> Vec<Lease> {
+        let (network, home) = (Network::of(asker), WideNetwork::of(asker));
+        let at_home = self.by_wide.get(&home).copied();
+        let units = self.by_wide.len() - usize::from(at_home.is_some()) + at_home.unwrap_or(0);
+        let share = |holders: usize| wanted.div_ceil(holders.max(1));
+        let (of_network, of_unit) = (share(self.by_network.len()), share(units));
+        let [unanswered, answered] = &self.pools;
+        let mut chosen = pool::draw([answered, unanswered], random, Wanted { rows: wanted, home, of_network, of_unit });
+        let listed: HashSet<SocketAddr> = chosen.iter().copied().collect();
+        for pool in [answered, unanswered] {
             let room = wanted - chosen.len();
-            for at in by_rounds.take(room) {
-                *rows.entry(Network::of(self.entries[at].peer.ip())).or_default() += 1;
-                chosen.push(at);
-            }
+            let own: Vec<_> = pool.of_network(network).filter(|peer| !listed.contains(peer)).collect();
+            let mut order = Shuffle::new(own.len());
+            chosen.extend(std::iter::from_fn(|| order.draw(random)).take(room).map(|place| own[place]));
         }
-        let listed: HashSet<usize> = chosen.iter().copied().collect();
-        for pool in self.pools.iter().rev() {
-            let room = wanted - chosen.len();
-            if let Some(own) = pool.index.get(&asker).filter(|_| room > 0) {
-                let entries = &pool.networks[*own].entries;
-                let drawn = without_repeats(random, entries.len(), wanted).into_iter().map(|member| entries[member]);
-                chosen.extend(drawn.filter(|at| !listed.contains(at)).take(room));
-            }
-        }
-        chosen.into_iter().map(|at| self.entries[at].lease()).collect()
+        chosen.into_iter().filter_map(|peer| self.lease(peer)).collect()
     }
 
     /// From when on a registered peer may be dialled, or dialled again.
@@ -212,33 +190,38 @@ impl Registry {
     /// A peer was dialled, and answered or did not.
     pub(super) fn set_answered(&mut self, peer: SocketAddr, now: Instant, answered: bool) {
         let Some(&at) = self.index.get(&peer) else { return };
-        self.leave_pool(at);
+        self.pools[self.entries[at].pool()].remove(peer);
+        self.revision += u64::from(answered || self.entries[at].pool() == 1);
         self.entries[at].reach = match self.entries[at].reach {
             _ if answered => Reach::Answered(now),
             Reach::Silent(_, lasts) => Reach::Silent(now, (lasts * 2).min(SILENCE_LASTS_MAX)),
             Reach::Unknown | Reach::Answered(_) => Reach::Silent(now, SILENCE_LASTS_MIN),
         };
-        self.join_pool(at);
+        self.pools[self.entries[at].pool()].insert(peer);
     }
 
-    /// Registers a peer, or puts this lease in the place of the one that it has. O(1) when no lease ends later.
+    /// Registers a peer, or renews the lease that it has: that goes on since it began, and what is known of where the peer
+    /// listens stays. O(1) when no lease ends later, and there is room. Who gave its place, if one did.
     ///
     /// # Errors
     ///
     /// Names the limit that keeps a new peer out. A registered one can always renew.
-    pub(super) fn renew(&mut self, lease: Lease) -> Result<(), BootstrapRefusal> {
-        let Lease { peer, ends, p1 } = lease;
-        let at = match self.index.get(&peer) {
+    pub(super) fn renew(&mut self, lease: Lease) -> Result<Option<SocketAddr>, BootstrapRefusal> {
+        let mut displaced = None;
+        let at = match self.index.get(&lease.peer) {
             Some(&at) => {
                 self.unlink(at);
                 at
             }
-            None => self.add(peer)?,
+            None => {
+                displaced = self.make_room(Network::of(lease.peer.ip()))?;
+                self.add(lease)
+            }
         };
-        (self.entries[at].ends, self.entries[at].p1) = (ends, p1);
+        (self.entries[at].ends, self.entries[at].p1) = (lease.ends, lease.p1);
         self.link(at);
         self.revision += 1;
-        Ok(())
+        Ok(displaced)
     }
 
     /// Takes a peer out, if it is registered. O(1).
@@ -255,87 +238,77 @@ impl Registry {
         }
     }
 
-    /// Appends an entry that is not linked yet.
-    fn add(&mut self, peer: SocketAddr) -> Result<usize, BootstrapRefusal> {
+    /// Makes room for one more registration of a network, and says whose place that was, if it was somebody's.
+    fn make_room(&mut self, network: Network) -> Result<Option<SocketAddr>, BootstrapRefusal> {
+        if self.by_network.get(&network).is_some_and(|held| *held >= REGISTRY_PEERS_PER_NETWORK_MAX) {
+            let displaced = self.least_of(network).ok_or(BootstrapRefusal::AddressFull)?;
+            self.remove(displaced);
+            return Ok(Some(displaced));
+        }
         if self.entries.len() >= REGISTRY_PEERS_MAX {
             return Err(BootstrapRefusal::RegistryFull);
         }
+        Ok(None)
+    }
+
+    /// The registration of a full network that gives its place to another: one that did not answer when it was dialled, then
+    /// the one that was renewed longest ago of those that were not dialled, but for those that have been there for longest.
+    /// Nobody that answered has to go.
+    fn least_of(&self, network: Network) -> Option<SocketAddr> {
+        let peers = self.pools.iter().flat_map(|pool| pool.of_network(network));
+        let mut entries: Vec<_> = peers.filter_map(|peer| self.index.get(&peer).map(|at| &self.entries[*at])).collect();
+        entries.sort_unstable_by_key(|entry| (entry.since, entry.peer));
+        let may_go = |(place, entry): &(usize, &Entry)| match entry.reach {
+            Reach::Answered(_) => false,
+            Reach::Silent(..) => true,
+            Reach::Unknown => *place >= REGISTRY_PEERS_SPARED,
+        };
+        let may_go = entries.into_iter().enumerate().filter(may_go).map(|(_, entry)| entry);
+        let least = may_go
+            .max_by_key(|entry| (matches!(entry.reach, Reach::Silent(..)), Reverse(entry.ends), Reverse(entry.peer)));
+        least.map(|entry| entry.peer)
+    }
+
+    /// Appends an entry that is not linked yet.
+    fn add(&mut self, lease: Lease) -> usize {
+        let Lease { peer, since, answered, .. } = lease;
         let at = self.entries.len();
         let of_network = self.by_network.entry(Network::of(peer.ip())).or_default();
-        if *of_network >= REGISTRY_PEERS_PER_NETWORK_MAX {
-            return Err(BootstrapRefusal::AddressFull);
+        if *of_network == 0 {
+            *self.by_wide.entry(WideNetwork::of(peer.ip())).or_default() += 1;
         }
         *of_network += 1;
         self.index.insert(peer, at);
         self.entries.push(Entry {
             peer,
-            network: NIL,
-            member: NIL,
+            since,
             ends: Instant::default(),
             p1: false,
-            reach: Reach::Unknown,
+            reach: answered.map_or(Reach::Unknown, Reach::Answered),
             previous: NIL,
             next: NIL,
         });
-        self.join_pool(at);
-        Ok(at)
+        self.pools[self.entries[at].pool()].insert(peer);
+        at
     }
 
     fn remove_at(&mut self, at: usize) {
         self.unlink(at);
-        self.leave_pool(at);
-        let Entry { peer, .. } = self.entries.swap_remove(at);
+        let entry = self.entries.swap_remove(at);
+        let peer = entry.peer;
+        self.pools[entry.pool()].remove(peer);
         self.index.remove(&peer);
-        let network = Network::of(peer.ip());
-        if let Some(of_network) = self.by_network.get_mut(&network) {
-            *of_network -= 1;
-            if *of_network == 0 {
-                self.by_network.remove(&network);
-            }
+        let (network, wide) = (Network::of(peer.ip()), WideNetwork::of(peer.ip()));
+        if take_one(&mut self.by_network, network) {
+            take_one(&mut self.by_wide, wide);
         }
         // The entry that was the vector's last has moved into the gap.
         if let Some(&moved) = self.entries.get(at) {
             self.index.insert(moved.peer, at);
-            self.pools[moved.pool()].networks[moved.network].entries[moved.member] = at;
             self.set_next(moved.previous, at);
             self.set_previous(moved.next, at);
         }
         self.revision += 1;
-    }
-
-    /// Adds an entry to the pool that it belongs to.
-    fn join_pool(&mut self, at: usize) {
-        let entry = &mut self.entries[at];
-        let network = Network::of(entry.peer.ip());
-        let pool = &mut self.pools[entry.pool()];
-        let place = *pool.index.entry(network).or_insert_with(|| {
-            pool.networks.push(Members { network, entries: Vec::new() });
-            pool.networks.len() - 1
-        });
-        let members = &mut pool.networks[place].entries;
-        (entry.network, entry.member) = (place, members.len());
-        members.push(at);
-    }
-
-    /// Takes an entry out of its pool, and its network if it was the last of it there. O(members of one network).
-    fn leave_pool(&mut self, at: usize) {
-        let Entry { network, member, .. } = self.entries[at];
-        let pool = &mut self.pools[self.entries[at].pool()];
-        let members = &mut pool.networks[network];
-        members.entries.swap_remove(member);
-        if let Some(&moved) = members.entries.get(member) {
-            self.entries[moved].member = member;
-        }
-        if !members.entries.is_empty() {
-            return;
-        }
-        let gone = pool.networks.swap_remove(network);
-        pool.index.remove(&gone.network);
-        // The network that was the vector's last has moved into the gap.
-        if let Some(moved) = pool.networks.get(network) {
-            pool.index.insert(moved.network, network);
-            moved.entries.iter().for_each(|entry| self.entries[*entry].network = network);
-        }
     }
 
     /// Links an entry behind all whose leases do not end later.
@@ -372,4 +345,15 @@ impl Registry {
             None => self.last = previous,
         }
     }
+}
+
+/// Counts one less of a kind; true if that was the last.
+fn take_one<K: Eq + Hash>(counts: &mut HashMap<K, usize>, kind: K) -> bool {
+    let Some(count) = counts.get_mut(&kind) else { return false };
+    *count -= 1;
+    let was_last = *count == 0;
+    if was_last {
+        counts.remove(&kind);
+    }
+    was_last
 }

@@ -3,21 +3,33 @@
 use rand_chacha::rand_core::Rng;
 use std::collections::HashMap;
 
-/// `wanted` different positions below `count`, or all of them if there are fewer, every choice and order equally likely.
-/// O(`wanted`), whatever `count` is.
+/// The positions below a count in random order, every order equally likely, drawn one at a time: O(1) for each, whatever the
+/// count is.
 ///
-/// This is the beginning of a Fisher-Yates shuffle of all positions, of which only those that have moved are stored.
-pub(super) fn without_repeats(random: &mut impl Rng, count: usize, wanted: usize) -> Vec<usize> {
-    let wanted = wanted.min(count);
-    let mut moved: HashMap<usize, usize> = HashMap::with_capacity(wanted);
-    let draw = |step: usize| {
-        let at = step + below(random, (count - step) as u64) as usize;
-        let drawn = moved.get(&at).copied().unwrap_or(at);
-        let displaced = moved.get(&step).copied().unwrap_or(step);
-        moved.insert(at, displaced);
-        drawn
-    };
-    (0..wanted).map(draw).collect()
+/// This is a Fisher-Yates shuffle of all positions, of which only those that have moved are stored.
+#[derive(Debug)]
+pub(super) struct Shuffle {
+    count: usize,
+    drawn: usize,
+    moved: HashMap<usize, usize>,
+}
+
+impl Shuffle {
+    pub(super) fn new(count: usize) -> Self {
+        Self { count, drawn: 0, moved: HashMap::new() }
+    }
+
+    /// The next position, until all have been drawn.
+    pub(super) fn draw(&mut self, random: &mut impl Rng) -> Option<usize> {
+        let step = self.drawn;
+        let left = self.count.checked_sub(step).filter(|left| *left > 0)?;
+        let at = step + below(random, left as u64) as usize;
+        let drawn = self.moved.get(&at).copied().unwrap_or(at);
+        let displaced = self.moved.remove(&step).unwrap_or(step);
+        self.moved.insert(at, displaced);
+        self.drawn += 1;
+        Some(drawn)
+    }
 }
 
 /// A number below `bound`, which is not 0, every one equally likely.

@@ -1,20 +1,27 @@
 //! The registry as text: what survives a restart. Writing it so that it is there whole or not at all is the store's.
 
-use super::{Lease, REGISTRY_PEERS_MAX};
+use super::{LEASE, Lease, REGISTRY_PEERS_MAX};
 use crate::time::Instant;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 
 /// What the text begins with. Lines with `#` are for people.
-const HEAD: &[u8] = b"# Pyrate registry: IP,Port,end of the lease in ms since the epoch[,p1]\n";
+const HEAD: &[u8] =
+    b"# Pyrate registry: IP,Port,end of the lease in ms since the epoch[,p1][,since=ms][,answered=ms]\n";
 
-/// Writes a line `IP,Port,End` per lease, `IP,Port,End,p1` for a peer that said `p1`.
+/// Writes a line `IP,Port,End` per lease, with `,p1` for a peer that said `p1`, then since when it is registered, then when it
+/// answered a dial, if it did. Earlier versions wrote neither of the last two.
 pub fn encode_snapshot(leases: &[Lease]) -> Vec<u8> {
     let mut out = Vec::with_capacity(HEAD.len() + leases.len() * 40);
     out.extend_from_slice(HEAD);
-    for Lease { peer, ends, p1 } in leases {
+    for Lease { peer, since, ends, p1, answered } in leases {
         // Writing to a vector cannot fail.
-        let _ = writeln!(out, "{},{},{}{}", peer.ip(), peer.port(), ends.as_ms(), if *p1 { ",p1" } else { "" });
+        let p1 = if *p1 { ",p1" } else { "" };
+        let _ = write!(out, "{},{},{}{p1},since={}", peer.ip(), peer.port(), ends.as_ms(), since.as_ms());
+        if let Some(at) = answered {
+            let _ = write!(out, ",answered={}", at.as_ms());
+        }
+        out.push(b'\n');
     }
     out
 }
@@ -26,15 +33,18 @@ pub fn decode_snapshot(text: &[u8]) -> Vec<Lease> {
 }
 
 fn parse_line(line: &[u8]) -> Option<Lease> {
-    let mut fields = str::from_utf8(line).ok()?.split(',');
+    let mut fields = str::from_utf8(line).ok()?.split(',').peekable();
     let ip: IpAddr = fields.next()?.parse().ok()?;
     let port: u16 = fields.next()?.parse().ok().filter(|&port| port != 0)?;
-    let ends = fields.next()?.parse().ok()?;
-    let p1 = match fields.next() {
-        None => false,
-        Some("p1") => true,
-        Some(_) => return None,
+    let ends = Instant::from_ms(fields.next()?.parse().ok()?);
+    let p1 = fields.next_if_eq(&"p1").is_some();
+    let mut time = |key: &str| match fields.next_if(|field| field.starts_with(key)) {
+        None => Some(None),
+        Some(field) => field[key.len()..].parse().ok().map(|ms| Some(Instant::from_ms(ms))),
     };
+    // An earlier version did not say; it was then at the latest.
+    let since = time("since=")?.unwrap_or(Instant::from_ms(ends.as_ms().saturating_sub(LEASE.as_millis() as u64)));
+    let answered = time("answered=")?;
     let peer = SocketAddr::new(ip.to_canonical(), port);
-    fields.next().is_none().then_some(Lease { peer, ends: Instant::from_ms(ends), p1 })
+    fields.next().is_none().then_some(Lease { peer, since, ends, p1, answered })
 }

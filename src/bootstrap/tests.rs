@@ -1,4 +1,5 @@
 mod dials;
+mod shares;
 
 use super::*;
 use crate::id::QueryId;
@@ -162,14 +163,18 @@ fn one_address_cannot_fill_the_registry() {
         world.register(START, "10.0.0.1:9", port).unwrap();
         world.register(START, &format!("[2001:db8::{port:x}]:9"), 63339).unwrap();
     }
-    assert_eq!(world.register(START, "10.0.0.1:9", limit + 1), Err(BootstrapRefusal::AddressFull));
-    assert_eq!(world.register(START, "[2001:db8::ffff:1]:9", 63339), Err(BootstrapRefusal::AddressFull));
+    // A new one takes the place of another there, and of nobody else.
+    assert_eq!(world.register(START, "10.0.0.1:9", limit + 1), Ok(()));
+    assert_eq!(world.register(START, "[2001:db8::ffff:1]:9", 63339), Ok(()));
+    assert_eq!(world.node.count(), 2 * REGISTRY_PEERS_PER_NETWORK_MAX);
+    assert_eq!(world.node.limited(), Limited { displaced: 2, refused: 0 });
     // Those inside renew; the neighbour comes in; whoever leaves makes room.
-    assert_eq!(world.keepalive(START, "10.0.0.1:9", limit), Ok(()));
+    assert_eq!(world.keepalive(START, "10.0.0.1:9", limit + 1), Ok(()));
     assert_eq!(world.register(START, "10.0.0.2:9", 1), Ok(()));
     assert_eq!(world.register(START, "[2001:db8:0:1::1]:9", 63339), Ok(()));
     world.ask(START, "10.0.0.1:9", Message::Unregister { port: 1, p1: false });
-    assert_eq!(world.register(START, "10.0.0.1:9", limit + 1), Ok(()));
+    assert_eq!(world.register(START, "10.0.0.1:9", limit + 2), Ok(()));
+    assert_eq!(world.node.limited().displaced, 2);
 }
 
 #[test]
@@ -177,8 +182,10 @@ fn a_full_registry_refuses_newcomers_and_keeps_its_members() {
     let mut world = World::new();
     let peers = (0..REGISTRY_PEERS_MAX as u32).map(|i| Lease {
         peer: SocketAddr::new(std::net::Ipv4Addr::from(0x0a00_0000 + i).into(), 1),
+        since: START,
         ends: START + minutes(5),
         p1: false,
+        answered: None,
     });
     world.node.restore(START, peers.collect());
     assert_eq!(world.node.count(), REGISTRY_PEERS_MAX);
@@ -305,8 +312,13 @@ fn a_damaged_snapshot_gives_what_is_whole() {
     // Nonsense that parses does no harm: leases end within the usual time, and nobody unreachable is listed.
     let mut world = World::new();
     let far = Instant::from_ms(u64::MAX);
-    let strange =
-        ["10.0.0.1:1", "0.0.0.0:1", "224.0.0.1:1"].map(|peer| Lease { peer: endpoint_of(peer), ends: far, p1: false });
+    let strange = ["10.0.0.1:1", "0.0.0.0:1", "224.0.0.1:1"].map(|peer| Lease {
+        peer: endpoint_of(peer),
+        since: far,
+        ends: far,
+        p1: false,
+        answered: Some(far),
+    });
     world.node.restore(START, [&strange[..], &whole].concat());
     assert_eq!(world.sorted_list(START), ["10.0.0.1:1", "10.0.0.2:2"]);
     world.node.advance(START + LEASE);
@@ -400,72 +412,5 @@ proptest! {
     #[test]
     fn no_snapshot_makes_it_panic(text in prop::collection::vec(any::<u8>(), 0..200)) {
         Bootstrap::new(START, [0; 32]).restore(START, decode_snapshot(&text));
-    }
-}
-
-/// The rows of a list that are of one address.
-fn rows_of(list: &[SocketAddr], address: &str) -> usize {
-    list.iter().filter(|peer| peer.ip() == address.parse::<std::net::IpAddr>().unwrap()).count()
-}
-
-#[test]
-fn a_list_has_of_each_network_its_share_at_most_however_many_ports_it_registers() {
-    let mut world = World::new();
-    for port in 1..=256 {
-        world.register(START, "192.0.2.66:9", port).unwrap();
-    }
-    for n in 1..=79 {
-        world.register(START, &format!("10.0.0.{n}:9"), 63_339).unwrap();
-    }
-    let mut listed = 0;
-    for _ in 0..100 {
-        let list = world.list(START, 40);
-        assert_eq!(list.len(), 40);
-        listed += rows_of(&list, "192.0.2.66");
-    }
-    // One of 80 networks: half a row of each list on the average.
-    assert!((20..=80).contains(&listed), "{listed} rows in 100 lists");
-    let list = world.list(START, 400);
-    assert_eq!((list.len(), rows_of(&list, "192.0.2.66")), (79 + 5, 5), "a share of 400 / 80");
-}
-
-#[test]
-fn a_list_that_is_not_full_shows_all_of_the_askers_network() {
-    let mut world = World::new();
-    for n in 0..20 {
-        world.register(START, &format!("10.0.0.{n}:9"), 63_339).unwrap();
-    }
-    for port in 1..=30 {
-        world.register(START, "192.0.2.7:9", port).unwrap();
-    }
-    let answer = |world: &mut World, from: &str| match world.ask(
-        START,
-        from,
-        Message::RequestPeerList { peers_max: 100, p1: false },
-    ) {
-        BootstrapAction::SendPeerList { peers, .. } => peers.into_iter().map(|row| row.addr).collect::<Vec<_>>(),
-        other => panic!("{other:?}"),
-    };
-    assert_eq!(rows_of(&answer(&mut world, "192.0.2.7:40000"), "192.0.2.7"), 30);
-    assert_eq!(rows_of(&answer(&mut world, "10.0.0.1:40000"), "192.0.2.7"), 5);
-}
-
-#[test]
-fn networks_that_come_and_go_leave_no_trace_in_what_is_drawn() {
-    let mut world = World::new();
-    for round in 0..50_u16 {
-        for n in 0..20_u16 {
-            let from = format!("10.0.{}.{}:9", n / 4, n % 4);
-            world.register(START, &from, 1_000 + round).unwrap();
-            if (n + round) % 3 == 0 {
-                let port = 1_000 + round.saturating_sub(n % 5);
-                world.ask(START, &from, Message::Unregister { port, p1: false });
-            }
-        }
-        let mut all = world.node.snapshot().iter().map(|lease| lease.peer).collect::<Vec<_>>();
-        let mut listed = world.list(START, u32::MAX);
-        all.sort();
-        listed.sort();
-        assert_eq!(listed, all);
     }
 }

@@ -127,6 +127,10 @@ pub struct LimitedReply {
     pub streams_displaced: u64,
     /// Requests for metadata that were refused as busy, because those on their way filled the memory for them.
     pub metadata_refused: u64,
+    /// Registrations with our bootstrap node that gave their place to a new one of the same network.
+    pub registrations_displaced: u64,
+    /// New registrations for which our bootstrap node had no room.
+    pub registrations_refused: u64,
 }
 
 /// A bootstrap link.

@@ -240,7 +240,11 @@ impl Driver {
         let (exchange, from) = (inbound.id(), inbound.from());
         match (inbound.service(), self.bootstrap.as_mut()) {
             (Service::Peer, _) => self.node.handle(self.now, Event::Request { exchange, from, message }),
-            (Service::Bootstrap, Some(bootstrap)) => bootstrap.handle(self.now, exchange, from, message),
+            (Service::Bootstrap, Some(bootstrap)) => {
+                bootstrap.handle(self.now, exchange, from, message);
+                let (limited, counted) = (self.node.limited_mut(), bootstrap.limited());
+                (limited.registrations_displaced, limited.registrations_refused) = (counted.displaced, counted.refused);
+            }
             (Service::Bootstrap, None) => {}
         }
     }

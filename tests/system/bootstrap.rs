@@ -233,8 +233,13 @@ fn one_address_cannot_fill_the_registry() {
     say(to, "0:45000", Framing::Fin);
     assert_eq!(registry_count(&node), 257, "others still find room");
     assert_eq!(ask_from(greedy, to, b"2:30000").end, End::Fin);
-    assert_eq!(ask_from(greedy, to, b"0:30299").end, End::Fin, "who leaves makes room");
+    assert_eq!(ask_from(greedy, to, b"0:31000").end, End::Fin, "who leaves makes room");
     assert_eq!(registry_count(&node), 257);
+    // Another user of that address is not kept out: one that was renewed longest ago gave its place.
+    assert_eq!(node.status()["limited"]["registrations_displaced"], 44);
+    let rows = ask_from(greedy, to, b"1:1000").bytes;
+    let is_listed = |port| lines(&rows).contains(&format!("{greedy},{port}").into_bytes());
+    assert!(is_listed(30_299) && is_listed(30_001) && !is_listed(30_128), "nor are those that came first");
 }
 
 #[test]

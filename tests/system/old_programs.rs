@@ -1,9 +1,10 @@
 //! Together with the programs of 2013 and 2014, in both roles (PROTOCOL, "Old programs").
 
 use crate::harness::{
-    Dice, Fake, Framing, GROUP, LIMIT, Manners, OldBootstrap, P1Peer, Reading, Setup, Stopwatch, Vice, Visit, ask,
-    assert_verified, begin_hit, call_back_download, call_back_download_early, connect_to_be_called_back, find_content,
-    not_tested, old_peer, pause, reset, share_of, start_among, take_call_back, until,
+    Daemon, Dice, End, Fake, Framing, GROUP, LIMIT, Manners, OldBootstrap, P1Peer, Reading, Setup, Stopwatch, Vice,
+    Visit, ask, ask_from, assert_verified, begin_hit, call_back_download, call_back_download_early,
+    connect_to_be_called_back, find_content, not_tested, old_peer, pause, reset, share_of, start_among, take_call_back,
+    until,
 };
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -53,6 +54,37 @@ fn an_old_bootstrap_server_is_all_that_it_takes() {
         let number = number.strip_suffix(":p1").expect("it says that it speaks p1");
         assert!(["0", "1", "2", "3"].contains(&code) && number.parse::<u32>().is_ok(), "a bare message: {text:?}");
     }
+}
+
+/// A bootstrap node that dials those who register (`bootstrap_verify`) sends them a search that they answer with nothing.
+#[test]
+fn an_old_client_survives_being_dialled_and_is_not_dialled_again_after_a_restart() {
+    let mut node = Setup::bootstrap().set("bootstrap_verify", "true").start();
+    let (to, old) = (node.bootstrap_addr(), old_peer(&[("tune", b"la")]));
+    let registers = |ip: Ipv4Addr, port: u16| {
+        let end = ask_from(ip, to, format!("0:{port}").as_bytes()).end;
+        assert_eq!(end, End::Fin);
+    };
+    registers(Ipv4Addr::LOCALHOST, old.addr.port());
+    // The client of 2013 names the port of its bootstrap node, where it does not listen.
+    registers(Ipv4Addr::new(127, 0, 3, 1), to.port());
+    let checks = |node: &Daemon| node.call("bootstrap", serde_json::Value::Null)["registry"]["checks"].clone();
+    until("both were dialled", LIMIT, || checks(&node) == json!({ "answered": 1, "silent": 1 }));
+    assert_eq!(node.stop().code, Some(0));
+    node.start_again();
+    assert_eq!(checks(&node), json!({ "answered": 1, "silent": 0 }));
+    registers(Ipv4Addr::LOCALHOST, old.addr.port());
+    until("the other one was dialled again", LIMIT, || {
+        registers(Ipv4Addr::new(127, 0, 3, 1), to.port());
+        checks(&node) == json!({ "answered": 1, "silent": 1 })
+    });
+    let heard = old.heard();
+    assert_eq!(heard.len(), 1, "{heard:?}");
+    assert!(heard[0].starts_with(b"6:p1-") && !old.has_ended());
+    // It is listed, and works as ever.
+    let asker = Setup::peer().joins(&[to]).start();
+    asker.search_until("tune", |rows| !rows.is_empty());
+    assert!(!old.has_ended());
 }
 
 /// The old server forgets a peer that it dropped, keepalive or not: only a new registration lists it again.

@@ -165,3 +165,83 @@ fn those_that_answered_are_listed_first_and_each_network_has_its_share_all_the_s
     let all = list(82);
     assert_eq!((all.len(), of_one(&all)), (42, 2), "two of each of the 41 networks at most");
 }
+
+#[test]
+fn of_a_full_network_those_that_were_silent_give_way_and_those_that_answered_stay() {
+    let mut node = Bootstrap::new(START, [7; 32]).checking();
+    let limit = u16::try_from(REGISTRY_PEERS_PER_NETWORK_MAX).unwrap();
+    let peer = |port: u16| format!("10.0.0.1:{port}");
+    for port in 1..=limit {
+        register(&mut node, START, &peer(port), true);
+    }
+    node.on_checked(START, endpoint_of(&peer(1)), Some(false));
+    for port in 2..limit {
+        node.on_checked(START, endpoint_of(&peer(port)), Some(true));
+    }
+    let is_registered =
+        |node: &Bootstrap, port| node.snapshot().iter().any(|lease| lease.peer == endpoint_of(&peer(port)));
+    // The first and the last have not answered. One was silent; the other was not dialled, and is the youngest.
+    register(&mut node, START + minutes(1), &peer(1_000), true);
+    assert!(!is_registered(&node, 1) && is_registered(&node, limit));
+    register(&mut node, START + minutes(2), &peer(1_001), true);
+    assert!(!is_registered(&node, limit) && is_registered(&node, 1_000));
+    // The newcomers answer: all have.
+    [1_000, 1_001]
+        .into_iter()
+        .for_each(|port| node.on_checked(START + minutes(2), endpoint_of(&peer(port)), Some(true)));
+    checks(&mut node);
+    register(&mut node, START + minutes(3), &peer(1_002), true);
+    let refused = BootstrapAction::Refuse { exchange: ExchangeId::Inbound(1), reason: BootstrapRefusal::AddressFull };
+    assert!(std::iter::from_fn(|| node.poll_action()).any(|action| action == refused));
+    assert_eq!((node.limited(), node.count()), (Limited { displaced: 2, refused: 1 }, limit.into()));
+}
+
+#[test]
+fn who_takes_a_place_is_dialled_in_its_turn() {
+    let mut node = Bootstrap::new(START, [7; 32]).checking();
+    for port in 1..=300 {
+        register(&mut node, START, &format!("10.0.0.1:{port}"), true);
+    }
+    let mut now = START;
+    let mut dialled = Vec::new();
+    while let Some(next) = node.next_deadline().filter(|next| *next < START + minutes(1)) {
+        now = next;
+        node.advance(now);
+        for (peer, _) in checks(&mut node) {
+            dialled.push(peer);
+            node.on_checked(now, peer, Some(true));
+        }
+    }
+    register(&mut node, now, "10.0.0.1:60000", true);
+    node.advance(now + Duration::from_secs(6));
+    assert_eq!(checks(&mut node), [(endpoint_of("10.0.0.1:60000"), true)]);
+}
+
+#[test]
+fn who_answered_is_known_after_a_restart() {
+    let mut before = Bootstrap::new(START, [7; 32]).checking();
+    let (heard, silent) = (endpoint_of("10.0.0.1:5000"), endpoint_of("10.0.0.2:5000"));
+    register(&mut before, START, "10.0.0.1:5000", true);
+    register(&mut before, START, "10.0.0.2:5000", true);
+    let saved = before.revision();
+    before.on_checked(START + minutes(1), heard, Some(true));
+    assert_ne!(before.revision(), saved, "it is worth saving");
+    before.on_checked(START + minutes(1), silent, Some(false));
+    let text = encode_snapshot(&before.snapshot());
+
+    let restored = |node: Bootstrap| {
+        let mut node = node;
+        node.restore(START + minutes(5), decode_snapshot(&text));
+        node
+    };
+    let mut after = restored(Bootstrap::new(START, [7; 32]).checking());
+    assert_eq!((after.answered(heard), after.answered(silent)), (Some(true), None));
+    assert_eq!(after.snapshot(), before.snapshot());
+    register(&mut after, START + minutes(6), "10.0.0.1:5000", true);
+    assert_eq!(checks(&mut after), [], "it is not dialled again before its time");
+    register(&mut after, START + minutes(32), "10.0.0.1:5000", true);
+    assert_eq!(checks(&mut after).len(), 1);
+    // One that does not dial anybody cannot tell for how long that is true.
+    let unchecking = restored(Bootstrap::new(START, [7; 32]));
+    assert_eq!((unchecking.answered(heard), unchecking.count()), (None, 2));
+}

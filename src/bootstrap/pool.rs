@@ -1,0 +1,194 @@
+//! Registrations by network, and drawing from them: first the wide network, then the network, then the registration, so that
+//! who has many ports, or many addresses of one wide network, is drawn no more often by that.
+
+use super::sample::Shuffle;
+use crate::network::{Network, WideNetwork};
+use indexmap::{IndexMap, IndexSet};
+use rand_chacha::rand_core::Rng;
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+
+/// The networks of one wide network, each with its registrations; none is empty. The order is not that of arrival, but a
+/// function of what came and went.
+type Networks = IndexMap<Network, IndexSet<SocketAddr>>;
+
+/// Registrations by wide network and network.
+#[derive(Debug, Default)]
+pub(super) struct Pool(IndexMap<WideNetwork, Networks>);
+
+impl Pool {
+    pub(super) fn insert(&mut self, peer: SocketAddr) {
+        let networks = self.0.entry(WideNetwork::of(peer.ip())).or_default();
+        networks.entry(Network::of(peer.ip())).or_default().insert(peer);
+    }
+
+    /// Takes out a registration that is in it.
+    pub(super) fn remove(&mut self, peer: SocketAddr) {
+        let (wide, network) = (WideNetwork::of(peer.ip()), Network::of(peer.ip()));
+        let Some(networks) = self.0.get_mut(&wide) else { return };
+        let Some(peers) = networks.get_mut(&network) else { return };
+        peers.swap_remove(&peer);
+        if peers.is_empty() {
+            networks.swap_remove(&network);
+        }
+        if networks.is_empty() {
+            self.0.swap_remove(&wide);
+        }
+    }
+
+    /// The registrations of one network.
+    pub(super) fn of_network(&self, network: Network) -> impl Iterator<Item = SocketAddr> {
+        let networks = self.0.get(&network.wide());
+        networks.and_then(|networks| networks.get(&network)).into_iter().flatten().copied()
+    }
+}
+
+/// How many rows are drawn, for whom, and how many of one network, and of one unit, before others have theirs. A *unit* is a
+/// wide network; of the asker's own wide network, each network is one. So the peers of a local network, a university or a
+/// hosting provider are listed to each other as if there were no wide networks.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted {
+    pub(super) rows: usize,
+    pub(super) home: WideNetwork,
+    pub(super) of_network: usize,
+    pub(super) of_unit: usize,
+}
+
+/// Draws from the pools, the first before the second; each network at most its share. Each unit first has at most its share,
+/// then what is left over is for those that have more. O(rows).
+pub(super) fn draw(pools: [&Pool; 2], random: &mut impl Rng, wanted: Wanted) -> Vec<SocketAddr> {
+    let mut turns = pools.map(|pool| Turns::new(pool, wanted.home));
+    let mut drawn = Drawn::default();
+    for of_unit in [wanted.of_unit, usize::MAX] {
+        for turns in &mut turns {
+            turns.draw(random, Wanted { of_unit, ..wanted }, &mut drawn);
+        }
+    }
+    drawn.rows
+}
+
+/// What was drawn so far, of both pools.
+#[derive(Debug, Default)]
+struct Drawn {
+    rows: Vec<SocketAddr>,
+    of_network: HashMap<Network, usize>,
+    of_unit: HashMap<UnitKey, usize>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum UnitKey {
+    Wide(WideNetwork),
+    AtHome(Network),
+}
+
+/// The units of one pool, which take turns: none has another before all have had one.
+struct Turns<'a> {
+    pool: &'a Pool,
+    /// The place of the asker's own wide network, if it is in the pool, and its networks.
+    home: Option<(usize, &'a Networks)>,
+    order: Shuffle,
+    begun: VecDeque<(UnitKey, Unit<'a>)>,
+}
+
+impl<'a> Turns<'a> {
+    fn new(pool: &'a Pool, home: WideNetwork) -> Self {
+        let home = pool.0.get_full(&home).map(|(at, _, networks)| (at, networks));
+        let at_home = home.map_or(0, |(_, networks)| networks.len());
+        let order = Shuffle::new(pool.0.len() - usize::from(home.is_some()) + at_home);
+        Self { pool, home, order, begun: VecDeque::new() }
+    }
+
+    /// Draws until there are rows enough, or no unit may have more.
+    fn draw(&mut self, random: &mut impl Rng, wanted: Wanted, drawn: &mut Drawn) {
+        let mut have_their_share = VecDeque::new();
+        while drawn.rows.len() < wanted.rows {
+            let fresh = self.order.draw(random).and_then(|place| self.unit(place));
+            let Some((key, mut unit)) = fresh.or_else(|| self.begun.pop_front()) else { break };
+            let of_unit = drawn.of_unit.entry(key).or_default();
+            if *of_unit >= wanted.of_unit {
+                have_their_share.push_back((key, unit));
+            } else if let Some(peer) = unit.draw(random, wanted.of_network, &mut drawn.of_network) {
+                *of_unit += 1;
+                drawn.rows.push(peer);
+                self.begun.push_back((key, unit));
+            }
+        }
+        self.begun.extend(have_their_share);
+    }
+
+    /// The unit at one of the places that are drawn: the wide networks but the asker's own, whose place the last one has, then
+    /// the networks of the asker's own.
+    fn unit(&self, place: usize) -> Option<(UnitKey, Unit<'a>)> {
+        let others = self.pool.0.len() - usize::from(self.home.is_some());
+        if let Some((_, networks)) = self.home.filter(|_| place >= others) {
+            let (network, peers) = networks.get_index(place - others)?;
+            return Some((UnitKey::AtHome(*network), Unit::One(OneNetwork::new(*network, peers))));
+        }
+        let at = if self.home.is_some_and(|(home, _)| home == place) { others } else { place };
+        let (wide, networks) = self.pool.0.get_index(at)?;
+        let order = Shuffle::new(networks.len());
+        Some((UnitKey::Wide(*wide), Unit::Wide { networks, order, begun: VecDeque::new() }))
+    }
+}
+
+/// What is drawn of one unit.
+enum Unit<'a> {
+    /// Its networks take turns.
+    Wide {
+        networks: &'a Networks,
+        order: Shuffle,
+        begun: VecDeque<OneNetwork<'a>>,
+    },
+    One(OneNetwork<'a>),
+}
+
+impl Unit<'_> {
+    fn draw(
+        &mut self,
+        random: &mut impl Rng,
+        share: usize,
+        of_network: &mut HashMap<Network, usize>,
+    ) -> Option<SocketAddr> {
+        let (networks, order, begun) = match self {
+            Self::One(network) => return network.draw(random, share, of_network),
+            Self::Wide { networks, order, begun } => (networks, order, begun),
+        };
+        loop {
+            let fresh = order.draw(random).and_then(|place| networks.get_index(place));
+            let fresh = fresh.map(|(network, peers)| OneNetwork::new(*network, peers));
+            let mut network = fresh.or_else(|| begun.pop_front())?;
+            if let Some(peer) = network.draw(random, share, of_network) {
+                begun.push_back(network);
+                return Some(peer);
+            }
+        }
+    }
+}
+
+/// What is drawn of one network.
+struct OneNetwork<'a> {
+    network: Network,
+    peers: &'a IndexSet<SocketAddr>,
+    order: Shuffle,
+}
+
+impl<'a> OneNetwork<'a> {
+    fn new(network: Network, peers: &'a IndexSet<SocketAddr>) -> Self {
+        Self { network, peers, order: Shuffle::new(peers.len()) }
+    }
+
+    fn draw(
+        &mut self,
+        random: &mut impl Rng,
+        share: usize,
+        of_network: &mut HashMap<Network, usize>,
+    ) -> Option<SocketAddr> {
+        let drawn = of_network.entry(self.network).or_default();
+        if *drawn >= share {
+            return None;
+        }
+        let peer = self.peers.get_index(self.order.draw(random)?).copied()?;
+        *drawn += 1;
+        Some(peer)
+    }
+}

@@ -103,6 +103,8 @@ pub struct LimitedReply {
     pub announcements_refused: u64,
     /// Known peers that gave way to others.
     pub peers_displaced: u64,
+    /// Neighbours that gave way to peers on a list because nothing showed that they do what a peer does.
+    pub neighbours_replaced: u64,
     /// Hits of a network that has its share of the rows of a search.
     pub hits_over_share: u64,
     /// Hits, and files of a listing, for which the table of rows had no room.

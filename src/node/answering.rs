@@ -254,6 +254,7 @@ impl Node {
             Sight::First => {
                 self.learn_peer(now, requester, PeerSource::Search);
                 self.note_query(now, from, requester, &search.id);
+                self.note_search_from(from.ip());
                 self.begin_answer(now, sender, &search, requester);
             }
             Sight::Wider => {}

@@ -2,6 +2,8 @@
 
 use super::Node;
 use crate::control::{CallError, ExitCode};
+use crate::network::WideNetwork;
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 /// An endpoint in the one form that tables are keyed by: IPv4 within IPv6 is IPv4, without flow label.
@@ -55,6 +57,15 @@ impl Node {
             listen.ip().to_canonical() == ip
         };
         at_listener || self.advertised() == Some(endpoint)
+    }
+
+    /// The wide networks in which others reach this node. None on the loopback network, where addresses say nothing.
+    pub(super) fn home_networks(&self) -> BTreeSet<WideNetwork> {
+        let listen = self.config.listen.ip();
+        let locals = self.config.local_addrs.iter().copied().filter(|_| listen.is_unspecified());
+        let all = locals.chain([listen]).chain(self.advertised().map(|addr| addr.ip()));
+        let is_address = |ip: &IpAddr| !ip.to_canonical().is_loopback() && !ip.is_unspecified();
+        all.filter(is_address).map(WideNetwork::of).collect()
     }
 
     /// Whether an endpoint that the network named can be a peer of ours. A loopback address means something only if

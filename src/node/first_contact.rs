@@ -149,7 +149,7 @@ impl Node {
     /// for the file either, however late that shows: a connection takes longer to time out than the answer is waited for.
     pub(super) fn on_contact_dial_ended(&mut self, now: Instant, peer: SocketAddr, outcome: &DialOutcome) {
         if matches!(outcome, Ok(Dialled { response: Response::SpeaksP1, .. })) {
-            return self.note_evidence(now, peer, Evidence::Attributes);
+            return self.note_evidence(now, peer, Evidence::Contact);
         }
         let waiting = match outcome {
             Ok(_) => self.first_contacts.give_up(peer),

@@ -320,8 +320,9 @@ impl Node {
 
     /// What was counted since the start.
     pub fn counters(&self) -> Counters {
-        let (peers_displaced, hits_displaced) = (self.peers.displaced, self.hits.rows_cut);
-        let limited = LimitedReply { peers_displaced, hits_displaced, ..self.counters.limited };
+        let (peers_displaced, neighbours_replaced) = (self.peers.displaced, self.peers.replaced);
+        let hits_displaced = self.hits.rows_cut;
+        let limited = LimitedReply { peers_displaced, neighbours_replaced, hits_displaced, ..self.counters.limited };
         Counters { limited, ..self.counters }
     }
 

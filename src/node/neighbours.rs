@@ -4,16 +4,22 @@
 //! choose all of its neighbours:
 //!
 //! - Of one network there are at most [`NEIGHBOURS_PER_NETWORK_MAX`], the loopback network excepted: whoever has one address
-//!   may register many ports. Among equals, networks that have fewer come first.
+//!   may register many ports. Among equals, wide networks that have fewer come first, except our own, and then networks.
 //! - A quarter is kept for peers that have answered as neighbours in an earlier run: they are tried first, whatever the lists
 //!   of bootstrap nodes say.
 //! - A quarter at most is for peers that have just announced themselves, so that somebody passes searches on to them.
 //! - Among equals, peers on lists that have named fewer neighbours come first. Where one list has named more than its share, its
 //!   neighbours give way to those of others, one at a time: each has to answer before the next is tried.
+//! - A neighbour that takes connections, and has sent no search, hit or list, gives way to a peer on a list, one with each
+//!   list that comes, until a quarter of the neighbours has done more; after that, where no list has named it for
+//!   [`UNNAMED_AGE_MAX`]. Who shares what nobody asks for is like that and may be of use to others: so the others stay, and so
+//!   do all of them while no list names anybody else.
 
-use super::limits::NEIGHBOURS_PER_NETWORK_MAX;
+use super::limits::{NEIGHBOURS_PER_NETWORK_MAX, UNNAMED_AGE_MAX};
 use super::membership::LinkId;
-use crate::network::Network;
+use crate::network::{Network, WideNetwork};
+use crate::time::Instant;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
@@ -29,38 +35,67 @@ pub(super) struct Candidate {
     pub(super) proven: bool,
     /// It is one of the newcomers that have places of their own.
     pub(super) guest: bool,
+    pub(super) use_shown: UseShown,
     /// The lists that name it.
     pub(super) lists: Vec<LinkId>,
 }
 
+/// Whether a peer has done, in this run, more than to take connections: has searched, or answered with a hit or a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum UseShown {
+    Yes,
+    /// `named_at`: when it was learnt of, or a list named it last.
+    No {
+        named_at: Instant,
+    },
+}
+
 /// What neighbours are chosen by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Rules {
+pub(super) struct Rules<'a> {
     pub(super) neighbours_max: usize,
     /// The worst rank of peers that are to be counted on. Those of greater rank are on trial, if they are no claims.
     pub(super) answers: u8,
     /// From this rank on, a neighbour gives its place to a better candidate.
     pub(super) gives_way: u8,
+    /// The wide networks that this node is in: there, each network counts as a wide one.
+    pub(super) home: &'a BTreeSet<WideNetwork>,
+    /// When a list came, if one has come since neighbours were chosen last.
+    pub(super) listed_at: Option<Instant>,
 }
 
-impl Rules {
+impl Rules<'_> {
     /// How many neighbours are to be proven ones, if there are so many.
     fn proven_min(self) -> usize {
         self.neighbours_max.div_ceil(4)
     }
+
+    /// How many neighbours are to have shown that they are of use, if there are so many.
+    fn useful_min(self) -> usize {
+        self.neighbours_max.div_ceil(4)
+    }
+}
+
+/// The neighbours, and whether one of them was replaced that answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Choice {
+    pub(super) neighbours: BTreeSet<SocketAddr>,
+    pub(super) replaced: bool,
 }
 
 /// The neighbours chosen so far, each with the list that it counts for.
-struct Chosen {
-    rules: Rules,
+struct Chosen<'a> {
+    rules: Rules<'a>,
     places: Vec<(Candidate, Option<LinkId>)>,
     per_network: BTreeMap<Network, usize>,
+    per_wide: BTreeMap<WideNetwork, usize>,
     per_list: BTreeMap<Option<LinkId>, usize>,
 }
 
-impl Chosen {
-    fn new(rules: Rules) -> Self {
-        Self { rules, places: Vec::new(), per_network: BTreeMap::new(), per_list: BTreeMap::new() }
+impl<'a> Chosen<'a> {
+    fn new(rules: Rules<'a>) -> Self {
+        let (per_network, per_wide, per_list) = Default::default();
+        Self { rules, places: Vec::new(), per_network, per_wide, per_list }
     }
 
     fn is_full(&self) -> bool {
@@ -72,6 +107,15 @@ impl Chosen {
         match addr.ip().to_canonical().is_loopback() {
             true => 0,
             false => self.per_network.get(&Network::of(addr.ip())).copied().unwrap_or(0),
+        }
+    }
+
+    /// How many its wide network has; in a wide network of our own, how many its network has.
+    fn of_wide_network(&self, addr: SocketAddr) -> usize {
+        let wide = WideNetwork::of(addr.ip());
+        match addr.ip().to_canonical().is_loopback() || self.rules.home.contains(&wide) {
+            true => self.of_network(addr),
+            false => self.per_wide.get(&wide).copied().unwrap_or(0),
         }
     }
 
@@ -92,6 +136,7 @@ impl Chosen {
     fn push(&mut self, candidate: Candidate) {
         let (_, list) = self.list_of(&candidate);
         *self.per_network.entry(Network::of(candidate.addr.ip())).or_default() += 1;
+        *self.per_wide.entry(WideNetwork::of(candidate.addr.ip())).or_default() += 1;
         *self.per_list.entry(list).or_default() += 1;
         self.places.push((candidate, list));
     }
@@ -99,14 +144,24 @@ impl Chosen {
     fn remove(&mut self, at: usize) -> Candidate {
         let (candidate, list) = self.places.remove(at);
         self.per_network.entry(Network::of(candidate.addr.ip())).and_modify(|held| *held -= 1);
+        self.per_wide.entry(WideNetwork::of(candidate.addr.ip())).and_modify(|held| *held -= 1);
         self.per_list.entry(list).and_modify(|held| *held -= 1);
         candidate
     }
 
+    /// How many of them are such, and no claims and not failing.
+    fn count(&self, which: impl Fn(&Candidate) -> bool) -> usize {
+        self.places.iter().filter(|(place, _)| which(place) && place.rank < self.rules.gives_way).count()
+    }
+
     /// Whether more proven ones are to be among them.
     fn wants_proven(&self) -> bool {
-        let counts = |(place, _): &&(Candidate, _)| place.proven && place.rank < self.rules.gives_way;
-        self.places.iter().filter(counts).count() < self.rules.proven_min()
+        self.count(|place| place.proven) < self.rules.proven_min()
+    }
+
+    /// Whether one is on trial: it did not answer yet, and nothing speaks against it.
+    fn has_trial(&self) -> bool {
+        self.count(|place| place.rank > self.rules.answers) > 0
     }
 
     /// The best of the candidates that fit; lower is better.
@@ -115,7 +170,8 @@ impl Chosen {
         let key = |candidate: &Candidate| {
             let is_wanted = wants_proven && candidate.proven && candidate.rank < self.rules.gives_way;
             let (of_list, _) = self.list_of(candidate);
-            (!is_wanted, candidate.rank, self.of_network(candidate.addr), of_list, candidate.chance, candidate.addr)
+            let (of_wide, of_network) = (self.of_wide_network(candidate.addr), self.of_network(candidate.addr));
+            (!is_wanted, candidate.rank, of_wide, of_network, of_list, candidate.chance, candidate.addr)
         };
         let fitting = candidates.iter().enumerate();
         let fitting = fitting.filter(|(_, candidate)| self.has_room_for(candidate) && fits(candidate));
@@ -142,10 +198,8 @@ impl Chosen {
         let lists: BTreeSet<_> =
             self.places.iter().map(|(place, _)| place).chain(others).flat_map(|of| &of.lists).collect();
         let share = self.rules.neighbours_max / lists.len().max(1);
-        let on_trial =
-            |(place, _): &(Candidate, _)| place.rank > self.rules.answers && place.rank < self.rules.gives_way;
         let Some((most, Some(list))) = self.per_list.iter().map(|(list, held)| (*held, *list)).max() else { return };
-        if !self.is_full() || most <= share || self.places.iter().any(on_trial) {
+        if !self.is_full() || most <= share || self.has_trial() {
             return;
         }
         let of_list = |(_, (place, of)): &(usize, &(Candidate, _))| *of == Some(list) && !place.guest;
@@ -163,10 +217,49 @@ impl Chosen {
         let found = self.best_of(others, is_of_another);
         self.push(found.map_or(place, |found| others[found].clone()));
     }
+    /// With a list that has come, one that answers and does nothing else gives way to a peer that is on a list, unless one is on
+    /// trial already. Says whether that was so.
+    fn replace_a_silent_one(&mut self, others: &[Candidate]) -> bool {
+        let Some(listed_at) = self.rules.listed_at.filter(|_| self.is_full() && !self.has_trial()) else {
+            return false;
+        };
+        let is_useful = |place: &Candidate| place.use_shown == UseShown::Yes;
+        let wants_useful = self.count(is_useful) < self.rules.useful_min();
+        let keeps_proven = self.count(|place| place.proven) <= self.rules.proven_min();
+        let may_go = |place: &Candidate| match place.use_shown {
+            UseShown::No { named_at } if !place.guest => {
+                let is_unnamed = place.lists.is_empty() && named_at + UNNAMED_AGE_MAX <= listed_at;
+                (is_unnamed || wants_useful) && !(place.proven && keeps_proven)
+            }
+            _ => false,
+        };
+        // Those that lists named longest ago first.
+        let places = self.places.iter().enumerate().filter(|(_, (place, _))| may_go(place));
+        let Some((at, _)) = places.min_by_key(|(_, (place, _))| {
+            (place.use_shown, Reverse(self.of_wide_network(place.addr)), place.chance, place.addr)
+        }) else {
+            return false;
+        };
+        let place = self.remove(at);
+        let fits = |candidate: &&Candidate| {
+            candidate.rank <= self.rules.answers + 1 && !candidate.lists.is_empty() && self.has_room_for(candidate)
+        };
+        // One that did more than to answer, then one that was not tried yet.
+        let found = others.iter().filter(fits).min_by_key(|candidate| {
+            let (of_wide, of_network) = (self.of_wide_network(candidate.addr), self.of_network(candidate.addr));
+            let (of_list, _) = self.list_of(candidate);
+            let is_tried = candidate.rank == self.rules.answers;
+            (!is_useful(candidate), is_tried, of_wide, of_network, of_list, candidate.chance, candidate.addr)
+        });
+        let found = found.cloned();
+        let is_replaced = found.is_some();
+        self.push(found.unwrap_or(place));
+        is_replaced
+    }
 }
 
 /// Chooses neighbours from the candidates. The present ones among them stay, as far as the rules let them.
-pub(super) fn choose(candidates: Vec<Candidate>, present: &BTreeSet<SocketAddr>, rules: Rules) -> BTreeSet<SocketAddr> {
+pub(super) fn choose(candidates: Vec<Candidate>, present: &BTreeSet<SocketAddr>, rules: Rules) -> Choice {
     let is_guest = |candidate: &Candidate| candidate.guest && candidate.rank <= rules.answers;
     let (guests, candidates): (Vec<_>, Vec<_>) = candidates.into_iter().partition(is_guest);
     let (mut stay, mut others): (Vec<_>, Vec<_>) =
@@ -185,7 +278,8 @@ pub(super) fn choose(candidates: Vec<Candidate>, present: &BTreeSet<SocketAddr>,
     }
     chosen.replace_the_worst(&mut others);
     chosen.balance_lists(&others);
-    chosen.places.into_iter().map(|(place, _)| place.addr).collect()
+    let replaced = chosen.replace_a_silent_one(&others);
+    Choice { neighbours: chosen.places.into_iter().map(|(place, _)| place.addr).collect(), replaced }
 }
 
 #[cfg(test)]
@@ -193,11 +287,18 @@ mod tests {
     use super::*;
 
     fn candidate(rank: u8, addr: &str) -> Candidate {
-        Candidate { rank, chance: 0, addr: addr.parse().unwrap(), proven: false, guest: false, lists: Vec::new() }
+        let (addr, use_shown) = (addr.parse().unwrap(), UseShown::Yes);
+        Candidate { rank, chance: 0, addr, proven: false, guest: false, use_shown, lists: Vec::new() }
     }
 
-    fn rules(neighbours_max: usize) -> Rules {
-        Rules { neighbours_max, answers: 0, gives_way: 2 }
+    static ABROAD: BTreeSet<WideNetwork> = BTreeSet::new();
+
+    fn rules(neighbours_max: usize) -> Rules<'static> {
+        Rules { neighbours_max, answers: 0, gives_way: 2, home: &ABROAD, listed_at: None }
+    }
+
+    fn choose(candidates: Vec<Candidate>, present: &BTreeSet<SocketAddr>, rules: Rules) -> BTreeSet<SocketAddr> {
+        super::choose(candidates, present, rules).neighbours
     }
 
     fn names(chosen: &BTreeSet<SocketAddr>) -> Vec<String> {
@@ -239,5 +340,34 @@ mod tests {
         let present: BTreeSet<_> = ["10.0.0.1:1", "10.0.0.1:2"].map(|addr| addr.parse().unwrap()).into();
         let candidates = vec![candidate(0, "10.0.0.1:1"), candidate(4, "10.0.0.1:2"), candidate(0, "10.0.0.1:3")];
         assert_eq!(names(&choose(candidates, &present, rules(8))), ["10.0.0.1:1", "10.0.0.1:3"]);
+    }
+
+    /// How many of them are of a wide network.
+    fn of_wide(chosen: &BTreeSet<SocketAddr>, ip: &str) -> usize {
+        let wide = WideNetwork::of(ip.parse().unwrap());
+        chosen.iter().filter(|addr| WideNetwork::of(addr.ip()) == wide).count()
+    }
+
+    #[test]
+    fn among_equals_wide_networks_take_turns_but_for_our_own() {
+        let mut candidates: Vec<_> = (1..=200).map(|n| candidate(1, &format!("192.0.2.{n}:9"))).collect();
+        candidates.extend((1..=200).map(|n| candidate(1, &format!("[2001:db8:7:{n:x}::1]:9"))));
+        candidates.extend((1..=4).map(|n| candidate(1, &format!("10.{n}.0.1:9"))));
+        let chosen = choose(candidates.clone(), &BTreeSet::new(), rules(8));
+        assert_eq!(
+            (chosen.len(), of_wide(&chosen, "192.0.2.1"), of_wide(&chosen, "2001:db8:7::")),
+            (8, 2, 2),
+            "{chosen:?}"
+        );
+        // Of a local network that is all there is, as many as wanted.
+        let of_one = choose(candidates[..200].to_vec(), &BTreeSet::new(), rules(8));
+        assert_eq!(of_one.len(), 8);
+        // In our own, each network counts for itself: by chance alone, most are of it.
+        let home = [WideNetwork::of("192.0.2.0".parse().unwrap())].into();
+        for (place, candidate) in candidates.iter_mut().enumerate() {
+            candidate.chance = (place as u64 * 7_919) % 404;
+        }
+        let chosen = choose(candidates, &BTreeSet::new(), Rules { home: &home, ..rules(8) });
+        assert!(of_wide(&chosen, "192.0.2.1") > 4 && of_wide(&chosen, "2001:db8:7::") <= 1, "{chosen:?}");
     }
 }

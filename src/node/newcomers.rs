@@ -208,7 +208,7 @@ impl Node {
         }
         self.learn_peer(now, peer, PeerSource::Search);
         self.note_peer_answered(now, peer);
-        self.note_evidence(now, peer, Evidence::Attributes);
+        self.note_evidence(now, peer, Evidence::Contact);
         // It has been told of us by this.
         self.newcomers.announced.insert(Network::of(peer.ip()), peer);
         self.peers.welcome(peer, self.config.max_peers);

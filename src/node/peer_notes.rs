@@ -15,7 +15,7 @@ use crate::control::{Notice, PeerSource};
 use crate::fault::OtherProgram;
 use crate::time::Instant;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 impl Node {
     /// Takes note that there may be a peer at an endpoint. Ourselves, and endpoints that cannot be a peer, are passed
@@ -65,11 +65,13 @@ impl Node {
     ) {
         self.forget_listing(now, link, peers);
         self.peers.newcomers.clear();
+        self.peers.listed_at = Some(now);
         for (&peer, &p1) in peers {
             self.learn_peer(now, peer, PeerSource::Bootstrap);
             let (mut before, mut is_new) = (None, false);
             self.peers.stale = true;
             self.peers.change(peer, |row| {
+                row.named_at = now;
                 is_new = row.listed_by.is_empty();
                 before = row.listed_by.insert(link, p1);
                 Keep::Yes
@@ -98,6 +100,18 @@ impl Node {
             });
         }
         self.plan_to_remember(now);
+    }
+
+    /// A search came from an address: if neighbours are there, they do the work of peers.
+    pub(super) fn note_search_from(&mut self, ip: IpAddr) {
+        let ip = ip.to_canonical();
+        let there: Vec<_> = self.peers.neighbours.iter().filter(|addr| addr.ip() == ip).copied().collect();
+        for addr in there {
+            self.peers.change(addr, |row| {
+                row.works = true;
+                Keep::Yes
+            });
+        }
     }
 
     /// An exchange that we dialled succeeded.
@@ -166,7 +180,10 @@ impl Node {
 
     /// The neighbours, by address.
     pub(super) fn neighbours(&mut self) -> Vec<SocketAddr> {
-        self.peers.choose_neighbours(self.config.max_peers, &mut self.dice);
+        if self.peers.stale {
+            let home = self.home_networks();
+            self.peers.choose_neighbours(self.config.max_peers, &home, &mut self.dice);
+        }
         self.peers.neighbours.iter().copied().collect()
     }
 

@@ -10,11 +10,11 @@ use super::dice::Dice;
 use super::endpoints::{canonical, is_unicast};
 use super::limits::{CLAIMS_MAX, NEWCOMER_PLACES_OF, PEER_FAILURES_MAX, PEERS_MAX, REMEMBERED_PEERS_MAX};
 use super::membership::LinkId;
-use super::neighbours::{self, Candidate, Rules};
+use super::neighbours::{self, Candidate, Rules, UseShown};
 use super::newcomers::Guests;
 use super::speech::{Evidence, Shown, Speech};
 use crate::control::{PeerRow, PeerSource, PeerState};
-use crate::network::Network;
+use crate::network::{Network, WideNetwork};
 use crate::time::Instant;
 use crate::timer::TimerId;
 use std::cmp::Reverse;
@@ -51,11 +51,15 @@ pub(super) struct Peer {
     pub(super) fresh_at: Instant,
     pub(super) last_seen: Option<Instant>,
     speech: Speech,
-    /// It has sent a hit or a list of its own, as only a peer does.
+    /// It has sent a hit or a list of its own, or has answered a first contact, as only a peer does.
     spoke: bool,
+    /// It has done something for our user or for others: it has sent a hit, a list or a search.
+    pub(super) works: bool,
     pub(super) proof: Proof,
     /// The links whose last list named it, and whether as one that speaks `p1`.
     pub(super) listed_by: BTreeMap<LinkId, bool>,
+    /// When it was learnt of, or a list named it last.
+    pub(super) named_at: Instant,
 }
 
 impl Peer {
@@ -122,11 +126,15 @@ pub(super) struct Peers {
     pub(super) newcomers: Vec<SocketAddr>,
     /// Rows changed since the neighbours were chosen.
     pub(super) stale: bool,
+    /// A list came since they were chosen, at that time: one of them may be replaced.
+    pub(super) listed_at: Option<Instant>,
     /// How many rows each network has.
     networks: BTreeMap<Network, usize>,
     claims: usize,
     /// Rows that gave way to others, since the start.
     pub(super) displaced: u64,
+    /// Neighbours that gave way to peers on a list because they showed nothing that a peer does, since the start.
+    pub(super) replaced: u64,
     /// Good peers came or went since they were remembered.
     pub(super) good_changed: bool,
     pub(super) remembered: RememberedPeers,
@@ -161,6 +169,7 @@ impl Peers {
     pub(super) fn set_speech(&mut self, now: Instant, peer: SocketAddr, speech: Speech, evidence: Evidence) {
         self.change(peer, |row| {
             row.speech = speech;
+            row.works |= evidence.is_work();
             if evidence.is_of_peer() {
                 row.last_seen = Some(now);
                 row.spoke = true;
@@ -247,8 +256,10 @@ impl Peers {
             last_seen: None,
             speech: Speech::Unheard,
             spoke: false,
+            works: false,
             proof: Proof::Never,
             listed_by: BTreeMap::new(),
+            named_at: now,
         };
         let claim = row.is_claim();
         let is_full = self.rows.len() >= PEERS_MAX || claim && self.claims >= CLAIMS_MAX;
@@ -296,23 +307,28 @@ impl Peers {
         claims().map(place).min().map(|(.., addr)| addr)
     }
 
-    /// Chooses the neighbours anew, if something changed.
-    pub(super) fn choose_neighbours(&mut self, neighbours_max: usize, dice: &mut Dice) {
-        if !std::mem::take(&mut self.stale) {
-            return;
-        }
+    /// Chooses the neighbours anew, after something changed. `home`: the wide networks that this node is in.
+    pub(super) fn choose_neighbours(&mut self, neighbours_max: usize, home: &BTreeSet<WideNetwork>, dice: &mut Dice) {
+        self.stale = false;
+        let listed_at = self.listed_at.take();
         let peers = self.rows.iter().filter(|(_, peer)| peer.rank() < RANK_NOT_A_PEER);
         let candidate = |(&addr, peer): (&SocketAddr, &Peer)| {
             let (rank, chance) = (peer.rank(), dice.number());
             let (proven, guest) = (peer.proof == Proof::EarlierRun, self.guests.contains(addr));
-            Candidate { rank, chance, addr, proven, guest, lists: peer.listed_by.keys().copied().collect() }
+            let use_shown = match peer.works || peer.source == PeerSource::User {
+                true => UseShown::Yes,
+                false => UseShown::No { named_at: peer.named_at },
+            };
+            let lists = peer.listed_by.keys().copied().collect();
+            Candidate { rank, chance, addr, proven, guest, use_shown, lists }
         };
         let candidates = peers.map(candidate).collect();
-        let rules = Rules { neighbours_max, answers: RANK_ALIVE, gives_way: RANK_CLAIM };
+        let rules = Rules { neighbours_max, answers: RANK_ALIVE, gives_way: RANK_CLAIM, home, listed_at };
         let chosen = neighbours::choose(candidates, &self.neighbours, rules);
         // One place at a time goes to a peer of another list: there may be more to do.
-        self.stale = chosen != self.neighbours;
-        self.neighbours = chosen;
+        self.stale = chosen.neighbours != self.neighbours;
+        self.neighbours = chosen.neighbours;
+        self.replaced += u64::from(chosen.replaced);
         self.note_proven();
     }
 
@@ -340,12 +356,14 @@ impl Peers {
         }
     }
 
-    /// The good peers: first those that are or were neighbours and answered, up to `proven_max`, then those that answered
-    /// last, then those only heard of.
+    /// The good peers: first those that are or were neighbours and answered, up to `proven_max`, of which those come first that
+    /// did more than to take connections; then those that answered last, then those only heard of.
     pub(super) fn good(&self, proven_max: usize) -> RememberedPeers {
         let mut good: Vec<_> = self.rows.iter().filter(|(_, peer)| peer.is_good()).collect();
         good.sort_by_key(|(addr, peer)| {
-            (peer.proof == Proof::Never, !self.neighbours.contains(addr), peer.rank(), Reverse(peer.last_seen), **addr)
+            let is_unproven = peer.proof == Proof::Never;
+            let is_other = !self.neighbours.contains(addr);
+            (is_unproven, !peer.works, is_other, peer.rank(), Reverse(peer.last_seen), **addr)
         });
         good.truncate(REMEMBERED_PEERS_MAX);
         let proven = good.iter().filter(|(_, peer)| peer.proof != Proof::Never).count().min(proven_max);

@@ -29,8 +29,10 @@ pub(super) enum Speech {
 /// What a peer did that says something about what it speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Evidence {
-    /// It sent a hit or a list line with attributes, from its own address, or answered a first contact there.
+    /// It sent a hit or a list line with attributes, from its own address.
     Attributes,
+    /// It answered a first contact.
+    Contact,
     /// It answered `5:p1` with names alone.
     PlainList,
     /// It answered a `p1` query with a name alone, from its own address. A `p1` node does so too, if it takes us for a
@@ -52,7 +54,12 @@ pub(super) enum Evidence {
 impl Evidence {
     /// Whether only a peer could have done this, whatever it speaks.
     pub(super) fn is_of_peer(self) -> bool {
-        matches!(self, Self::Attributes | Self::PlainList | Self::PlainHit)
+        matches!(self, Self::Attributes | Self::Contact | Self::PlainList | Self::PlainHit)
+    }
+
+    /// Whether this is of use to anybody. That a first contact is answered shows what listens there, and no more.
+    pub(super) fn is_work(self) -> bool {
+        matches!(self, Self::Attributes | Self::PlainList | Self::PlainHit | Self::P1Query | Self::BaseQuery)
     }
 }
 
@@ -60,7 +67,7 @@ impl Speech {
     /// What is known of a peer after this.
     pub(super) fn after(self, evidence: Evidence) -> Self {
         match (evidence, self) {
-            (Evidence::Attributes, _) => Self::P1,
+            (Evidence::Attributes | Evidence::Contact, _) => Self::P1,
             (Evidence::PlainList, _) => Self::Base,
             (Evidence::PlainHit, Self::P1) => Self::Unheard,
             (Evidence::PlainHit, _) => Self::Base,
@@ -100,7 +107,7 @@ impl Node {
         let before = self.peers.speech(peer);
         let after = before.after(evidence);
         self.peers.set_speech(now, peer, after, evidence);
-        if evidence == Evidence::Attributes {
+        if matches!(evidence, Evidence::Attributes | Evidence::Contact) {
             self.peers.shown.0.insert(Network::of(peer.ip()), peer);
         } else if after != Speech::P1 {
             self.peers.shown.0.remove(&peer);

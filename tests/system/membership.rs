@@ -122,6 +122,24 @@ fn some_neighbours_are_those_that_answered_in_an_earlier_run_whatever_the_list_s
     assert!(kept >= 2, "{kept} of 8 neighbours have answered before; {known} are listed");
 }
 
+/// All neighbours take connections and do nothing else. Who is new on the list is searched all the same.
+#[test]
+fn neighbours_that_only_take_connections_give_way_to_who_is_listed() {
+    let sinks: Vec<Fake> = (0..8).map(|_| Fake::ear()).collect();
+    let bootstrap = OldBootstrap::listing(&sinks.iter().map(|sink| sink.addr).collect::<Vec<_>>());
+    let newcomer = Setup::peer().shares("newcomer.txt", "found").start();
+    let peer = Setup::peer().joins(&[bootstrap.addr()]).set("keepalive_refresh", "'1s'").start();
+    until("it has neighbours", LIMIT, || peer.peers_that(|row| row["neighbour"] == true).len() == 8);
+    peer.control().call("search", serde_json::json!({ "text": "anything", "ttl": 1 })).expect("it begins");
+    until("they have answered", LIMIT, || peer.peers_that(|row| row["state"] == "alive").len() == 8);
+    bootstrap.list_instead(&[newcomer.listen()]);
+    peer.await_neighbour(newcomer.listen());
+    let rows = peer.search_until("newcomer", |rows| !rows.is_empty());
+    assert_eq!(rows[0]["sources"], serde_json::json!([newcomer.listen()]));
+    assert_eq!(peer.status()["limited"]["neighbours_replaced"], 1);
+    assert_eq!(peer.peers_that(|row| row["neighbour"] == true).len(), 8);
+}
+
 #[test]
 fn it_never_lists_itself() {
     let port = free_port();

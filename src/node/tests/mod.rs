@@ -20,6 +20,7 @@ mod serving;
 mod settling;
 mod speech;
 mod strangers;
+mod turnover;
 mod turns;
 mod world;
 

@@ -2,6 +2,7 @@
 
 use super::membership::peers;
 use super::rig::*;
+use super::turnover::searches_for_itself;
 use crate::id::QueryId;
 use crate::node::contract::Response;
 use crate::wire::Message;
@@ -80,6 +81,8 @@ fn who_is_new_on_a_list_is_searched_though_all_places_are_taken() {
     let dials = rig.dials();
     assert_eq!(dials.iter().filter(|(_, to, _)| *to == bootstrap()).count(), 0, "the list is fresh");
     let mut rig = settled(full.clone());
+    // None of these gives its place to the newcomer.
+    full[..2].iter().for_each(|peer| searches_for_itself(&mut rig, *peer));
     rig.search("anything");
     searched(&mut rig);
     rig.pass(Duration::from_secs(12));

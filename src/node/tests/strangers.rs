@@ -112,19 +112,19 @@ fn a_peer_that_no_list_names_any_more_and_that_does_not_answer_is_forgotten() {
 }
 
 /// Peers, each in a network of its own.
-fn crowd(network: u8, count: u8) -> Vec<SocketAddr> {
+pub(super) fn crowd(network: u8, count: u8) -> Vec<SocketAddr> {
     (0..count).map(|n| SocketAddr::from(([network, 0, 0, n], 63_339))).collect()
 }
 
 /// How many of the neighbours are in networks that begin so.
-fn neighbours_in(rig: &mut Rig, network: u8) -> usize {
+pub(super) fn neighbours_in(rig: &mut Rig, network: u8) -> usize {
     let rows = peers(rig);
     let begins_so = |addr: SocketAddr| matches!(addr.ip(), std::net::IpAddr::V4(ip) if ip.octets()[0] == network);
     rows.iter().filter(|row| row.neighbour && begins_so(row.addr)).count()
 }
 
 /// Searches once; the neighbours in networks that begin so refuse, the others answer.
-fn search_once(rig: &mut Rig, refusing: Option<u8>) {
+pub(super) fn search_once(rig: &mut Rig, refusing: Option<u8>) {
     rig.search_within("anything", Some(0));
     for (exchange, to, _) in rig.dials() {
         let refuses = matches!(to.ip(), std::net::IpAddr::V4(ip) if Some(ip.octets()[0]) == refusing);

@@ -38,6 +38,15 @@ fn say(from: Ipv4Addr, to: SocketAddr, message: &[u8]) -> TcpStream {
     stream
 }
 
+/// Ends the readers, also where the test fails.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 /// Reads about 4 KiB a second until it is over; how much that was.
 fn read_slowly(mut stream: TcpStream, over: &AtomicBool) -> usize {
     let (mut part, mut bytes) = ([0; 1 << 10], 0);
@@ -58,6 +67,7 @@ fn two_addresses_that_do_not_read_give_way_and_a_slow_reader_does_not() {
     let over = AtomicBool::new(false);
     let range = format!("8:0:{LARGE}:large.bin\n");
     std::thread::scope(|scope| {
+        let ends = Ends(&over);
         let slow = say(Ipv4Addr::new(127, 0, 6, 1), to, b"4:large.bin\n");
         let slow = scope.spawn(|| read_slowly(slow, &over));
         // One waits to be called back, the others ask for a file, a range, or the list of files.
@@ -90,7 +100,7 @@ fn two_addresses_that_do_not_read_give_way_and_a_slow_reader_does_not() {
             reset += unread.iter().filter(is_reset).count() as u64;
             reset >= 5 && reset == count(&peer, "responses_displaced")
         });
-        over.store(true, Ordering::SeqCst);
+        drop(ends);
         assert!(slow.join().expect("it goes on") > 16 << 10);
     });
 }
@@ -104,6 +114,7 @@ fn readers_that_our_own_limit_slows_down_are_not_taken_for_slow() {
     let mut waiting = say(Ipv4Addr::new(127, 0, 8, 1), to, b"4:small.txt\n");
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let ends = Ends(&over);
         let take = |mut stream: TcpStream| {
             let over = &over;
             scope.spawn(move || {
@@ -115,7 +126,7 @@ fn readers_that_our_own_limit_slows_down_are_not_taken_for_slow() {
         };
         let readers: Vec<_> = readers.into_iter().map(take).collect();
         holds("they keep their turns", Duration::from_secs(13), || count(&peer, "responses_displaced") == 0);
-        over.store(true, Ordering::SeqCst);
+        drop(ends);
         readers.into_iter().for_each(|reader| reader.join().expect("it was sent something to the end"));
     });
     assert_eq!(read_to_end(&mut waiting), (b"small".to_vec(), End::Fin), "when they have gone");

@@ -40,6 +40,11 @@ pub enum Request {
         /// The peer.
         peer: SocketAddr,
     },
+    /// Forget a peer, until somebody names it again.
+    Forget {
+        /// The peer.
+        peer: SocketAddr,
+    },
     /// Begin downloads.
     Download {
         /// What; at least one.

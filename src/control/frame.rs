@@ -21,12 +21,13 @@ const CALL_ID_BYTES_MAX: usize = 64;
 const MESSAGE_CHARS_MAX: usize = 300;
 
 /// The methods and the parameters of each, as [`Request`] names them.
-const METHODS: [(&str, &[&str]); 19] = [
+const METHODS: [(&str, &[&str]); 20] = [
     ("status", &[]),
     ("peers", &[]),
     ("search", &["text", "max", "ttl"]),
     ("hits", &["search", "after"]),
     ("list", &["peer"]),
+    ("forget", &["peer"]),
     ("download", &["what", "output"]),
     ("downloads", &["after"]),
     ("follow", &["ids"]),
@@ -65,8 +66,7 @@ pub enum Incoming {
 ///
 /// # Errors
 ///
-/// The error to send back, with the ID of the call if the line had a usable one. JSON-RPC notifications (requests
-/// without ID) are refused: every call of ours is answered.
+/// The error to send back, with the ID of the call if the line had a usable one.
 pub fn decode_request(line: &[u8]) -> Result<(CallId, Request), (Option<CallId>, CallError)> {
     let value: Value =
         serde_json::from_slice(line).map_err(|e| (None, error(PARSE_ERROR, format!("not JSON: {e}"))))?;
@@ -81,7 +81,8 @@ pub fn decode_request(line: &[u8]) -> Result<(CallId, Request), (Option<CallId>,
                 error(INVALID_REQUEST, "id must be a whole number from 0 on, or a text of at most 64 bytes"),
             ));
         }
-        None => return Err((None, error(INVALID_REQUEST, "id is missing"))),
+        None if object.get("method").is_some_and(Value::is_string) => CallId::Notification,
+        None => return Err((None, error(INVALID_REQUEST, "id and method are missing"))),
     };
     match read_call(object) {
         Ok(request) => Ok((call, request)),
@@ -89,9 +90,10 @@ pub fn decode_request(line: &[u8]) -> Result<(CallId, Request), (Option<CallId>,
     }
 }
 
-/// The line that answers a call, with its `\n`.
+/// The line that answers a call, with its `\n`; nothing if it is a notification.
 pub fn encode_reply(call: &CallId, outcome: &Result<Reply, CallError>) -> Vec<u8> {
     match outcome {
+        _ if *call == CallId::Notification => Vec::new(),
         Ok(reply) => line(&Response { jsonrpc: "2.0", id: Some(call), result: Some(reply), error: None }),
         Err(error) => line(&Response { jsonrpc: "2.0", id: Some(call), result: None, error: Some(error) }),
     }

@@ -39,6 +39,8 @@ pub enum CallId {
     Number(u64),
     /// At most 64 bytes.
     Text(String),
+    /// None: a JSON-RPC notification, which is carried out and never answered.
+    Notification,
 }
 
 /// Most rows of one page of hits, files, downloads or registrations.

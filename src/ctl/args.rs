@@ -157,6 +157,7 @@ pub(super) enum Command {
     Search(Search),
     Hits(Hits),
     List(List),
+    Forget(Forget),
     Download(Download),
     Downloads(Downloads),
     Pause(Pause),
@@ -217,6 +218,15 @@ pub(super) struct Hits {
 #[argh(subcommand, name = "list", help_triggers("-h", "--help"))]
 pub(super) struct List {
     /// address or host name, and perhaps a port, as 192.0.2.7, localhost:63340 or [2001:db8::7]:63339
+    #[argh(positional, arg_name = "PEER", from_str_fn(peer))]
+    pub(super) peer: SocketAddr,
+}
+
+/// forget a peer that was mistyped; one that a list names comes back
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(subcommand, name = "forget", help_triggers("-h", "--help"))]
+pub(super) struct Forget {
+    /// address and port, as peers shows them
     #[argh(positional, arg_name = "PEER", from_str_fn(peer))]
     pub(super) peer: SocketAddr,
 }

@@ -7,6 +7,7 @@ use crate::control::{
 use crate::name::Escaped;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use polling::{Event, Poller};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -18,6 +19,9 @@ use std::time::Duration;
 
 /// Notices held back while an answer is waited for.
 const NOTICES_WAITING_MAX: usize = 100_000;
+
+/// Between two looks whether the daemon's process has gone: a process of others can be waited for in no other way.
+const EXIT_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Bytes asked for in one read.
 const READ_BYTES_MAX: usize = 64 << 10;
@@ -44,6 +48,7 @@ pub(super) enum Heard {
 /// An open connection.
 pub(super) struct Connection {
     path: PathBuf,
+    daemon: Option<Daemon>,
     stream: UnixStream,
     poller: Poller,
     interrupts: Option<SignalFd>,
@@ -52,6 +57,38 @@ pub(super) struct Connection {
     calls: u64,
     ended: bool,
 }
+
+/// The process behind the connection, if it is a `pyrated` and can be seen from here.
+struct Daemon {
+    pid: i32,
+    /// When it was started, in the kernel's words: another process may get its number.
+    started: String,
+}
+
+impl Daemon {
+    fn behind(stream: &UnixStream) -> Option<Self> {
+        let pid = getsockopt(stream, PeerCredentials).ok()?.pid();
+        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+        let started = start_of(pid)?;
+        (name.trim_end() == "pyrated").then_some(Self { pid, started })
+    }
+
+    fn is_there(&self) -> bool {
+        start_of(self.pid).is_some_and(|started| started == self.started)
+    }
+}
+
+/// When a process was started; `None` of one that has ended, though its parent may not have noticed yet (proc_pid_stat(5)).
+fn start_of(pid: i32) -> Option<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+    let state = fields.next()?;
+    let started = fields.nth(STAT_FIELDS_TO_START)?;
+    (!matches!(state, "Z" | "X")).then(|| started.to_owned())
+}
+
+/// Fields of `/proc/PID/stat` between the state, which is the third, and the time of start, which is the 22nd.
+const STAT_FIELDS_TO_START: usize = 18;
 
 /// Why a wait was over.
 enum Woken {
@@ -73,6 +110,7 @@ impl Connection {
         poller.add(&stream, Event::none(SOCKET))?;
         Ok(Self {
             path: path.into(),
+            daemon: Daemon::behind(&stream),
             stream,
             poller,
             interrupts: None,
@@ -158,6 +196,16 @@ impl Connection {
     /// Forgets the notices that came before the last answer: what they tell of is older than the answer.
     pub(super) fn forget_waiting(&mut self) {
         self.waiting.clear();
+    }
+
+    /// Waits until the process of the daemon has gone. False if it is still there at the deadline. Of a program that embeds a
+    /// daemon, the end of the connection is all that can be awaited.
+    pub(super) fn await_exit(&self, until: Deadline) -> bool {
+        let is_there = || self.daemon.as_ref().is_some_and(Daemon::is_there);
+        while is_there() && !until.has_passed() {
+            std::thread::sleep(EXIT_INTERVAL);
+        }
+        !is_there()
     }
 
     /// The failure when the daemon closes the connection while something is still expected of it.

@@ -100,6 +100,7 @@ fn obey(options: Options, output: Output) -> Result<ExitCode, CallError> {
         Command::Search(search) => work::search(session, &search),
         Command::Hits(hits) => query::hits(session, &hits.ids),
         Command::List(list) => work::list(session, list.peer),
+        Command::Forget(forget) => query::order(session, &Request::Forget { peer: forget.peer }),
         Command::Download(download) => download::download(session, download),
         Command::Downloads(downloads) => query::downloads(session, &downloads.ids),
         Command::Pause(pause) => orders::give(session, Order::Pause, &pause.ids),

@@ -12,6 +12,9 @@ pub(super) fn give(session: &mut Session, order: Order, ids: &[String]) -> Resul
     let answer: DownloadsReply = session.call(&request(order, ids))?;
     let rows = downloads_of(session, answer)?;
     let code = remark_not_remembered(&rows);
+    if rows.is_empty() && session.output.is_text() {
+        remark("nothing to do: no download is in a state that this changes");
+    }
     session.output.show(&Ordered { rows, order })?;
     Ok(code)
 }

@@ -168,18 +168,21 @@ pub(super) fn order(session: &mut Session, request: &Request) -> Result<ExitCode
     Ok(ExitCode::Done)
 }
 
-/// `stop`: done when the daemon has closed the connection.
+/// `stop`: done when the daemon has closed the connection and its process has gone.
 pub(super) fn stop(session: &mut Session) -> Result<ExitCode, CallError> {
     let until = Deadline::after(session.timeout);
     let _: IgnoredAny = session.call(&Request::Stop)?;
+    let late = || {
+        let timeout = humantime::format_duration(session.timeout);
+        CallError::new(ExitCode::TimedOut, format!("the daemon has not left within {timeout}"))
+    };
     loop {
         match session.connection.next(until)? {
             Heard::Notice(_) | Heard::Unknown(_) => {}
-            Heard::Deadline => {
-                let timeout = humantime::format_duration(session.timeout);
-                return Err(CallError::new(ExitCode::TimedOut, format!("the daemon has not left within {timeout}")));
-            }
-            Heard::Ended | Heard::Interrupted => break,
+            Heard::Deadline => return Err(late()),
+            Heard::Ended if session.connection.await_exit(until) => break,
+            Heard::Ended => return Err(late()),
+            Heard::Interrupted => break,
         }
     }
     session.output.show_done()?;

@@ -75,6 +75,7 @@ impl Node {
                 self.may_work()?;
                 self.call_list(now, client, canonical(peer)).map(Reply::SearchStarted)
             }
+            Request::Forget { peer } => self.call_forget(now, canonical(peer)).map(|()| Reply::Done {}),
             Request::Downloads { after } => Ok(Reply::Downloads(self.call_downloads(now, after))),
             Request::Follow { ids } => self.call_follow(now, client, &ids).map(Reply::Downloads),
             Request::Files { after } => self.call_files(after.as_ref()).map(Reply::Files),

@@ -11,7 +11,7 @@ use super::membership::LinkId;
 use super::peers::{Keep, Peer, Proof, RANK_FAILING, Standing};
 use super::speech::Evidence;
 use super::{Node, NodeTimer};
-use crate::control::{Notice, PeerSource};
+use crate::control::{CallError, ExitCode, Notice, PeerSource};
 use crate::fault::OtherProgram;
 use crate::time::Instant;
 use std::collections::BTreeMap;
@@ -194,6 +194,17 @@ impl Node {
         neighbours.iter().filter(|addr| !fails(addr)).count()
     }
 
+    /// The user wants a peer forgotten. One that a list or a search names again comes back.
+    pub(super) fn call_forget(&mut self, now: Instant, peer: SocketAddr) -> Result<(), CallError> {
+        if !self.peers.rows.contains_key(&peer) {
+            let message = format!("{peer} is no known peer; `pyratectl peers` shows those that are");
+            return Err(CallError::new(ExitCode::NotFound, message));
+        }
+        self.peers.change(peer, |_| Keep::No);
+        self.plan_to_remember(now);
+        Ok(())
+    }
+
     /// The configuration changed: there may be more or fewer neighbours, and an address of ours among the peers.
     pub(super) fn reconsider_peers(&mut self) {
         let ourselves: Vec<_> = self.peers.rows.keys().copied().filter(|addr| self.is_ourselves(*addr)).collect();
@@ -208,17 +219,18 @@ impl Node {
         }
     }
 
-    /// Forgets claims that nothing proved for long, and peers that no list names any more and that did not answer for long.
-    /// The latter only while a bootstrap node has us on its list: without one nobody else would be there to ask.
+    /// Forgets claims that nothing proved for long, what the user mistyped, and peers that no list names any more and that did
+    /// not answer for long. The latter only while a bootstrap node has us on its list: without one nobody else would be there to ask.
     pub(super) fn on_expire_peers(&mut self, now: Instant) {
         let online = self.is_registered();
         let old = |(addr, peer): &(&SocketAddr, &Peer)| {
             let is_forgotten = online && peer.is_forgotten() && !self.peers.neighbours.contains(addr);
-            (peer.is_claim() || is_forgotten) && peer.fresh_at + CLAIM_AGE_MAX <= now
+            (peer.is_claim() || peer.is_mistyped() || is_forgotten) && peer.fresh_at + CLAIM_AGE_MAX <= now
         };
         let old: Vec<_> = self.peers.rows.iter().filter(old).map(|(addr, _)| *addr).collect();
         old.into_iter().for_each(|addr| self.peers.change(addr, |_| Keep::No));
-        let may_grow_old = self.peers.rows.values().filter(|peer| peer.is_claim() || peer.is_forgotten());
+        let grows_old = |peer: &&Peer| peer.is_claim() || peer.is_mistyped() || peer.is_forgotten();
+        let may_grow_old = self.peers.rows.values().filter(grows_old);
         // One that is old and stays for now is looked at again later.
         let later = |at: Instant| if at <= now { now + CLAIM_AGE_MAX / 2 } else { at };
         let next = may_grow_old.map(|peer| later(peer.fresh_at + CLAIM_AGE_MAX)).min();

@@ -83,6 +83,13 @@ impl Peer {
         self.listed_by.is_empty() && self.source != PeerSource::User
     }
 
+    /// Named by the user, and never heard of: a slip of the pen, as far as anybody knows.
+    pub(super) fn is_mistyped(&self) -> bool {
+        let never_heard = self.last_seen.is_none() && !self.spoke && self.listed_by.is_empty();
+        let fails = matches!(self.standing, Standing::Failing { .. } | Standing::NotAPeer);
+        self.source == PeerSource::User && never_heard && fails
+    }
+
     /// Worth remembering across a restart.
     fn is_good(&self) -> bool {
         !self.is_claim() && matches!(self.standing, Standing::New | Standing::Alive)

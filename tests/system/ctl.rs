@@ -241,5 +241,7 @@ fn rescan_reload_log_level_cancel_and_stop() {
     let watch = crate::harness::Stopwatch::start();
     let stop = pyratectl(&peer, ["stop"]);
     assert_eq!(stop.code, 0, "{stop:?}");
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", peer.pid())).unwrap_or_default();
+    assert!(stat.is_empty() || stat.contains(") Z "), "it has gone, but for what its parent has to take: {stat}");
     assert_eq!(peer.wait_end(watch).code, Some(0));
 }

@@ -11,6 +11,7 @@ fn requests() -> Vec<Request> {
         Request::Search { text: name.clone(), max: Some(3), ttl: None },
         Request::Hits { search: Some(1), after: 2 },
         Request::List { peer },
+        Request::Forget { peer },
         Request::Download {
             what: vec![
                 Selector::Hits("2,4-6".into()),
@@ -92,7 +93,7 @@ fn what_is_no_request_is_refused_by_the_book() {
         ("[]", INVALID_REQUEST),
         ("7", INVALID_REQUEST),
         (r#"[{"jsonrpc":"2.0","id":1,"method":"status"}]"#, INVALID_REQUEST),
-        (r#"{"jsonrpc":"2.0","method":"status"}"#, INVALID_REQUEST),
+        (r#"{"jsonrpc":"2.0","params":{}}"#, INVALID_REQUEST),
         (r#"{"jsonrpc":"2.0","id":null,"method":"status"}"#, INVALID_REQUEST),
         (r#"{"jsonrpc":"2.0","id":-1,"method":"status"}"#, INVALID_REQUEST),
         (r#"{"jsonrpc":"2.0","id":1.5,"method":"status"}"#, INVALID_REQUEST),
@@ -205,4 +206,14 @@ fn a_client_trusts_no_daemon() {
     let rude = decode_incoming(br#"{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"a\nb\u001b \\x1b"}}"#).unwrap();
     let Incoming::Reply { outcome: Err(error), .. } = rude else { panic!("{rude:?}") };
     assert_eq!(error.message, "a\\nb\\x1b \\x1b");
+}
+
+#[test]
+fn a_notification_is_a_call_without_an_answer() {
+    let (call, request) = decode_request(br#"{"jsonrpc":"2.0","method":"status"}"#).unwrap();
+    assert_eq!((&call, request), (&CallId::Notification, Request::Status));
+    assert_eq!(encode_reply(&call, &Ok(Reply::Done {})), b"");
+    let (call, error) = decode_request(br#"{"jsonrpc":"2.0","method":"no_such"}"#).unwrap_err();
+    assert_eq!(call, Some(CallId::Notification));
+    assert_eq!(encode_reply(&CallId::Notification, &Err(error)), b"");
 }

@@ -8,6 +8,7 @@ mod downloads;
 mod flooding;
 mod hashing;
 mod membership;
+mod mistyped;
 mod networks;
 mod newcomers;
 mod p1;

@@ -67,7 +67,8 @@ pub struct Query {
 impl Query {
     /// Takes a file string apart. Never fails: one that can match nothing is a query too.
     ///
-    /// Terms are separated by white space and punctuation. A string `b3=` and 64 hex digits asks for that content (PROTOCOL,
+    /// Terms are separated by white space and punctuation; those that punctuation alone separates must follow one another. A
+    /// string `b3=` and 64 hex digits asks for that content (PROTOCOL,
     /// Ranges and metadata) and is not taken for a term.
     pub fn parse(text: &[u8]) -> Query {
         let content = text.strip_prefix(b"b3=").and_then(ContentHash::from_hex);
@@ -137,7 +138,7 @@ impl Query {
     /// Whether a hit that somebody sent fulfils what they may not know of: phrases, exclusions and patterns. A file of exactly
     /// this name is always taken.
     pub fn admits(&self, name: &[u8]) -> bool {
-        self.conditions.is_empty() || name == &*self.text || self.fulfils(&folded(name))
+        self.plain.is_none() || name == &*self.text || self.fulfils(&folded(name))
     }
 
     /// The rarest term, and the others. `None`: only exact matches count.
@@ -246,8 +247,9 @@ impl<'a> Parts<'a> {
         let &Token { text, excludes, quoted } = token;
         let folded_text = folded(text);
         let is_pattern = !quoted && is_pattern(text);
+        let phrase = || Test::Phrase(Box::new(finder(&words(&folded_text).collect::<Vec<_>>().join(&b' '))));
         let test = if quoted {
-            Some(Test::Phrase(Box::new(finder(&words(&folded_text).collect::<Vec<_>>().join(&b' ')))))
+            Some(phrase())
         } else if is_pattern {
             Some(Test::Pattern(Pattern::new(text)))
         } else if excludes {
@@ -256,7 +258,13 @@ impl<'a> Parts<'a> {
             None
         };
         self.is_plain &= test.is_none();
+        let is_operator = test.is_some();
         self.conditions.extend(test.map(|test| Condition { test, excludes }));
+        // `3.mp3` is no file that has a 3 somewhere, as in `mp3`.
+        let is_joined = !is_operator && words(&folded_text).nth(1).is_some();
+        if is_joined && self.conditions.len() < QUERY_CONDITIONS_MAX {
+            self.conditions.push(Condition { test: phrase(), excludes: false });
+        }
         if excludes {
             return;
         }
@@ -340,6 +348,6 @@ mod tests {
         assert!(!admits("song -\"de luxe\"", "song de-luxe") && admits("song -\"de luxe\"", "song luxe de"));
         assert!(admits("song -*.mp3", "song.ogg") && !admits("song -*.mp3", "song.mp3"));
         assert!(admits("-live", "-live"), "exactly this name");
-        assert!(admits("other words", "song"), "plain words are left to those who answer");
+        assert!(admits("other words.mp3", "song"), "plain words are left to those who answer");
     }
 }

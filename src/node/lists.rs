@@ -75,7 +75,8 @@ impl Node {
         link.error = None;
         let LinkPhase::Registered { to, .. } = link.phase else { return };
         (link.lists.tells, link.lists.sampled) = (tells, sampled);
-        link.lists.came_at = Some(now);
+        // On its first list everybody is new to us, and nobody has just come.
+        let is_first = link.lists.came_at.replace(now).is_none();
         if shows_us {
             link.lists.again = None;
         }
@@ -88,7 +89,7 @@ impl Node {
         }
         self.plan_refresh(now, id);
         self.seek_among_newcomers(now);
-        self.on_newcomers_listed(now, !sampled);
+        self.on_newcomers_listed(now, !sampled && !is_first);
     }
 
     /// Plans the next look at the list, if none is planned.

@@ -192,12 +192,16 @@ impl<'a> Chosen<'a> {
         }
     }
 
+    /// How many lists name one of them, or another candidate.
+    fn lists(&self, others: &[Candidate]) -> usize {
+        let all = self.places.iter().map(|(place, _)| place).chain(others);
+        all.flat_map(|of| &of.lists).collect::<BTreeSet<_>>().len()
+    }
+
     /// One of the list that has named most gives way to one of a list that has named less than its share, unless one is on
     /// trial already.
     fn balance_lists(&mut self, others: &[Candidate]) {
-        let lists: BTreeSet<_> =
-            self.places.iter().map(|(place, _)| place).chain(others).flat_map(|of| &of.lists).collect();
-        let share = self.rules.neighbours_max / lists.len().max(1);
+        let share = self.rules.neighbours_max / self.lists(others).max(1);
         let Some((most, Some(list))) = self.per_list.iter().map(|(list, held)| (*held, *list)).max() else { return };
         if !self.is_full() || most <= share || self.has_trial() {
             return;
@@ -241,8 +245,11 @@ impl<'a> Chosen<'a> {
             return false;
         };
         let place = self.remove(at);
+        // No list gets more than its share in this way: one that always names the same peers would have them all in the end.
+        let share = self.rules.neighbours_max.div_ceil(self.lists(others).max(1));
         let fits = |candidate: &&Candidate| {
-            candidate.rank <= self.rules.answers + 1 && !candidate.lists.is_empty() && self.has_room_for(candidate)
+            let is_named = !candidate.lists.is_empty() && self.list_of(candidate).0 < share;
+            is_named && candidate.rank <= self.rules.answers + 1 && self.has_room_for(candidate)
         };
         // One that did more than to answer, then one that was not tried yet.
         let found = others.iter().filter(fits).min_by_key(|candidate| {

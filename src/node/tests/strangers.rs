@@ -155,7 +155,7 @@ fn a_quarter_of_the_neighbours_have_proved_themselves_before_whatever_a_list_say
 }
 
 /// A node whose first bootstrap node lists only its own peers, and the second others; all places are taken by the first.
-fn with_two_lists() -> Rig {
+pub(super) fn with_two_lists() -> Rig {
     let other = BootstrapAddr { host: "10.0.0.9".into(), port: 21_168 };
     let mut rig = Rig::new(NodeConfig { bootstraps: [config().bootstraps, vec![other]].concat(), ..config() });
     let registrations = rig.dials();

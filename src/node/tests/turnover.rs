@@ -2,8 +2,9 @@
 
 use super::membership::{list_next, peers};
 use super::rig::*;
-use super::strangers::{crowd, neighbours_in, search_once};
+use super::strangers::{crowd, neighbours_in, search_once, with_two_lists};
 use crate::node::contract::{Action, NodeConfig, RememberedPeers};
+use crate::wire::Message;
 use std::net::SocketAddr;
 
 /// A node whose neighbours, in networks that begin with 66, answer and have done nothing else.
@@ -105,7 +106,7 @@ fn a_neighbour_that_passes_on_searches_or_sends_a_hit_is_of_use() {
         rig.join(crowd(66, 2));
         rig.search_within("song", Some(0));
         let ours = rig.dials();
-        let (from, crate::wire::Message::Search(search)) = (ours[0].1, &ours[0].2[0]) else { panic!("a search") };
+        let (from, Message::Search(search)) = (ours[0].1, &ours[0].2[0]) else { panic!("a search") };
         if sends_hit {
             rig.hit(&search.id, from, listed("song", None));
         } else {
@@ -146,4 +147,36 @@ fn those_that_were_of_use_are_remembered_before_those_that_only_answered() {
         _ => None,
     });
     assert_eq!(remembered.last().expect("they are remembered")[0], useful);
+}
+
+/// One bootstrap node names the same peers all the time; those of the other are named now and then, as on a sample.
+#[test]
+fn a_list_that_always_names_the_same_does_not_get_all_places() {
+    let mut rig = with_two_lists();
+    for _ in 0..20 {
+        search_once(&mut rig, None);
+    }
+    assert_eq!((neighbours_in(&mut rig, 20), neighbours_in(&mut rig, 66)), (4, 4));
+    for _ in 0..60 {
+        let lists: Vec<_> = loop {
+            let lists = rig.dials().into_iter().filter_map(|(exchange, to, messages)| match messages[..] {
+                [Message::RequestPeerList { .. }] => Some((exchange, to)),
+                _ => {
+                    rig.deliver(exchange);
+                    None
+                }
+            });
+            let lists: Vec<_> = lists.collect();
+            match lists.is_empty() {
+                true => drop(rig.jump()),
+                false => break lists,
+            }
+        };
+        for (exchange, to) in lists {
+            let rows = if to == bootstrap() { crowd(66, 150) } else { crowd(21, 1) };
+            rig.succeed(exchange, plain_list([rows, vec![us()]].concat()));
+        }
+        search_once(&mut rig, None);
+        assert!(neighbours_in(&mut rig, 66) <= 4);
+    }
 }

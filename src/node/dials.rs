@@ -28,6 +28,8 @@ pub(super) enum Purpose {
     Seek,
     /// A search that asks a peer what it speaks.
     FirstContact,
+    /// The same question, to a peer on a list, which announces us to it.
+    Announcement,
     /// The same question, to a peer that has announced itself.
     Newcomer,
     /// A listing for the user.
@@ -228,6 +230,7 @@ impl Node {
             Purpose::Link(link, errand) => self.on_errand_ended(now, link, errand, exchange, outcome),
             Purpose::Unregister => self.on_unregister_ended(exchange),
             Purpose::CallBack(id) => self.on_call_back_ended(now, id, exchange, outcome),
+            Purpose::Announcement => self.on_announcement_ended(now, to, &outcome),
             _ => {
                 self.weigh_peer(now, to, &outcome);
                 match purpose {
@@ -246,7 +249,7 @@ impl Node {
 
     /// What the end of an exchange says about the peer. A reset says that somebody is there, but not that it is well;
     /// our own shortages say nothing.
-    fn weigh_peer(&mut self, now: Instant, peer: SocketAddr, outcome: &DialOutcome) {
+    pub(super) fn weigh_peer(&mut self, now: Instant, peer: SocketAddr, outcome: &DialOutcome) {
         match outcome {
             Ok(Dialled { .. }) => self.note_peer_answered(now, peer),
             Err(DialFault::Refused | DialFault::Unreachable | DialFault::TimedOut) => {

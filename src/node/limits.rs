@@ -40,16 +40,18 @@ pub(super) const LIST_AGE_MIN: Duration = Duration::from_secs(1);
 pub(super) const LISTS_FOR_SEARCHES_PER_MINUTE: u32 = 6;
 /// Lists that searches may ask of it at once.
 pub(super) const LISTS_FOR_SEARCHES_BURST: u32 = 3;
-/// Peers that we have announced ourselves to.
-pub(super) const ANNOUNCED_MAX: usize = 1_024;
-/// Announcements in a minute that a node acts on. A node announces itself to `max_peers` others when it starts.
+/// Peers that are to know that we are there, if so many take the announcement.
+pub(super) const ANNOUNCEMENTS_WANTED: usize = 4;
+/// Peers that we tell in a run that we are there, whether they take it or not.
+pub(super) const ANNOUNCEMENTS_MAX: usize = 16;
+/// Announcements in a minute that a node acts on.
 pub(super) const ANNOUNCEMENTS_PER_MINUTE: u32 = 60;
 /// Of these, those of one network: some nodes behind one address may start together.
 pub(super) const ANNOUNCEMENTS_PER_NETWORK: u32 = 10;
 /// Newcomers that are being asked back.
 pub(super) const NEWCOMER_CONTACTS_MAX: usize = 16;
 /// One neighbour in so many may be a peer that has just announced itself.
-pub(super) const NEWCOMER_PLACES_OF: usize = 4;
+pub(super) const NEWCOMER_PLACES_OF: usize = 8;
 /// Least wait after a bootstrap node failed; doubles with each further failure, and is spread at random within these bounds.
 pub(super) const LINK_RETRY_MIN: Duration = Duration::from_secs(2);
 /// Longest such wait: a bootstrap node that returns without its memory lists its peers again within a minute.

@@ -7,7 +7,7 @@
 //!   may register many ports. Among equals, wide networks that have fewer come first, except our own, and then networks.
 //! - A quarter is kept for peers that have answered as neighbours in an earlier run: they are tried first, whatever the lists
 //!   of bootstrap nodes say.
-//! - A quarter at most is for peers that have just announced themselves, so that somebody passes searches on to them.
+//! - An eighth at most is for peers that have just announced themselves, so that somebody passes searches on to them.
 //! - Among equals, peers on lists that have named fewer neighbours come first. Where one list has named more than its share, its
 //!   neighbours give way to those of others, one at a time: each has to answer before the next is tried.
 //! - A neighbour that takes connections, and has sent no search, hit or list, gives way to a peer on a list, one with each

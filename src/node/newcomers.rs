@@ -2,9 +2,9 @@
 //! makes itself known (PROTOCOL, part 2, First contact).
 //!
 //! - A search asks the bootstrap nodes for their lists, as often as an allowance for each link permits.
-//! - A node announces itself to its neighbours by a first contact, once in a run. Whoever receives one asks back, in the same
-//!   form, at the address that it came from. A newcomer that answers is searched from then on: it has one of the places that
-//!   are for newcomers, a quarter of `max_peers`.
+//! - A node that has started announces itself by a first contact to some peers on its lists. Whoever receives one asks back,
+//!   in the same form, at the address that it came from. A newcomer that answers is searched from then on: it has one of the
+//!   places that are for newcomers, an eighth of `max_peers`.
 //! - A search that is in progress is sent to whoever has become a neighbour meanwhile, and to peers that are new on a list.
 //!
 //! An announcement makes a node open one connection to the address that the announcement came from, and is bounded for each
@@ -16,11 +16,10 @@ use super::contract::{DialOutcome, Dialled, Expect, Response};
 use super::dials::{Errand, Purpose, SearchDial};
 use super::endpoints::canonical;
 use super::fair_queue::Sender;
-use super::fair_set::FairSet;
 use super::limits::{
-    ANNOUNCED_MAX, ANNOUNCEMENTS_PER_MINUTE, ANNOUNCEMENTS_PER_NETWORK, LIST_AGE_MAX, LIST_AGE_MIN,
-    LISTS_FOR_SEARCHES_BURST, LISTS_FOR_SEARCHES_PER_MINUTE, NEWCOMER_AGE_MAX, NEWCOMER_CONTACTS_MAX, NEWCOMERS_MAX,
-    REQUESTER_PORT_MIN, SENDERS_MAX,
+    ANNOUNCEMENTS_MAX, ANNOUNCEMENTS_PER_MINUTE, ANNOUNCEMENTS_PER_NETWORK, ANNOUNCEMENTS_WANTED, LIST_AGE_MAX,
+    LIST_AGE_MIN, LISTS_FOR_SEARCHES_BURST, LISTS_FOR_SEARCHES_PER_MINUTE, NEWCOMER_AGE_MAX, NEWCOMER_CONTACTS_MAX,
+    NEWCOMERS_MAX, REQUESTER_PORT_MIN, SENDERS_MAX,
 };
 use super::membership::{LinkId, LinkPhase};
 use super::speech::{Evidence, Speech};
@@ -41,6 +40,14 @@ struct Running {
     asked_directly: BTreeSet<SocketAddr>,
 }
 
+/// Whom we have told that we are there.
+#[derive(Default)]
+struct Announcements {
+    told: BTreeSet<SocketAddr>,
+    /// How many of them took it.
+    taken: usize,
+}
+
 /// What is known of newcomers, and what they and we may still cause.
 pub(super) struct Newcomers {
     /// Lists that searches may ask of each bootstrap node.
@@ -48,8 +55,7 @@ pub(super) struct Newcomers {
     /// Announcements that are acted on, of each network and in all.
     of_network: Allowances<Network>,
     of_all: Allowances<()>,
-    /// Peers that we have announced ourselves to.
-    announced: FairSet<SocketAddr>,
+    announcements: Announcements,
     /// Peers that were new on a list that was whole, oldest first.
     listed: VecDeque<(Instant, SocketAddr)>,
     running: BTreeMap<SearchId, Running>,
@@ -63,7 +69,7 @@ impl Default for Newcomers {
             lists: Allowances::new(lists, SENDERS_MAX),
             of_network: Allowances::new(same(ANNOUNCEMENTS_PER_NETWORK), SENDERS_MAX),
             of_all: Allowances::new(same(ANNOUNCEMENTS_PER_MINUTE), 1),
-            announced: FairSet::new(ANNOUNCED_MAX),
+            announcements: Announcements::default(),
             listed: VecDeque::new(),
             running: BTreeMap::new(),
         }
@@ -99,7 +105,7 @@ impl Newcomers {
     pub(super) fn check_invariants(&self) {
         self.lists.check_invariants();
         self.of_network.check_invariants();
-        self.announced.check_invariants();
+        assert!(self.announcements.told.len() <= ANNOUNCEMENTS_MAX, "the announcements are bounded");
         assert!(self.listed.len() <= NEWCOMERS_MAX, "the newcomers are bounded");
     }
 }
@@ -159,21 +165,53 @@ impl Node {
         if is_whole {
             self.newcomers.note_listed(now, self.peers.newcomers());
         }
-        self.announce_to_neighbours(now);
+        self.announce(now);
         self.extend_searches(now);
     }
 
-    /// Tells the neighbours that we are there, once each. Programs that are known to be base programs do not care.
-    fn announce_to_neighbours(&mut self, now: Instant) {
+    /// Tells some peers that we are there. They are no neighbours if there are others: two that search each other are of less
+    /// use to others than two that search third ones.
+    fn announce(&mut self, now: Instant) {
         let Some(requester) = self.advertised() else { return };
-        for peer in self.neighbours() {
-            if self.newcomers.announced.contains(&peer) || self.peers.speech(peer) == Speech::Base {
-                continue;
-            }
+        let under_way = self.dials.values().filter(|dial| dial.purpose == Purpose::Announcement).count();
+        let wanted = ANNOUNCEMENTS_WANTED.saturating_sub(self.newcomers.announcements.taken + under_way);
+        for _ in 0..wanted {
+            let Some(peer) = self.next_to_be_told() else { return };
             let message = Message::FirstContact { id: QueryId::p1(self.dice.number()), requester };
-            if self.dial_peer(now, peer, vec![message], Expect::FirstContact, Purpose::FirstContact).is_ok() {
-                self.newcomers.announced.insert(Network::of(peer.ip()), peer);
+            if self.dial_peer(now, peer, vec![message], Expect::FirstContact, Purpose::Announcement).is_err() {
+                return;
             }
+            self.newcomers.announcements.told.insert(peer);
+        }
+    }
+
+    /// A peer that is on a list, speaks `p1` and was not told yet that we are there; of a network of which none was told, and
+    /// no neighbour, if there is one.
+    fn next_to_be_told(&mut self) -> Option<SocketAddr> {
+        let told = &self.newcomers.announcements.told;
+        if told.len() >= ANNOUNCEMENTS_MAX {
+            return None;
+        }
+        let networks: BTreeSet<_> = told.iter().map(|peer| Network::of(peer.ip())).collect();
+        let fits = |peer: &SocketAddr| !told.contains(peer) && self.peers.speech(*peer) == Speech::P1;
+        let listed: Vec<_> = self.peers.listed().filter(fits).collect();
+        let neighbours: BTreeSet<_> = self.neighbours().into_iter().collect();
+        let mut place = |peer: &SocketAddr| {
+            (neighbours.contains(peer), networks.contains(&Network::of(peer.ip())), self.dice.number())
+        };
+        listed.into_iter().map(|peer| (place(&peer), peer)).min().map(|(_, peer)| peer)
+    }
+
+    /// A peer was told that we are there. That it took this does not prove it as a neighbour: it was told because a list named
+    /// it, and whoever writes a list would have all those on it proven before others were tried.
+    pub(super) fn on_announcement_ended(&mut self, now: Instant, peer: SocketAddr, outcome: &DialOutcome) {
+        if matches!(outcome, Ok(Dialled { response: Response::SpeaksP1, .. })) {
+            self.newcomers.announcements.taken += 1;
+        } else {
+            if outcome.is_err() {
+                self.weigh_peer(now, peer, outcome);
+            }
+            self.announce(now);
         }
     }
 
@@ -209,8 +247,6 @@ impl Node {
         self.learn_peer(now, peer, PeerSource::Search);
         self.note_peer_answered(now, peer);
         self.note_evidence(now, peer, Evidence::Contact);
-        // It has been told of us by this.
-        self.newcomers.announced.insert(Network::of(peer.ip()), peer);
         self.peers.welcome(peer, self.config.max_peers);
         self.extend_searches(now);
     }

@@ -193,6 +193,12 @@ impl Peers {
         self.rows.get(&peer).is_some_and(|row| row.listed_by.values().any(|p1| *p1))
     }
 
+    /// The peers that a list names, but those that are dead.
+    pub(super) fn listed(&self) -> impl Iterator<Item = SocketAddr> {
+        let is_listed = |(_, row): &(&SocketAddr, &Peer)| !row.listed_by.is_empty() && !row.is_dead();
+        self.rows.iter().filter(is_listed).map(|(addr, _)| *addr)
+    }
+
     /// The peers that have just come onto a list.
     pub(super) fn newcomers(&self) -> &[SocketAddr] {
         &self.newcomers

@@ -3,9 +3,10 @@
 use super::membership::peers;
 use super::rig::*;
 use super::turnover::searches_for_itself;
+use crate::fault::DialFault;
 use crate::id::QueryId;
 use crate::node::contract::Response;
-use crate::wire::Message;
+use crate::wire::{ListedPeer, Message};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -116,20 +117,70 @@ fn a_script_that_searches_in_a_loop_asks_for_few_lists() {
     assert!((3..=3 + 6 + 2).contains(&lists), "{lists} lists in a minute");
 }
 
-#[test]
-fn a_node_announces_itself_once_to_each_neighbour() {
+/// A list comes that names peers that speak `p1`, and one that does not.
+fn list_with_p1(rig: &mut Rig, p1: impl Iterator<Item = SocketAddr>) {
+    let (exchange, ..) = rig.dial();
+    let row = |addr, p1| ListedPeer { addr, p1 };
+    let rows = p1.map(|addr| row(addr, true)).chain([row(in_network(200), false), row(us(), true)]);
+    rig.succeed(exchange, Response::PeerList(rows.collect()));
+}
+
+fn node_that_registers() -> Rig {
     let mut rig = Rig::new(config());
     rig.resets_first_contacts = false;
     let (register, ..) = rig.dial();
     rig.deliver(register);
-    rig.answer_peer_list(vec![peer(1), peer(2)]);
+    rig
+}
+
+#[test]
+fn a_node_announces_itself_to_four_that_take_it_and_are_no_neighbours() {
+    let mut rig = node_that_registers();
+    list_with_p1(&mut rig, (1..=40).map(in_network));
     let told = contacts(&mut rig);
-    assert_eq!(told.iter().map(|(_, to)| *to).collect::<Vec<_>>(), [peer(1), peer(2)]);
+    let neighbours = neighbours(&mut rig);
+    assert_eq!(neighbours.len(), 8);
+    assert!(
+        told.len() == 4 && told.iter().all(|(_, to)| !neighbours.contains(to) && *to != in_network(200)),
+        "{told:?}"
+    );
+    // In the place of one that cannot be reached, and of one that does not answer, others are told.
     rig.succeed(told[0].0, Response::SpeaksP1);
-    rig.deliver(told[1].0);
+    rig.succeed(told[1].0, Response::SpeaksP1);
+    rig.fail(told[2].0, DialFault::Refused);
+    rig.deliver(told[3].0);
+    let again = contacts(&mut rig);
+    assert!(again.len() == 2 && again.iter().all(|(_, to)| told.iter().all(|(_, other)| other != to)), "{again:?}");
+    again.iter().for_each(|(exchange, _)| rig.succeed(*exchange, Response::SpeaksP1));
     rig.pass(Duration::from_secs(5));
-    rig.answer_peer_list(vec![peer(1), peer(2), peer(3)]);
-    assert_eq!(contacts(&mut rig).into_iter().map(|(_, to)| to).collect::<Vec<_>>(), [peer(3)]);
+    list_with_p1(&mut rig, (1..=50).map(in_network));
+    assert_eq!(contacts(&mut rig), [], "four know");
+    // That they took it does not prove them.
+    let answered = peers(&mut rig).into_iter().filter(|row| row.last_seen.is_some()).count();
+    assert_eq!(answered, 0);
+}
+
+#[test]
+fn where_all_are_neighbours_they_are_told_and_nobody_without_end() {
+    let mut rig = node_that_registers();
+    list_with_p1(&mut rig, [in_network(1)].into_iter());
+    let told = contacts(&mut rig);
+    assert_eq!(told.iter().map(|(_, to)| *to).collect::<Vec<_>>(), [in_network(1)]);
+    rig.deliver(told[0].0);
+    rig.pass(Duration::from_secs(5));
+    list_with_p1(&mut rig, (1..=100).map(in_network));
+    let mut all = BTreeSet::new();
+    loop {
+        let told = contacts(&mut rig);
+        if told.is_empty() {
+            break;
+        }
+        for (exchange, to) in told {
+            assert!(all.insert(to), "{to} was told twice");
+            rig.deliver(exchange);
+        }
+    }
+    assert_eq!(all.len(), 15, "16 with the first one");
 }
 
 #[test]
@@ -186,7 +237,7 @@ fn announcements_are_bounded_and_aimed_at_their_sender_alone() {
 }
 
 #[test]
-fn newcomers_have_a_quarter_of_the_places_however_many_come() {
+fn newcomers_have_an_eighth_of_the_places_however_many_come() {
     let proven: Vec<_> = (1..=8).map(in_network).collect();
     let mut rig = settled(proven.clone());
     rig.search_within("anything", Some(0));
@@ -199,6 +250,6 @@ fn newcomers_have_a_quarter_of_the_places_however_many_come() {
     }
     let now = neighbours(&mut rig);
     let stayed = proven.iter().filter(|peer| now.contains(peer)).count();
-    assert_eq!((now.len(), stayed), (8, 6), "{now:?}");
-    assert!(now.contains(&in_network(149)) && now.contains(&in_network(148)), "the newest have them: {now:?}");
+    assert_eq!((now.len(), stayed), (8, 7), "{now:?}");
+    assert!(now.contains(&in_network(149)), "the newest has it: {now:?}");
 }

@@ -144,7 +144,8 @@ impl Rig {
     }
 
     fn is_first_contact(&self, exchange: ExchangeId) -> bool {
-        self.node.dials.get(&exchange).is_some_and(|dial| dial.purpose == Purpose::FirstContact)
+        let dial = self.node.dials.get(&exchange);
+        dial.is_some_and(|dial| matches!(dial.purpose, Purpose::FirstContact | Purpose::Announcement))
     }
 
     /// Lets time pass, from deadline to deadline.

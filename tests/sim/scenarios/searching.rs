@@ -69,8 +69,9 @@ fn every_peer_in_a_small_network_answers_once() {
             world.share(node, "shared by all.txt", FILE);
         }
         world.let_them_meet();
+        world.let_them_hash(&nodes[1..]);
         let (hits, _) = world.search(nodes[0], "shared by all.txt");
-        assert_eq!(hits.len(), 1, "one name and size is one row");
+        assert_eq!(hits.len(), 1, "one name, size and hash is one row: {hits:?}");
         let mut sources = hits[0].sources.clone();
         sources.sort();
         let expected: Vec<_> = nodes[1..].iter().map(|&node| world.addr(node)).collect();

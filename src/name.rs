@@ -79,7 +79,7 @@ pub fn last_component(path: &[u8]) -> &[u8] {
 }
 
 /// A component as stem and extension: that begins with the last dot, or with the one before it in `.tar.gz` and the like. It
-/// has at most [`EXTENSION_BYTES_MAX`] bytes, and may be empty.
+/// has at most 16 bytes, and may be empty.
 pub fn split_extension(component: &[u8]) -> (&[u8], &[u8]) {
     let dot = component.iter().rposition(|&byte| byte == b'.');
     let Some(dot) = dot.filter(|&at| at > 0 && component.len() - at <= EXTENSION_BYTES_MAX) else {

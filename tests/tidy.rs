@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use pyrate::daemon::{KEYS, Key};
+use pyrate::daemon::{InForceFrom, KEYS, Key};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -229,14 +229,22 @@ fn nothing_is_left_for_later() {
 /// The row of a key in the table of the README.
 fn readme_row(key: &Key) -> String {
     let default = if key.default.is_empty() { key.unset.to_owned() } else { format!("`{}`", key.default) };
-    format!("| `{}` | {} | {default} |", key.name, key.meaning)
+    let from = match key.in_force_from {
+        InForceFrom::Reload => "a reload",
+        InForceFrom::NextStart => "the next start",
+    };
+    format!("| `{}` | {} | {default} | from {from} |", key.name, key.meaning)
 }
 
 /// The entry of a key in the man page.
 fn man_entry(key: &Key) -> String {
     let roff = |text: &str| text.replace('\\', "\\e").replace('-', "\\-").replace('~', "\\(ti");
     let default = if key.default.is_empty() { key.unset } else { key.default };
-    format!(".TP\n.B {}\n{}.\nDefault: {}.", key.name, roff(key.meaning), roff(default))
+    let from = match key.in_force_from {
+        InForceFrom::Reload => ".",
+        InForceFrom::NextStart => "A changed value is in force from the next start.\n.",
+    };
+    format!(".TP\n.B {}\n{}.\nDefault: {}.\n{from}", key.name, roff(key.meaning), roff(default))
 }
 
 #[test]
@@ -248,7 +256,7 @@ fn the_tables_for_users_are_the_table_of_keys() {
         let missing = wanted.iter().filter(|(_, text, entry)| !text.contains(entry));
         complaints.extend(missing.map(|(file, _, entry)| format!("{file} lacks:\n{entry}")));
     }
-    let rows = readme.lines().filter(|line| line.starts_with("| `") && line.matches('|').count() == 4);
+    let rows = readme.lines().filter(|line| line.starts_with("| `") && line.matches('|').count() == 5);
     let stale = rows.filter(|row| row.contains('_') && !KEYS.iter().any(|key| *row == readme_row(key)));
     complaints.extend(stale.map(|row| format!("README.md has a row of no key: {row}")));
     none(complaints);

@@ -10,6 +10,7 @@ mod ids;
 mod line;
 mod notice;
 pub mod paths;
+mod reload;
 mod reply;
 mod text;
 
@@ -22,6 +23,7 @@ pub use frame::{
 pub use ids::{IdForm, parse_ids, parse_ids_with_all};
 pub use line::{LINE_BYTES_MAX, LineReader, REQUEST_BYTES_MAX, TooLong};
 pub use notice::Notice;
+pub use reload::{ChangedKey, ReloadReply, WaitingKey};
 pub use reply::{
     BootstrapReply, ChecksReply, DownloadRow, DownloadState, DownloadsReply, FileRow, FilesReply, HitRow, HitsReply,
     LimitedReply, LinkRow, LinkState, PeerRow, PeerSource, PeerState, RegistryPage, RegistryRow, Reply, SearchStarted,

@@ -1,6 +1,6 @@
 //! Answers, with the field names that scripts rely on (pyratectl(1), OUTPUT).
 
-use super::{CallError, RawText};
+use super::{CallError, RawText, ReloadReply};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
@@ -22,6 +22,8 @@ pub enum Reply {
     Files(FilesReply),
     /// To `bootstrap`.
     Bootstrap(BootstrapReply),
+    /// To `reload`.
+    Reload(ReloadReply),
     /// To all others: an empty object.
     Done {},
 }

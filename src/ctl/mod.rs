@@ -111,7 +111,7 @@ fn obey(options: Options, output: Output) -> Result<ExitCode, CallError> {
         Command::Rescan(_) => work::rescan(session),
         Command::Bootstrap(_) => query::bootstrap(session),
         Command::Events(_) => query::events(session),
-        Command::Reload(_) => query::order(session, &Request::Reload),
+        Command::Reload(_) => query::reload(session),
         Command::LogLevel(log) => query::order(session, &Request::LogLevel { level: log.level }),
         Command::Stop(_) => query::stop(session),
     }

@@ -8,7 +8,7 @@ use super::rows::Details;
 use super::text::name;
 use crate::control::{
     BootstrapReply, CallError, DownloadRow, DownloadsReply, ExitCode, FileRow, FilesReply, HitRow, HitsReply, IdForm,
-    Notice, PeerRow, Request, StatusReply, parse_ids,
+    Notice, PeerRow, ReloadReply, Request, StatusReply, parse_ids,
 };
 use serde::de::IgnoredAny;
 use std::collections::{BTreeMap, BTreeSet};
@@ -161,7 +161,22 @@ pub(super) fn events(session: &mut Session) -> Result<ExitCode, CallError> {
     }
 }
 
-/// `reload` and `log-level`: calls whose answer says nothing but that it is done.
+/// `reload`: the keys that changed, and those that wait for a restart.
+pub(super) fn reload(session: &mut Session) -> Result<ExitCode, CallError> {
+    let done: ReloadReply = session.call(&Request::Reload)?;
+    done.remarks.iter().for_each(|line| remark(&name(line.as_bytes())));
+    session.output.show(&done)?;
+    if session.output.is_text() && done.changed.is_empty() && done.waiting.is_empty() {
+        remark("reloaded; no value has changed");
+    }
+    if !done.waiting.is_empty() {
+        let keys: Vec<String> = done.waiting.iter().map(|waiting| name(waiting.key.as_bytes())).collect();
+        remark(&format!("in force only after a restart of the daemon: {}", keys.join(", ")));
+    }
+    Ok(ExitCode::Done)
+}
+
+/// `log-level`: a call whose answer says nothing but that it is done.
 pub(super) fn order(session: &mut Session, request: &Request) -> Result<ExitCode, CallError> {
     let _: IgnoredAny = session.call(request)?;
     session.output.show_done()?;

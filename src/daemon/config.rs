@@ -3,6 +3,7 @@
 use super::keys::{KEYS, Key};
 use super::load::{ConfigFault, Place};
 use super::value::LogPlace;
+use crate::control::ReloadReply;
 use crate::driver::{RateLimits, Reload};
 use crate::node::contract::{BootstrapAddr, NodeConfig};
 use log::LevelFilter;
@@ -190,8 +191,8 @@ impl Config {
     }
 
     /// What a running loop takes of it.
-    pub(super) fn reload(&self) -> Reload {
-        Reload { node: self.node(), limits: self.limits() }
+    pub(super) fn reload(&self, report: ReloadReply) -> Reload {
+        Reload { node: self.node(), limits: self.limits(), report }
     }
 
     fn effective_download_directory(&self) -> &Path {
@@ -220,12 +221,8 @@ impl Config {
     /// Makes all paths absolute: a leading `~` becomes the home directory, a relative path starts where the program
     /// was started. The error names the key.
     pub(super) fn settle_paths(&mut self, home: Option<&Path>) -> Result<(), (&'static str, String)> {
-        let mut paths = Vec::new();
-        // A bootstrap node alone has no use for directories, and its user perhaps no home.
-        if self.peer {
-            paths.push(("local_directory", &mut self.local_directory));
-            paths.extend(self.download_directory.as_mut().map(|path| ("download_directory", path)));
-        }
+        let mut paths = vec![("local_directory", &mut self.local_directory)];
+        paths.extend(self.download_directory.as_mut().map(|path| ("download_directory", path)));
         paths.extend(self.control_socket.as_mut().map(|path| ("control_socket", path)));
         paths.extend(self.state_directory.as_mut().map(|path| ("state_directory", path)));
         if let LogPlace::File(path) = &mut self.log_file {
@@ -233,7 +230,13 @@ impl Config {
         }
         for (key, path) in paths {
             if let Ok(rest) = path.strip_prefix("~") {
-                let home = home.ok_or_else(|| (key, "~ cannot be expanded, since HOME is not set".to_owned()))?;
+                let Some(home) = home else {
+                    // A bootstrap node alone has no use for directories, and its user perhaps no home.
+                    if !self.peer && matches!(key, "local_directory" | "download_directory") {
+                        continue;
+                    }
+                    return Err((key, "~ cannot be expanded, since HOME is not set".to_owned()));
+                };
                 *path = if rest.as_os_str().is_empty() { home.to_owned() } else { home.join(rest) };
             }
             *path = absolute(path).map_err(|error| (key, error.to_string()))?;
@@ -261,25 +264,19 @@ impl Config {
         remarks
     }
 
-    /// The keys whose new values in `next` count only from the next start on.
-    pub(super) fn fixed_until_restart(&self, next: &Config) -> Vec<&'static str> {
-        let changed = [
-            ("listen_addr", self.listen() != next.listen()),
-            ("local_directory", self.local_directory != next.local_directory),
-            ("control_socket", self.control_socket != next.control_socket),
-            ("state_directory", self.state_directory != next.state_directory),
-            ("bootstrap_serve", self.serve() != next.serve()),
-            ("bootstrap_verify", self.bootstrap_verify != next.bootstrap_verify),
-            ("peer", self.peer != next.peer),
-        ];
-        changed.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key).collect()
+    /// The same configuration, with the defaults written out that depend on other keys.
+    pub(super) fn resolved(&self) -> Self {
+        let mut resolved = self.clone();
+        resolved.listen_addr = Some(self.effective_listen_addr());
+        resolved.download_directory = Some(self.effective_download_directory().to_owned());
+        resolved.bootstrap_serve = self.serve();
+        resolved
     }
 
     /// The configuration in force as a file that reads back to the same.
     pub(super) fn dump(&self) -> String {
-        let mut shown = self.clone();
-        shown.listen_addr = Some(self.effective_listen_addr());
-        shown.download_directory = Some(self.effective_download_directory().to_owned());
+        // A bootstrap node that is served by default gives way to another; one that is configured does not.
+        let shown = Self { bootstrap_serve: self.bootstrap_serve, ..self.resolved() };
         let mut text = String::new();
         for key in KEYS {
             text.push_str(&format!("# {}\n{} = {}\n", key.meaning, key.name, (key.show)(&shown)));
@@ -367,14 +364,6 @@ mod tests {
         assert!(config.download_directory.unwrap().is_absolute());
         assert_eq!(Config::default().settle_paths(None).unwrap_err().0, "local_directory");
         Config { peer: false, ..Config::default() }.settle_paths(None).unwrap();
-    }
-
-    #[test]
-    fn a_reload_says_what_waits_for_a_restart() {
-        let old = Config::default();
-        let new = Config { listen_port: 1, max_peers: 2, local_directory: PathBuf::from("/x"), ..Config::default() };
-        assert_eq!(old.fixed_until_restart(&new), ["listen_addr", "local_directory"]);
-        assert!(old.fixed_until_restart(&Config { max_peers: 2, ..Config::default() }).is_empty());
     }
 
     #[test]

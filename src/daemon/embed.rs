@@ -2,6 +2,7 @@
 
 use super::compose::{Fault, compose};
 use super::config::Config;
+use crate::control::ReloadReply;
 use crate::driver::{self, Facts, Host, Reload};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -145,7 +146,8 @@ impl Embedded {
     }
 
     fn start(self) -> Result<(), Fault> {
-        let driver = compose(&self.config, Box::new(Guest { reload: self.config.reload() }), false)?;
+        let driver =
+            compose(&self.config, Box::new(Guest { reload: self.config.reload(ReloadReply::default()) }), false)?;
         self.handle.set_running(driver.handle(), driver.facts().clone());
         driver.run().map_err(Fault::Run)
     }

@@ -18,10 +18,23 @@ pub struct Key {
     pub default: &'static str,
     /// What happens while it has no value.
     pub unset: &'static str,
+    /// When a changed value comes into force in a daemon that runs.
+    pub in_force_from: InForceFrom,
     pub(super) set_word: fn(&mut Config, &str) -> Result<(), String>,
     pub(super) set_toml: fn(&mut Config, &DeValue<'_>) -> Result<(), String>,
     pub(super) show: fn(&Config) -> String,
+    /// Sets the first to the value that the second has.
+    pub(super) copy: fn(&mut Config, &Config),
     pub(super) option: fn(&Options) -> Option<&str>,
+}
+
+/// When a changed value of a key comes into force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InForceFrom {
+    /// At once, when the configuration is reloaded.
+    Reload,
+    /// When the daemon is started again: until then it goes on with the value that it was started with.
+    NextStart,
 }
 
 impl Key {
@@ -44,16 +57,18 @@ const MINUTE_MS: u64 = 60 * SECOND_MS;
 const DAY_MS: u64 = 24 * 60 * MINUTE_MS;
 
 macro_rules! keys {
-    ($($name:ident: $kind:ty, $default:tt, $unset:tt, $meaning:tt;)*) => {
+    ($($name:ident: $kind:ty, $default:tt, $unset:tt, $from:ident, $meaning:tt;)*) => {
         /// All keys, in the order of the documentation.
         pub const KEYS: &[Key] = &[$(Key {
             name: stringify!($name),
             meaning: $meaning,
             default: $default,
             unset: $unset,
+            in_force_from: InForceFrom::$from,
             set_word: |config, text| <$kind as Kind>::word(text).map(|value| config.$name = value),
             set_toml: |config, value| <$kind as Kind>::toml(value).map(|value| config.$name = value),
             show: |config| <$kind as Kind>::show(&config.$name),
+            copy: |to, from| to.$name = from.$name.clone(),
             option: |options| options.$name.as_deref(),
         }),*];
 
@@ -90,50 +105,50 @@ macro_rules! keys {
 }
 
 keys! {
-    bootstrap_addr: Maybe<Host>, "", "none",
+    bootstrap_addr: Maybe<Host>, "", "none", Reload,
         "the bootstrap node to register with: host name or IP address";
-    bootstrap_port: Port, "21168", "",
+    bootstrap_port: Port, "21168", "", Reload,
         "its port";
-    bootstraps: HostPorts, "", "none",
+    bootstraps: HostPorts, "", "none", Reload,
         "further bootstrap nodes, each as host:port; registered with all, any one suffices";
-    listen_addr: Maybe<Ip>, "", "0.0.0.0; 127.0.0.1 while no bootstrap node is configured or served",
+    listen_addr: Maybe<Ip>, "", "0.0.0.0; 127.0.0.1 while no bootstrap node is configured or served", NextStart,
         "the address where other peers reach us, or localhost for 127.0.0.1";
-    listen_port: PortOrAny, "63339", "",
+    listen_port: PortOrAny, "63339", "", NextStart,
         "the port where other peers reach us; 0 picks a free one";
-    advertise_addr: Maybe<Ip>, "", "the one that reaches the bootstrap node",
+    advertise_addr: Maybe<Ip>, "", "the one that reaches the bootstrap node", Reload,
         "the address given to other peers";
-    keepalive_refresh: Period<100, { 10 * MINUTE_MS }>, "5m", "",
+    keepalive_refresh: Period<100, { 10 * MINUTE_MS }>, "5m", "", Reload,
         "time between keepalives, as in 5m, or in seconds";
-    filemonitor_refresh: Period<100, { 7 * DAY_MS }>, "60s", "",
+    filemonitor_refresh: Period<100, { 7 * DAY_MS }>, "60s", "", Reload,
         "time between rescans of the share, as in 60s, or in seconds";
-    local_directory: Path, "~/pyrate-files", "",
+    local_directory: Path, "~/pyrate-files", "", NextStart,
         "the directory shared, recursively; ~ is expanded";
-    download_directory: Maybe<Path>, "", "as local_directory",
+    download_directory: Maybe<Path>, "", "as local_directory", Reload,
         "where finished downloads go";
-    log_file: Log, "stderr", "",
+    log_file: Log, "stderr", "", Reload,
         "a path, or stderr (with the journal's priorities under systemd)";
-    log_level: Level, "info", "",
+    log_level: Level, "info", "", Reload,
         "error, warn, info, debug or trace";
-    max_workers: Number<usize, 1, 65536>, "256", "",
+    max_workers: Number<usize, 1, 65536>, "256", "", Reload,
         "commands in progress at once (uploads, downloads, outgoing requests); the rest queue";
-    max_downloads: Number<usize, 1, 1000>, "5", "",
+    max_downloads: Number<usize, 1, 1000>, "5", "", Reload,
         "parallel downloads";
-    max_peers: Number<usize, 1, 1000>, "8", "",
+    max_peers: Number<usize, 1, 1000>, "8", "", Reload,
         "neighbours searched";
-    max_ttl: Number<u8, 1, 255>, "7", "",
+    max_ttl: Number<u8, 1, 255>, "7", "", Reload,
         "TTL of a search, and clamp on the searches of others";
-    upload_limit: Size, "0", "",
+    upload_limit: Size, "0", "", Reload,
         "bytes a second of all uploads together, as in 10MiB; 0 is no limit";
-    download_limit: Size, "0", "",
+    download_limit: Size, "0", "", Reload,
         "bytes a second of all downloads together, as in 10MiB; 0 is no limit";
-    control_socket: Maybe<Path>, "", "in $RUNTIME_DIRECTORY or $XDG_RUNTIME_DIR",
+    control_socket: Maybe<Path>, "", "in $RUNTIME_DIRECTORY or $XDG_RUNTIME_DIR", NextStart,
         "the Unix socket for pyratectl";
-    state_directory: Maybe<Path>, "", "$STATE_DIRECTORY or one below $XDG_STATE_HOME",
+    state_directory: Maybe<Path>, "", "$STATE_DIRECTORY or one below $XDG_STATE_HOME", NextStart,
         "known peers, unfinished downloads, hashes and registrations, kept across restarts";
-    bootstrap_serve: Served, "off", "",
+    bootstrap_serve: Served, "off", "", NextStart,
         "serve as a bootstrap node at this addr:port";
-    bootstrap_verify: Truth, "false", "",
+    bootstrap_verify: Truth, "false", "", NextStart,
         "as a bootstrap node, dial those who register, and list those first that answer";
-    peer: Truth, "true", "",
+    peer: Truth, "true", "", NextStart,
         "false: bootstrap node only, at 0.0.0.0:21168 unless bootstrap_serve says otherwise";
 }

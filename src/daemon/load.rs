@@ -68,7 +68,7 @@ impl ConfigFault {
     }
 }
 
-/// The places that are read, as the process found them when it started; the file is read anew each time.
+/// The places that are read, as the process found them when it started; the file is read again each time.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
     /// The command line.

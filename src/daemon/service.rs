@@ -5,9 +5,10 @@ use super::config::{Config, leave_start_directory};
 use super::keys::Options;
 use super::load::{Loaded, Sources};
 use super::logging::Logging;
+use super::running::Running;
 use super::supervisor;
 use super::value::{Kind, Level, LogPlace};
-use crate::control::paths;
+use crate::control::{RawText, ReloadReply, paths};
 use crate::driver::{self, Facts, Host, Reload};
 use crate::name::Escaped;
 use argh::FromArgs;
@@ -115,8 +116,8 @@ fn serve(sources: Sources, loaded: Loaded) -> Result<(), Fault> {
     remarks.iter().for_each(|remark| warn!("{remark}"));
     raise_descriptor_limit();
     let to_file = matches!(config.log_file, LogPlace::File(_));
-    let mut host =
-        Box::new(Service { sources, config: config.clone(), logging, log_files: Vec::new(), status: String::new() });
+    let running = Running::new(config.clone());
+    let mut host = Box::new(Service { sources, running, logging, log_files: Vec::new(), status: String::new() });
     host.note_log_file();
     let outcome = compose(&config, host, true).and_then(|driver| driver.run().map_err(Fault::Run));
     match &outcome {
@@ -150,7 +151,7 @@ const LOG_FILES_MAX: usize = 64;
 /// What the loop asks of the process around it.
 struct Service {
     sources: Sources,
-    config: Config,
+    running: Running,
     logging: Logging,
     /// Those that this process has written to, the newest last.
     log_files: Vec<PathBuf>,
@@ -159,8 +160,10 @@ struct Service {
 
 impl Host for Service {
     fn ready(&mut self, facts: &Facts) {
-        self.status = status(&self.config, facts);
-        for line in announcement(&self.config, facts, &client_command(&self.sources, facts)) {
+        self.running.on_bound(facts);
+        let config = self.running.config();
+        self.status = status(config, facts);
+        for line in announcement(config, facts, &client_command(&self.sources, facts)) {
             info!("{line}");
         }
         supervisor::ready(&self.status);
@@ -168,9 +171,9 @@ impl Host for Service {
 
     fn reload(&mut self) -> Result<Reload, String> {
         supervisor::reloading();
-        let outcome = self.read_anew();
+        let outcome = self.read_again();
         match &outcome {
-            Ok(_) => info!("configuration read anew"),
+            Ok(reload) => log_reload(&reload.report),
             Err(reason) => error!("the configuration stays as it was: {reason}"),
         }
         supervisor::ready(&self.status);
@@ -180,6 +183,7 @@ impl Host for Service {
     fn set_log_level(&mut self, level: &str) -> Result<(), String> {
         let level = Level::word(level)?;
         self.logging.set_level(level);
+        self.running.set_log_level(level);
         info!("log level is {} until the next start or reload", level.as_str().to_lowercase());
         Ok(())
     }
@@ -195,37 +199,50 @@ impl Host for Service {
 
 impl Service {
     /// The log is reopened even when the configuration is bad: whoever rotates logs counts on it.
-    fn read_anew(&mut self) -> Result<Reload, String> {
+    fn read_again(&mut self) -> Result<Reload, String> {
         let loaded = match self.sources.load() {
             Ok(loaded) => loaded,
             Err(faults) => {
-                let _ = self.logging.reopen(&self.config.log_file);
+                let _ = self.logging.reopen(&self.running.config().log_file);
                 return Err(Fault::Config(faults).to_string());
             }
         };
         let next = loaded.config;
         self.logging.reopen(&next.log_file).map_err(|error| Fault::Log { path: log_path(&next), error }.to_string())?;
         self.logging.set_level(next.log_level);
-        loaded.remarks.iter().for_each(|remark| warn!("{remark}"));
-        let waiting = self.config.fixed_until_restart(&next);
-        if !waiting.is_empty() {
-            warn!("changed, but in force only after a restart: {}", waiting.join(", "));
-        }
-        let reload = next.reload();
-        self.config = next;
+        let file = loaded.file.map(|path| RawText::new(path.as_os_str().as_bytes()));
+        let report = ReloadReply { file, remarks: loaded.remarks, ..self.running.apply(&next) };
         self.note_log_file();
-        Ok(reload)
+        Ok(self.running.config().reload(report))
     }
 
     /// Remembers where the log goes.
     fn note_log_file(&mut self) {
-        if let LogPlace::File(path) = &self.config.log_file
+        if let LogPlace::File(path) = &self.running.config().log_file
             && !self.log_files.contains(path)
         {
             self.log_files.truncate(LOG_FILES_MAX - 1);
             self.log_files.push(path.clone());
         }
     }
+}
+
+/// Says what a reload did, a line for each key.
+fn log_reload(report: &ReloadReply) {
+    report.remarks.iter().for_each(|remark| warn!("{remark}"));
+    info!("configuration reloaded{}", if report.changed.is_empty() { ", no value in force has changed" } else { "" });
+    for changed in &report.changed {
+        info!("{} is {} now, and was {}", changed.key, or_unset(&changed.in_force), or_unset(&changed.was));
+    }
+    for waiting in &report.waiting {
+        let (is, will_be) = (or_unset(&waiting.in_force), or_unset(&waiting.next_start));
+        warn!("{} stays {is} until the next start, and will be {will_be} then", waiting.key);
+    }
+}
+
+/// A value as in the configuration file.
+fn or_unset(value: &serde_json::Value) -> String {
+    if value.is_null() { "unset".to_owned() } else { value.to_string() }
 }
 
 /// How `pyratectl` is to be called for this daemon: it finds the usual places by itself.

@@ -20,7 +20,7 @@ pub(super) fn ready(status: &str) {
     tell(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
-/// The configuration is being read anew; [`ready`] follows.
+/// The configuration is being reloaded; [`ready`] follows.
 pub(super) fn reloading() {
     // Type=notify-reload wants the time beside it, other types ignore that.
     match NotifyState::monotonic_usec_now() {

@@ -5,8 +5,8 @@ use super::pace::Direction;
 use super::table::Connection;
 use super::{Driver, Reload};
 use crate::control::{
-    BootstrapReply, CallError, CallId, ChecksReply, ExitCode, PAGE_ROWS_MAX, RegistryPage, RegistryRow, Reply, Request,
-    encode_reply,
+    BootstrapReply, CallError, CallId, ChecksReply, ExitCode, PAGE_ROWS_MAX, RegistryPage, RegistryRow, ReloadReply,
+    Reply, Request, encode_reply,
 };
 use crate::id::ClientId;
 use crate::node::Event;
@@ -18,7 +18,7 @@ impl Driver {
     pub(super) fn on_call(&mut self, client: ClientId, call: CallId, request: Request) {
         let outcome = match request {
             Request::Bootstrap { after } => Ok(self.bootstrap_reply(after)),
-            Request::Reload => self.reload().map(|()| Reply::Done {}),
+            Request::Reload => self.reload().map(Reply::Reload),
             Request::LogLevel { level } => match self.host.set_log_level(&level) {
                 Ok(()) => Ok(Reply::Done {}),
                 Err(error) => Err(CallError::new(ExitCode::Usage, error)),
@@ -57,9 +57,9 @@ impl Driver {
         }
     }
 
-    /// Reads the configuration anew; listeners stay where they are. The host logs how it went.
-    pub(super) fn reload(&mut self) -> Result<(), CallError> {
-        let Reload { node: mut config, limits } =
+    /// Reloads the configuration; listeners stay where they are. The host logs how it went.
+    pub(super) fn reload(&mut self) -> Result<ReloadReply, CallError> {
+        let Reload { node: mut config, limits, report } =
             self.host.reload().map_err(|error| CallError::new(ExitCode::Other, error))?;
         self.pace.set(limits, self.now);
         for direction in [Direction::Up, Direction::Down] {
@@ -70,7 +70,7 @@ impl Driver {
         self.node.handle(self.now, Event::Reconfigure(Box::new(config)));
         // Downloads may go elsewhere from now on.
         self.search_orphans();
-        Ok(())
+        Ok(report)
     }
 
     fn bootstrap_reply(&self, after: Option<SocketAddr>) -> Reply {

@@ -62,6 +62,7 @@ pub use pace::RateLimits;
 pub use signals::survive_file_size_limit;
 
 use crate::bootstrap::Bootstrap;
+use crate::control::ReloadReply;
 use crate::id::ClientId;
 use crate::node::{Event, Node, NodeConfig};
 use crate::store::{Scanner, ShareRoot, StateDirectory};
@@ -118,7 +119,7 @@ pub struct Facts {
 pub trait Host {
     /// Everything is bound; the first turn follows.
     fn ready(&mut self, facts: &Facts);
-    /// Read the configuration anew and reopen the log. The error says what is wrong with which key.
+    /// Read the configuration again and reopen the log. The error says what is wrong with which key.
     fn reload(&mut self) -> Result<Reload, String>;
     /// Change the log level. The error names the levels there are.
     fn set_log_level(&mut self, level: &str) -> Result<(), String>;
@@ -130,13 +131,15 @@ pub trait Host {
     fn leaving(&mut self);
 }
 
-/// What a configuration that is read anew says to a running loop.
+/// What a reloaded configuration says to a running loop.
 #[derive(Debug, Clone)]
 pub struct Reload {
     /// For the node.
     pub node: NodeConfig,
     /// Bytes a second.
     pub limits: RateLimits,
+    /// For whoever asked for the reload.
+    pub report: ReloadReply,
 }
 
 /// Why a loop cannot start.

@@ -1,7 +1,7 @@
 //! The manual page names everything that the program takes.
 
 use super::fake::{download, hit, run_alone, with};
-use super::queries::status;
+use super::queries::{reloaded, status};
 use pyrate::control::{HitRow, Notice, RawText, SourceRow, SourceState};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -103,6 +103,7 @@ fn each_key_of_json_is_in_the_manual_page() {
             "rescan",
             json!({"files": 1, "names_refused": 0, "unreadable": 0, "other_mounts": 0, "mounts": [], "being_written": 1}),
         ),
+        ("reload", json!(reloaded())),
         ("bootstrap", json!({"links": [], "registry": {"peers": [{"addr": "b:1", "expires_in_s": 1}], "count": 1}})),
     ] {
         assert_described(name, keys(&value, &[]));

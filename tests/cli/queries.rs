@@ -1,6 +1,7 @@
 //! Commands that a call and its pages answer, in each form.
 
 use super::fake::{Fake, Talk, forms, hit, raw_argument, run, with};
+use pyrate::control::{ChangedKey, RawText, ReloadReply, WaitingKey};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 
@@ -311,11 +312,37 @@ fn bootstrap_shows_links_and_all_pages_of_the_registry() {
     run(&["bootstrap", "--json"], alone).gives(0, "{\"links\":[],\"registry\":null}\n");
 }
 
+pub(super) fn reloaded() -> ReloadReply {
+    ReloadReply {
+        file: Some(RawText::new("/etc/pyrate/pyrated.toml")),
+        changed: vec![ChangedKey { key: "max_peers".into(), was: json!(8), in_force: json!(20) }],
+        waiting: vec![WaitingKey { key: "log_file".into(), in_force: Value::Null, next_start: json!("/a\u{1b}b") }],
+        remarks: vec!["look at\nthis".into()],
+    }
+}
+
+#[test]
+fn a_reload_shows_what_changed_and_what_waits() {
+    let script = |talk: &mut Talk| assert_eq!(talk.answer("reload", json!(reloaded())), Value::Null);
+    let [text, terse, json] = forms(&["reload"], script);
+    text.gives(
+        0,
+        "KEY        WAS  IN FORCE  NEXT START\n\
+         max_peers  8    20        20\n\
+         log_file   -    -         /a\\x1bb\n",
+    );
+    text.says(0, "look at\\nthis\nin force only after a restart of the daemon: log_file\n");
+    terse.gives(0, "key\twas\tin_force\tnext_start\nmax_peers\t8\t20\t20\nlog_file\t-\t-\t/a\\x1bb\n");
+    assert_eq!(json.json()["waiting"][0]["next_start"], "/a\u{1b}b");
+    // A daemon that says nothing of it has reloaded all the same.
+    let nothing = |talk: &mut Talk| drop(talk.answer("reload", json!({})));
+    let [text, ..] = forms(&["reload"], nothing);
+    text.gives(0, "");
+    text.says(0, "reloaded; no value has changed\n");
+}
+
 #[test]
 fn orders_are_silent_unless_a_program_asks() {
-    fn reload(talk: &mut Talk) {
-        assert_eq!(talk.answer("reload", json!({})), Value::Null);
-    }
     fn level(talk: &mut Talk) {
         assert_eq!(talk.answer("log_level", json!({})), json!({"level": "debug"}));
     }
@@ -323,9 +350,7 @@ fn orders_are_silent_unless_a_program_asks() {
         talk.answer("stop", json!({}));
         talk.notice(json!({"event": "leaving"}));
     }
-    for (command, script) in
-        [(&["reload"][..], reload as fn(&mut Talk)), (&["log-level", "debug"], level), (&["stop"], stop)]
-    {
+    for (command, script) in [(&["log-level", "debug"][..], level as fn(&mut Talk)), (&["stop"], stop)] {
         let [text, terse, json] = forms(command, script);
         text.gives(0, "");
         terse.gives(0, "");

@@ -80,7 +80,9 @@ fn bad_configuration_changes_nothing() {
     assert!(failure.message.contains("max_ttl"), "{failure:?}");
     assert_eq!(fetch(peer.listen(), b"file.txt"), b"x");
     peer.reconfigure("max_ttl", "3");
-    assert_eq!(peer.call("reload", Value::Null), json!({}));
+    let reloaded = peer.call("reload", Value::Null);
+    assert_eq!(reloaded["changed"], json!([{ "key": "max_ttl", "was": 7, "in_force": 3 }]));
+    assert_eq!((&reloaded["waiting"], &reloaded["remarks"]), (&json!([]), &json!([])));
 }
 
 #[test]

@@ -45,6 +45,7 @@ mod partial_groups;
 mod queue;
 mod rate;
 mod refusals;
+mod reload;
 mod remembering;
 mod resume;
 mod serving;

@@ -5,12 +5,14 @@
 //! | `node` | the daemon itself: status, peers, bootstrap nodes, scans |
 //! | `files` | hits, and the files of peers and of our own |
 //! | `downloads` | the queue, and what became of orders to it |
+//! | `reload` | what a reload did |
 //! | `details` | single hits and downloads, with all that is known of them |
 
 mod details;
 mod downloads;
 mod files;
 mod node;
+mod reload;
 
 pub(super) use details::{Details, unverified};
 pub(super) use downloads::{Order, Ordered, is_stopped_by_disk, remark};

@@ -210,7 +210,7 @@ pub enum Event {
         /// Who.
         client: ClientId,
     },
-    /// The configuration was read anew; listeners keep their addresses until a restart.
+    /// The configuration was reloaded; listeners keep their addresses until a restart.
     Reconfigure(Box<NodeConfig>),
     /// Unregister everywhere, end what is in progress and answer with [`Action::Left`](super::Action::Left).
     Leave,

@@ -1,0 +1,99 @@
+//! The configuration that a daemon runs with, and what a reload changes of it.
+
+use super::config::Config;
+use super::keys::{InForceFrom, KEYS, Key};
+use crate::control::{ChangedKey, ReloadReply, WaitingKey};
+use crate::driver::Facts;
+use serde_json::Value;
+
+/// The configuration in force: keys that need a restart have the values of the start, all others those of the last
+/// reload.
+#[derive(Debug)]
+pub(super) struct Running {
+    config: Config,
+    /// Where the listeners are bound that were to take any free port.
+    bound: Bound,
+}
+
+/// Ports that the system has picked.
+#[derive(Debug, Default)]
+struct Bound {
+    listen_port: Option<u16>,
+    bootstrap_port: Option<u16>,
+}
+
+impl Running {
+    /// A daemon that is started with this configuration.
+    pub(super) fn new(config: Config) -> Self {
+        Self { config, bound: Bound::default() }
+    }
+
+    /// The configuration in force.
+    pub(super) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The listeners are bound.
+    pub(super) fn on_bound(&mut self, facts: &Facts) {
+        self.bound.listen_port = facts.listen.filter(|_| self.config.listen_port == 0).map(|addr| addr.port());
+        let any_port = self.config.serve().is_some_and(|serve| serve.port() == 0);
+        self.bound.bootstrap_port = facts.bootstrap.filter(|_| any_port).map(|addr| addr.port());
+    }
+
+    /// The log level was changed without a reload.
+    pub(super) fn set_log_level(&mut self, level: log::LevelFilter) {
+        self.config.log_level = level;
+    }
+
+    /// Puts a configuration in force, but for the keys that need a restart, and says what that changed.
+    pub(super) fn apply(&mut self, next: &Config) -> ReloadReply {
+        let merged = self.merged(next);
+        let before = std::mem::replace(&mut self.config, merged);
+        let shown = [&before, &self.config].map(|config| self.as_bound(config));
+        let changed = KEYS.iter().filter_map(|key| changed(key, &shown[0], &shown[1])).collect();
+        let waiting = KEYS.iter().filter_map(|key| self.waiting(key, next)).collect();
+        ReloadReply { changed, waiting, ..ReloadReply::default() }
+    }
+
+    /// What runs after a reload of `next`.
+    fn merged(&self, next: &Config) -> Config {
+        let running = self.config.resolved();
+        let mut merged = next.clone();
+        for key in KEYS.iter().filter(|key| key.in_force_from == InForceFrom::NextStart) {
+            (key.copy)(&mut merged, &running);
+        }
+        merged
+    }
+
+    /// A configuration with all values written out, ports included that were picked.
+    fn as_bound(&self, config: &Config) -> Config {
+        let mut bound = config.resolved();
+        bound.listen_port = self.bound.listen_port.unwrap_or(bound.listen_port);
+        if let (Some(serve), Some(port)) = (&mut bound.bootstrap_serve, self.bound.bootstrap_port) {
+            serve.set_port(port);
+        }
+        bound
+    }
+
+    fn waiting(&self, key: &Key, next: &Config) -> Option<WaitingKey> {
+        let [configured, running, bound] =
+            [next.resolved(), self.config.resolved(), self.as_bound(&self.config)].map(|config| (key.show)(&config));
+        let waits = configured != running && configured != bound;
+        waits.then(|| WaitingKey { key: key.name.to_owned(), in_force: value(&bound), next_start: value(&configured) })
+    }
+}
+
+fn changed(key: &Key, before: &Config, after: &Config) -> Option<ChangedKey> {
+    let (was, is) = ((key.show)(before), (key.show)(after));
+    (was != is).then(|| ChangedKey { key: key.name.to_owned(), was: value(&was), in_force: value(&is) })
+}
+
+/// A value that is written as TOML. The empty string is how a key without a value is written.
+fn value(shown: &str) -> Value {
+    let parsed = shown.parse::<toml::Value>().ok();
+    let value = parsed.and_then(|value| serde_json::to_value(value).ok());
+    value.filter(|value| value != "").unwrap_or(Value::Null)
+}
+
+#[cfg(test)]
+mod tests;

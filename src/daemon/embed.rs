@@ -2,6 +2,7 @@
 
 use super::compose::{Fault, compose};
 use super::config::Config;
+use super::load::Origins;
 use crate::control::ReloadReply;
 use crate::driver::{self, Facts, Host, Reload};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -146,8 +147,8 @@ impl Embedded {
     }
 
     fn start(self) -> Result<(), Fault> {
-        let driver =
-            compose(&self.config, Box::new(Guest { reload: self.config.reload(ReloadReply::default()) }), false)?;
+        let guest = Guest { reload: self.config.reload(ReloadReply::default()) };
+        let driver = compose(&self.config, &Origins::default(), Box::new(guest), false)?;
         self.handle.set_running(driver.handle(), driver.facts().clone());
         driver.run().map_err(Fault::Run)
     }

@@ -10,6 +10,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 use toml::de::DeTable;
@@ -52,6 +53,17 @@ impl fmt::Display for Place {
     }
 }
 
+/// Where the values come from that are not defaults.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Origins(BTreeMap<&'static str, Place>);
+
+impl Origins {
+    /// Where the value of a key comes from.
+    pub(super) fn of(&self, key: &'static str) -> Place {
+        self.0.get(key).cloned().unwrap_or(Place::Key(key))
+    }
+}
+
 /// A configuration that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{place}: {message}")]
@@ -84,6 +96,8 @@ pub struct Loaded {
     pub config: Config,
     /// The file they came from, if there was one.
     pub file: Option<PathBuf>,
+    /// Where the values come from.
+    pub(super) origins: Origins,
     /// What the user ought to be told.
     pub remarks: Vec<String>,
 }
@@ -92,21 +106,23 @@ impl Sources {
     /// Reads all places. The faults are all that were found, those of the file first.
     pub fn load(&self) -> Result<Loaded, Vec<ConfigFault>> {
         let mut config = Config::default();
-        let mut faults = Vec::new();
+        let (mut origins, mut faults) = (Origins::default(), Vec::new());
         let file = self.file().map_err(|fault| vec![fault])?;
         if let Some((path, text)) = &file {
-            read_file(&mut config, path, text, &mut faults);
+            read_file(&mut config, path, text, &mut origins, &mut faults);
         }
         for key in KEYS {
-            self.read_variable(&mut config, key, &mut faults);
-            if let Some(text) = (key.option)(&self.options)
-                && let Err(message) = (key.set_word)(&mut config, text)
+            for (place, outcome) in
+                [self.variable_of(&mut config, key), self.option_of(&mut config, key)].into_iter().flatten()
             {
-                faults.push(ConfigFault::new(Place::CommandLine(key.option_name()), message));
+                if let Err(message) = outcome {
+                    faults.push(ConfigFault::new(place.clone(), message));
+                }
+                origins.0.insert(key.name, place);
             }
         }
         if let Err((key, message)) = config.settle_paths(self.variable("HOME").map(Path::new)) {
-            faults.push(ConfigFault::new(Place::Key(key), message));
+            faults.push(ConfigFault::new(origins.of(key), message));
         }
         self.fill_in_places(&mut config, &mut faults);
         if !faults.is_empty() {
@@ -114,7 +130,7 @@ impl Sources {
         }
         let mut remarks = self.unknown_variables();
         remarks.extend(config.remarks());
-        Ok(Loaded { config, file: file.map(|(path, _)| path), remarks })
+        Ok(Loaded { config, file: file.map(|(path, _)| path), origins, remarks })
     }
 
     /// An environment variable; an empty one counts as absent, as is usual.
@@ -138,14 +154,21 @@ impl Sources {
         }
     }
 
-    fn read_variable(&self, config: &mut Config, key: &Key, faults: &mut Vec<ConfigFault>) {
+    /// Reads the variable of a key, if it is set.
+    fn variable_of(&self, config: &mut Config, key: &Key) -> Option<(Place, Result<(), String>)> {
         let name = key.variable_name();
-        let Some(value) = self.variable(&name) else { return };
+        let value = self.variable(&name)?;
         let outcome = match value.to_str() {
             Some(text) => (key.set_word)(config, text),
             None => Err(format!("not UTF-8: \"{}\"", Escaped(value.as_bytes()))),
         };
-        faults.extend(outcome.err().map(|message| ConfigFault::new(Place::Variable(name), message)));
+        Some((Place::Variable(name), outcome))
+    }
+
+    /// Reads the option of a key, if it is given.
+    fn option_of(&self, config: &mut Config, key: &Key) -> Option<(Place, Result<(), String>)> {
+        let text = (key.option)(&self.options)?;
+        Some((Place::CommandLine(key.option_name()), (key.set_word)(config, text)))
     }
 
     /// Variables that look like ours and are not: a slip of the pen that would otherwise go unseen. They are no error,
@@ -161,9 +184,15 @@ impl Sources {
     fn file(&self) -> Result<Option<(PathBuf, String)>, ConfigFault> {
         if let Some(path) = &self.options.config {
             let path = PathBuf::from(path);
+            if is_null_device(&path) {
+                return Ok(None);
+            }
             return match read_text(&path)? {
                 Some(text) => Ok(Some((path, text))),
-                None => Err(ConfigFault::new(Place::File { path, line: None, key: None }, "no such file")),
+                None => {
+                    let message = "no such file; name one that is there, or /dev/null for none";
+                    Err(ConfigFault::new(Place::File { path, line: None, key: None }, message))
+                }
             };
         }
         for path in paths::configuration_files(|name| self.variable(name).map(OsString::from)) {
@@ -175,12 +204,26 @@ impl Sources {
     }
 }
 
+/// Whether a path leads to `/dev/null`, by which one says that there is no configuration file.
+fn is_null_device(path: &Path) -> bool {
+    let number = |path: &Path| {
+        let found = fs::metadata(path).ok().filter(|found| found.file_type().is_char_device());
+        found.map(|found| found.rdev())
+    };
+    number(path).is_some_and(|device| Some(device) == number(Path::new("/dev/null")))
+}
+
 /// The text of a file; `None` if there is none.
 fn read_text(path: &Path) -> Result<Option<String>, ConfigFault> {
     let fault =
         |message: String| ConfigFault::new(Place::File { path: path.to_owned(), line: None, key: None }, message);
     match fs::metadata(path) {
-        Ok(metadata) if !metadata.is_file() => return Err(fault("not a regular file".to_owned())),
+        Ok(metadata) if metadata.is_dir() => {
+            return Err(fault("a directory; name the file in it".to_owned()));
+        }
+        Ok(metadata) if !metadata.is_file() => {
+            return Err(fault("not a regular file, which each reload reads again; name one".to_owned()));
+        }
         Ok(metadata) if metadata.len() > FILE_BYTES_MAX => {
             return Err(fault(format!("longer than {FILE_BYTES_MAX} bytes")));
         }
@@ -188,9 +231,9 @@ fn read_text(path: &Path) -> Result<Option<String>, ConfigFault> {
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             return Ok(None);
         }
-        Err(error) => return Err(fault(error.to_string())),
+        Err(error) => return Err(fault(unreadable(&error))),
     }
-    let bytes = fs::read(path).map_err(|error| fault(error.to_string()))?;
+    let bytes = fs::read(path).map_err(|error| fault(unreadable(&error)))?;
     match String::from_utf8(bytes) {
         Ok(text) => Ok(Some(text)),
         Err(error) => {
@@ -201,8 +244,12 @@ fn read_text(path: &Path) -> Result<Option<String>, ConfigFault> {
     }
 }
 
+fn unreadable(error: &io::Error) -> String {
+    format!("cannot be read: {error}; let this user read it, or name another file")
+}
+
 /// Reads a file's text over the configuration.
-fn read_file(config: &mut Config, path: &Path, text: &str, faults: &mut Vec<ConfigFault>) {
+fn read_file(config: &mut Config, path: &Path, text: &str, origins: &mut Origins, faults: &mut Vec<ConfigFault>) {
     let place = |offset: Option<usize>, key: Option<&str>| Place::File {
         path: path.to_owned(),
         line: offset.map(|offset| line_at(text.as_bytes(), offset)),
@@ -220,7 +267,10 @@ fn read_file(config: &mut Config, path: &Path, text: &str, faults: &mut Vec<Conf
     for (name, value) in table.get_ref() {
         let at = name.span().start;
         let outcome = match KEYS.iter().find(|key| key.name == name.get_ref().as_ref()) {
-            Some(key) => (key.set_toml)(config, value.get_ref()),
+            Some(key) => {
+                origins.0.insert(key.name, place(Some(at), Some(key.name)));
+                (key.set_toml)(config, value.get_ref())
+            }
             None => Err("unknown key".to_owned()),
         };
         found.extend(

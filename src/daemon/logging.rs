@@ -7,6 +7,7 @@ use super::value::LogPlace;
 use crate::name::Escaped;
 use log::{Level, LevelFilter, Metadata};
 use nix::libc;
+use nix::unistd::{AccessFlags, eaccess};
 use std::fmt::{self, Write as _};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
@@ -119,6 +120,22 @@ fn append_to(path: &Path) -> io::Result<File> {
     })?;
     let kind = file.metadata()?.file_type();
     if kind.is_file() || kind.is_char_device() { Ok(file) } else { Err(no_log_file()) }
+}
+
+/// Whether [`Logging`] could append to a file, or make it.
+pub(super) fn check_file(path: &Path) -> io::Result<()> {
+    match std::fs::metadata(path) {
+        Ok(found) if !(found.is_file() || found.file_type().is_char_device()) => Err(no_log_file()),
+        Ok(_) => Ok(eaccess(path, AccessFlags::W_OK)?),
+        // Its directory is not made.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let directory = path.parent().unwrap_or(path);
+            eaccess(directory, AccessFlags::W_OK | AccessFlags::X_OK)
+                .map_err(io::Error::from)
+                .map_err(|error| io::Error::new(error.kind(), format!("its directory: {error}")))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn no_log_file() -> io::Error {

@@ -10,6 +10,7 @@ mod embed;
 mod keys;
 mod load;
 mod logging;
+mod preflight;
 mod running;
 mod service;
 mod supervisor;

@@ -1,10 +1,11 @@
 //! `pyrated`: the process around the loop.
 
-use super::compose::{EXIT_CONFIG, EXIT_OTHER, Fault, compose, look_at_directories};
+use super::compose::{EXIT_CONFIG, EXIT_OTHER, Fault, compose};
 use super::config::{Config, leave_start_directory};
 use super::keys::Options;
 use super::load::{Loaded, Sources};
 use super::logging::Logging;
+use super::preflight::check_start;
 use super::running::Running;
 use super::supervisor;
 use super::value::{Kind, Level, LogPlace};
@@ -52,7 +53,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
             // The log may be a file, or not be there yet; whoever started us by hand looks here.
-            complain(&fault);
+            complain_of(&fault);
             ExitCode::from(fault.exit_code())
         }
     }
@@ -86,11 +87,11 @@ fn show(options: &Options, loaded: &Loaded) -> ExitCode {
     if options.dump_config {
         return print(&loaded.config.dump());
     }
-    match look_at_directories(&loaded.config) {
+    match check_start(&loaded.config, &loaded.origins) {
         Ok(remarks) => remarks.iter().for_each(complain),
         Err(fault) => {
-            complain(&fault);
-            return ExitCode::from(fault.exit_code());
+            complain_of(&fault);
+            return ExitCode::from(EXIT_CONFIG);
         }
     }
     match &loaded.file {
@@ -101,14 +102,16 @@ fn show(options: &Options, loaded: &Loaded) -> ExitCode {
 
 /// Runs until asked to leave.
 fn serve(sources: Sources, loaded: Loaded) -> Result<(), Fault> {
-    let Loaded { config, file, remarks } = loaded;
+    let Loaded { config, file, origins, remarks } = loaded;
     // Before the log, which may be the file that meets the limit.
     driver::survive_file_size_limit().map_err(Fault::Run)?;
     // A directory that was removed keeps no filesystem busy.
     let _ = leave_start_directory();
     let journal = supervisor::stderr_is_journal(sources.variable("JOURNAL_STREAM"));
-    let logging = Logging::start(&config.log_file, config.log_level, journal, driver::wall_clock)
-        .map_err(|error| Fault::Log { path: log_path(&config), error })?;
+    let logging = Logging::start(&config.log_file, config.log_level, journal, driver::wall_clock).map_err(|error| {
+        // All that is wrong is said at once; the log is among it, unless that was its last moment.
+        check_start(&config, &origins).err().unwrap_or_else(|| Fault::Log { path: log_path(&config), error })
+    })?;
     if !config.on_this_machine_alone() {
         let by = file.as_ref().map_or_else(|| "without a file".to_owned(), |path| format!("by {}", path.display()));
         info!("pyrated {}, configured {by}", env!("CARGO_PKG_VERSION"));
@@ -119,7 +122,7 @@ fn serve(sources: Sources, loaded: Loaded) -> Result<(), Fault> {
     let running = Running::new(config.clone());
     let mut host = Box::new(Service { sources, running, logging, log_files: Vec::new(), status: String::new() });
     host.note_log_file();
-    let outcome = compose(&config, host, true).and_then(|driver| driver.run().map_err(Fault::Run));
+    let outcome = compose(&config, &origins, host, true).and_then(|driver| driver.run().map_err(Fault::Run));
     match &outcome {
         Ok(()) => info!("left"),
         Err(fault) if to_file => error!("{fault}"),
@@ -200,18 +203,23 @@ impl Host for Service {
 impl Service {
     /// The log is reopened even when the configuration is bad: whoever rotates logs counts on it.
     fn read_again(&mut self) -> Result<Reload, String> {
-        let loaded = match self.sources.load() {
-            Ok(loaded) => loaded,
-            Err(faults) => {
+        let checked = self.sources.load().map_err(Fault::Config).and_then(|loaded| {
+            let remarks = check_start(&loaded.config, &loaded.origins)?;
+            Ok((loaded, remarks))
+        });
+        let (loaded, remarks) = match checked {
+            Ok(checked) => checked,
+            Err(fault) => {
                 let _ = self.logging.reopen(&self.running.config().log_file);
-                return Err(Fault::Config(faults).to_string());
+                return Err(fault.to_string());
             }
         };
         let next = loaded.config;
         self.logging.reopen(&next.log_file).map_err(|error| Fault::Log { path: log_path(&next), error }.to_string())?;
         self.logging.set_level(next.log_level);
         let file = loaded.file.map(|path| RawText::new(path.as_os_str().as_bytes()));
-        let report = ReloadReply { file, remarks: loaded.remarks, ..self.running.apply(&next) };
+        let remarks = loaded.remarks.into_iter().chain(remarks).collect();
+        let report = ReloadReply { file, remarks, ..self.running.apply(&next) };
         self.note_log_file();
         Ok(self.running.config().reload(report))
     }
@@ -292,6 +300,14 @@ fn print(text: &str) -> ExitCode {
     match io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => ExitCode::from(EXIT_OTHER),
         _ => ExitCode::SUCCESS,
+    }
+}
+
+/// Complaints of all that is at fault, a line each.
+fn complain_of(fault: &Fault) {
+    match fault {
+        Fault::Config(faults) | Fault::NoSuchAddress(faults) => faults.iter().for_each(complain),
+        other => complain(other),
     }
 }
 

@@ -69,6 +69,7 @@ impl Driver {
         config.local_addrs = super::start::local_addrs();
         self.node.handle(self.now, Event::Reconfigure(Box::new(config)));
         // Downloads may go elsewhere from now on.
+        self.note_new_places();
         self.search_orphans();
         Ok(report)
     }

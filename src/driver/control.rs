@@ -7,6 +7,7 @@ use crate::control::{
 };
 use crate::control::{Reply, encode_reply};
 use crate::id::ClientId;
+use crate::store::check_writable_directory;
 use crate::time::Instant;
 use mio::net::{UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
@@ -43,6 +44,9 @@ const IDLE_MIN: Duration = Duration::from_secs(3);
 
 /// The mode of the socket: the daemon's user, and the group that owns it.
 const SOCKET_MODE: u32 = 0o660;
+
+/// Bytes of a path of a socket: `sun_path` has one more, for a final zero (unix(7)).
+const PATH_BYTES_MAX: usize = 107;
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 128;
@@ -129,12 +133,33 @@ impl Drop for ControlListener {
     }
 }
 
+/// Whether a control socket can be made at a path. That another daemon answers there is no matter here.
+///
+/// # Errors
+/// What would keep us from it.
+pub fn check_control_socket(path: &Path) -> io::Result<()> {
+    if SockAddr::unix(path).is_err() {
+        let text = format!("{} bytes, where the path of a socket may have {PATH_BYTES_MAX}", path.as_os_str().len());
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
+    match std::fs::symlink_metadata(path) {
+        Ok(metadata) if !metadata.file_type().is_socket() => return Err(not_a_socket()),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let in_directory = |error: io::Error| io::Error::new(error.kind(), format!("its directory: {error}"));
+    path.parent().map_or(Ok(()), check_writable_directory).map_err(in_directory)
+}
+
+fn not_a_socket() -> io::Error {
+    io::Error::new(io::ErrorKind::AlreadyExists, "something that is not a socket is there")
+}
+
 /// Removes a socket that nobody listens on. Anything that is not a socket stays, and is an error.
 fn remove_stale(path: &Path) -> Result<(), BindFault> {
     let Ok(metadata) = std::fs::symlink_metadata(path) else { return Ok(()) };
     if !metadata.file_type().is_socket() {
-        let text = format!("{} exists and is not a socket", path.display());
-        return Err(io::Error::new(io::ErrorKind::AlreadyExists, text).into());
+        return Err(not_a_socket().into());
     }
     match std::os::unix::net::UnixStream::connect(path) {
         Ok(_) => Err(BindFault::InUse),

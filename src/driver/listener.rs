@@ -3,6 +3,7 @@
 use super::exchange::Service;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
+use socket2::{Domain, Socket, Type};
 use std::io;
 use std::net::SocketAddr;
 
@@ -55,6 +56,20 @@ impl Listener {
                 Err(_) => {}
             }
         }
+    }
+}
+
+/// Whether this machine can listen at an address. That somebody does so already is no matter here.
+///
+/// # Errors
+/// As the system reports them.
+pub fn check_listen(addr: SocketAddr) -> io::Result<()> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
+    // So that nobody who binds the address at this moment is disturbed.
+    socket.set_reuse_address(true)?;
+    match socket.bind(&addr.into()) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(()),
+        outcome => outcome,
     }
 }
 

@@ -58,7 +58,10 @@ mod timers;
 mod turn;
 
 pub use clock::wall_clock;
+pub use control::check_control_socket;
+pub use listener::check_listen;
 pub use pace::RateLimits;
+pub use places::was_in_use;
 pub use signals::survive_file_size_limit;
 
 use crate::bootstrap::Bootstrap;

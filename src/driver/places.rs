@@ -40,7 +40,29 @@ impl Places {
     }
 }
 
+/// Whether a directory was in use by a daemon with this state directory.
+pub fn was_in_use(state_directory: &Path, directory: &Path) -> bool {
+    // What cannot be read counts as by a daemon that starts: as nothing.
+    let bytes = std::fs::read(state_directory.join(state::PLACES_FILE)).unwrap_or_default();
+    decode(&bytes).contains_key(directory)
+}
+
 impl Driver {
+    /// Notes the directories of the configuration that are there and were not in use before: when one of them is missing at
+    /// a later start, that is no mistake of the configuration.
+    pub(super) fn note_new_places(&mut self) {
+        if !self.node.config().peer {
+            return;
+        }
+        for path in [self.share_path.clone(), self.node.config().download_directory.clone()] {
+            if !self.places.known.contains_key(&path)
+                && let Ok(mount) = DirectoryMount::of(&path)
+            {
+                self.note_place(&path, mount);
+            }
+        }
+    }
+
     /// A directory is in use, on this filesystem.
     pub(super) fn note_place(&mut self, path: &Path, mount: DirectoryMount) {
         if self.places.known.get(path) == Some(&mount) {

@@ -13,7 +13,7 @@ use crate::id::{ContentHash, FilesystemId, TransferId};
 use crate::name::FileName;
 use crate::node::Event;
 use crate::node::contract::{DownloadRecord, PartSpec, RecordState, SourceRecord, Target};
-use crate::store::{LogDone, RECORD_BYTES_MAX, RecordLog, StateDirectory};
+use crate::store::{LogDone, RECORD_BYTES_MAX, RECORDS_FILE, RecordLog, StateDirectory};
 use log::{info, warn};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,9 +22,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-
-/// The log's file in the state directory.
-const DOWNLOADS_FILE: &str = "downloads";
 
 /// Most sources that are taken from a record.
 const SOURCES_MAX: usize = 64;
@@ -213,9 +210,9 @@ impl Records {
 /// Opens the log: the downloads in it, and the highest id that one has had.
 pub(super) fn open(state: Option<&StateDirectory>) -> io::Result<(Records, Vec<DownloadRecord>, u32)> {
     let Some(state) = state else { return Ok((Records::default(), Vec::new(), 0)) };
-    let (log, records) = RecordLog::open(state, DOWNLOADS_FILE)?;
+    let (log, records) = RecordLog::open(state, RECORDS_FILE)?;
     if log.has_set_aside() {
-        warn!("the state file {DOWNLOADS_FILE} was damaged and is set aside; downloads in it are forgotten");
+        warn!("the state file {RECORDS_FILE} was damaged and is set aside; downloads in it are forgotten");
     }
     let mut downloads = Vec::new();
     for (id, bytes) in &records {
@@ -285,7 +282,7 @@ impl Driver {
                 // What changed meanwhile, or a new file's name, may be left to sync.
                 self.maintain_records();
                 if self.records.failures > 0 && self.records.log.as_ref().is_some_and(|log| !log.has_changes()) {
-                    info!("the state file {DOWNLOADS_FILE} is written again");
+                    info!("the state file {RECORDS_FILE} is written again");
                     self.records.failures = 0;
                 }
             }
@@ -297,7 +294,7 @@ impl Driver {
     fn records_failed(&mut self, error: &io::Error) {
         if self.records.failures == 0 {
             warn!(
-                "cannot write the state file {DOWNLOADS_FILE}; until that is mended a restart may forget downloads: {error}"
+                "cannot write the state file {RECORDS_FILE}; until that is mended a restart may forget downloads: {error}"
             );
         }
         if !self.records.retry_armed {

@@ -39,6 +39,7 @@ impl Driver {
         super::survive_file_size_limit()?;
         let mut events = Events::with_capacity(EVENTS_MAX);
         self.host.ready(&self.facts);
+        self.note_new_places();
         self.search_orphans();
         self.carry_out();
         while self.phase != Phase::Over {

@@ -21,6 +21,7 @@
 //! | `reserve` | the room that downloads leave free |
 //! | `state` | the state directory: one owner, whole files |
 //! | `record_log` | a log of records in the state directory |
+//! | `usable` | whether a directory can be used, asked beforehand |
 
 mod cache;
 mod claim;
@@ -38,6 +39,7 @@ mod reserve;
 mod scan;
 mod share;
 mod state;
+mod usable;
 mod volume;
 
 pub use cache::{CacheFault, FLUSH_ENTRIES_USUAL, FlushJob, Flushed, HashCache};
@@ -52,7 +54,8 @@ pub use part::{
 pub use record_log::{LogDone, LogJob, RECORD_BYTES_MAX, RecordLog};
 pub use scan::{ScanStep, Scanner};
 pub use share::{ShareRoot, SharedFile, make_share};
-pub use state::{STATE_FILE_BYTES_MAX, StateDirectory, StateFault, WriteJob};
+pub use state::{RECORDS_FILE, STATE_FILE_BYTES_MAX, StateDirectory, StateFault, WriteJob};
+pub use usable::{check_readable_directory, check_writable_directory};
 pub use volume::{Volume, Volumes};
 
 use nix::errno::Errno;

@@ -1,6 +1,7 @@
 //! The state directory: what the daemon remembers across restarts, in whole files, for one daemon at a time.
 
 use super::part::disk;
+use super::usable::{check_file, check_writable_directory};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use std::collections::BTreeMap;
@@ -18,6 +19,9 @@ pub const STATE_FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// The file whose lock says that a daemon lives here, and which holds its process id.
 const LOCK_FILE: &str = "lock";
+
+/// The log of downloads, without which no daemon starts.
+pub const RECORDS_FILE: &str = "downloads";
 
 /// How a file's name ends while it is written.
 pub(super) const NEW_SUFFIX: &str = ".new";
@@ -71,6 +75,19 @@ impl StateDirectory {
         writeln!(lock, "{}", std::process::id())?;
         let (job_next, written) = (AtomicU64::new(1), Mutex::default());
         Ok(Self(Arc::new(Shared { path: path.to_owned(), job_next, written, _lock: lock })))
+    }
+
+    /// Whether [`StateDirectory::open`] would find a directory that it can use; another daemon may have it.
+    ///
+    /// # Errors
+    /// What would keep us from it, with the file that is in the way.
+    pub fn check(path: &Path) -> io::Result<()> {
+        check_writable_directory(path)?;
+        for file in [LOCK_FILE, RECORDS_FILE] {
+            let named = |error: io::Error| io::Error::new(error.kind(), format!("the file `{file}` in it: {error}"));
+            check_file(&path.join(file)).map_err(named)?;
+        }
+        Ok(())
     }
 
     /// The directory's path.

@@ -2,6 +2,7 @@
 
 use crate::harness::{LIMIT, Setup, clean_command, fetch, free_port, pyratectl, run_pyrated, until};
 use nix::sys::signal::Signal;
+use serde_json::json;
 use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -191,17 +192,25 @@ fn options_start_a_daemon_too() {
     assert!(shared.is_ok());
 }
 
-/// Only the default directory is made: a typing mistake must not make an empty share, and a disk may not be mounted yet.
+/// Only the default directory is made: a typing mistake must not make an empty share. One that was in use is not mounted yet.
 #[test]
-fn a_missing_share_is_told_and_taken_up_when_it_appears() {
+fn a_share_that_was_in_use_is_waited_for_and_taken_up_when_it_appears() {
     let setup = Setup::peer();
     let missing = setup.home().join("not there");
     let setup = setup.set("local_directory", &format!("'{}'", missing.display())).set("filemonitor_refresh", "'1s'");
-    let (code, said) = run_setup(&setup, &["--check"]);
+    std::fs::create_dir(&missing).expect("a fresh directory");
+    let mut daemon = setup.start();
+    until("it is remembered", LIMIT, || {
+        std::fs::read_to_string(daemon.home().join("state/places")).is_ok_and(|places| places.contains("not there"))
+    });
+    daemon.stop();
+    std::fs::remove_dir(&missing).expect("it is empty");
+    let (code, said) = run_config(&daemon.home().join("pyrated.toml"), &daemon.home().join("log"), &["--check"]);
     assert!(code == Some(0) && said.contains("local_directory") && said.contains("not there"), "{code:?} {said}");
-    let daemon = setup.start();
+    daemon.start_again();
     let expected =
         format!("cannot read the share '{}': no such file or directory; nothing is shared", missing.display());
+    until("the share is looked for", LIMIT, || daemon.status()["scanning"] == false);
     let error = daemon.status()["share_error"].clone();
     assert!(
         error["code"] == 17 && error["message"].as_str().is_some_and(|text| text.starts_with(&expected)),
@@ -221,16 +230,44 @@ fn a_missing_share_is_told_and_taken_up_when_it_appears() {
     assert!(daemon.status()["share_error"].is_null());
 }
 
+/// Starts, checks and reloads with what cannot start: each is refused for the same reason.
 #[test]
-fn a_share_that_is_a_file_is_a_bad_configuration() {
-    let setup = Setup::peer();
-    let file = setup.home().join("file");
-    std::fs::write(&file, "").expect("a fresh file");
-    let setup = setup.set("local_directory", &format!("'{}'", file.display()));
-    for more in [&[][..], &["--check"]] {
-        let (code, said) = run_setup(&setup, more);
-        assert_eq!(code, Some(78), "{said}");
-        assert!(said.contains("local_directory") && said.contains("not a directory"), "{said}");
+fn what_cannot_start_is_refused_by_a_check_a_start_and_a_reload() {
+    let mut peer = Setup::peer().shares("file.txt", "x").start();
+    let home = peer.home().to_owned();
+    let at = |name: &str| format!("'{}'", home.join(name).display());
+    std::fs::write(home.join("file"), "").expect("a fresh file");
+    for (key, value, problem) in [
+        ("local_directory", at("missing"), "no such directory; create it"),
+        ("local_directory", at("file"), "not a directory"),
+        ("download_directory", at("missing"), "no such directory; create it"),
+        ("download_directory", at("file"), "not a directory"),
+        ("control_socket", at(&"s".repeat(108)), "where the path of a socket may have 107"),
+        ("control_socket", at("file"), "not a socket"),
+        ("state_directory", at("file/state"), "Not a directory"),
+        ("log_file", at("missing/log"), "No such file or directory"),
+        ("listen_addr", "'192.0.2.1'".into(), "no address of this machine"),
+    ] {
+        let setup = Setup::peer().set(key, &value);
+        for more in [&["--check"][..], &[]] {
+            let (code, said) = run_setup(&setup, more);
+            // An address may come with its interface: whoever supervises the start tries again.
+            let expected = if key == "listen_addr" && more.is_empty() { 1 } else { 78 };
+            assert_eq!(code, Some(expected), "{key} = {value}: {said}");
+            let line = said.lines().find(|line| line.contains(problem)).unwrap_or_else(|| panic!("{problem}: {said}"));
+            assert!(line.contains("pyrated.toml:") && line.contains(&format!(": {key}: ")), "{line}");
+            assert!(line.contains(value.trim_matches('\'')), "{line}");
+        }
+        let before = std::fs::read_to_string(home.join("pyrated.toml")).expect("the configuration");
+        let kept =
+            before.lines().find_map(|line| line.strip_prefix(&format!("{key} = "))).expect("it is set").to_owned();
+        peer.reconfigure(key, &value);
+        let refused = pyratectl(&peer, ["reload"]);
+        assert!(refused.code == 1 && refused.stderr.contains(problem), "{key} = {value}: {refused:?}");
+        assert_eq!(fetch(peer.listen(), b"file.txt"), b"x", "it runs on");
+        peer.reconfigure(key, &kept);
+        let reloaded = pyratectl(&peer, ["--json", "reload"]).json();
+        assert_eq!((&reloaded["changed"], &reloaded["waiting"]), (&json!([]), &json!([])));
     }
 }
 

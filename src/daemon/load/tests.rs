@@ -142,10 +142,31 @@ fn faults_outside_the_file_name_the_variable_or_the_option() {
 #[test]
 fn a_named_file_must_be_there_and_be_a_file() {
     let mut desk = Desk::new();
-    desk.options(&["--config", "/nowhere/x.toml"]);
-    assert_eq!(desk.faults(), ["/nowhere/x.toml: no such file"]);
-    desk.options(&["--config", "/dev/null"]);
-    assert_eq!(desk.faults(), ["/dev/null: not a regular file"]);
+    let home = desk.home.path().to_owned();
+    nix::unistd::mkfifo(&home.join("fifo"), nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+    for (path, problem) in [
+        (home.join("missing"), "no such file; "),
+        (home.join("fifo/below"), "no such file; "),
+        (home.clone(), "a directory; "),
+        (home.join("fifo"), "not a regular file, "),
+        ("/dev/zero".into(), "not a regular file, "),
+    ] {
+        desk.options(&["--config", path.to_str().unwrap()]);
+        let faults = desk.faults();
+        assert!(faults[0].starts_with(&format!("{}: {problem}", path.display())), "{faults:?}");
+    }
+}
+
+#[test]
+fn the_null_device_is_no_configuration_file_at_all() {
+    let mut desk = Desk::new();
+    desk.file("max_peers = 1");
+    std::os::unix::fs::symlink("/dev/null", desk.home.path().join("none")).unwrap();
+    for path in ["/dev/null", desk.home.path().join("none").to_str().unwrap()] {
+        desk.options(&["--config", path]);
+        let loaded = desk.sources.load().unwrap();
+        assert_eq!((loaded.file, loaded.config.max_peers), (None, 8));
+    }
 }
 
 #[test]

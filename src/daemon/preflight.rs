@@ -1,0 +1,237 @@
+//! What would keep a daemon from starting: one function for the start, for `--check` and for a reload, so that they cannot
+//! disagree. It changes nothing. Whether somebody else holds an address, the control socket or the state directory at the
+//! moment is not asked here: the start finds that out, and so does a check of the configuration of a daemon that runs.
+
+use super::compose::Fault;
+use super::config::Config;
+use super::load::{ConfigFault, Origins};
+use super::logging;
+use crate::driver;
+use crate::name::Escaped;
+use crate::store::{StateDirectory, check_readable_directory, check_writable_directory};
+use std::fs::Metadata;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// What to do about a directory that is missing.
+const MISSING_ADVICE: &str = "create it, mount the filesystem that holds it, or name another directory";
+
+/// Whether a start with this configuration, whose paths are settled, would succeed. Gives what its user ought to know.
+///
+/// A directory that is missing is refused unless it was in use before: then it is on a filesystem that is not mounted, and
+/// what belongs there waits for it.
+///
+/// # Errors
+/// [`Fault::Config`] with all that is wrong; [`Fault::NoSuchAddress`] when that is only an address that this machine lacks.
+pub(super) fn check_start(config: &Config, origins: &Origins) -> Result<Vec<String>, Fault> {
+    let mut preflight =
+        Preflight { config, origins, remarks: Vec::new(), faults: Vec::new(), no_addresses: Vec::new() };
+    if config.peer {
+        preflight.check_share();
+        preflight.check_downloads();
+    }
+    preflight.check_log();
+    preflight.check_state();
+    preflight.check_control();
+    preflight.check_addresses();
+    preflight.outcome()
+}
+
+struct Preflight<'c> {
+    config: &'c Config,
+    origins: &'c Origins,
+    remarks: Vec<String>,
+    faults: Vec<ConfigFault>,
+    /// Addresses that this machine lacks now; they may come with their interface.
+    no_addresses: Vec<ConfigFault>,
+}
+
+/// What stands where a directory should be.
+enum Found {
+    Directory(Metadata),
+    /// Nothing; it was in use before, or never.
+    Missing {
+        was_in_use: bool,
+    },
+    /// It cannot be a directory while the path is the same.
+    BadPath(io::Error),
+    /// It cannot be looked at now.
+    Unknown(io::Error),
+}
+
+impl Preflight<'_> {
+    fn outcome(mut self) -> Result<Vec<String>, Fault> {
+        if self.faults.is_empty() && self.no_addresses.is_empty() {
+            return Ok(self.remarks);
+        }
+        if self.faults.is_empty() {
+            return Err(Fault::NoSuchAddress(self.no_addresses));
+        }
+        self.faults.append(&mut self.no_addresses);
+        Err(Fault::Config(self.faults))
+    }
+
+    fn fault(&self, key: &'static str, message: String) -> ConfigFault {
+        ConfigFault { place: self.origins.of(key), message }
+    }
+
+    fn refuse(&mut self, key: &'static str, path: &Path, problem: impl std::fmt::Display, advice: &str) {
+        let message = format!("{}: {problem}; {advice}", shown(path));
+        self.faults.push(self.fault(key, message));
+    }
+
+    fn remark(&mut self, key: &'static str, path: &Path, problem: impl std::fmt::Display, consequence: &str) {
+        self.remarks.push(format!("{}: {}: {problem}; {consequence}", self.origins.of(key), shown(path)));
+    }
+
+    fn check_share(&mut self) {
+        let (key, path) = ("local_directory", self.config.local_directory.as_path());
+        let is_default = super::compose::is_default_share(path);
+        let waits = "nothing is shared until it is there";
+        match self.find(path) {
+            Found::Directory(metadata) if self.holds_state(&metadata) => {
+                self.refuse(
+                    key,
+                    path,
+                    "it is the state directory too, which is never shared",
+                    "name another directory",
+                );
+            }
+            Found::Directory(_) => {
+                if let Err(error) = check_readable_directory(path) {
+                    self.remark(key, path, error, "nothing is shared until we may read it");
+                }
+            }
+            Found::Missing { .. } if is_default => {
+                if let Err(error) = check_writable_directory(path) {
+                    self.refuse(key, path, format_args!("it cannot be made: {error}"), "name another directory");
+                }
+            }
+            Found::Missing { was_in_use: true } => self.remark(key, path, "no such directory any more", waits),
+            Found::Missing { was_in_use: false } => self.refuse(key, path, "no such directory", MISSING_ADVICE),
+            Found::BadPath(error) => self.refuse(key, path, error, "name a directory"),
+            Found::Unknown(error) => self.remark(key, path, error, waits),
+        }
+    }
+
+    fn check_downloads(&mut self) {
+        let Some(path) = self.config.download_directory.as_deref() else { return };
+        let key = "download_directory";
+        let waits = "downloads to it wait until it is there";
+        match self.find(path) {
+            Found::Directory(_) => {
+                if let Err(error) = check_writable_directory(path) {
+                    self.remark(key, path, error, "downloads to it wait until we may write to it");
+                }
+            }
+            Found::Missing { was_in_use: true } => self.remark(key, path, "no such directory any more", waits),
+            Found::Missing { was_in_use: false } => self.refuse(key, path, "no such directory", MISSING_ADVICE),
+            Found::BadPath(error) => self.refuse(key, path, error, "name a directory"),
+            Found::Unknown(error) => self.remark(key, path, error, waits),
+        }
+    }
+
+    fn find(&self, path: &Path) -> Found {
+        match std::fs::metadata(path) {
+            Ok(metadata) if metadata.is_dir() => Found::Directory(metadata),
+            Ok(_) => Found::BadPath(io::ErrorKind::NotADirectory.into()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let state = self.config.state_directory.as_deref();
+                Found::Missing { was_in_use: state.is_some_and(|state| driver::was_in_use(state, path)) }
+            }
+            Err(error) if is_bad_path(&error) => Found::BadPath(error),
+            Err(error) => Found::Unknown(error),
+        }
+    }
+
+    /// Whether a directory is the state directory, by whatever path.
+    fn holds_state(&self, directory: &Metadata) -> bool {
+        let state = self.config.state_directory.as_ref().and_then(|path| std::fs::metadata(path).ok());
+        state.is_some_and(|state| (state.dev(), state.ino()) == (directory.dev(), directory.ino()))
+    }
+
+    fn check_log(&mut self) {
+        if let super::value::LogPlace::File(path) = &self.config.log_file
+            && let Err(error) = logging::check_file(path)
+        {
+            self.refuse("log_file", path, error, "name a file that can be written, or stderr");
+        }
+    }
+
+    fn check_state(&mut self) {
+        if let Some(path) = self.config.state_directory.as_deref()
+            && let Err(error) = StateDirectory::check(path)
+        {
+            self.refuse("state_directory", path, error, "let this user write there, or name another directory");
+        }
+    }
+
+    fn check_control(&mut self) {
+        if let Some(path) = self.config.control_socket.as_deref()
+            && let Err(error) = driver::check_control_socket(path)
+        {
+            self.refuse("control_socket", path, error, "name another path");
+        }
+    }
+
+    fn check_addresses(&mut self) {
+        let serves = if self.config.on_this_machine_alone() { "bootstrap_port" } else { "bootstrap_serve" };
+        let (listen, serve) = (self.config.listen(), self.config.serve());
+        for (addr, addr_key, port_key) in [(listen, "listen_addr", "listen_port"), (serve, serves, serves)] {
+            if let Some(addr) = addr
+                && let Err(error) = driver::check_listen(addr)
+            {
+                self.note_bad_address(addr, error, addr_key, port_key);
+            }
+        }
+        if let (Some(listen), Some(serve)) = (listen, serve)
+            && exclude_each_other(listen, serve)
+        {
+            let message = format!("{listen} is taken by our own bootstrap node at {serve}; name another port, or 0");
+            self.faults.push(self.fault("listen_port", message));
+        }
+    }
+
+    fn note_bad_address(&mut self, addr: SocketAddr, error: io::Error, addr_key: &'static str, port_key: &'static str) {
+        match error.kind() {
+            io::ErrorKind::AddrNotAvailable => {
+                let ip = addr.ip();
+                let message =
+                    format!("{ip} is no address of this machine; name one of its own, or 0.0.0.0 for all of them");
+                self.no_addresses.push(self.fault(addr_key, message));
+            }
+            io::ErrorKind::PermissionDenied => {
+                let message = format!("port {}: {error}; name a port from 1024 on", addr.port());
+                self.faults.push(self.fault(port_key, message));
+            }
+            _ => {
+                let message = format!("cannot listen at {addr}: {error}; name another address");
+                self.faults.push(self.fault(addr_key, message));
+            }
+        }
+    }
+}
+
+/// Whether an error says that no directory can be at a path as long as the path, or what leads there, is the same.
+fn is_bad_path(error: &io::Error) -> bool {
+    let unusable = [nix::libc::ENAMETOOLONG, nix::libc::ELOOP];
+    matches!(error.kind(), io::ErrorKind::NotADirectory | io::ErrorKind::InvalidInput)
+        || error.raw_os_error().is_some_and(|errno| unusable.contains(&errno))
+}
+
+/// Whether only one of two listeners can be bound.
+fn exclude_each_other(one: SocketAddr, other: SocketAddr) -> bool {
+    let overlap = one.ip() == other.ip()
+        || one.is_ipv4() == other.is_ipv4() && (one.ip().is_unspecified() || other.ip().is_unspecified());
+    one.port() != 0 && one.port() == other.port() && overlap
+}
+
+fn shown(path: &Path) -> Escaped<'_> {
+    Escaped(path.as_os_str().as_bytes())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,172 @@
+use super::*;
+use crate::daemon::value::LogPlace;
+use std::net::TcpListener;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+
+/// A scratch directory, and a configuration that is good there.
+struct Scratch {
+    directory: tempfile::TempDir,
+    config: Config,
+}
+
+impl Scratch {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |path: &str| directory.path().join(path);
+        std::fs::create_dir(at("share")).unwrap();
+        std::fs::write(at("file"), "").unwrap();
+        symlink("loop", at("loop")).unwrap();
+        let config = Config {
+            bootstrap_addr: Some("b.example".to_owned()),
+            local_directory: at("share"),
+            state_directory: Some(at("state")),
+            control_socket: Some(at("control")),
+            listen_port: 0,
+            ..Config::default()
+        };
+        Self { directory, config }
+    }
+
+    fn at(&self, path: &str) -> PathBuf {
+        self.directory.path().join(path)
+    }
+
+    fn check(&self, change: impl FnOnce(&mut Config)) -> Result<Vec<String>, Fault> {
+        let mut config = self.config.clone();
+        change(&mut config);
+        check_start(&config, &Origins::default())
+    }
+
+    /// The only fault of a change, which is one of the configuration.
+    fn fault(&self, change: impl FnOnce(&mut Config)) -> String {
+        let fault = self.check(change).unwrap_err();
+        assert_eq!(fault.exit_code(), 78, "{fault}");
+        let Fault::Config(faults) = fault else { panic!("{fault}") };
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        faults[0].to_string()
+    }
+}
+
+#[test]
+fn a_good_configuration_is_good_and_leaves_no_trace() {
+    let scratch = Scratch::new();
+    assert_eq!(scratch.check(|_| ()).unwrap(), Vec::<String>::new());
+    assert!(!scratch.at("state").exists() && !scratch.at("control").exists());
+}
+
+#[test]
+fn a_directory_that_is_missing_is_refused_unless_it_was_in_use() {
+    let scratch = Scratch::new();
+    let missing = scratch.at("missing");
+    let share = |config: &mut Config| config.local_directory = scratch.at("missing");
+    let downloads = |config: &mut Config| config.download_directory = Some(scratch.at("missing"));
+    let message = format!("{}: no such directory; create it", missing.display());
+    assert!(scratch.fault(share).starts_with(&format!("local_directory: {message}")));
+    assert!(scratch.fault(downloads).starts_with(&format!("download_directory: {message}")));
+    std::fs::create_dir(scratch.at("state")).unwrap();
+    let filesystem = crate::id::FilesystemId { kind: 1, number: 1 }.to_string();
+    let place = serde_json::json!([{ "path": missing, "filesystem": filesystem, "mount_point": "/" }]);
+    std::fs::write(scratch.at("state/places"), place.to_string()).unwrap();
+    for (remarks, waits) in [(scratch.check(share), "nothing is shared"), (scratch.check(downloads), "wait")] {
+        let remarks = remarks.unwrap();
+        assert!(remarks.len() == 1 && remarks[0].contains("no such directory any more"), "{remarks:?}");
+        assert!(remarks[0].contains(waits), "{remarks:?}");
+    }
+    assert!(!missing.exists());
+}
+
+#[test]
+fn what_can_be_no_directory_is_refused() {
+    let scratch = Scratch::new();
+    for bad in ["file", "file/below", "loop", &"n".repeat(256)] {
+        let share = scratch.fault(|config| config.local_directory = scratch.at(bad));
+        assert!(share.contains("local_directory") && share.ends_with("name a directory"), "{share}");
+        let downloads = scratch.fault(|config| config.download_directory = Some(scratch.at(bad)));
+        assert!(downloads.contains("download_directory"), "{downloads}");
+        let state = scratch.fault(|config| config.state_directory = Some(scratch.at(bad)));
+        assert!(state.contains("state_directory"), "{state}");
+    }
+    // A bootstrap node alone uses none of the first two.
+    scratch.check(|config| (config.peer, config.local_directory) = (false, scratch.at("file"))).unwrap();
+}
+
+#[test]
+fn the_state_directory_is_not_a_share() {
+    let scratch = Scratch::new();
+    symlink("share", scratch.at("link")).unwrap();
+    let fault = scratch.fault(|config| config.state_directory = Some(scratch.at("link")));
+    assert!(fault.contains("state directory"), "{fault}");
+    scratch.check(|config| config.state_directory = Some(scratch.at("share/inside"))).unwrap();
+}
+
+#[test]
+fn a_socket_needs_a_short_path_and_a_free_name() {
+    let scratch = Scratch::new();
+    let longest = 107 - scratch.at("").as_os_str().len();
+    scratch.check(|config| config.control_socket = Some(scratch.at(&"s".repeat(longest)))).unwrap();
+    let fault = scratch.fault(|config| config.control_socket = Some(scratch.at(&"s".repeat(longest + 1))));
+    assert!(fault.contains("108 bytes, where the path of a socket may have 107"), "{fault}");
+    let fault = scratch.fault(|config| config.control_socket = Some(scratch.at("file")));
+    assert!(fault.contains("not a socket"), "{fault}");
+    let fault = scratch.fault(|config| config.control_socket = Some(scratch.at("file/socket")));
+    assert!(fault.starts_with("control_socket: "), "{fault}");
+    scratch.check(|config| config.control_socket = Some(scratch.at("new/socket"))).unwrap();
+}
+
+#[test]
+fn a_log_is_a_file_in_a_directory_that_is_there() {
+    let scratch = Scratch::new();
+    let log = |path: &str| LogPlace::File(scratch.at(path));
+    for good in ["file", "new"] {
+        scratch.check(|config| config.log_file = log(good)).unwrap();
+    }
+    for bad in ["share", "missing/log", "loop"] {
+        let fault = scratch.fault(|config| config.log_file = log(bad));
+        assert!(fault.starts_with("log_file: "), "{fault}");
+    }
+    assert!(!scratch.at("new").exists());
+}
+
+#[test]
+fn all_faults_are_told_at_once() {
+    let scratch = Scratch::new();
+    let fault = scratch.check(|config| {
+        (config.local_directory, config.control_socket) = (scratch.at("file"), Some(scratch.at("file")));
+        config.listen_addr = Some([192, 0, 2, 1].into());
+    });
+    let Err(Fault::Config(faults)) = fault else { panic!("{fault:?}") };
+    let keys: Vec<String> = faults.iter().map(|fault| fault.place.to_string()).collect();
+    assert_eq!(keys, ["local_directory", "control_socket", "listen_addr"]);
+}
+
+#[test]
+fn an_address_that_this_machine_lacks_may_come_and_one_in_use_is_no_matter() {
+    let scratch = Scratch::new();
+    let fault = scratch.check(|config| config.listen_addr = Some([192, 0, 2, 1].into())).unwrap_err();
+    assert!(matches!(fault, Fault::NoSuchAddress(_)) && fault.exit_code() == 1, "{fault}");
+    assert!(fault.to_string().starts_with("listen_addr: 192.0.2.1 is no address of this machine"), "{fault}");
+    let fault = scratch.check(|config| config.bootstrap_serve = Some(([192, 0, 2, 1], 5).into())).unwrap_err();
+    assert!(fault.to_string().starts_with("bootstrap_serve: "), "{fault}");
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    scratch.check(|config| config.bootstrap_serve = taken.local_addr().ok()).unwrap();
+}
+
+#[test]
+fn two_listeners_need_two_ports() {
+    let scratch = Scratch::new();
+    let both = |listen: &'static str, serve: &'static str| {
+        move |config: &mut Config| {
+            let listen: SocketAddr = listen.parse().unwrap();
+            (config.listen_addr, config.listen_port) = (Some(listen.ip()), listen.port());
+            config.bootstrap_serve = Some(serve.parse().unwrap());
+        }
+    };
+    for (listen, serve) in [("127.0.0.1:7000", "127.0.0.1:7000"), ("0.0.0.0:7000", "127.0.0.1:7000")] {
+        let fault = scratch.fault(both(listen, serve));
+        assert!(fault.contains("listen_port: ") && fault.contains("our own bootstrap node"), "{fault}");
+    }
+    for (listen, serve) in [("127.0.0.1:7000", "127.0.0.2:7000"), ("127.0.0.1:0", "127.0.0.1:0")] {
+        scratch.check(both(listen, serve)).unwrap();
+    }
+}

@@ -150,7 +150,7 @@ fn what_is_installed_is_where_systemd_looks_for_it() {
     for program in ["pyrated", "pyratectl"] {
         fs::write(home.path("built/release").join(program), program).unwrap();
     }
-    for (prefix, units) in [("/usr", "/usr/lib"), ("/usr/local/", "/usr/local/lib"), ("/opt/pyrate", "/etc")] {
+    for (prefix, units) in [("/usr", "/usr/lib"), ("/usr/local//", "/usr/local/lib"), ("/opt/pyrate", "/etc")] {
         let root = home.path(&format!("root{}", prefix.replace('/', "-")));
         let mut install = Command::new("bash");
         install.args([concat!(env!("CARGO_MANIFEST_DIR"), "/contrib/install"), "copy"]).env("PREFIX", prefix);
@@ -166,6 +166,15 @@ fn what_is_installed_is_where_systemd_looks_for_it() {
         read(&format!("{units}/sysusers.d/pyrate.conf"));
         read(&format!("{units}/tmpfiles.d/pyrate.conf"));
         read("/etc/pyrate/pyrated.toml");
+    }
+    // Units could not name the programs there: nothing is copied.
+    for prefix in ["opt/pyrate", "/opt/my pyrate", "/opt/a&b#c", "/opt/100%"] {
+        let root = home.path("refused");
+        let mut install = Command::new("bash");
+        install.args([concat!(env!("CARGO_MANIFEST_DIR"), "/contrib/install"), "copy"]).env("PREFIX", prefix);
+        let install = install.env("DESTDIR", &root).env("CARGO_TARGET_DIR", home.path("built")).output().unwrap();
+        assert!(install.status.code() == Some(2) && stderr(&install).contains("PREFIX"), "{}", stderr(&install));
+        assert!(!root.exists());
     }
 }
 

@@ -6,12 +6,18 @@
 
 use std::fs::{self, File};
 use std::net::TcpListener;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output};
 use std::time::Duration;
 use tempfile::TempDir;
+
+#[path = "common/not_tested.rs"]
+mod not_tested;
+
+use not_tested::not_tested;
 
 /// Far longer than anything here takes, so that a failure is told and not waited for.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -234,6 +240,50 @@ fn a_directory_that_cannot_be_one_is_a_bad_configuration() {
     assert_eq!(output.status.code(), Some(78));
     let place = format!("environment variable PYRATE_LOG_FILE: {}: its directory: ", home.word("no/log"));
     assert!(stderr(&output).contains(&place), "{}", stderr(&output));
+}
+
+/// What a user other than root may not read or write is refused, by a check as by a start.
+#[test]
+fn what_the_user_may_not_use_is_a_bad_configuration() {
+    if !nix::unistd::geteuid().is_root() {
+        not_tested("what a user may not use", "only root can become another user");
+        return;
+    }
+    let home = Home::new();
+    let mode = |name: &str, mode| fs::set_permissions(home.path(name), fs::Permissions::from_mode(mode)).unwrap();
+    // By another process: this one may be forking, and a program that is open for writing cannot be run.
+    let program = home.path("pyrated");
+    assert!(Command::new("cp").arg(env!("CARGO_BIN_EXE_pyrated")).arg(&program).status().unwrap().success());
+    fs::write(home.path("secret.toml"), "peer = false\n").unwrap();
+    mode("secret.toml", 0o600);
+    fs::create_dir(home.path("state")).unwrap();
+    fs::write(home.path("state/lock"), "").unwrap();
+    mode("state/lock", 0o600);
+    std::os::unix::fs::chown(home.path("state"), Some(65534), None).unwrap();
+    mode("", 0o755);
+    fs::create_dir(home.path("free")).unwrap();
+    mode("free", 0o777);
+    let mut cases = vec![
+        ("--config", home.word("secret.toml"), "cannot be read: Permission denied"),
+        ("--state-directory", home.word("state"), "the file `lock` in it: Permission denied"),
+        ("--state-directory", home.word("share/state"), "Permission denied"),
+        ("--control-socket", home.word("new/socket"), "its directory: Permission denied"),
+        ("--log-file", home.word("log"), "its directory: Permission denied"),
+    ];
+    match fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start") {
+        Ok(first) if first.trim() == "0" => not_tested("a port for root alone", "here all users may have all ports"),
+        _ => cases.push(("--bootstrap-serve", "127.0.0.1:1".to_owned(), "port 1: Permission denied")),
+    }
+    for (option, value, problem) in cases {
+        for check in [&["--check"][..], &[]] {
+            let mut command = Command::new(&program);
+            command.env_clear().env("HOME", home.path("free")).current_dir("/").uid(65534).gid(65534);
+            command.env("PYRATE_PEER", "false").env("PYRATE_BOOTSTRAP_SERVE", "127.0.0.1:0");
+            let output = command.args([option, &value]).args(check).output().unwrap();
+            assert_eq!(output.status.code(), Some(78), "{option} {value}: {}", stderr(&output));
+            assert!(stderr(&output).contains(problem), "{option} {value}: {}", stderr(&output));
+        }
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::compose::{Fault, compose};
 use super::config::Config;
 use super::load::Origins;
 use crate::control::ReloadReply;
-use crate::driver::{self, Facts, Host, Reload};
+use crate::driver::{self, Facts, Host, Reload, ReloadJob};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// A peer: shares a directory, searches and downloads; driven through its control socket, if it is given one.
@@ -169,7 +169,11 @@ struct Guest {
 impl Host for Guest {
     fn ready(&mut self, _: &Facts) {}
 
-    fn reload(&mut self) -> Result<Reload, String> {
+    fn reload(&mut self) -> ReloadJob {
+        Box::new(|| ())
+    }
+
+    fn reloaded(&mut self) -> Result<Reload, String> {
         Ok(self.reload.clone())
     }
 

@@ -10,7 +10,7 @@ use super::running::Running;
 use super::supervisor;
 use super::value::{Kind, Level, LogPlace};
 use crate::control::{RawText, ReloadReply, paths};
-use crate::driver::{self, Facts, Host, Reload};
+use crate::driver::{self, Facts, Host, Reload, ReloadJob};
 use crate::name::Escaped;
 use argh::FromArgs;
 use log::{error, info, warn};
@@ -20,6 +20,7 @@ use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::mpsc::{self, Receiver};
 
 /// The whole of the program `pyrated`; the exit codes are those of pyrated(1).
 pub fn main() -> ExitCode {
@@ -120,7 +121,8 @@ fn serve(sources: Sources, loaded: Loaded) -> Result<(), Fault> {
     raise_descriptor_limit();
     let to_file = matches!(config.log_file, LogPlace::File(_));
     let running = Running::new(config.clone());
-    let mut host = Box::new(Service { sources, running, logging, log_files: Vec::new(), status: String::new() });
+    let mut host =
+        Box::new(Service { sources, running, logging, log_files: Vec::new(), status: String::new(), checked: None });
     host.note_log_file();
     let outcome = compose(&config, &origins, host, true).and_then(|driver| driver.run().map_err(Fault::Run));
     match &outcome {
@@ -159,6 +161,8 @@ struct Service {
     /// Those that this process has written to, the newest last.
     log_files: Vec<PathBuf>,
     status: String,
+    /// Brings what a reload has read.
+    checked: Option<Receiver<Result<Loaded, Fault>>>,
 }
 
 impl Host for Service {
@@ -172,9 +176,20 @@ impl Host for Service {
         supervisor::ready(&self.status);
     }
 
-    fn reload(&mut self) -> Result<Reload, String> {
+    /// The log is reopened at once, and even when the configuration is bad: whoever rotates logs counts on it.
+    fn reload(&mut self) -> ReloadJob {
         supervisor::reloading();
-        let outcome = self.read_again();
+        // What is wrong with its place is found again by the check.
+        let _ = self.logging.reopen(&self.running.config().log_file);
+        let (sender, receiver) = mpsc::channel();
+        self.checked = Some(receiver);
+        let sources = self.sources.clone();
+        // A daemon that ends meanwhile does not listen any more.
+        Box::new(move || _ = sender.send(load_checked(&sources)))
+    }
+
+    fn reloaded(&mut self) -> Result<Reload, String> {
+        let outcome = self.put_in_force();
         match &outcome {
             Ok(reload) => log_reload(&reload.report),
             Err(reason) => error!("the configuration stays as it was: {reason}"),
@@ -201,25 +216,14 @@ impl Host for Service {
 }
 
 impl Service {
-    /// The log is reopened even when the configuration is bad: whoever rotates logs counts on it.
-    fn read_again(&mut self) -> Result<Reload, String> {
-        let checked = self.sources.load().map_err(Fault::Config).and_then(|loaded| {
-            let remarks = check_start(&loaded.config, &loaded.origins)?;
-            Ok((loaded, remarks))
-        });
-        let (loaded, remarks) = match checked {
-            Ok(checked) => checked,
-            Err(fault) => {
-                let _ = self.logging.reopen(&self.running.config().log_file);
-                return Err(fault.to_string());
-            }
-        };
+    fn put_in_force(&mut self) -> Result<Reload, String> {
+        let checked = self.checked.take().and_then(|checked| checked.try_recv().ok());
+        let loaded = checked.ok_or("it could not be read")?.map_err(|fault| fault.to_string())?;
         let next = loaded.config;
         self.logging.reopen(&next.log_file).map_err(|error| Fault::Log { path: log_path(&next), error }.to_string())?;
         self.logging.set_level(next.log_level);
         let file = loaded.file.map(|path| RawText::new(path.as_os_str().as_bytes()));
-        let remarks = loaded.remarks.into_iter().chain(remarks).collect();
-        let report = ReloadReply { file, remarks, ..self.running.apply(&next) };
+        let report = ReloadReply { file, remarks: loaded.remarks, ..self.running.apply(&next) };
         self.note_log_file();
         Ok(self.running.config().reload(report))
     }
@@ -233,6 +237,13 @@ impl Service {
             self.log_files.push(path.clone());
         }
     }
+}
+
+/// Reads a configuration that could start. The remarks are those on both.
+fn load_checked(sources: &Sources) -> Result<Loaded, Fault> {
+    let mut loaded = sources.load().map_err(Fault::Config)?;
+    loaded.remarks.extend(check_start(&loaded.config, &loaded.origins)?);
+    Ok(loaded)
 }
 
 /// Says what a reload did, a line for each key.

@@ -1,12 +1,11 @@
 //! The control calls that concern the process and not the node: bootstrap, reload, log level, stop.
 
+use super::Driver;
 use super::control::ControlClient;
-use super::pace::Direction;
 use super::table::Connection;
-use super::{Driver, Reload};
 use crate::control::{
-    BootstrapReply, CallError, CallId, ChecksReply, ExitCode, PAGE_ROWS_MAX, RegistryPage, RegistryRow, ReloadReply,
-    Reply, Request, encode_reply,
+    BootstrapReply, CallError, CallId, ChecksReply, ExitCode, PAGE_ROWS_MAX, RegistryPage, RegistryRow, Reply, Request,
+    encode_reply,
 };
 use crate::id::ClientId;
 use crate::node::Event;
@@ -18,7 +17,7 @@ impl Driver {
     pub(super) fn on_call(&mut self, client: ClientId, call: CallId, request: Request) {
         let outcome = match request {
             Request::Bootstrap { after } => Ok(self.bootstrap_reply(after)),
-            Request::Reload => self.reload().map(Reply::Reload),
+            Request::Reload => return self.begin_reload(Some((client, call))),
             Request::LogLevel { level } => match self.host.set_log_level(&level) {
                 Ok(()) => Ok(Reply::Done {}),
                 Err(error) => Err(CallError::new(ExitCode::Usage, error)),
@@ -55,23 +54,6 @@ impl Driver {
             self.logbook.refused(self.now, "control_client", None, &"it does not read");
             self.drop_client(key);
         }
-    }
-
-    /// Reloads the configuration; listeners stay where they are. The host logs how it went.
-    pub(super) fn reload(&mut self) -> Result<ReloadReply, CallError> {
-        let Reload { node: mut config, limits, report } =
-            self.host.reload().map_err(|error| CallError::new(ExitCode::Other, error))?;
-        self.pace.set(limits, self.now);
-        for direction in [Direction::Up, Direction::Down] {
-            self.wake_paced(direction);
-        }
-        config.listen = self.facts.listen.unwrap_or(config.listen);
-        config.local_addrs = super::start::local_addrs();
-        self.node.handle(self.now, Event::Reconfigure(Box::new(config)));
-        // Downloads may go elsewhere from now on.
-        self.note_new_places();
-        self.search_orphans();
-        Ok(report)
     }
 
     fn bootstrap_reply(&self, after: Option<SocketAddr>) -> Reply {

@@ -174,6 +174,7 @@ impl Driver {
                 Done::OrphansRemoved(outcomes) => self.on_orphans_removed(outcomes),
                 Done::HashesFlushed(outcome) => self.on_hashes_flushed(outcome),
                 Done::LogMaintained(outcome) => self.on_records_maintained(outcome),
+                Done::ConfigurationRead => self.on_configuration_read(),
                 Done::Written(file, bytes, outcome) => self.on_state_file_written(file, &bytes, outcome),
             }
         }

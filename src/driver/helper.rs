@@ -1,6 +1,6 @@
 //! The calls that Linux offers in no nonblocking form, each in a short-lived thread that reports through the waker:
 //! getaddrinfo for the name of a bootstrap node, and what waits for a disk to have written: fsync, allocation, the
-//! opening of part files, the batches of the hash cache.
+//! opening of part files, the batches of the hash cache; and the check of a configuration, which looks at directories.
 //!
 //! Nothing else may run here. While nothing of the kind is under way the process has one thread.
 
@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
+use super::ReloadJob;
 use crate::fault::{DiskFault, ResolveFault};
 use crate::id::TransferId;
 use crate::node::contract::BootstrapAddr;
@@ -54,6 +55,8 @@ pub(super) enum Job {
     MaintainLog(LogJob),
     /// Write a state file atomically.
     Write(&'static str, WriteJob),
+    /// Read and check the configuration.
+    Reload(ReloadJob),
 }
 
 /// What a job brought.
@@ -80,6 +83,8 @@ pub(super) enum Done {
     LogMaintained(io::Result<LogDone>),
     /// Of [`Job::Write`]: the file's name, and what was to be written.
     Written(&'static str, Arc<[u8]>, Result<(), DiskFault>),
+    /// Of [`Job::Reload`]; the host has the outcome.
+    ConfigurationRead,
 }
 
 /// Which jobs run beside which: a lookup that hangs delays no sync, and a sync no opening.
@@ -92,6 +97,7 @@ enum Kind {
     Log,
     /// Nobody waits for it.
     Search,
+    Reload,
 }
 
 impl Job {
@@ -101,6 +107,7 @@ impl Job {
             Self::ProbeTarget(..) | Self::OpenPart(..) | Self::RemovePart(..) => Kind::Open,
             Self::MaintainLog(_) => Kind::Log,
             Self::FindOrphans(_) | Self::RemoveOrphans(..) => Kind::Search,
+            Self::Reload(_) => Kind::Reload,
             _ => Kind::Sync,
         }
     }
@@ -113,6 +120,7 @@ impl Done {
             Self::TargetProbed(..) | Self::PartOpened(..) | Self::PartRemoved(..) => Kind::Open,
             Self::LogMaintained(_) => Kind::Log,
             Self::OrphansFound(_) | Self::OrphansRemoved(_) => Kind::Search,
+            Self::ConfigurationRead => Kind::Reload,
             _ => Kind::Sync,
         }
     }
@@ -141,6 +149,7 @@ pub(super) struct Helpers {
     syncs: Lane,
     log: Lane,
     searches: Lane,
+    reloads: Lane,
     sender: Sender<Done>,
     receiver: Receiver<Done>,
     waker: Arc<Waker>,
@@ -150,9 +159,9 @@ impl Helpers {
     pub(super) fn new(waker: Arc<Waker>) -> Self {
         let (sender, receiver) = mpsc::channel();
         let (lookups, openings, syncs) = (Lane::new(LOOKUPS_MAX), Lane::new(OPENINGS_MAX), Lane::new(SYNCS_MAX));
-        // The log makes one job at a time.
-        let (log, searches) = (Lane::new(1), Lane::new(1));
-        Self { lookups, openings, syncs, log, searches, sender, receiver, waker }
+        // The log makes one job at a time, and so do reloads.
+        let (log, searches, reloads) = (Lane::new(1), Lane::new(1), Lane::new(1));
+        Self { lookups, openings, syncs, log, searches, reloads, sender, receiver, waker }
     }
 
     /// Runs a job as soon as a thread is free.
@@ -182,12 +191,13 @@ impl Helpers {
             Kind::Sync => &mut self.syncs,
             Kind::Log => &mut self.log,
             Kind::Search => &mut self.searches,
+            Kind::Reload => &mut self.reloads,
         }
     }
 
     fn start_waiting(&mut self) {
-        let lanes = [&mut self.lookups, &mut self.openings, &mut self.syncs, &mut self.log, &mut self.searches];
-        for lane in lanes {
+        let Self { lookups, openings, syncs, log, searches, reloads, .. } = self;
+        for lane in [lookups, openings, syncs, log, searches, reloads] {
             while lane.running < lane.running_max {
                 let Some(job) = lane.waiting.pop_front() else { break };
                 lane.running += 1;
@@ -239,6 +249,10 @@ fn run(job: Job) -> Done {
         Job::Write(file, job) => {
             let bytes = job.bytes();
             Done::Written(file, bytes, job.run().map_err(DiskFault::from))
+        }
+        Job::Reload(job) => {
+            job();
+            Done::ConfigurationRead
         }
     }
 }

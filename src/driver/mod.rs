@@ -17,6 +17,7 @@
 //! | `metadata` | the metadata of files on their way to peers |
 //! | `parts` | part files: opening, checking, syncing, committing |
 //! | `records` | the downloads remembered |
+//! | `reloads` | reloads of the configuration |
 //! | `streams` | connections to `p1` peers that stay open |
 //! | `port_checks` | dials to those who register with our bootstrap node |
 //! | `pace` | rate limits |
@@ -47,6 +48,7 @@ mod perform;
 mod places;
 mod port_checks;
 mod records;
+mod reloads;
 mod removals;
 mod signals;
 mod socket;
@@ -122,8 +124,10 @@ pub struct Facts {
 pub trait Host {
     /// Everything is bound; the first turn follows.
     fn ready(&mut self, facts: &Facts);
-    /// Read the configuration again and reopen the log. The error says what is wrong with which key.
-    fn reload(&mut self) -> Result<Reload, String>;
+    /// Reopen the log, and give the job that reads the configuration again.
+    fn reload(&mut self) -> ReloadJob;
+    /// That job has run. The error says what is wrong with which key.
+    fn reloaded(&mut self) -> Result<Reload, String>;
     /// Change the log level. The error names the levels there are.
     fn set_log_level(&mut self, level: &str) -> Result<(), String>;
     /// The log, if it is a file, and those that this process wrote to before: they are never shared.
@@ -133,6 +137,9 @@ pub trait Host {
     /// The loop begins to leave.
     fn leaving(&mut self);
 }
+
+/// Reads and checks a configuration. That may wait for a disk, so it runs beside the loop.
+pub type ReloadJob = Box<dyn FnOnce() + Send>;
 
 /// What a reloaded configuration says to a running loop.
 #[derive(Debug, Clone)]
@@ -244,6 +251,7 @@ pub struct Driver {
     state: Option<StateDirectory>,
     records: records::Records,
     state_files: state::StateFiles,
+    reloads: reloads::Reloads,
     sync_timer_armed: bool,
     registry_saved: u64,
     registry_timer_armed: bool,

@@ -102,6 +102,7 @@ impl Driver {
             state: settings.state,
             records,
             state_files: Default::default(),
+            reloads: Default::default(),
             sync_timer_armed: false,
             registry_timer_armed: false,
             scratch: vec![0; STEP_BYTES_MAX],

@@ -150,8 +150,7 @@ impl Driver {
         while let Some(asked) = self.signals.as_mut().and_then(|signals| signals.poll()) {
             match asked {
                 Asked::Leave => self.leave("signal"),
-                // The host has logged the reason, and nobody else is there to be told.
-                Asked::Reload => drop(self.reload()),
+                Asked::Reload => self.begin_reload(None),
             }
         }
     }

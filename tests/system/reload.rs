@@ -1,8 +1,8 @@
 //! A reload, for every key: what is said to be in force runs, and what is said to wait does not (pyrated(1), SIGNALS).
 
 use crate::harness::{
-    Daemon, Fake, LIMIT, OldBootstrap, Reading, Setup, clean_command, fetch, free_port, holds, pause, pyratectl, until,
-    wait_for,
+    Daemon, Fake, LIMIT, OldBootstrap, Reading, Setup, Stopwatch, clean_command, fetch, free_port, holds, pause,
+    pyratectl, until, wait_for,
 };
 use serde_json::{Value, json};
 use std::net::{SocketAddr, TcpStream};
@@ -289,6 +289,33 @@ fn what_runs_after_a_reload_is_what_is_reported_for_every_key() {
             assert_eq!(runs, expected, "{key}");
         }
     });
+}
+
+/// Its files may be on a disk that does not answer.
+#[test]
+fn nobody_waits_while_the_configuration_is_read() {
+    let setup = Setup::peer();
+    let file = setup.home().join("pyrated.toml");
+    let slow = setup.injecting("a slow disk below the configuration", Some(&file), &["openat:delay_enter=2s"]);
+    let Some(setup) = slow else { return };
+    let peer = setup.start();
+    let (mut waiting, mut other) = (peer.control(), peer.control());
+    let watch = Stopwatch::start();
+    // Each asks for what the file says from then on: all but the first are one more reading. At most 256 may wait for that.
+    for id in 1..=300 {
+        waiting.send_raw(format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"reload\"}}\n").as_bytes());
+    }
+    while watch.elapsed() < Duration::from_millis(1500) {
+        let asked = Stopwatch::start();
+        other.call("status", Value::Null).expect("an answer");
+        assert!(asked.elapsed() < Duration::from_millis(700), "an answer took {:?}", asked.elapsed());
+    }
+    let answers: Vec<Value> = (1..=300).map(|_| waiting.line().expect("an answer")).collect();
+    assert_eq!(answers.iter().filter(|answer| answer["result"]["changed"] == json!([])).count(), 257);
+    let refused = answers.iter().filter(|answer| answer["error"]["message"].to_string().contains("try again"));
+    assert_eq!(refused.count(), 43);
+    let readings = peer.log().matches("configuration reloaded").count();
+    assert!(readings == 2 && watch.elapsed() < Duration::from_millis(5900), "{readings} in {:?}", watch.elapsed());
 }
 
 #[test]

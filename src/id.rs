@@ -57,6 +57,12 @@ impl fmt::Display for FilesystemId {
 /// Longest query ID taken from the network, in bytes (PROTOCOL, Fields).
 pub const QUERY_ID_BYTES_MAX: usize = 128;
 
+/// The first three hex digits of a `p1` ID that names a number of hits in the next three.
+const HITS_MAX_MARK: u64 = 0xa00;
+
+/// The largest number that three hex digits can name.
+const HITS_MAX_NAMED: u64 = 0xfff;
+
 /// The ID of a query on the wire: opaque bytes without `:` or control bytes, forwarded unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QueryId(Box<[u8]>);
@@ -74,6 +80,19 @@ impl QueryId {
     /// The form our own queries carry: `p1-` and 16 hex digits (PROTOCOL, part 2).
     pub fn p1(random: u64) -> Self {
         Self(format!("p1-{random:016x}").into_bytes().into())
+    }
+
+    /// A number for [`p1`](Self::p1) that names how many hits the requester takes of one peer (PROTOCOL, part 2, How many hits).
+    pub fn naming_hits_max(random: u64, hits_max: u32) -> u64 {
+        let hits_max = u64::from(hits_max).min(HITS_MAX_NAMED);
+        (HITS_MAX_MARK << 52) | (hits_max << 40) | (random & ((1 << 40) - 1))
+    }
+
+    /// How many hits the requester takes of one peer, if the ID says so.
+    pub fn hits_max(&self) -> Option<u32> {
+        let digits = str::from_utf8(self.0.get(3..)?).ok().filter(|_| self.is_p1())?;
+        let number = u64::from_str_radix(digits, 16).ok()?;
+        (number >> 52 == HITS_MAX_MARK).then_some(((number >> 40) & HITS_MAX_NAMED) as u32)
     }
 
     /// Whether the ID shows that its requester speaks `p1`.
@@ -130,6 +149,16 @@ mod tests {
         assert!(QueryId::p1(u64::MAX).is_p1());
         for other in [&b"p1-"[..], b"p1-00000000000000ag", b"p2-00000000000000ab", b"p1-00000000000000ab0"] {
             assert!(!QueryId::from_bytes(other).unwrap().is_p1());
+        }
+    }
+
+    #[test]
+    fn a_p1_id_may_name_how_many_hits_are_taken() {
+        let id = |hits_max| QueryId::p1(QueryId::naming_hits_max(u64::MAX, hits_max));
+        assert_eq!(id(1_000).as_bytes(), b"p1-a003e8ffffffffff");
+        assert_eq!((id(0).hits_max(), id(1_000).hits_max(), id(5_000).hits_max()), (Some(0), Some(1_000), Some(4_095)));
+        for other in [&b"p1-0000000000000001"[..], b"p1-a003e8fffffffff", b"a003e8ffffffffff", b"p1-a003e8fffffffffg"] {
+            assert_eq!(QueryId::from_bytes(other).unwrap().hits_max(), None);
         }
     }
 

@@ -93,6 +93,8 @@ pub struct LimitedReply {
     pub answers_dropped: u64,
     /// Answers not looked for because what the answers cost that a network causes was used up.
     pub answers_refused: u64,
+    /// Answers that had fewer hits than the requester had named, because many others were on their way.
+    pub answers_cut: u64,
     /// Answers not sent, for want of room, to requesters of which nothing shows that they can be reached.
     pub stranger_answers_dropped: u64,
     /// Requests of peers for which there was no room, or that gave theirs to a network that had fewer.
@@ -107,7 +109,7 @@ pub struct LimitedReply {
     pub peers_displaced: u64,
     /// Neighbours that gave way to peers on a list because nothing showed that they do what a peer does.
     pub neighbours_replaced: u64,
-    /// Hits of a network that has its share of the rows of a search.
+    /// Hits of a network that has its share of the rows of a search, which others needed.
     pub hits_over_share: u64,
     /// Hits, and files of a listing, for which the table of rows had no room.
     pub hits_dropped: u64,
@@ -259,6 +261,9 @@ pub struct HitRow {
     pub b3: Option<String>,
     /// Who offers it.
     pub sources: Vec<SocketAddr>,
+    /// In a document of `pyratectl search`: there were more hits than are shown. Left out if not so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub truncated: bool,
 }
 
 /// The downloads that a call concerned, or one page of all.

@@ -31,7 +31,9 @@ pub(super) fn search(session: &mut Session, search: &Search) -> Result<ExitCode,
     }
     let mut come = Come::new(session.output);
     let end = gather(session, started.search, Deadline::after(search.wait), &mut come)?;
-    let (hits, truncated) = all_hits(session, Some(started.search))?;
+    let (mut hits, truncated) = all_hits(session, Some(started.search))?;
+    let truncated = truncated || end.truncated;
+    hits.iter_mut().for_each(|hit| hit.truncated = truncated);
     if let (true, Some(error)) = (hits.is_empty(), end.error) {
         return Err(error);
     }
@@ -41,11 +43,14 @@ pub(super) fn search(session: &mut Session, search: &Search) -> Result<ExitCode,
         session.output.show(&hits[..])?;
     }
     session.remark_unverified(hits.iter().any(|hit| hit.b3.is_none()));
-    if end.truncated || truncated {
-        remark("there were more hits than are remembered; --max takes more");
+    if truncated {
+        remark("there were more hits than are remembered; --max takes more, further words narrow the search");
     }
     if hits.is_empty() {
-        remark(&format!("no hit for '{}'", text::name(&words)));
+        let words = text::name(&words);
+        remark(&format!(
+            "no hit for '{words}'; fewer or shorter words find more, 'pyratectl peers' shows who is asked"
+        ));
         return Ok(ExitCode::NotFound);
     }
     if session.output.is_live() {

@@ -13,9 +13,10 @@ use super::endpoints::canonical;
 use super::fair_queue::{FairQueue, Origin, Room, Sender};
 use super::fair_set::FairSet;
 use super::limits::{
-    ANSWER_ENTRIES_PER_SLICE, ANSWER_HITS_MAX, ANSWER_UNIT_ENTRIES, ANSWER_UNIT_HITS, ANSWER_UNITS_BURST,
-    ANSWER_UNITS_PER_SECOND, ANSWERS_PENDING_MAX, ANSWERS_PENDING_PER_NETWORK_MAX, REQUESTER_PORT_MIN, SEEN_AGE_MAX,
-    SEEN_MAX, SENDER_SEARCHES_BURST, SENDER_SEARCHES_PER_SECOND, SENDERS_MAX,
+    ANSWER_ENTRIES_PER_SLICE, ANSWER_HITS_MAX, ANSWER_HITS_NAMED_MAX, ANSWER_UNIT_ENTRIES, ANSWER_UNIT_HITS,
+    ANSWER_UNITS_BURST, ANSWER_UNITS_PER_SECOND, ANSWERS_PENDING_MAX, ANSWERS_PENDING_PER_NETWORK_MAX,
+    LONG_ANSWERS_BESIDE_MAX, REQUESTER_PORT_MIN, SEEN_AGE_MAX, SEEN_MAX, SENDER_SEARCHES_BURST,
+    SENDER_SEARCHES_PER_SECOND, SENDERS_MAX,
 };
 use super::speech::Speech;
 use super::stranger_dials::StrangerDials;
@@ -123,6 +124,8 @@ struct Pending {
     ttl: u8,
     /// The requester takes part 2.
     p1: bool,
+    /// Hits that are sent; the cursor looks for one more, to know whether there is.
+    hits_max: usize,
     cursor: SearchCursor,
     /// Slices of work that it took.
     slices: usize,
@@ -173,6 +176,14 @@ type Payer = (Network, Origin);
 
 fn payer(sender: Sender) -> Payer {
     (sender.network(), sender.origin())
+}
+
+/// How many hits a `p1` requester is sent. It gets as many as it names, if the search came from its own address: whoever
+/// forges a search in the name of another must not have that one flooded.
+fn hits_max(sender: Sender, id: &QueryId) -> usize {
+    let named = id.hits_max().filter(|_| sender.origin() == Origin::Own);
+    let named = named.and_then(|named| usize::try_from(named).ok()).unwrap_or(0);
+    named.clamp(ANSWER_HITS_MAX, ANSWER_HITS_NAMED_MAX)
 }
 
 /// Everything kept about the searches of others.
@@ -285,11 +296,10 @@ impl Node {
         // Whoever forges a search may give any peer an ID like ours.
         let p1 =
             search.id.is_p1() && (self.peers.speech(requester) != Speech::Base || self.peers.is_listed_p1(requester));
-        let hits_max = if p1 { ANSWER_HITS_MAX } else { 1 };
-        let cursor = self.library.search_begin(Query::parse(&search.text), hits_max);
-        let text = hash_of_text(&search.text);
-        let pending =
-            Pending { sender, id: search.id.clone(), requester, text, ttl: search.ttl, p1, cursor, slices: 0 };
+        let hits_max = if p1 { hits_max(sender, &search.id) } else { 1 };
+        let cursor = self.library.search_begin(Query::parse(&search.text), hits_max + usize::from(p1));
+        let (id, text, ttl) = (search.id.clone(), hash_of_text(&search.text), search.ttl);
+        let pending = Pending { sender, id, requester, text, ttl, p1, hits_max, cursor, slices: 0 };
         self.counters.limited.answers_dropped += u64::from(self.answering.pending.push(pending));
     }
 
@@ -305,8 +315,15 @@ impl Node {
 
     /// Code 7: all hits of one search to its requester, on one connection; with attributes if it takes part 2.
     fn send_search_response(&mut self, now: Instant, pending: Pending) {
-        let Pending { sender, id, requester, text, ttl, p1, cursor, slices } = pending;
-        let hits = cursor.into_hits();
+        let Pending { sender, id, requester, text, ttl, p1, hits_max, cursor, slices } = pending;
+        let mut hits = cursor.into_hits();
+        let found = hits.len();
+        hits.truncate(hits_max);
+        let on_their_way = || self.dials.values().filter(|dial| dial.purpose == Purpose::Hits).count();
+        if hits.len() > ANSWER_HITS_MAX && on_their_way() >= LONG_ANSWERS_BESIDE_MAX {
+            hits.truncate(ANSWER_HITS_MAX);
+            self.counters.limited.answers_cut += 1;
+        }
         let used = slices * ANSWER_ENTRIES_PER_SLICE / ANSWER_UNIT_ENTRIES + hits.len() / ANSWER_UNIT_HITS;
         self.answering.costs.charge(now, payer(sender), u32::try_from(used).unwrap_or(u32::MAX));
         let Some(responder) = self.advertised() else { return };
@@ -319,12 +336,14 @@ impl Node {
             self.counters.limited.answers_dropped += 1;
             return;
         }
-        let message = |(name, file): (FileName, Shared)| {
-            let attributes = p1.then_some(Attributes { size: Some(file.meta.size), b3: file.b3 });
+        let (sent, is_cut) = (hits.len(), found > hits.len());
+        let message = |(at, (name, file)): (usize, (FileName, Shared))| {
+            let more = is_cut && at + 1 == sent;
+            let attributes = p1.then_some(Attributes { size: Some(file.meta.size), b3: file.b3, more });
             let file = Listed { name, attributes };
             Message::SearchResponse(SearchResponse { id: id.clone(), responder, file })
         };
-        let messages = hits.into_iter().map(message).collect();
+        let messages = hits.into_iter().enumerate().map(message).collect();
         // What there is no room for is counted.
         let _ = self.dial_for(now, sender, requester, messages, Purpose::Hits);
     }

@@ -74,7 +74,7 @@ impl Hit {
     /// Of the first answer.
     pub(super) fn new(search: SearchId, grouping: Grouping, answer: Answer) -> Self {
         let Answer { file, responder, from } = answer;
-        let Attributes { size, b3 } = file.attributes.unwrap_or_default();
+        let Attributes { size, b3, .. } = file.attributes.unwrap_or_default();
         let name = Rc::new(file.name);
         let offers = vec![Offer { source: responder, name: Rc::clone(&name), from }];
         Self { search, size, b3, grouping, names: vec![name], offers }
@@ -229,6 +229,7 @@ impl Hit {
             size: self.size,
             b3: self.b3.map(|hash| hash.to_string()),
             sources: self.sources().collect(),
+            truncated: false,
         }
     }
 }

@@ -3,17 +3,23 @@
 //! What the same search found of one content is one row, whatever its sources call it; of an unknown content, one row a
 //! name. Refuses to take a name for a content.
 //!
+//! Each network has a share of the rows of a search ([`RowShares`]). What it sends beyond that fills rows that nobody else
+//! needs, and gives them back when others come ([`Surplus`]).
+//!
 //! The rows of one search or listing are a group. Where the table is full, groups give way that nobody has seen for a
 //! while, the oldest first; then the largest one, from its end, until the newcomer is as large. So what was found a moment
 //! ago is not displaced by what a peer sends now, and a list that is too long loses its own end.
 
+mod surplus;
+
 use super::hit::{Answer, Grouping, Hit, HitKey};
 use super::limits::{HITS_BYTES_MAX, HITS_GROUP_BYTES_MAX, HITS_MAX, HITS_SEEN_SPAN};
-use super::row_shares::RowShares;
+use super::row_shares::{Backing, Holder, RowShares};
 use crate::id::{ContentHash, HitId, SearchId};
 use crate::time::Instant;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
+use surplus::Surplus;
 
 /// What became of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +51,7 @@ impl Taken {
 pub(super) enum NotTaken {
     /// The search has as many rows as were asked for.
     Enough,
-    /// Whoever sent it has its share of the rows.
+    /// Whoever sent it has its share of the rows, and others need the rest.
     OverShare,
     /// There is no room in the table.
     NoRoom,
@@ -60,7 +66,33 @@ struct Group {
     seen_at: Option<Instant>,
     /// Some of its rows gave way, or answers were not taken.
     is_cut: bool,
+    /// What each has of the rows, apart from those in surplus.
     shares: RowShares,
+    surplus: Surplus,
+}
+
+/// How a row stands to the shares of its search.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rank {
+    /// It counts in the share of whoever stands behind it.
+    InShare,
+    /// Whoever stands behind it has its share.
+    Surplus(Holder),
+}
+
+impl Group {
+    fn rows_in_shares(&self) -> u64 {
+        self.rows.saturating_sub(self.surplus.len())
+    }
+
+    /// The row that gives way to a new one where there are as many as were asked for.
+    fn victim_for(&self, rank: Rank) -> Result<HitId, NotTaken> {
+        match rank {
+            Rank::InShare => self.surplus.last_of_most().ok_or(NotTaken::Enough),
+            Rank::Surplus(_) if self.surplus.len() == 0 => Err(NotTaken::Enough),
+            Rank::Surplus(holder) => self.surplus.last_of_one_with_more_than(holder).ok_or(NotTaken::OverShare),
+        }
+    }
 }
 
 /// All rows. The maps of keys and groups are only ever asked for one.
@@ -77,6 +109,8 @@ pub(super) struct Hits {
     given: u32,
     /// Rows of groups that were seen lately which gave way, since the start.
     pub(super) rows_cut: u64,
+    /// Surplus rows that gave way to others of their search, since the start.
+    pub(super) surplus_cut: u64,
 }
 
 impl Hits {
@@ -112,6 +146,11 @@ impl Hits {
         self.groups.get(&search).map_or(0, |group| group.rows)
     }
 
+    /// The number of rows of a search that are in the share of whoever sent them.
+    pub(super) fn count_in_shares(&self, search: SearchId) -> u64 {
+        self.groups.get(&search).map_or(0, Group::rows_in_shares)
+    }
+
     /// Whether a search or listing found more than is remembered of it.
     pub(super) fn is_cut(&self, search: SearchId) -> bool {
         self.groups.get(&search).is_some_and(|group| group.is_cut)
@@ -129,7 +168,7 @@ impl Hits {
 
     /// No more answers are taken for a search or listing.
     pub(super) fn close(&mut self, search: SearchId) {
-        self.change_group(search, |group| group.shares = RowShares::default());
+        self.change_group(search, |group| (group.shares, group.surplus) = Default::default());
     }
 
     /// Takes an answer, if it belongs to a row or another may be made for it.
@@ -164,7 +203,7 @@ impl Hits {
         let named = learnt.and_then(|_| self.keys.get(&hit.name_key()).copied());
         let named = named.filter(|id| self.rows.get(id).is_some_and(|row| row.is_offered_by(source)));
         let taken = match (known, named, learnt) {
-            (Some(id), ..) => self.grow(now, id, &hit),
+            (Some(id), ..) => self.grow(now, id, &hit, rows_max),
             (None, Some(id), Some(b3)) if self.rows.get(&id).is_some_and(Hit::is_only_source) => self.set_b3(id, b3),
             _ => self.insert(now, hit, rows_max)?,
         };
@@ -178,22 +217,18 @@ impl Hits {
 
     fn insert(&mut self, now: Instant, hit: Hit, rows_max: u64) -> Result<Taken, NotTaken> {
         let search = hit.search();
-        let rows_left = rows_max.saturating_sub(self.count(search));
-        if rows_left == 0 {
-            return Err(NotTaken::Enough);
-        }
-        let shares = self.groups.get(&search).map(|group| &group.shares);
-        let has_share = |shares: &RowShares| {
-            hit.backings().all(|backing| {
-                shares.has_room_for(backing, rows_max) && shares.may_take_one_of(rows_left, backing, rows_max)
-            })
+        let rank = self.rank_of(&hit, rows_max);
+        let gives_way = match self.groups.get(&search) {
+            Some(group) if group.rows >= rows_max => Some(group.victim_for(rank)?),
+            _ => None,
         };
-        if !shares.is_none_or(has_share) {
-            return Err(NotTaken::OverShare);
-        }
         let id = self.given.checked_add(1).map(HitId).ok_or(NotTaken::NoRoom)?;
         if !self.make_room(now, search, 1, hit.bytes()) {
             return Err(NotTaken::NoRoom);
+        }
+        if let Some(victim) = gives_way {
+            self.surplus_cut += 1;
+            self.forget_row(search, victim);
         }
         self.given = id.0;
         self.keys.insert(hit.key(), id);
@@ -204,10 +239,27 @@ impl Hits {
             group.rows += 1;
             group.bytes += hit.bytes();
             group.seen_at = Some(now);
-            group.shares.add(hit.backings());
+            match rank {
+                Rank::InShare => group.shares.add(hit.backings()),
+                Rank::Surplus(holder) => group.surplus.insert(id, holder),
+            }
         });
         self.rows.insert(id, hit);
         Ok(Taken::Changed { row: id, new: true, left: None })
+    }
+
+    /// Whether a row with the offer of this answer is in the share of whoever stands behind it.
+    fn rank_of(&self, hit: &Hit, rows_max: u64) -> Rank {
+        let Some(group) = self.groups.get(&hit.search()) else { return Rank::InShare };
+        let rows_left = rows_max.saturating_sub(group.rows_in_shares());
+        let has_share = |backing: &Backing| {
+            let has_room = group.shares.has_room_for(*backing, rows_max);
+            rows_left > 0 && has_room && group.shares.may_take_one_of(rows_left, *backing, rows_max)
+        };
+        match hit.backings().find(|backing| !has_share(backing)) {
+            None => Rank::InShare,
+            Some(backing) => Rank::Surplus(backing.surplus_holder()),
+        }
     }
 
     /// Changes a row through `change`, which says whether it did; keeps the counts true.
@@ -218,18 +270,31 @@ impl Hits {
         self.bytes = self.bytes - before + hit.bytes();
         self.change_group(hit.search(), |group| {
             group.bytes = group.bytes - before + hit.bytes();
-            group.shares.remove(backings.into_iter());
-            group.shares.add(hit.backings());
+            if !group.surplus.contains(id) {
+                group.shares.remove(backings.into_iter());
+                group.shares.add(hit.backings());
+            }
         });
         self.rows.insert(id, hit);
         changed
     }
 
-    fn grow(&mut self, now: Instant, id: HitId, other: &Hit) -> Taken {
+    fn grow(&mut self, now: Instant, id: HitId, other: &Hit, rows_max: u64) -> Taken {
         if !self.make_room(now, other.search(), 0, other.bytes()) {
             return Taken::Known;
         }
-        match self.change(id, |hit| hit.add(other)) {
+        let in_share = self.rank_of(other, rows_max) == Rank::InShare;
+        let changed = self.change(id, |hit| hit.add(other));
+        // What somebody else offers in its own share is no surplus any more.
+        if let Some(hit) = self.rows.get(&id).filter(|_| in_share) {
+            let (search, backings) = (hit.search(), hit.backings().collect::<Vec<_>>());
+            self.change_group(search, |group| {
+                if group.surplus.remove(id) {
+                    group.shares.add(backings.into_iter());
+                }
+            });
+        }
+        match changed {
             true => Taken::Changed { row: id, new: false, left: None },
             false => Taken::Known,
         }
@@ -279,7 +344,12 @@ impl Hits {
 
     fn forget_last_row(&mut self, search: SearchId) {
         let last = self.by_search.range((search, HitId(0))..=(search, HitId(u32::MAX))).next_back();
-        let Some(id) = last.map(|(_, id)| *id) else { return };
+        if let Some((_, id)) = last.copied() {
+            self.forget_row(search, id);
+        }
+    }
+
+    fn forget_row(&mut self, search: SearchId, id: HitId) {
         let Some(hit) = self.rows.remove(&id) else { return };
         self.bytes -= hit.bytes();
         self.keys.remove(&hit.key());
@@ -291,7 +361,9 @@ impl Hits {
             group.rows -= 1;
             group.bytes -= hit.bytes();
             group.is_cut = true;
-            group.shares.remove(hit.backings());
+            if !group.surplus.remove(id) {
+                group.shares.remove(hit.backings());
+            }
         });
     }
 

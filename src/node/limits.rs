@@ -191,6 +191,10 @@ pub(super) const ANSWERS_PENDING_MAX: usize = 256;
 pub(super) const ANSWERS_PENDING_PER_NETWORK_MAX: usize = 64;
 /// Hits sent to a `p1` requester (PROTOCOL, Matching).
 pub(super) const ANSWER_HITS_MAX: usize = 50;
+/// Hits sent to one that names a higher number, and whose search came from its own address.
+pub(super) const ANSWER_HITS_NAMED_MAX: usize = SEARCH_ROWS_MAX as usize;
+/// While so many answers are on their way, or wait for a worker, none has more hits than [`ANSWER_HITS_MAX`].
+pub(super) const LONG_ANSWERS_BESIDE_MAX: usize = 64;
 /// Library entries looked at in one slice of work.
 pub(super) const ANSWER_ENTRIES_PER_SLICE: usize = 2_000;
 /// Connections a minute to a requester that we do not know as a peer, and how many may come at once.

@@ -10,9 +10,8 @@
 //! | `membership`, `lists` | the links to the bootstrap nodes, and the peer lists that they send |
 //! | `peers`, `peer_notes`, `endpoints` | who is known, and what is learnt of each |
 //! | `speech`, `fair_set` | what each speaks; a set of endpoints that strangers can fill |
-//! | `neighbours` | which peers are neighbours |
-//! | `newcomers` | peers that have just come, and telling others that we have |
-//! | `searching` | our searches and listings |
+//! | `neighbours`, `newcomers` | which peers are neighbours; finding those that have just come |
+//! | `searching`, `no_hits` | our searches and listings; why they found nothing |
 //! | `hits`, `hit`, `row_shares` | what they found, one row of it, and how many rows each network may have |
 //! | `seeking` | our searches for further sources of downloads |
 //! | `first_contact` | asking a source of unknown protocol version whether it speaks `p1` |
@@ -20,8 +19,7 @@
 //! | `stranger_dials` | how often endpoints are connected to that only others name |
 //! | `allowances`, `fair_queue` | how much the network may have of us, and in which order it has it |
 //! | `serving`, `uploads` | what peers ask for on one connection, and how it goes |
-//! | `call_backs` | files for requesters that wait to be called back |
-//! | `turns` | how many uploads are sent at once under a limit |
+//! | `call_backs`, `turns` | files for requesters that wait to be called back; how many uploads are sent at once |
 //! | `hashing`, `hash_requests` | which files are hashed next; those that peers ask for |
 //! | `downloads`, `download` | the queue of downloads, and one of them |
 //! | `scheduling`, `proving` | what a download does next; how it gets an outline and has the size proved |
@@ -31,8 +29,7 @@
 //! | `finding` | who becomes a source, and what each may be asked for |
 //! | `unsourced` | downloads by hash of which no source is known yet |
 //! | `parts` | its part file, and a disk that fails |
-//! | `places` | the places that users name to save to |
-//! | `matching` | which download a wish is for, if there is one already |
+//! | `places`, `matching` | the places that users name to save to; which download a wish is for |
 //! | `remembering` | which changes of downloads are on the disk, and the answers that wait for that |
 //! | `ordering`, `steering`, `rows`, `rate` | what users order of downloads, and how they see them |
 //! | `orders` | orders that concern many downloads, slice by slice |
@@ -76,6 +73,7 @@ mod membership;
 mod names;
 mod neighbours;
 mod newcomers;
+mod no_hits;
 mod ordering;
 mod orders;
 mod parts;
@@ -320,10 +318,12 @@ impl Node {
 
     /// What was counted since the start.
     pub fn counters(&self) -> Counters {
-        let (peers_displaced, neighbours_replaced) = (self.peers.displaced, self.peers.replaced);
-        let hits_displaced = self.hits.rows_cut;
-        let limited = LimitedReply { peers_displaced, neighbours_replaced, hits_displaced, ..self.counters.limited };
-        Counters { limited, ..self.counters }
+        let mut counters = self.counters;
+        counters.limited.peers_displaced = self.peers.displaced;
+        counters.limited.neighbours_replaced = self.peers.replaced;
+        counters.limited.hits_displaced = self.hits.rows_cut;
+        counters.limited.hits_over_share += self.hits.surplus_cut;
+        counters
     }
 
     /// When [`advance`](Self::advance) is to be called at the latest.

@@ -1,4 +1,4 @@
-//! Whose the rows of a search are, so that nobody has all of them: each network may have a quarter, and the last third is
+//! Whose the rows of a search are, so that nobody keeps others out: each network may have a quarter, and the last third is
 //! for networks that have none yet. Networks that work together need not be many to fill what quarters leave; so each other
 //! network still gets a row.
 //!
@@ -52,6 +52,11 @@ impl Backing {
     /// The responder itself has sent it, as far as its address shows.
     pub(super) fn is_own(self) -> bool {
         !matches!(self.also, Some(Holder::Named(_)))
+    }
+
+    /// Who has what goes beyond a share. On the loopback network that is the connection: many endpoints can be named on one.
+    pub(super) fn surplus_holder(self) -> Holder {
+        self.also.filter(|also| matches!(also, Holder::Connection(_))).unwrap_or(self.sender)
     }
 
     fn holders(self) -> impl Iterator<Item = Holder> {

@@ -194,10 +194,14 @@ impl Node {
         if self.await_peer_lists(now, id) {
             return;
         }
-        let query = QueryId::p1(self.dice.number());
+        let number = self.dice.number();
         let row = self.searches.rows.get_mut(&id);
-        let Some(Search { stage: Stage::Ringing(rings), queries, query: Some(wanted), .. }) = row else { return };
+        let Some(Search { stage: Stage::Ringing(rings), queries, rows_max, query: Some(wanted), .. }) = row else {
+            return;
+        };
         let Some(ttl) = rings.ahead.pop_front() else { return };
+        let hits_max = u32::try_from(*rows_max).unwrap_or(u32::MAX);
+        let query = QueryId::p1(QueryId::naming_hits_max(number, hits_max));
         let wait = if rings.ahead.is_empty() { LAST_RING_WAIT } else { RING_WAIT };
         let search = SearchMessage { id: query.clone(), text: wanted.text().into(), requester: rings.requester, ttl };
         queries.push(query.clone());
@@ -241,24 +245,14 @@ impl Node {
             return;
         };
         let rows = self.hits.count(id);
-        let is_enough = rows >= *rows_max || self.hits.are_enough(id, RING_ROWS_ENOUGH.min(*rows_max));
+        // Rows that give way to others are not enough: one peer may have sent them all.
+        let is_enough =
+            self.hits.count_in_shares(id) >= *rows_max || self.hits.are_enough(id, RING_ROWS_ENOUGH.min(*rows_max));
         if !is_enough && !rings.ahead.is_empty() && rings.asked > 0 {
             return self.send_ring(now, id);
         }
-        let error = if rows > 0 {
-            None
-        } else if rings.asked == 0 && !self.peers.is_empty() {
-            Some(CallError::new(ExitCode::NoSource, "too many commands wait for a worker; try again later"))
-        } else if rings.asked == 0 {
-            let message = "no peer is known to ask; `pyratectl bootstrap` shows whether a bootstrap node answers, \
-                           `pyratectl peers` who is known";
-            Some(CallError::new(ExitCode::Network, message))
-        } else if rings.delivered == 0 {
-            let message = "no peer could be reached; `pyratectl peers` shows their states";
-            Some(CallError::new(ExitCode::Network, message))
-        } else {
-            None
-        };
+        let (asked, delivered) = (rings.asked, rings.delivered);
+        let error = if rows > 0 { None } else { self.why_nothing_was_found(asked, delivered) };
         self.finish_search(now, id, error);
     }
 
@@ -314,6 +308,9 @@ impl Node {
             self.note_evidence(now, responder, if attributes { Evidence::Attributes } else { Evidence::PlainHit });
         }
         self.on_content_found(now, responder, &response.file, teller);
+        if let Some(search) = searched.and_then(|id| self.searches.rows.get_mut(&id)) {
+            search.truncated |= response.file.attributes.is_some_and(|attributes| attributes.more);
+        }
         match (searched, sought) {
             (Some(id), _) => self.take_hit(now, id, Answer { file: response.file, responder, from }),
             (None, Some(download)) => self.on_source_found(now, download, responder, &response.file, teller),

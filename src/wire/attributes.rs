@@ -29,6 +29,8 @@ fn parse_pieces(pieces: &[u8]) -> Result<Attributes, WireError> {
             known.size = Some(parse_size(size).ok_or(WireError::Malformed(Field::Size))?);
         } else if let Some(hex) = piece.strip_prefix(b"b3=") {
             known.b3 = Some(ContentHash::from_hex(hex).ok_or(WireError::Malformed(Field::B3))?);
+        } else if piece.starts_with(b"more=") {
+            known.more = piece == b"more=1";
         }
     }
     Ok(known)
@@ -47,7 +49,7 @@ pub(super) fn parse_name(bytes: &[u8]) -> Result<FileName, WireError> {
 /// nothing.
 pub(super) fn append(out: &mut Vec<u8>, file: &Listed) {
     out.extend_from_slice(file.name.as_bytes());
-    let Some(Attributes { size, b3 }) = file.attributes else { return };
+    let Some(Attributes { size, b3, more }) = file.attributes else { return };
     // Writing to a vector cannot fail.
     if let Some(size) = size {
         let _ = write!(out, "\tsize={size}");
@@ -55,7 +57,10 @@ pub(super) fn append(out: &mut Vec<u8>, file: &Listed) {
     if let Some(b3) = b3 {
         let _ = write!(out, "\tb3={b3}");
     }
-    if size.is_none() && b3.is_none() {
+    if more {
+        out.extend_from_slice(b"\tmore=1");
+    }
+    if size.is_none() && b3.is_none() && !more {
         out.push(b'\t');
     }
 }

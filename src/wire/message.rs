@@ -122,4 +122,6 @@ pub struct Attributes {
     pub size: Option<u64>,
     /// BLAKE3 of the content; `None` while unknown.
     pub b3: Option<ContentHash>,
+    /// In a search response: the sender has more files that match than it sends.
+    pub more: bool,
 }

@@ -115,7 +115,8 @@ fn notices() -> Vec<Notice> {
     let addr = "192.0.2.1:5".parse().unwrap();
     let (name, text) = (RawText::new("a"), || String::from("b:1"));
     let download = serde_json::from_value(download(1, "a", "active", 0)).unwrap();
-    let hit = HitRow { id: 1, name: name.clone(), names: vec![], size: None, b3: None, sources: vec![] };
+    let hit =
+        HitRow { id: 1, name: name.clone(), names: vec![], size: None, b3: None, sources: vec![], truncated: false };
     let source = SourceRow { addr, state: SourceState::Corrupt, bytes: 0, rate: None, error: None };
     vec![
         Notice::Ring { search: 1, ttl: 1, peers: 1 },

@@ -121,7 +121,7 @@ fn a_search_without_hits_shows_nothing_but_that() {
         talk.answer("search", json!({"search": 1}));
         talk.answer("hits", json!({"hits": [], "next": null}));
     });
-    run.says(3, "no hit for 'x'\n");
+    run.says(3, "no hit for 'x'; fewer or shorter words find more, 'pyratectl peers' shows who is asked\n");
     assert_eq!((run.err.lines().count(), screen.all().as_str()), (1, ""));
 }
 

@@ -97,7 +97,7 @@ impl Hostile {
         let number = self.make_up(me);
         let mut b3 = [7; 32];
         b3[..8].copy_from_slice(&number.to_le_bytes());
-        let attributes = Attributes { size: Some(1 + number % 10_000_000), b3: Some(ContentHash(b3)) };
+        let attributes = Attributes { size: Some(1 + number % 10_000_000), b3: Some(ContentHash(b3)), more: false };
         let name = FileName::from_bytes(&search.text).unwrap();
         let is_claim = matches!(self.harm, Harm::Claims(_)) || number.is_multiple_of(2);
         let responder = if is_claim { silent_endpoint(me, number) } else { me };

@@ -271,7 +271,7 @@ impl World {
             return self.end_in_order(id, Response::FileList { truncated: false });
         };
         let line = |(name, Shared { meta, b3 }): (FileName, Shared)| {
-            let attributes = attributes.then_some(Attributes { size: Some(meta.size), b3 });
+            let attributes = attributes.then_some(Attributes { size: Some(meta.size), b3, more: false });
             Listed { name, attributes }
         };
         let lines: Vec<Listed> = rows.into_iter().map(line).collect();

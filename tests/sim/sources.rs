@@ -79,7 +79,7 @@ impl Source {
     /// What a hit says of the file.
     fn attributes(&self) -> Attributes {
         let size = if let Vice::ClaimsSize(size) = self.vice { size } else { self.content.size };
-        Attributes { size: Some(size), b3: Some(self.content.b3()) }
+        Attributes { size: Some(size), b3: Some(self.content.b3()), more: false }
     }
 
     fn metadata(&self) -> Answer {

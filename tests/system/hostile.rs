@@ -150,9 +150,14 @@ fn a_flood_of_forged_hits_leaves_rows_for_others_and_the_search_goes_on() {
     assert_eq!(truncated, json!(true), "it says that there was more");
     let rows = peer.pages("hits", "hits");
     assert!(rows.iter().any(|row| row["name"] == "the thing"), "{} rows", rows.len());
+    assert_eq!(rows.len(), 150, "what nobody else needs is filled");
     let of_one = rows.iter().filter(|row| row["sources"] == json!(["127.0.0.1:5000"])).count();
-    assert_eq!((of_one, rows.len()), (38, 38 + 38 + 1), "of one responder, and of one connection, a quarter of 150");
-    assert_eq!(peer.status()["limited"]["hits_over_share"], 2 * (160 - 38));
+    assert!((74..=75).contains(&of_one), "one responder and one connection have equal numbers: {of_one}");
+    assert_eq!(
+        peer.status()["limited"]["hits_over_share"],
+        2 * 160 + 1 - 150,
+        "each of the others gave way, or was not taken"
+    );
 }
 
 #[test]

@@ -211,7 +211,7 @@ fn write_from(socket: &mut Socket, bytes: &[u8], at: &mut usize, budget: usize) 
 
 /// A row of the library as a list line names it.
 fn listed(name: FileName, shared: &Shared, attributes: bool) -> Listed {
-    let known = Attributes { size: Some(shared.meta.size), b3: shared.b3 };
+    let known = Attributes { size: Some(shared.meta.size), b3: shared.b3, more: false };
     Listed { name, attributes: attributes.then_some(known) }
 }
 

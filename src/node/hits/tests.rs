@@ -28,12 +28,12 @@ fn take(
 
 fn file(name: &str, size: Option<u64>) -> Listed {
     let name = FileName::from_bytes(name.as_bytes()).unwrap();
-    Listed { name, attributes: size.map(|size| Attributes { size: Some(size), b3: None }) }
+    Listed { name, attributes: size.map(|size| Attributes { size: Some(size), b3: None, more: false }) }
 }
 
 /// A file of one byte with the content of this number.
 fn hashed(name: &str, content: u8) -> Listed {
-    let attributes = Some(Attributes { size: Some(1), b3: Some(ContentHash([content; 32])) });
+    let attributes = Some(Attributes { size: Some(1), b3: Some(ContentHash([content; 32])), more: false });
     Listed { attributes, ..file(name, None) }
 }
 
@@ -242,12 +242,64 @@ fn whoever_speaks_for_a_peer_does_not_use_up_its_share() {
         hits.take(NOW, SEARCH, Grouping::Content, answer, 100)
     };
     let forged = (0..100).filter(|n| take(format!("forged {n}"), liar).is_ok()).count();
-    assert_eq!((forged, take("more".into(), liar)), (25, Err(NotTaken::OverShare)));
-    let own = (0..100).filter(|n| take(format!("song {n}"), honest).is_ok()).count();
-    assert_eq!(own, 25);
-    // What it offers itself counts for it alone from then on.
-    assert_eq!(take("forged 0".into(), honest), Ok(Taken::Known));
-    assert!(take("more".into(), liar).is_ok());
+    assert_eq!((forged, take("more".into(), liar)), (100, Err(NotTaken::OverShare)));
+    let own = (0..25).filter(|n| take(format!("song {n}"), honest).is_ok()).count();
+    assert_eq!((own, hits.surplus_cut), (25, 25));
+    hits.check_invariants();
+}
+
+fn answer_of(from: SocketAddr, name: String) -> Answer {
+    Answer { file: file(&name, Some(1)), responder: from, from }
+}
+
+fn rows_of(hits: &Hits, source: SocketAddr) -> usize {
+    hits.after(Some(SEARCH), HitId(0)).filter(|(_, hit)| hit.is_offered_by(source)).count()
+}
+
+#[test]
+fn what_nobody_else_needs_is_given_back_when_others_come() {
+    let mut hits = Hits::default();
+    let mut send = |from: u16, rows: usize| {
+        (0..rows).for_each(|n| {
+            let answer = answer_of(source(from), format!("{from}/{n}"));
+            let _ = hits.take(NOW, SEARCH, Grouping::Content, answer, 100);
+            hits.check_invariants();
+        });
+        (hits.count(SEARCH), hits.is_cut(SEARCH), [1, 2, 3, 4, 5].map(|n| rows_of(&hits, source(n))))
+    };
+    assert_eq!(send(1, 100), (100, false, [100, 0, 0, 0, 0]), "it has all that nobody else needs");
+    assert_eq!(send(2, 30), (100, true, [70, 30, 0, 0, 0]));
+    assert_eq!(send(3, 100), (100, true, [39, 30, 31, 0, 0]), "each has a quarter before somebody has more");
+    send(4, 100);
+    send(5, 100);
+    let (rows, ..) = send(6, 1);
+    assert_eq!((rows, rows_of(&hits, source(6))), (100, 1), "the last third is for those that have none");
+}
+
+#[test]
+fn on_the_loopback_network_the_surplus_of_a_connection_counts_whatever_endpoints_it_names() {
+    let mut hits = Hits::default();
+    let local = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
+    let (honest, forger) = ((local(5_000), local(40_000)), local(40_001));
+    let mut take = |responder, from, name: String| {
+        let answer = Answer { file: file(&name, Some(1)), responder, from };
+        let _ = hits.take(NOW, SEARCH, Grouping::Content, answer, 100);
+    };
+    (0..100).for_each(|n| take(honest.0, honest.1, format!("song {n}")));
+    (0..100).for_each(|n| take(local(6_000 + n), forger, format!("forged {n}")));
+    assert_eq!((hits.count(SEARCH), rows_of(&hits, honest.0)), (100, 50), "both have as many");
+    hits.check_invariants();
+}
+
+#[test]
+fn a_surplus_row_that_somebody_else_offers_too_gives_way_to_nobody() {
+    let mut hits = Hits::default();
+    let mut take =
+        |from: u16, name: String| hits.take(NOW, SEARCH, Grouping::Content, answer_of(source(from), name), 40).is_ok();
+    (0..40).for_each(|n| assert!(take(1, format!("common {n}"))));
+    assert!(take(2, "common 39".into()), "the last one, which would give way first");
+    (0..30).for_each(|n| assert!(take(3 + n / 8, format!("other {n}")) || n >= 13));
+    assert_eq!(rows_of(&hits, source(2)), 1);
     hits.check_invariants();
 }
 

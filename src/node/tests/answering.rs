@@ -3,6 +3,7 @@
 use super::hashing::{b3_of, hash_all};
 use super::rig::*;
 use crate::control::{Reply, Request};
+use crate::id::QueryId;
 use crate::node::contract::{NodeConfig, Response};
 use crate::wire::Message;
 use std::net::SocketAddr;
@@ -70,6 +71,35 @@ fn a_p1_requester_gets_up_to_fifty_hits_with_sizes_on_one_connection() {
     rig.request(from(), query(b"base", "SONG", peer(1), 0));
     let (answers, _) = answers_and_forwards(&mut rig);
     assert_eq!(answers[0].1.len(), 1, "a base requester gets the best match alone");
+}
+
+#[test]
+fn whoever_asks_in_its_own_name_gets_as_many_hits_as_it_names_and_learns_that_there_are_more() {
+    let names: Vec<String> = (0..2_000).map(|n| format!("song {n:04}")).collect();
+    let files: Vec<(&str, u64)> = names.iter().map(|name| (name.as_str(), 7)).collect();
+    let mut rig = Rig::among(Vec::new(), &files);
+    let mut asked = 0;
+    let mut ask = |from: SocketAddr, hits_max| {
+        asked += 1;
+        let id = QueryId::p1(QueryId::naming_hits_max(asked, hits_max));
+        rig.request(from, query(id.as_bytes(), "song", peer(1), 0));
+        let (answers, _) = answers_and_forwards(&mut rig);
+        let more = |message: &Message| match message {
+            Message::SearchResponse(hit) => hit.file.attributes.is_some_and(|attributes| attributes.more),
+            other => panic!("{other:?}"),
+        };
+        let hits = &answers[0].1;
+        (hits.len(), hits.iter().position(more))
+    };
+    assert_eq!(ask(peer(1), 300), (300, Some(299)), "the last one says so");
+    assert_eq!(ask(peer(1), 4_000), (1_000, Some(999)), "our own limit");
+    assert_eq!(ask(peer(1), 3), (50, Some(49)), "rows may be fewer than hits");
+    assert_eq!(ask(from(), 300), (50, Some(49)), "a search in the name of another");
+    let mut rig = Rig::among(Vec::new(), &files[..50]);
+    rig.request(peer(1), query(P1, "song", peer(1), 0));
+    let (answers, _) = answers_and_forwards(&mut rig);
+    let Some(Message::SearchResponse(last)) = answers[0].1.last() else { panic!("{answers:?}") };
+    assert!(!last.file.attributes.unwrap().more, "50 are all");
 }
 
 #[test]

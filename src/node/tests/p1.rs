@@ -137,7 +137,8 @@ impl Chaos {
 
     fn any_file(&mut self) -> Listed {
         let text = ["song", "other", "dir/song"][self.roll(3) as usize];
-        let attributes = Attributes { size: Some(SIZE), b3: if self.chance() { Some(CONTENT) } else { None } };
+        let attributes =
+            Attributes { size: Some(SIZE), b3: if self.chance() { Some(CONTENT) } else { None }, more: false };
         Listed { name: name(text), attributes: if self.chance() { Some(attributes) } else { None } }
     }
 

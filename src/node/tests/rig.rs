@@ -43,7 +43,7 @@ pub(super) fn scanned(text: &str, size: u64) -> ScannedFile {
 }
 
 pub(super) fn listed(text: &str, size: Option<u64>) -> Listed {
-    Listed { name: name(text), attributes: size.map(|size| Attributes { size: Some(size), b3: None }) }
+    Listed { name: name(text), attributes: size.map(|size| Attributes { size: Some(size), b3: None, more: false }) }
 }
 
 pub(super) fn config() -> NodeConfig {

@@ -110,6 +110,7 @@ fn enough_hits_end_a_search_early() {
         size: Some(1),
         b3: None,
         sources,
+        truncated: false,
     };
     assert_eq!(rows, [expected(1, 1, vec![peer(1), peer(9)]), expected(2, 2, vec![peer(2)])]);
 }
@@ -120,7 +121,7 @@ fn say_of(rig: &mut Rig, id: &QueryId, from: SocketAddr, responder: SocketAddr, 
 }
 
 #[test]
-fn one_network_has_a_quarter_of_the_rows_and_does_not_end_the_rings() {
+fn a_network_gives_rows_beyond_a_quarter_to_others_and_does_not_end_the_rings() {
     let mut rig = Rig::among(vec![peer(1)], &[]);
     let search = rig.search("song");
     let (first, _) = ring(&mut rig);
@@ -142,13 +143,36 @@ fn one_network_has_a_quarter_of_the_rows_and_does_not_end_the_rings() {
     rig.hit(&second.id, peer(2), listed("song", Some(5)));
     let rows = rig.hits(Some(search));
     let count = |text: &[u8]| rows.iter().filter(|row| row.name.as_bytes().starts_with(text)).count();
-    assert_eq!((count(b"forged too"), count(b"forged"), count(b"song")), (38, 76, 1));
+    assert_eq!((count(b"forged too"), count(b"forged"), count(b"song")), (74, 149, 1), "two divide what is left");
     while rig.now.saturating_since(crate::time::Instant::from_ms(1_700_000_000_000)) < Duration::from_secs(10) {
         rig.dials();
         rig.pass(Duration::from_secs(1));
     }
-    assert_eq!(done(&rig.notices()), Some((77, true, None)), "it says that there was more");
-    assert_eq!(rig.node.counters().limited.hits_over_share, 2 * (160 - 38));
+    assert_eq!(done(&rig.notices()), Some((150, true, None)), "it says that there was more");
+    assert_eq!(rig.node.counters().limited.hits_over_share, 320 + 1 - 150);
+}
+
+#[test]
+fn a_search_names_how_many_hits_it_takes_and_says_that_a_peer_has_more() {
+    let mut rig = Rig::among(vec![peer(1)], &[]);
+    rig.call(Request::Search { text: RawText::new("song"), max: Some(1_000), ttl: Some(1) }).unwrap();
+    let (query, _) = ring(&mut rig);
+    assert_eq!(query.id.hits_max(), Some(1_000));
+    let hit = |rig: &mut Rig, n: u32, more| {
+        let attributes = Some(Attributes { size: Some(5), more, ..Attributes::default() });
+        rig.hit(&query.id, peer(1), Listed { attributes, ..listed(&format!("song {n}"), None) });
+    };
+    (0..939).for_each(|n| hit(&mut rig, n, false));
+    rig.pass(Duration::from_secs(2));
+    assert_eq!(done(&rig.notices()), Some((939, false, None)), "one peer fills the rows that nobody else needs");
+
+    rig.search_within("song", Some(1));
+    let (query, _) = ring(&mut rig);
+    assert_eq!(query.id.hits_max(), Some(150));
+    let attributes = Some(Attributes { size: Some(5), more: true, ..Attributes::default() });
+    rig.hit(&query.id, peer(1), Listed { attributes, ..listed("song", None) });
+    rig.pass(Duration::from_secs(2));
+    assert_eq!(done(&rig.notices()), Some((1, true, None)));
 }
 
 #[test]
@@ -183,7 +207,7 @@ fn networks_that_work_together_leave_a_row_for_each_other_one() {
     }
     let rows = rig.hits(Some(search));
     let count = |text: &[u8]| rows.iter().filter(|row| row.name.as_bytes().starts_with(text)).count();
-    assert_eq!((count(b"forged"), count(b"song")), (100 + 17, 30));
+    assert_eq!((count(b"forged"), count(b"song")), (117, 33));
 }
 
 #[test]
@@ -192,7 +216,7 @@ fn a_content_is_one_row_under_all_its_names_and_a_hash_known_later_joins_it() {
     let search = rig.search("song");
     let (first, _) = ring(&mut rig);
     let hashed = |text: &str, content: u8| {
-        let attributes = Some(Attributes { size: Some(5), b3: Some(ContentHash([content; 32])) });
+        let attributes = Some(Attributes { size: Some(5), b3: Some(ContentHash([content; 32])), more: false });
         Listed { attributes, ..listed(text, None) }
     };
     rig.hit(&first.id, peer(1), listed("song.ogg", Some(5)));
@@ -253,14 +277,34 @@ fn without_peers_or_without_any_in_reach_a_search_says_so() {
     let (hits, _, error) = done(&rig.notices()).expect("there is nothing to wait for");
     let error = error.unwrap();
     assert_eq!((hits, error.code), (0, ExitCode::Network as i32));
-    assert!(error.message.contains("pyratectl bootstrap"), "{error}");
+    assert!(error.message.contains("peers: 0") && error.message.contains("pyratectl bootstrap"), "{error}");
 
     let mut rig = Rig::among(vec![peer(1)], &[]);
     rig.search_within("a", Some(1));
     let (exchange, ..) = rig.dial();
     rig.fail(exchange, DialFault::Unreachable);
     rig.pass(Duration::from_secs(2));
-    assert_eq!(done(&rig.notices()).unwrap().2.unwrap().code, ExitCode::Network as i32);
+    let error = done(&rig.notices()).unwrap().2.unwrap();
+    assert_eq!(error.code, ExitCode::Network as i32);
+    assert!(error.message.contains("(peers: 1)"), "{error}");
+    // On and on: it counts as dead.
+    let mut rig = Rig::new(config());
+    rig.join(vec![peer(1)]);
+    let error = loop {
+        rig.search_within("a", Some(0));
+        for (exchange, to, _) in rig.dials() {
+            match to == bootstrap() {
+                true => rig.succeed(exchange, plain_list(vec![us(), peer(1)])),
+                false => rig.fail(exchange, DialFault::Refused),
+            }
+        }
+        rig.pass(Duration::from_secs(31));
+        let ended = done(&rig.notices()).unwrap().2.unwrap();
+        if ended.message.contains("all 1") {
+            break ended;
+        }
+    };
+    assert_eq!(error.code, ExitCode::Network as i32);
 }
 
 #[test]

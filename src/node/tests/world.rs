@@ -252,7 +252,8 @@ impl World {
             .list_after(None, 1_000)
             .into_iter()
             .map(|(name, file)| {
-                let attributes = attributes.then_some(Attributes { size: Some(file.meta.size), b3: file.b3 });
+                let attributes =
+                    attributes.then_some(Attributes { size: Some(file.meta.size), b3: file.b3, more: false });
                 Listed { name, attributes }
             })
             .collect();

@@ -204,12 +204,13 @@ fn lengths_have_limits() {
 #[test]
 fn attributes_follow_the_first_tab() {
     let b3 = ContentHash([0xab; 32]);
-    let full = Attributes { size: Some(5_000_000_000), b3: Some(b3) };
+    let full = Attributes { size: Some(5_000_000_000), b3: Some(b3), more: false };
     let table = [
         (format!("a:b\tsize=5000000000\tb3={b3}"), full),
         (format!("a:b\tb3={}\tcolour=red\tflag\tsize=5000000000", b3.to_string().to_uppercase()), full),
         ("a:b\t".to_string(), Attributes::default()),
-        ("a:b\tsize=1\tsize=2".to_string(), Attributes { size: Some(2), b3: None }),
+        ("a:b\tmore=1".to_string(), Attributes { more: true, ..Attributes::default() }),
+        ("a:b\tsize=1\tsize=2".to_string(), Attributes { size: Some(2), b3: None, more: false }),
     ];
     for (text, attributes) in table {
         let file = Listed { name: name("a:b"), attributes: Some(attributes) };

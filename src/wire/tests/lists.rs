@@ -93,7 +93,8 @@ fn read_files(pushes: &[&[u8]]) -> (Vec<Listed>, u64) {
 
 #[test]
 fn file_lists_are_read_line_by_line() {
-    let sized = |text: &str, size| Listed { name: name(text), attributes: Some(Attributes { size, b3: None }) };
+    let sized =
+        |text: &str, size| Listed { name: name(text), attributes: Some(Attributes { size, b3: None, more: false }) };
     let long = [b"good\n".as_slice(), &[b'x'; 10_000], b"\nlast"].concat();
     let table: [(&[u8], Vec<Listed>, u64); 6] = [
         (b"", vec![], 0),

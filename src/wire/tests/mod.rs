@@ -44,7 +44,7 @@ fn endpoint() -> impl Strategy<Value = SocketAddr> {
 
 fn file() -> impl Strategy<Value = Listed> {
     let b3 = prop::option::of(any::<[u8; 32]>().prop_map(ContentHash));
-    let attributes = (prop::option::of(any::<u64>()), b3).prop_map(|(size, b3)| Attributes { size, b3 });
+    let attributes = (prop::option::of(any::<u64>()), b3).prop_map(|(size, b3)| Attributes { size, b3, more: false });
     (text(), prop::option::of(attributes))
         .prop_map(|(name, attributes)| Listed { name: FileName::from_bytes(&name).unwrap(), attributes })
 }

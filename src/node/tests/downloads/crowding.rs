@@ -148,7 +148,8 @@ fn a_name_of_which_only_liars_are_known_is_looked_for_again_and_again() {
         assert_ne!(state(&mut rig, 1), DownloadState::Failed, "{:?}", row(&mut rig, 1));
     }
     assert!((3..60).contains(&searches), "{searches} searches in ten minutes");
-    let file = Listed { name: name("dir/a.txt"), attributes: Some(Attributes { size: Some(4 * MIB), b3: None }) };
+    let file =
+        Listed { name: name("dir/a.txt"), attributes: Some(Attributes { size: Some(4 * MIB), b3: None, more: false }) };
     hear_of(&mut rig, 9);
     found(&mut rig, 9, &file);
     open(&mut rig);

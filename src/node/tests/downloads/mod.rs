@@ -235,7 +235,7 @@ fn with_relayed_hit(size: Option<u64>, sources: u8) -> Rig {
 
 /// A file as a `p1` peer lists it.
 fn of_content(name_text: &str, size: u64, b3: ContentHash) -> Listed {
-    Listed { name: name(name_text), attributes: Some(Attributes { size: Some(size), b3: Some(b3) }) }
+    Listed { name: name(name_text), attributes: Some(Attributes { size: Some(size), b3: Some(b3), more: false }) }
 }
 
 /// Hit 1: the content, of so many bytes, offered by so many peers that speak `p1`.

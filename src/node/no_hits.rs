@@ -1,0 +1,34 @@
+//! Why a search has found nothing, where that has a cause, and what the user can do about it.
+
+use super::Node;
+use crate::control::{CallError, ExitCode};
+
+impl Node {
+    /// Why there is no hit; `None` if peers were asked, and have none. `asked`: copies of the search that were sent, of which
+    /// `delivered` have arrived.
+    pub(super) fn why_nothing_was_found(&self, asked: u32, delivered: u32) -> Option<CallError> {
+        if delivered > 0 {
+            return None;
+        }
+        let (known, alive) = (self.peers.len(), self.peers.count());
+        let network = |message: String| CallError::new(ExitCode::Network, message);
+        Some(match (known, alive) {
+            (0, _) => {
+                let lists = match self.is_registered() {
+                    true => "the bootstrap node lists nobody else",
+                    false => "no bootstrap node has answered",
+                };
+                network(format!("no peer is known to ask (peers: 0), and {lists}; check `pyratectl bootstrap`"))
+            }
+            (known, 0) => network(format!(
+                "no peer could be reached: all {known} that are known have stopped answering; `pyratectl peers` shows them, \
+                 `pyratectl bootstrap` whether new ones can be learnt of"
+            )),
+            (_, alive) if asked > 0 => network(format!(
+                "no peer could be reached (peers: {alive}); `pyratectl peers` shows their states, and whether this machine \
+                 has a network `pyratectl bootstrap`"
+            )),
+            _ => CallError::new(ExitCode::NoSource, "too many commands wait for a worker; try again later"),
+        })
+    }
+}

@@ -95,6 +95,16 @@ impl QueryId {
         (number >> 52 == HITS_MAX_MARK).then_some(((number >> 40) & HITS_MAX_NAMED) as u32)
     }
 
+    /// The form of a query whose end is asked for (PROTOCOL, part 2, The end of a search): its last digit is `d`.
+    pub fn p1_ending(random: u64) -> Self {
+        Self::p1(random & !0xf | 0xd)
+    }
+
+    /// Whether nodes are to say when they are done with the query.
+    pub fn asks_for_end(&self) -> bool {
+        self.is_p1() && self.0.ends_with(b"d")
+    }
+
     /// Whether the ID shows that its requester speaks `p1`.
     pub fn is_p1(&self) -> bool {
         self.0.len() == 19 && self.0.starts_with(b"p1-") && self.0[3..].iter().all(u8::is_ascii_hexdigit)
@@ -147,6 +157,8 @@ mod tests {
     fn our_own_query_ids_are_known_as_p1() {
         assert_eq!(QueryId::p1(0xab).as_bytes(), b"p1-00000000000000ab");
         assert!(QueryId::p1(u64::MAX).is_p1());
+        assert!(QueryId::p1_ending(u64::MAX).is_p1() && QueryId::p1_ending(u64::MAX).asks_for_end());
+        assert!(!QueryId::p1(0xdc).asks_for_end() && !QueryId::from_bytes(b"abcd").unwrap().asks_for_end());
         for other in [&b"p1-"[..], b"p1-00000000000000ag", b"p2-00000000000000ab", b"p1-00000000000000ab0"] {
             assert!(!QueryId::from_bytes(other).unwrap().is_p1());
         }

@@ -89,6 +89,8 @@ pub struct LimitedReply {
     pub searches_refused: u64,
     /// Copies of others' searches for which there was no room.
     pub forwards_dropped: u64,
+    /// Searches of others of which it was said early that we are done, for want of room.
+    pub searches_ended_early: u64,
     /// Answers not looked for or not sent, for want of room or of a stranger's allowance.
     pub answers_dropped: u64,
     /// Answers not looked for because what the answers cost that a network causes was used up.

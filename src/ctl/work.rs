@@ -131,9 +131,7 @@ fn gather(session: &mut Session, search: u32, until: Deadline, come: &mut Come) 
                 progress.aside(|| come.take(&hit))?;
                 progress.say(format!("searching: {}", text::count(come.rows.len() as u64, "hit")));
             }
-            Heard::Notice(Notice::SearchDone { search: of, hits, truncated, error })
-                if of == search && (hits > 0 || error.is_some()) =>
-            {
+            Heard::Notice(Notice::SearchDone { search: of, truncated, error, .. }) if of == search => {
                 return Ok(SearchEnd { truncated, error });
             }
             Heard::Notice(_) | Heard::Unknown(_) => {}

@@ -17,7 +17,7 @@ use crate::name::FileName;
 use crate::node::contract::{Portion, ResponseFault};
 use crate::node::{Action, Event};
 use crate::store::SharedFile;
-use crate::wire::{FIRST_CONTACT_ANSWER, Message, encode_peer_list};
+use crate::wire::{FIRST_CONTACT_ANSWER, Message, SearchDone, encode_peer_list};
 use std::net::SocketAddr;
 use std::rc::Rc;
 
@@ -54,6 +54,7 @@ impl Driver {
             }
             Action::SendFile { exchange, name } => self.send_file(exchange, name),
             Action::Close { exchange } => self.close_exchange(exchange),
+            Action::SayDone { exchange, done } => self.say_done(exchange, &done),
             Action::Refuse { exchange, reason } => {
                 self.refuse_exchange(exchange, reason.told(), reason.reason(), &reason);
             }
@@ -191,6 +192,14 @@ impl Driver {
             inbound.close(self.now);
             self.table.arm(key, &mut self.timers);
             self.table.make_ready(key);
+        }
+    }
+
+    fn say_done(&mut self, exchange: ExchangeId, done: &SearchDone) {
+        if let Some(key) = self.table.key(exchange)
+            && let Some(Connection::Inbound(inbound)) = self.table.get_mut(key)
+        {
+            inbound.say(&done.encode());
         }
     }
 

@@ -78,6 +78,11 @@ impl Socket {
         self.sending(|stream| (&*stream).write(bytes))
     }
 
+    /// Whether a read may bring something: `false` until the next readiness.
+    pub(super) fn is_readable(&self) -> bool {
+        self.readable
+    }
+
     /// Whether a write may succeed: `false` until the next readiness.
     pub(super) fn is_writable(&self) -> bool {
         self.writable

@@ -13,7 +13,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-/// Streams open at once; for one more, the one that has been open longest without work gives way.
+/// Streams open at once; for one more, the one that has been idle longest gives way.
 const STREAMS_MAX: usize = 64;
 
 /// Where each stream is. Only ever asked for one address; the order in which they were opened stands beside it.
@@ -75,16 +75,18 @@ impl Driver {
     }
 
     fn close_idle_stream(&mut self) {
-        let idle = self.streams.opened.iter().copied().find_map(|peer| {
+        let idle = self.streams.opened.iter().copied().filter_map(|peer| {
             let key = *self.streams.by_peer.get(&peer)?;
             match self.table.get_mut(key) {
-                Some(Connection::Stream(link)) if link.is_idle() => Some((peer, key)),
+                Some(Connection::Stream(link)) => Some((link.idle_since()?, peer, key)),
                 _ => None,
             }
         });
-        if let Some((peer, key)) = idle {
+        // On one that was used a moment ago the other side may have something to say still.
+        if let Some((_, peer, key)) = idle.min_by_key(|(since, ..)| *since) {
             self.streams.remove(peer);
             self.close(key);
+            self.inbox.push_back(Event::StreamEnded { peer });
         }
     }
 
@@ -105,8 +107,18 @@ impl Driver {
     pub(super) fn follow_stream(&mut self, key: usize, flushed: Flushed) {
         let Some(Connection::Stream(link)) = self.table.get_mut(key) else { return };
         let (to, local, was_used) = (link.to(), link.local(), link.was_used());
+        let (said, has_unread) = (link.take_said(), link.has_unread());
+        for done in said {
+            self.node.handle(self.now, Event::SearchDone { peer: to, done });
+        }
         match flushed {
-            Flushed::Wait => self.table.arm(key, &mut self.timers),
+            Flushed::Wait => {
+                if local.is_some() && has_unread {
+                    self.table.make_ready(key);
+                }
+                self.carry_out();
+                self.table.arm(key, &mut self.timers);
+            }
             Flushed::Sent(exchanges) => {
                 let local = local.unwrap_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0));
                 for exchange in exchanges {
@@ -120,6 +132,7 @@ impl Driver {
             Flushed::Over(unsent, fault) => {
                 self.streams.remove(to);
                 self.close(key);
+                self.inbox.push_back(Event::StreamEnded { peer: to });
                 match fault {
                     // The peer closed while the stream was idle, and we find out now: it may well be there.
                     Some(DialFault::Reset) if was_used && !unsent.is_empty() => {

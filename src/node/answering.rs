@@ -18,10 +18,11 @@ use super::limits::{
     LONG_ANSWERS_BESIDE_MAX, REQUESTER_PORT_MIN, SEEN_AGE_MAX, SEEN_MAX, SENDER_SEARCHES_BURST,
     SENDER_SEARCHES_PER_SECOND, SENDERS_MAX,
 };
+use super::open_searches::OpenId;
 use super::speech::Speech;
 use super::stranger_dials::StrangerDials;
 use crate::control::PeerSource;
-use crate::id::QueryId;
+use crate::id::{ExchangeId, QueryId};
 use crate::library::{Query, SearchCursor, Shared};
 use crate::name::FileName;
 use crate::network::Network;
@@ -84,9 +85,10 @@ impl Default for Seen {
 }
 
 impl Seen {
-    /// Whether a search was seen that reaches at least as far.
-    fn covers(&self, key: &SearchKey, ttl: u8) -> bool {
-        self.rows.get(key).is_some_and(|seeing| ttl <= seeing.ttl)
+    /// The highest TTL of a search, if it was seen with this one or a higher one.
+    fn covers(&self, now: Instant, key: &SearchKey, ttl: u8) -> Option<u8> {
+        let seeing = self.rows.get(key)?;
+        (ttl <= seeing.ttl && seeing.at + SEEN_AGE_MAX > now).then_some(seeing.ttl)
     }
 
     fn see(&mut self, now: Instant, sender: Network, key: SearchKey, ttl: u8) -> Sight {
@@ -129,6 +131,8 @@ struct Pending {
     cursor: SearchCursor,
     /// Slices of work that it took.
     slices: usize,
+    /// The search, if somebody waits to hear that we are done with it.
+    open: Option<OpenId>,
 }
 
 /// The searches whose answer is being looked for, each in slices, in fair order.
@@ -141,18 +145,17 @@ struct PendingAnswers {
 }
 
 impl PendingAnswers {
-    /// Adds one. Says whether one was dropped for it, or it itself.
-    fn push(&mut self, pending: Pending) -> bool {
-        let room = self.queue.room_for(pending.sender, ANSWERS_PENDING_MAX, ANSWERS_PENDING_PER_NETWORK_MAX);
-        match room {
-            Room::Free => {}
-            Room::InPlaceOf(other) => drop(self.remove(other)),
-            Room::None => return true,
-        }
+    /// Adds one. What was dropped for that, if something was: another one, or it itself.
+    fn push(&mut self, pending: Pending) -> Option<Pending> {
+        let dropped = match self.queue.room_for(pending.sender, ANSWERS_PENDING_MAX, ANSWERS_PENDING_PER_NETWORK_MAX) {
+            Room::Free => None,
+            Room::InPlaceOf(other) => self.remove(other),
+            Room::None => return Some(pending),
+        };
         self.tickets_given += 1;
         self.queue.push(pending.sender, self.tickets_given);
         self.rows.insert(self.tickets_given, pending);
-        room != Room::Free
+        dropped
     }
 
     fn remove(&mut self, ticket: u64) -> Option<Pending> {
@@ -235,7 +238,7 @@ impl Answering {
 
 impl Node {
     /// Code 6.
-    pub(super) fn on_search(&mut self, now: Instant, from: SocketAddr, search: Search) {
+    pub(super) fn on_search(&mut self, now: Instant, exchange: ExchangeId, from: SocketAddr, search: Search) {
         let requester = canonical(search.requester);
         let sender = Sender::of_search(from, requester);
         if !self.answering.senders.allow(now, payer(sender)) {
@@ -245,6 +248,7 @@ impl Node {
         let ours = self.searches.is_ours(&search.id) || self.seeks.is_ours(&search.id);
         if ours || self.is_ourselves(requester) {
             self.counters.limited.searches_dropped += 1;
+            self.say_done(exchange, &search.id, false, Some(u8::MAX));
             return;
         }
         if !self.is_plausible(requester, from.ip()) || requester.port() < REQUESTER_PORT_MIN {
@@ -257,26 +261,33 @@ impl Node {
         // the other way round: exclusions that somebody adds must not keep the search itself out.
         let plain = Query::plain_form(&search.text);
         let of_plain = plain.as_ref().map(|text| SearchKey::of(&search, requester, text));
-        if of_plain.is_some_and(|key| self.answering.seen.covers(&key, ttl)) {
+        if let Some(highest) = of_plain.and_then(|key| self.answering.seen.covers(now, &key, ttl)) {
             self.counters.limited.searches_dropped += 1;
+            return self.on_repeated(exchange, &search.id, ttl, highest);
+        }
+        let key = SearchKey::of(&search, requester, &search.text);
+        if let Some(highest) = self.answering.seen.covers(now, &key, ttl) {
+            self.counters.limited.searches_dropped += 1;
+            return self.on_repeated(exchange, &search.id, ttl, highest);
+        }
+        let sight = self.answering.seen.see(now, sender.network(), key, ttl);
+        if sight == Sight::First {
+            self.learn_peer(now, requester, PeerSource::Search);
+            self.note_query(now, from, requester, &search.id);
+            self.note_search_from(from.ip());
+        }
+        let search = Search { requester, ..search };
+        if sight == Sight::Wider && self.on_wider(now, exchange, &search, ttl) {
             return;
         }
-        match self.answering.seen.see(now, sender.network(), SearchKey::of(&search, requester, &search.text), ttl) {
-            Sight::First => {
-                self.learn_peer(now, requester, PeerSource::Search);
-                self.note_query(now, from, requester, &search.id);
-                self.note_search_from(from.ip());
-                self.begin_answer(now, sender, &search, requester);
-            }
-            Sight::Wider => {}
-            Sight::Repeated => {
-                self.counters.limited.searches_dropped += 1;
-                return;
-            }
+        let open = self.open_relayed(now, exchange, sender, &search, ttl);
+        if sight == Sight::First {
+            self.begin_answer(now, sender, &search, requester, open);
         }
         if ttl > 0 {
-            self.forward_search(now, sender, Search { ttl: ttl - 1, ..search }, plain);
+            self.forward_search(now, sender, Search { ttl: ttl - 1, ..search }, plain, open);
         }
+        open.inspect(|open| self.all_are_asked(now, *open));
     }
 
     /// Whether an endpoint may be sent a search of others. One that is only claimed to be a peer may be anybody's: it is
@@ -285,7 +296,14 @@ impl Node {
         self.peers.is_known(peer) || self.answering.strangers.may_forward(now, peer)
     }
 
-    fn begin_answer(&mut self, now: Instant, sender: Sender, search: &Search, requester: SocketAddr) {
+    fn begin_answer(
+        &mut self,
+        now: Instant,
+        sender: Sender,
+        search: &Search,
+        requester: SocketAddr,
+        open: Option<OpenId>,
+    ) {
         if self.library.is_empty() {
             return;
         }
@@ -299,8 +317,12 @@ impl Node {
         let hits_max = if p1 { hits_max(sender, &search.id) } else { 1 };
         let cursor = self.library.search_begin(Query::parse(&search.text), hits_max + usize::from(p1));
         let (id, text, ttl) = (search.id.clone(), hash_of_text(&search.text), search.ttl);
-        let pending = Pending { sender, id, requester, text, ttl, p1, hits_max, cursor, slices: 0 };
-        self.counters.limited.answers_dropped += u64::from(self.answering.pending.push(pending));
+        let pending = Pending { sender, id, requester, text, ttl, p1, hits_max, cursor, slices: 0, open };
+        open.inspect(|open| self.on_answer_begun(*open));
+        if let Some(dropped) = self.answering.pending.push(pending) {
+            self.counters.limited.answers_dropped += 1;
+            self.on_answer_ended(now, dropped.open);
+        }
     }
 
     /// One slice of the search whose turn it is.
@@ -315,26 +337,25 @@ impl Node {
 
     /// Code 7: all hits of one search to its requester, on one connection; with attributes if it takes part 2.
     fn send_search_response(&mut self, now: Instant, pending: Pending) {
-        let Pending { sender, id, requester, text, ttl, p1, hits_max, cursor, slices } = pending;
+        let Pending { sender, id, requester, text, ttl, p1, hits_max, cursor, slices, open } = pending;
         let mut hits = cursor.into_hits();
         let found = hits.len();
         hits.truncate(hits_max);
-        let on_their_way = || self.dials.values().filter(|dial| dial.purpose == Purpose::Hits).count();
+        let on_their_way = || self.dials.values().filter(|dial| matches!(dial.purpose, Purpose::Hits(_))).count();
         if hits.len() > ANSWER_HITS_MAX && on_their_way() >= LONG_ANSWERS_BESIDE_MAX {
             hits.truncate(ANSWER_HITS_MAX);
             self.counters.limited.answers_cut += 1;
         }
         let used = slices * ANSWER_ENTRIES_PER_SLICE / ANSWER_UNIT_ENTRIES + hits.len() / ANSWER_UNIT_HITS;
         self.answering.costs.charge(now, payer(sender), u32::try_from(used).unwrap_or(u32::MAX));
-        let Some(responder) = self.advertised() else { return };
-        if hits.is_empty() {
-            return;
-        }
+        let Some(responder) = self.advertised().filter(|_| !hits.is_empty()) else {
+            return self.on_answer_ended(now, open);
+        };
         // What came from the requester's own address cannot be aimed at a third party.
         let at_stranger = sender.origin() == Origin::PassedOn && !self.peers.is_known(requester);
         if at_stranger && !self.answering.strangers.may_answer(now, (sender.network(), requester, text), ttl) {
             self.counters.limited.answers_dropped += 1;
-            return;
+            return self.on_answer_ended(now, open);
         }
         let (sent, is_cut) = (hits.len(), found > hits.len());
         let message = |(at, (name, file)): (usize, (FileName, Shared))| {
@@ -345,7 +366,9 @@ impl Node {
         };
         let messages = hits.into_iter().enumerate().map(message).collect();
         // What there is no room for is counted.
-        let _ = self.dial_for(now, sender, requester, messages, Purpose::Hits);
+        if self.dial_for(now, sender, requester, messages, Purpose::Hits(open)).is_err() {
+            self.on_answer_ended(now, open);
+        }
     }
 }
 

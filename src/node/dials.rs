@@ -7,6 +7,7 @@ use super::contract::{Action, DialOutcome, Dialled, Expect};
 use super::fair_queue::Sender;
 use super::limits::{CONNECT_MAX, CONNECT_UNPROVEN_MAX, SEARCHES_PER_UNPROVEN_MAX};
 use super::membership::LinkId;
+use super::open_searches::OpenId;
 use super::workers::QueueFull;
 use crate::fault::DialFault;
 use crate::id::{ExchangeId, SearchId, TransferId};
@@ -23,7 +24,7 @@ pub(super) enum Purpose {
     /// Taking our name off a list, of a link that is going or gone.
     Unregister,
     /// One neighbour's copy of a ring.
-    Ring(SearchId),
+    Ring(SearchId, OpenId),
     /// One neighbour's copy of a search for sources of a download.
     Seek,
     /// A search that asks a peer what it speaks.
@@ -35,9 +36,9 @@ pub(super) enum Purpose {
     /// A listing for the user.
     List(SearchId),
     /// Somebody else's search, sent on.
-    Forward,
+    Forward(Option<OpenId>),
     /// Our hits, sent to a requester.
-    Hits,
+    Hits(Option<OpenId>),
     /// A download.
     Fetch(TransferId),
     /// A file for a requester that had closed.
@@ -128,7 +129,7 @@ impl Node {
         purpose: Purpose,
     ) -> SearchDial {
         let is_proven = self.peers.is_proven(to);
-        let is_search = |dial: &&Dial| dial.to == to && matches!(dial.purpose, Purpose::Ring(_) | Purpose::Seek);
+        let is_search = |dial: &&Dial| dial.to == to && matches!(dial.purpose, Purpose::Ring(..) | Purpose::Seek);
         if !is_proven && self.dials.values().filter(is_search).count() >= SEARCHES_PER_UNPROVEN_MAX {
             return SearchDial::Awaited;
         }
@@ -154,8 +155,8 @@ impl Node {
     ) -> Result<ExchangeId, QueueFull> {
         let proven = self.peers.is_proven(to);
         let kind = match purpose {
-            Purpose::Hits if proven => Kind::Hits,
-            Purpose::Hits => Kind::StrangerHits,
+            Purpose::Hits(_) if proven => Kind::Hits,
+            Purpose::Hits(_) => Kind::StrangerHits,
             _ => Kind::Forward,
         };
         let connect_max = if proven { CONNECT_MAX } else { CONNECT_UNPROVEN_MAX };
@@ -227,19 +228,26 @@ impl Node {
             return;
         };
         match purpose {
-            Purpose::Link(link, errand) => self.on_errand_ended(now, link, errand, exchange, outcome),
+            Purpose::Link(link, errand) => {
+                self.on_errand_ended(now, link, errand, exchange, outcome);
+                self.on_list_errand_ended(now);
+            }
             Purpose::Unregister => self.on_unregister_ended(exchange),
             Purpose::CallBack(id) => self.on_call_back_ended(now, id, exchange, outcome),
             Purpose::Announcement => self.on_announcement_ended(now, to, &outcome),
             _ => {
                 self.weigh_peer(now, to, &outcome);
                 match purpose {
-                    Purpose::Ring(search) => self.on_ring_dial_ended(search, &outcome),
+                    Purpose::Ring(search, open) => {
+                        self.on_ring_dial_ended(search, &outcome);
+                        self.on_part_dialled(now, Some(open), to, &outcome);
+                    }
+                    Purpose::Hits(open) => self.on_answer_ended(now, open),
                     Purpose::FirstContact => self.on_contact_dial_ended(now, to, &outcome),
                     Purpose::Newcomer => self.on_newcomer_dial_ended(now, to, &outcome),
                     Purpose::List(search) => self.on_list_ended(now, search, exchange, to, outcome),
                     Purpose::Fetch(download) => self.on_fetch_ended(now, download, exchange, outcome),
-                    Purpose::Forward => self.on_forward_ended(now, to),
+                    Purpose::Forward(open) => self.on_forward_ended(now, to, open, &outcome),
                     _ => {}
                 }
             }

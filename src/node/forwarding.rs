@@ -5,6 +5,7 @@
 //! order ([`FairQueue`]); beyond what may wait, the sender that has most gives way.
 
 use super::allowances::{Allowance, Tariff};
+use super::contract::DialOutcome;
 use super::dials::Purpose;
 use super::endpoints::canonical;
 use super::fair_queue::{FairQueue, Room, Sender};
@@ -12,6 +13,7 @@ use super::limits::{
     FORWARDS_BURST, FORWARDS_PER_NEIGHBOUR_MAX, FORWARDS_PER_SECOND, FORWARDS_PER_UNPROVEN_MAX, FORWARDS_WAITING_TIMES,
     LINKS_KEPT_MAX,
 };
+use super::open_searches::OpenId;
 use super::speech::Speech;
 use super::{Node, NodeTimer};
 use crate::time::Instant;
@@ -24,13 +26,21 @@ use std::rc::Rc;
 /// What a neighbour is sent of others' searches.
 const BUDGET: Tariff = Tariff::per_second(FORWARDS_PER_SECOND, FORWARDS_BURST);
 
+/// A search that waits to be sent on.
+struct Copy {
+    sender: Sender,
+    search: Rc<Search>,
+    /// The open search that it belongs to.
+    open: Option<OpenId>,
+}
+
 /// What goes to one neighbour.
 struct Link {
     budget: Allowance,
     /// Searches that are on their way, or wait for a worker.
     under_way: usize,
     /// By ticket.
-    waiting: BTreeMap<u64, (Sender, Rc<Search>)>,
+    waiting: BTreeMap<u64, Copy>,
     queue: FairQueue,
     /// When the budget allows for the next, if that is waited for.
     timer: Option<TimerId>,
@@ -42,30 +52,29 @@ impl Link {
         Self { budget, under_way: 0, waiting: BTreeMap::new(), queue: FairQueue::default(), timer: None }
     }
 
-    /// Takes a search that is to be sent. Says whether one was dropped for it, or the search itself.
-    fn push(&mut self, ticket: u64, sender: Sender, search: Rc<Search>, waiting_max: usize) -> bool {
-        let room = self.queue.room_for(sender, waiting_max, waiting_max);
-        match room {
-            Room::Free => {}
-            Room::InPlaceOf(other) => drop(self.remove(other)),
-            Room::None => return true,
-        }
-        self.queue.push(sender, ticket);
-        self.waiting.insert(ticket, (sender, search));
-        room != Room::Free
+    /// Takes a search that is to be sent. What was dropped for that, if something was: another one, or the search itself.
+    fn push(&mut self, ticket: u64, copy: Copy, waiting_max: usize) -> Option<Copy> {
+        let dropped = match self.queue.room_for(copy.sender, waiting_max, waiting_max) {
+            Room::Free => None,
+            Room::InPlaceOf(other) => self.remove(other),
+            Room::None => return Some(copy),
+        };
+        self.queue.push(copy.sender, ticket);
+        self.waiting.insert(ticket, copy);
+        dropped
     }
 
-    fn remove(&mut self, ticket: u64) -> Option<(Sender, Rc<Search>)> {
-        let (sender, search) = self.waiting.remove(&ticket)?;
-        self.queue.remove(sender, ticket);
-        Some((sender, search))
+    fn remove(&mut self, ticket: u64) -> Option<Copy> {
+        let copy = self.waiting.remove(&ticket)?;
+        self.queue.remove(copy.sender, ticket);
+        Some(copy)
     }
 
     /// Takes the search whose turn it is.
-    fn next(&mut self) -> Option<(Sender, Rc<Search>)> {
-        let (sender, search) = self.remove(self.queue.next(usize::MAX)?)?;
-        self.queue.serve(sender);
-        Some((sender, search))
+    fn next(&mut self) -> Option<Copy> {
+        let copy = self.remove(self.queue.next(usize::MAX)?)?;
+        self.queue.serve(copy.sender);
+        Some(copy)
     }
 
     fn is_idle(&self) -> bool {
@@ -103,7 +112,14 @@ impl Node {
     }
 
     /// Sends a search on to every neighbour but the requester. `plain`: its plain form, if it is not plain itself.
-    pub(super) fn forward_search(&mut self, now: Instant, sender: Sender, search: Search, plain: Option<Box<[u8]>>) {
+    pub(super) fn forward_search(
+        &mut self,
+        now: Instant,
+        sender: Sender,
+        search: Search,
+        plain: Option<Box<[u8]>>,
+        open: Option<OpenId>,
+    ) {
         let requester = canonical(search.requester);
         let plain = plain.map(|text| Rc::new(Search { text, ..search.clone() }));
         let search = Rc::new(search);
@@ -112,21 +128,30 @@ impl Node {
                 continue;
             }
             let search = plain.as_ref().filter(|_| !self.takes_operators(neighbour)).unwrap_or(&search);
-            // Nothing is left of it that a base program could look for.
-            if search.text.is_empty() {
+            // Nothing is left of it that a base program could look for, or it came there before.
+            if search.text.is_empty() || open.is_some_and(|open| self.has_reached(open, neighbour, search.ttl)) {
                 continue;
             }
+            open.inspect(|open| self.await_part(now, *open, neighbour, search.ttl));
             if !self.may_forward_to(now, neighbour) {
-                self.counters.limited.forwards_dropped += 1;
+                self.drop_forward(now, neighbour, open);
                 continue;
             }
             self.forwarding.tickets_given += 1;
             let ticket = self.forwarding.tickets_given;
             let waiting_max = self.forwards_max(neighbour) * FORWARDS_WAITING_TIMES;
-            let dropped = self.forwarding.link(now, neighbour).push(ticket, sender, Rc::clone(search), waiting_max);
-            self.counters.limited.forwards_dropped += u64::from(dropped);
+            let copy = Copy { sender, search: Rc::clone(search), open };
+            if let Some(dropped) = self.forwarding.link(now, neighbour).push(ticket, copy, waiting_max) {
+                self.drop_forward(now, neighbour, dropped.open);
+            }
             self.send_forwards(now, neighbour);
         }
+    }
+
+    /// Counts a copy that a neighbour is not sent.
+    fn drop_forward(&mut self, now: Instant, neighbour: SocketAddr, open: Option<OpenId>) {
+        self.counters.limited.forwards_dropped += 1;
+        open.inspect(|open| self.drop_part(now, *open, neighbour));
     }
 
     /// How many may be on their way to a neighbour at once.
@@ -147,12 +172,12 @@ impl Node {
                 link.timer.get_or_insert_with(|| self.wheel.insert(at, NodeTimer::Forward(neighbour)));
                 return;
             }
-            let Some((sender, search)) = link.next() else { return };
+            let Some(Copy { sender, search, open }) = link.next() else { return };
             let messages = vec![Message::Search(Search::clone(&search))];
-            if self.dial_for(now, sender, neighbour, messages, Purpose::Forward).is_ok()
-                && let Some(link) = self.forwarding.links.get_mut(&neighbour)
-            {
-                link.under_way += 1;
+            let is_sent = self.dial_for(now, sender, neighbour, messages, Purpose::Forward(open)).is_ok();
+            match self.forwarding.links.get_mut(&neighbour).filter(|_| is_sent) {
+                Some(link) => link.under_way += 1,
+                None => drop(open.inspect(|open| self.drop_part(now, *open, neighbour))),
             }
         }
     }
@@ -165,7 +190,14 @@ impl Node {
     }
 
     /// A search that was sent on has arrived, or has not.
-    pub(super) fn on_forward_ended(&mut self, now: Instant, neighbour: SocketAddr) {
+    pub(super) fn on_forward_ended(
+        &mut self,
+        now: Instant,
+        neighbour: SocketAddr,
+        open: Option<OpenId>,
+        outcome: &DialOutcome,
+    ) {
+        self.on_part_dialled(now, open, neighbour, outcome);
         if let Some(link) = self.forwarding.links.get_mut(&neighbour) {
             link.under_way -= 1;
         }
@@ -174,14 +206,14 @@ impl Node {
 
     pub(super) fn check_forwards(&self) {
         let mut under_way: BTreeMap<SocketAddr, usize> = BTreeMap::new();
-        let forwards = self.dials.values().filter(|dial| dial.purpose == Purpose::Forward);
+        let forwards = self.dials.values().filter(|dial| matches!(dial.purpose, Purpose::Forward(_)));
         forwards.for_each(|dial| *under_way.entry(dial.to).or_default() += 1);
         for (neighbour, link) in &self.forwarding.links {
             let known = under_way.get(neighbour).copied().unwrap_or(0);
             assert_eq!(link.under_way, known, "what is on its way to {neighbour} is counted");
             let waiting_max = FORWARDS_PER_NEIGHBOUR_MAX * FORWARDS_WAITING_TIMES;
             assert!(link.waiting.len() <= waiting_max, "what waits for {neighbour} is bounded");
-            let waiting = link.waiting.iter().map(|(ticket, (sender, _))| (*sender, *ticket)).collect();
+            let waiting = link.waiting.iter().map(|(ticket, copy)| (copy.sender, *ticket)).collect();
             link.queue.check_invariants(&waiting, std::iter::empty());
         }
     }

@@ -16,6 +16,7 @@ impl Node {
         self.answering.check_invariants();
         self.check_forwards();
         self.searches.check_invariants(&self.hits);
+        self.open_searches.check_invariants();
         self.downloads.check_invariants();
         self.uploads.check_invariants();
         self.first_contacts.check_invariants();

@@ -23,6 +23,7 @@ impl Node {
         self.break_off_orders();
         self.answering.clear();
         self.forwarding.clear();
+        self.open_searches = Default::default();
         self.stop_downloads(now);
         let for_peers = |purpose| !matches!(purpose, Purpose::Link(..) | Purpose::Unregister | Purpose::Fetch(_));
         let ours: Vec<_> =

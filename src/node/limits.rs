@@ -32,8 +32,9 @@ pub(super) const PEER_LIST_ROWS_ASKED: u32 = 200;
 pub(super) const NEWCOMERS_MAX: usize = 16;
 /// How long such peers are sent our searches directly, if they are no neighbours.
 pub(super) const NEWCOMER_AGE_MAX: Duration = Duration::from_secs(60);
-/// A list that is older is asked for again when a search begins, although there are enough neighbours.
-pub(super) const LIST_AGE_MAX: Duration = Duration::from_secs(10);
+/// A list that is older is asked for again when a search begins, although there are enough neighbours. A user who searches
+/// again finds a newcomer 3 s after it has registered.
+pub(super) const LIST_AGE_MAX: Duration = Duration::from_secs(2);
 /// A list that is younger is not asked for again, although neighbours are wanting.
 pub(super) const LIST_AGE_MIN: Duration = Duration::from_secs(1);
 /// Lists that searches may ask of one bootstrap node in a minute: of 1,000 nodes whose users search without end, 100 a second.
@@ -44,6 +45,8 @@ pub(super) const LISTS_FOR_SEARCHES_BURST: u32 = 3;
 pub(super) const ANNOUNCEMENTS_WANTED: usize = 4;
 /// Peers that we tell in a run that we are there, whether they take it or not.
 pub(super) const ANNOUNCEMENTS_MAX: usize = 16;
+/// How long a search waits for a list that is on its way, if the last one came in that time.
+pub(super) const LIST_WAIT_MAX: Duration = Duration::from_millis(800);
 /// Announcements in a minute that a node acts on.
 pub(super) const ANNOUNCEMENTS_PER_MINUTE: u32 = 60;
 /// Of these, those of one network: some nodes behind one address may start together.
@@ -216,10 +219,48 @@ pub(super) const SEARCHES_MAX: usize = 256;
 pub(super) const RING_TTLS: [u8; 3] = [1, 2, 4];
 /// Rows that end a search early, if one is counted of each network.
 pub(super) const RING_ROWS_ENOUGH: u64 = 25;
-/// How long a ring is listened to before the next goes out.
+/// If less than one in so many of these rows has come, the next ring is the last: all are asked.
+pub(super) const RINGS_SKIPPED_BELOW: u64 = 4;
+/// Distinct senders that have one content under the very name or hash that is searched for, which end a search at once. As many
+/// as the rows above: a tenth of 200 peers can claim a file without keeping its honest sources from being found.
+pub(super) const EXACT_SOURCES_ENOUGH: usize = 25;
+/// How long a ring is listened to before the next goes out, if somebody does not say that it is done.
 pub(super) const RING_WAIT: Duration = Duration::from_millis(800);
 /// How long the last ring is listened to.
 pub(super) const LAST_RING_WAIT: Duration = Duration::from_millis(1_600);
+/// Searches of others that are open: somebody waits to hear that we are done with them.
+pub(super) const OPEN_SEARCHES_MAX: usize = 1_024;
+/// Of these, those that came first from one network. A neighbour passes on 40 a second, each of which is open for 1.6 s at most.
+pub(super) const OPEN_SEARCHES_PER_NETWORK_MAX: usize = 128;
+/// Connections that wait to hear of one search.
+pub(super) const OPEN_ASKERS_MAX: usize = 32;
+/// How much longer each hop waits for those behind it than the next one. The last ring, with a TTL of 7, waits
+/// [`LAST_RING_WAIT`] so.
+pub(super) const DONE_STEP: Duration = Duration::from_millis(200);
+/// How much sooner than its sender gives us up we say that we are done.
+pub(super) const DONE_MARGIN: Duration = Duration::from_millis(50);
+/// How long after a wider copy of a search it is sent on again: the widest is the last of several, mostly.
+pub(super) const WIDEN_DELAY: Duration = Duration::from_millis(100);
+/// A copy with a TTL that is higher by one alone is sent on only if fewer hops were left.
+pub(super) const WIDEN_BY_ONE_BELOW: u8 = 3;
+/// Least time for a neighbour that is known to say so, and that may have many behind it.
+pub(super) const PART_WAIT_FLOOR: Duration = Duration::from_millis(400);
+/// Least time for one that was given up again and again.
+pub(super) const PART_WAIT_MIN: Duration = Duration::from_millis(50);
+/// Least time for one that says so at once, or nothing, because the TTL ends there.
+pub(super) const LEAF_WAIT_MIN: Duration = Duration::from_millis(30);
+/// Least time for a base peer after it has taken a search.
+pub(super) const BASE_WAIT_MIN: Duration = Duration::from_millis(100);
+/// Time for a neighbour that fails, or is a mere claim.
+pub(super) const UNPROVEN_PART_WAIT: Duration = Duration::from_millis(100);
+/// How long a ring waits for hits after all are done: a quarter of what they took, within these bounds.
+pub(super) const RING_GRACE_MIN: Duration = Duration::from_millis(50);
+/// The upper bound.
+pub(super) const RING_GRACE_MAX: Duration = Duration::from_millis(200);
+/// As long as hits come, a ring waits on, up to this.
+pub(super) const RING_GRACE_IN_ALL_MAX: Duration = Duration::from_millis(500);
+/// Neighbours, present and past, of which it is remembered how long they take. More than there can be at once.
+pub(super) const HABITS_KEPT_MAX: usize = 1_024;
 /// How long after its end a search still takes hits.
 pub(super) const LATE_HITS: Duration = Duration::from_secs(5 * 60);
 /// Rows remembered for a search that does not say how many.

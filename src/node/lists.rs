@@ -6,7 +6,7 @@
 
 use super::dials::Errand;
 use super::endpoints::canonical;
-use super::limits::{FIRST_REFRESH, PEER_LIST_ROWS_ASKED, REFRESH_MAX};
+use super::limits::{FIRST_REFRESH, LIST_WAIT_MAX, PEER_LIST_ROWS_ASKED, REFRESH_MAX};
 use super::membership::{LinkId, LinkPhase};
 use super::{Node, NodeTimer};
 use crate::time::Instant;
@@ -27,6 +27,10 @@ pub(super) struct Lists {
     again: Option<(Instant, u32)>,
     /// When the last list came.
     came_at: Option<Instant>,
+    /// When the last was asked for.
+    asked_at: Option<Instant>,
+    /// The last that was asked for did not come within [`LIST_WAIT_MAX`].
+    was_late: bool,
 }
 
 impl Lists {
@@ -38,6 +42,22 @@ impl Lists {
     /// Whether the last list may be a part.
     pub(super) fn is_sampled(&self) -> bool {
         self.sampled
+    }
+
+    /// A list is asked for.
+    pub(super) fn note_asked(&mut self, now: Instant) {
+        self.asked_at = Some(now);
+    }
+
+    /// The list that was asked for has come, or will not.
+    pub(super) fn note_ended(&mut self, now: Instant, has_come: bool) {
+        let in_time = self.asked_at.is_some_and(|at| now.saturating_since(at) <= LIST_WAIT_MAX);
+        self.was_late = !(has_come && in_time);
+    }
+
+    /// Until when a search waits for the list that is on its way. A bootstrap node that is silent delays one search.
+    pub(super) fn awaited_until(&self) -> Option<Instant> {
+        self.asked_at.filter(|_| !self.was_late).map(|at| at + LIST_WAIT_MAX)
     }
 
     /// Of a link that has just registered.
@@ -85,7 +105,7 @@ impl Node {
         self.take_peer_list(now, id, &peers, tells);
         if dropped {
             // An old bootstrap node forgets a peer for good, whatever its keepalives say (PROTOCOL, Old programs).
-            self.start_errand(id, Errand::Register);
+            self.start_errand(now, id, Errand::Register);
         }
         self.plan_refresh(now, id);
         self.seek_among_newcomers(now);
@@ -109,7 +129,7 @@ impl Node {
         let Some(link) = self.link_mut(id) else { return };
         link.refresh = None;
         let errand = if link.lists.sampled && link.lists.tells && enough { Errand::Renew } else { Errand::PeerList };
-        self.start_errand(id, errand);
+        self.start_errand(now, id, errand);
         self.plan_refresh(now, id);
     }
 }

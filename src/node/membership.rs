@@ -160,6 +160,10 @@ impl Node {
         links.into_iter().filter_map(|link| self.send_unregister(link)).collect()
     }
 
+    pub(super) fn link(&self, id: LinkId) -> Option<&Link> {
+        self.membership.links.iter().find(|link| link.id == id)
+    }
+
     pub(super) fn link_mut(&mut self, id: LinkId) -> Option<&mut Link> {
         self.membership.links.iter_mut().find(|link| link.id == id)
     }
@@ -261,7 +265,7 @@ impl Node {
             LinkPhase::Waiting { .. } => self.resolve_link(now, id),
             LinkPhase::Registered { errand, .. } => {
                 let due = if errand.is_none() { keepalive } else { now + KEEPALIVE_POSTPONED };
-                self.start_errand(id, Errand::Keepalive);
+                self.start_errand(now, id, Errand::Keepalive);
                 let timer = self.wheel.insert(due, NodeTimer::Link(id));
                 self.link_mut(id).into_iter().for_each(|link| link.timer = Some(timer));
             }
@@ -270,7 +274,7 @@ impl Node {
     }
 
     /// Starts an errand on a registered link, if none is under way.
-    pub(super) fn start_errand(&mut self, id: LinkId, errand: Errand) {
+    pub(super) fn start_errand(&mut self, now: Instant, id: LinkId, errand: Errand) {
         let port = self.config.listen.port();
         let Some(Link { phase: LinkPhase::Registered { to, errand: None }, .. }) = self.link_mut(id) else { return };
         let to = *to;
@@ -282,7 +286,11 @@ impl Node {
             }
         };
         let exchange = self.dial_bootstrap(to, message, expect, Purpose::Link(id, errand));
-        if let Some(Link { phase: LinkPhase::Registered { errand, .. }, .. }) = self.link_mut(id) {
+        let Some(link) = self.link_mut(id) else { return };
+        if errand == Errand::PeerList {
+            link.lists.note_asked(now);
+        }
+        if let LinkPhase::Registered { errand, .. } = &mut link.phase {
             *errand = Some(exchange);
         }
     }
@@ -303,6 +311,9 @@ impl Node {
             }
             LinkPhase::Registered { errand: under_way, .. } if *under_way == Some(exchange) => {
                 *under_way = None;
+                if errand == Errand::PeerList {
+                    link.lists.note_ended(now, outcome.is_ok());
+                }
                 match outcome {
                     Ok(dialled) => self.on_errand_done(now, id, errand, dialled),
                     Err(fault) => self.lose_link(now, id, fault.to_string()),
@@ -328,7 +339,7 @@ impl Node {
                     link.listed_at = Some(to);
                 }
                 self.set_link_phase(now, id, LinkPhase::Registered { to, errand: None });
-                self.start_errand(id, Errand::PeerList);
+                self.start_errand(now, id, Errand::PeerList);
             }
             Err(_) if !others.is_empty() => self.register(now, id, others),
             Err(fault) => self.lose_link(now, id, fault.to_string()),
@@ -338,7 +349,7 @@ impl Node {
     fn on_errand_done(&mut self, now: Instant, id: LinkId, errand: Errand, dialled: Dialled) {
         self.note_reached(now, id, &dialled);
         match (errand, dialled.response) {
-            (Errand::Keepalive, _) => self.start_errand(id, Errand::PeerList),
+            (Errand::Keepalive, _) => self.start_errand(now, id, Errand::PeerList),
             (Errand::PeerList, Response::PeerList(peers)) => self.on_peer_list(now, id, peers),
             _ => {}
         }

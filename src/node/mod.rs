@@ -12,6 +12,7 @@
 //! | `speech`, `fair_set` | what each speaks; a set of endpoints that strangers can fill |
 //! | `neighbours`, `newcomers` | which peers are neighbours; finding those that have just come |
 //! | `searching`, `no_hits` | our searches and listings; why they found nothing |
+//! | `search_end`, `open_searches` | when a search is over: who was asked, and who has said that it is done |
 //! | `hits`, `hit`, `row_shares` | what they found, one row of it, and how many rows each network may have |
 //! | `seeking` | our searches for further sources of downloads |
 //! | `first_contact` | asking a source of unknown protocol version whether it speaks `p1` |
@@ -38,7 +39,7 @@
 //! | `dials`, `commands`, `workers` | the exchanges that we begin; what takes a worker, and the gate before all of it |
 //! | `displacing` | which responses give way to requests that wait |
 //! | `calls`, `subscriptions` | the control clients |
-//! | `leaving`, `invariants`, `dice` | the end; what always holds; chance |
+//! | `timers`, `leaving`, `invariants`, `dice` | deadlines; the end; what always holds; chance |
 
 mod allowances;
 mod answering;
@@ -74,6 +75,7 @@ mod names;
 mod neighbours;
 mod newcomers;
 mod no_hits;
+mod open_searches;
 mod ordering;
 mod orders;
 mod parts;
@@ -89,6 +91,7 @@ mod row_shares;
 mod rows;
 mod scanning;
 mod scheduling;
+mod search_end;
 mod searching;
 mod seeking;
 mod serving;
@@ -101,6 +104,7 @@ mod stranger_dials;
 mod subscriptions;
 #[cfg(test)]
 mod tests;
+mod timers;
 mod turns;
 mod unsourced;
 mod uploads;
@@ -110,12 +114,12 @@ mod workers;
 pub use contract::{Action, DialOutcome, Event, Expect, NodeConfig, Remembered, RememberedPeers};
 
 use crate::control::LimitedReply;
-use crate::id::{ExchangeId, SearchId, TransferId};
+use crate::id::ExchangeId;
 use crate::library::Library;
 use crate::time::Instant;
 use crate::timer::{TimerId, TimerWheel};
-use membership::LinkId;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use timers::NodeTimer;
 
 /// A peer.
 pub struct Node {
@@ -133,6 +137,7 @@ pub struct Node {
     peers: peers::Peers,
     newcomers: newcomers::Newcomers,
     searches: searching::Searches,
+    open_searches: open_searches::OpenSearches,
     hits: hits::Hits,
     seeks: seeking::Seeks,
     first_contacts: first_contact::FirstContacts,
@@ -170,55 +175,6 @@ enum Phase {
         timer: TimerId,
     },
     Left,
-}
-
-/// What a deadline is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum NodeTimer {
-    /// The next attempt of a bootstrap link, or its next keepalive.
-    Link(LinkId),
-    /// The next look at a peer list between keepalives.
-    Refresh(LinkId),
-    /// Good peers changed: remember them.
-    RememberPeers,
-    /// Claims of endpoints grow old.
-    ExpirePeers,
-    /// A ring was listened to.
-    Ring(SearchId),
-    /// Late hits of a search are no longer taken.
-    ForgetSearch(SearchId),
-    /// A neighbour may be sent a search of others that waits.
-    Forward(std::net::SocketAddr),
-    /// A request from the network waited for a worker.
-    CommandWaited { exchange: ExchangeId },
-    /// Requests wait: slow readers of networks that have more may give way.
-    Displace,
-    /// A requester that refused to be called back may listen by now.
-    CallBack(call_backs::CallBackId),
-    /// A requester has waited long enough to be called back.
-    CallBackOverdue(call_backs::CallBackId),
-    /// An upload waited for its turn under the limit.
-    TurnWaited { exchange: ExchangeId },
-    /// No range of an upload was asked for in a while.
-    RangesIdle(uploads::RunId),
-    /// The sources of a download can be asked again.
-    Retry(TransferId),
-    /// A download that fetches may have something better to do.
-    Look(TransferId),
-    /// The disk that stopped a download is tried again.
-    Probe(TransferId),
-    /// Downloads that come too slowly may have kept others waiting.
-    Pace,
-    /// Files that an error kept from being hashed are tried again.
-    HashAgain,
-    /// An answer has waited long enough for a record to be on the disk.
-    RecordOverdue(u64),
-    /// The next scan of the share.
-    Rescan,
-    /// The next look at files of the share that are not at rest.
-    LookAtRecent,
-    /// The bootstrap nodes had their time to hear that we go.
-    LeaveDeadline,
 }
 
 /// Whose slice of work is next.
@@ -273,6 +229,7 @@ impl Node {
             peers: Default::default(),
             newcomers: Default::default(),
             searches: Default::default(),
+            open_searches: Default::default(),
             hits: Default::default(),
             seeks: Default::default(),
             first_contacts: Default::default(),
@@ -370,6 +327,8 @@ impl Node {
                 self.on_response_progress(now, exchange, bytes, held);
             }
             Event::DialEnded { exchange, outcome } => self.on_dial_ended(now, exchange, outcome),
+            Event::SearchDone { peer, done } => self.on_search_done(now, peer, &done),
+            Event::StreamEnded { peer } => self.on_stream_ended(now, peer),
             Event::ListBatch { exchange, files } => self.on_list_batch(now, exchange, files),
             Event::FetchResumed { exchange, bytes } => self.on_fetch_resumed(exchange, bytes),
             Event::FetchHeld { exchange } => self.on_fetch_held(now, exchange),
@@ -429,36 +388,6 @@ impl Node {
     /// The next thing to do.
     pub fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
-    }
-
-    fn on_timer(&mut self, now: Instant, timer: NodeTimer) {
-        if !matches!(self.phase, Phase::Running) && timer != NodeTimer::LeaveDeadline {
-            return;
-        }
-        match timer {
-            NodeTimer::Link(link) => self.on_link_timer(now, link),
-            NodeTimer::Refresh(link) => self.on_refresh_timer(now, link),
-            NodeTimer::RememberPeers => self.remember_peers(now),
-            NodeTimer::ExpirePeers => self.on_expire_peers(now),
-            NodeTimer::Ring(search) => self.on_ring_timer(now, search),
-            NodeTimer::ForgetSearch(search) => self.forget_search(search),
-            NodeTimer::Forward(neighbour) => self.on_forward_timer(now, neighbour),
-            NodeTimer::CommandWaited { exchange } => self.on_command_waited(exchange),
-            NodeTimer::Displace => self.on_displace_timer(now),
-            NodeTimer::CallBack(id) => self.on_call_back_timer(now, id),
-            NodeTimer::CallBackOverdue(id) => self.on_call_back_overdue(id),
-            NodeTimer::TurnWaited { exchange } => self.on_turn_waited(exchange),
-            NodeTimer::RangesIdle(run) => self.on_run_idle(run),
-            NodeTimer::Retry(download) => self.on_retry_timer(now, download),
-            NodeTimer::Look(download) => self.downloads.touch(download),
-            NodeTimer::Probe(download) => self.probe_disk(download),
-            NodeTimer::Pace => self.on_pace_timer(now),
-            NodeTimer::HashAgain => self.on_hash_again(now),
-            NodeTimer::RecordOverdue(answer) => self.on_record_overdue(now, answer),
-            NodeTimer::Rescan => self.start_scan(),
-            NodeTimer::LookAtRecent => self.look_at_recent(now),
-            NodeTimer::LeaveDeadline => self.leave(),
-        }
     }
 
     /// Takes a new configuration, but for what takes a restart: the listener, and whether this is a peer at all.

@@ -142,7 +142,7 @@ impl Node {
         };
         for id in self.registered_links() {
             if self.is_list_wanted(now, id, age_min) && self.newcomers.lists.allow(now, id) {
-                self.start_errand(id, Errand::PeerList);
+                self.start_errand(now, id, Errand::PeerList);
             }
         }
     }
@@ -155,9 +155,13 @@ impl Node {
         is_idle && is_old && !(age_min == LIST_AGE_MAX && link.lists.is_sampled())
     }
 
-    /// Whether a list of a bootstrap node is on its way.
-    pub(super) fn awaits_peer_list(&self) -> bool {
-        self.dials.values().any(|dial| matches!(dial.purpose, Purpose::Link(_, Errand::PeerList)))
+    /// Until when searches wait for a list of a bootstrap node that is on its way.
+    pub(super) fn lists_awaited_until(&self, now: Instant) -> Option<Instant> {
+        let links = self.dials.values().filter_map(|dial| match dial.purpose {
+            Purpose::Link(id, Errand::PeerList) => Some(id),
+            _ => None,
+        });
+        links.filter_map(|id| self.link(id)?.lists.awaited_until()).filter(|until| *until > now).max()
     }
 
     /// A list has come.
@@ -267,9 +271,17 @@ impl Node {
             sent_to.extend(&listed);
             targets.extend(listed);
             let ring = ring.clone();
-            let sent = |peer| u32::from(self.dial_search(now, peer, &ring, Purpose::Ring(id)) != SearchDial::NoRoom);
-            let asked = targets.into_iter().map(sent).sum();
+            let Some(open) = self.open_ring_of(&ring.id).filter(|_| !targets.is_empty()) else { continue };
+            let mut asked = 0;
+            for peer in targets {
+                let sent = self.dial_search(now, peer, &ring, Purpose::Ring(id, open));
+                asked += u32::from(sent != SearchDial::NoRoom);
+                if sent == SearchDial::Sent {
+                    self.await_part(now, open, peer, ring.ttl);
+                }
+            }
             self.note_asked(id, asked);
+            self.review_ring(now, open);
         }
     }
 }

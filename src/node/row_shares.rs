@@ -123,6 +123,16 @@ impl RowShares {
     }
 }
 
+/// How many stand behind a row: distinct senders, and on the loopback network distinct connections too.
+pub(super) fn senders(row: impl Iterator<Item = Backing>) -> usize {
+    let (mut senders, mut connections) = (BTreeSet::new(), BTreeSet::new());
+    for backing in row {
+        senders.insert(backing.sender);
+        connections.insert(backing.surplus_holder());
+    }
+    senders.len().min(connections.len())
+}
+
 /// The parts that each holder has of a row with these backings: the senders share it, and so do those named beside them.
 fn parts_of(row: impl Iterator<Item = Backing>) -> Vec<(Holder, u64)> {
     let (mut senders, mut others) = (BTreeSet::new(), BTreeSet::new());

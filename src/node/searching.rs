@@ -1,31 +1,36 @@
 //! Our own searches, in rings of growing TTL, and listings: begun by a call, over after the last ring or line.
 //!
 //! Owns the query IDs that are ours. Refuses hits that answer none of them, or that name an endpoint which cannot be a
-//! peer.
+//! peer. [`rings`] has the rings.
 
+mod rings;
+
+use self::rings::Rings;
 use super::contract::{Action, DialOutcome, Dialled, Expect, Response};
-use super::dials::{Dial, Purpose, SearchDial};
+use super::dials::{Dial, Purpose};
 use super::endpoints::canonical;
-use super::hit::{Answer, Grouping};
+use super::hit::{Answer, Grouping, Hit};
 use super::hits::{Hits, NotTaken, Taken};
 use super::limits::{
-    LAST_RING_WAIT, LATE_HITS, LISTING_FILES_MAX, LISTING_INTERVAL, RING_ROWS_ENOUGH, RING_TTLS, RING_WAIT,
-    SEARCH_ROWS_DEFAULT, SEARCH_ROWS_MAX, SEARCHES_MAX,
+    EXACT_SOURCES_ENOUGH, LATE_HITS, LISTING_FILES_MAX, LISTING_INTERVAL, SEARCH_ROWS_DEFAULT, SEARCH_ROWS_MAX,
+    SEARCHES_MAX,
 };
 use super::names::Teller;
+use super::open_searches::Found;
+use super::row_shares::senders;
 use super::speech::Evidence;
 use super::subscriptions::Topic;
 use super::{Node, NodeTimer};
 use crate::control::{CallError, ExitCode, Notice, PeerSource, SearchStarted, WholeNames};
 use crate::fault::DialFault;
-use crate::id::{ClientId, ExchangeId, QueryId, SearchId};
+use crate::id::{ClientId, ContentHash, ExchangeId, HitId, QueryId, SearchId};
 use crate::library::{Query, Reach};
-use crate::name::{FILE_NAME_BYTES_MAX, is_control};
+use crate::name::{FILE_NAME_BYTES_MAX, FileName, is_control};
 use crate::time::Instant;
-use crate::wire::{Listed, Message, Search as SearchMessage, SearchResponse};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use crate::timer::TimerId;
+use crate::wire::{Listed, Message, SearchResponse};
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
-use std::time::Duration;
 
 /// One search or listing of ours.
 struct Search {
@@ -44,26 +49,20 @@ enum Stage {
     Ringing(Rings),
     /// A peer's list comes in.
     Listing { exchange: ExchangeId, peer: SocketAddr, told: Option<Instant> },
-    /// Nothing more is sent; late hits are taken.
-    Over,
+    /// Nothing more is sent; late hits are taken, until the timer ends that.
+    Over { timer: Option<TimerId> },
 }
 
-/// The rings of a search.
-struct Rings {
-    requester: SocketAddr,
-    /// TTLs of the rings still to come.
-    ahead: VecDeque<u8>,
-    asked: u32,
-    delivered: u32,
-    lists: Lists,
-}
-
-/// Whether a search that finds no neighbour has asked the bootstrap nodes for some.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Lists {
-    NotAsked,
-    Awaited,
-    Asked,
+/// Whether enough have the very content that was searched for: it has the hash that was asked for, or the name.
+fn is_found_exactly(hit: &Hit, text: &[u8]) -> bool {
+    let Some(b3) = hit.b3() else { return false };
+    let is_named = |name: &FileName| {
+        let name = name.as_bytes();
+        name == text || name.rsplit(|byte| *byte == b'/').next() == Some(text)
+    };
+    let wanted = text.strip_prefix(b"b3=").and_then(ContentHash::from_hex);
+    let fits = wanted.map_or_else(|| hit.offers().any(|(_, name, _)| is_named(name)), |wanted| wanted == b3);
+    fits && senders(hit.backings()) >= EXACT_SOURCES_ENOUGH
 }
 
 /// All searches and listings remembered. The map of IDs is only ever asked for one.
@@ -114,15 +113,13 @@ impl Node {
         };
         let rows_max = rows_max.unwrap_or(SEARCH_ROWS_DEFAULT).clamp(1, SEARCH_ROWS_MAX);
         let widest = ttl.unwrap_or(self.config.max_ttl).min(self.config.max_ttl);
-        let mut ahead: VecDeque<u8> = RING_TTLS.into_iter().filter(|ring| *ring < widest).collect();
-        ahead.push_back(widest);
         let Some(requester) = self.advertised() else {
             let message =
                 "this node knows no address of its own yet; set `advertise_addr`, or see `pyratectl bootstrap`";
             return Err(CallError::new(ExitCode::Network, message));
         };
-        let rings = Rings { requester, ahead, asked: 0, delivered: 0, lists: Lists::NotAsked };
-        let id = self.begin_search(Stage::Ringing(rings), Some(query), u64::from(rows_max))?;
+        let id =
+            self.begin_search(Stage::Ringing(Rings::up_to(widest, requester)), Some(query), u64::from(rows_max))?;
         self.subscriptions.subscribe(Topic::Search(id), client);
         self.look_for_newcomers(now);
         self.send_ring(now, id);
@@ -140,7 +137,7 @@ impl Node {
         self.learn_peer(now, peer, PeerSource::User);
         // Base programs ignore what follows `5:`, and this is how we learn that a peer speaks more.
         let messages = vec![Message::ListFiles { p1: true }];
-        let id = self.begin_search(Stage::Over, None, LISTING_FILES_MAX)?;
+        let id = self.begin_search(Stage::Over { timer: None }, None, LISTING_FILES_MAX)?;
         let Ok(exchange) = self.dial_peer(now, peer, messages, Expect::FileList, Purpose::List(id)) else {
             self.forget_search(id);
             return Err(CallError::new(ExitCode::NoSource, "too many commands wait for a worker; try again later"));
@@ -160,7 +157,7 @@ impl Node {
     /// Makes room for one more search, if need be by forgetting the oldest that is over.
     fn begin_search(&mut self, stage: Stage, query: Option<Query>, rows_max: u64) -> Result<SearchId, CallError> {
         if self.searches.rows.len() >= SEARCHES_MAX {
-            let over = |(_, search): &(&SearchId, &Search)| matches!(search.stage, Stage::Over);
+            let over = |(_, search): &(&SearchId, &Search)| matches!(search.stage, Stage::Over { .. });
             let oldest = self.searches.rows.iter().find(over).map(|(id, _)| *id);
             let Some(oldest) = oldest else {
                 let message = format!("{SEARCHES_MAX} searches are in progress; try again when one is done");
@@ -174,107 +171,33 @@ impl Node {
         Ok(id)
     }
 
-    /// Nobody is there to be asked: a list may name those that came since the last look. Says whether one is awaited.
-    fn await_peer_lists(&mut self, now: Instant, id: SearchId) -> bool {
-        let alone = self.neighbours().is_empty();
-        let Some(Search { stage: Stage::Ringing(rings), .. }) = self.searches.rows.get_mut(&id) else { return false };
-        if !alone || rings.lists != Lists::NotAsked {
-            return false;
-        }
-        rings.lists = Lists::Awaited;
-        if !self.awaits_peer_list() {
-            return false;
-        }
-        self.wheel.insert(now + RING_WAIT, NodeTimer::Ring(id));
-        true
-    }
-
-    /// Code 6: the next ring, under an ID of its own, to every neighbour.
-    fn send_ring(&mut self, now: Instant, id: SearchId) {
-        if self.await_peer_lists(now, id) {
-            return;
-        }
-        let number = self.dice.number();
-        let row = self.searches.rows.get_mut(&id);
-        let Some(Search { stage: Stage::Ringing(rings), queries, rows_max, query: Some(wanted), .. }) = row else {
-            return;
-        };
-        let Some(ttl) = rings.ahead.pop_front() else { return };
-        let hits_max = u32::try_from(*rows_max).unwrap_or(u32::MAX);
-        let query = QueryId::p1(QueryId::naming_hits_max(number, hits_max));
-        let wait = if rings.ahead.is_empty() { LAST_RING_WAIT } else { RING_WAIT };
-        let search = SearchMessage { id: query.clone(), text: wanted.text().into(), requester: rings.requester, ttl };
-        queries.push(query.clone());
-        self.searches.queries.insert(query, id);
-        let (mut asked, mut awaited) = (0, 0);
-        let neighbours = self.neighbours();
-        self.newcomers.note_ring(id, search.clone(), neighbours.iter().copied().collect());
-        for neighbour in neighbours {
-            match self.dial_search(now, neighbour, &search, Purpose::Ring(id)) {
-                SearchDial::Sent => asked += 1,
-                SearchDial::Awaited => awaited += 1,
-                SearchDial::NoRoom => {}
-            }
-        }
-        if let Some(Search { stage: Stage::Ringing(rings), .. }) = self.searches.rows.get_mut(&id) {
-            rings.asked += asked + awaited;
-        }
-        self.notify(Topic::Search(id), || Notice::Ring { search: id.0, ttl, peers: asked });
-        // Without neighbours there is nothing to wait for; the call is answered first all the same.
-        let wait = if asked + awaited == 0 { Duration::ZERO } else { wait };
-        self.wheel.insert(now + wait, NodeTimer::Ring(id));
-        self.extend_searches(now);
-    }
-
-    /// Further peers were sent the ring that is listened to.
-    pub(super) fn note_asked(&mut self, id: SearchId, asked: u32) {
-        if let Some(Search { stage: Stage::Ringing(rings), .. }) = self.searches.rows.get_mut(&id) {
-            rings.asked += asked;
-        }
-    }
-
-    /// A ring was listened to: go on, unless enough has come.
-    pub(super) fn on_ring_timer(&mut self, now: Instant, id: SearchId) {
-        if let Some(Search { stage: Stage::Ringing(rings), .. }) = self.searches.rows.get_mut(&id)
-            && rings.lists == Lists::Awaited
-        {
-            rings.lists = Lists::Asked;
-            return self.send_ring(now, id);
-        }
-        let Some(Search { stage: Stage::Ringing(rings), rows_max, .. }) = self.searches.rows.get(&id) else {
-            return;
-        };
-        let rows = self.hits.count(id);
-        // Rows that give way to others are not enough: one peer may have sent them all.
-        let is_enough =
-            self.hits.count_in_shares(id) >= *rows_max || self.hits.are_enough(id, RING_ROWS_ENOUGH.min(*rows_max));
-        if !is_enough && !rings.ahead.is_empty() && rings.asked > 0 {
-            return self.send_ring(now, id);
-        }
-        let (asked, delivered) = (rings.asked, rings.delivered);
-        let error = if rows > 0 { None } else { self.why_nothing_was_found(asked, delivered) };
-        self.finish_search(now, id, error);
-    }
-
-    pub(super) fn on_ring_dial_ended(&mut self, id: SearchId, outcome: &DialOutcome) {
-        if let Some(Search { stage: Stage::Ringing(rings), .. }) = self.searches.rows.get_mut(&id) {
-            rings.delivered += u32::from(outcome.is_ok());
-        }
-    }
-
     fn finish_search(&mut self, now: Instant, id: SearchId, error: Option<CallError>) {
+        let timer = Some(self.wheel.insert(now + LATE_HITS, NodeTimer::ForgetSearch(id)));
         let Some(search) = self.searches.rows.get_mut(&id) else { return };
-        search.stage = Stage::Over;
         self.newcomers.end_search(id);
         let (hits, truncated) = (self.hits.count(id), search.truncated || self.hits.is_cut(id));
-        self.wheel.insert(now + LATE_HITS, NodeTimer::ForgetSearch(id));
+        let stage = std::mem::replace(&mut search.stage, Stage::Over { timer });
+        self.end_stage(stage);
         self.notify(Topic::Search(id), || Notice::SearchDone { search: id.0, hits, truncated, error });
+    }
+
+    /// Cancels what a search has waited for.
+    fn end_stage(&mut self, stage: Stage) {
+        match stage {
+            Stage::Ringing(rings) => {
+                self.close_ring(rings.open);
+                self.cancel_timer(rings.timer);
+            }
+            Stage::Listing { .. } => {}
+            Stage::Over { timer } => self.cancel_timer(timer),
+        }
     }
 
     /// Takes no more hits for a search. Its rows stay.
     pub(super) fn forget_search(&mut self, id: SearchId) {
         let Some(search) = self.searches.rows.remove(&id) else { return };
         self.newcomers.end_search(id);
+        self.end_stage(search.stage);
         for query in &search.queries {
             self.searches.queries.remove(query);
         }
@@ -338,10 +261,24 @@ impl Node {
             return;
         }
         let taken = self.remember_answer(now, id, Grouping::Content, answer);
-        for hit in taken.into_iter().flat_map(Taken::rows) {
-            if let Some(row) = self.hits.get(hit).map(|row| row.row(hit)) {
+        let rows: Vec<_> = taken.into_iter().flat_map(Taken::rows).collect();
+        for hit in &rows {
+            if let Some(row) = self.hits.get(*hit).map(|row| row.row(*hit)) {
                 self.notify(Topic::Search(id), || Notice::Hit { search: id.0, hit: row });
             }
+        }
+        let row = self.searches.rows.get(&id);
+        let Some(Search { stage: Stage::Ringing(rings), query: Some(query), .. }) = row else { return };
+        let is_found = |hit: &HitId| self.hits.get(*hit).is_some_and(|row| is_found_exactly(row, query.text()));
+        let found = match rows.iter().any(is_found) {
+            true => Found::Exactly,
+            false if self.has_enough(id, 1) => Found::Enough,
+            false => Found::Little,
+        };
+        match (rings.open, found) {
+            (None, Found::Exactly) => self.finish_search(now, id, None),
+            (None, _) => {}
+            (Some(open), _) => self.on_ring_hit(now, open, found),
         }
     }
 

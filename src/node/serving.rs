@@ -33,7 +33,7 @@ impl Node {
             Message::MetadataRequest { name } => self.on_metadata_request(now, exchange, from, name),
             Message::Search(search) => {
                 self.actions.push_back(Action::Close { exchange });
-                self.on_search(now, from, search);
+                self.on_search(now, exchange, from, search);
             }
             Message::SearchResponse(response) => {
                 self.actions.push_back(Action::Close { exchange });

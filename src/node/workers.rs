@@ -9,6 +9,7 @@
 
 use super::commands::{Command, Kind, Rank};
 use super::contract::{Action, Expect, Portion, Refusal};
+use super::dials::{Dial, Purpose};
 use super::displacing::{Flow, Shares};
 use super::fair_queue::{FairQueue, Room};
 use super::limits::{COMMAND_WAIT_MAX, FORWARDS_QUEUED_MAX, OWN_QUEUED_MAX, WORKERS_KEPT_OF};
@@ -260,7 +261,7 @@ impl Node {
         }
         match self.workers.room_for(rank) {
             Room::Free => {}
-            Room::InPlaceOf(ticket) => self.displace(ticket),
+            Room::InPlaceOf(ticket) => self.displace(now, ticket),
             Room::None => return Err(QueueFull),
         }
         let inbound = matches!(exchange, ExchangeId::Inbound(_));
@@ -273,7 +274,7 @@ impl Node {
     }
 
     /// A command gives its place in the queue to one of somebody who has fewer there.
-    fn displace(&mut self, ticket: u64) {
+    fn displace(&mut self, now: Instant, ticket: u64) {
         let Some(waiting) = self.workers.take_by_ticket(ticket) else { return };
         let Waiting { exchange, rank: Rank::For(kind, _), timer, .. } = waiting else { return };
         self.cancel_timer(timer);
@@ -281,7 +282,9 @@ impl Node {
             Kind::Request => self.drop_request(exchange),
             kind => {
                 self.count_dropped(kind);
-                self.forget_dial(exchange);
+                if let Some(Dial { purpose: Purpose::Hits(open), .. }) = self.forget_dial(exchange) {
+                    self.on_answer_ended(now, open);
+                }
             }
         }
     }

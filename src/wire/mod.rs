@@ -8,6 +8,7 @@
 mod attributes;
 mod banner;
 mod decode;
+mod done;
 mod encode;
 mod error;
 mod first_contact;
@@ -20,6 +21,7 @@ mod tests;
 
 pub use banner::other_program;
 pub use decode::decode;
+pub use done::{DoneReader, SearchDone};
 pub use error::{Field, WireError};
 pub use first_contact::{FIRST_CONTACT_ANSWER, FIRST_CONTACT_ANSWER_BYTES_MAX, FIRST_CONTACT_TEXT, says_p1};
 pub use framer::{End, Framer};

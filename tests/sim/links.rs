@@ -126,6 +126,8 @@ pub(crate) struct Conn {
     pub(crate) waiting: Vec<ExchangeId>,
     /// A delivery is planned.
     pub(crate) delivering: bool,
+    /// When what the server says against the direction of a stream has arrived.
+    pub(crate) said_until: Instant,
     /// The dialer gave the order to stop.
     pub(crate) aborted: bool,
     /// The dialer has closed for good after its message.
@@ -206,6 +208,7 @@ impl World {
             uploading: false,
             waiting: Vec::new(),
             delivering: true,
+            said_until: self.now,
             aborted: false,
             stopped: false,
             closed: false,

@@ -9,6 +9,7 @@ use pyrate::id::QueryId;
 use pyrate::name::FileName;
 use pyrate::time::Instant;
 use pyrate::wire::{Listed, ListedPeer, Message, Search, SearchResponse};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -140,6 +141,43 @@ impl Rogue for OldPeer {
     fn on_tick(&mut self, now: Instant, me: SocketAddr, _: &mut Random) -> Vec<Sending> {
         self.next = now + Duration::from_secs(300);
         vec![(self.bootstrap, vec![Message::Register { port: me.port(), p1: false }])]
+    }
+}
+
+/// A base peer that also passes searches on, to neighbours of its own.
+pub(crate) struct OldRelay {
+    pub(crate) peer: OldPeer,
+    pub(crate) neighbours: Vec<SocketAddr>,
+    /// The highest TTL of each search that it has seen.
+    pub(crate) seen: HashMap<(QueryId, SocketAddr), u8>,
+}
+
+impl Rogue for OldRelay {
+    fn on_request(&mut self, me: SocketAddr, message: &Message) -> (Answer, Vec<Sending>) {
+        let Message::Search(search) = message else { return self.peer.on_request(me, message) };
+        let highest = self.seen.insert((search.id.clone(), search.requester), search.ttl);
+        let mut sendings = match highest {
+            None => self.peer.on_request(me, message).1,
+            Some(highest) if highest >= search.ttl => {
+                self.seen.insert((search.id.clone(), search.requester), highest);
+                return (Answer::Close, Vec::new());
+            }
+            Some(_) => Vec::new(),
+        };
+        if search.ttl > 0 {
+            let onward = Search { ttl: search.ttl - 1, ..search.clone() };
+            let others = self.neighbours.iter().filter(|neighbour| **neighbour != search.requester);
+            sendings.extend(others.map(|to| (*to, vec![Message::Search(onward.clone())])));
+        }
+        (Answer::Close, sendings)
+    }
+
+    fn next_tick(&self) -> Option<Instant> {
+        self.peer.next_tick()
+    }
+
+    fn on_tick(&mut self, now: Instant, me: SocketAddr, random: &mut Random) -> Vec<Sending> {
+        self.peer.on_tick(now, me, random)
     }
 }
 

@@ -3,14 +3,15 @@
 //! What is sent on an open stream counts as delivered when the system has taken it; if the other side is gone by then,
 //! it is lost without a word, as it is in a socket's buffer.
 
-use crate::host::HostId;
+use crate::host::{HostId, Program};
 use crate::links::{ConnId, Want};
 use crate::world::{Occurrence, World};
 use pyrate::fault::DialFault;
 use pyrate::id::ExchangeId;
 use pyrate::node::contract::{DialOutcome, Dialled, Event, Response};
-use pyrate::wire::Message;
+use pyrate::wire::{DoneReader, Message, SearchDone};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 impl World {
     /// Sends messages on the stream to a peer, which is opened if there is none.
@@ -59,6 +60,36 @@ impl World {
         }
     }
 
+    /// A node says against the direction of a stream that it is done with a search.
+    pub(crate) fn say_done(&mut self, host: HostId, exchange: ExchangeId, done: SearchDone) {
+        let Some(id) = self.exchanges.get(&(host, exchange)).copied() else { return };
+        let Some(conn) = self.conns.get(&id).filter(|conn| conn.want == Want::Stream && !conn.frozen) else { return };
+        if conn.server.is_none_or(|side| side.host != host) || conn.dialer.is_none() {
+            return;
+        }
+        self.dones += 1;
+        // What is said on one connection arrives in order.
+        let latency = self.latency();
+        let at =
+            self.conns.get(&id).map_or(self.now, |conn| conn.said_until).max(self.now + Duration::from_millis(latency));
+        if let Some(conn) = self.conns.get_mut(&id) {
+            conn.said_until = at;
+        }
+        self.plan(at.saturating_since(self.now).as_millis() as u64, Occurrence::Said(id, done));
+    }
+
+    /// What was said reaches the side that dialled, as bytes would: written and read.
+    pub(crate) fn hear_done(&mut self, id: ConnId, done: &SearchDone) {
+        let Some(conn) = self.conns.get(&id).filter(|conn| !conn.frozen) else { return };
+        let (Some(dialer), peer) = (conn.dialer, conn.to) else { return };
+        let mut said = Vec::new();
+        DoneReader::default().push(&done.encode(), &mut said);
+        if said != [done.clone()] {
+            self.violation(dialer.host, &format!("{done:?} was read as {said:?}"));
+        }
+        self.deliver(dialer.host, Event::SearchDone { peer, done: done.clone() });
+    }
+
     /// The end of one exchange on a stream.
     pub(crate) fn stream_taken(&mut self, host: HostId, exchange: ExchangeId, outcome: DialOutcome) {
         self.exchanges.remove(&(host, exchange));
@@ -68,12 +99,16 @@ impl World {
 
     /// The connection is over, whatever waited for it.
     pub(crate) fn stream_ended(&mut self, id: ConnId, host: HostId, outcome: DialOutcome) {
-        let Some(conn) = self.conns.get_mut(&id) else { return };
-        let (to, epoch) = (conn.to, self.hosts[host.0].epoch);
+        let Some(to) = self.conns.get(&id).map(|conn| conn.to) else { return };
+        let epoch = self.hosts[host.0].epoch;
         if self.streams.get(&(host, to)) == Some(&id) {
             self.streams.remove(&(host, to));
         }
-        for exchange in std::mem::take(&mut conn.waiting) {
+        if matches!(self.hosts[host.0].program, Program::Node(Some(_))) {
+            self.deliver(host, Event::StreamEnded { peer: to });
+        }
+        let waiting = self.conns.get_mut(&id).map(|conn| std::mem::take(&mut conn.waiting)).unwrap_or_default();
+        for exchange in waiting {
             let outcome = Err(outcome.as_ref().err().copied().unwrap_or(DialFault::Reset));
             self.plan(0, Occurrence::StreamTaken(host, epoch, exchange, outcome));
         }

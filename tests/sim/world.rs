@@ -19,7 +19,7 @@ use pyrate::name::FileName;
 use pyrate::node::Node;
 use pyrate::node::contract::{BootstrapAddr, DialOutcome, Event, NodeConfig, Remembered};
 use pyrate::time::Instant;
-use pyrate::wire::Message;
+use pyrate::wire::{Message, SearchDone};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -46,6 +46,8 @@ pub(crate) enum Occurrence {
     CallBack(ConnId, HostId, Flow),
     /// A node learns that a requester has closed before its file.
     Deserted(ConnId, FileName),
+    /// A word against the direction of a stream arrives.
+    Said(ConnId, SearchDone),
     /// The side that dialled learns how it ended.
     DialerEnds(ConnId, DialOutcome),
     /// The side that was dialled learns that the other is gone.
@@ -115,6 +117,8 @@ pub(crate) struct World {
     /// All messages sent while [`record`](Self::record) is set.
     pub(crate) traffic: Vec<Sent>,
     pub(crate) record: bool,
+    /// How often a node has told another that it is done with a search.
+    pub(crate) dones: u64,
     pub(crate) queue: BTreeMap<(Instant, u64), Occurrence>,
     pub(crate) planned: u64,
     calls_made: u64,
@@ -141,6 +145,7 @@ impl World {
             watch: Watch::new(),
             traffic: Vec::new(),
             record: false,
+            dones: 0,
             queue: BTreeMap::new(),
             planned: 0,
             calls_made: 0,

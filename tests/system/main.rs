@@ -48,6 +48,7 @@ mod refusals;
 mod reload;
 mod remembering;
 mod resume;
+mod search_end;
 mod search_outcomes;
 mod serving;
 mod settling;

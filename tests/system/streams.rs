@@ -2,7 +2,7 @@
 
 use crate::harness::{
     Connection, Daemon, Fake, Framing, LIMIT, Manners, OldBootstrap, P1Peer, Setup, ask, content_hash, find_content,
-    search_fields, start_among, start_hashed, until,
+    pyratectl, search_fields, start_among, start_hashed, until,
 };
 use serde_json::json;
 use std::io::Write;
@@ -32,6 +32,10 @@ fn neighbours() -> (impl Sized, Daemon, P1Peer) {
     let (bootstrap, asker) = start_among(Setup::peer(), &[peer.addr]);
     find_content(&asker, "known", b"known", 1);
     until("it is known to speak p1", LIMIT, || asker.peers_that(|row| row["p1"] == true) == [peer.addr]);
+    // Its rings have opened a stream, perhaps.
+    pyratectl(&asker, ["search", "known"]);
+    peer.end_streams(true);
+    until("no stream is open", LIMIT, || peer.streams_open() == 0);
     (bootstrap, asker, peer)
 }
 

@@ -8,6 +8,7 @@
 //! ```
 
 use super::outgoing::{Pump, is_reset_after_fin};
+use super::said::Said;
 use super::{Context, Outgoing, Progress, Step};
 use crate::driver::eviction::Standing;
 use crate::driver::pace::Direction;
@@ -69,6 +70,8 @@ pub(in crate::driver) struct Inbound {
     /// The stream gives its place up: our FIN is sent, and what the other side has sent before it saw that is read until
     /// then.
     stream_ends: Option<Instant>,
+    /// What the other side is told of the searches on its stream.
+    said: Said,
 }
 
 #[derive(Debug)]
@@ -125,6 +128,7 @@ impl Inbound {
             asked_for: None,
             ended_by_silence: false,
             stream_ends: None,
+            said: Said::default(),
         }
     }
 
@@ -186,6 +190,16 @@ impl Inbound {
         self.stream_ends = Some(now + LINGER_MAX);
     }
 
+    /// Says a line against the direction of a stream. Nobody reads it on another connection, and behind our FIN nothing goes.
+    pub(in crate::driver) fn say(&mut self, line: &[u8]) {
+        let is_open = matches!(self.state, State::Reading { .. } | State::Asked { may_stream: true, .. });
+        if is_open && self.framer.is_stream() && self.stream_ends.is_none() && !self.fin {
+            self.said.push(line);
+            // Fails only if the connection is reset, which the next step sees.
+            let _ = self.said.flush(&mut self.socket);
+        }
+    }
+
     /// How far the response is that is on its way.
     pub(in crate::driver) fn progress(&self) -> Option<Event> {
         match &self.state {
@@ -226,7 +240,10 @@ impl Inbound {
     /// Does what can be done now.
     pub(in crate::driver) fn advance(&mut self, cx: &mut Context<'_>) -> Step {
         match self.state {
-            State::Reading { .. } => self.read_message(cx, End::More),
+            State::Reading { .. } => match self.said.flush(&mut self.socket) {
+                Ok(()) => self.read_message(cx, End::More),
+                Err(_) => Step::End(None),
+            },
             State::Asked { .. } => match self.socket.take_error() {
                 Some(_) => Step::End(Some(Event::RequestGone { exchange: self.id })),
                 None => Step::Wait,

@@ -2,7 +2,7 @@
 //!
 //! `inbound` was accepted, `outbound` was dialled on the node's order, `stream` stays open for messages to a `p1` peer;
 //! `outgoing` and `incoming` are the two directions of payload, `checked` is what of it is verified, `partial` keeps what is
-//! not whole yet, `port_check` sees whether a registrant listens, and `answer` finds the connection on which an old peer sends a file. A step does a bounded amount of work and says what comes next: nothing
+//! not whole yet, `port_check` sees whether a registrant listens, `said` goes against the direction of a stream, and `answer` finds the connection on which an old peer sends a file. A step does a bounded amount of work and says what comes next: nothing
 //! in here decides what a request deserves.
 
 mod answer;
@@ -14,6 +14,7 @@ mod outbound;
 mod outgoing;
 mod partial;
 mod port_check;
+mod said;
 mod stream;
 #[cfg(test)]
 mod tests;

@@ -9,7 +9,7 @@ use crate::driver::socket::{ReadStep, Socket};
 use crate::fault::DialFault;
 use crate::id::ExchangeId;
 use crate::time::Instant;
-use crate::wire::{Message, STREAM_IDLE_MAX};
+use crate::wire::{DoneReader, Message, STREAM_IDLE_MAX, SearchDone};
 use mio::net::TcpStream;
 use mio::{Registry, Token};
 use std::collections::VecDeque;
@@ -28,8 +28,9 @@ const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(20);
 /// Messages that wait for one peer.
 pub(in crate::driver) const STREAM_QUEUE_MAX: usize = 256;
 
-/// Reads of one step: the other side has nothing to say.
+/// Reads of one step, and their bytes: the other side says a line a search.
 const READS_MAX: usize = 4;
+const READ_BYTES: usize = 4_096;
 
 /// Messages of one exchange on their way.
 #[derive(Debug)]
@@ -75,6 +76,9 @@ pub(in crate::driver) struct StreamLink {
     /// Bytes of the first in the queue that the system has taken.
     at: usize,
     idle_since: Instant,
+    reader: DoneReader,
+    /// What the other side said of searches, and nobody has taken yet.
+    said: Vec<SearchDone>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,7 +109,8 @@ impl StreamLink {
         match connected {
             Ok(socket) => {
                 let until = now + connect_max.min(STREAM_STUCK_MAX);
-                Ok(Self { to, socket, state: State::Connecting { until }, queue, at: 0, idle_since: now })
+                let (reader, said) = (DoneReader::default(), Vec::new());
+                Ok(Self { to, socket, state: State::Connecting { until }, queue, at: 0, idle_since: now, reader, said })
             }
             Err(error) => Err((queue, dial_fault(&error))),
         }
@@ -128,9 +133,19 @@ impl StreamLink {
         matches!(self.state, State::Used { .. })
     }
 
-    /// Whether nothing waits to be sent.
-    pub(in crate::driver) fn is_idle(&self) -> bool {
-        self.queue.is_empty()
+    /// Since when nothing waits to be sent; `None` if something does.
+    pub(in crate::driver) fn idle_since(&self) -> Option<Instant> {
+        self.queue.is_empty().then_some(self.idle_since)
+    }
+
+    /// What the other side has said since the last call.
+    pub(in crate::driver) fn take_said(&mut self) -> Vec<SearchDone> {
+        std::mem::take(&mut self.said)
+    }
+
+    /// Whether the last step left something unread.
+    pub(in crate::driver) fn has_unread(&self) -> bool {
+        self.socket.is_readable()
     }
 
     /// Adds messages; gives them back when too many wait.
@@ -192,8 +207,9 @@ impl StreamLink {
             self.state = State::Fresh { local };
         }
         for _ in 0..READS_MAX {
-            match self.socket.read(scratch).map_err(|error| dial_fault(&error))? {
-                ReadStep::Bytes(_) => {}
+            let read_max = scratch.len().min(READ_BYTES);
+            match self.socket.read(&mut scratch[..read_max]).map_err(|error| dial_fault(&error))? {
+                ReadStep::Bytes(n) => self.reader.push(&scratch[..n], &mut self.said),
                 ReadStep::Blocked => break,
                 ReadStep::Fin => {
                     let fault = (!self.queue.is_empty()).then_some(DialFault::Reset);
@@ -289,7 +305,7 @@ mod tests {
     fn messages_follow_one_another_each_ended_by_a_newline() {
         let mut rig = Rig::open();
         assert!(matches!(rig.next(), Flushed::Sent(sent) if sent == [ExchangeId::Outbound(1)]));
-        assert!(rig.link.was_used() && rig.link.is_idle());
+        assert!(rig.link.was_used() && rig.link.idle_since().is_some());
         rig.link.push(queued(2)).unwrap();
         rig.link.push(queued(3)).unwrap();
         assert!(rig.link.withdraw(ExchangeId::Outbound(3)));

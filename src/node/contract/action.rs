@@ -7,7 +7,7 @@ use crate::fault::RefusalReason;
 use crate::id::{ClientId, ContentHash, ExchangeId, TransferId};
 use crate::library::ScannedFile;
 use crate::name::FileName;
-use crate::wire::Message;
+use crate::wire::{Message, SearchDone};
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::time::Duration;
@@ -58,6 +58,14 @@ pub enum Action {
     Close {
         /// The inbound exchange.
         exchange: ExchangeId,
+    },
+    /// Say against the direction of a stream that we are done with a search that came on it. Left out if the connection is
+    /// over, is no stream, or takes no more.
+    SayDone {
+        /// The inbound exchange, which was answered before and may be over.
+        exchange: ExchangeId,
+        /// What is said.
+        done: SearchDone,
     },
     /// Refuse: RST; a metadata request that has a [`Refusal::told`] is answered by one line that says why, then FIN.
     /// Logged and counted.

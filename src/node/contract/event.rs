@@ -7,7 +7,7 @@ use crate::fault::{DialFault, DiskFault, ResolveFault};
 use crate::id::{ClientId, ContentHash, ExchangeId, TransferId};
 use crate::library::{RecentFile, ScanReport, ScannedFile};
 use crate::name::FileName;
-use crate::wire::{Listed, ListedPeer, Message};
+use crate::wire::{Listed, ListedPeer, Message, SearchDone};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
@@ -73,6 +73,18 @@ pub enum Event {
         exchange: ExchangeId,
         /// How it went.
         outcome: DialOutcome,
+    },
+    /// A peer says against the direction of our stream to it that it is done with a search.
+    SearchDone {
+        /// Whom the stream goes to.
+        peer: SocketAddr,
+        /// What it says; perhaps of a search that never was.
+        done: SearchDone,
+    },
+    /// Our stream to a peer is over. What the peer did not say by now it does not say any more.
+    StreamEnded {
+        /// Whom it went to.
+        peer: SocketAddr,
     },
     /// Some lines of a file list that we asked for, in order.
     ListBatch {

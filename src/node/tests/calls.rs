@@ -145,11 +145,12 @@ fn a_client_hears_what_it_follows_until_it_hangs_up() {
 
 #[test]
 fn an_answer_comes_before_the_notices_of_its_work() {
-    let mut rig = Rig::among(Vec::new(), &[]);
-    let request = Request::Search { text: RawText::new("a"), max: None, ttl: None };
+    let mut rig = Rig::among(vec![peer(1)], &[]);
+    let request = Request::Search { text: RawText::new("song"), max: None, ttl: None };
     rig.node.handle(rig.now, Event::Call { client: CLIENT, call: CallId::Number(1), request });
     let actions: Vec<_> = std::iter::from_fn(|| rig.node.poll_action()).collect();
-    assert!(matches!(actions[..], [Action::Reply { .. }, Action::Notify { .. }]), "{actions:?}");
+    assert!(matches!(actions[0], Action::Reply { .. }), "{actions:?}");
+    assert!(actions.iter().any(|action| matches!(action, Action::Notify { .. })), "{actions:?}");
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod p1;
 mod queries;
 mod ranges;
 mod rig;
+mod search_end;
 mod searching;
 mod seeking;
 mod serving;

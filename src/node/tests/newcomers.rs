@@ -3,10 +3,12 @@
 use super::membership::peers;
 use super::rig::*;
 use super::turnover::searches_for_itself;
+use crate::control::Notice;
 use crate::fault::DialFault;
-use crate::id::QueryId;
-use crate::node::contract::Response;
-use crate::wire::{ListedPeer, Message};
+use crate::id::{ExchangeId, QueryId};
+use crate::node::contract::{Event, Response};
+use crate::node::speech::Evidence;
+use crate::wire::{ListedPeer, Message, SearchDone};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -95,6 +97,61 @@ fn who_is_new_on_a_list_is_searched_though_all_places_are_taken() {
     assert_eq!(searched(&mut rig), [(in_network(9), 1)]);
     rig.pass(Duration::from_secs(1));
     assert!(!searched(&mut rig).iter().any(|(to, _)| *to == in_network(9)), "once is enough");
+}
+
+/// Searches, lets the one neighbour say at once that it is done, and takes the order for a list, if there is one.
+fn search_quickly(rig: &mut Rig) -> Option<ExchangeId> {
+    rig.search_within("song", Some(1));
+    let mut list = None;
+    for (exchange, to, messages) in rig.dials() {
+        match &messages[..] {
+            [Message::Search(search)] => {
+                rig.deliver(exchange);
+                let done = SearchDone { id: search.id.clone(), cut: false, ttl: None };
+                rig.handle(Event::SearchDone { peer: to, done });
+            }
+            _ => list = Some(exchange),
+        }
+    }
+    list
+}
+
+#[test]
+fn a_search_waits_for_the_list_that_it_has_asked_for_unless_the_last_one_was_late() {
+    let span = |rig: &mut Rig| {
+        let began = rig.now;
+        while !rig.notices().iter().any(|notice| matches!(notice, Notice::SearchDone { .. })) {
+            rig.jump();
+        }
+        rig.now.saturating_since(began).as_millis()
+    };
+    let mut rig = settled(vec![peer(1)]);
+    rig.node.note_evidence(rig.now, peer(1), Evidence::Attributes);
+    let answer = |rig: &mut Rig, list| rig.succeed(list, plain_list(vec![us(), peer(1)]));
+    let searched_later = |rig: &mut Rig| {
+        rig.pass(Duration::from_secs(3));
+        search_quickly(rig).expect("a list")
+    };
+    let list = searched_later(&mut rig);
+    answer(&mut rig, list);
+    assert_eq!(span(&mut rig), 50);
+    let list = searched_later(&mut rig);
+    rig.pass(Duration::from_millis(400));
+    answer(&mut rig, list);
+    assert_eq!(span(&mut rig), 100, "it went on when the list came");
+    assert!(search_quickly(&mut rig).is_none(), "the list is fresh");
+    assert_eq!(span(&mut rig), 50);
+    let list = searched_later(&mut rig);
+    assert!((800..=1_000).contains(&span(&mut rig)), "the bootstrap node is silent");
+    assert!(search_quickly(&mut rig).is_none());
+    assert_eq!(span(&mut rig), 50, "nobody waits for it any more");
+    answer(&mut rig, list);
+    let list = searched_later(&mut rig);
+    assert_eq!(span(&mut rig), 50, "it was late before");
+    answer(&mut rig, list);
+    rig.pass(Duration::from_secs(10));
+    searched_later(&mut rig);
+    assert!(span(&mut rig) >= 800, "it was quick before");
 }
 
 #[test]

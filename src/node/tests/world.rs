@@ -10,7 +10,7 @@ use crate::node::contract::{
     Action, CheckedPart, CommittedPart, Dialled, Event, NodeConfig, OpenedPart, Remembered, Response,
 };
 use crate::time::Instant;
-use crate::wire::{Attributes, Listed, Message};
+use crate::wire::{Attributes, Listed, Message, SearchDone};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -46,6 +46,8 @@ pub(super) struct World {
     /// Places whose machine is off.
     pub(super) dark: BTreeSet<usize>,
     callers: BTreeMap<(usize, ExchangeId), Caller>,
+    /// Who has opened each stream.
+    streams: BTreeMap<(usize, ExchangeId), usize>,
     exchanges: u64,
     events: VecDeque<(usize, Event)>,
 }
@@ -58,6 +60,7 @@ impl World {
             registry: Some(BTreeSet::new()),
             dark: BTreeSet::new(),
             callers: BTreeMap::new(),
+            streams: BTreeMap::new(),
             exchanges: 0,
             events: VecDeque::new(),
         }
@@ -137,8 +140,12 @@ impl World {
             Action::Dial { exchange, to, messages, .. } if to == bootstrap() => {
                 self.serve_bootstrap(place, exchange, &messages[0]);
             }
-            Action::Dial { exchange, to, messages, .. } | Action::Stream { exchange, to, messages, .. } => {
-                self.connect(place, exchange, to, messages)
+            Action::Dial { exchange, to, messages, .. } => self.connect(place, exchange, to, messages),
+            Action::Stream { exchange, to, messages, .. } => {
+                self.connect(place, exchange, to, messages);
+                let inbound = ExchangeId::Inbound(self.exchanges);
+                let server = self.places.iter().position(|place| place.endpoint == to);
+                self.streams.extend(server.map(|server| ((server, inbound), place)));
             }
             Action::Fetch { exchange, to, name, .. } => {
                 self.connect(place, exchange, to, vec![Message::DownloadRequest { name }]);
@@ -148,6 +155,7 @@ impl World {
             }
             Action::AnswerFirstContact { exchange } => self.answer(place, exchange, Ok(Response::SpeaksP1)),
             Action::Close { exchange } => self.answer(place, exchange, Ok(Response::Delivered)),
+            Action::SayDone { exchange, done } => self.say_done(place, exchange, done),
             Action::Refuse { exchange, .. } => self.answer(place, exchange, Err(DialFault::Reset)),
             Action::SendFile { exchange, name } => {
                 let bytes = here.node.library().get(name.as_bytes()).expect("a shared file").meta.size;
@@ -241,6 +249,13 @@ impl World {
             }
             let outcome = response.map(|response| Dialled { local, response });
             self.events.push_back((place, Event::DialEnded { exchange, outcome }));
+        }
+    }
+
+    fn say_done(&mut self, server: usize, exchange: ExchangeId, done: SearchDone) {
+        if let Some(place) = self.streams.get(&(server, exchange)) {
+            let peer = self.places[server].endpoint;
+            self.events.push_back((*place, Event::SearchDone { peer, done }));
         }
     }
 

@@ -9,6 +9,7 @@ mod membership;
 mod newcomers;
 mod ordeal;
 mod part_files;
+mod recall;
 mod renames;
 mod searching;
 mod sources;

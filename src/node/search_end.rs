@@ -1,0 +1,414 @@
+//! When a search is over: who was asked, and who has said that it is done (PROTOCOL, part 2, The end of a search).
+//!
+//! The form of Dijkstra and Scholten: a node that gets a search for the first time sends it on, and says that it is done when
+//! all to whom it did so have said it, and its own hits are sent. A copy that comes again is done at once, unless its TTL is
+//! as high as that of the first: such a copy comes from nobody for whom we wait, and its sender waits as the first does. So
+//! no two nodes wait for each other, and nobody is done early because a liar's copy came first.
+//!
+//! Owns the rules of that; the table is in [`open_searches`](super::open_searches). What a neighbour says, or leaves unsaid,
+//! counts for its own part alone. Each part has its time, which is shorter the less TTL is left: a node always gives up before
+//! those that wait for it.
+
+use super::contract::{Action, DialOutcome};
+use super::fair_queue::{Origin, Room, Sender};
+use super::limits::{
+    BASE_WAIT_MIN, DONE_MARGIN, DONE_STEP, HABITS_KEPT_MAX, LEAF_WAIT_MIN, OPEN_ASKERS_MAX, OPEN_SEARCHES_MAX,
+    OPEN_SEARCHES_PER_NETWORK_MAX, PART_WAIT_FLOOR, PART_WAIT_MIN, RING_GRACE_IN_ALL_MAX, RING_GRACE_MIN, RING_WAIT,
+    UNPROVEN_PART_WAIT, WIDEN_BY_ONE_BELOW, WIDEN_DELAY,
+};
+use super::open_searches::{Found, Open, OpenId, Part, RingStage, Role, wait_for_ttl};
+use super::speech::Speech;
+use super::{Node, NodeTimer};
+use crate::id::{ExchangeId, QueryId, SearchId};
+use crate::library::Query;
+use crate::time::Instant;
+use crate::wire::{Search, SearchDone};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Whether a search that went out with one TTL is sent on again with a higher one that came since. Where some hops are left, one
+/// more reaches hardly anybody, and the first copy has often come by a path that is one hop longer than the shortest.
+fn is_worth_widening(reached: u8, ttl: u8) -> bool {
+    ttl > reached && (reached < WIDEN_BY_ONE_BELOW || ttl - reached > 1)
+}
+
+impl Node {
+    /// How long a neighbour is awaited that is sent a copy with this TTL.
+    fn part_wait(&self, neighbour: SocketAddr, ttl: u8) -> Duration {
+        let full = wait_for_ttl(ttl);
+        if !self.peers.is_proven(neighbour) {
+            return UNPROVEN_PART_WAIT;
+        }
+        let habit = self.open_searches.habits.get(&neighbour).copied().unwrap_or_default();
+        let speaks_p1 = self.peers.speech(neighbour) == Speech::P1;
+        let wait = match (habit.quickest, habit.longest) {
+            (Some(quickest), _) if speaks_p1 && ttl == 0 => (quickest * 4).clamp(LEAF_WAIT_MIN, full),
+            (_, Some(longest)) if speaks_p1 => (longest * 4).max(PART_WAIT_FLOOR).min(full),
+            _ => full.min(RING_WAIT),
+        };
+        (wait / 2_u32.saturating_pow(habit.misses)).max(PART_WAIT_MIN)
+    }
+
+    /// Opens a ring of ours.
+    pub(super) fn open_ring(&mut self, now: Instant, search: SearchId, query: QueryId, wait: Duration) -> OpenId {
+        let role = Role::Ring { search, began: now, stage: RingStage::Asking };
+        let id = self.open_searches.insert(query, role, now + wait);
+        let lists_until = self.lists_awaited_until(now);
+        self.open_searches.rows.entry(id).and_modify(|open| open.lists_until = lists_until);
+        id
+    }
+
+    /// The ring of ours that is open under this ID.
+    pub(super) fn open_ring_of(&self, query: &QueryId) -> Option<OpenId> {
+        self.open_searches.by_query.get(query).copied()
+    }
+
+    /// Whether a neighbour is awaited.
+    pub(super) fn is_anybody_asked(&self, id: OpenId) -> bool {
+        self.open_searches.rows.get(&id).is_some_and(|open| !open.parts.is_empty())
+    }
+
+    /// Further peers were sent a ring.
+    pub(super) fn review_ring(&mut self, now: Instant, id: OpenId) {
+        self.change_open(now, id, |open| {
+            if let Role::Ring { stage, .. } = &mut open.role
+                && !open.parts.is_empty()
+            {
+                *stage = RingStage::Asking;
+            }
+        });
+    }
+
+    /// A peer list came, or did not: where none is awaited any more, no search waits for one.
+    pub(super) fn on_list_errand_ended(&mut self, now: Instant) {
+        if self.lists_awaited_until(now).is_some() {
+            return;
+        }
+        self.go_on_without_lists(now);
+        let waiting = self.open_searches.rows.iter().filter(|(_, open)| open.lists_until.is_some());
+        let waiting: Vec<_> = waiting.map(|(id, _)| *id).collect();
+        waiting.into_iter().for_each(|id| self.change_open(now, id, |open| open.lists_until = None));
+    }
+
+    /// Somebody else's search came for the first time, or further than before. Says which one is open for it, if any.
+    pub(super) fn open_relayed(
+        &mut self,
+        now: Instant,
+        exchange: ExchangeId,
+        sender: Sender,
+        search: &Search,
+        ttl: u8,
+    ) -> Option<OpenId> {
+        if !search.id.asks_for_end() {
+            return None;
+        }
+        let is_cut = ttl == 0 && self.neighbours().iter().any(|neighbour| *neighbour != search.requester);
+        if let Some(id) = self.open_searches.by_query.get(&search.id).copied() {
+            return self.join_relayed(id, exchange);
+        }
+        match self.open_searches.queue.room_for(sender, OPEN_SEARCHES_MAX, OPEN_SEARCHES_PER_NETWORK_MAX) {
+            Room::Free => {}
+            Room::InPlaceOf(other) => {
+                self.counters.limited.searches_ended_early += 1;
+                self.conclude(now, OpenId(other), true);
+            }
+            Room::None => {
+                self.counters.limited.searches_ended_early += 1;
+                self.say_done(exchange, &search.id, true, None);
+                return None;
+            }
+        }
+        let is_leaf = is_cut && sender.origin() == Origin::PassedOn;
+        let wait = if is_leaf { DONE_STEP } else { wait_for_ttl(ttl) - DONE_MARGIN };
+        let search = Search { ttl, ..search.clone() };
+        let (askers, query) = (vec![exchange], search.id.clone());
+        let (widen_at, known) = (None, BTreeMap::new());
+        let role = Role::Relayed { askers, sender, search, reached: ttl, widen_at, known, answering: false, is_leaf };
+        let id = self.open_searches.insert(query, role, now + wait);
+        self.open_searches.rows.entry(id).and_modify(|open| open.cut = is_cut);
+        Some(id)
+    }
+
+    /// Somebody has made a search with another text under an ID that is open. Neighbours do not tell them apart when they say
+    /// that they are done: both are awaited.
+    fn join_relayed(&mut self, id: OpenId, exchange: ExchangeId) -> Option<OpenId> {
+        let open = self.open_searches.rows.get_mut(&id)?;
+        let Role::Relayed { askers, .. } = &mut open.role else { return None };
+        if askers.len() < OPEN_ASKERS_MAX {
+            askers.push(exchange);
+        }
+        open.is_asking = true;
+        Some(id)
+    }
+
+    /// A copy came with a higher TTL than before. Its sender waits in the place of those that waited, who are done: so each
+    /// waits for somebody who got a lower TTL than itself, and no two for each other. It is sent on a moment later, when still
+    /// wider copies may have come, and to those that did not say meanwhile that it came to them with as high a TTL. Says whether
+    /// it is open, and so is taken care of.
+    pub(super) fn on_wider(&mut self, now: Instant, exchange: ExchangeId, wider: &Search, ttl: u8) -> bool {
+        let Some(id) = self.open_searches.by_query.get(&wider.id).copied() else { return false };
+        let Some(Open { role, cut, deadline, .. }) = self.open_searches.rows.get_mut(&id) else { return false };
+        let Role::Relayed { askers, search, reached, widen_at, is_leaf, .. } = role else { return false };
+        if search.text != wider.text || search.requester != wider.requester {
+            return false;
+        }
+        search.ttl = ttl;
+        let at = if *reached == 0 { now } else { now + WIDEN_DELAY };
+        // What the TTL has cut off is reached now.
+        *cut &= *reached != 0;
+        *is_leaf = false;
+        if is_worth_widening(*reached, ttl) {
+            *widen_at = Some(widen_at.map_or(at, |earlier| earlier.min(at)));
+        }
+        *deadline = (*deadline).max(now + (wait_for_ttl(ttl) - DONE_MARGIN));
+        let done = std::mem::replace(askers, vec![exchange]);
+        done.into_iter().for_each(|asker| self.say_done(asker, &wider.id, false, Some(ttl)));
+        self.change_open(now, id, |_| {});
+        true
+    }
+
+    /// A copy came again, and `highest` is the highest TTL of the copies so far.
+    pub(super) fn on_repeated(&mut self, exchange: ExchangeId, query: &QueryId, ttl: u8, highest: u8) {
+        let id = self.open_searches.by_query.get(query);
+        if let Some(Open { role, .. }) = id.and_then(|id| self.open_searches.rows.get_mut(id))
+            && let Role::Relayed { askers, search, .. } = role
+            && ttl >= search.ttl
+            && askers.len() < OPEN_ASKERS_MAX
+        {
+            askers.push(exchange);
+            return;
+        }
+        self.say_done(exchange, query, false, Some(highest));
+    }
+
+    /// Says that we are done with a search, and the highest TTL with which it came.
+    pub(super) fn say_done(&mut self, exchange: ExchangeId, query: &QueryId, cut: bool, ttl: Option<u8>) {
+        if query.asks_for_end() {
+            let done = SearchDone { id: query.clone(), cut, ttl };
+            self.actions.push_back(Action::SayDone { exchange, done });
+        }
+    }
+
+    /// Whether a search has come to a neighbour with this TTL or a higher one, as it said.
+    pub(super) fn has_reached(&self, id: OpenId, neighbour: SocketAddr, ttl: u8) -> bool {
+        let Some(Open { role: Role::Relayed { known, .. }, .. }) = self.open_searches.rows.get(&id) else {
+            return false;
+        };
+        known.get(&neighbour).is_some_and(|highest| *highest >= ttl)
+    }
+
+    /// A neighbour is to be sent a copy.
+    pub(super) fn await_part(&mut self, now: Instant, id: OpenId, neighbour: SocketAddr, ttl: u8) {
+        let until = now + self.part_wait(neighbour, ttl);
+        // Nobody says what lies behind a base peer.
+        let is_silent = self.peers.speech(neighbour) != Speech::P1;
+        let Some(open) = self.open_searches.rows.get_mut(&id) else { return };
+        open.cut |= is_silent;
+        let new = || Part { copies: 0, sent: 0, ttl, asked_at: now, until };
+        let part = open.parts.entry(neighbour).or_insert_with(new);
+        part.copies += 1;
+        part.ttl = part.ttl.max(ttl);
+        part.until = part.until.max(until);
+    }
+
+    /// A neighbour is not sent a copy, or not asked at all: what lies behind it is not reached.
+    pub(super) fn drop_part(&mut self, now: Instant, id: OpenId, neighbour: SocketAddr) {
+        self.change_open(now, id, |open| {
+            open.cut = true;
+            open.end_copies(neighbour, 1);
+        });
+    }
+
+    /// A copy reached a neighbour, or did not.
+    pub(super) fn on_part_dialled(
+        &mut self,
+        now: Instant,
+        id: Option<OpenId>,
+        neighbour: SocketAddr,
+        outcome: &DialOutcome,
+    ) {
+        let Some(id) = id else { return };
+        let says_done = self.peers.speech(neighbour) == Speech::P1;
+        self.change_open(now, id, |open| {
+            if outcome.is_err() {
+                return open.end_copies(neighbour, 1);
+            }
+            open.was_taken = true;
+            let Some(part) = open.parts.get_mut(&neighbour) else { return };
+            part.sent = part.copies.min(part.sent + 1);
+            let took = now.saturating_since(part.asked_at);
+            if !says_done {
+                // It has closed the connection. Its neighbours take about as long each.
+                let wait = (took * (u32::from(part.ttl) + 2)).clamp(BASE_WAIT_MIN, RING_WAIT);
+                part.until = now + wait;
+            } else if matches!(open.role, Role::Ring { .. }) {
+                // Connecting took its time. Those that wait for us do not know of that.
+                part.until = part.until + took;
+            }
+        });
+    }
+
+    /// A neighbour says that it is done with a search. It counts for nobody else, and only for copies that it was sent.
+    pub(super) fn on_search_done(&mut self, now: Instant, peer: SocketAddr, done: &SearchDone) {
+        let id = self.open_searches.by_query.get(&done.id).copied();
+        let part = id.and_then(|id| self.open_searches.rows.get(&id)?.parts.get(&peer));
+        let took = part.filter(|part| part.sent > 0).map(|part| now.saturating_since(part.asked_at));
+        self.open_searches.note_done(peer, took);
+        self.bound_habits();
+        if let (Some(id), Some(_)) = (id, took) {
+            self.change_open(now, id, |open| {
+                open.cut |= done.cut;
+                open.end_copies(peer, 1);
+                if let (Role::Relayed { known, .. }, Some(ttl)) = (&mut open.role, done.ttl) {
+                    known.insert(peer, ttl);
+                }
+            });
+        }
+    }
+
+    /// A stream is over: who was asked on it says nothing more.
+    pub(super) fn on_stream_ended(&mut self, now: Instant, peer: SocketAddr) {
+        let waits = |open: &Open| open.parts.get(&peer).is_some_and(|part| part.sent > 0);
+        let ids: Vec<_> = self.open_searches.rows.iter().filter(|(_, open)| waits(open)).map(|(id, _)| *id).collect();
+        for id in ids {
+            self.change_open(now, id, |open| {
+                open.cut = true;
+                let sent = open.parts.get(&peer).map_or(0, |part| part.sent);
+                open.end_copies(peer, sent);
+            });
+        }
+    }
+
+    /// Our answer to a search is looked for.
+    pub(super) fn on_answer_begun(&mut self, id: OpenId) {
+        if let Some(Open { role: Role::Relayed { answering, .. }, .. }) = self.open_searches.rows.get_mut(&id) {
+            *answering = true;
+        }
+    }
+
+    /// Our hits for a search are sent, or there are none.
+    pub(super) fn on_answer_ended(&mut self, now: Instant, id: Option<OpenId>) {
+        let Some(id) = id else { return };
+        self.change_open(now, id, |open| {
+            if let Role::Relayed { answering, .. } = &mut open.role {
+                *answering = false;
+            }
+        });
+    }
+
+    /// A hit came for a ring of ours: others may follow it.
+    pub(super) fn on_ring_hit(&mut self, now: Instant, id: OpenId, found: Found) {
+        self.change_open(now, id, |open| {
+            if found != Found::Little {
+                open.lists_until = None;
+            }
+            if found == Found::Exactly {
+                open.parts.clear();
+                open.is_found = true;
+            }
+            if let Role::Ring { stage: RingStage::Grace { since, until }, .. } = &mut open.role {
+                *until = (*until).max(now + RING_GRACE_MIN).min(*since + RING_GRACE_IN_ALL_MAX);
+            }
+        });
+    }
+
+    /// All neighbours that are to be asked have been.
+    pub(super) fn all_are_asked(&mut self, now: Instant, id: OpenId) {
+        self.change_open(now, id, |open| open.is_asking = false);
+    }
+
+    /// Changes an open search, and sees what follows from that.
+    fn change_open(&mut self, now: Instant, id: OpenId, change: impl FnOnce(&mut Open)) {
+        let Some(open) = self.open_searches.rows.get_mut(&id) else { return };
+        change(open);
+        if open.is_asking {
+            return;
+        }
+        open.enter_grace(now);
+        let (due, timer) = (open.due(now), open.timer.take());
+        self.cancel_timer(timer);
+        match due {
+            Some(at) => {
+                let timer = self.wheel.insert(at, NodeTimer::SearchPart(id));
+                self.open_searches.rows.entry(id).and_modify(|open| open.timer = Some(timer));
+            }
+            None if self.reach_further(now, id) => {}
+            None => self.conclude(now, id, false),
+        }
+    }
+
+    /// Sends a search on that has come with a higher TTL since. Says whether it does.
+    fn reach_further(&mut self, now: Instant, id: OpenId) -> bool {
+        let Some(open) = self.open_searches.rows.get_mut(&id) else { return false };
+        let Role::Relayed { sender, search, reached, widen_at, .. } = &mut open.role else { return false };
+        if widen_at.take().is_none() || *reached >= search.ttl || open.deadline <= now {
+            return false;
+        }
+        *reached = search.ttl;
+        open.is_asking = true;
+        let (sender, onward) = (*sender, Search { ttl: search.ttl - 1, ..search.clone() });
+        let plain = Query::plain_form(&onward.text);
+        self.forward_search(now, sender, onward, plain, Some(id));
+        self.all_are_asked(now, id);
+        true
+    }
+
+    /// Time has come to give up those that did not say that they are done.
+    pub(super) fn on_part_timer(&mut self, now: Instant, id: OpenId) {
+        let Some(open) = self.open_searches.rows.get_mut(&id) else { return };
+        open.timer = None;
+        open.lists_until = open.lists_until.filter(|at| *at > now && *at < open.deadline);
+        let is_ring = matches!(open.role, Role::Ring { .. });
+        let ends_all = now >= open.deadline;
+        let is_late = |part: &Part| part.until <= now || ends_all;
+        let late: Vec<_> = open.parts.iter().filter(|(_, part)| is_late(part)).map(|(addr, _)| *addr).collect();
+        let late: Vec<_> = late.into_iter().filter_map(|addr| open.parts.remove_entry(&addr)).collect();
+        open.cut |= !late.is_empty();
+        for (neighbour, part) in late {
+            let is_missed = match self.peers.speech(neighbour) {
+                // Where the TTL is used up, silence is the rule.
+                Speech::P1 => part.until <= now && (is_ring || part.ttl > 0),
+                Speech::Base | Speech::Unheard => part.sent == 0,
+            };
+            if is_missed {
+                self.open_searches.note_missed(neighbour);
+                self.bound_habits();
+            }
+        }
+        self.change_open(now, id, |_| {});
+    }
+
+    /// A search is over, or must be: says so to those that wait.
+    fn conclude(&mut self, now: Instant, id: OpenId, is_early: bool) {
+        let Some(Open { query, role, cut, is_found, timer, .. }) = self.open_searches.remove(id) else { return };
+        self.cancel_timer(timer);
+        match role {
+            Role::Ring { search, .. } => self.on_ring_over(now, search, cut && !is_found),
+            Role::Relayed { is_leaf: true, .. } => {}
+            Role::Relayed { askers, sender, search, reached, .. } => {
+                let ttl = Some(search.ttl);
+                askers.into_iter().for_each(|asker| self.say_done(asker, &query, cut || is_early, ttl));
+                if is_worth_widening(reached, search.ttl) {
+                    let plain = Query::plain_form(&search.text);
+                    self.forward_search(now, sender, Search { ttl: search.ttl - 1, ..search }, plain, None);
+                }
+            }
+        }
+    }
+
+    /// A ring of ours is of no interest any more.
+    pub(super) fn close_ring(&mut self, id: Option<OpenId>) {
+        if let Some(open) = id.and_then(|id| self.open_searches.remove(id)) {
+            self.cancel_timer(open.timer);
+        }
+    }
+
+    /// Forgets what those took that are no neighbours any more, if that are many.
+    fn bound_habits(&mut self) {
+        if self.open_searches.habits.len() > HABITS_KEPT_MAX {
+            let neighbours = self.neighbours();
+            self.open_searches.habits.retain(|peer, _| neighbours.contains(peer));
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! The rings of a search: which one goes out, to whom, and whether another follows.
+
+use super::{Search, Stage};
+use crate::control::Notice;
+use crate::id::{QueryId, SearchId};
+use crate::node::contract::DialOutcome;
+use crate::node::dials::{Purpose, SearchDial};
+use crate::node::limits::{LAST_RING_WAIT, RING_ROWS_ENOUGH, RING_TTLS, RING_WAIT, RINGS_SKIPPED_BELOW};
+use crate::node::open_searches::{OpenId, wait_for_ttl};
+use crate::node::subscriptions::Topic;
+use crate::node::{Node, NodeTimer};
+use crate::time::Instant;
+use crate::timer::TimerId;
+use crate::wire::Search as SearchMessage;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+/// The rings of a search.
+pub(super) struct Rings {
+    requester: SocketAddr,
+    /// TTLs of the rings still to come.
+    ahead: VecDeque<u8>,
+    asked: u32,
+    delivered: u32,
+    lists: Lists,
+    /// The ring that is out.
+    pub(super) open: Option<OpenId>,
+    /// While no ring is out: when it goes on.
+    pub(super) timer: Option<TimerId>,
+}
+
+/// Whether a search that finds no neighbour waits for the lists of the bootstrap nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lists {
+    NotAwaited,
+    Awaited,
+    Over,
+}
+
+impl Rings {
+    /// Up to a TTL.
+    pub(super) fn up_to(widest: u8, requester: SocketAddr) -> Self {
+        let mut ahead: VecDeque<u8> = RING_TTLS.into_iter().filter(|ring| *ring < widest).collect();
+        ahead.push_back(widest);
+        Self { requester, ahead, asked: 0, delivered: 0, lists: Lists::NotAwaited, open: None, timer: None }
+    }
+}
+
+impl Node {
+    /// Nobody is there to be asked: a list may name those that came since the last look. Says whether one is awaited.
+    fn await_peer_lists(&mut self, now: Instant, id: SearchId) -> bool {
+        let Some(until) = self.lists_awaited_until(now).filter(|_| self.neighbours().is_empty()) else { return false };
+        let Some(Search { stage: Stage::Ringing(rings), .. }) = self.searches.rows.get_mut(&id) else { return false };
+        if rings.lists != Lists::NotAwaited {
+            return false;
+        }
+        rings.lists = Lists::Awaited;
+        self.go_on_at(until, id);
+        true
+    }
+
+    /// The lists have come that searches without any neighbour wait for, or will not.
+    pub(in crate::node) fn go_on_without_lists(&mut self, now: Instant) {
+        let waits = |search: &Search| matches!(&search.stage, Stage::Ringing(Rings { lists: Lists::Awaited, .. }));
+        let waiting: Vec<_> =
+            self.searches.rows.iter().filter(|(_, search)| waits(search)).map(|(id, _)| *id).collect();
+        for id in waiting {
+            let Some(Search { stage: Stage::Ringing(rings), .. }) = self.searches.rows.get_mut(&id) else { continue };
+            let timer = rings.timer.take();
+            self.cancel_timer(timer);
+            self.on_ring_timer(now, id);
+        }
+    }
+
+    /// Goes on with the rings of a search at this time.
+    fn go_on_at(&mut self, at: Instant, id: SearchId) {
+        if let Some(Search { stage: Stage::Ringing(rings), .. }) = self.searches.rows.get_mut(&id) {
+            rings.timer = Some(self.wheel.insert(at, NodeTimer::Ring(id)));
+        }
+    }
+
+    /// Code 6: the next ring, under an ID of its own, to every neighbour.
+    pub(super) fn send_ring(&mut self, now: Instant, id: SearchId) {
+        if self.await_peer_lists(now, id) {
+            return;
+        }
+        let neighbours = self.neighbours();
+        let number = self.dice.number();
+        let row = self.searches.rows.get_mut(&id);
+        let Some(Search { stage: Stage::Ringing(rings), queries, rows_max, query: Some(wanted), .. }) = row else {
+            return;
+        };
+        if neighbours.is_empty() {
+            // Nobody is there to be asked. The call is answered first all the same.
+            rings.ahead.clear();
+            return self.go_on_at(now, id);
+        }
+        let Some(ttl) = rings.ahead.pop_front() else { return };
+        let hits_max = u32::try_from(*rows_max).unwrap_or(u32::MAX);
+        let query = QueryId::p1_ending(QueryId::naming_hits_max(number, hits_max));
+        let wait = if rings.ahead.is_empty() { LAST_RING_WAIT } else { RING_WAIT.max(wait_for_ttl(ttl)) };
+        let search = SearchMessage { id: query.clone(), text: wanted.text().into(), requester: rings.requester, ttl };
+        queries.push(query.clone());
+        self.searches.queries.insert(query.clone(), id);
+        let open = self.open_ring(now, id, query, wait);
+        let (mut asked, mut awaited) = (0, 0);
+        self.newcomers.note_ring(id, search.clone(), neighbours.iter().copied().collect());
+        for neighbour in neighbours {
+            match self.dial_search(now, neighbour, &search, Purpose::Ring(id, open)) {
+                SearchDial::Sent => {
+                    asked += 1;
+                    self.await_part(now, open, neighbour, ttl);
+                }
+                SearchDial::Awaited => awaited += 1,
+                SearchDial::NoRoom => self.drop_part(now, open, neighbour),
+            }
+        }
+        if let Some(Search { stage: Stage::Ringing(rings), .. }) = self.searches.rows.get_mut(&id) {
+            rings.asked += asked + awaited;
+            rings.open = Some(open);
+        }
+        self.notify(Topic::Search(id), || Notice::Ring { search: id.0, ttl, peers: asked });
+        self.extend_searches(now);
+        if !self.is_anybody_asked(open) {
+            // Of nobody there is anything to wait for.
+            self.close_ring(Some(open));
+            return self.go_on_at(now, id);
+        }
+        self.all_are_asked(now, open);
+    }
+
+    /// Further peers were sent the ring that is listened to.
+    pub(in crate::node) fn note_asked(&mut self, id: SearchId, asked: u32) {
+        if let Some(Search { stage: Stage::Ringing(rings), .. }) = self.searches.rows.get_mut(&id) {
+            rings.asked += asked;
+        }
+    }
+
+    /// The peer lists have had their time, or nobody could be asked: goes on.
+    pub(in crate::node) fn on_ring_timer(&mut self, now: Instant, id: SearchId) {
+        let Some(Search { stage: Stage::Ringing(rings), .. }) = self.searches.rows.get_mut(&id) else { return };
+        rings.timer = None;
+        if rings.lists == Lists::Awaited {
+            rings.lists = Lists::Over;
+            return self.send_ring(now, id);
+        }
+        self.on_ring_over(now, id, true);
+    }
+
+    /// A ring is over: goes on, unless enough has come, or there is nobody whom it did not reach. `cut`: there may be.
+    pub(in crate::node) fn on_ring_over(&mut self, now: Instant, id: SearchId, cut: bool) {
+        let Some(Search { stage: Stage::Ringing(rings), .. }) = self.searches.rows.get_mut(&id) else { return };
+        rings.open = None;
+        let rows = self.hits.count(id);
+        let (asked, delivered, is_last) = (rings.asked, rings.delivered, rings.ahead.is_empty());
+        if cut && !is_last && asked > 0 && !self.has_enough(id, 1) {
+            // Where next to nothing was found nearby, all have to be asked.
+            if !self.has_enough(id, RINGS_SKIPPED_BELOW)
+                && let Some(Search { stage: Stage::Ringing(rings), .. }) = self.searches.rows.get_mut(&id)
+            {
+                rings.ahead.drain(..rings.ahead.len() - 1);
+            }
+            return self.send_ring(now, id);
+        }
+        let error = if rows > 0 { None } else { self.why_nothing_was_found(asked, delivered) };
+        self.finish_search(now, id, error);
+    }
+
+    pub(in crate::node) fn on_ring_dial_ended(&mut self, id: SearchId, outcome: &DialOutcome) {
+        if let Some(Search { stage: Stage::Ringing(rings), .. }) = self.searches.rows.get_mut(&id) {
+            rings.delivered += u32::from(outcome.is_ok());
+        }
+    }
+
+    /// Whether a search has one in `part` of the rows after which no further ring goes out. Rows that give way to others do not
+    /// count: one peer may have sent them all.
+    pub(super) fn has_enough(&self, id: SearchId, part: u64) -> bool {
+        let Some(Search { rows_max, .. }) = self.searches.rows.get(&id) else { return false };
+        let wanted = RING_ROWS_ENOUGH.min(*rows_max).div_ceil(part);
+        self.hits.count_in_shares(id) >= *rows_max || self.hits.are_enough(id, wanted)
+    }
+}

@@ -20,7 +20,7 @@ use std::time::Duration;
 /// Notices held back while an answer is waited for.
 const NOTICES_WAITING_MAX: usize = 100_000;
 
-/// Between two looks whether the daemon's process has gone: a process of others can be waited for in no other way.
+/// Between two looks whether the daemon's process has gone: one that is not our child sends no SIGCHLD.
 const EXIT_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Bytes asked for in one read.

@@ -233,7 +233,9 @@ impl Service {
         if let LogPlace::File(path) = &self.running.config().log_file
             && !self.log_files.contains(path)
         {
-            self.log_files.truncate(LOG_FILES_MAX - 1);
+            if self.log_files.len() >= LOG_FILES_MAX {
+                self.log_files.remove(0);
+            }
             self.log_files.push(path.clone());
         }
     }

@@ -107,8 +107,8 @@ impl Driver {
     pub(super) fn follow_stream(&mut self, key: usize, flushed: Flushed) {
         let Some(Connection::Stream(link)) = self.table.get_mut(key) else { return };
         let (to, local, was_used) = (link.to(), link.local(), link.was_used());
-        let (said, has_unread) = (link.take_said(), link.has_unread());
-        for done in said {
+        let (done_lines, has_unread) = (link.take_done_lines(), link.has_unread());
+        for done in done_lines {
             self.node.handle(self.now, Event::SearchDone { peer: to, done });
         }
         match flushed {

@@ -120,7 +120,7 @@ impl Node {
 
     /// Sends a search of ours to a peer. Of those to one that is not proven only a few are under way at once, and connecting
     /// may not take long: there may be nobody, and each holds a worker until that is known.
-    /// One that is not known to speak `p1` is sent its plain form.
+    /// A peer that is not known to speak `p1` is sent the plain form of the search.
     pub(super) fn dial_search(
         &mut self,
         now: Instant,

@@ -13,7 +13,7 @@ pub(super) const NEIGHBOURS_PER_NETWORK_MAX: usize = 2;
 /// is asked for every 30 to 45 s, and is a random sample where there are many peers: one of 2,000 is missing from all of half
 /// an hour by accident once in 100 times. A bootstrap node that has lost its memory knows its peers again within a minute.
 pub(super) const UNNAMED_AGE_MAX: Duration = Duration::from_secs(30 * 60);
-/// How long such a claim is kept while nothing proves it, and a peer that no list names any more while it does not answer.
+/// How long a claim ([`CLAIMS_MAX`]) is kept while nothing proves it, and a peer that no list names any more while it does not answer.
 pub(super) const CLAIM_AGE_MAX: Duration = Duration::from_secs(30 * 60);
 /// Failures in a row after which a peer is given up, if the network is there at all.
 pub(super) const PEER_FAILURES_MAX: u32 = 3;
@@ -222,7 +222,7 @@ pub(super) const RING_ROWS_ENOUGH: u64 = 25;
 /// If less than one in so many of these rows has come, the next ring is the last: all are asked.
 pub(super) const RINGS_SKIPPED_BELOW: u64 = 4;
 /// Distinct senders that have one content under the very name or hash that is searched for, which end a search at once. As many
-/// as the rows above: a tenth of 200 peers can claim a file without keeping its honest sources from being found.
+/// as [`RING_ROWS_ENOUGH`]: a tenth of 200 peers can claim a file without keeping its honest sources from being found.
 pub(super) const EXACT_SOURCES_ENOUGH: usize = 25;
 /// How long a ring is listened to before the next goes out, if somebody does not say that it is done.
 pub(super) const RING_WAIT: Duration = Duration::from_millis(800);
@@ -230,7 +230,8 @@ pub(super) const RING_WAIT: Duration = Duration::from_millis(800);
 pub(super) const LAST_RING_WAIT: Duration = Duration::from_millis(1_600);
 /// Searches of others that are open: somebody waits to hear that we are done with them.
 pub(super) const OPEN_SEARCHES_MAX: usize = 1_024;
-/// Of these, those that came first from one network. A neighbour passes on 40 a second, each of which is open for 1.6 s at most.
+/// Of these, those that came first from one network. A neighbour passes on 40 a second, each of which is open for 1.6 s at most where
+/// `max_ttl` is 7.
 pub(super) const OPEN_SEARCHES_PER_NETWORK_MAX: usize = 128;
 /// Connections that wait to hear of one search.
 pub(super) const OPEN_ASKERS_MAX: usize = 32;
@@ -255,7 +256,7 @@ pub(super) const BASE_WAIT_MIN: Duration = Duration::from_millis(100);
 pub(super) const UNPROVEN_PART_WAIT: Duration = Duration::from_millis(100);
 /// How long a ring waits for hits after all are done: a quarter of what they took, within these bounds.
 pub(super) const RING_GRACE_MIN: Duration = Duration::from_millis(50);
-/// The upper bound.
+/// Longest such wait, if no hits come.
 pub(super) const RING_GRACE_MAX: Duration = Duration::from_millis(200);
 /// As long as hits come, a ring waits on, up to this.
 pub(super) const RING_GRACE_IN_ALL_MAX: Duration = Duration::from_millis(500);

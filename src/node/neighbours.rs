@@ -221,7 +221,8 @@ impl<'a> Chosen<'a> {
         let found = self.best_of(others, is_of_another);
         self.push(found.map_or(place, |found| others[found].clone()));
     }
-    /// With a list that has come, one that answers and does nothing else gives way to a peer that is on a list, unless one is on
+
+    /// With a list that has come, a neighbour that only takes connections gives way to a peer that is on a list, unless one is on
     /// trial already. Says whether that was so.
     fn replace_a_silent_one(&mut self, others: &[Candidate]) -> bool {
         let Some(listed_at) = self.rules.listed_at.filter(|_| self.is_full() && !self.has_trial()) else {

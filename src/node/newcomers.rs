@@ -260,6 +260,11 @@ impl Node {
         let neighbours = self.neighbours();
         let ids: Vec<_> = self.newcomers.running.keys().copied().collect();
         for id in ids {
+            let query = self.newcomers.running.get(&id).map(|running| running.ring.id.clone());
+            let open = query.and_then(|query| self.open_ring_of(&query));
+            let Some(open) = open.filter(|open| !self.is_ring_satisfied(*open) && !self.has_enough(id, 1)) else {
+                continue;
+            };
             let Some(Running { ring, sent_to, asked_directly }) = self.newcomers.running.get_mut(&id) else { continue };
             let mut targets: Vec<_> = neighbours.iter().copied().filter(|peer| sent_to.insert(*peer)).collect();
             let is_new = |(at, peer): &&(Instant, SocketAddr)| {
@@ -270,14 +275,17 @@ impl Node {
             asked_directly.extend(&listed);
             sent_to.extend(&listed);
             targets.extend(listed);
+            if targets.is_empty() {
+                continue;
+            }
             let ring = ring.clone();
-            let Some(open) = self.open_ring_of(&ring.id).filter(|_| !targets.is_empty()) else { continue };
             let mut asked = 0;
             for peer in targets {
                 let sent = self.dial_search(now, peer, &ring, Purpose::Ring(id, open));
                 asked += u32::from(sent != SearchDial::NoRoom);
-                if sent == SearchDial::Sent {
-                    self.await_part(now, open, peer, ring.ttl);
+                match sent {
+                    SearchDial::Sent => self.await_part(now, open, peer, ring.ttl),
+                    SearchDial::Awaited | SearchDial::NoRoom => self.drop_part(now, open, peer),
                 }
             }
             self.note_asked(id, asked);

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// A search that is open.
+/// The number of an open search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct OpenId(pub(super) u64);
 
@@ -49,8 +49,8 @@ pub(super) enum Role {
         widen_at: Option<Instant>,
         /// With which TTL it has come to neighbours, as far as they have said.
         known: BTreeMap<SocketAddr, u8>,
-        /// Our own answer, while it is looked for or on its way.
-        answering: bool,
+        /// Our own answers that are looked for or on their way: one for each text under this ID.
+        answers: u32,
         /// The TTL is used up here, so that nothing is said: the sender takes that for the end, and for a cut.
         is_leaf: bool,
     },
@@ -67,7 +67,7 @@ pub(super) enum Found {
     Exactly,
 }
 
-/// How far a ring is.
+/// What a ring waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RingStage {
     /// Neighbours are awaited.
@@ -76,7 +76,7 @@ pub(super) enum RingStage {
     Grace { since: Instant, until: Instant },
 }
 
-/// One of them.
+/// An open search.
 #[derive(Debug)]
 pub(super) struct Open {
     pub(super) query: QueryId,
@@ -98,10 +98,12 @@ pub(super) struct Open {
 }
 
 /// What a neighbour did before.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Habit {
     /// Times in a row that it was given up.
     pub(super) misses: u32,
+    /// The search for which that was so last, and when it was asked.
+    missed: Option<(QueryId, Instant)>,
     /// How long it took lately, at most and at least.
     pub(super) longest: Option<Duration>,
     pub(super) quickest: Option<Duration>,
@@ -147,7 +149,7 @@ impl Open {
         let at = match self.role {
             Role::Ring { stage: RingStage::Grace { until, .. }, .. } => until,
             Role::Relayed { widen_at: Some(at), .. } => at.min(self.deadline),
-            Role::Relayed { is_leaf, answering, .. } if is_leaf || answering => self.deadline,
+            Role::Relayed { is_leaf, answers, .. } if is_leaf || answers > 0 => self.deadline,
             _ => {
                 let parts = self.parts.values().map(|part| part.until);
                 parts.chain(self.lists_until).max()?.min(self.deadline)
@@ -186,20 +188,24 @@ impl OpenSearches {
         Some(open)
     }
 
-    pub(super) fn note_done(&mut self, peer: SocketAddr, took: Option<Duration>) {
-        let Some(took) = took else {
-            // It says so, though later than we wait: it gets more time.
-            self.habits.entry(peer).and_modify(|habit| *habit = Habit::default());
-            return;
-        };
+    /// A neighbour says that it is done with a search; when it was asked, if it is still awaited. One that says so later than we
+    /// waited is awaited for longer from now on. What was never asked of it says nothing about its time.
+    pub(super) fn note_done(&mut self, now: Instant, peer: SocketAddr, query: &QueryId, asked_at: Option<Instant>) {
+        let missed = self.habits.get(&peer).and_then(|habit| habit.missed.as_ref());
+        let missed_at = missed.filter(|(missed, _)| missed == query).map(|(_, at)| *at);
+        let Some(asked_at) = asked_at.or(missed_at) else { return };
+        let took = now.saturating_since(asked_at);
         let habit = self.habits.entry(peer).or_default();
-        habit.misses = 0;
+        (habit.misses, habit.missed) = (0, None);
         habit.longest = Some(habit.longest.map_or(took, |longest| took.max(longest * 7 / 8)));
         habit.quickest = Some(habit.quickest.map_or(took, |quickest| took.min(quickest * 9 / 8)));
     }
 
-    pub(super) fn note_missed(&mut self, peer: SocketAddr) {
-        self.habits.entry(peer).or_default().misses += 1;
+    /// A neighbour that was asked has not said in time that it is done.
+    pub(super) fn note_missed(&mut self, peer: SocketAddr, query: &QueryId, asked_at: Instant) {
+        let habit = self.habits.entry(peer).or_default();
+        habit.misses += 1;
+        habit.missed = Some((query.clone(), asked_at));
     }
 
     pub(super) fn check_invariants(&self) {

@@ -40,7 +40,7 @@ impl Node {
         if !self.peers.is_proven(neighbour) {
             return UNPROVEN_PART_WAIT;
         }
-        let habit = self.open_searches.habits.get(&neighbour).copied().unwrap_or_default();
+        let habit = self.open_searches.habits.get(&neighbour).cloned().unwrap_or_default();
         let speaks_p1 = self.peers.speech(neighbour) == Speech::P1;
         let wait = match (habit.quickest, habit.longest) {
             (Some(quickest), _) if speaks_p1 && ttl == 0 => (quickest * 4).clamp(LEAF_WAIT_MIN, full),
@@ -62,6 +62,11 @@ impl Node {
     /// The ring of ours that is open under this ID.
     pub(super) fn open_ring_of(&self, query: &QueryId) -> Option<OpenId> {
         self.open_searches.by_query.get(query).copied()
+    }
+
+    /// Whether a ring has found the very file that was searched for.
+    pub(super) fn is_ring_satisfied(&self, id: OpenId) -> bool {
+        self.open_searches.rows.get(&id).is_some_and(|open| open.is_found)
     }
 
     /// Whether a neighbour is awaited.
@@ -105,7 +110,7 @@ impl Node {
         }
         let is_cut = ttl == 0 && self.neighbours().iter().any(|neighbour| *neighbour != search.requester);
         if let Some(id) = self.open_searches.by_query.get(&search.id).copied() {
-            return self.join_relayed(id, exchange);
+            return self.join_relayed(now, id, exchange, &search.id, ttl, is_cut);
         }
         match self.open_searches.queue.room_for(sender, OPEN_SEARCHES_MAX, OPEN_SEARCHES_PER_NETWORK_MAX) {
             Room::Free => {}
@@ -114,8 +119,7 @@ impl Node {
                 self.conclude(now, OpenId(other), true);
             }
             Room::None => {
-                self.counters.limited.searches_ended_early += 1;
-                self.say_done(exchange, &search.id, true, None);
+                self.turn_away(exchange, &search.id);
                 return None;
             }
         }
@@ -124,26 +128,45 @@ impl Node {
         let search = Search { ttl, ..search.clone() };
         let (askers, query) = (vec![exchange], search.id.clone());
         let (widen_at, known) = (None, BTreeMap::new());
-        let role = Role::Relayed { askers, sender, search, reached: ttl, widen_at, known, answering: false, is_leaf };
+        let role = Role::Relayed { askers, sender, search, reached: ttl, widen_at, known, answers: 0, is_leaf };
         let id = self.open_searches.insert(query, role, now + wait);
         self.open_searches.rows.entry(id).and_modify(|open| open.cut = is_cut);
         Some(id)
     }
 
-    /// Somebody has made a search with another text under an ID that is open. Neighbours do not tell them apart when they say
-    /// that they are done: both are awaited.
-    fn join_relayed(&mut self, id: OpenId, exchange: ExchangeId) -> Option<OpenId> {
+    /// A search with another text comes under an ID that is open. Neighbours do not tell the two apart when they say that they are
+    /// done: both are awaited, as long as either may take.
+    fn join_relayed(
+        &mut self,
+        now: Instant,
+        id: OpenId,
+        exchange: ExchangeId,
+        query: &QueryId,
+        ttl: u8,
+        is_cut: bool,
+    ) -> Option<OpenId> {
         let open = self.open_searches.rows.get_mut(&id)?;
-        let Role::Relayed { askers, .. } = &mut open.role else { return None };
+        let Role::Relayed { askers, is_leaf, .. } = &mut open.role else { return None };
+        *is_leaf = false;
+        open.cut |= is_cut;
+        open.deadline = open.deadline.max(now + (wait_for_ttl(ttl) - DONE_MARGIN));
+        open.is_asking = true;
         if askers.len() < OPEN_ASKERS_MAX {
             askers.push(exchange);
+        } else {
+            self.turn_away(exchange, query);
         }
-        open.is_asking = true;
         Some(id)
     }
 
-    /// A copy came with a higher TTL than before. Its sender waits in the place of those that waited, who are done: so each
-    /// waits for somebody who got a lower TTL than itself, and no two for each other. It is sent on a moment later, when still
+    /// Too many wait for the end of a search: one of them is told that there may be peers which it has not reached.
+    fn turn_away(&mut self, exchange: ExchangeId, query: &QueryId) {
+        self.counters.limited.searches_ended_early += 1;
+        self.say_done(exchange, query, true, None);
+    }
+
+    /// A copy came with a higher TTL than before. Its sender waits in the place of those that waited, who are told that the search
+    /// is done here: so a node waits only for nodes that got a lower TTL, and no two for each other. It is sent on a moment later, when still
     /// wider copies may have come, and to those that did not say meanwhile that it came to them with as high a TTL. Says whether
     /// it is open, and so is taken care of.
     pub(super) fn on_wider(&mut self, now: Instant, exchange: ExchangeId, wider: &Search, ttl: u8) -> bool {
@@ -174,10 +197,11 @@ impl Node {
         if let Some(Open { role, .. }) = id.and_then(|id| self.open_searches.rows.get_mut(id))
             && let Role::Relayed { askers, search, .. } = role
             && ttl >= search.ttl
-            && askers.len() < OPEN_ASKERS_MAX
         {
-            askers.push(exchange);
-            return;
+            if askers.len() < OPEN_ASKERS_MAX {
+                return askers.push(exchange);
+            }
+            return self.turn_away(exchange, query);
         }
         self.say_done(exchange, query, false, Some(highest));
     }
@@ -253,12 +277,15 @@ impl Node {
     pub(super) fn on_search_done(&mut self, now: Instant, peer: SocketAddr, done: &SearchDone) {
         let id = self.open_searches.by_query.get(&done.id).copied();
         let part = id.and_then(|id| self.open_searches.rows.get(&id)?.parts.get(&peer));
-        let took = part.filter(|part| part.sent > 0).map(|part| now.saturating_since(part.asked_at));
-        self.open_searches.note_done(peer, took);
+        let part = part.filter(|part| part.sent > 0).map(|part| (part.asked_at, part.ttl));
+        self.open_searches.note_done(now, peer, &done.id, part.map(|(asked_at, _)| asked_at));
         self.bound_habits();
-        if let (Some(id), Some(_)) = (id, took) {
+        if let (Some(id), Some((_, sent_ttl))) = (id, part) {
             self.change_open(now, id, |open| {
-                open.cut |= done.cut;
+                // No copy of our own ring has a higher TTL than those that we sent. Whoever forges one has the neighbour say that
+                // it is done before it is.
+                let is_overtaken = matches!(open.role, Role::Ring { .. }) && done.ttl.is_some_and(|ttl| ttl > sent_ttl);
+                open.cut |= done.cut || is_overtaken;
                 open.end_copies(peer, 1);
                 if let (Role::Relayed { known, .. }, Some(ttl)) = (&mut open.role, done.ttl) {
                     known.insert(peer, ttl);
@@ -280,10 +307,10 @@ impl Node {
         }
     }
 
-    /// Our answer to a search is looked for.
+    /// Our library is searched for an answer.
     pub(super) fn on_answer_begun(&mut self, id: OpenId) {
-        if let Some(Open { role: Role::Relayed { answering, .. }, .. }) = self.open_searches.rows.get_mut(&id) {
-            *answering = true;
+        if let Some(Open { role: Role::Relayed { answers, .. }, .. }) = self.open_searches.rows.get_mut(&id) {
+            *answers += 1;
         }
     }
 
@@ -291,8 +318,8 @@ impl Node {
     pub(super) fn on_answer_ended(&mut self, now: Instant, id: Option<OpenId>) {
         let Some(id) = id else { return };
         self.change_open(now, id, |open| {
-            if let Role::Relayed { answering, .. } = &mut open.role {
-                *answering = false;
+            if let Role::Relayed { answers, .. } = &mut open.role {
+                *answers = answers.saturating_sub(1);
             }
         });
     }
@@ -325,6 +352,8 @@ impl Node {
         if open.is_asking {
             return;
         }
+        self.give_up_the_late(now, id);
+        let Some(open) = self.open_searches.rows.get_mut(&id) else { return };
         open.enter_grace(now);
         let (due, timer) = (open.due(now), open.timer.take());
         self.cancel_timer(timer);
@@ -335,6 +364,30 @@ impl Node {
             }
             None if self.reach_further(now, id) => {}
             None => self.conclude(now, id, false),
+        }
+    }
+
+    /// Awaits those no more that did not say in time that they are done.
+    fn give_up_the_late(&mut self, now: Instant, id: OpenId) {
+        let Some(open) = self.open_searches.rows.get_mut(&id) else { return };
+        open.lists_until = open.lists_until.filter(|at| *at > now && *at < open.deadline);
+        let is_ring = matches!(open.role, Role::Ring { .. });
+        let ends_all = now >= open.deadline;
+        let parts = std::mem::take(&mut open.parts).into_iter();
+        let (late, awaited): (BTreeMap<_, _>, _) = parts.partition(|(_, part)| part.until <= now || ends_all);
+        open.parts = awaited;
+        open.cut |= !late.is_empty();
+        let query = open.query.clone();
+        for (neighbour, part) in late {
+            let is_missed = match self.peers.speech(neighbour) {
+                // Where the TTL is used up, silence is the rule.
+                Speech::P1 => part.until <= now && (is_ring || part.ttl > 0),
+                Speech::Base | Speech::Unheard => part.sent == 0,
+            };
+            if is_missed {
+                self.open_searches.note_missed(neighbour, &query, part.asked_at);
+                self.bound_habits();
+            }
         }
     }
 
@@ -354,32 +407,12 @@ impl Node {
         true
     }
 
-    /// Time has come to give up those that did not say that they are done.
+    /// The time of somebody who is awaited is up.
     pub(super) fn on_part_timer(&mut self, now: Instant, id: OpenId) {
-        let Some(open) = self.open_searches.rows.get_mut(&id) else { return };
-        open.timer = None;
-        open.lists_until = open.lists_until.filter(|at| *at > now && *at < open.deadline);
-        let is_ring = matches!(open.role, Role::Ring { .. });
-        let ends_all = now >= open.deadline;
-        let is_late = |part: &Part| part.until <= now || ends_all;
-        let late: Vec<_> = open.parts.iter().filter(|(_, part)| is_late(part)).map(|(addr, _)| *addr).collect();
-        let late: Vec<_> = late.into_iter().filter_map(|addr| open.parts.remove_entry(&addr)).collect();
-        open.cut |= !late.is_empty();
-        for (neighbour, part) in late {
-            let is_missed = match self.peers.speech(neighbour) {
-                // Where the TTL is used up, silence is the rule.
-                Speech::P1 => part.until <= now && (is_ring || part.ttl > 0),
-                Speech::Base | Speech::Unheard => part.sent == 0,
-            };
-            if is_missed {
-                self.open_searches.note_missed(neighbour);
-                self.bound_habits();
-            }
-        }
-        self.change_open(now, id, |_| {});
+        self.change_open(now, id, |open| open.timer = None);
     }
 
-    /// A search is over, or must be: says so to those that wait.
+    /// Ends a search, and tells those that wait for it. `is_early`: for want of room.
     fn conclude(&mut self, now: Instant, id: OpenId, is_early: bool) {
         let Some(Open { query, role, cut, is_found, timer, .. }) = self.open_searches.remove(id) else { return };
         self.cancel_timer(timer);

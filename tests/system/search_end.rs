@@ -8,11 +8,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// What a search takes that waits for its rings: the four of old took 4 s.
-const RINGS: Duration = Duration::from_millis(1_500);
-
-/// What is wanted. This machine may be busy: the figure is printed, and a generous one is checked.
+/// What the best of five searches takes at most, on a machine that is busy with other tests: rings that wait take seconds.
 const WANTED: Duration = Duration::from_millis(300);
+
+/// The same beside a peer that says nothing: it holds the first for 800 ms, and each further one for half of that.
+const WANTED_BESIDE_SILENT: Duration = Duration::from_millis(600);
 
 /// Five peers that know each other, of which each shares a file of its own and one that all have.
 fn five_peers(bootstrap: SocketAddr) -> Vec<Daemon> {
@@ -46,8 +46,7 @@ fn assert_searches_are_quick(peer: &Daemon) {
     for (text, found) in [("only 3.txt", 1), ("nothing like it", 0)] {
         let (took, rows) = search(peer, text);
         assert_eq!(rows.len(), found);
-        println!("search {text}: {took:?} at best, {WANTED:?} wanted");
-        assert!(took < RINGS, "search {text}: {took:?}");
+        assert!(took < WANTED, "search {text}: {took:?}");
     }
 }
 
@@ -82,7 +81,7 @@ fn a_silent_peer_holds_searches_for_less_and_less_time_and_a_base_peer_hears_not
     });
     let (took, rows) = search(&peers[0], "old.txt");
     assert_eq!(rows.len(), 1);
-    assert!(took < RINGS, "{took:?}");
+    assert!(took < WANTED_BESIDE_SILENT, "{took:?}");
     assert!(base.heard().iter().all(|message| !message.starts_with(b"done")), "{:?}", base.heard());
     assert!(!base.has_ended());
 }

@@ -2,8 +2,9 @@
 //!
 //! `inbound` was accepted, `outbound` was dialled on the node's order, `stream` stays open for messages to a `p1` peer;
 //! `outgoing` and `incoming` are the two directions of payload, `checked` is what of it is verified, `partial` keeps what is
-//! not whole yet, `port_check` sees whether a registrant listens, `said` goes against the direction of a stream, and `answer` finds the connection on which an old peer sends a file. A step does a bounded amount of work and says what comes next: nothing
-//! in here decides what a request deserves.
+//! not whole yet, `port_check` sees whether a registrant listens, `said` has the lines that a node sends back on a stream that
+//! it did not open, and `answer` finds the connection on which an old peer sends a file. A step does a bounded amount of work
+//! and says what comes next: nothing in here decides what a request deserves.
 
 mod answer;
 mod checked;

@@ -78,7 +78,7 @@ pub(in crate::driver) struct StreamLink {
     idle_since: Instant,
     reader: DoneReader,
     /// What the other side said of searches, and nobody has taken yet.
-    said: Vec<SearchDone>,
+    done_lines: Vec<SearchDone>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,8 +109,17 @@ impl StreamLink {
         match connected {
             Ok(socket) => {
                 let until = now + connect_max.min(STREAM_STUCK_MAX);
-                let (reader, said) = (DoneReader::default(), Vec::new());
-                Ok(Self { to, socket, state: State::Connecting { until }, queue, at: 0, idle_since: now, reader, said })
+                let (reader, done_lines) = (DoneReader::default(), Vec::new());
+                Ok(Self {
+                    to,
+                    socket,
+                    state: State::Connecting { until },
+                    queue,
+                    at: 0,
+                    idle_since: now,
+                    reader,
+                    done_lines,
+                })
             }
             Err(error) => Err((queue, dial_fault(&error))),
         }
@@ -139,8 +148,8 @@ impl StreamLink {
     }
 
     /// What the other side has said since the last call.
-    pub(in crate::driver) fn take_said(&mut self) -> Vec<SearchDone> {
-        std::mem::take(&mut self.said)
+    pub(in crate::driver) fn take_done_lines(&mut self) -> Vec<SearchDone> {
+        std::mem::take(&mut self.done_lines)
     }
 
     /// Whether the last step left something unread.
@@ -209,7 +218,7 @@ impl StreamLink {
         for _ in 0..READS_MAX {
             let read_max = scratch.len().min(READ_BYTES);
             match self.socket.read(&mut scratch[..read_max]).map_err(|error| dial_fault(&error))? {
-                ReadStep::Bytes(n) => self.reader.push(&scratch[..n], &mut self.said),
+                ReadStep::Bytes(n) => self.reader.push(&scratch[..n], &mut self.done_lines),
                 ReadStep::Blocked => break,
                 ReadStep::Fin => {
                     let fault = (!self.queue.is_empty()).then_some(DialFault::Reset);

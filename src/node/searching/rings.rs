@@ -47,7 +47,7 @@ impl Rings {
 }
 
 impl Node {
-    /// Nobody is there to be asked: a list may name those that came since the last look. Says whether one is awaited.
+    /// There is no neighbour: a peer list that is on its way may name some. Says whether one is awaited.
     fn await_peer_lists(&mut self, now: Instant, id: SearchId) -> bool {
         let Some(until) = self.lists_awaited_until(now).filter(|_| self.neighbours().is_empty()) else { return false };
         let Some(Search { stage: Stage::Ringing(rings), .. }) = self.searches.rows.get_mut(&id) else { return false };
@@ -91,7 +91,7 @@ impl Node {
             return;
         };
         if neighbours.is_empty() {
-            // Nobody is there to be asked. The call is answered first all the same.
+            // There is no neighbour. The search ends by a timer, so that the call is answered first.
             rings.ahead.clear();
             return self.go_on_at(now, id);
         }
@@ -111,7 +111,10 @@ impl Node {
                     asked += 1;
                     self.await_part(now, open, neighbour, ttl);
                 }
-                SearchDial::Awaited => awaited += 1,
+                SearchDial::Awaited => {
+                    awaited += 1;
+                    self.drop_part(now, open, neighbour);
+                }
                 SearchDial::NoRoom => self.drop_part(now, open, neighbour),
             }
         }
@@ -122,7 +125,7 @@ impl Node {
         self.notify(Topic::Search(id), || Notice::Ring { search: id.0, ttl, peers: asked });
         self.extend_searches(now);
         if !self.is_anybody_asked(open) {
-            // Of nobody there is anything to wait for.
+            // No neighbour was sent the ring.
             self.close_ring(Some(open));
             return self.go_on_at(now, id);
         }
@@ -174,7 +177,7 @@ impl Node {
 
     /// Whether a search has one in `part` of the rows after which no further ring goes out. Rows that give way to others do not
     /// count: one peer may have sent them all.
-    pub(super) fn has_enough(&self, id: SearchId, part: u64) -> bool {
+    pub(in crate::node) fn has_enough(&self, id: SearchId, part: u64) -> bool {
         let Some(Search { rows_max, .. }) = self.searches.rows.get(&id) else { return false };
         let wanted = RING_ROWS_ENOUGH.min(*rows_max).div_ceil(part);
         self.hits.count_in_shares(id) >= *rows_max || self.hits.are_enough(id, wanted)

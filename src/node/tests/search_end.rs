@@ -169,8 +169,12 @@ fn a_base_peer_is_waited_for_as_long_as_it_took_before() {
 
 /// A copy of somebody's search comes on a stream.
 fn copy(rig: &mut Rig, from: SocketAddr, number: u64, ttl: u8) -> ExchangeId {
+    copy_of(rig, from, number, ttl, "song")
+}
+
+fn copy_of(rig: &mut Rig, from: SocketAddr, number: u64, ttl: u8, text: &str) -> ExchangeId {
     let id = QueryId::p1_ending(number << 4);
-    rig.request(SocketAddr::new(from.ip(), 40_000), query(id.as_bytes(), "song", peer(200), ttl))
+    rig.request(SocketAddr::new(from.ip(), 40_000), query(id.as_bytes(), text, peer(200), ttl))
 }
 
 #[test]
@@ -281,6 +285,92 @@ fn a_search_that_does_not_ask_for_its_end_costs_nothing() {
     rig.request(peer(3), query(b"base", "song", peer(200), 3));
     rig.pass(Duration::from_secs(5));
     assert_eq!(said(&mut rig), []);
+}
+
+/// What a neighbour says about a search that came to it with this TTL.
+fn say_reached(rig: &mut Rig, peer: SocketAddr, id: &QueryId, ttl: u8) {
+    rig.handle(Event::SearchDone { peer, done: SearchDone { id: id.clone(), cut: false, ttl: Some(ttl) } });
+}
+
+/// Whoever has seen the ID of a ring can send a copy of it, with a higher TTL, to the neighbours of who searches: they wait
+/// for nobody in its place any more.
+#[test]
+fn a_forged_copy_with_a_higher_ttl_does_not_end_a_search() {
+    let mut rig = among_p1(&[peer(1), peer(2)], &[]);
+    rig.search("song");
+    let (id, ttl, _) = copies(&mut rig);
+    say_reached(&mut rig, peer(1), &id, ttl);
+    say_reached(&mut rig, peer(2), &id, 7);
+    rig.pass(ms(50));
+    assert_eq!(copies(&mut rig).1, 7, "the next ring goes out");
+}
+
+#[test]
+fn a_stream_that_repeats_a_search_does_not_have_others_told_that_all_were_reached() {
+    let mut rig = among_p1(&[peer(1)], &[]);
+    let liar = copy(&mut rig, peer(9), 1, 3);
+    copies(&mut rig);
+    for _ in 1..32 {
+        rig.handle(Event::Request {
+            exchange: liar,
+            from: peer(9),
+            message: query(QueryId::p1_ending(1 << 4).as_bytes(), "song", peer(200), 3),
+        });
+    }
+    assert_eq!(said(&mut rig), []);
+    let honest = copy(&mut rig, peer(3), 1, 3);
+    assert_eq!(said(&mut rig), [(honest, true)], "there may be more");
+    // Under another text, too.
+    let other = copy_of(&mut rig, peer(4), 1, 3, "other");
+    assert_eq!(said(&mut rig), [(other, true)]);
+    assert_eq!(rig.node.counters().limited.searches_ended_early, 2);
+}
+
+/// A liar knows the ID, and is faster with another text and a TTL that ends here.
+#[test]
+fn a_search_is_awaited_as_long_as_its_own_ttl_says_whatever_came_under_its_id_before() {
+    let mut rig = among_p1(&[peer(1)], &[]);
+    copy_of(&mut rig, peer(9), 1, 0, "other");
+    let honest = copy(&mut rig, peer(3), 1, 3);
+    let (id, ttl, _) = copies(&mut rig);
+    assert_eq!(ttl, 2);
+    rig.pass(ms(390));
+    assert_eq!(said(&mut rig), [], "those behind us may take so long");
+    say(&mut rig, peer(1), &id, false);
+    assert!(said(&mut rig).contains(&(honest, true)));
+}
+
+#[test]
+fn an_event_at_the_moment_when_a_neighbour_is_given_up_does_not_make_the_search_complete() {
+    let mut rig = among_p1(&[peer(1), peer(2)], &[]);
+    rig.search("song");
+    let (id, ..) = copies(&mut rig);
+    say(&mut rig, peer(1), &id, false);
+    // The loop looks at connections first, and at timers then.
+    rig.now = rig.now + ms(400);
+    rig.hit(&id, peer(3), listed("other.ogg", Some(5)));
+    rig.pass(ms(200));
+    assert_eq!(copies(&mut rig).1, 7, "the second may have more behind it");
+}
+
+#[test]
+fn a_neighbour_has_its_time_back_for_the_search_that_it_was_late_with_and_for_no_other() {
+    let mut rig = among_p1(&[peer(1)], &[]);
+    let span = |rig: &mut Rig, late: Option<bool>| {
+        rig.search_within("song", Some(1));
+        let (id, ..) = copies(rig);
+        let span = span_to_end(rig).0;
+        match late {
+            Some(true) => say(rig, peer(1), &id, false),
+            Some(false) => say(rig, peer(1), &QueryId::p1_ending(99 << 4), false),
+            None => {}
+        }
+        span
+    };
+    let whole = span(&mut rig, Some(false));
+    let half = span(&mut rig, Some(true));
+    assert!(half < whole, "{half:?} of {whole:?}: what it was never asked does not count");
+    assert_eq!(span(&mut rig, None), whole, "it was late, and is known to be slower now");
 }
 
 #[test]

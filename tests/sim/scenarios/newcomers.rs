@@ -84,14 +84,11 @@ fn a_newcomer_is_found_in_a_network_larger_than_a_list() {
     let peers = if std::env::var_os("PYRATE_SIM_HUNT").is_some() { 2_000 } else { 500 };
     let (mut world, bootstrap, nodes) = network(5, peers);
     world.let_them_meet();
-    let mut found = 0;
     for n in 0..5 {
         let come = newcomer(&mut world, &[bootstrap]);
         world.start(come);
         world.run_for(seconds(1));
         let asker = nodes[n * peers / 5];
         await_found(&mut world, asker, come);
-        found += 1;
     }
-    assert_eq!(found, 5);
 }

@@ -5,10 +5,11 @@ use super::{Control, LIMIT, Stopwatch, until, wait_for};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
+use socket2::{Domain, Socket, Type};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -22,10 +23,18 @@ pub(crate) fn free_port() -> u16 {
     loop {
         let turn = NEXT.fetch_add(1, Ordering::Relaxed);
         let port = 10_000 + (std::process::id().wrapping_mul(131).wrapping_add(turn) % 22_000) as u16;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+        if is_free(SocketAddr::from(([127, 0, 0, 1], port))) {
             return port;
         }
     }
+}
+
+/// Whether nobody listens there. It listens nowhere itself: a process that another thread forks at this moment would hold the
+/// socket until it runs its program.
+fn is_free(addr: SocketAddr) -> bool {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.set_reuse_address(true).expect("SO_REUSEADDR");
+    socket.bind(&addr.into()).is_ok()
 }
 
 /// A command that sees nothing of the environment of whoever runs the tests but the search path.

@@ -111,6 +111,9 @@ pub struct LimitedReply {
     pub peers_displaced: u64,
     /// Neighbours that gave way to peers on a list because nothing showed that they do what a peer does.
     pub neighbours_replaced: u64,
+    /// Records of what others did or asked for that gave way to others: searches seen, requesters and their rings, files to be
+    /// hashed first, peers asked what they speak, runs of ranges, endpoints that have shown `p1`.
+    pub records_displaced: u64,
     /// Hits of a network that has its share of the rows of a search, which others needed.
     pub hits_over_share: u64,
     /// Hits, and files of a listing, for which the table of rows had no room.

@@ -224,6 +224,11 @@ impl Answering {
         self.pending = PendingAnswers::default();
     }
 
+    /// Records that gave way to others since the start.
+    pub(super) fn displaced(&self) -> u64 {
+        self.seen.order.displaced() + self.strangers.displaced()
+    }
+
     pub(super) fn check_invariants(&self) {
         assert_eq!(self.seen.rows.len(), self.seen.order.len(), "each search seen has its place in the order");
         self.senders.check_invariants();

@@ -15,17 +15,24 @@ pub(super) struct FairSet<K> {
     /// The networks by their number of members; of as many, the one with the oldest comes last.
     sizes: BTreeSet<(usize, Reverse<u64>, Network)>,
     added: u64,
+    /// Members that gave way to newcomers.
+    displaced: u64,
 }
 
 impl<K: Clone + Ord> FairSet<K> {
     /// An empty set for so many.
     pub(super) fn new(len_max: usize) -> Self {
         let (numbers, members, networks, sizes) = Default::default();
-        Self { len_max, numbers, members, networks, sizes, added: 0 }
+        Self { len_max, numbers, members, networks, sizes, added: 0, displaced: 0 }
     }
 
     pub(super) fn len(&self) -> usize {
         self.numbers.len()
+    }
+
+    /// How many members gave way to newcomers since the start.
+    pub(super) fn displaced(&self) -> u64 {
+        self.displaced
     }
 
     pub(super) fn contains(&self, key: &K) -> bool {
@@ -53,6 +60,7 @@ impl<K: Clone + Ord> FairSet<K> {
         let (_, Reverse(oldest), _) = self.sizes.last()?;
         let (_, oldest) = self.members.get(oldest)?.clone();
         self.remove(&oldest);
+        self.displaced += 1;
         Some(oldest)
     }
 
@@ -119,6 +127,7 @@ mod tests {
         let mut set = FairSet::new(100);
         (1..=10).for_each(|n| _ = insert(&mut set, addr(n, 1)));
         (0..10_000).for_each(|port| _ = insert(&mut set, addr(66, port)));
+        assert_eq!(set.displaced(), 10_010 - 100);
         assert!((1..=10).all(|n| set.contains(&addr(n, 1))));
         assert!(set.contains(&addr(66, 9_999)) && !set.contains(&addr(66, 9_000)));
         set.check_invariants();

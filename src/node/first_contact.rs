@@ -70,6 +70,11 @@ impl FirstContacts {
         self.asked.get_mut(&peer).map(|asked| std::mem::take(&mut asked.waiting)).unwrap_or_default()
     }
 
+    /// Records that gave way to others since the start.
+    pub(super) fn displaced(&self) -> u64 {
+        self.order.displaced()
+    }
+
     pub(super) fn check_invariants(&self) {
         assert_eq!(self.asked.len(), self.order.len(), "each first contact has its place in the order");
         self.order.check_invariants();

@@ -14,11 +14,18 @@ pub(super) struct HashRequests {
     names: BTreeSet<FileName>,
     tickets_given: u64,
     queue: FairQueue,
+    /// Files that gave way, or had no room.
+    displaced: u64,
 }
 
 impl HashRequests {
     pub(super) fn len(&self) -> usize {
         self.rows.len()
+    }
+
+    /// How many files gave way to others, or had no room, since the start.
+    pub(super) fn displaced(&self) -> u64 {
+        self.displaced
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -33,8 +40,14 @@ impl HashRequests {
         let sender = Sender::own(from);
         match self.queue.room_for(sender, HASH_ASKED_FILES_MAX, HASH_ASKED_FILES_MAX) {
             Room::Free => {}
-            Room::InPlaceOf(ticket) => drop(self.remove(ticket)),
-            Room::None => return,
+            Room::InPlaceOf(ticket) => {
+                self.displaced += 1;
+                self.remove(ticket);
+            }
+            Room::None => {
+                self.displaced += 1;
+                return;
+            }
         }
         self.tickets_given += 1;
         self.queue.push(sender, self.tickets_given);
@@ -93,6 +106,7 @@ mod tests {
         assert_eq!(asked.len(), HASH_ASKED_FILES_MAX);
         asked.add(peer("192.0.2.1"), name(5_000));
         assert_eq!(asked.len(), HASH_ASKED_FILES_MAX, "it takes a place of theirs");
+        assert_eq!(asked.displaced(), 1_001 - HASH_ASKED_FILES_MAX as u64);
         asked.check_invariants();
         let order: Vec<_> = std::iter::from_fn(|| asked.pop()).collect();
         assert!(order[..2].contains(&name(5_000)), "{:?}", &order[..2]);

@@ -76,6 +76,11 @@ impl Hashing {
         self.asked.is_empty() && self.large.is_some() && file.is_some_and(is_large)
     }
 
+    /// Records that gave way to others since the start.
+    pub(super) fn displaced(&self) -> u64 {
+        self.asked.displaced()
+    }
+
     pub(super) fn check_invariants(&self) {
         assert!(self.under_way.len() <= HASH_BATCH_FILES_MAX, "a batch is bounded");
         self.asked.check_invariants();

@@ -280,6 +280,11 @@ impl Node {
         counters.limited.neighbours_replaced = self.peers.replaced;
         counters.limited.hits_displaced = self.hits.rows_cut;
         counters.limited.hits_over_share += self.hits.surplus_cut;
+        counters.limited.records_displaced = self.answering.displaced()
+            + self.hashing.displaced()
+            + self.first_contacts.displaced()
+            + self.uploads.displaced()
+            + self.peers.shown.displaced();
         counters
     }
 

@@ -96,6 +96,11 @@ impl Shown {
         self.0.contains(&peer)
     }
 
+    /// Records that gave way to others since the start.
+    pub(super) fn displaced(&self) -> u64 {
+        self.0.displaced()
+    }
+
     pub(super) fn check_invariants(&self) {
         self.0.check_invariants();
     }

@@ -82,6 +82,11 @@ impl StrangerDials {
         self.each.allow_keeping(now, peer, STRANGER_HITS_KEPT)
     }
 
+    /// Records that gave way to others since the start.
+    pub(super) fn displaced(&self) -> u64 {
+        self.rings_known.displaced()
+    }
+
     pub(super) fn check_invariants(&self) {
         self.each.check_invariants();
         self.by_sender.check_invariants();

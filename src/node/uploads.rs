@@ -105,6 +105,11 @@ impl Uploads {
         self.rows.keys().copied()
     }
 
+    /// Records that gave way to others since the start.
+    pub(super) fn displaced(&self) -> u64 {
+        self.idle_runs.displaced()
+    }
+
     pub(super) fn check_invariants(&self) {
         assert_eq!(self.runs.len(), self.runs_by_key.len(), "each run of ranges has one key");
         let idle = self.runs.values().filter(|run| matches!(run.stage, Stage::Idle { .. })).count();

@@ -217,6 +217,16 @@ fn what_a_peer_asked_for_is_hashed_next() {
 }
 
 #[test]
+fn files_asked_for_that_have_no_room_are_counted() {
+    let files: Vec<_> = (0..2_000).map(|n| scanned(&format!("file {n}"), 5)).collect();
+    let mut rig = sharing(files);
+    let in_hand = batch(&mut rig).len();
+    (0..2_000).for_each(|n| ask_for_metadata(&mut rig, &format!("file {n}")));
+    let displaced = status(&mut rig).limited.records_displaced;
+    assert_eq!(displaced, 2_000 - in_hand as u64 - 256);
+}
+
+#[test]
 fn of_files_too_large_for_a_batch_one_is_read_at_a_time_while_small_ones_pass() {
     let mut rig = sharing(vec![scanned("huge", 1 << 42), scanned("large", 1 << 40)]);
     let first = batch(&mut rig);

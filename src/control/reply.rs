@@ -89,15 +89,15 @@ pub struct LimitedReply {
     pub searches_refused: u64,
     /// Copies of others' searches for which there was no room.
     pub forwards_dropped: u64,
-    /// Searches of others of which it was said early that we are done, for want of room.
+    /// Searches of others of which it was said early that we are done, because there was no room.
     pub searches_ended_early: u64,
-    /// Answers not looked for or not sent, for want of room or of a stranger's allowance.
+    /// Answers not looked for or not sent, because there was no room or a stranger's allowance was used up.
     pub answers_dropped: u64,
     /// Answers not looked for because what the answers cost that a network causes was used up.
     pub answers_refused: u64,
     /// Answers that had fewer hits than the requester had named, because many others were on their way.
     pub answers_cut: u64,
-    /// Answers not sent, for want of room, to requesters of which nothing shows that they can be reached.
+    /// Answers not sent, because there was no room, to requesters of which nothing shows that they can be reached.
     pub stranger_answers_dropped: u64,
     /// Requests of peers for which there was no room, or that gave theirs to a network that had fewer.
     pub requests_dropped: u64,

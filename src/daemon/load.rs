@@ -171,7 +171,7 @@ impl Sources {
         Some((Place::CommandLine(key.option_name()), (key.set_word)(config, text)))
     }
 
-    /// Variables that look like ours and are not: a slip of the pen that would otherwise go unseen. They are no error,
+    /// Variables that look like ours and are not: a typing error that nobody would notice. They are no error,
     /// since other programs may use the prefix.
     fn unknown_variables(&self) -> Vec<String> {
         let ours = |name: &&OsString| name.as_bytes().starts_with(VARIABLE_PREFIX.as_bytes());

@@ -92,7 +92,7 @@ impl Hashing {
 
 impl Node {
     /// A scan is through: there may be new files, and others may be tried again. One that changed while it was read is
-    /// let alone until two scans have found it the same: whoever writes to it would have it read for ever.
+    /// not hashed until two scans have found it the same: a file that is written to all the time would be read without end.
     pub(super) fn hash_after_scan(&mut self) {
         let library = &self.library;
         self.hashing.failed.retain(|name, failure| match (failure.fault, library.get(name.as_bytes())) {

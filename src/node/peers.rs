@@ -83,7 +83,7 @@ impl Peer {
         self.listed_by.is_empty() && self.source != PeerSource::User
     }
 
-    /// Named by the user, and never heard of: a slip of the pen, as far as anybody knows.
+    /// Named by the user, and has never answered: it is probably a typing error.
     pub(super) fn is_mistyped(&self) -> bool {
         let never_heard = self.last_seen.is_none() && !self.spoke && self.listed_by.is_empty();
         let fails = matches!(self.standing, Standing::Failing { .. } | Standing::NotAPeer);

@@ -247,7 +247,7 @@ impl Download {
                 Some(theirs) => spent >= STALL_AFTER && theirs / 2 > speed,
                 None => spent >= SLOW_AFTER.saturating_mul(1 << other.failures.min(16)),
             };
-            // A stream that is broken off begins anew some day: only one that is hardly worth its place gives it up.
+            // A stream that is broken off begins from the start later: only one that brings almost nothing is.
             let may_end = match fetch.task {
                 Task::Groups { .. } => true,
                 Task::Whole => self.is_slow(now, *at, fetch),

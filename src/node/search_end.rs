@@ -412,7 +412,7 @@ impl Node {
         self.change_open(now, id, |open| open.timer = None);
     }
 
-    /// Ends a search, and tells those that wait for it. `is_early`: for want of room.
+    /// Ends a search, and tells those that wait for it. `is_early`: because there is no room for it.
     fn conclude(&mut self, now: Instant, id: OpenId, is_early: bool) {
         let Some(Open { query, role, cut, is_found, timer, .. }) = self.open_searches.remove(id) else { return };
         self.cancel_timer(timer);

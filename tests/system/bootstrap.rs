@@ -66,7 +66,7 @@ fn only_silence_waits_for_silence() {
         "a pause shorter than 400 ms ends no message: {:?}",
         answer.took
     );
-    // A response that waited for silence in vain could not be faster than that, however often it is tried.
+    // A response that waited for silence could not be faster than that, however often it is tried.
     for framing in [Framing::Fin, Framing::Newline] {
         let fastest = (0..5).map(|_| ask(node.bootstrap_addr(), b"1:5", framing).took).min();
         assert!(fastest < Some(Duration::from_millis(350)), "{framing:?} is answered at once: {fastest:?}");

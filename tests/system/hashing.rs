@@ -96,7 +96,7 @@ fn a_file_that_changes_while_it_is_hashed_gets_the_hash_of_what_it_is_in_the_end
         content[turn as usize * 1_000] = turn as u8;
         pause(Duration::from_millis(2));
     }
-    // A file that somebody writes to is let alone until scans find it the same.
+    // A file that somebody writes to is not hashed until scans find it the same.
     until("the hash is that of the file", LIMIT, || {
         peer.rescan();
         hashes(&peer)["growing.bin"] == b3(&content)

@@ -54,7 +54,7 @@ impl Twins {
     }
 }
 
-/// The download ends whole, and the liar is named in the row and in a notice, and let alone from then on.
+/// The download ends whole, and the liar is named in the row and in a notice, and asked for nothing from then on.
 fn liar_is_named(twins: &Twins) {
     let mut events = twins.asker.control();
     events.call("events", Value::Null).expect("events come");

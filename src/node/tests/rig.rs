@@ -161,7 +161,7 @@ impl Rig {
 
     /// Jumps to the next deadline; how long that took.
     pub(super) fn jump(&mut self) -> Duration {
-        let at = self.node.next_deadline().expect("something is due some day");
+        let at = self.node.next_deadline().expect("a deadline");
         let span = at.saturating_since(self.now);
         self.now = self.now.max(at);
         self.node.advance(self.now);

@@ -53,7 +53,7 @@ fn sources_are_sought_in_one_ring_as_far_as_it_may_reach() {
     assert_eq!(rig.hits(None), []);
     let Ok(Reply::Peers(rows)) = rig.call(Request::Peers) else { panic!("peers") };
     assert!(rows.iter().any(|row| row.addr == peer(8) && row.p1 == Some(true)));
-    // Our own query comes back in vain.
+    // Our own query comes back, and is dropped.
     rig.request(SocketAddr::new(peer(1).ip(), 40_000), Message::Search(search));
     assert_eq!(rig.node.counters().limited.searches_dropped, 1);
 }

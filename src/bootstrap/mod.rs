@@ -178,7 +178,7 @@ impl Bootstrap {
     }
 
     /// A registrant was dialled for [`BootstrapAction::Check`], and answered or did not; `None` if it could not be dialled
-    /// because we lack something.
+    /// because a descriptor or memory was missing.
     pub fn on_checked(&mut self, now: Instant, peer: SocketAddr, answered: Option<bool>) {
         if let Some(answered) = answered {
             self.registry.set_answered(peer, now, answered);

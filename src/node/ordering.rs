@@ -170,12 +170,13 @@ impl Node {
     }
 
     /// A content under whatever names its hits have; without a hit it has no source yet, and is named by its hash.
-    fn wish_of_content(&self, b3: ContentHash) -> Option<Wish> {
+    fn wish_of_content(&mut self, b3: ContentHash) -> Option<Wish> {
         let first = self.hits.of_content(b3).next();
         let name = first.map_or_else(|| name_of_hash(b3), |hit| Some(hit.name().clone()))?;
+        let size = first.and_then(Hit::size);
         // By networks: of the one that has most, the last gives its place to one of a network that has fewer.
         let (mut sources, mut places): (BTreeMap<u64, Source>, _) = (BTreeMap::new(), FairQueue::default());
-        let mut known: BTreeMap<SocketAddr, u64> = BTreeMap::new();
+        let (mut known, mut displaced): (BTreeMap<SocketAddr, u64>, u64) = Default::default();
         for (number, (hit, (addr, name, teller))) in (1..).zip(self.offers_of_content(b3)) {
             if let Some(source) = known.get(&addr).and_then(|number| sources.get_mut(number)) {
                 source.names.add(name, teller);
@@ -184,20 +185,25 @@ impl Node {
             match places.room_for(Sender::own(addr), HIT_SOURCES_MAX, HIT_SOURCES_MAX) {
                 Room::Free => {}
                 Room::InPlaceOf(other) => {
+                    displaced += 1;
                     if let Some(other_source) = sources.remove(&other) {
                         known.remove(&other_source.addr);
                         places.remove(Sender::own(other_source.addr), other);
                     }
                 }
-                Room::None => continue,
+                Room::None => {
+                    displaced += 1;
+                    continue;
+                }
             }
             let names = Names::new(Rc::clone(name), teller);
             places.push(Sender::own(addr), number);
             known.insert(addr, number);
             sources.insert(number, Source { names, ..Source::new(addr, Rc::clone(name), hit.size()) });
         }
+        self.counters.limited.sources_displaced += displaced;
         let sources = sources.into_values().collect();
-        Some(Wish { name, size: first.and_then(Hit::size), b3: Some(b3), sources })
+        Some(Wish { name, size, b3: Some(b3), sources })
     }
 
     /// Who offers a content, each with the hit that says so.

@@ -256,4 +256,5 @@ fn a_content_that_one_address_offers_at_many_ports_has_the_others_among_its_sour
     let sources = row(&mut rig, id).sources;
     assert_eq!(sources.len(), 64);
     assert!((1..=3).all(|n| sources.contains(&peer(n))), "{sources:?}");
+    assert_eq!(rig.node.counters().limited.sources_displaced, 3);
 }

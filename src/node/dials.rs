@@ -5,7 +5,7 @@ use super::call_backs::CallBackId;
 use super::commands::{Command, Kind, Rank};
 use super::contract::{Action, DialOutcome, Dialled, Expect};
 use super::fair_queue::Sender;
-use super::limits::{CONNECT_MAX, CONNECT_UNPROVEN_MAX, SEARCHES_PER_UNPROVEN_MAX};
+use super::limits::{CONNECT_MAX, CONNECT_UNPROVEN_MAX, SEARCHES_PER_UNPROVEN_MAX, SEARCHES_PER_UNTRIED_MAX};
 use super::membership::LinkId;
 use super::open_searches::OpenId;
 use super::workers::QueueFull;
@@ -118,7 +118,7 @@ impl Node {
         self.submit_dial(now, to, purpose, command, Rank::Own)
     }
 
-    /// Sends a search of ours to a peer. Of those to one that is not proven only a few are under way at once, and connecting
+    /// Sends a search of ours to a peer. Of those to one that has not answered only a few are under way at once, and connecting
     /// may not take long: there may be nobody, and each holds a worker until that is known.
     /// A peer that is not known to speak `p1` is sent the plain form of the search.
     pub(super) fn dial_search(
@@ -128,12 +128,15 @@ impl Node {
         search: &Search,
         purpose: Purpose,
     ) -> SearchDial {
-        let is_proven = self.peers.is_proven(to);
+        let (under_way_max, connect_max) = match (self.peers.has_answered(to), self.peers.is_proven(to)) {
+            (true, _) => (usize::MAX, CONNECT_MAX),
+            (false, true) => (SEARCHES_PER_UNTRIED_MAX, CONNECT_UNPROVEN_MAX),
+            (false, false) => (SEARCHES_PER_UNPROVEN_MAX, CONNECT_UNPROVEN_MAX),
+        };
         let is_search = |dial: &&Dial| dial.to == to && matches!(dial.purpose, Purpose::Ring(..) | Purpose::Seek);
-        if !is_proven && self.dials.values().filter(is_search).count() >= SEARCHES_PER_UNPROVEN_MAX {
+        if under_way_max < usize::MAX && self.dials.values().filter(is_search).count() >= under_way_max {
             return SearchDial::Awaited;
         }
-        let connect_max = if is_proven { CONNECT_MAX } else { CONNECT_UNPROVEN_MAX };
         let plain = if self.takes_operators(to) { None } else { Query::plain_form(&search.text) };
         let text = plain.unwrap_or_else(|| search.text.clone());
         let messages = vec![Message::Search(Search { text, ..search.clone() })];

@@ -95,6 +95,9 @@ pub(super) const FORWARDS_PER_NEIGHBOUR_MAX: usize = 16;
 pub(super) const FORWARDS_PER_UNPROVEN_MAX: usize = 2;
 /// Searches of our own on their way to a peer that is not proven.
 pub(super) const SEARCHES_PER_UNPROVEN_MAX: usize = 2;
+/// Searches of our own on their way to a peer that a list or the user names, and that was not dialled yet: it may be there, and
+/// several searches may begin at once; or a list may name whom it likes, and eight such neighbours have a quarter of the workers.
+pub(super) const SEARCHES_PER_UNTRIED_MAX: usize = 8;
 /// How many times as many may wait until they can be sent.
 pub(super) const FORWARDS_WAITING_TIMES: usize = 4;
 /// Searches of others that one neighbour is sent in a second on the average: less than it takes from us

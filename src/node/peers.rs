@@ -209,6 +209,11 @@ impl Peers {
         self.rows.get(&peer).is_some_and(|row| !row.is_claim())
     }
 
+    /// Whether it answered the last time, and is no mere claim.
+    pub(super) fn has_answered(&self, peer: SocketAddr) -> bool {
+        self.rows.get(&peer).is_some_and(|row| row.rank() == RANK_ALIVE)
+    }
+
     /// Whether a connection to it is likely to succeed: it answered the last time, or is no mere claim and was not tried yet.
     pub(super) fn is_proven(&self, peer: SocketAddr) -> bool {
         self.rows.get(&peer).is_some_and(|row| row.rank() <= RANK_CLAIM)

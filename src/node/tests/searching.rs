@@ -63,6 +63,27 @@ fn two_of_our_searches_at_most_are_on_their_way_to_a_peer_that_is_a_mere_claim()
     assert!(rig.dials().iter().any(|(_, to, _)| *to == peer(2)), "and it is tried again when that has failed");
 }
 
+/// A list may name whom it likes: who searches again and again does not have all workers wait for them.
+#[test]
+fn eight_of_our_searches_at_most_are_on_their_way_to_a_peer_that_was_not_dialled_yet() {
+    let mut rig = Rig::new(config());
+    rig.join(vec![peer(1), peer(2)]);
+    let mut sent = Vec::new();
+    for _ in 0..100 {
+        rig.search_within("song", Some(1));
+        sent.extend(rig.dials().into_iter().map(|(exchange, to, _)| (exchange, to)));
+        rig.pass(Duration::from_millis(20));
+    }
+    let to = |n: u8| sent.iter().filter(|(_, to)| *to == peer(n)).count();
+    assert_eq!((to(1), to(2)), (8, 8));
+    // One that answers gets all.
+    sent.iter().filter(|(_, to)| *to == peer(1)).for_each(|(exchange, _)| rig.deliver(*exchange));
+    for _ in 0..20 {
+        rig.search_within("song", Some(1));
+    }
+    assert_eq!(rig.dials().iter().filter(|(_, to, _)| *to == peer(1)).count(), 20);
+}
+
 #[test]
 fn a_search_that_finds_nothing_nearby_goes_to_all() {
     let mut rig = Rig::among(vec![peer(1), peer(2)], &[]);

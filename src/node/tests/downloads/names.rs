@@ -175,7 +175,7 @@ fn deceived() -> Rig {
 fn forged_names_before_and_after_its_own_do_not_keep_a_source_from_being_asked_for_its_own() {
     let mut rig = deceived();
     rig.pass(Duration::from_secs(61));
-    rig.orders.clear();
+    rig.dials().into_iter().for_each(|(exchange, ..)| rig.deliver(exchange));
     let query = searching(&mut rig);
     forge(&mut rig, &query, 100..150);
     // All that may be asked under them is, before it speaks for itself.

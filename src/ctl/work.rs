@@ -44,7 +44,7 @@ pub(super) fn search(session: &mut Session, search: &Search) -> Result<ExitCode,
     }
     session.remark_unverified(hits.iter().any(|hit| hit.b3.is_none()));
     if truncated {
-        remark("there were more hits than are remembered; --max takes more, further words narrow the search");
+        remark("there were more hits than are remembered; --max takes up to 1000, and further words narrow the search");
     }
     if hits.is_empty() {
         let words = text::name(&words);

@@ -3,7 +3,7 @@
 use super::config::Config;
 use super::keys::{InForceFrom, KEYS, Key};
 use crate::control::{ChangedKey, ReloadReply, WaitingKey};
-use crate::driver::Facts;
+use crate::driver::{Facts, Reload};
 use serde_json::Value;
 
 /// The configuration in force: keys that need a restart have the values of the start, all others those of the last
@@ -11,6 +11,8 @@ use serde_json::Value;
 #[derive(Debug)]
 pub(super) struct Running {
     config: Config,
+    /// Whether the start found no other bootstrap node named. Whoever was started otherwise does not become alone by a reload.
+    started_alone: bool,
     /// Where the listeners are bound that were to take any free port.
     bound: Bound,
 }
@@ -20,12 +22,14 @@ pub(super) struct Running {
 struct Bound {
     listen_port: Option<u16>,
     bootstrap_port: Option<u16>,
+    /// Our own bootstrap node is not there: another one had its address.
+    gave_way: bool,
 }
 
 impl Running {
     /// A daemon that is started with this configuration.
     pub(super) fn new(config: Config) -> Self {
-        Self { config, bound: Bound::default() }
+        Self { started_alone: config.on_this_machine_alone(), config, bound: Bound::default() }
     }
 
     /// The configuration in force.
@@ -33,9 +37,31 @@ impl Running {
         &self.config
     }
 
+    /// What a reload has the loop work with from now on.
+    pub(super) fn reload(&self, report: ReloadReply) -> Reload {
+        let mut reload = self.config.reload(report);
+        if self.lacks_bootstrap() {
+            // The bootstrap node of a node that is alone would be at our own port, where nobody serves.
+            reload.node.bootstraps.clear();
+        }
+        reload
+    }
+
+    /// Whether no bootstrap node is named any more, and none is served.
+    fn lacks_bootstrap(&self) -> bool {
+        self.config.on_this_machine_alone() && !self.started_alone
+    }
+
+    /// The configuration in force, with the defaults written out that depend on other keys.
+    fn resolved(&self) -> Config {
+        let resolved = self.config.resolved();
+        if self.lacks_bootstrap() { Config { bootstrap_serve: None, ..resolved } } else { resolved }
+    }
+
     /// The listeners are bound.
     pub(super) fn on_bound(&mut self, facts: &Facts) {
         self.bound.listen_port = facts.listen.filter(|_| self.config.listen_port == 0).map(|addr| addr.port());
+        self.bound.gave_way = self.started_alone && facts.bootstrap.is_none();
         let any_port = self.config.serve().is_some_and(|serve| serve.port() == 0);
         self.bound.bootstrap_port = facts.bootstrap.filter(|_| any_port).map(|addr| addr.port());
     }
@@ -47,9 +73,9 @@ impl Running {
 
     /// Puts a configuration in force, but for the keys that need a restart, and says what that changed.
     pub(super) fn apply(&mut self, next: &Config) -> ReloadReply {
-        let merged = self.merged(next);
-        let before = std::mem::replace(&mut self.config, merged);
-        let shown = [&before, &self.config].map(|config| self.as_bound(config));
+        let before = self.as_bound();
+        self.config = self.merged(next);
+        let shown = [before, self.as_bound()];
         let changed = KEYS.iter().filter_map(|key| changed(key, &shown[0], &shown[1])).collect();
         let waiting = KEYS.iter().filter_map(|key| self.waiting(key, next)).collect();
         ReloadReply { changed, waiting, ..ReloadReply::default() }
@@ -57,7 +83,7 @@ impl Running {
 
     /// What runs after a reload of `next`.
     fn merged(&self, next: &Config) -> Config {
-        let running = self.config.resolved();
+        let running = self.resolved();
         let mut merged = next.clone();
         for key in KEYS.iter().filter(|key| key.in_force_from == InForceFrom::NextStart) {
             (key.copy)(&mut merged, &running);
@@ -65,9 +91,12 @@ impl Running {
         merged
     }
 
-    /// A configuration with all values written out, ports included that were picked.
-    fn as_bound(&self, config: &Config) -> Config {
-        let mut bound = config.resolved();
+    /// The configuration in force with all values written out, ports included that were picked.
+    fn as_bound(&self) -> Config {
+        let mut bound = self.resolved();
+        if self.bound.gave_way {
+            bound.bootstrap_serve = None;
+        }
         bound.listen_port = self.bound.listen_port.unwrap_or(bound.listen_port);
         if let (Some(serve), Some(port)) = (&mut bound.bootstrap_serve, self.bound.bootstrap_port) {
             serve.set_port(port);
@@ -77,7 +106,7 @@ impl Running {
 
     fn waiting(&self, key: &Key, next: &Config) -> Option<WaitingKey> {
         let [configured, running, bound] =
-            [next.resolved(), self.config.resolved(), self.as_bound(&self.config)].map(|config| (key.show)(&config));
+            [next.resolved(), self.resolved(), self.as_bound()].map(|config| (key.show)(&config));
         let waits = configured != running && configured != bound;
         waits.then(|| WaitingKey { key: key.name.to_owned(), in_force: value(&bound), next_start: value(&configured) })
     }

@@ -225,7 +225,7 @@ impl Service {
         let file = loaded.file.map(|path| RawText::new(path.as_os_str().as_bytes()));
         let report = ReloadReply { file, remarks: loaded.remarks, ..self.running.apply(&next) };
         self.note_log_file();
-        Ok(self.running.config().reload(report))
+        Ok(self.running.reload(report))
     }
 
     /// Remembers where the log goes.

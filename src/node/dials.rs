@@ -242,7 +242,7 @@ impl Node {
                 self.weigh_peer(now, to, &outcome);
                 match purpose {
                     Purpose::Ring(search, open) => {
-                        self.on_ring_dial_ended(search, &outcome);
+                        self.on_ring_dial_ended(search, to, &outcome);
                         self.on_part_dialled(now, Some(open), to, &outcome);
                     }
                     Purpose::Hits(open) => self.on_answer_ended(now, open),

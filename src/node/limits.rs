@@ -257,6 +257,8 @@ pub(super) const LEAF_WAIT_MIN: Duration = Duration::from_millis(30);
 pub(super) const BASE_WAIT_MIN: Duration = Duration::from_millis(100);
 /// Time for a neighbour that fails, or is a mere claim.
 pub(super) const UNPROVEN_PART_WAIT: Duration = Duration::from_millis(100);
+/// What a neighbour is taken to need that was late with the first search that it was sent, at most.
+pub(super) const LATE_FIRST: Duration = Duration::from_millis(200);
 /// How long a ring waits for hits after all are done: a quarter of what they took, within these bounds.
 pub(super) const RING_GRACE_MIN: Duration = Duration::from_millis(50);
 /// Longest such wait, if no hits come.

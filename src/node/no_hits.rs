@@ -4,10 +4,10 @@ use super::Node;
 use crate::control::{CallError, ExitCode};
 
 impl Node {
-    /// Why there is no hit; `None` if peers were asked, and have none. `asked`: copies of the search that were sent, of which
-    /// `delivered` have arrived.
-    pub(super) fn why_nothing_was_found(&self, asked: u32, delivered: u32) -> Option<CallError> {
-        if delivered > 0 {
+    /// Why there is no hit; `None` if peers were asked, and have none. `asked`: copies of the search that were sent;
+    /// `answered`: of these, copies of which a peer has shown that it took them.
+    pub(super) fn why_nothing_was_found(&self, asked: u32, answered: u32) -> Option<CallError> {
+        if answered > 0 {
             return None;
         }
         let (known, alive) = (self.peers.len(), self.peers.count());
@@ -25,7 +25,7 @@ impl Node {
                  `pyratectl bootstrap` whether new ones can be learnt of"
             )),
             (_, alive) if asked > 0 => network(format!(
-                "no peer could be reached (peers: {alive}); `pyratectl peers` shows their states, and whether this machine \
+                "no peer has answered (peers: {alive}); `pyratectl peers` shows their states, and whether this machine \
                  has a network `pyratectl bootstrap`"
             )),
             _ => CallError::new(ExitCode::NoSource, "too many commands wait for a worker; try again later"),

@@ -3,7 +3,9 @@
 //! Owns the table of them, ours and those of others, who is awaited for each, and what each neighbour took before.
 
 use super::fair_queue::{FairQueue, Sender};
-use super::limits::{DONE_STEP, HABITS_KEPT_MAX, OPEN_ASKERS_MAX, OPEN_SEARCHES_MAX, RING_GRACE_MAX, RING_GRACE_MIN};
+use super::limits::{
+    DONE_STEP, HABITS_KEPT_MAX, LATE_FIRST, OPEN_ASKERS_MAX, OPEN_SEARCHES_MAX, RING_GRACE_MAX, RING_GRACE_MIN,
+};
 use crate::id::{ExchangeId, QueryId, SearchId};
 use crate::time::Instant;
 use crate::timer::TimerId;
@@ -194,8 +196,12 @@ impl OpenSearches {
         let missed = self.habits.get(&peer).and_then(|habit| habit.missed.as_ref());
         let missed_at = missed.filter(|(missed, _)| missed == query).map(|(_, at)| *at);
         let Some(asked_at) = asked_at.or(missed_at) else { return };
-        let took = now.saturating_since(asked_at);
+        let mut took = now.saturating_since(asked_at);
         let habit = self.habits.entry(peer).or_default();
+        if habit.missed.is_some() {
+            // It may have been away for a while: its time doubles with each search that it is late with.
+            took = took.min(habit.longest.map_or(LATE_FIRST, |longest| longest * 2));
+        }
         (habit.misses, habit.missed) = (0, None);
         habit.longest = Some(habit.longest.map_or(took, |longest| took.max(longest * 7 / 8)));
         habit.quickest = Some(habit.quickest.map_or(took, |quickest| took.min(quickest * 9 / 8)));

@@ -281,6 +281,9 @@ impl Node {
         self.open_searches.note_done(now, peer, &done.id, part.map(|(asked_at, _)| asked_at));
         self.bound_habits();
         if let (Some(id), Some((_, sent_ttl))) = (id, part) {
+            if let Some(Open { role: Role::Ring { search, .. }, .. }) = self.open_searches.rows.get(&id) {
+                self.note_ring_answered(*search);
+            }
             self.change_open(now, id, |open| {
                 // No copy of our own ring has a higher TTL than those that we sent. Whoever forges one has the neighbour say that
                 // it is done before it is.

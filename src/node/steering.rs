@@ -22,12 +22,12 @@ impl Node {
     }
 
     pub(super) fn call_pause(&self, ids: &str) -> Result<Order, CallError> {
-        let ids = self.read_ids_or_none(ids, |state| !state.is_final())?;
+        let ids = self.read_ids(ids, IdForm::Whole, |state| !state.is_final())?;
         Ok(Order::steer(Steering::Pause, ids))
     }
 
     pub(super) fn call_resume(&self, ids: &str) -> Result<Order, CallError> {
-        let ids = self.read_ids_or_none(ids, |state| matches!(state, State::Paused(_)))?;
+        let ids = self.read_ids(ids, IdForm::Whole, |state| matches!(state, State::Paused(_)))?;
         Ok(Order::steer(Steering::Resume, ids))
     }
 
@@ -102,16 +102,12 @@ impl Node {
         self.set_download_state(now, id, State::Cancelled);
     }
 
-    /// Whole ids; `all` alone may mean none: then all that is wanted is so already.
-    fn read_ids_or_none(&self, ids: &str, applies: impl Fn(State) -> bool) -> Result<Vec<TransferId>, CallError> {
+    /// Ids as users type them; `all` means those to which the order applies. There may be none: then all that is wanted is so
+    /// already.
+    fn read_ids(&self, ids: &str, form: IdForm, applies: impl Fn(State) -> bool) -> Result<Vec<TransferId>, CallError> {
         if ids.trim() == "all" && self.downloads.ids_of(&applies).next().is_none() {
             return Ok(Vec::new());
         }
-        self.read_ids(ids, IdForm::Whole, applies)
-    }
-
-    /// Ids as users type them; `all` means those to which the order applies.
-    fn read_ids(&self, ids: &str, form: IdForm, applies: impl Fn(State) -> bool) -> Result<Vec<TransferId>, CallError> {
         let ids = parse_ids_with_all(ids, form, self.downloads.ids(), self.downloads.ids_of(applies))?;
         Ok(ids.into_iter().map(TransferId).collect())
     }

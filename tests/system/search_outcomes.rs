@@ -70,5 +70,5 @@ fn a_search_that_finds_nothing_says_why_and_what_to_do() {
     let listing = OldBootstrap::listing(&[dead_end()]);
     let asker = Setup::peer().joins(&[listing.addr()]).start();
     until("it knows one that is dead", LIMIT, || asker.peers_that(|_| true).len() == 1);
-    says(&asker, 6, &["no peer could be reached", "pyratectl peers"]);
+    says(&asker, 6, &["no peer has answered", "pyratectl peers"]);
 }

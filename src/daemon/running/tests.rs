@@ -55,6 +55,29 @@ fn nobody_registers_where_nobody_serves() {
 }
 
 #[test]
+fn a_node_that_loses_its_bootstrap_nodes_does_not_register_with_itself() {
+    let mut running = Running::new(joined());
+    for _ in 0..2 {
+        let report = running.apply(&Config::default());
+        assert!(rows(&report).1.contains(&"bootstrap_serve"), "{report:?}");
+        let row = report.waiting.iter().find(|row| row.key == "bootstrap_serve").unwrap();
+        assert_eq!((&row.in_force, &row.next_start), (&json!("off"), &json!("127.0.0.1:21168")));
+        assert_eq!(running.reload(report).node.bootstraps, []);
+    }
+    assert_eq!(rows(&running.apply(&joined())), (vec!["bootstrap_addr"], vec![]));
+    assert_eq!(running.config().links(), joined().links());
+}
+
+#[test]
+fn a_node_alone_whose_bootstrap_node_gave_way_to_another_does_not_say_that_it_serves() {
+    let mut running = Running::new(Config::default());
+    running.on_bound(&Facts { listen: addr("127.0.0.1:63339"), bootstrap: None, control: None });
+    let report = running.apply(&joined());
+    assert!(report.waiting.iter().all(|row| row.key != "bootstrap_serve"), "{report:?}");
+    assert_eq!(rows(&running.apply(&Config::default())), (vec!["bootstrap_addr"], vec![]));
+}
+
+#[test]
 fn a_peer_stays_one_until_the_next_start() {
     let mut running = Running::new(joined());
     let report = running.apply(&Config { peer: false, ..joined() });

@@ -7,6 +7,7 @@ use crate::node::contract::DialOutcome;
 use crate::node::dials::{Purpose, SearchDial};
 use crate::node::limits::{LAST_RING_WAIT, RING_ROWS_ENOUGH, RING_TTLS, RING_WAIT, RINGS_SKIPPED_BELOW};
 use crate::node::open_searches::{OpenId, wait_for_ttl};
+use crate::node::speech::Speech;
 use crate::node::subscriptions::Topic;
 use crate::node::{Node, NodeTimer};
 use crate::time::Instant;
@@ -21,7 +22,7 @@ pub(super) struct Rings {
     /// TTLs of the rings still to come.
     ahead: VecDeque<u8>,
     asked: u32,
-    delivered: u32,
+    answered: u32,
     lists: Lists,
     /// The ring that is out.
     pub(super) open: Option<OpenId>,
@@ -42,7 +43,7 @@ impl Rings {
     pub(super) fn up_to(widest: u8, requester: SocketAddr) -> Self {
         let mut ahead: VecDeque<u8> = RING_TTLS.into_iter().filter(|ring| *ring < widest).collect();
         ahead.push_back(widest);
-        Self { requester, ahead, asked: 0, delivered: 0, lists: Lists::NotAwaited, open: None, timer: None }
+        Self { requester, ahead, asked: 0, answered: 0, lists: Lists::NotAwaited, open: None, timer: None }
     }
 }
 
@@ -155,7 +156,7 @@ impl Node {
         let Some(Search { stage: Stage::Ringing(rings), .. }) = self.searches.rows.get_mut(&id) else { return };
         rings.open = None;
         let rows = self.hits.count(id);
-        let (asked, delivered, is_last) = (rings.asked, rings.delivered, rings.ahead.is_empty());
+        let (asked, answered, is_last) = (rings.asked, rings.answered, rings.ahead.is_empty());
         if cut && !is_last && asked > 0 && !self.has_enough(id, 1) {
             // Where next to nothing was found nearby, all have to be asked.
             if !self.has_enough(id, RINGS_SKIPPED_BELOW)
@@ -165,13 +166,21 @@ impl Node {
             }
             return self.send_ring(now, id);
         }
-        let error = if rows > 0 { None } else { self.why_nothing_was_found(asked, delivered) };
+        let error = if rows > 0 { None } else { self.why_nothing_was_found(asked, answered) };
         self.finish_search(now, id, error);
     }
 
-    pub(in crate::node) fn on_ring_dial_ended(&mut self, id: SearchId, outcome: &DialOutcome) {
+    /// A copy reached a neighbour, or did not. A base peer says no more than that; one that speaks `p1` says when it is done.
+    pub(in crate::node) fn on_ring_dial_ended(&mut self, id: SearchId, neighbour: SocketAddr, outcome: &DialOutcome) {
+        if outcome.is_ok() && self.peers.speech(neighbour) != Speech::P1 {
+            self.note_ring_answered(id);
+        }
+    }
+
+    /// Somebody who was asked has taken a search.
+    pub(in crate::node) fn note_ring_answered(&mut self, id: SearchId) {
         if let Some(Search { stage: Stage::Ringing(rings), .. }) = self.searches.rows.get_mut(&id) {
-            rings.delivered += u32::from(outcome.is_ok());
+            rings.answered += 1;
         }
     }
 

@@ -407,6 +407,20 @@ fn finished_searches_leave_no_timer() {
 }
 
 #[test]
+fn where_nobody_says_that_it_is_done_a_search_says_that_nobody_has_answered() {
+    for answers in [false, true] {
+        let mut rig = among_p1(&[peer(1), peer(2)], &[]);
+        rig.search_within("song", Some(1));
+        let (id, ..) = copies(&mut rig);
+        if answers {
+            say(&mut rig, peer(2), &id, false);
+        }
+        let error = span_to_end(&mut rig).1;
+        assert_eq!(error, (!answers).then_some(ExitCode::Network as i32));
+    }
+}
+
+#[test]
 fn without_neighbours_no_ring_is_sent() {
     let mut rig = Rig::among(Vec::new(), &[]);
     rig.search("song");

@@ -68,8 +68,7 @@ fn thousands_of_downloads_are_begun_paused_and_cancelled_by_one_call_each_withou
             rig.handle(Event::PartOpened { download, outcome: ready("/downloads/x") });
         }
     }
-    let error = rig.call(Request::Cancel { ids: "all".into() }).unwrap_err();
-    assert_eq!(error.code, ExitCode::NotFound as i32);
+    assert!(order(&mut rig, Request::Cancel { ids: "all".into() }).ids.is_empty(), "nothing is left to do");
 }
 
 fn opened_late(rig: &mut Rig) -> Option<(TransferId, Target)> {

@@ -53,8 +53,7 @@ fn a_cancelled_download_leaves_nothing() {
     let committed = CommittedPart { path: "/downloads/b".into(), already: false };
     rig.handle(Event::PartCommitted { download: TransferId(2), outcome: Ok(committed) });
     assert_eq!(state(&mut rig, 2), DownloadState::Done);
-    let error = rig.call(Request::Cancel { ids: "all".into() }).unwrap_err();
-    assert_eq!(error.code, ExitCode::NotFound as i32);
+    assert!(order(&mut rig, Request::Cancel { ids: "all".into() }).ids.is_empty(), "nothing is left to do");
     rig.call(Request::Cancel { ids: "2".into() }).unwrap();
     assert_eq!(state(&mut rig, 2), DownloadState::Done, "what is over stays as it is");
 }
@@ -250,8 +249,7 @@ fn retry_asks_every_source_anew_at_once() {
     check(&mut rig, 100);
     commit(&mut rig, "/downloads/a.txt");
     assert_eq!(state(&mut rig, 1), DownloadState::Done);
-    let error = rig.call(Request::Retry { ids: "all".into() }).unwrap_err();
-    assert_eq!(error.code, ExitCode::NotFound as i32);
+    assert!(order(&mut rig, Request::Retry { ids: "all".into() }).ids.is_empty(), "nothing is left to do");
     assert_eq!(order(&mut rig, Request::Retry { ids: "1".into() }).downloads[0].state, DownloadState::Done);
 }
 

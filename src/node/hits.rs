@@ -166,9 +166,12 @@ impl Hits {
         self.change_group(search, |group| group.seen_at = Some(now));
     }
 
-    /// No more answers are taken for a search or listing.
-    pub(super) fn close(&mut self, search: SearchId) {
-        self.change_group(search, |group| (group.shares, group.surplus) = Default::default());
+    /// No more answers are taken for a search or listing; `is_cut`: there were more than are remembered.
+    pub(super) fn close(&mut self, search: SearchId, is_cut: bool) {
+        self.change_group(search, |group| {
+            group.is_cut |= is_cut;
+            (group.shares, group.surplus) = Default::default();
+        });
     }
 
     /// Takes an answer, if it belongs to a row or another may be made for it.

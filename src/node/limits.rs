@@ -269,6 +269,8 @@ pub(super) const RING_GRACE_IN_ALL_MAX: Duration = Duration::from_millis(500);
 pub(super) const HABITS_KEPT_MAX: usize = 1_024;
 /// How long after its end a search still takes hits.
 pub(super) const LATE_HITS: Duration = Duration::from_secs(5 * 60);
+/// Least time between two looks for searches that have been over for so long.
+pub(super) const FORGET_INTERVAL: Duration = Duration::from_secs(60);
 /// Rows remembered for a search that does not say how many.
 pub(super) const SEARCH_ROWS_DEFAULT: u32 = 150;
 /// Rows remembered for a search at most.

@@ -12,8 +12,8 @@ use super::endpoints::canonical;
 use super::hit::{Answer, Grouping, Hit};
 use super::hits::{Hits, NotTaken, Taken};
 use super::limits::{
-    EXACT_SOURCES_ENOUGH, LATE_HITS, LISTING_FILES_MAX, LISTING_INTERVAL, SEARCH_ROWS_DEFAULT, SEARCH_ROWS_MAX,
-    SEARCHES_MAX,
+    EXACT_SOURCES_ENOUGH, FORGET_INTERVAL, LATE_HITS, LISTING_FILES_MAX, LISTING_INTERVAL, SEARCH_ROWS_DEFAULT,
+    SEARCH_ROWS_MAX, SEARCHES_MAX,
 };
 use super::names::Teller;
 use super::open_searches::Found;
@@ -49,8 +49,8 @@ enum Stage {
     Ringing(Rings),
     /// A peer's list comes in.
     Listing { exchange: ExchangeId, peer: SocketAddr, told: Option<Instant> },
-    /// Nothing more is sent; late hits are taken, until the timer ends that.
-    Over { timer: Option<TimerId> },
+    /// Nothing more is sent; late hits are taken until then.
+    Over { until: Instant },
 }
 
 /// Whether enough have the very content that was searched for: it has the hash that was asked for, or the name.
@@ -71,6 +71,8 @@ pub(super) struct Searches {
     rows: BTreeMap<SearchId, Search>,
     queries: HashMap<QueryId, SearchId>,
     begun: u32,
+    /// For the search that has been over for longest.
+    forget_timer: Option<TimerId>,
 }
 
 impl Searches {
@@ -137,7 +139,7 @@ impl Node {
         self.learn_peer(now, peer, PeerSource::User);
         // Base programs ignore what follows `5:`, and this is how we learn that a peer speaks more.
         let messages = vec![Message::ListFiles { p1: true }];
-        let id = self.begin_search(Stage::Over { timer: None }, None, LISTING_FILES_MAX)?;
+        let id = self.begin_search(Stage::Over { until: now }, None, LISTING_FILES_MAX)?;
         let Ok(exchange) = self.dial_peer(now, peer, messages, Expect::FileList, Purpose::List(id)) else {
             self.forget_search(id);
             return Err(CallError::new(ExitCode::NoSource, "too many commands wait for a worker; try again later"));
@@ -172,12 +174,12 @@ impl Node {
     }
 
     fn finish_search(&mut self, now: Instant, id: SearchId, error: Option<CallError>) {
-        let timer = Some(self.wheel.insert(now + LATE_HITS, NodeTimer::ForgetSearch(id)));
         let Some(search) = self.searches.rows.get_mut(&id) else { return };
         self.newcomers.end_search(id);
         let (hits, truncated) = (self.hits.count(id), search.truncated || self.hits.is_cut(id));
-        let stage = std::mem::replace(&mut search.stage, Stage::Over { timer });
+        let stage = std::mem::replace(&mut search.stage, Stage::Over { until: now + LATE_HITS });
         self.end_stage(stage);
+        self.plan_to_forget(now + LATE_HITS);
         self.notify(Topic::Search(id), || Notice::SearchDone { search: id.0, hits, truncated, error });
     }
 
@@ -188,8 +190,29 @@ impl Node {
                 self.close_ring(rings.open);
                 self.cancel_timer(rings.timer);
             }
-            Stage::Listing { .. } => {}
-            Stage::Over { timer } => self.cancel_timer(timer),
+            Stage::Listing { .. } | Stage::Over { .. } => {}
+        }
+    }
+
+    /// One timer is for all searches that are over: for the first of them.
+    fn plan_to_forget(&mut self, at: Instant) {
+        if self.searches.forget_timer.is_none() {
+            self.searches.forget_timer = Some(self.wheel.insert(at, NodeTimer::ForgetSearches));
+        }
+    }
+
+    /// Takes no more hits for searches that have been over for long. It looks again a minute later at the earliest, so that searches
+    /// that end at different times do not each wake the node.
+    pub(super) fn on_forget_timer(&mut self, now: Instant) {
+        self.searches.forget_timer = None;
+        let ends = |(id, search): (&SearchId, &Search)| match search.stage {
+            Stage::Over { until } => Some((until, *id)),
+            _ => None,
+        };
+        let ends: Vec<_> = self.searches.rows.iter().filter_map(ends).collect();
+        ends.iter().filter(|(until, _)| *until <= now).for_each(|(_, id)| self.forget_search(*id));
+        if let Some(next) = ends.iter().map(|(until, _)| *until).filter(|until| *until > now).min() {
+            self.plan_to_forget(next.max(now + FORGET_INTERVAL));
         }
     }
 
@@ -202,7 +225,7 @@ impl Node {
             self.searches.queries.remove(query);
         }
         self.subscriptions.close(Topic::Search(id));
-        self.hits.close(id);
+        self.hits.close(id, search.truncated);
     }
 
     /// Whether a search or listing found more than is remembered of it.

@@ -22,8 +22,8 @@ pub(super) enum NodeTimer {
     Ring(SearchId),
     /// Neighbours have had their time to say that they are done with a search.
     SearchPart(OpenId),
-    /// Late hits of a search are no longer taken.
-    ForgetSearch(SearchId),
+    /// A search has been over for so long that it takes no more hits.
+    ForgetSearches,
     /// A neighbour may be sent a search of others that waits.
     Forward(SocketAddr),
     /// A request from the network waited for a worker.
@@ -70,7 +70,7 @@ impl Node {
             NodeTimer::ExpirePeers => self.on_expire_peers(now),
             NodeTimer::Ring(search) => self.on_ring_timer(now, search),
             NodeTimer::SearchPart(open) => self.on_part_timer(now, open),
-            NodeTimer::ForgetSearch(search) => self.forget_search(search),
+            NodeTimer::ForgetSearches => self.on_forget_timer(now),
             NodeTimer::Forward(neighbour) => self.on_forward_timer(now, neighbour),
             NodeTimer::CommandWaited { exchange } => self.on_command_waited(exchange),
             NodeTimer::Displace => self.on_displace_timer(now),

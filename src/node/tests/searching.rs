@@ -196,6 +196,10 @@ fn a_search_names_how_many_hits_it_takes_and_says_that_a_peer_has_more() {
     rig.hit(&query.id, peer(1), Listed { attributes, ..listed("song", None) });
     rig.pass(Duration::from_secs(2));
     assert_eq!(done(&rig.notices()), Some((1, true, None)));
+    // As long as its rows are there, also when it takes no more hits.
+    rig.pass(Duration::from_secs(400));
+    let reply = rig.call(Request::Hits { search: None, after: 939 });
+    assert!(matches!(&reply, Ok(Reply::Hits(page)) if page.truncated && page.hits.len() == 1), "{reply:?}");
 }
 
 #[test]

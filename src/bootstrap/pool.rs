@@ -71,9 +71,12 @@ pub(super) fn draw(pools: [&Pool; 2], random: &mut impl Rng, wanted: Wanted) -> 
 #[derive(Debug, Default)]
 struct Drawn {
     rows: Vec<SocketAddr>,
-    of_network: HashMap<Network, usize>,
+    of_network: RowsOfNetworks,
     of_unit: HashMap<UnitKey, usize>,
 }
+
+/// Rows that each network has.
+type RowsOfNetworks = HashMap<Network, usize>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum UnitKey {
@@ -143,21 +146,16 @@ enum Unit<'a> {
 }
 
 impl Unit<'_> {
-    fn draw(
-        &mut self,
-        random: &mut impl Rng,
-        share: usize,
-        of_network: &mut HashMap<Network, usize>,
-    ) -> Option<SocketAddr> {
+    fn draw(&mut self, random: &mut impl Rng, share: usize, rows: &mut RowsOfNetworks) -> Option<SocketAddr> {
         let (networks, order, begun) = match self {
-            Self::One(network) => return network.draw(random, share, of_network),
+            Self::One(network) => return network.draw(random, share, rows),
             Self::Wide { networks, order, begun } => (networks, order, begun),
         };
         loop {
             let fresh = order.draw(random).and_then(|place| networks.get_index(place));
             let fresh = fresh.map(|(network, peers)| OneNetwork::new(*network, peers));
             let mut network = fresh.or_else(|| begun.pop_front())?;
-            if let Some(peer) = network.draw(random, share, of_network) {
+            if let Some(peer) = network.draw(random, share, rows) {
                 begun.push_back(network);
                 return Some(peer);
             }
@@ -177,13 +175,8 @@ impl<'a> OneNetwork<'a> {
         Self { network, peers, order: Shuffle::new(peers.len()) }
     }
 
-    fn draw(
-        &mut self,
-        random: &mut impl Rng,
-        share: usize,
-        of_network: &mut HashMap<Network, usize>,
-    ) -> Option<SocketAddr> {
-        let drawn = of_network.entry(self.network).or_default();
+    fn draw(&mut self, random: &mut impl Rng, share: usize, rows: &mut RowsOfNetworks) -> Option<SocketAddr> {
+        let drawn = rows.entry(self.network).or_default();
         if *drawn >= share {
             return None;
         }

@@ -42,7 +42,7 @@ fn parse_line(line: &[u8]) -> Option<Lease> {
         None => Some(None),
         Some(field) => field[key.len()..].parse().ok().map(|ms| Some(Instant::from_ms(ms))),
     };
-    // An earlier version did not say; it was then at the latest.
+    // Earlier versions did not write it: the beginning of the last lease is the latest that it can be.
     let since = time("since=")?.unwrap_or(Instant::from_ms(ends.as_ms().saturating_sub(LEASE.as_millis() as u64)));
     let answered = time("answered=")?;
     let peer = SocketAddr::new(ip.to_canonical(), port);

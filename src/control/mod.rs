@@ -31,6 +31,9 @@ pub use reply::{
 };
 pub use text::RawText;
 
+/// The usual port of a peer (PROTOCOL, part 1), which is meant where none is named.
+pub const PEER_PORT: u16 = 63_339;
+
 use serde::{Deserialize, Serialize};
 
 /// The ID of a call: the client's choice, a number or a short string, unique among its open calls.

@@ -266,7 +266,7 @@ pub struct HitRow {
     pub b3: Option<String>,
     /// Who offers it.
     pub sources: Vec<SocketAddr>,
-    /// In a document of `pyratectl search`: there were more hits than are shown. Left out if not so.
+    /// In answers to `hits`: its search found more than is remembered, or than peers sent. Left out if not so.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub truncated: bool,
 }

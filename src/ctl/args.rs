@@ -1,7 +1,7 @@
 //! The command line of `pyratectl` (pyratectl(1)).
 
 use super::argv;
-use crate::control::{RawText, Selector};
+use crate::control::{PEER_PORT, RawText, Selector};
 use crate::id::ContentHash;
 use crate::name::{Escaped, unescaped};
 use argh::{FromArgValue, FromArgs};
@@ -12,9 +12,6 @@ use std::time::Duration;
 
 /// How long a daemon may take for an answer unless the user says otherwise.
 const TIMEOUT: Duration = Duration::from_secs(30);
-
-/// The port of a peer that is named without one.
-const PEER_PORT: u16 = 63_339;
 
 /// How the results are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

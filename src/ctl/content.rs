@@ -1,6 +1,6 @@
 //! `download -o -`: the content of a file on the standard output.
 //!
-//! The daemon saves and checks the file as ever, and then it is copied: nothing is written of a download that fails, and of
+//! The daemon saves and checks the file as in every download, and then it is copied: nothing is written of a download that fails, and of
 //! one that has a hash nothing but what matches it, or the end is code 32. The daemon may be another user: it keeps the
 //! file in its download directory, and whoever may not read it there gets code 17.
 

@@ -29,8 +29,7 @@ pub(super) fn peers(session: &mut Session) -> Result<ExitCode, CallError> {
 
 /// `hits`: a table of all, or everything that is known of some.
 pub(super) fn hits(session: &mut Session, ids: &[String]) -> Result<ExitCode, CallError> {
-    let (mut hits, truncated) = all_hits(session, None)?;
-    hits.iter_mut().for_each(|hit| hit.truncated = truncated);
+    let (hits, truncated) = all_hits(session, None)?;
     if !ids.is_empty() {
         let chosen = parse_ids(&ids.join(","), IdForm::Beginnings, hits.iter().map(|hit| hit.id))?;
         session.output.show(&Details(picked(hits, &chosen, |hit| hit.id)))?;

@@ -31,9 +31,8 @@ pub(super) fn search(session: &mut Session, search: &Search) -> Result<ExitCode,
     }
     let mut come = Come::new(session.output);
     let end = gather(session, started.search, Deadline::after(search.wait), &mut come)?;
-    let (mut hits, truncated) = all_hits(session, Some(started.search))?;
+    let (hits, truncated) = all_hits(session, Some(started.search))?;
     let truncated = truncated || end.truncated;
-    hits.iter_mut().for_each(|hit| hit.truncated = truncated);
     if let (true, Some(error)) = (hits.is_empty(), end.error) {
         return Err(error);
     }

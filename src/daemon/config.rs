@@ -3,7 +3,7 @@
 use super::keys::{KEYS, Key};
 use super::load::{ConfigFault, Place};
 use super::value::LogPlace;
-use crate::control::ReloadReply;
+use crate::control::{PEER_PORT, ReloadReply};
 use crate::driver::{RateLimits, Reload};
 use crate::node::contract::{BootstrapAddr, NodeConfig};
 use log::LevelFilter;
@@ -16,9 +16,6 @@ use toml::de::DeValue;
 
 /// Usual port of a bootstrap node (PROTOCOL, part 1).
 const BOOTSTRAP_PORT: u16 = 21168;
-
-/// Usual port of a peer (PROTOCOL, part 1).
-const PEER_PORT: u16 = 63339;
 
 /// A bootstrap node drops a peer that was silent for 10 minutes; a longer time between keepalives leaves no room for
 /// one that is lost or late.

@@ -133,7 +133,7 @@ impl Drop for ControlListener {
     }
 }
 
-/// Whether a control socket can be made at a path. That another daemon answers there is no matter here.
+/// Whether a control socket can be made at a path. Another daemon may answer there.
 ///
 /// # Errors
 /// What would keep us from it.

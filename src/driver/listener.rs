@@ -59,7 +59,7 @@ impl Listener {
     }
 }
 
-/// Whether this machine can listen at an address. That somebody does so already is no matter here.
+/// Whether this machine can listen at an address. Somebody may do so already.
 ///
 /// # Errors
 /// As the system reports them.

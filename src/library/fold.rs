@@ -10,8 +10,8 @@ use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
 /// Characters below this one are looked up in a table; most of those above fold to themselves.
 const TABLE_END: u32 = 0x3040;
 
-/// What each character from U+0080 to [`TABLE_END`] folds to: to find this out anew for each name would take much longer
-/// than a search may.
+/// What each character from U+0080 to [`TABLE_END`] folds to: to compute that for each name would take much longer than a
+/// search may.
 struct Table {
     /// Where the text of each ends; it begins where the one before ends.
     ends: Vec<u32>,
@@ -60,7 +60,7 @@ pub(super) fn fold_into(out: &mut Vec<u8>, text: &[u8]) {
     }
 }
 
-/// Folds each character by itself. False if one of them may be composed with another: then nothing is worth anything.
+/// Folds each character by itself. False if one of them may be composed with another: what was appended is then to be dropped.
 fn fold_alone(out: &mut Vec<u8>, text: &str) -> bool {
     let (table, mut rest) = (&*TABLE, text);
     while !rest.is_empty() {
@@ -211,7 +211,7 @@ mod tests {
         assert_eq!((of(""), of(" -.- ")), (String::new(), String::new()));
     }
 
-    /// Word for word what the table and the short ways of [`fold_into`] stand for.
+    /// What [`fold_into`] computes, without its table and its shortcuts.
     fn slowly(text: &str) -> String {
         let folded = text.nfd().default_case_fold().nfd();
         folded.filter(|&c| canonical_combining_class(c) == 0 && !is_passed_over(c)).nfd().collect()

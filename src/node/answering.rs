@@ -248,7 +248,7 @@ impl Node {
         let sender = Sender::of_search(from, requester);
         if !self.answering.senders.allow(now, payer(sender)) {
             self.counters.limited.searches_refused += 1;
-            return;
+            return self.say_done(exchange, &search.id, true, None);
         }
         let ours = self.searches.is_ours(&search.id) || self.seeks.is_ours(&search.id);
         if ours || self.is_ourselves(requester) {
@@ -265,13 +265,10 @@ impl Node {
         // The plain form has come by another way, over a base peer: what it finds is all that this one finds, and more. Not
         // the other way round: exclusions that somebody adds must not keep the search itself out.
         let plain = Query::plain_form(&search.text);
-        let of_plain = plain.as_ref().map(|text| SearchKey::of(&search, requester, text));
-        if let Some(highest) = of_plain.and_then(|key| self.answering.seen.covers(now, &key, ttl)) {
-            self.counters.limited.searches_dropped += 1;
-            return self.on_repeated(exchange, &search.id, ttl, highest);
-        }
         let key = SearchKey::of(&search, requester, &search.text);
-        if let Some(highest) = self.answering.seen.covers(now, &key, ttl) {
+        let of_plain = plain.as_ref().map(|text| SearchKey::of(&search, requester, text));
+        let covers = |key| self.answering.seen.covers(now, key, ttl);
+        if let Some(highest) = of_plain.iter().chain([&key]).find_map(covers) {
             self.counters.limited.searches_dropped += 1;
             return self.on_repeated(exchange, &search.id, ttl, highest);
         }

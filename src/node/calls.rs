@@ -146,7 +146,8 @@ impl Node {
 
     fn call_hits(&mut self, now: Instant, search: Option<u32>, after: u32) -> HitsReply {
         let search = search.map(|search| if search == LAST_SEARCH { self.last_search() } else { SearchId(search) });
-        let rows = self.hits.after(search, HitId(after)).map(|(id, hit)| (id.0, hit.row(id)));
+        let row_of = |id, hit: &Hit| HitRow { truncated: self.is_truncated(hit.search()), ..hit.row(id) };
+        let rows = self.hits.after(search, HitId(after)).map(|(id, hit)| (id.0, row_of(id, hit)));
         let bytes = |row: &HitRow| {
             let names: usize = row.names.iter().chain([&row.name]).map(|name| name.as_bytes().len() + 8).sum();
             200 + names * TEXT_BLOAT_MAX + row.sources.len() * 64

@@ -24,7 +24,7 @@ pub(super) struct Displacing {
     timer: Option<TimerId>,
 }
 
-/// How a response gets on.
+/// How fast a response moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flow {
     /// So many bytes went out, which at [`USEFUL_RATE`] last until then: later it moves too slowly.
@@ -70,7 +70,7 @@ pub(super) struct Shares {
 }
 
 impl Shares {
-    /// `since` says when a ticket came, and `active` who has what, and how that gets on.
+    /// `since` says when a ticket came, and `active` who has what, and how fast it moves.
     pub(super) fn new(
         now: Instant,
         queue: &FairQueue,

@@ -164,14 +164,18 @@ impl<'a> Chosen<'a> {
         self.count(|place| place.rank > self.rules.answers) > 0
     }
 
+    /// Decides among equals; lower is better.
+    fn place_among_equals(&self, candidate: &Candidate) -> impl Ord + use<> {
+        let Candidate { chance, addr, .. } = *candidate;
+        (self.of_wide_network(addr), self.of_network(addr), self.list_of(candidate).0, chance, addr)
+    }
+
     /// The best of the candidates that fit; lower is better.
     fn best_of(&self, candidates: &[Candidate], fits: impl Fn(&Candidate) -> bool) -> Option<usize> {
         let wants_proven = self.wants_proven();
         let key = |candidate: &Candidate| {
             let is_wanted = wants_proven && candidate.proven && candidate.rank < self.rules.gives_way;
-            let (of_list, _) = self.list_of(candidate);
-            let (of_wide, of_network) = (self.of_wide_network(candidate.addr), self.of_network(candidate.addr));
-            (!is_wanted, candidate.rank, of_wide, of_network, of_list, candidate.chance, candidate.addr)
+            (!is_wanted, candidate.rank, self.place_among_equals(candidate))
         };
         let fitting = candidates.iter().enumerate();
         let fitting = fitting.filter(|(_, candidate)| self.has_room_for(candidate) && fits(candidate));
@@ -254,10 +258,8 @@ impl<'a> Chosen<'a> {
         };
         // One that did more than to answer, then one that was not tried yet.
         let found = others.iter().filter(fits).min_by_key(|candidate| {
-            let (of_wide, of_network) = (self.of_wide_network(candidate.addr), self.of_network(candidate.addr));
-            let (of_list, _) = self.list_of(candidate);
             let is_tried = candidate.rank == self.rules.answers;
-            (!is_useful(candidate), is_tried, of_wide, of_network, of_list, candidate.chance, candidate.addr)
+            (!is_useful(candidate), is_tried, self.place_among_equals(candidate))
         });
         let found = found.cloned();
         let is_replaced = found.is_some();

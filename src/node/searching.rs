@@ -56,10 +56,7 @@ enum Stage {
 /// Whether enough have the very content that was searched for: it has the hash that was asked for, or the name.
 fn is_found_exactly(hit: &Hit, text: &[u8]) -> bool {
     let Some(b3) = hit.b3() else { return false };
-    let is_named = |name: &FileName| {
-        let name = name.as_bytes();
-        name == text || name.rsplit(|byte| *byte == b'/').next() == Some(text)
-    };
+    let is_named = |name: &FileName| name.as_bytes() == text || name.last_component() == text;
     let wanted = text.strip_prefix(b"b3=").and_then(ContentHash::from_hex);
     let fits = wanted.map_or_else(|| hit.offers().any(|(_, name, _)| is_named(name)), |wanted| wanted == b3);
     fits && senders(hit.backings()) >= EXACT_SOURCES_ENOUGH

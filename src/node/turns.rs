@@ -41,7 +41,7 @@ impl UploadTurns {
         self.waiting.len()
     }
 
-    /// How the turns are shared, of uploads that get on like this.
+    /// How the turns are shared; `flow` says how fast an upload moves.
     pub(super) fn shares(&self, now: Instant, flow: impl Fn(ExchangeId) -> Option<Flow>) -> Shares {
         let since = |ticket: u64| self.waiting.get(&ticket).map(|waiting| waiting.since);
         let active = self.active.iter().map(|(exchange, sender)| (sender.network(), *exchange, flow(*exchange)));

@@ -198,7 +198,7 @@ impl Workers {
         }
     }
 
-    /// How a response gets on that has a worker.
+    /// How fast a response moves that has a worker.
     pub(super) fn flow(&self, exchange: ExchangeId) -> Option<Flow> {
         self.active.get(&exchange).map(|active| active.flow)
     }

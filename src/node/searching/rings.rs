@@ -158,7 +158,7 @@ impl Node {
         let rows = self.hits.count(id);
         let (asked, answered, is_last) = (rings.asked, rings.answered, rings.ahead.is_empty());
         if cut && !is_last && asked > 0 && !self.has_enough(id, 1) {
-            // Where next to nothing was found nearby, all have to be asked.
+            // Where almost nothing was found nearby, all have to be asked.
             if !self.has_enough(id, RINGS_SKIPPED_BELOW)
                 && let Some(Search { stage: Stage::Ringing(rings), .. }) = self.searches.rows.get_mut(&id)
             {

@@ -13,17 +13,6 @@ fn limited(rig: &Rig) -> LimitedReply {
     rig.node.counters().limited
 }
 
-fn ask(rig: &mut Rig, address: &str) -> ExchangeId {
-    rig.request(addr(&format!("{address}:40000")), Message::DownloadRequest { name: name("a") })
-}
-
-fn sent(rig: &mut Rig) -> Vec<ExchangeId> {
-    rig.take(|action| match action {
-        Action::SendFile { exchange, .. } => Some(*exchange),
-        _ => None,
-    })
-}
-
 /// What some have been told to break off.
 fn aborted(rig: &mut Rig) -> Vec<ExchangeId> {
     rig.take(|action| match action {
@@ -37,10 +26,10 @@ fn held_by_two_networks() -> (Rig, Vec<ExchangeId>) {
     let mut rig = Rig::new(NodeConfig { bootstraps: Vec::new(), max_workers: 32, ..config() });
     rig.scan(&[("a", 1 << 20)]);
     for n in 0..50 {
-        ask(&mut rig, &format!("[2001:db8::{n}]"));
-        ask(&mut rig, "192.0.2.2");
+        rig.ask_for_a(&format!("[2001:db8::{n}]"));
+        rig.ask_for_a("192.0.2.2");
     }
-    let held = sent(&mut rig);
+    let held = rig.files_sent();
     assert_eq!(held.len(), 24);
     (rig, held)
 }
@@ -59,12 +48,12 @@ fn readers_that_take_nothing_give_way_to_each_network_that_waits() {
     let (mut rig, _) = held_by_two_networks();
     rig.pass(Duration::from_secs(20));
     assert_eq!(end_aborted(&mut rig), 0, "nobody else waits");
-    let others: Vec<_> = (1..=5).map(|n| ask(&mut rig, &format!("198.51.100.{n}"))).collect();
+    let others: Vec<_> = (1..=5).map(|n| rig.ask_for_a(&format!("198.51.100.{n}"))).collect();
     rig.pass(Duration::from_millis(2_900));
-    assert_eq!((sent(&mut rig), end_aborted(&mut rig)), (Vec::new(), 0), "they may yet have their turn");
+    assert_eq!((rig.files_sent(), end_aborted(&mut rig)), (Vec::new(), 0), "they may yet have their turn");
     rig.pass(Duration::from_millis(1_100));
     assert_eq!(end_aborted(&mut rig), 5);
-    assert_eq!(sent(&mut rig), others);
+    assert_eq!(rig.files_sent(), others);
     assert_eq!(limited(&rig).responses_displaced, 5);
     rig.pass(Duration::from_secs(20));
     assert_eq!(end_aborted(&mut rig), 0, "and those who have most do not give way to each other");
@@ -89,7 +78,7 @@ fn who_moves_at_a_useful_rate_is_spared_and_the_one_that_has_not_moved_for_longe
         }
     }
     rig.pass(Duration::from_secs(7));
-    let others: Vec<_> = (1..=30).map(|n| ask(&mut rig, &format!("198.51.100.{n}"))).collect();
+    let others: Vec<_> = (1..=30).map(|n| rig.ask_for_a(&format!("198.51.100.{n}"))).collect();
     rig.pass(Duration::from_secs(1));
     progress(&mut rig, useful, 11 * (16 << 10));
     rig.pass(Duration::from_secs(2));
@@ -99,7 +88,7 @@ fn who_moves_at_a_useful_rate_is_spared_and_the_one_that_has_not_moved_for_longe
     for exchange in &gave_way {
         rig.handle(Event::ResponseEnded { exchange: *exchange, outcome: Err(ResponseFault::Aborted) });
     }
-    assert!(sent(&mut rig).iter().all(|exchange| others.contains(exchange)));
+    assert!(rig.files_sent().iter().all(|exchange| others.contains(exchange)));
 }
 
 #[test]
@@ -107,9 +96,9 @@ fn what_our_limit_holds_back_does_not_give_way_and_what_its_reader_holds_back_fr
     // Four turns, of which each has 546 bytes a second.
     let mut rig = Rig::new(NodeConfig { bootstraps: Vec::new(), upload_limit: 4 * 546, ..config() });
     rig.scan(&[("a", 1 << 20)]);
-    let held: Vec<_> = (0..4).map(|_| ask(&mut rig, "192.0.2.2")).collect();
-    assert_eq!(sent(&mut rig), held);
-    let other = ask(&mut rig, "198.51.100.1");
+    let held: Vec<_> = (0..4).map(|_| rig.ask_for_a("192.0.2.2")).collect();
+    assert_eq!(rig.files_sent(), held);
+    let other = rig.ask_for_a("198.51.100.1");
     for step in 1..=40u64 {
         rig.pass(Duration::from_secs(1));
         for exchange in &held {
@@ -119,7 +108,7 @@ fn what_our_limit_holds_back_does_not_give_way_and_what_its_reader_holds_back_fr
     }
     rig.pass(Duration::from_secs(9));
     assert_eq!(end_aborted(&mut rig), 1, "now nothing moves");
-    assert_eq!(sent(&mut rig), [other]);
+    assert_eq!(rig.files_sent(), [other]);
 }
 
 #[test]
@@ -138,7 +127,7 @@ fn lists_ranges_metadata_and_files_for_those_called_back_give_way_as_well() {
         _ => None,
     })[0];
     rig.handle(Event::CallBackStands { exchange: called_back });
-    let others: Vec<_> = (1..=4).map(|n| ask(&mut rig, &format!("198.51.100.{n}"))).collect();
+    let others: Vec<_> = (1..=4).map(|n| rig.ask_for_a(&format!("198.51.100.{n}"))).collect();
     rig.pass(Duration::from_secs(8));
     let gave_way: BTreeSet<_> = aborted(&mut rig).into_iter().collect();
     assert_eq!(gave_way, BTreeSet::from([list, range, metadata, called_back]));
@@ -146,6 +135,6 @@ fn lists_ranges_metadata_and_files_for_those_called_back_give_way_as_well() {
     for exchange in [list, range, metadata] {
         rig.handle(Event::ResponseEnded { exchange, outcome: Err(ResponseFault::Aborted) });
     }
-    assert_eq!(sent(&mut rig), others);
+    assert_eq!(rig.files_sent(), others);
     assert_eq!(limited(&rig).responses_displaced, 4);
 }

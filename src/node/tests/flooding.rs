@@ -271,18 +271,6 @@ fn searches_of_one_network_that_take_long_leave_every_other_slice_to_another() {
     assert_eq!(limited(&rig).answers_dropped, 6, "one network has 64 places");
 }
 
-/// Requests for a file, from the addresses of one /64 and from another network.
-fn ask(rig: &mut Rig, address: &str) -> ExchangeId {
-    rig.request(addr(&format!("{address}:40000")), Message::DownloadRequest { name: name("a") })
-}
-
-fn sent(rig: &mut Rig) -> Vec<ExchangeId> {
-    rig.take(|action| match action {
-        Action::SendFile { exchange, .. } => Some(*exchange),
-        _ => None,
-    })
-}
-
 fn busy(rig: &mut Rig) -> Vec<ExchangeId> {
     rig.take(|action| match action {
         Action::Refuse { exchange, reason: Refusal::Busy } => Some(*exchange),
@@ -296,13 +284,13 @@ fn nine_addresses_of_one_network_wait_as_one() {
     for (max_workers, upload_limit) in [(1, 0), (256, 100)] {
         let mut rig = Rig::new(NodeConfig { bootstraps: Vec::new(), max_workers, upload_limit, ..config() });
         rig.scan(&[("a", 16 << 10)]);
-        let many: Vec<_> = (1..=9).map(|n| ask(&mut rig, &format!("[2001:db8::{n}]"))).collect();
-        let other = [ask(&mut rig, "192.0.2.1"), ask(&mut rig, "192.0.2.1")];
-        let mut order = sent(&mut rig);
+        let many: Vec<_> = (1..=9).map(|n| rig.ask_for_a(&format!("[2001:db8::{n}]"))).collect();
+        let other = [rig.ask_for_a("192.0.2.1"), rig.ask_for_a("192.0.2.1")];
+        let mut order = rig.files_sent();
         while order.len() < 11 {
             let exchange = *order.last().unwrap();
             rig.handle(Event::ResponseEnded { exchange, outcome: Ok(16 << 10) });
-            order.extend(sent(&mut rig));
+            order.extend(rig.files_sent());
         }
         assert_eq!(order[..5], [many[0], other[0], many[1], other[1], many[2]], "networks take turns");
     }
@@ -313,11 +301,11 @@ fn one_network_does_not_hold_all_workers() {
     let mut rig = Rig::new(NodeConfig { bootstraps: Vec::new(), max_workers: 32, ..config() });
     rig.scan(&[("a", 10)]);
     for n in 0..50 {
-        ask(&mut rig, &format!("[2001:db8::{n}]"));
+        rig.ask_for_a(&format!("[2001:db8::{n}]"));
     }
-    assert_eq!(sent(&mut rig).len(), 16, "half");
-    let other = ask(&mut rig, "192.0.2.1");
-    assert_eq!(sent(&mut rig), [other]);
+    assert_eq!(rig.files_sent().len(), 16, "half");
+    let other = rig.ask_for_a("192.0.2.1");
+    assert_eq!(rig.files_sent(), [other]);
 }
 
 #[test]
@@ -325,10 +313,10 @@ fn requests_of_two_networks_leave_workers_for_hits_and_for_our_user() {
     let mut rig = Rig::remembering(NodeConfig { bootstraps: Vec::new(), max_workers: 32, ..config() }, vec![peer(1)]);
     rig.scan(&[("a", 10)]);
     for _ in 0..50 {
-        ask(&mut rig, "192.0.2.1");
-        ask(&mut rig, "192.0.2.2");
+        rig.ask_for_a("192.0.2.1");
+        rig.ask_for_a("192.0.2.2");
     }
-    assert_eq!(sent(&mut rig).len(), 24, "three quarters");
+    assert_eq!(rig.files_sent().len(), 24, "three quarters");
     search(&mut rig, peer(1), "heard", "a", peer(1));
     let mut around = Surroundings::new();
     around.settle(&mut rig);
@@ -339,16 +327,16 @@ fn requests_of_two_networks_leave_workers_for_hits_and_for_our_user() {
 fn when_the_queue_is_full_who_has_most_gives_way() {
     let mut rig = Rig::new(NodeConfig { bootstraps: Vec::new(), max_workers: 1, ..config() });
     rig.scan(&[("a", 10)]);
-    ask(&mut rig, "192.0.2.99");
+    rig.ask_for_a("192.0.2.99");
     for n in 0..4_096 {
-        ask(&mut rig, &format!("[2001:db8:{}::{n}]", n % 4));
+        rig.ask_for_a(&format!("[2001:db8:{}::{n}]", n % 4));
     }
     assert_eq!(busy(&mut rig), []);
-    let newcomer = ask(&mut rig, "192.0.2.1");
+    let newcomer = rig.ask_for_a("192.0.2.1");
     let refused = busy(&mut rig);
     assert!(refused.len() == 1 && refused[0] != newcomer, "{refused:?}");
     // The same when only its network has no place left: another address there gives way.
-    let newcomer = ask(&mut rig, "[2001:db8:1::ffff:1]");
+    let newcomer = rig.ask_for_a("[2001:db8:1::ffff:1]");
     let refused = busy(&mut rig);
     assert!(refused.len() == 1 && refused[0] != newcomer, "{refused:?}");
     assert_eq!(limited(&rig).requests_dropped, 2);

@@ -253,6 +253,19 @@ impl Rig {
         exchange
     }
 
+    /// Somebody at this IP address asks for the file `a` by code 4.
+    pub(super) fn ask_for_a(&mut self, address: &str) -> ExchangeId {
+        self.request(addr(&format!("{address}:40000")), Message::DownloadRequest { name: name("a") })
+    }
+
+    /// Takes the files that are to be sent.
+    pub(super) fn files_sent(&mut self) -> Vec<ExchangeId> {
+        self.take(|order| match order {
+            Action::SendFile { exchange, .. } => Some(*exchange),
+            _ => None,
+        })
+    }
+
     pub(super) fn call(&mut self, request: Request) -> Result<Reply, CallError> {
         self.calls += 1;
         let id = CallId::Number(self.calls);

@@ -326,6 +326,18 @@ fn a_stream_that_repeats_a_search_does_not_have_others_told_that_all_were_reache
     assert_eq!(rig.node.counters().limited.searches_ended_early, 2);
 }
 
+#[test]
+fn whose_search_is_refused_is_told_that_it_went_no_further() {
+    let mut rig = among_p1(&[peer(1)], &[]);
+    for n in 0..600 {
+        let message = query(format!("q{n}").as_bytes(), "song", peer(200), 0);
+        rig.request(SocketAddr::new(peer(3).ip(), 40_000), message);
+    }
+    assert!(rig.node.counters().limited.searches_refused > 0);
+    let refused = copy(&mut rig, peer(3), 1, 3);
+    assert_eq!(said(&mut rig), [(refused, true)]);
+}
+
 /// A liar knows the ID, and is faster with another text and a TTL that ends here.
 #[test]
 fn a_search_is_awaited_as_long_as_its_own_ttl_says_whatever_came_under_its_id_before() {

@@ -28,42 +28,21 @@
 //! | `state` | state files that are written whole |
 //! | `clock`, `logbook` | time, refusals |
 
-mod accept;
-mod budget;
-mod calls;
 mod clock;
-mod control;
-mod eviction;
-mod exchange;
-mod files;
-mod hashing;
-mod helper;
-mod listener;
+mod disk;
+mod front;
 mod logbook;
-mod metadata;
-mod orphans;
-mod pace;
-mod parts;
+mod net;
 mod perform;
-mod places;
-mod port_checks;
-mod records;
-mod reloads;
-mod removals;
 mod signals;
-mod socket;
 mod start;
-mod state;
-mod streams;
-mod table;
-mod timers;
 mod turn;
 
 pub use clock::wall_clock;
-pub use control::check_control_socket;
-pub use listener::check_listen;
-pub use pace::RateLimits;
-pub use places::was_in_use;
+pub use disk::places::was_in_use;
+pub use front::control::check_control_socket;
+pub use net::listener::check_listen;
+pub use net::pace::RateLimits;
 pub use signals::survive_file_size_limit;
 
 use crate::bootstrap::Bootstrap;
@@ -214,17 +193,17 @@ pub struct Driver {
     clock: clock::Clock,
     /// The time of this turn.
     now: Instant,
-    timers: TimerWheel<timers::Timer>,
-    table: table::Table,
-    listeners: Vec<listener::Listener>,
+    timers: TimerWheel<net::timers::Timer>,
+    table: net::table::Table,
+    listeners: Vec<net::listener::Listener>,
     accept_timer_armed: bool,
-    control: Option<control::ControlListener>,
+    control: Option<front::control::ControlListener>,
     /// The control listener may have clients to accept.
     control_is_ready: bool,
     /// Since when there is no place for another control client.
     control_full_since: Option<Instant>,
     signals: Option<signals::Signals>,
-    helpers: helper::Helpers,
+    helpers: disk::jobs::Helpers,
     handle: Handle,
     host: Box<dyn Host>,
     facts: Facts,
@@ -238,20 +217,20 @@ pub struct Driver {
     share_path: PathBuf,
     share: Option<ShareRoot>,
     scanner: Option<Scanner>,
-    desk: parts::Desk,
-    removals: removals::Removals,
-    orphans: orphans::Orphans,
-    places: places::Places,
+    desk: disk::parts::Desk,
+    removals: disk::removals::Removals,
+    orphans: disk::orphans::Orphans,
+    places: disk::places::Places,
     /// The running scan has found files.
     scan_found_files: bool,
-    hashing: hashing::Hashing,
-    metadata: metadata::MetadataBodies,
-    streams: streams::Streams,
-    pace: pace::Pace,
+    hashing: disk::hashing::Hashing,
+    metadata: disk::metadata::MetadataBodies,
+    streams: net::streams::Streams,
+    pace: net::pace::Pace,
     state: Option<StateDirectory>,
-    records: records::Records,
-    state_files: state::StateFiles,
-    reloads: reloads::Reloads,
+    records: disk::records::Records,
+    state_files: disk::state::StateFiles,
+    reloads: front::reloads::Reloads,
     sync_timer_armed: bool,
     registry_saved: u64,
     registry_timer_armed: bool,

@@ -1,15 +1,15 @@
 //! Carrying out what the node and the bootstrap node ordered.
 
 use super::Driver;
-use super::budget::Use;
 use super::clock::wall_ns;
-use super::exchange::{CALL_BACK_DESCRIPTORS, Outbound, Outgoing, Part, Remains, Task};
-use super::helper::Job;
-use super::parts::PartOrder;
-use super::table::{Connection, Requester};
 use crate::bootstrap::BootstrapAction;
 use crate::content::groups_span;
 use crate::control::encode_notice;
+use crate::driver::disk::jobs::Job;
+use crate::driver::disk::parts::PartOrder;
+use crate::driver::net::budget::Use;
+use crate::driver::net::exchange::{CALL_BACK_DESCRIPTORS, Outbound, Outgoing, Part, Remains, Task};
+use crate::driver::net::table::{Connection, Requester};
 use crate::fault::{DialFault, DiskFault, RefusalReason};
 use crate::id::ExchangeId;
 use crate::library::{RECENT_MAX, ScannedFile};

@@ -1,19 +1,20 @@
 //! Everything that can fail before the first turn: binding, opening, restoring.
 
 use super::clock::Clock;
-use super::control::{BindFault, ControlListener};
-use super::exchange::{STEP_BYTES_MAX, Service};
-use super::hashing::Hashing;
-use super::helper::Helpers;
-use super::listener::Listener;
 use super::logbook::Logbook;
-use super::metadata::MetadataBodies;
-use super::pace::Pace;
-use super::places::Places;
 use super::signals::Signals;
-use super::table::Table;
-use super::{Driver, Facts, Handle, Host, Phase, Settings, StartFault, records, state};
 use crate::bootstrap::{Bootstrap, decode_snapshot};
+use crate::driver::disk::hashing::Hashing;
+use crate::driver::disk::jobs::Helpers;
+use crate::driver::disk::metadata::MetadataBodies;
+use crate::driver::disk::places::Places;
+use crate::driver::disk::{records, state};
+use crate::driver::front::control::{BindFault, ControlListener};
+use crate::driver::net::exchange::{STEP_BYTES_MAX, Service};
+use crate::driver::net::listener::Listener;
+use crate::driver::net::pace::Pace;
+use crate::driver::net::table::Table;
+use crate::driver::{Driver, Facts, Handle, Host, Phase, Settings, StartFault};
 use crate::node::{Node, Remembered};
 use crate::store::{HashCache, ShareRoot, StateDirectory};
 use crate::timer::TimerWheel;

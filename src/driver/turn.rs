@@ -1,13 +1,13 @@
 //! The loop itself: what happens in one turn, and in which order.
 
-use super::control::ClientStep;
-use super::exchange::{Context, Service, Step};
-use super::pace::Direction;
 use super::signals::Asked;
 use super::start::{CONTROL, LISTENERS, SIGNALS, WAKER};
-use super::table::{Connection, Table};
-use super::timers::Timer;
 use super::{Driver, Phase};
+use crate::driver::front::control::ClientStep;
+use crate::driver::net::exchange::{Context, Service, Step};
+use crate::driver::net::pace::Direction;
+use crate::driver::net::table::{Connection, Table};
+use crate::driver::net::timers::Timer;
 use crate::node::Event;
 use crate::time::Instant;
 use crate::wire::{Message, WireError};
@@ -36,7 +36,7 @@ impl Driver {
     /// Only if epoll itself fails.
     pub fn run(mut self) -> io::Result<()> {
         // Here too: the loop of a program that embeds it writes in this thread, and in helpers that it starts.
-        super::survive_file_size_limit()?;
+        crate::driver::survive_file_size_limit()?;
         let mut events = Events::with_capacity(EVENTS_MAX);
         self.host.ready(&self.facts);
         self.note_new_places();

@@ -1,0 +1,124 @@
+//! The directories in use, and the filesystems that they are on: remembered across restarts, so that an empty mount point is
+//! not taken for a share or a directory of downloads.
+
+use crate::control::RawText;
+use crate::driver::Driver;
+use crate::driver::disk::state;
+use crate::id::FilesystemId;
+use crate::store::{DirectoryMount, KnownMounts, StateDirectory};
+use serde::{Deserialize, Serialize};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Directories that are remembered.
+const PLACES_MAX: usize = 256;
+
+/// A place as it is written.
+#[derive(Serialize, Deserialize)]
+struct Form {
+    path: RawText,
+    filesystem: String,
+    mount_point: RawText,
+}
+
+/// The directories that were in use.
+#[derive(Debug, Default)]
+pub(in crate::driver) struct Places {
+    known: Arc<KnownMounts>,
+}
+
+impl Places {
+    /// Those that an earlier run remembered.
+    pub(in crate::driver) fn open(state: Option<&StateDirectory>) -> Self {
+        Self { known: Arc::new(decode(&state::read(state, state::PLACES_FILE))) }
+    }
+
+    /// All of them.
+    pub(in crate::driver) fn known(&self) -> Arc<KnownMounts> {
+        Arc::clone(&self.known)
+    }
+}
+
+/// Whether a directory was in use by a daemon with this state directory.
+pub fn was_in_use(state_directory: &Path, directory: &Path) -> bool {
+    // What cannot be read counts as by a daemon that starts: as nothing.
+    let bytes = std::fs::read(state_directory.join(state::PLACES_FILE)).unwrap_or_default();
+    decode(&bytes).contains_key(directory)
+}
+
+impl Driver {
+    /// Notes the directories of the configuration that are there and were not in use before: when one of them is missing at
+    /// a later start, that is no mistake of the configuration.
+    pub(in crate::driver) fn note_new_places(&mut self) {
+        if !self.node.config().peer {
+            return;
+        }
+        for path in [self.share_path.clone(), self.node.config().download_directory.clone()] {
+            if !self.places.known.contains_key(&path)
+                && let Ok(mount) = DirectoryMount::of(&path)
+            {
+                self.note_place(&path, mount);
+            }
+        }
+    }
+
+    /// A directory is in use, on this filesystem.
+    pub(in crate::driver) fn note_place(&mut self, path: &Path, mount: DirectoryMount) {
+        if self.places.known.get(path) == Some(&mount) {
+            return;
+        }
+        let known = Arc::make_mut(&mut self.places.known);
+        known.insert(path.to_owned(), mount);
+        while known.len() > PLACES_MAX {
+            let Some(other) = known.keys().find(|other| *other != path).cloned() else { break };
+            known.remove(&other);
+        }
+        let bytes = encode(&self.places.known);
+        self.save_state_file(state::PLACES_FILE, bytes);
+    }
+}
+
+fn encode(known: &KnownMounts) -> Vec<u8> {
+    let text = |path: &Path| RawText::new(path.as_os_str().as_bytes());
+    let form = |(path, mount): (&PathBuf, &DirectoryMount)| Form {
+        path: text(path),
+        filesystem: mount.filesystem.to_string(),
+        mount_point: text(&mount.mount_point),
+    };
+    // Plain data of known shape always has a JSON form.
+    serde_json::to_vec(&known.iter().map(form).collect::<Vec<_>>()).unwrap_or_default()
+}
+
+/// Damage costs the whole: then no directory is known to be elsewhere.
+fn decode(bytes: &[u8]) -> KnownMounts {
+    let forms: Vec<Form> = serde_json::from_slice(bytes).unwrap_or_default();
+    let path = |text: &RawText| PathBuf::from(OsStr::from_bytes(text.as_bytes()));
+    let place = |form: &Form| {
+        let filesystem = FilesystemId::parse(&form.filesystem)?;
+        Some((path(&form.path), DirectoryMount { filesystem, mount_point: path(&form.mount_point) }))
+    };
+    forms.iter().filter_map(place).take(PLACES_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_read_back_as_they_were_whatever_their_bytes() {
+        let mount = |number, at: &[u8]| DirectoryMount {
+            filesystem: FilesystemId { kind: u64::MAX, number },
+            mount_point: PathBuf::from(OsStr::from_bytes(at)),
+        };
+        let known = KnownMounts::from([
+            (PathBuf::from("/a b/ü"), mount(0, b"/")),
+            (PathBuf::from(OsStr::from_bytes(b"/\xff")), mount(7, b"/\xfe")),
+        ]);
+        assert_eq!(decode(&encode(&known)), known);
+        for damaged in [&b""[..], b"[", b"[{}]", br#"[{"path":"/","filesystem":"x","mount_point":"/"}]"#] {
+            assert_eq!(decode(damaged), KnownMounts::new());
+        }
+    }
+}

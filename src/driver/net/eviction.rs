@@ -1,0 +1,408 @@
+//! Which inbound connection gives way to another when there are no descriptors, or too many streams of one network.
+//!
+//! Connections are ranked by network: the network that holds most gives way first, and of its connections the one that
+//! does least. All connections are kept in that order, so that a flood of new ones costs no search through the others.
+
+use crate::network::Network;
+use crate::time::Instant;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// Inbound streams of one network without a message on its way; beyond, the one that has been idle for longest is closed.
+pub(in crate::driver) const IDLE_STREAMS_PER_NETWORK_MAX: usize = 8;
+
+/// How long a new connection has to send its message before it counts as idle.
+const FRESH_MAX: Duration = Duration::from_secs(3);
+
+/// What an inbound connection does. The first in this order gives way first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::driver) enum Standing {
+    /// A stream that has been idle since then: its owner opens another when it has something to say.
+    IdleStream(Instant),
+    /// Everything is sent; the other side's FIN is awaited until then.
+    Ending(Instant),
+    /// A whole message has been awaited since then.
+    NoMessage(Instant),
+    /// A request that waits for its answer since then. The latest gives way first: the oldest has the next turn.
+    Waiting(Reverse<Instant>),
+    /// A response on its way, which last moved on then. One that does not move on is broken off by its own deadline.
+    Sending(Instant),
+}
+
+impl Standing {
+    fn is_idle(self, now: Instant) -> bool {
+        match self {
+            Self::IdleStream(_) | Self::Ending(_) => true,
+            Self::NoMessage(since) => since + FRESH_MAX <= now,
+            Self::Waiting(_) | Self::Sending(_) => false,
+        }
+    }
+
+    fn is_waiting(self) -> bool {
+        matches!(self, Self::Waiting(_))
+    }
+
+    fn is_sending(self) -> bool {
+        matches!(self, Self::Sending(_))
+    }
+
+    /// Whether a network that holds so many descriptors has more than its share, of which this connection is the first to
+    /// give way. One response alone has a socket and a file.
+    fn exceeds(self, share: usize, held: usize) -> bool {
+        held > share.max(if self.is_sending() { 2 } else { 1 })
+    }
+}
+
+/// What an inbound connection holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::driver) struct Hold {
+    /// What it does.
+    pub(in crate::driver) standing: Standing,
+    /// The descriptors of its socket and of its file.
+    pub(in crate::driver) descriptors: usize,
+}
+
+/// A network in the order of giving way: how many descriptors it holds, and the first of its connections to give way.
+type Rank = (Reverse<usize>, Standing, Network);
+
+/// The connections of a network.
+#[derive(Debug, Default)]
+struct Connections {
+    descriptors: usize,
+    in_order: BTreeSet<(Standing, usize)>,
+}
+
+/// All inbound connections in the order in which they give way.
+#[derive(Debug, Default)]
+pub(in crate::driver) struct Evictions {
+    by_network: BTreeMap<Network, Connections>,
+    descriptors: usize,
+    ranking: BTreeSet<Rank>,
+    /// Networks with two idle streams or more, by their number.
+    idle_ranking: BTreeSet<Rank>,
+    /// Networks that may have too many idle streams.
+    crowded: BTreeSet<Network>,
+}
+
+impl Evictions {
+    /// The connection with this key is new, or does something else than before, or is gone.
+    pub(in crate::driver) fn change(&mut self, network: Network, key: usize, from: Option<Hold>, to: Option<Hold>) {
+        let connections = self.by_network.entry(network).or_default();
+        if let Some(old) = connections.rank(network) {
+            self.ranking.remove(&old);
+        }
+        if let Some(old) = connections.idle_rank(network) {
+            self.idle_ranking.remove(&old);
+        }
+        if let Some(from) = from {
+            connections.in_order.remove(&(from.standing, key));
+            connections.descriptors -= from.descriptors;
+            self.descriptors -= from.descriptors;
+        }
+        if let Some(to) = to {
+            connections.in_order.insert((to.standing, key));
+            connections.descriptors += to.descriptors;
+            self.descriptors += to.descriptors;
+        }
+        if connections.surplus_stream().is_some() {
+            self.crowded.insert(network);
+        }
+        if let Some(new) = connections.idle_rank(network) {
+            self.idle_ranking.insert(new);
+        }
+        match connections.rank(network) {
+            Some(new) => drop(self.ranking.insert(new)),
+            None => drop(self.by_network.remove(&network)),
+        }
+    }
+
+    /// The connection that gives way to a new one from this network, or from one that has none, or to the file for the
+    /// request on the connection `except`. `None` if the newcomer has to wait or to go.
+    ///
+    /// A network gives way only to one that holds fewer descriptors, or to itself. What is idle always may, and a request
+    /// that waits where its network has more than its share. If there is no such connection, the network that holds most
+    /// gives way, if that is more than its share; but a response is not broken off for another connection of its network.
+    ///
+    /// Before one that is not idle gives way, or the newcomer, the longest idle stream of the network that has most of them
+    /// does, if there are two or more, whatever that network holds: many users behind one address hold more than each of
+    /// those who only keep streams open.
+    pub(in crate::driver) fn victim(
+        &self,
+        newcomer: Option<Network>,
+        except: Option<usize>,
+        now: Instant,
+    ) -> Option<usize> {
+        let own = newcomer.and_then(|network| self.by_network.get(&network));
+        let held = own.map_or(0, |own| own.descriptors);
+        let share = self.descriptors / (self.by_network.len() + usize::from(own.is_none())).max(1);
+        let own = own.and_then(|own| own.in_order.iter().find(|(_, key)| Some(*key) != except));
+        let own = own.filter(|(own, _)| own.is_idle(now) || !own.is_sending() && own.exceeds(share, held + 1));
+        let other = self.first_above(held, share, now);
+        let first = match (own, other) {
+            (Some(own), Some((count, other, _)))
+                if other.is_sending() || (Reverse(held + 1), own.0) < (count, other) =>
+            {
+                Some(*own)
+            }
+            (_, Some((_, other, network))) => self.first_of(network).map(|key| (other, key)),
+            (own, None) => own.copied(),
+        };
+        match first {
+            Some((standing, key)) if standing.is_idle(now) => Some(key),
+            _ => self.spare_stream().or(first.map(|(_, key)| key)),
+        }
+    }
+
+    /// The longest idle stream of the network that has most idle streams, at least two.
+    fn spare_stream(&self) -> Option<usize> {
+        let (.., network) = self.idle_ranking.first()?;
+        self.first_of(*network)
+    }
+
+    /// The first network to give way of those that hold more than this.
+    fn first_above(&self, held: usize, share: usize, now: Instant) -> Option<Rank> {
+        let above = || self.ranking.iter().take_while(|(Reverse(count), ..)| *count > held).copied();
+        let exceeds = |(Reverse(count), first, _): &Rank| first.exceeds(share, *count);
+        let spared = above().find(|rank| rank.1.is_idle(now) || rank.1.is_waiting() && exceeds(rank));
+        spared.or_else(|| above().next().filter(exceeds))
+    }
+
+    /// The connection that gives way to a new one of the same network, which has as many as it may.
+    pub(in crate::driver) fn victim_of(&self, network: Network) -> Option<usize> {
+        let (standing, key) = self.by_network.get(&network)?.in_order.first()?;
+        if standing.is_sending() { None } else { Some(*key) }
+    }
+
+    /// The connection that gives way to what we do ourselves: an idle one.
+    pub(in crate::driver) fn idle_victim(&self, now: Instant) -> Option<usize> {
+        let (.., network) = self.ranking.iter().find(|(_, standing, _)| standing.is_idle(now))?;
+        self.first_of(*network)
+    }
+
+    /// A stream of a network that has too many idle ones: the one that has been idle for longest.
+    pub(in crate::driver) fn next_surplus_stream(&mut self) -> Option<usize> {
+        while let Some(network) = self.crowded.first() {
+            match self.by_network.get(network).and_then(Connections::surplus_stream) {
+                Some(key) => return Some(key),
+                None => drop(self.crowded.pop_first()),
+            }
+        }
+        None
+    }
+
+    fn first_of(&self, network: Network) -> Option<usize> {
+        self.by_network.get(&network)?.in_order.first().map(|(_, key)| *key)
+    }
+}
+
+impl Connections {
+    fn rank(&self, network: Network) -> Option<Rank> {
+        self.in_order.first().map(|(standing, _)| (Reverse(self.descriptors), *standing, network))
+    }
+
+    /// The place among the networks with two idle streams or more, by their number.
+    fn idle_rank(&self, network: Network) -> Option<Rank> {
+        let is_idle = |standing: &Standing| matches!(standing, Standing::IdleStream(_));
+        let in_order = self.in_order.iter().take(IDLE_STREAMS_PER_NETWORK_MAX);
+        let count = in_order.take_while(|(standing, _)| is_idle(standing)).count();
+        let (first, _) = self.in_order.first().filter(|_| count > 1)?;
+        Some((Reverse(count), *first, network))
+    }
+
+    /// The stream that has been idle for longest, if there are too many.
+    fn surplus_stream(&self) -> Option<usize> {
+        let (last, _) = self.in_order.iter().nth(IDLE_STREAMS_PER_NETWORK_MAX)?;
+        let (_, first) = self.in_order.first()?;
+        matches!(last, Standing::IdleStream(_)).then_some(*first)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::IpAddr;
+
+    fn network(n: u32) -> Network {
+        Network::of(IpAddr::from((10 << 24 | n).to_be_bytes()))
+    }
+
+    const NOW: Instant = Instant::from_ms(10_000);
+
+    fn at(ms: u64) -> Instant {
+        Instant::from_ms(ms)
+    }
+
+    fn waiting(ms: u64) -> Standing {
+        Standing::Waiting(Reverse(at(ms)))
+    }
+
+    fn hold(standing: Standing) -> Option<Hold> {
+        Some(Hold { standing, descriptors: 1 })
+    }
+
+    /// Connections of networks, with the number of each as its key.
+    fn holding(connections: &[(u32, Standing)]) -> Evictions {
+        let mut evictions = Evictions::default();
+        for (key, (of, standing)) in connections.iter().enumerate() {
+            evictions.change(network(*of), key, None, hold(*standing));
+        }
+        evictions
+    }
+
+    #[test]
+    fn of_the_network_that_holds_most_the_least_busy_connection_gives_way() {
+        use Standing::{Ending, IdleStream, NoMessage, Sending};
+        let kinds = [
+            Sending(at(1)),
+            waiting(2),
+            waiting(3),
+            Ending(at(4)),
+            NoMessage(at(5)),
+            IdleStream(at(7)),
+            IdleStream(at(6)),
+        ];
+        let mut held: Vec<_> = kinds.map(|standing| (1, standing)).into();
+        held.extend([(2, IdleStream(at(0))), (3, NoMessage(at(0))), (3, NoMessage(at(1)))]);
+        let mut evictions = holding(&held);
+        let mut order = Vec::new();
+        while let Some(key) = evictions.victim(None, None, NOW).filter(|key| *key < kinds.len()) {
+            order.push(kinds[key]);
+            evictions.change(network(1), key, hold(kinds[key]), None);
+        }
+        assert_eq!(order, [IdleStream(at(6)), IdleStream(at(7)), Ending(at(4)), NoMessage(at(5)), waiting(3)]);
+    }
+
+    #[test]
+    fn a_newcomer_never_displaces_one_of_a_network_that_holds_less() {
+        let idle = Standing::NoMessage;
+        let evictions =
+            holding(&[(1, idle(at(5))), (1, idle(at(6))), (1, idle(at(7))), (2, idle(at(0))), (2, idle(at(1)))]);
+        assert_eq!(evictions.victim(None, None, NOW), Some(0));
+        assert_eq!(evictions.victim(Some(network(1)), None, NOW), Some(0), "of its own");
+        assert_eq!(
+            evictions.victim(Some(network(2)), None, NOW),
+            Some(3),
+            "of those that will hold as many, the longest idle one"
+        );
+        assert_eq!(evictions.victim_of(network(2)), Some(3));
+    }
+
+    #[test]
+    fn what_moves_gives_way_only_where_its_network_has_more_than_its_share() {
+        let (sending, idle) = (Standing::Sending(at(0)), Standing::NoMessage(at(9)));
+        let evictions = holding(&[(1, sending), (1, sending), (1, sending), (2, idle), (3, sending)]);
+        assert_eq!(evictions.victim(None, None, NOW), Some(3), "a share is one, but one that is idle goes first");
+        assert_eq!(
+            evictions.victim(Some(network(1)), None, NOW),
+            None,
+            "an upload is not broken off for another of its network"
+        );
+        assert_eq!(evictions.victim_of(network(1)), None);
+        assert_eq!(evictions.idle_victim(NOW), Some(3));
+        let evictions = holding(&[(1, sending), (1, sending), (1, sending), (3, sending)]);
+        assert_eq!(evictions.victim(None, None, NOW), Some(0));
+        assert_eq!(evictions.victim(Some(network(3)), None, NOW), Some(0));
+        assert_eq!(evictions.victim(Some(network(1)), None, NOW), None);
+        let evictions = holding(&[(1, sending), (2, waiting(1)), (3, waiting(2))]);
+        assert_eq!(evictions.victim(None, None, NOW), None, "each has its share: the newcomer waits");
+        assert_eq!(evictions.idle_victim(NOW), None, "and so does what we do ourselves");
+    }
+
+    #[test]
+    fn new_connections_have_some_seconds_for_their_message() {
+        let (sending, fresh) = (Standing::Sending(at(0)), Standing::NoMessage(at(7_001)));
+        let evictions = holding(&[(1, sending), (1, sending), (1, sending), (1, sending), (2, fresh), (2, fresh)]);
+        assert_eq!(evictions.victim(None, None, NOW), Some(0), "the network that holds most gives way");
+        assert_eq!(evictions.idle_victim(NOW), None);
+        assert_eq!(evictions.victim(None, None, at(10_001)), Some(4), "then they are idle");
+        assert_eq!(evictions.idle_victim(at(10_001)), Some(4));
+    }
+
+    #[test]
+    fn a_file_counts_and_never_takes_the_place_of_the_connection_that_it_is_for() {
+        let mut evictions = holding(&[(1, waiting(0)), (2, waiting(1)), (2, waiting(2))]);
+        assert_eq!(evictions.victim(Some(network(1)), Some(0), NOW), Some(2), "the other network holds more");
+        let sending = Hold { standing: Standing::Sending(at(3)), descriptors: 3 };
+        evictions.change(network(1), 0, hold(waiting(0)), Some(sending));
+        assert_eq!(evictions.victim(Some(network(2)), Some(2), NOW), Some(1), "of its own, one that waits");
+        evictions.change(network(2), 1, hold(waiting(1)), None);
+        assert_eq!(
+            evictions.victim(Some(network(2)), Some(2), NOW),
+            Some(0),
+            "else that of the network that holds most"
+        );
+    }
+
+    /// Many users behind one address, and many addresses that only keep streams open.
+    #[test]
+    fn second_idle_streams_give_way_before_requests_do() {
+        let (idle, sending) = (|ms| Standing::IdleStream(at(ms)), Standing::Sending(at(0)));
+        let users = [(1, waiting(1)), (1, waiting(2)), (1, sending), (1, sending), (1, sending)];
+        let streams = [(2, idle(5)), (2, idle(4)), (3, idle(3)), (3, idle(7)), (3, idle(6)), (4, idle(0))];
+        for (held, last) in [(&users[..], Some(7)), (&users[2..], None)] {
+            let mut evictions = holding(&[&streams[..], held].concat());
+            for expected in [2, 1, 4] {
+                assert_eq!(evictions.victim(Some(network(1)), None, NOW), Some(expected), "{held:?}");
+                evictions.change(network(streams[expected].0), expected, hold(streams[expected].1), None);
+            }
+            assert_eq!(evictions.victim(Some(network(1)), None, NOW), last, "each network keeps one: {held:?}");
+        }
+    }
+
+    #[test]
+    fn a_ninth_idle_stream_of_a_network_is_one_too_many() {
+        let streams: Vec<_> = (0..8).map(|n| (1, Standing::IdleStream(at(100 - n)))).collect();
+        let mut evictions = holding(&streams);
+        evictions.change(network(1), 20, None, hold(Standing::NoMessage(at(0))));
+        evictions.change(network(2), 21, None, hold(Standing::IdleStream(at(0))));
+        assert_eq!(evictions.next_surplus_stream(), None);
+        evictions.change(network(1), 22, None, hold(Standing::IdleStream(at(200))));
+        assert_eq!(evictions.next_surplus_stream(), Some(7), "the longest idle one");
+        evictions.change(network(1), 7, hold(Standing::IdleStream(at(93))), hold(Standing::Ending(at(300))));
+        assert_eq!(evictions.next_surplus_stream(), None);
+    }
+
+    /// Whatever happened before, the order is that of the connections there are.
+    #[test]
+    fn the_order_holds_over_any_changes() {
+        let mut state = 7_u64;
+        let mut random = move |below: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 33) % below
+        };
+        let mut known: BTreeMap<usize, (u32, Hold)> = BTreeMap::new();
+        let mut evictions = Evictions::default();
+        for step in 0..20_000 {
+            let key = random(64) as usize;
+            let old = known.remove(&key);
+            let of = old.map_or_else(|| random(6) as u32, |(of, _)| of);
+            let since = at(step);
+            let kinds = [
+                Standing::IdleStream(since),
+                Standing::NoMessage(since),
+                Standing::Ending(since),
+                waiting(step),
+                Standing::Sending(since),
+            ];
+            let hold = Hold { standing: kinds[random(5) as usize], descriptors: 1 + random(2) as usize };
+            let new = (random(4) > 0).then_some(hold);
+            evictions.change(network(of), key, old.map(|(_, hold)| hold), new);
+            known.extend(new.map(|hold| (key, (of, hold))));
+            let mut networks: BTreeMap<u32, Connections> = BTreeMap::new();
+            for (key, (of, hold)) in &known {
+                let connections = networks.entry(*of).or_default();
+                connections.descriptors += hold.descriptors;
+                connections.in_order.insert((hold.standing, *key));
+            }
+            let ranks: BTreeSet<Rank> = networks.iter().filter_map(|(of, held)| held.rank(network(*of))).collect();
+            assert_eq!(evictions.ranking, ranks);
+            let of_idle = networks.iter().filter_map(|(of, held)| held.idle_rank(network(*of)));
+            assert_eq!(evictions.idle_ranking, of_idle.collect());
+            assert_eq!(evictions.descriptors, networks.values().map(|held| held.descriptors).sum::<usize>());
+            for (of, held) in &networks {
+                assert_eq!(evictions.first_of(network(*of)), held.in_order.first().map(|(_, key)| *key));
+            }
+        }
+    }
+}

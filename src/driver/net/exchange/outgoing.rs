@@ -1,0 +1,235 @@
+//! Payload on its way out: a peer list, the file list, a file.
+
+use super::{Context, PROGRESS_INTERVAL, STEP_BYTES_MAX};
+use crate::driver::net::pace::Direction;
+use crate::driver::net::socket::Socket;
+use crate::fault::DiskFault;
+use crate::library::Shared;
+use crate::name::FileName;
+use crate::node::contract::{STEADY_BYTES, UNSENT_BYTES, UNSENT_FIRST_BYTES};
+use crate::store::SharedFile;
+use crate::time::Instant;
+use crate::wire::{Attributes, Listed, encode_list_line};
+use std::io;
+use std::rc::Rc;
+
+/// Bytes of a file that are read at once: what a socket does not take of them is read again.
+const PIECE_BYTES_MAX: usize = 128 * 1024;
+
+/// The same while little may wait in the socket.
+const FIRST_PIECE_BYTES_MAX: usize = 2 * UNSENT_FIRST_BYTES as usize;
+
+/// Rows of the list that are taken from the library at once.
+const LIST_ROWS_PER_FILL: usize = 256;
+
+/// A payload and how far it is.
+#[derive(Debug)]
+pub(in crate::driver) struct Outgoing {
+    source: Source,
+    /// Bytes that the socket has taken.
+    sent: u64,
+    /// Of these, bytes that were reported as progress.
+    reported: u64,
+    reported_at: Instant,
+}
+
+#[derive(Debug)]
+enum Source {
+    /// Bytes in memory.
+    Bytes { body: Rc<Vec<u8>>, at: usize },
+    /// The library's list, by name.
+    List { after: Option<FileName>, attributes: bool, buffer: Vec<u8>, at: usize, more: bool },
+    /// A file, sent from a position on.
+    File { file: SharedFile, at: u64, left: u64 },
+}
+
+/// What pumping came to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Pump {
+    /// The socket takes no more now.
+    Blocked,
+    /// The step's budget is used up.
+    Again,
+    /// The rate limit is used up.
+    Paced,
+    /// It is time to report that so many bytes are sent, and whether the rate limit holds the rest back.
+    Progress { bytes: u64, held: bool },
+    /// The socket has taken everything: so many bytes.
+    Sent(u64),
+    /// The reader went away. It had sent FIN before, or had not.
+    Gone { after_fin: bool },
+    /// The file cannot be sent to its end.
+    Failed(DiskFault),
+}
+
+impl Outgoing {
+    /// Sends bytes that are in memory, where others may send them as well.
+    pub(in crate::driver) fn bytes(body: impl Into<Rc<Vec<u8>>>, now: Instant) -> Self {
+        Self::new(Source::Bytes { body: body.into(), at: 0 }, now)
+    }
+
+    /// Sends the library's list.
+    pub(in crate::driver) fn list(attributes: bool, now: Instant) -> Self {
+        let source = Source::List { after: None, attributes, buffer: Vec::new(), at: 0, more: true };
+        Self::new(source, now)
+    }
+
+    /// Sends a whole file, as fast as the rate limit lets it.
+    pub(in crate::driver) fn file(file: SharedFile, now: Instant) -> Self {
+        let size = file.meta().size;
+        Self::range(file, 0, size, now)
+    }
+
+    /// The same with `length` bytes of a file from `at` on.
+    pub(in crate::driver) fn range(file: SharedFile, at: u64, length: u64, now: Instant) -> Self {
+        Self::new(Source::File { file, at, left: length }, now)
+    }
+
+    fn new(source: Source, now: Instant) -> Self {
+        Self { source, sent: 0, reported: 0, reported_at: now }
+    }
+
+    /// Moves up to [`STEP_BYTES_MAX`] bytes.
+    pub(super) fn pump(&mut self, socket: &mut Socket, cx: &mut Context<'_>) -> Pump {
+        let is_paced = self.source.is_paced();
+        let granted = match is_paced {
+            true => cx.pace.bucket(Direction::Up).grant(cx.now, STEP_BYTES_MAX),
+            false => STEP_BYTES_MAX,
+        };
+        let mut budget = granted;
+        loop {
+            if budget == 0 {
+                let held = granted < STEP_BYTES_MAX;
+                let what_now = if held { Pump::Paced } else { Pump::Again };
+                return self.progress(cx.now, held).unwrap_or(what_now);
+            }
+            let is_steady = self.sent >= STEADY_BYTES;
+            let piece = if is_steady { budget } else { budget.min(FIRST_PIECE_BYTES_MAX) };
+            let wrote = match self.source.write(socket, piece, cx) {
+                Ok(Wrote::Bytes(n)) => n,
+                Ok(Wrote::Blocked) => return self.progress(cx.now, false).unwrap_or(Pump::Blocked),
+                Ok(Wrote::Everything) => return Pump::Sent(self.sent),
+                Ok(Wrote::Failed(fault)) => return Pump::Failed(fault),
+                Err(error) => return write_failed(&error),
+            };
+            if is_paced {
+                cx.pace.bucket(Direction::Up).spend(wrote);
+            }
+            self.sent += wrote as u64;
+            budget -= wrote.min(budget);
+            if !is_steady && self.sent >= STEADY_BYTES {
+                socket.keep_unsent(UNSENT_BYTES);
+            }
+        }
+    }
+
+    fn progress(&mut self, now: Instant, held: bool) -> Option<Pump> {
+        if now.saturating_since(self.reported_at) < PROGRESS_INTERVAL {
+            return None;
+        }
+        (self.reported, self.reported_at) = (self.sent, now);
+        Some(Pump::Progress { bytes: self.sent, held })
+    }
+
+    /// Bytes that the socket has taken.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Of these, bytes that [`Pump::Progress`] told.
+    pub(super) fn reported(&self) -> u64 {
+        self.reported
+    }
+}
+
+enum Wrote {
+    Bytes(usize),
+    Blocked,
+    Everything,
+    /// The file cannot be read, or is another by now.
+    Failed(DiskFault),
+}
+
+impl Source {
+    /// Whether it counts towards the limit of uploads: a file that has bytes left to send.
+    fn is_paced(&self) -> bool {
+        matches!(self, Self::File { left: 1.., .. })
+    }
+
+    fn write(&mut self, socket: &mut Socket, budget: usize, cx: &mut Context<'_>) -> io::Result<Wrote> {
+        match self {
+            Self::Bytes { body, at } => write_from(socket, body, at, budget),
+            Self::List { after, attributes, buffer, at, more } => {
+                if *at == buffer.len() && *more {
+                    buffer.clear();
+                    *at = 0;
+                    let rows = cx.library.list_after(after.as_ref(), LIST_ROWS_PER_FILL);
+                    *more = rows.len() == LIST_ROWS_PER_FILL;
+                    for (name, shared) in rows {
+                        encode_list_line(buffer, &listed(name.clone(), &shared, *attributes));
+                        *after = Some(name);
+                    }
+                }
+                write_from(socket, buffer, at, budget)
+            }
+            Self::File { left: 0, .. } => Ok(Wrote::Everything),
+            Self::File { .. } if !socket.is_writable() => Ok(Wrote::Blocked),
+            Self::File { file, at, left } => {
+                let count = usize::try_from(*left).unwrap_or(usize::MAX).min(budget).min(PIECE_BYTES_MAX);
+                let piece = &mut cx.scratch[..count];
+                // No byte goes out before the file was seen to be unchanged after the byte was read, so that FIN follows
+                // only what the file was when it was opened.
+                if let Err(fault) = file.read(piece, *at) {
+                    return Ok(Wrote::Failed(fault));
+                }
+                Ok(match socket.write(piece)? {
+                    None => Wrote::Blocked,
+                    Some(n) => {
+                        *at += n as u64;
+                        *left -= n as u64;
+                        Wrote::Bytes(n)
+                    }
+                })
+            }
+        }
+    }
+}
+
+fn write_from(socket: &mut Socket, bytes: &[u8], at: &mut usize, budget: usize) -> io::Result<Wrote> {
+    let rest = &bytes[*at..];
+    if rest.is_empty() {
+        return Ok(Wrote::Everything);
+    }
+    Ok(match socket.write(&rest[..rest.len().min(budget)])? {
+        None => Wrote::Blocked,
+        Some(n) => {
+            *at += n;
+            Wrote::Bytes(n)
+        }
+    })
+}
+
+/// A row of the library as a list line names it.
+fn listed(name: FileName, shared: &Shared, attributes: bool) -> Listed {
+    let known = Attributes { size: Some(shared.meta.size), b3: shared.b3, more: false };
+    Listed { name, attributes: attributes.then_some(known) }
+}
+
+/// Whether the other side sent FIN before the reset that this error tells of. Until we have sent ours, Linux reports the two
+/// cases as different errors.
+pub(super) fn is_reset_after_fin(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::BrokenPipe
+}
+
+fn write_failed(error: &io::Error) -> Pump {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe
+        | io::ErrorKind::ConnectionReset
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::NotConnected
+        | io::ErrorKind::TimedOut
+        | io::ErrorKind::HostUnreachable
+        | io::ErrorKind::NetworkUnreachable => Pump::Gone { after_fin: is_reset_after_fin(error) },
+        _ => Pump::Failed(DiskFault::from(error)),
+    }
+}

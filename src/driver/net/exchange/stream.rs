@@ -1,0 +1,372 @@
+//! A connection to a `p1` peer that stays open: messages without a response follow one another on it, each ended by a
+//! newline (PROTOCOL, "Streams").
+//!
+//! A message counts as delivered when the system has taken it. A peer that vanishes without a word is noticed when what
+//! was sent stays unacknowledged; what it did not read is lost, as it is on a connection of its own.
+
+use super::dial_fault;
+use crate::driver::net::socket::{ReadStep, Socket};
+use crate::fault::DialFault;
+use crate::id::ExchangeId;
+use crate::time::Instant;
+use crate::wire::{DoneReader, Message, STREAM_IDLE_MAX, SearchDone};
+use mio::net::TcpStream;
+use mio::{Registry, Token};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// How long we leave a stream idle: we close it before the other side does, so that no message meets its closing.
+const IDLE_MAX: Duration = STREAM_IDLE_MAX.saturating_sub(Duration::from_secs(15));
+
+/// How long connecting, or the taking of a message, may last.
+pub(in crate::driver) const STREAM_STUCK_MAX: Duration = Duration::from_secs(10);
+
+/// How long sent bytes may stay unacknowledged.
+const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(20);
+
+/// Messages that wait for one peer.
+pub(in crate::driver) const STREAM_QUEUE_MAX: usize = 256;
+
+/// Reads of one step, and their bytes: the other side says a line a search.
+const READS_MAX: usize = 4;
+const READ_BYTES: usize = 4_096;
+
+/// Messages of one exchange on their way.
+#[derive(Debug)]
+pub(in crate::driver) struct Queued {
+    exchange: ExchangeId,
+    bytes: Vec<u8>,
+    since: Instant,
+}
+
+impl Queued {
+    pub(in crate::driver) fn new(exchange: ExchangeId, messages: &[Message], now: Instant) -> Self {
+        let mut bytes = Vec::new();
+        for message in messages {
+            bytes.extend(message.encode());
+            bytes.push(b'\n');
+        }
+        Self { exchange, bytes, since: now }
+    }
+
+    pub(in crate::driver) fn exchange(&self) -> ExchangeId {
+        self.exchange
+    }
+}
+
+/// What a step of a stream brought.
+#[derive(Debug)]
+pub(in crate::driver) enum Flushed {
+    /// Nothing to tell.
+    Wait,
+    /// The system has taken the messages of these exchanges.
+    Sent(Vec<ExchangeId>),
+    /// The connection is over: what was not sent, and why; `None` if it simply was idle.
+    Over(VecDeque<Queued>, Option<DialFault>),
+}
+
+/// An open stream, or one that is being opened.
+#[derive(Debug)]
+pub(in crate::driver) struct StreamLink {
+    to: SocketAddr,
+    socket: Socket,
+    state: State,
+    queue: VecDeque<Queued>,
+    /// Bytes of the first in the queue that the system has taken.
+    at: usize,
+    idle_since: Instant,
+    reader: DoneReader,
+    /// What the other side said of searches, and nobody has taken yet.
+    done_lines: Vec<SearchDone>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Connecting {
+        until: Instant,
+    },
+    /// Nothing was sent yet.
+    Fresh {
+        local: SocketAddr,
+    },
+    Used {
+        local: SocketAddr,
+    },
+}
+
+impl StreamLink {
+    /// Begins to connect, with these messages to send; for at most so long.
+    pub(in crate::driver) fn dial(
+        to: SocketAddr,
+        queue: VecDeque<Queued>,
+        connect_max: Duration,
+        registry: &Registry,
+        token: Token,
+        now: Instant,
+    ) -> Result<Self, (VecDeque<Queued>, DialFault)> {
+        let connected = TcpStream::connect(to).and_then(|stream| Socket::register(stream, registry, token));
+        match connected {
+            Ok(socket) => {
+                let until = now + connect_max.min(STREAM_STUCK_MAX);
+                let (reader, done_lines) = (DoneReader::default(), Vec::new());
+                Ok(Self {
+                    to,
+                    socket,
+                    state: State::Connecting { until },
+                    queue,
+                    at: 0,
+                    idle_since: now,
+                    reader,
+                    done_lines,
+                })
+            }
+            Err(error) => Err((queue, dial_fault(&error))),
+        }
+    }
+
+    pub(in crate::driver) fn to(&self) -> SocketAddr {
+        self.to
+    }
+
+    /// Our address on the connection, once it stands.
+    pub(in crate::driver) fn local(&self) -> Option<SocketAddr> {
+        match self.state {
+            State::Connecting { .. } => None,
+            State::Fresh { local } | State::Used { local } => Some(local),
+        }
+    }
+
+    /// Whether messages passed already: what a new failure means then is only that the peer has closed meanwhile.
+    pub(in crate::driver) fn was_used(&self) -> bool {
+        matches!(self.state, State::Used { .. })
+    }
+
+    /// Since when nothing waits to be sent; `None` if something does.
+    pub(in crate::driver) fn idle_since(&self) -> Option<Instant> {
+        self.queue.is_empty().then_some(self.idle_since)
+    }
+
+    /// What the other side has said since the last call.
+    pub(in crate::driver) fn take_done_lines(&mut self) -> Vec<SearchDone> {
+        std::mem::take(&mut self.done_lines)
+    }
+
+    /// Whether the last step left something unread.
+    pub(in crate::driver) fn has_unread(&self) -> bool {
+        self.socket.is_readable()
+    }
+
+    /// Adds messages; gives them back when too many wait.
+    pub(in crate::driver) fn push(&mut self, queued: Queued) -> Result<(), Queued> {
+        if self.queue.len() >= STREAM_QUEUE_MAX {
+            return Err(queued);
+        }
+        self.queue.push_back(queued);
+        Ok(())
+    }
+
+    /// Takes messages back that were not begun. Says whether they were there.
+    pub(in crate::driver) fn withdraw(&mut self, exchange: ExchangeId) -> bool {
+        let begun = usize::from(self.at > 0);
+        let place = self.queue.iter().skip(begun).position(|queued| queued.exchange == exchange);
+        place.and_then(|place| self.queue.remove(place + begun)).is_some()
+    }
+
+    /// Takes note of an event.
+    pub(in crate::driver) fn on_ready(&mut self, readable: bool, writable: bool) {
+        self.socket.on_ready(readable, writable);
+    }
+
+    /// When [`StreamLink::on_deadline`] is due.
+    pub(in crate::driver) fn deadline(&self) -> Option<Instant> {
+        Some(match (self.state, self.queue.front()) {
+            (State::Connecting { until }, _) => until,
+            (_, Some(first)) => first.since.max(self.idle_since) + STREAM_STUCK_MAX,
+            (_, None) => self.idle_since + IDLE_MAX,
+        })
+    }
+
+    /// The deadline has come.
+    pub(in crate::driver) fn on_deadline(&mut self) -> Flushed {
+        let fault = (!self.queue.is_empty()).then_some(DialFault::TimedOut);
+        Flushed::Over(std::mem::take(&mut self.queue), fault)
+    }
+
+    /// Sends what can be sent now.
+    pub(in crate::driver) fn advance(&mut self, scratch: &mut [u8], now: Instant) -> Flushed {
+        match self.try_advance(scratch, now) {
+            Ok(flushed) => flushed,
+            Err(fault) => Flushed::Over(self.give_up(), Some(fault)),
+        }
+    }
+
+    /// What was not sent, or not whole: a search or a hit that arrives twice does no harm.
+    fn give_up(&mut self) -> VecDeque<Queued> {
+        std::mem::take(&mut self.queue)
+    }
+
+    fn try_advance(&mut self, scratch: &mut [u8], now: Instant) -> Result<Flushed, DialFault> {
+        if let State::Connecting { .. } = self.state {
+            if !self.socket.connected().map_err(|error| dial_fault(&error))? {
+                return Ok(Flushed::Wait);
+            }
+            self.socket.give_up_unacknowledged(UNACKNOWLEDGED_MAX);
+            let local = self.socket.local_addr().map_err(|error| dial_fault(&error))?;
+            self.state = State::Fresh { local };
+        }
+        for _ in 0..READS_MAX {
+            let read_max = scratch.len().min(READ_BYTES);
+            match self.socket.read(&mut scratch[..read_max]).map_err(|error| dial_fault(&error))? {
+                ReadStep::Bytes(n) => self.reader.push(&scratch[..n], &mut self.done_lines),
+                ReadStep::Blocked => break,
+                ReadStep::Fin => {
+                    let fault = (!self.queue.is_empty()).then_some(DialFault::Reset);
+                    return Ok(Flushed::Over(self.give_up(), fault));
+                }
+            }
+        }
+        let mut sent = Vec::new();
+        while let Some(first) = self.queue.front() {
+            match self.socket.write(&first.bytes[self.at..]).map_err(|error| dial_fault(&error)) {
+                Ok(None) => break,
+                Ok(Some(n)) if self.at + n < first.bytes.len() => self.at += n,
+                Ok(Some(_)) => {
+                    sent.extend(self.queue.pop_front().map(|queued| queued.exchange));
+                    self.at = 0;
+                    self.idle_since = now;
+                    if let State::Fresh { local } = self.state {
+                        self.state = State::Used { local };
+                    }
+                }
+                // The next step meets the same failure, and tells of it.
+                Err(_) if !sent.is_empty() => break,
+                Err(fault) => return Err(fault),
+            }
+        }
+        Ok(if sent.is_empty() { Flushed::Wait } else { Flushed::Sent(sent) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Search;
+    use mio::{Events, Poll};
+    use std::io::Read;
+    use std::net::{TcpListener, TcpStream as StdStream};
+
+    const NOW: Instant = Instant::from_ms(1_000);
+
+    struct Rig {
+        poll: Poll,
+        link: StreamLink,
+        peer: StdStream,
+    }
+
+    fn queued(n: u64) -> Queued {
+        let search = Search {
+            id: crate::id::QueryId::p1(n),
+            text: b"tune"[..].into(),
+            requester: "192.0.2.1:5000".parse().unwrap(),
+            ttl: 1,
+        };
+        Queued::new(ExchangeId::Outbound(n), &[Message::Search(search)], NOW)
+    }
+
+    fn line(n: u64) -> String {
+        format!("6:p1-{n:016x}:tune:192.0.2.1:5000:1\n")
+    }
+
+    impl Rig {
+        fn open() -> Self {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let poll = Poll::new().unwrap();
+            let to = listener.local_addr().unwrap();
+            let link =
+                StreamLink::dial(to, [queued(1)].into(), STREAM_STUCK_MAX, poll.registry(), Token(0), NOW).unwrap();
+            Self { poll, link, peer: listener.accept().unwrap().0 }
+        }
+
+        /// Lets the link work until it has something to tell.
+        fn next(&mut self) -> Flushed {
+            let mut events = Events::with_capacity(8);
+            loop {
+                match self.link.advance(&mut [0; 512], NOW) {
+                    Flushed::Wait => {}
+                    told => return told,
+                }
+                self.poll.poll(&mut events, None).unwrap();
+                for event in &events {
+                    self.link.on_ready(event.is_readable(), event.is_writable());
+                }
+            }
+        }
+
+        fn hear(&mut self, expected: &str) {
+            let mut bytes = vec![0; expected.len()];
+            self.peer.read_exact(&mut bytes).unwrap();
+            assert_eq!(String::from_utf8(bytes).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn messages_follow_one_another_each_ended_by_a_newline() {
+        let mut rig = Rig::open();
+        assert!(matches!(rig.next(), Flushed::Sent(sent) if sent == [ExchangeId::Outbound(1)]));
+        assert!(rig.link.was_used() && rig.link.idle_since().is_some());
+        rig.link.push(queued(2)).unwrap();
+        rig.link.push(queued(3)).unwrap();
+        assert!(rig.link.withdraw(ExchangeId::Outbound(3)));
+        assert!(!rig.link.withdraw(ExchangeId::Outbound(3)));
+        rig.link.push(queued(4)).unwrap();
+        let sent = [ExchangeId::Outbound(2), ExchangeId::Outbound(4)];
+        assert!(matches!(rig.next(), Flushed::Sent(told) if told == sent));
+        rig.hear(&[line(1), line(2), line(4)].concat());
+    }
+
+    #[test]
+    fn a_peer_that_closes_is_noticed_and_what_was_not_sent_is_given_back() {
+        let mut rig = Rig::open();
+        rig.next();
+        rig.hear(&line(1));
+        drop(rig.peer.shutdown(std::net::Shutdown::Both));
+        assert!(matches!(rig.next(), Flushed::Over(unsent, None) if unsent.is_empty()), "idle: nobody is disappointed");
+
+        let mut rig = Rig::open();
+        rig.next();
+        rig.hear(&line(1));
+        rig.link.push(queued(2)).unwrap();
+        drop(rig.peer.shutdown(std::net::Shutdown::Both));
+        // Whether the message or the FIN is first is chance; nothing is lost in silence.
+        match rig.next() {
+            Flushed::Over(unsent, Some(DialFault::Reset)) => assert_eq!(unsent[0].exchange(), ExchangeId::Outbound(2)),
+            Flushed::Sent(sent) => assert_eq!(sent, [ExchangeId::Outbound(2)]),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_idle_stream_ends_before_the_other_side_would_end_it() {
+        let mut rig = Rig::open();
+        rig.next();
+        let deadline = rig.link.deadline().unwrap();
+        assert_eq!(deadline, NOW + IDLE_MAX);
+        assert!(deadline < NOW + STREAM_IDLE_MAX);
+        assert!(matches!(rig.link.on_deadline(), Flushed::Over(unsent, None) if unsent.is_empty()));
+        rig.link.push(queued(2)).unwrap();
+        assert_eq!(rig.link.deadline(), Some(NOW + STREAM_STUCK_MAX));
+        assert!(
+            matches!(rig.link.on_deadline(), Flushed::Over(unsent, Some(DialFault::TimedOut)) if unsent.len() == 1)
+        );
+    }
+
+    #[test]
+    fn too_many_messages_for_one_peer_are_given_back() {
+        let mut rig = Rig::open();
+        for n in 2..=STREAM_QUEUE_MAX as u64 {
+            rig.link.push(queued(n)).unwrap();
+        }
+        assert_eq!(rig.link.push(queued(0)).unwrap_err().exchange(), ExchangeId::Outbound(0));
+    }
+}

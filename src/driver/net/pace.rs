@@ -1,0 +1,244 @@
+//! Rate limits: a token bucket for each direction, which all transfers of that direction share.
+//!
+//! Tokens are bytes that may be moved now. A bucket holds a tenth of a second's worth at most, so that what passes in any
+//! ten seconds is within a few percent of the limit; a transfer that finds it empty waits until there is a piece worth
+//! moving, and those that wait get equal pieces.
+
+use crate::time::Instant;
+use std::time::Duration;
+
+/// How much time's worth of tokens a bucket holds.
+const BURST: Duration = Duration::from_millis(100);
+
+/// How much time's worth of tokens is worth waking up for.
+const PIECE: Duration = Duration::from_millis(20);
+
+/// The most bytes that are waited for before they are moved.
+const PIECE_BYTES_MAX: u64 = 64 * 1024;
+
+/// Bytes a second, 0 for no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RateLimits {
+    /// Of all uploads together.
+    pub upload: u64,
+    /// Of all downloads together.
+    pub download: u64,
+}
+
+/// Which way bytes go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::driver) enum Direction {
+    /// Out.
+    Up,
+    /// In.
+    Down,
+}
+
+/// Both buckets.
+#[derive(Debug)]
+pub(in crate::driver) struct Pace {
+    up: Bucket,
+    down: Bucket,
+}
+
+impl Pace {
+    pub(in crate::driver) fn new(limits: RateLimits, now: Instant) -> Self {
+        Self { up: Bucket::new(limits.upload, now), down: Bucket::new(limits.download, now) }
+    }
+
+    /// Takes other limits, from now on.
+    pub(in crate::driver) fn set(&mut self, limits: RateLimits, now: Instant) {
+        self.up.set(limits.upload, now);
+        self.down.set(limits.download, now);
+    }
+
+    pub(in crate::driver) fn bucket(&mut self, direction: Direction) -> &mut Bucket {
+        match direction {
+            Direction::Up => &mut self.up,
+            Direction::Down => &mut self.down,
+        }
+    }
+}
+
+/// A token bucket.
+#[derive(Debug)]
+pub(in crate::driver) struct Bucket {
+    /// Bytes a second; 0 for no limit.
+    rate: u64,
+    /// Tokens in thousandths of a byte: what a rate gives in a millisecond is then whole.
+    tokens: u128,
+    at: Instant,
+    /// Transfers that were woken last and have not asked yet: they share what there is.
+    sharers: u64,
+}
+
+impl Bucket {
+    fn new(rate: u64, now: Instant) -> Self {
+        Self { rate, tokens: 0, at: now, sharers: 1 }
+    }
+
+    fn set(&mut self, rate: u64, now: Instant) {
+        if rate != self.rate {
+            *self = Self { sharers: self.sharers, ..Self::new(rate, now) };
+        }
+    }
+
+    /// How many of `wanted` bytes may be moved now; 0 means to wait. Each transfer asks once in its turn.
+    pub(in crate::driver) fn grant(&mut self, now: Instant, wanted: usize) -> usize {
+        if self.rate == 0 {
+            return wanted;
+        }
+        self.refill(now);
+        let whole = self.tokens / 1_000;
+        let share = (whole / u128::from(self.sharers)).max(u128::from(whole > 0));
+        self.sharers = self.sharers.saturating_sub(1).max(1);
+        wanted.min(usize::try_from(share).unwrap_or(usize::MAX))
+    }
+
+    /// So many bytes were moved.
+    pub(in crate::driver) fn spend(&mut self, bytes: usize) {
+        if self.rate > 0 {
+            self.tokens = self.tokens.saturating_sub(bytes as u128 * 1_000);
+        }
+    }
+
+    /// When `waiting` transfers are to be woken together.
+    pub(in crate::driver) fn next(&mut self, now: Instant, waiting: usize) -> Instant {
+        if self.rate == 0 {
+            return now;
+        }
+        self.refill(now);
+        let piece = self.worth(PIECE).min(u128::from(PIECE_BYTES_MAX) * 1_000);
+        let enough = (piece * waiting.max(1) as u128).clamp(1_000, self.worth(BURST).max(1_000));
+        let ms = enough.saturating_sub(self.tokens).div_ceil(u128::from(self.rate));
+        now + Duration::from_millis(u64::try_from(ms).unwrap_or(u64::MAX).max(1))
+    }
+
+    /// Transfers that wait are woken now.
+    pub(in crate::driver) fn share_among(&mut self, waiting: usize) {
+        self.sharers = waiting.max(1) as u64;
+    }
+
+    fn refill(&mut self, now: Instant) {
+        let ms = now.saturating_since(self.at).as_millis();
+        self.at = now;
+        // Not less than one byte, or a small rate would never move any.
+        let full = self.worth(BURST).max(1_000);
+        self.tokens = (self.tokens + ms * u128::from(self.rate)).min(full);
+    }
+
+    /// What the rate gives in a span, in thousandths of a byte.
+    fn worth(&self, span: Duration) -> u128 {
+        span.as_millis() * u128::from(self.rate)
+    }
+}
+
+/// Least time for which a limit must have held a transfer back until that is told: a moment without tokens says nothing.
+const HELD_MIN: Duration = Duration::from_millis(250);
+
+/// Whether a limit holds a transfer back: whenever it may read, more bytes are there than it may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(in crate::driver) struct Held {
+    since: Option<Instant>,
+    told_at: Option<Instant>,
+}
+
+impl Held {
+    /// What there was is read: the other side decides how fast more comes.
+    pub(in crate::driver) fn on_drained(&mut self) {
+        self.since = None;
+    }
+
+    /// All that was granted is read, and there may be more. Says whether it is time to tell that the limit holds the
+    /// transfer back.
+    pub(in crate::driver) fn on_spent(&mut self, now: Instant, granted: usize) -> bool {
+        if granted == 0 {
+            // Others were faster: what there is to read was not seen.
+            return false;
+        }
+        let since = *self.since.get_or_insert(now);
+        let tell = now >= since + HELD_MIN && self.told_at.is_none_or(|at| now >= at + HELD_MIN);
+        if tell {
+            self.told_at = Some(now);
+        }
+        tell
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Moves as much as `transfers` are let in `span`; returns what each moved.
+    fn run(rate: u64, transfers: usize, span: Duration) -> Vec<u64> {
+        let mut bucket = Bucket::new(rate, Instant::from_ms(0));
+        let (mut now, end) = (Instant::from_ms(0), Instant::from_ms(0) + span);
+        let mut moved = vec![0; transfers];
+        while now < end {
+            bucket.share_among(transfers);
+            let mut at_full_speed = true;
+            while at_full_speed {
+                at_full_speed = false;
+                for bytes in &mut moved {
+                    let granted = bucket.grant(now, 256 * 1024);
+                    bucket.spend(granted);
+                    *bytes += granted as u64;
+                    at_full_speed |= granted == 256 * 1024;
+                }
+            }
+            let next = bucket.next(now, transfers);
+            assert!(next > now, "the loop must not spin");
+            now = next;
+        }
+        moved
+    }
+
+    #[test]
+    fn ten_seconds_are_exact_at_any_rate_and_equal_among_transfers() {
+        for rate in [100, 1_000, 64 * 1024, 1_000_000, 10 << 20, 1 << 30] {
+            for transfers in [1, 3, 16] {
+                let moved = run(rate, transfers, Duration::from_secs(10));
+                let (sum, expected) = (moved.iter().sum::<u64>() as f64, (rate * 10) as f64);
+                assert!((sum / expected - 1.0).abs() < 0.02, "{sum} of {expected} by {transfers} at {rate}");
+                // At a full step each, whoever is first goes on for longer.
+                if (64 * 1024..=10 << 20).contains(&rate) {
+                    let (least, most) = (moved.iter().min().unwrap(), moved.iter().max().unwrap());
+                    assert!(*most as f64 <= *least as f64 * 1.1, "{moved:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_idle_bucket_saves_up_no_more_than_its_burst() {
+        let mut bucket = Bucket::new(1_000_000, Instant::from_ms(0));
+        assert_eq!(bucket.grant(Instant::from_ms(60_000), usize::MAX), 100_000);
+        bucket.spend(100_000);
+        assert_eq!(bucket.grant(Instant::from_ms(60_000), usize::MAX), 0);
+        assert_eq!(bucket.grant(Instant::from_ms(60_001), usize::MAX), 1_000);
+    }
+
+    #[test]
+    fn without_a_limit_everything_passes_and_a_new_limit_holds_at_once() {
+        let start = Instant::from_ms(5);
+        let mut pace = Pace::new(RateLimits::default(), start);
+        assert_eq!(pace.bucket(Direction::Up).grant(start, 1 << 20), 1 << 20);
+        pace.set(RateLimits { upload: 0, download: 10_000 }, start);
+        assert_eq!(pace.bucket(Direction::Up).grant(start, 1 << 20), 1 << 20);
+        assert_eq!(pace.bucket(Direction::Down).grant(start, 1 << 20), 0);
+        assert_eq!(pace.bucket(Direction::Down).grant(start + Duration::from_millis(50), 1 << 20), 500);
+    }
+
+    #[test]
+    fn a_limit_holds_a_transfer_back_only_while_more_is_there_than_it_may_read() {
+        let (mut held, start) = (Held::default(), Instant::from_ms(1_000));
+        let told = |held: &mut Held, ms| held.on_spent(start + Duration::from_millis(ms), 22);
+        assert_eq!([0, 100, 200, 300, 400, 500, 600].map(|ms| told(&mut held, ms)), {
+            [false, false, false, true, false, false, true]
+        });
+        held.on_drained();
+        assert_eq!([900, 1_100].map(|ms| told(&mut held, ms)), [false, false], "all that came was read meanwhile");
+        assert!(!held.on_spent(start + Duration::from_secs(9), 0), "nothing was granted");
+        assert!(told(&mut held, 9_000));
+    }
+}

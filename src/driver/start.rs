@@ -1,23 +1,17 @@
 //! Everything that can fail before the first turn: binding, opening, restoring.
 
 use super::clock::Clock;
-use super::logbook::Logbook;
+use super::cx::{Cx, Outputs, Phase};
+use super::disk::Disk;
+use super::front::{BindFault, ControlListener, Front};
+use super::net::{Listener, Net, STEP_BYTES_MAX, Service};
 use super::signals::Signals;
-use crate::bootstrap::{Bootstrap, decode_snapshot};
-use crate::driver::disk::hashing::Hashing;
-use crate::driver::disk::jobs::Helpers;
-use crate::driver::disk::metadata::MetadataBodies;
-use crate::driver::disk::places::Places;
-use crate::driver::disk::{records, state};
-use crate::driver::front::control::{BindFault, ControlListener};
-use crate::driver::net::exchange::{STEP_BYTES_MAX, Service};
-use crate::driver::net::listener::Listener;
-use crate::driver::net::pace::Pace;
-use crate::driver::net::table::Table;
-use crate::driver::{Driver, Facts, Handle, Host, Phase, Settings, StartFault};
-use crate::node::{Node, Remembered};
+use super::tokens::{CONTROL, LISTENERS, SIGNALS, WAKER};
+use super::{Driver, Facts, Handle, Host, Settings, StartFault};
+use crate::bootstrap::Bootstrap;
+use crate::node::Node;
 use crate::store::{HashCache, ShareRoot, StateDirectory};
-use crate::timer::TimerWheel;
+use crate::time::Instant;
 use log::{info, warn};
 use mio::{Poll, Registry, Token, Waker};
 use nix::sys::socket::SockaddrStorage;
@@ -25,19 +19,9 @@ use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 /// The hash cache in the state directory.
 const HASHES_FILE: &str = "hashes";
-
-/// Of the waker.
-pub(super) const WAKER: Token = Token(0);
-/// Of the signals.
-pub(super) const SIGNALS: Token = Token(1);
-/// Of the control listener.
-pub(super) const CONTROL: Token = Token(2);
-/// Of the first TCP listener; the others follow.
-pub(super) const LISTENERS: Token = Token(3);
 
 impl Driver {
     /// Binds the listeners and the control socket, opens the share and restores peers and registrations.
@@ -59,59 +43,24 @@ impl Driver {
         let clock = Clock::start();
         let now = clock.now();
         let seed = settings.seed.map_or_else(random_seed, Ok).map_err(io_fault("/dev/urandom"))?;
-        let remembered = state::decode_peers(&state::read(settings.state.as_ref(), state::PEERS_FILE));
-        let opened = records::open(settings.state.as_ref());
-        let (records, downloads, download_last) = opened.map_err(io_fault("the state file of downloads"))?;
-        let remembered = Remembered { peers: remembered, downloads, download_last };
-        let bootstrap = facts.bootstrap.map(|_| restore_bootstrap(&settings, now, seed));
-        let mut node_config = settings.node;
-        node_config.listen = facts.listen.unwrap_or(node_config.listen);
-        node_config.local_addrs = local_addrs();
-        let handle = Handle { quit: Arc::new(AtomicBool::new(false)), waker: Arc::clone(&waker) };
+        let cache = open_cache(settings.state.as_ref())?;
+        let opened = Disk::open(settings.state, (settings.share, share), cache, Arc::clone(&waker));
+        let (mut disk, remembered) = opened.map_err(io_fault("the state file of downloads"))?;
+        let bootstrap = facts.bootstrap.map(|_| new_bootstrap(settings.bootstrap_verify, now, seed, &mut disk));
+        let mut config = settings.node;
+        config.listen = facts.listen.unwrap_or(config.listen);
+        config.local_addrs = local_addrs();
         Ok(Self {
             clock,
-            now,
-            timers: TimerWheel::new(now),
-            table: Table::new(),
-            listeners,
-            accept_timer_armed: false,
-            control,
-            control_is_ready: false,
-            control_full_since: None,
-            signals,
-            helpers: Helpers::new(waker),
-            handle,
-            host,
-            facts,
-            node: Node::new(now, node_config, seed, remembered),
-            registry_saved: bootstrap.as_ref().map_or(0, Bootstrap::revision),
+            cx: Cx { now, phase: Phase::Running, scratch: vec![0; STEP_BYTES_MAX], out: Outputs::default() },
+            net: Net::new(poll, listeners, settings.limits, now),
+            disk,
+            front: Front::new(control, host),
+            node: Node::new(now, config, seed, remembered),
             bootstrap,
-            inbox: std::collections::VecDeque::new(),
-            phase: Phase::Running,
-            share_path: settings.share,
-            share,
-            scanner: None,
-            desk: Default::default(),
-            removals: Default::default(),
-            orphans: Default::default(),
-            places: Places::open(settings.state.as_ref()),
-            scan_found_files: false,
-            hashing: Hashing::new(open_cache(settings.state.as_ref())?),
-            metadata: MetadataBodies::default(),
-            streams: Default::default(),
-            pace: Pace::new(settings.limits, now),
-            state: settings.state,
-            records,
-            state_files: Default::default(),
-            reloads: Default::default(),
-            sync_timer_armed: false,
-            registry_timer_armed: false,
-            scratch: vec![0; STEP_BYTES_MAX],
-            logbook: Logbook::default(),
-            exchanges_accepted: 0,
-            ports_checked: 0,
-            clients_accepted: 0,
-            poll,
+            signals,
+            handle: Handle::new(waker),
+            facts,
         })
     }
 }
@@ -209,14 +158,14 @@ fn bind_control(path: &Path, registry: &Registry) -> Result<ControlListener, Sta
     })
 }
 
-fn restore_bootstrap(settings: &Settings, now: crate::time::Instant, seed: [u8; 32]) -> Bootstrap {
+/// A bootstrap node with the registrations of an earlier run.
+fn new_bootstrap(verifies: bool, now: Instant, seed: [u8; 32], disk: &mut Disk) -> Bootstrap {
     // Its own stream of numbers: what the registry draws must tell nothing of the node's query IDs.
     let mut bootstrap = Bootstrap::new(now, seed.map(|byte| !byte));
-    if settings.bootstrap_verify {
+    if verifies {
         bootstrap = bootstrap.checking();
     }
-    let saved = state::read(settings.state.as_ref(), state::REGISTRY_FILE);
-    bootstrap.restore(now, decode_snapshot(&saved));
+    disk.restore(&mut bootstrap, now);
     bootstrap
 }
 

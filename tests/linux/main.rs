@@ -204,7 +204,7 @@ fn a_port_can_listen_and_be_connected_from_at_once() {
     TcpStream::connect(from).expect("the call-back reaches the listener");
 }
 
-/// `driver/control` relies on it: nobody else can connect between bind(2) and a later chmod(2).
+/// `driver/front/listener` relies on it: nobody else can connect between bind(2) and a later chmod(2).
 #[test]
 fn a_unix_socket_is_bound_with_no_wider_mode_than_its_descriptor_has() {
     use nix::sys::stat::{Mode, fchmod};

@@ -2,274 +2,210 @@
 //! getaddrinfo for the name of a bootstrap node, and what waits for a disk to have written: fsync, allocation, the
 //! opening of part files, the batches of the hash cache; and the check of a configuration, which looks at directories.
 //!
-//! Nothing else may run here. While nothing of the kind is under way the process has one thread.
+//! Nothing else may run here. While nothing of the kind is under way the process has one thread. Of the jobs with one key one
+//! runs at a time, and of those that wait the newest takes the place of the others.
 
-use mio::Waker;
-use std::collections::VecDeque;
-use std::net::{IpAddr, ToSocketAddrs};
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, Sender};
-use std::thread;
-
-use crate::driver::ReloadJob;
 use crate::fault::{DiskFault, ResolveFault};
 use crate::id::TransferId;
 use crate::node::contract::BootstrapAddr;
-use crate::store::{
-    CacheFault, CommitJob, Committed, FlushJob, Flushed, LogDone, LogJob, Orphan, OrphanSearch, OrphansFound,
-    PartOpened, PartRequest, SyncJob, Synced, WriteJob,
-};
+use crate::store::{CacheFault, Committed, Flushed, LogDone, Orphan, OrphansFound, PartOpened, Synced};
+use mio::Waker;
+use std::collections::VecDeque;
 use std::io;
-
-/// Host names looked up at once.
-const LOOKUPS_MAX: usize = 4;
-
-/// Part files opened at once: one may have to be compared with a large file.
-const OPENINGS_MAX: usize = 2;
-
-/// Files synced at once.
-const SYNCS_MAX: usize = 2;
-
-/// A call that blocks.
-pub(in crate::driver) enum Job {
-    /// Look a host name up.
-    Resolve(BootstrapAddr),
-    /// Look whether a file can be made at a place.
-    ProbeTarget(TransferId, PartRequest),
-    /// Create a part file, or take it up again.
-    OpenPart(TransferId, PartRequest),
-    /// Remove a part file that is not open.
-    RemovePart(TransferId, PartRequest),
-    /// Allocate a part file, and sync what was verified.
-    SyncPart(TransferId, SyncJob),
-    /// Sync and rename a finished download.
-    Commit(TransferId, CommitJob),
-    /// Search for part files that no download names.
-    FindOrphans(OrphanSearch),
-    /// Remove those that hold no data, when the wall clock shows this.
-    RemoveOrphans(Vec<Orphan>, i64),
-    /// Write hashes to the cache.
-    FlushHashes(FlushJob),
-    /// Sync or rewrite the log of downloads.
-    MaintainLog(LogJob),
-    /// Write a state file atomically.
-    Write(&'static str, WriteJob),
-    /// Read and check the configuration.
-    Reload(ReloadJob),
-}
+use std::net::{IpAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex};
+use std::thread;
 
 /// What a job brought.
-pub(in crate::driver) enum Done {
-    /// Of [`Job::Resolve`].
+pub(crate) enum Done {
+    /// A host name was looked up.
     Resolved(BootstrapAddr, Result<Vec<IpAddr>, ResolveFault>),
-    /// Of [`Job::ProbeTarget`].
+    /// Whether a file can be made at a place.
     TargetProbed(TransferId, Result<PathBuf, DiskFault>),
-    /// Of [`Job::OpenPart`].
+    /// A part file was created, or taken up again.
     PartOpened(TransferId, Result<PartOpened, DiskFault>),
-    /// Of [`Job::RemovePart`].
+    /// A part file that was not open was removed.
     PartRemoved(TransferId, Result<(), DiskFault>),
-    /// Of [`Job::SyncPart`].
+    /// A part file was allocated, and what was verified synced.
     PartSynced(TransferId, Result<Synced, DiskFault>),
-    /// Of [`Job::Commit`].
+    /// A finished download was synced and renamed.
     Committed(TransferId, Result<Committed, DiskFault>),
-    /// Of [`Job::FindOrphans`].
+    /// Part files that no download names.
     OrphansFound(OrphansFound),
-    /// Of [`Job::RemoveOrphans`].
+    /// Those that hold no data were removed.
     OrphansRemoved(Vec<(Orphan, io::Result<()>)>),
-    /// Of [`Job::FlushHashes`].
+    /// Hashes were written to the cache.
     HashesFlushed(Result<Flushed, CacheFault>),
-    /// Of [`Job::MaintainLog`].
+    /// The log of downloads was synced or rewritten.
     LogMaintained(io::Result<LogDone>),
-    /// Of [`Job::Write`]: the file's name, and what was to be written.
+    /// A state file was written: the file's name, and what was to be written.
     Written(&'static str, Arc<[u8]>, Result<(), DiskFault>),
-    /// Of [`Job::Reload`]; the host has the outcome.
+    /// The configuration was read and checked; the host has the outcome.
     ConfigurationRead,
+}
+
+/// What a job is about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Key {
+    /// A host name.
+    Host(BootstrapAddr),
+    /// The part file of a download.
+    Part(TransferId),
+    /// A state file that is written whole.
+    File(&'static str),
+    /// The hash cache.
+    Hashes,
+    /// The log of downloads.
+    Log,
+    /// The search for orphans.
+    Orphans,
+    /// The removal of orphans.
+    OrphansRemoved,
+    /// The configuration.
+    Configuration,
 }
 
 /// Which jobs run beside which: a lookup that hangs delays no sync, and a sync no opening.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Lane {
+    /// Host names are looked up.
     Lookup,
+    /// Part files are opened: one may have to be compared with a large file.
     Open,
+    /// Files are synced.
     Sync,
-    /// Answers to users wait for it.
+    /// Answers to users wait for the log.
     Log,
     /// Nobody waits for it.
     Search,
+    /// The configuration is read.
     Reload,
 }
 
-impl Job {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Resolve(_) => Kind::Lookup,
-            Self::ProbeTarget(..) | Self::OpenPart(..) | Self::RemovePart(..) => Kind::Open,
-            Self::MaintainLog(_) => Kind::Log,
-            Self::FindOrphans(_) | Self::RemoveOrphans(..) => Kind::Search,
-            Self::Reload(_) => Kind::Reload,
-            _ => Kind::Sync,
-        }
-    }
-}
-
-impl Done {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Resolved(..) => Kind::Lookup,
-            Self::TargetProbed(..) | Self::PartOpened(..) | Self::PartRemoved(..) => Kind::Open,
-            Self::LogMaintained(_) => Kind::Log,
-            Self::OrphansFound(_) | Self::OrphansRemoved(_) => Kind::Search,
-            Self::ConfigurationRead => Kind::Reload,
-            _ => Kind::Sync,
-        }
-    }
-}
-
-/// One kind of job: how many run, and which wait.
-struct Lane {
-    running: usize,
-    running_max: usize,
-    waiting: VecDeque<Job>,
-}
-
 impl Lane {
-    fn new(running_max: usize) -> Self {
-        Self { running: 0, running_max, waiting: VecDeque::new() }
+    /// Jobs at once.
+    fn running_max(self) -> usize {
+        match self {
+            Self::Lookup => 4,
+            Self::Open | Self::Sync => 2,
+            Self::Log | Self::Search | Self::Reload => 1,
+        }
     }
 }
 
-/// The helper threads.
+struct Job {
+    lane: Lane,
+    key: Key,
+    work: Box<dyn FnOnce() -> Done + Send>,
+    /// What is reported if the work panics.
+    lost: Done,
+}
+
+/// The jobs that run and wait.
 ///
 /// Bounded: lookups by the number of bootstrap nodes, openings and syncs by the downloads in progress and the state
 /// files; those beyond the threads wait in order.
-pub(in crate::driver) struct Helpers {
-    lookups: Lane,
-    openings: Lane,
-    syncs: Lane,
-    log: Lane,
-    searches: Lane,
-    reloads: Lane,
-    sender: Sender<Done>,
-    receiver: Receiver<Done>,
+pub(super) struct Jobs {
+    running: Vec<(Lane, Key)>,
+    waiting: VecDeque<Job>,
+    sender: Sender<(Key, Done)>,
+    receiver: Receiver<(Key, Done)>,
     waker: Arc<Waker>,
 }
 
-impl Helpers {
-    pub(in crate::driver) fn new(waker: Arc<Waker>) -> Self {
+impl Jobs {
+    pub(super) fn new(waker: Arc<Waker>) -> Self {
         let (sender, receiver) = mpsc::channel();
-        let (lookups, openings, syncs) = (Lane::new(LOOKUPS_MAX), Lane::new(OPENINGS_MAX), Lane::new(SYNCS_MAX));
-        // The log makes one job at a time, and so do reloads.
-        let (log, searches, reloads) = (Lane::new(1), Lane::new(1), Lane::new(1));
-        Self { lookups, openings, syncs, log, searches, reloads, sender, receiver, waker }
+        Self { running: Vec::new(), waiting: VecDeque::new(), sender, receiver, waker }
     }
 
-    /// Runs a job as soon as a thread is free.
-    pub(in crate::driver) fn submit(&mut self, job: Job) {
-        self.lane(job.kind()).waiting.push_back(job);
+    /// Runs a job as soon as a thread is free. It ends in exactly one [`Done`], made by `done`: of what it comes to, or of
+    /// `lost` if it panics.
+    pub(super) fn submit<T>(
+        &mut self,
+        (lane, key): (Lane, Key),
+        done: impl Fn(T) -> Done + Send + 'static,
+        lost: T,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) {
+        let lost = done(lost);
+        let job = Job { lane, key, lost, work: Box::new(move || done(work())) };
+        match self.waiting.iter_mut().find(|waiting| waiting.key == job.key) {
+            Some(older) => *older = job,
+            None => self.waiting.push_back(job),
+        }
         self.start_waiting();
     }
 
     /// The next job that is through.
-    pub(in crate::driver) fn poll(&mut self) -> Option<Done> {
-        let done = self.receiver.try_recv().ok()?;
-        let lane = self.lane(done.kind());
-        lane.running = lane.running.saturating_sub(1);
+    pub(super) fn poll(&mut self) -> Option<Done> {
+        let (key, done) = self.receiver.try_recv().ok()?;
+        self.running.retain(|(_, running)| *running != key);
         self.start_waiting();
         Some(done)
     }
 
     /// Whether a file is still to be synced, opened or removed.
-    pub(in crate::driver) fn is_syncing(&self) -> bool {
-        [&self.openings, &self.syncs, &self.log].into_iter().any(|lane| lane.running > 0 || !lane.waiting.is_empty())
-    }
-
-    fn lane(&mut self, kind: Kind) -> &mut Lane {
-        match kind {
-            Kind::Lookup => &mut self.lookups,
-            Kind::Open => &mut self.openings,
-            Kind::Sync => &mut self.syncs,
-            Kind::Log => &mut self.log,
-            Kind::Search => &mut self.searches,
-            Kind::Reload => &mut self.reloads,
-        }
+    pub(super) fn is_syncing(&self) -> bool {
+        let mut lanes = self.running.iter().map(|(lane, _)| *lane).chain(self.waiting.iter().map(|job| job.lane));
+        lanes.any(|lane| matches!(lane, Lane::Open | Lane::Sync | Lane::Log))
     }
 
     fn start_waiting(&mut self) {
-        let Self { lookups, openings, syncs, log, searches, reloads, .. } = self;
-        for lane in [lookups, openings, syncs, log, searches, reloads] {
-            while lane.running < lane.running_max {
-                let Some(job) = lane.waiting.pop_front() else { break };
-                lane.running += 1;
-                spawn(job, self.sender.clone(), Arc::clone(&self.waker));
-            }
+        while let Some(at) = self.waiting.iter().position(|job| self.may_run(job))
+            && let Some(job) = self.waiting.remove(at)
+        {
+            self.running.push((job.lane, job.key.clone()));
+            spawn(job, self.sender.clone(), Arc::clone(&self.waker));
         }
+    }
+
+    fn may_run(&self, job: &Job) -> bool {
+        let in_lane = self.running.iter().filter(|(lane, _)| *lane == job.lane).count();
+        in_lane < job.lane.running_max() && self.running.iter().all(|(_, key)| *key != job.key)
     }
 }
 
-/// Runs one job in a thread of its own; without a thread to be had it runs here, late rather than never.
-fn spawn(job: Job, sender: Sender<Done>, waker: Arc<Waker>) {
-    let slot = Arc::new(std::sync::Mutex::new(Some(job)));
-    let shared = Arc::clone(&slot);
-    let report = move || {
-        let job = shared.lock().ok().and_then(|mut job| job.take());
-        if let Some(job) = job {
-            // The receiver lives as long as the loop: a failure means that the process ends.
-            let _ = sender.send(run(job));
-            let _ = waker.wake();
+/// Runs one job in a thread of its own, or here if there is no thread to be had.
+fn spawn(job: Job, sender: Sender<(Key, Done)>, waker: Arc<Waker>) {
+    let Job { key, work, lost, .. } = job;
+    let report = Report { done: Some((key, lost)), sender, waker };
+    let task = Arc::new(Mutex::new(Some((report, work))));
+    let shared = Arc::clone(&task);
+    let run = move || {
+        let task = shared.lock().ok().and_then(|mut task| task.take());
+        if let Some((mut report, work)) = task {
+            let done = work();
+            report.done = report.done.take().map(|(key, _)| (key, done));
         }
     };
-    let inline = report.clone();
-    if thread::Builder::new().name("pyrate-helper".into()).spawn(report).is_err() {
+    let inline = run.clone();
+    if thread::Builder::new().name("pyrate-helper".into()).spawn(run).is_err() {
         inline();
     }
 }
 
-fn run(job: Job) -> Done {
-    match job {
-        Job::Resolve(host) => {
-            let outcome = resolve(&host);
-            Done::Resolved(host, outcome)
+/// Reports how a job ended when it is dropped, whatever drops it.
+struct Report {
+    done: Option<(Key, Done)>,
+    sender: Sender<(Key, Done)>,
+    waker: Arc<Waker>,
+}
+
+impl Drop for Report {
+    fn drop(&mut self) {
+        if let Some(done) = self.done.take() {
+            // The receiver lives as long as the loop: a failure means that the process ends.
+            let _ = self.sender.send(done);
         }
-        Job::ProbeTarget(download, request) => Done::TargetProbed(download, request.probe()),
-        Job::OpenPart(download, request) => Done::PartOpened(download, open_part(request)),
-        Job::RemovePart(download, request) => Done::PartRemoved(download, request.remove()),
-        Job::SyncPart(download, job) => Done::PartSynced(download, job.run()),
-        Job::Commit(download, job) => Done::Committed(download, job.run()),
-        Job::FindOrphans(search) => Done::OrphansFound(search.run()),
-        Job::RemoveOrphans(orphans, wall_ns) => {
-            let remove = |orphan: Orphan| {
-                let outcome = orphan.remove(wall_ns);
-                (orphan, outcome)
-            };
-            Done::OrphansRemoved(orphans.into_iter().map(remove).collect())
-        }
-        Job::FlushHashes(job) => Done::HashesFlushed(job.run()),
-        Job::MaintainLog(job) => Done::LogMaintained(job.run()),
-        Job::Write(file, job) => {
-            let bytes = job.bytes();
-            Done::Written(file, bytes, job.run().map_err(DiskFault::from))
-        }
-        Job::Reload(job) => {
-            job();
-            Done::ConfigurationRead
-        }
+        let _ = self.waker.wake();
     }
 }
 
-/// Opens a part file. What its journal proves of a content that the download does not know of, as when the record of it
-/// was lost, is of no use: it is begun anew.
-fn open_part(request: PartRequest) -> Result<PartOpened, DiskFault> {
-    match request.clone().open()? {
-        PartOpened::Ready(part) if request.b3.is_none() && part.outline().is_some() => {
-            part.discard();
-            request.open()
-        }
-        opened => Ok(opened),
-    }
-}
-
-fn resolve(host: &BootstrapAddr) -> Result<Vec<IpAddr>, ResolveFault> {
+/// Looks a host name up.
+pub(super) fn resolve(host: &BootstrapAddr) -> Result<Vec<IpAddr>, ResolveFault> {
     let found = (host.host.as_str(), host.port).to_socket_addrs().map_err(|error| ResolveFault(error.to_string()))?;
     let mut addresses: Vec<IpAddr> = Vec::new();
     for endpoint in found {
@@ -285,21 +221,79 @@ mod tests {
     use super::*;
     use mio::{Events, Poll, Token};
 
+    struct Loop {
+        poll: Poll,
+        jobs: Jobs,
+    }
+
+    impl Loop {
+        fn new() -> Self {
+            let poll = Poll::new().unwrap();
+            let jobs = Jobs::new(Arc::new(Waker::new(poll.registry(), Token(0)).unwrap()));
+            Self { poll, jobs }
+        }
+
+        fn wait(&mut self) -> Done {
+            let mut events = Events::with_capacity(4);
+            loop {
+                if let Some(done) = self.jobs.poll() {
+                    return done;
+                }
+                self.poll.poll(&mut events, None).unwrap();
+            }
+        }
+
+        /// A job that writes a state file: it waits for a word, and is told by the bytes that it wrote.
+        fn write(&mut self, file: &'static str, bytes: &'static [u8], work: impl FnOnce() + Send + 'static) {
+            let done = move |outcome| Done::Written(file, bytes.into(), outcome);
+            let work = move || {
+                work();
+                Ok(())
+            };
+            self.jobs.submit((Lane::Sync, Key::File(file)), done, Err(DiskFault::Other(0)), work);
+        }
+    }
+
     #[test]
     fn a_lookup_wakes_the_loop() {
-        let mut poll = Poll::new().unwrap();
-        let mut helpers = Helpers::new(Arc::new(Waker::new(poll.registry(), Token(0)).unwrap()));
+        let mut rig = Loop::new();
         let host = BootstrapAddr { host: "localhost".into(), port: 1 };
-        helpers.submit(Job::Resolve(host.clone()));
-        let mut events = Events::with_capacity(4);
-        let done = loop {
-            poll.poll(&mut events, None).unwrap();
-            if let Some(done) = helpers.poll() {
-                break done;
-            }
-        };
-        let Done::Resolved(asked, Ok(addresses)) = done else { panic!("localhost was not found") };
+        let (asked, looked_up) = (host.clone(), host.clone());
+        let done = move |outcome| Done::Resolved(asked.clone(), outcome);
+        let lost = Err(ResolveFault("lost".into()));
+        rig.jobs.submit((Lane::Lookup, Key::Host(host.clone())), done, lost, move || resolve(&looked_up));
+        let Done::Resolved(asked, Ok(addresses)) = rig.wait() else { panic!("localhost was not found") };
         assert_eq!(asked, host);
         assert!(addresses.iter().all(IpAddr::is_loopback));
+    }
+
+    #[test]
+    fn one_job_of_a_key_runs_and_of_those_that_wait_the_newest() {
+        let mut rig = Loop::new();
+        let (word, waits) = mpsc::channel();
+        rig.write("peers", b"1", move || waits.recv().unwrap());
+        rig.write("peers", b"2", || unreachable!("another takes its place"));
+        rig.write("places", b"3", || {});
+        rig.write("peers", b"4", || {});
+        let mut written = Vec::new();
+        for _ in 0..3 {
+            let Done::Written(_, bytes, Ok(())) = rig.wait() else { panic!("it was written") };
+            written.push(bytes[0]);
+            if bytes[0] == b'3' {
+                word.send(()).unwrap();
+            }
+        }
+        assert_eq!(written, *b"314");
+        assert!(!rig.jobs.is_syncing() && rig.jobs.poll().is_none());
+    }
+
+    #[test]
+    fn a_job_that_panics_is_reported_as_lost_and_the_next_one_runs() {
+        let mut rig = Loop::new();
+        rig.write("peers", b"1", || panic!("on purpose"));
+        rig.write("peers", b"2", || {});
+        assert!(matches!(rig.wait(), Done::Written(_, bytes, Err(DiskFault::Other(0))) if *bytes == *b"1"));
+        assert!(matches!(rig.wait(), Done::Written(_, bytes, Ok(())) if *bytes == *b"2"));
+        assert!(!rig.jobs.is_syncing());
     }
 }

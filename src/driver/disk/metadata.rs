@@ -1,17 +1,12 @@
 //! Metadata on their way to peers (PROTOCOL, "Ranges and metadata"): one copy in memory for each content, however many peers
 //! ask for it, and a limit on all of them together.
 
+use super::hashing::Hashing;
 use crate::content::{ChainingValue, group_count};
 use crate::control::LimitedReply;
-use crate::driver::Driver;
-use crate::driver::net::budget::Use;
-use crate::driver::net::exchange::Outgoing;
-use crate::fault::{DiskFault, RefusalReason};
-use crate::id::{ContentHash, ExchangeId};
+use crate::id::ContentHash;
 use crate::library::ScannedFile;
 use crate::network::Network;
-use crate::node::Event;
-use crate::node::contract::ResponseFault;
 use crate::wire::encode_metadata;
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
@@ -27,7 +22,7 @@ const METADATA_SMALL_BYTES: u64 = 4 << 10;
 
 /// The metadata that some connection still sends. As many as there are connections, at most.
 #[derive(Debug, Default)]
-pub(in crate::driver) struct MetadataBodies {
+pub(super) struct MetadataBodies {
     by_content: BTreeMap<ContentHash, Body>,
 }
 
@@ -73,51 +68,36 @@ impl MetadataBodies {
         self.by_content.insert(b3, Body { bytes: Rc::downgrade(&body), network });
         body
     }
-}
 
-/// Why metadata are not sent.
-enum Unsent {
-    /// Those of other contents fill the memory that there is for them.
-    NoRoom,
-    /// The hash cache lacks them.
-    NotHashed,
-}
-
-impl Driver {
-    /// Sends the metadata of a file.
-    pub(in crate::driver) fn send_metadata(&mut self, exchange: ExchangeId, file: &ScannedFile, b3: ContentHash) {
-        let Some((_, requester)) = self.table.requester(exchange) else { return };
-        // A file that cannot be sent is not promised.
-        match self.open_shared_as(file, requester) {
-            Ok(_) => self.table.give_back(Use::File),
-            Err(fault) => return self.fail_response(exchange, fault),
-        }
-        let network = Network::of(requester.addr.ip());
-        let (told, detail, fault) = match self.metadata_body(file, b3, network) {
-            Ok(body) => return self.respond(exchange, Outgoing::bytes(body, self.now), None),
-            Err(Unsent::NoRoom) => (RefusalReason::Busy, "too many metadata are on their way", ResponseFault::NoMemory),
-            Err(Unsent::NotHashed) => {
-                let fault = ResponseFault::Disk(DiskFault::Missing);
-                (RefusalReason::NotHashed, "its metadata are not in the hash cache", fault)
-            }
-        };
-        self.refuse_exchange(exchange, Some(told), "file", &detail);
-        self.inbox.push_back(Event::ResponseEnded { exchange, outcome: Err(fault) });
-    }
-
-    fn metadata_body(&mut self, file: &ScannedFile, b3: ContentHash, network: Network) -> Result<Rc<Vec<u8>>, Unsent> {
-        if let Some(body) = self.metadata.get(b3) {
+    /// Those of a file that a network asks for.
+    pub(super) fn body(
+        &mut self,
+        file: &ScannedFile,
+        b3: ContentHash,
+        network: Network,
+        hashing: &Hashing,
+        limited: &mut LimitedReply,
+    ) -> Result<Rc<Vec<u8>>, Unsent> {
+        if let Some(body) = self.get(b3) {
             return Ok(body);
         }
         let groups = group_count(file.meta.size);
         let bytes = groups * size_of::<ChainingValue>() as u64;
-        if !self.metadata.admits(bytes, network, self.node.limited_mut()) {
+        if !self.admits(bytes, network, limited) {
             return Err(Unsent::NoRoom);
         }
-        let chain = if groups > 1 { self.hashing.chain(&file.meta, b3) } else { Some(Vec::new()) };
+        let chain = if groups > 1 { hashing.chain(&file.meta, b3) } else { Some(Vec::new()) };
         let body = encode_metadata(file.meta.size, b3, &chain.ok_or(Unsent::NotHashed)?);
-        Ok(self.metadata.insert(b3, network, body))
+        Ok(self.insert(b3, network, body))
     }
+}
+
+/// Why metadata are not sent.
+pub(crate) enum Unsent {
+    /// Those of other contents fill the memory that there is for them.
+    NoRoom,
+    /// The hash cache lacks them.
+    NotHashed,
 }
 
 #[cfg(test)]

@@ -1,12 +1,209 @@
-//! Files: the share, part files, hashes, what is remembered, and the threads that wait for a disk.
+//! Files: the share and its hashes, part files, what is remembered, and the jobs that wait for a disk.
+//!
+//! | file | what others may call |
+//! |---|---|
+//! | here | slices of hashing, records, part files that exchanges write to, jobs of others |
+//! | `sharing` | scans, and what is read of the share for peers |
+//! | `part_orders` | orders for part files |
+//! | `upkeep` | deadlines, and what jobs bring |
+//!
+//! Each calls only those above it. Beneath them are `jobs` (threads), `state_files`, `records` with `record_form`, and `places`
+//! (what is remembered), `hashing` and `metadata` (the share), `part_files`, `removals` and `orphans` (part files).
 
-pub(in crate::driver) mod hashing;
-pub(in crate::driver) mod jobs;
-pub(in crate::driver) mod metadata;
-pub(in crate::driver) mod orphans;
-pub(in crate::driver) mod parts;
-pub(in crate::driver) mod places;
-pub(in crate::driver) mod records;
-pub(in crate::driver) mod removals;
-pub(in crate::driver) mod share;
-pub(in crate::driver) mod state;
+mod hashing;
+mod jobs;
+mod metadata;
+mod orphans;
+mod part_files;
+mod part_orders;
+mod places;
+mod record_form;
+mod records;
+mod removals;
+mod sharing;
+mod state_files;
+mod upkeep;
+
+pub(crate) use metadata::Unsent;
+pub(crate) use part_files::PartOrder;
+pub use places::was_in_use;
+
+use super::cx::Cx;
+use super::host::ReloadJob;
+use super::open_parts::OpenParts;
+use crate::bootstrap::{Bootstrap, decode_snapshot, encode_snapshot};
+use crate::fault::ResolveFault;
+use crate::library::ScannedFile;
+use crate::node::contract::{BootstrapAddr, DownloadRecord};
+use crate::node::{Remembered, RememberedPeers};
+use crate::store::{HashCache, Scanner, ShareRoot, StateDirectory};
+use crate::time::Instant;
+use hashing::Hashing;
+use jobs::{Done, Jobs, Key, Lane};
+use metadata::MetadataBodies;
+use mio::Waker;
+use orphans::Orphans;
+use part_files::PartFiles;
+use places::Places;
+use records::Records;
+use state_files::StateFiles;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How soon after a change part files are synced.
+const SYNC_DELAY: Duration = Duration::from_secs(2);
+
+/// How soon after a change the registry is saved.
+const REGISTRY_SAVE_DELAY: Duration = Duration::from_secs(5);
+
+/// All files, and the threads that wait for them.
+pub(crate) struct Disk {
+    jobs: Jobs,
+    state: StateFiles,
+    records: Records,
+    places: Places,
+    share_path: PathBuf,
+    share: Option<ShareRoot>,
+    scanner: Option<Scanner>,
+    /// The running scan has found files.
+    scan_found_files: bool,
+    hashing: Hashing,
+    metadata: MetadataBodies,
+    parts: PartFiles,
+    orphans: Orphans,
+    /// When what was verified lately is to be synced.
+    sync_at: Option<Instant>,
+    /// The revision of the registry that was saved last, and when the present one is to be.
+    registry_saved: u64,
+    save_registry_at: Option<Instant>,
+}
+
+impl Disk {
+    /// Opens what is remembered in the state directory. Tells the node's share of it.
+    ///
+    /// # Errors
+    /// When the log of downloads cannot be opened.
+    pub(crate) fn open(
+        state: Option<StateDirectory>,
+        (share_path, share): (PathBuf, Option<ShareRoot>),
+        cache: HashCache,
+        waker: Arc<Waker>,
+    ) -> io::Result<(Self, Remembered)> {
+        let peers = state_files::decode_peers(&state_files::read(state.as_ref(), state_files::PEERS_FILE));
+        let (records, downloads, download_last) = records::open(state.as_ref())?;
+        let disk = Self {
+            jobs: Jobs::new(waker),
+            records,
+            places: Places::open(state.as_ref()),
+            state: StateFiles::new(state),
+            share_path,
+            share,
+            scanner: None,
+            scan_found_files: false,
+            hashing: Hashing::new(cache),
+            metadata: MetadataBodies::default(),
+            parts: PartFiles::default(),
+            orphans: Orphans::default(),
+            sync_at: None,
+            registry_saved: 0,
+            save_registry_at: None,
+        };
+        Ok((disk, Remembered { peers, downloads, download_last }))
+    }
+
+    /// Gives a bootstrap node the registrations of an earlier run.
+    pub(crate) fn restore(&mut self, bootstrap: &mut Bootstrap, now: Instant) {
+        let saved = state_files::read(self.state.directory(), state_files::REGISTRY_FILE);
+        bootstrap.restore(now, decode_snapshot(&saved));
+        self.registry_saved = bootstrap.revision();
+    }
+
+    /// Whether a slice of something waits.
+    pub(crate) fn has_work(&self) -> bool {
+        self.scanner.is_some() || self.hashing.has_work() || !self.parts.checks.is_empty()
+    }
+
+    /// Whether a file is still to be synced, opened or removed.
+    pub(crate) fn is_syncing(&self) -> bool {
+        self.jobs.is_syncing()
+    }
+
+    /// What exchanges write to.
+    pub(crate) fn open_parts(&mut self) -> &mut OpenParts {
+        &mut self.parts.open
+    }
+
+    /// Takes a batch of files to hash.
+    pub(crate) fn hash_files(&mut self, files: Vec<ScannedFile>) {
+        self.hashing.take(files);
+    }
+
+    /// One slice of hashing.
+    pub(crate) fn hash_slice(&mut self, cx: &mut Cx) {
+        if self.hashing.has_work() {
+            self.hashing.slice(self.share.as_ref(), &mut self.jobs, cx);
+        }
+    }
+
+    /// Remembers a download.
+    pub(crate) fn remember_download(&mut self, record: &DownloadRecord, revision: u64, cx: &mut Cx) {
+        self.records.remember(record, revision, cx);
+    }
+
+    /// Whether records are to be brought to the disk.
+    pub(crate) fn has_changed_records(&self) -> bool {
+        self.records.has_changed()
+    }
+
+    /// Has them brought there.
+    pub(crate) fn maintain_records(&mut self, cx: &mut Cx) {
+        self.records.maintain(&mut self.jobs, cx);
+    }
+
+    /// Writes the peers to remember.
+    pub(crate) fn remember_peers(&mut self, peers: &RememberedPeers) {
+        self.state.save(state_files::PEERS_FILE, state_files::encode_peers(peers), &mut self.jobs);
+    }
+
+    /// Has the registry saved some time, if it has changed. An idle registry wakes nobody.
+    pub(crate) fn watch_registry(&mut self, bootstrap: &Bootstrap, cx: &Cx) {
+        if bootstrap.revision() != self.registry_saved && self.state.directory().is_some() {
+            self.save_registry_at.get_or_insert(cx.now + REGISTRY_SAVE_DELAY);
+        }
+    }
+
+    /// Whether it is time to save the registry.
+    pub(crate) fn is_registry_due(&self, now: Instant) -> bool {
+        self.save_registry_at.is_some_and(|at| at <= now)
+    }
+
+    /// Writes the registry, if it has changed.
+    pub(crate) fn save_registry(&mut self, bootstrap: &Bootstrap) {
+        self.save_registry_at = None;
+        if self.state.directory().is_some() && bootstrap.revision() != self.registry_saved {
+            self.registry_saved = bootstrap.revision();
+            let snapshot = encode_snapshot(&bootstrap.snapshot());
+            self.state.save(state_files::REGISTRY_FILE, snapshot, &mut self.jobs);
+        }
+    }
+
+    /// Looks a host name up.
+    pub(crate) fn resolve(&mut self, host: BootstrapAddr) {
+        let asked = host.clone();
+        let done = move |outcome| Done::Resolved(asked.clone(), outcome);
+        let lost = Err(ResolveFault("the lookup was lost".into()));
+        self.jobs.submit((Lane::Lookup, Key::Host(host.clone())), done, lost, move || jobs::resolve(&host));
+    }
+
+    /// Reads the configuration.
+    pub(crate) fn read_configuration(&mut self, job: ReloadJob) {
+        self.jobs.submit((Lane::Reload, Key::Configuration), |()| Done::ConfigurationRead, (), job);
+    }
+
+    /// Has what was verified synced after a while.
+    pub(crate) fn arm_sync(&mut self, cx: &Cx) {
+        self.sync_at.get_or_insert(cx.now + SYNC_DELAY);
+    }
+}

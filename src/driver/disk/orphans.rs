@@ -1,13 +1,13 @@
 //! Part files that no download names: searched for at the start, where downloads go and went. What holds no data is removed;
 //! the rest is reported, once in the log and as a number in the status, and searched for again until it is gone.
 
+use super::jobs::{Done, Jobs, Key, Lane};
 use crate::driver::clock::wall_ns;
-use crate::driver::disk::jobs::Job;
-use crate::driver::net::timers::Timer;
-use crate::driver::{Driver, Phase};
+use crate::driver::cx::{Cx, Phase};
 use crate::name::Escaped;
 use crate::node::Event;
 use crate::store::{Orphan, OrphanKind, OrphanSearch, OrphansFound};
+use crate::time::Instant;
 use log::{info, warn};
 use std::collections::BTreeSet;
 use std::io;
@@ -26,49 +26,57 @@ const LOGGED_MAX: usize = 16;
 
 /// The search for orphans.
 #[derive(Debug, Default)]
-pub(in crate::driver) struct Orphans {
+pub(crate) struct Orphans {
     /// Those that the last search found.
     reported: BTreeSet<PathBuf>,
-    /// Another search follows.
-    is_armed: bool,
+    /// When another search follows.
+    again_at: Option<Instant>,
 }
 
-impl Driver {
-    /// Begins a search. Without a state directory every download of an earlier run is unknown.
-    pub(in crate::driver) fn search_orphans(&mut self) {
-        if self.state.is_none() || !self.node.config().peer || self.phase != Phase::Running {
-            return;
-        }
-        let (tokens, mut directories) = self.records.part_files();
-        directories.insert(self.node.config().download_directory.clone());
-        let known = self.places.known();
-        directories.extend(known.keys().filter(|path| **path != self.share_path).cloned());
+impl Orphans {
+    /// When [`Orphans::is_due`].
+    pub(super) fn next_search(&self) -> Option<Instant> {
+        self.again_at
+    }
+
+    /// Whether it is time for another search.
+    pub(super) fn is_due(&mut self, now: Instant) -> bool {
+        self.again_at.take_if(|at| *at <= now).is_some()
+    }
+
+    /// Begins a search for part files with other tokens than these.
+    pub(super) fn search(&self, mut directories: BTreeSet<PathBuf>, tokens: BTreeSet<u32>, jobs: &mut Jobs) {
         while directories.len() > DIRECTORIES_MAX {
             directories.pop_last();
         }
-        self.helpers.submit(Job::FindOrphans(OrphanSearch { directories, tokens, wall_ns: wall_ns() }));
+        let search = OrphanSearch { directories, tokens, wall_ns: wall_ns() };
+        let lost = OrphansFound { is_partial: true, ..OrphansFound::default() };
+        jobs.submit((Lane::Search, Key::Orphans), Done::OrphansFound, lost, || search.run());
     }
 
-    /// A search is over.
-    pub(in crate::driver) fn on_orphans_found(&mut self, found: OrphansFound) {
-        // Downloads that began meanwhile have made part files.
-        let (tokens, _) = self.records.part_files();
+    /// A search is over. The tokens are those of downloads, also of those that began meanwhile.
+    pub(super) fn on_found(&mut self, found: OrphansFound, tokens: &BTreeSet<u32>, jobs: &mut Jobs, cx: &mut Cx) {
         let orphans = found.orphans.into_iter().filter(|orphan| !tokens.contains(&orphan.token));
         let (empty, rest): (Vec<Orphan>, Vec<Orphan>) = orphans.partition(|orphan| orphan.kind == OrphanKind::Empty);
         let bytes = rest.iter().map(|orphan| orphan.bytes).sum();
-        self.node.handle(self.now, Event::OrphansFound { files: rest.len() as u64, bytes });
-        self.report_orphans(&rest);
-        let is_due = !rest.is_empty() || found.is_partial;
-        if is_due && !std::mem::replace(&mut self.orphans.is_armed, true) {
-            self.timers.insert(self.now + SEARCH_AGAIN, Timer::Orphans);
+        cx.out.event(Event::OrphansFound { files: rest.len() as u64, bytes });
+        self.report(&rest);
+        if !rest.is_empty() || found.is_partial {
+            self.again_at.get_or_insert(cx.now + SEARCH_AGAIN);
         }
-        if !empty.is_empty() && self.phase == Phase::Running {
-            self.helpers.submit(Job::RemoveOrphans(empty, wall_ns()));
+        if !empty.is_empty() && cx.phase == Phase::Running {
+            let wall_ns = wall_ns();
+            let remove = move |orphan: Orphan| {
+                let outcome = orphan.remove(wall_ns);
+                (orphan, outcome)
+            };
+            let work = move || empty.into_iter().map(remove).collect();
+            jobs.submit((Lane::Search, Key::OrphansRemoved), Done::OrphansRemoved, Vec::new(), work);
         }
     }
 
-    fn report_orphans(&mut self, orphans: &[Orphan]) {
-        let new = orphans.iter().filter(|orphan| !self.orphans.reported.contains(&orphan.path));
+    fn report(&mut self, orphans: &[Orphan]) {
+        let new = orphans.iter().filter(|orphan| !self.reported.contains(&orphan.path));
         for (index, orphan) in new.enumerate() {
             if index == LOGGED_MAX {
                 warn!("there are more part files that belong to no download of this daemon");
@@ -85,17 +93,11 @@ impl Driver {
                 orphan.bytes
             );
         }
-        self.orphans.reported = orphans.iter().map(|orphan| orphan.path.clone()).collect();
-    }
-
-    /// The time for another search has come.
-    pub(in crate::driver) fn search_orphans_again(&mut self) {
-        self.orphans.is_armed = false;
-        self.search_orphans();
+        self.reported = orphans.iter().map(|orphan| orphan.path.clone()).collect();
     }
 
     /// Orphans that held no data are removed, or could not be.
-    pub(in crate::driver) fn on_orphans_removed(&mut self, outcomes: Vec<(Orphan, io::Result<()>)>) {
+    pub(super) fn on_removed(outcomes: Vec<(Orphan, io::Result<()>)>) {
         for (orphan, outcome) in outcomes.into_iter().take(LOGGED_MAX) {
             let path = Escaped(orphan.path.as_os_str().as_bytes());
             match outcome {

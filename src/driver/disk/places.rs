@@ -1,9 +1,9 @@
 //! The directories in use, and the filesystems that they are on: remembered across restarts, so that an empty mount point is
 //! not taken for a share or a directory of downloads.
 
+use super::jobs::Jobs;
+use super::state_files::{PLACES_FILE, StateFiles, read};
 use crate::control::RawText;
-use crate::driver::Driver;
-use crate::driver::disk::state;
 use crate::id::FilesystemId;
 use crate::store::{DirectoryMount, KnownMounts, StateDirectory};
 use serde::{Deserialize, Serialize};
@@ -25,59 +25,51 @@ struct Form {
 
 /// The directories that were in use.
 #[derive(Debug, Default)]
-pub(in crate::driver) struct Places {
+pub(super) struct Places {
     known: Arc<KnownMounts>,
 }
 
 impl Places {
     /// Those that an earlier run remembered.
-    pub(in crate::driver) fn open(state: Option<&StateDirectory>) -> Self {
-        Self { known: Arc::new(decode(&state::read(state, state::PLACES_FILE))) }
+    pub(super) fn open(state: Option<&StateDirectory>) -> Self {
+        Self { known: Arc::new(decode(&read(state, PLACES_FILE))) }
     }
 
     /// All of them.
-    pub(in crate::driver) fn known(&self) -> Arc<KnownMounts> {
+    pub(super) fn known(&self) -> Arc<KnownMounts> {
         Arc::clone(&self.known)
+    }
+
+    /// A directory is in use, on this filesystem.
+    pub(super) fn note(&mut self, path: &Path, mount: DirectoryMount, state: &mut StateFiles, jobs: &mut Jobs) {
+        if self.known.get(path) == Some(&mount) {
+            return;
+        }
+        let known = Arc::make_mut(&mut self.known);
+        known.insert(path.to_owned(), mount);
+        while known.len() > PLACES_MAX {
+            let Some(other) = known.keys().find(|other| *other != path).cloned() else { break };
+            known.remove(&other);
+        }
+        state.save(PLACES_FILE, encode(&self.known), jobs);
+    }
+
+    /// The same for one that is there and was not in use before: when it is missing at a later start, that is no mistake of
+    /// the configuration.
+    pub(super) fn note_new(&mut self, path: &Path, state: &mut StateFiles, jobs: &mut Jobs) {
+        if !self.known.contains_key(path)
+            && let Ok(mount) = DirectoryMount::of(path)
+        {
+            self.note(path, mount, state, jobs);
+        }
     }
 }
 
 /// Whether a directory was in use by a daemon with this state directory.
 pub fn was_in_use(state_directory: &Path, directory: &Path) -> bool {
     // What cannot be read counts as by a daemon that starts: as nothing.
-    let bytes = std::fs::read(state_directory.join(state::PLACES_FILE)).unwrap_or_default();
+    let bytes = std::fs::read(state_directory.join(PLACES_FILE)).unwrap_or_default();
     decode(&bytes).contains_key(directory)
-}
-
-impl Driver {
-    /// Notes the directories of the configuration that are there and were not in use before: when one of them is missing at
-    /// a later start, that is no mistake of the configuration.
-    pub(in crate::driver) fn note_new_places(&mut self) {
-        if !self.node.config().peer {
-            return;
-        }
-        for path in [self.share_path.clone(), self.node.config().download_directory.clone()] {
-            if !self.places.known.contains_key(&path)
-                && let Ok(mount) = DirectoryMount::of(&path)
-            {
-                self.note_place(&path, mount);
-            }
-        }
-    }
-
-    /// A directory is in use, on this filesystem.
-    pub(in crate::driver) fn note_place(&mut self, path: &Path, mount: DirectoryMount) {
-        if self.places.known.get(path) == Some(&mount) {
-            return;
-        }
-        let known = Arc::make_mut(&mut self.places.known);
-        known.insert(path.to_owned(), mount);
-        while known.len() > PLACES_MAX {
-            let Some(other) = known.keys().find(|other| *other != path).cloned() else { break };
-            known.remove(&other);
-        }
-        let bytes = encode(&self.places.known);
-        self.save_state_file(state::PLACES_FILE, bytes);
-    }
 }
 
 fn encode(known: &KnownMounts) -> Vec<u8> {

@@ -1,9 +1,6 @@
 //! Part files that could not be removed: each is tried again, less and less often, until it is gone or its download opens it
 //! again. Until then its record stays, so that the next start tries it as well.
 
-use crate::driver::disk::jobs::Job;
-use crate::driver::net::timers::Timer;
-use crate::driver::{Driver, Phase};
 use crate::fault::DiskFault;
 use crate::id::TransferId;
 use crate::store::PartRequest;
@@ -26,9 +23,9 @@ const NEXT_BATCH: Duration = Duration::from_secs(1);
 
 /// The part files that are to be removed and are not known to be.
 #[derive(Default)]
-pub(in crate::driver) struct Removals {
+pub(super) struct Removals {
     pending: BTreeMap<TransferId, Removal>,
-    is_armed: bool,
+    retry_at: Option<Instant>,
 }
 
 struct Removal {
@@ -43,37 +40,38 @@ struct Removal {
 
 impl Removals {
     /// An attempt begins.
-    pub(in crate::driver) fn begin(&mut self, download: TransferId, request: PartRequest) {
+    pub(super) fn begin(&mut self, download: TransferId, request: PartRequest) {
         let removal = Removal { request, failures: 0, due: None, forgets: false };
         self.pending.insert(download, removal);
     }
 
     /// The download takes its part file up again.
-    pub(in crate::driver) fn call_off(&mut self, download: TransferId) {
+    pub(super) fn call_off(&mut self, download: TransferId) {
         self.pending.remove(&download);
     }
 
     /// The download is to be remembered no more. True if that has to wait for its part file.
-    pub(in crate::driver) fn delays_forgetting(&mut self, download: TransferId) -> bool {
+    pub(super) fn delays_forgetting(&mut self, download: TransferId) -> bool {
         let pending = self.pending.get_mut(&download);
         pending.map(|removal| removal.forgets = true).is_some()
     }
-}
 
-impl Driver {
-    /// An attempt to remove a part file is over.
-    pub(in crate::driver) fn on_removal_ended(&mut self, download: TransferId, outcome: Result<(), DiskFault>) {
-        let Some(removal) = self.removals.pending.get_mut(&download) else { return };
+    /// When [`Removals::due`].
+    pub(super) fn next_retry(&self) -> Option<Instant> {
+        self.retry_at
+    }
+
+    /// An attempt is over. Says whether the download is to be remembered no more.
+    pub(super) fn end(&mut self, download: TransferId, outcome: Result<(), DiskFault>, now: Instant) -> bool {
+        let Some(removal) = self.pending.get_mut(&download) else { return false };
         match outcome {
             Ok(()) => {
                 let (failures, forgets) = (removal.failures, removal.forgets);
-                self.removals.pending.remove(&download);
+                self.pending.remove(&download);
                 if failures > 0 {
                     info!("the part file of download {} is removed", download.0);
                 }
-                if forgets {
-                    self.forget_download(download);
-                }
+                forgets
             }
             Err(fault) => {
                 if removal.failures == 0 {
@@ -81,43 +79,34 @@ impl Driver {
                 }
                 let wait = RETRY_MIN.saturating_mul(1 << removal.failures.min(8)).min(RETRY_MAX);
                 removal.failures = removal.failures.saturating_add(1);
-                removal.due = Some(self.now + wait);
-                self.arm_removals();
+                removal.due = Some(now + wait);
+                self.arm(now);
+                false
             }
         }
     }
 
-    fn arm_removals(&mut self) {
-        let first = self.removals.pending.values().filter_map(|removal| removal.due).min();
-        if let Some(first) = first.filter(|_| !self.removals.is_armed) {
-            self.removals.is_armed = true;
-            self.timers.insert(first.max(self.now + NEXT_BATCH), Timer::Removals);
+    fn arm(&mut self, now: Instant) {
+        if let Some(first) = self.pending.values().filter_map(|removal| removal.due).min() {
+            self.retry_at.get_or_insert(first.max(now + NEXT_BATCH));
         }
     }
 
-    /// Tries again to remove the part files whose time has come.
-    pub(in crate::driver) fn retry_removals(&mut self) {
-        self.removals.is_armed = false;
-        if self.phase != Phase::Running {
-            return;
+    /// The part files whose time to be tried again has come, apart from those that a job is busy with.
+    pub(super) fn due(&mut self, now: Instant, is_busy: impl Fn(TransferId) -> bool) -> Vec<(TransferId, PartRequest)> {
+        if self.retry_at.take_if(|at| *at <= now).is_none() {
+            return Vec::new();
         }
-        let now = self.now;
-        let desk = &self.desk;
-        // One at a time: what a helper thread does with the part file ends first.
         let is_due = |(download, removal): &(&TransferId, &mut Removal)| {
-            removal.due.is_some_and(|due| due <= now) && !desk.is_busy(**download)
+            removal.due.is_some_and(|due| due <= now) && !is_busy(**download)
         };
-        let due = self.removals.pending.iter_mut().filter(is_due);
-        let batch: Vec<(TransferId, PartRequest)> = due
-            .take(RETRIES_AT_ONCE_MAX)
-            .map(|(download, removal)| {
-                removal.due = None;
-                (*download, removal.request.clone())
-            })
-            .collect();
-        for (download, request) in batch {
-            self.submit_part(download, Job::RemovePart(download, request));
-        }
-        self.arm_removals();
+        let due = self.pending.iter_mut().filter(is_due).take(RETRIES_AT_ONCE_MAX);
+        let batch = due.map(|(download, removal)| {
+            removal.due = None;
+            (*download, removal.request.clone())
+        });
+        let batch = batch.collect();
+        self.arm(now);
+        batch
     }
 }

@@ -10,14 +10,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Inbound streams of one network without a message on its way; beyond, the one that has been idle for longest is closed.
-pub(in crate::driver) const IDLE_STREAMS_PER_NETWORK_MAX: usize = 8;
+pub(crate) const IDLE_STREAMS_PER_NETWORK_MAX: usize = 8;
 
 /// How long a new connection has to send its message before it counts as idle.
 const FRESH_MAX: Duration = Duration::from_secs(3);
 
 /// What an inbound connection does. The first in this order gives way first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::driver) enum Standing {
+pub(crate) enum Standing {
     /// A stream that has been idle since then: its owner opens another when it has something to say.
     IdleStream(Instant),
     /// Everything is sent; the other side's FIN is awaited until then.
@@ -56,11 +56,11 @@ impl Standing {
 
 /// What an inbound connection holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::driver) struct Hold {
+pub(crate) struct Hold {
     /// What it does.
-    pub(in crate::driver) standing: Standing,
+    pub(crate) standing: Standing,
     /// The descriptors of its socket and of its file.
-    pub(in crate::driver) descriptors: usize,
+    pub(crate) descriptors: usize,
 }
 
 /// A network in the order of giving way: how many descriptors it holds, and the first of its connections to give way.
@@ -75,7 +75,7 @@ struct Connections {
 
 /// All inbound connections in the order in which they give way.
 #[derive(Debug, Default)]
-pub(in crate::driver) struct Evictions {
+pub(crate) struct Evictions {
     by_network: BTreeMap<Network, Connections>,
     descriptors: usize,
     ranking: BTreeSet<Rank>,
@@ -87,7 +87,7 @@ pub(in crate::driver) struct Evictions {
 
 impl Evictions {
     /// The connection with this key is new, or does something else than before, or is gone.
-    pub(in crate::driver) fn change(&mut self, network: Network, key: usize, from: Option<Hold>, to: Option<Hold>) {
+    pub(crate) fn change(&mut self, network: Network, key: usize, from: Option<Hold>, to: Option<Hold>) {
         let connections = self.by_network.entry(network).or_default();
         if let Some(old) = connections.rank(network) {
             self.ranking.remove(&old);
@@ -127,12 +127,7 @@ impl Evictions {
     /// Before one that is not idle gives way, or the newcomer, the longest idle stream of the network that has most of them
     /// does, if there are two or more, whatever that network holds: many users behind one address hold more than each of
     /// those who only keep streams open.
-    pub(in crate::driver) fn victim(
-        &self,
-        newcomer: Option<Network>,
-        except: Option<usize>,
-        now: Instant,
-    ) -> Option<usize> {
+    pub(crate) fn victim(&self, newcomer: Option<Network>, except: Option<usize>, now: Instant) -> Option<usize> {
         let own = newcomer.and_then(|network| self.by_network.get(&network));
         let held = own.map_or(0, |own| own.descriptors);
         let share = self.descriptors / (self.by_network.len() + usize::from(own.is_none())).max(1);
@@ -169,19 +164,19 @@ impl Evictions {
     }
 
     /// The connection that gives way to a new one of the same network, which has as many as it may.
-    pub(in crate::driver) fn victim_of(&self, network: Network) -> Option<usize> {
+    pub(crate) fn victim_of(&self, network: Network) -> Option<usize> {
         let (standing, key) = self.by_network.get(&network)?.in_order.first()?;
         if standing.is_sending() { None } else { Some(*key) }
     }
 
     /// The connection that gives way to what we do ourselves: an idle one.
-    pub(in crate::driver) fn idle_victim(&self, now: Instant) -> Option<usize> {
+    pub(crate) fn idle_victim(&self, now: Instant) -> Option<usize> {
         let (.., network) = self.ranking.iter().find(|(_, standing, _)| standing.is_idle(now))?;
         self.first_of(*network)
     }
 
     /// A stream of a network that has too many idle ones: the one that has been idle for longest.
-    pub(in crate::driver) fn next_surplus_stream(&mut self) -> Option<usize> {
+    pub(crate) fn next_surplus_stream(&mut self) -> Option<usize> {
         while let Some(network) = self.crowded.first() {
             match self.by_network.get(network).and_then(Connections::surplus_stream) {
                 Some(key) => return Some(key),

@@ -1,6 +1,7 @@
 //! The listening TCP sockets.
 
-use crate::driver::net::exchange::Service;
+use super::exchange::Service;
+use crate::driver::socket::Readiness;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, Socket, Type};
@@ -12,17 +13,16 @@ use std::net::SocketAddr;
 /// Edge-triggered epoll tells of new connections once. A listener that could not accept for want of a descriptor is
 /// therefore remembered as starved until one is free, and not polled meanwhile.
 #[derive(Debug)]
-pub(in crate::driver) struct Listener {
+pub(crate) struct Listener {
     listener: TcpListener,
-    pub(in crate::driver) service: Service,
-    /// There may be connections to accept.
-    pub(in crate::driver) is_ready: bool,
-    /// There are, but no descriptor is free.
-    pub(in crate::driver) is_starved: bool,
+    service: Service,
+    accepting: Readiness,
+    /// There are connections to accept, but no descriptor is free.
+    is_starved: bool,
 }
 
 /// What accepting brought.
-pub(in crate::driver) enum Accepted {
+pub(super) enum Accepted {
     /// A connection.
     Connection(TcpStream, SocketAddr),
     /// Nothing more until the next readiness.
@@ -32,30 +32,41 @@ pub(in crate::driver) enum Accepted {
 }
 
 impl Listener {
-    pub(in crate::driver) fn bind(
-        addr: SocketAddr,
-        service: Service,
-        registry: &Registry,
-        token: Token,
-    ) -> io::Result<Self> {
+    pub(crate) fn bind(addr: SocketAddr, service: Service, registry: &Registry, token: Token) -> io::Result<Self> {
         let mut listener = TcpListener::bind(addr)?;
         registry.register(&mut listener, token, Interest::READABLE)?;
-        Ok(Self { listener, service, is_ready: false, is_starved: false })
+        Ok(Self { listener, service, accepting: Readiness::none(), is_starved: false })
     }
 
-    pub(in crate::driver) fn local_addr(&self) -> io::Result<SocketAddr> {
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
+    pub(super) fn service(&self) -> Service {
+        self.service
+    }
+
+    /// Takes note of an event.
+    pub(super) fn on_ready(&mut self) {
+        self.accepting.note(true);
+    }
+
+    /// Whether accepting is worth an attempt.
+    pub(super) fn may_accept(&self) -> bool {
+        self.accepting.is_ready() && !self.is_starved
+    }
+
+    /// Whether no descriptor is free for its connections.
+    pub(super) fn set_starved(&mut self, is_starved: bool) {
+        self.is_starved = is_starved;
+    }
+
     /// Accepts one connection.
-    pub(in crate::driver) fn accept(&mut self) -> Accepted {
+    pub(super) fn accept(&mut self) -> Accepted {
         loop {
-            match self.listener.accept() {
-                Ok((stream, from)) => return Accepted::Connection(stream, from),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.is_ready = false;
-                    return Accepted::Nobody;
-                }
+            match self.accepting.attempt(|| self.listener.accept()) {
+                Ok(Ok((stream, from))) => return Accepted::Connection(stream, from),
+                Ok(Err(_)) => return Accepted::Nobody,
                 Err(error) if is_shortage(&error) => return Accepted::Starved,
                 // A connection that died in the queue, or an error that was waiting on it (accept(2)).
                 Err(_) => {}

@@ -4,6 +4,7 @@
 //! ten seconds is within a few percent of the limit; a transfer that finds it empty waits until there is a piece worth
 //! moving, and those that wait get equal pieces.
 
+use crate::driver::socket::Direction;
 use crate::time::Instant;
 use std::time::Duration;
 
@@ -25,34 +26,30 @@ pub struct RateLimits {
     pub download: u64,
 }
 
-/// Which way bytes go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::driver) enum Direction {
-    /// Out.
-    Up,
-    /// In.
-    Down,
-}
-
 /// Both buckets.
 #[derive(Debug)]
-pub(in crate::driver) struct Pace {
+pub(crate) struct Pace {
     up: Bucket,
     down: Bucket,
 }
 
 impl Pace {
-    pub(in crate::driver) fn new(limits: RateLimits, now: Instant) -> Self {
+    pub(crate) fn new(limits: RateLimits, now: Instant) -> Self {
         Self { up: Bucket::new(limits.upload, now), down: Bucket::new(limits.download, now) }
     }
 
     /// Takes other limits, from now on.
-    pub(in crate::driver) fn set(&mut self, limits: RateLimits, now: Instant) {
+    pub(crate) fn set(&mut self, limits: RateLimits, now: Instant) {
         self.up.set(limits.upload, now);
         self.down.set(limits.download, now);
     }
 
-    pub(in crate::driver) fn bucket(&mut self, direction: Direction) -> &mut Bucket {
+    /// When transfers that wait are to be woken.
+    pub(super) fn next_wake(&self) -> Option<Instant> {
+        [self.up.wake_at, self.down.wake_at].into_iter().flatten().min()
+    }
+
+    pub(crate) fn bucket(&mut self, direction: Direction) -> &mut Bucket {
         match direction {
             Direction::Up => &mut self.up,
             Direction::Down => &mut self.down,
@@ -62,7 +59,7 @@ impl Pace {
 
 /// A token bucket.
 #[derive(Debug)]
-pub(in crate::driver) struct Bucket {
+pub(crate) struct Bucket {
     /// Bytes a second; 0 for no limit.
     rate: u64,
     /// Tokens in thousandths of a byte: what a rate gives in a millisecond is then whole.
@@ -70,21 +67,23 @@ pub(in crate::driver) struct Bucket {
     at: Instant,
     /// Transfers that were woken last and have not asked yet: they share what there is.
     sharers: u64,
+    /// When transfers that wait are to be woken.
+    wake_at: Option<Instant>,
 }
 
 impl Bucket {
     fn new(rate: u64, now: Instant) -> Self {
-        Self { rate, tokens: 0, at: now, sharers: 1 }
+        Self { rate, tokens: 0, at: now, sharers: 1, wake_at: None }
     }
 
     fn set(&mut self, rate: u64, now: Instant) {
         if rate != self.rate {
-            *self = Self { sharers: self.sharers, ..Self::new(rate, now) };
+            *self = Self { sharers: self.sharers, wake_at: self.wake_at, ..Self::new(rate, now) };
         }
     }
 
     /// How many of `wanted` bytes may be moved now; 0 means to wait. Each transfer asks once in its turn.
-    pub(in crate::driver) fn grant(&mut self, now: Instant, wanted: usize) -> usize {
+    pub(crate) fn grant(&mut self, now: Instant, wanted: usize) -> usize {
         if self.rate == 0 {
             return wanted;
         }
@@ -96,14 +95,14 @@ impl Bucket {
     }
 
     /// So many bytes were moved.
-    pub(in crate::driver) fn spend(&mut self, bytes: usize) {
+    pub(crate) fn spend(&mut self, bytes: usize) {
         if self.rate > 0 {
             self.tokens = self.tokens.saturating_sub(bytes as u128 * 1_000);
         }
     }
 
     /// When `waiting` transfers are to be woken together.
-    pub(in crate::driver) fn next(&mut self, now: Instant, waiting: usize) -> Instant {
+    fn next(&mut self, now: Instant, waiting: usize) -> Instant {
         if self.rate == 0 {
             return now;
         }
@@ -114,8 +113,19 @@ impl Bucket {
         now + Duration::from_millis(u64::try_from(ms).unwrap_or(u64::MAX).max(1))
     }
 
+    /// The first transfer waits: has it woken when there are tokens.
+    pub(super) fn wait(&mut self, now: Instant) {
+        self.wake_at = Some(self.next(now, 1));
+    }
+
+    /// Whether the transfers that wait are to be woken.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.wake_at.is_some_and(|at| at <= now)
+    }
+
     /// Transfers that wait are woken now.
-    pub(in crate::driver) fn share_among(&mut self, waiting: usize) {
+    pub(super) fn share_among(&mut self, waiting: usize) {
+        self.wake_at = None;
         self.sharers = waiting.max(1) as u64;
     }
 
@@ -138,20 +148,20 @@ const HELD_MIN: Duration = Duration::from_millis(250);
 
 /// Whether a limit holds a transfer back: whenever it may read, more bytes are there than it may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(in crate::driver) struct Held {
+pub(crate) struct Held {
     since: Option<Instant>,
     told_at: Option<Instant>,
 }
 
 impl Held {
     /// What there was is read: the other side decides how fast more comes.
-    pub(in crate::driver) fn on_drained(&mut self) {
+    pub(crate) fn on_drained(&mut self) {
         self.since = None;
     }
 
     /// All that was granted is read, and there may be more. Says whether it is time to tell that the limit holds the
     /// transfer back.
-    pub(in crate::driver) fn on_spent(&mut self, now: Instant, granted: usize) -> bool {
+    pub(crate) fn on_spent(&mut self, now: Instant, granted: usize) -> bool {
         if granted == 0 {
             // Others were faster: what there is to read was not seen.
             return false;

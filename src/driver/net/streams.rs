@@ -1,159 +1,126 @@
-//! The streams that are open to `p1` peers: one for each, found by its address.
+//! Orders for a stream to a `p1` peer, which stays open for further messages.
 
-use crate::driver::Driver;
-use crate::driver::net::budget::Use;
-use crate::driver::net::exchange::{Flushed, Queued, STREAM_STUCK_MAX, StreamLink};
-use crate::driver::net::table::Connection;
+use super::Net;
+use super::budget::Use;
+use super::exchange::{Queued, STREAM_STUCK_MAX, StreamLink, Unsent};
+use super::stream_index::STREAMS_MAX;
+use super::table::Connection;
+use crate::driver::cx::Cx;
 use crate::fault::DialFault;
 use crate::id::ExchangeId;
 use crate::node::Event;
 use crate::node::contract::{Dialled, Response};
 use crate::wire::Message;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-/// Streams open at once; for one more, the one that has been idle longest gives way.
-const STREAMS_MAX: usize = 64;
-
-/// Where each stream is. Only ever asked for one address; the order in which they were opened stands beside it.
-#[derive(Debug, Default)]
-pub(in crate::driver) struct Streams {
-    by_peer: HashMap<SocketAddr, usize>,
-    opened: VecDeque<SocketAddr>,
-}
-
-impl Streams {
-    fn insert(&mut self, peer: SocketAddr, key: usize) {
-        self.by_peer.insert(peer, key);
-        self.opened.push_back(peer);
-    }
-
-    fn remove(&mut self, peer: SocketAddr) {
-        self.by_peer.remove(&peer);
-        self.opened.retain(|opened| *opened != peer);
-    }
-}
-
-impl Driver {
+impl Net {
     /// Sends messages on the stream to a peer, which is opened if there is none.
-    pub(in crate::driver) fn stream(
+    pub(crate) fn stream(
         &mut self,
         exchange: ExchangeId,
         to: SocketAddr,
         messages: &[Message],
         connect_max: Duration,
+        cx: &mut Cx,
     ) {
-        let queued = Queued::new(exchange, messages, self.now);
-        let Some(&key) = self.streams.by_peer.get(&to) else {
-            return self.open_stream(to, VecDeque::from([queued]), connect_max);
+        let queued = Queued::new(exchange, messages, cx.now);
+        let Some(key) = self.streams.get(to) else {
+            return self.open_stream(to, VecDeque::from([queued]), connect_max, cx);
         };
         if let Some(Connection::Stream(link)) = self.table.get_mut(key) {
             match link.push(queued) {
                 Ok(()) => {
                     self.table.make_ready(key);
-                    self.table.arm(key, &mut self.timers);
+                    self.table.arm(key);
                 }
-                Err(queued) => self.stream_failed([queued].into(), DialFault::TimedOut),
+                Err(queued) => fail([queued].into(), DialFault::TimedOut, cx),
             }
         }
     }
 
-    fn open_stream(&mut self, to: SocketAddr, queue: VecDeque<Queued>, connect_max: Duration) {
-        if self.streams.by_peer.len() >= STREAMS_MAX {
-            self.close_idle_stream();
+    fn open_stream(&mut self, to: SocketAddr, queue: VecDeque<Queued>, connect_max: Duration, cx: &mut Cx) {
+        if self.streams.len() >= STREAMS_MAX {
+            self.close_idle_stream(cx);
         }
-        if self.streams.by_peer.len() >= STREAMS_MAX || self.take_displacing(Use::Own).is_err() {
-            return self.stream_failed(queue, DialFault::NoDescriptor);
-        }
+        let has_room = self.streams.len() < STREAMS_MAX;
+        let permit = if has_room { self.take_displacing(Use::Own, cx).ok() } else { None };
+        let Some(permit) = permit else { return fail(queue, DialFault::NoDescriptor, cx) };
         let token = self.table.next_token();
-        match StreamLink::dial(to, queue, connect_max, self.poll.registry(), token, self.now) {
+        match StreamLink::dial(to, queue, connect_max, self.poll.registry(), token, cx.now) {
             Ok(link) => {
-                let key = self.table.insert(Connection::Stream(Box::new(link)), Some(Use::Own), 0);
+                let key = self.table.insert(Connection::Stream(link), permit);
                 self.streams.insert(to, key);
-                self.table.arm(key, &mut self.timers);
+                self.table.arm(key);
             }
-            Err((queue, fault)) => {
-                self.table.give_back(Use::Own);
-                self.stream_failed(queue, fault);
-            }
+            Err((queue, fault)) => fail(queue, fault, cx),
         }
     }
 
-    fn close_idle_stream(&mut self) {
-        let idle = self.streams.opened.iter().copied().filter_map(|peer| {
-            let key = *self.streams.by_peer.get(&peer)?;
-            match self.table.get_mut(key) {
-                Some(Connection::Stream(link)) => Some((link.idle_since()?, peer, key)),
-                _ => None,
-            }
+    fn close_idle_stream(&mut self, cx: &mut Cx) {
+        let idle = self.streams.in_order().filter_map(|(peer, key)| match self.table.get(key) {
+            Some(Connection::Stream(link)) => Some((link.idle_since()?, peer, key)),
+            _ => None,
         });
         // On one that was used a moment ago the other side may have something to say still.
         if let Some((_, peer, key)) = idle.min_by_key(|(since, ..)| *since) {
-            self.streams.remove(peer);
-            self.close(key);
-            self.inbox.push_back(Event::StreamEnded { peer });
+            self.close_stream(peer, key, cx);
         }
     }
 
-    /// Takes messages back that wait on a stream; says whether they were there.
-    pub(in crate::driver) fn withdraw_from_streams(&mut self, exchange: ExchangeId) -> bool {
+    fn close_stream(&mut self, peer: SocketAddr, key: usize, cx: &mut Cx) {
+        self.streams.remove(peer);
+        self.close(key);
+        cx.out.event(Event::StreamEnded { peer });
+    }
+
+    /// Takes messages back that wait on a stream, if they are there.
+    pub(super) fn withdraw(&mut self, exchange: ExchangeId, cx: &mut Cx) {
         let table = &mut self.table;
-        let withdrawn = self.streams.by_peer.values().any(|key| match table.get_mut(*key) {
+        let withdrawn = self.streams.in_order().any(|(_, key)| match table.get_mut(key) {
             Some(Connection::Stream(link)) => link.withdraw(exchange),
             _ => false,
         });
         if withdrawn {
-            self.inbox.push_back(Event::DialEnded { exchange, outcome: Err(DialFault::Aborted) });
+            cx.out.event(Event::DialEnded { exchange, outcome: Err(DialFault::Aborted) });
         }
-        withdrawn
     }
 
-    /// Follows what a step of a stream brought.
-    pub(in crate::driver) fn follow_stream(&mut self, key: usize, flushed: Flushed) {
+    /// Reports what the other side of a stream has said.
+    pub(super) fn report_done_lines(&mut self, key: usize, cx: &mut Cx) {
+        if let Some(Connection::Stream(link)) = self.table.get_mut(key) {
+            let peer = link.to();
+            cx.out.extend(link.take_done_lines().into_iter().map(|done| Event::SearchDone { peer, done }));
+        }
+    }
+
+    /// The system has taken the messages of these exchanges.
+    pub(super) fn on_stream_sent(&mut self, key: usize, exchanges: Vec<ExchangeId>, cx: &mut Cx) {
         let Some(Connection::Stream(link)) = self.table.get_mut(key) else { return };
-        let (to, local, was_used) = (link.to(), link.local(), link.was_used());
-        let (done_lines, has_unread) = (link.take_done_lines(), link.has_unread());
-        for done in done_lines {
-            self.node.handle(self.now, Event::SearchDone { peer: to, done });
-        }
-        match flushed {
-            Flushed::Wait => {
-                if local.is_some() && has_unread {
-                    self.table.make_ready(key);
-                }
-                self.carry_out();
-                self.table.arm(key, &mut self.timers);
-            }
-            Flushed::Sent(exchanges) => {
-                let local = local.unwrap_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0));
-                for exchange in exchanges {
-                    let outcome = Ok(Dialled { local, response: Response::Delivered });
-                    self.node.handle(self.now, Event::DialEnded { exchange, outcome });
-                }
-                self.table.make_ready(key);
-                self.carry_out();
-                self.table.arm(key, &mut self.timers);
-            }
-            Flushed::Over(unsent, fault) => {
-                self.streams.remove(to);
-                self.close(key);
-                self.inbox.push_back(Event::StreamEnded { peer: to });
-                match fault {
-                    // The peer closed while the stream was idle, and we find out now: it may well be there.
-                    Some(DialFault::Reset) if was_used && !unsent.is_empty() => {
-                        self.open_stream(to, unsent, STREAM_STUCK_MAX);
-                    }
-                    fault => self.stream_failed(unsent, fault.unwrap_or(DialFault::Aborted)),
-                }
-                self.carry_out();
-            }
-        }
+        let local = link.local().unwrap_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0));
+        let dialled = Dialled { local, response: Response::Delivered };
+        let ended = |exchange| Event::DialEnded { exchange, outcome: Ok(dialled.clone()) };
+        cx.out.extend(exchanges.into_iter().map(ended));
     }
 
-    fn stream_failed(&mut self, unsent: VecDeque<Queued>, fault: DialFault) {
-        for queued in unsent {
-            self.inbox.push_back(Event::DialEnded { exchange: queued.exchange(), outcome: Err(fault) });
+    /// A stream is over.
+    pub(super) fn on_stream_over(&mut self, key: usize, (unsent, fault): Unsent, cx: &mut Cx) {
+        let Some(Connection::Stream(link)) = self.table.get_mut(key) else { return };
+        let (to, was_used) = (link.to(), link.was_used());
+        self.close_stream(to, key, cx);
+        match fault {
+            // The peer closed while the stream was idle, and we find out now: it may well be there.
+            Some(DialFault::Reset) if was_used && !unsent.is_empty() => {
+                self.open_stream(to, unsent, STREAM_STUCK_MAX, cx);
+            }
+            fault => fail(unsent, fault.unwrap_or(DialFault::Aborted), cx),
         }
     }
+}
+
+/// Reports that messages were not sent.
+fn fail(unsent: VecDeque<Queued>, fault: DialFault, cx: &mut Cx) {
+    let ended = |queued: Queued| Event::DialEnded { exchange: queued.exchange(), outcome: Err(fault) };
+    cx.out.extend(unsent.into_iter().map(ended));
 }

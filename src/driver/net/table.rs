@@ -1,12 +1,11 @@
 //! The connections of the loop: who is ready, whose deadline comes when, and the descriptors that they hold.
 
-use crate::driver::front::control::ControlClient;
-use crate::driver::net::budget::{Budget, Exhausted, Use};
-use crate::driver::net::eviction::{Evictions, Hold};
-use crate::driver::net::exchange::{Inbound, Outbound, PortCheck, StreamLink};
-use crate::driver::net::pace::Direction;
-use crate::driver::net::timers::Timer;
-use crate::id::{ClientId, ExchangeId};
+use super::budget::{Budget, Exhausted, Permit, Use};
+use super::eviction::{Evictions, Hold};
+use super::exchange::{Inbound, Outbound, PortCheck, StreamLink};
+use crate::driver::socket::Direction;
+use crate::driver::tokens::CONNECTIONS;
+use crate::id::ExchangeId;
 use crate::network::Network;
 use crate::node::Event;
 use crate::time::Instant;
@@ -16,24 +15,19 @@ use slab::Slab;
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 
-/// Tokens below belong to listeners, signals and the waker.
-const TOKENS_FIXED: usize = 8;
-
 /// Connections that are kept only to watch for the reset of a 2013 client; the oldest gives way.
 const WATCHED_MAX: usize = 512;
 
 /// One connection.
-pub(in crate::driver) enum Connection {
+pub(super) enum Connection {
     /// Accepted.
     Inbound(Inbound),
     /// Dialled.
     Outbound(Box<Outbound>),
     /// A stream to a `p1` peer. The table does not know its exchanges.
-    Stream(Box<StreamLink>),
+    Stream(StreamLink),
     /// To a registrant of our bootstrap node.
-    Check(Box<PortCheck>),
-    /// A client of the control socket.
-    Client(ControlClient),
+    Check(PortCheck),
 }
 
 impl Connection {
@@ -43,16 +37,24 @@ impl Connection {
             Self::Outbound(outbound) => outbound.deadline(),
             Self::Stream(link) => link.deadline(),
             Self::Check(check) => Some(check.deadline()),
-            Self::Client(client) => client.deadline(),
+        }
+    }
+
+    /// The exchange that the node may name.
+    fn exchange(&self) -> Option<ExchangeId> {
+        match self {
+            Self::Inbound(inbound) => Some(inbound.id()),
+            Self::Outbound(outbound) => Some(outbound.id()),
+            Self::Stream(_) | Self::Check(_) => None,
         }
     }
 
     /// How far what it sends is, if it sends a response.
-    pub(in crate::driver) fn progress(&self) -> Option<Event> {
+    pub(super) fn progress(&self) -> Option<Event> {
         match self {
             Self::Inbound(inbound) => inbound.progress(),
             Self::Outbound(outbound) => outbound.progress(),
-            Self::Stream(_) | Self::Check(_) | Self::Client(_) => None,
+            Self::Stream(_) | Self::Check(_) => None,
         }
     }
 }
@@ -63,187 +65,131 @@ struct Entry {
     is_ready: bool,
     /// It waits for tokens.
     is_paced: bool,
-    descriptors: Descriptors,
+    /// For the socket, and for the listener of one that may be called back.
+    permit: Permit,
+    /// For the file that an inbound one sends.
+    file: Option<Permit>,
     /// What the order of the inbound ones says of it.
     hold: Option<Hold>,
 }
 
 /// Who asked for a file.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::driver) struct Requester {
-    pub(in crate::driver) addr: SocketAddr,
+pub(crate) struct Requester {
+    pub(crate) addr: SocketAddr,
     /// The connection on which it waits, unless it is called back.
-    pub(in crate::driver) key: Option<usize>,
-}
-
-/// What an entry holds of the budget.
-#[derive(Debug, Clone, Copy)]
-struct Descriptors {
-    /// The socket; control clients live from the reserve.
-    socket: Option<Use>,
-    /// Files and further sockets.
-    more: usize,
+    pub(crate) key: Option<usize>,
 }
 
 /// All connections.
-pub(in crate::driver) struct Table {
+pub(super) struct Table {
     entries: Slab<Entry>,
     ready: VecDeque<usize>,
     by_exchange: HashMap<ExchangeId, usize>,
-    by_client: HashMap<ClientId, usize>,
     watched: VecDeque<(usize, ExchangeId)>,
     /// Those that wait for tokens, in the order in which they ran out.
     paced_up: Vec<usize>,
     paced_down: Vec<usize>,
     budget: Budget,
     evictions: Evictions,
+    deadlines: TimerWheel<usize>,
 }
 
 impl Table {
-    pub(in crate::driver) fn new() -> Self {
+    pub(super) fn new(now: Instant) -> Self {
         Self {
             entries: Slab::new(),
             ready: VecDeque::new(),
             by_exchange: HashMap::new(),
-            by_client: HashMap::new(),
             watched: VecDeque::new(),
             paced_up: Vec::new(),
             paced_down: Vec::new(),
             budget: Budget::from_system(),
             evictions: Evictions::default(),
+            deadlines: TimerWheel::new(now),
         }
     }
 
     /// The token that the next inserted connection will have.
-    pub(in crate::driver) fn next_token(&self) -> Token {
-        Token(self.entries.vacant_key() + TOKENS_FIXED)
+    pub(super) fn next_token(&self) -> Token {
+        Token(self.entries.vacant_key() + CONNECTIONS.0)
     }
 
     /// The key of a connection's token.
-    pub(in crate::driver) fn key_of(token: Token) -> Option<usize> {
-        token.0.checked_sub(TOKENS_FIXED)
+    pub(super) fn key_of(token: Token) -> Option<usize> {
+        token.0.checked_sub(CONNECTIONS.0)
     }
 
     /// Takes a descriptor for a connection that is about to be inserted, or for a file.
-    pub(in crate::driver) fn take(&mut self, by: Use) -> Result<(), Exhausted> {
+    pub(super) fn take(&self, by: Use) -> Result<Permit, Exhausted> {
         self.budget.take(by)
     }
 
-    /// Gives back what [`Table::take`] gave and nothing was inserted for.
-    pub(in crate::driver) fn give_back(&mut self, by: Use) {
-        self.budget.give_back(by);
-    }
-
     /// Whether a connection from outside would find a descriptor.
-    pub(in crate::driver) fn has_room(&self) -> bool {
+    pub(super) fn has_room(&self) -> bool {
         self.budget.has_room()
     }
 
-    /// Adds a connection whose descriptor was taken by `socket` (and `more` by [`Use::Own`]), and makes it ready.
-    pub(in crate::driver) fn insert(&mut self, connection: Connection, socket: Option<Use>, more: usize) -> usize {
-        let exchange = match &connection {
-            Connection::Inbound(inbound) => Some(inbound.id()),
-            Connection::Outbound(outbound) => Some(outbound.id()),
-            Connection::Stream(_) | Connection::Check(_) | Connection::Client(_) => None,
-        };
-        let client = match &connection {
-            Connection::Client(client) => Some(client.id()),
-            _ => None,
-        };
-        let descriptors = Descriptors { socket, more };
-        let entry = Entry { connection, armed: None, is_ready: false, is_paced: false, descriptors, hold: None };
+    /// Adds a connection with its descriptors, and makes it ready.
+    pub(super) fn insert(&mut self, connection: Connection, permit: Permit) -> usize {
+        let exchange = connection.exchange();
+        let entry = Entry { connection, armed: None, is_ready: false, is_paced: false, permit, file: None, hold: None };
         let key = self.entries.insert(entry);
         self.rank(key);
         if let Some(exchange) = exchange {
             self.by_exchange.insert(exchange, key);
         }
-        if let Some(client) = client {
-            self.by_client.insert(client, key);
-        }
         self.make_ready(key);
         key
     }
 
-    /// Takes a connection out, with its deadline, its names and its descriptors.
-    pub(in crate::driver) fn remove(&mut self, key: usize, timers: &mut TimerWheel<Timer>) -> Option<Connection> {
+    /// Takes a connection out, with its deadline and its names. Its descriptors are free again.
+    pub(super) fn remove(&mut self, key: usize) -> Option<Connection> {
         let entry = self.entries.try_remove(key)?;
         if let Some(network) = network_of(&entry) {
             self.evictions.change(network, key, entry.hold, None);
         }
         if let Some((timer, _)) = entry.armed {
-            timers.cancel(timer);
+            self.deadlines.cancel(timer);
         }
-        if let Some(by) = entry.descriptors.socket {
-            self.budget.give_back(by);
+        if let Some(exchange) = entry.connection.exchange() {
+            self.by_exchange.remove(&exchange);
         }
-        let more = if let Connection::Inbound(_) = entry.connection { Use::File } else { Use::Own };
-        for _ in 0..entry.descriptors.more {
-            self.budget.give_back(more);
-        }
-        match &entry.connection {
-            Connection::Inbound(inbound) => self.by_exchange.remove(&inbound.id()),
-            Connection::Outbound(outbound) => self.by_exchange.remove(&outbound.id()),
-            Connection::Stream(_) | Connection::Check(_) => None,
-            Connection::Client(client) => self.by_client.remove(&client.id()),
-        };
         Some(entry.connection)
     }
 
-    /// Remembers that an inbound connection holds a file, for which [`Use::File`] was taken.
-    pub(in crate::driver) fn holds_file(&mut self, key: usize) {
+    /// An inbound connection holds a file.
+    pub(super) fn hold_file(&mut self, key: usize, permit: Permit) {
         if let Some(entry) = self.entries.get_mut(key) {
-            entry.descriptors.more += 1;
+            entry.file = Some(permit);
         }
         self.rank(key);
     }
 
-    pub(in crate::driver) fn get_mut(&mut self, key: usize) -> Option<&mut Connection> {
+    pub(super) fn get(&self, key: usize) -> Option<&Connection> {
+        self.entries.get(key).map(|entry| &entry.connection)
+    }
+
+    pub(super) fn get_mut(&mut self, key: usize) -> Option<&mut Connection> {
         self.entries.get_mut(key).map(|entry| &mut entry.connection)
     }
 
     /// The key of an exchange that the node may name.
-    pub(in crate::driver) fn key(&self, exchange: ExchangeId) -> Option<usize> {
+    pub(super) fn key(&self, exchange: ExchangeId) -> Option<usize> {
         self.by_exchange.get(&exchange).copied()
     }
 
-    /// The key of an exchange that the node may name and that a peer began, and this peer.
-    pub(in crate::driver) fn requester(&self, exchange: ExchangeId) -> Option<(usize, Requester)> {
+    /// The peer that began an exchange that the node may name.
+    pub(super) fn requester(&self, exchange: ExchangeId) -> Option<Requester> {
         let key = self.key(exchange)?;
         match &self.entries.get(key)?.connection {
-            Connection::Inbound(inbound) => Some((key, Requester { addr: inbound.from(), key: Some(key) })),
+            Connection::Inbound(inbound) => Some(Requester { addr: inbound.from(), key: Some(key) }),
             _ => None,
         }
     }
 
-    /// The key of a control client.
-    pub(in crate::driver) fn client_key(&self, client: ClientId) -> Option<usize> {
-        self.by_client.get(&client).copied()
-    }
-
-    /// Control clients connected.
-    pub(in crate::driver) fn clients(&self) -> usize {
-        self.by_client.len()
-    }
-
-    /// The control client that has been idle for longest, of those that may give way.
-    pub(in crate::driver) fn idlest_client(&self, now: Instant) -> Option<usize> {
-        let idle_since = |key: &usize| match self.entries.get(*key).map(|entry| &entry.connection) {
-            Some(Connection::Client(client)) => client.idle_since(now).map(|since| (since, client.id(), *key)),
-            _ => None,
-        };
-        self.by_client.values().filter_map(idle_since).min().map(|(_, _, key)| key)
-    }
-
-    /// Whether every control client has read what was for it.
-    pub(in crate::driver) fn clients_are_flushed(&self) -> bool {
-        self.by_client.values().all(|key| match self.entries.get(*key).map(|entry| &entry.connection) {
-            Some(Connection::Client(client)) => client.is_flushed(),
-            _ => true,
-        })
-    }
-
     /// The node may not name this exchange any more, though its connection lingers.
-    pub(in crate::driver) fn forget_exchange(&mut self, key: usize) {
+    pub(super) fn forget_exchange(&mut self, key: usize) {
         if let Some(Connection::Inbound(inbound)) = self.entries.get(key).map(|entry| &entry.connection) {
             self.by_exchange.remove(&inbound.id());
             if inbound.is_watched() {
@@ -253,7 +199,7 @@ impl Table {
     }
 
     /// The oldest watched connection, when there are too many.
-    pub(in crate::driver) fn surplus_watched(&mut self) -> Option<usize> {
+    pub(super) fn surplus_watched(&mut self) -> Option<usize> {
         while self.watched.len() > WATCHED_MAX {
             let (key, exchange) = self.watched.pop_front()?;
             if let Some(Connection::Inbound(inbound)) = self.entries.get(key).map(|entry| &entry.connection)
@@ -267,7 +213,7 @@ impl Table {
     }
 
     /// Gives a connection its turn.
-    pub(in crate::driver) fn make_ready(&mut self, key: usize) {
+    pub(super) fn make_ready(&mut self, key: usize) {
         if let Some(entry) = self.entries.get_mut(key)
             && !entry.is_ready
         {
@@ -277,7 +223,7 @@ impl Table {
     }
 
     /// The connection whose turn it is.
-    pub(in crate::driver) fn pop_ready(&mut self) -> Option<usize> {
+    pub(super) fn pop_ready(&mut self) -> Option<usize> {
         while let Some(key) = self.ready.pop_front() {
             if let Some(entry) = self.entries.get_mut(key)
                 && std::mem::take(&mut entry.is_ready)
@@ -289,7 +235,7 @@ impl Table {
     }
 
     /// Lets a connection wait for tokens. Says whether it is the first to do so.
-    pub(in crate::driver) fn wait_for_tokens(&mut self, key: usize, direction: Direction) -> bool {
+    pub(super) fn wait_for_tokens(&mut self, key: usize, direction: Direction) -> bool {
         if let Some(entry) = self.entries.get_mut(key) {
             entry.is_paced = true;
         }
@@ -302,12 +248,12 @@ impl Table {
     }
 
     /// Whether a connection waits for tokens: that it could move bytes is then no reason to give it its turn.
-    pub(in crate::driver) fn is_paced(&self, key: usize) -> bool {
+    pub(super) fn is_paced(&self, key: usize) -> bool {
         self.entries.get(key).is_some_and(|entry| entry.is_paced)
     }
 
     /// Gives all that wait for tokens their turn. Says how many there were.
-    pub(in crate::driver) fn wake_paced(&mut self, direction: Direction) -> usize {
+    pub(super) fn wake_paced(&mut self, direction: Direction) -> usize {
         let mut waiting = std::mem::take(self.paced(direction));
         // Those that are over by now make no claim.
         waiting.retain(|key| self.entries.contains(*key));
@@ -328,17 +274,17 @@ impl Table {
     }
 
     /// How many connections wait for their turn, at most.
-    pub(in crate::driver) fn ready_len(&self) -> usize {
+    pub(super) fn ready_len(&self) -> usize {
         self.ready.len()
     }
 
     /// The order in which inbound connections give way.
-    pub(in crate::driver) fn evictions(&self) -> &Evictions {
+    pub(super) fn evictions(&self) -> &Evictions {
         &self.evictions
     }
 
     /// An idle stream of a network that has too many.
-    pub(in crate::driver) fn next_surplus_stream(&mut self) -> Option<usize> {
+    pub(super) fn next_surplus_stream(&mut self) -> Option<usize> {
         self.evictions.next_surplus_stream()
     }
 
@@ -346,7 +292,7 @@ impl Table {
     fn rank(&mut self, key: usize) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         let (Some(network), Connection::Inbound(inbound)) = (network_of(entry), &entry.connection) else { return };
-        let descriptors = 1 + entry.descriptors.more;
+        let descriptors = 1 + usize::from(entry.file.is_some());
         let new = inbound.standing().map(|standing| Hold { standing, descriptors });
         if entry.hold != new {
             let old = std::mem::replace(&mut entry.hold, new);
@@ -355,7 +301,7 @@ impl Table {
     }
 
     /// After a connection did something: arms its timer for its present deadline, and takes note of what it does.
-    pub(in crate::driver) fn arm(&mut self, key: usize, timers: &mut TimerWheel<Timer>) {
+    pub(super) fn arm(&mut self, key: usize) {
         self.rank(key);
         let Some(entry) = self.entries.get_mut(key) else { return };
         let deadline = entry.connection.deadline();
@@ -363,24 +309,31 @@ impl Table {
             return;
         }
         if let Some((timer, _)) = entry.armed.take() {
-            timers.cancel(timer);
+            self.deadlines.cancel(timer);
         }
-        entry.armed = deadline.map(|at| (timers.insert(at, Timer::Connection(key)), at));
+        entry.armed = deadline.map(|at| (self.deadlines.insert(at, key), at));
     }
 
-    /// The timer of a connection has fired.
-    pub(in crate::driver) fn disarm(&mut self, key: usize) {
+    /// When the first deadline is.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.next_deadline()
+    }
+
+    /// A connection whose deadline has come.
+    pub(super) fn pop_due(&mut self, now: Instant) -> Option<usize> {
+        let key = self.deadlines.expire(now)?;
         if let Some(entry) = self.entries.get_mut(key) {
             entry.armed = None;
         }
+        Some(key)
     }
 }
 
 /// Whose an inbound connection is.
 fn network_of(entry: &Entry) -> Option<Network> {
-    match entry.descriptors.socket {
-        Some(Use::Inbound(address)) => Some(Network::of(address)),
-        Some(Use::File | Use::Own) | None => None,
+    match entry.permit.by() {
+        Use::Inbound(address) => Some(Network::of(address)),
+        Use::File | Use::Own => None,
     }
 }
 
@@ -394,8 +347,7 @@ mod tests {
     fn those_that_wait_for_tokens_wait_once_and_are_woken_together() {
         let poll = mio::Poll::new().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut table = Table::new();
-        let mut timers = TimerWheel::new(Instant::from_ms(0));
+        let mut table = Table::new(Instant::from_ms(0));
         let insert = |table: &mut Table, n| {
             let task = crate::driver::net::exchange::Task::Messages {
                 messages: vec![Message::Keepalive { port: 1, p1: true }],
@@ -404,8 +356,8 @@ mod tests {
             };
             let (id, to, now) = (ExchangeId::Outbound(n), listener.local_addr().unwrap(), Instant::from_ms(0));
             let outbound = Outbound::dial(id, to, task, poll.registry(), table.next_token(), now).unwrap();
-            table.take(Use::Own).unwrap();
-            table.insert(Connection::Outbound(Box::new(outbound)), Some(Use::Own), 0)
+            let permit = table.take(Use::Own).unwrap();
+            table.insert(Connection::Outbound(Box::new(outbound)), permit)
         };
         let (one, two) = (insert(&mut table, 1), insert(&mut table, 2));
         while table.pop_ready().is_some() {}
@@ -417,7 +369,7 @@ mod tests {
         assert!(!table.is_paced(one));
         assert_eq!((table.pop_ready(), table.pop_ready(), table.pop_ready()), (Some(one), Some(two), None));
         assert!(table.wait_for_tokens(two, Direction::Down), "a new round");
-        table.remove(two, &mut timers);
+        table.remove(two);
         assert_eq!(table.wake_paced(Direction::Down), 0, "who is over makes no claim");
     }
 }

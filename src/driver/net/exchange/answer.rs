@@ -5,7 +5,7 @@
 //! the first byte is the answer, and the others are closed. Does not read that byte.
 
 use super::dial_fault;
-use crate::driver::net::socket::{ReadStep, Socket};
+use crate::driver::socket::{Blocked, ReadStep, Readiness, Socket};
 use crate::fault::DialFault;
 use crate::time::Instant;
 use mio::net::{TcpListener, TcpStream};
@@ -25,7 +25,7 @@ const ACCEPTS_MAX: usize = 16;
 const BACKLOG: i32 = 16;
 
 /// Descriptors that an exchange takes beside that of its connection: the listener, and a connection that came in.
-pub(in crate::driver) const CALL_BACK_DESCRIPTORS: usize = 2;
+pub(crate) const CALL_BACK_DESCRIPTORS: usize = 2;
 
 /// A request whose answer may come on two ways.
 pub(super) struct Answer {
@@ -34,8 +34,8 @@ pub(super) struct Answer {
     /// When the peer closed it.
     closed_at: Option<Instant>,
     listener: TcpListener,
-    /// There may be connections to accept.
-    listener_is_ready: bool,
+    /// Whether there may be connections to accept.
+    accepting: Readiness,
     /// The connection that came in.
     called: Option<Socket>,
     token: Token,
@@ -44,7 +44,7 @@ pub(super) struct Answer {
 /// What became of the answer.
 pub(super) enum Answered {
     /// Neither way has brought a byte.
-    NotYet,
+    NotYet(Blocked),
     /// The same, and there is more to look at.
     Again,
     /// This connection has bytes to read.
@@ -66,8 +66,8 @@ impl Answer {
         let mut listener = TcpListener::from_std(listener.into());
         registry.register(&mut listener, token, Interest::READABLE)?;
         let asking = Socket::register(TcpStream::from_std(stream.into()), registry, token)?;
-        let (asking, listener_is_ready) = (Some(asking), false);
-        Ok(Self { asking, closed_at: None, listener, listener_is_ready, called: None, token })
+        let accepting = Readiness::none();
+        Ok(Self { asking: Some(asking), closed_at: None, listener, accepting, called: None, token })
     }
 
     /// The connection that asks.
@@ -77,7 +77,7 @@ impl Answer {
 
     /// Takes note of an event, of whichever socket.
     pub(super) fn on_ready(&mut self, readable: bool, writable: bool) {
-        self.listener_is_ready |= readable;
+        self.accepting.note(readable);
         for socket in self.asking.iter_mut().chain(&mut self.called) {
             socket.on_ready(readable, writable);
         }
@@ -98,63 +98,66 @@ impl Answer {
 
     /// Looks for the first byte. A reset of the connection that asked is a refusal, unless the peer has called back.
     pub(super) fn advance(&mut self, to: SocketAddr, registry: &Registry, now: Instant) -> Result<Answered, DialFault> {
+        let mut blocked = None;
         for _ in 0..ACCEPTS_MAX {
+            if self.called.is_none() {
+                blocked = self.accept(to, registry)?;
+            }
+            match self.called.take() {
+                None => break,
+                Some(mut called) => match called.peek(&mut [0]) {
+                    Ok(ReadStep::Bytes(_)) => return Ok(Answered::On(called)),
+                    Ok(ReadStep::Blocked(nothing)) => {
+                        self.called = Some(called);
+                        blocked = Some(nothing);
+                        break;
+                    }
+                    // It said nothing, as a program that opens the file too late does. Another may have come in behind it.
+                    Ok(ReadStep::Fin) | Err(_) => {}
+                },
+            }
+        }
+        if let Some(mut asking) = self.asking.take() {
+            let reset = match asking.peek(&mut [0]) {
+                Ok(ReadStep::Bytes(_)) => return Ok(Answered::On(asking)),
+                Ok(ReadStep::Blocked(_)) => {
+                    self.asking = Some(asking);
+                    return Ok(blocked.map_or(Answered::Again, Answered::NotYet));
+                }
+                Ok(ReadStep::Fin) => None,
+                Err(error) => Some(error),
+            };
+            // What came in before the reset may not be reported yet.
+            self.accepting.note(reset.is_some());
             if self.called.is_none() {
                 self.accept(to, registry)?;
             }
-            match self.called.as_mut().map(|called| called.peek(&mut [0])) {
-                Some(Ok(ReadStep::Bytes(_))) => {
-                    return Ok(self.called.take().map_or(Answered::NotYet, Answered::On));
-                }
-                // It said nothing, as a program that opens the file too late does. Another may have come in behind it.
-                Some(Ok(ReadStep::Fin) | Err(_)) => self.called = None,
-                Some(Ok(ReadStep::Blocked)) | None => break,
+            if let (Some(error), None) = (reset, &self.called) {
+                return Err(dial_fault(&error));
             }
+            self.closed_at = Some(now);
+            return Ok(Answered::Again);
         }
-        match self.asking.as_mut().map(|asking| asking.peek(&mut [0])) {
-            Some(Ok(ReadStep::Bytes(_))) => {
-                return Ok(self.asking.take().map_or(Answered::NotYet, Answered::On));
-            }
-            Some(Ok(ReadStep::Blocked)) | None => {}
-            Some(ended) => {
-                let reset = ended.err();
-                // What came in before the reset may not be reported yet.
-                self.listener_is_ready |= reset.is_some();
-                if self.called.is_none() {
-                    self.accept(to, registry)?;
-                }
-                if let (Some(error), None) = (reset, &self.called) {
-                    return Err(dial_fault(&error));
-                }
-                self.asking = None;
-                self.closed_at = Some(now);
-                return Ok(Answered::Again);
-            }
-        }
-        let more = self.called.is_none() && self.listener_is_ready;
-        Ok(if more { Answered::Again } else { Answered::NotYet })
+        Ok(blocked.map_or(Answered::Again, Answered::NotYet))
     }
 
-    /// Takes a connection that comes from the peer's address; closes those of others.
-    fn accept(&mut self, to: SocketAddr, registry: &Registry) -> Result<(), DialFault> {
+    /// Takes a connection that comes from the peer's address; closes those of others. Tells when nobody waits.
+    fn accept(&mut self, to: SocketAddr, registry: &Registry) -> Result<Option<Blocked>, DialFault> {
         for _ in 0..ACCEPTS_MAX {
-            if !self.listener_is_ready {
-                return Ok(());
-            }
-            match self.listener.accept() {
-                Ok((stream, from)) if from.ip().to_canonical() == to.ip().to_canonical() => {
+            match self.accepting.attempt(|| self.listener.accept()) {
+                Ok(Ok((stream, from))) if from.ip().to_canonical() == to.ip().to_canonical() => {
                     let called = Socket::register(stream, registry, self.token).map_err(|error| dial_fault(&error))?;
                     self.called = Some(called);
-                    return Ok(());
+                    return Ok(None);
                 }
-                Ok((_, from)) => log::debug!("{from} came in where {to} was to call back, and is closed"),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.listener_is_ready = false,
+                Ok(Ok((_, from))) => log::debug!("{from} came in where {to} was to call back, and is closed"),
+                Ok(Err(blocked)) => return Ok(Some(blocked)),
                 Err(error) if dial_fault(&error) == DialFault::NoDescriptor => return Err(DialFault::NoDescriptor),
                 // A connection that died in the queue (accept(2)).
                 Err(_) => {}
             }
         }
-        Ok(())
+        Ok(None)
     }
 }
 

@@ -2,19 +2,39 @@
 //!
 //! The group that is coming in is held in memory, 1 MiB at most. So nothing unverified is ever written, two fetches of the
 //! same group do not disturb each other, and what is lost with the process is what was in flight. A fetch may begin in the
-//! middle of a group of which an earlier one has brought the beginning (see [`partial`](super::partial)).
+//! middle of a group of which an earlier one has brought the beginning (see [`open_parts`](crate::driver::open_parts)).
 
 use super::Parts;
-use super::incoming::Part;
-use super::partial::{PartialGroup, Remains};
 use crate::content::{GroupHasher, Outline, group_span};
+use crate::driver::open_parts::{PartialGroup, Remains};
 use crate::fault::DialFault;
 use crate::id::{ExchangeId, TransferId};
 use crate::node::Event;
 use crate::node::contract::Portion;
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
+
+/// What of a file goes into which part file.
+#[derive(Debug, Clone)]
+pub(crate) struct Part {
+    /// Whose it is.
+    pub(crate) download: TransferId,
+    /// What was asked for.
+    pub(crate) portion: Portion,
+    /// Who was asked.
+    pub(crate) from: SocketAddr,
+    /// What is there already of the first group: what was asked for begins behind it.
+    pub(crate) begun: Option<Rc<PartialGroup>>,
+}
+
+impl Part {
+    /// What is left when nothing has come.
+    pub(super) fn into_remains(self) -> Remains {
+        self.begun.map_or(Remains::Nothing, |begun| Remains::Partial(Rc::unwrap_or_clone(begun)))
+    }
+}
 
 /// The groups of one fetch.
 pub(super) struct Checked {
@@ -173,7 +193,6 @@ mod tests {
     use crate::content::{ContentHasher, GROUP_BYTES};
     use crate::name::FileName;
     use crate::store::{PartOpened, PartPlace, PartRequest};
-    use std::rc::Rc;
 
     const DOWNLOAD: TransferId = TransferId(1);
     const EXCHANGE: ExchangeId = ExchangeId::Outbound(1);

@@ -1,8 +1,8 @@
 //! Payload on its way in: a peer list, a file list, a file or parts of it, metadata.
 
-use super::checked::Checked;
-use super::partial::{PartialGroup, Remains};
+use super::checked::{Checked, Part};
 use super::{Context, PROGRESS_INTERVAL, Parts, STEP_BYTES_MAX};
+use crate::driver::open_parts::Remains;
 use crate::fault::DialFault;
 use crate::id::{ContentHash, ExchangeId, TransferId};
 use crate::node::Event;
@@ -10,8 +10,6 @@ use crate::node::contract::{Portion, Response};
 use crate::store::OutlineRefused;
 use crate::time::Instant;
 use crate::wire::{FileInfoReader, FileListReader, MetadataFault, MetadataReader, PeerListReader};
-use std::net::SocketAddr;
-use std::rc::Rc;
 use std::sync::Arc;
 
 /// Longest file list taken, in bytes; what is beyond is cut off and said to be.
@@ -43,26 +41,6 @@ pub(super) enum Sink {
     Stream { download: TransferId, size_max: Option<u64> },
     /// Into the part file group by group, checked.
     Checked(Checked),
-}
-
-/// What of a file goes into which part file.
-#[derive(Debug, Clone)]
-pub(in crate::driver) struct Part {
-    /// Whose it is.
-    pub(in crate::driver) download: TransferId,
-    /// What was asked for.
-    pub(in crate::driver) portion: Portion,
-    /// Who was asked.
-    pub(in crate::driver) from: SocketAddr,
-    /// What is there already of the first group: what was asked for begins behind it.
-    pub(in crate::driver) begun: Option<Rc<PartialGroup>>,
-}
-
-impl Part {
-    /// What is left when nothing has come.
-    pub(super) fn into_remains(self) -> Remains {
-        self.begun.map_or(Remains::Nothing, |begun| Remains::Partial(Rc::unwrap_or_clone(begun)))
-    }
 }
 
 /// What received bytes came to.

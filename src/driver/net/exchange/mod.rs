@@ -1,8 +1,7 @@
 //! Exchanges: one connection, one request and perhaps its response, each a nonblocking state machine.
 //!
 //! `inbound` was accepted, `outbound` was dialled on the node's order, `stream` stays open for messages to a `p1` peer;
-//! `outgoing` and `incoming` are the two directions of payload, `checked` is what of it is verified, `partial` keeps what is
-//! not whole yet, `port_check` sees whether a registrant listens, `said` has the lines that a node sends back on a stream that
+//! `outgoing` and `incoming` are the two directions of payload, `checked` is what of it is verified, `port_check` sees whether a registrant listens, `said` has the lines that a node sends back on a stream that
 //! it did not open, and `answer` finds the connection on which an old peer sends a file. A step does a bounded amount of work
 //! and says what comes next: nothing in here decides what a request deserves.
 
@@ -13,49 +12,43 @@ mod inbound;
 mod incoming;
 mod outbound;
 mod outgoing;
-mod partial;
 mod port_check;
 mod said;
 mod stream;
 #[cfg(test)]
 mod tests;
 
-pub(in crate::driver) use answer::CALL_BACK_DESCRIPTORS;
-pub(in crate::driver) use inbound::{Inbound, Service};
-pub(in crate::driver) use incoming::Part;
-pub(in crate::driver) use outbound::{Outbound, Task};
-pub(in crate::driver) use outgoing::Outgoing;
-pub(in crate::driver) use partial::{PartialGroup, PartialGroups, Remains};
-pub(in crate::driver) use port_check::{Checked, PortCheck, Proof};
-pub(in crate::driver) use stream::{Flushed, Queued, STREAM_STUCK_MAX, StreamLink};
+pub(crate) use answer::CALL_BACK_DESCRIPTORS;
+pub(crate) use checked::Part;
+pub(crate) use inbound::{Inbound, Service};
+pub(crate) use outbound::{Outbound, Task};
+pub(crate) use outgoing::Outgoing;
+pub(crate) use port_check::{PortCheck, Proof};
+pub(crate) use stream::{Queued, STREAM_STUCK_MAX, StreamLink, Unsent};
 
-use super::pace::{Direction, Pace};
+use super::pace::Pace;
+use crate::driver::open_parts::{OpenParts, Parts};
+use crate::driver::socket::Step;
 use crate::fault::DialFault;
-use crate::id::TransferId;
 use crate::library::Library;
 use crate::node::Event;
-use crate::store::PartFile;
 use crate::time::Instant;
 use crate::wire::{Message, WireError};
-use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
-/// Part files that are open, by download. Bounded by `max_downloads`.
-pub(in crate::driver) type Parts = BTreeMap<TransferId, PartFile>;
-
 /// Bytes that one step may move before the next connection has its turn.
-pub(in crate::driver) const STEP_BYTES_MAX: usize = 256 * 1024;
+pub(crate) const STEP_BYTES_MAX: usize = 256 * 1024;
 
 /// Time without progress after which a transfer is broken off.
-pub(in crate::driver) const TRANSFER_IDLE_MAX: Duration = Duration::from_secs(60);
+pub(crate) const TRANSFER_IDLE_MAX: Duration = Duration::from_secs(60);
 
 /// What a reader must take in [`TRANSFER_IDLE_MAX`] for it to be progress, in bytes: a reader of a byte a minute would
 /// hold a worker for ever.
 const TRANSFER_BYTES_MIN: u64 = 16 * 1024;
 
 /// Least time between two reports of progress.
-pub(in crate::driver) const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
+pub(crate) const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 
 /// How a transfer gets on.
 #[derive(Debug, Clone, Copy)]
@@ -89,40 +82,50 @@ impl Progress {
     }
 }
 
-/// What a step may use.
-pub(in crate::driver) struct Context<'a> {
-    /// The time of this turn.
-    pub(in crate::driver) now: Instant,
-    /// A buffer that all connections share, of [`STEP_BYTES_MAX`].
-    pub(in crate::driver) scratch: &'a mut [u8],
+/// What connections use that belongs to others.
+pub(crate) struct Lent<'a> {
     /// For lists.
-    pub(in crate::driver) library: &'a Library,
+    pub(crate) library: &'a Library,
     /// For downloads.
-    pub(in crate::driver) parts: &'a mut Parts,
+    pub(crate) parts: &'a mut OpenParts,
+}
+
+/// What a step may use.
+pub(super) struct Context<'a> {
+    /// The time of this turn.
+    pub(super) now: Instant,
+    /// A buffer that all connections share, of [`STEP_BYTES_MAX`].
+    pub(super) scratch: &'a mut [u8],
+    /// For lists.
+    pub(super) library: &'a Library,
+    /// For downloads.
+    pub(super) parts: &'a mut Parts,
     /// Rate limits.
-    pub(in crate::driver) pace: &'a mut Pace,
+    pub(super) pace: &'a mut Pace,
+}
+
+/// What a step of an exchange reports.
+#[derive(Debug)]
+pub(super) enum Report {
+    /// A message is complete, and the node owes an answer.
+    Message(Message),
+    /// For the node.
+    Event(Event),
+    /// For the node: its answer is sent. The exchange may not be named any more, though its connection lingers.
+    Answered(Event),
+}
+
+/// How an exchange ends.
+#[derive(Debug)]
+pub(super) enum Over {
+    /// Close, and tell the node if it is told.
+    Ended(Option<Event>),
+    /// What came is not the protocol, or not in time. Reset.
+    Refused(WireError),
 }
 
 /// What follows a step of an exchange.
-#[derive(Debug)]
-pub(in crate::driver) enum Step {
-    /// Nothing to do until readiness or the deadline.
-    Wait,
-    /// The budget is used up; go on in the next turn.
-    Again,
-    /// The rate limit is used up; go on when there are tokens again.
-    Paced(Direction),
-    /// A message is complete, and the node owes an answer.
-    Message(Message),
-    /// Tell the node, then go on.
-    Report(Event),
-    /// Tell the node: its answer is sent. The exchange may not be named any more, though its connection lingers.
-    Answered(Event),
-    /// The exchange is over: tell the node, if it is told, and close.
-    End(Option<Event>),
-    /// The exchange is over: what came is not the protocol, or not in time. Reset.
-    Refused(WireError),
-}
+pub(super) type ExchangeStep = Step<Report, Over>;
 
 /// The fault that an I/O error on a dialled connection amounts to.
 fn dial_fault(error: &io::Error) -> DialFault {

@@ -1,8 +1,7 @@
 //! Payload on its way out: a peer list, the file list, a file.
 
 use super::{Context, PROGRESS_INTERVAL, STEP_BYTES_MAX};
-use crate::driver::net::pace::Direction;
-use crate::driver::net::socket::Socket;
+use crate::driver::socket::{Blocked, Direction, Socket};
 use crate::fault::DiskFault;
 use crate::library::Shared;
 use crate::name::FileName;
@@ -24,7 +23,7 @@ const LIST_ROWS_PER_FILL: usize = 256;
 
 /// A payload and how far it is.
 #[derive(Debug)]
-pub(in crate::driver) struct Outgoing {
+pub(crate) struct Outgoing {
     source: Source,
     /// Bytes that the socket has taken.
     sent: u64,
@@ -47,7 +46,7 @@ enum Source {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Pump {
     /// The socket takes no more now.
-    Blocked,
+    Blocked(Blocked),
     /// The step's budget is used up.
     Again,
     /// The rate limit is used up.
@@ -64,24 +63,24 @@ pub(super) enum Pump {
 
 impl Outgoing {
     /// Sends bytes that are in memory, where others may send them as well.
-    pub(in crate::driver) fn bytes(body: impl Into<Rc<Vec<u8>>>, now: Instant) -> Self {
+    pub(crate) fn bytes(body: impl Into<Rc<Vec<u8>>>, now: Instant) -> Self {
         Self::new(Source::Bytes { body: body.into(), at: 0 }, now)
     }
 
     /// Sends the library's list.
-    pub(in crate::driver) fn list(attributes: bool, now: Instant) -> Self {
+    pub(crate) fn list(attributes: bool, now: Instant) -> Self {
         let source = Source::List { after: None, attributes, buffer: Vec::new(), at: 0, more: true };
         Self::new(source, now)
     }
 
     /// Sends a whole file, as fast as the rate limit lets it.
-    pub(in crate::driver) fn file(file: SharedFile, now: Instant) -> Self {
+    pub(crate) fn file(file: SharedFile, now: Instant) -> Self {
         let size = file.meta().size;
         Self::range(file, 0, size, now)
     }
 
     /// The same with `length` bytes of a file from `at` on.
-    pub(in crate::driver) fn range(file: SharedFile, at: u64, length: u64, now: Instant) -> Self {
+    pub(crate) fn range(file: SharedFile, at: u64, length: u64, now: Instant) -> Self {
         Self::new(Source::File { file, at, left: length }, now)
     }
 
@@ -107,7 +106,7 @@ impl Outgoing {
             let piece = if is_steady { budget } else { budget.min(FIRST_PIECE_BYTES_MAX) };
             let wrote = match self.source.write(socket, piece, cx) {
                 Ok(Wrote::Bytes(n)) => n,
-                Ok(Wrote::Blocked) => return self.progress(cx.now, false).unwrap_or(Pump::Blocked),
+                Ok(Wrote::Blocked(blocked)) => return self.progress(cx.now, false).unwrap_or(Pump::Blocked(blocked)),
                 Ok(Wrote::Everything) => return Pump::Sent(self.sent),
                 Ok(Wrote::Failed(fault)) => return Pump::Failed(fault),
                 Err(error) => return write_failed(&error),
@@ -144,7 +143,7 @@ impl Outgoing {
 
 enum Wrote {
     Bytes(usize),
-    Blocked,
+    Blocked(Blocked),
     Everything,
     /// The file cannot be read, or is another by now.
     Failed(DiskFault),
@@ -173,8 +172,10 @@ impl Source {
                 write_from(socket, buffer, at, budget)
             }
             Self::File { left: 0, .. } => Ok(Wrote::Everything),
-            Self::File { .. } if !socket.is_writable() => Ok(Wrote::Blocked),
             Self::File { file, at, left } => {
+                if let Some(blocked) = socket.blocks_writing() {
+                    return Ok(Wrote::Blocked(blocked));
+                }
                 let count = usize::try_from(*left).unwrap_or(usize::MAX).min(budget).min(PIECE_BYTES_MAX);
                 let piece = &mut cx.scratch[..count];
                 // No byte goes out before the file was seen to be unchanged after the byte was read, so that FIN follows
@@ -183,8 +184,8 @@ impl Source {
                     return Ok(Wrote::Failed(fault));
                 }
                 Ok(match socket.write(piece)? {
-                    None => Wrote::Blocked,
-                    Some(n) => {
+                    Err(blocked) => Wrote::Blocked(blocked),
+                    Ok(n) => {
                         *at += n as u64;
                         *left -= n as u64;
                         Wrote::Bytes(n)
@@ -201,8 +202,8 @@ fn write_from(socket: &mut Socket, bytes: &[u8], at: &mut usize, budget: usize) 
         return Ok(Wrote::Everything);
     }
     Ok(match socket.write(&rest[..rest.len().min(budget)])? {
-        None => Wrote::Blocked,
-        Some(n) => {
+        Err(blocked) => Wrote::Blocked(blocked),
+        Ok(n) => {
             *at += n;
             Wrote::Bytes(n)
         }

@@ -3,12 +3,13 @@
 //! It sends a first contact (PROTOCOL, part 2, First contact), which every base program survives, and reads one line.
 
 use super::first_line::FirstLine;
-use crate::driver::net::socket::{ReadStep, Socket};
+use crate::driver::socket::{ReadStep, Socket, Step};
 use crate::id::QueryId;
 use crate::time::Instant;
 use crate::wire::Message;
 use mio::net::TcpStream;
 use mio::{Registry, Token};
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -21,26 +22,18 @@ const READS_MAX: usize = 16;
 
 /// What a registrant has to do to have answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::driver) enum Proof {
+pub(crate) enum Proof {
     /// It takes the connection.
     Connection,
     /// It says that it speaks `p1`.
     FirstContact,
 }
 
-/// What a step of a check brought.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::driver) enum Checked {
-    /// Nothing yet.
-    Wait,
-    /// The same, and there is more to read.
-    Again,
-    /// It is over: whether the registrant has answered.
-    Over(bool),
-}
+/// What follows a step of a check; it ends with whether the registrant has answered.
+type CheckStep = Step<Infallible, bool>;
 
 /// A check in progress.
-pub(in crate::driver) struct PortCheck {
+pub(crate) struct PortCheck {
     to: SocketAddr,
     proof: Proof,
     socket: Socket,
@@ -63,7 +56,7 @@ enum State {
 
 impl PortCheck {
     /// Begins to connect, to send a query of this number in which we name this port.
-    pub(in crate::driver) fn dial(
+    pub(crate) fn dial(
         to: SocketAddr,
         proof: Proof,
         (query, port): (u64, u16),
@@ -75,37 +68,38 @@ impl PortCheck {
         Ok(Self { to, proof, socket, state: State::Connecting { query, port }, ends: now + CHECK_MAX })
     }
 
-    pub(in crate::driver) fn to(&self) -> SocketAddr {
+    pub(crate) fn to(&self) -> SocketAddr {
         self.to
     }
 
     /// Takes note of an event.
-    pub(in crate::driver) fn on_ready(&mut self, readable: bool, writable: bool) {
+    pub(crate) fn on_ready(&mut self, readable: bool, writable: bool) {
         self.socket.on_ready(readable, writable);
     }
 
-    /// When [`PortCheck::on_deadline`] is due.
-    pub(in crate::driver) fn deadline(&self) -> Instant {
+    /// When it is over.
+    pub(crate) fn deadline(&self) -> Instant {
         self.ends
     }
 
-    /// The deadline has come: a peer that took the connection and says nothing has answered if that suffices.
-    pub(in crate::driver) fn on_deadline(&self) -> Checked {
-        Checked::Over(self.proof == Proof::Connection && !matches!(self.state, State::Connecting { .. }))
+    /// Whether the registrant has answered, when nothing more comes: a peer that took the connection and says nothing has, if
+    /// that suffices.
+    pub(crate) fn has_answered(&self) -> bool {
+        self.proof == Proof::Connection && !matches!(self.state, State::Connecting { .. })
     }
 
     /// Does what can be done now.
-    pub(in crate::driver) fn advance(&mut self, scratch: &mut [u8]) -> Checked {
+    pub(crate) fn advance(&mut self, scratch: &mut [u8]) -> CheckStep {
         match self.try_advance(scratch) {
             Ok(checked) => checked,
-            Err(_) => self.on_deadline(),
+            Err(_) => Step::End(self.has_answered()),
         }
     }
 
-    fn try_advance(&mut self, scratch: &mut [u8]) -> io::Result<Checked> {
+    fn try_advance(&mut self, scratch: &mut [u8]) -> io::Result<CheckStep> {
         if let State::Connecting { query, port } = self.state {
-            if !self.socket.connected()? {
-                return Ok(Checked::Wait);
+            if let Err(blocked) = self.socket.connected()? {
+                return Ok(Step::Wait(blocked));
             }
             let requester = SocketAddr::new(self.socket.local_addr()?.ip().to_canonical(), port);
             let message = Message::FirstContact { id: QueryId::p1(query), requester }.encode();
@@ -114,24 +108,24 @@ impl PortCheck {
         if let State::Sending { message, at } = &mut self.state {
             while *at < message.len() {
                 match self.socket.write(&message[*at..])? {
-                    Some(n) => *at += n,
-                    None => return Ok(Checked::Wait),
+                    Ok(n) => *at += n,
+                    Err(blocked) => return Ok(Step::Wait(blocked)),
                 }
             }
             // A peer that has closed already makes this fail: reading tells how it went.
             let _ = self.socket.finish();
             self.state = State::Reading(FirstLine::first_contact());
         }
-        let State::Reading(line) = &mut self.state else { return Ok(Checked::Wait) };
+        let State::Reading(line) = &mut self.state else { return Ok(Step::Idle) };
         for _ in 0..READS_MAX {
             match self.socket.read(scratch)? {
-                ReadStep::Blocked => return Ok(Checked::Wait),
-                ReadStep::Fin => return Ok(self.on_deadline()),
-                ReadStep::Bytes(n) if line.take(&scratch[..n]) => return Ok(Checked::Over(true)),
-                ReadStep::Bytes(_) if line.is_too_much() => return Ok(self.on_deadline()),
+                ReadStep::Blocked(blocked) => return Ok(Step::Wait(blocked)),
+                ReadStep::Fin => return Ok(Step::End(self.has_answered())),
+                ReadStep::Bytes(n) if line.take(&scratch[..n]) => return Ok(Step::End(true)),
+                ReadStep::Bytes(_) if line.is_too_much() => return Ok(Step::End(self.has_answered())),
                 ReadStep::Bytes(_) => {}
             }
         }
-        Ok(Checked::Again)
+        Ok(Step::Again)
     }
 }

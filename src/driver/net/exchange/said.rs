@@ -1,6 +1,6 @@
 //! What we say against the direction of a stream that a peer has opened (PROTOCOL, part 2, The end of a search).
 
-use crate::driver::net::socket::Socket;
+use crate::driver::socket::Socket;
 use std::io;
 
 /// Bytes that may wait for a peer that does not read. What is said beyond is left out: the peer has its own time for that.
@@ -21,7 +21,7 @@ impl Said {
     /// Sends what the system takes.
     pub(super) fn flush(&mut self, socket: &mut Socket) -> io::Result<()> {
         while !self.0.is_empty()
-            && let Some(sent) = socket.write(&self.0)?
+            && let Ok(sent) = socket.write(&self.0)?
         {
             self.0.drain(..sent);
         }

@@ -5,7 +5,7 @@
 //! was sent stays unacknowledged; what it did not read is lost, as it is on a connection of its own.
 
 use super::dial_fault;
-use crate::driver::net::socket::{ReadStep, Socket};
+use crate::driver::socket::{ReadStep, Socket, Step};
 use crate::fault::DialFault;
 use crate::id::ExchangeId;
 use crate::time::Instant;
@@ -20,13 +20,13 @@ use std::time::Duration;
 const IDLE_MAX: Duration = STREAM_IDLE_MAX.saturating_sub(Duration::from_secs(15));
 
 /// How long connecting, or the taking of a message, may last.
-pub(in crate::driver) const STREAM_STUCK_MAX: Duration = Duration::from_secs(10);
+pub(crate) const STREAM_STUCK_MAX: Duration = Duration::from_secs(10);
 
 /// How long sent bytes may stay unacknowledged.
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(20);
 
 /// Messages that wait for one peer.
-pub(in crate::driver) const STREAM_QUEUE_MAX: usize = 256;
+pub(crate) const STREAM_QUEUE_MAX: usize = 256;
 
 /// Reads of one step, and their bytes: the other side says a line a search.
 const READS_MAX: usize = 4;
@@ -34,14 +34,14 @@ const READ_BYTES: usize = 4_096;
 
 /// Messages of one exchange on their way.
 #[derive(Debug)]
-pub(in crate::driver) struct Queued {
+pub(crate) struct Queued {
     exchange: ExchangeId,
     bytes: Vec<u8>,
     since: Instant,
 }
 
 impl Queued {
-    pub(in crate::driver) fn new(exchange: ExchangeId, messages: &[Message], now: Instant) -> Self {
+    pub(crate) fn new(exchange: ExchangeId, messages: &[Message], now: Instant) -> Self {
         let mut bytes = Vec::new();
         for message in messages {
             bytes.extend(message.encode());
@@ -50,25 +50,20 @@ impl Queued {
         Self { exchange, bytes, since: now }
     }
 
-    pub(in crate::driver) fn exchange(&self) -> ExchangeId {
+    pub(crate) fn exchange(&self) -> ExchangeId {
         self.exchange
     }
 }
 
-/// What a step of a stream brought.
-#[derive(Debug)]
-pub(in crate::driver) enum Flushed {
-    /// Nothing to tell.
-    Wait,
-    /// The system has taken the messages of these exchanges.
-    Sent(Vec<ExchangeId>),
-    /// The connection is over: what was not sent, and why; `None` if it simply was idle.
-    Over(VecDeque<Queued>, Option<DialFault>),
-}
+/// What was not sent when a stream ended, and why; `None` if it simply was idle.
+pub(crate) type Unsent = (VecDeque<Queued>, Option<DialFault>);
+
+/// What follows a step of a stream: it reports the exchanges whose messages the system has taken.
+type StreamStep = Step<Vec<ExchangeId>, Unsent>;
 
 /// An open stream, or one that is being opened.
 #[derive(Debug)]
-pub(in crate::driver) struct StreamLink {
+pub(crate) struct StreamLink {
     to: SocketAddr,
     socket: Socket,
     state: State,
@@ -97,7 +92,7 @@ enum State {
 
 impl StreamLink {
     /// Begins to connect, with these messages to send; for at most so long.
-    pub(in crate::driver) fn dial(
+    pub(crate) fn dial(
         to: SocketAddr,
         queue: VecDeque<Queued>,
         connect_max: Duration,
@@ -125,12 +120,12 @@ impl StreamLink {
         }
     }
 
-    pub(in crate::driver) fn to(&self) -> SocketAddr {
+    pub(crate) fn to(&self) -> SocketAddr {
         self.to
     }
 
     /// Our address on the connection, once it stands.
-    pub(in crate::driver) fn local(&self) -> Option<SocketAddr> {
+    pub(crate) fn local(&self) -> Option<SocketAddr> {
         match self.state {
             State::Connecting { .. } => None,
             State::Fresh { local } | State::Used { local } => Some(local),
@@ -138,27 +133,22 @@ impl StreamLink {
     }
 
     /// Whether messages passed already: what a new failure means then is only that the peer has closed meanwhile.
-    pub(in crate::driver) fn was_used(&self) -> bool {
+    pub(crate) fn was_used(&self) -> bool {
         matches!(self.state, State::Used { .. })
     }
 
     /// Since when nothing waits to be sent; `None` if something does.
-    pub(in crate::driver) fn idle_since(&self) -> Option<Instant> {
+    pub(crate) fn idle_since(&self) -> Option<Instant> {
         self.queue.is_empty().then_some(self.idle_since)
     }
 
     /// What the other side has said since the last call.
-    pub(in crate::driver) fn take_done_lines(&mut self) -> Vec<SearchDone> {
+    pub(crate) fn take_done_lines(&mut self) -> Vec<SearchDone> {
         std::mem::take(&mut self.done_lines)
     }
 
-    /// Whether the last step left something unread.
-    pub(in crate::driver) fn has_unread(&self) -> bool {
-        self.socket.is_readable()
-    }
-
     /// Adds messages; gives them back when too many wait.
-    pub(in crate::driver) fn push(&mut self, queued: Queued) -> Result<(), Queued> {
+    pub(crate) fn push(&mut self, queued: Queued) -> Result<(), Queued> {
         if self.queue.len() >= STREAM_QUEUE_MAX {
             return Err(queued);
         }
@@ -167,19 +157,19 @@ impl StreamLink {
     }
 
     /// Takes messages back that were not begun. Says whether they were there.
-    pub(in crate::driver) fn withdraw(&mut self, exchange: ExchangeId) -> bool {
+    pub(crate) fn withdraw(&mut self, exchange: ExchangeId) -> bool {
         let begun = usize::from(self.at > 0);
         let place = self.queue.iter().skip(begun).position(|queued| queued.exchange == exchange);
         place.and_then(|place| self.queue.remove(place + begun)).is_some()
     }
 
     /// Takes note of an event.
-    pub(in crate::driver) fn on_ready(&mut self, readable: bool, writable: bool) {
+    pub(crate) fn on_ready(&mut self, readable: bool, writable: bool) {
         self.socket.on_ready(readable, writable);
     }
 
     /// When [`StreamLink::on_deadline`] is due.
-    pub(in crate::driver) fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         Some(match (self.state, self.queue.front()) {
             (State::Connecting { until }, _) => until,
             (_, Some(first)) => first.since.max(self.idle_since) + STREAM_STUCK_MAX,
@@ -188,16 +178,16 @@ impl StreamLink {
     }
 
     /// The deadline has come.
-    pub(in crate::driver) fn on_deadline(&mut self) -> Flushed {
+    pub(crate) fn on_deadline(&mut self) -> StreamStep {
         let fault = (!self.queue.is_empty()).then_some(DialFault::TimedOut);
-        Flushed::Over(std::mem::take(&mut self.queue), fault)
+        Step::End((self.give_up(), fault))
     }
 
     /// Sends what can be sent now.
-    pub(in crate::driver) fn advance(&mut self, scratch: &mut [u8], now: Instant) -> Flushed {
+    pub(crate) fn advance(&mut self, scratch: &mut [u8], now: Instant) -> StreamStep {
         match self.try_advance(scratch, now) {
-            Ok(flushed) => flushed,
-            Err(fault) => Flushed::Over(self.give_up(), Some(fault)),
+            Ok(step) => step,
+            Err(fault) => Step::End((self.give_up(), Some(fault))),
         }
     }
 
@@ -206,32 +196,36 @@ impl StreamLink {
         std::mem::take(&mut self.queue)
     }
 
-    fn try_advance(&mut self, scratch: &mut [u8], now: Instant) -> Result<Flushed, DialFault> {
+    fn try_advance(&mut self, scratch: &mut [u8], now: Instant) -> Result<StreamStep, DialFault> {
         if let State::Connecting { .. } = self.state {
-            if !self.socket.connected().map_err(|error| dial_fault(&error))? {
-                return Ok(Flushed::Wait);
+            if let Err(blocked) = self.socket.connected().map_err(|error| dial_fault(&error))? {
+                return Ok(Step::Wait(blocked));
             }
             self.socket.give_up_unacknowledged(UNACKNOWLEDGED_MAX);
             let local = self.socket.local_addr().map_err(|error| dial_fault(&error))?;
             self.state = State::Fresh { local };
         }
+        let mut next = Step::Again;
         for _ in 0..READS_MAX {
             let read_max = scratch.len().min(READ_BYTES);
             match self.socket.read(&mut scratch[..read_max]).map_err(|error| dial_fault(&error))? {
                 ReadStep::Bytes(n) => self.reader.push(&scratch[..n], &mut self.done_lines),
-                ReadStep::Blocked => break,
+                ReadStep::Blocked(blocked) => {
+                    next = Step::Wait(blocked);
+                    break;
+                }
                 ReadStep::Fin => {
                     let fault = (!self.queue.is_empty()).then_some(DialFault::Reset);
-                    return Ok(Flushed::Over(self.give_up(), fault));
+                    return Ok(Step::End((self.give_up(), fault)));
                 }
             }
         }
         let mut sent = Vec::new();
         while let Some(first) = self.queue.front() {
             match self.socket.write(&first.bytes[self.at..]).map_err(|error| dial_fault(&error)) {
-                Ok(None) => break,
-                Ok(Some(n)) if self.at + n < first.bytes.len() => self.at += n,
-                Ok(Some(_)) => {
+                Ok(Err(_)) => break,
+                Ok(Ok(n)) if self.at + n < first.bytes.len() => self.at += n,
+                Ok(Ok(_)) => {
                     sent.extend(self.queue.pop_front().map(|queued| queued.exchange));
                     self.at = 0;
                     self.idle_since = now;
@@ -244,7 +238,7 @@ impl StreamLink {
                 Err(fault) => return Err(fault),
             }
         }
-        Ok(if sent.is_empty() { Flushed::Wait } else { Flushed::Sent(sent) })
+        Ok(if sent.is_empty() { next } else { Step::Report(sent) })
     }
 }
 
@@ -289,11 +283,11 @@ mod tests {
         }
 
         /// Lets the link work until it has something to tell.
-        fn next(&mut self) -> Flushed {
+        fn next(&mut self) -> StreamStep {
             let mut events = Events::with_capacity(8);
             loop {
                 match self.link.advance(&mut [0; 512], NOW) {
-                    Flushed::Wait => {}
+                    Step::Wait(_) | Step::Again => {}
                     told => return told,
                 }
                 self.poll.poll(&mut events, None).unwrap();
@@ -313,7 +307,7 @@ mod tests {
     #[test]
     fn messages_follow_one_another_each_ended_by_a_newline() {
         let mut rig = Rig::open();
-        assert!(matches!(rig.next(), Flushed::Sent(sent) if sent == [ExchangeId::Outbound(1)]));
+        assert!(matches!(rig.next(), Step::Report(sent) if sent == [ExchangeId::Outbound(1)]));
         assert!(rig.link.was_used() && rig.link.idle_since().is_some());
         rig.link.push(queued(2)).unwrap();
         rig.link.push(queued(3)).unwrap();
@@ -321,7 +315,7 @@ mod tests {
         assert!(!rig.link.withdraw(ExchangeId::Outbound(3)));
         rig.link.push(queued(4)).unwrap();
         let sent = [ExchangeId::Outbound(2), ExchangeId::Outbound(4)];
-        assert!(matches!(rig.next(), Flushed::Sent(told) if told == sent));
+        assert!(matches!(rig.next(), Step::Report(told) if told == sent));
         rig.hear(&[line(1), line(2), line(4)].concat());
     }
 
@@ -331,7 +325,7 @@ mod tests {
         rig.next();
         rig.hear(&line(1));
         drop(rig.peer.shutdown(std::net::Shutdown::Both));
-        assert!(matches!(rig.next(), Flushed::Over(unsent, None) if unsent.is_empty()), "idle: nobody is disappointed");
+        assert!(matches!(rig.next(), Step::End((unsent, None)) if unsent.is_empty()), "idle: nobody is disappointed");
 
         let mut rig = Rig::open();
         rig.next();
@@ -340,8 +334,8 @@ mod tests {
         drop(rig.peer.shutdown(std::net::Shutdown::Both));
         // Whether the message or the FIN is first is chance; nothing is lost in silence.
         match rig.next() {
-            Flushed::Over(unsent, Some(DialFault::Reset)) => assert_eq!(unsent[0].exchange(), ExchangeId::Outbound(2)),
-            Flushed::Sent(sent) => assert_eq!(sent, [ExchangeId::Outbound(2)]),
+            Step::End((unsent, Some(DialFault::Reset))) => assert_eq!(unsent[0].exchange(), ExchangeId::Outbound(2)),
+            Step::Report(sent) => assert_eq!(sent, [ExchangeId::Outbound(2)]),
             other => panic!("{other:?}"),
         }
     }
@@ -353,12 +347,10 @@ mod tests {
         let deadline = rig.link.deadline().unwrap();
         assert_eq!(deadline, NOW + IDLE_MAX);
         assert!(deadline < NOW + STREAM_IDLE_MAX);
-        assert!(matches!(rig.link.on_deadline(), Flushed::Over(unsent, None) if unsent.is_empty()));
+        assert!(matches!(rig.link.on_deadline(), Step::End((unsent, None)) if unsent.is_empty()));
         rig.link.push(queued(2)).unwrap();
         assert_eq!(rig.link.deadline(), Some(NOW + STREAM_STUCK_MAX));
-        assert!(
-            matches!(rig.link.on_deadline(), Flushed::Over(unsent, Some(DialFault::TimedOut)) if unsent.len() == 1)
-        );
+        assert!(matches!(rig.link.on_deadline(), Step::End((unsent, Some(DialFault::TimedOut))) if unsent.len() == 1));
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use super::*;
 use crate::driver::RateLimits;
 use crate::driver::net::eviction::Standing;
-use crate::driver::net::socket::Socket;
+use crate::driver::open_parts::Parts;
+use crate::driver::socket::Socket;
 use crate::id::ExchangeId;
 use mio::net::TcpStream;
 use mio::{Events, Poll, Token};
@@ -51,19 +52,19 @@ impl Rig {
     /// A stream that has been idle since second 1.
     fn stream() -> Self {
         let mut rig = Self::accept();
-        assert!(matches!(rig.hear(SEARCH, at(1)), Step::Message(_)));
+        assert!(matches!(rig.hear(SEARCH, at(1)), Step::Report(Report::Message(_))));
         rig.inbound.close(at(1));
-        assert!(matches!(rig.step(at(1)), Step::Wait));
+        assert!(matches!(rig.step(at(1)), Step::Wait(_)));
         rig
     }
 
-    fn step(&mut self, now: Instant) -> Step {
+    fn step(&mut self, now: Instant) -> ExchangeStep {
         let Self { inbound, library, parts, pace, scratch, .. } = self;
         inbound.advance(&mut Context { now, scratch, library, parts, pace })
     }
 
     /// The peer sends this, and the connection takes it.
-    fn hear(&mut self, bytes: &[u8], now: Instant) -> Step {
+    fn hear(&mut self, bytes: &[u8], now: Instant) -> ExchangeStep {
         self.peer.write_all(bytes).unwrap();
         let mut events = Events::with_capacity(8);
         loop {
@@ -82,21 +83,21 @@ fn blank_lines_do_not_keep_a_stream_open() {
     let mut rig = Rig::stream();
     assert_eq!(rig.inbound.standing(), Some(Standing::IdleStream(at(1))));
     for second in [30, 50] {
-        assert!(matches!(rig.hear(b"\n", at(second)), Step::Wait));
+        assert!(matches!(rig.hear(b"\n", at(second)), Step::Wait(_)));
         assert_eq!(rig.inbound.deadline(), Some(at(61)));
         assert_eq!(rig.inbound.standing(), Some(Standing::IdleStream(at(1))));
     }
     let Rig { inbound, library, parts, pace, scratch, .. } = &mut rig;
     let ended = inbound.on_deadline(&mut Context { now: at(61), scratch, library, parts, pace });
-    assert!(matches!(ended, Step::End(None)));
+    assert!(matches!(ended, Step::End(Over::Ended(None))));
 }
 
 #[test]
 fn a_message_that_has_begun_has_ten_seconds_and_its_stream_counts_as_idle_since_the_last_whole_one() {
     let mut rig = Rig::stream();
-    assert!(matches!(rig.hear(b"6:id", at(30)), Step::Wait));
+    assert!(matches!(rig.hear(b"6:id", at(30)), Step::Wait(_)));
     assert_eq!(rig.inbound.deadline(), Some(at(40)));
-    assert!(matches!(rig.hear(b":", at(39)), Step::Wait));
+    assert!(matches!(rig.hear(b":", at(39)), Step::Wait(_)));
     assert_eq!(rig.inbound.deadline(), Some(at(40)));
     assert_eq!(rig.inbound.standing(), Some(Standing::NoMessage(at(1))));
 }
@@ -106,9 +107,9 @@ fn what_the_peer_sent_before_it_saw_that_its_stream_ends_is_read() {
     let mut rig = Rig::stream();
     rig.inbound.end_stream(at(20));
     assert_eq!(rig.inbound.standing(), Some(Standing::Ending(at(25))));
-    assert!(matches!(rig.hear(SEARCH, at(21)), Step::Message(_)));
+    assert!(matches!(rig.hear(SEARCH, at(21)), Step::Report(Report::Message(_))));
     rig.inbound.close(at(21));
     assert_eq!(rig.inbound.deadline(), Some(at(25)));
     assert_eq!(rig.peer.read(&mut [0]).unwrap(), 0, "the peer sees the end in order");
-    assert!(matches!(rig.hear(b"4:file\n", at(22)), Step::End(None)), "there is no answer behind our FIN");
+    assert!(matches!(rig.hear(b"4:file\n", at(22)), Step::End(Over::Ended(None))), "there is no answer behind our FIN");
 }

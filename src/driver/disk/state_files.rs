@@ -2,12 +2,12 @@
 //! the bootstrap node, and the directories in use. One that cannot be written is written again, less and less often, until
 //! it is on the disk or a newer one takes its place.
 
-use crate::driver::Driver;
-use crate::driver::disk::jobs::Job;
-use crate::driver::net::timers::Timer;
+use super::jobs::{Done, Jobs, Key, Lane};
+use crate::driver::cx::Cx;
 use crate::fault::DiskFault;
 use crate::node::RememberedPeers;
 use crate::store::StateDirectory;
+use crate::time::Instant;
 use log::{info, warn};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -21,15 +21,15 @@ const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(60);
 
 /// How long to wait after so many failures in a row.
-pub(in crate::driver) fn back_off(failures: u32) -> Duration {
+pub(crate) fn back_off(failures: u32) -> Duration {
     RETRY_MIN.saturating_mul(1 << failures.min(8)).min(RETRY_MAX)
 }
 
-/// The state files that are not known to be on the disk as they should be.
-#[derive(Default)]
-pub(in crate::driver) struct StateFiles {
+/// The state directory, and the files in it that are not known to be on the disk as they should be.
+pub(super) struct StateFiles {
+    directory: Option<StateDirectory>,
     unsaved: BTreeMap<&'static str, Unsaved>,
-    retry_armed: bool,
+    retry_at: Option<Instant>,
 }
 
 struct Unsaved {
@@ -40,83 +40,93 @@ struct Unsaved {
     has_failed: bool,
 }
 
-impl Driver {
-    /// Has a state file written.
-    pub(in crate::driver) fn save_state_file(&mut self, file: &'static str, bytes: Vec<u8>) {
-        let failures = self.state_files.unsaved.get(file).map_or(0, |unsaved| unsaved.failures);
+impl StateFiles {
+    pub(super) fn new(directory: Option<StateDirectory>) -> Self {
+        Self { directory, unsaved: BTreeMap::new(), retry_at: None }
+    }
+
+    /// The directory, if anything is remembered.
+    pub(super) fn directory(&self) -> Option<&StateDirectory> {
+        self.directory.as_ref()
+    }
+
+    /// When [`StateFiles::retry`] is due.
+    pub(super) fn next_retry(&self) -> Option<Instant> {
+        self.retry_at
+    }
+
+    /// Has a file written.
+    pub(super) fn save(&mut self, file: &'static str, bytes: Vec<u8>, jobs: &mut Jobs) {
+        let failures = self.unsaved.get(file).map_or(0, |unsaved| unsaved.failures);
         let unsaved = Unsaved { bytes: bytes.into(), failures, has_failed: false };
-        self.write_state_file(file, &unsaved.bytes);
-        self.state_files.unsaved.insert(file, unsaved);
+        write(self.directory.as_ref(), file, &unsaved.bytes, jobs);
+        self.unsaved.insert(file, unsaved);
     }
 
-    fn write_state_file(&mut self, file: &'static str, bytes: &Arc<[u8]>) {
-        if let Some(directory) = &self.state {
-            self.helpers.submit(Job::Write(file, directory.write_job(file, Arc::clone(bytes))));
-        }
-    }
-
-    /// A state file is on the disk, or could not be written.
-    pub(in crate::driver) fn on_state_file_written(
+    /// A file is on the disk, or could not be written.
+    pub(super) fn on_written(
         &mut self,
         file: &'static str,
         bytes: &Arc<[u8]>,
         outcome: Result<(), DiskFault>,
+        cx: &Cx,
     ) {
-        let Some(unsaved) = self.state_files.unsaved.get_mut(file) else { return };
-        if !Arc::ptr_eq(&unsaved.bytes, bytes) {
-            // A newer one is on its way.
+        // A newer one may be on its way.
+        let Some(unsaved) = self.unsaved.get_mut(file).filter(|unsaved| Arc::ptr_eq(&unsaved.bytes, bytes)) else {
             return;
-        }
+        };
         match outcome {
             Ok(()) => {
                 if unsaved.failures > 0 {
                     info!("the state file {file} is written again");
                 }
-                self.state_files.unsaved.remove(file);
+                self.unsaved.remove(file);
             }
             Err(fault) => {
                 if unsaved.failures == 0 {
                     warn!("cannot write the state file {file}, trying again: {fault}");
                 }
-                let wait = back_off(unsaved.failures);
+                self.retry_at.get_or_insert(cx.now + back_off(unsaved.failures));
                 unsaved.failures = unsaved.failures.saturating_add(1);
                 unsaved.has_failed = true;
-                if !std::mem::replace(&mut self.state_files.retry_armed, true) {
-                    self.timers.insert(self.now + wait, Timer::StateFiles);
-                }
             }
         }
     }
 
-    /// Writes the state files again that could not be written.
-    pub(in crate::driver) fn retry_state_files(&mut self) {
-        self.state_files.retry_armed = false;
-        let failed = self.state_files.unsaved.iter_mut().filter(|(_, unsaved)| unsaved.has_failed);
-        let again: Vec<_> = failed
-            .map(|(file, unsaved)| {
-                unsaved.has_failed = false;
-                (*file, Arc::clone(&unsaved.bytes))
-            })
-            .collect();
-        again.iter().for_each(|(file, bytes)| self.write_state_file(file, bytes));
+    /// Writes the files again that could not be written.
+    pub(super) fn retry(&mut self, jobs: &mut Jobs) {
+        self.retry_at = None;
+        for (file, unsaved) in self.unsaved.iter_mut().filter(|(_, unsaved)| unsaved.has_failed) {
+            unsaved.has_failed = false;
+            write(self.directory.as_ref(), file, &unsaved.bytes, jobs);
+        }
+    }
+}
+
+fn write(directory: Option<&StateDirectory>, file: &'static str, bytes: &Arc<[u8]>, jobs: &mut Jobs) {
+    if let Some(directory) = directory {
+        let (job, bytes) = (directory.write_job(file, Arc::clone(bytes)), Arc::clone(bytes));
+        let done = move |outcome| Done::Written(file, Arc::clone(&bytes), outcome);
+        let work = || job.run().map_err(DiskFault::from);
+        jobs.submit((Lane::Sync, Key::File(file)), done, Err(DiskFault::Other(0)), work);
     }
 }
 
 /// Known peers across restarts.
-pub(in crate::driver) const PEERS_FILE: &str = "peers";
+pub(crate) const PEERS_FILE: &str = "peers";
 
 /// The line of this file behind the peers that have answered as neighbours. Earlier versions take no line for an endpoint
 /// that is none.
 const PROVEN_END: &str = "-- have answered as neighbours --";
 
 /// Registrations of the bootstrap node across restarts.
-pub(in crate::driver) const REGISTRY_FILE: &str = "registry";
+pub(crate) const REGISTRY_FILE: &str = "registry";
 
 /// The directories in use across restarts.
-pub(in crate::driver) const PLACES_FILE: &str = "places";
+pub(crate) const PLACES_FILE: &str = "places";
 
 /// Reads a file; damage and absence are both nothing, damage is logged.
-pub(in crate::driver) fn read(state: Option<&StateDirectory>, file: &str) -> Vec<u8> {
+pub(crate) fn read(state: Option<&StateDirectory>, file: &str) -> Vec<u8> {
     match state.map(|state| state.read(file)) {
         Some(Ok(Some(bytes))) => bytes,
         Some(Err(error)) => {
@@ -128,7 +138,7 @@ pub(in crate::driver) fn read(state: Option<&StateDirectory>, file: &str) -> Vec
 }
 
 /// One endpoint a line.
-pub(in crate::driver) fn encode_peers(peers: &RememberedPeers) -> Vec<u8> {
+pub(crate) fn encode_peers(peers: &RememberedPeers) -> Vec<u8> {
     let mut text = String::new();
     // Writing to a string does not fail.
     peers.proven.iter().for_each(|peer| _ = writeln!(text, "{peer}"));
@@ -138,7 +148,7 @@ pub(in crate::driver) fn encode_peers(peers: &RememberedPeers) -> Vec<u8> {
 }
 
 /// Lines that are no endpoint are left out.
-pub(in crate::driver) fn decode_peers(bytes: &[u8]) -> RememberedPeers {
+pub(crate) fn decode_peers(bytes: &[u8]) -> RememberedPeers {
     let lines: Vec<&[u8]> = bytes.split(|&b| b == b'\n').collect();
     let end = lines.iter().position(|line| *line == PROVEN_END.as_bytes()).unwrap_or(0);
     let endpoints = |lines: &[&[u8]]| {

@@ -29,19 +29,19 @@ type ContentKey = (ContentHash, u64);
 
 /// The first bytes of a group, at least one and not all of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::driver) struct PartialGroup {
+pub(crate) struct PartialGroup {
     download: TransferId,
     content: ContentKey,
     group: u64,
-    pub(super) bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
     /// Everybody who sent a part of them.
-    pub(super) senders: BTreeSet<SocketAddr>,
+    pub(crate) senders: BTreeSet<SocketAddr>,
     /// Who sent the last of them.
     sender: SocketAddr,
 }
 
 impl PartialGroup {
-    pub(super) fn new(
+    pub(crate) fn new(
         download: TransferId,
         outline: &Outline,
         group: u64,
@@ -55,17 +55,17 @@ impl PartialGroup {
     }
 
     /// Bytes that are there.
-    pub(in crate::driver) fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         self.bytes.len() as u64
     }
 
     /// Whose group it is.
-    pub(in crate::driver) fn download(&self) -> TransferId {
+    pub(crate) fn download(&self) -> TransferId {
         self.download
     }
 
     /// Which group.
-    pub(in crate::driver) fn group(&self) -> u64 {
+    pub(crate) fn group(&self) -> u64 {
         self.group
     }
 
@@ -74,7 +74,7 @@ impl PartialGroup {
     }
 
     /// Whether it belongs to a download of this content as it stands.
-    pub(in crate::driver) fn is_of(&self, download: TransferId, outline: &Outline) -> bool {
+    pub(crate) fn is_of(&self, download: TransferId, outline: &Outline) -> bool {
         self.download == download && self.content == key(outline)
     }
 }
@@ -85,7 +85,7 @@ fn key(outline: &Outline) -> ContentKey {
 
 /// What an exchange leaves when it is over.
 #[derive(Debug, Default)]
-pub(in crate::driver) enum Remains {
+pub(crate) enum Remains {
     /// Nothing.
     #[default]
     Nothing,
@@ -106,7 +106,7 @@ enum Trust {
 
 /// The partial groups of all downloads.
 #[derive(Debug, Default)]
-pub(in crate::driver) struct PartialGroups {
+pub(crate) struct PartialGroups {
     /// In the order in which they were kept.
     kept: VecDeque<PartialGroup>,
     suspects: BTreeMap<(TransferId, SocketAddr), Trust>,
@@ -115,7 +115,7 @@ pub(in crate::driver) struct PartialGroups {
 impl PartialGroups {
     /// Keeps a partial group, unless more of the group is there already. Where there is no room, the peer that takes most
     /// of it loses what it brought first.
-    pub(in crate::driver) fn keep(&mut self, mut partial: PartialGroup) {
+    pub(crate) fn keep(&mut self, mut partial: PartialGroup) {
         if !self.may_keep(&partial) {
             return;
         }
@@ -148,7 +148,7 @@ impl PartialGroups {
 
     /// Takes out the longest beginning of a group that this peer may continue. What is kept of another content of the
     /// download is discarded.
-    pub(in crate::driver) fn take(
+    pub(crate) fn take(
         &mut self,
         download: TransferId,
         outline: &Outline,
@@ -167,18 +167,18 @@ impl PartialGroups {
     }
 
     /// Discards what is kept of a group, which is verified.
-    pub(in crate::driver) fn discard(&mut self, download: TransferId, group: u64) {
+    pub(crate) fn discard(&mut self, download: TransferId, group: u64) {
         self.kept.retain(|kept| kept.download != download || kept.group != group);
     }
 
     /// Discards everything of a download, which is over or begins anew.
-    pub(in crate::driver) fn forget(&mut self, download: TransferId) {
+    pub(crate) fn forget(&mut self, download: TransferId) {
         self.kept.retain(|kept| kept.download != download);
         self.suspects.retain(|(of, _), _| *of != download);
     }
 
     /// What these peers brought of a group together does not match its hash.
-    pub(in crate::driver) fn suspect(&mut self, download: TransferId, senders: &BTreeSet<SocketAddr>) {
+    pub(crate) fn suspect(&mut self, download: TransferId, senders: &BTreeSet<SocketAddr>) {
         let trust = if senders.len() > 1 { Trust::Alone } else { Trust::Never };
         for sender in senders {
             self.suspects.insert((download, *sender), trust);

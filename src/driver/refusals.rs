@@ -22,11 +22,11 @@ struct Entry {
 
 /// Refusals by reason. Bounded by the number of reasons, which are names in the code.
 #[derive(Debug, Default)]
-pub(super) struct Logbook {
+pub(super) struct Refusals {
     entries: BTreeMap<&'static str, Entry>,
 }
 
-impl Logbook {
+impl Refusals {
     /// Counts a refusal, and logs it unless there were too many of its kind just now. `detail` must be escaped.
     pub(super) fn refused(
         &mut self,
@@ -60,13 +60,13 @@ mod tests {
 
     #[test]
     fn a_flood_is_counted_and_not_printed() {
-        let mut logbook = Logbook::default();
+        let mut refusals = Refusals::default();
         for ms in 0..1000 {
-            logbook.refused(Instant::from_ms(1_000_000 + ms), "flood", None, &"x");
+            refusals.refused(Instant::from_ms(1_000_000 + ms), "flood", None, &"x");
         }
-        assert_eq!(logbook.entries["flood"].lines, LINES_MAX);
-        assert_eq!(logbook.entries["flood"].suppressed, 995);
-        logbook.refused(Instant::from_ms(2_000_000), "flood", None, &"x");
-        assert_eq!((logbook.entries["flood"].lines, logbook.entries["flood"].suppressed), (1, 0));
+        assert_eq!(refusals.entries["flood"].lines, LINES_MAX);
+        assert_eq!(refusals.entries["flood"].suppressed, 995);
+        refusals.refused(Instant::from_ms(2_000_000), "flood", None, &"x");
+        assert_eq!((refusals.entries["flood"].lines, refusals.entries["flood"].suppressed), (1, 0));
     }
 }

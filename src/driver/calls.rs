@@ -1,0 +1,88 @@
+//! The control calls that concern the process and not the node: bootstrap, reload, log level, stop.
+
+use super::front::Caller;
+use super::{Driver, Reload};
+use crate::control::{
+    BootstrapReply, CallError, CallId, ChecksReply, ExitCode, PAGE_ROWS_MAX, RegistryPage, RegistryRow, ReloadReply,
+    Reply, Request,
+};
+use crate::id::ClientId;
+use crate::node::Event;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+impl Driver {
+    /// Answers a call, or hands it to the node.
+    pub(super) fn on_call(&mut self, client: ClientId, call: CallId, request: Request) {
+        let outcome = match request {
+            Request::Bootstrap { after } => Ok(self.bootstrap_reply(after)),
+            Request::Reload => return self.begin_reload(Some((client, call))),
+            Request::LogLevel { level } => match self.front.set_log_level(&level) {
+                Ok(()) => Ok(Reply::Done {}),
+                Err(error) => Err(CallError::new(ExitCode::Usage, error)),
+            },
+            Request::Stop => {
+                self.reply(client, &call, &Ok(Reply::Done {}));
+                self.leave("asked by a control client");
+                return;
+            }
+            request => {
+                self.node.handle(self.cx.now, Event::Call { client, call, request });
+                return;
+            }
+        };
+        self.reply(client, &call, &outcome);
+    }
+
+    /// Begins a reload, or has one follow that which runs. The host logs how it went.
+    pub(super) fn begin_reload(&mut self, caller: Option<Caller>) {
+        match self.front.begin_reload(caller) {
+            Ok(job) => job.into_iter().for_each(|job| self.disk.read_configuration(job)),
+            Err(((client, call), error)) => self.reply(client, &call, &Err(error)),
+        }
+    }
+
+    /// A configuration has been read.
+    pub(super) fn on_configuration_read(&mut self) {
+        let outcome = self.front.reloaded().map(|reload| Reply::Reload(self.put_in_force(reload)));
+        if let Some(next) = self.front.end_reload(&outcome, &mut self.cx) {
+            self.disk.read_configuration(next);
+        }
+    }
+
+    /// Listeners stay where they are.
+    fn put_in_force(&mut self, reload: Reload) -> ReloadReply {
+        let Reload { node: mut config, limits, report } = reload;
+        self.net.set_limits(limits, self.cx.now);
+        config.listen = self.facts.listen.unwrap_or(config.listen);
+        config.local_addrs = super::start::local_addrs();
+        self.node.handle(self.cx.now, Event::Reconfigure(Box::new(config)));
+        // Downloads may go elsewhere from now on.
+        self.disk.look_at_directories(self.node.config(), &self.cx);
+        report
+    }
+
+    fn reply(&mut self, client: ClientId, call: &CallId, outcome: &Result<Reply, CallError>) {
+        self.front.reply((client, call), outcome, &mut self.cx);
+    }
+
+    fn bootstrap_reply(&self, after: Option<SocketAddr>) -> Reply {
+        let registry = self.bootstrap.as_ref().map(|bootstrap| {
+            let (rows, next) = bootstrap.page(self.cx.now, after, PAGE_ROWS_MAX as usize);
+            let row = |(addr, left): (SocketAddr, Duration)| RegistryRow {
+                addr,
+                expires_in_s: left.as_secs(),
+                answered: bootstrap.answered(addr),
+            };
+            let (answered, silent) = bootstrap.answered_counts();
+            let checks = ChecksReply { answered: answered as u64, silent: silent as u64 };
+            RegistryPage {
+                peers: rows.into_iter().map(row).collect(),
+                count: bootstrap.count() as u64,
+                checks: bootstrap.is_checking().then_some(checks),
+                next,
+            }
+        });
+        Reply::Bootstrap(BootstrapReply { links: self.node.links(self.cx.now), registry })
+    }
+}

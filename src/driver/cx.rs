@@ -1,0 +1,79 @@
+//! What the loop lends to its parts, and what they report, in order, to be routed to the node, the bootstrap node or another
+//! part.
+
+use crate::control::{CallId, LimitedReply, Request};
+use crate::id::{ClientId, ExchangeId};
+use crate::node::Event;
+use crate::time::Instant;
+use crate::wire::Message;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+/// How far the loop is with leaving.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    Running,
+    /// The node says goodbye; until then at the latest.
+    Leaving(Instant),
+    /// State files and control clients are served to the end, until then at the latest.
+    Flushing(Instant),
+    Over,
+}
+
+/// What every part may use.
+pub(super) struct Cx {
+    /// The time of this turn.
+    pub(super) now: Instant,
+    pub(super) phase: Phase,
+    /// A buffer for one step.
+    pub(super) scratch: Vec<u8>,
+    /// What is not routed yet.
+    pub(super) out: Outputs,
+}
+
+/// One report of a part.
+pub(super) enum Output {
+    /// For the node.
+    Event(Event),
+    /// A message to our bootstrap node.
+    Registrar(ExchangeId, SocketAddr, Message),
+    /// Whether a registrant of our bootstrap node has answered; `None` if it could not be dialled.
+    Checked(SocketAddr, Option<bool>),
+    /// A call of a control client.
+    Call(ClientId, CallId, Request),
+    /// A configuration has been read.
+    ConfigurationRead,
+    /// Something was refused that is not the protocol.
+    Refused,
+    /// Something met a limit, which is counted there.
+    Limited(fn(&mut LimitedReply) -> &mut u64),
+}
+
+/// Reports in the order in which they were made.
+#[derive(Default)]
+pub(super) struct Outputs(VecDeque<Output>);
+
+impl Outputs {
+    pub(super) fn push(&mut self, output: Output) {
+        self.0.push_back(output);
+    }
+
+    /// Reports an event to the node.
+    pub(super) fn event(&mut self, event: Event) {
+        self.push(Output::Event(event));
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Output> {
+        self.0.pop_front()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Extend<Event> for Outputs {
+    fn extend<T: IntoIterator<Item = Event>>(&mut self, events: T) {
+        self.0.extend(events.into_iter().map(Output::Event));
+    }
+}

@@ -1,0 +1,279 @@
+//! Orders for part files: opening, checking, syncing, committing and removing them, for the downloads that the node names.
+//!
+//! What may wait for the disk is a job. While one works on the part file of a download, further orders for it wait in the
+//! order in which they were given, so that a part file is never opened while it is being closed.
+
+use super::Disk;
+use super::jobs::{Done, Lane};
+use super::part_files::{Busy, PartOrder};
+use crate::content::Outline;
+use crate::driver::cx::{Cx, Phase};
+use crate::driver::net::{Net, Permit};
+use crate::fault::DiskFault;
+use crate::id::{ContentHash, TransferId};
+use crate::node::Event;
+use crate::node::contract::{CheckedPart, CommittedPart, OpenedPart, PartSpec, Target};
+use crate::store::{Committed, OutlineRefused, PartFile, PartOpened, PartPlace, PartRequest, SyncJob, Synced};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Bytes of a part file that one slice of a check reads.
+const CHECK_BYTES_PER_SLICE: usize = 512 * 1024;
+
+/// Descriptors that an open part file holds: itself, its journal, its directory.
+const DESCRIPTORS_PER_PART: usize = 3;
+
+impl Disk {
+    /// Carries out an order now, or when the job is through that works on the part file. Descriptors are taken from the net.
+    pub(crate) fn order_part(&mut self, download: TransferId, order: PartOrder, net: &mut Net, cx: &mut Cx) {
+        if let Some(order) = self.parts.queue(download, order) {
+            self.run_order(download, order, net, cx);
+        }
+    }
+
+    /// What the store is asked for.
+    pub(crate) fn part_request(&self, spec: PartSpec, b3: Option<ContentHash>, size: Option<u64>) -> PartRequest {
+        let place = match spec.target {
+            Target::Suggested { directory, name } => PartPlace::Suggested { directory, name },
+            Target::Exact { path, name } => PartPlace::Exact { path, name },
+        };
+        PartRequest { place, token: spec.token, b3, size, filesystem: spec.filesystem, known: self.places.known() }
+    }
+
+    fn run_order(&mut self, download: TransferId, order: PartOrder, net: &mut Net, cx: &mut Cx) {
+        match order {
+            PartOrder::Probe(request) => match net.take_own(1, cx) {
+                Some(permit) => self.submit_part(Lane::Open, download, permit, Done::TargetProbed, || request.probe()),
+                None => cx.out.event(Event::TargetProbed { download, outcome: Err(DiskFault::NoDescriptor) }),
+            },
+            PartOrder::Open(request) => self.open_part(download, request, net, cx),
+            PartOrder::Check => self.begin_check(download, cx),
+            PartOrder::Commit => self.commit_part(download, cx),
+            PartOrder::Close => self.close_part(download, cx),
+            PartOrder::Drop(request) => {
+                self.close_part(download, cx);
+                self.parts.open.forget_partials(download);
+                self.parts.removals.begin(download, request.clone());
+                self.parts.remove(download, request, &mut self.jobs);
+            }
+            PartOrder::Forget if self.parts.removals.delays_forgetting(download) => {}
+            PartOrder::Forget => self.records.forget(download, cx),
+        }
+    }
+
+    fn submit_part<T: 'static>(
+        &mut self,
+        lane: Lane,
+        download: TransferId,
+        permit: Permit,
+        done: fn(TransferId, Result<T, DiskFault>) -> Done,
+        work: impl FnOnce() -> Result<T, DiskFault> + Send + 'static,
+    ) {
+        self.parts.submit((lane, download, Some(permit)), &mut self.jobs, done, work);
+    }
+
+    /// The job is through with a part file: what it held of the descriptors is given back, and what waited follows.
+    fn end_job(&mut self, download: TransferId, net: &mut Net, cx: &mut Cx) {
+        let Busy { mut waiting, permit } = self.parts.end_job(download);
+        drop(permit);
+        while let Some(order) = waiting.pop_front() {
+            self.run_order(download, order, net, cx);
+            waiting = self.parts.queue_all(download, waiting);
+        }
+    }
+
+    /// A file can be made at the target of a download, or cannot.
+    pub(super) fn on_target_probed(
+        &mut self,
+        download: TransferId,
+        outcome: Result<PathBuf, DiskFault>,
+        net: &mut Net,
+        cx: &mut Cx,
+    ) {
+        cx.out.event(Event::TargetProbed { download, outcome });
+        self.end_job(download, net, cx);
+    }
+
+    fn open_part(&mut self, download: TransferId, request: PartRequest, net: &mut Net, cx: &mut Cx) {
+        self.close_part(download, cx);
+        self.parts.removals.call_off(download);
+        match net.take_own(DESCRIPTORS_PER_PART, cx) {
+            Some(permit) => {
+                self.submit_part(Lane::Open, download, permit, Done::PartOpened, || open(request));
+            }
+            None => cx.out.event(Event::PartOpened { download, outcome: Err(DiskFault::NoDescriptor) }),
+        }
+    }
+
+    /// A part file stands ready, or cannot.
+    pub(super) fn on_part_opened(
+        &mut self,
+        download: TransferId,
+        outcome: Result<PartOpened, DiskFault>,
+        net: &mut Net,
+        cx: &mut Cx,
+    ) {
+        let outcome = outcome.map(|opened| match opened {
+            PartOpened::AlreadyThere(path) => OpenedPart::AlreadyThere { path },
+            PartOpened::Ready(part) => {
+                let path = part.final_path().to_owned();
+                let resumed = part.outline().map(|outline| (outline.size(), part.verified().clone()));
+                let filesystem = Some(part.filesystem());
+                if let Some((directory, mount)) = part.directory() {
+                    self.places.note(directory, mount.clone(), &mut self.state, &mut self.jobs);
+                }
+                self.parts.open.files().insert(download, part);
+                self.parts.keep_permit(download);
+                OpenedPart::Ready { path, resumed, filesystem }
+            }
+        });
+        cx.out.event(Event::PartOpened { download, outcome });
+        self.end_job(download, net, cx);
+    }
+
+    /// Makes a small content the outline of a part file.
+    pub(crate) fn set_outline(&mut self, download: TransferId, b3: ContentHash, size: u64, cx: &mut Cx) {
+        let Some(part) = self.parts.open.files().get_mut(&download) else { return };
+        let set = match Outline::new(b3, size, Vec::new()) {
+            Ok(outline) => part.set_outline(Arc::new(outline)),
+            Err(_) => Err(OutlineRefused::Contradicted),
+        };
+        let fault = match set {
+            Ok(()) => return,
+            Err(OutlineRefused::Disk(fault)) => fault,
+            // The node sets none that the hash or a verified group contradicts: what it knows of the part file is wrong.
+            Err(OutlineRefused::Contradicted) => DiskFault::Other(0),
+        };
+        cx.out.event(Event::PartFailed { download, fault });
+    }
+
+    fn begin_check(&mut self, download: TransferId, cx: &mut Cx) {
+        let part = self.parts.open.files().get_mut(&download).ok_or(DiskFault::Missing);
+        match part.and_then(PartFile::begin_check) {
+            Ok(check) => self.parts.checks.push_back((download, check)),
+            Err(fault) => cx.out.event(Event::PartChecked { download, outcome: Err(fault) }),
+        }
+    }
+
+    /// One slice of the check whose turn it is.
+    pub(crate) fn check_slice(&mut self, cx: &mut Cx) {
+        let Some((download, mut check)) = self.parts.checks.pop_front() else { return };
+        let part = self.parts.open.files().get_mut(&download).ok_or(DiskFault::Missing);
+        let outcome = match part.and_then(|part| check.step(part, CHECK_BYTES_PER_SLICE)) {
+            Ok(None) => return self.parts.checks.push_back((download, check)),
+            Ok(Some(checked)) => Ok(CheckedPart { b3: checked.b3, size: checked.size, bad: checked.bad }),
+            Err(fault) => Err(fault),
+        };
+        cx.out.event(Event::PartChecked { download, outcome });
+    }
+
+    fn commit_part(&mut self, download: TransferId, cx: &mut Cx) {
+        self.parts.open.forget_partials(download);
+        match (self.parts.open.files().remove(&download), self.parts.permits.remove(&download)) {
+            (Some(part), Some(permit)) => {
+                let job = part.commit();
+                self.submit_part(Lane::Sync, download, permit, Done::Committed, || job.run());
+            }
+            _ => cx.out.event(Event::PartCommitted { download, outcome: Err(DiskFault::Missing) }),
+        }
+    }
+
+    /// A part file has its final name, or cannot get it.
+    pub(super) fn on_part_committed(
+        &mut self,
+        download: TransferId,
+        outcome: Result<Committed, DiskFault>,
+        net: &mut Net,
+        cx: &mut Cx,
+    ) {
+        let outcome = outcome.map(|committed| CommittedPart { path: committed.path, already: committed.already });
+        cx.out.event(Event::PartCommitted { download, outcome });
+        self.end_job(download, net, cx);
+    }
+
+    fn close_part(&mut self, download: TransferId, cx: &mut Cx) {
+        let Some(part) = self.parts.open.files().remove(&download) else { return };
+        self.end_check(download, cx);
+        self.parts.permits.remove(&download);
+        // Without a state directory nobody knows of the download after this run.
+        if cx.phase != Phase::Running && self.state.directory().is_none() {
+            part.discard();
+        } else {
+            part.close();
+        }
+    }
+
+    /// A part file is removed, or cannot be.
+    pub(super) fn on_part_removed(
+        &mut self,
+        download: TransferId,
+        outcome: Result<(), DiskFault>,
+        net: &mut Net,
+        cx: &mut Cx,
+    ) {
+        if self.parts.removals.end(download, outcome, cx.now) {
+            self.records.forget(download, cx);
+        }
+        self.end_job(download, net, cx);
+    }
+
+    fn end_check(&mut self, download: TransferId, cx: &mut Cx) {
+        let before = self.parts.checks.len();
+        self.parts.checks.retain(|(checked, _)| *checked != download);
+        if self.parts.checks.len() < before {
+            cx.out.event(Event::PartChecked { download, outcome: Err(DiskFault::Missing) });
+        }
+    }
+
+    /// Has part files allocated that are not, and synced in which much was verified lately.
+    pub(crate) fn sync_parts(&mut self) {
+        self.submit_syncs(PartFile::sync_job);
+    }
+
+    /// Has all that was verified synced.
+    pub(super) fn sync_rest_of_parts(&mut self) {
+        self.parts.sync_failed.clear();
+        self.submit_syncs(PartFile::sync_rest_job);
+    }
+
+    fn submit_syncs(&mut self, job: fn(&mut PartFile) -> Option<SyncJob>) {
+        let idle = self.parts.idle();
+        for (download, job) in idle.filter_map(|(download, part)| Some((download, job(part)?))).collect::<Vec<_>>() {
+            self.parts.submit((Lane::Sync, download, None), &mut self.jobs, Done::PartSynced, || job.run());
+        }
+    }
+
+    /// What was verified is on the disk.
+    pub(super) fn on_part_synced(
+        &mut self,
+        download: TransferId,
+        outcome: Result<Synced, DiskFault>,
+        net: &mut Net,
+        cx: &mut Cx,
+    ) {
+        let marked = match (self.parts.open.files().get_mut(&download), outcome) {
+            (Some(part), Ok(synced)) => part.synced(synced),
+            (Some(_), Err(fault)) => Err(fault),
+            (None, _) => Ok(()),
+        };
+        // Also for what was verified meanwhile.
+        self.arm_sync(cx);
+        if let Err(fault) = marked {
+            self.parts.sync_failed.insert(download);
+            cx.out.event(Event::PartFailed { download, fault });
+        }
+        self.end_job(download, net, cx);
+    }
+}
+
+/// Opens a part file. What its journal proves of a content that the download does not know of, as when the record of it
+/// was lost, is of no use: it is begun anew.
+fn open(request: PartRequest) -> Result<PartOpened, DiskFault> {
+    match request.clone().open()? {
+        PartOpened::Ready(part) if request.b3.is_none() && part.outline().is_some() => {
+            part.discard();
+            request.open()
+        }
+        opened => Ok(opened),
+    }
+}

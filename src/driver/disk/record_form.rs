@@ -1,0 +1,270 @@
+//! The form in which a download is remembered: one JSON object.
+
+use crate::control::{CallError, RawText};
+use crate::id::{ContentHash, FilesystemId, TransferId};
+use crate::name::FileName;
+use crate::node::contract::{DownloadRecord, PartSpec, RecordState, SourceRecord, Target};
+use crate::store::RECORD_BYTES_MAX;
+use serde::{Deserialize, Serialize};
+use std::ffi::OsStr;
+use std::net::SocketAddr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// Most sources that are taken from a record.
+const SOURCES_MAX: usize = 64;
+
+/// A [`DownloadRecord`] as it is written.
+#[derive(Serialize, Deserialize)]
+struct Form {
+    token: u32,
+    name: RawText,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    b3: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    learnt_from: Option<SocketAddr>,
+    /// It rests over a restart, because the user stopped it or because it has failed.
+    #[serde(default)]
+    paused: bool,
+    #[serde(default)]
+    dropped: bool,
+    /// Of one that has failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    failed: Option<FailedForm>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    error: Option<CallError>,
+    #[serde(default)]
+    bytes_done: u64,
+    /// The directory of a suggested place, or the path of an exact one.
+    place: RawText,
+    exact: bool,
+    /// The name at the place.
+    as_name: RawText,
+    /// Of the part file; earlier versions did not write it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    filesystem: Option<String>,
+    sources: Vec<SourceForm>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct FailedForm {
+    keeps_part: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SourceForm {
+    addr: SocketAddr,
+    /// The newest name. Versions that know one name for a source read this one alone.
+    name: RawText,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    older_names: Vec<RawText>,
+    p1: bool,
+    /// A search has found it. Versions that do not tell it have taken all sources as chosen by the user.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    found: bool,
+}
+
+/// Sources for which a record has no room are left out: a search finds them again.
+pub(super) fn encode(record: &DownloadRecord) -> Vec<u8> {
+    let text = |name: &FileName| RawText::new(name.as_bytes());
+    let path = |path: &Path| RawText::new(path.as_os_str().as_bytes());
+    let (place, exact, as_name) = match &record.spec.target {
+        Target::Suggested { directory, name } => (path(directory), false, text(name)),
+        Target::Exact { path: at, name } => (path(at), true, text(name)),
+    };
+    let source = |source: &SourceRecord| {
+        let (name, older) = source.names.split_first()?;
+        let older_names = older.iter().map(text).collect();
+        Some(SourceForm { addr: source.addr, name: text(name), older_names, p1: source.p1, found: !source.is_chosen })
+    };
+    let mut form = Form {
+        token: record.spec.token,
+        name: text(&record.name),
+        size: record.size,
+        b3: record.b3.map(|b3| b3.to_string()),
+        learnt_from: record.learnt_from,
+        paused: matches!(record.state, RecordState::Paused | RecordState::Failed { .. }),
+        dropped: record.state == RecordState::Dropped,
+        failed: match record.state {
+            RecordState::Failed { keeps_part } => Some(FailedForm { keeps_part }),
+            _ => None,
+        },
+        error: record.error.clone(),
+        bytes_done: record.bytes_done,
+        place,
+        exact,
+        as_name,
+        filesystem: record.spec.filesystem.map(|id| id.to_string()),
+        sources: record.sources.iter().filter_map(source).collect(),
+    };
+    loop {
+        // Plain data of known shape always has a JSON form.
+        let bytes = serde_json::to_vec(&form).unwrap_or_default();
+        if bytes.len() <= RECORD_BYTES_MAX || form.sources.pop().is_none() {
+            return bytes;
+        }
+    }
+}
+
+/// `None` for a record that this version cannot read.
+pub(super) fn decode(id: u32, bytes: &[u8]) -> Option<DownloadRecord> {
+    let form: Form = serde_json::from_slice(bytes).ok()?;
+    let name = |text: &RawText| FileName::from_bytes(text.as_bytes());
+    let at = PathBuf::from(OsStr::from_bytes(form.place.as_bytes()));
+    let as_name = name(&form.as_name)?;
+    let target = match form.exact {
+        true => Target::Exact { path: at, name: as_name },
+        false => Target::Suggested { directory: at, name: as_name },
+    };
+    let source = |source: &SourceForm| {
+        let names: Vec<_> = std::iter::once(&source.name).chain(&source.older_names).filter_map(name).collect();
+        (!names.is_empty()).then_some(SourceRecord {
+            addr: source.addr,
+            names,
+            p1: source.p1,
+            is_chosen: !source.found,
+        })
+    };
+    Some(DownloadRecord {
+        id: TransferId(id),
+        spec: PartSpec {
+            target,
+            token: form.token,
+            filesystem: form.filesystem.as_deref().and_then(FilesystemId::parse),
+        },
+        name: name(&form.name)?,
+        size: form.size,
+        b3: match &form.b3 {
+            Some(hex) => Some(ContentHash::from_hex(hex.as_bytes())?),
+            None => None,
+        },
+        learnt_from: form.learnt_from,
+        state: match form.failed {
+            _ if form.dropped => RecordState::Dropped,
+            Some(FailedForm { keeps_part }) => RecordState::Failed { keeps_part },
+            None if form.paused => RecordState::Paused,
+            None => RecordState::Waiting,
+        },
+        error: form.error,
+        bytes_done: form.bytes_done,
+        sources: form.sources.iter().filter_map(source).take(SOURCES_MAX).collect(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(bytes: &[u8]) -> FileName {
+        FileName::from_bytes(bytes).unwrap()
+    }
+
+    #[test]
+    fn a_record_reads_back_as_it_was_whatever_its_bytes() {
+        let suggested = Target::Suggested { directory: "/a b/ü".into(), name: name(b"x\xff:y") };
+        let exact = Target::Exact { path: OsStr::from_bytes(b"/\xfe").into(), name: name(b"z") };
+        let error = CallError::new(crate::control::ExitCode::NotFound, "refused");
+        let states = [
+            (RecordState::Waiting, None),
+            (RecordState::Paused, None),
+            (RecordState::Failed { keeps_part: true }, Some(error.clone())),
+            (RecordState::Failed { keeps_part: false }, Some(error)),
+            (RecordState::Dropped, None),
+        ];
+        for (target, b3) in [(suggested, Some(ContentHash([7; 32]))), (exact, None)] {
+            let addr = "[2001:db8::1]:9".parse().unwrap();
+            let source = |names, is_chosen| SourceRecord { addr, names, p1: true, is_chosen };
+            let several = vec![name(b"c"), name(b"b\xff"), name(b"a")];
+            let sources = vec![source(vec![name(b"d/\xc3")], true), source(several, false)];
+            for (state, error) in states.clone() {
+                let record = DownloadRecord {
+                    id: TransferId(9),
+                    spec: PartSpec {
+                        target: target.clone(),
+                        token: u32::MAX,
+                        filesystem: b3.map(|_| FilesystemId { kind: u64::MAX, number: 7 }),
+                    },
+                    name: name(b"d/x\xff:y"),
+                    size: b3.map(|_| u64::MAX),
+                    b3,
+                    learnt_from: b3.map(|_| addr),
+                    state,
+                    error,
+                    bytes_done: u64::MAX,
+                    sources: sources.clone(),
+                };
+                assert_eq!(decode(9, &encode(&record)), Some(record));
+            }
+        }
+    }
+
+    #[test]
+    fn a_record_with_one_name_for_each_source_is_read() {
+        let bytes = br#"{"token":1,"name":"a","paused":false,"dropped":false,"place":"/","exact":false,"as_name":"a",
+            "sources":[{"addr":"10.0.0.1:9","name":"d/a","p1":true}]}"#;
+        let addr = "10.0.0.1:9".parse().unwrap();
+        let record = decode(1, bytes).unwrap();
+        assert_eq!(record.sources, [SourceRecord { addr, names: vec![name(b"d/a")], p1: true, is_chosen: true }]);
+        assert_eq!(record.learnt_from, None);
+    }
+
+    #[test]
+    fn a_record_of_before_reads_as_what_it_said() {
+        for (told, state) in [
+            ("", RecordState::Waiting),
+            (r#""paused":true,"#, RecordState::Paused),
+            (r#""paused":false,"dropped":true,"#, RecordState::Dropped),
+        ] {
+            let text = format!(
+                r#"{{"token":7,"name":"d/a","size":5,{told}"place":"/d","exact":false,"as_name":"a","sources":[]}}"#
+            );
+            let record = decode(1, text.as_bytes()).unwrap();
+            assert_eq!((record.state, record.error, record.bytes_done, record.size), (state, None, 0, Some(5)));
+        }
+    }
+
+    #[test]
+    fn a_record_with_too_many_long_names_keeps_as_many_sources_as_it_can() {
+        let long = name(&[0xff; 3_800]);
+        let source = |n| SourceRecord {
+            addr: SocketAddr::from(([10, 0, 0, n], 9)),
+            names: vec![long.clone()],
+            p1: true,
+            is_chosen: true,
+        };
+        let record = DownloadRecord {
+            id: TransferId(1),
+            spec: PartSpec {
+                target: Target::Exact { path: "/a".into(), name: name(b"a") },
+                token: 1,
+                filesystem: None,
+            },
+            name: long.clone(),
+            size: None,
+            b3: None,
+            learnt_from: None,
+            state: RecordState::Waiting,
+            error: None,
+            bytes_done: 0,
+            sources: (0..64).map(source).collect(),
+        };
+        let bytes = encode(&record);
+        let kept = decode(1, &bytes).unwrap().sources;
+        assert!(bytes.len() <= RECORD_BYTES_MAX && !kept.is_empty() && record.sources.starts_with(&kept));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_left_out() {
+        for bytes in [
+            &b""[..],
+            b"{}",
+            b"[1]",
+            b"\xff",
+            br#"{"token":1,"name":"","place":"/","exact":false,"as_name":"a","sources":[]}"#,
+        ] {
+            assert_eq!(decode(1, bytes), None);
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Scans of the share, and what is read of it for peers.
+
+use super::Disk;
+use super::metadata::Unsent;
+use crate::control::LimitedReply;
+use crate::driver::clock::wall_ns;
+use crate::driver::cx::Cx;
+use crate::fault::DiskFault;
+use crate::id::ContentHash;
+use crate::library::{Library, RECENT_MAX, RecentFile, ScanReport, ScannedFile};
+use crate::name::FileName;
+use crate::network::Network;
+use crate::node::Event;
+use crate::node::contract::LookedAt;
+use crate::store::{DirectoryMount, OwnFiles, Scanner, ShareRoot, SharedFile};
+use log::warn;
+use std::io;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+/// Directory entries of one slice of a scan: some hundred microseconds with warm caches.
+const SCAN_ENTRIES_PER_SLICE: usize = 128;
+
+impl Disk {
+    /// Begins a scan of the share, which is opened anew: the directory may have been replaced. The log is never shared.
+    pub(crate) fn start_scan(&mut self, log_files: &[PathBuf], cx: &mut Cx) {
+        match self.open_share() {
+            Ok(root) => {
+                self.share = Some(root);
+                self.scan_found_files = false;
+                self.scanner = Some(Scanner::start(&self.share_path).without(self.own_files(log_files)));
+            }
+            Err(fault) => {
+                self.share = None;
+                self.scanner = None;
+                let report = ScanReport { failed: Some(fault), ..ScanReport::default() };
+                cx.out.event(Event::ScanEnded { report });
+            }
+        }
+    }
+
+    /// Opens the share, unless only its mount point is there.
+    fn open_share(&mut self) -> Result<ShareRoot, DiskFault> {
+        let root = ShareRoot::open(&self.share_path).inspect_err(|error| {
+            if error.kind() == io::ErrorKind::Unsupported {
+                warn!("cannot open the share {}: {error}", self.share_path.display());
+            }
+        })?;
+        if let Some(known) = self.places.known().get(&self.share_path)
+            && known.is_missing_at(&self.share_path)?
+        {
+            return Err(DiskFault::EmptyMountPoint);
+        }
+        Ok(root)
+    }
+
+    /// One slice of the running scan.
+    pub(crate) fn scan_slice(&mut self, cx: &mut Cx) {
+        let Some(scanner) = &mut self.scanner else { return };
+        let step = scanner.step(SCAN_ENTRIES_PER_SLICE, wall_ns());
+        for (device, volume) in step.volumes {
+            self.hashing.volumes_mut().note(device, volume);
+        }
+        self.scan_found_files |= !(step.recent.is_empty() && step.files.is_empty());
+        if !step.recent.is_empty() {
+            cx.out.event(Event::RecentFiles { files: step.recent });
+        }
+        if !step.files.is_empty() {
+            cx.out.event(Event::Scanned { files: step.files });
+        }
+        if let Some(report) = step.ended {
+            self.scanner = None;
+            // It is remembered where the share is. Where that cannot be told, nothing is concluded at the next start.
+            if report.failed.is_none()
+                && std::mem::take(&mut self.scan_found_files)
+                && let Ok(mount) = DirectoryMount::of(&self.share_path)
+            {
+                self.places.note(&self.share_path, mount, &mut self.state, &mut self.jobs);
+            }
+            cx.out.event(Event::ScanEnded { report });
+        }
+    }
+
+    /// What of our own is never shared, as it lies now.
+    fn own_files(&self, log_files: &[PathBuf]) -> OwnFiles {
+        let mut own = OwnFiles::default();
+        if let Some(state) = self.state.directory() {
+            own.directory(state.path());
+        }
+        own.standard_streams();
+        log_files.iter().for_each(|log| own.log(log));
+        own
+    }
+
+    /// Looks at files of the share again.
+    pub(crate) fn look_at(&mut self, names: Vec<FileName>, cx: &mut Cx) {
+        let wall_ns = wall_ns();
+        let look = |name: FileName| {
+            // Without a share nothing can be seen, which says nothing of the file.
+            let share = self.share.as_ref().ok_or(DiskFault::Other(0));
+            let found = share.and_then(|share| share.look(&name, self.hashing.volumes(), wall_ns));
+            let found = found.map(|(meta, quiet)| RecentFile { file: ScannedFile { name: name.clone(), meta }, quiet });
+            LookedAt { name, found }
+        };
+        cx.out.event(Event::LookedAt { files: names.into_iter().map(look).collect() });
+    }
+
+    /// Opens a shared file as it was scanned.
+    pub(crate) fn open_shared_as(&self, file: &ScannedFile) -> Result<SharedFile, DiskFault> {
+        self.share.as_ref().ok_or(DiskFault::Missing)?.open_file_as(&file.name, &file.meta)
+    }
+
+    /// Opens a shared file as it was scanned, or as it is since, if it has not been changed for a while. A name that has left
+    /// the library meanwhile is not served.
+    pub(crate) fn open_shared(&self, name: &FileName, library: &Library) -> Result<SharedFile, DiskFault> {
+        let known = library.get(name.as_bytes());
+        let (Some(share), Some(known)) = (&self.share, known) else { return Err(DiskFault::Missing) };
+        let file = share.open_file(name)?;
+        let quiet = || file.quiet(self.hashing.volumes(), wall_ns());
+        let serves = known.meta == *file.meta() || quiet() >= RECENT_MAX;
+        if serves { Ok(file) } else { Err(DiskFault::Changed) }
+    }
+
+    /// The metadata of a file that a network asks for.
+    pub(crate) fn metadata_body(
+        &mut self,
+        file: &ScannedFile,
+        b3: ContentHash,
+        network: Network,
+        limited: &mut LimitedReply,
+    ) -> Result<Rc<Vec<u8>>, Unsent> {
+        self.metadata.body(file, b3, network, &self.hashing, limited)
+    }
+}

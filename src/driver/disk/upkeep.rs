@@ -1,0 +1,96 @@
+//! What is done when a time has come, and with what jobs have brought.
+
+use super::Disk;
+use super::jobs::Done;
+use super::orphans::Orphans;
+use crate::driver::cx::{Cx, Output, Phase};
+use crate::driver::net::Net;
+use crate::node::{Event, NodeConfig};
+use crate::time::Instant;
+
+impl Disk {
+    /// When [`Disk::advance`] has something to do, or the registry is to be saved.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        let retries = [self.records.next_retry(), self.state.next_retry(), self.parts.removals.next_retry()];
+        let others = [self.sync_at, self.hashing.next_flush(), self.orphans.next_search(), self.save_registry_at];
+        retries.into_iter().chain(others).flatten().min()
+    }
+
+    /// Does what is due: syncing, and what failed before.
+    pub(crate) fn advance(&mut self, config: &NodeConfig, cx: &mut Cx) {
+        let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= cx.now);
+        if is_due(self.hashing.next_flush()) {
+            self.hashing.flush(&mut self.jobs);
+        }
+        if is_due(self.state.next_retry()) {
+            self.state.retry(&mut self.jobs);
+        }
+        if is_due(self.sync_at) {
+            self.sync(cx);
+        }
+        self.records.retry(&mut self.jobs, cx);
+        self.parts.retry_removals(cx.phase == Phase::Running, cx.now, &mut self.jobs);
+        if self.orphans.is_due(cx.now) {
+            self.search_orphans(config, cx);
+        }
+    }
+
+    /// The loop leaves: everything is brought to the disk.
+    pub(crate) fn leave(&mut self, cx: &mut Cx) {
+        self.state.retry(&mut self.jobs);
+        self.sync(cx);
+    }
+
+    /// Has what is new synced.
+    fn sync(&mut self, cx: &mut Cx) {
+        self.sync_at = None;
+        self.hashing.flush(&mut self.jobs);
+        self.sync_rest_of_parts();
+        self.records.maintain(&mut self.jobs, cx);
+    }
+
+    /// Takes note of the directories of the configuration, and searches them for part files that no download names. Without a
+    /// state directory every download of an earlier run is unknown.
+    pub(crate) fn look_at_directories(&mut self, config: &NodeConfig, cx: &Cx) {
+        if config.peer {
+            for path in [&self.share_path, &config.download_directory] {
+                self.places.note_new(path, &mut self.state, &mut self.jobs);
+            }
+            self.search_orphans(config, cx);
+        }
+    }
+
+    fn search_orphans(&mut self, config: &NodeConfig, cx: &Cx) {
+        if self.state.directory().is_none() || cx.phase != Phase::Running {
+            return;
+        }
+        let (tokens, mut directories) = self.records.part_files();
+        directories.insert(config.download_directory.clone());
+        let known = self.places.known();
+        directories.extend(known.keys().filter(|path| **path != self.share_path).cloned());
+        self.orphans.search(directories, tokens, &mut self.jobs);
+    }
+
+    /// Takes what jobs have brought. Descriptors for what waited for them are taken from the net.
+    pub(crate) fn receive(&mut self, net: &mut Net, cx: &mut Cx) {
+        while let Some(done) = self.jobs.poll() {
+            match done {
+                Done::Resolved(host, outcome) => cx.out.event(Event::Resolved { host, outcome }),
+                Done::TargetProbed(download, outcome) => self.on_target_probed(download, outcome, net, cx),
+                Done::PartOpened(download, outcome) => self.on_part_opened(download, outcome, net, cx),
+                Done::PartRemoved(download, outcome) => self.on_part_removed(download, outcome, net, cx),
+                Done::PartSynced(download, outcome) => self.on_part_synced(download, outcome, net, cx),
+                Done::Committed(download, outcome) => self.on_part_committed(download, outcome, net, cx),
+                Done::OrphansFound(found) => {
+                    let (tokens, _) = self.records.part_files();
+                    self.orphans.on_found(found, &tokens, &mut self.jobs, cx);
+                }
+                Done::OrphansRemoved(outcomes) => Orphans::on_removed(outcomes),
+                Done::HashesFlushed(outcome) => self.hashing.on_flushed(outcome, cx.now),
+                Done::LogMaintained(outcome) => self.records.on_maintained(outcome, &mut self.jobs, cx),
+                Done::ConfigurationRead => cx.out.push(Output::ConfigurationRead),
+                Done::Written(file, bytes, outcome) => self.state.on_written(file, &bytes, outcome, cx),
+            }
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! A client of the control socket, whose language is defined in `control`.
+//!
+//! Refuses lines that are no call, and clients that do not read.
+
+use crate::control::{
+    CallError, CallId, ExitCode, LineReader, REQUEST_BYTES_MAX, Reply, Request, decode_request,
+    encode_error_without_id, encode_reply,
+};
+use crate::driver::socket::{Blocked, ReadStep, Socket, Step};
+use crate::id::ClientId;
+use crate::time::Instant;
+use mio::net::UnixStream;
+use mio::{Registry, Token};
+use std::io;
+use std::time::Duration;
+
+/// Bytes that may wait for a client before it is dropped.
+const CLIENT_BACKLOG_BYTES_MAX: usize = 1024 * 1024;
+
+/// How long a client may take for its first call, and for each line once it has begun.
+const CALL_MAX: Duration = Duration::from_secs(10);
+
+/// Lines of one client in one step, whether they are calls or not.
+const LINES_PER_STEP_MAX: usize = 8;
+
+/// Bytes read from a client at once.
+const READ_BYTES: usize = 16 * 1024;
+
+/// Such reads in one step: blank lines are none that count.
+const READS_PER_STEP_MAX: usize = 4;
+
+/// How long a client must have been idle to give way to another when there are [`CONTROL_CLIENTS_MAX`].
+const IDLE_MIN: Duration = Duration::from_secs(3);
+
+/// What a client is told that gives way to another.
+fn gave_way() -> Vec<u8> {
+    let message = "too many control clients are connected, and this one was idle for longest";
+    encode_error_without_id(&CallError::new(ExitCode::Other, message))
+}
+
+/// A connected client.
+#[derive(Debug)]
+pub(super) struct ControlClient {
+    id: ClientId,
+    socket: Socket<UnixStream>,
+    reader: LineReader,
+    out: Vec<u8>,
+    out_at: usize,
+    /// The client has ended its side.
+    fin: bool,
+    /// Since when a whole call is awaited: the first one, or the end of one that has begun to come.
+    awaited_since: Option<Instant>,
+    /// When the last line came from it, or the last bytes went to it.
+    active_at: Instant,
+    /// Calls that are not answered yet.
+    unanswered: usize,
+}
+
+/// What follows a step of a client: it reports calls, in order, and ends with why it must go, if that is worth a line in the
+/// log.
+type ClientStep = Step<Vec<(CallId, Request)>, Option<&'static str>>;
+
+impl ControlClient {
+    /// Registers a client just accepted.
+    pub(super) fn register(
+        id: ClientId,
+        stream: UnixStream,
+        registry: &Registry,
+        token: Token,
+        now: Instant,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            id,
+            socket: Socket::register(stream, registry, token)?,
+            reader: LineReader::new(REQUEST_BYTES_MAX),
+            out: Vec::new(),
+            out_at: 0,
+            fin: false,
+            awaited_since: Some(now),
+            active_at: now,
+            unanswered: 0,
+        })
+    }
+
+    pub(super) fn id(&self) -> ClientId {
+        self.id
+    }
+
+    /// When a client that sends no whole call is hung up on. One that has made its calls may stay as long as it likes.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.awaited_since.map(|since| since + CALL_MAX)
+    }
+
+    /// Since when it has been idle, if it may give way to another client.
+    pub(super) fn idle_since(&self, now: Instant) -> Option<Instant> {
+        let is_idle = self.unanswered == 0 && now.saturating_since(self.active_at) >= IDLE_MIN;
+        is_idle.then_some(self.active_at)
+    }
+
+    /// Tells a client that gives way to another why it is hung up on, as far as its socket takes that at once.
+    pub(super) fn give_way(&mut self) {
+        let _ = self.push(&gave_way()) && self.flush().is_ok();
+    }
+
+    /// Queues the answer to a call. `false` if the client does not read and must be dropped.
+    pub(super) fn push_reply(&mut self, line: &[u8]) -> bool {
+        self.unanswered = self.unanswered.saturating_sub(1);
+        self.push(line)
+    }
+
+    /// Takes note of an event.
+    pub(super) fn on_ready(&mut self, readable: bool, writable: bool) {
+        self.socket.on_ready(readable, writable);
+    }
+
+    /// Queues a line. `false` if the client does not read and must be dropped.
+    pub(super) fn push(&mut self, line: &[u8]) -> bool {
+        if self.out_at > 0 && self.out_at == self.out.len() {
+            self.out.clear();
+            self.out_at = 0;
+        }
+        if self.out.len() - self.out_at + line.len() > CLIENT_BACKLOG_BYTES_MAX {
+            return false;
+        }
+        if self.out_at >= READ_BYTES {
+            self.out.drain(..self.out_at);
+            self.out_at = 0;
+        }
+        self.out.extend_from_slice(line);
+        true
+    }
+
+    /// Whether lines still wait to be read by the client.
+    pub(super) fn is_flushed(&self) -> bool {
+        self.out_at == self.out.len()
+    }
+
+    /// Writes what waits and reads what came.
+    pub(super) fn advance(&mut self, scratch: &mut [u8], now: Instant) -> ClientStep {
+        self.try_advance(scratch, now).unwrap_or(Step::End(None))
+    }
+
+    fn try_advance(&mut self, scratch: &mut [u8], now: Instant) -> io::Result<ClientStep> {
+        let waiting = self.out.len() - self.out_at;
+        self.flush()?;
+        if self.out.len() - self.out_at < waiting {
+            self.active_at = now;
+        }
+        let (mut calls, mut lines, mut reads) = (Vec::new(), 0, 0);
+        let mut next = Step::Again;
+        while lines < LINES_PER_STEP_MAX && reads < READS_PER_STEP_MAX {
+            if let Some(line) = self.reader.next_line() {
+                lines += 1;
+                (self.awaited_since, self.active_at) = (None, now);
+                match decode_request(&line) {
+                    Ok(call) => calls.push(call),
+                    Err((call, error)) => {
+                        if !self.refuse(call, error) {
+                            return Ok(Step::End(Some("it does not read")));
+                        }
+                    }
+                }
+                continue;
+            }
+            if self.fin {
+                next = Step::End(None);
+                break;
+            }
+            reads += 1;
+            match self.socket.read(&mut scratch[..READ_BYTES])? {
+                ReadStep::Fin => self.fin = true,
+                ReadStep::Bytes(n) if self.reader.push(&scratch[..n]).is_err() => {
+                    return Ok(Step::End(Some("a line is too long")));
+                }
+                ReadStep::Bytes(_) => {}
+                ReadStep::Blocked(blocked) => {
+                    next = Step::Wait(blocked);
+                    break;
+                }
+            }
+        }
+        if !calls.is_empty() {
+            self.unanswered += calls.len();
+            return Ok(Step::Report(calls));
+        }
+        if self.reader.pending() > 0 && self.awaited_since.is_none() {
+            self.awaited_since = Some(now);
+        }
+        Ok(match (self.flush()?, next) {
+            // What waits for it is sent before it is hung up on.
+            (Some(blocked), Step::End(None)) => Step::Wait(blocked),
+            (_, next) => next,
+        })
+    }
+
+    /// Answers a line that is no call. `false` if the client does not read.
+    fn refuse(&mut self, call: Option<CallId>, error: CallError) -> bool {
+        let line = match call {
+            Some(call) => encode_reply(&call, &Err::<Reply, CallError>(error)),
+            None => encode_error_without_id(&error),
+        };
+        self.push(&line)
+    }
+
+    /// Writes what waits. Tells what keeps the rest from being written.
+    fn flush(&mut self) -> io::Result<Option<Blocked>> {
+        while self.out_at < self.out.len() {
+            match self.socket.write(&self.out[self.out_at..])? {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => self.out_at += n,
+                Err(blocked) => return Ok(Some(blocked)),
+            }
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,151 @@
+//! The listening control socket: a Unix socket that only those may use who may drive the daemon.
+
+use crate::control::{CallError, ExitCode, encode_error_without_id};
+use crate::store::check_writable_directory;
+use mio::net::{UnixListener, UnixStream};
+use mio::{Interest, Registry, Token};
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use nix::sys::stat::{Mode, fchmod};
+use nix::unistd::Uid;
+use socket2::{Domain, SockAddr, Socket, Type};
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// The mode of the socket: the daemon's user, and the group that owns it.
+const SOCKET_MODE: u32 = 0o660;
+
+/// Bytes of a path of a socket: `sun_path` has one more, for a final zero (unix(7)).
+const PATH_BYTES_MAX: usize = 107;
+
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 128;
+
+/// The listening socket; removed from the filesystem when dropped.
+#[derive(Debug)]
+pub(crate) struct ControlListener {
+    listener: UnixListener,
+    path: PathBuf,
+    /// Device and inode of the socket that we made: another daemon's is not removed.
+    made: (u64, u64),
+}
+
+/// Why the control socket cannot be had.
+#[derive(Debug)]
+pub(crate) enum BindFault {
+    /// A daemon answers there.
+    InUse,
+    /// The system refuses.
+    Io(io::Error),
+}
+
+impl From<io::Error> for BindFault {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl ControlListener {
+    /// Binds the socket with mode 0660, making its directory (0700) if missing. A socket that nobody answers is
+    /// replaced.
+    pub(crate) fn bind(path: &Path, registry: &Registry, token: Token) -> Result<Self, BindFault> {
+        remove_stale(path)?;
+        if let Some(directory) = path.parent().filter(|directory| !directory.exists()) {
+            std::fs::create_dir_all(directory)?;
+            std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o700))?;
+        }
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        // Linux gives the file the mode that the socket has, less the umask: nobody else gets in from the first moment, and
+        // the umask, which all threads of an embedding program share, is left alone.
+        fchmod(&socket, Mode::from_bits_truncate(SOCKET_MODE)).map_err(io::Error::from)?;
+        socket.bind(&SockAddr::unix(path)?)?;
+        let metadata = std::fs::symlink_metadata(path)?;
+        let made = (metadata.dev(), metadata.ino());
+        // What the umask has taken away.
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(SOCKET_MODE))?;
+        socket.listen(BACKLOG)?;
+        socket.set_nonblocking(true)?;
+        let mut listener = UnixListener::from_std(OwnedFd::from(socket).into());
+        registry.register(&mut listener, token, Interest::READABLE)?;
+        Ok(Self { listener, path: path.to_owned(), made })
+    }
+
+    /// The next client that may connect; others are told that they may not, and turned away with a reason for the log.
+    pub(crate) fn accept(&self) -> io::Result<Result<UnixStream, String>> {
+        let (stream, _) = self.listener.accept()?;
+        let client = getsockopt(&stream, PeerCredentials)?;
+        let user = client.uid();
+        if user == 0 || user == Uid::effective().as_raw() || self.admits_group_of(client.gid()) {
+            return Ok(Ok(stream));
+        }
+        tell(
+            stream,
+            &format!("user {user} may not use this daemon: only root, its own user and the group of its socket may"),
+        );
+        Ok(Err(format!("control client of user {user}, who is neither root, nor us, nor of our group")))
+    }
+
+    /// Whether a client with this primary group belongs to the group of the socket. Unless somebody has changed the mode, the
+    /// kernel has checked that when the client connected, with all groups that the client has now.
+    fn admits_group_of(&self, primary: u32) -> bool {
+        let admits =
+            |m: std::fs::Metadata| (m.dev(), m.ino()) == self.made && (m.mode() & 0o002 == 0 || m.gid() == primary);
+        std::fs::symlink_metadata(&self.path).is_ok_and(admits)
+    }
+}
+
+impl Drop for ControlListener {
+    fn drop(&mut self) {
+        let ours = std::fs::symlink_metadata(&self.path).is_ok_and(|m| (m.dev(), m.ino()) == self.made);
+        if ours {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Whether a control socket can be made at a path. Another daemon may answer there.
+///
+/// # Errors
+/// What would keep us from it.
+pub fn check_control_socket(path: &Path) -> io::Result<()> {
+    if SockAddr::unix(path).is_err() {
+        let text = format!("{} bytes, where the path of a socket may have {PATH_BYTES_MAX}", path.as_os_str().len());
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
+    match std::fs::symlink_metadata(path) {
+        Ok(metadata) if !metadata.file_type().is_socket() => return Err(not_a_socket()),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let in_directory = |error: io::Error| io::Error::new(error.kind(), format!("its directory: {error}"));
+    path.parent().map_or(Ok(()), check_writable_directory).map_err(in_directory)
+}
+
+fn not_a_socket() -> io::Error {
+    io::Error::new(io::ErrorKind::AlreadyExists, "something that is not a socket is there")
+}
+
+/// Removes a socket that nobody listens on. Anything that is not a socket stays, and is an error.
+fn remove_stale(path: &Path) -> Result<(), BindFault> {
+    let Ok(metadata) = std::fs::symlink_metadata(path) else { return Ok(()) };
+    if !metadata.file_type().is_socket() {
+        return Err(not_a_socket().into());
+    }
+    match std::os::unix::net::UnixStream::connect(path) {
+        Ok(_) => Err(BindFault::InUse),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(std::fs::remove_file(path)?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        // A full backlog, or a socket of someone else: somebody is there.
+        Err(_) => Err(BindFault::InUse),
+    }
+}
+
+/// Tells a client that there are too many, as far as its socket takes that at once, and hangs up.
+pub(crate) fn turn_away(stream: UnixStream) {
+    tell(stream, "too many control clients are connected; end some and try again");
+}
+
+fn tell(mut stream: UnixStream, message: &str) {
+    let _ = stream.write(&encode_error_without_id(&CallError::new(ExitCode::Other, message)));
+}

@@ -1,0 +1,137 @@
+//! What the loop and the program that runs it know of each other.
+
+use super::net::RateLimits;
+use crate::control::ReloadReply;
+use crate::node::NodeConfig;
+use crate::store::StateDirectory;
+use mio::Waker;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use thiserror::Error;
+
+/// What a loop is started with.
+#[derive(Debug)]
+pub struct Settings {
+    /// For the node; `listen` and `local_addrs` are filled in here.
+    pub node: NodeConfig,
+    /// Where the peer listens, port 0 for any; `None` for a bootstrap node alone.
+    pub listen: Option<SocketAddr>,
+    /// Where the bootstrap node listens, port 0 for any.
+    pub bootstrap_serve: Option<SocketAddr>,
+    /// The bootstrap node dials those who register.
+    pub bootstrap_verify: bool,
+    /// An address in use for the bootstrap node is no error: one is there already.
+    pub bootstrap_optional: bool,
+    /// The directory shared.
+    pub share: PathBuf,
+    /// Where peers, downloads, hashes and registrations are remembered.
+    pub state: Option<StateDirectory>,
+    /// The control socket.
+    pub control_socket: Option<PathBuf>,
+    /// Bytes a second.
+    pub limits: RateLimits,
+    /// Whether TERM, INT and HUP of the process are for this loop.
+    pub signals: bool,
+    /// For a run that can be repeated; from the system if absent.
+    pub seed: Option<[u8; 32]>,
+}
+
+/// Where a loop can be reached.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Facts {
+    /// The peer's listener.
+    pub listen: Option<SocketAddr>,
+    /// The bootstrap node's listener.
+    pub bootstrap: Option<SocketAddr>,
+    /// The control socket.
+    pub control: Option<PathBuf>,
+}
+
+/// What the loop needs of the program that runs it.
+pub trait Host {
+    /// Everything is bound; the first turn follows.
+    fn ready(&mut self, facts: &Facts);
+    /// Reopen the log, and give the job that reads the configuration again.
+    fn reload(&mut self) -> ReloadJob;
+    /// That job has run. The error says what is wrong with which key.
+    fn reloaded(&mut self) -> Result<Reload, String>;
+    /// Change the log level. The error names the levels there are.
+    fn set_log_level(&mut self, level: &str) -> Result<(), String>;
+    /// The log, if it is a file, and those that this process wrote to before: they are never shared.
+    fn log_files(&self) -> &[PathBuf] {
+        &[]
+    }
+    /// The loop begins to leave.
+    fn leaving(&mut self);
+}
+
+/// Reads and checks a configuration. That may wait for a disk, so it runs beside the loop.
+pub type ReloadJob = Box<dyn FnOnce() + Send>;
+
+/// What a reloaded configuration says to a running loop.
+#[derive(Debug, Clone)]
+pub struct Reload {
+    /// For the node.
+    pub node: NodeConfig,
+    /// Bytes a second.
+    pub limits: RateLimits,
+    /// For whoever asked for the reload.
+    pub report: ReloadReply,
+}
+
+/// Why a loop cannot start.
+#[derive(Debug, Error)]
+pub enum StartFault {
+    /// Somebody else listens there.
+    #[error("{what}: address {addr} is in use; {advice}")]
+    AddressInUse {
+        /// Which of our listeners.
+        what: &'static str,
+        /// Where.
+        addr: SocketAddr,
+        /// What the user can do.
+        advice: &'static str,
+    },
+    /// Another daemon answers at the control socket.
+    #[error("another daemon answers at the control socket {}", path.display())]
+    ControlInUse {
+        /// Which socket.
+        path: PathBuf,
+    },
+    /// The system refuses.
+    #[error("{what}: {error}")]
+    Io {
+        /// What was tried, with its path or address.
+        what: String,
+        /// What it said.
+        error: io::Error,
+    },
+}
+
+/// Ends a loop from another thread.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    quit: Arc<AtomicBool>,
+    waker: Arc<Waker>,
+}
+
+impl Handle {
+    pub(super) fn new(waker: Arc<Waker>) -> Self {
+        Self { quit: Arc::new(AtomicBool::new(false)), waker }
+    }
+
+    /// Whether somebody has asked the loop to leave.
+    pub(super) fn has_quit(&self) -> bool {
+        self.quit.load(Ordering::Acquire)
+    }
+
+    /// Asks the loop to unregister and leave, as SIGTERM does. Returns at once.
+    pub fn quit(&self) {
+        self.quit.store(true, Ordering::Release);
+        // Fails only when the loop is gone.
+        let _ = self.waker.wake();
+    }
+}

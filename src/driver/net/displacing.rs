@@ -1,0 +1,69 @@
+//! Taking descriptors: where none is free, an inbound connection gives up its own.
+
+use super::Net;
+use super::budget::{Exhausted, Permit, Use};
+use super::table::{Connection, Requester};
+use crate::driver::cx::{Cx, Output};
+use crate::network::Network;
+use crate::node::contract::ResponseFault;
+
+impl Net {
+    /// Takes so many descriptors for what we do ourselves.
+    pub(crate) fn take_own(&mut self, count: usize, cx: &mut Cx) -> Option<Permit> {
+        let mut permit = self.take_displacing(Use::Own, cx).ok()?;
+        for _ in 1..count {
+            permit.join(self.take_displacing(Use::Own, cx).ok()?);
+        }
+        Some(permit)
+    }
+
+    /// Takes a descriptor for a file that a peer asked for.
+    pub(crate) fn take_for_file(&mut self, requester: Requester, cx: &mut Cx) -> Option<Permit> {
+        self.table.take(Use::File).ok().or_else(|| {
+            let network = Network::of(requester.addr.ip());
+            let victim = self.table.evictions().victim(Some(network), requester.key, cx.now)?;
+            self.displace(victim, cx);
+            self.table.take(Use::File).ok()
+        })
+    }
+
+    /// Whether a connection that waits at a listener would find a descriptor.
+    pub(super) fn may_admit(&self, cx: &Cx) -> bool {
+        self.table.has_room() || self.table.evictions().victim(None, None, cx.now).is_some()
+    }
+
+    /// Takes a descriptor, displacing a connection if need be.
+    pub(super) fn take_displacing(&mut self, by: Use, cx: &mut Cx) -> Result<Permit, Exhausted> {
+        self.table.take(by).or_else(|exhausted| {
+            let evictions = self.table.evictions();
+            let victim = match (by, exhausted) {
+                (Use::Inbound(address), Exhausted::ForNetwork) => evictions.victim_of(Network::of(address)),
+                (Use::Inbound(address), Exhausted::InAll) => evictions.victim(Some(Network::of(address)), None, cx.now),
+                (Use::Own | Use::File, _) => evictions.idle_victim(cx.now),
+            };
+            self.displace(victim.ok_or(exhausted)?, cx);
+            self.table.take(by)
+        })
+    }
+
+    /// Ends idle streams of networks that have too many of them.
+    pub(crate) fn end_surplus_streams(&mut self, cx: &mut Cx) {
+        while let Some(key) = self.table.next_surplus_stream() {
+            let Some(Connection::Inbound(inbound)) = self.table.get_mut(key) else { return };
+            inbound.end_stream(cx.now);
+            self.table.arm(key);
+            cx.out.push(Output::Limited(|limited| &mut limited.streams_displaced));
+        }
+    }
+
+    /// Closes a connection whose descriptor others need, and tells the node what that ends.
+    fn displace(&mut self, key: usize, cx: &mut Cx) {
+        let Some(Connection::Inbound(inbound)) = self.table.get_mut(key) else { return };
+        let (from, progress, ended) =
+            (inbound.from(), inbound.progress(), inbound.broken_off(ResponseFault::Displaced));
+        cx.out.extend(progress.into_iter().chain(ended));
+        self.close(key);
+        cx.out.push(Output::Limited(|limited| &mut limited.connections_displaced));
+        self.refuse(cx, "displaced", Some(from), &"others need the descriptor of this connection");
+    }
+}

@@ -1,0 +1,132 @@
+//! A response on its way, and the end of the connection behind it.
+
+use super::{Inbound, READ_BYTES, READS_MAX, State, Unserved};
+use crate::driver::net::exchange::outgoing::{Pump, is_reset_after_fin};
+use crate::driver::net::exchange::{Context, ExchangeStep, Over, Report};
+use crate::driver::socket::{Direction, ReadStep, Step};
+use crate::node::Event;
+use crate::node::contract::ResponseFault;
+
+impl Inbound {
+    pub(super) fn send_payload(&mut self, cx: &mut Context<'_>) -> ExchangeStep {
+        let State::Sending { outgoing, name, progress } = &mut self.state else { return Step::Idle };
+        let pump = outgoing.pump(&mut self.socket, cx);
+        progress.note(cx.now, outgoing.sent());
+        let exchange = self.id;
+        match pump {
+            Pump::Blocked(blocked) => match self.socket.take_error() {
+                Some(error) => self.reader_gone(is_reset_after_fin(&error)),
+                None => Step::Wait(blocked),
+            },
+            Pump::Again => Step::Again,
+            Pump::Paced => match self.socket.take_error() {
+                Some(error) => self.reader_gone(is_reset_after_fin(&error)),
+                None => {
+                    progress.excuse(cx.now);
+                    Step::Paced(Direction::Up)
+                }
+            },
+            Pump::Progress { bytes, held } => {
+                Step::Report(Report::Event(Event::ResponseProgress { exchange, bytes, held }))
+            }
+            Pump::Sent(bytes) => {
+                // The system has taken everything, and the requester has reset the connection meanwhile.
+                if name.is_some()
+                    && let Some(error) = self.socket.take_error()
+                {
+                    return self.reader_gone(is_reset_after_fin(&error));
+                }
+                let name = name.take().filter(|_| bytes > 0 && (self.ended_by_silence || self.fin_or_read()));
+                self.socket.end_in_order();
+                self.owes_response = false;
+                let name = name.filter(|_| !self.socket.has_acknowledged());
+                self.linger(cx.now, name.map(|name| Unserved { name, counted: bytes }));
+                Step::Report(Report::Answered(Event::ResponseEnded { exchange, outcome: Ok(bytes) }))
+            }
+            Pump::Gone { after_fin } => self.reader_gone(after_fin),
+            Pump::Failed(fault) => {
+                let outcome = Err(ResponseFault::Disk(fault));
+                Step::End(Over::Ended(Some(Event::ResponseEnded { exchange, outcome })))
+            }
+        }
+    }
+
+    pub(super) fn send_reason(&mut self, cx: &mut Context<'_>) -> ExchangeStep {
+        let State::Refusing { outgoing, .. } = &mut self.state else { return Step::Idle };
+        match outgoing.pump(&mut self.socket, cx) {
+            Pump::Blocked(blocked) => match self.socket.take_error() {
+                Some(_) => Step::End(Over::Ended(None)),
+                None => Step::Wait(blocked),
+            },
+            Pump::Paced => Step::Paced(Direction::Up),
+            Pump::Again | Pump::Progress { .. } => Step::Again,
+            Pump::Sent(_) => {
+                self.socket.end_in_order();
+                self.owes_response = false;
+                self.linger(cx.now, None);
+                Step::Again
+            }
+            Pump::Gone { .. } | Pump::Failed(_) => Step::End(Over::Ended(None)),
+        }
+    }
+
+    /// Whether the requester has sent FIN, as the 2013 client does right behind its request; looks once at the socket
+    /// if it is not known yet.
+    fn fin_or_read(&mut self) -> bool {
+        self.fin |= matches!(self.socket.read(&mut [0; 64]), Ok(ReadStep::Fin) | Err(_));
+        self.fin
+    }
+
+    /// The connection was reset while the response was on its way. Reset before a byte was acknowledged, after its FIN or
+    /// before one that is late, the requester waits to be called back.
+    fn reader_gone(&mut self, after_fin: bool) -> ExchangeStep {
+        let (name, counted) = match &mut self.state {
+            State::Sending { outgoing, name, .. } => (name.take(), outgoing.reported()),
+            _ => (None, 0),
+        };
+        let call_back = name.filter(|_| (after_fin || self.ended_by_silence) && !self.socket.has_acknowledged());
+        let ended = |fault| Event::ResponseEnded { exchange: self.id, outcome: Err(fault) };
+        match call_back {
+            None => Step::End(Over::Ended(Some(ended(ResponseFault::Gone)))),
+            Some(name) => {
+                self.state = State::Deserted(Unserved { name, counted });
+                Step::Report(Report::Answered(ended(ResponseFault::Closed)))
+            }
+        }
+    }
+
+    pub(super) fn linger_on(&mut self, cx: &mut Context<'_>) -> ExchangeStep {
+        for _ in 0..READS_MAX {
+            let State::Lingering { call_back, .. } = &mut self.state else { return Step::Idle };
+            if self.fin && call_back.is_none() {
+                return Step::End(Over::Ended(None));
+            }
+            let reset = self.socket.take_error().is_some();
+            if self.fin {
+                return if reset { self.reset_while_lingering() } else { Step::Idle };
+            }
+            match self.socket.read(&mut cx.scratch[..READ_BYTES]) {
+                Ok(_) if reset => return self.reset_while_lingering(),
+                Ok(ReadStep::Bytes(_)) => {}
+                Ok(ReadStep::Fin) => self.fin = true,
+                Ok(ReadStep::Blocked(blocked)) => return Step::Wait(blocked),
+                Err(_) => return self.reset_while_lingering(),
+            }
+        }
+        Step::Again
+    }
+
+    fn reset_while_lingering(&mut self) -> ExchangeStep {
+        if let State::Lingering { call_back: Some(unserved), .. } = &self.state {
+            self.state = State::Deserted(unserved.clone());
+            return self.desert();
+        }
+        Step::End(Over::Ended(None))
+    }
+
+    pub(super) fn desert(&mut self) -> ExchangeStep {
+        let State::Deserted(Unserved { name, counted }) = &self.state else { return Step::Idle };
+        let (name, counted) = (name.clone(), *counted);
+        Step::End(Over::Ended(Some(Event::RequesterClosed { requester: self.from, name, counted })))
+    }
+}

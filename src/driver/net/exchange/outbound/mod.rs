@@ -1,0 +1,241 @@
+//! A dialled connection.
+//!
+//! ```text
+//! messages:   Connecting --> Sending --> Receiving --FIN--> end
+//! fetch:      Connecting --> Sending --> Receiving --FIN, or all groups--> end
+//!   of a base peer:      Sending --> Awaiting --first byte, on either connection--> Receiving --FIN--> end
+//! call-back:  Connecting --> Uploading --> Settling --> end
+//! ```
+
+mod stepping;
+
+use super::answer::{Answer, unspecified};
+use super::checked::Part;
+use super::first_line::FirstLine;
+use super::incoming::Incoming;
+use super::{Outgoing, Progress, dial_fault};
+use crate::driver::net::pace::Held;
+use crate::driver::open_parts::Remains;
+use crate::driver::socket::Socket;
+use crate::fault::DialFault;
+use crate::id::{ContentHash, ExchangeId, TransferId};
+use crate::node::Event;
+use crate::node::contract::{DialOutcome, Dialled, Expect, Portion, Response};
+use crate::time::Instant;
+use crate::wire::Message;
+use mio::net::TcpStream;
+use mio::{Registry, Token};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Time for connecting, sending and, where the response is short, receiving: the absolute deadline of a request.
+const REQUEST_MAX: Duration = Duration::from_secs(10);
+
+/// What a dialled connection is for.
+pub(crate) enum Task {
+    /// Send messages, wait for a response.
+    Messages {
+        /// At least one.
+        messages: Vec<Message>,
+        /// The response.
+        expect: Expect,
+        /// Time for connecting, if that is less than for the whole request.
+        connect_max: Duration,
+    },
+    /// Ask for a file or a part of it.
+    Fetch {
+        /// A download request or range request.
+        request: Message,
+        /// Where it goes; the part file is open.
+        part: Part,
+        /// It may come on a connection that the peer makes.
+        may_call_back: bool,
+    },
+    /// Ask for metadata.
+    Metadata {
+        /// A metadata request.
+        request: Message,
+        /// Whose outline they become; the part file is open.
+        download: TransferId,
+        /// The hash that they must prove.
+        wanted: Option<ContentHash>,
+    },
+    /// Bring a file to a requester that had closed.
+    CallBack(Outgoing),
+}
+
+/// A dialled connection.
+pub(crate) struct Outbound {
+    id: ExchangeId,
+    to: SocketAddr,
+    local: SocketAddr,
+    link: Link,
+    state: State,
+    started: Instant,
+    progress: Progress,
+    /// Payload bytes received.
+    received: u64,
+    /// Whether our limit holds it back.
+    held: Held,
+    /// What it leaves, once it is over.
+    remains: Remains,
+    /// Payload bytes sent.
+    sent: u64,
+}
+
+/// What the exchange waits on.
+enum Link {
+    /// The connection.
+    Connection(Socket),
+    /// The connection that asks, and the port to which the peer may call back.
+    EitherWay(Box<Answer>),
+}
+
+enum State {
+    Connecting(Task),
+    Sending {
+        bytes: Vec<u8>,
+        at: usize,
+        then: After,
+    },
+    Receiving(Incoming),
+    Uploading(Outgoing),
+    /// Nothing is expected but the end, or one line that says what the peer speaks.
+    Settling {
+        until: Instant,
+        line: FirstLine,
+    },
+    /// The first byte of a file may come on either connection.
+    Awaiting(Part),
+    Over,
+}
+
+impl State {
+    fn into_remains(self) -> Remains {
+        match self {
+            Self::Receiving(incoming) => incoming.into_remains(),
+            Self::Connecting(Task::Fetch { part, .. })
+            | Self::Sending { then: After::File(part), .. }
+            | Self::Awaiting(part) => part.into_remains(),
+            _ => Remains::Nothing,
+        }
+    }
+}
+
+/// What follows the last byte of a request.
+enum After {
+    Expect(Expect),
+    File(Part),
+    Metadata { download: TransferId, wanted: Option<ContentHash> },
+}
+
+impl Outbound {
+    /// Begins to connect. Fails with the fault that ends the exchange.
+    pub(crate) fn dial(
+        id: ExchangeId,
+        to: SocketAddr,
+        task: Task,
+        registry: &Registry,
+        token: Token,
+        now: Instant,
+    ) -> Result<Self, DialFault> {
+        let link = match task {
+            Task::Fetch { may_call_back: true, .. } => {
+                Answer::dial(to, registry, token).map(|answer| Link::EitherWay(Box::new(answer)))
+            }
+            _ => TcpStream::connect(to)
+                .and_then(|stream| Socket::register(stream, registry, token))
+                .map(Link::Connection),
+        };
+        let link = link.map_err(|error| dial_fault(&error))?;
+        let local = SocketAddr::new(unspecified(to), 0);
+        Ok(Self {
+            id,
+            to,
+            local,
+            link,
+            state: State::Connecting(task),
+            started: now,
+            progress: Progress::start(now),
+            received: 0,
+            held: Held::default(),
+            remains: Remains::Nothing,
+            sent: 0,
+        })
+    }
+
+    pub(crate) fn id(&self) -> ExchangeId {
+        self.id
+    }
+
+    /// How far an upload is.
+    pub(crate) fn progress(&self) -> Option<Event> {
+        (self.sent > 0).then_some(Event::ResponseProgress { exchange: self.id, bytes: self.sent, held: false })
+    }
+
+    /// Takes note of an event.
+    pub(crate) fn on_ready(&mut self, readable: bool, writable: bool) {
+        match &mut self.link {
+            Link::Connection(socket) => socket.on_ready(readable, writable),
+            Link::EitherWay(answer) => answer.on_ready(readable, writable),
+        }
+    }
+
+    /// Lets a fetch of groups end earlier. Its next step finds out whether that is now.
+    pub(crate) fn trim(&mut self, groups_end: u64) {
+        match &mut self.state {
+            State::Receiving(incoming) => incoming.trim(groups_end),
+            State::Connecting(Task::Fetch { part, .. }) | State::Sending { then: After::File(part), .. } => {
+                // What was asked for comes; what is beyond is not taken.
+                if let Portion::Groups(groups) = &mut part.portion {
+                    groups.end = groups.end.min(groups_end.max(groups.start));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The event that ends the exchange.
+    pub(crate) fn ended(&self, outcome: Result<Response, DialFault>) -> Event {
+        let outcome: DialOutcome = outcome.map(|response| Dialled { local: self.local, response });
+        Event::DialEnded { exchange: self.id, outcome }
+    }
+
+    /// When [`Outbound::on_deadline`] is due.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        Some(match &self.state {
+            State::Connecting(Task::Messages { connect_max, .. }) => self.started + REQUEST_MAX.min(*connect_max),
+            State::Connecting(_)
+            | State::Sending { .. }
+            | State::Receiving(Incoming::Peers(_) | Incoming::FileInfo { .. }) => self.started + REQUEST_MAX,
+            State::Receiving(incoming) => {
+                let idle = self.progress.deadline();
+                incoming.report_due().map_or(idle, |at| at.min(idle))
+            }
+            State::Uploading(_) => self.progress.deadline(),
+            State::Awaiting(_) => match &self.link {
+                Link::EitherWay(answer) => answer.deadline(self.progress.deadline()),
+                Link::Connection(_) => self.progress.deadline(),
+            },
+            State::Settling { until, .. } => *until,
+            State::Over => return None,
+        })
+    }
+
+    /// The download whose groups come in.
+    pub(crate) fn checked_download(&self) -> Option<TransferId> {
+        if let State::Receiving(incoming) = &self.state { incoming.checked_download() } else { None }
+    }
+
+    /// What it leaves: it is over, or broken off.
+    pub(crate) fn into_remains(self) -> Remains {
+        if matches!(self.state, State::Over) { self.remains } else { self.state.into_remains() }
+    }
+
+    fn socket(&mut self) -> Result<&mut Socket, DialFault> {
+        match &mut self.link {
+            Link::Connection(socket) => Ok(socket),
+            Link::EitherWay(answer) => answer.asking().ok_or(DialFault::Aborted),
+        }
+    }
+}

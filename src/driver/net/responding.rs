@@ -1,0 +1,87 @@
+//! Orders for a request that a peer has made.
+
+use super::exchange::Outgoing;
+use super::table::Connection;
+use super::{Net, Permit};
+use crate::driver::cx::Cx;
+use crate::fault::RefusalReason;
+use crate::id::ExchangeId;
+use crate::name::FileName;
+use crate::wire::SearchDone;
+use std::fmt::Display;
+
+impl Net {
+    /// Starts to send a response that is in memory, or the list.
+    pub(crate) fn respond(&mut self, exchange: ExchangeId, outgoing: Outgoing, cx: &Cx) {
+        self.start_sending(exchange, outgoing, None, cx);
+    }
+
+    /// Starts to send a file, for which a descriptor was taken; the name is that of a whole one.
+    pub(crate) fn respond_with_file(
+        &mut self,
+        exchange: ExchangeId,
+        (outgoing, permit): (Outgoing, Permit),
+        name: Option<FileName>,
+        cx: &Cx,
+    ) {
+        let Some(key) = self.table.key(exchange) else { return };
+        self.table.hold_file(key, permit);
+        self.start_sending(exchange, outgoing, name, cx);
+    }
+
+    fn start_sending(&mut self, exchange: ExchangeId, outgoing: Outgoing, name: Option<FileName>, cx: &Cx) {
+        let Some(key) = self.table.key(exchange) else { return };
+        if let Some(Connection::Inbound(inbound)) = self.table.get_mut(key) {
+            inbound.send(outgoing, name, cx.now);
+            self.table.arm(key);
+            self.table.make_ready(key);
+        }
+    }
+
+    /// Nothing is answered.
+    pub(crate) fn close_request(&mut self, exchange: ExchangeId, cx: &Cx) {
+        let Some(key) = self.table.key(exchange) else { return };
+        if let Some(Connection::Inbound(inbound)) = self.table.get_mut(key) {
+            inbound.close(cx.now);
+            self.table.arm(key);
+            self.table.make_ready(key);
+        }
+    }
+
+    /// Says on the stream of a request that a search is done.
+    pub(crate) fn say_done(&mut self, exchange: ExchangeId, done: &SearchDone) {
+        if let Some(key) = self.table.key(exchange)
+            && let Some(Connection::Inbound(inbound)) = self.table.get_mut(key)
+        {
+            inbound.say(&done.encode());
+        }
+    }
+
+    /// Refuses: the connection ends in RST, or, where the requester can be told why, in a line that does (PROTOCOL,
+    /// Refusals).
+    pub(crate) fn refuse_request(
+        &mut self,
+        exchange: ExchangeId,
+        told: Option<RefusalReason>,
+        reason: &'static str,
+        detail: &dyn Display,
+        cx: &Cx,
+    ) {
+        let Some(key) = self.table.key(exchange) else { return };
+        if let Some(Connection::Inbound(inbound)) = self.table.get_mut(key) {
+            let from = Some(inbound.from());
+            let is_told = told.is_some_and(|told| inbound.refuse_with(told, cx.now));
+            match inbound.asked_for() {
+                Some(name) => self.refusals.refused(cx.now, reason, from, &format_args!("{name}: {detail}")),
+                None => self.refusals.refused(cx.now, reason, from, detail),
+            }
+            if is_told {
+                self.table.forget_exchange(key);
+                self.table.arm(key);
+                return self.table.make_ready(key);
+            }
+            inbound.socket_mut().end_in_reset();
+        }
+        self.close(key);
+    }
+}

@@ -1,0 +1,141 @@
+//! Orders of the node and the bootstrap node on their way to the parts, and what the parts report on its way back.
+
+use super::Driver;
+use super::cx::Output;
+use super::disk::PartOrder;
+use super::net::{Outgoing, Part, Task};
+use crate::bootstrap::BootstrapAction;
+use crate::control::encode_notice;
+use crate::node::{Action, Event};
+use crate::wire::{FIRST_CONTACT_ANSWER, Message, encode_peer_list};
+
+impl Driver {
+    /// Carries out every action that is ordered, and tells of what came of it at once, until there is none.
+    ///
+    /// Ends, because the node's queues are bounded and no immediate event orders without limit.
+    pub(super) fn carry_out(&mut self) {
+        loop {
+            if let Some(action) = self.node.poll_action() {
+                self.execute(action);
+            } else if let Some(action) = self.bootstrap.as_mut().and_then(|bootstrap| bootstrap.poll_action()) {
+                self.execute_bootstrap(action);
+            } else if let Some(output) = self.cx.out.pop() {
+                self.report(output);
+            } else if self.disk.has_changed_records() {
+                self.disk.maintain_records(&mut self.cx);
+            } else {
+                break;
+            }
+        }
+        if let Some(bootstrap) = &self.bootstrap {
+            self.disk.watch_registry(bootstrap, &self.cx);
+        }
+    }
+
+    /// Tells whom it concerns what a part reports.
+    fn report(&mut self, output: Output) {
+        let now = self.cx.now;
+        match output {
+            Output::Event(event) => {
+                if let Event::GroupVerified { .. } = event {
+                    self.disk.arm_sync(&self.cx);
+                }
+                self.node.handle(now, event);
+            }
+            Output::Registrar(exchange, from, message) => {
+                let Some(bootstrap) = &mut self.bootstrap else { return };
+                bootstrap.handle(now, exchange, from, message);
+                let (limited, counted) = (self.node.limited_mut(), bootstrap.limited());
+                (limited.registrations_displaced, limited.registrations_refused) = (counted.displaced, counted.refused);
+            }
+            Output::Checked(to, answered) => {
+                self.bootstrap.iter_mut().for_each(|bootstrap| bootstrap.on_checked(now, to, answered));
+            }
+            Output::Call(client, call, request) => self.on_call(client, call, request),
+            Output::ConfigurationRead => self.on_configuration_read(),
+            Output::Refused => self.node.note_refused(),
+            Output::Limited(counter) => *counter(self.node.limited_mut()) += 1,
+        }
+    }
+
+    fn execute(&mut self, action: Action) {
+        let Self { net, disk, front, cx, .. } = self;
+        match action {
+            Action::SendList { exchange, attributes } => {
+                net.respond(exchange, Outgoing::list(attributes, cx.now), cx);
+            }
+            Action::AnswerFirstContact { exchange } => {
+                net.respond(exchange, Outgoing::bytes(FIRST_CONTACT_ANSWER.to_vec(), cx.now), cx);
+            }
+            Action::SendFile { exchange, name } => self.send_file(exchange, name),
+            Action::SendRange { exchange, file, offset, length } => self.send_range(exchange, &file, offset, length),
+            Action::SendMetadata { exchange, file, b3 } => self.send_metadata(exchange, &file, b3),
+            Action::CallBack { exchange, to, name } => self.call_back(exchange, to, &name),
+            Action::Close { exchange } => net.close_request(exchange, cx),
+            Action::SayDone { exchange, done } => net.say_done(exchange, &done),
+            Action::Refuse { exchange, reason } => {
+                net.refuse_request(exchange, reason.told(), reason.reason(), &reason, cx);
+            }
+            Action::Dial { exchange, to, messages, expect, connect_max } => {
+                net.dial(exchange, to, Task::Messages { messages, expect, connect_max }, cx);
+            }
+            Action::Stream { exchange, to, messages, connect_max } => {
+                net.stream(exchange, to, &messages, connect_max, cx);
+            }
+            Action::Fetch { exchange, download, to, name, may_call_back, portion } => {
+                let part = Part { download, portion, from: to, begun: None };
+                net.fetch(exchange, name, may_call_back, part, disk.open_parts(), cx);
+            }
+            Action::FetchMetadata { exchange, download, to, name, b3 } => {
+                let request = Message::MetadataRequest { name };
+                net.dial(exchange, to, Task::Metadata { request, download, wanted: b3 }, cx);
+            }
+            Action::Trim { exchange, groups_end } => net.trim(exchange, groups_end),
+            Action::Abort { exchange } => net.abort(exchange, disk.open_parts(), cx),
+            Action::Resolve { host } => disk.resolve(host),
+            Action::StartScan => disk.start_scan(front.log_files(), cx),
+            Action::LookAt { names } => disk.look_at(names, cx),
+            Action::ProbeTarget { download, spec, b3, size } => {
+                let order = PartOrder::Probe(disk.part_request(spec, b3, size));
+                disk.order_part(download, order, net, cx);
+            }
+            Action::OpenPart { download, spec, b3, size } => {
+                let order = PartOrder::Open(disk.part_request(spec, b3, size));
+                disk.order_part(download, order, net, cx);
+            }
+            Action::SetOutline { download, b3, size } => disk.set_outline(download, b3, size, cx),
+            Action::CheckPart { download } => disk.order_part(download, PartOrder::Check, net, cx),
+            Action::CommitPart { download } => disk.order_part(download, PartOrder::Commit, net, cx),
+            Action::ClosePart { download } => disk.order_part(download, PartOrder::Close, net, cx),
+            Action::DropPart { download, spec } => {
+                let order = PartOrder::Drop(disk.part_request(spec, None, None));
+                disk.order_part(download, order, net, cx);
+            }
+            Action::ForgetDownload { download } => disk.order_part(download, PartOrder::Forget, net, cx),
+            Action::HashFiles { files } => disk.hash_files(files),
+            Action::RememberDownload { record, revision } => disk.remember_download(&record, revision, cx),
+            Action::RememberPeers(peers) => disk.remember_peers(&peers),
+            Action::Reply { client, call, outcome } => front.reply((client, &call), &outcome, cx),
+            Action::Notify { client, notice } => front.push_line(client, &encode_notice(&notice), cx),
+            Action::Left => self.on_left(),
+        }
+    }
+
+    fn execute_bootstrap(&mut self, action: BootstrapAction) {
+        let Self { net, cx, .. } = self;
+        match action {
+            BootstrapAction::SendPeerList { exchange, peers } => {
+                net.respond(exchange, Outgoing::bytes(encode_peer_list(&peers), cx.now), cx);
+            }
+            BootstrapAction::Close { exchange } => net.close_request(exchange, cx),
+            BootstrapAction::Check { to, p1 } => {
+                let ours = self.facts.bootstrap.map_or(to.port(), |addr| addr.port());
+                net.check_port(to, p1, ours, cx);
+            }
+            BootstrapAction::Refuse { exchange, reason } => {
+                self.node.note_refused();
+                net.refuse_request(exchange, None, reason.reason(), &reason, cx);
+            }
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! Nonblocking sockets under edge-triggered readiness, and the one contract of every connection: whoever waits has seen a
+//! call block.
+
+use mio::event::Source;
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
+use socket2::SockRef;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::time::Duration;
+
+/// Which way bytes go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Direction {
+    /// Out.
+    Up,
+    /// In.
+    Down,
+}
+
+/// Proof that a call would have blocked, so that epoll tells when it is worth another attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Blocked(());
+
+/// What follows a step of a connection. `R` is what it reports, `E` how it ends.
+#[derive(Debug)]
+pub(super) enum Step<R, E> {
+    /// Nothing to do until readiness or the deadline.
+    Wait(Blocked),
+    /// Nothing to do until somebody orders something, or the deadline: it wants nothing of its socket but to hear of its end.
+    Idle,
+    /// The budget is used up; go on in the next turn.
+    Again,
+    /// The rate limit is used up; go on when there are tokens again.
+    Paced(Direction),
+    /// Tell this, then go on.
+    Report(R),
+    /// It is over.
+    End(E),
+}
+
+impl<R, E> Step<R, E> {
+    /// The same step in the terms of whoever handles connections of several kinds.
+    pub(super) fn map<S, F>(self, report: impl FnOnce(R) -> S, end: impl FnOnce(E) -> F) -> Step<S, F> {
+        match self {
+            Self::Wait(blocked) => Step::Wait(blocked),
+            Self::Idle => Step::Idle,
+            Self::Again => Step::Again,
+            Self::Paced(direction) => Step::Paced(direction),
+            Self::Report(reported) => Step::Report(report(reported)),
+            Self::End(ended) => Step::End(end(ended)),
+        }
+    }
+}
+
+/// What epoll last said of one direction of a socket.
+///
+/// Edge-triggered epoll tells of a change once: a direction counts as ready until a call on it would have blocked.
+#[derive(Debug)]
+pub(super) struct Readiness(bool);
+
+impl Readiness {
+    /// As after registering: the first call finds out.
+    pub(super) fn unknown() -> Self {
+        Self(true)
+    }
+
+    /// Until the first event no call is worth an attempt.
+    pub(super) fn none() -> Self {
+        Self(false)
+    }
+
+    /// Takes note of an event.
+    pub(super) fn note(&mut self, is_ready: bool) {
+        self.0 |= is_ready;
+    }
+
+    /// No call is worth an attempt until this is told otherwise: the last one failed.
+    pub(super) fn give_up(&mut self) {
+        self.0 = false;
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.0
+    }
+
+    /// Makes a call, unless it is known that it would block.
+    pub(super) fn attempt<T>(&mut self, mut call: impl FnMut() -> io::Result<T>) -> io::Result<Result<T, Blocked>> {
+        while self.0 {
+            match call() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.0 = false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                outcome => return outcome.map(Ok),
+            }
+        }
+        Ok(Err(Blocked(())))
+    }
+}
+
+/// What a read brought.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum ReadStep {
+    /// So many bytes, at least one.
+    Bytes(usize),
+    /// The other side sent FIN.
+    Fin,
+    /// Nothing more until the next readiness.
+    Blocked(Blocked),
+}
+
+impl ReadStep {
+    fn of(read: Result<usize, Blocked>) -> Self {
+        match read {
+            Ok(0) => Self::Fin,
+            Ok(n) => Self::Bytes(n),
+            Err(blocked) => Self::Blocked(blocked),
+        }
+    }
+}
+
+/// A connection.
+#[derive(Debug)]
+pub(super) struct Socket<S = TcpStream> {
+    stream: S,
+    reading: Readiness,
+    writing: Readiness,
+    /// A write found the send buffer full.
+    filled: bool,
+    /// A write succeeded after the buffer had been full, so the other side has acknowledged something.
+    acknowledged: bool,
+}
+
+impl<S: Source> Socket<S>
+where
+    for<'a> &'a S: Read + Write,
+{
+    /// Registers a connection for both directions.
+    pub(super) fn register(mut stream: S, registry: &Registry, token: Token) -> io::Result<Self> {
+        registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+        let (reading, writing) = (Readiness::unknown(), Readiness::unknown());
+        Ok(Self { stream, reading, writing, filled: false, acknowledged: false })
+    }
+
+    /// Takes note of an event.
+    pub(super) fn on_ready(&mut self, readable: bool, writable: bool) {
+        self.reading.note(readable);
+        self.writing.note(writable);
+    }
+
+    /// Reads what is there.
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<ReadStep> {
+        let mut stream = &self.stream;
+        self.reading.attempt(|| stream.read(buffer)).map(ReadStep::of)
+    }
+
+    /// Writes from `bytes`: how many the system has taken.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<Result<usize, Blocked>> {
+        let mut stream = &self.stream;
+        let wrote = self.writing.attempt(|| stream.write(bytes))?;
+        match wrote {
+            Ok(_) => self.acknowledged |= self.filled,
+            Err(_) => self.filled = true,
+        }
+        Ok(wrote)
+    }
+
+    /// Whether it is known that a write would block.
+    pub(super) fn blocks_writing(&self) -> Option<Blocked> {
+        (!self.writing.is_ready()).then_some(Blocked(()))
+    }
+}
+
+impl Socket<TcpStream> {
+    /// What [`Socket::read`] would bring; it stays there to be read.
+    pub(super) fn peek(&mut self, buffer: &mut [u8]) -> io::Result<ReadStep> {
+        self.reading.attempt(|| self.stream.peek(buffer)).map(ReadStep::of)
+    }
+
+    /// Whether the other side is known to have acknowledged a byte of ours. `false` proves nothing.
+    pub(super) fn has_acknowledged(&self) -> bool {
+        self.acknowledged
+    }
+
+    /// Whether a connection that was being made stands now.
+    pub(super) fn connected(&mut self) -> io::Result<Result<(), Blocked>> {
+        let stream = &self.stream;
+        self.writing.attempt(|| {
+            if let Some(error) = stream.take_error()? {
+                return Err(error);
+            }
+            match stream.peer_addr() {
+                Err(error) if error.kind() == io::ErrorKind::NotConnected => Err(io::ErrorKind::WouldBlock.into()),
+                outcome => outcome.map(drop),
+            }
+        })
+    }
+
+    /// The error that broke the connection, if one did.
+    pub(super) fn take_error(&self) -> Option<io::Error> {
+        self.stream.take_error().unwrap_or_else(Some)
+    }
+
+    /// Our address on this connection.
+    pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.stream.local_addr()
+    }
+
+    /// Sends FIN after what was written.
+    pub(super) fn finish(&self) -> io::Result<()> {
+        self.stream.shutdown(Shutdown::Write)
+    }
+
+    /// Has the kernel hold no more than so many bytes that are not on their way (tcp(7), TCP_NOTSENT_LOWAT). What a reader
+    /// takes then shows in what the socket takes, so that a slow reader is told from a stalled one; and a slow one costs little
+    /// memory.
+    pub(super) fn keep_unsent(&self, bytes: u32) {
+        // A kernel that lacks it only sees slow readers less sharply.
+        let _ = SockRef::from(&self.stream).set_tcp_notsent_lowat(bytes);
+    }
+
+    /// Breaks the connection when what was sent stays unacknowledged for so long (tcp(7), TCP_USER_TIMEOUT).
+    pub(super) fn give_up_unacknowledged(&self, after: Duration) {
+        let _ = SockRef::from(&self.stream).set_tcp_user_timeout(Some(after));
+    }
+
+    /// From now on the end of this socket, also by the death of the process, is an RST and not a FIN.
+    pub(super) fn end_in_reset(&self) {
+        // Fails only on a connection that is reset already.
+        let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+    }
+
+    /// Takes [`Socket::end_in_reset`] back: what was written is delivered, then FIN.
+    pub(super) fn end_in_order(&self) {
+        let _ = SockRef::from(&self.stream).set_linger(None);
+    }
+}

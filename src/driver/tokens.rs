@@ -1,0 +1,16 @@
+//! The tokens under which readiness is reported. Those from [`CONNECTIONS`] on belong to connections.
+
+use mio::Token;
+
+/// Of the waker.
+pub(super) const WAKER: Token = Token(0);
+/// Of the signals.
+pub(super) const SIGNALS: Token = Token(1);
+/// Of the control listener.
+pub(super) const CONTROL: Token = Token(2);
+/// Of the first TCP listener; the others follow.
+pub(super) const LISTENERS: Token = Token(3);
+/// Of the first control client; the others follow.
+pub(super) const CLIENTS: Token = Token(8);
+/// Of the first connection; the others follow.
+pub(super) const CONNECTIONS: Token = Token(64);

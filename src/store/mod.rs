@@ -21,11 +21,13 @@
 //! | `reserve` | the room that downloads leave free |
 //! | `state` | the state directory: one owner, whole files |
 //! | `record_log` | a log of records in the state directory |
+//! | `durable` | replacing a file, whole or not at all |
 //! | `usable` | whether a directory can be used, asked beforehand |
 
 mod cache;
 mod claim;
 mod commit;
+mod durable;
 mod hasher;
 mod mount;
 #[cfg(test)]

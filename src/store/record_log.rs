@@ -237,7 +237,7 @@ impl RecordLog {
             return Ok(());
         };
         self.replace(content, &running.since).inspect_err(|_| {
-            let _ = disk::unlink(self.place.directory.as_fd(), self.place.new_name().as_bytes());
+            self.place.discard();
             self.put_off();
         })
     }

@@ -1,17 +1,15 @@
 //! The state directory: what the daemon remembers across restarts, in whole files, for one daemon at a time.
 
-use super::part::disk;
+use super::durable::Replacing;
 use super::usable::{check_file, check_writable_directory};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
-use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use thiserror::Error;
 
 /// Largest state file that is read, in bytes.
@@ -23,8 +21,10 @@ const LOCK_FILE: &str = "lock";
 /// The log of downloads, without which no daemon starts.
 pub const RECORDS_FILE: &str = "downloads";
 
-/// How a file's name ends while it is written.
-pub(super) const NEW_SUFFIX: &str = ".new";
+/// The name of a file while it is written.
+pub(super) fn new_name(file: &str) -> String {
+    format!(".{file}.new")
+}
 
 /// Why a state directory could not be taken.
 #[derive(Debug, Error)]
@@ -47,10 +47,6 @@ pub struct StateDirectory(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     path: PathBuf,
-    /// Numbers the jobs, so that an older one never overwrites a newer one.
-    job_next: AtomicU64,
-    /// For each file the newest job that has written it. Held while a job runs.
-    written: Mutex<BTreeMap<String, u64>>,
     /// Held for its lock.
     _lock: Flock<File>,
 }
@@ -73,8 +69,7 @@ impl StateDirectory {
         lock.set_len(0)?;
         lock.rewind()?;
         writeln!(lock, "{}", std::process::id())?;
-        let (job_next, written) = (AtomicU64::new(1), Mutex::default());
-        Ok(Self(Arc::new(Shared { path: path.to_owned(), job_next, written, _lock: lock })))
+        Ok(Self(Arc::new(Shared { path: path.to_owned(), _lock: lock })))
     }
 
     /// Whether [`StateDirectory::open`] would find a directory that it can use; another daemon may have it.
@@ -124,11 +119,9 @@ impl StateDirectory {
         Ok(Some(bytes))
     }
 
-    /// Makes the job that replaces a file by these bytes, whole or not at all. Of several jobs for a file the one made
-    /// last wins, in whatever order they run.
+    /// Makes the job that replaces a file by these bytes, whole or not at all. Of the jobs for a file one runs at a time.
     pub fn write_job(&self, file: &str, bytes: impl Into<Arc<[u8]>>) -> WriteJob {
-        let number = self.0.job_next.fetch_add(1, Ordering::Relaxed);
-        WriteJob { shared: Arc::clone(&self.0), file: file.to_owned(), bytes: bytes.into(), number }
+        WriteJob { shared: Arc::clone(&self.0), file: file.to_owned(), bytes: bytes.into() }
     }
 }
 
@@ -138,47 +131,20 @@ pub struct WriteJob {
     shared: Arc<Shared>,
     file: String,
     bytes: Arc<[u8]>,
-    number: u64,
 }
 
 impl WriteJob {
-    /// What is to be written.
-    pub fn bytes(&self) -> Arc<[u8]> {
-        Arc::clone(&self.bytes)
-    }
-
     /// Writes a new file beside the old one, syncs it, renames it over the old one and syncs the directory.
     ///
     /// # Errors
     /// As the system reports them, and [`io::ErrorKind::InvalidInput`] for a name that is not one component. Then the
-    /// old file stands as it was.
+    /// old file stands as it was, unless the directory alone could not be synced.
     pub fn run(self) -> io::Result<()> {
         check_name(&self.file)?;
-        let mut written = self.shared.written.lock().unwrap_or_else(PoisonError::into_inner);
-        if written.get(&self.file).is_some_and(|&newest| newest > self.number) {
-            return Ok(());
-        }
-        let directory = &self.shared.path;
-        let new = directory.join(format!(".{}{NEW_SUFFIX}", self.file));
-        let replaced = write_new(&new, &self.bytes).and_then(|()| fs::rename(&new, directory.join(&self.file)));
-        if let Err(error) = replaced {
-            let _ = fs::remove_file(&new);
-            return Err(error);
-        }
-        written.insert(self.file, self.number);
-        Ok(disk::sync_directory(File::open(directory)?.as_fd())?)
+        let (directory, new) = (File::open(&self.shared.path)?, new_name(&self.file));
+        let (new, name) = (new.as_bytes(), self.file.as_bytes());
+        Replacing { directory: directory.as_fd(), new, name }.replace(&self.bytes)
     }
-}
-
-/// Writes and syncs a file, in the place of whatever a crash left under this name.
-fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
 }
 
 /// A state file's name is one plain component, and not the lock's.
@@ -198,6 +164,7 @@ fn read_pid(file: File) -> u32 {
 mod tests {
     use super::super::part::tests::tape;
     use super::*;
+    use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     fn open() -> (tempfile::TempDir, StateDirectory) {
@@ -222,16 +189,6 @@ mod tests {
         assert_eq!(state.read("peers").unwrap().unwrap(), b"new");
         assert_eq!(fs::read_dir(state.path()).unwrap().count(), 2);
         assert_eq!((mode(state.path()), mode(&state.path().join("peers"))), (0o700, 0o600));
-    }
-
-    #[test]
-    fn the_job_made_last_wins() {
-        let (_scratch, state) = open();
-        let (first, second) = (state.write_job("a", *b"1"), state.write_job("a", *b"2"));
-        let helper = std::thread::spawn(|| second.run());
-        helper.join().unwrap().unwrap();
-        first.run().unwrap();
-        assert_eq!(state.read("a").unwrap().unwrap(), b"2");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 const PATIENCE: Duration = LIMIT.saturating_mul(3);
 
 /// Each way in which writing the new file, or putting it in the place of the old one, can fail.
-const FAULTS: [&str; 4] = ["openat:error=ENOSPC", "write:error=EIO", "fsync:error=EIO", "rename:error=EROFS"];
+const FAULTS: [&str; 4] = ["openat:error=ENOSPC", "pwrite64:error=EIO", "fsync:error=EIO", "renameat:error=EROFS"];
 
 fn holds(file: &Path, text: &str) -> bool {
     std::fs::read_to_string(file).is_ok_and(|found| found.contains(text))

@@ -94,11 +94,7 @@ impl Journal {
         // Random, as the standard library draws it for hash tables.
         let nonce = RandomState::new().hash_one(inode);
         let (bytes, seal) = encode_header(inode, nonce, outline, base);
-        let file = place.create_new_journal().map_err(fault)?;
-        if let Err(error) = disk::write_at(&file, &bytes, 0) {
-            let _ = disk::unlink(place.directory(), &place.new_journal_name());
-            return Err(error.into());
-        }
+        let file = place.replace_journal(|journal| journal.write(&bytes))?;
         Ok(Self { file, seal, header_bytes: bytes.len() as u64, records: 0 })
     }
 
@@ -107,11 +103,7 @@ impl Journal {
     /// # Errors
     /// As the system reports them; then the old one stands, and the new one is removed.
     pub(super) fn install(&self, place: &Place) -> Result<(), DiskFault> {
-        let new = place.new_journal_name();
-        disk::rename(place.directory(), &new, &place.journal_name()).map_err(|errno| {
-            let _ = disk::unlink(place.directory(), &new);
-            fault(errno)
-        })
+        place.replace_journal(|journal| journal.install()).map_err(fault)
     }
 
     /// Its file.

@@ -188,7 +188,7 @@ impl Ledger {
         let mut journal = Journal::create(place, disk::inode(part)?, outline, &base)?;
         let records: Vec<Record> = self.unsynced.iter().map(|recorded| Record::Group(recorded.group)).collect();
         if let Err(error) = journal.append(&records) {
-            let _ = disk::unlink(place.directory(), &place.new_journal_name());
+            place.replace_journal(|journal| journal.discard());
             return Err(error.into());
         }
         Ok(journal)
@@ -289,7 +289,7 @@ impl Ledger {
 /// As the system reports them; then the old journal stands, but the part file may have got the size.
 fn install_resized(journal: Journal, place: &Place, part: &File, outline: &Outline) -> Result<Journal, DiskFault> {
     if let Err(error) = disk::set_len(part, outline.size()) {
-        let _ = disk::unlink(place.directory(), &place.new_journal_name());
+        place.replace_journal(|journal| journal.discard());
         return Err(error.into());
     }
     journal.install(place)?;

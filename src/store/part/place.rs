@@ -2,6 +2,7 @@
 //!
 //! Refuses to follow a symbolic link at any of these names, and to touch a part file that another process holds.
 
+use super::super::durable::{OPEN_FLAGS, Replacing};
 use super::super::mount::filesystem_of;
 use super::super::{file_type, stat_at};
 use super::{BLOCK_BYTES, PartPlace, disk, fault};
@@ -36,9 +37,6 @@ const CLAIM_TRIES_MAX: u32 = 16;
 
 /// Highest number in ` (1)`, ` (2)` … that a suggested name may get.
 const SUGGESTED_NUMBER_MAX: u32 = 999;
-
-/// How a file of ours is opened: never over a link, never waiting for the other side of a pipe.
-const OPEN_FLAGS: OFlag = OFlag::O_CLOEXEC.union(OFlag::O_NOFOLLOW).union(OFlag::O_NONBLOCK).union(OFlag::O_NOCTTY);
 
 /// Whether a file of this name is, or was, a part file of ours or the journal of one.
 pub fn is_part_name(component: &[u8]) -> bool {
@@ -300,17 +298,10 @@ impl Place {
         }
     }
 
-    /// Makes the file of a new journal, in the place of what a crash left of an earlier one.
-    ///
-    /// # Errors
-    /// As the system reports them.
-    pub(super) fn create_new_journal(&self) -> Result<File, Errno> {
-        let name = self.new_journal_name();
-        disk::unlink(self.directory(), &name)?;
-        let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OPEN_FLAGS;
-        let file = File::from(openat(self.directory(), name.as_slice(), flags, Mode::from_bits_truncate(0o600))?);
-        disk::named(&name, &file);
-        Ok(file)
+    /// How the journal is replaced.
+    pub(super) fn replace_journal<T>(&self, steps: impl FnOnce(Replacing<'_>) -> T) -> T {
+        let (new, name) = (self.new_journal_name(), self.journal_name());
+        steps(Replacing { directory: self.directory(), new: &new, name: &name })
     }
 
     /// Removes the journal, a half-written one too, and what is left of a [claim](super::super::claim).

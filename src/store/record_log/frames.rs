@@ -1,8 +1,9 @@
 //! The file of a log: its frames, and reading, writing and replacing it.
 
 use super::super::StateDirectory;
+use super::super::durable::{OPEN_FLAGS, Replacing};
 use super::super::part::disk;
-use super::super::state::{NEW_SUFFIX, STATE_FILE_BYTES_MAX};
+use super::super::state::{STATE_FILE_BYTES_MAX, new_name};
 use super::RECORD_BYTES_MAX;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
@@ -19,10 +20,6 @@ const FRAME_BYTES: usize = CHECK_BYTES + 4 + 4 + 1;
 const CHECK_BYTES: usize = 8;
 
 const NONCE_BYTES: usize = 8;
-
-/// How the log's files are opened: never over a link.
-const OPEN_FLAGS: OFlag =
-    OFlag::O_RDWR.union(OFlag::O_CLOEXEC).union(OFlag::O_NOFOLLOW).union(OFlag::O_NONBLOCK).union(OFlag::O_NOCTTY);
 
 /// A file that was read, and the records in it by key.
 type Found = (Content, BTreeMap<u32, Vec<u8>>);
@@ -71,14 +68,9 @@ pub(super) struct Content {
 }
 
 impl Place {
-    /// The name under which a file is written before it takes the log's place.
-    pub(super) fn new_name(&self) -> String {
-        format!(".{}{NEW_SUFFIX}", self.name)
-    }
-
     /// Reads the log, if there is one. Says whether something else was set aside.
     pub(super) fn read(&self) -> io::Result<(Option<Found>, bool)> {
-        let file = match openat(&self.directory, self.name, OPEN_FLAGS, Mode::empty()) {
+        let file = match openat(&self.directory, self.name, OFlag::O_RDWR | OPEN_FLAGS, Mode::empty()) {
             Ok(opened) => Some(File::from(opened)),
             Err(Errno::ENOENT) => return Ok((None, false)),
             Err(Errno::ELOOP | Errno::ENXIO | Errno::EISDIR) => None,
@@ -107,11 +99,6 @@ impl Place {
         highest: u32,
         records: impl Iterator<Item = (u32, &'a [u8])>,
     ) -> io::Result<Content> {
-        let name = self.new_name();
-        disk::unlink(self.directory.as_fd(), name.as_bytes())?;
-        let flags = OPEN_FLAGS | OFlag::O_CREAT | OFlag::O_EXCL;
-        let file = File::from(openat(&self.directory, name.as_str(), flags, Mode::from_bits_truncate(0o600))?);
-        disk::named(name.as_bytes(), &file);
         let nonce = RandomState::new().hash_one(highest).to_le_bytes();
         let mut bytes = frame(&[0; NONCE_BYTES], 0, Kind::Head, highest, &nonce);
         let mut live = BTreeMap::new();
@@ -120,17 +107,24 @@ impl Place {
             live.insert(key, next.len() as u64);
             bytes.extend(next);
         }
-        if let Err(error) = disk::write_at(&file, &bytes, 0) {
-            let _ = disk::unlink(self.directory.as_fd(), name.as_bytes());
-            return Err(error);
-        }
+        let file = self.replace(|log| log.write(&bytes))?;
         Ok(Content { file, nonce, bytes: bytes.len() as u64, is_torn: false, highest, live })
     }
 
     /// Gives a new file the log's name.
     pub(super) fn install(&self) -> io::Result<()> {
-        let new = self.new_name();
-        Ok(disk::rename(self.directory.as_fd(), new.as_bytes(), self.name.as_bytes())?)
+        Ok(self.replace(|log| log.install())?)
+    }
+
+    /// Removes a new file.
+    pub(super) fn discard(&self) {
+        self.replace(|log| log.discard());
+    }
+
+    /// How the log is replaced.
+    fn replace<T>(&self, steps: impl FnOnce(Replacing<'_>) -> T) -> T {
+        let new = new_name(self.name);
+        steps(Replacing { directory: self.directory.as_fd(), new: new.as_bytes(), name: self.name.as_bytes() })
     }
 }
 

@@ -183,7 +183,9 @@ fn strace(story: &str, home: &Path, path: Option<&Path>, faults: &[&str]) -> Opt
     }
     let mut words: Vec<String> = ["strace", "-D", "-f", "-qq", "-o"].map(str::to_owned).into();
     words.push(home.join("strace").display().to_string());
-    words.extend(path.into_iter().flat_map(|path| ["-P".to_owned(), path.display().to_string()]));
+    // A call that names a file in an open directory shows its name alone.
+    let name = path.and_then(Path::file_name).map(Path::new);
+    words.extend(path.into_iter().chain(name).flat_map(|path| ["-P".to_owned(), path.display().to_string()]));
     let calls: Vec<&str> = faults.iter().filter_map(|fault| fault.split(':').next()).collect();
     words.extend(["-e".to_owned(), format!("trace={}", calls.join(","))]);
     words.extend(faults.iter().flat_map(|fault| ["-e".to_owned(), format!("inject={fault}")]));

@@ -1,0 +1,63 @@
+//! Replacing a file, whole or not at all: a new one is written beside it, synced, and renamed over it, and the directory is
+//! synced. Whoever cannot wait for the disk at each step takes the steps one by one.
+
+use super::part::disk;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
+use std::fs::File;
+use std::io;
+use std::os::fd::BorrowedFd;
+
+/// How files of ours are opened: never over a link, and without waiting for whoever may be at the other end.
+pub(super) const OPEN_FLAGS: OFlag =
+    OFlag::O_CLOEXEC.union(OFlag::O_NOFOLLOW).union(OFlag::O_NONBLOCK).union(OFlag::O_NOCTTY);
+
+/// Where a file is replaced.
+#[derive(Clone, Copy)]
+pub(super) struct Replacing<'a> {
+    pub(super) directory: BorrowedFd<'a>,
+    /// The name under which the new file is written.
+    pub(super) new: &'a [u8],
+    /// The file's own name.
+    pub(super) name: &'a [u8],
+}
+
+impl Replacing<'_> {
+    /// Takes all steps.
+    ///
+    /// # Errors
+    /// As the system reports them. Then the old file stands as it was, unless the directory alone could not be synced.
+    pub(super) fn replace(self, bytes: &[u8]) -> io::Result<()> {
+        let file = self.write(bytes)?;
+        disk::sync(&file).inspect_err(|_| self.discard())?;
+        self.install()?;
+        Ok(disk::sync_directory(self.directory)?)
+    }
+
+    /// Writes the new file, in the place of what a crash left of an earlier one.
+    ///
+    /// # Errors
+    /// As the system reports them; nothing is left over then.
+    pub(super) fn write(self, bytes: &[u8]) -> io::Result<File> {
+        disk::unlink(self.directory, self.new)?;
+        let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OPEN_FLAGS;
+        let file = File::from(openat(self.directory, self.new, flags, Mode::from_bits_truncate(0o600))?);
+        disk::named(self.new, &file);
+        disk::write_at(&file, bytes, 0).inspect_err(|_| self.discard())?;
+        Ok(file)
+    }
+
+    /// Puts the new file in the place of the old one.
+    ///
+    /// # Errors
+    /// As the system reports them; then the old one stands, and the new one is removed.
+    pub(super) fn install(self) -> Result<(), Errno> {
+        disk::rename(self.directory, self.new, self.name).inspect_err(|_| self.discard())
+    }
+
+    /// Removes the new file.
+    pub(super) fn discard(self) {
+        let _ = disk::unlink(self.directory, self.new);
+    }
+}

@@ -17,7 +17,7 @@ impl Driver {
         let outcome = match request {
             Request::Bootstrap { after } => Ok(self.bootstrap_reply(after)),
             Request::Reload => return self.begin_reload(Some((client, call))),
-            Request::LogLevel { level } => match self.front.set_log_level(&level) {
+            Request::LogLevel { level } => match self.front.host().set_log_level(&level) {
                 Ok(()) => Ok(Reply::Done {}),
                 Err(error) => Err(CallError::new(ExitCode::Usage, error)),
             },
@@ -44,7 +44,10 @@ impl Driver {
 
     /// A configuration has been read.
     pub(super) fn on_configuration_read(&mut self) {
-        let outcome = self.front.reloaded().map(|reload| Reply::Reload(self.put_in_force(reload)));
+        let outcome = match self.front.host().reloaded() {
+            Ok(reload) => Ok(Reply::Reload(self.put_in_force(reload))),
+            Err(error) => Err(CallError::new(ExitCode::Other, error)),
+        };
         if let Some(next) = self.front.end_reload(&outcome, &mut self.cx) {
             self.disk.read_configuration(next);
         }

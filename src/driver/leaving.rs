@@ -17,7 +17,7 @@ impl Driver {
         }
         info!("leaving ({why})");
         self.cx.phase = Phase::Leaving(self.cx.now + LEAVE_MAX);
-        self.front.leaving();
+        self.front.host().leaving();
         if let Some(bootstrap) = &self.bootstrap {
             self.disk.save_registry(bootstrap);
         }

@@ -2,7 +2,7 @@
 
 use super::Driver;
 use super::disk::Unsent;
-use super::net::{Outgoing, Permit, Requester};
+use super::net::{Outgoing, Permit, Requester, Task};
 use crate::fault::{DialFault, DiskFault, RefusalReason};
 use crate::id::{ContentHash, ExchangeId};
 use crate::library::ScannedFile;
@@ -20,7 +20,7 @@ impl Driver {
         match self.open_shared(&name, requester) {
             Ok((file, permit)) => {
                 let outgoing = Outgoing::file(file, self.cx.now);
-                self.net.respond_with_file(exchange, (outgoing, permit), Some(name), &self.cx);
+                self.net.respond(exchange, outgoing, Some((permit, Some(name))), &self.cx);
             }
             Err(fault) => self.fail_response(exchange, None, fault),
         }
@@ -32,7 +32,7 @@ impl Driver {
         match self.open_shared_as(file, requester) {
             Ok((opened, permit)) => {
                 let outgoing = Outgoing::range(opened, offset, length, self.cx.now);
-                self.net.respond_with_file(exchange, (outgoing, permit), None, &self.cx);
+                self.net.respond(exchange, outgoing, Some((permit, None)), &self.cx);
             }
             Err(fault) => self.fail_response(exchange, Some(fault.into()), fault),
         }
@@ -48,7 +48,7 @@ impl Driver {
         let network = Network::of(requester.addr.ip());
         let body = self.disk.metadata_body(file, b3, network, self.node.limited_mut());
         let (told, detail, fault) = match body {
-            Ok(body) => return self.net.respond(exchange, Outgoing::bytes(body, self.cx.now), &self.cx),
+            Ok(body) => return self.net.respond(exchange, Outgoing::bytes(body, self.cx.now), None, &self.cx),
             Err(Unsent::NoRoom) => (RefusalReason::Busy, "too many metadata are on their way", ResponseFault::NoMemory),
             Err(Unsent::NotHashed) => {
                 let fault = ResponseFault::Disk(DiskFault::Missing);
@@ -65,7 +65,8 @@ impl Driver {
             Ok((file, permit)) => {
                 // Dialling takes a descriptor for the file anew.
                 drop(permit);
-                self.net.call_back(exchange, to, Outgoing::file(file, self.cx.now), &mut self.cx);
+                let file = Outgoing::file(file, self.cx.now);
+                self.net.dial(exchange, to, Task::CallBack(file), &mut self.cx);
             }
             Err(fault) => {
                 let outcome = Err(DialFault::Disk(fault));

@@ -62,10 +62,10 @@ impl Driver {
         let Self { net, disk, front, cx, .. } = self;
         match action {
             Action::SendList { exchange, attributes } => {
-                net.respond(exchange, Outgoing::list(attributes, cx.now), cx);
+                net.respond(exchange, Outgoing::list(attributes, cx.now), None, cx);
             }
             Action::AnswerFirstContact { exchange } => {
-                net.respond(exchange, Outgoing::bytes(FIRST_CONTACT_ANSWER.to_vec(), cx.now), cx);
+                net.respond(exchange, Outgoing::bytes(FIRST_CONTACT_ANSWER.to_vec(), cx.now), None, cx);
             }
             Action::SendFile { exchange, name } => self.send_file(exchange, name),
             Action::SendRange { exchange, file, offset, length } => self.send_range(exchange, &file, offset, length),
@@ -93,7 +93,7 @@ impl Driver {
             Action::Trim { exchange, groups_end } => net.trim(exchange, groups_end),
             Action::Abort { exchange } => net.abort(exchange, disk.open_parts(), cx),
             Action::Resolve { host } => disk.resolve(host),
-            Action::StartScan => disk.start_scan(front.log_files(), cx),
+            Action::StartScan => disk.start_scan(front.host().log_files(), cx),
             Action::LookAt { names } => disk.look_at(names, cx),
             Action::ProbeTarget { download, spec, b3, size } => {
                 let order = PartOrder::Probe(disk.part_request(spec, b3, size));
@@ -125,7 +125,7 @@ impl Driver {
         let Self { net, cx, .. } = self;
         match action {
             BootstrapAction::SendPeerList { exchange, peers } => {
-                net.respond(exchange, Outgoing::bytes(encode_peer_list(&peers), cx.now), cx);
+                net.respond(exchange, Outgoing::bytes(encode_peer_list(&peers), cx.now), None, cx);
             }
             BootstrapAction::Close { exchange } => net.close_request(exchange, cx),
             BootstrapAction::Check { to, p1 } => {

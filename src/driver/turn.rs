@@ -31,7 +31,7 @@ impl Driver {
         // Here too: the loop of a program that embeds it writes in this thread, and in helpers that it starts.
         super::survive_file_size_limit()?;
         let mut events = Events::with_capacity(EVENTS_MAX);
-        self.front.ready(&self.facts);
+        self.front.host().ready(&self.facts);
         self.disk.look_at_directories(self.node.config(), &self.cx);
         self.carry_out();
         while self.cx.phase != Phase::Over {

@@ -10,7 +10,7 @@ use crate::id::TransferId;
 use crate::node::contract::BootstrapAddr;
 use crate::store::{CacheFault, Committed, Flushed, LogDone, Orphan, OrphansFound, PartOpened, Synced};
 use mio::Waker;
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::path::PathBuf;
@@ -68,7 +68,7 @@ pub(super) enum Key {
 }
 
 /// Which jobs run beside which: a lookup that hangs delays no sync, and a sync no opening.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Lane {
     /// Host names are looked up.
     Lookup,
@@ -96,7 +96,6 @@ impl Lane {
 }
 
 struct Job {
-    lane: Lane,
     key: Key,
     work: Box<dyn FnOnce() -> Done + Send>,
     /// What is reported if the work panics.
@@ -108,8 +107,12 @@ struct Job {
 /// Bounded: lookups by the number of bootstrap nodes, openings and syncs by the downloads in progress and the state
 /// files; those beyond the threads wait in order.
 pub(super) struct Jobs {
-    running: Vec<(Lane, Key)>,
-    waiting: VecDeque<Job>,
+    running: BTreeMap<Key, Lane>,
+    /// Those that wait, of each lane in the order in which they came.
+    waiting: BTreeMap<(Lane, u64), Job>,
+    /// Where the job that waits with a key is.
+    places: BTreeMap<Key, (Lane, u64)>,
+    submitted: u64,
     sender: Sender<(Key, Done)>,
     receiver: Receiver<(Key, Done)>,
     waker: Arc<Waker>,
@@ -118,7 +121,8 @@ pub(super) struct Jobs {
 impl Jobs {
     pub(super) fn new(waker: Arc<Waker>) -> Self {
         let (sender, receiver) = mpsc::channel();
-        Self { running: Vec::new(), waiting: VecDeque::new(), sender, receiver, waker }
+        let (running, waiting, places) = Default::default();
+        Self { running, waiting, places, submitted: 0, sender, receiver, waker }
     }
 
     /// Runs a job as soon as a thread is free. It ends in exactly one [`Done`], made by `done`: of what it comes to, or of
@@ -131,46 +135,45 @@ impl Jobs {
         work: impl FnOnce() -> T + Send + 'static,
     ) {
         let lost = done(lost);
-        let job = Job { lane, key, lost, work: Box::new(move || done(work())) };
-        match self.waiting.iter_mut().find(|waiting| waiting.key == job.key) {
-            Some(older) => *older = job,
-            None => self.waiting.push_back(job),
-        }
-        self.start_waiting();
+        let job = Job { key: key.clone(), lost, work: Box::new(move || done(work())) };
+        self.submitted += 1;
+        let place = *self.places.entry(key).or_insert((lane, self.submitted));
+        self.waiting.insert(place, job);
+        self.start_waiting(place.0);
     }
 
     /// The next job that is through.
     pub(super) fn poll(&mut self) -> Option<Done> {
         let (key, done) = self.receiver.try_recv().ok()?;
-        self.running.retain(|(_, running)| *running != key);
-        self.start_waiting();
+        let lanes = [self.running.remove(&key), self.places.get(&key).map(|(lane, _)| *lane)];
+        lanes.into_iter().flatten().for_each(|lane| self.start_waiting(lane));
         Some(done)
     }
 
     /// Whether a file is still to be synced, opened or removed.
     pub(super) fn is_syncing(&self) -> bool {
-        let mut lanes = self.running.iter().map(|(lane, _)| *lane).chain(self.waiting.iter().map(|job| job.lane));
+        let mut lanes = self.running.values().chain(self.waiting.keys().map(|(lane, _)| lane));
         lanes.any(|lane| matches!(lane, Lane::Open | Lane::Sync | Lane::Log))
     }
 
-    fn start_waiting(&mut self) {
-        while let Some(at) = self.waiting.iter().position(|job| self.may_run(job))
-            && let Some(job) = self.waiting.remove(at)
-        {
-            self.running.push((job.lane, job.key.clone()));
+    fn start_waiting(&mut self, lane: Lane) {
+        while self.running.values().filter(|running| **running == lane).count() < lane.running_max() {
+            let mut waiting = self.waiting.range((lane, 0)..=(lane, u64::MAX));
+            let Some(place) = waiting.find(|(_, job)| !self.running.contains_key(&job.key)).map(|(place, _)| *place)
+            else {
+                return;
+            };
+            let Some(job) = self.waiting.remove(&place) else { return };
+            self.places.remove(&job.key);
+            self.running.insert(job.key.clone(), lane);
             spawn(job, self.sender.clone(), Arc::clone(&self.waker));
         }
-    }
-
-    fn may_run(&self, job: &Job) -> bool {
-        let in_lane = self.running.iter().filter(|(lane, _)| *lane == job.lane).count();
-        in_lane < job.lane.running_max() && self.running.iter().all(|(_, key)| *key != job.key)
     }
 }
 
 /// Runs one job in a thread of its own, or here if there is no thread to be had.
 fn spawn(job: Job, sender: Sender<(Key, Done)>, waker: Arc<Waker>) {
-    let Job { key, work, lost, .. } = job;
+    let Job { key, work, lost } = job;
     let report = Report { done: Some((key, lost)), sender, waker };
     let task = Arc::new(Mutex::new(Some((report, work))));
     let shared = Arc::clone(&task);

@@ -13,7 +13,7 @@ pub(crate) use listener::{BindFault, ControlListener};
 pub(crate) use reloads::Caller;
 
 use super::cx::{Cx, Output};
-use super::host::{Facts, Host, Reload, ReloadJob};
+use super::host::{Host, ReloadJob};
 use super::refusals::Refusals;
 use super::socket::{Readiness, Step};
 use crate::control::{CallError, CallId, ExitCode, Reply, encode_reply};
@@ -26,7 +26,6 @@ use listener::turn_away;
 use log::warn;
 use mio::Registry;
 use reloads::Reloads;
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// How soon a listener that cannot accept tries again.
@@ -61,24 +60,9 @@ impl Front {
         }
     }
 
-    /// The loop begins.
-    pub(crate) fn ready(&mut self, facts: &Facts) {
-        self.host.ready(facts);
-    }
-
-    /// The loop begins to leave.
-    pub(crate) fn leaving(&mut self) {
-        self.host.leaving();
-    }
-
-    /// Changes the log level.
-    pub(crate) fn set_log_level(&mut self, level: &str) -> Result<(), String> {
-        self.host.set_log_level(level)
-    }
-
-    /// The files that the log is or was written to.
-    pub(crate) fn log_files(&self) -> &[PathBuf] {
-        self.host.log_files()
+    /// The program that runs the loop.
+    pub(crate) fn host(&mut self) -> &mut dyn Host {
+        &mut *self.host
     }
 
     /// There may be clients to accept.
@@ -204,11 +188,6 @@ impl Front {
                 Err((caller, CallError::new(ExitCode::Other, message)))
             }
         }
-    }
-
-    /// The configuration has been read: what it says. [`Front::end_reload`] follows when it is in force.
-    pub(crate) fn reloaded(&mut self) -> Result<Reload, CallError> {
-        self.host.reloaded().map_err(|error| CallError::new(ExitCode::Other, error))
     }
 
     /// Answers those who waited for the reload. The job of the next one, if one follows.

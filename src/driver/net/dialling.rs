@@ -2,7 +2,7 @@
 
 use super::exchange::{Outbound, Part, Task};
 use super::table::Connection;
-use super::{CALL_BACK_DESCRIPTORS, Net, Outgoing};
+use super::{CALL_BACK_DESCRIPTORS, Net};
 use crate::content::groups_span;
 use crate::driver::cx::Cx;
 use crate::driver::open_parts::{OpenParts, Remains};
@@ -60,11 +60,6 @@ impl Net {
         } else if let Some(begun) = begun {
             parts.take_remains(Remains::Partial(Rc::unwrap_or_clone(begun)));
         }
-    }
-
-    /// Brings a file to a requester that had closed.
-    pub(crate) fn call_back(&mut self, exchange: ExchangeId, to: SocketAddr, file: Outgoing, cx: &mut Cx) {
-        self.dial(exchange, to, Task::CallBack(file), cx);
     }
 
     /// Lets a fetch of groups end earlier.

@@ -11,28 +11,19 @@ use crate::wire::SearchDone;
 use std::fmt::Display;
 
 impl Net {
-    /// Starts to send a response that is in memory, or the list.
-    pub(crate) fn respond(&mut self, exchange: ExchangeId, outgoing: Outgoing, cx: &Cx) {
-        self.start_sending(exchange, outgoing, None, cx);
-    }
-
-    /// Starts to send a file, for which a descriptor was taken; the name is that of a whole one.
-    pub(crate) fn respond_with_file(
+    /// Starts to send a response. For one from a file a descriptor was taken; the name is that of a whole one.
+    pub(crate) fn respond(
         &mut self,
         exchange: ExchangeId,
-        (outgoing, permit): (Outgoing, Permit),
-        name: Option<FileName>,
+        outgoing: Outgoing,
+        file: Option<(Permit, Option<FileName>)>,
         cx: &Cx,
     ) {
         let Some(key) = self.table.key(exchange) else { return };
-        self.table.hold_file(key, permit);
-        self.start_sending(exchange, outgoing, name, cx);
-    }
-
-    fn start_sending(&mut self, exchange: ExchangeId, outgoing: Outgoing, name: Option<FileName>, cx: &Cx) {
-        let Some(key) = self.table.key(exchange) else { return };
+        let (permit, name) = file.unzip();
+        permit.into_iter().for_each(|permit| self.table.hold_file(key, permit));
         if let Some(Connection::Inbound(inbound)) = self.table.get_mut(key) {
-            inbound.send(outgoing, name, cx.now);
+            inbound.send(outgoing, name.flatten(), cx.now);
             self.table.arm(key);
             self.table.make_ready(key);
         }

@@ -32,7 +32,7 @@ pub fn survive_file_size_limit() -> io::Result<()> {
 pub(super) struct Signals {
     descriptor: SignalFd,
     /// Something may have come.
-    pub(super) is_ready: bool,
+    is_ready: bool,
 }
 
 impl Signals {
@@ -46,6 +46,11 @@ impl Signals {
         let descriptor = SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
         registry.register(&mut SourceFd(&descriptor.as_fd().as_raw_fd()), token, Interest::READABLE)?;
         Ok(Self { descriptor, is_ready: true })
+    }
+
+    /// Takes note of an event.
+    pub(super) fn on_ready(&mut self) {
+        self.is_ready = true;
     }
 
     /// The next signal that came.

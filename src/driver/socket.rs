@@ -18,8 +18,8 @@ pub(super) enum Direction {
     Down,
 }
 
-/// Proof that a call would have blocked, so that epoll tells when it is worth another attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Proof that a call would have blocked, so that epoll tells when it is worth another attempt. Good for one wait.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Blocked(());
 
 /// What follows a step of a connection. `R` is what it reports, `E` how it ends.
@@ -37,20 +37,6 @@ pub(super) enum Step<R, E> {
     Report(R),
     /// It is over.
     End(E),
-}
-
-impl<R, E> Step<R, E> {
-    /// The same step in the terms of whoever handles connections of several kinds.
-    pub(super) fn map<S, F>(self, report: impl FnOnce(R) -> S, end: impl FnOnce(E) -> F) -> Step<S, F> {
-        match self {
-            Self::Wait(blocked) => Step::Wait(blocked),
-            Self::Idle => Step::Idle,
-            Self::Again => Step::Again,
-            Self::Paced(direction) => Step::Paced(direction),
-            Self::Report(reported) => Step::Report(report(reported)),
-            Self::End(ended) => Step::End(end(ended)),
-        }
-    }
 }
 
 /// What epoll last said of one direction of a socket.

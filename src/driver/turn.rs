@@ -3,7 +3,7 @@
 use super::Driver;
 use super::cx::Phase;
 use super::net::{Lent, directions};
-use super::signals::Asked;
+use super::signals::{Asked, Signals};
 use super::tokens::{CLIENTS, CONNECTIONS, CONTROL, SIGNALS, WAKER};
 use log::debug;
 use mio::{Events, Token};
@@ -74,7 +74,7 @@ impl Driver {
     fn note(&mut self, event: &mio::event::Event) {
         match event.token() {
             WAKER => {}
-            SIGNALS => self.signals.iter_mut().for_each(|signals| signals.is_ready = true),
+            SIGNALS => self.signals.iter_mut().for_each(Signals::on_ready),
             CONTROL => self.front.on_listener_ready(),
             Token(token) if (CLIENTS.0..CONNECTIONS.0).contains(&token) => {
                 let (readable, writable, _) = directions(event);

@@ -1,32 +1,16 @@
 //! Giving a connection its step, or its deadline, and following what it says.
 
 use super::Net;
-use super::exchange::{Context, Lent, Over, Report, Service, Unsent};
+use super::exchange::{Context, Lent, NetStep, Over, Report, Service};
 use super::pace::Pace;
 use super::table::Connection;
 use crate::driver::cx::{Cx, Output};
 use crate::driver::open_parts::OpenParts;
 use crate::driver::socket::{Direction, Step};
-use crate::id::ExchangeId;
 use crate::library::Library;
 use crate::node::Event;
 use crate::time::Instant;
 use crate::wire::{Message, WireError};
-
-/// What the step of any connection reports.
-enum AnyReport {
-    Exchange(Report),
-    Sent(Vec<ExchangeId>),
-}
-
-/// How any connection ends.
-enum AnyOver {
-    Exchange(Over),
-    Stream(Unsent),
-    Check(bool),
-}
-
-type AnyStep = Step<AnyReport, AnyOver>;
 
 impl Net {
     /// How many connections wait for their turn, at most.
@@ -48,20 +32,16 @@ impl Net {
     pub(crate) fn step(&mut self, key: usize, lent: Lent<'_>, cx: &mut Cx) {
         let Lent { library, parts } = lent;
         let mut context = context(library, parts, &mut self.pace, cx);
-        let step: AnyStep = match self.table.get_mut(key) {
-            Some(Connection::Inbound(inbound)) => {
-                inbound.advance(&mut context).map(AnyReport::Exchange, AnyOver::Exchange)
-            }
-            Some(Connection::Outbound(outbound)) => {
-                let step = outbound.advance(&mut context, self.poll.registry());
-                step.map(AnyReport::Exchange, AnyOver::Exchange)
-            }
+        let step = match self.table.get_mut(key) {
+            Some(Connection::Inbound(inbound)) => inbound.advance(&mut context),
+            Some(Connection::Outbound(outbound)) => outbound.advance(&mut context, self.poll.registry()),
             Some(Connection::Stream(link)) => {
-                link.advance(context.scratch, context.now).map(AnyReport::Sent, AnyOver::Stream)
+                let step = link.advance(context.scratch, context.now);
+                let (peer, done_lines) = (link.to(), link.take_done_lines());
+                cx.out.extend(done_lines.into_iter().map(|done| Event::SearchDone { peer, done }));
+                step
             }
-            Some(Connection::Check(check)) => {
-                check.advance(context.scratch).map(|never| match never {}, AnyOver::Check)
-            }
+            Some(Connection::Check(check)) => check.advance(context.scratch),
             None => return,
         };
         self.follow(key, step, parts, cx);
@@ -71,37 +51,32 @@ impl Net {
     pub(crate) fn on_deadline(&mut self, key: usize, lent: Lent<'_>, cx: &mut Cx) {
         let Lent { library, parts } = lent;
         let mut context = context(library, parts, &mut self.pace, cx);
-        let step: AnyStep = match self.table.get_mut(key) {
-            Some(Connection::Inbound(inbound)) => {
-                inbound.on_deadline(&mut context).map(AnyReport::Exchange, AnyOver::Exchange)
-            }
-            Some(Connection::Outbound(outbound)) => {
-                outbound.on_deadline(&mut context).map(AnyReport::Exchange, AnyOver::Exchange)
-            }
-            Some(Connection::Stream(link)) => link.on_deadline().map(AnyReport::Sent, AnyOver::Stream),
-            Some(Connection::Check(check)) => Step::End(AnyOver::Check(check.has_answered())),
+        let step = match self.table.get_mut(key) {
+            Some(Connection::Inbound(inbound)) => inbound.on_deadline(&mut context),
+            Some(Connection::Outbound(outbound)) => outbound.on_deadline(&mut context),
+            Some(Connection::Stream(link)) => link.on_deadline(),
+            Some(Connection::Check(check)) => Step::End(Over::Checked(check.has_answered())),
             None => return,
         };
         self.follow(key, step, parts, cx);
     }
 
     /// Does what a step asks for.
-    fn follow(&mut self, key: usize, step: AnyStep, parts: &mut OpenParts, cx: &mut Cx) {
-        self.report_done_lines(key, cx);
+    fn follow(&mut self, key: usize, step: NetStep, parts: &mut OpenParts, cx: &mut Cx) {
         match step {
             Step::Wait(_) | Step::Idle => {}
             Step::Again => self.table.make_ready(key),
             Step::Paced(direction) => self.wait_for_tokens(key, direction, cx),
             Step::Report(report) => self.on_report(key, report, parts, cx),
-            Step::End(AnyOver::Exchange(Over::Ended(event))) => {
+            Step::End(Over::Ended(event)) => {
                 // What went out counts also when the rest does not follow.
                 let progress = self.table.get_mut(key).and_then(|connection| connection.progress());
                 self.close_with_remains(key, parts);
                 cx.out.extend(progress.into_iter().chain(event));
             }
-            Step::End(AnyOver::Exchange(Over::Refused(error))) => self.refuse_bytes(key, &error, cx),
-            Step::End(AnyOver::Stream(unsent)) => self.on_stream_over(key, unsent, cx),
-            Step::End(AnyOver::Check(answered)) => {
+            Step::End(Over::Refused(error)) => self.refuse_bytes(key, &error, cx),
+            Step::End(Over::Stream(unsent, fault)) => self.on_stream_over(key, unsent, fault, cx),
+            Step::End(Over::Checked(answered)) => {
                 if let Some(Connection::Check(check)) = self.close(key) {
                     cx.out.push(Output::Checked(check.to(), Some(answered)));
                 }
@@ -109,11 +84,11 @@ impl Net {
         }
     }
 
-    fn on_report(&mut self, key: usize, report: AnyReport, parts: &mut OpenParts, cx: &mut Cx) {
+    fn on_report(&mut self, key: usize, report: Report, parts: &mut OpenParts, cx: &mut Cx) {
         match report {
             // It goes on when the node has answered.
-            AnyReport::Exchange(Report::Message(message)) => return self.on_message(key, message, cx),
-            AnyReport::Exchange(Report::Event(event)) => {
+            Report::Message(message) => return self.on_message(key, message, cx),
+            Report::Event(event) => {
                 if let Event::GroupVerified { group, .. } = event
                     && let Some(Connection::Outbound(outbound)) = self.table.get_mut(key)
                     && let Some(download) = outbound.checked_download()
@@ -122,14 +97,14 @@ impl Net {
                 }
                 cx.out.event(event);
             }
-            AnyReport::Exchange(Report::Answered(event)) => {
+            Report::Answered(event) => {
                 self.table.forget_exchange(key);
                 cx.out.event(event);
                 if let Some(surplus) = self.table.surplus_watched() {
                     self.close(surplus);
                 }
             }
-            AnyReport::Sent(exchanges) => self.on_stream_sent(key, exchanges, cx),
+            Report::Sent(exchanges) => self.on_stream_sent(key, exchanges, cx),
         }
         self.table.make_ready(key);
     }

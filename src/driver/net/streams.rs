@@ -2,7 +2,7 @@
 
 use super::Net;
 use super::budget::Use;
-use super::exchange::{Queued, STREAM_STUCK_MAX, StreamLink, Unsent};
+use super::exchange::{Queued, STREAM_STUCK_MAX, StreamLink};
 use super::stream_index::STREAMS_MAX;
 use super::table::Connection;
 use crate::driver::cx::Cx;
@@ -87,14 +87,6 @@ impl Net {
         }
     }
 
-    /// Reports what the other side of a stream has said.
-    pub(super) fn report_done_lines(&mut self, key: usize, cx: &mut Cx) {
-        if let Some(Connection::Stream(link)) = self.table.get_mut(key) {
-            let peer = link.to();
-            cx.out.extend(link.take_done_lines().into_iter().map(|done| Event::SearchDone { peer, done }));
-        }
-    }
-
     /// The system has taken the messages of these exchanges.
     pub(super) fn on_stream_sent(&mut self, key: usize, exchanges: Vec<ExchangeId>, cx: &mut Cx) {
         let Some(Connection::Stream(link)) = self.table.get_mut(key) else { return };
@@ -105,7 +97,13 @@ impl Net {
     }
 
     /// A stream is over.
-    pub(super) fn on_stream_over(&mut self, key: usize, (unsent, fault): Unsent, cx: &mut Cx) {
+    pub(super) fn on_stream_over(
+        &mut self,
+        key: usize,
+        unsent: VecDeque<Queued>,
+        fault: Option<DialFault>,
+        cx: &mut Cx,
+    ) {
         let Some(Connection::Stream(link)) = self.table.get_mut(key) else { return };
         let (to, was_used) = (link.to(), link.was_used());
         self.close_stream(to, key, cx);

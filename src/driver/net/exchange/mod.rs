@@ -24,16 +24,18 @@ pub(crate) use inbound::{Inbound, Service};
 pub(crate) use outbound::{Outbound, Task};
 pub(crate) use outgoing::Outgoing;
 pub(crate) use port_check::{PortCheck, Proof};
-pub(crate) use stream::{Queued, STREAM_STUCK_MAX, StreamLink, Unsent};
+pub(crate) use stream::{Queued, STREAM_STUCK_MAX, StreamLink};
 
 use super::pace::Pace;
 use crate::driver::open_parts::{OpenParts, Parts};
 use crate::driver::socket::Step;
 use crate::fault::DialFault;
+use crate::id::ExchangeId;
 use crate::library::Library;
 use crate::node::Event;
 use crate::time::Instant;
 use crate::wire::{Message, WireError};
+use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
@@ -104,7 +106,7 @@ pub(super) struct Context<'a> {
     pub(super) pace: &'a mut Pace,
 }
 
-/// What a step of an exchange reports.
+/// What a step of a connection reports.
 #[derive(Debug)]
 pub(super) enum Report {
     /// A message is complete, and the node owes an answer.
@@ -113,19 +115,25 @@ pub(super) enum Report {
     Event(Event),
     /// For the node: its answer is sent. The exchange may not be named any more, though its connection lingers.
     Answered(Event),
+    /// The system has taken the messages of these exchanges on a stream.
+    Sent(Vec<ExchangeId>),
 }
 
-/// How an exchange ends.
+/// How a connection ends.
 #[derive(Debug)]
 pub(super) enum Over {
     /// Close, and tell the node if it is told.
     Ended(Option<Event>),
     /// What came is not the protocol, or not in time. Reset.
     Refused(WireError),
+    /// A stream: what was not sent, and why; `None` if it simply was idle.
+    Stream(VecDeque<Queued>, Option<DialFault>),
+    /// A check: whether the registrant has answered.
+    Checked(bool),
 }
 
-/// What follows a step of an exchange.
-pub(super) type ExchangeStep = Step<Report, Over>;
+/// What follows a step of a connection.
+pub(super) type NetStep = Step<Report, Over>;
 
 /// The fault that an I/O error on a dialled connection amounts to.
 fn dial_fault(error: &io::Error) -> DialFault {

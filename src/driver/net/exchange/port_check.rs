@@ -3,13 +3,13 @@
 //! It sends a first contact (PROTOCOL, part 2, First contact), which every base program survives, and reads one line.
 
 use super::first_line::FirstLine;
+use super::{NetStep, Over};
 use crate::driver::socket::{ReadStep, Socket, Step};
 use crate::id::QueryId;
 use crate::time::Instant;
 use crate::wire::Message;
 use mio::net::TcpStream;
 use mio::{Registry, Token};
-use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -28,9 +28,6 @@ pub(crate) enum Proof {
     /// It says that it speaks `p1`.
     FirstContact,
 }
-
-/// What follows a step of a check; it ends with whether the registrant has answered.
-type CheckStep = Step<Infallible, bool>;
 
 /// A check in progress.
 pub(crate) struct PortCheck {
@@ -89,14 +86,14 @@ impl PortCheck {
     }
 
     /// Does what can be done now.
-    pub(crate) fn advance(&mut self, scratch: &mut [u8]) -> CheckStep {
+    pub(crate) fn advance(&mut self, scratch: &mut [u8]) -> NetStep {
         match self.try_advance(scratch) {
             Ok(checked) => checked,
-            Err(_) => Step::End(self.has_answered()),
+            Err(_) => Step::End(Over::Checked(self.has_answered())),
         }
     }
 
-    fn try_advance(&mut self, scratch: &mut [u8]) -> io::Result<CheckStep> {
+    fn try_advance(&mut self, scratch: &mut [u8]) -> io::Result<NetStep> {
         if let State::Connecting { query, port } = self.state {
             if let Err(blocked) = self.socket.connected()? {
                 return Ok(Step::Wait(blocked));
@@ -120,9 +117,9 @@ impl PortCheck {
         for _ in 0..READS_MAX {
             match self.socket.read(scratch)? {
                 ReadStep::Blocked(blocked) => return Ok(Step::Wait(blocked)),
-                ReadStep::Fin => return Ok(Step::End(self.has_answered())),
-                ReadStep::Bytes(n) if line.take(&scratch[..n]) => return Ok(Step::End(true)),
-                ReadStep::Bytes(_) if line.is_too_much() => return Ok(Step::End(self.has_answered())),
+                ReadStep::Fin => return Ok(Step::End(Over::Checked(self.has_answered()))),
+                ReadStep::Bytes(n) if line.take(&scratch[..n]) => return Ok(Step::End(Over::Checked(true))),
+                ReadStep::Bytes(_) if line.is_too_much() => return Ok(Step::End(Over::Checked(self.has_answered()))),
                 ReadStep::Bytes(_) => {}
             }
         }

@@ -4,7 +4,7 @@
 //! A message counts as delivered when the system has taken it. A peer that vanishes without a word is noticed when what
 //! was sent stays unacknowledged; what it did not read is lost, as it is on a connection of its own.
 
-use super::dial_fault;
+use super::{NetStep, Over, Report, dial_fault};
 use crate::driver::socket::{ReadStep, Socket, Step};
 use crate::fault::DialFault;
 use crate::id::ExchangeId;
@@ -54,12 +54,6 @@ impl Queued {
         self.exchange
     }
 }
-
-/// What was not sent when a stream ended, and why; `None` if it simply was idle.
-pub(crate) type Unsent = (VecDeque<Queued>, Option<DialFault>);
-
-/// What follows a step of a stream: it reports the exchanges whose messages the system has taken.
-type StreamStep = Step<Vec<ExchangeId>, Unsent>;
 
 /// An open stream, or one that is being opened.
 #[derive(Debug)]
@@ -178,16 +172,16 @@ impl StreamLink {
     }
 
     /// The deadline has come.
-    pub(crate) fn on_deadline(&mut self) -> StreamStep {
+    pub(crate) fn on_deadline(&mut self) -> NetStep {
         let fault = (!self.queue.is_empty()).then_some(DialFault::TimedOut);
-        Step::End((self.give_up(), fault))
+        Step::End(Over::Stream(self.give_up(), fault))
     }
 
     /// Sends what can be sent now.
-    pub(crate) fn advance(&mut self, scratch: &mut [u8], now: Instant) -> StreamStep {
+    pub(crate) fn advance(&mut self, scratch: &mut [u8], now: Instant) -> NetStep {
         match self.try_advance(scratch, now) {
             Ok(step) => step,
-            Err(fault) => Step::End((self.give_up(), Some(fault))),
+            Err(fault) => Step::End(Over::Stream(self.give_up(), Some(fault))),
         }
     }
 
@@ -196,7 +190,7 @@ impl StreamLink {
         std::mem::take(&mut self.queue)
     }
 
-    fn try_advance(&mut self, scratch: &mut [u8], now: Instant) -> Result<StreamStep, DialFault> {
+    fn try_advance(&mut self, scratch: &mut [u8], now: Instant) -> Result<NetStep, DialFault> {
         if let State::Connecting { .. } = self.state {
             if let Err(blocked) = self.socket.connected().map_err(|error| dial_fault(&error))? {
                 return Ok(Step::Wait(blocked));
@@ -216,7 +210,7 @@ impl StreamLink {
                 }
                 ReadStep::Fin => {
                     let fault = (!self.queue.is_empty()).then_some(DialFault::Reset);
-                    return Ok(Step::End((self.give_up(), fault)));
+                    return Ok(Step::End(Over::Stream(self.give_up(), fault)));
                 }
             }
         }
@@ -238,7 +232,7 @@ impl StreamLink {
                 Err(fault) => return Err(fault),
             }
         }
-        Ok(if sent.is_empty() { next } else { Step::Report(sent) })
+        Ok(if sent.is_empty() { next } else { Step::Report(Report::Sent(sent)) })
     }
 }
 
@@ -283,7 +277,7 @@ mod tests {
         }
 
         /// Lets the link work until it has something to tell.
-        fn next(&mut self) -> StreamStep {
+        fn next(&mut self) -> NetStep {
             let mut events = Events::with_capacity(8);
             loop {
                 match self.link.advance(&mut [0; 512], NOW) {
@@ -307,7 +301,7 @@ mod tests {
     #[test]
     fn messages_follow_one_another_each_ended_by_a_newline() {
         let mut rig = Rig::open();
-        assert!(matches!(rig.next(), Step::Report(sent) if sent == [ExchangeId::Outbound(1)]));
+        assert!(matches!(rig.next(), Step::Report(Report::Sent(sent)) if sent == [ExchangeId::Outbound(1)]));
         assert!(rig.link.was_used() && rig.link.idle_since().is_some());
         rig.link.push(queued(2)).unwrap();
         rig.link.push(queued(3)).unwrap();
@@ -315,7 +309,7 @@ mod tests {
         assert!(!rig.link.withdraw(ExchangeId::Outbound(3)));
         rig.link.push(queued(4)).unwrap();
         let sent = [ExchangeId::Outbound(2), ExchangeId::Outbound(4)];
-        assert!(matches!(rig.next(), Step::Report(told) if told == sent));
+        assert!(matches!(rig.next(), Step::Report(Report::Sent(told)) if told == sent));
         rig.hear(&[line(1), line(2), line(4)].concat());
     }
 
@@ -325,7 +319,10 @@ mod tests {
         rig.next();
         rig.hear(&line(1));
         drop(rig.peer.shutdown(std::net::Shutdown::Both));
-        assert!(matches!(rig.next(), Step::End((unsent, None)) if unsent.is_empty()), "idle: nobody is disappointed");
+        assert!(
+            matches!(rig.next(), Step::End(Over::Stream(unsent, None)) if unsent.is_empty()),
+            "idle: nobody is disappointed"
+        );
 
         let mut rig = Rig::open();
         rig.next();
@@ -334,8 +331,10 @@ mod tests {
         drop(rig.peer.shutdown(std::net::Shutdown::Both));
         // Whether the message or the FIN is first is chance; nothing is lost in silence.
         match rig.next() {
-            Step::End((unsent, Some(DialFault::Reset))) => assert_eq!(unsent[0].exchange(), ExchangeId::Outbound(2)),
-            Step::Report(sent) => assert_eq!(sent, [ExchangeId::Outbound(2)]),
+            Step::End(Over::Stream(unsent, Some(DialFault::Reset))) => {
+                assert_eq!(unsent[0].exchange(), ExchangeId::Outbound(2))
+            }
+            Step::Report(Report::Sent(sent)) => assert_eq!(sent, [ExchangeId::Outbound(2)]),
             other => panic!("{other:?}"),
         }
     }
@@ -347,10 +346,12 @@ mod tests {
         let deadline = rig.link.deadline().unwrap();
         assert_eq!(deadline, NOW + IDLE_MAX);
         assert!(deadline < NOW + STREAM_IDLE_MAX);
-        assert!(matches!(rig.link.on_deadline(), Step::End((unsent, None)) if unsent.is_empty()));
+        assert!(matches!(rig.link.on_deadline(), Step::End(Over::Stream(unsent, None)) if unsent.is_empty()));
         rig.link.push(queued(2)).unwrap();
         assert_eq!(rig.link.deadline(), Some(NOW + STREAM_STUCK_MAX));
-        assert!(matches!(rig.link.on_deadline(), Step::End((unsent, Some(DialFault::TimedOut))) if unsent.len() == 1));
+        assert!(
+            matches!(rig.link.on_deadline(), Step::End(Over::Stream(unsent, Some(DialFault::TimedOut))) if unsent.len() == 1)
+        );
     }
 
     #[test]

@@ -58,13 +58,13 @@ impl Rig {
         rig
     }
 
-    fn step(&mut self, now: Instant) -> ExchangeStep {
+    fn step(&mut self, now: Instant) -> NetStep {
         let Self { inbound, library, parts, pace, scratch, .. } = self;
         inbound.advance(&mut Context { now, scratch, library, parts, pace })
     }
 
     /// The peer sends this, and the connection takes it.
-    fn hear(&mut self, bytes: &[u8], now: Instant) -> ExchangeStep {
+    fn hear(&mut self, bytes: &[u8], now: Instant) -> NetStep {
         self.peer.write_all(bytes).unwrap();
         let mut events = Events::with_capacity(8);
         loop {

@@ -1,7 +1,7 @@
 //! The step of an accepted connection, and how it reads a message.
 
 use super::{Inbound, READ_BYTES, READS_MAX, State};
-use crate::driver::net::exchange::{Context, ExchangeStep, Over, Report};
+use crate::driver::net::exchange::{Context, NetStep, Over, Report};
 use crate::driver::socket::{ReadStep, Step};
 use crate::node::Event;
 use crate::node::contract::ResponseFault;
@@ -10,7 +10,7 @@ use crate::wire::{End, MESSAGE_DEADLINE, Message, WireError, decode};
 
 impl Inbound {
     /// Does what can be done now.
-    pub(crate) fn advance(&mut self, cx: &mut Context<'_>) -> ExchangeStep {
+    pub(crate) fn advance(&mut self, cx: &mut Context<'_>) -> NetStep {
         match self.state {
             State::Reading { .. } => match self.said.flush(&mut self.socket) {
                 Ok(()) => self.read_message(cx, End::More),
@@ -28,7 +28,7 @@ impl Inbound {
     }
 
     /// The deadline has come.
-    pub(crate) fn on_deadline(&mut self, cx: &mut Context<'_>) -> ExchangeStep {
+    pub(crate) fn on_deadline(&mut self, cx: &mut Context<'_>) -> NetStep {
         match &self.state {
             State::Reading { .. } => self.on_reading_deadline(cx),
             State::Asked { .. } | State::Deserted(_) => Step::Idle,
@@ -40,7 +40,7 @@ impl Inbound {
         }
     }
 
-    fn on_reading_deadline(&mut self, cx: &mut Context<'_>) -> ExchangeStep {
+    fn on_reading_deadline(&mut self, cx: &mut Context<'_>) -> NetStep {
         // A busy loop may come late: what has arrived meanwhile breaks the silence.
         let step = self.read_message(cx, End::More);
         if !matches!(step, Step::Wait(_)) || self.deadline().is_none_or(|at| at > cx.now) {
@@ -58,7 +58,7 @@ impl Inbound {
     }
 
     /// Reads until a message is complete. `end` is what is known beyond the bytes.
-    fn read_message(&mut self, cx: &mut Context<'_>, mut end: End) -> ExchangeStep {
+    fn read_message(&mut self, cx: &mut Context<'_>, mut end: End) -> NetStep {
         for _ in 0..READS_MAX {
             if self.fin {
                 end = End::Fin;
@@ -93,7 +93,7 @@ impl Inbound {
         Step::Again
     }
 
-    fn take_frame(&mut self, frame: &[u8], now: Instant) -> ExchangeStep {
+    fn take_frame(&mut self, frame: &[u8], now: Instant) -> NetStep {
         match decode(frame) {
             // Our FIN is sent: there can be no response.
             Ok(message) if self.stream_ends.is_some() && !message.may_stream() => Step::End(Over::Ended(None)),

@@ -2,13 +2,13 @@
 
 use super::{Inbound, READ_BYTES, READS_MAX, State, Unserved};
 use crate::driver::net::exchange::outgoing::{Pump, is_reset_after_fin};
-use crate::driver::net::exchange::{Context, ExchangeStep, Over, Report};
+use crate::driver::net::exchange::{Context, NetStep, Over, Report};
 use crate::driver::socket::{Direction, ReadStep, Step};
 use crate::node::Event;
 use crate::node::contract::ResponseFault;
 
 impl Inbound {
-    pub(super) fn send_payload(&mut self, cx: &mut Context<'_>) -> ExchangeStep {
+    pub(super) fn send_payload(&mut self, cx: &mut Context<'_>) -> NetStep {
         let State::Sending { outgoing, name, progress } = &mut self.state else { return Step::Idle };
         let pump = outgoing.pump(&mut self.socket, cx);
         progress.note(cx.now, outgoing.sent());
@@ -51,7 +51,7 @@ impl Inbound {
         }
     }
 
-    pub(super) fn send_reason(&mut self, cx: &mut Context<'_>) -> ExchangeStep {
+    pub(super) fn send_reason(&mut self, cx: &mut Context<'_>) -> NetStep {
         let State::Refusing { outgoing, .. } = &mut self.state else { return Step::Idle };
         match outgoing.pump(&mut self.socket, cx) {
             Pump::Blocked(blocked) => match self.socket.take_error() {
@@ -79,7 +79,7 @@ impl Inbound {
 
     /// The connection was reset while the response was on its way. Reset before a byte was acknowledged, after its FIN or
     /// before one that is late, the requester waits to be called back.
-    fn reader_gone(&mut self, after_fin: bool) -> ExchangeStep {
+    fn reader_gone(&mut self, after_fin: bool) -> NetStep {
         let (name, counted) = match &mut self.state {
             State::Sending { outgoing, name, .. } => (name.take(), outgoing.reported()),
             _ => (None, 0),
@@ -95,7 +95,7 @@ impl Inbound {
         }
     }
 
-    pub(super) fn linger_on(&mut self, cx: &mut Context<'_>) -> ExchangeStep {
+    pub(super) fn linger_on(&mut self, cx: &mut Context<'_>) -> NetStep {
         for _ in 0..READS_MAX {
             let State::Lingering { call_back, .. } = &mut self.state else { return Step::Idle };
             if self.fin && call_back.is_none() {
@@ -116,7 +116,7 @@ impl Inbound {
         Step::Again
     }
 
-    fn reset_while_lingering(&mut self) -> ExchangeStep {
+    fn reset_while_lingering(&mut self) -> NetStep {
         if let State::Lingering { call_back: Some(unserved), .. } = &self.state {
             self.state = State::Deserted(unserved.clone());
             return self.desert();
@@ -124,7 +124,7 @@ impl Inbound {
         Step::End(Over::Ended(None))
     }
 
-    pub(super) fn desert(&mut self) -> ExchangeStep {
+    pub(super) fn desert(&mut self) -> NetStep {
         let State::Deserted(Unserved { name, counted }) = &self.state else { return Step::Idle };
         let (name, counted) = (name.clone(), *counted);
         Step::End(Over::Ended(Some(Event::RequesterClosed { requester: self.from, name, counted })))

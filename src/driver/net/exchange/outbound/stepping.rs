@@ -5,7 +5,7 @@ use crate::driver::net::exchange::answer::Answered;
 use crate::driver::net::exchange::first_line::FirstLine;
 use crate::driver::net::exchange::incoming::{Incoming, Taken};
 use crate::driver::net::exchange::outgoing::Pump;
-use crate::driver::net::exchange::{Context, ExchangeStep, Over, Progress, Report, connect_fault, dial_fault};
+use crate::driver::net::exchange::{Context, NetStep, Over, Progress, Report, connect_fault, dial_fault};
 use crate::driver::socket::{Direction, ReadStep, Step};
 use crate::fault::DialFault;
 use crate::node::Event;
@@ -22,7 +22,7 @@ const READS_MAX: usize = 16;
 
 impl Outbound {
     /// The deadline has come.
-    pub(crate) fn on_deadline(&mut self, cx: &mut Context<'_>) -> ExchangeStep {
+    pub(crate) fn on_deadline(&mut self, cx: &mut Context<'_>) -> NetStep {
         match &mut self.state {
             State::Receiving(incoming) if cx.now < self.progress.deadline() => {
                 match incoming.poll(self.id, cx) {
@@ -44,7 +44,7 @@ impl Outbound {
     }
 
     /// Does what can be done now.
-    pub(crate) fn advance(&mut self, cx: &mut Context<'_>, registry: &Registry) -> ExchangeStep {
+    pub(crate) fn advance(&mut self, cx: &mut Context<'_>, registry: &Registry) -> NetStep {
         let step = match &self.state {
             State::Connecting(_) => self.finish_connecting(cx),
             State::Sending { .. } => self.send(cx),
@@ -57,13 +57,13 @@ impl Outbound {
         step.unwrap_or_else(|fault| self.end(Err(fault)))
     }
 
-    fn end(&mut self, outcome: Result<Response, DialFault>) -> ExchangeStep {
+    fn end(&mut self, outcome: Result<Response, DialFault>) -> NetStep {
         let event = self.ended(outcome);
         self.remains = std::mem::replace(&mut self.state, State::Over).into_remains();
         Step::End(Over::Ended(Some(event)))
     }
 
-    fn finish_connecting(&mut self, cx: &Context<'_>) -> Result<ExchangeStep, DialFault> {
+    fn finish_connecting(&mut self, cx: &Context<'_>) -> Result<NetStep, DialFault> {
         let socket = self.socket()?;
         if let Err(blocked) = socket.connected().map_err(|error| connect_fault(&error))? {
             return Ok(Step::Wait(blocked));
@@ -91,7 +91,7 @@ impl Outbound {
         Ok(Step::Again)
     }
 
-    fn send(&mut self, cx: &mut Context<'_>) -> Result<ExchangeStep, DialFault> {
+    fn send(&mut self, cx: &mut Context<'_>) -> Result<NetStep, DialFault> {
         let (socket, either_way) = match &mut self.link {
             Link::Connection(socket) => (socket, false),
             Link::EitherWay(answer) => (answer.asking().ok_or(DialFault::Aborted)?, true),
@@ -129,7 +129,7 @@ impl Outbound {
     }
 
     /// Goes on with the connection that brings the first byte.
-    fn await_answer(&mut self, cx: &mut Context<'_>, registry: &Registry) -> Result<ExchangeStep, DialFault> {
+    fn await_answer(&mut self, cx: &mut Context<'_>, registry: &Registry) -> Result<NetStep, DialFault> {
         let (Link::EitherWay(answer), State::Awaiting(part)) = (&mut self.link, &self.state) else {
             return Err(DialFault::Aborted);
         };
@@ -145,7 +145,7 @@ impl Outbound {
         })
     }
 
-    fn receive(&mut self, cx: &mut Context<'_>) -> Result<ExchangeStep, DialFault> {
+    fn receive(&mut self, cx: &mut Context<'_>) -> Result<NetStep, DialFault> {
         let id = self.id;
         let Link::Connection(socket) = &mut self.link else { return Err(DialFault::Aborted) };
         let State::Receiving(incoming) = &mut self.state else { return Ok(Step::Idle) };
@@ -195,7 +195,7 @@ impl Outbound {
         }
     }
 
-    fn upload(&mut self, cx: &mut Context<'_>) -> Result<ExchangeStep, DialFault> {
+    fn upload(&mut self, cx: &mut Context<'_>) -> Result<NetStep, DialFault> {
         let Link::Connection(socket) = &mut self.link else { return Err(DialFault::Aborted) };
         let State::Uploading(outgoing) = &mut self.state else { return Ok(Step::Idle) };
         let pump = outgoing.pump(socket, cx);
@@ -230,7 +230,7 @@ impl Outbound {
 
     /// Waits for the other side's FIN, or for a line that answers a first contact. A peer says nothing else, but a server of
     /// another kind shows by what it says what it is.
-    fn settle(&mut self, cx: &mut Context<'_>) -> Result<ExchangeStep, DialFault> {
+    fn settle(&mut self, cx: &mut Context<'_>) -> Result<NetStep, DialFault> {
         for _ in 0..READS_MAX {
             match self.socket()?.read(cx.scratch).map_err(|error| dial_fault(&error))? {
                 ReadStep::Bytes(n) => {

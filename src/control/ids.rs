@@ -140,7 +140,8 @@ fn match_part<'a>(part: &str, form: IdForm, known: &'a [u32], all: &'a [u32]) ->
         (_, 0) => Err(not_found(format!("no such id: {shown}"))),
         (IdForm::Beginnings, 1) => Ok(fits.into_iter().find(|ids| !ids.is_empty()).unwrap_or_default()),
         (IdForm::Beginnings, _) => {
-            let message = format!("{shown} is the beginning of {count} ids ({}…); type one whole", examples.join(", "));
+            let message =
+                format!("{shown} is the beginning of {count} ids ({}, ...); type one whole", examples.join(", "));
             Err(CallError::new(ExitCode::Usage, message))
         }
         (IdForm::Whole, _) => {

@@ -8,7 +8,7 @@
 //! | `orders` | what a user orders of downloads that are there |
 //! | `work`, `download`, `follow` | commands that follow what the daemon reports |
 //! | `content` | a downloaded file on the standard output |
-//! | `rows`, `table`, `text` | replies as people and programs read them |
+//! | `rows`, `table`, `text`, `wrap` | replies as people and programs read them |
 //! | `output`, `progress` | the standard output, and the standard error |
 //!
 //! Knows nothing of the network and decides nothing about it: what a daemon answers is shown as it is, except that
@@ -30,6 +30,7 @@ mod rows;
 mod table;
 mod text;
 mod work;
+mod wrap;
 
 use crate::control::{BAD_PARAMS, CallError, ExitCode, Request};
 use args::{Command, Early, Form, Options};
@@ -119,7 +120,7 @@ fn obey(options: Options, output: Output) -> Result<ExitCode, CallError> {
 
 /// Prints what was asked for instead of a command.
 fn tell(text: &str) -> ExitCode {
-    Output::new(Form::Text).write(text).map_or_else(|error| exit_code(error.code), |_| ExitCode::Done)
+    Output::new(Form::Text).write_lines(text).map_or_else(|error| exit_code(error.code), |_| ExitCode::Done)
 }
 
 /// The exit code for an error of the daemon: its own, or for one of JSON-RPC what it means for the user.

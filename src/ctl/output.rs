@@ -4,6 +4,7 @@
 use super::args::Form;
 use super::rows::Show;
 use super::table::Look;
+use super::wrap::wrapped;
 use crate::control::{CallError, ExitCode};
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
@@ -25,8 +26,7 @@ impl Output {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let able = !is_dumb();
         let live = form == Form::Text && io::stdout().is_terminal();
-        let columns = || console::Term::stdout().size_checked().map(|(_rows, columns)| usize::from(columns));
-        let width = if live { columns().filter(|&columns| columns > 0) } else { None };
+        let width = if live { columns(&console::Term::stdout()) } else { None };
         let look = Look { colour: live && wanted && able, width, ascii: is_ascii_locale() };
         let height = console::Term::stdout().size_checked().map(|(rows, _columns)| usize::from(rows));
         let redrawn_lines_max = height.filter(|_| live && able).map_or(0, |rows| rows.saturating_sub(1));
@@ -61,7 +61,7 @@ impl Output {
     /// Writes a whole result.
     pub(super) fn show<T: Show + Serialize + ?Sized>(self, result: &T) -> Result<(), CallError> {
         match self.form {
-            Form::Text => self.write(&result.people(self.look)),
+            Form::Text => self.write_lines(&result.people(self.look)),
             Form::Terse => self.write(&result.table().separated()),
             Form::Json => self.json(result),
         }
@@ -99,6 +99,11 @@ impl Output {
             let _ = self.json(&serde_json::json!({ "error": error }));
         }
         remark(&format!("pyratectl: {}", error.message));
+    }
+
+    /// Writes lines, wrapped at the width of a terminal.
+    pub(super) fn write_lines(self, text: &str) -> Result<Reader, CallError> {
+        self.write(&wrapped(text, self.look.width))
     }
 
     /// Writes text as it is.
@@ -142,9 +147,20 @@ pub(super) enum Reader {
     Gone,
 }
 
-/// Writes a line to the standard error. If that is closed, there is nobody to tell.
+/// Writes a line to the standard error, wrapped at the width of a terminal. If that is closed, there is nobody to tell.
 pub(super) fn remark(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
+    let _ = writeln!(io::stderr(), "{}", wrapped(line, error_columns()));
+}
+
+/// How wide the terminal is that shows the standard error, if it is one.
+pub(super) fn error_columns() -> Option<usize> {
+    columns(&console::Term::stderr())
+}
+
+/// How wide a terminal is; `None` of what is none, or does not know.
+fn columns(term: &console::Term) -> Option<usize> {
+    let size = term.size_checked();
+    size.map(|(_rows, columns)| usize::from(columns)).filter(|&columns| columns > 0)
 }
 
 /// JSON in which DEL, C1 controls and marks that reorder or hide text stand as `\u` escapes, as the C0 controls do

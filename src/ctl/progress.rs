@@ -6,11 +6,16 @@ use super::text::{count, or_unknown, size, span};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 
-/// A line that says what goes on.
-const LINE: &str = "{spinner} {wide_msg}";
+/// A line that says what goes on: the first form that fits a terminal, with the columns that it takes at least.
+const LINE: [(usize, &str); 2] = [(2, "{spinner} {wide_msg}"), (1, "{spinner}")];
 
-/// A share of a known number of bytes.
-const BAR: &str = "[{bar:12}] {percent:>3}% {wide_msg}";
+/// A share of a known number of bytes, in the same way.
+const BAR: [(usize, &str); 4] = [
+    (20, "[{bar:12}] {percent:>3}% {wide_msg}"),
+    (5, "{percent:>3}% {wide_msg}"),
+    (4, "{percent:>3}%"),
+    (1, "{spinner}"),
+];
 
 /// How a transfer stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +46,7 @@ impl Progress {
         let target = ProgressDrawTarget::stderr();
         // On a terminal that cannot redraw a line, nothing is drawn, and lines that stay would be lost with it.
         let draws = std::io::stderr().is_terminal() && !target.is_hidden();
-        let bar = draws.then(|| ProgressBar::with_draw_target(None, target).with_style(style(LINE)));
+        let bar = draws.then(|| ProgressBar::with_draw_target(None, target).with_style(style(&LINE)));
         Self { bar }
     }
 
@@ -59,11 +64,11 @@ impl Progress {
         // Sizes become known, and of several downloads another may be unknown: the style is chosen anew each time.
         match standing.total {
             Some(total) => {
-                bar.set_style(style(BAR));
+                bar.set_style(style(&BAR));
                 bar.set_length(total);
             }
             None => {
-                bar.set_style(style(LINE));
+                bar.set_style(style(&LINE));
                 bar.unset_length();
             }
         }
@@ -81,10 +86,7 @@ impl Progress {
 
     /// A line that stays.
     pub(super) fn remark(&self, text: &str) {
-        match &self.bar {
-            Some(bar) => bar.println(text),
-            None => output::remark(text),
-        }
+        self.aside(|| output::remark(text));
     }
 }
 
@@ -96,7 +98,9 @@ impl Drop for Progress {
     }
 }
 
-fn style(template: &str) -> ProgressStyle {
+fn style(forms: &[(usize, &'static str)]) -> ProgressStyle {
+    let columns = output::error_columns().unwrap_or(usize::MAX);
+    let template = forms.iter().find(|(columns_min, _)| *columns_min <= columns).map_or("", |(_, template)| template);
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     let style = style.progress_chars("=> ");
     if output::is_ascii_locale() { style.tick_chars("-\\|/ ") } else { style }

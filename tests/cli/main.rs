@@ -12,3 +12,4 @@ mod manual;
 mod not_tested;
 mod queries;
 mod terminal;
+mod widths;

@@ -5,20 +5,24 @@ use nix::pty::{Winsize, openpty};
 use serde_json::json;
 use std::fs::File;
 use std::io::Read;
-use std::process::Stdio;
+use std::os::fd::OwnedFd;
 use std::sync::mpsc;
 use std::thread;
 
 /// A terminal that keeps what is written to it.
-struct Screen {
+pub(crate) struct Screen {
     text: String,
     more: mpsc::Receiver<String>,
 }
 
 impl Screen {
-    /// A terminal, and the side of it that programs write to.
-    fn new() -> (Self, Stdio) {
-        let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+    /// A terminal of the usual size, and the side of it that programs write to.
+    fn new() -> (Self, OwnedFd) {
+        Self::of_columns(80)
+    }
+
+    pub(crate) fn of_columns(columns: u16) -> (Self, OwnedFd) {
+        let size = Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         let pty = openpty(&size, None).unwrap();
         let mut master = File::from(pty.master);
         let (sender, more) = mpsc::channel();
@@ -31,7 +35,7 @@ impl Screen {
                 }
             }
         });
-        (Self { text: String::new(), more }, pty.slave.into())
+        (Self { text: String::new(), more }, pty.slave)
     }
 
     /// Waits until this stands there.
@@ -44,7 +48,7 @@ impl Screen {
     }
 
     /// Everything that was written, once no program has it open.
-    fn all(mut self) -> String {
+    pub(crate) fn all(mut self) -> String {
         while let Ok(more) = self.more.recv_timeout(PATIENCE) {
             self.text += &more;
         }

@@ -5,6 +5,7 @@ use super::downloads::{done_share, remark};
 use crate::control::{DownloadRow, DownloadState, HitRow, SourceRow, SourceState};
 use crate::ctl::table::{Look, Table, Tone};
 use crate::ctl::text::{UNKNOWN, name, or_unknown, size, span, word};
+use crate::ctl::wrap::beside;
 use serde::Serialize;
 use std::net::SocketAddr;
 
@@ -14,7 +15,7 @@ use std::net::SocketAddr;
 pub(in crate::ctl) struct Details<T>(pub(in crate::ctl) Vec<T>);
 
 impl Show for Details<HitRow> {
-    fn people(&self, _look: Look) -> String {
+    fn people(&self, look: Look) -> String {
         let block = |hit: &HitRow| {
             let mut fields = vec![("Size", or_unknown(hit.size, size))];
             fields.push((
@@ -26,7 +27,7 @@ impl Show for Details<HitRow> {
             ));
             fields.extend(hit.names.iter().map(|other| ("Name", name(other.as_bytes()))));
             fields.extend(hit.sources.iter().map(|source| ("Source", source.to_string())));
-            block(hit.id, hit.name.as_bytes(), fields)
+            block(hit.id, hit.name.as_bytes(), fields, look)
         };
         self.0.iter().map(block).collect::<Vec<_>>().join("\n")
     }
@@ -46,7 +47,7 @@ impl Show for Details<DownloadRow> {
                 fields.push(("Remark", remark(row)));
             }
             fields.retain(|(_, value)| value != UNKNOWN);
-            block(row.id, row.name.as_bytes(), fields) + &sources(row, look)
+            block(row.id, row.name.as_bytes(), fields, look) + &sources(row, look)
         };
         self.0.iter().map(block).collect::<Vec<_>>().join("\n")
     }
@@ -57,12 +58,17 @@ impl Show for Details<DownloadRow> {
 }
 
 /// A heading and fields below it; the title of a field that is the same as the one above is left out.
-fn block(id: u32, bytes: &[u8], fields: Vec<(&str, String)>) -> String {
-    let mut text = format!("{id}  {}\n", name(bytes));
+fn block(id: u32, bytes: &[u8], fields: Vec<(&str, String)>, look: Look) -> String {
+    let mut text = beside(&format!("{id}  "), &name(bytes), look.width) + "\n";
     let mut last = "";
     for (title, value) in &fields {
         let shown = if *title == last { "" } else { title };
-        text += &format!("    {shown:<8}{value}\n");
+        let title_column = format!("    {shown:<8}");
+        text += &match *title {
+            "Name" | "Path" => beside(&title_column, value, look.width),
+            _ => title_column + value,
+        };
+        text.push('\n');
         last = title;
     }
     text

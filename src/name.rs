@@ -42,8 +42,7 @@ impl FileName {
         let last = self.last_component();
         let mut safe: Vec<u8> = if last.first().is_none_or(|&b| b == b'.') { b"_".to_vec() } else { Vec::new() };
         for chunk in last.utf8_chunks() {
-            let harmless = |c: char| if is_dangerous_in_a_name(c) { '_' } else { c };
-            safe.extend(chunk.valid().chars().map(harmless).collect::<String>().into_bytes());
+            safe.extend(without_danger(chunk.valid()).into_bytes());
             safe.extend_from_slice(chunk.invalid());
         }
         if safe.len() > COMPONENT_BYTES_MAX {
@@ -164,27 +163,57 @@ pub fn unescaped(text: &[u8]) -> Option<Vec<u8>> {
     (Escaped(&bytes).to_string().as_bytes() == text).then_some(bytes)
 }
 
-/// Marks that reorder, join or hide the text around them, or cannot be seen: bidirectional controls, zero-width and
-/// blank letters, line and paragraph separators, annotation marks and tags.
-const fn is_deceptive(c: char) -> bool {
+/// Characters that nobody sees, whatever the font: Default_Ignorable_Code_Point (Unicode 17, DerivedCoreProperties.txt). It
+/// reserves ranges for the characters of this kind that may come, so that the list stays as it is.
+pub const fn is_default_ignorable(c: char) -> bool {
     matches!(c,
-        '\u{ad}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
-        | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
-        | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
+        | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
+        | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fff8}'
+        | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// What must not stand in the name of a file that is saved: control characters, and marks that reorder the text around them
-/// or leave a blank. Joiners and selectors stay, which many scripts are not written without.
-fn is_dangerous_in_a_name(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-        '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{206f}'
-        | '\u{3164}' | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0001}')
+/// Line and paragraph separators, marks of annotations, and code points that never will be characters.
+const fn is_unprintable(c: char) -> bool {
+    matches!(c, '\u{2028}'..='\u{2029}' | '\u{fff9}'..='\u{fffb}' | '\u{fdd0}'..='\u{fdef}')
+        || c as u32 & 0xfffe == 0xfffe
 }
+
+/// The characters of [`is_default_ignorable`] that are combining marks (general category Mn), most of them variation
+/// selectors: they choose the form of the character before them.
+const fn is_unseen_mark(c: char) -> bool {
+    matches!(c, '\u{34f}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180d}' | '\u{180f}' | '\u{fe00}'..='\u{fe0f}'
+        | '\u{e0100}'..='\u{e01ef}')
+}
+
+/// Marks that reorder, join or hide the text around them, or cannot be seen, but for those that only choose the form of a
+/// character.
+const fn is_deceptive(c: char) -> bool {
+    let chooses_form = matches!(c, '\u{34f}' | '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}');
+    is_default_ignorable(c) && !chooses_form || is_unprintable(c)
+}
+
+/// A text with `_` for what must not stand in the name of a file that is saved: control characters, and those that reorder
+/// the text around them or cannot be seen, by which a name looks like another. Joiners and combining marks stay, without
+/// which many scripts and emoji are not written, and the tags of a flag.
+fn without_danger(text: &str) -> String {
+    let mut in_flag = false;
+    let harmless = |c: char| {
+        in_flag = c == FLAG || in_flag && matches!(c, '\u{e0020}'..='\u{e007f}');
+        let is_needed = matches!(c, '\u{200c}'..='\u{200d}') || is_unseen_mark(c) || in_flag;
+        let is_dangerous = c.is_control() || is_unprintable(c) || is_default_ignorable(c) && !is_needed;
+        if is_dangerous { '_' } else { c }
+    };
+    text.chars().map(harmless).collect()
+}
+
+/// The emoji that tags after it make the flag of a region (UTS 51, ED-14a).
+const FLAG: char = '\u{1f3f4}';
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 
     fn name(bytes: &[u8]) -> FileName {
         FileName::from_bytes(bytes).unwrap()
@@ -222,11 +251,48 @@ mod tests {
             "日".repeat(82) + ".tar.gz",
             "نمی\u{200c}خواهم.txt".into(),
             "👩\u{200d}🚀".into(),
+            "❤\u{fe0f} 葛\u{e0100} \u{1820}\u{180b} x\u{34f}".into(),
+            "\u{1f3f4}\u{e0067}\u{e0062}\u{e0065}\u{e006e}\u{e0067}\u{e007f}.png".into(),
+            "كتاب cafe\u{301} कि".into(),
         ] {
             assert_eq!(name(kept.as_bytes()).safe_component().as_bytes(), kept.as_bytes());
         }
         let deceptive = name("a\u{202e}b\u{2066}c\u{200f}d\u{85}e\u{feff}.txt".as_bytes());
         assert_eq!(deceptive.safe_component().as_bytes(), b"a_b_c_d_e_.txt");
+    }
+
+    #[test]
+    fn a_saved_name_has_no_character_that_nobody_sees() {
+        for unseen in "\u{ad}\u{61c}\u{115f}\u{180e}\u{200b}\u{2028}\u{2060}\u{2064}\u{3164}\u{feff}\u{fff9}\u{1bca0}\u{1d173}\u{e0001}\u{e0041}\u{fdd0}\u{1fffe}".chars() {
+            let saved = name(format!("report{unseen}.txt").as_bytes()).safe_component();
+            assert_eq!(saved.as_bytes(), b"report_.txt", "{:x}", u32::from(unseen));
+            assert!(Escaped(unseen.to_string().as_bytes()).to_string().starts_with("\\u{"));
+        }
+    }
+
+    /// These have a shape: they enclose the digits after them, stand for an abbreviation, or order hieroglyphs.
+    const FORMAT_CHARACTERS_SEEN: [std::ops::RangeInclusive<char>; 8] = [
+        '\u{600}'..='\u{605}',
+        '\u{6dd}'..='\u{6dd}',
+        '\u{70f}'..='\u{70f}',
+        '\u{890}'..='\u{891}',
+        '\u{8e2}'..='\u{8e2}',
+        '\u{110bd}'..='\u{110bd}',
+        '\u{110cd}'..='\u{110cd}',
+        '\u{13430}'..='\u{1343f}',
+    ];
+
+    #[test]
+    fn the_lists_agree_with_the_general_category() {
+        for c in '\0'..=char::MAX {
+            let is_seen = FORMAT_CHARACTERS_SEEN.iter().any(|seen| seen.contains(&c));
+            let is_unseen = is_default_ignorable(c) || is_unprintable(c);
+            match c.general_category() {
+                GeneralCategory::Format => assert!(is_unseen != is_seen, "{:x}", u32::from(c)),
+                GeneralCategory::NonspacingMark => assert!(is_unseen == is_unseen_mark(c), "{:x}", u32::from(c)),
+                _ => assert!(!is_unseen_mark(c), "{:x}", u32::from(c)),
+            }
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! The units by which limits on shared resources count addresses: one host may have all addresses of its network, and one
-//! owner often has all networks of a wide one.
+//! owner often has all networks of a wide one. And what is no host name, since it stands for an address.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -42,6 +42,21 @@ impl WideNetwork {
     }
 }
 
+/// Whether a host that is no IP address must not be looked up either: its last label is a number (URL Standard, "ends in a
+/// number checker"). The system takes `1.2.3`, `0x7f.1` and `010.0.0.1` for addresses that nobody means.
+pub fn ends_in_number(host: &str) -> bool {
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let last = host.rsplit('.').next().unwrap_or(host);
+    let hexadecimal = last.strip_prefix("0x").or_else(|| last.strip_prefix("0X"));
+    match hexadecimal {
+        Some(digits) => digits.bytes().all(|b| b.is_ascii_hexdigit()),
+        None => !last.is_empty() && last.bytes().all(|b| b.is_ascii_digit()),
+    }
+}
+
+/// What an IPv4 address looks like, for whoever has typed another form.
+pub const IPV4_FORM: &str = "an IPv4 address is four numbers from 0 to 255 without leading zeros, as in 192.0.2.7";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,5 +81,15 @@ mod tests {
         assert_eq!(of("2001:db8:1:2::1"), of("2001:db8:1:ffff::1"));
         assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:2:2::1"));
         assert_eq!(of("127.0.0.1"), of("127.9.8.7"));
+    }
+
+    #[test]
+    fn what_the_system_would_take_for_an_address_is_no_host_name() {
+        for number in ["1.2.3", "1.2.3.4.5", "7", "010.0.0.1", "0x7f000001", "0X7F.1", "10.0.0.256", "1.2.3.", "a.1"] {
+            assert!(ends_in_number(number), "{number}");
+        }
+        for name in ["localhost", "1.example", "192-0-2-7", "0xyz", "a1", "1a", "3.com.", "", "."] {
+            assert!(!ends_in_number(name), "{name}");
+        }
     }
 }

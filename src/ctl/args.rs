@@ -4,6 +4,7 @@ use super::argv;
 use crate::control::{PEER_PORT, RawText, Selector};
 use crate::id::ContentHash;
 use crate::name::{Escaped, unescaped};
+use crate::network::{IPV4_FORM, ends_in_number};
 use argh::{FromArgValue, FromArgs};
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -379,6 +380,9 @@ fn peer(text: &str) -> Result<SocketAddr, String> {
     let is_name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
     if host.is_empty() || !host.bytes().all(is_name) {
         return Err(wrong.into());
+    }
+    if ends_in_number(host) {
+        return Err(format!("{wrong}; {IPV4_FORM}, and '{host}' is none"));
     }
     let found = (host, port).to_socket_addrs().map_err(|error| format!("{wrong}; '{host}': {error}"))?;
     let found: Vec<SocketAddr> = found.collect();

@@ -1,6 +1,7 @@
 //! The kinds of values that keys take: how each is read from a word (an option, a variable) or from TOML, and shown.
 
 use crate::name::Escaped;
+use crate::network::{IPV4_FORM, ends_in_number};
 use crate::node::contract::BootstrapAddr;
 use bytesize::ByteSize;
 use log::LevelFilter;
@@ -125,6 +126,9 @@ impl Kind for Host {
         if text.rsplit_once(':').is_some_and(|(host, port)| Host::word(host).is_ok() && Port::word(port).is_ok()) {
             return Err("expected a host name or IP address alone; its port is a key of its own".to_owned());
         }
+        if ends_in_number(text) {
+            return Err(format!("{IPV4_FORM}, and {} is none", named(text)));
+        }
         let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
         if !text.is_empty() && text.len() <= HOST_BYTES_MAX && text.bytes().all(fits) {
             Ok(text.to_owned())
@@ -150,7 +154,8 @@ impl HostPorts {
         if host.contains(':') && !host.starts_with('[') {
             return Err(format!("an IPv6 address with a port needs brackets: {}", named(text)));
         }
-        Ok(BootstrapAddr { host: Host::word(host).map_err(|_| expected())?, port })
+        let unfit = |message| if ends_in_number(host) { message } else { expected() };
+        Ok(BootstrapAddr { host: Host::word(host).map_err(unfit)?, port })
     }
 
     fn all<'a>(items: impl Iterator<Item = &'a str>) -> Result<Vec<BootstrapAddr>, String> {
@@ -200,7 +205,8 @@ impl Kind for Ip {
         if text == "localhost" {
             return Ok(IpAddr::V4(Ipv4Addr::LOCALHOST));
         }
-        text.parse().map_err(|_| format!("expected an IP address, not {}", named(text)))
+        text.parse()
+            .map_err(|_| format!("expected an IP address as in \"192.0.2.7\" or \"2001:db8::7\", not {}", named(text)))
     }
 
     fn show(value: &IpAddr) -> String {

@@ -235,6 +235,32 @@ fn hosts_and_ports_are_told_apart() {
 }
 
 #[test]
+fn other_forms_of_addresses_are_refused_with_what_an_address_looks_like() {
+    for form in ["1.2.3", "127.1", "010.0.0.1", "0x7f.1", "2130706433", "10.0.0.256"] {
+        for (key, value) in [
+            ("bootstrap_addr", format!("'{form}'")),
+            ("bootstraps", format!("['b.example:1', '{form}:21168']")),
+            ("listen_addr", format!("'{form}'")),
+            ("advertise_addr", format!("'{form}'")),
+            ("bootstrap_serve", format!("'{form}:21168'")),
+        ] {
+            let mut desk = Desk::new();
+            desk.file(format!("{key} = {value}\n"));
+            let from_file = desk.faults();
+            desk.file("");
+            let word = value.trim_matches(['[', ']']).replace(['\'', ' '], "");
+            let option = format!("--{}", key.replace('_', "-"));
+            desk.options(&[&option, &word]);
+            for faults in [from_file, desk.faults()] {
+                let told = faults.len() == 1 && faults[0].contains(form);
+                let shows = ["192.0.2.7", "0.0.0.0:21168"].iter().any(|example| faults[0].contains(example));
+                assert!(told && shows, "{key} {form}: {faults:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_variable_that_is_no_key_is_remarked_upon() {
     let mut desk = Desk::new();
     desk.set("PYRATE_LISTEN_PRT", "1").set("PYRATE_LISTEN_PORT", "");

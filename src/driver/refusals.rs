@@ -1,5 +1,6 @@
 //! What was refused: counted by reason, and logged so seldom that a flood cannot fill a disk.
 
+use crate::name::Escaped;
 use crate::time::Instant;
 use log::warn;
 use std::collections::BTreeMap;
@@ -50,6 +51,21 @@ impl Refusals {
         match from {
             Some(from) => warn!("refused ({reason}) from {from}: {detail}"),
             None => warn!("refused ({reason}): {detail}"),
+        }
+    }
+
+    /// The same of a message, which may name a file.
+    pub(super) fn refused_file(
+        &mut self,
+        now: Instant,
+        reason: &'static str,
+        from: SocketAddr,
+        file: Option<&[u8]>,
+        detail: &dyn Display,
+    ) {
+        match file {
+            Some(file) => self.refused(now, reason, Some(from), &format_args!("{}: {detail}", Escaped(file))),
+            None => self.refused(now, reason, Some(from), detail),
         }
     }
 }

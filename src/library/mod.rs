@@ -92,8 +92,12 @@ pub struct Shared {
 pub struct ScanReport {
     /// Names left out because they hold control bytes or are too long for a message.
     pub names_refused: u64,
+    /// The first of them, for the log: paths that are no [`FileName`].
+    pub refused: Vec<Box<[u8]>>,
     /// Directories or files that could not be read.
     pub unreadable: u64,
+    /// The first of them by name, for the log.
+    pub unread: Vec<FileName>,
     /// Directories and files that an error of the system hid: nothing may be concluded of what is known at or beneath
     /// these names. Counted in `unreadable` as well.
     pub hidden: Vec<FileName>,

@@ -226,9 +226,21 @@ impl Node {
         } else {
             log::info!("sharing {files} files; left out {names_refused} for their names, {unreadable} unreadable");
         }
+        let before = self.scan_logged.as_ref().map(|(_, report)| report);
+        if before.is_none_or(|before| before.refused != report.refused) && !report.refused.is_empty() {
+            let names: Vec<String> = report.refused.iter().map(|path| Escaped(path).to_string()).collect();
+            log::warn!(
+                "left out for control characters or too many bytes in the name: {}",
+                first_of(names, *names_refused)
+            );
+        }
+        if before.is_none_or(|before| before.unread != report.unread) && !report.unread.is_empty() {
+            let names = report.unread.iter().map(FileName::to_string).collect();
+            log::warn!("left out since they cannot be read: {}", first_of(names, *unreadable));
+        }
         if *other_mounts > 0 {
-            let names: Vec<String> = mounts.iter().map(FileName::to_string).collect();
-            log::warn!("{other_mounts} other filesystems are mounted in the share and left out: {}", names.join(", "));
+            let names = first_of(mounts.iter().map(FileName::to_string).collect(), *other_mounts);
+            log::warn!("{other_mounts} other filesystems are mounted in the share and left out: {names}");
         }
         self.scan_logged = Some(found);
     }
@@ -240,4 +252,10 @@ impl Node {
             *timer = self.wheel.insert(now + self.config.filemonitor_refresh, NodeTimer::Rescan);
         }
     }
+}
+
+/// Names in a line, which says so if there are more.
+fn first_of(names: Vec<String>, count: u64) -> String {
+    let more = if count > names.len() as u64 { ", ..." } else { "" };
+    names.join(", ") + more
 }

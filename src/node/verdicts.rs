@@ -270,8 +270,9 @@ impl Node {
 
     /// Never asks a source for this content again.
     pub(super) fn condemn(&mut self, now: Instant, id: TransferId, at: usize, why: &str) {
-        let Some(source) = self.downloads.get_mut(id).and_then(|row| row.sources.get_mut(at)) else { return };
-        log::warn!("download {}: {} is left out: {why}", id.0, source.addr);
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        let Some(source) = download.sources.get_mut(at) else { return };
+        log::warn!("download {} of {}: {} is left out: {why}", id.0, download.name, source.addr);
         source.standing = Standing::Corrupt;
         source.error = Some(why.to_string());
         self.counters.limited.sources_corrupt += 1;

@@ -24,8 +24,8 @@ const SCAN_DIRECTORIES_MAX: usize = 1_000_000;
 /// Most places that an error may hide; with more of them the scan has failed.
 const HIDDEN_PLACES_MAX: usize = 64;
 
-/// Most mounts that the report names; all are counted.
-const MOUNTS_NAMED_MAX: usize = 16;
+/// Most mounts, refused names and unreadable places that the report names of each; all are counted.
+const NAMED_MAX: usize = 16;
 
 /// What one step of a scan brought.
 #[derive(Debug, Default)]
@@ -158,7 +158,7 @@ impl Scanner {
             // Gone, or no directory any more.
             Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP => {}
             Errno::EXDEV => self.note_mount(path),
-            Errno::EACCES | Errno::EPERM => self.report.unreadable += 1,
+            Errno::EACCES | Errno::EPERM => self.note_unreadable(FileName::from_bytes(path)),
             _ => return self.hide(root, path, errno),
         }
         State::Between { root }
@@ -166,17 +166,32 @@ impl Scanner {
 
     /// Notes a place that an error hides: what is known there stays known.
     fn hide(&mut self, root: OwnedFd, path: &[u8], errno: Errno) -> State {
-        self.report.unreadable += 1;
-        match FileName::from_bytes(path) {
+        let name = FileName::from_bytes(path);
+        self.note_unreadable(name.clone());
+        match name {
             Some(name) if self.report.hidden.len() < HIDDEN_PLACES_MAX => self.report.hidden.push(name),
             _ => return self.fail(errno),
         }
         State::Between { root }
     }
 
+    fn note_unreadable(&mut self, name: Option<FileName>) {
+        self.report.unreadable += 1;
+        if self.report.unread.len() < NAMED_MAX {
+            self.report.unread.extend(name);
+        }
+    }
+
+    fn note_refused(&mut self, path: Vec<u8>) {
+        self.report.names_refused += 1;
+        if self.report.refused.len() < NAMED_MAX {
+            self.report.refused.push(path.into());
+        }
+    }
+
     fn note_mount(&mut self, path: &[u8]) {
         self.report.other_mounts += 1;
-        if self.report.mounts.len() < MOUNTS_NAMED_MAX {
+        if self.report.mounts.len() < NAMED_MAX {
             self.report.mounts.extend(FileName::from_bytes(path));
         }
     }
@@ -199,10 +214,11 @@ impl Scanner {
             return State::Reading { root, directory };
         }
         let found = directory.look_at(name, entry.file_type());
-        let path = FileName::from_bytes(&directory.path_of(name));
+        let bytes = directory.path_of(name);
+        let path = FileName::from_bytes(&bytes);
         match (found, path) {
             (Found::Nothing, _) => {}
-            (Found::Unreadable, _) => self.report.unreadable += 1,
+            (Found::Unreadable, path) => self.note_unreadable(path),
             (Found::Hidden(errno), path) => {
                 // A name that cannot be listed was never known.
                 let Some(path) = path else { return State::Reading { root, directory } };
@@ -211,8 +227,8 @@ impl Scanner {
                     ended => ended,
                 };
             }
-            (_, None) => self.report.names_refused += 1,
-            (Found::Directory, Some(_)) if self.waiting.len() >= SCAN_DIRECTORIES_MAX => self.report.unreadable += 1,
+            (_, None) => self.note_refused(bytes),
+            (Found::Directory, path) if self.waiting.len() >= SCAN_DIRECTORIES_MAX => self.note_unreadable(path),
             (Found::Directory, Some(path)) => self.waiting.push(path.as_bytes().to_vec()),
             (Found::File(stat), Some(file)) if !self.own.holds_file(identity(&directory.stat), name, &stat) => {
                 let file = ScannedFile { name: file, meta: meta(&stat) };

@@ -41,6 +41,20 @@ pub fn decode(frame: &[u8]) -> Result<Message, WireError> {
     }
 }
 
+/// The file that a message names, also one that [`decode`] refuses or that has not come as a whole: for the log. Its bytes
+/// may be no file name.
+pub fn named_file(frame: &[u8]) -> Option<&[u8]> {
+    let [code, b':', fields @ ..] = strip_end(frame) else { return None };
+    let name = match code {
+        b'4' | b'9' => Some(fields),
+        b'8' => take(fields).1.and_then(|rest| take(rest).1),
+        b'7' => take(fields).1.and_then(|rest| split_ip(rest).1).and_then(|rest| take(rest).1),
+        _ => None,
+    };
+    let name = name?.split(|&byte| byte == b'\t').next()?;
+    (!name.is_empty()).then_some(name)
+}
+
 /// Without the bytes that end messages and lines (PROTOCOL, Where a message ends).
 pub(super) fn strip_end(bytes: &[u8]) -> &[u8] {
     let end = bytes.iter().rposition(|b| !matches!(b, b'\n' | b'\r' | 0)).map_or(0, |at| at + 1);
@@ -115,15 +129,20 @@ fn search_response(fields: &[u8]) -> Result<SearchResponse, WireError> {
     let (id, rest) = take(fields);
     let id = query_id(id)?;
     let rest = rest.ok_or(WireError::Missing(Field::RespondingIp))?;
-    let (ip, rest) = match rest.iter().position(|&b| b == b']') {
-        Some(at) if rest.starts_with(b"[") => (&rest[..=at], rest[at + 1..].strip_prefix(b":")),
-        _ => take(rest),
-    };
+    let (ip, rest) = split_ip(rest);
     let ip = parse_ip(ip, Field::RespondingIp)?;
     let (port, name) = take(rest.ok_or(WireError::Missing(Field::RespondingPort))?);
     let port = parse_port(port, Field::RespondingPort)?;
     let file = attributes::parse(name.ok_or(WireError::Missing(Field::FileName))?)?;
     Ok(SearchResponse { id, responder: SocketAddr::new(ip, port), file })
+}
+
+/// The IP literal at the beginning, and what follows its `:`.
+fn split_ip(fields: &[u8]) -> (&[u8], Option<&[u8]>) {
+    match fields.iter().position(|&b| b == b']') {
+        Some(at) if fields.starts_with(b"[") => (&fields[..=at], fields[at + 1..].strip_prefix(b":")),
+        _ => take(fields),
+    }
 }
 
 /// `Offset:Length:Filename`. The range need not be inside the file, but it ends at an offset that files can have.

@@ -86,6 +86,11 @@ impl Framer {
         self.bytes.len() - self.start
     }
 
+    /// The bytes of [`pending`](Self::pending).
+    pub fn begun(&self) -> &[u8] {
+        &self.bytes[self.start..]
+    }
+
     /// Whether silence would now end a frame, so that it is worth waiting for.
     pub fn silence_ends(&self) -> bool {
         self.state == State::First && self.pending() > 0

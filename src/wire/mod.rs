@@ -20,7 +20,7 @@ mod metadata;
 mod tests;
 
 pub use banner::other_program;
-pub use decode::decode;
+pub use decode::{decode, named_file};
 pub use done::{DoneReader, SearchDone};
 pub use error::{Field, WireError};
 pub use first_contact::{FIRST_CONTACT_ANSWER, FIRST_CONTACT_ANSWER_BYTES_MAX, FIRST_CONTACT_TEXT, says_p1};

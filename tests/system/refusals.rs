@@ -107,6 +107,33 @@ fn the_log_names_the_reason_and_the_field() {
 }
 
 #[test]
+fn the_log_names_the_file_of_each_message_that_concerns_one() {
+    let (node, peer, _) = both();
+    for (at, message) in [
+        "8:x:0:FILE",
+        "8:0:x:FILE",
+        "8:1:18446744073709551615:FILE",
+        "8:0:0:FILE",
+        "4:FILE",
+        "4:FILE\u{1}",
+        "9:FILE\u{1}",
+        "7:id:127.0.0.1:0:FILE",
+        "7::127.0.0.1:5000:FILE",
+        "7:id:host:5000:FILE",
+        "7:id:127.0.0.1:5000:FILE\tsize=x",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let file = format!("song {at}.ogg");
+        let message = message.replace("FILE", &file);
+        ask(peer, message.as_bytes(), Framing::Fin);
+        let is_named = |log: String| log.lines().any(|line| line.contains("refused (") && line.contains(&file));
+        until(&format!("{message:?} is in the log with its file"), LIMIT, || is_named(node.log()));
+    }
+}
+
+#[test]
 fn malformed_messages_are_refused_in_every_framing() {
     let (node, peer, _) = both();
     for framing in Framing::ALL {

@@ -68,6 +68,9 @@ fn only_regular_visible_files_are_shared() {
     let absolute = share.join("visible.txt");
     assert!(fetch_reset(peer.listen(), absolute.to_str().expect("text").as_bytes()));
     assert_eq!(peer.rescan()["names_refused"], 2, "names with control bytes are counted");
+    for name in ["control\\nname", "escape\\x1b[31m"] {
+        until("the log names them", LIMIT, || peer.log().contains(name));
+    }
     assert_eq!(peer.status()["shared_files"], 2);
     drop(socket);
 }

@@ -60,12 +60,10 @@ impl Net {
     ) {
         let Some(key) = self.table.key(exchange) else { return };
         if let Some(Connection::Inbound(inbound)) = self.table.get_mut(key) {
-            let from = Some(inbound.from());
+            let from = inbound.from();
             let is_told = told.is_some_and(|told| inbound.refuse_with(told, cx.now));
-            match inbound.asked_for() {
-                Some(name) => self.refusals.refused(cx.now, reason, from, &format_args!("{name}: {detail}")),
-                None => self.refusals.refused(cx.now, reason, from, detail),
-            }
+            let file = inbound.asked_for().map(FileName::as_bytes);
+            self.refusals.refused_file(cx.now, reason, from, file, detail);
             if is_told {
                 self.table.forget_exchange(key);
                 self.table.arm(key);

@@ -1,7 +1,7 @@
 //! Giving a connection its step, or its deadline, and following what it says.
 
 use super::Net;
-use super::exchange::{Context, Lent, NetStep, Over, Report, Service};
+use super::exchange::{Context, Lent, NetStep, Over, RefusedMessage, Report, Service};
 use super::pace::Pace;
 use super::table::Connection;
 use crate::driver::cx::{Cx, Output};
@@ -10,7 +10,7 @@ use crate::driver::socket::{Direction, Step};
 use crate::library::Library;
 use crate::node::Event;
 use crate::time::Instant;
-use crate::wire::{Message, WireError};
+use crate::wire::Message;
 
 impl Net {
     /// How many connections wait for their turn, at most.
@@ -74,7 +74,7 @@ impl Net {
                 self.close_with_remains(key, parts);
                 cx.out.extend(progress.into_iter().chain(event));
             }
-            Step::End(Over::Refused(error)) => self.refuse_bytes(key, &error, cx),
+            Step::End(Over::Refused(message)) => self.refuse_message(key, &message, cx),
             Step::End(Over::Stream(unsent, fault)) => self.on_stream_over(key, unsent, fault, cx),
             Step::End(Over::Checked(answered)) => {
                 if let Some(Connection::Check(check)) = self.close(key) {
@@ -119,12 +119,12 @@ impl Net {
     }
 
     /// Ends a connection on which something came that is not the protocol.
-    fn refuse_bytes(&mut self, key: usize, error: &WireError, cx: &mut Cx) {
+    fn refuse_message(&mut self, key: usize, RefusedMessage { error, file }: &RefusedMessage, cx: &mut Cx) {
         let Some(Connection::Inbound(inbound)) = self.table.get_mut(key) else { return };
         let from = inbound.from();
         inbound.socket_mut().end_in_reset();
         cx.out.push(Output::Refused);
-        self.refuse(cx, error.reason(), Some(from), error);
+        self.refusals.refused_file(cx.now, error.reason(), from, file.as_deref(), error);
         self.close(key);
     }
 

@@ -72,7 +72,10 @@ fn names_that_cannot_travel_are_counted() {
     fs::write(scratch.path().join(std::ffi::OsStr::from_bytes(b"latin\xe9")), b"").unwrap();
     let (found, report) = scan(scratch.path(), 2);
     assert_eq!(found.into_keys().collect::<Vec<_>>(), ["good", "latin\\xe9"]);
-    assert_eq!(report, ScanReport { names_refused: 3, ..ScanReport::default() });
+    let mut refused = report.refused.clone();
+    refused.sort();
+    assert_eq!(refused, [&b"bad\ndirectory"[..], b"es\x1bcape", b"new\nline"].map(Box::from));
+    assert_eq!(report, ScanReport { names_refused: 3, refused: report.refused.clone(), ..ScanReport::default() });
 }
 
 #[test]
@@ -116,7 +119,10 @@ fn unreadable_places_are_counted_and_a_missing_share_fails_the_scan() {
     let (found, report) = scan(scratch.path(), 5);
     fs::set_permissions(scratch.path().join("closed"), fs::Permissions::from_mode(0o700)).unwrap();
     assert_eq!(found.into_keys().collect::<Vec<_>>(), ["a"]);
-    assert_eq!(report, ScanReport { unreadable: 2, ..ScanReport::default() });
+    let mut unread = report.unread.clone();
+    unread.sort();
+    assert_eq!(unread, [&b"closed"[..], b"secret"].map(|name| FileName::from_bytes(name).unwrap()));
+    assert_eq!(report, ScanReport { unreadable: 2, unread: report.unread.clone(), ..ScanReport::default() });
 }
 
 #[test]
@@ -173,7 +179,7 @@ fn a_file_that_cannot_be_asked_about_is_hidden() {
     let (found, report) = scan(scratch.path(), 5);
     assert!(found.is_empty());
     let hidden = vec![FileName::from_bytes(b"a").unwrap()];
-    assert_eq!(report, ScanReport { unreadable: 1, hidden, ..ScanReport::default() });
+    assert_eq!(report, ScanReport { unreadable: 1, unread: hidden.clone(), hidden, ..ScanReport::default() });
 }
 
 #[test]
@@ -184,7 +190,8 @@ fn what_may_not_be_read_or_is_gone_is_not_hidden() {
         let root = open_directory(scratch.path());
         assert!(matches!(scanner.not_read(root, b"d", errno), State::Between { .. }));
     }
-    assert_eq!(scanner.report, ScanReport { unreadable: 2, ..ScanReport::default() });
+    let unread = vec![FileName::from_bytes(b"d").unwrap(); 2];
+    assert_eq!(scanner.report, ScanReport { unreadable: 2, unread, ..ScanReport::default() });
 }
 
 #[test]

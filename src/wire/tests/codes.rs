@@ -274,3 +274,25 @@ fn a_first_contact_has_the_form_of_a_search() {
         assert_eq!(decode(bytes.as_bytes()), Ok(search(id, text, "10.0.0.7:63339", ttl)));
     }
 }
+
+#[test]
+fn the_file_that_a_refused_message_names_is_known() {
+    for (frame, name) in [
+        (&b"8:x:0:a:b"[..], &b"a:b"[..]),
+        (b"8:::a\n", b"a"),
+        (b"8:0:18446744073709551616:a", b"a"),
+        (b"4:a\x01b", b"a\x01b"),
+        (b"9:a\x01b", b"a\x01b"),
+        (b"7:id:127.0.0.1:0:a", b"a"),
+        (b"7:id:[::1]:5:a:b\tsize=x", b"a:b"),
+        (b"7::x:y:a", b"a"),
+    ] {
+        assert!(decode(frame).is_err());
+        assert_eq!(named_file(frame), Some(name), "{}", crate::name::Escaped(frame));
+    }
+    for frame in
+        [&b""[..], b"4", b"4:", b"8:0:5", b"8:0:5:", b"7:id:127.0.0.1", b"6:id:a:127.0.0.1:5:x", b"x:a", b"0:a"]
+    {
+        assert_eq!(named_file(frame), None);
+    }
+}

@@ -34,7 +34,7 @@ use crate::id::ExchangeId;
 use crate::library::Library;
 use crate::node::Event;
 use crate::time::Instant;
-use crate::wire::{Message, WireError};
+use crate::wire::{Message, WireError, named_file};
 use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
@@ -125,7 +125,7 @@ pub(super) enum Over {
     /// Close, and tell the node if it is told.
     Ended(Option<Event>),
     /// What came is not the protocol, or not in time. Reset.
-    Refused(WireError),
+    Refused(RefusedMessage),
     /// A stream: what was not sent, and why; `None` if it simply was idle.
     Stream(VecDeque<Queued>, Option<DialFault>),
     /// A check: whether the registrant has answered.
@@ -134,6 +134,21 @@ pub(super) enum Over {
 
 /// What follows a step of a connection.
 pub(super) type NetStep = Step<Report, Over>;
+
+/// A message that is refused.
+#[derive(Debug)]
+pub(super) struct RefusedMessage {
+    pub(super) error: WireError,
+    /// The file that it names; its bytes may be no file name.
+    pub(super) file: Option<Box<[u8]>>,
+}
+
+impl RefusedMessage {
+    /// The message as far as its bytes are there.
+    fn of(error: WireError, bytes: &[u8]) -> Self {
+        Self { error, file: named_file(bytes).map(Into::into) }
+    }
+}
 
 /// The fault that an I/O error on a dialled connection amounts to.
 fn dial_fault(error: &io::Error) -> DialFault {

@@ -1,7 +1,7 @@
 //! The step of an accepted connection, and how it reads a message.
 
 use super::{Inbound, READ_BYTES, READS_MAX, State};
-use crate::driver::net::exchange::{Context, NetStep, Over, Report};
+use crate::driver::net::exchange::{Context, NetStep, Over, RefusedMessage, Report};
 use crate::driver::socket::{ReadStep, Step};
 use crate::node::Event;
 use crate::node::contract::ResponseFault;
@@ -50,7 +50,7 @@ impl Inbound {
         if self.is_idle_stream() || self.stream_ends.is_some_and(|until| until <= cx.now) {
             Step::End(Over::Ended(None))
         } else if cx.now >= begun + MESSAGE_DEADLINE {
-            Step::End(Over::Refused(WireError::Incomplete))
+            Step::End(Over::Refused(RefusedMessage::of(WireError::Incomplete, self.framer.begun())))
         } else {
             self.ended_by_silence = true;
             self.read_message(cx, End::Silence)
@@ -65,7 +65,7 @@ impl Inbound {
             }
             match self.framer.next_frame(end) {
                 Some(Ok(frame)) => return self.take_frame(&frame, cx.now),
-                Some(Err(error)) => return Step::End(Over::Refused(error)),
+                Some(Err(error)) => return Step::End(Over::Refused(RefusedMessage::of(error, b""))),
                 // The connection is simply over; nothing was promised.
                 None if self.fin => return Step::End(Over::Ended(None)),
                 None => {}
@@ -103,7 +103,7 @@ impl Inbound {
                 self.asked_for = message.file().cloned();
                 Step::Report(Report::Message(message))
             }
-            Err(error) => Step::End(Over::Refused(error)),
+            Err(error) => Step::End(Over::Refused(RefusedMessage::of(error, frame))),
         }
     }
 }

@@ -22,7 +22,7 @@
 //! | `state` | the state directory: one owner, whole files |
 //! | `record_log` | a log of records in the state directory |
 //! | `durable` | replacing a file, whole or not at all |
-//! | `usable` | whether a directory can be used, asked beforehand |
+//! | `usable` | whether a directory can be used, asked beforehand; making one |
 
 mod cache;
 mod claim;

@@ -2,6 +2,7 @@
 
 use super::file_type;
 use super::scan::meta;
+use super::usable::make_directory;
 use super::volume::Volumes;
 use crate::fault::DiskFault;
 use crate::library::FileMeta;
@@ -33,7 +34,7 @@ pub fn make_share(path: &Path) -> io::Result<bool> {
     match fs::metadata(path) {
         Ok(found) if found.is_dir() => Ok(false),
         Ok(_) => Err(io::ErrorKind::NotADirectory.into()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => fs::create_dir_all(path).map(|()| true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => make_directory(path).map(|()| true),
         Err(error) => Err(error),
     }
 }

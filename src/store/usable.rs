@@ -1,4 +1,4 @@
-//! Whether a start will be able to use a directory: asked beforehand, changing nothing.
+//! Whether a start will be able to use a directory: asked beforehand, changing nothing. And directories that are made.
 
 use nix::unistd::{AccessFlags, eaccess};
 use std::fs;
@@ -24,6 +24,17 @@ pub fn check_writable_directory(path: &Path) -> io::Result<()> {
         return Err(io::ErrorKind::NotADirectory.into());
     }
     Ok(eaccess(nearest, AccessFlags::W_OK | AccessFlags::X_OK)?)
+}
+
+/// Makes a directory, and those above it, if it is missing.
+///
+/// # Errors
+/// [`io::ErrorKind::NotADirectory`] when something else stands there; otherwise as the system reports.
+pub(super) fn make_directory(path: &Path) -> io::Result<()> {
+    fs::create_dir_all(path).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => io::ErrorKind::NotADirectory.into(),
+        _ => error,
+    })
 }
 
 /// Whether the files in a directory can be listed and opened.

@@ -3,13 +3,13 @@
 use super::place::{Place, names_directory};
 use super::{PartPlace, PartRequest, fault};
 use crate::fault::DiskFault;
+use crate::store::usable::make_directory;
 use crate::store::{file_type, stat_at};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, SFlag};
 use nix::unistd::{AccessFlags, UnlinkatFlags, faccessat, unlinkat};
 use std::ffi::OsStr;
-use std::fs;
 use std::path::PathBuf;
 
 impl PartRequest {
@@ -24,8 +24,8 @@ impl PartRequest {
     /// otherwise as the system reports.
     pub fn probe(self) -> Result<PathBuf, DiskFault> {
         match &self.place {
-            PartPlace::Suggested { directory, .. } => fs::create_dir_all(directory)?,
-            PartPlace::Exact { path, .. } if names_directory(path) => fs::create_dir_all(path)?,
+            PartPlace::Suggested { directory, .. } => make_directory(directory)?,
+            PartPlace::Exact { path, .. } if names_directory(path) => make_directory(path)?,
             PartPlace::Exact { .. } => {}
         }
         let place = Place::open(&self.place, self.token)?;
@@ -67,6 +67,7 @@ mod tests {
     use super::*;
     use crate::name::FileName;
     use crate::store::not_tested::not_tested;
+    use std::fs;
     use std::path::Path;
 
     fn name() -> FileName {
@@ -124,7 +125,8 @@ mod tests {
             (exact(at.join("file")), DiskFault::Exists),
             (exact(at.join("dir")), DiskFault::Exists),
             (exact(at.join("missing/new")), DiskFault::Missing),
-            (exact(at.join("file/")), DiskFault::Exists),
+            (exact(at.join("file/")), DiskFault::NotDirectory),
+            (into(at.join("file")), DiskFault::NotDirectory),
             (exact(at.join("file/new")), DiskFault::NotDirectory),
             (exact(at.join("n".repeat(256))), DiskFault::Other(nix::libc::ENAMETOOLONG)),
             (into(at.join("file/made")), DiskFault::NotDirectory),

@@ -52,7 +52,7 @@ fn a_stranger_is_turned_away_even_if_the_mode_lets_him_in() {
     std::fs::set_permissions(peer.socket(), std::fs::Permissions::from_mode(0o666)).expect("it is ours");
     std::os::unix::fs::chown(peer.socket(), None, Some(54_321)).expect("it is ours");
     let said = said_to_nobody(&peer, "65534", "65534");
-    assert!(said.contains("user 65534 may not use this daemon"), "{said}");
+    assert!(said.contains("user 65534 may not use this daemon") && said.contains("\"code\":69"), "{said}");
     assert!(!said.contains("uptime_s"), "{said}");
     assert!(said_to_nobody(&peer, "54321", "65534").contains("uptime_s"), "the group may all the same");
     assert!(answers(&peer));

@@ -79,10 +79,9 @@ impl ControlListener {
         if user == 0 || user == Uid::effective().as_raw() || self.admits_group_of(client.gid()) {
             return Ok(Ok(stream));
         }
-        tell(
-            stream,
-            &format!("user {user} may not use this daemon: only root, its own user and the group of its socket may"),
-        );
+        // As where the system itself does not let somebody connect (pyratectl(1), EXIT STATUS).
+        let message = "may not use this daemon: only root, its own user and the group of its socket may";
+        tell(stream, CallError::new(ExitCode::NoDaemon, format!("user {user} {message}")));
         Ok(Err(format!("control client of user {user}, who is neither root, nor us, nor of our group")))
     }
 
@@ -143,9 +142,10 @@ fn remove_stale(path: &Path) -> Result<(), BindFault> {
 
 /// Tells a client that there are too many, as far as its socket takes that at once, and hangs up.
 pub(crate) fn turn_away(stream: UnixStream) {
-    tell(stream, "too many control clients are connected; end some and try again");
+    let message = "too many control clients are connected; end some and try again";
+    tell(stream, CallError::new(ExitCode::Other, message));
 }
 
-fn tell(mut stream: UnixStream, message: &str) {
-    let _ = stream.write(&encode_error_without_id(&CallError::new(ExitCode::Other, message)));
+fn tell(mut stream: UnixStream, error: CallError) {
+    let _ = stream.write(&encode_error_without_id(&error));
 }

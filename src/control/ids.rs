@@ -17,7 +17,8 @@ pub enum IdForm {
 /// of which at least one must be known, or `all`; with [`IdForm::Beginnings`] also the unique beginning of an id (a whole
 /// id is preferred).
 ///
-/// Returns them in the order typed, ranges and `all` ascending, none twice; never an empty list.
+/// Returns them in the order typed, ranges and `all` ascending, none twice. `all` stands for nothing where there is nothing:
+/// the list is empty if it is the only part.
 ///
 /// # Errors
 ///
@@ -113,12 +114,11 @@ impl Chosen {
     }
 }
 
-/// The ids that one part between commas stands for; at least one. `known` and `all` are sorted.
+/// The ids that one part between commas stands for; at least one, unless it is `all`. `known` and `all` are sorted.
 fn match_part<'a>(part: &str, form: IdForm, known: &'a [u32], all: &'a [u32]) -> Result<&'a [u32], CallError> {
     let shown = Escaped(part.as_bytes());
     if part == "all" {
-        let none = "'all' stands for nothing here: the last search or list has no hit, or no download is unfinished";
-        return if all.is_empty() { Err(not_found(none)) } else { Ok(all) };
+        return Ok(all);
     }
     if let Some((first, last)) = part.split_once('-') {
         let (Some(first), Some(last)) = (number(first), number(last)) else { return Err(malformed(part)) };
@@ -243,18 +243,17 @@ mod tests {
         let ids = |text, all: &[u32]| parse_ids_with_all(text, Whole, [1, 2, 3], all);
         assert_eq!(ids("all", &[2, 3]).unwrap(), [2, 3]);
         assert_eq!(ids("1,all", &[2]).unwrap(), [1, 2]);
-        assert_eq!(ids("all", &[]).unwrap_err().code, ExitCode::NotFound as i32);
+        assert_eq!((ids("all", &[]).unwrap(), ids("all, all", &[]).unwrap()), (vec![], vec![]));
+        assert_eq!(ids("all,3", &[]).unwrap(), [3], "what is named besides counts");
+        assert_eq!(ids("all,7", &[]).unwrap_err().code, ExitCode::NotFound as i32);
     }
 
     #[test]
     fn what_is_not_there_is_not_found_and_what_is_no_id_is_a_usage_error() {
         for form in [Whole, Beginnings] {
-            for text in ["7", "2,7", "7-8", "all"] {
-                let known: &[u32] = if text == "all" { &[] } else { &[2, 4] };
-                assert_eq!(code(text, form, known), ExitCode::NotFound as i32, "{text}");
+            for text in ["7", "2,7", "7-8"] {
+                assert_eq!(code(text, form, &[2, 4]), ExitCode::NotFound as i32, "{text}");
             }
-            // True also when downloads are remembered, all of them over.
-            assert!(parse_ids("all", form, [0u32; 0]).unwrap_err().message.contains("no download is unfinished"));
             for text in ["", ",", "2,", "x", "-3", "3-", "4-2", "+2", "2-4-6", "99999999999", "a\x1b[31m", "ALL"] {
                 assert_eq!(code(text, form, &[2, 4]), ExitCode::Usage as i32, "{text}");
             }

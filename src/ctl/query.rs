@@ -30,7 +30,7 @@ pub(super) fn peers(session: &mut Session) -> Result<ExitCode, CallError> {
 /// `hits`: a table of all, or everything that is known of some.
 pub(super) fn hits(session: &mut Session, ids: &[String]) -> Result<ExitCode, CallError> {
     let (hits, truncated) = all_hits(session, None)?;
-    if !ids.is_empty() {
+    if !ids.is_empty() && !is_all_of_nothing(ids, &hits) {
         let chosen = parse_ids(&ids.join(","), IdForm::Beginnings, hits.iter().map(|hit| hit.id))?;
         session.output.show(&Details(picked(hits, &chosen, |hit| hit.id)))?;
         return Ok(ExitCode::Done);
@@ -41,6 +41,11 @@ pub(super) fn hits(session: &mut Session, ids: &[String]) -> Result<ExitCode, Ca
         remark("some searches found more hits than are remembered");
     }
     Ok(if hits.is_empty() { ExitCode::NotFound } else { ExitCode::Done })
+}
+
+/// Whether all rows are named, and there is none: that is no other question than that for the table.
+fn is_all_of_nothing<T>(ids: &[String], rows: &[T]) -> bool {
+    rows.is_empty() && parse_ids(&ids.join(","), IdForm::Beginnings, [0u32; 0]).is_ok()
 }
 
 /// The rows with these ids, in the order of the ids.
@@ -66,7 +71,7 @@ pub(super) fn all_hits(session: &mut Session, search: Option<u32>) -> Result<(Ve
 /// `downloads`: a table of all, or everything that is known of some.
 pub(super) fn downloads(session: &mut Session, ids: &[String]) -> Result<ExitCode, CallError> {
     let rows = downloads_after(session, 0)?;
-    if ids.is_empty() {
+    if ids.is_empty() || is_all_of_nothing(ids, &rows) {
         session.output.show_rows(&rows, "no download is remembered")?;
     } else {
         let chosen = parse_ids(&ids.join(","), IdForm::Beginnings, rows.iter().map(|row| row.id))?;

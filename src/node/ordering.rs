@@ -121,6 +121,10 @@ impl Node {
                 // All means all of the last search or list: who has looked for one thing does not want the other too.
                 let last = self.hits.after(Some(self.last_search()), HitId(0)).map(|(id, _)| id.0);
                 let ids = parse_ids_with_all(ids, IdForm::Beginnings, self.hits.ids(), last)?;
+                if ids.is_empty() {
+                    let message = "'all' stands for nothing here: the last search or list has no hit";
+                    return Err(CallError::new(ExitCode::NotFound, message));
+                }
                 Ok(ids.into_iter().map(|id| Wanted::Hit(HitId(id))).collect())
             }
             Selector::File { peer, name } => {

@@ -105,9 +105,6 @@ impl Node {
     /// Ids as users type them; `all` means those to which the order applies. There may be none: then all that is wanted is so
     /// already.
     fn read_ids(&self, ids: &str, form: IdForm, applies: impl Fn(State) -> bool) -> Result<Vec<TransferId>, CallError> {
-        if ids.trim() == "all" && self.downloads.ids_of(&applies).next().is_none() {
-            return Ok(Vec::new());
-        }
         let ids = parse_ids_with_all(ids, form, self.downloads.ids(), self.downloads.ids_of(applies))?;
         Ok(ids.into_iter().map(TransferId).collect())
     }

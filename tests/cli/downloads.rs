@@ -122,6 +122,24 @@ fn a_download_that_is_named_is_shown_with_its_sources_and_their_shares() {
 }
 
 #[test]
+fn all_of_nothing_is_no_missing_id() {
+    fn no_download(talk: &mut Talk) {
+        talk.answer("downloads", json!({"downloads": [], "next": null}));
+    }
+    fn no_hit(talk: &mut Talk) {
+        talk.answer("hits", json!({"hits": [], "next": null}));
+    }
+    for ids in [&[][..], &["all"], &["all,all"]] {
+        run(&[&["downloads"], ids].concat(), no_download).says(0, "no download is remembered\n");
+        run(&[&["downloads", "--json"], ids].concat(), no_download).gives(0, "[]\n");
+        // That there is no hit has a code of its own, however it is asked for.
+        run(&[&["hits"], ids].concat(), no_hit).says(3, "no hit is remembered");
+        run(&[&["hits", "--json"], ids].concat(), no_hit).gives(3, "[]\n");
+    }
+    run(&["downloads", "all,7"], no_download).says(3, "no such id: 7");
+}
+
+#[test]
 fn orders_join_their_ids_and_tell_what_became_of_each() {
     fn rows() -> Value {
         json!([

@@ -172,7 +172,7 @@ pub(super) fn reload(session: &mut Session) -> Result<ExitCode, CallError> {
     done.remarks.iter().for_each(|line| remark(&name(line.as_bytes())));
     session.output.show(&done)?;
     if session.output.is_text() && done.changed.is_empty() && done.waiting.is_empty() {
-        remark("reloaded; no value has changed");
+        remark("reloaded; no value in force has changed");
     }
     if !done.waiting.is_empty() {
         let keys: Vec<String> = done.waiting.iter().map(|waiting| name(waiting.key.as_bytes())).collect();

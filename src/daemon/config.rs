@@ -1,6 +1,6 @@
 //! The configuration as values, and what follows from them.
 
-use super::keys::{KEYS, Key};
+use super::keys::{KEYS, Key, UsedBy};
 use super::load::{ConfigFault, Place};
 use super::value::LogPlace;
 use crate::control::{PEER_PORT, ReloadReply};
@@ -110,6 +110,16 @@ impl Config {
     /// Whether no bootstrap node is named and none is served: the node is then useful on this machine alone.
     pub(super) fn on_this_machine_alone(&self) -> bool {
         self.peer && self.bootstrap_addr.is_none() && self.bootstraps.is_empty() && self.bootstrap_serve.is_none()
+    }
+
+    /// Whether the node that this makes has a use for a key.
+    pub(super) fn uses(&self, key: &Key) -> bool {
+        match key.used_by {
+            UsedBy::AnyNode => true,
+            UsedBy::Peer => self.peer,
+            UsedBy::BootstrapAddr => self.peer && self.bootstrap_addr.is_some() || self.on_this_machine_alone(),
+            UsedBy::BootstrapNode => self.serve().is_some(),
+        }
     }
 
     /// The bootstrap nodes to register with, without repeats.

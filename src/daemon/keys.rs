@@ -20,11 +20,14 @@ pub struct Key {
     pub unset: &'static str,
     /// When a changed value comes into force in a daemon that runs.
     pub in_force_from: InForceFrom,
+    pub(super) used_by: UsedBy,
     pub(super) set_word: fn(&mut Config, &str) -> Result<(), String>,
     pub(super) set_toml: fn(&mut Config, &DeValue<'_>) -> Result<(), String>,
     pub(super) show: fn(&Config) -> String,
     /// Sets the first to the value that the second has.
     pub(super) copy: fn(&mut Config, &Config),
+    /// Whether both have the same value, however it was written.
+    pub(super) same: fn(&Config, &Config) -> bool,
     pub(super) option: fn(&Options) -> Option<&str>,
 }
 
@@ -35,6 +38,18 @@ pub enum InForceFrom {
     Reload,
     /// When the daemon is started again: until then it goes on with the value that it was started with.
     NextStart,
+}
+
+/// Which nodes have a use for a key; on others its value has no effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum UsedBy {
+    AnyNode,
+    /// All but bootstrap nodes alone.
+    Peer,
+    /// Peers with a `bootstrap_addr`, and those that are alone on their machine.
+    BootstrapAddr,
+    /// Those that serve as a bootstrap node.
+    BootstrapNode,
 }
 
 impl Key {
@@ -57,7 +72,7 @@ const MINUTE_MS: u64 = 60 * SECOND_MS;
 const DAY_MS: u64 = 24 * 60 * MINUTE_MS;
 
 macro_rules! keys {
-    ($($name:ident: $kind:ty, $default:tt, $unset:tt, $from:ident, $meaning:tt;)*) => {
+    ($($name:ident: $kind:ty, $default:tt, $unset:tt, $used_by:ident, $from:ident, $meaning:tt;)*) => {
         /// All keys, in the order of the documentation.
         pub const KEYS: &[Key] = &[$(Key {
             name: stringify!($name),
@@ -65,10 +80,12 @@ macro_rules! keys {
             default: $default,
             unset: $unset,
             in_force_from: InForceFrom::$from,
+            used_by: UsedBy::$used_by,
             set_word: |config, text| <$kind as Kind>::word(text).map(|value| config.$name = value),
             set_toml: |config, value| <$kind as Kind>::toml(value).map(|value| config.$name = value),
             show: |config| <$kind as Kind>::show(&config.$name),
             copy: |to, from| to.$name = from.$name.clone(),
+            same: |one, other| one.$name == other.$name,
             option: |options| options.$name.as_deref(),
         }),*];
 
@@ -105,50 +122,50 @@ macro_rules! keys {
 }
 
 keys! {
-    bootstrap_addr: Maybe<Host>, "", "none", Reload,
+    bootstrap_addr: Maybe<Host>, "", "none", Peer, Reload,
         "the bootstrap node to register with: host name or IP address";
-    bootstrap_port: Port, "21168", "", Reload,
+    bootstrap_port: Port, "21168", "", BootstrapAddr, Reload,
         "its port";
-    bootstraps: HostPorts, "", "none", Reload,
+    bootstraps: HostPorts, "", "none", Peer, Reload,
         "further bootstrap nodes, each as host:port; registered with all, any one suffices";
-    listen_addr: Maybe<Ip>, "", "0.0.0.0; 127.0.0.1 while no bootstrap node is configured or served", NextStart,
+    listen_addr: Maybe<Ip>, "", "0.0.0.0; 127.0.0.1 while no bootstrap node is configured or served", Peer, NextStart,
         "the address where other peers reach us, or localhost for 127.0.0.1";
-    listen_port: PortOrAny, "63339", "", NextStart,
+    listen_port: PortOrAny, "63339", "", Peer, NextStart,
         "the port where other peers reach us; 0 picks a free one";
-    advertise_addr: Maybe<Ip>, "", "the one that reaches the bootstrap node", Reload,
+    advertise_addr: Maybe<Ip>, "", "the one that reaches the bootstrap node", Peer, Reload,
         "the address given to other peers";
-    keepalive_refresh: Period<100, { 10 * MINUTE_MS }>, "5m", "", Reload,
+    keepalive_refresh: Period<100, { 10 * MINUTE_MS }>, "5m", "", Peer, Reload,
         "time between keepalives, as in 5m, or in seconds";
-    filemonitor_refresh: Period<100, { 7 * DAY_MS }>, "60s", "", Reload,
+    filemonitor_refresh: Period<100, { 7 * DAY_MS }>, "60s", "", Peer, Reload,
         "time between rescans of the share, as in 60s, or in seconds";
-    local_directory: Path, "~/pyrate-files", "", NextStart,
+    local_directory: Path, "~/pyrate-files", "", Peer, NextStart,
         "the directory shared, recursively; ~ is expanded";
-    download_directory: Maybe<Path>, "", "as local_directory", Reload,
+    download_directory: Maybe<Path>, "", "as local_directory", Peer, Reload,
         "where finished downloads go";
-    log_file: Log, "stderr", "", Reload,
+    log_file: Log, "stderr", "", AnyNode, Reload,
         "a path, or stderr (with the journal's priorities under systemd)";
-    log_level: Level, "info", "", Reload,
+    log_level: Level, "info", "", AnyNode, Reload,
         "error, warn, info, debug or trace";
-    max_workers: Number<usize, 1, 65536>, "256", "", Reload,
+    max_workers: Number<usize, 1, 65536>, "256", "", Peer, Reload,
         "commands in progress at once (uploads, downloads, outgoing requests); the rest queue";
-    max_downloads: Number<usize, 1, 1000>, "5", "", Reload,
+    max_downloads: Number<usize, 1, 1000>, "5", "", Peer, Reload,
         "parallel downloads";
-    max_peers: Number<usize, 1, 1000>, "8", "", Reload,
+    max_peers: Number<usize, 1, 1000>, "8", "", Peer, Reload,
         "neighbours searched";
-    max_ttl: Number<u8, 1, 255>, "7", "", Reload,
+    max_ttl: Number<u8, 1, 255>, "7", "", Peer, Reload,
         "TTL of a search, and clamp on the searches of others";
-    upload_limit: Size, "0", "", Reload,
+    upload_limit: Size, "0", "", Peer, Reload,
         "bytes a second of all uploads together, as in 10MiB; 0 is no limit";
-    download_limit: Size, "0", "", Reload,
+    download_limit: Size, "0", "", Peer, Reload,
         "bytes a second of all downloads together, as in 10MiB; 0 is no limit";
-    control_socket: Maybe<Path>, "", "in $RUNTIME_DIRECTORY or $XDG_RUNTIME_DIR", NextStart,
+    control_socket: Maybe<Path>, "", "in $RUNTIME_DIRECTORY or $XDG_RUNTIME_DIR", AnyNode, NextStart,
         "the Unix socket for pyratectl";
-    state_directory: Maybe<Path>, "", "$STATE_DIRECTORY or one below $XDG_STATE_HOME", NextStart,
+    state_directory: Maybe<Path>, "", "$STATE_DIRECTORY or one below $XDG_STATE_HOME", AnyNode, NextStart,
         "known peers, unfinished downloads, hashes and registrations, kept across restarts";
-    bootstrap_serve: Served, "off", "", NextStart,
+    bootstrap_serve: Served, "off", "", AnyNode, NextStart,
         "serve as a bootstrap node at this addr:port";
-    bootstrap_verify: Truth, "false", "", NextStart,
+    bootstrap_verify: Truth, "false", "", BootstrapNode, NextStart,
         "as a bootstrap node, dial those who register, and list those first that answer";
-    peer: Truth, "true", "", NextStart,
+    peer: Truth, "true", "", AnyNode, NextStart,
         "false: bootstrap node only, at 0.0.0.0:21168 unless bootstrap_serve says otherwise";
 }

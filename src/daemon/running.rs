@@ -1,7 +1,7 @@
 //! The configuration that a daemon runs with, and what a reload changes of it.
 
 use super::config::Config;
-use super::keys::{InForceFrom, KEYS, Key};
+use super::keys::{InForceFrom, KEYS, Key, UsedBy};
 use crate::control::{ChangedKey, ReloadReply, WaitingKey};
 use crate::driver::{Facts, Reload};
 use serde_json::Value;
@@ -75,20 +75,46 @@ impl Running {
     pub(super) fn apply(&mut self, next: &Config) -> ReloadReply {
         let before = self.as_bound();
         self.config = self.merged(next);
-        let shown = [before, self.as_bound()];
-        let changed = KEYS.iter().filter_map(|key| changed(key, &shown[0], &shown[1])).collect();
+        let after = self.as_bound();
+        let changed = KEYS.iter().filter_map(|key| changed(key, &before, &after)).collect();
         let waiting = KEYS.iter().filter_map(|key| self.waiting(key, next)).collect();
-        ReloadReply { changed, waiting, ..ReloadReply::default() }
+        ReloadReply { changed, waiting, remarks: self.remarks_on_unused(next), ..ReloadReply::default() }
     }
 
-    /// What runs after a reload of `next`.
+    /// What runs after a reload of `next`. Keys that the node has no use for keep their values: nothing changes by them.
     fn merged(&self, next: &Config) -> Config {
         let running = self.resolved();
         let mut merged = next.clone();
         for key in KEYS.iter().filter(|key| key.in_force_from == InForceFrom::NextStart) {
             (key.copy)(&mut merged, &running);
         }
+        let uses: Vec<bool> = KEYS.iter().map(|key| merged.uses(key)).collect();
+        for (key, _) in KEYS.iter().zip(uses).filter(|(_, uses)| !uses) {
+            (key.copy)(&mut merged, &running);
+        }
         merged
+    }
+
+    /// Whether the value of a key means something to the node that runs.
+    fn uses(&self, key: &Key) -> bool {
+        self.config.uses(key) || self.started_alone && key.used_by == UsedBy::BootstrapAddr
+    }
+
+    /// Of keys that have other values and no effect, neither now nor after the next start, the user ought to know it.
+    fn remarks_on_unused(&self, next: &Config) -> Vec<String> {
+        let differs =
+            |key: &&Key| !self.uses(key) && !next.uses(key) && !(key.same)(&next.resolved(), &self.resolved());
+        let unused: Vec<&Key> = KEYS.iter().filter(differs).collect();
+        let reasons = [
+            (UsedBy::Peer, "on a bootstrap node alone"),
+            (UsedBy::BootstrapAddr, "without bootstrap_addr"),
+            (UsedBy::BootstrapNode, "on a node that does not serve as a bootstrap node"),
+        ];
+        let remark = |(used_by, why): (UsedBy, &str)| {
+            let keys: Vec<&str> = unused.iter().filter(|key| key.used_by == used_by).map(|key| key.name).collect();
+            (!keys.is_empty()).then(|| format!("without effect {why}: {}", keys.join(", ")))
+        };
+        reasons.into_iter().filter_map(remark).collect()
     }
 
     /// The configuration in force with all values written out, ports included that were picked.
@@ -105,16 +131,16 @@ impl Running {
     }
 
     fn waiting(&self, key: &Key, next: &Config) -> Option<WaitingKey> {
-        let [configured, running, bound] =
-            [next.resolved(), self.resolved(), self.as_bound()].map(|config| (key.show)(&config));
-        let waits = configured != running && configured != bound;
-        waits.then(|| WaitingKey { key: key.name.to_owned(), in_force: value(&bound), next_start: value(&configured) })
+        let [configured, running, bound] = [next.resolved(), self.resolved(), self.as_bound()];
+        let waits = next.uses(key) && ![running, bound.clone()].iter().any(|config| (key.same)(&configured, config));
+        let in_force = if self.uses(key) { value(&(key.show)(&bound)) } else { Value::Null };
+        waits.then(|| WaitingKey { key: key.name.to_owned(), in_force, next_start: value(&(key.show)(&configured)) })
     }
 }
 
 fn changed(key: &Key, before: &Config, after: &Config) -> Option<ChangedKey> {
-    let (was, is) = ((key.show)(before), (key.show)(after));
-    (was != is).then(|| ChangedKey { key: key.name.to_owned(), was: value(&was), in_force: value(&is) })
+    let [was, in_force] = [before, after].map(|config| value(&(key.show)(config)));
+    (!(key.same)(before, after)).then(|| ChangedKey { key: key.name.to_owned(), was, in_force })
 }
 
 /// A value that is written as TOML. The empty string is how a key without a value is written.

@@ -223,7 +223,8 @@ impl Service {
         self.logging.reopen(&next.log_file).map_err(|error| Fault::Log { path: log_path(&next), error }.to_string())?;
         self.logging.set_level(next.log_level);
         let file = loaded.file.map(|path| RawText::new(path.as_os_str().as_bytes()));
-        let report = ReloadReply { file, remarks: loaded.remarks, ..self.running.apply(&next) };
+        let mut report = ReloadReply { file, ..self.running.apply(&next) };
+        report.remarks.splice(..0, loaded.remarks);
         self.note_log_file();
         Ok(self.running.reload(report))
     }

@@ -131,7 +131,8 @@ impl Kind for Host {
         }
         let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
         if !text.is_empty() && text.len() <= HOST_BYTES_MAX && text.bytes().all(fits) {
-            Ok(text.to_owned())
+            // Upper and lower case make no difference in it (RFC 4343).
+            Ok(text.to_ascii_lowercase())
         } else {
             Err(format!("expected a host name or IP address, not {}", named(text)))
         }
@@ -159,7 +160,13 @@ impl HostPorts {
     }
 
     fn all<'a>(items: impl Iterator<Item = &'a str>) -> Result<Vec<BootstrapAddr>, String> {
-        let nodes = items.map(Self::one).collect::<Result<Vec<_>, _>>()?;
+        let mut nodes: Vec<BootstrapAddr> = Vec::new();
+        for item in items {
+            let node = Self::one(item)?;
+            if !nodes.contains(&node) {
+                nodes.push(node);
+            }
+        }
         if nodes.len() > BOOTSTRAPS_MAX {
             return Err(format!("at most {BOOTSTRAPS_MAX} bootstrap nodes, not {}", nodes.len()));
         }

@@ -338,7 +338,7 @@ fn a_reload_shows_what_changed_and_what_waits() {
     let nothing = |talk: &mut Talk| drop(talk.answer("reload", json!({})));
     let [text, ..] = forms(&["reload"], nothing);
     text.gives(0, "");
-    text.says(0, "reloaded; no value has changed\n");
+    text.says(0, "reloaded; no value in force has changed\n");
 }
 
 #[test]

@@ -291,6 +291,35 @@ fn what_runs_after_a_reload_is_what_is_reported_for_every_key() {
     });
 }
 
+#[test]
+fn a_bootstrap_node_alone_has_no_links_and_says_so() {
+    let mut node = Setup::bootstrap().start();
+    node.reconfigure("bootstraps", "['192.0.2.7:21168']");
+    for _ in 0..2 {
+        let report = node.call("reload", Value::Null);
+        assert_eq!((&report["changed"], &report["waiting"]), (&json!([]), &json!([])), "{report}");
+        assert!(
+            report["remarks"].to_string().contains("without effect on a bootstrap node alone: bootstraps"),
+            "{report}"
+        );
+    }
+    let told = pyratectl(&node, ["reload"]);
+    assert!(told.stdout.is_empty() && told.stderr.contains("bootstraps"), "{told:?}");
+    assert_eq!(node.call("bootstrap", Value::Null)["links"], json!([]));
+}
+
+#[test]
+fn a_directory_in_another_spelling_is_no_change() {
+    let mut peer = Setup::peer().start();
+    let share = peer.share().display().to_string();
+    for spelling in [format!("{share}/"), format!("{share}/."), format!("/{share}"), share.replace("/share", "//share")]
+    {
+        peer.reconfigure("local_directory", &quoted(&spelling));
+        let report = peer.call("reload", Value::Null);
+        assert_eq!((&report["changed"], &report["waiting"]), (&json!([]), &json!([])), "{spelling}: {report}");
+    }
+}
+
 /// Its files may be on a disk that does not answer.
 #[test]
 fn nobody_waits_while_the_configuration_is_read() {
@@ -323,7 +352,7 @@ fn the_client_says_what_changed_and_what_waits() {
     let mut peer = Setup::peer().set("max_peers", "8").start();
     let nothing = pyratectl(&peer, ["reload"]);
     assert_eq!((nothing.code, nothing.stdout.as_str()), (0, ""));
-    assert!(nothing.stderr.contains("no value has changed"), "{nothing:?}");
+    assert!(nothing.stderr.contains("no value in force has changed"), "{nothing:?}");
     let other = peer.home().join("other");
     std::fs::create_dir(&other).expect("a fresh directory");
     peer.reconfigure("max_peers", "20");

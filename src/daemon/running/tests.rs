@@ -1,4 +1,5 @@
 use super::*;
+use crate::node::contract::BootstrapAddr;
 use serde_json::json;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -106,4 +107,79 @@ fn a_log_level_that_was_set_meanwhile_is_what_runs() {
     let report = running.apply(&joined());
     assert_eq!(rows(&report), (vec!["log_level"], vec![]));
     assert_eq!(report.changed[0].was, json!("debug"));
+}
+
+#[test]
+fn a_bootstrap_node_alone_has_no_use_for_the_keys_of_peers() {
+    let alone = || Config { peer: false, ..Config::default() };
+    let bootstraps = || vec![BootstrapAddr { host: "b.example".to_owned(), port: 1 }];
+    let mut running = Running::new(alone());
+    for _ in 0..2 {
+        let next = Config { bootstraps: bootstraps(), bootstrap_port: 5, max_peers: 9, ..alone() };
+        let report = running.apply(&next);
+        assert_eq!(rows(&report), (vec![], vec![]));
+        let told = ["without effect on a bootstrap node alone: bootstraps, max_peers"];
+        assert_eq!(report.remarks[..1], told);
+        assert_eq!(report.remarks[1..], ["without effect without bootstrap_addr: bootstrap_port"]);
+    }
+    // A peer will have a use for them.
+    let report = running.apply(&Config { bootstraps: bootstraps(), ..Config::default() });
+    assert_eq!(rows(&report), (vec![], vec!["bootstraps", "bootstrap_serve", "peer"]));
+    assert_eq!((&report.waiting[0].in_force, &report.waiting[0].next_start), (&json!(null), &json!(["b.example:1"])));
+    assert!(report.remarks.is_empty());
+}
+
+#[test]
+fn what_nobody_would_use_does_not_count() {
+    let mut running = Running::new(joined());
+    let report = running.apply(&Config { bootstrap_verify: true, ..joined() });
+    assert_eq!(rows(&report), (vec![], vec![]));
+    assert!(report.remarks[0].contains("bootstrap_verify"), "{report:?}");
+    let further = |port| {
+        let bootstraps = vec![BootstrapAddr { host: "b.example".to_owned(), port: 1 }];
+        Config { bootstraps, bootstrap_port: port, ..Config::default() }
+    };
+    let mut running = Running::new(further(5));
+    let report = running.apply(&further(6));
+    assert_eq!(rows(&report), (vec![], vec![]));
+    assert!(report.remarks[0].contains("bootstrap_port"), "{report:?}");
+    let report = running.apply(&Config { bootstrap_addr: Some("b.example".to_owned()), ..further(6) });
+    assert_eq!(rows(&report), (vec!["bootstrap_addr", "bootstrap_port"], vec![]));
+}
+
+#[test]
+fn the_same_value_in_another_spelling_is_no_change() {
+    for (key, spellings) in [
+        ("bootstrap_addr", &["b.example", "B.Example"][..]),
+        ("bootstrap_addr", &["2001:db8::1", "[2001:DB8:0::1]"]),
+        ("bootstraps", &["b.example:1,[2001:db8::1]:2", "B.example:1 [2001:DB8:0::1]:2,b.example:1"]),
+        ("listen_addr", &["127.0.0.1", "localhost"]),
+        ("listen_addr", &["2001:db8::1", "2001:DB8:0::1"]),
+        ("listen_port", &["77", "077"]),
+        ("advertise_addr", &["2001:db8::1", "2001:DB8:0::1"]),
+        ("keepalive_refresh", &["60s", "1m", "60", "60000ms"]),
+        ("filemonitor_refresh", &["1h", "60m", "3600"]),
+        ("local_directory", &["/a/b", "/a/b/", "//a/b", "/a//./b", "/a/b/."]),
+        ("download_directory", &["/a/b", "/a/b/", "//a/b", "/a//./b", "/a/b/."]),
+        ("download_directory", &["", "/the/share/"]),
+        ("log_file", &["/a/b", "//a/b", "/a//./b"]),
+        ("log_level", &["info", "INFO"]),
+        ("upload_limit", &["10MiB", "10240KiB", "10485760", "10 MiB"]),
+        ("download_limit", &["1kB", "1000", "1000B"]),
+        ("control_socket", &["/a/b", "//a/b", "/a//./b"]),
+        ("state_directory", &["/a/b", "/a/b/", "//a/b", "/a//./b", "/a/b/."]),
+        ("bootstrap_serve", &["[2001:db8::1]:5", "[2001:DB8:0::1]:5"]),
+    ] {
+        let set = |text: &str| {
+            let mut config = Config { local_directory: PathBuf::from("/the/share"), ..joined() };
+            let key = KEYS.iter().find(|found| found.name == key).unwrap();
+            (key.set_word)(&mut config, text).unwrap();
+            config.settle_paths(None).unwrap();
+            config
+        };
+        let mut running = Running::new(set(spellings[0]));
+        for spelling in spellings {
+            assert_eq!(rows(&running.apply(&set(spelling))), (vec![], vec![]), "{key} = {spelling}");
+        }
+    }
 }

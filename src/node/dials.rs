@@ -8,6 +8,7 @@ use super::fair_queue::Sender;
 use super::limits::{CONNECT_MAX, CONNECT_UNPROVEN_MAX, SEARCHES_PER_UNPROVEN_MAX, SEARCHES_PER_UNTRIED_MAX};
 use super::membership::LinkId;
 use super::open_searches::OpenId;
+use super::peers::Keep;
 use super::workers::QueueFull;
 use crate::fault::DialFault;
 use crate::id::{ExchangeId, SearchId, TransferId};
@@ -267,6 +268,10 @@ impl Node {
                 self.note_peer_failed(now, peer);
             }
             Err(DialFault::NotAPeer(program)) => self.note_not_a_peer(now, peer, *program),
+            Err(DialFault::Reset | DialFault::TooLong | DialFault::Malformed) => self.peers.change(peer, |row| {
+                row.is_in_doubt = true;
+                Keep::Yes
+            }),
             Err(_) => {}
         }
     }

@@ -29,6 +29,10 @@ impl Node {
                     if row.source != PeerSource::User {
                         row.source = source;
                     }
+                    // What the user has just named again is not forgotten at once.
+                    if source == PeerSource::User {
+                        row.fresh_at = now;
+                    }
                     Keep::Yes
                 });
             }

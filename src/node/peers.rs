@@ -60,6 +60,8 @@ pub(super) struct Peer {
     pub(super) listed_by: BTreeMap<LinkId, bool>,
     /// When it was learnt of, or a list named it last.
     pub(super) named_at: Instant,
+    /// An exchange with it ended otherwise than one with a peer does that is well. What listens there may be no peer.
+    pub(super) is_in_doubt: bool,
 }
 
 impl Peer {
@@ -87,7 +89,7 @@ impl Peer {
     pub(super) fn is_mistyped(&self) -> bool {
         let never_heard = self.last_seen.is_none() && !self.spoke && self.listed_by.is_empty();
         let fails = matches!(self.standing, Standing::Failing { .. } | Standing::NotAPeer);
-        self.source == PeerSource::User && never_heard && fails
+        self.source == PeerSource::User && never_heard && (fails || self.is_in_doubt)
     }
 
     /// Worth remembering across a restart.
@@ -278,6 +280,7 @@ impl Peers {
             proof: Proof::Never,
             listed_by: BTreeMap::new(),
             named_at: now,
+            is_in_doubt: false,
         };
         let claim = row.is_claim();
         let is_full = self.rows.len() >= PEERS_MAX || claim && self.claims >= CLAIMS_MAX;

@@ -45,3 +45,38 @@ fn a_peer_that_the_user_named_and_that_has_answered_stays() {
     rig.pass(Duration::from_secs(31 * 60));
     assert_eq!(peers(&mut rig), [peer(7)]);
 }
+
+#[test]
+fn a_mistyped_peer_disappears_whatever_the_attempts_met_and_although_searches_go_on() {
+    for fault in [DialFault::Refused, DialFault::TimedOut, DialFault::Unreachable, DialFault::Reset] {
+        // It is the only peer, so that searches go to it.
+        let mut rig = Rig::among(vec![], &[]);
+        rig.call(Request::List { peer: peer(7) }).unwrap();
+        let mut attempts = 0;
+        for _ in 0..7 {
+            rig.search("anything");
+            for (exchange, to, _) in rig.dials() {
+                assert_eq!(to, peer(7));
+                rig.fail(exchange, fault);
+                attempts += 1;
+            }
+            assert_eq!(peers(&mut rig), [peer(7)]);
+            rig.pass(Duration::from_secs(4 * 60));
+        }
+        assert!(attempts > 2, "{attempts} attempts, {fault}");
+        rig.pass(Duration::from_secs(3 * 60));
+        assert_eq!(peers(&mut rig), [], "{fault}");
+    }
+}
+
+#[test]
+fn half_an_hour_begins_anew_when_the_user_names_it_again() {
+    let mut rig = Rig::among(vec![], &[]);
+    list_in_vain(&mut rig, peer(7));
+    rig.pass(Duration::from_secs(20 * 60));
+    list_in_vain(&mut rig, peer(7));
+    rig.pass(Duration::from_secs(29 * 60));
+    assert_eq!(peers(&mut rig), [peer(7)]);
+    rig.pass(Duration::from_secs(2 * 60));
+    assert_eq!(peers(&mut rig), []);
+}

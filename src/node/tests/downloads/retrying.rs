@@ -71,3 +71,25 @@ fn a_search_that_was_planned_for_later_is_not_waited_for_when_nobody_is_left_to_
     let wait = wait(&mut rig).expect("nobody is left");
     assert!((5..=60).contains(&wait), "{wait} s");
 }
+
+/// It is named by its download, which asks it for as long as the user lets it.
+#[test]
+fn a_mistyped_peer_is_forgotten_while_its_download_goes_on() {
+    for fault in [DialFault::TimedOut, DialFault::Refused, DialFault::Reset] {
+        let mut rig = Rig::among(vec![], &[]);
+        download(&mut rig, vec![file(peer(7), "a")]);
+        let mut peers = Vec::new();
+        for _ in 0..31 * 12 {
+            open(&mut rig);
+            let asked = fetches(&mut rig).into_iter().map(|fetch| fetch.exchange);
+            let asked = asked.chain(identifying(&mut rig).into_iter().map(|(exchange, _)| exchange));
+            let asked: Vec<_> = asked.chain(rig.dials().into_iter().map(|(exchange, ..)| exchange)).collect();
+            asked.into_iter().for_each(|exchange| rig.fail(exchange, fault));
+            rig.pass(Duration::from_secs(5));
+            let Ok(Reply::Peers(rows)) = rig.call(Request::Peers) else { panic!("peers") };
+            peers.push(rows.len());
+        }
+        assert_eq!((peers.first(), peers.last()), (Some(&1), Some(&0)), "{fault}");
+        assert_ne!(state(&mut rig, 1), DownloadState::Cancelled);
+    }
+}

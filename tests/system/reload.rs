@@ -82,7 +82,7 @@ fn quoted(value: impl std::fmt::Display) -> String {
 
 /// A peer that takes connections and never answers.
 fn mute() -> Fake {
-    Fake::serve(Reading::Whole, |_visit| pause(LIMIT))
+    Fake::serve(Reading::Once, |_visit| pause(LIMIT))
 }
 
 /// The directory in which a download is to end that begins now.
@@ -115,6 +115,11 @@ fn membership(key: &str) -> Runs {
         let link = peer.status()["bootstraps"][0].clone();
         link["addr"] == wanted && link["state"] == "registered"
     });
+    if key != "bootstrap_addr" {
+        until("the new one lists it, and the old one does not", LIMIT, || {
+            new.peers() == [peer.listen()] && old.peers().is_empty()
+        });
+    }
     change.assert_reported(&mut peer, Runs::After);
     Runs::After
 }
@@ -141,10 +146,14 @@ fn listeners(key: &str) -> Runs {
         let now = links(&peer)[0].clone();
         now["addr"] == link && now["state"] == "registered" && (serves || bootstrap.peers() == [listen])
     });
+    let answers = |addr: SocketAddr| TcpStream::connect(addr).is_ok();
+    assert!(answers(listen), "it listens where it did");
     let registry = peer.call("bootstrap", Value::Null)["registry"].clone();
     let runs = match key {
+        "listen_addr" => Runs::after_if(answers(SocketAddr::from(([127, 0, 0, 2], listen.port())))),
+        "listen_port" => Runs::after_if(answers(free)),
         "bootstrap_verify" => Runs::after_if(registry["checks"].is_object()),
-        "bootstrap_serve" => Runs::after_if(TcpStream::connect(free).is_ok()),
+        "bootstrap_serve" => Runs::after_if(answers(free)),
         _ => Runs::after_if(peer.listen() != listen),
     };
     change.assert_reported(&mut peer, runs);
@@ -189,7 +198,8 @@ fn places(key: &str) -> Runs {
 
 /// The keys of times and levels.
 fn pace(key: &str) -> Runs {
-    let bootstrap = OldBootstrap::listing(&[]);
+    let ear = Fake::ear();
+    let bootstrap = OldBootstrap::listing(&[ear.addr]);
     let change = match key {
         "keepalive_refresh" => Change::of(key, "'10m'", "'100ms'"),
         "filemonitor_refresh" => Change::of(key, "'1h'", "'100ms'"),
@@ -200,10 +210,12 @@ fn pace(key: &str) -> Runs {
     until("it is registered", LIMIT, || peer.status()["bootstraps"][0]["state"] == "registered");
     change.reload(&mut peer);
     peer.add_file("new file", "x");
+    until("it has a neighbour", LIMIT, || !peer.peers_that(|row| row["neighbour"] == true).is_empty());
+    peer.call("search", json!({ "text": "nothing" }));
     until(&format!("the new {key} is seen to run"), LIMIT, || match key {
         "keepalive_refresh" => !bootstrap.fake.heard_beginning("3:").is_empty(),
         "filemonitor_refresh" => peer.status()["shared_files"] == 1,
-        "advertise_addr" => peer.status()["advertise"].as_str().is_some_and(|addr| addr.starts_with("127.0.0.9:")),
+        "advertise_addr" => ear.heard_beginning("6:").iter().any(|search| search.contains(":nothing:127.0.0.9:")),
         _ => peer.log().contains("configuration reloaded"),
     });
     change.assert_reported(&mut peer, Runs::After);
@@ -228,14 +240,21 @@ fn numbers(key: &str) -> Runs {
         until("two commands wait", LIMIT, || peer.status()["commands_queued"] == 2);
     }
     change.reload(&mut peer);
-    if key == "max_ttl" {
+    if key == "max_peers" {
+        until("it has three", LIMIT, || peer.peers_that(|row| row["neighbour"] == true).len() == 3);
+    }
+    if matches!(key, "max_ttl" | "max_peers") {
         peer.call("search", json!({ "text": "nothing" }));
     }
     until(&format!("the new {key} is seen to run"), LIMIT, || match key {
         "max_ttl" => ears.iter().any(|ear| ear.heard_beginning("6:").iter().any(|search| search.ends_with(":2"))),
-        "max_peers" => peer.peers_that(|row| row["neighbour"] == true).len() == 3,
-        "max_workers" => peer.status()["commands_queued"] == 0,
-        _ => peer.status()["downloads_active"] == 3,
+        "max_peers" => {
+            ears.iter().all(|ear| ear.heard_beginning("6:").iter().any(|search| search.contains(":nothing:")))
+        }
+        // Each is asked for its own file, on its own connection.
+        _ => {
+            (0..3).all(|turn| source.heard().iter().any(|request| request.ends_with(format!("file {turn}").as_bytes())))
+        }
     });
     change.assert_reported(&mut peer, Runs::After);
     Runs::After

@@ -98,7 +98,8 @@ struct Piece<'a> {
     text: &'a str,
 }
 
-/// The words of a line, where what stands between quotes and what begins as a path does is one word, for people copy these.
+/// The words of a line. What stands between quotes or backticks, and what begins as a path does, is one word: people copy
+/// these.
 fn pieces(line: &str) -> Vec<Piece<'_>> {
     let (mut pieces, mut rest) = (Vec::new(), line);
     loop {
@@ -117,9 +118,10 @@ fn piece_end(text: &str) -> usize {
     let word_end = |from: usize| text[from..].find(' ').map_or(text.len(), |at| from + at);
     let inner = text.trim_start_matches(['(', '[']);
     let start = text.len() - inner.len();
-    if let Some(quoted) = inner.strip_prefix('\'') {
+    if let Some(mark @ ('\'' | '`' | '"')) = inner.chars().next() {
+        let quoted = &inner[1..];
         let closes = |at: &usize| !quoted[at + 1..].starts_with(char::is_alphanumeric);
-        let end = quoted.match_indices('\'').map(|(at, _)| at).find(closes);
+        let end = quoted.match_indices(mark).map(|(at, _)| at).find(closes);
         return end.map_or_else(|| word_end(0), |at| word_end(start + 1 + at));
     }
     if inner.starts_with('/') {
@@ -178,6 +180,7 @@ mod tests {
         shown("it is at /a path/b; go on", 11, &["it is at", " /a path/b;", "  go on"]);
         shown("'pyratectl hits ID' shows", 20, &["'pyratectl hits ID'", "  shows"]);
         shown("say ('pyratectl hits 7') so", 20, &["say", "('pyratectl hits 7')", "  so"]);
+        shown("so `pyratectl files` shows", 17, &["so", "`pyratectl files`", "  shows"]);
         shown("a file 'it's here.txt', done", 18, &["a file", "  'it's here.txt',", "  done"]);
         shown("        192.0.2.1:63339", 17, &["  192.0.2.1:63339"]);
         // It does not fit: between words, and of a word in parts that follow one another without spaces.

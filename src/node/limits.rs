@@ -1,5 +1,8 @@
 //! Every bound and every span of time that this room keeps to, by name.
 
+mod search_waits;
+
+pub(super) use self::search_waits::*;
 use std::time::Duration;
 
 /// Peers known at once.
@@ -55,6 +58,10 @@ pub(super) const ANNOUNCEMENTS_PER_NETWORK: u32 = 10;
 pub(super) const NEWCOMER_CONTACTS_MAX: usize = 16;
 /// One neighbour in so many may be a peer that has just announced itself.
 pub(super) const NEWCOMER_PLACES_OF: usize = 8;
+/// Nodes to which one base peer on a list is assigned as a neighbour, where there are enough.
+pub(super) const ASSIGNEES_MAX: usize = 4;
+/// One neighbour in so many may be a base peer that is assigned.
+pub(super) const ASSIGNED_PLACES_OF: usize = 8;
 /// Least wait after a bootstrap node failed; doubles with each further failure, and is spread at random within these bounds.
 pub(super) const LINK_RETRY_MIN: Duration = Duration::from_secs(2);
 /// Longest such wait: a bootstrap node that returns without its memory lists its peers again within a minute.
@@ -238,35 +245,6 @@ pub(super) const OPEN_SEARCHES_MAX: usize = 1_024;
 pub(super) const OPEN_SEARCHES_PER_NETWORK_MAX: usize = 128;
 /// Connections that wait to hear of one search.
 pub(super) const OPEN_ASKERS_MAX: usize = 32;
-/// How much longer each hop waits for those behind it than the next one. The last ring, with a TTL of 7, waits
-/// [`LAST_RING_WAIT`] so.
-pub(super) const DONE_STEP: Duration = Duration::from_millis(200);
-/// How much sooner than its sender gives us up we say that we are done.
-pub(super) const DONE_MARGIN: Duration = Duration::from_millis(50);
-/// How long after a wider copy of a search it is sent on again: the widest is the last of several, mostly.
-pub(super) const WIDEN_DELAY: Duration = Duration::from_millis(100);
-/// A copy with a TTL that is higher by one alone is sent on only if fewer hops were left.
-pub(super) const WIDEN_BY_ONE_BELOW: u8 = 3;
-/// Least time for a neighbour that is known to say so, and that may have many behind it.
-pub(super) const PART_WAIT_FLOOR: Duration = Duration::from_millis(400);
-/// Least time for one that was given up again and again.
-pub(super) const PART_WAIT_MIN: Duration = Duration::from_millis(50);
-/// Least time for one that says so at once, or nothing, because the TTL ends there.
-pub(super) const LEAF_WAIT_MIN: Duration = Duration::from_millis(30);
-/// Least time for a base peer after it has taken a search.
-pub(super) const BASE_WAIT_MIN: Duration = Duration::from_millis(100);
-/// Time for a neighbour that fails, or is a mere claim.
-pub(super) const UNPROVEN_PART_WAIT: Duration = Duration::from_millis(100);
-/// What a neighbour is taken to need that was late with the first search that it was sent, at most.
-pub(super) const LATE_FIRST: Duration = Duration::from_millis(200);
-/// How long a ring waits for hits after all are done: a quarter of what they took, within these bounds.
-pub(super) const RING_GRACE_MIN: Duration = Duration::from_millis(50);
-/// Longest such wait, if no hits come.
-pub(super) const RING_GRACE_MAX: Duration = Duration::from_millis(200);
-/// As long as hits come, a ring waits on, up to this.
-pub(super) const RING_GRACE_IN_ALL_MAX: Duration = Duration::from_millis(500);
-/// Neighbours, present and past, of which it is remembered how long they take. More than there can be at once.
-pub(super) const HABITS_KEPT_MAX: usize = 1_024;
 /// How long after its end a search still takes hits.
 pub(super) const LATE_HITS: Duration = Duration::from_secs(5 * 60);
 /// Least time between two looks for searches that have been over for so long.

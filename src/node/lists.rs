@@ -4,6 +4,7 @@
 //! download waits for, and a list that does not show this node comes from a bootstrap node that has lost its memory, or
 //! has dropped it.
 
+use super::assigned::assigned_to;
 use super::dials::Errand;
 use super::endpoints::canonical;
 use super::limits::{FIRST_REFRESH, LIST_WAIT_MAX, PEER_LIST_ROWS_ASKED, REFRESH_MAX};
@@ -12,6 +13,7 @@ use super::{Node, NodeTimer};
 use crate::time::Instant;
 use crate::wire::ListedPeer;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// What a link knows from the lists of its bootstrap node.
@@ -31,6 +33,8 @@ pub(super) struct Lists {
     asked_at: Option<Instant>,
     /// The last that was asked for did not come within [`LIST_WAIT_MAX`].
     was_late: bool,
+    /// The base peer on the last list that is assigned to us.
+    assigned: Option<SocketAddr>,
 }
 
 impl Lists {
@@ -42,6 +46,11 @@ impl Lists {
     /// Whether the last list may be a part.
     pub(super) fn is_sampled(&self) -> bool {
         self.sampled
+    }
+
+    /// The base peer on it that is assigned to us.
+    pub(super) fn assigned(&self) -> Option<SocketAddr> {
+        self.assigned
     }
 
     /// A list is asked for.
@@ -103,6 +112,7 @@ impl Node {
         let dropped = !sampled && !shows_us && link.lists.registers_again(now, keepalive_refresh);
         let peers = rows.into_iter().filter(|(peer, _)| self.is_plausible(*peer, to.ip())).collect::<BTreeMap<_, _>>();
         self.take_peer_list(now, id, &peers, tells);
+        self.take_assigned(id, &peers, tells);
         if dropped {
             // An old bootstrap node forgets a peer for good, whatever its keepalives say (PROTOCOL, Old programs).
             self.start_errand(now, id, Errand::Register);
@@ -110,6 +120,20 @@ impl Node {
         self.plan_refresh(now, id);
         self.seek_among_newcomers(now);
         self.on_newcomers_listed(now, !sampled && !is_first);
+    }
+
+    /// Has the base peer as a neighbour that a list assigns to us. One that does not say who speaks `p1` assigns nobody.
+    fn take_assigned(&mut self, id: LinkId, peers: &BTreeMap<SocketAddr, bool>, tells: bool) {
+        let assigned = self.advertised().filter(|_| tells).and_then(|us| {
+            let of_speech = |speaks: bool| peers.iter().filter(move |(_, p1)| **p1 == speaks).map(|(peer, _)| *peer);
+            let p1: Vec<_> = of_speech(true).chain([us]).collect();
+            // What does not answer us is left to others.
+            let base: Vec<_> = of_speech(false).filter(|peer| self.peers.is_proven(*peer)).collect();
+            assigned_to(us, &p1, &base)
+        });
+        self.link_mut(id).into_iter().for_each(|link| link.lists.assigned = assigned);
+        let of_all = self.assigned_peers();
+        self.peers.set_assigned(of_all, self.config.max_peers);
     }
 
     /// Plans the next look at the list, if none is planned.

@@ -378,6 +378,11 @@ impl Node {
         self.membership.links.iter().filter(registered).map(|link| link.id).collect()
     }
 
+    /// The base peers that are assigned to us by the lists of the bootstrap nodes.
+    pub(super) fn assigned_peers(&self) -> Vec<SocketAddr> {
+        self.membership.links.iter().filter_map(|link| link.lists.assigned()).collect()
+    }
+
     /// Brings the keepalives forward to a new interval.
     pub(super) fn rearm_keepalives(&mut self, now: Instant) {
         for id in self.registered_links() {

@@ -10,7 +10,7 @@
 //! | `membership`, `lists` | the links to the bootstrap nodes, and the peer lists that they send |
 //! | `peers`, `peer_notes`, `endpoints` | who is known, and what is learnt of each |
 //! | `speech`, `fair_set` | what each speaks; a set of endpoints that strangers can fill |
-//! | `neighbours`, `newcomers` | which peers are neighbours; finding those that have just come |
+//! | `neighbours`, `assigned`, `newcomers` | which peers are neighbours; finding those that have just come |
 //! | `searching`, `no_hits` | our searches and listings; why they found nothing |
 //! | `search_end`, `open_searches` | when a search is over: who was asked, and who has said that it is done |
 //! | `hits`, `hit`, `row_shares` | what they found, one row of it, and how many rows each network may have |
@@ -43,6 +43,7 @@
 
 mod allowances;
 mod answering;
+mod assigned;
 mod call_backs;
 mod calls;
 mod claims;

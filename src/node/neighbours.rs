@@ -7,7 +7,8 @@
 //!   may register many ports. Among equals, wide networks that have fewer come first, except our own, and then networks.
 //! - A quarter is kept for peers that have answered as neighbours in an earlier run: they are tried first, whatever the lists
 //!   of bootstrap nodes say.
-//! - An eighth at most is for peers that have just announced themselves, so that somebody passes searches on to them.
+//! - An eighth at most is for peers that have just announced themselves, so that somebody passes searches on to them, and an
+//!   eighth for base peers that are assigned to this node ([`assigned`](super::assigned)), which never do.
 //! - Among equals, peers on lists that have named fewer neighbours come first. Where one list has named more than its share, its
 //!   neighbours give way to those of others, one at a time: each has to answer before the next is tried.
 //! - A neighbour that takes connections, and has sent no search, hit or list, gives way to a peer on a list, one with each
@@ -33,7 +34,7 @@ pub(super) struct Candidate {
     pub(super) addr: SocketAddr,
     /// It has answered as a neighbour in an earlier run.
     pub(super) proven: bool,
-    /// It is one of the newcomers that have places of their own.
+    /// It is one of the newcomers, or of the assigned base peers, that have places of their own.
     pub(super) guest: bool,
     pub(super) use_shown: UseShown,
     /// The lists that name it.
@@ -270,8 +271,7 @@ impl<'a> Chosen<'a> {
 
 /// Chooses neighbours from the candidates. The present ones among them stay, as far as the rules let them.
 pub(super) fn choose(candidates: Vec<Candidate>, present: &BTreeSet<SocketAddr>, rules: Rules) -> Choice {
-    let is_guest = |candidate: &Candidate| candidate.guest && candidate.rank <= rules.answers;
-    let (guests, candidates): (Vec<_>, Vec<_>) = candidates.into_iter().partition(is_guest);
+    let (guests, candidates): (Vec<_>, Vec<_>) = candidates.into_iter().partition(|candidate| candidate.guest);
     let (mut stay, mut others): (Vec<_>, Vec<_>) =
         candidates.into_iter().partition(|candidate| present.contains(&candidate.addr));
     stay.sort_unstable_by_key(|candidate| (candidate.rank, !candidate.proven, candidate.chance, candidate.addr));

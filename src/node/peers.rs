@@ -8,7 +8,9 @@
 use super::contract::RememberedPeers;
 use super::dice::Dice;
 use super::endpoints::{canonical, is_unicast};
-use super::limits::{CLAIMS_MAX, NEWCOMER_PLACES_OF, PEER_FAILURES_MAX, PEERS_MAX, REMEMBERED_PEERS_MAX};
+use super::limits::{
+    ASSIGNED_PLACES_OF, CLAIMS_MAX, NEWCOMER_PLACES_OF, PEER_FAILURES_MAX, PEERS_MAX, REMEMBERED_PEERS_MAX,
+};
 use super::membership::LinkId;
 use super::neighbours::{self, Candidate, Rules, UseShown};
 use super::newcomers::Guests;
@@ -129,6 +131,8 @@ pub(super) struct Peers {
     pub(super) rows: BTreeMap<SocketAddr, Peer>,
     pub(super) neighbours: BTreeSet<SocketAddr>,
     guests: Guests,
+    /// Base peers on lists that are assigned to us, and have places among the neighbours for it.
+    assigned: BTreeSet<SocketAddr>,
     /// Those that have shown `p1`, also if they have no row.
     pub(super) shown: Shown,
     /// Those that the last list named which no list had named before.
@@ -335,7 +339,10 @@ impl Peers {
         let peers = self.rows.iter().filter(|(_, peer)| peer.rank() < RANK_NOT_A_PEER);
         let candidate = |(&addr, peer): (&SocketAddr, &Peer)| {
             let (rank, chance) = (peer.rank(), dice.number());
-            let (proven, guest) = (peer.proof == Proof::EarlierRun, self.guests.contains(addr));
+            let proven = peer.proof == Proof::EarlierRun;
+            // A newcomer has answered before it has a place.
+            let is_assigned = self.assigned.contains(&addr) && rank <= RANK_ALIVE + 1;
+            let guest = is_assigned || self.guests.contains(addr) && rank == RANK_ALIVE;
             let use_shown = match peer.works || peer.source == PeerSource::User {
                 true => UseShown::Yes,
                 false => UseShown::No { named_at: peer.named_at },
@@ -358,6 +365,18 @@ impl Peers {
         let gone = self.guests.arrive(peer, (neighbours_max / NEWCOMER_PLACES_OF).max(1));
         if let Some(gone) = gone {
             self.neighbours.remove(&gone);
+        }
+        self.stale = true;
+    }
+
+    /// The base peers that are assigned to us become neighbours, as many as there are places for them, in the places of those
+    /// that were before.
+    pub(super) fn set_assigned(&mut self, peers: Vec<SocketAddr>, neighbours_max: usize) {
+        let places_max = (neighbours_max / ASSIGNED_PLACES_OF).max(1);
+        let assigned = peers.into_iter().take(places_max).collect();
+        let before = std::mem::replace(&mut self.assigned, assigned);
+        for gone in before.difference(&self.assigned) {
+            self.neighbours.remove(gone);
         }
         self.stale = true;
     }

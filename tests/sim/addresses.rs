@@ -14,6 +14,12 @@ pub(crate) fn host_ip(number: u16, ipv6: bool) -> IpAddr {
     }
 }
 
+/// The same of a host that also has a wide network of its own.
+pub(crate) fn wide_host_ip(number: u16) -> IpAddr {
+    let [high, low] = number.to_be_bytes();
+    Ipv4Addr::new(10, high, low, 1).into()
+}
+
 /// An endpoint at which nothing answers, of the same family as another: who connects waits as long as he likes. There are
 /// many networks of them.
 pub(crate) fn silent_endpoint(like: SocketAddr, number: u64) -> SocketAddr {

@@ -1,6 +1,6 @@
 //! The world: hosts, virtual time, and the queue of what happens next. One seed, one history.
 
-use crate::addresses::host_ip;
+use crate::addresses::{host_ip, wide_host_ip};
 use crate::callers::Caller;
 use crate::content::Content;
 use crate::flows::Flow;
@@ -84,6 +84,8 @@ pub(crate) struct Net {
     pub(crate) torn_per_mille: u64,
     /// Hosts have IPv6 addresses, each in 64 bits of its own.
     pub(crate) ipv6: bool,
+    /// Each host is in a wide network of its own. Otherwise 256 share one, as in a local network.
+    pub(crate) apart: bool,
 }
 
 /// One message that a node or rogue sent, for scenarios that look at the traffic.
@@ -131,7 +133,7 @@ impl World {
             seed,
             now: START,
             random: Random::new(seed),
-            net: Net { latency_ms: 1..=60, lost_per_mille: 0, torn_per_mille: 0, ipv6: false },
+            net: Net { latency_ms: 1..=60, lost_per_mille: 0, torn_per_mille: 0, ipv6: false, apart: false },
             hosts: Vec::new(),
             by_addr: BTreeMap::new(),
             dns: BTreeMap::new(),
@@ -169,7 +171,7 @@ impl World {
     /// A host in a network of its own.
     fn add_host(&mut self, port: u16, program: Program) -> HostId {
         let place = u16::try_from(self.hosts.len()).unwrap() + 1;
-        let ip = host_ip(place, self.net.ipv6);
+        let ip = if self.net.apart { wide_host_ip(place) } else { host_ip(place, self.net.ipv6) };
         self.add_host_at(SocketAddr::from((ip, port)), program)
     }
 

@@ -1,6 +1,7 @@
 //! Stories of one node, told by hand, and of several that talk to each other.
 
 mod answering;
+mod assigned;
 mod call_backs;
 mod calls;
 mod displacing;

@@ -50,6 +50,8 @@ pub(super) const ANNOUNCEMENTS_WANTED: usize = 4;
 pub(super) const ANNOUNCEMENTS_MAX: usize = 16;
 /// How long a search waits for a list that is on its way, if the last one came in that time.
 pub(super) const LIST_WAIT_MAX: Duration = Duration::from_millis(800);
+/// How long a search that finds no neighbour waits for a registration that is under way.
+pub(super) const REGISTRATION_WAIT_MAX: Duration = Duration::from_secs(2);
 /// Announcements in a minute that a node acts on.
 pub(super) const ANNOUNCEMENTS_PER_MINUTE: u32 = 60;
 /// Of these, those of one network: some nodes behind one address may start together.

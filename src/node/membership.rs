@@ -229,7 +229,10 @@ impl Node {
                 addresses.sort_by_key(|address| v4_only && address.is_ipv6());
                 self.register(now, id, addresses.into());
             }
-            Err(fault) => self.lose_link(now, id, fault.to_string()),
+            Err(fault) => {
+                self.lose_link(now, id, fault.to_string());
+                self.go_on_after_registration(now);
+            }
         }
     }
 
@@ -370,6 +373,12 @@ impl Node {
     /// Whether some bootstrap node has us on its list.
     pub(super) fn is_registered(&self) -> bool {
         self.membership.links.iter().any(|link| matches!(link.phase, LinkPhase::Registered { .. }))
+    }
+
+    /// Whether a registration is under way.
+    pub(super) fn is_registering(&self) -> bool {
+        let is_under_way = |link: &Link| matches!(link.phase, LinkPhase::Resolving | LinkPhase::Registering { .. });
+        self.membership.links.iter().any(is_under_way)
     }
 
     /// The links to the bootstrap nodes that have us on their lists.

@@ -87,6 +87,7 @@ impl Node {
 
     /// A peer list came, or did not: where none is awaited any more, no search waits for one.
     pub(super) fn on_list_errand_ended(&mut self, now: Instant) {
+        self.go_on_after_registration(now);
         if self.lists_awaited_until(now).is_some() {
             return;
         }

@@ -62,6 +62,12 @@ fn is_found_exactly(hit: &Hit, text: &[u8]) -> bool {
     fits && senders(hit.backings()) >= EXACT_SOURCES_ENOUGH
 }
 
+/// The error of a search to which nobody could answer.
+fn no_address() -> CallError {
+    let message = "this node knows no address of its own yet; set `advertise_addr`, or see `pyratectl bootstrap`";
+    CallError::new(ExitCode::Network, message)
+}
+
 /// All searches and listings remembered. The map of IDs is only ever asked for one.
 #[derive(Default)]
 pub(super) struct Searches {
@@ -112,13 +118,10 @@ impl Node {
         };
         let rows_max = rows_max.unwrap_or(SEARCH_ROWS_DEFAULT).clamp(1, SEARCH_ROWS_MAX);
         let widest = ttl.unwrap_or(self.config.max_ttl).min(self.config.max_ttl);
-        let Some(requester) = self.advertised() else {
-            let message =
-                "this node knows no address of its own yet; set `advertise_addr`, or see `pyratectl bootstrap`";
-            return Err(CallError::new(ExitCode::Network, message));
-        };
-        let id =
-            self.begin_search(Stage::Ringing(Rings::up_to(widest, requester)), Some(query), u64::from(rows_max))?;
+        if self.advertised().is_none() && !self.is_registering() {
+            return Err(no_address());
+        }
+        let id = self.begin_search(Stage::Ringing(Rings::up_to(widest)), Some(query), u64::from(rows_max))?;
         self.subscriptions.subscribe(Topic::Search(id), client);
         self.look_for_newcomers(now);
         self.send_ring(now, id);

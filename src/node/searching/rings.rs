@@ -1,11 +1,13 @@
 //! The rings of a search: which one goes out, to whom, and whether another follows.
 
-use super::{Search, Stage};
+use super::{Search, Stage, no_address};
 use crate::control::Notice;
 use crate::id::{QueryId, SearchId};
 use crate::node::contract::DialOutcome;
 use crate::node::dials::{Purpose, SearchDial};
-use crate::node::limits::{LAST_RING_WAIT, RING_ROWS_ENOUGH, RING_TTLS, RING_WAIT, RINGS_SKIPPED_BELOW};
+use crate::node::limits::{
+    LAST_RING_WAIT, REGISTRATION_WAIT_MAX, RING_ROWS_ENOUGH, RING_TTLS, RING_WAIT, RINGS_SKIPPED_BELOW,
+};
 use crate::node::open_searches::{OpenId, wait_for_ttl};
 use crate::node::speech::Speech;
 use crate::node::subscriptions::Topic;
@@ -18,51 +20,81 @@ use std::net::SocketAddr;
 
 /// The rings of a search.
 pub(super) struct Rings {
-    requester: SocketAddr,
     /// TTLs of the rings still to come.
     ahead: VecDeque<u8>,
     asked: u32,
     answered: u32,
-    lists: Lists,
+    awaits: Awaits,
     /// The ring that is out.
     pub(super) open: Option<OpenId>,
     /// While no ring is out: when it goes on.
     pub(super) timer: Option<TimerId>,
 }
 
-/// Whether a search that finds no neighbour waits for the lists of the bootstrap nodes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Lists {
-    NotAwaited,
-    Awaited,
+/// What a search waits for that finds no neighbour: first a registration that is under way, then the lists of the bootstrap
+/// nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Awaits {
+    Nothing,
+    Registration,
+    NothingMore,
+    Lists,
     Over,
 }
 
 impl Rings {
     /// Up to a TTL.
-    pub(super) fn up_to(widest: u8, requester: SocketAddr) -> Self {
+    pub(super) fn up_to(widest: u8) -> Self {
         let mut ahead: VecDeque<u8> = RING_TTLS.into_iter().filter(|ring| *ring < widest).collect();
         ahead.push_back(widest);
-        Self { requester, ahead, asked: 0, answered: 0, lists: Lists::NotAwaited, open: None, timer: None }
+        Self { ahead, asked: 0, answered: 0, awaits: Awaits::Nothing, open: None, timer: None }
     }
 }
 
 impl Node {
+    /// There is no neighbour, or no address of ours is known: a registration that is under way may bring both. Says whether one is
+    /// awaited.
+    fn await_registration(&mut self, now: Instant, id: SearchId) -> bool {
+        let is_wanted = self.advertised().is_none() || self.neighbours().is_empty();
+        if !is_wanted || self.is_registered() || !self.is_registering() {
+            return false;
+        }
+        let Some(Search { stage: Stage::Ringing(rings), .. }) = self.searches.rows.get_mut(&id) else { return false };
+        if rings.awaits != Awaits::Nothing {
+            return false;
+        }
+        rings.awaits = Awaits::Registration;
+        self.go_on_at(now + REGISTRATION_WAIT_MAX, id);
+        true
+    }
+
+    /// A registration has ended: the searches go on that wait for it.
+    pub(in crate::node) fn go_on_after_registration(&mut self, now: Instant) {
+        if self.is_registered() || !self.is_registering() {
+            self.go_on_from(now, Awaits::Registration);
+        }
+    }
+
     /// There is no neighbour: a peer list that is on its way may name some. Says whether one is awaited.
     fn await_peer_lists(&mut self, now: Instant, id: SearchId) -> bool {
         let Some(until) = self.lists_awaited_until(now).filter(|_| self.neighbours().is_empty()) else { return false };
         let Some(Search { stage: Stage::Ringing(rings), .. }) = self.searches.rows.get_mut(&id) else { return false };
-        if rings.lists != Lists::NotAwaited {
+        if rings.awaits >= Awaits::Lists {
             return false;
         }
-        rings.lists = Lists::Awaited;
+        rings.awaits = Awaits::Lists;
         self.go_on_at(until, id);
         true
     }
 
     /// The lists have come that searches without any neighbour wait for, or will not.
     pub(in crate::node) fn go_on_without_lists(&mut self, now: Instant) {
-        let waits = |search: &Search| matches!(&search.stage, Stage::Ringing(Rings { lists: Lists::Awaited, .. }));
+        self.go_on_from(now, Awaits::Lists);
+    }
+
+    /// Goes on with the searches that wait for this.
+    fn go_on_from(&mut self, now: Instant, over: Awaits) {
+        let waits = |search: &Search| matches!(&search.stage, Stage::Ringing(rings) if rings.awaits == over);
         let waiting: Vec<_> =
             self.searches.rows.iter().filter(|(_, search)| waits(search)).map(|(id, _)| *id).collect();
         for id in waiting {
@@ -82,9 +114,10 @@ impl Node {
 
     /// Code 6: the next ring, under an ID of its own, to every neighbour.
     pub(super) fn send_ring(&mut self, now: Instant, id: SearchId) {
-        if self.await_peer_lists(now, id) {
+        if self.await_registration(now, id) || self.await_peer_lists(now, id) {
             return;
         }
+        let Some(requester) = self.advertised() else { return self.finish_search(now, id, Some(no_address())) };
         let neighbours = self.neighbours();
         let number = self.dice.number();
         let row = self.searches.rows.get_mut(&id);
@@ -100,7 +133,7 @@ impl Node {
         let hits_max = u32::try_from(*rows_max).unwrap_or(u32::MAX);
         let query = QueryId::p1_ending(QueryId::naming_hits_max(number, hits_max));
         let wait = if rings.ahead.is_empty() { LAST_RING_WAIT } else { RING_WAIT.max(wait_for_ttl(ttl)) };
-        let search = SearchMessage { id: query.clone(), text: wanted.text().into(), requester: rings.requester, ttl };
+        let search = SearchMessage { id: query.clone(), text: wanted.text().into(), requester, ttl };
         queries.push(query.clone());
         self.searches.queries.insert(query.clone(), id);
         let open = self.open_ring(now, id, query, wait);
@@ -140,15 +173,16 @@ impl Node {
         }
     }
 
-    /// The peer lists have had their time, or nobody could be asked: goes on.
+    /// What is awaited has come or had its time, or nobody could be asked: goes on.
     pub(in crate::node) fn on_ring_timer(&mut self, now: Instant, id: SearchId) {
         let Some(Search { stage: Stage::Ringing(rings), .. }) = self.searches.rows.get_mut(&id) else { return };
         rings.timer = None;
-        if rings.lists == Lists::Awaited {
-            rings.lists = Lists::Over;
-            return self.send_ring(now, id);
+        match rings.awaits {
+            Awaits::Registration => rings.awaits = Awaits::NothingMore,
+            Awaits::Lists => rings.awaits = Awaits::Over,
+            Awaits::Nothing | Awaits::NothingMore | Awaits::Over => return self.on_ring_over(now, id, true),
         }
-        self.on_ring_over(now, id, true);
+        self.send_ring(now, id);
     }
 
     /// A ring is over: goes on, unless enough has come, or there is nobody whom it did not reach. `cut`: there may be.

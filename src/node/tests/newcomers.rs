@@ -6,7 +6,7 @@ use super::turnover::searches_for_itself;
 use crate::control::Notice;
 use crate::fault::DialFault;
 use crate::id::{ExchangeId, QueryId};
-use crate::node::contract::{Event, Response};
+use crate::node::contract::{Event, NodeConfig, Response};
 use crate::node::speech::Evidence;
 use crate::wire::{ListedPeer, Message, SearchDone};
 use std::collections::BTreeSet;
@@ -309,4 +309,31 @@ fn newcomers_have_an_eighth_of_the_places_however_many_come() {
     let stayed = proven.iter().filter(|peer| now.contains(peer)).count();
     assert_eq!((now.len(), stayed), (8, 7), "{now:?}");
     assert!(now.contains(&in_network(149)), "the newest has it: {now:?}");
+}
+
+/// A search begins while the node registers.
+#[test]
+fn a_search_that_begins_before_the_node_has_registered_waits_for_that() {
+    for local_addrs in [config().local_addrs, Vec::new()] {
+        let mut rig = Rig::new(NodeConfig { local_addrs, ..config() });
+        rig.search("song");
+        rig.pass(Duration::from_millis(500));
+        rig.join(vec![peer(1)]);
+        let mut reached = searched(&mut rig);
+        reached.dedup();
+        assert_eq!(reached, [(peer(1), 1)]);
+    }
+    // And not for ever.
+    let mut rig = Rig::new(config());
+    rig.search("song");
+    rig.pass(Duration::from_secs(3));
+    let ends = |notice: &Notice| matches!(notice, Notice::SearchDone { error: Some(_), .. });
+    assert!(rig.notices().iter().any(ends));
+    // Nor for one that has failed.
+    let mut rig = Rig::new(config());
+    rig.search("song");
+    let (exchange, ..) = rig.dial();
+    rig.fail(exchange, DialFault::Refused);
+    rig.pass(Duration::from_millis(1));
+    assert!(rig.notices().iter().any(ends));
 }

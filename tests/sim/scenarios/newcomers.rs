@@ -21,10 +21,15 @@ fn newcomer(world: &mut World, bootstraps: &[HostId]) -> HostId {
 
 /// Searches until the file is found at this node, as a user does that misses it.
 fn await_found(world: &mut World, asker: HostId, source: HostId) {
-    let (addr, until) = (world.addr(source), world.now + FOUND_WITHIN);
+    let (addr, began, until) = (world.addr(source), world.now, world.now + FOUND_WITHIN);
     loop {
         let (rows, _) = world.search(asker, "just come");
         if rows.iter().any(|row| row.sources.contains(&addr)) {
+            println!(
+                "among {}: found {:?} after the first search",
+                world.hosts.len(),
+                world.now.saturating_since(began)
+            );
             return;
         }
         let (seed, hosts) = (world.seed, world.hosts.len());

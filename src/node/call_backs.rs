@@ -5,11 +5,11 @@
 //! timer. A requester may not listen yet when it is called: a refused connection is tried again. After a connection that
 //! stands there is no other. Nobody can tell such a requester that we are busy, so its attempts wait longer than requests.
 
-use super::commands::Command;
 use super::contract::{DialOutcome, ResponseFault};
 use super::dials::Purpose;
 use super::fair_queue::Sender;
 use super::limits::{CALL_BACK_WAIT_MAX, CALL_BACK_WAITS, CALL_BACKS_MAX, CALL_BACKS_PER_NETWORK_MAX};
+use super::uploads::Wanted;
 use super::{Node, NodeTimer, Phase};
 use crate::fault::DialFault;
 use crate::id::ExchangeId;
@@ -123,7 +123,7 @@ impl Node {
         let Some(row) = self.call_backs.rows.get_mut(&id) else { return };
         row.stage = Stage::Dialling(exchange);
         let name = row.name.clone();
-        self.submit_upload(now, exchange, Sender::own(to), Command::CallBack { to, name });
+        self.submit_upload(now, exchange, Sender::own(to), Wanted::CallBack { to, name });
     }
 
     /// The wait before the next attempt is over.
@@ -168,6 +168,7 @@ impl Node {
     /// An attempt is not made, and no other: there is no room, the file has left the library, or the node leaves.
     pub(super) fn drop_call_back(&mut self, exchange: ExchangeId) {
         self.counters.refused += 1;
+        self.uploads.forget_request(exchange);
         self.end_turn(exchange);
         if let Some(Purpose::CallBack(id)) = self.forget_dial(exchange).map(|dial| dial.purpose) {
             self.forget_call_back(id);

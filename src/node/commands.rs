@@ -1,28 +1,20 @@
 //! What takes a worker, for whom, and how much of each kind may be in progress or wait at once.
 
-use super::contract::{Expect, Portion};
+use super::contract::Action;
 use super::fair_queue::Sender;
 use super::limits::{
     FORWARDS_QUEUED_MAX, HITS_QUEUED_MAX, REQUESTS_QUEUED_MAX, REQUESTS_QUEUED_PER_NETWORK_MAX, STRANGER_DIALS_MAX,
     STRANGER_DIALS_QUEUED_MAX, WORKERS_KEPT_OF,
 };
-use crate::id::{ContentHash, TransferId};
-use crate::name::FileName;
-use crate::wire::Message;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 /// Something that takes a worker from its start to the end of its exchange.
 #[derive(Debug)]
 pub(super) enum Command {
-    SendFile { from: SocketAddr, name: FileName },
-    SendRange { from: SocketAddr, name: FileName, offset: u64, length: u64 },
-    SendMetadata { name: FileName },
-    SendList { attributes: bool },
-    Dial { to: SocketAddr, messages: Vec<Message>, expect: Expect, connect_max: Duration },
-    Fetch { download: TransferId, to: SocketAddr, name: FileName, may_call_back: bool, portion: Portion },
-    FetchMetadata { download: TransferId, to: SocketAddr, name: FileName, b3: Option<ContentHash> },
-    CallBack { to: SocketAddr, name: FileName },
+    /// An exchange of ours begins with this.
+    Begin(Action),
+    /// Something is sent to a peer that has asked for it: [`Step::Granted`](super::steps::Step::Granted) follows.
+    Respond,
 }
 
 /// Whose a command is; the first go first.

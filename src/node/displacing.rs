@@ -122,23 +122,18 @@ impl Shares {
 impl Node {
     /// A request waits from now on.
     pub(super) fn await_displacing(&mut self, now: Instant) {
-        if self.displacing.timer.is_none() && self.requests_waiting() > 0 {
+        if self.displacing.timer.is_none() {
             self.displacing.timer = Some(self.wheel.insert(now + DISPLACE_AFTER, NodeTimer::Displace));
         }
     }
 
-    fn requests_waiting(&self) -> usize {
-        self.workers.requests_waiting() + self.turns.waiting()
-    }
-
-    /// Requests have waited.
-    pub(super) fn on_displace_timer(&mut self, now: Instant) {
+    /// Requests have waited, `waiting_for_turns` of them for a turn under `upload_limit`.
+    pub(super) fn on_displace_timer(&mut self, now: Instant, of_turns: Shares, waiting_for_turns: usize) {
         self.displacing.timer = None;
-        let of_turns = self.turns.shares(now, |exchange| self.workers.flow(exchange));
         self.displace_responses(of_turns);
         let of_workers = self.workers.shares(now);
         self.displace_responses(of_workers);
-        if self.requests_waiting() > 0 {
+        if self.workers.requests_waiting() + waiting_for_turns > 0 {
             self.displacing.timer = Some(self.wheel.insert(now + DISPLACE_CHECK, NodeTimer::Displace));
         }
     }

@@ -11,6 +11,7 @@ use super::first_contact::Contact;
 use super::limits::{DOWNLOADS_MAX, FETCH_RATE_MIN, FETCHES_MAX, FETCHES_PER_DOWNLOAD_MAX};
 use super::rows::RateCap;
 use super::sources::{Fetch, Source, Standing};
+use super::steps::Step;
 use super::subscriptions::Topic;
 use super::{Node, NodeTimer, Phase};
 use crate::control::{DownloadRow, Notice};
@@ -421,6 +422,7 @@ impl Node {
         self.tell_download(now, id);
         if state.is_final() {
             self.subscriptions.close(Topic::Download(id));
+            self.steps.push_back(Step::DownloadOver { id });
         }
     }
 

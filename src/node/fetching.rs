@@ -1,7 +1,6 @@
 //! How a download gets its bytes: what [`scheduling`](super::scheduling) decides is carried out, and what comes of it is
 //! taken down (PROTOCOL, "How a response ends", "Old peers answer `4` by calling back", Ranges and metadata).
 
-use super::commands::Command;
 use super::contract::{Action, DialOutcome, Dialled, Expect, Portion, Response};
 use super::download::{Aim, Download, State};
 use super::limits::{CONNECT_MAX, PROGRESS_INTERVAL};
@@ -106,25 +105,28 @@ impl Node {
 
     /// Codes 4, 8 and 9.
     pub(super) fn ask(&mut self, now: Instant, id: TransferId, at: usize, task: Task) {
+        let to = self.downloads.get(id).and_then(|row| row.sources.get(at)).map(|source| source.addr);
+        let Some(to) = to else { return };
+        let exchange = self.next_fetch(to, id);
         let Some(download) = self.downloads.get_mut(id) else { return };
         let b3 = download.aim.b3();
         let Some(source) = download.sources.get_mut(at) else { return };
         let doubted = source.doubt.as_ref().map(|doubt| &doubt.name);
         let asked_under = doubted.or(source.names.name_for(task.asks())).or(source.names.iter().next());
         let Some(asked_under) = asked_under.map(Rc::clone) else { return };
-        let (to, name) = (source.addr, FileName::clone(&asked_under));
+        let name = FileName::clone(&asked_under);
         source.asked_at = Some(now);
         source.rate.start(now, source.received);
         let may_call_back = !source.p1;
         let fetch = |may_call_back, portion| {
             let name = name.clone();
-            Command::Fetch { download: id, to, name, may_call_back, portion }
+            Action::Fetch { exchange, download: id, to, name, may_call_back, portion }
         };
-        let command = match &task {
-            Task::Metadata => Command::FetchMetadata { download: id, to, name: name.clone(), b3 },
+        let action = match &task {
+            Task::Metadata => Action::FetchMetadata { exchange, download: id, to, name: name.clone(), b3 },
             Task::Identify => {
                 let messages = vec![Message::MetadataRequest { name: name.clone() }];
-                Command::Dial { to, messages, expect: Expect::FileInfo, connect_max: CONNECT_MAX }
+                Action::Dial { exchange, to, messages, expect: Expect::FileInfo, connect_max: CONNECT_MAX }
             }
             Task::Groups { left, .. } => fetch(false, Portion::Groups(left.clone())),
             Task::Whole => fetch(may_call_back, Portion::Whole),
@@ -133,7 +135,7 @@ impl Node {
                 fetch(may_call_back, Portion::Stream { size_max: source.size })
             }
         };
-        let exchange = self.dial_fetch(now, id, to, command);
+        self.dial_fetch(now, exchange, action);
         self.downloads.begin_fetch(id, at, Fetch::new(now, exchange, task, asked_under));
     }
 

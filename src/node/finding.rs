@@ -14,6 +14,7 @@
 use super::Node;
 use super::download::{Aim, Download, State};
 use super::endpoints::canonical;
+use super::hit::Answer;
 use super::limits::SOURCE_SILENCES_MAX;
 use super::names::{Names, Teller};
 use super::peers::Peers;
@@ -180,16 +181,20 @@ impl Download {
 }
 
 impl Node {
+    /// Somebody offers a file, whoever asked: it is a source of the downloads of its content, and perhaps of the download for
+    /// which it was sought.
+    pub(super) fn on_found(&mut self, now: Instant, found: &Answer, sought: Option<TransferId>) {
+        let of_content = found.b3().map(|b3| self.downloads.ids_of_content(b3)).unwrap_or_default();
+        let is_among_them = sought.is_some_and(|id| of_content.contains(&id));
+        for id in of_content.into_iter().chain(sought.filter(|_| !is_among_them)) {
+            self.on_source_found(now, id, found);
+        }
+    }
+
     /// A search for further sources of a download found a file.
-    pub(super) fn on_source_found(
-        &mut self,
-        now: Instant,
-        id: TransferId,
-        peer: SocketAddr,
-        file: &Listed,
-        teller: Teller,
-    ) {
-        let peer = canonical(peer);
+    pub(super) fn on_source_found(&mut self, now: Instant, id: TransferId, found: &Answer) {
+        let (peer, file) = (canonical(found.responder), &found.file);
+        let teller = Teller::of(found.from, found.responder);
         let Some(download) = self.downloads.get(id).filter(|row| !row.state().is_final()) else { return };
         let Some(origin) = download.origin_of(file) else { return self.doubt_learnt(now, id, peer, file) };
         self.downloads.unindex_sources(id);
@@ -212,14 +217,6 @@ impl Node {
                 log::debug!("download {}: {peer} has it, as {}", id.0, file.name);
                 self.on_sources_added(now, id);
             }
-        }
-    }
-
-    /// Somebody offers a content, whoever asked: it is a source of the downloads of this content.
-    pub(super) fn on_content_found(&mut self, now: Instant, peer: SocketAddr, file: &Listed, teller: Teller) {
-        let Some(b3) = file.attributes.and_then(|told| told.b3) else { return };
-        for id in self.downloads.ids_of_content(b3) {
-            self.on_source_found(now, id, peer, file, teller);
         }
     }
 

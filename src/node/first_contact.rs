@@ -145,9 +145,14 @@ impl Node {
         Some(now + FIRST_CONTACT_WAIT)
     }
 
-    /// It is known by now what a peer speaks.
-    pub(super) fn on_contact_answered(&mut self, peer: SocketAddr) {
-        self.first_contacts.forget(peer).into_iter().for_each(|id| self.downloads.touch(id));
+    /// Something else is known by now of what a peer speaks.
+    pub(super) fn on_speech_changed(&mut self, peer: SocketAddr, before: Speech, after: Speech) {
+        if after != Speech::Unheard {
+            self.first_contacts.forget(peer).into_iter().for_each(|id| self.downloads.touch(id));
+        }
+        if before == Speech::P1 {
+            self.downloads.forget_p1(peer).into_iter().for_each(|id| self.remember_download(id));
+        }
     }
 
     /// A peer has answered the question what it speaks, or has not. One that cannot be reached, or is no peer, is not asked

@@ -36,6 +36,13 @@ pub(super) struct Answer {
     pub(super) from: SocketAddr,
 }
 
+impl Answer {
+    /// The content, if it is told.
+    pub(super) fn b3(&self) -> Option<ContentHash> {
+        self.file.attributes?.b3
+    }
+}
+
 /// Who offers a file.
 #[derive(Debug, Clone)]
 struct Offer {

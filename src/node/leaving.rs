@@ -1,6 +1,6 @@
 //! The end of a node: off every list, nothing half done left behind.
 
-use super::contract::Action;
+use super::contract::{Action, Refusal};
 use super::dials::Purpose;
 use super::limits::LEAVE_MAX;
 use super::{Node, NodeTimer, Phase};
@@ -19,7 +19,7 @@ impl Node {
         let timer = self.wheel.insert(now + LEAVE_MAX, NodeTimer::LeaveDeadline);
         self.phase = Phase::Leaving { waiting: Default::default(), timer };
         self.refuse_turns();
-        self.refuse_queued();
+        self.withdraw_all().into_iter().for_each(|exchange| self.refuse(exchange, Refusal::Leaving));
         self.break_off_orders();
         self.answering.clear();
         self.forwarding.clear();

@@ -9,6 +9,7 @@ use super::dials::Errand;
 use super::endpoints::canonical;
 use super::limits::{FIRST_REFRESH, LIST_WAIT_MAX, PEER_LIST_ROWS_ASKED, REFRESH_MAX};
 use super::membership::{LinkId, LinkPhase};
+use super::steps::Step;
 use super::{Node, NodeTimer};
 use crate::time::Instant;
 use crate::wire::ListedPeer;
@@ -118,8 +119,7 @@ impl Node {
             self.start_errand(now, id, Errand::Register);
         }
         self.plan_refresh(now, id);
-        self.seek_among_newcomers(now);
-        self.on_newcomers_listed(now, !sampled && !is_first);
+        self.steps.push_back(Step::Listed { is_whole: !sampled && !is_first });
     }
 
     /// Has the base peer as a neighbour that a list assigns to us. One that does not say who speaks `p1` assigns nobody.

@@ -88,6 +88,7 @@ mod questing;
 mod rate;
 mod refusals;
 mod remembering;
+mod routes;
 mod row_shares;
 mod rows;
 mod scanning;
@@ -95,12 +96,14 @@ mod scheduling;
 mod search_end;
 mod searching;
 mod seeking;
+mod sending;
 mod serving;
 mod settling;
 mod source_places;
 mod sources;
 mod speech;
 mod steering;
+mod steps;
 mod stranger_dials;
 mod subscriptions;
 #[cfg(test)]
@@ -130,6 +133,7 @@ pub struct Node {
     dice: dice::Dice,
     wheel: TimerWheel<NodeTimer>,
     actions: VecDeque<Action>,
+    steps: VecDeque<steps::Step>,
     exchanges_begun: u64,
     dials: BTreeMap<ExchangeId, dials::Dial>,
     workers: workers::Workers,
@@ -222,6 +226,7 @@ impl Node {
             dice: dice::Dice::new(seed),
             wheel: TimerWheel::new(now),
             actions: VecDeque::new(),
+            steps: VecDeque::new(),
             exchanges_begun: 0,
             dials: BTreeMap::new(),
             workers: Default::default(),
@@ -260,6 +265,7 @@ impl Node {
             node.start_scan();
             node.recall_downloads(remembered.downloads, remembered.download_last);
             node.start_downloads(now);
+            node.finish_turn(now);
         }
         node
     }
@@ -358,8 +364,20 @@ impl Node {
             Event::Reconfigure(config) => self.on_reconfigure(now, *config),
             Event::Leave => self.on_leave(now),
         }
-        self.give_turns(now);
-        self.tend_downloads(now);
+        self.finish_turn(now);
+    }
+
+    /// What follows from what happened: what the parts of the node have left to each other, whoever has its turn, and what is
+    /// next for the downloads. All three may lead to each other.
+    fn finish_turn(&mut self, now: Instant) {
+        loop {
+            self.run_steps(now);
+            self.give_turns(now);
+            self.tend_downloads(now);
+            if self.steps.is_empty() {
+                break;
+            }
+        }
         self.check_in_debug();
     }
 
@@ -367,10 +385,9 @@ impl Node {
     pub fn advance(&mut self, now: Instant) {
         while let Some(timer) = self.wheel.expire(now) {
             self.on_timer(now, timer);
+            self.run_steps(now);
         }
-        self.give_turns(now);
-        self.tend_downloads(now);
-        self.check_in_debug();
+        self.finish_turn(now);
     }
 
     /// One bounded slice of background work, at most about two milliseconds.
@@ -388,7 +405,7 @@ impl Node {
             Turn::Orders => self.work_on_orders(now),
         }
         self.turn = self.turn.next();
-        self.check_in_debug();
+        self.finish_turn(now);
     }
 
     /// The next thing to do.

@@ -13,7 +13,7 @@
 use super::Node;
 use super::allowances::{Allowances, Tariff};
 use super::contract::{DialOutcome, Dialled, Expect, Response};
-use super::dials::{Errand, Purpose, SearchDial};
+use super::dials::{Errand, Purpose};
 use super::endpoints::canonical;
 use super::fair_queue::Sender;
 use super::limits::{
@@ -22,6 +22,7 @@ use super::limits::{
     NEWCOMERS_MAX, REQUESTER_PORT_MIN, SENDERS_MAX,
 };
 use super::membership::{LinkId, LinkPhase};
+use super::sending::SearchDial;
 use super::speech::{Evidence, Speech};
 use crate::control::PeerSource;
 use crate::id::{QueryId, SearchId};

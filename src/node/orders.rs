@@ -5,11 +5,10 @@
 //! in [`steering`](super::steering) and [`ordering`](super::ordering).
 
 use super::Node;
+use super::Phase;
 use super::contract::Action;
 use super::limits::{ORDER_DOWNLOADS_PER_SLICE, ORDERS_MAX};
 use super::ordering::Wanted;
-use super::subscriptions::Topic;
-use super::{Phase, download::Download};
 use crate::control::{CallError, CallId, ExitCode, Reply};
 use crate::id::{ClientId, TransferId};
 use crate::time::Instant;
@@ -178,14 +177,5 @@ impl Node {
         }
         self.start_downloads(now);
         Some(Outcome::Rows(std::mem::take(&mut order.concerned)))
-    }
-
-    /// Reports these downloads to a client from now on, as far as they are unfinished.
-    pub(super) fn follow_downloads(&mut self, client: ClientId, ids: &[TransferId]) {
-        for &id in ids {
-            if self.downloads.get(id).map(Download::state).is_some_and(|state| !state.is_final()) {
-                self.subscriptions.subscribe(Topic::Download(id), client);
-            }
-        }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Takes as evidence that a peer is alive only exchanges that this node dialled.
 
-use super::contract::{Action, RememberedPeers};
+use super::contract::{Action, DialOutcome, Dialled, RememberedPeers};
 use super::endpoints::{canonical, is_unicast};
 use super::limits::{
     CLAIM_AGE_MAX, NEWCOMERS_MAX, PEER_FAILURE_SPAN, REMEMBER_DELAY, REMEMBER_INTERVAL, REMEMBERED_PEERS_MAX,
@@ -12,7 +12,7 @@ use super::peers::{Keep, Peer, Proof, RANK_FAILING, Standing};
 use super::speech::Evidence;
 use super::{Node, NodeTimer};
 use crate::control::{CallError, ExitCode, Notice, PeerSource};
-use crate::fault::OtherProgram;
+use crate::fault::{DialFault, OtherProgram};
 use crate::time::Instant;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -263,6 +263,23 @@ impl Node {
             self.peers.remembered = sorted;
             self.peers.remembered_at = Some(now);
             self.actions.push_back(Action::RememberPeers(good));
+        }
+    }
+
+    /// What the end of an exchange says about the peer. A reset says that somebody is there, but not that it is well;
+    /// our own shortages say nothing.
+    pub(super) fn weigh_peer(&mut self, now: Instant, peer: SocketAddr, outcome: &DialOutcome) {
+        match outcome {
+            Ok(Dialled { .. }) => self.note_peer_answered(now, peer),
+            Err(DialFault::Refused | DialFault::Unreachable | DialFault::TimedOut) => {
+                self.note_peer_failed(now, peer);
+            }
+            Err(DialFault::NotAPeer(program)) => self.note_not_a_peer(now, peer, *program),
+            Err(DialFault::Reset | DialFault::TooLong | DialFault::Malformed) => self.peers.change(peer, |row| {
+                row.is_in_doubt = true;
+                Keep::Yes
+            }),
+            Err(_) => {}
         }
     }
 }

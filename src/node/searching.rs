@@ -19,11 +19,12 @@ use super::names::Teller;
 use super::open_searches::Found;
 use super::row_shares::senders;
 use super::speech::Evidence;
+use super::steps::Step;
 use super::subscriptions::Topic;
 use super::{Node, NodeTimer};
 use crate::control::{CallError, ExitCode, Notice, PeerSource, SearchStarted, WholeNames};
 use crate::fault::DialFault;
-use crate::id::{ClientId, ContentHash, ExchangeId, HitId, QueryId, SearchId};
+use crate::id::{ClientId, ContentHash, ExchangeId, HitId, QueryId, SearchId, TransferId};
 use crate::library::{Query, Reach};
 use crate::name::{FILE_NAME_BYTES_MAX, FileName, is_control};
 use crate::time::Instant;
@@ -253,14 +254,20 @@ impl Node {
             let attributes = response.file.attributes.is_some();
             self.note_evidence(now, responder, if attributes { Evidence::Attributes } else { Evidence::PlainHit });
         }
-        self.on_content_found(now, responder, &response.file, teller);
-        if let Some(search) = searched.and_then(|id| self.searches.rows.get_mut(&id)) {
-            search.truncated |= response.file.attributes.is_some_and(|attributes| attributes.more);
+        let sought = sought.filter(|_| searched.is_none());
+        let answer = Answer { file: response.file, responder, from };
+        self.tell_found(&answer, sought);
+        let Some(id) = searched else { return };
+        if let Some(search) = self.searches.rows.get_mut(&id) {
+            search.truncated |= answer.file.attributes.is_some_and(|attributes| attributes.more);
         }
-        match (searched, sought) {
-            (Some(id), _) => self.take_hit(now, id, Answer { file: response.file, responder, from }),
-            (None, Some(download)) => self.on_source_found(now, download, responder, &response.file, teller),
-            (None, None) => {}
+        self.take_hit(now, id, answer);
+    }
+
+    /// Tells the downloads that somebody offers a file: those of its content, and the one that sought it.
+    fn tell_found(&mut self, found: &Answer, sought: Option<TransferId>) {
+        if sought.is_some() || found.b3().is_some() {
+            self.steps.push_back(Step::Found { found: found.clone(), sought });
         }
     }
 
@@ -312,10 +319,11 @@ impl Node {
         let Stage::Listing { peer, .. } = &search.stage else { return };
         let (peer, was_truncated) = (*peer, search.truncated);
         let mut p1 = false;
-        files.iter().for_each(|file| self.on_content_found(now, peer, file, Teller::Source));
         for file in files {
             p1 |= file.attributes.is_some();
-            let _ = self.remember_answer(now, id, Grouping::Name, Answer { file, responder: peer, from: peer });
+            let answer = Answer { file, responder: peer, from: peer };
+            self.tell_found(&answer, None);
+            let _ = self.remember_answer(now, id, Grouping::Name, answer);
         }
         let files = self.hits.count(id);
         let Some(search) = self.searches.rows.get_mut(&id) else { return };

@@ -4,8 +4,9 @@
 
 use super::Node;
 use super::allowances::{Allowances, Tariff};
-use super::dials::{Purpose, SearchDial};
+use super::dials::Purpose;
 use super::limits::{LATE_HITS, SEEKS_MAX, SEEKS_STUCK_BURST, SEEKS_STUCK_PER_MINUTE};
+use super::sending::SearchDial;
 use crate::id::{QueryId, TransferId};
 use crate::time::Instant;
 use crate::wire::Search;
@@ -79,7 +80,7 @@ impl Seeks {
 
 impl Node {
     /// Asks the network once, as far as `max_ttl` reaches, for further sources of a download: `b3=` and the hash, or a
-    /// name. What comes is told to `on_source_found`, for some minutes. Says how many neighbours were asked.
+    /// name. What comes is a [`Step::Found`](super::steps::Step), for some minutes. Says how many neighbours were asked.
     pub(super) fn seek_sources(&mut self, now: Instant, download: TransferId, text: Box<[u8]>) -> u32 {
         let Some(requester) = self.advertised() else { return 0 };
         let id = QueryId::p1(self.dice.number());
@@ -96,15 +97,15 @@ impl Node {
         asked
     }
 
-    /// The unfinished download that this query sought sources for.
+    /// The download that this query sought sources for.
     pub(super) fn sought_for(&mut self, now: Instant, query: &QueryId) -> Option<TransferId> {
         self.seeks.expire(now);
-        let download = self.seeks.download(query)?;
-        if self.downloads.get(download).is_some_and(|row| !row.state().is_final()) {
-            return Some(download);
-        }
+        self.seeks.download(query)
+    }
+
+    /// A download wants no sources any more.
+    pub(super) fn end_seeks(&mut self, download: TransferId) {
         self.seeks.retain(|id| id != download);
-        None
     }
 }
 

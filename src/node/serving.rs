@@ -4,74 +4,41 @@
 //! Serves only names that the library holds, and ranges that are wholly inside the file as the last scan saw it. The
 //! bytes never pass through here: the loop sends them and says how it went.
 
+use super::Node;
 use super::commands::{Command, Rank};
 use super::contract::{Action, Refusal, ResponseFault};
 use super::fair_queue::Sender;
-use super::{Node, Phase};
+use super::uploads::Wanted;
 use crate::id::{ContentHash, ExchangeId};
 use crate::library::ScannedFile;
 use crate::name::FileName;
 use crate::time::Instant;
-use crate::wire::Message;
 use std::net::SocketAddr;
 
 impl Node {
-    /// A message came in. Exactly one action answers it, at once or when a worker is free.
-    pub(super) fn on_request(&mut self, now: Instant, exchange: ExchangeId, from: SocketAddr, message: Message) {
-        if !self.config.peer {
-            return self.refuse(exchange, Refusal::WrongNode);
-        }
-        if !matches!(self.phase, Phase::Running) {
-            return self.refuse(exchange, Refusal::Leaving);
-        }
-        match message {
-            Message::DownloadRequest { name } => self.on_download_request(now, exchange, from, name),
-            Message::ListFiles { p1 } => self.on_list_files(now, exchange, from, p1),
-            Message::RangeRequest { offset, length, name } => {
-                self.on_range_request(now, exchange, from, (offset, length), name);
-            }
-            Message::MetadataRequest { name } => self.on_metadata_request(now, exchange, from, name),
-            Message::Search(search) => {
-                self.actions.push_back(Action::Close { exchange });
-                self.on_search(now, exchange, from, search);
-            }
-            Message::SearchResponse(response) => {
-                self.actions.push_back(Action::Close { exchange });
-                self.on_search_response(now, from, response);
-            }
-            Message::FirstContact { requester, .. } => {
-                self.actions.push_back(Action::AnswerFirstContact { exchange });
-                self.on_announced(now, from, requester);
-            }
-            Message::Register { .. }
-            | Message::RequestPeerList { .. }
-            | Message::Unregister { .. }
-            | Message::Keepalive { .. } => self.refuse(exchange, Refusal::WrongNode),
-        }
-    }
-
     /// Says no to a request, and counts it.
     pub(super) fn refuse(&mut self, exchange: ExchangeId, reason: Refusal) {
         self.counters.refused += 1;
+        self.uploads.forget_request(exchange);
         self.end_turn(exchange);
         self.actions.push_back(Action::Refuse { exchange, reason });
     }
 
     /// Code 4.
-    fn on_download_request(&mut self, now: Instant, exchange: ExchangeId, from: SocketAddr, name: FileName) {
+    pub(super) fn on_download_request(&mut self, now: Instant, exchange: ExchangeId, from: SocketAddr, name: FileName) {
         match self.find_file(&name) {
-            Ok(_) => self.submit_upload(now, exchange, Sender::own(from), Command::SendFile { from, name }),
+            Ok(_) => self.submit_upload(now, exchange, Sender::own(from), Wanted::File { to: from, name }),
             Err(reason) => self.refuse(exchange, reason),
         }
     }
 
     /// Code 5.
-    fn on_list_files(&mut self, now: Instant, exchange: ExchangeId, from: SocketAddr, p1: bool) {
-        self.submit_request(now, exchange, from, Command::SendList { attributes: p1 });
+    pub(super) fn on_list_files(&mut self, now: Instant, exchange: ExchangeId, from: SocketAddr, p1: bool) {
+        self.submit_request(now, exchange, from, Wanted::List { attributes: p1 });
     }
 
     /// Code 8.
-    fn on_range_request(
+    pub(super) fn on_range_request(
         &mut self,
         now: Instant,
         exchange: ExchangeId,
@@ -81,17 +48,17 @@ impl Node {
     ) {
         match self.find_range(&name, offset, length) {
             Ok(_) => {
-                let command = Command::SendRange { from, name, offset, length };
-                self.submit_upload(now, exchange, Sender::own(from), command);
+                let wanted = Wanted::Range { to: from, name, offset, length };
+                self.submit_upload(now, exchange, Sender::own(from), wanted);
             }
             Err(reason) => self.refuse(exchange, reason),
         }
     }
 
     /// Code 9. A file that is not hashed yet is hashed next: the requester asks again.
-    fn on_metadata_request(&mut self, now: Instant, exchange: ExchangeId, from: SocketAddr, name: FileName) {
+    pub(super) fn on_metadata_request(&mut self, now: Instant, exchange: ExchangeId, from: SocketAddr, name: FileName) {
         match self.find_hashed(&name) {
-            Ok(_) => self.submit_request(now, exchange, from, Command::SendMetadata { name }),
+            Ok(_) => self.submit_request(now, exchange, from, Wanted::Metadata { name }),
             Err(reason) => {
                 if reason == Refusal::NotHashed {
                     self.hash_soon(from, name);
@@ -124,14 +91,51 @@ impl Node {
         b3.map(|b3| (file, b3)).ok_or(Refusal::NotHashed)
     }
 
-    fn submit_request(&mut self, now: Instant, exchange: ExchangeId, from: SocketAddr, command: Command) {
-        if self.submit(now, exchange, command, Rank::asked(from)).is_err() {
+    /// A response has a worker. What is sent may have left the library, or be another file, since it was asked for.
+    pub(super) fn on_granted(&mut self, now: Instant, exchange: ExchangeId) {
+        let Some(wanted) = self.uploads.take_wanted(exchange) else { return self.free_worker(now, exchange) };
+        let begun = match wanted {
+            Wanted::List { attributes } => Ok(Action::SendList { exchange, attributes }),
+            Wanted::File { to, name } => self.find_file(&name).map(|_| {
+                self.note_upload_started(exchange, to, &name);
+                Action::SendFile { exchange, name }
+            }),
+            Wanted::Range { to, name, offset, length } => self.find_range(&name, offset, length).map(|file| {
+                self.note_range_started(exchange, to, &file.name);
+                Action::SendRange { exchange, file, offset, length }
+            }),
+            Wanted::Metadata { name } => self.find_hashed(&name).map(|(file, b3)| {
+                self.note_metadata_started(exchange);
+                Action::SendMetadata { exchange, file, b3 }
+            }),
+            Wanted::CallBack { to, name } => self.find_file(&name).map(|_| Action::CallBack { exchange, to, name }),
+        };
+        match begun {
+            Ok(action) => self.actions.push_back(action),
+            Err(reason) => {
+                self.turn_down(exchange, reason);
+                self.free_worker(now, exchange);
+            }
+        }
+    }
+
+    /// A request from the network has waited long enough for a worker.
+    pub(super) fn on_command_waited(&mut self, exchange: ExchangeId) {
+        if self.withdraw(exchange) {
+            self.refuse(exchange, Refusal::Busy);
+        }
+    }
+
+    fn submit_request(&mut self, now: Instant, exchange: ExchangeId, from: SocketAddr, wanted: Wanted) {
+        self.uploads.note_wanted(exchange, wanted);
+        if self.submit(now, exchange, Command::Respond, Rank::asked(from)).is_err() {
             self.drop_request(exchange);
         }
     }
 
     /// The requester went away before its turn came, or when the order to answer it was not carried out yet.
     pub(super) fn on_request_gone(&mut self, now: Instant, exchange: ExchangeId) {
+        self.uploads.forget_request(exchange);
         if self.withdraw_from_turns(exchange) {
             return;
         }

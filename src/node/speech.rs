@@ -7,6 +7,7 @@
 
 use super::Node;
 use super::fair_set::FairSet;
+use super::steps::Step;
 use crate::id::QueryId;
 use crate::network::Network;
 use crate::time::Instant;
@@ -120,11 +121,8 @@ impl Node {
         if before != after {
             log::debug!("{peer} speaks {after:?}, after {evidence:?}; it was {before:?}");
         }
-        if after != Speech::Unheard {
-            self.on_contact_answered(peer);
-        }
-        if before == Speech::P1 && after != Speech::P1 {
-            self.downloads.forget_p1(peer).into_iter().for_each(|id| self.remember_download(id));
+        if before != after {
+            self.steps.push_back(Step::SpeechChanged { peer, before, after });
         }
     }
 

@@ -3,6 +3,7 @@
 use super::Node;
 use super::download::{Download, Part, Pause, State};
 use super::orders::{Order, Steering};
+use super::subscriptions::Topic;
 use crate::control::{CallError, DownloadsReply, IdForm, parse_ids_with_all};
 use crate::fault::DiskFault;
 use crate::id::{ClientId, TransferId};
@@ -107,6 +108,15 @@ impl Node {
     fn read_ids(&self, ids: &str, form: IdForm, applies: impl Fn(State) -> bool) -> Result<Vec<TransferId>, CallError> {
         let ids = parse_ids_with_all(ids, form, self.downloads.ids(), self.downloads.ids_of(applies))?;
         Ok(ids.into_iter().map(TransferId).collect())
+    }
+
+    /// Reports these downloads to a client from now on, as far as they are unfinished.
+    pub(super) fn follow_downloads(&mut self, client: ClientId, ids: &[TransferId]) {
+        for &id in ids {
+            if self.downloads.get(id).map(Download::state).is_some_and(|state| !state.is_final()) {
+                self.subscriptions.subscribe(Topic::Download(id), client);
+            }
+        }
     }
 }
 

@@ -73,7 +73,10 @@ impl Node {
             NodeTimer::ForgetSearches => self.on_forget_timer(now),
             NodeTimer::Forward(neighbour) => self.on_forward_timer(now, neighbour),
             NodeTimer::CommandWaited { exchange } => self.on_command_waited(exchange),
-            NodeTimer::Displace => self.on_displace_timer(now),
+            NodeTimer::Displace => {
+                let of_turns = self.turns.shares(now, |exchange| self.workers.flow(exchange));
+                self.on_displace_timer(now, of_turns, self.turns.waiting());
+            }
             NodeTimer::CallBack(id) => self.on_call_back_timer(now, id),
             NodeTimer::CallBackOverdue(id) => self.on_call_back_overdue(id),
             NodeTimer::TurnWaited { exchange } => self.on_turn_waited(exchange),

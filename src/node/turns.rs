@@ -10,6 +10,7 @@ use super::contract::Refusal;
 use super::displacing::{Flow, Shares};
 use super::fair_queue::{FairQueue, Room, Sender};
 use super::limits::{COMMAND_WAIT_MAX, REQUESTS_QUEUED_MAX, REQUESTS_QUEUED_PER_NETWORK_MAX, UPLOAD_RATE_MIN};
+use super::uploads::Wanted;
 use super::{Node, NodeTimer};
 use crate::id::ExchangeId;
 use crate::time::Instant;
@@ -20,7 +21,6 @@ use std::collections::BTreeMap;
 struct Waiting {
     exchange: ExchangeId,
     sender: Sender,
-    command: Command,
     since: Instant,
     /// When the other side is told that we are busy; only for requests.
     timer: Option<TimerId>,
@@ -85,9 +85,10 @@ impl Node {
     }
 
     /// An upload was asked for: it is sent now, or waits for its turn.
-    pub(super) fn submit_upload(&mut self, now: Instant, exchange: ExchangeId, sender: Sender, command: Command) {
+    pub(super) fn submit_upload(&mut self, now: Instant, exchange: ExchangeId, sender: Sender, wanted: Wanted) {
+        self.uploads.note_wanted(exchange, wanted);
         if self.turns.waiting.is_empty() && self.turns.active.len() < self.upload_turns_max() {
-            return self.begin_turn(now, exchange, sender, command);
+            return self.begin_turn(now, exchange, sender);
         }
         match self.turns.queue.room_for(sender, REQUESTS_QUEUED_MAX, REQUESTS_QUEUED_PER_NETWORK_MAX) {
             Room::Free => {}
@@ -101,13 +102,13 @@ impl Node {
         }
         let inbound = matches!(exchange, ExchangeId::Inbound(_));
         let timer = inbound.then(|| self.wheel.insert(now + COMMAND_WAIT_MAX, NodeTimer::TurnWaited { exchange }));
-        self.turns.push(Waiting { exchange, sender, command, since: now, timer });
+        self.turns.push(Waiting { exchange, sender, since: now, timer });
         self.await_displacing(now);
     }
 
-    fn begin_turn(&mut self, now: Instant, exchange: ExchangeId, sender: Sender, command: Command) {
+    fn begin_turn(&mut self, now: Instant, exchange: ExchangeId, sender: Sender) {
         self.turns.give(exchange, sender);
-        if self.submit(now, exchange, command, Rank::For(Kind::Request, sender)).is_err() {
+        if self.submit(now, exchange, Command::Respond, Rank::For(Kind::Request, sender)).is_err() {
             self.drop_request(exchange);
         }
     }
@@ -119,7 +120,7 @@ impl Node {
     }
 
     /// An upload is not sent: its requester is told, or is not called back.
-    fn turn_down(&mut self, exchange: ExchangeId, reason: Refusal) {
+    pub(super) fn turn_down(&mut self, exchange: ExchangeId, reason: Refusal) {
         match exchange {
             ExchangeId::Inbound(_) => self.refuse(exchange, reason),
             ExchangeId::Outbound(_) => self.drop_call_back(exchange),
@@ -132,7 +133,7 @@ impl Node {
             let next = self.turns.queue.next(usize::MAX);
             let Some(waiting) = next.and_then(|ticket| self.turns.remove(ticket)) else { return };
             self.cancel_timer(waiting.timer);
-            self.begin_turn(now, waiting.exchange, waiting.sender, waiting.command);
+            self.begin_turn(now, waiting.exchange, waiting.sender);
         }
     }
 

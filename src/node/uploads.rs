@@ -68,8 +68,19 @@ impl Run {
     }
 }
 
-/// All uploads in progress.
+/// What a requester gets when there is a worker for it.
+#[derive(Debug)]
+pub(super) enum Wanted {
+    File { to: SocketAddr, name: FileName },
+    Range { to: SocketAddr, name: FileName, offset: u64, length: u64 },
+    Metadata { name: FileName },
+    List { attributes: bool },
+    CallBack { to: SocketAddr, name: FileName },
+}
+
+/// All uploads in progress, and what waits to be sent.
 pub(super) struct Uploads {
+    wanted: BTreeMap<ExchangeId, Wanted>,
     rows: BTreeMap<ExchangeId, Upload>,
     runs: BTreeMap<RunId, Run>,
     runs_by_key: BTreeMap<RunKey, RunId>,
@@ -80,8 +91,8 @@ pub(super) struct Uploads {
 
 impl Default for Uploads {
     fn default() -> Self {
-        let (rows, runs, runs_by_key) = Default::default();
-        Self { rows, runs, runs_by_key, runs_begun: 0, idle_runs: FairSet::new(RANGE_RUNS_MAX) }
+        let (wanted, rows, runs, runs_by_key) = Default::default();
+        Self { wanted, rows, runs, runs_by_key, runs_begun: 0, idle_runs: FairSet::new(RANGE_RUNS_MAX) }
     }
 }
 
@@ -93,6 +104,21 @@ impl Uploads {
             Kind::Range { run } => Some(FileName::clone(&self.runs.get(run)?.name)),
             Kind::Metadata => None,
         }
+    }
+
+    /// This is to be sent when there is a worker.
+    pub(super) fn note_wanted(&mut self, exchange: ExchangeId, wanted: Wanted) {
+        self.wanted.insert(exchange, wanted);
+    }
+
+    /// There is a worker for it.
+    pub(super) fn take_wanted(&mut self, exchange: ExchangeId) -> Option<Wanted> {
+        self.wanted.remove(&exchange)
+    }
+
+    /// A requester gets nothing.
+    pub(super) fn forget_request(&mut self, exchange: ExchangeId) {
+        self.wanted.remove(&exchange);
     }
 
     /// Connections that bring something.

@@ -8,12 +8,12 @@
 //! registration.
 
 use super::commands::{Command, Kind, Rank};
-use super::contract::{Action, Expect, Portion, Refusal};
+use super::contract::{Action, Portion};
 use super::dials::{Dial, Purpose};
 use super::displacing::{Flow, Shares};
 use super::fair_queue::{FairQueue, Room};
 use super::limits::{COMMAND_WAIT_MAX, FORWARDS_QUEUED_MAX, OWN_QUEUED_MAX, WORKERS_KEPT_OF};
-use super::speech::Speech;
+use super::steps::Step;
 use super::{Node, NodeTimer};
 use crate::id::ExchangeId;
 use crate::time::Instant;
@@ -261,29 +261,31 @@ impl Node {
         }
         match self.workers.room_for(rank) {
             Room::Free => {}
-            Room::InPlaceOf(ticket) => self.displace(now, ticket),
+            Room::InPlaceOf(ticket) => self.displace(ticket),
             Room::None => return Err(QueueFull),
         }
         let inbound = matches!(exchange, ExchangeId::Inbound(_));
         let timer = inbound.then(|| self.wheel.insert(now + COMMAND_WAIT_MAX, NodeTimer::CommandWaited { exchange }));
         self.workers.push(Waiting { exchange, command, rank, since: now, timer });
-        self.await_displacing(now);
+        if self.workers.requests_waiting() > 0 {
+            self.await_displacing(now);
+        }
         // What waits already may wait for a limit that does not concern this one.
         self.start_queued(now);
         Ok(())
     }
 
     /// A command gives its place in the queue to one of somebody who has fewer there.
-    fn displace(&mut self, now: Instant, ticket: u64) {
+    fn displace(&mut self, ticket: u64) {
         let Some(waiting) = self.workers.take_by_ticket(ticket) else { return };
         let Waiting { exchange, rank: Rank::For(kind, _), timer, .. } = waiting else { return };
         self.cancel_timer(timer);
         match kind {
-            Kind::Request => self.drop_request(exchange),
+            Kind::Request => self.steps.push_back(Step::RequestDropped { exchange }),
             kind => {
                 self.count_dropped(kind);
                 if let Some(Dial { purpose: Purpose::Hits(open), .. }) = self.forget_dial(exchange) {
-                    self.on_answer_ended(now, open);
+                    self.steps.push_back(Step::HitsDropped { open });
                 }
             }
         }
@@ -327,77 +329,29 @@ impl Node {
     pub(super) fn trim_waiting(&mut self, exchange: ExchangeId, groups_end: u64) -> bool {
         let Some(ticket) = self.workers.tickets.get(&exchange) else { return false };
         let waiting = self.workers.queue.get_mut(ticket);
-        if let Some(Waiting { command: Command::Fetch { portion: Portion::Groups(groups), .. }, .. }) = waiting {
+        if let Some(Waiting { command, .. }) = waiting
+            && let Command::Begin(Action::Fetch { portion: Portion::Groups(groups), .. }) = command
+        {
             groups.end = groups.end.min(groups_end);
         }
         true
     }
 
-    /// A request from the network has waited long enough.
-    pub(super) fn on_command_waited(&mut self, exchange: ExchangeId) {
-        if self.workers.take(exchange).is_some() {
-            self.refuse(exchange, Refusal::Busy);
+    /// Takes back everything that waits, because the node leaves: the requests among it.
+    pub(super) fn withdraw_all(&mut self) -> Vec<ExchangeId> {
+        let exchanges: Vec<_> = self.workers.queue.values().map(|waiting| waiting.exchange).collect();
+        for exchange in &exchanges {
+            self.withdraw(*exchange);
+            self.forget_dial(*exchange);
         }
-    }
-
-    /// Refuses every request of the network that waits, because the node leaves.
-    pub(super) fn refuse_queued(&mut self) {
-        while let Some(exchange) = self.workers.queue.values().next().map(|waiting| waiting.exchange) {
-            self.withdraw(exchange);
-            match exchange {
-                ExchangeId::Inbound(_) => self.refuse(exchange, Refusal::Leaving),
-                ExchangeId::Outbound(_) => drop(self.forget_dial(exchange)),
-            }
-        }
+        exchanges.into_iter().filter(|exchange| matches!(exchange, ExchangeId::Inbound(_))).collect()
     }
 
     fn start_command(&mut self, now: Instant, exchange: ExchangeId, command: Command, rank: Rank) {
-        let action = match command {
-            // What is sent may have left the library, or be another file, since it was asked for.
-            Command::SendFile { from, name } => match self.find_file(&name) {
-                Ok(_) => {
-                    self.note_upload_started(exchange, from, &name);
-                    Action::SendFile { exchange, name }
-                }
-                Err(reason) => return self.refuse(exchange, reason),
-            },
-            Command::SendRange { from, name, offset, length } => match self.find_range(&name, offset, length) {
-                Ok(file) => {
-                    self.note_range_started(exchange, from, &file.name);
-                    Action::SendRange { exchange, file, offset, length }
-                }
-                Err(reason) => return self.refuse(exchange, reason),
-            },
-            Command::SendMetadata { name } => match self.find_hashed(&name) {
-                Ok((file, b3)) => {
-                    self.note_metadata_started(exchange);
-                    Action::SendMetadata { exchange, file, b3 }
-                }
-                Err(reason) => return self.refuse(exchange, reason),
-            },
-            Command::SendList { attributes } => Action::SendList { exchange, attributes },
-            // Whom we speak to so was heard to speak so: on a new connection a base program would not look for a second
-            // message.
-            Command::Dial { to, messages, expect: Expect::Nothing, connect_max }
-                if self.peers.speech(to) == Speech::P1 =>
-            {
-                Action::Stream { exchange, to, messages, connect_max }
-            }
-            Command::Dial { to, messages, expect, connect_max } => {
-                Action::Dial { exchange, to, messages, expect, connect_max }
-            }
-            Command::Fetch { download, to, name, may_call_back, portion } => {
-                Action::Fetch { exchange, download, to, name, may_call_back, portion }
-            }
-            Command::FetchMetadata { download, to, name, b3 } => {
-                Action::FetchMetadata { exchange, download, to, name, b3 }
-            }
-            Command::CallBack { to, name } => match self.find_file(&name) {
-                Ok(_) => Action::CallBack { exchange, to, name },
-                Err(_) => return self.drop_call_back(exchange),
-            },
-        };
         self.workers.start(now, exchange, rank);
-        self.actions.push_back(action);
+        match command {
+            Command::Begin(action) => self.actions.push_back(action),
+            Command::Respond => self.steps.push_back(Step::Granted { exchange }),
+        }
     }
 }

@@ -4,11 +4,12 @@ use super::{Search, Stage, no_address};
 use crate::control::Notice;
 use crate::id::{QueryId, SearchId};
 use crate::node::contract::DialOutcome;
-use crate::node::dials::{Purpose, SearchDial};
+use crate::node::dials::Purpose;
 use crate::node::limits::{
     LAST_RING_WAIT, REGISTRATION_WAIT_MAX, RING_ROWS_ENOUGH, RING_TTLS, RING_WAIT, RINGS_SKIPPED_BELOW,
 };
 use crate::node::open_searches::{OpenId, wait_for_ttl};
+use crate::node::sending::SearchDial;
 use crate::node::speech::Speech;
 use crate::node::subscriptions::Topic;
 use crate::node::{Node, NodeTimer};

@@ -95,9 +95,7 @@ fn port(n: u16) -> SocketAddr {
 #[test]
 fn one_network_does_not_keep_others_from_the_places() {
     let mut rig = begun(400 * MIB, 1);
-    let offer_from = |rig: &mut Rig, from: SocketAddr| {
-        rig.node.on_source_found(rig.now, TransferId(1), from, &offer(1), Teller::Source)
-    };
+    let offer_from = |rig: &mut Rig, from: SocketAddr| told_of(rig, from, from, &offer(1));
     (0..200).for_each(|n| offer_from(&mut rig, port(n)));
     assert_eq!(row(&mut rig, 1).sources.len(), usize::from(PLACES));
     (100..=140).for_each(|n| offer_from(&mut rig, peer(n)));
@@ -185,7 +183,7 @@ fn a_source_that_has_spoken_itself_takes_the_place_of_one_that_others_have_named
     for n in 0..200 {
         rig.node.learn_peer(rig.now, port(n), crate::control::PeerSource::Hit);
         rig.node.note_evidence(rig.now, port(n), crate::node::speech::Evidence::Attributes);
-        rig.node.on_source_found(rig.now, TransferId(1), port(n), &offer(4 * MIB), Teller::Source);
+        told_of(&mut rig, port(n), port(n), &offer(4 * MIB));
     }
     let sources = row(&mut rig, 1).sources;
     assert_eq!(sources.iter().filter(|addr| addr.ip() == port(0).ip()).count(), 1);

@@ -34,7 +34,7 @@ use crate::node::contract::{
     Action, CheckedPart, CommittedPart, DownloadRecord, Event, Expect, NodeConfig, OpenedPart, Portion, Remembered,
     Response, Target,
 };
-use crate::node::names::Teller;
+use crate::node::hit::Answer;
 use crate::wire::{Attributes, Listed, Message, SearchResponse};
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -365,9 +365,15 @@ fn wait_for_the_search(rig: &mut Rig) {
 
 /// A search finds a source of download 1, which says so itself.
 fn found(rig: &mut Rig, n: u8, file: &Listed) {
-    rig.node.on_source_found(rig.now, TransferId(1), peer(n), file, Teller::Source);
+    told_of(rig, peer(n), peer(n), file);
     // What an event has changed is looked at before the event is over.
     rig.handle(Event::ClientGone { client: crate::id::ClientId(99) });
+}
+
+/// A search for sources of download 1 finds one, as a connection from an address tells.
+fn told_of(rig: &mut Rig, from: SocketAddr, responder: SocketAddr, file: &Listed) {
+    let found = Answer { file: file.clone(), responder, from };
+    rig.node.on_source_found(rig.now, TransferId(1), &found);
 }
 
 /// A peer shows that it speaks `p1`.

@@ -198,7 +198,7 @@ fn a_forged_name_does_not_use_up_the_chance_of_a_name_that_has_the_content_again
     let exchange = inquiry(&mut rig);
     rig.fail(exchange, gone());
     let forged = of_content("no such file", 8 * MIB, B3);
-    rig.node.on_source_found(rig.now, TransferId(1), peer(1), &forged, Teller::Others);
+    told_of(&mut rig, peer(2), peer(1), &forged);
     rig.handle(Event::ClientGone { client: crate::id::ClientId(99) });
     open_resumed(&mut rig, 8 * MIB, [7]);
     let (running, under) = name_asked(&mut rig);

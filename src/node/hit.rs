@@ -1,7 +1,6 @@
 //! One hit: a content under all the names that its sources have for it, or a name alone.
 
 use super::limits::{HIT_NAMES_MAX, HIT_ROW_NAMES_BYTES_MAX, HIT_SOURCES_MAX};
-use super::names::Teller;
 use super::row_shares::{Backing, Holder};
 use crate::control::{HitRow, RawText};
 use crate::id::{ContentHash, HitId, SearchId};
@@ -25,6 +24,22 @@ pub(super) enum Grouping {
     Content,
     /// Of a listing: one row a name, so that every file of the peer is to be seen.
     Name,
+}
+
+/// Who has told a name of a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Teller {
+    /// The source itself, as far as the address of the connection shows; or the user has chosen the name.
+    Source,
+    /// Somebody else, who may have made it up.
+    Others,
+}
+
+impl Teller {
+    /// Who has told what came on a connection from this address about a source.
+    pub(super) fn of(from: SocketAddr, source: SocketAddr) -> Self {
+        if from.ip().to_canonical() == source.ip().to_canonical() { Self::Source } else { Self::Others }
+    }
 }
 
 /// What a hit or a line of a list says: this peer offers this file.

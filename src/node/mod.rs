@@ -62,6 +62,7 @@ mod fetching;
 mod finding;
 mod first_contact;
 mod forwarding;
+mod guests;
 mod hash_requests;
 mod hashing;
 mod hit;

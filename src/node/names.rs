@@ -6,10 +6,10 @@
 //! Whoever hears a search can send hits that name any source and any file. So what the source itself has told, or the user
 //! has chosen, is asked for first, and others cannot displace it.
 
+use super::hit::Teller;
 use super::limits::SOURCE_NAMES_MAX;
 use crate::name::FileName;
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 /// A kind of request, as far as a source can refuse it alone.
@@ -21,22 +21,6 @@ pub(super) enum Ask {
     Ranges,
     /// Code 4. Who refuses it gives nothing under this name.
     All,
-}
-
-/// Who has told a name of a source.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Teller {
-    /// The source itself, as far as the address of the connection shows; or the user has chosen the name.
-    Source,
-    /// Somebody else, who may have made it up.
-    Others,
-}
-
-impl Teller {
-    /// Who has told what came on a connection from this address about a source.
-    pub(super) fn of(from: SocketAddr, source: SocketAddr) -> Self {
-        if from.ip().to_canonical() == source.ip().to_canonical() { Self::Source } else { Self::Others }
-    }
 }
 
 /// New names told by hits since a search was answered last: whoever tells them must not have the source asked without end,

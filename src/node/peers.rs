@@ -8,12 +8,12 @@
 use super::contract::RememberedPeers;
 use super::dice::Dice;
 use super::endpoints::{canonical, is_unicast};
+use super::guests::Guests;
 use super::limits::{
     ASSIGNED_PLACES_OF, CLAIMS_MAX, NEWCOMER_PLACES_OF, PEER_FAILURES_MAX, PEERS_MAX, REMEMBERED_PEERS_MAX,
 };
 use super::membership::LinkId;
 use super::neighbours::{self, Candidate, Rules, UseShown};
-use super::newcomers::Guests;
 use super::speech::{Evidence, Shown, Speech};
 use crate::control::{PeerRow, PeerSource, PeerState};
 use crate::network::{Network, WideNetwork};

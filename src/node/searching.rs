@@ -9,13 +9,13 @@ use self::rings::Rings;
 use super::contract::{Action, DialOutcome, Dialled, Expect, Response};
 use super::dials::{Dial, Purpose};
 use super::endpoints::canonical;
+use super::hit::Teller;
 use super::hit::{Answer, Grouping, Hit};
 use super::hits::{Hits, NotTaken, Taken};
 use super::limits::{
     EXACT_SOURCES_ENOUGH, FORGET_INTERVAL, LATE_HITS, LISTING_FILES_MAX, LISTING_INTERVAL, SEARCH_ROWS_DEFAULT,
     SEARCH_ROWS_MAX, SEARCHES_MAX,
 };
-use super::names::Teller;
 use super::open_searches::Found;
 use super::row_shares::senders;
 use super::speech::Evidence;

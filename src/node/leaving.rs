@@ -1,62 +1,69 @@
 //! The end of a node: off every list, nothing half done left behind.
 
-use super::contract::{Action, Refusal};
-use super::dials::Purpose;
-use super::limits::LEAVE_MAX;
-use super::{Node, NodeTimer, Phase};
 use crate::control::Notice;
 use crate::id::ExchangeId;
-use crate::time::Instant;
+use crate::node::Node;
+use crate::node::NodeTimer;
+use crate::node::Phase;
+use crate::node::contract::{Action, Refusal};
+use crate::node::exchanges::Purpose;
+use crate::node::limits::LEAVE_MAX;
 
 impl Node {
     /// Stops all work and takes leave of every bootstrap node; [`Action::Left`] follows when they have heard, or after
     /// three seconds.
-    pub(super) fn on_leave(&mut self, now: Instant) {
-        if !matches!(self.phase, Phase::Running) {
+    pub(super) fn on_leave(&mut self) {
+        if !self.cx.is_running() {
             return;
         }
-        self.notify_events(|| Notice::Leaving);
-        let timer = self.wheel.insert(now + LEAVE_MAX, NodeTimer::LeaveDeadline);
-        self.phase = Phase::Leaving { waiting: Default::default(), timer };
-        self.refuse_turns();
-        self.withdraw_all().into_iter().for_each(|exchange| self.refuse(exchange, Refusal::Leaving));
-        self.break_off_orders();
-        self.answering.clear();
-        self.forwarding.clear();
-        self.open_searches = Default::default();
-        self.stop_downloads(now);
+        self.cx.notify_events(|| Notice::Leaving);
+        let timer = self.cx.wheel.insert(self.cx.now + LEAVE_MAX, NodeTimer::LeaveDeadline);
+        self.cx.phase = Phase::Leaving { waiting: Default::default(), timer };
+        self.upload.refuse_turns(&mut self.cx);
+        self.cx
+            .withdraw_all()
+            .into_iter()
+            .for_each(|exchange| self.upload.refuse(&mut self.cx, exchange, Refusal::Leaving));
+        self.download.break_off_orders(&mut self.cx);
+        self.search.stop();
+        self.download.stop_downloads(&mut self.cx);
         let for_peers = |purpose| !matches!(purpose, Purpose::Link(..) | Purpose::Unregister | Purpose::Fetch(_));
-        let ours: Vec<_> =
-            self.dials.iter().filter(|(_, dial)| for_peers(dial.purpose)).map(|(exchange, _)| *exchange).collect();
-        ours.into_iter().for_each(|exchange| self.abort_dial(exchange));
-        let unregistering = self.unregister_everywhere();
-        self.remember_peers(now);
-        if let Phase::Leaving { waiting, .. } = &mut self.phase {
+        let ours: Vec<_> = self
+            .cx
+            .exchanges
+            .open()
+            .filter(|(_, dial)| for_peers(dial.purpose))
+            .map(|(exchange, _)| exchange)
+            .collect();
+        ours.into_iter().for_each(|exchange| self.cx.abort_dial(exchange));
+        let unregistering = self.network.unregister_everywhere(&mut self.cx);
+        self.network.remember_peers(&mut self.cx);
+        if let Phase::Leaving { waiting, .. } = &mut self.cx.phase {
             *waiting = unregistering;
         }
         self.leave_if_done();
     }
 
     pub(super) fn on_unregister_ended(&mut self, exchange: ExchangeId) {
-        if let Phase::Leaving { waiting, .. } = &mut self.phase {
+        if let Phase::Leaving { waiting, .. } = &mut self.cx.phase {
             waiting.remove(&exchange);
             self.leave_if_done();
         }
     }
 
     fn leave_if_done(&mut self) {
-        if matches!(&self.phase, Phase::Leaving { waiting, .. } if waiting.is_empty()) {
+        if matches!(&self.cx.phase, Phase::Leaving { waiting, .. } if waiting.is_empty()) {
             self.leave();
         }
     }
 
     /// The bootstrap nodes have heard, or were waited for long enough.
     pub(super) fn leave(&mut self) {
-        if let Phase::Leaving { timer, .. } = std::mem::replace(&mut self.phase, Phase::Left) {
-            self.wheel.cancel(timer);
-            let uploads: Vec<_> = self.uploads.exchanges().collect();
-            self.actions.extend(uploads.into_iter().map(|exchange| Action::Abort { exchange }));
-            self.actions.push_back(Action::Left);
+        if let Phase::Leaving { timer, .. } = std::mem::replace(&mut self.cx.phase, Phase::Left) {
+            self.cx.wheel.cancel(timer);
+            let uploads: Vec<_> = self.upload.exchanges().collect();
+            uploads.into_iter().for_each(|exchange| self.cx.out.act(Action::Abort { exchange }));
+            self.cx.out.act(Action::Left);
         }
     }
 }

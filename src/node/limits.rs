@@ -123,10 +123,10 @@ pub(super) const DISPLACE_AFTER: Duration = Duration::from_secs(3);
 /// How often that is looked at while requests wait.
 pub(super) const DISPLACE_CHECK: Duration = Duration::from_secs(1);
 /// How long a response may bring nothing that the loop sees, and yet move at [`USEFUL_RATE`]: what may lie in its socket,
-/// [`UNSENT_FIRST_BYTES`](super::contract::UNSENT_FIRST_BYTES), lasts so long.
+/// [`UNSENT_FIRST_BYTES`](crate::node::contract::UNSENT_FIRST_BYTES), lasts so long.
 pub(super) const FLOW_SPAN: Duration = Duration::from_secs(8);
-/// The same when [`STEADY_BYTES`](super::contract::STEADY_BYTES) have gone out. The socket takes more when half of
-/// [`UNSENT_BYTES`](super::contract::UNSENT_BYTES) are gone, which last 32 s.
+/// The same when [`STEADY_BYTES`](crate::node::contract::STEADY_BYTES) have gone out. The socket takes more when half of
+/// [`UNSENT_BYTES`](crate::node::contract::UNSENT_BYTES) are gone, which last 32 s.
 pub(super) const FLOW_SPAN_STEADY: Duration = Duration::from_secs(40);
 
 /// Waits before the further attempts to call back a requester that refused the connection (PROTOCOL, "Old peers answer `4`
@@ -403,7 +403,7 @@ pub(super) const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
 /// Least time between two notices of progress of a listing or a scan.
 pub(super) const LISTING_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Batches of a scan held back for [`work`](super::Node::work); beyond, they are applied at once.
+/// Batches of a scan held back for [`work`](crate::node::Node::work); beyond, they are applied at once.
 pub(super) const SCAN_BATCHES_MAX: usize = 64;
 /// How long a file must not have been changed before it is shared.
 pub(super) const REST: Duration = Duration::from_secs(2);

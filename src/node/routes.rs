@@ -1,98 +1,177 @@
-//! Which part of the node a message, the end of an exchange, and a [`Step`] are for.
+//! Which machine an event, a message, the end of an exchange, and a [`Step`] are for.
 
-use super::contract::{Action, DialOutcome, Refusal};
-use super::dials::{Dial, Purpose};
+use super::Node;
+use super::contract::{Action, DialOutcome, Event, NodeConfig, Refusal};
+use super::control::Calls;
+use super::exchanges::{Dial, Purpose};
 use super::steps::Step;
-use super::{Node, Phase};
-use crate::id::ExchangeId;
-use crate::time::Instant;
+use crate::control::{CallId, Request};
+use crate::id::{ClientId, ExchangeId};
 use crate::wire::Message;
 use std::net::SocketAddr;
 
 impl Node {
-    /// A message came in. Exactly one action answers it, at once or when a worker is free.
-    pub(super) fn on_request(&mut self, now: Instant, exchange: ExchangeId, from: SocketAddr, message: Message) {
-        if !self.config.peer {
-            return self.refuse(exchange, Refusal::WrongNode);
+    pub(super) fn on_event(&mut self, event: Event) {
+        let Self { cx, network, share, search, upload, download, .. } = self;
+        match event {
+            Event::Request { exchange, from, message } => self.on_request(exchange, from, message),
+            Event::RequestGone { exchange } => upload.on_request_gone(cx, exchange),
+            Event::RequesterClosed { requester, name, counted } => {
+                upload.on_requester_closed(cx, share, requester, name, counted);
+            }
+            Event::CallBackStands { exchange } => upload.on_call_back_stands(cx, exchange),
+            Event::ResponseEnded { exchange, outcome } => upload.on_response_ended(cx, share, exchange, outcome),
+            Event::ResponseProgress { exchange, bytes, held } => {
+                upload.on_response_progress(cx, exchange, bytes, held);
+            }
+            Event::DialEnded { exchange, outcome } => self.on_dial_ended(exchange, outcome),
+            Event::SearchDone { peer, done } => search.on_search_done(cx, network, peer, &done),
+            Event::StreamEnded { peer } => search.on_stream_ended(cx, network, peer),
+            Event::ListBatch { exchange, files } => search.on_list_batch(cx, network, exchange, files),
+            Event::FetchResumed { exchange, bytes } => download.on_fetch_resumed(exchange, bytes),
+            Event::FetchHeld { exchange } => download.on_fetch_held(cx, exchange),
+            Event::FetchProgress { exchange, bytes } => download.on_fetch_progress(cx, exchange, bytes),
+            Event::TargetProbed { download: id, outcome } => {
+                download.on_target_probed(cx, id, outcome);
+            }
+            Event::PartOpened { download: id, outcome } => download.on_part_opened(cx, id, outcome),
+            Event::PartCommitted { download: id, outcome } => {
+                download.on_part_committed(cx, id, outcome);
+            }
+            Event::GroupVerified { exchange, group } => download.on_group_verified(cx, exchange, group),
+            Event::PartFailed { download: id, fault } => download.on_part_failed(cx, id, fault),
+            Event::PartChecked { download: id, outcome } => download.on_part_checked(cx, id, outcome),
+            Event::OrphansFound { files, bytes } => download.on_orphans_found(files, bytes),
+            Event::Recorded { download: id, revision, outcome } => {
+                download.on_recorded(cx, id, revision, outcome);
+            }
+            Event::Hashed { files } => share.on_hashed(cx, files),
+            Event::Resolved { host, outcome } => network.on_resolved(cx, &host, outcome),
+            Event::Scanned { files } => share.on_scanned(cx, files),
+            Event::RecentFiles { files } => share.on_recent_files(cx, files),
+            Event::LookedAt { files } => share.on_looked_at(cx, files),
+            Event::ScanEnded { report } => share.on_scan_ended(cx, report),
+            Event::Call { client, call, request } => self.on_call(client, call, request),
+            Event::ClientGone { client } => cx.subscriptions.forget(client),
+            Event::Reconfigure(config) => self.on_reconfigure(*config),
+            Event::Leave => self.on_leave(),
         }
-        if !matches!(self.phase, Phase::Running) {
-            return self.refuse(exchange, Refusal::Leaving);
+    }
+
+    /// A message came in. Exactly one action answers it, at once or when a worker is free.
+    fn on_request(&mut self, exchange: ExchangeId, from: SocketAddr, message: Message) {
+        let Self { cx, network, share, search, upload, .. } = self;
+        if !cx.config.peer {
+            return upload.refuse(cx, exchange, Refusal::WrongNode);
+        }
+        if !cx.is_running() {
+            return upload.refuse(cx, exchange, Refusal::Leaving);
         }
         match message {
-            Message::DownloadRequest { name } => self.on_download_request(now, exchange, from, name),
-            Message::ListFiles { p1 } => self.on_list_files(now, exchange, from, p1),
+            Message::DownloadRequest { name } => upload.on_download_request(cx, share, exchange, from, name),
+            Message::ListFiles { p1 } => upload.on_list_files(cx, exchange, from, p1),
             Message::RangeRequest { offset, length, name } => {
-                self.on_range_request(now, exchange, from, (offset, length), name);
+                upload.on_range_request(cx, share, exchange, from, (offset, length), name);
             }
-            Message::MetadataRequest { name } => self.on_metadata_request(now, exchange, from, name),
-            Message::Search(search) => {
-                self.actions.push_back(Action::Close { exchange });
-                self.on_search(now, exchange, from, search);
+            Message::MetadataRequest { name } => upload.on_metadata_request(cx, share, exchange, from, name),
+            Message::Search(message) => {
+                cx.out.act(Action::Close { exchange });
+                search.on_search(cx, network, share, exchange, from, message);
             }
             Message::SearchResponse(response) => {
-                self.actions.push_back(Action::Close { exchange });
-                self.on_search_response(now, from, response);
+                cx.out.act(Action::Close { exchange });
+                search.on_search_response(cx, network, from, response);
             }
             Message::FirstContact { requester, .. } => {
-                self.actions.push_back(Action::AnswerFirstContact { exchange });
-                self.on_announced(now, from, requester);
+                cx.out.act(Action::AnswerFirstContact { exchange });
+                search.on_announced(cx, network, from, requester);
             }
             Message::Register { .. }
             | Message::RequestPeerList { .. }
             | Message::Unregister { .. }
-            | Message::Keepalive { .. } => self.refuse(exchange, Refusal::WrongNode),
+            | Message::Keepalive { .. } => upload.refuse(cx, exchange, Refusal::WrongNode),
         }
     }
 
-    pub(super) fn on_dial_ended(&mut self, now: Instant, exchange: ExchangeId, outcome: DialOutcome) {
-        let Some(Dial { to, purpose }) = self.forget_dial(exchange) else {
+    fn on_dial_ended(&mut self, exchange: ExchangeId, outcome: DialOutcome) {
+        let Self { cx, network, share, search, upload, download, .. } = self;
+        let Some(Dial { to, purpose }) = cx.forget_dial(exchange) else {
             log::debug!("an exchange that is not open ended: {exchange:?}");
             return;
         };
+        if purpose.is_with_a_peer() {
+            network.weigh_peer(cx, to, &outcome);
+        }
         match purpose {
             Purpose::Link(link, errand) => {
-                self.on_errand_ended(now, link, errand, exchange, outcome);
-                self.steps.push_back(Step::ListEnded);
+                network.on_errand_ended(cx, link, errand, exchange, outcome);
+                cx.out.then(Step::ErrandEnded);
             }
             Purpose::Unregister => self.on_unregister_ended(exchange),
-            Purpose::CallBack(id) => self.on_call_back_ended(now, id, exchange, outcome),
-            Purpose::Announcement => self.on_announcement_ended(now, to, &outcome),
-            _ => {
-                self.weigh_peer(now, to, &outcome);
-                match purpose {
-                    Purpose::Ring(search, open) => {
-                        self.on_ring_dial_ended(search, to, &outcome);
-                        self.on_part_dialled(now, Some(open), to, &outcome);
-                    }
-                    Purpose::Hits(open) => self.on_answer_ended(now, open),
-                    Purpose::FirstContact => self.on_contact_dial_ended(now, to, &outcome),
-                    Purpose::Newcomer => self.on_newcomer_dial_ended(now, to, &outcome),
-                    Purpose::List(search) => self.on_list_ended(now, search, exchange, to, outcome),
-                    Purpose::Fetch(download) => self.on_fetch_ended(now, download, exchange, outcome),
-                    Purpose::Forward(open) => self.on_forward_ended(now, to, open, &outcome),
-                    _ => {}
-                }
-            }
+            Purpose::CallBack(id) => upload.on_call_back_ended(cx, share, id, exchange, outcome),
+            Purpose::Announcement => search.on_announcement_ended(cx, network, to, &outcome),
+            Purpose::Ring(id, open) => search.on_ring_dial_ended(cx, network, (id, open), to, &outcome),
+            Purpose::Seek => {}
+            Purpose::Hits(open) => search.on_answer_ended(cx, network, open),
+            Purpose::FirstContact => download.on_contact_dial_ended(cx, network, to, &outcome),
+            Purpose::Newcomer => search.on_newcomer_dial_ended(cx, network, to, &outcome),
+            Purpose::List(id) => search.on_list_ended(cx, id, exchange, to, outcome),
+            Purpose::Fetch(id) => download.on_fetch_ended(cx, network, id, exchange, outcome),
+            Purpose::Forward(open) => search.on_forward_ended(cx, network, to, open, &outcome),
         }
-        self.free_worker(now, exchange);
+        self.cx.free_worker(exchange);
     }
 
-    /// Carries out what the parts of the node have left to each other.
-    pub(super) fn run_steps(&mut self, now: Instant) {
-        while let Some(step) = self.steps.pop_front() {
+    /// Carries out what the machines have left to each other.
+    pub(super) fn run_steps(&mut self) {
+        let Self { cx, network, share, search, upload, download, .. } = self;
+        while let Some(step) = cx.out.next_step() {
             match step {
                 Step::Listed { is_whole } => {
-                    self.seek_among_newcomers(now);
-                    self.on_newcomers_listed(now, is_whole);
+                    download.seek_among_newcomers(cx, network);
+                    search.on_newcomers_listed(cx, network, is_whole);
                 }
-                Step::ListEnded => self.on_list_errand_ended(now),
-                Step::SpeechChanged { peer, before, after } => self.on_speech_changed(peer, before, after),
-                Step::Found { found, sought } => self.on_found(now, &found, sought),
-                Step::DownloadOver { id } => self.end_seeks(id),
-                Step::Granted { exchange } => self.on_granted(now, exchange),
-                Step::RequestDropped { exchange } => self.drop_request(exchange),
-                Step::HitsDropped { open } => self.on_answer_ended(now, open),
+                Step::ErrandEnded => search.on_errand_ended(cx, network),
+                Step::SpeechChanged { peer, before, after } => download.on_speech_changed(cx, peer, before, after),
+                Step::Found { found, sought } => download.on_found(cx, network, &found, sought),
+                Step::Seek { download: id, texts, is_stuck } => {
+                    let asked = texts.into_iter().map(|text| search.seek_sources(cx, network, id, text)).max();
+                    download.on_sought(cx, id, asked.unwrap_or(0), is_stuck);
+                }
+                Step::DownloadOver { id } => search.end_seeks(id),
+                Step::Granted { exchange } => upload.on_granted(cx, share, exchange),
+                Step::RequestDropped { exchange } => upload.drop_request(cx, exchange),
+                Step::HitsDropped { open } => search.on_answer_ended(cx, network, open),
             }
         }
+    }
+
+    fn on_call(&mut self, client: ClientId, call: CallId, request: Request) {
+        let counters = self.counters();
+        let Self { cx, network, share, search, upload, download, .. } = self;
+        Calls { cx, network, share, search, upload, download, counters }.on_call(client, call, request);
+    }
+
+    /// Takes a new configuration, but for what takes a restart: the listener, and whether this is a peer at all.
+    fn on_reconfigure(&mut self, config: NodeConfig) {
+        let Self { cx, network, share, upload, download, .. } = self;
+        if !cx.is_running() {
+            return;
+        }
+        let old = std::mem::replace(&mut cx.config, config);
+        cx.config.listen = old.listen;
+        cx.config.peer = old.peer;
+        download.set_rate_limit(cx.config.download_limit);
+        network.reconsider_peers(cx);
+        network.arrange_links(cx);
+        if cx.config.keepalive_refresh != old.keepalive_refresh {
+            network.rearm_keepalives(cx);
+        }
+        if cx.config.filemonitor_refresh != old.filemonitor_refresh {
+            share.rearm_rescan(cx);
+        }
+        upload.give_turns(cx);
+        cx.start_queued();
+        download.start_downloads(cx);
     }
 }

@@ -1,9 +1,9 @@
 //! Which control clients are told what.
 
-use super::Node;
-use super::contract::Action;
 use crate::control::Notice;
 use crate::id::{ClientId, SearchId, TransferId};
+use crate::node::contract::Action;
+use crate::node::cx::Cx;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -57,19 +57,21 @@ impl Subscriptions {
     }
 }
 
-impl Node {
+impl Cx {
     /// Tells everybody who follows a topic. The notice is only made when there is somebody.
-    pub(super) fn notify(&mut self, topic: Topic, notice: impl FnOnce() -> Notice) {
+    pub(in crate::node) fn notify(&mut self, topic: Topic, notice: impl FnOnce() -> Notice) {
         let listeners = self.subscriptions.listeners(topic);
         if listeners.is_empty() {
             return;
         }
         let notice = Rc::new(notice());
-        self.actions.extend(listeners.into_iter().map(|client| Action::Notify { client, notice: Rc::clone(&notice) }));
+        for client in listeners {
+            self.out.act(Action::Notify { client, notice: Rc::clone(&notice) });
+        }
     }
 
     /// Tells the clients of `events`.
-    pub(super) fn notify_events(&mut self, notice: impl FnOnce() -> Notice) {
+    pub(in crate::node) fn notify_events(&mut self, notice: impl FnOnce() -> Notice) {
         self.notify(Topic::Events, notice);
     }
 }

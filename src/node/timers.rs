@@ -1,10 +1,9 @@
 //! What each deadline of the node is for, and what happens when it has come.
 
-use super::membership::LinkId;
-use super::open_searches::OpenId;
-use super::{Node, Phase};
 use crate::id::{ExchangeId, SearchId, TransferId};
-use crate::time::Instant;
+use crate::node::Node;
+use crate::node::network::LinkId;
+use crate::node::search::OpenId;
 use std::net::SocketAddr;
 
 /// What a deadline is for.
@@ -31,13 +30,13 @@ pub(super) enum NodeTimer {
     /// Requests wait: slow readers of networks that have more may give way.
     Displace,
     /// A requester that refused to be called back may listen by now.
-    CallBack(super::call_backs::CallBackId),
+    CallBack(crate::node::upload::CallBackId),
     /// A requester has waited long enough to be called back.
-    CallBackOverdue(super::call_backs::CallBackId),
+    CallBackOverdue(crate::node::upload::CallBackId),
     /// An upload waited for its turn under the limit.
     TurnWaited { exchange: ExchangeId },
     /// No range of an upload was asked for in a while.
-    RangesIdle(super::uploads::RunId),
+    RangesIdle(crate::node::upload::RunId),
     /// The sources of a download can be asked again.
     Retry(TransferId),
     /// A download that fetches may have something better to do.
@@ -59,36 +58,36 @@ pub(super) enum NodeTimer {
 }
 
 impl Node {
-    pub(super) fn on_timer(&mut self, now: Instant, timer: NodeTimer) {
-        if !matches!(self.phase, Phase::Running) && timer != NodeTimer::LeaveDeadline {
+    pub(super) fn on_timer(&mut self, timer: NodeTimer) {
+        if !self.cx.is_running() && timer != NodeTimer::LeaveDeadline {
             return;
         }
         match timer {
-            NodeTimer::Link(link) => self.on_link_timer(now, link),
-            NodeTimer::Refresh(link) => self.on_refresh_timer(now, link),
-            NodeTimer::RememberPeers => self.remember_peers(now),
-            NodeTimer::ExpirePeers => self.on_expire_peers(now),
-            NodeTimer::Ring(search) => self.on_ring_timer(now, search),
-            NodeTimer::SearchPart(open) => self.on_part_timer(now, open),
-            NodeTimer::ForgetSearches => self.on_forget_timer(now),
-            NodeTimer::Forward(neighbour) => self.on_forward_timer(now, neighbour),
-            NodeTimer::CommandWaited { exchange } => self.on_command_waited(exchange),
+            NodeTimer::Link(link) => self.network.on_link_timer(&mut self.cx, link),
+            NodeTimer::Refresh(link) => self.network.on_refresh_timer(&mut self.cx, link),
+            NodeTimer::RememberPeers => self.network.remember_peers(&mut self.cx),
+            NodeTimer::ExpirePeers => self.network.on_expire_peers(&mut self.cx),
+            NodeTimer::Ring(search) => self.search.on_ring_timer(&mut self.cx, &mut self.network, search),
+            NodeTimer::SearchPart(open) => self.search.on_part_timer(&mut self.cx, &mut self.network, open),
+            NodeTimer::ForgetSearches => self.search.on_forget_timer(&mut self.cx),
+            NodeTimer::Forward(neighbour) => self.search.on_forward_timer(&mut self.cx, &mut self.network, neighbour),
+            NodeTimer::CommandWaited { exchange } => self.upload.on_command_waited(&mut self.cx, exchange),
             NodeTimer::Displace => {
-                let of_turns = self.turns.shares(now, |exchange| self.workers.flow(exchange));
-                self.on_displace_timer(now, of_turns, self.turns.waiting());
+                let of_turns = self.upload.shares_of_turns(&self.cx);
+                self.cx.on_displace_timer(of_turns, self.upload.waiting_for_turns());
             }
-            NodeTimer::CallBack(id) => self.on_call_back_timer(now, id),
-            NodeTimer::CallBackOverdue(id) => self.on_call_back_overdue(id),
-            NodeTimer::TurnWaited { exchange } => self.on_turn_waited(exchange),
-            NodeTimer::RangesIdle(run) => self.on_run_idle(run),
-            NodeTimer::Retry(download) => self.on_retry_timer(now, download),
-            NodeTimer::Look(download) => self.downloads.touch(download),
-            NodeTimer::Probe(download) => self.probe_disk(download),
-            NodeTimer::Pace => self.on_pace_timer(now),
-            NodeTimer::HashAgain => self.on_hash_again(now),
-            NodeTimer::RecordOverdue(answer) => self.on_record_overdue(now, answer),
-            NodeTimer::Rescan => self.start_scan(),
-            NodeTimer::LookAtRecent => self.look_at_recent(now),
+            NodeTimer::CallBack(id) => self.upload.on_call_back_timer(&mut self.cx, id),
+            NodeTimer::CallBackOverdue(id) => self.upload.on_call_back_overdue(&mut self.cx, id),
+            NodeTimer::TurnWaited { exchange } => self.upload.on_turn_waited(&mut self.cx, exchange),
+            NodeTimer::RangesIdle(run) => self.upload.on_run_idle(&mut self.cx, run),
+            NodeTimer::Retry(download) => self.download.on_retry_timer(&mut self.cx, download),
+            NodeTimer::Look(download) => self.download.on_look_timer(download),
+            NodeTimer::Probe(download) => self.download.probe_disk(&mut self.cx, download),
+            NodeTimer::Pace => self.download.on_pace_timer(&mut self.cx),
+            NodeTimer::HashAgain => self.share.on_hash_again(&mut self.cx),
+            NodeTimer::RecordOverdue(answer) => self.download.on_record_overdue(&mut self.cx, answer),
+            NodeTimer::Rescan => self.share.start_scan(&mut self.cx),
+            NodeTimer::LookAtRecent => self.share.look_at_recent(&mut self.cx),
             NodeTimer::LeaveDeadline => self.leave(),
         }
     }

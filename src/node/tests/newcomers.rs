@@ -7,7 +7,7 @@ use crate::control::Notice;
 use crate::fault::DialFault;
 use crate::id::{ExchangeId, QueryId};
 use crate::node::contract::{Event, NodeConfig, Response};
-use crate::node::speech::Evidence;
+use crate::node::network::Evidence;
 use crate::wire::{ListedPeer, Message, SearchDone};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -126,7 +126,7 @@ fn a_search_waits_for_the_list_that_it_has_asked_for_unless_the_last_one_was_lat
         rig.now.saturating_since(began).as_millis()
     };
     let mut rig = settled(vec![peer(1)]);
-    rig.node.note_evidence(rig.now, peer(1), Evidence::Attributes);
+    rig.note_evidence(peer(1), Evidence::Attributes);
     let answer = |rig: &mut Rig, list| rig.succeed(list, plain_list(vec![us(), peer(1)]));
     let searched_later = |rig: &mut Rig| {
         rig.pass(Duration::from_secs(3));

@@ -8,7 +8,7 @@ use crate::id::{ContentHash, ExchangeId, QueryId, TransferId};
 use crate::node::contract::{
     Action, CheckedPart, CommittedPart, Event, NodeConfig, OpenedPart, Portion, Response, ResponseFault,
 };
-use crate::node::dice::Dice;
+use crate::node::rng::Rng;
 use crate::wire::{Attributes, Listed, Message, SearchResponse};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -83,7 +83,7 @@ enum Awaits {
 /// A node among peers that do whatever comes to their minds, and what they have shown.
 struct Chaos {
     rig: Rig,
-    dice: Dice,
+    rng: Rng,
     shown: BTreeSet<SocketAddr>,
     queries: Vec<QueryId>,
     /// Requests of others that named an ID like ours.
@@ -101,11 +101,11 @@ impl Chaos {
         let config = NodeConfig { bootstraps: Vec::new(), max_workers: 16, max_peers: 4, ..config() };
         let mut rig = Rig::remembering(config, vec![peer(1), peer(2), peer(3)]);
         rig.scan(&[("song", SIZE), ("other", 5), ("empty", 0)]);
-        let (dice, shown, asked_as_p1) = (Dice::new([seed; 32]), BTreeSet::new(), BTreeSet::new());
+        let (rng, shown, asked_as_p1) = (Rng::new([seed; 32]), BTreeSet::new(), BTreeSet::new());
         let (open, uploads) = (BTreeMap::new(), BTreeMap::new());
         Self {
             rig,
-            dice,
+            rng,
             shown,
             queries: Vec::new(),
             asked_as_p1,
@@ -119,7 +119,7 @@ impl Chaos {
     }
 
     fn roll(&mut self, sides: u64) -> u64 {
-        self.dice.number() % sides
+        self.rng.number() % sides
     }
 
     fn chance(&mut self) -> bool {
@@ -227,7 +227,8 @@ impl Chaos {
     }
 
     fn end_upload(&mut self) {
-        let waiting = self.uploads.keys().copied().filter(|id| self.rig.node.workers.is_active(*id)).collect();
+        let waiting =
+            self.uploads.keys().copied().filter(|id| self.rig.node.cx.exchanges.workers().is_active(*id)).collect();
         if let Some(exchange) = self.any(waiting) {
             let outcome = if self.chance() { Ok(7) } else { Err(ResponseFault::Gone) };
             self.rig.handle(Event::ResponseEnded { exchange, outcome });

@@ -1,15 +1,19 @@
 //! One node whose surroundings the test plays.
 
-use crate::control::{CallError, CallId, HitRow, HitsReply, Notice, RawText, Reply, Request, SearchStarted};
+use crate::control::{
+    CallError, CallId, HitRow, HitsReply, Notice, PeerSource, RawText, Reply, Request, SearchStarted,
+};
 use crate::fault::DialFault;
-use crate::id::{ClientId, ExchangeId, QueryId};
+use crate::id::{ClientId, ExchangeId, QueryId, TransferId};
 use crate::library::{FileMeta, ScanReport, ScannedFile};
 use crate::name::FileName;
 use crate::node::Node;
 use crate::node::contract::{
     Action, BootstrapAddr, Dialled, Event, Expect, NodeConfig, Remembered, RememberedPeers, Response,
 };
-use crate::node::dials::Purpose;
+use crate::node::exchanges::Purpose;
+use crate::node::network::Evidence;
+use crate::node::search::Answer;
 use crate::time::Instant;
 use crate::wire::{Attributes, Listed, ListedPeer, Message, Search, SearchResponse};
 use std::net::SocketAddr;
@@ -143,8 +147,31 @@ impl Rig {
         }
     }
 
+    /// Something has shown that there may be a peer.
+    pub(super) fn learn_peer(&mut self, peer: SocketAddr, source: PeerSource) {
+        self.node.network.learn_peer(&mut self.node.cx, peer, source);
+    }
+
+    /// A peer has shown what it speaks.
+    pub(super) fn note_evidence(&mut self, peer: SocketAddr, evidence: Evidence) {
+        self.node.network.note_evidence(&mut self.node.cx, peer, evidence);
+        self.node.finish_turn();
+    }
+
+    /// Searches for sources of a download; how many neighbours were asked.
+    pub(super) fn seek_sources(&mut self, download: TransferId, text: Box<[u8]>) -> u32 {
+        let Node { cx, network, search, .. } = &mut self.node;
+        search.seek_sources(cx, network, download, text)
+    }
+
+    /// A search for sources of a download has found one.
+    pub(super) fn on_source_found(&mut self, download: TransferId, found: &Answer) {
+        let Node { cx, network, download: downloads, .. } = &mut self.node;
+        downloads.on_source_found(cx, network, download, found);
+    }
+
     fn is_first_contact(&self, exchange: ExchangeId) -> bool {
-        let dial = self.node.dials.get(&exchange);
+        let dial = self.node.cx.exchanges.dial(exchange);
         dial.is_some_and(|dial| matches!(dial.purpose, Purpose::FirstContact | Purpose::Announcement))
     }
 

@@ -5,7 +5,7 @@ use crate::control::{ExitCode, Notice};
 use crate::fault::DialFault;
 use crate::id::{ContentHash, ExchangeId, QueryId};
 use crate::node::contract::{Action, Event};
-use crate::node::speech::Evidence;
+use crate::node::network::Evidence;
 use crate::wire::{Attributes, Listed, Message, SearchDone};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -17,7 +17,7 @@ const fn ms(ms: u64) -> Duration {
 /// A node that has these neighbours, all of which speak `p1`.
 fn among_p1(peers: &[SocketAddr], files: &[(&str, u64)]) -> Rig {
     let mut rig = Rig::among(peers.to_vec(), files);
-    peers.iter().for_each(|peer| rig.node.note_evidence(rig.now, *peer, Evidence::Attributes));
+    peers.iter().for_each(|peer| rig.note_evidence(*peer, Evidence::Attributes));
     rig
 }
 
@@ -406,16 +406,16 @@ fn a_network_that_opens_many_searches_leaves_room_for_others() {
 fn finished_searches_leave_no_timer() {
     let mut rig = among_p1(&[peer(1)], &[]);
     rig.pass(Duration::from_secs(1));
-    let before = rig.node.wheel.len();
+    let before = rig.node.cx.wheel.len();
     for _ in 0..600 {
         rig.search("song");
         let (id, ..) = copies(&mut rig);
         say(&mut rig, peer(1), &id, false);
         rig.pass(ms(100));
     }
-    assert!(rig.node.wheel.len() <= before + 1, "one for all that are remembered: {}", rig.node.wheel.len());
+    assert!(rig.node.cx.wheel.len() <= before + 1, "one for all that are remembered: {}", rig.node.cx.wheel.len());
     rig.pass(Duration::from_secs(361));
-    assert!(rig.node.wheel.len() <= before, "{} timers, {before} before", rig.node.wheel.len());
+    assert!(rig.node.cx.wheel.len() <= before, "{} timers, {before} before", rig.node.cx.wheel.len());
 }
 
 #[test]

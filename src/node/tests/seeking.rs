@@ -20,7 +20,7 @@ fn downloading(neighbours: u8) -> (Rig, TransferId) {
 
 /// Seeks once; the query, and whom it goes to.
 fn seek(rig: &mut Rig, download: TransferId) -> (Search, Vec<SocketAddr>) {
-    let asked = rig.node.seek_sources(rig.now, download, TEXT.into());
+    let asked = rig.seek_sources(download, TEXT.into());
     rig.call(Request::Status).unwrap();
     let (mut queries, mut to) = (Vec::new(), Vec::new());
     for (exchange, peer, messages) in rig.dials() {
@@ -77,5 +77,5 @@ fn answers_are_taken_for_five_minutes_and_while_the_download_goes_on() {
 #[test]
 fn without_a_neighbour_nobody_is_asked() {
     let mut rig = Rig::among(Vec::new(), &[]);
-    assert_eq!(rig.node.seek_sources(rig.now, TransferId(1), TEXT.into()), 0);
+    assert_eq!(rig.seek_sources(TransferId(1), TEXT.into()), 0);
 }

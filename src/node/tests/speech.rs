@@ -4,6 +4,7 @@ use super::rig::*;
 use crate::control::{Notice, PeerRow, PeerState, RawText, Reply, Request, Selector};
 use crate::fault::{DialFault, OtherProgram};
 use crate::node::contract::{Action, Event, Expect, NodeConfig, OpenedPart, Response};
+use crate::node::network::Speech;
 use crate::wire::{ListedPeer, Message};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -150,7 +151,7 @@ fn what_a_download_under_way_knows_of_its_source_is_taken_back_too() {
     let mut rig = listed_rig(&[(1, true)]);
     assert!(first_request_is_p1(&mut rig, peer(1), "a"));
     list_files(&mut rig, peer(1), false);
-    let exchange = rig.node.dials.iter().find(|(_, dial)| dial.to == peer(1)).map(|(id, _)| *id).unwrap();
+    let exchange = rig.node.cx.exchanges.open().find(|(_, dial)| dial.to == peer(1)).map(|(id, _)| id).unwrap();
     rig.fail(exchange, DialFault::TimedOut);
     rig.pass(Duration::from_secs(100));
     assert_eq!(asked_in_an_open_part(&mut rig), [(peer(1), false)]);
@@ -175,7 +176,7 @@ fn what_a_hit_showed_is_known_whatever_strangers_send_before_and_after() {
         rig.hit(&ours.id, SocketAddr::new(peer(66).ip(), 10_000 + port), listed("song", Some(5)));
     }
     assert_eq!(p1(&mut rig, peer(9)), Some(true));
-    assert!(rig.node.peers.shown.contains(peer(9)), "though it had no row");
+    assert_eq!(rig.node.network.peers().speech(peer(9)), Speech::P1, "though it had no row");
     assert!(first_request_is_p1(&mut rig, peer(9), "song"));
 }
 

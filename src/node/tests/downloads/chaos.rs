@@ -357,7 +357,7 @@ fn failures(seeds: Range<u64>, meddles: bool) -> Vec<String> {
     let mut failures = Vec::new();
     for seed in seeds {
         let mut swarm = Swarm::new(seed);
-        swarm.rig.node.learn_peer(swarm.rig.now, peer(1), PeerSource::User);
+        swarm.rig.learn_peer(peer(1), PeerSource::User);
         download(&mut swarm.rig, hits("1"));
         let row = swarm.run(1, meddles);
         if row.state != DownloadState::Done || !row.verified {

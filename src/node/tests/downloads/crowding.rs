@@ -181,8 +181,8 @@ fn a_source_that_has_spoken_itself_takes_the_place_of_one_that_others_have_named
     assert_eq!(outline(&mut rig, 4 * MIB), peer(100));
     // One network does not take more places by it than each of the others has.
     for n in 0..200 {
-        rig.node.learn_peer(rig.now, port(n), crate::control::PeerSource::Hit);
-        rig.node.note_evidence(rig.now, port(n), crate::node::speech::Evidence::Attributes);
+        rig.learn_peer(port(n), crate::control::PeerSource::Hit);
+        rig.note_evidence(port(n), crate::node::network::Evidence::Attributes);
         told_of(&mut rig, port(n), port(n), &offer(4 * MIB));
     }
     let sources = row(&mut rig, 1).sources;

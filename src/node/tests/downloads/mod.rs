@@ -34,7 +34,7 @@ use crate::node::contract::{
     Action, CheckedPart, CommittedPart, DownloadRecord, Event, Expect, NodeConfig, OpenedPart, Portion, Remembered,
     Response, Target,
 };
-use crate::node::hit::Answer;
+use crate::node::search::Answer;
 use crate::wire::{Attributes, Listed, Message, SearchResponse};
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -373,11 +373,11 @@ fn found(rig: &mut Rig, n: u8, file: &Listed) {
 /// A search for sources of download 1 finds one, as a connection from an address tells.
 fn told_of(rig: &mut Rig, from: SocketAddr, responder: SocketAddr, file: &Listed) {
     let found = Answer { file: file.clone(), responder, from };
-    rig.node.on_source_found(rig.now, TransferId(1), &found);
+    rig.on_source_found(TransferId(1), &found);
 }
 
 /// A peer shows that it speaks `p1`.
 fn hear_of(rig: &mut Rig, n: u8) {
-    rig.node.learn_peer(rig.now, peer(n), crate::control::PeerSource::Hit);
-    rig.node.note_evidence(rig.now, peer(n), crate::node::speech::Evidence::Attributes);
+    rig.learn_peer(peer(n), crate::control::PeerSource::Hit);
+    rig.note_evidence(peer(n), crate::node::network::Evidence::Attributes);
 }

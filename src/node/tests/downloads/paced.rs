@@ -123,7 +123,7 @@ impl Paced {
 #[test]
 fn no_source_is_blamed_for_a_limit_that_all_share_and_nothing_is_fetched_twice() {
     let mut rig = Rig::new(NodeConfig { bootstraps: Vec::new(), download_limit: LIMIT, ..config() });
-    rig.node.learn_peer(rig.now, peer(1), crate::control::PeerSource::Hit);
+    rig.learn_peer(peer(1), crate::control::PeerSource::Hit);
     let query = searching(&mut rig);
     let content = |n: u8| ContentHash([n; 32]);
     (1..=4).for_each(|n| rig.hit(&query, peer(n), of_content("large", 3 * MIB, content(1))));

@@ -298,6 +298,6 @@ fn the_downloads_share_the_exchanges_and_each_has_one() {
 
 /// As `searching`, of a node that knows nobody before.
 fn searching_alone(rig: &mut Rig) -> QueryId {
-    rig.node.learn_peer(rig.now, peer(1), crate::control::PeerSource::User);
+    rig.learn_peer(peer(1), crate::control::PeerSource::User);
     searching(rig)
 }

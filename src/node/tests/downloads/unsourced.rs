@@ -62,7 +62,7 @@ fn the_search_is_repeated_and_never_ends_by_itself() {
     assert!(error.message.contains("no neighbour to ask"), "{error}");
     assert!(searches(&mut rig).is_empty());
     // A neighbour appears.
-    rig.node.learn_peer(rig.now, peer(1), crate::control::PeerSource::Bootstrap);
+    rig.learn_peer(peer(1), crate::control::PeerSource::Bootstrap);
     rig.pass(Duration::from_secs(10));
     assert_eq!(searches(&mut rig).len(), 1);
     let mut in_an_hour = 0;
@@ -112,7 +112,7 @@ fn a_hit_that_the_user_names_gives_the_name_and_the_source() {
 
 #[test]
 fn a_restart_goes_on_searching() {
-    let hash = crate::node::unsourced::name_of_hash(B3).unwrap();
+    let hash = crate::node::download::name_of_hash(B3).unwrap();
     let record = {
         let mut rig = Rig::among(Vec::new(), &[]);
         by_hash(&mut rig, None);
@@ -121,7 +121,7 @@ fn a_restart_goes_on_searching() {
     let target = Target::Suggested { directory: "/downloads".into(), name: hash.clone() };
     assert_eq!((&record.name, &record.spec), (&hash, &PartSpec { target, ..record.spec.clone() }));
     let mut rig = restarted(NodeConfig { bootstraps: Vec::new(), ..config() }, vec![record], 1);
-    rig.node.learn_peer(rig.now, peer(1), crate::control::PeerSource::Bootstrap);
+    rig.learn_peer(peer(1), crate::control::PeerSource::Bootstrap);
     rig.pass(Duration::from_secs(10));
     assert!(opened(&mut rig).is_empty());
     let query = searches(&mut rig).pop().unwrap();

@@ -1,0 +1,114 @@
+//! Downloads that bring next to nothing must not keep others waiting: as long as one waits, they do not count among those
+//! that may be active.
+//!
+//! They go on, with nothing lost. There are never more of them than downloads that may be active: beyond, the one that has
+//! crawled for longest waits behind those that have not.
+
+use super::DownloadMachine;
+use super::sources::Fetch;
+use super::state::{Download, State};
+use super::table::Downloads;
+use crate::id::TransferId;
+use crate::node::NodeTimer;
+use crate::node::cx::Cx;
+use crate::node::limits::{PACE_CHECK, PACE_SPAN, USEFUL_RATE};
+use crate::time::Instant;
+
+/// How fast a download comes, as far as others may have to wait for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// It does not fetch.
+    None,
+    /// It had so many bytes then.
+    Measured { since: Instant, received: u64 },
+    /// It was too slow over the last span, and had so many bytes at its end.
+    Crawls { since: Instant, received: u64, began: Instant },
+}
+
+impl Pace {
+    /// Measures from here on.
+    pub(super) fn begin(now: Instant, received: u64) -> Self {
+        Self::Measured { since: now, received }
+    }
+}
+
+impl Download {
+    /// Since when it brings next to nothing, if it does.
+    pub(super) fn crawls_since(&self) -> Option<Instant> {
+        match self.pace {
+            Pace::Crawls { began, .. } => Some(began),
+            Pace::None | Pace::Measured { .. } => None,
+        }
+    }
+
+    /// Looks at what has come. What our own limit holds back says nothing.
+    fn measure_pace(&mut self, now: Instant) {
+        let received = self.received;
+        let (since, before, began) = match self.pace {
+            Pace::None => return,
+            Pace::Measured { since, received } => (since, received, None),
+            Pace::Crawls { since, received, began } => (since, received, Some(began)),
+        };
+        if self.busy().any(|(_, fetch): (usize, &Fetch)| fetch.is_held(now)) {
+            self.pace = Pace::begin(now, received);
+            return;
+        }
+        let span = now.saturating_since(since);
+        if span < PACE_SPAN {
+            return;
+        }
+        let is_useful = received.saturating_sub(before) >= USEFUL_RATE.saturating_mul(span.as_secs());
+        if is_useful {
+            (self.pace, self.stood_back) = (Pace::begin(now, received), 0);
+        } else {
+            self.pace = Pace::Crawls { since: now, received, began: began.unwrap_or(now) };
+        }
+    }
+}
+
+impl Downloads {
+    /// Whether one more download may become active, where so many are configured.
+    pub(super) fn has_place(&self, configured: usize) -> bool {
+        self.active().saturating_sub(self.crawling().count()) < self.active_max(configured)
+    }
+
+    /// The active downloads that bring next to nothing.
+    fn crawling(&self) -> impl Iterator<Item = (Instant, TransferId)> {
+        self.active_ids().into_iter().filter_map(|id| Some((self.get(id)?.crawls_since()?, id)))
+    }
+}
+
+impl DownloadMachine {
+    /// A download waits for a place: those that have one are looked at from time to time.
+    pub(super) fn watch_pace(&mut self, cx: &mut Cx) {
+        if !std::mem::replace(&mut self.downloads.pace_is_watched, true) {
+            cx.wheel.insert(cx.now + PACE_CHECK, NodeTimer::Pace);
+        }
+    }
+
+    pub(in crate::node) fn on_pace_timer(&mut self, cx: &mut Cx) {
+        self.downloads.pace_is_watched = false;
+        if self.next_in_queue().is_none() {
+            return;
+        }
+        for id in self.downloads.active_ids() {
+            let Some(download) = self.downloads.get_mut(id) else { continue };
+            let before = download.crawls_since();
+            download.measure_pace(cx.now);
+            if before.is_none() && download.crawls_since().is_some() {
+                cx.counters.limited.downloads_crawling += 1;
+            }
+        }
+        let most = self.downloads.active_max(cx.config.max_downloads);
+        let mut crawling: Vec<_> = self.downloads.crawling().collect();
+        crawling.sort_unstable();
+        let surplus = crawling.len().saturating_sub(most);
+        for (_, id) in crawling.into_iter().take(surplus) {
+            if let Some(download) = self.downloads.get_mut(id) {
+                download.stood_back = download.stood_back.saturating_add(1);
+            }
+            self.set_download_state(cx, id, State::Queued);
+        }
+        self.start_downloads(cx);
+    }
+}

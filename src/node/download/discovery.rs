@@ -1,0 +1,194 @@
+//! When a download looks for further sources: at its beginning if it has few, from time to time while it runs, and when
+//! all that it has have failed.
+
+use super::DownloadMachine;
+use super::sources::{Source, Standing};
+use super::state::{Aim, Download, State};
+use crate::id::TransferId;
+use crate::node::cx::Cx;
+use crate::node::limits::{
+    SEEK_AGAIN, SEEK_MAX, SEEK_MIN, SEEK_NEWCOMERS_DOWNLOADS_MAX, SEEK_NEWCOMERS_MIN, SEEK_REFUSED_MIN, SEEK_STUCK_MIN,
+    SEEK_WAIT, SOURCE_REST_MAX, SOURCE_REST_MIN, SOURCES_ENOUGH,
+};
+use crate::node::network::NetworkMachine;
+use crate::node::steps::Step;
+use crate::time::Instant;
+
+impl DownloadMachine {
+    /// A content is looked for as soon as it begins, and then from time to time.
+    pub(super) fn seek_if_due(&mut self, cx: &mut Cx, id: TransferId) {
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        if download.seek.next.is_none() && download.aim != Aim::Name {
+            let few = download.sources.len() < SOURCES_ENOUGH;
+            download.seek.next = Some(if few { cx.now } else { cx.now + SEEK_MIN });
+        }
+        if download.seek.next.is_none_or(|at| at > cx.now) {
+            return;
+        }
+        self.seek(cx, id);
+    }
+
+    /// All sources have failed for now: others are looked for, a name as well as a content; at once, if this is the first
+    /// time since something came.
+    pub(super) fn seek_after_failure(&mut self, cx: &mut Cx, id: TransferId) {
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        let is_named = download.aim == Aim::Name;
+        let seek = &mut download.seek;
+        let lately = seek.sought_at.is_some_and(|at| cx.now.saturating_since(at) < SEEK_REFUSED_MIN);
+        let first = !std::mem::replace(&mut seek.by_name, true);
+        if first && lately && !is_named {
+            return self.seek_soon(cx, id);
+        }
+        if first || download.seek.next.is_none_or(|at| at <= cx.now) {
+            self.seek(cx, id);
+        }
+    }
+
+    /// A source gives the content under none of the names that are known: it may have it under another by now, and so may
+    /// others.
+    pub(super) fn seek_soon(&mut self, cx: &Cx, id: TransferId) {
+        let Some(download) = self.downloads.get_mut(id).filter(|row| row.aim != Aim::Name) else { return };
+        let seek = &mut download.seek;
+        // The more searches have brought nothing to ask, the less another is worth.
+        let wait = SEEK_REFUSED_MIN.saturating_mul(1 << seek.stuck.min(8)).min(SEEK_MIN);
+        let soon = seek.sought_at.map_or(cx.now, |at| cx.now.max(at + wait));
+        seek.next = Some(seek.next.map_or(soon, |next| next.min(soon)));
+    }
+
+    /// No source can be asked: looks for others if it is time to. When the next look is due, which is within the bounds of
+    /// the other waits; `None` if only a name is known.
+    pub(super) fn seek_while_stuck(&mut self, cx: &mut Cx, id: TransferId) -> Option<Instant> {
+        self.downloads.get(id)?.aim.b3()?;
+        self.seek_after_failure(cx, id);
+        let next = &mut self.downloads.get_mut(id)?.seek.next;
+        // It may have been planned while there were sources to ask.
+        *next = next.map(|at| at.min(cx.now + SOURCE_REST_MAX));
+        next.map(|at| at.max(cx.now + SOURCE_REST_MIN))
+    }
+
+    /// No source is left: when the search for others will have been answered; `None` if it was, or nobody is there to
+    /// ask.
+    pub(super) fn seek_before_the_end(&mut self, cx: &mut Cx, id: TransferId) -> Option<Instant> {
+        let seek = &mut self.downloads.get_mut(id)?.seek;
+        let by_name = std::mem::replace(&mut seek.by_name, true);
+        match seek.sought_at {
+            Some(at) if by_name && cx.now.saturating_since(at) < SEEK_MIN => {
+                seek.answered_by.filter(|until| *until > cx.now)
+            }
+            _ => {
+                seek.is_last = true;
+                self.seek(cx, id);
+                Some(cx.now + SEEK_WAIT)
+            }
+        }
+    }
+
+    /// Who has lied must not make a download fail: others are looked for, from time to time. When the next search is due;
+    /// `None` if no source has lied.
+    pub(super) fn seek_despite_liars(&mut self, cx: &mut Cx, id: TransferId) -> Option<Instant> {
+        let download = self.downloads.get(id)?;
+        let has_liars = download.sources.iter().any(|source| matches!(source.standing, Standing::Corrupt));
+        if !has_liars && !download.has_left_out() {
+            return None;
+        }
+        if download.seek.next.is_none_or(|at| at <= cx.now) {
+            self.seek(cx, id);
+        }
+        let next = self.downloads.get(id)?.seek.next;
+        Some(next.unwrap_or(cx.now).max(cx.now + SOURCE_REST_MIN))
+    }
+
+    /// A list named peers for the first time: downloads that wait for a source look for one again, those first that have
+    /// looked longest ago. One that has looked a moment ago waits until `SEEK_NEWCOMERS_MIN` is over.
+    pub(in crate::node) fn seek_among_newcomers(&mut self, cx: &mut Cx, network: &mut NetworkMachine) {
+        if network.peers().newcomers().is_empty() {
+            return;
+        }
+        let waits = |row: &Download| matches!(row.state(), State::Retrying { .. });
+        let waiting = self.downloads.iter().filter(|(_, row)| waits(row));
+        let mut waiting: Vec<_> = waiting.map(|(id, row)| (row.seek.sought_at, id)).collect();
+        waiting.sort_unstable();
+        for (sought_at, id) in waiting.into_iter().take(SEEK_NEWCOMERS_DOWNLOADS_MAX) {
+            match sought_at.map(|at| at + SEEK_NEWCOMERS_MIN).filter(|at| *at > cx.now) {
+                Some(at) => self.seek_at(cx, id, at),
+                None => self.seek(cx, id),
+            }
+        }
+    }
+
+    /// Has a download that waits for a source look for others at this time, if it would later.
+    fn seek_at(&mut self, cx: &mut Cx, id: TransferId, at: Instant) {
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        download.seek.next = Some(download.seek.next.map_or(at, |next| next.min(at)));
+        if matches!(download.state(), State::Retrying { until, .. } if until > at) {
+            self.set_retrying(cx, id, at);
+        }
+    }
+
+    /// Asks the network once: for the content; and for the exact name if that is all that is known, or if nobody gives
+    /// the content, since an old peer knows its files by name alone. [`on_sought`](Self::on_sought) follows.
+    pub(super) fn seek(&mut self, cx: &mut Cx, id: TransferId) {
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        // Without a source its name is its hash, which is no file's.
+        let (b3, by_name) = (download.aim.b3(), download.seek.by_name && !download.is_unsourced());
+        let is_stuck = b3.is_some() && !download.is_unsourced() && download.is_stuck();
+        download.seek.next = Some(cx.now + SEEK_AGAIN);
+        if is_stuck && download.seek.stuck > 0 && !self.stuck_seeks.allow(cx.now, ()) {
+            return;
+        }
+        let of_content = b3.map(|b3| format!("b3={b3}").into_bytes().into());
+        let of_name = (b3.is_none() || by_name).then(|| download.name.as_bytes().into());
+        (download.seek.sought_at, download.seek.answered_by) = (Some(cx.now), Some(cx.now + SEEK_WAIT));
+        let texts = of_content.into_iter().chain(of_name).collect();
+        cx.out.then(Step::Seek { download: id, texts, is_stuck });
+    }
+
+    /// So many neighbours were asked for sources.
+    pub(in crate::node) fn on_sought(&mut self, cx: &mut Cx, id: TransferId, asked: u32, is_stuck: bool) {
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        let seek = &mut download.seek;
+        let is_last = std::mem::take(&mut seek.is_last);
+        seek.answered_by = seek.answered_by.filter(|_| asked > 0);
+        if is_stuck && asked > 0 {
+            seek.stuck = seek.stuck.saturating_add(1);
+            seek.next = Some(cx.now + cx.rng.back_off(seek.stuck, SEEK_STUCK_MIN, SEEK_MIN));
+        } else if asked > 0 {
+            seek.next = Some(cx.now + seek.wait);
+            seek.wait = (seek.wait * 2).min(SEEK_MAX);
+        }
+        match download.state() {
+            State::Queued | State::Retrying { .. } if download.is_unsourced() => self.await_first_source(cx, id, asked),
+            State::Retrying { .. } if is_last && asked == 0 => self.give_up(cx, id),
+            State::Retrying { .. } if is_stuck => {
+                let next = download.seek.next;
+                next.into_iter().for_each(|at| self.seek_at(cx, id, at.max(cx.now + SOURCE_REST_MIN)));
+            }
+            _ => {}
+        }
+    }
+
+    /// A rest is over: back into the queue, if there is anybody to ask; otherwise the next search is due.
+    pub(in crate::node) fn on_retry_timer(&mut self, cx: &mut Cx, id: TransferId) {
+        let Some(download) = self.downloads.get(id) else { return };
+        if !matches!(download.state(), State::Retrying { .. }) {
+            return;
+        }
+        if download.is_unsourced() {
+            return self.search_first(cx, id);
+        }
+        // After a fault of the disk the sources need no rest.
+        let can_be_asked = |source: &Source| match source.standing {
+            Standing::Idle | Standing::Busy(_) => true,
+            Standing::Reserve => download.needs_reserve(),
+            Standing::Resting { until } => until <= cx.now,
+            Standing::Refused | Standing::Corrupt => false,
+        };
+        if download.sources.iter().any(can_be_asked) {
+            return self.requeue_download(cx, id);
+        }
+        match download.first_rest() {
+            Some(until) => self.rest_download(cx, id, until),
+            None => self.give_up(cx, id),
+        }
+    }
+}

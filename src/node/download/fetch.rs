@@ -1,0 +1,328 @@
+//! How a download gets its bytes: what [`scheduling`](crate::node::download::picker) decides is carried out, and what comes of it is
+//! taken down (PROTOCOL, "How a response ends", "Old peers answer `4` by calling back", Ranges and metadata).
+
+use super::DownloadMachine;
+use super::picker::{Content, Outlook, Step};
+use super::sources::{Fetch, Standing, Task};
+use super::state::{Aim, Download, State};
+use super::verdicts::{Verdict, judge};
+use crate::id::{ContentHash, ExchangeId, TransferId};
+use crate::name::FileName;
+use crate::node::NodeTimer;
+use crate::node::contract::{Action, DialOutcome, Dialled, Expect, Portion, Response};
+use crate::node::cx::Cx;
+use crate::node::limits::{CONNECT_MAX, PROGRESS_INTERVAL};
+use crate::node::network::NetworkMachine;
+use crate::node::network::Speech;
+use crate::wire::Message;
+use std::ops::Range;
+use std::rc::Rc;
+
+impl DownloadMachine {
+    /// Looks at every download to which something has happened.
+    pub(in crate::node) fn tend_downloads(&mut self, cx: &mut Cx, network: &mut NetworkMachine) {
+        while let Some(id) = self.downloads.next_touched() {
+            self.tend(cx, network, id);
+        }
+    }
+
+    /// Does what is to be done next for a download, until nothing is.
+    fn tend(&mut self, cx: &mut Cx, network: &mut NetworkMachine, id: TransferId) {
+        if !cx.is_running() || !self.is_fetching(id) {
+            return;
+        }
+        if self.learn_speech(network, id) {
+            self.remember_download(cx, id);
+        }
+        self.wake_sources(cx, id);
+        self.seek_if_due(cx, id);
+        while self.is_fetching(id) {
+            if let Some(download) = self.downloads.get_mut(id) {
+                download.call_reserve();
+            }
+            let room = self.downloads.fetch_room(id, cx.config.max_workers);
+            let Some(download) = self.downloads.get(id) else { return };
+            match download.outlook(cx.now, room) {
+                Outlook::Do(step) => self.take_step(cx, network, id, step),
+                Outlook::Working => return self.plan_look(cx, id),
+                Outlook::Rest(_) | Outlook::Hopeless if self.excuse_sources(cx, id) => {}
+                Outlook::Rest(until) => return self.rest_download(cx, id, until),
+                Outlook::Hopeless => return self.give_up(cx, id),
+            }
+        }
+    }
+
+    fn is_fetching(&self, id: TransferId) -> bool {
+        self.downloads.get(id).is_some_and(|row| row.state() == State::Fetching)
+    }
+
+    /// Sources that have rested may be asked again; and who waits for a worker of ours is not to blame for it.
+    fn wake_sources(&mut self, cx: &Cx, id: TransferId) {
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        for source in &mut download.sources {
+            if matches!(source.standing, Standing::Resting { until } if until <= cx.now) {
+                source.standing = Standing::Idle;
+                source.names.forget_refusals();
+            }
+            if let Some(fetch) = source.fetch_mut().filter(|fetch| cx.exchanges.workers().is_queued(fetch.exchange)) {
+                (fetch.began, fetch.progressed) = (cx.now, cx.now);
+            }
+        }
+    }
+
+    /// Sees to it that the download is looked at again when its sources are worth it.
+    fn plan_look(&mut self, cx: &mut Cx, id: TransferId) {
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        let at = download.look_again_at(cx.now);
+        if download.look.is_some_and(|(planned, _)| planned > cx.now && at.is_some_and(|at| planned <= at)) {
+            return;
+        }
+        if let Some((_, timer)) = download.look.take() {
+            cx.wheel.cancel(timer);
+        }
+        download.look = at.map(|at| (at, cx.wheel.insert(at, NodeTimer::Look(id))));
+    }
+
+    fn take_step(&mut self, cx: &mut Cx, network: &NetworkMachine, id: TransferId, step: Step) {
+        log::trace!("download {}: {step:?}", id.0);
+        match step {
+            Step::AskMetadata { source } => self.ask(cx, id, source, Task::Metadata),
+            Step::MakeContact { source } => self.make_contact(cx, network, id, source),
+            Step::Identify { source } => self.ask(cx, id, source, Task::Identify),
+            Step::TakeSize { source, size } => self.take_size(cx, id, source, size),
+            Step::AskGroups { source, groups, twice } => {
+                self.ask(cx, id, source, Task::Groups { left: groups, twice });
+            }
+            Step::Steal { victim, thief, groups } => self.steal(cx, id, victim, thief, groups),
+            Step::AskWhole { source } => self.ask(cx, id, source, Task::Whole),
+            Step::AskStream { source } => self.ask(cx, id, source, Task::Stream),
+            Step::Relieve { source } => {
+                cx.counters.limited.sources_silent += 1;
+                self.break_off(cx, id, source);
+                self.rest_source(cx, id, source, "too slow, while others have nothing to do".to_string());
+            }
+            Step::Check => self.check_part(cx, id),
+        }
+    }
+
+    /// Codes 4, 8 and 9.
+    pub(super) fn ask(&mut self, cx: &mut Cx, id: TransferId, at: usize, task: Task) {
+        let to = self.downloads.get(id).and_then(|row| row.sources.get(at)).map(|source| source.addr);
+        let Some(to) = to else { return };
+        let exchange = cx.next_fetch(to, id);
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        let b3 = download.aim.b3();
+        let Some(source) = download.sources.get_mut(at) else { return };
+        let doubted = source.doubt.as_ref().map(|doubt| &doubt.name);
+        let asked_under = doubted.or(source.names.name_for(task.asks())).or(source.names.iter().next());
+        let Some(asked_under) = asked_under.map(Rc::clone) else { return };
+        let name = FileName::clone(&asked_under);
+        source.asked_at = Some(cx.now);
+        source.rate.start(cx.now, source.received);
+        let may_call_back = !source.p1;
+        let fetch = |may_call_back, portion| {
+            let name = name.clone();
+            Action::Fetch { exchange, download: id, to, name, may_call_back, portion }
+        };
+        let action = match &task {
+            Task::Metadata => Action::FetchMetadata { exchange, download: id, to, name: name.clone(), b3 },
+            Task::Identify => {
+                let messages = vec![Message::MetadataRequest { name: name.clone() }];
+                Action::Dial { exchange, to, messages, expect: Expect::FileInfo, connect_max: CONNECT_MAX }
+            }
+            Task::Groups { left, .. } => fetch(false, Portion::Groups(left.clone())),
+            Task::Whole => fetch(may_call_back, Portion::Whole),
+            Task::Stream => {
+                source.bytes = 0;
+                fetch(may_call_back, Portion::Stream { size_max: source.size })
+            }
+        };
+        cx.dial_fetch(exchange, action);
+        self.downloads.begin_fetch(id, at, Fetch::new(cx.now, exchange, task, asked_under));
+    }
+
+    /// The outline of a content of one group is its hash; its size is what the source says, until the group proves it.
+    fn take_size(&mut self, cx: &mut Cx, id: TransferId, at: usize, size: u64) {
+        self.stop_asking_for_outlines(cx, id);
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        let (Some(b3), Some(source)) = (download.aim.b3(), download.sources.get(at)) else { return };
+        download.content = Some(Content { is_told_by_others: true, ..Content::new(size, source.addr) });
+        (download.size, download.streamed) = (Some(size), 0);
+        cx.out.act(Action::SetOutline { download: id, b3, size });
+    }
+
+    fn steal(&mut self, cx: &mut Cx, id: TransferId, victim: usize, thief: usize, groups: Range<u64>) {
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        let Some(fetch) = download.sources.get_mut(victim).and_then(|source| source.fetch_mut()) else { return };
+        if let Task::Groups { left, .. } = &mut fetch.task {
+            left.end = groups.start;
+            let exchange = fetch.exchange;
+            if !cx.trim_waiting(exchange, groups.start) {
+                cx.out.act(Action::Trim { exchange, groups_end: groups.start });
+            }
+        }
+        self.ask(cx, id, thief, Task::Groups { left: groups, twice: false });
+    }
+
+    /// Of the first group, an earlier fetch has brought so many bytes. They are in no progress that is shown, as they are not
+    /// verified, but they do not have to come again.
+    pub(in crate::node) fn on_fetch_resumed(&mut self, exchange: ExchangeId, bytes: u64) {
+        if let Some(fetch) = self.downloads.fetch_mut(exchange) {
+            fetch.resumed = bytes;
+        }
+    }
+
+    /// Our limit holds a fetch back, and not its source.
+    pub(in crate::node) fn on_fetch_held(&mut self, cx: &Cx, exchange: ExchangeId) {
+        if let Some(fetch) = self.downloads.fetch_mut(exchange) {
+            fetch.hold(cx.now);
+        }
+    }
+
+    /// Bytes came: counted, and told at most a few times a second.
+    pub(in crate::node) fn on_fetch_progress(&mut self, cx: &mut Cx, exchange: ExchangeId, bytes: u64) {
+        let Some((id, at)) = self.downloads.fetch_of(exchange) else { return };
+        self.note_bytes(cx, id, at, bytes);
+        self.tell_progress(cx, id);
+    }
+
+    fn tell_progress(&mut self, cx: &mut Cx, id: TransferId) {
+        let due = |row: &Download| row.told.is_none_or(|at| cx.now.saturating_since(at) >= PROGRESS_INTERVAL);
+        if self.downloads.get(id).is_some_and(due) {
+            self.tell_download(cx, id);
+        }
+    }
+
+    /// Counts what the running exchange of a source has brought so far.
+    fn note_bytes(&mut self, cx: &mut Cx, id: TransferId, at: usize, bytes: u64) {
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        let Some(source) = download.sources.get_mut(at) else { return };
+        let Some(fetch) = source.fetch_mut() else { return };
+        let more = bytes.saturating_sub(fetch.received);
+        if more == 0 {
+            return;
+        }
+        fetch.received = bytes;
+        fetch.progressed = cx.now;
+        let streams = fetch.task == Task::Stream;
+        source.received += more;
+        source.rate.note(cx.now, source.received);
+        if streams {
+            source.bytes = bytes;
+            download.streamed = download.streamed.max(bytes);
+        }
+        download.received += more;
+        download.rate.note(cx.now, download.received);
+        cx.counters.bytes_down += more;
+    }
+
+    /// A group is there.
+    pub(in crate::node) fn on_group_verified(&mut self, cx: &mut Cx, exchange: ExchangeId, group: u64) {
+        let Some((id, at)) = self.downloads.fetch_of(exchange) else { return };
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        let Some(content) = &mut download.content else { return };
+        let (bytes, new) = (content.bytes_of(group), content.verified.insert(group));
+        let Some(source) = download.sources.get_mut(at) else { return };
+        source.forgive();
+        source.bytes += if new { bytes } else { 0 };
+        let Some(fetch) = source.fetch_mut() else { return };
+        fetch.progressed = cx.now;
+        if let Task::Groups { left, .. } = &mut fetch.task {
+            fetch.counted += bytes.saturating_sub(std::mem::take(&mut fetch.resumed));
+            left.start = group + 1;
+            left.end = left.end.max(left.start);
+        }
+        let received = fetch.received.max(fetch.counted);
+        download.disk_failures = 0;
+        if new {
+            self.stop_needless(cx, id, exchange);
+        }
+        self.note_bytes(cx, id, at, received);
+        self.tell_progress(cx, id);
+        self.downloads.touch(id);
+    }
+
+    /// Breaks off the other exchanges that are still to bring nothing but what is there by now.
+    fn stop_needless(&mut self, cx: &mut Cx, id: TransferId, bringer: ExchangeId) {
+        let Some(download) = self.downloads.get(id) else { return };
+        let Some(content) = &download.content else { return };
+        let is_there = |groups: &Range<u64>| {
+            content.verified.first_missing(groups.start).is_none_or(|missing| missing >= groups.end)
+        };
+        let needless = |fetch: &Fetch| match &fetch.task {
+            Task::Groups { left, .. } => fetch.exchange != bringer && !left.is_empty() && is_there(left),
+            _ => false,
+        };
+        let needless: Vec<_> = download.busy().filter(|(_, fetch)| needless(fetch)).map(|(at, _)| at).collect();
+        needless.into_iter().for_each(|at| self.stop_fetch(cx, id, at));
+    }
+
+    /// Breaks off what is not needed any more. A source that has brought nothing, while another did, rests: it is not asked
+    /// again at once.
+    fn stop_fetch(&mut self, cx: &mut Cx, id: TransferId, at: usize) {
+        let Some(download) = self.downloads.get(id) else { return };
+        let is_silent = download.busy().any(|(busy, fetch)| {
+            busy == at && download.is_silent(cx.now, at, fetch) && !cx.exchanges.workers().is_queued(fetch.exchange)
+        });
+        self.break_off(cx, id, at);
+        if is_silent {
+            cx.counters.limited.sources_silent += 1;
+            self.rest_source(cx, id, at, "it brought nothing while another source did".to_string());
+        }
+    }
+
+    /// An outline is there: what other sources were asked to say is not needed.
+    fn stop_asking_for_outlines(&mut self, cx: &mut Cx, id: TransferId) {
+        let Some(download) = self.downloads.get(id) else { return };
+        let asked = download.busy().filter(|(_, fetch)| fetch.task == Task::Metadata);
+        let asked: Vec<_> = asked.map(|(at, _)| at).collect();
+        asked.into_iter().for_each(|at| self.stop_fetch(cx, id, at));
+    }
+
+    /// A source gave an outline that proves itself, but for the size.
+    pub(super) fn take_outline(&mut self, cx: &mut Cx, id: TransferId, at: usize, b3: ContentHash, size: u64) {
+        self.stop_asking_for_outlines(cx, id);
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        let Some(source) = download.sources.get_mut(at) else { return };
+        source.size = Some(size);
+        let giver = source.addr;
+        // The groups take the place of what a stream has left in the part file.
+        (download.size, download.streamed) = (Some(size), 0);
+        match &mut download.content {
+            Some(content) => content.replace_outline(size, giver),
+            content => *content = Some(Content::new(size, giver)),
+        }
+        log::debug!("download {}: {giver} says that {b3} has {size} bytes", id.0);
+        if download.aim == Aim::Name {
+            self.downloads.learn(id, b3, giver);
+        }
+        self.remember_download(cx, id);
+    }
+
+    pub(in crate::node) fn on_fetch_ended(
+        &mut self,
+        cx: &mut Cx,
+        network: &mut NetworkMachine,
+        id: TransferId,
+        exchange: ExchangeId,
+        outcome: DialOutcome,
+    ) {
+        // Of one that was broken off, nothing is wanted any more.
+        let Some((_, at)) = self.downloads.fetch_of(exchange).filter(|(of, _)| *of == id) else { return };
+        if let Ok(Dialled { response: Response::File { bytes }, .. }) = &outcome {
+            self.note_bytes(cx, id, at, *bytes);
+        }
+        let Some(download) = self.downloads.get(id) else { return };
+        let Some(source) = download.sources.get(at) else { return };
+        let Some(fetch) = source.fetch() else { return };
+        let speech = if source.p1 { Speech::P1 } else { network.peers().speech(source.addr) };
+        let verdict = judge(download.content.as_ref(), source, fetch, speech, outcome);
+        let Some(fetch) = self.downloads.end_fetch(cx.now, id, at) else { return };
+        if let Some(download) = self.downloads.get_mut(id).filter(|_| verdict == Verdict::Whole) {
+            // It is as long as this, however long another was before.
+            download.streamed = fetch.received;
+        }
+        self.take_verdict(cx, network, id, at, fetch, verdict);
+        self.downloads.touch(id);
+    }
+}

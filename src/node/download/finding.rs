@@ -1,0 +1,297 @@
+//! Who is taken as a source of a download, and what each may be asked for.
+//!
+//! | a source | what it may do for a download of a name |
+//! |---|---|
+//! | chosen: the user named it, or a hit that it offers | everything; it alone may teach which content the name has |
+//! | found by the hash that a chosen one has taught | everything: the hash proves what it sends |
+//! | found by a search for the name alone | send all of it, in place of the chosen ones: unverified while no hash is known |
+//!
+//! Peers that have nothing to do with each other share other contents under the same name. So while no hash is known, a
+//! source of the third kind is held in reserve until each chosen one has been given up, or was out of reach some times in
+//! a row; and what it sends is never shown as verified. Once a hash is known it is dropped: who has that content is found
+//! by the hash. A download of a content has no use for the difference: the hash proves everything.
+
+use super::DownloadMachine;
+use super::names::Names;
+use super::source_places::Placed;
+use super::sources::{Charge, Doubt, Source, Standing, Task};
+use super::state::{Aim, Download, State};
+use crate::id::TransferId;
+use crate::name::FileName;
+use crate::node::cx::Cx;
+use crate::node::limits::SOURCE_SILENCES_MAX;
+use crate::node::network::NetworkMachine;
+use crate::node::network::Peers;
+use crate::node::network::canonical;
+use crate::node::search::Answer;
+use crate::node::search::Teller;
+use crate::time::Instant;
+use crate::wire::Listed;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+/// Why somebody is a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// The user named it, or a hit that it offers.
+    Chosen,
+    /// It offers the hash that is wanted.
+    Content,
+    /// A search found it that offers a file of the wanted name, and no hash that is wanted.
+    Name,
+}
+
+/// What a hit meant for a download.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    /// Nothing new.
+    Known,
+    /// A source has a further name.
+    Changed,
+    /// There is one more source to ask now.
+    ToAsk,
+}
+
+impl Source {
+    /// A hit offers the content under this name.
+    fn take_hit(
+        &mut self,
+        name: &Rc<FileName>,
+        size: Option<u64>,
+        teller: Teller,
+        sought_at: Option<Instant>,
+    ) -> Found {
+        if matches!(self.standing, Standing::Corrupt) {
+            return Found::Known;
+        }
+        let is_first = self.asked_at < sought_at;
+        if is_first {
+            self.names_told.reset();
+        }
+        let is_known = self.names.iter().any(|known| known == name);
+        let may_ask = match teller {
+            Teller::Source if self.names.is_refused(name) => is_first,
+            // Names that others have told may have had it asked since.
+            Teller::Source if self.names.was_its_own(name) && !self.names_told.are_of_others() => is_first,
+            // It may have the content again under a name that had another, as long as it does not say so without end.
+            Teller::Source => is_first || self.names.is_good(name) || self.names_told.allow(teller),
+            // A name that is known once after each search, and new ones as long as they may all be remembered.
+            Teller::Others if is_known => is_first,
+            Teller::Others => is_first || self.names_told.allow(teller),
+        };
+        let is_news = may_ask && self.names.add(name, teller);
+        // Who rests is asked again anyway, and may only be busy: a hit under the same name does not hasten that.
+        let is_to_ask = match self.standing {
+            Standing::Refused => is_news || is_first,
+            Standing::Resting { .. } => is_news && !is_known,
+            Standing::Idle | Standing::Reserve | Standing::Busy(_) | Standing::Corrupt => false,
+        };
+        if is_to_ask {
+            self.size = size.or(self.size);
+            self.give_another_chance();
+            return Found::ToAsk;
+        }
+        if is_news { Found::Changed } else { Found::Known }
+    }
+}
+
+impl Download {
+    /// What makes who offers this file a source of this download: its content; or its exact name, as long as nobody says
+    /// that the content or the size is another. `None` if nothing does.
+    fn origin_of(&self, file: &Listed) -> Option<Origin> {
+        let told = file.attributes.unwrap_or_default();
+        let same_size = || told.size.is_none() || self.size.is_none() || told.size == self.size;
+        match (self.aim.b3(), told.b3) {
+            (Some(wanted), Some(b3)) => (wanted == b3).then_some(Origin::Content),
+            _ => (file.name == self.name && same_size()).then_some(Origin::Name),
+        }
+    }
+
+    /// Takes a source that a search found, or a further name of one that is known.
+    fn add_found(
+        &mut self,
+        addr: SocketAddr,
+        file: &Listed,
+        teller: Teller,
+        origin: Origin,
+        peers: &Peers,
+    ) -> (Found, Placed) {
+        let told = file.attributes.unwrap_or_default();
+        let name = Rc::new(file.name.clone());
+        let sought_at = self.seek.sought_at;
+        if let Some(known) = self.sources.iter_mut().find(|source| source.addr == addr) {
+            if known.origin == Origin::Name {
+                known.origin = origin;
+            }
+            return (known.take_hit(&name, told.size, teller, sought_at), Placed::Refused);
+        }
+        let in_reserve = origin == Origin::Name && self.aim == Aim::Name;
+        let standing = if in_reserve { Standing::Reserve } else { Standing::Idle };
+        let names = Names::new(Rc::clone(&name), teller);
+        let source = Source { names, origin, standing, ..Source::new(addr, name, told.size) };
+        let placed = self.place_source(source, false, peers);
+        let found = match (placed, in_reserve && !self.needs_reserve()) {
+            (Placed::Refused, _) => Found::Known,
+            (_, false) => Found::ToAsk,
+            (_, true) => Found::Changed,
+        };
+        (found, placed)
+    }
+
+    /// Whether no source that the user chose can give the file of this name: each was given up, or is out of reach and was
+    /// some times in a row.
+    pub(super) fn needs_reserve(&self) -> bool {
+        let mut chosen = self.sources.iter().filter(|source| source.origin == Origin::Chosen);
+        chosen.all(|source| match source.standing {
+            Standing::Refused | Standing::Corrupt => true,
+            Standing::Resting { .. } => source.silences >= SOURCE_SILENCES_MAX,
+            Standing::Idle | Standing::Reserve | Standing::Busy(_) => false,
+        })
+    }
+
+    /// Calls who is in reserve if nobody else can help, and sends them back otherwise.
+    pub(super) fn call_reserve(&mut self) {
+        if self.aim != Aim::Name {
+            return;
+        }
+        let is_needed = self.needs_reserve();
+        for source in self.sources.iter_mut().filter(|source| source.origin == Origin::Name) {
+            match source.standing {
+                Standing::Reserve if is_needed => source.standing = Standing::Idle,
+                Standing::Idle if !is_needed => source.standing = Standing::Reserve,
+                _ => {}
+            }
+        }
+    }
+
+    /// Drops who was only found.
+    pub(super) fn keep_chosen(&mut self) {
+        debug_assert!(self.busy().next().is_none(), "places change");
+        self.sources.retain(|source| source.origin == Origin::Chosen);
+    }
+
+    /// Begins again with the name alone: who was found by a content that counts no more is no source, and who was chosen
+    /// was chosen for this name.
+    pub(super) fn return_to_chosen(&mut self) {
+        self.keep_chosen();
+        self.aim = Aim::Name;
+        let name = Rc::new(self.name.clone());
+        for source in &mut self.sources {
+            source.names = Names::new(Rc::clone(&name), Teller::Source);
+            source.doubt = None;
+        }
+    }
+}
+
+impl DownloadMachine {
+    /// Somebody offers a file, whoever asked: it is a source of the downloads of its content, and perhaps of the download for
+    /// which it was sought.
+    pub(in crate::node) fn on_found(
+        &mut self,
+        cx: &mut Cx,
+        network: &mut NetworkMachine,
+        found: &Answer,
+        sought: Option<TransferId>,
+    ) {
+        let of_content = found.b3().map(|b3| self.downloads.ids_of_content(b3)).unwrap_or_default();
+        let is_among_them = sought.is_some_and(|id| of_content.contains(&id));
+        for id in of_content.into_iter().chain(sought.filter(|_| !is_among_them)) {
+            self.on_source_found(cx, network, id, found);
+        }
+    }
+
+    /// A search for further sources of a download found a file.
+    pub(in crate::node) fn on_source_found(
+        &mut self,
+        cx: &mut Cx,
+        network: &mut NetworkMachine,
+        id: TransferId,
+        found: &Answer,
+    ) {
+        let (peer, file) = (canonical(found.responder), &found.file);
+        let teller = Teller::of(found.from, found.responder);
+        let Some(download) = self.downloads.get(id).filter(|row| !row.state().is_final()) else { return };
+        let Some(origin) = download.origin_of(file) else {
+            return self.doubt_learnt(cx, network, id, peer, file);
+        };
+        self.downloads.unindex_sources(id);
+        let size = file.attributes.and_then(|told| told.size);
+        let found = self.downloads.get_mut(id).map(|row| {
+            row.adopt(&file.name, size);
+            row.add_found(peer, file, teller, origin, network.peers())
+        });
+        self.downloads.index_sources(id);
+        let (found, placed) = found.unwrap_or((Found::Known, Placed::Refused));
+        cx.counters.limited.sources_displaced += u64::from(placed == Placed::Displaced);
+        match found {
+            Found::Known => {}
+            Found::Changed => {
+                log::debug!("download {}: {peer} has it as {}", id.0, file.name);
+                self.remember_download(cx, id);
+                self.downloads.touch(id);
+            }
+            Found::ToAsk => {
+                log::debug!("download {}: {peer} has it, as {}", id.0, file.name);
+                self.on_sources_added(cx, network, id);
+            }
+        }
+    }
+
+    /// A hit says that the source which has taught the hash has another content under the name asked for. Whoever relays
+    /// a hit may have made it up: the source itself is asked, once after each search.
+    fn doubt_learnt(
+        &mut self,
+        cx: &mut Cx,
+        network: &mut NetworkMachine,
+        id: TransferId,
+        peer: SocketAddr,
+        file: &Listed,
+    ) {
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        let taught = matches!(download.aim, Aim::Learnt { from, .. } if from == peer);
+        if !taught || file.name != download.name || file.attributes.is_none_or(|told| told.b3.is_none()) {
+            return;
+        }
+        let sought_at = download.seek.sought_at;
+        let Some(source) = download.sources.iter_mut().find(|source| source.addr == peer) else { return };
+        // Who is asked anyway shows by itself what it has.
+        if !source.p1 || !matches!(source.standing, Standing::Refused) || source.asked_at >= sought_at {
+            return;
+        }
+        source.give_another_chance();
+        let name = Rc::new(file.name.clone());
+        source.doubt = Some(Doubt { task: Task::Identify, name, charge: Charge::OtherByHit });
+        self.on_sources_added(cx, network, id);
+    }
+
+    /// A user names sources of the content of a download that is there already.
+    pub(super) fn add_sources(
+        &mut self,
+        cx: &mut Cx,
+        network: &mut NetworkMachine,
+        id: TransferId,
+        sources: Vec<Source>,
+    ) {
+        self.downloads.unindex_sources(id);
+        let mut placed = Vec::new();
+        if let Some(download) = self.downloads.get_mut(id) {
+            let sources = sources.into_iter().map(|source| Source { origin: Origin::Content, ..source });
+            placed.extend(sources.map(|source| download.place_source(source, true, network.peers())));
+        }
+        self.downloads.index_sources(id);
+        let displaced = placed.iter().filter(|placed| **placed == Placed::Displaced).count();
+        cx.counters.limited.sources_displaced += displaced as u64;
+        if placed.iter().any(|placed| *placed != Placed::Refused) {
+            self.on_sources_added(cx, network, id);
+        }
+    }
+
+    fn on_sources_added(&mut self, cx: &mut Cx, network: &mut NetworkMachine, id: TransferId) {
+        self.learn_speech(network, id);
+        self.remember_download(cx, id);
+        if matches!(self.downloads.get(id).map(Download::state), Some(State::Retrying { .. })) {
+            self.requeue_download(cx, id);
+        }
+        self.downloads.touch(id);
+    }
+}

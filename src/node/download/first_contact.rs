@@ -1,0 +1,230 @@
+//! The first contact with a source whose protocol version is unknown: before it is asked for a file, it is asked whether it
+//! speaks `p1` (PROTOCOL, part 2, First contact).
+//!
+//! A base program closes the connection without an answer; `5:p1` and code 9 would end some base programs. Owns which peers
+//! were asked and did not answer, and which downloads wait for an answer.
+
+use super::DownloadMachine;
+use super::sources::Source;
+use super::state::Download;
+use crate::fault::DialFault;
+use crate::id::{QueryId, TransferId};
+use crate::network::Network;
+use crate::node::contract::{DialOutcome, Dialled, Expect, Response};
+use crate::node::cx::Cx;
+use crate::node::exchanges::Purpose;
+use crate::node::fair_set::FairSet;
+use crate::node::limits::{FIRST_CONTACT_AGAIN, FIRST_CONTACT_WAIT, FIRST_CONTACTS_AT_ONCE, FIRST_CONTACTS_MAX};
+use crate::node::network::NetworkMachine;
+use crate::node::network::{Evidence, Speech};
+use crate::time::Instant;
+use crate::wire::Message;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, SocketAddr};
+
+/// Whether a source whose protocol is unknown was asked what it speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Contact {
+    /// It was not asked yet.
+    Due,
+    /// It was asked; the answer is waited for until then.
+    Awaited { until: Instant },
+    /// It has answered, or has not in time, or cannot be asked.
+    Over,
+}
+
+/// A peer that was asked.
+struct Asked {
+    at: Instant,
+    /// The downloads that wait for the answer.
+    waiting: BTreeSet<TransferId>,
+}
+
+/// The peers that were asked and have not answered that they speak `p1`.
+pub(super) struct FirstContacts {
+    asked: BTreeMap<SocketAddr, Asked>,
+    order: FairSet<SocketAddr>,
+}
+
+impl Default for FirstContacts {
+    fn default() -> Self {
+        Self { asked: BTreeMap::new(), order: FairSet::new(FIRST_CONTACTS_MAX) }
+    }
+}
+
+impl FirstContacts {
+    fn insert(&mut self, now: Instant, peer: SocketAddr, download: TransferId) {
+        if let Some(other) = self.order.insert(Network::of(peer.ip()), peer) {
+            self.asked.remove(&other);
+        }
+        self.asked.insert(peer, Asked { at: now, waiting: BTreeSet::from([download]) });
+    }
+
+    /// Forgets that a peer was asked; the downloads that waited for its answer.
+    fn forget(&mut self, peer: SocketAddr) -> BTreeSet<TransferId> {
+        let Some(asked) = self.asked.remove(&peer) else { return BTreeSet::new() };
+        self.order.remove(&peer);
+        asked.waiting
+    }
+
+    /// A peer has not answered, and is not asked again soon; the downloads that waited for its answer.
+    fn give_up(&mut self, peer: SocketAddr) -> BTreeSet<TransferId> {
+        self.asked.get_mut(&peer).map(|asked| std::mem::take(&mut asked.waiting)).unwrap_or_default()
+    }
+
+    /// Records that gave way to others since the start.
+    pub(super) fn displaced(&self) -> u64 {
+        self.order.displaced()
+    }
+
+    pub(super) fn check_invariants(&self) {
+        assert_eq!(self.asked.len(), self.order.len(), "each first contact has its place in the order");
+        self.order.check_invariants();
+    }
+}
+
+impl Source {
+    /// Until when the first answer to a first contact is or was waited for, if there was none and it was asked for nothing
+    /// else since.
+    fn contact_until(&self) -> Option<Instant> {
+        match self.contact {
+            Contact::Awaited { until } if self.is_idle() && !self.p1 => Some(until),
+            _ => None,
+        }
+    }
+
+    /// Until when the answer to a first contact is waited for.
+    fn contact_awaited(&self, now: Instant) -> Option<Instant> {
+        self.contact_until().filter(|until| now < *until)
+    }
+}
+
+impl Download {
+    /// Until when the first answer to a first contact is waited for.
+    pub(super) fn contact_awaited(&self, now: Instant) -> Option<Instant> {
+        self.sources.iter().filter_map(|source| source.contact_awaited(now)).min()
+    }
+
+    /// A source that is to be asked what it speaks.
+    pub(super) fn contact_due(&self, now: Instant) -> Option<usize> {
+        let awaited = self.sources.iter().filter(|source| source.contact_awaited(now).is_some()).count();
+        let is_due = |source: &Source| source.is_idle() && !source.p1 && source.contact == Contact::Due;
+        self.sources.iter().position(is_due).filter(|_| awaited < FIRST_CONTACTS_AT_ONCE)
+    }
+}
+
+impl DownloadMachine {
+    /// Asks a source what it speaks, unless that is known, or it did not answer lately.
+    pub(super) fn make_contact(&mut self, cx: &mut Cx, network: &NetworkMachine, id: TransferId, at: usize) {
+        let Some(source) = self.downloads.get(id).and_then(|row| row.sources.get(at)) else { return };
+        let until = self.contact_until(cx, network, id, source.addr);
+        if let Some(source) = self.downloads.get_mut(id).and_then(|row| row.sources.get_mut(at)) {
+            source.contact = until.map_or(Contact::Over, |until| Contact::Awaited { until });
+        }
+    }
+
+    /// Until when an answer of this peer is waited for; `None` if it is not to be asked.
+    fn contact_until(
+        &mut self,
+        cx: &mut Cx,
+        network: &NetworkMachine,
+        id: TransferId,
+        peer: SocketAddr,
+    ) -> Option<Instant> {
+        if network.peers().speech(peer) != Speech::Unheard {
+            return None;
+        }
+        if let Some(asked) = self.first_contacts.asked.get_mut(&peer) {
+            let until = asked.at + FIRST_CONTACT_WAIT;
+            if !asked.waiting.is_empty() && cx.now < until {
+                asked.waiting.insert(id);
+                return Some(until);
+            }
+            if cx.now < asked.at + FIRST_CONTACT_AGAIN {
+                return None;
+            }
+        }
+        // The answer comes on the connection that asks, and nobody connects to the endpoint that is named.
+        let nowhere = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), cx.config.listen.port().max(1));
+        let requester = network.advertised(cx).unwrap_or(nowhere);
+        let message = Message::FirstContact { id: QueryId::p1(cx.rng.number()), requester };
+        cx.dial_peer(peer, vec![message], Expect::FirstContact, Purpose::FirstContact).ok()?;
+        self.first_contacts.insert(cx.now, peer, id);
+        Some(cx.now + FIRST_CONTACT_WAIT)
+    }
+
+    /// Something else is known by now of what a peer speaks.
+    pub(in crate::node) fn on_speech_changed(&mut self, cx: &mut Cx, peer: SocketAddr, before: Speech, after: Speech) {
+        if after != Speech::Unheard {
+            self.first_contacts.forget(peer).into_iter().for_each(|id| self.downloads.touch(id));
+        }
+        if before == Speech::P1 {
+            self.downloads.forget_p1(peer).into_iter().for_each(|id| self.remember_download(cx, id));
+        }
+    }
+
+    /// A peer has answered the question what it speaks, or has not. One that cannot be reached, or is no peer, is not asked
+    /// for the file either, however late that shows: a connection takes longer to time out than the answer is waited for.
+    pub(in crate::node) fn on_contact_dial_ended(
+        &mut self,
+        cx: &mut Cx,
+        network: &mut NetworkMachine,
+        peer: SocketAddr,
+        outcome: &DialOutcome,
+    ) {
+        if matches!(outcome, Ok(Dialled { response: Response::SpeaksP1, .. })) {
+            return network.note_evidence(cx, peer, Evidence::Contact);
+        }
+        let waiting = match outcome {
+            Ok(_) => self.first_contacts.give_up(peer),
+            // It may be another program when it is there again.
+            Err(_) => self.first_contacts.forget(peer),
+        };
+        for id in waiting {
+            let Some(download) = self.downloads.get_mut(id) else { continue };
+            let awaits = |source: &Source| source.addr == peer && source.contact_until().is_some();
+            let Some(at) = download.sources.iter().position(awaits) else { continue };
+            let source = &mut download.sources[at];
+            source.contact = Contact::Over;
+            match outcome {
+                Err(fault @ (DialFault::Refused | DialFault::Unreachable | DialFault::TimedOut)) => {
+                    source.contact = Contact::Due;
+                    self.rest_source(cx, id, at, fault.to_string());
+                }
+                Err(fault @ DialFault::NotAPeer(_)) => self.refuse_source(cx, id, at, &fault.to_string(), None),
+                _ => {}
+            }
+            self.downloads.touch(id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_peers_that_were_asked_are_bounded() {
+        let mut contacts = FirstContacts::default();
+        let (start, addr) = (Instant::from_ms(0), |n: usize| SocketAddr::from(([10, 0, (n >> 8) as u8, n as u8], 9)));
+        for n in 0..=FIRST_CONTACTS_MAX {
+            contacts.insert(start, addr(n), TransferId(1));
+            contacts.insert(start, addr(n), TransferId(2));
+            contacts.check_invariants();
+        }
+        assert!(contacts.forget(addr(0)).is_empty(), "the oldest gave way");
+        assert_eq!(contacts.give_up(addr(1)), BTreeSet::from([TransferId(2)]));
+        assert!(contacts.forget(addr(1)).is_empty(), "nobody waits any more");
+        contacts.check_invariants();
+    }
+
+    #[test]
+    fn ports_of_one_address_that_do_not_answer_do_not_have_others_asked_again() {
+        let mut contacts = FirstContacts::default();
+        let (start, other) = (Instant::from_ms(0), SocketAddr::from(([192, 0, 2, 1], 9)));
+        contacts.insert(start, other, TransferId(1));
+        (1..=5_000).for_each(|port| contacts.insert(start, SocketAddr::from(([10, 0, 0, 1], port)), TransferId(2)));
+        contacts.check_invariants();
+        assert_eq!(contacts.give_up(other), BTreeSet::from([TransferId(1)]));
+    }
+}

@@ -1,0 +1,136 @@
+//! The downloads.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `table`, `state` | the queue of downloads, and one of them |
+//! | `picker` (pure), `proving` | what a download does next; how it gets an outline and has the size proved |
+//! | `fetch`, `verdicts`, `claims` | how bytes come; what the end of an exchange means; false sizes |
+//! | `refusals` | what a refusal of a source leads to |
+//! | `sources`, `source_places`, `names` | who offers what it wants, how many may, and under which names |
+//! | `finding`, `discovery` | who becomes a source; when further ones are looked for |
+//! | `first_contact` | asking a source of unknown protocol version whether it speaks `p1` |
+//! | `unsourced` | downloads by hash of which no source is known yet |
+//! | `parts` | its part file, and a disk that fails |
+//! | `places`, `matching` | the places that users name to save to; which download a wish is for |
+//! | `remembering` | which changes of downloads are on the disk, and the answers that wait for that |
+//! | `ordering`, `steering`, `orders` | what users order of downloads, slice by slice where it concerns many |
+//! | `rows`, `rate`, `crawling` | how users see them; their rates; downloads that keep others waiting |
+//!
+//! Calls `search` and `network`. Bulk bytes never pass through here: the loop is told what to fetch, and tells the outcome.
+
+mod claims;
+mod crawling;
+mod discovery;
+mod fetch;
+mod finding;
+mod first_contact;
+mod matching;
+mod names;
+mod ordering;
+mod orders;
+mod parts;
+mod picker;
+mod places;
+mod proving;
+mod rate;
+mod refusals;
+mod remembering;
+mod rows;
+mod source_places;
+mod sources;
+mod state;
+mod steering;
+mod table;
+mod unsourced;
+mod verdicts;
+
+pub(super) use ordering::{TEXT_BLOAT_MAX, page};
+pub(super) use orders::{Order, Outcome};
+#[cfg(test)]
+pub(super) use unsourced::name_of_hash;
+
+use super::cx::Cx;
+use super::exchanges::Purpose;
+use super::limits::{SEEKS_STUCK_BURST, SEEKS_STUCK_PER_MINUTE};
+use super::rate_limit::{Allowances, Tariff};
+use crate::id::TransferId;
+use first_contact::FirstContacts;
+use orders::Orders;
+use remembering::Remembering;
+use table::Downloads;
+
+/// The downloads.
+pub(super) struct DownloadMachine {
+    downloads: Downloads,
+    first_contacts: FirstContacts,
+    remembering: Remembering,
+    orders: Orders,
+    /// Searches of downloads that cannot ask a source: all of them have one allowance.
+    stuck_seeks: Allowances<()>,
+    /// Part files that no download names, and their bytes.
+    orphans: (u64, u64),
+}
+
+impl Default for DownloadMachine {
+    fn default() -> Self {
+        let stuck = Tariff { per_minute: SEEKS_STUCK_PER_MINUTE, burst: SEEKS_STUCK_BURST };
+        let (downloads, first_contacts, remembering, orders) = Default::default();
+        Self { downloads, first_contacts, remembering, orders, stuck_seeks: Allowances::new(stuck, 1), orphans: (0, 0) }
+    }
+}
+
+impl DownloadMachine {
+    /// The table of downloads.
+    pub(super) fn table(&self) -> &Downloads {
+        &self.downloads
+    }
+
+    /// A download is to be looked at again.
+    pub(super) fn on_look_timer(&mut self, id: TransferId) {
+        self.downloads.touch(id);
+    }
+
+    /// Bytes a second of all downloads together, 0 for no limit.
+    pub(super) fn set_rate_limit(&mut self, limit: u64) {
+        self.downloads.set_rate_limit(limit);
+    }
+
+    /// Part files that no download names, and their bytes.
+    pub(super) fn orphans(&self) -> (u64, u64) {
+        self.orphans
+    }
+
+    /// Part files were found that no download names.
+    pub(super) fn on_orphans_found(&mut self, files: u64, bytes: u64) {
+        self.orphans = (files, bytes);
+    }
+
+    /// Whether a slice of an order waits.
+    pub(super) fn has_order_work(&self) -> bool {
+        self.orders.has_work()
+    }
+
+    /// Records that gave way to others since the start.
+    pub(super) fn displaced(&self) -> u64 {
+        self.first_contacts.displaced()
+    }
+
+    pub(super) fn check_invariants(&self, cx: &Cx) {
+        self.downloads.check_invariants();
+        self.first_contacts.check_invariants();
+        if cx.is_running() {
+            self.check_fetches(cx);
+        }
+    }
+
+    /// Every exchange with a source has its dial, and works or waits for a worker.
+    fn check_fetches(&self, cx: &Cx) {
+        let workers = cx.exchanges.workers();
+        for (exchange, id) in self.downloads.fetches() {
+            let dial = cx.exchanges.dial(exchange);
+            assert!(dial.is_some_and(|dial| dial.purpose == Purpose::Fetch(id)), "{id:?} fetches by its own exchange");
+            let working = workers.is_active(exchange) || workers.is_queued(exchange);
+            assert!(working, "{id:?} fetches with a worker, or waits for one");
+        }
+    }
+}

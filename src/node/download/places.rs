@@ -1,0 +1,69 @@
+//! The places that users name with `-o`: each is looked at as soon as its download begins, also where the download waits
+//! in the queue. A bad one ends the download at once.
+
+use super::DownloadMachine;
+use super::state::{Download, NamedPlace};
+use crate::control::CallError;
+use crate::fault::DiskFault;
+use crate::id::TransferId;
+use crate::name::Escaped;
+use crate::node::contract::Action;
+use crate::node::cx::Cx;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+impl DownloadMachine {
+    /// Has the place looked at that the user has named for a new download.
+    pub(super) fn probe_target(&mut self, cx: &mut Cx, id: TransferId) {
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        download.named_place = NamedPlace::Probing;
+        let (spec, b3, size) = (download.spec.clone(), download.aim.b3(), download.size);
+        cx.out.act(Action::ProbeTarget { download: id, spec, b3, size });
+    }
+
+    /// The user has a download tried again, whose place was bad.
+    pub(super) fn probe_target_again(&mut self, cx: &mut Cx, id: TransferId) {
+        if self.downloads.get(id).is_some_and(|row| row.named_place == NamedPlace::Bad) {
+            self.probe_target(cx, id);
+        }
+    }
+
+    /// A file can be made at the place, or cannot. An error that says nothing of the place is left to the part file, which
+    /// meets it as well.
+    pub(in crate::node) fn on_target_probed(
+        &mut self,
+        cx: &mut Cx,
+        id: TransferId,
+        outcome: Result<PathBuf, DiskFault>,
+    ) {
+        let probing = |row: &&mut Download| row.named_place == NamedPlace::Probing && !row.state().is_final();
+        let Some(download) = self.downloads.get_mut(id).filter(probing) else { return };
+        match outcome {
+            Ok(path) => {
+                download.named_place = NamedPlace::Good;
+                download.path.get_or_insert(path);
+                self.tell_download(cx, id);
+            }
+            Err(fault) if fault.rules_out_path() => {
+                download.named_place = NamedPlace::Bad;
+                let error = place_error(download, fault);
+                self.fail_download(cx, id, error);
+            }
+            Err(_) => {
+                download.named_place = NamedPlace::Good;
+                self.tell_download(cx, id);
+            }
+        }
+    }
+}
+
+/// Why a download cannot be saved to its place.
+pub(super) fn place_error(download: &Download, fault: DiskFault) -> CallError {
+    let place = download.place();
+    let place = Escaped(place.as_os_str().as_bytes());
+    let remedy = match fault {
+        DiskFault::Exists => "move it away and `pyratectl retry`, or choose another path with `-o`",
+        _ => "choose another path with `-o`",
+    };
+    CallError::new(fault.into(), format!("cannot save to '{place}': {fault}; {remedy}"))
+}

@@ -1,0 +1,214 @@
+//! What is remembered of downloads: whether the last change of each is on the disk, and the answers that wait for that.
+//!
+//! A new download is accepted when its record is on the disk; before that no part file is made, so that a crash leaves
+//! none that no record names. One that cannot be remembered is refused. Of a download that is accepted, a change that
+//! cannot be remembered is carried out all the same, and its row says so until it is written.
+
+use super::DownloadMachine;
+use super::state::{Download, State};
+use crate::control::{CallError, CallId, ExitCode, Reply};
+use crate::fault::DiskFault;
+use crate::id::{ClientId, TransferId};
+use crate::node::NodeTimer;
+use crate::node::contract::{Action, DownloadRecord};
+use crate::node::cx::Cx;
+use crate::node::limits::{RECORD_ANSWERS_MAX, RECORD_WAIT_MAX};
+use crate::node::subscriptions::Topic;
+use crate::timer::TimerId;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The revisions given, and the answers that wait.
+#[derive(Debug, Default)]
+pub(super) struct Remembering {
+    revisions: u64,
+    answers_begun: u64,
+    answers: BTreeMap<u64, WaitingAnswer>,
+}
+
+/// An answer that waits until what the call changed is on the disk.
+#[derive(Debug)]
+struct WaitingAnswer {
+    client: ClientId,
+    call: CallId,
+    ids: Vec<TransferId>,
+    /// The revisions that are to be on the disk first.
+    needs: BTreeMap<TransferId, u64>,
+    timer: TimerId,
+}
+
+/// What is known of the records of a download.
+#[derive(Debug, Default)]
+pub(super) struct Recorded {
+    /// Of the last record ordered.
+    revision: u64,
+    /// Of the last one that is on the disk.
+    durable: u64,
+    /// A record of it has been on the disk, in this run or an earlier one.
+    pub(super) accepted: bool,
+    trouble: Option<Trouble>,
+}
+
+/// Why the last change is not on the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trouble {
+    Failed(DiskFault),
+    /// The disk has not answered in time: unknown.
+    Overdue,
+}
+
+impl Recorded {
+    /// As an earlier run remembered it.
+    pub(super) fn recalled() -> Self {
+        Self { accepted: true, ..Self::default() }
+    }
+
+    /// Why a restart does not know how the download stands.
+    pub(super) fn trouble(&self) -> Option<CallError> {
+        Some(match self.trouble? {
+            Trouble::Failed(fault) => {
+                CallError::new(fault.into(), format!("{fault} (state directory); a restart loses this change"))
+            }
+            Trouble::Overdue => {
+                CallError::new(ExitCode::FileIo, "the disk of the state directory does not answer in time")
+            }
+        })
+    }
+}
+
+impl DownloadMachine {
+    /// Remembers a download as it is now.
+    pub(super) fn remember_download(&mut self, cx: &mut Cx, id: TransferId) {
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        self.remembering.revisions += 1;
+        let revision = self.remembering.revisions;
+        download.recorded.revision = revision;
+        let record: Box<DownloadRecord> = Box::new(download.record(id));
+        cx.out.act(Action::RememberDownload { record, revision });
+    }
+
+    /// Answers with the rows of downloads as soon as what is known of them is on the disk.
+    pub(super) fn answer_when_recorded(&mut self, cx: &mut Cx, client: ClientId, call: CallId, ids: Vec<TransferId>) {
+        let rows = ids.iter().filter_map(|id| Some((*id, &self.downloads.get(*id)?.recorded)));
+        let unwritten = rows.filter(|(_, recorded)| recorded.durable < recorded.revision);
+        let needs: BTreeMap<TransferId, u64> = unwritten.map(|(id, recorded)| (id, recorded.revision)).collect();
+        if needs.is_empty() {
+            return self.answer_with_rows(cx, client, call, &ids);
+        }
+        if self.remembering.answers.len() >= RECORD_ANSWERS_MAX
+            && let Some((oldest, _)) = self.remembering.answers.first_key_value()
+        {
+            self.on_record_overdue(cx, *oldest);
+        }
+        self.remembering.answers_begun += 1;
+        let number = self.remembering.answers_begun;
+        let timer = cx.wheel.insert(cx.now + RECORD_WAIT_MAX, NodeTimer::RecordOverdue(number));
+        self.remembering.answers.insert(number, WaitingAnswer { client, call, ids, needs, timer });
+    }
+
+    fn answer_with_rows(&mut self, cx: &mut Cx, client: ClientId, call: CallId, ids: &[TransferId]) {
+        let outcome = Ok(Reply::Downloads(self.downloads_reply(cx, ids)));
+        cx.out.act(Action::Reply { client, call, outcome });
+    }
+
+    /// What was to be remembered of a download is on the disk, or is not.
+    pub(in crate::node) fn on_recorded(
+        &mut self,
+        cx: &mut Cx,
+        id: TransferId,
+        revision: u64,
+        outcome: Result<(), DiskFault>,
+    ) {
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        let is_over = download.state().is_final();
+        let recorded = &mut download.recorded;
+        match outcome {
+            Ok(()) => {
+                recorded.accepted = true;
+                recorded.durable = recorded.durable.max(revision);
+                if recorded.durable >= recorded.revision {
+                    recorded.trouble = None;
+                }
+                // The answers tell what has its turn now.
+                self.start_downloads(cx);
+                self.settle_answers(cx, id, |need| need <= revision);
+            }
+            Err(fault) if recorded.accepted || is_over => {
+                recorded.trouble = Some(Trouble::Failed(fault));
+                self.settle_answers(cx, id, |need| need <= revision);
+            }
+            Err(fault) => self.refuse_unrecorded(cx, id, fault),
+        }
+    }
+
+    /// The needs of answers that are met, and the answers that wait for nothing else.
+    fn settle_answers(&mut self, cx: &mut Cx, id: TransferId, is_met: impl Fn(u64) -> bool) {
+        let mut ready = Vec::new();
+        for (number, answer) in &mut self.remembering.answers {
+            if answer.needs.get(&id).is_some_and(|need| is_met(*need)) {
+                answer.needs.remove(&id);
+                ready.extend(answer.needs.is_empty().then_some(*number));
+            }
+        }
+        for number in ready {
+            let Some(answer) = self.take_answer(cx, number) else { continue };
+            self.answer_with_rows(cx, answer.client, answer.call, &answer.ids);
+        }
+    }
+
+    fn take_answer(&mut self, cx: &mut Cx, number: u64) -> Option<WaitingAnswer> {
+        let answer = self.remembering.answers.remove(&number)?;
+        cx.wheel.cancel(answer.timer);
+        Some(answer)
+    }
+
+    /// A new download cannot be remembered: whoever waits for it is told that it is not accepted, and so are the other
+    /// new ones of the same calls.
+    fn refuse_unrecorded(&mut self, cx: &mut Cx, id: TransferId, fault: DiskFault) {
+        let message = format!("{fault} (state directory): nothing was begun, since a restart would forget it");
+        let error = CallError::new(fault.into(), message);
+        let (mut refused, mut calls) = (BTreeSet::from([id]), Vec::new());
+        while let Some(number) = self.needing_any(&refused) {
+            let Some(answer) = self.take_answer(cx, number) else { break };
+            let is_new = |id: &TransferId| self.downloads.get(*id).is_some_and(|row| !row.recorded.accepted);
+            refused.extend(answer.needs.keys().copied().filter(is_new));
+            calls.push((answer.client, answer.call));
+        }
+        for id in refused {
+            if calls.is_empty() {
+                // Its call was answered before this was known.
+                self.fail_download(cx, id, error.clone());
+            } else {
+                let timer = self.downloads.get(id).and_then(|row| row.state().timer());
+                cx.cancel_timer(timer);
+                self.downloads.withdraw(id);
+                cx.subscriptions.close(Topic::Download(id));
+                cx.out.act(Action::ForgetDownload { download: id });
+            }
+        }
+        for (client, call) in calls {
+            cx.out.act(Action::Reply { client, call, outcome: Err(error.clone()) });
+        }
+    }
+
+    fn needing_any(&self, ids: &BTreeSet<TransferId>) -> Option<u64> {
+        let needs = |answer: &WaitingAnswer| answer.needs.keys().any(|id| ids.contains(id));
+        self.remembering.answers.iter().find(|(_, answer)| needs(answer)).map(|(number, _)| *number)
+    }
+
+    /// The disk has had its time: the answer says what is not known to be on it.
+    pub(in crate::node) fn on_record_overdue(&mut self, cx: &mut Cx, number: u64) {
+        let Some(answer) = self.take_answer(cx, number) else { return };
+        for id in answer.needs.keys() {
+            if let Some(download) = self.downloads.get_mut(*id) {
+                download.recorded.trouble.get_or_insert(Trouble::Overdue);
+            }
+        }
+        self.answer_with_rows(cx, answer.client, answer.call, &answer.ids);
+    }
+
+    /// Whether a download may begin: it is remembered, and has a source.
+    pub(super) fn may_begin(&self, id: TransferId) -> bool {
+        let may = |row: &Download| row.state() == State::Queued && row.recorded.accepted && !row.is_unsourced();
+        self.downloads.get(id).is_some_and(may)
+    }
+}

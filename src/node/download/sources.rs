@@ -1,0 +1,355 @@
+//! Who offers what a download wants: what each source is asked for now, what it has brought, and what it has deserved.
+//!
+//! Who becomes a source is decided in [`finding`](crate::node::download::finding).
+
+use super::DownloadMachine;
+use super::finding::Origin;
+use super::first_contact::Contact;
+use super::names::{Ask, Names, NamesTold};
+use super::rate::Rate;
+use super::state::Download;
+use crate::control::{SourceRow, SourceState};
+use crate::fault::RefusalReason;
+use crate::id::{ExchangeId, TransferId};
+use crate::name::FileName;
+use crate::node::contract::SourceRecord;
+use crate::node::limits::{HELD_AFTERMATH, RECORD_NAMES_BYTES_MAX};
+use crate::node::network::NetworkMachine;
+use crate::node::network::Speech;
+use crate::node::network::canonical;
+use crate::node::search::Teller;
+use crate::time::Instant;
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// Somebody who offers the file.
+#[derive(Debug)]
+pub(super) struct Source {
+    pub(super) addr: SocketAddr,
+    /// What it calls the file, and what it has refused under each name since it last rested.
+    pub(super) names: Names,
+    /// It has shown that it speaks `p1`.
+    pub(super) p1: bool,
+    pub(super) origin: Origin,
+    /// Whether it was asked what it speaks, as long as that is not known.
+    pub(super) contact: Contact,
+    /// Bytes, as it claims.
+    pub(super) size: Option<u64>,
+    pub(super) standing: Standing,
+    /// Bytes of the content that came from it and count.
+    pub(super) bytes: u64,
+    /// All bytes that came from it.
+    pub(super) received: u64,
+    pub(super) rate: Rate,
+    /// Bytes per second, as earlier fetches went.
+    pub(super) speed: Option<u64>,
+    /// Fetches in a row that failed.
+    pub(super) failures: u32,
+    /// Times in a row that it was out of reach or broke off, and did not say why.
+    pub(super) silences: u32,
+    /// Times in a row that it said no although it has brought something, or others bring it.
+    pub(super) refusals: u32,
+    /// Why it was given up, as far as it has said.
+    pub(super) refused_for: Option<RefusalReason>,
+    pub(super) asked_at: Option<Instant>,
+    /// Times in a row that it said that it has another content by now, and gave nothing of it.
+    pub(super) changes: u32,
+    pub(super) excuse: Excuse,
+    pub(super) names_told: NamesTold,
+    /// It is to say what it has before it is asked for anything else.
+    pub(super) doubt: Option<Doubt>,
+    pub(super) error: Option<String>,
+}
+
+/// What a source does for its download.
+#[derive(Debug)]
+pub(super) enum Standing {
+    /// It may be asked.
+    Idle,
+    /// It may be asked only where no source can that the user chose.
+    Reserve,
+    /// It was asked.
+    Busy(Fetch),
+    /// It failed, and is left alone for a while.
+    Resting { until: Instant },
+    /// It said no to everything, and is asked again only when a search finds it again.
+    Refused,
+    /// It sent wrong bytes, and is not asked for this content again; once it is, if nobody else can be asked.
+    Corrupt,
+}
+
+/// Whether a source that sent wrong bytes, and said that it has the content all the same, may be asked once more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Excuse {
+    /// It has done no such thing.
+    NotNeeded,
+    /// It may, when nobody else can be asked.
+    Due,
+    /// It was.
+    Used,
+}
+
+/// A source that speaks `p1` did not give the content that it offered. Its file may have changed, or have another name by
+/// now; it lies only if it still says that it has this content.
+#[derive(Debug)]
+pub(super) struct Doubt {
+    /// What it was asked for.
+    pub(super) task: Task,
+    /// The name that it was asked under.
+    pub(super) name: Rc<FileName>,
+    pub(super) charge: Charge,
+}
+
+/// What a source did instead of giving the content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Charge {
+    /// It refused, after this time.
+    Refused { took: Duration },
+    /// It sent what is not of this content. Why.
+    Corrupt(String),
+    /// A hit says that it has another content under this name.
+    OtherByHit,
+}
+
+/// An exchange with a source.
+#[derive(Debug)]
+pub(super) struct Fetch {
+    pub(super) exchange: ExchangeId,
+    pub(super) task: Task,
+    /// The name that it was asked under.
+    pub(super) name: Rc<FileName>,
+    pub(super) began: Instant,
+    /// When the last bytes came.
+    pub(super) progressed: Instant,
+    /// Bytes that came.
+    pub(super) received: u64,
+    /// Of these, the bytes of groups that came in whole.
+    pub(super) counted: u64,
+    /// Bytes of the first group that an earlier exchange has brought, until it is whole.
+    pub(super) resumed: u64,
+    /// When our own limit held it back last.
+    pub(super) held_at: Option<Instant>,
+}
+
+impl Fetch {
+    pub(super) fn new(now: Instant, exchange: ExchangeId, task: Task, name: Rc<FileName>) -> Self {
+        let (began, progressed) = (now, now);
+        Self { exchange, task, name, began, progressed, received: 0, counted: 0, resumed: 0, held_at: None }
+    }
+
+    /// Our limit holds it back: what it brings says nothing about its source.
+    pub(super) fn hold(&mut self, now: Instant) {
+        self.held_at = Some(now);
+        self.progressed = now;
+    }
+
+    /// For how long it has had the chance to bring what its source can send. Measured rates cover [`RATE_SPAN`], so
+    /// that they mean something only when it was not held back for as long.
+    pub(super) fn tried_for(&self, now: Instant) -> Duration {
+        now.saturating_since(self.held_at.map_or(self.began, |at| at + HELD_AFTERMATH))
+    }
+
+    /// Whether our limit holds it back, or did so a moment ago.
+    pub(super) fn is_held(&self, now: Instant) -> bool {
+        self.held_at.is_some_and(|at| now < at + HELD_AFTERMATH)
+    }
+
+    /// Bytes of groups that are not whole yet.
+    pub(super) fn in_flight(&self) -> u64 {
+        self.resumed + self.received.saturating_sub(self.counted)
+    }
+}
+
+/// What a source was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Task {
+    /// Code 9.
+    Metadata,
+    /// Code 9, of which the first line tells which content the source has.
+    Identify,
+    /// Code 8: these groups are still to come. `twice`: another source fetches the same, and the first to bring it wins.
+    Groups { left: Range<u64>, twice: bool },
+    /// Code 4, each group checked.
+    Whole,
+    /// Code 4, with nothing to check it against.
+    Stream,
+}
+
+impl Task {
+    /// The kind of request.
+    pub(super) fn asks(&self) -> Ask {
+        match self {
+            Self::Metadata | Self::Identify => Ask::Metadata,
+            Self::Groups { .. } => Ask::Ranges,
+            Self::Whole | Self::Stream => Ask::All,
+        }
+    }
+}
+
+impl Source {
+    /// One that the user chose.
+    pub(super) fn new(addr: SocketAddr, name: Rc<FileName>, size: Option<u64>) -> Self {
+        Self {
+            addr,
+            names: Names::new(name, Teller::Source),
+            p1: false,
+            origin: Origin::Chosen,
+            contact: Contact::Due,
+            size,
+            standing: Standing::Idle,
+            bytes: 0,
+            received: 0,
+            rate: Rate::default(),
+            speed: None,
+            failures: 0,
+            silences: 0,
+            refusals: 0,
+            refused_for: None,
+            asked_at: None,
+            changes: 0,
+            excuse: Excuse::NotNeeded,
+            names_told: NamesTold::default(),
+            doubt: None,
+            error: None,
+        }
+    }
+
+    /// As an earlier run remembered it, of a download whose hash is known or not. `None` without a name.
+    pub(super) fn recalled(record: SourceRecord, size: Option<u64>, is_known: bool) -> Option<Self> {
+        let addr = canonical(record.addr);
+        let name = Rc::new(record.names.first()?.clone());
+        let (origin, standing) = match (record.is_chosen, is_known) {
+            (true, _) => (Origin::Chosen, Standing::Idle),
+            (false, true) => (Origin::Content, Standing::Idle),
+            (false, false) => (Origin::Name, Standing::Reserve),
+        };
+        let names = Names::recalled(record.names)?;
+        Some(Self { p1: record.p1, names, origin, standing, ..Self::new(addr, name, size) })
+    }
+
+    /// What is remembered of it, with as many of its older names as fit into this many bytes.
+    fn record(&self, bytes_left: &mut usize) -> SourceRecord {
+        let mut names = self.names.iter();
+        let mut kept: Vec<FileName> = names.next().map(|name| FileName::clone(name)).into_iter().collect();
+        for name in names {
+            let Some(left) = bytes_left.checked_sub(name.as_bytes().len()) else { break };
+            *bytes_left = left;
+            kept.push(FileName::clone(name));
+        }
+        SourceRecord { addr: self.addr, names: kept, p1: self.p1, is_chosen: self.origin == Origin::Chosen }
+    }
+
+    /// Whether it has brought something that counts.
+    pub(super) fn has_delivered(&self) -> bool {
+        self.bytes > 0
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self.standing, Standing::Idle) && self.doubt.is_none()
+    }
+
+    /// Whether it may be asked this, now.
+    pub(super) fn is_ready_for(&self, ask: Ask) -> bool {
+        let may_give = self.origin != Origin::Name || ask == Ask::All;
+        may_give && self.is_idle() && self.p1 && self.names.name_for(ask).is_some()
+    }
+
+    pub(super) fn fetch(&self) -> Option<&Fetch> {
+        match &self.standing {
+            Standing::Busy(fetch) => Some(fetch),
+            _ => None,
+        }
+    }
+
+    pub(super) fn fetch_mut(&mut self) -> Option<&mut Fetch> {
+        match &mut self.standing {
+            Standing::Busy(fetch) => Some(fetch),
+            _ => None,
+        }
+    }
+
+    /// The groups that it is still to bring.
+    pub(super) fn groups_left(&self) -> Option<&Range<u64>> {
+        match self.fetch() {
+            Some(Fetch { task: Task::Groups { left, .. }, .. }) => Some(left),
+            _ => None,
+        }
+    }
+
+    /// Bytes per second, as well as it can be said.
+    pub(super) fn speed_now(&self, now: Instant) -> Option<u64> {
+        let fetch = self.fetch()?;
+        let fresh = now.saturating_since(fetch.began) < crate::node::limits::SPEED_AFTER;
+        let measured = if fresh { None } else { self.rate.per_second(now, self.received) };
+        measured.or(self.speed)
+    }
+
+    /// Takes a measure of the fetch that ends.
+    pub(super) fn learn_speed(&mut self, now: Instant, fetch: &Fetch) {
+        let ms = u64::try_from(now.saturating_since(fetch.began).as_millis()).unwrap_or(u64::MAX);
+        if let Some(measured) = fetch.received.saturating_mul(1_000).checked_div(ms).filter(|_| fetch.received > 0) {
+            self.speed = Some(match self.speed {
+                // It can send this much at least.
+                Some(before) if fetch.is_held(now) => before.max(measured),
+                Some(before) => before / 2 + measured / 2,
+                None => measured,
+            });
+        }
+    }
+
+    /// It has brought something that counts.
+    pub(super) fn forgive(&mut self) {
+        self.failures = 0;
+        self.silences = 0;
+        self.refusals = 0;
+        self.changes = 0;
+        self.error = None;
+    }
+
+    /// It may be asked for everything again, unless it sent wrong bytes.
+    pub(super) fn give_another_chance(&mut self) {
+        if matches!(self.standing, Standing::Resting { .. } | Standing::Refused) {
+            self.standing = Standing::Idle;
+            self.names.forget_refusals();
+            self.refusals = 0;
+        }
+    }
+
+    pub(super) fn row(&self, now: Instant) -> SourceRow {
+        let state = match self.standing {
+            Standing::Idle => SourceState::Idle,
+            Standing::Busy(_) => SourceState::Active,
+            Standing::Reserve | Standing::Resting { .. } => SourceState::Waiting,
+            Standing::Refused => SourceState::Refused,
+            Standing::Corrupt => SourceState::Corrupt,
+        };
+        let rate = self.fetch().and_then(|_| self.rate.per_second(now, self.received));
+        SourceRow { addr: self.addr, state, bytes: self.bytes, rate, error: self.error.clone() }
+    }
+}
+
+impl Download {
+    /// What is remembered of the sources.
+    pub(super) fn source_records(&self) -> Vec<SourceRecord> {
+        let mut bytes_left = RECORD_NAMES_BYTES_MAX;
+        self.sources.iter().map(|source| source.record(&mut bytes_left)).collect()
+    }
+}
+
+impl DownloadMachine {
+    /// What the sources speak may be known by now. Says whether more of them speak `p1` than before.
+    pub(super) fn learn_speech(&mut self, network: &NetworkMachine, id: TransferId) -> bool {
+        let Some(download) = self.downloads.get_mut(id) else { return false };
+        let mut learnt = false;
+        for source in download.sources.iter_mut().filter(|source| !source.p1) {
+            match network.peers().speech(source.addr) {
+                Speech::P1 => (source.p1, learnt) = (true, true),
+                Speech::Base => source.contact = Contact::Over,
+                Speech::Unheard => {}
+            }
+        }
+        learnt
+    }
+}

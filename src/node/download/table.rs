@@ -1,0 +1,492 @@
+//! The downloads: the queue, the state of each, and the order in which they get their turn.
+//!
+//! Owns the table. One row of it is a [`download`](crate::node::download::state). What a download does next is decided in [`scheduling`](crate::node::download::picker) and carried out in
+//! [`fetching`](crate::node::download::fetch); what becomes of its part file stands in [`parts`](crate::node::download::parts), what users order in
+//! [`ordering`](crate::node::download::ordering) and [`steering`](crate::node::download::steering).
+
+use super::DownloadMachine;
+use super::crawling::Pace;
+use super::first_contact::Contact;
+use super::rows::RateCap;
+use super::sources::{Fetch, Source, Standing};
+use super::state::{Aim, Download, Part, State};
+use crate::control::{DownloadRow, Notice};
+use crate::id::{ContentHash, ExchangeId, TransferId};
+use crate::name::FileName;
+use crate::node::NodeTimer;
+use crate::node::contract::{Action, DownloadRecord, RecordState};
+use crate::node::cx::Cx;
+use crate::node::limits::{DOWNLOADS_MAX, FETCH_RATE_MIN, FETCHES_MAX, FETCHES_PER_DOWNLOAD_MAX};
+use crate::node::network::NetworkMachine;
+use crate::node::steps::Step;
+use crate::node::subscriptions::Topic;
+use crate::time::Instant;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// All downloads remembered.
+#[derive(Default)]
+pub(in crate::node) struct Downloads {
+    rows: BTreeMap<TransferId, Download>,
+    /// Those that wait for their turn, with how often they have stood back for others; the least of these is next, and then
+    /// the oldest.
+    queued: BTreeSet<(u32, TransferId)>,
+    active: BTreeSet<TransferId>,
+    /// Those that are over, in the order in which they ended.
+    finished: VecDeque<TransferId>,
+    /// Which unfinished downloads have this name of this peer as a source: several, if its content has changed.
+    by_source: BTreeSet<(Rc<FileName>, SocketAddr, TransferId)>,
+    /// Which unfinished downloads want this content: several, if some were asked for by name.
+    by_content: BTreeSet<(ContentHash, TransferId)>,
+    /// Which source of which download an exchange is with.
+    fetches: BTreeMap<ExchangeId, (TransferId, usize)>,
+    /// Those to be looked at before the event is over.
+    touched: BTreeSet<TransferId>,
+    /// Those that came into the queue without a source, and have not searched for one since.
+    unsourced: BTreeSet<TransferId>,
+    /// When the next download that begins without a source may search.
+    first_search_at: Option<Instant>,
+    begun: u32,
+    /// A look at how fast the active ones come is planned.
+    pub(super) pace_is_watched: bool,
+    /// Bytes a second of all together; 0 for no limit.
+    rate_limit: u64,
+}
+
+impl Downloads {
+    pub(in crate::node) fn active(&self) -> usize {
+        self.active.len()
+    }
+
+    /// Those in the queue, those that wait for their sources, and those that are paused.
+    pub(in crate::node) fn waiting(&self) -> usize {
+        self.rows.len() - self.active.len() - self.finished.len()
+    }
+
+    pub(super) fn get(&self, id: TransferId) -> Option<&Download> {
+        self.rows.get(&id)
+    }
+
+    /// All downloads, by id.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (TransferId, &Download)> {
+        self.rows.iter().map(|(id, row)| (*id, row))
+    }
+
+    pub(super) fn get_mut(&mut self, id: TransferId) -> Option<&mut Download> {
+        self.rows.get_mut(&id)
+    }
+
+    /// Ids of all, ascending.
+    pub(in crate::node) fn ids(&self) -> impl Iterator<Item = u32> {
+        self.rows.keys().map(|id| id.0)
+    }
+
+    /// Ids of those in a state, ascending.
+    pub(super) fn ids_of(&self, fits: impl Fn(State) -> bool) -> impl Iterator<Item = u32> {
+        self.rows.iter().filter(move |(_, row)| fits(row.state)).map(|(id, _)| id.0)
+    }
+
+    /// Ids of the active ones, ascending.
+    pub(super) fn active_ids(&self) -> Vec<TransferId> {
+        self.active.iter().copied().collect()
+    }
+
+    /// Rows after an id, ascending.
+    pub(super) fn after(&self, after: TransferId, now: Instant) -> impl Iterator<Item = (u32, DownloadRow)> {
+        let first = after.0.checked_add(1).map(TransferId);
+        let rows = first.map(|first| self.rows.range(first..)).into_iter().flatten();
+        let cap = self.rate_cap(now);
+        rows.map(move |(id, download)| (id.0, download.row(*id, now, cap)))
+    }
+
+    pub(super) fn row(&self, id: TransferId, now: Instant) -> Option<DownloadRow> {
+        Some(self.rows.get(&id)?.row(id, now, self.rate_cap(now)))
+    }
+
+    pub(super) fn set_rate_limit(&mut self, limit: u64) {
+        self.rate_limit = limit;
+    }
+
+    fn rate_cap(&self, now: Instant) -> RateCap {
+        let measuring = if self.rate_limit > 0 { usize::MAX } else { 0 };
+        let rates = self.active.iter().take(measuring).filter_map(|id| self.rows.get(id)?.measured_rate(now));
+        RateCap { limit: self.rate_limit, measured: rates.fold(0, u64::saturating_add) }
+    }
+
+    /// The unfinished downloads of a content, ascending.
+    pub(super) fn of_content(&self, b3: ContentHash) -> impl Iterator<Item = (TransferId, &Download)> {
+        let ids = self.by_content.range((b3, TransferId(0))..=(b3, TransferId(u32::MAX)));
+        ids.filter_map(|(_, id)| Some((*id, self.rows.get(id)?)))
+    }
+
+    /// The unfinished downloads that have this name of this peer as a source, ascending.
+    pub(super) fn of_source(
+        &self,
+        name: &Rc<FileName>,
+        addr: SocketAddr,
+    ) -> impl Iterator<Item = (TransferId, &Download)> {
+        let key = |id| (Rc::clone(name), addr, TransferId(id));
+        let ids = self.by_source.range(key(0)..=key(u32::MAX));
+        ids.filter_map(|(_, _, id)| Some((*id, self.rows.get(id)?)))
+    }
+
+    /// The unfinished downloads, ascending.
+    pub(super) fn unfinished(&self) -> impl Iterator<Item = (TransferId, &Download)> {
+        self.rows.iter().map(|(id, row)| (*id, row)).filter(|(_, row)| !row.state.is_final())
+    }
+
+    /// The unfinished downloads of a content.
+    pub(super) fn ids_of_content(&self, b3: ContentHash) -> Vec<TransferId> {
+        self.of_content(b3).map(|(id, _)| id).collect()
+    }
+
+    /// Room for new rows, once the finished ones are forgotten.
+    pub(super) fn room(&self) -> usize {
+        DOWNLOADS_MAX - (self.rows.len() - self.finished.len())
+    }
+
+    /// Ids up to this one were given.
+    pub(super) fn note_given(&mut self, id: u32) {
+        self.begun = self.begun.max(id);
+    }
+
+    fn next_id(&mut self) -> Option<TransferId> {
+        self.begun = self.begun.checked_add(1)?;
+        Some(TransferId(self.begun))
+    }
+
+    /// Puts a download into the table.
+    fn insert(&mut self, id: TransferId, download: Download) {
+        if download.state == State::Queued {
+            self.queued.insert((download.stood_back, id));
+            self.unsourced.extend(download.is_unsourced().then_some(id));
+        }
+        let is_final = download.state.is_final();
+        self.rows.insert(id, download);
+        if is_final {
+            self.finished.push_back(id);
+        } else {
+            self.index_sources(id);
+        }
+    }
+
+    /// Takes a download that was not begun out of the table.
+    pub(super) fn withdraw(&mut self, id: TransferId) {
+        debug_assert!(self.rows.get(&id).is_none_or(|row| !row.state.is_active() && !row.state.is_final()));
+        self.unindex_sources(id);
+        let stood_back = self.rows.get(&id).map_or(0, |row| row.stood_back);
+        self.queued.remove(&(stood_back, id));
+        self.unsourced.remove(&id);
+        self.touched.remove(&id);
+        self.rows.remove(&id);
+    }
+
+    /// The sources or the aim of a download changed.
+    pub(super) fn index_sources(&mut self, id: TransferId) {
+        let Some(download) = self.rows.get(&id) else { return };
+        for source in &download.sources {
+            for name in source.names.iter() {
+                self.by_source.insert((Rc::clone(name), source.addr, id));
+            }
+        }
+        self.by_content.extend(download.aim.b3().map(|b3| (b3, id)));
+    }
+
+    /// A download is over, or its sources or its aim are about to change.
+    pub(super) fn unindex_sources(&mut self, id: TransferId) {
+        let Some(download) = self.rows.get(&id) else { return };
+        for source in &download.sources {
+            for name in source.names.iter() {
+                self.by_source.remove(&(Rc::clone(name), source.addr, id));
+            }
+        }
+        if let Some(b3) = download.aim.b3() {
+            self.by_content.remove(&(b3, id));
+        }
+    }
+
+    /// A peer does not speak `p1` after all: it is asked in the base protocol from its next request on. The downloads that
+    /// change by it.
+    pub(super) fn forget_p1(&mut self, peer: SocketAddr) -> Vec<TransferId> {
+        let mut changed = Vec::new();
+        for (id, row) in self.rows.iter_mut().filter(|(_, row)| !row.state.is_final()) {
+            for source in row.sources.iter_mut().filter(|source| source.addr == peer && source.p1) {
+                source.p1 = false;
+                source.contact = Contact::Due;
+                changed.push(*id);
+            }
+        }
+        changed
+    }
+
+    /// A chosen source said which content the name has. Who was found by the name alone is dropped.
+    pub(super) fn learn(&mut self, id: TransferId, b3: ContentHash, from: SocketAddr) {
+        self.unindex_sources(id);
+        if let Some(download) = self.rows.get_mut(&id) {
+            download.keep_chosen();
+            download.aim = Aim::Learnt { b3, from };
+        }
+        self.index_sources(id);
+    }
+
+    /// Has a download looked at before the event is over.
+    pub(super) fn touch(&mut self, id: TransferId) {
+        self.touched.insert(id);
+    }
+
+    pub(super) fn next_touched(&mut self) -> Option<TransferId> {
+        self.touched.pop_first()
+    }
+
+    /// One that has to search for its first source.
+    pub(super) fn next_unsourced(&mut self) -> Option<TransferId> {
+        self.unsourced.pop_first()
+    }
+
+    /// When a download that begins without a source may search.
+    pub(super) fn first_search_at(&mut self, now: Instant, spacing: Duration) -> Instant {
+        let at = self.first_search_at.map_or(now, |at| at.max(now));
+        self.first_search_at = Some(at + spacing);
+        at
+    }
+
+    /// Whose an exchange is, unless it was broken off.
+    pub(super) fn fetch_of(&self, exchange: ExchangeId) -> Option<(TransferId, usize)> {
+        self.fetches.get(&exchange).copied()
+    }
+
+    pub(super) fn fetch_mut(&mut self, exchange: ExchangeId) -> Option<&mut Fetch> {
+        let (id, at) = self.fetch_of(exchange)?;
+        self.rows.get_mut(&id)?.sources.get_mut(at)?.fetch_mut()
+    }
+
+    /// Exchanges that may share the limit without being so slow that the other side takes us for stalled; at least one.
+    fn paced_max(&self) -> usize {
+        let paced = self.rate_limit.checked_div(FETCH_RATE_MIN).filter(|_| self.rate_limit > 0);
+        paced.map_or(usize::MAX, |paced| usize::try_from(paced).unwrap_or(usize::MAX).max(1))
+    }
+
+    /// Downloads that may be active at once, where so many are configured.
+    pub(super) fn active_max(&self, configured: usize) -> usize {
+        configured.min(self.paced_max())
+    }
+
+    /// How many more exchanges a download may begin: its first always, others as far as all downloads have their share.
+    pub(super) fn fetch_room(&self, id: TransferId, workers_max: usize) -> usize {
+        let busy = self.rows.get(&id).map_or(0, |row| row.busy().count());
+        let in_all = FETCHES_MAX.min(workers_max / 2).min(self.paced_max()).max(1);
+        let share = (in_all / self.active.len().max(1)).clamp(1, FETCHES_PER_DOWNLOAD_MAX);
+        let room = share.saturating_sub(busy).min(in_all.saturating_sub(self.fetches.len()));
+        if busy == 0 { room.max(1) } else { room }
+    }
+
+    /// A source was asked.
+    pub(super) fn begin_fetch(&mut self, id: TransferId, at: usize, fetch: Fetch) {
+        let Some(source) = self.rows.get_mut(&id).and_then(|row| row.sources.get_mut(at)) else { return };
+        self.fetches.insert(fetch.exchange, (id, at));
+        source.standing = Standing::Busy(fetch);
+    }
+
+    /// An exchange is over, or broken off: its source is idle.
+    pub(super) fn end_fetch(&mut self, now: Instant, id: TransferId, at: usize) -> Option<Fetch> {
+        let source = self.rows.get_mut(&id)?.sources.get_mut(at)?;
+        source.fetch()?;
+        let Standing::Busy(fetch) = std::mem::replace(&mut source.standing, Standing::Idle) else { return None };
+        source.learn_speed(now, &fetch);
+        if self.fetches.len() >= FETCHES_MAX {
+            // Others may have waited for this one to end.
+            self.touched.extend(self.active.iter().copied());
+        }
+        self.fetches.remove(&fetch.exchange);
+        Some(fetch)
+    }
+
+    pub(super) fn check_invariants(&self) {
+        assert!(self.rows.len() <= DOWNLOADS_MAX, "the downloads are bounded");
+        for (id, row) in &self.rows {
+            assert_eq!(self.active.contains(id), row.state.is_active(), "{id:?} is listed as active when it is");
+            let queued = self.queued.contains(&(row.stood_back, *id));
+            assert_eq!(queued, row.state == State::Queued, "{id:?} is listed as queued when it is");
+            row.check_invariants(*id);
+        }
+        let finished = self.rows.values().filter(|row| row.state.is_final()).count();
+        assert_eq!(finished, self.finished.len(), "the finished downloads are listed");
+        let indexed = self.by_source.iter().map(|(_, _, id)| id).chain(self.by_content.iter().map(|(_, id)| id));
+        for id in indexed {
+            assert!(self.rows.get(id).is_some_and(|row| !row.state.is_final()), "{id:?} is unfinished");
+        }
+        let busy: usize = self.rows.values().map(|row| row.busy().count()).sum();
+        assert_eq!(busy, self.fetches.len(), "every exchange is with one source");
+        for (exchange, (id, at)) in &self.fetches {
+            let source = self.rows.get(id).and_then(|row| row.sources.get(*at));
+            let fetch = source.and_then(Source::fetch);
+            assert!(fetch.is_some_and(|fetch| fetch.exchange == *exchange), "{exchange:?} is with its source");
+        }
+    }
+
+    /// The exchanges with sources, and whose they are.
+    pub(super) fn fetches(&self) -> impl Iterator<Item = (ExchangeId, TransferId)> {
+        self.fetches.iter().map(|(exchange, (id, _))| (*exchange, *id))
+    }
+}
+
+impl DownloadMachine {
+    /// Takes a new download into the queue, and remembers it; forgets a finished one if need be.
+    pub(super) fn insert_download(
+        &mut self,
+        cx: &mut Cx,
+        network: &NetworkMachine,
+        download: Download,
+    ) -> Option<TransferId> {
+        while self.downloads.rows.len() >= DOWNLOADS_MAX && self.forget_finished(cx) {}
+        let id = self.downloads.next_id()?;
+        self.downloads.insert(id, download);
+        self.learn_speech(network, id);
+        self.remember_download(cx, id);
+        Some(id)
+    }
+
+    /// Takes up what an earlier run left, in the order of the ids.
+    pub(in crate::node) fn recall_downloads(&mut self, cx: &mut Cx, records: Vec<DownloadRecord>, last: u32) {
+        self.downloads.note_given(last);
+        for record in records.into_iter().take(DOWNLOADS_MAX) {
+            let id = record.id;
+            self.downloads.note_given(id.0);
+            if matches!(record.state, RecordState::Dropped | RecordState::Failed { keeps_part: false }) {
+                cx.out.act(Action::DropPart { download: id, spec: record.spec.clone() });
+            }
+            if record.state == RecordState::Dropped {
+                cx.out.act(Action::ForgetDownload { download: id });
+                continue;
+            }
+            if !self.downloads.rows.contains_key(&id) {
+                self.downloads.insert(id, Download::recalled(record));
+            }
+        }
+    }
+
+    /// Makes room by the download that was over first and owes nothing. What it has kept is not kept without it.
+    fn forget_finished(&mut self, cx: &mut Cx) -> bool {
+        let owes = |id: &TransferId| {
+            let part = self.downloads.get(*id).map(|row| row.part);
+            matches!(part, Some(Part::Opening | Part::Checking | Part::Committing))
+        };
+        let Some(at) = self.downloads.finished.iter().position(|id| !owes(id)) else { return false };
+        let Some(id) = self.downloads.finished.remove(at) else { return false };
+        let Some(Download { part, spec, state, .. }) = self.downloads.rows.remove(&id) else { return true };
+        if matches!(part, Part::Closed | Part::Open) {
+            cx.out.act(Action::DropPart { download: id, spec });
+        }
+        // The others are forgotten already.
+        if state == State::Failed {
+            cx.out.act(Action::ForgetDownload { download: id });
+        }
+        true
+    }
+
+    /// The one place where a download moves: keeps the queue, the sets and the part file true, and tells who follows.
+    pub(super) fn set_download_state(&mut self, cx: &mut Cx, id: TransferId, state: State) {
+        if state != State::Fetching {
+            self.stop_fetching(cx, id);
+        }
+        let Some(download) = self.downloads.rows.get_mut(&id) else { return };
+        let old = std::mem::replace(&mut download.state, state);
+        log::debug!("download {}: {old:?} -> {state:?}", id.0);
+        download.log_milestone(id, old);
+        if state == State::Opening {
+            download.error = None;
+        }
+        let (unsourced, stood_back) = (download.is_unsourced(), download.stood_back);
+        download.pace = if state == State::Fetching { Pace::begin(cx.now, download.received) } else { Pace::None };
+        if let Some(timer) = old.timer() {
+            cx.wheel.cancel(timer);
+        }
+        self.downloads.queued.remove(&(stood_back, id));
+        let left = self.downloads.active.remove(&id) && !state.is_active();
+        if state == State::Queued {
+            self.downloads.queued.insert((stood_back, id));
+            self.downloads.unsourced.extend(unsourced.then_some(id));
+        }
+        if state.is_active() {
+            self.downloads.active.insert(id);
+        }
+        if left {
+            // The others may have more exchanges now.
+            self.downloads.touched.extend(self.downloads.active.iter().copied());
+        }
+        if state.is_final() && !old.is_final() {
+            self.downloads.finished.push_back(id);
+            self.downloads.unindex_sources(id);
+        } else if old.is_final() && !state.is_final() {
+            self.downloads.finished.retain(|finished| *finished != id);
+            self.downloads.index_sources(id);
+        }
+        let forgotten = self.settle_part(cx, id);
+        if !forgotten && self.downloads.get(id).is_some_and(Download::has_news) {
+            self.remember_download(cx, id);
+        }
+        self.tell_download(cx, id);
+        if state.is_final() {
+            cx.subscriptions.close(Topic::Download(id));
+            cx.out.then(Step::DownloadOver { id });
+        }
+    }
+
+    /// Breaks off what a download does with its sources.
+    fn stop_fetching(&mut self, cx: &mut Cx, id: TransferId) {
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        let look = download.look.take();
+        let busy: Vec<_> = download.busy().map(|(at, _)| at).collect();
+        cx.cancel_timer(look.map(|(_, timer)| timer));
+        busy.into_iter().for_each(|at| self.break_off(cx, id, at));
+    }
+
+    /// Breaks off an exchange with a source, which is idle then.
+    pub(super) fn break_off(&mut self, cx: &mut Cx, id: TransferId, at: usize) {
+        if let Some(fetch) = self.downloads.end_fetch(cx.now, id, at) {
+            cx.abort_dial(fetch.exchange);
+        }
+    }
+
+    /// Tells who follows a download how it stands.
+    pub(super) fn tell_download(&mut self, cx: &mut Cx, id: TransferId) {
+        let Some(download) = self.downloads.rows.get_mut(&id) else { return };
+        download.told = Some(cx.now);
+        let Some(row) = self.downloads.row(id, cx.now) else { return };
+        cx.notify(Topic::Download(id), || Notice::Download { download: row });
+    }
+
+    /// Gives the downloads that wait their turn, as far as there are places.
+    pub(in crate::node) fn start_downloads(&mut self, cx: &mut Cx) {
+        if !cx.is_running() {
+            return;
+        }
+        self.search_unsourced(cx);
+        while let Some(id) = self.next_in_queue() {
+            if !self.downloads.has_place(cx.config.max_downloads) {
+                return self.watch_pace(cx);
+            }
+            self.set_download_state(cx, id, State::Opening);
+            self.open_part(cx, id);
+        }
+    }
+
+    /// The next that waits for its turn and may have it.
+    pub(super) fn next_in_queue(&self) -> Option<TransferId> {
+        self.downloads.queued.iter().map(|(_, id)| *id).find(|id| self.may_begin(*id))
+    }
+
+    /// Back into the queue, where its age gives a download its place.
+    pub(super) fn requeue_download(&mut self, cx: &mut Cx, id: TransferId) {
+        self.set_download_state(cx, id, State::Queued);
+        self.start_downloads(cx);
+    }
+
+    /// Lets a download rest until its sources can be asked again.
+    pub(super) fn set_retrying(&mut self, cx: &mut Cx, id: TransferId, until: Instant) {
+        let timer = cx.wheel.insert(until, NodeTimer::Retry(id));
+        self.set_download_state(cx, id, State::Retrying { until, timer });
+    }
+}

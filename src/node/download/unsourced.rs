@@ -1,0 +1,91 @@
+//! Downloads by hash of which no source is known yet: they search before anything else, and are named after what the
+//! first source calls the file.
+//!
+//! Such a download is `retrying` until a search finds a source; it has no part file before, since that lies beside the
+//! final name. It never fails: only the user ends it.
+
+use super::DownloadMachine;
+use super::state::{Aim, Download, State};
+use crate::control::{CallError, ExitCode};
+use crate::id::{ContentHash, TransferId};
+use crate::name::FileName;
+use crate::node::contract::Target;
+use crate::node::cx::Cx;
+use crate::node::limits::{FIRST_SEARCH_SPACING, UNSOURCED_SEEK_MIN};
+
+/// The name of a content before any source has told one: its hash.
+pub(in crate::node) fn name_of_hash(b3: ContentHash) -> Option<FileName> {
+    FileName::from_bytes(b3.to_string().as_bytes())
+}
+
+impl Download {
+    /// Whether nobody is known who could be asked.
+    pub(super) fn is_unsourced(&self) -> bool {
+        self.sources.is_empty()
+    }
+
+    /// Takes the name and the size that a source tells, if no source has told a name before.
+    pub(super) fn adopt(&mut self, told: &FileName, size: Option<u64>) {
+        let Aim::Content(b3) = self.aim else { return };
+        if !self.is_unsourced() || name_of_hash(b3).as_ref() != Some(&self.name) {
+            return;
+        }
+        self.name = told.clone();
+        self.size = self.size.or(size);
+        let (Target::Suggested { name, .. } | Target::Exact { name, .. }) = &mut self.spec.target;
+        *name = told.safe_component();
+        // In a directory it is another by that.
+        self.path = None;
+    }
+}
+
+impl DownloadMachine {
+    /// Searches for the first source of each download that came into the queue without one.
+    pub(super) fn search_unsourced(&mut self, cx: &mut Cx) {
+        while let Some(id) = self.downloads.next_unsourced() {
+            if self.downloads.get(id).is_some_and(|row| row.state() == State::Queued && row.is_unsourced()) {
+                self.search_first(cx, id);
+            }
+        }
+    }
+
+    /// Searches for the first source of a download if it is time for that, and waits.
+    pub(super) fn search_first(&mut self, cx: &mut Cx, id: TransferId) {
+        let Some(download) = self.downloads.get(id) else { return };
+        let at = match download.seek.next {
+            Some(at) => at,
+            None => self.downloads.first_search_at(cx.now, FIRST_SEARCH_SPACING),
+        };
+        if at <= cx.now {
+            return self.seek(cx, id);
+        }
+        if let Some(download) = self.downloads.get_mut(id) {
+            download.seek.next = Some(at);
+        }
+        self.retry_unsourced(cx, id, "no source is known; searches soon".to_string());
+    }
+
+    /// So many neighbours were asked for a first source of a download.
+    pub(super) fn await_first_source(&mut self, cx: &mut Cx, id: TransferId, asked: u32) {
+        let Some(Download { seek, .. }) = self.downloads.get_mut(id) else { return };
+        if asked > 0 {
+            // Sooner than for a download that has a source.
+            let wait = seek.unsourced_wait;
+            seek.next = Some(cx.now + wait);
+            seek.unsourced_wait = (wait * 2).min(seek.wait);
+        }
+        let message = match asked {
+            0 => "no source is known, and no neighbour to ask; searches again until cancelled".to_string(),
+            1 => "no source is known; asked 1 neighbour, and searches again until cancelled".to_string(),
+            _ => format!("no source is known; asked {asked} neighbours, and searches again until cancelled"),
+        };
+        self.retry_unsourced(cx, id, message);
+    }
+
+    fn retry_unsourced(&mut self, cx: &mut Cx, id: TransferId, message: String) {
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        download.error = Some(CallError::new(ExitCode::NoSource, message));
+        let until = download.seek.next.unwrap_or(cx.now + UNSOURCED_SEEK_MIN);
+        self.set_retrying(cx, id, until);
+    }
+}

@@ -1,0 +1,358 @@
+//! The gate that keeps the commands in progress within `max_workers`: the rest wait.
+//!
+//! A command is an upload, a list sent, a fetch, or a dialled exchange with a peer. What our own user waits for goes
+//! first, then what peers ask of us, then what nobody waits for on a connection: hits, and the searches of others. Each of
+//! these kinds has a queue of its own, shared by network and address ([`FairQueue`]), and bounds on what it has in progress,
+//! in all and for one network. So one that is at its bound holds up no other. When a queue is full, who has most in it
+//! gives way. The exchanges with bootstrap nodes pass by: there are at most a few, and a node that is busy must not lose its
+//! registration.
+
+use super::commands::{Command, Kind, Rank};
+use super::displacing::{Flow, Shares};
+use super::outbound::{Dial, Purpose};
+use crate::id::ExchangeId;
+use crate::node::NodeTimer;
+use crate::node::contract::{Action, Portion};
+use crate::node::cx::Cx;
+use crate::node::fair_queue::{FairQueue, Room};
+use crate::node::limits::{COMMAND_WAIT_MAX, FORWARDS_QUEUED_MAX, OWN_QUEUED_MAX, WORKERS_KEPT_OF};
+use crate::node::steps::Step;
+use crate::time::Instant;
+use crate::timer::TimerId;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The queue is full: the command was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::node) struct QueueFull;
+
+struct Waiting {
+    exchange: ExchangeId,
+    command: Command,
+    rank: Rank,
+    since: Instant,
+    /// When to give up; only for requests from the network.
+    timer: Option<TimerId>,
+}
+
+/// What has a worker.
+struct Active {
+    rank: Rank,
+    flow: Flow,
+}
+
+/// What is done for others, by kind.
+#[derive(Debug, Default)]
+struct Queues {
+    requests: FairQueue,
+    hits: FairQueue,
+    stranger_hits: FairQueue,
+    forwards: FairQueue,
+}
+
+impl Queues {
+    fn of(&self, kind: Kind) -> &FairQueue {
+        match kind {
+            Kind::Request => &self.requests,
+            Kind::Hits => &self.hits,
+            Kind::StrangerHits => &self.stranger_hits,
+            Kind::Forward => &self.forwards,
+        }
+    }
+
+    fn of_mut(&mut self, kind: Kind) -> &mut FairQueue {
+        match kind {
+            Kind::Request => &mut self.requests,
+            Kind::Hits => &mut self.hits,
+            Kind::StrangerHits => &mut self.stranger_hits,
+            Kind::Forward => &mut self.forwards,
+        }
+    }
+
+    fn active(&self) -> usize {
+        Kind::ALL.iter().map(|kind| self.of(*kind).active()).sum()
+    }
+}
+
+/// The gate.
+#[derive(Default)]
+pub(in crate::node) struct Workers {
+    active: BTreeMap<ExchangeId, Active>,
+    /// What waits, by ticket.
+    queue: BTreeMap<u64, Waiting>,
+    tickets: BTreeMap<ExchangeId, u64>,
+    tickets_given: u64,
+    /// Tickets of what waits for our user.
+    own: BTreeSet<u64>,
+    others: Queues,
+}
+
+impl Workers {
+    /// Whether this exchange has a worker.
+    pub(in crate::node) fn is_active(&self, exchange: ExchangeId) -> bool {
+        self.active.contains_key(&exchange)
+    }
+
+    pub(in crate::node) fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Whether this exchange waits for a worker.
+    pub(in crate::node) fn is_queued(&self, exchange: ExchangeId) -> bool {
+        self.tickets.contains_key(&exchange)
+    }
+
+    fn room_for(&self, rank: Rank) -> Room {
+        match rank {
+            Rank::Fetch => Room::Free,
+            Rank::Own if self.own.len() < OWN_QUEUED_MAX => Room::Free,
+            Rank::Own => Room::None,
+            // The links have sorted these.
+            Rank::For(Kind::Forward, _) if self.others.forwards.waiting() < FORWARDS_QUEUED_MAX => Room::Free,
+            Rank::For(Kind::Forward, _) => Room::None,
+            Rank::For(kind, sender) => {
+                let (in_all, of_network) = kind.queued_max();
+                self.others.of(kind).room_for(sender, in_all, of_network)
+            }
+        }
+    }
+
+    fn push(&mut self, waiting: Waiting) {
+        self.tickets_given += 1;
+        let ticket = self.tickets_given;
+        match waiting.rank {
+            Rank::Fetch | Rank::Own => {
+                self.own.insert(ticket);
+            }
+            Rank::For(kind, sender) => self.others.of_mut(kind).push(sender, ticket),
+        }
+        self.tickets.insert(waiting.exchange, ticket);
+        self.queue.insert(ticket, waiting);
+    }
+
+    fn take(&mut self, exchange: ExchangeId) -> Option<Waiting> {
+        self.take_by_ticket(*self.tickets.get(&exchange)?)
+    }
+
+    fn take_by_ticket(&mut self, ticket: u64) -> Option<Waiting> {
+        let waiting = self.queue.remove(&ticket)?;
+        self.tickets.remove(&waiting.exchange);
+        match waiting.rank {
+            Rank::Fetch | Rank::Own => {
+                self.own.remove(&ticket);
+            }
+            Rank::For(kind, sender) => self.others.of_mut(kind).remove(sender, ticket),
+        }
+        Some(waiting)
+    }
+
+    fn start(&mut self, now: Instant, exchange: ExchangeId, rank: Rank) {
+        if let Rank::For(kind, sender) = rank {
+            self.others.of_mut(kind).start(sender);
+        }
+        self.active.insert(exchange, Active { rank, flow: Flow::begin(now) });
+    }
+
+    fn end(&mut self, exchange: ExchangeId) -> bool {
+        let Some(Active { rank, .. }) = self.active.remove(&exchange) else { return false };
+        if let Rank::For(kind, sender) = rank {
+            self.others.of_mut(kind).end(sender);
+        }
+        true
+    }
+
+    /// Whether a command of this kind may start now, for a network that has its share of the workers left. Some workers are
+    /// kept for our user, and what nobody waits for gets at most half.
+    fn may_start(&self, kind: Kind, workers_max: usize) -> bool {
+        let (active, unasked) = (self.others.active(), self.others.active() - self.others.requests.active());
+        self.active.len() < workers_max
+            && active < workers_max - workers_max / WORKERS_KEPT_OF
+            && self.others.of(kind).active() < kind.workers_max(workers_max)
+            && (kind == Kind::Request || unasked < workers_max.div_ceil(2))
+    }
+
+    /// Whether a newcomer has its turn at once.
+    fn may_start_at_once(&self, rank: Rank, workers_max: usize) -> bool {
+        let Rank::For(kind, sender) = rank else { return self.active.len() < workers_max };
+        let queue = self.others.of(kind);
+        queue.waiting() == 0
+            && self.may_start(kind, workers_max)
+            && queue.active_of(sender.network()) < kind.workers_of_network_max(workers_max)
+    }
+
+    /// The command whose turn it is.
+    fn next(&self, workers_max: usize) -> Option<ExchangeId> {
+        if self.active.len() >= workers_max {
+            return None;
+        }
+        let for_others = |kind: Kind| {
+            let next = || self.others.of(kind).next(kind.workers_of_network_max(workers_max));
+            self.may_start(kind, workers_max).then(next).flatten()
+        };
+        let ticket = self.own.first().copied().or_else(|| Kind::ALL.into_iter().find_map(for_others))?;
+        self.queue.get(&ticket).map(|waiting| waiting.exchange)
+    }
+
+    /// So much of a response has gone out.
+    pub(super) fn note_progress(&mut self, now: Instant, exchange: ExchangeId, bytes: u64, held: bool) {
+        if let Some(active) = self.active.get_mut(&exchange) {
+            active.flow.advance(now, bytes, held);
+        }
+    }
+
+    /// How fast a response moves that has a worker.
+    pub(in crate::node) fn flow(&self, exchange: ExchangeId) -> Option<Flow> {
+        self.active.get(&exchange).map(|active| active.flow)
+    }
+
+    /// A response is broken off.
+    pub(super) fn displace(&mut self, exchange: ExchangeId) {
+        if let Some(active) = self.active.get_mut(&exchange) {
+            active.flow = Flow::Displaced;
+        }
+    }
+
+    /// Requests that wait for a worker.
+    pub(super) fn requests_waiting(&self) -> usize {
+        self.others.requests.waiting()
+    }
+
+    /// How the workers that requests have are shared.
+    pub(super) fn shares(&self, now: Instant) -> Shares {
+        let since = |ticket: u64| self.queue.get(&ticket).map(|waiting| waiting.since);
+        let active = self.active.iter().filter_map(|(exchange, active)| match active.rank {
+            Rank::For(Kind::Request, sender) => Some((sender.network(), *exchange, Some(active.flow))),
+            _ => None,
+        });
+        Shares::new(now, &self.others.requests, since, active)
+    }
+
+    pub(in crate::node) fn check_invariants(&self) {
+        assert_eq!(self.queue.len(), self.tickets.len(), "every waiting command has one ticket");
+        let is_own = |waiting: &Waiting| !matches!(waiting.rank, Rank::For(..));
+        let own: BTreeSet<_> = self.queue.iter().filter(|(_, row)| is_own(row)).map(|(ticket, _)| *ticket).collect();
+        assert_eq!(self.own, own, "what waits for our user is known");
+        for kind in Kind::ALL {
+            let of = |rank: &Rank| match rank {
+                Rank::For(other, sender) if *other == kind => Some(*sender),
+                _ => None,
+            };
+            let ticket = |(ticket, row): (&u64, &Waiting)| Some((of(&row.rank)?, *ticket));
+            let waiting: BTreeSet<_> = self.queue.iter().filter_map(ticket).collect();
+            assert!(waiting.len() <= kind.queued_max().0, "what waits of one kind leaves room for the others");
+            self.others.of(kind).check_invariants(&waiting, self.active.values().filter_map(|active| of(&active.rank)));
+        }
+        for exchange in self.tickets.keys() {
+            assert!(!self.active.contains_key(exchange), "{exchange:?} waits and works at once");
+        }
+    }
+}
+
+impl Cx {
+    /// Starts a command, or lets it wait for its turn.
+    pub(in crate::node) fn submit(
+        &mut self,
+        exchange: ExchangeId,
+        command: Command,
+        rank: Rank,
+    ) -> Result<(), QueueFull> {
+        if self.exchanges.workers.may_start_at_once(rank, self.config.max_workers) {
+            self.start_command(exchange, command, rank);
+            return Ok(());
+        }
+        match self.exchanges.workers.room_for(rank) {
+            Room::Free => {}
+            Room::InPlaceOf(ticket) => self.displace(ticket),
+            Room::None => return Err(QueueFull),
+        }
+        let inbound = matches!(exchange, ExchangeId::Inbound(_));
+        let timer =
+            inbound.then(|| self.wheel.insert(self.now + COMMAND_WAIT_MAX, NodeTimer::CommandWaited { exchange }));
+        self.exchanges.workers.push(Waiting { exchange, command, rank, since: self.now, timer });
+        if self.exchanges.workers.requests_waiting() > 0 {
+            self.await_displacing();
+        }
+        // What waits already may wait for a limit that does not concern this one.
+        self.start_queued();
+        Ok(())
+    }
+
+    /// A command gives its place in the queue to one of somebody who has fewer there.
+    fn displace(&mut self, ticket: u64) {
+        let Some(waiting) = self.exchanges.workers.take_by_ticket(ticket) else { return };
+        let Waiting { exchange, rank: Rank::For(kind, _), timer, .. } = waiting else { return };
+        self.cancel_timer(timer);
+        match kind {
+            Kind::Request => self.out.then(Step::RequestDropped { exchange }),
+            kind => {
+                self.count_dropped(kind);
+                if let Some(Dial { purpose: Purpose::Hits(open), .. }) = self.forget_dial(exchange) {
+                    self.out.then(Step::HitsDropped { open });
+                }
+            }
+        }
+    }
+
+    /// Counts a command for which there is no room.
+    pub(in crate::node) fn count_dropped(&mut self, kind: Kind) {
+        let limited = &mut self.counters.limited;
+        match kind {
+            Kind::Request => limited.requests_dropped += 1,
+            Kind::Hits => limited.answers_dropped += 1,
+            Kind::StrangerHits => limited.stranger_answers_dropped += 1,
+            Kind::Forward => limited.forwards_dropped += 1,
+        }
+    }
+
+    /// A command's exchange is over: its worker takes the next one. Does nothing for exchanges that passed by the gate.
+    pub(in crate::node) fn free_worker(&mut self, exchange: ExchangeId) {
+        if self.exchanges.workers.end(exchange) {
+            self.start_queued();
+        }
+    }
+
+    /// Starts what waits, as far as there are workers.
+    pub(in crate::node) fn start_queued(&mut self) {
+        while let Some(exchange) = self.exchanges.workers.next(self.config.max_workers) {
+            let Some(waiting) = self.exchanges.workers.take(exchange) else { return };
+            self.cancel_timer(waiting.timer);
+            self.start_command(exchange, waiting.command, waiting.rank);
+        }
+    }
+
+    /// Takes a command back that has not been started; says whether there was one.
+    pub(in crate::node) fn withdraw(&mut self, exchange: ExchangeId) -> bool {
+        let Some(waiting) = self.exchanges.workers.take(exchange) else { return false };
+        self.cancel_timer(waiting.timer);
+        true
+    }
+
+    /// Lets a fetch of groups that still waits for a worker end before this group; says whether it waits.
+    pub(in crate::node) fn trim_waiting(&mut self, exchange: ExchangeId, groups_end: u64) -> bool {
+        let Some(ticket) = self.exchanges.workers.tickets.get(&exchange) else { return false };
+        let waiting = self.exchanges.workers.queue.get_mut(ticket);
+        if let Some(Waiting { command, .. }) = waiting
+            && let Command::Begin(Action::Fetch { portion: Portion::Groups(groups), .. }) = command
+        {
+            groups.end = groups.end.min(groups_end);
+        }
+        true
+    }
+
+    /// Takes back everything that waits, because the node leaves: the requests among it.
+    pub(in crate::node) fn withdraw_all(&mut self) -> Vec<ExchangeId> {
+        let exchanges: Vec<_> = self.exchanges.workers.queue.values().map(|waiting| waiting.exchange).collect();
+        for exchange in &exchanges {
+            self.withdraw(*exchange);
+            self.forget_dial(*exchange);
+        }
+        exchanges.into_iter().filter(|exchange| matches!(exchange, ExchangeId::Inbound(_))).collect()
+    }
+
+    fn start_command(&mut self, exchange: ExchangeId, command: Command, rank: Rank) {
+        self.exchanges.workers.start(self.now, exchange, rank);
+        match command {
+            Command::Begin(action) => self.out.act(action),
+            Command::Respond => self.out.then(Step::Granted { exchange }),
+        }
+    }
+}

@@ -1,0 +1,422 @@
+//! Being on the list of every configured bootstrap node, and learning from them who else is there.
+//!
+//! Each [`Link`] looks its host up, registers, asks for the peer list, and from then on keeps alive; whatever fails
+//! sends it to [`LinkPhase::Waiting`], and then to the beginning. Links do not depend on each other.
+
+use super::NetworkMachine;
+use super::endpoints::canonical;
+use super::lists::Lists;
+use crate::control::{LinkRow, LinkState, Notice};
+use crate::fault::ResolveFault;
+use crate::id::ExchangeId;
+use crate::node::NodeTimer;
+use crate::node::contract::{Action, BootstrapAddr, DialOutcome, Dialled, Expect, Response};
+use crate::node::cx::Cx;
+use crate::node::exchanges::{Errand, Purpose};
+use crate::node::limits::{KEEPALIVE_POSTPONED, LINK_RETRY_MAX, LINK_RETRY_MIN, PEER_LIST_ROWS_ASKED};
+use crate::node::steps::Step;
+use crate::time::Instant;
+use crate::timer::TimerId;
+use crate::wire::Message;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// One link for as long as it is configured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(in crate::node) struct LinkId(u32);
+
+/// The way to one bootstrap node.
+pub(in crate::node) struct Link {
+    id: LinkId,
+    host: BootstrapAddr,
+    pub(in crate::node) phase: LinkPhase,
+    /// When the phase moves on by itself: the next attempt while waiting, the next keepalive while registered.
+    timer: Option<TimerId>,
+    /// When to look at the list before the next keepalive.
+    pub(super) refresh: Option<TimerId>,
+    pub(in crate::node) lists: Lists,
+    /// Where we were taken onto the list and did not take leave since.
+    listed_at: Option<SocketAddr>,
+    last_ok: Option<Instant>,
+    pub(super) error: Option<String>,
+    pub(super) failures: u32,
+}
+
+/// Where a link stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::node) enum LinkPhase {
+    /// The host name is being looked up.
+    Resolving,
+    /// A registration is on its way; other addresses of the host are left to try.
+    Registering { exchange: ExchangeId, to: SocketAddr, others: VecDeque<SocketAddr> },
+    /// We are on its list; at most one errand is under way.
+    Registered { to: SocketAddr, errand: Option<ExchangeId> },
+    /// The last attempt failed.
+    Waiting { until: Instant },
+}
+
+/// All links, in the order of the configuration.
+#[derive(Default)]
+pub(super) struct Membership {
+    links: Vec<Link>,
+    links_made: u32,
+    /// Our address on the last connection that a bootstrap node took.
+    pub(super) reached_from: Option<IpAddr>,
+}
+
+impl fmt::Display for BootstrapAddr {
+    /// `host:port`, an IPv6 literal in brackets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (open, close) = if self.host.contains(':') { ("[", "]") } else { ("", "") };
+        write!(f, "{open}{}{close}:{}", self.host, self.port)
+    }
+}
+
+impl Link {
+    fn row(&self, now: Instant) -> LinkRow {
+        let (state, until) = match self.phase {
+            LinkPhase::Resolving => (LinkState::Resolving, None),
+            LinkPhase::Registering { .. } => (LinkState::Registering, None),
+            LinkPhase::Registered { .. } => (LinkState::Registered, None),
+            LinkPhase::Waiting { until } => (LinkState::Waiting, Some(until)),
+        };
+        LinkRow {
+            addr: self.host.to_string(),
+            state,
+            last_ok: self.last_ok.map(Instant::epoch_s),
+            retry_in_s: until.map(|at| whole_seconds(at.saturating_since(now))),
+            error: self.error.clone().filter(|_| state != LinkState::Registered),
+        }
+    }
+}
+
+/// A wait in seconds, begun ones counted.
+pub(in crate::node) fn whole_seconds(span: Duration) -> u64 {
+    u64::try_from(span.as_millis().div_ceil(1_000)).unwrap_or(u64::MAX)
+}
+
+impl NetworkMachine {
+    /// The bootstrap links, in the order of the configuration.
+    pub(in crate::node) fn links(&self, now: Instant) -> Vec<LinkRow> {
+        self.membership.links.iter().map(|link| link.row(now)).collect()
+    }
+
+    /// Makes a link for each configured bootstrap node that has none, and takes leave of those no longer configured.
+    pub(in crate::node) fn arrange_links(&mut self, cx: &mut Cx) {
+        let wanted = if cx.config.peer { cx.config.bootstraps.clone() } else { Vec::new() };
+        let mut old = std::mem::take(&mut self.membership.links);
+        let mut new = Vec::new();
+        for host in wanted {
+            match old.iter().position(|link| link.host == host) {
+                Some(index) => self.membership.links.push(old.swap_remove(index)),
+                None => {
+                    let id = LinkId(self.membership.links_made);
+                    self.membership.links_made += 1;
+                    self.membership.links.push(Link {
+                        id,
+                        host,
+                        phase: LinkPhase::Resolving,
+                        timer: None,
+                        refresh: None,
+                        lists: Lists::default(),
+                        listed_at: None,
+                        last_ok: None,
+                        error: None,
+                        failures: 0,
+                    });
+                    new.push(id);
+                }
+            }
+        }
+        for link in old {
+            self.forget_listing(cx, link.id, &BTreeMap::new());
+            self.send_unregister(cx, link);
+        }
+        new.into_iter().for_each(|id| self.resolve_link(cx, id));
+    }
+
+    /// Takes leave of a bootstrap node, if it may have us on its list.
+    fn send_unregister(&mut self, cx: &mut Cx, link: Link) -> Option<ExchangeId> {
+        cx.cancel_timer(link.timer);
+        cx.cancel_timer(link.refresh);
+        let to = match link.phase {
+            // A link that was lost may still be on the list, until its lease ends.
+            LinkPhase::Resolving | LinkPhase::Waiting { .. } => link.listed_at?,
+            LinkPhase::Registering { exchange, to, .. } => {
+                cx.abort_dial(exchange);
+                to
+            }
+            LinkPhase::Registered { to, errand } => {
+                errand.into_iter().for_each(|exchange| cx.abort_dial(exchange));
+                to
+            }
+        };
+        let message = Message::Unregister { port: cx.config.listen.port(), p1: true };
+        Some(cx.dial_bootstrap(to, message, Expect::Nothing, Purpose::Unregister))
+    }
+
+    /// Takes leave of all bootstrap nodes; the exchanges that are still to end.
+    pub(in crate::node) fn unregister_everywhere(&mut self, cx: &mut Cx) -> BTreeSet<ExchangeId> {
+        let links = std::mem::take(&mut self.membership.links);
+        links.into_iter().filter_map(|link| self.send_unregister(cx, link)).collect()
+    }
+
+    pub(in crate::node) fn link(&self, id: LinkId) -> Option<&Link> {
+        self.membership.links.iter().find(|link| link.id == id)
+    }
+
+    pub(in crate::node) fn link_mut(&mut self, id: LinkId) -> Option<&mut Link> {
+        self.membership.links.iter_mut().find(|link| link.id == id)
+    }
+
+    /// The one place where a link moves: ends the timers of the old phase and starts those of the new one.
+    fn set_link_phase(&mut self, cx: &mut Cx, id: LinkId, phase: LinkPhase) {
+        let keepalive = cx.now + cx.config.keepalive_refresh;
+        let Some(link) = self.link_mut(id) else { return };
+        let host = link.host.to_string();
+        log::debug!("bootstrap node {host}: {:?} -> {phase:?}", link.phase);
+        let was_registered = matches!(link.phase, LinkPhase::Registered { .. });
+        let (timer, refresh) = (link.timer.take(), link.refresh.take());
+        let error = link.error.clone();
+        link.phase = phase.clone();
+        cx.cancel_timer(timer);
+        cx.cancel_timer(refresh);
+        let due = match phase {
+            LinkPhase::Resolving | LinkPhase::Registering { .. } => None,
+            LinkPhase::Registered { .. } => {
+                if !was_registered {
+                    log::info!("registered with the bootstrap node {host}");
+                    cx.notify_events(|| Notice::Registered { addr: host });
+                }
+                Some(keepalive)
+            }
+            LinkPhase::Waiting { until } => {
+                let retry_in_s = whole_seconds(until.saturating_since(cx.now));
+                let error = error.unwrap_or_default();
+                log::warn!("the bootstrap node {host} is out of reach ({error}); next attempt in {retry_in_s} s");
+                cx.notify_events(|| Notice::BootstrapLost { addr: host, error, retry_in_s });
+                Some(until)
+            }
+        };
+        let timer = due.map(|at| cx.wheel.insert(at, NodeTimer::Link(id)));
+        if let Some(link) = self.link_mut(id) {
+            link.timer = timer;
+        }
+    }
+
+    fn resolve_link(&mut self, cx: &mut Cx, id: LinkId) {
+        self.set_link_phase(cx, id, LinkPhase::Resolving);
+        let Some(host) = self.link_mut(id).map(|link| link.host.clone()) else { return };
+        match host.host.parse::<IpAddr>() {
+            Ok(ip) => self.register(cx, id, VecDeque::from([canonical(SocketAddr::new(ip, host.port))])),
+            Err(_) => cx.out.act(Action::Resolve { host }),
+        }
+    }
+
+    pub(in crate::node) fn on_resolved(
+        &mut self,
+        cx: &mut Cx,
+        host: &BootstrapAddr,
+        outcome: Result<Vec<IpAddr>, ResolveFault>,
+    ) {
+        let waits = |link: &&Link| link.phase == LinkPhase::Resolving && link.host == *host;
+        let Some(id) = self.membership.links.iter().find(waits).map(|link| link.id) else { return };
+        match outcome {
+            Ok(ips) => {
+                let mut addresses: Vec<_> =
+                    ips.into_iter().map(|ip| canonical(SocketAddr::new(ip, host.port))).collect();
+                // The bootstrap node lists the address that we come from: it has to be one that our listener hears.
+                let v4_only = cx.config.listen.is_ipv4();
+                addresses.sort_by_key(|address| v4_only && address.is_ipv6());
+                self.register(cx, id, addresses.into());
+            }
+            Err(fault) => {
+                self.lose_link(cx, id, fault.to_string());
+                cx.out.then(Step::ErrandEnded);
+            }
+        }
+    }
+
+    /// Registers at the first of the addresses; the others are for when that fails.
+    fn register(&mut self, cx: &mut Cx, id: LinkId, mut addresses: VecDeque<SocketAddr>) {
+        let Some(to) = addresses.pop_front() else {
+            return self.lose_link(cx, id, "the host has no address".to_string());
+        };
+        let exchange = self.send_register(cx, id, to);
+        self.set_link_phase(cx, id, LinkPhase::Registering { exchange, to, others: addresses });
+    }
+
+    fn send_register(&mut self, cx: &mut Cx, id: LinkId, to: SocketAddr) -> ExchangeId {
+        let message = Message::Register { port: cx.config.listen.port(), p1: true };
+        cx.dial_bootstrap(to, message, Expect::Nothing, Purpose::Link(id, Errand::Register))
+    }
+
+    fn lose_link(&mut self, cx: &mut Cx, id: LinkId, error: String) {
+        let Some(link) = self.link_mut(id) else { return };
+        link.error = Some(error);
+        link.failures = link.failures.saturating_add(1);
+        let failures = link.failures;
+        let until = cx.now + cx.rng.back_off(failures, LINK_RETRY_MIN, LINK_RETRY_MAX);
+        self.set_link_phase(cx, id, LinkPhase::Waiting { until });
+    }
+
+    /// The wait is over, or a keepalive is due.
+    pub(in crate::node) fn on_link_timer(&mut self, cx: &mut Cx, id: LinkId) {
+        let keepalive = cx.now + cx.config.keepalive_refresh;
+        let Some(link) = self.link_mut(id) else { return };
+        link.timer = None;
+        match link.phase {
+            LinkPhase::Waiting { .. } => self.resolve_link(cx, id),
+            LinkPhase::Registered { errand, .. } => {
+                let due = if errand.is_none() { keepalive } else { cx.now + KEEPALIVE_POSTPONED };
+                self.start_errand(cx, id, Errand::Keepalive);
+                let timer = cx.wheel.insert(due, NodeTimer::Link(id));
+                self.link_mut(id).into_iter().for_each(|link| link.timer = Some(timer));
+            }
+            LinkPhase::Resolving | LinkPhase::Registering { .. } => {}
+        }
+    }
+
+    /// Starts an errand on a registered link, if none is under way.
+    pub(in crate::node) fn start_errand(&mut self, cx: &mut Cx, id: LinkId, errand: Errand) {
+        let port = cx.config.listen.port();
+        let Some(Link { phase: LinkPhase::Registered { to, errand: None }, .. }) = self.link_mut(id) else { return };
+        let to = *to;
+        let (message, expect) = match errand {
+            Errand::Register => (Message::Register { port, p1: true }, Expect::Nothing),
+            Errand::Keepalive | Errand::Renew => (Message::Keepalive { port, p1: true }, Expect::Nothing),
+            Errand::PeerList => {
+                (Message::RequestPeerList { peers_max: PEER_LIST_ROWS_ASKED, p1: true }, Expect::PeerList)
+            }
+        };
+        let exchange = cx.dial_bootstrap(to, message, expect, Purpose::Link(id, errand));
+        let Some(link) = self.link_mut(id) else { return };
+        if errand == Errand::PeerList {
+            link.lists.note_asked(cx.now);
+        }
+        if let LinkPhase::Registered { errand, .. } = &mut link.phase {
+            *errand = Some(exchange);
+        }
+    }
+
+    pub(in crate::node) fn on_errand_ended(
+        &mut self,
+        cx: &mut Cx,
+        id: LinkId,
+        errand: Errand,
+        exchange: ExchangeId,
+        outcome: DialOutcome,
+    ) {
+        let Some(link) = self.link_mut(id) else { return };
+        match &mut link.phase {
+            LinkPhase::Registering { exchange: ours, to, others } if *ours == exchange => {
+                let (to, others) = (*to, std::mem::take(others));
+                self.on_register_ended(cx, id, to, others, outcome);
+            }
+            LinkPhase::Registered { errand: under_way, .. } if *under_way == Some(exchange) => {
+                *under_way = None;
+                if errand == Errand::PeerList {
+                    link.lists.note_ended(cx.now, outcome.is_ok());
+                }
+                match outcome {
+                    Ok(dialled) => self.on_errand_done(cx, id, errand, dialled),
+                    Err(fault) => self.lose_link(cx, id, fault.to_string()),
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn on_register_ended(
+        &mut self,
+        cx: &mut Cx,
+        id: LinkId,
+        to: SocketAddr,
+        others: VecDeque<SocketAddr>,
+        outcome: DialOutcome,
+    ) {
+        match outcome {
+            Ok(dialled) => {
+                self.note_reached(cx, id, &dialled);
+                if let Some(link) = self.link_mut(id) {
+                    link.lists.begin();
+                    link.listed_at = Some(to);
+                }
+                self.set_link_phase(cx, id, LinkPhase::Registered { to, errand: None });
+                self.start_errand(cx, id, Errand::PeerList);
+            }
+            Err(_) if !others.is_empty() => self.register(cx, id, others),
+            Err(fault) => self.lose_link(cx, id, fault.to_string()),
+        }
+    }
+
+    fn on_errand_done(&mut self, cx: &mut Cx, id: LinkId, errand: Errand, dialled: Dialled) {
+        self.note_reached(cx, id, &dialled);
+        match (errand, dialled.response) {
+            (Errand::Keepalive, _) => self.start_errand(cx, id, Errand::PeerList),
+            (Errand::PeerList, Response::PeerList(peers)) => self.on_peer_list(cx, id, peers),
+            _ => {}
+        }
+    }
+
+    fn note_reached(&mut self, cx: &Cx, id: LinkId, dialled: &Dialled) {
+        let local = dialled.local.ip().to_canonical();
+        // A bootstrap node on this machine must not hide the address that the others reach us at.
+        let better = !local.is_loopback() || self.membership.reached_from.is_none_or(|ip| ip.is_loopback());
+        if better && self.membership.reached_from.replace(local) != Some(local) {
+            self.reconsider_peers(cx);
+        }
+        if let Some(link) = self.link_mut(id) {
+            link.last_ok = Some(cx.now);
+        }
+    }
+
+    /// Whether some bootstrap node has us on its list.
+    pub(in crate::node) fn is_registered(&self) -> bool {
+        self.membership.links.iter().any(|link| matches!(link.phase, LinkPhase::Registered { .. }))
+    }
+
+    /// Whether a registration is under way.
+    pub(in crate::node) fn is_registering(&self) -> bool {
+        let is_under_way = |link: &Link| matches!(link.phase, LinkPhase::Resolving | LinkPhase::Registering { .. });
+        self.membership.links.iter().any(is_under_way)
+    }
+
+    /// The links to the bootstrap nodes that have us on their lists.
+    pub(in crate::node) fn registered_links(&self) -> Vec<LinkId> {
+        let registered = |link: &&Link| matches!(link.phase, LinkPhase::Registered { .. });
+        self.membership.links.iter().filter(registered).map(|link| link.id).collect()
+    }
+
+    /// The base peers that are assigned to us by the lists of the bootstrap nodes.
+    pub(super) fn assigned_peers(&self) -> Vec<SocketAddr> {
+        self.membership.links.iter().filter_map(|link| link.lists.assigned()).collect()
+    }
+
+    /// Brings the keepalives forward to a new interval.
+    pub(in crate::node) fn rearm_keepalives(&mut self, cx: &mut Cx) {
+        for id in self.registered_links() {
+            let timer = cx.wheel.insert(cx.now + cx.config.keepalive_refresh, NodeTimer::Link(id));
+            let old = self.link_mut(id).and_then(|link| link.timer.replace(timer));
+            cx.cancel_timer(old);
+        }
+    }
+
+    pub(in crate::node) fn check_membership(&self, cx: &Cx) {
+        for link in &self.membership.links {
+            let moves = match &link.phase {
+                LinkPhase::Resolving => link.timer.is_none(),
+                LinkPhase::Registering { exchange, .. } => {
+                    link.timer.is_none() && cx.exchanges.dial(*exchange).is_some()
+                }
+                LinkPhase::Registered { errand, .. } => {
+                    link.timer.is_some() && errand.is_none_or(|exchange| cx.exchanges.dial(exchange).is_some())
+                }
+                LinkPhase::Waiting { .. } => link.timer.is_some(),
+            };
+            assert!(moves, "the link to {} moves on by itself: {:?}", link.host, link.phase);
+        }
+    }
+}

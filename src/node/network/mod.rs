@@ -1,0 +1,66 @@
+//! Who is there: the links to the bootstrap nodes and their lists, the peers that are known, and which of them are
+//! neighbours.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `links`, `lists` | the links to the bootstrap nodes, and the peer lists that they send |
+//! | `peers`, `evidence` | the table of peers, and what changes it |
+//! | `speech` | what each peer speaks |
+//! | `neighbours`, `guests`, `assigned` | which peers are neighbours; places for newcomers, and for base peers that lists assign |
+//! | `endpoints` | which endpoints can be a peer, and which are ours |
+//!
+//! Others ask for [`neighbours`](NetworkMachine::neighbours) and [`advertised`](NetworkMachine::advertised), and tell what an
+//! exchange has shown of a peer. Calls no other machine.
+
+mod assigned;
+mod endpoints;
+mod evidence;
+mod guests;
+mod links;
+mod lists;
+mod neighbours;
+mod peers;
+mod speech;
+
+pub(super) use endpoints::canonical;
+pub(super) use links::{LinkId, LinkPhase, whole_seconds};
+pub(super) use peers::Peers;
+pub(super) use speech::{Evidence, Speech};
+
+use super::cx::Cx;
+use crate::control::LimitedReply;
+use links::Membership;
+use std::net::SocketAddr;
+
+/// Who is there.
+#[derive(Default)]
+pub(super) struct NetworkMachine {
+    membership: Membership,
+    peers: Peers,
+}
+
+impl NetworkMachine {
+    /// What is known of the peers.
+    pub(super) fn peers(&self) -> &Peers {
+        &self.peers
+    }
+
+    /// A peer that has just announced itself gets a place among the neighbours.
+    pub(super) fn welcome(&mut self, cx: &Cx, peer: SocketAddr) {
+        self.peers.welcome(peer, cx.config.max_peers);
+    }
+
+    /// Adds what has met a limit here.
+    pub(super) fn count(&self, limited: &mut LimitedReply) {
+        limited.peers_displaced = self.peers.displaced;
+        limited.neighbours_replaced = self.peers.replaced;
+        limited.records_displaced += self.peers.shown.displaced();
+    }
+
+    pub(super) fn check_invariants(&self, cx: &Cx) {
+        self.peers.check_invariants();
+        if cx.is_running() {
+            self.check_membership(cx);
+        }
+    }
+}

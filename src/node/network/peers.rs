@@ -1,0 +1,439 @@
+//! The peers that this node knows, what it thinks of each, and the neighbours among them that searches go to.
+//!
+//! Owns the table, and the rules by which a row gives way to another. Whoever names an endpoint in a search or a hit makes a
+//! mere claim: few such rows exist at once, none is alive before it was dialled, and until it has spoken as a peer does, or a
+//! bootstrap node lists it, any other is the better neighbour. A claim displaces claims alone, and first those of the network
+//! that has most.
+
+use super::endpoints::{canonical, is_unicast};
+use super::guests::Guests;
+use super::links::LinkId;
+use super::neighbours::{self, Candidate, Rules, UseShown};
+use super::speech::{Evidence, Shown, Speech};
+use crate::control::{PeerRow, PeerSource, PeerState};
+use crate::network::{Network, WideNetwork};
+use crate::node::contract::RememberedPeers;
+use crate::node::limits::{
+    ASSIGNED_PLACES_OF, CLAIMS_MAX, NEWCOMER_PLACES_OF, PEER_FAILURES_MAX, PEERS_MAX, REMEMBERED_PEERS_MAX,
+};
+use crate::node::rng::Rng;
+use crate::time::Instant;
+use crate::timer::TimerId;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+/// What we think of a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Not tried yet.
+    New,
+    /// It answered the last time.
+    Alive,
+    /// It did not answer so many times in a row.
+    Failing { failures: u32, counted_at: Instant },
+    /// It answered as another kind of program does.
+    NotAPeer,
+}
+
+/// When a peer has answered as a neighbour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Proof {
+    Never,
+    ThisRun,
+    EarlierRun,
+}
+
+/// One known peer.
+#[derive(Debug, Clone)]
+pub(super) struct Peer {
+    pub(super) source: PeerSource,
+    pub(super) standing: Standing,
+    /// When it was learnt of, or answered last.
+    pub(super) fresh_at: Instant,
+    pub(super) last_seen: Option<Instant>,
+    speech: Speech,
+    /// It has sent a hit or a list of its own, or has answered a first contact, as only a peer does.
+    spoke: bool,
+    /// It has done something for our user or for others: it has sent a hit, a list or a search.
+    pub(super) works: bool,
+    pub(super) proof: Proof,
+    /// The links whose last list named it, and whether as one that speaks `p1`.
+    pub(super) listed_by: BTreeMap<LinkId, bool>,
+    /// When it was learnt of, or a list named it last.
+    pub(super) named_at: Instant,
+    /// An exchange with it ended otherwise than one with a peer does that is well. What listens there may be no peer.
+    pub(super) is_in_doubt: bool,
+}
+
+impl Peer {
+    /// Whether it has failed so often in a row that it is not one to count on.
+    pub(super) fn is_dead(&self) -> bool {
+        match self.standing {
+            Standing::Failing { failures, .. } => failures >= PEER_FAILURES_MAX,
+            Standing::NotAPeer => true,
+            Standing::New | Standing::Alive => false,
+        }
+    }
+
+    /// Known only because somebody named its endpoint. That a connection to it succeeds proves nothing: whoever forges
+    /// searches may name any server.
+    pub(super) fn is_claim(&self) -> bool {
+        matches!(self.source, PeerSource::Search | PeerSource::Hit) && !self.spoke && self.listed_by.is_empty()
+    }
+
+    /// Known from a list that does not name it any more, or from a search long ago.
+    pub(super) fn is_forgotten(&self) -> bool {
+        self.listed_by.is_empty() && self.source != PeerSource::User
+    }
+
+    /// Named by the user, and has never answered: it is probably a typing error.
+    pub(super) fn is_mistyped(&self) -> bool {
+        let never_heard = self.last_seen.is_none() && !self.spoke && self.listed_by.is_empty();
+        let fails = matches!(self.standing, Standing::Failing { .. } | Standing::NotAPeer);
+        self.source == PeerSource::User && never_heard && (fails || self.is_in_doubt)
+    }
+
+    /// Worth remembering across a restart.
+    fn is_good(&self) -> bool {
+        !self.is_claim() && matches!(self.standing, Standing::New | Standing::Alive)
+    }
+
+    /// Lower is a better neighbour.
+    pub(super) fn rank(&self) -> u8 {
+        match (self.standing, self.is_claim()) {
+            (Standing::Alive, false) => RANK_ALIVE,
+            (Standing::New, false) if self.is_forgotten() => RANK_CLAIM - 1,
+            (Standing::New, false) => RANK_ALIVE + 1,
+            (Standing::Alive, true) => RANK_CLAIM,
+            (Standing::New, true) => RANK_CLAIM + 1,
+            (Standing::Failing { .. }, _) => RANK_FAILING,
+            (Standing::NotAPeer, _) => RANK_NOT_A_PEER,
+        }
+    }
+}
+
+/// The rank of a peer that answered the last time.
+const RANK_ALIVE: u8 = 0;
+
+/// The best rank of a claim; from here on, a better peer takes a neighbour's place.
+const RANK_CLAIM: u8 = 3;
+
+/// The rank of a neighbour that any other replaces.
+pub(super) const RANK_FAILING: u8 = 5;
+
+/// The rank of what is never a neighbour.
+const RANK_NOT_A_PEER: u8 = 6;
+
+/// The table of peers.
+#[derive(Default)]
+pub(in crate::node) struct Peers {
+    pub(super) rows: BTreeMap<SocketAddr, Peer>,
+    pub(super) neighbours: BTreeSet<SocketAddr>,
+    guests: Guests,
+    /// Base peers on lists that are assigned to us, and have places among the neighbours for it.
+    assigned: BTreeSet<SocketAddr>,
+    /// Those that have shown `p1`, also if they have no row.
+    pub(super) shown: Shown,
+    /// Those that the last list named which no list had named before.
+    pub(super) newcomers: Vec<SocketAddr>,
+    /// Rows changed since the neighbours were chosen.
+    pub(super) stale: bool,
+    /// A list came since they were chosen, at that time: one of them may be replaced.
+    pub(super) listed_at: Option<Instant>,
+    /// How many rows each network has.
+    networks: BTreeMap<Network, usize>,
+    claims: usize,
+    /// Rows that gave way to others, since the start.
+    pub(super) displaced: u64,
+    /// Neighbours that gave way to peers on a list because they showed nothing that a peer does, since the start.
+    pub(super) replaced: u64,
+    /// Good peers came or went since they were remembered.
+    pub(super) good_changed: bool,
+    pub(super) remembered: RememberedPeers,
+    pub(super) remembered_at: Option<Instant>,
+    pub(super) remember_timer: Option<TimerId>,
+    pub(super) expiry_timer: Option<TimerId>,
+}
+
+impl Peers {
+    /// Peers that are not dead.
+    pub(in crate::node) fn count(&self) -> usize {
+        self.rows.len() - self.rows.values().filter(|peer| peer.is_dead()).count()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Peers known, dead ones too.
+    pub(in crate::node) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    pub(in crate::node) fn speech(&self, peer: SocketAddr) -> Speech {
+        match self.rows.get(&peer).map_or(Speech::Unheard, |row| row.speech) {
+            Speech::Unheard if self.shown.contains(peer) => Speech::P1,
+            speech => speech,
+        }
+    }
+
+    /// Whether a peer is sent searches with quotes, exclusions and patterns: a base program would take these for a part of
+    /// the name.
+    pub(in crate::node) fn takes_operators(&self, peer: SocketAddr) -> bool {
+        self.speech(peer) == Speech::P1 || self.is_listed_p1(peer)
+    }
+
+    /// Changes what is known of a peer's speech. Whoever speaks as a peer is one, whatever was thought of it.
+    pub(super) fn set_speech(&mut self, now: Instant, peer: SocketAddr, speech: Speech, evidence: Evidence) {
+        self.change(peer, |row| {
+            row.speech = speech;
+            row.works |= evidence.is_work();
+            if evidence.is_of_peer() {
+                row.last_seen = Some(now);
+                row.spoke = true;
+                if row.standing == Standing::NotAPeer {
+                    row.standing = Standing::New;
+                }
+            }
+            Keep::Yes
+        });
+    }
+
+    /// Whether a bootstrap node lists it as one that speaks `p1`, whatever it has shown.
+    pub(in crate::node) fn is_listed_p1(&self, peer: SocketAddr) -> bool {
+        self.rows.get(&peer).is_some_and(|row| row.listed_by.values().any(|p1| *p1))
+    }
+
+    /// The peers that a list names, but those that are dead.
+    pub(in crate::node) fn listed(&self) -> impl Iterator<Item = SocketAddr> {
+        let is_listed = |(_, row): &(&SocketAddr, &Peer)| !row.listed_by.is_empty() && !row.is_dead();
+        self.rows.iter().filter(is_listed).map(|(addr, _)| *addr)
+    }
+
+    /// The peers that have just come onto a list.
+    pub(in crate::node) fn newcomers(&self) -> &[SocketAddr] {
+        &self.newcomers
+    }
+
+    /// Whether this is surely a peer, and no mere claim.
+    pub(in crate::node) fn is_known(&self, peer: SocketAddr) -> bool {
+        self.rows.get(&peer).is_some_and(|row| !row.is_claim())
+    }
+
+    /// Whether it answered the last time, and is no mere claim.
+    pub(in crate::node) fn has_answered(&self, peer: SocketAddr) -> bool {
+        self.rows.get(&peer).is_some_and(|row| row.rank() == RANK_ALIVE)
+    }
+
+    /// Whether a connection to it is likely to succeed: it answered the last time, or is no mere claim and was not tried yet.
+    pub(in crate::node) fn is_proven(&self, peer: SocketAddr) -> bool {
+        self.rows.get(&peer).is_some_and(|row| row.rank() <= RANK_CLAIM)
+    }
+
+    /// All rows, by address.
+    pub(in crate::node) fn rows(&self) -> Vec<PeerRow> {
+        let row = |(&addr, peer): (&SocketAddr, &Peer)| PeerRow {
+            addr,
+            source: peer.source,
+            state: match peer.standing {
+                Standing::New => PeerState::New,
+                Standing::Alive => PeerState::Alive,
+                Standing::Failing { .. } | Standing::NotAPeer => PeerState::Failing,
+            },
+            last_seen: peer.last_seen.map(Instant::epoch_s),
+            p1: match self.speech(addr) {
+                Speech::Unheard => None,
+                Speech::Base => Some(false),
+                Speech::P1 => Some(true),
+            },
+            neighbour: self.neighbours.contains(&addr),
+        };
+        self.rows.iter().map(row).collect()
+    }
+
+    /// Changes a row through `change`, or removes it when that says so; keeps the counts true.
+    pub(super) fn change(&mut self, peer: SocketAddr, change: impl FnOnce(&mut Peer) -> Keep) {
+        let Some(row) = self.rows.get_mut(&peer) else { return };
+        let (claim, good, rank) = (row.is_claim(), row.is_good(), row.rank());
+        let keep = change(row);
+        let (now_claim, now_good, now_rank) = (row.is_claim(), row.is_good(), row.rank());
+        self.claims -= usize::from(claim);
+        if keep == Keep::Yes {
+            self.claims += usize::from(now_claim);
+            self.good_changed |= good != now_good;
+            self.stale |= rank != now_rank;
+        } else {
+            self.good_changed |= good;
+            self.stale = true;
+            self.rows.remove(&peer);
+            self.neighbours.remove(&peer);
+            let network = Network::of(peer.ip());
+            if self.networks.get(&network).is_some_and(|rows| *rows > 1) {
+                self.networks.entry(network).and_modify(|rows| *rows -= 1);
+            } else {
+                self.networks.remove(&network);
+            }
+        }
+    }
+
+    /// Makes a row, if there is room for one from this source.
+    pub(super) fn insert(&mut self, now: Instant, peer: SocketAddr, source: PeerSource) {
+        let row = Peer {
+            source,
+            standing: Standing::New,
+            fresh_at: now,
+            last_seen: None,
+            speech: Speech::Unheard,
+            spoke: false,
+            works: false,
+            proof: Proof::Never,
+            listed_by: BTreeMap::new(),
+            named_at: now,
+            is_in_doubt: false,
+        };
+        let claim = row.is_claim();
+        let is_full = self.rows.len() >= PEERS_MAX || claim && self.claims >= CLAIMS_MAX;
+        if is_full {
+            let victim = if claim { self.least_claim() } else { self.least_row() };
+            let Some(victim) = victim else { return };
+            self.change(victim, |_| Keep::No);
+            self.displaced += 1;
+        }
+        self.claims += usize::from(claim);
+        self.good_changed |= row.is_good();
+        self.stale = true;
+        self.rows.insert(peer, row);
+        *self.networks.entry(Network::of(peer.ip())).or_default() += 1;
+    }
+
+    /// The row that is missed least: of those that are no neighbours the worst, then one that no list names any more, then
+    /// one of the network that has most, then the oldest. One that answered and is still listed stays.
+    fn least_row(&self) -> Option<SocketAddr> {
+        let may_go = |(addr, peer): &(&SocketAddr, &Peer)| {
+            let proven = peer.rank() == RANK_ALIVE && !peer.listed_by.is_empty();
+            let is_of_use = peer.source == PeerSource::User || peer.proof == Proof::EarlierRun;
+            let is_wanted = is_of_use && peer.rank() < RANK_FAILING;
+            !proven && !is_wanted && !self.neighbours.contains(addr)
+        };
+        let class = |peer: &Peer| (Reverse(peer.rank()), !peer.listed_by.is_empty());
+        let worst = self.rows.iter().filter(may_go).map(|(_, peer)| class(peer)).min()?;
+        let of_worst = self.rows.iter().filter(may_go).filter(|(_, peer)| class(peer) == worst);
+        let place = |(addr, peer): (&SocketAddr, &Peer)| {
+            let of_network = self.networks.get(&Network::of(addr.ip())).copied();
+            (Reverse(of_network), peer.fresh_at, *addr)
+        };
+        of_worst.map(place).min().map(|(.., addr)| addr)
+    }
+
+    /// The claim that is missed least: of those that are no neighbours, the oldest one of the network that has most claims.
+    fn least_claim(&self) -> Option<SocketAddr> {
+        let claims = || self.rows.iter().filter(|(addr, peer)| peer.is_claim() && !self.neighbours.contains(addr));
+        let mut networks: BTreeMap<Network, usize> = BTreeMap::new();
+        claims().for_each(|(addr, _)| *networks.entry(Network::of(addr.ip())).or_default() += 1);
+        let place = |(addr, peer): (&SocketAddr, &Peer)| {
+            let of_network = networks.get(&Network::of(addr.ip())).copied();
+            (Reverse(of_network), peer.fresh_at, *addr)
+        };
+        claims().map(place).min().map(|(.., addr)| addr)
+    }
+
+    /// Chooses the neighbours anew, after something changed. `home`: the wide networks that this node is in.
+    pub(super) fn choose_neighbours(&mut self, neighbours_max: usize, home: &BTreeSet<WideNetwork>, dice: &mut Rng) {
+        self.stale = false;
+        let listed_at = self.listed_at.take();
+        let peers = self.rows.iter().filter(|(_, peer)| peer.rank() < RANK_NOT_A_PEER);
+        let candidate = |(&addr, peer): (&SocketAddr, &Peer)| {
+            let (rank, chance) = (peer.rank(), dice.number());
+            let proven = peer.proof == Proof::EarlierRun;
+            // A newcomer has answered before it has a place.
+            let is_assigned = self.assigned.contains(&addr) && rank <= RANK_ALIVE + 1;
+            let guest = is_assigned || self.guests.contains(addr) && rank == RANK_ALIVE;
+            let use_shown = match peer.works || peer.source == PeerSource::User {
+                true => UseShown::Yes,
+                false => UseShown::No { named_at: peer.named_at },
+            };
+            let lists = peer.listed_by.keys().copied().collect();
+            Candidate { rank, chance, addr, proven, guest, use_shown, lists }
+        };
+        let candidates = peers.map(candidate).collect();
+        let rules = Rules { neighbours_max, answers: RANK_ALIVE, gives_way: RANK_CLAIM, home, listed_at };
+        let chosen = neighbours::choose(candidates, &self.neighbours, rules);
+        // One place at a time goes to a peer of another list: there may be more to do.
+        self.stale = chosen.neighbours != self.neighbours;
+        self.neighbours = chosen.neighbours;
+        self.replaced += u64::from(chosen.replaced);
+        self.note_proven();
+    }
+
+    /// A peer that has announced itself and answered becomes a neighbour, in the place of an earlier one if need be.
+    pub(super) fn welcome(&mut self, peer: SocketAddr, neighbours_max: usize) {
+        let gone = self.guests.arrive(peer, (neighbours_max / NEWCOMER_PLACES_OF).max(1));
+        if let Some(gone) = gone {
+            self.neighbours.remove(&gone);
+        }
+        self.stale = true;
+    }
+
+    /// The base peers that are assigned to us become neighbours, as many as there are places for them, in the places of those
+    /// that were before.
+    pub(super) fn set_assigned(&mut self, peers: Vec<SocketAddr>, neighbours_max: usize) {
+        let places_max = (neighbours_max / ASSIGNED_PLACES_OF).max(1);
+        let assigned = peers.into_iter().take(places_max).collect();
+        let before = std::mem::replace(&mut self.assigned, assigned);
+        for gone in before.difference(&self.assigned) {
+            self.neighbours.remove(gone);
+        }
+        self.stale = true;
+    }
+
+    /// A neighbour that answers is remembered as one.
+    pub(super) fn note_proven(&mut self) {
+        let is_news = |addr: &&SocketAddr| {
+            self.rows.get(addr).is_some_and(|peer| peer.proof == Proof::Never && peer.rank() == RANK_ALIVE)
+        };
+        let proven: Vec<_> = self.neighbours.iter().filter(is_news).copied().collect();
+        for addr in proven {
+            self.good_changed = true;
+            self.change(addr, |peer| {
+                peer.proof = Proof::ThisRun;
+                Keep::Yes
+            });
+        }
+    }
+
+    /// The good peers: first those that are or were neighbours and answered, up to `proven_max`, of which those come first that
+    /// did more than to take connections; then those that answered last, then those only heard of.
+    pub(super) fn good(&self, proven_max: usize) -> RememberedPeers {
+        let mut good: Vec<_> = self.rows.iter().filter(|(_, peer)| peer.is_good()).collect();
+        good.sort_by_key(|(addr, peer)| {
+            let is_unproven = peer.proof == Proof::Never;
+            let is_other = !self.neighbours.contains(addr);
+            (is_unproven, !peer.works, is_other, peer.rank(), Reverse(peer.last_seen), **addr)
+        });
+        good.truncate(REMEMBERED_PEERS_MAX);
+        let proven = good.iter().filter(|(_, peer)| peer.proof != Proof::Never).count().min(proven_max);
+        let addrs = |peers: &[(&SocketAddr, &Peer)]| peers.iter().map(|(addr, _)| **addr).collect();
+        RememberedPeers { proven: addrs(&good[..proven]), others: addrs(&good[proven..]) }
+    }
+
+    pub(super) fn check_invariants(&self) {
+        assert!(self.rows.len() <= PEERS_MAX, "the peers are bounded");
+        let claims = self.rows.values().filter(|peer| peer.is_claim()).count();
+        assert_eq!(claims, self.claims, "the claims are counted");
+        assert!(claims <= CLAIMS_MAX, "the claims are bounded");
+        assert_eq!(self.networks.values().sum::<usize>(), self.rows.len(), "each peer counts in its network");
+        assert!(self.neighbours.iter().all(|addr| self.rows.contains_key(addr)), "neighbours are peers");
+        self.shown.check_invariants();
+        for addr in self.rows.keys() {
+            assert!(is_unicast(*addr) && canonical(*addr) == *addr, "{addr} is a peer's endpoint");
+        }
+    }
+}
+
+/// Whether a row stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keep {
+    Yes,
+    No,
+}

@@ -1,0 +1,452 @@
+//! The searches of others: known ones dropped, new ones answered from the library and sent on to the neighbours
+//! (PROTOCOL, Searching and Matching).
+//!
+//! Refuses to be turned against a third party: hits go to plausible endpoints only, on one connection for each search
+//! and requester, and only a few a minute to a requester that is not a peer we know. Refuses more searches of one network
+//! than a busy peer passes on, and answers that cost more than its share; its own searches have allowances of their own,
+//! apart from those that it passes on.
+
+use super::SearchMachine;
+use super::open::OpenId;
+use super::sending::dial_for;
+use super::stranger_dials::StrangerDials;
+use crate::control::PeerSource;
+use crate::id::{ExchangeId, QueryId};
+use crate::library::{Query, SearchCursor, Shared};
+use crate::name::FileName;
+use crate::network::Network;
+use crate::node::cx::Cx;
+use crate::node::exchanges::Purpose;
+use crate::node::fair_queue::{FairQueue, Origin, Room, Sender};
+use crate::node::fair_set::FairSet;
+use crate::node::limits::{
+    ANSWER_ENTRIES_PER_SLICE, ANSWER_HITS_MAX, ANSWER_HITS_NAMED_MAX, ANSWER_UNIT_ENTRIES, ANSWER_UNIT_HITS,
+    ANSWER_UNITS_BURST, ANSWER_UNITS_PER_SECOND, ANSWERS_PENDING_MAX, ANSWERS_PENDING_PER_NETWORK_MAX,
+    LONG_ANSWERS_BESIDE_MAX, REQUESTER_PORT_MIN, SEEN_AGE_MAX, SEEN_MAX, SENDER_SEARCHES_BURST,
+    SENDER_SEARCHES_PER_SECOND, SENDERS_MAX,
+};
+use crate::node::network::NetworkMachine;
+use crate::node::network::Speech;
+use crate::node::network::canonical;
+use crate::node::rate_limit::{Allowances, Tariff};
+use crate::node::share::ShareMachine;
+use crate::time::Instant;
+use crate::wire::{Attributes, Listed, Message, Search, SearchResponse};
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+/// What makes two messages the same search. Without the text, whoever has seen a search could send another one under its ID
+/// ahead of it, and peers would take the search itself for a repetition.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct SearchKey {
+    id: QueryId,
+    requester: SocketAddr,
+    /// Of the text, which may be long. Nobody finds another text that has the same.
+    text: TextHash,
+}
+
+/// The hash of a search's text.
+pub(super) type TextHash = [u8; blake3::OUT_LEN];
+
+fn hash_of_text(text: &[u8]) -> TextHash {
+    *blake3::hash(text).as_bytes()
+}
+
+impl SearchKey {
+    fn of(search: &Search, requester: SocketAddr, text: &[u8]) -> Self {
+        Self { id: search.id.clone(), requester, text: hash_of_text(text) }
+    }
+}
+
+/// How a search relates to those seen before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sight {
+    First,
+    /// Seen, but it reaches further now.
+    Wider,
+    Repeated,
+}
+
+/// When a search was seen first, and its highest TTL.
+#[derive(Debug, Clone, Copy)]
+struct Seeing {
+    at: Instant,
+    ttl: u8,
+}
+
+/// The searches seen lately. The map is only ever asked for one key.
+struct Seen {
+    rows: HashMap<Rc<SearchKey>, Seeing>,
+    /// By who sent each first: one network that sends many has its own forgotten.
+    order: FairSet<Rc<SearchKey>>,
+}
+
+impl Default for Seen {
+    fn default() -> Self {
+        Self { rows: HashMap::new(), order: FairSet::new(SEEN_MAX) }
+    }
+}
+
+impl Seen {
+    /// The highest TTL of a search, if it was seen with this one or a higher one.
+    fn covers(&self, now: Instant, key: &SearchKey, ttl: u8) -> Option<u8> {
+        let seeing = self.rows.get(key)?;
+        (ttl <= seeing.ttl && seeing.at + SEEN_AGE_MAX > now).then_some(seeing.ttl)
+    }
+
+    fn see(&mut self, now: Instant, sender: Network, key: SearchKey, ttl: u8) -> Sight {
+        while let Some(oldest) = self.order.oldest().cloned()
+            && self.rows.get(&oldest).is_none_or(|seeing| seeing.at + SEEN_AGE_MAX <= now)
+        {
+            self.rows.remove(&oldest);
+            self.order.remove(&oldest);
+        }
+        match self.rows.get_mut(&key) {
+            None => {
+                let key = Rc::new(key);
+                self.rows.insert(Rc::clone(&key), Seeing { at: now, ttl });
+                if let Some(other) = self.order.insert(sender, key) {
+                    self.rows.remove(&other);
+                }
+                Sight::First
+            }
+            Some(seeing) if ttl > seeing.ttl => {
+                seeing.ttl = ttl;
+                Sight::Wider
+            }
+            Some(_) => Sight::Repeated,
+        }
+    }
+}
+
+/// A search whose answer is being looked for.
+struct Pending {
+    /// Who passed the search on to us, or made it.
+    sender: Sender,
+    id: QueryId,
+    requester: SocketAddr,
+    text: TextHash,
+    ttl: u8,
+    /// The requester takes part 2.
+    p1: bool,
+    /// Hits that are sent; the cursor looks for one more, to know whether there is.
+    hits_max: usize,
+    cursor: SearchCursor,
+    /// Slices of work that it took.
+    slices: usize,
+    /// The search, if somebody waits to hear that we are done with it.
+    open: Option<OpenId>,
+}
+
+/// The searches whose answer is being looked for, each in slices, in fair order.
+#[derive(Default)]
+struct PendingAnswers {
+    /// By ticket.
+    rows: BTreeMap<u64, Pending>,
+    tickets_given: u64,
+    queue: FairQueue,
+}
+
+impl PendingAnswers {
+    /// Adds one. What was dropped for that, if something was: another one, or it itself.
+    fn push(&mut self, pending: Pending) -> Option<Pending> {
+        let dropped = match self.queue.room_for(pending.sender, ANSWERS_PENDING_MAX, ANSWERS_PENDING_PER_NETWORK_MAX) {
+            Room::Free => None,
+            Room::InPlaceOf(other) => self.remove(other),
+            Room::None => return Some(pending),
+        };
+        self.tickets_given += 1;
+        self.queue.push(pending.sender, self.tickets_given);
+        self.rows.insert(self.tickets_given, pending);
+        dropped
+    }
+
+    fn remove(&mut self, ticket: u64) -> Option<Pending> {
+        let pending = self.rows.remove(&ticket)?;
+        self.queue.remove(pending.sender, ticket);
+        Some(pending)
+    }
+
+    /// The one that gets a slice of work.
+    fn next(&mut self) -> Option<(u64, &mut Pending)> {
+        let ticket = self.queue.next(usize::MAX)?;
+        let pending = self.rows.get_mut(&ticket)?;
+        self.queue.serve(pending.sender);
+        pending.slices += 1;
+        Some((ticket, pending))
+    }
+}
+
+/// Whose allowance a search uses: one network has one for its own, and one for those that it passes on.
+type Payer = (Network, Origin);
+
+fn payer(sender: Sender) -> Payer {
+    (sender.network(), sender.origin())
+}
+
+/// How many hits a `p1` requester is sent. It gets as many as it names, if the search came from its own address: whoever
+/// forges a search in the name of another must not have that one flooded.
+fn hits_max(sender: Sender, id: &QueryId) -> usize {
+    let named = id.hits_max().filter(|_| sender.origin() == Origin::Own);
+    let named = named.and_then(|named| usize::try_from(named).ok()).unwrap_or(0);
+    named.clamp(ANSWER_HITS_MAX, ANSWER_HITS_NAMED_MAX)
+}
+
+/// Everything kept about the searches of others.
+pub(super) struct Answering {
+    seen: Seen,
+    /// Searches that each network may send.
+    senders: Allowances<Payer>,
+    /// What answers may cost that each network causes.
+    costs: Allowances<Payer>,
+    strangers: StrangerDials,
+    pending: PendingAnswers,
+}
+
+impl Default for Answering {
+    fn default() -> Self {
+        let senders = Tariff::per_second(SENDER_SEARCHES_PER_SECOND, SENDER_SEARCHES_BURST);
+        let costs = Tariff::per_second(ANSWER_UNITS_PER_SECOND, ANSWER_UNITS_BURST);
+        Self {
+            seen: Seen::default(),
+            senders: Allowances::new(senders, SENDERS_MAX),
+            costs: Allowances::new(costs, SENDERS_MAX),
+            strangers: StrangerDials::default(),
+            pending: PendingAnswers::default(),
+        }
+    }
+}
+
+impl Answering {
+    pub(super) fn has_work(&self) -> bool {
+        !self.pending.rows.is_empty()
+    }
+
+    /// Ends all answering.
+    pub(super) fn clear(&mut self) {
+        self.pending = PendingAnswers::default();
+    }
+
+    /// Records that gave way to others since the start.
+    pub(super) fn displaced(&self) -> u64 {
+        self.seen.order.displaced() + self.strangers.displaced()
+    }
+
+    pub(super) fn check_invariants(&self) {
+        assert_eq!(self.seen.rows.len(), self.seen.order.len(), "each search seen has its place in the order");
+        self.senders.check_invariants();
+        self.costs.check_invariants();
+        self.strangers.check_invariants();
+        let PendingAnswers { rows, queue, .. } = &self.pending;
+        assert!(rows.len() <= ANSWERS_PENDING_MAX, "the answers pending are bounded");
+        let waiting = rows.iter().map(|(ticket, pending)| (pending.sender, *ticket)).collect();
+        queue.check_invariants(&waiting, std::iter::empty());
+    }
+}
+
+impl SearchMachine {
+    /// Code 6.
+    pub(in crate::node) fn on_search(
+        &mut self,
+        cx: &mut Cx,
+        network: &mut NetworkMachine,
+        share: &ShareMachine,
+        exchange: ExchangeId,
+        from: SocketAddr,
+        search: Search,
+    ) {
+        let requester = canonical(search.requester);
+        let sender = Sender::of_search(from, requester);
+        if !self.answering.senders.allow(cx.now, payer(sender)) {
+            cx.counters.limited.searches_refused += 1;
+            return self.say_done(cx, exchange, &search.id, true, None);
+        }
+        let ours = self.searches.is_ours(&search.id) || self.seeks.is_ours(&search.id);
+        if ours || network.is_ourselves(cx, requester) {
+            cx.counters.limited.searches_dropped += 1;
+            self.say_done(cx, exchange, &search.id, false, Some(u8::MAX));
+            return;
+        }
+        if !network.is_plausible(cx, requester, from.ip()) || requester.port() < REQUESTER_PORT_MIN {
+            log::debug!("a search names {requester} for its hits, which is not where a peer can be");
+            cx.counters.refused += 1;
+            return;
+        }
+        let ttl = search.ttl.min(cx.config.max_ttl);
+        // The plain form has come by another way, over a base peer: what it finds is all that this one finds, and more. Not
+        // the other way round: exclusions that somebody adds must not keep the search itself out.
+        let plain = Query::plain_form(&search.text);
+        let key = SearchKey::of(&search, requester, &search.text);
+        let of_plain = plain.as_ref().map(|text| SearchKey::of(&search, requester, text));
+        let covers = |key| self.answering.seen.covers(cx.now, key, ttl);
+        if let Some(highest) = of_plain.iter().chain([&key]).find_map(covers) {
+            cx.counters.limited.searches_dropped += 1;
+            return self.on_repeated(cx, exchange, &search.id, ttl, highest);
+        }
+        let sight = self.answering.seen.see(cx.now, sender.network(), key, ttl);
+        if sight == Sight::First {
+            network.learn_peer(cx, requester, PeerSource::Search);
+            network.note_query(cx, from, requester, &search.id);
+            network.note_search_from(from.ip());
+        }
+        let search = Search { requester, ..search };
+        if sight == Sight::Wider && self.on_wider(cx, network, exchange, &search, ttl) {
+            return;
+        }
+        let open = self.open_relayed(cx, network, exchange, sender, &search, ttl);
+        if sight == Sight::First {
+            self.begin_answer(cx, network, share, sender, &search, open);
+        }
+        if ttl > 0 {
+            self.forward_search(cx, network, sender, Search { ttl: ttl - 1, ..search }, plain, open);
+        }
+        open.inspect(|open| self.all_are_asked(cx, network, *open));
+    }
+
+    /// Whether an endpoint may be sent a search of others. One that is only claimed to be a peer may be anybody's: it is
+    /// dialled a few times a minute, some of which are kept for hits, which it has asked for.
+    pub(super) fn may_forward_to(&mut self, cx: &Cx, network: &NetworkMachine, peer: SocketAddr) -> bool {
+        network.peers().is_known(peer) || self.answering.strangers.may_forward(cx.now, peer)
+    }
+
+    fn begin_answer(
+        &mut self,
+        cx: &mut Cx,
+        network: &mut NetworkMachine,
+        share: &ShareMachine,
+        sender: Sender,
+        search: &Search,
+        open: Option<OpenId>,
+    ) {
+        let requester = search.requester;
+        if share.library().is_empty() {
+            return;
+        }
+        if !self.answering.costs.allow(cx.now, payer(sender)) {
+            cx.counters.limited.answers_refused += 1;
+            return;
+        }
+        // Whoever forges a search may give any peer an ID like ours.
+        let p1 = search.id.is_p1()
+            && (network.peers().speech(requester) != Speech::Base || network.peers().is_listed_p1(requester));
+        let hits_max = if p1 { hits_max(sender, &search.id) } else { 1 };
+        let cursor = share.library().search_begin(Query::parse(&search.text), hits_max + usize::from(p1));
+        let (id, text, ttl) = (search.id.clone(), hash_of_text(&search.text), search.ttl);
+        let pending = Pending { sender, id, requester, text, ttl, p1, hits_max, cursor, slices: 0, open };
+        open.inspect(|open| self.on_answer_begun(*open));
+        if let Some(dropped) = self.answering.pending.push(pending) {
+            cx.counters.limited.answers_dropped += 1;
+            self.on_answer_ended(cx, network, dropped.open);
+        }
+    }
+
+    /// One slice of the search whose turn it is.
+    pub(in crate::node) fn work_on_answers(&mut self, cx: &mut Cx, network: &mut NetworkMachine, share: &ShareMachine) {
+        let Some((ticket, pending)) = self.answering.pending.next() else { return };
+        if !share.library().search_step(&mut pending.cursor, ANSWER_ENTRIES_PER_SLICE)
+            && let Some(pending) = self.answering.pending.remove(ticket)
+        {
+            self.send_search_response(cx, network, pending);
+        }
+    }
+
+    /// Code 7: all hits of one search to its requester, on one connection; with attributes if it takes part 2.
+    fn send_search_response(&mut self, cx: &mut Cx, network: &mut NetworkMachine, pending: Pending) {
+        let Pending { sender, id, requester, text, ttl, p1, hits_max, cursor, slices, open } = pending;
+        let mut hits = cursor.into_hits();
+        let found = hits.len();
+        hits.truncate(hits_max);
+        let on_their_way = || cx.exchanges.dials().filter(|dial| matches!(dial.purpose, Purpose::Hits(_))).count();
+        if hits.len() > ANSWER_HITS_MAX && on_their_way() >= LONG_ANSWERS_BESIDE_MAX {
+            hits.truncate(ANSWER_HITS_MAX);
+            cx.counters.limited.answers_cut += 1;
+        }
+        let used = slices * ANSWER_ENTRIES_PER_SLICE / ANSWER_UNIT_ENTRIES + hits.len() / ANSWER_UNIT_HITS;
+        self.answering.costs.charge(cx.now, payer(sender), u32::try_from(used).unwrap_or(u32::MAX));
+        let Some(responder) = network.advertised(cx).filter(|_| !hits.is_empty()) else {
+            return self.on_answer_ended(cx, network, open);
+        };
+        // What came from the requester's own address cannot be aimed at a third party.
+        let at_stranger = sender.origin() == Origin::PassedOn && !network.peers().is_known(requester);
+        if at_stranger && !self.answering.strangers.may_answer(cx.now, (sender.network(), requester, text), ttl) {
+            cx.counters.limited.answers_dropped += 1;
+            return self.on_answer_ended(cx, network, open);
+        }
+        let (sent, is_cut) = (hits.len(), found > hits.len());
+        let message = |(at, (name, file)): (usize, (FileName, Shared))| {
+            let more = is_cut && at + 1 == sent;
+            let attributes = p1.then_some(Attributes { size: Some(file.meta.size), b3: file.b3, more });
+            let file = Listed { name, attributes };
+            Message::SearchResponse(SearchResponse { id: id.clone(), responder, file })
+        };
+        let messages = hits.into_iter().enumerate().map(message).collect();
+        // What there is no room for is counted.
+        if dial_for(cx, network, sender, requester, messages, Purpose::Hits(open)).is_err() {
+            self.on_answer_ended(cx, network, open);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn network(n: u32) -> Network {
+        Network::of(endpoint(n).ip())
+    }
+
+    fn endpoint(n: u32) -> SocketAddr {
+        SocketAddr::new(std::net::Ipv4Addr::from_bits(0x0a00_0000 + n).into(), 5_000)
+    }
+
+    fn key(n: u64) -> SearchKey {
+        SearchKey { id: QueryId::p1(n), requester: endpoint(1), text: hash_of_text(b"song") }
+    }
+
+    #[test]
+    fn a_search_is_new_again_only_wider_or_after_ten_minutes() {
+        let mut seen = Seen::default();
+        let start = Instant::from_ms(0);
+        assert_eq!(seen.see(start, network(1), key(1), 3), Sight::First);
+        assert_eq!(seen.see(start, network(1), key(1), 3), Sight::Repeated);
+        assert_eq!(seen.see(start, network(1), key(1), 2), Sight::Repeated);
+        assert_eq!(seen.see(start, network(1), key(1), 5), Sight::Wider);
+        assert_eq!(seen.see(start, network(1), key(1), 4), Sight::Repeated);
+        let other = SearchKey { requester: endpoint(2), ..key(1) };
+        assert_eq!(
+            seen.see(start, network(1), other, 3),
+            Sight::First,
+            "the same ID of another requester is another search"
+        );
+        let other = SearchKey { text: hash_of_text(b"sung"), ..key(1) };
+        assert_eq!(seen.see(start, network(1), other, 3), Sight::First, "and so is one for another text");
+        assert_eq!(seen.see(start + SEEN_AGE_MAX, network(1), key(1), 1), Sight::First);
+    }
+
+    #[test]
+    fn a_flood_of_searches_makes_room_by_forgetting_the_oldest() {
+        let mut seen = Seen::default();
+        let start = Instant::from_ms(0);
+        for n in 0..=SEEN_MAX as u64 {
+            assert_eq!(seen.see(start, network(1), key(n), 0), Sight::First);
+        }
+        assert_eq!(seen.order.len(), SEEN_MAX);
+        assert_eq!(seen.rows.len(), SEEN_MAX);
+        assert_eq!(seen.see(start, network(1), key(2), 0), Sight::Repeated);
+        assert_eq!(seen.see(start, network(1), key(0), 0), Sight::First);
+    }
+
+    #[test]
+    fn however_many_searches_one_network_sends_those_of_others_are_known() {
+        let mut seen = Seen::default();
+        let (start, other) = (Instant::from_ms(0), network(2));
+        assert_eq!(seen.see(start, other, key(0), 0), Sight::First);
+        for n in 1..=2 * SEEN_MAX as u64 {
+            seen.see(start, network(1), key(n), 0);
+        }
+        assert_eq!(seen.rows.len(), SEEN_MAX);
+        assert_eq!(seen.see(start, other, key(0), 0), Sight::Repeated);
+        assert_eq!(seen.see(start, network(1), key(1), 0), Sight::First, "only its own are forgotten");
+    }
+}

@@ -1,0 +1,257 @@
+//! One hit: a content under all the names that its sources have for it, or a name alone.
+
+use super::row_shares::{Backing, Holder};
+use crate::control::{HitRow, RawText};
+use crate::id::{ContentHash, HitId, SearchId};
+use crate::name::FileName;
+use crate::node::limits::{HIT_NAMES_MAX, HIT_ROW_NAMES_BYTES_MAX, HIT_SOURCES_MAX};
+use crate::wire::{Attributes, Listed};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+/// What makes two answers the same hit: the content where it is known, else the name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum HitKey {
+    Content { search: SearchId, b3: ContentHash, size: Option<u64> },
+    Name { search: SearchId, name: Rc<FileName>, size: Option<u64> },
+}
+
+/// How answers become rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Grouping {
+    /// Of a search: one row a content, or a name as long as its hash is not known.
+    Content,
+    /// Of a listing: one row a name, so that every file of the peer is to be seen.
+    Name,
+}
+
+/// Who has told a name of a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::node) enum Teller {
+    /// The source itself, as far as the address of the connection shows; or the user has chosen the name.
+    Source,
+    /// Somebody else, who may have made it up.
+    Others,
+}
+
+impl Teller {
+    /// Who has told what came on a connection from this address about a source.
+    pub(in crate::node) fn of(from: SocketAddr, source: SocketAddr) -> Self {
+        if from.ip().to_canonical() == source.ip().to_canonical() { Self::Source } else { Self::Others }
+    }
+}
+
+/// What a hit or a line of a list says: this peer offers this file.
+#[derive(Debug, Clone)]
+pub(in crate::node) struct Answer {
+    pub(in crate::node) file: Listed,
+    pub(in crate::node) responder: SocketAddr,
+    /// Where the connection came from that brought it; of a list, whom it was asked of.
+    pub(in crate::node) from: SocketAddr,
+}
+
+impl Answer {
+    /// The content, if it is told.
+    pub(in crate::node) fn b3(&self) -> Option<ContentHash> {
+        self.file.attributes?.b3
+    }
+}
+
+/// Who offers a file.
+#[derive(Debug, Clone)]
+struct Offer {
+    source: SocketAddr,
+    /// One of the names of the hit.
+    name: Rc<FileName>,
+    /// As in [`Answer`].
+    from: SocketAddr,
+}
+
+impl Offer {
+    fn backing(&self) -> Backing {
+        Backing::of(self.from, self.source)
+    }
+
+    fn teller(&self) -> Teller {
+        Teller::of(self.from, self.source)
+    }
+}
+
+/// One hit.
+#[derive(Debug, Clone)]
+pub(in crate::node) struct Hit {
+    search: SearchId,
+    size: Option<u64>,
+    b3: Option<ContentHash>,
+    /// What makes another answer the same row.
+    grouping: Grouping,
+    /// Each once; the first source's first. Never empty.
+    names: Vec<Rc<FileName>>,
+    /// No source twice; never empty.
+    offers: Vec<Offer>,
+}
+
+impl Hit {
+    /// Of the first answer.
+    pub(super) fn new(search: SearchId, grouping: Grouping, answer: Answer) -> Self {
+        let Answer { file, responder, from } = answer;
+        let Attributes { size, b3, .. } = file.attributes.unwrap_or_default();
+        let name = Rc::new(file.name);
+        let offers = vec![Offer { source: responder, name: Rc::clone(&name), from }];
+        Self { search, size, b3, grouping, names: vec![name], offers }
+    }
+
+    /// The name in the first source's share.
+    pub(in crate::node) fn name(&self) -> &FileName {
+        &self.names[0]
+    }
+
+    pub(in crate::node) fn size(&self) -> Option<u64> {
+        self.size
+    }
+
+    pub(in crate::node) fn b3(&self) -> Option<ContentHash> {
+        self.b3
+    }
+
+    pub(in crate::node) fn search(&self) -> SearchId {
+        self.search
+    }
+
+    /// Who offers it, under what name, and who has told that.
+    pub(in crate::node) fn offers(&self) -> impl Iterator<Item = (SocketAddr, &Rc<FileName>, Teller)> {
+        self.offers.iter().map(|offer| (offer.source, &offer.name, offer.teller()))
+    }
+
+    /// Who offers it.
+    pub(super) fn sources(&self) -> impl Iterator<Item = SocketAddr> {
+        self.offers.iter().map(|offer| offer.source)
+    }
+
+    /// Who stands behind its offers, if rows of its search are shared.
+    pub(super) fn backings(&self) -> impl Iterator<Item = Backing> {
+        self.offers.iter().filter(|_| self.grouping == Grouping::Content).map(Offer::backing)
+    }
+
+    pub(super) fn key(&self) -> HitKey {
+        match self.b3.filter(|_| self.grouping == Grouping::Content) {
+            Some(b3) => HitKey::Content { search: self.search, b3, size: self.size },
+            None => self.name_key(),
+        }
+    }
+
+    /// The key of a hit like this one, as long as its hash is not known.
+    pub(super) fn name_key(&self) -> HitKey {
+        HitKey::Name { search: self.search, name: Rc::clone(&self.names[0]), size: self.size }
+    }
+
+    /// What it holds in memory, roughly.
+    pub(super) fn bytes(&self) -> usize {
+        let names: usize = self.names.iter().map(|name| name.as_bytes().len()).sum();
+        names + self.offers.len() * size_of::<Offer>()
+    }
+
+    pub(super) fn is_offered_by(&self, source: SocketAddr) -> bool {
+        self.offers.iter().any(|offer| offer.source == source)
+    }
+
+    pub(super) fn is_only_source(&self) -> bool {
+        self.offers.len() == 1
+    }
+
+    /// The only source has found out its hash.
+    pub(super) fn set_b3(&mut self, b3: ContentHash) {
+        self.b3 = Some(b3);
+    }
+
+    /// A source is one no more. One remains: users may have seen the row.
+    pub(super) fn remove_source(&mut self, source: SocketAddr) {
+        if !self.is_only_source() {
+            self.offers.retain(|offer| offer.source != source);
+        }
+    }
+
+    /// Adds the source of another answer that belongs to the same row, or a further name that a source has for it. Says
+    /// whether that was new.
+    pub(super) fn add(&mut self, other: &Hit) -> bool {
+        let Some(offer) = other.offers.first() else { return false };
+        let known = self.names.iter().find(|known| **known == offer.name).cloned();
+        let offered = self.offers.iter_mut().find(|other| other.source == offer.source);
+        let is_offered = offered.is_some();
+        // What the source itself has sent counts for it, and no more for whoever spoke for it, who may have made up the name.
+        let mut is_renamed = false;
+        if let Some(offered) = offered.filter(|offered| offer.backing().is_own() && offered.teller() == Teller::Others)
+        {
+            offered.from = offer.from;
+            is_renamed = offer.teller() == Teller::Source && offered.name != offer.name;
+        }
+        let names_max = if is_offered { HIT_NAMES_MAX } else { HIT_SOURCES_MAX };
+        let nothing_new = is_offered && known.is_some() && !is_renamed;
+        if nothing_new || !is_offered && !self.has_place_for(offer) {
+            return false;
+        }
+        if known.is_none() && self.names.len() >= names_max && !(is_renamed && self.forget_unused_name()) {
+            return false;
+        }
+        let name = known.unwrap_or_else(|| {
+            self.names.push(Rc::clone(&offer.name));
+            Rc::clone(&offer.name)
+        });
+        if let Some(offered) = self.offers.iter_mut().find(|other| is_renamed && other.source == offer.source) {
+            offered.name = Rc::clone(&name);
+        }
+        if !is_offered {
+            self.offers.push(Offer { name, ..offer.clone() });
+        }
+        true
+    }
+
+    /// Drops the newest name that is the one of no offer. The first is the row's. Says whether there was one.
+    fn forget_unused_name(&mut self) -> bool {
+        let is_used = |name: &Rc<FileName>| self.offers.iter().any(|offer| Rc::ptr_eq(&offer.name, name));
+        let Some(at) = self.names.iter().skip(1).rposition(|name| !is_used(name)) else { return false };
+        self.names.remove(at + 1);
+        true
+    }
+
+    /// Makes a place for a further source: where there is none, the newest of the sender that has most gives way, if that
+    /// one has more still.
+    fn has_place_for(&mut self, offer: &Offer) -> bool {
+        if self.offers.len() < HIT_SOURCES_MAX {
+            return true;
+        }
+        let mut places: BTreeMap<Holder, usize> = BTreeMap::new();
+        self.offers.iter().for_each(|offer| *places.entry(offer.backing().sender).or_default() += 1);
+        let held = places.get(&offer.backing().sender).copied().unwrap_or(0);
+        let most = places.into_iter().map(|(holder, places)| (places, holder)).max();
+        let Some((_, holder)) = most.filter(|(places, _)| held + 1 < *places) else { return false };
+        let Some(at) = self.offers.iter().rposition(|offer| offer.backing().sender == holder) else { return false };
+        let gone = self.offers.remove(at);
+        // The first name is the row's, whoever else has it.
+        if !Rc::ptr_eq(&gone.name, &self.names[0])
+            && self.offers.iter().all(|offer| !Rc::ptr_eq(&offer.name, &gone.name))
+        {
+            self.names.retain(|name| !Rc::ptr_eq(name, &gone.name));
+        }
+        true
+    }
+
+    pub(in crate::node) fn row(&self, id: HitId) -> HitRow {
+        let mut bytes_left = HIT_ROW_NAMES_BYTES_MAX;
+        let fits = |name: &&Rc<FileName>| {
+            let fits = name.as_bytes().len() <= bytes_left;
+            bytes_left = bytes_left.saturating_sub(name.as_bytes().len());
+            fits
+        };
+        HitRow {
+            id: id.0,
+            name: RawText::new(self.name().as_bytes()),
+            names: self.names.iter().take(HIT_NAMES_MAX).take_while(fits).map(|n| RawText::new(n.as_bytes())).collect(),
+            size: self.size,
+            b3: self.b3.map(|hash| hash.to_string()),
+            sources: self.sources().collect(),
+            truncated: false,
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Searches and listings: our own, and those of others.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `own`, `no_hits` | our searches and listings; why they found nothing |
+//! | `end`, `open` | when a search is over: who was asked, and who has said that it is done |
+//! | `hits`, `hit`, `row_shares` | what they found, one row of it, and how many rows each network may have |
+//! | `newcomers` | finding peers that have just come, and announcing ourselves |
+//! | `seeks` | searches for further sources of downloads |
+//! | `answering`, `forwarding` | the searches of others: their answers, and sending them on |
+//! | `sending` | how searches and hits are sent to a peer |
+//! | `stranger_dials` | how often endpoints are connected to that only others name |
+//!
+//! Calls `network`, and reads `share`. What is found goes to the downloads as a [`Step`](super::steps::Step).
+
+mod answering;
+mod end;
+mod forwarding;
+mod hit;
+mod hits;
+mod newcomers;
+mod no_hits;
+mod open;
+mod own;
+mod row_shares;
+mod seeks;
+mod sending;
+mod stranger_dials;
+
+pub(super) use hit::{Answer, Hit, Teller};
+pub(super) use open::OpenId;
+
+use super::cx::Cx;
+use crate::control::LimitedReply;
+use crate::id::SearchId;
+use answering::Answering;
+use forwarding::Forwarding;
+use hits::Hits;
+use newcomers::Newcomers;
+use open::OpenSearches;
+use own::Searches;
+use seeks::Seeks;
+
+/// Searches and listings.
+#[derive(Default)]
+pub(super) struct SearchMachine {
+    newcomers: Newcomers,
+    searches: Searches,
+    open_searches: OpenSearches,
+    hits: Hits,
+    seeks: Seeks,
+    answering: Answering,
+    forwarding: Forwarding,
+}
+
+impl SearchMachine {
+    /// What our searches have found.
+    pub(super) fn hits(&self) -> &Hits {
+        &self.hits
+    }
+
+    /// The rows of a search were shown.
+    pub(super) fn note_hits_seen(&mut self, cx: &Cx, search: SearchId) {
+        self.hits.note_seen(cx.now, search);
+    }
+
+    /// Whether a slice of answering waits.
+    pub(super) fn has_work(&self) -> bool {
+        self.answering.has_work()
+    }
+
+    /// Adds what has met a limit here.
+    pub(super) fn count(&self, limited: &mut LimitedReply) {
+        limited.hits_displaced = self.hits.rows_cut;
+        limited.hits_over_share += self.hits.surplus_cut;
+        limited.records_displaced += self.answering.displaced();
+    }
+
+    /// The node leaves: nothing is answered or sent on any more.
+    pub(super) fn stop(&mut self) {
+        self.answering.clear();
+        self.forwarding.clear();
+        self.open_searches = OpenSearches::default();
+    }
+
+    pub(super) fn check_invariants(&self, cx: &Cx) {
+        self.answering.check_invariants();
+        self.check_forwards(cx);
+        self.searches.check_invariants(&self.hits);
+        self.open_searches.check_invariants();
+        self.seeks.check_invariants();
+        self.newcomers.check_invariants();
+    }
+}

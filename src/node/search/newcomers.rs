@@ -1,0 +1,294 @@
+//! Newcomers: how a search finds peers that registered after the last look at a list, and how a node that has just come
+//! makes itself known (PROTOCOL, part 2, First contact).
+//!
+//! - A search asks the bootstrap nodes for their lists, as often as an allowance for each link permits.
+//! - A node that has started announces itself by a first contact to some peers on its lists. Whoever receives one asks back,
+//!   in the same form, at the address that it came from. A newcomer that answers is searched from then on: it has one of the
+//!   places that are for newcomers, an eighth of `max_peers`.
+//! - A search that is in progress is sent to whoever has become a neighbour meanwhile, and to peers that are new on a list.
+//!
+//! An announcement makes a node open one connection to the address that the announcement came from, and is bounded for each
+//! network and in all.
+
+use super::SearchMachine;
+use super::sending::{SearchDial, dial_newcomer, dial_search};
+use crate::control::PeerSource;
+use crate::id::{QueryId, SearchId};
+use crate::network::Network;
+use crate::node::contract::{DialOutcome, Dialled, Expect, Response};
+use crate::node::cx::Cx;
+use crate::node::exchanges::{Errand, Purpose};
+use crate::node::fair_queue::Sender;
+use crate::node::limits::{
+    ANNOUNCEMENTS_MAX, ANNOUNCEMENTS_PER_MINUTE, ANNOUNCEMENTS_PER_NETWORK, ANNOUNCEMENTS_WANTED, LIST_AGE_MAX,
+    LIST_AGE_MIN, LISTS_FOR_SEARCHES_BURST, LISTS_FOR_SEARCHES_PER_MINUTE, NEWCOMER_AGE_MAX, NEWCOMER_CONTACTS_MAX,
+    NEWCOMERS_MAX, REQUESTER_PORT_MIN, SENDERS_MAX,
+};
+use crate::node::network::NetworkMachine;
+use crate::node::network::canonical;
+use crate::node::network::{Evidence, Speech};
+use crate::node::network::{LinkId, LinkPhase};
+use crate::node::rate_limit::{Allowances, Tariff};
+use crate::time::Instant;
+use crate::wire::{Message, Search};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// A search in progress: its last ring, and who was sent it.
+struct Running {
+    ring: Search,
+    sent_to: BTreeSet<SocketAddr>,
+    /// Peers new on a list that were asked directly, once in all rings.
+    asked_directly: BTreeSet<SocketAddr>,
+}
+
+/// Whom we have told that we are there.
+#[derive(Default)]
+struct Announcements {
+    told: BTreeSet<SocketAddr>,
+    /// How many of them took it.
+    taken: usize,
+}
+
+/// What is known of newcomers, and what they and we may still cause.
+pub(super) struct Newcomers {
+    /// Lists that searches may ask of each bootstrap node.
+    lists: Allowances<LinkId>,
+    /// Announcements that are acted on, of each network and in all.
+    of_network: Allowances<Network>,
+    of_all: Allowances<()>,
+    announcements: Announcements,
+    /// Peers that were new on a list that was whole, oldest first.
+    listed: VecDeque<(Instant, SocketAddr)>,
+    running: BTreeMap<SearchId, Running>,
+}
+
+impl Default for Newcomers {
+    fn default() -> Self {
+        let lists = Tariff { per_minute: LISTS_FOR_SEARCHES_PER_MINUTE, burst: LISTS_FOR_SEARCHES_BURST };
+        let same = |per_minute| Tariff { per_minute, burst: per_minute };
+        Self {
+            lists: Allowances::new(lists, SENDERS_MAX),
+            of_network: Allowances::new(same(ANNOUNCEMENTS_PER_NETWORK), SENDERS_MAX),
+            of_all: Allowances::new(same(ANNOUNCEMENTS_PER_MINUTE), 1),
+            announcements: Announcements::default(),
+            listed: VecDeque::new(),
+            running: BTreeMap::new(),
+        }
+    }
+}
+
+impl Newcomers {
+    /// A ring of a search went out to these peers.
+    pub(super) fn note_ring(&mut self, id: SearchId, ring: Search, sent_to: BTreeSet<SocketAddr>) {
+        let asked_directly = self.running.remove(&id).map(|running| running.asked_directly).unwrap_or_default();
+        self.running.insert(id, Running { ring, sent_to, asked_directly });
+    }
+
+    /// A search is sent to nobody any more.
+    pub(super) fn end_search(&mut self, id: SearchId) {
+        self.running.remove(&id);
+    }
+
+    /// Peers were new on a list.
+    fn note_listed(&mut self, now: Instant, peers: &[SocketAddr]) {
+        self.listed.retain(|(at, peer)| *at + NEWCOMER_AGE_MAX > now && !peers.contains(peer));
+        self.listed.extend(peers.iter().map(|peer| (now, *peer)));
+        let too_many = self.listed.len().saturating_sub(NEWCOMERS_MAX);
+        self.listed.drain(..too_many);
+    }
+
+    /// Whether an announcement from this address is acted on. All nodes of a loopback network have one address.
+    fn may_announce(&mut self, now: Instant, from: SocketAddr) -> bool {
+        let ip = from.ip().to_canonical();
+        (ip.is_loopback() || self.of_network.allow(now, Network::of(ip))) && self.of_all.allow(now, ())
+    }
+
+    pub(super) fn check_invariants(&self) {
+        self.lists.check_invariants();
+        self.of_network.check_invariants();
+        assert!(self.announcements.told.len() <= ANNOUNCEMENTS_MAX, "the announcements are bounded");
+        assert!(self.listed.len() <= NEWCOMERS_MAX, "the newcomers are bounded");
+    }
+}
+
+impl SearchMachine {
+    /// A search begins: asks the bootstrap nodes who has come, where neighbours are wanting or the last list is old.
+    pub(super) fn look_for_newcomers(&mut self, cx: &mut Cx, network: &mut NetworkMachine) {
+        let age_min = match network.neighbours_alive(cx) {
+            0 => Duration::ZERO,
+            alive if alive < cx.config.max_peers => LIST_AGE_MIN,
+            _ => LIST_AGE_MAX,
+        };
+        for id in network.registered_links() {
+            if self.is_list_wanted(cx, network, id, age_min) && self.newcomers.lists.allow(cx.now, id) {
+                network.start_errand(cx, id, Errand::PeerList);
+            }
+        }
+    }
+
+    fn is_list_wanted(&mut self, cx: &Cx, network: &mut NetworkMachine, id: LinkId, age_min: Duration) -> bool {
+        let Some(link) = network.link_mut(id) else { return false };
+        let is_idle = matches!(link.phase, LinkPhase::Registered { errand: None, .. });
+        let is_old = link.lists.came_at().is_none_or(|at| cx.now.saturating_since(at) >= age_min);
+        // A part of a list hardly ever names the one that has just come; that one announces itself.
+        is_idle && is_old && !(age_min == LIST_AGE_MAX && link.lists.is_sampled())
+    }
+
+    /// Until when searches wait for a list of a bootstrap node that is on its way.
+    pub(super) fn lists_awaited_until(&self, cx: &Cx, network: &NetworkMachine) -> Option<Instant> {
+        let links = cx.exchanges.dials().filter_map(|dial| match dial.purpose {
+            Purpose::Link(id, Errand::PeerList) => Some(id),
+            _ => None,
+        });
+        links.filter_map(|id| network.link(id)?.lists.awaited_until()).filter(|until| *until > cx.now).max()
+    }
+
+    /// A list has come.
+    pub(in crate::node) fn on_newcomers_listed(&mut self, cx: &mut Cx, network: &mut NetworkMachine, is_whole: bool) {
+        if is_whole {
+            self.newcomers.note_listed(cx.now, network.peers().newcomers());
+        }
+        self.announce(cx, network);
+        self.extend_searches(cx, network);
+    }
+
+    /// Tells some peers that we are there. They are no neighbours if there are others: two that search each other are of less
+    /// use to others than two that search third ones.
+    fn announce(&mut self, cx: &mut Cx, network: &mut NetworkMachine) {
+        let Some(requester) = network.advertised(cx) else { return };
+        let under_way = cx.exchanges.dials().filter(|dial| dial.purpose == Purpose::Announcement).count();
+        let wanted = ANNOUNCEMENTS_WANTED.saturating_sub(self.newcomers.announcements.taken + under_way);
+        for _ in 0..wanted {
+            let Some(peer) = self.next_to_be_told(cx, network) else { return };
+            let message = Message::FirstContact { id: QueryId::p1(cx.rng.number()), requester };
+            if cx.dial_peer(peer, vec![message], Expect::FirstContact, Purpose::Announcement).is_err() {
+                return;
+            }
+            self.newcomers.announcements.told.insert(peer);
+        }
+    }
+
+    /// A peer that is on a list, speaks `p1` and was not told yet that we are there; of a network of which none was told, and
+    /// no neighbour, if there is one.
+    fn next_to_be_told(&mut self, cx: &mut Cx, network: &mut NetworkMachine) -> Option<SocketAddr> {
+        let told = &self.newcomers.announcements.told;
+        if told.len() >= ANNOUNCEMENTS_MAX {
+            return None;
+        }
+        let networks: BTreeSet<_> = told.iter().map(|peer| Network::of(peer.ip())).collect();
+        let fits = |peer: &SocketAddr| !told.contains(peer) && network.peers().speech(*peer) == Speech::P1;
+        let listed: Vec<_> = network.peers().listed().filter(fits).collect();
+        let neighbours: BTreeSet<_> = network.neighbours(cx).into_iter().collect();
+        let mut place = |peer: &SocketAddr| {
+            (neighbours.contains(peer), networks.contains(&Network::of(peer.ip())), cx.rng.number())
+        };
+        listed.into_iter().map(|peer| (place(&peer), peer)).min().map(|(_, peer)| peer)
+    }
+
+    /// A peer was told that we are there. That it took this does not prove it as a neighbour: it was told because a list named
+    /// it, and whoever writes a list would have all those on it proven before others were tried.
+    pub(in crate::node) fn on_announcement_ended(
+        &mut self,
+        cx: &mut Cx,
+        network: &mut NetworkMachine,
+        peer: SocketAddr,
+        outcome: &DialOutcome,
+    ) {
+        if matches!(outcome, Ok(Dialled { response: Response::SpeaksP1, .. })) {
+            self.newcomers.announcements.taken += 1;
+        } else {
+            if outcome.is_err() {
+                network.weigh_peer(cx, peer, outcome);
+            }
+            self.announce(cx, network);
+        }
+    }
+
+    /// Somebody asked what we speak, and names an endpoint: that of a newcomer, if it is at the address that asked.
+    pub(in crate::node) fn on_announced(
+        &mut self,
+        cx: &mut Cx,
+        network: &mut NetworkMachine,
+        from: SocketAddr,
+        requester: SocketAddr,
+    ) {
+        let peer = canonical(requester);
+        let is_plausible = from.ip().to_canonical() == peer.ip()
+            && peer.port() >= REQUESTER_PORT_MIN
+            && network.is_plausible(cx, peer, from.ip());
+        if !is_plausible || network.neighbours(cx).contains(&peer) {
+            return;
+        }
+        let contacts = || cx.exchanges.dials().filter(|dial| dial.purpose == Purpose::Newcomer);
+        if contacts().any(|dial| dial.to == peer) {
+            return;
+        }
+        if contacts().count() >= NEWCOMER_CONTACTS_MAX || !self.newcomers.may_announce(cx.now, from) {
+            cx.counters.limited.announcements_refused += 1;
+            return;
+        }
+        let Some(ours) = network.advertised(cx) else { return };
+        let message = Message::FirstContact { id: QueryId::p1(cx.rng.number()), requester: ours };
+        if dial_newcomer(cx, Sender::own(from), peer, message).is_err() {
+            cx.counters.limited.announcements_refused += 1;
+        }
+    }
+
+    /// A newcomer was asked back.
+    pub(in crate::node) fn on_newcomer_dial_ended(
+        &mut self,
+        cx: &mut Cx,
+        network: &mut NetworkMachine,
+        peer: SocketAddr,
+        outcome: &DialOutcome,
+    ) {
+        if !matches!(outcome, Ok(Dialled { response: Response::SpeaksP1, .. })) {
+            return;
+        }
+        network.learn_peer(cx, peer, PeerSource::Search);
+        network.note_peer_answered(cx, peer);
+        network.note_evidence(cx, peer, Evidence::Contact);
+        network.welcome(cx, peer);
+        self.extend_searches(cx, network);
+    }
+
+    /// Sends the searches in progress to those that have become neighbours since, and to peers that are new on a list.
+    pub(super) fn extend_searches(&mut self, cx: &mut Cx, network: &mut NetworkMachine) {
+        let neighbours = network.neighbours(cx);
+        let ids: Vec<_> = self.newcomers.running.keys().copied().collect();
+        for id in ids {
+            let query = self.newcomers.running.get(&id).map(|running| running.ring.id.clone());
+            let open = query.and_then(|query| self.open_ring_of(&query));
+            let Some(open) = open.filter(|open| !self.is_ring_satisfied(*open) && !self.has_enough(id, 1)) else {
+                continue;
+            };
+            let Some(Running { ring, sent_to, asked_directly }) = self.newcomers.running.get_mut(&id) else { continue };
+            let mut targets: Vec<_> = neighbours.iter().copied().filter(|peer| sent_to.insert(*peer)).collect();
+            let is_new = |(at, peer): &&(Instant, SocketAddr)| {
+                let is_asked = sent_to.contains(peer) || asked_directly.contains(peer);
+                *at + NEWCOMER_AGE_MAX > cx.now && !is_asked && network.peers().is_proven(*peer)
+            };
+            let listed: Vec<_> = self.newcomers.listed.iter().filter(is_new).map(|(_, peer)| *peer).collect();
+            asked_directly.extend(&listed);
+            sent_to.extend(&listed);
+            targets.extend(listed);
+            if targets.is_empty() {
+                continue;
+            }
+            let ring = ring.clone();
+            let mut asked = 0;
+            for peer in targets {
+                let sent = dial_search(cx, network, peer, &ring, Purpose::Ring(id, open));
+                asked += u32::from(sent != SearchDial::NoRoom);
+                match sent {
+                    SearchDial::Sent => self.await_part(cx, network, open, peer, ring.ttl),
+                    SearchDial::Awaited | SearchDial::NoRoom => self.drop_part(cx, network, open, peer),
+                }
+            }
+            self.note_asked(id, asked);
+            self.review_ring(cx, network, open);
+        }
+    }
+}

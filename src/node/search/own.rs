@@ -1,0 +1,399 @@
+//! Our own searches, in rings of growing TTL, and listings: begun by a call, over after the last ring or line.
+//!
+//! Owns the query IDs that are ours. Refuses hits that answer none of them, or that name an endpoint which cannot be a
+//! peer. [`rings`] has the rings.
+
+mod rings;
+
+use self::rings::Rings;
+use super::SearchMachine;
+use super::hit::Teller;
+use super::hit::{Answer, Grouping, Hit};
+use super::hits::{Hits, NotTaken, Taken};
+use super::open::Found;
+use super::row_shares::senders;
+use crate::control::{CallError, ExitCode, Notice, PeerSource, SearchStarted, WholeNames};
+use crate::fault::DialFault;
+use crate::id::{ClientId, ContentHash, ExchangeId, HitId, QueryId, SearchId, TransferId};
+use crate::library::{Query, Reach};
+use crate::name::{FILE_NAME_BYTES_MAX, FileName, is_control};
+use crate::node::NodeTimer;
+use crate::node::contract::{Action, DialOutcome, Dialled, Expect, Response};
+use crate::node::cx::Cx;
+use crate::node::exchanges::{Dial, Purpose};
+use crate::node::limits::{
+    EXACT_SOURCES_ENOUGH, FORGET_INTERVAL, LATE_HITS, LISTING_FILES_MAX, LISTING_INTERVAL, SEARCH_ROWS_DEFAULT,
+    SEARCH_ROWS_MAX, SEARCHES_MAX,
+};
+use crate::node::network::Evidence;
+use crate::node::network::NetworkMachine;
+use crate::node::network::canonical;
+use crate::node::steps::Step;
+use crate::node::subscriptions::Topic;
+use crate::time::Instant;
+use crate::timer::TimerId;
+use crate::wire::{Listed, Message, SearchResponse};
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+
+/// One search or listing of ours.
+struct Search {
+    stage: Stage,
+    /// The IDs of its rings.
+    queries: Vec<QueryId>,
+    /// What is searched for; `None` of a listing.
+    query: Option<Query>,
+    rows_max: u64,
+    truncated: bool,
+}
+
+/// Where it stands.
+enum Stage {
+    /// Rings go out one by one.
+    Ringing(Rings),
+    /// A peer's list comes in.
+    Listing { exchange: ExchangeId, peer: SocketAddr, told: Option<Instant> },
+    /// Nothing more is sent; late hits are taken until then.
+    Over { until: Instant },
+}
+
+/// Whether enough have the very content that was searched for: it has the hash that was asked for, or the name.
+fn is_found_exactly(hit: &Hit, text: &[u8]) -> bool {
+    let Some(b3) = hit.b3() else { return false };
+    let is_named = |name: &FileName| name.as_bytes() == text || name.last_component() == text;
+    let wanted = text.strip_prefix(b"b3=").and_then(ContentHash::from_hex);
+    let fits = wanted.map_or_else(|| hit.offers().any(|(_, name, _)| is_named(name)), |wanted| wanted == b3);
+    fits && senders(hit.backings()) >= EXACT_SOURCES_ENOUGH
+}
+
+/// The error of a search to which nobody could answer.
+fn no_address() -> CallError {
+    let message = "this node knows no address of its own yet; set `advertise_addr`, or see `pyratectl bootstrap`";
+    CallError::new(ExitCode::Network, message)
+}
+
+/// All searches and listings remembered. The map of IDs is only ever asked for one.
+#[derive(Default)]
+pub(super) struct Searches {
+    rows: BTreeMap<SearchId, Search>,
+    queries: HashMap<QueryId, SearchId>,
+    begun: u32,
+    /// For the search that has been over for longest.
+    forget_timer: Option<TimerId>,
+}
+
+impl Searches {
+    /// Whether a query with this ID went out from here.
+    pub(super) fn is_ours(&self, query: &QueryId) -> bool {
+        self.queries.contains_key(query)
+    }
+
+    pub(super) fn check_invariants(&self, hits: &Hits) {
+        assert!(self.rows.len() <= SEARCHES_MAX, "the searches are bounded");
+        let queries: usize = self.rows.values().map(|search| search.queries.len()).sum();
+        assert_eq!(queries, self.queries.len(), "each query belongs to one search");
+        hits.check_invariants();
+    }
+}
+
+impl SearchMachine {
+    /// Begins a search for the user.
+    pub(in crate::node) fn call_search(
+        &mut self,
+        cx: &mut Cx,
+        network: &mut NetworkMachine,
+        client: ClientId,
+        text: &[u8],
+        rows_max: Option<u32>,
+        ttl: Option<u8>,
+    ) -> Result<SearchStarted, CallError> {
+        if text.is_empty() || text.len() > FILE_NAME_BYTES_MAX || text.iter().copied().any(is_control) {
+            let message = format!("a search takes 1 to {FILE_NAME_BYTES_MAX} bytes of text without control bytes");
+            return Err(CallError::new(ExitCode::Usage, message));
+        }
+        let query = Query::parse(text);
+        if query.plain().is_some_and(<[u8]>::is_empty) {
+            let message = "a search needs a word that the names have; exclusions and patterns only narrow it";
+            return Err(CallError::new(ExitCode::Usage, message));
+        }
+        let whole_names = match query.reach() {
+            Reach::Parts => None,
+            Reach::TooShort => Some(WholeNames::TooShort),
+            Reach::TooLong => Some(WholeNames::TooLong),
+        };
+        let rows_max = rows_max.unwrap_or(SEARCH_ROWS_DEFAULT).clamp(1, SEARCH_ROWS_MAX);
+        let widest = ttl.unwrap_or(cx.config.max_ttl).min(cx.config.max_ttl);
+        if network.advertised(cx).is_none() && !network.is_registering() {
+            return Err(no_address());
+        }
+        let id = self.begin_search(cx, Stage::Ringing(Rings::up_to(widest)), Some(query), u64::from(rows_max))?;
+        cx.subscriptions.subscribe(Topic::Search(id), client);
+        self.look_for_newcomers(cx, network);
+        self.send_ring(cx, network, id);
+        Ok(SearchStarted { search: id.0, whole_names })
+    }
+
+    /// Asks a peer for its list, for the user.
+    pub(in crate::node) fn call_list(
+        &mut self,
+        cx: &mut Cx,
+        network: &mut NetworkMachine,
+        client: ClientId,
+        peer: SocketAddr,
+    ) -> Result<SearchStarted, CallError> {
+        let peer = network.peer_of_user(cx, peer)?;
+        network.learn_peer(cx, peer, PeerSource::User);
+        // Base programs ignore what follows `5:`, and this is how we learn that a peer speaks more.
+        let messages = vec![Message::ListFiles { p1: true }];
+        let id = self.begin_search(cx, Stage::Over { until: cx.now }, None, LISTING_FILES_MAX)?;
+        let Ok(exchange) = cx.dial_peer(peer, messages, Expect::FileList, Purpose::List(id)) else {
+            self.forget_search(cx, id);
+            return Err(CallError::new(ExitCode::NoSource, "too many commands wait for a worker; try again later"));
+        };
+        if let Some(search) = self.searches.rows.get_mut(&id) {
+            search.stage = Stage::Listing { exchange, peer, told: None };
+        }
+        cx.subscriptions.subscribe(Topic::Search(id), client);
+        Ok(SearchStarted { search: id.0, whole_names: None })
+    }
+
+    /// The search or listing that was begun last.
+    pub(in crate::node) fn last_search(&self) -> SearchId {
+        SearchId(self.searches.begun)
+    }
+
+    /// Makes room for one more search, if need be by forgetting the oldest that is over.
+    fn begin_search(
+        &mut self,
+        cx: &mut Cx,
+        stage: Stage,
+        query: Option<Query>,
+        rows_max: u64,
+    ) -> Result<SearchId, CallError> {
+        if self.searches.rows.len() >= SEARCHES_MAX {
+            let over = |(_, search): &(&SearchId, &Search)| matches!(search.stage, Stage::Over { .. });
+            let oldest = self.searches.rows.iter().find(over).map(|(id, _)| *id);
+            let Some(oldest) = oldest else {
+                let message = format!("{SEARCHES_MAX} searches are in progress; try again when one is done");
+                return Err(CallError::new(ExitCode::Other, message));
+            };
+            self.forget_search(cx, oldest);
+        }
+        self.searches.begun += 1;
+        let id = SearchId(self.searches.begun);
+        self.searches.rows.insert(id, Search { stage, queries: Vec::new(), query, rows_max, truncated: false });
+        Ok(id)
+    }
+
+    fn finish_search(&mut self, cx: &mut Cx, id: SearchId, error: Option<CallError>) {
+        let Some(search) = self.searches.rows.get_mut(&id) else { return };
+        self.newcomers.end_search(id);
+        let (hits, truncated) = (self.hits.count(id), search.truncated || self.hits.is_cut(id));
+        let stage = std::mem::replace(&mut search.stage, Stage::Over { until: cx.now + LATE_HITS });
+        self.end_stage(cx, stage);
+        self.plan_to_forget(cx, cx.now + LATE_HITS);
+        cx.notify(Topic::Search(id), || Notice::SearchDone { search: id.0, hits, truncated, error });
+    }
+
+    /// Cancels what a search has waited for.
+    fn end_stage(&mut self, cx: &mut Cx, stage: Stage) {
+        match stage {
+            Stage::Ringing(rings) => {
+                self.close_ring(cx, rings.open);
+                cx.cancel_timer(rings.timer);
+            }
+            Stage::Listing { .. } | Stage::Over { .. } => {}
+        }
+    }
+
+    /// One timer is for all searches that are over: for the first of them.
+    fn plan_to_forget(&mut self, cx: &mut Cx, at: Instant) {
+        if self.searches.forget_timer.is_none() {
+            self.searches.forget_timer = Some(cx.wheel.insert(at, NodeTimer::ForgetSearches));
+        }
+    }
+
+    /// Takes no more hits for searches that have been over for long. It looks again a minute later at the earliest, so that searches
+    /// that end at different times do not each wake the node.
+    pub(in crate::node) fn on_forget_timer(&mut self, cx: &mut Cx) {
+        self.searches.forget_timer = None;
+        let ends = |(id, search): (&SearchId, &Search)| match search.stage {
+            Stage::Over { until } => Some((until, *id)),
+            _ => None,
+        };
+        let ends: Vec<_> = self.searches.rows.iter().filter_map(ends).collect();
+        let now = cx.now;
+        for (_, id) in ends.iter().filter(|(until, _)| *until <= now) {
+            self.forget_search(cx, *id);
+        }
+        if let Some(next) = ends.iter().map(|(until, _)| *until).filter(|until| *until > cx.now).min() {
+            self.plan_to_forget(cx, next.max(cx.now + FORGET_INTERVAL));
+        }
+    }
+
+    /// Takes no more hits for a search. Its rows stay.
+    pub(super) fn forget_search(&mut self, cx: &mut Cx, id: SearchId) {
+        let Some(search) = self.searches.rows.remove(&id) else { return };
+        self.newcomers.end_search(id);
+        self.end_stage(cx, search.stage);
+        for query in &search.queries {
+            self.searches.queries.remove(query);
+        }
+        cx.subscriptions.close(Topic::Search(id));
+        self.hits.close(id, search.truncated);
+    }
+
+    /// Whether a search or listing found more than is remembered of it.
+    pub(in crate::node) fn is_truncated(&self, id: SearchId) -> bool {
+        self.hits.is_cut(id) || self.searches.rows.get(&id).is_some_and(|search| search.truncated)
+    }
+
+    /// Code 7.
+    pub(in crate::node) fn on_search_response(
+        &mut self,
+        cx: &mut Cx,
+        network: &mut NetworkMachine,
+        from: SocketAddr,
+        response: SearchResponse,
+    ) {
+        let searched = self.searches.queries.get(&response.id).copied();
+        let sought = self.sought_for(cx, &response.id);
+        if searched.is_none() && sought.is_none() {
+            cx.counters.limited.hits_unasked += 1;
+            return;
+        }
+        let responder = canonical(response.responder);
+        if !network.is_plausible(cx, responder, from.ip()) {
+            log::debug!("a hit names {responder}, which cannot be a peer");
+            cx.counters.refused += 1;
+            return;
+        }
+        network.learn_peer(cx, responder, PeerSource::Hit);
+        let teller = Teller::of(from, responder);
+        if teller == Teller::Source {
+            let attributes = response.file.attributes.is_some();
+            network.note_evidence(cx, responder, if attributes { Evidence::Attributes } else { Evidence::PlainHit });
+        }
+        let sought = sought.filter(|_| searched.is_none());
+        let answer = Answer { file: response.file, responder, from };
+        self.tell_found(cx, &answer, sought);
+        let Some(id) = searched else { return };
+        if let Some(search) = self.searches.rows.get_mut(&id) {
+            search.truncated |= answer.file.attributes.is_some_and(|attributes| attributes.more);
+        }
+        self.take_hit(cx, network, id, answer);
+    }
+
+    /// Tells the downloads that somebody offers a file: those of its content, and the one that sought it.
+    fn tell_found(&mut self, cx: &mut Cx, found: &Answer, sought: Option<TransferId>) {
+        if sought.is_some() || found.b3().is_some() {
+            cx.out.then(Step::Found { found: found.clone(), sought });
+        }
+    }
+
+    /// Makes what was found a row, or a part of one, of its search or listing.
+    fn remember_answer(&mut self, cx: &mut Cx, id: SearchId, grouping: Grouping, answer: Answer) -> Option<Taken> {
+        let search = self.searches.rows.get_mut(&id)?;
+        let taken = self.hits.take(cx.now, id, grouping, answer, search.rows_max);
+        search.truncated |= taken.is_err();
+        let limited = &mut cx.counters.limited;
+        match taken {
+            Ok(_) | Err(NotTaken::Enough) => {}
+            Err(NotTaken::OverShare) => limited.hits_over_share += 1,
+            Err(NotTaken::NoRoom) => limited.hits_dropped += 1,
+        }
+        taken.ok()
+    }
+
+    fn take_hit(&mut self, cx: &mut Cx, network: &mut NetworkMachine, id: SearchId, answer: Answer) {
+        let query = self.searches.rows.get(&id).and_then(|search| search.query.as_ref());
+        if query.is_some_and(|query| !query.admits(answer.file.name.as_bytes())) {
+            return;
+        }
+        let taken = self.remember_answer(cx, id, Grouping::Content, answer);
+        let rows: Vec<_> = taken.into_iter().flat_map(Taken::rows).collect();
+        for hit in &rows {
+            if let Some(row) = self.hits.get(*hit).map(|row| row.row(*hit)) {
+                cx.notify(Topic::Search(id), || Notice::Hit { search: id.0, hit: row });
+            }
+        }
+        let row = self.searches.rows.get(&id);
+        let Some(Search { stage: Stage::Ringing(rings), query: Some(query), .. }) = row else { return };
+        let is_found = |hit: &HitId| self.hits.get(*hit).is_some_and(|row| is_found_exactly(row, query.text()));
+        let found = match rows.iter().any(is_found) {
+            true => Found::Exactly,
+            false if self.has_enough(id, 1) => Found::Enough,
+            false => Found::Little,
+        };
+        match (rings.open, found) {
+            (None, Found::Exactly) => self.finish_search(cx, id, None),
+            (None, _) => {}
+            (Some(open), _) => self.on_ring_hit(cx, network, open, found),
+        }
+    }
+
+    pub(in crate::node) fn on_list_batch(
+        &mut self,
+        cx: &mut Cx,
+        network: &mut NetworkMachine,
+        exchange: ExchangeId,
+        files: Vec<Listed>,
+    ) {
+        let Some(Dial { purpose: Purpose::List(id), .. }) = cx.exchanges.dial(exchange) else { return };
+        let id = *id;
+        let Some(search) = self.searches.rows.get(&id) else { return };
+        let Stage::Listing { peer, .. } = &search.stage else { return };
+        let (peer, was_truncated) = (*peer, search.truncated);
+        let mut p1 = false;
+        for file in files {
+            p1 |= file.attributes.is_some();
+            let answer = Answer { file, responder: peer, from: peer };
+            self.tell_found(cx, &answer, None);
+            let _ = self.remember_answer(cx, id, Grouping::Name, answer);
+        }
+        let files = self.hits.count(id);
+        let Some(search) = self.searches.rows.get_mut(&id) else { return };
+        let Stage::Listing { told, .. } = &mut search.stage else { return };
+        let due = told.is_none_or(|at| cx.now.saturating_since(at) >= LISTING_INTERVAL);
+        if due {
+            *told = Some(cx.now);
+        }
+        let truncated = search.truncated;
+        if files > 0 {
+            network.note_evidence(cx, peer, if p1 { Evidence::Attributes } else { Evidence::PlainList });
+        }
+        if truncated && !was_truncated {
+            cx.out.act(Action::Abort { exchange });
+        }
+        if due {
+            cx.notify(Topic::Search(id), || Notice::Listing { search: id.0, files });
+        }
+    }
+
+    pub(in crate::node) fn on_list_ended(
+        &mut self,
+        cx: &mut Cx,
+        id: SearchId,
+        exchange: ExchangeId,
+        peer: SocketAddr,
+        outcome: DialOutcome,
+    ) {
+        let Some(search) = self.searches.rows.get_mut(&id) else { return };
+        if !matches!(search.stage, Stage::Listing { exchange: ours, .. } if ours == exchange) {
+            return;
+        }
+        let error = match outcome {
+            Ok(Dialled { response: Response::FileList { truncated }, .. }) => {
+                search.truncated |= truncated;
+                None
+            }
+            Ok(_) => None,
+            Err(DialFault::Aborted) if search.truncated => None,
+            Err(fault) => {
+                let message = format!("cannot list {peer}: {fault}; `pyratectl peers` shows the peers known");
+                Some(CallError::new(ExitCode::from(fault), message))
+            }
+        };
+        self.finish_search(cx, id, error);
+    }
+}

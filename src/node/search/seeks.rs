@@ -1,0 +1,129 @@
+//! Searches for further sources of downloads: one ring each, as far as `max_ttl` reaches.
+//!
+//! Owns their query IDs. What answers them never becomes a hit that a user sees.
+
+use super::SearchMachine;
+use super::sending::{SearchDial, dial_search};
+use crate::id::{QueryId, TransferId};
+use crate::node::cx::Cx;
+use crate::node::exchanges::Purpose;
+use crate::node::limits::{LATE_HITS, SEEKS_MAX};
+use crate::node::network::NetworkMachine;
+use crate::time::Instant;
+use crate::wire::Search;
+use std::collections::{BTreeSet, HashMap, VecDeque};
+
+/// The queries whose answers are still taken. The map is only ever asked for one key, or purged by a rule.
+#[derive(Default)]
+pub(super) struct Seeks {
+    queries: HashMap<QueryId, TransferId>,
+    /// Oldest first.
+    order: VecDeque<(Instant, QueryId)>,
+}
+
+impl Seeks {
+    /// Whether a query with this ID went out from here.
+    pub(super) fn is_ours(&self, query: &QueryId) -> bool {
+        self.queries.contains_key(query)
+    }
+
+    /// Forgets the queries whose time is up.
+    fn expire(&mut self, now: Instant) {
+        while self.order.front().is_some_and(|(at, _)| *at + LATE_HITS <= now) {
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        if let Some((_, query)) = self.order.pop_front() {
+            self.queries.remove(&query);
+        }
+    }
+
+    fn insert(&mut self, now: Instant, query: QueryId, download: TransferId) {
+        self.expire(now);
+        while self.order.len() >= SEEKS_MAX {
+            self.forget_oldest();
+        }
+        self.order.push_back((now, query.clone()));
+        self.queries.insert(query, download);
+    }
+
+    /// The download that a query was for.
+    fn download(&self, query: &QueryId) -> Option<TransferId> {
+        self.queries.get(query).copied()
+    }
+
+    /// Forgets the queries of downloads that are not `wanted` any more.
+    fn retain(&mut self, wanted: impl Fn(TransferId) -> bool) {
+        self.queries.retain(|_, download| wanted(*download));
+        self.order.retain(|(_, query)| self.queries.contains_key(query));
+    }
+
+    pub(super) fn check_invariants(&self) {
+        assert_eq!(self.queries.len(), self.order.len(), "each query has its place in the order");
+        assert!(self.order.len() <= SEEKS_MAX, "the queries are bounded");
+    }
+}
+
+impl SearchMachine {
+    /// Asks the network once, as far as `max_ttl` reaches, for further sources of a download: `b3=` and the hash, or a
+    /// name. What comes is a [`Step::Found`](crate::node::steps::Step), for some minutes. Says how many neighbours were asked.
+    pub(in crate::node) fn seek_sources(
+        &mut self,
+        cx: &mut Cx,
+        network: &mut NetworkMachine,
+        download: TransferId,
+        text: Box<[u8]>,
+    ) -> u32 {
+        let Some(requester) = network.advertised(cx) else { return 0 };
+        let id = QueryId::p1(cx.rng.number());
+        let search = Search { id: id.clone(), text, requester, ttl: cx.config.max_ttl };
+        let mut asked = 0;
+        // A peer that has just come may be nobody's neighbour yet.
+        let peers: BTreeSet<_> =
+            network.neighbours(cx).into_iter().chain(network.peers().newcomers().iter().copied()).collect();
+        for peer in peers {
+            asked += u32::from(dial_search(cx, network, peer, &search, Purpose::Seek) == SearchDial::Sent);
+        }
+        if asked > 0 {
+            self.seeks.insert(cx.now, id, download);
+        }
+        asked
+    }
+
+    /// The download that this query sought sources for.
+    pub(super) fn sought_for(&mut self, cx: &Cx, query: &QueryId) -> Option<TransferId> {
+        self.seeks.expire(cx.now);
+        self.seeks.download(query)
+    }
+
+    /// A download wants no sources any more.
+    pub(in crate::node) fn end_seeks(&mut self, download: TransferId) {
+        self.seeks.retain(|id| id != download);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn queries_are_forgotten_when_they_are_old_or_too_many() {
+        let (mut seeks, start) = (Seeks::default(), Instant::from_ms(1_000));
+        seeks.insert(start, QueryId::p1(1), TransferId(1));
+        seeks.insert(start + Duration::from_secs(60), QueryId::p1(2), TransferId(2));
+        seeks.expire(start + LATE_HITS);
+        assert_eq!((seeks.download(&QueryId::p1(1)), seeks.download(&QueryId::p1(2))), (None, Some(TransferId(2))));
+        for n in 0..=SEEKS_MAX as u64 {
+            seeks.insert(start + LATE_HITS, QueryId::p1(n + 10), TransferId(3));
+            seeks.check_invariants();
+        }
+        assert!(!seeks.is_ours(&QueryId::p1(2)) && !seeks.is_ours(&QueryId::p1(10)));
+        assert!(seeks.is_ours(&QueryId::p1(11)));
+        seeks.retain(|id| id != TransferId(3));
+        assert!(seeks.order.is_empty());
+        seeks.check_invariants();
+    }
+}

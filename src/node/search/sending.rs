@@ -1,0 +1,106 @@
+//! Sending searches and hits to peers: as a stream to those that speak `p1`, on a connection for each to all others.
+
+use crate::id::ExchangeId;
+use crate::library::Query;
+use crate::node::contract::{Action, Expect};
+use crate::node::cx::Cx;
+use crate::node::exchanges::QueueFull;
+use crate::node::exchanges::{Dial, Purpose};
+use crate::node::exchanges::{Kind, Rank};
+use crate::node::fair_queue::Sender;
+use crate::node::limits::{CONNECT_MAX, CONNECT_UNPROVEN_MAX, SEARCHES_PER_UNPROVEN_MAX, SEARCHES_PER_UNTRIED_MAX};
+use crate::node::network::NetworkMachine;
+use crate::node::network::Speech;
+use crate::wire::{Message, Search};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// What became of a search of ours for one peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SearchDial {
+    /// It is on its way, or waits for a worker.
+    Sent,
+    /// It is not sent: earlier ones have not reached the peer yet.
+    Awaited,
+    /// It is not sent: too many commands wait.
+    NoRoom,
+}
+
+/// Sends a search of ours to a peer. Of those to one that has not answered only a few are under way at once, and connecting
+/// may not take long: there may be nobody, and each holds a worker until that is known.
+/// A peer that is not known to speak `p1` is sent the plain form of the search.
+pub(super) fn dial_search(
+    cx: &mut Cx,
+    network: &NetworkMachine,
+    to: SocketAddr,
+    search: &Search,
+    purpose: Purpose,
+) -> SearchDial {
+    let (under_way_max, connect_max) = match (network.peers().has_answered(to), network.peers().is_proven(to)) {
+        (true, _) => (usize::MAX, CONNECT_MAX),
+        (false, true) => (SEARCHES_PER_UNTRIED_MAX, CONNECT_UNPROVEN_MAX),
+        (false, false) => (SEARCHES_PER_UNPROVEN_MAX, CONNECT_UNPROVEN_MAX),
+    };
+    let is_search = |dial: &&Dial| dial.to == to && matches!(dial.purpose, Purpose::Ring(..) | Purpose::Seek);
+    if under_way_max < usize::MAX && cx.exchanges.dials().filter(is_search).count() >= under_way_max {
+        return SearchDial::Awaited;
+    }
+    let plain = if network.peers().takes_operators(to) { None } else { Query::plain_form(&search.text) };
+    let text = plain.unwrap_or_else(|| search.text.clone());
+    let messages = vec![Message::Search(Search { text, ..search.clone() })];
+    match send_messages(cx, network, to, messages, connect_max, purpose, Rank::Own) {
+        Ok(_) => SearchDial::Sent,
+        Err(QueueFull) => SearchDial::NoRoom,
+    }
+}
+
+/// Sends a search of others, or hits for one, when a worker is free. What there is no room for is counted.
+pub(super) fn dial_for(
+    cx: &mut Cx,
+    network: &NetworkMachine,
+    sender: Sender,
+    to: SocketAddr,
+    messages: Vec<Message>,
+    purpose: Purpose,
+) -> Result<ExchangeId, QueueFull> {
+    let proven = network.peers().is_proven(to);
+    let kind = match purpose {
+        Purpose::Hits(_) if proven => Kind::Hits,
+        Purpose::Hits(_) => Kind::StrangerHits,
+        _ => Kind::Forward,
+    };
+    let connect_max = if proven { CONNECT_MAX } else { CONNECT_UNPROVEN_MAX };
+    let submitted = send_messages(cx, network, to, messages, connect_max, purpose, Rank::For(kind, sender));
+    submitted.inspect_err(|_| cx.count_dropped(kind))
+}
+
+/// Whom we speak to by a stream was heard to speak so: on a new connection a base program would not look for a second
+/// message.
+fn send_messages(
+    cx: &mut Cx,
+    network: &NetworkMachine,
+    to: SocketAddr,
+    messages: Vec<Message>,
+    connect_max: Duration,
+    purpose: Purpose,
+    rank: Rank,
+) -> Result<ExchangeId, QueueFull> {
+    let streams = network.peers().speech(to) == Speech::P1;
+    cx.submit_dial(to, purpose, rank, |exchange| match streams {
+        true => Action::Stream { exchange, to, messages, connect_max },
+        false => Action::Dial { exchange, to, messages, expect: Expect::Nothing, connect_max },
+    })
+}
+
+/// Asks a peer that has announced itself what it speaks, when a worker for strangers is free.
+pub(super) fn dial_newcomer(
+    cx: &mut Cx,
+    sender: Sender,
+    to: SocketAddr,
+    message: Message,
+) -> Result<ExchangeId, QueueFull> {
+    let (expect, connect_max) = (Expect::FirstContact, CONNECT_UNPROVEN_MAX);
+    let rank = Rank::For(Kind::StrangerHits, sender);
+    let dial = |exchange| Action::Dial { exchange, to, messages: vec![message], expect, connect_max };
+    cx.submit_dial(to, Purpose::Newcomer, rank, dial)
+}

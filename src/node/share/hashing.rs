@@ -1,0 +1,285 @@
+//! The hashes of the files shared: which are wanted next, ordered batch by batch, and what came of it.
+//!
+//! After each scan the best of the files without a hash are gathered in slices of [`work`](super): newest and smallest
+//! first, as the library ranks them. What a peer asked for goes before all of them. One batch is under way at a time, and
+//! beside it at most one file that is too large for a batch, so that neither a rescan of a million files nor a new small
+//! one waits for long.
+//!
+//! Refuses to have a file read twice between two scans that could not be hashed: whoever asks for it, or writes to it,
+//! would keep the disk busy.
+
+use super::ShareMachine;
+use super::hash_requests::HashRequests;
+use crate::control::Notice;
+use crate::fault::DiskFault;
+use crate::library::{FileMeta, Gather, ScannedFile};
+use crate::name::FileName;
+use crate::node::NodeTimer;
+use crate::node::contract::{Action, HashedFile};
+use crate::node::cx::Cx;
+use crate::node::limits::{
+    HASH_ASKED_FILES_MAX, HASH_BATCH_BYTES_MAX, HASH_BATCH_FILES_MAX, HASH_ENTRIES_PER_SLICE, HASH_FAILED_FILES_MAX,
+    HASH_GATHER_FILES_MAX, HASH_RETRY,
+};
+use crate::timer::TimerId;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+
+/// Where the search for files without a hash stands.
+#[derive(Debug, Default)]
+enum Stage {
+    /// None was left at the last look: the next scan may bring some.
+    #[default]
+    Rest,
+    /// The library is looked through.
+    Gathering(Box<Gather>),
+    /// These are next. When they are done the library is looked through again, unless none of them was of use.
+    Ready { files: VecDeque<ScannedFile>, ordered: bool },
+}
+
+/// Everything kept about hashes that are not known yet.
+#[derive(Debug, Default)]
+pub(super) struct Hashing {
+    stage: Stage,
+    /// Asked for by peers.
+    asked: HashRequests,
+    /// Ordered, and not told of yet.
+    under_way: BTreeSet<FileName>,
+    /// The same, of a file too large for a batch.
+    large: Option<FileName>,
+    /// Not to be ordered again before the next scan, or longer.
+    failed: BTreeMap<FileName, Failure>,
+    /// When the files are tried again that an error of the system kept from being hashed.
+    retry: Option<TimerId>,
+    /// Something was hashed since the users were told that all is.
+    untold: bool,
+}
+
+/// Why a file could not be hashed, and what it was at the last look.
+#[derive(Debug)]
+struct Failure {
+    fault: DiskFault,
+    meta: FileMeta,
+}
+
+impl Hashing {
+    /// Whether a slice of work waits.
+    pub(super) fn has_work(&self) -> bool {
+        match &self.stage {
+            Stage::Gathering(_) => true,
+            Stage::Ready { files, .. } => self.under_way.is_empty() && !self.waits_for_large(files.front()),
+            Stage::Rest => self.under_way.is_empty() && !self.asked.is_empty(),
+        }
+    }
+
+    /// Whether a file must wait until the large one that is under way is through.
+    fn waits_for_large(&self, file: Option<&ScannedFile>) -> bool {
+        self.asked.is_empty() && self.large.is_some() && file.is_some_and(is_large)
+    }
+
+    /// Records that gave way to others since the start.
+    pub(super) fn displaced(&self) -> u64 {
+        self.asked.displaced()
+    }
+
+    pub(super) fn check_invariants(&self) {
+        assert!(self.under_way.len() <= HASH_BATCH_FILES_MAX, "a batch is bounded");
+        self.asked.check_invariants();
+        assert!(self.failed.len() <= HASH_FAILED_FILES_MAX, "the files that failed are bounded");
+        let is_long = |files: &VecDeque<_>| files.len() > HASH_GATHER_FILES_MAX;
+        assert!(!matches!(&self.stage, Stage::Ready { files, .. } if is_long(files)), "so is the choice");
+    }
+}
+
+impl ShareMachine {
+    /// A scan is through: there may be new files, and others may be tried again. One that changed while it was read is
+    /// not hashed until two scans have found it the same: a file that is written to all the time would be read without end.
+    pub(super) fn hash_after_scan(&mut self, cx: &mut Cx) {
+        let library = &self.library;
+        self.hashing.failed.retain(|name, failure| match (failure.fault, library.get(name.as_bytes())) {
+            (DiskFault::Changed, Some(file)) => std::mem::replace(&mut failure.meta, file.meta) != file.meta,
+            _ => false,
+        });
+        self.hash_new();
+        self.tell_if_all_hashed(cx);
+    }
+
+    /// There may be files whose hash is wanted.
+    pub(super) fn hash_new(&mut self) {
+        if self.library.unhashed() > 0 {
+            self.gather_unhashed();
+        }
+    }
+
+    /// An error says nothing about a file: those that met one are tried again.
+    pub(in crate::node) fn on_hash_again(&mut self, cx: &mut Cx) {
+        let hashing = &mut self.hashing;
+        hashing.retry = None;
+        let failed = hashing.failed.iter().filter(|(_, failure)| !failure.fault.is_finding());
+        let names: Vec<FileName> = failed.map(|(name, _)| name.clone()).collect();
+        let places = HASH_ASKED_FILES_MAX.saturating_sub(hashing.asked.len());
+        for name in names.iter().take(places) {
+            hashing.failed.remove(name);
+            hashing.asked.add_own(name.clone());
+        }
+        if names.len() > places {
+            self.arm_hash_retry(cx);
+        }
+    }
+
+    fn arm_hash_retry(&mut self, cx: &mut Cx) {
+        if self.hashing.retry.is_none() {
+            self.hashing.retry = Some(cx.wheel.insert(cx.now + HASH_RETRY, NodeTimer::HashAgain));
+        }
+    }
+
+    fn gather_unhashed(&mut self) {
+        self.hashing.stage = Stage::Gathering(Box::new(self.library.gather_begin(HASH_GATHER_FILES_MAX)));
+    }
+
+    /// A peer wants the metadata of a file whose hash is not known: it is the next to be hashed.
+    pub(in crate::node) fn hash_soon(&mut self, from: SocketAddr, name: FileName) {
+        let hashing = &mut self.hashing;
+        let in_hand = hashing.has_in_hand(&name);
+        let failed = hashing.failed.contains_key(&name) || hashing.failed.len() >= HASH_FAILED_FILES_MAX;
+        if !in_hand && !failed {
+            hashing.asked.add(from, name);
+        }
+    }
+
+    /// One slice: a batch is ordered, or some of the library looked at.
+    pub(in crate::node) fn work_on_hashing(&mut self, cx: &mut Cx) {
+        if self.hashing.under_way.is_empty() && !self.hashing.asked.is_empty() {
+            return self.order_hashes(cx);
+        }
+        match &mut self.hashing.stage {
+            Stage::Rest => {}
+            Stage::Gathering(gather) => {
+                if !self.library.gather_step(gather, HASH_ENTRIES_PER_SLICE)
+                    && let Stage::Gathering(gather) = std::mem::take(&mut self.hashing.stage)
+                {
+                    let files = VecDeque::from(gather.into_files());
+                    self.hashing.stage = Stage::Ready { files, ordered: false };
+                }
+            }
+            Stage::Ready { files, ordered } if files.is_empty() => match ordered {
+                true => self.gather_unhashed(),
+                false => self.hashing.stage = Stage::Rest,
+            },
+            Stage::Ready { files, .. } if self.hashing.large.is_some() && files.front().is_some_and(is_large) => {}
+            Stage::Ready { .. } => self.order_hashes(cx),
+        }
+    }
+
+    /// Orders the next batch: what was asked for, then what was gathered.
+    fn order_hashes(&mut self, cx: &mut Cx) {
+        let mut batch: Vec<ScannedFile> = Vec::new();
+        let mut bytes = 0u64;
+        for _ in 0..HASH_ENTRIES_PER_SLICE {
+            let Some(name) = self.hashing.next_name() else { break };
+            let Some(file) = self.unhashed_file(name) else {
+                self.hashing.pass_over();
+                continue;
+            };
+            if is_large(&file) {
+                // One at a time, in a batch of its own; a peer that asked for another may ask again.
+                if !batch.is_empty() || self.hashing.large.is_some() && self.hashing.asked.is_empty() {
+                    break;
+                }
+                self.hashing.pass_over();
+                if self.hashing.large.is_none() {
+                    self.hashing.large = Some(file.name.clone());
+                    batch.push(file);
+                    break;
+                }
+                continue;
+            }
+            bytes = bytes.saturating_add(file.meta.size);
+            if batch.len() >= HASH_BATCH_FILES_MAX || bytes > HASH_BATCH_BYTES_MAX {
+                break;
+            }
+            self.hashing.pass_over();
+            self.hashing.under_way.insert(file.name.clone());
+            batch.push(file);
+        }
+        if !batch.is_empty() {
+            self.hashing.untold = true;
+            if let Stage::Ready { ordered, .. } = &mut self.hashing.stage {
+                *ordered = true;
+            }
+            cx.out.act(Action::HashFiles { files: batch });
+        }
+    }
+
+    /// A file as it stands in the library now, if its hash is still wanted and it is not in this batch already.
+    fn unhashed_file(&self, name: &FileName) -> Option<ScannedFile> {
+        let file = self.library.get(name.as_bytes()).filter(|file| file.b3.is_none())?;
+        let in_hand = self.hashing.has_in_hand(name) || self.hashing.failed.contains_key(name);
+        (!in_hand).then(|| ScannedFile { name: name.clone(), meta: file.meta })
+    }
+
+    /// Hashes came in, or reasons why not.
+    pub(in crate::node) fn on_hashed(&mut self, cx: &mut Cx, files: Vec<HashedFile>) {
+        for HashedFile { file, outcome } in files {
+            self.hashing.under_way.remove(&file.name);
+            self.hashing.large.take_if(|large| *large == file.name);
+            match outcome {
+                Ok(b3) => {
+                    // If it is another file by now, the next look finds it.
+                    self.library.set_b3(&file, b3);
+                }
+                Err(fault) => {
+                    log::debug!("{} cannot be hashed: {fault}", file.name);
+                    self.library.set_unhashable(&file);
+                    if !fault.is_finding() {
+                        self.arm_hash_retry(cx);
+                    }
+                    if self.hashing.failed.len() < HASH_FAILED_FILES_MAX {
+                        self.hashing.failed.insert(file.name, Failure { fault, meta: file.meta });
+                    }
+                }
+            }
+        }
+        self.tell_if_all_hashed(cx);
+    }
+
+    fn tell_if_all_hashed(&mut self, cx: &mut Cx) {
+        if !self.hashing.untold || self.library.unhashed() > 0 {
+            return;
+        }
+        self.hashing.untold = false;
+        let files = self.library.len();
+        log::debug!("the hashes of all {files} files are known");
+        cx.notify_events(|| Notice::Hashed { files });
+    }
+}
+
+/// Whether a file is too large for a batch.
+fn is_large(file: &ScannedFile) -> bool {
+    file.meta.size > HASH_BATCH_BYTES_MAX
+}
+
+impl Hashing {
+    /// Whether a file is ordered, and not told of yet.
+    fn has_in_hand(&self, name: &FileName) -> bool {
+        self.under_way.contains(name) || self.large.as_ref() == Some(name)
+    }
+
+    /// The file whose turn it is.
+    fn next_name(&self) -> Option<&FileName> {
+        let gathered = || match &self.stage {
+            Stage::Ready { files, .. } => files.front().map(|file| &file.name),
+            _ => None,
+        };
+        self.asked.next().or_else(gathered)
+    }
+
+    /// Goes on to the file after it.
+    fn pass_over(&mut self) {
+        if self.asked.pop().is_none()
+            && let Stage::Ready { files, .. } = &mut self.stage
+        {
+            files.pop_front();
+        }
+    }
+}

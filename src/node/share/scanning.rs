@@ -1,0 +1,263 @@
+//! The rescans of the share: when they start, and what they found entering the library in slices.
+
+use super::ShareMachine;
+use crate::control::{CallError, Notice, RawText};
+use crate::fault::DiskFault;
+use crate::id::ClientId;
+use crate::library::{ScanReport, ScannedFile};
+use crate::name::{Escaped, FileName};
+use crate::node::NodeTimer;
+use crate::node::contract::Action;
+use crate::node::cx::Cx;
+use crate::node::limits::{LISTING_INTERVAL, REST, SCAN_BATCHES_MAX, SWEEP_ENTRIES_PER_SLICE};
+use crate::node::subscriptions::Topic;
+use crate::time::Instant;
+use crate::timer::TimerId;
+use std::collections::VecDeque;
+use std::os::unix::ffi::OsStrExt;
+
+/// Where the scan of the share stands.
+pub(super) enum ScanStage {
+    /// This node shares nothing.
+    Off,
+    /// The next one starts by the timer.
+    Waiting { timer: TimerId },
+    /// One is running, or what it found is not in the library yet.
+    Running(Running),
+    /// The library drops what the scan did not see.
+    Sweeping { report: ScanReport, after: After },
+    /// Files that were changed a short time ago are looked at once more, in a round that does not begin before this.
+    Settling { report: ScanReport, after: After, not_before: Instant },
+}
+
+/// A scan in progress.
+pub(super) struct Running {
+    /// Found, but not in the library yet.
+    batches: VecDeque<Vec<ScannedFile>>,
+    ended: Option<ScanReport>,
+    files: u64,
+    told: Option<Instant>,
+    after: After,
+}
+
+/// What follows a scan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum After {
+    Wait,
+    /// Somebody asked for a scan when this one had begun already.
+    Again,
+}
+
+impl Running {
+    /// So many more files were found.
+    pub(super) fn count(&mut self, files: usize) {
+        self.files += files as u64;
+    }
+}
+
+impl ScanStage {
+    /// Whether a scan is running.
+    pub(super) fn is_running(&self) -> bool {
+        matches!(self, Self::Running(_) | Self::Sweeping { .. } | Self::Settling { .. })
+    }
+
+    /// Whether a slice of work waits.
+    pub(super) fn has_work(&self) -> bool {
+        match self {
+            Self::Off | Self::Waiting { .. } | Self::Settling { .. } => false,
+            Self::Running(running) => !running.batches.is_empty(),
+            Self::Sweeping { .. } => true,
+        }
+    }
+}
+
+impl ShareMachine {
+    /// Starts a scan now.
+    pub(in crate::node) fn start_scan(&mut self, cx: &mut Cx) {
+        let running = Running { batches: VecDeque::new(), ended: None, files: 0, told: None, after: After::Wait };
+        if let ScanStage::Waiting { timer } = std::mem::replace(&mut self.scan, ScanStage::Running(running)) {
+            cx.wheel.cancel(timer);
+        }
+        self.library.begin_scan();
+        self.settling.begin_scan();
+        cx.out.act(Action::StartScan);
+    }
+
+    /// A user wants the share looked at now; a scan that runs already may have passed what changed, so that another
+    /// follows it.
+    pub(in crate::node) fn call_rescan(&mut self, cx: &mut Cx, client: ClientId) {
+        match &mut self.scan {
+            ScanStage::Off => {}
+            ScanStage::Waiting { .. } => {
+                cx.subscriptions.subscribe(Topic::Scan, client);
+                self.start_scan(cx);
+            }
+            ScanStage::Running(Running { after, .. })
+            | ScanStage::Sweeping { after, .. }
+            | ScanStage::Settling { after, .. } => {
+                *after = After::Again;
+                cx.subscriptions.subscribe(Topic::NextScan, client);
+            }
+        }
+    }
+
+    pub(in crate::node) fn on_scanned(&mut self, cx: &mut Cx, files: Vec<ScannedFile>) {
+        let ScanStage::Running(running) = &mut self.scan else { return };
+        running.files += files.len() as u64;
+        running.batches.push_back(files);
+        let found = running.files;
+        let due = running.told.is_none_or(|at| cx.now.saturating_since(at) >= LISTING_INTERVAL);
+        if due {
+            running.told = Some(cx.now);
+        }
+        let overfull = running.batches.len() > SCAN_BATCHES_MAX;
+        if due {
+            let notice = || Notice::Scan {
+                files: found,
+                done: false,
+                names_refused: 0,
+                unreadable: 0,
+                other_mounts: 0,
+                mounts: Vec::new(),
+                error: None,
+                being_written: 0,
+            };
+            cx.notify(Topic::Scan, notice);
+        }
+        if overfull {
+            self.work_on_scan(cx);
+        }
+    }
+
+    pub(in crate::node) fn on_scan_ended(&mut self, cx: &mut Cx, report: ScanReport) {
+        let ScanStage::Running(running) = &mut self.scan else { return };
+        running.ended = Some(report);
+        if running.batches.is_empty() {
+            self.work_on_scan(cx);
+        }
+    }
+
+    /// One slice: a batch enters the library, or unseen files leave it.
+    pub(in crate::node) fn work_on_scan(&mut self, cx: &mut Cx) {
+        match &mut self.scan {
+            ScanStage::Off | ScanStage::Waiting { .. } | ScanStage::Settling { .. } => {}
+            ScanStage::Running(running) => {
+                for file in running.batches.pop_front().into_iter().flatten() {
+                    self.settling.is_at_rest(&file.name);
+                    self.library.apply(file);
+                }
+                if running.batches.is_empty()
+                    && let Some(report) = running.ended.take()
+                {
+                    self.library.end_scan(&report);
+                    self.scan = ScanStage::Sweeping { report, after: running.after };
+                }
+            }
+            ScanStage::Sweeping { report, after } => {
+                if !self.library.sweep(SWEEP_ENTRIES_PER_SLICE) {
+                    let (report, after) = (std::mem::take(report), *after);
+                    self.hash_after_scan(cx);
+                    if report.failed.is_none() && self.settle_after_scan(cx) {
+                        self.scan = ScanStage::Settling { report, after, not_before: cx.now + REST };
+                    } else {
+                        self.finish_scan(cx, report, after);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A round of looks at files that are not at rest is through.
+    pub(super) fn settled_after_scan(&mut self, cx: &mut Cx, began: Instant) {
+        if let ScanStage::Settling { report, after, not_before } = &mut self.scan {
+            let (after, not_before) = (*after, *not_before);
+            if began >= not_before {
+                let report = std::mem::take(report);
+                self.finish_scan(cx, report, after);
+            } else {
+                self.wait_to_look(cx, not_before.saturating_since(cx.now));
+            }
+        }
+    }
+
+    fn finish_scan(&mut self, cx: &mut Cx, report: ScanReport, after: After) {
+        let wait = self.settling.scan_wait(cx.config.filemonitor_refresh);
+        let timer = cx.wheel.insert(cx.now + wait, NodeTimer::Rescan);
+        self.scan = ScanStage::Waiting { timer };
+        let files = self.library.len();
+        self.log_scan(cx, files, &report);
+        let ScanReport { names_refused, unreadable, other_mounts, mounts, failed, .. } = report;
+        let error = failed.map(|fault| self.share_fault(cx, files, fault));
+        let mounts = mounts.iter().map(|name| RawText::new(name.as_bytes())).collect();
+        let being_written = self.settling.count();
+        let notice =
+            Notice::Scan { files, done: true, names_refused, unreadable, other_mounts, mounts, error, being_written };
+        cx.notify(Topic::Scan, || notice);
+        cx.subscriptions.close(Topic::Scan);
+        if after == After::Again {
+            cx.subscriptions.move_to(Topic::NextScan, Topic::Scan);
+            self.start_scan(cx);
+        }
+    }
+
+    /// Why the last scan could not read the share, if it could not.
+    pub(in crate::node) fn share_error(&self, cx: &Cx) -> Option<CallError> {
+        let (_, report) = self.scan_logged.as_ref()?;
+        report.failed.map(|fault| self.share_fault(cx, self.library.len(), fault))
+    }
+
+    /// What a scan that could not read the share means for the user; so many files are known from before.
+    fn share_fault(&self, cx: &Cx, files: u64, fault: DiskFault) -> CallError {
+        let path = Escaped(cx.config.local_directory.as_os_str().as_bytes());
+        let listed = match files {
+            0 => "nothing is shared until it can be read",
+            _ => "files found before stay listed",
+        };
+        CallError::new(fault.into(), format!("cannot read the share '{path}': {fault}; {listed}"))
+    }
+
+    /// Logs how a scan went, if it went otherwise than the last one.
+    fn log_scan(&mut self, cx: &Cx, files: u64, report: &ScanReport) {
+        let found = (files, report.clone());
+        if self.scan_logged.as_ref() == Some(&found) {
+            return;
+        }
+        let ScanReport { names_refused, unreadable, other_mounts, mounts, failed, .. } = report;
+        if let Some(fault) = failed {
+            log::warn!("{}", self.share_fault(cx, files, *fault).message);
+        } else {
+            log::info!("sharing {files} files; left out {names_refused} for their names, {unreadable} unreadable");
+        }
+        let before = self.scan_logged.as_ref().map(|(_, report)| report);
+        if before.is_none_or(|before| before.refused != report.refused) && !report.refused.is_empty() {
+            let names: Vec<String> = report.refused.iter().map(|path| Escaped(path).to_string()).collect();
+            log::warn!(
+                "left out for control characters or too many bytes in the name: {}",
+                first_of(names, *names_refused)
+            );
+        }
+        if before.is_none_or(|before| before.unread != report.unread) && !report.unread.is_empty() {
+            let names = report.unread.iter().map(FileName::to_string).collect();
+            log::warn!("left out since they cannot be read: {}", first_of(names, *unreadable));
+        }
+        if *other_mounts > 0 {
+            let names = first_of(mounts.iter().map(FileName::to_string).collect(), *other_mounts);
+            log::warn!("{other_mounts} other filesystems are mounted in the share and left out: {names}");
+        }
+        self.scan_logged = Some(found);
+    }
+
+    /// The configuration changed: the wait for the next scan begins anew.
+    pub(in crate::node) fn rearm_rescan(&mut self, cx: &mut Cx) {
+        if let ScanStage::Waiting { timer } = &mut self.scan {
+            cx.wheel.cancel(*timer);
+            *timer = cx.wheel.insert(cx.now + cx.config.filemonitor_refresh, NodeTimer::Rescan);
+        }
+    }
+}
+
+/// Names in a line, which says so if there are more.
+fn first_of(names: Vec<String>, count: u64) -> String {
+    let more = if count > names.len() as u64 { ", ..." } else { "" };
+    names.join(", ") + more
+}

@@ -1,0 +1,305 @@
+//! The uploads in progress: counted, and told to whoever follows them.
+//!
+//! A file is one upload. The ranges of one file that one address asks for are one upload too, however many connections
+//! bring them: it begins with the first, and is over when none was asked for in [`RANGES_IDLE_MAX`]. Metadata are
+//! counted and not told: who asks for them asks for ranges next.
+
+use super::UploadMachine;
+use crate::control::{Notice, RawText};
+use crate::fault::DiskFault;
+use crate::id::ExchangeId;
+use crate::name::FileName;
+use crate::network::Network;
+use crate::node::NodeTimer;
+use crate::node::contract::ResponseFault;
+use crate::node::cx::Cx;
+use crate::node::fair_set::FairSet;
+use crate::node::limits::{RANGE_RUNS_MAX, RANGES_IDLE_MAX};
+use crate::node::share::ShareMachine;
+use crate::node::subscriptions::Topic;
+use crate::timer::TimerId;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+
+/// One connection that brings something.
+#[derive(Debug)]
+struct Upload {
+    bytes: u64,
+    kind: Kind,
+}
+
+/// What a connection brings.
+#[derive(Debug)]
+enum Kind {
+    File { to: SocketAddr, name: FileName },
+    Range { run: RunId },
+    Metadata,
+}
+
+/// The ranges of one file for one address. Counts up and is not reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::node) struct RunId(u64);
+
+/// Whose ranges, of which file.
+type RunKey = (IpAddr, Rc<FileName>);
+
+/// What is known of a run of ranges.
+#[derive(Debug)]
+struct Run {
+    to: SocketAddr,
+    name: Rc<FileName>,
+    stage: Stage,
+    bytes: u64,
+    /// Why the last range broke off, if it did.
+    error: Option<String>,
+}
+
+/// Where a run of ranges stands.
+#[derive(Debug)]
+enum Stage {
+    /// At least one connection brings some.
+    Sending { connections: usize },
+    /// Another range may be asked for.
+    Idle { timer: TimerId },
+}
+
+impl Run {
+    fn key(&self) -> RunKey {
+        (self.to.ip().to_canonical(), Rc::clone(&self.name))
+    }
+}
+
+/// What a requester gets when there is a worker for it.
+#[derive(Debug)]
+pub(super) enum Wanted {
+    File { to: SocketAddr, name: FileName },
+    Range { to: SocketAddr, name: FileName, offset: u64, length: u64 },
+    Metadata { name: FileName },
+    List { attributes: bool },
+    CallBack { to: SocketAddr, name: FileName },
+}
+
+/// All uploads in progress, and what waits to be sent.
+pub(super) struct Uploads {
+    wanted: BTreeMap<ExchangeId, Wanted>,
+    rows: BTreeMap<ExchangeId, Upload>,
+    runs: BTreeMap<RunId, Run>,
+    runs_by_key: BTreeMap<RunKey, RunId>,
+    runs_begun: u64,
+    /// Those of which no range is sent.
+    idle_runs: FairSet<RunId>,
+}
+
+impl Default for Uploads {
+    fn default() -> Self {
+        let (wanted, rows, runs, runs_by_key) = Default::default();
+        Self { wanted, rows, runs, runs_by_key, runs_begun: 0, idle_runs: FairSet::new(RANGE_RUNS_MAX) }
+    }
+}
+
+impl Uploads {
+    /// What a connection brings of which file.
+    fn name(&self, exchange: ExchangeId) -> Option<FileName> {
+        match &self.rows.get(&exchange)?.kind {
+            Kind::File { name, .. } => Some(name.clone()),
+            Kind::Range { run } => Some(FileName::clone(&self.runs.get(run)?.name)),
+            Kind::Metadata => None,
+        }
+    }
+
+    /// This is to be sent when there is a worker.
+    pub(super) fn note_wanted(&mut self, exchange: ExchangeId, wanted: Wanted) {
+        self.wanted.insert(exchange, wanted);
+    }
+
+    /// There is a worker for it.
+    pub(super) fn take_wanted(&mut self, exchange: ExchangeId) -> Option<Wanted> {
+        self.wanted.remove(&exchange)
+    }
+
+    /// A requester gets nothing.
+    pub(super) fn forget_request(&mut self, exchange: ExchangeId) {
+        self.wanted.remove(&exchange);
+    }
+
+    /// Connections that bring something.
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// These connections, ascending.
+    pub(super) fn exchanges(&self) -> impl Iterator<Item = ExchangeId> {
+        self.rows.keys().copied()
+    }
+
+    /// Records that gave way to others since the start.
+    pub(super) fn displaced(&self) -> u64 {
+        self.idle_runs.displaced()
+    }
+
+    pub(super) fn check_invariants(&self) {
+        assert_eq!(self.runs.len(), self.runs_by_key.len(), "each run of ranges has one key");
+        let idle = self.runs.values().filter(|run| matches!(run.stage, Stage::Idle { .. })).count();
+        assert_eq!(idle, self.idle_runs.len(), "the runs that are idle are known");
+        self.idle_runs.check_invariants();
+        let mut sending: BTreeMap<RunId, usize> = BTreeMap::new();
+        for upload in self.rows.values() {
+            if let Kind::Range { run } = upload.kind {
+                *sending.entry(run).or_default() += 1;
+            }
+        }
+        for (id, run) in &self.runs {
+            let counted = match run.stage {
+                Stage::Sending { connections } => Some(connections),
+                Stage::Idle { .. } => None,
+            };
+            assert_eq!(sending.remove(id), counted, "{run:?} is as its connections are");
+        }
+        assert!(sending.is_empty(), "each range belongs to a run");
+    }
+}
+
+impl UploadMachine {
+    /// A file goes out on a connection.
+    pub(super) fn note_upload_started(&mut self, cx: &mut Cx, exchange: ExchangeId, to: SocketAddr, name: &FileName) {
+        let kind = Kind::File { to, name: name.clone() };
+        self.uploads.rows.insert(exchange, Upload { bytes: 0, kind });
+        let name = RawText::new(name.as_bytes());
+        cx.notify(Topic::Uploads, || Notice::UploadStarted { to, name });
+    }
+
+    /// Metadata go out on a connection.
+    pub(super) fn note_metadata_started(&mut self, exchange: ExchangeId) {
+        self.uploads.rows.insert(exchange, Upload { bytes: 0, kind: Kind::Metadata });
+    }
+
+    /// A range goes out on a connection.
+    pub(super) fn note_range_started(&mut self, cx: &mut Cx, exchange: ExchangeId, to: SocketAddr, name: &FileName) {
+        let name = Rc::new(name.clone());
+        let known = self.uploads.runs_by_key.get(&(to.ip().to_canonical(), Rc::clone(&name))).copied();
+        let run = known.unwrap_or_else(|| self.begin_run(cx, to, name));
+        self.uploads.rows.insert(exchange, Upload { bytes: 0, kind: Kind::Range { run } });
+        if let Some(row) = self.uploads.runs.get_mut(&run) {
+            match &mut row.stage {
+                Stage::Sending { connections } => *connections += 1,
+                Stage::Idle { timer } => {
+                    cx.wheel.cancel(*timer);
+                    self.uploads.idle_runs.remove(&run);
+                    row.stage = Stage::Sending { connections: 1 };
+                }
+            }
+        }
+    }
+
+    fn begin_run(&mut self, cx: &mut Cx, to: SocketAddr, name: Rc<FileName>) -> RunId {
+        self.uploads.runs_begun += 1;
+        let id = RunId(self.uploads.runs_begun);
+        let run = Run { to, name, stage: Stage::Sending { connections: 0 }, bytes: 0, error: None };
+        let name = RawText::new(run.name.as_bytes());
+        self.uploads.runs_by_key.insert(run.key(), id);
+        self.uploads.runs.insert(id, run);
+        cx.notify(Topic::Uploads, || Notice::UploadStarted { to, name });
+        id
+    }
+
+    /// No range was asked for in a while.
+    pub(in crate::node) fn on_run_idle(&mut self, cx: &mut Cx, id: RunId) {
+        if self.uploads.runs.get(&id).is_some_and(|run| matches!(run.stage, Stage::Idle { .. })) {
+            self.end_run(cx, id);
+        }
+    }
+
+    fn end_run(&mut self, cx: &mut Cx, id: RunId) {
+        let Some(run) = self.uploads.runs.remove(&id) else { return };
+        self.uploads.runs_by_key.remove(&run.key());
+        self.uploads.idle_runs.remove(&id);
+        if let Stage::Idle { timer } = run.stage {
+            cx.wheel.cancel(timer);
+        }
+        let Run { to, name, bytes, error, .. } = run;
+        self.tell_upload_ended(cx, to, &name, bytes, error);
+    }
+
+    fn tell_upload_ended(&mut self, cx: &mut Cx, to: SocketAddr, name: &FileName, bytes: u64, error: Option<String>) {
+        let name = RawText::new(name.as_bytes());
+        cx.notify(Topic::Uploads, || Notice::UploadEnded { to, name, bytes, error });
+    }
+
+    pub(in crate::node) fn on_response_progress(&mut self, cx: &mut Cx, exchange: ExchangeId, bytes: u64, held: bool) {
+        cx.note_progress(exchange, bytes, held);
+        self.count_sent(cx, exchange, bytes);
+    }
+
+    fn count_sent(&mut self, cx: &mut Cx, exchange: ExchangeId, bytes: u64) {
+        let Some(upload) = self.uploads.rows.get_mut(&exchange) else { return };
+        let more = bytes.saturating_sub(upload.bytes);
+        upload.bytes += more;
+        cx.counters.bytes_up += more;
+        if let Kind::Range { run } = upload.kind
+            && let Some(run) = self.uploads.runs.get_mut(&run)
+        {
+            run.bytes += more;
+        }
+    }
+
+    pub(in crate::node) fn on_response_ended(
+        &mut self,
+        cx: &mut Cx,
+        share: &mut ShareMachine,
+        exchange: ExchangeId,
+        outcome: Result<u64, ResponseFault>,
+    ) {
+        if let Ok(bytes) = outcome {
+            self.count_sent(cx, exchange, bytes);
+        }
+        if let Some(name) = self.uploads.name(exchange) {
+            self.note_file_fault(cx, share, &name, outcome.as_ref().err());
+        }
+        self.end_upload(cx, exchange, outcome.as_ref().err());
+        cx.free_worker(exchange);
+    }
+
+    /// The end of an upload says that the file is another by now, if it was that.
+    pub(super) fn note_file_fault(
+        &mut self,
+        cx: &mut Cx,
+        share: &mut ShareMachine,
+        name: &FileName,
+        fault: Option<&ResponseFault>,
+    ) {
+        if let Some(ResponseFault::Disk(DiskFault::Changed | DiskFault::Shrank)) = fault {
+            share.on_shared_file_changed(cx, name);
+        }
+    }
+
+    /// What goes out on a connection is over, if it ever began.
+    pub(super) fn end_upload(&mut self, cx: &mut Cx, exchange: ExchangeId, fault: Option<&ResponseFault>) {
+        let fault = fault.map(|fault| cx.fault_of_displaced(exchange, fault));
+        let error = fault.map(|fault| fault.to_string());
+        match self.uploads.rows.remove(&exchange) {
+            Some(Upload { bytes, kind: Kind::File { to, name } }) => {
+                self.tell_upload_ended(cx, to, &name, bytes, error)
+            }
+            Some(Upload { kind: Kind::Range { run }, .. }) => self.on_range_ended(cx, run, error),
+            Some(Upload { kind: Kind::Metadata, .. }) | None => {}
+        }
+        self.end_turn(exchange);
+    }
+
+    fn on_range_ended(&mut self, cx: &mut Cx, id: RunId, error: Option<String>) {
+        let Some(run) = self.uploads.runs.get_mut(&id) else { return };
+        run.error = error;
+        match &mut run.stage {
+            Stage::Sending { connections } if *connections > 1 => *connections -= 1,
+            _ => {
+                let timer = cx.wheel.insert(cx.now + RANGES_IDLE_MAX, NodeTimer::RangesIdle(id));
+                run.stage = Stage::Idle { timer };
+                let network = Network::of(run.to.ip());
+                if let Some(other) = self.uploads.idle_runs.insert(network, id) {
+                    self.end_run(cx, other);
+                }
+            }
+        }
+    }
+}

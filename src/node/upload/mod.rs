@@ -1,0 +1,69 @@
+//! What peers get from us: files, ranges, metadata and lists.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `requests` | what peers ask for on one connection, and what each is answered |
+//! | `accounting` | the uploads in progress, as users see them |
+//! | `turns` | how many uploads are sent at once under `upload_limit` |
+//! | `call_backs` | files for requesters that wait to be called back |
+//!
+//! Reads `share`, and tells it which file a peer wants hashed or has found changed.
+
+mod accounting;
+mod call_backs;
+mod requests;
+mod turns;
+
+pub(super) use accounting::RunId;
+pub(super) use call_backs::CallBackId;
+
+use super::cx::Cx;
+use super::exchanges::Shares;
+use crate::id::ExchangeId;
+use accounting::Uploads;
+use call_backs::CallBacks;
+use turns::UploadTurns;
+
+/// What peers get from us.
+#[derive(Default)]
+pub(super) struct UploadMachine {
+    uploads: Uploads,
+    call_backs: CallBacks,
+    turns: UploadTurns,
+}
+
+impl UploadMachine {
+    /// Connections that bring something, ascending.
+    pub(super) fn exchanges(&self) -> impl Iterator<Item = ExchangeId> {
+        self.uploads.exchanges()
+    }
+
+    /// How many there are.
+    pub(super) fn active(&self) -> usize {
+        self.uploads.len()
+    }
+
+    /// Uploads that wait for their turn under `upload_limit`.
+    pub(super) fn waiting_for_turns(&self) -> usize {
+        self.turns.waiting()
+    }
+
+    /// How the turns are shared.
+    pub(super) fn shares_of_turns(&self, cx: &Cx) -> Shares {
+        self.turns.shares(cx.now, |exchange| cx.exchanges.workers().flow(exchange))
+    }
+
+    /// Records that gave way to others since the start.
+    pub(super) fn displaced(&self) -> u64 {
+        self.uploads.displaced()
+    }
+
+    pub(super) fn check_invariants(&self, cx: &Cx) {
+        self.uploads.check_invariants();
+        self.call_backs.check_invariants();
+        self.turns.check_invariants();
+        for exchange in self.exchanges() {
+            assert!(cx.exchanges.workers().is_active(exchange), "{exchange:?} sends with a worker");
+        }
+    }
+}

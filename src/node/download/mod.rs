@@ -2,7 +2,7 @@
 //!
 //! | file | owns |
 //! |---|---|
-//! | `table`, `state` | the queue of downloads, and one of them |
+//! | `lifecycle`, `table`, `state` | how a download lives, and who is next; the table of all; one of them |
 //! | `picker` (pure), `proving` | what a download does next; how it gets an outline and has the size proved |
 //! | `fetch`, `verdicts`, `claims` | how bytes come; what the end of an exchange means; false sizes |
 //! | `refusals` | what a refusal of a source leads to |
@@ -24,6 +24,7 @@ mod discovery;
 mod fetch;
 mod finding;
 mod first_contact;
+mod lifecycle;
 mod matching;
 mod names;
 mod ordering;

@@ -4,22 +4,15 @@
 //! [`fetching`](crate::node::download::fetch); what becomes of its part file stands in [`parts`](crate::node::download::parts), what users order in
 //! [`ordering`](crate::node::download::ordering) and [`steering`](crate::node::download::steering).
 
-use super::DownloadMachine;
 use super::crawling::Pace;
 use super::first_contact::Contact;
 use super::rows::RateCap;
 use super::sources::{Fetch, Source, Standing};
 use super::state::{Aim, Download, Part, State};
-use crate::control::{DownloadRow, Notice};
+use crate::control::DownloadRow;
 use crate::id::{ContentHash, ExchangeId, TransferId};
 use crate::name::FileName;
-use crate::node::NodeTimer;
-use crate::node::contract::{Action, DownloadRecord, RecordState};
-use crate::node::cx::Cx;
 use crate::node::limits::{DOWNLOADS_MAX, FETCH_RATE_MIN, FETCHES_MAX, FETCHES_PER_DOWNLOAD_MAX};
-use crate::node::network::NetworkMachine;
-use crate::node::steps::Step;
-use crate::node::subscriptions::Topic;
 use crate::time::Instant;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -152,13 +145,14 @@ impl Downloads {
         self.begun = self.begun.max(id);
     }
 
-    fn next_id(&mut self) -> Option<TransferId> {
+    /// A new id; `None` when all have been given.
+    pub(super) fn next_id(&mut self) -> Option<TransferId> {
         self.begun = self.begun.checked_add(1)?;
         Some(TransferId(self.begun))
     }
 
     /// Puts a download into the table.
-    fn insert(&mut self, id: TransferId, download: Download) {
+    pub(super) fn insert(&mut self, id: TransferId, download: Download) {
         if download.state == State::Queued {
             self.queued.insert((download.stood_back, id));
             self.unsourced.extend(download.is_unsourced().then_some(id));
@@ -170,6 +164,25 @@ impl Downloads {
         } else {
             self.index_sources(id);
         }
+    }
+
+    /// Whether there is no room for another row.
+    pub(super) fn is_full(&self) -> bool {
+        self.rows.len() >= DOWNLOADS_MAX
+    }
+
+    /// Those that wait for their turn, the next first.
+    pub(super) fn queue(&self) -> impl Iterator<Item = TransferId> {
+        self.queued.iter().map(|(_, id)| *id)
+    }
+
+    /// Takes the download out of the table that was over first, and whose part file nobody works on.
+    pub(super) fn take_finished(&mut self) -> Option<(TransferId, Download)> {
+        let part = |id: &TransferId| self.rows.get(id).map(|row| row.part);
+        let owes = |id: &TransferId| matches!(part(id), Some(Part::Opening | Part::Checking | Part::Committing));
+        let at = self.finished.iter().position(|id| !owes(id))?;
+        let id = self.finished.remove(at)?;
+        Some((id, self.rows.remove(&id)?))
     }
 
     /// Takes a download that was not begun out of the table.
@@ -330,68 +343,10 @@ impl Downloads {
     pub(super) fn fetches(&self) -> impl Iterator<Item = (ExchangeId, TransferId)> {
         self.fetches.iter().map(|(exchange, (id, _))| (*exchange, *id))
     }
-}
 
-impl DownloadMachine {
-    /// Takes a new download into the queue, and remembers it; forgets a finished one if need be.
-    pub(super) fn insert_download(
-        &mut self,
-        cx: &mut Cx,
-        network: &NetworkMachine,
-        download: Download,
-    ) -> Option<TransferId> {
-        while self.downloads.rows.len() >= DOWNLOADS_MAX && self.forget_finished(cx) {}
-        let id = self.downloads.next_id()?;
-        self.downloads.insert(id, download);
-        self.learn_speech(network, id);
-        self.remember_download(cx, id);
-        Some(id)
-    }
-
-    /// Takes up what an earlier run left, in the order of the ids.
-    pub(in crate::node) fn recall_downloads(&mut self, cx: &mut Cx, records: Vec<DownloadRecord>, last: u32) {
-        self.downloads.note_given(last);
-        for record in records.into_iter().take(DOWNLOADS_MAX) {
-            let id = record.id;
-            self.downloads.note_given(id.0);
-            if matches!(record.state, RecordState::Dropped | RecordState::Failed { keeps_part: false }) {
-                cx.out.act(Action::DropPart { download: id, spec: record.spec.clone() });
-            }
-            if record.state == RecordState::Dropped {
-                cx.out.act(Action::ForgetDownload { download: id });
-                continue;
-            }
-            if !self.downloads.rows.contains_key(&id) {
-                self.downloads.insert(id, Download::recalled(record));
-            }
-        }
-    }
-
-    /// Makes room by the download that was over first and owes nothing. What it has kept is not kept without it.
-    fn forget_finished(&mut self, cx: &mut Cx) -> bool {
-        let owes = |id: &TransferId| {
-            let part = self.downloads.get(*id).map(|row| row.part);
-            matches!(part, Some(Part::Opening | Part::Checking | Part::Committing))
-        };
-        let Some(at) = self.downloads.finished.iter().position(|id| !owes(id)) else { return false };
-        let Some(id) = self.downloads.finished.remove(at) else { return false };
-        let Some(Download { part, spec, state, .. }) = self.downloads.rows.remove(&id) else { return true };
-        if matches!(part, Part::Closed | Part::Open) {
-            cx.out.act(Action::DropPart { download: id, spec });
-        }
-        // The others are forgotten already.
-        if state == State::Failed {
-            cx.out.act(Action::ForgetDownload { download: id });
-        }
-        true
-    }
-
-    /// The one place where a download moves: keeps the queue, the sets and the part file true, and tells who follows.
-    pub(super) fn set_download_state(&mut self, cx: &mut Cx, id: TransferId, state: State) {
-        if state != State::Fetching {
-            self.stop_fetching(cx, id);
-        }
-        let Some(download) = self.downloads.rows.get_mut(&id) else { return };
+    /// Moves a download: keeps the queue and the sets true. The state that it had.
+    pub(super) fn set_state(&mut self, now: Instant, id: TransferId, state: State) -> Option<State> {
+        let download = self.rows.get_mut(&id)?;
         let old = std::mem::replace(&mut download.state, state);
         log::debug!("download {}: {old:?} -> {state:?}", id.0);
         download.log_milestone(id, old);
@@ -399,94 +354,27 @@ impl DownloadMachine {
             download.error = None;
         }
         let (unsourced, stood_back) = (download.is_unsourced(), download.stood_back);
-        download.pace = if state == State::Fetching { Pace::begin(cx.now, download.received) } else { Pace::None };
-        if let Some(timer) = old.timer() {
-            cx.wheel.cancel(timer);
-        }
-        self.downloads.queued.remove(&(stood_back, id));
-        let left = self.downloads.active.remove(&id) && !state.is_active();
+        download.pace = if state == State::Fetching { Pace::begin(now, download.received) } else { Pace::None };
+        self.queued.remove(&(stood_back, id));
+        let left = self.active.remove(&id) && !state.is_active();
         if state == State::Queued {
-            self.downloads.queued.insert((stood_back, id));
-            self.downloads.unsourced.extend(unsourced.then_some(id));
+            self.queued.insert((stood_back, id));
+            self.unsourced.extend(unsourced.then_some(id));
         }
         if state.is_active() {
-            self.downloads.active.insert(id);
+            self.active.insert(id);
         }
         if left {
             // The others may have more exchanges now.
-            self.downloads.touched.extend(self.downloads.active.iter().copied());
+            self.touched.extend(self.active.iter().copied());
         }
         if state.is_final() && !old.is_final() {
-            self.downloads.finished.push_back(id);
-            self.downloads.unindex_sources(id);
+            self.finished.push_back(id);
+            self.unindex_sources(id);
         } else if old.is_final() && !state.is_final() {
-            self.downloads.finished.retain(|finished| *finished != id);
-            self.downloads.index_sources(id);
+            self.finished.retain(|finished| *finished != id);
+            self.index_sources(id);
         }
-        let forgotten = self.settle_part(cx, id);
-        if !forgotten && self.downloads.get(id).is_some_and(Download::has_news) {
-            self.remember_download(cx, id);
-        }
-        self.tell_download(cx, id);
-        if state.is_final() {
-            cx.subscriptions.close(Topic::Download(id));
-            cx.out.then(Step::DownloadOver { id });
-        }
-    }
-
-    /// Breaks off what a download does with its sources.
-    fn stop_fetching(&mut self, cx: &mut Cx, id: TransferId) {
-        let Some(download) = self.downloads.get_mut(id) else { return };
-        let look = download.look.take();
-        let busy: Vec<_> = download.busy().map(|(at, _)| at).collect();
-        cx.cancel_timer(look.map(|(_, timer)| timer));
-        busy.into_iter().for_each(|at| self.break_off(cx, id, at));
-    }
-
-    /// Breaks off an exchange with a source, which is idle then.
-    pub(super) fn break_off(&mut self, cx: &mut Cx, id: TransferId, at: usize) {
-        if let Some(fetch) = self.downloads.end_fetch(cx.now, id, at) {
-            cx.abort_dial(fetch.exchange);
-        }
-    }
-
-    /// Tells who follows a download how it stands.
-    pub(super) fn tell_download(&mut self, cx: &mut Cx, id: TransferId) {
-        let Some(download) = self.downloads.rows.get_mut(&id) else { return };
-        download.told = Some(cx.now);
-        let Some(row) = self.downloads.row(id, cx.now) else { return };
-        cx.notify(Topic::Download(id), || Notice::Download { download: row });
-    }
-
-    /// Gives the downloads that wait their turn, as far as there are places.
-    pub(in crate::node) fn start_downloads(&mut self, cx: &mut Cx) {
-        if !cx.is_running() {
-            return;
-        }
-        self.search_unsourced(cx);
-        while let Some(id) = self.next_in_queue() {
-            if !self.downloads.has_place(cx.config.max_downloads) {
-                return self.watch_pace(cx);
-            }
-            self.set_download_state(cx, id, State::Opening);
-            self.open_part(cx, id);
-        }
-    }
-
-    /// The next that waits for its turn and may have it.
-    pub(super) fn next_in_queue(&self) -> Option<TransferId> {
-        self.downloads.queued.iter().map(|(_, id)| *id).find(|id| self.may_begin(*id))
-    }
-
-    /// Back into the queue, where its age gives a download its place.
-    pub(super) fn requeue_download(&mut self, cx: &mut Cx, id: TransferId) {
-        self.set_download_state(cx, id, State::Queued);
-        self.start_downloads(cx);
-    }
-
-    /// Lets a download rest until its sources can be asked again.
-    pub(super) fn set_retrying(&mut self, cx: &mut Cx, id: TransferId, until: Instant) {
-        let timer = cx.wheel.insert(until, NodeTimer::Retry(id));
-        self.set_download_state(cx, id, State::Retrying { until, timer });
+        Some(old)
     }
 }

@@ -8,6 +8,7 @@
 
 use super::SearchMachine;
 use super::open::OpenId;
+use super::seen::{SearchKey, Seen, Sight, TextHash, hash_of_text};
 use super::sending::dial_for;
 use super::stranger_dials::StrangerDials;
 use crate::control::PeerSource;
@@ -18,107 +19,19 @@ use crate::network::Network;
 use crate::node::cx::Cx;
 use crate::node::exchanges::Purpose;
 use crate::node::fair_queue::{FairQueue, Origin, Room, Sender};
-use crate::node::fair_set::FairSet;
 use crate::node::limits::{
     ANSWER_ENTRIES_PER_SLICE, ANSWER_HITS_MAX, ANSWER_HITS_NAMED_MAX, ANSWER_UNIT_ENTRIES, ANSWER_UNIT_HITS,
     ANSWER_UNITS_BURST, ANSWER_UNITS_PER_SECOND, ANSWERS_PENDING_MAX, ANSWERS_PENDING_PER_NETWORK_MAX,
-    LONG_ANSWERS_BESIDE_MAX, REQUESTER_PORT_MIN, SEEN_AGE_MAX, SEEN_MAX, SENDER_SEARCHES_BURST,
-    SENDER_SEARCHES_PER_SECOND, SENDERS_MAX,
+    LONG_ANSWERS_BESIDE_MAX, REQUESTER_PORT_MIN, SENDER_SEARCHES_BURST, SENDER_SEARCHES_PER_SECOND, SENDERS_MAX,
 };
 use crate::node::network::NetworkMachine;
 use crate::node::network::Speech;
 use crate::node::network::canonical;
 use crate::node::rate_limit::{Allowances, Tariff};
 use crate::node::share::ShareMachine;
-use crate::time::Instant;
 use crate::wire::{Attributes, Listed, Message, Search, SearchResponse};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::rc::Rc;
-
-/// What makes two messages the same search. Without the text, whoever has seen a search could send another one under its ID
-/// ahead of it, and peers would take the search itself for a repetition.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct SearchKey {
-    id: QueryId,
-    requester: SocketAddr,
-    /// Of the text, which may be long. Nobody finds another text that has the same.
-    text: TextHash,
-}
-
-/// The hash of a search's text.
-pub(super) type TextHash = [u8; blake3::OUT_LEN];
-
-fn hash_of_text(text: &[u8]) -> TextHash {
-    *blake3::hash(text).as_bytes()
-}
-
-impl SearchKey {
-    fn of(search: &Search, requester: SocketAddr, text: &[u8]) -> Self {
-        Self { id: search.id.clone(), requester, text: hash_of_text(text) }
-    }
-}
-
-/// How a search relates to those seen before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Sight {
-    First,
-    /// Seen, but it reaches further now.
-    Wider,
-    Repeated,
-}
-
-/// When a search was seen first, and its highest TTL.
-#[derive(Debug, Clone, Copy)]
-struct Seeing {
-    at: Instant,
-    ttl: u8,
-}
-
-/// The searches seen lately. The map is only ever asked for one key.
-struct Seen {
-    rows: HashMap<Rc<SearchKey>, Seeing>,
-    /// By who sent each first: one network that sends many has its own forgotten.
-    order: FairSet<Rc<SearchKey>>,
-}
-
-impl Default for Seen {
-    fn default() -> Self {
-        Self { rows: HashMap::new(), order: FairSet::new(SEEN_MAX) }
-    }
-}
-
-impl Seen {
-    /// The highest TTL of a search, if it was seen with this one or a higher one.
-    fn covers(&self, now: Instant, key: &SearchKey, ttl: u8) -> Option<u8> {
-        let seeing = self.rows.get(key)?;
-        (ttl <= seeing.ttl && seeing.at + SEEN_AGE_MAX > now).then_some(seeing.ttl)
-    }
-
-    fn see(&mut self, now: Instant, sender: Network, key: SearchKey, ttl: u8) -> Sight {
-        while let Some(oldest) = self.order.oldest().cloned()
-            && self.rows.get(&oldest).is_none_or(|seeing| seeing.at + SEEN_AGE_MAX <= now)
-        {
-            self.rows.remove(&oldest);
-            self.order.remove(&oldest);
-        }
-        match self.rows.get_mut(&key) {
-            None => {
-                let key = Rc::new(key);
-                self.rows.insert(Rc::clone(&key), Seeing { at: now, ttl });
-                if let Some(other) = self.order.insert(sender, key) {
-                    self.rows.remove(&other);
-                }
-                Sight::First
-            }
-            Some(seeing) if ttl > seeing.ttl => {
-                seeing.ttl = ttl;
-                Sight::Wider
-            }
-            Some(_) => Sight::Repeated,
-        }
-    }
-}
 
 /// A search whose answer is being looked for.
 struct Pending {
@@ -230,11 +143,11 @@ impl Answering {
 
     /// Records that gave way to others since the start.
     pub(super) fn displaced(&self) -> u64 {
-        self.seen.order.displaced() + self.strangers.displaced()
+        self.seen.displaced() + self.strangers.displaced()
     }
 
     pub(super) fn check_invariants(&self) {
-        assert_eq!(self.seen.rows.len(), self.seen.order.len(), "each search seen has its place in the order");
+        self.seen.check_invariants();
         self.senders.check_invariants();
         self.costs.check_invariants();
         self.strangers.check_invariants();
@@ -385,68 +298,5 @@ impl SearchMachine {
         if dial_for(cx, network, sender, requester, messages, Purpose::Hits(open)).is_err() {
             self.on_answer_ended(cx, network, open);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn network(n: u32) -> Network {
-        Network::of(endpoint(n).ip())
-    }
-
-    fn endpoint(n: u32) -> SocketAddr {
-        SocketAddr::new(std::net::Ipv4Addr::from_bits(0x0a00_0000 + n).into(), 5_000)
-    }
-
-    fn key(n: u64) -> SearchKey {
-        SearchKey { id: QueryId::p1(n), requester: endpoint(1), text: hash_of_text(b"song") }
-    }
-
-    #[test]
-    fn a_search_is_new_again_only_wider_or_after_ten_minutes() {
-        let mut seen = Seen::default();
-        let start = Instant::from_ms(0);
-        assert_eq!(seen.see(start, network(1), key(1), 3), Sight::First);
-        assert_eq!(seen.see(start, network(1), key(1), 3), Sight::Repeated);
-        assert_eq!(seen.see(start, network(1), key(1), 2), Sight::Repeated);
-        assert_eq!(seen.see(start, network(1), key(1), 5), Sight::Wider);
-        assert_eq!(seen.see(start, network(1), key(1), 4), Sight::Repeated);
-        let other = SearchKey { requester: endpoint(2), ..key(1) };
-        assert_eq!(
-            seen.see(start, network(1), other, 3),
-            Sight::First,
-            "the same ID of another requester is another search"
-        );
-        let other = SearchKey { text: hash_of_text(b"sung"), ..key(1) };
-        assert_eq!(seen.see(start, network(1), other, 3), Sight::First, "and so is one for another text");
-        assert_eq!(seen.see(start + SEEN_AGE_MAX, network(1), key(1), 1), Sight::First);
-    }
-
-    #[test]
-    fn a_flood_of_searches_makes_room_by_forgetting_the_oldest() {
-        let mut seen = Seen::default();
-        let start = Instant::from_ms(0);
-        for n in 0..=SEEN_MAX as u64 {
-            assert_eq!(seen.see(start, network(1), key(n), 0), Sight::First);
-        }
-        assert_eq!(seen.order.len(), SEEN_MAX);
-        assert_eq!(seen.rows.len(), SEEN_MAX);
-        assert_eq!(seen.see(start, network(1), key(2), 0), Sight::Repeated);
-        assert_eq!(seen.see(start, network(1), key(0), 0), Sight::First);
-    }
-
-    #[test]
-    fn however_many_searches_one_network_sends_those_of_others_are_known() {
-        let mut seen = Seen::default();
-        let (start, other) = (Instant::from_ms(0), network(2));
-        assert_eq!(seen.see(start, other, key(0), 0), Sight::First);
-        for n in 1..=2 * SEEN_MAX as u64 {
-            seen.see(start, network(1), key(n), 0);
-        }
-        assert_eq!(seen.rows.len(), SEEN_MAX);
-        assert_eq!(seen.see(start, other, key(0), 0), Sight::Repeated);
-        assert_eq!(seen.see(start, network(1), key(1), 0), Sight::First, "only its own are forgotten");
     }
 }

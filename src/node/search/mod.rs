@@ -3,11 +3,11 @@
 //! | file | owns |
 //! |---|---|
 //! | `own`, `no_hits` | our searches and listings; why they found nothing |
-//! | `end`, `open` | when a search is over: who was asked, and who has said that it is done |
+//! | `end`, `relayed`, `open` | when a search is over: who was asked, and who has said that it is done; the table of both |
 //! | `hits`, `hit`, `row_shares` | what they found, one row of it, and how many rows each network may have |
 //! | `newcomers` | finding peers that have just come, and announcing ourselves |
 //! | `seeks` | searches for further sources of downloads |
-//! | `answering`, `forwarding` | the searches of others: their answers, and sending them on |
+//! | `seen`, `answering`, `forwarding` | the searches of others: which are new, their answers, sending them on |
 //! | `sending` | how searches and hits are sent to a peer |
 //! | `stranger_dials` | how often endpoints are connected to that only others name |
 //!
@@ -22,8 +22,10 @@ mod newcomers;
 mod no_hits;
 mod open;
 mod own;
+mod relayed;
 mod row_shares;
 mod seeks;
+mod seen;
 mod sending;
 mod stranger_dials;
 

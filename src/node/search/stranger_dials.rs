@@ -3,7 +3,7 @@
 //! A search goes out in rings, each of which has an ID of its own and reaches further than the one before. So the answers to
 //! the rings of one search count as one connection.
 
-use super::answering::TextHash;
+use super::seen::TextHash;
 use crate::network::Network;
 use crate::node::fair_set::FairSet;
 use crate::node::limits::{

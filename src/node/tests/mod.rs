@@ -15,6 +15,7 @@ mod newcomers;
 mod p1;
 mod queries;
 mod ranges;
+mod relayed;
 mod rig;
 mod search_end;
 mod searching;

@@ -1,5 +1,6 @@
 //! The end of a search: who is waited for, how long, and what of it others can bring about.
 
+use super::relayed::copy;
 use super::rig::*;
 use crate::control::{ExitCode, Notice};
 use crate::fault::DialFault;
@@ -10,19 +11,19 @@ use crate::wire::{Attributes, Listed, Message, SearchDone};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-const fn ms(ms: u64) -> Duration {
+pub(super) const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
 /// A node that has these neighbours, all of which speak `p1`.
-fn among_p1(peers: &[SocketAddr], files: &[(&str, u64)]) -> Rig {
+pub(super) fn among_p1(peers: &[SocketAddr], files: &[(&str, u64)]) -> Rig {
     let mut rig = Rig::among(peers.to_vec(), files);
     peers.iter().for_each(|peer| rig.note_evidence(*peer, Evidence::Attributes));
     rig
 }
 
 /// Takes the copies that were ordered, and lets them be taken: the query, its TTL, and whom it went to.
-fn copies(rig: &mut Rig) -> (QueryId, u8, Vec<SocketAddr>) {
+pub(super) fn copies(rig: &mut Rig) -> (QueryId, u8, Vec<SocketAddr>) {
     let dials = rig.dials();
     let mut to = Vec::new();
     let mut query = None;
@@ -36,12 +37,12 @@ fn copies(rig: &mut Rig) -> (QueryId, u8, Vec<SocketAddr>) {
     (id, ttl, to)
 }
 
-fn say(rig: &mut Rig, peer: SocketAddr, id: &QueryId, cut: bool) {
+pub(super) fn say(rig: &mut Rig, peer: SocketAddr, id: &QueryId, cut: bool) {
     rig.handle(Event::SearchDone { peer, done: SearchDone { id: id.clone(), cut, ttl: None } });
 }
 
 /// What was said on the streams of others.
-fn said(rig: &mut Rig) -> Vec<(ExchangeId, bool)> {
+pub(super) fn said(rig: &mut Rig) -> Vec<(ExchangeId, bool)> {
     rig.take(|order| match order {
         Action::SayDone { exchange, done } => Some((*exchange, done.cut)),
         _ => None,
@@ -49,7 +50,7 @@ fn said(rig: &mut Rig) -> Vec<(ExchangeId, bool)> {
 }
 
 /// How long it takes from now until the search is over, and its error.
-fn span_to_end(rig: &mut Rig) -> (Duration, Option<i32>) {
+pub(super) fn span_to_end(rig: &mut Rig) -> (Duration, Option<i32>) {
     let began = rig.now;
     loop {
         let done = rig.notices().into_iter().find_map(|notice| match notice {
@@ -165,224 +166,6 @@ fn a_base_peer_is_waited_for_as_long_as_it_took_before() {
         let grace = ms(50).max(span / 4);
         assert_eq!(span_to_end(&mut rig).0 + took, span + grace);
     }
-}
-
-/// A copy of somebody's search comes on a stream.
-fn copy(rig: &mut Rig, from: SocketAddr, number: u64, ttl: u8) -> ExchangeId {
-    copy_of(rig, from, number, ttl, "song")
-}
-
-fn copy_of(rig: &mut Rig, from: SocketAddr, number: u64, ttl: u8, text: &str) -> ExchangeId {
-    let id = QueryId::p1_ending(number << 4);
-    rig.request(SocketAddr::new(from.ip(), 40_000), query(id.as_bytes(), text, peer(200), ttl))
-}
-
-#[test]
-fn a_node_is_done_when_those_behind_it_are_and_its_hits_are_sent() {
-    let mut rig = among_p1(&[peer(1), peer(2)], &[("song.ogg", 5)]);
-    let first = copy(&mut rig, peer(3), 1, 2);
-    let mut dials = rig.dials();
-    let hits = dials.iter().position(|(_, _, messages)| matches!(messages[0], Message::SearchResponse(_))).unwrap();
-    let (hits, ..) = dials.remove(hits);
-    dials.iter().for_each(|(exchange, ..)| rig.deliver(*exchange));
-    let lower = copy(&mut rig, peer(4), 1, 1);
-    assert_eq!(said(&mut rig), [(lower, false)], "a copy that may come from those behind us is done at once");
-    let as_high = copy(&mut rig, peer(5), 1, 2);
-    let id = QueryId::p1_ending(1 << 4);
-    say(&mut rig, peer(1), &id, false);
-    say(&mut rig, peer(2), &id, true);
-    assert_eq!(said(&mut rig), [], "its hits are on their way");
-    rig.deliver(hits);
-    assert_eq!(said(&mut rig), [(first, true), (as_high, true)]);
-}
-
-#[test]
-fn a_copy_that_reaches_further_is_sent_on_to_those_that_it_has_not_come_to() {
-    let mut rig = among_p1(&[peer(1), peer(2), peer(6)], &[]);
-    let first = copy(&mut rig, peer(3), 1, 2);
-    let (id, ttl, to) = copies(&mut rig);
-    assert_eq!((ttl, to.len()), (1, 3));
-    for (peer, ttl) in [(peer(1), 4), (peer(2), 3)] {
-        rig.handle(Event::SearchDone { peer, done: SearchDone { id: id.clone(), cut: false, ttl: Some(ttl) } });
-    }
-    let wider = copy(&mut rig, peer(4), 1, 4);
-    assert_eq!(said(&mut rig), [(first, false)], "the wider one waits in its place");
-    assert!(rig.dials().is_empty(), "a still wider one may come");
-    let widest = copy(&mut rig, peer(5), 1, 5);
-    assert_eq!(said(&mut rig), [(wider, false)]);
-    rig.pass(ms(100));
-    assert_eq!(copies(&mut rig), (id.clone(), 4, vec![peer(2), peer(6)]), "the first has it already");
-    [peer(2), peer(6), peer(6)].into_iter().for_each(|peer| say(&mut rig, peer, &id, false));
-    assert_eq!(said(&mut rig), [(widest, false)]);
-    let again = copy(&mut rig, peer(3), 1, 2);
-    let done = rig.take(|order| match order {
-        Action::SayDone { exchange, done } => Some((*exchange, done.ttl)),
-        _ => None,
-    });
-    assert_eq!(done, [(again, Some(5))]);
-}
-
-#[test]
-fn one_hop_more_is_not_worth_a_copy_where_some_are_left() {
-    let mut rig = among_p1(&[peer(1)], &[]);
-    let first = copy(&mut rig, peer(3), 1, 3);
-    copies(&mut rig);
-    let wider = copy(&mut rig, peer(4), 1, 4);
-    assert_eq!(said(&mut rig), [(first, false)]);
-    rig.pass(ms(200));
-    assert!(rig.dials().is_empty());
-    let widest = copy(&mut rig, peer(5), 1, 5);
-    assert_eq!(said(&mut rig), [(wider, false)]);
-    rig.pass(ms(100));
-    let (id, ttl, _) = copies(&mut rig);
-    assert_eq!(ttl, 4, "two are");
-    [0, 1].into_iter().for_each(|_| say(&mut rig, peer(1), &id, false));
-    assert_eq!(said(&mut rig), [(widest, false)]);
-}
-
-#[test]
-fn a_node_gives_up_before_those_that_wait_for_it() {
-    for ttl in [1, 3, 7] {
-        let mut rig = among_p1(&[peer(1)], &[]);
-        let first = copy(&mut rig, peer(3), 1, ttl);
-        let began = rig.now;
-        copies(&mut rig);
-        let done = loop {
-            rig.jump();
-            let done = said(&mut rig);
-            if !done.is_empty() {
-                break done;
-            }
-        };
-        assert_eq!(done, [(first, true)]);
-        assert!(rig.now.saturating_since(began) <= ms(200 * (u64::from(ttl) + 1) - 50), "TTL {ttl}");
-    }
-}
-
-#[test]
-fn where_the_ttl_ends_nothing_is_said_until_a_wider_copy_comes() {
-    let mut rig = among_p1(&[peer(1)], &[]);
-    let leaf = copy(&mut rig, peer(3), 1, 0);
-    assert_eq!(said(&mut rig), []);
-    let wider = copy(&mut rig, peer(4), 1, 1);
-    assert_eq!(said(&mut rig), [(leaf, false)]);
-    let (id, ttl, _) = copies(&mut rig);
-    assert_eq!(ttl, 0);
-    say(&mut rig, peer(1), &id, false);
-    assert_eq!(said(&mut rig), [(wider, false)]);
-    copy(&mut rig, peer(3), 2, 0);
-    rig.pass(Duration::from_secs(5));
-    assert_eq!(said(&mut rig), []);
-    let own = copy(&mut rig, peer(200), 3, 0);
-    assert_eq!(said(&mut rig), [(own, true)], "a requester is told, since nobody else waits for it");
-}
-
-#[test]
-fn a_search_that_does_not_ask_for_its_end_costs_nothing() {
-    let mut rig = among_p1(&[peer(1)], &[]);
-    rig.request(peer(3), query(b"p1-0000000000000001", "song", peer(200), 3));
-    rig.request(peer(3), query(b"p1-0000000000000001", "song", peer(200), 2));
-    rig.request(peer(3), query(b"base", "song", peer(200), 3));
-    rig.pass(Duration::from_secs(5));
-    assert_eq!(said(&mut rig), []);
-}
-
-/// What a neighbour says about a search that came to it with this TTL.
-fn say_reached(rig: &mut Rig, peer: SocketAddr, id: &QueryId, ttl: u8) {
-    rig.handle(Event::SearchDone { peer, done: SearchDone { id: id.clone(), cut: false, ttl: Some(ttl) } });
-}
-
-/// Whoever has seen the ID of a ring can send a copy of it, with a higher TTL, to the neighbours of who searches: they wait
-/// for nobody in its place any more.
-#[test]
-fn a_forged_copy_with_a_higher_ttl_does_not_end_a_search() {
-    let mut rig = among_p1(&[peer(1), peer(2)], &[]);
-    rig.search("song");
-    let (id, ttl, _) = copies(&mut rig);
-    say_reached(&mut rig, peer(1), &id, ttl);
-    say_reached(&mut rig, peer(2), &id, 7);
-    rig.pass(ms(50));
-    assert_eq!(copies(&mut rig).1, 7, "the next ring goes out");
-}
-
-#[test]
-fn a_stream_that_repeats_a_search_does_not_have_others_told_that_all_were_reached() {
-    let mut rig = among_p1(&[peer(1)], &[]);
-    let liar = copy(&mut rig, peer(9), 1, 3);
-    copies(&mut rig);
-    for _ in 1..32 {
-        rig.handle(Event::Request {
-            exchange: liar,
-            from: peer(9),
-            message: query(QueryId::p1_ending(1 << 4).as_bytes(), "song", peer(200), 3),
-        });
-    }
-    assert_eq!(said(&mut rig), []);
-    let honest = copy(&mut rig, peer(3), 1, 3);
-    assert_eq!(said(&mut rig), [(honest, true)], "there may be more");
-    // Under another text, too.
-    let other = copy_of(&mut rig, peer(4), 1, 3, "other");
-    assert_eq!(said(&mut rig), [(other, true)]);
-    assert_eq!(rig.node.counters().limited.searches_ended_early, 2);
-}
-
-#[test]
-fn whose_search_is_refused_is_told_that_it_went_no_further() {
-    let mut rig = among_p1(&[peer(1)], &[]);
-    for n in 0..600 {
-        let message = query(format!("q{n}").as_bytes(), "song", peer(200), 0);
-        rig.request(SocketAddr::new(peer(3).ip(), 40_000), message);
-    }
-    assert!(rig.node.counters().limited.searches_refused > 0);
-    let refused = copy(&mut rig, peer(3), 1, 3);
-    assert_eq!(said(&mut rig), [(refused, true)]);
-}
-
-/// A liar knows the ID, and is faster with another text and a TTL that ends here.
-#[test]
-fn a_search_is_awaited_as_long_as_its_own_ttl_says_whatever_came_under_its_id_before() {
-    let mut rig = among_p1(&[peer(1)], &[]);
-    copy_of(&mut rig, peer(9), 1, 0, "other");
-    let honest = copy(&mut rig, peer(3), 1, 3);
-    let (id, ttl, _) = copies(&mut rig);
-    assert_eq!(ttl, 2);
-    rig.pass(ms(390));
-    assert_eq!(said(&mut rig), [], "those behind us may take so long");
-    say(&mut rig, peer(1), &id, false);
-    assert!(said(&mut rig).contains(&(honest, true)));
-}
-
-#[test]
-fn an_event_at_the_moment_when_a_neighbour_is_given_up_does_not_make_the_search_complete() {
-    let mut rig = among_p1(&[peer(1), peer(2)], &[]);
-    rig.search("song");
-    let (id, ..) = copies(&mut rig);
-    say(&mut rig, peer(1), &id, false);
-    // The loop looks at connections first, and at timers then.
-    rig.now = rig.now + ms(400);
-    rig.hit(&id, peer(3), listed("other.ogg", Some(5)));
-    rig.pass(ms(200));
-    assert_eq!(copies(&mut rig).1, 7, "the second may have more behind it");
-}
-
-#[test]
-fn a_neighbour_has_its_time_back_for_the_search_that_it_was_late_with_and_for_no_other() {
-    let mut rig = among_p1(&[peer(1)], &[]);
-    let span = |rig: &mut Rig, late: Option<bool>| {
-        rig.search_within("song", Some(1));
-        let (id, ..) = copies(rig);
-        let span = span_to_end(rig).0;
-        match late {
-            Some(true) => say(rig, peer(1), &id, false),
-            Some(false) => say(rig, peer(1), &QueryId::p1_ending(99 << 4), false),
-            None => {}
-        }
-        span
-    };
-    let whole = span(&mut rig, Some(false));
-    let half = span(&mut rig, Some(true));
-    assert!(half < whole, "{half:?} of {whole:?}: what it was never asked does not count");
-    assert_eq!(span(&mut rig, None), whole, "it was late, and is known to be slower now");
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod crowding;
 mod disks;
 mod names;
 mod orders;
+mod other_contents;
 mod paced;
 mod progress;
 mod queue;

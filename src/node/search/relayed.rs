@@ -1,0 +1,176 @@
+//! The searches of others that somebody waits for: who is told when they are over, and what becomes of a copy that comes again
+//! ([`end`](super::end)).
+
+use super::SearchMachine;
+use super::open::{Open, OpenId, Role, wait_for_ttl};
+use crate::id::{ExchangeId, QueryId};
+use crate::library::Query;
+use crate::node::contract::Action;
+use crate::node::cx::Cx;
+use crate::node::fair_queue::{Origin, Room, Sender};
+use crate::node::limits::{
+    DONE_MARGIN, DONE_STEP, OPEN_ASKERS_MAX, OPEN_SEARCHES_MAX, OPEN_SEARCHES_PER_NETWORK_MAX, WIDEN_BY_ONE_BELOW,
+    WIDEN_DELAY,
+};
+use crate::node::network::NetworkMachine;
+use crate::wire::{Search, SearchDone};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+/// Whether a search that went out with one TTL is sent on again with a higher one that came since. Where some hops are left, one
+/// more reaches hardly anybody, and the first copy has often come by a path that is one hop longer than the shortest.
+pub(super) fn is_worth_widening(reached: u8, ttl: u8) -> bool {
+    ttl > reached && (reached < WIDEN_BY_ONE_BELOW || ttl - reached > 1)
+}
+
+impl SearchMachine {
+    /// Somebody else's search came for the first time, or further than before. Says which one is open for it, if any.
+    pub(super) fn open_relayed(
+        &mut self,
+        cx: &mut Cx,
+        network: &mut NetworkMachine,
+        exchange: ExchangeId,
+        sender: Sender,
+        search: &Search,
+        ttl: u8,
+    ) -> Option<OpenId> {
+        if !search.id.asks_for_end() {
+            return None;
+        }
+        let is_cut = ttl == 0 && network.neighbours(cx).iter().any(|neighbour| *neighbour != search.requester);
+        if let Some(id) = self.open_searches.by_query.get(&search.id).copied() {
+            return self.join_relayed(cx, id, exchange, &search.id, ttl, is_cut);
+        }
+        match self.open_searches.queue.room_for(sender, OPEN_SEARCHES_MAX, OPEN_SEARCHES_PER_NETWORK_MAX) {
+            Room::Free => {}
+            Room::InPlaceOf(other) => {
+                cx.counters.limited.searches_ended_early += 1;
+                self.conclude(cx, network, OpenId(other), true);
+            }
+            Room::None => {
+                self.turn_away(cx, exchange, &search.id);
+                return None;
+            }
+        }
+        let is_leaf = is_cut && sender.origin() == Origin::PassedOn;
+        let wait = if is_leaf { DONE_STEP } else { wait_for_ttl(ttl) - DONE_MARGIN };
+        let search = Search { ttl, ..search.clone() };
+        let (askers, query) = (vec![exchange], search.id.clone());
+        let (widen_at, known) = (None, BTreeMap::new());
+        let role = Role::Relayed { askers, sender, search, reached: ttl, widen_at, known, answers: 0, is_leaf };
+        let id = self.open_searches.insert(query, role, cx.now + wait);
+        self.open_searches.rows.entry(id).and_modify(|open| open.cut = is_cut);
+        Some(id)
+    }
+
+    /// A search with another text comes under an ID that is open. Neighbours do not tell the two apart when they say that they are
+    /// done: both are awaited, as long as either may take.
+    fn join_relayed(
+        &mut self,
+        cx: &mut Cx,
+        id: OpenId,
+        exchange: ExchangeId,
+        query: &QueryId,
+        ttl: u8,
+        is_cut: bool,
+    ) -> Option<OpenId> {
+        let open = self.open_searches.rows.get_mut(&id)?;
+        let Role::Relayed { askers, is_leaf, .. } = &mut open.role else { return None };
+        *is_leaf = false;
+        open.cut |= is_cut;
+        open.deadline = open.deadline.max(cx.now + (wait_for_ttl(ttl) - DONE_MARGIN));
+        open.is_asking = true;
+        if askers.len() < OPEN_ASKERS_MAX {
+            askers.push(exchange);
+        } else {
+            self.turn_away(cx, exchange, query);
+        }
+        Some(id)
+    }
+
+    /// Too many wait for the end of a search: one of them is told that there may be peers which it has not reached.
+    fn turn_away(&mut self, cx: &mut Cx, exchange: ExchangeId, query: &QueryId) {
+        cx.counters.limited.searches_ended_early += 1;
+        self.say_done(cx, exchange, query, true, None);
+    }
+
+    /// A copy came with a higher TTL than before. Its sender waits in the place of those that waited, who are told that the search
+    /// is done here: so a node waits only for nodes that got a lower TTL, and no two for each other. It is sent on a moment later, when still
+    /// wider copies may have come, and to those that did not say meanwhile that it came to them with as high a TTL. Says whether
+    /// it is open, and so is taken care of.
+    pub(super) fn on_wider(
+        &mut self,
+        cx: &mut Cx,
+        network: &mut NetworkMachine,
+        exchange: ExchangeId,
+        wider: &Search,
+        ttl: u8,
+    ) -> bool {
+        let Some(id) = self.open_searches.by_query.get(&wider.id).copied() else { return false };
+        let Some(Open { role, cut, deadline, .. }) = self.open_searches.rows.get_mut(&id) else { return false };
+        let Role::Relayed { askers, search, reached, widen_at, is_leaf, .. } = role else { return false };
+        if search.text != wider.text || search.requester != wider.requester {
+            return false;
+        }
+        search.ttl = ttl;
+        let at = if *reached == 0 { cx.now } else { cx.now + WIDEN_DELAY };
+        // What the TTL has cut off is reached now.
+        *cut &= *reached != 0;
+        *is_leaf = false;
+        if is_worth_widening(*reached, ttl) {
+            *widen_at = Some(widen_at.map_or(at, |earlier| earlier.min(at)));
+        }
+        *deadline = (*deadline).max(cx.now + (wait_for_ttl(ttl) - DONE_MARGIN));
+        let done = std::mem::replace(askers, vec![exchange]);
+        done.into_iter().for_each(|asker| self.say_done(cx, asker, &wider.id, false, Some(ttl)));
+        self.change_open(cx, network, id, |_| {});
+        true
+    }
+
+    /// A copy came again, and `highest` is the highest TTL of the copies so far.
+    pub(super) fn on_repeated(&mut self, cx: &mut Cx, exchange: ExchangeId, query: &QueryId, ttl: u8, highest: u8) {
+        let id = self.open_searches.by_query.get(query);
+        if let Some(Open { role, .. }) = id.and_then(|id| self.open_searches.rows.get_mut(id))
+            && let Role::Relayed { askers, search, .. } = role
+            && ttl >= search.ttl
+        {
+            if askers.len() < OPEN_ASKERS_MAX {
+                return askers.push(exchange);
+            }
+            return self.turn_away(cx, exchange, query);
+        }
+        self.say_done(cx, exchange, query, false, Some(highest));
+    }
+
+    /// Says that we are done with a search, and the highest TTL with which it came.
+    pub(super) fn say_done(&mut self, cx: &mut Cx, exchange: ExchangeId, query: &QueryId, cut: bool, ttl: Option<u8>) {
+        if query.asks_for_end() {
+            let done = SearchDone { id: query.clone(), cut, ttl };
+            cx.out.act(Action::SayDone { exchange, done });
+        }
+    }
+
+    /// Whether a search has come to a neighbour with this TTL or a higher one, as it said.
+    pub(super) fn has_reached(&self, id: OpenId, neighbour: SocketAddr, ttl: u8) -> bool {
+        let Some(Open { role: Role::Relayed { known, .. }, .. }) = self.open_searches.rows.get(&id) else {
+            return false;
+        };
+        known.get(&neighbour).is_some_and(|highest| *highest >= ttl)
+    }
+
+    /// Sends a search on that has come with a higher TTL since. Says whether it does.
+    pub(super) fn reach_further(&mut self, cx: &mut Cx, network: &mut NetworkMachine, id: OpenId) -> bool {
+        let Some(open) = self.open_searches.rows.get_mut(&id) else { return false };
+        let Role::Relayed { sender, search, reached, widen_at, .. } = &mut open.role else { return false };
+        if widen_at.take().is_none() || *reached >= search.ttl || open.deadline <= cx.now {
+            return false;
+        }
+        *reached = search.ttl;
+        open.is_asking = true;
+        let (sender, onward) = (*sender, Search { ttl: search.ttl - 1, ..search.clone() });
+        let plain = Query::plain_form(&onward.text);
+        self.forward_search(cx, network, sender, onward, plain, Some(id));
+        self.all_are_asked(cx, network, id);
+        true
+    }
+}

@@ -22,7 +22,6 @@ pub enum DiskFault {
     /// The system does not permit it.
     #[error("permission denied")]
     Denied,
-    /// The filesystem is mounted read-only.
     #[error("the filesystem is read-only")]
     ReadOnly,
     /// What stands there is not a regular file inside the share.
@@ -161,13 +160,11 @@ pub enum RefusalReason {
     /// The file is not the one that it has scanned; it looks at it again.
     #[error("the file has changed")]
     Changed,
-    /// It cannot read the file.
     #[error("the file cannot be read")]
     NotReadable,
     /// It has not computed the hash of the file yet.
     #[error("the file is not hashed yet")]
     NotHashed,
-    /// It is shutting down.
     #[error("shutting down")]
     Leaving,
     /// A reason that this version does not know.

@@ -1,103 +1,128 @@
 //! Pyrate: peer-to-peer file sharing for people who run Unix machines.
 //!
-//! Peers register with bootstrap nodes, which tell them of each other; a search runs from neighbour to neighbour, and
-//! files come straight from whoever has them. The programs are `pyrated`, the daemon, and `pyratectl`, its control
-//! client; this library is what they are made of, and lets other programs run a node of their own.
+//! Peers register with bootstrap nodes, which tell them of each other; a search goes from neighbour to neighbour, and
+//! files come straight from the peers that have them. The programs are `pyrated`, the daemon, and `pyratectl`, its control
+//! client. This library lets another program run a node of its own: a [`Client`], which shares and downloads, or a
+//! [`Bootstrap`] node.
 //!
-//! # A node inside another program
+//! Both are built from a [`Config`], whose fields are the keys of the daemon's configuration. `start` runs the node on the
+//! thread that calls it, until another thread calls [`Handle::quit`]. A node inside another program leaves signals alone
+//! and logs through the `log` crate. Searches and downloads are ordered through the control socket, as `pyratectl` does:
+//! set [`Config::control_socket`].
 //!
-//! [`Bootstrap`] and [`Client`] are built from a [`Config`], whose fields are the keys of the daemon's configuration.
-//! `start` runs the node on the thread that calls it, until somebody says [`quit`](Handle::quit) on a [`Handle`] that was
-//! taken before. Neither touches signals or the log: whoever embeds them sets up the `log` crate as they like.
+//! # A bootstrap node
 //!
 //! ```
-//! use pyrate::{Bootstrap, BootstrapAddr, Client, Config};
+//! use pyrate::{Bootstrap, Config};
 //! use std::io::{Read, Write};
-//! use std::net::{SocketAddr, TcpStream};
+//! use std::net::TcpStream;
 //! use std::thread;
 //!
-//! /// What anybody may ask a bootstrap node: up to ten peers, a line each.
-//! fn listed(bootstrap: SocketAddr) -> std::io::Result<String> {
-//!     let mut stream = TcpStream::connect(bootstrap)?;
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     // Port 0 picks a free port.
+//!     let bootstrap = Bootstrap::new(Config { bootstrap_serve: Some("127.0.0.1:0".parse()?), ..Config::default() })?;
+//!     let handle = bootstrap.handle();
+//!     let node = thread::spawn(|| bootstrap.start());
+//!     let address = handle.ready().and_then(|facts| facts.bootstrap).ok_or("it has not started")?;
+//!
+//!     // Any program may ask it for up to ten peers, a line each. None has registered yet.
+//!     let mut stream = TcpStream::connect(address)?;
 //!     stream.write_all(b"1:10\n")?;
 //!     let mut list = String::new();
 //!     stream.read_to_string(&mut list)?;
-//!     Ok(list)
-//! }
+//!     assert_eq!(list, "");
 //!
-//! fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     // A bootstrap node on a free port of this machine.
-//!     let bootstrap = Bootstrap::new(Config { bootstrap_serve: Some("127.0.0.1:0".parse()?), ..Config::default() })?;
-//!     let bootstrap_handle = bootstrap.handle();
-//!     let bootstrap_thread = thread::spawn(|| bootstrap.start());
-//!     let address = bootstrap_handle.ready().and_then(|facts| facts.bootstrap).ok_or("it has not started")?;
-//!
-//!     // A peer that shares a directory and registers there.
-//!     let share = std::env::temp_dir().join(format!("pyrate-share-{}", std::process::id()));
-//!     std::fs::create_dir(&share)?;
-//!     std::fs::write(share.join("a song.txt"), "What shall we do with the drunken sailor?")?;
-//!     let client = Client::new(Config {
-//!         bootstraps: vec![BootstrapAddr { host: address.ip().to_string(), port: address.port() }],
-//!         listen_addr: Some("127.0.0.1".parse()?),
-//!         listen_port: 0,
-//!         local_directory: share.clone(),
-//!         ..Config::default()
-//!     })?;
-//!     let client_handle = client.handle();
-//!     let client_thread = thread::spawn(|| client.start());
-//!     let peer = client_handle.ready().and_then(|facts| facts.listen).ok_or("it has not started")?;
-//!
-//!     // It is on the list when its registration has arrived.
-//!     while listed(address)? != format!("{},{}\n", peer.ip(), peer.port()) {
-//!         thread::yield_now();
-//!     }
-//!
-//!     // Quitting unregisters.
-//!     client_handle.quit();
-//!     client_thread.join().expect("it does not panic")?;
-//!     assert_eq!(listed(address)?, "");
-//!     bootstrap_handle.quit();
-//!     bootstrap_thread.join().expect("it does not panic")?;
-//!     std::fs::remove_dir_all(&share)?;
+//!     handle.quit();
+//!     node.join().expect("it does not panic")?;
 //!     Ok(())
 //! }
 //! ```
 //!
-//! # The map
+//! # A client
 //!
-//! | module | owns | refuses |
-//! |---|---|---|
-//! | [`daemon`] | configuration, log, systemd, exit codes, embedding | sockets, decisions |
-//! | [`driver`] | the one loop: sockets, pumps, control socket, signals, the clock | knowing what a message means |
-//! | [`node`] | the peer: membership, searches, answers, downloads, control calls | bytes, sockets, files, a clock |
-//! | [`bootstrap`] | the registry of peers: leases, expiry, samples | the same |
-//! | [`library`] | what is shared, and searching it | the disk |
-//! | [`store`] | files on disk: beneath a root, part files, state | the network |
-//! | [`wire`] | bytes to messages and back | deadlines, meaning |
-//! | [`timer`] | the wheel of deadlines | a clock |
-//! | [`control`] | the language of the control socket | sockets |
-//! | [`ctl`] | `pyratectl` | everything of the daemon but its language |
+//! ```
+//! use pyrate::{BootstrapAddr, Client, Config};
+//! use std::io::{BufRead, BufReader, Write};
+//! use std::os::unix::net::UnixStream;
+//! use std::thread;
 //!
-//! [`time`], [`id`], [`name`], [`network`] and [`fault`] are words that all modules use. `contrib/doc/architecture.md` says who may
-//! import whom, and why; `contrib/doc/protocol.md` is what goes over the wire.
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let directory = std::env::temp_dir().join(format!("pyrate-example-{}", std::process::id()));
+//!     std::fs::create_dir_all(directory.join("share"))?;
+//!     let client = Client::new(Config {
+//!         bootstraps: vec![BootstrapAddr { host: "127.0.0.1".to_owned(), port: 21168 }],
+//!         listen_addr: Some("127.0.0.1".parse()?),
+//!         listen_port: 0,
+//!         local_directory: directory.join("share"),
+//!         control_socket: Some(directory.join("control.sock")),
+//!         ..Config::default()
+//!     })?;
+//!     let handle = client.handle();
+//!     let node = thread::spawn(|| client.start());
+//!     let facts = handle.ready().ok_or("it has not started")?;
+//!     println!("other peers connect to {:?}", facts.listen);
+//!
+//!     // The control socket takes calls of JSON-RPC 2.0, one a line: pyratectl(1) names them.
+//!     let mut control = UnixStream::connect(facts.control.ok_or("it has no control socket")?)?;
+//!     control.write_all(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"status\"}\n")?;
+//!     let mut status = String::new();
+//!     BufReader::new(control).read_line(&mut status)?;
+//!     assert!(status.contains("\"shared_files\":"));
+//!
+//!     // Unregisters, then ends.
+//!     handle.quit();
+//!     node.join().expect("it does not panic")?;
+//!     std::fs::remove_dir_all(&directory)?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # A configuration that cannot be used
+//!
+//! ```
+//! use pyrate::{Client, Config, Fault};
+//!
+//! let fault = Client::new(Config { bootstrap_port: 0, max_workers: 0, ..Config::default() }).unwrap_err();
+//! let Fault::Config(faults) = fault else { panic!("{fault}") };
+//! let keys: Vec<String> = faults.iter().map(|fault| fault.place.to_string()).collect();
+//! assert_eq!(keys, ["bootstrap_port", "max_workers"]);
+//! ```
+//!
+//! All other modules are internal: they are public, and hidden, where the programs or the tests in `tests/` use them.
+//! `contrib/doc/architecture.md` describes them and says which may import which.
 
+#[doc(hidden)]
 pub mod bootstrap;
+#[doc(hidden)]
 pub mod content;
+#[doc(hidden)]
 pub mod control;
+#[doc(hidden)]
 pub mod ctl;
+#[doc(hidden)]
 pub mod daemon;
+#[doc(hidden)]
 pub mod driver;
+#[doc(hidden)]
 pub mod fault;
+#[doc(hidden)]
 pub mod id;
+#[doc(hidden)]
 pub mod library;
+#[doc(hidden)]
 pub mod name;
-pub mod network;
+pub(crate) mod network;
+#[doc(hidden)]
 pub mod node;
+#[doc(hidden)]
 pub mod store;
+#[doc(hidden)]
 pub mod time;
-pub mod timer;
+pub(crate) mod timer;
+#[doc(hidden)]
 pub mod wire;
 
-pub use daemon::{Bootstrap, Client, Config, ConfigFault, Fault, Handle, LogPlace};
-pub use driver::Facts;
+pub use daemon::{Bootstrap, Client, Config, ConfigFault, Fault, Handle, LogPlace, Place};
+pub use driver::{Facts, StartFault};
 pub use node::contract::BootstrapAddr;
+pub use store::StateFault;

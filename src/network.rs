@@ -6,11 +6,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// An IPv4 address, or the upper 64 bits of an IPv6 address. An IPv6 address that stands for an IPv4 address counts as that
 /// one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Network(IpAddr);
+pub(crate) struct Network(IpAddr);
 
 impl Network {
-    /// The network of an address.
-    pub fn of(address: IpAddr) -> Self {
+    pub(crate) fn of(address: IpAddr) -> Self {
         Self(match address.to_canonical() {
             IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << 64)).into(),
             v4 @ IpAddr::V4(_) => v4,
@@ -18,7 +17,7 @@ impl Network {
     }
 
     /// The wide network that it belongs to.
-    pub fn wide(self) -> WideNetwork {
+    pub(crate) fn wide(self) -> WideNetwork {
         WideNetwork::of(self.0)
     }
 }
@@ -29,11 +28,11 @@ impl Network {
 /// A university, a hosting provider or a local network may be one too, with many honest users. So no limit refuses anything
 /// for its sake: where others want the same, they come first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct WideNetwork(IpAddr);
+pub(crate) struct WideNetwork(IpAddr);
 
 impl WideNetwork {
     /// The wide network of an address.
-    pub fn of(address: IpAddr) -> Self {
+    pub(crate) fn of(address: IpAddr) -> Self {
         Self(match address.to_canonical() {
             IpAddr::V4(ip) if ip.is_loopback() => Ipv4Addr::LOCALHOST.into(),
             IpAddr::V4(ip) => Ipv4Addr::from_bits(ip.to_bits() & (u32::MAX << 8)).into(),
@@ -44,7 +43,7 @@ impl WideNetwork {
 
 /// Whether a host that is no IP address must not be looked up either: its last label is a number (URL Standard, "ends in a
 /// number checker"). The system takes `1.2.3`, `0x7f.1` and `010.0.0.1` for addresses that nobody means.
-pub fn ends_in_number(host: &str) -> bool {
+pub(crate) fn ends_in_number(host: &str) -> bool {
     let host = host.strip_suffix('.').unwrap_or(host);
     let last = host.rsplit('.').next().unwrap_or(host);
     let hexadecimal = last.strip_prefix("0x").or_else(|| last.strip_prefix("0X"));
@@ -55,7 +54,8 @@ pub fn ends_in_number(host: &str) -> bool {
 }
 
 /// What an IPv4 address looks like, for whoever has typed another form.
-pub const IPV4_FORM: &str = "an IPv4 address is four numbers from 0 to 255 without leading zeros, as in 192.0.2.7";
+pub(crate) const IPV4_FORM: &str =
+    "an IPv4 address is four numbers from 0 to 255 without leading zeros, as in 192.0.2.7";
 
 #[cfg(test)]
 mod tests {

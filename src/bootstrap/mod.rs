@@ -46,7 +46,6 @@ pub const REGISTRY_PEERS_SPARED: usize = REGISTRY_PEERS_PER_NETWORK_MAX / 2;
 /// Most peers in one list, however many are asked for.
 pub const PEER_LIST_MAX: usize = 1000;
 
-/// A registration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lease {
     /// Where the peer listens.
@@ -66,16 +65,12 @@ pub struct Lease {
 pub enum BootstrapAction {
     /// Answer with this peer list, then FIN.
     SendPeerList {
-        /// The inbound exchange.
         exchange: ExchangeId,
         /// At most [`PEER_LIST_MAX`], without repeats. None is marked `p1` unless the asker said `p1`.
         peers: Vec<ListedPeer>,
     },
     /// The request is done: FIN.
-    Close {
-        /// The inbound exchange.
-        exchange: ExchangeId,
-    },
+    Close { exchange: ExchangeId },
     /// Dial a registrant, to see whether somebody listens there. [`Bootstrap::on_checked`] is told how it went.
     Check {
         /// The source address of the registration, and the port that it names.
@@ -85,12 +80,7 @@ pub enum BootstrapAction {
         p1: bool,
     },
     /// Refuse: RST. Logged and counted.
-    Refuse {
-        /// The inbound exchange.
-        exchange: ExchangeId,
-        /// Why.
-        reason: BootstrapRefusal,
-    },
+    Refuse { exchange: ExchangeId, reason: BootstrapRefusal },
 }
 
 /// Why a bootstrap node refused a request.
@@ -122,7 +112,6 @@ impl BootstrapRefusal {
     }
 }
 
-/// A bootstrap node.
 #[derive(Debug)]
 pub struct Bootstrap {
     registry: Registry,
@@ -196,7 +185,6 @@ impl Bootstrap {
         self.limited
     }
 
-    /// How many peers are registered.
     pub fn count(&self) -> usize {
         self.registry.len()
     }

@@ -9,19 +9,9 @@ pub struct Groups {
 }
 
 impl Groups {
-    /// None of `count` groups.
     pub fn none(count: u64) -> Self {
         let words = usize::try_from(count.div_ceil(64)).unwrap_or(usize::MAX);
         Self { words: vec![0; words], count, held: 0 }
-    }
-
-    /// All of `count` groups.
-    pub fn all(count: u64) -> Self {
-        let mut groups = Self::none(count);
-        for group in 0..count {
-            groups.insert(group);
-        }
-        groups
     }
 
     /// The same groups of a content of `count` groups; those beyond it are left out.
@@ -113,7 +103,7 @@ mod tests {
                 assert_eq!(groups.first_missing(0), (group + 1 < count).then_some(group + 1));
             }
             assert!(groups.is_full());
-            assert_eq!(groups, Groups::all(count));
+            assert_eq!(groups.held(), count);
             if count > 2 {
                 assert!(groups.remove(count - 2) && !groups.remove(count - 2));
                 assert_eq!(groups.first_missing(0), Some(count - 2));

@@ -14,7 +14,6 @@ pub enum Digest {
     Content(ContentHash),
 }
 
-/// Hashes one group.
 #[derive(Debug, Clone)]
 pub struct GroupHasher {
     hasher: Hasher,
@@ -66,14 +65,8 @@ impl ChainHasher {
         self.pushed += 1;
     }
 
-    /// Values taken.
-    pub fn len(&self) -> u64 {
+    pub fn count(&self) -> u64 {
         self.pushed
-    }
-
-    /// Whether none was taken.
-    pub fn is_empty(&self) -> bool {
-        self.pushed == 0
     }
 
     /// The hash that they give; `None` of fewer than two.
@@ -102,7 +95,6 @@ pub struct ContentHasher {
 }
 
 impl ContentHasher {
-    /// Takes the next bytes.
     pub fn update(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             if self.in_group == GROUP_BYTES {
@@ -117,7 +109,6 @@ impl ContentHasher {
         }
     }
 
-    /// Bytes taken.
     pub fn size(&self) -> u64 {
         self.size
     }

@@ -15,7 +15,7 @@ mod outline;
 
 pub use groups::Groups;
 pub use hashing::{ChainHasher, ContentHasher, Digest, GroupHasher};
-pub use outline::{Outline, OutlineFault};
+pub use outline::Outline;
 
 use std::ops::Range;
 

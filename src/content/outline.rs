@@ -49,7 +49,7 @@ impl Outline {
         hasher: ChainHasher,
     ) -> Result<Self, OutlineFault> {
         let expected = if group_count(size) > 1 { group_count(size) } else { 0 };
-        if chain.len() as u64 != expected || hasher.len() != expected {
+        if chain.len() as u64 != expected || hasher.count() != expected {
             return Err(OutlineFault::Count);
         }
         let proved = match size {
@@ -62,17 +62,14 @@ impl Outline {
         Ok(Self { b3, size, chain })
     }
 
-    /// The hash of the whole.
     pub fn b3(&self) -> ContentHash {
         self.b3
     }
 
-    /// Bytes.
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// Groups.
     pub fn group_count(&self) -> u64 {
         group_count(self.size)
     }

@@ -11,13 +11,10 @@ use std::net::SocketAddr;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "method", content = "params", rename_all = "snake_case")]
 pub enum Request {
-    /// The node at a glance.
     Status,
-    /// All known peers.
     Peers,
     /// Begin a search. Answered by [`SearchStarted`](super::SearchStarted) at once; hits come as notices.
     Search {
-        /// The file string.
         text: RawText,
         /// Most rows to remember for this search; 150 if absent.
         #[serde(default)]
@@ -37,15 +34,12 @@ pub enum Request {
     },
     /// Ask a peer for its list. Answered as [`Search`](Self::Search) is; the files become hits.
     List {
-        /// The peer.
         peer: SocketAddr,
     },
     /// Forget a peer, until somebody names it again.
     Forget {
-        /// The peer.
         peer: SocketAddr,
     },
-    /// Begin downloads.
     Download {
         /// What; at least one.
         what: Vec<Selector>,
@@ -114,19 +108,13 @@ pub enum Request {
 /// Stands for the search or listing that was begun last.
 pub const LAST_SEARCH: u32 = 0;
 
-/// What to download.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Selector {
     /// Hits, as users type their ids: `2,4-6`; `all` stands for those of the last search or list.
     Hits(String),
     /// A file of one peer by name.
-    File {
-        /// The peer.
-        peer: SocketAddr,
-        /// The name in its share.
-        name: RawText,
-    },
+    File { peer: SocketAddr, name: RawText },
     /// A content, by the 64 hex digits of its BLAKE3: from the hits remembered, or else from whoever a search finds.
     Content(String),
 }

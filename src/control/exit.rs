@@ -8,19 +8,14 @@ use thiserror::Error;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum ExitCode {
-    /// Done.
     Done = 0,
-    /// Anything else.
     Other = 1,
-    /// No answer in time.
     TimedOut = 2,
     /// No hit, or no such id.
     NotFound = 3,
     /// The network does not let us.
     Network = 6,
-    /// Unfinished downloads remain.
     Unfinished = 7,
-    /// No space is left.
     DiskFull = 9,
     /// A file of that name exists.
     Exists = 13,

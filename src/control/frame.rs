@@ -5,12 +5,10 @@ use crate::name::Escaped;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-/// The line is not JSON.
-pub const PARSE_ERROR: i32 = -32700;
+const PARSE_ERROR: i32 = -32700;
 /// The line is JSON, but not a request.
-pub const INVALID_REQUEST: i32 = -32600;
-/// There is no such method.
-pub const UNKNOWN_METHOD: i32 = -32601;
+const INVALID_REQUEST: i32 = -32600;
+const UNKNOWN_METHOD: i32 = -32601;
 /// A parameter is missing, unknown or malformed.
 pub const BAD_PARAMS: i32 = -32602;
 
@@ -47,16 +45,13 @@ const METHODS: [(&str, &[&str]); 20] = [
 /// What a daemon sends to its client.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Incoming {
-    /// The answer to a call.
     Reply {
-        /// Which call.
         call: CallId,
         /// The result, whose type follows from the call, or why there is none.
         outcome: Result<Value, CallError>,
     },
     /// An error about a line that the daemon could not take for a call.
     Refused(CallError),
-    /// A notice.
     Notice(Notice),
     /// The parameters of a notice that a newer daemon knows and we do not.
     Unknown(Value),

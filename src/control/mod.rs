@@ -17,11 +17,11 @@ mod text;
 pub use call::{LAST_SEARCH, Request, Selector};
 pub use exit::{CallError, ExitCode};
 pub use frame::{
-    BAD_PARAMS, INVALID_REQUEST, Incoming, PARSE_ERROR, UNKNOWN_METHOD, decode_incoming, decode_request,
-    encode_error_without_id, encode_notice, encode_reply, encode_request,
+    BAD_PARAMS, Incoming, decode_incoming, decode_request, encode_error_without_id, encode_notice, encode_reply,
+    encode_request,
 };
 pub use ids::{IdForm, parse_ids, parse_ids_with_all};
-pub use line::{LINE_BYTES_MAX, LineReader, REQUEST_BYTES_MAX, TooLong};
+pub use line::{LINE_BYTES_MAX, LineReader, REQUEST_BYTES_MAX};
 pub use notice::Notice;
 pub use reload::{ChangedKey, ReloadReply, WaitingKey};
 pub use reply::{
@@ -40,7 +40,6 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum CallId {
-    /// A number.
     Number(u64),
     /// At most 64 bytes.
     Text(String),

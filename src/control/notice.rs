@@ -10,7 +10,6 @@ use std::net::SocketAddr;
 pub enum Notice {
     /// A search goes out to a further ring.
     Ring {
-        /// Which search.
         search: u32,
         /// TTL of the ring.
         ttl: u8,
@@ -19,23 +18,18 @@ pub enum Notice {
     },
     /// A hit is new, or has a new source.
     Hit {
-        /// Which search or listing.
         search: u32,
         /// The row as it stands now.
         hit: HitRow,
     },
     /// A listing has progressed. Its rows are read with the `hits` call.
     Listing {
-        /// Which listing.
         search: u32,
-        /// Files so far.
         files: u64,
     },
     /// A search or listing is over; late hits may still come.
     SearchDone {
-        /// Which.
         search: u32,
-        /// Rows remembered.
         hits: u64,
         /// There were more than are remembered.
         truncated: bool,
@@ -49,32 +43,22 @@ pub enum Notice {
     },
     /// A source of a download failed, said no, or sent wrong bytes.
     SourceLost {
-        /// Which download.
         download: u32,
         /// The source as it stands now.
         source: SourceRow,
     },
     /// The hashes of all files shared are known (again).
     Hashed {
-        /// Files shared.
         files: u64,
     },
-    /// An upload began.
     UploadStarted {
-        /// Who asked.
         to: SocketAddr,
-        /// For which file.
         name: RawText,
     },
-    /// An upload ended.
     UploadEnded {
-        /// Who asked.
         to: SocketAddr,
-        /// For which file.
         name: RawText,
-        /// Bytes sent.
         bytes: u64,
-        /// Why it broke off.
         error: Option<String>,
     },
     /// We are on the list of a bootstrap node (again).
@@ -86,19 +70,15 @@ pub enum Notice {
     BootstrapLost {
         /// `host:port` as configured.
         addr: String,
-        /// Why.
         error: String,
         /// Seconds until the next attempt.
         retry_in_s: u64,
     },
     /// A peer answered for the first time, or again.
     PeerUp {
-        /// The peer.
         addr: SocketAddr,
     },
-    /// A peer stopped answering.
     PeerDown {
-        /// The peer.
         addr: SocketAddr,
     },
     /// A scan of the share progressed or ended.
@@ -124,6 +104,5 @@ pub enum Notice {
         #[serde(default)]
         being_written: u64,
     },
-    /// The daemon leaves.
     Leaving,
 }

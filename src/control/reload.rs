@@ -23,9 +23,7 @@ pub struct ReloadReply {
 pub struct ChangedKey {
     /// As in the configuration file.
     pub key: String,
-    /// The value before.
     pub was: Value,
-    /// The value now.
     pub in_force: Value,
 }
 

@@ -8,27 +8,19 @@ use std::net::SocketAddr;
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Reply {
-    /// To `status`.
     Status(Box<StatusReply>),
-    /// To `peers`.
     Peers(Vec<PeerRow>),
-    /// To `search` and `list`.
     SearchStarted(SearchStarted),
-    /// To `hits`.
     Hits(HitsReply),
     /// To `download`, `downloads`, `follow`, `pause`, `resume`, `retry` and `cancel`.
     Downloads(DownloadsReply),
-    /// To `files`.
     Files(FilesReply),
-    /// To `bootstrap`.
     Bootstrap(BootstrapReply),
-    /// To `reload`.
     Reload(ReloadReply),
     /// To all others: an empty object.
     Done {},
 }
 
-/// The node at a glance.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StatusReply {
     /// Of the daemon.
@@ -39,13 +31,10 @@ pub struct StatusReply {
     pub listen: Option<SocketAddr>,
     /// The endpoint that other peers are given; `None` while unknown.
     pub advertise: Option<SocketAddr>,
-    /// Bootstrap links.
     pub bootstraps: Vec<LinkRow>,
     /// Known peers that are not dead.
     pub peers: u64,
-    /// Files shared.
     pub shared_files: u64,
-    /// Bytes shared.
     pub shared_bytes: u64,
     /// Why the last scan could not read the share; `None` if it could. What was found before is shared still.
     #[serde(default)]
@@ -54,9 +43,7 @@ pub struct StatusReply {
     pub scanning: bool,
     /// Files shared whose hash is not known yet.
     pub unhashed_files: u64,
-    /// Downloads that are active.
     pub downloads_active: u64,
-    /// Downloads that wait.
     pub downloads_queued: u64,
     /// Part files that no download of this daemon names.
     #[serde(default)]
@@ -64,7 +51,6 @@ pub struct StatusReply {
     /// Bytes that they take on the disk.
     #[serde(default)]
     pub orphaned_bytes: u64,
-    /// Uploads that are active.
     pub uploads_active: u64,
     /// Commands that wait for a worker.
     pub commands_queued: u64,
@@ -144,12 +130,10 @@ pub struct LimitedReply {
     pub registrations_refused: u64,
 }
 
-/// A bootstrap link.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LinkRow {
     /// `host:port` as configured.
     pub addr: String,
-    /// State of the link.
     pub state: LinkState,
     /// When it last answered, epoch seconds.
     pub last_ok: Option<u64>,
@@ -159,7 +143,6 @@ pub struct LinkRow {
     pub error: Option<String>,
 }
 
-/// State of a bootstrap link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LinkState {
@@ -173,10 +156,8 @@ pub enum LinkState {
     Waiting,
 }
 
-/// A known peer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PeerRow {
-    /// Its endpoint.
     pub addr: SocketAddr,
     /// How we learned of it.
     pub source: PeerSource,
@@ -195,15 +176,11 @@ pub struct PeerRow {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PeerSource {
-    /// A bootstrap node listed it.
     Bootstrap,
     /// Remembered from an earlier run.
     Memory,
-    /// It answered a search.
     Hit,
-    /// It searched.
     Search,
-    /// The user named it.
     User,
 }
 
@@ -284,7 +261,6 @@ pub struct DownloadsReply {
     pub ids: Vec<u32>,
 }
 
-/// A download.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DownloadRow {
     /// For `follow`, `pause`, `resume`, `retry` and `cancel`.
@@ -326,7 +302,6 @@ pub struct DownloadRow {
 /// A source of a download.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SourceRow {
-    /// The peer.
     pub addr: SocketAddr,
     /// What it does for the download.
     pub state: SourceState,
@@ -388,12 +363,10 @@ pub struct FilesReply {
     pub share_error: Option<CallError>,
 }
 
-/// A file that we share.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FileRow {
     /// Path relative to the share.
     pub name: RawText,
-    /// Bytes.
     pub size: Option<u64>,
     /// BLAKE3 in hex; `None` while unknown.
     pub b3: Option<String>,
@@ -402,21 +375,17 @@ pub struct FileRow {
     pub being_written: bool,
 }
 
-/// The bootstrap side.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BootstrapReply {
-    /// Our own registrations.
     pub links: Vec<LinkRow>,
     /// What we serve; `None` if we do not.
     pub registry: Option<RegistryPage>,
 }
 
-/// One page of the registry.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RegistryPage {
     /// By address.
     pub peers: Vec<RegistryRow>,
-    /// Registrations in all.
     pub count: u64,
     /// How those who register answer, if they are dialled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -429,16 +398,12 @@ pub struct RegistryPage {
 /// How many registered peers answered when the bootstrap node dialled them last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChecksReply {
-    /// They answered.
     pub answered: u64,
-    /// They did not.
     pub silent: u64,
 }
 
-/// A registration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RegistryRow {
-    /// The peer.
     pub addr: SocketAddr,
     /// Seconds until its lease ends.
     pub expires_in_s: u64,

@@ -9,12 +9,10 @@ use serde::{Deserialize, Serialize};
 pub struct RawText(Vec<u8>);
 
 impl RawText {
-    /// Takes any bytes.
     pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
         Self(bytes.into())
     }
 
-    /// The bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }

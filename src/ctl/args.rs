@@ -25,18 +25,15 @@ pub(super) enum Form {
     Json,
 }
 
-/// What the user wants.
 #[derive(Debug, PartialEq)]
 pub(super) struct Options {
     /// Given with `--socket`.
     pub(super) socket: Option<PathBuf>,
-    /// How to write.
     pub(super) form: Form,
     /// The wait for one answer.
     pub(super) timeout: Duration,
     /// The wait for downloads to end; `None` unless the user gave one.
     pub(super) follow_timeout: Option<Duration>,
-    /// What to do.
     pub(super) command: Command,
 }
 
@@ -47,7 +44,6 @@ pub(super) enum Early {
     Told(String),
     /// A usage error, in one or more lines.
     Usage {
-        /// What is wrong.
         message: String,
         /// `--json` was asked for.
         json: bool,
@@ -146,7 +142,6 @@ struct Line {
     command: Option<Command>,
 }
 
-/// One command.
 #[derive(FromArgs, Debug, PartialEq)]
 #[argh(subcommand)]
 pub(super) enum Command {

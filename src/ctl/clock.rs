@@ -23,7 +23,6 @@ impl Deadline {
         self.0.map(|at| at.saturating_duration_since(Instant::now()))
     }
 
-    /// Whether it has passed.
     pub(super) fn has_passed(self) -> bool {
         self.left().is_some_and(|left| left.is_zero())
     }

@@ -37,15 +37,12 @@ pub(super) enum Heard {
     Notice(Notice),
     /// Something happened that a newer daemon knows and we do not.
     Unknown(Value),
-    /// The time is over.
     Deadline,
     /// The user pressed Ctrl-C. Only after [`Connection::watch_interrupts`].
     Interrupted,
-    /// The daemon closed the connection.
     Ended,
 }
 
-/// An open connection.
 pub(super) struct Connection {
     path: PathBuf,
     daemon: Option<Daemon>,
@@ -167,7 +164,6 @@ impl Connection {
         }
     }
 
-    /// Waits for the next notice.
     pub(super) fn next(&mut self, until: Deadline) -> Result<Heard, CallError> {
         loop {
             if let Some(heard) = self.waiting.pop_front() {

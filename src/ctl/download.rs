@@ -16,7 +16,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::{fs, io};
 
-/// `download`.
 pub(super) fn download(session: &mut Session, options: Download) -> Result<ExitCode, CallError> {
     let to_stdout = options.output.as_ref().is_some_and(|path| path.0 == Path::new("-"));
     if to_stdout && (options.detach || !session.output.is_text()) {

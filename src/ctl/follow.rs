@@ -19,7 +19,6 @@ pub(super) enum End {
     Settled,
     /// `--timeout` is over.
     TimedOut,
-    /// Ctrl-C.
     Interrupted,
     /// The daemon is gone, or speaks nonsense.
     Lost(CallError),

@@ -9,7 +9,6 @@ use crate::control::{CallError, ExitCode};
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
 
-/// The standard output.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Output {
     form: Form,
@@ -53,7 +52,6 @@ impl Output {
         (1..=self.redrawn_lines_max).contains(&lines).then(|| format!("\r\x1b[{lines}A\x1b[J"))
     }
 
-    /// Whether the user wants JSON.
     pub(super) fn is_json(self) -> bool {
         self.form == Form::Json
     }
@@ -143,7 +141,6 @@ pub(super) fn is_ascii_locale() -> bool {
 pub(super) enum Reader {
     /// As far as we know.
     There,
-    /// No.
     Gone,
 }
 

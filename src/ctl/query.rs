@@ -13,14 +13,12 @@ use crate::control::{
 use serde::de::IgnoredAny;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// `status`.
 pub(super) fn status(session: &mut Session) -> Result<ExitCode, CallError> {
     let status: StatusReply = session.call(&Request::Status)?;
     session.output.show(&status)?;
     Ok(ExitCode::Done)
 }
 
-/// `peers`.
 pub(super) fn peers(session: &mut Session) -> Result<ExitCode, CallError> {
     let peers: Vec<PeerRow> = session.call(&Request::Peers)?;
     session.output.show_rows(&peers, "no peer is known")?;
@@ -109,7 +107,6 @@ pub(super) fn downloads_of(session: &mut Session, answer: DownloadsReply) -> Res
     Ok(rows.into_values().collect())
 }
 
-/// `files`.
 pub(super) fn files(session: &mut Session) -> Result<ExitCode, CallError> {
     let mut files: Vec<FileRow> = Vec::new();
     let mut after = None;
@@ -128,7 +125,6 @@ pub(super) fn files(session: &mut Session) -> Result<ExitCode, CallError> {
     Ok(ExitCode::Done)
 }
 
-/// `bootstrap`.
 pub(super) fn bootstrap(session: &mut Session) -> Result<ExitCode, CallError> {
     let mut reply: BootstrapReply = session.call(&Request::Bootstrap { after: None })?;
     if let Some(registry) = &mut reply.registry {
@@ -145,7 +141,6 @@ pub(super) fn bootstrap(session: &mut Session) -> Result<ExitCode, CallError> {
     Ok(ExitCode::Done)
 }
 
-/// `events`.
 pub(super) fn events(session: &mut Session) -> Result<ExitCode, CallError> {
     session.connection.watch_interrupts()?;
     let _: IgnoredAny = session.call(&Request::Events)?;

@@ -14,7 +14,6 @@ const CUT_WIDTH_MIN: usize = 16;
 /// What a row is to catch the eye for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tone {
-    /// Nothing.
     Plain,
     /// It is well, or finished.
     Good,
@@ -56,7 +55,6 @@ impl Table {
         Self { header: header.to_vec(), rows: Vec::new() }
     }
 
-    /// Adds a row.
     pub(super) fn push<const N: usize>(&mut self, tone: Tone, cells: [String; N]) {
         debug_assert_eq!(N, self.header.len());
         self.rows.push((tone, cells.into()));
@@ -164,7 +162,6 @@ impl<const N: usize> Columns<N> {
         self
     }
 
-    /// The line of titles.
     pub(super) fn header(&self, look: Look) -> String {
         let line = self.row(&self.titles.map(|title| shown_title(title).to_owned()), look);
         if look.colour { format!("\x1b[1m{}\x1b[0m\n", line.trim_end()) } else { line }

@@ -140,7 +140,6 @@ fn gather(session: &mut Session, search: u32, until: Deadline, come: &mut Come) 
     }
 }
 
-/// `list`.
 pub(super) fn list(session: &mut Session, peer: SocketAddr) -> Result<ExitCode, CallError> {
     session.connection.watch_interrupts()?;
     let started: SearchStarted = session.call(&Request::List { peer })?;
@@ -185,7 +184,6 @@ fn listing(session: &mut Session, search: u32, peer: SocketAddr) -> Result<Searc
     }
 }
 
-/// `rescan`.
 pub(super) fn rescan(session: &mut Session) -> Result<ExitCode, CallError> {
     session.connection.watch_interrupts()?;
     let _: IgnoredAny = session.call(&Request::Rescan)?;

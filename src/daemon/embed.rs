@@ -7,9 +7,10 @@ use crate::control::ReloadReply;
 use crate::driver::{self, Facts, Host, Reload, ReloadJob};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-/// A peer: shares a directory, searches and downloads; driven through its control socket, if it is given one.
+/// A peer: shares a directory, searches and downloads, as it is told through its control socket, if it has one.
 ///
-/// Like `pyrated`, a client without any bootstrap node serves one on `127.0.0.1`, or uses the one already there.
+/// Like `pyrated`, a client for which no bootstrap node is configured serves one on `127.0.0.1`, or uses the one that
+/// another program serves there.
 #[derive(Debug)]
 pub struct Client(Embedded);
 
@@ -23,7 +24,7 @@ impl Client {
         Embedded::new(Config { peer: true, ..config }).map(Self)
     }
 
-    /// A handle by which any thread can end the node.
+    /// A handle with which any thread can end the node.
     pub fn handle(&self) -> Handle {
         self.0.handle.clone()
     }
@@ -53,7 +54,7 @@ impl Bootstrap {
         Embedded::new(Config { peer: false, ..config }).map(Self)
     }
 
-    /// A handle by which any thread can end the node.
+    /// A handle with which any thread can end the node.
     pub fn handle(&self) -> Handle {
         self.0.handle.clone()
     }
@@ -68,7 +69,7 @@ impl Bootstrap {
     }
 }
 
-/// Reaches a [`Client`] or [`Bootstrap`] from other threads. It may be taken, and may ask to quit, before the start.
+/// Controls a [`Client`] or [`Bootstrap`] from other threads; also before the node is started.
 #[derive(Debug, Clone)]
 pub struct Handle(Arc<Shared>);
 
@@ -88,7 +89,7 @@ enum Stage {
 }
 
 impl Handle {
-    /// Asks the node to unregister and end. [`Client::start`] returns within 5 s. Asking again does nothing.
+    /// Asks the node to unregister and end: [`Client::start`] returns within 5 s. A second call does nothing.
     pub fn quit(&self) {
         let mut stage = self.stage();
         match &*stage {
@@ -98,7 +99,7 @@ impl Handle {
         }
     }
 
-    /// Waits until the node listens, and tells where. `None` if it has ended, or ends before that.
+    /// Waits until the node listens, and returns its addresses; `None` if it has ended, or ends before it listens.
     pub fn ready(&self) -> Option<Facts> {
         let mut stage = self.stage();
         loop {
@@ -116,7 +117,7 @@ impl Handle {
         self.0.stage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The node listens. Somebody may have asked to quit before; the lock is held so that this cannot be lost.
+    /// The node listens. A call of `quit` before this moment is passed on; the lock is held so that none is lost.
     fn set_running(&self, driver: driver::Handle, facts: Facts) {
         let mut stage = self.stage();
         if matches!(*stage, Stage::QuitBeforeStart) {
@@ -155,7 +156,7 @@ impl Embedded {
 }
 
 impl Drop for Embedded {
-    /// Nobody waits for a node that will not come.
+    /// Ends the wait in [`Handle::ready`] for a node that will not start.
     fn drop(&mut self) {
         self.handle.set_ended();
     }
@@ -187,6 +188,9 @@ impl Host for Guest {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::contract::BootstrapAddr;
+    use std::io::{Read, Write};
+    use std::net::{SocketAddr, TcpStream};
     use std::thread;
 
     fn bootstrap() -> Bootstrap {
@@ -206,6 +210,43 @@ mod tests {
         thread.join().unwrap().unwrap();
         assert_eq!(handle.ready(), None);
         handle.quit();
+    }
+
+    /// The response of a bootstrap node to code 1.
+    fn listed(bootstrap: SocketAddr) -> String {
+        let mut stream = TcpStream::connect(bootstrap).unwrap();
+        stream.write_all(b"1:10\n").unwrap();
+        let mut list = String::new();
+        stream.read_to_string(&mut list).unwrap();
+        list
+    }
+
+    #[test]
+    fn a_client_registers_and_quitting_unregisters() {
+        let bootstrap = bootstrap();
+        let bootstrap_handle = bootstrap.handle();
+        let bootstrap_thread = thread::spawn(move || bootstrap.start());
+        let address = bootstrap_handle.ready().unwrap().bootstrap.unwrap();
+        let share = tempfile::tempdir().unwrap();
+        let client = Client::new(Config {
+            bootstraps: vec![BootstrapAddr { host: address.ip().to_string(), port: address.port() }],
+            listen_addr: Some(address.ip()),
+            listen_port: 0,
+            local_directory: share.path().to_owned(),
+            ..Config::default()
+        })
+        .unwrap();
+        let client_handle = client.handle();
+        let client_thread = thread::spawn(move || client.start());
+        let peer = client_handle.ready().unwrap().listen.unwrap();
+        while listed(address) != format!("{},{}\n", peer.ip(), peer.port()) {
+            thread::yield_now();
+        }
+        client_handle.quit();
+        client_thread.join().unwrap().unwrap();
+        assert_eq!(listed(address), "");
+        bootstrap_handle.quit();
+        bootstrap_thread.join().unwrap().unwrap();
     }
 
     #[test]

@@ -100,7 +100,7 @@ macro_rules! keys {
         #[argh(error_code(78, "the configuration is bad"))]
         #[argh(error_code(75, "an address, the control socket or the state directory is in use"))]
         #[argh(error_code(1, "anything else"))]
-        pub struct Options {
+        pub(super) struct Options {
             /// the configuration file
             #[argh(option, arg_name = "file")]
             pub(super) config: Option<String>,

@@ -82,16 +82,13 @@ impl ConfigFault {
 
 /// The places that are read, as the process found them when it started; the file is read again each time.
 #[derive(Debug, Clone, Default)]
-pub struct Sources {
-    /// The command line.
+pub(super) struct Sources {
     pub options: Options,
-    /// The environment.
     pub environment: BTreeMap<OsString, OsString>,
 }
 
-/// A configuration that was read.
 #[derive(Debug, Clone)]
-pub struct Loaded {
+pub(super) struct Loaded {
     /// The values in force, paths absolute.
     pub config: Config,
     /// The file they came from, if there was one.
@@ -104,7 +101,7 @@ pub struct Loaded {
 
 impl Sources {
     /// Reads all places. The faults are all that were found, those of the file first.
-    pub fn load(&self) -> Result<Loaded, Vec<ConfigFault>> {
+    pub(super) fn load(&self) -> Result<Loaded, Vec<ConfigFault>> {
         let mut config = Config::default();
         let (mut origins, mut faults) = (Origins::default(), Vec::new());
         let file = self.file().map_err(|fault| vec![fault])?;

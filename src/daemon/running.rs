@@ -32,7 +32,6 @@ impl Running {
         Self { started_alone: config.on_this_machine_alone(), config, bound: Bound::default() }
     }
 
-    /// The configuration in force.
     pub(super) fn config(&self) -> &Config {
         &self.config
     }

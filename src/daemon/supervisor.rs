@@ -29,7 +29,6 @@ pub(super) fn reloading() {
     }
 }
 
-/// The daemon leaves.
 pub(super) fn stopping() {
     tell(&[NotifyState::Stopping, NotifyState::Status("leaving")]);
 }

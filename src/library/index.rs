@@ -30,11 +30,9 @@ pub(super) struct Index {
 /// What [`Index::sweep_leaf`] did.
 #[derive(Debug)]
 pub(super) struct Swept {
-    /// The key of the leaf.
     pub(super) key: Box<[u8]>,
     /// Files looked at; at least 1.
     pub(super) visited: usize,
-    /// Files removed.
     pub(super) files: u64,
     /// Those of them whose hash was known.
     pub(super) hashed: u64,
@@ -43,7 +41,6 @@ pub(super) struct Swept {
 }
 
 impl Index {
-    /// An index of nothing.
     pub(super) fn new() -> Self {
         Self {
             leaves: BTreeMap::from([(FIRST_LEAF, Leaf::default())]),
@@ -54,7 +51,6 @@ impl Index {
         }
     }
 
-    /// The file of this name.
     pub(super) fn get(&self, name: &[u8]) -> Option<Shared> {
         let leaf = self.leaves.get(&self.leaf_of(name))?;
         leaf.find(name).ok().map(|at| leaf.shared(at))
@@ -101,7 +97,6 @@ impl Index {
         Some(before)
     }
 
-    /// Takes a file out.
     pub(super) fn remove(&mut self, name: &[u8]) -> Option<Shared> {
         let id = self.leaf_of(name);
         let leaf = self.leaves.get_mut(&id)?;

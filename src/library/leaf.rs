@@ -69,7 +69,6 @@ pub(super) struct Leaf {
 }
 
 impl Leaf {
-    /// Files held.
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
@@ -152,7 +151,6 @@ impl Leaf {
         }
     }
 
-    /// Takes a file out.
     pub(super) fn remove(&mut self, at: usize) -> Shared {
         let (start, end) = (self.start(at), usize::from(self.entries[at].end));
         self.text.drain(start..end);

@@ -32,7 +32,7 @@ use crate::name::FileName;
 pub use gather::Gather;
 use index::Index;
 use leaf::Hash;
-pub use query::{QUERY_CONDITIONS_MAX, QUERY_PATTERN_BYTES_MAX, QUERY_TERM_BYTES_MIN, QUERY_TERMS_MAX, Query, Reach};
+pub use query::{Query, Reach};
 pub use search::SearchCursor;
 use std::ops::Bound;
 use std::time::Duration;
@@ -64,7 +64,6 @@ pub struct RecentFile {
 /// Size and identity of a shared file at the last scan: while all of it stays the same, so does the content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct FileMeta {
-    /// Bytes.
     pub size: u64,
     /// Modification time, nanoseconds since the epoch.
     pub mtime_ns: i64,
@@ -72,7 +71,6 @@ pub struct FileMeta {
     /// no program can set it back. It differs where a file took the inode of a removed one, or was written to and had its
     /// modification time restored. A rename, a link and a change of mode change it as well.
     pub ctime_ns: i64,
-    /// Inode number.
     pub inode: u64,
     /// Number of the device that the inode is on.
     pub device: u64,
@@ -112,13 +110,11 @@ pub struct ScanReport {
 /// How far the removal of files that the last scan did not see has come.
 #[derive(Debug)]
 enum Sweep {
-    /// Nothing is to be removed.
     Idle,
     /// Leaves beyond this bound have not been looked at.
     From(Bound<Box<[u8]>>),
 }
 
-/// The index of shared files.
 #[derive(Debug)]
 pub struct Library {
     index: Index,
@@ -127,7 +123,6 @@ pub struct Library {
     hashed: u64,
     /// Wider than any sum of sparse files.
     bytes: u128,
-    left_out: u64,
     generation: u32,
     sweep: Sweep,
     /// What the last scan could not see: the sweep passes by.
@@ -141,26 +136,22 @@ impl Default for Library {
 }
 
 impl Library {
-    /// An empty library.
     pub fn new() -> Self {
         Self {
             index: Index::new(),
             files: 0,
             hashed: 0,
             bytes: 0,
-            left_out: 0,
             generation: 0,
             sweep: Sweep::Idle,
             hidden: Vec::new(),
         }
     }
 
-    /// Files shared.
     pub fn len(&self) -> u64 {
         self.files
     }
 
-    /// Whether nothing is shared.
     pub fn is_empty(&self) -> bool {
         self.files == 0
     }
@@ -168,11 +159,6 @@ impl Library {
     /// Bytes shared, the sum of all sizes.
     pub fn bytes(&self) -> u64 {
         u64::try_from(self.bytes).unwrap_or(u64::MAX)
-    }
-
-    /// Files that the running or last scan found beyond [`LIBRARY_FILES_MAX`] and that are not shared therefore.
-    pub fn left_out(&self) -> u64 {
-        self.left_out
     }
 
     /// Files whose hash is unknown, those that cannot be hashed included.
@@ -185,23 +171,10 @@ impl Library {
         self.index.get(name)
     }
 
-    /// A file of this content: the same one until the library changes.
-    pub fn of_content(&self, b3: ContentHash) -> Option<(FileName, Shared)> {
-        let mut after = None;
-        while let Some((id, leaf)) = self.index.leaf_of_content(b3, after) {
-            if let Some(row) = leaf.find_content(b3, 0).and_then(|at| leaf.row(at)) {
-                return Some(row);
-            }
-            after = Some(id);
-        }
-        None
-    }
-
     /// Begins a scan: from here on [`Library::apply`] tells what it sees. What the sweep after an earlier scan has not
     /// reached yet is left to the sweep after this one.
     pub fn begin_scan(&mut self) {
         self.generation = self.generation.wrapping_add(1);
-        self.left_out = 0;
         self.sweep = Sweep::Idle;
     }
 
@@ -210,7 +183,6 @@ impl Library {
     pub fn apply(&mut self, file: ScannedFile) {
         let name = file.name.as_bytes();
         if self.files >= LIBRARY_FILES_MAX && self.index.get(name).is_none() {
-            self.left_out += 1;
             return;
         }
         match self.index.upsert(name, file.meta, self.generation) {

@@ -9,16 +9,16 @@ use crate::id::ContentHash;
 use memchr::memmem::Finder;
 
 /// Most different terms of a file string. One with more is answered by files of exactly that name only.
-pub const QUERY_TERMS_MAX: usize = 128;
+const QUERY_TERMS_MAX: usize = 128;
 
 /// Most phrases, patterns and exclusions of a file string. One with more is answered by files of exactly that name only.
-pub const QUERY_CONDITIONS_MAX: usize = 32;
+const QUERY_CONDITIONS_MAX: usize = 32;
 
 /// Most bytes of all patterns of a file string. One with more is answered by files of exactly that name only.
-pub const QUERY_PATTERN_BYTES_MAX: usize = 256;
+const QUERY_PATTERN_BYTES_MAX: usize = 256;
 
 /// Least bytes of all terms together: less would match nearly everything.
-pub const QUERY_TERM_BYTES_MIN: usize = 3;
+const QUERY_TERM_BYTES_MIN: usize = 3;
 
 /// So many bytes of patterns, times bytes of names compared with them, take as long as looking at a file.
 const PATTERN_WORK_PER_ENTRY: usize = 256;
@@ -28,7 +28,7 @@ const PATTERN_WORK_PER_ENTRY: usize = 256;
 pub enum Reach {
     /// Those whose names it is a part of, or whose content it asks for.
     Parts,
-    /// Those of exactly this name: its terms have less than [`QUERY_TERM_BYTES_MIN`] bytes.
+    /// Those of exactly this name: its terms have less than `QUERY_TERM_BYTES_MIN` bytes.
     TooShort,
     /// Those of exactly this name: it has more terms, phrases or patterns than are taken.
     TooLong,

@@ -20,14 +20,19 @@ const SEPARATOR: u8 = b'\n';
 #[derive(Debug)]
 enum Phase {
     /// Files of the content, in the leaves numbered above this one.
-    Contents { after: Option<u32> },
+    Contents {
+        after: Option<u32>,
+    },
     /// The file that is named so in full.
     FullName,
     /// Files of that last component, in the leaves numbered above this one.
-    Components { after: Option<u32> },
+    Components {
+        after: Option<u32>,
+    },
     /// Files whose names have all terms, from the first name after this one.
-    Terms { after: Vec<u8> },
-    /// Nothing.
+    Terms {
+        after: Vec<u8>,
+    },
     Ended,
 }
 
@@ -63,11 +68,6 @@ impl SearchCursor {
             terms: Vec::new(),
             scratch: Folded::default(),
         }
-    }
-
-    /// The file string searched for.
-    pub fn query(&self) -> &Query {
-        &self.query
     }
 
     /// The hits, once [`Library::search_step`](super::Library::search_step) has said that nothing is left: those of the

@@ -31,14 +31,14 @@ const NIL: u32 = u32::MAX;
 /// Names one entry of one wheel, for [`TimerWheel::cancel`]. Once the entry has fired or was cancelled, it names
 /// nothing for ever, also after its place was used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct TimerId {
+pub(crate) struct TimerId {
     place: u32,
     generation: u64,
 }
 
 /// Keys that wait for their deadlines.
 #[derive(Debug)]
-pub struct TimerWheel<K> {
+pub(crate) struct TimerWheel<K> {
     /// Milliseconds up to which everything has fired. Never after the earliest deadline.
     elapsed_ms: u64,
     /// All slots, level by level.
@@ -83,7 +83,7 @@ impl Slot {
 
 impl<K> TimerWheel<K> {
     /// An empty wheel whose time is `now`.
-    pub fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant) -> Self {
         Self {
             elapsed_ms: now.as_ms(),
             slots: vec![Slot::EMPTY; LEVELS * SLOTS],
@@ -96,14 +96,9 @@ impl<K> TimerWheel<K> {
         }
     }
 
-    /// How many entries wait.
-    pub fn len(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
         self.len
-    }
-
-    /// Whether nothing waits.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
     }
 
     /// The earliest deadline, exactly: whoever sleeps until then never wakes for nothing. A deadline that had passed
@@ -111,7 +106,7 @@ impl<K> TimerWheel<K> {
     ///
     /// Remembered between changes of the earliest entry. After one, this looks through a single slot at worst, and at
     /// its first entry alone if the deadlines in it were inserted in ascending order, as equal spans are.
-    pub fn next_deadline(&self) -> Option<Instant> {
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
         if self.earliest_ms.get().is_none() {
             self.earliest_ms.set(self.find_earliest_ms());
         }
@@ -119,7 +114,7 @@ impl<K> TimerWheel<K> {
     }
 
     /// Adds a key that fires at `at`, or at the next [`expire`](Self::expire) if that has passed. O(1).
-    pub fn insert(&mut self, at: Instant, key: K) -> TimerId {
+    pub(crate) fn insert(&mut self, at: Instant, key: K) -> TimerId {
         let at_ms = at.as_ms().max(self.elapsed_ms);
         let generation = self.generation;
         self.generation += 1;
@@ -134,7 +129,7 @@ impl<K> TimerWheel<K> {
     }
 
     /// Takes an entry out before it fires. `None` if it has fired or was cancelled. O(1).
-    pub fn cancel(&mut self, id: TimerId) -> Option<K> {
+    pub(crate) fn cancel(&mut self, id: TimerId) -> Option<K> {
         let entry = self.entries.get(id.place as usize)?;
         if entry.generation != id.generation || entry.key.is_none() {
             return None;
@@ -145,7 +140,7 @@ impl<K> TimerWheel<K> {
     /// Takes out the next key whose deadline is not after `now`; call until `None`. Keys come in the order of their
     /// deadlines, and those with the same deadline in the order in which they were inserted. O(1) amortised: each entry
     /// moves down at most once a level.
-    pub fn expire(&mut self, now: Instant) -> Option<K> {
+    pub(crate) fn expire(&mut self, now: Instant) -> Option<K> {
         let now_ms = now.as_ms();
         while let Some((level, digit)) = self.first_occupied() {
             let start_ms = self.slot_start_ms(level, digit);

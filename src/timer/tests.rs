@@ -30,7 +30,7 @@ fn a_day_of_a_daemon() {
 
     // The machine slept for a day.
     assert_eq!(fired(&mut wheel, start + 86_400_000), ["message deadline", "keepalive"]);
-    assert!(wheel.is_empty());
+    assert_eq!(wheel.len(), 0);
     assert_eq!(wheel.next_deadline(), None);
 }
 

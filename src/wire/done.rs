@@ -20,7 +20,6 @@ const LINE_BYTES_MAX: usize = DONE.len() + QUERY_ID_BYTES_MAX + 256;
 /// A node is done with a search: it and all to which it sent the search on have answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SearchDone {
-    /// Of the search.
     pub id: QueryId,
     /// There may be peers that it did not reach, because its TTL was used up, or because somebody did not say.
     pub cut: bool,

@@ -73,19 +73,6 @@ impl Message {
         }
     }
 
-    /// Whether a response follows on the same connection.
-    pub fn has_response(&self) -> bool {
-        matches!(
-            self,
-            Self::RequestPeerList { .. }
-                | Self::DownloadRequest { .. }
-                | Self::ListFiles { .. }
-                | Self::FirstContact { .. }
-                | Self::RangeRequest { .. }
-                | Self::MetadataRequest { .. }
-        )
-    }
-
     /// The file that a request is for (codes 4, 8 and 9).
     pub fn file(&self) -> Option<&FileName> {
         match self {

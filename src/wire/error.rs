@@ -12,7 +12,6 @@ pub enum WireError {
     /// Not complete within [`MESSAGE_DEADLINE`](super::MESSAGE_DEADLINE).
     #[error("the message did not end in time")]
     Incomplete,
-    /// Nothing but terminators.
     #[error("the message is empty")]
     Empty,
     /// Does not begin with a digit and `:`.

@@ -57,11 +57,6 @@ pub struct PeerListReader {
 }
 
 impl PeerListReader {
-    /// Of a list that begins.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
     /// Adds bytes that came in.
     ///
     /// # Errors
@@ -152,12 +147,6 @@ pub struct FileListReader {
 }
 
 impl FileListReader {
-    /// Of a list that begins.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Adds bytes that came in.
     pub fn push(&mut self, bytes: &[u8]) {
         self.bytes += bytes.len() as u64;
         self.lines.push(bytes);
@@ -207,7 +196,6 @@ impl FileListReader {
         self.refused
     }
 
-    /// Bytes that came in.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }

@@ -54,12 +54,10 @@ pub enum Message {
     FirstContact {
         /// Of the form that shows `p1`.
         id: QueryId,
-        /// The sender.
         requester: SocketAddr,
     },
     /// Code 8: send these bytes of the file, and no others.
     RangeRequest {
-        /// First byte.
         offset: u64,
         /// Bytes; `offset + length` does not overflow.
         length: u64,
@@ -100,7 +98,6 @@ pub struct SearchResponse {
 /// A peer as a line of a peer list names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ListedPeer {
-    /// Where it listens.
     pub addr: SocketAddr,
     /// It registered as one that speaks part 2. `false` means unknown: not every bootstrap node says so.
     pub p1: bool,
@@ -118,7 +115,6 @@ pub struct Listed {
 /// What a `p1` node says of a file (PROTOCOL, part 2, Attributes).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Attributes {
-    /// Bytes.
     pub size: Option<u64>,
     /// BLAKE3 of the content; `None` while unknown.
     pub b3: Option<ContentHash>,

@@ -76,7 +76,6 @@ impl FileInfoReader {
         take_line(&mut self.line, bytes)?.map(|_| parse_line(&self.line)).transpose()
     }
 
-    /// Bytes that came in.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -139,7 +138,6 @@ impl MetadataReader {
         }
     }
 
-    /// Bytes that came in.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -187,7 +185,7 @@ impl MetadataReader {
 impl Values {
     fn take(mut self, mut bytes: &[u8]) -> Result<State, MetadataFault> {
         let count = if group_count(self.size) > 1 { group_count(self.size) } else { 0 };
-        while !bytes.is_empty() && self.hasher.len() < count {
+        while !bytes.is_empty() && self.hasher.count() < count {
             let (now, later) = bytes.split_at(bytes.len().min(VALUE_BYTES - self.torn.len()));
             self.torn.extend_from_slice(now);
             bytes = later;
@@ -197,7 +195,7 @@ impl Values {
                 self.hasher.push(ChainingValue(value));
             }
         }
-        if self.hasher.len() < count {
+        if self.hasher.count() < count {
             return Ok(State::Values(self));
         }
         // First the proof, then what follows it: the outcome does not depend on how the bytes were cut.

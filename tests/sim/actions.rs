@@ -93,7 +93,7 @@ impl World {
                     self.violation(host, "a list is too long");
                 }
                 // Through bytes and back, as on the wire.
-                let mut reader = PeerListReader::new();
+                let mut reader = PeerListReader::default();
                 let read = reader.push(&encode_peer_list(&peers)).and_then(|()| reader.finish());
                 if read.as_ref() != Ok(&peers) {
                     self.violation(host, &format!("{peers:?} was read as {read:?}"));

@@ -7,7 +7,6 @@ use crate::ctl::table::{Look, Table, Tone};
 use crate::ctl::text::{age, count, name, or_unknown, size, span, word};
 use serde::Serialize;
 
-/// What a rescan found.
 #[derive(Debug, Serialize)]
 pub(in crate::ctl) struct ScanResult {
     /// Files shared now.

@@ -1,7 +1,7 @@
 use super::*;
 
 fn read_peers(pushes: &[&[u8]]) -> Result<Vec<ListedPeer>, WireError> {
-    let mut reader = PeerListReader::new();
+    let mut reader = PeerListReader::default();
     for push in pushes {
         reader.push(push)?;
     }
@@ -56,21 +56,21 @@ fn peer_lists_are_bounded() {
     assert_eq!(read_peers(&[&full, b"10.0.0.7,1"]), Err(WireError::PeerListTooLong));
     assert_eq!(read_peers(&[&b"\n".repeat(PEER_LIST_PEERS_MAX + 1)]), Err(WireError::PeerListTooLong));
     // A line that never ends holds no memory, and not for ever.
-    let mut reader = PeerListReader::new();
+    let mut reader = PeerListReader::default();
     let outcome = (0..1_000).try_for_each(|_| reader.push(&[b'x'; 1_000]));
     assert_eq!(outcome, Err(WireError::PeerListTooLong));
 }
 
 #[test]
 fn malformed_peers_are_counted() {
-    let mut reader = PeerListReader::new();
+    let mut reader = PeerListReader::default();
     reader.push(&[b"x\n10.0.0.7,1\n", [b'y'; 300].as_slice(), b"\nz\n"].concat()).unwrap();
     assert_eq!(reader.malformed(), 3);
 }
 
 /// All files of these pushes in batches of three, and how many lines were refused.
 fn read_files(pushes: &[&[u8]]) -> (Vec<Listed>, u64) {
-    let mut reader = FileListReader::new();
+    let mut reader = FileListReader::default();
     let mut files = Vec::new();
     let mut take_all = |reader: &mut FileListReader| {
         loop {
@@ -112,7 +112,7 @@ fn file_lists_are_read_line_by_line() {
 
 #[test]
 fn a_batch_of_refused_lines_alone_is_not_the_end() {
-    let mut reader = FileListReader::new();
+    let mut reader = FileListReader::default();
     reader.push(b"\x01\n\x02\n\x03\n\x04\na\n");
     assert_eq!(reader.next_batch(2), [listed("a")]);
     assert_eq!(reader.refused(), 4);
@@ -156,7 +156,7 @@ proptest! {
 fn what_other_programs_say_is_no_list() {
     use crate::fault::OtherProgram::{self, Database, MailOrFtp, RemoteDesktop, Ssh, Unknown, Web};
     let of_list = |bytes: &[u8]| -> (Vec<Listed>, Option<OtherProgram>) {
-        let mut reader = FileListReader::new();
+        let mut reader = FileListReader::default();
         reader.push(bytes);
         reader.finish();
         (reader.next_batch(100), reader.other_program(true))
@@ -182,7 +182,7 @@ fn what_other_programs_say_is_no_list() {
         (b"{\"error\":\"bad request\"}\n", Unknown),
     ] {
         assert_eq!(of_list(bytes), (Vec::new(), Some(program)), "{}", bytes.escape_ascii());
-        let mut reader = PeerListReader::new();
+        let mut reader = PeerListReader::default();
         reader.push(bytes).unwrap();
         reader.end_line().unwrap();
         // That no line can be a file says nothing of a list of peers.

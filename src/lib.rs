@@ -109,6 +109,7 @@ pub mod fault;
 pub mod id;
 #[doc(hidden)]
 pub mod library;
+pub(crate) mod lines;
 #[doc(hidden)]
 pub mod name;
 pub(crate) mod network;

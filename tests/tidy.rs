@@ -26,7 +26,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// Open to all; they import only each other.
-const VOCABULARY: &[&str] = &["time", "id", "name", "network", "fault", "content"];
+const VOCABULARY: &[&str] = &["time", "id", "name", "network", "fault", "lines", "content"];
 
 /// One source file, as a reader sees it.
 struct Source {

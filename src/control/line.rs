@@ -1,29 +1,17 @@
-//! Lines out of a byte stream, whatever pieces it arrives in.
+//! Lines of the control socket, whose length each side limits.
 
-use thiserror::Error;
+use crate::lines::{Lines, TooLong};
 
 /// Longest line of a daemon, in bytes: it also drops a client for which so much waits unread.
-pub const LINE_BYTES_MAX: usize = 1 << 20;
+pub(crate) const LINE_BYTES_MAX: usize = 1 << 20;
 
 /// Longest line of a client, in bytes.
-pub const REQUEST_BYTES_MAX: usize = 64 << 10;
-
-/// A line is longer than its reader takes. Nothing after it can be trusted: close the connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("a line of more than {bytes_max} bytes")]
-pub struct TooLong {
-    /// The most that the reader takes.
-    pub bytes_max: usize,
-}
+pub(crate) const REQUEST_BYTES_MAX: usize = 64 << 10;
 
 /// Collects the bytes of one direction of one connection and gives its lines.
 #[derive(Debug)]
-pub struct LineReader {
-    bytes: Vec<u8>,
-    /// Where the first line that was not given yet begins.
-    start: usize,
-    /// Everything before this is known to hold no `\n` that was not given yet.
-    searched: usize,
+pub(crate) struct LineReader {
+    lines: Lines,
     /// Length of the unfinished line at the end.
     tail: usize,
     bytes_max: usize,
@@ -31,58 +19,44 @@ pub struct LineReader {
 
 impl LineReader {
     /// A reader of lines of at most `bytes_max` bytes, without their `\n`.
-    pub fn new(bytes_max: usize) -> Self {
-        Self { bytes: Vec::new(), start: 0, searched: 0, tail: 0, bytes_max }
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        Self { lines: Lines::default(), tail: 0, bytes_max }
     }
 
     /// Takes bytes as they were read. Take the lines out after each push: they are held until then.
     ///
     /// # Errors
     ///
-    /// A line, finished or not, is longer than the reader takes; nothing of this push is kept.
-    pub fn push(&mut self, bytes: &[u8]) -> Result<(), TooLong> {
-        let too_long = TooLong { bytes_max: self.bytes_max };
+    /// A line, finished or not, is longer than the reader takes. Nothing of this push is kept, and nothing that follows
+    /// can be trusted: close the connection.
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<(), TooLong> {
         let mut tail = self.tail;
-        let mut rest = bytes;
-        while let Some(at) = memchr::memchr(b'\n', rest) {
-            if tail + at > self.bytes_max {
-                return Err(too_long);
+        for (at, piece) in bytes.split(|&byte| byte == b'\n').enumerate() {
+            tail = if at == 0 { tail + piece.len() } else { piece.len() };
+            if tail > self.bytes_max {
+                return Err(TooLong { bytes_max: self.bytes_max });
             }
-            tail = 0;
-            rest = &rest[at + 1..];
         }
-        if tail + rest.len() > self.bytes_max {
-            return Err(too_long);
-        }
-        self.tail = tail + rest.len();
-        self.bytes.drain(..self.start);
-        self.searched -= self.start;
-        self.start = 0;
-        self.bytes.extend_from_slice(bytes);
+        self.tail = tail;
+        self.lines.push(bytes);
         Ok(())
     }
 
     /// The next whole line, without its `\n` or `\r\n`. Blank lines are skipped.
-    pub fn next_line(&mut self) -> Option<Vec<u8>> {
+    pub(crate) fn next_line(&mut self) -> Option<Vec<u8>> {
         loop {
-            let Some(at) = memchr::memchr(b'\n', &self.bytes[self.searched..]) else {
-                self.searched = self.bytes.len();
-                return None;
-            };
-            let end = self.searched + at;
-            let line = &self.bytes[self.start..end];
-            let line = line.strip_suffix(b"\r").unwrap_or(line).to_vec();
-            self.start = end + 1;
-            self.searched = end + 1;
+            // None is too long: `push` has refused those.
+            let line = self.lines.next(self.bytes_max)?.unwrap_or_default();
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
             if !line.is_empty() {
-                return Some(line);
+                return Some(line.to_vec());
             }
         }
     }
 
     /// Bytes that are not part of a line given yet. At the end of the stream: more than 0 means a line was cut off.
-    pub fn pending(&self) -> usize {
-        self.bytes.len() - self.start
+    pub(crate) fn pending(&self) -> usize {
+        self.lines.rest().len()
     }
 }
 

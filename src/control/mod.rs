@@ -21,7 +21,7 @@ pub use frame::{
     encode_request,
 };
 pub use ids::{IdForm, parse_ids, parse_ids_with_all};
-pub use line::{LINE_BYTES_MAX, LineReader, REQUEST_BYTES_MAX};
+pub(crate) use line::{LINE_BYTES_MAX, LineReader, REQUEST_BYTES_MAX};
 pub use notice::Notice;
 pub use reload::{ChangedKey, ReloadReply, WaitingKey};
 pub use reply::{

@@ -4,6 +4,7 @@
 
 use super::decode::number;
 use crate::id::{QUERY_ID_BYTES_MAX, QueryId};
+use crate::lines::Lines;
 
 /// Begins the line.
 const DONE: &[u8] = b"done=";
@@ -64,27 +65,15 @@ impl SearchDone {
 /// Reads what comes against the direction of a stream.
 #[derive(Debug, Default)]
 pub struct DoneReader {
-    line: Vec<u8>,
-    /// The line that comes is too long.
-    is_too_long: bool,
+    lines: Lines,
 }
 
 impl DoneReader {
     /// Takes bytes that came, and adds what they say to `said`.
     pub fn push(&mut self, bytes: &[u8], said: &mut Vec<SearchDone>) {
-        for piece in bytes.split_inclusive(|&byte| byte == b'\n') {
-            let (piece, ends) = piece.strip_suffix(b"\n").map_or((piece, false), |piece| (piece, true));
-            self.is_too_long |= self.line.len() + piece.len() > LINE_BYTES_MAX;
-            if self.is_too_long {
-                self.line.clear();
-            } else {
-                self.line.extend_from_slice(piece);
-            }
-            if ends {
-                said.extend(SearchDone::decode(&self.line).filter(|_| !self.is_too_long));
-                self.line.clear();
-                self.is_too_long = false;
-            }
+        self.lines.push(bytes);
+        while let Some(line) = self.lines.next(LINE_BYTES_MAX) {
+            said.extend(line.ok().and_then(SearchDone::decode));
         }
     }
 }
@@ -100,7 +89,7 @@ mod tests {
     fn read(pieces: &[&[u8]]) -> Vec<SearchDone> {
         let (mut reader, mut said) = (DoneReader::default(), Vec::new());
         pieces.iter().for_each(|piece| reader.push(piece, &mut said));
-        assert!(reader.line.len() <= LINE_BYTES_MAX);
+        assert!(reader.lines.rest().len() <= LINE_BYTES_MAX);
         said
     }
 

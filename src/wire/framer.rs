@@ -3,6 +3,7 @@
 use super::MESSAGE_BYTES_MAX;
 use super::decode::strip_end;
 use super::error::WireError;
+use crate::lines::Lines;
 
 /// What is known of the bytes to come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,11 +26,7 @@ pub enum End {
 /// Holds at most what was pushed since the last frame was taken: whoever pushes takes all frames before pushing more.
 #[derive(Debug, Default)]
 pub struct Framer {
-    bytes: Vec<u8>,
-    /// Where the bytes not yet framed begin.
-    start: usize,
-    /// Up to where there is no `\n`; never before `start`.
-    searched: usize,
+    lines: Lines,
     state: State,
 }
 
@@ -53,15 +50,9 @@ impl Framer {
 
     /// Adds bytes that came in. After the last frame, or an error, they are dropped.
     pub fn push(&mut self, bytes: &[u8]) {
-        if self.state == State::Over {
-            return;
+        if self.state != State::Over {
+            self.lines.push(bytes);
         }
-        if self.start > 0 {
-            self.bytes.drain(..self.start);
-            self.searched -= self.start;
-            self.start = 0;
-        }
-        self.bytes.extend_from_slice(bytes);
     }
 
     /// The next frame, without the `\n` that ended it; call until `None`. Of a stream, frames of nothing but
@@ -83,12 +74,12 @@ impl Framer {
 
     /// Bytes that came and were not yet framed.
     pub fn pending(&self) -> usize {
-        self.bytes.len() - self.start
+        self.begun().len()
     }
 
     /// The bytes of [`pending`](Self::pending).
     pub fn begun(&self) -> &[u8] {
-        &self.bytes[self.start..]
+        self.lines.rest()
     }
 
     /// Whether silence would now end a frame, so that it is worth waiting for.
@@ -102,22 +93,17 @@ impl Framer {
     }
 
     fn cut(&mut self, end: End) -> Option<Result<Vec<u8>, WireError>> {
-        let newline = memchr::memchr(b'\n', &self.bytes[self.searched..]).map(|at| self.searched + at);
-        self.searched = newline.unwrap_or(self.bytes.len());
-        if self.searched - self.start > MESSAGE_BYTES_MAX {
-            self.finish();
-            return Some(Err(WireError::TooLong));
-        }
-        if let Some(at) = newline {
-            let frame = self.bytes[self.start..at].to_vec();
+        if let Some(line) = self.lines.next(MESSAGE_BYTES_MAX) {
+            let frame = line.map(<[u8]>::to_vec).map_err(|_| WireError::TooLong);
             self.state = State::Stream;
-            self.start = at + 1;
-            self.searched = self.start;
-            return Some(Ok(frame));
+            if frame.is_err() {
+                self.finish();
+            }
+            return Some(frame);
         }
         let ends = self.pending() > 0 && (end == End::Fin || end == End::Silence && self.silence_ends());
         ends.then(|| {
-            let frame = self.bytes[self.start..].to_vec();
+            let frame = self.begun().to_vec();
             self.finish();
             Ok(frame)
         })

@@ -7,6 +7,7 @@ use super::error::WireError;
 use super::message::{Listed, ListedPeer};
 use super::{MESSAGE_BYTES_MAX, PEER_LIST_PEERS_MAX};
 use crate::fault::OtherProgram;
+use crate::lines::Lines;
 use std::io::Write;
 use std::net::SocketAddr;
 
@@ -74,15 +75,15 @@ impl PeerListReader {
                 return Err(WireError::PeerListTooLong);
             }
             match line {
-                Some(line) if strip_end(line).is_empty() => {}
-                Some(line) => match peer(strip_end(line)) {
+                Ok(line) if strip_end(line).is_empty() => {}
+                Ok(line) => match peer(strip_end(line)) {
                     Some(peer) => self.peers.push(peer),
                     None => {
                         self.malformed += 1;
                         self.other = self.other.or_else(|| other_program(line));
                     }
                 },
-                None => self.malformed += 1,
+                Err(_) => self.malformed += 1,
             }
         }
         Ok(())
@@ -104,7 +105,7 @@ impl PeerListReader {
     ///
     /// [`WireError::PeerListTooLong`] if it is beyond the limit.
     pub fn end_line(&mut self) -> Result<(), WireError> {
-        if self.lines.begun() { self.push(b"\n") } else { Ok(()) }
+        if self.lines.has_begun() { self.push(b"\n") } else { Ok(()) }
     }
 
     /// All peers, in the order of the list, repeats included. A last line without `\n` counts if it is whole.
@@ -159,9 +160,9 @@ impl FileListReader {
         while batch.len() < max && self.other.is_none() {
             match self.lines.next(FILE_LINE_BYTES_MAX) {
                 None => break,
-                Some(None) => self.refused += 1,
-                Some(Some(line)) if strip_end(line).is_empty() => {}
-                Some(Some(line)) => {
+                Some(Err(_)) => self.refused += 1,
+                Some(Ok(line)) if strip_end(line).is_empty() => {}
+                Some(Ok(line)) => {
                     if self.files + self.refused == 0 {
                         self.other = other_program(line);
                     }
@@ -186,7 +187,7 @@ impl FileListReader {
 
     /// The list is through: a last line without `\n` counts, and comes with the next batch.
     pub fn finish(&mut self) {
-        if self.lines.begun() {
+        if self.lines.has_begun() {
             self.lines.push(b"\n");
         }
     }
@@ -198,50 +199,5 @@ impl FileListReader {
 
     pub fn bytes(&self) -> u64 {
         self.bytes
-    }
-}
-
-/// Bytes to lines. Of a line that is too long no more than the limit is held between two pushes.
-#[derive(Debug, Default)]
-struct Lines {
-    bytes: Vec<u8>,
-    /// Where the line not yet taken begins.
-    start: usize,
-    /// Up to where there is no `\n`; never before `start`.
-    searched: usize,
-    /// The line in progress has outgrown its limit, and what was held of it is gone.
-    overlong: bool,
-}
-
-impl Lines {
-    fn push(&mut self, bytes: &[u8]) {
-        self.bytes.drain(..self.start);
-        self.searched -= self.start;
-        self.start = 0;
-        self.bytes.extend_from_slice(bytes);
-    }
-
-    /// Whether a line has begun that has not ended.
-    fn begun(&self) -> bool {
-        self.overlong || self.bytes.last().is_some_and(|&b| b != b'\n')
-    }
-
-    /// The next line without its `\n`, or `Some(None)` in place of one of more than `bytes_max`.
-    fn next(&mut self, bytes_max: usize) -> Option<Option<&[u8]>> {
-        let newline = memchr::memchr(b'\n', &self.bytes[self.searched..]).map(|at| self.searched + at);
-        let end = newline.unwrap_or(self.bytes.len());
-        let start = self.start;
-        self.overlong |= end - start > bytes_max;
-        self.searched = end;
-        if newline.is_some() {
-            self.searched = end + 1;
-            self.start = end + 1;
-            let overlong = std::mem::take(&mut self.overlong);
-            return Some((!overlong).then(|| &self.bytes[start..end]));
-        }
-        if self.overlong {
-            self.start = end;
-        }
-        None
     }
 }

@@ -1,12 +1,11 @@
 //! Rows of text, aligned for people or separated by tabs for programs.
 
-use comfy_table::{CellAlignment, ContentArrangement, Table as Aligned, presets};
 use console::measure_text_width;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Between two columns, in spaces.
-const GAP: u16 = 2;
+const GAP: usize = 2;
 
 /// The least that a column is cut to, in columns of the terminal: a narrow terminal wraps the rest.
 const CUT_WIDTH_MIN: usize = 16;
@@ -77,33 +76,25 @@ impl Table {
         if self.rows.is_empty() {
             return String::new();
         }
-        let widths = self.widths(look.width);
-        let mut table = Aligned::new();
-        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-        table.set_header(self.header.iter().map(|title| shown_title(title)).collect::<Vec<_>>());
-        let columns = widths.iter().enumerate().map(|(at, &width)| {
+        let titles: Vec<&str> = self.header.iter().map(|title| shown_title(title)).collect();
+        let columns = self.widths(look.width).into_iter().enumerate().map(|(at, width)| {
             let cells: Vec<&str> = self.rows.iter().map(|(_, cells)| &*cells[at]).collect();
-            cut_column(&cells, width, look).into_iter()
+            cut_column(&cells, width, look)
         });
-        let mut columns: Vec<_> = columns.collect();
-        for _ in &self.rows {
-            table.add_row(columns.iter_mut().filter_map(Iterator::next).collect::<Vec<_>>());
-        }
-        for (column, title) in table.column_iter_mut().zip(&self.header) {
-            column.set_padding((0, GAP));
-            if title.starts_with('>') {
-                column.set_cell_alignment(CellAlignment::Right);
-            }
-        }
-        let styles = std::iter::once("1").chain(self.rows.iter().map(|(tone, _)| tone.style()));
-        let mut text = String::new();
-        for (line, style) in table.lines().zip(styles) {
-            let line = clip(line.trim_end(), look);
-            if look.colour && !style.is_empty() {
-                text.extend(["\x1b[", style, "m", &line, "\x1b[0m\n"]);
-            } else {
-                text.extend([&line, "\n"]);
-            }
+        let columns: Vec<_> = columns.collect();
+        let widths = titles.iter().zip(&columns).map(|(title, cells)| {
+            let shown = cells.iter().map(|cell| measure_text_width(cell));
+            shown.max().unwrap_or(0).max(measure_text_width(title))
+        });
+        let widths: Vec<usize> = widths.collect();
+        let side_by_side = |cells: &[&str]| {
+            let cells = self.header.iter().zip(cells).zip(&widths);
+            padded(cells.map(|((title, cell), width)| (*title, *cell, *width)))
+        };
+        let mut text = styled(&side_by_side(&titles), TITLES_STYLE, look);
+        for (at, (tone, _)) in self.rows.iter().enumerate() {
+            let cells: Vec<&str> = columns.iter().map(|cells| &*cells[at]).collect();
+            text.push_str(&styled(&side_by_side(&cells), tone.style(), look));
         }
         text
     }
@@ -116,7 +107,7 @@ impl Table {
         };
         let mut widths: Vec<usize> = (0..self.header.len()).map(widest).collect();
         let Some(total_max) = total_max else { return widths };
-        let mut total = widths.iter().sum::<usize>() + widths.len().saturating_sub(1) * usize::from(GAP);
+        let mut total = widths.iter().sum::<usize>() + widths.len().saturating_sub(1) * GAP;
         while total > total_max {
             let cuttable = widths.iter_mut().zip(&self.header).filter(|(_, title)| title.starts_with('~'));
             let widest = cuttable.map(|(width, _)| width).max_by_key(|width| **width);
@@ -154,7 +145,7 @@ impl<const N: usize> Columns<N> {
     /// These columns on a terminal. One of them may be cut.
     pub(super) fn fitted(mut self, look: Look) -> Self {
         let Some(total) = look.width else { return self };
-        let (widths, gaps) = (self.widths, N.saturating_sub(1) * usize::from(GAP));
+        let (widths, gaps) = (self.widths, N.saturating_sub(1) * GAP);
         for (width, _) in self.widths.iter_mut().zip(self.titles).filter(|(_, title)| title.starts_with('~')) {
             let others = widths.iter().sum::<usize>() - *width;
             *width = total.saturating_sub(others + gaps).max(CUT_WIDTH_MIN);
@@ -163,23 +154,42 @@ impl<const N: usize> Columns<N> {
     }
 
     pub(super) fn header(&self, look: Look) -> String {
-        let line = self.row(&self.titles.map(|title| shown_title(title).to_owned()), look);
-        if look.colour { format!("\x1b[1m{}\x1b[0m\n", line.trim_end()) } else { line }
+        styled(&self.side_by_side(&self.titles.map(|title| shown_title(title).to_owned()), look), TITLES_STYLE, look)
     }
 
     /// One row; the cells hold no control character. What makes it too wide is cut.
     pub(super) fn row(&self, cells: &[String; N], look: Look) -> String {
-        let mut line = String::new();
-        for ((cell, title), width) in cells.iter().zip(self.titles).zip(self.widths) {
-            let may_be_cut = look.width.is_some() && title.starts_with('~');
-            let cell = if may_be_cut { cut(cell, width, look) } else { cell.into() };
-            let fill = " ".repeat(width.saturating_sub(measure_text_width(&cell)));
-            let parts = if title.starts_with('>') { [&fill, &*cell] } else { [&*cell, &fill] };
-            line.extend(parts);
-            line.push_str(&" ".repeat(GAP.into()));
-        }
-        clip(line.trim_end(), look).into_owned() + "\n"
+        styled(&self.side_by_side(cells, look), Tone::Plain.style(), look)
     }
+
+    fn side_by_side(&self, cells: &[String; N], look: Look) -> String {
+        let columns = cells.iter().zip(self.titles).zip(self.widths);
+        padded(columns.map(|((cell, title), width)| {
+            let may_be_cut = look.width.is_some() && title.starts_with('~');
+            (title, if may_be_cut { cut(cell, width, look) } else { cell.into() }, width)
+        }))
+    }
+}
+
+/// The graphic rendition (ECMA-48) of the line of titles.
+const TITLES_STYLE: &str = "1";
+
+/// A line, cut at the width of the terminal, with its end.
+fn styled(line: &str, style: &str, look: Look) -> String {
+    let line = clip(line.trim_end(), look);
+    if look.colour && !style.is_empty() { format!("\x1b[{style}m{line}\x1b[0m\n") } else { line.into_owned() + "\n" }
+}
+
+/// Cells side by side: of each its title, as in [`Table::new`], its text, and how wide its column is.
+fn padded<'a, C: AsRef<str>>(cells: impl Iterator<Item = (&'a str, C, usize)>) -> String {
+    let mut line = String::new();
+    for (title, cell, width) in cells {
+        let cell = cell.as_ref();
+        let fill = " ".repeat(width.saturating_sub(measure_text_width(cell)));
+        line.extend(if title.starts_with('>') { [&fill, cell] } else { [cell, &fill] });
+        line.push_str(&" ".repeat(GAP));
+    }
+    line
 }
 
 fn shown_title(title: &str) -> &str {

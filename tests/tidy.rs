@@ -1,16 +1,20 @@
-//! The rules of the house, kept by a test: who imports whom, how long files and functions may be, where time is read,
-//! and that what is written for users names every key.
+//! Rules of the source that a test checks: which module may import which, without cycles; how long files and functions may
+//! be; where time is read; what is public; and that the documents for users name every key.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "tidy/cycles.rs"]
+mod cycles;
+
+use cycles::Modules;
 use pyrate::daemon::{InForceFrom, KEYS, Key};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const FILE_LINES_MAX: usize = 500;
+const FILE_LINES_MAX: usize = 450;
 const FUNCTION_LINES_MAX: usize = 70;
 
-/// Who may import whom, as architecture.md says it.
+/// Which module may import which, as architecture.md says.
 const ARROWS: &[(&str, &[&str])] = &[
     ("bin", &["daemon", "ctl"]),
     ("daemon", &["driver", "node", "bootstrap", "control", "store"]),
@@ -25,10 +29,32 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("library", &[]),
 ];
 
-/// Open to all; they import only each other.
+/// Modules that all others may import. They import only each other.
 const VOCABULARY: &[&str] = &["time", "id", "name", "network", "fault", "lines", "content"];
 
-/// One source file, as a reader sees it.
+/// Cycles that are not undone yet: the folder, and those of its children that import each other. This list only shrinks.
+const KNOWN_CYCLES: &[(&str, &str)] = &[
+    ("src/driver/exchange", "checked incoming"),
+    ("src/node", "answering stranger_dials"),
+    ("src/node", "call_backs dials lists membership neighbours newcomers peers workers"),
+    ("src/node", "crawling download downloads finding first_contact remembering rows scheduling source_places sources"),
+    ("src/node", "ordering orders"),
+    ("src/store", "claim mount part reserve"),
+    ("src/store", "scan share"),
+    ("src/store/part", "ledger sync"),
+];
+
+/// Files that are not split yet, and how long they may be. This list only shrinks.
+const KNOWN_LONG_FILES: &[(&str, usize)] = &[
+    ("src/driver/exchange/inbound.rs", 493),
+    ("src/driver/exchange/outbound.rs", 491),
+    ("src/driver/records.rs", 456),
+    ("src/node/downloads.rs", 482),
+    ("src/node/tests/downloads/names.rs", 493),
+    ("src/node/tests/search_end.rs", 472),
+];
+
+/// A source file.
 struct Source {
     /// Relative to the package.
     path: PathBuf,
@@ -36,8 +62,8 @@ struct Source {
 }
 
 impl Source {
-    /// The room it stands in; `lib` is the map.
-    fn room(&self) -> &str {
+    /// The top-level module that it belongs to; `lib` for the crate itself.
+    fn module(&self) -> &str {
         let first = self.path.iter().nth(1).and_then(|part| part.to_str()).unwrap();
         first.trim_end_matches(".rs")
     }
@@ -81,13 +107,13 @@ fn read(path: &str) -> String {
     fs::read_to_string(package().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// Fails with all complaints at once.
+/// Fails with all complaints, if there are any.
 fn none(complaints: Vec<String>) {
     assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
 }
 
-/// The rooms that a line of code names after `crate::` or, in programs, after `pyrate::`.
-fn rooms_named(line: &str) -> Vec<&str> {
+/// The modules that a line of code names after `crate::` or, in programs, after `pyrate::`.
+fn modules_named(line: &str) -> Vec<&str> {
     let mut named = Vec::new();
     for root in ["crate::", "pyrate::"] {
         for (at, _) in line.match_indices(root) {
@@ -108,24 +134,51 @@ fn rooms_named(line: &str) -> Vec<&str> {
 fn imports_run_along_the_arrows() {
     let mut complaints = Vec::new();
     for source in sources("src") {
-        let room = source.room();
-        let arrows = ARROWS.iter().find(|(from, _)| *from == room).map(|(_, to)| *to);
-        if room == "lib" {
+        let module = source.module();
+        let arrows = ARROWS.iter().find(|(from, _)| *from == module).map(|(_, to)| *to);
+        if module == "lib" {
             continue;
         }
-        if arrows.is_none() && !VOCABULARY.contains(&room) {
-            complaints.push(format!("{}: the room {room} is not on the map", source.path.display()));
+        if arrows.is_none() && !VOCABULARY.contains(&module) {
+            complaints.push(format!("{}: ARROWS lacks the module {module}", source.path.display()));
             continue;
         }
         for (number, line) in source.code() {
-            for target in rooms_named(line) {
+            for target in modules_named(line) {
                 let allowed = VOCABULARY.contains(&target) || arrows.is_some_and(|to| to.contains(&target));
-                if target != room && !allowed {
-                    complaints.push(format!("{}:{number}: {room} may not import {target}", source.path.display()));
+                if target != module && !allowed {
+                    complaints.push(format!("{}:{number}: {module} may not import {target}", source.path.display()));
                 }
             }
         }
     }
+    none(complaints);
+}
+
+#[test]
+fn all_modules_are_internal() {
+    let text = read("src/lib.rs");
+    let lines: Vec<&str> = text.lines().collect();
+    let shown = lines.windows(2).filter(|pair| pair[1].starts_with("pub mod ") && pair[0] != "#[doc(hidden)]");
+    none(shown.map(|pair| format!("src/lib.rs: '{}' is in the public documentation", pair[1])).collect());
+}
+
+#[test]
+fn files_do_not_import_each_other_in_a_circle() {
+    let mut modules = Modules::default();
+    for source in sources("src").iter().filter(|source| !source.is_tests() && source.module() != "bin") {
+        modules.add(&source.path, &source.text);
+    }
+    let cycles = modules.cycles();
+    // A cycle that has become smaller is written down as it is now.
+    let is_known = |(folder, members): &(String, Vec<String>)| KNOWN_CYCLES.contains(&(folder, &*members.join(" ")));
+    let new = cycles.iter().filter(|cycle| !is_known(cycle));
+    let mut complaints: Vec<String> =
+        new.map(|(folder, members)| format!("{folder}: a cycle of {}", members.join(" "))).collect();
+    let gone = KNOWN_CYCLES.iter().filter(|known| !cycles.iter().any(|(f, m)| **known == (f, &*m.join(" "))));
+    complaints.extend(
+        gone.map(|(folder, members)| format!("{folder}: {members}: no such cycle any more; correct KNOWN_CYCLES")),
+    );
     none(complaints);
 }
 
@@ -143,8 +196,12 @@ fn files_and_functions_stay_short() {
     for source in sources("src").into_iter().chain(sources("tests")) {
         let lines: Vec<&str> = source.text.lines().collect();
         let path = source.path.display();
-        if lines.len() > FILE_LINES_MAX {
+        let known = KNOWN_LONG_FILES.iter().find(|(known, _)| source.path == Path::new(known));
+        if lines.len() > known.map_or(FILE_LINES_MAX, |(_, lines_max)| *lines_max) {
             complaints.push(format!("{path}: {} lines", lines.len()));
+        }
+        if known.is_some() && lines.len() <= FILE_LINES_MAX {
+            complaints.push(format!("{path}: is short by now; correct KNOWN_LONG_FILES"));
         }
         for (start, line) in lines.iter().enumerate() {
             let Some(name) = function_name(line) else { continue };
@@ -191,7 +248,7 @@ fn the_measure_of_functions_measures() {
 #[test]
 fn each_program_reads_time_in_one_place() {
     let mut complaints = Vec::new();
-    // Each program has one clock, and the client shares no room with the loop.
+    // Each program has one clock: the client shares no module with the loop.
     let clocks = ["src/driver/clock.rs", "src/ctl/clock.rs"].map(Path::new);
     for source in sources("src").iter().filter(|source| !clocks.contains(&source.path.as_path())) {
         for (number, line) in source.code() {

@@ -1,7 +1,5 @@
 //! The configuration as values, and what follows from them.
 
-use super::keys::{KEYS, Key, UsedBy};
-use super::load::{ConfigFault, Place};
 use super::value::LogPlace;
 use crate::control::{PEER_PORT, ReloadReply};
 use crate::driver::{RateLimits, Reload};
@@ -12,7 +10,6 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
-use toml::de::DeValue;
 
 /// Usual port of a bootstrap node (PROTOCOL, part 1).
 const BOOTSTRAP_PORT: u16 = 21168;
@@ -112,16 +109,6 @@ impl Config {
         self.peer && self.bootstrap_addr.is_none() && self.bootstraps.is_empty() && self.bootstrap_serve.is_none()
     }
 
-    /// Whether the node that this makes has a use for a key.
-    pub(super) fn uses(&self, key: &Key) -> bool {
-        match key.used_by {
-            UsedBy::AnyNode => true,
-            UsedBy::Peer => self.peer,
-            UsedBy::BootstrapAddr => self.peer && self.bootstrap_addr.is_some() || self.on_this_machine_alone(),
-            UsedBy::BootstrapNode => self.serve().is_some(),
-        }
-    }
-
     /// The bootstrap nodes to register with, without repeats.
     ///
     /// A node that serves as a bootstrap node and names none registers with itself, provided that it knows an address
@@ -206,23 +193,10 @@ impl Config {
         self.download_directory.as_deref().unwrap_or(&self.local_directory)
     }
 
-    /// Holds values that a program set to the rules that hold for those that are read, and settles the paths.
-    pub(super) fn check(&mut self, home: Option<&Path>) -> Result<(), Vec<ConfigFault>> {
-        let fault = |key: &Key, message| ConfigFault { place: Place::Key(key.name), message };
-        let mut scratch = Config::default();
-        let mut faults = Vec::new();
-        for key in KEYS {
-            let shown = (key.show)(self);
-            let outcome = match DeValue::parse(&shown) {
-                Ok(value) => (key.set_toml)(&mut scratch, value.get_ref()),
-                Err(error) => Err(error.message().to_owned()),
-            };
-            faults.extend(outcome.err().map(|message| fault(key, message)));
-        }
-        if let Err((key, message)) = self.settle_paths(home) {
-            faults.push(ConfigFault { place: Place::Key(key), message });
-        }
-        if faults.is_empty() { Ok(()) } else { Err(faults) }
+    /// Whether it shares the default directory, which is made if it is missing.
+    pub(super) fn has_default_share(&self) -> bool {
+        let mut default = Self::default();
+        default.settle_paths(std::env::home_dir().as_deref()).is_ok() && default.local_directory == self.local_directory
     }
 
     /// Makes all paths absolute: a leading `~` becomes the home directory, a relative path starts where the program
@@ -278,20 +252,6 @@ impl Config {
         resolved.download_directory = Some(self.effective_download_directory().to_owned());
         resolved.bootstrap_serve = self.serve();
         resolved
-    }
-
-    /// The configuration in force as a file that reads back to the same.
-    pub(super) fn dump(&self) -> String {
-        // A bootstrap node that is served by default gives way to another; one that is configured does not.
-        let shown = Self { bootstrap_serve: self.bootstrap_serve, ..self.resolved() };
-        let mut text = String::new();
-        for key in KEYS {
-            text.push_str(&format!("# {}\n{} = {}\n", key.meaning, key.name, (key.show)(&shown)));
-        }
-        if let Some(serve) = self.serve().filter(|_| self.bootstrap_serve.is_none()) {
-            text.push_str(&format!("# In force without being set: a bootstrap node at {serve}.\n"));
-        }
-        text
     }
 }
 

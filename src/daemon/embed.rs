@@ -1,8 +1,8 @@
 //! A node inside another program: no signals, no log of its own, errors as values.
 
-use super::compose::{Fault, compose};
+use super::compose::compose;
 use super::config::Config;
-use super::load::Origins;
+use super::fault::{Fault, Origins};
 use crate::control::ReloadReply;
 use crate::driver::{self, Facts, Host, Reload, ReloadJob};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

@@ -2,6 +2,7 @@
 //! the man page (pyrated(1), CONFIGURATION).
 
 use super::config::Config;
+use super::fault::{ConfigFault, Place};
 use super::value::{
     Host, HostPorts, Ip, Kind, Level, Log, Maybe, Number, Path, Period, Port, PortOrAny, Served, Size, Truth,
 };
@@ -70,6 +71,51 @@ pub(super) const VARIABLE_PREFIX: &str = "PYRATE_";
 const SECOND_MS: u64 = 1000;
 const MINUTE_MS: u64 = 60 * SECOND_MS;
 const DAY_MS: u64 = 24 * 60 * MINUTE_MS;
+
+impl Config {
+    /// Whether the node that this makes has a use for a key.
+    pub(super) fn uses(&self, key: &Key) -> bool {
+        match key.used_by {
+            UsedBy::AnyNode => true,
+            UsedBy::Peer => self.peer,
+            UsedBy::BootstrapAddr => self.peer && self.bootstrap_addr.is_some() || self.on_this_machine_alone(),
+            UsedBy::BootstrapNode => self.serve().is_some(),
+        }
+    }
+
+    /// Holds values that a program set to the rules that hold for those that are read, and settles the paths.
+    pub(super) fn check(&mut self, home: Option<&std::path::Path>) -> Result<(), Vec<ConfigFault>> {
+        let fault = |key: &Key, message| ConfigFault { place: Place::Key(key.name), message };
+        let mut scratch = Config::default();
+        let mut faults = Vec::new();
+        for key in KEYS {
+            let shown = (key.show)(self);
+            let outcome = match DeValue::parse(&shown) {
+                Ok(value) => (key.set_toml)(&mut scratch, value.get_ref()),
+                Err(error) => Err(error.message().to_owned()),
+            };
+            faults.extend(outcome.err().map(|message| fault(key, message)));
+        }
+        if let Err((key, message)) = self.settle_paths(home) {
+            faults.push(ConfigFault { place: Place::Key(key), message });
+        }
+        if faults.is_empty() { Ok(()) } else { Err(faults) }
+    }
+
+    /// The configuration in force as a file that reads back to the same.
+    pub(super) fn dump(&self) -> String {
+        // A bootstrap node that is served by default gives way to another; one that is configured does not.
+        let shown = Self { bootstrap_serve: self.bootstrap_serve, ..self.resolved() };
+        let mut text = String::new();
+        for key in KEYS {
+            text.push_str(&format!("# {}\n{} = {}\n", key.meaning, key.name, (key.show)(&shown)));
+        }
+        if let Some(serve) = self.serve().filter(|_| self.bootstrap_serve.is_none()) {
+            text.push_str(&format!("# In force without being set: a bootstrap node at {serve}.\n"));
+        }
+        text
+    }
+}
 
 macro_rules! keys {
     ($($name:ident: $kind:ty, $default:tt, $unset:tt, $used_by:ident, $from:ident, $meaning:tt;)*) => {

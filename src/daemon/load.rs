@@ -1,84 +1,21 @@
 //! Reading the configuration: options beat the environment, which beats the file.
 
 use super::config::Config;
+use super::fault::{ConfigFault, Origins, Place};
 use super::keys::{KEYS, Key, Options, VARIABLE_PREFIX};
 use crate::control::paths;
 use crate::name::Escaped;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fmt;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use thiserror::Error;
 use toml::de::DeTable;
 
 /// Largest configuration file that is read, in bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
-
-/// Where a value came from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
-    /// The configuration file; line and key are absent when the whole file is at fault.
-    File {
-        /// Its path.
-        path: PathBuf,
-        /// Counts from 1.
-        line: Option<usize>,
-        /// As written there.
-        key: Option<String>,
-    },
-    /// An environment variable.
-    Variable(String),
-    /// An option of the command line.
-    CommandLine(String),
-    /// A key that may have its default value.
-    Key(&'static str),
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File { path, line, key } => {
-                write!(f, "{}", Escaped(path.as_os_str().as_bytes()))?;
-                line.iter().try_for_each(|line| write!(f, ":{line}"))?;
-                key.iter().try_for_each(|key| write!(f, ": {}", Escaped(key.as_bytes())))
-            }
-            Self::Variable(name) => write!(f, "environment variable {}", Escaped(name.as_bytes())),
-            Self::CommandLine(name) => write!(f, "option {name}"),
-            Self::Key(name) => f.write_str(name),
-        }
-    }
-}
-
-/// Where the values come from that are not defaults.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Origins(BTreeMap<&'static str, Place>);
-
-impl Origins {
-    /// Where the value of a key comes from.
-    pub(super) fn of(&self, key: &'static str) -> Place {
-        self.0.get(key).cloned().unwrap_or(Place::Key(key))
-    }
-}
-
-/// A configuration that cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{place}: {message}")]
-pub struct ConfigFault {
-    /// Where.
-    pub place: Place,
-    /// What is wrong there.
-    pub message: String,
-}
-
-impl ConfigFault {
-    fn new(place: Place, message: impl Into<String>) -> Self {
-        Self { place, message: message.into() }
-    }
-}
 
 /// The places that are read, as the process found them when it started; the file is read again each time.
 #[derive(Debug, Clone, Default)]
@@ -115,7 +52,7 @@ impl Sources {
                 if let Err(message) = outcome {
                     faults.push(ConfigFault::new(place.clone(), message));
                 }
-                origins.0.insert(key.name, place);
+                origins.set(key.name, place);
             }
         }
         if let Err((key, message)) = config.settle_paths(self.variable("HOME").map(Path::new)) {
@@ -265,7 +202,7 @@ fn read_file(config: &mut Config, path: &Path, text: &str, origins: &mut Origins
         let at = name.span().start;
         let outcome = match KEYS.iter().find(|key| key.name == name.get_ref().as_ref()) {
             Some(key) => {
-                origins.0.insert(key.name, place(Some(at), Some(key.name)));
+                origins.set(key.name, place(Some(at), Some(key.name)));
                 (key.set_toml)(config, value.get_ref())
             }
             None => Err("unknown key".to_owned()),

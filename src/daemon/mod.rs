@@ -7,6 +7,7 @@
 mod compose;
 mod config;
 mod embed;
+mod fault;
 mod keys;
 mod load;
 mod logging;
@@ -16,10 +17,9 @@ mod service;
 mod supervisor;
 mod value;
 
-pub use compose::Fault;
 pub use config::Config;
 pub use embed::{Bootstrap, Client, Handle};
+pub use fault::{ConfigFault, Fault, Place};
 pub use keys::{InForceFrom, KEYS, Key};
-pub use load::{ConfigFault, Place};
 pub use service::main;
 pub use value::LogPlace;

@@ -2,9 +2,8 @@
 //! disagree. It changes nothing. Whether somebody else holds an address, the control socket or the state directory at the
 //! moment is not asked here: the start finds that out, and so does a check of the configuration of a daemon that runs.
 
-use super::compose::Fault;
 use super::config::Config;
-use super::load::{ConfigFault, Origins};
+use super::fault::{ConfigFault, Fault, Origins};
 use super::logging;
 use crate::driver;
 use crate::name::Escaped;
@@ -89,7 +88,7 @@ impl Preflight<'_> {
 
     fn check_share(&mut self) {
         let (key, path) = ("local_directory", self.config.local_directory.as_path());
-        let is_default = super::compose::is_default_share(path);
+        let is_default = self.config.has_default_share();
         let waits = "nothing is shared until it is there";
         match self.find(path) {
             Found::Directory(metadata) if self.holds_state(&metadata) => {

@@ -1,7 +1,8 @@
 //! `pyrated`: the process around the loop.
 
-use super::compose::{EXIT_CONFIG, EXIT_OTHER, Fault, compose};
+use super::compose::compose;
 use super::config::{Config, leave_start_directory};
+use super::fault::{EXIT_CONFIG, EXIT_OTHER, Fault};
 use super::keys::Options;
 use super::load::{Loaded, Sources};
 use super::logging::Logging;

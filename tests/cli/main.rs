@@ -5,6 +5,7 @@
 mod downloads;
 mod failures;
 mod fake;
+mod followed_downloads;
 mod follows;
 mod locate;
 mod manual;

@@ -1,7 +1,7 @@
 //! What nodes and bootstrap nodes want done, done by the world.
 
+use crate::conn::{Taking, Want};
 use crate::host::{HostId, Program};
-use crate::links::{Taking, Want};
 use crate::world::{Occurrence, World};
 use pyrate::bootstrap::{BootstrapAction, PEER_LIST_MAX};
 use pyrate::content::groups_span;

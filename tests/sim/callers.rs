@@ -1,8 +1,8 @@
 //! Requesters as the client of 2013 is: they ask, close, and listen on the same port some time later, for one connection.
 
+use crate::conn::{ConnId, Side, Want};
 use crate::content::Content;
 use crate::host::HostId;
-use crate::links::{ConnId, Side, Want};
 use crate::world::{Occurrence, World};
 use pyrate::fault::{DialFault, DiskFault};
 use pyrate::id::ExchangeId;

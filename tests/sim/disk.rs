@@ -1,8 +1,8 @@
 //! What survives on a simulated host: its share, its finished downloads, its part files with their journals, the hashes,
 //! peers and downloads that it remembers. What a run holds open does not.
 
+use crate::conn::ConnId;
 use crate::content::{Content, Outline};
-use crate::links::ConnId;
 use crate::random::Random;
 use pyrate::content::{Groups, group_span};
 use pyrate::fault::DiskFault;

@@ -1,9 +1,9 @@
 //! Bytes on their way: a sender's pieces at its rate, and what the fetch on the other side makes of each.
 
+use crate::conn::{Conn, ConnId, Side, Taking, Want};
 use crate::content::{Content, Outline, Spoils};
 use crate::disk::Stage;
 use crate::host::{HostId, Program};
-use crate::links::{Conn, ConnId, Side, Taking, Want};
 use crate::world::{Occurrence, World};
 use pyrate::content::{GROUP_BYTES, group_span};
 use pyrate::fault::{DialFault, DiskFault};

@@ -10,6 +10,7 @@
 mod actions;
 mod addresses;
 mod callers;
+mod conn;
 mod content;
 mod disk;
 mod flows;

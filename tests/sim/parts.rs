@@ -1,10 +1,10 @@
 //! Part files as nodes order them: opened, given an outline, checked, committed, closed and removed. Watches that no node
 //! opens one twice, writes to one that is not open, or finishes what it has not checked.
 
+use crate::conn::{ConnId, Want};
 use crate::content::{Content, Outline};
 use crate::disk::{Fate, OpenPart, PartFile, PartKey, Place, Stage, part_key};
 use crate::host::HostId;
-use crate::links::{ConnId, Want};
 use crate::world::{Occurrence, World};
 use pyrate::content::group_count;
 use pyrate::fault::{DialFault, DiskFault};

@@ -1,9 +1,9 @@
 //! What the side that was dialled does with a connection: closes it, refuses, or sends a response.
 
+use crate::conn::{Conn, ConnId, Side, Taking, Want};
 use crate::content::{Content, Outline};
 use crate::flows::{Flow, Flowing};
 use crate::host::{HostId, Program};
-use crate::links::{Conn, ConnId, Side, Taking, Want};
 use crate::rogue::Answer;
 use crate::world::{Occurrence, World};
 use pyrate::fault::{DialFault, DiskFault, RefusalReason};

@@ -3,8 +3,8 @@
 //! What is sent on an open stream counts as delivered when the system has taken it; if the other side is gone by then,
 //! it is lost without a word, as it is in a socket's buffer.
 
+use crate::conn::{ConnId, Want};
 use crate::host::{HostId, Program};
-use crate::links::{ConnId, Want};
 use crate::world::{Occurrence, World};
 use pyrate::fault::DialFault;
 use pyrate::id::ExchangeId;

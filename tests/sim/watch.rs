@@ -1,7 +1,7 @@
 //! Rules of the protocol that hold for every node at every moment, checked on what it says; and the trace of it.
 
+use crate::conn::Want;
 use crate::host::{HostId, Program};
-use crate::links::Want;
 use crate::world::World;
 use pyrate::id::QueryId;
 use pyrate::node::contract::Action;

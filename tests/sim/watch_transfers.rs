@@ -1,10 +1,10 @@
 //! Rules of part 2 and of downloads, checked on what nodes say: who may be spoken `p1` to, that hashes told are true, and
 //! that what users are told of a download is so.
 
+use crate::conn::{ConnId, Want};
 use crate::content::Content;
 use crate::disk::Stage;
 use crate::host::HostId;
-use crate::links::{ConnId, Want};
 use crate::world::World;
 use pyrate::control::{DownloadRow, DownloadState, ExitCode, Notice};
 use pyrate::fault::DialFault;

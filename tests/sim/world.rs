@@ -2,10 +2,10 @@
 
 use crate::addresses::{host_ip, wide_host_ip};
 use crate::callers::Caller;
+use crate::conn::{Conn, ConnId};
 use crate::content::Content;
 use crate::flows::Flow;
 use crate::host::{Host, HostId, Program};
-use crate::links::{Conn, ConnId};
 use crate::random::Random;
 use crate::rogue::Rogue;
 use crate::sources::{Source, Vice};

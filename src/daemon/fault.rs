@@ -1,0 +1,156 @@
+//! Why a node does not start or run, and where in the configuration the reason stands.
+
+use crate::driver::StartFault;
+use crate::name::Escaped;
+use crate::store::StateFault;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use thiserror::Error;
+
+/// Why a node did not start, or stopped otherwise than by being asked to.
+#[derive(Debug, Error)]
+pub enum Fault {
+    /// The configuration is bad; at least one entry.
+    #[error("{}", .0.iter().map(ConfigFault::to_string).collect::<Vec<_>>().join("; "))]
+    Config(Vec<ConfigFault>),
+    /// An address to listen at is none of this machine. Nothing else is wrong, and it may come with its interface.
+    #[error("{}", .0.iter().map(ConfigFault::to_string).collect::<Vec<_>>().join("; "))]
+    NoSuchAddress(Vec<ConfigFault>),
+    /// The log cannot be opened.
+    #[error("log_file: cannot open {}: {error}", path.display())]
+    Log {
+        /// As configured.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// The directory to share cannot be one.
+    #[error("local_directory: {}: {error}", path.display())]
+    Share {
+        /// As configured.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// The state directory cannot be used.
+    #[error("state_directory: {}: {fault}", path.display())]
+    State {
+        /// As configured, or the default.
+        path: PathBuf,
+        /// Why; another instance holds it, for example.
+        fault: StateFault,
+    },
+    /// An address or the control socket cannot be had.
+    #[error(transparent)]
+    Start(#[from] StartFault),
+    /// The loop broke.
+    #[error("the event loop failed: {0}")]
+    Run(io::Error),
+}
+
+/// Exit code for a bad configuration (sysexits: `EX_CONFIG`).
+pub(super) const EXIT_CONFIG: u8 = 78;
+
+/// Exit code when somebody else holds what we need (sysexits: `EX_TEMPFAIL`).
+pub(super) const EXIT_IN_USE: u8 = 75;
+
+/// Exit code for everything else.
+pub(super) const EXIT_OTHER: u8 = 1;
+
+impl Fault {
+    /// What `pyrated` exits with (pyrated(1), EXIT STATUS).
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_) | Self::Log { .. } | Self::Share { .. } => EXIT_CONFIG,
+            Self::State { fault: StateFault::InUse { .. }, .. } => EXIT_IN_USE,
+            Self::Start(StartFault::AddressInUse { .. } | StartFault::ControlInUse { .. }) => EXIT_IN_USE,
+            Self::NoSuchAddress(_) | Self::State { .. } | Self::Start(_) | Self::Run(_) => EXIT_OTHER,
+        }
+    }
+}
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// The configuration file; line and key are absent when the whole file is at fault.
+    File {
+        /// Its path.
+        path: PathBuf,
+        /// Counts from 1.
+        line: Option<usize>,
+        /// As written there.
+        key: Option<String>,
+    },
+    /// An environment variable.
+    Variable(String),
+    /// An option of the command line.
+    CommandLine(String),
+    /// A key that may have its default value.
+    Key(&'static str),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { path, line, key } => {
+                write!(f, "{}", Escaped(path.as_os_str().as_bytes()))?;
+                line.iter().try_for_each(|line| write!(f, ":{line}"))?;
+                key.iter().try_for_each(|key| write!(f, ": {}", Escaped(key.as_bytes())))
+            }
+            Self::Variable(name) => write!(f, "environment variable {}", Escaped(name.as_bytes())),
+            Self::CommandLine(name) => write!(f, "option {name}"),
+            Self::Key(name) => f.write_str(name),
+        }
+    }
+}
+
+/// Where the values come from that are not defaults.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Origins(BTreeMap<&'static str, Place>);
+
+impl Origins {
+    /// The value of a key comes from here, and no longer from where an earlier one came from.
+    pub(super) fn set(&mut self, key: &'static str, place: Place) {
+        self.0.insert(key, place);
+    }
+
+    /// Where the value of a key comes from.
+    pub(super) fn of(&self, key: &'static str) -> Place {
+        self.0.get(key).cloned().unwrap_or(Place::Key(key))
+    }
+}
+
+/// A configuration that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{place}: {message}")]
+pub struct ConfigFault {
+    /// Where.
+    pub place: Place,
+    /// What is wrong there.
+    pub message: String,
+}
+
+impl ConfigFault {
+    pub(super) fn new(place: Place, message: impl Into<String>) -> Self {
+        Self { place, message: message.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_holds_what_we_need_decides_the_exit_code() {
+        let addr = "127.0.0.1:1".parse().unwrap();
+        let in_use = Fault::Start(StartFault::AddressInUse { what: "the peer's address", addr, advice: "" });
+        let live = Fault::Start(StartFault::ControlInUse { path: PathBuf::from("/run/x") });
+        let broken = Fault::Run(io::Error::other("x"));
+        assert_eq!([in_use.exit_code(), live.exit_code(), broken.exit_code()], [75, 75, 1]);
+        let log = Fault::Log { path: PathBuf::from("/x"), error: io::ErrorKind::NotFound.into() };
+        assert_eq!(log.exit_code(), 78);
+    }
+}

@@ -24,7 +24,7 @@ pub enum DiskFault {
     Denied,
     #[error("the filesystem is read-only")]
     ReadOnly,
-    /// What stands there is not a regular file inside the share.
+    /// It is not a regular file inside the share.
     #[error("not a regular file of the share")]
     NotRegular,
     /// The file became shorter while it was read.
@@ -33,7 +33,7 @@ pub enum DiskFault {
     /// The file is not the one that was scanned or hashed any more.
     #[error("the file has changed")]
     Changed,
-    /// What is remembered of downloads takes all the room that it may take.
+    /// The log of downloads has reached its largest size.
     #[error("the log of downloads is full")]
     LogFull,
     /// The process has no file descriptor left.
@@ -45,7 +45,7 @@ pub enum DiskFault {
     /// The directory is on another filesystem than the part file that lay in it.
     #[error("the filesystem that holds the part file is not mounted")]
     NotMounted,
-    /// The directory is empty, and on another filesystem than it was.
+    /// The directory is empty, and on another filesystem than before.
     #[error("it is empty and on another filesystem than before (is it mounted?)")]
     EmptyMountPoint,
     /// Anything else the system reported, as its `errno` (0 if it gave none).
@@ -63,7 +63,7 @@ fn describe(errno: i32) -> String {
 }
 
 impl DiskFault {
-    /// Whether it says that no file can be made at a path, as that is written.
+    /// Whether no file can be created at the path because of the path itself.
     pub fn rules_out_path(self) -> bool {
         use DiskFault::{Denied, Exists, Missing, NotDirectory, Other, ReadOnly};
         let unusable = [nix::libc::ENAMETOOLONG, nix::libc::ELOOP, nix::libc::EINVAL];
@@ -73,7 +73,7 @@ impl DiskFault {
 }
 
 impl DiskFault {
-    /// Whether it says what stands at a path. Anything else is an error, after which what stands there is unknown.
+    /// Whether it tells what exists at a path. After any other error that is unknown.
     pub fn is_finding(self) -> bool {
         use DiskFault::{Changed, Denied, Exists, Missing, NotDirectory, NotRegular, Shrank};
         matches!(self, Changed | Denied | Exists | Missing | NotDirectory | NotRegular | Shrank)
@@ -104,46 +104,46 @@ impl From<io::Error> for DiskFault {
     }
 }
 
-/// Why an exchange that we dialled did not do what it was for.
+/// Why an exchange that we dialled failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum DialFault {
-    /// Nobody listens there.
+    /// Nothing listens there.
     #[error("connection refused")]
     Refused,
-    /// The network has no way there.
+    /// The network has no route to it.
     #[error("unreachable")]
     Unreachable,
     /// No progress within the limit.
     #[error("timed out")]
     TimedOut,
-    /// The other side broke the connection off: how a peer says no, and how a transfer dies.
+    /// The other side reset the connection: a peer refused, or a transfer broke off.
     #[error("refused by the peer, or broken off")]
     Reset,
     /// The peer refuses, and says why.
     #[error("{0}")]
     Declined(#[from] RefusalReason),
-    /// The response was longer than we take.
+    /// The response was longer than the limit.
     #[error("the response is too long")]
     TooLong,
     /// The response is not what the protocol says.
     #[error("the response is malformed")]
     Malformed,
-    /// What came is not what its hash says.
+    /// The bytes do not match their hash.
     #[error("wrong bytes: they do not match their hash")]
     Corrupt,
-    /// A group that several exchanges brought is not what its hash says: nobody knows which of them brought wrong bytes.
+    /// A group that several exchanges delivered does not match its hash: which of them sent wrong bytes is unknown.
     #[error("the parts of a group that came one after the other do not match its hash")]
     CorruptParts,
     /// What listens there is not a Pyrate program.
     #[error("it answers as {0} does, not as a Pyrate node")]
     NotAPeer(OtherProgram),
-    /// We have no connection left to dial with.
+    /// The limit of outgoing connections is reached.
     #[error("no connection is free")]
     NoDescriptor,
     /// The node gave the order to stop.
     #[error("stopped")]
     Aborted,
-    /// What came could not be written.
+    /// The data could not be written.
     #[error("{0}")]
     Disk(#[from] DiskFault),
 }
@@ -151,7 +151,7 @@ pub enum DialFault {
 /// Why a `p1` peer refuses a request, as it says (PROTOCOL, Refusals).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Error)]
 pub enum RefusalReason {
-    /// It has as much to do as it can do.
+    /// It has no capacity left.
     #[error("busy")]
     Busy,
     /// It shares no file of that name.
@@ -208,7 +208,7 @@ impl From<DiskFault> for RefusalReason {
     }
 }
 
-/// What a host runs in the place of a Pyrate node, as far as its answer shows.
+/// What a host that is no Pyrate node runs, judged by its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
 pub enum OtherProgram {
     /// It answers with HTTP or a page.

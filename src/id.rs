@@ -1,4 +1,4 @@
-//! The names by which rooms speak of connections, transfers, hits and contents.
+//! Identifiers of connections, transfers, hits and contents, for all modules.
 
 use std::fmt;
 
@@ -82,7 +82,8 @@ impl QueryId {
         Self(format!("p1-{random:016x}").into_bytes().into())
     }
 
-    /// A number for [`p1`](Self::p1) that names how many hits the requester takes of one peer (PROTOCOL, part 2, How many hits).
+    /// A number for [`p1`](Self::p1) that names how many hits the requester takes of one peer (PROTOCOL, part 2, How many
+    /// hits).
     pub fn naming_hits_max(random: u64, hits_max: u32) -> u64 {
         let hits_max = u64::from(hits_max).min(HITS_MAX_NAMED);
         (HITS_MAX_MARK << 52) | (hits_max << 40) | (random & ((1 << 40) - 1))

@@ -37,7 +37,7 @@ impl FileName {
     }
 
     /// One component under which a file of this name may be saved in a directory: the last component, at most 255
-    /// bytes, never hidden, never `.` or `..`, and with `_` for what deceives the eye about the rest of the name.
+    /// bytes, never hidden, never `.` or `..`, and with `_` for characters that make the name look like another.
     pub fn safe_component(&self) -> FileName {
         let last = self.last_component();
         let mut safe: Vec<u8> = if last.first().is_none_or(|&b| b == b'.') { b"_".to_vec() } else { Vec::new() };
@@ -103,7 +103,7 @@ pub const fn is_control(byte: u8) -> bool {
     byte < 0x20 || byte == 0x7f
 }
 
-/// Bytes from the network made harmless for a terminal, a table or a log line.
+/// Bytes from the network, escaped for a terminal, a table or a log line.
 ///
 /// Printable text stands as it is; control characters (C0, DEL, C1, and the marks that reorder or hide text), and bytes
 /// that are not UTF-8, are shown as `\n`, `\t`, `\\`, `\x1b` or `\u{202e}`.
@@ -130,7 +130,7 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
-/// The bytes that [`Escaped`] shows as this text. `None` if it shows no name so: then the text is no escaped name.
+/// The bytes that [`Escaped`] shows as this text; `None` if the text is no escaped name.
 pub fn unescaped(text: &[u8]) -> Option<Vec<u8>> {
     let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text);
     while let Some((&byte, after)) = rest.split_first() {

@@ -1,5 +1,5 @@
 //! The units by which limits on shared resources count addresses: one host may have all addresses of its network, and one
-//! owner often has all networks of a wide one. And what is no host name, since it stands for an address.
+//! owner often has all networks of a wide one. Also: which host names are mistyped addresses.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -25,8 +25,8 @@ impl Network {
 /// What one owner often has as a whole: the upper 24 bits of an IPv4 address, or the upper 48 bits of an IPv6 address. The
 /// loopback network is one as well.
 ///
-/// A university, a hosting provider or a local network may be one too, with many honest users. So no limit refuses anything
-/// for its sake: where others want the same, they come first.
+/// A university, a hosting provider or a local network may be one too, with many honest users. So no limit refuses
+/// anything to a wide network; it only comes after others that want the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct WideNetwork(IpAddr);
 
@@ -53,7 +53,7 @@ pub(crate) fn ends_in_number(host: &str) -> bool {
     }
 }
 
-/// What an IPv4 address looks like, for whoever has typed another form.
+/// The form of an IPv4 address, for error messages.
 pub(crate) const IPV4_FORM: &str =
     "an IPv4 address is four numbers from 0 to 255 without leading zeros, as in 192.0.2.7";
 

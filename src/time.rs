@@ -1,5 +1,5 @@
-//! Points in time as plain integers. There is no operating system clock here: whoever runs a state machine says what
-//! time it is.
+//! Points in time as plain integers. No clock is read here: the caller of a state machine passes the
+//! time.
 
 use std::ops::Add;
 use std::time::Duration;

@@ -1,7 +1,8 @@
 //! Which registrants are dialled to see whether somebody listens where they say, and when.
 //!
 //! Only the source address of a registration is ever dialled, and one network has a dial at a time and one in
-//! [`NETWORK_SPACING`], so that nobody can make a bootstrap node dial a machine more often than it would be dialled by a peer.
+//! [`NETWORK_SPACING`], so that nobody can make a bootstrap node dial a machine more often than it would be dialled by a
+//! peer.
 
 use crate::network::Network;
 use crate::time::Instant;
@@ -18,13 +19,13 @@ const SPACING: Duration = Duration::from_millis(250);
 /// Least time between two dials to one network.
 const NETWORK_SPACING: Duration = Duration::from_secs(6);
 
-/// Registrants that wait to be dialled; others wait for their next keepalive.
+/// Registrants that wait to be dialled; further ones wait for their next keepalive.
 const WAITING_MAX: usize = 256;
 
 /// Of these, registrants of one network.
 const WAITING_PER_NETWORK_MAX: usize = 4;
 
-/// How long an answer is taken for granted.
+/// How long a registrant that answered is not dialled again.
 pub(super) const ANSWER_LASTS: Duration = Duration::from_secs(30 * 60);
 
 /// How long a registrant that did not answer once is not dialled again: it may have registered before it listened.
@@ -76,7 +77,7 @@ impl Checks {
         }
     }
 
-    /// A registrant is registered no more.
+    /// A registrant is no longer registered.
     pub(super) fn forget(&mut self, peer: SocketAddr) {
         self.waiting.retain(|waiting| *waiting != peer);
         self.silent.retain(|(_, silent)| *silent != peer);

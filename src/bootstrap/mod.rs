@@ -1,11 +1,11 @@
 //! The bootstrap node as a state machine: a registry of leases, and peer lists drawn from it (PROTOCOL, codes 0 to 3).
 //!
 //! Owns who is registered and until when. Refuses, with a named [`BootstrapRefusal`], messages that are for peers,
-//! registrants that nobody could reach, and registrants beyond the limits. Knows no socket, clock or file: its snapshot
-//! is text that others keep.
+//! unreachable registrants, and registrants beyond the limits. Knows no socket, clock or file: its snapshot is text that the
+//! driver stores.
 //!
-//! Every request is answered by exactly one [`BootstrapAction`], in O(1), or O(k) for a list of k peers. Registrants are
-//! dialled, if that is wanted, by further ones.
+//! Every request is answered by exactly one [`BootstrapAction`], in O(1), or O(k) for a list of k peers. With
+//! `bootstrap_verify`, further actions dial the registrants.
 
 mod checks;
 mod pool;
@@ -29,18 +29,18 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use thiserror::Error;
 
-/// A peer silent for so long is dropped (PROTOCOL, code 3).
+/// A peer that sends no keepalive for so long is dropped (PROTOCOL, code 3).
 pub const LEASE: Duration = Duration::from_secs(600);
 
 /// Most registrations; new ones are refused beyond it.
 pub const REGISTRY_PEERS_MAX: usize = 100_000;
 
-/// Most registrations of one IPv4 address, or of one IPv6 network of 64 bits, which one host can fill at will. A new one takes
-/// the place of another.
+/// Most registrations of one IPv4 address, or of one IPv6 network of 64 bits, which one host can fill at will. A new one
+/// takes the place of another.
 pub const REGISTRY_PEERS_PER_NETWORK_MAX: usize = 256;
 
-/// Of these, those that have been registered for longest need not give their place to new ones, however many come, unless
-/// they did not answer when they were dialled.
+/// So many of these, those registered for longest, are never displaced by new ones, unless they did not answer when they
+/// were dialled.
 pub const REGISTRY_PEERS_SPARED: usize = REGISTRY_PEERS_PER_NETWORK_MAX / 2;
 
 /// Most peers in one list, however many are asked for.
@@ -122,12 +122,12 @@ pub struct Bootstrap {
     limited: Limited,
 }
 
-/// What the limits of a registry have turned away since the start.
+/// What was displaced or refused at the limits of the registry since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Limited {
     /// Registrations that gave their place to a new one of the same network.
     pub displaced: u64,
-    /// New ones for which there was no room.
+    /// New registrations for which there was no room.
     pub refused: u64,
 }
 
@@ -180,7 +180,7 @@ impl Bootstrap {
         self.advance(now);
     }
 
-    /// What the limits have turned away.
+    /// What was displaced or refused at the limits.
     pub fn limited(&self) -> Limited {
         self.limited
     }
@@ -214,7 +214,7 @@ impl Bootstrap {
         (rows, next)
     }
 
-    /// Takes up the registrations of an earlier run. Leases that have ended are left out, as is whatever a registration
+    /// Restores the registrations of an earlier run. Leases that have ended are left out, as is whatever a registration
     /// would be refused for; a lease that ends later than a new one would is shortened to that.
     pub fn restore(&mut self, now: Instant, mut leases: Vec<Lease>) {
         leases.sort_unstable_by_key(|lease| (lease.ends, lease.peer));
@@ -252,7 +252,7 @@ impl Bootstrap {
         self.start_checks(now);
     }
 
-    /// The next thing to do, until `None`. Whoever handles a message polls before the next one, so that no queue grows.
+    /// The next thing to do, until `None`. Poll after each message, so that the queue does not grow.
     pub fn poll_action(&mut self) -> Option<BootstrapAction> {
         self.actions.pop_front()
     }

@@ -1,5 +1,5 @@
 //! Registrations by network, and drawing from them: first the wide network, then the network, then the registration, so that
-//! who has many ports, or many addresses of one wide network, is drawn no more often by that.
+//! many ports, or many addresses of one wide network, do not make their owner likelier to be drawn.
 
 use super::sample::Shuffle;
 use crate::network::{Network, WideNetwork};
@@ -43,9 +43,9 @@ impl Pool {
     }
 }
 
-/// How many rows are drawn, for whom, and how many of one network, and of one unit, before others have theirs. A *unit* is a
-/// wide network; of the asker's own wide network, each network is one. So the peers of a local network, a university or a
-/// hosting provider are listed to each other as if there were no wide networks.
+/// How many rows are drawn, for which asker, and how many of one network, and of one unit, before others have theirs. A
+/// *unit* is a wide network; of the asker's own wide network, each network is one. So the peers of a local network, a
+/// university or a hosting provider are listed to each other as if there were no wide networks.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Wanted {
     pub(super) rows: usize,
@@ -119,8 +119,8 @@ impl<'a> Turns<'a> {
         self.begun.extend(have_their_share);
     }
 
-    /// The unit at one of the places that are drawn: the wide networks but the asker's own, whose place the last one has, then
-    /// the networks of the asker's own.
+    /// The unit at one of the places that are drawn: the wide networks but the asker's own, whose place the last one has,
+    /// then the networks of the asker's own.
     fn unit(&self, place: usize) -> Option<(UnitKey, Unit<'a>)> {
         let others = self.pool.0.len() - usize::from(self.home.is_some());
         if let Some((_, networks)) = self.home.filter(|_| place >= others) {

@@ -1,5 +1,5 @@
-//! Who is registered: a dense vector, an index to find by, two pools to draw from, and through all of them a list in the order
-//! in which leases end.
+//! Who is registered: a dense vector, an index to find by, two pools to draw from, and through all of them a list in the
+//! order in which leases end.
 
 use super::checks::{ANSWER_LASTS, SILENCE_LASTS_MAX, SILENCE_LASTS_MIN};
 use super::pool::{self, Pool, Wanted};
@@ -19,8 +19,8 @@ const NIL: usize = usize::MAX;
 
 /// Registrations with their leases.
 ///
-/// Every lease is equally long, so that a renewed one goes to the end of the list without a search. The maps are only
-/// looked things up in: their order shows nowhere.
+/// Every lease is equally long, so that a renewed one goes to the end of the list without a search. The maps are
+/// never iterated over: their order has no effect.
 #[derive(Debug)]
 pub(super) struct Registry {
     entries: Vec<Entry>,
@@ -140,9 +140,9 @@ impl Registry {
         (rows, more)
     }
 
-    /// Draws up to `wanted` different registrations, of as many wide networks and networks as possible: who registers many
-    /// ports of one network is drawn no more often by that, nor is who has many networks of a wide one, which is the asker's
-    /// own excepted. Those that answered a dial come first. What is left of the list is for the asker's own network, so that
+    /// Draws up to `wanted` different registrations, of as many wide networks and networks as possible: many ports of
+    /// one network, or many networks of a wide one, do not raise the chance of being drawn, except in the asker's own wide
+    /// network. Those that answered a dial come first. What is left of the list is for the asker's own network, so that
     /// an asker which is missing from a list that is not full knows that it is not registered. O(`wanted`).
     pub(super) fn draw(&self, random: &mut impl Rng, wanted: usize, asker: IpAddr) -> Vec<Lease> {
         let (network, home) = (Network::of(asker), WideNetwork::of(asker));
@@ -201,7 +201,7 @@ impl Registry {
     }
 
     /// Registers a peer, or renews the lease that it has: that goes on since it began, and what is known of where the peer
-    /// listens stays. O(1) when no lease ends later, and there is room. Who gave its place, if one did.
+    /// listens stays. O(1) when no lease ends later, and there is room. Returns the peer that was displaced, if one was.
     ///
     /// # Errors
     ///
@@ -238,7 +238,7 @@ impl Registry {
         }
     }
 
-    /// Makes room for one more registration of a network, and says whose place that was, if it was somebody's.
+    /// Makes room for one more registration of a network, and returns the peer that was displaced, if one was.
     fn make_room(&mut self, network: Network) -> Result<Option<SocketAddr>, BootstrapRefusal> {
         if self.by_network.get(&network).is_some_and(|held| *held >= REGISTRY_PEERS_PER_NETWORK_MAX) {
             let displaced = self.least_of(network).ok_or(BootstrapRefusal::AddressFull)?;
@@ -253,7 +253,7 @@ impl Registry {
 
     /// The registration of a full network that gives its place to another: one that did not answer when it was dialled, then
     /// the one that was renewed longest ago of those that were not dialled, but for those that have been there for longest.
-    /// Nobody that answered has to go.
+    /// Peers that answered are never displaced.
     fn least_of(&self, network: Network) -> Option<SocketAddr> {
         let peers = self.pools.iter().flat_map(|pool| pool.of_network(network));
         let mut entries: Vec<_> = peers.filter_map(|peer| self.index.get(&peer).map(|at| &self.entries[*at])).collect();

@@ -1,4 +1,4 @@
-//! The registry as text: what survives a restart. Writing it so that it is there whole or not at all is the store's.
+//! The registry as text: what survives a restart. The store writes it atomically.
 
 use super::{LEASE, Lease, REGISTRY_PEERS_MAX};
 use crate::time::Instant;
@@ -9,8 +9,8 @@ use std::net::{IpAddr, SocketAddr};
 const HEAD: &[u8] =
     b"# Pyrate registry: IP,Port,end of the lease in ms since the epoch[,p1][,since=ms][,answered=ms]\n";
 
-/// Writes a line `IP,Port,End` per lease, with `,p1` for a peer that said `p1`, then since when it is registered, then when it
-/// answered a dial, if it did. Earlier versions wrote neither of the last two.
+/// Writes a line `IP,Port,End` per lease, with `,p1` for a peer that said `p1`, then since when it is registered, then when
+/// it answered a dial, if it did. Earlier versions wrote neither of the last two.
 pub fn encode_snapshot(leases: &[Lease]) -> Vec<u8> {
     let mut out = Vec::with_capacity(HEAD.len() + leases.len() * 40);
     out.extend_from_slice(HEAD);
@@ -26,7 +26,7 @@ pub fn encode_snapshot(leases: &[Lease]) -> Vec<u8> {
     out
 }
 
-/// Reads what [`encode_snapshot`] wrote. Lines that are damaged are left out: whoever stood there registers again. At
+/// Reads what [`encode_snapshot`] wrote. Damaged lines are skipped: those peers register again. At
 /// most [`REGISTRY_PEERS_MAX`] are read.
 pub fn decode_snapshot(text: &[u8]) -> Vec<Lease> {
     text.split(|&b| b == b'\n').filter_map(parse_line).take(REGISTRY_PEERS_MAX).collect()

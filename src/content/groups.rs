@@ -14,7 +14,7 @@ impl Groups {
         Self { words: vec![0; words], count, held: 0 }
     }
 
-    /// The same groups of a content of `count` groups; those beyond it are left out.
+    /// The same groups of a content of `count` groups; groups beyond it are dropped.
     pub fn resized(&self, count: u64) -> Self {
         let mut resized = Self::none(count);
         for group in self.iter() {
@@ -48,7 +48,7 @@ impl Groups {
         group < self.count && self.words[(group / 64) as usize] & bit(group) != 0
     }
 
-    /// Puts a group in. Says whether it was new; one beyond the content is not taken.
+    /// Adds a group. True if it was new; a group beyond the content is not added.
     pub fn insert(&mut self, group: u64) -> bool {
         let new = group < self.count && !self.contains(group);
         if new {
@@ -58,7 +58,7 @@ impl Groups {
         new
     }
 
-    /// Takes a group out. Says whether it was there.
+    /// Removes a group. True if it was in the set.
     pub fn remove(&mut self, group: u64) -> bool {
         let was = self.contains(group);
         if was {

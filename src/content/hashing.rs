@@ -1,11 +1,11 @@
-//! Bytes to chaining values and hashes, in as many pieces as the caller likes.
+//! Bytes to chaining values and hashes, in pieces of any size.
 
 use super::{ChainingValue, GROUP_BYTES, group_count};
 use crate::id::ContentHash;
 use blake3::Hasher;
 use blake3::hazmat::{HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root};
 
-/// What the bytes of one group came to.
+/// The result of hashing one group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Digest {
     /// Of a group among others.
@@ -21,7 +21,7 @@ pub struct GroupHasher {
 }
 
 impl GroupHasher {
-    /// Begins a group of a file of `size` bytes.
+    /// For one group of a file of `size` bytes.
     pub fn new(size: u64, group: u64) -> Self {
         let mut hasher = Hasher::new();
         hasher.set_input_offset(group.saturating_mul(GROUP_BYTES));
@@ -33,7 +33,7 @@ impl GroupHasher {
         self.hasher.update(bytes);
     }
 
-    /// What they came to; at least one byte was taken, or the file is empty.
+    /// The result; at least one byte was taken, or the file is empty.
     pub fn finish(self) -> Digest {
         if self.alone {
             Digest::Content(ContentHash(*self.hasher.finalize().as_bytes()))
@@ -43,8 +43,8 @@ impl GroupHasher {
     }
 }
 
-/// Merges the chaining values of a file of two groups or more into its hash, keeping one value for each level of the
-/// tree: a list of any length is proved as it comes in.
+/// Merges the chaining values of a file of two groups or more into its hash. It keeps one value for each level of the tree,
+/// so that a list of any length is verified while it is received.
 #[derive(Debug, Clone, Default)]
 pub struct ChainHasher {
     /// Of whole subtrees, the largest first.
@@ -69,7 +69,7 @@ impl ChainHasher {
         self.pushed
     }
 
-    /// The hash that they give; `None` of fewer than two.
+    /// The hash; `None` for fewer than two values.
     pub fn finish(mut self) -> Option<ContentHash> {
         while self.stack.len() > 2 {
             self.merge();
@@ -85,7 +85,7 @@ impl ChainHasher {
     }
 }
 
-/// Hashes a whole file whose size need not be known, and keeps the chaining values on the way.
+/// Hashes a whole file whose size need not be known, and keeps the chaining values.
 #[derive(Debug, Clone, Default)]
 pub struct ContentHasher {
     group: Hasher,

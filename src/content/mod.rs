@@ -1,11 +1,11 @@
 //! What a file's bytes are, beyond its name: groups of 1 MiB, the chaining value of each, and the BLAKE3 hash that they
 //! give when merged (PROTOCOL, part 2, Ranges and metadata; the BLAKE3 paper, 2.1 and 2.5).
 //!
-//! A vocabulary of all rooms: pure functions of bytes, without file or socket.
+//! Every module may use it: pure functions of bytes, without file or socket.
 //!
-//! | room | holds |
+//! | file | holds |
 //! |---|---|
-//! | `hashing` | bytes to chaining values and hashes, in as many pieces as one likes |
+//! | `hashing` | bytes to chaining values and hashes, in pieces of any size |
 //! | `outline` | a content as its hash and chaining values prove it |
 //! | `groups` | a set of groups |
 

@@ -4,10 +4,10 @@ use super::{ChainHasher, ChainingValue, Digest, group_count, group_span};
 use crate::id::ContentHash;
 use thiserror::Error;
 
-/// Why metadata prove nothing.
+/// Why chaining values are refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum OutlineFault {
-    /// Not one value for each group of the size.
+    /// The size needs another number of values.
     #[error("the number of chaining values does not fit the size")]
     Count,
     /// Merged, they give another hash.
@@ -17,8 +17,8 @@ pub enum OutlineFault {
 
 /// A content's hash, its size, and the chaining values that let each group be checked alone.
 ///
-/// The values are nodes of the hash tree, so a group that was checked against one holds the right bytes whatever else is
-/// claimed. Whether each value is that of a group, and so the size, is a claim until the last group was checked.
+/// The values are nodes of the hash tree, so a group that matches one holds the right bytes whatever else is claimed.
+/// Whether each value is that of a whole group, and therefore the size, stays unproved until the last group was checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outline {
     b3: ContentHash,
@@ -30,8 +30,8 @@ impl Outline {
     /// Takes the chaining values of a content: none for one of at most one group, else one for each.
     ///
     /// # Errors
-    /// If they do not fit the size or do not give the hash. Takes 0.1 us a value: long lists are better proved as they
-    /// come in, by a [`ChainHasher`], and then taken by [`Outline::proved`].
+    /// If they do not fit the size or do not give the hash. Takes 0.1 us a value: verify long lists while they
+    /// are received, by a [`ChainHasher`], and pass that to [`Outline::proved`].
     pub fn new(b3: ContentHash, size: u64, chain: Vec<ChainingValue>) -> Result<Self, OutlineFault> {
         let mut hasher = ChainHasher::default();
         chain.iter().for_each(|value| hasher.push(*value));

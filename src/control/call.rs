@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 
 /// A call: the JSON-RPC `method` (snake_case) and its `params`.
 ///
-/// Whoever makes a call that starts work ([`Search`](Self::Search), [`List`](Self::List),
-/// [`Download`](Self::Download), [`Rescan`](Self::Rescan)) is sent the notices of that work from then on.
+/// A client that makes a call that starts work ([`Search`](Self::Search), [`List`](Self::List),
+/// [`Download`](Self::Download), [`Rescan`](Self::Rescan)) receives the notices of that work from then on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "method", content = "params", rename_all = "snake_case")]
 pub enum Request {
@@ -36,7 +36,7 @@ pub enum Request {
     List {
         peer: SocketAddr,
     },
-    /// Forget a peer, until somebody names it again.
+    /// Forget a peer, until a list, a search or a user names it again.
     Forget {
         peer: SocketAddr,
     },
@@ -63,12 +63,12 @@ pub enum Request {
         /// Download ids, as users type them.
         ids: String,
     },
-    /// Let paused downloads go on; one that the disk stopped tries at once.
+    /// Resume paused downloads; one that the disk stopped tries at once.
     Resume {
         /// Download ids, as users type them.
         ids: String,
     },
-    /// Try again at once: downloads that wait for their sources, and those that failed. All sources are asked anew.
+    /// Try again at once: downloads that wait for their sources, and those that failed. All sources are asked again.
     Retry {
         /// Download ids, as users type them.
         ids: String,
@@ -84,7 +84,7 @@ pub enum Request {
         #[serde(default)]
         after: Option<RawText>,
     },
-    /// Scan the share now. Answered at once; [`Notice::Scan`](super::Notice::Scan) follow until it is through.
+    /// Scan the share now. Answered at once; [`Notice::Scan`](super::Notice::Scan) follow until it is done.
     Rescan,
     /// The bootstrap links, and one page of the registry if we serve.
     Bootstrap {
@@ -94,14 +94,14 @@ pub enum Request {
     },
     /// Send every notice from now on.
     Events,
-    /// Read the configuration anew and reopen the log.
+    /// Reload the configuration and reopen the log.
     Reload,
     /// Change the log level until the next start or reload.
     LogLevel {
         /// error, warn, info, debug or trace.
         level: String,
     },
-    /// Leave: as SIGTERM does.
+    /// Shut down, as on SIGTERM.
     Stop,
 }
 
@@ -115,6 +115,7 @@ pub enum Selector {
     Hits(String),
     /// A file of one peer by name.
     File { peer: SocketAddr, name: RawText },
-    /// A content, by the 64 hex digits of its BLAKE3: from the hits remembered, or else from whoever a search finds.
+    /// A content, by the 64 hex digits of its BLAKE3: from the hits remembered, or else from the sources that a search
+    /// finds.
     Content(String),
 }

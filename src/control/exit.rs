@@ -4,7 +4,7 @@ use crate::fault::{DialFault, DiskFault};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// Why a command of a user ended, as a number that scripts test.
+/// The outcome of a command, as a number that scripts test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum ExitCode {
@@ -13,7 +13,7 @@ pub enum ExitCode {
     TimedOut = 2,
     /// No hit, or no such id.
     NotFound = 3,
-    /// The network does not let us.
+    /// A network error.
     Network = 6,
     Unfinished = 7,
     DiskFull = 9,
@@ -25,7 +25,7 @@ pub enum ExitCode {
     Usage = 28,
     /// Every source is busy or gone.
     NoSource = 29,
-    /// The content is not what the hash says.
+    /// The content does not match its hash.
     Checksum = 32,
     /// No daemon answers at the control socket.
     NoDaemon = 69,

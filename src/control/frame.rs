@@ -126,7 +126,7 @@ pub fn encode_request(call: &CallId, request: &Request) -> Vec<u8> {
 ///
 /// # Errors
 ///
-/// What is wrong with it, in one escaped line: whoever sent it is no daemon of ours.
+/// What is wrong with it, in one escaped line: the sender is no daemon of this version.
 pub fn decode_incoming(line: &[u8]) -> Result<Incoming, String> {
     let value: Value = serde_json::from_slice(line).map_err(|e| escaped(&format!("not JSON: {e}")))?;
     let Value::Object(mut object) = value else { return Err("not an object".into()) };

@@ -1,4 +1,4 @@
-//! Ids as users type them: `7`, `2,4-6`, `all`, and where it does no harm, unique beginnings.
+//! Ids as users type them: `7`, `2,4-6`, `all`, and where it does no harm, unique prefixes.
 
 use super::{CallError, ExitCode};
 use crate::name::Escaped;
@@ -17,8 +17,8 @@ pub enum IdForm {
 /// of which at least one must be known, or `all`; with [`IdForm::Beginnings`] also the unique beginning of an id (a whole
 /// id is preferred).
 ///
-/// Returns them in the order typed, ranges and `all` ascending, none twice. `all` stands for nothing where there is nothing:
-/// the list is empty if it is the only part.
+/// Returns them in the order typed, ranges and `all` ascending, none twice. Where no id is known, `all` is allowed
+/// and gives none.
 ///
 /// # Errors
 ///

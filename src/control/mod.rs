@@ -31,7 +31,7 @@ pub use reply::{
 };
 pub use text::RawText;
 
-/// The usual port of a peer (PROTOCOL, part 1), which is meant where none is named.
+/// The usual port of a peer (PROTOCOL, part 1), which is used where none is given.
 pub const PEER_PORT: u16 = 63_339;
 
 use serde::{Deserialize, Serialize};
@@ -43,7 +43,7 @@ pub enum CallId {
     Number(u64),
     /// At most 64 bytes.
     Text(String),
-    /// None: a JSON-RPC notification, which is carried out and never answered.
+    /// None: a JSON-RPC notification, which is executed and never answered.
     Notification,
 }
 

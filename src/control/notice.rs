@@ -1,4 +1,4 @@
-//! What a daemon tells its control clients unasked.
+//! Notices: what a daemon reports to its control clients without a call.
 
 use super::{CallError, DownloadRow, HitRow, RawText, SourceRow};
 use serde::{Deserialize, Serialize};
@@ -31,9 +31,9 @@ pub enum Notice {
     SearchDone {
         search: u32,
         hits: u64,
-        /// There were more than are remembered.
+        /// There were more hits than are remembered.
         truncated: bool,
-        /// Why it brought nothing, if it is known.
+        /// Why there are no hits, if that is known.
         error: Option<CallError>,
     },
     /// A download changed its state or made progress.
@@ -41,7 +41,7 @@ pub enum Notice {
         /// The row as it stands now.
         download: DownloadRow,
     },
-    /// A source of a download failed, said no, or sent wrong bytes.
+    /// A source of a download failed, refused, or sent wrong bytes.
     SourceLost {
         download: u32,
         /// The source as it stands now.
@@ -85,7 +85,7 @@ pub enum Notice {
     Scan {
         /// Files seen so far, or shared now.
         files: u64,
-        /// It is through.
+        /// The scan has ended.
         done: bool,
         /// Names left out because they hold control bytes or are too long.
         names_refused: u64,

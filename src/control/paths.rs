@@ -1,4 +1,4 @@
-//! Where the control socket and the state directory are unless somebody says otherwise. Pure: the environment is a
+//! The default places of the control socket and the state directory. Pure: the environment is a
 //! parameter, and nothing is looked up on disk.
 
 use std::ffi::OsString;
@@ -13,7 +13,7 @@ const SYSTEM_SOCKET: &str = "/run/pyrate/control.sock";
 /// The configuration of the daemon, in a directory for those of all programs.
 const CONFIGURATION_FILE: &str = "pyrate/pyrated.toml";
 
-/// The variable that overrides the configuration of the daemon, and tells its clients the same.
+/// The variable that overrides `control_socket`, for the daemon and for its clients.
 pub const SOCKET_VARIABLE: &str = "PYRATE_CONTROL_SOCKET";
 
 /// The daemon's state directory: systemd's `$STATE_DIRECTORY`, else `$XDG_STATE_HOME/pyrate`, else

@@ -1,4 +1,4 @@
-//! The answer to `reload`: what is in force, and what is not yet.
+//! The answer to `reload`: which values are in force, and which wait for a restart.
 
 use super::RawText;
 use serde::{Deserialize, Serialize};

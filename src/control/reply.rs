@@ -32,11 +32,11 @@ pub struct StatusReply {
     /// The endpoint that other peers are given; `None` while unknown.
     pub advertise: Option<SocketAddr>,
     pub bootstraps: Vec<LinkRow>,
-    /// Known peers that are not dead.
+    /// Known peers that have not failed.
     pub peers: u64,
     pub shared_files: u64,
     pub shared_bytes: u64,
-    /// Why the last scan could not read the share; `None` if it could. What was found before is shared still.
+    /// Why the last scan could not read the share; `None` if it could. What was found before stays shared.
     #[serde(default)]
     pub share_error: Option<CallError>,
     /// A scan of the share is running.
@@ -73,58 +73,58 @@ pub struct LimitedReply {
     pub searches_dropped: u64,
     /// Searches of others beyond what their network may send.
     pub searches_refused: u64,
-    /// Copies of others' searches for which there was no room.
+    /// Copies of others' searches that were dropped because a queue was full.
     pub forwards_dropped: u64,
-    /// Searches of others of which it was said early that we are done, because there was no room.
+    /// Searches of others that we reported as done early, because the table of open searches was full.
     pub searches_ended_early: u64,
-    /// Answers not looked for or not sent, because there was no room or a stranger's allowance was used up.
+    /// Answers not looked for or not sent, because a queue was full or the quota of unproven requesters was used up.
     pub answers_dropped: u64,
-    /// Answers not looked for because what the answers cost that a network causes was used up.
+    /// Answers not looked for because the network of the requester had used up its quota.
     pub answers_refused: u64,
-    /// Answers that had fewer hits than the requester had named, because many others were on their way.
+    /// Answers with fewer hits than the requester had asked for, because many other answers were being sent.
     pub answers_cut: u64,
-    /// Answers not sent, because there was no room, to requesters of which nothing shows that they can be reached.
+    /// Answers not sent, because a queue was full, to requesters that have not shown that they can be reached.
     pub stranger_answers_dropped: u64,
-    /// Requests of peers for which there was no room, or that gave theirs to a network that had fewer.
+    /// Requests of peers that were dropped because a queue was full; the network with most requests loses its newest.
     pub requests_dropped: u64,
     /// Requesters that are not called back, for the same reason.
     pub call_backs_dropped: u64,
     /// Hits for a query that is not ours, or no longer.
     pub hits_unasked: u64,
-    /// Announcements of newcomers that were not acted on, because their network or all of them had used up the allowance.
+    /// Announcements of newcomers that were not acted on, because their network or all of them had used up the quota.
     pub announcements_refused: u64,
-    /// Known peers that gave way to others.
+    /// Known peers that were replaced by others.
     pub peers_displaced: u64,
-    /// Neighbours that gave way to peers on a list because nothing showed that they do what a peer does.
+    /// Neighbours replaced by peers of a list because they had not shown that they work as a peer.
     pub neighbours_replaced: u64,
-    /// Records of what others did or asked for that gave way to others: searches seen, requesters and their rings, files to be
-    /// hashed first, peers asked what they speak, runs of ranges, endpoints that have shown `p1`.
+    /// Records of what others did or asked for that were replaced by newer ones: searches seen, requesters and their rings,
+    /// files to be hashed first, peers asked for their protocol version, runs of ranges, endpoints that have shown `p1`.
     pub records_displaced: u64,
-    /// Hits of a network that has its share of the rows of a search, which others needed.
+    /// Hits beyond the share that their network has of the rows of a search.
     pub hits_over_share: u64,
     /// Hits, and files of a listing, for which the table of rows had no room.
     pub hits_dropped: u64,
-    /// Rows of larger searches or listings that gave way to others.
+    /// Rows of larger searches or listings that were removed for others.
     pub hits_displaced: u64,
-    /// Sources of downloads that gave their place to another.
+    /// Sources of downloads that were replaced by another.
     pub sources_displaced: u64,
-    /// Sources of downloads that were left alone because they brought nothing while others might.
+    /// Sources of downloads that were set aside because they delivered nothing while others might.
     pub sources_silent: u64,
-    /// Sources of downloads that were left out because they sent what cannot be right.
+    /// Sources of downloads that were excluded because they sent wrong data.
     pub sources_corrupt: u64,
-    /// Downloads that brought next to nothing while others waited for a place.
+    /// Downloads that gave up their place because they received next to nothing while others waited.
     pub downloads_crawling: u64,
-    /// Connections from outside that were closed because others needed their descriptors.
+    /// Connections from outside that were closed because others needed the descriptors.
     pub connections_displaced: u64,
-    /// Connections from outside that were turned away because their network has its share.
+    /// Connections from outside that were refused because their network had its share.
     pub connections_refused: u64,
     /// Responses to slow readers that were broken off because requests of networks with fewer waited.
     pub responses_displaced: u64,
     /// Idle streams that were closed because their network had too many.
     pub streams_displaced: u64,
-    /// Requests for metadata that were refused as busy, because those on their way filled the memory for them.
+    /// Requests for metadata that were refused as busy, because responses being sent filled the memory for metadata.
     pub metadata_refused: u64,
-    /// Registrations with our bootstrap node that gave their place to a new one of the same network.
+    /// Registrations with our bootstrap node that were replaced by a new one of the same network.
     pub registrations_displaced: u64,
     /// New registrations for which our bootstrap node had no room.
     pub registrations_refused: u64,
@@ -159,20 +159,20 @@ pub enum LinkState {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PeerRow {
     pub addr: SocketAddr,
-    /// How we learned of it.
+    /// How it became known.
     pub source: PeerSource,
-    /// What we think of it.
+    /// Whether it answers.
     pub state: PeerState,
     /// When it last answered or spoke, epoch seconds.
     pub last_seen: Option<u64>,
-    /// It speaks `p1`: it has shown so, or a bootstrap node says so. `Some(false)` if it behaved as a base peer; `None`
+    /// It speaks `p1`: it has shown so, or a bootstrap node lists it so. `Some(false)` if it behaved as a base peer; `None`
     /// while nothing is known.
     pub p1: Option<bool>,
     /// It is among the neighbours that searches go to.
     pub neighbour: bool,
 }
 
-/// How we learned of a peer.
+/// How a peer became known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PeerSource {
@@ -184,7 +184,7 @@ pub enum PeerSource {
     User,
 }
 
-/// What we think of a peer.
+/// Whether a peer answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PeerState {
@@ -237,13 +237,13 @@ pub struct HitRow {
     pub name: RawText,
     /// All names that sources have for it, the first included.
     pub names: Vec<RawText>,
-    /// Bytes; `None` if nobody said.
+    /// Bytes; `None` if no source gave a size.
     pub size: Option<u64>,
-    /// BLAKE3 in hex; `None` if nobody said: then the row is one name, and a download of it is unverified.
+    /// BLAKE3 in hex; `None` if no source gave it: then the row is one name, and a download of it is unverified.
     pub b3: Option<String>,
     /// Who offers it.
     pub sources: Vec<SocketAddr>,
-    /// In answers to `hits`: its search found more than is remembered, or than peers sent. Left out if not so.
+    /// In answers to `hits`: its search found more than is remembered, or than peers sent. Omitted if false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub truncated: bool,
 }
@@ -269,21 +269,21 @@ pub struct DownloadRow {
     pub name: RawText,
     /// The final path; `None` until it is known.
     pub path: Option<RawText>,
-    /// Where it stands.
+    /// Its state.
     pub state: DownloadState,
     /// Bytes written: verified ones, if `b3` is known.
     pub bytes_done: u64,
-    /// Bytes in all; `None` if nobody said.
+    /// Bytes in all; `None` if no source gave a size.
     pub size: Option<u64>,
     /// Bytes per second over the last seconds; `None` while not active.
     pub rate: Option<u64>,
-    /// BLAKE3 in hex; `None` if nobody said.
+    /// BLAKE3 in hex; `None` if no source gave it.
     pub b3: Option<String>,
     /// The content equals a hash that was given for this download before its bytes came.
     pub verified: bool,
     /// Who offers it.
     pub sources: Vec<SocketAddr>,
-    /// The same sources with what each has brought.
+    /// The same sources with what each has delivered.
     pub shares: Vec<SourceRow>,
     /// Seconds until it is done at this rate; `None` if that cannot be said.
     pub eta_s: Option<u64>,
@@ -293,8 +293,8 @@ pub struct DownloadRow {
     pub error: Option<super::CallError>,
     /// Seconds until the next attempt, while [`Retrying`](DownloadState::Retrying).
     pub retry_in_s: Option<u64>,
-    /// Why how it stands could not be written to the state directory, so that a restart does not know of it; `None` if
-    /// all is well. The daemon tries it again.
+    /// Why its state could not be written to the state directory, so that a restart will not know of it; `None` if it was
+    /// written. The daemon tries again.
     #[serde(default)]
     pub not_remembered: Option<Box<super::CallError>>,
 }
@@ -323,13 +323,13 @@ pub enum SourceState {
     Active,
     /// Asked later: it failed, or others that the user chose are asked first.
     Waiting,
-    /// It said no.
+    /// It refused.
     Refused,
     /// It sent wrong bytes, and is not asked for this content any more.
     Corrupt,
 }
 
-/// Where a download stands.
+/// State of a download.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DownloadState {
@@ -370,7 +370,7 @@ pub struct FileRow {
     pub size: Option<u64>,
     /// BLAKE3 in hex; `None` while unknown.
     pub b3: Option<String>,
-    /// It is not shared yet, since it was changed a short time ago. Left out of the JSON if not so.
+    /// It is not shared yet, since it was changed a short time ago. Omitted if false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub being_written: bool,
 }
@@ -387,7 +387,7 @@ pub struct RegistryPage {
     /// By address.
     pub peers: Vec<RegistryRow>,
     pub count: u64,
-    /// How those who register answer, if they are dialled.
+    /// How many registered peers answer, if they are dialled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checks: Option<ChecksReply>,
     /// Ask for `after` this to go on; `None` at the end.

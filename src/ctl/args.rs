@@ -37,10 +37,10 @@ pub(super) struct Options {
     pub(super) command: Command,
 }
 
-/// Why there is nothing to run.
+/// Why no command is run.
 #[derive(Debug, PartialEq)]
 pub(super) enum Early {
-    /// Asked for: goes to the standard output, and the program has done its work.
+    /// Help or version: for the standard output, and the program succeeds.
     Told(String),
     /// A usage error, in one or more lines.
     Usage {
@@ -89,7 +89,7 @@ pub(super) fn parse(arguments: &[OsString]) -> Result<Options, Early> {
     })
 }
 
-/// The parser's complaint with the user's bytes in it made readable.
+/// A message of the parser, with the user's bytes escaped.
 fn shown(message: &str) -> String {
     message.trim().lines().map(|line| Escaped(&argv::decode(line)).to_string()).collect::<Vec<_>>().join("\n")
 }
@@ -129,8 +129,8 @@ struct Line {
     #[argh(switch)]
     terse: bool,
 
-    /// how long to wait for an answer (30s), as 30s, 2m or a number of seconds; also bounds a download that is
-    /// followed, which has no bound else
+    /// how long to wait for an answer (30s), as 30s, 2m or a number of seconds; also limits how long a download
+    /// is followed, which has no limit otherwise
     #[argh(option, arg_name = "time", from_str_fn(duration))]
     timeout: Option<Duration>,
 
@@ -215,7 +215,7 @@ pub(super) struct List {
     pub(super) peer: SocketAddr,
 }
 
-/// forget a peer that was mistyped; one that a list names comes back
+/// forget a mistyped peer; it comes back if a peer list names it
 #[derive(FromArgs, Debug, PartialEq)]
 #[argh(subcommand, name = "forget", help_triggers("-h", "--help"))]
 pub(super) struct Forget {
@@ -250,7 +250,7 @@ pub(super) struct Downloads {
     pub(super) ids: Vec<String>,
 }
 
-/// stop downloads and keep what came of them
+/// stop downloads and keep their data
 #[derive(FromArgs, Debug, PartialEq)]
 #[argh(subcommand, name = "pause", help_triggers("-h", "--help"))]
 pub(super) struct Pause {
@@ -259,7 +259,7 @@ pub(super) struct Pause {
     pub(super) ids: Vec<String>,
 }
 
-/// let paused downloads go on
+/// resume paused downloads
 #[derive(FromArgs, Debug, PartialEq)]
 #[argh(subcommand, name = "resume", help_triggers("-h", "--help"))]
 pub(super) struct Resume {
@@ -277,7 +277,7 @@ pub(super) struct Retry {
     pub(super) ids: Vec<String>,
 }
 
-/// stop downloads and remove what came of them
+/// stop downloads and remove their data
 #[derive(FromArgs, Debug, PartialEq)]
 #[argh(subcommand, name = "cancel", help_triggers("-h", "--help"))]
 pub(super) struct Cancel {
@@ -291,7 +291,7 @@ pub(super) struct Cancel {
 #[argh(subcommand, name = "files", help_triggers("-h", "--help"))]
 pub(super) struct Files {}
 
-/// look at the shared directory now, and wait until that is through
+/// scan the shared directory now, and wait until that is done
 #[derive(FromArgs, Debug, PartialEq)]
 #[argh(subcommand, name = "rescan", help_triggers("-h", "--help"))]
 pub(super) struct Rescan {}
@@ -306,7 +306,7 @@ pub(super) struct Bootstrap {}
 #[argh(subcommand, name = "events", help_triggers("-h", "--help"))]
 pub(super) struct Events {}
 
-/// have the daemon read its configuration anew and reopen its log
+/// have the daemon reload its configuration and reopen its log
 #[derive(FromArgs, Debug, PartialEq)]
 #[argh(subcommand, name = "reload", help_triggers("-h", "--help"))]
 pub(super) struct Reload {}
@@ -320,7 +320,7 @@ pub(super) struct LogLevel {
     pub(super) level: String,
 }
 
-/// have the daemon unregister, save and leave; wait until it has
+/// have the daemon unregister, save its state and exit; wait until it has
 #[derive(FromArgs, Debug, PartialEq)]
 #[argh(subcommand, name = "stop", help_triggers("-h", "--help"))]
 pub(super) struct Stop {}
@@ -357,7 +357,7 @@ fn positive(text: &str) -> Result<u32, String> {
     text.parse().ok().filter(|&number| number > 0).ok_or_else(|| "a whole number from 1 on".into())
 }
 
-/// Reads an address or a host name, with a port or without. Waits for the name to be looked up.
+/// Reads an address or a host name, with a port or without. Blocks while the name is looked up.
 fn peer(text: &str) -> Result<SocketAddr, String> {
     let wrong =
         "a peer is an address or host name, and perhaps a port, as 192.0.2.7:63339, localhost or [2001:db8::7]:63339";
@@ -381,7 +381,7 @@ fn peer(text: &str) -> Result<SocketAddr, String> {
     }
     let found = (host, port).to_socket_addrs().map_err(|error| format!("{wrong}; '{host}': {error}"))?;
     let found: Vec<SocketAddr> = found.collect();
-    // Peers listen at IPv4 addresses unless they are told otherwise.
+    // Peers listen at IPv4 addresses by default.
     found
         .iter()
         .find(|peer| peer.is_ipv4())
@@ -390,7 +390,7 @@ fn peer(text: &str) -> Result<SocketAddr, String> {
         .ok_or_else(|| format!("'{host}' has no address"))
 }
 
-/// A name as it is, also where the user has pasted it as it was shown.
+/// A name, also if the user has pasted it in escaped form.
 pub(super) fn as_shown(name: Vec<u8>) -> Vec<u8> {
     unescaped(&name).unwrap_or(name)
 }

@@ -1,5 +1,5 @@
-//! From what the system hands over to what the parser takes: arguments are bytes here and Unicode there, and options
-//! of the program may stand anywhere here but must come first there.
+//! Prepares the arguments for the parser: they are bytes and it takes Unicode, and options of the program may stand anywhere
+//! while it takes them at the beginning.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -85,7 +85,7 @@ pub(super) fn arrange(arguments: Vec<String>) -> Vec<String> {
         rest.remove(0);
         help = true;
     }
-    // Help is about the command, wherever it was asked for, and nothing else counts then.
+    // Wherever help is asked for, it is that of the command, and all other arguments are ignored.
     if help {
         let command = rest.into_iter().find(|argument| !argument.starts_with('-'));
         return command.into_iter().chain(["--help".to_owned()]).collect();

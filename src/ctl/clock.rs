@@ -8,16 +8,16 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 pub(super) struct Deadline(Option<Instant>);
 
 impl Deadline {
-    /// Waits as long as it takes.
+    /// No limit.
     pub(super) const NEVER: Self = Self(None);
 
-    /// So long from now; never if that is beyond what the clock can count.
+    /// This long from now; never if the clock cannot represent that.
     #[expect(clippy::disallowed_methods, reason = "a client waits for its own user; it is not simulated")]
     pub(super) fn after(span: Duration) -> Self {
         Self(Instant::now().checked_add(span))
     }
 
-    /// What is left: zero once it has passed, `None` if there is no deadline.
+    /// The remaining time: zero once it has passed, `None` if there is no deadline.
     #[expect(clippy::disallowed_methods, reason = "a client waits for its own user; it is not simulated")]
     pub(super) fn left(self) -> Option<Duration> {
         self.0.map(|at| at.saturating_duration_since(Instant::now()))

@@ -1,4 +1,4 @@
-//! The connection to the daemon: calls and notices, each wait bounded by a deadline and broken off by Ctrl-C.
+//! The connection to the daemon: calls and notices, each wait limited by a deadline and interrupted by Ctrl-C.
 
 use super::clock::Deadline;
 use crate::control::{
@@ -20,7 +20,7 @@ use std::time::Duration;
 /// Notices held back while an answer is waited for.
 const NOTICES_WAITING_MAX: usize = 100_000;
 
-/// Between two looks whether the daemon's process has gone: one that is not our child sends no SIGCHLD.
+/// Interval of checks whether the daemon's process has ended: one that is not our child sends no SIGCHLD.
 const EXIT_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Bytes asked for in one read.
@@ -29,13 +29,13 @@ const READ_BYTES_MAX: usize = 64 << 10;
 const SOCKET: usize = 0;
 const INTERRUPT: usize = 1;
 
-/// What came while the user's command waits for news.
+/// What came while a command waits for notices.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "nearly all are notices")]
 pub(super) enum Heard {
-    /// Something happened.
+    /// A notice.
     Notice(Notice),
-    /// Something happened that a newer daemon knows and we do not.
+    /// A notice of a newer daemon, of a kind that we do not know.
     Unknown(Value),
     Deadline,
     /// The user pressed Ctrl-C. Only after [`Connection::watch_interrupts`].
@@ -58,7 +58,7 @@ pub(super) struct Connection {
 /// The process behind the connection, if it is a `pyrated` and can be seen from here.
 struct Daemon {
     pid: i32,
-    /// When it was started, in the kernel's words: another process may get its number.
+    /// When it was started, as the kernel writes it: another process may get its number.
     started: String,
 }
 
@@ -87,7 +87,7 @@ fn start_of(pid: i32) -> Option<String> {
 /// Fields of `/proc/PID/stat` between the state, which is the third, and the time of start, which is the 22nd.
 const STAT_FIELDS_TO_START: usize = 18;
 
-/// Why a wait was over.
+/// Why a wait ended.
 enum Woken {
     Ready,
     Deadline,
@@ -189,12 +189,12 @@ impl Connection {
         }
     }
 
-    /// Forgets the notices that came before the last answer: what they tell of is older than the answer.
+    /// Drops the notices that came before the last answer, which is newer than they are.
     pub(super) fn forget_waiting(&mut self) {
         self.waiting.clear();
     }
 
-    /// Waits until the process of the daemon has gone. False if it is still there at the deadline. Of a program that embeds a
+    /// Waits until the process of the daemon has ended. False if it still runs at the deadline. Of a program that embeds a
     /// daemon, the end of the connection is all that can be awaited.
     pub(super) fn await_exit(&self, until: Deadline) -> bool {
         let is_there = || self.daemon.as_ref().is_some_and(Daemon::is_there);
@@ -222,7 +222,7 @@ impl Connection {
                         Woken::Interrupted => return Err(other("interrupted".into())),
                     }
                 }
-                // The daemon may have said why it hung up before it did: that is read next.
+                // The daemon may have sent the reason before it closed the connection: that is read next.
                 Err(_) => return Ok(()),
             }
         }

@@ -1,8 +1,8 @@
 //! `download -o -`: the content of a file on the standard output.
 //!
-//! The daemon saves and checks the file as in every download, and then it is copied: nothing is written of a download that fails, and of
-//! one that has a hash nothing but what matches it, or the end is code 32. The daemon may be another user: it keeps the
-//! file in its download directory, and whoever may not read it there gets code 17.
+//! The daemon saves and checks the file as in every download, and then it is copied: nothing is written of a download that
+//! fails. If a hash is known and the copied bytes do not match it, the exit code is 32. The daemon may run as another user:
+//! it keeps the file in its download directory, and a user who may not read it there gets code 17.
 
 use super::output::{Output, Reader};
 use super::text::name;
@@ -15,10 +15,10 @@ use std::os::unix::ffi::OsStrExt;
 /// Bytes copied at once.
 const COPY_BYTES_MAX: usize = 128 << 10;
 
-/// Copies what a finished download has brought.
+/// Copies the file of a finished download.
 pub(super) fn copy(output: Output, row: &DownloadRow) -> Result<(), CallError> {
     let Some(path) = &row.path else {
-        return Err(CallError::new(ExitCode::FileIo, "the daemon does not tell where it has saved the file"));
+        return Err(CallError::new(ExitCode::FileIo, "the daemon did not say where it saved the file"));
     };
     let shown = name(path.as_bytes());
     let failed = |error: io::Error| {

@@ -4,7 +4,7 @@ use super::Session;
 use super::args::Download;
 use super::follow::{End, await_places, follow, is_final};
 use super::orders::remark_not_remembered;
-use super::output::remark;
+use super::output::{complain, remark};
 use super::query::{all_hits, downloads_of};
 use super::rows::is_stopped_by_disk;
 use super::{content, exit_code, text};
@@ -20,7 +20,7 @@ pub(super) fn download(session: &mut Session, options: Download) -> Result<ExitC
     let to_stdout = options.output.as_ref().is_some_and(|path| path.0 == Path::new("-"));
     if to_stdout && (options.detach || !session.output.is_text()) {
         let message =
-            "'-o -' writes the file to the standard output: it goes with none of --detach, --json and --terse";
+            "'-o -' writes the file to the standard output: it cannot be combined with --detach, --json or --terse";
         return Err(CallError::new(ExitCode::Usage, message));
     }
     let output = match &options.output {
@@ -30,7 +30,8 @@ pub(super) fn download(session: &mut Session, options: Download) -> Result<ExitC
         Some(_) if to_stdout => None,
         Some(path) if cannot_be_a_directory(&path.0) && are_several(session, &options.what)? => {
             let path = text::name(path.0.as_os_str().as_encoded_bytes());
-            let message = format!("several files go into a directory, and '{path}' is none; '{path}/' would be made");
+            let message =
+                format!("several files go into a directory, and '{path}' is not one; '{path}/' would be created");
             return Err(CallError::new(ExitCode::Usage, message));
         }
         Some(path) => Some(absolute(&path.0)?),
@@ -78,14 +79,14 @@ pub(super) fn download(session: &mut Session, options: Download) -> Result<ExitC
             Ok(ExitCode::Unfinished)
         }
         End::Lost(error) => {
-            // The rows are the document; the failure is only a remark beside it.
-            remark(&format!("pyratectl: {}", error.message));
+            // The rows are the document; the failure goes to the standard error.
+            complain(&error.message);
             Ok(exit_code(error.code))
         }
     }
 }
 
-/// The path that the daemon is to save to, which knows nothing of our working directory.
+/// The absolute path that the daemon is to save to: it does not know our working directory.
 fn absolute(path: &Path) -> Result<RawText, CallError> {
     let path = std::path::absolute(path).map_err(|error| {
         CallError::new(ExitCode::FileIo, format!("the current directory is not known: {}", error.kind()))
@@ -93,7 +94,7 @@ fn absolute(path: &Path) -> Result<RawText, CallError> {
     Ok(RawText::new(path.into_os_string().into_encoded_bytes()))
 }
 
-/// Whether a path is that of no directory, nor of one that is to be made. What we may not see is left to the daemon.
+/// Whether a path is that of no directory, nor of one that is to be made. The daemon checks what we may not see.
 fn cannot_be_a_directory(path: &Path) -> bool {
     match fs::metadata(path) {
         Ok(found) => !found.is_dir(),
@@ -102,7 +103,7 @@ fn cannot_be_a_directory(path: &Path) -> bool {
     }
 }
 
-/// Whether more than one file is named. That there is none, or no such id, is for the daemon to tell.
+/// Whether more than one file is named. The daemon reports unknown ids.
 fn are_several(session: &mut Session, what: &[Selector]) -> Result<bool, CallError> {
     match what {
         [Selector::Hits(ids)] if ids.bytes().all(|b| b.is_ascii_digit()) => Ok(false),
@@ -130,18 +131,18 @@ fn rows_of(downloads: &BTreeMap<u32, DownloadRow>) -> Vec<DownloadRow> {
 fn outcome(downloads: &BTreeMap<u32, DownloadRow>) -> ExitCode {
     let failed = downloads.values().find(|row| row.state != DownloadState::Done);
     failed.map_or(ExitCode::Done, |row| match &row.error {
-        // Whatever went wrong before the user paused it: that is not why it does not go on.
+        // An error from before the user paused it is not why it stopped.
         _ if row.state == DownloadState::Paused && !is_stopped_by_disk(row) => ExitCode::Unfinished,
         Some(error) => exit_code(error.code),
         None => ExitCode::Other,
     })
 }
 
-/// Says that the downloads do not end with us.
+/// Tells that the downloads continue in the daemon.
 fn remark_going_on(downloads: &BTreeMap<u32, DownloadRow>) {
     let ids = ranges(downloads.values().filter(|row| !is_final(row)).map(|row| row.id));
     remark(&format!(
-        "unfinished downloads go on in the daemon: 'pyratectl downloads {ids}' shows them, 'pyratectl pause {ids}' or \
+        "unfinished downloads continue in the daemon: 'pyratectl downloads {ids}' shows them, 'pyratectl pause {ids}' or \
          'pyratectl cancel {ids}' stops them"
     ));
 }

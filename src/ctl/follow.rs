@@ -10,17 +10,17 @@ use crate::control::{CallError, DownloadRow, DownloadState, Notice, SourceRow, S
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-/// Sources of which it is remembered what was said last. Beyond that, something may be said twice.
+/// Sources whose last message is remembered. Beyond that, a message may be repeated.
 const SOURCES_TOLD_MAX: usize = 10_000;
 
 /// How the following ended.
 pub(super) enum End {
-    /// Nothing more will happen by itself, or nobody knows when.
+    /// Every download has ended, or waits for the user or for a disk.
     Settled,
     /// `--timeout` is over.
     TimedOut,
     Interrupted,
-    /// The daemon is gone, or speaks nonsense.
+    /// The daemon is gone, or sent something unexpected.
     Lost(CallError),
 }
 
@@ -29,12 +29,12 @@ pub(super) fn is_final(row: &DownloadRow) -> bool {
     matches!(row.state, DownloadState::Done | DownloadState::Failed | DownloadState::Cancelled)
 }
 
-/// Whether a download waits for nobody but the user, or for a disk.
+/// Whether a download has ended, or waits for the user or for a disk.
 fn is_settled(row: &DownloadRow) -> bool {
     is_final(row) || row.state == DownloadState::Paused
 }
 
-/// Takes in what the daemon reports until nothing more is to come.
+/// Receives what the daemon reports until all downloads are settled.
 pub(super) fn follow(session: &mut Session, downloads: &mut BTreeMap<u32, DownloadRow>) -> End {
     let until = session.follow_timeout.map_or(Deadline::NEVER, Deadline::after);
     let progress = Progress::new();
@@ -96,8 +96,8 @@ fn remark_state(progress: &Progress, row: &DownloadRow) {
     progress.remark(&format!("{} {state}: {name}{more}{doubt}", row.id));
 }
 
-/// What was said last of each source of each download: a source that fails in the same way at each attempt, without a
-/// byte between them, is worth one line.
+/// The last message about each source of each download: a source that fails in the same way at each attempt, without a byte
+/// in between, is reported once.
 #[derive(Default)]
 struct Told(BTreeMap<(u32, SocketAddr), (u64, String)>);
 
@@ -111,13 +111,13 @@ impl Told {
     }
 }
 
-/// `10.0.0.3:63339 sent wrong bytes; going on with 2 others`.
+/// `10.0.0.3:63339 sent wrong bytes; continuing with 2 others`.
 fn lost(source: &SourceRow, row: &DownloadRow) -> String {
     let others = || row.shares.iter().filter(|other| other.addr != source.addr);
     let ready = others().filter(|other| matches!(other.state, SourceState::Idle | SourceState::Active)).count();
     let waiting = others().any(|other| other.state == SourceState::Waiting);
     let then = match (ready, source.state) {
-        (1.., _) => format!("going on with {}", text::count(ready as u64, "other")),
+        (1.., _) => format!("continuing with {}", text::count(ready as u64, "other")),
         (0, SourceState::Corrupt | SourceState::Refused) if !waiting => "no other source is known".into(),
         (0, SourceState::Corrupt | SourceState::Refused) => "the others are asked again later".into(),
         (0, _) => "it is asked again later".into(),
@@ -129,7 +129,7 @@ fn what_happened(source: &SourceRow) -> String {
     let error = source.error.as_ref().map(|error| text::name(error.as_bytes()));
     match (source.state, error) {
         (SourceState::Corrupt, _) => "sent wrong bytes".into(),
-        (SourceState::Refused, _) => "does not give it".into(),
+        (SourceState::Refused, _) => "refuses to send it".into(),
         (_, Some(error)) => format!("failed: {error}"),
         (_, None) => "failed".into(),
     }
@@ -141,7 +141,7 @@ fn draw(progress: &Progress, downloads: &BTreeMap<u32, DownloadRow>) {
 }
 
 fn standing(downloads: &BTreeMap<u32, DownloadRow>) -> Standing {
-    // What the user has cancelled is no part of it any more.
+    // Without downloads that the user has cancelled.
     let rows = || downloads.values().filter(|row| row.state != DownloadState::Cancelled);
     let several = downloads.len() > 1;
     let what = match rows().next() {
@@ -211,12 +211,12 @@ mod tests {
     fn a_lost_source_is_told_with_what_remains() {
         use SourceState::{Active, Corrupt, Idle, Refused, Waiting};
         for (state, others, told) in [
-            (Corrupt, &[Active, Idle, Waiting][..], "sent wrong bytes; going on with 2 others"),
-            (Refused, &[Active], "does not give it; going on with 1 other"),
+            (Corrupt, &[Active, Idle, Waiting][..], "sent wrong bytes; continuing with 2 others"),
+            (Refused, &[Active], "refuses to send it; continuing with 1 other"),
             (Corrupt, &[Waiting, Refused], "sent wrong bytes; the others are asked again later"),
-            (Refused, &[Corrupt], "does not give it; no other source is known"),
+            (Refused, &[Corrupt], "refuses to send it; no other source is known"),
             (Waiting, &[], "failed; it is asked again later"),
-            (Waiting, &[Active], "failed; going on with 1 other"),
+            (Waiting, &[Active], "failed; continuing with 1 other"),
         ] {
             let mut shares = vec![source(3, Active)];
             shares.extend(others.iter().zip(4..).map(|(state, last)| source(last, *state)));

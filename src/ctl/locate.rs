@@ -36,17 +36,17 @@ pub(super) fn connect(named: Option<&Path>, timeout: Duration) -> Result<Connect
     Err(explain(&failures, &remarks))
 }
 
-/// The sockets to try, in this order, and what is to be said of the configuration files if none of them answers.
+/// The sockets to try, in this order, and remarks on the configuration files for the case that none answers.
 fn places(env: impl Fn(&str) -> Option<OsString>) -> (Vec<PathBuf>, Vec<String>) {
     let (mut configured, mut remarks) = ([None, None], Vec::new());
-    // The daemon would not look into the files either.
+    // The daemon does not use the key of its file then, either.
     if env(paths::SOCKET_VARIABLE).is_none() {
         let files = paths::configuration_files(&env);
         let there = files.iter().filter_map(|file| Some((file, configured_socket(&env, file)?)));
         for (place, (file, socket)) in configured.iter_mut().zip(there) {
             match socket {
                 Ok(socket) => *place = socket,
-                Err(why) => remarks.push(format!("{} is passed over: {why}", shown(file))),
+                Err(why) => remarks.push(format!("{} is ignored: {why}", shown(file))),
             }
         }
     }
@@ -78,15 +78,15 @@ fn socket_in(env: impl Fn(&str) -> Option<OsString>, text: &str) -> Result<Optio
         return Ok(None);
     }
     let path = paths::expanded(env, Path::new(path)).ok_or("control_socket begins with ~, and HOME is not set")?;
-    // Where it starts, only the daemon knows.
+    // Only the daemon knows the directory that it is relative to.
     if path.is_relative() {
         return Err("control_socket is a relative path; --socket must tell where it is".into());
     }
     Ok(Some(path))
 }
 
-/// Says what somebody can do something about: a daemon that we may not talk to, else a socket that is there but does
-/// not answer, else that there is none. The places tried are all named.
+/// The most useful explanation: a daemon that we may not talk to, else a socket that does not accept, else that there is
+/// none, with all places tried.
 fn explain(failures: &[(&PathBuf, io::Error)], remarks: &[String]) -> CallError {
     let find = |wanted: fn(io::ErrorKind) -> bool| failures.iter().find(|(_, error)| wanted(error.kind()));
     let listed = |but: Option<&PathBuf>| {
@@ -110,7 +110,7 @@ fn explain(failures: &[(&PathBuf, io::Error)], remarks: &[String]) -> CallError 
 fn reason(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "no such socket".into(),
-        io::ErrorKind::ConnectionRefused => "nobody listens".into(),
+        io::ErrorKind::ConnectionRefused => "nothing listens".into(),
         _ => Escaped(error.to_string().as_bytes()).to_string(),
     }
 }

@@ -4,8 +4,8 @@
 //! |---|---|
 //! | `args`, `argv` | the command line |
 //! | `locate`, `connection` | finding the daemon; calls, notices, deadlines, Ctrl-C |
-//! | `query` | commands that an answer or its pages fulfil |
-//! | `orders` | what a user orders of downloads that are there |
+//! | `query` | commands that need one call, or all pages of one |
+//! | `orders` | orders to existing downloads |
 //! | `work`, `download`, `follow` | commands that follow what the daemon reports |
 //! | `content` | a downloaded file on the standard output |
 //! | `rows`, `table`, `text`, `wrap` | replies as people and programs read them |
@@ -50,14 +50,14 @@ pub fn main() -> process::ExitCode {
         Err(Early::Usage { message, json }) => {
             let output = Output::new(if json { Form::Json } else { Form::Text });
             output.show_error(&CallError::new(ExitCode::Usage, message));
-            remark("Type 'pyratectl --help' for what there is.");
+            remark("Type 'pyratectl --help' for the commands.");
             ExitCode::Usage
         }
     };
     process::ExitCode::from(code as u8)
 }
 
-/// A command under way.
+/// A command that is being executed.
 struct Session {
     connection: Connection,
     output: Output,

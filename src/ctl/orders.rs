@@ -1,6 +1,6 @@
-//! `pause`, `resume`, `retry` and `cancel`: orders to downloads that are there, and what became of each.
+//! `pause`, `resume`, `retry` and `cancel`: orders to existing downloads, and the outcome for each.
 
-use super::output::remark;
+use super::output::{complain, remark};
 use super::query::downloads_of;
 use super::rows::{Order, Ordered};
 use super::{Session, exit_code};
@@ -19,11 +19,11 @@ pub(super) fn give(session: &mut Session, order: Order, ids: &[String]) -> Resul
     Ok(code)
 }
 
-/// Says of which downloads a restart does not know what was ordered; the code of the first of them.
+/// Reports the downloads whose order could not be saved, which a restart will not know; the code of the first of them.
 pub(super) fn remark_not_remembered(rows: &[DownloadRow]) -> ExitCode {
     let mut code = ExitCode::Done;
     for (id, why) in rows.iter().filter_map(|row| Some((row.id, row.not_remembered.as_ref()?))) {
-        remark(&format!("pyratectl: download {id} is not remembered: {}", why.message));
+        complain(&format!("download {id} is not remembered: {}", why.message));
         if code == ExitCode::Done {
             code = exit_code(why.code);
         }

@@ -15,12 +15,12 @@ pub(super) struct Output {
     /// For people at a terminal, who see rows as they come.
     live: bool,
     look: Look,
-    /// As many lines above the cursor can be written anew.
+    /// How many lines above the cursor can be rewritten.
     redrawn_lines_max: usize,
 }
 
 impl Output {
-    /// Writes in this form; if that is for people at a terminal, cut to its width, and in colour if they did not object.
+    /// Writes in this form; at a terminal cut to its width, and in colour unless `NO_COLOR` is set.
     pub(super) fn new(form: Form) -> Self {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let able = !is_dumb();
@@ -32,12 +32,12 @@ impl Output {
         Self { form, live, look, redrawn_lines_max }
     }
 
-    /// Whether rows are worth writing one by one, since somebody watches.
+    /// Whether rows are written one by one, because a user watches.
     pub(super) fn is_live(self) -> bool {
         self.live
     }
 
-    /// Whether what is written is for people.
+    /// Whether the output is for people.
     pub(super) fn is_text(self) -> bool {
         self.form == Form::Text
     }
@@ -66,7 +66,7 @@ impl Output {
         .map(drop)
     }
 
-    /// Writes rows; of none, people are told that there are none, in these words, since they see nothing else.
+    /// Writes rows. If there are none, people are shown the text `none`.
     pub(super) fn show_rows<T>(self, rows: &[T], none: &str) -> Result<(), CallError>
     where
         [T]: Show,
@@ -79,7 +79,7 @@ impl Output {
         Ok(())
     }
 
-    /// Writes a result that only programs want to see: for people, that there was no error says enough.
+    /// Writes an empty result for programs; people see nothing.
     pub(super) fn show_done(self) -> Result<(), CallError> {
         if self.is_json() { self.write("{}\n").map(drop) } else { Ok(()) }
     }
@@ -93,10 +93,10 @@ impl Output {
     /// Writes why there is no result, as a document if the user wants JSON, and always as a remark.
     pub(super) fn show_error(self, error: &CallError) {
         if self.is_json() {
-            // That this cannot be written is no worse than the error itself, which is told below.
+            // If this cannot be written, the message below still is.
             let _ = self.json(&serde_json::json!({ "error": error }));
         }
-        remark(&format!("pyratectl: {}", error.message));
+        complain(&error.message);
     }
 
     /// Writes lines, wrapped at the width of a terminal.
@@ -123,7 +123,7 @@ impl Output {
     }
 }
 
-/// Whether the terminal does no more than a teletypewriter.
+/// Whether the terminal cannot move its cursor.
 fn is_dumb() -> bool {
     std::env::var_os("TERM").is_some_and(|term| term == "dumb")
 }
@@ -136,7 +136,7 @@ pub(super) fn is_ascii_locale() -> bool {
     !locale.is_some_and(|locale| locale.contains("utf8"))
 }
 
-/// Whether anybody still reads the standard output. If not, that is no error: they have seen enough.
+/// Whether the standard output still has a reader. A closed pipe is no error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reader {
     /// As far as we know.
@@ -144,9 +144,14 @@ pub(super) enum Reader {
     Gone,
 }
 
-/// Writes a line to the standard error, wrapped at the width of a terminal. If that is closed, there is nobody to tell.
+/// Writes a line to the standard error, wrapped at the width of a terminal. Failure is ignored.
 pub(super) fn remark(line: &str) {
     let _ = writeln!(io::stderr(), "{}", wrapped(line, error_columns()));
+}
+
+/// Writes an error to the standard error.
+pub(super) fn complain(message: &str) {
+    remark(&format!("pyratectl: {message}"));
 }
 
 /// How wide the terminal is that shows the standard error, if it is one.

@@ -1,12 +1,11 @@
-//! What the user sees on the standard error while something goes on: on a terminal one line redrawn in place, or a bar;
-//! elsewhere nothing but lasting lines.
+//! Progress on the standard error: on a terminal a line or a bar that is redrawn in place, elsewhere only lines that stay.
 
 use super::output;
 use super::text::{count, or_unknown, size, span};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 
-/// A line that says what goes on: the first form that fits a terminal, with the columns that it takes at least.
+/// A line of text: the first form that fits a terminal, with the columns that it takes at least.
 const LINE: [(usize, &str); 2] = [(2, "{spinner} {wide_msg}"), (1, "{spinner}")];
 
 /// A share of a known number of bytes, in the same way.
@@ -34,14 +33,14 @@ pub(super) struct Standing {
     pub(super) what: String,
 }
 
-/// Something goes on, as long as this lives.
+/// A progress line, removed when this is dropped.
 pub(super) struct Progress {
     /// `None` where the standard error is no terminal, or one that cannot redraw a line.
     bar: Option<ProgressBar>,
 }
 
 impl Progress {
-    /// Begins with nothing to say yet.
+    /// Begins with an empty line.
     pub(super) fn new() -> Self {
         let target = ProgressDrawTarget::stderr();
         // On a terminal that cannot redraw a line, nothing is drawn, and lines that stay would be lost with it.
@@ -50,7 +49,7 @@ impl Progress {
         Self { bar }
     }
 
-    /// Says how it stands; gone with the next such line. The text holds no control character.
+    /// Shows a text, which the next one replaces. The text holds no control character.
     pub(super) fn say(&self, text: String) {
         if let Some(bar) = &self.bar {
             bar.set_message(text);
@@ -76,7 +75,7 @@ impl Progress {
         self.say(standing.line());
     }
 
-    /// Does what writes to the terminal, with nothing of this in its way.
+    /// Runs something that writes to the terminal while the progress line is hidden.
     pub(super) fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
         match &self.bar {
             Some(bar) => bar.suspend(write),

@@ -1,4 +1,4 @@
-//! Commands that one call answers, or the pages of one.
+//! Commands that need one call, or all pages of one.
 
 use super::Session;
 use super::clock::Deadline;
@@ -41,7 +41,7 @@ pub(super) fn hits(session: &mut Session, ids: &[String]) -> Result<ExitCode, Ca
     Ok(if hits.is_empty() { ExitCode::NotFound } else { ExitCode::Done })
 }
 
-/// Whether all rows are named, and there is none: that is no other question than that for the table.
+/// Whether the ids are `all` and there is no row: then the empty table is shown.
 fn is_all_of_nothing<T>(ids: &[String], rows: &[T]) -> bool {
     rows.is_empty() && parse_ids(&ids.join(","), IdForm::Beginnings, [0u32; 0]).is_ok()
 }
@@ -99,7 +99,7 @@ pub(super) fn downloads_of(session: &mut Session, answer: DownloadsReply) -> Res
     let mut missing: BTreeSet<u32> = wanted.iter().copied().filter(|id| !rows.contains_key(id)).collect();
     while let Some(first) = missing.pop_first() {
         let page: DownloadsReply = session.call(&Request::Downloads { after: first.saturating_sub(1) })?;
-        // Those before the end of the page that are not on it are forgotten by now.
+        // Ids before the end of the page that are not on it have been removed meanwhile.
         missing = page.next.map_or_else(BTreeSet::new, |last| missing.split_off(&last.saturating_add(1)));
         let concerned = |row: &DownloadRow| wanted.contains(&row.id);
         rows.extend(page.downloads.into_iter().filter(concerned).map(|row| (row.id, row)));
@@ -176,14 +176,14 @@ pub(super) fn reload(session: &mut Session) -> Result<ExitCode, CallError> {
     Ok(ExitCode::Done)
 }
 
-/// `log-level`: a call whose answer says nothing but that it is done.
+/// A call whose answer is empty, as for `log-level`.
 pub(super) fn order(session: &mut Session, request: &Request) -> Result<ExitCode, CallError> {
     let _: IgnoredAny = session.call(request)?;
     session.output.show_done()?;
     Ok(ExitCode::Done)
 }
 
-/// `stop`: done when the daemon has closed the connection and its process has gone.
+/// `stop`: done when the daemon has closed the connection and its process has ended.
 pub(super) fn stop(session: &mut Session) -> Result<ExitCode, CallError> {
     let until = Deadline::after(session.timeout);
     let _: IgnoredAny = session.call(&Request::Stop)?;

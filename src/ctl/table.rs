@@ -10,26 +10,26 @@ const GAP: usize = 2;
 /// The least that a column is cut to, in columns of the terminal: a narrow terminal wraps the rest.
 const CUT_WIDTH_MIN: usize = 16;
 
-/// What a row is to catch the eye for.
+/// How a row is highlighted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tone {
     Plain,
-    /// It is well, or finished.
+    /// Healthy, or finished.
     Good,
-    /// It is in trouble.
+    /// Failed, or failing.
     Bad,
-    /// It does not matter much.
+    /// Of little interest.
     Faint,
 }
 
-/// What people read on.
+/// Properties of the terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Look {
     /// It shows colours, and they are wanted.
     pub(super) colour: bool,
     /// Columns of the terminal; `None` of what is no terminal, where nothing is cut.
     pub(super) width: Option<usize>,
-    /// It shows ASCII alone, as far as that is up to us.
+    /// Only ASCII is added to what is shown.
     pub(super) ascii: bool,
 }
 
@@ -59,7 +59,7 @@ impl Table {
         self.rows.push((tone, cells.into()));
     }
 
-    /// Takes out those of these columns in which no row has anything but this.
+    /// Removes those of these columns in which every cell is `empty`.
     pub(super) fn leave_out(&mut self, titles: &[&str], empty: &str) {
         for at in (0..self.header.len()).rev() {
             if titles.contains(&self.header[at]) && self.rows.iter().all(|(_, cells)| cells[at] == empty) {
@@ -196,11 +196,10 @@ fn shown_title(title: &str) -> &str {
     title.trim_start_matches(['>', '~'])
 }
 
-/// Which shares of what remains of a cut text may be its end, in quarters, the best first: both ends of a name or path tell
-/// more than its middle does.
+/// How much of a cut text may be its end, in quarters, the best first: both ends of a name or path say more than its middle.
 const TAIL_QUARTERS: [usize; 3] = [2, 3, 4];
 
-/// The cells of a column, cut to a width so that those which differ go on to do so, if that can be.
+/// The cells of a column, cut to a width so that different cells stay different if possible.
 fn cut_column<'a>(cells: &[&'a str], width_max: usize, look: Look) -> Vec<Cow<'a, str>> {
     let mut shown: Vec<Cow<'a, str>> = cells.iter().map(|cell| cut(cell, width_max, look)).collect();
     let mut alike: BTreeMap<String, Vec<usize>> = BTreeMap::new();

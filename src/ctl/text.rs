@@ -5,13 +5,13 @@ use crate::name::Escaped;
 use bytesize::ByteSize;
 use serde::Serialize;
 
-/// What stands for an unknown value, never 0 (pyratectl(1), OUTPUT).
+/// Shown for an unknown value, never 0 (pyratectl(1), OUTPUT).
 pub(super) const UNKNOWN: &str = "-";
 
-/// How much of a hash is shown where many stand below each other, in characters, with what stands for the rest.
+/// How much of a hash is shown where many stand below each other, in characters, with the ellipsis.
 const HASH_CHARS: usize = 10;
 
-/// A name or path from anywhere, harmless.
+/// A name or path from the network, escaped.
 pub(super) fn name(bytes: &[u8]) -> String {
     Escaped(bytes).to_string()
 }

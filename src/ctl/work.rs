@@ -4,7 +4,7 @@ use super::Session;
 use super::args::{Search, as_shown};
 use super::clock::Deadline;
 use super::connection::Heard;
-use super::output::{Output, remark};
+use super::output::{Output, complain, remark};
 use super::progress::Progress;
 use super::query::all_hits;
 use super::rows::{HIT_COLUMNS, ListedRow, ScanResult, hit_cells};
@@ -15,8 +15,8 @@ use serde::de::IgnoredAny;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-/// `search`: gathers hits until the wait is over, Ctrl-C is pressed, or the daemon says that the search is over and
-/// brought something. At a terminal each hit is shown when it comes, elsewhere all of them at the end.
+/// `search`: collects hits until the wait is over, Ctrl-C is pressed, or the daemon reports the end of a search that found
+/// something. At a terminal each hit is shown when it comes, elsewhere all of them at the end.
 pub(super) fn search(session: &mut Session, search: &Search) -> Result<ExitCode, CallError> {
     session.connection.watch_interrupts()?;
     let words: Vec<&[u8]> = search.text.iter().map(|word| &word.0[..]).collect();
@@ -25,7 +25,7 @@ pub(super) fn search(session: &mut Session, search: &Search) -> Result<ExitCode,
     let started: SearchStarted = session.call(&request)?;
     remark_whole_names(&words, started.whole_names);
     if search.wait.is_zero() {
-        remark("the search goes on in the daemon; 'pyratectl hits' shows what it brings");
+        remark("the search continues in the daemon; 'pyratectl hits' shows what it finds");
         session.output.show::<[HitRow]>(&[])?;
         return Ok(ExitCode::Done);
     }
@@ -71,11 +71,11 @@ fn remark_whole_names(words: &[u8], why: Option<WholeNames>) {
     remark(&format!("'{}' {why}: only files of exactly this name are found", text::name(words)));
 }
 
-/// The hits that have come, and how they are shown to somebody who watches.
+/// The hits that have come, and how they are shown at a terminal.
 struct Come {
     output: Output,
     columns: Columns<5>,
-    /// The row shown for each, by id; empty where nobody watches.
+    /// The row shown for each, by id; empty unless at a terminal.
     rows: BTreeMap<u32, String>,
 }
 
@@ -84,7 +84,7 @@ impl Come {
         Self { output, columns: HIT_COLUMNS.fitted(output.look()), rows: BTreeMap::new() }
     }
 
-    /// Takes a hit in, and shows it if somebody watches and it is new. What is learned of it later is shown at the end.
+    /// Adds a hit, and shows it at a terminal if it is new. Later changes of it are shown at the end.
     fn take(&mut self, hit: &HitRow) -> Result<(), CallError> {
         if self.rows.contains_key(&hit.id) {
             return Ok(());
@@ -150,7 +150,7 @@ pub(super) fn list(session: &mut Session, peer: SocketAddr) -> Result<ExitCode, 
         Some(error) if rows.is_empty() => return Err(error),
         Some(error) => {
             session.output.show(&rows[..])?;
-            remark(&format!("pyratectl: the list is incomplete: {}", error.message));
+            complain(&format!("the list is incomplete: {}", error.message));
             return Ok(super::exit_code(error.code));
         }
         None => session.output.show(&rows[..])?,
@@ -162,7 +162,7 @@ pub(super) fn list(session: &mut Session, peer: SocketAddr) -> Result<ExitCode, 
     Ok(ExitCode::Done)
 }
 
-/// Waits for the end of a listing. The daemon is given up when nothing has come of it for the time-out.
+/// Waits for the end of a listing. Fails when the daemon has reported nothing for the time-out.
 fn listing(session: &mut Session, search: u32, peer: SocketAddr) -> Result<SearchEnd, CallError> {
     let progress = Progress::new();
     progress.say(format!("asking {peer}"));
@@ -218,7 +218,7 @@ fn scan(session: &mut Session) -> Result<ScanResult, CallError> {
             Heard::Notice(_) | Heard::Unknown(_) => {}
             Heard::Deadline => return Err(silent(session, "no end of the scan")),
             Heard::Interrupted => {
-                return Err(CallError::new(ExitCode::Other, "interrupted; the scan goes on in the daemon"));
+                return Err(CallError::new(ExitCode::Other, "interrupted; the scan continues in the daemon"));
             }
             Heard::Ended => return Err(session.connection.hung_up()),
         }

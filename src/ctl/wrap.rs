@@ -90,7 +90,7 @@ fn hanging_indent(line: &str, width: usize) -> usize {
     if wanted <= width / 2 { wanted } else { INDENT.min(width / 8) }
 }
 
-/// What a line is not broken within, if it can be helped.
+/// A part of a line that is kept together if possible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Piece<'a> {
     /// Spaces before it.
@@ -98,8 +98,8 @@ struct Piece<'a> {
     text: &'a str,
 }
 
-/// The words of a line. What stands between quotes or backticks, and what begins as a path does, is one word: people copy
-/// these.
+/// The words of a line. Text between quotes or backticks, and a path, count as one word, so that they can be
+/// copied.
 fn pieces(line: &str) -> Vec<Piece<'_>> {
     let (mut pieces, mut rest) = (Vec::new(), line);
     loop {

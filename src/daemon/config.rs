@@ -1,4 +1,4 @@
-//! The configuration as values, and what follows from them.
+//! The configuration as values, and what is derived from them.
 
 use super::value::LogPlace;
 use crate::control::{PEER_PORT, ReloadReply};
@@ -14,8 +14,8 @@ use std::time::Duration;
 /// Usual port of a bootstrap node (PROTOCOL, part 1).
 const BOOTSTRAP_PORT: u16 = 21168;
 
-/// A bootstrap node drops a peer that was silent for 10 minutes; a longer time between keepalives leaves no room for
-/// one that is lost or late.
+/// A bootstrap node drops a peer that was silent for 10 minutes; a longer time between keepalives allows for none that is
+/// lost or late.
 const KEEPALIVE_ADVISED_MAX: Duration = Duration::from_secs(9 * 60);
 
 /// What [`Client`](crate::Client), [`Bootstrap`](crate::Bootstrap) and `pyrated` are built from: the keys of the
@@ -26,7 +26,7 @@ pub struct Config {
     pub bootstrap_addr: Option<String>,
     /// Its port; not 0.
     pub bootstrap_port: u16,
-    /// Further bootstrap nodes. The peer registers with all, any one suffices.
+    /// Further bootstrap nodes. The peer registers with all; any one suffices.
     pub bootstraps: Vec<BootstrapAddr>,
     /// The address where other peers reach us; if absent `0.0.0.0`, or `127.0.0.1` while no bootstrap node is
     /// configured or served.
@@ -60,16 +60,16 @@ pub struct Config {
     pub upload_limit: u64,
     /// Bytes a second of all downloads together; 0 is no limit.
     pub download_limit: u64,
-    /// The Unix socket for `pyratectl`. If absent, `pyrated` takes the usual place, and an embedded node has none.
+    /// The Unix socket for `pyratectl`. If absent, `pyrated` uses the default place, and an embedded node has none.
     pub control_socket: Option<PathBuf>,
-    /// Known peers, unfinished downloads, hashes and registrations, kept across restarts. If absent, `pyrated` takes the usual place, and an
-    /// embedded node forgets them.
+    /// Known peers, unfinished downloads, hashes and registrations, kept across restarts. If absent, `pyrated` uses the
+    /// default place, and an embedded node keeps nothing.
     pub state_directory: Option<PathBuf>,
     /// Serve as a bootstrap node here; port 0 picks a free one.
     pub bootstrap_serve: Option<SocketAddr>,
     /// As a bootstrap node, dial those who register, and list those first that answer.
     pub bootstrap_verify: bool,
-    /// False: a bootstrap node only.
+    /// If false, the node is a bootstrap node only.
     pub peer: bool,
 }
 
@@ -111,8 +111,8 @@ impl Config {
 
     /// The bootstrap nodes to register with, without repeats.
     ///
-    /// A node that serves as a bootstrap node and names none registers with itself, provided that it knows an address
-    /// of its own that means something to others: what it would register from is what others are given.
+    /// A node that serves as a bootstrap node and names none registers with itself, provided that its configuration
+    /// has an address that others can use: others are given the address from which it registers.
     pub(super) fn links(&self) -> Vec<BootstrapAddr> {
         if !self.peer {
             return Vec::new();
@@ -158,7 +158,7 @@ impl Config {
         self.listen_addr.unwrap_or(IpAddr::V4(usual))
     }
 
-    /// What the node is built from. The driver fills in where it really listens and the addresses of the machine.
+    /// What the node is built from. The driver adds the address at which it listens and those of the machine.
     pub(super) fn node(&self) -> NodeConfig {
         NodeConfig {
             bootstraps: self.links(),
@@ -184,7 +184,7 @@ impl Config {
         RateLimits { upload: self.upload_limit, download: self.download_limit }
     }
 
-    /// What a running loop takes of it.
+    /// The part that a running loop can change to.
     pub(super) fn reload(&self, report: ReloadReply) -> Reload {
         Reload { node: self.node(), limits: self.limits(), report }
     }
@@ -212,7 +212,7 @@ impl Config {
         for (key, path) in paths {
             if let Ok(rest) = path.strip_prefix("~") {
                 let Some(home) = home else {
-                    // A bootstrap node alone has no use for directories, and its user perhaps no home.
+                    // A bootstrap node uses no directories, and its user may have no home.
                     if !self.peer && matches!(key, "local_directory" | "download_directory") {
                         continue;
                     }
@@ -225,7 +225,7 @@ impl Config {
         Ok(())
     }
 
-    /// What the user ought to know about values that are legal but do not do what they may seem to.
+    /// Warnings about values that are valid but have a surprising effect.
     pub(super) fn remarks(&self) -> Vec<String> {
         let mut remarks = Vec::new();
         if self.peer && self.keepalive_refresh > KEEPALIVE_ADVISED_MAX {
@@ -258,8 +258,8 @@ impl Config {
 /// Where the program was started, once it has left that directory.
 static START: OnceLock<PathBuf> = OnceLock::new();
 
-/// Leaves the directory in which the program was started: somebody may want to unmount it. Relative paths of the
-/// configuration go on to begin there.
+/// Leaves the directory in which the program was started, so that it can be unmounted. Relative paths of the configuration
+/// still start there.
 ///
 /// # Errors
 /// As the system reports them.

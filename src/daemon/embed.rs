@@ -133,7 +133,7 @@ impl Handle {
     }
 }
 
-/// What a client and a bootstrap node have in common.
+/// The common part of a client and a bootstrap node.
 #[derive(Debug)]
 struct Embedded {
     config: Config,
@@ -162,7 +162,7 @@ impl Drop for Embedded {
     }
 }
 
-/// The loop's host inside another program, which keeps what is its own.
+/// The host of a loop that is embedded: signals and log belong to the program.
 struct Guest {
     reload: Reload,
 }

@@ -10,13 +10,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use thiserror::Error;
 
-/// Why a node did not start, or stopped otherwise than by being asked to.
+/// Why a node did not start, or stopped without being asked to.
 #[derive(Debug, Error)]
 pub enum Fault {
     /// The configuration is bad; at least one entry.
     #[error("{}", .0.iter().map(ConfigFault::to_string).collect::<Vec<_>>().join("; "))]
     Config(Vec<ConfigFault>),
-    /// An address to listen at is none of this machine. Nothing else is wrong, and it may come with its interface.
+    /// This machine lacks an address to listen at. Nothing else is wrong; the address may appear with its interface.
     #[error("{}", .0.iter().map(ConfigFault::to_string).collect::<Vec<_>>().join("; "))]
     NoSuchAddress(Vec<ConfigFault>),
     /// The log cannot be opened.
@@ -27,7 +27,7 @@ pub enum Fault {
         /// Why.
         error: io::Error,
     },
-    /// The directory to share cannot be one.
+    /// The default share cannot be created.
     #[error("local_directory: {}: {error}", path.display())]
     Share {
         /// As configured.
@@ -43,10 +43,10 @@ pub enum Fault {
         /// Why; another instance holds it, for example.
         fault: StateFault,
     },
-    /// An address or the control socket cannot be had.
+    /// An address or the control socket cannot be used.
     #[error(transparent)]
     Start(#[from] StartFault),
-    /// The loop broke.
+    /// The loop failed.
     #[error("the event loop failed: {0}")]
     Run(io::Error),
 }
@@ -54,7 +54,7 @@ pub enum Fault {
 /// Exit code for a bad configuration (sysexits: `EX_CONFIG`).
 pub(super) const EXIT_CONFIG: u8 = 78;
 
-/// Exit code when somebody else holds what we need (sysexits: `EX_TEMPFAIL`).
+/// Exit code when another process uses what we need (sysexits: `EX_TEMPFAIL`).
 pub(super) const EXIT_IN_USE: u8 = 75;
 
 /// Exit code for everything else.
@@ -88,7 +88,7 @@ pub enum Place {
     Variable(String),
     /// An option of the command line.
     CommandLine(String),
-    /// A key that may have its default value.
+    /// A key, by whatever means it was set.
     Key(&'static str),
 }
 
@@ -107,12 +107,12 @@ impl fmt::Display for Place {
     }
 }
 
-/// Where the values come from that are not defaults.
+/// Where each value that is not a default comes from.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Origins(BTreeMap<&'static str, Place>);
 
 impl Origins {
-    /// The value of a key comes from here, and no longer from where an earlier one came from.
+    /// Records where the value of a key comes from, in place of what was recorded before.
     pub(super) fn set(&mut self, key: &'static str, place: Place) {
         self.0.insert(key, place);
     }

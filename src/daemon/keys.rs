@@ -1,5 +1,5 @@
-//! The one table of keys: it feeds the options, the environment, the file, the dump, and the tables of the README and
-//! the man page (pyrated(1), CONFIGURATION).
+//! The table of keys, from which the options, the environment variables, the file, the dump, and the tables of the README
+//! and the man page are made (pyrated(1), CONFIGURATION).
 
 use super::config::Config;
 use super::fault::{ConfigFault, Place};
@@ -13,11 +13,11 @@ use toml::de::DeValue;
 pub struct Key {
     /// As in the file; the option and the environment variable are made from it.
     pub name: &'static str,
-    /// One line for the user.
+    /// One line of documentation.
     pub meaning: &'static str,
     /// The value when nothing sets it, as one would write it; empty when it has none.
     pub default: &'static str,
-    /// What happens while it has no value.
+    /// What is used while it has no value.
     pub unset: &'static str,
     /// When a changed value comes into force in a daemon that runs.
     pub in_force_from: InForceFrom,
@@ -37,11 +37,11 @@ pub struct Key {
 pub enum InForceFrom {
     /// At once, when the configuration is reloaded.
     Reload,
-    /// When the daemon is started again: until then it goes on with the value that it was started with.
+    /// When the daemon is started again: until then it uses the value that it was started with.
     NextStart,
 }
 
-/// Which nodes have a use for a key; on others its value has no effect.
+/// In which nodes a key has an effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum UsedBy {
     AnyNode,
@@ -73,7 +73,7 @@ const MINUTE_MS: u64 = 60 * SECOND_MS;
 const DAY_MS: u64 = 24 * 60 * MINUTE_MS;
 
 impl Config {
-    /// Whether the node that this makes has a use for a key.
+    /// Whether a key has an effect in the node of this configuration.
     pub(super) fn uses(&self, key: &Key) -> bool {
         match key.used_by {
             UsedBy::AnyNode => true,
@@ -83,7 +83,7 @@ impl Config {
         }
     }
 
-    /// Holds values that a program set to the rules that hold for those that are read, and settles the paths.
+    /// Checks values that a program has set as if they were read, and makes the paths absolute.
     pub(super) fn check(&mut self, home: Option<&std::path::Path>) -> Result<(), Vec<ConfigFault>> {
         let fault = |key: &Key, message| ConfigFault { place: Place::Key(key.name), message };
         let mut scratch = Config::default();
@@ -104,7 +104,7 @@ impl Config {
 
     /// The configuration in force as a file that reads back to the same.
     pub(super) fn dump(&self) -> String {
-        // A bootstrap node that is served by default gives way to another; one that is configured does not.
+        // Not written as configured: a bootstrap node that is served by default is replaced by one that runs already.
         let shown = Self { bootstrap_serve: self.bootstrap_serve, ..self.resolved() };
         let mut text = String::new();
         for key in KEYS {
@@ -142,7 +142,7 @@ macro_rules! keys {
         #[argh(help_triggers("-h", "--help"))]
         #[argh(note = "The file is the first found of --config, $XDG_CONFIG_HOME/pyrate/pyrated.toml and\n\
             /etc/pyrate/pyrated.toml. See pyrated(1).")]
-        #[argh(error_code(0, "left in order, as asked by SIGTERM, SIGINT or `pyratectl stop`"))]
+        #[argh(error_code(0, "stopped as asked, by SIGTERM, SIGINT or `pyratectl stop`"))]
         #[argh(error_code(78, "the configuration is bad"))]
         #[argh(error_code(75, "an address, the control socket or the state directory is in use"))]
         #[argh(error_code(1, "anything else"))]

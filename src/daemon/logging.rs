@@ -1,7 +1,7 @@
 //! The log of `pyrated`: levels that can change, a file that can be reopened, the journal's priorities.
 //!
-//! Whoever logs escapes what came from the network; control characters that come through all the same are escaped here,
-//! so that a line is always one line.
+//! Callers escape what came from the network; control characters that remain are escaped here, so that a record is always
+//! one line.
 
 use super::value::LogPlace;
 use crate::name::Escaped;
@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-/// Levels above this one are for ourselves: the crates we use log at most warnings.
+/// Dependencies log at most warnings; the levels above are for our own messages.
 const OTHERS_LEVEL_MAX: LevelFilter = LevelFilter::Warn;
 
 /// The log, as long as the process lives. Clones control the same log.
@@ -32,7 +32,7 @@ struct Shared {
     clock: fn() -> SystemTime,
 }
 
-/// Where lines go, and how many could not go there since the last one that could.
+/// The destination, and how many lines could not be written since the last one that could.
 struct Sink {
     output: Output,
     lines_lost: u64,
@@ -82,8 +82,8 @@ impl Logging {
         log::set_max_level(level.max(OTHERS_LEVEL_MAX));
     }
 
-    /// Opens the place anew, which may have been renamed or be another one now. Until that has succeeded, lines go to
-    /// where they went before.
+    /// Opens the destination again, which may have been renamed or configured anew. Until that succeeds, lines go to the one
+    /// before.
     pub(super) fn reopen(&self, place: &LogPlace) -> io::Result<()> {
         let output = Output::open(place)?;
         self.sink().output = output;
@@ -110,12 +110,12 @@ impl Output {
     }
 }
 
-/// Opens a file to append to. Whoever may write to the directory may put anything under the name: a FIFO that nobody
-/// reads must not hold the daemon up, now or when it writes, and a terminal must not become its own.
+/// Opens a file to append to. Anyone who may write to the directory can put anything under the name: a FIFO without a reader
+/// must not block the daemon, and a terminal must not become its controlling terminal.
 fn append_to(path: &Path) -> io::Result<File> {
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
     let file = OpenOptions::new().create(true).append(true).custom_flags(flags).open(path).map_err(|error| {
-        // What a FIFO without a reader, or a socket, answers.
+        // A FIFO without a reader, or a socket.
         if error.raw_os_error() == Some(libc::ENXIO) { no_log_file() } else { error }
     })?;
     let kind = file.metadata()?.file_type();
@@ -127,7 +127,7 @@ pub(super) fn check_file(path: &Path) -> io::Result<()> {
     match std::fs::metadata(path) {
         Ok(found) if !(found.is_file() || found.file_type().is_char_device()) => Err(no_log_file()),
         Ok(_) => Ok(eaccess(path, AccessFlags::W_OK)?),
-        // Its directory is not made.
+        // Its directory is not created.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let directory = path.parent().unwrap_or(path);
             eaccess(directory, AccessFlags::W_OK | AccessFlags::X_OK)
@@ -143,8 +143,8 @@ fn no_log_file() -> io::Error {
 }
 
 impl Sink {
-    /// Writes a line at once. One that cannot be written is counted, and the count told as soon as writing works
-    /// again: there is no other place to complain to.
+    /// Writes a line immediately. Lines that cannot be written are counted, and the count is logged as soon as writing works
+    /// again.
     fn write(&mut self, line: &fmt::Arguments<'_>) {
         let mut text = String::new();
         if self.lines_lost > 0 {
@@ -165,7 +165,7 @@ fn level_from(number: u8) -> LevelFilter {
     LevelFilter::iter().find(|&level| level as u8 == number).unwrap_or(LevelFilter::Info)
 }
 
-/// What stands at the head of a line.
+/// The beginning of a line.
 enum Mark {
     /// The priority of syslog in angle brackets, for the journal.
     Priority,
@@ -189,7 +189,7 @@ impl fmt::Display for Line<'_> {
                 write!(f, "{} {level:<5} ", humantime::format_rfc3339_millis(time))?;
             }
         }
-        // The room, without the crate and without the file inside the room.
+        // The top-level module, without the crate and the rest of the path.
         let target = self.target.strip_prefix("pyrate::").unwrap_or(self.target);
         write!(OneLine(f), "{}: {}", target.split("::").next().unwrap_or(target), self.message)
     }
@@ -205,7 +205,7 @@ const fn priority(level: Level) -> u8 {
     }
 }
 
-/// Escapes what may not stand in a line. Backslashes stay, since they come from escaping already done.
+/// Escapes control characters. Backslashes stay, since they come from escaping already done.
 struct OneLine<'a, 'b>(&'a mut fmt::Formatter<'b>);
 
 impl fmt::Write for OneLine<'_, '_> {

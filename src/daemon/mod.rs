@@ -1,7 +1,7 @@
-//! Composing the daemon: arguments, configuration, logging, systemd; and the same node inside another program.
+//! The daemon as a program: arguments, configuration, logging, systemd; and the same node inside another program.
 //!
 //! Owns the keys of the configuration and what follows from them, the log of `pyrated`, its exit codes, and the types
-//! that embed a node. Refuses a configuration that it does not understand, whole, before anything is started. Holds no
+//! that embed a node. Refuses a configuration with any fault before anything is started. Holds no
 //! socket and decides nothing about the network.
 
 mod compose;

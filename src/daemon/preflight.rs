@@ -1,6 +1,6 @@
-//! What would keep a daemon from starting: one function for the start, for `--check` and for a reload, so that they cannot
-//! disagree. It changes nothing. Whether somebody else holds an address, the control socket or the state directory at the
-//! moment is not asked here: the start finds that out, and so does a check of the configuration of a daemon that runs.
+//! Checks whether a daemon could start: one function for the start, for `--check` and for a reload, so that they agree. It
+//! changes nothing. Whether an address, the control socket or the state directory is in use is not checked here, since that
+//! would refuse the configuration of a daemon that runs; only the start finds out.
 
 use super::config::Config;
 use super::fault::{ConfigFault, Fault, Origins};
@@ -18,10 +18,10 @@ use std::path::Path;
 /// What to do about a directory that is missing.
 const MISSING_ADVICE: &str = "create it, mount the filesystem that holds it, or name another directory";
 
-/// Whether a start with this configuration, whose paths are settled, would succeed. Gives what its user ought to know.
+/// Whether a start with this configuration, whose paths are settled, would succeed. Returns warnings for the user.
 ///
 /// A directory that is missing is refused unless it was in use before: then it is on a filesystem that is not mounted, and
-/// what belongs there waits for it.
+/// its downloads wait for that.
 ///
 /// # Errors
 /// [`Fault::Config`] with all that is wrong; [`Fault::NoSuchAddress`] when that is only an address that this machine lacks.
@@ -44,11 +44,11 @@ struct Preflight<'c> {
     origins: &'c Origins,
     remarks: Vec<String>,
     faults: Vec<ConfigFault>,
-    /// Addresses that this machine lacks now; they may come with their interface.
+    /// Addresses that this machine lacks now; they may appear with their interface.
     no_addresses: Vec<ConfigFault>,
 }
 
-/// What stands where a directory should be.
+/// What exists where a directory should be.
 enum Found {
     Directory(Metadata),
     /// Nothing; it was in use before, or never.
@@ -57,7 +57,7 @@ enum Found {
     },
     /// It cannot be a directory while the path is the same.
     BadPath(io::Error),
-    /// It cannot be looked at now.
+    /// It cannot be examined now.
     Unknown(io::Error),
 }
 

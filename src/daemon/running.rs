@@ -1,4 +1,4 @@
-//! The configuration that a daemon runs with, and what a reload changes of it.
+//! The configuration that a daemon runs with, and how a reload changes it.
 
 use super::config::Config;
 use super::keys::{InForceFrom, KEYS, Key, UsedBy};
@@ -11,9 +11,10 @@ use serde_json::Value;
 #[derive(Debug)]
 pub(super) struct Running {
     config: Config,
-    /// Whether the start found no other bootstrap node named. Whoever was started otherwise does not become alone by a reload.
+    /// Whether the start found no other bootstrap node named. A daemon that was started with one does not become alone by a
+    /// reload.
     started_alone: bool,
-    /// Where the listeners are bound that were to take any free port.
+    /// The ports of listeners that were configured with port 0.
     bound: Bound,
 }
 
@@ -22,7 +23,7 @@ pub(super) struct Running {
 struct Bound {
     listen_port: Option<u16>,
     bootstrap_port: Option<u16>,
-    /// Our own bootstrap node is not there: another one had its address.
+    /// Our own bootstrap node does not run: another one uses its address.
     gave_way: bool,
 }
 
@@ -36,7 +37,7 @@ impl Running {
         &self.config
     }
 
-    /// What a reload has the loop work with from now on.
+    /// The values that a reload passes to the loop.
     pub(super) fn reload(&self, report: ReloadReply) -> Reload {
         let mut reload = self.config.reload(report);
         if self.lacks_bootstrap() {
@@ -70,7 +71,7 @@ impl Running {
         self.config.log_level = level;
     }
 
-    /// Puts a configuration in force, but for the keys that need a restart, and says what that changed.
+    /// Puts a configuration in force, except for keys that need a restart, and reports what changed.
     pub(super) fn apply(&mut self, next: &Config) -> ReloadReply {
         let before = self.as_bound();
         self.config = self.merged(next);
@@ -80,7 +81,7 @@ impl Running {
         ReloadReply { changed, waiting, remarks: self.remarks_on_unused(next), ..ReloadReply::default() }
     }
 
-    /// What runs after a reload of `next`. Keys that the node has no use for keep their values: nothing changes by them.
+    /// What runs after a reload of `next`. Keys without effect in this node keep their values.
     fn merged(&self, next: &Config) -> Config {
         let running = self.resolved();
         let mut merged = next.clone();
@@ -94,12 +95,12 @@ impl Running {
         merged
     }
 
-    /// Whether the value of a key means something to the node that runs.
+    /// Whether a key has an effect in the node that runs.
     fn uses(&self, key: &Key) -> bool {
         self.config.uses(key) || self.started_alone && key.used_by == UsedBy::BootstrapAddr
     }
 
-    /// Of keys that have other values and no effect, neither now nor after the next start, the user ought to know it.
+    /// A warning for each group of changed keys that have no effect, neither now nor after the next start.
     fn remarks_on_unused(&self, next: &Config) -> Vec<String> {
         let differs =
             |key: &&Key| !self.uses(key) && !next.uses(key) && !(key.same)(&next.resolved(), &self.resolved());

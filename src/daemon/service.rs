@@ -23,7 +23,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::mpsc::{self, Receiver};
 
-/// The whole of the program `pyrated`; the exit codes are those of pyrated(1).
+/// The program `pyrated`; the exit codes are those of pyrated(1).
 pub fn main() -> ExitCode {
     let options = match read_arguments(std::env::args_os().skip(1)) {
         Ok(options) => options,
@@ -32,7 +32,7 @@ pub fn main() -> ExitCode {
     if options.version {
         return print(&format!("pyrated {}\n", env!("CARGO_PKG_VERSION")));
     }
-    // What is read again later is found from anywhere.
+    // Absolute, since files are read again after the working directory was left.
     let mut options = options;
     if let Some(path) = &mut options.config
         && let Ok(absolute) = std::path::absolute(&*path)
@@ -54,7 +54,7 @@ pub fn main() -> ExitCode {
     match serve(sources, loaded) {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
-            // The log may be a file, or not be there yet; whoever started us by hand looks here.
+            // The log may be a file, or not open yet: a user who starts the daemon by hand looks at standard error.
             complain_of(&fault);
             ExitCode::from(fault.exit_code())
         }
@@ -105,13 +105,13 @@ fn show(options: &Options, loaded: &Loaded) -> ExitCode {
 /// Runs until asked to leave.
 fn serve(sources: Sources, loaded: Loaded) -> Result<(), Fault> {
     let Loaded { config, file, origins, remarks } = loaded;
-    // Before the log, which may be the file that meets the limit.
+    // Before the log is opened, whose file may meet the limit.
     driver::survive_file_size_limit().map_err(Fault::Run)?;
-    // A directory that was removed keeps no filesystem busy.
+    // Failure is harmless: a directory that was removed keeps no filesystem busy.
     let _ = leave_start_directory();
     let journal = supervisor::stderr_is_journal(sources.variable("JOURNAL_STREAM"));
     let logging = Logging::start(&config.log_file, config.log_level, journal, driver::wall_clock).map_err(|error| {
-        // All that is wrong is said at once; the log is among it, unless that was its last moment.
+        // Reports all faults at once; those of the log are among them, unless it failed just now.
         check_start(&config, &origins).err().unwrap_or_else(|| Fault::Log { path: log_path(&config), error })
     })?;
     if !config.on_this_machine_alone() {
@@ -141,8 +141,8 @@ fn log_path(config: &Config) -> PathBuf {
     }
 }
 
-/// Soft limits are low for the sake of select(2), which nothing here uses; the loop keeps its own budget below what
-/// this gives.
+/// Soft limits are low for select(2), which nothing here uses; the loop keeps its own budget below the
+/// limit.
 fn raise_descriptor_limit() {
     let raised = getrlimit(Resource::RLIMIT_NOFILE)
         .and_then(|(soft, hard)| if soft < hard { setrlimit(Resource::RLIMIT_NOFILE, hard, hard) } else { Ok(()) });
@@ -177,15 +177,15 @@ impl Host for Service {
         supervisor::ready(&self.status);
     }
 
-    /// The log is reopened at once, and even when the configuration is bad: whoever rotates logs counts on it.
+    /// The log is reopened at once, even when the configuration is bad: log rotation relies on it.
     fn reload(&mut self) -> ReloadJob {
         supervisor::reloading();
-        // What is wrong with its place is found again by the check.
+        // The check reports a bad path as well.
         let _ = self.logging.reopen(&self.running.config().log_file);
         let (sender, receiver) = mpsc::channel();
         self.checked = Some(receiver);
         let sources = self.sources.clone();
-        // A daemon that ends meanwhile does not listen any more.
+        // Fails only when the daemon ends meanwhile.
         Box::new(move || _ = sender.send(load_checked(&sources)))
     }
 
@@ -268,7 +268,7 @@ fn or_unset(value: &serde_json::Value) -> String {
     if value.is_null() { "unset".to_owned() } else { value.to_string() }
 }
 
-/// How `pyratectl` is to be called for this daemon: it finds the usual places by itself.
+/// The command that reaches this daemon: `pyratectl` finds sockets in the default places by itself.
 fn client_command(sources: &Sources, facts: &Facts) -> String {
     let usual = paths::default_sockets_for_client(|name| sources.variable(name).map(OsString::from));
     match &facts.control {
@@ -277,7 +277,7 @@ fn client_command(sources: &Sources, facts: &Facts) -> String {
     }
 }
 
-/// What is said once everything is bound: for a node without configuration, three lines that tell what to type next.
+/// The log lines after the start: for a node without configuration, three lines that say what to type next.
 fn announcement(config: &Config, facts: &Facts, client: &str) -> Vec<String> {
     let share = Escaped(config.local_directory.as_os_str().as_bytes());
     if config.on_this_machine_alone() {
@@ -292,7 +292,7 @@ fn announcement(config: &Config, facts: &Facts, client: &str) -> Vec<String> {
                 "no bootstrap node is configured: this machine is the whole network, with a peer on {peer}, {bootstrap}"
             ),
             format!("sharing {share}: put files there and type `{client} rescan`, then `{client} files`"),
-            format!("type `{client} status` to look around; bootstrap_addr in the configuration joins other machines"),
+            format!("type `{client} status` for an overview; bootstrap_addr in the configuration joins other machines"),
         ];
     }
     let mut lines = Vec::new();
@@ -310,7 +310,7 @@ fn status(config: &Config, facts: &Facts) -> String {
     peer.into_iter().chain(bootstrap).collect::<Vec<_>>().join(", ")
 }
 
-/// Standard output of a program that answers and exits. A reader that has seen enough is no error.
+/// Writes to standard output. A closed pipe is no error.
 fn print(text: &str) -> ExitCode {
     match io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => ExitCode::from(EXIT_OTHER),
@@ -318,7 +318,7 @@ fn print(text: &str) -> ExitCode {
     }
 }
 
-/// Complaints of all that is at fault, a line each.
+/// Reports all faults, one a line.
 fn complain_of(fault: &Fault) {
     match fault {
         Fault::Config(faults) | Fault::NoSuchAddress(faults) => faults.iter().for_each(complain),
@@ -326,7 +326,7 @@ fn complain_of(fault: &Fault) {
     }
 }
 
-/// A complaint on standard error, which nobody may be listening to.
+/// Writes to standard error; failure is ignored.
 fn complain(what: &(impl std::fmt::Display + ?Sized)) {
     let _ = writeln!(io::stderr().lock(), "pyrated: {what}");
 }

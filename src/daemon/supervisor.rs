@@ -33,7 +33,7 @@ pub(super) fn stopping() {
     tell(&[NotifyState::Stopping, NotifyState::Status("leaving")]);
 }
 
-/// Nothing happens unless systemd asked to be told.
+/// Does nothing unless systemd asked for notifications.
 fn tell(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         log::warn!("cannot notify the service manager: {error}");

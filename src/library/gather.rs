@@ -1,7 +1,7 @@
 //! A choice of the files to be hashed next: the best of all whose hash is wanted, found in one walk in slices, leaf by
-//! leaf in order of name. Leaves without a file that would be taken are passed over.
+//! leaf in order of name. Leaves without a file that would be chosen are skipped.
 //!
-//! Between two steps the library may change. What is chosen was there, with its hash wanted, when the walk came by:
+//! Between two steps the library may change. What is chosen was there, without a hash, when the walk reached it:
 //! [`Library::set_b3`](super::Library::set_b3) refuses the hash of what changed since.
 
 use super::index::Index;
@@ -13,9 +13,9 @@ use std::collections::BinaryHeap;
 /// How far the walk is.
 #[derive(Debug)]
 enum Walk {
-    /// Names after this one have not been looked at.
+    /// Names after this one have not been examined.
     After(Vec<u8>),
-    /// All have.
+    /// All names have been examined.
     Ended,
 }
 
@@ -29,7 +29,7 @@ pub struct Gather {
 }
 
 impl Gather {
-    /// Nothing looked at yet.
+    /// Nothing is examined yet.
     pub(super) fn new(files_max: usize) -> Self {
         let walk = if files_max == 0 { Walk::Ended } else { Walk::After(Vec::new()) };
         Self { files_max, walk, best: BinaryHeap::new() }
@@ -41,7 +41,7 @@ impl Gather {
         self.best.into_sorted_vec().into_iter().map(|(_, name, meta)| ScannedFile { name, meta }).collect()
     }
 
-    /// Looks at about `entries_max` files. True while more is left.
+    /// Examines about `entries_max` files. True while more is left.
     pub(super) fn step(&mut self, index: &Index, entries_max: usize) -> bool {
         let Walk::After(after) = std::mem::replace(&mut self.walk, Walk::Ended) else { return false };
         let mut entries_left = entries_max.max(1);

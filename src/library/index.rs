@@ -1,7 +1,7 @@
 //! The leaves of the index, found by name, by the last component of a name, and by content.
 //!
-//! Everything hangs in balanced trees: a hash table would be faster by a little and would now and then stop the loop
-//! to copy itself.
+//! All tables are balanced trees: a hash table would be a little faster, but would stop the loop now and then to copy
+//! itself.
 
 use super::leaf::{Hash, Leaf, component_hash, content_key};
 use super::{FileMeta, ScannedFile, Shared};
@@ -31,7 +31,7 @@ pub(super) struct Index {
 #[derive(Debug)]
 pub(super) struct Swept {
     pub(super) key: Box<[u8]>,
-    /// Files looked at; at least 1.
+    /// Files examined; at least 1.
     pub(super) visited: usize,
     pub(super) files: u64,
     /// Those of them whose hash was known.
@@ -80,8 +80,8 @@ impl Index {
         }
     }
 
-    /// Enters what is known of a file's hash, and returns the file as it was, unless it is another by now. What is known
-    /// gives way only to what is known better.
+    /// Enters what is known of a file's hash, and returns the file as it was, unless it has changed. A hash
+    /// is never replaced by less than a hash.
     pub(super) fn set_hash(&mut self, file: &ScannedFile, hash: Hash) -> Option<Shared> {
         let name = file.name.as_bytes();
         let id = self.leaf_of(name);
@@ -124,7 +124,7 @@ impl Index {
 
     /// The leaf that holds the first name after `after`, and that name's place in it. The empty name is before all.
     pub(super) fn leaf_after(&self, after: &[u8]) -> Option<(&Leaf, usize)> {
-        // No leaf but the first is ever empty: at most two are looked at.
+        // No leaf but the first is ever empty: at most two are examined.
         self.leaves_after(after).next()
     }
 
@@ -188,7 +188,7 @@ impl Index {
         self.forget_contents(id, moved_contents);
     }
 
-    /// Takes these components out of those known to stand in a leaf, except where another of its files has the same.
+    /// Removes these last components from those of a leaf, except where another of its files has the same.
     fn forget_components(&mut self, id: u32, gone: impl Iterator<Item = u32>) {
         for hash in gone {
             self.components.remove(&(hash, id));
@@ -198,7 +198,7 @@ impl Index {
         }
     }
 
-    /// Takes these contents out of those known to stand in a leaf, except where another of its files has the same key.
+    /// Removes these contents from those of a leaf, except where another of its files has the same key.
     fn forget_contents(&mut self, id: u32, gone: impl IntoIterator<Item = ContentHash>) {
         let Some(leaf) = self.leaves.get(&id) else { return };
         for key in gone.into_iter().map(content_key) {

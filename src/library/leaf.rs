@@ -1,5 +1,5 @@
-//! A leaf: a short run of files in order of name. The names stand one after another in a single text, so that a search
-//! reads memory from front to back instead of following a pointer for each file.
+//! A leaf: a short run of files in order of name. The names are stored one after another in a single text, so that a
+//! search reads memory sequentially instead of following a pointer for each file.
 
 use super::fold::folded;
 use super::{FileMeta, Shared};
@@ -8,16 +8,16 @@ use crate::name::{FILE_NAME_BYTES_MAX, FileName, last_component};
 use std::cmp::Reverse;
 use std::hash::{DefaultHasher, Hasher};
 
-/// Most files in a leaf. Tests take little ones, so that few files make many leaves.
+/// Most files in a leaf. Small in tests, so that few files make many leaves.
 pub(super) const LEAF_ENTRIES_MAX: usize = if cfg!(test) { 4 } else { 128 };
 
 /// Most bytes of names in a leaf that holds more than one file.
 const LEAF_TEXT_BYTES_MAX: usize = 16 * 1024;
 
-/// Room for entries is made by so many.
+/// Capacity for entries grows by so many.
 const ENTRIES_STEP: usize = 16;
 
-/// Room for names is made by so many bytes.
+/// Capacity for names grows by so many bytes.
 const TEXT_STEP_BYTES: usize = 256;
 
 // A text is cut when it has outgrown its bound by one name: its offsets fit the integer that keeps an entry small.
@@ -37,9 +37,9 @@ struct Entry {
 /// What is known of a file's hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Hash {
-    /// Nothing: somebody should read the file.
+    /// Nothing: the file is to be hashed.
     Wanted,
-    /// Nothing, and reading failed: nobody should try before a scan has seen the file again.
+    /// Nothing, and reading failed: not tried again before a scan has seen the file.
     Unhashable,
     /// The hash of what the meta describes.
     Known(ContentHash),
@@ -55,8 +55,8 @@ impl Hash {
     }
 }
 
-/// The place of a file among those to be hashed, the least first: by power of two of its size, so that much is known
-/// soon, then the newest, which others are the likeliest to ask for.
+/// The order in which files are hashed, the least first: by power of two of the size, so that many hashes are known soon,
+/// then the newest, which others are likeliest to ask for.
 pub(super) type Rank = (u32, Reverse<i64>);
 
 /// A run of files in order of name.
@@ -64,7 +64,7 @@ pub(super) type Rank = (u32, Reverse<i64>);
 pub(super) struct Leaf {
     entries: Vec<Entry>,
     text: Vec<u8>,
-    /// The least rank of a file whose hash is wanted, so that whoever looks for such files need not look here.
+    /// The least rank of a file whose hash is wanted, so that a search for such files can skip the leaf.
     first_wanted: Option<Rank>,
 }
 
@@ -169,7 +169,7 @@ impl Leaf {
 
     /// Cuts the leaf in two after an insertion at `inserted_at`, and returns the upper part. Both parts hold a file.
     ///
-    /// Directories that list in order, or in reverse, leave full leaves behind: there the cut is beside the newcomer.
+    /// Directories that list in order, or in reverse, leave full leaves behind: there the cut is beside the new file.
     pub(super) fn split(&mut self, inserted_at: usize) -> Leaf {
         let last = self.len() - 1;
         let cut = match inserted_at {
@@ -253,8 +253,8 @@ pub(super) fn rank(meta: &FileMeta) -> Rank {
     (u64::BITS - meta.size.leading_zeros(), Reverse(meta.mtime_ns))
 }
 
-/// The hash under which a name is found by its last component. Components that are alike have equal hashes; that
-/// different ones may too is for the reader to sort out.
+/// The hash under which a name is found by its last component. Components that are alike have equal hashes; different
+/// ones may have equal hashes too, so the caller compares the names.
 pub(super) fn component_hash(name: &[u8]) -> u32 {
     let mut hasher = DefaultHasher::new();
     hasher.write(&folded(last_component(name)));
@@ -278,8 +278,7 @@ fn offset(bytes: usize) -> u16 {
     bytes as u16
 }
 
-/// Makes room in steps: doubling would leave a third of the index empty, and sizes of every kind would leave holes that
-/// no other leaf fits.
+/// Grows in steps: doubling would leave a third of the index empty, and arbitrary sizes would fragment the heap.
 fn reserve_in_steps<T>(vec: &mut Vec<T>, more: usize, step: usize) {
     if vec.capacity() - vec.len() < more {
         let room = (vec.len() + more).next_multiple_of(step);

@@ -1,13 +1,13 @@
 //! What this node shares: names, sizes and hashes of files, kept up to date by scans, searched and listed in slices.
 //!
-//! Owns the index. Refuses to touch a disk: scans bring it [`ScannedFile`]s, whoever hashes them brings the hashes, and
-//! `store` opens what it names.
+//! Owns the index. Does not touch a disk: scans pass [`ScannedFile`]s to it, the driver passes the hashes, and `store`
+//! opens the files.
 //!
 //! A million files is an ordinary share, so nothing here walks the whole index in one call: [`Library::sweep`],
-//! [`Library::search_step`] and [`Library::gather_step`] take a number of entries and give way, and no table inside grows
-//! by copying itself whole.
+//! [`Library::search_step`] and [`Library::gather_step`] process a number of entries and return, and no table inside grows
+//! by copying all of itself.
 //!
-//! | room | holds |
+//! | file | holds |
 //! |---|---|
 //! | `leaf` | a short run of files in order of name, their names in one text |
 //! | `index` | the leaves: by name, by the last component of a name, and by content |
@@ -37,7 +37,7 @@ pub use search::SearchCursor;
 use std::ops::Bound;
 use std::time::Duration;
 
-/// Most files that are shared. Files that a scan finds beyond it are left out and counted.
+/// Most files that are shared. Further files that a scan finds are not shared.
 pub const LIBRARY_FILES_MAX: u64 = 16_000_000;
 
 /// What a scan found of one file.
@@ -45,19 +45,19 @@ pub const LIBRARY_FILES_MAX: u64 = 16_000_000;
 pub struct ScannedFile {
     /// Path relative to the share.
     pub name: FileName,
-    /// What stood there.
+    /// What the scan found there.
     pub meta: FileMeta,
 }
 
 /// A file that has not been changed for this long is no [`RecentFile`].
 pub const RECENT_MAX: Duration = Duration::from_secs(5);
 
-/// A file that was changed a short time ago, and may be written to still.
+/// A file that was changed a short time ago, and may still be written to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecentFile {
-    /// What stands there now.
+    /// What is there now.
     pub file: ScannedFile,
-    /// For how long at least it has not been changed.
+    /// It has not been changed for at least this long.
     pub quiet: Duration,
 }
 
@@ -96,14 +96,14 @@ pub struct ScanReport {
     pub unreadable: u64,
     /// The first of them by name, for the log.
     pub unread: Vec<FileName>,
-    /// Directories and files that an error of the system hid: nothing may be concluded of what is known at or beneath
-    /// these names. Counted in `unreadable` as well.
+    /// Directories and files that an error of the system hid: what is known at or below these
+    /// names stays. Counted in `unreadable` as well.
     pub hidden: Vec<FileName>,
     /// Directories left out because another filesystem is mounted there.
     pub other_mounts: u64,
     /// The first of them by name, for the user.
     pub mounts: Vec<FileName>,
-    /// Why the share itself could not be read: not all of it was seen, and nothing may be concluded.
+    /// Why the share itself could not be read: what is known of it stays.
     pub failed: Option<DiskFault>,
 }
 
@@ -111,7 +111,7 @@ pub struct ScanReport {
 #[derive(Debug)]
 enum Sweep {
     Idle,
-    /// Leaves beyond this bound have not been looked at.
+    /// Leaves from this bound on have not been examined.
     From(Bound<Box<[u8]>>),
 }
 
@@ -121,11 +121,11 @@ pub struct Library {
     files: u64,
     /// Those of them whose hash is known.
     hashed: u64,
-    /// Wider than any sum of sparse files.
+    /// 128 bits, since sparse files can have any size.
     bytes: u128,
     generation: u32,
     sweep: Sweep,
-    /// What the last scan could not see: the sweep passes by.
+    /// What the last scan could not see: the sweep leaves it.
     hidden: Vec<FileName>,
 }
 
@@ -171,7 +171,7 @@ impl Library {
         self.index.get(name)
     }
 
-    /// Begins a scan: from here on [`Library::apply`] tells what it sees. What the sweep after an earlier scan has not
+    /// Begins a scan, whose files are then passed to [`Library::apply`]. What the sweep after an earlier scan has not
     /// reached yet is left to the sweep after this one.
     pub fn begin_scan(&mut self) {
         self.generation = self.generation.wrapping_add(1);
@@ -195,20 +195,20 @@ impl Library {
         self.bytes += u128::from(file.meta.size);
     }
 
-    /// Enters the hash of a file, unless the file is another by now, or gone. Says whether it was entered.
+    /// Enters the hash of a file, unless the file has changed or is gone. True if it was entered.
     pub fn set_b3(&mut self, file: &ScannedFile, b3: ContentHash) -> bool {
         let before = self.index.set_hash(file, Hash::Known(b3));
         self.hashed += u64::from(before.is_some_and(|before| before.b3.is_none()));
         before.is_some()
     }
 
-    /// Enters that a file cannot be hashed: no [`Gather`] chooses it before a scan has seen it again. Without effect if
-    /// its hash is known, or if the file is another by now.
+    /// Marks a file that cannot be hashed: no [`Gather`] chooses it before a scan has seen it again. No effect if its hash
+    /// is known, or if the file has changed.
     pub fn set_unhashable(&mut self, file: &ScannedFile) {
         self.index.set_hash(file, Hash::Unhashable);
     }
 
-    /// Removes one file that is known to be gone. Says whether it was there.
+    /// Removes one file that is known to be gone. True if it was there.
     pub fn remove(&mut self, name: &[u8]) -> bool {
         let removed = self.index.remove(name);
         if let Some(file) = removed {
@@ -228,7 +228,7 @@ impl Library {
         }
     }
 
-    /// Looks at about `entries_max` files and removes those that the last scan did not see. True while more is left.
+    /// Examines about `entries_max` files and removes those that the last scan did not see. True while more is left.
     pub fn sweep(&mut self, entries_max: usize) -> bool {
         let mut entries_left = entries_max.max(1);
         while let Sweep::From(from) = &mut self.sweep {
@@ -262,24 +262,24 @@ impl Library {
         rows
     }
 
-    /// Begins a search for at most `hits_max` files (PROTOCOL, Matching). Nothing is looked at yet.
+    /// Begins a search for at most `hits_max` files (PROTOCOL, Matching). Nothing is examined yet.
     pub fn search_begin(&self, query: Query, hits_max: usize) -> SearchCursor {
         SearchCursor::new(query, hits_max)
     }
 
-    /// Looks at about `entries_max` files. True while more is left; the library may change between two steps.
+    /// Examines about `entries_max` files. True while more is left; the library may change between two steps.
     pub fn search_step(&self, cursor: &mut SearchCursor, entries_max: usize) -> bool {
         cursor.step(&self.index, entries_max)
     }
 
-    /// Begins a choice of at most `files_max` files whose hash is unknown and wanted. Nothing is looked at yet.
+    /// Begins a choice of at most `files_max` files whose hash is unknown and wanted. Nothing is examined yet.
     ///
     /// The smallest come first, those between two powers of two counting as equal; among these the newest.
     pub fn gather_begin(&self, files_max: usize) -> Gather {
         Gather::new(files_max)
     }
 
-    /// Looks at about `entries_max` files. True while more is left; the library may change between two steps.
+    /// Examines about `entries_max` files. True while more is left; the library may change between two steps.
     pub fn gather_step(&self, gather: &mut Gather, entries_max: usize) -> bool {
         gather.step(&self.index, entries_max)
     }

@@ -1,7 +1,7 @@
 //! A file string taken apart (PROTOCOL, Matching).
 //!
-//! Quotes group a phrase, a leading `-` excludes, `*` and `?` make a pattern; other words are terms. What a base peer can
-//! make nothing of is left out of the [plain](Query::plain) form, which finds all that the query finds, and more.
+//! Quotes group a phrase, a leading `-` excludes, `*` and `?` make a pattern; all other words are terms. What a base peer
+//! does not understand is left out of the [plain](Query::plain) form, which finds all that the query finds, and more.
 
 use super::fold::{folded, words};
 use super::pattern::{Pattern, is_pattern, literals};
@@ -20,7 +20,7 @@ const QUERY_PATTERN_BYTES_MAX: usize = 256;
 /// Least bytes of all terms together: less would match nearly everything.
 const QUERY_TERM_BYTES_MIN: usize = 3;
 
-/// So many bytes of patterns, times bytes of names compared with them, take as long as looking at a file.
+/// So many bytes of patterns, times bytes of names compared with them, take as long as examining a file.
 const PATTERN_WORK_PER_ENTRY: usize = 256;
 
 /// Which files a query can find.
@@ -135,7 +135,7 @@ impl Query {
         self.content
     }
 
-    /// Whether a hit that somebody sent fulfils what they may not know of: phrases, exclusions and patterns. A file of exactly
+    /// Whether a hit of a peer fulfils what that peer may not support: phrases, exclusions and patterns. A file of exactly
     /// this name is always taken.
     pub fn admits(&self, name: &[u8]) -> bool {
         self.plain.is_none() || name == &*self.text || self.fulfils(&folded(name))
@@ -156,7 +156,7 @@ impl Query {
         self.conditions.iter().all(|condition| condition.is_met_by(path) != condition.excludes)
     }
 
-    /// What it takes to find that out, in files looked at.
+    /// The cost of finding that out, in files examined.
     pub(super) fn entries_for(&self, path: &[u8]) -> usize {
         let patterns: usize = self.conditions.iter().map(Condition::pattern_bytes).sum();
         self.conditions.len() + path.len() * patterns / PATTERN_WORK_PER_ENTRY
@@ -228,7 +228,7 @@ impl<'a> Iterator for Tokens<'a> {
     }
 }
 
-/// What the tokens of a file string amount to.
+/// The result of parsing the tokens of a file string.
 struct Parts<'a> {
     terms: Vec<Vec<u8>>,
     conditions: Vec<Condition>,

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 /// Stands between folded names. No name holds it, so no term can match across two.
 const SEPARATOR: u8 = b'\n';
 
-/// What a search looks at next.
+/// What a search examines next.
 #[derive(Debug)]
 enum Phase {
     /// Files of the content, in the leaves numbered above this one.
@@ -55,7 +55,7 @@ pub struct SearchCursor {
 }
 
 impl SearchCursor {
-    /// Nothing looked at yet.
+    /// Nothing is examined yet.
     pub(super) fn new(query: Query, hits_max: usize) -> Self {
         Self {
             phase: if query.content().is_some() { Phase::Contents { after: None } } else { Phase::FullName },
@@ -77,13 +77,13 @@ impl SearchCursor {
         exact.chain(self.alike).chain(self.terms).take(self.hits_max).collect()
     }
 
-    /// Looks at about `entries_max` files. True while more is left.
+    /// Examines about `entries_max` files. True while more is left.
     pub(super) fn step(&mut self, index: &Index, entries_max: usize) -> bool {
         let mut entries_left = entries_max.max(1);
         loop {
             if self.is_settled() {
                 self.drop_vanished(index);
-                // Room that a vanished file left is filled from where the walk stands.
+                // A vanished file is replaced from where the walk stands.
                 if self.is_settled() {
                     self.phase = Phase::Ended;
                     return false;
@@ -111,7 +111,7 @@ impl SearchCursor {
         self.contents.len() + usize::from(self.full.is_some())
     }
 
-    /// Whether looking on would change nothing. Files of the content, and of the last component, must all be seen, to
+    /// Whether a further step would change nothing. Files of the content, and of the last component, must all be seen, to
     /// know the first.
     fn is_settled(&self) -> bool {
         match self.phase {
@@ -208,7 +208,7 @@ impl SearchCursor {
         reached - start + entries
     }
 
-    /// Takes out hits that are gone, and brings the others up to date.
+    /// Removes hits that are gone, and updates the others.
     fn drop_vanished(&mut self, index: &Index) {
         let still_there = |name: &FileName, shared: &mut Shared| match index.get(name.as_bytes()) {
             Some(now) => {
@@ -227,7 +227,7 @@ impl SearchCursor {
     }
 }
 
-/// Takes a file in if it is among the first `room` by name, and lets the last go for it.
+/// Adds a file if it is among the first `room` by name; the last one is dropped for it.
 fn insert_if_among_first(first: &mut BTreeMap<FileName, Shared>, leaf: &Leaf, at: usize, room: usize) {
     if first.len() >= room && first.last_key_value().is_none_or(|(last, _)| leaf.name(at) >= last.as_bytes()) {
         return;

@@ -1,7 +1,7 @@
 //! Deadlines in a hierarchical timer wheel.
 //!
-//! Owns every deadline of the state machine or loop that it belongs to, at a resolution of one millisecond. Refuses to
-//! read a clock: whoever owns the wheel says what time it is. How many deadlines there are is bounded by its owner's
+//! Owns every deadline of the state machine or loop that it belongs to, at a resolution of one millisecond. Reads no
+//! clock: the owner of the wheel passes the time. How many deadlines there are is bounded by its owner's
 //! tables, each of which has a bound of its own.
 //!
 //! Eleven levels of 64 slots cover the whole scale of [`Instant`]. An entry stands at the level of the highest
@@ -51,7 +51,7 @@ pub(crate) struct TimerWheel<K> {
     free: u32,
     /// Entries that wait.
     len: usize,
-    /// Given to the next entry.
+    /// Of the next entry.
     generation: u64,
     /// The earliest deadline, if it has been looked for since it last changed.
     earliest_ms: Cell<Option<u64>>,
@@ -101,7 +101,7 @@ impl<K> TimerWheel<K> {
         self.len
     }
 
-    /// The earliest deadline, exactly: whoever sleeps until then never wakes for nothing. A deadline that had passed
+    /// The earliest deadline, exactly: a loop that sleeps until then never wakes early. A deadline that had passed
     /// when it was inserted reads as the wheel's time of that moment.
     ///
     /// Remembered between changes of the earliest entry. After one, this looks through a single slot at worst, and at

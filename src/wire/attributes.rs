@@ -45,8 +45,7 @@ pub(super) fn parse_name(bytes: &[u8]) -> Result<FileName, WireError> {
     }
 }
 
-/// Writes the name, and the attributes if there are any to speak of. A lone tab shows that we speak `p1` and know
-/// nothing.
+/// Writes the name, and the attributes if they are known. A tab alone shows that we speak `p1` and know none.
 pub(super) fn append(out: &mut Vec<u8>, file: &Listed) {
     out.extend_from_slice(file.name.as_bytes());
     let Some(Attributes { size, b3, more }) = file.attributes else { return };

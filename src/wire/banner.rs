@@ -1,15 +1,15 @@
-//! What other programs say to whoever connects: the greetings and error pages by which a host is known not to be a peer.
+//! Greetings and error pages of other programs, by which a host is recognised as no peer.
 //!
 //! Looks at the first line of a response alone. A base peer's list is names, and nearly any line can be a name: a line is
 //! taken for a greeting only if it has the form that the other protocol prescribes, with its line end or its keywords.
 
 use crate::fault::OtherProgram;
 
-/// Words of which the greeting of a mail or FTP server has one, if its line end does not give it away.
+/// One of these words is in the greeting of a mail or FTP server that does not end in CRLF.
 const GREETING_WORDS: [&[u8]; 4] = [b"smtp", b"ftp", b"ready", b"service"];
 
-/// The program that begins its responses with this line, if it is one that is not ours. The line is given without its
-/// `\n`, but with a `\r` before it.
+/// The program that begins its responses with this line, if it is not one of ours. The line comes without its
+/// `\n`, but with a `\r` before that.
 pub fn other_program(line: &[u8]) -> Option<OtherProgram> {
     if is_web(line) {
         Some(OtherProgram::Web)
@@ -33,8 +33,8 @@ fn is_json(line: &[u8]) -> bool {
     line.starts_with(b"{\"") && line.trim_ascii_end().ends_with(b"}")
 }
 
-/// The handshake of MySQL: a length of three bytes of which the upper two are 0, the number 0, and then, as a line of its own
-/// to us, the protocol version 10. Or an error of Redis or memcached, which ends in CRLF.
+/// The handshake of MySQL: a length of three bytes of which the upper two are 0, the number 0, and then, as a line of its
+/// own to us, the protocol version 10. Or an error of Redis or memcached, which ends in CRLF.
 fn is_database(line: &[u8]) -> bool {
     let is_handshake = matches!(line, [_, 0, 0, 0]);
     let errors = [&b"-NOAUTH "[..], b"-DENIED ", b"ERR ", b"ERROR\r"];

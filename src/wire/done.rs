@@ -1,6 +1,6 @@
-//! What a node says of a search on the stream that brought it: that it is done (PROTOCOL, part 2, The end of a search).
+//! The line by which a node reports on a stream that it is done with a search (PROTOCOL, part 2, The end of a search).
 //!
-//! It goes against the direction of the stream, where a reader that does not know it drops it.
+//! It is sent against the direction of the stream, where a node that does not know it drops it.
 
 use super::decode::number;
 use crate::id::{QUERY_ID_BYTES_MAX, QueryId};
@@ -22,9 +22,9 @@ const LINE_BYTES_MAX: usize = DONE.len() + QUERY_ID_BYTES_MAX + 256;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SearchDone {
     pub id: QueryId,
-    /// There may be peers that it did not reach, because its TTL was used up, or because somebody did not say.
+    /// There may be peers that it did not reach: its TTL was used up, or a node did not report.
     pub cut: bool,
-    /// The highest TTL with which it came to the node that says so: it needs no copy with a lower one.
+    /// The highest TTL with which the search reached the reporting node: that needs no copy with a lower one.
     pub ttl: Option<u8>,
 }
 
@@ -46,7 +46,7 @@ impl SearchDone {
         line
     }
 
-    /// Reads a line without its end. `None` for any other line: what later versions say is left out.
+    /// Reads a line without its end. `None` for any other line, as later versions may send.
     fn decode(line: &[u8]) -> Option<Self> {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let mut pieces = line.strip_prefix(DONE)?.split(|&byte| byte == b'\t');
@@ -69,7 +69,7 @@ pub struct DoneReader {
 }
 
 impl DoneReader {
-    /// Takes bytes that came, and adds what they say to `said`.
+    /// Takes bytes that came in, and adds the reports in them to `said`.
     pub fn push(&mut self, bytes: &[u8], said: &mut Vec<SearchDone>) {
         self.lines.push(bytes);
         while let Some(line) = self.lines.next(LINE_BYTES_MAX) {

@@ -23,7 +23,7 @@ pub enum End {
 /// all end in `\n`, and a pause in it is only a slow network. A frame that ended in silence or FIN is the connection's
 /// last; what an old program still adds to it, such as a late terminator, is dropped.
 ///
-/// Holds at most what was pushed since the last frame was taken: whoever pushes takes all frames before pushing more.
+/// Holds what was pushed since the last frame was taken: take all frames before pushing more.
 #[derive(Debug, Default)]
 pub struct Framer {
     lines: Lines,
@@ -43,7 +43,7 @@ enum State {
 }
 
 impl Framer {
-    /// Of a connection that has just opened.
+    /// For a connection that has just opened.
     pub fn new() -> Self {
         Self::default()
     }

@@ -89,7 +89,7 @@ impl PeerListReader {
         Ok(())
     }
 
-    /// The program of another kind that seems to have sent this in the place of a list.
+    /// The other kind of program that seems to have sent this instead of a list.
     pub fn other_program(&self) -> Option<OtherProgram> {
         self.other.filter(|_| self.peers.is_empty())
     }
@@ -136,7 +136,7 @@ fn peer(line: &[u8]) -> Option<ListedPeer> {
 
 /// Reads the response to code 5 as it comes in.
 ///
-/// Holds what was pushed and not yet taken as a batch: whoever pushes takes all batches before pushing more.
+/// Holds what was pushed and not yet taken as a batch: take all batches before pushing more.
 #[derive(Debug, Default)]
 pub struct FileListReader {
     lines: Lines,
@@ -179,7 +179,7 @@ impl FileListReader {
         batch
     }
 
-    /// The program of another kind that seems to have sent this in the place of a list. Its first line tells, before a
+    /// The other kind of program that seems to have sent this instead of a list. Its first line tells, before a
     /// file is taken; or, when the list is through, that not one of its lines is a file.
     pub fn other_program(&self, through: bool) -> Option<OtherProgram> {
         self.other.or_else(|| (through && self.files == 0 && self.refused > 0).then_some(OtherProgram::Unknown))

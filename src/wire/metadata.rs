@@ -48,9 +48,9 @@ pub fn encode_metadata(size: u64, b3: ContentHash, chain: &[ChainingValue]) -> V
     out
 }
 
-/// Reads the response to code 9 as it comes in, and proves it on the way: in no step more is hashed than was pushed.
+/// Reads the response to code 9 as it comes in, and verifies it meanwhile: no step hashes more than was pushed.
 ///
-/// Holds what has come, never what was only promised.
+/// Allocates for what has come, never for what was only announced.
 #[derive(Debug)]
 pub struct MetadataReader {
     wanted: Option<ContentHash>,
@@ -58,7 +58,7 @@ pub struct MetadataReader {
     state: State,
 }
 
-/// Reads the first line of the response to code 9 and nothing behind it: what a peer says of a file, or why it refuses.
+/// Reads only the first line of the response to code 9: size and hash of a file, or why the peer refuses.
 #[derive(Debug, Default)]
 pub struct FileInfoReader {
     line: Vec<u8>,
@@ -84,13 +84,13 @@ impl FileInfoReader {
 /// How far the response is.
 #[derive(Debug)]
 enum State {
-    /// This much of the line has come.
+    /// The part of the line that has come.
     Line(Vec<u8>),
-    /// The line has.
+    /// The line is complete; the values are coming.
     Values(Values),
-    /// Everything has.
+    /// Complete and verified.
     Proved(Outline),
-    /// It is of no use.
+    /// Refused.
     Refused(MetadataFault),
 }
 
@@ -106,7 +106,7 @@ struct Values {
 }
 
 impl MetadataReader {
-    /// Of a response that begins: about this content, or about whichever it says.
+    /// For a response that must be about `wanted`, if that is given.
     pub fn new(wanted: Option<ContentHash>) -> Self {
         Self { wanted, bytes: 0, state: State::Line(Vec::new()) }
     }
@@ -198,7 +198,7 @@ impl Values {
         if self.hasher.count() < count {
             return Ok(State::Values(self));
         }
-        // First the proof, then what follows it: the outcome does not depend on how the bytes were cut.
+        // Verified before further bytes are looked at, so that the outcome does not depend on how the bytes were cut.
         let Self { size, b3, chain, hasher, .. } = self;
         let outline = Outline::proved(b3, size, chain, hasher).map_err(|_| MetadataFault::Corrupt)?;
         if bytes.is_empty() { Ok(State::Proved(outline)) } else { Err(MetadataFault::TooLong) }

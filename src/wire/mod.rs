@@ -2,8 +2,8 @@
 //! 2).
 //!
 //! Owns every byte of the format. Refuses, with a named [`WireError`], whatever the protocol does not allow, so that
-//! the rooms behind it work with values that they can trust. Knows no socket and no clock: how long to wait for a byte
-//! stands here as a constant, the waiting is the driver's.
+//! other modules get values that they can trust. Knows no socket and no clock: how long to wait for a byte is a constant
+//! here, the driver does the waiting.
 
 mod attributes;
 mod banner;

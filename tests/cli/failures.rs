@@ -25,7 +25,7 @@ fn without_a_daemon_the_sockets_tried_and_the_remedy_are_named() {
 fn a_socket_that_a_dead_daemon_left_is_told_apart() {
     let fake = Fake::new();
     drop(UnixListener::bind(fake.socket()).unwrap());
-    finish(fake.command_here(&["peers"]).spawn().unwrap()).says(69, "control.sock (nobody listens)");
+    finish(fake.command_here(&["peers"]).spawn().unwrap()).says(69, "control.sock (nothing listens)");
     let long = format!("/{}", "x".repeat(200));
     run_alone(&["--socket", &long]).says(69, &long);
 }

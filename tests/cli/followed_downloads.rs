@@ -149,7 +149,7 @@ fn an_interrupted_download_goes_on_in_the_daemon() {
     wait_for(daemon);
     line.clear();
     err.read_to_string(&mut line).unwrap();
-    assert!(line.contains("go on in the daemon") && line.contains("'pyratectl cancel 5'"), "{line}");
+    assert!(line.contains("continue in the daemon") && line.contains("'pyratectl cancel 5'"), "{line}");
     assert_eq!((run.code, run.out.lines().count()), (7, 2));
 }
 
@@ -176,10 +176,10 @@ fn several_files_go_only_where_a_directory_is_or_is_to_be_made() {
                 hits(talk);
                 talk.until_hangup();
             });
-            run.says(28, &format!("several files go into a directory, and '{path}' is none"));
+            run.says(28, &format!("several files go into a directory, and '{path}' is not one"));
         }
     }
-    prepared().run(&["download", "4", "7", "-o", "new", "--detach"], Talk::until_hangup).says(28, "is none");
+    prepared().run(&["download", "4", "7", "-o", "new", "--detach"], Talk::until_hangup).says(28, "is not one");
     for what in ["5-6", "6-9", "9,9"] {
         prepared()
             .run(&["download", what, "-o", "new", "--detach"], move |talk| {

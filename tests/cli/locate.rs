@@ -83,7 +83,7 @@ fn all_places_tried_are_named_in_their_order() {
         ["/nowhere/x.sock", "run/pyrate/control.sock", ".local/state/pyrate/control.sock", " /run/pyrate/control.sock"];
     let found = places.map(|place| run.err.find(place).unwrap_or_else(|| panic!("{place}: {run:?}")));
     assert!(found.is_sorted(), "{run:?}");
-    assert!(!run.err.contains("passed over"), "{run:?}");
+    assert!(!run.err.contains("ignored"), "{run:?}");
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn a_configuration_that_cannot_be_read_is_passed_over_and_named() {
         ("\u{1b} = 5", "line 1: "),
     ] {
         let run = run_alone_with(|home, _| configure(&home.join(".config"), text));
-        run.says(69, ".config/pyrate/pyrated.toml is passed over: ");
+        run.says(69, ".config/pyrate/pyrated.toml is ignored: ");
         run.says(69, why);
         run.says(69, ".local/state/pyrate/control.sock (no such socket)");
         assert!(run.err.lines().count() == 1 && !run.err.contains('\u{1b}'), "{run:?}");
@@ -108,7 +108,7 @@ fn a_configuration_that_cannot_be_read_is_passed_over_and_named() {
         fs::remove_file(home.join(".config/pyrate/pyrated.toml")).unwrap();
         nix::unistd::mkfifo(&home.join(".config/pyrate/pyrated.toml"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     })
-    .says(69, "pyrated.toml is passed over: not a regular file");
+    .says(69, "pyrated.toml is ignored: not a regular file");
     // Whoever names a socket is not told of files.
     for by_option in [true, false] {
         let named = run_alone_with(|home, command| {
@@ -120,6 +120,6 @@ fn a_configuration_that_cannot_be_read_is_passed_over_and_named() {
             };
         });
         named.says(69, "no daemon answers at x.sock (no such socket); start");
-        assert!(!named.err.contains("passed over"), "{named:?}");
+        assert!(!named.err.contains("ignored"), "{named:?}");
     }
 }

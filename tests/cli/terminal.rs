@@ -223,7 +223,7 @@ fn a_bar_tells_verified_bytes_and_how_many_send_them_and_gives_way_to_lines() {
         talk.answer("download", json!({"downloads": [row], "next": null}));
         watched.lock().unwrap().shows("1.0 KiB/2.0 KiB verified 512 B/s 2 s 2 sources");
         talk.notice(json!({"event": "source_lost", "download": 1, "source": source(two, "corrupt", 0)}));
-        watched.lock().unwrap().shows("1: 192.0.2.2:5 sent wrong bytes; going on with 1 other");
+        watched.lock().unwrap().shows("1: 192.0.2.2:5 sent wrong bytes; continuing with 1 other");
         talk.notice(json!({"event": "download", "download": with(row, json!({"state": "done", "verified": true}))}));
         talk.until_hangup();
     });

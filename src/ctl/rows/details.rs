@@ -1,4 +1,4 @@
-//! Single hits and downloads, with everything that is known of them. Programs see the same rows as ever.
+//! Single hits and downloads, with everything that is known of them. Programs get the usual rows.
 
 use super::Show;
 use super::downloads::{done_share, remark};
@@ -9,7 +9,7 @@ use crate::ctl::wrap::beside;
 use serde::Serialize;
 use std::net::SocketAddr;
 
-/// Rows of which people want to see all.
+/// Rows that people see in full.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
 pub(in crate::ctl) struct Details<T>(pub(in crate::ctl) Vec<T>);
@@ -112,7 +112,7 @@ pub(in crate::ctl) fn unverified(row: &DownloadRow) -> String {
 fn sources(row: &DownloadRow, look: Look) -> String {
     let mut table = Table::new(&["  ", "SOURCE", "STATE", ">BYTES", ">SHARE", ">RATE", "~REMARK"]);
     let brought = row.shares.iter().fold(0u64, |sum, source| sum.saturating_add(source.bytes));
-    // After a restart, nobody knows any more who brought what was there before.
+    // After a restart, the sources of what was there before are unknown.
     let whole = brought.max(row.bytes_done);
     for source in &row.shares {
         table.push(

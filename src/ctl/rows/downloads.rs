@@ -1,4 +1,4 @@
-//! Downloads: the queue, and what became of an order to some of them.
+//! Downloads: the queue, and the outcome of an order to some of them.
 
 use super::{Show, addresses, hash, number};
 use crate::control::{DownloadRow, DownloadState, ExitCode};
@@ -26,7 +26,7 @@ impl Show for [DownloadRow] {
                 ],
             );
         }
-        // Nothing comes, so nothing is to be said of how fast.
+        // Nothing is received, so there is no rate.
         table.leave_out(&[">RATE", ">ETA"], UNKNOWN);
         table.aligned(look)
     }
@@ -113,13 +113,13 @@ fn check(row: &DownloadRow) -> &'static str {
     }
 }
 
-/// Whether it waits for room on a disk, or for a disk, and goes on by itself when that is there.
+/// Whether it waits for space on a disk, or for a disk, and resumes automatically.
 pub(in crate::ctl) fn is_stopped_by_disk(row: &DownloadRow) -> bool {
     let disk = [ExitCode::DiskFull, ExitCode::FileIo].map(|code| i32::from(code as u8));
     row.state == DownloadState::Paused && row.error.as_ref().is_some_and(|error| disk.contains(&error.code))
 }
 
-/// What is to be said of a download: where it is, or what is wrong with it, and what helps.
+/// The remark on a download: its path, or what is wrong with it, and what helps.
 pub(in crate::ctl) fn remark(row: &DownloadRow) -> String {
     let remark = remark_of_state(row);
     match &row.not_remembered {
@@ -143,7 +143,7 @@ fn remark_of_state(row: &DownloadRow) -> String {
         },
         DownloadState::Paused => match error {
             Some(error) if is_stopped_by_disk(row) => error,
-            _ => format!("by the user; 'pyratectl resume {}' lets it go on", row.id),
+            _ => format!("by the user; 'pyratectl resume {}' resumes it", row.id),
         },
         _ => or_unknown(error, |error| error),
     }
@@ -165,8 +165,8 @@ impl Order {
         let (id, name, remark) = (row.id, name(row.name.as_bytes()), remark(row));
         match (self, row.state) {
             (_, Done) => format!("{id} is done already: {name}: {remark}"),
-            (Self::Cancel, Cancelled) => format!("{id} cancelled: {name}; what came of it is removed"),
-            (_, Cancelled) => format!("{id} was cancelled: {name}; 'pyratectl download' begins it anew"),
+            (Self::Cancel, Cancelled) => format!("{id} cancelled: {name}; its data is removed"),
+            (_, Cancelled) => format!("{id} was cancelled: {name}; 'pyratectl download' starts it again"),
             (Self::Resume | Self::Pause, Failed) => {
                 format!("{id} has failed: {name}: {remark}; 'pyratectl retry {id}' tries it again")
             }
@@ -175,16 +175,16 @@ impl Order {
             (Self::Resume | Self::Retry, Paused) => format!("{id} is still paused: {name}: {remark}"),
             (Self::Resume | Self::Retry, Queued) => format!("{id} queued: {name}; waits for its turn"),
             (Self::Resume | Self::Retry, Retrying) => format!("{id} waits for its sources: {name}: {remark}"),
-            (Self::Resume | Self::Retry, Active | Verifying) => format!("{id} goes on: {name}"),
+            (Self::Resume | Self::Retry, Active | Verifying) => format!("{id} continues: {name}"),
             (Self::Pause | Self::Cancel, Verifying) => {
-                format!("{id} is left alone: {name}; all bytes are there, and are being checked")
+                format!("{id} is unchanged: {name}; all bytes are there, and are being checked")
             }
             (Self::Pause | Self::Cancel, state) => format!("{id} is still {}: {name}", word(&state)),
         }
     }
 }
 
-/// Downloads that an order was given to, as they stand after it.
+/// Downloads that an order was given to, as they are after it.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
 pub(in crate::ctl) struct Ordered {

@@ -22,7 +22,7 @@ impl From<HitRow> for ListedRow {
 }
 
 impl ListedRow {
-    /// Whether nobody has vouched for its content.
+    /// Whether no source has given a hash.
     pub(in crate::ctl) fn is_unverified(&self) -> bool {
         self.b3.is_none()
     }
@@ -45,7 +45,7 @@ pub(in crate::ctl) fn hit_cells(hit: &HitRow, look: Look) -> [String; 5] {
     [hit.id.to_string(), names, or_unknown(hit.size, size), sources, vouched(hit.b3.as_ref(), look)]
 }
 
-/// The hash that a source gave, or the word for a content that nobody has vouched for.
+/// The hash that a source gave, or `unverified`.
 fn vouched(b3: Option<&String>, look: Look) -> String {
     b3.map_or_else(|| "unverified".into(), |b3| short_hash(b3, look))
 }

@@ -4,9 +4,9 @@
 //! |---|---|
 //! | `node` | the daemon itself: status, peers, bootstrap nodes, scans |
 //! | `files` | hits, and the files of peers and of our own |
-//! | `downloads` | the queue, and what became of orders to it |
+//! | `downloads` | the queue, and the outcome of orders to it |
 //! | `reload` | what a reload did |
-//! | `details` | single hits and downloads, with all that is known of them |
+//! | `details` | single hits and downloads, in full |
 
 mod details;
 mod downloads;

@@ -121,7 +121,7 @@ impl Show for StatusReply {
 }
 
 impl StatusReply {
-    /// What is shared, and what is still being found out about it.
+    /// The share, and how far scanning and hashing are.
     fn sharing_line(&self) -> String {
         let mut line = format!("{}, {}", count(self.shared_files, "file"), size(self.shared_bytes));
         if self.scanning {

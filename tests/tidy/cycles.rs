@@ -12,14 +12,20 @@ use std::path::Path;
 /// The path of a module: `crate` is empty.
 type Module = Vec<String>;
 
+/// A path that a file names.
+struct Named {
+    words: Vec<String>,
+    /// The name that it brings, if it stands in a `use`.
+    brings: Option<String>,
+}
+
 /// How often a name may be imported from where it is imported itself.
 const IMPORTS_DEEP_MAX: usize = 8;
 
 /// The modules of a package.
 #[derive(Default)]
 pub(crate) struct Modules {
-    /// Of each module the paths that it names, those that bring a name with that name.
-    paths: BTreeMap<Module, Vec<(Vec<String>, Option<String>)>>,
+    paths: BTreeMap<Module, Vec<Named>>,
 }
 
 impl Modules {
@@ -37,7 +43,7 @@ impl Modules {
     pub(crate) fn cycles(&self) -> BTreeSet<(String, Vec<String>)> {
         let mut folders: BTreeMap<Module, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
         for (module, paths) in &self.paths {
-            for target in paths.iter().filter_map(|(path, _)| self.target(module, path, IMPORTS_DEEP_MAX)) {
+            for target in paths.iter().filter_map(|path| self.target(module, &path.words, IMPORTS_DEEP_MAX)) {
                 let shared = module.iter().zip(&target).take_while(|(a, b)| a == b).count();
                 if shared < module.len() && shared < target.len() {
                     let imports = folders.entry(module[..shared].to_vec()).or_default();
@@ -72,9 +78,9 @@ impl Modules {
                 at.push(word.clone());
                 continue;
             }
-            let imported = self.paths.get(&at)?.iter().find(|(_, name)| name.as_ref() == Some(word));
+            let imported = self.paths.get(&at)?.iter().find(|path| path.brings.as_ref() == Some(word));
             let imported = imported.filter(|_| deep_max > 0 && (place > 0 || at != *from));
-            return imported.and_then(|(path, _)| self.target(&at, path, deep_max - 1)).or(Some(at));
+            return imported.and_then(|path| self.target(&at, &path.words, deep_max - 1)).or(Some(at));
         }
         Some(at)
     }
@@ -115,8 +121,8 @@ fn code(text: &str) -> String {
     code
 }
 
-/// All paths of two words or more, and of each `use` the name that it brings.
-fn paths(code: &str) -> Vec<(Vec<String>, Option<String>)> {
+/// All paths of two words or more.
+fn paths(code: &str) -> Vec<Named> {
     let mut paths = Vec::new();
     let mut rest = code;
     while let Some(at) = rest.find(|c: char| c.is_alphabetic() || c == '_') {
@@ -132,7 +138,7 @@ fn paths(code: &str) -> Vec<(Vec<String>, Option<String>)> {
             }
             path if path.contains("::") && !joined => {
                 let words = path.split("::").filter(|word| !word.is_empty()).map(str::to_owned);
-                paths.push((words.collect(), None));
+                paths.push(Named { words: words.collect(), brings: None });
             }
             _ => {}
         }
@@ -142,7 +148,7 @@ fn paths(code: &str) -> Vec<(Vec<String>, Option<String>)> {
 }
 
 /// Adds the paths of a `use`: `a::{b, c::d as e}`.
-fn use_tree(before: &[String], tree: &str, paths: &mut Vec<(Vec<String>, Option<String>)>) {
+fn use_tree(before: &[String], tree: &str, paths: &mut Vec<Named>) {
     let tree = tree.trim();
     let (path, group) = tree.split_once('{').map_or((tree, None), |(path, group)| (path, Some(group)));
     let (path, alias) = path.split_once(" as ").map_or((path, None), |(path, alias)| (path, Some(alias.to_owned())));
@@ -152,8 +158,8 @@ fn use_tree(before: &[String], tree: &str, paths: &mut Vec<(Vec<String>, Option<
         if path.len() > 1 && path.last().is_some_and(|word| word == "self") {
             path.pop();
         }
-        let name = alias.or_else(|| path.last().cloned()).filter(|_| !tree.ends_with('*'));
-        paths.push((path, name));
+        let brings = alias.or_else(|| path.last().cloned()).filter(|_| !tree.ends_with('*'));
+        paths.push(Named { words: path, brings });
         return;
     };
     let (mut depth, mut start) = (0, 0);

@@ -3,10 +3,10 @@
 use crate::control::Notice;
 use crate::id::ExchangeId;
 use crate::node::Node;
-use crate::node::NodeTimer;
 use crate::node::Phase;
 use crate::node::contract::{Action, Refusal};
-use crate::node::exchanges::Purpose;
+use crate::node::cx::NodeTimer;
+use crate::node::cx::exchanges::Purpose;
 use crate::node::limits::LEAVE_MAX;
 
 impl Node {

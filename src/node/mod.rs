@@ -26,24 +26,23 @@
 //! | `fair_queue`, `fair_set`, `rate_limit` | queues, sets and allowances that are shared by network |
 //! | `leaving`, `invariants`, `rng` | the end; what always holds; chance |
 
+mod answer;
 pub mod contract;
 mod control;
 mod cx;
 mod download;
-mod exchanges;
 mod fair_queue;
 mod fair_set;
+mod ids;
 mod invariants;
 mod leaving;
 mod limits;
 mod network;
 mod rate_limit;
-mod rng;
 mod routes;
 mod search;
 mod share;
-mod steps;
-mod subscriptions;
+mod speech;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -62,7 +61,6 @@ use network::NetworkMachine;
 use search::SearchMachine;
 use share::ShareMachine;
 use std::collections::BTreeSet;
-use timers::NodeTimer;
 use upload::UploadMachine;
 
 /// A peer.

@@ -3,8 +3,8 @@
 use super::Node;
 use super::contract::{Action, DialOutcome, Event, NodeConfig, Refusal};
 use super::control::Calls;
-use super::exchanges::{Dial, Purpose};
-use super::steps::Step;
+use super::cx::Step;
+use super::cx::exchanges::{Dial, Purpose};
 use crate::control::{CallId, Request};
 use crate::id::{ClientId, ExchangeId};
 use crate::wire::Message;

@@ -5,8 +5,8 @@
 //! exclusively as an empty file, and the rename replaces that. Whatever ends the process in between, the claim tells at
 //! the next opening of the part file that the empty file is ours, and [`resolve`] removes it.
 
-use super::part::place::Place;
-use super::part::{disk, fault};
+use super::disk::{self, fault};
+use super::place::Place;
 use super::{file_type, stat_at};
 use crate::fault::DiskFault;
 use nix::errno::Errno;

@@ -1,9 +1,9 @@
 //! Giving a finished part file its final name, without ever replacing what stands there.
 
 use super::claim::rename_without_replacing;
-use super::part::place::{Held, Place};
+use super::disk::{self, fault};
 use super::part::sync::Job;
-use super::part::{disk, fault};
+use super::place::{Held, Place};
 use crate::fault::DiskFault;
 use nix::errno::Errno;
 use std::fs::File;

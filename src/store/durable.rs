@@ -1,7 +1,7 @@
 //! Replacing a file, whole or not at all: a new one is written beside it, synced, and renamed over it, and the directory is
 //! synced. Whoever cannot wait for the disk at each step takes the steps one by one.
 
-use super::part::disk;
+use super::disk;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;

@@ -5,13 +5,14 @@
 //! anything but regular files, to replace a file by a download, and to wait: a scan advances by entries, and what has
 //! to wait for the disk (`fsync`) is a job that the caller may run elsewhere, or says that it waits.
 //!
-//! | room | holds |
+//! | module | holds |
 //! |---|---|
 //! | `share` | the share's root, and opening beneath it |
 //! | `scan` | a scan in progress |
 //! | `own` | what a scan leaves out because it is the daemon's own |
 //! | `volume` | filesystems under numbers that stay the same |
 //! | `part` | part files and their journals |
+//! | `place`, `disk` | the directory and the names of a download; the calls that change something there |
 //! | `commit` | giving a finished part file its final name |
 //! | `claim` | taking a name that nobody has, on any filesystem |
 //! | `mount` | which filesystem a directory was on |
@@ -27,6 +28,7 @@
 mod cache;
 mod claim;
 mod commit;
+mod disk;
 mod durable;
 mod hasher;
 mod mount;
@@ -36,6 +38,7 @@ mod not_tested;
 mod orphans;
 mod own;
 mod part;
+mod place;
 mod record_log;
 mod reserve;
 mod scan;
@@ -60,6 +63,7 @@ pub use state::{RECORDS_FILE, STATE_FILE_BYTES_MAX, StateDirectory, StateFault, 
 pub use usable::{check_readable_directory, check_writable_directory};
 pub use volume::{Volume, Volumes};
 
+use crate::library::FileMeta;
 use nix::errno::Errno;
 use nix::fcntl::AtFlags;
 use nix::sys::stat::{FileStat, SFlag, fstatat};
@@ -71,6 +75,21 @@ fn stat_at(directory: BorrowedFd<'_>, name: &[u8]) -> Result<FileStat, Errno> {
     part::tests::tape::fault(part::tests::tape::Call::Stat)
         .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
     fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW | AtFlags::AT_NO_AUTOMOUNT)
+}
+
+/// Identity and size, as scans tell them.
+fn meta(stat: &FileStat) -> FileMeta {
+    FileMeta {
+        size: u64::try_from(stat.st_size).unwrap_or(0),
+        mtime_ns: nanoseconds(stat.st_mtime, stat.st_mtime_nsec),
+        ctime_ns: nanoseconds(stat.st_ctime, stat.st_ctime_nsec),
+        inode: stat.st_ino,
+        device: stat.st_dev,
+    }
+}
+
+fn nanoseconds(seconds: i64, rest: i64) -> i64 {
+    seconds.saturating_mul(1_000_000_000).saturating_add(rest)
 }
 
 /// The type of what was asked about.

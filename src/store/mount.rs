@@ -1,7 +1,7 @@
 //! Which filesystem a directory was on, and where that was mounted: so that an empty mount point is not taken for a directory
 //! in which everything is gone.
 
-use super::part::fault;
+use super::disk::fault;
 use crate::fault::DiskFault;
 use crate::id::FilesystemId;
 use nix::dir::Dir;

@@ -4,7 +4,7 @@
 //! anybody is removed: what no process has locked, and holds no data. Everything else is found, and left to the user.
 
 use super::part::journal;
-use super::part::place::{JOURNAL_SUFFIX, PART_SUFFIX};
+use super::place::{JOURNAL_SUFFIX, PART_SUFFIX};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::{Whence, lseek};

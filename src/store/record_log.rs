@@ -18,7 +18,7 @@
 mod frames;
 
 use super::StateDirectory;
-use super::part::disk;
+use super::disk;
 use super::state::{STATE_FILE_BYTES_MAX, check_name};
 use frames::{Content, Place, file_bytes};
 use nix::fcntl::{OFlag, open};

@@ -6,9 +6,9 @@
 use super::own::{OwnFiles, identity};
 use super::share::open_beneath;
 use super::volume::Volume;
-use super::{file_type, stat_at};
+use super::{file_type, meta, stat_at};
 use crate::fault::DiskFault;
-use crate::library::{FileMeta, RECENT_MAX, RecentFile, ScanReport, ScannedFile};
+use crate::library::{RECENT_MAX, RecentFile, ScanReport, ScannedFile};
 use crate::name::FileName;
 use nix::dir::{Dir, OwningIter, Type};
 use nix::errno::Errno;
@@ -299,21 +299,6 @@ impl Reading {
 
 fn fault(errno: Errno) -> DiskFault {
     std::io::Error::from(errno).into()
-}
-
-/// Identity and size, as scans tell them.
-pub(super) fn meta(stat: &FileStat) -> FileMeta {
-    FileMeta {
-        size: u64::try_from(stat.st_size).unwrap_or(0),
-        mtime_ns: nanoseconds(stat.st_mtime, stat.st_mtime_nsec),
-        ctime_ns: nanoseconds(stat.st_ctime, stat.st_ctime_nsec),
-        inode: stat.st_ino,
-        device: stat.st_dev,
-    }
-}
-
-fn nanoseconds(seconds: i64, rest: i64) -> i64 {
-    seconds.saturating_mul(1_000_000_000).saturating_add(rest)
 }
 
 #[cfg(test)]

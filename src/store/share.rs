@@ -1,9 +1,8 @@
 //! The root of the share, and opening files beneath it.
 
-use super::file_type;
-use super::scan::meta;
 use super::usable::make_directory;
 use super::volume::Volumes;
+use super::{file_type, meta};
 use crate::fault::DiskFault;
 use crate::library::FileMeta;
 use crate::name::FileName;

@@ -9,11 +9,11 @@ use crate::control::{
 use crate::id::{ClientId, ContentHash, HitId, SearchId};
 use crate::name::{Escaped, FileName};
 use crate::node::Phase;
+use crate::node::cx::Topic;
 use crate::node::download::{Order, Outcome};
 use crate::node::download::{TEXT_BLOAT_MAX, page};
 use crate::node::network::canonical;
 use crate::node::search::Hit;
-use crate::node::subscriptions::Topic;
 use std::collections::BTreeSet;
 
 /// What a call is answered with.

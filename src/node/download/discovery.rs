@@ -6,12 +6,12 @@ use super::sources::{Source, Standing};
 use super::state::{Aim, Download, State};
 use crate::id::TransferId;
 use crate::node::cx::Cx;
+use crate::node::cx::Step;
 use crate::node::limits::{
     SEEK_AGAIN, SEEK_MAX, SEEK_MIN, SEEK_NEWCOMERS_DOWNLOADS_MAX, SEEK_NEWCOMERS_MIN, SEEK_REFUSED_MIN, SEEK_STUCK_MIN,
     SEEK_WAIT, SOURCE_REST_MAX, SOURCE_REST_MIN, SOURCES_ENOUGH,
 };
 use crate::node::network::NetworkMachine;
-use crate::node::steps::Step;
 use crate::time::Instant;
 
 impl DownloadMachine {

@@ -4,13 +4,13 @@ use super::DownloadMachine;
 use super::state::{Download, Part, State};
 use crate::control::Notice;
 use crate::id::TransferId;
-use crate::node::NodeTimer;
 use crate::node::contract::{Action, DownloadRecord, RecordState};
 use crate::node::cx::Cx;
+use crate::node::cx::NodeTimer;
+use crate::node::cx::Step;
+use crate::node::cx::Topic;
 use crate::node::limits::DOWNLOADS_MAX;
 use crate::node::network::NetworkMachine;
-use crate::node::steps::Step;
-use crate::node::subscriptions::Topic;
 use crate::time::Instant;
 
 impl DownloadMachine {

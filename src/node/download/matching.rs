@@ -10,10 +10,10 @@
 //! A wish with a hash is never for a download that knows none: what that one brings may be anything.
 
 use super::finding::Origin;
-use super::ordering::Wish;
 use super::sources::Source;
 use super::state::{Aim, Download};
 use super::table::Downloads;
+use super::wish::Wish;
 use crate::control::{CallError, ExitCode};
 use crate::id::TransferId;
 use crate::name::Escaped;

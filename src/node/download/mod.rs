@@ -11,7 +11,7 @@
 //! | `first_contact` | asking a source of unknown protocol version whether it speaks `p1` |
 //! | `unsourced` | downloads by hash of which no source is known yet |
 //! | `parts` | its part file, and a disk that fails |
-//! | `places`, `matching` | the places that users name to save to; which download a wish is for |
+//! | `places`, `wish`, `matching` | the places that users name to save to; what they want, and which download it is for |
 //! | `remembering` | which changes of downloads are on the disk, and the answers that wait for that |
 //! | `ordering`, `steering`, `orders` | what users order of downloads, slice by slice where it concerns many |
 //! | `rows`, `rate`, `crawling` | how users see them; their rates; downloads that keep others waiting |
@@ -44,6 +44,7 @@ mod steering;
 mod table;
 mod unsourced;
 mod verdicts;
+mod wish;
 
 pub(super) use ordering::{TEXT_BLOAT_MAX, page};
 pub(super) use orders::{Order, Outcome};
@@ -51,7 +52,7 @@ pub(super) use orders::{Order, Outcome};
 pub(super) use unsourced::name_of_hash;
 
 use super::cx::Cx;
-use super::exchanges::Purpose;
+use super::cx::exchanges::Purpose;
 use super::limits::{SEEKS_STUCK_BURST, SEEKS_STUCK_PER_MINUTE};
 use super::rate_limit::{Allowances, Tariff};
 use crate::id::TransferId;

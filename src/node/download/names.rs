@@ -7,8 +7,8 @@
 //! has chosen, is asked for first, and others cannot displace it.
 
 use crate::name::FileName;
+use crate::node::answer::Teller;
 use crate::node::limits::SOURCE_NAMES_MAX;
-use crate::node::search::Teller;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 

@@ -6,12 +6,14 @@ use super::orders::Order;
 use super::sources::Source;
 use super::state::{Aim, Download};
 use super::unsourced::name_of_hash;
+use super::wish::{Wanted, Wish};
 use crate::control::{
     CallError, DownloadRow, DownloadsReply, ExitCode, IdForm, PAGE_ROWS_MAX, PeerSource, RawText, Selector,
     parse_ids_with_all,
 };
 use crate::id::{ClientId, ContentHash, HitId, TransferId};
 use crate::name::{Escaped, FileName};
+use crate::node::answer::Teller;
 use crate::node::contract::{PartSpec, Target};
 use crate::node::cx::Cx;
 use crate::node::fair_queue::{FairQueue, Room, Sender};
@@ -19,29 +21,12 @@ use crate::node::limits::{DOWNLOADS_MAX, HIT_SOURCES_MAX, PAGE_BYTES_MAX};
 use crate::node::network::NetworkMachine;
 use crate::node::search::Hit;
 use crate::node::search::SearchMachine;
-use crate::node::search::Teller;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-
-/// One file that a user wants.
-#[derive(Debug)]
-pub(super) struct Wish {
-    pub(super) name: FileName,
-    pub(super) size: Option<u64>,
-    pub(super) b3: Option<ContentHash>,
-    pub(super) sources: Vec<Source>,
-}
-
-/// Something that a user wants, as it was named.
-#[derive(Debug)]
-pub(super) enum Wanted {
-    Hit(HitId),
-    Named(Box<Wish>),
-}
 
 impl DownloadMachine {
     /// Begins downloads.

@@ -5,7 +5,7 @@
 //! in [`steering`](crate::node::download::steering) and [`ordering`](crate::node::download::ordering).
 
 use super::DownloadMachine;
-use super::ordering::Wanted;
+use super::wish::Wanted;
 use crate::control::{CallError, CallId, ExitCode, Reply};
 use crate::id::{ClientId, TransferId};
 use crate::node::contract::Action;

@@ -12,8 +12,8 @@ use crate::id::TransferId;
 use crate::name::FileName;
 use crate::node::cx::Cx;
 use crate::node::limits::SOURCE_REFUSALS_MAX;
-use crate::node::network::Evidence;
 use crate::node::network::NetworkMachine;
+use crate::node::speech::Evidence;
 
 impl DownloadMachine {
     /// A source refused what was asked under one name. Without a reason it is asked under its other names, and then what

@@ -9,11 +9,11 @@ use super::state::{Download, State};
 use crate::control::{CallError, CallId, ExitCode, Reply};
 use crate::fault::DiskFault;
 use crate::id::{ClientId, TransferId};
-use crate::node::NodeTimer;
 use crate::node::contract::{Action, DownloadRecord};
 use crate::node::cx::Cx;
+use crate::node::cx::NodeTimer;
+use crate::node::cx::Topic;
 use crate::node::limits::{RECORD_ANSWERS_MAX, RECORD_WAIT_MAX};
-use crate::node::subscriptions::Topic;
 use crate::timer::TimerId;
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -17,7 +17,7 @@ use super::state::{Aim, Download};
 use crate::network::Network;
 use crate::node::limits::{HIT_SOURCES_MAX, LEFT_OUT_MAX};
 use crate::node::network::Peers;
-use crate::node::network::Speech;
+use crate::node::speech::Speech;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;

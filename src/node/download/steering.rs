@@ -7,7 +7,7 @@ use crate::control::{CallError, DownloadsReply, IdForm, parse_ids_with_all};
 use crate::fault::DiskFault;
 use crate::id::{ClientId, TransferId};
 use crate::node::cx::Cx;
-use crate::node::subscriptions::Topic;
+use crate::node::cx::Topic;
 
 impl DownloadMachine {
     /// Tells a client of downloads from now on.

@@ -10,10 +10,10 @@ use crate::fault::{DialFault, DiskFault, RefusalReason};
 use crate::id::{ContentHash, TransferId};
 use crate::node::contract::{DialOutcome, Dialled, Response};
 use crate::node::cx::Cx;
+use crate::node::cx::Topic;
 use crate::node::limits::{BROUGHT_BYTES_MIN, BUSY_AFTER, SOURCE_REFUSALS_MAX, SOURCE_REST_MAX, SOURCE_REST_MIN};
 use crate::node::network::NetworkMachine;
-use crate::node::network::Speech;
-use crate::node::subscriptions::Topic;
+use crate::node::speech::Speech;
 use crate::time::Instant;
 use std::net::SocketAddr;
 

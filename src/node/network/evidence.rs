@@ -4,17 +4,17 @@
 
 use super::NetworkMachine;
 use super::endpoints::{canonical, is_unicast};
-use super::links::LinkId;
 use super::peers::{Keep, Peer, Proof, RANK_FAILING, Standing};
-use super::speech::Evidence;
 use crate::control::{CallError, ExitCode, Notice, PeerSource};
 use crate::fault::{DialFault, OtherProgram};
-use crate::node::NodeTimer;
 use crate::node::contract::{Action, DialOutcome, Dialled, RememberedPeers};
 use crate::node::cx::Cx;
+use crate::node::cx::NodeTimer;
+use crate::node::ids::LinkId;
 use crate::node::limits::{
     CLAIM_AGE_MAX, NEWCOMERS_MAX, PEER_FAILURE_SPAN, REMEMBER_DELAY, REMEMBER_INTERVAL, REMEMBERED_PEERS_MAX,
 };
+use crate::node::speech::Evidence;
 use crate::time::Instant;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};

@@ -5,16 +5,17 @@
 
 use super::NetworkMachine;
 use super::endpoints::canonical;
-use super::lists::Lists;
+use super::known_lists::Lists;
 use crate::control::{LinkRow, LinkState, Notice};
 use crate::fault::ResolveFault;
 use crate::id::ExchangeId;
-use crate::node::NodeTimer;
 use crate::node::contract::{Action, BootstrapAddr, DialOutcome, Dialled, Expect, Response};
 use crate::node::cx::Cx;
-use crate::node::exchanges::{Errand, Purpose};
+use crate::node::cx::NodeTimer;
+use crate::node::cx::Step;
+use crate::node::cx::exchanges::{Errand, Purpose};
+use crate::node::ids::LinkId;
 use crate::node::limits::{KEEPALIVE_POSTPONED, LINK_RETRY_MAX, LINK_RETRY_MIN, PEER_LIST_ROWS_ASKED};
-use crate::node::steps::Step;
 use crate::time::Instant;
 use crate::timer::TimerId;
 use crate::wire::Message;
@@ -22,10 +23,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
-
-/// One link for as long as it is configured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(in crate::node) struct LinkId(u32);
 
 /// The way to one bootstrap node.
 pub(in crate::node) struct Link {

@@ -7,91 +7,16 @@
 use super::NetworkMachine;
 use super::assigned::assigned_to;
 use super::endpoints::canonical;
-use super::links::{LinkId, LinkPhase};
-use crate::node::NodeTimer;
+use super::links::LinkPhase;
 use crate::node::cx::Cx;
-use crate::node::exchanges::Errand;
-use crate::node::limits::{FIRST_REFRESH, LIST_WAIT_MAX, PEER_LIST_ROWS_ASKED, REFRESH_MAX};
-use crate::node::steps::Step;
-use crate::time::Instant;
+use crate::node::cx::NodeTimer;
+use crate::node::cx::Step;
+use crate::node::cx::exchanges::Errand;
+use crate::node::ids::LinkId;
+use crate::node::limits::{FIRST_REFRESH, PEER_LIST_ROWS_ASKED, REFRESH_MAX};
 use crate::wire::ListedPeer;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::time::Duration;
-
-/// What a link knows from the lists of its bootstrap node.
-#[derive(Debug, Default)]
-pub(in crate::node) struct Lists {
-    /// The look soon after the registration was planned: peers that start together find each other with it.
-    second_look: bool,
-    /// The last list says of its peers what they speak.
-    tells: bool,
-    /// The last list had as many rows as were asked for: it may be a part, and need not show us.
-    sampled: bool,
-    /// When we registered again because a list did not show us, and how many times in a row that was of no use.
-    again: Option<(Instant, u32)>,
-    /// When the last list came.
-    came_at: Option<Instant>,
-    /// When the last was asked for.
-    asked_at: Option<Instant>,
-    /// The last that was asked for did not come within [`LIST_WAIT_MAX`].
-    was_late: bool,
-    /// The base peer on the last list that is assigned to us.
-    assigned: Option<SocketAddr>,
-}
-
-impl Lists {
-    /// When the last list came.
-    pub(in crate::node) fn came_at(&self) -> Option<Instant> {
-        self.came_at
-    }
-
-    /// Whether the last list may be a part.
-    pub(in crate::node) fn is_sampled(&self) -> bool {
-        self.sampled
-    }
-
-    /// The base peer on it that is assigned to us.
-    pub(super) fn assigned(&self) -> Option<SocketAddr> {
-        self.assigned
-    }
-
-    /// A list is asked for.
-    pub(super) fn note_asked(&mut self, now: Instant) {
-        self.asked_at = Some(now);
-    }
-
-    /// The list that was asked for has come, or will not.
-    pub(super) fn note_ended(&mut self, now: Instant, has_come: bool) {
-        let in_time = self.asked_at.is_some_and(|at| now.saturating_since(at) <= LIST_WAIT_MAX);
-        self.was_late = !(has_come && in_time);
-    }
-
-    /// Until when a search waits for the list that is on its way. A bootstrap node that is silent delays one search.
-    pub(in crate::node) fn awaited_until(&self) -> Option<Instant> {
-        self.asked_at.filter(|_| !self.was_late).map(|at| at + LIST_WAIT_MAX)
-    }
-
-    /// Of a link that has just registered.
-    pub(super) fn begin(&mut self) {
-        self.second_look = false;
-    }
-
-    /// Whether to register again, after a list that does not show us: at once twice, since the memory may be lost twice,
-    /// then ever less often, for there may be a bootstrap node that lists us under an address which we do not know as ours.
-    fn registers_again(&mut self, now: Instant, wait_max: Duration) -> bool {
-        let (at, in_vain) = match self.again {
-            None => (None, 0),
-            Some((at, times)) => (Some(at), times),
-        };
-        let wait = REFRESH_MAX.saturating_mul(1 << in_vain.saturating_sub(2).min(16)).min(wait_max);
-        let due = in_vain < 2 || at.is_none_or(|at| now.saturating_since(at) >= wait);
-        if due {
-            self.again = Some((now, in_vain.saturating_add(1)));
-        }
-        due
-    }
-}
 
 impl NetworkMachine {
     pub(super) fn on_peer_list(&mut self, cx: &mut Cx, id: LinkId, peers: Vec<ListedPeer>) {

@@ -3,9 +3,9 @@
 //!
 //! | file | owns |
 //! |---|---|
-//! | `links`, `lists` | the links to the bootstrap nodes, and the peer lists that they send |
+//! | `links`, `lists`, `known_lists` | the links to the bootstrap nodes, the peer lists that they send, what is known from these |
 //! | `peers`, `evidence` | the table of peers, and what changes it |
-//! | `speech` | what each peer speaks |
+//! | `shown` | what each peer has shown that it speaks |
 //! | `neighbours`, `guests`, `assigned` | which peers are neighbours; places for newcomers, and for base peers that lists assign |
 //! | `endpoints` | which endpoints can be a peer, and which are ours |
 //!
@@ -16,16 +16,16 @@ mod assigned;
 mod endpoints;
 mod evidence;
 mod guests;
+mod known_lists;
 mod links;
 mod lists;
 mod neighbours;
 mod peers;
-mod speech;
+mod shown;
 
 pub(super) use endpoints::canonical;
-pub(super) use links::{LinkId, LinkPhase, whole_seconds};
+pub(super) use links::{LinkPhase, whole_seconds};
 pub(super) use peers::Peers;
-pub(super) use speech::{Evidence, Speech};
 
 use super::cx::Cx;
 use crate::control::LimitedReply;

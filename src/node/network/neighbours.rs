@@ -16,8 +16,8 @@
 //!   [`UNNAMED_AGE_MAX`]. Who shares what nobody asks for is like that and may be of use to others: so the others stay, and so
 //!   do all of them while no list names anybody else.
 
-use super::links::LinkId;
 use crate::network::{Network, WideNetwork};
+use crate::node::ids::LinkId;
 use crate::node::limits::{NEIGHBOURS_PER_NETWORK_MAX, UNNAMED_AGE_MAX};
 use crate::time::Instant;
 use std::cmp::Reverse;

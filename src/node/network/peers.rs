@@ -7,16 +7,17 @@
 
 use super::endpoints::{canonical, is_unicast};
 use super::guests::Guests;
-use super::links::LinkId;
 use super::neighbours::{self, Candidate, Rules, UseShown};
-use super::speech::{Evidence, Shown, Speech};
+use super::shown::Shown;
 use crate::control::{PeerRow, PeerSource, PeerState};
 use crate::network::{Network, WideNetwork};
 use crate::node::contract::RememberedPeers;
+use crate::node::cx::Rng;
+use crate::node::ids::LinkId;
 use crate::node::limits::{
     ASSIGNED_PLACES_OF, CLAIMS_MAX, NEWCOMER_PLACES_OF, PEER_FAILURES_MAX, PEERS_MAX, REMEMBERED_PEERS_MAX,
 };
-use crate::node::rng::Rng;
+use crate::node::speech::{Evidence, Speech};
 use crate::time::Instant;
 use crate::timer::TimerId;
 use std::cmp::Reverse;

@@ -7,7 +7,6 @@
 //! apart from those that it passes on.
 
 use super::SearchMachine;
-use super::open::OpenId;
 use super::seen::{SearchKey, Seen, Sight, TextHash, hash_of_text};
 use super::sending::dial_for;
 use super::stranger_dials::StrangerDials;
@@ -17,18 +16,19 @@ use crate::library::{Query, SearchCursor, Shared};
 use crate::name::FileName;
 use crate::network::Network;
 use crate::node::cx::Cx;
-use crate::node::exchanges::Purpose;
+use crate::node::cx::exchanges::Purpose;
 use crate::node::fair_queue::{FairQueue, Origin, Room, Sender};
+use crate::node::ids::OpenId;
 use crate::node::limits::{
     ANSWER_ENTRIES_PER_SLICE, ANSWER_HITS_MAX, ANSWER_HITS_NAMED_MAX, ANSWER_UNIT_ENTRIES, ANSWER_UNIT_HITS,
     ANSWER_UNITS_BURST, ANSWER_UNITS_PER_SECOND, ANSWERS_PENDING_MAX, ANSWERS_PENDING_PER_NETWORK_MAX,
     LONG_ANSWERS_BESIDE_MAX, REQUESTER_PORT_MIN, SENDER_SEARCHES_BURST, SENDER_SEARCHES_PER_SECOND, SENDERS_MAX,
 };
 use crate::node::network::NetworkMachine;
-use crate::node::network::Speech;
 use crate::node::network::canonical;
 use crate::node::rate_limit::{Allowances, Tariff};
 use crate::node::share::ShareMachine;
+use crate::node::speech::Speech;
 use crate::wire::{Attributes, Listed, Message, Search, SearchResponse};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

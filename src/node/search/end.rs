@@ -10,19 +10,20 @@
 //! those that wait for it.
 
 use super::SearchMachine;
-use super::open::{Found, Open, OpenId, Part, RingStage, Role, wait_for_ttl};
+use super::open::{Found, Open, Part, RingStage, Role, wait_for_ttl};
 use super::relayed::is_worth_widening;
 use crate::id::{QueryId, SearchId};
 use crate::library::Query;
-use crate::node::NodeTimer;
 use crate::node::contract::DialOutcome;
 use crate::node::cx::Cx;
+use crate::node::cx::NodeTimer;
+use crate::node::ids::OpenId;
 use crate::node::limits::{
     BASE_WAIT_MIN, HABITS_KEPT_MAX, LEAF_WAIT_MIN, PART_WAIT_FLOOR, PART_WAIT_MIN, RING_GRACE_IN_ALL_MAX,
     RING_GRACE_MIN, RING_WAIT, UNPROVEN_PART_WAIT,
 };
 use crate::node::network::NetworkMachine;
-use crate::node::network::Speech;
+use crate::node::speech::Speech;
 use crate::wire::{Search, SearchDone};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -5,13 +5,13 @@
 //! order ([`FairQueue`]); beyond what may wait, the sender that has most gives way.
 
 use super::SearchMachine;
-use super::open::OpenId;
 use super::sending::dial_for;
-use crate::node::NodeTimer;
 use crate::node::contract::DialOutcome;
 use crate::node::cx::Cx;
-use crate::node::exchanges::Purpose;
+use crate::node::cx::NodeTimer;
+use crate::node::cx::exchanges::Purpose;
 use crate::node::fair_queue::{FairQueue, Room, Sender};
+use crate::node::ids::OpenId;
 use crate::node::limits::{
     FORWARDS_BURST, FORWARDS_PER_NEIGHBOUR_MAX, FORWARDS_PER_SECOND, FORWARDS_PER_UNPROVEN_MAX, FORWARDS_WAITING_TIMES,
     LINKS_KEPT_MAX,

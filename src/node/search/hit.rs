@@ -4,8 +4,9 @@ use super::row_shares::{Backing, Holder};
 use crate::control::{HitRow, RawText};
 use crate::id::{ContentHash, HitId, SearchId};
 use crate::name::FileName;
+use crate::node::answer::{Answer, Teller};
 use crate::node::limits::{HIT_NAMES_MAX, HIT_ROW_NAMES_BYTES_MAX, HIT_SOURCES_MAX};
-use crate::wire::{Attributes, Listed};
+use crate::wire::Attributes;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -24,38 +25,6 @@ pub(super) enum Grouping {
     Content,
     /// Of a listing: one row a name, so that every file of the peer is to be seen.
     Name,
-}
-
-/// Who has told a name of a source.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::node) enum Teller {
-    /// The source itself, as far as the address of the connection shows; or the user has chosen the name.
-    Source,
-    /// Somebody else, who may have made it up.
-    Others,
-}
-
-impl Teller {
-    /// Who has told what came on a connection from this address about a source.
-    pub(in crate::node) fn of(from: SocketAddr, source: SocketAddr) -> Self {
-        if from.ip().to_canonical() == source.ip().to_canonical() { Self::Source } else { Self::Others }
-    }
-}
-
-/// What a hit or a line of a list says: this peer offers this file.
-#[derive(Debug, Clone)]
-pub(in crate::node) struct Answer {
-    pub(in crate::node) file: Listed,
-    pub(in crate::node) responder: SocketAddr,
-    /// Where the connection came from that brought it; of a list, whom it was asked of.
-    pub(in crate::node) from: SocketAddr,
-}
-
-impl Answer {
-    /// The content, if it is told.
-    pub(in crate::node) fn b3(&self) -> Option<ContentHash> {
-        self.file.attributes?.b3
-    }
 }
 
 /// Who offers a file.

@@ -12,9 +12,10 @@
 
 mod surplus;
 
-use super::hit::{Answer, Grouping, Hit, HitKey};
+use super::hit::{Grouping, Hit, HitKey};
 use super::row_shares::{Backing, Holder, RowShares};
 use crate::id::{ContentHash, HitId, SearchId};
+use crate::node::answer::Answer;
 use crate::node::limits::{HITS_BYTES_MAX, HITS_GROUP_BYTES_MAX, HITS_MAX, HITS_SEEN_SPAN};
 use crate::time::Instant;
 use std::collections::{BTreeMap, BTreeSet, HashMap};

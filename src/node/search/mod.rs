@@ -29,8 +29,7 @@ mod seen;
 mod sending;
 mod stranger_dials;
 
-pub(super) use hit::{Answer, Hit, Teller};
-pub(super) use open::OpenId;
+pub(super) use hit::Hit;
 
 use super::cx::Cx;
 use crate::control::LimitedReply;

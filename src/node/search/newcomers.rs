@@ -17,18 +17,19 @@ use crate::id::{QueryId, SearchId};
 use crate::network::Network;
 use crate::node::contract::{DialOutcome, Dialled, Expect, Response};
 use crate::node::cx::Cx;
-use crate::node::exchanges::{Errand, Purpose};
+use crate::node::cx::exchanges::{Errand, Purpose};
 use crate::node::fair_queue::Sender;
+use crate::node::ids::LinkId;
 use crate::node::limits::{
     ANNOUNCEMENTS_MAX, ANNOUNCEMENTS_PER_MINUTE, ANNOUNCEMENTS_PER_NETWORK, ANNOUNCEMENTS_WANTED, LIST_AGE_MAX,
     LIST_AGE_MIN, LISTS_FOR_SEARCHES_BURST, LISTS_FOR_SEARCHES_PER_MINUTE, NEWCOMER_AGE_MAX, NEWCOMER_CONTACTS_MAX,
     NEWCOMERS_MAX, REQUESTER_PORT_MIN, SENDERS_MAX,
 };
+use crate::node::network::LinkPhase;
 use crate::node::network::NetworkMachine;
 use crate::node::network::canonical;
-use crate::node::network::{Evidence, Speech};
-use crate::node::network::{LinkId, LinkPhase};
 use crate::node::rate_limit::{Allowances, Tariff};
+use crate::node::speech::{Evidence, Speech};
 use crate::time::Instant;
 use crate::wire::{Message, Search};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -4,6 +4,7 @@
 
 use crate::id::{ExchangeId, QueryId, SearchId};
 use crate::node::fair_queue::{FairQueue, Sender};
+use crate::node::ids::OpenId;
 use crate::node::limits::{
     DONE_STEP, HABITS_KEPT_MAX, LATE_FIRST, OPEN_ASKERS_MAX, OPEN_SEARCHES_MAX, RING_GRACE_MAX, RING_GRACE_MIN,
 };
@@ -13,10 +14,6 @@ use crate::wire::Search;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::time::Duration;
-
-/// The number of an open search.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::node) struct OpenId(pub(super) u64);
 
 /// What is awaited of one neighbour.
 #[derive(Debug)]

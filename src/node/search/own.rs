@@ -7,8 +7,7 @@ mod rings;
 
 use self::rings::Rings;
 use super::SearchMachine;
-use super::hit::Teller;
-use super::hit::{Answer, Grouping, Hit};
+use super::hit::{Grouping, Hit};
 use super::hits::{Hits, NotTaken, Taken};
 use super::open::Found;
 use super::row_shares::senders;
@@ -17,19 +16,20 @@ use crate::fault::DialFault;
 use crate::id::{ClientId, ContentHash, ExchangeId, HitId, QueryId, SearchId, TransferId};
 use crate::library::{Query, Reach};
 use crate::name::{FILE_NAME_BYTES_MAX, FileName, is_control};
-use crate::node::NodeTimer;
+use crate::node::answer::{Answer, Teller};
 use crate::node::contract::{Action, DialOutcome, Dialled, Expect, Response};
 use crate::node::cx::Cx;
-use crate::node::exchanges::{Dial, Purpose};
+use crate::node::cx::NodeTimer;
+use crate::node::cx::Step;
+use crate::node::cx::Topic;
+use crate::node::cx::exchanges::{Dial, Purpose};
 use crate::node::limits::{
     EXACT_SOURCES_ENOUGH, FORGET_INTERVAL, LATE_HITS, LISTING_FILES_MAX, LISTING_INTERVAL, SEARCH_ROWS_DEFAULT,
     SEARCH_ROWS_MAX, SEARCHES_MAX,
 };
-use crate::node::network::Evidence;
 use crate::node::network::NetworkMachine;
 use crate::node::network::canonical;
-use crate::node::steps::Step;
-use crate::node::subscriptions::Topic;
+use crate::node::speech::Evidence;
 use crate::time::Instant;
 use crate::timer::TimerId;
 use crate::wire::{Listed, Message, SearchResponse};

@@ -2,12 +2,13 @@
 //! ([`end`](super::end)).
 
 use super::SearchMachine;
-use super::open::{Open, OpenId, Role, wait_for_ttl};
+use super::open::{Open, Role, wait_for_ttl};
 use crate::id::{ExchangeId, QueryId};
 use crate::library::Query;
 use crate::node::contract::Action;
 use crate::node::cx::Cx;
 use crate::node::fair_queue::{Origin, Room, Sender};
+use crate::node::ids::OpenId;
 use crate::node::limits::{
     DONE_MARGIN, DONE_STEP, OPEN_ASKERS_MAX, OPEN_SEARCHES_MAX, OPEN_SEARCHES_PER_NETWORK_MAX, WIDEN_BY_ONE_BELOW,
     WIDEN_DELAY,

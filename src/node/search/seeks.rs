@@ -6,7 +6,7 @@ use super::SearchMachine;
 use super::sending::{SearchDial, dial_search};
 use crate::id::{QueryId, TransferId};
 use crate::node::cx::Cx;
-use crate::node::exchanges::Purpose;
+use crate::node::cx::exchanges::Purpose;
 use crate::node::limits::{LATE_HITS, SEEKS_MAX};
 use crate::node::network::NetworkMachine;
 use crate::time::Instant;
@@ -68,7 +68,7 @@ impl Seeks {
 
 impl SearchMachine {
     /// Asks the network once, as far as `max_ttl` reaches, for further sources of a download: `b3=` and the hash, or a
-    /// name. What comes is a [`Step::Found`](crate::node::steps::Step), for some minutes. Says how many neighbours were asked.
+    /// name. What comes is a [`Step::Found`](crate::node::cx::Step), for some minutes. Says how many neighbours were asked.
     pub(in crate::node) fn seek_sources(
         &mut self,
         cx: &mut Cx,

@@ -11,9 +11,9 @@ use super::scanning::ScanStage;
 use crate::fault::DiskFault;
 use crate::library::{FileMeta, RecentFile};
 use crate::name::FileName;
-use crate::node::NodeTimer;
 use crate::node::contract::{Action, LookedAt};
 use crate::node::cx::Cx;
+use crate::node::cx::NodeTimer;
 use crate::node::limits::{
     LOOK_FILES_MAX, LOOK_WAIT, LOOK_WAIT_MAX, RESCAN_SOON, REST, REST_AFTER_CHANGE, UNSETTLED_FILES_MAX,
 };

@@ -7,7 +7,7 @@ use crate::control::Notice;
 use crate::fault::DialFault;
 use crate::id::{ExchangeId, QueryId};
 use crate::node::contract::{Event, NodeConfig, Response};
-use crate::node::network::Evidence;
+use crate::node::speech::Evidence;
 use crate::wire::{ListedPeer, Message, SearchDone};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

@@ -8,7 +8,7 @@ use crate::id::{ContentHash, ExchangeId, QueryId, TransferId};
 use crate::node::contract::{
     Action, CheckedPart, CommittedPart, Event, NodeConfig, OpenedPart, Portion, Response, ResponseFault,
 };
-use crate::node::rng::Rng;
+use crate::node::cx::Rng;
 use crate::wire::{Attributes, Listed, Message, SearchResponse};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;

@@ -8,12 +8,12 @@ use crate::id::{ClientId, ExchangeId, QueryId, TransferId};
 use crate::library::{FileMeta, ScanReport, ScannedFile};
 use crate::name::FileName;
 use crate::node::Node;
+use crate::node::answer::Answer;
 use crate::node::contract::{
     Action, BootstrapAddr, Dialled, Event, Expect, NodeConfig, Remembered, RememberedPeers, Response,
 };
-use crate::node::exchanges::Purpose;
-use crate::node::network::Evidence;
-use crate::node::search::Answer;
+use crate::node::cx::exchanges::Purpose;
+use crate::node::speech::Evidence;
 use crate::time::Instant;
 use crate::wire::{Attributes, Listed, ListedPeer, Message, Search, SearchResponse};
 use std::net::SocketAddr;

@@ -6,7 +6,7 @@ use crate::control::{ExitCode, Notice};
 use crate::fault::DialFault;
 use crate::id::{ContentHash, ExchangeId, QueryId};
 use crate::node::contract::{Action, Event};
-use crate::node::network::Evidence;
+use crate::node::speech::Evidence;
 use crate::wire::{Attributes, Listed, Message, SearchDone};
 use std::net::SocketAddr;
 use std::time::Duration;

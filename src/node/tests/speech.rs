@@ -4,7 +4,7 @@ use super::rig::*;
 use crate::control::{Notice, PeerRow, PeerState, RawText, Reply, Request, Selector};
 use crate::fault::{DialFault, OtherProgram};
 use crate::node::contract::{Action, Event, Expect, NodeConfig, OpenedPart, Response};
-use crate::node::network::Speech;
+use crate::node::speech::Speech;
 use crate::wire::{ListedPeer, Message};
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -10,13 +10,14 @@ use crate::fault::DiskFault;
 use crate::id::ExchangeId;
 use crate::name::FileName;
 use crate::network::Network;
-use crate::node::NodeTimer;
 use crate::node::contract::ResponseFault;
 use crate::node::cx::Cx;
+use crate::node::cx::NodeTimer;
+use crate::node::cx::Topic;
 use crate::node::fair_set::FairSet;
+use crate::node::ids::RunId;
 use crate::node::limits::{RANGE_RUNS_MAX, RANGES_IDLE_MAX};
 use crate::node::share::ShareMachine;
-use crate::node::subscriptions::Topic;
 use crate::timer::TimerId;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -36,10 +37,6 @@ enum Kind {
     Range { run: RunId },
     Metadata,
 }
-
-/// The ranges of one file for one address. Counts up and is not reused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::node) struct RunId(u64);
 
 /// Whose ranges, of which file.
 type RunKey = (IpAddr, Rc<FileName>);

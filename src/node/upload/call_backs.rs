@@ -11,20 +11,17 @@ use crate::fault::DialFault;
 use crate::id::ExchangeId;
 use crate::name::FileName;
 use crate::network::Network;
-use crate::node::NodeTimer;
 use crate::node::contract::{DialOutcome, ResponseFault};
 use crate::node::cx::Cx;
-use crate::node::exchanges::Purpose;
+use crate::node::cx::NodeTimer;
+use crate::node::cx::exchanges::Purpose;
 use crate::node::fair_queue::Sender;
+use crate::node::ids::CallBackId;
 use crate::node::limits::{CALL_BACK_WAIT_MAX, CALL_BACK_WAITS, CALL_BACKS_MAX, CALL_BACKS_PER_NETWORK_MAX};
 use crate::node::share::ShareMachine;
 use crate::timer::TimerId;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-
-/// A requester to be called back. Counts up and is not reused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::node) struct CallBackId(u64);
 
 /// A requester to be called back.
 #[derive(Debug)]

@@ -14,11 +14,8 @@ mod call_backs;
 mod requests;
 mod turns;
 
-pub(super) use accounting::RunId;
-pub(super) use call_backs::CallBackId;
-
 use super::cx::Cx;
-use super::exchanges::Shares;
+use super::cx::exchanges::Shares;
 use crate::id::ExchangeId;
 use accounting::Uploads;
 use call_backs::CallBacks;

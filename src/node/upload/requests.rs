@@ -11,7 +11,7 @@ use crate::library::ScannedFile;
 use crate::name::FileName;
 use crate::node::contract::{Action, Refusal, ResponseFault};
 use crate::node::cx::Cx;
-use crate::node::exchanges::{Command, Rank};
+use crate::node::cx::exchanges::{Command, Rank};
 use crate::node::fair_queue::Sender;
 use crate::node::share::ShareMachine;
 use std::net::SocketAddr;

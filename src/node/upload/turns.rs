@@ -8,11 +8,11 @@
 use super::UploadMachine;
 use super::accounting::Wanted;
 use crate::id::ExchangeId;
-use crate::node::NodeTimer;
 use crate::node::contract::Refusal;
 use crate::node::cx::Cx;
-use crate::node::exchanges::{Command, Kind, Rank};
-use crate::node::exchanges::{Flow, Shares};
+use crate::node::cx::NodeTimer;
+use crate::node::cx::exchanges::{Command, Kind, Rank};
+use crate::node::cx::exchanges::{Flow, Shares};
 use crate::node::fair_queue::{FairQueue, Room, Sender};
 use crate::node::limits::{COMMAND_WAIT_MAX, REQUESTS_QUEUED_MAX, REQUESTS_QUEUED_PER_NETWORK_MAX, UPLOAD_RATE_MIN};
 use crate::time::Instant;

@@ -14,11 +14,11 @@
 //! was done, and after those records were synced themselves. Nothing takes a group back: when one turns out to be bad,
 //! a new journal is begun. So whatever of its end a journal loses, it never says more than it did.
 
-use super::place::Place;
-use super::{disk, fault};
 use crate::content::{ChainingValue, Groups, Outline, group_count};
 use crate::fault::DiskFault;
 use crate::id::ContentHash;
+use crate::store::disk::{self, fault};
+use crate::store::place::Place;
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read};

@@ -2,11 +2,11 @@
 //! have come to the disk.
 
 use super::journal::{Journal, Loaded, Record, Recorded};
-use super::place::Place;
-use super::sync::{Job, SyncJob, Synced};
-use super::{BLOCK_BYTES, disk, fault};
+use super::sync::{Allocation, Job, SyncJob, Synced};
 use crate::content::{Digest, GROUP_BYTES, GroupHasher, Groups, Outline, group_span};
 use crate::fault::DiskFault;
+use crate::store::disk::{self, BLOCK_BYTES, fault};
+use crate::store::place::Place;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
@@ -15,17 +15,6 @@ use std::sync::Arc;
 
 /// As many groups are written before they are synced.
 const UNSYNCED_GROUPS_DUE: usize = 16;
-
-/// Whether the disk has set aside what the part file is to take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Allocation {
-    /// Not yet.
-    Wanted,
-    /// It has.
-    Done,
-    /// It does not know how: space is taken as it is written.
-    Unsupported,
-}
 
 /// The groups of a part file with an outline.
 #[derive(Debug)]

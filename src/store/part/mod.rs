@@ -18,72 +18,46 @@
 //! What waits for the disk is a job that may run in a helper thread. [`PartRequest::open`] and [`PartRequest::remove`]
 //! may wait too.
 //!
-//! | room | holds |
+//! | module | holds |
 //! |---|---|
-//! | `place` | names, directory, lock |
 //! | `journal` | the journal's format |
 //! | `ledger` | the groups that count, in memory and in the journal |
 //! | `sync` | bringing it to the disk |
 //! | `probe` | looking whether a place is good
-//! | `removal` | removing it
+//! | `removal` | removing it |
 //! | `check` | reading it from end to end |
-//! | `disk` | the calls that change something |
 
 mod check;
-pub(super) mod disk;
 pub(super) mod journal;
 mod ledger;
-pub(super) mod place;
 mod probe;
 mod removal;
 pub(super) mod sync;
 #[cfg(test)]
 pub(super) mod tests;
 
+pub use super::place::{PartPlace, is_part_name};
 pub use check::{Checked, PartCheck};
-pub use place::is_part_name;
 pub use sync::{SyncJob, Synced};
 
 use super::claim;
 use super::commit::CommitJob;
+use super::disk::{self, BLOCK_BYTES, fault};
 use super::mount::{DirectoryMount, KnownMounts, may_be_same};
+use super::place::{Final, Held, JournalFile, Place};
 use super::reserve::{Room, Watch};
 use crate::content::{Groups, Outline};
 use crate::fault::DiskFault;
 use crate::id::{ContentHash, FilesystemId};
-use crate::name::FileName;
 use journal::{Loaded, Recorded};
 use ledger::Ledger;
 use nix::errno::Errno;
-use place::{Final, Held, JournalFile, Place};
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// Bytes of a unit in which allocated space is told (stat(2)).
-const BLOCK_BYTES: u64 = 512;
-
-/// Where a download is to be saved.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PartPlace {
-    /// In this directory under this name, or ` (1)` and so on before the extension when that is taken.
-    Suggested {
-        /// Must be there: a directory that is missing may be on a filesystem that is not mounted.
-        directory: PathBuf,
-        /// Its [`safe component`](FileName::safe_component) is taken.
-        name: FileName,
-    },
-    /// Exactly here; inside it, under the name, when it is a directory.
-    Exact {
-        /// Its directory must be there.
-        path: PathBuf,
-        /// Its [`safe component`](FileName::safe_component) is taken, for a directory.
-        name: FileName,
-    },
-}
 
 /// Which part file, and what it is to hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -442,8 +416,4 @@ impl PartFile {
             State::Groups(ledger) => ledger.checked(&self.place, &self.held, bad),
         }
     }
-}
-
-pub(super) fn fault(errno: Errno) -> DiskFault {
-    io::Error::from(errno).into()
 }

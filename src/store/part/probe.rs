@@ -1,8 +1,9 @@
 //! Looking whether a file can be made at a place that a user has named, before a download towards it begins.
 
-use super::place::{Place, names_directory};
-use super::{PartPlace, PartRequest, fault};
+use super::{PartPlace, PartRequest};
 use crate::fault::DiskFault;
+use crate::store::disk::fault;
+use crate::store::place::{Place, names_directory};
 use crate::store::usable::make_directory;
 use crate::store::{file_type, stat_at};
 use nix::errno::Errno;

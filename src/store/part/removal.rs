@@ -2,9 +2,10 @@
 
 use super::super::claim;
 use super::super::mount::{filesystem_above, may_be_same};
-use super::place::Place;
-use super::{PartPlace, PartRequest, disk, fault};
+use super::{PartPlace, PartRequest};
 use crate::fault::DiskFault;
+use crate::store::disk::{self, fault};
+use crate::store::place::Place;
 
 impl PartRequest {
     /// Removes the part file and its journal, if they are there. Waits for the disk.

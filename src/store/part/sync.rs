@@ -1,14 +1,24 @@
 //! Bringing a part file to the disk, in a job that may run elsewhere while more is written.
 
-use super::ledger::Allocation;
-use super::{BLOCK_BYTES, disk, fault};
 use crate::fault::DiskFault;
+use crate::store::disk::{self, BLOCK_BYTES, fault};
 use crate::store::reserve::Room;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Whether the disk has set aside what the part file is to take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Allocation {
+    /// Not yet.
+    Wanted,
+    /// It has.
+    Done,
+    /// It does not know how: space is taken as it is written.
+    Unsupported,
+}
 
 /// Has the filesystem set space aside and syncs what was written: it waits for the disk, so it may run in a helper
 /// thread. Dropped instead of run, it is made again.

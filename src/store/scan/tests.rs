@@ -1,6 +1,7 @@
 //! Scans of directories made for the purpose.
 
 use super::*;
+use crate::library::FileMeta;
 use crate::store::not_tested::not_tested;
 use std::collections::BTreeMap;
 use std::fs;

@@ -3,19 +3,20 @@
 use super::{Search, Stage, no_address};
 use crate::control::Notice;
 use crate::id::{QueryId, SearchId};
-use crate::node::NodeTimer;
 use crate::node::contract::DialOutcome;
 use crate::node::cx::Cx;
-use crate::node::exchanges::Purpose;
+use crate::node::cx::NodeTimer;
+use crate::node::cx::Topic;
+use crate::node::cx::exchanges::Purpose;
+use crate::node::ids::OpenId;
 use crate::node::limits::{
     LAST_RING_WAIT, REGISTRATION_WAIT_MAX, RING_ROWS_ENOUGH, RING_TTLS, RING_WAIT, RINGS_SKIPPED_BELOW,
 };
 use crate::node::network::NetworkMachine;
-use crate::node::network::Speech;
 use crate::node::search::SearchMachine;
-use crate::node::search::open::{OpenId, wait_for_ttl};
+use crate::node::search::open::wait_for_ttl;
 use crate::node::search::sending::{SearchDial, dial_search};
-use crate::node::subscriptions::Topic;
+use crate::node::speech::Speech;
 use crate::time::Instant;
 use crate::timer::TimerId;
 use crate::wire::Search as SearchMessage;

@@ -182,7 +182,7 @@ fn a_source_that_has_spoken_itself_takes_the_place_of_one_that_others_have_named
     // One network does not take more places by it than each of the others has.
     for n in 0..200 {
         rig.learn_peer(port(n), crate::control::PeerSource::Hit);
-        rig.note_evidence(port(n), crate::node::network::Evidence::Attributes);
+        rig.note_evidence(port(n), crate::node::speech::Evidence::Attributes);
         told_of(&mut rig, port(n), port(n), &offer(4 * MIB));
     }
     let sources = row(&mut rig, 1).sources;

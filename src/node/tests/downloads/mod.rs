@@ -31,11 +31,11 @@ use crate::content::{Groups, group_count};
 use crate::control::{DownloadRow, DownloadState, DownloadsReply, RawText, Reply, Request, Selector};
 use crate::fault::{DialFault, DiskFault};
 use crate::id::{ContentHash, ExchangeId, QueryId, TransferId};
+use crate::node::answer::Answer;
 use crate::node::contract::{
     Action, CheckedPart, CommittedPart, DownloadRecord, Event, Expect, NodeConfig, OpenedPart, Portion, Remembered,
     Response, Target,
 };
-use crate::node::search::Answer;
 use crate::wire::{Attributes, Listed, Message, SearchResponse};
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -380,5 +380,5 @@ fn told_of(rig: &mut Rig, from: SocketAddr, responder: SocketAddr, file: &Listed
 /// A peer shows that it speaks `p1`.
 fn hear_of(rig: &mut Rig, n: u8) {
     rig.learn_peer(peer(n), crate::control::PeerSource::Hit);
-    rig.note_evidence(peer(n), crate::node::network::Evidence::Attributes);
+    rig.note_evidence(peer(n), crate::node::speech::Evidence::Attributes);
 }

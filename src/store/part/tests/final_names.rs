@@ -1,7 +1,7 @@
 //! Finished downloads get their names.
 
-use super::super::place::numbered;
 use super::*;
+use crate::store::place::numbered;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::sync::Barrier;
 

@@ -11,6 +11,7 @@ pub(crate) mod tape;
 
 use super::*;
 use crate::content::{ContentHasher, GROUP_BYTES, group_span};
+use crate::name::FileName;
 use std::fs;
 use tempfile::TempDir;
 

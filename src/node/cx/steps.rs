@@ -2,14 +2,14 @@
 //! which it came up.
 
 use crate::id::{ExchangeId, TransferId};
-use crate::node::network::Speech;
-use crate::node::search::Answer;
-use crate::node::search::OpenId;
+use crate::node::answer::Answer;
+use crate::node::ids::OpenId;
+use crate::node::speech::Speech;
 use std::net::SocketAddr;
 
 /// What one part of the node leaves to another.
 #[derive(Debug)]
-pub(super) enum Step {
+pub(in crate::node) enum Step {
     /// A peer list has come. `is_whole`: it names all peers, and is not the first of its link.
     Listed { is_whole: bool },
     /// A registration has ended, or a peer list that was asked for has come, or will not.

@@ -7,23 +7,19 @@
 //! gives way. The exchanges with bootstrap nodes pass by: there are at most a few, and a node that is busy must not lose its
 //! registration.
 
-use super::commands::{Command, Kind, Rank};
+use super::commands::{Command, Kind, QueueFull, Rank};
 use super::displacing::{Flow, Shares};
 use super::outbound::{Dial, Purpose};
 use crate::id::ExchangeId;
-use crate::node::NodeTimer;
 use crate::node::contract::{Action, Portion};
 use crate::node::cx::Cx;
+use crate::node::cx::NodeTimer;
+use crate::node::cx::Step;
 use crate::node::fair_queue::{FairQueue, Room};
 use crate::node::limits::{COMMAND_WAIT_MAX, FORWARDS_QUEUED_MAX, OWN_QUEUED_MAX, WORKERS_KEPT_OF};
-use crate::node::steps::Step;
 use crate::time::Instant;
 use crate::timer::TimerId;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// The queue is full: the command was not taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::node) struct QueueFull;
 
 struct Waiting {
     exchange: ExchangeId,

@@ -5,32 +5,32 @@ use rand_chacha::rand_core::{Rng as _, SeedableRng};
 use std::time::Duration;
 
 /// The stream of random numbers that one node draws from.
-pub(super) struct Rng(ChaCha8Rng);
+pub(in crate::node) struct Rng(ChaCha8Rng);
 
 impl Rng {
-    pub(super) fn new(seed: [u8; 32]) -> Self {
+    pub(in crate::node) fn new(seed: [u8; 32]) -> Self {
         Self(ChaCha8Rng::from_seed(seed))
     }
 
-    pub(super) fn number(&mut self) -> u64 {
+    pub(in crate::node) fn number(&mut self) -> u64 {
         self.0.next_u64()
     }
 
     /// The span, spread evenly from half to one and a half of itself.
-    pub(super) fn spread(&mut self, span: Duration) -> Duration {
+    pub(in crate::node) fn spread(&mut self, span: Duration) -> Duration {
         let ms = u64::try_from(span.as_millis()).unwrap_or(u64::MAX / 2);
         Duration::from_millis(ms / 2 + self.number() % (ms + 1))
     }
 
     /// A span evenly from nothing to this.
-    pub(super) fn up_to(&mut self, span: Duration) -> Duration {
+    pub(in crate::node) fn up_to(&mut self, span: Duration) -> Duration {
         let ms = u64::try_from(span.as_millis()).unwrap_or(u64::MAX - 1);
         Duration::from_millis(self.number() % (ms + 1))
     }
 
     /// The wait before the attempt after so many failures: doubles from `min` to `max`, and is spread evenly from half
     /// to one and a half of that, as far as it stays within these two.
-    pub(super) fn back_off(&mut self, failures: u32, min: Duration, max: Duration) -> Duration {
+    pub(in crate::node) fn back_off(&mut self, failures: u32, min: Duration, max: Duration) -> Duration {
         let doubled = min.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(max);
         let ms = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX / 2);
         let (least, most) = (ms(min.max(doubled / 2)), ms(max.min(doubled.saturating_mul(3) / 2)));

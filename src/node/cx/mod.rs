@@ -1,15 +1,23 @@
 //! What each machine of the node may use: the time, the configuration, chance, timers, the way out, and the exchanges.
 
+mod deadlines;
+pub(super) mod exchanges;
+mod rng;
+mod steps;
+mod subscriptions;
+
+pub(super) use deadlines::NodeTimer;
+pub(super) use rng::Rng;
+pub(super) use steps::Step;
+pub(super) use subscriptions::Topic;
+
 use super::contract::{Action, NodeConfig};
-use super::exchanges::Exchanges;
-use super::rng::Rng;
-use super::steps::Step;
-use super::subscriptions::Subscriptions;
-use super::timers::NodeTimer;
 use super::{Counters, Phase};
 use crate::time::Instant;
 use crate::timer::{TimerId, TimerWheel};
+use exchanges::Exchanges;
 use std::collections::VecDeque;
+use subscriptions::Subscriptions;
 
 /// What each machine may use. `exchanges` adds the functions that begin and end exchanges, `subscriptions` those that tell
 /// control clients something.

@@ -2,12 +2,13 @@
 //!
 //! Refuses to follow a symbolic link at any of these names, and to touch a part file that another process holds.
 
-use super::super::durable::{OPEN_FLAGS, Replacing};
-use super::super::mount::filesystem_of;
-use super::super::{file_type, stat_at};
-use super::{BLOCK_BYTES, PartPlace, disk, fault};
+use super::disk::{self, BLOCK_BYTES, fault};
+use super::durable::{OPEN_FLAGS, Replacing};
+use super::mount::filesystem_of;
+use super::{file_type, stat_at};
 use crate::fault::DiskFault;
 use crate::id::{ContentHash, FilesystemId};
+use crate::name::FileName;
 use crate::name::{COMPONENT_BYTES_MAX, cut, split_extension};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag, open, openat};
@@ -19,6 +20,25 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+/// Where a download is to be saved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PartPlace {
+    /// In this directory under this name, or ` (1)` and so on before the extension when that is taken.
+    Suggested {
+        /// Must be there: a directory that is missing may be on a filesystem that is not mounted.
+        directory: PathBuf,
+        /// Its [`safe component`](FileName::safe_component) is taken.
+        name: FileName,
+    },
+    /// Exactly here; inside it, under the name, when it is a directory.
+    Exact {
+        /// Its directory must be there.
+        path: PathBuf,
+        /// Its [`safe component`](FileName::safe_component) is taken, for a directory.
+        name: FileName,
+    },
+}
 
 /// How a part file's name ends.
 pub(in crate::store) const PART_SUFFIX: &[u8] = b".pyrate-part";

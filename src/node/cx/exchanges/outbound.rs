@@ -1,14 +1,11 @@
 //! The exchanges that this node begins: what each is for, and what its end means.
 
-use super::admission::QueueFull;
-use super::commands::{Command, Rank};
+use super::commands::{Command, QueueFull, Rank};
 use crate::id::{ExchangeId, SearchId, TransferId};
 use crate::node::contract::{Action, Expect};
 use crate::node::cx::Cx;
+use crate::node::ids::{CallBackId, LinkId, OpenId};
 use crate::node::limits::CONNECT_MAX;
-use crate::node::network::LinkId;
-use crate::node::search::OpenId;
-use crate::node::upload::CallBackId;
 use crate::wire::Message;
 use std::net::SocketAddr;
 

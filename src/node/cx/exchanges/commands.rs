@@ -8,12 +8,16 @@ use crate::node::limits::{
 };
 use std::net::SocketAddr;
 
+/// The queue is full: the command was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::node) struct QueueFull;
+
 /// Something that takes a worker from its start to the end of its exchange.
 #[derive(Debug)]
 pub(in crate::node) enum Command {
     /// An exchange of ours begins with this.
     Begin(Action),
-    /// Something is sent to a peer that has asked for it: [`Step::Granted`](crate::node::steps::Step::Granted) follows.
+    /// Something is sent to a peer that has asked for it: [`Step::Granted`](crate::node::cx::Step::Granted) follows.
     Respond,
 }
 

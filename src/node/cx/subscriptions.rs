@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 /// Something that a client may follow. Clients of `events` follow everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Topic {
+pub(in crate::node) enum Topic {
     /// Whatever only the clients of `events` hear.
     Events,
     Uploads,
@@ -23,27 +23,27 @@ pub(super) enum Topic {
 
 /// Who follows what; each pair counts once.
 #[derive(Default)]
-pub(super) struct Subscriptions(BTreeMap<Topic, BTreeSet<ClientId>>);
+pub(in crate::node) struct Subscriptions(BTreeMap<Topic, BTreeSet<ClientId>>);
 
 impl Subscriptions {
-    pub(super) fn subscribe(&mut self, topic: Topic, client: ClientId) {
+    pub(in crate::node) fn subscribe(&mut self, topic: Topic, client: ClientId) {
         self.0.entry(topic).or_default().insert(client);
     }
 
     /// Nobody follows this any more, because it is over.
-    pub(super) fn close(&mut self, topic: Topic) {
+    pub(in crate::node) fn close(&mut self, topic: Topic) {
         self.0.remove(&topic);
     }
 
     /// Who followed one topic follows the other now.
-    pub(super) fn move_to(&mut self, from: Topic, to: Topic) {
+    pub(in crate::node) fn move_to(&mut self, from: Topic, to: Topic) {
         if let Some(mut clients) = self.0.remove(&from) {
             self.0.entry(to).or_default().append(&mut clients);
         }
     }
 
     /// A client hung up.
-    pub(super) fn forget(&mut self, client: ClientId) {
+    pub(in crate::node) fn forget(&mut self, client: ClientId) {
         self.0.retain(|_, clients| {
             clients.remove(&client);
             !clients.is_empty()

@@ -1,6 +1,7 @@
 //! The calls that change a part file, its journal or their directory, each in one place: what is written before what
 //! decides what a crash can leave, and tests keep a tape of it.
 
+use crate::fault::DiskFault;
 use nix::errno::Errno;
 use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
 use std::fs::File;
@@ -9,10 +10,18 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
 
 #[cfg(test)]
-use super::tests::tape;
+use super::part::tests::tape;
+
+/// Bytes of a unit in which allocated space is told (stat(2)).
+pub(super) const BLOCK_BYTES: u64 = 512;
+
+/// What an error of the system means for a download.
+pub(super) fn fault(errno: Errno) -> DiskFault {
+    io::Error::from(errno).into()
+}
 
 /// The number by which a journal knows its part file. Unique as long as the file exists.
-pub(in crate::store) fn inode(file: &File) -> io::Result<u64> {
+pub(super) fn inode(file: &File) -> io::Result<u64> {
     let found = file.metadata()?.ino();
     #[cfg(test)]
     let found = tape::alias(found);
@@ -20,7 +29,7 @@ pub(in crate::store) fn inode(file: &File) -> io::Result<u64> {
 }
 
 /// Writes all the bytes at an offset.
-pub(in crate::store) fn write_at(file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
+pub(super) fn write_at(file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
     #[cfg(test)]
     tape::fault(tape::Call::Write)?;
     file.write_all_at(bytes, at)?;
@@ -30,7 +39,7 @@ pub(in crate::store) fn write_at(file: &File, bytes: &[u8], at: u64) -> io::Resu
 }
 
 /// Cuts a file, or stretches it by a hole.
-pub(in crate::store) fn set_len(file: &File, len: u64) -> io::Result<()> {
+pub(super) fn set_len(file: &File, len: u64) -> io::Result<()> {
     #[cfg(test)]
     tape::fault(tape::Call::SetLen)?;
     file.set_len(len)?;
@@ -40,7 +49,7 @@ pub(in crate::store) fn set_len(file: &File, len: u64) -> io::Result<()> {
 }
 
 /// Makes what was written to a file last. Waits for the disk.
-pub(in crate::store) fn sync(file: &File) -> io::Result<()> {
+pub(super) fn sync(file: &File) -> io::Result<()> {
     #[cfg(test)]
     tape::fault(tape::Call::Sync).inspect_err(|_| tape::note_failed_sync(file))?;
     file.sync_all()?;
@@ -50,7 +59,7 @@ pub(in crate::store) fn sync(file: &File) -> io::Result<()> {
 }
 
 /// Makes the names in a directory last. Waits for the disk. Some filesystems cannot sync a directory, and need not.
-pub(in crate::store) fn sync_directory(directory: BorrowedFd<'_>) -> Result<(), Errno> {
+pub(super) fn sync_directory(directory: BorrowedFd<'_>) -> Result<(), Errno> {
     #[cfg(test)]
     tape::fault(tape::Call::SyncDirectory).map_err(|_| Errno::EIO)?;
     match fsync(directory) {
@@ -63,7 +72,7 @@ pub(in crate::store) fn sync_directory(directory: BorrowedFd<'_>) -> Result<(), 
 }
 
 /// Notes a name that was made for a file. Only a tape needs to know.
-pub(in crate::store) fn named(name: &[u8], file: &File) {
+pub(super) fn named(name: &[u8], file: &File) {
     #[cfg(test)]
     tape::note_name(name, file);
     #[cfg(not(test))]
@@ -71,7 +80,7 @@ pub(in crate::store) fn named(name: &[u8], file: &File) {
 }
 
 /// Renames within a directory, over what stands there.
-pub(in crate::store) fn rename(directory: BorrowedFd<'_>, from: &[u8], to: &[u8]) -> Result<(), Errno> {
+pub(super) fn rename(directory: BorrowedFd<'_>, from: &[u8], to: &[u8]) -> Result<(), Errno> {
     #[cfg(test)]
     tape::fault(tape::Call::Rename).map_err(|_| Errno::EIO)?;
     nix::fcntl::renameat(directory, from, directory, to)?;
@@ -81,7 +90,7 @@ pub(in crate::store) fn rename(directory: BorrowedFd<'_>, from: &[u8], to: &[u8]
 }
 
 /// Removes a name that is no directory's. Says whether it was there.
-pub(in crate::store) fn unlink(directory: BorrowedFd<'_>, name: &[u8]) -> Result<bool, Errno> {
+pub(super) fn unlink(directory: BorrowedFd<'_>, name: &[u8]) -> Result<bool, Errno> {
     match unlinkat(directory, name, UnlinkatFlags::NoRemoveDir) {
         Ok(()) => {}
         Err(Errno::ENOENT) => return Ok(false),
@@ -94,7 +103,7 @@ pub(in crate::store) fn unlink(directory: BorrowedFd<'_>, name: &[u8]) -> Result
 
 /// Has the filesystem set blocks aside for a file of `len` bytes, whose size stays as it is. False where it does not
 /// know how.
-pub(in crate::store) fn allocate(file: &File, len: u64) -> Result<bool, Errno> {
+pub(super) fn allocate(file: &File, len: u64) -> Result<bool, Errno> {
     #[cfg(test)]
     tape::fault(tape::Call::Allocate).map_err(|_| Errno::ENOSPC)?;
     let len = i64::try_from(len).map_err(|_| Errno::EFBIG)?;

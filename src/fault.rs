@@ -107,7 +107,6 @@ impl From<io::Error> for DiskFault {
 /// Why an exchange that we dialled failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum DialFault {
-    /// Nothing listens there.
     #[error("connection refused")]
     Refused,
     /// The network has no route to it.

@@ -104,7 +104,6 @@ impl Checks {
         Some(peer)
     }
 
-    /// A dial is over.
     pub(super) fn end(&mut self, peer: SocketAddr) {
         self.in_progress.remove(&peer);
     }

@@ -48,11 +48,9 @@ pub const PEER_LIST_MAX: usize = 1000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lease {
-    /// Where the peer listens.
     pub peer: SocketAddr,
     /// When it registered first.
     pub since: Instant,
-    /// When it is dropped.
     pub ends: Instant,
     /// Its last registration or keepalive said `p1` (PROTOCOL, Towards bootstrap nodes).
     pub p1: bool,
@@ -92,7 +90,6 @@ pub enum BootstrapRefusal {
     /// Nobody could reach a peer at the source address: it is unspecified, multicast or broadcast.
     #[error("the source address is not one of a peer")]
     BadSource,
-    /// [`REGISTRY_PEERS_MAX`] are registered.
     #[error("the registry is full")]
     RegistryFull,
     /// [`REGISTRY_PEERS_PER_NETWORK_MAX`] are registered from there, and all have answered a dial.

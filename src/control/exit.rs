@@ -13,7 +13,6 @@ pub enum ExitCode {
     TimedOut = 2,
     /// No hit, or no such id.
     NotFound = 3,
-    /// A network error.
     Network = 6,
     Unfinished = 7,
     DiskFull = 9,

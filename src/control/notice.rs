@@ -11,7 +11,6 @@ pub enum Notice {
     /// A search goes out to a further ring.
     Ring {
         search: u32,
-        /// TTL of the ring.
         ttl: u8,
         /// Neighbours that it is sent to.
         peers: u32,
@@ -85,7 +84,6 @@ pub enum Notice {
     Scan {
         /// Files seen so far, or shared now.
         files: u64,
-        /// The scan has ended.
         done: bool,
         /// Names left out because they hold control bytes or are too long.
         names_refused: u64,

@@ -23,7 +23,6 @@ pub enum Reply {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StatusReply {
-    /// Of the daemon.
     pub version: String,
     /// Seconds since start.
     pub uptime_s: u64,
@@ -159,9 +158,7 @@ pub enum LinkState {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PeerRow {
     pub addr: SocketAddr,
-    /// How it became known.
     pub source: PeerSource,
-    /// Whether it answers.
     pub state: PeerState,
     /// When it last answered or spoke, epoch seconds.
     pub last_seen: Option<u64>,
@@ -188,7 +185,6 @@ pub enum PeerSource {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PeerState {
-    /// Not tried yet.
     New,
     /// It answered the last time.
     Alive,
@@ -216,7 +212,6 @@ pub enum WholeNames {
     TooLong,
 }
 
-/// One page of hits.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HitsReply {
     /// By id.
@@ -241,7 +236,6 @@ pub struct HitRow {
     pub size: Option<u64>,
     /// BLAKE3 in hex; `None` if no source gave it: then the row is one name, and a download of it is unverified.
     pub b3: Option<String>,
-    /// Who offers it.
     pub sources: Vec<SocketAddr>,
     /// In answers to `hits`: its search found more than is remembered, or than peers sent. Omitted if false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -269,7 +263,6 @@ pub struct DownloadRow {
     pub name: RawText,
     /// The final path; `None` until it is known.
     pub path: Option<RawText>,
-    /// Its state.
     pub state: DownloadState,
     /// Bytes written: verified ones, if `b3` is known.
     pub bytes_done: u64,
@@ -281,7 +274,6 @@ pub struct DownloadRow {
     pub b3: Option<String>,
     /// The content equals a hash that was given for this download before its bytes came.
     pub verified: bool,
-    /// Who offers it.
     pub sources: Vec<SocketAddr>,
     /// The same sources with what each has delivered.
     pub shares: Vec<SourceRow>,
@@ -323,17 +315,14 @@ pub enum SourceState {
     Active,
     /// Asked later: it failed, or others that the user chose are asked first.
     Waiting,
-    /// It refused.
     Refused,
     /// It sent wrong bytes, and is not asked for this content any more.
     Corrupt,
 }
 
-/// State of a download.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DownloadState {
-    /// Waits for its turn.
     Queued,
     /// Bytes are coming, or are asked for.
     Active,

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 pub(super) struct Deadline(Option<Instant>);
 
 impl Deadline {
-    /// No limit.
     pub(super) const NEVER: Self = Self(None);
 
     /// This long from now; never if the clock cannot represent that.

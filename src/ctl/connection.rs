@@ -33,7 +33,6 @@ const INTERRUPT: usize = 1;
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "nearly all are notices")]
 pub(super) enum Heard {
-    /// A notice.
     Notice(Notice),
     /// A notice of a newer daemon, of a kind that we do not know.
     Unknown(Value),
@@ -87,7 +86,6 @@ fn start_of(pid: i32) -> Option<String> {
 /// Fields of `/proc/PID/stat` between the state, which is the third, and the time of start, which is the 22nd.
 const STAT_FIELDS_TO_START: usize = 18;
 
-/// Why a wait ended.
 enum Woken {
     Ready,
     Deadline,

@@ -13,11 +13,9 @@ use std::net::SocketAddr;
 /// Sources whose last message is remembered. Beyond that, a message may be repeated.
 const SOURCES_TOLD_MAX: usize = 10_000;
 
-/// How the following ended.
 pub(super) enum End {
     /// Every download has ended, or waits for the user or for a disk.
     Settled,
-    /// `--timeout` is over.
     TimedOut,
     Interrupted,
     /// The daemon is gone, or sent something unexpected.

@@ -57,7 +57,6 @@ impl Progress {
         }
     }
 
-    /// Moves the bar.
     pub(super) fn advance(&self, standing: Standing) {
         let Some(bar) = &self.bar else { return };
         // Sizes become known, and of several downloads another may be unknown: the style is chosen anew each time.

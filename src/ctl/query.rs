@@ -189,7 +189,7 @@ pub(super) fn stop(session: &mut Session) -> Result<ExitCode, CallError> {
     let _: IgnoredAny = session.call(&Request::Stop)?;
     let late = || {
         let timeout = humantime::format_duration(session.timeout);
-        CallError::new(ExitCode::TimedOut, format!("the daemon has not left within {timeout}"))
+        CallError::new(ExitCode::TimedOut, format!("the daemon has not stopped within {timeout}"))
     };
     loop {
         match session.connection.next(until)? {

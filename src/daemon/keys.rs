@@ -13,7 +13,6 @@ use toml::de::DeValue;
 pub struct Key {
     /// As in the file; the option and the environment variable are made from it.
     pub name: &'static str,
-    /// One line of documentation.
     pub meaning: &'static str,
     /// The value when nothing sets it, as one would write it; empty when it has none.
     pub default: &'static str,

@@ -51,10 +51,15 @@ struct Preflight<'c> {
 /// What exists where a directory should be.
 enum Found {
     Directory(Metadata),
-    /// Nothing; it was in use before, or never.
-    Missing {
-        was_in_use: bool,
-    },
+    None(Absent),
+}
+
+/// Why there is no directory.
+enum Absent {
+    /// It was in use before.
+    Gone,
+    /// It never was in use.
+    Missing,
     /// It cannot be a directory while the path is the same.
     BadPath(io::Error),
     /// It cannot be examined now.
@@ -88,62 +93,60 @@ impl Preflight<'_> {
 
     fn check_share(&mut self) {
         let (key, path) = ("local_directory", self.config.local_directory.as_path());
-        let is_default = self.config.has_default_share();
-        let waits = "nothing is shared until it is there";
         match self.find(path) {
             Found::Directory(metadata) if self.holds_state(&metadata) => {
-                self.refuse(
-                    key,
-                    path,
-                    "it is the state directory too, which is never shared",
-                    "name another directory",
-                );
+                let problem = "it is the state directory too, which is never shared";
+                self.refuse(key, path, problem, "name another directory");
             }
             Found::Directory(_) => {
                 if let Err(error) = check_readable_directory(path) {
                     self.remark(key, path, error, "nothing is shared until we may read it");
                 }
             }
-            Found::Missing { .. } if is_default => {
+            Found::None(Absent::Gone | Absent::Missing) if self.config.has_default_share() => {
                 if let Err(error) = check_writable_directory(path) {
-                    self.refuse(key, path, format_args!("it cannot be made: {error}"), "name another directory");
+                    self.refuse(key, path, format_args!("it cannot be created: {error}"), "name another directory");
                 }
             }
-            Found::Missing { was_in_use: true } => self.remark(key, path, "no such directory any more", waits),
-            Found::Missing { was_in_use: false } => self.refuse(key, path, "no such directory", MISSING_ADVICE),
-            Found::BadPath(error) => self.refuse(key, path, error, "name a directory"),
-            Found::Unknown(error) => self.remark(key, path, error, waits),
+            Found::None(why) => self.note_none(key, path, why, "nothing is shared until it is there"),
         }
     }
 
     fn check_downloads(&mut self) {
         let Some(path) = self.config.download_directory.as_deref() else { return };
         let key = "download_directory";
-        let waits = "downloads to it wait until it is there";
         match self.find(path) {
             Found::Directory(_) => {
                 if let Err(error) = check_writable_directory(path) {
                     self.remark(key, path, error, "downloads to it wait until we may write to it");
                 }
             }
-            Found::Missing { was_in_use: true } => self.remark(key, path, "no such directory any more", waits),
-            Found::Missing { was_in_use: false } => self.refuse(key, path, "no such directory", MISSING_ADVICE),
-            Found::BadPath(error) => self.refuse(key, path, error, "name a directory"),
-            Found::Unknown(error) => self.remark(key, path, error, waits),
+            Found::None(why) => self.note_none(key, path, why, "downloads to it wait until it is there"),
+        }
+    }
+
+    /// Refuses a directory that is not there, unless it may appear.
+    fn note_none(&mut self, key: &'static str, path: &Path, why: Absent, consequence: &str) {
+        match why {
+            Absent::Gone => self.remark(key, path, "no such directory any more", consequence),
+            Absent::Missing => self.refuse(key, path, "no such directory", MISSING_ADVICE),
+            Absent::BadPath(error) => self.refuse(key, path, error, "name a directory"),
+            Absent::Unknown(error) => self.remark(key, path, error, consequence),
         }
     }
 
     fn find(&self, path: &Path) -> Found {
-        match std::fs::metadata(path) {
-            Ok(metadata) if metadata.is_dir() => Found::Directory(metadata),
-            Ok(_) => Found::BadPath(io::ErrorKind::NotADirectory.into()),
+        Found::None(match std::fs::metadata(path) {
+            Ok(metadata) if metadata.is_dir() => return Found::Directory(metadata),
+            Ok(_) => Absent::BadPath(io::ErrorKind::NotADirectory.into()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let state = self.config.state_directory.as_deref();
-                Found::Missing { was_in_use: state.is_some_and(|state| driver::was_in_use(state, path)) }
+                let was_in_use = state.is_some_and(|state| driver::was_in_use(state, path));
+                if was_in_use { Absent::Gone } else { Absent::Missing }
             }
-            Err(error) if is_bad_path(&error) => Found::BadPath(error),
-            Err(error) => Found::Unknown(error),
-        }
+            Err(error) if is_bad_path(&error) => Absent::BadPath(error),
+            Err(error) => Absent::Unknown(error),
+        })
     }
 
     /// Whether a directory is the state directory, by whatever path.

@@ -58,7 +58,6 @@ impl Running {
         if self.lacks_bootstrap() { Config { bootstrap_serve: None, ..resolved } } else { resolved }
     }
 
-    /// The listeners are bound.
     pub(super) fn on_bound(&mut self, facts: &Facts) {
         self.bound.listen_port = facts.listen.filter(|_| self.config.listen_port == 0).map(|addr| addr.port());
         self.bound.gave_way = self.started_alone && facts.bootstrap.is_none();

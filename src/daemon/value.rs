@@ -88,7 +88,6 @@ impl<T: TryFrom<i64> + Display, const MIN: i64, const MAX: i64> Kind for Number<
     }
 }
 
-/// A TCP port.
 pub(super) type Port = Number<u16, 1, 65535>;
 /// A TCP port, or 0 to have one picked.
 pub(super) type PortOrAny = Number<u16, 0, 65535>;
@@ -334,7 +333,6 @@ impl Kind for Log {
     }
 }
 
-/// A log level.
 pub(super) struct Level;
 
 impl Kind for Level {

@@ -36,7 +36,6 @@ pub(super) struct Swept {
     pub(super) files: u64,
     /// Those of them whose hash was known.
     pub(super) hashed: u64,
-    /// Bytes that these had.
     pub(super) bytes: u128,
 }
 

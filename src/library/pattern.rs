@@ -16,7 +16,6 @@ enum Whole {
     /// The last component, or one of its words with or without the character after it: nothing in the pattern separates
     /// words.
     Word,
-    /// The last component.
     Component,
     /// The path, from the beginning of one of its components to its end.
     Path,

@@ -17,7 +17,6 @@ const METADATA_LINE_BYTES_MAX: usize = 256;
 /// Bytes of a chaining value.
 const VALUE_BYTES: usize = 32;
 
-/// Why metadata were refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
 pub enum MetadataFault {
     /// No line of `size`, `b3` and `group=20`, or fewer values than the size needs.
@@ -90,7 +89,6 @@ enum State {
     Values(Values),
     /// Complete and verified.
     Proved(Outline),
-    /// Refused.
     Refused(MetadataFault),
 }
 

@@ -365,7 +365,7 @@ fn stop_waits_until_the_daemon_has_closed_the_connection() {
         talk.notice(json!({"event": "leaving"}));
         talk.until_hangup();
     })
-    .says(2, "has not left within 300ms");
+    .says(2, "has not stopped within 300ms");
 }
 
 #[test]

@@ -9,7 +9,6 @@ use serde::Serialize;
 
 #[derive(Debug, Serialize)]
 pub(in crate::ctl) struct ScanResult {
-    /// Files shared now.
     pub(in crate::ctl) files: u64,
     /// Names left out because they hold control bytes or are too long.
     pub(in crate::ctl) names_refused: u64,

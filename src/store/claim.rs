@@ -41,7 +41,7 @@ pub(super) fn rename_without_replacing(place: &Place, from: &[u8], to: &[u8]) ->
 fn rename_noreplace(directory: BorrowedFd<'_>, from: &[u8], to: &[u8]) -> Result<(), Errno> {
     use nix::fcntl::{RenameFlags, renameat2};
     #[cfg(test)]
-    if super::part::tests::tape::lacks_exclusive_names() {
+    if super::tests::tape::lacks_exclusive_names() {
         return Err(Errno::EINVAL);
     }
     renameat2(directory, from, directory, to, RenameFlags::RENAME_NOREPLACE)
@@ -55,7 +55,7 @@ fn rename_noreplace(_: BorrowedFd<'_>, _: &[u8], _: &[u8]) -> Result<(), Errno> 
 /// A link never replaces anything either, it only takes two steps.
 fn link_and_unlink(directory: BorrowedFd<'_>, from: &[u8], to: &[u8]) -> Result<(), Errno> {
     #[cfg(test)]
-    if super::part::tests::tape::lacks_exclusive_names() {
+    if super::tests::tape::lacks_exclusive_names() {
         return Err(Errno::EPERM);
     }
     linkat(directory, from, directory, to, AtFlags::empty())?;

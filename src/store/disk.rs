@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
 
 #[cfg(test)]
-use super::part::tests::tape;
+use super::tests::tape;
 
 /// Bytes of a unit in which allocated space is told (stat(2)).
 pub(super) const BLOCK_BYTES: u64 = 512;

@@ -44,6 +44,8 @@ mod reserve;
 mod scan;
 mod share;
 mod state;
+#[cfg(test)]
+mod tests;
 mod usable;
 mod volume;
 
@@ -72,8 +74,7 @@ use std::os::fd::BorrowedFd;
 /// What stands at a name in a directory, symbolic links not followed and nothing mounted for the question.
 fn stat_at(directory: BorrowedFd<'_>, name: &[u8]) -> Result<FileStat, Errno> {
     #[cfg(test)]
-    part::tests::tape::fault(part::tests::tape::Call::Stat)
-        .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
+    tests::tape::fault(tests::tape::Call::Stat).map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
     fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW | AtFlags::AT_NO_AUTOMOUNT)
 }
 

@@ -28,7 +28,7 @@ impl Room {
     /// Asks about the filesystem of a file or directory.
     pub(super) fn of(file: impl AsFd) -> Result<Self, DiskFault> {
         #[cfg(test)]
-        if let Some(room) = super::part::tests::tape::pretended_room() {
+        if let Some(room) = super::tests::tape::pretended_room() {
             return Ok(room);
         }
         let found = loop {

@@ -162,8 +162,8 @@ fn read_pid(file: File) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::part::tests::tape;
     use super::*;
+    use crate::store::tests::tape;
     use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};
 

@@ -2,9 +2,9 @@
 //!
 //! `PYRATE_STORE_SEED=n` runs one seed, `PYRATE_STORE_SEEDS=n` so many.
 
-use super::super::part::tests::tape::{self, Call, Dice, Disk, Op};
 use super::frames::{Kind, decode, frame};
 use super::*;
+use crate::store::tests::tape::{self, Call, Dice, Disk, Op};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;

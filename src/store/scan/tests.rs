@@ -174,7 +174,7 @@ fn an_error_hides_a_place_and_too_many_end_the_scan() {
 
 #[test]
 fn a_file_that_cannot_be_asked_about_is_hidden() {
-    use crate::store::part::tests::tape::{Call, fail_next};
+    use crate::store::tests::tape::{Call, fail_next};
     let scratch = tree(&["a"]);
     fail_next(Call::Stat, nix::libc::EIO);
     let (found, report) = scan(scratch.path(), 5);

@@ -1,8 +1,8 @@
 //! A filesystem without exclusive renames and without hard links, and what a kill or a power failure leaves on it.
 
-use super::tape::{Call, Dice, Disk, Op, fail_next, lack_exclusive_names};
 use super::*;
 use crate::store::Committed;
+use crate::store::tests::tape::{self, Call, Dice, Disk, Op, fail_next, lack_exclusive_names};
 
 /// A filesystem with only the plain rename, as long as this lives.
 struct Plain;

@@ -2,8 +2,8 @@
 //!
 //! `PYRATE_STORE_SEED=n` runs one seed, `PYRATE_STORE_SEEDS=n` so many.
 
-use super::tape::{self, Dice, Disk, Op};
 use super::*;
+use crate::store::tests::tape::{self, Dice, Disk, Op};
 use std::collections::BTreeSet;
 
 /// Power losses tried after each call.

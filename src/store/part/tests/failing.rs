@@ -1,9 +1,9 @@
 //! Disks that are full, broken or both.
 
-use super::tape::{Call, fail_next, pretend_room};
 use super::*;
 use crate::store::mount::{RAMFS_MAGIC, TMPFS_MAGIC};
 use crate::store::reserve::Room;
+use crate::store::tests::tape::{self, Call, fail_next, pretend_room};
 use nix::libc::{EACCES, EIO, ENOMEM, ENOSPC};
 
 const BROKEN: DiskFault = DiskFault::Other(EIO);

@@ -7,11 +7,11 @@ mod failing;
 mod final_names;
 mod groups;
 mod opening;
-pub(crate) mod tape;
 
 use super::*;
 use crate::content::{ContentHasher, GROUP_BYTES, group_span};
 use crate::name::FileName;
+use crate::store::tests::tape;
 use std::fs;
 use tempfile::TempDir;
 

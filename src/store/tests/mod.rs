@@ -1,0 +1,3 @@
+//! What tests of this module share.
+
+pub(crate) mod tape;

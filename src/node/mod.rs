@@ -12,19 +12,19 @@
 //! | `download` | the downloads | `network`, `search` |
 //! | `control` | the calls of control clients | all |
 //!
-//! Each gets what it calls as an argument, and a [`Cx`](cx::Cx) with what all of them use: the time, the configuration, chance,
-//! timers, `exchanges` (which of our exchanges are open, and what has a worker), and the way out. So calls go one way. What
-//! goes the other way is a [`Step`](steps::Step), which the node routes before the event is over.
+//! Each gets what it calls as an argument, and a `Cx` with what all of them use: the time, the configuration, chance,
+//! timers, the exchanges (which of ours are open, and what has a worker), and the way out. So calls go one way. What
+//! goes the other way is a `Step`, which the node routes before the event is over.
 //!
 //! | file | owns |
 //! |---|---|
 //! | [`contract`] | everything that goes in and comes out |
-//! | `routes`, `steps`, `timers` | which machine a message, the end of an exchange, a step and a deadline are for |
-//! | `cx` | what each machine may use |
-//! | `subscriptions` | which control clients are told what |
+//! | `routes`, `timers` | which machine a message, the end of an exchange, a step and a deadline are for |
+//! | `cx` | what each machine may use, the exchanges and the steps among it |
+//! | `ids`, `answer`, `speech` | what several machines speak of: ids, what a peer has told, what it speaks |
 //! | `limits` | every bound and span of time, by name |
 //! | `fair_queue`, `fair_set`, `rate_limit` | queues, sets and allowances that are shared by network |
-//! | `leaving`, `invariants`, `rng` | the end; what always holds; chance |
+//! | `leaving`, `invariants` | the end; what always holds |
 
 mod answer;
 pub mod contract;

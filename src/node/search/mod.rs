@@ -11,7 +11,7 @@
 //! | `sending` | how searches and hits are sent to a peer |
 //! | `stranger_dials` | how often endpoints are connected to that only others name |
 //!
-//! Calls `network`, and reads `share`. What is found goes to the downloads as a [`Step`](super::steps::Step).
+//! Calls `network`, and reads `share`. What is found goes to the downloads as a [`Step`](super::cx::Step).
 
 mod answering;
 mod end;

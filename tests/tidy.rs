@@ -29,6 +29,16 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("library", &[]),
 ];
 
+/// Which machine of the node may call which; `cx` is open to all. In this order calls go down.
+const MACHINES: &[(&str, &[&str])] = &[
+    ("network", &[]),
+    ("share", &[]),
+    ("search", &["network", "share"]),
+    ("upload", &["share"]),
+    ("download", &["network", "search"]),
+    ("control", &["network", "share", "search", "upload", "download"]),
+];
+
 /// Modules that all others may import. They import only each other.
 const VOCABULARY: &[&str] = &["time", "id", "name", "network", "fault", "lines", "content"];
 
@@ -133,6 +143,27 @@ fn imports_run_along_the_arrows() {
                 if target != module && !allowed {
                     complaints.push(format!("{}:{number}: {module} may not import {target}", source.path.display()));
                 }
+            }
+        }
+    }
+    none(complaints);
+}
+
+#[test]
+fn the_machines_of_the_node_call_each_other_as_the_table_says() {
+    let mut complaints = Vec::new();
+    for source in sources("src/node").iter().filter(|source| !source.is_tests()) {
+        let folder = source.path.iter().nth(2).and_then(|part| part.to_str()).unwrap();
+        let allowed = match MACHINES.iter().find(|(machine, _)| *machine == folder) {
+            Some((_, allowed)) => *allowed,
+            None if folder == "cx" => &[],
+            None => continue,
+        };
+        for (number, line) in source.code() {
+            let named = MACHINES.iter().map(|(machine, _)| *machine).filter(|machine| *machine != folder);
+            let named = named.filter(|machine| line.contains(&format!("node::{machine}::")));
+            for machine in named.filter(|machine| !allowed.contains(machine)) {
+                complaints.push(format!("{}:{number}: {folder} may not use {machine}", source.path.display()));
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Every bound and every span of time that this room keeps to, by name.
+//! Every bound and every span of time that this module keeps to, by name.
 
 mod search_waits;
 

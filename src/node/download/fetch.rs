@@ -1,4 +1,4 @@
-//! How a download gets its bytes: what [`scheduling`](crate::node::download::picker) decides is carried out, and what comes of it is
+//! How a download gets its bytes: what [`picker`](crate::node::download::picker) decides is carried out, and what comes of it is
 //! taken down (PROTOCOL, "How a response ends", "Old peers answer `4` by calling back", Ranges and metadata).
 
 use super::DownloadMachine;

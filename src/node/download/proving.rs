@@ -1,4 +1,4 @@
-//! How a download gets an outline and has its size proved: steps of [`scheduling`](crate::node::download::picker) that come before any
+//! How a download gets an outline and has its size proved: steps of [`picker`](crate::node::download::picker) that come before any
 //! group is fetched for its own sake.
 //!
 //! An outline is asked of one source. Where it brings nothing, further ones are asked beside it, ever more at once, and the

@@ -1,7 +1,7 @@
 //! The downloads: the queue, the state of each, and the order in which they get their turn.
 //!
-//! Owns the table. One row of it is a [`download`](crate::node::download::state). What a download does next is decided in [`scheduling`](crate::node::download::picker) and carried out in
-//! [`fetching`](crate::node::download::fetch); what becomes of its part file stands in [`parts`](crate::node::download::parts), what users order in
+//! Owns the table. One row of it is a `Download` ([`state`](crate::node::download::state)). What a download does next is decided in [`picker`](crate::node::download::picker) and carried out in
+//! [`fetch`](crate::node::download::fetch); what becomes of its part file stands in [`parts`](crate::node::download::parts), what users order in
 //! [`ordering`](crate::node::download::ordering) and [`steering`](crate::node::download::steering).
 
 use super::crawling::Pace;

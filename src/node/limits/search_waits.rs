@@ -1,4 +1,4 @@
-//! How long the end of a search is waited for ([`search_end`](crate::node::search::end)).
+//! How long the end of a search is waited for ([`end`](crate::node::search::end)).
 
 use std::time::Duration;
 

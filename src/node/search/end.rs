@@ -5,7 +5,7 @@
 //! as high as that of the first: such a copy comes from nobody for whom we wait, and its sender waits as the first does. So
 //! no two nodes wait for each other, and nobody is done early because a liar's copy came first.
 //!
-//! Owns the rules of that; the table is in [`open_searches`](crate::node::search::open). What a neighbour says, or leaves unsaid,
+//! Owns the rules of that; the table is in [`open`](crate::node::search::open). What a neighbour says, or leaves unsaid,
 //! counts for its own part alone. Each part has its time, which is shorter the less TTL is left: a node always gives up before
 //! those that wait for it.
 

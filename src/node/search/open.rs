@@ -1,4 +1,4 @@
-//! The searches that are open: somebody waits to hear that they are over ([`search_end`](crate::node::search::end)).
+//! The searches that are open: somebody waits to hear that they are over ([`end`](crate::node::search::end)).
 //!
 //! Owns the table of them, ours and those of others, who is awaited for each, and what each neighbour took before.
 

@@ -10,7 +10,7 @@
 //! Entries of files that are gone are found by the runs of the daemon that have passed since somebody asked for them,
 //! and removed once the database has outgrown a size that nobody minds.
 //!
-//! | room | holds |
+//! | module | holds |
 //! |---|---|
 //! | `record` | an entry, its checksum, and runs of entries on their way to the disk |
 //! | `recent` | entries that are not written yet |

@@ -48,6 +48,13 @@ pub(super) fn set_len(file: &File, len: u64) -> io::Result<()> {
     Ok(())
 }
 
+/// Another descriptor of the same file.
+pub(super) fn duplicate(file: &File) -> io::Result<File> {
+    #[cfg(test)]
+    tape::fault(tape::Call::Duplicate)?;
+    file.try_clone()
+}
+
 /// Makes what was written to a file last. Waits for the disk.
 pub(super) fn sync(file: &File) -> io::Result<()> {
     #[cfg(test)]

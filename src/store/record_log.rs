@@ -188,23 +188,26 @@ impl RecordLog {
     }
 
     /// Makes a job when one is due and none is out: syncing what was changed, or writing the file anew.
-    pub fn maintain(&mut self) -> Option<LogJob> {
+    ///
+    /// # Errors
+    /// When there is no descriptor for it; what was changed is still to be synced.
+    pub fn maintain(&mut self) -> io::Result<Option<LogJob>> {
         self.reap_job();
         if self.job.is_some() || !(self.has_changes() || self.is_stale()) {
-            return None;
+            return Ok(None);
         }
         let compacts = self.is_suspect || self.is_stale() || self.makes_room();
         // What is owed alone takes no sync.
         if !compacts && self.content.bytes == self.synced_bytes && self.unsynced.len() == self.owed.len() {
-            return None;
+            return Ok(None);
         }
         let job = Job { bytes: self.content.bytes, changes: self.changes, compacts, failed: Arc::default() };
         let work = match compacts {
             true => Work::Compact { highest: self.content.highest, records: self.records.clone() },
-            false => Work::Sync(self.content.file.try_clone().ok()?),
+            false => Work::Sync(disk::duplicate(&self.content.file)?),
         };
         self.job = Some(RunningJob { job: job.clone(), since: BTreeSet::new() });
-        Some(LogJob { place: Arc::clone(&self.place), work, job })
+        Ok(Some(LogJob { place: Arc::clone(&self.place), work, job }))
     }
 
     /// Most of the file is out of date.

@@ -105,9 +105,13 @@ impl Records {
         if let Err(error) = log.write_owed() {
             self.failed(&error, cx);
         }
-        if let Some(job) = self.log.as_mut().and_then(RecordLog::maintain) {
-            let lost = Err(io::Error::other("the job was lost"));
-            jobs.submit((Lane::Log, Key::Log), Done::LogMaintained, lost, || job.run());
+        match self.log.as_mut().map_or(Ok(None), RecordLog::maintain) {
+            Ok(None) => {}
+            Ok(Some(job)) => {
+                let lost = Err(io::Error::other("the job was lost"));
+                jobs.submit((Lane::Log, Key::Log), Done::LogMaintained, lost, || job.run());
+            }
+            Err(error) => self.failed(&error, cx),
         }
         self.report(cx);
     }

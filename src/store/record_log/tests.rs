@@ -42,7 +42,7 @@ impl Scratch {
 /// Runs the jobs that are due. Says how many there were.
 fn maintain(log: &mut RecordLog) -> usize {
     let mut jobs = 0;
-    while let Some(job) = log.maintain() {
+    while let Some(job) = log.maintain().unwrap() {
         let done = job.run().unwrap();
         log.done(done).unwrap();
         jobs += 1;
@@ -86,7 +86,7 @@ fn the_state_directory_stays_ours_as_long_as_a_log_is_open() {
     drop(state);
     let directory = path.parent().unwrap();
     log.put(1, b"x").unwrap();
-    let job = log.maintain().unwrap();
+    let job = log.maintain().unwrap().unwrap();
     drop(log);
     assert!(StateDirectory::open(directory).is_err());
     drop(job);
@@ -103,8 +103,8 @@ fn a_log_stays_short_however_often_it_is_written() {
     let mut compactions = 0;
     for round in 0..2000_u32 {
         log.put(round % 3, &[round as u8; 500]).unwrap();
-        let Some(job) = log.maintain() else { continue };
-        assert!(log.maintain().is_none(), "one is out");
+        let Some(job) = log.maintain().unwrap() else { continue };
+        assert!(log.maintain().unwrap().is_none(), "one is out");
         compactions += usize::from(job.job.compacts);
         // While it is out, more is put, and some removed.
         log.put(3, &round.to_le_bytes()).unwrap();
@@ -143,7 +143,7 @@ fn a_change_that_cannot_be_written_is_owed_until_it_is() {
     assert_eq!(log.put(3, &vec![0; RECORD_BYTES_MAX + 1]).unwrap_err().kind(), io::ErrorKind::InvalidInput);
     assert_eq!(maintain(&mut log), 1);
     assert_eq!([1, 2, 3, 5].map(|key| log.is_durable(key)), [false, false, true, false]);
-    assert!(log.has_changes() && log.maintain().is_none(), "what is not written takes no sync");
+    assert!(log.has_changes() && log.maintain().unwrap().is_none(), "what is not written takes no sync");
     // What has been put in the meantime takes its place, and what is removed is owed no more.
     tape::fail_next(Call::Write, nix::libc::ENOSPC);
     log.put(1, b"eins").unwrap_err();
@@ -179,24 +179,36 @@ fn a_log_that_is_full_says_so_and_takes_what_is_owed_when_there_is_room() {
 }
 
 #[test]
+fn a_job_for_which_there_is_no_descriptor_is_an_error_and_is_made_later() {
+    let scratch = scratch();
+    let (mut log, _) = scratch.open();
+    log.put(1, b"one").unwrap();
+    tape::fail_next(Call::Duplicate, nix::libc::EMFILE);
+    assert_eq!(log.maintain().err().and_then(|error| error.raw_os_error()), Some(nix::libc::EMFILE));
+    assert!(log.has_changes() && !log.is_durable(1), "nothing of it is forgotten");
+    assert_eq!(maintain(&mut log), 1);
+    assert!(log.is_durable(1));
+}
+
+#[test]
 fn a_job_that_failed_is_made_again() {
     let scratch = scratch();
     let (mut log, _) = scratch.open();
     log.put(1, b"one").unwrap();
-    drop(log.maintain().unwrap());
-    assert!(!log.maintain().unwrap().job.compacts);
-    let job = log.maintain().unwrap();
+    drop(log.maintain().unwrap().unwrap());
+    assert!(!log.maintain().unwrap().unwrap().job.compacts);
+    let job = log.maintain().unwrap().unwrap();
     tape::fail_next(Call::Sync, nix::libc::EIO);
     job.run().unwrap_err();
     // What the file seems to hold may be in memory alone.
-    let job = log.maintain().unwrap();
+    let job = log.maintain().unwrap().unwrap();
     assert!(job.job.compacts);
     log.put(2, b"two").unwrap();
     let done = job.run().unwrap();
     tape::fail_next(Call::Rename, nix::libc::EIO);
     log.done(done).unwrap_err();
     assert_eq!(scratch.names(), ["lock", "log"]);
-    let job = log.maintain().unwrap();
+    let job = log.maintain().unwrap().unwrap();
     tape::fail_next(Call::Write, nix::libc::ENOSPC);
     job.run().unwrap_err();
     log.put(3, b"three").unwrap();
@@ -321,7 +333,7 @@ fn run(scratch: &Scratch, dice: &mut Dice, faults: bool) -> Vec<Fact> {
                 held.remove(&key);
             }
             4 => assert!(log.write_owed().is_ok() || faults),
-            5 if job.is_none() => job = log.maintain(),
+            5 if job.is_none() => job = log.maintain().unwrap(),
             _ => {
                 let Some(job) = job.take() else { continue };
                 let done = job.run().and_then(|done| log.done(done));
@@ -417,7 +429,7 @@ fn whatever_call_fails_the_log_is_repaired() {
                 let _ = log.put(u32::from(round), b"x");
                 let _ = log.remove(u32::from(round.saturating_sub(1)));
                 let _ = log.write_owed();
-                let job = log.maintain().and_then(|job| job.run().ok());
+                let job = log.maintain().unwrap().and_then(|job| job.run().ok());
                 let _ = job.map(|done| log.done(done));
             }
             tape::mend();

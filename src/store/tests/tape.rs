@@ -17,6 +17,8 @@ const SECTOR_BYTES: u64 = 512;
 pub(crate) enum Call {
     /// Asking what stands at a name, which changes nothing.
     Stat,
+    /// Another descriptor of a file, which changes nothing.
+    Duplicate,
     Write,
     SetLen,
     Sync,

@@ -2,12 +2,11 @@
 
 use crate::control::Notice;
 use crate::id::ExchangeId;
-use crate::node::Node;
-use crate::node::Phase;
 use crate::node::contract::{Action, Refusal};
 use crate::node::cx::NodeTimer;
 use crate::node::cx::exchanges::Purpose;
 use crate::node::limits::LEAVE_MAX;
+use crate::node::{Node, Phase};
 
 impl Node {
     /// Stops all work and takes leave of every bootstrap node; [`Action::Left`] follows when they have heard, or after

@@ -236,7 +236,13 @@ impl Node {
             Turn::Scan => share.work_on_scan(cx),
             Turn::Answers => search.work_on_answers(cx, network, share),
             Turn::Hashing => share.work_on_hashing(cx),
-            Turn::Orders => download.work_on_orders(cx, network, search),
+            Turn::Orders => {
+                let answer = download.work_on_orders(cx, network, search);
+                self.run_steps();
+                if let Some((client, call, outcome)) = answer {
+                    self.download.reply(&mut self.cx, client, call, outcome);
+                }
+            }
         }
         self.turn = self.turn.next();
         self.finish_turn();

@@ -139,6 +139,9 @@ impl Node {
                     download.on_sought(cx, id, asked.unwrap_or(0), is_stuck);
                 }
                 Step::DownloadOver { id } => search.end_seeks(id),
+                Step::Send { exchange, to, messages, connect_max } => {
+                    network.send(cx, exchange, to, messages, connect_max);
+                }
                 Step::Granted { exchange } => upload.on_granted(cx, share, exchange),
                 Step::RequestDropped { exchange } => upload.drop_request(cx, exchange),
                 Step::HitsDropped { open } => search.on_answer_ended(cx, network, open),
@@ -149,7 +152,13 @@ impl Node {
     fn on_call(&mut self, client: ClientId, call: CallId, request: Request) {
         let counters = self.counters();
         let Self { cx, network, share, search, upload, download, .. } = self;
-        Calls { cx, network, share, search, upload, download, counters }.on_call(client, call, request);
+        let mut calls = Calls { cx, network, share, search, upload, download, counters };
+        let outcome = calls.on_call(client, &call, request);
+        // The answer shows what the call has led to, and leaves before the notices of that.
+        self.run_steps();
+        if let Some(outcome) = outcome {
+            self.download.reply(&mut self.cx, client, call, outcome);
+        }
     }
 
     /// Takes a new configuration, but for what takes a restart: the listener, and whether this is a peer at all.

@@ -17,9 +17,8 @@
 
 mod frames;
 
-use super::StateDirectory;
-use super::disk;
 use super::state::{STATE_FILE_BYTES_MAX, check_name};
+use super::{StateDirectory, disk};
 use frames::{Content, Place, file_bytes};
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;

@@ -10,8 +10,7 @@ use crate::id::{ClientId, ContentHash, HitId, SearchId};
 use crate::name::{Escaped, FileName};
 use crate::node::Phase;
 use crate::node::cx::Topic;
-use crate::node::download::{Order, Outcome};
-use crate::node::download::{TEXT_BLOAT_MAX, page};
+use crate::node::download::{Order, Outcome, TEXT_BLOAT_MAX, page};
 use crate::node::network::canonical;
 use crate::node::search::Hit;
 use std::collections::BTreeSet;
@@ -24,16 +23,14 @@ enum Answer {
 }
 
 impl Calls<'_> {
-    pub(in crate::node) fn on_call(&mut self, client: ClientId, call: CallId, request: Request) {
-        let outcome = match self.answer(client, request) {
+    /// What a call is answered with, if that is known by now.
+    pub(in crate::node) fn on_call(&mut self, client: ClientId, call: &CallId, request: Request) -> Option<Outcome> {
+        match self.answer(client, request) {
             Ok(Answer::Order(order)) => {
-                self.download.take_order(self.cx, self.network, self.search, client, &call, order)
+                self.download.take_order(self.cx, self.network, self.search, client, call, order)
             }
             Ok(Answer::Now(reply)) => Some(Outcome::Reply(Ok(reply))),
             Err(error) => Some(Outcome::Reply(Err(error))),
-        };
-        if let Some(outcome) = outcome {
-            self.download.reply(self.cx, client, call, outcome);
         }
     }
 

@@ -5,14 +5,16 @@ use crate::id::{ExchangeId, TransferId};
 use crate::node::answer::Answer;
 use crate::node::ids::OpenId;
 use crate::node::speech::Speech;
+use crate::wire::Message;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// What one part of the node leaves to another.
 #[derive(Debug)]
 pub(in crate::node) enum Step {
     /// A peer list has come. `is_whole`: it names all peers, and is not the first of its link.
     Listed { is_whole: bool },
-    /// A registration has ended, or a peer list that was asked for has come, or will not.
+    /// An exchange with a bootstrap node has ended, or its name is not known: a registration or a peer list has come, or will not.
     ErrandEnded,
     /// Something else is known of what a peer speaks.
     SpeechChanged { peer: SocketAddr, before: Speech, after: Speech },
@@ -22,6 +24,8 @@ pub(in crate::node) enum Step {
     DownloadOver { id: TransferId },
     /// Peers are to be asked for further sources of a download, once for each text; `on_sought` follows.
     Seek { download: TransferId, texts: Vec<Box<[u8]>>, is_stuck: bool },
+    /// Messages that nothing answers have a worker.
+    Send { exchange: ExchangeId, to: SocketAddr, messages: Vec<Message>, connect_max: Duration },
     /// A response, or a file for a requester that is called back, has a worker.
     Granted { exchange: ExchangeId },
     /// A request gave its place in the queue to another.

@@ -9,8 +9,7 @@ use super::sources::Fetch;
 use super::state::{Download, State};
 use super::table::Downloads;
 use crate::id::TransferId;
-use crate::node::cx::Cx;
-use crate::node::cx::NodeTimer;
+use crate::node::cx::{Cx, NodeTimer};
 use crate::node::limits::{PACE_CHECK, PACE_SPAN, USEFUL_RATE};
 use crate::time::Instant;
 

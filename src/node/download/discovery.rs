@@ -3,10 +3,9 @@
 
 use super::DownloadMachine;
 use super::sources::{Source, Standing};
-use super::state::{Aim, Download, State};
+use super::state::{Aim, Download, Outgoing, State};
 use crate::id::TransferId;
-use crate::node::cx::Cx;
-use crate::node::cx::Step;
+use crate::node::cx::{Cx, Step};
 use crate::node::limits::{
     SEEK_AGAIN, SEEK_MAX, SEEK_MIN, SEEK_NEWCOMERS_DOWNLOADS_MAX, SEEK_NEWCOMERS_MIN, SEEK_REFUSED_MIN, SEEK_STUCK_MIN,
     SEEK_WAIT, SOURCE_REST_MAX, SOURCE_REST_MIN, SOURCES_ENOUGH,
@@ -66,21 +65,20 @@ impl DownloadMachine {
         next.map(|at| at.max(cx.now + SOURCE_REST_MIN))
     }
 
-    /// No source is left: when the search for others will have been answered; `None` if it was, or nobody is there to
-    /// ask.
+    /// No source is left: when the search for others will have been answered; `None` if it was. If nobody is there to ask,
+    /// [`on_sought`](Self::on_sought) ends the download.
     pub(super) fn seek_before_the_end(&mut self, cx: &mut Cx, id: TransferId) -> Option<Instant> {
         let seek = &mut self.downloads.get_mut(id)?.seek;
         let by_name = std::mem::replace(&mut seek.by_name, true);
-        match seek.sought_at {
-            Some(at) if by_name && cx.now.saturating_since(at) < SEEK_MIN => {
-                seek.answered_by.filter(|until| *until > cx.now)
+        let is_recent = seek.sought_at.is_some_and(|at| cx.now.saturating_since(at) < SEEK_MIN);
+        if seek.outgoing == Outgoing::None {
+            if by_name && is_recent {
+                return seek.answered_by.filter(|until| *until > cx.now);
             }
-            _ => {
-                seek.is_last = true;
-                self.seek(cx, id);
-                Some(cx.now + SEEK_WAIT)
-            }
+            self.seek(cx, id);
         }
+        self.downloads.get_mut(id)?.seek.outgoing = Outgoing::Last;
+        Some(cx.now + SEEK_WAIT)
     }
 
     /// Who has lied must not make a download fail: others are looked for, from time to time. When the next search is due;
@@ -138,7 +136,7 @@ impl DownloadMachine {
         }
         let of_content = b3.map(|b3| format!("b3={b3}").into_bytes().into());
         let of_name = (b3.is_none() || by_name).then(|| download.name.as_bytes().into());
-        (download.seek.sought_at, download.seek.answered_by) = (Some(cx.now), Some(cx.now + SEEK_WAIT));
+        (download.seek.sought_at, download.seek.outgoing) = (Some(cx.now), Outgoing::Sought);
         let texts = of_content.into_iter().chain(of_name).collect();
         cx.out.then(Step::Seek { download: id, texts, is_stuck });
     }
@@ -147,21 +145,31 @@ impl DownloadMachine {
     pub(in crate::node) fn on_sought(&mut self, cx: &mut Cx, id: TransferId, asked: u32, is_stuck: bool) {
         let Some(download) = self.downloads.get_mut(id) else { return };
         let seek = &mut download.seek;
-        let is_last = std::mem::take(&mut seek.is_last);
-        seek.answered_by = seek.answered_by.filter(|_| asked > 0);
-        if is_stuck && asked > 0 {
-            seek.stuck = seek.stuck.saturating_add(1);
-            seek.next = Some(cx.now + cx.rng.back_off(seek.stuck, SEEK_STUCK_MIN, SEEK_MIN));
-        } else if asked > 0 {
-            seek.next = Some(cx.now + seek.wait);
-            seek.wait = (seek.wait * 2).min(SEEK_MAX);
+        let is_last = std::mem::replace(&mut seek.outgoing, Outgoing::None) == Outgoing::Last;
+        let provisional = cx.now + SEEK_AGAIN;
+        let mut next = provisional;
+        if asked > 0 {
+            seek.answered_by = Some(cx.now + SEEK_WAIT);
+            if is_stuck {
+                seek.stuck = seek.stuck.saturating_add(1);
+                next = cx.now + cx.rng.back_off(seek.stuck, SEEK_STUCK_MIN, SEEK_MIN);
+            } else {
+                next = cx.now + seek.wait;
+                seek.wait = (seek.wait * 2).min(SEEK_MAX);
+            }
         }
+        // What was planned since for an earlier time stays.
+        seek.next = Some(seek.next.filter(|planned| *planned != provisional).map_or(next, |planned| planned.min(next)));
         match download.state() {
             State::Queued | State::Retrying { .. } if download.is_unsourced() => self.await_first_source(cx, id, asked),
             State::Retrying { .. } if is_last && asked == 0 => self.give_up(cx, id),
-            State::Retrying { .. } if is_stuck => {
-                let next = download.seek.next;
-                next.into_iter().for_each(|at| self.seek_at(cx, id, at.max(cx.now + SOURCE_REST_MIN)));
+            State::Retrying { .. } if is_last => {
+                download.log_milestone(id, State::Queued);
+                self.tell_download(cx, id);
+            }
+            // It was to wait for this search.
+            State::Retrying { until, .. } if until == provisional => {
+                self.set_retrying(cx, id, next.max(cx.now + SOURCE_REST_MIN));
             }
             _ => {}
         }

@@ -9,8 +9,7 @@ use super::verdicts::{Verdict, judge};
 use crate::id::{ContentHash, ExchangeId, TransferId};
 use crate::name::FileName;
 use crate::node::contract::{Action, DialOutcome, Dialled, Expect, Portion, Response};
-use crate::node::cx::Cx;
-use crate::node::cx::NodeTimer;
+use crate::node::cx::{Cx, NodeTimer};
 use crate::node::limits::{CONNECT_MAX, PROGRESS_INTERVAL};
 use crate::node::network::NetworkMachine;
 use crate::node::speech::Speech;
@@ -107,16 +106,14 @@ impl DownloadMachine {
 
     /// Codes 4, 8 and 9.
     pub(super) fn ask(&mut self, cx: &mut Cx, id: TransferId, at: usize, task: Task) {
-        let to = self.downloads.get(id).and_then(|row| row.sources.get(at)).map(|source| source.addr);
-        let Some(to) = to else { return };
-        let exchange = cx.next_fetch(to, id);
         let Some(download) = self.downloads.get_mut(id) else { return };
         let b3 = download.aim.b3();
         let Some(source) = download.sources.get_mut(at) else { return };
         let doubted = source.doubt.as_ref().map(|doubt| &doubt.name);
         let asked_under = doubted.or(source.names.name_for(task.asks())).or(source.names.iter().next());
         let Some(asked_under) = asked_under.map(Rc::clone) else { return };
-        let name = FileName::clone(&asked_under);
+        let (to, name) = (source.addr, FileName::clone(&asked_under));
+        let exchange = cx.next_fetch(to, id);
         source.asked_at = Some(cx.now);
         source.rate.start(cx.now, source.received);
         let may_call_back = !source.p1;

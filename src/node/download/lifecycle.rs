@@ -1,14 +1,11 @@
 //! The life of a download: how it enters the queue, who is next, and the one place where its state changes.
 
 use super::DownloadMachine;
-use super::state::{Download, Part, State};
+use super::state::{Download, Outgoing, Part, State};
 use crate::control::Notice;
 use crate::id::TransferId;
 use crate::node::contract::{Action, DownloadRecord, RecordState};
-use crate::node::cx::Cx;
-use crate::node::cx::NodeTimer;
-use crate::node::cx::Step;
-use crate::node::cx::Topic;
+use crate::node::cx::{Cx, NodeTimer, Step, Topic};
 use crate::node::limits::DOWNLOADS_MAX;
 use crate::node::network::NetworkMachine;
 use crate::time::Instant;
@@ -98,6 +95,9 @@ impl DownloadMachine {
     /// Tells who follows a download how it stands.
     pub(super) fn tell_download(&mut self, cx: &mut Cx, id: TransferId) {
         let Some(download) = self.downloads.get_mut(id) else { return };
+        if download.seek.outgoing == Outgoing::Last && matches!(download.state(), State::Retrying { .. }) {
+            return;
+        }
         download.told = Some(cx.now);
         let Some(row) = self.downloads.row(id, cx.now) else { return };
         cx.notify(Topic::Download(id), || Notice::Download { download: row });

@@ -16,7 +16,7 @@
 //! | `ordering`, `steering`, `orders` | what users order of downloads, slice by slice where it concerns many |
 //! | `rows`, `rate`, `crawling` | how users see them; their rates; downloads that keep others waiting |
 //!
-//! Calls `search` and `network`. Bulk bytes never pass through here: the loop is told what to fetch, and tells the outcome.
+//! Calls `network`, and reads the hits of `search`. Bulk bytes never pass through here: the loop is told what to fetch, and tells the outcome.
 
 mod claims;
 mod crawling;

@@ -121,19 +121,23 @@ impl DownloadMachine {
         None
     }
 
-    /// The next slice of the order that is carried out.
+    /// The next slice of the order that is carried out; whom to answer what, if that was the last.
     pub(in crate::node) fn work_on_orders(
         &mut self,
         cx: &mut Cx,
         network: &mut NetworkMachine,
         search: &SearchMachine,
-    ) {
-        let Some(mut running) = self.orders.0.pop_front() else { return };
-        match self.advance_order(cx, network, search, &mut running.order) {
-            None => self.orders.0.push_front(running),
-            Some(outcome) => self.reply(cx, running.client, running.call, outcome),
-        }
+    ) -> Option<(ClientId, CallId, Outcome)> {
+        let mut running = self.orders.0.pop_front()?;
+        let outcome = self.advance_order(cx, network, search, &mut running.order);
         self.tend_downloads(cx, network);
+        match outcome {
+            None => {
+                self.orders.0.push_front(running);
+                None
+            }
+            Some(outcome) => Some((running.client, running.call, outcome)),
+        }
     }
 
     /// Answers a call.

@@ -10,9 +10,7 @@ use crate::control::{CallError, CallId, ExitCode, Reply};
 use crate::fault::DiskFault;
 use crate::id::{ClientId, TransferId};
 use crate::node::contract::{Action, DownloadRecord};
-use crate::node::cx::Cx;
-use crate::node::cx::NodeTimer;
-use crate::node::cx::Topic;
+use crate::node::cx::{Cx, NodeTimer, Step, Topic};
 use crate::node::limits::{RECORD_ANSWERS_MAX, RECORD_WAIT_MAX};
 use crate::timer::TimerId;
 use std::collections::{BTreeMap, BTreeSet};
@@ -182,6 +180,7 @@ impl DownloadMachine {
                 cx.cancel_timer(timer);
                 self.downloads.withdraw(id);
                 cx.subscriptions.close(Topic::Download(id));
+                cx.out.then(Step::DownloadOver { id });
                 cx.out.act(Action::ForgetDownload { download: id });
             }
         }

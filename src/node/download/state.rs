@@ -120,6 +120,15 @@ pub(super) enum Part {
     Committing,
 }
 
+/// A search for further sources that is about to be sent, before it is known whether there is anybody to ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outgoing {
+    None,
+    Sought,
+    /// If nobody can be asked, the download has failed; until that is known nobody is told how it stands.
+    Last,
+}
+
 /// The searches for further sources.
 #[derive(Debug)]
 pub(super) struct Seek {
@@ -131,8 +140,7 @@ pub(super) struct Seek {
     pub(super) sought_at: Option<Instant>,
     /// When the last search will have been answered; `None` if nobody was asked.
     pub(super) answered_by: Option<Instant>,
-    /// The search that is going out is the last: if there is nobody to ask, the download has failed.
-    pub(super) is_last: bool,
+    pub(super) outgoing: Outgoing,
     /// Searches since a source could last be asked.
     pub(super) stuck: u32,
     /// The next one after a failure asks for the name, though the content may be known.
@@ -147,7 +155,7 @@ impl Default for Seek {
             unsourced_wait: UNSOURCED_SEEK_MIN,
             sought_at: None,
             answered_by: None,
-            is_last: false,
+            outgoing: Outgoing::None,
             stuck: 0,
             by_name: false,
         }
@@ -357,6 +365,8 @@ impl Download {
                 }
             }
             State::Failed => log::warn!("download {id} of {name} has failed: {}", why()),
+            // It fails at once if there is nobody to ask.
+            State::Retrying { .. } if self.seek.outgoing == Outgoing::Last => {}
             State::Retrying { .. } if !matches!(old, State::Retrying { .. }) => {
                 log::warn!("download {id} of {name} waits: {}", why())
             }

@@ -6,8 +6,7 @@ use super::state::{Download, Part, Pause, State};
 use crate::control::{CallError, DownloadsReply, IdForm, parse_ids_with_all};
 use crate::fault::DiskFault;
 use crate::id::{ClientId, TransferId};
-use crate::node::cx::Cx;
-use crate::node::cx::Topic;
+use crate::node::cx::{Cx, Topic};
 
 impl DownloadMachine {
     /// Tells a client of downloads from now on.

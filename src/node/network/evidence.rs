@@ -8,8 +8,7 @@ use super::peers::{Keep, Peer, Proof, RANK_FAILING, Standing};
 use crate::control::{CallError, ExitCode, Notice, PeerSource};
 use crate::fault::{DialFault, OtherProgram};
 use crate::node::contract::{Action, DialOutcome, Dialled, RememberedPeers};
-use crate::node::cx::Cx;
-use crate::node::cx::NodeTimer;
+use crate::node::cx::{Cx, NodeTimer};
 use crate::node::ids::LinkId;
 use crate::node::limits::{
     CLAIM_AGE_MAX, NEWCOMERS_MAX, PEER_FAILURE_SPAN, REMEMBER_DELAY, REMEMBER_INTERVAL, REMEMBERED_PEERS_MAX,

@@ -27,10 +27,15 @@ pub(super) use endpoints::canonical;
 pub(super) use links::{LinkPhase, whole_seconds};
 pub(super) use peers::Peers;
 
+use super::contract::{Action, Expect};
 use super::cx::Cx;
+use super::speech::Speech;
 use crate::control::LimitedReply;
+use crate::id::ExchangeId;
+use crate::wire::Message;
 use links::Membership;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// Who is there.
 #[derive(Default)]
@@ -48,6 +53,24 @@ impl NetworkMachine {
     /// A peer that has just announced itself gets a place among the neighbours.
     pub(super) fn welcome(&mut self, cx: &Cx, peer: SocketAddr) {
         self.peers.welcome(peer, cx.config.max_peers);
+    }
+
+    /// Sends messages that nothing answers: as a stream to a peer that speaks `p1`. On a new connection a base program would not
+    /// look for a second message.
+    pub(super) fn send(
+        &mut self,
+        cx: &mut Cx,
+        exchange: ExchangeId,
+        to: SocketAddr,
+        messages: Vec<Message>,
+        connect_max: Duration,
+    ) {
+        cx.out.act(match self.peers.speech(to) {
+            Speech::P1 => Action::Stream { exchange, to, messages, connect_max },
+            Speech::Base | Speech::Unheard => {
+                Action::Dial { exchange, to, messages, expect: Expect::Nothing, connect_max }
+            }
+        });
     }
 
     /// Adds what has met a limit here.

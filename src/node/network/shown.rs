@@ -3,8 +3,7 @@
 use super::NetworkMachine;
 use crate::id::QueryId;
 use crate::network::Network;
-use crate::node::cx::Cx;
-use crate::node::cx::Step;
+use crate::node::cx::{Cx, Step};
 use crate::node::fair_set::FairSet;
 use crate::node::speech::{Evidence, Speech};
 use std::net::SocketAddr;
@@ -49,8 +48,6 @@ impl NetworkMachine {
         }
         if before != after {
             log::debug!("{peer} speaks {after:?}, after {evidence:?}; it was {before:?}");
-        }
-        if before != after {
             cx.out.then(Step::SpeechChanged { peer, before, after });
         }
     }

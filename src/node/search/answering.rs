@@ -24,8 +24,7 @@ use crate::node::limits::{
     ANSWER_UNITS_BURST, ANSWER_UNITS_PER_SECOND, ANSWERS_PENDING_MAX, ANSWERS_PENDING_PER_NETWORK_MAX,
     LONG_ANSWERS_BESIDE_MAX, REQUESTER_PORT_MIN, SENDER_SEARCHES_BURST, SENDER_SEARCHES_PER_SECOND, SENDERS_MAX,
 };
-use crate::node::network::NetworkMachine;
-use crate::node::network::canonical;
+use crate::node::network::{NetworkMachine, canonical};
 use crate::node::rate_limit::{Allowances, Tariff};
 use crate::node::share::ShareMachine;
 use crate::node::speech::Speech;

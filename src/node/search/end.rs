@@ -15,8 +15,7 @@ use super::relayed::is_worth_widening;
 use crate::id::{QueryId, SearchId};
 use crate::library::Query;
 use crate::node::contract::DialOutcome;
-use crate::node::cx::Cx;
-use crate::node::cx::NodeTimer;
+use crate::node::cx::{Cx, NodeTimer};
 use crate::node::ids::OpenId;
 use crate::node::limits::{
     BASE_WAIT_MIN, HABITS_KEPT_MAX, LEAF_WAIT_MIN, PART_WAIT_FLOOR, PART_WAIT_MIN, RING_GRACE_IN_ALL_MAX,

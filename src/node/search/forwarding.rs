@@ -7,17 +7,15 @@
 use super::SearchMachine;
 use super::sending::dial_for;
 use crate::node::contract::DialOutcome;
-use crate::node::cx::Cx;
-use crate::node::cx::NodeTimer;
 use crate::node::cx::exchanges::Purpose;
+use crate::node::cx::{Cx, NodeTimer};
 use crate::node::fair_queue::{FairQueue, Room, Sender};
 use crate::node::ids::OpenId;
 use crate::node::limits::{
     FORWARDS_BURST, FORWARDS_PER_NEIGHBOUR_MAX, FORWARDS_PER_SECOND, FORWARDS_PER_UNPROVEN_MAX, FORWARDS_WAITING_TIMES,
     LINKS_KEPT_MAX,
 };
-use crate::node::network::NetworkMachine;
-use crate::node::network::canonical;
+use crate::node::network::{NetworkMachine, canonical};
 use crate::node::rate_limit::{Allowance, Tariff};
 use crate::time::Instant;
 use crate::timer::TimerId;

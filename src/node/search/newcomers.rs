@@ -25,9 +25,7 @@ use crate::node::limits::{
     LIST_AGE_MIN, LISTS_FOR_SEARCHES_BURST, LISTS_FOR_SEARCHES_PER_MINUTE, NEWCOMER_AGE_MAX, NEWCOMER_CONTACTS_MAX,
     NEWCOMERS_MAX, REQUESTER_PORT_MIN, SENDERS_MAX,
 };
-use crate::node::network::LinkPhase;
-use crate::node::network::NetworkMachine;
-use crate::node::network::canonical;
+use crate::node::network::{LinkPhase, NetworkMachine, canonical};
 use crate::node::rate_limit::{Allowances, Tariff};
 use crate::node::speech::{Evidence, Speech};
 use crate::time::Instant;
@@ -123,14 +121,14 @@ impl SearchMachine {
             _ => LIST_AGE_MAX,
         };
         for id in network.registered_links() {
-            if self.is_list_wanted(cx, network, id, age_min) && self.newcomers.lists.allow(cx.now, id) {
+            if Self::is_list_wanted(cx, network, id, age_min) && self.newcomers.lists.allow(cx.now, id) {
                 network.start_errand(cx, id, Errand::PeerList);
             }
         }
     }
 
-    fn is_list_wanted(&mut self, cx: &Cx, network: &mut NetworkMachine, id: LinkId, age_min: Duration) -> bool {
-        let Some(link) = network.link_mut(id) else { return false };
+    fn is_list_wanted(cx: &Cx, network: &NetworkMachine, id: LinkId, age_min: Duration) -> bool {
+        let Some(link) = network.link(id) else { return false };
         let is_idle = matches!(link.phase, LinkPhase::Registered { errand: None, .. });
         let is_old = link.lists.came_at().is_none_or(|at| cx.now.saturating_since(at) >= age_min);
         // A part of a list hardly ever names the one that has just come; that one announces itself.

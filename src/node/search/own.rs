@@ -18,17 +18,13 @@ use crate::library::{Query, Reach};
 use crate::name::{FILE_NAME_BYTES_MAX, FileName, is_control};
 use crate::node::answer::{Answer, Teller};
 use crate::node::contract::{Action, DialOutcome, Dialled, Expect, Response};
-use crate::node::cx::Cx;
-use crate::node::cx::NodeTimer;
-use crate::node::cx::Step;
-use crate::node::cx::Topic;
 use crate::node::cx::exchanges::{Dial, Purpose};
+use crate::node::cx::{Cx, NodeTimer, Step, Topic};
 use crate::node::limits::{
     EXACT_SOURCES_ENOUGH, FORGET_INTERVAL, LATE_HITS, LISTING_FILES_MAX, LISTING_INTERVAL, SEARCH_ROWS_DEFAULT,
     SEARCH_ROWS_MAX, SEARCHES_MAX,
 };
-use crate::node::network::NetworkMachine;
-use crate::node::network::canonical;
+use crate::node::network::{NetworkMachine, canonical};
 use crate::node::speech::Evidence;
 use crate::time::Instant;
 use crate::timer::TimerId;

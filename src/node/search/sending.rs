@@ -1,19 +1,15 @@
-//! Sending searches and hits to peers: as a stream to those that speak `p1`, on a connection for each to all others.
+//! Sending searches and hits to peers.
 
 use crate::id::ExchangeId;
 use crate::library::Query;
 use crate::node::contract::{Action, Expect};
 use crate::node::cx::Cx;
-use crate::node::cx::exchanges::QueueFull;
-use crate::node::cx::exchanges::{Dial, Purpose};
-use crate::node::cx::exchanges::{Kind, Rank};
+use crate::node::cx::exchanges::{Command, Dial, Kind, Purpose, QueueFull, Rank};
 use crate::node::fair_queue::Sender;
 use crate::node::limits::{CONNECT_MAX, CONNECT_UNPROVEN_MAX, SEARCHES_PER_UNPROVEN_MAX, SEARCHES_PER_UNTRIED_MAX};
 use crate::node::network::NetworkMachine;
-use crate::node::speech::Speech;
 use crate::wire::{Message, Search};
 use std::net::SocketAddr;
-use std::time::Duration;
 
 /// What became of a search of ours for one peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +44,7 @@ pub(super) fn dial_search(
     let plain = if network.peers().takes_operators(to) { None } else { Query::plain_form(&search.text) };
     let text = plain.unwrap_or_else(|| search.text.clone());
     let messages = vec![Message::Search(Search { text, ..search.clone() })];
-    match send_messages(cx, network, to, messages, connect_max, purpose, Rank::Own) {
+    match cx.submit_dial(to, purpose, Rank::Own, |_| Command::Send { to, messages, connect_max }) {
         Ok(_) => SearchDial::Sent,
         Err(QueueFull) => SearchDial::NoRoom,
     }
@@ -70,26 +66,9 @@ pub(super) fn dial_for(
         _ => Kind::Forward,
     };
     let connect_max = if proven { CONNECT_MAX } else { CONNECT_UNPROVEN_MAX };
-    let submitted = send_messages(cx, network, to, messages, connect_max, purpose, Rank::For(kind, sender));
+    let send = |_| Command::Send { to, messages, connect_max };
+    let submitted = cx.submit_dial(to, purpose, Rank::For(kind, sender), send);
     submitted.inspect_err(|_| cx.count_dropped(kind))
-}
-
-/// Whom we speak to by a stream was heard to speak so: on a new connection a base program would not look for a second
-/// message.
-fn send_messages(
-    cx: &mut Cx,
-    network: &NetworkMachine,
-    to: SocketAddr,
-    messages: Vec<Message>,
-    connect_max: Duration,
-    purpose: Purpose,
-    rank: Rank,
-) -> Result<ExchangeId, QueueFull> {
-    let streams = network.peers().speech(to) == Speech::P1;
-    cx.submit_dial(to, purpose, rank, |exchange| match streams {
-        true => Action::Stream { exchange, to, messages, connect_max },
-        false => Action::Dial { exchange, to, messages, expect: Expect::Nothing, connect_max },
-    })
 }
 
 /// Asks a peer that has announced itself what it speaks, when a worker for strangers is free.
@@ -101,6 +80,6 @@ pub(super) fn dial_newcomer(
 ) -> Result<ExchangeId, QueueFull> {
     let (expect, connect_max) = (Expect::FirstContact, CONNECT_UNPROVEN_MAX);
     let rank = Rank::For(Kind::StrangerHits, sender);
-    let dial = |exchange| Action::Dial { exchange, to, messages: vec![message], expect, connect_max };
+    let dial = |exchange| Command::Begin(Action::Dial { exchange, to, messages: vec![message], expect, connect_max });
     cx.submit_dial(to, Purpose::Newcomer, rank, dial)
 }

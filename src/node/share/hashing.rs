@@ -15,8 +15,7 @@ use crate::fault::DiskFault;
 use crate::library::{FileMeta, Gather, ScannedFile};
 use crate::name::FileName;
 use crate::node::contract::{Action, HashedFile};
-use crate::node::cx::Cx;
-use crate::node::cx::NodeTimer;
+use crate::node::cx::{Cx, NodeTimer};
 use crate::node::limits::{
     HASH_ASKED_FILES_MAX, HASH_BATCH_BYTES_MAX, HASH_BATCH_FILES_MAX, HASH_ENTRIES_PER_SLICE, HASH_FAILED_FILES_MAX,
     HASH_GATHER_FILES_MAX, HASH_RETRY,

@@ -12,8 +12,7 @@ use crate::fault::DiskFault;
 use crate::library::{FileMeta, RecentFile};
 use crate::name::FileName;
 use crate::node::contract::{Action, LookedAt};
-use crate::node::cx::Cx;
-use crate::node::cx::NodeTimer;
+use crate::node::cx::{Cx, NodeTimer};
 use crate::node::limits::{
     LOOK_FILES_MAX, LOOK_WAIT, LOOK_WAIT_MAX, RESCAN_SOON, REST, REST_AFTER_CHANGE, UNSETTLED_FILES_MAX,
 };

@@ -161,7 +161,9 @@ impl Rig {
     /// Searches for sources of a download; how many neighbours were asked.
     pub(super) fn seek_sources(&mut self, download: TransferId, text: Box<[u8]>) -> u32 {
         let Node { cx, network, search, .. } = &mut self.node;
-        search.seek_sources(cx, network, download, text)
+        let asked = search.seek_sources(cx, network, download, text);
+        self.node.finish_turn();
+        asked
     }
 
     /// A search for sources of a download has found one.

@@ -4,7 +4,7 @@ use super::rig::*;
 use crate::control::{Notice, PeerRow, PeerState, RawText, Reply, Request, Selector};
 use crate::fault::{DialFault, OtherProgram};
 use crate::node::contract::{Action, Event, Expect, NodeConfig, OpenedPart, Response};
-use crate::node::speech::Speech;
+use crate::node::speech::{Evidence, Speech};
 use crate::wire::{ListedPeer, Message};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -204,4 +204,20 @@ fn what_answers_as_another_program_is_no_peer() {
     // Off the list, nothing is left of it.
     list(&mut rig, &[(2, false)]);
     assert_eq!(row(&mut rig, peer(1)), None);
+}
+
+#[test]
+fn a_peer_that_has_shown_p1_while_its_search_waited_for_a_worker_gets_it_on_a_stream() {
+    let config = NodeConfig { bootstraps: Vec::new(), max_workers: 1, ..config() };
+    let mut rig = Rig::remembering(config, vec![peer(1), peer(2)]);
+    rig.call(Request::Search { text: RawText::new("song"), max: None, ttl: None }).unwrap();
+    let (first, to, _) = rig.dial();
+    let other = if to == peer(1) { peer(2) } else { peer(1) };
+    rig.note_evidence(other, Evidence::Attributes);
+    rig.deliver(first);
+    let streams = rig.take(|order| match order {
+        Action::Stream { to, .. } => Some(*to),
+        _ => None,
+    });
+    assert_eq!(streams, [other]);
 }

@@ -9,10 +9,8 @@ use super::UploadMachine;
 use super::accounting::Wanted;
 use crate::id::ExchangeId;
 use crate::node::contract::Refusal;
-use crate::node::cx::Cx;
-use crate::node::cx::NodeTimer;
-use crate::node::cx::exchanges::{Command, Kind, Rank};
-use crate::node::cx::exchanges::{Flow, Shares};
+use crate::node::cx::exchanges::{Command, Flow, Kind, Rank, Shares};
+use crate::node::cx::{Cx, NodeTimer};
 use crate::node::fair_queue::{FairQueue, Room, Sender};
 use crate::node::limits::{COMMAND_WAIT_MAX, REQUESTS_QUEUED_MAX, REQUESTS_QUEUED_PER_NETWORK_MAX, UPLOAD_RATE_MIN};
 use crate::time::Instant;
@@ -139,7 +137,7 @@ impl UploadMachine {
         }
     }
 
-    /// An upload is over, or is not sent at all: its turn, if it has one, is free. [`Node::give_turns`] gives it to another.
+    /// An upload is over, or is not sent at all: its turn, if it has one, is free. [`give_turns`](Self::give_turns) gives it to another.
     pub(super) fn end_turn(&mut self, exchange: ExchangeId) {
         if let Some(sender) = self.turns.active.remove(&exchange) {
             self.turns.queue.end(sender);

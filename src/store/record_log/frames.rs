@@ -1,9 +1,8 @@
 //! The file of a log: its frames, and reading, writing and replacing it.
 
-use super::super::StateDirectory;
-use super::super::disk;
 use super::super::durable::{OPEN_FLAGS, Replacing};
 use super::super::state::{STATE_FILE_BYTES_MAX, new_name};
+use super::super::{StateDirectory, disk};
 use super::RECORD_BYTES_MAX;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};

@@ -12,9 +12,7 @@ use super::displacing::{Flow, Shares};
 use super::outbound::{Dial, Purpose};
 use crate::id::ExchangeId;
 use crate::node::contract::{Action, Portion};
-use crate::node::cx::Cx;
-use crate::node::cx::NodeTimer;
-use crate::node::cx::Step;
+use crate::node::cx::{Cx, NodeTimer, Step};
 use crate::node::fair_queue::{FairQueue, Room};
 use crate::node::limits::{COMMAND_WAIT_MAX, FORWARDS_QUEUED_MAX, OWN_QUEUED_MAX, WORKERS_KEPT_OF};
 use crate::time::Instant;
@@ -348,6 +346,9 @@ impl Cx {
         self.exchanges.workers.start(self.now, exchange, rank);
         match command {
             Command::Begin(action) => self.out.act(action),
+            Command::Send { to, messages, connect_max } => {
+                self.out.then(Step::Send { exchange, to, messages, connect_max });
+            }
             Command::Respond => self.out.then(Step::Granted { exchange }),
         }
     }

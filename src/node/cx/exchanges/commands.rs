@@ -6,7 +6,9 @@ use crate::node::limits::{
     FORWARDS_QUEUED_MAX, HITS_QUEUED_MAX, REQUESTS_QUEUED_MAX, REQUESTS_QUEUED_PER_NETWORK_MAX, STRANGER_DIALS_MAX,
     STRANGER_DIALS_QUEUED_MAX, WORKERS_KEPT_OF,
 };
+use crate::wire::Message;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// The queue is full: the command was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +19,8 @@ pub(in crate::node) struct QueueFull;
 pub(in crate::node) enum Command {
     /// An exchange of ours begins with this.
     Begin(Action),
+    /// Messages that nothing answers are sent to a peer, as it takes them then: [`Step::Send`](crate::node::cx::Step::Send) follows.
+    Send { to: SocketAddr, messages: Vec<Message>, connect_max: Duration },
     /// Something is sent to a peer that has asked for it: [`Step::Granted`](crate::node::cx::Step::Granted) follows.
     Respond,
 }

@@ -9,8 +9,7 @@
 use crate::id::ExchangeId;
 use crate::network::Network;
 use crate::node::contract::{Action, ResponseFault, STEADY_BYTES};
-use crate::node::cx::Cx;
-use crate::node::cx::NodeTimer;
+use crate::node::cx::{Cx, NodeTimer};
 use crate::node::fair_queue::FairQueue;
 use crate::node::limits::{DISPLACE_AFTER, DISPLACE_CHECK, FLOW_SPAN, FLOW_SPAN_STEADY, USEFUL_RATE};
 use crate::time::Instant;

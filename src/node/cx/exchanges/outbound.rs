@@ -1,4 +1,4 @@
-//! The exchanges that this node begins: what each is for, and what its end means.
+//! The exchanges that this node begins, and what each is for.
 
 use super::commands::{Command, QueueFull, Rank};
 use crate::id::{ExchangeId, SearchId, TransferId};
@@ -98,7 +98,7 @@ impl Cx {
         expect: Expect,
         purpose: Purpose,
     ) -> Result<ExchangeId, QueueFull> {
-        let dial = |exchange| Action::Dial { exchange, to, messages, expect, connect_max: CONNECT_MAX };
+        let dial = |exchange| Command::Begin(Action::Dial { exchange, to, messages, expect, connect_max: CONNECT_MAX });
         self.submit_dial(to, purpose, Rank::Own, dial)
     }
 
@@ -108,10 +108,10 @@ impl Cx {
         to: SocketAddr,
         purpose: Purpose,
         rank: Rank,
-        begin: impl FnOnce(ExchangeId) -> Action,
+        command: impl FnOnce(ExchangeId) -> Command,
     ) -> Result<ExchangeId, QueueFull> {
         let exchange = self.next_exchange(to, purpose);
-        let submitted = self.submit(exchange, Command::Begin(begin(exchange)), rank);
+        let submitted = self.submit(exchange, command(exchange), rank);
         submitted.map(|()| exchange).inspect_err(|_| {
             self.forget_dial(exchange);
         })

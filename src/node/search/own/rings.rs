@@ -4,10 +4,8 @@ use super::{Search, Stage, no_address};
 use crate::control::Notice;
 use crate::id::{QueryId, SearchId};
 use crate::node::contract::DialOutcome;
-use crate::node::cx::Cx;
-use crate::node::cx::NodeTimer;
-use crate::node::cx::Topic;
 use crate::node::cx::exchanges::Purpose;
+use crate::node::cx::{Cx, NodeTimer, Topic};
 use crate::node::ids::OpenId;
 use crate::node::limits::{
     LAST_RING_WAIT, REGISTRATION_WAIT_MAX, RING_ROWS_ENOUGH, RING_TTLS, RING_WAIT, RINGS_SKIPPED_BELOW,

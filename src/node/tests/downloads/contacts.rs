@@ -1,7 +1,7 @@
 //! What a source speaks is asked before it is asked for a file, in a form that base programs survive.
 
 use super::*;
-use crate::control::SourceState;
+use crate::control::{Notice, SourceState};
 use crate::fault::{OtherProgram, RefusalReason};
 
 /// A download of a file of peer 1, of which nothing is known, in an open part file.
@@ -123,11 +123,22 @@ fn a_peer_out_of_reach_is_not_asked_for_the_file_and_is_asked_anew_later() {
 fn a_server_of_another_kind_is_no_source() {
     let mut rig = of_unknown_peer();
     let asked = contact(&mut rig);
+    rig.notices();
     rig.fail(asked, DialFault::NotAPeer(OtherProgram::Ssh));
     wait_for_the_search(&mut rig);
+    let states: Vec<_> = rig.notices().into_iter().filter_map(state_of).collect();
+    assert_eq!(states, [DownloadState::Failed], "there is nobody to ask: it is never told that it waits for others");
     let failed = row(&mut rig, 1);
     assert_eq!((failed.state, failed.shares[0].state), (DownloadState::Failed, SourceState::Refused));
     assert!(failed.error.unwrap().message.contains("an SSH server"));
+}
+
+/// What a notice says of a download.
+fn state_of(notice: Notice) -> Option<DownloadState> {
+    match notice {
+        Notice::Download { download } => Some(download.state),
+        _ => None,
+    }
 }
 
 /// A base program may have the address of a `p1` node by now. It is asked for nothing of part 2 any more, unless it answers

@@ -76,7 +76,9 @@ fn the_search_is_repeated_and_never_ends_by_itself() {
     }
     assert!((12..=20).contains(&in_an_hour), "{in_an_hour} searches");
     assert!(opened(&mut rig).is_empty());
-    order(&mut rig, Request::Retry { ids: "1".into() });
+    let answer = order(&mut rig, Request::Retry { ids: "1".into() }).downloads.remove(0);
+    assert_eq!(answer.state, DownloadState::Retrying, "the answer shows what the order has led to");
+    assert!(answer.error.is_some_and(|error| error.message.contains("asked 1 neighbour")));
     assert_eq!(searches(&mut rig).len(), 1, "the user asks for one");
     order(&mut rig, Request::Pause { ids: "1".into() });
     rig.pass(Duration::from_secs(3_600));

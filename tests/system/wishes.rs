@@ -1,8 +1,8 @@
 //! What a user asks for: which download it is, and where it is saved (pyratectl(1), `download`).
 
 use crate::harness::{
-    Daemon, Dice, Fake, GROUP, Reading, Setup, assert_verified, begin_hit, content_hash, find_content, pyratectl,
-    relative_files, start_among, start_hashed,
+    Daemon, Dice, Fake, GROUP, Reading, Setup, assert_verified, await_hashed, begin_hit, content_hash, find_content,
+    pyratectl, relative_files, start_among, start_hashed,
 };
 use serde_json::json;
 
@@ -21,6 +21,8 @@ fn another_hash_of_the_same_name_is_another_download() {
     let (_bootstrap, source, asker, _) = slow_download();
     source.add_file("a.bin", "twelve bytes");
     source.rescan();
+    // A search that came before would find the file without its content.
+    await_hashed(&source);
     let hit = find_content(&asker, "a.bin", b"twelve bytes", 1);
     let id = begin_hit(&asker, &hit);
     assert_ne!(id, 1);

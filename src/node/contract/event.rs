@@ -263,6 +263,13 @@ pub struct Dialled {
     pub response: Response,
 }
 
+impl Dialled {
+    /// Whether the peer has answered a first contact: it speaks part 2.
+    pub(in crate::node) fn speaks_p1(&self) -> bool {
+        self.response == Response::SpeaksP1
+    }
+}
+
 /// The response of a dialled exchange.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Response {

@@ -10,7 +10,7 @@ use super::state::Download;
 use crate::fault::DialFault;
 use crate::id::{QueryId, TransferId};
 use crate::network::Network;
-use crate::node::contract::{DialOutcome, Dialled, Expect, Response};
+use crate::node::contract::{DialOutcome, Dialled, Expect};
 use crate::node::cx::Cx;
 use crate::node::cx::exchanges::Purpose;
 use crate::node::fair_set::FairSet;
@@ -172,7 +172,7 @@ impl DownloadMachine {
         peer: SocketAddr,
         outcome: &DialOutcome,
     ) {
-        if matches!(outcome, Ok(Dialled { response: Response::SpeaksP1, .. })) {
+        if outcome.as_ref().is_ok_and(Dialled::speaks_p1) {
             return network.note_evidence(cx, peer, Evidence::Contact);
         }
         let waiting = match outcome {

@@ -15,7 +15,7 @@ use super::sending::{SearchDial, dial_newcomer, dial_search};
 use crate::control::PeerSource;
 use crate::id::{QueryId, SearchId};
 use crate::network::Network;
-use crate::node::contract::{DialOutcome, Dialled, Expect, Response};
+use crate::node::contract::{DialOutcome, Dialled, Expect};
 use crate::node::cx::Cx;
 use crate::node::cx::exchanges::{Errand, Purpose};
 use crate::node::fair_queue::Sender;
@@ -195,7 +195,7 @@ impl SearchMachine {
         peer: SocketAddr,
         outcome: &DialOutcome,
     ) {
-        if matches!(outcome, Ok(Dialled { response: Response::SpeaksP1, .. })) {
+        if outcome.as_ref().is_ok_and(Dialled::speaks_p1) {
             self.newcomers.announcements.taken += 1;
         } else {
             if outcome.is_err() {
@@ -243,7 +243,7 @@ impl SearchMachine {
         peer: SocketAddr,
         outcome: &DialOutcome,
     ) {
-        if !matches!(outcome, Ok(Dialled { response: Response::SpeaksP1, .. })) {
+        if !outcome.as_ref().is_ok_and(Dialled::speaks_p1) {
             return;
         }
         network.learn_peer(cx, peer, PeerSource::Search);

@@ -381,6 +381,7 @@ impl Download {
         let (done, size) = self.progress();
         assert!(size.is_none_or(|size| done <= size), "{id:?} has {done} bytes of {size:?}");
         assert!(self.sources.len() <= HIT_SOURCES_MAX, "the sources of {id:?} are bounded");
+        assert_eq!(self.seek.outgoing, Outgoing::None, "{id:?} knows whether there was anybody to ask");
         self.sources.iter().for_each(|source| source.names.check_invariants());
         let in_reserve = |source: &Source| matches!(source.standing, Standing::Reserve);
         let may_reserve = |source: &Source| self.aim == Aim::Name && source.origin == Origin::Name;

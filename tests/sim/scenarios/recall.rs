@@ -210,12 +210,20 @@ fn searches_find_no_less_than_before_and_cost_no_more_messages() {
     }
 }
 
-/// With some seeds one of a thousand is nobody's neighbour by chance, as with the seed 1.
+/// The seeds 3 to 6 are as this one.
 #[test]
 fn searches_find_no_less_than_before_in_a_network_of_a_thousand() {
     for seed in seeds(&[2]) {
         assert_no_worse(seed, BEFORE[4]);
     }
+}
+
+/// With this seed less is found than before: 216 of 220; the four are hits for `some`. No more may be missed.
+#[test]
+fn searches_miss_four_sources_at_most_in_a_network_of_a_thousand() {
+    let (peers, old_percent, before) = BEFORE[4];
+    let sum = trial(1, peers, old_percent, 1..=60);
+    assert!(sum.recalled + 4 >= before[0].0 && sum.messages() <= before[0].1, "{sum:?}");
 }
 
 /// Round trips of 150 ms everywhere, and of 2 to 300 ms.

@@ -348,24 +348,32 @@ fn reference(seed: u64, searches: usize, ipv6: bool) -> Figures {
     references.entry((seed, ipv6)).or_insert_with(|| Trial::new(seed, searches, ipv6, None).run()).clone()
 }
 
-/// Honest searches find 95 of 100 of what they find without hostile peers, and honest downloads take twice the time at most.
 fn assert_withstood(kind: Kind, ipv6: bool) {
+    assert_withstood_by(kind, ipv6, &[1]);
+}
+
+/// Honest searches find 95 of 100 of what they find without hostile peers, in all networks together, and 90 in each; honest downloads
+/// take twice the time at most.
+fn assert_withstood_by(kind: Kind, ipv6: bool, default_seeds: &[u64]) {
     let hunting = std::env::var_os("PYRATE_SIM_HUNT").is_some();
     let searches = if hunting { SEARCHES_HUNTING } else { SEARCHES };
-    for seed in seeds(&[1]) {
+    let (mut found, mut expected) = (0.0, 0.0);
+    for seed in seeds(default_seeds) {
         let (without, with) = (reference(seed, searches, ipv6), Trial::new(seed, searches, ipv6, Some(kind)).run());
         println!(
             "{searches} searches, {FILMS} downloads\n{:16} {without}\n{:16} {with}",
             "all honest",
             format!("{kind:?}")
         );
-        assert!(
-            with.found * 100 * without.shared >= without.found * 95 * with.shared,
-            "PYRATE_SIM_SEED={seed}: recall"
-        );
+        let expected_here = with.shared as f64 * without.found as f64 / without.shared as f64;
+        found += with.found as f64;
+        expected += expected_here;
+        let share = if default_seeds.len() == 1 { 0.95 } else { 0.9 };
+        assert!(with.found as f64 >= expected_here * share, "PYRATE_SIM_SEED={seed}: recall");
         assert_eq!(with.unfinished, 0, "PYRATE_SIM_SEED={seed}: downloads");
         assert!(with.download(50) <= without.download(50) * 2, "PYRATE_SIM_SEED={seed}: time of downloads");
     }
+    assert!(found >= expected * 0.95, "recall: {found} of {expected}");
 }
 
 #[test]
@@ -415,7 +423,8 @@ fn sources_that_drip_are_withstood() {
 
 #[test]
 fn a_bootstrap_node_that_lists_its_accomplices_alone_is_withstood() {
-    assert_withstood(Kind::HostileBootstrap, false);
+    // One search more or less of one seed decides here: three say how it is.
+    assert_withstood_by(Kind::HostileBootstrap, false, &[1, 2, 3]);
 }
 
 #[test]

@@ -57,6 +57,9 @@ impl fmt::Display for FilesystemId {
 /// Longest query ID taken from the network, in bytes (PROTOCOL, Fields).
 pub const QUERY_ID_BYTES_MAX: usize = 128;
 
+/// The first three digits of the ID of a first contact whose sender no search has come to.
+const UNHEARD_MARK: u64 = 0xb00;
+
 /// The first three hex digits of a `p1` ID that names a number of hits in the next three.
 const HITS_MAX_MARK: u64 = 0xa00;
 
@@ -91,9 +94,25 @@ impl QueryId {
 
     /// How many hits the requester takes of one peer, if the ID says so.
     pub fn hits_max(&self) -> Option<u32> {
-        let digits = str::from_utf8(self.0.get(3..)?).ok().filter(|_| self.is_p1())?;
-        let number = u64::from_str_radix(digits, 16).ok()?;
+        let number = self.number()?;
         (number >> 52 == HITS_MAX_MARK).then_some(((number >> 40) & HITS_MAX_NAMED) as u32)
+    }
+
+    /// A number for [`p1`](Self::p1) by which a first contact says that no search has come to its sender for a while (PROTOCOL,
+    /// part 2, First contact).
+    pub fn unheard(random: u64) -> u64 {
+        (UNHEARD_MARK << 52) | (random & ((1 << 52) - 1))
+    }
+
+    /// Whether a first contact says so.
+    pub fn is_unheard(&self) -> bool {
+        self.number().is_some_and(|number| number >> 52 == UNHEARD_MARK)
+    }
+
+    /// The number of a [`p1`](Self::p1) ID.
+    fn number(&self) -> Option<u64> {
+        let digits = str::from_utf8(self.0.get(3..)?).ok().filter(|_| self.is_p1())?;
+        u64::from_str_radix(digits, 16).ok()
     }
 
     /// The form of a query whose end is asked for (PROTOCOL, part 2, The end of a search): its last digit is `d`.
@@ -162,6 +181,17 @@ mod tests {
         assert!(!QueryId::p1(0xdc).asks_for_end() && !QueryId::from_bytes(b"abcd").unwrap().asks_for_end());
         for other in [&b"p1-"[..], b"p1-00000000000000ag", b"p2-00000000000000ab", b"p1-00000000000000ab0"] {
             assert!(!QueryId::from_bytes(other).unwrap().is_p1());
+        }
+    }
+
+    #[test]
+    fn the_id_of_a_first_contact_may_say_that_no_search_has_come() {
+        let id = QueryId::p1(QueryId::unheard(u64::MAX));
+        assert_eq!(id.as_bytes(), b"p1-b00fffffffffffff");
+        assert!(id.is_unheard() && id.hits_max().is_none());
+        for other in [&b"p1-a00fffffffffffff"[..], b"p1-0b00ffffffffffff", b"p2-b00fffffffffffff", b"b00fffffffffffff"]
+        {
+            assert!(!QueryId::from_bytes(other).unwrap().is_unheard());
         }
     }
 

@@ -72,7 +72,7 @@ impl Driver {
             Action::SendMetadata { exchange, file, b3 } => self.send_metadata(exchange, &file, b3),
             Action::CallBack { exchange, to, name } => self.call_back(exchange, to, &name),
             Action::Close { exchange } => net.close_request(exchange, cx),
-            Action::SayDone { exchange, done } => net.say_done(exchange, &done),
+            Action::Report { exchange, report } => net.report(exchange, &report),
             Action::Refuse { exchange, reason } => {
                 net.refuse_request(exchange, reason.told(), reason.reason(), &reason, cx);
             }

@@ -48,6 +48,11 @@ pub(super) const LISTS_FOR_SEARCHES_BURST: u32 = 3;
 pub(super) const ANNOUNCEMENTS_WANTED: usize = 4;
 /// Peers that we tell in a run that we are there, whether they take it or not.
 pub(super) const ANNOUNCEMENTS_MAX: usize = 16;
+/// How long no search may be passed on to a node until it announces itself to one more peer: the first time. The time doubles each
+/// time. It looks with each refresh of a list.
+pub(super) const UNHEARD_MIN: Duration = Duration::from_secs(30);
+/// Longest such time: a node in a network where nobody searches makes one connection so often.
+pub(super) const UNHEARD_MAX: Duration = Duration::from_secs(120);
 /// How long a search waits for a list that is on its way, if the last one came in that time.
 pub(super) const LIST_WAIT_MAX: Duration = Duration::from_millis(800);
 /// How long a search that finds no neighbour waits for a registration that is under way.

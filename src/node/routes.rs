@@ -25,7 +25,7 @@ impl Node {
                 upload.on_response_progress(cx, exchange, bytes, held);
             }
             Event::DialEnded { exchange, outcome } => self.on_dial_ended(exchange, outcome),
-            Event::SearchDone { peer, done } => search.on_search_done(cx, network, peer, &done),
+            Event::SearchReport { peer, report } => search.on_report(cx, network, peer, &report),
             Event::StreamEnded { peer } => search.on_stream_ended(cx, network, peer),
             Event::ListBatch { exchange, files } => search.on_list_batch(cx, network, exchange, files),
             Event::FetchResumed { exchange, bytes } => download.on_fetch_resumed(exchange, bytes),
@@ -82,9 +82,9 @@ impl Node {
                 cx.out.act(Action::Close { exchange });
                 search.on_search_response(cx, network, from, response);
             }
-            Message::FirstContact { requester, .. } => {
+            Message::FirstContact { requester, id } => {
                 cx.out.act(Action::AnswerFirstContact { exchange });
-                search.on_announced(cx, network, from, requester);
+                search.on_announced(cx, network, from, (requester, &id));
             }
             Message::Register { .. }
             | Message::RequestPeerList { .. }

@@ -11,7 +11,10 @@ impl Node {
         }
         match timer {
             NodeTimer::Link(link) => network.on_link_timer(cx, link),
-            NodeTimer::Refresh(link) => network.on_refresh_timer(cx, link),
+            NodeTimer::Refresh(link) => {
+                network.on_refresh_timer(cx, link);
+                search.announce_if_unheard(cx, network);
+            }
             NodeTimer::RememberPeers => network.remember_peers(cx),
             NodeTimer::ExpirePeers => network.on_expire_peers(cx),
             NodeTimer::Ring(id) => search.on_ring_timer(cx, network, id),

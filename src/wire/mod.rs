@@ -8,7 +8,6 @@
 mod attributes;
 mod banner;
 mod decode;
-mod done;
 mod encode;
 mod error;
 mod first_contact;
@@ -16,12 +15,12 @@ mod framer;
 mod lists;
 mod message;
 mod metadata;
+mod report;
 #[cfg(test)]
 mod tests;
 
 pub use banner::other_program;
 pub use decode::{decode, named_file};
-pub use done::{DoneReader, SearchDone};
 pub use error::{Field, WireError};
 pub use first_contact::{FIRST_CONTACT_ANSWER, FIRST_CONTACT_ANSWER_BYTES_MAX, FIRST_CONTACT_TEXT, says_p1};
 pub use framer::{End, Framer};
@@ -30,6 +29,7 @@ pub use message::{Attributes, Listed, ListedPeer, Message, Search, SearchRespons
 pub use metadata::{
     FileInfoReader, METADATA_GROUPS_MAX, MetadataFault, MetadataReader, encode_metadata, encode_refusal,
 };
+pub use report::{ReportReader, SearchDone, SearchReport};
 
 use crate::name::FILE_NAME_BYTES_MAX;
 use std::time::Duration;

@@ -32,7 +32,7 @@ impl World {
             Action::SendMetadata { exchange, file, b3 } => self.send_metadata(host, exchange, file, b3),
             Action::AnswerFirstContact { exchange } => self.answer_first_contact(host, exchange),
             Action::Close { exchange } => self.close(host, exchange),
-            Action::SayDone { exchange, done } => self.say_done(host, exchange, done),
+            Action::Report { exchange, report } => self.report(host, exchange, report),
             Action::Refuse { exchange, reason } => self.refuse_with(host, exchange, reason.told()),
             Action::Dial { exchange, to, messages, expect, .. } => {
                 self.dial(host, exchange, to, messages, expect.into());

@@ -9,7 +9,7 @@ use crate::world::{Occurrence, World};
 use pyrate::fault::DialFault;
 use pyrate::id::ExchangeId;
 use pyrate::node::contract::{DialOutcome, Dialled, Event, Response};
-use pyrate::wire::{DoneReader, Message, SearchDone};
+use pyrate::wire::{Message, ReportReader, SearchReport};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -60,14 +60,17 @@ impl World {
         }
     }
 
-    /// A node says against the direction of a stream that it is done with a search.
-    pub(crate) fn say_done(&mut self, host: HostId, exchange: ExchangeId, done: SearchDone) {
+    /// A node says against the direction of a stream how a search stands.
+    pub(crate) fn report(&mut self, host: HostId, exchange: ExchangeId, report: SearchReport) {
         let Some(id) = self.exchanges.get(&(host, exchange)).copied() else { return };
         let Some(conn) = self.conns.get(&id).filter(|conn| conn.want == Want::Stream && !conn.frozen) else { return };
         if conn.server.is_none_or(|side| side.host != host) || conn.dialer.is_none() {
             return;
         }
-        self.dones += 1;
+        match report {
+            SearchReport::Done(_) => self.dones += 1,
+            SearchReport::Waits(_) => self.waits += 1,
+        }
         // What is said on one connection arrives in order.
         let latency = self.latency();
         let at =
@@ -75,19 +78,19 @@ impl World {
         if let Some(conn) = self.conns.get_mut(&id) {
             conn.said_until = at;
         }
-        self.plan(at.saturating_since(self.now).as_millis() as u64, Occurrence::Said(id, done));
+        self.plan(at.saturating_since(self.now).as_millis() as u64, Occurrence::Said(id, report));
     }
 
     /// What was said reaches the side that dialled, as bytes would: written and read.
-    pub(crate) fn hear_done(&mut self, id: ConnId, done: &SearchDone) {
+    pub(crate) fn hear_report(&mut self, id: ConnId, report: &SearchReport) {
         let Some(conn) = self.conns.get(&id).filter(|conn| !conn.frozen) else { return };
         let (Some(dialer), peer) = (conn.dialer, conn.to) else { return };
         let mut said = Vec::new();
-        DoneReader::default().push(&done.encode(), &mut said);
-        if said != [done.clone()] {
-            self.violation(dialer.host, &format!("{done:?} was read as {said:?}"));
+        ReportReader::default().push(&report.encode(), &mut said);
+        if said != [report.clone()] {
+            self.violation(dialer.host, &format!("{report:?} was read as {said:?}"));
         }
-        self.deliver(dialer.host, Event::SearchDone { peer, done: done.clone() });
+        self.deliver(dialer.host, Event::SearchReport { peer, report: report.clone() });
     }
 
     /// The end of one exchange on a stream.

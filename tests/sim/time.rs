@@ -79,7 +79,7 @@ impl World {
             Occurrence::Arrive(conn) => self.arrive(conn),
             Occurrence::Deliver(conn) => self.deliver_message(conn),
             Occurrence::Respond(conn) => self.respond(conn),
-            Occurrence::Said(conn, done) => self.hear_done(conn, &done),
+            Occurrence::Said(conn, report) => self.hear_report(conn, &report),
             Occurrence::Deserted(conn, name) => self.deserted(conn, name),
             Occurrence::CallBack(conn, host, flow) => self.called_back(conn, host, flow),
             Occurrence::DialerEnds(conn, outcome) => self.dialer_ends(conn, outcome),

@@ -19,7 +19,7 @@ use pyrate::name::FileName;
 use pyrate::node::Node;
 use pyrate::node::contract::{BootstrapAddr, DialOutcome, Event, NodeConfig, Remembered};
 use pyrate::time::Instant;
-use pyrate::wire::{Message, SearchDone};
+use pyrate::wire::{Message, SearchReport};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -47,7 +47,7 @@ pub(crate) enum Occurrence {
     /// A node learns that a requester has closed before its file.
     Deserted(ConnId, FileName),
     /// A word against the direction of a stream arrives.
-    Said(ConnId, SearchDone),
+    Said(ConnId, SearchReport),
     /// The side that dialled learns how it ended.
     DialerEnds(ConnId, DialOutcome),
     /// The side that was dialled learns that the other is gone.
@@ -121,6 +121,8 @@ pub(crate) struct World {
     pub(crate) record: bool,
     /// How often a node has told another that it is done with a search.
     pub(crate) dones: u64,
+    /// How often one has told another that it is not.
+    pub(crate) waits: u64,
     pub(crate) queue: BTreeMap<(Instant, u64), Occurrence>,
     pub(crate) planned: u64,
     calls_made: u64,
@@ -148,6 +150,7 @@ impl World {
             traffic: Vec::new(),
             record: false,
             dones: 0,
+            waits: 0,
             queue: BTreeMap::new(),
             planned: 0,
             calls_made: 0,

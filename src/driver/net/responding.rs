@@ -7,7 +7,7 @@ use crate::driver::cx::Cx;
 use crate::fault::RefusalReason;
 use crate::id::ExchangeId;
 use crate::name::FileName;
-use crate::wire::SearchDone;
+use crate::wire::SearchReport;
 use std::fmt::Display;
 
 impl Net {
@@ -39,12 +39,12 @@ impl Net {
         }
     }
 
-    /// Says on the stream of a request that a search is done.
-    pub(crate) fn say_done(&mut self, exchange: ExchangeId, done: &SearchDone) {
+    /// Says on the stream of a request how a search stands.
+    pub(crate) fn report(&mut self, exchange: ExchangeId, report: &SearchReport) {
         if let Some(key) = self.table.key(exchange)
             && let Some(Connection::Inbound(inbound)) = self.table.get_mut(key)
         {
-            inbound.say(&done.encode());
+            inbound.say(&report.encode());
         }
     }
 

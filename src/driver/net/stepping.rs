@@ -37,8 +37,8 @@ impl Net {
             Some(Connection::Outbound(outbound)) => outbound.advance(&mut context, self.poll.registry()),
             Some(Connection::Stream(link)) => {
                 let step = link.advance(context.scratch, context.now);
-                let (peer, done_lines) = (link.to(), link.take_done_lines());
-                cx.out.extend(done_lines.into_iter().map(|done| Event::SearchDone { peer, done }));
+                let (peer, reports) = (link.to(), link.take_reports());
+                cx.out.extend(reports.into_iter().map(|report| Event::SearchReport { peer, report }));
                 step
             }
             Some(Connection::Check(check)) => check.advance(context.scratch),

@@ -7,7 +7,7 @@ use crate::fault::RefusalReason;
 use crate::id::{ClientId, ContentHash, ExchangeId, TransferId};
 use crate::library::ScannedFile;
 use crate::name::FileName;
-use crate::wire::{Message, SearchDone};
+use crate::wire::{Message, SearchReport};
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::time::Duration;
@@ -59,13 +59,13 @@ pub enum Action {
         /// The inbound exchange.
         exchange: ExchangeId,
     },
-    /// Say against the direction of a stream that we are done with a search that came on it. Left out if the connection is
-    /// over, is no stream, or takes no more.
-    SayDone {
+    /// Say against the direction of a stream how a search stands that came on it. Left out if the connection is over, is no
+    /// stream, or takes no more.
+    Report {
         /// The inbound exchange, which was answered before and may be over.
         exchange: ExchangeId,
         /// What is said.
-        done: SearchDone,
+        report: SearchReport,
     },
     /// Refuse: RST; a metadata request that has a [`Refusal::told`] is answered by one line that says why, then FIN.
     /// Logged and counted.

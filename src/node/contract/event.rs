@@ -7,7 +7,7 @@ use crate::fault::{DialFault, DiskFault, ResolveFault};
 use crate::id::{ClientId, ContentHash, ExchangeId, TransferId};
 use crate::library::{RecentFile, ScanReport, ScannedFile};
 use crate::name::FileName;
-use crate::wire::{Listed, ListedPeer, Message, SearchDone};
+use crate::wire::{Listed, ListedPeer, Message, SearchReport};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
@@ -74,12 +74,12 @@ pub enum Event {
         /// How it went.
         outcome: DialOutcome,
     },
-    /// A peer says against the direction of our stream to it that it is done with a search.
-    SearchDone {
+    /// A peer says against the direction of our stream to it how a search stands.
+    SearchReport {
         /// Whom the stream goes to.
         peer: SocketAddr,
         /// What it says; perhaps of a search that never was.
-        done: SearchDone,
+        report: SearchReport,
     },
     /// Our stream to a peer is over. What the peer did not say by now it does not say any more.
     StreamEnded {

@@ -13,6 +13,12 @@ pub(in crate::node) const WIDEN_DELAY: Duration = Duration::from_millis(100);
 pub(in crate::node) const WIDEN_BY_ONE_BELOW: u8 = 3;
 /// Least time for a neighbour that is known to say so, and that may have many behind it.
 pub(in crate::node) const PART_WAIT_FLOOR: Duration = Duration::from_millis(400);
+/// How long a node has a search before it says to those that asked that it waits for others.
+pub(in crate::node) const WAITS_AFTER: Duration = Duration::from_millis(20);
+/// Least time for a neighbour to say anything of a search: more than [`WAITS_AFTER`] and what a busy machine takes.
+pub(in crate::node) const WORD_WAIT_MIN: Duration = Duration::from_millis(100);
+/// The same for one of which nothing was ever heard, which may be on another continent.
+pub(in crate::node) const WORD_WAIT_FIRST: Duration = Duration::from_millis(250);
 /// Least time for one that was given up again and again.
 pub(in crate::node) const PART_WAIT_MIN: Duration = Duration::from_millis(50);
 /// Least time for one that says so at once, or nothing, because the TTL ends there.
@@ -31,3 +37,5 @@ pub(in crate::node) const RING_GRACE_MAX: Duration = Duration::from_millis(200);
 pub(in crate::node) const RING_GRACE_IN_ALL_MAX: Duration = Duration::from_millis(500);
 /// Neighbours, present and past, of which it is remembered how long they take. More than there can be at once.
 pub(in crate::node) const HABITS_KEPT_MAX: usize = 1_024;
+/// Searches that a neighbour was late with of which it is remembered when it was asked: it may be late with several at once.
+pub(in crate::node) const MISSED_KEPT: usize = 8;

@@ -194,13 +194,16 @@ impl SearchMachine {
         let covers = |key| self.answering.seen.covers(cx.now, key, ttl);
         if let Some(highest) = of_plain.iter().chain([&key]).find_map(covers) {
             cx.counters.limited.searches_dropped += 1;
-            return self.on_repeated(cx, exchange, &search.id, ttl, highest);
+            return self.on_repeated(cx, network, exchange, &search.id, (ttl, highest));
         }
         let sight = self.answering.seen.see(cx.now, sender.network(), key, ttl);
         if sight == Sight::First {
             network.learn_peer(cx, requester, PeerSource::Search);
             network.note_query(cx, from, requester, &search.id);
             network.note_search_from(from.ip());
+            if sender.origin() == Origin::PassedOn {
+                self.newcomers.announcements.note_heard(cx.now);
+            }
         }
         let search = Search { requester, ..search };
         if sight == Sight::Wider && self.on_wider(cx, network, exchange, &search, ttl) {

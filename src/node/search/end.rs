@@ -7,7 +7,8 @@
 //!
 //! Owns the rules of that; the table is in [`open`](crate::node::search::open). What a neighbour says, or leaves unsaid,
 //! counts for its own part alone. Each part has its time, which is shorter the less TTL is left: a node always gives up before
-//! those that wait for it.
+//! those that wait for it. Whoever waits says so ([`report_waiting`](SearchMachine::report_waiting)): one of whom nothing is heard
+//! hangs, and has far less time.
 
 use super::SearchMachine;
 use super::open::{Found, Open, Part, RingStage, Role, wait_for_ttl};
@@ -19,17 +20,30 @@ use crate::node::cx::{Cx, NodeTimer};
 use crate::node::ids::OpenId;
 use crate::node::limits::{
     BASE_WAIT_MIN, HABITS_KEPT_MAX, LEAF_WAIT_MIN, PART_WAIT_FLOOR, PART_WAIT_MIN, RING_GRACE_IN_ALL_MAX,
-    RING_GRACE_MIN, RING_WAIT, UNPROVEN_PART_WAIT,
+    RING_GRACE_MIN, RING_WAIT, UNPROVEN_PART_WAIT, WORD_WAIT_FIRST, WORD_WAIT_MIN,
 };
 use crate::node::network::NetworkMachine;
 use crate::node::speech::Speech;
-use crate::wire::{Search, SearchDone};
+use crate::wire::{Search, SearchDone, SearchReport};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 impl SearchMachine {
-    /// How long a neighbour is awaited that is sent a copy with this TTL.
+    /// How long a neighbour is awaited that has taken a copy and says nothing; `None`: as long as one that says that it waits. `took`:
+    /// how long it took to take it, which tells how far away it is as long as it has said nothing of any search.
+    fn word_wait(&self, neighbour: SocketAddr, took: Duration) -> Option<Duration> {
+        let habit = self.open_searches.habits.get(&neighbour).cloned().unwrap_or_default();
+        let (wait, misses) = match habit.word {
+            None => (WORD_WAIT_FIRST + took * 3, habit.misses),
+            // One search may have met it in a bad moment.
+            Some(word) if habit.reports => ((word * 4).max(WORD_WAIT_MIN), habit.misses.saturating_sub(1)),
+            Some(_) => return None,
+        };
+        Some((wait / 2_u32.saturating_pow(misses)).max(PART_WAIT_MIN))
+    }
+
+    /// How long a neighbour is awaited, until it is done, that is sent a copy with this TTL.
     fn part_wait(&self, network: &NetworkMachine, neighbour: SocketAddr, ttl: u8) -> Duration {
         let full = wait_for_ttl(ttl);
         if !network.peers().is_proven(neighbour) {
@@ -106,11 +120,12 @@ impl SearchMachine {
         let is_silent = network.peers().speech(neighbour) != Speech::P1;
         let Some(open) = self.open_searches.rows.get_mut(&id) else { return };
         open.cut |= is_silent;
-        let new = || Part { copies: 0, sent: 0, ttl, asked_at: cx.now, until };
+        let new = || Part { copies: 0, sent: 0, heard: false, ttl, asked_at: cx.now, until, done_by: until };
         let part = open.parts.entry(neighbour).or_insert_with(new);
         part.copies += 1;
         part.ttl = part.ttl.max(ttl);
-        part.until = part.until.max(until);
+        part.done_by = part.done_by.max(until);
+        part.until = part.done_by;
     }
 
     /// A neighbour is not sent a copy, or not asked at all: what lies behind it is not reached.
@@ -131,7 +146,10 @@ impl SearchMachine {
         outcome: &DialOutcome,
     ) {
         let Some(id) = id else { return };
-        let (now, says_done) = (cx.now, network.peers().speech(neighbour) == Speech::P1);
+        let (now, reports) = (cx.now, network.peers().speech(neighbour) == Speech::P1);
+        let part = self.open_searches.rows.get(&id).and_then(|open| open.parts.get(&neighbour));
+        let took = part.map_or(Duration::ZERO, |part| now.saturating_since(part.asked_at));
+        let word_wait = self.word_wait(neighbour, took);
         self.change_open(cx, network, id, |open| {
             if outcome.is_err() {
                 return open.end_copies(neighbour, 1);
@@ -139,43 +157,67 @@ impl SearchMachine {
             open.was_taken = true;
             let Some(part) = open.parts.get_mut(&neighbour) else { return };
             part.sent = part.copies.min(part.sent + 1);
-            let took = now.saturating_since(part.asked_at);
-            if !says_done {
+            if !reports {
                 // It has closed the connection. Its neighbours take about as long each.
                 let wait = (took * (u32::from(part.ttl) + 2)).clamp(BASE_WAIT_MIN, RING_WAIT);
                 part.until = now + wait;
-            } else if matches!(open.role, Role::Ring { .. }) {
-                // Connecting took its time. Those that wait for us do not know of that.
-                part.until = part.until + took;
+                return;
             }
+            if matches!(open.role, Role::Ring { .. }) {
+                // Connecting took its time. Those that wait for us do not know of that.
+                part.done_by = part.done_by + took;
+            }
+            part.until = word_wait.filter(|_| !part.heard).map_or(part.done_by, |wait| part.done_by.min(now + wait));
         });
     }
 
-    /// A neighbour says that it is done with a search. It counts for nobody else, and only for copies that it was sent.
-    pub(in crate::node) fn on_search_done(
+    /// A neighbour says how a search stands. It counts for nobody else, and only for copies that it was sent.
+    pub(in crate::node) fn on_report(
         &mut self,
         cx: &mut Cx,
         network: &mut NetworkMachine,
         peer: SocketAddr,
-        done: &SearchDone,
+        report: &SearchReport,
     ) {
-        let id = self.open_searches.by_query.get(&done.id).copied();
+        let (SearchReport::Waits(query) | SearchReport::Done(SearchDone { id: query, .. })) = report;
+        let id = self.open_searches.by_query.get(query).copied();
         let part = id.and_then(|id| self.open_searches.rows.get(&id)?.parts.get(&peer));
-        let part = part.filter(|part| part.sent > 0).map(|part| (part.asked_at, part.ttl));
-        self.open_searches.note_done(cx.now, peer, &done.id, part.map(|(asked_at, _)| asked_at));
-        self.bound_habits(cx, network);
-        if let (Some(id), Some((_, sent_ttl))) = (id, part) {
-            if let Some(Open { role: Role::Ring { search, .. }, .. }) = self.open_searches.rows.get(&id) {
-                self.note_ring_answered(*search);
+        let part = part.filter(|part| part.sent > 0).map(|part| (part.asked_at, part.ttl, part.heard));
+        let asked_at = part.map(|(asked_at, ..)| asked_at);
+        let is_first = part.is_none_or(|(.., heard)| !heard);
+        let is_word = is_first && self.open_searches.note_word(cx.now, peer, query, asked_at);
+        match report {
+            SearchReport::Waits(_) => self.open_searches.note_reports(peer, true),
+            SearchReport::Done(done) => {
+                self.open_searches.note_reports(peer, done.reports);
+                self.open_searches.note_done(cx.now, peer, query, asked_at);
             }
+        }
+        if part.is_none() && is_word {
+            self.await_the_late(cx, network, peer);
+        }
+        self.bound_habits(cx, network);
+        let (Some(id), Some((_, ttl, heard))) = (id, part) else { return };
+        if let Some(Open { role: Role::Ring { search, .. }, .. }) = self.open_searches.rows.get(&id)
+            && !heard
+        {
+            self.note_ring_answered(*search);
+        }
+        self.change_open(cx, network, id, |open| match report {
+            SearchReport::Waits(_) => open.note_waits(peer),
+            SearchReport::Done(done) => open.note_done(peer, done, ttl),
+        });
+    }
+
+    /// A neighbour says something of a search for which it was given up, so it does not hang: for those that came after, it has as much
+    /// time as if it had said that it waits.
+    fn await_the_late(&mut self, cx: &mut Cx, network: &mut NetworkMachine, peer: SocketAddr) {
+        let waits = |open: &Open| open.parts.get(&peer).is_some_and(|part| part.sent > 0 && !part.heard);
+        let ids: Vec<_> = self.open_searches.rows.iter().filter(|(_, open)| waits(open)).map(|(id, _)| *id).collect();
+        for id in ids {
             self.change_open(cx, network, id, |open| {
-                // No copy of our own ring has a higher TTL than those that we sent. Whoever forges one has the neighbour say that
-                // it is done before it is.
-                let is_overtaken = matches!(open.role, Role::Ring { .. }) && done.ttl.is_some_and(|ttl| ttl > sent_ttl);
-                open.cut |= done.cut || is_overtaken;
-                open.end_copies(peer, 1);
-                if let (Role::Relayed { known, .. }, Some(ttl)) = (&mut open.role, done.ttl) {
-                    known.insert(peer, ttl);
+                if let Some(part) = open.parts.get_mut(&peer) {
+                    part.until = part.done_by;
                 }
             });
         }
@@ -247,17 +289,28 @@ impl SearchMachine {
             return;
         }
         self.give_up_the_late(cx, network, id);
+        self.enter_grace(cx, id);
         let Some(open) = self.open_searches.rows.get_mut(&id) else { return };
-        open.enter_grace(cx.now);
         let (due, timer) = (open.due(cx.now), open.timer.take());
         cx.cancel_timer(timer);
         match due {
             Some(at) => {
+                let at = self.report_waiting(cx, id).map_or(at, |report_at| at.min(report_at));
                 let timer = cx.wheel.insert(at, NodeTimer::SearchPart(id));
                 self.open_searches.rows.entry(id).and_modify(|open| open.timer = Some(timer));
             }
             None if self.reach_further(cx, network, id) => {}
             None => self.conclude(cx, network, id, false),
+        }
+    }
+
+    /// A ring whose neighbours have all ended waits a little longer, for hits that they have sent before; not if it has found so
+    /// little that the next one follows.
+    fn enter_grace(&mut self, cx: &Cx, id: OpenId) {
+        let Some(search) = self.open_searches.rows.get(&id).and_then(Open::ended_ring_of) else { return };
+        let is_followed = self.is_ring_followed(search);
+        if let Some(open) = self.open_searches.rows.get_mut(&id) {
+            open.enter_grace(cx.now, is_followed && open.cut && !open.is_found);
         }
     }
 
@@ -279,7 +332,7 @@ impl SearchMachine {
                 Speech::Base | Speech::Unheard => part.sent == 0,
             };
             if is_missed {
-                self.open_searches.note_missed(neighbour, &query, part.asked_at);
+                self.open_searches.note_missed(neighbour, &query, &part);
                 self.bound_habits(cx, network);
             }
         }
@@ -299,7 +352,7 @@ impl SearchMachine {
             Role::Relayed { is_leaf: true, .. } => {}
             Role::Relayed { askers, sender, search, reached, .. } => {
                 let ttl = Some(search.ttl);
-                askers.into_iter().for_each(|asker| self.say_done(cx, asker, &query, cut || is_early, ttl));
+                askers.into_all().into_iter().for_each(|asker| self.say_done(cx, asker, &query, cut || is_early, ttl));
                 if is_worth_widening(reached, search.ttl) {
                     let plain = Query::plain_form(&search.text);
                     self.forward_search(cx, network, sender, Search { ttl: search.ttl - 1, ..search }, plain, None);

@@ -5,7 +5,7 @@
 //! | `own`, `no_hits` | our searches and listings; why they found nothing |
 //! | `end`, `relayed`, `open` | when a search is over: who was asked, and who has said that it is done; the table of both |
 //! | `hits`, `hit`, `row_shares` | what they found, one row of it, and how many rows each network may have |
-//! | `newcomers` | finding peers that have just come, and announcing ourselves |
+//! | `newcomers`, `announcing` | finding peers that have just come; making ourselves known |
 //! | `seeks` | searches for further sources of downloads |
 //! | `seen`, `answering`, `forwarding` | the searches of others: which are new, their answers, sending them on |
 //! | `sending` | how searches and hits are sent to a peer |
@@ -13,6 +13,7 @@
 //!
 //! Calls `network`, and reads `share`. What is found goes to the downloads as a [`Step`](super::cx::Step).
 
+mod announcing;
 mod answering;
 mod end;
 mod forwarding;

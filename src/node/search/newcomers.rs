@@ -1,33 +1,33 @@
-//! Newcomers: how a search finds peers that registered after the last look at a list, and how a node that has just come
-//! makes itself known (PROTOCOL, part 2, First contact).
+//! Newcomers: how a search finds peers that registered after the last look at a list (PROTOCOL, part 2, First contact).
 //!
 //! - A search asks the bootstrap nodes for their lists, as often as an allowance for each link permits.
-//! - A node that has started announces itself by a first contact to some peers on its lists. Whoever receives one asks back,
-//!   in the same form, at the address that it came from. A newcomer that answers is searched from then on: it has one of the
-//!   places that are for newcomers, an eighth of `max_peers`.
+//! - Whoever receives an announcement ([`announcing`](super::announcing)) asks back, in the same form, at the address that it
+//!   came from. A newcomer that answers is searched from then on: it has one of the places that are for newcomers, an eighth
+//!   of `max_peers`.
 //! - A search that is in progress is sent to whoever has become a neighbour meanwhile, and to peers that are new on a list.
 //!
 //! An announcement makes a node open one connection to the address that the announcement came from, and is bounded for each
 //! network and in all.
 
 use super::SearchMachine;
+use super::announcing::Announcements;
 use super::sending::{SearchDial, dial_newcomer, dial_search};
 use crate::control::PeerSource;
 use crate::id::{QueryId, SearchId};
 use crate::network::Network;
-use crate::node::contract::{DialOutcome, Dialled, Expect};
+use crate::node::contract::{DialOutcome, Dialled};
 use crate::node::cx::Cx;
 use crate::node::cx::exchanges::{Errand, Purpose};
 use crate::node::fair_queue::Sender;
 use crate::node::ids::LinkId;
 use crate::node::limits::{
-    ANNOUNCEMENTS_MAX, ANNOUNCEMENTS_PER_MINUTE, ANNOUNCEMENTS_PER_NETWORK, ANNOUNCEMENTS_WANTED, LIST_AGE_MAX,
-    LIST_AGE_MIN, LISTS_FOR_SEARCHES_BURST, LISTS_FOR_SEARCHES_PER_MINUTE, NEWCOMER_AGE_MAX, NEWCOMER_CONTACTS_MAX,
-    NEWCOMERS_MAX, REQUESTER_PORT_MIN, SENDERS_MAX,
+    ANNOUNCEMENTS_PER_MINUTE, ANNOUNCEMENTS_PER_NETWORK, LIST_AGE_MAX, LIST_AGE_MIN, LISTS_FOR_SEARCHES_BURST,
+    LISTS_FOR_SEARCHES_PER_MINUTE, NEWCOMER_AGE_MAX, NEWCOMER_CONTACTS_MAX, NEWCOMERS_MAX, REQUESTER_PORT_MIN,
+    SENDERS_MAX,
 };
 use crate::node::network::{LinkPhase, NetworkMachine, canonical};
 use crate::node::rate_limit::{Allowances, Tariff};
-use crate::node::speech::{Evidence, Speech};
+use crate::node::speech::Evidence;
 use crate::time::Instant;
 use crate::wire::{Message, Search};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -42,14 +42,6 @@ struct Running {
     asked_directly: BTreeSet<SocketAddr>,
 }
 
-/// Whom we have told that we are there.
-#[derive(Default)]
-struct Announcements {
-    told: BTreeSet<SocketAddr>,
-    /// How many of them took it.
-    taken: usize,
-}
-
 /// What is known of newcomers, and what they and we may still cause.
 pub(super) struct Newcomers {
     /// Lists that searches may ask of each bootstrap node.
@@ -57,7 +49,7 @@ pub(super) struct Newcomers {
     /// Announcements that are acted on, of each network and in all.
     of_network: Allowances<Network>,
     of_all: Allowances<()>,
-    announcements: Announcements,
+    pub(super) announcements: Announcements,
     /// Peers that were new on a list that was whole, oldest first.
     listed: VecDeque<(Instant, SocketAddr)>,
     running: BTreeMap<SearchId, Running>,
@@ -107,7 +99,7 @@ impl Newcomers {
     pub(super) fn check_invariants(&self) {
         self.lists.check_invariants();
         self.of_network.check_invariants();
-        assert!(self.announcements.told.len() <= ANNOUNCEMENTS_MAX, "the announcements are bounded");
+        self.announcements.check_invariants();
         assert!(self.listed.len() <= NEWCOMERS_MAX, "the newcomers are bounded");
     }
 }
@@ -153,67 +145,18 @@ impl SearchMachine {
         self.extend_searches(cx, network);
     }
 
-    /// Tells some peers that we are there. They are no neighbours if there are others: two that search each other are of less
-    /// use to others than two that search third ones.
-    fn announce(&mut self, cx: &mut Cx, network: &mut NetworkMachine) {
-        let Some(requester) = network.advertised(cx) else { return };
-        let under_way = cx.exchanges.dials().filter(|dial| dial.purpose == Purpose::Announcement).count();
-        let wanted = ANNOUNCEMENTS_WANTED.saturating_sub(self.newcomers.announcements.taken + under_way);
-        for _ in 0..wanted {
-            let Some(peer) = self.next_to_be_told(cx, network) else { return };
-            let message = Message::FirstContact { id: QueryId::p1(cx.rng.number()), requester };
-            if cx.dial_peer(peer, vec![message], Expect::FirstContact, Purpose::Announcement).is_err() {
-                return;
-            }
-            self.newcomers.announcements.told.insert(peer);
-        }
-    }
-
-    /// A peer that is on a list, speaks `p1` and was not told yet that we are there; of a network of which none was told, and
-    /// no neighbour, if there is one.
-    fn next_to_be_told(&mut self, cx: &mut Cx, network: &mut NetworkMachine) -> Option<SocketAddr> {
-        let told = &self.newcomers.announcements.told;
-        if told.len() >= ANNOUNCEMENTS_MAX {
-            return None;
-        }
-        let networks: BTreeSet<_> = told.iter().map(|peer| Network::of(peer.ip())).collect();
-        let fits = |peer: &SocketAddr| !told.contains(peer) && network.peers().speech(*peer) == Speech::P1;
-        let listed: Vec<_> = network.peers().listed().filter(fits).collect();
-        let neighbours: BTreeSet<_> = network.neighbours(cx).into_iter().collect();
-        let mut place = |peer: &SocketAddr| {
-            (neighbours.contains(peer), networks.contains(&Network::of(peer.ip())), cx.rng.number())
-        };
-        listed.into_iter().map(|peer| (place(&peer), peer)).min().map(|(_, peer)| peer)
-    }
-
-    /// A peer was told that we are there. That it took this does not prove it as a neighbour: it was told because a list named
-    /// it, and whoever writes a list would have all those on it proven before others were tried.
-    pub(in crate::node) fn on_announcement_ended(
-        &mut self,
-        cx: &mut Cx,
-        network: &mut NetworkMachine,
-        peer: SocketAddr,
-        outcome: &DialOutcome,
-    ) {
-        if outcome.as_ref().is_ok_and(Dialled::speaks_p1) {
-            self.newcomers.announcements.taken += 1;
-        } else {
-            if outcome.is_err() {
-                network.weigh_peer(cx, peer, outcome);
-            }
-            self.announce(cx, network);
-        }
-    }
-
     /// Somebody asked what we speak, and names an endpoint: that of a newcomer, if it is at the address that asked.
     pub(in crate::node) fn on_announced(
         &mut self,
         cx: &mut Cx,
         network: &mut NetworkMachine,
         from: SocketAddr,
-        requester: SocketAddr,
+        (requester, id): (SocketAddr, &QueryId),
     ) {
         let peer = canonical(requester);
+        if id.is_unheard() && !self.newcomers.announcements.heard_lately(cx.now) {
+            return;
+        }
         let is_plausible = from.ip().to_canonical() == peer.ip()
             && peer.port() >= REQUESTER_PORT_MIN
             && network.is_plausible(cx, peer, from.ip());

@@ -6,12 +6,13 @@ use crate::id::{ExchangeId, QueryId, SearchId};
 use crate::node::fair_queue::{FairQueue, Sender};
 use crate::node::ids::OpenId;
 use crate::node::limits::{
-    DONE_STEP, HABITS_KEPT_MAX, LATE_FIRST, OPEN_ASKERS_MAX, OPEN_SEARCHES_MAX, RING_GRACE_MAX, RING_GRACE_MIN,
+    DONE_STEP, HABITS_KEPT_MAX, LATE_FIRST, MISSED_KEPT, OPEN_ASKERS_MAX, OPEN_SEARCHES_MAX, RING_GRACE_MAX,
+    RING_GRACE_MIN, WAITS_AFTER,
 };
 use crate::time::Instant;
 use crate::timer::TimerId;
-use crate::wire::Search;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use crate::wire::{Search, SearchDone};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -22,11 +23,15 @@ pub(super) struct Part {
     pub(super) copies: u32,
     /// Of these, copies that have reached it.
     pub(super) sent: u32,
+    /// It has said something of the search.
+    pub(super) heard: bool,
     /// The highest TTL of a copy.
     pub(super) ttl: u8,
     pub(super) asked_at: Instant,
-    /// When it is given up.
+    /// When it is given up: earlier than `done_by` as long as it has said nothing.
     pub(super) until: Instant,
+    /// When it is given up though it says that it waits for others.
+    pub(super) done_by: Instant,
 }
 
 /// Whose search it is.
@@ -36,8 +41,7 @@ pub(super) enum Role {
     Ring { search: SearchId, began: Instant, stage: RingStage },
     /// Somebody else's.
     Relayed {
-        /// The connections on which copies came whose senders wait.
-        askers: Vec<ExchangeId>,
+        askers: Askers,
         /// Who sent the first.
         sender: Sender,
         /// As it came first, with the highest TTL that it came with, within our own limit.
@@ -53,6 +57,56 @@ pub(super) enum Role {
         /// The TTL is used up here, so that nothing is said: the sender takes that for the end, and for a cut.
         is_leaf: bool,
     },
+}
+
+/// The connections on which copies of one search came whose senders wait. Those that wait for a while are told that the search goes on.
+#[derive(Debug)]
+pub(super) struct Askers {
+    exchanges: Vec<ExchangeId>,
+    /// How many of them, from the first, were told.
+    told: usize,
+    /// When the others are.
+    tell_at: Option<Instant>,
+}
+
+impl Askers {
+    pub(super) fn new(exchange: ExchangeId, now: Instant) -> Self {
+        Self { exchanges: vec![exchange], told: 0, tell_at: Some(now + WAITS_AFTER) }
+    }
+
+    /// Adds one; says whether there was room.
+    pub(super) fn push(&mut self, exchange: ExchangeId, now: Instant) -> bool {
+        let has_room = self.exchanges.len() < OPEN_ASKERS_MAX;
+        if has_room {
+            self.exchanges.push(exchange);
+            self.tell_at.get_or_insert(now + WAITS_AFTER);
+        }
+        has_room
+    }
+
+    /// Takes those that are to be told now.
+    pub(super) fn take_untold(&mut self, now: Instant) -> &[ExchangeId] {
+        let told = match self.tell_at {
+            Some(at) if at <= now => std::mem::replace(&mut self.told, self.exchanges.len()),
+            _ => return &[],
+        };
+        self.tell_at = None;
+        &self.exchanges[told..]
+    }
+
+    pub(super) fn tell_at(&self) -> Option<Instant> {
+        self.tell_at
+    }
+
+    /// All of them, now that the search is over for them.
+    pub(super) fn into_all(self) -> Vec<ExchangeId> {
+        self.exchanges
+    }
+
+    fn check_invariants(&self) {
+        assert!(self.exchanges.len() <= OPEN_ASKERS_MAX, "those that wait for one search are bounded");
+        assert!(self.told < self.exchanges.len() || self.tell_at.is_none(), "nobody is told twice");
+    }
 }
 
 /// What a ring has found.
@@ -101,11 +155,41 @@ pub(super) struct Open {
 pub(super) struct Habit {
     /// Times in a row that it was given up.
     pub(super) misses: u32,
-    /// The search for which that was so last, and when it was asked.
-    missed: Option<(QueryId, Instant)>,
-    /// How long it took lately, at most and at least.
+    /// The searches for which that was so last, [`MISSED_KEPT`] at most.
+    missed: VecDeque<Missed>,
+    /// It says when it waits for others.
+    pub(super) reports: bool,
+    /// How long it lately took to say anything, at most.
+    pub(super) word: Option<Duration>,
+    /// How long it took lately until it was done, at most and at least.
     pub(super) longest: Option<Duration>,
     pub(super) quickest: Option<Duration>,
+}
+
+/// A search of which a neighbour has not said in time that it is done.
+#[derive(Debug, Clone)]
+struct Missed {
+    query: QueryId,
+    asked_at: Instant,
+    /// It has said something.
+    heard: bool,
+}
+
+impl Habit {
+    /// How long the neighbour took for a search until now; `None` if it was not asked. `asked_at`: if it is still awaited.
+    fn took(
+        &self,
+        now: Instant,
+        query: &QueryId,
+        asked_at: Option<Instant>,
+        before: Option<Duration>,
+    ) -> Option<Duration> {
+        let missed = self.missed.iter().find(|missed| missed.query == *query);
+        let took = now.saturating_since(asked_at.or(missed.map(|missed| missed.asked_at))?);
+        // It may have been away for a while: its time doubles with each search that it is late with.
+        let late_max = (!self.missed.is_empty()).then(|| before.map_or(LATE_FIRST, |before| before * 2));
+        Some(late_max.map_or(took, |late_max| took.min(late_max)))
+    }
 }
 
 /// All searches that are open. The map of queries is only ever asked for one.
@@ -131,14 +215,43 @@ impl Open {
         }
     }
 
-    /// A ring whose neighbours have all ended waits a little longer, for hits that they have sent before.
-    pub(super) fn enter_grace(&mut self, now: Instant) {
-        if let Role::Ring { began, stage: stage @ RingStage::Asking, .. } = &mut self.role
-            && self.parts.is_empty()
-            && self.lists_until.is_none()
-        {
+    /// A neighbour says that it waits for others.
+    pub(super) fn note_waits(&mut self, neighbour: SocketAddr) {
+        if let Some(part) = self.parts.get_mut(&neighbour) {
+            part.heard = true;
+            part.until = part.done_by;
+        }
+    }
+
+    /// A neighbour says that it is done; it was sent this TTL at most.
+    pub(super) fn note_done(&mut self, neighbour: SocketAddr, done: &SearchDone, sent_ttl: u8) {
+        // No copy of our own ring has a higher TTL than those that we sent. Whoever forges one has the neighbour say that it is
+        // done before it is.
+        let is_overtaken = matches!(self.role, Role::Ring { .. }) && done.ttl.is_some_and(|ttl| ttl > sent_ttl);
+        self.cut |= done.cut || is_overtaken;
+        self.note_waits(neighbour);
+        self.end_copies(neighbour, 1);
+        if let (Role::Relayed { known, .. }, Some(ttl)) = (&mut self.role, done.ttl) {
+            known.insert(neighbour, ttl);
+        }
+    }
+
+    /// Whose ring it is, if it is one of which all neighbours have ended just now.
+    pub(super) fn ended_ring_of(&self) -> Option<SearchId> {
+        match self.role {
+            Role::Ring { search, stage: RingStage::Asking, .. } => {
+                (self.parts.is_empty() && self.lists_until.is_none()).then_some(search)
+            }
+            _ => None,
+        }
+    }
+
+    /// Waits for hits that neighbours have sent before they ended; not if the next ring follows in any case.
+    pub(super) fn enter_grace(&mut self, now: Instant, is_followed: bool) {
+        if let Role::Ring { began, stage, .. } = &mut self.role {
             let took = now.saturating_since(*began);
-            let grace = if self.was_taken { (took / 4).clamp(RING_GRACE_MIN, RING_GRACE_MAX) } else { Duration::ZERO };
+            let waits = self.was_taken && !is_followed;
+            let grace = if waits { (took / 4).clamp(RING_GRACE_MIN, RING_GRACE_MAX) } else { Duration::ZERO };
             *stage = RingStage::Grace { since: now, until: now + grace };
         }
     }
@@ -187,35 +300,68 @@ impl OpenSearches {
         Some(open)
     }
 
-    /// A neighbour says that it is done with a search; when it was asked, if it is still awaited. One that says so later than we
-    /// waited is awaited for longer from now on. What was never asked of it says nothing about its time.
-    pub(super) fn note_done(&mut self, now: Instant, peer: SocketAddr, query: &QueryId, asked_at: Option<Instant>) {
-        let missed = self.habits.get(&peer).and_then(|habit| habit.missed.as_ref());
-        let missed_at = missed.filter(|(missed, _)| missed == query).map(|(_, at)| *at);
-        let Some(asked_at) = asked_at.or(missed_at) else { return };
-        let mut took = now.saturating_since(asked_at);
-        let habit = self.habits.entry(peer).or_default();
-        if habit.missed.is_some() {
-            // It may have been away for a while: its time doubles with each search that it is late with.
-            took = took.min(habit.longest.map_or(LATE_FIRST, |longest| longest * 2));
+    /// A neighbour says something of a search for the first time; when it was asked, if it is still awaited. One that does so later
+    /// than we waited is awaited for longer from now on. What was never asked of it says nothing about its time: says whether it
+    /// was asked.
+    pub(super) fn note_word(
+        &mut self,
+        now: Instant,
+        peer: SocketAddr,
+        query: &QueryId,
+        asked_at: Option<Instant>,
+    ) -> bool {
+        let Some(habit) = self.habit_of_asked(peer, asked_at) else { return false };
+        let Some(took) = habit.took(now, query, asked_at, habit.word) else { return false };
+        if asked_at.is_none()
+            && let Some(missed) = habit.missed.iter_mut().find(|missed| missed.query == *query)
+            && std::mem::replace(&mut missed.heard, true)
+        {
+            return false;
         }
-        (habit.misses, habit.missed) = (0, None);
+        habit.word = Some(habit.word.map_or(took, |word| took.max(word * 7 / 8)));
+        true
+    }
+
+    /// Whether a neighbour says when it waits for others, as far as is known.
+    pub(super) fn note_reports(&mut self, peer: SocketAddr, reports: bool) {
+        if let Some(habit) = self.habits.get_mut(&peer) {
+            habit.reports = reports;
+        }
+    }
+
+    /// A neighbour says that it is done with a search, as above.
+    pub(super) fn note_done(&mut self, now: Instant, peer: SocketAddr, query: &QueryId, asked_at: Option<Instant>) {
+        let Some(habit) = self.habit_of_asked(peer, asked_at) else { return };
+        let Some(took) = habit.took(now, query, asked_at, habit.longest) else { return };
+        habit.misses = 0;
+        habit.missed.clear();
         habit.longest = Some(habit.longest.map_or(took, |longest| took.max(longest * 7 / 8)));
         habit.quickest = Some(habit.quickest.map_or(took, |quickest| took.min(quickest * 9 / 8)));
     }
 
+    /// What is remembered of a neighbour that may have been asked.
+    fn habit_of_asked(&mut self, peer: SocketAddr, asked_at: Option<Instant>) -> Option<&mut Habit> {
+        match asked_at {
+            Some(_) => Some(self.habits.entry(peer).or_default()),
+            None => self.habits.get_mut(&peer),
+        }
+    }
+
     /// A neighbour that was asked has not said in time that it is done.
-    pub(super) fn note_missed(&mut self, peer: SocketAddr, query: &QueryId, asked_at: Instant) {
+    pub(super) fn note_missed(&mut self, peer: SocketAddr, query: &QueryId, part: &Part) {
         let habit = self.habits.entry(peer).or_default();
         habit.misses += 1;
-        habit.missed = Some((query.clone(), asked_at));
+        if habit.missed.len() >= MISSED_KEPT {
+            habit.missed.pop_front();
+        }
+        habit.missed.push_back(Missed { query: query.clone(), asked_at: part.asked_at, heard: part.heard });
     }
 
     pub(super) fn check_invariants(&self) {
         assert_eq!(self.rows.len(), self.by_query.len(), "each open search has its query");
         let relayed = |(id, open): (&OpenId, &Open)| match &open.role {
             Role::Relayed { sender, askers, .. } => {
-                assert!(askers.len() <= OPEN_ASKERS_MAX, "those that wait for one search are bounded");
+                askers.check_invariants();
                 Some((*sender, id.0))
             }
             Role::Ring { .. } => None,

@@ -2,7 +2,7 @@
 //! ([`end`](super::end)).
 
 use super::SearchMachine;
-use super::open::{Open, Role, wait_for_ttl};
+use super::open::{Askers, Open, Role, wait_for_ttl};
 use crate::id::{ExchangeId, QueryId};
 use crate::library::Query;
 use crate::node::contract::Action;
@@ -10,11 +10,11 @@ use crate::node::cx::Cx;
 use crate::node::fair_queue::{Origin, Room, Sender};
 use crate::node::ids::OpenId;
 use crate::node::limits::{
-    DONE_MARGIN, DONE_STEP, OPEN_ASKERS_MAX, OPEN_SEARCHES_MAX, OPEN_SEARCHES_PER_NETWORK_MAX, WIDEN_BY_ONE_BELOW,
-    WIDEN_DELAY,
+    DONE_MARGIN, DONE_STEP, OPEN_SEARCHES_MAX, OPEN_SEARCHES_PER_NETWORK_MAX, WIDEN_BY_ONE_BELOW, WIDEN_DELAY,
 };
 use crate::node::network::NetworkMachine;
-use crate::wire::{Search, SearchDone};
+use crate::time::Instant;
+use crate::wire::{Search, SearchDone, SearchReport};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
@@ -56,7 +56,7 @@ impl SearchMachine {
         let is_leaf = is_cut && sender.origin() == Origin::PassedOn;
         let wait = if is_leaf { DONE_STEP } else { wait_for_ttl(ttl) - DONE_MARGIN };
         let search = Search { ttl, ..search.clone() };
-        let (askers, query) = (vec![exchange], search.id.clone());
+        let (askers, query) = (Askers::new(exchange, cx.now), search.id.clone());
         let (widen_at, known) = (None, BTreeMap::new());
         let role = Role::Relayed { askers, sender, search, reached: ttl, widen_at, known, answers: 0, is_leaf };
         let id = self.open_searches.insert(query, role, cx.now + wait);
@@ -81,9 +81,7 @@ impl SearchMachine {
         open.cut |= is_cut;
         open.deadline = open.deadline.max(cx.now + (wait_for_ttl(ttl) - DONE_MARGIN));
         open.is_asking = true;
-        if askers.len() < OPEN_ASKERS_MAX {
-            askers.push(exchange);
-        } else {
+        if !askers.push(exchange, cx.now) {
             self.turn_away(cx, exchange, query);
         }
         Some(id)
@@ -122,32 +120,48 @@ impl SearchMachine {
             *widen_at = Some(widen_at.map_or(at, |earlier| earlier.min(at)));
         }
         *deadline = (*deadline).max(cx.now + (wait_for_ttl(ttl) - DONE_MARGIN));
-        let done = std::mem::replace(askers, vec![exchange]);
-        done.into_iter().for_each(|asker| self.say_done(cx, asker, &wider.id, false, Some(ttl)));
+        let done = std::mem::replace(askers, Askers::new(exchange, cx.now));
+        done.into_all().into_iter().for_each(|asker| self.say_done(cx, asker, &wider.id, false, Some(ttl)));
         self.change_open(cx, network, id, |_| {});
         true
     }
 
     /// A copy came again, and `highest` is the highest TTL of the copies so far.
-    pub(super) fn on_repeated(&mut self, cx: &mut Cx, exchange: ExchangeId, query: &QueryId, ttl: u8, highest: u8) {
-        let id = self.open_searches.by_query.get(query);
-        if let Some(Open { role, .. }) = id.and_then(|id| self.open_searches.rows.get_mut(id))
-            && let Role::Relayed { askers, search, .. } = role
+    pub(super) fn on_repeated(
+        &mut self,
+        cx: &mut Cx,
+        network: &mut NetworkMachine,
+        exchange: ExchangeId,
+        query: &QueryId,
+        (ttl, highest): (u8, u8),
+    ) {
+        if let Some(id) = self.open_searches.by_query.get(query).copied()
+            && let Some(Open { role: Role::Relayed { askers, search, .. }, .. }) = self.open_searches.rows.get_mut(&id)
             && ttl >= search.ttl
         {
-            if askers.len() < OPEN_ASKERS_MAX {
-                return askers.push(exchange);
+            if !askers.push(exchange, cx.now) {
+                self.turn_away(cx, exchange, query);
             }
-            return self.turn_away(cx, exchange, query);
+            return self.change_open(cx, network, id, |_| {});
         }
         self.say_done(cx, exchange, query, false, Some(highest));
+    }
+
+    /// Tells those that have waited for a while that a search goes on. When others are to be told, if there are any.
+    pub(super) fn report_waiting(&mut self, cx: &mut Cx, id: OpenId) -> Option<Instant> {
+        let Open { role, query, .. } = self.open_searches.rows.get_mut(&id)?;
+        let Role::Relayed { askers, is_leaf: false, .. } = role else { return None };
+        for exchange in askers.take_untold(cx.now) {
+            cx.out.act(Action::Report { exchange: *exchange, report: SearchReport::Waits(query.clone()) });
+        }
+        askers.tell_at()
     }
 
     /// Says that we are done with a search, and the highest TTL with which it came.
     pub(super) fn say_done(&mut self, cx: &mut Cx, exchange: ExchangeId, query: &QueryId, cut: bool, ttl: Option<u8>) {
         if query.asks_for_end() {
-            let done = SearchDone { id: query.clone(), cut, ttl };
-            cx.out.act(Action::SayDone { exchange, done });
+            let report = SearchReport::Done(SearchDone { id: query.clone(), cut, ttl, reports: true });
+            cx.out.act(Action::Report { exchange, report });
         }
     }
 

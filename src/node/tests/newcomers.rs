@@ -8,7 +8,7 @@ use crate::fault::DialFault;
 use crate::id::{ExchangeId, QueryId};
 use crate::node::contract::{Event, NodeConfig, Response};
 use crate::node::speech::Evidence;
-use crate::wire::{ListedPeer, Message, SearchDone};
+use crate::wire::{ListedPeer, Message, SearchDone, SearchReport};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -107,8 +107,8 @@ fn search_quickly(rig: &mut Rig) -> Option<ExchangeId> {
         match &messages[..] {
             [Message::Search(search)] => {
                 rig.deliver(exchange);
-                let done = SearchDone { id: search.id.clone(), cut: false, ttl: None };
-                rig.handle(Event::SearchDone { peer: to, done });
+                let done = SearchDone { id: search.id.clone(), cut: false, ttl: None, reports: true };
+                rig.handle(Event::SearchReport { peer: to, report: SearchReport::Done(done) });
             }
             _ => list = Some(exchange),
         }
@@ -270,6 +270,71 @@ fn whoever_does_not_answer_as_a_p1_node_does_gets_no_place() {
     let asked = contacts(&mut rig);
     rig.fail(asked[0].0, crate::fault::DialFault::Refused);
     assert_eq!(peers(&mut rig).len(), 1, "and no row");
+}
+
+/// Lets 10 minutes pass in which all that is asked is answered, and the node's lists name 40 peers; calls `each` every second.
+/// How many seconds lie between the announcements that no search has come.
+fn unheard_after(rig: &mut Rig, mut each: impl FnMut(&mut Rig)) -> Vec<u32> {
+    let (mut gaps, mut gap) = (Vec::new(), 0);
+    for _ in 0..600 {
+        rig.pass(Duration::from_secs(1));
+        each(rig);
+        gap += 1;
+        for (exchange, _, messages) in rig.dials() {
+            match &messages[..] {
+                [Message::FirstContact { id, .. }] => {
+                    assert!(id.is_unheard());
+                    gaps.push(std::mem::take(&mut gap));
+                    rig.succeed(exchange, Response::SpeaksP1);
+                }
+                [Message::RequestPeerList { .. }] => {
+                    let rows = (1..=40).map(in_network).chain([us()]).map(|addr| ListedPeer { addr, p1: true });
+                    rig.succeed(exchange, Response::PeerList(rows.collect()));
+                }
+                _ => rig.deliver(exchange),
+            }
+        }
+    }
+    gaps
+}
+
+#[test]
+fn a_node_to_which_no_search_comes_announces_itself_to_one_more_less_and_less_often() {
+    let mut rig = node_that_registers();
+    list_with_p1(&mut rig, (1..=40).map(in_network));
+    let told = contacts(&mut rig);
+    told.iter().for_each(|(exchange, _)| rig.succeed(*exchange, Response::SpeaksP1));
+    let gaps = unheard_after(&mut rig, |_| {});
+    assert!((4..=7).contains(&gaps.len()), "{gaps:?}");
+    let (first, later) = (gaps[1], gaps[gaps.len() - 1]);
+    assert!(gaps[0] >= 30 && first >= 60 && later >= 120, "{gaps:?}");
+    let mut n = 0;
+    let gaps = unheard_after(&mut rig, |rig| {
+        n += 1;
+        if n % 20 == 0 {
+            rig.request(in_network(3), query(format!("q{n}").as_bytes(), "song", peer(200), 3));
+        }
+    });
+    assert!(gaps.len() <= 1, "it is heard: {gaps:?}");
+}
+
+#[test]
+fn whoever_hears_nothing_is_asked_back_by_those_that_do_hear_searches_alone() {
+    let mut rig = settled(vec![in_network(1)]);
+    let unheard = |rig: &mut Rig, n: u8| {
+        let from = SocketAddr::new(in_network(n).ip(), 50_000);
+        let id = QueryId::p1(QueryId::unheard(7));
+        rig.request(from, Message::FirstContact { id, requester: in_network(n) });
+        contacts(rig).len()
+    };
+    assert_eq!(unheard(&mut rig, 20), 0, "nobody searches");
+    rig.request(peer(3), query(b"q1", "song", peer(200), 0));
+    rig.pass(Duration::from_secs(20));
+    assert_eq!(unheard(&mut rig, 20), 1);
+    rig.pass(Duration::from_secs(20));
+    assert_eq!(unheard(&mut rig, 21), 0, "nobody searches any more");
+    announce(&mut rig, in_network(21), in_network(21));
+    assert_eq!(contacts(&mut rig).len(), 1, "a newcomer is asked back in any case");
 }
 
 /// What a forger can cause: nothing towards others, and some connections to itself.

@@ -1,10 +1,10 @@
 //! Searches of others that somebody waits for, and copies of them that come again.
 
 use super::rig::*;
-use super::search_end::{among_p1, copies, ms, said, say, span_to_end};
+use super::search_end::{among_p1, copies, ms, said, say, say_waits, span_to_end};
 use crate::id::{ExchangeId, QueryId};
 use crate::node::contract::{Action, Event};
-use crate::wire::{Message, SearchDone};
+use crate::wire::{Message, SearchDone, SearchReport};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -44,8 +44,10 @@ fn a_copy_that_reaches_further_is_sent_on_to_those_that_it_has_not_come_to() {
     let (id, ttl, to) = copies(&mut rig);
     assert_eq!((ttl, to.len()), (1, 3));
     for (peer, ttl) in [(peer(1), 4), (peer(2), 3)] {
-        rig.handle(Event::SearchDone { peer, done: SearchDone { id: id.clone(), cut: false, ttl: Some(ttl) } });
+        let done = SearchDone { id: id.clone(), cut: false, ttl: Some(ttl), reports: true };
+        rig.handle(Event::SearchReport { peer, report: SearchReport::Done(done) });
     }
+    say_waits(&mut rig, peer(6), &id);
     let wider = copy(&mut rig, peer(4), 1, 4);
     assert_eq!(said(&mut rig), [(first, false)], "the wider one waits in its place");
     assert!(rig.dials().is_empty(), "a still wider one may come");
@@ -57,7 +59,7 @@ fn a_copy_that_reaches_further_is_sent_on_to_those_that_it_has_not_come_to() {
     assert_eq!(said(&mut rig), [(widest, false)]);
     let again = copy(&mut rig, peer(3), 1, 2);
     let done = rig.take(|order| match order {
-        Action::SayDone { exchange, done } => Some((*exchange, done.ttl)),
+        Action::Report { exchange, report: SearchReport::Done(done) } => Some((*exchange, done.ttl)),
         _ => None,
     });
     assert_eq!(done, [(again, Some(5))]);
@@ -67,7 +69,8 @@ fn a_copy_that_reaches_further_is_sent_on_to_those_that_it_has_not_come_to() {
 fn one_hop_more_is_not_worth_a_copy_where_some_are_left() {
     let mut rig = among_p1(&[peer(1)], &[]);
     let first = copy(&mut rig, peer(3), 1, 3);
-    copies(&mut rig);
+    let (id, ..) = copies(&mut rig);
+    say_waits(&mut rig, peer(1), &id);
     let wider = copy(&mut rig, peer(4), 1, 4);
     assert_eq!(said(&mut rig), [(first, false)]);
     rig.pass(ms(200));
@@ -87,7 +90,8 @@ fn a_node_gives_up_before_those_that_wait_for_it() {
         let mut rig = among_p1(&[peer(1)], &[]);
         let first = copy(&mut rig, peer(3), 1, ttl);
         let began = rig.now;
-        copies(&mut rig);
+        let (id, ..) = copies(&mut rig);
+        say_waits(&mut rig, peer(1), &id);
         let done = loop {
             rig.jump();
             let done = said(&mut rig);
@@ -130,7 +134,8 @@ fn a_search_that_does_not_ask_for_its_end_costs_nothing() {
 
 /// What a neighbour says about a search that came to it with this TTL.
 fn say_reached(rig: &mut Rig, peer: SocketAddr, id: &QueryId, ttl: u8) {
-    rig.handle(Event::SearchDone { peer, done: SearchDone { id: id.clone(), cut: false, ttl: Some(ttl) } });
+    let done = SearchDone { id: id.clone(), cut: false, ttl: Some(ttl), reports: true };
+    rig.handle(Event::SearchReport { peer, report: SearchReport::Done(done) });
 }
 
 /// Whoever has seen the ID of a ring can send a copy of it, with a higher TTL, to the neighbours of who searches: they wait
@@ -187,6 +192,7 @@ fn a_search_is_awaited_as_long_as_its_own_ttl_says_whatever_came_under_its_id_be
     let honest = copy(&mut rig, peer(3), 1, 3);
     let (id, ttl, _) = copies(&mut rig);
     assert_eq!(ttl, 2);
+    say_waits(&mut rig, peer(1), &id);
     rig.pass(ms(390));
     assert_eq!(said(&mut rig), [], "those behind us may take so long");
     say(&mut rig, peer(1), &id, false);
@@ -223,5 +229,5 @@ fn a_neighbour_has_its_time_back_for_the_search_that_it_was_late_with_and_for_no
     let whole = span(&mut rig, Some(false));
     let half = span(&mut rig, Some(true));
     assert!(half < whole, "{half:?} of {whole:?}: what it was never asked does not count");
-    assert_eq!(span(&mut rig, None), whole, "it was late, and is known to be slower now");
+    assert!(span(&mut rig, None) >= whole, "it was late, and is known to be slower now");
 }

@@ -7,7 +7,7 @@ use crate::fault::DialFault;
 use crate::id::{ContentHash, ExchangeId, QueryId};
 use crate::node::contract::{Action, Event};
 use crate::node::speech::Evidence;
-use crate::wire::{Attributes, Listed, Message, SearchDone};
+use crate::wire::{Attributes, Listed, Message, SearchDone, SearchReport};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -38,13 +38,19 @@ pub(super) fn copies(rig: &mut Rig) -> (QueryId, u8, Vec<SocketAddr>) {
 }
 
 pub(super) fn say(rig: &mut Rig, peer: SocketAddr, id: &QueryId, cut: bool) {
-    rig.handle(Event::SearchDone { peer, done: SearchDone { id: id.clone(), cut, ttl: None } });
+    let done = SearchDone { id: id.clone(), cut, ttl: None, reports: true };
+    rig.handle(Event::SearchReport { peer, report: SearchReport::Done(done) });
 }
 
-/// What was said on the streams of others.
+/// A neighbour says that it waits for others.
+pub(super) fn say_waits(rig: &mut Rig, peer: SocketAddr, id: &QueryId) {
+    rig.handle(Event::SearchReport { peer, report: SearchReport::Waits(id.clone()) });
+}
+
+/// Who was told that they are done with.
 pub(super) fn said(rig: &mut Rig) -> Vec<(ExchangeId, bool)> {
     rig.take(|order| match order {
-        Action::SayDone { exchange, done } => Some((*exchange, done.cut)),
+        Action::Report { exchange, report: SearchReport::Done(done) } => Some((*exchange, done.cut)),
         _ => None,
     })
 }
@@ -109,6 +115,7 @@ fn whoever_says_that_it_is_done_says_so_for_itself_alone() {
         say(&mut rig, liar, &id, false);
     }
     say(&mut rig, peer(2), &QueryId::p1_ending(99), false);
+    say_waits(&mut rig, peer(2), &id);
     rig.pass(ms(350));
     assert!(!rig.notices().iter().any(|notice| matches!(notice, Notice::SearchDone { .. })), "the second is awaited");
     assert!(rig.dials().is_empty());
@@ -116,28 +123,156 @@ fn whoever_says_that_it_is_done_says_so_for_itself_alone() {
     assert!(span_to_end(&mut rig).0 <= ms(200));
 }
 
+/// Searches beside a neighbour that is done at once, and one that waits for others, if `waits`, and is never done: how long it takes.
+fn span_beside_silent(rig: &mut Rig, waits: bool) -> Duration {
+    rig.search_within("song", Some(1));
+    let (id, ..) = copies(rig);
+    say(rig, peer(1), &id, false);
+    if waits {
+        say_waits(rig, peer(2), &id);
+    }
+    span_to_end(rig).0
+}
+
 #[test]
-fn a_neighbour_that_never_says_so_holds_a_search_for_less_and_less_time() {
-    let mut rig = among_p1(&[peer(1), peer(2)], &[]);
-    let mut spans = Vec::new();
-    for _ in 0..5 {
+fn a_neighbour_that_is_never_done_holds_a_search_for_less_and_less_time() {
+    for (waits, first) in [(false, ms(313)), (true, ms(500))] {
+        let mut rig = among_p1(&[peer(1), peer(2)], &[]);
+        let spans: Vec<_> = (0..5).map(|_| span_beside_silent(&mut rig, waits)).collect();
+        assert_eq!(spans[0], first, "and a little for hits: {waits}");
+        assert!(spans.is_sorted_by(|one, next| one >= next) && spans[4] <= ms(100), "{spans:?}");
+        // And it has its time again when it is done.
         rig.search_within("song", Some(1));
         let (id, ..) = copies(&mut rig);
         say(&mut rig, peer(1), &id, false);
-        spans.push(span_to_end(&mut rig).0);
+        say(&mut rig, peer(2), &id, false);
+        assert_eq!(span_to_end(&mut rig).0, ms(50));
+        assert!(span_beside_silent(&mut rig, true) >= ms(400));
     }
-    assert_eq!(spans[0], ms(500), "400 ms, and a little for hits");
-    assert!(spans.is_sorted_by(|one, next| one >= next) && spans[4] <= ms(100), "{spans:?}");
-    // And it has its time again when it says so.
+}
+
+/// Sends the one neighbour a search, which takes so long to reach it; the ID.
+fn reach(rig: &mut Rig, took: Duration) -> QueryId {
     rig.search_within("song", Some(1));
-    let (id, ..) = copies(&mut rig);
+    let (exchange, _, message) = rig.dial();
+    let Message::Search(search) = message else { panic!("{message:?}") };
+    rig.pass(took);
+    rig.deliver(exchange);
+    search.id
+}
+
+/// How long a neighbour that says nothing is awaited since the search has reached it, which took so long: the search ends after
+/// that and a quarter of both.
+fn given_up_after(rig: &mut Rig, took: Duration) -> Duration {
+    let span = span_to_end(rig).0;
+    // Deadlines are rounded up to milliseconds.
+    let expected = |wait: u64| ms(wait) + ((ms(wait) + took) / 4).clamp(ms(50), ms(200));
+    let fits = |wait: &u64| (expected(*wait)..expected(*wait) + ms(1)).contains(&span);
+    ms((1..2_000).find(fits).expect("a span with its grace"))
+}
+
+#[test]
+fn a_neighbour_that_is_far_away_or_busy_has_time_for_its_first_word() {
+    // As long as it has said nothing at all, how long it took to reach it counts.
+    for (took, wait) in [(ms(0), ms(250)), (ms(40), ms(370)), (ms(300), ms(400))] {
+        let mut rig = among_p1(&[peer(1)], &[]);
+        reach(&mut rig, took);
+        assert_eq!(given_up_after(&mut rig, took), wait, "{took:?}");
+    }
+    for (word, wait) in [(ms(5), ms(100)), (ms(60), ms(240))] {
+        let mut rig = among_p1(&[peer(1)], &[]);
+        let id = reach(&mut rig, ms(0));
+        rig.pass(word);
+        say(&mut rig, peer(1), &id, false);
+        span_to_end(&mut rig);
+        reach(&mut rig, ms(0));
+        assert_eq!(given_up_after(&mut rig, ms(0)), wait, "{word:?}");
+    }
+}
+
+#[test]
+fn a_neighbour_of_an_earlier_version_has_as_much_time_as_one_that_waits() {
+    let mut rig = among_p1(&[peer(1)], &[]);
+    let id = reach(&mut rig, ms(0));
+    let done = SearchDone { id, cut: false, ttl: None, reports: false };
+    rig.handle(Event::SearchReport { peer: peer(1), report: SearchReport::Done(done) });
+    span_to_end(&mut rig);
+    reach(&mut rig, ms(0));
+    assert_eq!(given_up_after(&mut rig, ms(0)), ms(400));
+}
+
+#[test]
+fn a_late_word_of_one_ring_gives_the_neighbour_time_for_the_next() {
+    let mut rig = among_p1(&[peer(1)], &[]);
+    let id = reach(&mut rig, ms(0));
+    rig.pass(ms(5));
     say(&mut rig, peer(1), &id, false);
-    say(&mut rig, peer(2), &id, false);
-    rig.search_within("song", Some(1));
+    span_to_end(&mut rig);
+    rig.search("song");
+    let (first, ..) = copies(&mut rig);
+    rig.pass(ms(101));
+    let (second, ..) = copies(&mut rig);
+    rig.pass(ms(80));
+    say_waits(&mut rig, peer(1), &first);
+    rig.pass(ms(80));
+    let is_over = rig.notices().iter().any(|notice| matches!(notice, Notice::SearchDone { .. }));
+    assert!(!is_over, "its word of the first ring came after 180 ms: it has time for that of the second");
+    say(&mut rig, peer(1), &second, false);
+    assert_eq!(span_to_end(&mut rig).1, None);
+}
+
+#[test]
+fn a_neighbour_that_is_late_with_each_of_many_searches_is_known_to_be_so() {
+    let mut rig = among_p1(&[peer(1)], &[]);
+    let mut asked = Vec::new();
+    for n in 0..60 {
+        copy(&mut rig, peer(3), n, 3);
+        let dials = rig.dials();
+        dials.iter().for_each(|(exchange, ..)| rig.deliver(*exchange));
+        asked.push(QueryId::p1_ending(n << 4));
+        // Its words come 300 ms after the searches, which come every 50 ms.
+        rig.pass(ms(50));
+        if let Some(late) = asked.len().checked_sub(6) {
+            say(&mut rig, peer(1), &asked[late], false);
+        }
+    }
+    let done = said(&mut rig);
+    assert!(done.iter().rev().take(20).all(|(_, cut)| !cut), "the last ones have waited for it: {done:?}");
+}
+
+#[test]
+fn those_that_wait_are_told_once_that_a_search_goes_on() {
+    let mut rig = among_p1(&[peer(1)], &[]);
+    let waits = |rig: &mut Rig| {
+        rig.take(|order| match order {
+            Action::Report { exchange, report: SearchReport::Waits(_) } => Some(*exchange),
+            _ => None,
+        })
+    };
+    let quick = copy(&mut rig, peer(3), 1, 3);
     let (id, ..) = copies(&mut rig);
+    rig.pass(ms(19));
     say(&mut rig, peer(1), &id, false);
-    assert_eq!(span_to_end(&mut rig).0, ms(50));
-    assert!(span_to_end(&mut rig).0 >= ms(350));
+    rig.pass(ms(100));
+    assert_eq!((waits(&mut rig), said(&mut rig)), (vec![], vec![(quick, false)]), "it is done before");
+
+    let first = copy(&mut rig, peer(3), 2, 3);
+    let (id, ..) = copies(&mut rig);
+    say_waits(&mut rig, peer(1), &id);
+    let second = copy(&mut rig, peer(4), 2, 3);
+    rig.pass(ms(20));
+    assert_eq!(waits(&mut rig), [first, second]);
+    let late = copy(&mut rig, peer(5), 2, 3);
+    rig.pass(ms(20));
+    assert_eq!(waits(&mut rig), [late], "the others know");
+    let wider = copy(&mut rig, peer(6), 2, 4);
+    rig.pass(ms(20));
+    assert_eq!((waits(&mut rig), said(&mut rig).len()), (vec![wider], 3));
+    // Where the TTL ends nothing is said, nor of a search that does not ask for it.
+    copy(&mut rig, peer(3), 3, 0);
+    rig.request(peer(3), query(b"p1-0000000000000001", "song", peer(200), 3));
+    rig.pass(ms(50));
+    assert_eq!(waits(&mut rig), []);
 }
 
 #[test]
@@ -234,9 +369,10 @@ fn several_who_have_the_very_file_end_a_search() {
     };
     let by_hash = format!("b3={}", ContentHash([7; 32]));
     for (text, name) in [("song.ogg", "music/song.ogg"), (&by_hash, "other.ogg")] {
-        let mut rig = among_p1(&[peer(1)], &[]);
+        let mut rig = among_p1(&[peer(1), peer(90)], &[]);
         rig.search(text);
         let (id, ..) = copies(&mut rig);
+        say(&mut rig, peer(90), &id, true);
         for n in 1..25 {
             rig.hit(&id, peer(n), of(name));
             rig.hit(&id, peer(n), of("again.ogg"));

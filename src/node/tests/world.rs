@@ -10,7 +10,7 @@ use crate::node::contract::{
     Action, CheckedPart, CommittedPart, Dialled, Event, NodeConfig, OpenedPart, Remembered, Response,
 };
 use crate::time::Instant;
-use crate::wire::{Attributes, Listed, Message, SearchDone};
+use crate::wire::{Attributes, Listed, Message, SearchReport};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -155,7 +155,7 @@ impl World {
             }
             Action::AnswerFirstContact { exchange } => self.answer(place, exchange, Ok(Response::SpeaksP1)),
             Action::Close { exchange } => self.answer(place, exchange, Ok(Response::Delivered)),
-            Action::SayDone { exchange, done } => self.say_done(place, exchange, done),
+            Action::Report { exchange, report } => self.report(place, exchange, report),
             Action::Refuse { exchange, .. } => self.answer(place, exchange, Err(DialFault::Reset)),
             Action::SendFile { exchange, name } => {
                 let bytes = here.node.library().get(name.as_bytes()).expect("a shared file").meta.size;
@@ -252,10 +252,10 @@ impl World {
         }
     }
 
-    fn say_done(&mut self, server: usize, exchange: ExchangeId, done: SearchDone) {
+    fn report(&mut self, server: usize, exchange: ExchangeId, report: SearchReport) {
         if let Some(place) = self.streams.get(&(server, exchange)) {
             let peer = self.places[server].endpoint;
-            self.events.push_back((*place, Event::SearchDone { peer, done }));
+            self.events.push_back((*place, Event::SearchReport { peer, report }));
         }
     }
 

@@ -38,12 +38,14 @@ struct Tally {
     copies: u64,
     hits: u64,
     dones: u64,
+    /// Reports of peers that wait for others.
+    waits: u64,
     took: Duration,
 }
 
 impl Tally {
     fn messages(&self) -> u64 {
-        self.copies + self.hits + self.dones
+        self.copies + self.hits + self.dones + self.waits
     }
 
     fn add(&mut self, other: &Self) {
@@ -57,6 +59,7 @@ impl Tally {
         self.copies += other.copies;
         self.hits += other.hits;
         self.dones += other.dones;
+        self.waits += other.waits;
         self.took += other.took;
     }
 }
@@ -134,7 +137,7 @@ fn searched(network: &mut Network, text: &'static str) -> Tally {
         let users: Vec<_> = network.nodes.iter().filter(|node| !holders.contains(&world.addr(**node))).collect();
         let user = **world.random.pick(&users);
         world.traffic.clear();
-        world.dones = 0;
+        (world.dones, world.waits) = (0, 0);
         world.record = true;
         let began: Instant = world.now;
         let (rows, _) = world.search(user, text);
@@ -143,6 +146,19 @@ fn searched(network: &mut Network, text: &'static str) -> Tally {
         world.run_for(seconds(10));
         world.record = false;
         let sources: BTreeSet<_> = rows.iter().flat_map(|row| row.sources.iter().copied()).collect();
+        for missed in holders.difference(&sources).filter(|_| holders.len() <= ENOUGH) {
+            let mut has = |node: &&HostId| world.neighbours(**node).iter().any(|(addr, _)| addr == missed);
+            let having = network.nodes.iter().filter(&mut has).count();
+            println!("{text}: {missed} is missed, which is a neighbour of {having} nodes");
+        }
+        let passes_on = |node: &&HostId| {
+            world.traffic.iter().any(|sent| sent.from == **node && matches!(sent.message, Message::Search(_)))
+        };
+        println!(
+            "{text}: {} of {} nodes pass it on",
+            network.nodes.iter().filter(passes_on).count(),
+            network.nodes.len()
+        );
         let count = |is: fn(&Message) -> bool| world.traffic.iter().filter(|sent| is(&sent.message)).count() as u64;
         tally.add(&Tally {
             searches: 1,
@@ -155,6 +171,7 @@ fn searched(network: &mut Network, text: &'static str) -> Tally {
             copies: count(|message| matches!(message, Message::Search(_))),
             hits: count(|message| matches!(message, Message::SearchResponse(_))),
             dones: world.dones,
+            waits: world.waits,
             took,
         });
     }
@@ -210,20 +227,11 @@ fn searches_find_no_less_than_before_and_cost_no_more_messages() {
     }
 }
 
-/// The seeds 3 to 6 are as this one.
 #[test]
 fn searches_find_no_less_than_before_in_a_network_of_a_thousand() {
-    for seed in seeds(&[2]) {
+    for seed in seeds(&[1, 2]) {
         assert_no_worse(seed, BEFORE[4]);
     }
-}
-
-/// With this seed less is found than before: 216 of 220; the four are hits for `some`. No more may be missed.
-#[test]
-fn searches_miss_four_sources_at_most_in_a_network_of_a_thousand() {
-    let (peers, old_percent, before) = BEFORE[4];
-    let sum = trial(1, peers, old_percent, 1..=60);
-    assert!(sum.recalled + 4 >= before[0].0 && sum.messages() <= before[0].1, "{sum:?}");
 }
 
 /// Round trips of 150 ms everywhere, and of 2 to 300 ms.

@@ -9,7 +9,7 @@ use crate::driver::socket::{ReadStep, Socket, Step};
 use crate::fault::DialFault;
 use crate::id::ExchangeId;
 use crate::time::Instant;
-use crate::wire::{DoneReader, Message, STREAM_IDLE_MAX, SearchDone};
+use crate::wire::{Message, ReportReader, STREAM_IDLE_MAX, SearchReport};
 use mio::net::TcpStream;
 use mio::{Registry, Token};
 use std::collections::VecDeque;
@@ -65,9 +65,9 @@ pub(crate) struct StreamLink {
     /// Bytes of the first in the queue that the system has taken.
     at: usize,
     idle_since: Instant,
-    reader: DoneReader,
+    reader: ReportReader,
     /// What the other side said of searches, and nobody has taken yet.
-    done_lines: Vec<SearchDone>,
+    reports: Vec<SearchReport>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,7 +98,7 @@ impl StreamLink {
         match connected {
             Ok(socket) => {
                 let until = now + connect_max.min(STREAM_STUCK_MAX);
-                let (reader, done_lines) = (DoneReader::default(), Vec::new());
+                let (reader, reports) = (ReportReader::default(), Vec::new());
                 Ok(Self {
                     to,
                     socket,
@@ -107,7 +107,7 @@ impl StreamLink {
                     at: 0,
                     idle_since: now,
                     reader,
-                    done_lines,
+                    reports,
                 })
             }
             Err(error) => Err((queue, dial_fault(&error))),
@@ -137,8 +137,8 @@ impl StreamLink {
     }
 
     /// What the other side has said since the last call.
-    pub(crate) fn take_done_lines(&mut self) -> Vec<SearchDone> {
-        std::mem::take(&mut self.done_lines)
+    pub(crate) fn take_reports(&mut self) -> Vec<SearchReport> {
+        std::mem::take(&mut self.reports)
     }
 
     /// Adds messages; gives them back when too many wait.
@@ -203,7 +203,7 @@ impl StreamLink {
         for _ in 0..READS_MAX {
             let read_max = scratch.len().min(READ_BYTES);
             match self.socket.read(&mut scratch[..read_max]).map_err(|error| dial_fault(&error))? {
-                ReadStep::Bytes(n) => self.reader.push(&scratch[..n], &mut self.done_lines),
+                ReadStep::Bytes(n) => self.reader.push(&scratch[..n], &mut self.reports),
                 ReadStep::Blocked(blocked) => {
                     next = Step::Wait(blocked);
                     break;

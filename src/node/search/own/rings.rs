@@ -209,6 +209,13 @@ impl SearchMachine {
         self.finish_search(cx, id, error);
     }
 
+    /// Whether the last ring follows the one that is out if that did not reach all: almost nothing was found nearby.
+    pub(in crate::node) fn is_ring_followed(&self, id: SearchId) -> bool {
+        let row = self.searches.rows.get(&id);
+        let is_last = !row.is_some_and(|row| matches!(&row.stage, Stage::Ringing(rings) if !rings.ahead.is_empty()));
+        !is_last && !self.has_enough(id, RINGS_SKIPPED_BELOW)
+    }
+
     /// A copy reached a neighbour, or did not. A base peer says no more than that; one that speaks `p1` says when it is done.
     pub(in crate::node) fn on_ring_dial_ended(
         &mut self,

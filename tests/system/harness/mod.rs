@@ -18,6 +18,7 @@ mod p1;
 mod parts;
 mod process;
 mod wire;
+mod workers;
 
 pub(crate) use clock::{LIMIT, Stopwatch, holds, pause, until, wait_for};
 pub(crate) use content::{
@@ -42,3 +43,4 @@ pub(crate) use process::{clean_command, free_port, run_pyrated};
 pub(crate) use wire::{
     Answer, End, Framing, ask, ask_from, connect_from, deliver, fetch, fetch_reset, lines, read_to_end, reset,
 };
+pub(crate) use workers::{LARGE, await_queued, finish, has_begun, request};

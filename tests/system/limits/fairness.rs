@@ -1,50 +1,26 @@
 //! Upload slots are shared fairly among addresses, whichever message asks for them.
 
-use crate::harness::{Daemon, End, LIMIT, Setup, await_hashed, connect_from, content_hash, read_to_end, until};
-use std::io::{ErrorKind, Write};
+use crate::harness::{
+    Daemon, End, LARGE, LIMIT, Setup, await_hashed, await_queued, connect_from, content_hash, finish, has_begun,
+    read_to_end, until,
+};
+use std::io::Write;
 use std::net::{Ipv4Addr, TcpStream};
-
-/// Larger than all socket buffers between the two: who does not read holds the worker.
-const LARGE: u64 = 24 << 20;
 
 const GREEDY: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 const MODEST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
 const THIRD: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 4);
 
 fn workers(count: u32) -> Daemon {
-    let setup = Setup::peer().set("max_workers", &count.to_string()).shares("small.txt", "small");
-    let file = std::fs::File::create(setup.share().join("large.bin")).expect("a fresh file");
-    file.set_len(LARGE).expect("a sparse file");
-    let peer = setup.start();
+    let peer = Setup::peer().set("max_workers", &count.to_string()).shares_large().start();
     await_hashed(&peer);
     peer
 }
 
 /// Asks for something large, as code 4 or as code 8.
 fn request(from: Ipv4Addr, peer: &Daemon, by_range: bool) -> TcpStream {
-    let message = if by_range { format!("8:0:{LARGE}:large.bin\n") } else { "4:large.bin\n".to_owned() };
-    let mut stream = connect_from(from, peer.listen()).expect("it accepts");
-    stream.write_all(message.as_bytes()).expect("it reads");
-    stream
-}
-
-fn has_begun(stream: &TcpStream) -> bool {
-    stream.set_nonblocking(true).expect("it can be polled");
-    let begun = match stream.peek(&mut [0]) {
-        Ok(count) => count == 1,
-        Err(error) => error.kind() != ErrorKind::WouldBlock,
-    };
-    stream.set_nonblocking(false).expect("it can block");
-    begun
-}
-
-fn finish(mut stream: TcpStream) {
-    let (bytes, end) = read_to_end(&mut stream);
-    assert!(bytes.len() as u64 == LARGE && end == End::Fin);
-}
-
-fn await_queued(peer: &Daemon, count: usize) {
-    until(&format!("{count} wait"), LIMIT, || peer.status()["commands_queued"] == count);
+    let message = if by_range { format!("8:0:{LARGE}:large.bin") } else { "4:large.bin".to_owned() };
+    crate::harness::request(from, peer, &message)
 }
 
 /// One address holds every worker and asks for more; another that comes last is served before the rest of the first.

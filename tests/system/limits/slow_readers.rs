@@ -1,7 +1,7 @@
 //! Who asks and does not read holds a worker, or a turn under the upload limit: only for as long as nobody else waits.
 
 use crate::harness::{
-    Daemon, End, LIMIT, Setup, Stopwatch, call_back_stream, connect_from, holds, pause, read_to_end, until,
+    Daemon, End, LARGE, LIMIT, Setup, Stopwatch, call_back_stream, connect_from, holds, pause, read_to_end, until,
 };
 use socket2::{Domain, SockRef, Socket, Type};
 use std::io::{Read, Write};
@@ -9,17 +9,12 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// Larger than all socket buffers between the two: who does not read holds what it has.
-const LARGE: u64 = 24 << 20;
-
 /// A peer that shares a large file, a small one, and many more, whose list takes long.
 fn sharer(setup: Setup) -> Daemon {
-    let mut setup = setup.shares("small.txt", "small");
+    let mut setup = setup.shares_large();
     for n in 0..2_000 {
         setup = setup.shares(format!("{n:0>200}"), "");
     }
-    let file = std::fs::File::create(setup.share().join("large.bin")).expect("a fresh file");
-    file.set_len(LARGE).expect("a sparse file");
     setup.start()
 }
 

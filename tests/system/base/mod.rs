@@ -1,0 +1,12 @@
+//! The network of 2013, and what any peer does: the registry, membership, searches, the share.
+
+mod base_neighbours;
+mod bootstrap;
+mod forwarding;
+mod hashing;
+mod lookups;
+mod membership;
+mod old_programs;
+mod search_outcomes;
+mod serving;
+mod share;

@@ -1,0 +1,12 @@
+//! The programs as their users have them: the control socket, `pyratectl`, the configuration, signals, files of state.
+
+mod abuse;
+mod calls;
+mod ctl;
+mod hup;
+mod lifecycle;
+mod reload;
+mod socket;
+mod state_files;
+mod tour;
+mod unconfigured;

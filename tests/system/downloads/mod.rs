@@ -1,0 +1,17 @@
+//! Downloads: from the first byte to the final name, over refusals, restarts and faults of the disk.
+
+mod broken;
+mod crash;
+mod disk;
+mod filesystems;
+mod finish;
+mod large;
+mod moves;
+mod orphans;
+mod queue;
+mod remembering;
+mod resume;
+mod stubborn;
+mod transfers;
+mod unverified;
+mod wishes;

@@ -1,0 +1,13 @@
+//! What many, greedy, slow or hostile peers can cause, and what honest ones still get.
+
+mod bounds;
+mod crowded;
+mod fairness;
+mod flooding;
+mod hostile;
+mod rate;
+mod refusals;
+mod slow_readers;
+mod strangers;
+mod turns;
+mod worker_queue;

@@ -64,7 +64,7 @@ fn describe(errno: i32) -> String {
 
 impl DiskFault {
     /// Whether no file can be created at the path because of the path itself.
-    pub fn rules_out_path(self) -> bool {
+    pub(crate) fn rules_out_path(self) -> bool {
         use DiskFault::{Denied, Exists, Missing, NotDirectory, Other, ReadOnly};
         let unusable = [nix::libc::ENAMETOOLONG, nix::libc::ELOOP, nix::libc::EINVAL];
         matches!(self, Denied | Exists | Missing | NotDirectory | ReadOnly)
@@ -74,7 +74,7 @@ impl DiskFault {
 
 impl DiskFault {
     /// Whether it tells what exists at a path. After any other error that is unknown.
-    pub fn is_finding(self) -> bool {
+    pub(crate) fn is_finding(self) -> bool {
         use DiskFault::{Changed, Denied, Exists, Missing, NotDirectory, NotRegular, Shrank};
         matches!(self, Changed | Denied | Exists | Missing | NotDirectory | NotRegular | Shrank)
     }
@@ -177,7 +177,7 @@ impl RefusalReason {
         [Self::Busy, Self::NoSuchFile, Self::Changed, Self::NotReadable, Self::NotHashed, Self::Leaving];
 
     /// The word for it on the wire.
-    pub const fn word(self) -> &'static str {
+    pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::Busy => "busy",
             Self::NoSuchFile => "no_such_file",
@@ -190,7 +190,7 @@ impl RefusalReason {
     }
 
     /// Reads a word from the wire; one of a later version is [`RefusalReason::Unknown`].
-    pub fn from_word(word: &[u8]) -> Self {
+    pub(crate) fn from_word(word: &[u8]) -> Self {
         Self::KNOWN.into_iter().find(|reason| reason.word().as_bytes() == word).unwrap_or(Self::Unknown)
     }
 }

@@ -20,11 +20,11 @@ pub struct ClientId(pub u64);
 
 /// One search or listing that this node made for a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SearchId(pub u32);
+pub(crate) struct SearchId(pub u32);
 
 /// One remembered hit, as users type it. Counts up from 1 and is not reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct HitId(pub u32);
+pub(crate) struct HitId(pub u32);
 
 /// One download, as users type it. Counts up from 1 and is not reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,7 +41,7 @@ pub struct FilesystemId {
 
 impl FilesystemId {
     /// Reads the form that [`FilesystemId`] is shown in.
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let (kind, number) = text.split_once(':')?;
         let hex = |text: &str| u64::from_str_radix(text, 16).ok();
         Some(Self { kind: hex(kind)?, number: hex(number)? })
@@ -55,7 +55,7 @@ impl fmt::Display for FilesystemId {
 }
 
 /// Longest query ID taken from the network, in bytes (PROTOCOL, Fields).
-pub const QUERY_ID_BYTES_MAX: usize = 128;
+pub(crate) const QUERY_ID_BYTES_MAX: usize = 128;
 
 /// The first three digits of the ID of a first contact whose sender no search has come to.
 const UNHEARD_MARK: u64 = 0xb00;
@@ -87,25 +87,25 @@ impl QueryId {
 
     /// A number for [`p1`](Self::p1) that names how many hits the requester takes of one peer (PROTOCOL, part 2, How many
     /// hits).
-    pub fn naming_hits_max(random: u64, hits_max: u32) -> u64 {
+    pub(crate) fn naming_hits_max(random: u64, hits_max: u32) -> u64 {
         let hits_max = u64::from(hits_max).min(HITS_MAX_NAMED);
         (HITS_MAX_MARK << 52) | (hits_max << 40) | (random & ((1 << 40) - 1))
     }
 
     /// How many hits the requester takes of one peer, if the ID says so.
-    pub fn hits_max(&self) -> Option<u32> {
+    pub(crate) fn hits_max(&self) -> Option<u32> {
         let number = self.number()?;
         (number >> 52 == HITS_MAX_MARK).then_some(((number >> 40) & HITS_MAX_NAMED) as u32)
     }
 
     /// A number for [`p1`](Self::p1) by which a first contact says that no search has come to its sender for a while (PROTOCOL,
     /// part 2, First contact).
-    pub fn unheard(random: u64) -> u64 {
+    pub(crate) fn unheard(random: u64) -> u64 {
         (UNHEARD_MARK << 52) | (random & ((1 << 52) - 1))
     }
 
     /// Whether a first contact says so.
-    pub fn is_unheard(&self) -> bool {
+    pub(crate) fn is_unheard(&self) -> bool {
         self.number().is_some_and(|number| number >> 52 == UNHEARD_MARK)
     }
 
@@ -116,12 +116,12 @@ impl QueryId {
     }
 
     /// The form of a query whose end is asked for (PROTOCOL, part 2, The end of a search): its last digit is `d`.
-    pub fn p1_ending(random: u64) -> Self {
+    pub(crate) fn p1_ending(random: u64) -> Self {
         Self::p1(random & !0xf | 0xd)
     }
 
     /// Whether nodes are to say when they are done with the query.
-    pub fn asks_for_end(&self) -> bool {
+    pub(crate) fn asks_for_end(&self) -> bool {
         self.is_p1() && self.0.ends_with(b"d")
     }
 
@@ -131,7 +131,7 @@ impl QueryId {
     }
 
     /// The bytes as they stand on the wire.
-    pub fn as_bytes(&self) -> &[u8] {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 }

@@ -88,8 +88,9 @@
 //! assert_eq!(keys, ["bootstrap_port", "max_workers"]);
 //! ```
 //!
-//! All other modules are internal: they are public, and hidden, where the programs or the tests in `tests/` use them.
-//! `contrib/doc/architecture.md` describes them and says which may import which.
+//! All modules are internal. Those that are public and hidden are so for the programs in `bin/` (`daemon`, `ctl`) and for
+//! the tests in `tests/`, which run [`node`] and [`bootstrap`] in a simulated network and speak the protocols themselves.
+//! `contrib/doc/architecture.md` describes all of them and says which may import which.
 
 #[doc(hidden)]
 pub mod bootstrap;
@@ -101,8 +102,7 @@ pub mod control;
 pub mod ctl;
 #[doc(hidden)]
 pub mod daemon;
-#[doc(hidden)]
-pub mod driver;
+pub(crate) mod driver;
 #[doc(hidden)]
 pub mod fault;
 #[doc(hidden)]
@@ -115,8 +115,7 @@ pub mod name;
 pub(crate) mod network;
 #[doc(hidden)]
 pub mod node;
-#[doc(hidden)]
-pub mod store;
+pub(crate) mod store;
 #[doc(hidden)]
 pub mod time;
 pub(crate) mod timer;

@@ -4,10 +4,10 @@ use std::borrow::Borrow;
 use std::fmt;
 
 /// Longest file name on the wire, in bytes: what still fits a message of 4 KiB beside the other fields.
-pub const FILE_NAME_BYTES_MAX: usize = 3800;
+pub(crate) const FILE_NAME_BYTES_MAX: usize = 3800;
 
 /// Longest single path component that common filesystems take, in bytes.
-pub const COMPONENT_BYTES_MAX: usize = 255;
+pub(crate) const COMPONENT_BYTES_MAX: usize = 255;
 
 /// Most bytes of an extension, with its dot: more is a sentence with a dot in it.
 const EXTENSION_BYTES_MAX: usize = 16;
@@ -15,7 +15,7 @@ const EXTENSION_BYTES_MAX: usize = 16;
 /// A shared file's name: the path relative to the share, components separated by `/`, without control bytes.
 ///
 /// Holding one proves nothing about safety as a path: it may be absolute or contain `..`. Files are served by looking
-/// it up in the library, and saved under [`FileName::safe_component`].
+/// it up in the library, and saved under `FileName::safe_component`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileName(Box<[u8]>);
 
@@ -38,7 +38,7 @@ impl FileName {
 
     /// One component under which a file of this name may be saved in a directory: the last component, at most 255
     /// bytes, never hidden, never `.` or `..`, and with `_` for characters that make the name look like another.
-    pub fn safe_component(&self) -> FileName {
+    pub(crate) fn safe_component(&self) -> FileName {
         let last = self.last_component();
         let mut safe: Vec<u8> = if last.first().is_none_or(|&b| b == b'.') { b"_".to_vec() } else { Vec::new() };
         for chunk in last.utf8_chunks() {
@@ -73,13 +73,13 @@ impl fmt::Debug for FileName {
 }
 
 /// What follows the last `/` of a path.
-pub fn last_component(path: &[u8]) -> &[u8] {
+pub(crate) fn last_component(path: &[u8]) -> &[u8] {
     path.rsplit(|&b| b == b'/').next().unwrap_or(path)
 }
 
 /// A component as stem and extension: that begins with the last dot, or with the one before it in `.tar.gz` and the like. It
 /// has at most 16 bytes, and may be empty.
-pub fn split_extension(component: &[u8]) -> (&[u8], &[u8]) {
+pub(crate) fn split_extension(component: &[u8]) -> (&[u8], &[u8]) {
     let dot = component.iter().rposition(|&byte| byte == b'.');
     let Some(dot) = dot.filter(|&at| at > 0 && component.len() - at <= EXTENSION_BYTES_MAX) else {
         return (component, b"");
@@ -90,7 +90,7 @@ pub fn split_extension(component: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// At most so many bytes from the front, and no UTF-8 sequence cut in half.
-pub fn cut(name: &[u8], bytes_max: usize) -> &[u8] {
+pub(crate) fn cut(name: &[u8], bytes_max: usize) -> &[u8] {
     let mut end = name.len().min(bytes_max);
     while end > 0 && end < name.len() && name[end] & 0xc0 == 0x80 {
         end -= 1;
@@ -99,7 +99,7 @@ pub fn cut(name: &[u8], bytes_max: usize) -> &[u8] {
 }
 
 /// Whether a byte may not stand in a file name: C0 control bytes and DEL.
-pub const fn is_control(byte: u8) -> bool {
+pub(crate) const fn is_control(byte: u8) -> bool {
     byte < 0x20 || byte == 0x7f
 }
 
@@ -108,7 +108,7 @@ pub const fn is_control(byte: u8) -> bool {
 /// Printable text stands as it is; control characters (C0, DEL, C1, and the marks that reorder or hide text), and bytes
 /// that are not UTF-8, are shown as `\n`, `\t`, `\\`, `\x1b` or `\u{202e}`.
 #[derive(Clone, Copy)]
-pub struct Escaped<'a>(pub &'a [u8]);
+pub(crate) struct Escaped<'a>(pub &'a [u8]);
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -131,7 +131,7 @@ impl fmt::Display for Escaped<'_> {
 }
 
 /// The bytes that [`Escaped`] shows as this text; `None` if the text is no escaped name.
-pub fn unescaped(text: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn unescaped(text: &[u8]) -> Option<Vec<u8>> {
     let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text);
     while let Some((&byte, after)) = rest.split_first() {
         if byte != b'\\' {
@@ -165,7 +165,7 @@ pub fn unescaped(text: &[u8]) -> Option<Vec<u8>> {
 
 /// Characters that nobody sees, whatever the font: Default_Ignorable_Code_Point (Unicode 17, DerivedCoreProperties.txt). It
 /// reserves ranges for the characters of this kind that may come, so that the list stays as it is.
-pub const fn is_default_ignorable(c: char) -> bool {
+pub(crate) const fn is_default_ignorable(c: char) -> bool {
     matches!(c,
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
         | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'

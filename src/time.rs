@@ -23,7 +23,7 @@ impl Instant {
     }
 
     /// Whole seconds since the epoch, as users and scripts read it.
-    pub const fn epoch_s(self) -> u64 {
+    pub(crate) const fn epoch_s(self) -> u64 {
         self.0 / 1000
     }
 

@@ -30,18 +30,18 @@ use std::time::Duration;
 use thiserror::Error;
 
 /// A peer that sends no keepalive for so long is dropped (PROTOCOL, code 3).
-pub const LEASE: Duration = Duration::from_secs(600);
+pub(crate) const LEASE: Duration = Duration::from_secs(600);
 
 /// Most registrations; new ones are refused beyond it.
-pub const REGISTRY_PEERS_MAX: usize = 100_000;
+pub(crate) const REGISTRY_PEERS_MAX: usize = 100_000;
 
 /// Most registrations of one IPv4 address, or of one IPv6 network of 64 bits, which one host can fill at will. A new one
 /// takes the place of another.
-pub const REGISTRY_PEERS_PER_NETWORK_MAX: usize = 256;
+pub(crate) const REGISTRY_PEERS_PER_NETWORK_MAX: usize = 256;
 
 /// So many of these, those registered for longest, are never displaced by new ones, unless they did not answer when they
 /// were dialled.
-pub const REGISTRY_PEERS_SPARED: usize = REGISTRY_PEERS_PER_NETWORK_MAX / 2;
+pub(crate) const REGISTRY_PEERS_SPARED: usize = REGISTRY_PEERS_PER_NETWORK_MAX / 2;
 
 /// Most peers in one list, however many are asked for.
 pub const PEER_LIST_MAX: usize = 1000;
@@ -69,7 +69,7 @@ pub enum BootstrapAction {
     },
     /// The request is done: FIN.
     Close { exchange: ExchangeId },
-    /// Dial a registrant, to see whether somebody listens there. [`Bootstrap::on_checked`] is told how it went.
+    /// Dial a registrant, to see whether somebody listens there. `Bootstrap::on_checked` is told how it went.
     Check {
         /// The source address of the registration, and the port that it names.
         to: SocketAddr,
@@ -92,14 +92,14 @@ pub enum BootstrapRefusal {
     BadSource,
     #[error("the registry is full")]
     RegistryFull,
-    /// [`REGISTRY_PEERS_PER_NETWORK_MAX`] are registered from there, and all have answered a dial.
+    /// `REGISTRY_PEERS_PER_NETWORK_MAX` are registered from there, and all have answered a dial.
     #[error("too many peers are registered from this address")]
     AddressFull,
 }
 
 impl BootstrapRefusal {
     /// One word for counters and the log.
-    pub fn reason(&self) -> &'static str {
+    pub(crate) fn reason(&self) -> &'static str {
         match self {
             Self::WrongNode => "wrong_node",
             Self::BadSource => "bad_source",
@@ -121,7 +121,7 @@ pub struct Bootstrap {
 
 /// What was displaced or refused at the limits of the registry since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Limited {
+pub(crate) struct Limited {
     /// Registrations that gave their place to a new one of the same network.
     pub displaced: u64,
     /// New registrations for which there was no room.
@@ -144,28 +144,28 @@ impl Bootstrap {
 
     /// The same, which dials those who register, and lists those first that answer.
     #[must_use]
-    pub fn checking(self) -> Self {
+    pub(crate) fn checking(self) -> Self {
         Self { checks: Some(Checks::default()), ..self }
     }
 
     /// Whether it dials those who register.
-    pub fn is_checking(&self) -> bool {
+    pub(crate) fn is_checking(&self) -> bool {
         self.checks.is_some()
     }
 
     /// Whether a registered peer answered when it was dialled last, if it was.
-    pub fn answered(&self, peer: SocketAddr) -> Option<bool> {
+    pub(crate) fn answered(&self, peer: SocketAddr) -> Option<bool> {
         self.registry.answered(peer)
     }
 
     /// How many registered peers answered when they were dialled last, and how many did not. O(n).
-    pub fn answered_counts(&self) -> (usize, usize) {
+    pub(crate) fn answered_counts(&self) -> (usize, usize) {
         self.registry.answered_counts()
     }
 
     /// A registrant was dialled for [`BootstrapAction::Check`], and answered or did not; `None` if it could not be dialled
     /// because a descriptor or memory was missing.
-    pub fn on_checked(&mut self, now: Instant, peer: SocketAddr, answered: Option<bool>) {
+    pub(crate) fn on_checked(&mut self, now: Instant, peer: SocketAddr, answered: Option<bool>) {
         if let Some(answered) = answered {
             self.registry.set_answered(peer, now, answered);
         }
@@ -178,7 +178,7 @@ impl Bootstrap {
     }
 
     /// What was displaced or refused at the limits.
-    pub fn limited(&self) -> Limited {
+    pub(crate) fn limited(&self) -> Limited {
         self.limited
     }
 
@@ -187,7 +187,7 @@ impl Bootstrap {
     }
 
     /// Changes whenever the snapshot does.
-    pub fn revision(&self) -> u64 {
+    pub(crate) fn revision(&self) -> u64 {
         self.registry.revision()
     }
 
@@ -199,7 +199,7 @@ impl Bootstrap {
     /// One page of the registry, by address, of at most `rows_max` rows after `after`: each peer with the time left of
     /// its lease. Also what to give as `after` for the next page; `None` at the end. O(n): this is for users, not for
     /// peers.
-    pub fn page(
+    pub(crate) fn page(
         &self,
         now: Instant,
         after: Option<SocketAddr>,

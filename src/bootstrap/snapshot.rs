@@ -27,7 +27,7 @@ pub fn encode_snapshot(leases: &[Lease]) -> Vec<u8> {
 }
 
 /// Reads what [`encode_snapshot`] wrote. Damaged lines are skipped: those peers register again. At
-/// most [`REGISTRY_PEERS_MAX`] are read.
+/// most `REGISTRY_PEERS_MAX` are read.
 pub fn decode_snapshot(text: &[u8]) -> Vec<Lease> {
     text.split(|&b| b == b'\n').filter_map(parse_line).take(REGISTRY_PEERS_MAX).collect()
 }

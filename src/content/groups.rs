@@ -15,7 +15,7 @@ impl Groups {
     }
 
     /// The same groups of a content of `count` groups; groups beyond it are dropped.
-    pub fn resized(&self, count: u64) -> Self {
+    pub(crate) fn resized(&self, count: u64) -> Self {
         let mut resized = Self::none(count);
         for group in self.iter() {
             resized.insert(group);
@@ -24,27 +24,27 @@ impl Groups {
     }
 
     /// The groups in the set, ascending.
-    pub fn iter(&self) -> impl Iterator<Item = u64> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = u64> {
         (0..self.count).filter(|group| self.contains(*group))
     }
 
     /// Groups that the content has.
-    pub fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.count
     }
 
     /// Groups in the set.
-    pub fn held(&self) -> u64 {
+    pub(crate) fn held(&self) -> u64 {
         self.held
     }
 
     /// Whether every group is in the set.
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.held == self.count
     }
 
     /// Whether a group is in the set.
-    pub fn contains(&self, group: u64) -> bool {
+    pub(crate) fn contains(&self, group: u64) -> bool {
         group < self.count && self.words[(group / 64) as usize] & bit(group) != 0
     }
 
@@ -59,7 +59,7 @@ impl Groups {
     }
 
     /// Removes a group. True if it was in the set.
-    pub fn remove(&mut self, group: u64) -> bool {
+    pub(crate) fn remove(&mut self, group: u64) -> bool {
         let was = self.contains(group);
         if was {
             self.words[(group / 64) as usize] &= !bit(group);
@@ -69,7 +69,7 @@ impl Groups {
     }
 
     /// The first group from `from` on that is not in the set. Looks at 64 groups at once.
-    pub fn first_missing(&self, from: u64) -> Option<u64> {
+    pub(crate) fn first_missing(&self, from: u64) -> Option<u64> {
         let mut group = from;
         while group < self.count {
             let absent = !self.words[(group / 64) as usize] & (u64::MAX << (group % 64));

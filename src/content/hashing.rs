@@ -7,7 +7,7 @@ use blake3::hazmat::{HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_ro
 
 /// The result of hashing one group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Digest {
+pub(crate) enum Digest {
     /// Of a group among others.
     Chaining(ChainingValue),
     /// Of the only group of a file.
@@ -15,26 +15,26 @@ pub enum Digest {
 }
 
 #[derive(Debug, Clone)]
-pub struct GroupHasher {
+pub(crate) struct GroupHasher {
     hasher: Hasher,
     alone: bool,
 }
 
 impl GroupHasher {
     /// For one group of a file of `size` bytes.
-    pub fn new(size: u64, group: u64) -> Self {
+    pub(crate) fn new(size: u64, group: u64) -> Self {
         let mut hasher = Hasher::new();
         hasher.set_input_offset(group.saturating_mul(GROUP_BYTES));
         Self { hasher, alone: group_count(size) <= 1 }
     }
 
     /// Takes the next bytes: in all at most [`GROUP_BYTES`].
-    pub fn update(&mut self, bytes: &[u8]) {
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
         self.hasher.update(bytes);
     }
 
     /// The result; at least one byte was taken, or the file is empty.
-    pub fn finish(self) -> Digest {
+    pub(crate) fn finish(self) -> Digest {
         if self.alone {
             Digest::Content(ContentHash(*self.hasher.finalize().as_bytes()))
         } else {
@@ -46,7 +46,7 @@ impl GroupHasher {
 /// Merges the chaining values of a file of two groups or more into its hash. It keeps one value for each level of the tree,
 /// so that a list of any length is verified while it is received.
 #[derive(Debug, Clone, Default)]
-pub struct ChainHasher {
+pub(crate) struct ChainHasher {
     /// Of whole subtrees, the largest first.
     stack: Vec<[u8; 32]>,
     pushed: u64,
@@ -54,7 +54,7 @@ pub struct ChainHasher {
 
 impl ChainHasher {
     /// Takes the value of the next group.
-    pub fn push(&mut self, value: ChainingValue) {
+    pub(crate) fn push(&mut self, value: ChainingValue) {
         // A subtree may be closed only when another group follows it, since the root is merged in a way of its own.
         let mut whole = self.pushed;
         while whole > 0 && whole & 1 == 0 {
@@ -65,12 +65,12 @@ impl ChainHasher {
         self.pushed += 1;
     }
 
-    pub fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.pushed
     }
 
     /// The hash; `None` for fewer than two values.
-    pub fn finish(mut self) -> Option<ContentHash> {
+    pub(crate) fn finish(mut self) -> Option<ContentHash> {
         while self.stack.len() > 2 {
             self.merge();
         }
@@ -87,7 +87,7 @@ impl ChainHasher {
 
 /// Hashes a whole file whose size need not be known, and keeps the chaining values.
 #[derive(Debug, Clone, Default)]
-pub struct ContentHasher {
+pub(crate) struct ContentHasher {
     group: Hasher,
     in_group: u64,
     size: u64,
@@ -95,7 +95,7 @@ pub struct ContentHasher {
 }
 
 impl ContentHasher {
-    pub fn update(&mut self, mut bytes: &[u8]) {
+    pub(crate) fn update(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             if self.in_group == GROUP_BYTES {
                 self.close_group();
@@ -109,12 +109,12 @@ impl ContentHasher {
         }
     }
 
-    pub fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         self.size
     }
 
     /// The hash, and the chaining values of the groups if there are at least two.
-    pub fn finish(mut self) -> (ContentHash, Vec<ChainingValue>) {
+    pub(crate) fn finish(mut self) -> (ContentHash, Vec<ChainingValue>) {
         if self.chain.is_empty() {
             return (ContentHash(*self.group.finalize().as_bytes()), Vec::new());
         }

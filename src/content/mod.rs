@@ -14,20 +14,20 @@ mod hashing;
 mod outline;
 
 pub use groups::Groups;
-pub use hashing::{ChainHasher, ContentHasher, Digest, GroupHasher};
-pub use outline::Outline;
+pub(crate) use hashing::{ChainHasher, ContentHasher, Digest, GroupHasher};
+pub(crate) use outline::Outline;
 
 use std::ops::Range;
 
 /// log2 of [`GROUP_BYTES`], as metadata name it.
-pub const GROUP_LOG2: u8 = 20;
+pub(crate) const GROUP_LOG2: u8 = 20;
 
 /// Bytes of a group; the last group of a file may be shorter.
 pub const GROUP_BYTES: u64 = 1 << GROUP_LOG2;
 
 /// The hash of a subtree that is not the whole tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ChainingValue(pub [u8; 32]);
+pub(crate) struct ChainingValue(pub [u8; 32]);
 
 /// Groups of a file of `size` bytes; 0 for an empty one.
 pub const fn group_count(size: u64) -> u64 {

@@ -6,7 +6,7 @@ use thiserror::Error;
 
 /// Why chaining values are refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum OutlineFault {
+pub(crate) enum OutlineFault {
     /// The size needs another number of values.
     #[error("the number of chaining values does not fit the size")]
     Count,
@@ -20,7 +20,7 @@ pub enum OutlineFault {
 /// The values are nodes of the hash tree, so a group that matches one holds the right bytes whatever else is claimed.
 /// Whether each value is that of a whole group, and therefore the size, stays unproved until the last group was checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outline {
+pub(crate) struct Outline {
     b3: ContentHash,
     size: u64,
     chain: Vec<ChainingValue>,
@@ -32,7 +32,7 @@ impl Outline {
     /// # Errors
     /// If they do not fit the size or do not give the hash. Takes 0.1 us a value: verify long lists while they
     /// are received, by a [`ChainHasher`], and pass that to [`Outline::proved`].
-    pub fn new(b3: ContentHash, size: u64, chain: Vec<ChainingValue>) -> Result<Self, OutlineFault> {
+    pub(crate) fn new(b3: ContentHash, size: u64, chain: Vec<ChainingValue>) -> Result<Self, OutlineFault> {
         let mut hasher = ChainHasher::default();
         chain.iter().for_each(|value| hasher.push(*value));
         Self::proved(b3, size, chain, hasher)
@@ -42,7 +42,7 @@ impl Outline {
     ///
     /// # Errors
     /// As [`Outline::new`].
-    pub fn proved(
+    pub(crate) fn proved(
         b3: ContentHash,
         size: u64,
         chain: Vec<ChainingValue>,
@@ -62,32 +62,32 @@ impl Outline {
         Ok(Self { b3, size, chain })
     }
 
-    pub fn b3(&self) -> ContentHash {
+    pub(crate) fn b3(&self) -> ContentHash {
         self.b3
     }
 
-    pub fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         self.size
     }
 
-    pub fn group_count(&self) -> u64 {
+    pub(crate) fn group_count(&self) -> u64 {
         group_count(self.size)
     }
 
     /// The chaining values; none for a content of at most one group.
-    pub fn chain(&self) -> &[ChainingValue] {
+    pub(crate) fn chain(&self) -> &[ChainingValue] {
         &self.chain
     }
 
     /// Whether another outline of the same hash says the same of a group: its place, its length, and what its bytes must
     /// come to.
-    pub fn agrees_on(&self, other: &Self, group: u64) -> bool {
+    pub(crate) fn agrees_on(&self, other: &Self, group: u64) -> bool {
         let of = |outline: &Self| (group_span(outline.size, group), outline.expected(group));
         self.b3 == other.b3 && self.expected(group).is_some() && of(self) == of(other)
     }
 
     /// What a group's bytes must come to; `None` beyond the last group.
-    pub fn expected(&self, group: u64) -> Option<Digest> {
+    pub(crate) fn expected(&self, group: u64) -> Option<Digest> {
         if group >= self.group_count() {
             return None;
         }

@@ -43,7 +43,7 @@ pub struct CallError {
 
 impl CallError {
     /// A failure with the code that `pyratectl` will exit with.
-    pub fn new(code: ExitCode, message: impl Into<String>) -> Self {
+    pub(crate) fn new(code: ExitCode, message: impl Into<String>) -> Self {
         Self { code: i32::from(code as u8), message: message.into() }
     }
 }

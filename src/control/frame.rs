@@ -10,7 +10,7 @@ const PARSE_ERROR: i32 = -32700;
 const INVALID_REQUEST: i32 = -32600;
 const UNKNOWN_METHOD: i32 = -32601;
 /// A parameter is missing, unknown or malformed.
-pub const BAD_PARAMS: i32 = -32602;
+pub(crate) const BAD_PARAMS: i32 = -32602;
 
 /// Longest text as an ID of a call, in bytes.
 const CALL_ID_BYTES_MAX: usize = 64;
@@ -44,7 +44,7 @@ const METHODS: [(&str, &[&str]); 20] = [
 
 /// What a daemon sends to its client.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Incoming {
+pub(crate) enum Incoming {
     Reply {
         call: CallId,
         /// The result, whose type follows from the call, or why there is none.
@@ -62,7 +62,7 @@ pub enum Incoming {
 /// # Errors
 ///
 /// The error to send back, with the ID of the call if the line had a usable one.
-pub fn decode_request(line: &[u8]) -> Result<(CallId, Request), (Option<CallId>, CallError)> {
+pub(crate) fn decode_request(line: &[u8]) -> Result<(CallId, Request), (Option<CallId>, CallError)> {
     let value: Value =
         serde_json::from_slice(line).map_err(|e| (None, error(PARSE_ERROR, format!("not JSON: {e}"))))?;
     let Value::Object(mut object) = value else {
@@ -86,7 +86,7 @@ pub fn decode_request(line: &[u8]) -> Result<(CallId, Request), (Option<CallId>,
 }
 
 /// The line that answers a call, with its `\n`; nothing if it is a notification.
-pub fn encode_reply(call: &CallId, outcome: &Result<Reply, CallError>) -> Vec<u8> {
+pub(crate) fn encode_reply(call: &CallId, outcome: &Result<Reply, CallError>) -> Vec<u8> {
     match outcome {
         _ if *call == CallId::Notification => Vec::new(),
         Ok(reply) => line(&Response { jsonrpc: "2.0", id: Some(call), result: Some(reply), error: None }),
@@ -95,12 +95,12 @@ pub fn encode_reply(call: &CallId, outcome: &Result<Reply, CallError>) -> Vec<u8
 }
 
 /// The line that refuses something without a usable ID, with its `\n`.
-pub fn encode_error_without_id(error: &CallError) -> Vec<u8> {
+pub(crate) fn encode_error_without_id(error: &CallError) -> Vec<u8> {
     line(&Response { jsonrpc: "2.0", id: None, result: None, error: Some(error) })
 }
 
 /// The line that carries a notice, with its `\n`.
-pub fn encode_notice(notice: &Notice) -> Vec<u8> {
+pub(crate) fn encode_notice(notice: &Notice) -> Vec<u8> {
     #[derive(Serialize)]
     struct Notification<'a> {
         jsonrpc: &'static str,
@@ -111,7 +111,7 @@ pub fn encode_notice(notice: &Notice) -> Vec<u8> {
 }
 
 /// The line that makes a call, with its `\n`.
-pub fn encode_request(call: &CallId, request: &Request) -> Vec<u8> {
+pub(crate) fn encode_request(call: &CallId, request: &Request) -> Vec<u8> {
     #[derive(Serialize)]
     struct Call<'a> {
         jsonrpc: &'static str,
@@ -127,7 +127,7 @@ pub fn encode_request(call: &CallId, request: &Request) -> Vec<u8> {
 /// # Errors
 ///
 /// What is wrong with it, in one escaped line: the sender is no daemon of this version.
-pub fn decode_incoming(line: &[u8]) -> Result<Incoming, String> {
+pub(crate) fn decode_incoming(line: &[u8]) -> Result<Incoming, String> {
     let value: Value = serde_json::from_slice(line).map_err(|e| escaped(&format!("not JSON: {e}")))?;
     let Value::Object(mut object) = value else { return Err("not an object".into()) };
     if object.get("jsonrpc") != Some(&json!("2.0")) {

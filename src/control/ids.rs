@@ -6,7 +6,7 @@ use std::borrow::Borrow;
 
 /// Which ids a part of the text may stand for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum IdForm {
+pub(crate) enum IdForm {
     /// Whole ids only: for what stops or removes something.
     Whole,
     /// Also the beginning of exactly one id: for what only looks, fetches or retries.
@@ -24,7 +24,7 @@ pub enum IdForm {
 ///
 /// [`ExitCode::Usage`] when the text is none of these or a beginning fits several; [`ExitCode::NotFound`] when nothing
 /// known fits a part of it.
-pub fn parse_ids<K>(text: &str, form: IdForm, known: K) -> Result<Vec<u32>, CallError>
+pub(crate) fn parse_ids<K>(text: &str, form: IdForm, known: K) -> Result<Vec<u32>, CallError>
 where
     K: IntoIterator,
     K::Item: Borrow<u32>,
@@ -38,7 +38,7 @@ where
 /// # Errors
 ///
 /// As [`parse_ids`].
-pub fn parse_ids_with_all<K, A>(text: &str, form: IdForm, known: K, all: A) -> Result<Vec<u32>, CallError>
+pub(crate) fn parse_ids_with_all<K, A>(text: &str, form: IdForm, known: K, all: A) -> Result<Vec<u32>, CallError>
 where
     K: IntoIterator,
     K::Item: Borrow<u32>,

@@ -9,18 +9,18 @@ mod frame;
 mod ids;
 mod line;
 mod notice;
-pub mod paths;
+pub(crate) mod paths;
 mod reload;
 mod reply;
 mod text;
 
 pub use call::{LAST_SEARCH, Request, Selector};
 pub use exit::{CallError, ExitCode};
-pub use frame::{
+pub(crate) use frame::{
     BAD_PARAMS, Incoming, decode_incoming, decode_request, encode_error_without_id, encode_notice, encode_reply,
     encode_request,
 };
-pub use ids::{IdForm, parse_ids, parse_ids_with_all};
+pub(crate) use ids::{IdForm, parse_ids, parse_ids_with_all};
 pub(crate) use line::{LINE_BYTES_MAX, LineReader, REQUEST_BYTES_MAX};
 pub use notice::Notice;
 pub use reload::{ChangedKey, ReloadReply, WaitingKey};
@@ -32,7 +32,7 @@ pub use reply::{
 pub use text::RawText;
 
 /// The usual port of a peer (PROTOCOL, part 1), which is used where none is given.
-pub const PEER_PORT: u16 = 63_339;
+pub(crate) const PEER_PORT: u16 = 63_339;
 
 use serde::{Deserialize, Serialize};
 
@@ -48,4 +48,4 @@ pub enum CallId {
 }
 
 /// Most rows of one page of hits, files, downloads or registrations.
-pub const PAGE_ROWS_MAX: u32 = 500;
+pub(crate) const PAGE_ROWS_MAX: u32 = 500;

@@ -14,17 +14,17 @@ const SYSTEM_SOCKET: &str = "/run/pyrate/control.sock";
 const CONFIGURATION_FILE: &str = "pyrate/pyrated.toml";
 
 /// The variable that overrides `control_socket`, for the daemon and for its clients.
-pub const SOCKET_VARIABLE: &str = "PYRATE_CONTROL_SOCKET";
+pub(crate) const SOCKET_VARIABLE: &str = "PYRATE_CONTROL_SOCKET";
 
 /// The daemon's state directory: systemd's `$STATE_DIRECTORY`, else `$XDG_STATE_HOME/pyrate`, else
 /// `~/.local/state/pyrate`. `None` if the environment does not even name a home.
-pub fn default_state_directory(env: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+pub(crate) fn default_state_directory(env: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     first_directory(&env, "STATE_DIRECTORY").or_else(|| user_state_directory(&env))
 }
 
 /// Where the daemon puts its control socket: `control.sock` in systemd's `$RUNTIME_DIRECTORY`, else in
 /// `$XDG_RUNTIME_DIR/pyrate`, else in the state directory. `None` if the environment names none of them.
-pub fn default_socket_for_daemon(env: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+pub(crate) fn default_socket_for_daemon(env: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     let directory = first_directory(&env, "RUNTIME_DIRECTORY")
         .or_else(|| absolute(&env, "XDG_RUNTIME_DIR").map(|path| path.join("pyrate")))
         .or_else(|| default_state_directory(&env))?;
@@ -33,14 +33,17 @@ pub fn default_socket_for_daemon(env: impl Fn(&str) -> Option<OsString>) -> Opti
 
 /// Where a client looks for a daemon, in this order: `$PYRATE_CONTROL_SOCKET` alone if it is set; else a daemon of
 /// this user, by `$XDG_RUNTIME_DIR` and by its state directory; else the daemon of the system.
-pub fn default_sockets_for_client(env: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
+pub(crate) fn default_sockets_for_client(env: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
     sockets_for_client(&env, [None, None])
 }
 
 /// The same, with the `control_socket` that each of the [`configuration_files`] which are there names: that of the
 /// first, which a daemon of this user reads, comes before the usual places of such a daemon; that of the second, which
 /// only the daemon of the system reads then, before its usual place.
-pub fn sockets_for_client(env: impl Fn(&str) -> Option<OsString>, configured: [Option<PathBuf>; 2]) -> Vec<PathBuf> {
+pub(crate) fn sockets_for_client(
+    env: impl Fn(&str) -> Option<OsString>,
+    configured: [Option<PathBuf>; 2],
+) -> Vec<PathBuf> {
     if let Some(path) = env(SOCKET_VARIABLE).filter(|value| !value.is_empty()) {
         return vec![expanded(&env, Path::new(&path)).unwrap_or_else(|| path.into())];
     }
@@ -58,13 +61,13 @@ pub fn sockets_for_client(env: impl Fn(&str) -> Option<OsString>, configured: [O
 
 /// The configuration files of the daemon, of which it reads the first that is there: that of its user, below
 /// `$XDG_CONFIG_HOME` or `~/.config`, and that of the system.
-pub fn configuration_files(env: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
+pub(crate) fn configuration_files(env: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
     let own = absolute(&env, "XDG_CONFIG_HOME").or_else(|| Some(absolute(&env, "HOME")?.join(".config")));
     own.into_iter().chain(["/etc".into()]).map(|directory| directory.join(CONFIGURATION_FILE)).collect()
 }
 
 /// A path with the home directory for a leading `~`; `None` if there is one and no home.
-pub fn expanded(env: impl Fn(&str) -> Option<OsString>, path: &Path) -> Option<PathBuf> {
+pub(crate) fn expanded(env: impl Fn(&str) -> Option<OsString>, path: &Path) -> Option<PathBuf> {
     match path.strip_prefix("~") {
         Ok(rest) => absolute(&env, "HOME").map(|home| home.join(rest)),
         Err(_) => Some(path.into()),

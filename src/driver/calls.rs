@@ -42,7 +42,6 @@ impl Driver {
         }
     }
 
-    /// A configuration has been read.
     pub(super) fn on_configuration_read(&mut self) {
         let outcome = match self.front.host().reloaded() {
             Ok(reload) => Ok(Reply::Reload(self.put_in_force(reload))),

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The wall clock, for the lines of a log, and for the times of files. Nothing else is decided by it.
 #[expect(clippy::disallowed_methods, reason = "this is the clock")]
-pub fn wall_clock() -> SystemTime {
+pub(crate) fn wall_clock() -> SystemTime {
     SystemTime::now()
 }
 

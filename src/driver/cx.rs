@@ -20,9 +20,7 @@ pub(super) enum Phase {
     Over,
 }
 
-/// What every part may use.
 pub(super) struct Cx {
-    /// The time of this turn.
     pub(super) now: Instant,
     pub(super) phase: Phase,
     /// A buffer for one step.
@@ -31,9 +29,7 @@ pub(super) struct Cx {
     pub(super) out: Outputs,
 }
 
-/// One report of a part.
 pub(super) enum Output {
-    /// For the node.
     Event(Event),
     /// A message to our bootstrap node.
     Registrar(ExchangeId, SocketAddr, Message),
@@ -41,7 +37,6 @@ pub(super) enum Output {
     Checked(SocketAddr, Option<bool>),
     /// A call of a control client.
     Call(ClientId, CallId, Request),
-    /// A configuration has been read.
     ConfigurationRead,
     /// Something was refused that is not the protocol.
     Refused,
@@ -58,7 +53,6 @@ impl Outputs {
         self.0.push_back(output);
     }
 
-    /// Reports an event to the node.
     pub(super) fn event(&mut self, event: Event) {
         self.push(Output::Event(event));
     }

@@ -12,9 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use thiserror::Error;
 
-/// What a loop is started with.
 #[derive(Debug)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// For the node; `listen` and `local_addrs` are filled in here.
     pub node: NodeConfig,
     /// Where the peer listens, port 0 for any; `None` for a bootstrap node alone.
@@ -25,11 +24,9 @@ pub struct Settings {
     pub bootstrap_verify: bool,
     /// An address in use for the bootstrap node is no error: one is there already.
     pub bootstrap_optional: bool,
-    /// The directory shared.
     pub share: PathBuf,
     /// Where peers, downloads, hashes and registrations are remembered.
     pub state: Option<StateDirectory>,
-    /// The control socket.
     pub control_socket: Option<PathBuf>,
     /// Bytes a second.
     pub limits: RateLimits,
@@ -51,7 +48,7 @@ pub struct Facts {
 }
 
 /// What the loop needs of the program that runs it.
-pub trait Host {
+pub(crate) trait Host {
     /// Everything is bound; the first turn follows.
     fn ready(&mut self, facts: &Facts);
     /// Reopen the log, and give the job that reads the configuration again.
@@ -69,11 +66,11 @@ pub trait Host {
 }
 
 /// Reads and checks a configuration. That may wait for a disk, so it runs beside the loop.
-pub type ReloadJob = Box<dyn FnOnce() + Send>;
+pub(crate) type ReloadJob = Box<dyn FnOnce() + Send>;
 
 /// What a reloaded configuration says to a running loop.
 #[derive(Debug, Clone)]
-pub struct Reload {
+pub(crate) struct Reload {
     /// For the node.
     pub node: NodeConfig,
     /// Bytes a second.
@@ -111,9 +108,8 @@ pub enum StartFault {
     },
 }
 
-/// Ends a loop from another thread.
 #[derive(Debug, Clone)]
-pub struct Handle {
+pub(crate) struct Handle {
     quit: Arc<AtomicBool>,
     waker: Arc<Waker>,
 }
@@ -123,13 +119,12 @@ impl Handle {
         Self { quit: Arc::new(AtomicBool::new(false)), waker }
     }
 
-    /// Whether somebody has asked the loop to leave.
     pub(super) fn has_quit(&self) -> bool {
         self.quit.load(Ordering::Acquire)
     }
 
     /// Asks the loop to unregister and leave, as SIGTERM does. Returns at once.
-    pub fn quit(&self) {
+    pub(crate) fn quit(&self) {
         self.quit.store(true, Ordering::Release);
         // Fails only when the loop is gone.
         let _ = self.waker.wake();

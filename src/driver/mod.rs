@@ -42,12 +42,13 @@ mod start;
 mod tokens;
 mod turn;
 
-pub use clock::wall_clock;
-pub use disk::was_in_use;
-pub use front::check_control_socket;
-pub use host::{Facts, Handle, Host, Reload, ReloadJob, Settings, StartFault};
-pub use net::{RateLimits, check_listen};
-pub use signals::survive_file_size_limit;
+pub(crate) use clock::wall_clock;
+pub(crate) use disk::was_in_use;
+pub(crate) use front::check_control_socket;
+pub use host::{Facts, StartFault};
+pub(crate) use host::{Handle, Host, Reload, ReloadJob, Settings};
+pub(crate) use net::{RateLimits, check_listen};
+pub(crate) use signals::survive_file_size_limit;
 
 use crate::bootstrap::Bootstrap;
 use crate::node::Node;
@@ -58,8 +59,7 @@ use front::Front;
 use net::Net;
 use signals::Signals;
 
-/// The loop.
-pub struct Driver {
+pub(crate) struct Driver {
     clock: Clock,
     cx: Cx,
     net: Net,
@@ -73,13 +73,11 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// Where it can be reached.
-    pub fn facts(&self) -> &Facts {
+    pub(crate) fn facts(&self) -> &Facts {
         &self.facts
     }
 
-    /// Ends it from elsewhere.
-    pub fn handle(&self) -> Handle {
+    pub(crate) fn handle(&self) -> Handle {
         self.handle.clone()
     }
 }

@@ -11,7 +11,6 @@ use std::time::Duration;
 /// Lines of one reason in each period.
 const LINES_MAX: u32 = 5;
 
-/// The period.
 const PERIOD: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Default)]

@@ -14,7 +14,6 @@ use crate::store::SharedFile;
 use std::net::SocketAddr;
 
 impl Driver {
-    /// Sends a whole file.
     pub(super) fn send_file(&mut self, exchange: ExchangeId, name: FileName) {
         let Some(requester) = self.net.requester(exchange) else { return };
         match self.open_shared(&name, requester) {
@@ -38,7 +37,6 @@ impl Driver {
         }
     }
 
-    /// Sends the metadata of a file.
     pub(super) fn send_metadata(&mut self, exchange: ExchangeId, file: &ScannedFile, b3: ContentHash) {
         let Some(requester) = self.net.requester(exchange) else { return };
         // A file that cannot be sent is not promised.

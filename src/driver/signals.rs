@@ -7,7 +7,6 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
-/// What a signal asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Asked {
     /// TERM or INT.
@@ -21,7 +20,7 @@ pub(super) enum Asked {
 ///
 /// # Errors
 /// As the system reports them.
-pub fn survive_file_size_limit() -> io::Result<()> {
+pub(crate) fn survive_file_size_limit() -> io::Result<()> {
     let mut mask = SigSet::empty();
     mask.add(Signal::SIGXFSZ);
     Ok(mask.thread_block()?)
@@ -31,7 +30,6 @@ pub fn survive_file_size_limit() -> io::Result<()> {
 #[derive(Debug)]
 pub(super) struct Signals {
     descriptor: SignalFd,
-    /// Something may have come.
     is_ready: bool,
 }
 
@@ -48,12 +46,10 @@ impl Signals {
         Ok(Self { descriptor, is_ready: true })
     }
 
-    /// Takes note of an event.
     pub(super) fn on_ready(&mut self) {
         self.is_ready = true;
     }
 
-    /// The next signal that came.
     pub(super) fn poll(&mut self) -> Option<Asked> {
         while self.is_ready {
             let Some(signal) = self.descriptor.read_signal().ok().flatten() else {

@@ -9,12 +9,9 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::time::Duration;
 
-/// Which way bytes go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Direction {
-    /// Out.
     Up,
-    /// In.
     Down,
 }
 
@@ -56,7 +53,6 @@ impl Readiness {
         Self(false)
     }
 
-    /// Takes note of an event.
     pub(super) fn note(&mut self, is_ready: bool) {
         self.0 |= is_ready;
     }
@@ -83,7 +79,6 @@ impl Readiness {
     }
 }
 
-/// What a read brought.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ReadStep {
     /// So many bytes, at least one.
@@ -104,7 +99,6 @@ impl ReadStep {
     }
 }
 
-/// A connection.
 #[derive(Debug)]
 pub(super) struct Socket<S = TcpStream> {
     stream: S,
@@ -127,13 +121,11 @@ where
         Ok(Self { stream, reading, writing, filled: false, acknowledged: false })
     }
 
-    /// Takes note of an event.
     pub(super) fn on_ready(&mut self, readable: bool, writable: bool) {
         self.reading.note(readable);
         self.writing.note(writable);
     }
 
-    /// Reads what is there.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<ReadStep> {
         let mut stream = &self.stream;
         self.reading.attempt(|| stream.read(buffer)).map(ReadStep::of)
@@ -186,7 +178,6 @@ impl Socket<TcpStream> {
         self.stream.take_error().unwrap_or_else(Some)
     }
 
-    /// Our address on this connection.
     pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
         self.stream.local_addr()
     }

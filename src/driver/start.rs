@@ -28,7 +28,7 @@ impl Driver {
     ///
     /// # Errors
     /// An address or a control socket in use, or what the system says of a path.
-    pub fn start(settings: Settings, host: Box<dyn Host>) -> Result<Self, StartFault> {
+    pub(crate) fn start(settings: Settings, host: Box<dyn Host>) -> Result<Self, StartFault> {
         let poll = Poll::new().map_err(io_fault("epoll"))?;
         let registry = poll.registry();
         let waker = Arc::new(Waker::new(registry, WAKER).map_err(io_fault("eventfd"))?);

@@ -2,11 +2,8 @@
 
 use mio::Token;
 
-/// Of the waker.
 pub(super) const WAKER: Token = Token(0);
-/// Of the signals.
 pub(super) const SIGNALS: Token = Token(1);
-/// Of the control listener.
 pub(super) const CONTROL: Token = Token(2);
 /// Of the first TCP listener; the others follow.
 pub(super) const LISTENERS: Token = Token(3);

@@ -10,7 +10,6 @@ use mio::{Events, Token};
 use std::io;
 use std::time::Duration;
 
-/// Readiness events taken at once.
 const EVENTS_MAX: usize = 256;
 
 /// After this long a turn gives way to the next, so that no event waits for much longer.
@@ -27,7 +26,7 @@ impl Driver {
     ///
     /// # Errors
     /// Only if epoll itself fails.
-    pub fn run(mut self) -> io::Result<()> {
+    pub(crate) fn run(mut self) -> io::Result<()> {
         // Here too: the loop of a program that embeds it writes in this thread, and in helpers that it starts.
         super::survive_file_size_limit()?;
         let mut events = Events::with_capacity(EVENTS_MAX);
@@ -136,7 +135,6 @@ impl Driver {
         }
     }
 
-    /// Does what is due.
     fn pass_time(&mut self) {
         let now = self.cx.now;
         self.net.wake(now);
@@ -161,7 +159,6 @@ impl Driver {
         }
     }
 
-    /// One slice each of background work.
     fn work(&mut self) {
         self.disk.scan_slice(&mut self.cx);
         self.disk.hash_slice(&mut self.cx);

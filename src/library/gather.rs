@@ -21,7 +21,7 @@ enum Walk {
 
 /// A walk in progress, with the best files so far.
 #[derive(Debug)]
-pub struct Gather {
+pub(crate) struct Gather {
     files_max: usize,
     walk: Walk,
     /// The worst on top. Of equal rank the first by name are the better.
@@ -37,7 +37,7 @@ impl Gather {
 
     /// The files, the best first, once [`Library::gather_step`](super::Library::gather_step) has said that nothing is
     /// left.
-    pub fn into_files(self) -> Vec<ScannedFile> {
+    pub(crate) fn into_files(self) -> Vec<ScannedFile> {
         self.best.into_sorted_vec().into_iter().map(|(_, name, meta)| ScannedFile { name, meta }).collect()
     }
 

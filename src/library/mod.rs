@@ -3,8 +3,8 @@
 //! Owns the index. Does not touch a disk: scans pass [`ScannedFile`]s to it, the driver passes the hashes, and `store`
 //! opens the files.
 //!
-//! A million files is an ordinary share, so nothing here walks the whole index in one call: [`Library::sweep`],
-//! [`Library::search_step`] and [`Library::gather_step`] process a number of entries and return, and no table inside grows
+//! A million files is an ordinary share, so nothing here walks the whole index in one call: `Library::sweep`,
+//! `Library::search_step` and `Library::gather_step` process a number of entries and return, and no table inside grows
 //! by copying all of itself.
 //!
 //! | file | holds |
@@ -29,16 +29,16 @@ mod tests;
 use crate::fault::DiskFault;
 use crate::id::ContentHash;
 use crate::name::FileName;
-pub use gather::Gather;
+pub(crate) use gather::Gather;
 use index::Index;
 use leaf::Hash;
-pub use query::{Query, Reach};
-pub use search::SearchCursor;
+pub(crate) use query::{Query, Reach};
+pub(crate) use search::SearchCursor;
 use std::ops::Bound;
 use std::time::Duration;
 
 /// Most files that are shared. Further files that a scan finds are not shared.
-pub const LIBRARY_FILES_MAX: u64 = 16_000_000;
+pub(crate) const LIBRARY_FILES_MAX: u64 = 16_000_000;
 
 /// What a scan found of one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,7 +136,7 @@ impl Default for Library {
 }
 
 impl Library {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             index: Index::new(),
             files: 0,
@@ -157,7 +157,7 @@ impl Library {
     }
 
     /// Bytes shared, the sum of all sizes.
-    pub fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         u64::try_from(self.bytes).unwrap_or(u64::MAX)
     }
 
@@ -173,14 +173,14 @@ impl Library {
 
     /// Begins a scan, whose files are then passed to [`Library::apply`]. What the sweep after an earlier scan has not
     /// reached yet is left to the sweep after this one.
-    pub fn begin_scan(&mut self) {
+    pub(crate) fn begin_scan(&mut self) {
         self.generation = self.generation.wrapping_add(1);
         self.sweep = Sweep::Idle;
     }
 
     /// Adds a file or brings it up to date, and marks it as seen by the running scan. Its hash stays known while the meta
     /// is the same.
-    pub fn apply(&mut self, file: ScannedFile) {
+    pub(crate) fn apply(&mut self, file: ScannedFile) {
         let name = file.name.as_bytes();
         if self.files >= LIBRARY_FILES_MAX && self.index.get(name).is_none() {
             return;
@@ -196,7 +196,7 @@ impl Library {
     }
 
     /// Enters the hash of a file, unless the file has changed or is gone. True if it was entered.
-    pub fn set_b3(&mut self, file: &ScannedFile, b3: ContentHash) -> bool {
+    pub(crate) fn set_b3(&mut self, file: &ScannedFile, b3: ContentHash) -> bool {
         let before = self.index.set_hash(file, Hash::Known(b3));
         self.hashed += u64::from(before.is_some_and(|before| before.b3.is_none()));
         before.is_some()
@@ -204,12 +204,12 @@ impl Library {
 
     /// Marks a file that cannot be hashed: no [`Gather`] chooses it before a scan has seen it again. No effect if its hash
     /// is known, or if the file has changed.
-    pub fn set_unhashable(&mut self, file: &ScannedFile) {
+    pub(crate) fn set_unhashable(&mut self, file: &ScannedFile) {
         self.index.set_hash(file, Hash::Unhashable);
     }
 
     /// Removes one file that is known to be gone. True if it was there.
-    pub fn remove(&mut self, name: &[u8]) -> bool {
+    pub(crate) fn remove(&mut self, name: &[u8]) -> bool {
         let removed = self.index.remove(name);
         if let Some(file) = removed {
             self.files -= 1;
@@ -221,7 +221,7 @@ impl Library {
 
     /// Ends a scan. Unless it failed, what it did not see is removed by calls of [`Library::sweep`]; what an error hid
     /// from it stays.
-    pub fn end_scan(&mut self, report: &ScanReport) {
+    pub(crate) fn end_scan(&mut self, report: &ScanReport) {
         if report.failed.is_none() {
             self.sweep = Sweep::From(Bound::Unbounded);
             self.hidden.clone_from(&report.hidden);
@@ -229,7 +229,7 @@ impl Library {
     }
 
     /// Examines about `entries_max` files and removes those that the last scan did not see. True while more is left.
-    pub fn sweep(&mut self, entries_max: usize) -> bool {
+    pub(crate) fn sweep(&mut self, entries_max: usize) -> bool {
         let mut entries_left = entries_max.max(1);
         while let Sweep::From(from) = &mut self.sweep {
             let bound = std::mem::replace(from, Bound::Unbounded);
@@ -263,24 +263,24 @@ impl Library {
     }
 
     /// Begins a search for at most `hits_max` files (PROTOCOL, Matching). Nothing is examined yet.
-    pub fn search_begin(&self, query: Query, hits_max: usize) -> SearchCursor {
+    pub(crate) fn search_begin(&self, query: Query, hits_max: usize) -> SearchCursor {
         SearchCursor::new(query, hits_max)
     }
 
     /// Examines about `entries_max` files. True while more is left; the library may change between two steps.
-    pub fn search_step(&self, cursor: &mut SearchCursor, entries_max: usize) -> bool {
+    pub(crate) fn search_step(&self, cursor: &mut SearchCursor, entries_max: usize) -> bool {
         cursor.step(&self.index, entries_max)
     }
 
     /// Begins a choice of at most `files_max` files whose hash is unknown and wanted. Nothing is examined yet.
     ///
     /// The smallest come first, those between two powers of two counting as equal; among these the newest.
-    pub fn gather_begin(&self, files_max: usize) -> Gather {
+    pub(crate) fn gather_begin(&self, files_max: usize) -> Gather {
         Gather::new(files_max)
     }
 
     /// Examines about `entries_max` files. True while more is left; the library may change between two steps.
-    pub fn gather_step(&self, gather: &mut Gather, entries_max: usize) -> bool {
+    pub(crate) fn gather_step(&self, gather: &mut Gather, entries_max: usize) -> bool {
         gather.step(&self.index, entries_max)
     }
 }

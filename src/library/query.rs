@@ -25,7 +25,7 @@ const PATTERN_WORK_PER_ENTRY: usize = 256;
 
 /// Which files a query can find.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reach {
+pub(crate) enum Reach {
     /// Those whose names it is a part of, or whose content it asks for.
     Parts,
     /// Those of exactly this name: its terms have less than `QUERY_TERM_BYTES_MIN` bytes.
@@ -52,7 +52,7 @@ struct Condition {
 
 /// A file string ready to be searched for.
 #[derive(Debug, Clone)]
-pub struct Query {
+pub(crate) struct Query {
     text: Box<[u8]>,
     folded: Box<[u8]>,
     /// Set if the text holds more than plain terms.
@@ -70,7 +70,7 @@ impl Query {
     /// Terms are separated by white space and punctuation; those that punctuation alone separates must follow one another. A
     /// string `b3=` and 64 hex digits asks for that content (PROTOCOL,
     /// Ranges and metadata) and is not taken for a term.
-    pub fn parse(text: &[u8]) -> Query {
+    pub(crate) fn parse(text: &[u8]) -> Query {
         let content = text.strip_prefix(b"b3=").and_then(ContentHash::from_hex);
         let mut parts = Parts::default();
         if content.is_none() {
@@ -109,35 +109,35 @@ impl Query {
     }
 
     /// [`Query::plain`] of a text, for those who only pass it on.
-    pub fn plain_form(text: &[u8]) -> Option<Box<[u8]>> {
+    pub(crate) fn plain_form(text: &[u8]) -> Option<Box<[u8]>> {
         let may_be_more = text.iter().any(|byte| matches!(byte, b'"' | b'-' | b'*' | b'?'));
         if may_be_more { Self::parse(text).plain } else { None }
     }
 
     /// The file string as it was given.
-    pub fn text(&self) -> &[u8] {
+    pub(crate) fn text(&self) -> &[u8] {
         &self.text
     }
 
     /// The file string for those who know neither quotes nor exclusions nor patterns: its words. `None` if it is plain as it
     /// was given.
-    pub fn plain(&self) -> Option<&[u8]> {
+    pub(crate) fn plain(&self) -> Option<&[u8]> {
         self.plain.as_deref()
     }
 
     /// Which files it can find.
-    pub fn reach(&self) -> Reach {
+    pub(crate) fn reach(&self) -> Reach {
         self.reach
     }
 
     /// The content that is asked for, under whatever name.
-    pub fn content(&self) -> Option<ContentHash> {
+    pub(crate) fn content(&self) -> Option<ContentHash> {
         self.content
     }
 
     /// Whether a hit of a peer fulfils what that peer may not support: phrases, exclusions and patterns. A file of exactly
     /// this name is always taken.
-    pub fn admits(&self, name: &[u8]) -> bool {
+    pub(crate) fn admits(&self, name: &[u8]) -> bool {
         self.plain.is_none() || name == &*self.text || self.fulfils(&folded(name))
     }
 

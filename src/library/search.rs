@@ -38,7 +38,7 @@ enum Phase {
 
 /// A search in progress, with the hits so far.
 #[derive(Debug)]
-pub struct SearchCursor {
+pub(crate) struct SearchCursor {
     query: Query,
     hits_max: usize,
     phase: Phase,
@@ -72,7 +72,7 @@ impl SearchCursor {
 
     /// The hits, once [`Library::search_step`](super::Library::search_step) has said that nothing is left: those of the
     /// content, the exact match, those of the last component, those alike, those of the terms, each sort in order of name.
-    pub fn into_hits(self) -> Vec<(FileName, Shared)> {
+    pub(crate) fn into_hits(self) -> Vec<(FileName, Shared)> {
         let exact = self.contents.into_iter().chain(self.full).chain(self.components);
         exact.chain(self.alike).chain(self.terms).take(self.hits_max).collect()
     }

@@ -48,7 +48,7 @@ mod tests;
 mod timers;
 mod upload;
 
-pub use contract::{Action, DialOutcome, Event, Expect, NodeConfig, Remembered, RememberedPeers};
+pub use contract::{Action, Event, NodeConfig, Remembered, RememberedPeers};
 
 use crate::control::{LimitedReply, LinkRow};
 use crate::id::ExchangeId;

@@ -11,13 +11,11 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-/// Bytes of two files compared at once.
 const COMPARE_BYTES: usize = 128 * 1024;
 
 /// Where a finished download stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Committed {
-    /// The final path.
+pub(crate) struct Committed {
     pub path: PathBuf,
     /// A file of the same content stood there already: it was left as it is, and the part file removed.
     pub already: bool,
@@ -26,7 +24,7 @@ pub struct Committed {
 /// The rest of a download: it waits for the disk, so it may run in a helper thread. Dropped instead of run, it closes
 /// the part file.
 #[derive(Debug)]
-pub struct CommitJob {
+pub(crate) struct CommitJob {
     place: Place,
     held: Held,
     len: u64,
@@ -50,7 +48,7 @@ impl CommitJob {
     /// content; [`DiskFault::Missing`] when somebody removed the part file, or moved its directory; [`DiskFault::Changed`] when groups are
     /// missing; otherwise as the system reports. Then nothing of ours stands under the final name; part file and
     /// journal are there still.
-    pub fn run(self) -> Result<Committed, DiskFault> {
+    pub(crate) fn run(self) -> Result<Committed, DiskFault> {
         if !self.complete {
             return Err(DiskFault::Changed);
         }

@@ -28,7 +28,6 @@ pub(super) fn inode(file: &File) -> io::Result<u64> {
     Ok(found)
 }
 
-/// Writes all the bytes at an offset.
 pub(super) fn write_at(file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
     #[cfg(test)]
     tape::fault(tape::Call::Write)?;
@@ -48,7 +47,6 @@ pub(super) fn set_len(file: &File, len: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Another descriptor of the same file.
 pub(super) fn duplicate(file: &File) -> io::Result<File> {
     #[cfg(test)]
     tape::fault(tape::Call::Duplicate)?;
@@ -86,7 +84,6 @@ pub(super) fn named(name: &[u8], file: &File) {
     let _ = (name, file);
 }
 
-/// Renames within a directory, over what stands there.
 pub(super) fn rename(directory: BorrowedFd<'_>, from: &[u8], to: &[u8]) -> Result<(), Errno> {
     #[cfg(test)]
     tape::fault(tape::Call::Rename).map_err(|_| Errno::EIO)?;

@@ -13,13 +13,11 @@ use std::os::fd::BorrowedFd;
 pub(super) const OPEN_FLAGS: OFlag =
     OFlag::O_CLOEXEC.union(OFlag::O_NOFOLLOW).union(OFlag::O_NONBLOCK).union(OFlag::O_NOCTTY);
 
-/// Where a file is replaced.
 #[derive(Clone, Copy)]
 pub(super) struct Replacing<'a> {
     pub(super) directory: BorrowedFd<'a>,
     /// The name under which the new file is written.
     pub(super) new: &'a [u8],
-    /// The file's own name.
     pub(super) name: &'a [u8],
 }
 
@@ -56,7 +54,6 @@ impl Replacing<'_> {
         disk::rename(self.directory, self.new, self.name).inspect_err(|_| self.discard())
     }
 
-    /// Removes the new file.
     pub(super) fn discard(self) {
         let _ = disk::unlink(self.directory, self.new);
     }

@@ -18,9 +18,8 @@ const AHEAD_BYTES: u64 = 8 * 1024 * 1024;
 /// How many bytes are asked for at once; smaller requests cost more calls, larger ones keep a call longer.
 const ADVICE_BYTES: u64 = 1024 * 1024;
 
-/// A shared file that is being hashed.
 #[derive(Debug)]
-pub struct FileHasher {
+pub(crate) struct FileHasher {
     file: File,
     meta: FileMeta,
     hasher: ContentHasher,
@@ -33,7 +32,7 @@ impl FileHasher {
     ///
     /// # Errors
     /// [`DiskFault::Changed`] if it is another by now; otherwise as [`ShareRoot::open_file`].
-    pub fn open(root: &ShareRoot, file: &ScannedFile) -> Result<Self, DiskFault> {
+    pub(crate) fn open(root: &ShareRoot, file: &ScannedFile) -> Result<Self, DiskFault> {
         let opened = root.open_file_as(&file.name, &file.meta)?.into_file();
         advise(&opened, 0, 0, PosixFadviseAdvice::POSIX_FADV_SEQUENTIAL);
         let mut hasher = Self { file: opened, meta: file.meta, hasher: ContentHasher::default(), advised: 0 };
@@ -41,8 +40,7 @@ impl FileHasher {
         Ok(hasher)
     }
 
-    /// Bytes hashed so far.
-    pub fn position(&self) -> u64 {
+    pub(crate) fn position(&self) -> u64 {
         self.hasher.size()
     }
 
@@ -51,7 +49,7 @@ impl FileHasher {
     ///
     /// # Errors
     /// [`DiskFault::Changed`] if the file is not the one that was opened any more; otherwise as the system reports.
-    pub fn step(
+    pub(crate) fn step(
         &mut self,
         bytes_max: usize,
         scratch: &mut [u8],
@@ -98,7 +96,6 @@ impl FileHasher {
     }
 }
 
-/// Reads at a position, over interruptions.
 fn read_at(file: &File, into: &mut [u8], at: u64) -> io::Result<usize> {
     loop {
         match file.read_at(into, at) {

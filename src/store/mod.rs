@@ -49,21 +49,20 @@ mod tests;
 mod usable;
 mod volume;
 
-pub use cache::{CacheFault, FLUSH_ENTRIES_USUAL, FlushJob, Flushed, HashCache};
-pub use commit::{CommitJob, Committed};
-pub use hasher::FileHasher;
-pub use mount::{DirectoryMount, KnownMounts};
-pub use orphans::{Orphan, OrphanKind, OrphanSearch, OrphansFound};
-pub use own::OwnFiles;
-pub use part::{
-    Checked, OutlineRefused, PartCheck, PartFile, PartOpened, PartPlace, PartRequest, SyncJob, Synced, is_part_name,
-};
-pub use record_log::{LogDone, LogJob, RECORD_BYTES_MAX, RecordLog};
-pub use scan::{ScanStep, Scanner};
-pub use share::{ShareRoot, SharedFile, make_share};
-pub use state::{RECORDS_FILE, STATE_FILE_BYTES_MAX, StateDirectory, StateFault, WriteJob};
-pub use usable::{check_readable_directory, check_writable_directory};
-pub use volume::{Volume, Volumes};
+pub(crate) use cache::{CacheFault, FLUSH_ENTRIES_USUAL, Flushed, HashCache};
+pub(crate) use commit::Committed;
+pub(crate) use hasher::FileHasher;
+pub(crate) use mount::{DirectoryMount, KnownMounts};
+pub(crate) use orphans::{Orphan, OrphanKind, OrphanSearch, OrphansFound};
+pub(crate) use own::OwnFiles;
+pub(crate) use part::{OutlineRefused, PartCheck, PartFile, PartOpened, PartPlace, PartRequest, SyncJob, Synced};
+pub(crate) use record_log::{LogDone, RECORD_BYTES_MAX, RecordLog};
+pub(crate) use scan::Scanner;
+pub(crate) use share::{ShareRoot, SharedFile};
+pub use state::StateFault;
+pub(crate) use state::{RECORDS_FILE, StateDirectory};
+pub(crate) use usable::{check_readable_directory, check_writable_directory};
+pub(crate) use volume::Volumes;
 
 use crate::library::FileMeta;
 use nix::errno::Errno;
@@ -78,7 +77,6 @@ fn stat_at(directory: BorrowedFd<'_>, name: &[u8]) -> Result<FileStat, Errno> {
     fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW | AtFlags::AT_NO_AUTOMOUNT)
 }
 
-/// Identity and size, as scans tell them.
 fn meta(stat: &FileStat) -> FileMeta {
     FileMeta {
         size: u64::try_from(stat.st_size).unwrap_or(0),
@@ -93,7 +91,6 @@ fn nanoseconds(seconds: i64, rest: i64) -> i64 {
     seconds.saturating_mul(1_000_000_000).saturating_add(rest)
 }
 
-/// The type of what was asked about.
 fn file_type(stat: &FileStat) -> SFlag {
     SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT
 }

@@ -27,22 +27,21 @@ const FLAGS: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOE
 
 /// The filesystem that a directory is on, and where that is mounted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DirectoryMount {
-    /// The filesystem.
+pub(crate) struct DirectoryMount {
     pub filesystem: FilesystemId,
     /// The highest directory above it, or itself, that has the same device number.
     pub mount_point: PathBuf,
 }
 
 /// The directories that were in use, by their paths as configured or named.
-pub type KnownMounts = BTreeMap<PathBuf, DirectoryMount>;
+pub(crate) type KnownMounts = BTreeMap<PathBuf, DirectoryMount>;
 
 impl DirectoryMount {
     /// As it is now.
     ///
     /// # Errors
     /// As the system reports them.
-    pub fn of(directory: &Path) -> Result<Self, DiskFault> {
+    pub(crate) fn of(directory: &Path) -> Result<Self, DiskFault> {
         let mut mount_point = fs::canonicalize(directory)?;
         let handle = open(&mount_point, FLAGS, Mode::empty()).map_err(fault)?;
         let device = fstat(&handle).map_err(fault)?.st_dev;
@@ -61,7 +60,7 @@ impl DirectoryMount {
     ///
     /// # Errors
     /// As the system reports them: then that is unknown.
-    pub fn is_missing_at(&self, directory: &Path) -> Result<bool, DiskFault> {
+    pub(crate) fn is_missing_at(&self, directory: &Path) -> Result<bool, DiskFault> {
         let now = Self::of(directory)?;
         let is_above = self.mount_point != now.mount_point && self.mount_point.starts_with(&now.mount_point);
         Ok(self.filesystem != now.filesystem && is_above && is_empty(directory)?)

@@ -16,10 +16,8 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Entries of a directory that are looked at.
 const ENTRIES_MAX: usize = 1_000_000;
 
-/// Orphans that one search finds.
 const ORPHANS_MAX: usize = 1000;
 
 /// Bytes of a unit in which allocated space is told (stat(2)).
@@ -31,7 +29,7 @@ const LONE_JOURNAL_AGE_MIN: Duration = Duration::from_secs(3600);
 
 /// What is known of a part file without a download.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OrphanKind {
+pub(crate) enum OrphanKind {
     /// It holds no data: nothing was written to it, or it is the journal of a part file that is gone.
     Empty,
     /// It holds bytes that nobody has checked.
@@ -47,20 +45,16 @@ pub enum OrphanKind {
 
 /// A part file without a download, or a journal without a part file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Orphan {
-    /// Where it lies.
+pub(crate) struct Orphan {
     pub path: PathBuf,
-    /// From its name.
     pub token: u32,
     /// That it takes on the disk.
     pub bytes: u64,
-    /// What it holds.
     pub kind: OrphanKind,
 }
 
-/// What a search has found.
 #[derive(Debug, Default)]
-pub struct OrphansFound {
+pub(crate) struct OrphansFound {
     /// By path; at most 1000.
     pub orphans: Vec<Orphan>,
     /// Some directory could not be read, or not to its end.
@@ -69,7 +63,7 @@ pub struct OrphansFound {
 
 /// A search for part files without a download. Waits for the disk.
 #[derive(Debug)]
-pub struct OrphanSearch {
+pub(crate) struct OrphanSearch {
     /// Where to search; those beneath are not entered.
     pub directories: BTreeSet<PathBuf>,
     /// Of the downloads that are remembered.
@@ -78,7 +72,6 @@ pub struct OrphanSearch {
     pub wall_ns: i64,
 }
 
-/// The files with one token.
 #[derive(Debug, Default)]
 struct Family {
     parts: Vec<PathBuf>,
@@ -87,8 +80,7 @@ struct Family {
 }
 
 impl OrphanSearch {
-    /// Looks through the directories.
-    pub fn run(self) -> OrphansFound {
+    pub(crate) fn run(self) -> OrphansFound {
         let (mut found, mut seen) = (OrphansFound::default(), BTreeSet::new());
         for directory in &self.directories {
             // Two paths may lead to the same one.
@@ -167,7 +159,7 @@ impl Orphan {
     ///
     /// # Errors
     /// As the system reports them.
-    pub fn remove(&self, wall_ns: i64) -> io::Result<()> {
+    pub(crate) fn remove(&self, wall_ns: i64) -> io::Result<()> {
         let (Some(directory), OrphanKind::Empty) = (self.path.parent(), self.kind) else { return Ok(()) };
         let search = OrphanSearch { directories: BTreeSet::new(), tokens: BTreeSet::new(), wall_ns };
         let (mut families, _) = search.families(directory)?;
@@ -194,7 +186,6 @@ impl Orphan {
     }
 }
 
-/// A part file that nobody uses.
 enum Held {
     Locked(Flock<File>),
     /// The filesystem has no locks.

@@ -7,12 +7,10 @@ use nix::sys::stat::{FileStat, fstat, stat};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// Device and inode.
 type Identity = (u64, u64);
 
-/// What a scan leaves out.
 #[derive(Debug, Default)]
-pub struct OwnFiles {
+pub(crate) struct OwnFiles {
     /// With all that is beneath them.
     directories: Vec<Identity>,
     files: Vec<Identity>,
@@ -22,12 +20,12 @@ pub struct OwnFiles {
 
 impl OwnFiles {
     /// Leaves out a directory. One that is not there is passed over.
-    pub fn directory(&mut self, path: &Path) {
+    pub(crate) fn directory(&mut self, path: &Path) {
         self.directories.extend(stat(path).ok().map(|found| identity(&found)));
     }
 
     /// Leaves out a log file, and what `logrotate` makes of it: names that go on with `.` or `-` after its own.
-    pub fn log(&mut self, path: &Path) {
+    pub(crate) fn log(&mut self, path: &Path) {
         self.files.extend(stat(path).ok().map(|found| identity(&found)));
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         if let (Ok(found), Some(name)) = (stat(directory), path.file_name()) {
@@ -36,7 +34,7 @@ impl OwnFiles {
     }
 
     /// Leaves out the files that standard output and standard error are redirected to.
-    pub fn standard_streams(&mut self) {
+    pub(crate) fn standard_streams(&mut self) {
         let streams = [fstat(std::io::stdout()), fstat(std::io::stderr())];
         self.files.extend(streams.into_iter().flatten().map(|found| identity(&found)));
     }

@@ -20,9 +20,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// Where a download is to be saved.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PartPlace {
+pub(crate) enum PartPlace {
     /// In this directory under this name, or ` (1)` and so on before the extension when that is taken.
     Suggested {
         /// Must be there: a directory that is missing may be on a filesystem that is not mounted.
@@ -39,16 +38,13 @@ pub enum PartPlace {
     },
 }
 
-/// How a part file's name ends.
 pub(in crate::store) const PART_SUFFIX: &[u8] = b".pyrate-part";
 
-/// How a journal's name ends.
 pub(in crate::store) const JOURNAL_SUFFIX: &[u8] = b".pyrate-journal";
 
 /// How a journal's name ends while it is written.
 const NEW_JOURNAL_SUFFIX: &[u8] = b".new.pyrate-journal";
 
-/// How the name of a claim ends.
 const CLAIM_SUFFIX: &[u8] = b".claim.pyrate-part";
 
 /// How often a part file is opened while other processes come and go under its name.
@@ -56,12 +52,6 @@ const CLAIM_TRIES_MAX: u32 = 16;
 
 /// Highest number in ` (1)`, ` (2)` … that a suggested name may get.
 const SUGGESTED_NUMBER_MAX: u32 = 999;
-
-/// Whether a file of this name is, or was, a part file of ours or the journal of one.
-pub fn is_part_name(component: &[u8]) -> bool {
-    let ends = |suffix: &[u8]| component.ends_with(suffix) && component.len() > 1 + suffix.len();
-    component.starts_with(b".") && (ends(PART_SUFFIX) || ends(JOURNAL_SUFFIX))
-}
 
 /// Where a part file lies and is to end.
 #[derive(Debug)]
@@ -73,9 +63,7 @@ pub(in crate::store) struct Place {
     token: u32,
 }
 
-/// What stands at the final name.
 pub(super) enum Final {
-    /// Nothing stands at this path.
     Free(PathBuf),
     /// The content wanted is there already.
     Same(PathBuf),
@@ -129,7 +117,6 @@ impl Place {
         Ok(Self { directory: handle, directory_path: directory.to_owned(), name: name.to_vec(), number_max, token })
     }
 
-    /// The directory that everything lies in.
     pub(in crate::store) fn directory(&self) -> BorrowedFd<'_> {
         self.directory.as_fd()
     }
@@ -153,12 +140,10 @@ impl Place {
         }
     }
 
-    /// The filesystem of the directory.
     pub(super) fn filesystem(&self) -> Result<FilesystemId, DiskFault> {
         filesystem_of(&self.directory)
     }
 
-    /// The path of the directory.
     pub(super) fn directory_path(&self) -> &Path {
         &self.directory_path
     }
@@ -172,7 +157,6 @@ impl Place {
         }
     }
 
-    /// The path of a name in the directory.
     pub(in crate::store) fn path_of(&self, name: &[u8]) -> PathBuf {
         self.directory_path.join(OsStr::from_bytes(name))
     }
@@ -182,7 +166,6 @@ impl Place {
         self.hidden_name(PART_SUFFIX)
     }
 
-    /// The name of the journal.
     pub(in crate::store) fn journal_name(&self) -> Vec<u8> {
         self.hidden_name(JOURNAL_SUFFIX)
     }
@@ -317,7 +300,6 @@ impl Place {
         }
     }
 
-    /// How the journal is replaced.
     pub(super) fn replace_journal<T>(&self, steps: impl FnOnce(Replacing<'_>) -> T) -> T {
         let (new, name) = (self.new_journal_name(), self.journal_name());
         steps(Replacing { directory: self.directory(), new: &new, name: &name })
@@ -355,9 +337,7 @@ impl Place {
     }
 }
 
-/// What stands at a journal's name.
 pub(super) enum JournalFile {
-    /// Nothing.
     None,
     /// A regular file.
     Regular(File),
@@ -397,7 +377,6 @@ fn is_directory(path: &Path) -> Result<bool, DiskFault> {
     }
 }
 
-/// Whether a path ends in a slash.
 pub(super) fn names_directory(path: &Path) -> bool {
     path.as_os_str().as_bytes().ends_with(b"/")
 }

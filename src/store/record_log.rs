@@ -30,20 +30,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Longest record, in bytes.
-pub const RECORD_BYTES_MAX: usize = 1024 * 1024;
+pub(crate) const RECORD_BYTES_MAX: usize = 1024 * 1024;
 
 /// A shorter file is left as it is, however much of it is out of date.
 const COMPACT_BYTES_MIN: u64 = 64 * 1024;
 
-/// Records by key.
 type Records = BTreeMap<u32, Arc<[u8]>>;
 
 /// A log of records by key. The state directory stays ours as long as it lives.
 #[derive(Debug)]
-pub struct RecordLog {
+pub(crate) struct RecordLog {
     place: Arc<Place>,
     content: Content,
-    /// What the log is to hold.
     records: Records,
     /// Changes made or written so far.
     changes: u64,
@@ -55,13 +53,11 @@ pub struct RecordLog {
     synced_bytes: u64,
     /// A sync has failed, so that what the file seems to hold may be in memory alone: it has to be written anew.
     is_suspect: bool,
-    /// Not compacted below this length.
     compact_bytes_min: u64,
     job: Option<RunningJob>,
     set_aside: bool,
 }
 
-/// The running job.
 #[derive(Debug)]
 struct RunningJob {
     job: Job,
@@ -77,7 +73,7 @@ impl RecordLog {
     ///
     /// # Errors
     /// As the system reports them; [`io::ErrorKind::InvalidInput`] for a name that is not one component.
-    pub fn open(directory: &StateDirectory, file: &'static str) -> io::Result<(Self, BTreeMap<u32, Vec<u8>>)> {
+    pub(crate) fn open(directory: &StateDirectory, file: &'static str) -> io::Result<(Self, BTreeMap<u32, Vec<u8>>)> {
         check_name(file)?;
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let handle = open(directory.path(), flags, Mode::empty())?;
@@ -113,22 +109,22 @@ impl RecordLog {
     }
 
     /// Whether the file that was found is no log, and was set aside.
-    pub fn has_set_aside(&self) -> bool {
+    pub(crate) fn has_set_aside(&self) -> bool {
         self.set_aside
     }
 
     /// The highest key ever put; 0 if none was.
-    pub fn highest(&self) -> u32 {
+    pub(crate) fn highest(&self) -> u32 {
         self.content.highest
     }
 
     /// Whether the last change of a key outlives power loss.
-    pub fn is_durable(&self, key: u32) -> bool {
+    pub(crate) fn is_durable(&self, key: u32) -> bool {
         !self.unsynced.contains_key(&key)
     }
 
     /// Whether there is something to be written or synced.
-    pub fn has_changes(&self) -> bool {
+    pub(crate) fn has_changes(&self) -> bool {
         !self.unsynced.is_empty() || self.is_suspect || self.content.bytes != self.synced_bytes
     }
 
@@ -139,7 +135,7 @@ impl RecordLog {
     /// As the system reports them, and [`io::ErrorKind::FileTooLarge`] when the log is full. Then the change is owed:
     /// [`RecordLog::write_owed`] and the jobs try it again. [`io::ErrorKind::InvalidInput`] for more than
     /// [`RECORD_BYTES_MAX`]: then the key has what it had.
-    pub fn put(&mut self, key: u32, record: &[u8]) -> io::Result<()> {
+    pub(crate) fn put(&mut self, key: u32, record: &[u8]) -> io::Result<()> {
         if record.len() > RECORD_BYTES_MAX {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the record is too long"));
         }
@@ -151,7 +147,7 @@ impl RecordLog {
     ///
     /// # Errors
     /// As [`RecordLog::put`].
-    pub fn remove(&mut self, key: u32) -> io::Result<()> {
+    pub(crate) fn remove(&mut self, key: u32) -> io::Result<()> {
         if self.records.remove(&key).is_some() { self.change(key) } else { Ok(()) }
     }
 
@@ -162,7 +158,6 @@ impl RecordLog {
         self.write(key)
     }
 
-    /// Writes the last change of a key.
     fn write(&mut self, key: u32) -> io::Result<()> {
         self.changes += 1;
         self.unsynced.insert(key, self.changes);
@@ -179,7 +174,7 @@ impl RecordLog {
     ///
     /// # Errors
     /// As [`RecordLog::put`]; the rest is still owed.
-    pub fn write_owed(&mut self) -> io::Result<()> {
+    pub(crate) fn write_owed(&mut self) -> io::Result<()> {
         for key in self.owed.clone() {
             self.write(key)?;
         }
@@ -190,7 +185,7 @@ impl RecordLog {
     ///
     /// # Errors
     /// When there is no descriptor for it; what was changed is still to be synced.
-    pub fn maintain(&mut self) -> io::Result<Option<LogJob>> {
+    pub(crate) fn maintain(&mut self) -> io::Result<Option<LogJob>> {
         self.reap_job();
         if self.job.is_some() || !(self.has_changes() || self.is_stale()) {
             return Ok(None);
@@ -230,7 +225,7 @@ impl RecordLog {
     /// # Errors
     /// As the system reports them, when a file that was written anew could not take the place of the present one. Then
     /// the log is as it was.
-    pub fn done(&mut self, done: LogDone) -> io::Result<()> {
+    pub(crate) fn done(&mut self, done: LogDone) -> io::Result<()> {
         let finished = |running: &mut RunningJob| Arc::ptr_eq(&running.job.failed, &done.job.failed);
         let Some(running) = self.job.take_if(finished) else { return Ok(()) };
         let Some(content) = done.content else {
@@ -287,7 +282,7 @@ fn write_to(content: &mut Content, records: &Records, key: u32) -> io::Result<()
 /// Maintenance of a log: it waits for the disk, so it may run in a helper thread. Dropped instead of run, it is made
 /// again.
 #[derive(Debug)]
-pub struct LogJob {
+pub(crate) struct LogJob {
     place: Arc<Place>,
     work: Work,
     job: Job,
@@ -302,7 +297,6 @@ enum Work {
 /// One job, as the log, the job and its outcome know it.
 #[derive(Debug, Clone)]
 struct Job {
-    /// Of the file when the job was made.
     bytes: u64,
     /// Changes made when the job was made.
     changes: u64,
@@ -315,7 +309,7 @@ impl LogJob {
     ///
     /// # Errors
     /// As the system reports them; the log is as it was, and [`RecordLog::maintain`] makes another job.
-    pub fn run(self) -> io::Result<LogDone> {
+    pub(crate) fn run(self) -> io::Result<LogDone> {
         let outcome = match &self.work {
             Work::Sync(file) => sync(&self.place, file).map(|()| None),
             Work::Compact { highest, records } => compact(&self.place, *highest, records).map(Some),
@@ -344,8 +338,7 @@ fn compact(place: &Place, highest: u32, records: &Records) -> io::Result<Content
 
 /// What a [`LogJob`] brought; to be given to the log that made it.
 #[derive(Debug)]
-pub struct LogDone {
-    /// A new file.
+pub(crate) struct LogDone {
     content: Option<Content>,
     job: Job,
 }

@@ -15,12 +15,10 @@ const RESERVE_PARTS: u64 = 100;
 /// Room is looked at once in so many bytes written.
 const LOOK_BYTES: u64 = 16 * 1024 * 1024;
 
-/// The room of a filesystem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Room {
     /// Bytes that anybody may still take; what the system keeps for root is not among them.
     pub(super) free: u64,
-    /// Bytes in all.
     pub(super) total: u64,
 }
 

@@ -27,9 +27,8 @@ const HIDDEN_PLACES_MAX: usize = 64;
 /// Most mounts, refused names and unreadable places that the report names of each; all are counted.
 const NAMED_MAX: usize = 16;
 
-/// What one step of a scan brought.
 #[derive(Debug, Default)]
-pub struct ScanStep {
+pub(crate) struct ScanStep {
     /// Files found, in no order; at most as many as entries were allowed.
     pub files: Vec<ScannedFile>,
     /// Further files, which were changed less than [`RECENT_MAX`] ago.
@@ -40,14 +39,12 @@ pub struct ScanStep {
     pub ended: Option<ScanReport>,
 }
 
-/// A scan in progress.
 #[derive(Debug)]
-pub struct Scanner {
+pub(crate) struct Scanner {
     state: State,
     /// Paths beneath the root of directories still to be read.
     waiting: Vec<Vec<u8>>,
     report: ScanReport,
-    /// The share's path.
     path: PathBuf,
     own: OwnFiles,
     /// The device number of the last directory, and its filesystem.
@@ -56,10 +53,13 @@ pub struct Scanner {
 
 #[derive(Debug)]
 enum State {
-    /// Directories wait.
-    Between { root: OwnedFd },
-    /// A directory is being read.
-    Reading { root: OwnedFd, directory: Reading },
+    Between {
+        root: OwnedFd,
+    },
+    Reading {
+        root: OwnedFd,
+        directory: Reading,
+    },
     /// Everything was seen, or the scan failed.
     Ended,
 }
@@ -87,7 +87,7 @@ enum Found {
 
 impl Scanner {
     /// Opens the share directory, by its path as it is now. A failure is reported by the first step.
-    pub fn start(root: &Path) -> Scanner {
+    pub(crate) fn start(root: &Path) -> Scanner {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let opened = open(root, flags, Mode::empty());
         let failed = opened.as_ref().err().map(|&errno| fault(errno));
@@ -103,14 +103,13 @@ impl Scanner {
         }
     }
 
-    /// Leaves out these.
-    pub fn without(self, own: OwnFiles) -> Scanner {
+    pub(crate) fn without(self, own: OwnFiles) -> Scanner {
         Scanner { own, ..self }
     }
 
     /// Looks at up to `entries_max` entries of directories, when the wall clock shows `wall_ns`, in nanoseconds since the
     /// epoch. After the end every step says again how it went.
-    pub fn step(&mut self, entries_max: usize, wall_ns: i64) -> ScanStep {
+    pub(crate) fn step(&mut self, entries_max: usize, wall_ns: i64) -> ScanStep {
         let mut step = ScanStep::default();
         for _ in 0..entries_max.max(1) {
             self.state = match std::mem::replace(&mut self.state, State::Ended) {

@@ -1,6 +1,5 @@
 //! The root of the share, and opening files beneath it.
 
-use super::usable::make_directory;
 use super::volume::Volumes;
 use super::{file_type, meta};
 use crate::fault::DiskFault;
@@ -9,7 +8,7 @@ use crate::name::FileName;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::sys::stat::{Mode, SFlag, fstat};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
@@ -25,23 +24,10 @@ const RESOLVE: ResolveFlag = ResolveFlag::RESOLVE_BENEATH
 /// How often a lookup that the kernel gave up, because the tree changed under it, is tried again at once.
 const LOOKUP_TRIES_MAX: u32 = 4;
 
-/// Makes the share directory, and those above it, if it is missing. Says whether it was.
-///
-/// # Errors
-/// As the system reports them; [`io::ErrorKind::NotADirectory`] when something else stands there.
-pub fn make_share(path: &Path) -> io::Result<bool> {
-    match fs::metadata(path) {
-        Ok(found) if found.is_dir() => Ok(false),
-        Ok(_) => Err(io::ErrorKind::NotADirectory.into()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => make_directory(path).map(|()| true),
-        Err(error) => Err(error),
-    }
-}
-
 /// The directory that is shared, by its path. It is opened for each file and closed at once, so that an idle daemon keeps
 /// nobody from unmounting it; whatever stands at the path then is served.
 #[derive(Debug)]
-pub struct ShareRoot {
+pub(crate) struct ShareRoot {
     path: PathBuf,
 }
 
@@ -51,7 +37,7 @@ impl ShareRoot {
     /// # Errors
     /// As the system reports them; [`io::ErrorKind::Unsupported`] when the system cannot open files in a way that is
     /// sure to stay beneath the share (`openat2`, Linux 5.6): there is no fallback.
-    pub fn open(path: &Path) -> io::Result<ShareRoot> {
+    pub(crate) fn open(path: &Path) -> io::Result<ShareRoot> {
         let directory = open_root(path)?;
         open_beneath(directory.as_fd(), b".", OFlag::O_PATH | OFlag::O_DIRECTORY).map_err(unsupported)?;
         Ok(ShareRoot { path: path.to_owned() })
@@ -62,7 +48,7 @@ impl ShareRoot {
     /// # Errors
     /// [`DiskFault::NotRegular`] for anything but a regular file reached through directories of the share alone, and
     /// for names that are no plain relative path; otherwise as the system reports.
-    pub fn open_file(&self, name: &FileName) -> Result<SharedFile, DiskFault> {
+    pub(crate) fn open_file(&self, name: &FileName) -> Result<SharedFile, DiskFault> {
         self.open_plain(name, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)
     }
 
@@ -91,7 +77,7 @@ impl ShareRoot {
     /// # Errors
     /// [`DiskFault::Changed`] if its size, times, inode or device are others by now; otherwise as
     /// [`ShareRoot::open_file`].
-    pub fn open_file_as(&self, name: &FileName, expected: &FileMeta) -> Result<SharedFile, DiskFault> {
+    pub(crate) fn open_file_as(&self, name: &FileName, expected: &FileMeta) -> Result<SharedFile, DiskFault> {
         let file = self.open_file(name)?;
         if file.meta == *expected { Ok(file) } else { Err(DiskFault::Changed) }
     }
@@ -100,14 +86,14 @@ impl ShareRoot {
     ///
     /// # Errors
     /// As [`ShareRoot::open_file`].
-    pub fn look(&self, name: &FileName, volumes: &Volumes, wall_ns: i64) -> Result<(FileMeta, Duration), DiskFault> {
+    pub(crate) fn look(
+        &self,
+        name: &FileName,
+        volumes: &Volumes,
+        wall_ns: i64,
+    ) -> Result<(FileMeta, Duration), DiskFault> {
         let found = self.open_plain(name, OFlag::O_PATH)?;
         Ok((found.meta, found.quiet(volumes, wall_ns)))
-    }
-
-    /// The path it was opened by.
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 }
 
@@ -116,19 +102,18 @@ impl ShareRoot {
 /// It is read by copying. What sendfile(2) or mmap(2) hand out are the pages of the file themselves: a write to the file
 /// still changes bytes that wait in a socket, after every check; on the same machine even bytes that were acknowledged.
 #[derive(Debug)]
-pub struct SharedFile {
+pub(crate) struct SharedFile {
     file: File,
     meta: FileMeta,
 }
 
 impl SharedFile {
-    /// What it was when it was opened.
-    pub fn meta(&self) -> &FileMeta {
+    pub(crate) fn meta(&self) -> &FileMeta {
         &self.meta
     }
 
     /// For how long it had not been changed when it was opened, if the wall clock shows this.
-    pub fn quiet(&self, volumes: &Volumes, wall_ns: i64) -> Duration {
+    pub(crate) fn quiet(&self, volumes: &Volumes, wall_ns: i64) -> Duration {
         volumes.of(&self.meta).quiet(&self.meta, wall_ns)
     }
 
@@ -138,7 +123,7 @@ impl SharedFile {
     /// # Errors
     /// [`DiskFault::Changed`] if the file is another than the one that was opened, [`DiskFault::Shrank`] if it ends
     /// earlier; otherwise as the system reports. The buffer may be written to all the same.
-    pub fn read(&self, into: &mut [u8], at: u64) -> Result<(), DiskFault> {
+    pub(crate) fn read(&self, into: &mut [u8], at: u64) -> Result<(), DiskFault> {
         let outcome = self.file.read_exact_at(into, at);
         // A write changes the times of the file before it changes its bytes: so the check comes after the reading.
         let found = identity(&self.file)?;
@@ -192,14 +177,14 @@ fn unsupported(errno: Errno) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::os::unix::fs::symlink;
     use tempfile::TempDir;
 
     fn root() -> (TempDir, ShareRoot) {
         let scratch = tempfile::tempdir().unwrap();
         let share = scratch.path().join("share");
-        assert!(make_share(&share).unwrap());
-        fs::create_dir(share.join("sub")).unwrap();
+        fs::create_dir_all(share.join("sub")).unwrap();
         fs::write(share.join("sub/file"), b"inside").unwrap();
         fs::write(scratch.path().join("secret"), b"outside").unwrap();
         let root = ShareRoot::open(&share).unwrap();
@@ -208,16 +193,6 @@ mod tests {
 
     fn outcome(root: &ShareRoot, path: &str) -> Result<u64, DiskFault> {
         root.open_file(&FileName::from_bytes(path.as_bytes()).unwrap()).map(|file| file.meta.size)
-    }
-
-    #[test]
-    fn a_share_is_made_once() {
-        let scratch = tempfile::tempdir().unwrap();
-        let share = scratch.path().join("a/b");
-        assert!(make_share(&share).unwrap());
-        assert!(!make_share(&share).unwrap());
-        fs::write(share.join("c"), b"").unwrap();
-        assert_eq!(make_share(&share.join("c")).unwrap_err().kind(), io::ErrorKind::NotADirectory);
     }
 
     #[test]

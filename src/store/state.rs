@@ -13,13 +13,13 @@ use std::sync::Arc;
 use thiserror::Error;
 
 /// Largest state file that is read, in bytes.
-pub const STATE_FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+pub(crate) const STATE_FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// The file whose lock says that a daemon lives here, and which holds its process id.
 const LOCK_FILE: &str = "lock";
 
 /// The log of downloads, without which no daemon starts.
-pub const RECORDS_FILE: &str = "downloads";
+pub(crate) const RECORDS_FILE: &str = "downloads";
 
 /// The name of a file while it is written.
 pub(super) fn new_name(file: &str) -> String {
@@ -42,7 +42,7 @@ pub enum StateFault {
 
 /// A state directory that is ours until this, and everything made from it, is dropped.
 #[derive(Debug)]
-pub struct StateDirectory(Arc<Shared>);
+pub(crate) struct StateDirectory(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -56,7 +56,7 @@ impl StateDirectory {
     ///
     /// # Errors
     /// [`StateFault::InUse`] when another daemon has it; [`StateFault::Io`] as the system reports.
-    pub fn open(path: &Path) -> Result<StateDirectory, StateFault> {
+    pub(crate) fn open(path: &Path) -> Result<StateDirectory, StateFault> {
         DirBuilder::new().recursive(true).mode(0o700).create(path)?;
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
@@ -76,7 +76,7 @@ impl StateDirectory {
     ///
     /// # Errors
     /// What would keep us from it, with the file that is in the way.
-    pub fn check(path: &Path) -> io::Result<()> {
+    pub(crate) fn check(path: &Path) -> io::Result<()> {
         check_writable_directory(path)?;
         for file in [LOCK_FILE, RECORDS_FILE] {
             let named = |error: io::Error| io::Error::new(error.kind(), format!("the file `{file}` in it: {error}"));
@@ -85,8 +85,7 @@ impl StateDirectory {
         Ok(())
     }
 
-    /// The directory's path.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0.path
     }
 
@@ -100,7 +99,7 @@ impl StateDirectory {
     /// # Errors
     /// As the system reports them; [`io::ErrorKind::InvalidData`] for a file larger than [`STATE_FILE_BYTES_MAX`] or
     /// none at all but something else; [`io::ErrorKind::InvalidInput`] for a name that is not one component.
-    pub fn read(&self, file: &str) -> io::Result<Option<Vec<u8>>> {
+    pub(crate) fn read(&self, file: &str) -> io::Result<Option<Vec<u8>>> {
         check_name(file)?;
         let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK | nix::libc::O_NOCTTY;
         let opened = match OpenOptions::new().read(true).custom_flags(flags).open(self.0.path.join(file)) {
@@ -120,14 +119,14 @@ impl StateDirectory {
     }
 
     /// Makes the job that replaces a file by these bytes, whole or not at all. Of the jobs for a file one runs at a time.
-    pub fn write_job(&self, file: &str, bytes: impl Into<Arc<[u8]>>) -> WriteJob {
+    pub(crate) fn write_job(&self, file: &str, bytes: impl Into<Arc<[u8]>>) -> WriteJob {
         WriteJob { shared: Arc::clone(&self.0), file: file.to_owned(), bytes: bytes.into() }
     }
 }
 
 /// The writing of a state file: it waits for the disk, so it may run in a helper thread.
 #[derive(Debug)]
-pub struct WriteJob {
+pub(crate) struct WriteJob {
     shared: Arc<Shared>,
     file: String,
     bytes: Arc<[u8]>,
@@ -139,7 +138,7 @@ impl WriteJob {
     /// # Errors
     /// As the system reports them, and [`io::ErrorKind::InvalidInput`] for a name that is not one component. Then the
     /// old file stands as it was, unless the directory alone could not be synced.
-    pub fn run(self) -> io::Result<()> {
+    pub(crate) fn run(self) -> io::Result<()> {
         check_name(&self.file)?;
         let (directory, new) = (File::open(&self.shared.path)?, new_name(&self.file));
         let (new, name) = (new.as_bytes(), self.file.as_bytes());

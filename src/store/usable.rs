@@ -9,7 +9,7 @@ use std::path::Path;
 ///
 /// # Errors
 /// What would keep us from it.
-pub fn check_writable_directory(path: &Path) -> io::Result<()> {
+pub(crate) fn check_writable_directory(path: &Path) -> io::Result<()> {
     let mut nearest = path;
     let found = loop {
         match (fs::metadata(nearest), nearest.parent()) {
@@ -41,7 +41,7 @@ pub(super) fn make_directory(path: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// What would keep us from it.
-pub fn check_readable_directory(path: &Path) -> io::Result<()> {
+pub(crate) fn check_readable_directory(path: &Path) -> io::Result<()> {
     Ok(eaccess(path, AccessFlags::R_OK | AccessFlags::X_OK)?)
 }
 

@@ -36,9 +36,8 @@ const REMOTE: [i64; 11] = [
     0x786F_4256, // vboxsf
 ];
 
-/// A filesystem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Volume {
+pub(crate) struct Volume {
     /// Under which the cache keeps its files.
     id: u64,
     /// Its clock may be another than ours.
@@ -80,11 +79,11 @@ impl Volume {
 
 /// The filesystems that scans have met, by their device numbers of today.
 #[derive(Debug, Default)]
-pub struct Volumes(BTreeMap<u64, Volume>);
+pub(crate) struct Volumes(BTreeMap<u64, Volume>);
 
 impl Volumes {
     /// Takes note of a filesystem, in the place of one that had its device number before.
-    pub fn note(&mut self, device: u64, volume: Volume) {
+    pub(crate) fn note(&mut self, device: u64, volume: Volume) {
         if self.0.len() < VOLUMES_MAX || self.0.contains_key(&device) {
             self.0.insert(device, volume);
         }
@@ -99,7 +98,6 @@ impl Volumes {
         })
     }
 
-    /// The number of a file's filesystem.
     pub(super) fn id(&self, file: &FileMeta) -> u64 {
         self.of(file).id
     }

@@ -10,7 +10,7 @@ const GREETING_WORDS: [&[u8]; 4] = [b"smtp", b"ftp", b"ready", b"service"];
 
 /// The program that begins its responses with this line, if it is not one of ours. The line comes without its
 /// `\n`, but with a `\r` before that.
-pub fn other_program(line: &[u8]) -> Option<OtherProgram> {
+pub(crate) fn other_program(line: &[u8]) -> Option<OtherProgram> {
     if is_web(line) {
         Some(OtherProgram::Web)
     } else if is_ssh(line) {

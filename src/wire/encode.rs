@@ -58,7 +58,7 @@ impl Message {
     }
 
     /// The digit that the message begins with.
-    pub fn code(&self) -> u8 {
+    pub(crate) fn code(&self) -> u8 {
         match self {
             Self::Register { .. } => 0,
             Self::RequestPeerList { .. } => 1,
@@ -74,7 +74,7 @@ impl Message {
     }
 
     /// The file that a request is for (codes 4, 8 and 9).
-    pub fn file(&self) -> Option<&FileName> {
+    pub(crate) fn file(&self) -> Option<&FileName> {
         match self {
             Self::DownloadRequest { name } | Self::RangeRequest { name, .. } | Self::MetadataRequest { name } => {
                 Some(name)

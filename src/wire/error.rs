@@ -75,7 +75,7 @@ pub enum Field {
 
 impl WireError {
     /// One word for counters and the log: the field that was refused, or the reason.
-    pub fn reason(&self) -> &'static str {
+    pub(crate) fn reason(&self) -> &'static str {
         match self {
             Self::TooLong => "message_too_long",
             Self::Incomplete => "message_incomplete",

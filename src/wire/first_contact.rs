@@ -2,16 +2,16 @@
 
 /// The file string of a first contact: asks for the content whose hash is all zeros. No file has that name or hash, so that
 /// a base program has nothing to answer, and makes no connection.
-pub const FIRST_CONTACT_TEXT: &[u8] = b"b3=0000000000000000000000000000000000000000000000000000000000000000";
+pub(crate) const FIRST_CONTACT_TEXT: &[u8] = b"b3=0000000000000000000000000000000000000000000000000000000000000000";
 
 /// The answer to a first contact, on the connection that asked.
-pub const FIRST_CONTACT_ANSWER: &[u8] = b"p1\n";
+pub(crate) const FIRST_CONTACT_ANSWER: &[u8] = b"p1\n";
 
 /// Most bytes of an answer's line; a reader need not take more.
-pub const FIRST_CONTACT_ANSWER_BYTES_MAX: usize = 256;
+pub(crate) const FIRST_CONTACT_ANSWER_BYTES_MAX: usize = 256;
 
 /// Whether a line, without its end, is the answer to a first contact. What follows a tab is for later versions.
-pub fn says_p1(line: &[u8]) -> bool {
+pub(crate) fn says_p1(line: &[u8]) -> bool {
     line.strip_prefix(b"p1").is_some_and(|rest| matches!(rest.first(), None | Some(b'\t' | b'\r')))
 }
 

@@ -7,7 +7,7 @@ use crate::lines::Lines;
 
 /// What is known of the bytes to come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub(crate) enum End {
     /// More may follow.
     More,
     /// The sender has closed its direction.
@@ -25,7 +25,7 @@ pub enum End {
 ///
 /// Holds what was pushed since the last frame was taken: take all frames before pushing more.
 #[derive(Debug, Default)]
-pub struct Framer {
+pub(crate) struct Framer {
     lines: Lines,
     state: State,
 }
@@ -44,12 +44,12 @@ enum State {
 
 impl Framer {
     /// For a connection that has just opened.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
     /// Adds bytes that came in. After the last frame, or an error, they are dropped.
-    pub fn push(&mut self, bytes: &[u8]) {
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
         if self.state != State::Over {
             self.lines.push(bytes);
         }
@@ -61,7 +61,7 @@ impl Framer {
     /// # Errors
     ///
     /// [`WireError::TooLong`], once, when more than [`MESSAGE_BYTES_MAX`] came without an end; nothing follows it.
-    pub fn next_frame(&mut self, end: End) -> Option<Result<Vec<u8>, WireError>> {
+    pub(crate) fn next_frame(&mut self, end: End) -> Option<Result<Vec<u8>, WireError>> {
         loop {
             let first = self.state == State::First;
             let frame = self.cut(end)?;
@@ -73,22 +73,22 @@ impl Framer {
     }
 
     /// Bytes that came and were not yet framed.
-    pub fn pending(&self) -> usize {
+    pub(crate) fn pending(&self) -> usize {
         self.begun().len()
     }
 
     /// The bytes of [`pending`](Self::pending).
-    pub fn begun(&self) -> &[u8] {
+    pub(crate) fn begun(&self) -> &[u8] {
         self.lines.rest()
     }
 
     /// Whether silence would now end a frame, so that it is worth waiting for.
-    pub fn silence_ends(&self) -> bool {
+    pub(crate) fn silence_ends(&self) -> bool {
         self.state == State::First && self.pending() > 0
     }
 
     /// Whether a frame has ended in `\n`, so that more may follow.
-    pub fn is_stream(&self) -> bool {
+    pub(crate) fn is_stream(&self) -> bool {
         self.state == State::Stream
     }
 

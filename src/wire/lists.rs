@@ -53,7 +53,7 @@ pub struct PeerListReader {
     peers: Vec<ListedPeer>,
     bytes: usize,
     lines_read: usize,
-    malformed: u64,
+    pub(super) malformed: u64,
     other: Option<OtherProgram>,
 }
 
@@ -90,13 +90,8 @@ impl PeerListReader {
     }
 
     /// The other kind of program that seems to have sent this instead of a list.
-    pub fn other_program(&self) -> Option<OtherProgram> {
+    pub(crate) fn other_program(&self) -> Option<OtherProgram> {
         self.other.filter(|_| self.peers.is_empty())
-    }
-
-    /// Lines that were skipped because they are malformed.
-    pub fn malformed(&self) -> u64 {
-        self.malformed
     }
 
     /// Ends a last line that came without `\n`.
@@ -104,7 +99,7 @@ impl PeerListReader {
     /// # Errors
     ///
     /// [`WireError::PeerListTooLong`] if it is beyond the limit.
-    pub fn end_line(&mut self) -> Result<(), WireError> {
+    pub(crate) fn end_line(&mut self) -> Result<(), WireError> {
         if self.lines.has_begun() { self.push(b"\n") } else { Ok(()) }
     }
 
@@ -140,7 +135,7 @@ fn peer(line: &[u8]) -> Option<ListedPeer> {
 #[derive(Debug, Default)]
 pub struct FileListReader {
     lines: Lines,
-    refused: u64,
+    pub(super) refused: u64,
     bytes: u64,
     /// Files that were taken.
     files: u64,
@@ -148,14 +143,14 @@ pub struct FileListReader {
 }
 
 impl FileListReader {
-    pub fn push(&mut self, bytes: &[u8]) {
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.bytes += bytes.len() as u64;
         self.lines.push(bytes);
     }
 
     /// The next files, in order, at most `max`; empty when no whole line is left. Malformed lines are skipped and
     /// counted, empty ones skipped.
-    pub fn next_batch(&mut self, max: usize) -> Vec<Listed> {
+    pub(crate) fn next_batch(&mut self, max: usize) -> Vec<Listed> {
         let mut batch = Vec::new();
         while batch.len() < max && self.other.is_none() {
             match self.lines.next(FILE_LINE_BYTES_MAX) {
@@ -181,23 +176,18 @@ impl FileListReader {
 
     /// The other kind of program that seems to have sent this instead of a list. Its first line tells, before a
     /// file is taken; or, when the list is through, that not one of its lines is a file.
-    pub fn other_program(&self, through: bool) -> Option<OtherProgram> {
+    pub(crate) fn other_program(&self, through: bool) -> Option<OtherProgram> {
         self.other.or_else(|| (through && self.files == 0 && self.refused > 0).then_some(OtherProgram::Unknown))
     }
 
     /// The list is through: a last line without `\n` counts, and comes with the next batch.
-    pub fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         if self.lines.has_begun() {
             self.lines.push(b"\n");
         }
     }
 
-    /// Lines that were skipped because they are malformed or too long.
-    pub fn refused(&self) -> u64 {
-        self.refused
-    }
-
-    pub fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
 }

@@ -49,7 +49,7 @@ pub enum Message {
     Search(Search),
     /// Code 7.
     SearchResponse(SearchResponse),
-    /// Code 6 for [`FIRST_CONTACT_TEXT`](super::FIRST_CONTACT_TEXT) with TTL 0: does the receiver speak part 2? (PROTOCOL,
+    /// Code 6 for `FIRST_CONTACT_TEXT` with TTL 0: does the receiver speak part 2? (PROTOCOL,
     /// part 2, First contact). To a base program it is a search for what it lacks.
     FirstContact {
         /// Of the form that shows `p1`.

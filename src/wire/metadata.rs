@@ -9,7 +9,7 @@ use std::io::Write;
 use thiserror::Error;
 
 /// Most groups of a content whose metadata are read: 2 TiB, for which the values fill 64 MiB.
-pub const METADATA_GROUPS_MAX: u64 = 1 << 21;
+pub(crate) const METADATA_GROUPS_MAX: u64 = 1 << 21;
 
 /// Longest line of metadata, in bytes: ours have at most 103, the rest is for keys yet unknown.
 const METADATA_LINE_BYTES_MAX: usize = 256;
@@ -18,7 +18,7 @@ const METADATA_LINE_BYTES_MAX: usize = 256;
 const VALUE_BYTES: usize = 32;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
-pub enum MetadataFault {
+pub(crate) enum MetadataFault {
     /// No line of `size`, `b3` and `group=20`, or fewer values than the size needs.
     #[error("the metadata are malformed")]
     Malformed,
@@ -34,12 +34,12 @@ pub enum MetadataFault {
 }
 
 /// The response to code 9 of a peer that refuses (PROTOCOL, Refusals).
-pub fn encode_refusal(reason: RefusalReason) -> Vec<u8> {
+pub(crate) fn encode_refusal(reason: RefusalReason) -> Vec<u8> {
     format!("refused={}\n", reason.word()).into_bytes()
 }
 
 /// The response to code 9. `chain` is what a [`ContentHasher`] gave: no value for a content of at most one group.
-pub fn encode_metadata(size: u64, b3: ContentHash, chain: &[ChainingValue]) -> Vec<u8> {
+pub(crate) fn encode_metadata(size: u64, b3: ContentHash, chain: &[ChainingValue]) -> Vec<u8> {
     let mut out = Vec::with_capacity(METADATA_LINE_BYTES_MAX / 2 + chain.len() * VALUE_BYTES);
     // Writing to a vector cannot fail.
     let _ = writeln!(out, "size={size}\tb3={b3}\tgroup={GROUP_LOG2}");
@@ -51,7 +51,7 @@ pub fn encode_metadata(size: u64, b3: ContentHash, chain: &[ChainingValue]) -> V
 ///
 /// Allocates for what has come, never for what was only announced.
 #[derive(Debug)]
-pub struct MetadataReader {
+pub(crate) struct MetadataReader {
     wanted: Option<ContentHash>,
     bytes: u64,
     state: State,
@@ -59,7 +59,7 @@ pub struct MetadataReader {
 
 /// Reads only the first line of the response to code 9: size and hash of a file, or why the peer refuses.
 #[derive(Debug, Default)]
-pub struct FileInfoReader {
+pub(crate) struct FileInfoReader {
     line: Vec<u8>,
     bytes: u64,
 }
@@ -70,12 +70,12 @@ impl FileInfoReader {
     /// # Errors
     ///
     /// [`MetadataFault::Malformed`] or [`MetadataFault::Refused`].
-    pub fn push(&mut self, bytes: &[u8]) -> Result<Option<(u64, ContentHash)>, MetadataFault> {
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<Option<(u64, ContentHash)>, MetadataFault> {
         self.bytes = self.bytes.saturating_add(bytes.len() as u64);
         take_line(&mut self.line, bytes)?.map(|_| parse_line(&self.line)).transpose()
     }
 
-    pub fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
 }
@@ -105,7 +105,7 @@ struct Values {
 
 impl MetadataReader {
     /// For a response that must be about `wanted`, if that is given.
-    pub fn new(wanted: Option<ContentHash>) -> Self {
+    pub(crate) fn new(wanted: Option<ContentHash>) -> Self {
         Self { wanted, bytes: 0, state: State::Line(Vec::new()) }
     }
 
@@ -114,7 +114,7 @@ impl MetadataReader {
     /// # Errors
     ///
     /// What is wrong with the response, as soon as it shows, and at each further call.
-    pub fn push(&mut self, bytes: &[u8]) -> Result<(), MetadataFault> {
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<(), MetadataFault> {
         self.bytes = self.bytes.saturating_add(bytes.len() as u64);
         let state = std::mem::replace(&mut self.state, State::Refused(MetadataFault::Malformed));
         let next = match state {
@@ -136,7 +136,7 @@ impl MetadataReader {
         }
     }
 
-    pub fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
 
@@ -145,7 +145,7 @@ impl MetadataReader {
     /// # Errors
     ///
     /// [`MetadataFault::Malformed`] if they are torn; otherwise what [`MetadataReader::push`] has said.
-    pub fn finish(self) -> Result<Outline, MetadataFault> {
+    pub(crate) fn finish(self) -> Result<Outline, MetadataFault> {
         match self.state {
             State::Proved(outline) => Ok(outline),
             State::Refused(fault) => Err(fault),

@@ -42,7 +42,6 @@ pub(super) struct Hashing {
     done: Vec<HashedFile>,
     /// The last attempt to write the cache failed, and was told of.
     flush_failed: bool,
-    /// When new hashes are to be written.
     flush_at: Option<Instant>,
 }
 
@@ -79,12 +78,10 @@ impl Hashing {
         self.cache.chain(file).filter(|(known, _)| *known == b3).map(|(_, chain)| chain)
     }
 
-    /// When [`Hashing::flush`] is due.
     pub(super) fn next_flush(&self) -> Option<Instant> {
         self.flush_at
     }
 
-    /// Takes a batch.
     pub(super) fn take(&mut self, files: Vec<ScannedFile>) {
         self.files.extend(files);
     }

@@ -18,9 +18,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-/// What a job brought.
 pub(crate) enum Done {
-    /// A host name was looked up.
     Resolved(BootstrapAddr, Result<Vec<IpAddr>, ResolveFault>),
     /// Whether a file can be made at a place.
     TargetProbed(TransferId, Result<PathBuf, DiskFault>),
@@ -36,7 +34,6 @@ pub(crate) enum Done {
     OrphansFound(OrphansFound),
     /// Those that hold no data were removed.
     OrphansRemoved(Vec<(Orphan, io::Result<()>)>),
-    /// Hashes were written to the cache.
     HashesFlushed(Result<Flushed, CacheFault>),
     /// The log of downloads was synced or rewritten.
     LogMaintained(io::Result<LogDone>),
@@ -46,24 +43,16 @@ pub(crate) enum Done {
     ConfigurationRead,
 }
 
-/// What a job is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Key {
-    /// A host name.
     Host(BootstrapAddr),
-    /// The part file of a download.
     Part(TransferId),
     /// A state file that is written whole.
     File(&'static str),
-    /// The hash cache.
     Hashes,
-    /// The log of downloads.
     Log,
-    /// The search for orphans.
     Orphans,
-    /// The removal of orphans.
     OrphansRemoved,
-    /// The configuration.
     Configuration,
 }
 
@@ -80,12 +69,10 @@ pub(super) enum Lane {
     Log,
     /// Nobody waits for it.
     Search,
-    /// The configuration is read.
     Reload,
 }
 
 impl Lane {
-    /// Jobs at once.
     fn running_max(self) -> usize {
         match self {
             Self::Lookup => 4,
@@ -207,7 +194,6 @@ impl Drop for Report {
     }
 }
 
-/// Looks a host name up.
 pub(super) fn resolve(host: &BootstrapAddr) -> Result<Vec<IpAddr>, ResolveFault> {
     let found = (host.host.as_str(), host.port).to_socket_addrs().map_err(|error| ResolveFault(error.to_string()))?;
     let mut addresses: Vec<IpAddr> = Vec::new();

@@ -92,7 +92,6 @@ impl MetadataBodies {
     }
 }
 
-/// Why metadata are not sent.
 pub(crate) enum Unsent {
     /// Those of other contents fill the memory that there is for them.
     NoRoom,

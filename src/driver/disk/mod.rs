@@ -26,7 +26,7 @@ mod upkeep;
 
 pub(crate) use metadata::Unsent;
 pub(crate) use part_files::PartOrder;
-pub use places::was_in_use;
+pub(crate) use places::was_in_use;
 
 use super::cx::Cx;
 use super::host::ReloadJob;
@@ -130,24 +130,20 @@ impl Disk {
         self.jobs.is_syncing()
     }
 
-    /// What exchanges write to.
     pub(crate) fn open_parts(&mut self) -> &mut OpenParts {
         &mut self.parts.open
     }
 
-    /// Takes a batch of files to hash.
     pub(crate) fn hash_files(&mut self, files: Vec<ScannedFile>) {
         self.hashing.take(files);
     }
 
-    /// One slice of hashing.
     pub(crate) fn hash_slice(&mut self, cx: &mut Cx) {
         if self.hashing.has_work() {
             self.hashing.slice(self.share.as_ref(), &mut self.jobs, cx);
         }
     }
 
-    /// Remembers a download.
     pub(crate) fn remember_download(&mut self, record: &DownloadRecord, revision: u64, cx: &mut Cx) {
         self.records.remember(record, revision, cx);
     }
@@ -162,7 +158,6 @@ impl Disk {
         self.records.maintain(&mut self.jobs, cx);
     }
 
-    /// Writes the peers to remember.
     pub(crate) fn remember_peers(&mut self, peers: &RememberedPeers) {
         self.state.save(state_files::PEERS_FILE, state_files::encode_peers(peers), &mut self.jobs);
     }
@@ -174,7 +169,6 @@ impl Disk {
         }
     }
 
-    /// Whether it is time to save the registry.
     pub(crate) fn is_registry_due(&self, now: Instant) -> bool {
         self.save_registry_at.is_some_and(|at| at <= now)
     }
@@ -189,7 +183,6 @@ impl Disk {
         }
     }
 
-    /// Looks a host name up.
     pub(crate) fn resolve(&mut self, host: BootstrapAddr) {
         let asked = host.clone();
         let done = move |outcome| Done::Resolved(asked.clone(), outcome);
@@ -197,7 +190,6 @@ impl Disk {
         self.jobs.submit((Lane::Lookup, Key::Host(host.clone())), done, lost, move || jobs::resolve(&host));
     }
 
-    /// Reads the configuration.
     pub(crate) fn read_configuration(&mut self, job: ReloadJob) {
         self.jobs.submit((Lane::Reload, Key::Configuration), |()| Done::ConfigurationRead, (), job);
     }

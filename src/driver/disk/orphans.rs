@@ -18,28 +18,22 @@ use std::time::Duration;
 /// How soon another search follows one that left something over, or could not see everything.
 const SEARCH_AGAIN: Duration = Duration::from_secs(60);
 
-/// Directories that are searched.
 const DIRECTORIES_MAX: usize = 256;
 
-/// Orphans that are logged by their path.
 const LOGGED_MAX: usize = 16;
 
-/// The search for orphans.
 #[derive(Debug, Default)]
 pub(crate) struct Orphans {
     /// Those that the last search found.
     reported: BTreeSet<PathBuf>,
-    /// When another search follows.
     again_at: Option<Instant>,
 }
 
 impl Orphans {
-    /// When [`Orphans::is_due`].
     pub(super) fn next_search(&self) -> Option<Instant> {
         self.again_at
     }
 
-    /// Whether it is time for another search.
     pub(super) fn is_due(&mut self, now: Instant) -> bool {
         self.again_at.take_if(|at| *at <= now).is_some()
     }

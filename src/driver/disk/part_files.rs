@@ -10,19 +10,13 @@ use crate::store::{PartCheck, PartFile, PartRequest};
 use crate::time::Instant;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// Something to be done with a part file.
 pub(crate) enum PartOrder {
     /// Look whether a file can be made at its target.
     Probe(PartRequest),
-    /// Open it.
     Open(PartRequest),
-    /// Read and hash it.
     Check,
-    /// Give it its final name.
     Commit,
-    /// Close and keep it.
     Close,
-    /// Remove it.
     Drop(PartRequest),
     /// Remember its download no more: only when what was ordered before is done, so that nothing is left over that nobody
     /// knows of.

@@ -15,7 +15,6 @@ use std::sync::Arc;
 /// Directories that are remembered.
 const PLACES_MAX: usize = 256;
 
-/// A place as it is written.
 #[derive(Serialize, Deserialize)]
 struct Form {
     path: RawText,
@@ -23,7 +22,6 @@ struct Form {
     mount_point: RawText,
 }
 
-/// The directories that were in use.
 #[derive(Debug, Default)]
 pub(super) struct Places {
     known: Arc<KnownMounts>,
@@ -66,7 +64,7 @@ impl Places {
 }
 
 /// Whether a directory was in use by a daemon with this state directory.
-pub fn was_in_use(state_directory: &Path, directory: &Path) -> bool {
+pub(crate) fn was_in_use(state_directory: &Path, directory: &Path) -> bool {
     // What cannot be read counts as by a daemon that starts: as nothing.
     let bytes = std::fs::read(state_directory.join(PLACES_FILE)).unwrap_or_default();
     decode(&bytes).contains_key(directory)

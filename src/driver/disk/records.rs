@@ -59,7 +59,6 @@ impl Records {
         (self.part_files.values().map(|(token, _)| *token).collect(), directories.collect())
     }
 
-    /// When [`Records::retry`] is due.
     pub(super) fn next_retry(&self) -> Option<Instant> {
         self.retry_at
     }
@@ -69,13 +68,11 @@ impl Records {
         self.is_changed
     }
 
-    /// Remembers a download.
     pub(super) fn remember(&mut self, record: &DownloadRecord, revision: u64, cx: &mut Cx) {
         self.part_files.insert(record.id, part_file(&record.spec));
         self.change(record.id, Some(revision), cx, |log| log.put(record.id.0, &encode(record)));
     }
 
-    /// Remembers a download no more.
     pub(super) fn forget(&mut self, download: TransferId, cx: &mut Cx) {
         self.part_files.remove(&download);
         self.change(download, None, cx, |log| log.remove(download.0));
@@ -189,7 +186,6 @@ pub(crate) fn open(state: Option<&StateDirectory>) -> io::Result<(Records, Vec<D
     Ok((Records { log: Some(log), part_files, ..Records::default() }, downloads, last))
 }
 
-/// Why a record could not be written.
 fn record_fault(error: &io::Error) -> DiskFault {
     match error.kind() {
         io::ErrorKind::FileTooLarge if error.raw_os_error().is_none() => DiskFault::LogFull,

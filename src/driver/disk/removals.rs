@@ -56,7 +56,6 @@ impl Removals {
         pending.map(|removal| removal.forgets = true).is_some()
     }
 
-    /// When [`Removals::due`].
     pub(super) fn next_retry(&self) -> Option<Instant> {
         self.retry_at
     }

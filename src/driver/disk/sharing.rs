@@ -54,7 +54,6 @@ impl Disk {
         Ok(root)
     }
 
-    /// One slice of the running scan.
     pub(crate) fn scan_slice(&mut self, cx: &mut Cx) {
         let Some(scanner) = &mut self.scanner else { return };
         let step = scanner.step(SCAN_ENTRIES_PER_SLICE, wall_ns());
@@ -92,7 +91,6 @@ impl Disk {
         own
     }
 
-    /// Looks at files of the share again.
     pub(crate) fn look_at(&mut self, names: Vec<FileName>, cx: &mut Cx) {
         let wall_ns = wall_ns();
         let look = |name: FileName| {
@@ -105,7 +103,6 @@ impl Disk {
         cx.out.event(Event::LookedAt { files: names.into_iter().map(look).collect() });
     }
 
-    /// Opens a shared file as it was scanned.
     pub(crate) fn open_shared_as(&self, file: &ScannedFile) -> Result<SharedFile, DiskFault> {
         self.share.as_ref().ok_or(DiskFault::Missing)?.open_file_as(&file.name, &file.meta)
     }

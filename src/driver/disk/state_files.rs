@@ -45,17 +45,14 @@ impl StateFiles {
         Self { directory, unsaved: BTreeMap::new(), retry_at: None }
     }
 
-    /// The directory, if anything is remembered.
     pub(super) fn directory(&self) -> Option<&StateDirectory> {
         self.directory.as_ref()
     }
 
-    /// When [`StateFiles::retry`] is due.
     pub(super) fn next_retry(&self) -> Option<Instant> {
         self.retry_at
     }
 
-    /// Has a file written.
     pub(super) fn save(&mut self, file: &'static str, bytes: Vec<u8>, jobs: &mut Jobs) {
         let failures = self.unsaved.get(file).map_or(0, |unsaved| unsaved.failures);
         let unsaved = Unsaved { bytes: bytes.into(), failures, has_failed: false };
@@ -137,7 +134,6 @@ pub(crate) fn read(state: Option<&StateDirectory>, file: &str) -> Vec<u8> {
     }
 }
 
-/// One endpoint a line.
 pub(crate) fn encode_peers(peers: &RememberedPeers) -> Vec<u8> {
     let mut text = String::new();
     // Writing to a string does not fail.

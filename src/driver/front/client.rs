@@ -38,7 +38,6 @@ fn gave_way() -> Vec<u8> {
     encode_error_without_id(&CallError::new(ExitCode::Other, message))
 }
 
-/// A connected client.
 #[derive(Debug)]
 pub(super) struct ControlClient {
     id: ClientId,
@@ -52,7 +51,6 @@ pub(super) struct ControlClient {
     awaited_since: Option<Instant>,
     /// When the last line came from it, or the last bytes went to it.
     active_at: Instant,
-    /// Calls that are not answered yet.
     unanswered: usize,
 }
 
@@ -108,7 +106,6 @@ impl ControlClient {
         self.push(line)
     }
 
-    /// Takes note of an event.
     pub(super) fn on_ready(&mut self, readable: bool, writable: bool) {
         self.socket.on_ready(readable, writable);
     }
@@ -135,7 +132,6 @@ impl ControlClient {
         self.out_at == self.out.len()
     }
 
-    /// Writes what waits and reads what came.
     pub(super) fn advance(&mut self, scratch: &mut [u8], now: Instant) -> ClientStep {
         self.try_advance(scratch, now).unwrap_or(Step::End(None))
     }

@@ -9,7 +9,6 @@ use mio::net::UnixStream;
 use std::collections::VecDeque;
 use std::io;
 
-/// Control clients at once.
 pub(super) const CONTROL_CLIENTS_MAX: usize = 32;
 
 const _: () = assert!(CLIENTS.0 + CONTROL_CLIENTS_MAX <= CONNECTIONS.0);
@@ -30,7 +29,6 @@ pub(super) struct Clients {
 }
 
 impl Clients {
-    /// Whether there is no place for another client.
     pub(super) fn is_full(&self) -> bool {
         self.places.iter().all(|place| place.client.is_some())
     }
@@ -61,7 +59,6 @@ impl Clients {
         idle.min().map(|(_, _, place)| place)
     }
 
-    /// The place of a client.
     pub(super) fn place_of(&self, id: ClientId) -> Option<usize> {
         self.all().find(|(_, client)| client.id() == id).map(|(place, _)| place)
     }
@@ -84,7 +81,6 @@ impl Clients {
         self.places.get_mut(place)?.client.take()
     }
 
-    /// Gives a client its turn.
     pub(super) fn make_ready(&mut self, place: usize) {
         if let Some(found) = self.places.get_mut(place)
             && !std::mem::replace(&mut found.is_ready, true)
@@ -93,7 +89,6 @@ impl Clients {
         }
     }
 
-    /// The place whose turn it is.
     pub(super) fn pop_ready(&mut self) -> Option<usize> {
         let place = self.ready.pop_front()?;
         self.places[place].is_ready = false;

@@ -19,7 +19,6 @@ const SOCKET_MODE: u32 = 0o660;
 /// Bytes of a path of a socket: `sun_path` has one more, for a final zero (unix(7)).
 const PATH_BYTES_MAX: usize = 107;
 
-/// Connections that wait to be accepted.
 const BACKLOG: i32 = 128;
 
 /// The listening socket; removed from the filesystem when dropped.
@@ -31,7 +30,6 @@ pub(crate) struct ControlListener {
     made: (u64, u64),
 }
 
-/// Why the control socket cannot be had.
 #[derive(Debug)]
 pub(crate) enum BindFault {
     /// A daemon answers there.
@@ -107,7 +105,7 @@ impl Drop for ControlListener {
 ///
 /// # Errors
 /// What would keep us from it.
-pub fn check_control_socket(path: &Path) -> io::Result<()> {
+pub(crate) fn check_control_socket(path: &Path) -> io::Result<()> {
     if SockAddr::unix(path).is_err() {
         let text = format!("{} bytes, where the path of a socket may have {PATH_BYTES_MAX}", path.as_os_str().len());
         return Err(io::Error::new(io::ErrorKind::InvalidInput, text));

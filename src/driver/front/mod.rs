@@ -8,7 +8,7 @@ mod clients;
 mod listener;
 mod reloads;
 
-pub use listener::check_control_socket;
+pub(crate) use listener::check_control_socket;
 pub(crate) use listener::{BindFault, ControlListener};
 pub(crate) use reloads::Caller;
 
@@ -60,17 +60,14 @@ impl Front {
         }
     }
 
-    /// The program that runs the loop.
     pub(crate) fn host(&mut self) -> &mut dyn Host {
         &mut *self.host
     }
 
-    /// There may be clients to accept.
     pub(crate) fn on_listener_ready(&mut self) {
         self.accepting.note(true);
     }
 
-    /// Takes note of an event of a client.
     pub(crate) fn on_client_ready(&mut self, place: usize, readable: bool, writable: bool) {
         if let Some(client) = self.clients.get_mut(place) {
             client.on_ready(readable, writable);
@@ -78,13 +75,11 @@ impl Front {
         }
     }
 
-    /// Whether there is something to do without waiting.
     pub(crate) fn has_work(&self) -> bool {
         let may_accept = self.full_since.is_none() || !self.clients.is_full();
         self.clients.ready_len() > 0 || (self.accepting.is_ready() && may_accept)
     }
 
-    /// When [`Front::expire`] has something to do.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         self.retry_at.into_iter().chain(self.clients.next_deadline()).min()
     }
@@ -161,7 +156,6 @@ impl Front {
         }
     }
 
-    /// Queues the answer to a call.
     pub(crate) fn reply(
         &mut self,
         (client, call): (ClientId, &CallId),

@@ -3,7 +3,6 @@
 use crate::control::CallId;
 use crate::id::ClientId;
 
-/// Calls that wait for a reload.
 const CALLERS_MAX: usize = 256;
 
 /// A call that is answered when a reload is done.

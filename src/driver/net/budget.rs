@@ -51,7 +51,6 @@ impl Budget {
         Self(Rc::new(RefCell::new(Counts::new(descriptors))))
     }
 
-    /// Takes one descriptor.
     pub(super) fn take(&self, by: Use) -> Result<Permit, Exhausted> {
         self.0.borrow_mut().take(by)?;
         Ok(Permit { counts: Rc::clone(&self.0), by, count: 1 })
@@ -72,7 +71,6 @@ pub(crate) struct Permit {
 }
 
 impl Permit {
-    /// What it was taken for.
     pub(super) fn by(&self) -> Use {
         self.by
     }
@@ -91,7 +89,6 @@ impl Drop for Permit {
     }
 }
 
-/// The descriptors in use.
 #[derive(Debug)]
 struct Counts {
     total_max: usize,

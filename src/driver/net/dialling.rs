@@ -71,7 +71,6 @@ impl Net {
         }
     }
 
-    /// Breaks an exchange off, whatever it does.
     pub(crate) fn abort(&mut self, exchange: ExchangeId, parts: &mut OpenParts, cx: &mut Cx) {
         let Some(key) = self.table.key(exchange) else { return self.withdraw(exchange, cx) };
         let Some(connection) = self.table.get_mut(key) else { return };

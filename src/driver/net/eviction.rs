@@ -57,7 +57,6 @@ impl Standing {
 /// What an inbound connection holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Hold {
-    /// What it does.
     pub(crate) standing: Standing,
     /// The descriptors of its socket and of its file.
     pub(crate) descriptors: usize,
@@ -66,7 +65,6 @@ pub(crate) struct Hold {
 /// A network in the order of giving way: how many descriptors it holds, and the first of its connections to give way.
 type Rank = (Reverse<usize>, Standing, Network);
 
-/// The connections of a network.
 #[derive(Debug, Default)]
 struct Connections {
     descriptors: usize,

@@ -21,9 +21,7 @@ pub(crate) struct Listener {
     is_starved: bool,
 }
 
-/// What accepting brought.
 pub(super) enum Accepted {
-    /// A connection.
     Connection(TcpStream, SocketAddr),
     /// Nothing more until the next readiness.
     Nobody,
@@ -46,7 +44,6 @@ impl Listener {
         self.service
     }
 
-    /// Takes note of an event.
     pub(super) fn on_ready(&mut self) {
         self.accepting.note(true);
     }
@@ -61,7 +58,6 @@ impl Listener {
         self.is_starved = is_starved;
     }
 
-    /// Accepts one connection.
     pub(super) fn accept(&mut self) -> Accepted {
         loop {
             match self.accepting.attempt(|| self.listener.accept()) {
@@ -79,7 +75,7 @@ impl Listener {
 ///
 /// # Errors
 /// As the system reports them.
-pub fn check_listen(addr: SocketAddr) -> io::Result<()> {
+pub(crate) fn check_listen(addr: SocketAddr) -> io::Result<()> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
     // So that nobody who binds the address at this moment is disturbed.
     socket.set_reuse_address(true)?;

@@ -34,8 +34,8 @@ mod table;
 pub(crate) use budget::Permit;
 pub(crate) use exchange::{CALL_BACK_DESCRIPTORS, Lent, Outgoing, Part, STEP_BYTES_MAX, Service, Task};
 pub(crate) use listener::Listener;
-pub use listener::check_listen;
-pub use pace::RateLimits;
+pub(crate) use listener::check_listen;
+pub(crate) use pace::RateLimits;
 pub(crate) use table::Requester;
 
 use super::cx::Cx;
@@ -52,7 +52,6 @@ use std::time::Duration;
 use stream_index::Streams;
 use table::{Connection, Table};
 
-/// All connections.
 pub(crate) struct Net {
     poll: Poll,
     table: Table,
@@ -89,12 +88,10 @@ impl Net {
         self.poll.poll(events, timeout)
     }
 
-    /// Where the sockets of others are registered.
     pub(crate) fn registry(&self) -> &Registry {
         self.poll.registry()
     }
 
-    /// Whether there is something to do without waiting.
     pub(crate) fn has_work(&self) -> bool {
         self.table.ready_len() > 0 || self.listeners.iter().any(Listener::may_accept)
     }
@@ -136,7 +133,6 @@ impl Net {
         }
     }
 
-    /// Takes other rate limits, from now on.
     pub(crate) fn set_limits(&mut self, limits: RateLimits, now: Instant) {
         self.pace.set(limits, now);
         [Direction::Up, Direction::Down].into_iter().for_each(|direction| self.wake_paced(direction));
@@ -171,7 +167,6 @@ impl Net {
         self.pace.bucket(direction).share_among(woken);
     }
 
-    /// Logs a refusal.
     fn refuse(
         &mut self,
         cx: &Cx,

@@ -19,14 +19,13 @@ const PIECE_BYTES_MAX: u64 = 64 * 1024;
 
 /// Bytes a second, 0 for no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct RateLimits {
+pub(crate) struct RateLimits {
     /// Of all uploads together.
     pub upload: u64,
     /// Of all downloads together.
     pub download: u64,
 }
 
-/// Both buckets.
 #[derive(Debug)]
 pub(crate) struct Pace {
     up: Bucket,
@@ -38,7 +37,6 @@ impl Pace {
         Self { up: Bucket::new(limits.upload, now), down: Bucket::new(limits.download, now) }
     }
 
-    /// Takes other limits, from now on.
     pub(crate) fn set(&mut self, limits: RateLimits, now: Instant) {
         self.up.set(limits.upload, now);
         self.down.set(limits.download, now);
@@ -57,7 +55,6 @@ impl Pace {
     }
 }
 
-/// A token bucket.
 #[derive(Debug)]
 pub(crate) struct Bucket {
     /// Bytes a second; 0 for no limit.
@@ -94,7 +91,6 @@ impl Bucket {
         wanted.min(usize::try_from(share).unwrap_or(usize::MAX))
     }
 
-    /// So many bytes were moved.
     pub(crate) fn spend(&mut self, bytes: usize) {
         if self.rate > 0 {
             self.tokens = self.tokens.saturating_sub(bytes as u128 * 1_000);

@@ -18,17 +18,14 @@ impl Net {
         self.table.ready_len()
     }
 
-    /// The connection whose turn it is.
     pub(crate) fn pop_ready(&mut self) -> Option<usize> {
         self.table.pop_ready()
     }
 
-    /// A connection whose deadline has come.
     pub(crate) fn pop_due(&mut self, now: Instant) -> Option<usize> {
         self.table.pop_due(now)
     }
 
-    /// Gives a connection its step.
     pub(crate) fn step(&mut self, key: usize, lent: Lent<'_>, cx: &mut Cx) {
         let Lent { library, parts } = lent;
         let mut context = context(library, parts, &mut self.pace, cx);
@@ -61,7 +58,6 @@ impl Net {
         self.follow(key, step, parts, cx);
     }
 
-    /// Does what a step asks for.
     fn follow(&mut self, key: usize, step: NetStep, parts: &mut OpenParts, cx: &mut Cx) {
         match step {
             Step::Wait(_) | Step::Idle => {}

@@ -96,7 +96,6 @@ impl Net {
         cx.out.extend(exchanges.into_iter().map(ended));
     }
 
-    /// A stream is over.
     pub(super) fn on_stream_over(
         &mut self,
         key: usize,
@@ -117,7 +116,6 @@ impl Net {
     }
 }
 
-/// Reports that messages were not sent.
 fn fail(unsent: VecDeque<Queued>, fault: DialFault, cx: &mut Cx) {
     let ended = |queued: Queued| Event::DialEnded { exchange: queued.exchange(), outcome: Err(fault) };
     cx.out.extend(unsent.into_iter().map(ended));

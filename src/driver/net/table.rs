@@ -18,7 +18,6 @@ use std::net::SocketAddr;
 /// Connections that are kept only to watch for the reset of a 2013 client; the oldest gives way.
 const WATCHED_MAX: usize = 512;
 
-/// One connection.
 pub(super) enum Connection {
     /// Accepted.
     Inbound(Inbound),
@@ -81,7 +80,6 @@ pub(crate) struct Requester {
     pub(crate) key: Option<usize>,
 }
 
-/// All connections.
 pub(super) struct Table {
     entries: Slab<Entry>,
     ready: VecDeque<usize>,
@@ -115,7 +113,6 @@ impl Table {
         Token(self.entries.vacant_key() + CONNECTIONS.0)
     }
 
-    /// The key of a connection's token.
     pub(super) fn key_of(token: Token) -> Option<usize> {
         token.0.checked_sub(CONNECTIONS.0)
     }
@@ -212,7 +209,6 @@ impl Table {
         None
     }
 
-    /// Gives a connection its turn.
     pub(super) fn make_ready(&mut self, key: usize) {
         if let Some(entry) = self.entries.get_mut(key)
             && !entry.is_ready
@@ -222,7 +218,6 @@ impl Table {
         }
     }
 
-    /// The connection whose turn it is.
     pub(super) fn pop_ready(&mut self) -> Option<usize> {
         while let Some(key) = self.ready.pop_front() {
             if let Some(entry) = self.entries.get_mut(key)
@@ -314,12 +309,10 @@ impl Table {
         entry.armed = deadline.map(|at| (self.deadlines.insert(at, key), at));
     }
 
-    /// When the first deadline is.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         self.deadlines.next_deadline()
     }
 
-    /// A connection whose deadline has come.
     pub(super) fn pop_due(&mut self, now: Instant) -> Option<usize> {
         let key = self.deadlines.expire(now)?;
         if let Some(entry) = self.entries.get_mut(key) {
@@ -351,7 +344,7 @@ mod tests {
         let insert = |table: &mut Table, n| {
             let task = crate::driver::net::exchange::Task::Messages {
                 messages: vec![Message::Keepalive { port: 1, p1: true }],
-                expect: crate::node::Expect::Nothing,
+                expect: crate::node::contract::Expect::Nothing,
                 connect_max: std::time::Duration::MAX,
             };
             let (id, to, now) = (ExchangeId::Outbound(n), listener.local_addr().unwrap(), Instant::from_ms(0));

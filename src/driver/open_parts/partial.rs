@@ -54,17 +54,14 @@ impl PartialGroup {
         Self { download, content: key(outline), group, bytes, senders, sender }
     }
 
-    /// Bytes that are there.
     pub(crate) fn len(&self) -> u64 {
         self.bytes.len() as u64
     }
 
-    /// Whose group it is.
     pub(crate) fn download(&self) -> TransferId {
         self.download
     }
 
-    /// Which group.
     pub(crate) fn group(&self) -> u64 {
         self.group
     }
@@ -86,7 +83,6 @@ fn key(outline: &Outline) -> ContentKey {
 /// What an exchange leaves when it is over.
 #[derive(Debug, Default)]
 pub(crate) enum Remains {
-    /// Nothing.
     #[default]
     Nothing,
     /// A group that is not whole.
@@ -104,7 +100,6 @@ enum Trust {
     Never,
 }
 
-/// The partial groups of all downloads.
 #[derive(Debug, Default)]
 pub(crate) struct PartialGroups {
     /// In the order in which they were kept.

@@ -294,7 +294,7 @@ pub enum Response {
     Metadata {
         /// The hash.
         b3: ContentHash,
-        /// Bytes, as claimed: see [`Outline`](crate::content::Outline).
+        /// Bytes, as claimed: see `Outline`.
         size: u64,
     },
     /// [`Expect::FileInfo`](super::Expect::FileInfo): what the peer says it has. A refusal that says why is

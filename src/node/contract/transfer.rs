@@ -16,14 +16,14 @@ pub enum Target {
     Suggested {
         /// Must be there.
         directory: PathBuf,
-        /// A [`safe component`](FileName::safe_component).
+        /// A safe component (`FileName::safe_component`).
         name: FileName,
     },
     /// Exactly here: [`DiskFault::Exists`] when a file is there; inside it, under the name, when it is a directory.
     Exact {
         /// Absolute.
         path: PathBuf,
-        /// A [`safe component`](FileName::safe_component), for a directory.
+        /// A safe component (`FileName::safe_component`), for a directory.
         name: FileName,
     },
 }

@@ -62,7 +62,6 @@ const WARM_BYTES_MAX: u64 = 512 * 1024 * 1024;
 /// What is added to the name of a file that is set aside.
 const DAMAGED: &str = ".damaged";
 
-/// What the database says of a file.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found {
     /// The hash, and the run in which somebody asked last.
@@ -73,7 +72,6 @@ pub(super) enum Found {
     Doubtful,
 }
 
-/// An open database.
 #[derive(Debug)]
 pub(super) struct Database {
     pub(super) connection: Connection,
@@ -115,7 +113,6 @@ impl Database {
         Ok(Self { connection })
     }
 
-    /// What is known of a file's inode.
     pub(super) fn get(&self, file: &FileMeta) -> Result<Option<Found>, CacheFault> {
         let at = (file.device.cast_signed(), file.inode.cast_signed());
         let mut query = self.connection.prepare_cached(GET).map_err(fault)?;
@@ -284,7 +281,6 @@ fn judge_chain(row: &Row<'_>, file: &FileMeta, b3: &ContentHash) -> Option<Vec<C
     (fits && sum == checksum(file, b3, bytes)).then(|| values.iter().map(|value| ChainingValue(*value)).collect())
 }
 
-/// What an error of SQLite means to us.
 pub(super) fn fault(error: Error) -> CacheFault {
     let kind = match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => return CacheFault::Damaged(error.to_string()),

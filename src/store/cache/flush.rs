@@ -25,7 +25,7 @@ const SET_RUN: &str = "UPDATE run SET number = ?1";
 
 /// A batch to be written. Blocks: it is for a helper thread.
 #[derive(Debug)]
-pub struct FlushJob {
+pub(crate) struct FlushJob {
     pub(super) path: PathBuf,
     /// Set the database aside first if it is damaged indeed; nobody has it open.
     pub(super) begin_anew: bool,
@@ -34,9 +34,8 @@ pub struct FlushJob {
     pub(super) batch: Arc<Batch>,
 }
 
-/// That a [`FlushJob`] has written its batch.
 #[derive(Debug)]
-pub struct Flushed {
+pub(crate) struct Flushed {
     /// The new database, and what to tell the user.
     pub(super) anew: Option<(Database, String)>,
 }
@@ -46,7 +45,7 @@ impl FlushJob {
     ///
     /// # Errors
     /// As the system and SQLite report; for [`HashCache::flush_failed`](super::HashCache::flush_failed).
-    pub fn run(self) -> Result<Flushed, CacheFault> {
+    pub(crate) fn run(self) -> Result<Flushed, CacheFault> {
         if self.begin_anew {
             let (mut database, note) = match open_again(&self.path) {
                 Err(CacheFault::Damaged(why)) => {

@@ -29,7 +29,7 @@ use crate::id::ContentHash;
 use crate::library::FileMeta;
 use crate::store::volume::Volumes;
 use database::{Database, Found};
-pub use flush::{FlushJob, Flushed};
+pub(crate) use flush::{FlushJob, Flushed};
 use recent::Recent;
 use record::{Batch, Key, Record, Upkeep, key};
 use std::cell::{Cell, RefCell};
@@ -40,7 +40,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 /// Entries that make a batch worth its commit: see [`HashCache::flush_job`].
-pub const FLUSH_ENTRIES_USUAL: usize = 1024;
+pub(crate) const FLUSH_ENTRIES_USUAL: usize = 1024;
 
 /// After how many runs without a question an entry may be removed.
 const RUNS_KEPT: i64 = 8;
@@ -57,8 +57,7 @@ const UPKEEP_ENTRIES_MAX: usize = 65_536;
 
 /// Why the hash cache could not be opened or written.
 #[derive(Debug, Error)]
-pub enum CacheFault {
-    /// The system does not let us.
+pub(crate) enum CacheFault {
     #[error("{0}")]
     Io(#[from] io::Error),
     /// The file is damaged, or another program's.
@@ -84,7 +83,6 @@ struct Limits {
 /// About two million entries are kept without question. The most is what two hundred million would take.
 const LIMITS: Limits = Limits { kept_bytes: 256 * 1024 * 1024, bytes_max: 32 * 1024 * 1024 * 1024 };
 
-/// Where entries end up.
 #[derive(Debug)]
 enum Home {
     /// Nowhere: the newest are kept in memory.
@@ -95,12 +93,10 @@ enum Home {
     Damaged { path: PathBuf },
 }
 
-/// Hashes by the identity of files.
 #[derive(Debug)]
-pub struct HashCache {
+pub(crate) struct HashCache {
     home: Home,
     limits: Limits,
-    /// Number of this run.
     run: i64,
     recent: Recent,
     /// What the batch holds that is being written.
@@ -109,7 +105,6 @@ pub struct HashCache {
     upkeep: RefCell<BTreeMap<Key, Upkeep>>,
     /// A read came upon damage.
     found_damage: Cell<bool>,
-    /// The filesystems of the files.
     volumes: Volumes,
 }
 
@@ -119,7 +114,7 @@ impl HashCache {
     ///
     /// # Errors
     /// [`CacheFault::Io`] and [`CacheFault::Database`] when the file cannot be opened, made, or set aside.
-    pub fn open(path: Option<&Path>) -> Result<(HashCache, Option<String>), CacheFault> {
+    pub(crate) fn open(path: Option<&Path>) -> Result<(HashCache, Option<String>), CacheFault> {
         let Some(path) = path else { return Ok((Self::new(Home::Memory, 1), None)) };
         // One read that fails must not have all files hashed again.
         let mut opened = Self::open_at(path);
@@ -165,19 +160,19 @@ impl HashCache {
     }
 
     /// The filesystems that files are on: it is they, and not the device numbers of today, under which files are kept.
-    pub fn volumes(&self) -> &Volumes {
+    pub(crate) fn volumes(&self) -> &Volumes {
         &self.volumes
     }
 
     /// The same, to take note of what a scan has met.
-    pub fn volumes_mut(&mut self) -> &mut Volumes {
+    pub(crate) fn volumes_mut(&mut self) -> &mut Volumes {
         &mut self.volumes
     }
 
     /// The hash of a file, if it is known for exactly this size, these times, this inode and filesystem.
     ///
     /// Takes some microseconds. A database that cannot be read knows nothing.
-    pub fn get(&self, file: &FileMeta) -> Option<ContentHash> {
+    pub(crate) fn get(&self, file: &FileMeta) -> Option<ContentHash> {
         self.get_kept(&self.kept(file))
     }
 
@@ -207,7 +202,7 @@ impl HashCache {
 
     /// The hash of a file and the chaining values of its groups, if they are known; no values for a file of at most one
     /// group. Takes about a microsecond for 4 MiB of the file beyond what [`HashCache::get`] takes.
-    pub fn chain(&self, file: &FileMeta) -> Option<(ContentHash, Vec<ChainingValue>)> {
+    pub(crate) fn chain(&self, file: &FileMeta) -> Option<(ContentHash, Vec<ChainingValue>)> {
         let file = &self.kept(file);
         if let Some(record) = self.unwritten(file) {
             return record.is_of(file).then(|| (record.b3, record.chain.clone()));
@@ -224,7 +219,7 @@ impl HashCache {
     /// [`FlushJob`]. The chaining values are those of [`ContentHasher`](crate::content::ContentHasher).
     ///
     /// While nothing can be written, the newest entries are kept in memory and older ones lost.
-    pub fn put(&mut self, file: FileMeta, b3: ContentHash, chain: Vec<ChainingValue>) {
+    pub(crate) fn put(&mut self, file: FileMeta, b3: ContentHash, chain: Vec<ChainingValue>) {
         let file = self.kept(&file);
         self.upkeep.get_mut().remove(&key(&file));
         self.recent.put(Record { meta: file, b3, chain });
@@ -235,7 +230,7 @@ impl HashCache {
     ///
     /// A batch is best asked for when [`HashCache::pending`] has reached [`FLUSH_ENTRIES_USUAL`], or some seconds after
     /// the first entry; after a failure not before some seconds have passed.
-    pub fn flush_job(&mut self) -> Option<FlushJob> {
+    pub(crate) fn flush_job(&mut self) -> Option<FlushJob> {
         if self.flushing.is_some() {
             return None;
         }
@@ -254,7 +249,7 @@ impl HashCache {
     }
 
     /// Takes notice of a batch that was written. Tells when a damaged file was set aside for it.
-    pub fn flushed(&mut self, flushed: Flushed) -> Option<String> {
+    pub(crate) fn flushed(&mut self, flushed: Flushed) -> Option<String> {
         self.flushing = None;
         let (reader, note) = flushed.anew?;
         if let Home::Damaged { path } = &self.home {
@@ -264,7 +259,7 @@ impl HashCache {
     }
 
     /// Takes notice of a batch that could not be written: it waits again.
-    pub fn flush_failed(&mut self, fault: &CacheFault) {
+    pub(crate) fn flush_failed(&mut self, fault: &CacheFault) {
         let batch = self.flushing.take();
         if matches!(fault, CacheFault::Damaged(_)) {
             self.distrust();
@@ -276,7 +271,7 @@ impl HashCache {
     }
 
     /// Entries that wait to be written; 0 for a cache in memory. Bounded.
-    pub fn pending(&self) -> usize {
+    pub(crate) fn pending(&self) -> usize {
         match self.home {
             Home::Memory => 0,
             _ => self.recent.len() + self.upkeep.borrow().len() + usize::from(self.found_damage.get()),

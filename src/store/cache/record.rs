@@ -12,7 +12,6 @@ pub(super) fn key(file: &FileMeta) -> Key {
     (file.device, file.inode)
 }
 
-/// What is known of a file.
 #[derive(Debug, Clone)]
 pub(super) struct Record {
     /// While it has this identity.
@@ -45,7 +44,6 @@ pub(super) enum Upkeep {
 /// What one [`FlushJob`](super::FlushJob) writes.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
-    /// By key.
     pub(super) records: Vec<Record>,
     /// By key; of none of the records.
     pub(super) upkeep: Vec<(Key, Upkeep)>,

@@ -8,13 +8,10 @@ use std::collections::BTreeSet;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-/// Bytes read at once.
 const READ_BYTES: usize = 128 * 1024;
 
-/// What a part file was found to hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Checked {
-    /// The hash of all its bytes.
+pub(crate) struct Checked {
     pub b3: ContentHash,
     /// Bytes: of the outline, or of the stream.
     pub size: u64,
@@ -25,8 +22,8 @@ pub struct Checked {
 
 /// A reading of a part file in progress. Nothing may be written to the part file meanwhile.
 #[derive(Debug)]
-pub struct PartCheck {
-    hasher: ContentHasher,
+pub(crate) struct PartCheck {
+    pub(super) hasher: ContentHasher,
     size: u64,
     buffer: Vec<u8>,
 }
@@ -37,17 +34,12 @@ impl PartCheck {
         Self { hasher: ContentHasher::default(), size, buffer: vec![0; bytes] }
     }
 
-    /// Bytes read so far.
-    pub fn bytes(&self) -> u64 {
-        self.hasher.size()
-    }
-
     /// Reads on, about `bytes_max` bytes. `None` until all is read.
     ///
     /// # Errors
     /// As the system reports them; [`DiskFault::Shrank`] when the file is shorter than it was written,
     /// [`DiskFault::Changed`] when it was given another outline meanwhile.
-    pub fn step(&mut self, part: &mut PartFile, bytes_max: usize) -> Result<Option<Checked>, DiskFault> {
+    pub(crate) fn step(&mut self, part: &mut PartFile, bytes_max: usize) -> Result<Option<Checked>, DiskFault> {
         if part.len() != self.size {
             return Err(DiskFault::Changed);
         }

@@ -36,10 +36,8 @@ const SEAL_BYTES: usize = 32;
 
 const RECORD_BYTES: usize = 16;
 
-/// Where the kind stands in a word.
 const KIND_SHIFT: u32 = 56;
 
-/// What a record says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Record {
     /// A group was checked and written.
@@ -70,13 +68,10 @@ impl Record {
 /// A group that was recorded after the last mark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) struct Recorded {
-    /// Of the record.
     pub(super) index: u64,
-    /// Which.
     pub(super) group: u64,
 }
 
-/// A journal that is being written.
 #[derive(Debug)]
 pub(super) struct Journal {
     file: File,
@@ -106,12 +101,10 @@ impl Journal {
         place.replace_journal(|journal| journal.install()).map_err(fault)
     }
 
-    /// Its file.
     pub(super) fn file(&self) -> &File {
         &self.file
     }
 
-    /// Records written.
     pub(super) fn records(&self) -> u64 {
         self.records
     }
@@ -139,7 +132,6 @@ impl Journal {
     }
 }
 
-/// What was read from a journal.
 #[derive(Debug)]
 pub(in crate::store) struct Loaded {
     /// Of the part file.

@@ -99,7 +99,6 @@ impl Ledger {
         Self { outline, verified, unsynced, suspect, journal, settled, allocation, job: None }
     }
 
-    /// The content.
     pub(super) fn outline(&self) -> &Arc<Outline> {
         &self.outline
     }
@@ -243,7 +242,6 @@ impl Ledger {
         }
     }
 
-    /// The job that is out.
     pub(super) fn job(&self) -> Option<&Job> {
         self.job.as_ref()
     }

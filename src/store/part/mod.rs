@@ -36,9 +36,9 @@ pub(super) mod sync;
 #[cfg(test)]
 pub(super) mod tests;
 
-pub use super::place::{PartPlace, is_part_name};
-pub use check::{Checked, PartCheck};
-pub use sync::{SyncJob, Synced};
+pub(crate) use super::place::PartPlace;
+pub(crate) use check::PartCheck;
+pub(crate) use sync::{SyncJob, Synced};
 
 use super::claim;
 use super::commit::CommitJob;
@@ -61,7 +61,7 @@ use std::sync::Arc;
 
 /// Which part file, and what it is to hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PartRequest {
+pub(crate) struct PartRequest {
     /// Where the download is to end; its part file lies in the same directory.
     pub place: PartPlace,
     /// Tells its part file from those of others towards the same name.
@@ -72,16 +72,14 @@ pub struct PartRequest {
     pub size: Option<u64>,
     /// The filesystem that it was last open on, if it was.
     pub filesystem: Option<FilesystemId>,
-    /// Directories that were in use.
     pub known: Arc<KnownMounts>,
 }
 
 /// Why a part file does not take an outline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OutlineRefused {
+pub(crate) enum OutlineRefused {
     /// It contradicts a group that was verified: whoever gave it lies.
     Contradicted,
-    /// The disk fails.
     Disk(DiskFault),
 }
 
@@ -97,10 +95,8 @@ impl From<io::Error> for OutlineRefused {
     }
 }
 
-/// A part file that was asked for.
 #[derive(Debug)]
-pub enum PartOpened {
-    /// It is open.
+pub(crate) enum PartOpened {
     Ready(PartFile),
     /// A file of the hash and size wanted stands at the final name, or a numbered form of it. There is no part file.
     AlreadyThere(PathBuf),
@@ -115,7 +111,7 @@ impl PartRequest {
     /// [`DiskFault::Missing`] when the directory is not there; [`DiskFault::NotMounted`] when the part file is gone, and
     /// the directory is on another filesystem than it was; [`DiskFault::EmptyMountPoint`] when the filesystem on which the
     /// directory was does not seem to be mounted; [`DiskFault::Full`] when the size would touch the reserve; `EBUSY` when somebody holds the part file; otherwise as the system reports.
-    pub fn open(self) -> Result<PartOpened, DiskFault> {
+    pub(crate) fn open(self) -> Result<PartOpened, DiskFault> {
         let place = Place::open(&self.place, self.token)?;
         let filesystem = place.filesystem()?;
         let directory = place.directory_path();
@@ -173,7 +169,7 @@ fn load(place: &Place, part: &File, wanted: Option<ContentHash>) -> Result<Optio
 
 /// A part file, exclusively ours until it is committed, closed or dropped. Dropping closes it.
 #[derive(Debug)]
-pub struct PartFile {
+pub(crate) struct PartFile {
     place: Place,
     held: Held,
     final_path: PathBuf,
@@ -183,7 +179,6 @@ pub struct PartFile {
     watch: Watch,
 }
 
-/// How a part file grows.
 #[derive(Debug)]
 enum State {
     /// From its start, so far.
@@ -200,27 +195,26 @@ impl State {
 
 impl PartFile {
     /// The path it will have when it is committed, unless that is taken meanwhile.
-    pub fn final_path(&self) -> &Path {
+    pub(crate) fn final_path(&self) -> &Path {
         &self.final_path
     }
 
-    /// The filesystem that it lies on.
-    pub fn filesystem(&self) -> FilesystemId {
+    pub(crate) fn filesystem(&self) -> FilesystemId {
         self.filesystem
     }
 
     /// The directory that it lies in, and where the filesystem of that is mounted, if this is known.
-    pub fn directory(&self) -> Option<(&Path, &DirectoryMount)> {
+    pub(crate) fn directory(&self) -> Option<(&Path, &DirectoryMount)> {
         Some((self.place.directory_path(), self.mount.as_ref()?))
     }
 
     /// What it is to hold, if that is known.
-    pub fn outline(&self) -> Option<&Arc<Outline>> {
+    pub(crate) fn outline(&self) -> Option<&Arc<Outline>> {
         self.ledger().map(Ledger::outline)
     }
 
     /// The groups that hold the right bytes; without an outline a set of none.
-    pub fn verified(&self) -> &Groups {
+    pub(crate) fn verified(&self) -> &Groups {
         match &self.state {
             State::Stream { no_groups, .. } => no_groups,
             State::Groups(ledger) => ledger.verified(),
@@ -228,16 +222,11 @@ impl PartFile {
     }
 
     /// Bytes: of the outline, or appended to the stream.
-    pub fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         match &self.state {
             State::Stream { len, .. } => *len,
             State::Groups(ledger) => ledger.outline().size(),
         }
-    }
-
-    /// Whether it is to hold nothing, or nothing is appended.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// Says what it is to hold. Of the same content what is verified stays so; of another one its journal begins anew,
@@ -250,7 +239,7 @@ impl PartFile {
     /// [`OutlineRefused::Contradicted`] by a verified group. [`DiskFault::Full`] when the size would touch the reserve;
     /// otherwise as the system reports. Then an outline from before is still in force, or there is none; a stream has to
     /// begin anew.
-    pub fn set_outline(&mut self, outline: Arc<Outline>) -> Result<(), OutlineRefused> {
+    pub(crate) fn set_outline(&mut self, outline: Arc<Outline>) -> Result<(), OutlineRefused> {
         if self.outline() == Some(&outline) {
             return Ok(());
         }
@@ -289,7 +278,7 @@ impl PartFile {
     /// # Errors
     /// As the system reports them: then it does not count. `EINVAL` without an outline, or for bytes that are not as
     /// many as the group has.
-    pub fn write_group(&mut self, group: u64, bytes: &[u8]) -> Result<bool, DiskFault> {
+    pub(crate) fn write_group(&mut self, group: u64, bytes: &[u8]) -> Result<bool, DiskFault> {
         let State::Groups(ledger) = &mut self.state else { return Err(fault(Errno::EINVAL)) };
         if !ledger.is_allocated() && !ledger.verified().contains(group) {
             self.watch.before(&*self.held, bytes.len() as u64, bytes.len() as u64)?;
@@ -301,7 +290,7 @@ impl PartFile {
     ///
     /// # Errors
     /// `EINVAL` with an outline: what comes unchecked is no part of it.
-    pub fn restart(&mut self) -> Result<(), DiskFault> {
+    pub(crate) fn restart(&mut self) -> Result<(), DiskFault> {
         let State::Stream { len, .. } = &mut self.state else { return Err(fault(Errno::EINVAL)) };
         *len = 0;
         Ok(())
@@ -313,7 +302,7 @@ impl PartFile {
     /// # Errors
     /// [`DiskFault::Full`] when the reserve would be touched, which is looked at every 16 MiB, or no space is left;
     /// `EINVAL` with an outline; otherwise as the system reports.
-    pub fn append(&mut self, bytes: &[u8]) -> Result<(), DiskFault> {
+    pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<(), DiskFault> {
         let allocated = self.allocated_bytes()?;
         let State::Stream { len, .. } = &mut self.state else { return Err(fault(Errno::EINVAL)) };
         let count = bytes.len() as u64;
@@ -326,12 +315,12 @@ impl PartFile {
 
     /// Makes a job that brings the part file to the disk, when one is due and none is out: until space is set aside for
     /// the outline, and whenever 16 groups are not synced.
-    pub fn sync_job(&mut self) -> Option<SyncJob> {
+    pub(crate) fn sync_job(&mut self) -> Option<SyncJob> {
         self.make_sync_job(false)
     }
 
     /// As [`PartFile::sync_job`], but due for a single group too: for a caller who has waited long enough.
-    pub fn sync_rest_job(&mut self) -> Option<SyncJob> {
+    pub(crate) fn sync_rest_job(&mut self) -> Option<SyncJob> {
         self.make_sync_job(true)
     }
 
@@ -344,7 +333,7 @@ impl PartFile {
     ///
     /// # Errors
     /// As the system reports them; then the same groups are due again.
-    pub fn synced(&mut self, synced: Synced) -> Result<(), DiskFault> {
+    pub(crate) fn synced(&mut self, synced: Synced) -> Result<(), DiskFault> {
         match &mut self.state {
             State::Stream { .. } => Ok(()),
             State::Groups(ledger) => ledger.synced(synced),
@@ -355,7 +344,7 @@ impl PartFile {
     ///
     /// # Errors
     /// As the system reports them.
-    pub fn begin_check(&mut self) -> Result<PartCheck, DiskFault> {
+    pub(crate) fn begin_check(&mut self) -> Result<PartCheck, DiskFault> {
         let size = self.len();
         // Somebody may have cut it: the groups that are gone are found to be bad.
         if self.outline().is_some() && self.held.metadata()?.len() < size {
@@ -365,7 +354,7 @@ impl PartFile {
     }
 
     /// Makes the job that gives the file its final name.
-    pub fn commit(self) -> CommitJob {
+    pub(crate) fn commit(self) -> CommitJob {
         let len = self.len();
         let (complete, job) = match self.state {
             State::Stream { .. } => (true, None),
@@ -378,14 +367,14 @@ impl PartFile {
     }
 
     /// Closes it. File and journal stay.
-    pub fn close(mut self) {
+    pub(crate) fn close(mut self) {
         if let State::Groups(ledger) = &mut self.state {
             ledger.hear_of_job(&self.place, &self.held);
         }
     }
 
     /// Removes file and journal. A very large file takes its time.
-    pub fn discard(self) {
+    pub(crate) fn discard(self) {
         let name = self.place.part_name();
         let is_ours = self.place.holds_name(&name, &self.held).unwrap_or(false);
         if is_ours && disk::unlink(self.place.directory(), &name).is_ok() {

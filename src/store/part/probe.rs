@@ -23,7 +23,7 @@ impl PartRequest {
     /// [`DiskFault::Exists`] when the final name is taken; [`DiskFault::Missing`] and [`DiskFault::NotDirectory`] when
     /// there is no such directory; [`DiskFault::Denied`] and [`DiskFault::ReadOnly`] when nothing can be made in it;
     /// otherwise as the system reports.
-    pub fn probe(self) -> Result<PathBuf, DiskFault> {
+    pub(crate) fn probe(self) -> Result<PathBuf, DiskFault> {
         match &self.place {
             PartPlace::Suggested { directory, .. } => make_directory(directory)?,
             PartPlace::Exact { path, .. } if names_directory(path) => make_directory(path)?,

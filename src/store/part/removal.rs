@@ -13,7 +13,7 @@ impl PartRequest {
     /// # Errors
     /// `EBUSY` when somebody holds the part file; [`DiskFault::NotMounted`] when there is none, and its place is on another
     /// filesystem than it was; otherwise as the system reports.
-    pub fn remove(self) -> Result<(), DiskFault> {
+    pub(crate) fn remove(self) -> Result<(), DiskFault> {
         let mut was_there = false;
         for place in Place::open_all(&self.place, self.token) {
             match place {

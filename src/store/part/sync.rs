@@ -12,9 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Whether the disk has set aside what the part file is to take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Allocation {
-    /// Not yet.
     Wanted,
-    /// It has.
     Done,
     /// It does not know how: space is taken as it is written.
     Unsupported,
@@ -23,12 +21,11 @@ pub(super) enum Allocation {
 /// Has the filesystem set space aside and syncs what was written: it waits for the disk, so it may run in a helper
 /// thread. Dropped instead of run, it is made again.
 #[derive(Debug)]
-pub struct SyncJob {
+pub(crate) struct SyncJob {
     pub(super) part: File,
     pub(super) journal: File,
     /// When the journal's name is to be synced too.
     pub(super) directory: Option<OwnedFd>,
-    /// Bytes to set aside.
     pub(super) allocate: Option<u64>,
     pub(super) job: Job,
 }
@@ -39,7 +36,7 @@ impl SyncJob {
     /// # Errors
     /// As the system reports them; [`DiskFault::Full`] when there is no space above the reserve. Groups whose data were
     /// lost do not count from the next call on the part file on.
-    pub fn run(self) -> Result<Synced, DiskFault> {
+    pub(crate) fn run(self) -> Result<Synced, DiskFault> {
         let allocation = self.allocate.map(|len| self.allocate(len)).transpose()?;
         disk::sync(&self.part).inspect_err(|_| self.job.lose_data())?;
         disk::sync(&self.journal)?;
@@ -63,7 +60,7 @@ impl SyncJob {
 
 /// What a [`SyncJob`] brought; to be given to the part file that made it.
 #[derive(Debug)]
-pub struct Synced {
+pub(crate) struct Synced {
     pub(super) allocation: Option<Allocation>,
     pub(super) job: Job,
 }

@@ -23,7 +23,6 @@ const NONCE_BYTES: usize = 8;
 /// A file that was read, and the records in it by key.
 type Found = (Content, BTreeMap<u32, Vec<u8>>);
 
-/// What a frame says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// The first: its key is the highest so far, its record the nonce.
@@ -44,7 +43,6 @@ impl Kind {
     }
 }
 
-/// The file's place.
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) directory: OwnedFd,
@@ -110,17 +108,14 @@ impl Place {
         Ok(Content { file, nonce, bytes: bytes.len() as u64, is_torn: false, highest, live })
     }
 
-    /// Gives a new file the log's name.
     pub(super) fn install(&self) -> io::Result<()> {
         Ok(self.replace(|log| log.install())?)
     }
 
-    /// Removes a new file.
     pub(super) fn discard(&self) {
         self.replace(|log| log.discard());
     }
 
-    /// How the log is replaced.
     fn replace<T>(&self, steps: impl FnOnce(Replacing<'_>) -> T) -> T {
         let new = new_name(self.name);
         steps(Replacing { directory: self.directory.as_fd(), new: new.as_bytes(), name: self.name.as_bytes() })

@@ -65,7 +65,7 @@ fn peer_lists_are_bounded() {
 fn malformed_peers_are_counted() {
     let mut reader = PeerListReader::default();
     reader.push(&[b"x\n10.0.0.7,1\n", [b'y'; 300].as_slice(), b"\nz\n"].concat()).unwrap();
-    assert_eq!(reader.malformed(), 3);
+    assert_eq!(reader.malformed, 3);
 }
 
 /// All files of these pushes in batches of three, and how many lines were refused.
@@ -88,7 +88,7 @@ fn read_files(pushes: &[&[u8]]) -> (Vec<Listed>, u64) {
     reader.finish();
     take_all(&mut reader);
     assert_eq!(reader.bytes(), pushes.iter().map(|push| push.len() as u64).sum::<u64>());
-    (files, reader.refused())
+    (files, reader.refused)
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn a_batch_of_refused_lines_alone_is_not_the_end() {
     let mut reader = FileListReader::default();
     reader.push(b"\x01\n\x02\n\x03\n\x04\na\n");
     assert_eq!(reader.next_batch(2), [listed("a")]);
-    assert_eq!(reader.refused(), 4);
+    assert_eq!(reader.refused, 4);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 use super::*;
 use crate::content::{ChainHasher, ChainingValue, ContentHasher, GROUP_BYTES, Outline, group_count};
 use crate::fault::RefusalReason;
+use crate::wire::metadata::METADATA_GROUPS_MAX;
 
 /// The hash and chaining values of a content of so many bytes: those of zeros if it is small, invented ones otherwise.
 fn content(size: u64) -> (ContentHash, Vec<ChainingValue>) {

@@ -5,6 +5,7 @@ mod framing;
 mod lists;
 mod metadata;
 
+use super::error::Field;
 use super::*;
 use crate::id::{ContentHash, QueryId};
 use crate::name::FileName;

@@ -31,7 +31,6 @@ pub(crate) const CALL_BACK_DESCRIPTORS: usize = 2;
 pub(super) struct Answer {
     /// The connection that asked; `None` once the peer has closed it.
     asking: Option<Socket>,
-    /// When the peer closed it.
     closed_at: Option<Instant>,
     listener: TcpListener,
     /// Whether there may be connections to accept.

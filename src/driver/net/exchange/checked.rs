@@ -19,11 +19,8 @@ use std::sync::Arc;
 /// What of a file goes into which part file.
 #[derive(Debug, Clone)]
 pub(crate) struct Part {
-    /// Whose it is.
     pub(crate) download: TransferId,
-    /// What was asked for.
     pub(crate) portion: Portion,
-    /// Who was asked.
     pub(crate) from: SocketAddr,
     /// What is there already of the first group: what was asked for begins behind it.
     pub(crate) begun: Option<Rc<PartialGroup>>,
@@ -41,7 +38,6 @@ pub(super) struct Checked {
     download: TransferId,
     from: SocketAddr,
     outline: Arc<Outline>,
-    /// The group that is coming in.
     group: u64,
     /// The first group that is not to come.
     end: u64,
@@ -112,7 +108,6 @@ impl Checked {
         self.end = self.end.min(groups_end.max(self.group + begun));
     }
 
-    /// Whether everything asked for has come.
     pub(super) fn is_complete(&self) -> bool {
         self.group >= self.end
     }

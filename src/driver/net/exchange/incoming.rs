@@ -21,18 +21,31 @@ const BATCH_ROWS_MAX: usize = 1000;
 /// Bytes of a list that one step reads: parsing costs more than copying.
 const LIST_STEP_BYTES_MAX: usize = 32 * 1024;
 
-/// A payload that is being received.
 pub(super) enum Incoming {
-    /// A peer list.
     Peers(PeerListReader),
-    /// A file list.
-    Files { reader: FileListReader, fin: bool },
+    Files {
+        reader: FileListReader,
+        fin: bool,
+    },
     /// A file, or groups of it.
-    File { bytes: u64, reported: u64, reported_at: Instant, sink: Sink },
+    File {
+        bytes: u64,
+        reported: u64,
+        reported_at: Instant,
+        sink: Sink,
+    },
     /// Metadata for the outline of a part file.
-    Metadata { reader: MetadataReader, download: TransferId, reported: u64, reported_at: Instant },
+    Metadata {
+        reader: MetadataReader,
+        download: TransferId,
+        reported: u64,
+        reported_at: Instant,
+    },
     /// The first line of metadata, and what it says once it is whole.
-    FileInfo { reader: FileInfoReader, said: Option<(u64, ContentHash)> },
+    FileInfo {
+        reader: FileInfoReader,
+        said: Option<(u64, ContentHash)>,
+    },
 }
 
 /// Where the bytes of a file go.
@@ -43,7 +56,6 @@ pub(super) enum Sink {
     Checked(Checked),
 }
 
-/// What received bytes came to.
 pub(super) enum Taken {
     /// Read on.
     More,
@@ -54,7 +66,6 @@ pub(super) enum Taken {
 }
 
 impl Incoming {
-    /// Begins a file.
     pub(super) fn file(part: &Part, parts: &mut Parts, now: Instant) -> Result<Self, DialFault> {
         let download = part.download;
         let sink = match &part.portion {

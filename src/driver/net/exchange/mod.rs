@@ -94,7 +94,6 @@ pub(crate) struct Lent<'a> {
 
 /// What a step may use.
 pub(super) struct Context<'a> {
-    /// The time of this turn.
     pub(super) now: Instant,
     /// A buffer that all connections share, of [`STEP_BYTES_MAX`].
     pub(super) scratch: &'a mut [u8],
@@ -111,7 +110,6 @@ pub(super) struct Context<'a> {
 pub(super) enum Report {
     /// A message is complete, and the node owes an answer.
     Message(Message),
-    /// For the node.
     Event(Event),
     /// For the node: its answer is sent. The exchange may not be named any more, though its connection lingers.
     Answered(Event),

@@ -69,7 +69,6 @@ impl PortCheck {
         self.to
     }
 
-    /// Takes note of an event.
     pub(crate) fn on_ready(&mut self, readable: bool, writable: bool) {
         self.socket.on_ready(readable, writable);
     }
@@ -85,7 +84,6 @@ impl PortCheck {
         self.proof == Proof::Connection && !matches!(self.state, State::Connecting { .. })
     }
 
-    /// Does what can be done now.
     pub(crate) fn advance(&mut self, scratch: &mut [u8]) -> NetStep {
         match self.try_advance(scratch) {
             Ok(checked) => checked,

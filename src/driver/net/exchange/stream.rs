@@ -157,7 +157,6 @@ impl StreamLink {
         place.and_then(|place| self.queue.remove(place + begun)).is_some()
     }
 
-    /// Takes note of an event.
     pub(crate) fn on_ready(&mut self, readable: bool, writable: bool) {
         self.socket.on_ready(readable, writable);
     }
@@ -171,7 +170,6 @@ impl StreamLink {
         })
     }
 
-    /// The deadline has come.
     pub(crate) fn on_deadline(&mut self) -> NetStep {
         let fault = (!self.queue.is_empty()).then_some(DialFault::TimedOut);
         Step::End(Over::Stream(self.give_up(), fault))

@@ -8,6 +8,7 @@ mod final_names;
 mod groups;
 mod opening;
 
+use super::check::Checked;
 use super::*;
 use crate::content::{ContentHasher, GROUP_BYTES, group_span};
 use crate::name::FileName;

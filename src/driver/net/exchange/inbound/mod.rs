@@ -47,7 +47,6 @@ pub(crate) enum Service {
     Bootstrap,
 }
 
-/// An accepted connection.
 #[derive(Debug)]
 pub(crate) struct Inbound {
     id: ExchangeId,
@@ -230,7 +229,6 @@ impl Inbound {
         true
     }
 
-    /// When [`Inbound::on_deadline`] is due.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match &self.state {
             State::Reading { since, begun, last_byte } => {

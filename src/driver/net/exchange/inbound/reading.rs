@@ -9,7 +9,6 @@ use crate::time::Instant;
 use crate::wire::{End, MESSAGE_DEADLINE, Message, WireError, decode};
 
 impl Inbound {
-    /// Does what can be done now.
     pub(crate) fn advance(&mut self, cx: &mut Context<'_>) -> NetStep {
         match self.state {
             State::Reading { .. } => match self.said.flush(&mut self.socket) {
@@ -27,7 +26,6 @@ impl Inbound {
         }
     }
 
-    /// The deadline has come.
     pub(crate) fn on_deadline(&mut self, cx: &mut Context<'_>) -> NetStep {
         match &self.state {
             State::Reading { .. } => self.on_reading_deadline(cx),

@@ -173,7 +173,6 @@ impl Outbound {
         (self.sent > 0).then_some(Event::ResponseProgress { exchange: self.id, bytes: self.sent, held: false })
     }
 
-    /// Takes note of an event.
     pub(crate) fn on_ready(&mut self, readable: bool, writable: bool) {
         match &mut self.link {
             Link::Connection(socket) => socket.on_ready(readable, writable),
@@ -195,13 +194,11 @@ impl Outbound {
         }
     }
 
-    /// The event that ends the exchange.
     pub(crate) fn ended(&self, outcome: Result<Response, DialFault>) -> Event {
         let outcome: DialOutcome = outcome.map(|response| Dialled { local: self.local, response });
         Event::DialEnded { exchange: self.id, outcome }
     }
 
-    /// When [`Outbound::on_deadline`] is due.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         Some(match &self.state {
             State::Connecting(Task::Messages { connect_max, .. }) => self.started + REQUEST_MAX.min(*connect_max),

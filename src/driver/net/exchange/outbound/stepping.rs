@@ -21,7 +21,6 @@ const SETTLE_MAX: Duration = Duration::from_secs(2);
 const READS_MAX: usize = 16;
 
 impl Outbound {
-    /// The deadline has come.
     pub(crate) fn on_deadline(&mut self, cx: &mut Context<'_>) -> NetStep {
         match &mut self.state {
             State::Receiving(incoming) if cx.now < self.progress.deadline() => {
@@ -43,7 +42,6 @@ impl Outbound {
         }
     }
 
-    /// Does what can be done now.
     pub(crate) fn advance(&mut self, cx: &mut Context<'_>, registry: &Registry) -> NetStep {
         let step = match &self.state {
             State::Connecting(_) => self.finish_connecting(cx),

@@ -115,6 +115,7 @@ pub mod name;
 pub(crate) mod network;
 #[doc(hidden)]
 pub mod node;
+pub(crate) mod part;
 pub(crate) mod store;
 #[doc(hidden)]
 pub mod time;

@@ -40,7 +40,7 @@ const MACHINES: &[(&str, &[&str])] = &[
 ];
 
 /// Modules that all others may import. They import only each other.
-const VOCABULARY: &[&str] = &["time", "id", "name", "network", "fault", "lines", "content"];
+const VOCABULARY: &[&str] = &["time", "id", "name", "network", "fault", "lines", "content", "part"];
 
 /// Cycles that are not undone yet: the folder, and those of its children that import each other. This list only shrinks.
 const KNOWN_CYCLES: &[(&str, &str)] = &[(

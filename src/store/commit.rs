@@ -5,21 +5,13 @@ use super::disk::{self, fault};
 use super::part::sync::Job;
 use super::place::{Held, Place};
 use crate::fault::DiskFault;
+use crate::part::CommittedPart;
 use nix::errno::Errno;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
 
 const COMPARE_BYTES: usize = 128 * 1024;
-
-/// Where a finished download stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Committed {
-    pub path: PathBuf,
-    /// A file of the same content stood there already: it was left as it is, and the part file removed.
-    pub already: bool,
-}
 
 /// The rest of a download: it waits for the disk, so it may run in a helper thread. Dropped instead of run, it closes
 /// the part file.
@@ -48,7 +40,7 @@ impl CommitJob {
     /// content; [`DiskFault::Missing`] when somebody removed the part file, or moved its directory; [`DiskFault::Changed`] when groups are
     /// missing; otherwise as the system reports. Then nothing of ours stands under the final name; part file and
     /// journal are there still.
-    pub(crate) fn run(self) -> Result<Committed, DiskFault> {
+    pub(crate) fn run(self) -> Result<CommittedPart, DiskFault> {
         if !self.complete {
             return Err(DiskFault::Changed);
         }
@@ -76,7 +68,7 @@ impl CommitJob {
         // hurts none.
         let _ = self.place.remove_journals();
         let _ = disk::sync_directory(self.place.directory());
-        Ok(Committed { path: self.place.path_of(&name), already })
+        Ok(CommittedPart { path: self.place.path_of(&name), already })
     }
 
     /// Renames the part file to the first final name that is free, unless one before it has the same content. Returns

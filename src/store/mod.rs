@@ -50,12 +50,11 @@ mod usable;
 mod volume;
 
 pub(crate) use cache::{CacheFault, FLUSH_ENTRIES_USUAL, Flushed, HashCache};
-pub(crate) use commit::Committed;
 pub(crate) use hasher::FileHasher;
 pub(crate) use mount::{DirectoryMount, KnownMounts};
 pub(crate) use orphans::{Orphan, OrphanKind, OrphanSearch, OrphansFound};
 pub(crate) use own::OwnFiles;
-pub(crate) use part::{OutlineRefused, PartCheck, PartFile, PartOpened, PartPlace, PartRequest, SyncJob, Synced};
+pub(crate) use part::{OutlineRefused, PartCheck, PartFile, PartOpened, PartRequest, SyncJob, Synced};
 pub(crate) use record_log::{LogDone, RECORD_BYTES_MAX, RecordLog};
 pub(crate) use scan::Scanner;
 pub(crate) use share::{ShareRoot, SharedFile};

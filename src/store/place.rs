@@ -8,7 +8,8 @@ use super::mount::filesystem_of;
 use super::{file_type, stat_at};
 use crate::fault::DiskFault;
 use crate::id::{ContentHash, FilesystemId};
-use crate::name::{COMPONENT_BYTES_MAX, FileName, cut, split_extension};
+use crate::name::{COMPONENT_BYTES_MAX, cut, split_extension};
+use crate::part::{PartSpec, Target};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag, open, openat};
 use nix::sys::stat::{Mode, SFlag, fstat};
@@ -19,24 +20,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum PartPlace {
-    /// In this directory under this name, or ` (1)` and so on before the extension when that is taken.
-    Suggested {
-        /// Must be there: a directory that is missing may be on a filesystem that is not mounted.
-        directory: PathBuf,
-        /// Its [`safe component`](FileName::safe_component) is taken.
-        name: FileName,
-    },
-    /// Exactly here; inside it, under the name, when it is a directory.
-    Exact {
-        /// Its directory must be there.
-        path: PathBuf,
-        /// Its [`safe component`](FileName::safe_component) is taken, for a directory.
-        name: FileName,
-    },
-}
 
 pub(in crate::store) const PART_SUFFIX: &[u8] = b".pyrate-part";
 
@@ -74,15 +57,15 @@ impl Place {
     ///
     /// # Errors
     /// [`DiskFault::Missing`] when there is no directory; otherwise as the system reports.
-    pub(super) fn open(place: &PartPlace, token: u32) -> Result<Self, DiskFault> {
-        match place {
-            PartPlace::Suggested { directory, name } => {
+    pub(super) fn open(&PartSpec { ref target, token, .. }: &PartSpec) -> Result<Self, DiskFault> {
+        match target {
+            Target::Suggested { directory, name } => {
                 Self::at(directory, name.safe_component().as_bytes(), SUGGESTED_NUMBER_MAX, token)
             }
-            PartPlace::Exact { path, name } if is_directory(path)? => {
+            Target::Exact { path, name } if is_directory(path)? => {
                 Self::at(path, name.safe_component().as_bytes(), 0, token)
             }
-            PartPlace::Exact { path, .. } => {
+            Target::Exact { path, .. } => {
                 let (parent, last) = split(path).ok_or(DiskFault::Missing)?;
                 Self::at(parent, last, 0, token)
             }
@@ -90,12 +73,12 @@ impl Place {
     }
 
     /// The places where a part file of this place may lie; a path may have become a directory since it was made.
-    pub(super) fn open_all(place: &PartPlace, token: u32) -> Vec<Result<Self, DiskFault>> {
-        match place {
-            PartPlace::Suggested { directory, name } => {
+    pub(super) fn open_all(&PartSpec { ref target, token, .. }: &PartSpec) -> Vec<Result<Self, DiskFault>> {
+        match target {
+            Target::Suggested { directory, name } => {
                 vec![Self::at(directory, name.safe_component().as_bytes(), SUGGESTED_NUMBER_MAX, token)]
             }
-            PartPlace::Exact { path, name } => {
+            Target::Exact { path, name } => {
                 let beside = split(path).map(|(parent, last)| Self::at(parent, last, 0, token));
                 let inside = match is_directory(path) {
                     Ok(true) => Some(Self::at(path, name.safe_component().as_bytes(), 0, token)),

@@ -8,7 +8,8 @@
 use crate::fault::{DiskFault, ResolveFault};
 use crate::id::TransferId;
 use crate::node::contract::BootstrapAddr;
-use crate::store::{CacheFault, Committed, Flushed, LogDone, Orphan, OrphansFound, PartOpened, Synced};
+use crate::part::CommittedPart;
+use crate::store::{CacheFault, Flushed, LogDone, Orphan, OrphansFound, PartOpened, Synced};
 use mio::Waker;
 use std::collections::BTreeMap;
 use std::io;
@@ -29,7 +30,7 @@ pub(crate) enum Done {
     /// A part file was allocated, and what was verified synced.
     PartSynced(TransferId, Result<Synced, DiskFault>),
     /// A finished download was synced and renamed.
-    Committed(TransferId, Result<Committed, DiskFault>),
+    Committed(TransferId, Result<CommittedPart, DiskFault>),
     /// Part files that no download names.
     OrphansFound(OrphansFound),
     /// Those that hold no data were removed.

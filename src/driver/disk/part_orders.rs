@@ -12,8 +12,9 @@ use crate::driver::net::{Net, Permit};
 use crate::fault::DiskFault;
 use crate::id::{ContentHash, TransferId};
 use crate::node::Event;
-use crate::node::contract::{CheckedPart, CommittedPart, OpenedPart, PartSpec, Target};
-use crate::store::{Committed, OutlineRefused, PartFile, PartOpened, PartPlace, PartRequest, SyncJob, Synced};
+use crate::node::contract::OpenedPart;
+use crate::part::{CommittedPart, PartSpec};
+use crate::store::{OutlineRefused, PartFile, PartOpened, PartRequest, SyncJob, Synced};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -33,11 +34,7 @@ impl Disk {
 
     /// What the store is asked for.
     pub(crate) fn part_request(&self, spec: PartSpec, b3: Option<ContentHash>, size: Option<u64>) -> PartRequest {
-        let place = match spec.target {
-            Target::Suggested { directory, name } => PartPlace::Suggested { directory, name },
-            Target::Exact { path, name } => PartPlace::Exact { path, name },
-        };
-        PartRequest { place, token: spec.token, b3, size, filesystem: spec.filesystem, known: self.places.known() }
+        PartRequest { spec, b3, size, known: self.places.known() }
     }
 
     fn run_order(&mut self, download: TransferId, order: PartOrder, net: &mut Net, cx: &mut Cx) {
@@ -161,7 +158,7 @@ impl Disk {
         let part = self.parts.open.files().get_mut(&download).ok_or(DiskFault::Missing);
         let outcome = match part.and_then(|part| check.step(part, CHECK_BYTES_PER_SLICE)) {
             Ok(None) => return self.parts.checks.push_back((download, check)),
-            Ok(Some(checked)) => Ok(CheckedPart { b3: checked.b3, size: checked.size, bad: checked.bad }),
+            Ok(Some(checked)) => Ok(checked),
             Err(fault) => Err(fault),
         };
         cx.out.event(Event::PartChecked { download, outcome });
@@ -182,11 +179,10 @@ impl Disk {
     pub(super) fn on_part_committed(
         &mut self,
         download: TransferId,
-        outcome: Result<Committed, DiskFault>,
+        outcome: Result<CommittedPart, DiskFault>,
         net: &mut Net,
         cx: &mut Cx,
     ) {
-        let outcome = outcome.map(|committed| CommittedPart { path: committed.path, already: committed.already });
         cx.out.event(Event::PartCommitted { download, outcome });
         self.end_job(download, net, cx);
     }

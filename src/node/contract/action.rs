@@ -1,12 +1,13 @@
 //! What a node wants done.
 
 use super::BootstrapAddr;
-use super::transfer::{DownloadRecord, PartSpec, RememberedPeers};
+use super::transfer::{DownloadRecord, RememberedPeers};
 use crate::control::{self, CallId};
 use crate::fault::RefusalReason;
 use crate::id::{ClientId, ContentHash, ExchangeId, TransferId};
 use crate::library::ScannedFile;
 use crate::name::FileName;
+use crate::part::PartSpec;
 use crate::wire::{Message, SearchReport};
 use std::net::SocketAddr;
 use std::ops::Range;

@@ -1,12 +1,13 @@
 //! What can happen to a node.
 
-use super::transfer::{CheckedPart, CommittedPart, HashedFile, LookedAt, OpenedPart};
+use super::transfer::{HashedFile, LookedAt, OpenedPart};
 use super::{BootstrapAddr, NodeConfig};
 use crate::control::{self, CallId};
 use crate::fault::{DialFault, DiskFault, ResolveFault};
 use crate::id::{ClientId, ContentHash, ExchangeId, TransferId};
 use crate::library::{RecentFile, ScanReport, ScannedFile};
 use crate::name::FileName;
+use crate::part::{CheckedPart, CommittedPart};
 use crate::wire::{Listed, ListedPeer, Message, SearchReport};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;

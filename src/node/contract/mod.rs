@@ -30,11 +30,11 @@ mod action;
 mod event;
 mod transfer;
 
+pub use crate::part::{CheckedPart, CommittedPart, PartSpec, Target};
 pub use action::{Action, Expect, Portion, Refusal};
 pub use event::{DialOutcome, Dialled, Event, Response, ResponseFault};
 pub use transfer::{
-    CheckedPart, CommittedPart, DownloadRecord, HashedFile, LookedAt, OpenedPart, PartSpec, RecordState, Remembered,
-    RememberedPeers, SourceRecord, Target,
+    DownloadRecord, HashedFile, LookedAt, OpenedPart, RecordState, Remembered, RememberedPeers, SourceRecord,
 };
 
 use std::net::{IpAddr, SocketAddr};

@@ -3,22 +3,12 @@
 use super::PartFile;
 use crate::content::ContentHasher;
 use crate::fault::DiskFault;
-use crate::id::ContentHash;
+use crate::part::CheckedPart;
 use std::collections::BTreeSet;
 use std::io;
 use std::os::unix::fs::FileExt;
 
 const READ_BYTES: usize = 128 * 1024;
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Checked {
-    pub b3: ContentHash,
-    /// Bytes: of the outline, or of the stream.
-    pub size: u64,
-    /// Groups that are not what the outline says, ascending; they do not count any more, and all others do. Empty
-    /// without an outline.
-    pub bad: Vec<u64>,
-}
 
 /// A reading of a part file in progress. Nothing may be written to the part file meanwhile.
 #[derive(Debug)]
@@ -39,7 +29,7 @@ impl PartCheck {
     /// # Errors
     /// As the system reports them; [`DiskFault::Shrank`] when the file is shorter than it was written,
     /// [`DiskFault::Changed`] when it was given another outline meanwhile.
-    pub(crate) fn step(&mut self, part: &mut PartFile, bytes_max: usize) -> Result<Option<Checked>, DiskFault> {
+    pub(crate) fn step(&mut self, part: &mut PartFile, bytes_max: usize) -> Result<Option<CheckedPart>, DiskFault> {
         if part.len() != self.size {
             return Err(DiskFault::Changed);
         }
@@ -63,7 +53,7 @@ impl PartCheck {
         self.finish(part).map(Some)
     }
 
-    fn finish(&mut self, part: &mut PartFile) -> Result<Checked, DiskFault> {
+    fn finish(&mut self, part: &mut PartFile) -> Result<CheckedPart, DiskFault> {
         let (b3, chain) = std::mem::take(&mut self.hasher).finish();
         let differs: BTreeSet<u64> = match part.outline() {
             None => BTreeSet::new(),
@@ -75,6 +65,6 @@ impl PartCheck {
             }
         };
         let bad = part.enter_check(&differs)?;
-        Ok(Checked { b3, size: self.size, bad })
+        Ok(CheckedPart { b3, size: self.size, bad })
     }
 }

@@ -36,7 +36,6 @@ pub(super) mod sync;
 #[cfg(test)]
 pub(super) mod tests;
 
-pub(crate) use super::place::PartPlace;
 pub(crate) use check::PartCheck;
 pub(crate) use sync::{SyncJob, Synced};
 
@@ -49,6 +48,7 @@ use super::reserve::{Room, Watch};
 use crate::content::{Groups, Outline};
 use crate::fault::DiskFault;
 use crate::id::{ContentHash, FilesystemId};
+use crate::part::PartSpec;
 use journal::{Loaded, Recorded};
 use ledger::Ledger;
 use nix::errno::Errno;
@@ -62,16 +62,12 @@ use std::sync::Arc;
 /// Which part file, and what it is to hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PartRequest {
-    /// Where the download is to end; its part file lies in the same directory.
-    pub place: PartPlace,
-    /// Tells its part file from those of others towards the same name.
-    pub token: u32,
+    pub spec: PartSpec,
     /// The content wanted, if it is known: a part file of another is begun anew.
     pub b3: Option<ContentHash>,
     /// Bytes, as far as somebody has said: room is looked for.
     pub size: Option<u64>,
-    /// The filesystem that it was last open on, if it was.
-    pub filesystem: Option<FilesystemId>,
+    /// Directories that were in use.
     pub known: Arc<KnownMounts>,
 }
 
@@ -112,7 +108,7 @@ impl PartRequest {
     /// the directory is on another filesystem than it was; [`DiskFault::EmptyMountPoint`] when the filesystem on which the
     /// directory was does not seem to be mounted; [`DiskFault::Full`] when the size would touch the reserve; `EBUSY` when somebody holds the part file; otherwise as the system reports.
     pub(crate) fn open(self) -> Result<PartOpened, DiskFault> {
-        let place = Place::open(&self.place, self.token)?;
+        let place = Place::open(&self.spec)?;
         let filesystem = place.filesystem()?;
         let directory = place.directory_path();
         if let Some(known) = self.known.get(directory)
@@ -120,7 +116,7 @@ impl PartRequest {
         {
             return Err(DiskFault::EmptyMountPoint);
         }
-        if self.filesystem.is_some_and(|before| !may_be_same(before, filesystem)) && !place.has_part()? {
+        if self.spec.filesystem.is_some_and(|before| !may_be_same(before, filesystem)) && !place.has_part()? {
             return Err(DiskFault::NotMounted);
         }
         claim::resolve(&place)?;

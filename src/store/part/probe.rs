@@ -1,7 +1,8 @@
 //! Looking whether a file can be made at a place that a user has named, before a download towards it begins.
 
-use super::{PartPlace, PartRequest};
+use super::PartRequest;
 use crate::fault::DiskFault;
+use crate::part::Target;
 use crate::store::disk::fault;
 use crate::store::place::{Place, names_directory};
 use crate::store::usable::make_directory;
@@ -24,12 +25,12 @@ impl PartRequest {
     /// there is no such directory; [`DiskFault::Denied`] and [`DiskFault::ReadOnly`] when nothing can be made in it;
     /// otherwise as the system reports.
     pub(crate) fn probe(self) -> Result<PathBuf, DiskFault> {
-        match &self.place {
-            PartPlace::Suggested { directory, .. } => make_directory(directory)?,
-            PartPlace::Exact { path, .. } if names_directory(path) => make_directory(path)?,
-            PartPlace::Exact { .. } => {}
+        match &self.spec.target {
+            Target::Suggested { directory, .. } => make_directory(directory)?,
+            Target::Exact { path, .. } if names_directory(path) => make_directory(path)?,
+            Target::Exact { .. } => {}
         }
-        let place = Place::open(&self.place, self.token)?;
+        let place = Place::open(&self.spec)?;
         let access = AccessFlags::W_OK | AccessFlags::X_OK;
         faccessat(place.directory(), OsStr::new("."), access, AtFlags::AT_EACCESS).map_err(fault)?;
         self.try_to_make(&place)?;
@@ -53,7 +54,7 @@ impl PartRequest {
     /// Makes a hidden file and removes it: the mode of a directory does not tell that of `/proc` or of a filesystem without
     /// files. A full disk is no bad place.
     fn try_to_make(&self, place: &Place) -> Result<(), DiskFault> {
-        let name = format!(".{:x}.pyrate-probe", self.token);
+        let name = format!(".{:x}.pyrate-probe", self.spec.token);
         let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
         match openat(place.directory(), name.as_str(), flags, Mode::from_bits_truncate(0o600)) {
             Ok(_) => unlinkat(place.directory(), name.as_str(), UnlinkatFlags::NoRemoveDir).map_err(fault),
@@ -67,6 +68,7 @@ impl PartRequest {
 mod tests {
     use super::*;
     use crate::name::FileName;
+    use crate::part::PartSpec;
     use crate::store::not_tested::not_tested;
     use std::fs;
     use std::path::Path;
@@ -75,16 +77,17 @@ mod tests {
         FileName::from_bytes(b"a").unwrap()
     }
 
-    fn request(place: PartPlace) -> PartRequest {
-        PartRequest { place, token: 1, b3: None, size: None, filesystem: None, known: Default::default() }
+    fn request(target: Target) -> PartRequest {
+        let spec = PartSpec { target, token: 1, filesystem: None };
+        PartRequest { spec, b3: None, size: None, known: Default::default() }
     }
 
     fn exact(path: impl AsRef<Path>) -> PartRequest {
-        request(PartPlace::Exact { path: path.as_ref().to_owned(), name: name() })
+        request(Target::Exact { path: path.as_ref().to_owned(), name: name() })
     }
 
     fn into(directory: impl AsRef<Path>) -> PartRequest {
-        request(PartPlace::Suggested { directory: directory.as_ref().to_owned(), name: name() })
+        request(Target::Suggested { directory: directory.as_ref().to_owned(), name: name() })
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use super::super::claim;
 use super::super::mount::{filesystem_above, may_be_same};
-use super::{PartPlace, PartRequest};
+use super::PartRequest;
 use crate::fault::DiskFault;
+use crate::part::Target;
 use crate::store::disk::{self, fault};
 use crate::store::place::Place;
 
@@ -15,15 +16,15 @@ impl PartRequest {
     /// filesystem than it was; otherwise as the system reports.
     pub(crate) fn remove(self) -> Result<(), DiskFault> {
         let mut was_there = false;
-        for place in Place::open_all(&self.place, self.token) {
+        for place in Place::open_all(&self.spec) {
             match place {
                 Ok(place) => was_there |= remove_at(&place)?,
                 Err(DiskFault::Missing | DiskFault::NotDirectory) => {}
                 Err(fault) => return Err(fault),
             }
         }
-        let (PartPlace::Suggested { directory: at, .. } | PartPlace::Exact { path: at, .. }) = &self.place;
-        match self.filesystem {
+        let (Target::Suggested { directory: at, .. } | Target::Exact { path: at, .. }) = &self.spec.target;
+        match self.spec.filesystem {
             Some(before) if !was_there && !may_be_same(before, filesystem_above(at)?) => Err(DiskFault::NotMounted),
             _ => Ok(()),
         }

@@ -187,7 +187,8 @@ mod tests {
     use super::*;
     use crate::content::{ContentHasher, GROUP_BYTES};
     use crate::name::FileName;
-    use crate::store::{PartOpened, PartPlace, PartRequest};
+    use crate::part::{PartSpec, Target};
+    use crate::store::{PartOpened, PartRequest};
 
     const DOWNLOAD: TransferId = TransferId(1);
     const EXCHANGE: ExchangeId = ExchangeId::Outbound(1);
@@ -197,14 +198,10 @@ mod tests {
         let mut hasher = ContentHasher::default();
         hasher.update(content);
         let (b3, chain) = hasher.finish();
-        let place = PartPlace::Suggested { directory: directory.into(), name: FileName::from_bytes(b"a").unwrap() };
-        let PartOpened::Ready(mut part) =
-            PartRequest { place, token: 1, b3: Some(b3), size: None, filesystem: None, known: Default::default() }
-                .open()
-                .unwrap()
-        else {
-            panic!("nothing is there yet")
-        };
+        let target = Target::Suggested { directory: directory.into(), name: FileName::from_bytes(b"a").unwrap() };
+        let spec = PartSpec { target, token: 1, filesystem: None };
+        let request = PartRequest { spec, b3: Some(b3), size: None, known: Default::default() };
+        let PartOpened::Ready(mut part) = request.open().unwrap() else { panic!("nothing is there yet") };
         part.set_outline(Arc::new(Outline::new(b3, content.len() as u64, chain).unwrap())).unwrap();
         Parts::from([(DOWNLOAD, part)])
     }

@@ -36,7 +36,7 @@ fn damaged_groups_are_found_and_count_no_more() {
         let mut part = suggested(scratch.path()).ready();
         assert_eq!(part.held(), [0, 2, 3], "the journal says so too");
         assert!(part.put(&content, 4) && part.put(&content, 1));
-        assert_eq!(part.check(), Checked { b3: content.outline.b3(), size: part.len(), bad: vec![] });
+        assert_eq!(part.check(), CheckedPart { b3: content.outline.b3(), size: part.len(), bad: vec![] });
         part.discard();
     }
 }
@@ -123,12 +123,12 @@ fn a_small_content_is_checked_as_a_whole() {
     spoil(&part, 3);
     assert_eq!(part.check().bad, [0]);
     assert!(part.put(&content, 0));
-    assert_eq!(part.check(), Checked { b3: content.outline.b3(), size: 11, bad: vec![] });
+    assert_eq!(part.check(), CheckedPart { b3: content.outline.b3(), size: 11, bad: vec![] });
     let empty = Content::new(Vec::new());
     let mut part = suggested(scratch.path()).token(1).ready();
-    assert_eq!(part.check(), Checked { b3: empty.outline.b3(), size: 0, bad: vec![] });
+    assert_eq!(part.check(), CheckedPart { b3: empty.outline.b3(), size: 0, bad: vec![] });
     part.set_outline(empty.outline.clone()).unwrap();
-    assert_eq!(part.check(), Checked { b3: empty.outline.b3(), size: 0, bad: vec![] });
+    assert_eq!(part.check(), CheckedPart { b3: empty.outline.b3(), size: 0, bad: vec![] });
 }
 
 #[test]

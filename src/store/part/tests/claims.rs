@@ -1,7 +1,7 @@
 //! A filesystem without exclusive renames and without hard links, and what a kill or a power failure leaves on it.
 
 use super::*;
-use crate::store::Committed;
+use crate::part::CommittedPart;
 use crate::store::tests::tape::{self, Call, Dice, Disk, Op, fail_next, lack_exclusive_names};
 
 /// A filesystem with only the plain rename, as long as this lives.
@@ -27,7 +27,7 @@ fn a_finished_download_gets_its_name_and_replaces_nothing() {
     fs::write(path("a.txt"), b"taken").unwrap();
     fs::write(path("a (1).txt"), b"").unwrap();
     let part = stream(suggested(scratch.path()), b"bytes");
-    assert_eq!(part.commit().run(), Ok(Committed { path: path("a (2).txt"), already: false }));
+    assert_eq!(part.commit().run(), Ok(CommittedPart { path: path("a (2).txt"), already: false }));
     assert_eq!(names(scratch.path()), ["a (1).txt", "a (2).txt", "a.txt"]);
     assert_eq!(fs::read(path("a.txt")).unwrap(), b"taken");
     assert_eq!(fs::read(path("a (1).txt")).unwrap(), b"", "an empty file of somebody else is a file");

@@ -229,7 +229,7 @@ fn a_part_file_that_is_gone_is_begun_anew_only_on_its_own_filesystem() {
     let scratch = scratch();
     let here = suggested(scratch.path()).ready().filesystem();
     suggested(scratch.path()).remove().unwrap();
-    let on = |filesystem| PartRequest { filesystem: Some(filesystem), ..suggested(scratch.path()) };
+    let on = |filesystem| suggested(scratch.path()).on(filesystem);
     for elsewhere in [FilesystemId { number: !here.number, ..here }, FilesystemId { kind: 0x4d44, ..here }] {
         if ![TMPFS_MAGIC, RAMFS_MAGIC].contains(&here.kind) || elsewhere.kind != here.kind {
             assert_eq!(on(elsewhere).fault(), DiskFault::NotMounted);
@@ -250,7 +250,7 @@ fn a_part_file_is_removed_only_where_it_can_be_missed() {
     let scratch = scratch();
     let here = suggested(scratch.path()).ready().filesystem();
     let elsewhere = FilesystemId { kind: 0x4d44, ..here };
-    let on = |filesystem, directory: &Path| PartRequest { filesystem: Some(filesystem), ..suggested(directory) };
+    let on = |filesystem, directory: &Path| suggested(directory).on(filesystem);
     let missing = scratch.path().join("missing");
     // It is there, whatever number its filesystem has today.
     assert_eq!(on(elsewhere, scratch.path()).remove(), Ok(()));
@@ -261,9 +261,9 @@ fn a_part_file_is_removed_only_where_it_can_be_missed() {
         assert_eq!(on(elsewhere, directory).remove(), Err(DiskFault::NotMounted), "it may be there still");
     }
     for path in [scratch.path().join("exact"), missing.join("exact"), missing.join("")] {
-        let request = PartRequest { filesystem: Some(elsewhere), ..exact(&path) };
+        let request = exact(&path).on(elsewhere);
         assert_eq!(request.clone().remove(), Err(DiskFault::NotMounted), "{path:?}");
-        assert_eq!(PartRequest { filesystem: Some(here), ..request }.remove(), Ok(()), "{path:?}");
+        assert_eq!(request.on(here).remove(), Ok(()), "{path:?}");
     }
 }
 

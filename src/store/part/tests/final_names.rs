@@ -5,11 +5,11 @@ use crate::store::place::numbered;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::sync::Barrier;
 
-fn committed(path: PathBuf) -> Result<Committed, DiskFault> {
-    Ok(Committed { path, already: false })
+fn committed(path: PathBuf) -> Result<CommittedPart, DiskFault> {
+    Ok(CommittedPart { path, already: false })
 }
 
-use crate::store::Committed;
+use crate::part::CommittedPart;
 
 #[test]
 fn a_stream_appears_whole_and_only_at_the_end() {
@@ -65,14 +65,14 @@ fn equal_content_is_not_kept_twice() {
     let mut part = suggested(scratch.path()).ready();
     part.set_outline(content.outline.clone()).unwrap();
     assert!(part.put(&content, 0) && part.put(&content, 1));
-    let already = Committed { path: scratch.path().join("a (1).txt"), already: true };
+    let already = CommittedPart { path: scratch.path().join("a (1).txt"), already: true };
     assert_eq!(part.commit().run(), Ok(already));
     assert_eq!(names(scratch.path()), ["a (1).txt", "a.txt"]);
     // The same of an exact place that was taken meanwhile, and of an empty file.
     let path = scratch.path().join("exact");
     let part = exact(&path).ready();
     fs::write(&path, b"").unwrap();
-    assert_eq!(part.commit().run(), Ok(Committed { path, already: true }));
+    assert_eq!(part.commit().run(), Ok(CommittedPart { path, already: true }));
 }
 
 #[test]

@@ -8,10 +8,10 @@ mod final_names;
 mod groups;
 mod opening;
 
-use super::check::Checked;
 use super::*;
 use crate::content::{ContentHasher, GROUP_BYTES, group_span};
 use crate::name::FileName;
+use crate::part::{CheckedPart, Target};
 use crate::store::tests::tape;
 use std::fs;
 use tempfile::TempDir;
@@ -35,19 +35,26 @@ fn names(directory: &Path) -> Vec<String> {
 
 /// Towards `a.txt` in a directory.
 fn suggested(directory: &Path) -> PartRequest {
-    let place = PartPlace::Suggested { directory: directory.to_owned(), name: name("a.txt") };
-    PartRequest { place, token: TOKEN, b3: None, size: None, filesystem: None, known: Arc::default() }
+    towards(Target::Suggested { directory: directory.to_owned(), name: name("a.txt") })
 }
 
 /// Exactly to a path.
 pub(in crate::store) fn exact(path: &Path) -> PartRequest {
-    let place = PartPlace::Exact { path: path.to_owned(), name: name("a.txt") };
-    PartRequest { place, token: TOKEN, b3: None, size: None, filesystem: None, known: Arc::default() }
+    towards(Target::Exact { path: path.to_owned(), name: name("a.txt") })
+}
+
+fn towards(target: Target) -> PartRequest {
+    let spec = PartSpec { target, token: TOKEN, filesystem: None };
+    PartRequest { spec, b3: None, size: None, known: Arc::default() }
 }
 
 impl PartRequest {
     pub(in crate::store) fn token(self, token: u32) -> Self {
-        Self { token, ..self }
+        Self { spec: PartSpec { token, ..self.spec }, ..self }
+    }
+
+    fn on(self, filesystem: FilesystemId) -> Self {
+        Self { spec: PartSpec { filesystem: Some(filesystem), ..self.spec }, ..self }
     }
 
     pub(in crate::store) fn wanting(self, content: &Content) -> Self {
@@ -120,7 +127,7 @@ impl PartFile {
         (0..self.verified().count()).filter(|&group| self.verified().contains(group)).collect()
     }
 
-    fn check(&mut self) -> Checked {
+    fn check(&mut self) -> CheckedPart {
         let mut check = self.begin_check().unwrap();
         loop {
             if let Some(checked) = check.step(self, 300_000).unwrap() {

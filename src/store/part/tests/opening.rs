@@ -9,11 +9,11 @@ use std::sync::Barrier;
 fn a_part_file_is_hidden_beside_its_place_and_known_by_its_token() {
     let scratch = scratch();
     let directory = scratch.path().join("never made");
-    let place = PartPlace::Suggested { directory: directory.clone(), name: name("sub/a.txt") };
-    let request = PartRequest { place: place.clone(), token: 0xa1, ..suggested(scratch.path()) };
-    assert_eq!((request.fault(), directory.exists()), (DiskFault::Missing, false), "it may be on a disk not mounted");
+    let target = Target::Suggested { directory: directory.clone(), name: name("sub/a.txt") };
+    let request = || towards(target.clone()).token(0xa1);
+    assert_eq!((request().fault(), directory.exists()), (DiskFault::Missing, false), "it may be on a disk not mounted");
     fs::create_dir(&directory).unwrap();
-    let part = PartRequest { place, token: 0xa1, ..suggested(scratch.path()) }.ready();
+    let part = request().ready();
     assert_eq!(part.final_path(), directory.join("a.txt"));
     assert_eq!(names(&directory), [".a.txt.000000a1.pyrate-part"]);
     assert!(part.outline().is_none() && part.len() == 0 && part.verified().count() == 0);
@@ -34,7 +34,7 @@ fn a_part_file_that_is_closed_goes_on_where_it_was() {
     let mut part = suggested(scratch.path()).ready();
     assert_eq!((part.len(), part.held()), (content.bytes.len() as u64, vec![0, 1, 3]));
     assert!(part.put(&content, 2));
-    assert_eq!(part.check(), Checked { b3: content.outline.b3(), size: part.len(), bad: vec![] });
+    assert_eq!(part.check(), CheckedPart { b3: content.outline.b3(), size: part.len(), bad: vec![] });
     let path = part.commit().run().unwrap().path;
     assert!(fs::read(path).unwrap() == content.bytes);
     assert_eq!(names(scratch.path()), ["a.txt"]);

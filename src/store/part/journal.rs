@@ -65,13 +65,6 @@ impl Record {
     }
 }
 
-/// A group that was recorded after the last mark.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::store) struct Recorded {
-    pub(super) index: u64,
-    pub(super) group: u64,
-}
-
 #[derive(Debug)]
 pub(super) struct Journal {
     file: File,
@@ -139,8 +132,8 @@ pub(in crate::store) struct Loaded {
     pub(in crate::store) outline: Arc<Outline>,
     /// Those in `unsynced` included.
     pub(in crate::store) verified: Groups,
-    /// Groups whose data power loss may have taken.
-    pub(super) unsynced: Vec<Recorded>,
+    /// Groups whose data power loss may have taken, in the order of their records.
+    pub(super) unsynced: Vec<u64>,
 }
 
 /// Reads a journal. `None` if it is none.
@@ -200,31 +193,26 @@ fn decode(bytes: &[u8]) -> Option<Loaded> {
             verified.insert(at * 8 + bit);
         }
     }
-    let mut loaded = Loaded { inode, outline, verified, unsynced: Vec::new() };
-    for (index, record) in (0..).zip(rest.as_chunks::<RECORD_BYTES>().0) {
-        if replay(&mut loaded, &seal, index, record).is_none() {
-            break;
+    // Each with the index of its record.
+    let mut unsynced: Vec<(u64, u64)> = Vec::new();
+    for (index, bytes) in (0..).zip(rest.as_chunks::<RECORD_BYTES>().0) {
+        match read_record(&seal, index, bytes) {
+            Some(Record::Group(group)) if group < count => {
+                if verified.insert(group) {
+                    unsynced.push((index, group));
+                }
+            }
+            Some(Record::Mark(records)) if records <= index => unsynced.retain(|(index, _)| *index >= records),
+            _ => break,
         }
     }
-    Some(loaded)
+    let unsynced = unsynced.into_iter().map(|(_, group)| group).collect();
+    Some(Loaded { inode, outline, verified, unsynced })
 }
 
-/// Takes the next record. `None` if it is none.
-fn replay(loaded: &mut Loaded, seal: &[u8; SEAL_BYTES], index: u64, mut bytes: &[u8]) -> Option<()> {
+fn read_record(seal: &[u8; SEAL_BYTES], index: u64, mut bytes: &[u8]) -> Option<Record> {
     let word = number(&mut bytes)?;
-    if check(seal, index, word) != bytes {
-        return None;
-    }
-    match Record::from_word(word)? {
-        Record::Group(group) if group < loaded.verified.count() => {
-            if loaded.verified.insert(group) {
-                loaded.unsynced.push(Recorded { index, group });
-            }
-        }
-        Record::Mark(records) if records <= index => loaded.unsynced.retain(|recorded| recorded.index >= records),
-        _ => return None,
-    }
-    Some(())
+    if check(seal, index, word) == bytes { Record::from_word(word) } else { None }
 }
 
 fn check(seal: &[u8; SEAL_BYTES], index: u64, word: u64) -> [u8; 8] {

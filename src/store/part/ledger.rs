@@ -1,7 +1,7 @@
 //! What is known of a part file with an outline: the groups that count, in memory and in the journal, and how far they
 //! have come to the disk.
 
-use super::journal::{Journal, Loaded, Record, Recorded};
+use super::journal::{Journal, Loaded, Record};
 use super::sync::{Allocation, Job, SyncJob, Synced};
 use crate::content::{Digest, GROUP_BYTES, GroupHasher, Groups, Outline, group_span};
 use crate::fault::DiskFault;
@@ -22,7 +22,7 @@ pub(super) struct Ledger {
     outline: Arc<Outline>,
     verified: Groups,
     /// Verified groups that were recorded after the last mark, in the order of their records.
-    unsynced: Vec<Recorded>,
+    unsynced: Vec<u64>,
     /// Groups that the disk failed to keep: what reads right may be in memory alone, until it is written again.
     suspect: BTreeSet<u64>,
     journal: Journal,
@@ -79,7 +79,7 @@ impl Ledger {
         if part.metadata()?.len() != outline.size() {
             disk::set_len(part, outline.size())?;
         }
-        for Recorded { group, .. } in unsynced {
+        for group in unsynced {
             if !is_right(part, &outline, group)? {
                 verified.remove(group);
             }
@@ -140,14 +140,9 @@ impl Ledger {
 
     /// Enters groups whose data were written.
     fn record(&mut self, groups: &[u64]) -> Result<(), DiskFault> {
-        let first = self.journal.records();
         let records: Vec<Record> = groups.iter().map(|&group| Record::Group(group)).collect();
         self.journal.append(&records)?;
-        for (index, &group) in (first..).zip(groups) {
-            if self.verified.insert(group) {
-                self.unsynced.push(Recorded { index, group });
-            }
-        }
+        self.unsynced.extend(groups.iter().filter(|group| self.verified.insert(**group)));
         Ok(())
     }
 
@@ -160,7 +155,11 @@ impl Ledger {
         if !any {
             return Ok(());
         }
-        self.unsynced.retain(|recorded| self.verified.contains(recorded.group));
+        if let Some(job) = &mut self.job {
+            let covered = self.unsynced.iter().take(job.covered);
+            job.covered = covered.filter(|group| self.verified.contains(**group)).count();
+        }
+        self.unsynced.retain(|group| self.verified.contains(*group));
         let journal = self.make_journal(place, part, &self.outline)?;
         journal.install(place)?;
         self.take_journal(journal);
@@ -170,11 +169,11 @@ impl Ledger {
     /// Writes a journal of what counts, under an outline of this content.
     fn make_journal(&self, place: &Place, part: &File, outline: &Outline) -> Result<Journal, DiskFault> {
         let mut base = self.verified.resized(outline.group_count());
-        for recorded in &self.unsynced {
-            base.remove(recorded.group);
+        for group in &self.unsynced {
+            base.remove(*group);
         }
         let mut journal = Journal::create(place, disk::inode(part)?, outline, &base)?;
-        let records: Vec<Record> = self.unsynced.iter().map(|recorded| Record::Group(recorded.group)).collect();
+        let records: Vec<Record> = self.unsynced.iter().map(|group| Record::Group(*group)).collect();
         if let Err(error) = journal.append(&records) {
             place.replace_journal(|journal| journal.discard());
             return Err(error.into());
@@ -187,11 +186,10 @@ impl Ledger {
         self.journal = journal;
         self.settled = false;
         if let Some(job) = &mut self.job {
-            // It syncs the data of the records that it covered, and the journal that was.
-            let covered = self.unsynced.iter().filter(|recorded| recorded.index < job.records()).count();
-            job.forget_journal(covered as u64);
+            // It still syncs the data of these groups, which the new journal records first; the journal that it syncs
+            // is the old one.
+            (job.records, job.is_for_journal) = (job.covered as u64, false);
         }
-        (0..).zip(&mut self.unsynced).for_each(|(index, recorded)| recorded.index = index);
     }
 
     /// Makes a job that brings to the disk what is not there yet: when enough waits for it, or, if `rest`, anything.
@@ -206,7 +204,7 @@ impl Ledger {
         let directory = if self.settled { None } else { Some(place.directory().try_clone_to_owned().ok()?) };
         let allocate = wants_space.then(|| self.outline.size());
         let (part, journal) = (part.try_clone().ok()?, self.journal.file().try_clone().ok()?);
-        let job = Job::new(self.journal.records());
+        let job = Job::new(self.unsynced.len(), self.journal.records());
         self.job = Some(job.clone());
         Some(SyncJob { part, journal, directory, allocate, job })
     }
@@ -217,14 +215,14 @@ impl Ledger {
     /// As the system reports them; then the groups are synced once more.
     pub(super) fn synced(&mut self, synced: Synced) -> Result<(), DiskFault> {
         let Some(job) = self.job.take_if(|job| job.is(&synced.job)) else { return Ok(()) };
-        self.settled |= job.settles();
+        self.settled |= job.is_for_journal;
         // Space for an earlier outline is not what this one needs.
-        if let Some(allocation) = synced.allocation.filter(|_| job.settles()) {
+        if let Some(allocation) = synced.allocation.filter(|_| job.is_for_journal) {
             self.allocation = allocation;
         }
-        if self.unsynced.first().is_some_and(|recorded| recorded.index < job.records()) {
-            self.journal.append(&[Record::Mark(job.records())])?;
-            self.unsynced.retain(|recorded| recorded.index >= job.records());
+        if job.covered > 0 {
+            self.journal.append(&[Record::Mark(job.records)])?;
+            self.unsynced.drain(..job.covered);
         }
         Ok(())
     }
@@ -234,8 +232,7 @@ impl Ledger {
     pub(super) fn hear_of_job(&mut self, place: &Place, part: &File) {
         let Some(job) = self.job.take_if(|job| job.is_over()) else { return };
         if job.has_lost_data() {
-            let covered = self.unsynced.iter().take_while(|recorded| recorded.index < job.records());
-            let lost: Vec<u64> = covered.map(|recorded| recorded.group).collect();
+            let lost = self.unsynced[..job.covered].to_vec();
             self.suspect.extend(&lost);
             // The journal lies on the same disk. What it still says is hashed again when it is opened.
             let _ = self.strike(place, part, &lost);

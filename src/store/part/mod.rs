@@ -49,7 +49,7 @@ use crate::content::{Groups, Outline};
 use crate::fault::DiskFault;
 use crate::id::{ContentHash, FilesystemId};
 use crate::part::PartSpec;
-use journal::{Loaded, Recorded};
+use journal::Loaded;
 use ledger::Ledger;
 use nix::errno::Errno;
 use std::collections::BTreeSet;
@@ -158,7 +158,7 @@ fn load(place: &Place, part: &File, wanted: Option<ContentHash>) -> Result<Optio
         && (loaded.inode != inode || loaded.outline.size() != size)
     {
         loaded.inode = inode;
-        loaded.unsynced = loaded.verified.iter().map(|group| Recorded { index: 0, group }).collect();
+        loaded.unsynced = loaded.verified.iter().collect();
     }
     Ok(loaded)
 }

@@ -68,30 +68,18 @@ pub(crate) struct Synced {
 /// One job, as the ledger, the job and its outcome know it.
 #[derive(Debug, Clone)]
 pub(in crate::store) struct Job {
-    /// Journal records whose groups it covers.
-    records: u64,
-    /// It syncs the present journal and its name.
-    settles: bool,
+    /// How many of the groups that are not synced it covers: the first.
+    pub(super) covered: usize,
+    /// So many records of the journal are of groups that are synced when it is through.
+    pub(super) records: u64,
+    /// It syncs the present journal and its name: no other has taken the place of that one.
+    pub(super) is_for_journal: bool,
     lost_data: Arc<AtomicBool>,
 }
 
 impl Job {
-    pub(super) fn new(records: u64) -> Self {
-        Self { records, settles: true, lost_data: Arc::default() }
-    }
-
-    pub(super) fn records(&self) -> u64 {
-        self.records
-    }
-
-    pub(super) fn settles(&self) -> bool {
-        self.settles
-    }
-
-    /// Another journal has taken the place of the one that it syncs: so many of its records are covered.
-    pub(super) fn forget_journal(&mut self, records: u64) {
-        self.records = records;
-        self.settles = false;
+    pub(super) fn new(covered: usize, records: u64) -> Self {
+        Self { covered, records, is_for_journal: true, lost_data: Arc::default() }
     }
 
     pub(super) fn is(&self, other: &Self) -> bool {

@@ -17,9 +17,6 @@ pub(super) enum Asked {
 
 /// Keeps a file that meets a limit on its size (`ulimit -f`) from ending the process: in this thread, and in those that
 /// it starts later, the write fails with `EFBIG`.
-///
-/// # Errors
-/// As the system reports them.
 pub(crate) fn survive_file_size_limit() -> io::Result<()> {
     let mut mask = SigSet::empty();
     mask.add(Signal::SIGXFSZ);

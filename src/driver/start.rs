@@ -25,9 +25,7 @@ const HASHES_FILE: &str = "hashes";
 
 impl Driver {
     /// Binds the listeners and the control socket, opens the share and restores peers and registrations.
-    ///
-    /// # Errors
-    /// An address or a control socket in use, or what the system says of a path.
+    /// Errors: An address or a control socket in use, or what the system says of a path.
     pub(crate) fn start(settings: Settings, host: Box<dyn Host>) -> Result<Self, StartFault> {
         let poll = Poll::new().map_err(io_fault("epoll"))?;
         let registry = poll.registry();

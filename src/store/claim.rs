@@ -21,9 +21,7 @@ use std::os::fd::BorrowedFd;
 const CLAIM_BYTES_MAX: u64 = 255;
 
 /// Renames within the directory of a place; `EEXIST` when the name is taken.
-///
-/// # Errors
-/// As the system reports them. Then the name is free, or taken by somebody else, and the file has its old name.
+/// Errors: as the system reports them. Then the name is free, or taken by somebody else, and the file has its old name.
 pub(super) fn rename_without_replacing(place: &Place, from: &[u8], to: &[u8]) -> Result<(), Errno> {
     match rename_noreplace(place.directory(), from, to) {
         // The filesystem, the kernel or the C library does not know the flag.
@@ -105,9 +103,7 @@ fn create(place: &Place, name: &[u8]) -> Result<File, Errno> {
 }
 
 /// Removes the empty file that a claim has left under the name that it took, and the claim.
-///
-/// # Errors
-/// As the system reports them: then the claim stands.
+/// Errors: as the system reports them: then the claim stands.
 pub(super) fn resolve(place: &Place) -> Result<(), DiskFault> {
     let Some(claimed) = read_claim(place)? else { return Ok(()) };
     let part = place.part_name();

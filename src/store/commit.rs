@@ -17,29 +17,23 @@ const COMPARE_BYTES: usize = 128 * 1024;
 /// the part file.
 #[derive(Debug)]
 pub(crate) struct CommitJob {
-    place: Place,
-    held: Held,
-    len: u64,
+    pub(super) place: Place,
+    pub(super) held: Held,
+    pub(super) len: u64,
     /// All that was written is what it should be.
-    complete: bool,
+    pub(super) complete: bool,
     /// A sync that is still out.
-    job: Option<Job>,
+    pub(super) job: Option<Job>,
 }
 
 impl CommitJob {
-    pub(super) fn new(place: Place, held: Held, len: u64, complete: bool, job: Option<Job>) -> Self {
-        Self { place, held, len, complete, job }
-    }
-
     /// Syncs the file, renames it, syncs the directory and removes the journal.
     ///
     /// Of the final names, one that has a file of the same content already is as good as a free one.
-    ///
-    /// # Errors
-    /// [`DiskFault::Exists`] when the name, or for a suggested name every numbered form of it, is taken by other
-    /// content; [`DiskFault::Missing`] when somebody removed the part file, or moved its directory; [`DiskFault::Changed`] when groups are
-    /// missing; otherwise as the system reports. Then nothing of ours stands under the final name; part file and
-    /// journal are there still.
+    /// Errors: [`DiskFault::Exists`] when the name, or for a suggested name every numbered form of it, is taken by
+    /// other content; [`DiskFault::Missing`] when somebody removed the part file, or moved its directory;
+    /// [`DiskFault::Changed`] when groups are missing; otherwise as the system reports. Then nothing of ours stands
+    /// under the final name; part file and journal are there still.
     pub(crate) fn run(self) -> Result<CommittedPart, DiskFault> {
         if !self.complete {
             return Err(DiskFault::Changed);
@@ -97,9 +91,7 @@ impl CommitJob {
 }
 
 /// Compares two files of `len` bytes.
-///
-/// # Errors
-/// As the system reports them; that the second ends early makes a difference.
+/// Errors: as the system reports them; that the second ends early makes a difference.
 fn have_equal_bytes(ours: &File, theirs: &File, len: u64) -> io::Result<bool> {
     let (mut one, mut two) = (vec![0; COMPARE_BYTES], vec![0; COMPARE_BYTES]);
     let mut at = 0;

@@ -23,9 +23,8 @@ pub(super) struct Replacing<'a> {
 
 impl Replacing<'_> {
     /// Takes all steps.
-    ///
-    /// # Errors
-    /// As the system reports them. Then the old file stands as it was, unless the directory alone could not be synced.
+    /// Errors: as the system reports them. Then the old file stands as it was, unless the directory alone could not be
+    /// synced.
     pub(super) fn replace(self, bytes: &[u8]) -> io::Result<()> {
         let file = self.write(bytes)?;
         disk::sync(&file).inspect_err(|_| self.discard())?;
@@ -34,9 +33,7 @@ impl Replacing<'_> {
     }
 
     /// Writes the new file, in the place of what a crash left of an earlier one.
-    ///
-    /// # Errors
-    /// As the system reports them; nothing is left over then.
+    /// Errors: as the system reports them; nothing is left over then.
     pub(super) fn write(self, bytes: &[u8]) -> io::Result<File> {
         disk::unlink(self.directory, self.new)?;
         let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OPEN_FLAGS;
@@ -47,9 +44,7 @@ impl Replacing<'_> {
     }
 
     /// Puts the new file in the place of the old one.
-    ///
-    /// # Errors
-    /// As the system reports them; then the old one stands, and the new one is removed.
+    /// Errors: as the system reports them; then the old one stands, and the new one is removed.
     pub(super) fn install(self) -> Result<(), Errno> {
         disk::rename(self.directory, self.new, self.name).inspect_err(|_| self.discard())
     }

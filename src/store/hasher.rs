@@ -29,9 +29,7 @@ pub(crate) struct FileHasher {
 
 impl FileHasher {
     /// Opens a file of the share, and asks the system to begin reading it.
-    ///
-    /// # Errors
-    /// [`DiskFault::Changed`] if it is another by now; otherwise as [`ShareRoot::open_file`].
+    /// Errors: [`DiskFault::Changed`] if it is another by now; otherwise as [`ShareRoot::open_file`].
     pub(crate) fn open(root: &ShareRoot, file: &ScannedFile) -> Result<Self, DiskFault> {
         let opened = root.open_file_as(&file.name, &file.meta)?.into_file();
         advise(&opened, 0, 0, PosixFadviseAdvice::POSIX_FADV_SEQUENTIAL);
@@ -46,9 +44,8 @@ impl FileHasher {
 
     /// Reads and hashes about `bytes_max` bytes, at most `scratch.len()` at once. Once the file is read to its end it
     /// tells its hash, and the chaining values of its groups if it has two or more; not to be called again after that.
-    ///
-    /// # Errors
-    /// [`DiskFault::Changed`] if the file is not the one that was opened any more; otherwise as the system reports.
+    /// Errors: [`DiskFault::Changed`] if the file is not the one that was opened any more; otherwise as the system
+    /// reports.
     pub(crate) fn step(
         &mut self,
         bytes_max: usize,

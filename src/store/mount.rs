@@ -38,9 +38,6 @@ pub(crate) type KnownMounts = BTreeMap<PathBuf, DirectoryMount>;
 
 impl DirectoryMount {
     /// As it is now.
-    ///
-    /// # Errors
-    /// As the system reports them.
     pub(crate) fn of(directory: &Path) -> Result<Self, DiskFault> {
         let mut mount_point = fs::canonicalize(directory)?;
         let handle = open(&mount_point, FLAGS, Mode::empty()).map_err(fault)?;
@@ -57,9 +54,7 @@ impl DirectoryMount {
 
     /// Whether the filesystem on which a directory was does not seem to be mounted: the directory is on another one, which is
     /// mounted above the place of the first, and holds nothing but hidden files.
-    ///
-    /// # Errors
-    /// As the system reports them: then that is unknown.
+    /// Errors: as the system reports them: then that is unknown.
     pub(crate) fn is_missing_at(&self, directory: &Path) -> Result<bool, DiskFault> {
         let now = Self::of(directory)?;
         let is_above = self.mount_point != now.mount_point && self.mount_point.starts_with(&now.mount_point);
@@ -68,9 +63,6 @@ impl DirectoryMount {
 }
 
 /// The filesystem of an open directory. One that has no number of its own is known by its device.
-///
-/// # Errors
-/// As the system reports them.
 pub(super) fn filesystem_of(directory: impl AsFd) -> Result<FilesystemId, DiskFault> {
     let kind = fstatfs(&directory).map_err(fault)?.filesystem_type().0;
     let number = fstatvfs(&directory).map_err(fault)?.filesystem_id();
@@ -84,9 +76,6 @@ pub(super) fn filesystem_of(directory: impl AsFd) -> Result<FilesystemId, DiskFa
 }
 
 /// The filesystem of a path, or of the first directory above it that is there.
-///
-/// # Errors
-/// As the system reports them.
 pub(super) fn filesystem_above(path: &Path) -> Result<FilesystemId, DiskFault> {
     filesystem_of(open_above(path)?)
 }

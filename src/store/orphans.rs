@@ -156,9 +156,6 @@ impl Family {
 
 impl Orphan {
     /// Removes it, if it holds no data and nobody uses it, when the wall clock shows `wall_ns`. Waits for the disk.
-    ///
-    /// # Errors
-    /// As the system reports them.
     pub(crate) fn remove(&self, wall_ns: i64) -> io::Result<()> {
         let (Some(directory), OrphanKind::Empty) = (self.path.parent(), self.kind) else { return Ok(()) };
         let search = OrphanSearch { directories: BTreeSet::new(), tokens: BTreeSet::new(), wall_ns };

@@ -54,9 +54,7 @@ pub(super) enum Final {
 
 impl Place {
     /// Opens the directory of a place.
-    ///
-    /// # Errors
-    /// [`DiskFault::Missing`] when there is no directory; otherwise as the system reports.
+    /// Errors: [`DiskFault::Missing`] when there is no directory; otherwise as the system reports.
     pub(super) fn open(&PartSpec { ref target, token, .. }: &PartSpec) -> Result<Self, DiskFault> {
         match target {
             Target::Suggested { directory, name } => {
@@ -110,9 +108,7 @@ impl Place {
     }
 
     /// Whether the directory's path still leads to it: it may have been moved or unmounted, and another may stand there.
-    ///
-    /// # Errors
-    /// As the system reports them: then that is unknown.
+    /// Errors: as the system reports them: then that is unknown.
     pub(in crate::store) fn is_at_its_path(&self) -> Result<bool, DiskFault> {
         let at = if self.directory_path.as_os_str().is_empty() { Path::new(".") } else { &self.directory_path };
         let here = fstat(&self.directory).map_err(fault)?;
@@ -170,9 +166,8 @@ impl Place {
     }
 
     /// Finds the first final name that is free, unless one before it has the content wanted.
-    ///
-    /// # Errors
-    /// [`DiskFault::Exists`] when all are taken; otherwise as the system reports, since what stands there is unknown then.
+    /// Errors: [`DiskFault::Exists`] when all are taken; otherwise as the system reports, since what stands there is
+    /// unknown then.
     pub(super) fn find_final(&self, wanted: Option<(ContentHash, u64)>) -> Result<Final, DiskFault> {
         for name in self.final_names() {
             match stat_at(self.directory(), &name) {
@@ -197,9 +192,7 @@ impl Place {
     }
 
     /// Opens what stands at a name for reading, if it is a regular file of this size that we may read.
-    ///
-    /// # Errors
-    /// As the system reports them: then it may be one.
+    /// Errors: as the system reports them: then it may be one.
     pub(in crate::store) fn open_regular(&self, name: &[u8], size: u64) -> Result<Option<File>, DiskFault> {
         use Errno::{EACCES, EISDIR, ELOOP, ENODEV, ENOENT, ENXIO, EPERM};
         let file = match openat(self.directory(), name, OFlag::O_RDONLY | OPEN_FLAGS, Mode::empty()) {
@@ -223,18 +216,14 @@ impl Place {
     }
 
     /// Takes the part file, which is made if it is missing.
-    ///
-    /// # Errors
-    /// [`DiskFault::Exists`] when something that is no regular file has its name; `EBUSY` when another process, or
-    /// another download of ours, holds it; otherwise as the system reports.
+    /// Errors: [`DiskFault::Exists`] when something that is no regular file has its name; `EBUSY` when another process,
+    /// or another download of ours, holds it; otherwise as the system reports.
     pub(super) fn claim(&self) -> Result<Held, DiskFault> {
         self.hold(OFlag::O_CREAT)?.ok_or(DiskFault::Missing)
     }
 
     /// Takes the part file if it is there.
-    ///
-    /// # Errors
-    /// As [`Place::claim`].
+    /// Errors: as [`Place::claim`].
     pub(super) fn claim_existing(&self) -> Result<Option<Held>, DiskFault> {
         self.hold(OFlag::empty())
     }
@@ -268,9 +257,6 @@ impl Place {
     }
 
     /// Opens the journal. `None` if there is none; [`Journal::Unfit`](JournalFile::Unfit) if it is no regular file.
-    ///
-    /// # Errors
-    /// As the system reports them.
     pub(super) fn open_journal(&self) -> Result<JournalFile, DiskFault> {
         match openat(self.directory(), self.journal_name().as_slice(), OFlag::O_RDWR | OPEN_FLAGS, Mode::empty()) {
             Ok(opened) => {
@@ -289,9 +275,7 @@ impl Place {
     }
 
     /// Removes the journal, a half-written one too, and what is left of a [claim](super::super::claim).
-    ///
-    /// # Errors
-    /// [`DiskFault::Exists`] when a directory has its name; otherwise as the system reports.
+    /// Errors: [`DiskFault::Exists`] when a directory has its name; otherwise as the system reports.
     pub(in crate::store) fn remove_journals(&self) -> Result<(), DiskFault> {
         for name in [self.new_journal_name(), self.journal_name(), self.claim_name()] {
             match disk::unlink(self.directory(), &name) {
@@ -304,9 +288,7 @@ impl Place {
     }
 
     /// Whether a name in the directory is this open file's.
-    ///
-    /// # Errors
-    /// As the system reports them: then that is unknown.
+    /// Errors: as the system reports them: then that is unknown.
     pub(in crate::store) fn holds_name(&self, name: &[u8], file: &File) -> Result<bool, DiskFault> {
         let here = fstat(file).map_err(fault)?;
         match stat_at(self.directory(), name) {
@@ -349,9 +331,7 @@ impl Deref for Held {
 }
 
 /// Whether a directory stands at a path.
-///
-/// # Errors
-/// As the system reports them: then one may stand there.
+/// Errors: as the system reports them: then one may stand there.
 fn is_directory(path: &Path) -> Result<bool, DiskFault> {
     match fs::metadata(path).map_err(DiskFault::from) {
         Ok(found) => Ok(found.is_dir()),

@@ -70,9 +70,7 @@ impl RecordLog {
     ///
     /// A file that is no log is set aside under its name and `.damaged`, and the log begins empty; see
     /// [`RecordLog::has_set_aside`].
-    ///
-    /// # Errors
-    /// As the system reports them; [`io::ErrorKind::InvalidInput`] for a name that is not one component.
+    /// Errors: as the system reports them; [`io::ErrorKind::InvalidInput`] for a name that is not one component.
     pub(crate) fn open(directory: &StateDirectory, file: &'static str) -> io::Result<(Self, BTreeMap<u32, Vec<u8>>)> {
         check_name(file)?;
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
@@ -130,10 +128,8 @@ impl RecordLog {
 
     /// Puts a record in the place of what the key had. When it returns, the record outlives the process; it outlives
     /// power loss when it is [durable](RecordLog::is_durable).
-    ///
-    /// # Errors
-    /// As the system reports them, and [`io::ErrorKind::FileTooLarge`] when the log is full. Then the change is owed:
-    /// [`RecordLog::write_owed`] and the jobs try it again. [`io::ErrorKind::InvalidInput`] for more than
+    /// Errors: as the system reports them, and [`io::ErrorKind::FileTooLarge`] when the log is full. Then the change is
+    /// owed: [`RecordLog::write_owed`] and the jobs try it again. [`io::ErrorKind::InvalidInput`] for more than
     /// [`RECORD_BYTES_MAX`]: then the key has what it had.
     pub(crate) fn put(&mut self, key: u32, record: &[u8]) -> io::Result<()> {
         if record.len() > RECORD_BYTES_MAX {
@@ -144,9 +140,7 @@ impl RecordLog {
     }
 
     /// Removes a key's record, if it has one.
-    ///
-    /// # Errors
-    /// As [`RecordLog::put`].
+    /// Errors: as [`RecordLog::put`].
     pub(crate) fn remove(&mut self, key: u32) -> io::Result<()> {
         if self.records.remove(&key).is_some() { self.change(key) } else { Ok(()) }
     }
@@ -171,9 +165,7 @@ impl RecordLog {
     }
 
     /// Tries again to write what could not be written.
-    ///
-    /// # Errors
-    /// As [`RecordLog::put`]; the rest is still owed.
+    /// Errors: as [`RecordLog::put`]; the rest is still owed.
     pub(crate) fn write_owed(&mut self) -> io::Result<()> {
         for key in self.owed.clone() {
             self.write(key)?;
@@ -182,9 +174,7 @@ impl RecordLog {
     }
 
     /// Makes a job when one is due and none is out: syncing what was changed, or writing the file anew.
-    ///
-    /// # Errors
-    /// When there is no descriptor for it; what was changed is still to be synced.
+    /// Errors: when there is no descriptor for it; what was changed is still to be synced.
     pub(crate) fn maintain(&mut self) -> io::Result<Option<LogJob>> {
         self.reap_job();
         if self.job.is_some() || !(self.has_changes() || self.is_stale()) {
@@ -221,10 +211,8 @@ impl RecordLog {
     }
 
     /// Takes what a job brought.
-    ///
-    /// # Errors
-    /// As the system reports them, when a file that was written anew could not take the place of the present one. Then
-    /// the log is as it was.
+    /// Errors: as the system reports them, when a file that was written anew could not take the place of the present
+    /// one. Then the log is as it was.
     pub(crate) fn done(&mut self, done: LogDone) -> io::Result<()> {
         let finished = |running: &mut RunningJob| Arc::ptr_eq(&running.job.failed, &done.job.failed);
         let Some(running) = self.job.take_if(finished) else { return Ok(()) };
@@ -306,9 +294,7 @@ struct Job {
 
 impl LogJob {
     /// Syncs the file and its name, or writes and syncs a new file.
-    ///
-    /// # Errors
-    /// As the system reports them; the log is as it was, and [`RecordLog::maintain`] makes another job.
+    /// Errors: as the system reports them; the log is as it was, and [`RecordLog::maintain`] makes another job.
     pub(crate) fn run(self) -> io::Result<LogDone> {
         let outcome = match &self.work {
             Work::Sync(file) => sync(&self.place, file).map(|()| None),

@@ -49,9 +49,7 @@ impl Room {
 
     /// Says whether so many bytes more leave the reserve free. None more always do, and any do on a filesystem that
     /// does not tell its size (ramfs, some of FUSE): there a write shows it.
-    ///
-    /// # Errors
-    /// [`DiskFault::Full`] if not.
+    /// Errors: [`DiskFault::Full`] if not.
     pub(super) fn take(self, bytes: u64) -> Result<(), DiskFault> {
         let fits =
             bytes == 0 || self.total == 0 || self.free.checked_sub(self.reserve()).is_some_and(|free| bytes <= free);
@@ -68,9 +66,7 @@ pub(super) struct Watch {
 
 impl Watch {
     /// Looks at the room if it is time. `bytes` are about to be written, of which `new` need space.
-    ///
-    /// # Errors
-    /// [`DiskFault::Full`] when the reserve would be touched; otherwise as the system reports.
+    /// Errors: [`DiskFault::Full`] when the reserve would be touched; otherwise as the system reports.
     pub(super) fn before(&mut self, file: impl AsFd, bytes: u64, new: u64) -> Result<(), DiskFault> {
         if bytes > self.left {
             Room::of(file)?.take(new)?;

@@ -33,10 +33,8 @@ pub(crate) struct ShareRoot {
 
 impl ShareRoot {
     /// Looks whether the share directory can be opened. Its own path may lead over symbolic links.
-    ///
-    /// # Errors
-    /// As the system reports them; [`io::ErrorKind::Unsupported`] when the system cannot open files in a way that is
-    /// sure to stay beneath the share (`openat2`, Linux 5.6): there is no fallback.
+    /// Errors: as the system reports them; [`io::ErrorKind::Unsupported`] when the system cannot open files in a way
+    /// that is sure to stay beneath the share (`openat2`, Linux 5.6): there is no fallback.
     pub(crate) fn open(path: &Path) -> io::Result<ShareRoot> {
         let directory = open_root(path)?;
         open_beneath(directory.as_fd(), b".", OFlag::O_PATH | OFlag::O_DIRECTORY).map_err(unsupported)?;
@@ -44,10 +42,8 @@ impl ShareRoot {
     }
 
     /// Opens a shared file for reading, as it is now. Never blocks on what is not a regular file.
-    ///
-    /// # Errors
-    /// [`DiskFault::NotRegular`] for anything but a regular file reached through directories of the share alone, and
-    /// for names that are no plain relative path; otherwise as the system reports.
+    /// Errors: [`DiskFault::NotRegular`] for anything but a regular file reached through directories of the share
+    /// alone, and for names that are no plain relative path; otherwise as the system reports.
     pub(crate) fn open_file(&self, name: &FileName) -> Result<SharedFile, DiskFault> {
         self.open_plain(name, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)
     }
@@ -73,9 +69,7 @@ impl ShareRoot {
     }
 
     /// Opens a shared file for reading, if it is still the one that a scan found.
-    ///
-    /// # Errors
-    /// [`DiskFault::Changed`] if its size, times, inode or device are others by now; otherwise as
+    /// Errors: [`DiskFault::Changed`] if its size, times, inode or device are others by now; otherwise as
     /// [`ShareRoot::open_file`].
     pub(crate) fn open_file_as(&self, name: &FileName, expected: &FileMeta) -> Result<SharedFile, DiskFault> {
         let file = self.open_file(name)?;
@@ -83,9 +77,7 @@ impl ShareRoot {
     }
 
     /// What stands at a name now, and for how long it has not been changed; it is not opened for reading.
-    ///
-    /// # Errors
-    /// As [`ShareRoot::open_file`].
+    /// Errors: as [`ShareRoot::open_file`].
     pub(crate) fn look(
         &self,
         name: &FileName,
@@ -119,10 +111,8 @@ impl SharedFile {
 
     /// Fills a buffer from a position on. What is in it then are bytes of the file that was opened, however often the
     /// file was written to after that.
-    ///
-    /// # Errors
-    /// [`DiskFault::Changed`] if the file is another than the one that was opened, [`DiskFault::Shrank`] if it ends
-    /// earlier; otherwise as the system reports. The buffer may be written to all the same.
+    /// Errors: [`DiskFault::Changed`] if the file is another than the one that was opened, [`DiskFault::Shrank`] if it
+    /// ends earlier; otherwise as the system reports. The buffer may be written to all the same.
     pub(crate) fn read(&self, into: &mut [u8], at: u64) -> Result<(), DiskFault> {
         let outcome = self.file.read_exact_at(into, at);
         // A write changes the times of the file before it changes its bytes: so the check comes after the reading.

@@ -53,9 +53,7 @@ struct Shared {
 
 impl StateDirectory {
     /// Makes the directory if it is missing, for its owner alone, and takes it.
-    ///
-    /// # Errors
-    /// [`StateFault::InUse`] when another daemon has it; [`StateFault::Io`] as the system reports.
+    /// Errors: [`StateFault::InUse`] when another daemon has it; [`StateFault::Io`] as the system reports.
     pub(crate) fn open(path: &Path) -> Result<StateDirectory, StateFault> {
         DirBuilder::new().recursive(true).mode(0o700).create(path)?;
         let mut options = OpenOptions::new();
@@ -73,9 +71,7 @@ impl StateDirectory {
     }
 
     /// Whether [`StateDirectory::open`] would find a directory that it can use; another daemon may have it.
-    ///
-    /// # Errors
-    /// What would keep us from it, with the file that is in the way.
+    /// Errors: What would keep us from it, with the file that is in the way.
     pub(crate) fn check(path: &Path) -> io::Result<()> {
         check_writable_directory(path)?;
         for file in [LOCK_FILE, RECORDS_FILE] {
@@ -95,10 +91,9 @@ impl StateDirectory {
     }
 
     /// Reads a whole file; `None` if there is none.
-    ///
-    /// # Errors
-    /// As the system reports them; [`io::ErrorKind::InvalidData`] for a file larger than [`STATE_FILE_BYTES_MAX`] or
-    /// none at all but something else; [`io::ErrorKind::InvalidInput`] for a name that is not one component.
+    /// Errors: as the system reports them; [`io::ErrorKind::InvalidData`] for a file larger than
+    /// [`STATE_FILE_BYTES_MAX`] or none at all but something else; [`io::ErrorKind::InvalidInput`] for a name that is
+    /// not one component.
     pub(crate) fn read(&self, file: &str) -> io::Result<Option<Vec<u8>>> {
         check_name(file)?;
         let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK | nix::libc::O_NOCTTY;
@@ -134,10 +129,8 @@ pub(crate) struct WriteJob {
 
 impl WriteJob {
     /// Writes a new file beside the old one, syncs it, renames it over the old one and syncs the directory.
-    ///
-    /// # Errors
-    /// As the system reports them, and [`io::ErrorKind::InvalidInput`] for a name that is not one component. Then the
-    /// old file stands as it was, unless the directory alone could not be synced.
+    /// Errors: as the system reports them, and [`io::ErrorKind::InvalidInput`] for a name that is not one component.
+    /// Then the old file stands as it was, unless the directory alone could not be synced.
     pub(crate) fn run(self) -> io::Result<()> {
         check_name(&self.file)?;
         let (directory, new) = (File::open(&self.shared.path)?, new_name(&self.file));

@@ -8,7 +8,7 @@ use crate::id::ContentHash;
 use crate::library::{FileMeta, ScannedFile};
 use crate::node::Event;
 use crate::node::contract::HashedFile;
-use crate::store::{CacheFault, FLUSH_ENTRIES_USUAL, FileHasher, Flushed, HashCache, ShareRoot, Volumes};
+use crate::store::{CacheFault, FLUSH_ENTRIES_USUAL, FileHasher, Flushed, HashCache, ShareRoot};
 use crate::time::Instant;
 use log::warn;
 use std::collections::VecDeque;
@@ -34,7 +34,7 @@ const FLUSH_AGAIN: Duration = Duration::from_secs(30);
 
 /// The batch under way, and the cache.
 pub(super) struct Hashing {
-    cache: HashCache,
+    pub(super) cache: HashCache,
     files: VecDeque<ScannedFile>,
     current: Option<(ScannedFile, FileHasher)>,
     /// A large file, which is read only while there is nothing else to do.
@@ -42,7 +42,7 @@ pub(super) struct Hashing {
     done: Vec<HashedFile>,
     /// The last attempt to write the cache failed, and was told of.
     flush_failed: bool,
-    flush_at: Option<Instant>,
+    pub(super) flush_at: Option<Instant>,
 }
 
 impl Hashing {
@@ -64,22 +64,9 @@ impl Hashing {
     }
 
     /// The filesystems that files are on.
-    pub(super) fn volumes(&self) -> &Volumes {
-        self.cache.volumes()
-    }
-
-    /// The same, to take note of what a scan has met.
-    pub(super) fn volumes_mut(&mut self) -> &mut Volumes {
-        self.cache.volumes_mut()
-    }
-
     /// The chaining values of a file whose hash this is, if they are known.
     pub(super) fn chain(&self, file: &FileMeta, b3: ContentHash) -> Option<Vec<ChainingValue>> {
         self.cache.chain(file).filter(|(known, _)| *known == b3).map(|(_, chain)| chain)
-    }
-
-    pub(super) fn next_flush(&self) -> Option<Instant> {
-        self.flush_at
     }
 
     pub(super) fn take(&mut self, files: Vec<ScannedFile>) {

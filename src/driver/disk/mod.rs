@@ -82,9 +82,7 @@ pub(crate) struct Disk {
 
 impl Disk {
     /// Opens what is remembered in the state directory. Tells the node's share of it.
-    ///
-    /// # Errors
-    /// When the log of downloads cannot be opened.
+    /// Errors: when the log of downloads cannot be opened.
     pub(crate) fn open(
         state: Option<StateDirectory>,
         (share_path, share): (PathBuf, Option<ShareRoot>),
@@ -150,7 +148,7 @@ impl Disk {
 
     /// Whether records are to be brought to the disk.
     pub(crate) fn has_changed_records(&self) -> bool {
-        self.records.has_changed()
+        self.records.is_changed
     }
 
     /// Has them brought there.

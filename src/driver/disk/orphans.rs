@@ -26,14 +26,10 @@ const LOGGED_MAX: usize = 16;
 pub(crate) struct Orphans {
     /// Those that the last search found.
     reported: BTreeSet<PathBuf>,
-    again_at: Option<Instant>,
+    pub(super) again_at: Option<Instant>,
 }
 
 impl Orphans {
-    pub(super) fn next_search(&self) -> Option<Instant> {
-        self.again_at
-    }
-
     pub(super) fn is_due(&mut self, now: Instant) -> bool {
         self.again_at.take_if(|at| *at <= now).is_some()
     }

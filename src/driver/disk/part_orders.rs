@@ -8,13 +8,13 @@ use super::jobs::{Done, Lane};
 use super::part_files::{Busy, PartOrder};
 use crate::content::Outline;
 use crate::driver::cx::{Cx, Phase};
-use crate::driver::net::{Net, Permit};
+use crate::driver::net::Net;
 use crate::fault::DiskFault;
 use crate::id::{ContentHash, TransferId};
 use crate::node::Event;
 use crate::node::contract::OpenedPart;
 use crate::part::{CommittedPart, PartSpec};
-use crate::store::{OutlineRefused, PartFile, PartOpened, PartRequest, SyncJob, Synced};
+use crate::store::{OutlineRefused, PartFile, PartOpened, PartRequest, Synced};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -40,7 +40,11 @@ impl Disk {
     fn run_order(&mut self, download: TransferId, order: PartOrder, net: &mut Net, cx: &mut Cx) {
         match order {
             PartOrder::Probe(request) => match net.take_own(1, cx) {
-                Some(permit) => self.submit_part(Lane::Open, download, permit, Done::TargetProbed, || request.probe()),
+                Some(permit) => {
+                    self.parts.submit((Lane::Open, download, Some(permit)), &mut self.jobs, Done::TargetProbed, || {
+                        request.probe()
+                    })
+                }
                 None => cx.out.event(Event::TargetProbed { download, outcome: Err(DiskFault::NoDescriptor) }),
             },
             PartOrder::Open(request) => self.open_part(download, request, net, cx),
@@ -56,17 +60,6 @@ impl Disk {
             PartOrder::Forget if self.parts.removals.delays_forgetting(download) => {}
             PartOrder::Forget => self.records.forget(download, cx),
         }
-    }
-
-    fn submit_part<T: 'static>(
-        &mut self,
-        lane: Lane,
-        download: TransferId,
-        permit: Permit,
-        done: fn(TransferId, Result<T, DiskFault>) -> Done,
-        work: impl FnOnce() -> Result<T, DiskFault> + Send + 'static,
-    ) {
-        self.parts.submit((lane, download, Some(permit)), &mut self.jobs, done, work);
     }
 
     /// The job is through with a part file: what it held of the descriptors is given back, and what waited follows.
@@ -96,7 +89,8 @@ impl Disk {
         self.parts.removals.call_off(download);
         match net.take_own(DESCRIPTORS_PER_PART, cx) {
             Some(permit) => {
-                self.submit_part(Lane::Open, download, permit, Done::PartOpened, || open(request));
+                self.parts
+                    .submit((Lane::Open, download, Some(permit)), &mut self.jobs, Done::PartOpened, || open(request));
             }
             None => cx.out.event(Event::PartOpened { download, outcome: Err(DiskFault::NoDescriptor) }),
         }
@@ -169,7 +163,7 @@ impl Disk {
         match (self.parts.open.files().remove(&download), self.parts.permits.remove(&download)) {
             (Some(part), Some(permit)) => {
                 let job = part.commit();
-                self.submit_part(Lane::Sync, download, permit, Done::Committed, || job.run());
+                self.parts.submit((Lane::Sync, download, Some(permit)), &mut self.jobs, Done::Committed, || job.run());
             }
             _ => cx.out.event(Event::PartCommitted { download, outcome: Err(DiskFault::Missing) }),
         }
@@ -223,18 +217,20 @@ impl Disk {
 
     /// Has part files allocated that are not, and synced in which much was verified lately.
     pub(crate) fn sync_parts(&mut self) {
-        self.submit_syncs(PartFile::sync_job);
+        self.submit_syncs(false);
     }
 
     /// Has all that was verified synced.
     pub(super) fn sync_rest_of_parts(&mut self) {
         self.parts.sync_failed.clear();
-        self.submit_syncs(PartFile::sync_rest_job);
+        self.submit_syncs(true);
     }
 
-    fn submit_syncs(&mut self, job: fn(&mut PartFile) -> Option<SyncJob>) {
+    fn submit_syncs(&mut self, rest: bool) {
         let idle = self.parts.idle();
-        for (download, job) in idle.filter_map(|(download, part)| Some((download, job(part)?))).collect::<Vec<_>>() {
+        for (download, job) in
+            idle.filter_map(|(download, part)| Some((download, part.sync_job(rest)?))).collect::<Vec<_>>()
+        {
             self.parts.submit((Lane::Sync, download, None), &mut self.jobs, Done::PartSynced, || job.run());
         }
     }

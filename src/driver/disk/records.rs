@@ -28,10 +28,10 @@ pub(crate) struct Records {
     /// Downloads whose last change is not known to be on the disk.
     pending: BTreeMap<TransferId, Pending>,
     /// Something was changed since the log was last brought to the disk.
-    is_changed: bool,
+    pub(super) is_changed: bool,
     /// Attempts in a row that failed.
     failures: u32,
-    retry_at: Option<Instant>,
+    pub(super) retry_at: Option<Instant>,
 }
 
 /// A change that is not known to be on the disk.
@@ -57,15 +57,6 @@ impl Records {
     pub(crate) fn part_files(&self) -> (BTreeSet<u32>, BTreeSet<PathBuf>) {
         let directories = self.part_files.values().flat_map(|(_, directories)| directories.iter().cloned());
         (self.part_files.values().map(|(token, _)| *token).collect(), directories.collect())
-    }
-
-    pub(super) fn next_retry(&self) -> Option<Instant> {
-        self.retry_at
-    }
-
-    /// A change is to be brought to the disk.
-    pub(super) fn has_changed(&self) -> bool {
-        self.is_changed
     }
 
     pub(super) fn remember(&mut self, record: &DownloadRecord, revision: u64, cx: &mut Cx) {

@@ -25,7 +25,7 @@ const NEXT_BATCH: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub(super) struct Removals {
     pending: BTreeMap<TransferId, Removal>,
-    retry_at: Option<Instant>,
+    pub(super) retry_at: Option<Instant>,
 }
 
 struct Removal {
@@ -54,10 +54,6 @@ impl Removals {
     pub(super) fn delays_forgetting(&mut self, download: TransferId) -> bool {
         let pending = self.pending.get_mut(&download);
         pending.map(|removal| removal.forgets = true).is_some()
-    }
-
-    pub(super) fn next_retry(&self) -> Option<Instant> {
-        self.retry_at
     }
 
     /// An attempt is over. Says whether the download is to be remembered no more.

@@ -58,7 +58,7 @@ impl Disk {
         let Some(scanner) = &mut self.scanner else { return };
         let step = scanner.step(SCAN_ENTRIES_PER_SLICE, wall_ns());
         for (device, volume) in step.volumes {
-            self.hashing.volumes_mut().note(device, volume);
+            self.hashing.cache.volumes.note(device, volume);
         }
         self.scan_found_files |= !(step.recent.is_empty() && step.files.is_empty());
         if !step.recent.is_empty() {
@@ -96,7 +96,7 @@ impl Disk {
         let look = |name: FileName| {
             // Without a share nothing can be seen, which says nothing of the file.
             let share = self.share.as_ref().ok_or(DiskFault::Other(0));
-            let found = share.and_then(|share| share.look(&name, self.hashing.volumes(), wall_ns));
+            let found = share.and_then(|share| share.look(&name, &self.hashing.cache.volumes, wall_ns));
             let found = found.map(|(meta, quiet)| RecentFile { file: ScannedFile { name: name.clone(), meta }, quiet });
             LookedAt { name, found }
         };
@@ -113,7 +113,7 @@ impl Disk {
         let known = library.get(name.as_bytes());
         let (Some(share), Some(known)) = (&self.share, known) else { return Err(DiskFault::Missing) };
         let file = share.open_file(name)?;
-        let quiet = || file.quiet(self.hashing.volumes(), wall_ns());
+        let quiet = || file.quiet(&self.hashing.cache.volumes, wall_ns());
         let serves = known.meta == *file.meta() || quiet() >= RECENT_MAX;
         if serves { Ok(file) } else { Err(DiskFault::Changed) }
     }

@@ -29,7 +29,7 @@ pub(crate) fn back_off(failures: u32) -> Duration {
 pub(super) struct StateFiles {
     directory: Option<StateDirectory>,
     unsaved: BTreeMap<&'static str, Unsaved>,
-    retry_at: Option<Instant>,
+    pub(super) retry_at: Option<Instant>,
 }
 
 struct Unsaved {
@@ -47,10 +47,6 @@ impl StateFiles {
 
     pub(super) fn directory(&self) -> Option<&StateDirectory> {
         self.directory.as_ref()
-    }
-
-    pub(super) fn next_retry(&self) -> Option<Instant> {
-        self.retry_at
     }
 
     pub(super) fn save(&mut self, file: &'static str, bytes: Vec<u8>, jobs: &mut Jobs) {

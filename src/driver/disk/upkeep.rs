@@ -11,18 +11,18 @@ use crate::time::Instant;
 impl Disk {
     /// When [`Disk::advance`] has something to do, or the registry is to be saved.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        let retries = [self.records.next_retry(), self.state.next_retry(), self.parts.removals.next_retry()];
-        let others = [self.sync_at, self.hashing.next_flush(), self.orphans.next_search(), self.save_registry_at];
+        let retries = [self.records.retry_at, self.state.retry_at, self.parts.removals.retry_at];
+        let others = [self.sync_at, self.hashing.flush_at, self.orphans.again_at, self.save_registry_at];
         retries.into_iter().chain(others).flatten().min()
     }
 
     /// Does what is due: syncing, and what failed before.
     pub(crate) fn advance(&mut self, config: &NodeConfig, cx: &mut Cx) {
         let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= cx.now);
-        if is_due(self.hashing.next_flush()) {
+        if is_due(self.hashing.flush_at) {
             self.hashing.flush(&mut self.jobs);
         }
-        if is_due(self.state.next_retry()) {
+        if is_due(self.state.retry_at) {
             self.state.retry(&mut self.jobs);
         }
         if is_due(self.sync_at) {

@@ -102,9 +102,7 @@ impl Drop for ControlListener {
 }
 
 /// Whether a control socket can be made at a path. Another daemon may answer there.
-///
-/// # Errors
-/// What would keep us from it.
+/// Errors: What would keep us from it.
 pub(crate) fn check_control_socket(path: &Path) -> io::Result<()> {
     if SockAddr::unix(path).is_err() {
         let text = format!("{} bytes, where the path of a socket may have {PATH_BYTES_MAX}", path.as_os_str().len());

@@ -171,9 +171,7 @@ impl Front {
     }
 
     /// Begins a reload, or has one follow that which runs: the job that reads the configuration, if it is to run now.
-    ///
-    /// # Errors
-    /// For the caller when too many wait.
+    /// Errors: for the caller when too many wait.
     pub(crate) fn begin_reload(&mut self, caller: Option<Caller>) -> Result<Option<ReloadJob>, (Caller, CallError)> {
         match self.reloads.begin(caller) {
             Ok(begins) => Ok(begins.then(|| self.host.reload())),

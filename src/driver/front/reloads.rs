@@ -19,9 +19,7 @@ pub(super) struct Reloads {
 
 impl Reloads {
     /// Begins a reload, or has one follow that which runs. Says whether it begins now.
-    ///
-    /// # Errors
-    /// When too many wait: who asked, and how many wait.
+    /// Errors: when too many wait: who asked, and how many wait.
     pub(super) fn begin(&mut self, caller: Option<Caller>) -> Result<bool, (Caller, usize)> {
         if self.running.is_none() {
             self.running = Some(caller.into_iter().collect());

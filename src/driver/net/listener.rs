@@ -72,9 +72,6 @@ impl Listener {
 }
 
 /// Whether this machine can listen at an address. Somebody may do so already.
-///
-/// # Errors
-/// As the system reports them.
 pub(crate) fn check_listen(addr: SocketAddr) -> io::Result<()> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
     // So that nobody who binds the address at this moment is disturbed.

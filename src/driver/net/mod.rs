@@ -81,9 +81,7 @@ impl Net {
     }
 
     /// Waits for readiness.
-    ///
-    /// # Errors
-    /// Only if epoll itself fails, or is interrupted.
+    /// Errors: Only if epoll itself fails, or is interrupted.
     pub(crate) fn poll(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         self.poll.poll(events, timeout)
     }

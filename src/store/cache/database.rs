@@ -191,9 +191,8 @@ pub(super) fn begin_anew(path: &Path) -> Result<String, CacheFault> {
 
 /// Opens a database that has looked damaged once more: SQLite takes a read that fails for damage. No connection to it may
 /// be open.
-///
-/// # Errors
-/// [`CacheFault::Damaged`] when the file can be read and is damaged; otherwise as the system reports: then it may be whole.
+/// Errors: [`CacheFault::Damaged`] when the file can be read and is damaged; otherwise as the system reports: then it
+/// may be whole.
 pub(super) fn open_again(path: &Path) -> Result<Database, CacheFault> {
     for file in [path.to_owned(), with_suffix(path, "-wal")] {
         missing_is_fine(read_through(&file))?;

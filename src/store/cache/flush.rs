@@ -1,7 +1,7 @@
 //! The writing of a batch, in a helper thread.
 
 use super::database::{Database, fault, open_again, set_aside};
-use super::record::{Batch, Key, Record, Upkeep, checksum, key};
+use super::record::{Batch, Key, PendingFix, Record, checksum, key};
 use super::{CacheFault, Limits, RUNS_KEPT};
 use rusqlite::Transaction;
 use std::path::PathBuf;
@@ -42,9 +42,7 @@ pub(crate) struct Flushed {
 
 impl FlushJob {
     /// Writes the batch in one commit, whole or not at all, and syncs it.
-    ///
-    /// # Errors
-    /// As the system and SQLite report; for [`HashCache::flush_failed`](super::HashCache::flush_failed).
+    /// Errors: as the system and SQLite report; for [`HashCache::flush_failed`](super::HashCache::flush_failed).
     pub(crate) fn run(self) -> Result<Flushed, CacheFault> {
         if self.begin_anew {
             let (mut database, note) = match open_again(&self.path) {
@@ -73,7 +71,7 @@ impl FlushJob {
             if begins {
                 commit.execute(SET_RUN, (self.run,))?;
             }
-            look_after(&commit, &self.batch.upkeep, self.run)?;
+            apply_fixes(&commit, &self.batch.fixes, self.run)?;
             if has_room { enter(&commit, &self.batch.records, self.run) } else { Ok(()) }
         };
         write().map_err(fault)?;
@@ -117,13 +115,13 @@ fn enter(commit: &Transaction<'_>, records: &[Record], run: i64) -> Result<(), r
 }
 
 /// Does what reading has found to be done.
-fn look_after(commit: &Transaction<'_>, upkeep: &[(Key, Upkeep)], run: i64) -> Result<(), rusqlite::Error> {
+fn apply_fixes(commit: &Transaction<'_>, fixes: &[(Key, PendingFix)], run: i64) -> Result<(), rusqlite::Error> {
     let mut seen = commit.prepare(SEEN)?;
-    for (key, what) in upkeep {
+    for (key, what) in fixes {
         let (device, inode) = signed(key);
         match what {
-            Upkeep::Seen => seen.execute((device, inode, run)).map(drop)?,
-            Upkeep::Remove => remove(commit, device, inode)?,
+            PendingFix::Seen => seen.execute((device, inode, run)).map(drop)?,
+            PendingFix::Remove => remove(commit, device, inode)?,
         }
     }
     Ok(())

@@ -31,7 +31,7 @@ use crate::store::volume::Volumes;
 use database::{Database, Found};
 pub(crate) use flush::{FlushJob, Flushed};
 use recent::Recent;
-use record::{Batch, Key, Record, Upkeep, key};
+use record::{Batch, Key, PendingFix, Record, key};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io;
@@ -52,8 +52,8 @@ const RUNS_NOTED: i64 = 4;
 /// Times that the cache is opened at the start of a run before the run does without it.
 const OPENINGS_MAX: u32 = 3;
 
-/// Most entries whose upkeep waits to be written; further ones are left for a later run.
-const UPKEEP_ENTRIES_MAX: usize = 65_536;
+/// Most entries whose fixes wait to be written; further ones are left for a later run.
+const FIXES_MAX: usize = 65_536;
 
 /// Why the hash cache could not be opened or written.
 #[derive(Debug, Error)]
@@ -84,7 +84,7 @@ struct Limits {
 const LIMITS: Limits = Limits { kept_bytes: 256 * 1024 * 1024, bytes_max: 32 * 1024 * 1024 * 1024 };
 
 #[derive(Debug)]
-enum Home {
+enum Backend {
     /// Nowhere: the newest are kept in memory.
     Memory,
     /// In a database, which is open for reading.
@@ -95,27 +95,26 @@ enum Home {
 
 #[derive(Debug)]
 pub(crate) struct HashCache {
-    home: Home,
+    backend: Backend,
     limits: Limits,
     run: i64,
     recent: Recent,
     /// What the batch holds that is being written.
     flushing: Option<Arc<Batch>>,
     /// Entries to be looked after with the next batch.
-    upkeep: RefCell<BTreeMap<Key, Upkeep>>,
+    fixes: RefCell<BTreeMap<Key, PendingFix>>,
     /// A read came upon damage.
     found_damage: Cell<bool>,
-    volumes: Volumes,
+    /// The filesystems that files are on. Entries are kept under their numbers: device numbers change at each mount.
+    pub(crate) volumes: Volumes,
 }
 
 impl HashCache {
     /// Opens the cache at a path, or makes it; `None` keeps the newest entries in memory. A file that is damaged or not
     /// ours is renamed, `.damaged` after its name, in the place of an earlier one; then a sentence tells so.
-    ///
-    /// # Errors
-    /// [`CacheFault::Io`] and [`CacheFault::Database`] when the file cannot be opened, made, or set aside.
+    /// Errors: [`CacheFault::Io`] and [`CacheFault::Database`] when the file cannot be opened, made, or set aside.
     pub(crate) fn open(path: Option<&Path>) -> Result<(HashCache, Option<String>), CacheFault> {
-        let Some(path) = path else { return Ok((Self::new(Home::Memory, 1), None)) };
+        let Some(path) = path else { return Ok((Self::new(Backend::Memory, 1), None)) };
         // One read that fails must not have all files hashed again.
         let mut opened = Self::open_at(path);
         for _ in 1..OPENINGS_MAX {
@@ -143,30 +142,20 @@ impl HashCache {
             opened => (opened?, None),
         };
         let run = reader.run()?.saturating_add(1);
-        Ok((Self::new(Home::Open { path: path.to_owned(), reader }, run), note))
+        Ok((Self::new(Backend::Open { path: path.to_owned(), reader }, run), note))
     }
 
-    fn new(home: Home, run: i64) -> Self {
+    fn new(backend: Backend, run: i64) -> Self {
         Self {
-            home,
+            backend,
             limits: LIMITS,
             run,
             recent: Recent::default(),
             flushing: None,
-            upkeep: RefCell::default(),
+            fixes: RefCell::default(),
             found_damage: Cell::new(false),
             volumes: Volumes::default(),
         }
-    }
-
-    /// The filesystems that files are on: it is they, and not the device numbers of today, under which files are kept.
-    pub(crate) fn volumes(&self) -> &Volumes {
-        &self.volumes
-    }
-
-    /// The same, to take note of what a scan has met.
-    pub(crate) fn volumes_mut(&mut self) -> &mut Volumes {
-        &mut self.volumes
     }
 
     /// The hash of a file, if it is known for exactly this size, these times, this inode and filesystem.
@@ -188,12 +177,12 @@ impl HashCache {
         match self.look(|reader| reader.get(file))? {
             Found::Whole { b3, run } => {
                 if run.saturating_add(RUNS_NOTED) <= self.run {
-                    self.look_after(file, Upkeep::Seen);
+                    self.note_fix(file, PendingFix::Seen);
                 }
                 Some(b3)
             }
             Found::Doubtful => {
-                self.look_after(file, Upkeep::Remove);
+                self.note_fix(file, PendingFix::Remove);
                 None
             }
             Found::Other => None,
@@ -210,7 +199,7 @@ impl HashCache {
         let b3 = self.get_kept(file)?;
         let chain = self.look(|reader| reader.chain(file, &b3))?;
         if chain.is_none() {
-            self.look_after(file, Upkeep::Remove);
+            self.note_fix(file, PendingFix::Remove);
         }
         Some((b3, chain?))
     }
@@ -221,7 +210,7 @@ impl HashCache {
     /// While nothing can be written, the newest entries are kept in memory and older ones lost.
     pub(crate) fn put(&mut self, file: FileMeta, b3: ContentHash, chain: Vec<ChainingValue>) {
         let file = self.kept(&file);
-        self.upkeep.get_mut().remove(&key(&file));
+        self.fixes.get_mut().remove(&key(&file));
         self.recent.put(Record { meta: file, b3, chain });
     }
 
@@ -235,15 +224,15 @@ impl HashCache {
             return None;
         }
         if self.found_damage.take() {
-            self.distrust();
+            self.close_damaged();
         }
-        let (path, begin_anew) = match &self.home {
-            Home::Memory => return None,
-            Home::Open { .. } if self.pending() == 0 => return None,
-            Home::Open { path, .. } => (path.clone(), false),
-            Home::Damaged { path } => (path.clone(), true),
+        let (path, begin_anew) = match &self.backend {
+            Backend::Memory => return None,
+            Backend::Open { .. } if self.pending() == 0 => return None,
+            Backend::Open { path, .. } => (path.clone(), false),
+            Backend::Damaged { path } => (path.clone(), true),
         };
-        let batch = Arc::new(self.recent.take_batch(self.upkeep.get_mut()));
+        let batch = Arc::new(self.recent.take_batch(self.fixes.get_mut()));
         self.flushing = Some(Arc::clone(&batch));
         Some(FlushJob { path, begin_anew, run: self.run, limits: self.limits, batch })
     }
@@ -252,8 +241,8 @@ impl HashCache {
     pub(crate) fn flushed(&mut self, flushed: Flushed) -> Option<String> {
         self.flushing = None;
         let (reader, note) = flushed.anew?;
-        if let Home::Damaged { path } = &self.home {
-            self.home = Home::Open { path: path.clone(), reader };
+        if let Backend::Damaged { path } = &self.backend {
+            self.backend = Backend::Open { path: path.clone(), reader };
         }
         Some(note)
     }
@@ -262,19 +251,19 @@ impl HashCache {
     pub(crate) fn flush_failed(&mut self, fault: &CacheFault) {
         let batch = self.flushing.take();
         if matches!(fault, CacheFault::Damaged(_)) {
-            self.distrust();
+            self.close_damaged();
         }
         if let Some(batch) = batch {
             self.recent.take_back(&batch);
-            self.upkeep.get_mut().extend(batch.upkeep.iter().copied());
+            self.fixes.get_mut().extend(batch.fixes.iter().copied());
         }
     }
 
     /// Entries that wait to be written; 0 for a cache in memory. Bounded.
     pub(crate) fn pending(&self) -> usize {
-        match self.home {
-            Home::Memory => 0,
-            _ => self.recent.len() + self.upkeep.borrow().len() + usize::from(self.found_damage.get()),
+        match self.backend {
+            Backend::Memory => 0,
+            _ => self.recent.len() + self.fixes.borrow().len() + usize::from(self.found_damage.get()),
         }
     }
 
@@ -285,7 +274,7 @@ impl HashCache {
 
     /// Reads from the database, if there is one; an error is nothing found, and damage is remembered.
     fn look<T>(&self, read: impl FnOnce(&Database) -> Result<Option<T>, CacheFault>) -> Option<T> {
-        let Home::Open { reader, .. } = &self.home else { return None };
+        let Backend::Open { reader, .. } = &self.backend else { return None };
         match read(reader) {
             Ok(found) => found,
             Err(fault) => {
@@ -298,18 +287,18 @@ impl HashCache {
     }
 
     /// Notes what is to be done about an entry.
-    fn look_after(&self, file: &FileMeta, what: Upkeep) {
-        let mut upkeep = self.upkeep.borrow_mut();
-        if upkeep.len() < UPKEEP_ENTRIES_MAX {
-            upkeep.insert(key(file), what);
+    fn note_fix(&self, file: &FileMeta, what: PendingFix) {
+        let mut fixes = self.fixes.borrow_mut();
+        if fixes.len() < FIXES_MAX {
+            fixes.insert(key(file), what);
         }
     }
 
     /// Closes a database that is damaged. Nothing may read it when it is set aside.
-    fn distrust(&mut self) {
-        if let Home::Open { path, .. } = &self.home {
-            self.home = Home::Damaged { path: path.clone() };
+    fn close_damaged(&mut self) {
+        if let Backend::Open { path, .. } = &self.backend {
+            self.backend = Backend::Damaged { path: path.clone() };
         }
-        self.upkeep.get_mut().clear();
+        self.fixes.get_mut().clear();
     }
 }

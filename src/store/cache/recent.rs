@@ -1,6 +1,6 @@
 //! Entries that are not written yet, the oldest first out.
 
-use super::record::{Batch, Key, Record, Upkeep, key};
+use super::record::{Batch, Key, PendingFix, Record, key};
 use std::collections::BTreeMap;
 
 /// Most entries that wait; the oldest are lost beyond it.
@@ -9,7 +9,7 @@ const RECENT_ENTRIES_MAX: usize = 65_536;
 /// Most memory that they take; a single entry may be larger.
 const RECENT_BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// Most entries of a batch, and as many of upkeep.
+/// Most entries of a batch, and as many of fixes.
 const BATCH_ENTRIES_MAX: usize = 4096;
 
 /// A batch that has as much as this takes no further entry.
@@ -40,8 +40,8 @@ impl Recent {
         self.keep_bounds();
     }
 
-    /// The oldest entries, and as much upkeep as fits beside them.
-    pub(super) fn take_batch(&mut self, upkeep: &mut BTreeMap<Key, Upkeep>) -> Batch {
+    /// The oldest entries, and as many fixes as fit beside them.
+    pub(super) fn take_batch(&mut self, fixes: &mut BTreeMap<Key, PendingFix>) -> Batch {
         let mut batch = Batch::default();
         let mut bytes = 0;
         while batch.records.len() < BATCH_ENTRIES_MAX && bytes < BATCH_BYTES_MAX {
@@ -50,9 +50,9 @@ impl Recent {
             batch.records.push(record);
         }
         batch.records.sort_unstable_by_key(|record| key(&record.meta));
-        while batch.upkeep.len() < BATCH_ENTRIES_MAX {
-            let Some(entry) = upkeep.pop_first() else { break };
-            batch.upkeep.push(entry);
+        while batch.fixes.len() < BATCH_ENTRIES_MAX {
+            let Some(entry) = fixes.pop_first() else { break };
+            batch.fixes.push(entry);
         }
         batch
     }
@@ -143,9 +143,9 @@ mod tests {
         for inode in (0..10_000).rev() {
             recent.put(record(inode, 0));
         }
-        let mut upkeep: BTreeMap<Key, Upkeep> = (0..5000).map(|inode| ((1, inode), Upkeep::Seen)).collect();
-        let batch = recent.take_batch(&mut upkeep);
-        assert_eq!((batch.records.len(), batch.upkeep.len(), upkeep.len()), (4096, 4096, 904));
+        let mut fixes: BTreeMap<Key, PendingFix> = (0..5000).map(|inode| ((1, inode), PendingFix::Seen)).collect();
+        let batch = recent.take_batch(&mut fixes);
+        assert_eq!((batch.records.len(), batch.fixes.len(), fixes.len()), (4096, 4096, 904));
         assert_eq!(batch.get(&(0, 9_999)).unwrap().meta.inode, 9_999, "the oldest");
         assert!(batch.get(&(0, 0)).is_none());
         // What came meanwhile is newer than what comes back.
@@ -154,11 +154,11 @@ mod tests {
         recent.take_back(&batch);
         assert_eq!(recent.len(), 10_000);
         assert_eq!(recent.get(&(0, 9_999)).unwrap().meta.size, 5);
-        let again = recent.take_batch(&mut upkeep);
+        let again = recent.take_batch(&mut fixes);
         assert!(again.get(&(0, 9_998)).is_some() && again.get(&(0, 9_999)).is_none() && again.get(&(0, 0)).is_none());
 
         let mut large = Recent::default();
         (0..100).for_each(|inode| large.put(record(inode, BATCH_BYTES_MAX / 32 / 10)));
-        assert_eq!(large.take_batch(&mut upkeep).records.len(), 10);
+        assert_eq!(large.take_batch(&mut fixes).records.len(), 10);
     }
 }

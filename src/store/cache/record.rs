@@ -34,7 +34,7 @@ impl Record {
 
 /// What an entry of the database needs besides new content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Upkeep {
+pub(super) enum PendingFix {
     /// Somebody asked for it in this run.
     Seen,
     /// It is not what was written.
@@ -46,7 +46,7 @@ pub(super) enum Upkeep {
 pub(super) struct Batch {
     pub(super) records: Vec<Record>,
     /// By key; of none of the records.
-    pub(super) upkeep: Vec<(Key, Upkeep)>,
+    pub(super) fixes: Vec<(Key, PendingFix)>,
 }
 
 impl Batch {

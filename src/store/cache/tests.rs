@@ -154,7 +154,7 @@ fn what_an_inode_was_before_is_forgotten() {
         flush(&mut cache);
     }
     // No chain of it is left behind.
-    let Home::Open { reader, .. } = &cache.home else { panic!("not open") };
+    let Backend::Open { reader, .. } = &cache.backend else { panic!("not open") };
     let chains: i64 = reader.connection.query_row("SELECT count(*) FROM chain", (), |row| row.get(0)).unwrap();
     assert_eq!(chains, 0);
 }
@@ -234,7 +234,7 @@ fn files_that_nobody_asks_for_any_more_are_forgotten_once_the_cache_is_large() {
         let expected = (number % 100 == 0 || number == 57).then(|| known(number));
         assert_eq!(cache.chain(&file(number)), expected, "{number}");
     }
-    let Home::Open { reader, .. } = &cache.home else { panic!("not open") };
+    let Backend::Open { reader, .. } = &cache.backend else { panic!("not open") };
     let chains: i64 = reader.connection.query_row("SELECT count(*) FROM chain", (), |row| row.get(0)).unwrap();
     assert_eq!(chains, 1);
 }

@@ -25,9 +25,7 @@ impl PartCheck {
     }
 
     /// Reads on, about `bytes_max` bytes. `None` until all is read.
-    ///
-    /// # Errors
-    /// As the system reports them; [`DiskFault::Shrank`] when the file is shorter than it was written,
+    /// Errors: as the system reports them; [`DiskFault::Shrank`] when the file is shorter than it was written,
     /// [`DiskFault::Changed`] when it was given another outline meanwhile.
     pub(crate) fn step(&mut self, part: &mut PartFile, bytes_max: usize) -> Result<Option<CheckedPart>, DiskFault> {
         if part.len() != self.size {
@@ -40,7 +38,7 @@ impl PartCheck {
             }
             let rest = usize::try_from(self.size - self.hasher.size()).unwrap_or(usize::MAX);
             let wanted = self.buffer.len().min(left).min(rest);
-            match part.file().read_at(&mut self.buffer[..wanted], self.hasher.size()) {
+            match part.held.read_at(&mut self.buffer[..wanted], self.hasher.size()) {
                 Ok(0) => return Err(DiskFault::Shrank),
                 Ok(read) => {
                     self.hasher.update(&self.buffer[..read]);

@@ -75,9 +75,7 @@ pub(super) struct Journal {
 
 impl Journal {
     /// Writes a journal under the name of a new one. `base` are groups whose data are synced.
-    ///
-    /// # Errors
-    /// As the system reports them; what was written is removed.
+    /// Errors: as the system reports them; what was written is removed.
     pub(super) fn create(place: &Place, inode: u64, outline: &Outline, base: &Groups) -> Result<Self, DiskFault> {
         // Random, as the standard library draws it for hash tables.
         let nonce = RandomState::new().hash_one(inode);
@@ -87,9 +85,7 @@ impl Journal {
     }
 
     /// Puts a new journal in the place of the old one.
-    ///
-    /// # Errors
-    /// As the system reports them; then the old one stands, and the new one is removed.
+    /// Errors: as the system reports them; then the old one stands, and the new one is removed.
     pub(super) fn install(&self, place: &Place) -> Result<(), DiskFault> {
         place.replace_journal(|journal| journal.install()).map_err(fault)
     }
@@ -103,9 +99,6 @@ impl Journal {
     }
 
     /// Writes records: all of them or, on an error, none that will be read when others have been written.
-    ///
-    /// # Errors
-    /// As the system reports them.
     pub(super) fn append(&mut self, records: &[Record]) -> io::Result<()> {
         let mut bytes = Vec::with_capacity(records.len() * RECORD_BYTES);
         for (index, record) in (self.records..).zip(records) {
@@ -137,9 +130,6 @@ pub(in crate::store) struct Loaded {
 }
 
 /// Reads a journal. `None` if it is none.
-///
-/// # Errors
-/// As the system reports them.
 pub(in crate::store) fn load(file: &File) -> io::Result<Option<Loaded>> {
     let mut bytes = Vec::new();
     file.take(JOURNAL_BYTES_MAX + 1).read_to_end(&mut bytes)?;

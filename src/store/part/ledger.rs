@@ -1,5 +1,4 @@
-//! What is known of a part file with an outline: the groups that count, in memory and in the journal, and how far they
-//! have come to the disk.
+//! A part file with an outline: which of its groups count, in memory and in the journal, and which of them are synced.
 
 use super::journal::{Journal, Loaded, Record};
 use super::sync::{Allocation, Job, SyncJob, Synced};
@@ -13,7 +12,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
 
-/// As many groups are written before they are synced.
+/// So many groups are written before a sync is due.
 const UNSYNCED_GROUPS_DUE: usize = 16;
 
 /// The groups of a part file with an outline.
@@ -23,20 +22,18 @@ pub(super) struct Ledger {
     verified: Groups,
     /// Verified groups that were recorded after the last mark, in the order of their records.
     unsynced: Vec<u64>,
-    /// Groups that the disk failed to keep: what reads right may be in memory alone, until it is written again.
-    suspect: BTreeSet<u64>,
+    /// Groups that a failed sync may have lost: what reads right may be in the page cache alone, until it is written again.
+    lost_by_disk: BTreeSet<u64>,
     journal: Journal,
     /// The journal and its name are synced.
-    settled: bool,
+    journal_is_durable: bool,
     allocation: Allocation,
     job: Option<Job>,
 }
 
 impl Ledger {
-    /// Begins a journal in which nothing is verified, where none stands, and gives the part file the outline's size.
-    ///
-    /// # Errors
-    /// As the system reports them; then the part file may have got its size.
+    /// Begins a journal without verified groups, where there is none, and gives the part file the outline's size.
+    /// Errors: as the system reports them; then the part file may have got its size.
     pub(super) fn begin(place: &Place, part: &File, outline: Arc<Outline>) -> Result<Self, DiskFault> {
         let verified = Groups::none(outline.group_count());
         let journal = Journal::create(place, disk::inode(part)?, &outline, &verified)?;
@@ -50,18 +47,16 @@ impl Ledger {
     }
 
     /// Takes another outline of the same content, which [contradicts](Ledger::contradicts) no group that counts: all of
-    /// them go on to count. A crash may bring the old journal back, which is right as well: its groups are hashed, as the
-    /// part file has another size.
-    ///
-    /// # Errors
-    /// As the system reports them; then the old one stands, but the part file may have got the other size.
+    /// them still count. A crash may bring the old journal back, which does no harm: the part file has another size, so
+    /// that each group is hashed.
+    /// Errors: as the system reports them; then the old one stands, but the part file may have got the other size.
     pub(super) fn replace_outline(
         &mut self,
         place: &Place,
         part: &File,
         outline: Arc<Outline>,
     ) -> Result<(), DiskFault> {
-        self.hear_of_job(place, part);
+        self.reap_failed_sync(place, part);
         let journal = install_resized(self.make_journal(place, part, &outline)?, place, part, &outline)?;
         self.verified = self.verified.resized(outline.group_count());
         (self.outline, self.allocation) = (outline, Allocation::Wanted);
@@ -69,11 +64,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// Takes up what a journal of this part file says. Groups whose data power loss may have taken are hashed first;
-    /// then all is synced, and a journal that says it in short takes the old one's place. Waits for the disk.
-    ///
-    /// # Errors
-    /// As the system reports them.
+    /// Resumes from a journal of this part file. Groups whose data power loss may have taken are hashed first; then
+    /// everything is synced, and a compact journal replaces the old one. Waits for the disk.
     pub(super) fn resume(place: &Place, part: &File, loaded: Loaded) -> Result<Self, DiskFault> {
         let Loaded { inode, outline, mut verified, unsynced } = loaded;
         if part.metadata()?.len() != outline.size() {
@@ -94,9 +86,15 @@ impl Ledger {
         Ok(Self::new(outline, verified, journal, true, allocation))
     }
 
-    fn new(outline: Arc<Outline>, verified: Groups, journal: Journal, settled: bool, allocation: Allocation) -> Self {
-        let (unsynced, suspect) = (Vec::new(), BTreeSet::new());
-        Self { outline, verified, unsynced, suspect, journal, settled, allocation, job: None }
+    fn new(
+        outline: Arc<Outline>,
+        verified: Groups,
+        journal: Journal,
+        journal_is_durable: bool,
+        allocation: Allocation,
+    ) -> Self {
+        let (unsynced, lost_by_disk) = (Vec::new(), BTreeSet::new());
+        Self { outline, verified, unsynced, lost_by_disk, journal, journal_is_durable, allocation, job: None }
     }
 
     pub(super) fn outline(&self) -> &Arc<Outline> {
@@ -114,9 +112,7 @@ impl Ledger {
     }
 
     /// Writes a group that was checked, and then its record. False: it counts already.
-    ///
-    /// # Errors
-    /// As the system reports them; `EINVAL` for bytes that are not as many as the group has.
+    /// Errors: as the system reports them; `EINVAL` for bytes that are not as many as the group has.
     pub(super) fn write_group(
         &mut self,
         place: &Place,
@@ -128,17 +124,17 @@ impl Ledger {
         if span.is_empty() || span.end - span.start != bytes.len() as u64 {
             return Err(fault(nix::errno::Errno::EINVAL));
         }
-        self.hear_of_job(place, part);
+        self.reap_failed_sync(place, part);
         if self.verified.contains(group) {
             return Ok(false);
         }
         disk::write_at(part, bytes, span.start)?;
-        self.suspect.remove(&group);
+        self.lost_by_disk.remove(&group);
         self.record(&[group])?;
         Ok(true)
     }
 
-    /// Enters groups whose data were written.
+    /// Records groups whose data were written.
     fn record(&mut self, groups: &[u64]) -> Result<(), DiskFault> {
         let records: Vec<Record> = groups.iter().map(|&group| Record::Group(group)).collect();
         self.journal.append(&records)?;
@@ -146,8 +142,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// Takes groups back, and begins a journal without them. They count no more even if that fails.
-    fn strike(&mut self, place: &Place, part: &File, groups: &[u64]) -> Result<(), DiskFault> {
+    /// Begins a journal without these groups. They no longer count, even if that fails.
+    fn unverify(&mut self, place: &Place, part: &File, groups: &[u64]) -> Result<(), DiskFault> {
         let mut any = false;
         for &group in groups {
             any |= self.verified.remove(group);
@@ -181,10 +177,10 @@ impl Ledger {
         Ok(journal)
     }
 
-    /// Goes on with a journal that was made and installed.
+    /// Uses a journal that was made and installed.
     fn take_journal(&mut self, journal: Journal) {
         self.journal = journal;
-        self.settled = false;
+        self.journal_is_durable = false;
         if let Some(job) = &mut self.job {
             // It still syncs the data of these groups, which the new journal records first; the journal that it syncs
             // is the old one.
@@ -195,13 +191,13 @@ impl Ledger {
     /// Makes a job that brings to the disk what is not there yet: when enough waits for it, or, if `rest`, anything.
     /// `None` also when no descriptor is left for it.
     pub(super) fn sync_job(&mut self, place: &Place, part: &File, rest: bool) -> Option<SyncJob> {
-        self.hear_of_job(place, part);
+        self.reap_failed_sync(place, part);
         let wants_space = self.allocation == Allocation::Wanted && self.outline.size() > 0;
         let due = if rest { !self.unsynced.is_empty() } else { self.unsynced.len() >= UNSYNCED_GROUPS_DUE };
-        if self.job.is_some() || !(due || wants_space || !self.settled) {
+        if self.job.is_some() || !(due || wants_space || !self.journal_is_durable) {
             return None;
         }
-        let directory = if self.settled { None } else { Some(place.directory().try_clone_to_owned().ok()?) };
+        let directory = if self.journal_is_durable { None } else { Some(place.directory().try_clone_to_owned().ok()?) };
         let allocate = wants_space.then(|| self.outline.size());
         let (part, journal) = (part.try_clone().ok()?, self.journal.file().try_clone().ok()?);
         let job = Job::new(self.unsynced.len(), self.journal.records());
@@ -210,12 +206,10 @@ impl Ledger {
     }
 
     /// Enters what a job brought; one that was made for an earlier outline brings nothing.
-    ///
-    /// # Errors
-    /// As the system reports them; then the groups are synced once more.
+    /// Errors: as the system reports them; then the groups are synced once more.
     pub(super) fn synced(&mut self, synced: Synced) -> Result<(), DiskFault> {
         let Some(job) = self.job.take_if(|job| job.is(&synced.job)) else { return Ok(()) };
-        self.settled |= job.is_for_journal;
+        self.journal_is_durable |= job.is_for_journal;
         // Space for an earlier outline is not what this one needs.
         if let Some(allocation) = synced.allocation.filter(|_| job.is_for_journal) {
             self.allocation = allocation;
@@ -229,13 +223,13 @@ impl Ledger {
 
     /// Learns that a job ended without success. If it was the data that could not be synced, they are lost: the next
     /// attempt would succeed without having written them.
-    pub(super) fn hear_of_job(&mut self, place: &Place, part: &File) {
+    pub(super) fn reap_failed_sync(&mut self, place: &Place, part: &File) {
         let Some(job) = self.job.take_if(|job| job.is_over()) else { return };
         if job.has_lost_data() {
             let lost = self.unsynced[..job.covered].to_vec();
-            self.suspect.extend(&lost);
+            self.lost_by_disk.extend(&lost);
             // The journal lies on the same disk. What it still says is hashed again when it is opened.
-            let _ = self.strike(place, part, &lost);
+            let _ = self.unverify(place, part, &lost);
         }
     }
 
@@ -245,13 +239,11 @@ impl Ledger {
 
     /// Enters what a reading of all groups has found: `bad` are not what the outline says, the others are. Returns the
     /// groups that do not count, ascending.
-    ///
-    /// # Errors
-    /// As the system reports them. The bad ones count no more then either.
+    /// Errors: as the system reports them. The bad ones count no more then either.
     pub(super) fn checked(&mut self, place: &Place, part: &File, bad: &BTreeSet<u64>) -> Result<Vec<u64>, DiskFault> {
-        self.hear_of_job(place, part);
-        let bad: Vec<u64> = bad.union(&self.suspect).copied().collect();
-        self.strike(place, part, &bad)?;
+        self.reap_failed_sync(place, part);
+        let bad: Vec<u64> = bad.union(&self.lost_by_disk).copied().collect();
+        self.unverify(place, part, &bad)?;
         let mut good = Vec::new();
         let mut next = self.verified.first_missing(0);
         while let Some(group) = next {
@@ -268,9 +260,7 @@ impl Ledger {
 }
 
 /// Gives a part file the size of an outline, and puts a journal of it in the place of the one that stands there.
-///
-/// # Errors
-/// As the system reports them; then the old journal stands, but the part file may have got the size.
+/// Errors: as the system reports them; then the old journal stands, but the part file may have got the size.
 fn install_resized(journal: Journal, place: &Place, part: &File, outline: &Outline) -> Result<Journal, DiskFault> {
     if let Err(error) = disk::set_len(part, outline.size()) {
         place.replace_journal(|journal| journal.discard());
@@ -281,9 +271,7 @@ fn install_resized(journal: Journal, place: &Place, part: &File, outline: &Outli
 }
 
 /// Whether a group holds what the outline says. One that the file is too short for does not.
-///
-/// # Errors
-/// As the system reports them: then it may hold it.
+/// Errors: as the system reports them: then it may hold it.
 fn is_right(part: &File, outline: &Outline, group: u64) -> io::Result<bool> {
     let span = group_span(outline.size(), group);
     let mut bytes = vec![0; usize::try_from((span.end - span.start).min(GROUP_BYTES)).unwrap_or(0)];

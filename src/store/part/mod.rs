@@ -101,12 +101,11 @@ pub(crate) enum PartOpened {
 impl PartRequest {
     /// Creates the part file, or takes up the one that is there as far as its journal goes. Waits for the disk: reads
     /// what stands at the final name if it has the size wanted, and the groups that a crash may have taken.
-    ///
-    /// # Errors
-    /// [`DiskFault::Exists`] when the final name is taken, or that of the part file by something else;
-    /// [`DiskFault::Missing`] when the directory is not there; [`DiskFault::NotMounted`] when the part file is gone, and
-    /// the directory is on another filesystem than it was; [`DiskFault::EmptyMountPoint`] when the filesystem on which the
-    /// directory was does not seem to be mounted; [`DiskFault::Full`] when the size would touch the reserve; `EBUSY` when somebody holds the part file; otherwise as the system reports.
+    /// Errors: [`DiskFault::Exists`] when the final name is taken, or that of the part file by something else;
+    /// [`DiskFault::Missing`] when the directory is not there; [`DiskFault::NotMounted`] when the part file is gone,
+    /// and the directory is on another filesystem than it was; [`DiskFault::EmptyMountPoint`] when the filesystem on
+    /// which the directory was does not seem to be mounted; [`DiskFault::Full`] when the size would touch the reserve;
+    /// `EBUSY` when somebody holds the part file; otherwise as the system reports.
     pub(crate) fn open(self) -> Result<PartOpened, DiskFault> {
         let place = Place::open(&self.spec)?;
         let filesystem = place.filesystem()?;
@@ -230,11 +229,9 @@ impl PartFile {
     /// right.
     ///
     /// Waits for the disk only where an outline of another hash is replaced.
-    ///
-    /// # Errors
-    /// [`OutlineRefused::Contradicted`] by a verified group. [`DiskFault::Full`] when the size would touch the reserve;
-    /// otherwise as the system reports. Then an outline from before is still in force, or there is none; a stream has to
-    /// begin anew.
+    /// Errors: [`OutlineRefused::Contradicted`] by a verified group. [`DiskFault::Full`] when the size would touch the
+    /// reserve; otherwise as the system reports. Then an outline from before is still in force, or there is none; a
+    /// stream has to begin anew.
     pub(crate) fn set_outline(&mut self, outline: Arc<Outline>) -> Result<(), OutlineRefused> {
         if self.outline() == Some(&outline) {
             return Ok(());
@@ -270,10 +267,8 @@ impl PartFile {
 
     /// Writes a group of the outline whose hash the caller has checked, and then enters it in the journal. False: it
     /// counts already, and nothing was written.
-    ///
-    /// # Errors
-    /// As the system reports them: then it does not count. `EINVAL` without an outline, or for bytes that are not as
-    /// many as the group has.
+    /// Errors: as the system reports them: then it does not count. `EINVAL` without an outline, or for bytes that are
+    /// not as many as the group has.
     pub(crate) fn write_group(&mut self, group: u64, bytes: &[u8]) -> Result<bool, DiskFault> {
         let State::Groups(ledger) = &mut self.state else { return Err(fault(Errno::EINVAL)) };
         if !ledger.is_allocated() && !ledger.verified().contains(group) {
@@ -283,9 +278,7 @@ impl PartFile {
     }
 
     /// Begins a stream at the start of the file. What an earlier one left there stays until it is written over.
-    ///
-    /// # Errors
-    /// `EINVAL` with an outline: what comes unchecked is no part of it.
+    /// Errors: `EINVAL` with an outline: what comes unchecked is no part of it.
     pub(crate) fn restart(&mut self) -> Result<(), DiskFault> {
         let State::Stream { len, .. } = &mut self.state else { return Err(fault(Errno::EINVAL)) };
         *len = 0;
@@ -294,10 +287,8 @@ impl PartFile {
 
     /// Appends to the stream: all the bytes or, on an error, none as far as [`PartFile::len`] and the committed file
     /// go.
-    ///
-    /// # Errors
-    /// [`DiskFault::Full`] when the reserve would be touched, which is looked at every 16 MiB, or no space is left;
-    /// `EINVAL` with an outline; otherwise as the system reports.
+    /// Errors: [`DiskFault::Full`] when the reserve would be touched, which is looked at every 16 MiB, or no space is
+    /// left; `EINVAL` with an outline; otherwise as the system reports.
     pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<(), DiskFault> {
         let allocated = self.allocated_bytes()?;
         let State::Stream { len, .. } = &mut self.state else { return Err(fault(Errno::EINVAL)) };
@@ -310,25 +301,14 @@ impl PartFile {
     }
 
     /// Makes a job that brings the part file to the disk, when one is due and none is out: until space is set aside for
-    /// the outline, and whenever 16 groups are not synced.
-    pub(crate) fn sync_job(&mut self) -> Option<SyncJob> {
-        self.make_sync_job(false)
-    }
-
-    /// As [`PartFile::sync_job`], but due for a single group too: for a caller who has waited long enough.
-    pub(crate) fn sync_rest_job(&mut self) -> Option<SyncJob> {
-        self.make_sync_job(true)
-    }
-
-    fn make_sync_job(&mut self, rest: bool) -> Option<SyncJob> {
+    /// the outline, and whenever 16 groups are not synced; with `rest` also for a single group.
+    pub(crate) fn sync_job(&mut self, rest: bool) -> Option<SyncJob> {
         let State::Groups(ledger) = &mut self.state else { return None };
         ledger.sync_job(&self.place, &self.held, rest)
     }
 
     /// Enters in the journal what a job has brought to the disk.
-    ///
-    /// # Errors
-    /// As the system reports them; then the same groups are due again.
+    /// Errors: as the system reports them; then the same groups are due again.
     pub(crate) fn synced(&mut self, synced: Synced) -> Result<(), DiskFault> {
         match &mut self.state {
             State::Stream { .. } => Ok(()),
@@ -337,9 +317,6 @@ impl PartFile {
     }
 
     /// Begins to read it from end to end.
-    ///
-    /// # Errors
-    /// As the system reports them.
     pub(crate) fn begin_check(&mut self) -> Result<PartCheck, DiskFault> {
         let size = self.len();
         // Somebody may have cut it: the groups that are gone are found to be bad.
@@ -355,17 +332,17 @@ impl PartFile {
         let (complete, job) = match self.state {
             State::Stream { .. } => (true, None),
             State::Groups(mut ledger) => {
-                ledger.hear_of_job(&self.place, &self.held);
+                ledger.reap_failed_sync(&self.place, &self.held);
                 (ledger.verified().is_full(), ledger.job().cloned())
             }
         };
-        CommitJob::new(self.place, self.held, len, complete, job)
+        CommitJob { place: self.place, held: self.held, len, complete, job }
     }
 
     /// Closes it. File and journal stay.
     pub(crate) fn close(mut self) {
         if let State::Groups(ledger) = &mut self.state {
-            ledger.hear_of_job(&self.place, &self.held);
+            ledger.reap_failed_sync(&self.place, &self.held);
         }
     }
 
@@ -381,10 +358,6 @@ impl PartFile {
 
     fn allocated_bytes(&self) -> io::Result<u64> {
         Ok(self.held.metadata()?.blocks().saturating_mul(BLOCK_BYTES))
-    }
-
-    fn file(&self) -> &File {
-        &self.held
     }
 
     fn ledger(&self) -> Option<&Ledger> {

@@ -19,11 +19,9 @@ impl PartRequest {
     /// is named with a slash at its end, is made if it is missing. Waits for the disk.
     ///
     /// A file that may be the content wanted already is no hindrance: [`PartRequest::open`] compares it.
-    ///
-    /// # Errors
-    /// [`DiskFault::Exists`] when the final name is taken; [`DiskFault::Missing`] and [`DiskFault::NotDirectory`] when
-    /// there is no such directory; [`DiskFault::Denied`] and [`DiskFault::ReadOnly`] when nothing can be made in it;
-    /// otherwise as the system reports.
+    /// Errors: [`DiskFault::Exists`] when the final name is taken; [`DiskFault::Missing`] and
+    /// [`DiskFault::NotDirectory`] when there is no such directory; [`DiskFault::Denied`] and [`DiskFault::ReadOnly`]
+    /// when nothing can be made in it; otherwise as the system reports.
     pub(crate) fn probe(self) -> Result<PathBuf, DiskFault> {
         match &self.spec.target {
             Target::Suggested { directory, .. } => make_directory(directory)?,

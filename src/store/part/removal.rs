@@ -10,10 +10,8 @@ use crate::store::place::Place;
 
 impl PartRequest {
     /// Removes the part file and its journal, if they are there. Waits for the disk.
-    ///
-    /// # Errors
-    /// `EBUSY` when somebody holds the part file; [`DiskFault::NotMounted`] when there is none, and its place is on another
-    /// filesystem than it was; otherwise as the system reports.
+    /// Errors: `EBUSY` when somebody holds the part file; [`DiskFault::NotMounted`] when there is none, and its place
+    /// is on another filesystem than it was; otherwise as the system reports.
     pub(crate) fn remove(self) -> Result<(), DiskFault> {
         let mut was_there = false;
         for place in Place::open_all(&self.spec) {

@@ -1,4 +1,4 @@
-//! Bringing a part file to the disk, in a job that may run elsewhere while more is written.
+//! Syncing a part file, in a job that may run in another thread while more is written.
 
 use crate::fault::DiskFault;
 use crate::store::disk::{self, BLOCK_BYTES, fault};
@@ -9,17 +9,17 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Whether the disk has set aside what the part file is to take.
+/// Whether space for the whole part file is allocated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Allocation {
     Wanted,
     Done,
-    /// It does not know how: space is taken as it is written.
+    /// The filesystem cannot: space is taken as it is written.
     Unsupported,
 }
 
-/// Has the filesystem set space aside and syncs what was written: it waits for the disk, so it may run in a helper
-/// thread. Dropped instead of run, it is made again.
+/// Allocates space and syncs what was written. It waits for the disk, so it may run in a helper thread. If it is dropped,
+/// another is made.
 #[derive(Debug)]
 pub(crate) struct SyncJob {
     pub(super) part: File,
@@ -32,10 +32,8 @@ pub(crate) struct SyncJob {
 
 impl SyncJob {
     /// Sets space aside if that was not done yet; then syncs the data, then the journal.
-    ///
-    /// # Errors
-    /// As the system reports them; [`DiskFault::Full`] when there is no space above the reserve. Groups whose data were
-    /// lost do not count from the next call on the part file on.
+    /// Errors: as the system reports them; [`DiskFault::Full`] when there is no space above the reserve. Groups whose
+    /// data were lost do not count from the next call on the part file on.
     pub(crate) fn run(self) -> Result<Synced, DiskFault> {
         let allocation = self.allocate.map(|len| self.allocate(len)).transpose()?;
         disk::sync(&self.part).inspect_err(|_| self.job.lose_data())?;
@@ -58,21 +56,21 @@ impl SyncJob {
     }
 }
 
-/// What a [`SyncJob`] brought; to be given to the part file that made it.
+/// The result of a [`SyncJob`], for the part file that made it.
 #[derive(Debug)]
 pub(crate) struct Synced {
     pub(super) allocation: Option<Allocation>,
     pub(super) job: Job,
 }
 
-/// One job, as the ledger, the job and its outcome know it.
+/// One sync, shared by the ledger, the job and its result.
 #[derive(Debug, Clone)]
 pub(in crate::store) struct Job {
-    /// How many of the groups that are not synced it covers: the first.
+    /// Groups that it covers: so many of the first that are not synced.
     pub(super) covered: usize,
-    /// So many records of the journal are of groups that are synced when it is through.
+    /// Records of the journal whose groups are synced when it has ended.
     pub(super) records: u64,
-    /// It syncs the present journal and its name: no other has taken the place of that one.
+    /// It syncs the present journal and its name: the journal was not replaced since.
     pub(super) is_for_journal: bool,
     lost_data: Arc<AtomicBool>,
 }
@@ -86,12 +84,12 @@ impl Job {
         Arc::ptr_eq(&self.lost_data, &other.lost_data)
     }
 
-    /// Whether nobody else knows of it any more: it failed, or was never run.
+    /// True when the job and its result were dropped: it failed or never ran.
     pub(super) fn is_over(&self) -> bool {
         Arc::strong_count(&self.lost_data) == 1
     }
 
-    /// Whether the system said that it could not write the data.
+    /// Whether the system could not write the data.
     pub(in crate::store) fn has_lost_data(&self) -> bool {
         self.lost_data.load(Ordering::Acquire)
     }

@@ -47,7 +47,7 @@ fn damage_found_while_a_sync_is_out_does_not_confuse_its_mark() {
     let mut part = suggested(scratch.path()).ready();
     part.set_outline(content.outline.clone()).unwrap();
     assert!(part.put(&content, 0) && part.put(&content, 1) && part.put(&content, 2));
-    let job = part.sync_job().unwrap();
+    let job = part.sync_job(false).unwrap();
     assert!(part.put(&content, 3));
     spoil(&part, 5);
     assert_eq!(part.check().bad, [0, 4]);
@@ -55,7 +55,7 @@ fn damage_found_while_a_sync_is_out_does_not_confuse_its_mark() {
     part.synced(synced).unwrap();
     let loaded = super::super::journal::load(&File::open(part.journal_path()).unwrap()).unwrap().unwrap();
     assert_eq!((part.held(), loaded.unsynced), (vec![1, 2, 3], vec![3]));
-    assert!(part.sync_job().is_some(), "the new journal is not synced");
+    assert!(part.sync_job(false).is_some(), "the new journal is not synced");
     assert!(part.sync() && !part.sync());
     let loaded = super::super::journal::load(&File::open(part.journal_path()).unwrap()).unwrap().unwrap();
     assert_eq!((loaded.verified.held(), loaded.unsynced.len()), (3, 0));

@@ -103,7 +103,7 @@ impl World {
                 Step::Write(group) => self.write(&mut part, group),
                 Step::Sync => {
                     let held: BTreeSet<u64> = part.held().into_iter().collect();
-                    if let Some(job) = part.sync_rest_job() {
+                    if let Some(job) = part.sync_job(true) {
                         jobs.push((job.run().unwrap(), held));
                     }
                 }

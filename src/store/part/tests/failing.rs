@@ -33,7 +33,7 @@ fn the_reserve_is_left_free() {
     part.set_outline(content.outline.clone()).unwrap();
     // Somebody else takes it before the disk has set it aside.
     pretend_room(room(size - 1));
-    assert_eq!(part.sync_job().unwrap().run().unwrap_err(), DiskFault::Full);
+    assert_eq!(part.sync_job(false).unwrap().run().unwrap_err(), DiskFault::Full);
     pretend_room(room(size));
     part.sync();
     part.close();
@@ -112,7 +112,7 @@ fn data_that_could_not_be_synced_are_fetched_again() {
     let mut part = begun(scratch.path(), &content);
     assert!(part.put(&content, 0) && part.sync());
     assert!(part.put(&content, 1) && part.put(&content, 2));
-    let job = part.sync_rest_job().unwrap();
+    let job = part.sync_job(true).unwrap();
     assert!(part.put(&content, 3));
     fail_next(Call::Sync, EIO);
     assert_eq!(job.run().unwrap_err(), BROKEN);
@@ -128,7 +128,7 @@ fn data_that_could_not_be_synced_are_fetched_again() {
     fs::create_dir(scratch.path().join("late")).unwrap();
     let mut part = begun(&scratch.path().join("late"), &content);
     (0..4).for_each(|group| assert!(part.put(&content, group)));
-    let job = part.sync_rest_job().unwrap();
+    let job = part.sync_job(true).unwrap();
     fail_next(Call::Sync, EIO);
     let _failed = job.run();
     assert_eq!(part.commit().run(), Err(DiskFault::Changed));
@@ -143,13 +143,13 @@ fn a_job_that_failed_is_made_again() {
     for (call, errno, fault) in
         [(Call::Allocate, ENOSPC, DiskFault::Full), (Call::Sync, EIO, BROKEN), (Call::SyncDirectory, EIO, BROKEN)]
     {
-        let job = part.sync_job().unwrap();
+        let job = part.sync_job(false).unwrap();
         fail_next(call, errno);
         assert_eq!(job.run().unwrap_err(), fault, "{call:?}");
     }
     // The mark cannot be written.
     part.put(&content, 0);
-    let synced = part.sync_job().unwrap().run().unwrap();
+    let synced = part.sync_job(false).unwrap().run().unwrap();
     fail_next(Call::Write, ENOSPC);
     assert_eq!(part.synced(synced), Err(DiskFault::Full));
     assert_eq!(part.held(), [0]);

@@ -97,32 +97,32 @@ fn another_outline_of_the_same_content_takes_back_nothing_and_that_of_another_be
 fn a_sync_is_due_at_first_and_whenever_many_groups_wait() {
     let (scratch, content) = (scratch(), Content::of(18, 1));
     let mut part = begun(scratch.path(), &content);
-    let job = part.sync_job().unwrap();
-    assert!(part.sync_job().is_none() && part.sync_rest_job().is_none(), "one is out");
+    let job = part.sync_job(false).unwrap();
+    assert!(part.sync_job(false).is_none() && part.sync_job(true).is_none(), "one is out");
     drop(job);
-    let job = part.sync_job().unwrap();
+    let job = part.sync_job(false).unwrap();
     let synced = job.run().unwrap();
-    assert!(part.sync_job().is_none(), "its outcome is out");
+    assert!(part.sync_job(false).is_none(), "its outcome is out");
     part.synced(synced).unwrap();
     let taken = fs::metadata(part.part_path()).unwrap().blocks() * 512;
     assert!(taken >= part.len() || !part.ledger().unwrap().is_allocated());
     for group in 0..15 {
         part.put(&content, group);
     }
-    assert!(part.sync_job().is_none());
+    assert!(part.sync_job(false).is_none());
     part.put(&content, 15);
-    let job = part.sync_job().unwrap();
+    let job = part.sync_job(false).unwrap();
     // What is written while it is out is not covered.
     part.put(&content, 17);
     let synced = job.run().unwrap();
     part.synced(synced).unwrap();
     assert_eq!(held(&load(&part.journal_path()).unwrap()), ((0..16).chain([17]).collect(), vec![17]));
-    assert!(part.sync_job().is_none());
+    assert!(part.sync_job(false).is_none());
     assert!(part.sync() && !part.sync());
     assert_eq!(held(&load(&part.journal_path()).unwrap()).1, [0u64; 0]);
     // A stream is synced when it ends.
     let mut other = stream(suggested(scratch.path()).token(1), b"x");
-    assert!(other.sync_job().is_none() && other.sync_rest_job().is_none());
+    assert!(other.sync_job(false).is_none() && other.sync_job(true).is_none());
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn the_mark_of_an_earlier_outline_is_for_nothing() {
     let (scratch, one, two) = (scratch(), Content::of(2, 1), Content::of(2, 2));
     let mut part = begun(scratch.path(), &one);
     assert!(part.put(&one, 0) && part.put(&one, 1));
-    let late = part.sync_job().unwrap().run().unwrap();
+    let late = part.sync_job(false).unwrap().run().unwrap();
     part.set_outline(two.outline.clone()).unwrap();
     assert!(part.put(&two, 1));
     part.synced(late).unwrap();
@@ -271,8 +271,8 @@ fn a_part_file_beyond_4_gib_takes_no_more_than_is_written() {
     assert_eq!(found.len(), size);
     assert!(found.blocks() * 512 < 16 * GROUP_BYTES, "{} blocks", found.blocks());
     let (mut start, mut end) = ([0; 3], [0; 5]);
-    part.file().read_exact_at(&mut start, 5000 * GROUP_BYTES - 1).unwrap();
-    part.file().read_exact_at(&mut end, size - 5).unwrap();
+    part.held.read_exact_at(&mut start, 5000 * GROUP_BYTES - 1).unwrap();
+    part.held.read_exact_at(&mut end, size - 5).unwrap();
     assert_eq!((start, &end), ([0, 7, 7], b"12345"));
     part.close();
     let part = request().ready();

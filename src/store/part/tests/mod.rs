@@ -137,7 +137,7 @@ impl PartFile {
     }
 
     pub(in crate::store) fn sync(&mut self) -> bool {
-        let Some(job) = self.sync_rest_job() else { return false };
+        let Some(job) = self.sync_job(true) else { return false };
         let synced = job.run().unwrap();
         self.synced(synced).unwrap();
         true

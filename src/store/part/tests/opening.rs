@@ -124,7 +124,7 @@ fn a_job_that_is_out_does_not_hold_the_part_file() {
     let mut part = suggested(scratch.path()).ready();
     part.set_outline(content.outline.clone()).unwrap();
     part.put(&content, 1);
-    let job = part.sync_job().unwrap();
+    let job = part.sync_job(false).unwrap();
     part.close();
     let mut part = suggested(scratch.path()).ready();
     let late = job.run().unwrap();

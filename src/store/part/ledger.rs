@@ -162,7 +162,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Writes a journal of what counts, under an outline of this content.
+    /// Writes and syncs a journal of what counts, under an outline of this content.
     fn make_journal(&self, place: &Place, part: &File, outline: &Outline) -> Result<Journal, DiskFault> {
         let mut base = self.verified.resized(outline.group_count());
         for group in &self.unsynced {
@@ -170,7 +170,9 @@ impl Ledger {
         }
         let mut journal = Journal::create(place, disk::inode(part)?, outline, &base)?;
         let records: Vec<Record> = self.unsynced.iter().map(|group| Record::Group(*group)).collect();
-        if let Err(error) = journal.append(&records) {
+        // Before it takes the name of one that is on the disk: power loss may keep the name and lose what it holds.
+        let written = journal.append(&records).and_then(|()| disk::sync(journal.file()));
+        if let Err(error) = written {
             place.replace_journal(|journal| journal.discard());
             return Err(error.into());
         }

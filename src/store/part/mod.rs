@@ -228,7 +228,7 @@ impl PartFile {
     /// and nothing is verified. The bytes that are there stay; [`PartFile::begin_check`] finds out which of them are
     /// right.
     ///
-    /// Waits for the disk only where an outline of another hash is replaced.
+    /// Waits for the disk only where an outline is replaced.
     /// Errors: [`OutlineRefused::Contradicted`] by a verified group. [`DiskFault::Full`] when the size would touch the
     /// reserve; otherwise as the system reports. Then an outline from before is still in force, or there is none; a
     /// stream has to begin anew.

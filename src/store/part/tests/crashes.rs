@@ -171,7 +171,9 @@ impl World {
             let both = least
                 .iter()
                 .fold(expected.clone(), |both, other| &both & if power { &other.synced } else { &other.written });
-            assert!(both.is_empty() || found.0 == fact.outline, "the outline is lost: {}", what());
+            // What a liar said of the same content may come back: it proves the same groups.
+            let is_same = found.0.as_ref().map(|found| found.b3()) == fact.outline.as_ref().map(|outline| outline.b3());
+            assert!(both.is_empty() || is_same, "the outline is lost: {}", what());
             let lost: Vec<_> = both.iter().filter(|group| !found.1.contains(group)).collect();
             assert!(lost.is_empty(), "groups {lost:?} are lost: {}", what());
         }
@@ -234,9 +236,10 @@ fn said(ops: &[Op], end: usize) -> String {
 #[test]
 fn no_crash_makes_a_wrong_group_count_or_loses_a_right_one() {
     let number = |key: &str| std::env::var(key).ok().and_then(|text| text.parse::<u64>().ok());
-    let seeds = match number("PYRATE_STORE_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("PYRATE_STORE_SEEDS").unwrap_or(6),
+    // With seed 26 a journal that is not synced takes the name of one that is.
+    let seeds: Vec<u64> = match number("PYRATE_STORE_SEED") {
+        Some(seed) => vec![seed],
+        None => (0..number("PYRATE_STORE_SEEDS").unwrap_or(6)).chain([26]).collect(),
     };
     for seed in seeds {
         println!("seed {seed}");

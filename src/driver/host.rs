@@ -82,7 +82,7 @@ pub(crate) struct Reload {
 /// Why a loop cannot start.
 #[derive(Debug, Error)]
 pub enum StartFault {
-    /// Somebody else listens there.
+    /// Another program listens there.
     #[error("{what}: address {addr} is in use; {advice}")]
     AddressInUse {
         /// Which of our listeners.

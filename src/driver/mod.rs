@@ -4,7 +4,7 @@
 //! step; let time pass; let the node, the scanner and the search do one slice; carry out what the node ordered (`route`). The
 //! loop decides nothing about the network: it tells the [`Node`] and the [`Bootstrap`] what happened and does what they say.
 //!
-//! It has three parts with private state. Each carries out orders, and reports what came of them in `Cx`:
+//! It has three parts with private state. Each executes orders, and reports their outcome in `Cx`:
 //!
 //! | part | owns | may call |
 //! |---|---|---|

@@ -61,7 +61,7 @@ impl Driver {
     pub(super) fn call_back(&mut self, exchange: ExchangeId, to: SocketAddr, name: &FileName) {
         match self.open_shared(name, Requester { addr: to, key: None }) {
             Ok((file, permit)) => {
-                // Dialling takes a descriptor for the file anew.
+                // Dialling takes a new descriptor for the file.
                 drop(permit);
                 let file = Outgoing::file(file, self.cx.now);
                 self.net.dial(exchange, to, Task::CallBack(file), &mut self.cx);

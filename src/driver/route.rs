@@ -10,7 +10,7 @@ use crate::node::{Action, Event};
 use crate::wire::{FIRST_CONTACT_ANSWER, Message, encode_peer_list};
 
 impl Driver {
-    /// Carries out every action that is ordered, and tells of what came of it at once, until there is none.
+    /// Executes every action that is ordered, and reports its outcome at once, until there is none.
     ///
     /// Ends, because the node's queues are bounded and no immediate event orders without limit.
     pub(super) fn carry_out(&mut self) {

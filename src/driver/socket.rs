@@ -24,7 +24,7 @@ pub(super) struct Blocked(());
 pub(super) enum Step<R, E> {
     /// Nothing to do until readiness or the deadline.
     Wait(Blocked),
-    /// Nothing to do until somebody orders something, or the deadline: it wants nothing of its socket but to hear of its end.
+    /// Nothing to do until an order or the deadline: of its socket, only the end matters.
     Idle,
     /// The budget is used up; go on in the next turn.
     Again,
@@ -81,7 +81,7 @@ impl Readiness {
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ReadStep {
-    /// So many bytes, at least one.
+    /// Bytes read, at least one.
     Bytes(usize),
     /// The other side sent FIN.
     Fin,
@@ -187,9 +187,8 @@ impl Socket<TcpStream> {
         self.stream.shutdown(Shutdown::Write)
     }
 
-    /// Has the kernel hold no more than so many bytes that are not on their way (tcp(7), TCP_NOTSENT_LOWAT). What a reader
-    /// takes then shows in what the socket takes, so that a slow reader is told from a stalled one; and a slow one costs little
-    /// memory.
+    /// Limits the bytes in the kernel that are not sent yet (tcp(7), TCP_NOTSENT_LOWAT). What a reader takes then shows
+    /// in what the socket takes, so that a slow reader is told from a stalled one; and a slow one costs little memory.
     pub(super) fn keep_unsent(&self, bytes: u32) {
         // A kernel that lacks it only sees slow readers less sharply.
         let _ = SockRef::from(&self.stream).set_tcp_notsent_lowat(bytes);

@@ -84,7 +84,7 @@ fn io_fault(what: impl Into<String>) -> impl FnOnce(io::Error) -> StartFault {
     move |error| StartFault::Io { what: what.into(), error }
 }
 
-/// Opens the share if it is there. A directory on a filesystem that is not mounted may come later: each scan opens it anew,
+/// Opens the share if it is there. A directory on a filesystem that is not mounted may come later: each scan opens it again,
 /// and the first one reports that it cannot.
 fn open_share(settings: &Settings) -> Result<Option<ShareRoot>, StartFault> {
     let path = &settings.share;

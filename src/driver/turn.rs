@@ -67,7 +67,7 @@ impl Driver {
         deadlines.flatten().min().map(|at| at.saturating_since(now))
     }
 
-    /// Takes note of a readiness event; nothing is done yet.
+    /// Notes a readiness event, for later.
     fn note(&mut self, event: &mio::event::Event) {
         match event.token() {
             WAKER => {}

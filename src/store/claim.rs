@@ -17,11 +17,11 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::BorrowedFd;
 
-/// Longest claim that is read, in bytes: a name has no more.
+/// Longest claim that is read, in bytes: the longest name.
 const CLAIM_BYTES_MAX: u64 = 255;
 
 /// Renames within the directory of a place; `EEXIST` when the name is taken.
-/// Errors: as the system reports them. Then the name is free, or taken by somebody else, and the file has its old name.
+/// Errors: as the system reports them. Then the name is free, or taken by another program, and the file has its old name.
 pub(super) fn rename_without_replacing(place: &Place, from: &[u8], to: &[u8]) -> Result<(), Errno> {
     match rename_noreplace(place.directory(), from, to) {
         // The filesystem, the kernel or the C library does not know the flag.
@@ -63,7 +63,7 @@ fn link_and_unlink(directory: BorrowedFd<'_>, from: &[u8], to: &[u8]) -> Result<
     })
 }
 
-/// The claim stays when this succeeds: it may go only when the rename has come to the disk.
+/// The claim stays when this succeeds: it may be removed only when the rename is on the disk.
 fn claim_and_rename(place: &Place, from: &[u8], to: &[u8]) -> Result<(), Errno> {
     match stat_at(place.directory(), to) {
         Ok(_) => return Err(Errno::EEXIST),

@@ -31,7 +31,7 @@ impl CommitJob {
     ///
     /// Of the final names, one that has a file of the same content already is as good as a free one.
     /// Errors: [`DiskFault::Exists`] when the name, or for a suggested name every numbered form of it, is taken by
-    /// other content; [`DiskFault::Missing`] when somebody removed the part file, or moved its directory;
+    /// other content; [`DiskFault::Missing`] when another program removed the part file, or moved its directory;
     /// [`DiskFault::Changed`] when groups are missing; otherwise as the system reports. Then nothing of ours stands
     /// under the final name; part file and journal are there still.
     pub(crate) fn run(self) -> Result<CommittedPart, DiskFault> {
@@ -44,7 +44,7 @@ impl CommitJob {
         }
         disk::sync(&self.held)?;
         if self.job.as_ref().is_some_and(Job::has_lost_data) {
-            // That sync was told of the failure; this one then is not.
+            // The failure was reported to that sync; it is not reported again to this one.
             return Err(fault(Errno::EIO));
         }
         let part_name = self.place.part_name();

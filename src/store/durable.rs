@@ -1,5 +1,5 @@
 //! Replacing a file, whole or not at all: a new one is written beside it, synced, and renamed over it, and the directory is
-//! synced. Whoever cannot wait for the disk at each step takes the steps one by one.
+//! synced. A caller that cannot wait for the disk at each step takes the steps one by one.
 
 use super::disk;
 use nix::errno::Errno;
@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::BorrowedFd;
 
-/// How files of ours are opened: never over a link, and without waiting for whoever may be at the other end.
+/// How our own files are opened: never over a link, and without waiting for the other end of a FIFO.
 pub(super) const OPEN_FLAGS: OFlag =
     OFlag::O_CLOEXEC.union(OFlag::O_NOFOLLOW).union(OFlag::O_NONBLOCK).union(OFlag::O_NOCTTY);
 

@@ -54,7 +54,7 @@ impl FileHasher {
         let mut left = bytes_max.max(1);
         while self.position() < self.meta.size {
             if left == 0 {
-                // A file that is of no use any more is not read to its end, which may be hours away.
+                // A file that is not wanted any more is not read to its end, which may take hours.
                 self.check()?;
                 return Ok(None);
             }
@@ -102,7 +102,7 @@ fn read_at(file: &File, into: &mut [u8], at: u64) -> io::Result<usize> {
     }
 }
 
-/// Asks the system to read a whole file, up to so many bytes, while we do something else.
+/// Asks the system to read a file ahead, up to this number of bytes.
 pub(super) fn warm(file: &File, bytes_max: u64) {
     let size = file.metadata().map_or(0, |found| found.len()).min(bytes_max);
     // Of one large request it would carry out only the beginning.

@@ -1,5 +1,5 @@
 //! Files on disk: what is shared is found and opened beneath a root, what is downloaded grows in a part file, and what
-//! the daemon remembers lies in its state directory.
+//! the daemon remembers is kept in its state directory.
 //!
 //! Owns every path that is opened. Refuses to leave the share (no symbolic links, no other mount, no `..`), to open
 //! anything but regular files, to replace a file by a download, and to wait: a scan advances by entries, and what has

@@ -1,10 +1,11 @@
 //! Part files that no download of this daemon names, as after the loss of the state directory.
 //!
-//! One may belong to another daemon that saves to the same directory and does not run now. So only what is of no use to
+//! One may belong to another daemon that saves to the same directory and does not run now. So only what has no value for
 //! anybody is removed: what no process has locked, and holds no data. Everything else is found, and left to the user.
 
+use super::disk::BLOCK_BYTES;
 use super::part::journal;
-use super::place::{JOURNAL_SUFFIX, PART_SUFFIX};
+use super::place::{Held, JOURNAL_SUFFIX, PART_SUFFIX};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::{Whence, lseek};
@@ -20,9 +21,6 @@ const ENTRIES_MAX: usize = 1_000_000;
 
 const ORPHANS_MAX: usize = 1000;
 
-/// Bytes of a unit in which allocated space is told (stat(2)).
-const BLOCK_BYTES: u64 = 512;
-
 /// A journal without a part file is removed when it is as old as this: a download that is getting its final name loses its
 /// part file first.
 const LONE_JOURNAL_AGE_MIN: Duration = Duration::from_secs(3600);
@@ -32,9 +30,9 @@ const LONE_JOURNAL_AGE_MIN: Duration = Duration::from_secs(3600);
 pub(crate) enum OrphanKind {
     /// It holds no data: nothing was written to it, or it is the journal of a part file that is gone.
     Empty,
-    /// It holds bytes that nobody has checked.
+    /// It holds bytes that were not verified.
     Unchecked,
-    /// Its journal names so many groups of a content, of so many.
+    /// Its journal names groups of a content.
     Groups {
         /// Checked and written.
         held: u64,
@@ -141,13 +139,13 @@ impl Family {
     /// `None` if it is in use, or no part file.
     fn look_at(&self, path: &Path, token: u32) -> Option<Orphan> {
         let held = hold(path)?;
-        let found = held.file().metadata().ok()?;
+        let found = held.metadata().ok()?;
         let bytes = found.blocks().saturating_mul(BLOCK_BYTES);
         let groups = self.others.iter().filter_map(|journal| groups_in(journal, &found)).max_by_key(|(held, _)| *held);
         let kind = match groups {
             Some((held, count)) if held > 0 => OrphanKind::Groups { held, count },
-            // Without its lock nobody knows whether it is in use.
-            _ if held.is_locked() && has_no_data(held.file()) => OrphanKind::Empty,
+            // Without its lock it is unknown whether it is in use.
+            _ if is_locked(&held) && has_no_data(&held) => OrphanKind::Empty,
             _ => OrphanKind::Unchecked,
         };
         Some(Orphan { path: path.to_owned(), token, bytes, kind })
@@ -155,7 +153,7 @@ impl Family {
 }
 
 impl Orphan {
-    /// Removes it, if it holds no data and nobody uses it, when the wall clock shows `wall_ns`. Waits for the disk.
+    /// Removes it, if it holds no data and no process uses it, when the wall clock shows `wall_ns`. Waits for the disk.
     pub(crate) fn remove(&self, wall_ns: i64) -> io::Result<()> {
         let (Some(directory), OrphanKind::Empty) = (self.path.parent(), self.kind) else { return Ok(()) };
         let search = OrphanSearch { directories: BTreeSet::new(), tokens: BTreeSet::new(), wall_ns };
@@ -164,10 +162,10 @@ impl Orphan {
         if !family.orphans(self.token, wall_ns).contains(self) {
             return Ok(());
         }
-        // Held until the name is gone, so that nobody takes it meanwhile.
+        // Held until the name is gone, so that no other process takes it meanwhile.
         let held = match family.parts.contains(&self.path) {
             true => match hold(&self.path) {
-                Some(held) if held.is_locked() && has_no_data(held.file()) => Some(held),
+                Some(held) if is_locked(&held) && has_no_data(&held) => Some(held),
                 _ => return Ok(()),
             },
             false => None,
@@ -183,26 +181,11 @@ impl Orphan {
     }
 }
 
-enum Held {
-    Locked(Flock<File>),
-    /// The filesystem has no locks.
-    Plain(File),
+fn is_locked(held: &Held) -> bool {
+    matches!(held, Held::Locked(_))
 }
 
-impl Held {
-    fn file(&self) -> &File {
-        match self {
-            Self::Locked(file) => file,
-            Self::Plain(file) => file,
-        }
-    }
-
-    fn is_locked(&self) -> bool {
-        matches!(self, Self::Locked(_))
-    }
-}
-
-/// Opens a part file, unless somebody holds it, or it is not ours to open.
+/// Opens a part file, unless another process holds it, or we may not open it.
 fn hold(path: &Path) -> Option<Held> {
     let file = open(path, true).ok()?;
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {

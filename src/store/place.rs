@@ -1,4 +1,4 @@
-//! Where a part file lies and what its name, its journal's and the final one are; and taking it by its lock.
+//! The directory of a part file, its name, its journal's and the final one; and locking it.
 //!
 //! Refuses to follow a symbolic link at any of these names, and to touch a part file that another process holds.
 
@@ -36,7 +36,7 @@ const CLAIM_TRIES_MAX: u32 = 16;
 /// Highest number in ` (1)`, ` (2)` … that a suggested name may get.
 const SUGGESTED_NUMBER_MAX: u32 = 999;
 
-/// Where a part file lies and is to end.
+/// The directory and the names of a part file.
 #[derive(Debug)]
 pub(in crate::store) struct Place {
     pub(in crate::store) directory: OwnedFd,
@@ -315,7 +315,7 @@ pub(super) enum JournalFile {
 pub(in crate::store) enum Held {
     /// With its lock, which ends with this value, whatever job still has the file open.
     Locked(Flock<File>),
-    /// The filesystem has no locks; that its token is ours must do.
+    /// This filesystem has no locks; we rely on the random token being unique.
     Plain(File),
 }
 

@@ -11,8 +11,8 @@
 //!
 //! The records are kept in memory as well. A change that cannot be written stays owed until it is written or a later
 //! change of the same key replaces it. A change that is written is durable when a job has synced it. After a failed
-//! sync nobody knows what of the file is on the disk, and a later sync that succeeds does not tell either (Linux may
-//! have dropped what it could not write): the file is then written anew from memory. The same is done when most of it
+//! sync it is unknown what of the file is on the disk, and a later sync that succeeds does not tell either (Linux may
+//! have dropped what it could not write): the file is then rewritten from memory. The same is done when most of it
 //! is out of date.
 
 mod frames;
@@ -51,7 +51,7 @@ pub(crate) struct RecordLog {
     owed: BTreeSet<u32>,
     /// Length up to which the file is synced, name and all.
     synced_bytes: u64,
-    /// A sync has failed, so that what the file seems to hold may be in memory alone: it has to be written anew.
+    /// A sync has failed, so that what the file seems to hold may be in memory alone: it has to be rewritten.
     is_suspect: bool,
     compact_bytes_min: u64,
     job: Option<RunningJob>,
@@ -173,7 +173,7 @@ impl RecordLog {
         Ok(())
     }
 
-    /// Makes a job when one is due and none is out: syncing what was changed, or writing the file anew.
+    /// Makes a job when one is due and none runs: to sync what was changed, or to rewrite the file.
     /// Errors: when there is no descriptor for it; what was changed is still to be synced.
     pub(crate) fn maintain(&mut self) -> io::Result<Option<LogJob>> {
         self.reap_job();
@@ -227,7 +227,7 @@ impl RecordLog {
         })
     }
 
-    /// Puts a file that was written anew in the place of the present one, with all that was changed meanwhile.
+    /// Installs a rewritten file, with all changes made meanwhile.
     fn replace(&mut self, mut content: Content, since: &BTreeSet<u32>) -> io::Result<()> {
         for &key in since {
             write_to(&mut content, &self.records, key)?;

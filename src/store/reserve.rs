@@ -9,10 +9,10 @@ use std::os::fd::AsFd;
 /// What is left free on a filesystem that is not small.
 const RESERVE_BYTES: u64 = 256 * 1024 * 1024;
 
-/// Of a smaller filesystem, one part in so many is left free.
+/// Of a smaller filesystem, one part in this number is left free.
 const RESERVE_PARTS: u64 = 100;
 
-/// Room is looked at once in so many bytes written.
+/// Room is checked each time that this number of bytes is written.
 const LOOK_BYTES: u64 = 16 * 1024 * 1024;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl Room {
         RESERVE_BYTES.min(self.total / RESERVE_PARTS)
     }
 
-    /// Says whether so many bytes more leave the reserve free. None more always do, and any do on a filesystem that
+    /// Whether this number of further bytes leaves the reserve free. 0 always does, and any number on a filesystem that
     /// does not tell its size (ramfs, some of FUSE): there a write shows it.
     /// Errors: [`DiskFault::Full`] if not.
     pub(super) fn take(self, bytes: u64) -> Result<(), DiskFault> {

@@ -35,7 +35,7 @@ pub(crate) struct ScanStep {
     pub recent: Vec<RecentFile>,
     /// Filesystems that the scan has met, by their device numbers.
     pub volumes: Vec<(u64, Volume)>,
-    /// How the scan went, when it is through.
+    /// The report, when the scan has ended.
     pub ended: Option<ScanReport>,
 }
 

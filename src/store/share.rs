@@ -24,8 +24,8 @@ const RESOLVE: ResolveFlag = ResolveFlag::RESOLVE_BENEATH
 /// How often a lookup that the kernel gave up, because the tree changed under it, is tried again at once.
 const LOOKUP_TRIES_MAX: u32 = 4;
 
-/// The directory that is shared, by its path. It is opened for each file and closed at once, so that an idle daemon keeps
-/// nobody from unmounting it; whatever stands at the path then is served.
+/// The directory that is shared, by its path. It is opened for each file and closed at once, so that it can be unmounted
+/// while the daemon is idle; what is at the path is served.
 #[derive(Debug)]
 pub(crate) struct ShareRoot {
     path: PathBuf,

@@ -85,8 +85,8 @@ impl StateDirectory {
         &self.0.path
     }
 
-    /// The same directory, for somebody else who keeps it ours.
-    pub(super) fn share(&self) -> Self {
+    /// Another handle of the directory, which keeps the lock as well.
+    pub(crate) fn share(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 
@@ -113,29 +113,14 @@ impl StateDirectory {
         Ok(Some(bytes))
     }
 
-    /// Makes the job that replaces a file by these bytes, whole or not at all. Of the jobs for a file one runs at a time.
-    pub(crate) fn write_job(&self, file: &str, bytes: impl Into<Arc<[u8]>>) -> WriteJob {
-        WriteJob { shared: Arc::clone(&self.0), file: file.to_owned(), bytes: bytes.into() }
-    }
-}
-
-/// The writing of a state file: it waits for the disk, so it may run in a helper thread.
-#[derive(Debug)]
-pub(crate) struct WriteJob {
-    shared: Arc<Shared>,
-    file: String,
-    bytes: Arc<[u8]>,
-}
-
-impl WriteJob {
-    /// Writes a new file beside the old one, syncs it, renames it over the old one and syncs the directory.
+    /// Writes a new file beside the old one, syncs it, renames it over the old one and syncs the directory. Waits for the
+    /// disk. Of the writes of a file one may run at a time.
     /// Errors: as the system reports them, and [`io::ErrorKind::InvalidInput`] for a name that is not one component.
     /// Then the old file stands as it was, unless the directory alone could not be synced.
-    pub(crate) fn run(self) -> io::Result<()> {
-        check_name(&self.file)?;
-        let (directory, new) = (File::open(&self.shared.path)?, new_name(&self.file));
-        let (new, name) = (new.as_bytes(), self.file.as_bytes());
-        Replacing { directory: directory.as_fd(), new, name }.replace(&self.bytes)
+    pub(crate) fn write(&self, file: &str, bytes: &[u8]) -> io::Result<()> {
+        check_name(file)?;
+        let (directory, new) = (File::open(self.path())?, new_name(file));
+        Replacing { directory: directory.as_fd(), new: new.as_bytes(), name: file.as_bytes() }.replace(bytes)
     }
 }
 
@@ -145,7 +130,7 @@ pub(super) fn check_name(file: &str) -> io::Result<()> {
     if good { Ok(()) } else { Err(io::Error::new(io::ErrorKind::InvalidInput, "not the name of a state file")) }
 }
 
-/// The process id in a lock file that somebody else holds, 0 if none can be read.
+/// The process id in a lock file that another process holds, 0 if none can be read.
 fn read_pid(file: File) -> u32 {
     let mut text = String::new();
     let read = file.take(32).read_to_string(&mut text);
@@ -173,11 +158,11 @@ mod tests {
     fn a_file_is_replaced_whole() {
         let (_scratch, state) = open();
         assert_eq!(state.read("peers").unwrap(), None);
-        state.write_job("peers", *b"old").run().unwrap();
+        state.write("peers", b"old").unwrap();
         // A crash in the middle of a later write leaves this behind.
         fs::write(state.path().join(".peers.new"), b"a longer half of something").unwrap();
         assert_eq!(state.read("peers").unwrap().unwrap(), b"old");
-        state.write_job("peers", *b"new").run().unwrap();
+        state.write("peers", b"new").unwrap();
         assert_eq!(state.read("peers").unwrap().unwrap(), b"new");
         assert_eq!(fs::read_dir(state.path()).unwrap().count(), 2);
         assert_eq!((mode(state.path()), mode(&state.path().join("peers"))), (0o700, 0o600));
@@ -190,10 +175,11 @@ mod tests {
         let own = std::process::id();
         let is_in_use = || matches!(StateDirectory::open(&path), Err(StateFault::InUse { pid }) if pid == own);
         assert!(is_in_use());
-        let job = state.write_job("a", *b"last words");
+        let of_job = state.share();
         drop(state);
         assert!(is_in_use());
-        job.run().unwrap();
+        of_job.write("a", b"last words").unwrap();
+        drop(of_job);
         assert_eq!(StateDirectory::open(&path).unwrap().read("a").unwrap().unwrap(), b"last words");
     }
 
@@ -202,7 +188,7 @@ mod tests {
         let (scratch, state) = open();
         for name in ["", ".", "..", "../x", "a/b", "lock", ".hidden", "a\0"] {
             assert_eq!(state.read(name).unwrap_err().kind(), io::ErrorKind::InvalidInput);
-            assert_eq!(state.write_job(name, *b"").run().unwrap_err().kind(), io::ErrorKind::InvalidInput);
+            assert_eq!(state.write(name, b"").unwrap_err().kind(), io::ErrorKind::InvalidInput);
         }
         fs::write(scratch.path().join("outside"), b"outside").unwrap();
         symlink("../../outside", state.path().join("link")).unwrap();
@@ -218,8 +204,8 @@ mod tests {
     fn a_file_whose_name_could_not_be_synced_is_not_saved() {
         let (_scratch, state) = open();
         tape::fail_next(tape::Call::SyncDirectory, nix::libc::EIO);
-        assert!(state.write_job("a", *b"x").run().is_err());
-        state.write_job("a", *b"x").run().unwrap();
+        assert!(state.write("a", b"x").is_err());
+        state.write("a", b"x").unwrap();
         assert_eq!(state.read("a").unwrap().unwrap(), b"x");
     }
 
@@ -228,7 +214,7 @@ mod tests {
         let (_scratch, state) = open();
         fs::create_dir(state.path().join("a")).unwrap();
         fs::write(state.path().join("a/inside"), b"").unwrap();
-        assert!(state.write_job("a", *b"x").run().is_err());
+        assert!(state.write("a", b"x").is_err());
         assert!(!state.path().join(".a.new").exists());
         assert!(state.path().join("a/inside").exists());
     }

@@ -48,7 +48,7 @@ impl Volume {
     /// The filesystem of an open directory, which a scan of the share `root` met first at the path `beneath` it.
     ///
     /// Its own identifier is taken where it has one (ext4, btrfs, ZFS and others make it of their UUID). Otherwise it is
-    /// known by the place where it is mounted; where it lies on a device, by its size too, since other media are
+    /// known by the place where it is mounted; where it is on a device, by its size too, since other media are
     /// mounted at the same place.
     pub(super) fn of(directory: impl AsFd, device: u64, root: &Path, beneath: &[u8]) -> Result<Volume, Errno> {
         let found = fstatvfs(&directory)?;
@@ -82,7 +82,7 @@ impl Volume {
 pub(crate) struct Volumes(BTreeMap<u64, Volume>);
 
 impl Volumes {
-    /// Takes note of a filesystem, in the place of one that had its device number before.
+    /// Notes a filesystem, which replaces one that had its device number before.
     pub(crate) fn note(&mut self, device: u64, volume: Volume) {
         if self.0.len() < VOLUMES_MAX || self.0.contains_key(&device) {
             self.0.insert(device, volume);

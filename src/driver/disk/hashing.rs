@@ -20,7 +20,7 @@ const HASH_BYTES_PER_SLICE: usize = 256 * 1024;
 /// Files looked up in the cache in one slice.
 const LOOKUPS_PER_SLICE: usize = 64;
 
-/// Files told of at once.
+/// Files of one [`Event::Hashed`].
 const HASHED_FILES_MAX: usize = 64;
 
 /// A file beyond this gives way to all others.
@@ -32,7 +32,6 @@ const FLUSH_DELAY: Duration = Duration::from_secs(2);
 /// How soon a cache that could not be written is tried again.
 const FLUSH_AGAIN: Duration = Duration::from_secs(30);
 
-/// The batch under way, and the cache.
 pub(super) struct Hashing {
     pub(super) cache: HashCache,
     files: VecDeque<ScannedFile>,
@@ -40,7 +39,7 @@ pub(super) struct Hashing {
     /// A large file, which is read only while there is nothing else to do.
     large: Option<(ScannedFile, FileHasher)>,
     done: Vec<HashedFile>,
-    /// The last attempt to write the cache failed, and was told of.
+    /// The last attempt to write the cache failed, and was logged.
     flush_failed: bool,
     pub(super) flush_at: Option<Instant>,
 }
@@ -58,13 +57,11 @@ impl Hashing {
         }
     }
 
-    /// Whether a slice waits.
     pub(super) fn has_work(&self) -> bool {
         !self.files.is_empty() || self.current.is_some() || self.large.is_some() || !self.done.is_empty()
     }
 
-    /// The filesystems that files are on.
-    /// The chaining values of a file whose hash this is, if they are known.
+    /// The filesystems that files are on. The chaining values of a file whose hash this is, if they are known.
     pub(super) fn chain(&self, file: &FileMeta, b3: ContentHash) -> Option<Vec<ChainingValue>> {
         self.cache.chain(file).filter(|(known, _)| *known == b3).map(|(_, chain)| chain)
     }
@@ -153,7 +150,7 @@ impl Hashing {
         self.current.is_some() || self.large.is_some()
     }
 
-    /// Goes on with a file in the next slice, or, if it is large, when there is nothing else to do.
+    /// Continues a file in the next slice, or, if it is large, when there is nothing else to do.
     fn set_reading(&mut self, file: ScannedFile, hasher: FileHasher) {
         let is_large = file.meta.size > LARGE_BYTES && self.large.is_none();
         let place = if is_large { &mut self.large } else { &mut self.current };

@@ -23,7 +23,7 @@ pub(crate) enum Done {
     Resolved(BootstrapAddr, Result<Vec<IpAddr>, ResolveFault>),
     /// Whether a file can be made at a place.
     TargetProbed(TransferId, Result<PathBuf, DiskFault>),
-    /// A part file was created, or taken up again.
+    /// A part file was created or resumed.
     PartOpened(TransferId, Result<PartOpened, DiskFault>),
     /// A part file that was not open was removed.
     PartRemoved(TransferId, Result<(), DiskFault>),
@@ -68,7 +68,7 @@ pub(super) enum Lane {
     Sync,
     /// Answers to users wait for the log.
     Log,
-    /// Nobody waits for it.
+    /// Searches for orphans: nothing waits for them.
     Search,
     Reload,
 }
@@ -130,7 +130,7 @@ impl Jobs {
         self.start_waiting(place.0);
     }
 
-    /// The next job that is through.
+    /// The result of a job that has ended.
     pub(super) fn poll(&mut self) -> Option<Done> {
         let (key, done) = self.receiver.try_recv().ok()?;
         let lanes = [self.running.remove(&key), self.places.get(&key).map(|(lane, _)| *lane)];

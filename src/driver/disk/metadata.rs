@@ -40,7 +40,7 @@ impl MetadataBodies {
         self.by_content.get(&b3)?.bytes.upgrade()
     }
 
-    /// Whether there is room for those of another content, which take so many bytes and a network asks for.
+    /// Whether there is room for those of another content, of this size, that a network asks for.
     fn has_room(&mut self, bytes: u64, network: Network) -> bool {
         self.by_content.retain(|_, body| body.bytes.strong_count() > 0);
         let mut held: BTreeMap<Network, u64> = BTreeMap::new();
@@ -48,7 +48,7 @@ impl MetadataBodies {
             *held.entry(network).or_default() += body.len() as u64;
         }
         let ours = held.get(&network).copied().unwrap_or(0);
-        // What a network has beyond its part it has alone, and takes from nobody.
+        // What a network has beyond its half does not count against others.
         let in_all: u64 = held.values().map(|held| (*held).min(METADATA_BYTES_PER_NETWORK_MAX)).sum();
         held.is_empty()
             || bytes <= METADATA_SMALL_BYTES

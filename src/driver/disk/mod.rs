@@ -52,13 +52,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How soon after a change part files are synced.
 const SYNC_DELAY: Duration = Duration::from_secs(2);
 
-/// How soon after a change the registry is saved.
 const REGISTRY_SAVE_DELAY: Duration = Duration::from_secs(5);
 
-/// All files, and the threads that wait for them.
 pub(crate) struct Disk {
     jobs: Jobs,
     state: StateFiles,
@@ -160,7 +157,7 @@ impl Disk {
         self.state.save(state_files::PEERS_FILE, state_files::encode_peers(peers), &mut self.jobs);
     }
 
-    /// Has the registry saved some time, if it has changed. An idle registry wakes nobody.
+    /// Has the registry saved soon, if it has changed. An idle registry sets no timer.
     pub(crate) fn watch_registry(&mut self, bootstrap: &Bootstrap, cx: &Cx) {
         if bootstrap.revision() != self.registry_saved && self.state.directory().is_some() {
             self.save_registry_at.get_or_insert(cx.now + REGISTRY_SAVE_DELAY);

@@ -18,8 +18,7 @@ pub(crate) enum PartOrder {
     Commit,
     Close,
     Drop(PartRequest),
-    /// Remember its download no more: only when what was ordered before is done, so that nothing is left over that nobody
-    /// knows of.
+    /// Forget its download: only when what was ordered before is done, so that no part file is left without a record.
     Forget,
 }
 
@@ -83,7 +82,7 @@ impl PartFiles {
         open.filter(|(download, _)| !busy.contains_key(download) && !sync_failed.contains(download))
     }
 
-    /// The job is through: what it held of the descriptors, and what waited for it.
+    /// Ends a job: gives its descriptors, and the orders that waited for it.
     pub(super) fn end_job(&mut self, download: TransferId) -> Busy {
         self.busy.remove(&download).unwrap_or_default()
     }

@@ -25,7 +25,7 @@ const CHECK_BYTES_PER_SLICE: usize = 512 * 1024;
 const DESCRIPTORS_PER_PART: usize = 3;
 
 impl Disk {
-    /// Carries out an order now, or when the job is through that works on the part file. Descriptors are taken from the net.
+    /// Executes an order now, or when the job that works on the part file has ended. Descriptors are taken from the net.
     pub(crate) fn order_part(&mut self, download: TransferId, order: PartOrder, net: &mut Net, cx: &mut Cx) {
         if let Some(order) = self.parts.queue(download, order) {
             self.run_order(download, order, net, cx);
@@ -62,7 +62,7 @@ impl Disk {
         }
     }
 
-    /// The job is through with a part file: what it held of the descriptors is given back, and what waited follows.
+    /// The job on a part file has ended: its descriptors are given back, and the orders that waited follow.
     fn end_job(&mut self, download: TransferId, net: &mut Net, cx: &mut Cx) {
         let Busy { mut waiting, permit } = self.parts.end_job(download);
         drop(permit);
@@ -185,7 +185,7 @@ impl Disk {
         let Some(part) = self.parts.open.files().remove(&download) else { return };
         self.end_check(download, cx);
         self.parts.permits.remove(&download);
-        // Without a state directory nobody knows of the download after this run.
+        // Without a state directory the download is not known after this run.
         if cx.phase != Phase::Running && self.state.directory().is_none() {
             part.discard();
         } else {
@@ -259,7 +259,7 @@ impl Disk {
 }
 
 /// Opens a part file. What its journal proves of a content that the download does not know of, as when the record of it
-/// was lost, is of no use: it is begun anew.
+/// was lost, cannot be used: it starts again.
 fn open(request: PartRequest) -> Result<PartOpened, DiskFault> {
     match request.clone().open()? {
         PartOpened::Ready(part) if request.b3.is_none() && part.outline().is_some() => {

@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The log, and what the node has not been told of it.
+/// The log, and the changes that the node waits for.
 #[derive(Default)]
 pub(crate) struct Records {
     /// `None` without a state directory.
@@ -34,7 +34,6 @@ pub(crate) struct Records {
     pub(super) retry_at: Option<Instant>,
 }
 
-/// A change that is not known to be on the disk.
 #[derive(Debug, Clone, Copy, Default)]
 struct Pending {
     /// For the report.
@@ -53,7 +52,6 @@ fn part_file(spec: &PartSpec) -> (u32, Vec<PathBuf>) {
 }
 
 impl Records {
-    /// The tokens of all downloads that are remembered, and the directories of their part files.
     pub(crate) fn part_files(&self) -> (BTreeSet<u32>, BTreeSet<PathBuf>) {
         let directories = self.part_files.values().flat_map(|(_, directories)| directories.iter().cloned());
         (self.part_files.values().map(|(token, _)| *token).collect(), directories.collect())
@@ -78,7 +76,7 @@ impl Records {
     ) {
         let pending = self.pending.entry(download).or_default();
         *pending = Pending { revision: revision.unwrap_or(pending.revision), fault_told: false };
-        // Without a state directory nobody expects anything to be remembered.
+        // Without a state directory nothing is remembered, as the user wants it.
         let Some(log) = &mut self.log else { return self.report(cx) };
         self.is_changed = true;
         if let Err(error) = change(log) {
@@ -86,7 +84,7 @@ impl Records {
         }
     }
 
-    /// Has the log brought to the disk, or written anew when most of it is outdated.
+    /// Has the log synced, or rewritten when most of it is outdated.
     pub(super) fn maintain(&mut self, jobs: &mut Jobs, cx: &mut Cx) {
         self.is_changed = false;
         let Some(log) = &mut self.log else { return };
@@ -124,7 +122,7 @@ impl Records {
     fn failed(&mut self, error: &io::Error, cx: &mut Cx) {
         if self.failures == 0 {
             warn!(
-                "cannot write the state file {RECORDS_FILE}; until that is mended a restart may forget downloads: {error}"
+                "cannot write the state file {RECORDS_FILE}; until that is repaired a restart may forget downloads: {error}"
             );
         }
         if self.retry_at.is_none() {

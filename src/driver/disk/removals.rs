@@ -34,12 +34,11 @@ struct Removal {
     failures: u32,
     /// When it is tried again; `None` while an attempt is under way.
     due: Option<Instant>,
-    /// The download is to be remembered no more when its part file is gone.
+    /// The download is forgotten when its part file is gone.
     forgets: bool,
 }
 
 impl Removals {
-    /// An attempt begins.
     pub(super) fn begin(&mut self, download: TransferId, request: PartRequest) {
         let removal = Removal { request, failures: 0, due: None, forgets: false };
         self.pending.insert(download, removal);
@@ -50,13 +49,13 @@ impl Removals {
         self.pending.remove(&download);
     }
 
-    /// The download is to be remembered no more. True if that has to wait for its part file.
+    /// The download is to be forgotten. True if that has to wait for its part file.
     pub(super) fn delays_forgetting(&mut self, download: TransferId) -> bool {
         let pending = self.pending.get_mut(&download);
         pending.map(|removal| removal.forgets = true).is_some()
     }
 
-    /// An attempt is over. Says whether the download is to be remembered no more.
+    /// An attempt has ended. Says whether the download is to be forgotten now.
     pub(super) fn end(&mut self, download: TransferId, outcome: Result<(), DiskFault>, now: Instant) -> bool {
         let Some(removal) = self.pending.get_mut(&download) else { return false };
         match outcome {
@@ -87,7 +86,7 @@ impl Removals {
         }
     }
 
-    /// The part files whose time to be tried again has come, apart from those that a job is busy with.
+    /// The part files to be tried again now, apart from those that a job is busy with.
     pub(super) fn due(&mut self, now: Instant, is_busy: impl Fn(TransferId) -> bool) -> Vec<(TransferId, PartRequest)> {
         if self.retry_at.take_if(|at| *at <= now).is_none() {
             return Vec::new();

@@ -22,7 +22,7 @@ use std::rc::Rc;
 const SCAN_ENTRIES_PER_SLICE: usize = 128;
 
 impl Disk {
-    /// Begins a scan of the share, which is opened anew: the directory may have been replaced. The log is never shared.
+    /// Begins a scan of the share, which is opened again: the directory may have been replaced. The log is never shared.
     pub(crate) fn start_scan(&mut self, log_files: &[PathBuf], cx: &mut Cx) {
         match self.open_share() {
             Ok(root) => {
@@ -80,7 +80,7 @@ impl Disk {
         }
     }
 
-    /// What of our own is never shared, as it lies now.
+    /// Our own files, which are never shared.
     fn own_files(&self, log_files: &[PathBuf]) -> OwnFiles {
         let mut own = OwnFiles::default();
         if let Some(state) = self.state.directory() {

@@ -20,7 +20,7 @@ const RETRY_MIN: Duration = Duration::from_secs(1);
 /// How long that wait may become.
 const RETRY_MAX: Duration = Duration::from_secs(60);
 
-/// How long to wait after so many failures in a row.
+/// How long to wait after this number of failures in a row.
 pub(crate) fn back_off(failures: u32) -> Duration {
     RETRY_MIN.saturating_mul(1 << failures.min(8)).min(RETRY_MAX)
 }
@@ -98,9 +98,9 @@ impl StateFiles {
 
 fn write(directory: Option<&StateDirectory>, file: &'static str, bytes: &Arc<[u8]>, jobs: &mut Jobs) {
     if let Some(directory) = directory {
-        let (job, bytes) = (directory.write_job(file, Arc::clone(bytes)), Arc::clone(bytes));
-        let done = move |outcome| Done::Written(file, Arc::clone(&bytes), outcome);
-        let work = || job.run().map_err(DiskFault::from);
+        let (directory, bytes, written) = (directory.share(), Arc::clone(bytes), Arc::clone(bytes));
+        let done = move |outcome| Done::Written(file, Arc::clone(&written), outcome);
+        let work = move || directory.write(file, &bytes).map_err(DiskFault::from);
         jobs.submit((Lane::Sync, Key::File(file)), done, Err(DiskFault::Other(0)), work);
     }
 }

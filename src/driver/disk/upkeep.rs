@@ -1,4 +1,4 @@
-//! What is done when a time has come, and with what jobs have brought.
+//! What is done at a deadline, and with the results of jobs.
 
 use super::Disk;
 use super::jobs::Done;
@@ -49,7 +49,7 @@ impl Disk {
         self.records.maintain(&mut self.jobs, cx);
     }
 
-    /// Takes note of the directories of the configuration, and searches them for part files that no download names. Without a
+    /// Notes the directories of the configuration, and searches them for part files that no download names. Without a
     /// state directory every download of an earlier run is unknown.
     pub(crate) fn look_at_directories(&mut self, config: &NodeConfig, cx: &Cx) {
         if config.peer {

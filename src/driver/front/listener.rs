@@ -45,7 +45,7 @@ impl From<io::Error> for BindFault {
 }
 
 impl ControlListener {
-    /// Binds the socket with mode 0660, making its directory (0700) if missing. A socket that nobody answers is
+    /// Binds the socket with mode 0660, making its directory (0700) if missing. A socket that no daemon answers is
     /// replaced.
     pub(crate) fn bind(path: &Path, registry: &Registry, token: Token) -> Result<Self, BindFault> {
         remove_stale(path)?;
@@ -54,7 +54,7 @@ impl ControlListener {
             std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o700))?;
         }
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        // Linux gives the file the mode that the socket has, less the umask: nobody else gets in from the first moment, and
+        // Linux gives the file the mode that the socket has, less the umask: no one else can connect from the first moment, and
         // the umask, which all threads of an embedding program share, is left alone.
         fchmod(&socket, Mode::from_bits_truncate(SOCKET_MODE)).map_err(io::Error::from)?;
         socket.bind(&SockAddr::unix(path)?)?;
@@ -77,13 +77,13 @@ impl ControlListener {
         if user == 0 || user == Uid::effective().as_raw() || self.admits_group_of(client.gid()) {
             return Ok(Ok(stream));
         }
-        // As where the system itself does not let somebody connect (pyratectl(1), EXIT STATUS).
+        // As where the system itself refuses the connection (pyratectl(1), EXIT STATUS).
         let message = "may not use this daemon: only root, its own user and the group of its socket may";
         tell(stream, CallError::new(ExitCode::NoDaemon, format!("user {user} {message}")));
         Ok(Err(format!("control client of user {user}, who is neither root, nor us, nor of our group")))
     }
 
-    /// Whether a client with this primary group belongs to the group of the socket. Unless somebody has changed the mode, the
+    /// Whether a client with this primary group belongs to the group of the socket. Unless the mode was changed, the
     /// kernel has checked that when the client connected, with all groups that the client has now.
     fn admits_group_of(&self, primary: u32) -> bool {
         let admits =
@@ -121,7 +121,7 @@ fn not_a_socket() -> io::Error {
     io::Error::new(io::ErrorKind::AlreadyExists, "something that is not a socket is there")
 }
 
-/// Removes a socket that nobody listens on. Anything that is not a socket stays, and is an error.
+/// Removes a socket that no process listens on. Anything that is not a socket stays, and is an error.
 fn remove_stale(path: &Path) -> Result<(), BindFault> {
     let Ok(metadata) = std::fs::symlink_metadata(path) else { return Ok(()) };
     if !metadata.file_type().is_socket() {
@@ -131,7 +131,7 @@ fn remove_stale(path: &Path) -> Result<(), BindFault> {
         Ok(_) => Err(BindFault::InUse),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(std::fs::remove_file(path)?),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        // A full backlog, or a socket of someone else: somebody is there.
+        // A full backlog, or a socket of another user: it is in use.
         Err(_) => Err(BindFault::InUse),
     }
 }

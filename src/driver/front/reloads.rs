@@ -1,4 +1,4 @@
-//! Reloads of the configuration: one runs at a time, and one more follows it if somebody asks meanwhile.
+//! Reloads of the configuration: one runs at a time, and one more follows if it is asked for meanwhile.
 
 use crate::control::CallId;
 use crate::id::ClientId;
@@ -11,7 +11,7 @@ pub(crate) type Caller = (ClientId, CallId);
 /// The reload that runs, and the one that follows it.
 #[derive(Debug, Default)]
 pub(super) struct Reloads {
-    /// Who waits for the one that runs; nobody if a signal asked for it.
+    /// Who waits for the one that runs; none if a signal asked for it.
     running: Option<Vec<Caller>>,
     /// What was asked for meanwhile: the file may have changed since it was read.
     next: Option<Vec<Caller>>,

@@ -8,7 +8,7 @@ use crate::network::Network;
 use crate::node::contract::ResponseFault;
 
 impl Net {
-    /// Takes so many descriptors for what we do ourselves.
+    /// Takes descriptors for our own work.
     pub(crate) fn take_own(&mut self, count: usize, cx: &mut Cx) -> Option<Permit> {
         let mut permit = self.take_displacing(Use::Own, cx).ok()?;
         for _ in 1..count {

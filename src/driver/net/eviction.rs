@@ -47,7 +47,7 @@ impl Standing {
         matches!(self, Self::Sending(_))
     }
 
-    /// Whether a network that holds so many descriptors has more than its share, of which this connection is the first to
+    /// Whether a network that holds this number of descriptors has more than its share, of which this connection is the first to
     /// give way. One response alone has a socket and a file.
     fn exceeds(self, share: usize, held: usize) -> bool {
         held > share.max(if self.is_sending() { 2 } else { 1 })

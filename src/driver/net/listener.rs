@@ -71,10 +71,10 @@ impl Listener {
     }
 }
 
-/// Whether this machine can listen at an address. Somebody may do so already.
+/// Whether this machine can listen at an address, which may be in use.
 pub(crate) fn check_listen(addr: SocketAddr) -> io::Result<()> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
-    // So that nobody who binds the address at this moment is disturbed.
+    // So that a program that binds the address at this moment is not disturbed.
     socket.set_reuse_address(true)?;
     match socket.bind(&addr.into()) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(()),

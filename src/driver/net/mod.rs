@@ -1,6 +1,6 @@
 //! Connections: sockets and their readiness, descriptors, deadlines, rate limits.
 //!
-//! Owns every socket but those of control clients. Decides nothing: it carries out orders, and reports what came of them.
+//! Owns every socket but those of control clients. Decides nothing: it executes orders and reports their outcome.
 //!
 //! | file | what others may call |
 //! |---|---|
@@ -99,7 +99,7 @@ impl Net {
         [self.table.next_deadline(), self.accept_again_at, self.pace.next_wake()].into_iter().flatten().min()
     }
 
-    /// Takes note of an event of a listener or a connection; nothing is done yet.
+    /// Notes an event of a listener or a connection, for later.
     pub(crate) fn note(&mut self, event: &Event) {
         let token = event.token();
         if let Some(listener) = token.0.checked_sub(LISTENERS.0).and_then(|index| self.listeners.get_mut(index)) {
@@ -119,7 +119,7 @@ impl Net {
         }
     }
 
-    /// Lets listeners and transfers go on whose time has come.
+    /// Resumes listeners and transfers that are due.
     pub(crate) fn wake(&mut self, now: Instant) {
         if self.accept_again_at.take_if(|at| *at <= now).is_some() {
             self.feed_listeners();
@@ -141,7 +141,7 @@ impl Net {
         self.table.requester(exchange)
     }
 
-    /// Takes note of where a connection stands now, for its deadline and for when others need its place.
+    /// Notes the state of a connection, for its deadline and for when others need its place.
     pub(crate) fn settle(&mut self, key: usize) {
         self.table.arm(key);
     }

@@ -206,7 +206,7 @@ mod tests {
                 let moved = run(rate, transfers, Duration::from_secs(10));
                 let (sum, expected) = (moved.iter().sum::<u64>() as f64, (rate * 10) as f64);
                 assert!((sum / expected - 1.0).abs() < 0.02, "{sum} of {expected} by {transfers} at {rate}");
-                // At a full step each, whoever is first goes on for longer.
+                // With a full step each, the first would have more.
                 if (64 * 1024..=10 << 20).contains(&rate) {
                     let (least, most) = (moved.iter().min().unwrap(), moved.iter().max().unwrap());
                     assert!(*most as f64 <= *least as f64 * 1.1, "{moved:?}");

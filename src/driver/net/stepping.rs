@@ -82,7 +82,7 @@ impl Net {
 
     fn on_report(&mut self, key: usize, report: Report, parts: &mut OpenParts, cx: &mut Cx) {
         match report {
-            // It goes on when the node has answered.
+            // It continues when the node has answered.
             Report::Message(message) => return self.on_message(key, message, cx),
             Report::Event(event) => {
                 if let Event::GroupVerified { group, .. } = event

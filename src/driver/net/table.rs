@@ -283,7 +283,7 @@ impl Table {
         self.evictions.next_surplus_stream()
     }
 
-    /// Takes note of what an inbound connection does by now.
+    /// Notes what an inbound connection does now.
     fn rank(&mut self, key: usize) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         let (Some(network), Connection::Inbound(inbound)) = (network_of(entry), &entry.connection) else { return };
@@ -295,7 +295,7 @@ impl Table {
         }
     }
 
-    /// After a connection did something: arms its timer for its present deadline, and takes note of what it does.
+    /// After a step of a connection: arms its timer for its present deadline, and notes what it does.
     pub(super) fn arm(&mut self, key: usize) {
         self.rank(key);
         let Some(entry) = self.entries.get_mut(key) else { return };

@@ -54,12 +54,12 @@ impl OpenParts {
         }
     }
 
-    /// A group was verified: what is kept of it is of no use.
+    /// A group was verified: what is kept of it is not needed.
     pub(super) fn discard_partial(&mut self, download: TransferId, group: u64) {
         self.partials.discard(download, group);
     }
 
-    /// A download is over, or begins anew.
+    /// A download has ended or starts again.
     pub(super) fn forget_partials(&mut self, download: TransferId) {
         self.partials.forget(download);
     }

@@ -1,4 +1,4 @@
-//! Groups whose fetch ended before they were whole: what came of each is kept in memory, and the next fetch that begins with
+//! Groups whose fetch ended before they were whole: their bytes are kept in memory, and the next fetch that begins with
 //! the group asks for the rest of it alone.
 //!
 //! What is kept is not verified; only the whole group can be. When a group that several exchanges brought does not match its
@@ -166,7 +166,7 @@ impl PartialGroups {
         self.kept.retain(|kept| kept.download != download || kept.group != group);
     }
 
-    /// Discards everything of a download, which is over or begins anew.
+    /// Discards everything of a download that has ended or starts again.
     pub(crate) fn forget(&mut self, download: TransferId) {
         self.kept.retain(|kept| kept.download != download);
         self.suspects.retain(|(of, _), _| *of != download);

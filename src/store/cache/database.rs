@@ -26,11 +26,11 @@ const APPLICATION_ID: i64 = 0x5079_7248;
 const VERSION: i64 = 2;
 
 /// The layout whose entries have no `ctime_ns`. Nothing tells which of them are of the bytes that the files hold, so that
-/// none is used: the cache begins anew, and each file is hashed once more.
+/// none is used: the cache starts empty, and each file is hashed once more.
 const VERSION_WITHOUT_CTIME: i64 = 1;
 
 /// `device` is the number of the filesystem (`Volume`). Integers of 64 bits without sign are stored with the same bits as signed ones. `sum` is [`checksum`], that of a
-/// chain includes its values; `run` is the last run of the daemon in which somebody asked.
+/// chain includes its values; `run` is the last run of the daemon that looked the entry up.
 const SCHEMA: &str = "
     CREATE TABLE file (device INTEGER NOT NULL, inode INTEGER NOT NULL, size INTEGER NOT NULL,
         mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL, b3 BLOB NOT NULL, sum INTEGER NOT NULL,
@@ -64,7 +64,7 @@ const DAMAGED: &str = ".damaged";
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    /// The hash, and the run in which somebody asked last.
+    /// The hash, and the last run that looked it up.
     Whole { b3: ContentHash, run: i64 },
     /// The inode had another size or time.
     Other,

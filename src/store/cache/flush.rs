@@ -10,7 +10,7 @@ use std::sync::Arc;
 /// Entries of files long gone that are removed in one commit.
 const PRUNE_ENTRIES_MAX: usize = 4096;
 
-/// Such commits of one job; the next job goes on.
+/// Such commits of one job; the next job continues.
 const PRUNE_COMMITS_MAX: usize = 16;
 
 const PUT: &str = "INSERT OR REPLACE INTO file (device, inode, size, mtime_ns, ctime_ns, b3, sum, run)
@@ -27,7 +27,7 @@ const SET_RUN: &str = "UPDATE run SET number = ?1";
 #[derive(Debug)]
 pub(crate) struct FlushJob {
     pub(super) path: PathBuf,
-    /// Set the database aside first if it is damaged indeed; nobody has it open.
+    /// Check the database first, which is not open, and set it aside if it is damaged.
     pub(super) begin_anew: bool,
     pub(super) run: i64,
     pub(super) limits: Limits,
@@ -78,7 +78,7 @@ impl FlushJob {
         commit.commit().map_err(fault)
     }
 
-    /// Removes entries that nobody asked for in a long time, a bounded number. Whether none is left.
+    /// Removes a bounded number of entries that were not looked up for a long time. Whether none is left.
     fn prune(&self, database: &mut Database) -> Result<bool, CacheFault> {
         let mut after = (i64::MIN, i64::MIN);
         for _ in 0..PRUNE_COMMITS_MAX {

@@ -7,8 +7,8 @@
 //! is damaged, or has entries without the time of change, is set aside, and an empty cache takes its place; a kill or a power
 //! failure costs at most what was not flushed.
 //!
-//! Entries of files that are gone are found by the runs of the daemon that have passed since somebody asked for them,
-//! and removed once the database has outgrown a size that nobody minds.
+//! Entries of files that are gone are found by the number of runs of the daemon since they were last looked up,
+//! and removed once the database has outgrown a size that does no harm.
 //!
 //! | module | holds |
 //! |---|---|
@@ -237,7 +237,7 @@ impl HashCache {
         Some(FlushJob { path, begin_anew, run: self.run, limits: self.limits, batch })
     }
 
-    /// Takes notice of a batch that was written. Tells when a damaged file was set aside for it.
+    /// A batch was written. Gives a sentence for the user when a damaged file was set aside for it.
     pub(crate) fn flushed(&mut self, flushed: Flushed) -> Option<String> {
         self.flushing = None;
         let (reader, note) = flushed.anew?;
@@ -247,7 +247,7 @@ impl HashCache {
         Some(note)
     }
 
-    /// Takes notice of a batch that could not be written: it waits again.
+    /// A batch could not be written: it waits again.
     pub(crate) fn flush_failed(&mut self, fault: &CacheFault) {
         let batch = self.flushing.take();
         if matches!(fault, CacheFault::Damaged(_)) {

@@ -35,7 +35,7 @@ impl Record {
 /// What an entry of the database needs besides new content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PendingFix {
-    /// Somebody asked for it in this run.
+    /// It was looked up in this run.
     Seen,
     /// It is not what was written.
     Remove,
@@ -56,7 +56,7 @@ impl Batch {
     }
 }
 
-/// What tells an entry from one that a disk, or somebody, has altered: the first 8 bytes of a hash.
+/// A checksum that shows whether an entry was altered: the first 8 bytes of a hash.
 pub(super) fn checksum(file: &FileMeta, b3: &ContentHash, chain: &[u8]) -> i64 {
     let mut hasher = blake3::Hasher::new();
     let times = [file.mtime_ns.cast_unsigned(), file.ctime_ns.cast_unsigned()];

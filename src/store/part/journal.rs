@@ -42,7 +42,7 @@ const KIND_SHIFT: u32 = 56;
 pub(super) enum Record {
     /// A group was checked and written.
     Group(u64),
-    /// The data of the groups in so many first records are synced.
+    /// The data of the groups in this number of first records are synced.
     Mark(u64),
 }
 

@@ -230,7 +230,7 @@ impl Ledger {
         if job.has_lost_data() {
             let lost = self.unsynced[..job.covered].to_vec();
             self.lost_by_disk.extend(&lost);
-            // The journal lies on the same disk. What it still says is hashed again when it is opened.
+            // The journal is on the same disk. What it still says is hashed again when it is opened.
             let _ = self.unverify(place, part, &lost);
         }
     }
@@ -241,7 +241,7 @@ impl Ledger {
 
     /// Enters what a reading of all groups has found: `bad` are not what the outline says, the others are. Returns the
     /// groups that do not count, ascending.
-    /// Errors: as the system reports them. The bad ones count no more then either.
+    /// Errors: as the system reports them. The bad ones no longer count then either.
     pub(super) fn checked(&mut self, place: &Place, part: &File, bad: &BTreeSet<u64>) -> Result<Vec<u64>, DiskFault> {
         self.reap_failed_sync(place, part);
         let bad: Vec<u64> = bad.union(&self.lost_by_disk).copied().collect();

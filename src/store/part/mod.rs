@@ -63,9 +63,9 @@ use std::sync::Arc;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PartRequest {
     pub spec: PartSpec,
-    /// The content wanted, if it is known: a part file of another is begun anew.
+    /// The content wanted, if it is known: a part file of another content starts again.
     pub b3: Option<ContentHash>,
-    /// Bytes, as far as somebody has said: room is looked for.
+    /// Bytes, if known: they must leave the reserve free.
     pub size: Option<u64>,
     /// Directories that were in use.
     pub known: Arc<KnownMounts>,
@@ -74,7 +74,7 @@ pub(crate) struct PartRequest {
 /// Why a part file does not take an outline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OutlineRefused {
-    /// It contradicts a group that was verified: whoever gave it lies.
+    /// It contradicts a verified group: the peer that sent it lies.
     Contradicted,
     Disk(DiskFault),
 }
@@ -99,13 +99,13 @@ pub(crate) enum PartOpened {
 }
 
 impl PartRequest {
-    /// Creates the part file, or takes up the one that is there as far as its journal goes. Waits for the disk: reads
+    /// Creates the part file, or resumes the one that is there from its journal. Waits for the disk: reads
     /// what stands at the final name if it has the size wanted, and the groups that a crash may have taken.
     /// Errors: [`DiskFault::Exists`] when the final name is taken, or that of the part file by something else;
     /// [`DiskFault::Missing`] when the directory is not there; [`DiskFault::NotMounted`] when the part file is gone,
     /// and the directory is on another filesystem than it was; [`DiskFault::EmptyMountPoint`] when the filesystem on
     /// which the directory was does not seem to be mounted; [`DiskFault::Full`] when the size would touch the reserve;
-    /// `EBUSY` when somebody holds the part file; otherwise as the system reports.
+    /// `EBUSY` when another process holds the part file; otherwise as the system reports.
     pub(crate) fn open(self) -> Result<PartOpened, DiskFault> {
         let place = Place::open(&self.spec)?;
         let filesystem = place.filesystem()?;
@@ -122,7 +122,7 @@ impl PartRequest {
         let final_path = match place.find_final(self.b3.zip(self.size))? {
             Final::Free(path) => path,
             Final::Same(path) => {
-                // A crash may have left them. Somebody who holds them will remove them.
+                // A crash may have left them. A process that holds them will remove them.
                 let _ = removal::remove_at(&place);
                 return Ok(PartOpened::AlreadyThere(path));
             }
@@ -319,7 +319,7 @@ impl PartFile {
     /// Begins to read it from end to end.
     pub(crate) fn begin_check(&mut self) -> Result<PartCheck, DiskFault> {
         let size = self.len();
-        // Somebody may have cut it: the groups that are gone are found to be bad.
+        // Another program may have cut it: the groups that are gone are found to be bad.
         if self.outline().is_some() && self.held.metadata()?.len() < size {
             disk::set_len(&self.held, size)?;
         }

@@ -10,7 +10,7 @@ use crate::store::place::Place;
 
 impl PartRequest {
     /// Removes the part file and its journal, if they are there. Waits for the disk.
-    /// Errors: `EBUSY` when somebody holds the part file; [`DiskFault::NotMounted`] when there is none, and its place
+    /// Errors: `EBUSY` when another process holds the part file; [`DiskFault::NotMounted`] when there is none, and its place
     /// is on another filesystem than it was; otherwise as the system reports.
     pub(crate) fn remove(self) -> Result<(), DiskFault> {
         let mut was_there = false;
@@ -33,7 +33,7 @@ impl PartRequest {
 pub(super) fn remove_at(place: &Place) -> Result<bool, DiskFault> {
     claim::resolve(place)?;
     let was_there = match place.claim_existing() {
-        // Held until the name is gone, so that nobody takes it meanwhile.
+        // Held until the name is gone, so that no other process takes it meanwhile.
         Ok(Some(_held)) => disk::unlink(place.directory(), &place.part_name()).map_err(fault)?,
         // Something that is not ours.
         Ok(None) | Err(DiskFault::Exists) => false,
@@ -43,7 +43,7 @@ pub(super) fn remove_at(place: &Place) -> Result<bool, DiskFault> {
         Ok(()) | Err(DiskFault::Exists) => {}
         Err(fault) => return Err(fault),
     }
-    // The record of the download may go next, and then nobody would know of a part file that power loss brings back.
+    // The record of the download may go next, and then a part file that power loss brings back would be an orphan.
     disk::sync_directory(place.directory()).map_err(fault)?;
     Ok(was_there)
 }

@@ -35,12 +35,10 @@ pub(super) struct Answer {
     listener: TcpListener,
     /// Whether there may be connections to accept.
     accepting: Readiness,
-    /// The connection that came in.
     called: Option<Socket>,
     token: Token,
 }
 
-/// What became of the answer.
 pub(super) enum Answered {
     /// Neither way has brought a byte.
     NotYet(Blocked),
@@ -69,12 +67,10 @@ impl Answer {
         Ok(Self { asking: Some(asking), closed_at: None, listener, accepting, called: None, token })
     }
 
-    /// The connection that asks.
     pub(super) fn asking(&mut self) -> Option<&mut Socket> {
         self.asking.as_mut()
     }
 
-    /// Takes note of an event, of whichever socket.
     pub(super) fn on_ready(&mut self, readable: bool, writable: bool) {
         self.accepting.note(readable);
         for socket in self.asking.iter_mut().chain(&mut self.called) {
@@ -140,7 +136,7 @@ impl Answer {
         Ok(blocked.map_or(Answered::Again, Answered::NotYet))
     }
 
-    /// Takes a connection that comes from the peer's address; closes those of others. Tells when nobody waits.
+    /// Takes a connection that comes from the peer's address; closes those of others. Reports when no connection waits.
     fn accept(&mut self, to: SocketAddr, registry: &Registry) -> Result<Option<Blocked>, DialFault> {
         for _ in 0..ACCEPTS_MAX {
             match self.accepting.attempt(|| self.listener.accept()) {

@@ -33,7 +33,6 @@ impl Part {
     }
 }
 
-/// The groups of one fetch.
 pub(super) struct Checked {
     download: TransferId,
     from: SocketAddr,
@@ -85,12 +84,10 @@ impl Checked {
         Ok(Self { download, from, outline, group, end, state, verified, fault: None, mismatch: None })
     }
 
-    /// Whose part file the groups are for.
     pub(super) fn download(&self) -> TransferId {
         self.download
     }
 
-    /// What is left when the fetch is over.
     pub(super) fn into_remains(self) -> Remains {
         match (self.mismatch, self.state) {
             (Some(senders), _) => Remains::Mismatch { download: self.download, senders },
@@ -175,7 +172,7 @@ impl Checked {
             }
             part.write_group(self.group, &bytes)?;
         }
-        // One that was passed over is verified as well, by whoever brought it.
+        // One that was passed over is verified as well, by another fetch.
         self.verified.push_back(self.group);
         self.group += 1;
         Ok(taken)

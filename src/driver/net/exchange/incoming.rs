@@ -48,7 +48,6 @@ pub(super) enum Incoming {
     },
 }
 
-/// Where the bytes of a file go.
 pub(super) enum Sink {
     /// Into the part file as they come, with nothing to check them against.
     Stream { download: TransferId, size_max: Option<u64> },
@@ -57,7 +56,6 @@ pub(super) enum Sink {
 }
 
 pub(super) enum Taken {
-    /// Read on.
     More,
     /// Tell the node, then go on.
     Report(Event),
@@ -78,7 +76,6 @@ impl Incoming {
         Ok(Self::File { bytes: 0, reported: 0, reported_at: now, sink })
     }
 
-    /// Begins metadata.
     pub(super) fn metadata(download: TransferId, wanted: Option<ContentHash>, now: Instant) -> Self {
         Self::Metadata { reader: MetadataReader::new(wanted), download, reported: 0, reported_at: now }
     }
@@ -95,7 +92,6 @@ impl Incoming {
         }
     }
 
-    /// The download whose groups come in.
     pub(super) fn checked_download(&self) -> Option<TransferId> {
         match self {
             Self::File { sink: Sink::Checked(checked), .. } => Some(checked.download()),
@@ -103,7 +99,6 @@ impl Incoming {
         }
     }
 
-    /// What is left when the exchange is over.
     pub(super) fn into_remains(self) -> Remains {
         match self {
             Self::File { sink: Sink::Checked(checked), .. } => checked.into_remains(),
@@ -111,7 +106,7 @@ impl Incoming {
         }
     }
 
-    /// When bytes that came are to be told at the latest, though no more come.
+    /// When received bytes are reported at the latest, though no more come.
     pub(super) fn report_due(&self) -> Option<Instant> {
         match self {
             Self::File { bytes, reported, reported_at, .. } if bytes != reported => {
@@ -124,7 +119,6 @@ impl Incoming {
         }
     }
 
-    /// Bytes to read at most in one step.
     pub(super) fn step_bytes_max(&self) -> usize {
         match self {
             Self::File { .. } => STEP_BYTES_MAX,
@@ -132,7 +126,6 @@ impl Incoming {
         }
     }
 
-    /// Takes bytes, at least one.
     pub(super) fn take(&mut self, received: &[u8], parts: &mut Parts) -> Result<(), DialFault> {
         match self {
             Self::Peers(reader) => {
@@ -245,7 +238,7 @@ impl Incoming {
     }
 }
 
-/// What is to be told of bytes that came. The first are told at once: a reset after them is not the peer's refusal.
+/// What is reported of received bytes. The first are reported at once: a reset after them is not the peer's refusal.
 fn progress(
     exchange: ExchangeId,
     bytes: u64,

@@ -52,7 +52,6 @@ const TRANSFER_BYTES_MIN: u64 = 16 * 1024;
 /// Least time between two reports of progress.
 pub(crate) const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 
-/// How a transfer gets on.
 #[derive(Debug, Clone, Copy)]
 struct Progress {
     at: Instant,
@@ -66,7 +65,7 @@ impl Progress {
         Self { at: now, bytes: 0 }
     }
 
-    /// So many bytes have been moved in all. The first ones count, and from then on [`TRANSFER_BYTES_MIN`] at a time.
+    /// The number of bytes moved in all. The first ones count, and from then on [`TRANSFER_BYTES_MIN`] at a time.
     fn note(&mut self, now: Instant, bytes: u64) {
         if (self.bytes == 0 && bytes > 0) || bytes - self.bytes >= TRANSFER_BYTES_MIN {
             *self = Self { at: now, bytes };
@@ -78,7 +77,6 @@ impl Progress {
         self.at = now;
     }
 
-    /// When the transfer is broken off.
     fn deadline(&self) -> Instant {
         self.at + TRANSFER_IDLE_MAX
     }
@@ -86,26 +84,19 @@ impl Progress {
 
 /// What connections use that belongs to others.
 pub(crate) struct Lent<'a> {
-    /// For lists.
     pub(crate) library: &'a Library,
-    /// For downloads.
     pub(crate) parts: &'a mut OpenParts,
 }
 
-/// What a step may use.
 pub(super) struct Context<'a> {
     pub(super) now: Instant,
     /// A buffer that all connections share, of [`STEP_BYTES_MAX`].
     pub(super) scratch: &'a mut [u8],
-    /// For lists.
     pub(super) library: &'a Library,
-    /// For downloads.
     pub(super) parts: &'a mut Parts,
-    /// Rate limits.
     pub(super) pace: &'a mut Pace,
 }
 
-/// What a step of a connection reports.
 #[derive(Debug)]
 pub(super) enum Report {
     /// A message is complete, and the node owes an answer.
@@ -117,7 +108,6 @@ pub(super) enum Report {
     Sent(Vec<ExchangeId>),
 }
 
-/// How a connection ends.
 #[derive(Debug)]
 pub(super) enum Over {
     /// Close, and tell the node if it is told.
@@ -130,10 +120,8 @@ pub(super) enum Over {
     Checked(bool),
 }
 
-/// What follows a step of a connection.
 pub(super) type NetStep = Step<Report, Over>;
 
-/// A message that is refused.
 #[derive(Debug)]
 pub(super) struct RefusedMessage {
     pub(super) error: WireError,

@@ -21,11 +21,9 @@ const FIRST_PIECE_BYTES_MAX: usize = 2 * UNSENT_FIRST_BYTES as usize;
 /// Rows of the list that are taken from the library at once.
 const LIST_ROWS_PER_FILL: usize = 256;
 
-/// A payload and how far it is.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     source: Source,
-    /// Bytes that the socket has taken.
     sent: u64,
     /// Of these, bytes that were reported as progress.
     reported: u64,
@@ -34,15 +32,26 @@ pub(crate) struct Outgoing {
 
 #[derive(Debug)]
 enum Source {
-    /// Bytes in memory.
-    Bytes { body: Rc<Vec<u8>>, at: usize },
+    Bytes {
+        body: Rc<Vec<u8>>,
+        at: usize,
+    },
     /// The library's list, by name.
-    List { after: Option<FileName>, attributes: bool, buffer: Vec<u8>, at: usize, more: bool },
+    List {
+        after: Option<FileName>,
+        attributes: bool,
+        buffer: Vec<u8>,
+        at: usize,
+        more: bool,
+    },
     /// A file, sent from a position on.
-    File { file: SharedFile, at: u64, left: u64 },
+    File {
+        file: SharedFile,
+        at: u64,
+        left: u64,
+    },
 }
 
-/// What pumping came to.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Pump {
     /// The socket takes no more now.
@@ -51,9 +60,9 @@ pub(super) enum Pump {
     Again,
     /// The rate limit is used up.
     Paced,
-    /// It is time to report that so many bytes are sent, and whether the rate limit holds the rest back.
+    /// A report is due: bytes sent, and whether the rate limit holds the rest back.
     Progress { bytes: u64, held: bool },
-    /// The socket has taken everything: so many bytes.
+    /// The socket has taken everything: this number of bytes.
     Sent(u64),
     /// The reader went away. It had sent FIN before, or had not.
     Gone { after_fin: bool },
@@ -130,7 +139,6 @@ impl Outgoing {
         Some(Pump::Progress { bytes: self.sent, held })
     }
 
-    /// Bytes that the socket has taken.
     pub(super) fn sent(&self) -> u64 {
         self.sent
     }

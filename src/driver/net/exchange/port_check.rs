@@ -1,4 +1,4 @@
-//! A connection by which a bootstrap node sees whether somebody listens where a registrant says.
+//! A connection by which a bootstrap node sees whether a registrant listens where it says.
 //!
 //! It sends a first contact (PROTOCOL, part 2, First contact), which every base program survives, and reads one line.
 
@@ -17,19 +17,16 @@ use std::time::Duration;
 /// How long connecting and the answer may take.
 const CHECK_MAX: Duration = Duration::from_secs(3);
 
-/// Reads of one step.
 const READS_MAX: usize = 16;
 
 /// What a registrant has to do to have answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Proof {
-    /// It takes the connection.
     Connection,
     /// It says that it speaks `p1`.
     FirstContact,
 }
 
-/// A check in progress.
 pub(crate) struct PortCheck {
     to: SocketAddr,
     proof: Proof,
@@ -73,7 +70,6 @@ impl PortCheck {
         self.socket.on_ready(readable, writable);
     }
 
-    /// When it is over.
     pub(crate) fn deadline(&self) -> Instant {
         self.ends
     }

@@ -18,7 +18,6 @@ impl Said {
         }
     }
 
-    /// Sends what the system takes.
     pub(super) fn flush(&mut self, socket: &mut Socket) -> io::Result<()> {
         while !self.0.is_empty()
             && let Ok(sent) = socket.write(&self.0)?

@@ -66,22 +66,15 @@ pub(crate) struct StreamLink {
     at: usize,
     idle_since: Instant,
     reader: ReportReader,
-    /// What the other side said of searches, and nobody has taken yet.
+    /// What the other side said of searches, not taken yet.
     reports: Vec<SearchReport>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    Connecting {
-        until: Instant,
-    },
-    /// Nothing was sent yet.
-    Fresh {
-        local: SocketAddr,
-    },
-    Used {
-        local: SocketAddr,
-    },
+    Connecting { until: Instant },
+    Fresh { local: SocketAddr },
+    Used { local: SocketAddr },
 }
 
 impl StreamLink {
@@ -118,7 +111,6 @@ impl StreamLink {
         self.to
     }
 
-    /// Our address on the connection, once it stands.
     pub(crate) fn local(&self) -> Option<SocketAddr> {
         match self.state {
             State::Connecting { .. } => None,
@@ -161,7 +153,6 @@ impl StreamLink {
         self.socket.on_ready(readable, writable);
     }
 
-    /// When [`StreamLink::on_deadline`] is due.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         Some(match (self.state, self.queue.front()) {
             (State::Connecting { until }, _) => until,
@@ -175,7 +166,6 @@ impl StreamLink {
         Step::End(Over::Stream(self.give_up(), fault))
     }
 
-    /// Sends what can be sent now.
     pub(crate) fn advance(&mut self, scratch: &mut [u8], now: Instant) -> NetStep {
         match self.try_advance(scratch, now) {
             Ok(step) => step,

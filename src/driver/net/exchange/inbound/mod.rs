@@ -35,15 +35,11 @@ const CALL_BACK_WATCH: Duration = Duration::from_secs(1);
 /// Bytes taken from the socket at once while a message is read, and thrown away while lingering.
 const READ_BYTES: usize = 4096;
 
-/// Reads of one step.
 const READS_MAX: usize = 16;
 
-/// Which of our listeners took the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Service {
-    /// The peer's.
     Peer,
-    /// The bootstrap node's.
     Bootstrap,
 }
 
@@ -61,7 +57,6 @@ pub(crate) struct Inbound {
     owes_response: bool,
     /// The message that came last is a metadata request: a refusal may say why.
     takes_reason: bool,
-    /// The file that it asks for.
     asked_for: Option<FileName>,
     /// Silence ended the message: the FIN behind it may be late.
     ended_by_silence: bool,
@@ -182,7 +177,7 @@ impl Inbound {
         self.stream_ends = Some(now + LINGER_MAX);
     }
 
-    /// Says a line against the direction of a stream. Nobody reads it on another connection, and behind our FIN nothing goes.
+    /// Sends a line against the direction of a stream. On other connections nothing reads it, and after our FIN nothing is sent.
     pub(crate) fn say(&mut self, line: &[u8]) {
         let is_open = matches!(self.state, State::Reading { .. } | State::Asked { may_stream: true, .. });
         if is_open && self.framer.is_stream() && self.stream_ends.is_none() && !self.fin {

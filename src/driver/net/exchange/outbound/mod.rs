@@ -37,7 +37,6 @@ pub(crate) enum Task {
     Messages {
         /// At least one.
         messages: Vec<Message>,
-        /// The response.
         expect: Expect,
         /// Time for connecting, if that is less than for the whole request.
         connect_max: Duration,
@@ -53,7 +52,6 @@ pub(crate) enum Task {
     },
     /// Ask for metadata.
     Metadata {
-        /// A metadata request.
         request: Message,
         /// Whose outline they become; the part file is open.
         download: TransferId,
@@ -64,7 +62,6 @@ pub(crate) enum Task {
     CallBack(Outgoing),
 }
 
-/// A dialled connection.
 pub(crate) struct Outbound {
     id: ExchangeId,
     to: SocketAddr,
@@ -73,19 +70,15 @@ pub(crate) struct Outbound {
     state: State,
     started: Instant,
     progress: Progress,
-    /// Payload bytes received.
     received: u64,
     /// Whether our limit holds it back.
     held: Held,
     /// What it leaves, once it is over.
     remains: Remains,
-    /// Payload bytes sent.
     sent: u64,
 }
 
-/// What the exchange waits on.
 enum Link {
-    /// The connection.
     Connection(Socket),
     /// The connection that asks, and the port to which the peer may call back.
     EitherWay(Box<Answer>),
@@ -168,7 +161,6 @@ impl Outbound {
         self.id
     }
 
-    /// How far an upload is.
     pub(crate) fn progress(&self) -> Option<Event> {
         (self.sent > 0).then_some(Event::ResponseProgress { exchange: self.id, bytes: self.sent, held: false })
     }
@@ -219,7 +211,6 @@ impl Outbound {
         })
     }
 
-    /// The download whose groups come in.
     pub(crate) fn checked_download(&self) -> Option<TransferId> {
         if let State::Receiving(incoming) = &self.state { incoming.checked_download() } else { None }
     }

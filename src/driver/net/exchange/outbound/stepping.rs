@@ -126,7 +126,7 @@ impl Outbound {
         Ok(Step::Again)
     }
 
-    /// Goes on with the connection that brings the first byte.
+    /// Continues with the connection that brings the first byte.
     fn await_answer(&mut self, cx: &mut Context<'_>, registry: &Registry) -> Result<NetStep, DialFault> {
         let (Link::EitherWay(answer), State::Awaiting(part)) = (&mut self.link, &self.state) else {
             return Err(DialFault::Aborted);

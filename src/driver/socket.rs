@@ -154,7 +154,7 @@ impl Socket<TcpStream> {
         self.reading.attempt(|| self.stream.peek(buffer)).map(ReadStep::of)
     }
 
-    /// Whether the other side is known to have acknowledged a byte of ours. `false` proves nothing.
+    /// Whether the other side is known to have acknowledged a byte of ours. `false` means unknown.
     pub(super) fn has_acknowledged(&self) -> bool {
         self.acknowledged
     }

@@ -19,36 +19,36 @@ impl Net {
 
     /// Takes a descriptor for a file that a peer asked for.
     pub(crate) fn take_for_file(&mut self, requester: Requester, cx: &mut Cx) -> Option<Permit> {
-        self.table.take(Use::File).ok().or_else(|| {
+        self.table.budget.take(Use::File).ok().or_else(|| {
             let network = Network::of(requester.addr.ip());
-            let victim = self.table.evictions().victim(Some(network), requester.key, cx.now)?;
+            let victim = self.table.evictions.victim(Some(network), requester.key, cx.now)?;
             self.displace(victim, cx);
-            self.table.take(Use::File).ok()
+            self.table.budget.take(Use::File).ok()
         })
     }
 
     /// Whether a connection that waits at a listener would find a descriptor.
     pub(super) fn may_admit(&self, cx: &Cx) -> bool {
-        self.table.has_room() || self.table.evictions().victim(None, None, cx.now).is_some()
+        self.table.budget.has_room() || self.table.evictions.victim(None, None, cx.now).is_some()
     }
 
     /// Takes a descriptor, displacing a connection if need be.
     pub(super) fn take_displacing(&mut self, by: Use, cx: &mut Cx) -> Result<Permit, Exhausted> {
-        self.table.take(by).or_else(|exhausted| {
-            let evictions = self.table.evictions();
+        self.table.budget.take(by).or_else(|exhausted| {
+            let evictions = &self.table.evictions;
             let victim = match (by, exhausted) {
                 (Use::Inbound(address), Exhausted::ForNetwork) => evictions.victim_of(Network::of(address)),
                 (Use::Inbound(address), Exhausted::InAll) => evictions.victim(Some(Network::of(address)), None, cx.now),
                 (Use::Own | Use::File, _) => evictions.idle_victim(cx.now),
             };
             self.displace(victim.ok_or(exhausted)?, cx);
-            self.table.take(by)
+            self.table.budget.take(by)
         })
     }
 
     /// Ends idle streams of networks that have too many of them.
     pub(crate) fn end_surplus_streams(&mut self, cx: &mut Cx) {
-        while let Some(key) = self.table.next_surplus_stream() {
+        while let Some(key) = self.table.evictions.next_surplus_stream() {
             let Some(Connection::Inbound(inbound)) = self.table.get_mut(key) else { return };
             inbound.end_stream(cx.now);
             self.table.arm(key);

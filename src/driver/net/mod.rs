@@ -149,7 +149,7 @@ impl Net {
     /// Closes a connection and lets those in that waited for its descriptor.
     fn close(&mut self, key: usize) -> Option<Connection> {
         let closed = self.table.remove(key);
-        if self.table.has_room() {
+        if self.table.budget.has_room() {
             self.feed_listeners();
         }
         closed

@@ -62,7 +62,7 @@ pub(crate) struct Bucket {
     /// Tokens in thousandths of a byte: what a rate gives in a millisecond is then whole.
     tokens: u128,
     at: Instant,
-    /// Transfers that were woken last and have not asked yet: they share what there is.
+    /// Transfers of this wake-up still to be served; the tokens are divided by this.
     sharers: u64,
     /// When transfers that wait are to be woken.
     wake_at: Option<Instant>,

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 impl Net {
     /// Dials a registrant, to which we name this port as ours.
     pub(crate) fn check_port(&mut self, to: SocketAddr, p1: bool, ours: u16, cx: &mut Cx) {
-        let Ok(permit) = self.table.take(Use::Own) else {
+        let Ok(permit) = self.table.budget.take(Use::Own) else {
             return cx.out.push(Output::Checked(to, None));
         };
         self.ports_checked += 1;

@@ -1,6 +1,6 @@
 //! The connections of the loop: who is ready, whose deadline comes when, and the descriptors that they hold.
 
-use super::budget::{Budget, Exhausted, Permit, Use};
+use super::budget::{Budget, Permit, Use};
 use super::eviction::{Evictions, Hold};
 use super::exchange::{Inbound, Outbound, PortCheck, StreamLink};
 use crate::driver::socket::Direction;
@@ -88,8 +88,10 @@ pub(super) struct Table {
     /// Those that wait for tokens, in the order in which they ran out.
     paced_up: Vec<usize>,
     paced_down: Vec<usize>,
-    budget: Budget,
-    evictions: Evictions,
+    /// For connections that are inserted, and for files.
+    pub(super) budget: Budget,
+    /// The order in which inbound connections give way.
+    pub(super) evictions: Evictions,
     deadlines: TimerWheel<usize>,
 }
 
@@ -115,16 +117,6 @@ impl Table {
 
     pub(super) fn key_of(token: Token) -> Option<usize> {
         token.0.checked_sub(CONNECTIONS.0)
-    }
-
-    /// Takes a descriptor for a connection that is about to be inserted, or for a file.
-    pub(super) fn take(&self, by: Use) -> Result<Permit, Exhausted> {
-        self.budget.take(by)
-    }
-
-    /// Whether a connection from outside would find a descriptor.
-    pub(super) fn has_room(&self) -> bool {
-        self.budget.has_room()
     }
 
     /// Adds a connection with its descriptors, and makes it ready.
@@ -185,7 +177,7 @@ impl Table {
         }
     }
 
-    /// The node may not name this exchange any more, though its connection lingers.
+    /// The node must not use this id again; the socket stays open to drain.
     pub(super) fn forget_exchange(&mut self, key: usize) {
         if let Some(Connection::Inbound(inbound)) = self.entries.get(key).map(|entry| &entry.connection) {
             self.by_exchange.remove(&inbound.id());
@@ -250,7 +242,7 @@ impl Table {
     /// Gives all that wait for tokens their turn. Says how many there were.
     pub(super) fn wake_paced(&mut self, direction: Direction) -> usize {
         let mut waiting = std::mem::take(self.paced(direction));
-        // Those that are over by now make no claim.
+        // Connections closed meanwhile get no share.
         waiting.retain(|key| self.entries.contains(*key));
         for key in &waiting {
             if let Some(entry) = self.entries.get_mut(*key) {
@@ -271,16 +263,6 @@ impl Table {
     /// How many connections wait for their turn, at most.
     pub(super) fn ready_len(&self) -> usize {
         self.ready.len()
-    }
-
-    /// The order in which inbound connections give way.
-    pub(super) fn evictions(&self) -> &Evictions {
-        &self.evictions
-    }
-
-    /// An idle stream of a network that has too many.
-    pub(super) fn next_surplus_stream(&mut self) -> Option<usize> {
-        self.evictions.next_surplus_stream()
     }
 
     /// Notes what an inbound connection does now.
@@ -349,7 +331,7 @@ mod tests {
             };
             let (id, to, now) = (ExchangeId::Outbound(n), listener.local_addr().unwrap(), Instant::from_ms(0));
             let outbound = Outbound::dial(id, to, task, poll.registry(), table.next_token(), now).unwrap();
-            let permit = table.take(Use::Own).unwrap();
+            let permit = table.budget.take(Use::Own).unwrap();
             table.insert(Connection::Outbound(Box::new(outbound)), permit)
         };
         let (one, two) = (insert(&mut table, 1), insert(&mut table, 2));
@@ -363,6 +345,6 @@ mod tests {
         assert_eq!((table.pop_ready(), table.pop_ready(), table.pop_ready()), (Some(one), Some(two), None));
         assert!(table.wait_for_tokens(two, Direction::Down), "a new round");
         table.remove(two);
-        assert_eq!(table.wake_paced(Direction::Down), 0, "who is over makes no claim");
+        assert_eq!(table.wake_paced(Direction::Down), 0, "a closed connection gets no share");
     }
 }

@@ -72,8 +72,8 @@ impl Progress {
         }
     }
 
-    /// The transfer waits because we make it wait.
-    fn excuse(&mut self, now: Instant) {
+    /// The wait is ours (the rate limit), not the other side's.
+    fn restart_idle_timer(&mut self, now: Instant) {
         self.at = now;
     }
 

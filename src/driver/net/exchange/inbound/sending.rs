@@ -22,7 +22,7 @@ impl Inbound {
             Pump::Paced => match self.socket.take_error() {
                 Some(error) => self.reader_gone(is_reset_after_fin(&error)),
                 None => {
-                    progress.excuse(cx.now);
+                    progress.restart_idle_timer(cx.now);
                     Step::Paced(Direction::Up)
                 }
             },

@@ -156,7 +156,7 @@ impl Outbound {
         loop {
             let taken = match incoming.poll(id, cx)? {
                 Taken::More if budget == 0 && granted < step_max => {
-                    self.progress.excuse(cx.now);
+                    self.progress.restart_idle_timer(cx.now);
                     if self.held.on_spent(cx.now, granted) {
                         return Ok(Step::Report(Report::Event(Event::FetchHeld { exchange: id })));
                     }
@@ -211,7 +211,7 @@ impl Outbound {
             Pump::Paced => match socket.take_error() {
                 Some(error) => Err(dial_fault(&error)),
                 None => {
-                    self.progress.excuse(cx.now);
+                    self.progress.restart_idle_timer(cx.now);
                     Ok(Step::Paced(Direction::Up))
                 }
             },

@@ -150,11 +150,8 @@ impl Disk {
     pub(crate) fn check_slice(&mut self, cx: &mut Cx) {
         let Some((download, mut check)) = self.parts.checks.pop_front() else { return };
         let part = self.parts.open.files().get_mut(&download).ok_or(DiskFault::Missing);
-        let outcome = match part.and_then(|part| check.step(part, CHECK_BYTES_PER_SLICE)) {
-            Ok(None) => return self.parts.checks.push_back((download, check)),
-            Ok(Some(checked)) => Ok(checked),
-            Err(fault) => Err(fault),
-        };
+        let step = part.and_then(|part| check.step(part, CHECK_BYTES_PER_SLICE));
+        let Some(outcome) = step.transpose() else { return self.parts.checks.push_back((download, check)) };
         cx.out.event(Event::PartChecked { download, outcome });
     }
 

@@ -6,7 +6,7 @@
 
 use super::DownloadMachine;
 use super::names::Ask;
-use super::sources::{Source, Standing, Task};
+use super::source::{Source, Standing, Task};
 use super::state::{Aim, Download, State};
 use crate::id::TransferId;
 use crate::node::cx::Cx;

@@ -5,31 +5,13 @@
 //! crawled for longest waits behind those that have not.
 
 use super::DownloadMachine;
-use super::sources::Fetch;
-use super::state::{Download, State};
+use super::source::Fetch;
+use super::state::{Download, Pace, State};
 use super::table::Downloads;
 use crate::id::TransferId;
 use crate::node::cx::{Cx, NodeTimer};
 use crate::node::limits::{PACE_CHECK, PACE_SPAN, USEFUL_RATE};
 use crate::time::Instant;
-
-/// How fast a download comes, as far as others may have to wait for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Pace {
-    /// It does not fetch.
-    None,
-    /// It had so many bytes then.
-    Measured { since: Instant, received: u64 },
-    /// It was too slow over the last span, and had so many bytes at its end.
-    Crawls { since: Instant, received: u64, began: Instant },
-}
-
-impl Pace {
-    /// Measures from here on.
-    pub(super) fn begin(now: Instant, received: u64) -> Self {
-        Self::Measured { since: now, received }
-    }
-}
 
 impl Download {
     /// Since when it brings next to nothing, if it does.

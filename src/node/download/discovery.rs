@@ -2,7 +2,7 @@
 //! all that it has have failed.
 
 use super::DownloadMachine;
-use super::sources::{Source, Standing};
+use super::source::{Source, Standing};
 use super::state::{Aim, Download, Outgoing, State};
 use crate::id::TransferId;
 use crate::node::cx::{Cx, Step};

@@ -2,8 +2,9 @@
 //! taken down (PROTOCOL, "How a response ends", "Old peers answer `4` by calling back", Ranges and metadata).
 
 use super::DownloadMachine;
-use super::picker::{Content, Outlook, Step};
-use super::sources::{Fetch, Standing, Task};
+use super::known::Content;
+use super::picker::{Outlook, Step};
+use super::source::{Fetch, Standing, Task};
 use super::state::{Aim, Download, State};
 use super::verdicts::{Verdict, judge};
 use crate::id::{ContentHash, ExchangeId, TransferId};

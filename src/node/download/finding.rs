@@ -13,8 +13,8 @@
 
 use super::DownloadMachine;
 use super::names::Names;
+use super::source::{Charge, Doubt, Origin, Source, Standing, Task};
 use super::source_places::Placed;
-use super::sources::{Charge, Doubt, Source, Standing, Task};
 use super::state::{Aim, Download, State};
 use crate::id::TransferId;
 use crate::name::FileName;
@@ -26,17 +26,6 @@ use crate::time::Instant;
 use crate::wire::Listed;
 use std::net::SocketAddr;
 use std::rc::Rc;
-
-/// Why somebody is a source.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Origin {
-    /// The user named it, or a hit that it offers.
-    Chosen,
-    /// It offers the hash that is wanted.
-    Content,
-    /// A search found it that offers a file of the wanted name, and no hash that is wanted.
-    Name,
-}
 
 /// What a hit meant for a download.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,7 @@
 //! were asked and did not answer, and which downloads wait for an answer.
 
 use super::DownloadMachine;
-use super::sources::Source;
+use super::source::{Contact, Source};
 use super::state::Download;
 use crate::fault::DialFault;
 use crate::id::{QueryId, TransferId};
@@ -21,17 +21,6 @@ use crate::time::Instant;
 use crate::wire::Message;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
-
-/// Whether a source whose protocol is unknown was asked what it speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Contact {
-    /// It was not asked yet.
-    Due,
-    /// It was asked; the answer is waited for until then.
-    Awaited { until: Instant },
-    /// It has answered, or has not in time, or cannot be asked.
-    Over,
-}
 
 /// A peer that was asked.
 struct Asked {
@@ -83,22 +72,6 @@ impl FirstContacts {
     }
 }
 
-impl Source {
-    /// Until when the first answer to a first contact is or was waited for, if there was none and it was asked for nothing
-    /// else since.
-    fn contact_until(&self) -> Option<Instant> {
-        match self.contact {
-            Contact::Awaited { until } if self.is_idle() && !self.p1 => Some(until),
-            _ => None,
-        }
-    }
-
-    /// Until when the answer to a first contact is waited for.
-    fn contact_awaited(&self, now: Instant) -> Option<Instant> {
-        self.contact_until().filter(|until| now < *until)
-    }
-}
-
 impl Download {
     /// Until when the first answer to a first contact is waited for.
     pub(super) fn contact_awaited(&self, now: Instant) -> Option<Instant> {
@@ -114,6 +87,20 @@ impl Download {
 }
 
 impl DownloadMachine {
+    /// What the sources speak may be known by now. Says whether more of them speak `p1` than before.
+    pub(super) fn learn_speech(&mut self, network: &NetworkMachine, id: TransferId) -> bool {
+        let Some(download) = self.downloads.get_mut(id) else { return false };
+        let mut learnt = false;
+        for source in download.sources.iter_mut().filter(|source| !source.p1) {
+            match network.peers().speech(source.addr) {
+                Speech::P1 => (source.p1, learnt) = (true, true),
+                Speech::Base => source.contact = Contact::Over,
+                Speech::Unheard => {}
+            }
+        }
+        learnt
+    }
+
     /// Asks a source what it speaks, unless that is known, or it did not answer lately.
     pub(super) fn make_contact(&mut self, cx: &mut Cx, network: &NetworkMachine, id: TransferId, at: usize) {
         let Some(source) = self.downloads.get(id).and_then(|row| row.sources.get(at)) else { return };

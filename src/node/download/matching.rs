@@ -9,8 +9,8 @@
 //!
 //! A wish with a hash is never for a download that knows none: what that one brings may be anything.
 
-use super::finding::Origin;
-use super::sources::Source;
+use super::source::Origin;
+use super::source::Source;
 use super::state::{Aim, Download};
 use super::table::Downloads;
 use super::wish::Wish;

@@ -6,13 +6,14 @@
 //! | `picker` (pure), `proving` | what a download does next; how it gets an outline and has the size proved |
 //! | `fetch`, `verdicts`, `claims` | how bytes come; what the end of an exchange means; false sizes |
 //! | `refusals` | what a refusal of a source leads to |
-//! | `sources`, `source_places`, `names` | who offers what it wants, how many may, and under which names |
+//! | `known`, `source`, `names` | what is known of its content; one who offers it, and under which names |
+//! | `source_places` | how many may, and who gives way |
 //! | `finding`, `discovery` | who becomes a source; when further ones are looked for |
 //! | `first_contact` | asking a source of unknown protocol version whether it speaks `p1` |
 //! | `unsourced` | downloads by hash of which no source is known yet |
 //! | `parts` | its part file, and a disk that fails |
 //! | `places`, `wish`, `matching` | the places that users name to save to; what they want, and which download it is for |
-//! | `remembering` | which changes of downloads are on the disk, and the answers that wait for that |
+//! | `recorded`, `remembering` | which changes of a download are on the disk, and the answers that wait for that |
 //! | `ordering`, `steering`, `orders` | what users order of downloads, slice by slice where it concerns many |
 //! | `rows`, `rate`, `crawling` | how users see them; their rates; downloads that keep others waiting |
 //!
@@ -24,6 +25,7 @@ mod discovery;
 mod fetch;
 mod finding;
 mod first_contact;
+mod known;
 mod lifecycle;
 mod matching;
 mod names;
@@ -34,11 +36,12 @@ mod picker;
 mod places;
 mod proving;
 mod rate;
+mod recorded;
 mod refusals;
 mod remembering;
 mod rows;
+mod source;
 mod source_places;
-mod sources;
 mod state;
 mod steering;
 mod table;

@@ -3,7 +3,7 @@
 use super::DownloadMachine;
 use super::names::Names;
 use super::orders::Order;
-use super::sources::Source;
+use super::source::Source;
 use super::state::{Aim, Download};
 use super::unsourced::name_of_hash;
 use super::wish::{Wanted, Wish};

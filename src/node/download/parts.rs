@@ -5,7 +5,7 @@
 //! file can be opened again.
 
 use super::DownloadMachine;
-use super::picker::Content;
+use super::known::Content;
 use super::places::place_error;
 use super::state::{Aim, Download, Part, Pause, State};
 use crate::control::{CallError, ExitCode};

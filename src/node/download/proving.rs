@@ -6,9 +6,10 @@
 //! group, which proves the size, is asked in the same way of all that claim this size. Metadata and groups are never on
 //! their way at the same time, since groups are checked against the outline that they were asked for.
 
+use super::known::Content;
 use super::names::Ask;
-use super::picker::{Content, Step, has_brought_little};
-use super::sources::{Fetch, Source, Task};
+use super::picker::{Step, has_brought_little};
+use super::source::{Fetch, Source, Task};
 use super::state::Download;
 use crate::content::{GROUP_BYTES, Outline, group_count};
 use crate::node::limits::{HEDGE_AFTER, PROOF_AFTER, PROOF_ETA};

@@ -2,9 +2,9 @@
 //! content it has (PROTOCOL, Refusals).
 
 use super::DownloadMachine;
-use super::first_contact::Contact;
 use super::names::Ask;
-use super::sources::{Charge, Doubt, Source, Standing};
+use super::source::Contact;
+use super::source::{Charge, Doubt, Source, Standing};
 use super::state::{Aim, Download};
 use crate::control::{CallError, ExitCode};
 use crate::fault::RefusalReason;

@@ -5,8 +5,9 @@
 //! cannot be remembered is carried out all the same, and its row says so until it is written.
 
 use super::DownloadMachine;
+use super::recorded::Trouble;
 use super::state::{Download, State};
-use crate::control::{CallError, CallId, ExitCode, Reply};
+use crate::control::{CallError, CallId, Reply};
 use crate::fault::DiskFault;
 use crate::id::{ClientId, TransferId};
 use crate::node::contract::{Action, DownloadRecord};
@@ -32,45 +33,6 @@ struct WaitingAnswer {
     /// The revisions that are to be on the disk first.
     needs: BTreeMap<TransferId, u64>,
     timer: TimerId,
-}
-
-/// What is known of the records of a download.
-#[derive(Debug, Default)]
-pub(super) struct Recorded {
-    /// Of the last record ordered.
-    revision: u64,
-    /// Of the last one that is on the disk.
-    durable: u64,
-    /// A record of it has been on the disk, in this run or an earlier one.
-    pub(super) accepted: bool,
-    trouble: Option<Trouble>,
-}
-
-/// Why the last change is not on the disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Trouble {
-    Failed(DiskFault),
-    /// The disk has not answered in time: unknown.
-    Overdue,
-}
-
-impl Recorded {
-    /// As an earlier run remembered it.
-    pub(super) fn recalled() -> Self {
-        Self { accepted: true, ..Self::default() }
-    }
-
-    /// Why a restart does not know how the download stands.
-    pub(super) fn trouble(&self) -> Option<CallError> {
-        Some(match self.trouble? {
-            Trouble::Failed(fault) => {
-                CallError::new(fault.into(), format!("{fault} (state directory); a restart loses this change"))
-            }
-            Trouble::Overdue => {
-                CallError::new(ExitCode::FileIo, "the disk of the state directory does not answer in time")
-            }
-        })
-    }
 }
 
 impl DownloadMachine {

@@ -1,6 +1,6 @@
 //! Downloads as users see them.
 
-use super::sources::{Fetch, Task};
+use super::source::{Fetch, Task};
 use super::state::{Download, State};
 use crate::control::{DownloadRow, DownloadState, RawText};
 use crate::id::TransferId;

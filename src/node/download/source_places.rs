@@ -11,15 +11,14 @@
 //! that it does not come back as if it were new. On the loopback network, where many peers share one address, each port
 //! counts as a network.
 
-use super::finding::Origin;
-use super::sources::{Source, Standing};
+use super::source::{Origin, Source, Standing};
 use super::state::{Aim, Download};
 use crate::network::Network;
-use crate::node::limits::{HIT_SOURCES_MAX, LEFT_OUT_MAX};
+use crate::node::limits::HIT_SOURCES_MAX;
 use crate::node::network::Peers;
 use crate::node::speech::Speech;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 /// What became of a source that wants a place.
@@ -31,23 +30,6 @@ pub(super) enum Placed {
     Added,
     /// Another source has given way.
     Displaced,
-}
-
-/// Sources that sent wrong bytes and have no place any more.
-#[derive(Debug, Default)]
-pub(super) struct LeftOut(VecDeque<SocketAddr>);
-
-impl LeftOut {
-    fn insert(&mut self, addr: SocketAddr) {
-        if self.0.len() >= LEFT_OUT_MAX {
-            self.0.pop_front();
-        }
-        self.0.push_back(addr);
-    }
-
-    fn contains(&self, addr: SocketAddr) -> bool {
-        self.0.contains(&addr)
-    }
 }
 
 /// How little a source is worth its place; the greatest goes first.
@@ -74,7 +56,7 @@ fn sharer(addr: SocketAddr) -> (Network, u16) {
 impl Download {
     /// Whether a source that sent wrong bytes has lost its place.
     pub(super) fn has_left_out(&self) -> bool {
-        !self.left_out.0.is_empty()
+        !self.left_out.is_empty()
     }
 
     /// Takes a source at an address that has none, in a free place or in that of one that gives way.

@@ -1,18 +1,17 @@
 //! One download: what it is after, where it stands, and what is remembered of it.
 
-use super::crawling::Pace;
-use super::finding::Origin;
-use super::picker::Content;
+use super::known::Content;
 use super::rate::Rate;
-use super::remembering::Recorded;
-use super::source_places::LeftOut;
-use super::sources::{Source, Standing, Task};
+use super::recorded::Recorded;
+use super::source::{Fetch, LeftOut, Origin, Source, Standing, Task};
 use crate::control::CallError;
 use crate::fault::DiskFault;
 use crate::id::{ContentHash, TransferId};
 use crate::name::{Escaped, FileName};
-use crate::node::contract::{DownloadRecord, PartSpec, RecordState};
-use crate::node::limits::{FETCHES_PER_DOWNLOAD_MAX, HIT_SOURCES_MAX, SEEK_MIN, UNSOURCED_SEEK_MIN};
+use crate::node::contract::{DownloadRecord, PartSpec, RecordState, SourceRecord};
+use crate::node::limits::{
+    FETCHES_PER_DOWNLOAD_MAX, HIT_SOURCES_MAX, RECORD_NAMES_BYTES_MAX, SEEK_MIN, UNSOURCED_SEEK_MIN,
+};
 use crate::node::network::canonical;
 use crate::time::Instant;
 use crate::timer::TimerId;
@@ -195,6 +194,24 @@ pub(super) enum Pause {
     },
 }
 
+/// How fast a download comes, as far as others may have to wait for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// It does not fetch.
+    None,
+    /// It had so many bytes then.
+    Measured { since: Instant, received: u64 },
+    /// It was too slow over the last span, and had so many bytes at its end.
+    Crawls { since: Instant, received: u64, began: Instant },
+}
+
+impl Pace {
+    /// Measures from here on.
+    pub(super) fn begin(now: Instant, received: u64) -> Self {
+        Self::Measured { since: now, received }
+    }
+}
+
 impl State {
     /// Nothing will happen any more.
     pub(super) fn is_final(self) -> bool {
@@ -302,6 +319,12 @@ impl Download {
         }
     }
 
+    /// What is remembered of the sources.
+    fn source_records(&self) -> Vec<SourceRecord> {
+        let mut bytes_left = RECORD_NAMES_BYTES_MAX;
+        self.sources.iter().map(|source| source.record(&mut bytes_left)).collect()
+    }
+
     /// Whether the size is a mere claim, and another source claims another.
     pub(super) fn doubts_size(&self) -> bool {
         let proved = self.content.as_ref().is_some_and(Content::is_proved);
@@ -321,6 +344,11 @@ impl Download {
             _ => None,
         });
         rests.min()
+    }
+
+    /// The sources that were asked for something, with their places.
+    pub(super) fn busy(&self) -> impl Iterator<Item = (usize, &Fetch)> {
+        self.sources.iter().enumerate().filter_map(|(at, source)| Some((at, source.fetch()?)))
     }
 
     pub(super) fn state(&self) -> State {

@@ -71,7 +71,7 @@ impl DownloadMachine {
         let Some(download) = self.downloads.get_mut(id) else { return };
         let state = download.state();
         if state == State::Fetching || may_be_retried(state) {
-            download.sources.iter_mut().for_each(super::sources::Source::give_another_chance);
+            download.sources.iter_mut().for_each(super::source::Source::give_another_chance);
             download.checks_failed = 0;
         }
         match state {

@@ -4,10 +4,10 @@
 //! [`fetch`](crate::node::download::fetch); what becomes of its part file stands in [`parts`](crate::node::download::parts), what users order in
 //! [`ordering`](crate::node::download::ordering) and [`steering`](crate::node::download::steering).
 
-use super::crawling::Pace;
-use super::first_contact::Contact;
 use super::rows::RateCap;
-use super::sources::{Fetch, Source, Standing};
+use super::source::Contact;
+use super::source::{Fetch, Source, Standing};
+use super::state::Pace;
 use super::state::{Aim, Download, Part, State};
 use crate::control::DownloadRow;
 use crate::id::{ContentHash, ExchangeId, TransferId};

@@ -1,9 +1,9 @@
 //! What the end of an exchange with a source means: for its download, and for the source.
 
 use super::DownloadMachine;
+use super::known::Content;
 use super::names::Ask;
-use super::picker::Content;
-use super::sources::{Charge, Doubt, Excuse, Fetch, Source, Standing, Task};
+use super::source::{Charge, Doubt, Excuse, Fetch, Source, Standing, Task};
 use super::state::{Aim, Download, Seek, State};
 use crate::control::{CallError, ExitCode, Notice};
 use crate::fault::{DialFault, DiskFault, RefusalReason};

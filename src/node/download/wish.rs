@@ -1,6 +1,6 @@
 //! What a user wants to download.
 
-use super::sources::Source;
+use super::source::Source;
 use crate::id::{ContentHash, HitId};
 use crate::name::FileName;
 

@@ -2,22 +2,18 @@
 //!
 //! Who becomes a source is decided in [`finding`](crate::node::download::finding).
 
-use super::DownloadMachine;
-use super::finding::Origin;
-use super::first_contact::Contact;
 use super::names::{Ask, Names, NamesTold};
 use super::rate::Rate;
-use super::state::Download;
 use crate::control::{SourceRow, SourceState};
 use crate::fault::RefusalReason;
-use crate::id::{ExchangeId, TransferId};
+use crate::id::ExchangeId;
 use crate::name::FileName;
 use crate::node::answer::Teller;
 use crate::node::contract::SourceRecord;
-use crate::node::limits::{HELD_AFTERMATH, RECORD_NAMES_BYTES_MAX};
-use crate::node::network::{NetworkMachine, canonical};
-use crate::node::speech::Speech;
+use crate::node::limits::{HELD_AFTERMATH, LEFT_OUT_MAX};
+use crate::node::network::canonical;
 use crate::time::Instant;
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::rc::Rc;
@@ -187,6 +183,49 @@ impl Task {
     }
 }
 
+/// Why somebody is a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// The user named it, or a hit that it offers.
+    Chosen,
+    /// It offers the hash that is wanted.
+    Content,
+    /// A search found it that offers a file of the wanted name, and no hash that is wanted.
+    Name,
+}
+
+/// Whether a source whose protocol is unknown was asked what it speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Contact {
+    /// It was not asked yet.
+    Due,
+    /// It was asked; the answer is waited for until then.
+    Awaited { until: Instant },
+    /// It has answered, or has not in time, or cannot be asked.
+    Over,
+}
+
+/// Sources that sent wrong bytes and have no place any more.
+#[derive(Debug, Default)]
+pub(super) struct LeftOut(VecDeque<SocketAddr>);
+
+impl LeftOut {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn insert(&mut self, addr: SocketAddr) {
+        if self.0.len() >= LEFT_OUT_MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back(addr);
+    }
+
+    pub(super) fn contains(&self, addr: SocketAddr) -> bool {
+        self.0.contains(&addr)
+    }
+}
+
 impl Source {
     /// One that the user chose.
     pub(super) fn new(addr: SocketAddr, name: Rc<FileName>, size: Option<u64>) -> Self {
@@ -229,7 +268,7 @@ impl Source {
     }
 
     /// What is remembered of it, with as many of its older names as fit into this many bytes.
-    fn record(&self, bytes_left: &mut usize) -> SourceRecord {
+    pub(super) fn record(&self, bytes_left: &mut usize) -> SourceRecord {
         let mut names = self.names.iter();
         let mut kept: Vec<FileName> = names.next().map(|name| FileName::clone(name)).into_iter().collect();
         for name in names {
@@ -275,6 +314,20 @@ impl Source {
             Some(Fetch { task: Task::Groups { left, .. }, .. }) => Some(left),
             _ => None,
         }
+    }
+
+    /// Until when the first answer to a first contact is or was waited for, if there was none and it was asked for nothing
+    /// else since.
+    pub(super) fn contact_until(&self) -> Option<Instant> {
+        match self.contact {
+            Contact::Awaited { until } if self.is_idle() && !self.p1 => Some(until),
+            _ => None,
+        }
+    }
+
+    /// Until when the answer to a first contact is waited for.
+    pub(super) fn contact_awaited(&self, now: Instant) -> Option<Instant> {
+        self.contact_until().filter(|until| now < *until)
     }
 
     /// Bytes per second, as well as it can be said.
@@ -326,29 +379,5 @@ impl Source {
         };
         let rate = self.fetch().and_then(|_| self.rate.per_second(now, self.received));
         SourceRow { addr: self.addr, state, bytes: self.bytes, rate, error: self.error.clone() }
-    }
-}
-
-impl Download {
-    /// What is remembered of the sources.
-    pub(super) fn source_records(&self) -> Vec<SourceRecord> {
-        let mut bytes_left = RECORD_NAMES_BYTES_MAX;
-        self.sources.iter().map(|source| source.record(&mut bytes_left)).collect()
-    }
-}
-
-impl DownloadMachine {
-    /// What the sources speak may be known by now. Says whether more of them speak `p1` than before.
-    pub(super) fn learn_speech(&mut self, network: &NetworkMachine, id: TransferId) -> bool {
-        let Some(download) = self.downloads.get_mut(id) else { return false };
-        let mut learnt = false;
-        for source in download.sources.iter_mut().filter(|source| !source.p1) {
-            match network.peers().speech(source.addr) {
-                Speech::P1 => (source.p1, learnt) = (true, true),
-                Speech::Base => source.contact = Contact::Over,
-                Speech::Unheard => {}
-            }
-        }
-        learnt
     }
 }

@@ -7,7 +7,7 @@
 use super::DownloadMachine;
 use super::names::Ask;
 use super::source::{Source, Standing, Task};
-use super::state::{Aim, Download, State};
+use super::state::{Aim, Download};
 use crate::id::TransferId;
 use crate::node::cx::Cx;
 use crate::node::limits::SOURCE_REFUSALS_MAX;
@@ -21,12 +21,12 @@ impl DownloadMachine {
     pub(super) fn judge_corrupt(&mut self, cx: &mut Cx, id: TransferId, at: usize, task: &Task, why: &str) {
         let Some(download) = self.downloads.get(id) else { return };
         let Some(source) = download.sources.get(at) else { return };
-        let Some(content) = &download.content else {
+        let Some(content) = download.content() else {
             return self.condemn(cx, id, at, why);
         };
         let gave = content.giver == Some(source.addr);
         let last_alone = content.verified.held() + 1 == content.verified.count();
-        if content.is_proved() || matches!(task, Task::Metadata) {
+        if download.has_proved_size() || matches!(task, Task::Metadata) {
             self.condemn(cx, id, at, why);
         } else if gave {
             self.condemn(cx, id, at, why);
@@ -46,7 +46,8 @@ impl DownloadMachine {
         (source.size, source.changes) = (Some(size), source.changes.saturating_add(1));
         source.failures = source.failures.saturating_add(1);
         log::info!("download {}: {} says itself that its file has {size} bytes", id.0, source.addr);
-        let gave = download.content.as_ref().is_some_and(|content| content.giver == Some(source.addr));
+        let addr = source.addr;
+        let gave = download.content().is_some_and(|content| content.giver == Some(addr));
         if gave {
             self.distrust_outline(cx, id);
         }
@@ -63,7 +64,7 @@ impl DownloadMachine {
     /// What the giver of the outline said of the size is not to be believed.
     pub(super) fn distrust_outline(&mut self, cx: &mut Cx, id: TransferId) {
         let Some(download) = self.downloads.get_mut(id) else { return };
-        let Some(content) = &mut download.content else { return };
+        let Some(content) = download.open_mut().and_then(|open| open.known.content_mut()) else { return };
         let giver = content.giver.take();
         if content.verified.held() > 0 {
             // The groups that are there are proved by the hash, whatever the size.
@@ -74,7 +75,7 @@ impl DownloadMachine {
         }
         let Some(download) = self.downloads.get_mut(id) else { return };
         let believed = |source: &&Source| !matches!(source.standing, Standing::Corrupt) && Some(source.addr) != giver;
-        download.size = download.sources.iter().filter(believed).find_map(|source| source.size);
+        download.claimed_size = download.sources.iter().filter(believed).find_map(|source| source.size);
         self.remember_download(cx, id);
         self.begin_part_anew(cx, id);
     }
@@ -82,7 +83,7 @@ impl DownloadMachine {
     /// What this source said of the name does not hold.
     fn return_to_name(&mut self, cx: &mut Cx, id: TransferId, from: SocketAddr) {
         // Nothing is under way from here on, so that places may change.
-        self.set_download_state(cx, id, State::Opening);
+        self.stop_fetching(cx, id);
         self.downloads.unindex_sources(id);
         if let Some(download) = self.downloads.get_mut(id) {
             download.return_to_chosen();
@@ -98,8 +99,8 @@ impl Download {
     /// Whether a source was asked for bytes of a size that somebody else has told, and says another itself. It may say so
     /// some times: its file may change.
     pub(super) fn says_another_size(&self, at: usize, size: u64) -> bool {
-        let Some((content, source)) = self.content.as_ref().zip(self.sources.get(at)) else { return false };
+        let Some((content, source)) = self.content().zip(self.sources.get(at)) else { return false };
         let has_said = content.giver == Some(source.addr) && !content.is_told_by_others;
-        !content.is_proved() && content.size != size && !has_said && source.changes < SOURCE_REFUSALS_MAX
+        !self.has_proved_size() && content.size() != size && !has_said && source.changes < SOURCE_REFUSALS_MAX
     }
 }

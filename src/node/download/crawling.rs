@@ -5,8 +5,9 @@
 //! crawled for longest waits behind those that have not.
 
 use super::DownloadMachine;
+use super::life::{Life, Pace};
 use super::source::Fetch;
-use super::state::{Download, Pace, State};
+use super::state::Download;
 use super::table::Downloads;
 use crate::id::TransferId;
 use crate::node::cx::{Cx, NodeTimer};
@@ -16,22 +17,22 @@ use crate::time::Instant;
 impl Download {
     /// Since when it brings next to nothing, if it does.
     pub(super) fn crawls_since(&self) -> Option<Instant> {
-        match self.pace {
+        match self.open()?.pace {
             Pace::Crawls { began, .. } => Some(began),
-            Pace::None | Pace::Measured { .. } => None,
+            Pace::Measured { .. } => None,
         }
     }
 
     /// Looks at what has come. What our own limit holds back says nothing.
     fn measure_pace(&mut self, now: Instant) {
-        let received = self.received;
-        let (since, before, began) = match self.pace {
-            Pace::None => return,
+        let (received, is_held) = (self.received, self.busy().any(|(_, fetch): (usize, &Fetch)| fetch.is_held(now)));
+        let Some(open) = self.open_mut() else { return };
+        let (since, before, began) = match open.pace {
             Pace::Measured { since, received } => (since, received, None),
             Pace::Crawls { since, received, began } => (since, received, Some(began)),
         };
-        if self.busy().any(|(_, fetch): (usize, &Fetch)| fetch.is_held(now)) {
-            self.pace = Pace::begin(now, received);
+        if is_held {
+            open.pace = Pace::begin(now, received);
             return;
         }
         let span = now.saturating_since(since);
@@ -40,9 +41,10 @@ impl Download {
         }
         let is_useful = received.saturating_sub(before) >= USEFUL_RATE.saturating_mul(span.as_secs());
         if is_useful {
-            (self.pace, self.stood_back) = (Pace::begin(now, received), 0);
+            open.pace = Pace::begin(now, received);
+            self.stood_back = 0;
         } else {
-            self.pace = Pace::Crawls { since: now, received, began: began.unwrap_or(now) };
+            open.pace = Pace::Crawls { since: now, received, began: began.unwrap_or(now) };
         }
     }
 }
@@ -88,7 +90,7 @@ impl DownloadMachine {
             if let Some(download) = self.downloads.get_mut(id) {
                 download.stood_back = download.stood_back.saturating_add(1);
             }
-            self.set_download_state(cx, id, State::Queued);
+            self.set_life(cx, id, Life::Queued { waited: None });
         }
         self.start_downloads(cx);
     }

@@ -2,8 +2,9 @@
 //! all that it has have failed.
 
 use super::DownloadMachine;
+use super::life::Life;
 use super::source::{Source, Standing};
-use super::state::{Aim, Download, Outgoing, State};
+use super::state::{Aim, Outgoing};
 use crate::id::TransferId;
 use crate::node::cx::{Cx, Step};
 use crate::node::limits::{
@@ -102,8 +103,7 @@ impl DownloadMachine {
         if network.peers().newcomers().is_empty() {
             return;
         }
-        let waits = |row: &Download| matches!(row.state(), State::Retrying { .. });
-        let waiting = self.downloads.iter().filter(|(_, row)| waits(row));
+        let waiting = self.downloads.iter().filter(|(_, row)| row.life().is_waiting());
         let mut waiting: Vec<_> = waiting.map(|(id, row)| (row.seek.sought_at, id)).collect();
         waiting.sort_unstable();
         for (sought_at, id) in waiting.into_iter().take(SEEK_NEWCOMERS_DOWNLOADS_MAX) {
@@ -118,8 +118,11 @@ impl DownloadMachine {
     fn seek_at(&mut self, cx: &mut Cx, id: TransferId, at: Instant) {
         let Some(download) = self.downloads.get_mut(id) else { return };
         download.seek.next = Some(download.seek.next.map_or(at, |next| next.min(at)));
-        if matches!(download.state(), State::Retrying { until, .. } if until > at) {
-            self.set_retrying(cx, id, at);
+        if let Life::Waiting { until, why, .. } = download.life()
+            && *until > at
+        {
+            let why = why.clone();
+            self.set_waiting(cx, id, at, why);
         }
     }
 
@@ -160,16 +163,19 @@ impl DownloadMachine {
         }
         // What was planned since for an earlier time stays.
         seek.next = Some(seek.next.filter(|planned| *planned != provisional).map_or(next, |planned| planned.min(next)));
-        match download.state() {
-            State::Queued | State::Retrying { .. } if download.is_unsourced() => self.await_first_source(cx, id, asked),
-            State::Retrying { .. } if is_last && asked == 0 => self.give_up(cx, id),
-            State::Retrying { .. } if is_last => {
-                download.log_milestone(id, State::Queued);
+        match download.life() {
+            Life::Queued { .. } | Life::Waiting { .. } if download.is_unsourced() => {
+                self.await_first_source(cx, id, asked);
+            }
+            Life::Waiting { .. } if is_last && asked == 0 => self.give_up(cx, id),
+            Life::Waiting { .. } if is_last => {
+                download.log_milestone(id, &Life::Active);
                 self.tell_download(cx, id);
             }
             // It was to wait for this search.
-            State::Retrying { until, .. } if until == provisional => {
-                self.set_retrying(cx, id, next.max(cx.now + SOURCE_REST_MIN));
+            Life::Waiting { until, why, .. } if *until == provisional => {
+                let why = why.clone();
+                self.set_waiting(cx, id, next.max(cx.now + SOURCE_REST_MIN), why);
             }
             _ => {}
         }
@@ -178,7 +184,7 @@ impl DownloadMachine {
     /// A rest is over: back into the queue, if there is anybody to ask; otherwise the next search is due.
     pub(in crate::node) fn on_retry_timer(&mut self, cx: &mut Cx, id: TransferId) {
         let Some(download) = self.downloads.get(id) else { return };
-        if !matches!(download.state(), State::Retrying { .. }) {
+        if !download.life().is_waiting() {
             return;
         }
         if download.is_unsourced() {

@@ -2,11 +2,11 @@
 //! taken down (PROTOCOL, "How a response ends", "Old peers answer `4` by calling back", Ranges and metadata).
 
 use super::DownloadMachine;
-use super::known::Content;
+use super::known::{Content, Known};
 use super::picker::{Outlook, Step};
 use super::source::{Fetch, Standing, Task};
-use super::state::{Aim, Download, State};
-use super::verdicts::{Verdict, judge};
+use super::state::{Aim, Download};
+use super::verdicts::judge;
 use crate::id::{ContentHash, ExchangeId, TransferId};
 use crate::name::FileName;
 use crate::node::contract::{Action, DialOutcome, Dialled, Expect, Portion, Response};
@@ -53,7 +53,7 @@ impl DownloadMachine {
     }
 
     fn is_fetching(&self, id: TransferId) -> bool {
-        self.downloads.get(id).is_some_and(|row| row.state() == State::Fetching)
+        self.downloads.get(id).is_some_and(|row| row.open().is_some())
     }
 
     /// Sources that have rested may be asked again; and who waits for a worker of ours is not to blame for it.
@@ -74,13 +74,14 @@ impl DownloadMachine {
     fn plan_look(&mut self, cx: &mut Cx, id: TransferId) {
         let Some(download) = self.downloads.get_mut(id) else { return };
         let at = download.look_again_at(cx.now);
-        if download.look.is_some_and(|(planned, _)| planned > cx.now && at.is_some_and(|at| planned <= at)) {
+        let Some(open) = download.open_mut() else { return };
+        if open.look.is_some_and(|(planned, _)| planned > cx.now && at.is_some_and(|at| planned <= at)) {
             return;
         }
-        if let Some((_, timer)) = download.look.take() {
+        if let Some((_, timer)) = open.look.take() {
             cx.wheel.cancel(timer);
         }
-        download.look = at.map(|at| (at, cx.wheel.insert(at, NodeTimer::Look(id))));
+        open.look = at.map(|at| (at, cx.wheel.insert(at, NodeTimer::Look(id))));
     }
 
     fn take_step(&mut self, cx: &mut Cx, network: &NetworkMachine, id: TransferId, step: Step) {
@@ -101,7 +102,7 @@ impl DownloadMachine {
                 self.break_off(cx, id, source);
                 self.rest_source(cx, id, source, "too slow, while others have nothing to do".to_string());
             }
-            Step::Check => self.check_part(cx, id),
+            Step::Check => self.check_part(cx, id, None),
         }
     }
 
@@ -144,8 +145,11 @@ impl DownloadMachine {
         self.stop_asking_for_outlines(cx, id);
         let Some(download) = self.downloads.get_mut(id) else { return };
         let (Some(b3), Some(source)) = (download.aim.b3(), download.sources.get(at)) else { return };
-        download.content = Some(Content { is_told_by_others: true, ..Content::new(size, source.addr) });
-        (download.size, download.streamed) = (Some(size), 0);
+        let giver = source.addr;
+        download.claimed_size = Some(size);
+        if let Some(open) = download.open_mut() {
+            open.known = Known::outline(Content::new(size, giver, true));
+        }
         cx.out.act(Action::SetOutline { download: id, b3, size });
     }
 
@@ -207,10 +211,15 @@ impl DownloadMachine {
         source.rate.note(cx.now, source.received);
         if streams {
             source.bytes = bytes;
-            download.streamed = download.streamed.max(bytes);
         }
         download.received += more;
-        download.rate.note(cx.now, download.received);
+        let received = download.received;
+        if let Some(open) = download.open_mut() {
+            open.rate.note(cx.now, received);
+            if let Known::Nothing { streamed } = &mut open.known {
+                *streamed = (*streamed).max(if streams { bytes } else { 0 });
+            }
+        }
         cx.counters.bytes_down += more;
     }
 
@@ -218,8 +227,9 @@ impl DownloadMachine {
     pub(in crate::node) fn on_group_verified(&mut self, cx: &mut Cx, exchange: ExchangeId, group: u64) {
         let Some((id, at)) = self.downloads.fetch_of(exchange) else { return };
         let Some(download) = self.downloads.get_mut(id) else { return };
-        let Some(content) = &mut download.content else { return };
-        let (bytes, new) = (content.bytes_of(group), content.verified.insert(group));
+        let Some(known) = download.open_mut().map(|open| &mut open.known) else { return };
+        let Some(bytes) = known.content().map(|content| content.bytes_of(group)) else { return };
+        let new = known.add(group);
         let Some(source) = download.sources.get_mut(at) else { return };
         source.forgive();
         source.bytes += if new { bytes } else { 0 };
@@ -243,7 +253,7 @@ impl DownloadMachine {
     /// Breaks off the other exchanges that are still to bring nothing but what is there by now.
     fn stop_needless(&mut self, cx: &mut Cx, id: TransferId, bringer: ExchangeId) {
         let Some(download) = self.downloads.get(id) else { return };
-        let Some(content) = &download.content else { return };
+        let Some(content) = download.content() else { return };
         let is_there = |groups: &Range<u64>| {
             content.verified.first_missing(groups.start).is_none_or(|missing| missing >= groups.end)
         };
@@ -285,10 +295,9 @@ impl DownloadMachine {
         source.size = Some(size);
         let giver = source.addr;
         // The groups take the place of what a stream has left in the part file.
-        (download.size, download.streamed) = (Some(size), 0);
-        match &mut download.content {
-            Some(content) => content.replace_outline(size, giver),
-            content => *content = Some(Content::new(size, giver)),
+        download.claimed_size = Some(size);
+        if let Some(open) = download.open_mut() {
+            open.known.take_outline(size, giver);
         }
         log::debug!("download {}: {giver} says that {b3} has {size} bytes", id.0);
         if download.aim == Aim::Name {
@@ -314,12 +323,8 @@ impl DownloadMachine {
         let Some(source) = download.sources.get(at) else { return };
         let Some(fetch) = source.fetch() else { return };
         let speech = if source.p1 { Speech::P1 } else { network.peers().speech(source.addr) };
-        let verdict = judge(download.content.as_ref(), source, fetch, speech, outcome);
+        let verdict = judge(download.content(), source, fetch, speech, outcome);
         let Some(fetch) = self.downloads.end_fetch(cx.now, id, at) else { return };
-        if let Some(download) = self.downloads.get_mut(id).filter(|_| verdict == Verdict::Whole) {
-            // It is as long as this, however long another was before.
-            download.streamed = fetch.received;
-        }
         self.take_verdict(cx, network, id, at, fetch, verdict);
         self.downloads.touch(id);
     }

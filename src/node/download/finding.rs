@@ -15,7 +15,7 @@ use super::DownloadMachine;
 use super::names::Names;
 use super::source::{Charge, Doubt, Origin, Source, Standing, Task};
 use super::source_places::Placed;
-use super::state::{Aim, Download, State};
+use super::state::{Aim, Download};
 use crate::id::TransferId;
 use crate::name::FileName;
 use crate::node::answer::{Answer, Teller};
@@ -86,7 +86,7 @@ impl Download {
     /// that the content or the size is another. `None` if nothing does.
     fn origin_of(&self, file: &Listed) -> Option<Origin> {
         let told = file.attributes.unwrap_or_default();
-        let same_size = || told.size.is_none() || self.size.is_none() || told.size == self.size;
+        let same_size = || told.size.is_none() || self.size().is_none() || told.size == self.size();
         match (self.aim.b3(), told.b3) {
             (Some(wanted), Some(b3)) => (wanted == b3).then_some(Origin::Content),
             _ => (file.name == self.name && same_size()).then_some(Origin::Name),
@@ -150,12 +150,6 @@ impl Download {
         }
     }
 
-    /// Drops who was only found.
-    pub(super) fn keep_chosen(&mut self) {
-        debug_assert!(self.busy().next().is_none(), "places change");
-        self.sources.retain(|source| source.origin == Origin::Chosen);
-    }
-
     /// Begins again with the name alone: who was found by a content that counts no more is no source, and who was chosen
     /// was chosen for this name.
     pub(super) fn return_to_chosen(&mut self) {
@@ -196,7 +190,7 @@ impl DownloadMachine {
     ) {
         let (peer, file) = (canonical(found.responder), &found.file);
         let teller = Teller::of(found.from, found.responder);
-        let Some(download) = self.downloads.get(id).filter(|row| !row.state().is_final()) else { return };
+        let Some(download) = self.downloads.get(id).filter(|row| !row.life().is_over()) else { return };
         let Some(origin) = download.origin_of(file) else {
             return self.doubt_learnt(cx, network, id, peer, file);
         };
@@ -275,7 +269,7 @@ impl DownloadMachine {
     fn on_sources_added(&mut self, cx: &mut Cx, network: &mut NetworkMachine, id: TransferId) {
         self.learn_speech(network, id);
         self.remember_download(cx, id);
-        if matches!(self.downloads.get(id).map(Download::state), Some(State::Retrying { .. })) {
+        if self.downloads.get(id).is_some_and(|row| row.life().is_waiting()) {
             self.requeue_download(cx, id);
         }
         self.downloads.touch(id);

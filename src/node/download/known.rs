@@ -1,13 +1,12 @@
-//! What is known of the content of a download.
+//! What is known of the content of a part file.
 
 use crate::content::{GROUP_BYTES, Groups, group_count, group_span};
 use std::net::SocketAddr;
 
-/// What is known of the content: the outline of the part file, and how much of it is there.
+/// An outline of the content, and which groups of it are there.
 #[derive(Debug)]
 pub(super) struct Content {
-    /// Bytes, as far as [`Content::is_proved`].
-    pub(super) size: u64,
+    size: u64,
     pub(super) verified: Groups,
     /// Who gave the outline.
     pub(super) giver: Option<SocketAddr>,
@@ -16,24 +15,13 @@ pub(super) struct Content {
 }
 
 impl Content {
-    pub(super) fn new(size: u64, giver: SocketAddr) -> Self {
-        Self { size, verified: Groups::none(group_count(size)), giver: Some(giver), is_told_by_others: false }
+    pub(super) fn new(size: u64, giver: SocketAddr, is_told_by_others: bool) -> Self {
+        Self { size, verified: Groups::none(group_count(size)), giver: Some(giver), is_told_by_others }
     }
 
-    /// As it is in a part file that was begun earlier.
-    pub(super) fn resumed(size: u64, verified: Groups) -> Self {
-        Self { size, verified, giver: None, is_told_by_others: false }
-    }
-
-    /// Another outline of the same content, which contradicts no group that is verified: what is there stays.
-    pub(super) fn replace_outline(&mut self, size: u64, giver: SocketAddr) {
-        self.verified = self.verified.resized(group_count(size));
-        (self.size, self.giver, self.is_told_by_others) = (size, Some(giver), false);
-    }
-
-    /// Whether the exact size is certain: only the last group can show it.
-    pub(super) fn is_proved(&self) -> bool {
-        self.verified.count().checked_sub(1).is_none_or(|last| self.verified.contains(last))
+    /// Bytes: a claim, unless it is [`Known::Proved`].
+    pub(super) fn size(&self) -> u64 {
+        self.size
     }
 
     pub(super) fn bytes_of(&self, group: u64) -> u64 {
@@ -46,5 +34,83 @@ impl Content {
         let last = self.verified.count().saturating_sub(1);
         let short = if self.verified.contains(last) { GROUP_BYTES - self.bytes_of(last) } else { 0 };
         whole.saturating_sub(short)
+    }
+
+    /// Only the last group can show the exact size.
+    fn proves_size(&self) -> bool {
+        self.verified.count().checked_sub(1).is_none_or(|last| self.verified.contains(last))
+    }
+}
+
+/// What is known of the content of a part file.
+#[derive(Debug)]
+pub(super) enum Known {
+    /// It has no outline. Bytes of the longest stream in it.
+    Nothing { streamed: u64 },
+    /// An outline, whose size is a claim.
+    Outline(Content),
+    /// An outline whose size its last group has proved.
+    Proved(Content),
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Self::Nothing { streamed: 0 }
+    }
+}
+
+impl Known {
+    pub(super) fn outline(content: Content) -> Self {
+        if content.proves_size() { Self::Proved(content) } else { Self::Outline(content) }
+    }
+
+    /// As it is in a part file that was begun earlier.
+    pub(super) fn resumed(size: u64, verified: Groups) -> Self {
+        Self::outline(Content { size, verified, giver: None, is_told_by_others: false })
+    }
+
+    pub(super) fn content(&self) -> Option<&Content> {
+        match self {
+            Self::Nothing { .. } => None,
+            Self::Outline(content) | Self::Proved(content) => Some(content),
+        }
+    }
+
+    pub(super) fn content_mut(&mut self) -> Option<&mut Content> {
+        match self {
+            Self::Nothing { .. } => None,
+            Self::Outline(content) | Self::Proved(content) => Some(content),
+        }
+    }
+
+    /// Bytes of the longest stream, if nothing better is known.
+    pub(super) fn streamed(&self) -> u64 {
+        if let Self::Nothing { streamed } = self { *streamed } else { 0 }
+    }
+
+    pub(super) fn has_groups(&self) -> bool {
+        self.content().is_some_and(|content| content.verified.held() > 0)
+    }
+
+    /// Takes an outline from who gave it. What another one of the same content has verified stays.
+    pub(super) fn take_outline(&mut self, size: u64, giver: SocketAddr) {
+        *self = match std::mem::take(self) {
+            Self::Nothing { .. } => Self::outline(Content::new(size, giver, false)),
+            Self::Outline(Content { verified, .. }) => {
+                let verified = verified.resized(group_count(size));
+                Self::outline(Content { verified, ..Content::new(size, giver, false) })
+            }
+            proved => proved,
+        };
+    }
+
+    /// A group is there. Says whether it was not before.
+    pub(super) fn add(&mut self, group: u64) -> bool {
+        let is_new = self.content_mut().is_some_and(|content| content.verified.insert(group));
+        *self = match std::mem::take(self) {
+            Self::Outline(content) => Self::outline(content),
+            other => other,
+        };
+        is_new
     }
 }

@@ -1,8 +1,9 @@
 //! The life of a download: how it enters the queue, who is next, and the one place where its state changes.
 
 use super::DownloadMachine;
-use super::state::{Download, Outgoing, Part, State};
-use crate::control::Notice;
+use super::life::{Life, PartFile, Progress};
+use super::state::{Download, Outgoing};
+use crate::control::{CallError, Notice};
 use crate::id::TransferId;
 use crate::node::contract::{Action, DownloadRecord, RecordState};
 use crate::node::cx::{Cx, NodeTimer, Step, Topic};
@@ -47,39 +48,40 @@ impl DownloadMachine {
 
     /// Makes room by the download that was over first and owes nothing. What it has kept is not kept without it.
     fn forget_finished(&mut self, cx: &mut Cx) -> bool {
-        let Some((id, Download { part, spec, state, .. })) = self.downloads.take_finished() else { return false };
-        if matches!(part, Part::Closed | Part::Open) {
-            cx.out.act(Action::DropPart { download: id, spec });
+        let Some((id, download)) = self.downloads.take_finished() else { return false };
+        if matches!(download.part(), PartFile::Kept(_)) {
+            cx.out.act(Action::DropPart { download: id, spec: download.spec.clone() });
         }
         // The others are forgotten already.
-        if state == State::Failed {
+        if matches!(download.life(), Life::Failed { .. }) {
             cx.out.act(Action::ForgetDownload { download: id });
         }
         true
     }
 
     /// The one place where a download moves: keeps the queue, the sets and the part file true, and tells who follows.
-    pub(super) fn set_download_state(&mut self, cx: &mut Cx, id: TransferId, state: State) {
-        if state != State::Fetching {
+    pub(super) fn set_life(&mut self, cx: &mut Cx, id: TransferId, life: Life) {
+        if !matches!(life, Life::Active) {
             self.stop_fetching(cx, id);
         }
-        let Some(old) = self.downloads.set_state(cx.now, id, state) else { return };
+        let is_over = life.is_over();
+        let Some(old) = self.downloads.set_life(id, life) else { return };
         cx.cancel_timer(old.timer());
         let forgotten = self.settle_part(cx, id);
         if !forgotten && self.downloads.get(id).is_some_and(Download::has_news) {
             self.remember_download(cx, id);
         }
         self.tell_download(cx, id);
-        if state.is_final() {
+        if is_over {
             cx.subscriptions.close(Topic::Download(id));
             cx.out.then(Step::DownloadOver { id });
         }
     }
 
     /// Breaks off what a download does with its sources.
-    fn stop_fetching(&mut self, cx: &mut Cx, id: TransferId) {
+    pub(super) fn stop_fetching(&mut self, cx: &mut Cx, id: TransferId) {
         let Some(download) = self.downloads.get_mut(id) else { return };
-        let look = download.look.take();
+        let look = download.open_mut().and_then(|open| open.look.take());
         let busy: Vec<_> = download.busy().map(|(at, _)| at).collect();
         cx.cancel_timer(look.map(|(_, timer)| timer));
         busy.into_iter().for_each(|at| self.break_off(cx, id, at));
@@ -95,7 +97,7 @@ impl DownloadMachine {
     /// Tells who follows a download how it stands.
     pub(super) fn tell_download(&mut self, cx: &mut Cx, id: TransferId) {
         let Some(download) = self.downloads.get_mut(id) else { return };
-        if download.seek.outgoing == Outgoing::Last && matches!(download.state(), State::Retrying { .. }) {
+        if download.seek.outgoing == Outgoing::Last && download.life().is_waiting() {
             return;
         }
         download.told = Some(cx.now);
@@ -113,7 +115,7 @@ impl DownloadMachine {
             if !self.downloads.has_place(cx.config.max_downloads) {
                 return self.watch_pace(cx);
             }
-            self.set_download_state(cx, id, State::Opening);
+            self.set_life(cx, id, Life::Active);
             self.open_part(cx, id);
         }
     }
@@ -125,13 +127,22 @@ impl DownloadMachine {
 
     /// Back into the queue, where its age gives a download its place.
     pub(super) fn requeue_download(&mut self, cx: &mut Cx, id: TransferId) {
-        self.set_download_state(cx, id, State::Queued);
+        let waited = self.downloads.get(id).and_then(|row| row.life().error().cloned());
+        self.set_life(cx, id, Life::Queued { waited });
         self.start_downloads(cx);
     }
 
-    /// Lets a download rest until its sources can be asked again.
-    pub(super) fn set_retrying(&mut self, cx: &mut Cx, id: TransferId, until: Instant) {
+    /// Has a download wait until its sources can be asked again.
+    pub(super) fn set_waiting(&mut self, cx: &mut Cx, id: TransferId, until: Instant, why: CallError) {
         let timer = cx.wheel.insert(until, NodeTimer::Retry(id));
-        self.set_download_state(cx, id, State::Retrying { until, timer });
+        self.set_life(cx, id, Life::Waiting { until, timer, why });
+    }
+
+    /// A download has failed or is cancelled; `life` says so, and shows how far it had come.
+    pub(super) fn end_download(&mut self, cx: &mut Cx, id: TransferId, life: impl FnOnce(Progress) -> Life) {
+        self.stop_fetching(cx, id);
+        if let Some(shown) = self.downloads.get(id).map(Download::progress) {
+            self.set_life(cx, id, life(shown));
+        }
     }
 }

@@ -83,7 +83,7 @@ impl Download {
         if same.is_some_and(may_be_other) {
             return false;
         }
-        let size = same.and_then(|source| source.size).or(self.size);
+        let size = same.and_then(|source| source.size).or(self.size());
         size.is_none() || wish.size.is_none() || size == wish.size
     }
 

@@ -2,7 +2,8 @@
 //!
 //! | file | owns |
 //! |---|---|
-//! | `lifecycle`, `table`, `state` | how a download lives, and who is next; the table of all; one of them |
+//! | `lifecycle`, `table` | how a download moves, and who is next; the table of all |
+//! | `state`, `life` | one of them; what it does, and how far its part file is |
 //! | `picker` (pure), `proving` | what a download does next; how it gets an outline and has the size proved |
 //! | `fetch`, `verdicts`, `claims` | how bytes come; what the end of an exchange means; false sizes |
 //! | `refusals` | what a refusal of a source leads to |
@@ -26,6 +27,7 @@ mod fetch;
 mod finding;
 mod first_contact;
 mod known;
+mod life;
 mod lifecycle;
 mod matching;
 mod names;

@@ -5,18 +5,19 @@
 //! file can be opened again.
 
 use super::DownloadMachine;
-use super::known::Content;
+use super::known::Known;
+use super::life::{Found, Held, Life, Open, PartFile};
 use super::places::place_error;
-use super::state::{Aim, Download, Part, Pause, State};
+use super::state::{Aim, Download};
 use crate::control::{CallError, ExitCode};
 use crate::fault::DiskFault;
-use crate::id::TransferId;
+use crate::id::{ContentHash, TransferId};
 use crate::name::Escaped;
 use crate::node::contract::{Action, CheckedPart, CommittedPart, OpenedPart, Target};
 use crate::node::cx::{Cx, NodeTimer};
 use crate::node::limits::{CHECKS_FAILED_MAX, PROBE_MAX, PROBE_MIN, SOURCE_REST_MAX, SOURCE_REST_MIN};
+use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
 
 /// What a check means for its download.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,11 +36,14 @@ impl DownloadMachine {
     /// Orders the part file, unless an earlier order is still under way: then its answer brings another.
     pub(super) fn open_part(&mut self, cx: &mut Cx, id: TransferId) {
         let Some(download) = self.downloads.get_mut(id) else { return };
-        if !matches!(download.part, Part::Unmade | Part::Closed) {
+        if !matches!(download.part(), PartFile::Absent | PartFile::Kept(_)) {
             return;
         }
-        download.part = Part::Opening;
-        let (spec, b3, size) = (download.spec.clone(), download.aim.b3(), download.size);
+        download.change_part(id, |part| match part {
+            PartFile::Kept(held) => PartFile::Opening(held),
+            _ => PartFile::Opening(Held::Known(Known::default())),
+        });
+        let (spec, b3, size) = (download.spec.clone(), download.aim.b3(), download.size());
         cx.out.act(Action::OpenPart { download: id, spec, b3, size });
     }
 
@@ -47,31 +51,36 @@ impl DownloadMachine {
     /// remembered no more.
     pub(super) fn settle_part(&mut self, cx: &mut Cx, id: TransferId) -> bool {
         let Some(download) = self.downloads.get_mut(id) else { return true };
-        let keeps = match download.state() {
-            State::Done | State::Cancelled => false,
-            State::Failed => download.is_worth_keeping(),
-            State::Opening | State::Fetching | State::Verifying => return false,
-            State::Queued | State::Retrying { .. } | State::Paused(_) => true,
+        let keeps = match download.life() {
+            Life::Active => return false,
+            Life::Done { .. } | Life::Cancelled { .. } => false,
+            Life::Failed { .. } => download.part().is_worth_keeping(),
+            Life::Queued { .. } | Life::Waiting { .. } | Life::Paused | Life::Blocked { .. } => true,
         };
-        let failed = download.state() == State::Failed;
-        if !keeps && download.state() != State::Done {
+        let failed = matches!(download.life(), Life::Failed { .. });
+        if !keeps && !matches!(download.life(), Life::Done { .. }) {
             // Before anything of it goes: whatever happens now, it does not come back, and nothing of it stays.
             self.remember_download(cx, id);
         }
         let Some(download) = self.downloads.get_mut(id) else { return true };
-        match download.part {
-            Part::Open if keeps => {
-                download.part = Part::Closed;
+        match download.part() {
+            PartFile::Open(_) if keeps => {
+                download.close(id);
                 cx.out.act(Action::ClosePart { download: id });
             }
-            Part::Open | Part::Closed if !keeps => {
-                download.part = Part::Unmade;
-                let spec = download.spec.clone();
-                cx.out.act(Action::DropPart { download: id, spec });
+            PartFile::Open(_) | PartFile::Kept(_) if !keeps => {
+                download.change_part(id, |_| PartFile::Absent);
+                cx.out.act(Action::DropPart { download: id, spec: download.spec.clone() });
             }
+            PartFile::Absent | PartFile::Kept(_) => {}
             // What is under way ends first.
-            Part::Opening | Part::Checking | Part::Committing => return !keeps,
-            _ => {}
+            _ => {
+                download.change_part(id, |part| match part {
+                    PartFile::Checking { known, .. } => PartFile::Ending(known),
+                    other => other,
+                });
+                return !keeps;
+            }
         }
         // That it has failed, and why, is remembered until the user has it removed.
         if !keeps && !failed {
@@ -86,31 +95,34 @@ impl DownloadMachine {
         id: TransferId,
         outcome: Result<OpenedPart, DiskFault>,
     ) {
-        let Some(download) = self.downloads.get_mut(id).filter(|row| row.part == Part::Opening) else { return };
-        download.part = match &outcome {
-            Ok(OpenedPart::Ready { .. }) => Part::Open,
-            Ok(OpenedPart::AlreadyThere { .. }) => Part::Unmade,
-            Err(_) => Part::Closed,
+        let has_place = self.downloads.has_place(cx.config.max_downloads);
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        let PartFile::Opening(held) = download.part() else { return };
+        let streamed = held.streamed();
+        // What was known of it before is replaced by what is there.
+        let there = match &outcome {
+            Ok(OpenedPart::Ready { resumed, .. }) => {
+                let resumed = resumed.clone().filter(|_| download.aim != Aim::Name);
+                resumed.map_or(Known::Nothing { streamed }, |(size, verified)| Known::resumed(size, verified))
+            }
+            _ => Known::Nothing { streamed },
         };
-        if let Ok(OpenedPart::Ready { resumed, .. }) = &outcome {
-            // What an earlier run knew is replaced by what is there.
-            let content = resumed.clone().map(|(size, verified)| Content::resumed(size, verified));
-            download.recalled_bytes = content.map_or(0, |content| content.bytes_verified());
-        }
-        let probed = matches!(download.state(), State::Paused(Pause::Disk { .. }));
-        match (download.state(), outcome) {
-            (State::Opening, Ok(part)) => self.take_part(cx, id, part),
+        let opened = Open::new(cx.now, download.received, there);
+        download.change_part(id, |part| match (part, &outcome) {
+            (PartFile::Opening(held), Err(_)) => PartFile::Kept(held),
+            (_, Ok(OpenedPart::AlreadyThere { .. })) => PartFile::Absent,
+            _ => PartFile::Open(opened),
+        });
+        let probed = matches!(download.life(), Life::Blocked { .. });
+        match (download.life(), outcome) {
+            (Life::Active, Ok(part)) => self.take_part(cx, id, part),
             // Nobody has proved the size for which there is no room, and others claim less.
             (_, Err(DiskFault::Full)) if download.doubts_size() => {
-                download.size = None;
+                download.claimed_size = None;
                 self.open_part(cx, id);
             }
-            (State::Opening, Err(fault)) => self.on_disk_fault(cx, id, fault),
-            (State::Paused(Pause::Disk { .. }), Err(fault)) => self.on_disk_fault(cx, id, fault),
-            (State::Paused(Pause::Disk { .. }), Ok(part)) if self.downloads.has_place(cx.config.max_downloads) => {
-                self.set_download_state(cx, id, State::Opening);
-                self.take_part(cx, id, part);
-            }
+            (life, Err(fault)) if probed || matches!(life, Life::Active) => self.on_disk_fault(cx, id, fault),
+            (_, Ok(part)) if probed && has_place => self.take_part(cx, id, part),
             // Its turn is over, or has not come.
             _ if probed => self.requeue_download(cx, id),
             _ => drop(self.settle_part(cx, id)),
@@ -122,26 +134,20 @@ impl DownloadMachine {
         let Some(download) = self.downloads.get_mut(id) else { return };
         match part {
             OpenedPart::AlreadyThere { path } => {
-                (download.verified, download.already) = (true, true);
-                self.finish_download(cx, id, path);
+                let size = download.size().unwrap_or_default();
+                self.finish_download(cx, id, Life::Done { path, size, found: None, verified: true, already: true });
             }
-            OpenedPart::Ready { path, resumed, filesystem } => {
+            OpenedPart::Ready { path, filesystem, .. } => {
                 download.path = Some(path);
                 let moved = filesystem.is_some() && download.spec.filesystem != filesystem;
                 if moved {
                     download.spec.filesystem = filesystem;
                 }
-                download.recalled = false;
-                let resumed = resumed.filter(|_| download.aim != Aim::Name);
-                if let Some((size, _)) = resumed {
-                    download.size = Some(size);
-                }
-                download.content = resumed.map(|(size, verified)| Content::resumed(size, verified));
-                download.rate.start(cx.now, download.received);
-                if let Some(content) = &download.content {
+                if let Some(content) = download.content() {
                     log::info!("download {}: {} bytes are there already", id.0, content.bytes_verified());
+                    download.claimed_size = Some(content.size());
                 }
-                self.set_download_state(cx, id, State::Fetching);
+                self.set_life(cx, id, Life::Active);
                 self.downloads.touch(id);
                 if moved {
                     self.remember_download(cx, id);
@@ -150,45 +156,41 @@ impl DownloadMachine {
         }
     }
 
-    fn finish_download(&mut self, cx: &mut Cx, id: TransferId, path: PathBuf) {
-        if let Some(download) = self.downloads.get_mut(id) {
-            download.path = Some(path);
-            download.part = Part::Unmade;
-            download.error = None;
-        }
-        self.set_download_state(cx, id, State::Done);
+    fn finish_download(&mut self, cx: &mut Cx, id: TransferId, done: Life) {
+        self.set_life(cx, id, done);
         self.start_downloads(cx);
     }
 
     /// The outline of the part file was a lie from the beginning: another file is begun.
     pub(super) fn begin_part_anew(&mut self, cx: &mut Cx, id: TransferId) {
+        self.stop_fetching(cx, id);
         let Some(download) = self.downloads.get_mut(id) else { return };
-        download.content = None;
-        download.streamed = 0;
-        self.set_download_state(cx, id, State::Opening);
-        let Some(download) = self.downloads.get_mut(id) else { return };
-        if download.part == Part::Open {
-            download.part = Part::Unmade;
-            let spec = download.spec.clone();
-            cx.out.act(Action::DropPart { download: id, spec });
+        if download.open().is_some() {
+            download.change_part(id, |_| PartFile::Absent);
+            cx.out.act(Action::DropPart { download: id, spec: download.spec.clone() });
         }
         self.open_part(cx, id);
+        self.tell_download(cx, id);
     }
 
     pub(in crate::node) fn on_part_failed(&mut self, cx: &mut Cx, id: TransferId, fault: DiskFault) {
-        if let Some(download) = self.downloads.get_mut(id).filter(|row| row.state() == State::Fetching) {
-            download.content = None;
+        if let Some(open) = self.downloads.get_mut(id).and_then(Download::open_mut) {
+            open.known = Known::default();
             self.on_disk_fault(cx, id, fault);
         }
     }
 
-    /// Everything is there: it is read once more from the disk before it counts.
-    pub(super) fn check_part(&mut self, cx: &mut Cx, id: TransferId) {
-        self.set_download_state(cx, id, State::Verifying);
-        if let Some(download) = self.downloads.get_mut(id) {
-            download.part = Part::Checking;
-            cx.out.act(Action::CheckPart { download: id });
-        }
+    /// Everything is there: it is read once more from the disk before it counts. `streamer`: who sent it, if nothing but
+    /// the end of a stream shows that it is everything.
+    pub(super) fn check_part(&mut self, cx: &mut Cx, id: TransferId, streamer: Option<SocketAddr>) {
+        self.stop_fetching(cx, id);
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        download.change_part(id, |part| match part {
+            PartFile::Open(open) => PartFile::Checking { known: open.known, streamer },
+            other => other,
+        });
+        cx.out.act(Action::CheckPart { download: id });
+        self.tell_download(cx, id);
     }
 
     pub(in crate::node) fn on_part_checked(
@@ -197,57 +199,68 @@ impl DownloadMachine {
         id: TransferId,
         outcome: Result<CheckedPart, DiskFault>,
     ) {
-        let Some(download) = self.downloads.get_mut(id).filter(|row| row.part == Part::Checking) else { return };
-        download.part = Part::Open;
-        if download.state() == State::Opening {
-            // It was stopped, and has its turn again: the part file is taken up as it is now.
-            download.part = Part::Closed;
-            cx.out.act(Action::ClosePart { download: id });
-            return self.open_part(cx, id);
-        }
-        if download.state() != State::Verifying {
-            self.settle_part(cx, id);
-            return;
-        }
-        match outcome {
-            Ok(checked) => self.weigh_check(cx, id, &checked),
-            Err(fault) => self.on_disk_fault(cx, id, fault),
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        match (download.part(), outcome) {
+            (PartFile::Checking { streamer, .. }, Ok(checked)) => {
+                let streamer = *streamer;
+                self.weigh_check(cx, id, streamer, &checked);
+            }
+            (PartFile::Checking { .. }, Err(fault)) => {
+                download.reopen(cx.now, id);
+                self.on_disk_fault(cx, id, fault);
+            }
+            (PartFile::Ending(_), _) => {
+                download.reopen(cx.now, id);
+                if matches!(download.life(), Life::Active) {
+                    // It has its turn again: the part file is taken up as it is now.
+                    download.close(id);
+                    cx.out.act(Action::ClosePart { download: id });
+                    return self.open_part(cx, id);
+                }
+                self.settle_part(cx, id);
+            }
+            _ => {}
         }
     }
 
-    fn weigh_check(&mut self, cx: &mut Cx, id: TransferId, checked: &CheckedPart) {
+    fn weigh_check(&mut self, cx: &mut Cx, id: TransferId, streamer: Option<SocketAddr>, checked: &CheckedPart) {
         let Some(download) = self.downloads.get_mut(id) else { return };
-        download.found = Some(checked.b3);
-        match judge_check(download, checked) {
-            Finding::Good { verified } => {
-                download.verified = verified;
-                download.size = Some(checked.size);
-                download.part = Part::Committing;
-                cx.out.act(Action::CommitPart { download: id });
-                self.tell_download(cx, id);
-            }
+        let finding = judge_check(download.aim.b3(), download.content().is_some(), checked);
+        if let Finding::Good { verified } = finding {
+            let found = Found { b3: checked.b3, size: checked.size, verified };
+            download.claimed_size = Some(checked.size);
+            download.change_part(id, |part| match part {
+                PartFile::Checking { known, .. } => PartFile::Committing { known, found },
+                other => other,
+            });
+            cx.out.act(Action::CommitPart { download: id });
+            return self.tell_download(cx, id);
+        }
+        download.reopen(cx.now, id);
+        let Some(open) = download.open_mut() else { return };
+        match finding {
+            Finding::Good { .. } => {}
             Finding::Damaged => {
                 log::warn!("download {}: {} groups on the disk are not what was written", id.0, checked.bad.len());
-                download.checks_failed += 1;
-                if let Some(content) = &mut download.content {
+                if let Some(content) = open.known.content_mut() {
                     for group in &checked.bad {
                         content.verified.remove(*group);
                     }
                 }
+                download.checks_failed += 1;
                 if download.checks_failed > CHECKS_FAILED_MAX {
                     return self.on_disk_fault(cx, id, DiskFault::Other(0));
                 }
                 self.fetch_again(cx, id);
             }
             Finding::FalseOutline => {
-                let giver = download.content.take().and_then(|content| content.giver);
+                let giver = std::mem::take(&mut open.known).content().and_then(|content| content.giver);
                 self.blame(cx, id, giver, "its metadata are not those of the content");
                 self.begin_part_anew(cx, id);
             }
             Finding::Other => {
                 // Of the content wanted nothing is there.
-                download.streamed = 0;
-                let streamer = download.streamer;
+                open.known = Known::default();
                 let sent = download.sources.iter_mut().filter(|source| Some(source.addr) == streamer);
                 sent.for_each(|source| source.bytes = 0);
                 self.on_other_stream(cx, id, streamer);
@@ -257,10 +270,7 @@ impl DownloadMachine {
     }
 
     fn fetch_again(&mut self, cx: &mut Cx, id: TransferId) {
-        if let Some(download) = self.downloads.get_mut(id) {
-            download.rate.start(cx.now, download.received);
-        }
-        self.set_download_state(cx, id, State::Fetching);
+        self.tell_download(cx, id);
         self.downloads.touch(id);
     }
 
@@ -270,14 +280,18 @@ impl DownloadMachine {
         id: TransferId,
         outcome: Result<CommittedPart, DiskFault>,
     ) {
-        let Some(download) = self.downloads.get_mut(id).filter(|row| row.part == Part::Committing) else { return };
-        download.part = Part::Closed;
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        let PartFile::Committing { found, .. } = download.part() else { return };
+        let Found { b3, size, verified } = *found;
         match outcome {
             Ok(CommittedPart { path, already }) => {
-                download.already = already;
-                self.finish_download(cx, id, path);
+                download.change_part(id, |_| PartFile::Absent);
+                self.finish_download(cx, id, Life::Done { path, size, found: Some(b3), verified, already });
             }
-            Err(fault) => self.on_disk_fault(cx, id, fault),
+            Err(fault) => {
+                download.close(id);
+                self.on_disk_fault(cx, id, fault);
+            }
         }
     }
 
@@ -294,9 +308,8 @@ impl DownloadMachine {
                 let Some(download) = self.downloads.get_mut(id) else { return };
                 download.disk_failures = download.disk_failures.saturating_add(1);
                 let message = format!("{fault}; it is tried again until cancelled");
-                download.error = Some(CallError::new(ExitCode::NoSource, message));
                 let wait = cx.rng.back_off(download.disk_failures, SOURCE_REST_MIN, SOURCE_REST_MAX);
-                self.set_retrying(cx, id, cx.now + wait);
+                self.set_waiting(cx, id, cx.now + wait, CallError::new(ExitCode::NoSource, message));
                 self.start_downloads(cx);
             }
             _ => self.pause_for_disk(cx, id, fault),
@@ -314,27 +327,24 @@ impl DownloadMachine {
         };
         let (Target::Suggested { directory: at, .. } | Target::Exact { path: at, .. }) = &download.spec.target;
         let message = format!("{}: {fault}; resumes automatically {until}", Escaped(at.as_os_str().as_bytes()));
-        download.error = Some(CallError::new(fault.into(), message));
+        let why = CallError::new(fault.into(), message);
         let wait = PROBE_MIN.saturating_mul(1 << download.disk_failures.min(8)).min(PROBE_MAX);
         download.disk_failures = download.disk_failures.saturating_add(1);
         let timer = cx.wheel.insert(cx.now + wait, NodeTimer::Probe(id));
-        self.set_download_state(cx, id, State::Paused(Pause::Disk { timer, fault }));
+        self.set_life(cx, id, Life::Blocked { timer, fault, why });
         self.start_downloads(cx);
     }
 
     /// Looks whether the disk lets a download go on. It stays paused until that is known.
     pub(in crate::node) fn probe_disk(&mut self, cx: &mut Cx, id: TransferId) {
-        if !self.downloads.get(id).is_some_and(|row| matches!(row.state(), State::Paused(Pause::Disk { .. }))) {
-            return;
+        if self.downloads.get(id).is_some_and(|row| matches!(row.life(), Life::Blocked { .. })) {
+            // If one is under way already, its answer tells as much.
+            self.open_part(cx, id);
         }
-        // If one is under way already, its answer tells as much.
-        self.open_part(cx, id);
     }
 
     pub(super) fn fail_download(&mut self, cx: &mut Cx, id: TransferId, error: CallError) {
-        let Some(download) = self.downloads.get_mut(id) else { return };
-        download.error = Some(error);
-        self.set_download_state(cx, id, State::Failed);
+        self.end_download(cx, id, |shown| Life::Failed { why: error, shown });
         self.start_downloads(cx);
     }
 
@@ -343,8 +353,8 @@ impl DownloadMachine {
         debug_assert!(!cx.is_running(), "nothing begins again meanwhile");
         for id in self.downloads.active_ids() {
             // What is being checked and synced is whole, and ends well by itself.
-            if self.downloads.get(id).is_some_and(|row| row.state() != State::Verifying) {
-                self.set_download_state(cx, id, State::Queued);
+            if self.downloads.get(id).is_some_and(|row| !row.is_verifying()) {
+                self.set_life(cx, id, Life::Queued { waited: None });
                 // With what it has by now.
                 self.remember_download(cx, id);
             }
@@ -354,12 +364,12 @@ impl DownloadMachine {
 
 /// Only a hash that was given for this download before its bytes came makes it verified: by the user, by its hit, or by
 /// a source in the metadata of the name. That a stream is the content of some other file proves nothing of this one.
-fn judge_check(download: &Download, checked: &CheckedPart) -> Finding {
-    match (download.aim.b3(), &download.content) {
-        (_, Some(_)) if !checked.bad.is_empty() => Finding::Damaged,
-        (Some(wanted), _) if wanted == checked.b3 => Finding::Good { verified: true },
-        (Some(_), Some(_)) => Finding::FalseOutline,
-        (Some(_), None) => Finding::Other,
-        (None, _) => Finding::Good { verified: false },
+fn judge_check(wanted: Option<ContentHash>, has_outline: bool, checked: &CheckedPart) -> Finding {
+    match wanted {
+        _ if has_outline && !checked.bad.is_empty() => Finding::Damaged,
+        None => Finding::Good { verified: false },
+        Some(wanted) if wanted == checked.b3 => Finding::Good { verified: true },
+        Some(_) if has_outline => Finding::FalseOutline,
+        Some(_) => Finding::Other,
     }
 }

@@ -69,10 +69,10 @@ impl Download {
     pub(super) fn outlook(&self, now: Instant, room: usize) -> Outlook {
         let contact = self.contact_due(now).map(|source| Step::MakeContact { source });
         let question = contact.or_else(|| self.doubted().map(|source| Step::Identify { source }));
-        let step = match &self.content {
+        let step = match self.content() {
             Some(content) if content.verified.is_full() => Some(Step::Check),
             _ if question.is_some() => question,
-            Some(content) if content.is_proved() => self.step_by_groups(now, content, room),
+            Some(content) if self.has_proved_size() => self.step_by_groups(now, content, room),
             Some(content) => self.step_to_proof(now, room, content),
             None => self.step_to_outline(now, room),
         };
@@ -267,7 +267,7 @@ impl Download {
     fn finish_ms(&self, now: Instant, content: &Content, at: usize) -> u64 {
         let source = &self.sources[at];
         let (Some(left), Some(fetch)) = (source.groups_left(), source.fetch()) else { return 0 };
-        let span = groups_span(content.size, left);
+        let span = groups_span(content.size(), left);
         let bytes = (span.end - span.start).saturating_sub(fetch.in_flight());
         let speed = source.speed_now(now).unwrap_or(0);
         bytes.saturating_mul(1_000).checked_div(speed).unwrap_or(u64::MAX)
@@ -341,7 +341,7 @@ impl Download {
         let source = &self.sources[at];
         let rate = source.rate.per_second(now, source.received).unwrap_or(0);
         let size = match fetch.task {
-            Task::Whole | Task::Stream => source.size.or(self.content.as_ref().map(|content| content.size)),
+            Task::Whole | Task::Stream => source.size.or(self.content().map(Content::size)),
             Task::Metadata | Task::Identify | Task::Groups { .. } => None,
         };
         match size {

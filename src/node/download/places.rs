@@ -17,7 +17,7 @@ impl DownloadMachine {
     pub(super) fn probe_target(&mut self, cx: &mut Cx, id: TransferId) {
         let Some(download) = self.downloads.get_mut(id) else { return };
         download.named_place = NamedPlace::Probing;
-        let (spec, b3, size) = (download.spec.clone(), download.aim.b3(), download.size);
+        let (spec, b3, size) = (download.spec.clone(), download.aim.b3(), download.size());
         cx.out.act(Action::ProbeTarget { download: id, spec, b3, size });
     }
 
@@ -36,7 +36,7 @@ impl DownloadMachine {
         id: TransferId,
         outcome: Result<PathBuf, DiskFault>,
     ) {
-        let probing = |row: &&mut Download| row.named_place == NamedPlace::Probing && !row.state().is_final();
+        let probing = |row: &&mut Download| row.named_place == NamedPlace::Probing && !row.life().is_over();
         let Some(download) = self.downloads.get_mut(id).filter(probing) else { return };
         match outcome {
             Ok(path) => {

@@ -45,7 +45,7 @@ impl Download {
 
     /// A first or another outline, of whichever source fits best.
     fn ask_for_outline(&self, may_give: &dyn Fn(&Source) -> bool) -> Option<Step> {
-        let (b3, is_begun) = (self.aim.b3(), self.content.as_ref().is_some_and(|content| content.verified.held() > 0));
+        let (b3, is_begun) = (self.aim.b3(), self.content().is_some_and(|content| content.verified.held() > 0));
         let claims_one_group = |source: &Source| {
             let size = source.size.filter(|size| group_count(*size) <= 1 && !is_begun)?;
             // No content but one is empty.
@@ -77,7 +77,7 @@ impl Download {
         if self.waits_for_outline() {
             return self.hedge(now, room, self.ask_for_outline(&may_give));
         }
-        let claims = |source: &Source| source.size == Some(content.size) && is_ready(source);
+        let claims = |source: &Source| source.size == Some(content.size()) && is_ready(source);
         if self.busy().any(|(_, fetch)| matches!(fetch.task, Task::Groups { .. })) {
             let beside = self.best(claims).map(|source| proof(source, true));
             return self.hedge(now, room, beside).or_else(|| self.give_up_proof(now, &may_give));
@@ -134,7 +134,7 @@ impl Download {
     /// Whether all wait for the group that proves the size, from the source that happened to give the outline, though
     /// another may well be faster.
     fn proves_slowly(&self, now: Instant, at: usize, fetch: &Fetch) -> bool {
-        let proves = matches!(fetch.task, Task::Groups { .. }) && self.content.as_ref().is_some_and(|c| !c.is_proved());
+        let proves = matches!(fetch.task, Task::Groups { .. }) && self.content().is_some() && !self.has_proved_size();
         if !proves || fetch.tried_for(now) < PROOF_AFTER {
             return false;
         }

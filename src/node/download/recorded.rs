@@ -2,6 +2,7 @@
 
 use crate::control::{CallError, ExitCode};
 use crate::fault::DiskFault;
+use crate::node::contract::RecordState;
 
 /// What is known of the records of a download.
 #[derive(Debug, Default)]
@@ -13,6 +14,8 @@ pub(super) struct Recorded {
     /// A record of it has been on the disk, in this run or an earlier one.
     pub(super) accepted: bool,
     pub(super) trouble: Option<Trouble>,
+    /// What the last record says.
+    pub(super) state: Option<(RecordState, Option<CallError>)>,
 }
 
 /// Why the last change is not on the disk.
@@ -25,8 +28,8 @@ pub(super) enum Trouble {
 
 impl Recorded {
     /// As an earlier run remembered it.
-    pub(super) fn recalled() -> Self {
-        Self { accepted: true, ..Self::default() }
+    pub(super) fn recalled(state: RecordState, error: Option<CallError>) -> Self {
+        Self { accepted: true, state: Some((state, error)), ..Self::default() }
     }
 
     /// Why a restart does not know how the download stands.

@@ -5,8 +5,9 @@
 //! cannot be remembered is carried out all the same, and its row says so until it is written.
 
 use super::DownloadMachine;
+use super::life::Life;
 use super::recorded::Trouble;
-use super::state::{Download, State};
+use super::state::Download;
 use crate::control::{CallError, CallId, Reply};
 use crate::fault::DiskFault;
 use crate::id::{ClientId, TransferId};
@@ -79,7 +80,7 @@ impl DownloadMachine {
         outcome: Result<(), DiskFault>,
     ) {
         let Some(download) = self.downloads.get_mut(id) else { return };
-        let is_over = download.state().is_final();
+        let is_over = download.life().is_over();
         let recorded = &mut download.recorded;
         match outcome {
             Ok(()) => {
@@ -138,7 +139,7 @@ impl DownloadMachine {
                 // Its call was answered before this was known.
                 self.fail_download(cx, id, error.clone());
             } else {
-                let timer = self.downloads.get(id).and_then(|row| row.state().timer());
+                let timer = self.downloads.get(id).and_then(|row| row.life().timer());
                 cx.cancel_timer(timer);
                 self.downloads.withdraw(id);
                 cx.subscriptions.close(Topic::Download(id));
@@ -169,7 +170,8 @@ impl DownloadMachine {
 
     /// Whether a download may begin: it is remembered, and has a source.
     pub(super) fn may_begin(&self, id: TransferId) -> bool {
-        let may = |row: &Download| row.state() == State::Queued && row.recorded.accepted && !row.is_unsourced();
+        let may =
+            |row: &Download| matches!(row.life(), Life::Queued { .. }) && row.recorded.accepted && !row.is_unsourced();
         self.downloads.get(id).is_some_and(may)
     }
 }

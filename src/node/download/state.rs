@@ -1,20 +1,18 @@
-//! One download: what it is after, where it stands, and what is remembered of it.
+//! One download: what it is after, how it stands, and what is remembered of it.
 
-use super::known::Content;
-use super::rate::Rate;
+use super::known::{Content, Known};
+use super::life::{Held, Life, Open, PartFile, Progress};
 use super::recorded::Recorded;
 use super::source::{Fetch, LeftOut, Origin, Source, Standing, Task};
-use crate::control::CallError;
-use crate::fault::DiskFault;
+use crate::control::{CallError, DownloadState, ExitCode};
 use crate::id::{ContentHash, TransferId};
 use crate::name::{Escaped, FileName};
-use crate::node::contract::{DownloadRecord, PartSpec, RecordState, SourceRecord};
+use crate::node::contract::{DownloadRecord, PartSpec, RecordState};
 use crate::node::limits::{
     FETCHES_PER_DOWNLOAD_MAX, HIT_SOURCES_MAX, RECORD_NAMES_BYTES_MAX, SEEK_MIN, UNSOURCED_SEEK_MIN,
 };
 use crate::node::network::canonical;
 use crate::time::Instant;
-use crate::timer::TimerId;
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -25,52 +23,28 @@ pub(super) struct Download {
     pub(super) name: FileName,
     pub(super) spec: PartSpec,
     pub(super) aim: Aim,
-    /// Bytes, as far as somebody has said.
-    pub(super) size: Option<u64>,
+    /// Bytes, as somebody has claimed; no outline has proved them.
+    pub(super) claimed_size: Option<u64>,
     /// In the order in which they were named or found. Places stay: one that said no may give its own to another.
     pub(super) sources: Vec<Source>,
     /// Who sent wrong bytes and has no place among them any more.
     pub(super) left_out: LeftOut,
     /// What is known of the place that the user has named, if one was.
     pub(super) named_place: NamedPlace,
-    /// Its final path, as far as it is known.
+    /// The path that it will have, as far as it is known.
     pub(super) path: Option<PathBuf>,
-    /// Changed by `set_download_state` alone.
-    pub(super) state: State,
-    pub(super) part: Part,
-    /// An earlier run began it, and its part file was not opened since.
-    pub(super) recalled: bool,
-    /// Bytes that were there when an earlier run remembered it.
-    pub(super) recalled_bytes: u64,
+    life: Life,
+    part: PartFile,
     pub(super) recorded: Recorded,
-    /// As the last record has it.
-    pub(super) recorded_state: Option<(RecordState, Option<CallError>)>,
-    /// `None` as long as the part file has no outline.
-    pub(super) content: Option<Content>,
-    /// Bytes of the longest stream in the part file.
-    pub(super) streamed: u64,
-    /// Who sent the stream that ended whole.
-    pub(super) streamer: Option<SocketAddr>,
-    /// The hash of what was found in the part file.
-    pub(super) found: Option<ContentHash>,
-    /// The content was checked against a hash that was known.
-    pub(super) verified: bool,
-    /// A file of the content was there already.
-    pub(super) already: bool,
-    pub(super) error: Option<CallError>,
     /// Bytes that came from all sources.
     pub(super) received: u64,
-    pub(super) rate: Rate,
-    /// Whether it comes fast enough for others to wait for it.
-    pub(super) pace: Pace,
-    /// How often it has given its place to others because it did not.
+    /// How often it has given its place to others because it came too slowly.
     pub(super) stood_back: u32,
     /// Full checks that found wrong groups.
     pub(super) checks_failed: u32,
     /// Times in a row that the disk stopped it.
     pub(super) disk_failures: u32,
     pub(super) seek: Seek,
-    pub(super) look: Option<(Instant, TimerId)>,
     pub(super) told: Option<Instant>,
 }
 
@@ -105,18 +79,6 @@ impl Aim {
             Self::Content(b3) | Self::Learnt { b3, .. } => Some(b3),
         }
     }
-}
-
-/// What the loop has of the part file. While it opens, checks or commits one, everything else waits for its answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Part {
-    /// There is none.
-    Unmade,
-    Closed,
-    Opening,
-    Open,
-    Checking,
-    Committing,
 }
 
 /// A search for further sources that is about to be sent, before it is known whether there is anybody to ask.
@@ -161,76 +123,6 @@ impl Default for Seek {
     }
 }
 
-/// Where a download stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
-    /// Waits for its turn.
-    Queued,
-    /// Its part file is being made or taken up.
-    Opening,
-    /// Its part file is open, and its sources are asked.
-    Fetching,
-    /// All bytes are there; they are being checked and synced.
-    Verifying,
-    /// No source can be asked now.
-    Retrying {
-        until: Instant,
-        timer: TimerId,
-    },
-    Paused(Pause),
-    Done,
-    Failed,
-    Cancelled,
-}
-
-/// Why a download rests although it could go on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Pause {
-    User,
-    /// The disk does not let it; it is tried again by the timer.
-    Disk {
-        timer: TimerId,
-        fault: DiskFault,
-    },
-}
-
-/// How fast a download comes, as far as others may have to wait for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Pace {
-    /// It does not fetch.
-    None,
-    /// It had so many bytes then.
-    Measured { since: Instant, received: u64 },
-    /// It was too slow over the last span, and had so many bytes at its end.
-    Crawls { since: Instant, received: u64, began: Instant },
-}
-
-impl Pace {
-    /// Measures from here on.
-    pub(super) fn begin(now: Instant, received: u64) -> Self {
-        Self::Measured { since: now, received }
-    }
-}
-
-impl State {
-    /// Nothing will happen any more.
-    pub(super) fn is_final(self) -> bool {
-        matches!(self, Self::Done | Self::Failed | Self::Cancelled)
-    }
-
-    /// It counts towards `max_downloads`.
-    pub(super) fn is_active(self) -> bool {
-        matches!(self, Self::Opening | Self::Fetching | Self::Verifying)
-    }
-
-    pub(super) fn timer(self) -> Option<TimerId> {
-        match self {
-            Self::Retrying { timer, .. } | Self::Paused(Pause::Disk { timer, .. }) => Some(timer),
-            _ => None,
-        }
-    }
-}
-
 impl Download {
     /// A new download, in the queue.
     pub(super) fn new(name: FileName, spec: PartSpec, aim: Aim, size: Option<u64>, sources: Vec<Source>) -> Self {
@@ -238,32 +130,19 @@ impl Download {
             name,
             spec,
             aim,
-            size,
+            claimed_size: size,
             sources,
             left_out: LeftOut::default(),
             named_place: NamedPlace::None,
             path: None,
-            state: State::Queued,
-            part: Part::Unmade,
-            recalled: false,
-            recalled_bytes: 0,
+            life: Life::Queued { waited: None },
+            part: PartFile::Absent,
             recorded: Recorded::default(),
-            recorded_state: None,
-            content: None,
-            streamed: 0,
-            streamer: None,
-            found: None,
-            verified: false,
-            already: false,
-            error: None,
             received: 0,
-            rate: Rate::default(),
-            pace: Pace::None,
             stood_back: 0,
             checks_failed: 0,
             disk_failures: 0,
             seek: Seek::default(),
-            look: None,
             told: None,
         }
     }
@@ -280,33 +159,33 @@ impl Download {
         // Of a content each source says for itself how large it is: the size of another must not be held against it.
         let claim = size.filter(|_| record.b3.is_none());
         let sources = sources.filter_map(|source| Source::recalled(source, claim, record.b3.is_some())).collect();
-        let (state, part) = match record.state {
-            RecordState::Waiting => (State::Queued, Part::Closed),
-            RecordState::Paused => (State::Paused(Pause::User), Part::Closed),
-            RecordState::Failed { keeps_part } => (State::Failed, if keeps_part { Part::Closed } else { Part::Unmade }),
-            RecordState::Dropped => (State::Cancelled, Part::Closed),
+        let shown = (record.bytes_done, size.filter(|size| *size >= record.bytes_done));
+        let unknown = || CallError::new(ExitCode::Other, "unknown");
+        let part = match record.state {
+            RecordState::Failed { keeps_part: false } => PartFile::Absent,
+            _ => PartFile::Kept(Held::Recalled(record.bytes_done)),
         };
-        Self {
-            part,
-            recalled: true,
-            recalled_bytes: record.bytes_done,
-            recorded: Recorded::recalled(),
-            recorded_state: Some((record.state, record.error.clone())),
-            state,
-            error: record.error,
-            ..Self::new(record.name, record.spec, aim, size, sources)
-        }
+        let recorded = Recorded::recalled(record.state, record.error.clone());
+        let life = match record.state {
+            RecordState::Waiting => Life::Queued { waited: record.error },
+            RecordState::Paused => Life::Paused,
+            RecordState::Failed { .. } => Life::Failed { why: record.error.unwrap_or_else(unknown), shown },
+            RecordState::Dropped => Life::Cancelled { shown },
+        };
+        Self { life, part, recorded, ..Self::new(record.name, record.spec, aim, size, sources) }
     }
 
     /// As the next run needs it.
     pub(super) fn record(&mut self, id: TransferId) -> DownloadRecord {
         let (state, error) = self.state_to_record();
-        self.recorded_state = Some((state, error.clone()));
+        self.recorded.state = Some((state, error.clone()));
+        let mut bytes_left = RECORD_NAMES_BYTES_MAX;
+        let sources = self.sources.iter().map(|source| source.record(&mut bytes_left)).collect();
         DownloadRecord {
             id,
             spec: self.spec.clone(),
             name: self.name.clone(),
-            size: self.size,
+            size: self.size(),
             b3: self.aim.b3(),
             learnt_from: match self.aim {
                 Aim::Learnt { from, .. } => Some(from),
@@ -315,21 +194,139 @@ impl Download {
             state,
             error,
             bytes_done: self.progress().0,
-            sources: self.source_records(),
+            sources,
         }
     }
 
-    /// What is remembered of the sources.
-    fn source_records(&self) -> Vec<SourceRecord> {
-        let mut bytes_left = RECORD_NAMES_BYTES_MAX;
-        self.sources.iter().map(|source| source.record(&mut bytes_left)).collect()
+    pub(super) fn life(&self) -> &Life {
+        &self.life
+    }
+
+    /// Moves it; the life that it had. Called by the table alone.
+    pub(super) fn replace_life(&mut self, id: TransferId, life: Life) -> Life {
+        let before = self.state();
+        let old = std::mem::replace(&mut self.life, life);
+        self.log_state(id, before);
+        self.log_milestone(id, &old);
+        old
+    }
+
+    pub(super) fn part(&self) -> &PartFile {
+        &self.part
+    }
+
+    /// The one place where its part file moves: it becomes what `change` makes of it.
+    pub(super) fn change_part(&mut self, id: TransferId, change: impl FnOnce(PartFile) -> PartFile) {
+        let before = self.state();
+        self.part = change(std::mem::replace(&mut self.part, PartFile::Absent));
+        self.log_state(id, before);
+    }
+
+    /// What was ordered of its part file is done, or failed: it is open as before.
+    pub(super) fn reopen(&mut self, now: Instant, id: TransferId) {
+        let received = self.received;
+        self.change_part(id, |part| match part {
+            PartFile::Checking { known, .. } | PartFile::Ending(known) => {
+                PartFile::Open(Open::new(now, received, known))
+            }
+            other => other,
+        });
+    }
+
+    /// Its part file is closed, or is to be.
+    pub(super) fn close(&mut self, id: TransferId) {
+        self.change_part(id, |part| match part {
+            PartFile::Open(Open { known, .. }) | PartFile::Committing { known, .. } => {
+                PartFile::Kept(Held::Known(known))
+            }
+            other => other,
+        });
+    }
+
+    /// Whether it is about to get its final name.
+    pub(super) fn is_committing(&self) -> bool {
+        matches!(self.part, PartFile::Committing { .. })
+    }
+
+    /// Whether all of it is there, and is being checked or synced.
+    pub(super) fn is_verifying(&self) -> bool {
+        matches!(self.life, Life::Active)
+            && matches!(self.part, PartFile::Checking { .. } | PartFile::Committing { .. })
+    }
+
+    /// The part file while sources are asked for it.
+    pub(super) fn open(&self) -> Option<&Open> {
+        if let PartFile::Open(open) = &self.part { Some(open) } else { None }
+    }
+
+    pub(super) fn open_mut(&mut self) -> Option<&mut Open> {
+        if let PartFile::Open(open) = &mut self.part { Some(open) } else { None }
+    }
+
+    /// The outline of its part file, if it has one.
+    pub(super) fn content(&self) -> Option<&Content> {
+        self.part.known()?.content()
+    }
+
+    /// Bytes, as far as it is known.
+    pub(super) fn size(&self) -> Option<u64> {
+        let proved = self.content().filter(|_| self.has_proved_size());
+        proved.map(Content::size).or(self.claimed_size)
+    }
+
+    /// Whether the size is certain.
+    pub(super) fn has_proved_size(&self) -> bool {
+        matches!(self.part.known(), Some(Known::Proved(_)))
     }
 
     /// Whether the size is a mere claim, and another source claims another.
     pub(super) fn doubts_size(&self) -> bool {
-        let proved = self.content.as_ref().is_some_and(Content::is_proved);
-        let other = |source: &Source| source.size.is_some() && source.size != self.size;
-        self.size.is_some() && !proved && self.sources.iter().any(other)
+        let other = |source: &Source| source.size.is_some() && source.size != self.claimed_size;
+        self.claimed_size.is_some() && !self.has_proved_size() && self.sources.iter().any(other)
+    }
+
+    /// Whether nobody is known who could be asked.
+    pub(super) fn is_unsourced(&self) -> bool {
+        self.sources.is_empty()
+    }
+
+    /// Drops who was only found.
+    pub(super) fn keep_chosen(&mut self) {
+        debug_assert!(self.busy().next().is_none(), "places change");
+        self.sources.retain(|source| source.origin == Origin::Chosen);
+    }
+
+    /// Bytes that are there, and bytes of the whole. Bytes are verified ones where they can be verified, else what the
+    /// longest stream has brought.
+    ///
+    /// A stream may bring more than somebody has claimed of the file: then the size is unknown. The claim of the source
+    /// that sends is the one that counts, and what an earlier stream has brought beyond it was of another file.
+    pub(super) fn progress(&self) -> Progress {
+        let bytes = match (&self.life, &self.part) {
+            (Life::Failed { shown, .. } | Life::Cancelled { shown }, _) => return *shown,
+            (Life::Done { size, .. }, _) => return (*size, Some(*size)),
+            (_, PartFile::Absent) => 0,
+            (_, PartFile::Kept(Held::Recalled(bytes)) | PartFile::Opening(Held::Recalled(bytes))) => *bytes,
+            (_, part) => match (part.known().and_then(Known::content), part) {
+                (Some(content), _) => return (content.bytes_verified(), Some(content.size())),
+                (None, PartFile::Checking { known, .. } | PartFile::Committing { known, .. }) => {
+                    return (known.streamed(), Some(known.streamed()));
+                }
+                (None, _) => part.known().map_or(0, Known::streamed),
+            },
+        };
+        let (done, size) = match self.stream() {
+            Some((received, Some(size))) if bytes > size => (received, Some(size)),
+            Some((_, size)) => (bytes, size),
+            None => (bytes, self.size()),
+        };
+        (done, size.filter(|size| *size >= done))
+    }
+
+    /// The stream that is coming in: its bytes so far, and how many it will have as far as somebody has said.
+    pub(super) fn stream(&self) -> Option<(u64, Option<u64>)> {
+        let (at, fetch) = self.busy().find(|(_, fetch)| fetch.task == Task::Stream)?;
+        Some((fetch.received, self.sources[at].size.or(self.size())))
     }
 
     /// Whether no source can be asked now.
@@ -351,55 +348,62 @@ impl Download {
         self.sources.iter().enumerate().filter_map(|(at, source)| Some((at, source.fetch()?)))
     }
 
-    pub(super) fn state(&self) -> State {
-        self.state
-    }
-
     fn state_to_record(&self) -> (RecordState, Option<CallError>) {
-        let state = match self.state {
-            State::Done | State::Cancelled => RecordState::Dropped,
-            State::Failed => RecordState::Failed { keeps_part: self.is_worth_keeping() },
-            State::Paused(Pause::User) => RecordState::Paused,
+        let state = match &self.life {
+            Life::Done { .. } | Life::Cancelled { .. } => RecordState::Dropped,
+            Life::Failed { .. } => RecordState::Failed { keeps_part: self.part.is_worth_keeping() },
+            Life::Paused => RecordState::Paused,
             _ => RecordState::Waiting,
         };
         // Why its sources are out of reach changes with every attempt, and the next run finds out by itself.
-        let rests = matches!(self.state, State::Failed | State::Paused(_));
-        (state, self.error.clone().filter(|_| rests))
+        let rests = matches!(self.life, Life::Failed { .. } | Life::Blocked { .. });
+        (state, self.life.error().filter(|_| rests).cloned())
     }
 
     /// Whether the next run would not find it where it stands.
     pub(super) fn has_news(&self) -> bool {
-        self.recorded_state.as_ref() != Some(&self.state_to_record())
+        self.recorded.state.as_ref() != Some(&self.state_to_record())
     }
 
-    /// Whether what it has is worth keeping though it has failed: verified groups do not come again by themselves.
-    pub(super) fn is_worth_keeping(&self) -> bool {
-        let verified = self.content.as_ref().is_some_and(|content| content.verified.held() > 0);
-        self.part != Part::Unmade && (verified || self.recalled)
+    /// How it stands, as users see it.
+    pub(super) fn state(&self) -> DownloadState {
+        match &self.life {
+            Life::Queued { .. } => DownloadState::Queued,
+            Life::Active if self.is_verifying() => DownloadState::Verifying,
+            Life::Active => DownloadState::Active,
+            Life::Waiting { .. } => DownloadState::Retrying,
+            Life::Paused | Life::Blocked { .. } => DownloadState::Paused,
+            Life::Done { .. } => DownloadState::Done,
+            Life::Failed { .. } => DownloadState::Failed,
+            Life::Cancelled { .. } => DownloadState::Cancelled,
+        }
+    }
+
+    fn log_state(&self, id: TransferId, before: DownloadState) {
+        let now = self.state();
+        if now != before {
+            log::debug!("download {}: {before:?} -> {now:?}", id.0);
+        }
     }
 
     /// Logs the states in which a download rests.
-    pub(super) fn log_milestone(&self, id: TransferId, old: State) {
+    pub(super) fn log_milestone(&self, id: TransferId, old: &Life) {
         let (id, name) = (id.0, &self.name);
-        let why = || self.error.as_ref().map_or("unknown", |error| error.message.as_str());
-        match self.state {
-            State::Done => {
-                let check = if self.verified { "verified" } else { "not verified" };
-                match &self.path {
-                    Some(path) => {
-                        log::info!("download {id} is done, {check}: {}", Escaped(path.as_os_str().as_bytes()))
-                    }
-                    None => log::info!("download {id} is done, {check}: {name}"),
-                }
+        match &self.life {
+            Life::Done { path, verified, .. } => {
+                let check = if *verified { "verified" } else { "not verified" };
+                log::info!("download {id} is done, {check}: {}", Escaped(path.as_os_str().as_bytes()));
             }
-            State::Failed => log::warn!("download {id} of {name} has failed: {}", why()),
+            Life::Failed { why, .. } => {
+                log::warn!("download {id} of {name} has failed: {}", why.message);
+            }
             // It fails at once if there is nobody to ask.
-            State::Retrying { .. } if self.seek.outgoing == Outgoing::Last => {}
-            State::Retrying { .. } if !matches!(old, State::Retrying { .. }) => {
-                log::warn!("download {id} of {name} waits: {}", why())
+            Life::Waiting { .. } if self.seek.outgoing == Outgoing::Last => {}
+            Life::Waiting { why, .. } if !old.is_waiting() => {
+                log::warn!("download {id} of {name} waits: {}", why.message);
             }
-            State::Paused(Pause::Disk { .. }) if !matches!(old, State::Paused(_)) => {
-                log::warn!("download {id} of {name} is paused: {}", why());
+            Life::Blocked { why, .. } if !matches!(old, Life::Paused | Life::Blocked { .. }) => {
+                log::warn!("download {id} of {name} is paused: {}", why.message);
             }
             _ => {}
         }
@@ -419,11 +423,11 @@ impl Download {
         );
         let mut asked: Vec<_> = Vec::new();
         for (_, fetch) in self.busy() {
-            assert_eq!(self.state, State::Fetching, "{id:?} asks only while it fetches");
-            match &fetch.task {
-                Task::Groups { left, twice: false } if !left.is_empty() => asked.push((left.start, left.end)),
-                Task::Groups { .. } => {}
-                Task::Metadata | Task::Identify | Task::Stream | Task::Whole => {}
+            assert!(self.open().is_some(), "{id:?} asks only while it fetches");
+            if let Task::Groups { left, twice: false } = &fetch.task
+                && !left.is_empty()
+            {
+                asked.push((left.start, left.end));
             }
         }
         assert!(asked.len() <= FETCHES_PER_DOWNLOAD_MAX, "the exchanges of {id:?} are bounded");
@@ -432,8 +436,12 @@ impl Download {
             asked.windows(2).all(|pair| pair[0].1 <= pair[1].0),
             "no group of {id:?} is asked for twice: {asked:?}"
         );
-        if matches!(self.state, State::Fetching) {
-            assert_eq!(self.part, Part::Open, "{id:?} fetches into an open part file");
-        }
+        let fits = match &self.life {
+            Life::Active => !matches!(self.part, PartFile::Absent | PartFile::Kept(_)),
+            Life::Done { .. } => matches!(self.part, PartFile::Absent),
+            Life::Cancelled { .. } => matches!(self.part, PartFile::Absent) || self.part.is_busy(),
+            _ => !matches!(self.part, PartFile::Open(_) | PartFile::Checking { .. }),
+        };
+        assert!(fits, "{id:?} has the part file that its life calls for: {:?} {:?}", self.life, self.part);
     }
 }

@@ -1,8 +1,9 @@
 //! What users order of downloads that are there: following, pausing, resuming, retrying and cancelling them.
 
 use super::DownloadMachine;
+use super::life::Life;
 use super::orders::{Order, Steering};
-use super::state::{Download, Part, Pause, State};
+use super::state::Download;
 use crate::control::{CallError, DownloadsReply, IdForm, parse_ids_with_all};
 use crate::fault::DiskFault;
 use crate::id::{ClientId, TransferId};
@@ -16,46 +17,46 @@ impl DownloadMachine {
         client: ClientId,
         ids: &str,
     ) -> Result<DownloadsReply, CallError> {
-        let ids = self.read_ids(ids, IdForm::Beginnings, |state| !state.is_final())?;
+        let ids = self.read_ids(ids, IdForm::Beginnings, |life| !life.is_over())?;
         self.follow_downloads(cx, client, &ids);
         Ok(self.downloads_reply(cx, &ids))
     }
 
     pub(in crate::node) fn call_pause(&self, ids: &str) -> Result<Order, CallError> {
-        let ids = self.read_ids(ids, IdForm::Whole, |state| !state.is_final())?;
+        let ids = self.read_ids(ids, IdForm::Whole, |life| !life.is_over())?;
         Ok(Order::steer(Steering::Pause, ids))
     }
 
     pub(in crate::node) fn call_resume(&self, ids: &str) -> Result<Order, CallError> {
-        let ids = self.read_ids(ids, IdForm::Whole, |state| matches!(state, State::Paused(_)))?;
+        let ids = self.read_ids(ids, IdForm::Whole, |life| matches!(life, Life::Paused | Life::Blocked { .. }))?;
         Ok(Order::steer(Steering::Resume, ids))
     }
 
     pub(in crate::node) fn call_retry(&self, ids: &str) -> Result<Order, CallError> {
-        Ok(Order::steer(Steering::Retry, self.read_ids(ids, IdForm::Beginnings, may_be_retried)?))
+        Ok(Order::steer(Steering::Retry, self.read_ids(ids, IdForm::Beginnings, Life::may_be_retried)?))
     }
 
     pub(in crate::node) fn call_cancel(&self, ids: &str) -> Result<Order, CallError> {
-        let ids = self.read_ids(ids, IdForm::Whole, |state| !state.is_final())?;
+        let ids = self.read_ids(ids, IdForm::Whole, |life| !life.is_over())?;
         Ok(Order::steer(Steering::Cancel, ids))
     }
 
     /// Stops a download and keeps what it has. One that is about to get its final name ends well.
     pub(super) fn pause_download(&mut self, cx: &mut Cx, id: TransferId) {
-        let Some(download) = self.downloads.get_mut(id).filter(|row| !row.state().is_final()) else { return };
-        if download.part == Part::Committing || download.state() == State::Paused(Pause::User) {
-            return;
+        let may_stop =
+            |row: &Download| !row.life().is_over() && !matches!(row.life(), Life::Paused) && !row.is_committing();
+        if self.downloads.get(id).is_some_and(may_stop) {
+            self.set_life(cx, id, Life::Paused);
         }
-        download.error = None;
-        self.set_download_state(cx, id, State::Paused(Pause::User));
     }
 
     /// Lets a paused download go on.
     pub(super) fn resume_download(&mut self, cx: &mut Cx, id: TransferId) {
-        match self.downloads.get(id).map(Download::state) {
-            Some(State::Paused(Pause::User)) => self.set_download_state(cx, id, State::Queued),
-            Some(State::Paused(Pause::Disk { fault, .. })) => {
-                if let Some(download) = self.downloads.get_mut(id).filter(|_| fault == DiskFault::NotMounted) {
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        match download.life() {
+            Life::Paused => self.set_life(cx, id, Life::Queued { waited: None }),
+            Life::Blocked { fault, .. } => {
+                if *fault == DiskFault::NotMounted {
                     // Another filesystem is in use there, and the user wants the download begun anew on it.
                     download.spec.filesystem = None;
                 }
@@ -69,23 +70,22 @@ impl DownloadMachine {
     /// anew, but for those that sent wrong bytes.
     pub(super) fn retry_download(&mut self, cx: &mut Cx, id: TransferId) {
         let Some(download) = self.downloads.get_mut(id) else { return };
-        let state = download.state();
-        if state == State::Fetching || may_be_retried(state) {
+        let is_fetching = download.open().is_some();
+        if is_fetching || download.life().may_be_retried() {
             download.sources.iter_mut().for_each(super::source::Source::give_another_chance);
             download.checks_failed = 0;
         }
-        match state {
-            State::Retrying { .. } | State::Failed => {
+        match download.life() {
+            Life::Waiting { .. } | Life::Failed { .. } => {
                 // Whoever asks for another attempt wants others to be looked for as well.
                 download.seek.next = Some(cx.now);
                 download.seek.sought_at = None;
                 download.seek.by_name = true;
-                download.error = None;
-                self.set_download_state(cx, id, State::Queued);
+                self.set_life(cx, id, Life::Queued { waited: None });
                 self.probe_target_again(cx, id);
             }
-            State::Paused(Pause::Disk { .. }) => self.probe_disk(cx, id),
-            State::Fetching => self.downloads.touch(id),
+            Life::Blocked { .. } => self.probe_disk(cx, id),
+            Life::Active if is_fetching => self.downloads.touch(id),
             _ => {}
         }
     }
@@ -93,18 +93,16 @@ impl DownloadMachine {
     /// Ends a download and removes its part file. One that is done stays as it is, and so does one that is about to get its
     /// final name.
     pub(super) fn cancel_download(&mut self, cx: &mut Cx, id: TransferId) {
-        let Some(download) = self.downloads.get_mut(id) else { return };
-        let over = matches!(download.state(), State::Done | State::Cancelled);
-        if over || download.part == Part::Committing {
-            return;
+        let Some(download) = self.downloads.get(id) else { return };
+        let is_over = matches!(download.life(), Life::Done { .. } | Life::Cancelled { .. });
+        if !is_over && !download.is_committing() {
+            self.end_download(cx, id, |shown| Life::Cancelled { shown });
         }
-        download.error = None;
-        self.set_download_state(cx, id, State::Cancelled);
     }
 
     /// Ids as users type them; `all` means those to which the order applies. There may be none: then all that is wanted is so
     /// already.
-    fn read_ids(&self, ids: &str, form: IdForm, applies: impl Fn(State) -> bool) -> Result<Vec<TransferId>, CallError> {
+    fn read_ids(&self, ids: &str, form: IdForm, applies: impl Fn(&Life) -> bool) -> Result<Vec<TransferId>, CallError> {
         let ids = parse_ids_with_all(ids, form, self.downloads.ids(), self.downloads.ids_of(applies))?;
         Ok(ids.into_iter().map(TransferId).collect())
     }
@@ -112,13 +110,9 @@ impl DownloadMachine {
     /// Reports these downloads to a client from now on, as far as they are unfinished.
     pub(super) fn follow_downloads(&mut self, cx: &mut Cx, client: ClientId, ids: &[TransferId]) {
         for &id in ids {
-            if self.downloads.get(id).map(Download::state).is_some_and(|state| !state.is_final()) {
+            if self.downloads.get(id).is_some_and(|row| !row.life().is_over()) {
                 cx.subscriptions.subscribe(Topic::Download(id), client);
             }
         }
     }
-}
-
-fn may_be_retried(state: State) -> bool {
-    matches!(state, State::Retrying { .. } | State::Failed | State::Paused(Pause::Disk { .. }))
 }

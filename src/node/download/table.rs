@@ -4,11 +4,11 @@
 //! [`fetch`](crate::node::download::fetch); what becomes of its part file stands in [`parts`](crate::node::download::parts), what users order in
 //! [`ordering`](crate::node::download::ordering) and [`steering`](crate::node::download::steering).
 
+use super::life::Life;
 use super::rows::RateCap;
 use super::source::Contact;
 use super::source::{Fetch, Source, Standing};
-use super::state::Pace;
-use super::state::{Aim, Download, Part, State};
+use super::state::{Aim, Download};
 use crate::control::DownloadRow;
 use crate::id::{ContentHash, ExchangeId, TransferId};
 use crate::name::FileName;
@@ -76,9 +76,9 @@ impl Downloads {
         self.rows.keys().map(|id| id.0)
     }
 
-    /// Ids of those in a state, ascending.
-    pub(super) fn ids_of(&self, fits: impl Fn(State) -> bool) -> impl Iterator<Item = u32> {
-        self.rows.iter().filter(move |(_, row)| fits(row.state)).map(|(id, _)| id.0)
+    /// Ids of those that lead such a life, ascending.
+    pub(super) fn ids_of(&self, fits: impl Fn(&Life) -> bool) -> impl Iterator<Item = u32> {
+        self.rows.iter().filter(move |(_, row)| fits(row.life())).map(|(id, _)| id.0)
     }
 
     /// Ids of the active ones, ascending.
@@ -127,7 +127,7 @@ impl Downloads {
 
     /// The unfinished downloads, ascending.
     pub(super) fn unfinished(&self) -> impl Iterator<Item = (TransferId, &Download)> {
-        self.rows.iter().map(|(id, row)| (*id, row)).filter(|(_, row)| !row.state.is_final())
+        self.rows.iter().map(|(id, row)| (*id, row)).filter(|(_, row)| !row.life().is_over())
     }
 
     /// The unfinished downloads of a content.
@@ -153,13 +153,13 @@ impl Downloads {
 
     /// Puts a download into the table.
     pub(super) fn insert(&mut self, id: TransferId, download: Download) {
-        if download.state == State::Queued {
+        if matches!(download.life(), Life::Queued { .. }) {
             self.queued.insert((download.stood_back, id));
             self.unsourced.extend(download.is_unsourced().then_some(id));
         }
-        let is_final = download.state.is_final();
+        let is_over = download.life().is_over();
         self.rows.insert(id, download);
-        if is_final {
+        if is_over {
             self.finished.push_back(id);
         } else {
             self.index_sources(id);
@@ -178,8 +178,7 @@ impl Downloads {
 
     /// Takes the download out of the table that was over first, and whose part file nobody works on.
     pub(super) fn take_finished(&mut self) -> Option<(TransferId, Download)> {
-        let part = |id: &TransferId| self.rows.get(id).map(|row| row.part);
-        let owes = |id: &TransferId| matches!(part(id), Some(Part::Opening | Part::Checking | Part::Committing));
+        let owes = |id: &TransferId| self.rows.get(id).is_some_and(|row| row.part().is_busy());
         let at = self.finished.iter().position(|id| !owes(id))?;
         let id = self.finished.remove(at)?;
         Some((id, self.rows.remove(&id)?))
@@ -187,7 +186,9 @@ impl Downloads {
 
     /// Takes a download that was not begun out of the table.
     pub(super) fn withdraw(&mut self, id: TransferId) {
-        debug_assert!(self.rows.get(&id).is_none_or(|row| !row.state.is_active() && !row.state.is_final()));
+        debug_assert!(
+            self.rows.get(&id).is_none_or(|row| !matches!(row.life(), Life::Active) && !row.life().is_over())
+        );
         self.unindex_sources(id);
         let stood_back = self.rows.get(&id).map_or(0, |row| row.stood_back);
         self.queued.remove(&(stood_back, id));
@@ -224,7 +225,7 @@ impl Downloads {
     /// change by it.
     pub(super) fn forget_p1(&mut self, peer: SocketAddr) -> Vec<TransferId> {
         let mut changed = Vec::new();
-        for (id, row) in self.rows.iter_mut().filter(|(_, row)| !row.state.is_final()) {
+        for (id, row) in self.rows.iter_mut().filter(|(_, row)| !row.life().is_over()) {
             for source in row.sources.iter_mut().filter(|source| source.addr == peer && source.p1) {
                 source.p1 = false;
                 source.contact = Contact::Due;
@@ -319,16 +320,20 @@ impl Downloads {
     pub(super) fn check_invariants(&self) {
         assert!(self.rows.len() <= DOWNLOADS_MAX, "the downloads are bounded");
         for (id, row) in &self.rows {
-            assert_eq!(self.active.contains(id), row.state.is_active(), "{id:?} is listed as active when it is");
+            assert_eq!(
+                self.active.contains(id),
+                matches!(row.life(), Life::Active),
+                "{id:?} is listed as active when it is"
+            );
             let queued = self.queued.contains(&(row.stood_back, *id));
-            assert_eq!(queued, row.state == State::Queued, "{id:?} is listed as queued when it is");
+            assert_eq!(queued, matches!(row.life(), Life::Queued { .. }), "{id:?} is listed as queued when it is");
             row.check_invariants(*id);
         }
-        let finished = self.rows.values().filter(|row| row.state.is_final()).count();
+        let finished = self.rows.values().filter(|row| row.life().is_over()).count();
         assert_eq!(finished, self.finished.len(), "the finished downloads are listed");
         let indexed = self.by_source.iter().map(|(_, _, id)| id).chain(self.by_content.iter().map(|(_, id)| id));
         for id in indexed {
-            assert!(self.rows.get(id).is_some_and(|row| !row.state.is_final()), "{id:?} is unfinished");
+            assert!(self.rows.get(id).is_some_and(|row| !row.life().is_over()), "{id:?} is unfinished");
         }
         let busy: usize = self.rows.values().map(|row| row.busy().count()).sum();
         assert_eq!(busy, self.fetches.len(), "every exchange is with one source");
@@ -344,34 +349,30 @@ impl Downloads {
         self.fetches.iter().map(|(exchange, (id, _))| (*exchange, *id))
     }
 
-    /// Moves a download: keeps the queue and the sets true. The state that it had.
-    pub(super) fn set_state(&mut self, now: Instant, id: TransferId, state: State) -> Option<State> {
+    /// Moves a download, and keeps the queue and the sets true. The life that it had.
+    pub(super) fn set_life(&mut self, id: TransferId, life: Life) -> Option<Life> {
         let download = self.rows.get_mut(&id)?;
-        let old = std::mem::replace(&mut download.state, state);
-        log::debug!("download {}: {old:?} -> {state:?}", id.0);
-        download.log_milestone(id, old);
-        if state == State::Opening {
-            download.error = None;
-        }
+        let (is_queued, is_active) = (matches!(life, Life::Queued { .. }), matches!(life, Life::Active));
+        let is_over = life.is_over();
+        let old = download.replace_life(id, life);
         let (unsourced, stood_back) = (download.is_unsourced(), download.stood_back);
-        download.pace = if state == State::Fetching { Pace::begin(now, download.received) } else { Pace::None };
         self.queued.remove(&(stood_back, id));
-        let left = self.active.remove(&id) && !state.is_active();
-        if state == State::Queued {
+        let left = self.active.remove(&id) && !is_active;
+        if is_queued {
             self.queued.insert((stood_back, id));
             self.unsourced.extend(unsourced.then_some(id));
         }
-        if state.is_active() {
+        if is_active {
             self.active.insert(id);
         }
         if left {
             // The others may have more exchanges now.
             self.touched.extend(self.active.iter().copied());
         }
-        if state.is_final() && !old.is_final() {
+        if is_over && !old.is_over() {
             self.finished.push_back(id);
             self.unindex_sources(id);
-        } else if old.is_final() && !state.is_final() {
+        } else if old.is_over() && !is_over {
             self.finished.retain(|finished| *finished != id);
             self.index_sources(id);
         }

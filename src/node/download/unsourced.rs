@@ -5,7 +5,8 @@
 //! final name. It never fails: only the user ends it.
 
 use super::DownloadMachine;
-use super::state::{Aim, Download, State};
+use super::life::Life;
+use super::state::{Aim, Download};
 use crate::control::{CallError, ExitCode};
 use crate::id::{ContentHash, TransferId};
 use crate::name::FileName;
@@ -19,11 +20,6 @@ pub(in crate::node) fn name_of_hash(b3: ContentHash) -> Option<FileName> {
 }
 
 impl Download {
-    /// Whether nobody is known who could be asked.
-    pub(super) fn is_unsourced(&self) -> bool {
-        self.sources.is_empty()
-    }
-
     /// Takes the name and the size that a source tells, if no source has told a name before.
     pub(super) fn adopt(&mut self, told: &FileName, size: Option<u64>) {
         let Aim::Content(b3) = self.aim else { return };
@@ -31,7 +27,7 @@ impl Download {
             return;
         }
         self.name = told.clone();
-        self.size = self.size.or(size);
+        self.claimed_size = self.claimed_size.or(size);
         let (Target::Suggested { name, .. } | Target::Exact { name, .. }) = &mut self.spec.target;
         *name = told.safe_component();
         // In a directory it is another by that.
@@ -43,7 +39,8 @@ impl DownloadMachine {
     /// Searches for the first source of each download that came into the queue without one.
     pub(super) fn search_unsourced(&mut self, cx: &mut Cx) {
         while let Some(id) = self.downloads.next_unsourced() {
-            if self.downloads.get(id).is_some_and(|row| row.state() == State::Queued && row.is_unsourced()) {
+            let is_queued = |row: &Download| matches!(row.life(), Life::Queued { .. });
+            if self.downloads.get(id).is_some_and(|row| is_queued(row) && row.is_unsourced()) {
                 self.search_first(cx, id);
             }
         }
@@ -83,9 +80,8 @@ impl DownloadMachine {
     }
 
     fn retry_unsourced(&mut self, cx: &mut Cx, id: TransferId, message: String) {
-        let Some(download) = self.downloads.get_mut(id) else { return };
-        download.error = Some(CallError::new(ExitCode::NoSource, message));
+        let Some(download) = self.downloads.get(id) else { return };
         let until = download.seek.next.unwrap_or(cx.now + UNSOURCED_SEEK_MIN);
-        self.set_retrying(cx, id, until);
+        self.set_waiting(cx, id, until, CallError::new(ExitCode::NoSource, message));
     }
 }

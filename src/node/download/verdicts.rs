@@ -1,10 +1,10 @@
 //! What the end of an exchange with a source means: for its download, and for the source.
 
 use super::DownloadMachine;
-use super::known::Content;
+use super::known::{Content, Known};
 use super::names::Ask;
 use super::source::{Charge, Doubt, Excuse, Fetch, Source, Standing, Task};
-use super::state::{Aim, Download, Seek, State};
+use super::state::{Aim, Download, Seek};
 use crate::control::{CallError, ExitCode, Notice};
 use crate::fault::{DialFault, DiskFault, RefusalReason};
 use crate::id::{ContentHash, TransferId};
@@ -69,7 +69,7 @@ const SENT_NOTHING: &str = "sent nothing: refused, or the file is empty";
 /// A stream ended in order. An end without a byte is a file only where a peer that speaks `p1` has said that it is empty:
 /// base programs end so when they refuse.
 fn judge_end(content: Option<&Content>, source: &Source, fetch: &Fetch, speech: Speech) -> Verdict {
-    let size = content.map(|content| content.size).or(source.size);
+    let size = content.map(Content::size).or(source.size);
     let size_is_told = speech == Speech::P1 && size.is_some();
     match size {
         _ if fetch.received == 0 && !size_is_told => Verdict::Refused(SENT_NOTHING.to_string(), None),
@@ -131,8 +131,12 @@ impl DownloadMachine {
             Verdict::Has { b3, size } => self.on_identified(cx, id, at, b3, size),
             Verdict::Whole => {
                 source.forgive();
-                download.streamer = Some(source.addr);
-                self.check_part(cx, id);
+                let streamer = source.addr;
+                if let Some(open) = download.open_mut() {
+                    // It is as long as this, however long another was before.
+                    open.known = Known::Nothing { streamed: received };
+                }
+                self.check_part(cx, id, Some(streamer));
             }
             Verdict::Refused(how, reason) if task == Task::Identify => {
                 self.on_unidentified(cx, network, id, at, &how, reason);
@@ -210,7 +214,7 @@ impl DownloadMachine {
             return self.condemn(cx, id, at, "it says each time that it has another content, and gives none");
         }
         // Nothing is under way from here on, so that places may change.
-        self.set_download_state(cx, id, State::Opening);
+        self.stop_fetching(cx, id);
         self.downloads.unindex_sources(id);
         if let Some(download) = self.downloads.get_mut(id) {
             if let Some(teacher) = download.sources.get_mut(at).filter(|_| changes > 1) {
@@ -228,8 +232,10 @@ impl DownloadMachine {
                 (source.size, source.bytes, source.excuse) = (None, 0, Excuse::NotNeeded);
             }
             download.return_to_chosen();
-            download.size = None;
-            (download.streamer, download.found) = (None, None);
+            download.claimed_size = None;
+            if let Some(open) = download.open_mut() {
+                open.known = Known::default();
+            }
             download.seek = Seek::default();
         }
         self.downloads.index_sources(id);
@@ -324,9 +330,8 @@ impl DownloadMachine {
             format!(" ({}: {})", source.addr, source.error.as_deref().unwrap_or("unknown"))
         });
         let message = format!("no source is in reach{why}; it is tried again until cancelled");
-        download.error = Some(CallError::new(ExitCode::NoSource, message));
         let until = next_seek.map_or(until, |at| until.min(at.max(cx.now + SOURCE_REST_MIN)));
-        self.set_retrying(cx, id, until);
+        self.set_waiting(cx, id, until, CallError::new(ExitCode::NoSource, message));
         self.start_downloads(cx);
     }
 
@@ -362,8 +367,7 @@ impl DownloadMachine {
         };
         match hope {
             Some(until) => {
-                download.error = Some(error);
-                self.set_retrying(cx, id, until);
+                self.set_waiting(cx, id, until, error);
                 self.start_downloads(cx);
             }
             None => self.fail_download(cx, id, error),

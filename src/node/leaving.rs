@@ -26,7 +26,7 @@ impl Node {
         self.download.break_off_orders(&mut self.cx);
         self.search.stop();
         self.download.stop_downloads(&mut self.cx);
-        let for_peers = |purpose| !matches!(purpose, Purpose::Link(..) | Purpose::Unregister | Purpose::Fetch(_));
+        let for_peers = |purpose| !matches!(purpose, Purpose::Link(..) | Purpose::Unregister | Purpose::Fetch);
         let ours: Vec<_> = self
             .cx
             .exchanges

@@ -116,7 +116,7 @@ impl Node {
             Purpose::FirstContact => download.on_contact_dial_ended(cx, network, to, &outcome),
             Purpose::Newcomer => search.on_newcomer_dial_ended(cx, network, to, &outcome),
             Purpose::List(id) => search.on_list_ended(cx, id, exchange, to, outcome),
-            Purpose::Fetch(id) => download.on_fetch_ended(cx, network, id, exchange, outcome),
+            Purpose::Fetch => download.on_fetch_ended(cx, network, exchange, outcome),
             Purpose::Forward(open) => search.on_forward_ended(cx, network, to, open, &outcome),
         }
         self.cx.free_worker(exchange);

@@ -31,7 +31,7 @@ impl DownloadMachine {
         } else if gave {
             self.condemn(cx, id, at, why);
             self.distrust_outline(cx, id);
-        } else if last_alone && !matches!(task, Task::Groups { .. }) {
+        } else if last_alone && task.left().is_none() {
             self.rest_source(cx, id, at, "its last bytes do not fit the size that another source has claimed".into());
             self.distrust_outline(cx, id);
         } else {

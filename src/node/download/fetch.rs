@@ -4,12 +4,12 @@
 use super::DownloadMachine;
 use super::known::{Content, Known};
 use super::picker::{Outlook, Step};
-use super::source::{Fetch, Standing, Task};
+use super::source::{Fetch, Source, Standing, Task};
 use super::state::{Aim, Download};
 use super::verdicts::judge;
 use crate::id::{ContentHash, ExchangeId, TransferId};
 use crate::name::FileName;
-use crate::node::contract::{Action, DialOutcome, Dialled, Expect, Portion, Response};
+use crate::node::contract::{Action, DialOutcome, Dialled, Expect, Response};
 use crate::node::cx::{Cx, NodeTimer};
 use crate::node::limits::{CONNECT_MAX, PROGRESS_INTERVAL};
 use crate::node::network::NetworkMachine;
@@ -87,16 +87,10 @@ impl DownloadMachine {
     fn take_step(&mut self, cx: &mut Cx, network: &NetworkMachine, id: TransferId, step: Step) {
         log::trace!("download {}: {step:?}", id.0);
         match step {
-            Step::AskMetadata { source } => self.ask(cx, id, source, Task::Metadata),
             Step::MakeContact { source } => self.make_contact(cx, network, id, source),
-            Step::Identify { source } => self.ask(cx, id, source, Task::Identify),
+            Step::Ask { source, task } => self.ask(cx, id, source, task),
             Step::TakeSize { source, size } => self.take_size(cx, id, source, size),
-            Step::AskGroups { source, groups, twice } => {
-                self.ask(cx, id, source, Task::Groups { left: groups, twice });
-            }
             Step::Steal { victim, thief, groups } => self.steal(cx, id, victim, thief, groups),
-            Step::AskWhole { source } => self.ask(cx, id, source, Task::Whole),
-            Step::AskStream { source } => self.ask(cx, id, source, Task::Stream),
             Step::Relieve { source } => {
                 cx.counters.limited.sources_silent += 1;
                 self.break_off(cx, id, source);
@@ -110,34 +104,33 @@ impl DownloadMachine {
     pub(super) fn ask(&mut self, cx: &mut Cx, id: TransferId, at: usize, task: Task) {
         let Some(download) = self.downloads.get_mut(id) else { return };
         let b3 = download.aim.b3();
+        let brings =
+            |start: u64| download.sources.iter().filter_map(Source::groups_left).any(|left| left.contains(&start));
+        let twice = task.left().is_some_and(|groups| brings(groups.start));
         let Some(source) = download.sources.get_mut(at) else { return };
         let doubted = source.doubt.as_ref().map(|doubt| &doubt.name);
         let asked_under = doubted.or(source.names.name_for(task.asks())).or(source.names.iter().next());
         let Some(asked_under) = asked_under.map(Rc::clone) else { return };
         let (to, name) = (source.addr, FileName::clone(&asked_under));
-        let exchange = cx.next_fetch(to, id);
+        let exchange = cx.next_fetch(to);
         source.asked_at = Some(cx.now);
         source.rate.start(cx.now, source.received);
-        let may_call_back = !source.p1;
-        let fetch = |may_call_back, portion| {
-            let name = name.clone();
-            Action::Fetch { exchange, download: id, to, name, may_call_back, portion }
-        };
+        if task.is_stream() {
+            source.bytes = 0;
+        }
         let action = match &task {
-            Task::Metadata => Action::FetchMetadata { exchange, download: id, to, name: name.clone(), b3 },
+            Task::Metadata => Action::FetchMetadata { exchange, download: id, to, name, b3 },
             Task::Identify => {
-                let messages = vec![Message::MetadataRequest { name: name.clone() }];
+                let messages = vec![Message::MetadataRequest { name }];
                 Action::Dial { exchange, to, messages, expect: Expect::FileInfo, connect_max: CONNECT_MAX }
             }
-            Task::Groups { left, .. } => fetch(false, Portion::Groups(left.clone())),
-            Task::Whole => fetch(may_call_back, Portion::Whole),
-            Task::Stream => {
-                source.bytes = 0;
-                fetch(may_call_back, Portion::Stream { size_max: source.size })
+            Task::File(portion) => {
+                let may_call_back = !source.p1 && task.left().is_none();
+                Action::Fetch { exchange, download: id, to, name, may_call_back, portion: portion.clone() }
             }
         };
         cx.dial_fetch(exchange, action);
-        self.downloads.begin_fetch(id, at, Fetch::new(cx.now, exchange, task, asked_under));
+        self.downloads.begin_fetch(id, at, Fetch::new(cx.now, exchange, task, twice, asked_under));
     }
 
     /// The outline of a content of one group is its hash; its size is what the source says, until the group proves it.
@@ -156,14 +149,14 @@ impl DownloadMachine {
     fn steal(&mut self, cx: &mut Cx, id: TransferId, victim: usize, thief: usize, groups: Range<u64>) {
         let Some(download) = self.downloads.get_mut(id) else { return };
         let Some(fetch) = download.sources.get_mut(victim).and_then(|source| source.fetch_mut()) else { return };
-        if let Task::Groups { left, .. } = &mut fetch.task {
+        let exchange = fetch.exchange;
+        if let Some(left) = fetch.task.left_mut() {
             left.end = groups.start;
-            let exchange = fetch.exchange;
             if !cx.trim_waiting(exchange, groups.start) {
                 cx.out.act(Action::Trim { exchange, groups_end: groups.start });
             }
         }
-        self.ask(cx, id, thief, Task::Groups { left: groups, twice: false });
+        self.ask(cx, id, thief, Task::groups(groups));
     }
 
     /// Of the first group, an earlier fetch has brought so many bytes. They are in no progress that is shown, as they are not
@@ -206,7 +199,7 @@ impl DownloadMachine {
         }
         fetch.received = bytes;
         fetch.progressed = cx.now;
-        let streams = fetch.task == Task::Stream;
+        let streams = fetch.task.is_stream();
         source.received += more;
         source.rate.note(cx.now, source.received);
         if streams {
@@ -235,7 +228,7 @@ impl DownloadMachine {
         source.bytes += if new { bytes } else { 0 };
         let Some(fetch) = source.fetch_mut() else { return };
         fetch.progressed = cx.now;
-        if let Task::Groups { left, .. } = &mut fetch.task {
+        if let Some(left) = fetch.task.left_mut() {
             fetch.counted += bytes.saturating_sub(std::mem::take(&mut fetch.resumed));
             left.start = group + 1;
             left.end = left.end.max(left.start);
@@ -257,10 +250,8 @@ impl DownloadMachine {
         let is_there = |groups: &Range<u64>| {
             content.verified.first_missing(groups.start).is_none_or(|missing| missing >= groups.end)
         };
-        let needless = |fetch: &Fetch| match &fetch.task {
-            Task::Groups { left, .. } => fetch.exchange != bringer && !left.is_empty() && is_there(left),
-            _ => false,
-        };
+        let is_needless = |left: &Range<u64>| !left.is_empty() && is_there(left);
+        let needless = |fetch: &Fetch| fetch.exchange != bringer && fetch.task.left().is_some_and(is_needless);
         let needless: Vec<_> = download.busy().filter(|(_, fetch)| needless(fetch)).map(|(at, _)| at).collect();
         needless.into_iter().for_each(|at| self.stop_fetch(cx, id, at));
     }
@@ -310,12 +301,11 @@ impl DownloadMachine {
         &mut self,
         cx: &mut Cx,
         network: &mut NetworkMachine,
-        id: TransferId,
         exchange: ExchangeId,
         outcome: DialOutcome,
     ) {
         // Of one that was broken off, nothing is wanted any more.
-        let Some((_, at)) = self.downloads.fetch_of(exchange).filter(|(of, _)| *of == id) else { return };
+        let Some((id, at)) = self.downloads.fetch_of(exchange) else { return };
         if let Ok(Dialled { response: Response::File { bytes }, .. }) = &outcome {
             self.note_bytes(cx, id, at, *bytes);
         }

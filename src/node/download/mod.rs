@@ -18,6 +18,9 @@
 //! | `ordering`, `steering`, `orders` | what users order of downloads, slice by slice where it concerns many |
 //! | `rows`, `rate`, `crawling` | how users see them; their rates; downloads that keep others waiting |
 //!
+//! A fetch has three forms: the order, a `Task`, which the picker gives and the loop carries out; the exchange, a `Fetch`; and
+//! the outcome, a `Verdict` on how the exchange has ended.
+//!
 //! Calls `network`, and reads the hits of `search`. Bulk bytes never pass through here: the loop is told what to fetch, and tells the outcome.
 
 mod claims;
@@ -135,7 +138,7 @@ impl DownloadMachine {
         let workers = cx.exchanges.workers();
         for (exchange, id) in self.downloads.fetches() {
             let dial = cx.exchanges.dial(exchange);
-            assert!(dial.is_some_and(|dial| dial.purpose == Purpose::Fetch(id)), "{id:?} fetches by its own exchange");
+            assert!(dial.is_some_and(|dial| dial.purpose == Purpose::Fetch), "{id:?} fetches by its own exchange");
             let working = workers.is_active(exchange) || workers.is_queued(exchange);
             assert!(working, "{id:?} fetches with a worker, or waits for one");
         }

@@ -19,6 +19,7 @@ use super::names::Ask;
 use super::source::{Fetch, Source, Standing, Task};
 use super::state::Download;
 use crate::content::{GROUP_BYTES, groups_span};
+use crate::node::contract::Portion;
 use crate::node::limits::{
     DUPLICATE_AFTER, EXPLORED_AT_ONCE, FAILURES_RELIED_MAX, HEDGE_AFTER, RANGE_GROUPS_FIRST, RANGE_GROUPS_MAX,
     RANGE_SPAN, SILENT_AFTER, SLOW_AFTER, SLOW_ETA, SLOW_RATE, STALL_AFTER, STEAL_WORTH_MS, USEFUL_RATE,
@@ -30,22 +31,14 @@ use std::ops::Range;
 /// The next thing to do for a download. Sources are named by their place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Code 9.
-    AskMetadata { source: usize },
     /// A first contact: whether a source of unknown protocol version speaks `p1`.
     MakeContact { source: usize },
-    /// The first line of code 9: what a source has, which refused what it offered or sent other bytes.
-    Identify { source: usize },
+    /// A source is asked for something; who refused what it offered, or sent other bytes, first for what it has.
+    Ask { source: usize, task: Task },
     /// A content of at most one group needs no metadata: take a source's word for the size, until the group proves it.
     TakeSize { source: usize, size: u64 },
-    /// Code 8.
-    AskGroups { source: usize, groups: Range<u64>, twice: bool },
     /// The end of what one source is still to bring goes to another.
     Steal { victim: usize, thief: usize, groups: Range<u64> },
-    /// Code 4, each group checked.
-    AskWhole { source: usize },
-    /// Code 4, with nothing to check it against.
-    AskStream { source: usize },
     /// Others wait for something to do: what this one was asked for is theirs.
     Relieve { source: usize },
     /// All of it is there.
@@ -68,7 +61,7 @@ impl Download {
     /// What is to be done next. `room`: how many more exchanges it may begin.
     pub(super) fn outlook(&self, now: Instant, room: usize) -> Outlook {
         let contact = self.contact_due(now).map(|source| Step::MakeContact { source });
-        let question = contact.or_else(|| self.doubted().map(|source| Step::Identify { source }));
+        let question = contact.or_else(|| self.doubted().map(|source| Step::Ask { source, task: Task::Identify }));
         let step = match self.content() {
             Some(content) if content.verified.is_full() => Some(Step::Check),
             _ if question.is_some() => question,
@@ -139,12 +132,13 @@ impl Download {
     }
 
     pub(super) fn ask_for_whole(&self, now: Instant) -> Option<Step> {
-        self.ask_for_all(now, |source| Step::AskWhole { source })
+        self.ask_for_all(now, |_| Portion::Whole)
     }
 
     /// Asks the best source for everything, once no answer to a first contact is waited for.
-    pub(super) fn ask_for_all(&self, now: Instant, ask: impl Fn(usize) -> Step) -> Option<Step> {
-        self.best_streamer().filter(|_| self.contact_awaited(now).is_none()).map(ask)
+    pub(super) fn ask_for_all(&self, now: Instant, portion: impl Fn(&Source) -> Portion) -> Option<Step> {
+        let source = self.best_streamer().filter(|_| self.contact_awaited(now).is_none())?;
+        Some(Step::Ask { source, task: Task::File(portion(&self.sources[source])) })
     }
 
     /// The source to ask first for everything: the first in order of those that failed least.
@@ -166,12 +160,12 @@ impl Download {
                 return self.make_room(now, source);
             }
             return match self.free_groups(now, content, source) {
-                Some(groups) => Some(Step::AskGroups { source, groups, twice: false }),
+                Some(groups) => Some(Step::Ask { source, task: Task::groups(groups) }),
                 None => self.end_game(now, content),
             };
         }
         // Nobody else helps, or whoever does is stuck.
-        let streams = |fetch: &Fetch| fetch.task == Task::Whole;
+        let streams = |fetch: &Fetch| fetch.task == Task::File(Portion::Whole);
         if room == 0 || self.busy().any(|(at, fetch)| self.helps(now, at, fetch)) {
             return None;
         }
@@ -198,9 +192,9 @@ impl Download {
             };
             // A stream that is broken off begins from the start later: only one that brings almost nothing is.
             let may_end = match fetch.task {
-                Task::Groups { .. } => true,
-                Task::Whole => self.is_slow(now, *at, fetch),
-                Task::Metadata | Task::Identify | Task::Stream => false,
+                Task::File(Portion::Groups(_)) => true,
+                Task::File(Portion::Whole) => self.is_slow(now, *at, fetch),
+                Task::Metadata | Task::Identify | Task::File(Portion::Stream { .. }) => false,
             };
             may_end && is_better
         };
@@ -234,7 +228,7 @@ impl Download {
     fn end_game(&self, now: Instant, content: &Content) -> Option<Step> {
         let mut victims: Vec<(Reverse<u64>, usize)> = Vec::new();
         for (at, fetch) in self.busy() {
-            if !matches!(fetch.task, Task::Groups { .. }) {
+            if fetch.task.left().is_none() {
                 continue;
             }
             if is_stalled(now, fetch) {
@@ -312,14 +306,14 @@ impl Download {
             return None;
         }
         match is_first {
-            true => Some(Step::AskGroups { source: thief, groups, twice: true }),
+            true => Some(Step::Ask { source: thief, task: Task::groups(groups) }),
             false => Some(Step::Relieve { source: victim }),
         }
     }
 
     /// Takes a source off what it alone does, when it is stuck or hopelessly slow and another could do it.
     pub(super) fn relieve(&self, now: Instant, at: usize, fetch: &Fetch) -> Option<Step> {
-        let stream = matches!(fetch.task, Task::Stream | Task::Whole);
+        let stream = fetch.task.asks() == Ask::All;
         if is_stalled(now, fetch) {
             return self.sources.iter().any(Source::is_idle).then_some(Step::Relieve { source: at });
         }
@@ -340,11 +334,8 @@ impl Download {
     fn is_slow(&self, now: Instant, at: usize, fetch: &Fetch) -> bool {
         let source = &self.sources[at];
         let rate = source.rate.per_second(now, source.received).unwrap_or(0);
-        let size = match fetch.task {
-            Task::Whole | Task::Stream => source.size.or(self.content().map(Content::size)),
-            Task::Metadata | Task::Identify | Task::Groups { .. } => None,
-        };
-        match size {
+        let size = source.size.or(self.content().map(Content::size));
+        match size.filter(|_| fetch.task.asks() == Ask::All) {
             Some(size) => rate.saturating_mul(SLOW_ETA.as_secs()) < size.saturating_sub(fetch.received),
             None => rate < SLOW_RATE,
         }
@@ -352,7 +343,7 @@ impl Download {
 
     /// Whether a source brings groups at a rate that others need not be asked beside it.
     fn helps(&self, now: Instant, at: usize, fetch: &Fetch) -> bool {
-        let groups = matches!(fetch.task, Task::Groups { .. });
+        let groups = fetch.task.left().is_some();
         let tried = fetch.tried_for(now) >= SLOW_AFTER;
         let relied_on = self.sources[at].failures < FAILURES_RELIED_MAX;
         groups && relied_on && !is_stalled(now, fetch) && !(tried && self.is_slow(now, at, fetch))

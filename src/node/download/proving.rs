@@ -12,6 +12,7 @@ use super::picker::{Step, has_brought_little};
 use super::source::{Fetch, Source, Task};
 use super::state::Download;
 use crate::content::{GROUP_BYTES, Outline, group_count};
+use crate::node::contract::Portion;
 use crate::node::limits::{HEDGE_AFTER, PROOF_AFTER, PROOF_ETA};
 use crate::time::Instant;
 
@@ -28,7 +29,7 @@ impl Download {
             return self.hedge(now, room, outline);
         }
         // The first in order: a user who names several has put them so.
-        outline.or_else(|| self.ask_for_all(now, |source| Step::AskStream { source }))
+        outline.or_else(|| self.ask_for_all(now, |source| Portion::Stream { size_max: source.size }))
     }
 
     /// Whether a source was asked a moment ago what it has: its answer may change what is wanted.
@@ -56,7 +57,7 @@ impl Download {
         let source = self.best(|source| may_give(source) || claims(source))?;
         Some(match claims_one_group(&self.sources[source]) {
             Some(size) => Step::TakeSize { source, size },
-            None => Step::AskMetadata { source },
+            None => Step::Ask { source, task: Task::Metadata },
         })
     }
 
@@ -64,7 +65,7 @@ impl Download {
         let last = content.verified.count().saturating_sub(1);
         let gave = |source: &Source| Some(source.addr) == content.giver;
         let is_ready = |source: &Source| source.is_ready_for(Ask::Ranges) && self.is_relied_on(source);
-        let proof = |source: usize, twice: bool| Step::AskGroups { source, groups: last..last + 1, twice };
+        let proof = |source: usize| Step::Ask { source, task: Task::groups(last..last + 1) };
         if let Some((at, fetch)) = self.busy().find(|(_, fetch)| is_stream(fetch)) {
             return self.relieve(now, at, fetch);
         }
@@ -78,12 +79,12 @@ impl Download {
             return self.hedge(now, room, self.ask_for_outline(&may_give));
         }
         let claims = |source: &Source| source.size == Some(content.size()) && is_ready(source);
-        if self.busy().any(|(_, fetch)| matches!(fetch.task, Task::Groups { .. })) {
-            let beside = self.best(claims).map(|source| proof(source, true));
+        if self.busy().any(|(_, fetch)| fetch.task.left().is_some()) {
+            let beside = self.best(claims).map(proof);
             return self.hedge(now, room, beside).or_else(|| self.give_up_proof(now, &may_give));
         }
         if let Some(source) = self.best(|source| gave(source) && is_ready(source)) {
-            return Some(proof(source, false));
+            return Some(proof(source));
         }
         self.ask_for_outline(&may_give).or_else(|| self.ask_for_whole(now))
     }
@@ -91,7 +92,7 @@ impl Download {
     /// Nobody is left who could prove the size beside those that were asked, and they bring nothing: one that fails less may
     /// give another outline.
     fn give_up_proof(&self, now: Instant, may_give: &dyn Fn(&Source) -> bool) -> Option<Step> {
-        let asked: Vec<_> = self.busy().filter(|(_, fetch)| matches!(fetch.task, Task::Groups { .. })).collect();
+        let asked: Vec<_> = self.busy().filter(|(_, fetch)| fetch.task.left().is_some()).collect();
         let fewest = asked.iter().map(|(at, _)| self.sources[*at].failures).min()?;
         let is_better = |source: &Source| may_give(source) && source.failures <= fewest;
         if asked.iter().all(|(at, fetch)| self.is_silent(now, *at, fetch)) && self.sources.iter().any(is_better) {
@@ -106,9 +107,7 @@ impl Download {
     fn hedge(&self, now: Instant, room: usize, ask: Option<Step>) -> Option<Step> {
         let asked: Vec<_> = self.busy().filter(|(_, fetch)| fetch.task != Task::Identify).collect();
         let next = match &ask {
-            Some(Step::AskMetadata { source } | Step::TakeSize { source, .. } | Step::AskGroups { source, .. }) => {
-                Some(&self.sources[*source])
-            }
+            Some(Step::Ask { source, .. } | Step::TakeSize { source, .. }) => Some(&self.sources[*source]),
             _ => None,
         };
         let Some(next) = next else {
@@ -134,7 +133,7 @@ impl Download {
     /// Whether all wait for the group that proves the size, from the source that happened to give the outline, though
     /// another may well be faster.
     fn proves_slowly(&self, now: Instant, at: usize, fetch: &Fetch) -> bool {
-        let proves = matches!(fetch.task, Task::Groups { .. }) && self.content().is_some() && !self.has_proved_size();
+        let proves = fetch.task.left().is_some() && self.content().is_some() && !self.has_proved_size();
         if !proves || fetch.tried_for(now) < PROOF_AFTER {
             return false;
         }
@@ -155,5 +154,5 @@ impl Download {
 
 /// Whether all of the file was asked for.
 fn is_stream(fetch: &Fetch) -> bool {
-    matches!(fetch.task, Task::Stream | Task::Whole)
+    fetch.task.asks() == Ask::All
 }

@@ -1,7 +1,7 @@
 //! Downloads as users see them.
 
 use super::life::{Found, Life, PartFile};
-use super::source::{Fetch, Task};
+use super::source::Fetch;
 use super::state::Download;
 use crate::control::{DownloadRow, RawText};
 use crate::id::TransferId;
@@ -87,7 +87,7 @@ impl Download {
     /// Bytes of groups that have begun to come in.
     fn bytes_in_flight(&self) -> u64 {
         let fetches = self.sources.iter().filter_map(|source| source.fetch());
-        let groups = fetches.filter(|fetch| matches!(fetch.task, Task::Groups { twice: false, .. }));
+        let groups = fetches.filter(|fetch| fetch.task.left().is_some() && !fetch.twice);
         groups.map(Fetch::in_flight).sum()
     }
 }

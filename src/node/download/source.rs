@@ -9,7 +9,7 @@ use crate::fault::RefusalReason;
 use crate::id::ExchangeId;
 use crate::name::FileName;
 use crate::node::answer::Teller;
-use crate::node::contract::SourceRecord;
+use crate::node::contract::{Portion, SourceRecord};
 use crate::node::limits::{HELD_AFTERMATH, LEFT_OUT_MAX};
 use crate::node::network::canonical;
 use crate::time::Instant;
@@ -113,6 +113,8 @@ pub(super) enum Charge {
 pub(super) struct Fetch {
     pub(super) exchange: ExchangeId,
     pub(super) task: Task,
+    /// Another source brings the same group, and the first to do so wins.
+    pub(super) twice: bool,
     /// The name that it was asked under.
     pub(super) name: Rc<FileName>,
     pub(super) began: Instant,
@@ -129,9 +131,9 @@ pub(super) struct Fetch {
 }
 
 impl Fetch {
-    pub(super) fn new(now: Instant, exchange: ExchangeId, task: Task, name: Rc<FileName>) -> Self {
+    pub(super) fn new(now: Instant, exchange: ExchangeId, task: Task, twice: bool, name: Rc<FileName>) -> Self {
         let (began, progressed) = (now, now);
-        Self { exchange, task, name, began, progressed, received: 0, counted: 0, resumed: 0, held_at: None }
+        Self { exchange, task, twice, name, began, progressed, received: 0, counted: 0, resumed: 0, held_at: None }
     }
 
     /// Our limit holds it back: what it brings says nothing about its source.
@@ -157,28 +159,42 @@ impl Fetch {
     }
 }
 
-/// What a source was asked for.
+/// What a source is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Task {
     /// Code 9.
     Metadata,
     /// Code 9, of which the first line tells which content the source has.
     Identify,
-    /// Code 8: these groups are still to come. `twice`: another source fetches the same, and the first to bring it wins.
-    Groups { left: Range<u64>, twice: bool },
-    /// Code 4, each group checked.
-    Whole,
-    /// Code 4, with nothing to check it against.
-    Stream,
+    /// Codes 4 and 8. Of groups, those that are still to come.
+    File(Portion),
 }
 
 impl Task {
+    pub(super) fn groups(groups: Range<u64>) -> Self {
+        Self::File(Portion::Groups(groups))
+    }
+
+    /// The groups that are still to come.
+    pub(super) fn left(&self) -> Option<&Range<u64>> {
+        if let Self::File(Portion::Groups(left)) = self { Some(left) } else { None }
+    }
+
+    pub(super) fn left_mut(&mut self) -> Option<&mut Range<u64>> {
+        if let Self::File(Portion::Groups(left)) = self { Some(left) } else { None }
+    }
+
+    /// Whether nothing checks what comes.
+    pub(super) fn is_stream(&self) -> bool {
+        matches!(self, Self::File(Portion::Stream { .. }))
+    }
+
     /// The kind of request.
     pub(super) fn asks(&self) -> Ask {
         match self {
             Self::Metadata | Self::Identify => Ask::Metadata,
-            Self::Groups { .. } => Ask::Ranges,
-            Self::Whole | Self::Stream => Ask::All,
+            Self::File(Portion::Groups(_)) => Ask::Ranges,
+            Self::File(Portion::Whole | Portion::Stream { .. }) => Ask::All,
         }
     }
 }
@@ -310,10 +326,7 @@ impl Source {
 
     /// The groups that it is still to bring.
     pub(super) fn groups_left(&self) -> Option<&Range<u64>> {
-        match self.fetch() {
-            Some(Fetch { task: Task::Groups { left, .. }, .. }) => Some(left),
-            _ => None,
-        }
+        self.fetch()?.task.left()
     }
 
     /// Until when the first answer to a first contact is or was waited for, if there was none and it was asked for nothing

@@ -3,7 +3,7 @@
 use super::known::{Content, Known};
 use super::life::{Held, Life, Open, PartFile, Progress};
 use super::recorded::Recorded;
-use super::source::{Fetch, LeftOut, Origin, Source, Standing, Task};
+use super::source::{Fetch, LeftOut, Origin, Source, Standing};
 use crate::control::{CallError, DownloadState, ExitCode};
 use crate::id::{ContentHash, TransferId};
 use crate::name::{Escaped, FileName};
@@ -325,7 +325,7 @@ impl Download {
 
     /// The stream that is coming in: its bytes so far, and how many it will have as far as somebody has said.
     pub(super) fn stream(&self) -> Option<(u64, Option<u64>)> {
-        let (at, fetch) = self.busy().find(|(_, fetch)| fetch.task == Task::Stream)?;
+        let (at, fetch) = self.busy().find(|(_, fetch)| fetch.task.is_stream())?;
         Some((fetch.received, self.sources[at].size.or(self.size())))
     }
 
@@ -424,11 +424,8 @@ impl Download {
         let mut asked: Vec<_> = Vec::new();
         for (_, fetch) in self.busy() {
             assert!(self.open().is_some(), "{id:?} asks only while it fetches");
-            if let Task::Groups { left, twice: false } = &fetch.task
-                && !left.is_empty()
-            {
-                asked.push((left.start, left.end));
-            }
+            let left = fetch.task.left().filter(|left| !left.is_empty() && !fetch.twice);
+            asked.extend(left.map(|left| (left.start, left.end)));
         }
         assert!(asked.len() <= FETCHES_PER_DOWNLOAD_MAX, "the exchanges of {id:?} are bounded");
         asked.sort_unstable();

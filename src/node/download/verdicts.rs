@@ -8,7 +8,7 @@ use super::state::{Aim, Download, Seek};
 use crate::control::{CallError, ExitCode, Notice};
 use crate::fault::{DialFault, DiskFault, RefusalReason};
 use crate::id::{ContentHash, TransferId};
-use crate::node::contract::{DialOutcome, Dialled, Response};
+use crate::node::contract::{DialOutcome, Dialled, Portion, Response};
 use crate::node::cx::{Cx, Topic};
 use crate::node::limits::{BROUGHT_BYTES_MIN, BUSY_AFTER, SOURCE_REFUSALS_MAX, SOURCE_REST_MAX, SOURCE_REST_MIN};
 use crate::node::network::NetworkMachine;
@@ -53,12 +53,12 @@ pub(super) fn judge(
         }
         (Ok(Dialled { response: Response::FileInfo { b3, size }, .. }), Task::Identify) => Verdict::Has { b3, size },
         (Ok(_), Task::Metadata | Task::Identify) => Verdict::Lost("it sent no metadata".to_string()),
-        (Ok(_), Task::Groups { left, .. }) if left.is_empty() => Verdict::Served,
-        (Ok(_), Task::Groups { left, .. }) => {
+        (Ok(_), Task::File(Portion::Groups(left))) if left.is_empty() => Verdict::Served,
+        (Ok(_), Task::File(Portion::Groups(left))) => {
             let missing = left.end - left.start;
             Verdict::Lost(format!("it stopped {missing} groups before the end of what it was asked for"))
         }
-        (Ok(_), Task::Whole | Task::Stream) => judge_end(content, source, fetch, speech),
+        (Ok(_), Task::File(Portion::Whole | Portion::Stream { .. })) => judge_end(content, source, fetch, speech),
         (Err(fault), task) => judge_fault(fetch, task, fault),
     }
 }
@@ -86,7 +86,7 @@ pub(super) const REFUSES: &str = "it refuses";
 /// An exchange broke off. A reset without a byte is how a peer says no.
 fn judge_fault(fetch: &Fetch, task: &Task, fault: DialFault) -> Verdict {
     let lost = || Verdict::Lost(fault.to_string());
-    let checked = *task != Task::Stream;
+    let checked = !task.is_stream();
     match fault {
         DialFault::Disk(fault) => Verdict::Disk(fault),
         DialFault::Corrupt => Verdict::Corrupt(fault.to_string()),
@@ -146,11 +146,11 @@ impl DownloadMachine {
                 self.on_refused(cx, network, id, at, Doubt { task, name, charge }, (&how, reason));
             }
             Verdict::Lost(why) => {
-                if task == Task::Stream {
+                if task.is_stream() {
                     source.bytes = 0;
                 }
                 // What it brought of a group is kept: it may be slow, but it is not out of reach.
-                if matches!(task, Task::Groups { .. }) && received >= BROUGHT_BYTES_MIN {
+                if task.left().is_some() && received >= BROUGHT_BYTES_MIN {
                     (source.failures, source.silences) = (0, 0);
                 }
                 if !is_excused {

@@ -1,7 +1,7 @@
 //! The exchanges that this node begins, and what each is for.
 
 use super::commands::{Command, QueueFull, Rank};
-use crate::id::{ExchangeId, SearchId, TransferId};
+use crate::id::{ExchangeId, SearchId};
 use crate::node::contract::{Action, Expect};
 use crate::node::cx::Cx;
 use crate::node::ids::{CallBackId, LinkId, OpenId};
@@ -33,7 +33,7 @@ pub(in crate::node) enum Purpose {
     /// Our hits, sent to a requester.
     Hits(Option<OpenId>),
     /// A download.
-    Fetch(TransferId),
+    Fetch,
     /// A file for a requester that had closed.
     CallBack(CallBackId),
 }
@@ -118,8 +118,8 @@ impl Cx {
     }
 
     /// An exchange that fetches a file, or what is known of it, for a download.
-    pub(in crate::node) fn next_fetch(&mut self, to: SocketAddr, download: TransferId) -> ExchangeId {
-        self.next_exchange(to, Purpose::Fetch(download))
+    pub(in crate::node) fn next_fetch(&mut self, to: SocketAddr) -> ExchangeId {
+        self.next_exchange(to, Purpose::Fetch)
     }
 
     /// Begins it when a worker is free. Downloads in progress are few, so there is always room for them.

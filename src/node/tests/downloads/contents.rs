@@ -62,6 +62,16 @@ fn one_source_alone_gives_everything_in_ranges_that_grow_with_its_speed() {
 }
 
 #[test]
+fn a_size_that_was_proved_stays_so_though_its_last_group_is_damaged() {
+    let mut rig = begun(4 * MIB, 2);
+    bring_everything(&mut rig);
+    check_as(&mut rig, B3, 4 * MIB, vec![0, 3]);
+    let asked: Vec<_> = fetches(&mut rig).iter().map(Fetch::groups).collect();
+    assert_eq!(asked, [0..1, 3..4], "no group has to come first");
+    assert_eq!(row(&mut rig, 1).size, Some(4 * MIB));
+}
+
+#[test]
 fn a_content_of_one_group_needs_no_metadata() {
     for size in [1, MIB] {
         let mut rig = with_content(size, 2);

@@ -63,6 +63,21 @@ fn what_an_earlier_stream_brought_beyond_the_size_of_this_one_does_not_count() {
     assert_eq!(progress_of(&mut rig), (3 * MIB, Some(3 * MIB)));
 }
 
+#[test]
+fn nothing_counts_of_a_stream_whose_part_file_is_gone() {
+    let mut rig = with_relayed_hit(Some(100), 1);
+    download(&mut rig, hits("1"));
+    open(&mut rig);
+    let stream = fetch(&mut rig);
+    progress(&mut rig, &stream, 60);
+    rig.fail(stream.exchange, DialFault::Disk(DiskFault::Exists));
+    assert_eq!((state(&mut rig, 1), dropped(&mut rig)), (DownloadState::Failed, 1));
+    assert_eq!(progress_of(&mut rig), (60, Some(100)), "how far it had come");
+    order(&mut rig, Request::Retry { ids: "1".into() });
+    open(&mut rig);
+    assert_eq!(progress_of(&mut rig), (0, Some(100)));
+}
+
 /// Hit 1: `a`, of so many bytes and the hash `B3`, told by a peer of which nothing is known.
 fn with_relayed_content(size: u64) -> Rig {
     let mut rig = Rig::among(vec![peer(1)], &[]);

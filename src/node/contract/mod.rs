@@ -25,6 +25,20 @@
 //! | [`Resolve`](Action::Resolve) | [`Event::Resolved`] |
 //! | [`LookAt`](Action::LookAt) | [`Event::LookedAt`] |
 //! | [`HashFiles`](Action::HashFiles) | as many [`Event::Hashed`] as it takes to name each file once |
+//!
+//! The loop carries actions out in the order in which they come. What must come before what:
+//!
+//! | before | comes | so that |
+//! |---|---|---|
+//! | a call that changes downloads is answered | [`Event::Recorded`] of each change; or the row says that it is not on the disk | a restart forgets nothing that was accepted |
+//! | [`OpenPart`](Action::OpenPart) | [`Event::Recorded`] of the download | no part file is left that no record names |
+//! | [`DropPart`](Action::DropPart) of a download that is over | [`RememberDownload`](Action::RememberDownload), which says that it is | it does not come back without its part file |
+//! | [`CheckPart`](Action::CheckPart), [`ClosePart`](Action::ClosePart), [`DropPart`](Action::DropPart) | [`Abort`](Action::Abort) of each fetch; a further one follows only [`Event::PartOpened`] or [`Event::PartChecked`] | nobody writes to the file meanwhile |
+//! | [`CommitPart`](Action::CommitPart) | [`Event::PartChecked`] | what gets the final name is what was checked |
+//! | [`Event::PartCommitted`], and the rename before it | the loop syncs the file before the rename, and the directory after it | a crash leaves no file that is not whole under its name |
+//!
+//! The node looks after each event in debug builds whether its actions keep to this. The last row is the loop's, and the
+//! crash tests of `store` show it.
 
 mod action;
 mod event;

@@ -13,10 +13,11 @@ pub(super) use subscriptions::Topic;
 
 use super::contract::{Action, NodeConfig};
 use super::{Counters, Phase};
+use crate::id::TransferId;
 use crate::time::Instant;
 use crate::timer::{TimerId, TimerWheel};
 use exchanges::Exchanges;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use subscriptions::Subscriptions;
 
 /// What each machine may use. `exchanges` adds the functions that begin and end exchanges, `subscriptions` those that tell
@@ -35,11 +36,15 @@ pub(super) struct Cx {
     pub(super) out: Out,
 }
 
+/// Revisions of records that are to be on the disk, by download.
+pub(super) type Needs = BTreeMap<TransferId, u64>;
+
 /// What is to be done: by the loop, and by other machines.
 #[derive(Default)]
 pub(super) struct Out {
-    /// Answers to calls: they go out before the notices of what the call began.
-    replies: VecDeque<Action>,
+    /// Answers to calls: they go out before the notices of what the call began. With each, the records that it has waited
+    /// for in vain.
+    replies: VecDeque<(Action, Needs)>,
     actions: VecDeque<Action>,
     steps: VecDeque<Step>,
 }
@@ -48,9 +53,24 @@ impl Out {
     /// The loop is to do this.
     pub(super) fn act(&mut self, action: Action) {
         match action {
-            Action::Reply { .. } => self.replies.push_back(action),
+            Action::Reply { .. } => self.reply(action, Needs::new()),
             _ => self.actions.push_back(action),
         }
+    }
+
+    /// Answers a call whose changes are on the disk, but for these.
+    pub(super) fn reply(&mut self, reply: Action, needs: Needs) {
+        self.replies.push_back((reply, needs));
+    }
+
+    /// What the answers have waited for in vain.
+    pub(super) fn needs(&self) -> impl Iterator<Item = (TransferId, u64)> {
+        self.replies.iter().flat_map(|(_, needs)| needs.iter().map(|(id, revision)| (*id, *revision)))
+    }
+
+    /// What the loop is still to do, the next first.
+    pub(super) fn actions(&self) -> impl Iterator<Item = &Action> {
+        self.actions.iter()
     }
 
     /// Another machine is to do this, after what the machines have left to each other before.
@@ -60,7 +80,7 @@ impl Out {
 
     /// The next thing for the loop.
     pub(super) fn next_action(&mut self) -> Option<Action> {
-        self.replies.pop_front().or_else(|| self.actions.pop_front())
+        self.replies.pop_front().map(|(reply, _)| reply).or_else(|| self.actions.pop_front())
     }
 
     /// The next thing for a machine.

@@ -16,6 +16,7 @@
 //! | `places`, `wish`, `matching` | the places that users name to save to; what they want, and which download it is for |
 //! | `recorded`, `remembering` | which changes of a download are on the disk, and the answers that wait for that |
 //! | `ordering`, `steering`, `orders` | what users order of downloads, slice by slice where it concerns many |
+//! | `precedence` | a check that what is ordered comes in the order promised |
 //! | `rows`, `rate`, `crawling` | how users see them; their rates; downloads that keep others waiting |
 //!
 //! A fetch has three forms: the order, a `Task`, which the picker gives and the loop carries out; the exchange, a `Fetch`; and
@@ -39,6 +40,7 @@ mod orders;
 mod parts;
 mod picker;
 mod places;
+mod precedence;
 mod proving;
 mod rate;
 mod recorded;
@@ -127,6 +129,7 @@ impl DownloadMachine {
 
     pub(super) fn check_invariants(&self, cx: &Cx) {
         self.downloads.check_invariants();
+        self.check_precedence(cx);
         self.first_contacts.check_invariants();
         if cx.is_running() {
             self.check_fetches(cx);

@@ -12,7 +12,7 @@ use crate::control::{CallError, CallId, Reply};
 use crate::fault::DiskFault;
 use crate::id::{ClientId, TransferId};
 use crate::node::contract::{Action, DownloadRecord};
-use crate::node::cx::{Cx, NodeTimer, Step, Topic};
+use crate::node::cx::{Cx, Needs, NodeTimer, Step, Topic};
 use crate::node::limits::{RECORD_ANSWERS_MAX, RECORD_WAIT_MAX};
 use crate::timer::TimerId;
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,7 +32,7 @@ struct WaitingAnswer {
     call: CallId,
     ids: Vec<TransferId>,
     /// The revisions that are to be on the disk first.
-    needs: BTreeMap<TransferId, u64>,
+    needs: Needs,
     timer: TimerId,
 }
 
@@ -51,9 +51,9 @@ impl DownloadMachine {
     pub(super) fn answer_when_recorded(&mut self, cx: &mut Cx, client: ClientId, call: CallId, ids: Vec<TransferId>) {
         let rows = ids.iter().filter_map(|id| Some((*id, &self.downloads.get(*id)?.recorded)));
         let unwritten = rows.filter(|(_, recorded)| recorded.durable < recorded.revision);
-        let needs: BTreeMap<TransferId, u64> = unwritten.map(|(id, recorded)| (id, recorded.revision)).collect();
+        let needs: Needs = unwritten.map(|(id, recorded)| (id, recorded.revision)).collect();
         if needs.is_empty() {
-            return self.answer_with_rows(cx, client, call, &ids);
+            return self.answer_with_rows(cx, client, call, &ids, needs);
         }
         if self.remembering.answers.len() >= RECORD_ANSWERS_MAX
             && let Some((oldest, _)) = self.remembering.answers.first_key_value()
@@ -66,9 +66,9 @@ impl DownloadMachine {
         self.remembering.answers.insert(number, WaitingAnswer { client, call, ids, needs, timer });
     }
 
-    fn answer_with_rows(&mut self, cx: &mut Cx, client: ClientId, call: CallId, ids: &[TransferId]) {
+    fn answer_with_rows(&mut self, cx: &mut Cx, client: ClientId, call: CallId, ids: &[TransferId], needs: Needs) {
         let outcome = Ok(Reply::Downloads(self.downloads_reply(cx, ids)));
-        cx.out.act(Action::Reply { client, call, outcome });
+        cx.out.reply(Action::Reply { client, call, outcome }, needs);
     }
 
     /// What was to be remembered of a download is on the disk, or is not.
@@ -112,7 +112,7 @@ impl DownloadMachine {
         }
         for number in ready {
             let Some(answer) = self.take_answer(cx, number) else { continue };
-            self.answer_with_rows(cx, answer.client, answer.call, &answer.ids);
+            self.answer_with_rows(cx, answer.client, answer.call, &answer.ids, answer.needs);
         }
     }
 
@@ -165,7 +165,7 @@ impl DownloadMachine {
                 download.recorded.trouble.get_or_insert(Trouble::Overdue);
             }
         }
-        self.answer_with_rows(cx, answer.client, answer.call, &answer.ids);
+        self.answer_with_rows(cx, answer.client, answer.call, &answer.ids, answer.needs);
     }
 
     /// Whether a download may begin: it is remembered, and has a source.

@@ -12,6 +12,7 @@ mod names;
 mod orders;
 mod other_contents;
 mod paced;
+mod precedence;
 mod progress;
 mod queue;
 mod races;

@@ -260,7 +260,7 @@ impl Node {
             self.run_steps();
             let Self { cx, network, upload, download, .. } = self;
             upload.give_turns(cx);
-            download.tend_downloads(cx, network);
+            download.drive_downloads(cx, network);
             if !cx.out.has_steps() {
                 break;
             }

@@ -7,7 +7,7 @@
 use super::DownloadMachine;
 use super::names::Ask;
 use super::source::{Source, Standing, Task};
-use super::state::{Aim, Download};
+use super::state::{Download, Want};
 use crate::id::TransferId;
 use crate::node::cx::Cx;
 use crate::node::limits::SOURCE_REFUSALS_MAX;
@@ -70,7 +70,7 @@ impl DownloadMachine {
             // The groups that are there are proved by the hash, whatever the size.
             return;
         }
-        if let Aim::Learnt { from, .. } = download.aim {
+        if let Want::Learnt { from, .. } = download.want {
             self.return_to_name(cx, id, from);
         }
         let Some(download) = self.downloads.get_mut(id) else { return };

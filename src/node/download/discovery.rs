@@ -4,7 +4,7 @@
 use super::DownloadMachine;
 use super::life::Life;
 use super::source::{Source, Standing};
-use super::state::{Aim, Outgoing};
+use super::state::{Outgoing, Want};
 use crate::id::TransferId;
 use crate::node::cx::{Cx, Step};
 use crate::node::limits::{
@@ -18,7 +18,7 @@ impl DownloadMachine {
     /// A content is looked for as soon as it begins, and then from time to time.
     pub(super) fn seek_if_due(&mut self, cx: &mut Cx, id: TransferId) {
         let Some(download) = self.downloads.get_mut(id) else { return };
-        if download.seek.next.is_none() && download.aim != Aim::Name {
+        if download.seek.next.is_none() && download.want != Want::Name {
             let few = download.sources.len() < SOURCES_ENOUGH;
             download.seek.next = Some(if few { cx.now } else { cx.now + SEEK_MIN });
         }
@@ -32,7 +32,7 @@ impl DownloadMachine {
     /// time since something came.
     pub(super) fn seek_after_failure(&mut self, cx: &mut Cx, id: TransferId) {
         let Some(download) = self.downloads.get_mut(id) else { return };
-        let is_named = download.aim == Aim::Name;
+        let is_named = download.want == Want::Name;
         let seek = &mut download.seek;
         let lately = seek.sought_at.is_some_and(|at| cx.now.saturating_since(at) < SEEK_REFUSED_MIN);
         let first = !std::mem::replace(&mut seek.by_name, true);
@@ -47,7 +47,7 @@ impl DownloadMachine {
     /// A source gives the content under none of the names that are known: it may have it under another by now, and so may
     /// others.
     pub(super) fn seek_soon(&mut self, cx: &Cx, id: TransferId) {
-        let Some(download) = self.downloads.get_mut(id).filter(|row| row.aim != Aim::Name) else { return };
+        let Some(download) = self.downloads.get_mut(id).filter(|row| row.want != Want::Name) else { return };
         let seek = &mut download.seek;
         // The more searches have brought nothing to ask, the less another is worth.
         let wait = SEEK_REFUSED_MIN.saturating_mul(1 << seek.stuck.min(8)).min(SEEK_MIN);
@@ -58,7 +58,7 @@ impl DownloadMachine {
     /// No source can be asked: looks for others if it is time to. When the next look is due, which is within the bounds of
     /// the other waits; `None` if only a name is known.
     pub(super) fn seek_while_stuck(&mut self, cx: &mut Cx, id: TransferId) -> Option<Instant> {
-        self.downloads.get(id)?.aim.b3()?;
+        self.downloads.get(id)?.want.b3()?;
         self.seek_after_failure(cx, id);
         let next = &mut self.downloads.get_mut(id)?.seek.next;
         // It may have been planned while there were sources to ask.
@@ -131,7 +131,7 @@ impl DownloadMachine {
     pub(super) fn seek(&mut self, cx: &mut Cx, id: TransferId) {
         let Some(download) = self.downloads.get_mut(id) else { return };
         // Without a source its name is its hash, which is no file's.
-        let (b3, by_name) = (download.aim.b3(), download.seek.by_name && !download.is_unsourced());
+        let (b3, by_name) = (download.want.b3(), download.seek.by_name && !download.is_unsourced());
         let is_stuck = b3.is_some() && !download.is_unsourced() && download.is_stuck();
         download.seek.next = Some(cx.now + SEEK_AGAIN);
         if is_stuck && download.seek.stuck > 0 && !self.stuck_seeks.allow(cx.now, ()) {

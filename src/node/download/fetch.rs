@@ -3,10 +3,10 @@
 
 use super::DownloadMachine;
 use super::known::{Content, Known};
-use super::picker::{Outlook, Step};
+use super::outcome::judge;
+use super::picker::{NextStep, Step};
 use super::source::{Fetch, Source, Standing, Task};
-use super::state::{Aim, Download};
-use super::verdicts::judge;
+use super::state::{Download, Want};
 use crate::id::{ContentHash, ExchangeId, TransferId};
 use crate::name::FileName;
 use crate::node::contract::{Action, DialOutcome, Dialled, Expect, Response};
@@ -20,14 +20,14 @@ use std::rc::Rc;
 
 impl DownloadMachine {
     /// Looks at every download to which something has happened.
-    pub(in crate::node) fn tend_downloads(&mut self, cx: &mut Cx, network: &mut NetworkMachine) {
-        while let Some(id) = self.downloads.next_touched() {
-            self.tend(cx, network, id);
+    pub(in crate::node) fn drive_downloads(&mut self, cx: &mut Cx, network: &mut NetworkMachine) {
+        while let Some(id) = self.downloads.next_dirty() {
+            self.drive(cx, network, id);
         }
     }
 
     /// Does what is to be done next for a download, until nothing is.
-    fn tend(&mut self, cx: &mut Cx, network: &mut NetworkMachine, id: TransferId) {
+    fn drive(&mut self, cx: &mut Cx, network: &mut NetworkMachine, id: TransferId) {
         if !cx.is_running() || !self.is_fetching(id) {
             return;
         }
@@ -42,12 +42,12 @@ impl DownloadMachine {
             }
             let room = self.downloads.fetch_room(id, cx.config.max_workers);
             let Some(download) = self.downloads.get(id) else { return };
-            match download.outlook(cx.now, room) {
-                Outlook::Do(step) => self.take_step(cx, network, id, step),
-                Outlook::Working => return self.plan_look(cx, id),
-                Outlook::Rest(_) | Outlook::Hopeless if self.excuse_sources(cx, id) => {}
-                Outlook::Rest(until) => return self.rest_download(cx, id, until),
-                Outlook::Hopeless => return self.give_up(cx, id),
+            match download.next_step(cx.now, room) {
+                NextStep::Do(step) => self.take_step(cx, network, id, step),
+                NextStep::Working => return self.plan_look(cx, id),
+                NextStep::Rest(_) | NextStep::NoSources if self.excuse_sources(cx, id) => {}
+                NextStep::Rest(until) => return self.rest_download(cx, id, until),
+                NextStep::NoSources => return self.give_up(cx, id),
             }
         }
     }
@@ -103,7 +103,7 @@ impl DownloadMachine {
     /// Codes 4, 8 and 9.
     pub(super) fn ask(&mut self, cx: &mut Cx, id: TransferId, at: usize, task: Task) {
         let Some(download) = self.downloads.get_mut(id) else { return };
-        let b3 = download.aim.b3();
+        let b3 = download.want.b3();
         let brings =
             |start: u64| download.sources.iter().filter_map(Source::groups_left).any(|left| left.contains(&start));
         let twice = task.left().is_some_and(|groups| brings(groups.start));
@@ -137,7 +137,7 @@ impl DownloadMachine {
     fn take_size(&mut self, cx: &mut Cx, id: TransferId, at: usize, size: u64) {
         self.stop_asking_for_outlines(cx, id);
         let Some(download) = self.downloads.get_mut(id) else { return };
-        let (Some(b3), Some(source)) = (download.aim.b3(), download.sources.get(at)) else { return };
+        let (Some(b3), Some(source)) = (download.want.b3(), download.sources.get(at)) else { return };
         let giver = source.addr;
         download.claimed_size = Some(size);
         if let Some(open) = download.open_mut() {
@@ -240,7 +240,7 @@ impl DownloadMachine {
         }
         self.note_bytes(cx, id, at, received);
         self.tell_progress(cx, id);
-        self.downloads.touch(id);
+        self.downloads.mark_dirty(id);
     }
 
     /// Breaks off the other exchanges that are still to bring nothing but what is there by now.
@@ -291,7 +291,7 @@ impl DownloadMachine {
             open.known.take_outline(size, giver);
         }
         log::debug!("download {}: {giver} says that {b3} has {size} bytes", id.0);
-        if download.aim == Aim::Name {
+        if download.want == Want::Name {
             self.downloads.learn(id, b3, giver);
         }
         self.remember_download(cx, id);
@@ -313,9 +313,9 @@ impl DownloadMachine {
         let Some(source) = download.sources.get(at) else { return };
         let Some(fetch) = source.fetch() else { return };
         let speech = if source.p1 { Speech::P1 } else { network.peers().speech(source.addr) };
-        let verdict = judge(download.content(), source, fetch, speech, outcome);
+        let outcome = judge(download.content(), source, fetch, speech, outcome);
         let Some(fetch) = self.downloads.end_fetch(cx.now, id, at) else { return };
-        self.take_verdict(cx, network, id, at, fetch, verdict);
-        self.downloads.touch(id);
+        self.apply_outcome(cx, network, id, at, fetch, outcome);
+        self.downloads.mark_dirty(id);
     }
 }

@@ -15,7 +15,7 @@ use super::DownloadMachine;
 use super::names::Names;
 use super::source::{Charge, Doubt, Origin, Source, Standing, Task};
 use super::source_places::Placed;
-use super::state::{Aim, Download};
+use super::state::{Download, Want};
 use crate::id::TransferId;
 use crate::name::FileName;
 use crate::node::answer::{Answer, Teller};
@@ -87,7 +87,7 @@ impl Download {
     fn origin_of(&self, file: &Listed) -> Option<Origin> {
         let told = file.attributes.unwrap_or_default();
         let same_size = || told.size.is_none() || self.size().is_none() || told.size == self.size();
-        match (self.aim.b3(), told.b3) {
+        match (self.want.b3(), told.b3) {
             (Some(wanted), Some(b3)) => (wanted == b3).then_some(Origin::Content),
             _ => (file.name == self.name && same_size()).then_some(Origin::Name),
         }
@@ -111,7 +111,7 @@ impl Download {
             }
             return (known.take_hit(&name, told.size, teller, sought_at), Placed::Refused);
         }
-        let in_reserve = origin == Origin::Name && self.aim == Aim::Name;
+        let in_reserve = origin == Origin::Name && self.want == Want::Name;
         let standing = if in_reserve { Standing::Reserve } else { Standing::Idle };
         let names = Names::new(Rc::clone(&name), teller);
         let source = Source { names, origin, standing, ..Source::new(addr, name, told.size) };
@@ -137,7 +137,7 @@ impl Download {
 
     /// Calls who is in reserve if nobody else can help, and sends them back otherwise.
     pub(super) fn call_reserve(&mut self) {
-        if self.aim != Aim::Name {
+        if self.want != Want::Name {
             return;
         }
         let is_needed = self.needs_reserve();
@@ -154,7 +154,7 @@ impl Download {
     /// was chosen for this name.
     pub(super) fn return_to_chosen(&mut self) {
         self.keep_chosen();
-        self.aim = Aim::Name;
+        self.want = Want::Name;
         let name = Rc::new(self.name.clone());
         for source in &mut self.sources {
             source.names = Names::new(Rc::clone(&name), Teller::Source);
@@ -208,7 +208,7 @@ impl DownloadMachine {
             Found::Changed => {
                 log::debug!("download {}: {peer} has it as {}", id.0, file.name);
                 self.remember_download(cx, id);
-                self.downloads.touch(id);
+                self.downloads.mark_dirty(id);
             }
             Found::ToAsk => {
                 log::debug!("download {}: {peer} has it, as {}", id.0, file.name);
@@ -228,7 +228,7 @@ impl DownloadMachine {
         file: &Listed,
     ) {
         let Some(download) = self.downloads.get_mut(id) else { return };
-        let taught = matches!(download.aim, Aim::Learnt { from, .. } if from == peer);
+        let taught = matches!(download.want, Want::Learnt { from, .. } if from == peer);
         if !taught || file.name != download.name || file.attributes.is_none_or(|told| told.b3.is_none()) {
             return;
         }
@@ -272,6 +272,6 @@ impl DownloadMachine {
         if self.downloads.get(id).is_some_and(|row| row.life().is_waiting()) {
             self.requeue_download(cx, id);
         }
-        self.downloads.touch(id);
+        self.downloads.mark_dirty(id);
     }
 }

@@ -143,7 +143,7 @@ impl DownloadMachine {
     /// Something else is known by now of what a peer speaks.
     pub(in crate::node) fn on_speech_changed(&mut self, cx: &mut Cx, peer: SocketAddr, before: Speech, after: Speech) {
         if after != Speech::Unheard {
-            self.first_contacts.forget(peer).into_iter().for_each(|id| self.downloads.touch(id));
+            self.first_contacts.forget(peer).into_iter().for_each(|id| self.downloads.mark_dirty(id));
         }
         if before == Speech::P1 {
             self.downloads.forget_p1(peer).into_iter().for_each(|id| self.remember_download(cx, id));
@@ -181,7 +181,7 @@ impl DownloadMachine {
                 Err(fault @ DialFault::NotAPeer(_)) => self.refuse_source(cx, id, at, &fault.to_string(), None),
                 _ => {}
             }
-            self.downloads.touch(id);
+            self.downloads.mark_dirty(id);
         }
     }
 }

@@ -1,19 +1,19 @@
-//! Which unfinished download a wish is for, and whether it saves what it fetches where the user wants it.
+//! Which unfinished download a request is for, and whether it saves what it fetches where the user wants it.
 //!
 //! A hash is a stronger key than a name of a peer, and a size that is known is stronger than none:
 //!
-//! | the wish has | it is for an unfinished download that |
+//! | the request has | it is for an unfinished download that |
 //! |---|---|
 //! | a hash | wants the same hash, whatever its sources call it |
 //! | no hash | has one of the same names of the same peers as a source, unless both sizes are known and differ, the peer was found by that name alone, or it has said that it has another content under it |
 //!
-//! A wish with a hash is never for a download that knows none: what that one brings may be anything.
+//! A request with a hash is never for a download that knows none: what that one brings may be anything.
 
+use super::request::DownloadRequest;
 use super::source::Origin;
 use super::source::Source;
-use super::state::{Aim, Download};
+use super::state::{Download, Want};
 use super::table::Downloads;
-use super::wish::Wish;
 use crate::control::{CallError, ExitCode};
 use crate::id::TransferId;
 use crate::name::Escaped;
@@ -23,26 +23,26 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 impl Downloads {
-    /// The unfinished download that a wish is for. Of several, one that saves to the target wanted.
-    pub(super) fn fulfilling(&self, wish: &Wish, target: &Target) -> Option<TransferId> {
-        let found = self.all_fulfilling(wish);
+    /// The unfinished download that a request is for. Of several, one that saves to the target wanted.
+    pub(super) fn fulfilling(&self, request: &DownloadRequest, target: &Target) -> Option<TransferId> {
+        let found = self.all_fulfilling(request);
         let fits = found.iter().find(|(_, row)| row.saves_to(target));
         fits.or(found.first()).map(|(id, _)| *id)
     }
 
-    /// Those that a wish is for, the best first: of a name, those that know no hash either, then the newest, which knows
+    /// Those that a request is for, the best first: of a name, those that know no hash either, then the newest, which knows
     /// the latest hash of that name.
-    fn all_fulfilling(&self, wish: &Wish) -> Vec<(TransferId, &Download)> {
-        if let Some(b3) = wish.b3 {
+    fn all_fulfilling(&self, request: &DownloadRequest) -> Vec<(TransferId, &Download)> {
+        if let Some(b3) = request.b3 {
             return self.of_content(b3).collect();
         }
         let mut found: Vec<(TransferId, &Download)> = Vec::new();
-        for wanted in &wish.sources {
+        for wanted in &request.sources {
             for name in wanted.names.iter() {
-                found.extend(self.of_source(name, wanted.addr).filter(|(_, row)| row.may_be(wish, wanted)));
+                found.extend(self.of_source(name, wanted.addr).filter(|(_, row)| row.may_be(request, wanted)));
             }
         }
-        found.sort_by_key(|(id, row)| (row.aim != Aim::Name, std::cmp::Reverse(*id)));
+        found.sort_by_key(|(id, row)| (row.want != Want::Name, std::cmp::Reverse(*id)));
         found
     }
 
@@ -50,7 +50,7 @@ impl Downloads {
     ///
     /// # Errors
     /// [`ExitCode::Exists`] when an unfinished download fetches the same to another place, or something else to this one.
-    pub(super) fn check_place(&self, wish: &Wish, target: &Target) -> Result<(), CallError> {
+    pub(super) fn check_place(&self, request: &DownloadRequest, target: &Target) -> Result<(), CallError> {
         let refuse = |id: TransferId, row: &Download, what: &str| {
             let place = row.place();
             let place = Escaped(place.as_os_str().as_bytes());
@@ -60,7 +60,7 @@ impl Downloads {
             );
             Err(CallError::new(ExitCode::Exists, message))
         };
-        let found = self.all_fulfilling(wish);
+        let found = self.all_fulfilling(request);
         if found.iter().any(|(_, row)| row.saves_to(target)) {
             return Ok(());
         }
@@ -76,7 +76,7 @@ impl Downloads {
 
 impl Download {
     /// Whether nothing says that what is wanted of a source, without a hash, is another file than this one.
-    fn may_be(&self, wish: &Wish, wanted: &Source) -> bool {
+    fn may_be(&self, request: &DownloadRequest, wanted: &Source) -> bool {
         let same = self.sources.iter().find(|source| source.addr == wanted.addr);
         // Who was found by the name alone may have anything under it.
         let may_be_other = |source: &Source| source.origin == Origin::Name || source.names.has_disproved(&wanted.names);
@@ -84,7 +84,7 @@ impl Download {
             return false;
         }
         let size = same.and_then(|source| source.size).or(self.size());
-        size.is_none() || wish.size.is_none() || size == wish.size
+        size.is_none() || request.size.is_none() || size == request.size
     }
 
     /// Where it saves to, as far as it is known.

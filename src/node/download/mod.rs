@@ -5,26 +5,27 @@
 //! | `lifecycle`, `table` | how a download moves, and who is next; the table of all |
 //! | `state`, `life` | one of them; what it does, and how far its part file is |
 //! | `picker` (pure), `proving` | what a download does next; how it gets an outline and has the size proved |
-//! | `fetch`, `verdicts`, `claims` | how bytes come; what the end of an exchange means; false sizes |
+//! | `fetch`, `outcome`, `claims` | how bytes come; what the end of an exchange means; false sizes |
 //! | `refusals` | what a refusal of a source leads to |
 //! | `known`, `source`, `names` | what is known of its content; one who offers it, and under which names |
 //! | `source_places` | how many may, and who gives way |
 //! | `finding`, `discovery` | who becomes a source; when further ones are looked for |
 //! | `first_contact` | asking a source of unknown protocol version whether it speaks `p1` |
 //! | `unsourced` | downloads by hash of which no source is known yet |
-//! | `parts` | its part file, and a disk that fails |
-//! | `places`, `wish`, `matching` | the places that users name to save to; what they want, and which download it is for |
+//! | `part_file` | its part file, and a disk that fails |
+//! | `places`, `request`, `matching` | the places that users name to save to; what they want, and which download it is for |
 //! | `recorded`, `remembering` | which changes of a download are on the disk, and the answers that wait for that |
-//! | `ordering`, `steering`, `orders` | what users order of downloads, slice by slice where it concerns many |
+//! | `commands`, `orders` | what users order of downloads, slice by slice where it concerns many |
 //! | `precedence` | a check that what is ordered comes in the order promised |
 //! | `rows`, `rate`, `crawling` | how users see them; their rates; downloads that keep others waiting |
 //!
 //! A fetch has three forms: the order, a `Task`, which the picker gives and the loop carries out; the exchange, a `Fetch`; and
-//! the outcome, a `Verdict` on how the exchange has ended.
+//! the outcome, a `FetchOutcome` on how the exchange has ended.
 //!
 //! Calls `network`, and reads the hits of `search`. Bulk bytes never pass through here: the loop is told what to fetch, and tells the outcome.
 
 mod claims;
+mod commands;
 mod crawling;
 mod discovery;
 mod fetch;
@@ -35,9 +36,9 @@ mod life;
 mod lifecycle;
 mod matching;
 mod names;
-mod ordering;
 mod orders;
-mod parts;
+mod outcome;
+mod part_file;
 mod picker;
 mod places;
 mod precedence;
@@ -46,17 +47,15 @@ mod rate;
 mod recorded;
 mod refusals;
 mod remembering;
+mod request;
 mod rows;
 mod source;
 mod source_places;
 mod state;
-mod steering;
 mod table;
 mod unsourced;
-mod verdicts;
-mod wish;
 
-pub(super) use ordering::{TEXT_BLOAT_MAX, page};
+pub(super) use commands::{TEXT_BLOAT_MAX, page};
 pub(super) use orders::{Order, Outcome};
 #[cfg(test)]
 pub(super) use unsourced::name_of_hash;
@@ -99,7 +98,7 @@ impl DownloadMachine {
 
     /// A download is to be looked at again.
     pub(super) fn on_look_timer(&mut self, id: TransferId) {
-        self.downloads.touch(id);
+        self.downloads.mark_dirty(id);
     }
 
     /// Bytes a second of all downloads together, 0 for no limit.

@@ -2,10 +2,10 @@
 //! answered when the last slice is done and what it changed is on the disk.
 //!
 //! Owns the orders in progress, which are carried out one after the other. What an order does to one download is decided
-//! in [`steering`](crate::node::download::steering) and [`ordering`](crate::node::download::ordering).
+//! in [`commands`](crate::node::download::commands).
 
 use super::DownloadMachine;
-use super::wish::Wanted;
+use super::request::Wanted;
 use crate::control::{CallError, CallId, ExitCode, Reply};
 use crate::id::{ClientId, TransferId};
 use crate::node::contract::Action;
@@ -18,7 +18,7 @@ use std::path::PathBuf;
 
 /// What is to be done with downloads that are there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Steering {
+pub(super) enum Command {
     Pause,
     Resume,
     Retry,
@@ -37,8 +37,8 @@ pub(in crate::node) struct Order {
 #[derive(Debug)]
 enum Left {
     /// The last is next: what waits in the queue is stopped before what is active, and does not take its place.
-    Steer {
-        what: Steering,
+    Apply {
+        command: Command,
         ids: Vec<TransferId>,
     },
     Begin {
@@ -50,8 +50,8 @@ enum Left {
 }
 
 impl Order {
-    pub(super) fn steer(what: Steering, ids: Vec<TransferId>) -> Self {
-        Self { concerned: ids.clone(), left: Left::Steer { what, ids } }
+    pub(super) fn apply(command: Command, ids: Vec<TransferId>) -> Self {
+        Self { concerned: ids.clone(), left: Left::Apply { command, ids } }
     }
 
     pub(super) fn begin(client: ClientId, wanted: Vec<Wanted>, output: Option<PathBuf>) -> Self {
@@ -62,7 +62,7 @@ impl Order {
     /// Downloads that it is still to deal with.
     fn remaining(&self) -> usize {
         match &self.left {
-            Left::Steer { ids, .. } => ids.len(),
+            Left::Apply { ids, .. } => ids.len(),
             Left::Begin { wanted, .. } => wanted.len(),
         }
     }
@@ -130,7 +130,7 @@ impl DownloadMachine {
     ) -> Option<(ClientId, CallId, Outcome)> {
         let mut running = self.orders.0.pop_front()?;
         let outcome = self.advance_order(cx, network, search, &mut running.order);
-        self.tend_downloads(cx, network);
+        self.drive_downloads(cx, network);
         match outcome {
             None => {
                 self.orders.0.push_front(running);
@@ -167,13 +167,13 @@ impl DownloadMachine {
     ) -> Option<Outcome> {
         for _ in 0..ORDER_DOWNLOADS_PER_SLICE {
             match &mut order.left {
-                Left::Steer { what, ids } => {
+                Left::Apply { command, ids } => {
                     let Some(id) = ids.pop() else { break };
-                    match what {
-                        Steering::Pause => self.pause_download(cx, id),
-                        Steering::Resume => self.resume_download(cx, id),
-                        Steering::Retry => self.retry_download(cx, id),
-                        Steering::Cancel => self.cancel_download(cx, id),
+                    match command {
+                        Command::Pause => self.pause_download(cx, id),
+                        Command::Resume => self.resume_download(cx, id),
+                        Command::Retry => self.retry_download(cx, id),
+                        Command::Cancel => self.cancel_download(cx, id),
                     }
                 }
                 Left::Begin { wanted, output, single, .. } => {

@@ -47,19 +47,19 @@ pub(super) enum Step {
 
 /// What a download is up to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Outlook {
+pub(super) enum NextStep {
     Do(Step),
     /// Sources are at work, and nothing else can be begun.
     Working,
     /// No source can be asked before this.
     Rest(Instant),
     /// No source can be asked at all.
-    Hopeless,
+    NoSources,
 }
 
 impl Download {
     /// What is to be done next. `room`: how many more exchanges it may begin.
-    pub(super) fn outlook(&self, now: Instant, room: usize) -> Outlook {
+    pub(super) fn next_step(&self, now: Instant, room: usize) -> NextStep {
         let contact = self.contact_due(now).map(|source| Step::MakeContact { source });
         let question = contact.or_else(|| self.doubted().map(|source| Step::Ask { source, task: Task::Identify }));
         let step = match self.content() {
@@ -70,12 +70,12 @@ impl Download {
             None => self.step_to_outline(now, room),
         };
         if let Some(step) = step {
-            return Outlook::Do(step);
+            return NextStep::Do(step);
         }
         if self.busy().next().is_some() || self.contact_awaited(now).is_some() {
-            Outlook::Working
+            NextStep::Working
         } else {
-            self.first_rest().map_or(Outlook::Hopeless, Outlook::Rest)
+            self.first_rest().map_or(NextStep::NoSources, NextStep::Rest)
         }
     }
 

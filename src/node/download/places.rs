@@ -17,7 +17,7 @@ impl DownloadMachine {
     pub(super) fn probe_target(&mut self, cx: &mut Cx, id: TransferId) {
         let Some(download) = self.downloads.get_mut(id) else { return };
         download.named_place = NamedPlace::Probing;
-        let (spec, b3, size) = (download.spec.clone(), download.aim.b3(), download.size());
+        let (spec, b3, size) = (download.spec.clone(), download.want.b3(), download.size());
         cx.out.act(Action::ProbeTarget { download: id, spec, b3, size });
     }
 

@@ -46,7 +46,7 @@ impl Download {
 
     /// A first or another outline, of whichever source fits best.
     fn ask_for_outline(&self, may_give: &dyn Fn(&Source) -> bool) -> Option<Step> {
-        let (b3, is_begun) = (self.aim.b3(), self.content().is_some_and(|content| content.verified.held() > 0));
+        let (b3, is_begun) = (self.want.b3(), self.content().is_some_and(|content| content.verified.held() > 0));
         let claims_one_group = |source: &Source| {
             let size = source.size.filter(|size| group_count(*size) <= 1 && !is_begun)?;
             // No content but one is empty.

@@ -5,7 +5,7 @@ use super::DownloadMachine;
 use super::names::Ask;
 use super::source::Contact;
 use super::source::{Charge, Doubt, Source, Standing};
-use super::state::{Aim, Download};
+use super::state::{Download, Want};
 use crate::control::{CallError, ExitCode};
 use crate::fault::RefusalReason;
 use crate::id::TransferId;
@@ -137,7 +137,7 @@ impl DownloadMachine {
         let Some(download) = self.downloads.get_mut(id) else { return };
         let helps = |(other, source): (usize, &Source)| other != at && (source.bytes > 0 || source.fetch().is_some());
         let others_help = download.sources.iter().enumerate().any(helps);
-        let is_known = download.aim.b3().is_some();
+        let is_known = download.want.b3().is_some();
         let Some(source) = download.sources.get_mut(at) else { return };
         source.refusals = source.refusals.saturating_add(1);
         let may_be_busy = source.bytes > 0 || ask != Ask::All && others_help;
@@ -177,7 +177,7 @@ impl Download {
         let [source] = &self.sources[..] else { return None };
         let has_none =
             matches!(source.standing, Standing::Refused) && source.refused_for == Some(RefusalReason::NoSuchFile);
-        let is_mistyped = self.aim == Aim::Name && has_none && source.received == 0;
+        let is_mistyped = self.want == Want::Name && has_none && source.received == 0;
         is_mistyped.then(|| CallError::new(ExitCode::NotFound, format!("no such file at {}", source.addr)))
     }
 }

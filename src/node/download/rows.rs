@@ -62,7 +62,7 @@ impl Download {
             bytes_done,
             size,
             rate,
-            b3: self.aim.b3().or(found).map(|hash| hash.to_string()),
+            b3: self.want.b3().or(found).map(|hash| hash.to_string()),
             verified,
             sources: self.sources.iter().map(|source| source.addr).collect(),
             shares,

@@ -12,7 +12,7 @@
 //! counts as a network.
 
 use super::source::{Origin, Source, Standing};
-use super::state::{Aim, Download};
+use super::state::{Download, Want};
 use crate::network::Network;
 use crate::node::limits::HIT_SOURCES_MAX;
 use crate::node::network::Peers;
@@ -100,8 +100,8 @@ impl Download {
 
     /// `None` if it stays.
     fn worth(&self, source: &Source, share: usize, unheard: bool) -> Option<Worth> {
-        let is_chosen = source.origin == Origin::Chosen && !matches!(self.aim, Aim::Content(_));
-        let is_teacher = matches!(self.aim, Aim::Learnt { from, .. } if from == source.addr);
+        let is_chosen = source.origin == Origin::Chosen && !matches!(self.want, Want::Content(_));
+        let is_teacher = matches!(self.want, Want::Learnt { from, .. } if from == source.addr);
         match source.standing {
             _ if is_teacher || source.fetch().is_some() => None,
             Standing::Refused | Standing::Corrupt => Some(Worth::Useless),

@@ -22,7 +22,7 @@ use std::time::Duration;
 pub(super) struct Download {
     pub(super) name: FileName,
     pub(super) spec: PartSpec,
-    pub(super) aim: Aim,
+    pub(super) want: Want,
     /// Bytes, as somebody has claimed; no outline has proved them.
     pub(super) claimed_size: Option<u64>,
     /// In the order in which they were named or found. Places stay: one that said no may give its own to another.
@@ -63,7 +63,7 @@ pub(super) enum NamedPlace {
 
 /// What a download is after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Aim {
+pub(super) enum Want {
     /// Whatever its sources call by its name.
     Name,
     /// This content.
@@ -72,7 +72,7 @@ pub(super) enum Aim {
     Learnt { b3: ContentHash, from: SocketAddr },
 }
 
-impl Aim {
+impl Want {
     pub(super) fn b3(self) -> Option<ContentHash> {
         match self {
             Self::Name => None,
@@ -125,11 +125,11 @@ impl Default for Seek {
 
 impl Download {
     /// A new download, in the queue.
-    pub(super) fn new(name: FileName, spec: PartSpec, aim: Aim, size: Option<u64>, sources: Vec<Source>) -> Self {
+    pub(super) fn new(name: FileName, spec: PartSpec, want: Want, size: Option<u64>, sources: Vec<Source>) -> Self {
         Self {
             name,
             spec,
-            aim,
+            want,
             claimed_size: size,
             sources,
             left_out: LeftOut::default(),
@@ -150,10 +150,10 @@ impl Download {
     /// As an earlier run remembered it.
     pub(super) fn recalled(record: DownloadRecord) -> Self {
         let size = record.size;
-        let aim = match (record.b3, record.learnt_from) {
-            (None, _) => Aim::Name,
-            (Some(b3), None) => Aim::Content(b3),
-            (Some(b3), Some(from)) => Aim::Learnt { b3, from: canonical(from) },
+        let want = match (record.b3, record.learnt_from) {
+            (None, _) => Want::Name,
+            (Some(b3), None) => Want::Content(b3),
+            (Some(b3), Some(from)) => Want::Learnt { b3, from: canonical(from) },
         };
         let sources = record.sources.into_iter().take(HIT_SOURCES_MAX);
         // Of a content each source says for itself how large it is: the size of another must not be held against it.
@@ -172,7 +172,7 @@ impl Download {
             RecordState::Failed { .. } => Life::Failed { why: record.error.unwrap_or_else(unknown), shown },
             RecordState::Dropped => Life::Cancelled { shown },
         };
-        Self { life, part, recorded, ..Self::new(record.name, record.spec, aim, size, sources) }
+        Self { life, part, recorded, ..Self::new(record.name, record.spec, want, size, sources) }
     }
 
     /// As the next run needs it.
@@ -186,10 +186,10 @@ impl Download {
             spec: self.spec.clone(),
             name: self.name.clone(),
             size: self.size(),
-            b3: self.aim.b3(),
-            learnt_from: match self.aim {
-                Aim::Learnt { from, .. } => Some(from),
-                Aim::Name | Aim::Content(_) => None,
+            b3: self.want.b3(),
+            learnt_from: match self.want {
+                Want::Learnt { from, .. } => Some(from),
+                Want::Name | Want::Content(_) => None,
             },
             state,
             error,
@@ -416,7 +416,7 @@ impl Download {
         assert_eq!(self.seek.outgoing, Outgoing::None, "{id:?} knows whether there was anybody to ask");
         self.sources.iter().for_each(|source| source.names.check_invariants());
         let in_reserve = |source: &Source| matches!(source.standing, Standing::Reserve);
-        let may_reserve = |source: &Source| self.aim == Aim::Name && source.origin == Origin::Name;
+        let may_reserve = |source: &Source| self.want == Want::Name && source.origin == Origin::Name;
         assert!(
             self.sources.iter().all(|source| !in_reserve(source) || may_reserve(source)),
             "only who was found by a name alone is in reserve"

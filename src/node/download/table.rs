@@ -1,14 +1,15 @@
 //! The downloads: the queue, the state of each, and the order in which they get their turn.
 //!
-//! Owns the table. One row of it is a `Download` ([`state`](crate::node::download::state)). What a download does next is decided in [`picker`](crate::node::download::picker) and carried out in
-//! [`fetch`](crate::node::download::fetch); what becomes of its part file stands in [`parts`](crate::node::download::parts), what users order in
-//! [`ordering`](crate::node::download::ordering) and [`steering`](crate::node::download::steering).
+//! Owns the table. One row of it is a `Download` ([`state`](crate::node::download::state)). What a download does next is
+//! decided in [`picker`](crate::node::download::picker) and carried out in [`fetch`](crate::node::download::fetch); what
+//! becomes of its part file stands in [`part_file`](crate::node::download::part_file), what users order in
+//! [`commands`](crate::node::download::commands).
 
 use super::life::Life;
 use super::rows::RateCap;
 use super::source::Contact;
 use super::source::{Fetch, Source, Standing};
-use super::state::{Aim, Download};
+use super::state::{Download, Want};
 use crate::control::DownloadRow;
 use crate::id::{ContentHash, ExchangeId, TransferId};
 use crate::name::FileName;
@@ -36,7 +37,7 @@ pub(in crate::node) struct Downloads {
     /// Which source of which download an exchange is with.
     fetches: BTreeMap<ExchangeId, (TransferId, usize)>,
     /// Those to be looked at before the event is over.
-    touched: BTreeSet<TransferId>,
+    dirty: BTreeSet<TransferId>,
     /// Those that came into the queue without a source, and have not searched for one since.
     unsourced: BTreeSet<TransferId>,
     /// When the next download that begins without a source may search.
@@ -193,11 +194,11 @@ impl Downloads {
         let stood_back = self.rows.get(&id).map_or(0, |row| row.stood_back);
         self.queued.remove(&(stood_back, id));
         self.unsourced.remove(&id);
-        self.touched.remove(&id);
+        self.dirty.remove(&id);
         self.rows.remove(&id);
     }
 
-    /// The sources or the aim of a download changed.
+    /// The sources or the want of a download changed.
     pub(super) fn index_sources(&mut self, id: TransferId) {
         let Some(download) = self.rows.get(&id) else { return };
         for source in &download.sources {
@@ -205,10 +206,10 @@ impl Downloads {
                 self.by_source.insert((Rc::clone(name), source.addr, id));
             }
         }
-        self.by_content.extend(download.aim.b3().map(|b3| (b3, id)));
+        self.by_content.extend(download.want.b3().map(|b3| (b3, id)));
     }
 
-    /// A download is over, or its sources or its aim are about to change.
+    /// A download is over, or its sources or its want are about to change.
     pub(super) fn unindex_sources(&mut self, id: TransferId) {
         let Some(download) = self.rows.get(&id) else { return };
         for source in &download.sources {
@@ -216,7 +217,7 @@ impl Downloads {
                 self.by_source.remove(&(Rc::clone(name), source.addr, id));
             }
         }
-        if let Some(b3) = download.aim.b3() {
+        if let Some(b3) = download.want.b3() {
             self.by_content.remove(&(b3, id));
         }
     }
@@ -240,18 +241,18 @@ impl Downloads {
         self.unindex_sources(id);
         if let Some(download) = self.rows.get_mut(&id) {
             download.keep_chosen();
-            download.aim = Aim::Learnt { b3, from };
+            download.want = Want::Learnt { b3, from };
         }
         self.index_sources(id);
     }
 
     /// Has a download looked at before the event is over.
-    pub(super) fn touch(&mut self, id: TransferId) {
-        self.touched.insert(id);
+    pub(super) fn mark_dirty(&mut self, id: TransferId) {
+        self.dirty.insert(id);
     }
 
-    pub(super) fn next_touched(&mut self) -> Option<TransferId> {
-        self.touched.pop_first()
+    pub(super) fn next_dirty(&mut self) -> Option<TransferId> {
+        self.dirty.pop_first()
     }
 
     /// One that has to search for its first source.
@@ -311,7 +312,7 @@ impl Downloads {
         source.learn_speed(now, &fetch);
         if self.fetches.len() >= FETCHES_MAX {
             // Others may have waited for this one to end.
-            self.touched.extend(self.active.iter().copied());
+            self.dirty.extend(self.active.iter().copied());
         }
         self.fetches.remove(&fetch.exchange);
         Some(fetch)
@@ -367,7 +368,7 @@ impl Downloads {
         }
         if left {
             // The others may have more exchanges now.
-            self.touched.extend(self.active.iter().copied());
+            self.dirty.extend(self.active.iter().copied());
         }
         if is_over && !old.is_over() {
             self.finished.push_back(id);

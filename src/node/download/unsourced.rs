@@ -6,7 +6,7 @@
 
 use super::DownloadMachine;
 use super::life::Life;
-use super::state::{Aim, Download};
+use super::state::{Download, Want};
 use crate::control::{CallError, ExitCode};
 use crate::id::{ContentHash, TransferId};
 use crate::name::FileName;
@@ -22,7 +22,7 @@ pub(in crate::node) fn name_of_hash(b3: ContentHash) -> Option<FileName> {
 impl Download {
     /// Takes the name and the size that a source tells, if no source has told a name before.
     pub(super) fn adopt(&mut self, told: &FileName, size: Option<u64>) {
-        let Aim::Content(b3) = self.aim else { return };
+        let Want::Content(b3) = self.want else { return };
         if !self.is_unsourced() || name_of_hash(b3).as_ref() != Some(&self.name) {
             return;
         }

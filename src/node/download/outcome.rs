@@ -4,7 +4,7 @@ use super::DownloadMachine;
 use super::known::{Content, Known};
 use super::names::Ask;
 use super::source::{Charge, Doubt, Excuse, Fetch, Source, Standing, Task};
-use super::state::{Aim, Download, Seek};
+use super::state::{Download, Seek, Want};
 use crate::control::{CallError, ExitCode, Notice};
 use crate::fault::{DialFault, DiskFault, RefusalReason};
 use crate::id::{ContentHash, TransferId};
@@ -18,7 +18,7 @@ use std::net::SocketAddr;
 
 /// What an ended exchange means.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum FetchOutcome {
     /// It brought what it was asked for.
     Served,
     /// Metadata that prove themselves.
@@ -46,17 +46,19 @@ pub(super) fn judge(
     fetch: &Fetch,
     speech: Speech,
     outcome: DialOutcome,
-) -> Verdict {
+) -> FetchOutcome {
     match (outcome, &fetch.task) {
         (Ok(Dialled { response: Response::Metadata { b3, size }, .. }), Task::Metadata) => {
-            Verdict::Outline { b3, size }
+            FetchOutcome::Outline { b3, size }
         }
-        (Ok(Dialled { response: Response::FileInfo { b3, size }, .. }), Task::Identify) => Verdict::Has { b3, size },
-        (Ok(_), Task::Metadata | Task::Identify) => Verdict::Lost("it sent no metadata".to_string()),
-        (Ok(_), Task::File(Portion::Groups(left))) if left.is_empty() => Verdict::Served,
+        (Ok(Dialled { response: Response::FileInfo { b3, size }, .. }), Task::Identify) => {
+            FetchOutcome::Has { b3, size }
+        }
+        (Ok(_), Task::Metadata | Task::Identify) => FetchOutcome::Lost("it sent no metadata".to_string()),
+        (Ok(_), Task::File(Portion::Groups(left))) if left.is_empty() => FetchOutcome::Served,
         (Ok(_), Task::File(Portion::Groups(left))) => {
             let missing = left.end - left.start;
-            Verdict::Lost(format!("it stopped {missing} groups before the end of what it was asked for"))
+            FetchOutcome::Lost(format!("it stopped {missing} groups before the end of what it was asked for"))
         }
         (Ok(_), Task::File(Portion::Whole | Portion::Stream { .. })) => judge_end(content, source, fetch, speech),
         (Err(fault), task) => judge_fault(fetch, task, fault),
@@ -68,15 +70,17 @@ const SENT_NOTHING: &str = "sent nothing: refused, or the file is empty";
 
 /// A stream ended in order. An end without a byte is a file only where a peer that speaks `p1` has said that it is empty:
 /// base programs end so when they refuse.
-fn judge_end(content: Option<&Content>, source: &Source, fetch: &Fetch, speech: Speech) -> Verdict {
+fn judge_end(content: Option<&Content>, source: &Source, fetch: &Fetch, speech: Speech) -> FetchOutcome {
     let size = content.map(Content::size).or(source.size);
     let size_is_told = speech == Speech::P1 && size.is_some();
     match size {
-        _ if fetch.received == 0 && !size_is_told => Verdict::Refused(SENT_NOTHING.to_string(), None),
+        _ if fetch.received == 0 && !size_is_told => FetchOutcome::Refused(SENT_NOTHING.to_string(), None),
         // Each group was checked when it came, and the download knows which are missing.
-        Some(size) if size != fetch.received => Verdict::Lost(format!("it sent {} bytes of {size}", fetch.received)),
-        _ if content.is_some() => Verdict::Served,
-        _ => Verdict::Whole,
+        Some(size) if size != fetch.received => {
+            FetchOutcome::Lost(format!("it sent {} bytes of {size}", fetch.received))
+        }
+        _ if content.is_some() => FetchOutcome::Served,
+        _ => FetchOutcome::Whole,
     }
 }
 
@@ -84,52 +88,52 @@ fn judge_end(content: Option<&Content>, source: &Source, fetch: &Fetch, speech: 
 pub(super) const REFUSES: &str = "it refuses";
 
 /// An exchange broke off. A reset without a byte is how a peer says no.
-fn judge_fault(fetch: &Fetch, task: &Task, fault: DialFault) -> Verdict {
-    let lost = || Verdict::Lost(fault.to_string());
+fn judge_fault(fetch: &Fetch, task: &Task, fault: DialFault) -> FetchOutcome {
+    let lost = || FetchOutcome::Lost(fault.to_string());
     let checked = !task.is_stream();
     match fault {
-        DialFault::Disk(fault) => Verdict::Disk(fault),
-        DialFault::Corrupt => Verdict::Corrupt(fault.to_string()),
-        DialFault::CorruptParts => Verdict::CorruptParts,
+        DialFault::Disk(fault) => FetchOutcome::Disk(fault),
+        DialFault::Corrupt => FetchOutcome::Corrupt(fault.to_string()),
+        DialFault::CorruptParts => FetchOutcome::CorruptParts,
         DialFault::TooLong | DialFault::Malformed if task.asks() == Ask::Metadata => {
-            Verdict::Refused(REFUSES.to_string(), None)
+            FetchOutcome::Refused(REFUSES.to_string(), None)
         }
-        DialFault::TooLong if checked => Verdict::Corrupt(fault.to_string()),
-        DialFault::Declined(reason) => Verdict::Refused(reason.to_string(), Some(reason)),
+        DialFault::TooLong if checked => FetchOutcome::Corrupt(fault.to_string()),
+        DialFault::Declined(reason) => FetchOutcome::Refused(reason.to_string(), Some(reason)),
         _ if fetch.received > 0 => lost(),
-        DialFault::Reset => Verdict::Refused(REFUSES.to_string(), None),
+        DialFault::Reset => FetchOutcome::Refused(REFUSES.to_string(), None),
         _ => lost(),
     }
 }
 
 impl DownloadMachine {
-    pub(super) fn take_verdict(
+    pub(super) fn apply_outcome(
         &mut self,
         cx: &mut Cx,
         network: &mut NetworkMachine,
         id: TransferId,
         at: usize,
         fetch: Fetch,
-        verdict: Verdict,
+        outcome: FetchOutcome,
     ) {
         // It may have taken us for stalled, since we read so slowly. If that took some time, it may be asked again at once.
         let is_excused = fetch.is_held(cx.now) && cx.now.saturating_since(fetch.began) >= SOURCE_REST_MIN;
         let Fetch { task, name, began, received, .. } = fetch;
         let Some(download) = self.downloads.get_mut(id) else { return };
         let Some(source) = download.sources.get_mut(at) else { return };
-        log::debug!("download {}: {task:?} of {}: {verdict:?}", id.0, source.addr);
-        match verdict {
-            Verdict::Served => {
+        log::debug!("download {}: {task:?} of {}: {outcome:?}", id.0, source.addr);
+        match outcome {
+            FetchOutcome::Served => {
                 source.forgive();
                 download.seek.by_name = false;
                 download.seek.stuck = 0;
             }
-            Verdict::Outline { b3, size } => {
+            FetchOutcome::Outline { b3, size } => {
                 source.error = None;
                 self.take_outline(cx, id, at, b3, size);
             }
-            Verdict::Has { b3, size } => self.on_identified(cx, id, at, b3, size),
-            Verdict::Whole => {
+            FetchOutcome::Has { b3, size } => self.on_identified(cx, id, at, b3, size),
+            FetchOutcome::Whole => {
                 source.forgive();
                 let streamer = source.addr;
                 if let Some(open) = download.open_mut() {
@@ -138,14 +142,14 @@ impl DownloadMachine {
                 }
                 self.check_part(cx, id, Some(streamer));
             }
-            Verdict::Refused(how, reason) if task == Task::Identify => {
+            FetchOutcome::Refused(how, reason) if task == Task::Identify => {
                 self.on_unidentified(cx, network, id, at, &how, reason);
             }
-            Verdict::Refused(how, reason) => {
+            FetchOutcome::Refused(how, reason) => {
                 let charge = Charge::Refused { took: cx.now.saturating_since(began) };
                 self.on_refused(cx, network, id, at, Doubt { task, name, charge }, (&how, reason));
             }
-            Verdict::Lost(why) => {
+            FetchOutcome::Lost(why) => {
                 if task.is_stream() {
                     source.bytes = 0;
                 }
@@ -157,23 +161,27 @@ impl DownloadMachine {
                     self.rest_source(cx, id, at, why);
                 }
             }
-            Verdict::Corrupt(why) => self.on_corrupt(cx, id, at, Doubt { task, name, charge: Charge::Corrupt(why) }),
+            FetchOutcome::Corrupt(why) => {
+                self.on_corrupt(cx, id, at, Doubt { task, name, charge: Charge::Corrupt(why) })
+            }
             // It may be asked again at once: what was wrong is discarded, and its parts are not combined any more.
-            Verdict::CorruptParts => {}
+            FetchOutcome::CorruptParts => {}
             // Others may claim less.
-            Verdict::Disk(DiskFault::Full) if task == Task::Metadata && self.may_outline_come_from_another(id, at) => {
+            FetchOutcome::Disk(DiskFault::Full)
+                if task == Task::Metadata && self.may_outline_come_from_another(id, at) =>
+            {
                 self.rest_source(cx, id, at, "there is no room for the size that it claims".to_string());
             }
-            Verdict::Disk(fault) => self.on_disk_fault(cx, id, fault),
+            FetchOutcome::Disk(fault) => self.on_disk_fault(cx, id, fault),
         }
     }
 
     /// A source that did not give the content says which one it has.
     fn on_identified(&mut self, cx: &mut Cx, id: TransferId, at: usize, b3: ContentHash, size: u64) {
         let Some(download) = self.downloads.get_mut(id) else { return };
-        let aim = download.aim;
+        let want = download.want;
         let Some(doubt) = download.sources.get_mut(at).and_then(|source| source.doubt.take()) else { return };
-        if aim.b3().is_none_or(|wanted| wanted == b3) {
+        if want.b3().is_none_or(|wanted| wanted == b3) {
             return match &doubt.charge {
                 // It had us wait for our turn, and none came.
                 Charge::Refused { took } if *took >= BUSY_AFTER => {
@@ -194,7 +202,7 @@ impl DownloadMachine {
         }
         let Some(source) = download.sources.get_mut(at) else { return };
         log::info!("download {}: {} has another content as {} by now", id.0, source.addr, doubt.name);
-        let taught = matches!(aim, Aim::Learnt { from, .. } if from == source.addr);
+        let taught = matches!(want, Want::Learnt { from, .. } if from == source.addr);
         if taught && *doubt.name == download.name {
             return self.unlearn(cx, id, at);
         }
@@ -257,7 +265,7 @@ impl DownloadMachine {
     /// A source sent what cannot be right. One that speaks `p1` says first what it has: its file may have changed.
     fn on_corrupt(&mut self, cx: &mut Cx, id: TransferId, at: usize, doubt: Doubt) {
         let Some(download) = self.downloads.get_mut(id) else { return };
-        let is_known = download.aim.b3().is_some();
+        let is_known = download.want.b3().is_some();
         let Some(source) = download.sources.get_mut(at) else { return };
         match doubt {
             doubt if is_known && source.p1 => source.doubt = Some(doubt),
@@ -325,7 +333,7 @@ impl DownloadMachine {
         self.seek_after_failure(cx, id);
         let Some(download) = self.downloads.get_mut(id) else { return };
         let rests = |source: &&Source| matches!(source.standing, Standing::Resting { until: at } if at == until);
-        let next_seek = download.seek.next.filter(|_| download.aim != Aim::Name);
+        let next_seek = download.seek.next.filter(|_| download.want != Want::Name);
         let why = download.sources.iter().find(rests).map_or_else(String::new, |source| {
             format!(" ({}: {})", source.addr, source.error.as_deref().unwrap_or("unknown"))
         });

@@ -1,21 +1,24 @@
-//! The downloads that users begin: from hits, names or contents; and the pages on which they see them.
+//! What users order: to begin downloads, from hits, names or contents; to follow, pause, resume, retry and cancel them; and
+//! the pages on which they see them.
 
 use super::DownloadMachine;
+use super::life::Life;
 use super::names::Names;
-use super::orders::Order;
+use super::orders::{Command, Order};
+use super::request::{DownloadRequest, Wanted};
 use super::source::Source;
-use super::state::{Aim, Download};
+use super::state::{Download, Want};
 use super::unsourced::name_of_hash;
-use super::wish::{Wanted, Wish};
 use crate::control::{
     CallError, DownloadRow, DownloadsReply, ExitCode, IdForm, PAGE_ROWS_MAX, PeerSource, RawText, Selector,
     parse_ids_with_all,
 };
+use crate::fault::DiskFault;
 use crate::id::{ClientId, ContentHash, HitId, TransferId};
 use crate::name::{Escaped, FileName};
 use crate::node::answer::Teller;
 use crate::node::contract::{PartSpec, Target};
-use crate::node::cx::Cx;
+use crate::node::cx::{Cx, Topic};
 use crate::node::fair_queue::{FairQueue, Room, Sender};
 use crate::node::limits::{DOWNLOADS_MAX, HIT_SOURCES_MAX, PAGE_BYTES_MAX};
 use crate::node::network::NetworkMachine;
@@ -67,15 +70,15 @@ impl DownloadMachine {
         output: Option<&Path>,
         single: bool,
     ) -> Result<Option<TransferId>, CallError> {
-        let wish = match wanted {
-            Wanted::Hit(id) => self.wish_of_hit(search, id),
-            Wanted::Named(wish) => Some(*wish),
+        let request = match wanted {
+            Wanted::Hit(id) => self.request_of_hit(search, id),
+            Wanted::Named(request) => Some(*request),
         };
-        let Some(wish) = wish else { return Ok(None) };
+        let Some(request) = request else { return Ok(None) };
         self.check_room(1)?;
-        let target = self.target(cx, &wish.name, output, single);
-        let begins = self.downloads.fulfilling(&wish, &target).is_none();
-        let Some(id) = self.grant(cx, network, wish, target) else {
+        let target = self.target(cx, &request.name, output, single);
+        let begins = self.downloads.fulfilling(&request, &target).is_none();
+        let Some(id) = self.find_or_create(cx, network, request, target) else {
             return Err(CallError::new(ExitCode::Other, "no number is left for another download"));
         };
         if begins && output.is_some() {
@@ -93,10 +96,12 @@ impl DownloadMachine {
         output: Option<&Path>,
         single: bool,
     ) -> Result<(), CallError> {
-        let check = |wish: &Wish| self.downloads.check_place(wish, &self.target(cx, &wish.name, output, single));
+        let check = |request: &DownloadRequest| {
+            self.downloads.check_place(request, &self.target(cx, &request.name, output, single))
+        };
         match wanted {
-            Wanted::Hit(id) => self.wish_of_hit(search, *id).map_or(Ok(()), |wish| check(&wish)),
-            Wanted::Named(wish) => check(wish),
+            Wanted::Hit(id) => self.request_of_hit(search, *id).map_or(Ok(()), |request| check(&request)),
+            Wanted::Named(request) => check(request),
         }
     }
 
@@ -139,46 +144,56 @@ impl DownloadMachine {
                 })?;
                 network.learn_peer(cx, peer, PeerSource::User);
                 let sources = vec![Source::new(peer, Rc::new(name.clone()), None)];
-                Ok(vec![Wanted::Named(Box::new(Wish { name, size: None, b3: None, sources }))])
+                Ok(vec![Wanted::Named(Box::new(DownloadRequest { name, size: None, b3: None, sources }))])
             }
             Selector::Content(hex) => {
                 let Some(b3) = ContentHash::from_hex(hex.as_bytes()) else {
                     let message = "a content is named by the 64 hex digits that `b3sum` prints";
                     return Err(CallError::new(ExitCode::Usage, message));
                 };
-                Ok(self.wish_of_content(cx, search, b3).map(|wish| Wanted::Named(Box::new(wish))).into_iter().collect())
+                Ok(self
+                    .request_of_content(cx, search, b3)
+                    .map(|request| Wanted::Named(Box::new(request)))
+                    .into_iter()
+                    .collect())
             }
         }
     }
 
-    /// The download that fulfils a wish: a new one, unless the same file is fetched already.
-    fn grant(&mut self, cx: &mut Cx, network: &mut NetworkMachine, wish: Wish, target: Target) -> Option<TransferId> {
-        if let Some(id) = self.downloads.fulfilling(&wish, &target) {
+    /// The download that fulfils a request: a new one, unless the same file is fetched already.
+    fn find_or_create(
+        &mut self,
+        cx: &mut Cx,
+        network: &mut NetworkMachine,
+        request: DownloadRequest,
+        target: Target,
+    ) -> Option<TransferId> {
+        if let Some(id) = self.downloads.fulfilling(&request, &target) {
             // Of one content, whoever offers it is a source; of a name, they are those that were chosen.
-            if wish.b3.is_some() && self.downloads.get(id).is_some_and(|row| row.aim.b3() == wish.b3) {
-                if let Some(row) = self.downloads.get_mut(id).filter(|_| !wish.sources.is_empty()) {
-                    row.adopt(&wish.name, wish.size);
+            if request.b3.is_some() && self.downloads.get(id).is_some_and(|row| row.want.b3() == request.b3) {
+                if let Some(row) = self.downloads.get_mut(id).filter(|_| !request.sources.is_empty()) {
+                    row.adopt(&request.name, request.size);
                 }
-                self.add_sources(cx, network, id, wish.sources);
+                self.add_sources(cx, network, id, request.sources);
             }
             return Some(id);
         }
         let token = (cx.rng.number() >> 32) as u32;
-        let aim = wish.b3.map_or(Aim::Name, Aim::Content);
+        let want = request.b3.map_or(Want::Name, Want::Content);
         let spec = PartSpec { target, token, filesystem: None };
-        self.insert_download(cx, network, Download::new(wish.name, spec, aim, wish.size, wish.sources))
+        self.insert_download(cx, network, Download::new(request.name, spec, want, request.size, request.sources))
     }
 
-    fn wish_of_hit(&self, search: &SearchMachine, id: HitId) -> Option<Wish> {
+    fn request_of_hit(&self, search: &SearchMachine, id: HitId) -> Option<DownloadRequest> {
         let hit = search.hits().get(id)?;
         let source =
             |(addr, name, _): (SocketAddr, &Rc<FileName>, Teller)| Source::new(addr, Rc::clone(name), hit.size());
         let sources = hit.offers().map(source).collect();
-        Some(Wish { name: hit.name().clone(), size: hit.size(), b3: hit.b3(), sources })
+        Some(DownloadRequest { name: hit.name().clone(), size: hit.size(), b3: hit.b3(), sources })
     }
 
     /// A content under whatever names its hits have; without a hit it has no source yet, and is named by its hash.
-    fn wish_of_content(&mut self, cx: &mut Cx, search: &SearchMachine, b3: ContentHash) -> Option<Wish> {
+    fn request_of_content(&mut self, cx: &mut Cx, search: &SearchMachine, b3: ContentHash) -> Option<DownloadRequest> {
         let first = search.hits().of_content(b3).next();
         let name = first.map_or_else(|| name_of_hash(b3), |hit| Some(hit.name().clone()))?;
         let size = first.and_then(Hit::size);
@@ -211,7 +226,7 @@ impl DownloadMachine {
         }
         cx.counters.limited.sources_displaced += displaced;
         let sources = sources.into_values().collect();
-        Some(Wish { name, size, b3: Some(b3), sources })
+        Some(DownloadRequest { name, size, b3: Some(b3), sources })
     }
 
     /// Who offers a content, each with the hit that says so.
@@ -242,6 +257,114 @@ impl DownloadMachine {
     pub(in crate::node) fn call_downloads(&self, cx: &Cx, after: u32) -> DownloadsReply {
         let (downloads, next) = page(self.downloads.after(TransferId(after), cx.now), download_bytes);
         DownloadsReply { downloads, next, ids: Vec::new() }
+    }
+}
+
+impl DownloadMachine {
+    /// Tells a client of downloads from now on.
+    pub(in crate::node) fn call_follow(
+        &mut self,
+        cx: &mut Cx,
+        client: ClientId,
+        ids: &str,
+    ) -> Result<DownloadsReply, CallError> {
+        let ids = self.read_ids(ids, IdForm::Beginnings, |life| !life.is_over())?;
+        self.follow_downloads(cx, client, &ids);
+        Ok(self.downloads_reply(cx, &ids))
+    }
+
+    pub(in crate::node) fn call_pause(&self, ids: &str) -> Result<Order, CallError> {
+        let ids = self.read_ids(ids, IdForm::Whole, |life| !life.is_over())?;
+        Ok(Order::apply(Command::Pause, ids))
+    }
+
+    pub(in crate::node) fn call_resume(&self, ids: &str) -> Result<Order, CallError> {
+        let ids = self.read_ids(ids, IdForm::Whole, |life| matches!(life, Life::Paused | Life::Blocked { .. }))?;
+        Ok(Order::apply(Command::Resume, ids))
+    }
+
+    pub(in crate::node) fn call_retry(&self, ids: &str) -> Result<Order, CallError> {
+        Ok(Order::apply(Command::Retry, self.read_ids(ids, IdForm::Beginnings, Life::may_be_retried)?))
+    }
+
+    pub(in crate::node) fn call_cancel(&self, ids: &str) -> Result<Order, CallError> {
+        let ids = self.read_ids(ids, IdForm::Whole, |life| !life.is_over())?;
+        Ok(Order::apply(Command::Cancel, ids))
+    }
+
+    /// Stops a download and keeps what it has. One that is about to get its final name ends well.
+    pub(super) fn pause_download(&mut self, cx: &mut Cx, id: TransferId) {
+        let may_stop =
+            |row: &Download| !row.life().is_over() && !matches!(row.life(), Life::Paused) && !row.is_committing();
+        if self.downloads.get(id).is_some_and(may_stop) {
+            self.set_life(cx, id, Life::Paused);
+        }
+    }
+
+    /// Lets a paused download go on.
+    pub(super) fn resume_download(&mut self, cx: &mut Cx, id: TransferId) {
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        match download.life() {
+            Life::Paused => self.set_life(cx, id, Life::Queued { waited: None }),
+            Life::Blocked { fault, .. } => {
+                if *fault == DiskFault::NotMounted {
+                    // Another filesystem is in use there, and the user wants the download begun anew on it.
+                    download.spec.filesystem = None;
+                }
+                self.probe_disk(cx, id);
+            }
+            _ => {}
+        }
+    }
+
+    /// Has a download try again at once that waits for its sources or for the disk, or has failed. Every source is asked
+    /// anew, but for those that sent wrong bytes.
+    pub(super) fn retry_download(&mut self, cx: &mut Cx, id: TransferId) {
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        let is_fetching = download.open().is_some();
+        if is_fetching || download.life().may_be_retried() {
+            download.sources.iter_mut().for_each(Source::give_another_chance);
+            download.checks_failed = 0;
+        }
+        match download.life() {
+            Life::Waiting { .. } | Life::Failed { .. } => {
+                // Whoever asks for another attempt wants others to be looked for as well.
+                download.seek.next = Some(cx.now);
+                download.seek.sought_at = None;
+                download.seek.by_name = true;
+                self.set_life(cx, id, Life::Queued { waited: None });
+                self.probe_target_again(cx, id);
+            }
+            Life::Blocked { .. } => self.probe_disk(cx, id),
+            Life::Active if is_fetching => self.downloads.mark_dirty(id),
+            _ => {}
+        }
+    }
+
+    /// Ends a download and removes its part file. One that is done stays as it is, and so does one that is about to get its
+    /// final name.
+    pub(super) fn cancel_download(&mut self, cx: &mut Cx, id: TransferId) {
+        let Some(download) = self.downloads.get(id) else { return };
+        let is_over = matches!(download.life(), Life::Done { .. } | Life::Cancelled { .. });
+        if !is_over && !download.is_committing() {
+            self.end_download(cx, id, |shown| Life::Cancelled { shown });
+        }
+    }
+
+    /// Ids as users type them; `all` means those to which the order applies. There may be none: then all that is wanted is so
+    /// already.
+    fn read_ids(&self, ids: &str, form: IdForm, applies: impl Fn(&Life) -> bool) -> Result<Vec<TransferId>, CallError> {
+        let ids = parse_ids_with_all(ids, form, self.downloads.ids(), self.downloads.ids_of(applies))?;
+        Ok(ids.into_iter().map(TransferId).collect())
+    }
+
+    /// Reports these downloads to a client from now on, as far as they are unfinished.
+    pub(super) fn follow_downloads(&mut self, cx: &mut Cx, client: ClientId, ids: &[TransferId]) {
+        for &id in ids {
+            if self.downloads.get(id).is_some_and(|row| !row.life().is_over()) {
+                cx.subscriptions.subscribe(Topic::Download(id), client);
+            }
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use super::DownloadMachine;
 use super::known::Known;
 use super::life::{Found, Held, Life, Open, PartFile};
 use super::places::place_error;
-use super::state::{Aim, Download};
+use super::state::{Download, Want};
 use crate::control::{CallError, ExitCode};
 use crate::fault::DiskFault;
 use crate::id::{ContentHash, TransferId};
@@ -43,7 +43,7 @@ impl DownloadMachine {
             PartFile::Kept(held) => PartFile::Opening(held),
             _ => PartFile::Opening(Held::Known(Known::default())),
         });
-        let (spec, b3, size) = (download.spec.clone(), download.aim.b3(), download.size());
+        let (spec, b3, size) = (download.spec.clone(), download.want.b3(), download.size());
         cx.out.act(Action::OpenPart { download: id, spec, b3, size });
     }
 
@@ -102,7 +102,7 @@ impl DownloadMachine {
         // What was known of it before is replaced by what is there.
         let there = match &outcome {
             Ok(OpenedPart::Ready { resumed, .. }) => {
-                let resumed = resumed.clone().filter(|_| download.aim != Aim::Name);
+                let resumed = resumed.clone().filter(|_| download.want != Want::Name);
                 resumed.map_or(Known::Nothing { streamed }, |(size, verified)| Known::resumed(size, verified))
             }
             _ => Known::Nothing { streamed },
@@ -148,7 +148,7 @@ impl DownloadMachine {
                     download.claimed_size = Some(content.size());
                 }
                 self.set_life(cx, id, Life::Active);
-                self.downloads.touch(id);
+                self.downloads.mark_dirty(id);
                 if moved {
                     self.remember_download(cx, id);
                 }
@@ -225,7 +225,7 @@ impl DownloadMachine {
 
     fn weigh_check(&mut self, cx: &mut Cx, id: TransferId, streamer: Option<SocketAddr>, checked: &CheckedPart) {
         let Some(download) = self.downloads.get_mut(id) else { return };
-        let finding = judge_check(download.aim.b3(), download.content().is_some(), checked);
+        let finding = judge_check(download.want.b3(), download.content().is_some(), checked);
         if let Finding::Good { verified } = finding {
             let found = Found { b3: checked.b3, size: checked.size, verified };
             download.claimed_size = Some(checked.size);
@@ -271,7 +271,7 @@ impl DownloadMachine {
 
     fn fetch_again(&mut self, cx: &mut Cx, id: TransferId) {
         self.tell_download(cx, id);
-        self.downloads.touch(id);
+        self.downloads.mark_dirty(id);
     }
 
     pub(in crate::node) fn on_part_committed(

@@ -8,12 +8,12 @@ use crate::name::FileName;
 #[derive(Debug)]
 pub(super) enum Wanted {
     Hit(HitId),
-    Named(Box<Wish>),
+    Named(Box<DownloadRequest>),
 }
 
 /// One file that a user wants.
 #[derive(Debug)]
-pub(super) struct Wish {
+pub(super) struct DownloadRequest {
     pub(super) name: FileName,
     pub(super) size: Option<u64>,
     pub(super) b3: Option<ContentHash>,

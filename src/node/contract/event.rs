@@ -131,14 +131,14 @@ pub enum Event {
         /// The download.
         download: TransferId,
         /// The final path, as far as it is known now.
-        outcome: Result<PathBuf, DiskFault>,
+        outcome: DiskOutcome<PathBuf>,
     },
     /// The part file of a download stands ready, or cannot.
     PartOpened {
         /// The download.
         download: TransferId,
         /// How far it is.
-        outcome: Result<OpenedPart, DiskFault>,
+        outcome: DiskOutcome<OpenedPart>,
     },
     /// [`Action::SetOutline`](super::Action::SetOutline) could not be carried out. The part file stays open.
     PartFailed {
@@ -161,21 +161,21 @@ pub enum Event {
         /// The newest that this tells of; what was ordered before it needs no report of its own.
         revision: u64,
         /// An error is not the end: it is tried again, and reported when it is done.
-        outcome: Result<(), DiskFault>,
+        outcome: DiskOutcome<()>,
     },
     /// The part file was read from end to end, or could not be.
     PartChecked {
         /// The download.
         download: TransferId,
         /// What it holds.
-        outcome: Result<CheckedPart, DiskFault>,
+        outcome: DiskOutcome<CheckedPart>,
     },
     /// The part file was synced and renamed to its final name, or could not be: then it is there still, and closed.
     PartCommitted {
         /// The download.
         download: TransferId,
         /// Where the content stands now.
-        outcome: Result<CommittedPart, DiskFault>,
+        outcome: DiskOutcome<CommittedPart>,
     },
     /// The hashes of some files.
     Hashed {
@@ -254,6 +254,9 @@ pub enum ResponseFault {
 
 /// How a dialled exchange went: what it brought, or the fault that ended it.
 pub type DialOutcome = Result<Dialled, DialFault>;
+
+/// What an order to the disk came to.
+pub type DiskOutcome<T> = Result<T, DiskFault>;
 
 /// What a dialled exchange brought.
 #[derive(Debug, Clone, PartialEq, Eq)]

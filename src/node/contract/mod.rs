@@ -46,7 +46,7 @@ mod transfer;
 
 pub use crate::part::{CheckedPart, CommittedPart, PartSpec, Target};
 pub use action::{Action, Expect, Portion, Refusal};
-pub use event::{DialOutcome, Dialled, Event, Response, ResponseFault};
+pub use event::{DialOutcome, Dialled, DiskOutcome, Event, Response, ResponseFault};
 pub use transfer::{
     DownloadRecord, HashedFile, LookedAt, OpenedPart, RecordState, Remembered, RememberedPeers, SourceRecord,
 };

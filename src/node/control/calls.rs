@@ -10,7 +10,7 @@ use crate::id::{ClientId, ContentHash, HitId, SearchId};
 use crate::name::{Escaped, FileName};
 use crate::node::Phase;
 use crate::node::cx::Topic;
-use crate::node::download::{Order, Outcome, TEXT_BLOAT_MAX, page};
+use crate::node::download::{Command, Order, Outcome, TEXT_BLOAT_MAX, page};
 use crate::node::network::canonical;
 use crate::node::search::Hit;
 use std::collections::BTreeSet;
@@ -40,10 +40,10 @@ impl Calls<'_> {
                 self.may_work()?;
                 self.download.call_download(self.cx, self.network, self.search, client, what, output.as_ref())
             }
-            Request::Pause { ids } => self.download.call_pause(ids),
-            Request::Resume { ids } => self.download.call_resume(ids),
-            Request::Retry { ids } => self.download.call_retry(ids),
-            Request::Cancel { ids } => self.download.call_cancel(ids),
+            Request::Pause { ids } => self.download.call_change(Command::Pause, ids),
+            Request::Resume { ids } => self.download.call_change(Command::Resume, ids),
+            Request::Retry { ids } => self.download.call_change(Command::Retry, ids),
+            Request::Cancel { ids } => self.download.call_change(Command::Cancel, ids),
             _ => return self.answer_at_once(client, request).map(Answer::Now),
         };
         order.map(Answer::Order)

@@ -77,21 +77,19 @@ impl DownloadMachine {
         let believed = |source: &&Source| !matches!(source.standing, Standing::Corrupt) && Some(source.addr) != giver;
         download.claimed_size = download.sources.iter().filter(believed).find_map(|source| source.size);
         self.remember_download(cx, id);
-        self.begin_part_anew(cx, id);
+        self.restart_part(cx, id);
     }
 
     /// What this source said of the name does not hold.
     fn return_to_name(&mut self, cx: &mut Cx, id: TransferId, from: SocketAddr) {
         // Nothing is under way from here on, so that places may change.
         self.stop_fetching(cx, id);
-        self.downloads.unindex_sources(id);
-        if let Some(download) = self.downloads.get_mut(id) {
+        self.downloads.change_sources(id, |download| {
             download.return_to_chosen();
             if download.sources.is_empty() {
                 download.sources.push(Source::new(from, Rc::new(download.name.clone()), None));
             }
-        }
-        self.downloads.index_sources(id);
+        });
     }
 }
 

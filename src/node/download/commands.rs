@@ -273,23 +273,14 @@ impl DownloadMachine {
         Ok(self.downloads_reply(cx, &ids))
     }
 
-    pub(in crate::node) fn call_pause(&self, ids: &str) -> Result<Order, CallError> {
-        let ids = self.read_ids(ids, IdForm::Whole, |life| !life.is_over())?;
-        Ok(Order::apply(Command::Pause, ids))
-    }
-
-    pub(in crate::node) fn call_resume(&self, ids: &str) -> Result<Order, CallError> {
-        let ids = self.read_ids(ids, IdForm::Whole, |life| matches!(life, Life::Paused | Life::Blocked { .. }))?;
-        Ok(Order::apply(Command::Resume, ids))
-    }
-
-    pub(in crate::node) fn call_retry(&self, ids: &str) -> Result<Order, CallError> {
-        Ok(Order::apply(Command::Retry, self.read_ids(ids, IdForm::Beginnings, Life::may_be_retried)?))
-    }
-
-    pub(in crate::node) fn call_cancel(&self, ids: &str) -> Result<Order, CallError> {
-        let ids = self.read_ids(ids, IdForm::Whole, |life| !life.is_over())?;
-        Ok(Order::apply(Command::Cancel, ids))
+    pub(in crate::node) fn call_change(&self, command: Command, ids: &str) -> Result<Order, CallError> {
+        let form = if command == Command::Retry { IdForm::Beginnings } else { IdForm::Whole };
+        let applies = |life: &Life| match command {
+            Command::Pause | Command::Cancel => !life.is_over(),
+            Command::Resume => matches!(life, Life::Paused | Life::Blocked { .. }),
+            Command::Retry => life.may_be_retried(),
+        };
+        Ok(Order::apply(command, self.read_ids(ids, form, applies)?))
     }
 
     /// Stops a download and keeps what it has. One that is about to get its final name ends well.

@@ -173,7 +173,8 @@ impl DownloadMachine {
         found: &Answer,
         sought: Option<TransferId>,
     ) {
-        let of_content = found.b3().map(|b3| self.downloads.ids_of_content(b3)).unwrap_or_default();
+        let of_content = found.b3().into_iter().flat_map(|b3| self.downloads.of_content(b3));
+        let of_content: Vec<_> = of_content.map(|(id, _)| id).collect();
         let is_among_them = sought.is_some_and(|id| of_content.contains(&id));
         for id in of_content.into_iter().chain(sought.filter(|_| !is_among_them)) {
             self.on_source_found(cx, network, id, found);
@@ -194,13 +195,11 @@ impl DownloadMachine {
         let Some(origin) = download.origin_of(file) else {
             return self.doubt_learnt(cx, network, id, peer, file);
         };
-        self.downloads.unindex_sources(id);
         let size = file.attributes.and_then(|told| told.size);
-        let found = self.downloads.get_mut(id).map(|row| {
+        let found = self.downloads.change_sources(id, |row| {
             row.adopt(&file.name, size);
             row.add_found(peer, file, teller, origin, network.peers())
         });
-        self.downloads.index_sources(id);
         let (found, placed) = found.unwrap_or((Found::Known, Placed::Refused));
         cx.counters.limited.sources_displaced += u64::from(placed == Placed::Displaced);
         match found {
@@ -252,13 +251,11 @@ impl DownloadMachine {
         id: TransferId,
         sources: Vec<Source>,
     ) {
-        self.downloads.unindex_sources(id);
-        let mut placed = Vec::new();
-        if let Some(download) = self.downloads.get_mut(id) {
-            let sources = sources.into_iter().map(|source| Source { origin: Origin::Content, ..source });
-            placed.extend(sources.map(|source| download.place_source(source, true, network.peers())));
-        }
-        self.downloads.index_sources(id);
+        let sources = sources.into_iter().map(|source| Source { origin: Origin::Content, ..source });
+        let placed = self.downloads.change_sources(id, |download| {
+            sources.map(|source| download.place_source(source, true, network.peers())).collect::<Vec<_>>()
+        });
+        let placed = placed.unwrap_or_default();
         let displaced = placed.iter().filter(|placed| **placed == Placed::Displaced).count();
         cx.counters.limited.sources_displaced += displaced as u64;
         if placed.iter().any(|placed| *placed != Placed::Refused) {

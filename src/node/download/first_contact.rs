@@ -103,9 +103,9 @@ impl DownloadMachine {
 
     /// Asks a source what it speaks, unless that is known, or it did not answer lately.
     pub(super) fn make_contact(&mut self, cx: &mut Cx, network: &NetworkMachine, id: TransferId, at: usize) {
-        let Some(source) = self.downloads.get(id).and_then(|row| row.sources.get(at)) else { return };
+        let Some(source) = self.downloads.source(id, at) else { return };
         let until = self.contact_until(cx, network, id, source.addr);
-        if let Some(source) = self.downloads.get_mut(id).and_then(|row| row.sources.get_mut(at)) {
+        if let Some(source) = self.downloads.source_mut(id, at) {
             source.contact = until.map_or(Contact::Over, |until| Contact::Awaited { until });
         }
     }

@@ -1,4 +1,4 @@
-//! What is known of the content of a part file.
+//! What is known of the content of a part file: nothing, an outline whose size is a claim, or one whose size is proved.
 
 use crate::content::{GROUP_BYTES, Groups, group_count, group_span};
 use std::net::SocketAddr;
@@ -70,17 +70,11 @@ impl Known {
     }
 
     pub(super) fn content(&self) -> Option<&Content> {
-        match self {
-            Self::Nothing { .. } => None,
-            Self::Outline(content) | Self::Proved(content) => Some(content),
-        }
+        if let Self::Outline(content) | Self::Proved(content) = self { Some(content) } else { None }
     }
 
     pub(super) fn content_mut(&mut self) -> Option<&mut Content> {
-        match self {
-            Self::Nothing { .. } => None,
-            Self::Outline(content) | Self::Proved(content) => Some(content),
-        }
+        if let Self::Outline(content) | Self::Proved(content) = self { Some(content) } else { None }
     }
 
     /// Bytes of the longest stream, if nothing better is known.

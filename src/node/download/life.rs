@@ -1,4 +1,11 @@
 //! The life of a download: what it does, how far its part file is, and what belongs to each of these.
+//!
+//! | life | its part file is |
+//! |---|---|
+//! | active | ordered, open, checked or committed: that is how far the download is |
+//! | done | gone: it has the final name |
+//! | cancelled | gone, or busy, and goes when its order is answered |
+//! | any other | gone, kept, or busy, and is closed (or goes, if not worth keeping) when its order is answered |
 
 use super::known::Known;
 use super::rate::Rate;
@@ -14,50 +21,29 @@ use std::path::PathBuf;
 #[derive(Debug)]
 pub(super) enum Life {
     /// Waits for its turn. Why it had to wait before, if it did.
-    Queued {
-        waited: Option<CallError>,
-    },
+    Queued { waited: Option<CallError> },
     /// It has its turn, and counts towards `max_downloads`.
     Active,
     /// No source can be asked now.
-    Waiting {
-        until: Instant,
-        timer: TimerId,
-        why: CallError,
-    },
+    Waiting { until: Instant, timer: TimerId, why: CallError },
     /// The user has stopped it.
     Paused,
     /// The disk does not let it go on; it is tried again by the timer.
-    Blocked {
-        timer: TimerId,
-        fault: DiskFault,
-        why: CallError,
-    },
+    Blocked { timer: TimerId, fault: DiskFault, why: CallError },
     /// Its file is there. `found`: its hash, if it was read; `verified`: that is the one that was known; `already`: it was
     /// there before.
-    Done {
-        path: PathBuf,
-        size: u64,
-        found: Option<ContentHash>,
-        verified: bool,
-        already: bool,
-    },
+    Done { path: PathBuf, size: u64, found: Option<ContentHash>, verified: bool, already: bool },
     /// `shown`: how far it had come.
-    Failed {
-        why: CallError,
-        shown: Progress,
-    },
-    Cancelled {
-        shown: Progress,
-    },
+    Failed { why: CallError, shown: Progress },
+    /// By the user.
+    Cancelled { shown: Progress },
 }
 
 /// Bytes that are there, and bytes of the whole, which are never fewer.
 pub(super) type Progress = (u64, Option<u64>);
 
 /// What the loop has of the part file, and what is known of its content. Each order has one answer; what becomes of the
-/// file then is for the life of its download to say. Changed by `change_part`
-/// alone.
+/// file then is for the life of its download to say. Changed by `change_part` alone.
 #[derive(Debug)]
 pub(super) enum PartFile {
     /// There is none.
@@ -152,12 +138,6 @@ impl Life {
     }
 }
 
-impl Held {
-    pub(super) fn streamed(&self) -> u64 {
-        if let Self::Known(known) = self { known.streamed() } else { 0 }
-    }
-}
-
 impl Open {
     pub(super) fn new(now: Instant, received: u64, known: Known) -> Self {
         let mut rate = Rate::default();
@@ -177,9 +157,23 @@ impl PartFile {
         }
     }
 
+    /// What it holds, when it is not open any more.
+    pub(super) fn into_held(self) -> Held {
+        match self {
+            Self::Absent => Held::Known(Known::default()),
+            Self::Kept(held) | Self::Opening(held) => held,
+            Self::Open(Open { known, .. }) | Self::Checking { known, .. } => Held::Known(known),
+            Self::Ending(known) | Self::Committing { known, .. } => Held::Known(known),
+        }
+    }
+
+    pub(super) fn into_known(self) -> Known {
+        if let Held::Known(known) = self.into_held() { known } else { Known::default() }
+    }
+
     /// Whether an order is to be answered.
     pub(super) fn is_busy(&self) -> bool {
-        matches!(self, Self::Opening(_) | Self::Checking { .. } | Self::Ending(_) | Self::Committing { .. })
+        !matches!(self, Self::Absent | Self::Kept(_) | Self::Open(_))
     }
 
     /// Whether it is worth keeping though its download has failed: verified groups do not come again by themselves.

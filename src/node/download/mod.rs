@@ -56,7 +56,7 @@ mod table;
 mod unsourced;
 
 pub(super) use commands::{TEXT_BLOAT_MAX, page};
-pub(super) use orders::{Order, Outcome};
+pub(super) use orders::{Command, Order, Outcome};
 #[cfg(test)]
 pub(super) use unsourced::name_of_hash;
 

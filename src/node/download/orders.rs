@@ -18,7 +18,7 @@ use std::path::PathBuf;
 
 /// What is to be done with downloads that are there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Command {
+pub(in crate::node) enum Command {
     Pause,
     Resume,
     Retry,
@@ -37,16 +37,9 @@ pub(in crate::node) struct Order {
 #[derive(Debug)]
 enum Left {
     /// The last is next: what waits in the queue is stopped before what is active, and does not take its place.
-    Apply {
-        command: Command,
-        ids: Vec<TransferId>,
-    },
-    Begin {
-        client: ClientId,
-        wanted: VecDeque<Wanted>,
-        output: Option<PathBuf>,
-        single: bool,
-    },
+    Apply { command: Command, ids: Vec<TransferId> },
+    /// The first is next.
+    Begin { client: ClientId, wanted: VecDeque<Wanted>, output: Option<PathBuf>, single: bool },
 }
 
 impl Order {

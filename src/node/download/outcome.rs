@@ -215,7 +215,7 @@ impl DownloadMachine {
 
     /// The source that said which content has the name says that it is another: the download begins again with that one.
     fn unlearn(&mut self, cx: &mut Cx, id: TransferId, at: usize) {
-        let Some(source) = self.downloads.get_mut(id).and_then(|row| row.sources.get_mut(at)) else { return };
+        let Some(source) = self.downloads.source_mut(id, at) else { return };
         source.changes = source.changes.saturating_add(1);
         let changes = source.changes;
         if changes > SOURCE_REFUSALS_MAX {
@@ -223,8 +223,7 @@ impl DownloadMachine {
         }
         // Nothing is under way from here on, so that places may change.
         self.stop_fetching(cx, id);
-        self.downloads.unindex_sources(id);
-        if let Some(download) = self.downloads.get_mut(id) {
+        self.downloads.change_sources(id, |download| {
             if let Some(teacher) = download.sources.get_mut(at).filter(|_| changes > 1) {
                 let until = cx.now + cx.rng.back_off(changes - 1, SOURCE_REST_MIN, SOURCE_REST_MAX);
                 teacher.standing = Standing::Resting { until };
@@ -245,15 +244,14 @@ impl DownloadMachine {
                 open.known = Known::default();
             }
             download.seek = Seek::default();
-        }
-        self.downloads.index_sources(id);
+        });
         self.remember_download(cx, id);
-        self.begin_part_anew(cx, id);
+        self.restart_part(cx, id);
     }
 
     /// Leaves a source alone for a while.
     pub(super) fn rest_source(&mut self, cx: &mut Cx, id: TransferId, at: usize, why: String) {
-        let Some(source) = self.downloads.get_mut(id).and_then(|row| row.sources.get_mut(at)) else { return };
+        let Some(source) = self.downloads.source_mut(id, at) else { return };
         source.failures = source.failures.saturating_add(1);
         source.silences = source.silences.saturating_add(1);
         let until = cx.now + cx.rng.back_off(source.failures, SOURCE_REST_MIN, SOURCE_REST_MAX);
@@ -283,7 +281,7 @@ impl DownloadMachine {
         let Some(download) = self.downloads.get(id) else { return false };
         let is_due = |source: &Source| matches!(source.standing, Standing::Corrupt) && source.excuse == Excuse::Due;
         let Some(at) = download.sources.iter().position(is_due) else { return false };
-        if let Some(source) = self.downloads.get_mut(id).and_then(|row| row.sources.get_mut(at)) {
+        if let Some(source) = self.downloads.source_mut(id, at) {
             source.excuse = Excuse::Used;
             let why = source.error.clone().unwrap_or_default();
             self.rest_source(cx, id, at, why);
@@ -312,7 +310,7 @@ impl DownloadMachine {
     /// The stream that this source sent is of another content.
     pub(super) fn on_other_stream(&mut self, cx: &mut Cx, id: TransferId, addr: Option<SocketAddr>) {
         let Some(at) = self.source_at(id, addr) else { return };
-        let source = self.downloads.get(id).and_then(|row| row.sources.get(at));
+        let source = self.downloads.source(id, at);
         let Some(name) = source.and_then(|source| source.names.iter().next()).cloned() else { return };
         let charge = Charge::Corrupt("it sent another content".to_string());
         self.on_corrupt(cx, id, at, Doubt { task: Task::Metadata, name, charge });
@@ -323,7 +321,7 @@ impl DownloadMachine {
     }
 
     pub(super) fn tell_source_lost(&mut self, cx: &mut Cx, id: TransferId, at: usize) {
-        let Some(source) = self.downloads.get(id).and_then(|row| row.sources.get(at)) else { return };
+        let Some(source) = self.downloads.source(id, at) else { return };
         let notice = Notice::SourceLost { download: id.0, source: source.row(cx.now) };
         cx.notify(Topic::Download(id), || notice);
     }

@@ -1,19 +1,19 @@
 //! The part files of downloads: opening and closing them, checking and committing what they hold, and what it means when
 //! the disk fails.
 //!
-//! A disk that fails stops one download and no other: it is paused, with its cause, and goes on by itself when its part
-//! file can be opened again.
+//! A disk that fails stops one download and no other: it is paused, with its cause, and resumes automatically when its
+//! part file can be opened again.
 
 use super::DownloadMachine;
 use super::known::Known;
-use super::life::{Found, Held, Life, Open, PartFile};
+use super::life::{Found, Life, Open, PartFile};
 use super::places::place_error;
 use super::state::{Download, Want};
 use crate::control::{CallError, ExitCode};
 use crate::fault::DiskFault;
 use crate::id::{ContentHash, TransferId};
 use crate::name::Escaped;
-use crate::node::contract::{Action, CheckedPart, CommittedPart, OpenedPart, Target};
+use crate::node::contract::{Action, CheckedPart, CommittedPart, DiskOutcome, OpenedPart, Target};
 use crate::node::cx::{Cx, NodeTimer};
 use crate::node::limits::{CHECKS_FAILED_MAX, PROBE_MAX, PROBE_MIN, SOURCE_REST_MAX, SOURCE_REST_MIN};
 use std::net::SocketAddr;
@@ -39,10 +39,7 @@ impl DownloadMachine {
         if !matches!(download.part(), PartFile::Absent | PartFile::Kept(_)) {
             return;
         }
-        download.change_part(id, |part| match part {
-            PartFile::Kept(held) => PartFile::Opening(held),
-            _ => PartFile::Opening(Held::Known(Known::default())),
-        });
+        download.change_part(id, |part| PartFile::Opening(part.into_held()));
         let (spec, b3, size) = (download.spec.clone(), download.want.b3(), download.size());
         cx.out.act(Action::OpenPart { download: id, spec, b3, size });
     }
@@ -74,13 +71,11 @@ impl DownloadMachine {
             }
             PartFile::Absent | PartFile::Kept(_) => {}
             // What is under way ends first.
-            _ => {
-                download.change_part(id, |part| match part {
-                    PartFile::Checking { known, .. } => PartFile::Ending(known),
-                    other => other,
-                });
+            PartFile::Checking { .. } => {
+                download.change_part(id, |part| PartFile::Ending(part.into_known()));
                 return !keeps;
             }
+            _ => return !keeps,
         }
         // That it has failed, and why, is remembered until the user has it removed.
         if !keeps && !failed {
@@ -89,29 +84,23 @@ impl DownloadMachine {
         !keeps
     }
 
-    pub(in crate::node) fn on_part_opened(
-        &mut self,
-        cx: &mut Cx,
-        id: TransferId,
-        outcome: Result<OpenedPart, DiskFault>,
-    ) {
+    pub(in crate::node) fn on_part_opened(&mut self, cx: &mut Cx, id: TransferId, outcome: DiskOutcome<OpenedPart>) {
         let has_place = self.downloads.has_place(cx.config.max_downloads);
         let Some(download) = self.downloads.get_mut(id) else { return };
-        let PartFile::Opening(held) = download.part() else { return };
-        let streamed = held.streamed();
-        // What was known of it before is replaced by what is there.
-        let there = match &outcome {
+        if !matches!(download.part(), PartFile::Opening(_)) {
+            return;
+        }
+        let (received, is_named) = (download.received, download.want == Want::Name);
+        download.change_part(id, |part| match &outcome {
+            // What was known of it before is replaced by what is there.
             Ok(OpenedPart::Ready { resumed, .. }) => {
-                let resumed = resumed.clone().filter(|_| download.want != Want::Name);
-                resumed.map_or(Known::Nothing { streamed }, |(size, verified)| Known::resumed(size, verified))
+                let streamed = part.known().map_or(0, Known::streamed);
+                let resumed = resumed.clone().filter(|_| !is_named);
+                let known = resumed.map_or(Known::Nothing { streamed }, |(size, groups)| Known::resumed(size, groups));
+                PartFile::Open(Open::new(cx.now, received, known))
             }
-            _ => Known::Nothing { streamed },
-        };
-        let opened = Open::new(cx.now, download.received, there);
-        download.change_part(id, |part| match (part, &outcome) {
-            (PartFile::Opening(held), Err(_)) => PartFile::Kept(held),
-            (_, Ok(OpenedPart::AlreadyThere { .. })) => PartFile::Absent,
-            _ => PartFile::Open(opened),
+            Ok(OpenedPart::AlreadyThere { .. }) => PartFile::Absent,
+            Err(_) => PartFile::Kept(part.into_held()),
         });
         let probed = matches!(download.life(), Life::Blocked { .. });
         match (download.life(), outcome) {
@@ -129,7 +118,7 @@ impl DownloadMachine {
         }
     }
 
-    /// Begins, or goes on, with what is there.
+    /// Begins with what is there, or resumes.
     fn take_part(&mut self, cx: &mut Cx, id: TransferId, part: OpenedPart) {
         let Some(download) = self.downloads.get_mut(id) else { return };
         match part {
@@ -161,8 +150,8 @@ impl DownloadMachine {
         self.start_downloads(cx);
     }
 
-    /// The outline of the part file was a lie from the beginning: another file is begun.
-    pub(super) fn begin_part_anew(&mut self, cx: &mut Cx, id: TransferId) {
+    /// The outline of the part file is false, or of a content that is not wanted any more: a new part file takes its place.
+    pub(super) fn restart_part(&mut self, cx: &mut Cx, id: TransferId) {
         self.stop_fetching(cx, id);
         let Some(download) = self.downloads.get_mut(id) else { return };
         if download.open().is_some() {
@@ -185,20 +174,12 @@ impl DownloadMachine {
     pub(super) fn check_part(&mut self, cx: &mut Cx, id: TransferId, streamer: Option<SocketAddr>) {
         self.stop_fetching(cx, id);
         let Some(download) = self.downloads.get_mut(id) else { return };
-        download.change_part(id, |part| match part {
-            PartFile::Open(open) => PartFile::Checking { known: open.known, streamer },
-            other => other,
-        });
+        download.change_part(id, |part| PartFile::Checking { known: part.into_known(), streamer });
         cx.out.act(Action::CheckPart { download: id });
         self.tell_download(cx, id);
     }
 
-    pub(in crate::node) fn on_part_checked(
-        &mut self,
-        cx: &mut Cx,
-        id: TransferId,
-        outcome: Result<CheckedPart, DiskFault>,
-    ) {
+    pub(in crate::node) fn on_part_checked(&mut self, cx: &mut Cx, id: TransferId, outcome: DiskOutcome<CheckedPart>) {
         let Some(download) = self.downloads.get_mut(id) else { return };
         match (download.part(), outcome) {
             (PartFile::Checking { streamer, .. }, Ok(checked)) => {
@@ -229,10 +210,7 @@ impl DownloadMachine {
         if let Finding::Good { verified } = finding {
             let found = Found { b3: checked.b3, size: checked.size, verified };
             download.claimed_size = Some(checked.size);
-            download.change_part(id, |part| match part {
-                PartFile::Checking { known, .. } => PartFile::Committing { known, found },
-                other => other,
-            });
+            download.change_part(id, |part| PartFile::Committing { known: part.into_known(), found });
             cx.out.act(Action::CommitPart { download: id });
             return self.tell_download(cx, id);
         }
@@ -256,7 +234,7 @@ impl DownloadMachine {
             Finding::FalseOutline => {
                 let giver = std::mem::take(&mut open.known).content().and_then(|content| content.giver);
                 self.blame(cx, id, giver, "its metadata are not those of the content");
-                self.begin_part_anew(cx, id);
+                self.restart_part(cx, id);
             }
             Finding::Other => {
                 // Of the content wanted nothing is there.
@@ -278,7 +256,7 @@ impl DownloadMachine {
         &mut self,
         cx: &mut Cx,
         id: TransferId,
-        outcome: Result<CommittedPart, DiskFault>,
+        outcome: DiskOutcome<CommittedPart>,
     ) {
         let Some(download) = self.downloads.get_mut(id) else { return };
         let PartFile::Committing { found, .. } = download.part() else { return };
@@ -335,7 +313,7 @@ impl DownloadMachine {
         self.start_downloads(cx);
     }
 
-    /// Looks whether the disk lets a download go on. It stays paused until that is known.
+    /// Tests whether a download that the disk has stopped can resume. It stays paused until that is known.
     pub(in crate::node) fn probe_disk(&mut self, cx: &mut Cx, id: TransferId) {
         if self.downloads.get(id).is_some_and(|row| matches!(row.life(), Life::Blocked { .. })) {
             // If one is under way already, its answer tells as much.

@@ -7,7 +7,7 @@ use crate::control::CallError;
 use crate::fault::DiskFault;
 use crate::id::TransferId;
 use crate::name::Escaped;
-use crate::node::contract::Action;
+use crate::node::contract::{Action, DiskOutcome};
 use crate::node::cx::Cx;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -30,12 +30,7 @@ impl DownloadMachine {
 
     /// A file can be made at the place, or cannot. An error that says nothing of the place is left to the part file, which
     /// meets it as well.
-    pub(in crate::node) fn on_target_probed(
-        &mut self,
-        cx: &mut Cx,
-        id: TransferId,
-        outcome: Result<PathBuf, DiskFault>,
-    ) {
+    pub(in crate::node) fn on_target_probed(&mut self, cx: &mut Cx, id: TransferId, outcome: DiskOutcome<PathBuf>) {
         let probing = |row: &&mut Download| row.named_place == NamedPlace::Probing && !row.life().is_over();
         let Some(download) = self.downloads.get_mut(id).filter(probing) else { return };
         match outcome {

@@ -31,7 +31,7 @@ impl DownloadMachine {
         if let Some(reason) = reason.filter(|reason| *reason != RefusalReason::Unknown) {
             return self.on_reason(cx, id, at, asks, &doubt.name, reason);
         }
-        let Some(source) = self.downloads.get_mut(id).and_then(|row| row.sources.get_mut(at)) else { return };
+        let Some(source) = self.downloads.source_mut(id, at) else { return };
         source.names.refuse(&doubt.name, asks);
         if source.names.name_for(asks).is_some() {
             return;
@@ -57,7 +57,7 @@ impl DownloadMachine {
         how: &str,
         reason: Option<RefusalReason>,
     ) {
-        let Some(source) = self.downloads.get_mut(id).and_then(|row| row.sources.get_mut(at)) else { return };
+        let Some(source) = self.downloads.source_mut(id, at) else { return };
         let Some(doubt) = source.doubt.take() else { return };
         let asks = doubt.task.asks();
         match (&doubt.charge, reason) {
@@ -90,21 +90,21 @@ impl DownloadMachine {
     /// A source that counts as one that speaks `p1` refused code 9 without a reason: a base program may have its address
     /// by now.
     fn doubt_p1(&mut self, cx: &mut Cx, network: &mut NetworkMachine, id: TransferId, at: usize) {
-        let Some(source) = self.downloads.get(id).and_then(|row| row.sources.get(at)) else { return };
+        let Some(source) = self.downloads.source(id, at) else { return };
         if !source.p1 {
             return;
         }
         let peer = source.addr;
         network.note_evidence(cx, peer, Evidence::Unexplained);
         // Also if the table of peers has no row of it.
-        if let Some(source) = self.downloads.get_mut(id).and_then(|row| row.sources.get_mut(at)) {
+        if let Some(source) = self.downloads.source_mut(id, at) {
             (source.p1, source.contact) = (false, Contact::Due);
         }
     }
 
     /// A source says why it refused what was asked under a name.
     fn on_reason(&mut self, cx: &mut Cx, id: TransferId, at: usize, asks: Ask, name: &FileName, reason: RefusalReason) {
-        let Some(source) = self.downloads.get_mut(id).and_then(|row| row.sources.get_mut(at)) else { return };
+        let Some(source) = self.downloads.source_mut(id, at) else { return };
         let is_patient = source.refusals < SOURCE_REFUSALS_MAX;
         source.silences = 0;
         match reason {
@@ -123,7 +123,7 @@ impl DownloadMachine {
 
     /// A source has nothing for this download under a name: it is asked under another, or given up.
     fn lose_name(&mut self, cx: &mut Cx, id: TransferId, at: usize, name: &FileName, reason: RefusalReason) {
-        let Some(source) = self.downloads.get_mut(id).and_then(|row| row.sources.get_mut(at)) else { return };
+        let Some(source) = self.downloads.source_mut(id, at) else { return };
         source.names.refuse(name, Ask::All);
         if source.names.name_for(Ask::All).is_none() {
             self.refuse_source(cx, id, at, &reason.to_string(), Some(reason));
@@ -162,7 +162,7 @@ impl DownloadMachine {
         why: &str,
         reason: Option<RefusalReason>,
     ) {
-        let Some(source) = self.downloads.get_mut(id).and_then(|row| row.sources.get_mut(at)) else { return };
+        let Some(source) = self.downloads.source_mut(id, at) else { return };
         source.standing = Standing::Refused;
         source.refused_for = reason;
         source.error = Some(why.to_string());

@@ -11,7 +11,7 @@ use super::state::Download;
 use crate::control::{CallError, CallId, Reply};
 use crate::fault::DiskFault;
 use crate::id::{ClientId, TransferId};
-use crate::node::contract::{Action, DownloadRecord};
+use crate::node::contract::{Action, DiskOutcome, DownloadRecord};
 use crate::node::cx::{Cx, Needs, NodeTimer, Step, Topic};
 use crate::node::limits::{RECORD_ANSWERS_MAX, RECORD_WAIT_MAX};
 use crate::timer::TimerId;
@@ -77,7 +77,7 @@ impl DownloadMachine {
         cx: &mut Cx,
         id: TransferId,
         revision: u64,
-        outcome: Result<(), DiskFault>,
+        outcome: DiskOutcome<()>,
     ) {
         let Some(download) = self.downloads.get_mut(id) else { return };
         let is_over = download.life().is_over();
@@ -91,21 +91,21 @@ impl DownloadMachine {
                 }
                 // The answers tell what has its turn now.
                 self.start_downloads(cx);
-                self.settle_answers(cx, id, |need| need <= revision);
+                self.settle_answers(cx, id, revision);
             }
             Err(fault) if recorded.accepted || is_over => {
                 recorded.trouble = Some(Trouble::Failed(fault));
-                self.settle_answers(cx, id, |need| need <= revision);
+                self.settle_answers(cx, id, revision);
             }
             Err(fault) => self.refuse_unrecorded(cx, id, fault),
         }
     }
 
-    /// The needs of answers that are met, and the answers that wait for nothing else.
-    fn settle_answers(&mut self, cx: &mut Cx, id: TransferId, is_met: impl Fn(u64) -> bool) {
+    /// What is up to this revision is on the disk, or told not to be: gives the answers that wait for nothing else.
+    fn settle_answers(&mut self, cx: &mut Cx, id: TransferId, revision: u64) {
         let mut ready = Vec::new();
         for (number, answer) in &mut self.remembering.answers {
-            if answer.needs.get(&id).is_some_and(|need| is_met(*need)) {
+            if answer.needs.get(&id).is_some_and(|need| *need <= revision) {
                 answer.needs.remove(&id);
                 ready.extend(answer.needs.is_empty().then_some(*number));
             }

@@ -311,17 +311,11 @@ impl Source {
     }
 
     pub(super) fn fetch(&self) -> Option<&Fetch> {
-        match &self.standing {
-            Standing::Busy(fetch) => Some(fetch),
-            _ => None,
-        }
+        if let Standing::Busy(fetch) = &self.standing { Some(fetch) } else { None }
     }
 
     pub(super) fn fetch_mut(&mut self) -> Option<&mut Fetch> {
-        match &mut self.standing {
-            Standing::Busy(fetch) => Some(fetch),
-            _ => None,
-        }
+        if let Standing::Busy(fetch) = &mut self.standing { Some(fetch) } else { None }
     }
 
     /// The groups that it is still to bring.

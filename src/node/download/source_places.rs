@@ -36,14 +36,10 @@ pub(super) enum Placed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Worth {
     /// `unheard`: neither it nor a list has shown what it speaks.
-    Untried {
-        share: usize,
-        unheard: bool,
-    },
-    Failing {
-        failures: u32,
-        share: usize,
-    },
+    Untried { share: usize, unheard: bool },
+    /// It was asked, and has brought nothing.
+    Failing { failures: u32, share: usize },
+    /// It sent wrong bytes, or said no to everything.
     Useless,
 }
 

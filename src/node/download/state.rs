@@ -225,22 +225,12 @@ impl Download {
     /// What was ordered of its part file is done, or failed: it is open as before.
     pub(super) fn reopen(&mut self, now: Instant, id: TransferId) {
         let received = self.received;
-        self.change_part(id, |part| match part {
-            PartFile::Checking { known, .. } | PartFile::Ending(known) => {
-                PartFile::Open(Open::new(now, received, known))
-            }
-            other => other,
-        });
+        self.change_part(id, |part| PartFile::Open(Open::new(now, received, part.into_known())));
     }
 
     /// Its part file is closed, or is to be.
     pub(super) fn close(&mut self, id: TransferId) {
-        self.change_part(id, |part| match part {
-            PartFile::Open(Open { known, .. }) | PartFile::Committing { known, .. } => {
-                PartFile::Kept(Held::Known(known))
-            }
-            other => other,
-        });
+        self.change_part(id, |part| PartFile::Kept(part.into_held()));
     }
 
     /// Whether it is about to get its final name.
@@ -336,11 +326,9 @@ impl Download {
 
     /// When the first source that rests can be asked again.
     pub(super) fn first_rest(&self) -> Option<Instant> {
-        let rests = self.sources.iter().filter_map(|source| match source.standing {
-            Standing::Resting { until } => Some(until),
-            _ => None,
-        });
-        rests.min()
+        let until =
+            |source: &Source| if let Standing::Resting { until } = source.standing { Some(until) } else { None };
+        self.sources.iter().filter_map(until).min()
     }
 
     /// The sources that were asked for something, with their places.

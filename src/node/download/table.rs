@@ -131,11 +131,6 @@ impl Downloads {
         self.rows.iter().map(|(id, row)| (*id, row)).filter(|(_, row)| !row.life().is_over())
     }
 
-    /// The unfinished downloads of a content.
-    pub(super) fn ids_of_content(&self, b3: ContentHash) -> Vec<TransferId> {
-        self.of_content(b3).map(|(id, _)| id).collect()
-    }
-
     /// Room for new rows, once the finished ones are forgotten.
     pub(super) fn room(&self) -> usize {
         DOWNLOADS_MAX - (self.rows.len() - self.finished.len())
@@ -198,8 +193,8 @@ impl Downloads {
         self.rows.remove(&id);
     }
 
-    /// The sources or the want of a download changed.
-    pub(super) fn index_sources(&mut self, id: TransferId) {
+    /// Takes the names of the sources and the content of an unfinished download into the index.
+    fn index_sources(&mut self, id: TransferId) {
         let Some(download) = self.rows.get(&id) else { return };
         for source in &download.sources {
             for name in source.names.iter() {
@@ -209,8 +204,15 @@ impl Downloads {
         self.by_content.extend(download.want.b3().map(|b3| (b3, id)));
     }
 
-    /// A download is over, or its sources or its want are about to change.
-    pub(super) fn unindex_sources(&mut self, id: TransferId) {
+    /// Changes the sources of an unfinished download, or what it wants.
+    pub(super) fn change_sources<R>(&mut self, id: TransferId, change: impl FnOnce(&mut Download) -> R) -> Option<R> {
+        self.unindex_sources(id);
+        let changed = self.rows.get_mut(&id).map(change);
+        self.index_sources(id);
+        changed
+    }
+
+    fn unindex_sources(&mut self, id: TransferId) {
         let Some(download) = self.rows.get(&id) else { return };
         for source in &download.sources {
             for name in source.names.iter() {
@@ -238,12 +240,10 @@ impl Downloads {
 
     /// A chosen source said which content the name has. Who was found by the name alone is dropped.
     pub(super) fn learn(&mut self, id: TransferId, b3: ContentHash, from: SocketAddr) {
-        self.unindex_sources(id);
-        if let Some(download) = self.rows.get_mut(&id) {
+        self.change_sources(id, |download| {
             download.keep_chosen();
             download.want = Want::Learnt { b3, from };
-        }
-        self.index_sources(id);
+        });
     }
 
     /// Has a download looked at before the event is over.
@@ -274,7 +274,7 @@ impl Downloads {
 
     pub(super) fn fetch_mut(&mut self, exchange: ExchangeId) -> Option<&mut Fetch> {
         let (id, at) = self.fetch_of(exchange)?;
-        self.rows.get_mut(&id)?.sources.get_mut(at)?.fetch_mut()
+        self.source_mut(id, at)?.fetch_mut()
     }
 
     /// Exchanges that may share the limit without being so slow that the other side takes us for stalled; at least one.
@@ -295,6 +295,14 @@ impl Downloads {
         let share = (in_all / self.active.len().max(1)).clamp(1, FETCHES_PER_DOWNLOAD_MAX);
         let room = share.saturating_sub(busy).min(in_all.saturating_sub(self.fetches.len()));
         if busy == 0 { room.max(1) } else { room }
+    }
+
+    pub(super) fn source(&self, id: TransferId, at: usize) -> Option<&Source> {
+        self.rows.get(&id)?.sources.get(at)
+    }
+
+    pub(super) fn source_mut(&mut self, id: TransferId, at: usize) -> Option<&mut Source> {
+        self.rows.get_mut(&id)?.sources.get_mut(at)
     }
 
     /// A source was asked.

@@ -68,6 +68,8 @@ pub(super) enum Held {
     /// So many bytes when an earlier run remembered it; it was not opened since.
     Recalled(u64),
     Known(Known),
+    /// All of it, and it was checked; it could not get its final name.
+    Checked(Known, Found),
 }
 
 /// A part file that is open.
@@ -151,7 +153,8 @@ impl PartFile {
     pub(super) fn known(&self) -> Option<&Known> {
         match self {
             Self::Absent | Self::Kept(Held::Recalled(_)) | Self::Opening(Held::Recalled(_)) => None,
-            Self::Kept(Held::Known(known)) | Self::Opening(Held::Known(known)) => Some(known),
+            Self::Kept(Held::Known(known) | Held::Checked(known, _)) => Some(known),
+            Self::Opening(Held::Known(known) | Held::Checked(known, _)) => Some(known),
             Self::Open(Open { known, .. }) | Self::Checking { known, .. } => Some(known),
             Self::Ending(known) | Self::Committing { known, .. } => Some(known),
         }
@@ -163,12 +166,25 @@ impl PartFile {
             Self::Absent => Held::Known(Known::default()),
             Self::Kept(held) | Self::Opening(held) => held,
             Self::Open(Open { known, .. }) | Self::Checking { known, .. } => Held::Known(known),
-            Self::Ending(known) | Self::Committing { known, .. } => Held::Known(known),
+            Self::Ending(known) => Held::Known(known),
+            Self::Committing { known, found } => Held::Checked(known, found),
         }
     }
 
     pub(super) fn into_known(self) -> Known {
-        if let Held::Known(known) = self.into_held() { known } else { Known::default() }
+        match self.into_held() {
+            Held::Known(known) | Held::Checked(known, _) => known,
+            Held::Recalled(_) => Known::default(),
+        }
+    }
+
+    /// What a check has found in it, unless it was opened since.
+    pub(super) fn found(&self) -> Option<&Found> {
+        match self {
+            Self::Committing { found, .. } => Some(found),
+            Self::Kept(Held::Checked(_, found)) | Self::Opening(Held::Checked(_, found)) => Some(found),
+            _ => None,
+        }
     }
 
     /// Whether an order is to be answered.

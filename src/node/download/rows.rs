@@ -1,6 +1,6 @@
 //! Downloads as users see them.
 
-use super::life::{Found, Life, PartFile};
+use super::life::Life;
 use super::source::Fetch;
 use super::state::Download;
 use crate::control::{DownloadRow, RawText};
@@ -39,12 +39,10 @@ impl Download {
     /// How it stands now.
     pub(super) fn row(&self, id: TransferId, now: Instant, cap: RateCap) -> DownloadRow {
         let retry_at = if let Life::Waiting { until, .. } = self.life() { Some(*until) } else { None };
-        let (path, found, verified, already) = match (self.life(), self.part()) {
-            (Life::Done { path, found, verified, already, .. }, _) => (Some(path), *found, *verified, *already),
-            (_, PartFile::Committing { found: Found { b3, verified, .. }, .. }) => {
-                (self.path.as_ref(), Some(*b3), *verified, false)
-            }
-            _ => (self.path.as_ref(), None, false, false),
+        let checked = self.part().found();
+        let (path, found, verified, already) = match self.life() {
+            Life::Done { path, found, verified, already, .. } => (Some(path), *found, *verified, *already),
+            _ => (self.path.as_ref(), checked.map(|it| it.b3), checked.is_some_and(|it| it.verified), false),
         };
         let (bytes_done, size) = self.progress();
         let rate = self.measured_rate(now).map(|rate| cap.of(rate));

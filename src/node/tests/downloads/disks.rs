@@ -155,6 +155,7 @@ fn a_file_that_stands_in_the_way_is_a_failure_and_what_was_verified_is_kept() {
     rig.handle(Event::PartCommitted { download: id, outcome: Err(DiskFault::Exists) });
     let failed = row(&mut rig, 1);
     assert_eq!((failed.state, failed.error.unwrap().code), (DownloadState::Failed, ExitCode::Exists as i32));
+    assert!(failed.verified, "it was checked, and has no place");
     assert_eq!((dropped(&mut rig), forgotten(&mut rig).len()), (0, 0));
     assert_eq!(remembered(&mut rig)[0].state, RecordState::Failed { keeps_part: true });
     // The user has moved the other file away.

@@ -61,7 +61,7 @@ impl Hashing {
         !self.files.is_empty() || self.current.is_some() || self.large.is_some() || !self.done.is_empty()
     }
 
-    /// The filesystems that files are on. The chaining values of a file whose hash this is, if they are known.
+    /// The chaining values of a file whose hash this is, if they are known.
     pub(super) fn chain(&self, file: &FileMeta, b3: ContentHash) -> Option<Vec<ChainingValue>> {
         self.cache.chain(file).filter(|(known, _)| *known == b3).map(|(_, chain)| chain)
     }

@@ -37,8 +37,8 @@
 //! | [`CommitPart`](Action::CommitPart) | [`Event::PartChecked`] | what gets the final name is what was checked |
 //! | [`Event::PartCommitted`], and the rename before it | the loop syncs the file before the rename, and the directory after it | a crash leaves no file that is not whole under its name |
 //!
-//! The node looks after each event in debug builds whether its actions keep to this. The last row is the loop's, and the
-//! crash tests of `store` show it.
+//! In debug builds the node looks now and then, and its tests after each event, whether its actions keep to this; of each
+//! [`Abort`](Action::Abort) it looks only whether a fetch follows. The last row is the loop's, and the crash tests of `store` show it.
 
 mod action;
 mod event;

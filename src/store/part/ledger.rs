@@ -27,6 +27,9 @@ pub(super) struct Ledger {
     journal: Journal,
     /// The journal and its name are synced.
     journal_is_durable: bool,
+    /// The journal has groups that do not count any more, since no other one could be put in its place. No mark goes into it:
+    /// what lies before a mark is not hashed when the journal is resumed.
+    journal_is_stale: bool,
     allocation: Allocation,
     job: Option<Job>,
 }
@@ -94,7 +97,17 @@ impl Ledger {
         allocation: Allocation,
     ) -> Self {
         let (unsynced, lost_by_disk) = (Vec::new(), BTreeSet::new());
-        Self { outline, verified, unsynced, lost_by_disk, journal, journal_is_durable, allocation, job: None }
+        Self {
+            outline,
+            verified,
+            unsynced,
+            lost_by_disk,
+            journal,
+            journal_is_durable,
+            journal_is_stale: false,
+            allocation,
+            job: None,
+        }
     }
 
     pub(super) fn outline(&self) -> &Arc<Outline> {
@@ -156,6 +169,12 @@ impl Ledger {
             job.covered = covered.filter(|group| self.verified.contains(**group)).count();
         }
         self.unsynced.retain(|group| self.verified.contains(*group));
+        self.journal_is_stale = true;
+        self.renew_journal(place, part)
+    }
+
+    /// Puts a journal of what counts in the place of the present one.
+    fn renew_journal(&mut self, place: &Place, part: &File) -> Result<(), DiskFault> {
         let journal = self.make_journal(place, part, &self.outline)?;
         journal.install(place)?;
         self.take_journal(journal);
@@ -182,7 +201,7 @@ impl Ledger {
     /// Uses a journal that was made and installed.
     fn take_journal(&mut self, journal: Journal) {
         self.journal = journal;
-        self.journal_is_durable = false;
+        (self.journal_is_durable, self.journal_is_stale) = (false, false);
         if let Some(job) = &mut self.job {
             // It still syncs the data of these groups, which the new journal records first; the journal that it syncs
             // is the old one.
@@ -216,7 +235,8 @@ impl Ledger {
         if let Some(allocation) = synced.allocation.filter(|_| job.is_for_journal) {
             self.allocation = allocation;
         }
-        if job.covered > 0 {
+        // Under a stale journal they are synced again, once there is another one.
+        if job.covered > 0 && !self.journal_is_stale {
             self.journal.append(&[Record::Mark(job.records)])?;
             self.unsynced.drain(..job.covered);
         }
@@ -226,11 +246,15 @@ impl Ledger {
     /// Learns that a job ended without success. If it was the data that could not be synced, they are lost: the next
     /// attempt would succeed without having written them.
     pub(super) fn reap_failed_sync(&mut self, place: &Place, part: &File) {
+        if self.journal_is_stale {
+            // It is tried again with each call.
+            let _ = self.renew_journal(place, part);
+        }
         let Some(job) = self.job.take_if(|job| job.is_over()) else { return };
         if job.has_lost_data() {
             let lost = self.unsynced[..job.covered].to_vec();
             self.lost_by_disk.extend(&lost);
-            // The journal is on the same disk. What it still says is hashed again when it is opened.
+            // The journal is on the same disk, and may not be replaced now. What it still says is hashed when it is opened.
             let _ = self.unverify(place, part, &lost);
         }
     }

@@ -5,6 +5,7 @@ use crate::store::mount::{RAMFS_MAGIC, TMPFS_MAGIC};
 use crate::store::reserve::Room;
 use crate::store::tests::tape::{self, Call, fail_next, pretend_room};
 use nix::libc::{EACCES, EIO, ENOMEM, ENOSPC};
+use std::os::unix::fs::FileExt;
 
 const BROKEN: DiskFault = DiskFault::Other(EIO);
 
@@ -154,6 +155,31 @@ fn a_job_that_failed_is_made_again() {
     assert_eq!(part.synced(synced), Err(DiskFault::Full));
     assert_eq!(part.held(), [0]);
     assert!(part.sync() && !part.sync());
+}
+
+/// The journal names groups that the disk has lost until another one is in its place: no mark says before that they are synced.
+#[test]
+fn lost_groups_do_not_count_though_the_journal_cannot_be_replaced() {
+    let (scratch, content) = (scratch(), Content::of(4, 1));
+    let mut part = begun(scratch.path(), &content);
+    assert!(part.sync() && part.put(&content, 0));
+    let job = part.sync_job(true).unwrap();
+    fail_next(Call::Sync, EIO);
+    assert_eq!(job.run().unwrap_err(), BROKEN);
+    let file = fs::OpenOptions::new().write(true).open(part.part_path()).unwrap();
+    file.write_all_at(&[0; 4_096], 0).unwrap();
+    fail_next(Call::Rename, EIO);
+    assert!(part.put(&content, 1));
+    fail_next(Call::Rename, EIO);
+    let synced = part.sync_job(true).unwrap().run().unwrap();
+    part.synced(synced).unwrap();
+    part.close();
+    tape::reset();
+    let mut part = suggested(scratch.path()).ready();
+    assert_eq!(part.held(), [1]);
+    assert!(part.put(&content, 0) && part.sync());
+    part.close();
+    assert_eq!(suggested(scratch.path()).ready().held(), [0, 1]);
 }
 
 #[test]

@@ -1,15 +1,14 @@
 //! Finished downloads get their names.
 
 use super::*;
-use crate::store::place::numbered;
+use crate::part::CommittedPart;
+use crate::store::place::{JOURNAL_SUFFIX, PART_SUFFIX, numbered};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::sync::Barrier;
 
 fn committed(path: PathBuf) -> Result<CommittedPart, DiskFault> {
     Ok(CommittedPart { path, already: false })
 }
-
-use crate::part::CommittedPart;
 
 #[test]
 fn a_stream_appears_whole_and_only_at_the_end() {
@@ -194,7 +193,9 @@ fn long_names_are_cut_to_fit_and_kept_apart() {
         (part, path)
     };
     let ((one, one_path), (two, two_path)) = (part("1.tar", 1), part("2.tar", 2));
-    assert!(names(scratch.path()).iter().all(|name| name.len() <= 255));
+    let is_hidden =
+        |name: &[u8]| name.starts_with(b".") && (name.ends_with(PART_SUFFIX) || name.ends_with(JOURNAL_SUFFIX));
+    assert!(names(scratch.path()).iter().all(|name| name.len() <= 255 && is_hidden(name.as_bytes())));
     assert_eq!((one.commit().run(), two.commit().run()), (committed(one_path), committed(two_path)));
 }
 

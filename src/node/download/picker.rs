@@ -361,3 +361,6 @@ pub(super) fn has_brought_little(now: Instant, fetch: &Fetch) -> bool {
 fn is_stalled(now: Instant, fetch: &Fetch) -> bool {
     now.saturating_since(fetch.progressed) >= STALL_AFTER
 }
+
+#[cfg(test)]
+mod tests;

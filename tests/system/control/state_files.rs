@@ -1,7 +1,7 @@
 //! The files of the state directory that are written whole: one that could not be written is written again until it is on
 //! the disk (pyrated(1), DOWNLOADS).
 
-use crate::harness::{Framing, LIMIT, Setup, ask, await_hashed, free_port, until};
+use crate::harness::{Framing, LIMIT, Setup, ask, await_hashed, free_port, side_by_side, until};
 use std::path::Path;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ fn holds(file: &Path, text: &str) -> bool {
 
 #[test]
 fn registrations_that_could_not_be_saved_are_saved_later() {
-    for fault in FAULTS {
+    side_by_side(FAULTS, |fault| {
         let setup = Setup::bootstrap();
         let state = setup.home().join("state");
         let new = state.join(".registry.new");
@@ -36,14 +36,14 @@ fn registrations_that_could_not_be_saved_are_saved_later() {
         node.end_by(nix::sys::signal::Signal::SIGKILL);
         node.start_again();
         assert_eq!(ask(node.bootstrap_addr(), b"1:5", Framing::Fin).bytes, b"127.0.0.1,43000\n", "{fault}");
-    }
+    });
 }
 
 #[test]
 fn peers_that_could_not_be_saved_are_saved_later() {
     let bootstrap = Setup::bootstrap().start();
     let other = Setup::peer().joins(&[bootstrap.bootstrap_addr()]).start();
-    for fault in FAULTS {
+    side_by_side(FAULTS, |fault| {
         let setup = Setup::peer().joins(&[bootstrap.bootstrap_addr()]);
         let state = setup.home().join("state");
         let new = state.join(".peers.new");
@@ -57,7 +57,7 @@ fn peers_that_could_not_be_saved_are_saved_later() {
         daemon.end_injection();
         until("they are saved", PATIENCE, || daemon.log().contains("the state file peers is written again"));
         assert!(holds(&state.join("peers"), &other.listen().to_string()), "{fault}");
-    }
+    });
 }
 
 /// A read that fails while the hash cache is opened is made again: else all files would be hashed once more.

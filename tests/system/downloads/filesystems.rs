@@ -2,7 +2,7 @@
 
 use crate::harness::{
     Daemon, Dice, Disk, LIMIT, Setup, assert_holds, await_hashed, holds, is_unfinished, path_of, pyratectl,
-    relative_files, until, wait_for,
+    relative_files, side_by_side, until, wait_for,
 };
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -301,7 +301,7 @@ fn a_part_file_with_another_inode_is_hashed_and_not_fetched_again() {
 fn a_file_that_cannot_be_opened_once_is_hashed_soon() {
     let story = "a file that cannot be opened once";
     // Each is one of the calls that open the share, its directory and the file.
-    for when in 3..=6 {
+    side_by_side(3..=6, |when| {
         let fault = format!("openat2:error=EIO:when={when}");
         let Some(setup) = Setup::peer().injecting(story, None, &[&fault]) else { return };
         let daemon = setup.set("filemonitor_refresh", "'5s'").shares("file", b"content").start_scanning();
@@ -309,7 +309,7 @@ fn a_file_that_cannot_be_opened_once_is_hashed_soon() {
             let status = daemon.status();
             status["shared_files"] == 1 && status["unhashed_files"] == 0 && daemon.injected() == 1
         });
-    }
+    });
 }
 
 #[test]

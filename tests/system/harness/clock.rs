@@ -1,5 +1,6 @@
 //! Waiting for states. The only sleeps of the suite stand here.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long a state may take to come about on a busy machine. Far above what it takes on an idle one.
@@ -30,7 +31,7 @@ pub(crate) fn wait_for<T>(what: &str, limit: Duration, mut probe: impl FnMut() -
             return seen;
         }
         assert!(watch.elapsed() < limit, "waited {limit:?} in vain for: {what}");
-        std::thread::sleep(STEP);
+        thread::sleep(STEP);
     }
 }
 
@@ -44,11 +45,24 @@ pub(crate) fn holds(what: &str, time: Duration, mut probe: impl FnMut() -> bool)
     let watch = Stopwatch::start();
     while watch.elapsed() < time {
         assert!(probe(), "did not last: {what}");
-        std::thread::sleep(STEP);
+        thread::sleep(STEP);
     }
 }
 
 /// Lets time pass where time itself is the story: between the bytes of a slow sender, or over a span that is measured.
 pub(crate) fn pause(time: Duration) {
-    std::thread::sleep(time);
+    thread::sleep(time);
+}
+
+/// Tells one story for several cases at once: most of it is waiting.
+pub(crate) fn side_by_side<T: Send>(cases: impl IntoIterator<Item = T>, story: impl Fn(T) + Sync) {
+    let story = &story;
+    thread::scope(|scope| {
+        let running: Vec<_> = cases.into_iter().map(|case| scope.spawn(move || story(case))).collect();
+        for case in running {
+            if let Err(panic) = case.join() {
+                std::panic::resume_unwind(panic);
+            }
+        }
+    });
 }

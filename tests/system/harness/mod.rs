@@ -20,7 +20,7 @@ mod process;
 mod wire;
 mod workers;
 
-pub(crate) use clock::{LIMIT, Stopwatch, holds, pause, until, wait_for};
+pub(crate) use clock::{LIMIT, Stopwatch, holds, pause, side_by_side, until, wait_for};
 pub(crate) use content::{
     GROUP, assert_verified, await_hashed, begin_hit, chaining_values, content_hash, find_content, merged, metadata,
     metadata_of, saved, share_of, start_among, start_hashed,

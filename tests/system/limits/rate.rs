@@ -6,7 +6,7 @@
 
 use crate::harness::{
     Daemon, Dice, Fake, LIMIT, Manners, P1Peer, Reading, Setup, Stopwatch, assert_verified, await_hashed, begin_hit,
-    find_content, pause, share_of, start_among, until,
+    find_content, pause, share_of, side_by_side, start_among, until,
 };
 use serde_json::Value;
 use std::io::{Read, Write};
@@ -29,18 +29,6 @@ const TOLERANCE: f64 = 0.05;
 
 /// One measurement, with daemons of its own.
 type Case<'a> = dyn Fn() + Sync + 'a;
-
-/// Measures side by side: most of it is waiting.
-fn together(cases: &[&Case]) {
-    thread::scope(|scope| {
-        let running: Vec<_> = cases.iter().map(|case| scope.spawn(case)).collect();
-        for case in running {
-            if let Err(panic) = case.join() {
-                std::panic::resume_unwind(panic);
-            }
-        }
-    });
-}
 
 fn assert_near(what: &str, per_second: f64, limit: u64, tolerance: f64) {
     let off = per_second / limit as f64 - 1.0;
@@ -118,7 +106,8 @@ fn upload(limit: u64, readers: usize) {
 
 #[test]
 fn uploads_keep_to_their_limit_and_share_it() {
-    together(&[&|| upload(3 * MIB, 1), &|| upload(4 * MIB, 4), &|| upload(64 << 10, 2)]);
+    let cases: [&Case; 3] = [&|| upload(3 * MIB, 1), &|| upload(4 * MIB, 4), &|| upload(64 << 10, 2)];
+    side_by_side(cases, |case| case());
 }
 
 /// Bytes a second that a daemon takes in.
@@ -175,7 +164,7 @@ fn download_in_ranges() {
 fn downloads_keep_to_their_limit_and_share_it() {
     let cases: [&Case; 4] =
         [&|| download(3 * MIB, 1), &|| download(4 * MIB, 3), &|| download(64 << 10, 2), &download_in_ranges];
-    together(&cases);
+    side_by_side(cases, |case| case());
 }
 
 #[test]

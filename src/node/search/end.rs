@@ -128,6 +128,25 @@ impl SearchMachine {
         part.until = part.done_by;
     }
 
+    /// A neighbour is being sent a copy. One whose time for its first word is known has no more than that to be reached: its machine may
+    /// be off, and nobody says so.
+    pub(super) fn on_part_ordered(
+        &mut self,
+        cx: &mut Cx,
+        network: &mut NetworkMachine,
+        id: OpenId,
+        neighbour: SocketAddr,
+    ) {
+        let has_spoken = self.open_searches.habits.get(&neighbour).is_some_and(|habit| habit.word.is_some());
+        let Some(wait) = self.word_wait(neighbour, Duration::ZERO).filter(|_| has_spoken) else { return };
+        let now = cx.now;
+        self.change_open(cx, network, id, |open| {
+            if let Some(part) = open.parts.get_mut(&neighbour).filter(|part| part.sent == 0 && !part.heard) {
+                part.until = part.done_by.min(now + wait);
+            }
+        });
+    }
+
     /// A neighbour is not sent a copy, or not asked at all: what lies behind it is not reached.
     pub(super) fn drop_part(&mut self, cx: &mut Cx, network: &mut NetworkMachine, id: OpenId, neighbour: SocketAddr) {
         self.change_open(cx, network, id, |open| {

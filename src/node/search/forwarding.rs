@@ -172,7 +172,10 @@ impl SearchMachine {
             let messages = vec![Message::Search(Search::clone(&search))];
             let is_sent = dial_for(cx, network, sender, neighbour, messages, Purpose::Forward(open)).is_ok();
             match self.forwarding.links.get_mut(&neighbour).filter(|_| is_sent) {
-                Some(link) => link.under_way += 1,
+                Some(link) => {
+                    link.under_way += 1;
+                    open.inspect(|open| self.on_part_ordered(cx, network, *open, neighbour));
+                }
                 None => drop(open.inspect(|open| self.drop_part(cx, network, *open, neighbour))),
             }
         }

@@ -225,7 +225,10 @@ impl SearchMachine {
                 let sent = dial_search(cx, network, peer, &ring, Purpose::Ring(id, open));
                 asked += u32::from(sent != SearchDial::NoRoom);
                 match sent {
-                    SearchDial::Sent => self.await_part(cx, network, open, peer, ring.ttl),
+                    SearchDial::Sent => {
+                        self.await_part(cx, network, open, peer, ring.ttl);
+                        self.on_part_ordered(cx, network, open, peer);
+                    }
                     SearchDial::Awaited | SearchDial::NoRoom => self.drop_part(cx, network, open, peer),
                 }
             }

@@ -190,6 +190,34 @@ fn a_neighbour_that_is_far_away_or_busy_has_time_for_its_first_word() {
     }
 }
 
+/// Its machine is off: nothing comes back, and the system gives up after seconds.
+#[test]
+fn a_neighbour_that_cannot_be_reached_and_nobody_says_so_is_not_waited_for_longer() {
+    let mut rig = among_p1(&[peer(1), peer(2)], &[]);
+    for n in 0..2 {
+        rig.search_within("song", Some(1));
+        let (id, ..) = copies(&mut rig);
+        rig.pass(ms(5));
+        [peer(1), peer(2)].into_iter().for_each(|peer| say(&mut rig, peer, &id, false));
+        assert_eq!(span_to_end(&mut rig).0, ms(50), "{n}");
+    }
+    rig.search("song");
+    let began = rig.now;
+    for ring in [1, 7] {
+        for (exchange, to, messages) in rig.dials() {
+            let [Message::Search(search)] = &messages[..] else { panic!("{messages:?}") };
+            assert_eq!(search.ttl, ring);
+            if to == peer(1) {
+                rig.deliver(exchange);
+                say(&mut rig, to, &search.id, true);
+            }
+        }
+        rig.pass(ms(100));
+    }
+    span_to_end(&mut rig);
+    assert_eq!(rig.now.saturating_since(began), ms(250));
+}
+
 #[test]
 fn a_neighbour_of_an_earlier_version_has_as_much_time_as_one_that_waits() {
     let mut rig = among_p1(&[peer(1)], &[]);

@@ -149,6 +149,7 @@ impl SearchMachine {
                 SearchDial::Sent => {
                     asked += 1;
                     self.await_part(cx, network, open, neighbour, ttl);
+                    self.on_part_ordered(cx, network, open, neighbour);
                 }
                 SearchDial::Awaited => {
                     awaited += 1;

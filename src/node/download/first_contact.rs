@@ -10,7 +10,7 @@ use super::state::Download;
 use crate::fault::DialFault;
 use crate::id::{QueryId, TransferId};
 use crate::network::Network;
-use crate::node::contract::{DialOutcome, Dialled, Expect};
+use crate::node::contract::{DialOutcome, Dialled};
 use crate::node::cx::Cx;
 use crate::node::cx::exchanges::Purpose;
 use crate::node::fair_set::FairSet;
@@ -18,7 +18,6 @@ use crate::node::limits::{FIRST_CONTACT_AGAIN, FIRST_CONTACT_WAIT, FIRST_CONTACT
 use crate::node::network::NetworkMachine;
 use crate::node::speech::{Evidence, Speech};
 use crate::time::Instant;
-use crate::wire::Message;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -134,8 +133,8 @@ impl DownloadMachine {
         // The answer comes on the connection that asks, and nobody connects to the endpoint that is named.
         let nowhere = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), cx.config.listen.port().max(1));
         let requester = network.advertised(cx).unwrap_or(nowhere);
-        let message = Message::FirstContact { id: QueryId::p1(cx.rng.number()), requester };
-        cx.dial_peer(peer, vec![message], Expect::FirstContact, Purpose::FirstContact).ok()?;
+        let query = QueryId::p1(cx.rng.number());
+        cx.dial_first_contact(peer, query, requester, Purpose::FirstContact).ok()?;
         self.first_contacts.insert(cx.now, peer, id);
         Some(cx.now + FIRST_CONTACT_WAIT)
     }

@@ -3,20 +3,19 @@
 //!
 //! - A node that has started announces itself by a first contact to some peers on its lists.
 //! - One to which nobody has passed a search on for a while announces itself to one peer, and says why: its neighbours are its own
-//!   choice, but it may be the choice of nobody, and no search reaches it then. Whoever has had no search lately either takes no notice:
-//!   where nobody searches, newcomers keep their places.
+//!   choice, but it may be the choice of nobody, and no search reaches it then. A node that was passed no search lately itself
+//!   does not ask back: where nobody searches, newcomers keep their places.
 
 use super::SearchMachine;
 use crate::id::QueryId;
 use crate::network::Network;
-use crate::node::contract::{DialOutcome, Dialled, Expect};
+use crate::node::contract::{DialOutcome, Dialled};
 use crate::node::cx::Cx;
 use crate::node::cx::exchanges::Purpose;
 use crate::node::limits::{ANNOUNCEMENTS_MAX, ANNOUNCEMENTS_WANTED, UNHEARD_MAX, UNHEARD_MIN};
 use crate::node::network::NetworkMachine;
 use crate::node::speech::Speech;
 use crate::time::Instant;
-use crate::wire::Message;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -27,31 +26,45 @@ pub(super) struct Announcements {
     told: BTreeSet<SocketAddr>,
     /// How many of them took it.
     taken: usize,
-    /// When a search was passed on to us last.
-    heard_at: Option<Instant>,
-    /// Since when nobody has passed a search on to us, or we have announced ourselves anew because of that; and how long it may
-    /// last until we do so again.
-    unheard: Option<(Instant, Duration)>,
+    passed_on: PassedOn,
+}
+
+/// Whether anybody passes searches on to us.
+#[derive(Default)]
+enum PassedOn {
+    /// Nobody has looked yet.
+    #[default]
+    Unknown,
+    /// A search was passed on last then.
+    At(Instant),
+    /// None was since then, or since we have announced ourselves anew because of that; we do so after this time.
+    NoneSince(Instant, Duration),
 }
 
 impl Announcements {
     /// A search was passed on to us: somebody has us as a neighbour.
     pub(super) fn note_heard(&mut self, now: Instant) {
-        self.heard_at = Some(now);
-        self.unheard = Some((now, UNHEARD_MIN));
+        self.passed_on = PassedOn::At(now);
     }
 
     /// Whether a search was passed on to us lately.
     pub(super) fn heard_lately(&self, now: Instant) -> bool {
-        self.heard_at.is_some_and(|at| at + UNHEARD_MIN > now)
+        matches!(self.passed_on, PassedOn::At(at) if at + UNHEARD_MIN > now)
     }
 
     /// Whether we are to announce ourselves anew. Where nobody searches nobody is heard: so it becomes rarer each time.
     fn is_due_again(&mut self, now: Instant) -> bool {
-        let (since, wait) = *self.unheard.get_or_insert((now, UNHEARD_MIN));
+        let (since, wait) = match self.passed_on {
+            PassedOn::Unknown => {
+                self.passed_on = PassedOn::NoneSince(now, UNHEARD_MIN);
+                return false;
+            }
+            PassedOn::At(at) => (at, UNHEARD_MIN),
+            PassedOn::NoneSince(since, wait) => (since, wait),
+        };
         let is_due = since + wait <= now;
         if is_due {
-            self.unheard = Some((now, (wait * 2).min(UNHEARD_MAX)));
+            self.passed_on = PassedOn::NoneSince(now, (wait * 2).min(UNHEARD_MAX));
         }
         is_due
     }
@@ -69,7 +82,8 @@ impl SearchMachine {
             && let Some(peer) = next_to_be_told(cx, network, &BTreeSet::new())
         {
             let id = QueryId::p1(QueryId::unheard(cx.rng.number()));
-            send_announcement(cx, peer, id, requester);
+            // Without room for it, the next time does.
+            let _ = cx.dial_first_contact(peer, id, requester, Purpose::Announcement);
         }
     }
 
@@ -84,7 +98,7 @@ impl SearchMachine {
             let peer = if told.len() < ANNOUNCEMENTS_MAX { next_to_be_told(cx, network, told) } else { None };
             let Some(peer) = peer else { return };
             let id = QueryId::p1(cx.rng.number());
-            if !send_announcement(cx, peer, id, requester) {
+            if cx.dial_first_contact(peer, id, requester, Purpose::Announcement).is_err() {
                 return;
             }
             self.newcomers.announcements.told.insert(peer);
@@ -109,12 +123,6 @@ impl SearchMachine {
             self.announce(cx, network);
         }
     }
-}
-
-/// Tells a peer that we are there; says whether there was room for that.
-fn send_announcement(cx: &mut Cx, peer: SocketAddr, id: QueryId, requester: SocketAddr) -> bool {
-    let message = Message::FirstContact { id, requester };
-    cx.dial_peer(peer, vec![message], Expect::FirstContact, Purpose::Announcement).is_ok()
 }
 
 /// A peer that is on a list, speaks `p1` and was not told yet that we are there; of a network of which none was told, and no

@@ -11,7 +11,7 @@
 //! hangs, and has far less time.
 
 use super::SearchMachine;
-use super::open::{Found, Open, Part, RingStage, Role, wait_for_ttl};
+use super::open::{Found, Habit, Open, Part, RingStage, Role, wait_for_ttl};
 use super::relayed::is_worth_widening;
 use crate::id::{QueryId, SearchId};
 use crate::library::Query;
@@ -30,17 +30,18 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 impl SearchMachine {
-    /// How long a neighbour is awaited that has taken a copy and says nothing; `None`: as long as one that says that it waits. `took`:
-    /// how long it took to take it, which tells how far away it is as long as it has said nothing of any search.
-    fn word_wait(&self, neighbour: SocketAddr, took: Duration) -> Option<Duration> {
-        let habit = self.open_searches.habits.get(&neighbour).cloned().unwrap_or_default();
-        let (wait, misses) = match habit.word {
-            None => (WORD_WAIT_FIRST + took * 3, habit.misses),
+    /// How long a neighbour is awaited that says nothing; `None`: as long as one that says that it waits. `took`: how long it took to
+    /// take the copy, once it has, which tells how far away one is that has said nothing of any search yet.
+    fn word_wait(&self, neighbour: SocketAddr, took: Option<Duration>) -> Option<Duration> {
+        let habit = self.open_searches.habits.get(&neighbour);
+        let misses = habit.map_or(0, |habit| habit.misses);
+        let (wait, halvings) = match habit.and_then(|habit| Some((habit.word?, habit.reports))) {
+            None => (WORD_WAIT_FIRST + took? * 3, misses),
             // One search may have met it in a bad moment.
-            Some(word) if habit.reports => ((word * 4).max(WORD_WAIT_MIN), habit.misses.saturating_sub(1)),
-            Some(_) => return None,
+            Some((word, true)) => ((word * 4).max(WORD_WAIT_MIN), misses.saturating_sub(1)),
+            Some((_, false)) => return None,
         };
-        Some((wait / 2_u32.saturating_pow(misses)).max(PART_WAIT_MIN))
+        Some((wait / 2_u32.saturating_pow(halvings)).max(PART_WAIT_MIN))
     }
 
     /// How long a neighbour is awaited, until it is done, that is sent a copy with this TTL.
@@ -49,7 +50,8 @@ impl SearchMachine {
         if !network.peers().is_proven(neighbour) {
             return UNPROVEN_PART_WAIT;
         }
-        let habit = self.open_searches.habits.get(&neighbour).cloned().unwrap_or_default();
+        let none = Habit::default();
+        let habit = self.open_searches.habits.get(&neighbour).unwrap_or(&none);
         let speaks_p1 = network.peers().speech(neighbour) == Speech::P1;
         let wait = match (habit.quickest, habit.longest) {
             (Some(quickest), _) if speaks_p1 && ttl == 0 => (quickest * 4).clamp(LEAF_WAIT_MIN, full),
@@ -128,6 +130,19 @@ impl SearchMachine {
         part.until = part.done_by;
     }
 
+    /// A neighbour is being sent a ring of ours.
+    pub(super) fn await_ring(
+        &mut self,
+        cx: &mut Cx,
+        network: &mut NetworkMachine,
+        id: OpenId,
+        neighbour: SocketAddr,
+        ttl: u8,
+    ) {
+        self.await_part(cx, network, id, neighbour, ttl);
+        self.on_part_ordered(cx, network, id, neighbour);
+    }
+
     /// A neighbour is being sent a copy. One whose time for its first word is known has no more than that to be reached: its machine may
     /// be off, and nobody says so.
     pub(super) fn on_part_ordered(
@@ -137,8 +152,7 @@ impl SearchMachine {
         id: OpenId,
         neighbour: SocketAddr,
     ) {
-        let has_spoken = self.open_searches.habits.get(&neighbour).is_some_and(|habit| habit.word.is_some());
-        let Some(wait) = self.word_wait(neighbour, Duration::ZERO).filter(|_| has_spoken) else { return };
+        let Some(wait) = self.word_wait(neighbour, None) else { return };
         let now = cx.now;
         self.change_open(cx, network, id, |open| {
             if let Some(part) = open.parts.get_mut(&neighbour).filter(|part| part.sent == 0 && !part.heard) {
@@ -165,10 +179,10 @@ impl SearchMachine {
         outcome: &DialOutcome,
     ) {
         let Some(id) = id else { return };
-        let (now, reports) = (cx.now, network.peers().speech(neighbour) == Speech::P1);
+        let (now, speaks_p1) = (cx.now, network.peers().speech(neighbour) == Speech::P1);
         let part = self.open_searches.rows.get(&id).and_then(|open| open.parts.get(&neighbour));
         let took = part.map_or(Duration::ZERO, |part| now.saturating_since(part.asked_at));
-        let word_wait = self.word_wait(neighbour, took);
+        let word_wait = self.word_wait(neighbour, Some(took));
         self.change_open(cx, network, id, |open| {
             if outcome.is_err() {
                 return open.end_copies(neighbour, 1);
@@ -176,7 +190,7 @@ impl SearchMachine {
             open.was_taken = true;
             let Some(part) = open.parts.get_mut(&neighbour) else { return };
             part.sent = part.copies.min(part.sent + 1);
-            if !reports {
+            if !speaks_p1 {
                 // It has closed the connection. Its neighbours take about as long each.
                 let wait = (took * (u32::from(part.ttl) + 2)).clamp(BASE_WAIT_MIN, RING_WAIT);
                 part.until = now + wait;
@@ -234,11 +248,7 @@ impl SearchMachine {
         let waits = |open: &Open| open.parts.get(&peer).is_some_and(|part| part.sent > 0 && !part.heard);
         let ids: Vec<_> = self.open_searches.rows.iter().filter(|(_, open)| waits(open)).map(|(id, _)| *id).collect();
         for id in ids {
-            self.change_open(cx, network, id, |open| {
-                if let Some(part) = open.parts.get_mut(&peer) {
-                    part.until = part.done_by;
-                }
-            });
+            self.change_open(cx, network, id, |open| open.give_time(peer));
         }
     }
 

@@ -225,10 +225,7 @@ impl SearchMachine {
                 let sent = dial_search(cx, network, peer, &ring, Purpose::Ring(id, open));
                 asked += u32::from(sent != SearchDial::NoRoom);
                 match sent {
-                    SearchDial::Sent => {
-                        self.await_part(cx, network, open, peer, ring.ttl);
-                        self.on_part_ordered(cx, network, open, peer);
-                    }
+                    SearchDial::Sent => self.await_ring(cx, network, open, peer, ring.ttl),
                     SearchDial::Awaited | SearchDial::NoRoom => self.drop_part(cx, network, open, peer),
                 }
             }

@@ -151,7 +151,7 @@ pub(super) struct Open {
 }
 
 /// What a neighbour did before.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default)]
 pub(super) struct Habit {
     /// Times in a row that it was given up.
     pub(super) misses: u32,
@@ -167,7 +167,7 @@ pub(super) struct Habit {
 }
 
 /// A search of which a neighbour has not said in time that it is done.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Missed {
     query: QueryId,
     asked_at: Instant,
@@ -217,10 +217,13 @@ impl Open {
 
     /// A neighbour says that it waits for others.
     pub(super) fn note_waits(&mut self, neighbour: SocketAddr) {
-        if let Some(part) = self.parts.get_mut(&neighbour) {
-            part.heard = true;
-            part.until = part.done_by;
-        }
+        self.parts.entry(neighbour).and_modify(|part| part.heard = true);
+        self.give_time(neighbour);
+    }
+
+    /// A neighbour does not hang: it has as much time as one that waits for others.
+    pub(super) fn give_time(&mut self, neighbour: SocketAddr) {
+        self.parts.entry(neighbour).and_modify(|part| part.until = part.done_by);
     }
 
     /// A neighbour says that it is done; it was sent this TTL at most.

@@ -1,5 +1,6 @@
-//! Stories of one node, told by hand, and of several that talk to each other.
+//! Tests of one node, event by event, and of several that talk to each other.
 
+mod announcing;
 mod answering;
 mod assigned;
 mod call_backs;

@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 /// A node that knows these peers from a list, and has taken its second look.
-fn settled(listed: Vec<SocketAddr>) -> Rig {
+pub(super) fn settled(listed: Vec<SocketAddr>) -> Rig {
     let mut rig = Rig::new(config());
     rig.join(listed.clone());
     rig.pass(Duration::from_secs(5));
@@ -38,20 +38,20 @@ fn neighbours(rig: &mut Rig) -> BTreeSet<SocketAddr> {
 }
 
 /// A first contact comes in, on a connection from another port of `ip`.
-fn announce(rig: &mut Rig, from: SocketAddr, requester: SocketAddr) {
+pub(super) fn announce(rig: &mut Rig, from: SocketAddr, requester: SocketAddr) {
     let from = SocketAddr::new(from.ip(), 50_000);
     rig.request(from, Message::FirstContact { id: QueryId::p1(7), requester });
 }
 
 /// Takes the first contacts that are sent; whom they go to.
-fn contacts(rig: &mut Rig) -> Vec<(crate::id::ExchangeId, SocketAddr)> {
+pub(super) fn contacts(rig: &mut Rig) -> Vec<(crate::id::ExchangeId, SocketAddr)> {
     let contact = |(exchange, to, messages): (_, _, Vec<Message>)| {
         matches!(messages[..], [Message::FirstContact { .. }]).then_some((exchange, to))
     };
     rig.dials().into_iter().filter_map(contact).collect()
 }
 
-fn in_network(n: u8) -> SocketAddr {
+pub(super) fn in_network(n: u8) -> SocketAddr {
     SocketAddr::from(([10, 0, n, 1], 63_339))
 }
 
@@ -175,14 +175,14 @@ fn a_script_that_searches_in_a_loop_asks_for_few_lists() {
 }
 
 /// A list comes that names peers that speak `p1`, and one that does not.
-fn list_with_p1(rig: &mut Rig, p1: impl Iterator<Item = SocketAddr>) {
+pub(super) fn list_with_p1(rig: &mut Rig, p1: impl Iterator<Item = SocketAddr>) {
     let (exchange, ..) = rig.dial();
     let row = |addr, p1| ListedPeer { addr, p1 };
     let rows = p1.map(|addr| row(addr, true)).chain([row(in_network(200), false), row(us(), true)]);
     rig.succeed(exchange, Response::PeerList(rows.collect()));
 }
 
-fn node_that_registers() -> Rig {
+pub(super) fn node_that_registers() -> Rig {
     let mut rig = Rig::new(config());
     rig.resets_first_contacts = false;
     let (register, ..) = rig.dial();
@@ -270,71 +270,6 @@ fn whoever_does_not_answer_as_a_p1_node_does_gets_no_place() {
     let asked = contacts(&mut rig);
     rig.fail(asked[0].0, crate::fault::DialFault::Refused);
     assert_eq!(peers(&mut rig).len(), 1, "and no row");
-}
-
-/// Lets 10 minutes pass in which all that is asked is answered, and the node's lists name 40 peers; calls `each` every second.
-/// How many seconds lie between the announcements that no search has come.
-fn unheard_after(rig: &mut Rig, mut each: impl FnMut(&mut Rig)) -> Vec<u32> {
-    let (mut gaps, mut gap) = (Vec::new(), 0);
-    for _ in 0..600 {
-        rig.pass(Duration::from_secs(1));
-        each(rig);
-        gap += 1;
-        for (exchange, _, messages) in rig.dials() {
-            match &messages[..] {
-                [Message::FirstContact { id, .. }] => {
-                    assert!(id.is_unheard());
-                    gaps.push(std::mem::take(&mut gap));
-                    rig.succeed(exchange, Response::SpeaksP1);
-                }
-                [Message::RequestPeerList { .. }] => {
-                    let rows = (1..=40).map(in_network).chain([us()]).map(|addr| ListedPeer { addr, p1: true });
-                    rig.succeed(exchange, Response::PeerList(rows.collect()));
-                }
-                _ => rig.deliver(exchange),
-            }
-        }
-    }
-    gaps
-}
-
-#[test]
-fn a_node_to_which_no_search_comes_announces_itself_to_one_more_less_and_less_often() {
-    let mut rig = node_that_registers();
-    list_with_p1(&mut rig, (1..=40).map(in_network));
-    let told = contacts(&mut rig);
-    told.iter().for_each(|(exchange, _)| rig.succeed(*exchange, Response::SpeaksP1));
-    let gaps = unheard_after(&mut rig, |_| {});
-    assert!((4..=7).contains(&gaps.len()), "{gaps:?}");
-    let (first, later) = (gaps[1], gaps[gaps.len() - 1]);
-    assert!(gaps[0] >= 30 && first >= 60 && later >= 120, "{gaps:?}");
-    let mut n = 0;
-    let gaps = unheard_after(&mut rig, |rig| {
-        n += 1;
-        if n % 20 == 0 {
-            rig.request(in_network(3), query(format!("q{n}").as_bytes(), "song", peer(200), 3));
-        }
-    });
-    assert!(gaps.len() <= 1, "it is heard: {gaps:?}");
-}
-
-#[test]
-fn whoever_hears_nothing_is_asked_back_by_those_that_do_hear_searches_alone() {
-    let mut rig = settled(vec![in_network(1)]);
-    let unheard = |rig: &mut Rig, n: u8| {
-        let from = SocketAddr::new(in_network(n).ip(), 50_000);
-        let id = QueryId::p1(QueryId::unheard(7));
-        rig.request(from, Message::FirstContact { id, requester: in_network(n) });
-        contacts(rig).len()
-    };
-    assert_eq!(unheard(&mut rig, 20), 0, "nobody searches");
-    rig.request(peer(3), query(b"q1", "song", peer(200), 0));
-    rig.pass(Duration::from_secs(20));
-    assert_eq!(unheard(&mut rig, 20), 1);
-    rig.pass(Duration::from_secs(20));
-    assert_eq!(unheard(&mut rig, 21), 0, "nobody searches any more");
-    announce(&mut rig, in_network(21), in_network(21));
-    assert_eq!(contacts(&mut rig).len(), 1, "a newcomer is asked back in any case");
 }
 
 /// What a forger can cause: nothing towards others, and some connections to itself.

@@ -104,6 +104,20 @@ fn a_node_gives_up_before_those_that_wait_for_it() {
     }
 }
 
+/// The machine of the one behind us is off: nothing answers the attempt to connect to it.
+#[test]
+fn a_search_of_others_does_not_wait_long_for_whom_it_does_not_reach() {
+    let mut rig = among_p1(&[peer(1)], &[]);
+    copy(&mut rig, peer(3), 1, 3);
+    let (id, ..) = copies(&mut rig);
+    rig.pass(ms(5));
+    say(&mut rig, peer(1), &id, false);
+    said(&mut rig);
+    let waits = copy(&mut rig, peer(3), 2, 3);
+    rig.pass(ms(100));
+    assert_eq!(said(&mut rig), [(waits, true)]);
+}
+
 #[test]
 fn where_the_ttl_ends_nothing_is_said_until_a_wider_copy_comes() {
     let mut rig = among_p1(&[peer(1)], &[]);

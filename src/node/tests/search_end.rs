@@ -188,6 +188,16 @@ fn a_neighbour_that_is_far_away_or_busy_has_time_for_its_first_word() {
         reach(&mut rig, ms(0));
         assert_eq!(given_up_after(&mut rig, ms(0)), wait, "{word:?}");
     }
+    // Its first word counts, and not when it is done.
+    let mut rig = among_p1(&[peer(1)], &[]);
+    let id = reach(&mut rig, ms(0));
+    rig.pass(ms(5));
+    say_waits(&mut rig, peer(1), &id);
+    rig.pass(ms(90));
+    say(&mut rig, peer(1), &id, false);
+    span_to_end(&mut rig);
+    reach(&mut rig, ms(0));
+    assert_eq!(given_up_after(&mut rig, ms(0)), ms(100));
 }
 
 /// Its machine is off: nothing comes back, and the system gives up after seconds.

@@ -1,7 +1,7 @@
 //! The exchanges that this node begins, and what each is for.
 
 use super::commands::{Command, QueueFull, Rank};
-use crate::id::{ExchangeId, SearchId};
+use crate::id::{ExchangeId, QueryId, SearchId};
 use crate::node::contract::{Action, Expect};
 use crate::node::cx::Cx;
 use crate::node::ids::{CallBackId, LinkId, OpenId};
@@ -100,6 +100,17 @@ impl Cx {
     ) -> Result<ExchangeId, QueueFull> {
         let dial = |exchange| Command::Begin(Action::Dial { exchange, to, messages, expect, connect_max: CONNECT_MAX });
         self.submit_dial(to, purpose, Rank::Own, dial)
+    }
+
+    /// Asks a peer what it speaks, in the name of `requester`, when a worker is free (PROTOCOL, part 2, First contact).
+    pub(in crate::node) fn dial_first_contact(
+        &mut self,
+        to: SocketAddr,
+        id: QueryId,
+        requester: SocketAddr,
+        purpose: Purpose,
+    ) -> Result<ExchangeId, QueueFull> {
+        self.dial_peer(to, vec![Message::FirstContact { id, requester }], Expect::FirstContact, purpose)
     }
 
     /// Begins an exchange with a peer when a worker is free.

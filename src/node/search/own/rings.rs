@@ -148,8 +148,7 @@ impl SearchMachine {
             match dial_search(cx, network, neighbour, &search, Purpose::Ring(id, open)) {
                 SearchDial::Sent => {
                     asked += 1;
-                    self.await_part(cx, network, open, neighbour, ttl);
-                    self.on_part_ordered(cx, network, open, neighbour);
+                    self.await_ring(cx, network, open, neighbour, ttl);
                 }
                 SearchDial::Awaited => {
                     awaited += 1;

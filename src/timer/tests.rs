@@ -103,7 +103,7 @@ fn places_are_used_again() {
     assert_eq!(wheel.entries.len(), 1);
 }
 
-/// What a story does to the wheel.
+/// What a test does to the wheel.
 #[derive(Debug, Clone)]
 enum Step {
     /// Insert at now plus this many ms, or before now.

@@ -1,4 +1,4 @@
-//! Stories of a share, and random ones against a model that is too simple to be wrong.
+//! Tests of a share, and random ones against a model that is too simple to be wrong.
 
 mod hashes;
 

@@ -9,7 +9,7 @@ use crate::node::contract::{Action, Event, HashedFile, NodeConfig, Refusal};
 use crate::wire::Message;
 use std::time::Duration;
 
-/// The hash that a file has in these stories.
+/// The hash that a file has in these tests.
 pub(super) fn b3_of(file: &ScannedFile) -> ContentHash {
     let said = format!("{} of {} bytes at {}", file.name, file.meta.size, file.meta.mtime_ns);
     ContentHash(*blake3::hash(said.as_bytes()).as_bytes())

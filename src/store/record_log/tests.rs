@@ -1,4 +1,4 @@
-//! Stories of a log, and what crashes make of it.
+//! Tests of a log, and what crashes make of it.
 //!
 //! `PYRATE_STORE_SEED=n` runs one seed, `PYRATE_STORE_SEEDS=n` so many.
 

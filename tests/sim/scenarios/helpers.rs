@@ -1,4 +1,4 @@
-//! What the stories have in common: networks, and users who search and download.
+//! What the scenarios have in common: networks, and users who search and download.
 
 use crate::content::Content;
 use crate::host::HostId;

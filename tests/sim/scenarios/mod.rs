@@ -1,13 +1,13 @@
-//! Stories of networks, each told for several seeds.
+//! Scenarios of networks, each run for several seeds.
 
 mod chaos;
 mod contents;
+mod disturbed;
 mod downloads;
 mod helpers;
 mod hostile;
 mod membership;
 mod newcomers;
-mod ordeal;
 mod part_files;
 mod recall;
 mod renames;

@@ -34,10 +34,10 @@ fn said_to_nobody(peer: &Daemon, primary: &str, group: &str) -> String {
     said
 }
 
-fn is_root(story: &str) -> bool {
+fn is_root(what: &str) -> bool {
     let is_root = nix::unistd::geteuid().is_root();
     if !is_root {
-        not_tested(story, "only root can become another user");
+        not_tested(what, "only root can become another user");
     }
     is_root
 }

@@ -1,6 +1,6 @@
 //! `pyrated` without any configuration: a useful node on this machine alone (pyrated(1)).
 //!
-//! It uses the usual ports, so it runs in a network namespace of its own; where none can be made, the story is skipped.
+//! It uses the usual ports, so it runs in a network namespace of its own; where none can be made, the test is skipped.
 
 use crate::harness::{LIMIT, Stopwatch, clean_command, not_tested, until, wait_for};
 use nix::sys::signal::{Signal, kill};

@@ -1,7 +1,7 @@
 //! Kill -9 at any moment, again and again: no download is forgotten, what is verified stays verified, and what stands
 //! under a final name in the end is right (pyrated(1), DOWNLOADS).
 //!
-//! Each story kills its daemons at moments that a seed decides. It is printed; `PYRATE_CRASH_SEED` replays it, as far as
+//! Each test kills its daemons at moments that a seed decides. It is printed; `PYRATE_CRASH_SEED` replays it, as far as
 //! the machine is as fast as it was.
 
 use crate::harness::{
@@ -18,7 +18,7 @@ use std::time::Duration;
 
 const MIB: usize = 1 << 20;
 
-/// Sources that lose contact are asked again after seconds; a story has less time.
+/// Sources that lose contact are asked again after seconds; a test has less time.
 const FINISH: Duration = LIMIT.saturating_mul(3);
 
 /// What is in the download directory from the beginning, and belongs to the user.
@@ -31,8 +31,8 @@ struct Wanted {
     most: u64,
 }
 
-/// A daemon that downloads, its sources, and the killing.
-struct Ordeal {
+/// A daemon that downloads and is killed again and again, and its sources.
+struct KilledDaemon {
     asker: Daemon,
     sources: Vec<Daemon>,
     base: Option<Fake>,
@@ -44,7 +44,7 @@ struct Ordeal {
     _bootstrap: OldBootstrap,
 }
 
-impl Ordeal {
+impl KilledDaemon {
     /// Two sources share these files, each with so many bytes a second, and a base peer offers them, too.
     fn new(files: &[(&str, usize)], upload_limit: usize) -> Self {
         let mut dice = Dice::replayed_by("PYRATE_CRASH_SEED");
@@ -172,6 +172,15 @@ impl Ordeal {
         self.look();
     }
 
+    /// Kills the downloading daemon so many times, each at a part of a moment after all downloads were begun again.
+    fn kill_times(&mut self, times: u32, part: u32) {
+        while self.kills < times {
+            self.fill();
+            let moment = self.moment() / part;
+            self.kill_after(moment);
+        }
+    }
+
     /// A moment of a short life.
     fn moment(&mut self) -> Duration {
         Duration::from_millis(self.dice.below(150))
@@ -214,13 +223,9 @@ impl Ordeal {
 #[test]
 fn large_files_survive_kills() {
     let files = [("large.bin", 24 * MIB + 12_345), ("larger.bin", 32 * MIB), ("group.bin", MIB), ("small.txt", 5_000)];
-    let mut ordeal = Ordeal::new(&files, 48 * MIB);
-    while ordeal.kills < 80 {
-        ordeal.fill();
-        let moment = ordeal.moment();
-        ordeal.kill_after(moment);
-    }
-    ordeal.finish();
+    let mut killed = KilledDaemon::new(&files, 48 * MIB);
+    killed.kill_times(80, 1);
+    killed.finish();
 }
 
 #[test]
@@ -234,54 +239,46 @@ fn small_files_that_end_all_the_time_survive_kills() {
         ("six.txt", 1),
         ("seven.txt", 0),
     ];
-    let mut ordeal = Ordeal::new(&files, 0);
-    while ordeal.kills < 100 {
-        ordeal.fill();
-        // Most of them end within this.
-        let moment = ordeal.moment() / 3;
-        ordeal.kill_after(moment);
-    }
-    let finished = ordeal.finish();
-    assert!(finished.values().all(|times| *times > 1), "the story is one of many ends: {finished:?}");
+    let mut killed = KilledDaemon::new(&files, 0);
+    // Most downloads end within a third of a moment.
+    killed.kill_times(100, 3);
+    let finished = killed.finish();
+    assert!(finished.values().all(|times| *times > 1), "most of them end many times: {finished:?}");
 }
 
 #[test]
 fn streams_of_a_base_peer_survive_kills() {
     let files = [("stream.bin", 2 * MIB), ("short.bin", 100_000), ("long.bin", 8 * MIB)];
-    let mut ordeal = Ordeal::new(&files, 0).with_a_base_peer();
-    while ordeal.kills < 80 {
-        ordeal.fill();
-        let moment = ordeal.moment();
-        ordeal.kill_after(moment);
-    }
-    ordeal.finish();
+    let mut killed = KilledDaemon::new(&files, 0).with_a_base_peer();
+    killed.kill_times(80, 1);
+    killed.finish();
 }
 
 #[test]
 fn killed_sources_lose_nothing() {
     let files = [("large.bin", 16 * MIB + 77), ("group.bin", MIB), ("medium.bin", 4 * MIB)];
-    let mut ordeal = Ordeal::new(&files, 48 * MIB);
+    let mut killed = KilledDaemon::new(&files, 48 * MIB);
     for turn in 0..60 {
-        ordeal.fill();
-        let moment = ordeal.moment();
+        killed.fill();
+        let moment = killed.moment();
         let watch = Stopwatch::start();
         while watch.elapsed() < moment {
-            ordeal.look();
+            killed.look();
             pause(Duration::from_millis(3));
         }
-        let which = ordeal.dice.below(2) as usize;
-        ordeal.sources[which].end_by(Signal::SIGKILL);
+        let which = killed.dice.below(2) as usize;
+        killed.sources[which].end_by(Signal::SIGKILL);
         // While it is away the other goes on, and one time in four the downloading daemon dies as well.
         if turn % 4 == 0 {
-            ordeal.kill();
+            killed.kill();
         }
-        ordeal.sources[which].start_again();
-        ordeal.kills += 1;
-        if ordeal.waits() {
-            let _ = ordeal.asker.control().call("retry", json!({ "ids": "all" }));
+        killed.sources[which].start_again();
+        killed.kills += 1;
+        if killed.waits() {
+            let _ = killed.asker.control().call("retry", json!({ "ids": "all" }));
         }
     }
-    ordeal.finish();
+    killed.finish();
 }
 
 #[test]

@@ -114,9 +114,9 @@ fn an_error_while_the_share_is_read_is_reported_and_forgets_no_file() {
     let mut daemon = Setup::peer().set("filemonitor_refresh", "'1h'").shares("sub/file", b"x").start();
     assert_eq!(daemon.stop().code, Some(0));
     let share = daemon.share();
-    let story = "an error while the share is read";
+    let what = "an error while the share is read";
     for (path, fault) in [(share.clone(), "getdents64:error=EIO"), (share.clone(), "openat:error=EACCES")] {
-        if !daemon.inject(story, Some(&path), &[fault]) {
+        if !daemon.inject(what, Some(&path), &[fault]) {
             return;
         }
         daemon.start_again();
@@ -299,11 +299,11 @@ fn a_part_file_with_another_inode_is_hashed_and_not_fetched_again() {
 
 #[test]
 fn a_file_that_cannot_be_opened_once_is_hashed_soon() {
-    let story = "a file that cannot be opened once";
+    let what = "a file that cannot be opened once";
     // Each is one of the calls that open the share, its directory and the file.
     side_by_side(3..=6, |when| {
         let fault = format!("openat2:error=EIO:when={when}");
-        let Some(setup) = Setup::peer().injecting(story, None, &[&fault]) else { return };
+        let Some(setup) = Setup::peer().injecting(what, None, &[&fault]) else { return };
         let daemon = setup.set("filemonitor_refresh", "'5s'").shares("file", b"content").start_scanning();
         until("it is shared with its hash", PATIENCE, || {
             let status = daemon.status();

@@ -72,9 +72,9 @@ fn a_download_goes_on_whatever_its_source_does_to_its_copies() {
         }),
     ];
     std::thread::scope(|scope| {
-        for (story, disturb) in disturbances {
+        for (what, disturb) in disturbances {
             scope.spawn(move || {
-                println!("{story}");
+                println!("{what}");
                 ends_verified_though(disturb);
             });
         }

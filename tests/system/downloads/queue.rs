@@ -9,10 +9,10 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
 
-/// The slowest at which these stories still see bytes come.
+/// The slowest at which these tests still see bytes come.
 const SLOW: &str = "400000";
 
-/// What a file of these stories has.
+/// Bytes of a file of these tests.
 const FILE_BYTES: usize = 1_500_000;
 
 /// A source of these files that sends slowly, until it is told otherwise, and a daemon that has begun to download them.

@@ -49,16 +49,16 @@ pub(crate) fn holds(what: &str, time: Duration, mut probe: impl FnMut() -> bool)
     }
 }
 
-/// Lets time pass where time itself is the story: between the bytes of a slow sender, or over a span that is measured.
+/// Lets time pass where time itself is tested: between the bytes of a slow sender, or over a span that is measured.
 pub(crate) fn pause(time: Duration) {
     thread::sleep(time);
 }
 
-/// Tells one story for several cases at once: most of it is waiting.
-pub(crate) fn side_by_side<T: Send>(cases: impl IntoIterator<Item = T>, story: impl Fn(T) + Sync) {
-    let story = &story;
+/// Runs one test for several cases at once: most of it is waiting.
+pub(crate) fn side_by_side<T: Send>(cases: impl IntoIterator<Item = T>, test: impl Fn(T) + Sync) {
+    let test = &test;
     thread::scope(|scope| {
-        let running: Vec<_> = cases.into_iter().map(|case| scope.spawn(move || story(case))).collect();
+        let running: Vec<_> = cases.into_iter().map(|case| scope.spawn(move || test(case))).collect();
         for case in running {
             if let Err(panic) = case.join() {
                 std::panic::resume_unwind(panic);

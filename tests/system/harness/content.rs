@@ -1,4 +1,4 @@
-//! What a content's hash and metadata are (PROTOCOL, part 2), told without the library; and stories about contents.
+//! What a content's hash and metadata are (PROTOCOL, part 2), computed without the library; and what tests of contents have in common.
 
 use super::{Daemon, LIMIT, OldBootstrap, Setup, until};
 use blake3::hazmat::{HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root};

@@ -96,8 +96,8 @@ impl Setup {
 
     /// Lets system calls fail as strace(1) is told, of one path if that is given. `None` where there is no strace; that
     /// is said aloud.
-    pub(crate) fn injecting(self, story: &str, path: Option<&Path>, faults: &[&str]) -> Option<Self> {
-        let words = strace(story, self.home(), path, faults)?;
+    pub(crate) fn injecting(self, what: &str, path: Option<&Path>, faults: &[&str]) -> Option<Self> {
+        let words = strace(what, self.home(), path, faults)?;
         Some(self.after(&words.iter().map(String::as_str).collect::<Vec<_>>()))
     }
 
@@ -145,10 +145,10 @@ impl Setup {
 }
 
 /// The command that runs a program in the same process, while another has its system calls fail.
-fn strace(story: &str, home: &Path, path: Option<&Path>, faults: &[&str]) -> Option<Vec<String>> {
+fn strace(what: &str, home: &Path, path: Option<&Path>, faults: &[&str]) -> Option<Vec<String>> {
     let works = clean_command("strace", home).args(["-f", "-o", "/dev/null", "true"]).stderr(Stdio::null()).status();
     if !works.is_ok_and(|status| status.success()) {
-        not_tested(story, "strace(1) does not run here");
+        not_tested(what, "strace(1) does not run here");
         return None;
     }
     let mut words: Vec<String> = ["strace", "-D", "-f", "-qq", "-o"].map(str::to_owned).into();
@@ -215,8 +215,8 @@ impl Daemon {
     }
 
     /// Lets system calls fail from the next start on, as [`Setup::injecting`]. False where there is no strace.
-    pub(crate) fn inject(&mut self, story: &str, path: Option<&Path>, faults: &[&str]) -> bool {
-        let words = strace(story, self.home(), path, faults);
+    pub(crate) fn inject(&mut self, what: &str, path: Option<&Path>, faults: &[&str]) -> bool {
+        let words = strace(what, self.home(), path, faults);
         let works = words.is_some();
         self.setup.prelude = words.unwrap_or_default();
         works

@@ -12,35 +12,35 @@ pub(crate) struct Disk {
 
 impl Disk {
     /// One of so many KiB. `None` if this machine lets nobody but its administrator mount; that is said aloud, past the
-    /// capture of what tests print, since then the story is not told.
-    pub(crate) fn of_kib(story: &str, kib: u64) -> Option<Self> {
+    /// capture of what tests print, since then the test does not run.
+    pub(crate) fn of_kib(what: &str, kib: u64) -> Option<Self> {
         let mount = tempfile::Builder::new().prefix("pyrate-disk-").tempdir().expect("a scratch directory");
         let options = format!("size={kib}k,mode=0777");
         if run(Command::new("mount").args(["-t", "tmpfs", "-o", &options, "none"]).arg(mount.path())) {
             return Some(Self { mount });
         }
-        not_tested(story, "mounting a small filesystem takes CAP_SYS_ADMIN");
+        not_tested(what, "mounting a small filesystem takes CAP_SYS_ADMIN");
         None
     }
 
     /// One in memory that does not tell its size. `None` as of [`Disk::of_kib`].
-    pub(crate) fn without_size(story: &str) -> Option<Self> {
-        let disk = Self::of_kib(story, 1)?;
+    pub(crate) fn without_size(what: &str) -> Option<Self> {
+        let disk = Self::of_kib(what, 1)?;
         assert!(run(Command::new("mount").args(["-t", "ramfs", "-o", "mode=0777", "none"]).arg(disk.path())));
         Some(disk)
     }
 
     /// One of ext4, which gives the inode of a removed file to the next new one. `None` also where there is no mkfs.ext4 or
     /// no loop device; that is said aloud.
-    pub(crate) fn ext4(story: &str) -> Option<Self> {
-        let disk = Self::of_kib(story, 32 << 10)?;
+    pub(crate) fn ext4(what: &str) -> Option<Self> {
+        let disk = Self::of_kib(what, 32 << 10)?;
         let image = disk.path().join("image");
         std::fs::File::create(&image).and_then(|file| file.set_len(24 << 20)).expect("a sparse file");
         let is_made = run(Command::new("mkfs.ext4").arg("-qF").arg(&image));
         if is_made && run(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(disk.path())) {
             return Some(disk);
         }
-        not_tested(story, "it takes mkfs.ext4 and a loop device");
+        not_tested(what, "it takes mkfs.ext4 and a loop device");
         None
     }
 

@@ -1,4 +1,4 @@
-//! What the stories are told with: real daemons, raw exchanges, and small independent peers of the old kind.
+//! What the tests have in common: real daemons, raw exchanges, and small independent peers of the old kind.
 //!
 //! Nothing here uses the library: the programs are black boxes behind TCP, the control socket and their files.
 

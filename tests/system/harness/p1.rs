@@ -1,4 +1,4 @@
-//! A peer that speaks part 2 of the protocol, written here anew from its text, and as false as a story wants it.
+//! A peer that speaks part 2 of the protocol, written here from its text, and as false as a test wants it.
 //!
 //! It keeps every byte that each connection brought, from the moment it came.
 

@@ -82,7 +82,7 @@ impl Drop for Readers {
     }
 }
 
-/// A daemon that shares a file larger than any of these stories sends.
+/// A daemon that shares a file larger than any of these tests sends.
 fn source(upload_limit: u64) -> Daemon {
     let source = Setup::peer().set("upload_limit", &upload_limit.to_string()).start_scanning();
     let file = std::fs::File::create(source.share().join("endless.bin")).expect("a fresh file");

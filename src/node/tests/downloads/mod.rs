@@ -45,7 +45,7 @@ use std::time::Duration;
 
 const MIB: u64 = 1 << 20;
 
-/// The content that most of these stories are about.
+/// The content that most of these tests are about.
 const B3: ContentHash = ContentHash([7; 32]);
 
 /// A fetch as ordered.

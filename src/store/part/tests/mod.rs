@@ -1,4 +1,4 @@
-//! Stories of part files on a real filesystem, and what crashes make of them.
+//! Tests of part files on a real filesystem, and what crashes make of them.
 
 mod checking;
 mod claims;

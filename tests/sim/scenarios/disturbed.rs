@@ -16,7 +16,7 @@ const MIB: u64 = 1 << 20;
 const NAME: &str = "films/film.mkv";
 
 /// A download, those that have what it wants, and those that only say so.
-struct Ordeal {
+struct DisturbedDownload {
     world: World,
     content: Content,
     /// Who downloads.
@@ -31,7 +31,7 @@ struct Ordeal {
     lived: u64,
 }
 
-impl Ordeal {
+impl DisturbedDownload {
     fn new(seed: u64, known: bool) -> Self {
         let (mut world, bootstrap, nodes) = network(seed, 4);
         let small = [0, 1, 1000, MIB - 1, MIB, MIB + 1, 2 * MIB + 5];
@@ -60,9 +60,9 @@ impl Ordeal {
         world.let_them_meet();
         let node = nodes[0];
         world.ask(node, Request::Events).unwrap();
-        let mut ordeal = Self { world, content, node, honest, rogues, download: 0, known, lived: 0 };
-        ordeal.order();
-        ordeal
+        let mut disturbed = Self { world, content, node, honest, rogues, download: 0, known, lived: 0 };
+        disturbed.order();
+        disturbed
     }
 
     /// Begins the download.
@@ -268,12 +268,12 @@ fn a_content_arrives_verified_whatever_happens_while_one_honest_source_is_left()
     let everyday: Vec<u64> = (1..=120).collect();
     let mut lived = 0;
     for seed in seeds(&everyday) {
-        let mut ordeal = Ordeal::new(seed, true);
-        ordeal.run(60);
-        lived += ordeal.lived;
-        ordeal.heal();
-        ordeal.await_the_end();
-        let Ordeal { mut world, content, node, download, .. } = ordeal;
+        let mut disturbed = DisturbedDownload::new(seed, true);
+        disturbed.run(60);
+        lived += disturbed.lived;
+        disturbed.heal();
+        disturbed.await_the_end();
+        let DisturbedDownload { mut world, content, node, download, .. } = disturbed;
         let finished: Vec<_> = world.hosts[node.0].disk.finished.values().copied().collect();
         assert!(finished.len() == 1 && finished[0].same_as(content), "{finished:?}, not {content:?}");
         world.run_for(minutes(3));
@@ -289,11 +289,11 @@ fn a_content_arrives_verified_whatever_happens_while_one_honest_source_is_left()
 fn a_name_of_base_peers_arrives_whatever_happens_while_one_honest_source_is_left() {
     let everyday: Vec<u64> = (1..=60).collect();
     for seed in seeds(&everyday) {
-        let mut ordeal = Ordeal::new(seed, false);
-        ordeal.run(40);
-        ordeal.heal();
-        ordeal.await_the_end();
-        let Ordeal { mut world, content, node, .. } = ordeal;
+        let mut disturbed = DisturbedDownload::new(seed, false);
+        disturbed.run(40);
+        disturbed.heal();
+        disturbed.await_the_end();
+        let DisturbedDownload { mut world, content, node, .. } = disturbed;
         let finished: Vec<_> = world.hosts[node.0].disk.finished.values().copied().collect();
         assert!(finished.len() == 1 && finished[0].same_as(content), "{finished:?}, not {content:?}");
         world.run_for(minutes(3));

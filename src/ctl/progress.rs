@@ -59,7 +59,7 @@ impl Progress {
 
     pub(super) fn advance(&self, standing: Standing) {
         let Some(bar) = &self.bar else { return };
-        // Sizes become known, and of several downloads another may be unknown: the style is chosen anew each time.
+        // Sizes become known, and of several downloads another may be unknown: the style is chosen again each time.
         match standing.total {
             Some(total) => {
                 bar.set_style(style(&BAR));

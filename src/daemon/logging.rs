@@ -82,7 +82,7 @@ impl Logging {
         log::set_max_level(level.max(OTHERS_LEVEL_MAX));
     }
 
-    /// Opens the destination again, which may have been renamed or configured anew. Until that succeeds, lines go to the one
+    /// Opens the destination again, which may have been renamed or configured again. Until that succeeds, lines go to the one
     /// before.
     pub(super) fn reopen(&self, place: &LogPlace) -> io::Result<()> {
         let output = Output::open(place)?;

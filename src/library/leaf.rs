@@ -227,7 +227,7 @@ impl Leaf {
         at.checked_sub(1).map_or(0, |before| usize::from(self.entries[before].end))
     }
 
-    /// Finds the least rank anew.
+    /// Finds the least rank again.
     fn rank(&mut self) {
         self.first_wanted = self.entries.iter().filter_map(Entry::wanted).min();
     }

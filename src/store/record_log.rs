@@ -211,7 +211,7 @@ impl RecordLog {
     }
 
     /// Takes what a job brought.
-    /// Errors: as the system reports them, when a file that was written anew could not take the place of the present
+    /// Errors: as the system reports them, when a file that was written again could not take the place of the present
     /// one. Then the log is as it was.
     pub(crate) fn done(&mut self, done: LogDone) -> io::Result<()> {
         let finished = |running: &mut RunningJob| Arc::ptr_eq(&running.job.failed, &done.job.failed);

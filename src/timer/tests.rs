@@ -20,7 +20,7 @@ fn a_day_of_a_daemon() {
     wheel.insert(ms(start + 10_000), "message deadline");
     assert_eq!(wheel.next_deadline(), Some(ms(start + 400)));
 
-    // A byte arrives: the silence begins anew.
+    // A byte arrives: the silence starts again.
     assert_eq!(wheel.cancel(silence), Some("silence"));
     assert_eq!(wheel.cancel(silence), None);
     wheel.insert(ms(start + 700), "silence");

@@ -33,7 +33,7 @@ pub(crate) struct PartFile {
 }
 
 impl PartFile {
-    /// Takes an outline. Of another content it begins anew; of the same one, all that is verified stays. Says whether nothing
+    /// Takes an outline. Of another content it starts again; of the same one, all that is verified stays. Says whether nothing
     /// contradicts it.
     pub(crate) fn set_outline(&mut self, outline: Outline) -> bool {
         match self.outline {

@@ -103,7 +103,7 @@ impl World {
             }
             Ok(Place::Free(path)) => {
                 let file = disk.files.entry(part.key.clone()).or_default();
-                // What is there of another content is begun anew; a stream of unknown content may be any.
+                // What is there of another content is started again; a stream of unknown content may be any.
                 if file.outline.is_some_and(|outline| Some(outline.b3) != part.b3) {
                     *file = PartFile::default();
                 }

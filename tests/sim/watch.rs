@@ -65,7 +65,7 @@ impl Watch {
         self.trace.0
     }
 
-    /// A host started anew and remembers nothing.
+    /// A host started again and remembers nothing.
     pub(crate) fn forget(&mut self, host: HostId) {
         self.sightings.retain(|seen, _| seen.0 != host);
         self.answered.retain(|seen, _| seen.0 != host);

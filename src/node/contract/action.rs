@@ -185,7 +185,7 @@ pub enum Action {
         download: TransferId,
         /// Which part file.
         spec: PartSpec,
-        /// The content wanted, if it is known: a part file of another is begun anew, and a file of this content that
+        /// The content wanted, if it is known: a part file of another is started again, and a file of this content that
         /// stands at the final name already ends the download.
         b3: Option<ContentHash>,
         /// Bytes, as far as somebody has said: room is looked for.

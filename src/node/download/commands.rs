@@ -299,7 +299,7 @@ impl DownloadMachine {
             Life::Paused => self.set_life(cx, id, Life::Queued { waited: None }),
             Life::Blocked { fault, .. } => {
                 if *fault == DiskFault::NotMounted {
-                    // Another filesystem is in use there, and the user wants the download begun anew on it.
+                    // Another filesystem is in use there, and the user wants the download started again on it.
                     download.spec.filesystem = None;
                 }
                 self.probe_disk(cx, id);
@@ -309,7 +309,7 @@ impl DownloadMachine {
     }
 
     /// Has a download try again at once that waits for its sources or for the disk, or has failed. Every source is asked
-    /// anew, but for those that sent wrong bytes.
+    /// again, but for those that sent wrong bytes.
     pub(super) fn retry_download(&mut self, cx: &mut Cx, id: TransferId) {
         let Some(download) = self.downloads.get_mut(id) else { return };
         let is_fetching = download.open().is_some();

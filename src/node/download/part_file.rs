@@ -299,7 +299,7 @@ impl DownloadMachine {
         let until = match fault {
             DiskFault::Full => "when there is room",
             DiskFault::Missing => "when it is there",
-            DiskFault::NotMounted => "when it is there; `pyratectl resume` begins anew without it",
+            DiskFault::NotMounted => "when it is there; `pyratectl resume` starts again without it",
             DiskFault::EmptyMountPoint => "when it is there, or a file is put into the directory",
             _ => "when that is repaired",
         };

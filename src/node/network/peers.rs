@@ -339,7 +339,7 @@ impl Peers {
         claims().map(place).min().map(|(.., addr)| addr)
     }
 
-    /// Chooses the neighbours anew, after something changed. `home`: the wide networks that this node is in.
+    /// Chooses the neighbours again, after something changed. `home`: the wide networks that this node is in.
     pub(super) fn choose_neighbours(&mut self, neighbours_max: usize, home: &BTreeSet<WideNetwork>, dice: &mut Rng) {
         self.stale = false;
         let listed_at = self.listed_at.take();

@@ -37,7 +37,7 @@ enum PassedOn {
     Unknown,
     /// A search was passed on last then.
     At(Instant),
-    /// None was since then, or since we have announced ourselves anew because of that; we do so after this time.
+    /// None was since then, or since we have announced ourselves again because of that; we do so after this time.
     NoneSince(Instant, Duration),
 }
 
@@ -52,7 +52,7 @@ impl Announcements {
         matches!(self.passed_on, PassedOn::At(at) if at + UNHEARD_MIN > now)
     }
 
-    /// Whether we are to announce ourselves anew. Where nobody searches nobody is heard: so it becomes rarer each time.
+    /// Whether we are to announce ourselves again. Where nobody searches nobody is heard: so it becomes rarer each time.
     fn is_due_again(&mut self, now: Instant) -> bool {
         let (since, wait) = match self.passed_on {
             PassedOn::Unknown => {

@@ -245,7 +245,7 @@ impl ShareMachine {
         self.scan_logged = Some(found);
     }
 
-    /// The configuration changed: the wait for the next scan begins anew.
+    /// The configuration changed: the wait for the next scan starts again.
     pub(in crate::node) fn rearm_rescan(&mut self, cx: &mut Cx) {
         if let ScanStage::Waiting { timer } = &mut self.scan {
             cx.wheel.cancel(*timer);

@@ -70,7 +70,7 @@ fn a_mistyped_peer_disappears_whatever_the_attempts_met_and_although_searches_go
 }
 
 #[test]
-fn half_an_hour_begins_anew_when_the_user_names_it_again() {
+fn half_an_hour_starts_again_when_the_user_names_it_again() {
     let mut rig = Rig::among(vec![], &[]);
     list_in_vain(&mut rig, peer(7));
     rig.pass(Duration::from_secs(20 * 60));

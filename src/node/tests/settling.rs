@@ -128,7 +128,7 @@ fn a_file_that_is_gone_is_forgotten_and_one_that_cannot_be_seen_is_not() {
 }
 
 #[test]
-fn a_file_that_changed_when_a_peer_asked_for_it_is_shared_anew_when_it_is_at_rest() {
+fn a_file_that_changed_when_a_peer_asked_for_it_is_shared_again_when_it_is_at_rest() {
     for fault in [DiskFault::Changed, DiskFault::Shrank] {
         let mut rig = Rig::among(Vec::new(), &[("a", 5)]);
         let whole = Message::DownloadRequest { name: name("a") };

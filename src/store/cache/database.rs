@@ -181,7 +181,7 @@ impl Database {
 }
 
 /// Removes a database and its log. No connection to it may be open. Gives a sentence for the user.
-pub(super) fn begin_anew(path: &Path) -> Result<String, CacheFault> {
+pub(super) fn start_again(path: &Path) -> Result<String, CacheFault> {
     // The log first, as in `set_aside`.
     for old in [with_suffix(path, "-wal"), with_suffix(path, "-shm"), path.to_owned()] {
         missing_is_fine(fs::remove_file(old))?;

@@ -28,7 +28,7 @@ const SET_RUN: &str = "UPDATE run SET number = ?1";
 pub(crate) struct FlushJob {
     pub(super) path: PathBuf,
     /// Check the database first, which is not open, and set it aside if it is damaged.
-    pub(super) begin_anew: bool,
+    pub(super) start_again: bool,
     pub(super) run: i64,
     pub(super) limits: Limits,
     pub(super) batch: Arc<Batch>,
@@ -37,14 +37,14 @@ pub(crate) struct FlushJob {
 #[derive(Debug)]
 pub(crate) struct Flushed {
     /// The new database, and what to tell the user.
-    pub(super) anew: Option<(Database, String)>,
+    pub(super) opened: Option<(Database, String)>,
 }
 
 impl FlushJob {
     /// Writes the batch in one commit, whole or not at all, and syncs it.
     /// Errors: as the system and SQLite report; for [`HashCache::flush_failed`](super::HashCache::flush_failed).
     pub(crate) fn run(self) -> Result<Flushed, CacheFault> {
-        if self.begin_anew {
+        if self.start_again {
             let (mut database, note) = match open_again(&self.path) {
                 Err(CacheFault::Damaged(why)) => {
                     let note = set_aside(&self.path, &why)?;
@@ -53,11 +53,11 @@ impl FlushJob {
                 opened => (opened?, "the cache of hashes could not be read for a moment, and is whole".to_owned()),
             };
             self.write(&mut database)?;
-            return Ok(Flushed { anew: Some((database, note)) });
+            return Ok(Flushed { opened: Some((database, note)) });
         }
         let mut database = Database::attach(&self.path)?;
         self.write(&mut database)?;
-        Ok(Flushed { anew: None })
+        Ok(Flushed { opened: None })
     }
 
     fn write(&self, database: &mut Database) -> Result<(), CacheFault> {

@@ -136,7 +136,7 @@ impl HashCache {
                 opened => (opened?, None),
             },
             Err(CacheFault::Outdated) => {
-                let note = database::begin_anew(path)?;
+                let note = database::start_again(path)?;
                 (Database::open(path)?, Some(note))
             }
             opened => (opened?, None),
@@ -226,7 +226,7 @@ impl HashCache {
         if self.found_damage.take() {
             self.close_damaged();
         }
-        let (path, begin_anew) = match &self.backend {
+        let (path, start_again) = match &self.backend {
             Backend::Memory => return None,
             Backend::Open { .. } if self.pending() == 0 => return None,
             Backend::Open { path, .. } => (path.clone(), false),
@@ -234,13 +234,13 @@ impl HashCache {
         };
         let batch = Arc::new(self.recent.take_batch(self.fixes.get_mut()));
         self.flushing = Some(Arc::clone(&batch));
-        Some(FlushJob { path, begin_anew, run: self.run, limits: self.limits, batch })
+        Some(FlushJob { path, start_again, run: self.run, limits: self.limits, batch })
     }
 
     /// A batch was written. Gives a sentence for the user when a damaged file was set aside for it.
     pub(crate) fn flushed(&mut self, flushed: Flushed) -> Option<String> {
         self.flushing = None;
-        let (reader, note) = flushed.anew?;
+        let (reader, note) = flushed.opened?;
         if let Backend::Damaged { path } = &self.backend {
             self.backend = Backend::Open { path: path.clone(), reader };
         }

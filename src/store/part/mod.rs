@@ -146,7 +146,7 @@ impl PartRequest {
 }
 
 /// Reads the journal, if it is one of the content wanted. A part file of another inode may be another file, or the same on
-/// a filesystem that numbers files anew at every mount (FAT, exFAT, FUSE); one of another size was cut, or had another
+/// a filesystem that numbers files again at every mount (FAT, exFAT, FUSE); one of another size was cut, or had another
 /// outline when the power went: then each group is to be hashed.
 fn load(place: &Place, part: &File, wanted: Option<ContentHash>) -> Result<Option<Loaded>, DiskFault> {
     let JournalFile::Regular(file) = place.open_journal()? else { return Ok(None) };
@@ -224,14 +224,14 @@ impl PartFile {
         }
     }
 
-    /// Says what it is to hold. Of the same content what is verified stays so; of another one its journal begins anew,
+    /// Says what it is to hold. Of the same content what is verified stays so; of another one its journal starts again,
     /// and nothing is verified. The bytes that are there stay; [`PartFile::begin_check`] finds out which of them are
     /// right.
     ///
     /// Waits for the disk only where an outline is replaced.
     /// Errors: [`OutlineRefused::Contradicted`] by a verified group. [`DiskFault::Full`] when the size would touch the
     /// reserve; otherwise as the system reports. Then an outline from before is still in force, or there is none; a
-    /// stream has to begin anew.
+    /// stream has to start again.
     pub(crate) fn set_outline(&mut self, outline: Arc<Outline>) -> Result<(), OutlineRefused> {
         if self.outline() == Some(&outline) {
             return Ok(());

@@ -168,7 +168,7 @@ fn a_log_that_is_full_says_so_and_takes_what_is_owed_when_there_is_room() {
     assert_eq!((error.kind(), full > 60), (io::ErrorKind::FileTooLarge, true));
     maintain(&mut log);
     assert!(!log.is_durable(full) && log.is_durable(full - 1));
-    // What is removed makes room when it is written anew.
+    // What is removed makes room when it is written again.
     log.remove(0).unwrap();
     log.write_owed().unwrap_err();
     maintain(&mut log);
@@ -213,7 +213,7 @@ fn a_job_that_failed_is_made_again() {
     job.run().unwrap_err();
     log.put(3, b"three").unwrap();
     assert!(!log.is_durable(1) && !log.is_durable(3));
-    assert_eq!(maintain(&mut log), 2, "written anew, and the name synced");
+    assert_eq!(maintain(&mut log), 2, "written again, and the name synced");
     assert!(log.is_durable(1) && log.is_durable(3));
     drop(log);
     assert_eq!(scratch.open().1, records([(1, b"one"), (2, b"two"), (3, b"three")]));

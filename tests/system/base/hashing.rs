@@ -66,7 +66,7 @@ fn a_changed_file_gets_another_hash_and_others_keep_theirs() {
     peer.add_file("changed.txt", "behind");
     peer.add_file("new.txt", "new");
     peer.rescan();
-    until("it is hashed anew", LIMIT, || hashes(&peer)["changed.txt"] == b3(b"behind"));
+    until("it is hashed again", LIMIT, || hashes(&peer)["changed.txt"] == b3(b"behind"));
     await_hashed(&peer);
     let after = hashes(&peer);
     assert_eq!((&after["same.txt"], &after["new.txt"]), (&before["same.txt"], &b3(b"new").into()));

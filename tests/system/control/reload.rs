@@ -111,7 +111,7 @@ fn membership(key: &str) -> Runs {
     until("it is registered", LIMIT, || old.peers() == [peer.listen()]);
     change.reload(&mut peer);
     let wanted = if key == "bootstrap_addr" { format!("localhost:{port}") } else { new.addr().to_string() };
-    until("it registers anew", LIMIT, || {
+    until("it registers again", LIMIT, || {
         let link = peer.status()["bootstraps"][0].clone();
         link["addr"] == wanted && link["state"] == "registered"
     });

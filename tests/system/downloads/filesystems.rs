@@ -159,7 +159,7 @@ fn begun_in(directory: &Path, source: &Daemon) -> (Daemon, u64) {
 }
 
 #[test]
-fn a_download_waits_for_its_filesystem_and_does_not_begin_anew_without_it() {
+fn a_download_waits_for_its_filesystem_and_does_not_start_again_without_it() {
     let Some(disk) = Disk::of_kib("a download waits for its filesystem", 32 << 10) else { return };
     let content = Dice::new().bytes(8 * MIB);
     let source = source("file.bin", &content);
@@ -284,7 +284,7 @@ fn a_part_file_with_another_inode_is_hashed_and_not_fetched_again() {
     let directory = tempfile::tempdir().expect("a scratch directory");
     let (mut asker, id) = begun_in(directory.path(), &source);
     let before = source.status()["bytes_up"].as_u64().expect("a number");
-    // As FAT, exFAT and FUSE number files anew at every mount.
+    // As FAT, exFAT and FUSE number files again at every mount.
     let part = relative_files(directory.path()).into_iter().find(|name| name.ends_with(b".pyrate-part"));
     let part = directory.path().join(OsStr::from_bytes(&part.expect("it is there")));
     let copy = directory.path().join("copy");

@@ -1,4 +1,4 @@
-//! The programs of 2013 and 2014, as they were observed (PROTOCOL, "Old programs"): written here anew, in plain std.
+//! The programs of 2013 and 2014, as they were observed (PROTOCOL, "Old programs"): written here, in plain std.
 
 use super::{Fake, LIMIT, Reading, Visit};
 use socket2::{Domain, Socket, Type};

@@ -140,7 +140,7 @@ fn further_sources_are_looked_for_by_hash() {
     assert!(share_of(&done, other.addr)["bytes"].as_u64() > Some(0), "{done}");
 }
 
-/// A real source whose file is written anew while it is sent: it refuses the rest, and another brings it.
+/// A real source whose file is written again while it is sent: it refuses the rest, and another brings it.
 #[test]
 fn a_file_that_changes_while_it_is_sent_is_got_from_another() {
     let mut dice = Dice::new();

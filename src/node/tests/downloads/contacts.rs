@@ -106,7 +106,7 @@ fn all_sources_are_asked_some_at_a_time_and_the_one_that_speaks_p1_is_asked_firs
 }
 
 #[test]
-fn a_peer_out_of_reach_is_not_asked_for_the_file_and_is_asked_anew_later() {
+fn a_peer_out_of_reach_is_not_asked_for_the_file_and_is_asked_again_later() {
     let mut rig = of_unknown_peer();
     let asked = contact(&mut rig);
     rig.fail(asked, DialFault::Refused);

@@ -228,7 +228,7 @@ fn a_part_file_is_remembered_with_its_filesystem_and_not_begun_on_another() {
     let message = row.error.unwrap().message;
     assert_eq!(row.state, DownloadState::Paused);
     assert!(message.contains("not mounted") && message.contains("when it is there"), "{message}");
-    // By itself it waits; the user may want it begun anew.
+    // By itself it waits; the user may want it started again.
     rig.pass(Duration::from_secs(30));
     assert_eq!(specs(&mut rig).remove(0).1.filesystem, filesystem);
     rig.handle(Event::PartOpened { download: id, outcome: Err(DiskFault::EmptyMountPoint) });

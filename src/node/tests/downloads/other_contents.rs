@@ -28,7 +28,7 @@ fn a_name_that_becomes_another_content_is_fetched_as_that_one() {
     assert_eq!(identify_as(&mut rig, OTHER), peer(1));
     assert_eq!(dropped(&mut rig), 1, "nothing of the old content is kept");
     open(&mut rig);
-    let [(exchange, _, None)] = metadata(&mut rig)[..] else { panic!("it is asked anew, with nothing to prove") };
+    let [(exchange, _, None)] = metadata(&mut rig)[..] else { panic!("it is asked again, with nothing to prove") };
     rig.succeed(exchange, Response::Metadata { b3: OTHER, size: 100 });
     let only = fetch(&mut rig);
     group(&mut rig, &only, 0);
@@ -189,7 +189,7 @@ fn recalled(learnt_from: Option<SocketAddr>) -> Rig {
 
 #[test]
 fn names_and_who_taught_a_content_survive_a_restart() {
-    for (learnt_from, begins_anew) in [(Some(peer(1)), true), (None, false)] {
+    for (learnt_from, starts_again) in [(Some(peer(1)), true), (None, false)] {
         let mut rig = recalled(learnt_from);
         let (first, under) = name_asked(&mut rig);
         assert_eq!(under, "b");
@@ -198,7 +198,7 @@ fn names_and_who_taught_a_content_survive_a_restart() {
         assert_eq!(under, "a");
         rig.fail(second, DialFault::Corrupt);
         identify_as(&mut rig, OTHER);
-        assert_eq!(dropped(&mut rig) == 1, begins_anew);
+        assert_eq!(dropped(&mut rig) == 1, starts_again);
     }
 }
 

@@ -220,7 +220,7 @@ fn a_download_paused_while_its_part_file_is_made_or_checked_waits_for_that() {
 }
 
 #[test]
-fn retry_asks_every_source_anew_at_once() {
+fn retry_asks_every_source_again_at_once() {
     let mut rig = with_relayed_hit(Some(100), 2);
     download(&mut rig, hits("1"));
     open(&mut rig);

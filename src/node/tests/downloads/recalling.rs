@@ -127,7 +127,7 @@ fn states_causes_and_progress_survive_a_restart() {
     assert_eq!((shown.state, shown.bytes_done, shown.size), (DownloadState::Failed, 3 * MIB, Some(4 * MIB)));
     assert_eq!(shown.error, Some(CallError::new(cause.0, cause.1)));
     assert!(opened(&mut rig).is_empty() && dropped(&mut rig) == 0);
-    // Others may ask for the same anew; the user may try again, and goes on from what is there.
+    // Others may ask for the same again; the user may try again, and goes on from what is there.
     order(&mut rig, Request::Retry { ids: "1".into() });
     open_resumed(&mut rig, 4 * MIB, [0, 1, 3]);
     assert_eq!((state(&mut rig, 1), row(&mut rig, 1).bytes_done), (DownloadState::Active, 3 * MIB));

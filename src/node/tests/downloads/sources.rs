@@ -42,7 +42,7 @@ fn who_lies_about_the_size_is_found_out_before_others_are_blamed() {
     let proof = fetch(&mut rig);
     assert_eq!((proof.to, proof.groups()), (peer(1), 3..4));
     lie(&mut rig, proof.exchange);
-    assert_eq!(dropped(&mut rig), 1, "the part file is begun anew");
+    assert_eq!(dropped(&mut rig), 1, "the part file is started again");
     open(&mut rig);
     assert_eq!(outline(&mut rig, 4 * MIB), peer(2));
     let asked = bring_everything(&mut rig);

@@ -275,7 +275,7 @@ fn a_stream_that_dribbles_is_given_up_for_a_source_that_was_not_tried() {
     let fast = fetch(&mut rig);
     assert_eq!(fast.to, peer(2));
     assert_eq!(aborted(&mut rig), [slow.exchange]);
-    // This one is no better; but to begin anew over and over would be worse.
+    // This one is no better; but to start again over and over would be worse.
     for second in 1..=300 {
         rig.pass(Duration::from_secs(1));
         progress(&mut rig, &fast, second);

@@ -14,7 +14,7 @@ fn log_of(path: &Path) -> PathBuf {
 }
 
 /// Opens what cannot be used, and finds an empty cache that works, and the old file beside it.
-fn begins_anew(place: &Place, reason: &str) {
+fn starts_again(place: &Place, reason: &str) {
     let (mut cache, note) = HashCache::open(Some(&place.path())).unwrap();
     let note = note.unwrap();
     assert!(note.contains(reason) && note.contains("hashes.damaged"), "{note}");
@@ -48,25 +48,25 @@ fn what_is_no_cache_is_set_aside() {
     let place = Place::new();
     let path = place.path();
     fs::write(&path, "a text, and nothing like a database\n".repeat(1000)).unwrap();
-    begins_anew(&place, "not a database");
+    starts_again(&place, "not a database");
     fs::remove_file(&path).unwrap();
     nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    begins_anew(&place, "not a regular file");
+    starts_again(&place, "not a regular file");
     fs::remove_file(&path).unwrap();
     fs::write(place.scratch.path().join("target"), b"not ours").unwrap();
     symlink("target", &path).unwrap();
-    begins_anew(&place, "not a regular file");
+    starts_again(&place, "not a regular file");
     assert_eq!(fs::read(place.scratch.path().join("target")).unwrap(), b"not ours");
 
     fs::remove_file(&path).unwrap();
     let other = Connection::open(&path).unwrap();
     other.execute_batch("CREATE TABLE file (device INTEGER)").unwrap();
     drop(other);
-    begins_anew(&place, "another program");
+    starts_again(&place, "another program");
     fs::remove_file(&path).unwrap();
     fs::remove_file(place.scratch.path().join("hashes.damaged")).unwrap();
     fs::create_dir(&path).unwrap();
-    begins_anew(&place, "not a regular file");
+    starts_again(&place, "not a regular file");
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn a_cache_of_another_version_or_without_its_tables_is_set_aside() {
         let other = Connection::open(place.path()).unwrap();
         other.execute_batch(change).unwrap();
         drop(other);
-        begins_anew(&place, reason);
+        starts_again(&place, reason);
     }
 }
 
@@ -115,7 +115,7 @@ fn write_version_1(place: &Place, meta: &FileMeta, b3: ContentHash) {
 }
 
 #[test]
-fn entries_without_a_change_time_are_not_trusted_and_the_cache_begins_anew() {
+fn entries_without_a_change_time_are_not_trusted_and_the_cache_starts_again() {
     let place = Place::new();
     write_version_1(&place, &file(1), hash(1));
     let (mut cache, note) = HashCache::open(Some(&place.path())).unwrap();
@@ -161,7 +161,7 @@ fn an_entry_that_was_altered_is_unknown_and_leaves_the_others_alone() {
         let mut cache = place.open();
         assert_eq!(cache.chain(&file(number)), None, "{change}");
         assert_eq!(cache.chain(&file(107)), Some(known(107)));
-        // It is removed, so that the next run hashes the file again, unless it is known anew before that.
+        // It is removed, so that the next run hashes the file again, unless it is known again before that.
         assert_eq!(cache.pending(), 1);
         flush(&mut cache);
         drop(cache);

@@ -251,7 +251,7 @@ fn a_name_that_cannot_be_asked_about_is_not_taken() {
 }
 
 #[test]
-fn a_part_file_that_is_gone_is_begun_anew_only_on_its_own_filesystem() {
+fn a_part_file_that_is_gone_is_started_again_only_on_its_own_filesystem() {
     let scratch = scratch();
     let here = suggested(scratch.path()).ready().filesystem();
     suggested(scratch.path()).remove().unwrap();

@@ -56,7 +56,7 @@ fn an_empty_and_a_small_content_need_no_chaining_values() {
 }
 
 #[test]
-fn another_outline_of_the_same_content_takes_back_nothing_and_that_of_another_begins_anew() {
+fn another_outline_of_the_same_content_takes_back_nothing_and_that_of_another_starts_again() {
     let (scratch, one, two) = (scratch(), Content::of(3, 1), Content::of(2, 2));
     let mut part = begun(scratch.path(), &one);
     part.put(&one, 1);

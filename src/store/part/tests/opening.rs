@@ -41,7 +41,7 @@ fn a_part_file_that_is_closed_goes_on_where_it_was() {
 }
 
 #[test]
-fn a_part_file_of_another_content_is_begun_anew() {
+fn a_part_file_of_another_content_is_started_again() {
     let (scratch, one, two) = (scratch(), Content::of(2, 1), Content::of(2, 2));
     let mut part = suggested(scratch.path()).wanting(&one).ready();
     part.set_outline(one.outline.clone()).unwrap();

@@ -214,13 +214,9 @@ impl Download {
         let suits = speed.map_or(RANGE_GROUPS_FIRST, |speed| speed.saturating_mul(RANGE_SPAN.as_secs()) / GROUP_BYTES);
         let helpers = self.sources.iter().filter(|source| source.groups_left().is_some()).count() as u64 + 1;
         let length = suits.clamp(1, RANGE_GROUPS_MAX).min(free.div_ceil(helpers).max(1));
-        let mut end = start + 1;
-        while end < start + length && end < content.verified.count() && !content.verified.contains(end) {
-            if taken(end).is_some() {
-                break;
-            }
-            end += 1;
-        }
+        let end = start.saturating_add(length).min(content.verified.count());
+        let ends_run = |group: &u64| content.verified.contains(*group) || taken(*group).is_some();
+        let end = (start..end).find(ends_run).unwrap_or(end);
         Some(start..end)
     }
 

@@ -342,6 +342,14 @@ fn what_is_whole_is_checked_and_doubts_come_before_requests() {
 }
 
 #[test]
+fn nothing_but_the_last_group_is_asked_for_until_the_size_is_proved() {
+    let mut content = Content::new(3 * MIB, addr(1), false);
+    content.verified = Groups::none(3);
+    let download = with_part(Known::Outline(content), vec![fresh(1)]);
+    assert_eq!(download.next_step(start(), 9), ask(0, 2..3));
+}
+
+#[test]
 fn where_nobody_can_be_asked_it_rests_until_the_first_can() {
     let resting = |n, until| Source { standing: Standing::Resting { until: start() + until }, ..fresh(n) };
     let download = proved(2, &[], vec![resting(1, secs(9)), resting(2, secs(5))]);

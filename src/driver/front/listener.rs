@@ -127,7 +127,8 @@ fn remove_stale(path: &Path) -> Result<(), BindFault> {
     if !metadata.file_type().is_socket() {
         return Err(not_a_socket().into());
     }
-    match std::os::unix::net::UnixStream::connect(path) {
+    // A connection that must not wait: with a stopped daemon and a full backlog it would for ever.
+    match UnixStream::connect(path) {
         Ok(_) => Err(BindFault::InUse),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(std::fs::remove_file(path)?),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

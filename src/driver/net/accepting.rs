@@ -28,22 +28,26 @@ impl Net {
                     break;
                 }
                 if !self.may_admit(cx) {
-                    self.starve(index, cx);
+                    self.starve(index, None, cx);
                     break;
                 }
                 match self.listeners[index].accept() {
                     Accepted::Connection(stream, from) => self.admit(stream, from, index, cx),
                     Accepted::Nobody => break,
-                    Accepted::Starved => self.starve(index, cx),
+                    Accepted::Starved => self.starve(index, None, cx),
+                    Accepted::Refused(error) => self.starve(index, Some(&error), cx),
                 }
             }
         }
     }
 
-    /// No descriptor is free for this listener: it waits until one is.
-    fn starve(&mut self, index: usize, cx: &Cx) {
+    /// This listener waits until a descriptor is free, or until the system may have ceased to refuse.
+    fn starve(&mut self, index: usize, refused: Option<&std::io::Error>, cx: &Cx) {
         self.listeners[index].set_starved(true);
-        self.refuse(cx, "no_descriptor", None, &"connections wait until another one closes");
+        match refused {
+            None => self.refuse(cx, "no_descriptor", None, &"connections wait until another one closes"),
+            Some(error) => self.refuse(cx, "accept", None, error),
+        }
         self.accept_again_at.get_or_insert(cx.now + ACCEPT_AGAIN);
     }
 

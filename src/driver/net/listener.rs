@@ -10,14 +10,14 @@ use std::net::SocketAddr;
 
 /// A listening socket.
 ///
-/// Edge-triggered epoll tells of new connections once. A listener that could not accept for want of a descriptor is
-/// therefore remembered as starved until one is free, and not polled meanwhile.
+/// Edge-triggered epoll tells of new connections once. A listener that could not accept, for want of a descriptor or because
+/// the system refuses, is therefore remembered as starved until a later attempt, and not asked meanwhile.
 #[derive(Debug)]
 pub(crate) struct Listener {
     listener: TcpListener,
     service: Service,
     accepting: Readiness,
-    /// There are connections to accept, but no descriptor is free.
+    /// There are connections to accept, but they cannot be accepted now.
     is_starved: bool,
 }
 
@@ -25,8 +25,10 @@ pub(super) enum Accepted {
     Connection(TcpStream, SocketAddr),
     /// Nothing more until the next readiness.
     Nobody,
-    /// No descriptor is free.
+    /// The system has no descriptor or no memory for it.
     Starved,
+    /// The system refuses, and will refuse again: the connection still waits.
+    Refused(io::Error),
 }
 
 impl Listener {
@@ -53,7 +55,7 @@ impl Listener {
         self.accepting.is_ready() && !self.is_starved
     }
 
-    /// Whether no descriptor is free for its connections.
+    /// Whether its connections cannot be accepted now.
     pub(super) fn set_starved(&mut self, is_starved: bool) {
         self.is_starved = is_starved;
     }
@@ -63,9 +65,9 @@ impl Listener {
             match self.accepting.attempt(|| self.listener.accept()) {
                 Ok(Ok((stream, from))) => return Accepted::Connection(stream, from),
                 Ok(Err(_)) => return Accepted::Nobody,
+                Err(error) if was_of_connection(&error) => {}
                 Err(error) if is_shortage(&error) => return Accepted::Starved,
-                // A connection that died in the queue, or an error that was waiting on it (accept(2)).
-                Err(_) => {}
+                Err(error) => return Accepted::Refused(error),
             }
         }
     }
@@ -80,6 +82,15 @@ pub(crate) fn check_listen(addr: SocketAddr) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(()),
         outcome => outcome,
     }
+}
+
+/// Whether a connection has died in the queue or had an error waiting (accept(2)): it has left the queue.
+fn was_of_connection(error: &io::Error) -> bool {
+    use nix::libc;
+    let network = [libc::ENETDOWN, libc::ENETUNREACH, libc::EHOSTDOWN, libc::EHOSTUNREACH, libc::ENONET];
+    let connection =
+        [libc::ECONNABORTED, libc::EPROTO, libc::ENOPROTOOPT, libc::EOPNOTSUPP, libc::ECONNRESET, libc::ETIMEDOUT];
+    error.raw_os_error().is_some_and(|code| network.contains(&code) || connection.contains(&code))
 }
 
 /// Whether the system could not give what an accepted connection takes.

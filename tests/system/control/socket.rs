@@ -266,6 +266,25 @@ fn a_second_daemon_cannot_take_a_live_socket() {
 }
 
 #[test]
+fn a_daemon_that_is_stopped_with_a_full_backlog_keeps_its_socket_and_hangs_no_start() {
+    let first = Setup::peer().start();
+    first.signal(nix::sys::signal::Signal::SIGSTOP);
+    let address = socket2::SockAddr::unix(first.socket()).expect("a short path");
+    let connect = || {
+        let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM.nonblocking(), None)?;
+        socket.connect(&address).map(|()| socket)
+    };
+    let backlog: Vec<_> = std::iter::from_fn(|| connect().ok()).collect();
+    let second = Setup::peer().set("control_socket", &format!("'{}'", first.socket().display()));
+    let config = second.write_config();
+    let (code, stderr) = crate::harness::run_pyrated([std::ffi::OsStr::new("--config"), config.as_os_str()]);
+    drop(backlog);
+    first.signal(nix::sys::signal::Signal::SIGCONT);
+    assert_eq!(code, Some(75), "{stderr}");
+    until("the first one answers", LIMIT, || answers(&first));
+}
+
+#[test]
 fn a_stale_socket_is_replaced() {
     let mut peer = Setup::peer().start();
     let ended = peer.end_by(nix::sys::signal::Signal::SIGKILL);

@@ -292,3 +292,28 @@ fn at_rest_it_takes_no_processor_and_little_memory() {
         assert!(cfg!(debug_assertions) || kib < 8 << 10, "{kib} KiB");
     }
 }
+
+/// As where a security module refuses: the connection stays in the queue, and each further attempt fails as well.
+#[test]
+fn accepting_that_fails_each_time_hangs_nothing_and_is_tried_again() {
+    // Those of the start and of this test before it succeed.
+    let fault = ["accept4:error=EACCES:when=1000+"];
+    let Some(setup) = Setup::peer().injecting("errors of accept(2) that last", None, &fault) else { return };
+    let mut peer = setup.start();
+    let (to, mut control) = (peer.listen(), peer.control());
+    control.call("status", serde_json::Value::Null).expect("it is connected already");
+    until("accepting fails", LIMIT, || {
+        (0..32).for_each(|_| drop(TcpStream::connect(to).expect("the backlog takes it")));
+        peer.log().contains("refused (accept): Permission denied")
+    });
+    let before = peer.cpu_ticks();
+    pause(Duration::from_secs(1));
+    let used = peer.cpu_ticks() - before;
+    assert!(used <= 10, "{used} ticks in a second: it spins");
+    control.call("status", serde_json::Value::Null).expect("the loop goes on");
+    peer.end_injection();
+    let mut last = TcpStream::connect(to).expect("the backlog takes it");
+    last.write_all(&first_contact()).expect("it waits in the buffer");
+    assert_eq!(read_to_end(&mut last), (b"p1\n".to_vec(), End::Fin), "it is accepted when the system lets it");
+    assert_eq!(peer.stop().code, Some(0));
+}

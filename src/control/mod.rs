@@ -27,7 +27,7 @@ pub use reload::{ChangedKey, ReloadReply, WaitingKey};
 pub use reply::{
     BootstrapReply, ChecksReply, DownloadRow, DownloadState, DownloadsReply, FileRow, FilesReply, HitRow, HitsReply,
     LimitedReply, LinkRow, LinkState, PeerRow, PeerSource, PeerState, RegistryPage, RegistryRow, Reply, SearchStarted,
-    SourceRow, SourceState, StatusReply, WholeNames,
+    SourceRow, SourceState, StatusReply, TimesReply, WholeNames,
 };
 pub use text::RawText;
 

@@ -62,6 +62,24 @@ pub struct StatusReply {
     /// What met a limit since start.
     #[serde(default)]
     pub limited: LimitedReply,
+    /// Turns of the loop, from the moment it has something to do until it waits again.
+    #[serde(default)]
+    pub turns: TimesReply,
+    /// Jobs of the helper threads: how long each waited before one ran it.
+    #[serde(default)]
+    pub job_waits: TimesReply,
+}
+
+/// How long something took, since start. A percentile is at most a sixteenth too high.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TimesReply {
+    pub count: u64,
+    pub p50_us: u64,
+    pub p99_us: u64,
+    pub p999_us: u64,
+    /// The longest.
+    pub max_us: u64,
 }
 
 /// What met a limit, counted since start.

@@ -69,7 +69,7 @@ pub(super) fn parse(arguments: &[OsString]) -> Result<Options, Early> {
         (false, true) => Form::Terse,
         (false, false) => Form::Text,
     };
-    let command = line.command.unwrap_or(Command::Status(Status {}));
+    let command = line.command.unwrap_or(Command::Status(Status { verbose: false }));
     let empty = match &command {
         Command::Search(search) => search.text.is_empty().then_some("search needs a TEXT"),
         Command::Download(download) => download.what.is_empty().then_some("download needs an ID, PEER/NAME or b3=HASH"),
@@ -169,7 +169,11 @@ pub(super) enum Command {
 /// node, bootstrap links, peers, share and transfers at a glance
 #[derive(FromArgs, Debug, PartialEq)]
 #[argh(subcommand, name = "status", help_triggers("-h", "--help"))]
-pub(super) struct Status {}
+pub(super) struct Status {
+    /// also show what met a limit, and how long turns of the loop took and jobs waited
+    #[argh(switch, short = 'v')]
+    pub(super) verbose: bool,
+}
 
 /// known peers
 #[derive(FromArgs, Debug, PartialEq)]

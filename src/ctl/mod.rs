@@ -96,7 +96,7 @@ fn obey(options: Options, output: Output) -> Result<ExitCode, CallError> {
     let connection = locate::connect(socket.as_deref(), timeout)?;
     let session = &mut Session { connection, output, timeout, follow_timeout };
     match command {
-        Command::Status(_) => query::status(session),
+        Command::Status(status) => query::status(session, status.verbose),
         Command::Peers(_) => query::peers(session),
         Command::Search(search) => work::search(session, &search),
         Command::Hits(hits) => query::hits(session, &hits.ids),

@@ -4,7 +4,7 @@ use super::Session;
 use super::clock::Deadline;
 use super::connection::Heard;
 use super::output::{Reader, remark};
-use super::rows::Details;
+use super::rows::{Details, VerboseStatus};
 use super::text::name;
 use crate::control::{
     BootstrapReply, CallError, DownloadRow, DownloadsReply, ExitCode, FileRow, FilesReply, HitRow, HitsReply, IdForm,
@@ -13,9 +13,12 @@ use crate::control::{
 use serde::de::IgnoredAny;
 use std::collections::{BTreeMap, BTreeSet};
 
-pub(super) fn status(session: &mut Session) -> Result<ExitCode, CallError> {
+pub(super) fn status(session: &mut Session, verbose: bool) -> Result<ExitCode, CallError> {
     let status: StatusReply = session.call(&Request::Status)?;
-    session.output.show(&status)?;
+    match verbose {
+        true => session.output.show(&VerboseStatus(status))?,
+        false => session.output.show(&status)?,
+    }
     Ok(ExitCode::Done)
 }
 

@@ -37,6 +37,15 @@ pub(super) fn span(seconds: u64) -> String {
     }
 }
 
+/// A span in microseconds: `80 us`, `1.2 ms`, `3.4 s`.
+pub(super) fn span_us(us: u64) -> String {
+    match us {
+        0..1_000 => format!("{us} us"),
+        1_000..1_000_000 => format!("{}.{} ms", us / 1_000, us % 1_000 / 100),
+        _ => format!("{}.{} s", us / 1_000_000, us % 1_000_000 / 100_000),
+    }
+}
+
 /// How long ago a point in epoch seconds was. A clock that is behind the daemon's shows no negative age.
 pub(super) fn age(then_s: u64, now_s: u64) -> String {
     format!("{} ago", span(now_s.saturating_sub(then_s)))

@@ -64,6 +64,14 @@ impl Driver {
         report
     }
 
+    /// Passes on a reply of the node, to whose status the loop adds what it alone knows.
+    pub(super) fn on_reply(&mut self, client: ClientId, call: &CallId, mut outcome: Result<Reply, CallError>) {
+        if let Ok(Reply::Status(status)) = &mut outcome {
+            (status.turns, status.job_waits) = (self.turns.reply(), self.disk.job_waits());
+        }
+        self.reply(client, call, &outcome);
+    }
+
     fn reply(&mut self, client: ClientId, call: &CallId, outcome: &Result<Reply, CallError>) {
         self.front.reply((client, call), outcome, &mut self.cx);
     }

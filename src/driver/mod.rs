@@ -23,12 +23,14 @@
 //! | `host` | what the loop and the program that runs it know of each other |
 //! | `cx`, `socket`, `open_parts` | what the parts share: reports, readiness, what exchanges write to |
 //! | `clock`, `signals`, `refusals`, `tokens` | time, signals, the log of refusals, names of sockets |
+//! | `histogram` | how long turns took and jobs waited |
 
 mod calls;
 mod clock;
 mod cx;
 mod disk;
 mod front;
+mod histogram;
 mod host;
 mod leaving;
 mod net;
@@ -56,6 +58,7 @@ use clock::Clock;
 use cx::Cx;
 use disk::Disk;
 use front::Front;
+use histogram::Histogram;
 use net::Net;
 use signals::Signals;
 
@@ -70,6 +73,8 @@ pub(crate) struct Driver {
     signals: Option<Signals>,
     handle: Handle,
     facts: Facts,
+    /// How long the turns took.
+    turns: Histogram,
 }
 
 impl Driver {

@@ -115,7 +115,7 @@ impl Driver {
             Action::HashFiles { files } => disk.hash_files(files),
             Action::RememberDownload { record, revision } => disk.remember_download(&record, revision, cx),
             Action::RememberPeers(peers) => disk.remember_peers(&peers),
-            Action::Reply { client, call, outcome } => front.reply((client, &call), &outcome, cx),
+            Action::Reply { client, call, outcome } => self.on_reply(client, &call, outcome),
             Action::Notify { client, notice } => front.push_line(client, &encode_notice(&notice), cx),
             Action::Left => self.on_left(),
         }

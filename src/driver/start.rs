@@ -4,6 +4,7 @@ use super::clock::Clock;
 use super::cx::{Cx, Outputs, Phase};
 use super::disk::Disk;
 use super::front::{BindFault, ControlListener, Front};
+use super::histogram::Histogram;
 use super::net::{Listener, Net, STEP_BYTES_MAX, Service};
 use super::signals::Signals;
 use super::tokens::{CONTROL, LISTENERS, SIGNALS, WAKER};
@@ -42,7 +43,7 @@ impl Driver {
         let now = clock.now();
         let seed = settings.seed.map_or_else(random_seed, Ok).map_err(io_fault("/dev/urandom"))?;
         let cache = open_cache(settings.state.as_ref())?;
-        let opened = Disk::open(settings.state, (settings.share, share), cache, Arc::clone(&waker));
+        let opened = Disk::open(settings.state, (settings.share, share), cache, Arc::clone(&waker), clock);
         let (mut disk, remembered) = opened.map_err(io_fault("the state file of downloads"))?;
         let bootstrap = facts.bootstrap.map(|_| new_bootstrap(settings.bootstrap_verify, now, seed, &mut disk));
         let mut config = settings.node;
@@ -59,6 +60,7 @@ impl Driver {
             signals,
             handle: Handle::new(waker),
             facts,
+            turns: Histogram::default(),
         })
     }
 }

@@ -12,5 +12,6 @@ mod manual;
 #[path = "../common/not_tested.rs"]
 mod not_tested;
 mod queries;
+mod status;
 mod terminal;
 mod widths;

@@ -1,7 +1,8 @@
 //! The manual page names everything that the program takes.
 
 use super::fake::{download, hit, run_alone, with};
-use super::queries::{reloaded, status};
+use super::queries::reloaded;
+use super::status::status;
 use pyrate::control::{HitRow, Notice, RawText, SourceRow, SourceState};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;

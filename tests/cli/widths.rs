@@ -1,7 +1,7 @@
 //! Whatever is printed for people is wrapped or cut at the width of their terminal, and nowhere else.
 
 use super::fake::{Fake, Talk, download, finish, hit, source, wait_for, with};
-use super::queries::status;
+use super::status::status;
 use super::terminal::Screen;
 use console::{measure_text_width, strip_ansi_codes};
 use serde_json::json;

@@ -16,7 +16,7 @@ fn usage(line: &str) -> String {
 #[test]
 fn no_command_is_status_and_no_option_has_defaults() {
     let options = parsed("").unwrap();
-    assert_eq!(options.command, Command::Status(Status {}));
+    assert_eq!(options.command, Command::Status(Status { verbose: false }));
     assert_eq!((options.form, options.timeout, options.follow_timeout), (Form::Text, TIMEOUT, None));
     let options = parsed("peers --terse --timeout 5 --socket a/b").unwrap();
     assert_eq!(options.command, Command::Peers(Peers {}));

@@ -17,7 +17,7 @@ mod reload;
 pub(super) use details::{Details, unverified};
 pub(super) use downloads::{Order, Ordered, is_stopped_by_disk, remark};
 pub(super) use files::{HIT_COLUMNS, ListedRow, hit_cells};
-pub(super) use node::ScanResult;
+pub(super) use node::{ScanResult, VerboseStatus};
 
 use super::table::{Look, Table};
 use super::text::{name, or_unknown};

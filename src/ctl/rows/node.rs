@@ -1,10 +1,10 @@
 //! The daemon itself: its status, peers, bootstrap nodes, and what a scan found.
 
 use super::{Show, number};
-use crate::control::{BootstrapReply, LinkRow, LinkState, PeerRow, PeerState, RawText, StatusReply};
+use crate::control::{BootstrapReply, LinkRow, LinkState, PeerRow, PeerState, RawText, StatusReply, TimesReply};
 use crate::ctl::clock::epoch_s;
 use crate::ctl::table::{Look, Table, Tone};
-use crate::ctl::text::{age, count, name, or_unknown, size, span, word};
+use crate::ctl::text::{age, count, name, or_unknown, size, span, span_us, word};
 use serde::Serialize;
 
 #[derive(Debug, Serialize)]
@@ -21,6 +21,34 @@ pub(in crate::ctl) struct ScanResult {
     /// Files that are not shared yet because they are being written. Left out of the JSON if there are none.
     #[serde(skip_serializing_if = "is_zero")]
     pub(in crate::ctl) being_written: u64,
+}
+
+/// The status, and for people also what met a limit and how long the loop took.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub(in crate::ctl) struct VerboseStatus(pub(in crate::ctl) StatusReply);
+
+impl Show for VerboseStatus {
+    fn people(&self, look: Look) -> String {
+        let Self(status) = self;
+        let times = |times: &TimesReply| {
+            let [p50, p99, p999, max] = [times.p50_us, times.p99_us, times.p999_us, times.max_us].map(span_us);
+            format!("{}, p50 {p50}, p99 {p99}, p99.9 {p999}, longest {max}", times.count)
+        };
+        let limited = serde_json::to_value(status.limited).unwrap_or_default();
+        let met = limited.as_object().into_iter().flatten().filter(|(_, count)| **count != 0);
+        let met = met.map(|(key, count)| ("Limited", format!("{} {count}", key.replace('_', " "))));
+        let timed = [("Turns", times(&status.turns)), ("Job waits", times(&status.job_waits))];
+        status.people(look) + &titled(met.chain(timed))
+    }
+
+    fn table(&self) -> Table {
+        self.0.table()
+    }
+}
+
+fn titled(lines: impl IntoIterator<Item = (&'static str, String)>) -> String {
+    lines.into_iter().map(|(title, value)| format!("{title:<11}{value}\n")).collect()
 }
 
 impl Show for StatusReply {
@@ -59,7 +87,7 @@ impl Show for StatusReply {
         if self.refused > 0 {
             lines.push(("Refused", count(self.refused, "message")));
         }
-        lines.into_iter().map(|(title, value)| format!("{title:<11}{value}\n")).collect()
+        titled(lines)
     }
 
     fn table(&self) -> Table {

@@ -5,6 +5,9 @@
 //! Nothing else may run here. While nothing of the kind is under way the process has one thread. Of the jobs with one key one
 //! runs at a time, and of those that wait the newest takes the place of the others.
 
+use crate::control::TimesReply;
+use crate::driver::clock::Clock;
+use crate::driver::histogram::Histogram;
 use crate::fault::{DiskFault, ResolveFault};
 use crate::id::TransferId;
 use crate::node::contract::BootstrapAddr;
@@ -18,6 +21,7 @@ use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 pub(crate) enum Done {
     Resolved(BootstrapAddr, Result<Vec<IpAddr>, ResolveFault>),
@@ -88,6 +92,8 @@ struct Job {
     work: Box<dyn FnOnce() -> Done + Send>,
     /// What is reported if the work panics.
     lost: Done,
+    /// When it was submitted, by [`Clock::fine`].
+    submitted: Duration,
 }
 
 /// The jobs that run and wait.
@@ -104,13 +110,16 @@ pub(super) struct Jobs {
     sender: Sender<(Key, Done)>,
     receiver: Receiver<(Key, Done)>,
     waker: Arc<Waker>,
+    clock: Clock,
+    /// How long jobs waited.
+    waits: Histogram,
 }
 
 impl Jobs {
-    pub(super) fn new(waker: Arc<Waker>) -> Self {
+    pub(super) fn new(waker: Arc<Waker>, clock: Clock) -> Self {
         let (sender, receiver) = mpsc::channel();
         let (running, waiting, places) = Default::default();
-        Self { running, waiting, places, submitted: 0, sender, receiver, waker }
+        Self { running, waiting, places, submitted: 0, sender, receiver, waker, clock, waits: Histogram::default() }
     }
 
     /// Runs a job as soon as a thread is free. It ends in exactly one [`Done`], made by `done`: of what it comes to, or of
@@ -123,7 +132,8 @@ impl Jobs {
         work: impl FnOnce() -> T + Send + 'static,
     ) {
         let lost = done(lost);
-        let job = Job { key: key.clone(), lost, work: Box::new(move || done(work())) };
+        let work = Box::new(move || done(work()));
+        let job = Job { key: key.clone(), lost, work, submitted: self.clock.fine() };
         self.submitted += 1;
         let place = *self.places.entry(key).or_insert((lane, self.submitted));
         self.waiting.insert(place, job);
@@ -136,6 +146,11 @@ impl Jobs {
         let lanes = [self.running.remove(&key), self.places.get(&key).map(|(lane, _)| *lane)];
         lanes.into_iter().flatten().for_each(|lane| self.start_waiting(lane));
         Some(done)
+    }
+
+    /// How long jobs waited before they ran.
+    pub(super) fn waits(&self) -> TimesReply {
+        self.waits.reply()
     }
 
     /// Whether a file is still to be synced, opened or removed.
@@ -154,6 +169,7 @@ impl Jobs {
             let Some(job) = self.waiting.remove(&place) else { return };
             self.places.remove(&job.key);
             self.running.insert(job.key.clone(), lane);
+            self.waits.record(self.clock.fine().saturating_sub(job.submitted));
             spawn(job, self.sender.clone(), Arc::clone(&self.waker));
         }
     }
@@ -161,7 +177,7 @@ impl Jobs {
 
 /// Runs one job in a thread of its own, or here if there is no thread to be had.
 fn spawn(job: Job, sender: Sender<(Key, Done)>, waker: Arc<Waker>) {
-    let Job { key, work, lost } = job;
+    let Job { key, work, lost, .. } = job;
     let report = Report { done: Some((key, lost)), sender, waker };
     let task = Arc::new(Mutex::new(Some((report, work))));
     let shared = Arc::clone(&task);
@@ -219,7 +235,7 @@ mod tests {
     impl Loop {
         fn new() -> Self {
             let poll = Poll::new().unwrap();
-            let jobs = Jobs::new(Arc::new(Waker::new(poll.registry(), Token(0)).unwrap()));
+            let jobs = Jobs::new(Arc::new(Waker::new(poll.registry(), Token(0)).unwrap()), Clock::start());
             Self { poll, jobs }
         }
 
@@ -275,6 +291,7 @@ mod tests {
         }
         assert_eq!(written, *b"314");
         assert!(!rig.jobs.is_syncing() && rig.jobs.poll().is_none());
+        assert_eq!(rig.jobs.waits().count, 3, "of those that ran");
     }
 
     #[test]

@@ -28,10 +28,12 @@ pub(crate) use metadata::Unsent;
 pub(crate) use part_files::PartOrder;
 pub(crate) use places::was_in_use;
 
+use super::clock::Clock;
 use super::cx::Cx;
 use super::host::ReloadJob;
 use super::open_parts::OpenParts;
 use crate::bootstrap::{Bootstrap, decode_snapshot, encode_snapshot};
+use crate::control::TimesReply;
 use crate::fault::ResolveFault;
 use crate::library::ScannedFile;
 use crate::node::contract::{BootstrapAddr, DownloadRecord};
@@ -85,11 +87,12 @@ impl Disk {
         (share_path, share): (PathBuf, Option<ShareRoot>),
         cache: HashCache,
         waker: Arc<Waker>,
+        clock: Clock,
     ) -> io::Result<(Self, Remembered)> {
         let peers = state_files::decode_peers(&state_files::read(state.as_ref(), state_files::PEERS_FILE));
         let (records, downloads, download_last) = records::open(state.as_ref())?;
         let disk = Self {
-            jobs: Jobs::new(waker),
+            jobs: Jobs::new(waker, clock),
             records,
             places: Places::open(state.as_ref()),
             state: StateFiles::new(state),
@@ -113,6 +116,11 @@ impl Disk {
         let saved = state_files::read(self.state.directory(), state_files::REGISTRY_FILE);
         bootstrap.restore(now, decode_snapshot(&saved));
         self.registry_saved = bootstrap.revision();
+    }
+
+    /// How long jobs waited before they ran.
+    pub(crate) fn job_waits(&self) -> TimesReply {
+        self.jobs.waits()
     }
 
     /// Whether a slice of something waits.

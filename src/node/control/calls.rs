@@ -134,6 +134,9 @@ impl Calls<'_> {
             bytes_up: self.cx.counters.bytes_up,
             refused: self.cx.counters.refused,
             limited: self.counters.limited,
+            // The loop knows them.
+            turns: Default::default(),
+            job_waits: Default::default(),
         }
     }
 

@@ -58,6 +58,22 @@ fn status() {
 }
 
 #[test]
+fn status_tells_how_long_turns_took_and_jobs_waited() {
+    let peer = Setup::peer().shares("hashed.txt", "hashed").start();
+    until("the hash is known, and saved by a job", LIMIT, || {
+        let status = peer.status();
+        let in_order = |times: &Value| {
+            let [count, p50, p99, p999, max] =
+                ["count", "p50_us", "p99_us", "p999_us", "max_us"].map(|key| times[key].as_u64().expect("a number"));
+            assert!(p50 <= p99 && p99 <= p999 && p999 <= max, "{times}");
+            count
+        };
+        assert!(in_order(&status["turns"]) > 0, "the call itself was read in a turn");
+        in_order(&status["job_waits"]) > 0
+    });
+}
+
+#[test]
 fn peers() {
     let (_bootstrap, source, asker) = network();
     let rows = asker.call("peers", Value::Null);

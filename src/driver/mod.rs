@@ -53,7 +53,7 @@ pub(crate) use net::{RateLimits, check_listen};
 pub(crate) use signals::survive_file_size_limit;
 
 use crate::bootstrap::Bootstrap;
-use crate::node::Node;
+use crate::node::{Action, Node};
 use clock::Clock;
 use cx::Cx;
 use disk::Disk;
@@ -61,6 +61,7 @@ use front::Front;
 use histogram::Histogram;
 use net::Net;
 use signals::Signals;
+use std::collections::VecDeque;
 
 pub(crate) struct Driver {
     clock: Clock,
@@ -73,6 +74,8 @@ pub(crate) struct Driver {
     signals: Option<Signals>,
     handle: Handle,
     facts: Facts,
+    /// Responses that wait for the descriptor of their file, oldest first. Bounded: each has a worker of the node.
+    awaiting_file: VecDeque<Action>,
     /// How long the turns took.
     turns: Histogram,
 }

@@ -1,4 +1,5 @@
-//! Orders that take a file of the share and a connection: a descriptor first, then the file, then the response.
+//! Orders that take a file of the share and a connection: a descriptor first, then the file, then the response. What finds
+//! no descriptor waits for one.
 
 use super::Driver;
 use super::disk::Unsent;
@@ -8,16 +9,52 @@ use crate::id::{ContentHash, ExchangeId};
 use crate::library::ScannedFile;
 use crate::name::FileName;
 use crate::network::Network;
-use crate::node::Event;
 use crate::node::contract::ResponseFault;
-use crate::store::SharedFile;
+use crate::node::{Action, Event};
 use std::net::SocketAddr;
 
 impl Driver {
-    pub(super) fn send_file(&mut self, exchange: ExchangeId, name: FileName) {
-        let Some(requester) = self.net.requester(exchange) else { return };
-        match self.open_shared(&name, requester) {
-            Ok((file, permit)) => {
+    /// Begins a response with a file, or has it wait until a descriptor is free, as others wait for a worker.
+    pub(super) fn order_response(&mut self, order: Action) {
+        // Those that wait come first; a newcomer may still displace a connection of a network that has more than its share.
+        self.respond_to_waiting();
+        let waits = self.respond_with_file(order);
+        self.awaiting_file.extend(waits);
+    }
+
+    /// Begins the responses that wait for a descriptor, oldest first, as far as there are descriptors.
+    pub(super) fn respond_to_waiting(&mut self) {
+        while let Some(order) = self.awaiting_file.pop_front() {
+            if let Some(order) = self.respond_with_file(order) {
+                return self.awaiting_file.push_front(order);
+            }
+        }
+    }
+
+    /// Begins a response, or refuses it. Gives the order back if there is no descriptor for its file.
+    fn respond_with_file(&mut self, order: Action) -> Option<Action> {
+        let (Action::SendFile { exchange, .. }
+        | Action::SendRange { exchange, .. }
+        | Action::SendMetadata { exchange, .. }) = order
+        else {
+            return None;
+        };
+        let requester = self.net.requester(exchange)?;
+        let Some(permit) = self.net.take_for_file(requester, &mut self.cx) else { return Some(order) };
+        match order {
+            Action::SendFile { name, .. } => self.send_file(exchange, name, permit),
+            Action::SendRange { file, offset, length, .. } => {
+                self.send_range(exchange, &file, (offset, length), permit)
+            }
+            Action::SendMetadata { file, b3, .. } => self.send_metadata(exchange, requester, &file, b3),
+            _ => {}
+        }
+        None
+    }
+
+    fn send_file(&mut self, exchange: ExchangeId, name: FileName, permit: Permit) {
+        match self.disk.open_shared(&name, self.node.library()) {
+            Ok(file) => {
                 let outgoing = Outgoing::file(file, self.cx.now);
                 self.net.respond(exchange, outgoing, Some((permit, Some(name))), &self.cx);
             }
@@ -26,10 +63,9 @@ impl Driver {
     }
 
     /// Sends a range of a file, provided that it still is the file that the library knows.
-    pub(super) fn send_range(&mut self, exchange: ExchangeId, file: &ScannedFile, offset: u64, length: u64) {
-        let Some(requester) = self.net.requester(exchange) else { return };
-        match self.open_shared_as(file, requester) {
-            Ok((opened, permit)) => {
+    fn send_range(&mut self, exchange: ExchangeId, file: &ScannedFile, (offset, length): (u64, u64), permit: Permit) {
+        match self.disk.open_shared_as(file) {
+            Ok(opened) => {
                 let outgoing = Outgoing::range(opened, offset, length, self.cx.now);
                 self.net.respond(exchange, outgoing, Some((permit, None)), &self.cx);
             }
@@ -37,10 +73,9 @@ impl Driver {
         }
     }
 
-    pub(super) fn send_metadata(&mut self, exchange: ExchangeId, file: &ScannedFile, b3: ContentHash) {
-        let Some(requester) = self.net.requester(exchange) else { return };
+    fn send_metadata(&mut self, exchange: ExchangeId, requester: Requester, file: &ScannedFile, b3: ContentHash) {
         // A file that cannot be sent is not promised.
-        if let Err(fault) = self.open_shared_as(file, requester) {
+        if let Err(fault) = self.disk.open_shared_as(file) {
             return self.fail_response(exchange, Some(fault.into()), fault);
         }
         let network = Network::of(requester.addr.ip());
@@ -59,10 +94,11 @@ impl Driver {
 
     /// Brings a file to a requester that had closed.
     pub(super) fn call_back(&mut self, exchange: ExchangeId, to: SocketAddr, name: &FileName) {
-        match self.open_shared(name, Requester { addr: to, key: None }) {
-            Ok((file, permit)) => {
-                // Dialling takes a new descriptor for the file.
-                drop(permit);
+        // Dialling takes a descriptor for the file that stays.
+        let permit = self.net.take_for_file(Requester { addr: to, key: None }, &mut self.cx);
+        let opened = permit.ok_or(DiskFault::NoDescriptor);
+        match opened.and_then(|_permit| self.disk.open_shared(name, self.node.library())) {
+            Ok(file) => {
                 let file = Outgoing::file(file, self.cx.now);
                 self.net.dial(exchange, to, Task::CallBack(file), &mut self.cx);
             }
@@ -77,15 +113,5 @@ impl Driver {
     fn fail_response(&mut self, exchange: ExchangeId, told: Option<RefusalReason>, fault: DiskFault) {
         self.net.refuse_request(exchange, told, "file", &fault, &self.cx);
         self.cx.out.event(Event::ResponseEnded { exchange, outcome: Err(ResponseFault::Disk(fault)) });
-    }
-
-    fn open_shared(&mut self, name: &FileName, requester: Requester) -> Result<(SharedFile, Permit), DiskFault> {
-        let permit = self.net.take_for_file(requester, &mut self.cx).ok_or(DiskFault::NoDescriptor)?;
-        Ok((self.disk.open_shared(name, self.node.library())?, permit))
-    }
-
-    fn open_shared_as(&mut self, file: &ScannedFile, requester: Requester) -> Result<(SharedFile, Permit), DiskFault> {
-        let permit = self.net.take_for_file(requester, &mut self.cx).ok_or(DiskFault::NoDescriptor)?;
-        Ok((self.disk.open_shared_as(file)?, permit))
     }
 }

@@ -67,9 +67,9 @@ impl Driver {
             Action::AnswerFirstContact { exchange } => {
                 net.respond(exchange, Outgoing::bytes(FIRST_CONTACT_ANSWER.to_vec(), cx.now), None, cx);
             }
-            Action::SendFile { exchange, name } => self.send_file(exchange, name),
-            Action::SendRange { exchange, file, offset, length } => self.send_range(exchange, &file, offset, length),
-            Action::SendMetadata { exchange, file, b3 } => self.send_metadata(exchange, &file, b3),
+            order @ (Action::SendFile { .. } | Action::SendRange { .. } | Action::SendMetadata { .. }) => {
+                self.order_response(order);
+            }
             Action::CallBack { exchange, to, name } => self.call_back(exchange, to, &name),
             Action::Close { exchange } => net.close_request(exchange, cx),
             Action::Report { exchange, report } => net.report(exchange, &report),

@@ -60,6 +60,7 @@ impl Driver {
             signals,
             handle: Handle::new(waker),
             facts,
+            awaiting_file: Default::default(),
             turns: Histogram::default(),
         })
     }

@@ -114,6 +114,7 @@ impl Driver {
         self.work();
         self.carry_out();
         self.net.end_surplus_streams(&mut self.cx);
+        self.respond_to_waiting();
         self.carry_out();
         self.leave_if_done();
         let took = self.clock.fine().saturating_sub(began);

@@ -2,6 +2,7 @@
 
 use super::Net;
 use super::budget::{Exhausted, Permit, Use};
+use super::eviction::Standing;
 use super::table::{Connection, Requester};
 use crate::driver::cx::{Cx, Output};
 use crate::network::Network;
@@ -61,8 +62,13 @@ impl Net {
         let Some(Connection::Inbound(inbound)) = self.table.get_mut(key) else { return };
         let (from, progress, ended) =
             (inbound.from(), inbound.progress(), inbound.broken_off(ResponseFault::Displaced));
+        let has_all = matches!(inbound.standing(), Some(Standing::Ending(_)));
         cx.out.extend(progress.into_iter().chain(ended));
         self.close(key);
+        // Whoever has been sent everything loses nothing: only its FIN was awaited.
+        if has_all {
+            return;
+        }
         cx.out.push(Output::Limited(|limited| &mut limited.connections_displaced));
         self.refuse(cx, "displaced", Some(from), &"others need the descriptor of this connection");
     }

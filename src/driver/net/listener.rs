@@ -33,7 +33,14 @@ pub(super) enum Accepted {
 
 impl Listener {
     pub(crate) fn bind(addr: SocketAddr, service: Service, registry: &Registry, token: Token) -> io::Result<Self> {
-        let mut listener = TcpListener::bind(addr)?;
+        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
+        // A daemon that starts again does not wait for connections of its last run to be forgotten.
+        socket.set_reuse_address(true)?;
+        socket.bind(&addr.into())?;
+        // As many connections may wait as the system lets wait.
+        socket.listen(i32::MAX)?;
+        socket.set_nonblocking(true)?;
+        let mut listener = TcpListener::from_std(socket.into());
         registry.register(&mut listener, token, Interest::READABLE)?;
         Ok(Self { listener, service, accepting: Readiness::none(), is_starved: false })
     }

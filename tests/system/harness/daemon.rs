@@ -1,134 +1,30 @@
 //! Real daemons, each with a home of its own: share, downloads, state, control socket, log.
 
-use super::not_tested;
-use super::{Control, LIMIT, Stopwatch, clean_command, free_port, until, wait_for};
+use super::setup::{Setup, strace, write_file};
+use super::{Control, LIMIT, Stopwatch, clean_command, until, wait_for};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::net::SocketAddr;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Duration;
-use tempfile::TempDir;
 
-/// What a daemon is to be started with.
-pub(crate) struct Setup {
-    home: TempDir,
-    keys: BTreeMap<String, String>,
-    /// A program and arguments that end by running what follows them, in the same process.
-    prelude: Vec<String>,
-    spare_port: u16,
+/// How a daemon ended, and how long it took.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) took: Duration,
+}
+
+/// A running daemon; stopped when dropped. A failing test prints its log.
+pub(crate) struct Daemon {
+    setup: Setup,
+    child: Option<Child>,
 }
 
 impl Setup {
-    /// A peer on 127.0.0.1, on a port that the system picks, in a network of its own.
-    pub(crate) fn peer() -> Self {
-        let home = tempfile::Builder::new().prefix("pyrate-").tempdir().expect("a scratch directory");
-        let mut setup = Self { home, keys: BTreeMap::new(), prelude: Vec::new(), spare_port: free_port() };
-        for directory in ["share", "downloads", "state"] {
-            fs::create_dir(setup.home.path().join(directory)).expect("a fresh directory");
-        }
-        setup = setup.set("listen_addr", "'127.0.0.1'").set("listen_port", "0").set("bootstraps", "[]");
-        for (key, file) in [
-            ("local_directory", "share"),
-            ("download_directory", "downloads"),
-            ("state_directory", "state"),
-            ("control_socket", "control.sock"),
-            ("log_file", "log"),
-        ] {
-            let path = setup.home.path().join(file);
-            setup = setup.set(key, &format!("'{}'", path.display()));
-        }
-        setup.set("log_level", "'debug'")
-    }
-
-    /// A bootstrap node alone, on a free port.
-    pub(crate) fn bootstrap() -> Self {
-        Self::peer().set("peer", "false").serves(SocketAddr::from(([127, 0, 0, 1], free_port())))
-    }
-
-    /// Sets a key of the configuration to a value in TOML.
-    pub(crate) fn set(mut self, key: &str, value: &str) -> Self {
-        self.keys.insert(key.into(), value.into());
-        self
-    }
-
-    /// Serves as a bootstrap node.
-    pub(crate) fn serves(self, addr: SocketAddr) -> Self {
-        self.set("bootstrap_serve", &format!("'{addr}'"))
-    }
-
-    /// Registers with these bootstrap nodes.
-    pub(crate) fn joins(self, bootstraps: &[SocketAddr]) -> Self {
-        let list: Vec<String> = bootstraps.iter().map(|addr| format!("'{addr}'")).collect();
-        self.set("bootstraps", &format!("[{}]", list.join(", ")))
-    }
-
-    /// Limits the file descriptors, soft and hard.
-    pub(crate) fn descriptors_max(self, count: u32) -> Self {
-        self.after(&["sh", "-c", &format!("ulimit -n {count} && exec \"$@\""), "sh"])
-    }
-
-    /// Puts the downloads on a disk of their own that holds 1 MiB, as only the daemon sees it. `None` if this machine
-    /// does not let us.
-    pub(crate) fn small_disk(self) -> Option<Self> {
-        let mount = "mount -t tmpfs -o size=1m none \"$HOME/downloads\"";
-        let mut probe = clean_command("unshare", self.home());
-        probe.args(["-rm", "sh", "-c", mount]).stderr(Stdio::null());
-        let possible = probe.status().is_ok_and(|status| status.success());
-        possible.then(|| self.after(&["unshare", "-rm", "sh", "-c", &format!("{mount} && exec \"$@\""), "sh"]))
-    }
-
-    /// Limits the size of every file that the daemon writes.
-    pub(crate) fn file_bytes_max(self, bytes: u64) -> Self {
-        // The shell counts in blocks of 512 bytes.
-        self.after(&["sh", "-c", &format!("ulimit -f {} && exec \"$@\"", bytes / 512), "sh"])
-    }
-
-    pub(crate) fn after(mut self, prelude: &[&str]) -> Self {
-        self.prelude = prelude.iter().map(|word| (*word).to_owned()).collect();
-        self
-    }
-
-    /// Lets system calls fail as strace(1) is told, of one path if that is given. `None` where there is no strace; that
-    /// is said aloud.
-    pub(crate) fn injecting(self, what: &str, path: Option<&Path>, faults: &[&str]) -> Option<Self> {
-        let words = strace(what, self.home(), path, faults)?;
-        Some(self.after(&words.iter().map(String::as_str).collect::<Vec<_>>()))
-    }
-
-    /// Puts a file into the share.
-    pub(crate) fn shares(self, name: impl AsRef<[u8]>, content: impl AsRef<[u8]>) -> Self {
-        write_file(&self.share(), name.as_ref(), content.as_ref());
-        self
-    }
-
-    pub(crate) fn share(&self) -> PathBuf {
-        self.home.path().join("share")
-    }
-
-    pub(crate) fn home(&self) -> &Path {
-        self.home.path()
-    }
-
-    /// Writes the configuration file and gives its path.
-    ///
-    /// A peer that knows no bootstrap node would use the one at the usual port of this machine: it serves its own.
-    pub(crate) fn write_config(&self) -> PathBuf {
-        let path = self.home.path().join("pyrated.toml");
-        let mut text: String = self.keys.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
-        let joins = self.keys["bootstraps"] != "[]" || self.keys.contains_key("bootstrap_addr");
-        if !joins && !self.keys.contains_key("bootstrap_serve") {
-            text += &format!("bootstrap_serve = '127.0.0.1:{}'\n", self.spare_port);
-        }
-        fs::write(&path, text).expect("the configuration can be written");
-        path
-    }
-
     /// Starts the daemon, and waits until it answers and its first scan is through.
     pub(crate) fn start(self) -> Daemon {
         let daemon = self.start_scanning();
@@ -144,48 +40,10 @@ impl Setup {
     }
 }
 
-/// The command that runs a program in the same process, while another has its system calls fail.
-fn strace(what: &str, home: &Path, path: Option<&Path>, faults: &[&str]) -> Option<Vec<String>> {
-    let works = clean_command("strace", home).args(["-f", "-o", "/dev/null", "true"]).stderr(Stdio::null()).status();
-    if !works.is_ok_and(|status| status.success()) {
-        not_tested(what, "strace(1) does not run here");
-        return None;
-    }
-    let mut words: Vec<String> = ["strace", "-D", "-f", "-qq", "-o"].map(str::to_owned).into();
-    words.push(home.join("strace").display().to_string());
-    // A call that names a file in an open directory shows its name alone.
-    let name = path.and_then(Path::file_name).map(Path::new);
-    words.extend(path.into_iter().chain(name).flat_map(|path| ["-P".to_owned(), path.display().to_string()]));
-    let calls: Vec<&str> = faults.iter().filter_map(|fault| fault.split(':').next()).collect();
-    words.extend(["-e".to_owned(), format!("trace={}", calls.join(","))]);
-    words.extend(faults.iter().flat_map(|fault| ["-e".to_owned(), format!("inject={fault}")]));
-    Some(words)
-}
-
-/// Writes a file, making the directories above it.
-fn write_file(root: &Path, name: &[u8], content: &[u8]) {
-    let path = root.join(OsStr::from_bytes(name));
-    fs::create_dir_all(path.parent().expect("below the root")).expect("directories can be made");
-    fs::write(path, content).expect("the file can be written");
-}
-
-/// How a daemon ended, and how long it took.
-#[derive(Debug)]
-pub(crate) struct Ended {
-    pub(crate) code: Option<i32>,
-    pub(crate) took: Duration,
-}
-
-/// A running daemon; stopped when dropped. A failing test prints its log.
-pub(crate) struct Daemon {
-    setup: Setup,
-    child: Option<Child>,
-}
-
 impl Daemon {
     fn launch(&mut self) {
         let config = self.setup.write_config();
-        let errors = File::create(self.setup.home.path().join("stderr")).expect("a fresh file");
+        let errors = File::create(self.setup.home().join("stderr")).expect("a fresh file");
         let pyrated = env!("CARGO_BIN_EXE_pyrated");
         let mut command = match self.setup.prelude.as_slice() {
             [] => clean_command(pyrated, self.home()),
@@ -278,7 +136,7 @@ impl Daemon {
     }
 
     pub(crate) fn home(&self) -> &Path {
-        self.setup.home.path()
+        self.setup.home()
     }
 
     pub(crate) fn socket(&self) -> PathBuf {

@@ -17,6 +17,7 @@ mod old;
 mod p1;
 mod parts;
 mod process;
+mod setup;
 mod wire;
 mod workers;
 
@@ -27,7 +28,7 @@ pub(crate) use content::{
 };
 pub(crate) use control::Control;
 pub(crate) use ctl::pyratectl;
-pub(crate) use daemon::{Daemon, Setup};
+pub(crate) use daemon::Daemon;
 pub(crate) use disk::Disk;
 pub(crate) use fake::{Fake, Reading, Unaccepting, Visit};
 pub(crate) use files::{Dice, relative_files};
@@ -40,6 +41,7 @@ pub(crate) use old::{
 pub(crate) use p1::{Connection, Manners, P1Peer, search_fields};
 pub(crate) use parts::{assert_holds, is_unfinished, path_of};
 pub(crate) use process::{clean_command, free_port, run_pyrated};
+pub(crate) use setup::Setup;
 pub(crate) use wire::{
     Answer, End, Framing, ask, ask_from, connect_from, deliver, fetch, fetch_reset, lines, read_to_end, reset,
 };

@@ -411,12 +411,12 @@ fn without_configuration_three_lines_say_what_to_type_next() {
     let there = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = there.local_addr().unwrap().port().to_string();
     let daemon = home.start_any(&["--bootstrap-port", &port, "--listen-port", "0"]);
+    // Its farewell goes to a bootstrap node that never answers, and does not keep it.
+    assert_eq!(daemon.leave(), Some(0));
     let log = home.stderr();
     let said: Vec<&str> = log.lines().filter(|line| line.contains("daemon: ")).collect();
-    assert_eq!(said.len(), 3, "{log}");
+    assert!(said.len() == 4 && said[3].ends_with("daemon: left"), "{log}");
     assert!(said[0].contains(&format!("127.0.0.1:{port}")) && said[0].contains("peer on 127.0.0.1:"), "{log}");
     assert!(said[1].contains(&home.word("pyrate-files")) && said[2].contains("`pyratectl status`"), "{log}");
     assert!(home.path("pyrate-files").is_dir());
-    // Its farewell goes to a bootstrap node that never answers, and does not keep it.
-    assert_eq!(daemon.leave(), Some(0));
 }

@@ -145,6 +145,8 @@ pub struct LimitedReply {
     pub registrations_displaced: u64,
     /// New registrations for which our bootstrap node had no room.
     pub registrations_refused: u64,
+    /// Lines of our log that were not written, because the log was not taken in time or could not be written.
+    pub log_lines_lost: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

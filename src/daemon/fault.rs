@@ -27,6 +27,9 @@ pub enum Fault {
         /// Why.
         error: io::Error,
     },
+    /// There is no thread to write the log.
+    #[error("the log: {0}")]
+    LogWriter(io::Error),
     /// The default share cannot be created.
     #[error("local_directory: {}: {error}", path.display())]
     Share {
@@ -67,7 +70,9 @@ impl Fault {
             Self::Config(_) | Self::Log { .. } | Self::Share { .. } => EXIT_CONFIG,
             Self::State { fault: StateFault::InUse { .. }, .. } => EXIT_IN_USE,
             Self::Start(StartFault::AddressInUse { .. } | StartFault::ControlInUse { .. }) => EXIT_IN_USE,
-            Self::NoSuchAddress(_) | Self::State { .. } | Self::Start(_) | Self::Run(_) => EXIT_OTHER,
+            Self::NoSuchAddress(_) | Self::LogWriter(_) | Self::State { .. } | Self::Start(_) | Self::Run(_) => {
+                EXIT_OTHER
+            }
         }
     }
 }

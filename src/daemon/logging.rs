@@ -1,24 +1,27 @@
 //! The log of `pyrated`: levels that can change, a file that can be reopened, the journal's priorities.
 //!
 //! Callers escape what came from the network; control characters that remain are escaped here, so that a record is always
-//! one line.
+//! one line. `log_writer` writes it.
 
+use super::log_output::Output;
+use super::log_writer::LogWriter;
 use super::value::LogPlace;
 use crate::name::Escaped;
 use log::{Level, LevelFilter, Metadata};
-use nix::libc;
-use nix::unistd::{AccessFlags, eaccess};
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt::{self, Write as _};
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
-use std::path::Path;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::io;
+use std::panic::PanicHookInfo;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::thread;
+use std::time::{Duration, SystemTime};
 
 /// Dependencies log at most warnings; the levels above are for our own messages.
 const OTHERS_LEVEL_MAX: LevelFilter = LevelFilter::Warn;
+
+/// How long the end of the process, and a reload, may wait for what is logged to be written: TERM is to be over in 5 s.
+const SETTLE_MAX: Duration = Duration::from_millis(500);
 
 /// The log, as long as the process lives. Clones control the same log.
 #[derive(Clone)]
@@ -26,41 +29,36 @@ pub(super) struct Logging(Arc<Shared>);
 
 struct Shared {
     level: AtomicU8,
-    sink: Mutex<Sink>,
-    /// Standard error leads to the journal, which adds the time and reads priorities.
-    journal: bool,
-    clock: fn() -> SystemTime,
-}
-
-/// The destination, and how many lines could not be written since the last one that could.
-struct Sink {
-    output: Output,
-    lines_lost: u64,
-}
-
-enum Output {
-    Stderr,
-    File(File),
+    writer: LogWriter,
+    /// Lines from now on go to standard error.
+    to_stderr: AtomicBool,
+    form: Form,
 }
 
 impl Logging {
-    /// Opens the place and makes this the log of the process.
-    pub(super) fn start(
-        place: &LogPlace,
-        level: LevelFilter,
-        journal: bool,
-        clock: fn() -> SystemTime,
-    ) -> io::Result<Self> {
-        let logging = Self::open(place, level, journal, clock)?;
+    /// Makes this the log of the process, and has it tell of panics.
+    pub(super) fn start(output: Output, level: LevelFilter, form: Form) -> io::Result<Self> {
+        let logging = Self::new(output, level, form)?;
         logging.dispatch().apply().map_err(io::Error::other)?;
         logging.set_level(level);
+        let panics = logging.clone();
+        std::panic::set_hook(Box::new(move |panic| {
+            let text = panics.log_panic(panic);
+            // Where the log is a file, users look here as well. Nothing waits for a reader.
+            if !panics.0.to_stderr.load(Ordering::Relaxed) {
+                let _ = Output::Stderr.write(text.as_bytes(), 0);
+            }
+        }));
         Ok(logging)
     }
 
-    fn open(place: &LogPlace, level: LevelFilter, journal: bool, clock: fn() -> SystemTime) -> io::Result<Self> {
-        let sink = Mutex::new(Sink { output: Output::open(place)?, lines_lost: 0 });
-        let level = AtomicU8::new(level as u8);
-        Ok(Self(Arc::new(Shared { level, sink, journal, clock })))
+    fn new(output: Output, level: LevelFilter, form: Form) -> io::Result<Self> {
+        let to_stderr = AtomicBool::new(output.is_stderr());
+        let loss = move |to_stderr, message: &fmt::Arguments<'_>| {
+            form.line(to_stderr, Level::Warn, module_path!(), message).to_string()
+        };
+        let writer = LogWriter::start(output, Box::new(loss))?;
+        Ok(Self(Arc::new(Shared { level: AtomicU8::new(level as u8), writer, to_stderr, form })))
     }
 
     fn dispatch(&self) -> fern::Dispatch {
@@ -69,11 +67,9 @@ impl Logging {
             .level(LevelFilter::Trace)
             .filter(move |metadata| filter.admits(metadata))
             .format(move |out, message, record| {
-                let priority = format.0.journal && matches!(format.sink().output, Output::Stderr);
-                let mark = if priority { Mark::Priority } else { Mark::Time((format.0.clock)()) };
-                out.finish(format_args!("{}", Line { mark, level: record.level(), target: record.target(), message }));
+                out.finish(format_args!("{}", format.line(record.level(), record.target(), message)));
             })
-            .chain(fern::Output::call(move |record| write.sink().write(record.args())))
+            .chain(fern::Output::call(move |record| write.0.writer.push(&record.args().to_string())))
     }
 
     /// Changes the level from the next line on.
@@ -82,12 +78,53 @@ impl Logging {
         log::set_max_level(level.max(OTHERS_LEVEL_MAX));
     }
 
-    /// Opens the destination again, which may have been renamed or configured again. Until that succeeds, lines go to the one
-    /// before.
+    /// Lines from now on go there.
+    pub(super) fn switch(&self, output: Output) {
+        self.0.to_stderr.store(output.is_stderr(), Ordering::Relaxed);
+        self.0.writer.switch(output);
+    }
+
+    /// Opens the destination again, which may have been renamed. If that fails, lines go to the one before.
     pub(super) fn reopen(&self, place: &LogPlace) -> io::Result<()> {
-        let output = Output::open(place)?;
-        self.sink().output = output;
+        self.switch(Output::open(place)?);
         Ok(())
+    }
+
+    /// Waits until what was logged is written, but not for long.
+    pub(super) fn settle(&self) {
+        self.0.writer.settle(SETTLE_MAX);
+    }
+
+    /// Lines that could not be written since the start.
+    pub(super) fn lines_lost(&self) -> u64 {
+        self.0.writer.lines_lost()
+    }
+
+    /// Writes these lines to standard error, as they are, when the log before them is written; then the process may end.
+    pub(super) fn end(&self, complaints: &[String]) {
+        if !complaints.is_empty() {
+            self.switch(Output::Stderr);
+        }
+        complaints.iter().for_each(|line| self.0.writer.push(line));
+        self.settle();
+    }
+
+    /// Logs a panic, and waits until that is written: the process may end at once. Returns the message.
+    fn log_panic(&self, panic: &PanicHookInfo<'_>) -> String {
+        let mut text = format!("thread '{}' {panic}\n", thread::current().name().unwrap_or("?"));
+        let backtrace = Backtrace::capture();
+        if backtrace.status() == BacktraceStatus::Captured {
+            text += &backtrace.to_string();
+        }
+        for line in text.lines() {
+            self.0.writer.push(&self.line(Level::Error, module_path!(), &format_args!("{line}")).to_string());
+        }
+        self.settle();
+        text
+    }
+
+    fn line<'a>(&self, level: Level, target: &'a str, message: &'a fmt::Arguments<'a>) -> Line<'a> {
+        self.0.form.line(self.0.to_stderr.load(Ordering::Relaxed), level, target, message)
     }
 
     fn admits(&self, metadata: &Metadata<'_>) -> bool {
@@ -95,74 +132,26 @@ impl Logging {
         let ours = metadata.target().split("::").next().is_some_and(|root| root.starts_with("pyrate"));
         metadata.level() <= if ours { level } else { level.min(OTHERS_LEVEL_MAX) }
     }
-
-    fn sink(&self) -> MutexGuard<'_, Sink> {
-        self.0.sink.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Output {
-    fn open(place: &LogPlace) -> io::Result<Self> {
-        match place {
-            LogPlace::Stderr => Ok(Self::Stderr),
-            LogPlace::File(path) => append_to(path).map(Self::File),
-        }
-    }
-}
-
-/// Opens a file to append to. Anyone who may write to the directory can put anything under the name: a FIFO without a reader
-/// must not block the daemon, and a terminal must not become its controlling terminal.
-fn append_to(path: &Path) -> io::Result<File> {
-    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
-    let file = OpenOptions::new().create(true).append(true).custom_flags(flags).open(path).map_err(|error| {
-        // A FIFO without a reader, or a socket.
-        if error.raw_os_error() == Some(libc::ENXIO) { no_log_file() } else { error }
-    })?;
-    let kind = file.metadata()?.file_type();
-    if kind.is_file() || kind.is_char_device() { Ok(file) } else { Err(no_log_file()) }
-}
-
-/// Whether [`Logging`] could append to a file, or make it.
-pub(super) fn check_file(path: &Path) -> io::Result<()> {
-    match std::fs::metadata(path) {
-        Ok(found) if !(found.is_file() || found.file_type().is_char_device()) => Err(no_log_file()),
-        Ok(_) => Ok(eaccess(path, AccessFlags::W_OK)?),
-        // Its directory is not created.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let directory = path.parent().unwrap_or(path);
-            eaccess(directory, AccessFlags::W_OK | AccessFlags::X_OK)
-                .map_err(io::Error::from)
-                .map_err(|error| io::Error::new(error.kind(), format!("its directory: {error}")))
-        }
-        Err(error) => Err(error),
-    }
-}
-
-fn no_log_file() -> io::Error {
-    io::Error::other("neither a regular file nor a character device")
-}
-
-impl Sink {
-    /// Writes a line immediately. Lines that cannot be written are counted, and the count is logged as soon as writing works
-    /// again.
-    fn write(&mut self, line: &fmt::Arguments<'_>) {
-        let mut text = String::new();
-        if self.lines_lost > 0 {
-            text = format!("({} lines of the log were lost)\n", self.lines_lost);
-        }
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "{line}");
-        let written = match &mut self.output {
-            Output::Stderr => io::stderr().lock().write_all(text.as_bytes()),
-            Output::File(file) => file.write_all(text.as_bytes()),
-        };
-        self.lines_lost = if written.is_ok() { 0 } else { self.lines_lost.saturating_add(1) };
-    }
 }
 
 /// The inverse of `level as u8`.
 fn level_from(number: u8) -> LevelFilter {
     LevelFilter::iter().find(|&level| level as u8 == number).unwrap_or(LevelFilter::Info)
+}
+
+/// How lines are made.
+#[derive(Clone, Copy)]
+pub(super) struct Form {
+    /// Standard error leads to the journal, which adds the time and reads priorities.
+    pub(super) journal: bool,
+    pub(super) clock: fn() -> SystemTime,
+}
+
+impl Form {
+    fn line<'a>(self, to_stderr: bool, level: Level, target: &'a str, message: &'a fmt::Arguments<'a>) -> Line<'a> {
+        let mark = if self.journal && to_stderr { Mark::Priority } else { Mark::Time((self.clock)()) };
+        Line { mark, level, target, message }
+    }
 }
 
 /// The beginning of a line.
@@ -222,6 +211,10 @@ impl fmt::Write for OneLine<'_, '_> {
 mod tests {
     use super::*;
     use log::{Log, Record};
+    use nix::libc;
+    use std::fs::OpenOptions;
+    use std::os::unix::fs::OpenOptionsExt;
+    use std::path::Path;
     use std::time::Duration;
 
     fn clock() -> SystemTime {
@@ -232,16 +225,29 @@ mod tests {
         log.log(&Record::builder().level(level).target(target).args(format_args!("{text}")).build());
     }
 
+    /// A log in a file, or on standard error, and what writes to it.
+    fn log_at(place: &LogPlace) -> (Logging, Box<dyn Log>) {
+        let logging =
+            Logging::new(Output::open(place).unwrap(), LevelFilter::Info, Form { journal: true, clock }).unwrap();
+        let (_, log) = logging.dispatch().into_log();
+        (logging, log)
+    }
+
+    /// What is in a file when all is written that was logged.
+    fn written(logging: &Logging, path: &Path) -> String {
+        logging.0.writer.settle(Duration::from_secs(20));
+        std::fs::read_to_string(path).unwrap()
+    }
+
     #[test]
     fn a_line_carries_time_level_and_room_and_stays_one_line() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log");
-        let logging = Logging::open(&LogPlace::File(path.clone()), LevelFilter::Info, true, clock).unwrap();
-        let (_, log) = logging.dispatch().into_log();
+        let (logging, log) = log_at(&LogPlace::File(path.clone()));
         say(&*log, Level::Info, "pyrate::node::links", "registered with b.example:21168");
         say(&*log, Level::Warn, "pyrate::driver", "escaped \\x1b stays, \x1b[31m\nand \u{202e} do not");
         assert_eq!(
-            std::fs::read_to_string(&path).unwrap(),
+            written(&logging, &path),
             "2023-11-14T22:13:20.123Z info  node: registered with b.example:21168\n\
              2023-11-14T22:13:20.123Z warn  driver: escaped \\x1b stays, \\x1b[31m\\nand \\u{202e} do not\n"
         );
@@ -249,7 +255,7 @@ mod tests {
 
     #[test]
     fn levels_change_at_once_and_never_open_the_gates_for_other_crates() {
-        let logging = Logging::open(&LogPlace::Stderr, LevelFilter::Info, false, clock).unwrap();
+        let (logging, _) = log_at(&LogPlace::Stderr);
         let admits = |level, target: &str| logging.admits(&Metadata::builder().level(level).target(target).build());
         assert!(admits(Level::Info, "pyrate::node") && !admits(Level::Debug, "pyrate::node"));
         logging.set_level(LevelFilter::Trace);
@@ -263,14 +269,13 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (path, old) = (directory.path().join("log"), directory.path().join("log.1"));
         let place = LogPlace::File(path.clone());
-        let logging = Logging::open(&place, LevelFilter::Info, false, clock).unwrap();
-        let (_, log) = logging.dispatch().into_log();
+        let (logging, log) = log_at(&place);
         say(&*log, Level::Info, "pyrate", "one");
         std::fs::rename(&path, &old).unwrap();
         say(&*log, Level::Info, "pyrate", "two");
         logging.reopen(&place).unwrap();
         say(&*log, Level::Info, "pyrate", "three");
-        let lines = |path| std::fs::read_to_string(path).unwrap().lines().count();
+        let lines = |path| written(&logging, path).lines().count();
         assert_eq!((lines(&old), lines(&path)), (2, 1));
         // A place that cannot be opened changes nothing.
         assert!(logging.reopen(&LogPlace::File(directory.path().join("no/log"))).is_err());
@@ -285,7 +290,7 @@ mod tests {
         let socket = directory.path().join("socket");
         nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
         let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
-        let logging = Logging::open(&LogPlace::File(path.clone()), LevelFilter::Info, false, clock).unwrap();
+        let (logging, log) = log_at(&LogPlace::File(path.clone()));
         let refused = |path: &Path| {
             let (logging, place) = (logging.clone(), LogPlace::File(path.to_owned()));
             let (done, ended) = std::sync::mpsc::channel();
@@ -298,25 +303,58 @@ mod tests {
         assert_eq!(refused(&pipe), why);
         assert!(refused(directory.path()).contains("directory"));
         // All the while, and after, lines go to where they went before.
-        let (_, log) = logging.dispatch().into_log();
         say(&*log, Level::Info, "pyrate", "still here");
-        assert!(std::fs::read_to_string(&path).unwrap().ends_with("still here\n"));
+        assert!(written(&logging, &path).ends_with("still here\n"));
         logging.reopen(&LogPlace::File("/dev/null".into())).unwrap();
     }
 
     #[test]
-    fn lines_that_cannot_be_written_are_counted() {
+    fn lines_that_cannot_be_written_are_counted_and_told() {
         let directory = tempfile::tempdir().unwrap();
-        let place = LogPlace::File(directory.path().join("log"));
-        let full = LogPlace::File("/dev/full".into());
-        let logging = Logging::open(&full, LevelFilter::Info, false, clock).unwrap();
-        let (_, log) = logging.dispatch().into_log();
+        let path = directory.path().join("log");
+        let (logging, log) = log_at(&LogPlace::File("/dev/full".into()));
         say(&*log, Level::Info, "pyrate", "lost");
         say(&*log, Level::Info, "pyrate", "lost too");
-        logging.reopen(&place).unwrap();
+        logging.settle();
+        assert_eq!(logging.lines_lost(), 2);
+        logging.reopen(&LogPlace::File(path.clone())).unwrap();
         say(&*log, Level::Info, "pyrate", "kept");
-        let text = std::fs::read_to_string(directory.path().join("log")).unwrap();
-        assert!(text.starts_with("(2 lines of the log were lost)\n") && text.ends_with("kept\n"), "{text}");
+        let told = "warn  daemon: 2 log lines lost: No space left on device (os error 28)\n";
+        let time = "2023-11-14T22:13:20.123Z ";
+        assert_eq!(written(&logging, &path), format!("{time}{told}{time}info  pyrate: kept\n"));
+        assert_eq!(logging.lines_lost(), 2);
+    }
+
+    #[test]
+    fn each_line_has_the_form_of_the_output_that_gets_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let (logging, _) = log_at(&LogPlace::Stderr);
+        let line = || logging.line(Level::Info, "pyrate::node", &format_args!("x")).to_string();
+        assert_eq!(line(), "<6>node: x");
+        logging.reopen(&LogPlace::File(path)).unwrap();
+        assert_eq!(line(), "2023-11-14T22:13:20.123Z info  node: x");
+        logging.end(&[]);
+        assert_eq!(line(), "2023-11-14T22:13:20.123Z info  node: x");
+    }
+
+    #[test]
+    fn a_panic_is_in_the_log_before_anything_else_happens() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let (logging, log) = log_at(&LogPlace::File(path.clone()));
+        say(&*log, Level::Info, "pyrate", "before");
+        let others = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| match thread::current().name() {
+            Some("doomed") => drop(logging.log_panic(panic)),
+            _ => others(panic),
+        }));
+        let doomed = thread::Builder::new().name("doomed".into()).spawn(|| panic!("one\ntwo"));
+        assert!(doomed.unwrap().join().is_err());
+        let text = std::fs::read_to_string(&path).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[1].contains("error daemon: thread 'doomed' panicked at src/daemon/logging.rs:"), "{text}");
+        assert!(lines[2].ends_with("daemon: one") && lines[3].ends_with("daemon: two"), "{text}");
     }
 
     #[test]

@@ -10,6 +10,8 @@ mod embed;
 mod fault;
 mod keys;
 mod load;
+mod log_output;
+mod log_writer;
 mod logging;
 mod preflight;
 mod running;

@@ -4,7 +4,7 @@
 
 use super::config::Config;
 use super::fault::{ConfigFault, Fault, Origins};
-use super::logging;
+use super::log_output;
 use crate::driver;
 use crate::name::Escaped;
 use crate::store::{StateDirectory, check_readable_directory, check_writable_directory};
@@ -157,7 +157,7 @@ impl Preflight<'_> {
 
     fn check_log(&mut self) {
         if let super::value::LogPlace::File(path) = &self.config.log_file
-            && let Err(error) = logging::check_file(path)
+            && let Err(error) = log_output::check_file(path)
         {
             self.refuse("log_file", path, error, "name a file that can be written, or stderr");
         }

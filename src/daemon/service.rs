@@ -5,7 +5,8 @@ use super::config::{Config, leave_start_directory};
 use super::fault::{EXIT_CONFIG, EXIT_OTHER, Fault};
 use super::keys::Options;
 use super::load::{Loaded, Sources};
-use super::logging::Logging;
+use super::log_output::Output;
+use super::logging::{Form, Logging};
 use super::preflight::check_start;
 use super::running::Running;
 use super::supervisor;
@@ -17,6 +18,7 @@ use argh::FromArgs;
 use log::{error, info, warn};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -51,14 +53,18 @@ pub fn main() -> ExitCode {
     if sources.options.check || sources.options.dump_config {
         return show(&sources.options, &loaded);
     }
-    match serve(sources, loaded) {
-        Ok(()) => ExitCode::SUCCESS,
+    let logging = match start_log(&sources, &loaded) {
+        Ok(logging) => logging,
         Err(fault) => {
-            // The log may be a file, or not open yet: a user who starts the daemon by hand looks at standard error.
-            complain_of(&fault);
-            ExitCode::from(fault.exit_code())
+            complaints(&fault).iter().for_each(complain);
+            return ExitCode::from(fault.exit_code());
         }
-    }
+    };
+    let outcome = serve(sources, loaded, &logging);
+    // The log may be a file: a user who starts the daemon by hand looks at standard error.
+    let complaints = outcome.as_ref().err().map(complaints).unwrap_or_default();
+    logging.end(&complaints.iter().map(complaint).collect::<Vec<_>>());
+    outcome.map_or_else(|fault| ExitCode::from(fault.exit_code()), |()| ExitCode::SUCCESS)
 }
 
 /// Reads the command line. The error is what to exit with after help was shown, or a complaint.
@@ -92,7 +98,7 @@ fn show(options: &Options, loaded: &Loaded) -> ExitCode {
     match check_start(&loaded.config, &loaded.origins) {
         Ok(remarks) => remarks.iter().for_each(complain),
         Err(fault) => {
-            complain_of(&fault);
+            complaints(&fault).iter().for_each(complain);
             return ExitCode::from(EXIT_CONFIG);
         }
     }
@@ -102,18 +108,23 @@ fn show(options: &Options, loaded: &Loaded) -> ExitCode {
     }
 }
 
-/// Runs until asked to leave.
-fn serve(sources: Sources, loaded: Loaded) -> Result<(), Fault> {
-    let Loaded { config, file, origins, remarks } = loaded;
+fn start_log(sources: &Sources, loaded: &Loaded) -> Result<Logging, Fault> {
+    let config = &loaded.config;
     // Before the log is opened, whose file may meet the limit.
     driver::survive_file_size_limit().map_err(Fault::Run)?;
     // Failure is harmless: a directory that was removed keeps no filesystem busy.
     let _ = leave_start_directory();
-    let journal = supervisor::stderr_is_journal(sources.variable("JOURNAL_STREAM"));
-    let logging = Logging::start(&config.log_file, config.log_level, journal, driver::wall_clock).map_err(|error| {
+    let output = open_log(config)
         // Reports all faults at once; those of the log are among them, unless it failed just now.
-        check_start(&config, &origins).err().unwrap_or_else(|| Fault::Log { path: log_path(&config), error })
-    })?;
+        .map_err(|fault| check_start(config, &loaded.origins).err().unwrap_or(fault))?;
+    let journal = supervisor::stderr_is_journal(sources.variable("JOURNAL_STREAM"));
+    let form = Form { journal, clock: driver::wall_clock };
+    Logging::start(output, config.log_level, form).map_err(Fault::LogWriter)
+}
+
+/// Runs until asked to leave.
+fn serve(sources: Sources, loaded: Loaded, logging: &Logging) -> Result<(), Fault> {
+    let Loaded { config, file, origins, remarks } = loaded;
     if !config.on_this_machine_alone() {
         let by = file.as_ref().map_or_else(|| "without a file".to_owned(), |path| format!("by {}", path.display()));
         info!("pyrated {}, configured {by}", env!("CARGO_PKG_VERSION"));
@@ -122,6 +133,7 @@ fn serve(sources: Sources, loaded: Loaded) -> Result<(), Fault> {
     raise_descriptor_limit();
     let to_file = matches!(config.log_file, LogPlace::File(_));
     let running = Running::new(config.clone());
+    let logging = logging.clone();
     let mut host =
         Box::new(Service { sources, running, logging, log_files: Vec::new(), status: String::new(), checked: None });
     host.note_log_file();
@@ -134,11 +146,14 @@ fn serve(sources: Sources, loaded: Loaded) -> Result<(), Fault> {
     outcome
 }
 
-fn log_path(config: &Config) -> PathBuf {
-    match &config.log_file {
-        LogPlace::File(path) => path.clone(),
-        LogPlace::Stderr => PathBuf::from("stderr"),
-    }
+fn open_log(config: &Config) -> Result<Output, Fault> {
+    Output::open(&config.log_file).map_err(|error| {
+        let path = match &config.log_file {
+            LogPlace::File(path) => path.clone(),
+            LogPlace::Stderr => PathBuf::from("stderr"),
+        };
+        Fault::Log { path, error }
+    })
 }
 
 /// Soft limits are low for select(2), which nothing here uses; the loop keeps its own budget below the
@@ -163,7 +178,7 @@ struct Service {
     log_files: Vec<PathBuf>,
     status: String,
     /// Brings what a reload has read.
-    checked: Option<Receiver<Result<Loaded, Fault>>>,
+    checked: Option<Receiver<Result<(Loaded, Output), Fault>>>,
 }
 
 impl Host for Service {
@@ -177,16 +192,21 @@ impl Host for Service {
         supervisor::ready(&self.status);
     }
 
-    /// The log is reopened at once, even when the configuration is bad: log rotation relies on it.
+    /// The log is reopened first, even when the configuration is bad: log rotation relies on it.
     fn reload(&mut self) -> ReloadJob {
         supervisor::reloading();
-        // The check reports a bad path as well.
-        let _ = self.logging.reopen(&self.running.config().log_file);
         let (sender, receiver) = mpsc::channel();
         self.checked = Some(receiver);
-        let sources = self.sources.clone();
-        // Fails only when the daemon ends meanwhile.
-        Box::new(move || _ = sender.send(load_checked(&sources)))
+        let (sources, logging) = (self.sources.clone(), self.logging.clone());
+        let place = self.running.config().log_file.clone();
+        Box::new(move || {
+            // The check reports a bad path as well.
+            let _ = logging.reopen(&place);
+            // After the reload nothing is written to a file that was renamed: it may be compressed.
+            logging.settle();
+            // Fails only when the daemon ends meanwhile.
+            let _ = sender.send(load_checked(&sources));
+        })
     }
 
     fn reloaded(&mut self) -> Result<Reload, String> {
@@ -211,6 +231,10 @@ impl Host for Service {
         &self.log_files
     }
 
+    fn log_lines_lost(&self) -> u64 {
+        self.logging.lines_lost()
+    }
+
     fn leaving(&mut self) {
         supervisor::stopping();
     }
@@ -219,9 +243,9 @@ impl Host for Service {
 impl Service {
     fn put_in_force(&mut self) -> Result<Reload, String> {
         let checked = self.checked.take().and_then(|checked| checked.try_recv().ok());
-        let loaded = checked.ok_or("it could not be read")?.map_err(|fault| fault.to_string())?;
+        let (loaded, log) = checked.ok_or("it could not be read")?.map_err(|fault| fault.to_string())?;
         let next = loaded.config;
-        self.logging.reopen(&next.log_file).map_err(|error| Fault::Log { path: log_path(&next), error }.to_string())?;
+        self.logging.switch(log);
         self.logging.set_level(next.log_level);
         let file = loaded.file.map(|path| RawText::new(path.as_os_str().as_bytes()));
         let mut report = ReloadReply { file, ..self.running.apply(&next) };
@@ -243,11 +267,12 @@ impl Service {
     }
 }
 
-/// Reads a configuration that could start. The remarks are those on both.
-fn load_checked(sources: &Sources) -> Result<Loaded, Fault> {
+/// Reads a configuration that could start, and opens its log. The remarks are those on both.
+fn load_checked(sources: &Sources) -> Result<(Loaded, Output), Fault> {
     let mut loaded = sources.load().map_err(Fault::Config)?;
     loaded.remarks.extend(check_start(&loaded.config, &loaded.origins)?);
-    Ok(loaded)
+    let log = open_log(&loaded.config)?;
+    Ok((loaded, log))
 }
 
 /// Says what a reload did, a line for each key.
@@ -318,17 +343,21 @@ fn print(text: &str) -> ExitCode {
     }
 }
 
-/// Reports all faults, one a line.
-fn complain_of(fault: &Fault) {
+/// All that is wrong, one a line.
+fn complaints(fault: &Fault) -> Vec<String> {
     match fault {
-        Fault::Config(faults) | Fault::NoSuchAddress(faults) => faults.iter().for_each(complain),
-        other => complain(other),
+        Fault::Config(faults) | Fault::NoSuchAddress(faults) => faults.iter().map(ToString::to_string).collect(),
+        other => vec![other.to_string()],
     }
 }
 
-/// Writes to standard error; failure is ignored.
-fn complain(what: &(impl std::fmt::Display + ?Sized)) {
-    let _ = writeln!(io::stderr().lock(), "pyrated: {what}");
+/// Writes to standard error, while there is no log; failure is ignored.
+fn complain(what: &(impl Display + ?Sized)) {
+    let _ = writeln!(io::stderr().lock(), "{}", complaint(what));
+}
+
+fn complaint(what: &(impl Display + ?Sized)) -> String {
+    format!("pyrated: {what}")
 }
 
 #[cfg(test)]

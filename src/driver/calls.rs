@@ -27,6 +27,7 @@ impl Driver {
                 return;
             }
             request => {
+                self.node.limited_mut().log_lines_lost = self.front.host().log_lines_lost();
                 self.node.handle(self.cx.now, Event::Call { client, call, request });
                 return;
             }

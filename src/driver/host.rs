@@ -51,7 +51,7 @@ pub struct Facts {
 pub(crate) trait Host {
     /// Everything is bound; the first turn follows.
     fn ready(&mut self, facts: &Facts);
-    /// Reopen the log, and give the job that reads the configuration again.
+    /// Give the job that reopens the log and reads the configuration again.
     fn reload(&mut self) -> ReloadJob;
     /// That job has run. The error says what is wrong with which key.
     fn reloaded(&mut self) -> Result<Reload, String>;
@@ -60,6 +60,10 @@ pub(crate) trait Host {
     /// The log, if it is a file, and those that this process wrote to before: they are never shared.
     fn log_files(&self) -> &[PathBuf] {
         &[]
+    }
+    /// Lines of the log that were not written.
+    fn log_lines_lost(&self) -> u64 {
+        0
     }
     /// The loop begins to leave.
     fn leaving(&mut self);

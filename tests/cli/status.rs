@@ -22,7 +22,7 @@ pub(crate) fn status() -> Value {
 
 /// What met limits, each counter with a number of its own.
 fn limited() -> Value {
-    json!({"searches_dropped": 1, "searches_refused": 2, "forwards_dropped": 3, "searches_ended_early": 28, "answers_dropped": 4, "answers_refused": 5, "stranger_answers_dropped": 6, "requests_dropped": 7, "call_backs_dropped": 8, "hits_unasked": 9, "announcements_refused": 22, "answers_cut": 27, "peers_displaced": 10, "hits_over_share": 11, "hits_dropped": 12, "hits_displaced": 13, "sources_displaced": 14, "sources_silent": 15, "sources_corrupt": 16, "downloads_crawling": 17, "connections_displaced": 18, "connections_refused": 19, "streams_displaced": 20, "metadata_refused": 21, "responses_displaced": 23, "registrations_displaced": 24, "registrations_refused": 25, "neighbours_replaced": 26, "records_displaced": 29})
+    json!({"searches_dropped": 1, "searches_refused": 2, "forwards_dropped": 3, "searches_ended_early": 28, "answers_dropped": 4, "answers_refused": 5, "stranger_answers_dropped": 6, "requests_dropped": 7, "call_backs_dropped": 8, "hits_unasked": 9, "announcements_refused": 22, "answers_cut": 27, "peers_displaced": 10, "hits_over_share": 11, "hits_dropped": 12, "hits_displaced": 13, "sources_displaced": 14, "sources_silent": 15, "sources_corrupt": 16, "downloads_crawling": 17, "connections_displaced": 18, "connections_refused": 19, "streams_displaced": 20, "metadata_refused": 21, "responses_displaced": 23, "registrations_displaced": 24, "registrations_refused": 25, "neighbours_replaced": 26, "records_displaced": 29, "log_lines_lost": 30})
 }
 
 #[test]

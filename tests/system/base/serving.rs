@@ -38,11 +38,11 @@ fn the_log_names_each_file_that_is_refused() {
         (b"9:by hash", "by hash: no such file"),
     ] {
         ask(peer.listen(), request, Framing::Fin);
-        assert!(peer.log().contains(said), "{said}: {}", peer.log());
+        peer.await_log(said);
     }
     std::fs::remove_file(peer.share().join("at hand")).expect("it was there");
     ask(peer.listen(), b"4:at hand", Framing::Fin);
-    assert!(peer.log().contains("at hand: "), "{}", peer.log());
+    peer.await_log("at hand: ");
 }
 
 #[test]

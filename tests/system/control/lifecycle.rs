@@ -216,7 +216,7 @@ fn a_share_that_was_in_use_is_waited_for_and_taken_up_when_it_appears() {
         error["code"] == 17 && error["message"].as_str().is_some_and(|text| text.starts_with(&expected)),
         "{error}"
     );
-    assert!(daemon.log().contains(&expected), "{}", daemon.log());
+    daemon.await_log(&expected);
     let run = pyratectl(&daemon, ["rescan"]);
     assert!(run.code == 17 && run.stderr.contains(&expected), "{run:?}");
     for command in ["status", "files"] {

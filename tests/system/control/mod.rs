@@ -5,6 +5,7 @@ mod calls;
 mod ctl;
 mod hup;
 mod lifecycle;
+mod logging;
 mod reload;
 mod socket;
 mod state_files;

@@ -92,7 +92,7 @@ fn other_filesystems_in_the_share_are_named() {
     let found = run.json();
     assert_eq!((&found["other_mounts"], &found["files"]), (&1.into(), &1.into()), "{found}");
     assert_eq!(found["mounts"][0], "sub/usb");
-    assert!(daemon.log().contains("left out: sub/usb"));
+    daemon.await_log("left out: sub/usb");
     assert_eq!(pyratectl(&daemon, ["--json", "rescan"]).json()["files"], 2);
 }
 
@@ -209,7 +209,8 @@ fn an_empty_mount_point_is_neither_an_empty_share_nor_a_place_for_downloads() {
     );
     let status = daemon.status();
     assert!(status["share_error"]["message"].as_str().is_some_and(|text| text.contains(told)), "{status}");
-    assert!(pyratectl(&daemon, ["files"]).stderr.contains(told) && daemon.log().contains(told));
+    assert!(pyratectl(&daemon, ["files"]).stderr.contains(told));
+    daemon.await_log(told);
     let id = begin(&daemon, &source);
     await_paused(&daemon, id, told);
     assert_eq!(std::fs::read_dir(mount.path()).expect("the mount point").count(), 0, "nothing is made there");

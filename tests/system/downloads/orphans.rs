@@ -50,6 +50,7 @@ fn after_the_loss_of_the_state_directory_its_part_files_are_reported_and_left() 
     asker.start_again();
     until("it is counted", LIMIT, || count(&asker) == Some(1));
     assert!(asker.status()["orphaned_bytes"].as_u64() >= Some(MIB as u64));
+    asker.await_log("belongs to no download of this daemon");
     let log = asker.log();
     let line = log.lines().find(|line| line.contains("belongs to no download of this daemon")).expect("it is told");
     assert!(line.contains(&format!("{}/.file.bin.", downloads.display())), "{line}");

@@ -1,15 +1,18 @@
 //! Real daemons, each with a home of its own: share, downloads, state, control socket, log.
 
 use super::setup::{Setup, strace, write_file};
-use super::{Control, LIMIT, Stopwatch, clean_command, until, wait_for};
+use super::{Control, LIMIT, Stopwatch, until, wait_for};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::Child;
 use std::time::Duration;
+
+/// The loop, and the writer of the log.
+pub(crate) const THREADS_AT_REST: u64 = 2;
 
 /// How a daemon ended, and how long it took.
 #[derive(Debug)]
@@ -42,18 +45,12 @@ impl Setup {
 
 impl Daemon {
     fn launch(&mut self) {
-        let config = self.setup.write_config();
-        let errors = File::create(self.setup.home().join("stderr")).expect("a fresh file");
-        let pyrated = env!("CARGO_BIN_EXE_pyrated");
-        let mut command = match self.setup.prelude.as_slice() {
-            [] => clean_command(pyrated, self.home()),
-            [program, arguments @ ..] => {
-                let mut command = clean_command(program, self.home());
-                command.args(arguments).arg(pyrated);
-                command
-            }
+        let stderr = match &self.setup.stderr {
+            Some(stderr) => stderr.try_clone().expect("a descriptor"),
+            None => File::create(self.home().join("stderr")).expect("a fresh file").into(),
         };
-        command.arg("--config").arg(config).stdout(Stdio::null()).stderr(errors);
+        let mut command = self.setup.command();
+        command.stderr(stderr);
         self.child = Some(command.spawn().expect("pyrated can be run"));
         let watch = Stopwatch::start();
         wait_for("the daemon answers on its control socket", LIMIT * 2, || {
@@ -156,7 +153,12 @@ impl Daemon {
         write_file(&self.share(), name.as_ref(), content.as_ref());
     }
 
-    /// The log so far.
+    /// Waits until the log says so.
+    pub(crate) fn await_log(&self, text: &str) {
+        until(&format!("the log says {text:?}"), LIMIT, || self.log().contains(text));
+    }
+
+    /// The log so far; its last lines may be on their way.
     pub(crate) fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(self.home().join("log")).unwrap_or_default()).into_owned()
     }

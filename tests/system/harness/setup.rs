@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
 /// What a daemon is to be started with.
@@ -16,6 +17,8 @@ pub(crate) struct Setup {
     pub(super) keys: BTreeMap<String, String>,
     /// A program and arguments that end by running what follows them, in the same process.
     pub(super) prelude: Vec<String>,
+    /// Standard error, if it is no file.
+    pub(super) stderr: Option<OwnedFd>,
     spare_port: u16,
 }
 
@@ -23,7 +26,8 @@ impl Setup {
     /// A peer on 127.0.0.1, on a port that the system picks, in a network of its own.
     pub(crate) fn peer() -> Self {
         let home = tempfile::Builder::new().prefix("pyrate-").tempdir().expect("a scratch directory");
-        let mut setup = Self { home, keys: BTreeMap::new(), prelude: Vec::new(), spare_port: free_port() };
+        let (keys, prelude, stderr) = Default::default();
+        let mut setup = Self { home, keys, prelude, stderr, spare_port: free_port() };
         for directory in ["share", "downloads", "state"] {
             fs::create_dir(setup.home.path().join(directory)).expect("a fresh directory");
         }
@@ -89,6 +93,12 @@ impl Setup {
         self
     }
 
+    /// Logs to a standard error that leads there.
+    pub(crate) fn logs_to(mut self, stderr: impl Into<OwnedFd>) -> Self {
+        self.stderr = Some(stderr.into());
+        self.set("log_file", "'stderr'")
+    }
+
     /// Lets system calls fail as strace(1) is told, of one path if that is given. `None` where there is no strace; that
     /// is said aloud.
     pub(crate) fn injecting(self, what: &str, path: Option<&Path>, faults: &[&str]) -> Option<Self> {
@@ -122,6 +132,22 @@ impl Setup {
         }
         fs::write(&path, text).expect("the configuration can be written");
         path
+    }
+
+    /// The command that starts the daemon.
+    pub(crate) fn command(&self) -> Command {
+        let config = self.write_config();
+        let pyrated = env!("CARGO_BIN_EXE_pyrated");
+        let mut command = match self.prelude.as_slice() {
+            [] => clean_command(pyrated, self.home()),
+            [program, arguments @ ..] => {
+                let mut command = clean_command(program, self.home());
+                command.args(arguments).arg(pyrated);
+                command
+            }
+        };
+        command.arg("--config").arg(config).stdout(Stdio::null());
+        command
     }
 }
 

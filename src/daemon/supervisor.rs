@@ -4,6 +4,7 @@ use nix::sys::stat::fstat;
 use sd_notify::NotifyState;
 use std::ffi::OsStr;
 use std::io;
+use std::os::unix::net::UnixDatagram;
 
 /// Whether standard error is the journal's stream, which `$JOURNAL_STREAM` names by device and inode (systemd.exec(5)).
 /// The variable alone proves nothing: a redirected daemon inherits it too.
@@ -33,9 +34,16 @@ pub(super) fn stopping() {
     tell(&[NotifyState::Stopping, NotifyState::Status("leaving")]);
 }
 
-/// Does nothing unless systemd asked for notifications.
+/// Does nothing unless systemd asked for notifications. The service manager may not read: the loop does not wait for it, as
+/// `sd_notify::notify` does.
 fn tell(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
+    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    let text: String = states.iter().map(|state| format!("{state}\n")).collect();
+    let told = UnixDatagram::unbound().and_then(|socket| {
+        socket.set_nonblocking(true)?;
+        socket.send_to(text.as_bytes(), path)
+    });
+    if let Err(error) = told {
         log::warn!("cannot notify the service manager: {error}");
     }
 }

@@ -1,10 +1,12 @@
 //! SIGHUP and `reload`: new configuration, reopened log, no connection dropped (pyrated(1), SIGNALS).
 
-use crate::harness::{Dice, End, LIMIT, OldBootstrap, Setup, Stopwatch, fetch, read_to_end, until};
+use crate::harness::{Dice, End, LIMIT, OldBootstrap, Setup, Stopwatch, fetch, not_tested, read_to_end, until};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
 
 #[test]
 fn the_log_is_reopened_for_rotation() {
@@ -97,4 +99,23 @@ fn many_signals_at_once_are_one_or_more_reloads() {
     // Signals that would end a careless program.
     peer.signal(Signal::SIGPIPE);
     assert_eq!(fetch(peer.listen(), b"file.txt"), b"x");
+}
+
+#[test]
+fn a_supervisor_that_does_not_read_holds_nothing_up() {
+    let setup = Setup::peer();
+    let socket = setup.home().join("notify");
+    let _unread = UnixDatagram::bind(&socket).expect("a fresh path");
+    let most = std::fs::read_to_string("/proc/sys/net/unix/max_dgram_qlen").unwrap_or_default();
+    let Some(waiting_max) = most.trim().parse::<usize>().ok().filter(|&most| most <= 2_000) else {
+        return not_tested("a supervisor that does not read", "net.unix.max_dgram_qlen of 2,000 at most");
+    };
+    let mut daemon = setup.after(&["env", &format!("NOTIFY_SOCKET={}", socket.display())]).start();
+    // Each says two things.
+    for turn in 0..waiting_max / 2 + 3 {
+        assert!(daemon.control().call("reload", Value::Null).is_ok(), "reload {turn}");
+    }
+    daemon.await_log("cannot notify the service manager: Resource temporarily unavailable");
+    let ended = daemon.stop();
+    assert!(ended.code == Some(0) && ended.took < Duration::from_secs(5), "{ended:?}");
 }

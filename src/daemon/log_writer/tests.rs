@@ -4,6 +4,7 @@ use nix::unistd::pipe2;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek};
 use std::os::fd::OwnedFd;
+use std::sync::mpsc;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -35,10 +36,11 @@ fn text(mut file: File) -> String {
     text
 }
 
-fn next_line(reader: &mut impl BufRead) -> String {
-    let mut line = String::new();
-    reader.read_line(&mut line).unwrap();
-    line.trim_end().to_owned()
+/// The lines of a pipe, as they come.
+fn lines(reader: BufReader<File>) -> mpsc::Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || reader.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+    receiver
 }
 
 /// Numbered lines of a hundred bytes.
@@ -87,15 +89,16 @@ fn lines_before_another_output_are_taken_first_and_a_second_one_takes_its_place(
 
 #[test]
 fn nobody_who_logs_waits_for_a_pipe_that_is_not_read_and_what_is_missing_is_told_where_it_is_missing() {
-    let (mut reader, end) = pipe(OFlag::empty());
+    let (reader, end) = pipe(OFlag::empty());
     let log = log_to(end);
     let count = 30_000;
     (0..count).for_each(|number| log.push(&line(number)));
     assert!(log.lines_lost() > 0);
     log.settle(Duration::from_millis(3 * u64::from(OUTPUT_WAIT_MS)));
+    let lines = lines(reader);
     let (mut next, mut lost) = (0, 0);
     while next < count {
-        let read = next_line(&mut reader);
+        let read = lines.recv_timeout(PATIENCE).expect("each line is there, or told to be missing");
         let told = read.strip_prefix("(false) ").and_then(|told| {
             told.strip_suffix(" log lines lost: the log was not taken in time")?.parse::<usize>().ok()
         });
@@ -110,7 +113,7 @@ fn nobody_who_logs_waits_for_a_pipe_that_is_not_read_and_what_is_missing_is_told
     assert!((count - lost) * 100 >= LOG_BUFFER_BYTES_MAX, "{lost} lines of {count}");
     assert_eq!((next, log.lines_lost() as usize), (count, lost));
     log.push("on");
-    assert_eq!(next_line(&mut reader), "on");
+    assert_eq!(lines.recv_timeout(PATIENCE).as_deref(), Ok("on"));
 }
 
 #[test]

@@ -207,6 +207,82 @@ impl From<DiskFault> for RefusalReason {
     }
 }
 
+/// Why a response broke off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum ResponseFault {
+    /// The reader went away, or did not read for too long.
+    #[error("the reader went away")]
+    Gone,
+    /// The requester had closed before its file. `RequesterClosed` follows.
+    #[error("the requester closed the connection, and is called back")]
+    Closed,
+    /// The file could not be read to its end.
+    #[error("{0}")]
+    Disk(#[from] DiskFault),
+    /// The node gave the order to stop.
+    #[error("stopped")]
+    Aborted,
+    /// What others are sent fills the memory that there is for it.
+    #[error("too much is on its way")]
+    NoMemory,
+    /// The network of the reader had more connections than its share, and others needed one.
+    #[error("its connection was given to another peer")]
+    Displaced,
+}
+
+/// Why a request of the network was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Error)]
+pub enum Refusal {
+    /// The file is not in the library.
+    #[error("no such file")]
+    NoSuchFile,
+    /// Too many requests wait already, or this one waited too long.
+    #[error("busy")]
+    Busy,
+    /// A message for a bootstrap node came to a peer, or the other way round.
+    #[error("wrong kind of node")]
+    WrongNode,
+    /// The node is leaving.
+    #[error("leaving")]
+    Leaving,
+    /// The range is not wholly inside the file.
+    #[error("the range is not inside the file")]
+    OutsideFile,
+    /// The hash of the file is not known yet.
+    #[error("not hashed yet")]
+    NotHashed,
+    /// The file was changed a short time ago, and is not shared before it is at rest.
+    #[error("the file is being written")]
+    BeingWritten,
+}
+
+impl Refusal {
+    /// What the peer that asks is told, as far as it can be told (PROTOCOL, Refusals).
+    pub const fn told(self) -> Option<RefusalReason> {
+        match self {
+            Self::NoSuchFile => Some(RefusalReason::NoSuchFile),
+            Self::Busy => Some(RefusalReason::Busy),
+            Self::Leaving => Some(RefusalReason::Leaving),
+            Self::NotHashed => Some(RefusalReason::NotHashed),
+            Self::BeingWritten => Some(RefusalReason::Changed),
+            Self::WrongNode | Self::OutsideFile => None,
+        }
+    }
+
+    /// One word for counters and the log.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::NoSuchFile => "no_such_file",
+            Self::Busy => "busy",
+            Self::WrongNode => "wrong_node",
+            Self::Leaving => "leaving",
+            Self::OutsideFile => "outside_file",
+            Self::NotHashed => "not_hashed",
+            Self::BeingWritten => "being_written",
+        }
+    }
+}
+
 /// What a host that is no Pyrate node runs, judged by its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
 pub enum OtherProgram {
@@ -232,8 +308,16 @@ pub enum OtherProgram {
 
 /// Why a host name gave no address.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("cannot look up the host: {0}")]
-pub struct ResolveFault(pub String);
+pub enum ResolveFault {
+    /// In the words of the system.
+    #[error("cannot look up the host: {0}")]
+    Lookup(String),
+    #[error("cannot look up the host: no address")]
+    NoAddress,
+    /// The thread that asked has ended without an answer.
+    #[error("cannot look up the host: the lookup was lost")]
+    Lost,
+}
 
 #[cfg(test)]
 mod tests {

@@ -5,6 +5,8 @@
 
 #[path = "tidy/cycles.rs"]
 mod cycles;
+#[path = "tidy/sentences.rs"]
+mod sentences;
 
 use cycles::Modules;
 use pyrate::daemon::{InForceFrom, KEYS, Key};
@@ -184,6 +186,18 @@ fn files_do_not_import_each_other_in_a_circle() {
     }
     let cycles = modules.cycles();
     none(cycles.iter().map(|(folder, members)| format!("{folder}: a cycle of {}", members.join(" "))).collect());
+}
+
+#[test]
+fn the_node_leaves_what_users_are_told_to_the_wording() {
+    let mut complaints = Vec::new();
+    for source in sources("src/node").iter().filter(|source| !source.is_tests()) {
+        for (number, line) in sentences::made_in(&source.text) {
+            let path = source.path.display();
+            complaints.push(format!("{path}:{number}: src/control/wording.rs words what users read: {}", line.trim()));
+        }
+    }
+    none(complaints);
 }
 
 #[test]

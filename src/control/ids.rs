@@ -1,7 +1,6 @@
 //! Ids as users type them: `7`, `2,4-6`, `all`, and where it does no harm, unique prefixes.
 
-use super::{CallError, ExitCode};
-use crate::name::Escaped;
+use super::Problem;
 use std::borrow::Borrow;
 
 /// Which ids a part of the text may stand for.
@@ -22,9 +21,8 @@ pub(crate) enum IdForm {
 ///
 /// # Errors
 ///
-/// [`ExitCode::Usage`] when the text is none of these or a beginning fits several; [`ExitCode::NotFound`] when nothing
-/// known fits a part of it.
-pub(crate) fn parse_ids<K>(text: &str, form: IdForm, known: K) -> Result<Vec<u32>, CallError>
+/// When the text is none of these, a beginning fits several, or nothing known fits a part of it.
+pub(crate) fn parse_ids<K>(text: &str, form: IdForm, known: K) -> Result<Vec<u32>, Problem>
 where
     K: IntoIterator,
     K::Item: Borrow<u32>,
@@ -38,7 +36,7 @@ where
 /// # Errors
 ///
 /// As [`parse_ids`].
-pub(crate) fn parse_ids_with_all<K, A>(text: &str, form: IdForm, known: K, all: A) -> Result<Vec<u32>, CallError>
+pub(crate) fn parse_ids_with_all<K, A>(text: &str, form: IdForm, known: K, all: A) -> Result<Vec<u32>, Problem>
 where
     K: IntoIterator,
     K::Item: Borrow<u32>,
@@ -61,7 +59,7 @@ where
 
 /// Takes time for each part and for each id chosen, however often the parts name the same ids: a line of two thousand times
 /// `all` must not stop the daemon.
-fn parse(text: &str, form: IdForm, known: &[u32], all: &[u32]) -> Result<Vec<u32>, CallError> {
+fn parse(text: &str, form: IdForm, known: &[u32], all: &[u32]) -> Result<Vec<u32>, Problem> {
     let mut chosen = Chosen { ids: Vec::new(), next_free: (0..=known.len()).collect() };
     let mut all_is_chosen = false;
     for part in text.split(',') {
@@ -115,18 +113,17 @@ impl Chosen {
 }
 
 /// The ids that one part between commas stands for; at least one, unless it is `all`. `known` and `all` are sorted.
-fn match_part<'a>(part: &str, form: IdForm, known: &'a [u32], all: &'a [u32]) -> Result<&'a [u32], CallError> {
-    let shown = Escaped(part.as_bytes());
+fn match_part<'a>(part: &str, form: IdForm, known: &'a [u32], all: &'a [u32]) -> Result<&'a [u32], Problem> {
     if part == "all" {
         return Ok(all);
     }
     if let Some((first, last)) = part.split_once('-') {
         let (Some(first), Some(last)) = (number(first), number(last)) else { return Err(malformed(part)) };
         if first > last {
-            return Err(CallError::new(ExitCode::Usage, format!("the range {shown} is empty")));
+            return Err(Problem::EmptyRange { part: part.to_owned() });
         }
         let ids = between(known, first.into(), last.into());
-        return if ids.is_empty() { Err(not_found(format!("no such ids: {shown}"))) } else { Ok(ids) };
+        return if ids.is_empty() { Err(Problem::NoIdInRange { part: part.to_owned() }) } else { Ok(ids) };
     }
     let Some(id) = number(part) else { return Err(malformed(part)) };
     let whole = between(known, id.into(), id.into());
@@ -135,20 +132,12 @@ fn match_part<'a>(part: &str, form: IdForm, known: &'a [u32], all: &'a [u32]) ->
     }
     let fits = beginning_with(id, known);
     let count: usize = fits.iter().map(|ids| ids.len()).sum();
-    let examples: Vec<String> = fits.iter().copied().flatten().take(2).map(u32::to_string).collect();
+    let (part, examples) = (part.to_owned(), fits.iter().copied().flatten().take(2).copied().collect());
     match (form, count) {
-        (_, 0) => Err(not_found(format!("no such id: {shown}"))),
+        (_, 0) => Err(Problem::NoSuchId { part }),
         (IdForm::Beginnings, 1) => Ok(fits.into_iter().find(|ids| !ids.is_empty()).unwrap_or_default()),
-        (IdForm::Beginnings, _) => {
-            let message =
-                format!("{shown} is the beginning of {count} ids ({}, ...); type one whole", examples.join(", "));
-            Err(CallError::new(ExitCode::Usage, message))
-        }
-        (IdForm::Whole, _) => {
-            let message =
-                format!("no such id: {shown}; type whole ids, as {}, a range, as 4-6, or all", examples.join(" or "));
-            Err(not_found(message))
-        }
+        (IdForm::Beginnings, _) => Err(Problem::AmbiguousId { part, count, examples }),
+        (IdForm::Whole, _) => Err(Problem::NotWhole { part, examples }),
     }
 }
 
@@ -176,23 +165,18 @@ fn number(text: &str) -> Option<u32> {
     text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
-fn not_found(message: impl Into<String>) -> CallError {
-    CallError::new(ExitCode::NotFound, message)
-}
-
-fn malformed(part: &str) -> CallError {
-    let part: String = part.chars().take(40).collect();
-    let message = format!("not an id: '{}'; ids are numbers, as 7 or 2,4-6, or all", Escaped(part.as_bytes()));
-    CallError::new(ExitCode::Usage, message)
+fn malformed(part: &str) -> Problem {
+    Problem::NotAnId { part: part.chars().take(40).collect() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::IdForm::{Beginnings, Whole};
     use super::*;
+    use crate::control::{CallError, ExitCode};
 
     fn code(text: &str, form: IdForm, known: &[u32]) -> i32 {
-        parse_ids(text, form, known).unwrap_err().code
+        CallError::from(parse_ids(text, form, known).unwrap_err()).code
     }
 
     #[test]
@@ -222,7 +206,7 @@ mod tests {
         assert_eq!(parse_ids("1", Beginnings, [1, 12, 13]).unwrap(), [1]);
         assert_eq!(parse_ids("2", Beginnings, [1, 12, 23]).unwrap(), [23]);
         assert_eq!(parse_ids("42", Beginnings, [1, 4_200_000_000]).unwrap(), [4_200_000_000]);
-        let error = parse_ids("1", Beginnings, [12, 13]).unwrap_err();
+        let error = CallError::from(parse_ids("1", Beginnings, [12, 13]).unwrap_err());
         assert_eq!(error.code, ExitCode::Usage as i32);
         assert!(error.message.contains("12, 13"));
     }
@@ -230,7 +214,7 @@ mod tests {
     #[test]
     fn whole_ids_are_never_taken_for_the_beginning_of_others() {
         for known in [&[1, 12, 23][..], &[1, 20, 21, 200]] {
-            let error = parse_ids("2", Whole, known).unwrap_err();
+            let error = CallError::from(parse_ids("2", Whole, known).unwrap_err());
             assert_eq!(error.code, ExitCode::NotFound as i32);
             assert!(error.message.contains("type whole ids, as 2"), "{}", error.message);
             assert_eq!(code("1,2", Whole, known), ExitCode::NotFound as i32);
@@ -245,7 +229,7 @@ mod tests {
         assert_eq!(ids("1,all", &[2]).unwrap(), [1, 2]);
         assert_eq!((ids("all", &[]).unwrap(), ids("all, all", &[]).unwrap()), (vec![], vec![]));
         assert_eq!(ids("all,3", &[]).unwrap(), [3], "what is named besides counts");
-        assert_eq!(ids("all,7", &[]).unwrap_err().code, ExitCode::NotFound as i32);
+        assert_eq!(ids("all,7", &[]), Err(Problem::NoSuchId { part: "7".to_owned() }));
     }
 
     #[test]
@@ -257,7 +241,7 @@ mod tests {
             for text in ["", ",", "2,", "x", "-3", "3-", "4-2", "+2", "2-4-6", "99999999999", "a\x1b[31m", "ALL"] {
                 assert_eq!(code(text, form, &[2, 4]), ExitCode::Usage as i32, "{text}");
             }
-            assert!(!parse_ids("a\x1b[31m", form, [2]).unwrap_err().message.contains('\x1b'));
+            assert!(!parse_ids("a\x1b[31m", form, [2]).unwrap_err().to_string().contains('\x1b'));
         }
     }
 }

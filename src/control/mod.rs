@@ -1,7 +1,7 @@
 //! The control socket's language: JSON-RPC 2.0, one object a line.
 //!
-//! Owns the types of calls, replies and notices, and their framing. The daemon and `pyratectl` share them, so that a
-//! field has one name. Knows no socket.
+//! Owns the types of calls, replies and notices, their framing, and the wording of what goes wrong. The daemon and `pyratectl`
+//! share them, so that a field has one name. Knows no socket.
 
 mod call;
 mod exit;
@@ -13,6 +13,7 @@ pub(crate) mod paths;
 mod reload;
 mod reply;
 mod text;
+mod wording;
 
 pub use call::{LAST_SEARCH, Request, Selector};
 pub use exit::{CallError, ExitCode};
@@ -30,6 +31,7 @@ pub use reply::{
     SourceRow, SourceState, StatusReply, TimesReply, WholeNames,
 };
 pub use text::RawText;
+pub(crate) use wording::{Problem, SourceFault};
 
 /// The usual port of a peer (PROTOCOL, part 1), which is used where none is given.
 pub(crate) const PEER_PORT: u16 = 63_339;

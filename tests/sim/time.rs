@@ -218,7 +218,7 @@ impl World {
     fn resolved(&mut self, id: HostId, host: BootstrapAddr) {
         let literal = host.host.parse().map(|ip| vec![ip]).ok();
         let outcome = literal.or_else(|| self.dns.get(&host.host).cloned());
-        let outcome = outcome.ok_or_else(|| pyrate::fault::ResolveFault("no such host".into()));
+        let outcome = outcome.ok_or_else(|| pyrate::fault::ResolveFault::Lookup("no such host".into()));
         self.deliver(id, Event::Resolved { host, outcome });
     }
 

@@ -212,14 +212,15 @@ impl Drop for Report {
 }
 
 pub(super) fn resolve(host: &BootstrapAddr) -> Result<Vec<IpAddr>, ResolveFault> {
-    let found = (host.host.as_str(), host.port).to_socket_addrs().map_err(|error| ResolveFault(error.to_string()))?;
+    let found =
+        (host.host.as_str(), host.port).to_socket_addrs().map_err(|error| ResolveFault::Lookup(error.to_string()))?;
     let mut addresses: Vec<IpAddr> = Vec::new();
     for endpoint in found {
         if !addresses.contains(&endpoint.ip()) {
             addresses.push(endpoint.ip());
         }
     }
-    if addresses.is_empty() { Err(ResolveFault("no address".into())) } else { Ok(addresses) }
+    if addresses.is_empty() { Err(ResolveFault::NoAddress) } else { Ok(addresses) }
 }
 
 #[cfg(test)]
@@ -266,7 +267,7 @@ mod tests {
         let host = BootstrapAddr { host: "localhost".into(), port: 1 };
         let (asked, looked_up) = (host.clone(), host.clone());
         let done = move |outcome| Done::Resolved(asked.clone(), outcome);
-        let lost = Err(ResolveFault("lost".into()));
+        let lost = Err(ResolveFault::Lost);
         rig.jobs.submit((Lane::Lookup, Key::Host(host.clone())), done, lost, move || resolve(&looked_up));
         let Done::Resolved(asked, Ok(addresses)) = rig.wait() else { panic!("localhost was not found") };
         assert_eq!(asked, host);

@@ -189,7 +189,7 @@ impl Disk {
     pub(crate) fn resolve(&mut self, host: BootstrapAddr) {
         let asked = host.clone();
         let done = move |outcome| Done::Resolved(asked.clone(), outcome);
-        let lost = Err(ResolveFault("the lookup was lost".into()));
+        let lost = Err(ResolveFault::Lost);
         self.jobs.submit((Lane::Lookup, Key::Host(host.clone())), done, lost, move || jobs::resolve(&host));
     }
 

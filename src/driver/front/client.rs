@@ -3,8 +3,8 @@
 //! Refuses lines that are no call, and clients that do not read.
 
 use crate::control::{
-    CallError, CallId, ExitCode, LineReader, REQUEST_BYTES_MAX, Reply, Request, decode_request,
-    encode_error_without_id, encode_reply,
+    CallError, CallId, LineReader, Problem, REQUEST_BYTES_MAX, Reply, Request, decode_request, encode_error_without_id,
+    encode_reply,
 };
 use crate::driver::socket::{Blocked, ReadStep, Socket, Step};
 use crate::id::ClientId;
@@ -31,12 +31,6 @@ const READS_PER_STEP_MAX: usize = 4;
 
 /// How long a client must have been idle to give way to another when there are [`CONTROL_CLIENTS_MAX`].
 const IDLE_MIN: Duration = Duration::from_secs(3);
-
-/// What a client is told that gives way to another.
-fn gave_way() -> Vec<u8> {
-    let message = "too many control clients are connected, and this one was idle for longest";
-    encode_error_without_id(&CallError::new(ExitCode::Other, message))
-}
 
 #[derive(Debug)]
 pub(super) struct ControlClient {
@@ -97,7 +91,7 @@ impl ControlClient {
 
     /// Tells a client that gives way to another why it is hung up on, as far as its socket takes that at once.
     pub(super) fn give_way(&mut self) {
-        let _ = self.push(&gave_way()) && self.flush().is_ok();
+        let _ = self.push(&encode_error_without_id(&Problem::IdleForLongest.into())) && self.flush().is_ok();
     }
 
     /// Queues the answer to a call. `false` if the client does not read and must be dropped.

@@ -1,6 +1,6 @@
 //! The listening control socket: a Unix socket that only those may use who may drive the daemon.
 
-use crate::control::{CallError, ExitCode, encode_error_without_id};
+use crate::control::{Problem, encode_error_without_id};
 use crate::store::check_writable_directory;
 use mio::net::{UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
@@ -77,9 +77,7 @@ impl ControlListener {
         if user == 0 || user == Uid::effective().as_raw() || self.admits_group_of(client.gid()) {
             return Ok(Ok(stream));
         }
-        // As where the system itself refuses the connection (pyratectl(1), EXIT STATUS).
-        let message = "may not use this daemon: only root, its own user and the group of its socket may";
-        tell(stream, CallError::new(ExitCode::NoDaemon, format!("user {user} {message}")));
+        turn_away(stream, Problem::NotAdmitted { user });
         Ok(Err(format!("control client of user {user}, who is neither root, nor us, nor of our group")))
     }
 
@@ -137,12 +135,7 @@ fn remove_stale(path: &Path) -> Result<(), BindFault> {
     }
 }
 
-/// Tells a client that there are too many, as far as its socket takes that at once, and hangs up.
-pub(crate) fn turn_away(stream: UnixStream) {
-    let message = "too many control clients are connected; end some and try again";
-    tell(stream, CallError::new(ExitCode::Other, message));
-}
-
-fn tell(mut stream: UnixStream, error: CallError) {
-    let _ = stream.write(&encode_error_without_id(&error));
+/// Tells a client why it is turned away, as far as its socket takes that at once, and hangs up.
+pub(crate) fn turn_away(mut stream: UnixStream, problem: Problem) {
+    let _ = stream.write(&encode_error_without_id(&problem.into()));
 }

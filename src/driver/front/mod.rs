@@ -16,7 +16,7 @@ use super::cx::{Cx, Output};
 use super::host::{Host, ReloadJob};
 use super::refusals::Refusals;
 use super::socket::{Readiness, Step};
-use crate::control::{CallError, CallId, ExitCode, Reply, encode_reply};
+use crate::control::{CallError, CallId, Problem, Reply, encode_reply};
 use crate::id::ClientId;
 use crate::node::Event;
 use crate::time::Instant;
@@ -103,7 +103,7 @@ impl Front {
             let Some(listener) = &self.listener else { return };
             match self.accepting.attempt(|| listener.accept()) {
                 Ok(Ok(Ok(stream))) if is_full && idlest.is_none() => {
-                    turn_away(stream);
+                    turn_away(stream, Problem::TooManyClients);
                     self.refuse(cx.now, "control_clients", &"as many as there may be are connected");
                 }
                 Ok(Ok(Ok(stream))) => {
@@ -175,10 +175,7 @@ impl Front {
     pub(crate) fn begin_reload(&mut self, caller: Option<Caller>) -> Result<Option<ReloadJob>, (Caller, CallError)> {
         match self.reloads.begin(caller) {
             Ok(begins) => Ok(begins.then(|| self.host.reload())),
-            Err((caller, waiting)) => {
-                let message = format!("{waiting} reloads are waiting; try again");
-                Err((caller, CallError::new(ExitCode::Other, message)))
-            }
+            Err((caller, waiting)) => Err((caller, Problem::TooManyReloads(waiting).into())),
         }
     }
 

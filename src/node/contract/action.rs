@@ -3,7 +3,7 @@
 use super::BootstrapAddr;
 use super::transfer::{DownloadRecord, RememberedPeers};
 use crate::control::{self, CallId};
-use crate::fault::RefusalReason;
+use crate::fault::Refusal;
 use crate::id::{ClientId, ContentHash, ExchangeId, TransferId};
 use crate::library::ScannedFile;
 use crate::name::FileName;
@@ -294,57 +294,4 @@ pub enum Portion {
     Whole,
     /// These groups of the outline (code 8), in order.
     Groups(Range<u64>),
-}
-
-/// Why a request of the network was refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, thiserror::Error)]
-pub enum Refusal {
-    /// The file is not in the library.
-    #[error("no such file")]
-    NoSuchFile,
-    /// Too many requests wait already, or this one waited too long.
-    #[error("busy")]
-    Busy,
-    /// A message for a bootstrap node came to a peer, or the other way round.
-    #[error("wrong kind of node")]
-    WrongNode,
-    /// The node is leaving.
-    #[error("leaving")]
-    Leaving,
-    /// The range is not wholly inside the file.
-    #[error("the range is not inside the file")]
-    OutsideFile,
-    /// The hash of the file is not known yet.
-    #[error("not hashed yet")]
-    NotHashed,
-    /// The file was changed a short time ago, and is not shared before it is at rest.
-    #[error("the file is being written")]
-    BeingWritten,
-}
-
-impl Refusal {
-    /// What the peer that asks is told, as far as it can be told (PROTOCOL, Refusals).
-    pub const fn told(self) -> Option<RefusalReason> {
-        match self {
-            Self::NoSuchFile => Some(RefusalReason::NoSuchFile),
-            Self::Busy => Some(RefusalReason::Busy),
-            Self::Leaving => Some(RefusalReason::Leaving),
-            Self::NotHashed => Some(RefusalReason::NotHashed),
-            Self::BeingWritten => Some(RefusalReason::Changed),
-            Self::WrongNode | Self::OutsideFile => None,
-        }
-    }
-
-    /// One word for counters and the log.
-    pub const fn reason(self) -> &'static str {
-        match self {
-            Self::NoSuchFile => "no_such_file",
-            Self::Busy => "busy",
-            Self::WrongNode => "wrong_node",
-            Self::Leaving => "leaving",
-            Self::OutsideFile => "outside_file",
-            Self::NotHashed => "not_hashed",
-            Self::BeingWritten => "being_written",
-        }
-    }
 }

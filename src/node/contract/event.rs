@@ -3,7 +3,7 @@
 use super::transfer::{HashedFile, LookedAt, OpenedPart};
 use super::{BootstrapAddr, NodeConfig};
 use crate::control::{self, CallId};
-use crate::fault::{DialFault, DiskFault, ResolveFault};
+use crate::fault::{DialFault, DiskFault, ResolveFault, ResponseFault};
 use crate::id::{ClientId, ContentHash, ExchangeId, TransferId};
 use crate::library::{RecentFile, ScanReport, ScannedFile};
 use crate::name::FileName;
@@ -227,29 +227,6 @@ pub enum Event {
     Reconfigure(Box<NodeConfig>),
     /// Unregister everywhere, end what is in progress and answer with [`Action::Left`](super::Action::Left).
     Leave,
-}
-
-/// Why a response broke off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum ResponseFault {
-    /// The reader went away, or did not read for too long.
-    #[error("the reader went away")]
-    Gone,
-    /// The requester had closed before its file. [`Event::RequesterClosed`] follows.
-    #[error("the requester closed the connection, and is called back")]
-    Closed,
-    /// The file could not be read to its end.
-    #[error("{0}")]
-    Disk(#[from] DiskFault),
-    /// The node gave the order to stop.
-    #[error("stopped")]
-    Aborted,
-    /// What others are sent fills the memory that there is for it.
-    #[error("too much is on its way")]
-    NoMemory,
-    /// The network of the reader had more connections than its share, and others needed one.
-    #[error("its connection was given to another peer")]
-    Displaced,
 }
 
 /// How a dialled exchange went: what it brought, or the fault that ended it.

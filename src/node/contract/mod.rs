@@ -44,9 +44,10 @@ mod action;
 mod event;
 mod transfer;
 
+pub use crate::fault::{Refusal, ResponseFault};
 pub use crate::part::{CheckedPart, CommittedPart, PartSpec, Target};
-pub use action::{Action, Expect, Portion, Refusal};
-pub use event::{DialOutcome, Dialled, DiskOutcome, Event, Response, ResponseFault};
+pub use action::{Action, Expect, Portion};
+pub use event::{DialOutcome, Dialled, DiskOutcome, Event, Response};
 pub use transfer::{
     DownloadRecord, HashedFile, LookedAt, OpenedPart, RecordState, Remembered, RememberedPeers, SourceRecord,
 };

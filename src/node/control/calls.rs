@@ -3,11 +3,11 @@
 
 use super::Calls;
 use crate::control::{
-    BootstrapReply, CallError, CallId, ExitCode, FileRow, FilesReply, HitRow, HitsReply, LAST_SEARCH, PAGE_ROWS_MAX,
-    RawText, Reply, Request, StatusReply,
+    BootstrapReply, CallId, FileRow, FilesReply, HitRow, HitsReply, LAST_SEARCH, PAGE_ROWS_MAX, Problem, RawText,
+    Reply, Request, StatusReply,
 };
 use crate::id::{ClientId, ContentHash, HitId, SearchId};
-use crate::name::{Escaped, FileName};
+use crate::name::FileName;
 use crate::node::Phase;
 use crate::node::cx::Topic;
 use crate::node::download::{Command, Order, Outcome, TEXT_BLOAT_MAX, page};
@@ -30,11 +30,11 @@ impl Calls<'_> {
                 self.download.take_order(self.cx, self.network, self.search, client, call, order)
             }
             Ok(Answer::Now(reply)) => Some(Outcome::Reply(Ok(reply))),
-            Err(error) => Some(Outcome::Reply(Err(error))),
+            Err(problem) => Some(Outcome::Reply(Err(problem))),
         }
     }
 
-    fn answer(&mut self, client: ClientId, request: Request) -> Result<Answer, CallError> {
+    fn answer(&mut self, client: ClientId, request: Request) -> Result<Answer, Problem> {
         let order = match &request {
             Request::Download { what, output } => {
                 self.may_work()?;
@@ -49,7 +49,7 @@ impl Calls<'_> {
         order.map(Answer::Order)
     }
 
-    fn answer_at_once(&mut self, client: ClientId, request: Request) -> Result<Reply, CallError> {
+    fn answer_at_once(&mut self, client: ClientId, request: Request) -> Result<Reply, Problem> {
         match request {
             Request::Status => Ok(Reply::Status(Box::new(self.status()))),
             Request::Peers => {
@@ -93,20 +93,19 @@ impl Calls<'_> {
             | Request::LogLevel { .. }
             | Request::Stop => {
                 // The daemon around this node answers the last three; orders were taken before.
-                Err(CallError::new(ExitCode::Other, "this call is not for the node; no daemon runs around it"))
+                Err(Problem::NotForNode)
             }
         }
     }
 
     /// Refuses to begin work that this node will not do.
-    fn may_work(&self) -> Result<(), CallError> {
+    fn may_work(&self) -> Result<(), Problem> {
         if !self.cx.config.peer {
-            let message = "this daemon is a bootstrap node only; set `peer = true` in its configuration and restart it";
-            return Err(CallError::new(ExitCode::Other, message));
+            return Err(Problem::BootstrapOnly);
         }
         match self.cx.phase {
             Phase::Running => Ok(()),
-            _ => Err(CallError::new(ExitCode::Other, "the daemon is leaving; start it again first")),
+            _ => Err(Problem::Leaving),
         }
     }
 
@@ -157,14 +156,11 @@ impl Calls<'_> {
         HitsReply { hits, next, truncated }
     }
 
-    fn call_files(&self, after: Option<&RawText>) -> Result<FilesReply, CallError> {
-        let after = match after {
-            None => None,
-            Some(text) => Some(FileName::from_bytes(text.as_bytes()).ok_or_else(|| {
-                let message = format!("\"{}\" is no file name to go on after", Escaped(text.as_bytes()));
-                CallError::new(ExitCode::Usage, message)
-            })?),
+    fn call_files(&self, after: Option<&RawText>) -> Result<FilesReply, Problem> {
+        let name = |text: &RawText| {
+            FileName::from_bytes(text.as_bytes()).ok_or_else(|| Problem::NoNameToGoOnAfter { name: text.clone() })
         };
+        let after = after.map(name).transpose()?;
         let rows_max = PAGE_ROWS_MAX as usize + 1;
         let row = |name: &FileName, size, b3: Option<ContentHash>, being_written| {
             let b3 = b3.map(|b3| b3.to_string());

@@ -8,6 +8,7 @@ use super::DownloadMachine;
 use super::names::Ask;
 use super::source::{Source, Standing, Task};
 use super::state::{Download, Want};
+use crate::control::SourceFault;
 use crate::id::TransferId;
 use crate::node::cx::Cx;
 use crate::node::limits::SOURCE_REFUSALS_MAX;
@@ -18,7 +19,7 @@ impl DownloadMachine {
     /// A source sent what is not of the content that it says it has. As long as the size is a mere claim it may be the
     /// giver of the outline who has lied: then the last group fits nobody's file. Who was asked for that group alone has
     /// claimed the same size.
-    pub(super) fn judge_corrupt(&mut self, cx: &mut Cx, id: TransferId, at: usize, task: &Task, why: &str) {
+    pub(super) fn judge_corrupt(&mut self, cx: &mut Cx, id: TransferId, at: usize, task: &Task, why: SourceFault) {
         let Some(download) = self.downloads.get(id) else { return };
         let Some(source) = download.sources.get(at) else { return };
         let Some(content) = download.content() else {
@@ -32,7 +33,7 @@ impl DownloadMachine {
             self.condemn(cx, id, at, why);
             self.distrust_outline(cx, id);
         } else if last_alone && task.left().is_none() {
-            self.rest_source(cx, id, at, "its last bytes do not fit the size that another source has claimed".into());
+            self.rest_source(cx, id, at, SourceFault::SizeOfAnother);
             self.distrust_outline(cx, id);
         } else {
             self.condemn(cx, id, at, why);

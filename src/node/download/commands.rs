@@ -10,12 +10,11 @@ use super::source::Source;
 use super::state::{Download, Want};
 use super::unsourced::name_of_hash;
 use crate::control::{
-    CallError, DownloadRow, DownloadsReply, ExitCode, IdForm, PAGE_ROWS_MAX, PeerSource, RawText, Selector,
-    parse_ids_with_all,
+    DownloadRow, DownloadsReply, IdForm, PAGE_ROWS_MAX, PeerSource, Problem, RawText, Selector, parse_ids_with_all,
 };
 use crate::fault::DiskFault;
 use crate::id::{ClientId, ContentHash, HitId, TransferId};
-use crate::name::{Escaped, FileName};
+use crate::name::FileName;
 use crate::node::answer::Teller;
 use crate::node::contract::{PartSpec, Target};
 use crate::node::cx::{Cx, Topic};
@@ -40,14 +39,14 @@ impl DownloadMachine {
         client: ClientId,
         what: &[Selector],
         output: Option<&RawText>,
-    ) -> Result<Order, CallError> {
+    ) -> Result<Order, Problem> {
         let mut wanted = Vec::new();
         for selector in what {
             wanted.extend(self.read_selector(cx, network, search, selector)?);
             self.check_room(wanted.len())?;
         }
         if wanted.is_empty() {
-            return Err(CallError::new(ExitCode::Usage, "nothing to download was named"));
+            return Err(Problem::NothingNamed);
         }
         let output = output.map(read_output).transpose()?;
         if output.is_some() {
@@ -69,7 +68,7 @@ impl DownloadMachine {
         wanted: Wanted,
         output: Option<&Path>,
         single: bool,
-    ) -> Result<Option<TransferId>, CallError> {
+    ) -> Result<Option<TransferId>, Problem> {
         let request = match wanted {
             Wanted::Hit(id) => self.request_of_hit(search, id),
             Wanted::Named(request) => Some(*request),
@@ -78,9 +77,7 @@ impl DownloadMachine {
         self.check_room(1)?;
         let target = self.target(cx, &request.name, output, single);
         let begins = self.downloads.fulfilling(&request, &target).is_none();
-        let Some(id) = self.find_or_create(cx, network, request, target) else {
-            return Err(CallError::new(ExitCode::Other, "no number is left for another download"));
-        };
+        let id = self.find_or_create(cx, network, request, target).ok_or(Problem::NoNumber)?;
         if begins && output.is_some() {
             self.probe_target(cx, id);
         }
@@ -95,7 +92,7 @@ impl DownloadMachine {
         wanted: &Wanted,
         output: Option<&Path>,
         single: bool,
-    ) -> Result<(), CallError> {
+    ) -> Result<(), Problem> {
         let check = |request: &DownloadRequest| {
             self.downloads.check_place(request, &self.target(cx, &request.name, output, single))
         };
@@ -106,16 +103,9 @@ impl DownloadMachine {
     }
 
     /// Whether so many downloads more may be unfinished.
-    fn check_room(&self, files: usize) -> Result<(), CallError> {
+    fn check_room(&self, files: usize) -> Result<(), Problem> {
         let room = self.downloads.room();
-        if files <= room {
-            return Ok(());
-        }
-        let message = format!(
-            "{files} files are too many: at most {DOWNLOADS_MAX} downloads may be unfinished, {room} more than now; \
-             `pyratectl cancel` makes room"
-        );
-        Err(CallError::new(ExitCode::Other, message))
+        if files <= room { Ok(()) } else { Err(Problem::TooManyDownloads { files, max: DOWNLOADS_MAX, room }) }
     }
 
     fn read_selector(
@@ -124,33 +114,27 @@ impl DownloadMachine {
         network: &mut NetworkMachine,
         search: &SearchMachine,
         selector: &Selector,
-    ) -> Result<Vec<Wanted>, CallError> {
+    ) -> Result<Vec<Wanted>, Problem> {
         match selector {
             Selector::Hits(ids) => {
                 // All means all of the last search or list: who has looked for one thing does not want the other too.
                 let last = search.hits().after(Some(search.last_search()), HitId(0)).map(|(id, _)| id.0);
                 let ids = parse_ids_with_all(ids, IdForm::Beginnings, search.hits().ids(), last)?;
                 if ids.is_empty() {
-                    let message = "'all' stands for nothing here: the last search or list has no hit";
-                    return Err(CallError::new(ExitCode::NotFound, message));
+                    return Err(Problem::NoHits);
                 }
                 Ok(ids.into_iter().map(|id| Wanted::Hit(HitId(id))).collect())
             }
             Selector::File { peer, name } => {
                 let peer = network.peer_of_user(cx, *peer)?;
-                let name = FileName::from_bytes(name.as_bytes()).ok_or_else(|| {
-                    let message = format!("no file can be called \"{}\"", Escaped(name.as_bytes()));
-                    CallError::new(ExitCode::Usage, message)
-                })?;
+                let name =
+                    FileName::from_bytes(name.as_bytes()).ok_or_else(|| Problem::NoFileName { name: name.clone() })?;
                 network.learn_peer(cx, peer, PeerSource::User);
                 let sources = vec![Source::new(peer, Rc::new(name.clone()), None)];
                 Ok(vec![Wanted::Named(Box::new(DownloadRequest { name, size: None, b3: None, sources }))])
             }
             Selector::Content(hex) => {
-                let Some(b3) = ContentHash::from_hex(hex.as_bytes()) else {
-                    let message = "a content is named by the 64 hex digits that `b3sum` prints";
-                    return Err(CallError::new(ExitCode::Usage, message));
-                };
+                let b3 = ContentHash::from_hex(hex.as_bytes()).ok_or(Problem::NotAHash)?;
                 Ok(self
                     .request_of_content(cx, search, b3)
                     .map(|request| Wanted::Named(Box::new(request)))
@@ -267,13 +251,13 @@ impl DownloadMachine {
         cx: &mut Cx,
         client: ClientId,
         ids: &str,
-    ) -> Result<DownloadsReply, CallError> {
+    ) -> Result<DownloadsReply, Problem> {
         let ids = self.read_ids(ids, IdForm::Beginnings, |life| !life.is_over())?;
         self.follow_downloads(cx, client, &ids);
         Ok(self.downloads_reply(cx, &ids))
     }
 
-    pub(in crate::node) fn call_change(&self, command: Command, ids: &str) -> Result<Order, CallError> {
+    pub(in crate::node) fn call_change(&self, command: Command, ids: &str) -> Result<Order, Problem> {
         let form = if command == Command::Retry { IdForm::Beginnings } else { IdForm::Whole };
         let applies = |life: &Life| match command {
             Command::Pause | Command::Cancel => !life.is_over(),
@@ -344,7 +328,7 @@ impl DownloadMachine {
 
     /// Ids as users type them; `all` means those to which the order applies. There may be none: then all that is wanted is so
     /// already.
-    fn read_ids(&self, ids: &str, form: IdForm, applies: impl Fn(&Life) -> bool) -> Result<Vec<TransferId>, CallError> {
+    fn read_ids(&self, ids: &str, form: IdForm, applies: impl Fn(&Life) -> bool) -> Result<Vec<TransferId>, Problem> {
         let ids = parse_ids_with_all(ids, form, self.downloads.ids(), self.downloads.ids_of(applies))?;
         Ok(ids.into_iter().map(TransferId).collect())
     }
@@ -389,13 +373,12 @@ pub(in crate::node) fn page<K, R>(
     (taken, None)
 }
 
-fn read_output(output: &RawText) -> Result<PathBuf, CallError> {
+fn read_output(output: &RawText) -> Result<PathBuf, Problem> {
     let path = Path::new(OsStr::from_bytes(output.as_bytes()));
     if path.is_absolute() && !output.as_bytes().contains(&0) {
         return Ok(path.to_path_buf());
     }
-    let message = format!("\"{}\" is not an absolute path", Escaped(output.as_bytes()));
-    Err(CallError::new(ExitCode::Usage, message))
+    Err(Problem::NotAbsolute { path: output.clone() })
 }
 
 #[cfg(test)]
@@ -419,7 +402,7 @@ mod tests {
     fn only_absolute_paths_are_taken() {
         assert!(read_output(&RawText::new(&b"/tmp/a"[..])).is_ok());
         for bad in [&b"a"[..], b"", b"./a", b"/a\0b"] {
-            assert_eq!(read_output(&RawText::new(bad)).unwrap_err().code, ExitCode::Usage as i32);
+            assert_eq!(read_output(&RawText::new(bad)), Err(Problem::NotAbsolute { path: RawText::new(bad) }));
         }
     }
 }

@@ -7,6 +7,7 @@ use super::outcome::judge;
 use super::picker::{NextStep, Step};
 use super::source::{Fetch, Source, Standing, Task};
 use super::state::{Download, Want};
+use crate::control::SourceFault;
 use crate::id::{ContentHash, ExchangeId, TransferId};
 use crate::name::FileName;
 use crate::node::contract::{Action, DialOutcome, Dialled, Expect, Response};
@@ -94,7 +95,7 @@ impl DownloadMachine {
             Step::Relieve { source } => {
                 cx.counters.limited.sources_silent += 1;
                 self.break_off(cx, id, source);
-                self.rest_source(cx, id, source, "too slow, while others have nothing to do".to_string());
+                self.rest_source(cx, id, source, SourceFault::TooSlow);
             }
             Step::Check => self.check_part(cx, id, None),
         }
@@ -266,7 +267,7 @@ impl DownloadMachine {
         self.break_off(cx, id, at);
         if is_silent {
             cx.counters.limited.sources_silent += 1;
-            self.rest_source(cx, id, at, "it brought nothing while another source did".to_string());
+            self.rest_source(cx, id, at, SourceFault::BroughtNothing);
         }
     }
 

@@ -175,9 +175,9 @@ impl DownloadMachine {
             match outcome {
                 Err(fault @ (DialFault::Refused | DialFault::Unreachable | DialFault::TimedOut)) => {
                     source.contact = Contact::Due;
-                    self.rest_source(cx, id, at, fault.to_string());
+                    self.rest_source(cx, id, at, (*fault).into());
                 }
-                Err(fault @ DialFault::NotAPeer(_)) => self.refuse_source(cx, id, at, &fault.to_string(), None),
+                Err(fault @ DialFault::NotAPeer(_)) => self.refuse_source(cx, id, at, (*fault).into()),
                 _ => {}
             }
             self.downloads.mark_dirty(id);

@@ -9,7 +9,7 @@
 
 use super::known::Known;
 use super::rate::Rate;
-use crate::control::CallError;
+use crate::control::Problem;
 use crate::fault::DiskFault;
 use crate::id::ContentHash;
 use crate::time::Instant;
@@ -21,20 +21,20 @@ use std::path::PathBuf;
 #[derive(Debug)]
 pub(super) enum Life {
     /// Waits for its turn. Why it had to wait before, if it did.
-    Queued { waited: Option<CallError> },
+    Queued { waited: Option<Problem> },
     /// It has its turn, and counts towards `max_downloads`.
     Active,
     /// No source can be asked now.
-    Waiting { until: Instant, timer: TimerId, why: CallError },
+    Waiting { until: Instant, timer: TimerId, why: Problem },
     /// The user has stopped it.
     Paused,
     /// The disk does not let it go on; it is tried again by the timer.
-    Blocked { timer: TimerId, fault: DiskFault, why: CallError },
+    Blocked { timer: TimerId, fault: DiskFault, why: Problem },
     /// Its file is there. `found`: its hash, if it was read; `verified`: that is the one that was known; `already`: it was
     /// there before.
     Done { path: PathBuf, size: u64, found: Option<ContentHash>, verified: bool, already: bool },
     /// `shown`: how far it had come.
-    Failed { why: CallError, shown: Progress },
+    Failed { why: Problem, shown: Progress },
     /// By the user.
     Cancelled { shown: Progress },
 }
@@ -131,7 +131,7 @@ impl Life {
     }
 
     /// Why it waits, was stopped or has failed.
-    pub(super) fn error(&self) -> Option<&CallError> {
+    pub(super) fn problem(&self) -> Option<&Problem> {
         match self {
             Self::Queued { waited } => waited.as_ref(),
             Self::Waiting { why, .. } | Self::Blocked { why, .. } | Self::Failed { why, .. } => Some(why),

@@ -3,7 +3,7 @@
 use super::DownloadMachine;
 use super::life::{Life, PartFile, Progress};
 use super::state::{Download, Outgoing};
-use crate::control::{CallError, Notice};
+use crate::control::{Notice, Problem};
 use crate::id::TransferId;
 use crate::node::contract::{Action, DownloadRecord, RecordState};
 use crate::node::cx::{Cx, NodeTimer, Step, Topic};
@@ -127,13 +127,13 @@ impl DownloadMachine {
 
     /// Back into the queue, where its age gives a download its place.
     pub(super) fn requeue_download(&mut self, cx: &mut Cx, id: TransferId) {
-        let waited = self.downloads.get(id).and_then(|row| row.life().error().cloned());
+        let waited = self.downloads.get(id).and_then(|row| row.life().problem().cloned());
         self.set_life(cx, id, Life::Queued { waited });
         self.start_downloads(cx);
     }
 
     /// Has a download wait until its sources can be asked again.
-    pub(super) fn set_waiting(&mut self, cx: &mut Cx, id: TransferId, until: Instant, why: CallError) {
+    pub(super) fn set_waiting(&mut self, cx: &mut Cx, id: TransferId, until: Instant, why: Problem) {
         let timer = cx.wheel.insert(until, NodeTimer::Retry(id));
         self.set_life(cx, id, Life::Waiting { until, timer, why });
     }

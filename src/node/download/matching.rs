@@ -14,9 +14,8 @@ use super::source::Origin;
 use super::source::Source;
 use super::state::{Download, Want};
 use super::table::Downloads;
-use crate::control::{CallError, ExitCode};
+use crate::control::Problem;
 use crate::id::TransferId;
-use crate::name::Escaped;
 use crate::node::contract::Target;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -49,26 +48,17 @@ impl Downloads {
     /// Whether a place that the user named can be had.
     ///
     /// # Errors
-    /// [`ExitCode::Exists`] when an unfinished download fetches the same to another place, or something else to this one.
-    pub(super) fn check_place(&self, request: &DownloadRequest, target: &Target) -> Result<(), CallError> {
-        let refuse = |id: TransferId, row: &Download, what: &str| {
-            let place = row.place();
-            let place = Escaped(place.as_os_str().as_bytes());
-            let id = id.0;
-            let message = format!(
-                "{what}: download {id} saves to '{place}'; wait until it is done, or `pyratectl cancel {id}` it first"
-            );
-            Err(CallError::new(ExitCode::Exists, message))
-        };
+    /// When an unfinished download fetches the same to another place, or something else to this one.
+    pub(super) fn check_place(&self, request: &DownloadRequest, target: &Target) -> Result<(), Problem> {
         let found = self.all_fulfilling(request);
         if found.iter().any(|(_, row)| row.saves_to(target)) {
             return Ok(());
         }
         if let Some((id, row)) = found.first() {
-            return refuse(*id, row, "this file is fetched already");
+            return Err(Problem::PlaceTaken { same_file: true, id: id.0, place: row.place() });
         }
         match self.unfinished().find(|(_, row)| row.occupies(target)) {
-            Some((id, row)) => refuse(id, row, "another file is to be saved there"),
+            Some((id, row)) => Err(Problem::PlaceTaken { same_file: false, id: id.0, place: row.place() }),
             None => Ok(()),
         }
     }

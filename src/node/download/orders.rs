@@ -6,7 +6,7 @@
 
 use super::DownloadMachine;
 use super::request::Wanted;
-use crate::control::{CallError, CallId, ExitCode, Reply};
+use crate::control::{CallId, Problem, Reply};
 use crate::id::{ClientId, TransferId};
 use crate::node::contract::Action;
 use crate::node::cx::Cx;
@@ -71,7 +71,7 @@ struct Running {
 /// What a call comes to.
 pub(in crate::node) enum Outcome {
     /// This answer, at once.
-    Reply(Result<Reply, CallError>),
+    Reply(Result<Reply, Problem>),
     /// The rows of these downloads, as soon as what was changed of them is on the disk.
     Rows(Vec<TransferId>),
 }
@@ -98,8 +98,7 @@ impl DownloadMachine {
         mut order: Order,
     ) -> Option<Outcome> {
         if self.orders.0.len() >= ORDERS_MAX {
-            let message = format!("{ORDERS_MAX} orders are in progress; try again when one is done");
-            return Some(Outcome::Reply(Err(CallError::new(ExitCode::Other, message))));
+            return Some(Outcome::Reply(Err(Problem::TooManyOrders(ORDERS_MAX))));
         }
         while self.orders.0.is_empty() {
             if let Some(outcome) = self.advance_order(cx, network, search, &mut order) {
@@ -136,7 +135,9 @@ impl DownloadMachine {
     /// Answers a call.
     pub(in crate::node) fn reply(&mut self, cx: &mut Cx, client: ClientId, call: CallId, outcome: Outcome) {
         match outcome {
-            Outcome::Reply(outcome) => cx.out.act(Action::Reply { client, call, outcome }),
+            Outcome::Reply(outcome) => {
+                cx.out.act(Action::Reply { client, call, outcome: outcome.map_err(Into::into) });
+            }
             Outcome::Rows(ids) => self.answer_when_recorded(cx, client, call, ids),
         }
     }
@@ -144,9 +145,8 @@ impl DownloadMachine {
     /// The node leaves: says of each order how far it came.
     pub(in crate::node) fn break_off_orders(&mut self, cx: &mut Cx) {
         for Running { client, call, order } in std::mem::take(&mut self.orders.0) {
-            let message = format!("the daemon is leaving; {} downloads were not dealt with", order.remaining());
-            let outcome = Err(CallError::new(ExitCode::Other, message));
-            cx.out.act(Action::Reply { client, call, outcome });
+            let problem = Problem::OrderBrokenOff(order.remaining());
+            self.reply(cx, client, call, Outcome::Reply(Err(problem)));
         }
     }
 
@@ -173,7 +173,7 @@ impl DownloadMachine {
                     let Some(next) = wanted.pop_front() else { break };
                     match self.begin_download(cx, network, search, next, output.as_deref(), *single) {
                         Ok(begun) => order.concerned.extend(begun),
-                        Err(error) => return Some(Outcome::Reply(Err(error))),
+                        Err(problem) => return Some(Outcome::Reply(Err(problem))),
                     }
                 }
             }

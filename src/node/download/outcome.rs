@@ -5,7 +5,7 @@ use super::known::{Content, Known};
 use super::names::Ask;
 use super::source::{Charge, Doubt, Excuse, Fetch, Source, Standing, Task};
 use super::state::{Download, Seek, Want};
-use crate::control::{CallError, ExitCode, Notice};
+use crate::control::{Notice, Problem, SourceFault};
 use crate::fault::{DialFault, DiskFault, RefusalReason};
 use crate::id::{ContentHash, TransferId};
 use crate::node::contract::{DialOutcome, Dialled, Portion, Response};
@@ -27,12 +27,12 @@ pub(super) enum FetchOutcome {
     Has { b3: ContentHash, size: u64 },
     /// A stream ended, and as far as can be known it is whole.
     Whole,
-    /// It refused. How; and why, if it has said so.
-    Refused(String, Option<RefusalReason>),
-    /// It is out of reach, or broke off. Why.
-    Lost(String),
-    /// It sent what cannot be right. Why.
-    Corrupt(String),
+    /// It refused.
+    Refused(SourceFault),
+    /// It is out of reach, or broke off.
+    Lost(SourceFault),
+    /// It sent what cannot be right.
+    Corrupt(SourceFault),
     /// A group that several exchanges brought is wrong: none of them is known to have lied.
     CorruptParts,
     /// Our own disk failed.
@@ -54,19 +54,15 @@ pub(super) fn judge(
         (Ok(Dialled { response: Response::FileInfo { b3, size }, .. }), Task::Identify) => {
             FetchOutcome::Has { b3, size }
         }
-        (Ok(_), Task::Metadata | Task::Identify) => FetchOutcome::Lost("it sent no metadata".to_string()),
+        (Ok(_), Task::Metadata | Task::Identify) => FetchOutcome::Lost(SourceFault::NoMetadata),
         (Ok(_), Task::File(Portion::Groups(left))) if left.is_empty() => FetchOutcome::Served,
         (Ok(_), Task::File(Portion::Groups(left))) => {
-            let missing = left.end - left.start;
-            FetchOutcome::Lost(format!("it stopped {missing} groups before the end of what it was asked for"))
+            FetchOutcome::Lost(SourceFault::StoppedEarly(left.end - left.start))
         }
         (Ok(_), Task::File(Portion::Whole | Portion::Stream { .. })) => judge_end(content, source, fetch, speech),
         (Err(fault), task) => judge_fault(fetch, task, fault),
     }
 }
-
-/// What a source is said to have done that ended a stream in order, without a byte.
-const SENT_NOTHING: &str = "sent nothing: refused, or the file is empty";
 
 /// A stream ended in order. An end without a byte is a file only where a peer that speaks `p1` has said that it is empty:
 /// base programs end so when they refuse.
@@ -74,34 +70,32 @@ fn judge_end(content: Option<&Content>, source: &Source, fetch: &Fetch, speech: 
     let size = content.map(Content::size).or(source.size);
     let size_is_told = speech == Speech::P1 && size.is_some();
     match size {
-        _ if fetch.received == 0 && !size_is_told => FetchOutcome::Refused(SENT_NOTHING.to_string(), None),
+        _ if fetch.received == 0 && !size_is_told => FetchOutcome::Refused(SourceFault::SentNothing),
         // Each group was checked when it came, and the download knows which are missing.
         Some(size) if size != fetch.received => {
-            FetchOutcome::Lost(format!("it sent {} bytes of {size}", fetch.received))
+            FetchOutcome::Lost(SourceFault::OtherSize { sent: fetch.received, size })
         }
         _ if content.is_some() => FetchOutcome::Served,
         _ => FetchOutcome::Whole,
     }
 }
 
-/// What a source is said to do that resets.
-pub(super) const REFUSES: &str = "it refuses";
-
 /// An exchange broke off. A reset without a byte is how a peer says no.
 fn judge_fault(fetch: &Fetch, task: &Task, fault: DialFault) -> FetchOutcome {
-    let lost = || FetchOutcome::Lost(fault.to_string());
+    let lost = || FetchOutcome::Lost(fault.into());
     let checked = !task.is_stream();
     match fault {
         DialFault::Disk(fault) => FetchOutcome::Disk(fault),
-        DialFault::Corrupt => FetchOutcome::Corrupt(fault.to_string()),
+        DialFault::Corrupt => FetchOutcome::Corrupt(fault.into()),
         DialFault::CorruptParts => FetchOutcome::CorruptParts,
         DialFault::TooLong | DialFault::Malformed if task.asks() == Ask::Metadata => {
-            FetchOutcome::Refused(REFUSES.to_string(), None)
+            FetchOutcome::Refused(SourceFault::Refuses)
         }
-        DialFault::TooLong if checked => FetchOutcome::Corrupt(fault.to_string()),
-        DialFault::Declined(reason) => FetchOutcome::Refused(reason.to_string(), Some(reason)),
+        DialFault::TooLong if checked => FetchOutcome::Corrupt(fault.into()),
+        DialFault::Declined(RefusalReason::Unknown) => FetchOutcome::Refused(fault.into()),
+        DialFault::Declined(reason) => FetchOutcome::Refused(reason.into()),
         _ if fetch.received > 0 => lost(),
-        DialFault::Reset => FetchOutcome::Refused(REFUSES.to_string(), None),
+        DialFault::Reset => FetchOutcome::Refused(SourceFault::Refuses),
         _ => lost(),
     }
 }
@@ -129,7 +123,7 @@ impl DownloadMachine {
                 download.seek.stuck = 0;
             }
             FetchOutcome::Outline { b3, size } => {
-                source.error = None;
+                source.fault = None;
                 self.take_outline(cx, id, at, b3, size);
             }
             FetchOutcome::Has { b3, size } => self.on_identified(cx, id, at, b3, size),
@@ -142,12 +136,12 @@ impl DownloadMachine {
                 }
                 self.check_part(cx, id, Some(streamer));
             }
-            FetchOutcome::Refused(how, reason) if task == Task::Identify => {
-                self.on_unidentified(cx, network, id, at, &how, reason);
+            FetchOutcome::Refused(how) if task == Task::Identify => {
+                self.on_unidentified(cx, network, id, at, how);
             }
-            FetchOutcome::Refused(how, reason) => {
+            FetchOutcome::Refused(how) => {
                 let charge = Charge::Refused { took: cx.now.saturating_since(began) };
-                self.on_refused(cx, network, id, at, Doubt { task, name, charge }, (&how, reason));
+                self.on_refused(cx, network, id, at, Doubt { task, name, charge }, how);
             }
             FetchOutcome::Lost(why) => {
                 if task.is_stream() {
@@ -170,7 +164,7 @@ impl DownloadMachine {
             FetchOutcome::Disk(DiskFault::Full)
                 if task == Task::Metadata && self.may_outline_come_from_another(id, at) =>
             {
-                self.rest_source(cx, id, at, "there is no room for the size that it claims".to_string());
+                self.rest_source(cx, id, at, SourceFault::NoRoom);
             }
             FetchOutcome::Disk(fault) => self.on_disk_fault(cx, id, fault),
         }
@@ -185,16 +179,16 @@ impl DownloadMachine {
             return match &doubt.charge {
                 // It had us wait for our turn, and none came.
                 Charge::Refused { took } if *took >= BUSY_AFTER => {
-                    self.rest_source(cx, id, at, RefusalReason::Busy.to_string());
+                    self.rest_source(cx, id, at, RefusalReason::Busy.into());
                 }
-                Charge::Refused { .. } => self.believe_refusal(cx, id, at, doubt.task.asks(), REFUSES),
+                Charge::Refused { .. } => self.believe_refusal(cx, id, at, doubt.task.asks(), SourceFault::Refuses),
                 // It was asked for what somebody else has claimed.
                 Charge::Corrupt(_) if download.says_another_size(at, size) => self.correct_size(cx, id, at, size),
                 Charge::Corrupt(why) => {
                     if let Some(source) = download.sources.get_mut(at).filter(|it| it.excuse == Excuse::NotNeeded) {
                         source.excuse = Excuse::Due;
                     }
-                    self.judge_corrupt(cx, id, at, &doubt.task, why);
+                    self.judge_corrupt(cx, id, at, &doubt.task, *why);
                 }
                 // It may be asked for the content: it has it.
                 Charge::OtherByHit => {}
@@ -208,7 +202,7 @@ impl DownloadMachine {
         }
         source.names.disprove(&doubt.name);
         if source.names.name_for(Ask::All).is_none() {
-            self.refuse_source(cx, id, at, "it has another content under this name", Some(RefusalReason::Changed));
+            self.refuse_source(cx, id, at, SourceFault::NameOfAnother);
         }
         self.seek_soon(cx, id);
     }
@@ -219,7 +213,7 @@ impl DownloadMachine {
         source.changes = source.changes.saturating_add(1);
         let changes = source.changes;
         if changes > SOURCE_REFUSALS_MAX {
-            return self.condemn(cx, id, at, "it says each time that it has another content, and gives none");
+            return self.condemn(cx, id, at, SourceFault::GivesNone);
         }
         // Nothing is under way from here on, so that places may change.
         self.stop_fetching(cx, id);
@@ -227,7 +221,7 @@ impl DownloadMachine {
             if let Some(teacher) = download.sources.get_mut(at).filter(|_| changes > 1) {
                 let until = cx.now + cx.rng.back_off(changes - 1, SOURCE_REST_MIN, SOURCE_REST_MAX);
                 teacher.standing = Standing::Resting { until };
-                teacher.error = Some("its file changes again and again".to_string());
+                teacher.fault = Some(SourceFault::ChangesAgain);
             }
             // What the others did was about the content that it is no more.
             for source in &mut download.sources {
@@ -250,13 +244,13 @@ impl DownloadMachine {
     }
 
     /// Leaves a source alone for a while.
-    pub(super) fn rest_source(&mut self, cx: &mut Cx, id: TransferId, at: usize, why: String) {
+    pub(super) fn rest_source(&mut self, cx: &mut Cx, id: TransferId, at: usize, why: SourceFault) {
         let Some(source) = self.downloads.source_mut(id, at) else { return };
         source.failures = source.failures.saturating_add(1);
         source.silences = source.silences.saturating_add(1);
         let until = cx.now + cx.rng.back_off(source.failures, SOURCE_REST_MIN, SOURCE_REST_MAX);
         source.standing = Standing::Resting { until };
-        source.error = Some(why);
+        source.fault = Some(why);
         self.tell_source_lost(cx, id, at);
     }
 
@@ -268,7 +262,7 @@ impl DownloadMachine {
         match doubt {
             doubt if is_known && source.p1 => source.doubt = Some(doubt),
             Doubt { task, charge: Charge::Corrupt(why), .. } => {
-                self.judge_corrupt(cx, id, at, &task, &why);
+                self.judge_corrupt(cx, id, at, &task, why);
             }
             Doubt { charge: Charge::Refused { .. } | Charge::OtherByHit, .. } => {}
         }
@@ -283,25 +277,25 @@ impl DownloadMachine {
         let Some(at) = download.sources.iter().position(is_due) else { return false };
         if let Some(source) = self.downloads.source_mut(id, at) {
             source.excuse = Excuse::Used;
-            let why = source.error.clone().unwrap_or_default();
+            let why = source.fault.unwrap_or(SourceFault::OtherContent);
             self.rest_source(cx, id, at, why);
         }
         true
     }
 
     /// Never asks a source for this content again.
-    pub(super) fn condemn(&mut self, cx: &mut Cx, id: TransferId, at: usize, why: &str) {
+    pub(super) fn condemn(&mut self, cx: &mut Cx, id: TransferId, at: usize, why: SourceFault) {
         let Some(download) = self.downloads.get_mut(id) else { return };
         let Some(source) = download.sources.get_mut(at) else { return };
         log::warn!("download {} of {}: {} is left out: {why}", id.0, download.name, source.addr);
         source.standing = Standing::Corrupt;
-        source.error = Some(why.to_string());
+        source.fault = Some(why);
         cx.counters.limited.sources_corrupt += 1;
         self.tell_source_lost(cx, id, at);
     }
 
     /// Condemns the source at an address, if there is one.
-    pub(super) fn blame(&mut self, cx: &mut Cx, id: TransferId, addr: Option<SocketAddr>, why: &str) {
+    pub(super) fn blame(&mut self, cx: &mut Cx, id: TransferId, addr: Option<SocketAddr>, why: SourceFault) {
         if let Some(at) = self.source_at(id, addr) {
             self.condemn(cx, id, at, why);
         }
@@ -312,7 +306,7 @@ impl DownloadMachine {
         let Some(at) = self.source_at(id, addr) else { return };
         let source = self.downloads.source(id, at);
         let Some(name) = source.and_then(|source| source.names.iter().next()).cloned() else { return };
-        let charge = Charge::Corrupt("it sent another content".to_string());
+        let charge = Charge::Corrupt(SourceFault::OtherContent);
         self.on_corrupt(cx, id, at, Doubt { task: Task::Metadata, name, charge });
     }
 
@@ -332,51 +326,36 @@ impl DownloadMachine {
         let Some(download) = self.downloads.get_mut(id) else { return };
         let rests = |source: &&Source| matches!(source.standing, Standing::Resting { until: at } if at == until);
         let next_seek = download.seek.next.filter(|_| download.want != Want::Name);
-        let why = download.sources.iter().find(rests).map_or_else(String::new, |source| {
-            format!(" ({}: {})", source.addr, source.error.as_deref().unwrap_or("unknown"))
-        });
-        let message = format!("no source is in reach{why}; it is tried again until cancelled");
+        let blamed = download.sources.iter().find(rests).and_then(Source::blamed);
         let until = next_seek.map_or(until, |at| until.min(at.max(cx.now + SOURCE_REST_MIN)));
-        self.set_waiting(cx, id, until, CallError::new(ExitCode::NoSource, message));
+        self.set_waiting(cx, id, until, Problem::OutOfReach { blamed });
         self.start_downloads(cx);
     }
 
     /// Every source has said no or was left out. The end, if only a name is known, no search can bring another, and none of
     /// them has lied; a content is looked for until the user cancels it, and so is a name of which only liars are known.
     pub(super) fn give_up(&mut self, cx: &mut Cx, id: TransferId) {
-        if let Some(error) = self.downloads.get(id).and_then(Download::not_there) {
-            return self.fail_download(cx, id, error);
+        if let Some(why) = self.downloads.get(id).and_then(Download::not_there) {
+            return self.fail_download(cx, id, why);
         }
         let hope = self.seek_while_stuck(cx, id).or_else(|| self.seek_before_the_end(cx, id));
         let hope = hope.or_else(|| self.seek_despite_liars(cx, id));
         let Some(download) = self.downloads.get_mut(id) else { return };
         let corrupt = download.sources.iter().any(|source| matches!(source.standing, Standing::Corrupt));
-        let refused = |source: &&Source| matches!(source.standing, Standing::Refused) && source.error.is_some();
-        let how = download.sources.iter().find(refused).map_or_else(String::new, |source| {
-            format!(" ({}: {})", source.addr, source.error.as_deref().unwrap_or_default())
-        });
-        let error = match (hope, corrupt) {
-            (_, true) => {
-                CallError::new(ExitCode::Checksum, "every source sent wrong bytes or refused; others are looked for")
-            }
-            (Some(_), false) if download.sources.is_empty() => {
-                CallError::new(ExitCode::NoSource, "no source is known; the content is looked for until cancelled")
-            }
-            (Some(_), false) => {
-                let message = format!("refused by every source{how}; others are looked for");
-                CallError::new(ExitCode::NoSource, message)
-            }
-            (None, false) => {
-                let message = format!("refused by every source{how}; `pyratectl search` may find others");
-                CallError::new(ExitCode::NotFound, message)
-            }
+        let mut refused = download.sources.iter().filter(|source| matches!(source.standing, Standing::Refused));
+        let blamed = refused.find_map(Source::blamed);
+        let why = match (hope, corrupt) {
+            (_, true) => Problem::AllCorrupt,
+            (Some(_), false) if download.sources.is_empty() => Problem::NoSourceLeft,
+            (Some(_), false) => Problem::Refused { blamed },
+            (None, false) => Problem::RefusedForGood { blamed },
         };
         match hope {
             Some(until) => {
-                self.set_waiting(cx, id, until, error);
+                self.set_waiting(cx, id, until, why);
                 self.start_downloads(cx);
             }
-            None => self.fail_download(cx, id, error),
+            None => self.fail_download(cx, id, why),
         }
     }
 }

@@ -7,17 +7,14 @@
 use super::DownloadMachine;
 use super::known::Known;
 use super::life::{Found, Life, Open, PartFile};
-use super::places::place_error;
 use super::state::{Download, Want};
-use crate::control::{CallError, ExitCode};
+use crate::control::{Problem, SourceFault};
 use crate::fault::DiskFault;
 use crate::id::{ContentHash, TransferId};
-use crate::name::Escaped;
 use crate::node::contract::{Action, CheckedPart, CommittedPart, DiskOutcome, OpenedPart, Target};
 use crate::node::cx::{Cx, NodeTimer};
 use crate::node::limits::{CHECKS_FAILED_MAX, PROBE_MAX, PROBE_MIN, SOURCE_REST_MAX, SOURCE_REST_MIN};
 use std::net::SocketAddr;
-use std::os::unix::ffi::OsStrExt;
 
 /// What a check means for its download.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -233,7 +230,7 @@ impl DownloadMachine {
             }
             Finding::FalseOutline => {
                 let giver = std::mem::take(&mut open.known).content().and_then(|content| content.giver);
-                self.blame(cx, id, giver, "its metadata are not those of the content");
+                self.blame(cx, id, giver, SourceFault::FalseMetadata);
                 self.restart_part(cx, id);
             }
             Finding::Other => {
@@ -277,17 +274,15 @@ impl DownloadMachine {
     pub(super) fn on_disk_fault(&mut self, cx: &mut Cx, id: TransferId, fault: DiskFault) {
         match fault {
             DiskFault::Exists => {
-                if let Some(download) = self.downloads.get(id) {
-                    let error = place_error(download, fault);
-                    self.fail_download(cx, id, error);
+                if let Some(place) = self.downloads.get(id).map(Download::place) {
+                    self.fail_download(cx, id, Problem::CannotSave { place, fault });
                 }
             }
             DiskFault::NoDescriptor => {
                 let Some(download) = self.downloads.get_mut(id) else { return };
                 download.disk_failures = download.disk_failures.saturating_add(1);
-                let message = format!("{fault}; it is tried again until cancelled");
                 let wait = cx.rng.back_off(download.disk_failures, SOURCE_REST_MIN, SOURCE_REST_MAX);
-                self.set_waiting(cx, id, cx.now + wait, CallError::new(ExitCode::NoSource, message));
+                self.set_waiting(cx, id, cx.now + wait, Problem::NoDescriptor);
                 self.start_downloads(cx);
             }
             _ => self.pause_for_disk(cx, id, fault),
@@ -296,16 +291,8 @@ impl DownloadMachine {
 
     fn pause_for_disk(&mut self, cx: &mut Cx, id: TransferId, fault: DiskFault) {
         let Some(download) = self.downloads.get_mut(id) else { return };
-        let until = match fault {
-            DiskFault::Full => "when there is room",
-            DiskFault::Missing => "when it is there",
-            DiskFault::NotMounted => "when it is there; `pyratectl resume` starts again without it",
-            DiskFault::EmptyMountPoint => "when it is there, or a file is put into the directory",
-            _ => "when that is repaired",
-        };
         let (Target::Suggested { directory: at, .. } | Target::Exact { path: at, .. }) = &download.spec.target;
-        let message = format!("{}: {fault}; resumes automatically {until}", Escaped(at.as_os_str().as_bytes()));
-        let why = CallError::new(fault.into(), message);
+        let why = Problem::DiskStopped { at: at.clone(), fault };
         let wait = PROBE_MIN.saturating_mul(1 << download.disk_failures.min(8)).min(PROBE_MAX);
         download.disk_failures = download.disk_failures.saturating_add(1);
         let timer = cx.wheel.insert(cx.now + wait, NodeTimer::Probe(id));
@@ -321,8 +308,8 @@ impl DownloadMachine {
         }
     }
 
-    pub(super) fn fail_download(&mut self, cx: &mut Cx, id: TransferId, error: CallError) {
-        self.end_download(cx, id, |shown| Life::Failed { why: error, shown });
+    pub(super) fn fail_download(&mut self, cx: &mut Cx, id: TransferId, why: Problem) {
+        self.end_download(cx, id, |shown| Life::Failed { why, shown });
         self.start_downloads(cx);
     }
 

@@ -3,13 +3,10 @@
 
 use super::DownloadMachine;
 use super::state::{Download, NamedPlace};
-use crate::control::CallError;
-use crate::fault::DiskFault;
+use crate::control::Problem;
 use crate::id::TransferId;
-use crate::name::Escaped;
 use crate::node::contract::{Action, DiskOutcome};
 use crate::node::cx::Cx;
-use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 impl DownloadMachine {
@@ -41,8 +38,8 @@ impl DownloadMachine {
             }
             Err(fault) if fault.rules_out_path() => {
                 download.named_place = NamedPlace::Bad;
-                let error = place_error(download, fault);
-                self.fail_download(cx, id, error);
+                let place = download.place();
+                self.fail_download(cx, id, Problem::CannotSave { place, fault });
             }
             Err(_) => {
                 download.named_place = NamedPlace::Good;
@@ -50,15 +47,4 @@ impl DownloadMachine {
             }
         }
     }
-}
-
-/// Why a download cannot be saved to its place.
-pub(super) fn place_error(download: &Download, fault: DiskFault) -> CallError {
-    let place = download.place();
-    let place = Escaped(place.as_os_str().as_bytes());
-    let remedy = match fault {
-        DiskFault::Exists => "move it away and `pyratectl retry`, or choose another path with `-o`",
-        _ => "choose another path with `-o`",
-    };
-    CallError::new(fault.into(), format!("cannot save to '{place}': {fault}; {remedy}"))
 }

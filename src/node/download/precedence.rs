@@ -23,7 +23,7 @@ impl DownloadMachine {
     pub(super) fn check_precedence(&self, cx: &Cx) {
         for (id, revision) in cx.out.needs() {
             let recorded = self.downloads.get(id).map(|row| &row.recorded);
-            let is_told = recorded.is_none_or(|recorded| recorded.durable >= revision || recorded.trouble.is_some());
+            let is_told = recorded.is_none_or(|recorded| recorded.durable >= revision || recorded.problem.is_some());
             assert!(is_told, "no answer leaves before the record of {id:?} is on the disk");
         }
         let mut before = BTreeMap::new();

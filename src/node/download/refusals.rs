@@ -6,7 +6,7 @@ use super::names::Ask;
 use super::source::Contact;
 use super::source::{Charge, Doubt, Source, Standing};
 use super::state::{Download, Want};
-use crate::control::{CallError, ExitCode};
+use crate::control::{Problem, SourceFault};
 use crate::fault::RefusalReason;
 use crate::id::TransferId;
 use crate::name::FileName;
@@ -25,10 +25,10 @@ impl DownloadMachine {
         id: TransferId,
         at: usize,
         doubt: Doubt,
-        (how, reason): (&str, Option<RefusalReason>),
+        how: SourceFault,
     ) {
         let asks = doubt.task.asks();
-        if let Some(reason) = reason.filter(|reason| *reason != RefusalReason::Unknown) {
+        if let SourceFault::Declined(reason) = how {
             return self.on_reason(cx, id, at, asks, &doubt.name, reason);
         }
         let Some(source) = self.downloads.source_mut(id, at) else { return };
@@ -54,30 +54,30 @@ impl DownloadMachine {
         network: &mut NetworkMachine,
         id: TransferId,
         at: usize,
-        how: &str,
-        reason: Option<RefusalReason>,
+        how: SourceFault,
     ) {
         let Some(source) = self.downloads.source_mut(id, at) else { return };
         let Some(doubt) = source.doubt.take() else { return };
         let asks = doubt.task.asks();
-        match (&doubt.charge, reason) {
+        match (&doubt.charge, how) {
             // What it sent was of a file that is gone by now. Its other names may still be of the content.
-            (Charge::Corrupt(_), Some(RefusalReason::NoSuchFile)) if source.changes < SOURCE_REFUSALS_MAX => {
+            (Charge::Corrupt(_), SourceFault::Declined(RefusalReason::NoSuchFile))
+                if source.changes < SOURCE_REFUSALS_MAX =>
+            {
                 source.changes += 1;
                 source.names.disprove(&doubt.name);
                 if source.names.name_for(Ask::All).is_none() {
-                    self.refuse_source(cx, id, at, &RefusalReason::NoSuchFile.to_string(), reason);
+                    self.refuse_source(cx, id, at, how);
                 }
                 self.seek_soon(cx, id);
             }
             (Charge::Corrupt(_), _) => {
                 // It stays in doubt.
                 source.doubt = Some(doubt);
-                let why = "its file has changed, and it does not say yet what it is now";
-                self.rest_source(cx, id, at, why.to_string());
+                self.rest_source(cx, id, at, SourceFault::ChangeUnsaid);
                 self.seek_soon(cx, id);
             }
-            (Charge::Refused { .. } | Charge::OtherByHit, Some(reason)) if reason != RefusalReason::Unknown => {
+            (Charge::Refused { .. } | Charge::OtherByHit, SourceFault::Declined(reason)) => {
                 self.on_reason(cx, id, at, asks, &doubt.name, reason);
             }
             (Charge::Refused { .. } | Charge::OtherByHit, _) => {
@@ -109,15 +109,15 @@ impl DownloadMachine {
         source.silences = 0;
         match reason {
             RefusalReason::NoSuchFile => self.lose_name(cx, id, at, name, reason),
-            RefusalReason::Busy | RefusalReason::Leaving => self.rest_source(cx, id, at, reason.to_string()),
+            RefusalReason::Busy | RefusalReason::Leaving => self.rest_source(cx, id, at, reason.into()),
             RefusalReason::Changed | RefusalReason::NotHashed | RefusalReason::NotReadable if is_patient => {
                 source.refusals += 1;
-                self.rest_source(cx, id, at, reason.to_string());
+                self.rest_source(cx, id, at, reason.into());
             }
             // It can send the file, and cannot prove it.
             RefusalReason::NotHashed => source.names.refuse(name, Ask::Metadata),
             RefusalReason::Changed | RefusalReason::NotReadable => self.lose_name(cx, id, at, name, reason),
-            RefusalReason::Unknown => self.believe_refusal(cx, id, at, asks, &reason.to_string()),
+            RefusalReason::Unknown => self.believe_refusal(cx, id, at, asks, reason.into()),
         }
     }
 
@@ -126,14 +126,14 @@ impl DownloadMachine {
         let Some(source) = self.downloads.source_mut(id, at) else { return };
         source.names.refuse(name, Ask::All);
         if source.names.name_for(Ask::All).is_none() {
-            self.refuse_source(cx, id, at, &reason.to_string(), Some(reason));
+            self.refuse_source(cx, id, at, reason.into());
         }
         self.seek_soon(cx, id);
     }
 
     /// A source gives this under no name: perhaps only because it is busy, if it or others have shown that they can serve
     /// this.
-    pub(super) fn believe_refusal(&mut self, cx: &mut Cx, id: TransferId, at: usize, ask: Ask, how: &str) {
+    pub(super) fn believe_refusal(&mut self, cx: &mut Cx, id: TransferId, at: usize, ask: Ask, how: SourceFault) {
         let Some(download) = self.downloads.get_mut(id) else { return };
         let helps = |(other, source): (usize, &Source)| other != at && (source.bytes > 0 || source.fetch().is_some());
         let others_help = download.sources.iter().enumerate().any(helps);
@@ -142,30 +142,22 @@ impl DownloadMachine {
         source.refusals = source.refusals.saturating_add(1);
         let may_be_busy = source.bytes > 0 || ask != Ask::All && others_help;
         if source.refusals < SOURCE_REFUSALS_MAX && may_be_busy {
-            return self.rest_source(cx, id, at, how.to_string());
+            return self.rest_source(cx, id, at, how);
         }
         match ask {
             Ask::Metadata | Ask::Ranges => {}
             // The content may come back under a name that is known.
-            Ask::All if is_known && source.p1 => self.rest_source(cx, id, at, how.to_string()),
+            Ask::All if is_known && source.p1 => self.rest_source(cx, id, at, how),
             // A base program may end at a request for what it lacks: a search has to find it again.
-            Ask::All => self.refuse_source(cx, id, at, how, None),
+            Ask::All => self.refuse_source(cx, id, at, how),
         }
     }
 
     /// A source has nothing to give until a search finds it again.
-    pub(super) fn refuse_source(
-        &mut self,
-        cx: &mut Cx,
-        id: TransferId,
-        at: usize,
-        why: &str,
-        reason: Option<RefusalReason>,
-    ) {
+    pub(super) fn refuse_source(&mut self, cx: &mut Cx, id: TransferId, at: usize, why: SourceFault) {
         let Some(source) = self.downloads.source_mut(id, at) else { return };
         source.standing = Standing::Refused;
-        source.refused_for = reason;
-        source.error = Some(why.to_string());
+        source.fault = Some(why);
         self.tell_source_lost(cx, id, at);
     }
 }
@@ -173,11 +165,11 @@ impl DownloadMachine {
 impl Download {
     /// The error of a download by name whose only source says that it has no such file, and has never sent any of it: the
     /// name is mistyped, and nobody else is asked.
-    pub(super) fn not_there(&self) -> Option<CallError> {
+    pub(super) fn not_there(&self) -> Option<Problem> {
         let [source] = &self.sources[..] else { return None };
         let has_none =
-            matches!(source.standing, Standing::Refused) && source.refused_for == Some(RefusalReason::NoSuchFile);
+            matches!(source.standing, Standing::Refused) && source.fault == Some(RefusalReason::NoSuchFile.into());
         let is_mistyped = self.want == Want::Name && has_none && source.received == 0;
-        is_mistyped.then(|| CallError::new(ExitCode::NotFound, format!("no such file at {}", source.addr)))
+        is_mistyped.then_some(Problem::NotThere(source.addr))
     }
 }

@@ -6,9 +6,9 @@
 
 use super::DownloadMachine;
 use super::life::Life;
-use super::recorded::Trouble;
+use super::orders::Outcome;
 use super::state::Download;
-use crate::control::{CallError, CallId, Reply};
+use crate::control::{CallId, Problem, Reply};
 use crate::fault::DiskFault;
 use crate::id::{ClientId, TransferId};
 use crate::node::contract::{Action, DiskOutcome, DownloadRecord};
@@ -87,14 +87,14 @@ impl DownloadMachine {
                 recorded.accepted = true;
                 recorded.durable = recorded.durable.max(revision);
                 if recorded.durable >= recorded.revision {
-                    recorded.trouble = None;
+                    recorded.problem = None;
                 }
                 // The answers tell what has its turn now.
                 self.start_downloads(cx);
                 self.settle_answers(cx, id, revision);
             }
             Err(fault) if recorded.accepted || is_over => {
-                recorded.trouble = Some(Trouble::Failed(fault));
+                recorded.problem = Some(Problem::ChangeNotRemembered { fault });
                 self.settle_answers(cx, id, revision);
             }
             Err(fault) => self.refuse_unrecorded(cx, id, fault),
@@ -125,8 +125,6 @@ impl DownloadMachine {
     /// A new download cannot be remembered: whoever waits for it is told that it is not accepted, and so are the other
     /// new ones of the same calls.
     fn refuse_unrecorded(&mut self, cx: &mut Cx, id: TransferId, fault: DiskFault) {
-        let message = format!("{fault} (state directory): nothing was begun, since a restart would forget it");
-        let error = CallError::new(fault.into(), message);
         let (mut refused, mut calls) = (BTreeSet::from([id]), Vec::new());
         while let Some(number) = self.needing_any(&refused) {
             let Some(answer) = self.take_answer(cx, number) else { break };
@@ -137,7 +135,7 @@ impl DownloadMachine {
         for id in refused {
             if calls.is_empty() {
                 // Its call was answered before this was known.
-                self.fail_download(cx, id, error.clone());
+                self.fail_download(cx, id, Problem::NotRemembered { fault });
             } else {
                 let timer = self.downloads.get(id).and_then(|row| row.life().timer());
                 cx.cancel_timer(timer);
@@ -148,7 +146,7 @@ impl DownloadMachine {
             }
         }
         for (client, call) in calls {
-            cx.out.act(Action::Reply { client, call, outcome: Err(error.clone()) });
+            self.reply(cx, client, call, Outcome::Reply(Err(Problem::NotRemembered { fault })));
         }
     }
 
@@ -162,7 +160,7 @@ impl DownloadMachine {
         let Some(answer) = self.take_answer(cx, number) else { return };
         for id in answer.needs.keys() {
             if let Some(download) = self.downloads.get_mut(*id) {
-                download.recorded.trouble.get_or_insert(Trouble::Overdue);
+                download.recorded.problem.get_or_insert(Problem::RecordOverdue);
             }
         }
         self.answer_with_rows(cx, answer.client, answer.call, &answer.ids, answer.needs);

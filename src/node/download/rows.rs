@@ -66,9 +66,9 @@ impl Download {
             shares,
             eta_s: self.eta_s(size, rate),
             already,
-            error: self.life().error().cloned(),
+            error: self.life().problem().cloned().map(Into::into),
             retry_in_s: retry_at.map(|at| whole_seconds(at.saturating_since(now))),
-            not_remembered: self.recorded.trouble().map(Box::new),
+            not_remembered: self.recorded.problem.clone().map(|problem| Box::new(problem.into())),
         }
     }
 

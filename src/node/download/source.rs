@@ -4,8 +4,7 @@
 
 use super::names::{Ask, Names, NamesTold};
 use super::rate::Rate;
-use crate::control::{SourceRow, SourceState};
-use crate::fault::RefusalReason;
+use crate::control::{SourceFault, SourceRow, SourceState};
 use crate::id::ExchangeId;
 use crate::name::FileName;
 use crate::node::answer::Teller;
@@ -46,8 +45,6 @@ pub(super) struct Source {
     pub(super) silences: u32,
     /// Times in a row that it said no although it has brought something, or others bring it.
     pub(super) refusals: u32,
-    /// Why it was given up, as far as it has said.
-    pub(super) refused_for: Option<RefusalReason>,
     pub(super) asked_at: Option<Instant>,
     /// Times in a row that it said that it has another content by now, and gave nothing of it.
     pub(super) changes: u32,
@@ -55,7 +52,8 @@ pub(super) struct Source {
     pub(super) names_told: NamesTold,
     /// It is to say what it has before it is asked for anything else.
     pub(super) doubt: Option<Doubt>,
-    pub(super) error: Option<String>,
+    /// What it did last that was wrong.
+    pub(super) fault: Option<SourceFault>,
 }
 
 /// What a source does for its download.
@@ -103,7 +101,7 @@ pub(super) enum Charge {
     /// It refused, after this time.
     Refused { took: Duration },
     /// It sent what is not of this content. Why.
-    Corrupt(String),
+    Corrupt(SourceFault),
     /// A hit says that it has another content under this name.
     OtherByHit,
 }
@@ -260,13 +258,12 @@ impl Source {
             failures: 0,
             silences: 0,
             refusals: 0,
-            refused_for: None,
             asked_at: None,
             changes: 0,
             excuse: Excuse::NotNeeded,
             names_told: NamesTold::default(),
             doubt: None,
-            error: None,
+            fault: None,
         }
     }
 
@@ -364,7 +361,7 @@ impl Source {
         self.silences = 0;
         self.refusals = 0;
         self.changes = 0;
-        self.error = None;
+        self.fault = None;
     }
 
     /// It may be asked for everything again, unless it sent wrong bytes.
@@ -376,6 +373,11 @@ impl Source {
         }
     }
 
+    /// Whom to name, and for what, where a download cannot go on.
+    pub(super) fn blamed(&self) -> Option<(SocketAddr, SourceFault)> {
+        Some((self.addr, self.fault?))
+    }
+
     pub(super) fn row(&self, now: Instant) -> SourceRow {
         let state = match self.standing {
             Standing::Idle => SourceState::Idle,
@@ -385,6 +387,6 @@ impl Source {
             Standing::Corrupt => SourceState::Corrupt,
         };
         let rate = self.fetch().and_then(|_| self.rate.per_second(now, self.received));
-        SourceRow { addr: self.addr, state, bytes: self.bytes, rate, error: self.error.clone() }
+        SourceRow { addr: self.addr, state, bytes: self.bytes, rate, error: self.fault.map(|fault| fault.to_string()) }
     }
 }

@@ -4,7 +4,7 @@ use super::known::{Content, Known};
 use super::life::{Held, Life, Open, PartFile, Progress};
 use super::recorded::Recorded;
 use super::source::{Fetch, LeftOut, Origin, Source, Standing};
-use crate::control::{CallError, DownloadState, ExitCode};
+use crate::control::{CallError, DownloadState, Problem};
 use crate::id::{ContentHash, TransferId};
 use crate::name::{Escaped, FileName};
 use crate::node::contract::{DownloadRecord, PartSpec, RecordState};
@@ -160,16 +160,16 @@ impl Download {
         let claim = size.filter(|_| record.b3.is_none());
         let sources = sources.filter_map(|source| Source::recalled(source, claim, record.b3.is_some())).collect();
         let shown = (record.bytes_done, size.filter(|size| *size >= record.bytes_done));
-        let unknown = || CallError::new(ExitCode::Other, "unknown");
         let part = match record.state {
             RecordState::Failed { keeps_part: false } => PartFile::Absent,
             _ => PartFile::Kept(Held::Recalled(record.bytes_done)),
         };
         let recorded = Recorded::recalled(record.state, record.error.clone());
+        let problem = record.error.map(|error| Problem::Recalled { error });
         let life = match record.state {
-            RecordState::Waiting => Life::Queued { waited: record.error },
+            RecordState::Waiting => Life::Queued { waited: problem },
             RecordState::Paused => Life::Paused,
-            RecordState::Failed { .. } => Life::Failed { why: record.error.unwrap_or_else(unknown), shown },
+            RecordState::Failed { .. } => Life::Failed { why: problem.unwrap_or(Problem::Unknown), shown },
             RecordState::Dropped => Life::Cancelled { shown },
         };
         Self { life, part, recorded, ..Self::new(record.name, record.spec, want, size, sources) }
@@ -345,7 +345,7 @@ impl Download {
         };
         // Why its sources are out of reach changes with every attempt, and the next run finds out by itself.
         let rests = matches!(self.life, Life::Failed { .. } | Life::Blocked { .. });
-        (state, self.life.error().filter(|_| rests).cloned())
+        (state, self.life.problem().filter(|_| rests).cloned().map(Into::into))
     }
 
     /// Whether the next run would not find it where it stands.
@@ -379,19 +379,19 @@ impl Download {
         let (id, name) = (id.0, &self.name);
         match &self.life {
             Life::Done { path, verified, .. } => {
-                let check = if *verified { "verified" } else { "not verified" };
-                log::info!("download {id} is done, {check}: {}", Escaped(path.as_os_str().as_bytes()));
+                let not = if *verified { "" } else { "not " };
+                log::info!("download {id} is done, {not}verified: {}", Escaped(path.as_os_str().as_bytes()));
             }
             Life::Failed { why, .. } => {
-                log::warn!("download {id} of {name} has failed: {}", why.message);
+                log::warn!("download {id} of {name} has failed: {why}");
             }
             // It fails at once if there is nobody to ask.
             Life::Waiting { .. } if self.seek.outgoing == Outgoing::Last => {}
             Life::Waiting { why, .. } if !old.is_waiting() => {
-                log::warn!("download {id} of {name} waits: {}", why.message);
+                log::warn!("download {id} of {name} waits: {why}");
             }
             Life::Blocked { why, .. } if !matches!(old, Life::Paused | Life::Blocked { .. }) => {
-                log::warn!("download {id} of {name} is paused: {}", why.message);
+                log::warn!("download {id} of {name} is paused: {why}");
             }
             _ => {}
         }

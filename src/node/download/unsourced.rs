@@ -7,7 +7,7 @@
 use super::DownloadMachine;
 use super::life::Life;
 use super::state::{Download, Want};
-use crate::control::{CallError, ExitCode};
+use crate::control::Problem;
 use crate::id::{ContentHash, TransferId};
 use crate::name::FileName;
 use crate::node::contract::Target;
@@ -59,7 +59,7 @@ impl DownloadMachine {
         if let Some(download) = self.downloads.get_mut(id) {
             download.seek.next = Some(at);
         }
-        self.retry_unsourced(cx, id, "no source is known; searches soon".to_string());
+        self.retry_unsourced(cx, id, Problem::SearchesSoon);
     }
 
     /// So many neighbours were asked for a first source of a download.
@@ -71,17 +71,13 @@ impl DownloadMachine {
             seek.next = Some(cx.now + wait);
             seek.unsourced_wait = (wait * 2).min(seek.wait);
         }
-        let message = match asked {
-            0 => "no source is known, and no neighbour to ask; searches again until cancelled".to_string(),
-            1 => "no source is known; asked 1 neighbour, and searches again until cancelled".to_string(),
-            _ => format!("no source is known; asked {asked} neighbours, and searches again until cancelled"),
-        };
-        self.retry_unsourced(cx, id, message);
+        let why = if asked > 0 { Problem::NoSourceYet { asked } } else { Problem::NobodyToAsk };
+        self.retry_unsourced(cx, id, why);
     }
 
-    fn retry_unsourced(&mut self, cx: &mut Cx, id: TransferId, message: String) {
+    fn retry_unsourced(&mut self, cx: &mut Cx, id: TransferId, why: Problem) {
         let Some(download) = self.downloads.get(id) else { return };
         let until = download.seek.next.unwrap_or(cx.now + UNSOURCED_SEEK_MIN);
-        self.set_waiting(cx, id, until, CallError::new(ExitCode::NoSource, message));
+        self.set_waiting(cx, id, until, why);
     }
 }

@@ -1,7 +1,7 @@
 //! Which endpoints can be a peer, which one is ourselves, and which one we give to others.
 
 use super::NetworkMachine;
-use crate::control::{CallError, ExitCode};
+use crate::control::Problem;
 use crate::network::WideNetwork;
 use crate::node::cx::Cx;
 use std::collections::BTreeSet;
@@ -81,15 +81,13 @@ impl NetworkMachine {
     }
 
     /// Takes an endpoint that the user named.
-    pub(in crate::node) fn peer_of_user(&self, cx: &Cx, endpoint: SocketAddr) -> Result<SocketAddr, CallError> {
+    pub(in crate::node) fn peer_of_user(&self, cx: &Cx, endpoint: SocketAddr) -> Result<SocketAddr, Problem> {
         let endpoint = canonical(endpoint);
         if self.is_ourselves(cx, endpoint) {
-            let message = format!("{endpoint} is this node itself; `pyratectl files` shows what it shares");
-            return Err(CallError::new(ExitCode::Usage, message));
+            return Err(Problem::Ourselves(endpoint));
         }
         if !is_unicast(endpoint) {
-            let message = format!("{endpoint} cannot be a peer; `pyratectl peers` shows those known");
-            return Err(CallError::new(ExitCode::Usage, message));
+            return Err(Problem::NoPeerAddress(endpoint));
         }
         Ok(endpoint)
     }

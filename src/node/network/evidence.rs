@@ -5,7 +5,7 @@
 use super::NetworkMachine;
 use super::endpoints::{canonical, is_unicast};
 use super::peers::{Keep, Peer, Proof, RANK_FAILING, Standing};
-use crate::control::{CallError, ExitCode, Notice, PeerSource};
+use crate::control::{Notice, PeerSource, Problem};
 use crate::fault::{DialFault, OtherProgram};
 use crate::node::contract::{Action, DialOutcome, Dialled, RememberedPeers};
 use crate::node::cx::{Cx, NodeTimer};
@@ -202,10 +202,9 @@ impl NetworkMachine {
     }
 
     /// The user wants a peer forgotten. One that a list or a search names again comes back.
-    pub(in crate::node) fn call_forget(&mut self, cx: &mut Cx, peer: SocketAddr) -> Result<(), CallError> {
+    pub(in crate::node) fn call_forget(&mut self, cx: &mut Cx, peer: SocketAddr) -> Result<(), Problem> {
         if !self.peers.rows.contains_key(&peer) {
-            let message = format!("{peer} is no known peer; `pyratectl peers` shows those that are");
-            return Err(CallError::new(ExitCode::NotFound, message));
+            return Err(Problem::UnknownPeer(peer));
         }
         self.peers.change(peer, |_| Keep::No);
         self.plan_to_remember(cx);

@@ -237,7 +237,7 @@ impl NetworkMachine {
     /// Registers at the first of the addresses; the others are for when that fails.
     fn register(&mut self, cx: &mut Cx, id: LinkId, mut addresses: VecDeque<SocketAddr>) {
         let Some(to) = addresses.pop_front() else {
-            return self.lose_link(cx, id, "the host has no address".to_string());
+            return self.lose_link(cx, id, ResolveFault::NoAddress.to_string());
         };
         let exchange = self.send_register(cx, id, to);
         self.set_link_phase(cx, id, LinkPhase::Registering { exchange, to, others: addresses });

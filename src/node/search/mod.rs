@@ -2,7 +2,7 @@
 //!
 //! | file | owns |
 //! |---|---|
-//! | `own`, `no_hits` | our searches and listings; why they found nothing |
+//! | `own` | our searches and listings |
 //! | `end`, `relayed`, `open` | when a search is over: who was asked, and who has said that it is done; the table of both |
 //! | `hits`, `hit`, `row_shares` | what they found, one row of it, and how many rows each network may have |
 //! | `newcomers`, `announcing` | finding peers that have just come; making ourselves known |
@@ -20,7 +20,6 @@ mod forwarding;
 mod hit;
 mod hits;
 mod newcomers;
-mod no_hits;
 mod open;
 mod own;
 mod relayed;

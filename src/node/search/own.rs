@@ -11,7 +11,7 @@ use super::hit::{Grouping, Hit};
 use super::hits::{Hits, NotTaken, Taken};
 use super::open::Found;
 use super::row_shares::senders;
-use crate::control::{CallError, ExitCode, Notice, PeerSource, SearchStarted, WholeNames};
+use crate::control::{Notice, PeerSource, Problem, SearchStarted, WholeNames};
 use crate::fault::DialFault;
 use crate::id::{ClientId, ContentHash, ExchangeId, HitId, QueryId, SearchId, TransferId};
 use crate::library::{Query, Reach};
@@ -62,12 +62,6 @@ fn is_found_exactly(hit: &Hit, text: &[u8]) -> bool {
     fits && senders(hit.backings()) >= EXACT_SOURCES_ENOUGH
 }
 
-/// The error of a search to which nobody could answer.
-fn no_address() -> CallError {
-    let message = "this node knows no address of its own yet; set `advertise_addr`, or see `pyratectl bootstrap`";
-    CallError::new(ExitCode::Network, message)
-}
-
 /// All searches and listings remembered. The map of IDs is only ever asked for one.
 #[derive(Default)]
 pub(super) struct Searches {
@@ -102,15 +96,13 @@ impl SearchMachine {
         text: &[u8],
         rows_max: Option<u32>,
         ttl: Option<u8>,
-    ) -> Result<SearchStarted, CallError> {
+    ) -> Result<SearchStarted, Problem> {
         if text.is_empty() || text.len() > FILE_NAME_BYTES_MAX || text.iter().copied().any(is_control) {
-            let message = format!("a search takes 1 to {FILE_NAME_BYTES_MAX} bytes of text without control bytes");
-            return Err(CallError::new(ExitCode::Usage, message));
+            return Err(Problem::NotSearchable);
         }
         let query = Query::parse(text);
         if query.plain().is_some_and(<[u8]>::is_empty) {
-            let message = "a search needs a word that the names have; exclusions and patterns only narrow it";
-            return Err(CallError::new(ExitCode::Usage, message));
+            return Err(Problem::NoWordToSearch);
         }
         let whole_names = match query.reach() {
             Reach::Parts => None,
@@ -120,7 +112,7 @@ impl SearchMachine {
         let rows_max = rows_max.unwrap_or(SEARCH_ROWS_DEFAULT).clamp(1, SEARCH_ROWS_MAX);
         let widest = ttl.unwrap_or(cx.config.max_ttl).min(cx.config.max_ttl);
         if network.advertised(cx).is_none() && !network.is_registering() {
-            return Err(no_address());
+            return Err(Problem::NoAddress);
         }
         let id = self.begin_search(cx, Stage::Ringing(Rings::up_to(widest)), Some(query), u64::from(rows_max))?;
         cx.subscriptions.subscribe(Topic::Search(id), client);
@@ -136,7 +128,7 @@ impl SearchMachine {
         network: &mut NetworkMachine,
         client: ClientId,
         peer: SocketAddr,
-    ) -> Result<SearchStarted, CallError> {
+    ) -> Result<SearchStarted, Problem> {
         let peer = network.peer_of_user(cx, peer)?;
         network.learn_peer(cx, peer, PeerSource::User);
         // Base programs ignore what follows `5:`, and this is how we learn that a peer speaks more.
@@ -144,7 +136,7 @@ impl SearchMachine {
         let id = self.begin_search(cx, Stage::Over { until: cx.now }, None, LISTING_FILES_MAX)?;
         let Ok(exchange) = cx.dial_peer(peer, messages, Expect::FileList, Purpose::List(id)) else {
             self.forget_search(cx, id);
-            return Err(CallError::new(ExitCode::NoSource, "too many commands wait for a worker; try again later"));
+            return Err(Problem::NoWorker);
         };
         if let Some(search) = self.searches.rows.get_mut(&id) {
             search.stage = Stage::Listing { exchange, peer, told: None };
@@ -165,15 +157,11 @@ impl SearchMachine {
         stage: Stage,
         query: Option<Query>,
         rows_max: u64,
-    ) -> Result<SearchId, CallError> {
+    ) -> Result<SearchId, Problem> {
         if self.searches.rows.len() >= SEARCHES_MAX {
             let over = |(_, search): &(&SearchId, &Search)| matches!(search.stage, Stage::Over { .. });
             let oldest = self.searches.rows.iter().find(over).map(|(id, _)| *id);
-            let Some(oldest) = oldest else {
-                let message = format!("{SEARCHES_MAX} searches are in progress; try again when one is done");
-                return Err(CallError::new(ExitCode::Other, message));
-            };
-            self.forget_search(cx, oldest);
+            self.forget_search(cx, oldest.ok_or(Problem::TooManySearches(SEARCHES_MAX))?);
         }
         self.searches.begun += 1;
         let id = SearchId(self.searches.begun);
@@ -181,13 +169,14 @@ impl SearchMachine {
         Ok(id)
     }
 
-    fn finish_search(&mut self, cx: &mut Cx, id: SearchId, error: Option<CallError>) {
+    fn finish_search(&mut self, cx: &mut Cx, id: SearchId, problem: Option<Problem>) {
         let Some(search) = self.searches.rows.get_mut(&id) else { return };
         self.newcomers.end_search(id);
         let (hits, truncated) = (self.hits.count(id), search.truncated || self.hits.is_cut(id));
         let stage = std::mem::replace(&mut search.stage, Stage::Over { until: cx.now + LATE_HITS });
         self.end_stage(cx, stage);
         self.plan_to_forget(cx, cx.now + LATE_HITS);
+        let error = problem.map(Into::into);
         cx.notify(Topic::Search(id), || Notice::SearchDone { search: id.0, hits, truncated, error });
     }
 
@@ -378,18 +367,15 @@ impl SearchMachine {
         if !matches!(search.stage, Stage::Listing { exchange: ours, .. } if ours == exchange) {
             return;
         }
-        let error = match outcome {
+        let problem = match outcome {
             Ok(Dialled { response: Response::FileList { truncated }, .. }) => {
                 search.truncated |= truncated;
                 None
             }
             Ok(_) => None,
             Err(DialFault::Aborted) if search.truncated => None,
-            Err(fault) => {
-                let message = format!("cannot list {peer}: {fault}; `pyratectl peers` shows the peers known");
-                Some(CallError::new(ExitCode::from(fault), message))
-            }
+            Err(fault) => Some(Problem::CannotList { peer, fault }),
         };
-        self.finish_search(cx, id, error);
+        self.finish_search(cx, id, problem);
     }
 }

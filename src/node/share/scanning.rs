@@ -1,7 +1,7 @@
 //! The rescans of the share: when they start, and what they found entering the library in slices.
 
 use super::ShareMachine;
-use crate::control::{CallError, Notice, RawText};
+use crate::control::{CallError, Notice, Problem, RawText};
 use crate::fault::DiskFault;
 use crate::id::ClientId;
 use crate::library::{ScanReport, ScannedFile};
@@ -12,7 +12,6 @@ use crate::node::limits::{LISTING_INTERVAL, REST, SCAN_BATCHES_MAX, SWEEP_ENTRIE
 use crate::time::Instant;
 use crate::timer::TimerId;
 use std::collections::VecDeque;
-use std::os::unix::ffi::OsStrExt;
 
 /// Where the scan of the share stands.
 pub(super) enum ScanStage {
@@ -185,7 +184,7 @@ impl ShareMachine {
         let files = self.library.len();
         self.log_scan(cx, files, &report);
         let ScanReport { names_refused, unreadable, other_mounts, mounts, failed, .. } = report;
-        let error = failed.map(|fault| self.share_fault(cx, files, fault));
+        let error = failed.map(|fault| share_unreadable(cx, files, fault).into());
         let mounts = mounts.iter().map(|name| RawText::new(name.as_bytes())).collect();
         let being_written = self.settling.count();
         let notice =
@@ -201,17 +200,7 @@ impl ShareMachine {
     /// Why the last scan could not read the share, if it could not.
     pub(in crate::node) fn share_error(&self, cx: &Cx) -> Option<CallError> {
         let (_, report) = self.scan_logged.as_ref()?;
-        report.failed.map(|fault| self.share_fault(cx, self.library.len(), fault))
-    }
-
-    /// What a scan that could not read the share means for the user; so many files are known from before.
-    fn share_fault(&self, cx: &Cx, files: u64, fault: DiskFault) -> CallError {
-        let path = Escaped(cx.config.local_directory.as_os_str().as_bytes());
-        let listed = match files {
-            0 => "nothing is shared until it can be read",
-            _ => "files found before stay listed",
-        };
-        CallError::new(fault.into(), format!("cannot read the share '{path}': {fault}; {listed}"))
+        report.failed.map(|fault| share_unreadable(cx, self.library.len(), fault).into())
     }
 
     /// Logs how a scan went, if it went otherwise than the last one.
@@ -222,7 +211,7 @@ impl ShareMachine {
         }
         let ScanReport { names_refused, unreadable, other_mounts, mounts, failed, .. } = report;
         if let Some(fault) = failed {
-            log::warn!("{}", self.share_fault(cx, files, *fault).message);
+            log::warn!("{}", share_unreadable(cx, files, *fault));
         } else {
             log::info!("sharing {files} files; left out {names_refused} for their names, {unreadable} unreadable");
         }
@@ -252,6 +241,11 @@ impl ShareMachine {
             *timer = cx.wheel.insert(cx.now + cx.config.filemonitor_refresh, NodeTimer::Rescan);
         }
     }
+}
+
+/// A scan could not read the share; so many files are known from before.
+fn share_unreadable(cx: &Cx, files: u64, fault: DiskFault) -> Problem {
+    Problem::ShareUnreadable { path: cx.config.local_directory.clone(), fault, lists_files: files > 0 }
 }
 
 /// Names in a line, which says so if there are more.

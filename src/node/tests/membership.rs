@@ -144,7 +144,7 @@ fn a_host_name_is_looked_up_each_time_and_each_address_tried() {
     };
     assert_eq!(lookups(&mut rig), std::slice::from_ref(&host));
     assert_eq!(link_state(&rig), LinkState::Resolving);
-    rig.handle(Event::Resolved { host: host.clone(), outcome: Err(ResolveFault("try again".into())) });
+    rig.handle(Event::Resolved { host: host.clone(), outcome: Err(ResolveFault::Lookup("try again".into())) });
     rig.pass(Duration::from_secs(3));
     assert_eq!(lookups(&mut rig), std::slice::from_ref(&host));
 

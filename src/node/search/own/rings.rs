@@ -1,7 +1,7 @@
 //! The rings of a search: which one goes out, to whom, and whether another follows.
 
-use super::{Search, Stage, no_address};
-use crate::control::Notice;
+use super::{Search, Stage};
+use crate::control::{Notice, Problem};
 use crate::id::{QueryId, SearchId};
 use crate::node::contract::DialOutcome;
 use crate::node::cx::exchanges::Purpose;
@@ -122,7 +122,9 @@ impl SearchMachine {
         if self.await_registration(cx, network, id) || self.await_peer_lists(cx, network, id) {
             return;
         }
-        let Some(requester) = network.advertised(cx) else { return self.finish_search(cx, id, Some(no_address())) };
+        let Some(requester) = network.advertised(cx) else {
+            return self.finish_search(cx, id, Some(Problem::NoAddress));
+        };
         let neighbours = network.neighbours(cx);
         let number = cx.rng.number();
         let row = self.searches.rows.get_mut(&id);
@@ -207,6 +209,21 @@ impl SearchMachine {
         }
         let error = if rows > 0 { None } else { self.why_nothing_was_found(network, asked, answered) };
         self.finish_search(cx, id, error);
+    }
+
+    /// Why there is no hit; `None` if peers were asked, and have none. `asked`: copies of the search that were sent;
+    /// `answered`: of these, copies of which a peer has shown that it took them.
+    fn why_nothing_was_found(&self, network: &NetworkMachine, asked: u32, answered: u32) -> Option<Problem> {
+        if answered > 0 {
+            return None;
+        }
+        let (known, alive) = (network.peers().len(), network.peers().count());
+        Some(match (known, alive) {
+            (0, _) => Problem::NoPeers { registered: network.is_registered() },
+            (known, 0) => Problem::AllPeersSilent(known),
+            (_, alive) if asked > 0 => Problem::NoPeerAnswered(alive),
+            _ => Problem::NoWorker,
+        })
     }
 
     /// Whether the last ring follows the one that is out if that did not reach all: almost nothing was found nearby.

@@ -1,0 +1,177 @@
+//! What can go wrong for a user: each with the code that scripts test and the sentence that people read. Others name a problem
+//! and its facts; what disks, connections and host names report is worded in [`fault`](crate::fault).
+//!
+//! A sentence is one line, escaped, without a full stop; after a semicolon it says what the user can do, or what happens next.
+
+use super::ExitCode::{Checksum, Exists, FileIo, Network, NoDaemon, NoSource, NotFound, Other, Usage};
+use super::{CallError, RawText};
+use crate::fault::{DialFault, DiskFault, RefusalReason};
+use crate::name::{Escaped, FILE_NAME_BYTES_MAX};
+use std::net::SocketAddr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// Makes an enum of a table. A row: a problem and its facts; its code, in which named facts stand for their values; and its
+/// sentence, as thiserror takes it.
+macro_rules! problems {
+    ($($name:ident $(($of:ty))? $({$($fact:ident: $type:ty),*})?: $code:expr, $sentence:tt;)*) => {
+        /// Why a call is refused, a search has found nothing, the share cannot be read, or a download waits or has failed.
+        #[derive(Debug, Clone, PartialEq, Eq, Error)]
+        pub(crate) enum Problem {
+            $(#[error $sentence] $name $(($of))? $({$($fact: $type),*})?,)*
+        }
+        impl From<Problem> for CallError {
+            #[allow(unused_variables, reason = "few codes depend on a fact")]
+            fn from(problem: Problem) -> Self {
+                let message = problem.to_string();
+                let code = match problem {
+                    $(Problem::$name { $($($fact,)*)? .. } => $code,)*
+                };
+                Self::new(code, message)
+            }
+        }
+    };
+}
+
+problems! {
+    NotForNode: Other, ("this call is not for the node; no daemon runs around it");
+    BootstrapOnly: Other,
+        ("this daemon is a bootstrap node only; set `peer = true` in its configuration and restart it");
+    Leaving: Other, ("the daemon is leaving; start it again first");
+    NoWorker: NoSource, ("too many commands wait for a worker; try again later");
+    NoNameToGoOnAfter { name: RawText }: Usage, ("\"{}\" is no file name to go on after", Escaped(.name.as_bytes()));
+    TooManyReloads(usize): Other, ("{0} reloads are waiting; try again");
+    TooManyClients: Other, ("too many control clients are connected; end some and try again");
+    IdleForLongest: Other, ("too many control clients are connected, and this one was idle for longest");
+    // As where the system itself refuses the connection (pyratectl(1), EXIT STATUS).
+    NotAdmitted { user: u32 }: NoDaemon,
+        ("user {user} may not use this daemon: only root, its own user and the group of its socket may");
+
+    EmptyRange { part: String }: Usage, ("the range {} is empty", Escaped(.part.as_bytes()));
+    NoIdInRange { part: String }: NotFound, ("no such ids: {}", Escaped(.part.as_bytes()));
+    NoSuchId { part: String }: NotFound, ("no such id: {}", Escaped(.part.as_bytes()));
+    AmbiguousId { part: String, count: usize, examples: Vec<u32> }: Usage,
+        ("{} is the beginning of {count} ids ({}, ...); type one whole", Escaped(.part.as_bytes()), join(.examples, ", "));
+    NotWhole { part: String, examples: Vec<u32> }: NotFound,
+        ("no such id: {}; type whole ids, as {}, a range, as 4-6, or all", Escaped(.part.as_bytes()), join(.examples, " or "));
+    NotAnId { part: String }: Usage, ("not an id: '{}'; ids are numbers, as 7 or 2,4-6, or all", Escaped(.part.as_bytes()));
+
+    Ourselves(SocketAddr): Usage, ("{0} is this node itself; `pyratectl files` shows what it shares");
+    NoPeerAddress(SocketAddr): Usage, ("{0} cannot be a peer; `pyratectl peers` shows those known");
+    UnknownPeer(SocketAddr): NotFound, ("{0} is no known peer; `pyratectl peers` shows those that are");
+
+    NotSearchable: Usage, ("a search takes 1 to {FILE_NAME_BYTES_MAX} bytes of text without control bytes");
+    NoWordToSearch: Usage, ("a search needs a word that the names have; exclusions and patterns only narrow it");
+    NoAddress: Network,
+        ("this node knows no address of its own yet; set `advertise_addr`, or see `pyratectl bootstrap`");
+    TooManySearches(usize): Other, ("{0} searches are in progress; try again when one is done");
+    CannotList { peer: SocketAddr, fault: DialFault }: fault.into(),
+        ("cannot list {peer}: {fault}; `pyratectl peers` shows the peers known");
+    NoPeers { registered: bool }: Network,
+        ("no peer is known to ask (peers: 0), and {}; check `pyratectl bootstrap`",
+            if *.registered { "the bootstrap node lists nobody else" } else { "no bootstrap node has answered" });
+    AllPeersSilent(usize): Network,
+        ("no peer could be reached: all {0} that are known have stopped answering; `pyratectl peers` shows them, \
+            `pyratectl bootstrap` whether new ones can be learnt of");
+    NoPeerAnswered(usize): Network,
+        ("no peer has answered (peers: {0}); `pyratectl peers` shows their states, and whether this machine has a network \
+            `pyratectl bootstrap`");
+
+    ShareUnreadable { path: PathBuf, fault: DiskFault, lists_files: bool }: fault.into(),
+        ("cannot read the share '{}': {fault}; {}", shown(.path),
+            if *.lists_files { "files found before stay listed" } else { "nothing is shared until it can be read" });
+
+    NothingNamed: Usage, ("nothing to download was named");
+    NoHits: NotFound, ("'all' stands for nothing here: the last search or list has no hit");
+    NoFileName { name: RawText }: Usage, ("no file can be called \"{}\"", Escaped(.name.as_bytes()));
+    NotAHash: Usage, ("a content is named by the 64 hex digits that `b3sum` prints");
+    NotAbsolute { path: RawText }: Usage, ("\"{}\" is not an absolute path", Escaped(.path.as_bytes()));
+    TooManyDownloads { files: usize, max: usize, room: usize }: Other,
+        ("{files} files are too many: at most {max} downloads may be unfinished, {room} more than now; `pyratectl cancel` \
+            makes room");
+    NoNumber: Other, ("no number is left for another download");
+    PlaceTaken { same_file: bool, id: u32, place: PathBuf }: Exists,
+        ("{}: download {id} saves to '{}'; wait until it is done, or `pyratectl cancel {id}` it first",
+            if *.same_file { "this file is fetched already" } else { "another file is to be saved there" }, shown(.place));
+    TooManyOrders(usize): Other, ("{0} orders are in progress; try again when one is done");
+    OrderBrokenOff(usize): Other, ("the daemon is leaving; {0} downloads were not dealt with");
+
+    SearchesSoon: NoSource, ("no source is known; searches soon");
+    NobodyToAsk: NoSource, ("no source is known, and no neighbour to ask; searches again until cancelled");
+    NoSourceYet { asked: u32 }: NoSource,
+        ("no source is known; asked {asked} neighbour{}, and searches again until cancelled", if *.asked == 1 { "" } else { "s" });
+    NoSourceLeft: NoSource, ("no source is known; the content is looked for until cancelled");
+    OutOfReach { blamed: Option<Blamed> }: NoSource, ("no source is in reach{}; it is tried again until cancelled", by(.blamed));
+    NotThere(SocketAddr): NotFound, ("no such file at {0}");
+    AllCorrupt: Checksum, ("every source sent wrong bytes or refused; others are looked for");
+    Refused { blamed: Option<Blamed> }: NoSource, ("refused by every source{}; others are looked for", by(.blamed));
+    RefusedForGood { blamed: Option<Blamed> }: NotFound, ("refused by every source{}; `pyratectl search` may find others", by(.blamed));
+    CannotSave { place: PathBuf, fault: DiskFault }: fault.into(),
+        ("cannot save to '{}': {fault}; {}choose another path with `-o`", shown(.place),
+            if *.fault == DiskFault::Exists { "move it away and `pyratectl retry`, or " } else { "" });
+    NoDescriptor: NoSource, ("{}; it is tried again until cancelled", DiskFault::NoDescriptor);
+    DiskStopped { at: PathBuf, fault: DiskFault }: fault.into(),
+        ("{}: {fault}; resumes automatically {}", shown(.at), until(*.fault));
+    NotRemembered { fault: DiskFault }: fault.into(),
+        ("{fault} (state directory): nothing was begun, since a restart would forget it");
+    ChangeNotRemembered { fault: DiskFault }: fault.into(), ("{fault} (state directory); a restart loses this change");
+    RecordOverdue: FileIo, ("the disk of the state directory does not answer in time");
+    // What an earlier run has said, if it has.
+    Recalled { error: CallError }: return error, ("{error}");
+    Unknown: Other, ("unknown");
+}
+
+/// A source, and what it is said to have done.
+type Blamed = (SocketAddr, SourceFault);
+
+/// What a source of a download is said to have done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[rustfmt::skip]
+pub(crate) enum SourceFault {
+    #[error("{0}")] Dial(#[from] DialFault),
+    /// It says why it refuses, and this version knows the reason.
+    #[error("{0}")] Declined(#[from] RefusalReason),
+    /// It reset the connection, or answered with what is no metadata.
+    #[error("it refuses")] Refuses,
+    #[error("sent nothing: refused, or the file is empty")] SentNothing,
+    #[error("it sent no metadata")] NoMetadata,
+    #[error("it stopped {0} groups before the end of what it was asked for")] StoppedEarly(u64),
+    #[error("it sent {sent} bytes of {size}")] OtherSize { sent: u64, size: u64 },
+    #[error("it sent another content")] OtherContent,
+    #[error("it has another content under this name")] NameOfAnother,
+    #[error("it says each time that it has another content, and gives none")] GivesNone,
+    #[error("its file changes again and again")] ChangesAgain,
+    #[error("its file has changed, and it does not say yet what it is now")] ChangeUnsaid,
+    #[error("its metadata are not those of the content")] FalseMetadata,
+    #[error("its last bytes do not fit the size that another source has claimed")] SizeOfAnother,
+    #[error("there is no room for the size that it claims")] NoRoom,
+    #[error("too slow, while others have nothing to do")] TooSlow,
+    #[error("it brought nothing while another source did")] BroughtNothing,
+}
+
+fn shown(path: &Path) -> Escaped<'_> {
+    Escaped(path.as_os_str().as_bytes())
+}
+
+fn join(ids: &[u32], between: &str) -> String {
+    ids.iter().map(u32::to_string).collect::<Vec<_>>().join(between)
+}
+
+fn by(blamed: &Option<Blamed>) -> String {
+    blamed.map_or_else(String::new, |(addr, fault)| format!(" ({addr}: {fault})"))
+}
+
+/// When a download goes on that the disk has stopped.
+fn until(fault: DiskFault) -> &'static str {
+    match fault {
+        DiskFault::Full => "when there is room",
+        DiskFault::Missing => "when it is there",
+        DiskFault::NotMounted => "when it is there; `pyratectl resume` starts again without it",
+        DiskFault::EmptyMountPoint => "when it is there, or a file is put into the directory",
+        _ => "when that is repaired",
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,303 @@
+use super::*;
+use crate::control::ExitCode::{self, DiskFull, TimedOut};
+use crate::fault::{OtherProgram, ResolveFault, ResponseFault};
+
+/// A list of all variants of a type, each with what users are told. One without a row does not compile.
+macro_rules! list {
+    ($list:ident: $of:ident as $told:ty { $($variant:ident $(($($fact:tt)*))? $({$($field:tt)*})? => $row:expr;)* }) => {
+        fn $list() -> Vec<($of, $told)> {
+            #[allow(unreachable_patterns, reason = "some have several rows")]
+            let _ = |listed: &$of| match listed {
+                $($of::$variant { .. } => {})*
+            };
+            vec![$(($of::$variant $(($($fact)*))? $({$($field)*})?, $row)),*]
+        }
+    };
+}
+
+list!(problems: Problem as (ExitCode, &'static str) {
+    NotForNode => (Other, "this call is not for the node; no daemon runs around it");
+    BootstrapOnly => (
+        Other, "this daemon is a bootstrap node only; set `peer = true` in its configuration and restart it"
+    );
+    Leaving => (Other, "the daemon is leaving; start it again first");
+    NoWorker => (NoSource, "too many commands wait for a worker; try again later");
+    NoNameToGoOnAfter { name: text(b"a\xff\"\n") } => (Usage, r#""a\xff"\n" is no file name to go on after"#);
+
+    NotAdmitted { user: 7 } => (
+        NoDaemon, "user 7 may not use this daemon: only root, its own user and the group of its socket may"
+    );
+    TooManyClients => (Other, "too many control clients are connected; end some and try again");
+    IdleForLongest => (Other, "too many control clients are connected, and this one was idle for longest");
+    TooManyReloads(16) => (Other, "16 reloads are waiting; try again");
+
+    EmptyRange { part: "4-2".into() } => (Usage, "the range 4-2 is empty");
+    NoIdInRange { part: "4-6".into() } => (NotFound, "no such ids: 4-6");
+    NoSuchId { part: "7".into() } => (NotFound, "no such id: 7");
+    AmbiguousId { part: "1".into(), count: 3, examples: vec![12, 13] } => (
+        Usage, "1 is the beginning of 3 ids (12, 13, ...); type one whole"
+    );
+    NotWhole { part: "1".into(), examples: vec![12] } => (
+        NotFound, "no such id: 1; type whole ids, as 12, a range, as 4-6, or all"
+    );
+    NotWhole { part: "1".into(), examples: vec![12, 13] } => (
+        NotFound, "no such id: 1; type whole ids, as 12 or 13, a range, as 4-6, or all"
+    );
+    NotAnId { part: "x\x1b".into() } => (Usage, r"not an id: 'x\x1b'; ids are numbers, as 7 or 2,4-6, or all");
+
+    Ourselves(peer()) => (Usage, "[2001:db8::1]:9 is this node itself; `pyratectl files` shows what it shares");
+    NoPeerAddress(peer()) => (Usage, "[2001:db8::1]:9 cannot be a peer; `pyratectl peers` shows those known");
+    UnknownPeer(peer()) => (NotFound, "[2001:db8::1]:9 is no known peer; `pyratectl peers` shows those that are");
+
+    NotSearchable => (Usage, "a search takes 1 to 3800 bytes of text without control bytes");
+    NoWordToSearch => (Usage, "a search needs a word that the names have; exclusions and patterns only narrow it");
+    NoAddress => (
+        Network, "this node knows no address of its own yet; set `advertise_addr`, or see `pyratectl bootstrap`"
+    );
+    TooManySearches(64) => (Other, "64 searches are in progress; try again when one is done");
+    CannotList { peer: peer(), fault: DialFault::TimedOut } => (
+        TimedOut, "cannot list [2001:db8::1]:9: timed out; `pyratectl peers` shows the peers known"
+    );
+    CannotList { peer: peer(), fault: DialFault::NotAPeer(OtherProgram::Ssh) } => (
+        Network,
+        "cannot list [2001:db8::1]:9: it answers as an SSH server does, not as a Pyrate node; `pyratectl peers` shows the \
+         peers known"
+    );
+    NoPeers { registered: true } => (
+        Network,
+        "no peer is known to ask (peers: 0), and the bootstrap node lists nobody else; check `pyratectl bootstrap`"
+    );
+    NoPeers { registered: false } => (
+        Network, "no peer is known to ask (peers: 0), and no bootstrap node has answered; check `pyratectl bootstrap`"
+    );
+    AllPeersSilent(3) => (
+        Network,
+        "no peer could be reached: all 3 that are known have stopped answering; `pyratectl peers` shows them, \
+         `pyratectl bootstrap` whether new ones can be learnt of"
+    );
+    NoPeerAnswered(3) => (
+        Network,
+        "no peer has answered (peers: 3); `pyratectl peers` shows their states, and whether this machine has a network \
+         `pyratectl bootstrap`"
+    );
+
+    ShareUnreadable { path: path(), fault: DiskFault::Denied, lists_files: false } => (
+        FileIo, r"cannot read the share '/a b/\xff': permission denied; nothing is shared until it can be read"
+    );
+    ShareUnreadable { path: path(), fault: DiskFault::Missing, lists_files: true } => (
+        FileIo, r"cannot read the share '/a b/\xff': no such file or directory; files found before stay listed"
+    );
+
+    NothingNamed => (Usage, "nothing to download was named");
+    NoHits => (NotFound, "'all' stands for nothing here: the last search or list has no hit");
+    NoFileName { name: text(b"/\xff") } => (Usage, r#"no file can be called "/\xff""#);
+    NotAHash => (Usage, "a content is named by the 64 hex digits that `b3sum` prints");
+    NotAbsolute { path: text(b"a\0") } => (Usage, r#""a\x00" is not an absolute path"#);
+    TooManyDownloads { files: 9, max: 10, room: 2 } => (
+        Other,
+        "9 files are too many: at most 10 downloads may be unfinished, 2 more than now; `pyratectl cancel` makes room"
+    );
+    NoNumber => (Other, "no number is left for another download");
+    PlaceTaken { same_file: true, id: 4, place: path() } => (
+        Exists,
+        "this file is fetched already: download 4 saves to '/a b/\\xff'; wait until it is done, or `pyratectl cancel 4` \
+         it first"
+    );
+    PlaceTaken { same_file: false, id: 4, place: path() } => (
+        Exists,
+        "another file is to be saved there: download 4 saves to '/a b/\\xff'; wait until it is done, or `pyratectl cancel \
+         4` it first"
+    );
+    TooManyOrders(8) => (Other, "8 orders are in progress; try again when one is done");
+    OrderBrokenOff(5) => (Other, "the daemon is leaving; 5 downloads were not dealt with");
+
+    SearchesSoon => (NoSource, "no source is known; searches soon");
+    NobodyToAsk => (NoSource, "no source is known, and no neighbour to ask; searches again until cancelled");
+    NoSourceYet { asked: 1 } => (
+        NoSource, "no source is known; asked 1 neighbour, and searches again until cancelled"
+    );
+    NoSourceYet { asked: 2 } => (
+        NoSource, "no source is known; asked 2 neighbours, and searches again until cancelled"
+    );
+    NoSourceLeft => (NoSource, "no source is known; the content is looked for until cancelled");
+    OutOfReach { blamed: None } => (NoSource, "no source is in reach; it is tried again until cancelled");
+    OutOfReach { blamed: Some((peer(), DialFault::Refused.into())) } => (
+        NoSource, "no source is in reach ([2001:db8::1]:9: connection refused); it is tried again until cancelled"
+    );
+    NotThere(peer()) => (NotFound, "no such file at [2001:db8::1]:9");
+    AllCorrupt => (Checksum, "every source sent wrong bytes or refused; others are looked for");
+    Refused { blamed: None } => (NoSource, "refused by every source; others are looked for");
+    Refused { blamed: Some((peer(), SourceFault::Refuses)) } => (
+        NoSource, "refused by every source ([2001:db8::1]:9: it refuses); others are looked for"
+    );
+    RefusedForGood { blamed: None } => (NotFound, "refused by every source; `pyratectl search` may find others");
+    RefusedForGood { blamed: Some((peer(), RefusalReason::Busy.into())) } => (
+        NotFound, "refused by every source ([2001:db8::1]:9: busy); `pyratectl search` may find others"
+    );
+    CannotSave { place: path(), fault: DiskFault::Exists } => (
+        Exists,
+        "cannot save to '/a b/\\xff': a file of that name exists already; move it away and `pyratectl retry`, or choose \
+         another path with `-o`"
+    );
+    CannotSave { place: path(), fault: DiskFault::Denied } => (
+        FileIo, r"cannot save to '/a b/\xff': permission denied; choose another path with `-o`"
+    );
+    NoDescriptor => (NoSource, "no file descriptor is left; it is tried again until cancelled");
+    DiskStopped { at: path(), fault: DiskFault::Full } => (
+        DiskFull, r"/a b/\xff: the disk is full; resumes automatically when there is room"
+    );
+    DiskStopped { at: path(), fault: DiskFault::Missing } => (
+        FileIo, r"/a b/\xff: no such file or directory; resumes automatically when it is there"
+    );
+    DiskStopped { at: path(), fault: DiskFault::NotMounted } => (
+        FileIo,
+        "/a b/\\xff: the filesystem that holds the part file is not mounted; resumes automatically when it is there; \
+         `pyratectl resume` starts again without it"
+    );
+    DiskStopped { at: path(), fault: DiskFault::EmptyMountPoint } => (
+        FileIo,
+        "/a b/\\xff: it is empty and on another filesystem than before (is it mounted?); resumes automatically when it is \
+         there, or a file is put into the directory"
+    );
+    DiskStopped { at: path(), fault: DiskFault::ReadOnly } => (
+        FileIo, r"/a b/\xff: the filesystem is read-only; resumes automatically when that is repaired"
+    );
+    NotRemembered { fault: DiskFault::Full } => (
+        DiskFull, "the disk is full (state directory): nothing was begun, since a restart would forget it"
+    );
+    ChangeNotRemembered { fault: DiskFault::Other(5) } => (
+        FileIo, "I/O error (EIO) (state directory); a restart loses this change"
+    );
+    RecordOverdue => (FileIo, "the disk of the state directory does not answer in time");
+    Recalled { error: CallError::new(NotFound, "as it was") } => (NotFound, "as it was");
+    Unknown => (Other, "unknown");
+});
+
+list!(source_faults: SourceFault as &'static str {
+    Dial(DialFault::Unreachable) => "unreachable";
+    Declined(RefusalReason::NotHashed) => "the file is not hashed yet";
+    Refuses => "it refuses";
+    SentNothing => "sent nothing: refused, or the file is empty";
+    NoMetadata => "it sent no metadata";
+    StoppedEarly(3) => "it stopped 3 groups before the end of what it was asked for";
+    OtherSize { sent: 4, size: 5 } => "it sent 4 bytes of 5";
+    OtherContent => "it sent another content";
+    NameOfAnother => "it has another content under this name";
+    GivesNone => "it says each time that it has another content, and gives none";
+    ChangesAgain => "its file changes again and again";
+    ChangeUnsaid => "its file has changed, and it does not say yet what it is now";
+    FalseMetadata => "its metadata are not those of the content";
+    SizeOfAnother => "its last bytes do not fit the size that another source has claimed";
+    NoRoom => "there is no room for the size that it claims";
+    TooSlow => "too slow, while others have nothing to do";
+    BroughtNothing => "it brought nothing while another source did";
+});
+
+list!(disk_faults: DiskFault as &'static str {
+    Full => "the disk is full";
+    Exists => "a file of that name exists already";
+    Missing => "no such file or directory";
+    NotDirectory => "a part of the path is not a directory";
+    Denied => "permission denied";
+    ReadOnly => "the filesystem is read-only";
+    NotRegular => "not a regular file of the share";
+    Shrank => "the file shrank while it was sent";
+    Changed => "the file has changed";
+    LogFull => "the log of downloads is full";
+    NoDescriptor => "no file descriptor is left";
+    TooLarge => "the file is larger than `ulimit -f` or the filesystem allows";
+    NotMounted => "the filesystem that holds the part file is not mounted";
+    EmptyMountPoint => "it is empty and on another filesystem than before (is it mounted?)";
+    Other(0) => "input/output error";
+    Other(5) => "I/O error (EIO)";
+    Other(9_999) => "input/output error (errno 9999)";
+});
+
+list!(dial_faults: DialFault as &'static str {
+    Refused => "connection refused";
+    Unreachable => "unreachable";
+    TimedOut => "timed out";
+    Reset => "refused by the peer, or broken off";
+    Declined(RefusalReason::Unknown) => "for an unknown reason";
+    TooLong => "the response is too long";
+    Malformed => "the response is malformed";
+    Corrupt => "wrong bytes: they do not match their hash";
+    CorruptParts => "the parts of a group that came one after the other do not match its hash";
+    NotAPeer(OtherProgram::Web) => "it answers as a web server does, not as a Pyrate node";
+    NoDescriptor => "no connection is free";
+    Aborted => "stopped";
+    Disk(DiskFault::Full) => "the disk is full";
+});
+
+list!(refusals: RefusalReason as &'static str {
+    Busy => "busy";
+    NoSuchFile => "no such file";
+    Changed => "the file has changed";
+    NotReadable => "the file cannot be read";
+    NotHashed => "the file is not hashed yet";
+    Leaving => "shutting down";
+    Unknown => "for an unknown reason";
+});
+
+list!(response_faults: ResponseFault as &'static str {
+    Gone => "the reader went away";
+    Closed => "the requester closed the connection, and is called back";
+    Disk(DiskFault::Shrank) => "the file shrank while it was sent";
+    Aborted => "stopped";
+    NoMemory => "too much is on its way";
+    Displaced => "its connection was given to another peer";
+});
+
+list!(other_programs: OtherProgram as &'static str {
+    Web => "a web server";
+    Ssh => "an SSH server";
+    MailOrFtp => "a mail or FTP server";
+    Database => "a database server";
+    RemoteDesktop => "a remote desktop server";
+    Unknown => "another kind of program";
+});
+
+list!(resolve_faults: ResolveFault as &'static str {
+    Lookup("Name or service not known".into()) => "cannot look up the host: Name or service not known";
+    NoAddress => "cannot look up the host: no address";
+    Lost => "cannot look up the host: the lookup was lost";
+});
+
+fn peer() -> SocketAddr {
+    "[2001:db8::1]:9".parse().unwrap()
+}
+
+fn path() -> PathBuf {
+    std::ffi::OsStr::from_bytes(b"/a b/\xff").into()
+}
+
+fn text(bytes: &[u8]) -> RawText {
+    RawText::new(bytes)
+}
+
+/// Each fault as it is worded, and as the lists have it.
+fn faults() -> Vec<(String, &'static str)> {
+    fn worded<T: ToString>(list: Vec<(T, &'static str)>) -> Vec<(String, &'static str)> {
+        list.into_iter().map(|(fault, sentence)| (fault.to_string(), sentence)).collect()
+    }
+    let of_disks_and_dials = [worded(disk_faults()), worded(dial_faults()), worded(resolve_faults())];
+    let of_peers = [worded(refusals()), worded(response_faults()), worded(other_programs()), worded(source_faults())];
+    of_disks_and_dials.into_iter().chain(of_peers).flatten().collect()
+}
+
+#[test]
+fn each_problem_has_its_code_and_its_sentence() {
+    let worded = |(problem, (code, sentence))| (CallError::from(problem), CallError::new(code, sentence));
+    let wrong: Vec<_> = problems().into_iter().map(worded).filter(|(told, listed)| told != listed).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    let wrong: Vec<_> = faults().into_iter().filter(|(told, listed)| told != listed).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn a_sentence_is_one_line_and_shows_no_control_byte() {
+    let problems = problems().into_iter().map(|(problem, _)| problem.to_string());
+    for sentence in problems.chain(faults().into_iter().map(|(told, _)| told)) {
+        assert!(!sentence.chars().any(char::is_control) && !sentence.ends_with('.'), "{sentence:?}");
+    }
+}

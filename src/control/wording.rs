@@ -40,7 +40,7 @@ problems! {
         ("this daemon is a bootstrap node only; set `peer = true` in its configuration and restart it");
     Leaving: Other, ("the daemon is leaving; start it again first");
     NoWorker: NoSource, ("too many commands wait for a worker; try again later");
-    NoNameToGoOnAfter { name: RawText }: Usage, ("\"{}\" is no file name to go on after", Escaped(.name.as_bytes()));
+    NoNameToContinueAfter { name: RawText }: Usage, ("\"{}\" is not a file name to continue after", Escaped(.name.as_bytes()));
     TooManyReloads(usize): Other, ("{0} reloads are waiting; try again");
     TooManyClients: Other, ("too many control clients are connected; end some and try again");
     IdleForLongest: Other, ("too many control clients are connected, and this one was idle for longest");
@@ -73,24 +73,24 @@ problems! {
             if *.registered { "the bootstrap node lists nobody else" } else { "no bootstrap node has answered" });
     AllPeersSilent(usize): Network,
         ("no peer could be reached: all {0} that are known have stopped answering; `pyratectl peers` shows them, \
-            `pyratectl bootstrap` whether new ones can be learnt of");
+            and `pyratectl bootstrap` whether a bootstrap node can name others");
     NoPeerAnswered(usize): Network,
-        ("no peer has answered (peers: {0}); `pyratectl peers` shows their states, and whether this machine has a network \
-            `pyratectl bootstrap`");
+        ("no peer has answered (peers: {0}); `pyratectl peers` shows their states, and `pyratectl bootstrap` \
+            whether this machine has a network");
 
     ShareUnreadable { path: PathBuf, fault: DiskFault, lists_files: bool }: fault.into(),
         ("cannot read the share '{}': {fault}; {}", shown(.path),
             if *.lists_files { "files found before stay listed" } else { "nothing is shared until it can be read" });
 
     NothingNamed: Usage, ("nothing to download was named");
-    NoHits: NotFound, ("'all' stands for nothing here: the last search or list has no hit");
+    NoHits: NotFound, ("'all' selects nothing: the last search or list has no hits");
     NoFileName { name: RawText }: Usage, ("no file can be called \"{}\"", Escaped(.name.as_bytes()));
     NotAHash: Usage, ("a content is named by the 64 hex digits that `b3sum` prints");
     NotAbsolute { path: RawText }: Usage, ("\"{}\" is not an absolute path", Escaped(.path.as_bytes()));
     TooManyDownloads { files: usize, max: usize, room: usize }: Other,
         ("{files} files are too many: at most {max} downloads may be unfinished, {room} more than now; `pyratectl cancel` \
             makes room");
-    NoNumber: Other, ("no number is left for another download");
+    NoIdLeft: Other, ("no id is left for another download");
     PlaceTaken { same_file: bool, id: u32, place: PathBuf }: Exists,
         ("{}: download {id} saves to '{}'; wait until it is done, or `pyratectl cancel {id}` it first",
             if *.same_file { "this file is fetched already" } else { "another file is to be saved there" }, shown(.place));

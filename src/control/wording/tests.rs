@@ -22,7 +22,7 @@ list!(problems: Problem as (ExitCode, &'static str) {
     );
     Leaving => (Other, "the daemon is leaving; start it again first");
     NoWorker => (NoSource, "too many commands wait for a worker; try again later");
-    NoNameToGoOnAfter { name: text(b"a\xff\"\n") } => (Usage, r#""a\xff"\n" is no file name to go on after"#);
+    NoNameToContinueAfter { name: text(b"a\xff\"\n") } => (Usage, r#""a\xff"\n" is not a file name to continue after"#);
 
     NotAdmitted { user: 7 } => (
         NoDaemon, "user 7 may not use this daemon: only root, its own user and the group of its socket may"
@@ -73,12 +73,12 @@ list!(problems: Problem as (ExitCode, &'static str) {
     AllPeersSilent(3) => (
         Network,
         "no peer could be reached: all 3 that are known have stopped answering; `pyratectl peers` shows them, \
-         `pyratectl bootstrap` whether new ones can be learnt of"
+         and `pyratectl bootstrap` whether a bootstrap node can name others"
     );
     NoPeerAnswered(3) => (
         Network,
-        "no peer has answered (peers: 3); `pyratectl peers` shows their states, and whether this machine has a network \
-         `pyratectl bootstrap`"
+        "no peer has answered (peers: 3); `pyratectl peers` shows their states, and `pyratectl bootstrap` \
+         whether this machine has a network"
     );
 
     ShareUnreadable { path: path(), fault: DiskFault::Denied, lists_files: false } => (
@@ -89,7 +89,7 @@ list!(problems: Problem as (ExitCode, &'static str) {
     );
 
     NothingNamed => (Usage, "nothing to download was named");
-    NoHits => (NotFound, "'all' stands for nothing here: the last search or list has no hit");
+    NoHits => (NotFound, "'all' selects nothing: the last search or list has no hits");
     NoFileName { name: text(b"/\xff") } => (Usage, r#"no file can be called "/\xff""#);
     NotAHash => (Usage, "a content is named by the 64 hex digits that `b3sum` prints");
     NotAbsolute { path: text(b"a\0") } => (Usage, r#""a\x00" is not an absolute path"#);
@@ -97,7 +97,7 @@ list!(problems: Problem as (ExitCode, &'static str) {
         Other,
         "9 files are too many: at most 10 downloads may be unfinished, 2 more than now; `pyratectl cancel` makes room"
     );
-    NoNumber => (Other, "no number is left for another download");
+    NoIdLeft => (Other, "no id is left for another download");
     PlaceTaken { same_file: true, id: 4, place: path() } => (
         Exists,
         "this file is fetched already: download 4 saves to '/a b/\\xff'; wait until it is done, or `pyratectl cancel 4` \

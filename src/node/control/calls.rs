@@ -158,7 +158,7 @@ impl Calls<'_> {
 
     fn call_files(&self, after: Option<&RawText>) -> Result<FilesReply, Problem> {
         let name = |text: &RawText| {
-            FileName::from_bytes(text.as_bytes()).ok_or_else(|| Problem::NoNameToGoOnAfter { name: text.clone() })
+            FileName::from_bytes(text.as_bytes()).ok_or_else(|| Problem::NoNameToContinueAfter { name: text.clone() })
         };
         let after = after.map(name).transpose()?;
         let rows_max = PAGE_ROWS_MAX as usize + 1;

@@ -77,7 +77,7 @@ impl DownloadMachine {
         self.check_room(1)?;
         let target = self.target(cx, &request.name, output, single);
         let begins = self.downloads.fulfilling(&request, &target).is_none();
-        let id = self.find_or_create(cx, network, request, target).ok_or(Problem::NoNumber)?;
+        let id = self.find_or_create(cx, network, request, target).ok_or(Problem::NoIdLeft)?;
         if begins && output.is_some() {
             self.probe_target(cx, id);
         }

@@ -102,11 +102,11 @@ problems! {
     NoSourceYet { asked: u32 }: NoSource,
         ("no source is known; asked {asked} neighbour{}, and searches again until cancelled", if *.asked == 1 { "" } else { "s" });
     NoSourceLeft: NoSource, ("no source is known; the content is looked for until cancelled");
-    OutOfReach { blamed: Option<Blamed> }: NoSource, ("no source is in reach{}; it is tried again until cancelled", by(.blamed));
+    OutOfReach { blamed: Option<Blamed> }: NoSource, ("no source is in reach{}; it is tried again until cancelled", of_source(.blamed));
     NotThere(SocketAddr): NotFound, ("no such file at {0}");
     AllCorrupt: Checksum, ("every source sent wrong bytes or refused; others are looked for");
-    Refused { blamed: Option<Blamed> }: NoSource, ("refused by every source{}; others are looked for", by(.blamed));
-    RefusedForGood { blamed: Option<Blamed> }: NotFound, ("refused by every source{}; `pyratectl search` may find others", by(.blamed));
+    Refused { blamed: Option<Blamed> }: NoSource, ("refused by every source{}; others are looked for", of_source(.blamed));
+    RefusedForGood { blamed: Option<Blamed> }: NotFound, ("refused by every source{}; `pyratectl search` may find others", of_source(.blamed));
     CannotSave { place: PathBuf, fault: DiskFault }: fault.into(),
         ("cannot save to '{}': {fault}; {}choose another path with `-o`", shown(.place),
             if *.fault == DiskFault::Exists { "move it away and `pyratectl retry`, or " } else { "" });
@@ -158,7 +158,7 @@ fn join(ids: &[u32], between: &str) -> String {
     ids.iter().map(u32::to_string).collect::<Vec<_>>().join(between)
 }
 
-fn by(blamed: &Option<Blamed>) -> String {
+fn of_source(blamed: &Option<Blamed>) -> String {
     blamed.map_or_else(String::new, |(addr, fault)| format!(" ({addr}: {fault})"))
 }
 

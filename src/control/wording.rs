@@ -102,11 +102,13 @@ problems! {
     NoSourceYet { asked: u32 }: NoSource,
         ("no source is known; asked {asked} neighbour{}, and searches again until cancelled", if *.asked == 1 { "" } else { "s" });
     NoSourceLeft: NoSource, ("no source is known; the content is looked for until cancelled");
-    OutOfReach { blamed: Option<Blamed> }: NoSource, ("no source is in reach{}; it is tried again until cancelled", of_source(.blamed));
+    OutOfReach { blamed: Option<Blamed> }: NoSource,
+        ("no source is in reach{}; it is tried again until cancelled", of_source(.blamed));
     NotThere(SocketAddr): NotFound, ("no such file at {0}");
     AllCorrupt: Checksum, ("every source sent wrong bytes or refused; others are looked for");
     Refused { blamed: Option<Blamed> }: NoSource, ("refused by every source{}; others are looked for", of_source(.blamed));
-    RefusedForGood { blamed: Option<Blamed> }: NotFound, ("refused by every source{}; `pyratectl search` may find others", of_source(.blamed));
+    RefusedForGood { blamed: Option<Blamed> }: NotFound,
+        ("refused by every source{}; `pyratectl search` may find others", of_source(.blamed));
     CannotSave { place: PathBuf, fault: DiskFault }: fault.into(),
         ("cannot save to '{}': {fault}; {}choose another path with `-o`", shown(.place),
             if *.fault == DiskFault::Exists { "move it away and `pyratectl retry`, or " } else { "" });

@@ -10,8 +10,7 @@
 //! A request with a hash is never for a download that knows none: what that one brings may be anything.
 
 use super::request::DownloadRequest;
-use super::source::Origin;
-use super::source::Source;
+use super::source::{Origin, Source};
 use super::state::{Download, Want};
 use super::table::Downloads;
 use crate::control::Problem;

@@ -3,8 +3,7 @@
 
 use super::DownloadMachine;
 use super::names::Ask;
-use super::source::Contact;
-use super::source::{Charge, Doubt, Source, Standing};
+use super::source::{Charge, Contact, Doubt, Source, Standing};
 use super::state::{Download, Want};
 use crate::control::{Problem, SourceFault};
 use crate::fault::RefusalReason;

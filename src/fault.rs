@@ -258,7 +258,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// What the peer that asks is told, as far as it can be told (PROTOCOL, Refusals).
-    pub const fn told(self) -> Option<RefusalReason> {
+    pub const fn peer_reason(self) -> Option<RefusalReason> {
         match self {
             Self::NoSuchFile => Some(RefusalReason::NoSuchFile),
             Self::Busy => Some(RefusalReason::Busy),

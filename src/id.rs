@@ -58,7 +58,7 @@ impl fmt::Display for FilesystemId {
 pub(crate) const QUERY_ID_BYTES_MAX: usize = 128;
 
 /// The first three digits of the ID of a first contact whose sender no search has come to.
-const UNHEARD_MARK: u64 = 0xb00;
+const LACKING_SEARCHES_MARK: u64 = 0xb00;
 
 /// The first three hex digits of a `p1` ID that names a number of hits in the next three.
 const HITS_MAX_MARK: u64 = 0xa00;
@@ -98,15 +98,15 @@ impl QueryId {
         (number >> 52 == HITS_MAX_MARK).then_some(((number >> 40) & HITS_MAX_NAMED) as u32)
     }
 
-    /// A number for [`p1`](Self::p1) by which a first contact says that no search has come to its sender for a while (PROTOCOL,
-    /// part 2, First contact).
-    pub(crate) fn unheard(random: u64) -> u64 {
-        (UNHEARD_MARK << 52) | (random & ((1 << 52) - 1))
+    /// A number for [`p1`](Self::p1) in a first contact whose sender has received no search for a while (PROTOCOL, part 2, First
+    /// contact).
+    pub(crate) fn lacking_searches(random: u64) -> u64 {
+        (LACKING_SEARCHES_MARK << 52) | (random & ((1 << 52) - 1))
     }
 
-    /// Whether a first contact says so.
-    pub(crate) fn is_unheard(&self) -> bool {
-        self.number().is_some_and(|number| number >> 52 == UNHEARD_MARK)
+    /// Whether the ID of a first contact has such a number.
+    pub(crate) fn lacks_searches(&self) -> bool {
+        self.number().is_some_and(|number| number >> 52 == LACKING_SEARCHES_MARK)
     }
 
     /// The number of a [`p1`](Self::p1) ID.
@@ -185,13 +185,13 @@ mod tests {
     }
 
     #[test]
-    fn the_id_of_a_first_contact_may_say_that_no_search_has_come() {
-        let id = QueryId::p1(QueryId::unheard(u64::MAX));
+    fn the_id_of_a_first_contact_may_show_that_its_sender_lacks_searches() {
+        let id = QueryId::p1(QueryId::lacking_searches(u64::MAX));
         assert_eq!(id.as_bytes(), b"p1-b00fffffffffffff");
-        assert!(id.is_unheard() && id.hits_max().is_none());
+        assert!(id.lacks_searches() && id.hits_max().is_none());
         for other in [&b"p1-a00fffffffffffff"[..], b"p1-0b00ffffffffffff", b"p2-b00fffffffffffff", b"b00fffffffffffff"]
         {
-            assert!(!QueryId::from_bytes(other).unwrap().is_unheard());
+            assert!(!QueryId::from_bytes(other).unwrap().lacks_searches());
         }
     }
 

@@ -1,8 +1,7 @@
-//! Which registrants are dialled to see whether somebody listens where they say, and when.
+//! Which registrants are dialled, to check whether they listen, and when.
 //!
-//! Only the source address of a registration is ever dialled, and one network has a dial at a time and one in
-//! [`NETWORK_SPACING`], so that nobody can make a bootstrap node dial a machine more often than it would be dialled by a
-//! peer.
+//! Only the source address of a registration is dialled. Each network is dialled once at a time, and once in
+//! [`NETWORK_SPACING`], so that a bootstrap node cannot be misused to dial a machine more often than a peer would.
 
 use crate::network::Network;
 use crate::time::Instant;
@@ -13,10 +12,10 @@ use std::time::Duration;
 /// Dials at once.
 const CHECKS_MAX: usize = 16;
 
-/// Least time between two dials: 240 a minute.
+/// Time between two dials: 240 a minute.
 const SPACING: Duration = Duration::from_millis(250);
 
-/// Least time between two dials to one network.
+/// Time between two dials to one network.
 const NETWORK_SPACING: Duration = Duration::from_secs(6);
 
 /// Registrants that wait to be dialled; further ones wait for their next keepalive.
@@ -28,28 +27,26 @@ const WAITING_PER_NETWORK_MAX: usize = 4;
 /// How long a registrant that answered is not dialled again.
 pub(super) const ANSWER_LASTS: Duration = Duration::from_secs(30 * 60);
 
-/// How long a registrant that did not answer once is not dialled again: it may have registered before it listened.
+/// The same for one that did not answer once: it may have registered before it listened.
 pub(super) const SILENCE_LASTS_MIN: Duration = Duration::from_secs(60);
 
-/// The same at most: the time doubles with every further dial that is not answered.
+/// This time doubles with every further dial without an answer, up to this.
 pub(super) const SILENCE_LASTS_MAX: Duration = Duration::from_secs(10 * 60);
 
-/// The dials that wait and that are in progress.
+/// Waiting dials, and those in progress.
 #[derive(Debug, Default)]
 pub(super) struct Checks {
     waiting: VecDeque<SocketAddr>,
-    /// Those that did not answer, and from when on they are dialled again when none of `waiting` can be: at most
+    /// Registrants that did not answer, and when they may be dialled again, after those in `waiting`. At most
     /// [`WAITING_MAX`], and [`WAITING_PER_NETWORK_MAX`] of one network.
     silent: BTreeSet<(Instant, SocketAddr)>,
     in_progress: BTreeSet<SocketAddr>,
     next_at: Instant,
-    /// When networks that were dialled lately may be dialled again. At most one for each [`SPACING`] in
-    /// [`NETWORK_SPACING`].
+    /// When recently dialled networks may be dialled again. At most one for each [`SPACING`] in [`NETWORK_SPACING`].
     networks: BTreeMap<Network, Instant>,
 }
 
 impl Checks {
-    /// A registrant may be dialled.
     pub(super) fn add(&mut self, peer: SocketAddr) {
         let network = Network::of(peer.ip());
         let of_network = self.waiting.iter().filter(|waiting| Network::of(waiting.ip()) == network).count();
@@ -60,8 +57,8 @@ impl Checks {
         }
     }
 
-    /// A registrant that did not answer may be dialled again from then on. Beyond the limits, those whose time comes last
-    /// are left to their next keepalive: they have been silent for longest.
+    /// Adds a registrant that did not answer, to be dialled again at `at`. Beyond the limits, drops those with the latest times,
+    /// which have been silent for longest, until their next keepalive.
     pub(super) fn add_silent(&mut self, peer: SocketAddr, at: Instant) {
         if self.waiting.contains(&peer) || self.silent.iter().any(|(_, silent)| *silent == peer) {
             return;
@@ -77,13 +74,11 @@ impl Checks {
         }
     }
 
-    /// A registrant is no longer registered.
     pub(super) fn forget(&mut self, peer: SocketAddr) {
         self.waiting.retain(|waiting| *waiting != peer);
         self.silent.retain(|(_, silent)| *silent != peer);
     }
 
-    /// The registrant that is dialled now, if one is.
     pub(super) fn next(&mut self, now: Instant) -> Option<SocketAddr> {
         if self.in_progress.len() >= CHECKS_MAX || now < self.next_at {
             return None;
@@ -108,7 +103,7 @@ impl Checks {
         self.in_progress.remove(&peer);
     }
 
-    /// When [`Checks::next`] has one at the latest.
+    /// When to call [`Checks::next`] at the latest.
     pub(super) fn deadline(&self) -> Option<Instant> {
         if self.in_progress.len() >= CHECKS_MAX {
             return None;

@@ -1,8 +1,7 @@
 //! The bootstrap node as a state machine: a registry of leases, and peer lists drawn from it (PROTOCOL, codes 0 to 3).
 //!
-//! Owns who is registered and until when. Refuses, with a named [`BootstrapRefusal`], messages that are for peers,
-//! unreachable registrants, and registrants beyond the limits. Knows no socket, clock or file: its snapshot is text that the
-//! driver stores.
+//! Owns the registrations. Refuses, with a named [`BootstrapRefusal`], messages that are for peers, unreachable registrants,
+//! and registrants beyond the limits. Uses no socket, clock or file: its snapshot is text that the driver stores.
 //!
 //! Every request is answered by exactly one [`BootstrapAction`], in O(1), or O(k) for a list of k peers. With
 //! `bootstrap_verify`, further actions dial the registrants.
@@ -29,70 +28,65 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use thiserror::Error;
 
-/// A peer that sends no keepalive for so long is dropped (PROTOCOL, code 3).
+/// A peer without a keepalive for this long is dropped (PROTOCOL, code 3).
 pub(crate) const LEASE: Duration = Duration::from_secs(600);
 
-/// Most registrations; new ones are refused beyond it.
+/// Beyond, new registrations are refused.
 pub(crate) const REGISTRY_PEERS_MAX: usize = 100_000;
 
-/// Most registrations of one IPv4 address, or of one IPv6 network of 64 bits, which one host can fill at will. A new one
-/// takes the place of another.
+/// Registrations of one network (an IPv4 address or an IPv6 /64). Beyond, a new one displaces another.
 pub(crate) const REGISTRY_PEERS_PER_NETWORK_MAX: usize = 256;
 
-/// So many of these, those registered for longest, are never displaced by new ones, unless they did not answer when they
-/// were dialled.
+/// So many of them, the oldest, are never displaced by new ones, unless they did not answer their dial.
 pub(crate) const REGISTRY_PEERS_SPARED: usize = REGISTRY_PEERS_PER_NETWORK_MAX / 2;
 
-/// Most peers in one list, however many are asked for.
+/// Peers in one list.
 pub const PEER_LIST_MAX: usize = 1000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lease {
     pub peer: SocketAddr,
-    /// When it registered first.
     pub since: Instant,
     pub ends: Instant,
-    /// Its last registration or keepalive said `p1` (PROTOCOL, Towards bootstrap nodes).
+    /// Its last registration or keepalive had `p1` (PROTOCOL, Towards bootstrap nodes).
     pub p1: bool,
-    /// When it was dialled and answered, if it did so the last time that it was dialled.
+    /// When it answered its last dial, if it did.
     pub answered: Option<Instant>,
 }
 
-/// What a bootstrap node wants done with an exchange.
+/// An order of the bootstrap node to the loop.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BootstrapAction {
     /// Answer with this peer list, then FIN.
     SendPeerList {
         exchange: ExchangeId,
-        /// At most [`PEER_LIST_MAX`], without repeats. None is marked `p1` unless the asker said `p1`.
+        /// At most [`PEER_LIST_MAX`], without repeats. Only a `p1` request gets `p1` marks.
         peers: Vec<ListedPeer>,
     },
-    /// The request is done: FIN.
+    /// End the request: FIN.
     Close { exchange: ExchangeId },
-    /// Dial a registrant, to see whether somebody listens there. `Bootstrap::on_checked` is told how it went.
+    /// Dial a registrant, to check whether it listens. Answered by `Bootstrap::on_checked`.
     Check {
         /// The source address of the registration, and the port that it names.
         to: SocketAddr,
-        /// It said that it speaks `p1`: it has answered when it says so on this connection too. Otherwise it has if the
-        /// connection stands.
+        /// It registered with `p1`: then it must answer a first contact; otherwise a connection suffices.
         p1: bool,
     },
     /// Refuse: RST. Logged and counted.
     Refuse { exchange: ExchangeId, reason: BootstrapRefusal },
 }
 
-/// Why a bootstrap node refused a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Error)]
 pub enum BootstrapRefusal {
     /// Codes 4 to 7 are for peers.
     #[error("a bootstrap node serves no files and no searches")]
     WrongNode,
-    /// Nobody could reach a peer at the source address: it is unspecified, multicast or broadcast.
+    /// No peer can have the source address: it is unspecified, multicast or broadcast.
     #[error("the source address is not one of a peer")]
     BadSource,
     #[error("the registry is full")]
     RegistryFull,
-    /// `REGISTRY_PEERS_PER_NETWORK_MAX` are registered from there, and all have answered a dial.
+    /// `REGISTRY_PEERS_PER_NETWORK_MAX` are registered from there, and none may be displaced.
     #[error("too many peers are registered from this address")]
     AddressFull,
 }
@@ -114,23 +108,23 @@ pub struct Bootstrap {
     registry: Registry,
     random: ChaCha12Rng,
     actions: VecDeque<BootstrapAction>,
-    /// The registrants to be dialled, if they are.
+    /// `None` without `bootstrap_verify`.
     checks: Option<Checks>,
     limited: Limited,
 }
 
-/// What was displaced or refused at the limits of the registry since the start.
+/// Counters of the limits of the registry since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Limited {
-    /// Registrations that gave their place to a new one of the same network.
+    /// Registrations displaced by new ones of the same network.
     pub displaced: u64,
-    /// New registrations for which there was no room.
+    /// New registrations without room.
     pub refused: u64,
 }
 
 impl Bootstrap {
-    /// An empty registry. The seed decides which peers each list holds; outside of tests it must be secret, or a peer
-    /// could tell who is listed to whom.
+    /// An empty registry. The seed determines which peers each list has; outside of tests it must be secret, or a peer could
+    /// predict the lists of others.
     pub fn new(_now: Instant, seed: [u8; 32]) -> Self {
         let random = ChaCha12Rng::from_seed(seed);
         Self {
@@ -142,29 +136,27 @@ impl Bootstrap {
         }
     }
 
-    /// The same, which dials those who register, and lists those first that answer.
+    /// Dials registrants, and lists those first that answer.
     #[must_use]
     pub(crate) fn checking(self) -> Self {
         Self { checks: Some(Checks::default()), ..self }
     }
 
-    /// Whether it dials those who register.
     pub(crate) fn is_checking(&self) -> bool {
         self.checks.is_some()
     }
 
-    /// Whether a registered peer answered when it was dialled last, if it was.
+    /// Whether a registered peer answered its last dial, if there was one.
     pub(crate) fn answered(&self, peer: SocketAddr) -> Option<bool> {
         self.registry.answered(peer)
     }
 
-    /// How many registered peers answered when they were dialled last, and how many did not. O(n).
+    /// How many registered peers answered their last dial, and how many did not. O(n).
     pub(crate) fn answered_counts(&self) -> (usize, usize) {
         self.registry.answered_counts()
     }
 
-    /// A registrant was dialled for [`BootstrapAction::Check`], and answered or did not; `None` if it could not be dialled
-    /// because a descriptor or memory was missing.
+    /// The result of [`BootstrapAction::Check`]; `None` if the registrant could not be dialled for lack of a descriptor or memory.
     pub(crate) fn on_checked(&mut self, now: Instant, peer: SocketAddr, answered: Option<bool>) {
         if let Some(answered) = answered {
             self.registry.set_answered(peer, now, answered);
@@ -177,7 +169,6 @@ impl Bootstrap {
         self.advance(now);
     }
 
-    /// What was displaced or refused at the limits.
     pub(crate) fn limited(&self) -> Limited {
         self.limited
     }
@@ -188,17 +179,16 @@ impl Bootstrap {
 
     /// Changes whenever the snapshot does.
     pub(crate) fn revision(&self) -> u64 {
-        self.registry.revision()
+        self.registry.revision
     }
 
-    /// All registrations and when their leases end, the earliest first.
+    /// All leases, in the order in which they end.
     pub fn snapshot(&self) -> Vec<Lease> {
         self.registry.leases().collect()
     }
 
-    /// One page of the registry, by address, of at most `rows_max` rows after `after`: each peer with the time left of
-    /// its lease. Also what to give as `after` for the next page; `None` at the end. O(n): this is for users, not for
-    /// peers.
+    /// One page of the registry, by address, of at most `rows_max` rows after `after`: each peer with the remaining time of its
+    /// lease. Also returns `after` for the next page; `None` at the end. O(n): this is for users, not for peers.
     pub(crate) fn page(
         &self,
         now: Instant,
@@ -211,23 +201,23 @@ impl Bootstrap {
         (rows, next)
     }
 
-    /// Restores the registrations of an earlier run. Leases that have ended are left out, as is whatever a registration
-    /// would be refused for; a lease that ends later than a new one would is shortened to that.
+    /// Restores the registrations of an earlier run, except ended leases, and those that would be refused; a lease is at most as
+    /// long as a new one.
     pub fn restore(&mut self, now: Instant, mut leases: Vec<Lease>) {
         leases.sort_unstable_by_key(|lease| (lease.ends, lease.peer));
         for lease in leases {
             let ends = lease.ends.min(now + LEASE);
-            let known_until = self.registry.lease_end(lease.peer).unwrap_or(now);
+            let known_until = self.registry.lease(lease.peer).map_or(now, |known| known.ends);
             if ends > known_until && is_reachable(lease.peer.ip()) {
-                // What is known of where it listens is of use only if it is looked at again some time.
+                // An old answer only counts if it will be checked again.
                 let answered = lease.answered.map(|at| at.min(now)).filter(|_| self.checks.is_some());
-                // A full registry keeps what it has; the rest will register again.
+                // If the registry is full, the peer will register again.
                 let _ = self.registry.renew(Lease { ends, since: lease.since.min(now), answered, ..lease });
             }
         }
     }
 
-    /// Takes a message that came in on an exchange from `from`, and queues the one action that ends the exchange.
+    /// Handles a message, and queues the one action that ends the exchange.
     pub fn handle(&mut self, now: Instant, exchange: ExchangeId, from: SocketAddr, message: Message) {
         self.advance(now);
         let action = match message {
@@ -249,7 +239,7 @@ impl Bootstrap {
         self.start_checks(now);
     }
 
-    /// The next thing to do, until `None`. Poll after each message, so that the queue does not grow.
+    /// The next action, until `None`. Poll after each message, so that the queue does not grow.
     pub fn poll_action(&mut self) -> Option<BootstrapAction> {
         self.actions.pop_front()
     }
@@ -260,7 +250,7 @@ impl Bootstrap {
         self.registry.earliest_end().into_iter().chain(check).min()
     }
 
-    /// Drops the peers whose leases have ended, and dials those whose turn it is. O(1) for each.
+    /// Drops peers whose leases have ended, and starts due dials. O(1) for each.
     pub fn advance(&mut self, now: Instant) {
         while self.registry.earliest_end().is_some_and(|end| end <= now) {
             self.registry.remove_earliest();
@@ -278,7 +268,7 @@ impl Bootstrap {
         }
     }
 
-    /// Code 0. Without `p1` it takes back what an earlier one of the same endpoint said.
+    /// Code 0. Without `p1` it removes the mark of an earlier one of the same endpoint.
     fn on_register(&mut self, now: Instant, exchange: ExchangeId, peer: SocketAddr, p1: bool) -> BootstrapAction {
         if !is_reachable(peer.ip()) {
             return BootstrapAction::Refuse { exchange, reason: BootstrapRefusal::BadSource };
@@ -286,7 +276,6 @@ impl Bootstrap {
         match self.registry.renew(Lease { peer, since: now, ends: now + LEASE, p1, answered: None }) {
             Ok(displaced) => {
                 self.limited.displaced += u64::from(displaced.is_some());
-                // Its turn to be dialled is free for others.
                 let gone = displaced.and_then(|gone| Some((self.checks.as_mut()?, gone)));
                 gone.into_iter().for_each(|(checks, gone)| checks.forget(gone));
                 let is_unchecked = self.registry.check_at(peer).is_some_and(|at| at <= now);
@@ -301,7 +290,7 @@ impl Bootstrap {
         }
     }
 
-    /// Code 1. The list may hold the asker, as the old server's does: its listening port is not known.
+    /// Code 1. The list may contain the requester, as that of the old server, since its listening port is not known.
     fn on_request_peer_list(
         &mut self,
         exchange: ExchangeId,
@@ -316,24 +305,22 @@ impl Bootstrap {
         BootstrapAction::SendPeerList { exchange, peers }
     }
 
-    /// Code 2.
     fn on_unregister(&mut self, exchange: ExchangeId, peer: SocketAddr) -> BootstrapAction {
         self.registry.remove(peer);
         BootstrapAction::Close { exchange }
     }
 
-    /// Code 3: prolongs the lease, and lists a peer again that was dropped.
+    /// Code 3: renews the lease, and registers a dropped peer again.
     fn on_keepalive(&mut self, now: Instant, exchange: ExchangeId, peer: SocketAddr, p1: bool) -> BootstrapAction {
         self.on_register(now, exchange, peer, p1)
     }
 }
 
-/// Where a registrant listens: its source address with the port that it names.
+/// The listening endpoint of a registrant: its source address with the port that it names.
 fn endpoint(from: SocketAddr, port: u16) -> SocketAddr {
     SocketAddr::new(from.ip().to_canonical(), port)
 }
 
-/// Whether a connection to the address could lead to one peer.
 fn is_reachable(ip: IpAddr) -> bool {
     match ip.to_canonical() {
         IpAddr::V4(ip) => ip.octets()[0] != 0 && !ip.is_multicast() && !ip.is_broadcast(),

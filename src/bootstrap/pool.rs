@@ -1,5 +1,5 @@
 //! Registrations by network, and drawing from them: first the wide network, then the network, then the registration, so that
-//! many ports, or many addresses of one wide network, do not make their owner likelier to be drawn.
+//! many ports, or many addresses of one wide network, do not raise the chance to be drawn.
 
 use super::sample::Shuffle;
 use crate::network::{Network, WideNetwork};
@@ -8,8 +8,8 @@ use rand_chacha::rand_core::Rng;
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 
-/// The networks of one wide network, each with its registrations; none is empty. The order is not that of arrival, but a
-/// function of what came and went.
+/// The networks of one wide network, each with its registrations; none is empty. The order is a function of all insertions and
+/// removals.
 type Networks = IndexMap<Network, IndexSet<SocketAddr>>;
 
 /// Registrations by wide network and network.
@@ -22,7 +22,6 @@ impl Pool {
         networks.entry(Network::of(peer.ip())).or_default().insert(peer);
     }
 
-    /// Takes out a registration that is in it.
     pub(super) fn remove(&mut self, peer: SocketAddr) {
         let (wide, network) = (WideNetwork::of(peer.ip()), Network::of(peer.ip()));
         let Some(networks) = self.0.get_mut(&wide) else { return };
@@ -36,16 +35,15 @@ impl Pool {
         }
     }
 
-    /// The registrations of one network.
     pub(super) fn of_network(&self, network: Network) -> impl Iterator<Item = SocketAddr> {
         let networks = self.0.get(&network.wide());
         networks.and_then(|networks| networks.get(&network)).into_iter().flatten().copied()
     }
 }
 
-/// How many rows are drawn, for which asker, and how many of one network, and of one unit, before others have theirs. A
-/// *unit* is a wide network; of the asker's own wide network, each network is one. So the peers of a local network, a
-/// university or a hosting provider are listed to each other as if there were no wide networks.
+/// How many rows are drawn, for which requester, and the shares of one network and one unit. A *unit* is a wide network, or a
+/// network of the requester's own wide network. So the peers of a local network, a university or a hosting provider are
+/// listed to each other as if there were no wide networks.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Wanted {
     pub(super) rows: usize,
@@ -54,8 +52,8 @@ pub(super) struct Wanted {
     pub(super) of_unit: usize,
 }
 
-/// Draws from the pools, the first before the second; each network at most its share. Each unit first has at most its share,
-/// then what is left over is for those that have more. O(rows).
+/// Draws from the pools, the first before the second; each network at most its share. Each unit gets at most its share, then
+/// the remaining rows go to units that have more. O(rows).
 pub(super) fn draw(pools: [&Pool; 2], random: &mut impl Rng, wanted: Wanted) -> Vec<SocketAddr> {
     let mut turns = pools.map(|pool| Turns::new(pool, wanted.home));
     let mut drawn = Drawn::default();
@@ -67,7 +65,7 @@ pub(super) fn draw(pools: [&Pool; 2], random: &mut impl Rng, wanted: Wanted) -> 
     drawn.rows
 }
 
-/// What was drawn so far, of both pools.
+/// The rows drawn so far, of both pools.
 #[derive(Debug, Default)]
 struct Drawn {
     rows: Vec<SocketAddr>,
@@ -75,7 +73,6 @@ struct Drawn {
     of_unit: HashMap<UnitKey, usize>,
 }
 
-/// Rows that each network has.
 type RowsOfNetworks = HashMap<Network, usize>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -84,10 +81,10 @@ enum UnitKey {
     AtHome(Network),
 }
 
-/// The units of one pool, which take turns: none has another before all have had one.
+/// The units of one pool, which take turns: none gets another row before all have got one.
 struct Turns<'a> {
     pool: &'a Pool,
-    /// The place of the asker's own wide network, if it is in the pool, and its networks.
+    /// The index of the requester's own wide network, if it is in the pool, and its networks.
     home: Option<(usize, &'a Networks)>,
     order: Shuffle,
     begun: VecDeque<(UnitKey, Unit<'a>)>,
@@ -101,7 +98,7 @@ impl<'a> Turns<'a> {
         Self { pool, home, order, begun: VecDeque::new() }
     }
 
-    /// Draws until there are rows enough, or no unit may have more.
+    /// Draws until there are enough rows, or no unit may get more.
     fn draw(&mut self, random: &mut impl Rng, wanted: Wanted, drawn: &mut Drawn) {
         let mut have_their_share = VecDeque::new();
         while drawn.rows.len() < wanted.rows {
@@ -119,8 +116,8 @@ impl<'a> Turns<'a> {
         self.begun.extend(have_their_share);
     }
 
-    /// The unit at one of the places that are drawn: the wide networks but the asker's own, whose place the last one has,
-    /// then the networks of the asker's own.
+    /// The unit of a drawn index: first the wide networks except the requester's own, whose index the last one gets, then the
+    /// networks of the requester's own.
     fn unit(&self, place: usize) -> Option<(UnitKey, Unit<'a>)> {
         let others = self.pool.0.len() - usize::from(self.home.is_some());
         if let Some((_, networks)) = self.home.filter(|_| place >= others) {
@@ -134,7 +131,6 @@ impl<'a> Turns<'a> {
     }
 }
 
-/// What is drawn of one unit.
 enum Unit<'a> {
     /// Its networks take turns.
     Wide {
@@ -163,7 +159,6 @@ impl Unit<'_> {
     }
 }
 
-/// What is drawn of one network.
 struct OneNetwork<'a> {
     network: Network,
     peers: &'a IndexSet<SocketAddr>,

@@ -1,5 +1,5 @@
-//! Who is registered: a dense vector, an index to find by, two pools to draw from, and through all of them a list in the
-//! order in which leases end.
+//! The registrations: a vector, an index by address, two pools to draw from, and a linked list in the order in which leases
+//! end.
 
 use super::checks::{ANSWER_LASTS, SILENCE_LASTS_MAX, SILENCE_LASTS_MIN};
 use super::pool::{self, Pool, Wanted};
@@ -17,25 +17,21 @@ use std::time::Duration;
 /// No entry: the end of the list.
 const NIL: usize = usize::MAX;
 
-/// Registrations with their leases.
-///
-/// Every lease is equally long, so that a renewed one goes to the end of the list without a search. The maps are
-/// never iterated over: their order has no effect.
+/// Every lease is equally long, so a renewed one is appended to the list without a search. The hash maps are never iterated.
 #[derive(Debug)]
 pub(super) struct Registry {
     entries: Vec<Entry>,
     index: HashMap<SocketAddr, usize>,
-    /// The entries that have not answered a dial, and those that have.
+    /// Registrations that have not answered a dial, and those that have.
     pools: [Pool; 2],
     /// Registrations by network, of both pools.
     by_network: HashMap<Network, usize>,
     /// Networks by wide network, of both pools.
     by_wide: HashMap<WideNetwork, usize>,
-    /// The entry whose lease ends first.
     first: usize,
-    /// The entry whose lease ends last.
     last: usize,
-    revision: u64,
+    /// Changes with every registration, renewal and removal.
+    pub(super) revision: u64,
 }
 
 /// A registration, with its neighbours in the list.
@@ -50,19 +46,16 @@ struct Entry {
     next: usize,
 }
 
-/// What is known of where a registrant listens.
 #[derive(Debug, Clone, Copy)]
 enum Reach {
-    /// It was not dialled yet.
     Unknown,
-    /// It answered when it was dialled last, which was then.
+    /// Answered the last dial, at this time.
     Answered(Instant),
-    /// It did not, and is not dialled again for so long.
+    /// Did not answer the last dial, and is not dialled again for this long.
     Silent(Instant, Duration),
 }
 
 impl Entry {
-    /// Which of the pools it belongs to.
     fn pool(&self) -> usize {
         usize::from(matches!(self.reach, Reach::Answered(_)))
     }
@@ -96,27 +89,15 @@ impl Registry {
         self.entries.len()
     }
 
-    /// Changes with every registration, renewal and removal.
-    pub(super) fn revision(&self) -> u64 {
-        self.revision
-    }
-
-    /// When a peer's lease ends, if it is registered.
-    pub(super) fn lease_end(&self, peer: SocketAddr) -> Option<Instant> {
-        self.index.get(&peer).map(|&at| self.entries[at].ends)
-    }
-
-    /// The lease of a peer, if it is registered.
     pub(super) fn lease(&self, peer: SocketAddr) -> Option<Lease> {
         self.index.get(&peer).map(|&at| self.entries[at].lease())
     }
 
-    /// When the first lease ends.
     pub(super) fn earliest_end(&self) -> Option<Instant> {
         self.entries.get(self.first).map(|entry| entry.ends)
     }
 
-    /// All leases, the earliest end first.
+    /// In the order in which they end.
     pub(super) fn leases(&self) -> impl Iterator<Item = Lease> {
         let first = self.entries.get(self.first);
         std::iter::successors(first, |entry| self.entries.get(entry.next)).map(Entry::lease)
@@ -124,7 +105,7 @@ impl Registry {
 
     /// The first `rows_max` leases by address after `after`, and whether there are more.
     pub(super) fn page(&self, after: Option<SocketAddr>, rows_max: usize) -> (Vec<(SocketAddr, Instant)>, bool) {
-        // A heap of the smallest seen so far: one more than asked for tells whether there are more.
+        // A heap of the smallest so far: one more than `rows_max` shows whether there are more.
         let mut smallest = BinaryHeap::new();
         for entry in self.entries.iter().filter(|entry| after.is_none_or(|after| entry.peer > after)) {
             if smallest.len() <= rows_max {
@@ -140,10 +121,10 @@ impl Registry {
         (rows, more)
     }
 
-    /// Draws up to `wanted` different registrations, of as many wide networks and networks as possible: many ports of
-    /// one network, or many networks of a wide one, do not raise the chance of being drawn, except in the asker's own wide
-    /// network. Those that answered a dial come first. What is left of the list is for the asker's own network, so that
-    /// an asker which is missing from a list that is not full knows that it is not registered. O(`wanted`).
+    /// Draws up to `wanted` different registrations, of as many wide networks and networks as possible: many ports of one
+    /// network, or many networks of a wide one, do not raise the chance to be drawn, except in the requester's own wide network.
+    /// Those that answered a dial come first. Remaining rows are for the requester's own network, so that a requester that is
+    /// missing from a list that is not full knows that it is not registered. O(`wanted`).
     pub(super) fn draw(&self, random: &mut impl Rng, wanted: usize, asker: IpAddr) -> Vec<Lease> {
         let (network, home) = (Network::of(asker), WideNetwork::of(asker));
         let at_home = self.by_wide.get(&home).copied();
@@ -162,7 +143,7 @@ impl Registry {
         chosen.into_iter().filter_map(|peer| self.lease(peer)).collect()
     }
 
-    /// From when on a registered peer may be dialled, or dialled again.
+    /// When a registered peer may be dialled again.
     pub(super) fn check_at(&self, peer: SocketAddr) -> Option<Instant> {
         Some(match self.entries[*self.index.get(&peer)?].reach {
             Reach::Unknown => Instant::default(),
@@ -171,7 +152,7 @@ impl Registry {
         })
     }
 
-    /// Whether a peer answered when it was dialled last, if it was.
+    /// Whether a peer answered its last dial, if there was one.
     pub(super) fn answered(&self, peer: SocketAddr) -> Option<bool> {
         match self.entries[*self.index.get(&peer)?].reach {
             Reach::Unknown => None,
@@ -180,14 +161,13 @@ impl Registry {
         }
     }
 
-    /// How many registered peers answered when they were dialled last, and how many did not. O(n).
+    /// How many registered peers answered their last dial, and how many did not. O(n).
     pub(super) fn answered_counts(&self) -> (usize, usize) {
         let count = |which: fn(&Entry) -> bool| self.entries.iter().filter(|entry| which(entry)).count();
         let silent = count(|entry| matches!(entry.reach, Reach::Silent(..)));
         (count(|entry| matches!(entry.reach, Reach::Answered(_))), silent)
     }
 
-    /// A peer was dialled, and answered or did not.
     pub(super) fn set_answered(&mut self, peer: SocketAddr, now: Instant, answered: bool) {
         let Some(&at) = self.index.get(&peer) else { return };
         self.pools[self.entries[at].pool()].remove(peer);
@@ -200,12 +180,12 @@ impl Registry {
         self.pools[self.entries[at].pool()].insert(peer);
     }
 
-    /// Registers a peer, or renews the lease that it has: that goes on since it began, and what is known of where the peer
-    /// listens stays. O(1) when no lease ends later, and there is room. Returns the peer that was displaced, if one was.
+    /// Registers a peer, or renews its lease, whose `since` and `reach` stay. O(1) if no lease ends later, and there is room.
+    /// Returns the displaced peer, if there is one.
     ///
     /// # Errors
     ///
-    /// Names the limit that keeps a new peer out. A registered one can always renew.
+    /// The limit that refuses a new peer. A registered one can always renew.
     pub(super) fn renew(&mut self, lease: Lease) -> Result<Option<SocketAddr>, BootstrapRefusal> {
         let mut displaced = None;
         let at = match self.index.get(&lease.peer) {
@@ -224,21 +204,20 @@ impl Registry {
         Ok(displaced)
     }
 
-    /// Takes a peer out, if it is registered. O(1).
+    /// Removes a peer, if it is registered. O(1).
     pub(super) fn remove(&mut self, peer: SocketAddr) {
         if let Some(&at) = self.index.get(&peer) {
             self.remove_at(at);
         }
     }
 
-    /// Takes out the peer whose lease ends first.
     pub(super) fn remove_earliest(&mut self) {
         if self.first != NIL {
             self.remove_at(self.first);
         }
     }
 
-    /// Makes room for one more registration of a network, and returns the peer that was displaced, if one was.
+    /// Makes room for one more registration of a network. Returns the displaced peer, if there is one.
     fn make_room(&mut self, network: Network) -> Result<Option<SocketAddr>, BootstrapRefusal> {
         if self.by_network.get(&network).is_some_and(|held| *held >= REGISTRY_PEERS_PER_NETWORK_MAX) {
             let displaced = self.least_of(network).ok_or(BootstrapRefusal::AddressFull)?;
@@ -251,9 +230,8 @@ impl Registry {
         Ok(None)
     }
 
-    /// The registration of a full network that gives its place to another: one that did not answer when it was dialled, then
-    /// the one that was renewed longest ago of those that were not dialled, but for those that have been there for longest.
-    /// Peers that answered are never displaced.
+    /// The registration of a full network that is displaced by another: one that did not answer its dial, then the least recently
+    /// renewed of those not dialled, except the [`REGISTRY_PEERS_SPARED`] oldest. Peers that answered are never displaced.
     fn least_of(&self, network: Network) -> Option<SocketAddr> {
         let peers = self.pools.iter().flat_map(|pool| pool.of_network(network));
         let mut entries: Vec<_> = peers.filter_map(|peer| self.index.get(&peer).map(|at| &self.entries[*at])).collect();
@@ -302,7 +280,7 @@ impl Registry {
         if take_one(&mut self.by_network, network) {
             take_one(&mut self.by_wide, wide);
         }
-        // The entry that was the vector's last has moved into the gap.
+        // The last entry of the vector has moved to this index.
         if let Some(&moved) = self.entries.get(at) {
             self.index.insert(moved.peer, at);
             self.set_next(moved.previous, at);
@@ -311,7 +289,7 @@ impl Registry {
         self.revision += 1;
     }
 
-    /// Links an entry behind all whose leases do not end later.
+    /// Links an entry after all whose leases do not end later.
     fn link(&mut self, at: usize) {
         let ends = self.entries[at].ends;
         let mut previous = self.last;
@@ -330,7 +308,7 @@ impl Registry {
         self.set_previous(next, previous);
     }
 
-    /// Says what follows an entry, or what comes first.
+    /// Sets the successor of an entry, or the first entry.
     fn set_next(&mut self, at: usize, next: usize) {
         match self.entries.get_mut(at) {
             Some(entry) => entry.next = next,
@@ -338,7 +316,7 @@ impl Registry {
         }
     }
 
-    /// Says what precedes an entry, or what comes last.
+    /// Sets the predecessor of an entry, or the last entry.
     fn set_previous(&mut self, at: usize, previous: usize) {
         match self.entries.get_mut(at) {
             Some(entry) => entry.previous = previous,
@@ -347,7 +325,7 @@ impl Registry {
     }
 }
 
-/// Counts one less of a kind; true if that was the last.
+/// Decrements the count of a kind. Returns whether that was the last.
 fn take_one<K: Eq + Hash>(counts: &mut HashMap<K, usize>, kind: K) -> bool {
     let Some(count) = counts.get_mut(&kind) else { return false };
     *count -= 1;

@@ -1,12 +1,10 @@
-//! Drawing without repeats.
+//! Drawing without repetition.
 
 use rand_chacha::rand_core::Rng;
 use std::collections::HashMap;
 
-/// The positions below a count in random order, every order equally likely, drawn one at a time: O(1) for each, whatever the
-/// count is.
-///
-/// This is a Fisher-Yates shuffle of all positions, of which only those that have moved are stored.
+/// The numbers below a count in random order, drawn one at a time, each in O(1): a Fisher-Yates shuffle that stores only the
+/// moved numbers.
 #[derive(Debug)]
 pub(super) struct Shuffle {
     count: usize,
@@ -19,7 +17,7 @@ impl Shuffle {
         Self { count, drawn: 0, moved: HashMap::new() }
     }
 
-    /// The next position, until all have been drawn.
+    /// The next number, until all have been drawn.
     pub(super) fn draw(&mut self, random: &mut impl Rng) -> Option<usize> {
         let step = self.drawn;
         let left = self.count.checked_sub(step).filter(|left| *left > 0)?;
@@ -34,8 +32,7 @@ impl Shuffle {
 
 /// A number below `bound`, which is not 0, every one equally likely.
 fn below(random: &mut impl Rng, bound: u64) -> u64 {
-    // The upper half of a product with 2^64 is uniform once the products that stand for an incomplete round are
-    // rejected.
+    // The upper half of the product is uniform if the products of an incomplete round are rejected.
     let rejected_below = bound.wrapping_neg() % bound;
     loop {
         let product = u128::from(random.next_u64()) * u128::from(bound);

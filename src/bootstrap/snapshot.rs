@@ -1,16 +1,16 @@
-//! The registry as text: what survives a restart. The store writes it atomically.
+//! The registry as text, saved across restarts.
 
 use super::{LEASE, Lease, REGISTRY_PEERS_MAX};
 use crate::time::Instant;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 
-/// What the text begins with. Lines with `#` are for people.
+/// Lines with `#` are comments.
 const HEAD: &[u8] =
     b"# Pyrate registry: IP,Port,end of the lease in ms since the epoch[,p1][,since=ms][,answered=ms]\n";
 
-/// Writes a line `IP,Port,End` per lease, with `,p1` for a peer that said `p1`, then since when it is registered, then when
-/// it answered a dial, if it did. Earlier versions wrote neither of the last two.
+/// Writes a line `IP,Port,End` for each lease, with `,p1` for a `p1` peer, then the time of its registration, then of its answer
+/// to a dial, if there was one. Earlier versions wrote neither of these times.
 pub fn encode_snapshot(leases: &[Lease]) -> Vec<u8> {
     let mut out = Vec::with_capacity(HEAD.len() + leases.len() * 40);
     out.extend_from_slice(HEAD);
@@ -26,8 +26,7 @@ pub fn encode_snapshot(leases: &[Lease]) -> Vec<u8> {
     out
 }
 
-/// Reads what [`encode_snapshot`] wrote. Damaged lines are skipped: those peers register again. At
-/// most `REGISTRY_PEERS_MAX` are read.
+/// Reads what [`encode_snapshot`] wrote. Skips damaged lines: these peers register again. Reads at most `REGISTRY_PEERS_MAX`.
 pub fn decode_snapshot(text: &[u8]) -> Vec<Lease> {
     text.split(|&b| b == b'\n').filter_map(parse_line).take(REGISTRY_PEERS_MAX).collect()
 }
@@ -42,7 +41,7 @@ fn parse_line(line: &[u8]) -> Option<Lease> {
         None => Some(None),
         Some(field) => field[key.len()..].parse().ok().map(|ms| Some(Instant::from_ms(ms))),
     };
-    // Earlier versions did not write it: the beginning of the last lease is the latest that it can be.
+    // Earlier versions did not write it: it is not later than the beginning of the last lease.
     let since = time("since=")?.unwrap_or(Instant::from_ms(ends.as_ms().saturating_sub(LEASE.as_millis() as u64)));
     let answered = time("answered=")?;
     let peer = SocketAddr::new(ip.to_canonical(), port);

@@ -76,18 +76,18 @@ fn accepted(action: BootstrapAction) -> Result<(), BootstrapRefusal> {
 }
 
 #[test]
-fn a_peer_registers_keeps_alive_lapses_returns_and_leaves() {
+fn a_peer_registers_renews_expires_registers_again_and_unregisters() {
     let mut world = World::new();
     assert_eq!(world.register(START, "10.0.0.1:40000", 63339), Ok(()));
     assert_eq!(world.sorted_list(START), ["10.0.0.1:63339"]);
     assert_eq!(world.node.next_deadline(), Some(START + minutes(10)));
 
-    // A keepalive prolongs, from whatever source port it comes.
+    // A keepalive renews the lease, from any source port.
     assert_eq!(world.keepalive(START + minutes(6), "10.0.0.1:40001", 63339), Ok(()));
     assert_eq!(world.node.next_deadline(), Some(START + minutes(16)));
     assert_eq!(world.sorted_list(START + minutes(15)), ["10.0.0.1:63339"]);
 
-    // Silent for ten minutes, it is dropped; even if nobody called `advance`.
+    // Without a keepalive for ten minutes it is dropped, even if nobody called `advance`.
     assert_eq!(world.sorted_list(START + minutes(16)), [] as [&str; 0]);
     assert_eq!(world.node.next_deadline(), None);
 
@@ -127,7 +127,7 @@ fn an_ipv4_peer_behind_a_dual_stack_listener_is_one_peer() {
 }
 
 #[test]
-fn sources_that_are_no_peer_are_refused() {
+fn registrations_from_unusable_addresses_are_refused() {
     let mut world = World::new();
     let sources = ["0.0.0.0:9", "0.1.2.3:9", "224.0.0.1:9", "255.255.255.255:9", "[::]:9", "[ff02::1]:9"];
     for from in sources.into_iter().chain(["[::ffff:0.0.0.0]:9", "[::ffff:239.1.1.1]:9"]) {
@@ -163,12 +163,12 @@ fn one_address_cannot_fill_the_registry() {
         world.register(START, "10.0.0.1:9", port).unwrap();
         world.register(START, &format!("[2001:db8::{port:x}]:9"), 63339).unwrap();
     }
-    // A new one takes the place of another there, and of nobody else.
+    // A new one replaces another of the same address, and no others.
     assert_eq!(world.register(START, "10.0.0.1:9", limit + 1), Ok(()));
     assert_eq!(world.register(START, "[2001:db8::ffff:1]:9", 63339), Ok(()));
     assert_eq!(world.node.count(), 2 * REGISTRY_PEERS_PER_NETWORK_MAX);
     assert_eq!(world.node.limited(), Limited { displaced: 2, refused: 0 });
-    // Those inside renew; the neighbour comes in; whoever leaves makes room.
+    // Members renew; a neighbour is admitted; a member that unregisters makes room.
     assert_eq!(world.keepalive(START, "10.0.0.1:9", limit + 1), Ok(()));
     assert_eq!(world.register(START, "10.0.0.2:9", 1), Ok(()));
     assert_eq!(world.register(START, "[2001:db8:0:1::1]:9", 63339), Ok(()));
@@ -248,7 +248,7 @@ fn registrations_survive_a_restart() {
     assert_eq!(after.sorted_list(START + minutes(14)), ["10.0.0.4:4"]);
 }
 
-/// The list that an asker gets who says `p1`, or one who does not: each line of it.
+/// The lines of the list that a requester gets, with or without `p1`.
 fn lines_for(world: &mut World, p1: bool) -> Vec<String> {
     let peers = match world.ask(START, "192.0.2.200:50000", Message::RequestPeerList { peers_max: 10, p1 }) {
         BootstrapAction::SendPeerList { peers, .. } => peers,
@@ -261,7 +261,7 @@ fn lines_for(world: &mut World, p1: bool) -> Vec<String> {
 }
 
 #[test]
-fn what_a_peer_says_it_speaks_is_told_to_those_who_ask_for_it_until_it_is_taken_back() {
+fn the_p1_mark_follows_the_last_message_of_a_peer_and_is_listed_on_request() {
     let mut world = World::new();
     let says = |world: &mut World, port, p1| world.ask(START, "10.0.0.1:9", Message::Register { port, p1 });
     let keeps = |world: &mut World, port, p1| world.ask(START, "10.0.0.1:9", Message::Keepalive { port, p1 });
@@ -276,7 +276,7 @@ fn what_a_peer_says_it_speaks_is_told_to_those_who_ask_for_it_until_it_is_taken_
     after.node.restore(START, decode_snapshot(&encode_snapshot(&world.node.snapshot())));
     assert_eq!(lines_for(&mut after, true), ["10.0.0.1,1,p1", "10.0.0.1,2", "10.0.0.1,3,p1"]);
 
-    // Whoever has the endpoint now speaks for it.
+    // A later message of the endpoint replaces it.
     says(&mut world, 1, false);
     says(&mut world, 2, true);
     keeps(&mut world, 3, false);
@@ -292,7 +292,7 @@ fn a_snapshot_of_an_earlier_version_is_read() {
 }
 
 #[test]
-fn a_damaged_snapshot_gives_what_is_whole() {
+fn the_intact_lines_of_a_damaged_snapshot_are_read() {
     let lines: [&[u8]; 10] = [
         b"# anything",
         b"",
@@ -309,7 +309,7 @@ fn a_damaged_snapshot_gives_what_is_whole() {
     let peers: Vec<u16> = whole.iter().map(|lease| lease.peer.port()).collect();
     assert_eq!(peers, [2, 6]);
 
-    // Nonsense that parses does no harm: leases end within the usual time, and nobody unreachable is listed.
+    // Invalid leases that parse end within the usual time, and no unusable address is listed.
     let mut world = World::new();
     let far = Instant::from_ms(u64::MAX);
     let strange = ["10.0.0.1:1", "0.0.0.0:1", "224.0.0.1:1"].map(|peer| Lease {
@@ -326,7 +326,7 @@ fn a_damaged_snapshot_gives_what_is_whole() {
 }
 
 #[test]
-fn every_change_worth_saving_shows() {
+fn the_revision_changes_with_every_change_to_be_saved() {
     let mut world = World::new();
     let mut last = world.node.revision();
     let mut changed = |world: &World| std::mem::replace(&mut last, world.node.revision()) != world.node.revision();
@@ -342,7 +342,7 @@ fn every_change_worth_saving_shows() {
 }
 
 #[test]
-fn pages_go_through_the_registry_by_address() {
+fn pages_list_the_registry_by_address() {
     let mut world = World::new();
     for port in [5, 3, 1, 4, 2] {
         world.register(START, "10.0.0.1:9", port).unwrap();
@@ -410,7 +410,7 @@ proptest! {
     }
 
     #[test]
-    fn no_snapshot_makes_it_panic(text in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn reading_any_snapshot_does_not_panic(text in prop::collection::vec(any::<u8>(), 0..200)) {
         Bootstrap::new(START, [0; 32]).restore(START, decode_snapshot(&text));
     }
 }

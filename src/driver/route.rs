@@ -74,7 +74,7 @@ impl Driver {
             Action::Close { exchange } => net.close_request(exchange, cx),
             Action::Report { exchange, report } => net.report(exchange, &report),
             Action::Refuse { exchange, reason } => {
-                net.refuse_request(exchange, reason.told(), reason.reason(), &reason, cx);
+                net.refuse_request(exchange, reason.peer_reason(), reason.reason(), &reason, cx);
             }
             Action::Dial { exchange, to, messages, expect, connect_max } => {
                 net.dial(exchange, to, Task::Messages { messages, expect, connect_max }, cx);

@@ -1,5 +1,5 @@
-//! Names and file strings as they are compared (PROTOCOL, Matching): in canonical decomposition, with full case folding, and
-//! without combining marks, so that what looks alike is alike. Bytes that are not UTF-8 stay as they are.
+//! Folding names and file strings for comparison (PROTOCOL, Matching): canonical decomposition, full case folding, and no
+//! combining marks. Bytes that are not UTF-8 are unchanged.
 
 use crate::name::is_default_ignorable;
 use caseless::Caseless;
@@ -11,10 +11,9 @@ use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
 /// Characters below this one are looked up in a table; most of those above fold to themselves.
 const TABLE_END: u32 = 0x3040;
 
-/// What each character from U+0080 to [`TABLE_END`] folds to: to compute that for each name would take much longer than a
-/// search may.
+/// The folded form of each character from U+0080 to [`TABLE_END`]: computing it for each name would be too slow.
 struct Table {
-    /// Where the text of each ends; it begins where the one before ends.
+    /// Where each form ends; it begins at the end of the one before.
     ends: Vec<u32>,
     text: Vec<u8>,
 }
@@ -36,14 +35,12 @@ impl Table {
     }
 }
 
-/// Text as it is compared.
 pub(super) fn folded(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     fold_into(&mut out, text);
     out
 }
 
-/// Appends text as it is compared.
 pub(super) fn fold_into(out: &mut Vec<u8>, text: &[u8]) {
     let start = out.len();
     if text.is_ascii() {
@@ -61,7 +58,7 @@ pub(super) fn fold_into(out: &mut Vec<u8>, text: &[u8]) {
     }
 }
 
-/// Folds each character by itself. False if one of them may be composed with another: what was appended is then to be dropped.
+/// Folds each character by itself. False if one of them may be composed with another: then the caller drops the output.
 fn fold_alone(out: &mut Vec<u8>, text: &str) -> bool {
     let (table, mut rest) = (&*TABLE, text);
     while !rest.is_empty() {
@@ -82,8 +79,8 @@ fn fold_alone(out: &mut Vec<u8>, text: &str) -> bool {
     true
 }
 
-/// Parts of a Hangul syllable, and the marks of voiced kana: written together they are one letter, and are compared as
-/// that. And vowel signs of classes above those of viramas, whose order among other marks makes no difference.
+/// Parts of a Hangul syllable, and the marks of voiced kana, which form one letter. And vowel signs of classes above those of
+/// viramas, whose order among other marks makes no difference.
 fn is_composed_with_others(c: char) -> bool {
     matches!(c, '\u{1100}'..='\u{11ff}' | '\u{3099}'..='\u{309a}' | '\u{a960}'..='\u{a97f}' | '\u{d7b0}'..='\u{d7ff}'
         | '\u{c55}'..='\u{c56}' | '\u{e38}'..='\u{e39}' | '\u{eb8}'..='\u{eb9}' | '\u{f71}'..='\u{f81}')
@@ -102,23 +99,23 @@ fn fold_char(out: &mut Vec<u8>, table: &Table, c: char) {
 }
 
 fn push_folded(out: &mut Vec<u8>, c: char) {
-    // Marks go first: case folding would make a letter of the iota subscript.
-    let bare = std::iter::once(c).nfd().filter(|&c| !is_passed_over(c));
-    let folded = bare.default_case_fold().nfd().filter(|&c| !is_passed_over(c));
+    // Marks are dropped before case folding, which would make a letter of the iota subscript.
+    let bare = std::iter::once(c).nfd().filter(|&c| !is_dropped(c));
+    let folded = bare.default_case_fold().nfd().filter(|&c| !is_dropped(c));
     folded.for_each(|c| out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()));
 }
 
-/// Combining marks, and characters that cannot be seen. The marks of voiced kana (class 8) and viramas (class 9) are
+/// Combining marks, and invisible characters. The marks of voiced kana (class 8) and viramas (class 9) are
 /// letters to those who read them, as vowel signs are: most of class 0, and those of Telugu (84, 91), Thai (103), Lao (118)
 /// and Tibetan (129 to 132).
-fn is_passed_over(c: char) -> bool {
+fn is_dropped(c: char) -> bool {
     let is_mark = !matches!(canonical_combining_class(c), 0 | 8 | 9 | 84 | 91 | 103 | 118 | 129..=132);
     let encloses = matches!(c, '\u{488}'..='\u{489}' | '\u{1abe}' | '\u{20dd}'..='\u{20e0}' | '\u{20e2}'..='\u{20e4}'
         | '\u{a670}'..='\u{a672}');
     is_mark || encloses || is_default_ignorable(c)
 }
 
-/// The words of a folded text: what stands between white space and punctuation.
+/// The words of a folded text, separated by white space and punctuation.
 pub(super) fn words(folded: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = folded;
     std::iter::from_fn(move || {
@@ -131,7 +128,7 @@ pub(super) fn words(folded: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Bytes at the beginning of a text that are separators, or are none. What is not UTF-8 is no separator.
+/// The number of bytes at the beginning of a text that are separators, or are not. Bytes that are not UTF-8 are not.
 fn skip(text: &[u8], separators: bool) -> usize {
     let mut skipped = 0;
     for chunk in text.utf8_chunks() {
@@ -149,7 +146,7 @@ fn skip(text: &[u8], separators: bool) -> usize {
     skipped
 }
 
-/// Whether a character separates words: white space, punctuation, and what is written for an apostrophe or a slash.
+/// White space, punctuation, and characters used as an apostrophe or a slash.
 pub(super) fn is_separator(c: char) -> bool {
     if c.is_ascii() {
         return c.is_ascii_whitespace()
@@ -169,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn what_looks_alike_is_alike() {
+    fn forms_of_the_same_text_are_alike() {
         for (a, b) in [
             ("café", "cafe\u{301}"),
             ("Café", "CAFE"),
@@ -222,14 +219,14 @@ mod tests {
     }
 
     #[test]
-    fn other_bytes_stay_and_part_nothing() {
+    fn bytes_that_are_not_utf_8_are_unchanged_and_separate_nothing() {
         assert_eq!(folded(b"\xc9T\xc9"), b"\xc9t\xc9");
         assert_eq!(folded("É\u{301}".as_bytes()), b"e");
         assert_eq!(words(b"caf\xe9 x").collect::<Vec<_>>(), [&b"caf\xe9"[..], b"x"]);
     }
 
     #[test]
-    fn words_stand_between_white_space_and_punctuation() {
+    fn words_are_separated_by_white_space_and_punctuation() {
         let of = |text: &str| words(text.as_bytes()).map(String::from_utf8_lossy).collect::<Vec<_>>().join("|");
         assert_eq!(of("ac/dc - don’t_stop!.ogg"), "ac|dc|don|t|stop|ogg");
         assert_eq!(of("「東京」・大阪　京都"), "東京|大阪|京都");
@@ -239,8 +236,8 @@ mod tests {
 
     /// What [`fold_into`] computes, without its table and its shortcuts.
     fn slowly(text: &str) -> String {
-        let folded = text.nfd().filter(|&c| !is_passed_over(c)).default_case_fold().nfd();
-        folded.filter(|&c| canonical_combining_class(c) == 0 && !is_passed_over(c)).nfd().collect()
+        let folded = text.nfd().filter(|&c| !is_dropped(c)).default_case_fold().nfd();
+        folded.filter(|&c| canonical_combining_class(c) == 0 && !is_dropped(c)).nfd().collect()
     }
 
     proptest! {

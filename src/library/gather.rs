@@ -1,8 +1,7 @@
-//! A choice of the files to be hashed next: the best of all whose hash is wanted, found in one walk in slices, leaf by
-//! leaf in order of name. Leaves without a file that would be chosen are skipped.
+//! Choosing the files to be hashed next: the best of all without a hash, in one walk in slices, leaf by leaf. Skips leaves
+//! without a file that would be chosen.
 //!
-//! Between two steps the library may change. What is chosen was there, without a hash, when the walk reached it:
-//! [`Library::set_b3`](super::Library::set_b3) refuses the hash of what changed since.
+//! The library may change between two steps: [`Library::set_b3`](super::Library::set_b3) ignores the hash of a changed file.
 
 use super::index::Index;
 use super::leaf::{Leaf, Rank, rank};
@@ -10,33 +9,28 @@ use super::{FileMeta, ScannedFile};
 use crate::name::FileName;
 use std::collections::BinaryHeap;
 
-/// How far the walk is.
 #[derive(Debug)]
 enum Walk {
-    /// Names after this one have not been examined.
+    /// Names after this one are next.
     After(Vec<u8>),
-    /// All names have been examined.
     Ended,
 }
 
-/// A walk in progress, with the best files so far.
 #[derive(Debug)]
 pub(crate) struct Gather {
     files_max: usize,
     walk: Walk,
-    /// The worst on top. Of equal rank the first by name are the better.
+    /// The worst on top. Of equal rank the first by name is better.
     best: BinaryHeap<(Rank, FileName, FileMeta)>,
 }
 
 impl Gather {
-    /// Nothing is examined yet.
     pub(super) fn new(files_max: usize) -> Self {
         let walk = if files_max == 0 { Walk::Ended } else { Walk::After(Vec::new()) };
         Self { files_max, walk, best: BinaryHeap::new() }
     }
 
-    /// The files, the best first, once [`Library::gather_step`](super::Library::gather_step) has said that nothing is
-    /// left.
+    /// The files, the best first, after the last [`Library::gather_step`](super::Library::gather_step).
     pub(crate) fn into_files(self) -> Vec<ScannedFile> {
         self.best.into_sorted_vec().into_iter().map(|(_, name, meta)| ScannedFile { name, meta }).collect()
     }
@@ -46,7 +40,7 @@ impl Gather {
         let Walk::After(after) = std::mem::replace(&mut self.walk, Walk::Ended) else { return false };
         let mut entries_left = entries_max.max(1);
         for (leaf, start) in index.leaves_after(&after) {
-            let visited = match leaf.first_wanted() {
+            let visited = match leaf.first_wanted {
                 Some(rank) if self.takes(rank) => self.take_from(leaf, start),
                 _ => 1,
             };

@@ -1,7 +1,6 @@
 //! The leaves of the index, found by name, by the last component of a name, and by content.
 //!
-//! All tables are balanced trees: a hash table would be a little faster, but would stop the loop now and then to copy
-//! itself.
+//! All tables are balanced trees: a hash table would block the loop at times to copy itself.
 
 use super::leaf::{Hash, Leaf, component_hash, content_key};
 use super::{FileMeta, ScannedFile, Shared};
@@ -10,31 +9,28 @@ use crate::name::FileName;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
-/// The leaf that takes names below every key. It is never removed, so that every name has a leaf.
+/// The leaf for names below every key. It is never removed, so that every name has a leaf.
 const FIRST_LEAF: u32 = 0;
 
-/// The files in order of name, in leaves.
 #[derive(Debug)]
 pub(super) struct Index {
     leaves: BTreeMap<u32, Leaf>,
-    /// The least name that a leaf takes, and the leaf.
+    /// Leaves by their least possible name.
     order: BTreeMap<Box<[u8]>, u32>,
-    /// Hash of a last component, and a leaf that holds such a file.
+    /// Hash of a last component, and a leaf with such a file.
     components: BTreeSet<(u32, u32)>,
-    /// The beginning of a content's hash, and a leaf that holds such a file.
+    /// The beginning of a content's hash, and a leaf with such a file.
     contents: BTreeSet<(u32, u32)>,
-    /// Leaf numbers count up: a file that moves while a search walks over leaves by number moves ahead of it.
+    /// Leaf numbers increase: a file that moves to another leaf is ahead of a search that walks by number.
     leaf_next: u32,
 }
 
-/// What [`Index::sweep_leaf`] did.
 #[derive(Debug)]
 pub(super) struct Swept {
     pub(super) key: Box<[u8]>,
     /// Files examined; at least 1.
     pub(super) visited: usize,
     pub(super) files: u64,
-    /// Those of them whose hash was known.
     pub(super) hashed: u64,
     pub(super) bytes: u128,
 }
@@ -55,7 +51,7 @@ impl Index {
         leaf.find(name).ok().map(|at| leaf.shared(at))
     }
 
-    /// Adds a file, or updates it and returns what it was before. A hash stays while the meta is the same.
+    /// Adds a file, or updates it and returns the old one. Keeps its hash if the metadata are the same.
     pub(super) fn upsert(&mut self, name: &[u8], meta: FileMeta, seen: u32) -> Option<Shared> {
         let id = self.leaf_of(name);
         let leaf = self.leaves.get_mut(&id)?;
@@ -79,8 +75,8 @@ impl Index {
         }
     }
 
-    /// Enters what is known of a file's hash, and returns the file as it was, unless it has changed. A hash
-    /// is never replaced by less than a hash.
+    /// Sets the state of a file's hash, and returns the old file, unless it has changed. A known hash is only replaced by
+    /// another.
     pub(super) fn set_hash(&mut self, file: &ScannedFile, hash: Hash) -> Option<Shared> {
         let name = file.name.as_bytes();
         let id = self.leaf_of(name);
@@ -111,8 +107,7 @@ impl Index {
         Some(removed)
     }
 
-    /// The leaves that hold names after `after`, in order, and the place of the first such name in each. The empty name
-    /// is before all.
+    /// The leaves with names after `after`, in order, and the index of the first such name in each. The empty name is first.
     pub(super) fn leaves_after(&self, after: &[u8]) -> impl Iterator<Item = (&Leaf, usize)> {
         let here = self.leaves.get(&self.leaf_of(after));
         let here = here.map(|leaf| (leaf, leaf.find(after).map_or_else(|at| at, |at| at + 1)));
@@ -121,18 +116,18 @@ impl Index {
         here.into_iter().chain(beyond).filter(|(leaf, start)| *start < leaf.len())
     }
 
-    /// The leaf that holds the first name after `after`, and that name's place in it. The empty name is before all.
+    /// The leaf of the first name after `after`, and its index there.
     pub(super) fn leaf_after(&self, after: &[u8]) -> Option<(&Leaf, usize)> {
         // No leaf but the first is ever empty: at most two are examined.
         self.leaves_after(after).next()
     }
 
-    /// The next leaf, by number after `after`, that may hold files of this last component.
+    /// The next leaf, by number after `after`, that may have files with this last component.
     pub(super) fn leaf_of_component(&self, component: &[u8], after: Option<u32>) -> Option<(u32, &Leaf)> {
         self.leaf_of_key(&self.components, component_hash(component), after)
     }
 
-    /// The next leaf, by number after `after`, that may hold files of this content.
+    /// The next leaf, by number after `after`, that may have files of this content.
     pub(super) fn leaf_of_content(&self, b3: ContentHash, after: Option<u32>) -> Option<(u32, &Leaf)> {
         self.leaf_of_key(&self.contents, content_key(b3), after)
     }
@@ -143,7 +138,7 @@ impl Index {
         self.leaves.get(id).map(|leaf| (*id, leaf))
     }
 
-    /// Removes what the scan `seen` did not see from the first leaf that stands beyond `from`; `None` if none does.
+    /// Removes files that the scan `seen` did not find from the first leaf after `from`; `None` if there is none.
     pub(super) fn sweep_leaf(&mut self, from: Bound<Box<[u8]>>, seen: u32, hidden: &[FileName]) -> Option<Swept> {
         let from = from.as_ref().map(|key| &**key);
         let (key, &id) = self.order.range::<[u8], _>((from, Bound::Unbounded)).next()?;
@@ -164,13 +159,12 @@ impl Index {
         Some(Swept { key, visited, files: removed.len() as u64, hashed, bytes })
     }
 
-    /// The number of the leaf that holds this name, or would.
     fn leaf_of(&self, name: &[u8]) -> u32 {
         let mut below = self.order.range::<[u8], _>((Bound::Unbounded, Bound::Included(name)));
         below.next_back().map_or(FIRST_LEAF, |(_, id)| *id)
     }
 
-    /// Enters the upper part of the leaf `id`, which has just been split.
+    /// Adds the upper part of the leaf `id`, which has just been split.
     fn add_leaf(&mut self, id: u32, upper: Leaf) {
         while self.leaves.contains_key(&self.leaf_next) {
             self.leaf_next = self.leaf_next.wrapping_add(1);
@@ -187,7 +181,7 @@ impl Index {
         self.forget_contents(id, moved_contents);
     }
 
-    /// Removes these last components from those of a leaf, except where another of its files has the same.
+    /// Removes these last components from a leaf, unless another of its files has the same.
     fn forget_components(&mut self, id: u32, gone: impl Iterator<Item = u32>) {
         for hash in gone {
             self.components.remove(&(hash, id));
@@ -197,7 +191,7 @@ impl Index {
         }
     }
 
-    /// Removes these contents from those of a leaf, except where another of its files has the same key.
+    /// Removes these contents from a leaf, unless another of its files has the same key.
     fn forget_contents(&mut self, id: u32, gone: impl IntoIterator<Item = ContentHash>) {
         let Some(leaf) = self.leaves.get(&id) else { return };
         for key in gone.into_iter().map(content_key) {
@@ -229,7 +223,7 @@ impl Index {
             names.extend((0..leaf.len()).map(|at| leaf.name(at)));
             components.extend(leaf.component_hashes().map(|hash| (hash, *id)));
             contents.extend(leaf.contents().map(|b3| (content_key(b3), *id)));
-            assert_eq!(leaf.first_wanted(), (0..leaf.len()).filter_map(|at| leaf.wanted(at)).min());
+            assert_eq!(leaf.first_wanted, (0..leaf.len()).filter_map(|at| leaf.wanted(at)).min());
         }
         assert!(names.is_sorted_by(|a, b| a < b));
         assert_eq!(components, self.components);

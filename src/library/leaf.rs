@@ -1,5 +1,4 @@
-//! A leaf: a short run of files in order of name. The names are stored one after another in a single text, so that a
-//! search reads memory sequentially instead of following a pointer for each file.
+//! A leaf: a short run of files by name. The names are stored in a single text, so that a search reads memory sequentially.
 
 use super::fold::folded;
 use super::{FileMeta, Shared};
@@ -8,45 +7,43 @@ use crate::name::{FILE_NAME_BYTES_MAX, FileName, last_component};
 use std::cmp::Reverse;
 use std::hash::{DefaultHasher, Hasher};
 
-/// Most files in a leaf. Small in tests, so that few files make many leaves.
+/// Small in tests, so that few files make many leaves.
 pub(super) const LEAF_ENTRIES_MAX: usize = if cfg!(test) { 4 } else { 128 };
 
-/// Most bytes of names in a leaf that holds more than one file.
+/// Bytes of names in a leaf with more than one file.
 const LEAF_TEXT_BYTES_MAX: usize = 16 * 1024;
 
-/// Capacity for entries grows by so many.
+/// Capacity for entries grows by this number.
 const ENTRIES_STEP: usize = 16;
 
-/// Capacity for names grows by so many bytes.
+/// Capacity for names grows by this number.
 const TEXT_STEP_BYTES: usize = 256;
 
-// A text is cut when it has outgrown its bound by one name: its offsets fit the integer that keeps an entry small.
+// The text of a leaf exceeds the limit by one name at most before the leaf is split: offsets fit 16 bits, which keeps entries small.
 const _: () = assert!(LEAF_TEXT_BYTES_MAX + FILE_NAME_BYTES_MAX <= u16::MAX as usize);
 
-/// What is kept of a file beside its name: 80 bytes.
+/// A file without its name: 80 bytes.
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     meta: FileMeta,
     hash: Hash,
     /// The scan that last saw it.
     seen: u32,
-    /// Where its name ends in the text; it begins where the one before ends.
+    /// Where its name ends in the text; it begins at the end of the one before.
     end: u16,
 }
 
-/// What is known of a file's hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Hash {
-    /// Nothing: the file is to be hashed.
+    /// Unknown: the file is to be hashed.
     Wanted,
-    /// Nothing, and reading failed: not tried again before a scan has seen the file.
+    /// Unknown, and reading failed: not retried before the next scan.
     Unhashable,
-    /// The hash of what the meta describes.
+    /// The hash of the file with these metadata.
     Known(ContentHash),
 }
 
 impl Hash {
-    /// The hash, if it is known.
     pub(super) fn known(self) -> Option<ContentHash> {
         match self {
             Self::Known(b3) => Some(b3),
@@ -55,17 +52,16 @@ impl Hash {
     }
 }
 
-/// The order in which files are hashed, the least first: by power of two of the size, so that many hashes are known soon,
-/// then the newest, which others are likeliest to ask for.
+/// The order of hashing, least first: by power of two of the size, so that many hashes are known soon, then the newest, which
+/// are most likely to be requested.
 pub(super) type Rank = (u32, Reverse<i64>);
 
-/// A run of files in order of name.
 #[derive(Debug, Default)]
 pub(super) struct Leaf {
     entries: Vec<Entry>,
     text: Vec<u8>,
-    /// The least rank of a file whose hash is wanted, so that a search for such files can skip the leaf.
-    first_wanted: Option<Rank>,
+    /// The least rank of a file to be hashed, so that a search for these can skip the leaf.
+    pub(super) first_wanted: Option<Rank>,
 }
 
 impl Leaf {
@@ -73,38 +69,32 @@ impl Leaf {
         self.entries.len()
     }
 
-    /// The name at a place below [`Leaf::len`].
+    /// `at` must be below [`Leaf::len`].
     pub(super) fn name(&self, at: usize) -> &[u8] {
         &self.text[self.start(at)..usize::from(self.entries[at].end)]
     }
 
-    /// What is known of the file at a place below [`Leaf::len`].
+    /// `at` must be below [`Leaf::len`].
     pub(super) fn shared(&self, at: usize) -> Shared {
         self.entries[at].shared()
     }
 
-    /// Name and file at a place, as callers outside keep them.
     pub(super) fn row(&self, at: usize) -> Option<(FileName, Shared)> {
         FileName::from_bytes(self.name(at)).map(|name| (name, self.shared(at)))
     }
 
-    /// The rank of the file at a place, if its hash is wanted.
+    /// The rank of a file, if it is to be hashed.
     pub(super) fn wanted(&self, at: usize) -> Option<Rank> {
         self.entries[at].wanted()
     }
 
-    /// The least rank of all files whose hash is wanted.
-    pub(super) fn first_wanted(&self) -> Option<Rank> {
-        self.first_wanted
-    }
-
-    /// The first place from `from` on of a file of this content.
+    /// The index of the first file of this content from `from` on.
     pub(super) fn find_content(&self, b3: ContentHash, from: usize) -> Option<usize> {
         let found = self.entries.iter().skip(from).position(|entry| entry.hash == Hash::Known(b3))?;
         Some(from + found)
     }
 
-    /// Where the name stands, or where it would.
+    /// The index of a name, or where it is to be inserted.
     pub(super) fn find(&self, name: &[u8]) -> Result<usize, usize> {
         let (mut low, mut high) = (0, self.len());
         while low < high {
@@ -118,8 +108,7 @@ impl Leaf {
         Err(low)
     }
 
-    /// Puts a new meta in the place of the old one, and returns what was known before. A hash stays while the meta is
-    /// the same.
+    /// Sets the metadata of a file, and returns the old file. Keeps its hash if the metadata are the same.
     pub(super) fn update(&mut self, at: usize, meta: FileMeta, seen: u32) -> Shared {
         let entry = &mut self.entries[at];
         let before = entry.shared();
@@ -131,13 +120,12 @@ impl Leaf {
         before
     }
 
-    /// Enters what is known of a file's hash from here on.
     pub(super) fn set_hash(&mut self, at: usize, hash: Hash) {
         self.entries[at].hash = hash;
         self.rank();
     }
 
-    /// Inserts a file at the place that [`Leaf::find`] told.
+    /// Inserts a file at the index from [`Leaf::find`].
     pub(super) fn insert(&mut self, at: usize, name: &[u8], meta: FileMeta, seen: u32) {
         reserve_in_steps(&mut self.entries, 1, ENTRIES_STEP);
         reserve_in_steps(&mut self.text, name.len(), TEXT_STEP_BYTES);
@@ -162,14 +150,13 @@ impl Leaf {
         removed.shared()
     }
 
-    /// Whether the leaf is to be split.
     pub(super) fn is_overfull(&self) -> bool {
         self.len() > LEAF_ENTRIES_MAX || (self.len() > 1 && self.text.len() > LEAF_TEXT_BYTES_MAX)
     }
 
-    /// Cuts the leaf in two after an insertion at `inserted_at`, and returns the upper part. Both parts hold a file.
+    /// Splits the leaf after an insertion at `inserted_at`, and returns the upper part. No part is empty.
     ///
-    /// Directories that list in order, or in reverse, leave full leaves behind: there the cut is beside the new file.
+    /// After an insertion at an end the split is beside the new file: so sorted directories fill their leaves.
     pub(super) fn split(&mut self, inserted_at: usize) -> Leaf {
         let last = self.len() - 1;
         let cut = match inserted_at {
@@ -190,8 +177,7 @@ impl Leaf {
         upper
     }
 
-    /// Removes what the scan `seen` did not see, and returns it in order. What is at or beneath one of these names
-    /// stays.
+    /// Removes files that the scan `seen` did not find, and returns them in order. Files at or beneath `hidden` stay.
     pub(super) fn remove_unseen(&mut self, seen: u32, hidden: &[FileName]) -> Vec<(u32, Shared)> {
         if self.entries.iter().all(|entry| entry.seen == seen) {
             return Vec::new();
@@ -213,12 +199,12 @@ impl Leaf {
         removed
     }
 
-    /// The hashes of all last components, repeats included.
+    /// The hashes of all last components, with repeats.
     pub(super) fn component_hashes(&self) -> impl Iterator<Item = u32> + '_ {
         (0..self.len()).map(|at| component_hash(self.name(at)))
     }
 
-    /// All contents known, repeats included.
+    /// All known contents, with repeats.
     pub(super) fn contents(&self) -> impl Iterator<Item = ContentHash> + '_ {
         self.entries.iter().filter_map(|entry| entry.hash.known())
     }
@@ -227,7 +213,6 @@ impl Leaf {
         at.checked_sub(1).map_or(0, |before| usize::from(self.entries[before].end))
     }
 
-    /// Finds the least rank again.
     fn rank(&mut self) {
         self.first_wanted = self.entries.iter().filter_map(Entry::wanted).min();
     }
@@ -248,37 +233,32 @@ impl Entry {
     }
 }
 
-/// The place that a file of this meta has among those to be hashed.
 pub(super) fn rank(meta: &FileMeta) -> Rank {
     (u64::BITS - meta.size.leading_zeros(), Reverse(meta.mtime_ns))
 }
 
-/// The hash under which a name is found by its last component. Components that are alike have equal hashes; different
-/// ones may have equal hashes too, so the caller compares the names.
+/// The hash of a name's folded last component. Different ones may have equal hashes, so the caller compares the names.
 pub(super) fn component_hash(name: &[u8]) -> u32 {
     let mut hasher = DefaultHasher::new();
     hasher.write(&folded(last_component(name)));
     hasher.finish() as u32
 }
 
-/// The number under which files of a content are found.
 pub(super) fn content_key(b3: ContentHash) -> u32 {
     let [a, b, c, d, ..] = b3.0;
     u32::from_be_bytes([a, b, c, d])
 }
 
-/// Whether a name is this path, or that of something in this directory.
 fn is_at_or_beneath(name: &[u8], at: &[u8]) -> bool {
     name.strip_prefix(at).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }
 
-/// An offset into a leaf's text.
 fn offset(bytes: usize) -> u16 {
     debug_assert!(u16::try_from(bytes).is_ok());
     bytes as u16
 }
 
-/// Grows in steps: doubling would leave a third of the index empty, and arbitrary sizes would fragment the heap.
+/// Grows in steps: doubling would leave a third of the index empty, and odd sizes would fragment the heap.
 fn reserve_in_steps<T>(vec: &mut Vec<T>, more: usize, step: usize) {
     if vec.capacity() - vec.len() < more {
         let room = (vec.len() + more).next_multiple_of(step);

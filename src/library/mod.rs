@@ -1,20 +1,18 @@
-//! What this node shares: names, sizes and hashes of files, kept up to date by scans, searched and listed in slices.
+//! The index of the shared files: names, sizes and hashes, updated by scans, searched and listed in slices.
 //!
-//! Owns the index. Does not touch a disk: scans pass [`ScannedFile`]s to it, the driver passes the hashes, and `store`
-//! opens the files.
+//! Does no I/O: the driver passes [`ScannedFile`]s and hashes to it, and `store` opens the files.
 //!
-//! A million files is an ordinary share, so nothing here walks the whole index in one call: `Library::sweep`,
-//! `Library::search_step` and `Library::gather_step` process a number of entries and return, and no table inside grows
-//! by copying all of itself.
+//! A share may have a million files, so no call walks the whole index: `Library::sweep`, `Library::search_step` and
+//! `Library::gather_step` process a number of entries and return, and no table grows by copying itself.
 //!
 //! | file | holds |
 //! |---|---|
-//! | `leaf` | a short run of files in order of name, their names in one text |
+//! | `leaf` | a short run of files by name, their names in one text |
 //! | `index` | the leaves: by name, by the last component of a name, and by content |
-//! | `fold` | names and file strings as they are compared |
-//! | `query`, `pattern` | a file string taken apart |
+//! | `fold` | folding of names and file strings for comparison |
+//! | `query`, `pattern` | a parsed file string |
 //! | `search` | a search in progress |
-//! | `gather` | a choice of the files to be hashed next |
+//! | `gather` | choosing the files to be hashed next |
 
 mod fold;
 mod gather;
@@ -37,58 +35,53 @@ pub(crate) use search::SearchCursor;
 use std::ops::Bound;
 use std::time::Duration;
 
-/// Most files that are shared. Further files that a scan finds are not shared.
+/// Further files that a scan finds are not shared.
 pub(crate) const LIBRARY_FILES_MAX: u64 = 16_000_000;
 
-/// What a scan found of one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScannedFile {
     /// Path relative to the share.
     pub name: FileName,
-    /// What the scan found there.
     pub meta: FileMeta,
 }
 
 /// A file that has not been changed for this long is no [`RecentFile`].
 pub const RECENT_MAX: Duration = Duration::from_secs(5);
 
-/// A file that was changed a short time ago, and may still be written to.
+/// A recently changed file, which may not be complete yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecentFile {
-    /// What is there now.
     pub file: ScannedFile,
-    /// It has not been changed for at least this long.
+    /// The least time since its last change.
     pub quiet: Duration,
 }
 
-/// Size and identity of a shared file at the last scan: while all of it stays the same, so does the content.
+/// Size, times and identity of a shared file at the last scan: while all stay the same, so does the content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct FileMeta {
     pub size: u64,
     /// Modification time, nanoseconds since the epoch.
     pub mtime_ns: i64,
-    /// Change time, nanoseconds since the epoch: the system sets it at every change of the content or of the inode, and
-    /// no program can set it back. It differs where a file took the inode of a removed one, or was written to and had its
-    /// modification time restored. A rename, a link and a change of mode change it as well.
+    /// Change time, nanoseconds since the epoch: the system sets it at every change of the content or of the inode, and no
+    /// program can restore it. So it detects a new file with the inode of a removed one, and a write whose modification time
+    /// was restored. A rename, a link and a change of mode change it as well.
     pub ctime_ns: i64,
     pub inode: u64,
     /// Number of the device that the inode is on.
     pub device: u64,
 }
 
-/// What is known of a shared file beside its name.
+/// A shared file, without its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shared {
-    /// What the last scan found.
+    /// From the last scan.
     pub meta: FileMeta,
-    /// The hash of its content; `None` while unknown.
     pub b3: Option<ContentHash>,
 }
 
-/// How a scan of the share went.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ScanReport {
-    /// Names left out because they hold control bytes or are too long for a message.
+    /// Names left out because they have control bytes or are too long for a message.
     pub names_refused: u64,
     /// The first of them, for the log: paths that are no [`FileName`].
     pub refused: Vec<Box<[u8]>>,
@@ -96,18 +89,18 @@ pub struct ScanReport {
     pub unreadable: u64,
     /// The first of them by name, for the log.
     pub unread: Vec<FileName>,
-    /// Directories and files that an error of the system hid: what is known at or below these
-    /// names stays. Counted in `unreadable` as well.
+    /// Directories and files that could not be examined because of a system error: files known at or below these names stay.
+    /// Counted in `unreadable` as well.
     pub hidden: Vec<FileName>,
     /// Directories left out because another filesystem is mounted there.
     pub other_mounts: u64,
     /// The first of them by name, for the user.
     pub mounts: Vec<FileName>,
-    /// Why the share itself could not be read: what is known of it stays.
+    /// Why the share itself could not be read: all known files stay.
     pub failed: Option<DiskFault>,
 }
 
-/// How far the removal of files that the last scan did not see has come.
+/// The removal of files that the last scan did not find.
 #[derive(Debug)]
 enum Sweep {
     Idle,
@@ -119,13 +112,12 @@ enum Sweep {
 pub struct Library {
     index: Index,
     files: u64,
-    /// Those of them whose hash is known.
     hashed: u64,
     /// 128 bits, since sparse files can have any size.
     bytes: u128,
     generation: u32,
     sweep: Sweep,
-    /// What the last scan could not see: the sweep leaves it.
+    /// From the last scan: the sweep keeps files at or below these names.
     hidden: Vec<FileName>,
 }
 
@@ -156,30 +148,26 @@ impl Library {
         self.files == 0
     }
 
-    /// Bytes shared, the sum of all sizes.
     pub(crate) fn bytes(&self) -> u64 {
         u64::try_from(self.bytes).unwrap_or(u64::MAX)
     }
 
-    /// Files whose hash is unknown, those that cannot be hashed included.
+    /// Files whose hash is unknown, including those that cannot be hashed.
     pub fn unhashed(&self) -> u64 {
         self.files - self.hashed
     }
 
-    /// The file of exactly this name.
     pub fn get(&self, name: &[u8]) -> Option<Shared> {
         self.index.get(name)
     }
 
-    /// Begins a scan, whose files are then passed to [`Library::apply`]. What the sweep after an earlier scan has not
-    /// reached yet is left to the sweep after this one.
+    /// Begins a scan, whose files are then passed to [`Library::apply`]. Ends the sweep after an earlier scan.
     pub(crate) fn begin_scan(&mut self) {
         self.generation = self.generation.wrapping_add(1);
         self.sweep = Sweep::Idle;
     }
 
-    /// Adds a file or brings it up to date, and marks it as seen by the running scan. Its hash stays known while the meta
-    /// is the same.
+    /// Adds or updates a file, and marks it as found by the running scan. Keeps its hash if the metadata are the same.
     pub(crate) fn apply(&mut self, file: ScannedFile) {
         let name = file.name.as_bytes();
         if self.files >= LIBRARY_FILES_MAX && self.index.get(name).is_none() {
@@ -195,20 +183,19 @@ impl Library {
         self.bytes += u128::from(file.meta.size);
     }
 
-    /// Enters the hash of a file, unless the file has changed or is gone. True if it was entered.
+    /// Sets the hash of a file, unless the file has changed or was removed. Returns whether it did.
     pub(crate) fn set_b3(&mut self, file: &ScannedFile, b3: ContentHash) -> bool {
         let before = self.index.set_hash(file, Hash::Known(b3));
         self.hashed += u64::from(before.is_some_and(|before| before.b3.is_none()));
         before.is_some()
     }
 
-    /// Marks a file that cannot be hashed: no [`Gather`] chooses it before a scan has seen it again. No effect if its hash
-    /// is known, or if the file has changed.
+    /// Marks a file that cannot be hashed: no [`Gather`] chooses it before the next scan. No effect if its hash is known, or
+    /// if the file has changed.
     pub(crate) fn set_unhashable(&mut self, file: &ScannedFile) {
         self.index.set_hash(file, Hash::Unhashable);
     }
 
-    /// Removes one file that is known to be gone. True if it was there.
     pub(crate) fn remove(&mut self, name: &[u8]) -> bool {
         let removed = self.index.remove(name);
         if let Some(file) = removed {
@@ -219,8 +206,7 @@ impl Library {
         removed.is_some()
     }
 
-    /// Ends a scan. Unless it failed, what it did not see is removed by calls of [`Library::sweep`]; what an error hid
-    /// from it stays.
+    /// Ends a scan. Unless it failed, calls of [`Library::sweep`] remove the files that it did not find.
     pub(crate) fn end_scan(&mut self, report: &ScanReport) {
         if report.failed.is_none() {
             self.sweep = Sweep::From(Bound::Unbounded);
@@ -228,7 +214,7 @@ impl Library {
         }
     }
 
-    /// Examines about `entries_max` files and removes those that the last scan did not see. True while more is left.
+    /// Examines about `entries_max` files and removes those that the last scan did not find. True while more are left.
     pub(crate) fn sweep(&mut self, entries_max: usize) -> bool {
         let mut entries_left = entries_max.max(1);
         while let Sweep::From(from) = &mut self.sweep {
@@ -249,7 +235,7 @@ impl Library {
         false
     }
 
-    /// Up to `rows_max` files in order of name, from the first one after `after`.
+    /// Up to `rows_max` files by name, from the first one after `after`.
     pub fn list_after(&self, after: Option<&FileName>, rows_max: usize) -> Vec<(FileName, Shared)> {
         let mut rows: Vec<(FileName, Shared)> = Vec::new();
         let mut last: Vec<u8> = after.map(|name| name.as_bytes().to_vec()).unwrap_or_default();
@@ -262,7 +248,7 @@ impl Library {
         rows
     }
 
-    /// Begins a search for at most `hits_max` files (PROTOCOL, Matching). Nothing is examined yet.
+    /// Begins a search for at most `hits_max` files (PROTOCOL, Matching).
     pub(crate) fn search_begin(&self, query: Query, hits_max: usize) -> SearchCursor {
         SearchCursor::new(query, hits_max)
     }
@@ -272,9 +258,8 @@ impl Library {
         cursor.step(&self.index, entries_max)
     }
 
-    /// Begins a choice of at most `files_max` files whose hash is unknown and wanted. Nothing is examined yet.
-    ///
-    /// The smallest come first, those between two powers of two counting as equal; among these the newest.
+    /// Begins to choose at most `files_max` files without a hash: the smallest first, where sizes between two powers of two
+    /// are equal, and among these the newest.
     pub(crate) fn gather_begin(&self, files_max: usize) -> Gather {
         Gather::new(files_max)
     }

@@ -1,27 +1,24 @@
-//! Patterns of a file string: `*` stands for any characters, `?` for one.
+//! Patterns of a file string: `*` matches any characters, `?` one.
 
 use super::fold::{folded, words};
 use crate::name::last_component;
 
-/// A pattern, folded.
 #[derive(Debug, Clone)]
 pub(super) struct Pattern {
     text: Vec<u8>,
-    /// Which part of a name has to match as a whole.
+    /// The part of a name that has to match as a whole.
     whole: Whole,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Whole {
-    /// The last component, or one of its words with or without the character after it: nothing in the pattern separates
-    /// words.
+    /// The last component, or one of its words with or without the next character: the pattern has no word separator.
     Word,
     Component,
-    /// The path, from the beginning of one of its components to its end.
+    /// The path, from the beginning of any component to its end.
     Path,
 }
 
-/// Whether text holds a character of a pattern.
 pub(super) fn is_pattern(text: &[u8]) -> bool {
     text.iter().copied().any(is_wild)
 }
@@ -52,7 +49,6 @@ impl Pattern {
         self.text.len()
     }
 
-    /// Whether a folded path matches.
     pub(super) fn matches(&self, path: &[u8]) -> bool {
         match self.whole {
             Whole::Path => {
@@ -73,10 +69,10 @@ impl Pattern {
     }
 }
 
-/// Whether the whole text matches. Takes time in proportion to both lengths at most.
+/// Whether the whole text matches. Takes time proportional to the product of the lengths at most.
 fn glob(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t) = (0, 0);
-    // Where to go on when a literal does not match: after the last star, one character later than before.
+    // After a mismatch: continues after the last star, one character later than before.
     let mut retry: Option<(usize, usize)> = None;
     while t < text.len() {
         match pattern.get(p) {
@@ -104,7 +100,7 @@ fn glob(pattern: &[u8], text: &[u8]) -> bool {
     pattern[p..].iter().all(|&byte| byte == b'*')
 }
 
-/// Bytes of the first character; of what is not UTF-8, one; of nothing, none.
+/// Bytes of the first character; one if it is not UTF-8, none for an empty text.
 fn first_char_len(text: &[u8]) -> usize {
     let continues = text.iter().skip(1).take(3).take_while(|&&byte| byte & 0xc0 == 0x80).count();
     text.first().map_or(0, |&first| if first >= 0xc0 { 1 + continues } else { 1 })
@@ -119,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_with_punctuation_is_one_of_whole_names() {
+    fn a_pattern_with_punctuation_matches_whole_names() {
         assert!(matches("*.ogg", "Music/Song.OGG"));
         assert!(!matches("*.ogg", "Music/Song.ogg.txt") && !matches("*.ogg", "x.ogg/song.mp3"));
         assert!(matches("track-??.*", "a/Track-07.flac") && !matches("track-??.*", "Track-7.flac"));
@@ -127,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_of_a_word_is_one_of_a_word_or_of_a_whole_name() {
+    fn a_pattern_of_a_word_matches_a_word_or_a_whole_name() {
         assert!(matches("symph*", "Beethoven/Fifth Symphony (live).flac"));
         assert!(matches("*phony", "Symphony.flac") && !matches("*phon", "Symphony.flac"));
         assert!(matches("track?", "track1.mp3") && !matches("track?", "track12.mp3"));
@@ -142,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn stars_take_time_in_proportion() {
+    fn many_stars_take_no_exponential_time() {
         let text = "a".repeat(3_800);
         assert!(!glob("*a*a*a*a*a*a*a*a*a*b".as_bytes(), text.as_bytes()));
         assert!(glob(b"*a*", b"xa") && glob(b"", b"") && glob(b"**", b"") && !glob(b"?", b""));

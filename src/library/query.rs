@@ -1,45 +1,44 @@
-//! A file string taken apart (PROTOCOL, Matching).
+//! A parsed file string (PROTOCOL, Matching).
 //!
-//! Quotes group a phrase, a leading `-` excludes, `*` and `?` make a pattern; all other words are terms. What a base peer
-//! does not understand is left out of the [plain](Query::plain) form, which finds all that the query finds, and more.
+//! Quotes group a phrase, a leading `-` excludes, `*` and `?` make a pattern; all other words are terms. The
+//! [plain](Query::plain) form omits operators that a base peer does not understand, so it finds at least as much.
 
 use super::fold::{folded, words};
 use super::pattern::{Pattern, is_pattern, literals};
 use crate::id::ContentHash;
 use memchr::memmem::Finder;
 
-/// Most different terms of a file string. One with more is answered by files of exactly that name only.
+/// Different terms of a file string. One with more finds only files of exactly that name.
 const QUERY_TERMS_MAX: usize = 128;
 
-/// Most phrases, patterns and exclusions of a file string. One with more is answered by files of exactly that name only.
+/// The same for phrases, patterns and exclusions.
 const QUERY_CONDITIONS_MAX: usize = 32;
 
-/// Most bytes of all patterns of a file string. One with more is answered by files of exactly that name only.
+/// The same for the bytes of all patterns.
 const QUERY_PATTERN_BYTES_MAX: usize = 256;
 
-/// Least bytes of all terms together: less would match nearly everything.
+/// Bytes of all terms together: fewer would match nearly everything.
 const QUERY_TERM_BYTES_MIN: usize = 3;
 
-/// So many bytes of patterns, times bytes of names compared with them, take as long as examining a file.
+/// Matching this many bytes (of patterns times names) costs as much as examining a file.
 const PATTERN_WORK_PER_ENTRY: usize = 256;
 
 /// Which files a query can find.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reach {
-    /// Those whose names it is a part of, or whose content it asks for.
+    /// Files that match, or have the content.
     Parts,
-    /// Those of exactly this name: its terms have less than `QUERY_TERM_BYTES_MIN` bytes.
+    /// Files of exactly this name: its terms have less than `QUERY_TERM_BYTES_MIN` bytes.
     TooShort,
-    /// Those of exactly this name: it has more terms, phrases or patterns than are taken.
+    /// Files of exactly this name: it has too many terms, phrases or patterns.
     TooLong,
 }
 
-/// What a name with all terms has to fulfil as well.
+/// A further condition for a name with all terms.
 #[derive(Debug, Clone)]
 enum Test {
-    /// These terms occur in it.
     Terms(Vec<Finder<'static>>),
-    /// These words, with one space between two, follow one another in it.
+    /// It contains these words in sequence, joined by one space.
     Phrase(Box<Finder<'static>>),
     Pattern(Pattern),
 }
@@ -50,26 +49,24 @@ struct Condition {
     excludes: bool,
 }
 
-/// A file string ready to be searched for.
 #[derive(Debug, Clone)]
 pub(crate) struct Query {
     text: Box<[u8]>,
     folded: Box<[u8]>,
-    /// Set if the text holds more than plain terms.
+    /// Set if the text has more than plain terms.
     plain: Option<Box<[u8]>>,
-    /// Folded, each once, the longest and therefore rarest first.
+    /// Folded and distinct, the longest and therefore rarest first.
     terms: Vec<Finder<'static>>,
     conditions: Vec<Condition>,
-    content: Option<ContentHash>,
-    reach: Reach,
+    pub(crate) content: Option<ContentHash>,
+    pub(crate) reach: Reach,
 }
 
 impl Query {
-    /// Takes a file string apart. Never fails: one that can match nothing is a query too.
+    /// Parses a file string. Never fails: it may match nothing.
     ///
-    /// Terms are separated by white space and punctuation; those that punctuation alone separates must follow one another. A
-    /// string `b3=` and 64 hex digits asks for that content (PROTOCOL,
-    /// Ranges and metadata) and is not taken for a term.
+    /// Terms are separated by white space and punctuation; those separated by punctuation only must be in sequence. A string
+    /// `b3=` with 64 hex digits searches for that content (PROTOCOL, Ranges and metadata) and is no term.
     pub(crate) fn parse(text: &[u8]) -> Query {
         let content = text.strip_prefix(b"b3=").and_then(ContentHash::from_hex);
         let mut parts = Parts::default();
@@ -108,35 +105,23 @@ impl Query {
         }
     }
 
-    /// [`Query::plain`] of a text, for those who only pass it on.
+    /// [`Query::plain`] of a text, for forwarding it.
     pub(crate) fn plain_form(text: &[u8]) -> Option<Box<[u8]>> {
         let may_be_more = text.iter().any(|byte| matches!(byte, b'"' | b'-' | b'*' | b'?'));
         if may_be_more { Self::parse(text).plain } else { None }
     }
 
-    /// The file string as it was given.
     pub(crate) fn text(&self) -> &[u8] {
         &self.text
     }
 
-    /// The file string for those who know neither quotes nor exclusions nor patterns: its words. `None` if it is plain as it
-    /// was given.
+    /// The words of the file string, for peers that do not know quotes, exclusions and patterns. `None` if it is plain itself.
     pub(crate) fn plain(&self) -> Option<&[u8]> {
         self.plain.as_deref()
     }
 
-    /// Which files it can find.
-    pub(crate) fn reach(&self) -> Reach {
-        self.reach
-    }
-
-    /// The content that is asked for, under whatever name.
-    pub(crate) fn content(&self) -> Option<ContentHash> {
-        self.content
-    }
-
-    /// Whether a hit of a peer fulfils what that peer may not support: phrases, exclusions and patterns. A file of exactly
-    /// this name is always taken.
+    /// Whether a hit of a peer fulfils phrases, exclusions and patterns, which that peer may not support. A file of exactly this
+    /// name is always accepted.
     pub(crate) fn admits(&self, name: &[u8]) -> bool {
         self.plain.is_none() || name == &*self.text || self.fulfils(&folded(name))
     }
@@ -146,7 +131,6 @@ impl Query {
         self.terms.split_first()
     }
 
-    /// The whole file string as names are compared with it.
     pub(super) fn folded(&self) -> &[u8] {
         &self.folded
     }
@@ -156,7 +140,7 @@ impl Query {
         self.conditions.iter().all(|condition| condition.is_met_by(path) != condition.excludes)
     }
 
-    /// The cost of finding that out, in files examined.
+    /// The cost of [`Self::fulfils`], in files examined.
     pub(super) fn entries_for(&self, path: &[u8]) -> usize {
         let patterns: usize = self.conditions.iter().map(Condition::pattern_bytes).sum();
         self.conditions.len() + path.len() * patterns / PATTERN_WORK_PER_ENTRY
@@ -185,7 +169,7 @@ impl Condition {
     }
 }
 
-/// A word of a file string, or what quotes group.
+/// A word or a quoted phrase of a file string.
 #[derive(Debug, Clone, Copy)]
 struct Token<'a> {
     text: &'a [u8],
@@ -193,7 +177,7 @@ struct Token<'a> {
     quoted: bool,
 }
 
-/// The tokens of what remains of a file string.
+/// The tokens of the rest of a file string.
 struct Tokens<'a>(&'a [u8]);
 
 impl<'a> Iterator for Tokens<'a> {
@@ -211,7 +195,7 @@ impl<'a> Iterator for Tokens<'a> {
             let end = inner.iter().position(|&byte| byte == b'"')?;
             words(&folded(&inner[..end])).next().is_some().then_some((&inner[..end], &inner[end + 1..]))
         };
-        // A mark of punctuation alone excludes nothing.
+        // Punctuation alone excludes nothing.
         let excluded = rest
             .strip_prefix(b"-")
             .filter(|after| quoted(after).is_some() || words(unquoted(after).0).next().is_some());
@@ -260,7 +244,7 @@ impl<'a> Parts<'a> {
         self.is_plain &= test.is_none();
         let is_operator = test.is_some();
         self.conditions.extend(test.map(|test| Condition { test, excludes }));
-        // `3.mp3` is no file that has a 3 somewhere, as in `mp3`.
+        // `3.mp3` must not match a name with a 3 elsewhere, as in `mp3`.
         let is_joined = !is_operator && words(&folded_text).nth(1).is_some();
         if is_joined && self.conditions.len() < QUERY_CONDITIONS_MAX {
             self.conditions.push(Condition { test: phrase(), excludes: false });
@@ -306,16 +290,16 @@ mod tests {
     }
 
     #[test]
-    fn too_little_and_too_much_have_no_terms() {
+    fn too_few_and_too_many_terms_match_only_exact_names() {
         for text in [&b""[..], b"  ", b"ab", b" a b ", b"*", b"-live", b"\"\"", b"?? -a", "ää".as_bytes()] {
             assert!(Query::parse(text).terms().is_none());
-            assert_eq!(Query::parse(text).reach(), Reach::TooShort);
+            assert_eq!(Query::parse(text).reach, Reach::TooShort);
         }
         assert_eq!(terms(b"a b c").len(), 3);
         let many = |of: &str| (0..=QUERY_TERMS_MAX).map(|n| format!("{of}{n} ")).collect::<String>();
         for text in [many(""), many("song -"), many("a*"), format!("song *{}", "x".repeat(QUERY_PATTERN_BYTES_MAX))] {
             assert!(Query::parse(text.as_bytes()).terms().is_none());
-            assert_eq!(Query::parse(text.as_bytes()).reach(), Reach::TooLong);
+            assert_eq!(Query::parse(text.as_bytes()).reach, Reach::TooLong);
         }
     }
 
@@ -328,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_base_peer_sees_words_alone() {
+    fn the_plain_form_has_only_words() {
         for text in ["song", "Café - Song.mp3", "AC/DC", "5\" disc", "rock\"n\"roll", "a - b", "--", "\"\" x"] {
             assert_eq!(plain(text), None, "{text}");
         }

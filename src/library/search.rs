@@ -1,9 +1,8 @@
-//! A search in progress: first the files of the content that is asked for, if one is; then the file of exactly that name;
-//! then those with that last component, or with one that is alike: all found without looking at any other file. Then a walk
-//! over all names for the terms, leaf by leaf in order of name.
+//! A search in progress. First, by index: files of the content, if the query has a hash; the file of exactly the name; files
+//! with that last component, or one that is equal when folded. Then a walk over all names for the terms, leaf by leaf.
 //!
-//! Between two steps the library may change. A file that is there from beginning to end is found, one that vanished is
-//! not among the hits when the last step is done.
+//! The library may change between two steps. A file that exists from beginning to end is found, and one that was removed is
+//! not among the hits after the last step.
 
 use super::Shared;
 use super::fold::{fold_into, folded};
@@ -13,23 +12,21 @@ use super::query::Query;
 use crate::name::{FileName, last_component};
 use std::collections::BTreeMap;
 
-/// Stands between folded names. No name holds it, so no term can match across two.
+/// Between folded names. No name contains it, so no term matches across two.
 const SEPARATOR: u8 = b'\n';
 
-/// What a search examines next.
 #[derive(Debug)]
 enum Phase {
-    /// Files of the content, in the leaves numbered above this one.
+    /// Files of the content, in leaves with higher numbers than this.
     Contents {
         after: Option<u32>,
     },
-    /// The file that is named so in full.
     FullName,
-    /// Files of that last component, in the leaves numbered above this one.
+    /// Files with the last component, in leaves with higher numbers than this.
     Components {
         after: Option<u32>,
     },
-    /// Files whose names have all terms, from the first name after this one.
+    /// Files with all terms, from the first name after this one.
     Terms {
         after: Vec<u8>,
     },
@@ -45,20 +42,18 @@ pub(crate) struct SearchCursor {
     /// The first by name.
     contents: BTreeMap<FileName, Shared>,
     full: Option<(FileName, Shared)>,
-    /// Of exactly that last component. The first by name.
+    /// With exactly the last component. The first by name.
     components: BTreeMap<FileName, Shared>,
-    /// Whose path or last component is alike, but for case and marks. The first by name.
+    /// With a path or last component that is equal when folded. The first by name.
     alike: BTreeMap<FileName, Shared>,
-    /// In order of name.
     terms: Vec<(FileName, Shared)>,
     scratch: Folded,
 }
 
 impl SearchCursor {
-    /// Nothing is examined yet.
     pub(super) fn new(query: Query, hits_max: usize) -> Self {
         Self {
-            phase: if query.content().is_some() { Phase::Contents { after: None } } else { Phase::FullName },
+            phase: if query.content.is_some() { Phase::Contents { after: None } } else { Phase::FullName },
             query,
             hits_max,
             contents: BTreeMap::new(),
@@ -70,8 +65,8 @@ impl SearchCursor {
         }
     }
 
-    /// The hits, once [`Library::search_step`](super::Library::search_step) has said that nothing is left: those of the
-    /// content, the exact match, those of the last component, those alike, those of the terms, each sort in order of name.
+    /// The hits, after the last [`Library::search_step`](super::Library::search_step): by content, exact name, last component,
+    /// folded, and by terms; each kind by name.
     pub(crate) fn into_hits(self) -> Vec<(FileName, Shared)> {
         let exact = self.contents.into_iter().chain(self.full).chain(self.components);
         exact.chain(self.alike).chain(self.terms).take(self.hits_max).collect()
@@ -82,8 +77,8 @@ impl SearchCursor {
         let mut entries_left = entries_max.max(1);
         loop {
             if self.is_settled() {
-                self.drop_vanished(index);
-                // A vanished file is replaced from where the walk stands.
+                self.drop_removed(index);
+                // If a file was removed, the walk continues for another.
                 if self.is_settled() {
                     self.phase = Phase::Ended;
                     return false;
@@ -93,10 +88,10 @@ impl SearchCursor {
                 return true;
             }
             let visited = match &self.phase {
-                Phase::Contents { after } => self.look_into_content(index, *after),
+                Phase::Contents { after } => self.search_content(index, *after),
                 Phase::FullName => self.look_up(index),
-                Phase::Components { after } => self.look_into_component(index, *after),
-                Phase::Terms { .. } => self.look_for_terms(index),
+                Phase::Components { after } => self.search_component(index, *after),
+                Phase::Terms { .. } => self.search_terms(index),
                 Phase::Ended => 0,
             };
             entries_left = entries_left.saturating_sub(visited.max(1));
@@ -111,8 +106,8 @@ impl SearchCursor {
         self.contents.len() + usize::from(self.full.is_some())
     }
 
-    /// Whether a further step would change nothing. Files of the content, and of the last component, must all be seen, to
-    /// know the first.
+    /// Whether a further step would change nothing. All files of the content, and with the last component, must be examined,
+    /// to know the first.
     fn is_settled(&self) -> bool {
         match self.phase {
             Phase::Contents { .. } => self.hits_max == 0,
@@ -122,8 +117,8 @@ impl SearchCursor {
         }
     }
 
-    fn look_into_content(&mut self, index: &Index, after: Option<u32>) -> usize {
-        let next = self.query.content().and_then(|b3| Some((b3, index.leaf_of_content(b3, after)?)));
+    fn search_content(&mut self, index: &Index, after: Option<u32>) -> usize {
+        let next = self.query.content.and_then(|b3| Some((b3, index.leaf_of_content(b3, after)?)));
         let Some((b3, (id, leaf))) = next else {
             self.phase = Phase::FullName;
             return 1;
@@ -145,7 +140,7 @@ impl SearchCursor {
         1
     }
 
-    fn look_into_component(&mut self, index: &Index, after: Option<u32>) -> usize {
+    fn search_component(&mut self, index: &Index, after: Option<u32>) -> usize {
         let text = self.query.text();
         let component = last_component(text);
         let next = if component.is_empty() { None } else { index.leaf_of_component(component, after) };
@@ -172,7 +167,7 @@ impl SearchCursor {
         leaf.len()
     }
 
-    fn look_for_terms(&mut self, index: &Index) -> usize {
+    fn search_terms(&mut self, index: &Index) -> usize {
         let Phase::Terms { after } = &mut self.phase else { return 0 };
         let next = index.leaf_after(after);
         let (Some((leaf, start)), Some((first, others))) = (next, self.query.terms()) else {
@@ -208,8 +203,8 @@ impl SearchCursor {
         reached - start + entries
     }
 
-    /// Removes hits that are gone, and updates the others.
-    fn drop_vanished(&mut self, index: &Index) {
+    /// Drops hits whose files were removed, and updates the others.
+    fn drop_removed(&mut self, index: &Index) {
         let still_there = |name: &FileName, shared: &mut Shared| match index.get(name.as_bytes()) {
             Some(now) => {
                 *shared = now;
@@ -217,7 +212,7 @@ impl SearchCursor {
             }
             None => false,
         };
-        let (wanted, text) = (self.query.content(), self.query.text());
+        let (wanted, text) = (self.query.content, self.query.text());
         self.contents
             .retain(|name, shared| still_there(name, shared) && (shared.b3 == wanted || name.last_component() == text));
         self.full.take_if(|(name, shared)| !still_there(name, shared));
@@ -227,7 +222,7 @@ impl SearchCursor {
     }
 }
 
-/// Adds a file if it is among the first `room` by name; the last one is dropped for it.
+/// Adds a file if it is among the first `room` by name; drops the last one for it.
 fn insert_if_among_first(first: &mut BTreeMap<FileName, Shared>, leaf: &Leaf, at: usize, room: usize) {
     if first.len() >= room && first.last_key_value().is_none_or(|(last, _)| leaf.name(at) >= last.as_bytes()) {
         return;
@@ -238,11 +233,10 @@ fn insert_if_among_first(first: &mut BTreeMap<FileName, Shared>, leaf: &Leaf, at
     }
 }
 
-/// The names of a leaf, folded, one after another: the memory that a walk uses again for each leaf.
+/// The folded names of a leaf; reused for each leaf.
 #[derive(Debug, Default)]
 struct Folded {
     text: Vec<u8>,
-    /// Where each name's separator ends.
     ends: Vec<usize>,
 }
 
@@ -257,7 +251,7 @@ impl Folded {
         }
     }
 
-    /// Which name a position in the text belongs to, and that name.
+    /// The index of the name at a position in the text, and the name.
     fn name_at(&self, position: usize) -> (usize, &[u8]) {
         let at = self.ends.partition_point(|&end| end <= position);
         let start = at.checked_sub(1).map_or(0, |before| self.ends[before]);

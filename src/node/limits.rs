@@ -44,15 +44,15 @@ pub(super) const LIST_AGE_MIN: Duration = Duration::from_secs(1);
 pub(super) const LISTS_FOR_SEARCHES_PER_MINUTE: u32 = 6;
 /// Lists that searches may ask of it at once.
 pub(super) const LISTS_FOR_SEARCHES_BURST: u32 = 3;
-/// Peers that are to know that we are there, if so many take the announcement.
+/// Peers that shall accept our announcement.
 pub(super) const ANNOUNCEMENTS_WANTED: usize = 4;
-/// Peers that we tell in a run that we are there, whether they take it or not.
+/// Announcements in a run, accepted or not.
 pub(super) const ANNOUNCEMENTS_MAX: usize = 16;
-/// How long no search may be passed on to a node until it announces itself to one more peer: the first time. The time doubles each
-/// time. It looks with each refresh of a list.
-pub(super) const UNHEARD_MIN: Duration = Duration::from_secs(30);
-/// Longest such time: a node in a network where nobody searches makes one connection so often.
-pub(super) const UNHEARD_MAX: Duration = Duration::from_secs(120);
+/// A node to which no search was forwarded for this long announces itself to one more peer. The time doubles with each
+/// announcement. It is checked with each refresh of a list.
+pub(super) const NO_SEARCHES_MIN: Duration = Duration::from_secs(30);
+/// The longest such time: the interval of these connections in a network without searches.
+pub(super) const NO_SEARCHES_MAX: Duration = Duration::from_secs(120);
 /// How long a search waits for a list that is on its way, if the last one came in that time.
 pub(super) const LIST_WAIT_MAX: Duration = Duration::from_millis(800);
 /// How long a search that finds no neighbour waits for a registration that is under way.
@@ -79,7 +79,7 @@ pub(super) const FIRST_REFRESH: Duration = Duration::from_secs(2);
 /// is spread by a third downwards. A list has at most [`PEER_LIST_ROWS_ASKED`] rows, some 5 KB: this bounds what a peer
 /// costs a bootstrap node.
 pub(super) const REFRESH_MAX: Duration = Duration::from_secs(45);
-/// How much later a keepalive is tried that met another errand on the same link.
+/// How much later a keepalive is tried that met another task on the same link.
 pub(super) const KEEPALIVE_POSTPONED: Duration = Duration::from_secs(1);
 
 /// Searches, listings and first contacts of our own that wait for a worker.

@@ -23,7 +23,7 @@
 //! | `cx` | what each machine may use, the exchanges and the steps among it |
 //! | `ids`, `answer`, `speech` | what several machines speak of: ids, what a peer has told, what it speaks |
 //! | `limits` | every bound and span of time, by name |
-//! | `fair_queue`, `fair_set`, `rate_limit` | queues, sets and allowances that are shared by network |
+//! | `fair_queue`, `fair_rows`, `fair_set`, `rate_limit` | queues, sets and allowances that are shared by network |
 //! | `leaving`, `invariants` | the end; what always holds |
 
 mod answer;
@@ -32,6 +32,7 @@ mod control;
 mod cx;
 mod download;
 mod fair_queue;
+mod fair_rows;
 mod fair_set;
 mod ids;
 mod invariants;

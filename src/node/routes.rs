@@ -19,7 +19,7 @@ impl Node {
             Event::RequesterClosed { requester, name, counted } => {
                 upload.on_requester_closed(cx, share, requester, name, counted);
             }
-            Event::CallBackStands { exchange } => upload.on_call_back_stands(cx, exchange),
+            Event::CallBackConnected { exchange } => upload.on_call_back_connected(cx, exchange),
             Event::ResponseEnded { exchange, outcome } => upload.on_response_ended(cx, share, exchange, outcome),
             Event::ResponseProgress { exchange, bytes, held } => {
                 upload.on_response_progress(cx, exchange, bytes, held);
@@ -103,9 +103,9 @@ impl Node {
             network.weigh_peer(cx, to, &outcome);
         }
         match purpose {
-            Purpose::Link(link, errand) => {
-                network.on_errand_ended(cx, link, errand, exchange, outcome);
-                cx.out.then(Step::ErrandEnded);
+            Purpose::Link(link, task) => {
+                network.on_link_task_ended(cx, link, task, exchange, outcome);
+                cx.out.then(Step::LinkTaskEnded);
             }
             Purpose::Unregister => self.on_unregister_ended(exchange),
             Purpose::CallBack(id) => upload.on_call_back_ended(cx, share, id, exchange, outcome),
@@ -131,7 +131,7 @@ impl Node {
                     download.seek_among_newcomers(cx, network);
                     search.on_newcomers_listed(cx, network, is_whole);
                 }
-                Step::ErrandEnded => search.on_errand_ended(cx, network),
+                Step::LinkTaskEnded => search.on_link_task_ended(cx, network),
                 Step::SpeechChanged { peer, before, after } => download.on_speech_changed(cx, peer, before, after),
                 Step::Found { found, sought } => download.on_found(cx, network, &found, sought),
                 Step::Seek { download: id, texts, is_stuck } => {

@@ -13,7 +13,7 @@ impl Node {
             NodeTimer::Link(link) => network.on_link_timer(cx, link),
             NodeTimer::Refresh(link) => {
                 network.on_refresh_timer(cx, link);
-                search.announce_if_unheard(cx, network);
+                search.announce_if_no_searches_come(cx, network);
             }
             NodeTimer::RememberPeers => network.remember_peers(cx),
             NodeTimer::ExpirePeers => network.on_expire_peers(cx),

@@ -1,9 +1,9 @@
-//! Taking a name without replacing what stands there, as far as the filesystem lets us.
+//! Renaming without replacing an existing file, as far as the filesystem can.
 //!
-//! Three ways, the first that the filesystem knows: a rename that replaces nothing; a hard link; and, where there is
-//! neither (vboxsf, exfat-fuse, s3fs), a *claim*: a file of ours says which name is being taken, the name is created
-//! exclusively as an empty file, and the rename replaces that. Whatever ends the process in between, the claim tells at
-//! the next opening of the part file that the empty file is ours, and [`resolve`] removes it.
+//! Uses the first of these that the filesystem supports: a rename that replaces nothing; a hard link; or a *claim* (vboxsf,
+//! exfat-fuse, s3fs): a file of ours records which name is being taken, the name is created exclusively as an empty file, and
+//! the rename replaces that. After a crash in between, the claim shows at the next opening of the part file that the
+//! empty file is ours, and [`resolve`] removes it.
 
 use super::disk::{self, fault};
 use super::place::Place;
@@ -17,11 +17,11 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::BorrowedFd;
 
-/// Longest claim that is read, in bytes: the longest name.
+/// The longest file name.
 const CLAIM_BYTES_MAX: u64 = 255;
 
-/// Renames within the directory of a place; `EEXIST` when the name is taken.
-/// Errors: as the system reports them. Then the name is free, or taken by another program, and the file has its old name.
+/// Renames within the directory of a place.
+/// Errors: as the system reports them, `EEXIST` if the name is taken. Then the file has its old name.
 pub(super) fn rename_without_replacing(place: &Place, from: &[u8], to: &[u8]) -> Result<(), Errno> {
     match rename_noreplace(place.directory(), from, to) {
         // The filesystem, the kernel or the C library does not know the flag.
@@ -29,7 +29,7 @@ pub(super) fn rename_without_replacing(place: &Place, from: &[u8], to: &[u8]) ->
         outcome => return outcome,
     }
     match link_and_unlink(place.directory(), from, to) {
-        // It has no hard links, or none for us.
+        // There are no hard links, or none for us.
         Err(Errno::EPERM | Errno::ENOSYS | Errno::EOPNOTSUPP | Errno::EINVAL) => claim_and_rename(place, from, to),
         outcome => outcome,
     }
@@ -39,7 +39,7 @@ pub(super) fn rename_without_replacing(place: &Place, from: &[u8], to: &[u8]) ->
 fn rename_noreplace(directory: BorrowedFd<'_>, from: &[u8], to: &[u8]) -> Result<(), Errno> {
     use nix::fcntl::{RenameFlags, renameat2};
     #[cfg(test)]
-    if super::tests::tape::lacks_exclusive_names() {
+    if super::tests::recorder::lacks_exclusive_names() {
         return Err(Errno::EINVAL);
     }
     renameat2(directory, from, directory, to, RenameFlags::RENAME_NOREPLACE)
@@ -50,20 +50,20 @@ fn rename_noreplace(_: BorrowedFd<'_>, _: &[u8], _: &[u8]) -> Result<(), Errno> 
     Err(Errno::ENOSYS)
 }
 
-/// A link never replaces anything either, it only takes two steps.
+/// A link replaces nothing either.
 fn link_and_unlink(directory: BorrowedFd<'_>, from: &[u8], to: &[u8]) -> Result<(), Errno> {
     #[cfg(test)]
-    if super::tests::tape::lacks_exclusive_names() {
+    if super::tests::recorder::lacks_exclusive_names() {
         return Err(Errno::EPERM);
     }
     linkat(directory, from, directory, to, AtFlags::empty())?;
     unlinkat(directory, from, UnlinkatFlags::NoRemoveDir).inspect_err(|_| {
-        // Of two names one must go, and the final one may not stand after an error.
+        // After an error the final name must not exist.
         let _ = unlinkat(directory, to, UnlinkatFlags::NoRemoveDir);
     })
 }
 
-/// The claim stays when this succeeds: it may be removed only when the rename is on the disk.
+/// On success the claim stays: it may be removed only after the rename is synced.
 fn claim_and_rename(place: &Place, from: &[u8], to: &[u8]) -> Result<(), Errno> {
     match stat_at(place.directory(), to) {
         Ok(_) => return Err(Errno::EEXIST),
@@ -102,13 +102,13 @@ fn create(place: &Place, name: &[u8]) -> Result<File, Errno> {
     Ok(file)
 }
 
-/// Removes the empty file that a claim has left under the name that it took, and the claim.
-/// Errors: as the system reports them: then the claim stands.
+/// Removes a claim, and the empty file that it has left.
+/// Errors: as the system reports them: then the claim stays.
 pub(super) fn resolve(place: &Place) -> Result<(), DiskFault> {
     let Some(claimed) = read_claim(place)? else { return Ok(()) };
     let part = place.part_name();
     let is_ours = claimed == part || place.final_names().any(|name| name == claimed);
-    // Without its part file the rename was done, and what stands there is the download.
+    // Without a part file the rename was done, and the file is the download.
     if is_ours && place.has_part()? && is_empty_file(place, &claimed).map_err(fault)? {
         disk::unlink(place.directory(), &claimed).map_err(fault)?;
         disk::sync_directory(place.directory()).map_err(fault)?;
@@ -121,7 +121,7 @@ fn read_claim(place: &Place) -> Result<Option<Vec<u8>>, DiskFault> {
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
     let file = match openat(place.directory(), place.claim_name().as_slice(), flags, Mode::empty()) {
         Ok(opened) => File::from(opened),
-        // Nothing, or nothing of ours.
+        // None, or not ours.
         Err(Errno::ENOENT | Errno::ELOOP | Errno::ENXIO | Errno::EACCES) => return Ok(None),
         Err(errno) => return Err(fault(errno)),
     };
@@ -149,7 +149,7 @@ mod tests {
     use std::os::fd::AsFd;
 
     #[test]
-    fn a_link_takes_the_place_of_a_rename_and_replaces_nothing() {
+    fn a_link_works_as_a_rename_and_replaces_nothing() {
         let scratch = tempfile::tempdir().unwrap();
         let directory = open(scratch.path(), OFlag::O_DIRECTORY, Mode::empty()).unwrap();
         fs::write(scratch.path().join("part"), b"new").unwrap();

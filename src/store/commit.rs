@@ -1,4 +1,4 @@
-//! Giving a finished part file its final name, without ever replacing what stands there.
+//! Giving a finished part file its final name, without replacing an existing file.
 
 use super::claim::rename_without_replacing;
 use super::disk::{self, fault};
@@ -13,38 +13,35 @@ use std::os::unix::fs::FileExt;
 
 const COMPARE_BYTES: usize = 128 * 1024;
 
-/// The rest of a download: it waits for the disk, so it may run in a helper thread. Dropped instead of run, it closes
-/// the part file.
+/// The last step of a download. Waits for the disk. Dropped instead of run, it closes the part file.
 #[derive(Debug)]
 pub(crate) struct CommitJob {
     pub(super) place: Place,
     pub(super) held: Held,
     pub(super) len: u64,
-    /// All that was written is what it should be.
     pub(super) complete: bool,
-    /// A sync that is still out.
     pub(super) job: Option<Job>,
 }
 
 impl CommitJob {
     /// Syncs the file, renames it, syncs the directory and removes the journal.
     ///
-    /// Of the final names, one that has a file of the same content already is as good as a free one.
-    /// Errors: [`DiskFault::Exists`] when the name, or for a suggested name every numbered form of it, is taken by
-    /// other content; [`DiskFault::Missing`] when another program removed the part file, or moved its directory;
-    /// [`DiskFault::Changed`] when groups are missing; otherwise as the system reports. Then nothing of ours stands
-    /// under the final name; part file and journal are there still.
+    /// If a final name has a file of the same content already, the part file is removed instead.
+    /// Errors: [`DiskFault::Exists`] if all final names are taken by other content; [`DiskFault::Missing`] if another program
+    /// removed the part file or moved its directory; [`DiskFault::Changed`] if groups are missing; otherwise as the system
+    /// reports. Then no file of ours has a final name, and the next attempt finds part file and
+    /// journal as far as they were there.
     pub(crate) fn run(self) -> Result<CommittedPart, DiskFault> {
         if !self.complete {
             return Err(DiskFault::Changed);
         }
-        // A write that failed half-way, or a longer stream before, may have left a tail.
+        // A failed write, or an earlier and longer stream, may have left bytes behind the end.
         if self.held.metadata()?.len() != self.len {
             disk::set_len(&self.held, self.len)?;
         }
         disk::sync(&self.held)?;
         if self.job.as_ref().is_some_and(Job::has_lost_data) {
-            // The failure was reported to that sync; it is not reported again to this one.
+            // Linux reports a write error to one sync only: here to the earlier one.
             return Err(fault(Errno::EIO));
         }
         let part_name = self.place.part_name();
@@ -58,15 +55,14 @@ impl CommitJob {
             let _ = rename_without_replacing(&self.place, &name, &part_name);
             return Err(fault(errno));
         }
-        // Only now, so that a crash before finds what it needs. What a crash now leaves is known to no download, and
-        // hurts none.
+        // Only now, since a restart after an earlier crash needs them. Left over after a crash now, they do no harm.
         let _ = self.place.remove_journals();
         let _ = disk::sync_directory(self.place.directory());
         Ok(CommittedPart { path: self.place.path_of(&name), already })
     }
 
-    /// Renames the part file to the first final name that is free, unless one before it has the same content. Returns
-    /// the name and whether it had.
+    /// Renames the part file to the first free final name, unless one before it has the same content. Returns the name, and
+    /// whether it has.
     fn land(&self, part_name: &[u8]) -> Result<(Vec<u8>, bool), DiskFault> {
         for name in self.place.final_names() {
             match rename_without_replacing(&self.place, part_name, &name) {
@@ -79,7 +75,7 @@ impl CommitJob {
         Err(DiskFault::Exists)
     }
 
-    /// Whether a regular file with our bytes stands at a name; it is synced then. One that we may not read is another.
+    /// Whether a name is a regular file with our bytes; syncs it then.
     fn is_same(&self, name: &[u8]) -> Result<bool, DiskFault> {
         let Some(found) = self.place.open_regular(name, self.len)? else { return Ok(false) };
         let is_same = have_equal_bytes(&self.held, &found, self.len)?;
@@ -90,8 +86,7 @@ impl CommitJob {
     }
 }
 
-/// Compares two files of `len` bytes.
-/// Errors: as the system reports them; that the second ends early makes a difference.
+/// Compares the first `len` bytes of two files. A second file that is shorter is different.
 fn have_equal_bytes(ours: &File, theirs: &File, len: u64) -> io::Result<bool> {
     let (mut one, mut two) = (vec![0; COMPARE_BYTES], vec![0; COMPARE_BYTES]);
     let mut at = 0;

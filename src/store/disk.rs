@@ -1,5 +1,5 @@
-//! The calls that change a part file, its journal or their directory, each in one place: what is written before what
-//! decides what a crash can leave, and tests keep a tape of it.
+//! The system calls that change a part file, its journal or their directory. Their order decides what a crash can leave: tests
+//! record them, and inject faults.
 
 use crate::fault::DiskFault;
 use nix::errno::Errno;
@@ -10,90 +10,89 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
 
 #[cfg(test)]
-use super::tests::tape;
+use super::tests::recorder;
 
-/// Bytes of a unit in which allocated space is told (stat(2)).
+/// The unit of allocated space (stat(2)).
 pub(super) const BLOCK_BYTES: u64 = 512;
 
-/// What an error of the system means for a download.
 pub(super) fn fault(errno: Errno) -> DiskFault {
     io::Error::from(errno).into()
 }
 
-/// The number by which a journal knows its part file. Unique as long as the file exists.
+/// By which a journal identifies its part file. Unique as long as the file exists.
 pub(super) fn inode(file: &File) -> io::Result<u64> {
     let found = file.metadata()?.ino();
     #[cfg(test)]
-    let found = tape::alias(found);
+    let found = recorder::alias(found);
     Ok(found)
 }
 
 pub(super) fn write_at(file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
     #[cfg(test)]
-    tape::fault(tape::Call::Write)?;
+    recorder::fault(recorder::Call::Write)?;
     file.write_all_at(bytes, at)?;
     #[cfg(test)]
-    tape::note_write(file, bytes, at);
+    recorder::note_write(file, bytes, at);
     Ok(())
 }
 
-/// Cuts a file, or stretches it by a hole.
+/// Truncates a file, or extends it by a hole.
 pub(super) fn set_len(file: &File, len: u64) -> io::Result<()> {
     #[cfg(test)]
-    tape::fault(tape::Call::SetLen)?;
+    recorder::fault(recorder::Call::SetLen)?;
     file.set_len(len)?;
     #[cfg(test)]
-    tape::note_len(file, len);
+    recorder::note_len(file, len);
     Ok(())
 }
 
 pub(super) fn duplicate(file: &File) -> io::Result<File> {
     #[cfg(test)]
-    tape::fault(tape::Call::Duplicate)?;
+    recorder::fault(recorder::Call::Duplicate)?;
     file.try_clone()
 }
 
-/// Makes what was written to a file last. Waits for the disk.
+/// Waits for the disk.
 pub(super) fn sync(file: &File) -> io::Result<()> {
     #[cfg(test)]
-    tape::fault(tape::Call::Sync).inspect_err(|_| tape::note_failed_sync(file))?;
+    recorder::fault(recorder::Call::Sync).inspect_err(|_| recorder::note_failed_sync(file))?;
     file.sync_all()?;
     #[cfg(test)]
-    tape::note_sync(file);
+    recorder::note_sync(file);
     Ok(())
 }
 
-/// Makes the names in a directory last. Waits for the disk. Some filesystems cannot sync a directory, and need not.
+/// Waits for the disk. Some filesystems cannot sync a directory, and need not.
 pub(super) fn sync_directory(directory: BorrowedFd<'_>) -> Result<(), Errno> {
     #[cfg(test)]
-    tape::fault(tape::Call::SyncDirectory).map_err(|_| Errno::EIO)?;
+    recorder::fault(recorder::Call::SyncDirectory).map_err(|_| Errno::EIO)?;
     match fsync(directory) {
         Ok(()) | Err(Errno::EINVAL | Errno::ENOTSUP | Errno::ENOSYS) => {}
         Err(errno) => return Err(errno),
     }
     #[cfg(test)]
-    tape::note_sync_directory();
+    recorder::note_sync_directory();
     Ok(())
 }
 
-/// Notes a name that was made for a file. Only a tape needs to know.
+/// Records the name of a new file, in tests.
 pub(super) fn named(name: &[u8], file: &File) {
     #[cfg(test)]
-    tape::note_name(name, file);
+    recorder::note_name(name, file);
     #[cfg(not(test))]
     let _ = (name, file);
 }
 
 pub(super) fn rename(directory: BorrowedFd<'_>, from: &[u8], to: &[u8]) -> Result<(), Errno> {
     #[cfg(test)]
-    tape::fault(tape::Call::Rename).map_err(|_| Errno::EIO)?;
+    recorder::fault(recorder::Call::Rename).map_err(|_| Errno::EIO)?;
     nix::fcntl::renameat(directory, from, directory, to)?;
     #[cfg(test)]
-    tape::note_rename(from, to);
+    recorder::note_rename(from, to);
     Ok(())
 }
 
-/// Removes a name that is no directory's. Says whether it was there.
+/// Removes a name, unless it is a directory. Returns whether it existed.
 pub(super) fn unlink(directory: BorrowedFd<'_>, name: &[u8]) -> Result<bool, Errno> {
     match unlinkat(directory, name, UnlinkatFlags::NoRemoveDir) {
         Ok(()) => {}
@@ -101,15 +100,14 @@ pub(super) fn unlink(directory: BorrowedFd<'_>, name: &[u8]) -> Result<bool, Err
         Err(errno) => return Err(errno),
     }
     #[cfg(test)]
-    tape::note_unlink(name);
+    recorder::note_unlink(name);
     Ok(true)
 }
 
-/// Has the filesystem set blocks aside for a file of `len` bytes, whose size stays as it is. False where it does not
-/// know how.
+/// Allocates blocks for a file of `len` bytes, without changing its size. False if the filesystem cannot.
 pub(super) fn allocate(file: &File, len: u64) -> Result<bool, Errno> {
     #[cfg(test)]
-    tape::fault(tape::Call::Allocate).map_err(|_| Errno::ENOSPC)?;
+    recorder::fault(recorder::Call::Allocate).map_err(|_| Errno::ENOSPC)?;
     let len = i64::try_from(len).map_err(|_| Errno::EFBIG)?;
     loop {
         match allocate_once(file.as_fd(), len) {

@@ -1,5 +1,5 @@
-//! Replacing a file, whole or not at all: a new one is written beside it, synced, and renamed over it, and the directory is
-//! synced. A caller that cannot wait for the disk at each step takes the steps one by one.
+//! Replacing a file atomically: a new one is written beside it, synced, and renamed over it, and the directory is synced. A
+//! caller that must not block on the disk takes the steps one by one.
 
 use super::disk;
 use nix::errno::Errno;
@@ -9,22 +9,20 @@ use std::fs::File;
 use std::io;
 use std::os::fd::BorrowedFd;
 
-/// How our own files are opened: never over a link, and without waiting for the other end of a FIFO.
+/// How our own files are opened: no links, and without waiting for the other end of a FIFO.
 pub(super) const OPEN_FLAGS: OFlag =
     OFlag::O_CLOEXEC.union(OFlag::O_NOFOLLOW).union(OFlag::O_NONBLOCK).union(OFlag::O_NOCTTY);
 
 #[derive(Clone, Copy)]
 pub(super) struct Replacing<'a> {
     pub(super) directory: BorrowedFd<'a>,
-    /// The name under which the new file is written.
     pub(super) new: &'a [u8],
     pub(super) name: &'a [u8],
 }
 
 impl Replacing<'_> {
     /// Takes all steps.
-    /// Errors: as the system reports them. Then the old file stands as it was, unless the directory alone could not be
-    /// synced.
+    /// Errors: as the system reports them. Then the old file is unchanged, unless only syncing the directory failed.
     pub(super) fn replace(self, bytes: &[u8]) -> io::Result<()> {
         let file = self.write(bytes)?;
         disk::sync(&file).inspect_err(|_| self.discard())?;
@@ -32,8 +30,8 @@ impl Replacing<'_> {
         Ok(disk::sync_directory(self.directory)?)
     }
 
-    /// Writes the new file, in the place of what a crash left of an earlier one.
-    /// Errors: as the system reports them; nothing is left over then.
+    /// Writes the new file; replaces what a crash left of an earlier one.
+    /// Errors: as the system reports them; then no new file is left.
     pub(super) fn write(self, bytes: &[u8]) -> io::Result<File> {
         disk::unlink(self.directory, self.new)?;
         let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OPEN_FLAGS;
@@ -43,8 +41,8 @@ impl Replacing<'_> {
         Ok(file)
     }
 
-    /// Puts the new file in the place of the old one.
-    /// Errors: as the system reports them; then the old one stands, and the new one is removed.
+    /// Renames the new file over the old one.
+    /// Errors: as the system reports them; then the old one stays, and the new one is removed.
     pub(super) fn install(self) -> Result<(), Errno> {
         disk::rename(self.directory, self.new, self.name).inspect_err(|_| self.discard())
     }

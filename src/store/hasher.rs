@@ -1,4 +1,4 @@
-//! The content hash of a shared file, read in slices, as long as the file stays the one that a scan found.
+//! The content hash of a shared file, read in slices, as long as the file is unchanged since its scan.
 
 use super::share::{ShareRoot, identity};
 use crate::content::{ChainingValue, ContentHasher};
@@ -12,10 +12,10 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 
-/// How far ahead of the slice the system is asked to read, in bytes: at 500 MB/s the disk has 16 ms to bring them.
+/// How far ahead of the slice the system is asked to read: at 500 MB/s the disk has 16 ms for it.
 const AHEAD_BYTES: u64 = 8 * 1024 * 1024;
 
-/// How many bytes are asked for at once; smaller requests cost more calls, larger ones keep a call longer.
+/// Bytes of one such request; smaller ones cost more calls, larger ones block longer.
 const ADVICE_BYTES: u64 = 1024 * 1024;
 
 #[derive(Debug)]
@@ -23,13 +23,13 @@ pub(crate) struct FileHasher {
     file: File,
     meta: FileMeta,
     hasher: ContentHasher,
-    /// Bytes from the start that the system was asked to read.
+    /// Bytes from the start that were requested.
     advised: u64,
 }
 
 impl FileHasher {
-    /// Opens a file of the share, and asks the system to begin reading it.
-    /// Errors: [`DiskFault::Changed`] if it is another by now; otherwise as [`ShareRoot::open_file`].
+    /// Opens a file of the share, and starts reading ahead.
+    /// Errors: [`DiskFault::Changed`] if it has changed; otherwise as [`ShareRoot::open_file`].
     pub(crate) fn open(root: &ShareRoot, file: &ScannedFile) -> Result<Self, DiskFault> {
         let opened = root.open_file_as(&file.name, &file.meta)?.into_file();
         advise(&opened, 0, 0, PosixFadviseAdvice::POSIX_FADV_SEQUENTIAL);
@@ -42,10 +42,9 @@ impl FileHasher {
         self.hasher.size()
     }
 
-    /// Reads and hashes about `bytes_max` bytes, at most `scratch.len()` at once. Once the file is read to its end it
-    /// tells its hash, and the chaining values of its groups if it has two or more; not to be called again after that.
-    /// Errors: [`DiskFault::Changed`] if the file is not the one that was opened any more; otherwise as the system
-    /// reports.
+    /// Reads and hashes about `bytes_max` bytes, at most `scratch.len()` at once. At the end of the file returns its hash, and
+    /// the chaining values of its groups if there are two or more; must not be called again then.
+    /// Errors: [`DiskFault::Changed`] if the file has changed; otherwise as the system reports.
     pub(crate) fn step(
         &mut self,
         bytes_max: usize,
@@ -54,7 +53,7 @@ impl FileHasher {
         let mut left = bytes_max.max(1);
         while self.position() < self.meta.size {
             if left == 0 {
-                // A file that is not wanted any more is not read to its end, which may take hours.
+                // A changed file is not read to its end, which may take hours.
                 self.check()?;
                 return Ok(None);
             }
@@ -62,7 +61,7 @@ impl FileHasher {
             let room = scratch.len().min(left).min(missing);
             let count = read_at(&self.file, &mut scratch[..room], self.position())?;
             if count == 0 {
-                // The file ends early; without room nothing could ever be read.
+                // The file ends early, or the caller gave no buffer.
                 return Err(if room > 0 { DiskFault::Changed } else { DiskFault::Other(Errno::EINVAL as i32) });
             }
             self.hasher.update(&scratch[..count]);
@@ -73,8 +72,7 @@ impl FileHasher {
         Ok(Some(std::mem::take(&mut self.hasher).finish()))
     }
 
-    /// Whether the file is the one that was opened still: one that is written to has another time of modification, one
-    /// that grew another size, and one that was removed has no name.
+    /// Checks that the file is unchanged: a write changes the time of modification, and a removed file has no link.
     fn check(&self) -> Result<(), DiskFault> {
         if identity(&self.file)? != self.meta || self.file.metadata()?.nlink() == 0 {
             return Err(DiskFault::Changed);
@@ -82,7 +80,7 @@ impl FileHasher {
         Ok(())
     }
 
-    /// Asks for what comes next, so that the slices that need it seldom wait for the disk.
+    /// Requests the next bytes, so that slices seldom wait for the disk.
     fn read_ahead(&mut self) {
         let wanted = self.meta.size.min(self.position().saturating_add(AHEAD_BYTES));
         while self.advised < wanted && (wanted - self.advised >= ADVICE_BYTES || wanted == self.meta.size) {
@@ -105,13 +103,13 @@ fn read_at(file: &File, into: &mut [u8], at: u64) -> io::Result<usize> {
 /// Asks the system to read a file ahead, up to this number of bytes.
 pub(super) fn warm(file: &File, bytes_max: u64) {
     let size = file.metadata().map_or(0, |found| found.len()).min(bytes_max);
-    // Of one large request it would carry out only the beginning.
+    // The system executes only the beginning of one large request.
     for from in (0..size).step_by(ADVICE_BYTES as usize) {
         advise(file, from, ADVICE_BYTES, PosixFadviseAdvice::POSIX_FADV_WILLNEED);
     }
 }
 
-/// Tells the system what will be read. It need not listen.
+/// Errors do not matter: this is only advice.
 fn advise(file: &File, from: u64, count: u64, advice: PosixFadviseAdvice) {
     if let (Ok(from), Ok(count)) = (off_t::try_from(from), off_t::try_from(count)) {
         let _ = posix_fadvise(file, from, count, advice);
@@ -130,7 +128,7 @@ mod tests {
     use std::time::{Duration, SystemTime};
     use tempfile::TempDir;
 
-    /// A share of one file, and what a scan says of it.
+    /// A share of one file, and the result of its scan.
     struct Share {
         scratch: TempDir,
         root: ShareRoot,
@@ -153,7 +151,7 @@ mod tests {
             FileHasher::open(&self.root, &self.file)
         }
 
-        /// Hashes the file with this done to it after the first slice.
+        /// Hashes the file; interrupts after the first slice.
         fn hash_with(&self, interruption: impl FnOnce(&Share)) -> Result<ContentHash, DiskFault> {
             let mut scratch = vec![0; 64 * 1024];
             let mut hasher = self.open()?;
@@ -170,7 +168,7 @@ mod tests {
             OpenOptions::new().append(true).open(self.path()).unwrap().write_all(bytes).unwrap();
         }
 
-        /// As one who writes to it much later: two writes within a tick of the clock have the same time.
+        /// As after a much later write: two writes within a tick of the clock have the same time.
         fn touch(&self) {
             let times = FileTimes::new().set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1));
             OpenOptions::new().append(true).open(self.path()).unwrap().set_times(times).unwrap();
@@ -205,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_another_than_the_scan_found_is_not_hashed() {
+    fn a_file_that_changed_since_its_scan_is_not_hashed() {
         let share = Share::of(b"content");
         assert!(share.open().is_ok());
         let meta = share.file.meta;
@@ -244,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_loses_its_name_meanwhile_is_of_no_use() {
+    fn a_file_that_is_removed_meanwhile_has_no_hash() {
         let bytes = content(400_000);
         let found = Share::of(&bytes).hash_with(|share| {
             fs::write(share.scratch.path().join("new"), b"x")

@@ -1,29 +1,28 @@
-//! Files on disk: what is shared is found and opened beneath a root, what is downloaded grows in a part file, and what
-//! the daemon remembers is kept in its state directory.
+//! Files on disk: shared files beneath a root, part files of downloads, and the state directory.
 //!
-//! Owns every path that is opened. Refuses to leave the share (no symbolic links, no other mount, no `..`), to open
-//! anything but regular files, to replace a file by a download, and to wait: a scan advances by entries, and what has
-//! to wait for the disk (`fsync`) is a job that the caller may run elsewhere, or says that it waits.
+//! Owns every path that is opened. Never leaves the share (no symbolic links, no other mount, no `..`), opens only regular
+//! files, and never replaces a file by a download. Calls that block on the disk are jobs for another thread, or are documented
+//! as such ("Waits for the disk").
 //!
 //! | module | holds |
 //! |---|---|
 //! | `share` | the share's root, and opening beneath it |
 //! | `scan` | a scan in progress |
-//! | `own` | what a scan leaves out because it is the daemon's own |
-//! | `volume` | filesystems under numbers that stay the same |
+//! | `own` | the daemon's own files, which a scan skips |
+//! | `volume` | stable numbers of filesystems |
 //! | `part` | part files and their journals |
-//! | `place`, `disk` | the directory and the names of a download; the calls that change something there |
+//! | `place`, `disk` | the directory and the names of a download; the system calls that change them |
 //! | `commit` | giving a finished part file its final name |
-//! | `claim` | taking a name that nobody has, on any filesystem |
+//! | `claim` | renaming without replacing, on any filesystem |
 //! | `mount` | which filesystem a directory was on |
-//! | `orphans` | part files that no download names |
+//! | `orphans` | part files that belong to no download |
 //! | `hasher` | the content hash of a shared file, in slices |
-//! | `cache` | hashes that are known already, across restarts |
-//! | `reserve` | the room that downloads leave free |
+//! | `cache` | known hashes, across restarts |
+//! | `reserve` | the space that downloads leave free |
 //! | `state` | the state directory: one owner, whole files |
 //! | `record_log` | a log of records in the state directory |
-//! | `durable` | replacing a file, whole or not at all |
-//! | `usable` | whether a directory can be used, asked beforehand; making one |
+//! | `durable` | replacing a file atomically |
+//! | `usable` | checking whether a directory can be used; creating one |
 
 mod cache;
 mod claim;
@@ -68,10 +67,11 @@ use nix::fcntl::AtFlags;
 use nix::sys::stat::{FileStat, SFlag, fstatat};
 use std::os::fd::BorrowedFd;
 
-/// What stands at a name in a directory, symbolic links not followed and nothing mounted for the question.
+/// Stats a name in a directory, without following symbolic links and without automounting.
 fn stat_at(directory: BorrowedFd<'_>, name: &[u8]) -> Result<FileStat, Errno> {
     #[cfg(test)]
-    tests::tape::fault(tests::tape::Call::Stat).map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
+    tests::recorder::fault(tests::recorder::Call::Stat)
+        .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
     fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW | AtFlags::AT_NO_AUTOMOUNT)
 }
 

@@ -1,5 +1,5 @@
-//! Which filesystem a directory was on, and where that was mounted: so that an empty mount point is not taken for a directory
-//! in which everything is gone.
+//! The filesystem of a directory and its mount point, so that an empty mount point is not taken for a directory whose files
+//! were removed.
 
 use super::disk::fault;
 use crate::fault::DiskFault;
@@ -15,17 +15,16 @@ use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-/// Entries of a directory that are looked at; one with more of them is not empty.
+/// A directory with more entries counts as not empty.
 const ENTRIES_MAX: usize = 4096;
 
-/// Types of filesystems that are in memory alone (statfs(2)).
+/// Types of filesystems in memory (statfs(2)).
 pub(super) const TMPFS_MAGIC: u64 = 0x0102_1994;
 pub(super) const RAMFS_MAGIC: u64 = 0x8584_58f6;
 
-/// How a directory is opened to ask about it.
 const FLAGS: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
 
-/// The filesystem that a directory is on, and where that is mounted.
+/// The filesystem of a directory, and where it is mounted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DirectoryMount {
     pub filesystem: FilesystemId,
@@ -37,13 +36,12 @@ pub(crate) struct DirectoryMount {
 pub(crate) type KnownMounts = BTreeMap<PathBuf, DirectoryMount>;
 
 impl DirectoryMount {
-    /// As it is now.
     pub(crate) fn of(directory: &Path) -> Result<Self, DiskFault> {
         let mut mount_point = fs::canonicalize(directory)?;
         let handle = open(&mount_point, FLAGS, Mode::empty()).map_err(fault)?;
         let device = fstat(&handle).map_err(fault)?.st_dev;
         while let Some(parent) = mount_point.parent() {
-            // What cannot be asked about is not known to be the same.
+            // A directory that cannot be examined counts as another filesystem.
             if !stat(parent).is_ok_and(|above| above.st_dev == device) {
                 break;
             }
@@ -52,9 +50,9 @@ impl DirectoryMount {
         Ok(Self { filesystem: filesystem_of(&handle)?, mount_point })
     }
 
-    /// Whether the filesystem on which a directory was does not seem to be mounted: the directory is on another one, which is
-    /// mounted above the place of the first, and holds nothing but hidden files.
-    /// Errors: as the system reports them: then that is unknown.
+    /// Whether this filesystem of a directory seems not to be mounted: the directory is on another one, which is mounted above
+    /// the old mount point, and contains only hidden files.
+    /// Errors: as the system reports them: then this is unknown.
     pub(crate) fn is_missing_at(&self, directory: &Path) -> Result<bool, DiskFault> {
         let now = Self::of(directory)?;
         let is_above = self.mount_point != now.mount_point && self.mount_point.starts_with(&now.mount_point);
@@ -62,20 +60,20 @@ impl DirectoryMount {
     }
 }
 
-/// The filesystem of an open directory. One that has no number of its own is known by its device.
+/// The filesystem of an open directory. One without an identifier is identified by its device.
 pub(super) fn filesystem_of(directory: impl AsFd) -> Result<FilesystemId, DiskFault> {
     let kind = fstatfs(&directory).map_err(fault)?.filesystem_type().0;
     let number = fstatvfs(&directory).map_err(fault)?.filesystem_id();
     let device = fstat(&directory).map_err(fault)?.st_dev;
-    // The types differ between systems.
-    #[allow(clippy::unnecessary_cast, reason = "not so everywhere")]
+    // The types differ between platforms.
+    #[allow(clippy::unnecessary_cast, reason = "needed on other platforms")]
     Ok(FilesystemId {
         kind: kind as u64 & u64::from(u32::MAX),
         number: if number == 0 { device } else { number as u64 },
     })
 }
 
-/// The filesystem of a path, or of the first directory above it that is there.
+/// The filesystem of a path, or of the first existing directory above it.
 pub(super) fn filesystem_above(path: &Path) -> Result<FilesystemId, DiskFault> {
     filesystem_of(open_above(path)?)
 }
@@ -91,13 +89,13 @@ fn open_above(path: &Path) -> Result<OwnedFd, DiskFault> {
     Err(DiskFault::Missing)
 }
 
-/// Whether two filesystems are one. What is in memory alone is another at every mount, and its files are gone for good.
+/// Whether two filesystems may be the same. One in memory has a new number at each mount, and its files are lost.
 pub(super) fn may_be_same(before: FilesystemId, here: FilesystemId) -> bool {
     let in_memory = [TMPFS_MAGIC, RAMFS_MAGIC].contains(&here.kind);
     before == here || in_memory && before.kind == here.kind
 }
 
-/// Whether a directory holds hidden files at most.
+/// Whether a directory contains only hidden files.
 fn is_empty(directory: &Path) -> Result<bool, DiskFault> {
     let mut directory = Dir::open(directory, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).map_err(fault)?;
     let mut entries = 0;
@@ -139,11 +137,11 @@ mod tests {
         let is_missing = mounted_above.is_missing_at(Path::new("/proc/self/map_files/.."));
         assert!(matches!(is_missing, Ok(false)), "a disk is mounted over it: {is_missing:?}");
         fs::write(scratch.path().join("file"), "").unwrap();
-        assert_eq!(mounted_here.is_missing_at(scratch.path()), Ok(false), "somebody uses it");
+        assert_eq!(mounted_here.is_missing_at(scratch.path()), Ok(false), "it is in use");
     }
 
     #[test]
-    fn what_is_missing_would_be_on_the_filesystem_of_what_is_above_it() {
+    fn a_missing_path_is_on_the_filesystem_of_its_parent() {
         let scratch = tempfile::tempdir().unwrap();
         let here = filesystem_above(scratch.path()).unwrap();
         assert_eq!(filesystem_above(&scratch.path().join("a/b")), Ok(here));

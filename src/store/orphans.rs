@@ -1,7 +1,7 @@
-//! Part files that no download of this daemon names, as after the loss of the state directory.
+//! Orphans: part files that belong to no download of this daemon, as after the loss of the state directory.
 //!
-//! One may belong to another daemon that saves to the same directory and does not run now. So only what has no value for
-//! anybody is removed: what no process has locked, and holds no data. Everything else is found, and left to the user.
+//! One may belong to another daemon that saves to the same directory and does not run now. So only part files that no process
+//! has locked, and without data, are removed. All others are reported.
 
 use super::disk::BLOCK_BYTES;
 use super::part::journal;
@@ -21,20 +21,18 @@ const ENTRIES_MAX: usize = 1_000_000;
 
 const ORPHANS_MAX: usize = 1000;
 
-/// A journal without a part file is removed when it is as old as this: a download that is getting its final name loses its
-/// part file first.
+/// A journal without a part file is removed at this age: while a download gets its final name, its journal is without one.
 const LONE_JOURNAL_AGE_MIN: Duration = Duration::from_secs(3600);
 
-/// What is known of a part file without a download.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OrphanKind {
-    /// It holds no data: nothing was written to it, or it is the journal of a part file that is gone.
+    /// Without data: nothing was written to it, or it is a journal without a part file.
     Empty,
-    /// It holds bytes that were not verified.
+    /// With unverified bytes.
     Unchecked,
-    /// Its journal names groups of a content.
+    /// With groups of a content, by its journal.
     Groups {
-        /// Checked and written.
+        /// Verified and written.
         held: u64,
         /// Of the content.
         count: u64,
@@ -46,27 +44,26 @@ pub(crate) enum OrphanKind {
 pub(crate) struct Orphan {
     pub path: PathBuf,
     pub token: u32,
-    /// That it takes on the disk.
+    /// On the disk.
     pub bytes: u64,
     pub kind: OrphanKind,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct OrphansFound {
-    /// By path; at most 1000.
+    /// At most 1000.
     pub orphans: Vec<Orphan>,
-    /// Some directory could not be read, or not to its end.
     pub is_partial: bool,
 }
 
-/// A search for part files without a download. Waits for the disk.
+/// Waits for the disk.
 #[derive(Debug)]
 pub(crate) struct OrphanSearch {
-    /// Where to search; those beneath are not entered.
+    /// Where to search, without subdirectories.
     pub directories: BTreeSet<PathBuf>,
-    /// Of the downloads that are remembered.
+    /// Of all downloads.
     pub tokens: BTreeSet<u32>,
-    /// What the wall clock shows, in nanoseconds since the epoch.
+    /// The wall clock, in nanoseconds since the epoch.
     pub wall_ns: i64,
 }
 
@@ -94,7 +91,7 @@ impl OrphanSearch {
                         found.orphans.extend(family.orphans(token, self.wall_ns));
                     }
                 }
-                // The place of one file, in a directory that is searched as well.
+                // The target of one file; its directory is searched as well.
                 Err(error) if error.kind() == io::ErrorKind::NotADirectory => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound && self.searches_above(directory) => {}
                 Err(_) => found.is_partial = true,
@@ -133,18 +130,18 @@ impl Family {
             let lone = self.others.iter().filter(|path| is_old(path, wall_ns)).cloned();
             return lone.map(|path| Orphan { path, token, bytes: 0, kind: OrphanKind::Empty }).collect();
         }
-        self.parts.iter().filter_map(|path| self.look_at(path, token)).collect()
+        self.parts.iter().filter_map(|path| self.examine(path, token)).collect()
     }
 
-    /// `None` if it is in use, or no part file.
-    fn look_at(&self, path: &Path, token: u32) -> Option<Orphan> {
+    /// `None` if it is in use, or not a regular file.
+    fn examine(&self, path: &Path, token: u32) -> Option<Orphan> {
         let held = hold(path)?;
         let found = held.metadata().ok()?;
         let bytes = found.blocks().saturating_mul(BLOCK_BYTES);
         let groups = self.others.iter().filter_map(|journal| groups_in(journal, &found)).max_by_key(|(held, _)| *held);
         let kind = match groups {
             Some((held, count)) if held > 0 => OrphanKind::Groups { held, count },
-            // Without its lock it is unknown whether it is in use.
+            // Without a lock it is unknown whether it is in use.
             _ if is_locked(&held) && has_no_data(&held) => OrphanKind::Empty,
             _ => OrphanKind::Unchecked,
         };
@@ -153,7 +150,7 @@ impl Family {
 }
 
 impl Orphan {
-    /// Removes it, if it holds no data and no process uses it, when the wall clock shows `wall_ns`. Waits for the disk.
+    /// Removes it, if it is still without data and not in use. Waits for the disk.
     pub(crate) fn remove(&self, wall_ns: i64) -> io::Result<()> {
         let (Some(directory), OrphanKind::Empty) = (self.path.parent(), self.kind) else { return Ok(()) };
         let search = OrphanSearch { directories: BTreeSet::new(), tokens: BTreeSet::new(), wall_ns };
@@ -162,7 +159,7 @@ impl Orphan {
         if !family.orphans(self.token, wall_ns).contains(self) {
             return Ok(());
         }
-        // Held until the name is gone, so that no other process takes it meanwhile.
+        // Locked until it is removed, so that no other process opens it meanwhile.
         let held = match family.parts.contains(&self.path) {
             true => match hold(&self.path) {
                 Some(held) if is_locked(&held) && has_no_data(&held) => Some(held),
@@ -195,20 +192,20 @@ fn hold(path: &Path) -> Option<Held> {
     }
 }
 
-/// Opens a regular file, over no link.
+/// Opens a regular file; follows no link.
 fn open(path: &Path, write: bool) -> io::Result<File> {
     let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK | nix::libc::O_NOCTTY;
     let file = OpenOptions::new().read(true).write(write).custom_flags(flags).open(path)?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::InvalidInput.into()) }
 }
 
-/// The groups that a journal names of a part file, and how many its content has.
+/// The number of verified groups by a journal of this part file, and of all groups.
 fn groups_in(path: &Path, part: &fs::Metadata) -> Option<(u64, u64)> {
     let loaded = journal::load(&open(path, false).ok()?).ok()??;
     (loaded.outline.size() == part.len()).then(|| (loaded.verified.held(), loaded.verified.count()))
 }
 
-/// Whether nothing was ever written to a file: space that is only set aside counts as a hole.
+/// Whether nothing was ever written to a file: allocated space counts as a hole.
 fn has_no_data(file: &File) -> bool {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     let found = lseek(file, 0, Whence::SeekData);
@@ -247,7 +244,7 @@ mod tests {
     const NOW: i64 = 7_200_000_000_000;
 
     fn search(directory: &Path, tokens: &[u32]) -> Vec<Orphan> {
-        // The same twice, and the place of a file that is to come.
+        // The same twice, and the target of a file that does not exist.
         let link = directory.join("link");
         let _ = std::os::unix::fs::symlink(".", &link);
         let directories = BTreeSet::from([directory.to_owned(), link, directory.join("missing")]);
@@ -257,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn names_give_their_token() {
+    fn the_token_is_read_from_a_name() {
         for (name, expected) in [
             (&b".a.b.00c0ffee.pyrate-part"[..], Some((0xc0_ffee, true))),
             (b".a.00c0ffee.claim.pyrate-part", Some((0xc0_ffee, false))),
@@ -274,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn what_holds_data_is_found_and_what_holds_none_can_be_removed() {
+    fn orphans_with_data_are_found_and_those_without_can_be_removed() {
         let scratch = tempfile::tempdir().unwrap();
         let content = Content::of(3, 1);
         let begin = |token| exact(&scratch.path().join("a")).wanting(&content).token(token).ready();
@@ -300,15 +297,15 @@ mod tests {
         assert_eq!(kinds, expected);
         found.iter().for_each(|orphan| orphan.remove(NOW).unwrap());
         let left: Vec<_> = search(scratch.path(), &[]).iter().map(|orphan| orphan.token).collect();
-        assert_eq!(left, [1, 3, 5], "what is in use is nobody's orphan");
+        assert_eq!(left, [1, 3, 5], "a part file in use is no orphan");
         in_use.close();
         let mut half = begin(1);
-        assert_eq!(half.held(), [1], "what was found is as it was");
+        assert_eq!(half.held(), [1], "the orphan is unchanged");
         half.put(&content, 0);
     }
 
     #[test]
-    fn what_is_taken_up_after_the_search_is_not_removed() {
+    fn a_part_file_that_is_opened_after_the_search_is_not_removed() {
         let scratch = tempfile::tempdir().unwrap();
         let content = Content::of(2, 1);
         let begin = || exact(&scratch.path().join("a")).wanting(&content).ready();
@@ -326,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_without_its_part_file_goes_when_it_is_old() {
+    fn an_old_journal_without_its_part_file_is_removed() {
         let scratch = tempfile::tempdir().unwrap();
         let journal = scratch.path().join(".a.00000001.pyrate-journal");
         fs::write(&journal, "x").unwrap();
@@ -339,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_is_not_there_is_searched_again() {
+    fn a_missing_directory_is_searched_again() {
         let search = |path: &str| {
             let directories = BTreeSet::from([PathBuf::from(path)]);
             OrphanSearch { directories, tokens: BTreeSet::new(), wall_ns: NOW }.run().is_partial
@@ -349,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_has_the_name_is_not_touched() {
+    fn other_files_with_such_names_are_not_touched() {
         let scratch = tempfile::tempdir().unwrap();
         fs::write(scratch.path().join("secret"), "").unwrap();
         fs::create_dir(scratch.path().join(".a.00000001.pyrate-part")).unwrap();

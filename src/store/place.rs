@@ -1,6 +1,6 @@
-//! The directory of a part file, its name, its journal's and the final one; and locking it.
+//! The directory and the names of a part file, of its journal and of the final file; and locking.
 //!
-//! Refuses to follow a symbolic link at any of these names, and to touch a part file that another process holds.
+//! Never follows a symbolic link at these names, or touches a part file that another process holds.
 
 use super::disk::{self, BLOCK_BYTES, fault};
 use super::durable::{OPEN_FLAGS, Replacing};
@@ -30,13 +30,12 @@ const NEW_JOURNAL_SUFFIX: &[u8] = b".new.pyrate-journal";
 
 const CLAIM_SUFFIX: &[u8] = b".claim.pyrate-part";
 
-/// How often a part file is opened while other processes come and go under its name.
+/// How often opening a part file is tried while other processes rename or remove it.
 const CLAIM_TRIES_MAX: u32 = 16;
 
 /// Highest number in ` (1)`, ` (2)` … that a suggested name may get.
 const SUGGESTED_NUMBER_MAX: u32 = 999;
 
-/// The directory and the names of a part file.
 #[derive(Debug)]
 pub(in crate::store) struct Place {
     pub(in crate::store) directory: OwnedFd,
@@ -48,13 +47,13 @@ pub(in crate::store) struct Place {
 
 pub(super) enum Final {
     Free(PathBuf),
-    /// The content wanted is there already.
+    /// A file of the wanted content.
     Same(PathBuf),
 }
 
 impl Place {
-    /// Opens the directory of a place.
-    /// Errors: [`DiskFault::Missing`] when there is no directory; otherwise as the system reports.
+    /// Opens the directory.
+    /// Errors: [`DiskFault::Missing`] if there is none; otherwise as the system reports.
     pub(super) fn open(&PartSpec { ref target, token, .. }: &PartSpec) -> Result<Self, DiskFault> {
         match target {
             Target::Suggested { directory, name } => {
@@ -70,7 +69,7 @@ impl Place {
         }
     }
 
-    /// The places where a part file of this place may lie; a path may have become a directory since it was made.
+    /// All places where the part file may be: a path may have become a directory since the part file was created.
     pub(super) fn open_all(&PartSpec { ref target, token, .. }: &PartSpec) -> Vec<Result<Self, DiskFault>> {
         match target {
             Target::Suggested { directory, name } => {
@@ -102,13 +101,13 @@ impl Place {
         self.directory.as_fd()
     }
 
-    /// The final names, the best first.
+    /// The best first.
     pub(in crate::store) fn final_names(&self) -> impl Iterator<Item = Vec<u8>> {
         (0..=self.number_max).map(|number| numbered(&self.name, number))
     }
 
-    /// Whether the directory's path still leads to it: it may have been moved or unmounted, and another may stand there.
-    /// Errors: as the system reports them: then that is unknown.
+    /// Whether the path of the directory still leads to it: it may have been moved or unmounted.
+    /// Errors: as the system reports them: then this is unknown.
     pub(in crate::store) fn is_at_its_path(&self) -> Result<bool, DiskFault> {
         let at = if self.directory_path.as_os_str().is_empty() { Path::new(".") } else { &self.directory_path };
         let here = fstat(&self.directory).map_err(fault)?;
@@ -127,7 +126,7 @@ impl Place {
         &self.directory_path
     }
 
-    /// Whether something has the name of the part file.
+    /// Whether the name of the part file exists.
     pub(in crate::store) fn has_part(&self) -> Result<bool, DiskFault> {
         match stat_at(self.directory(), &self.part_name()) {
             Ok(_) => Ok(true),
@@ -140,7 +139,7 @@ impl Place {
         self.directory_path.join(OsStr::from_bytes(name))
     }
 
-    /// `.NAME.TOKEN.pyrate-part`; a long name is cut to fit, the token keeps it apart from others.
+    /// `.NAME.TOKEN.pyrate-part`; a long name is cut, and the token keeps it unique.
     pub(in crate::store) fn part_name(&self) -> Vec<u8> {
         self.hidden_name(PART_SUFFIX)
     }
@@ -149,12 +148,11 @@ impl Place {
         self.hidden_name(JOURNAL_SUFFIX)
     }
 
-    /// The name of the file that says which final name is being taken.
+    /// The name of the file that records which final name is being taken.
     pub(in crate::store) fn claim_name(&self) -> Vec<u8> {
         self.hidden_name(CLAIM_SUFFIX)
     }
 
-    /// The name of a journal that is being written.
     pub(super) fn new_journal_name(&self) -> Vec<u8> {
         self.hidden_name(NEW_JOURNAL_SUFFIX)
     }
@@ -165,9 +163,8 @@ impl Place {
         [b".", cut(&self.name, room), token.as_bytes(), suffix].concat()
     }
 
-    /// Finds the first final name that is free, unless one before it has the content wanted.
-    /// Errors: [`DiskFault::Exists`] when all are taken; otherwise as the system reports, since what stands there is
-    /// unknown then.
+    /// Finds the first free final name, unless one before it has the wanted content.
+    /// Errors: [`DiskFault::Exists`] if all are taken; otherwise as the system reports.
     pub(super) fn find_final(&self, wanted: Option<(ContentHash, u64)>) -> Result<Final, DiskFault> {
         for name in self.final_names() {
             match stat_at(self.directory(), &name) {
@@ -184,15 +181,15 @@ impl Place {
         Err(DiskFault::Exists)
     }
 
-    /// Whether a regular file of this content stands at a name. One that we may not read is another.
+    /// Whether a name is a regular file of this content. One that we may not read counts as other content.
     fn has_content(&self, name: &[u8], (b3, size): (ContentHash, u64)) -> Result<bool, DiskFault> {
         let Some(file) = self.open_regular(name, size)? else { return Ok(false) };
         let mut hasher = blake3::Hasher::new();
         Ok(hasher.update_reader(file)?.finalize() == b3.0)
     }
 
-    /// Opens what stands at a name for reading, if it is a regular file of this size that we may read.
-    /// Errors: as the system reports them: then it may be one.
+    /// Opens a name for reading, if it is a regular file of this size that we may read.
+    /// Errors: as the system reports them: then this is unknown.
     pub(in crate::store) fn open_regular(&self, name: &[u8], size: u64) -> Result<Option<File>, DiskFault> {
         use Errno::{EACCES, EISDIR, ELOOP, ENODEV, ENOENT, ENXIO, EPERM};
         let file = match openat(self.directory(), name, OFlag::O_RDONLY | OPEN_FLAGS, Mode::empty()) {
@@ -204,7 +201,7 @@ impl Place {
         Ok((found.is_file() && found.len() == size).then_some(file))
     }
 
-    /// Bytes that the part file takes on the disk; 0 if there is none.
+    /// Bytes of the part file on the disk; 0 if there is none.
     pub(super) fn allocated_bytes(&self) -> Result<u64, DiskFault> {
         match stat_at(self.directory(), &self.part_name()) {
             Ok(found) if file_type(&found) == SFlag::S_IFREG => {
@@ -215,14 +212,14 @@ impl Place {
         }
     }
 
-    /// Takes the part file, which is made if it is missing.
-    /// Errors: [`DiskFault::Exists`] when something that is no regular file has its name; `EBUSY` when another process,
-    /// or another download of ours, holds it; otherwise as the system reports.
+    /// Opens and locks the part file; creates it if it is missing.
+    /// Errors: [`DiskFault::Exists`] if its name is no regular file; `EBUSY` if another process or another download of ours
+    /// holds it; otherwise as the system reports.
     pub(super) fn claim(&self) -> Result<Held, DiskFault> {
         self.hold(OFlag::O_CREAT)?.ok_or(DiskFault::Missing)
     }
 
-    /// Takes the part file if it is there.
+    /// Opens and locks the part file, if there is one.
     /// Errors: as [`Place::claim`].
     pub(super) fn claim_existing(&self) -> Result<Option<Held>, DiskFault> {
         self.hold(OFlag::empty())
@@ -230,7 +227,7 @@ impl Place {
 
     fn hold(&self, how: OFlag) -> Result<Option<Held>, DiskFault> {
         let name = self.part_name();
-        // The umask decides, as for every file that people make.
+        // The umask applies, as for every file of the user.
         let mode = Mode::from_bits_truncate(0o666);
         for _ in 0..CLAIM_TRIES_MAX {
             let file = match openat(self.directory(), name.as_slice(), OFlag::O_RDWR | OPEN_FLAGS | how, mode) {
@@ -256,7 +253,7 @@ impl Place {
         Err(fault(Errno::EBUSY))
     }
 
-    /// Opens the journal. `None` if there is none; [`Journal::Unfit`](JournalFile::Unfit) if it is no regular file.
+    /// Opens the journal, which may be missing, or unfit: no regular file.
     pub(super) fn open_journal(&self) -> Result<JournalFile, DiskFault> {
         match openat(self.directory(), self.journal_name().as_slice(), OFlag::O_RDWR | OPEN_FLAGS, Mode::empty()) {
             Ok(opened) => {
@@ -274,8 +271,8 @@ impl Place {
         steps(Replacing { directory: self.directory(), new: &new, name: &name })
     }
 
-    /// Removes the journal, a half-written one too, and what is left of a [claim](super::super::claim).
-    /// Errors: [`DiskFault::Exists`] when a directory has its name; otherwise as the system reports.
+    /// Removes the journal, also a half-written one, and a [claim](super::super::claim).
+    /// Errors: [`DiskFault::Exists`] if one of these is a directory; otherwise as the system reports.
     pub(in crate::store) fn remove_journals(&self) -> Result<(), DiskFault> {
         for name in [self.new_journal_name(), self.journal_name(), self.claim_name()] {
             match disk::unlink(self.directory(), &name) {
@@ -287,8 +284,8 @@ impl Place {
         Ok(())
     }
 
-    /// Whether a name in the directory is this open file's.
-    /// Errors: as the system reports them: then that is unknown.
+    /// Whether a name in the directory is this open file.
+    /// Errors: as the system reports them: then this is unknown.
     pub(in crate::store) fn holds_name(&self, name: &[u8], file: &File) -> Result<bool, DiskFault> {
         let here = fstat(file).map_err(fault)?;
         match stat_at(self.directory(), name) {
@@ -304,16 +301,14 @@ impl Place {
 
 pub(super) enum JournalFile {
     None,
-    /// A regular file.
     Regular(File),
-    /// Something else.
+    /// Not a regular file.
     Unfit,
 }
 
-/// A part file as it is held.
 #[derive(Debug)]
 pub(in crate::store) enum Held {
-    /// With its lock, which ends with this value, whatever job still has the file open.
+    /// Locked until this is dropped, even if a job still has the file open.
     Locked(Flock<File>),
     /// This filesystem has no locks; we rely on the random token being unique.
     Plain(File),
@@ -330,8 +325,7 @@ impl Deref for Held {
     }
 }
 
-/// Whether a directory stands at a path.
-/// Errors: as the system reports them: then one may stand there.
+/// Errors: as the system reports them: then this is unknown.
 fn is_directory(path: &Path) -> Result<bool, DiskFault> {
     match fs::metadata(path).map_err(DiskFault::from) {
         Ok(found) => Ok(found.is_dir()),
@@ -352,7 +346,7 @@ fn split(path: &Path) -> Option<(&Path, &[u8])> {
         .map(|(parent, last)| (parent, last.as_bytes()))
 }
 
-/// `name (1).ext` and so on; the plain name for 0. A long name is cut to fit.
+/// `name (1).ext` and so on; the plain name for 0. A long name is cut.
 pub(super) fn numbered(name: &[u8], number: u32) -> Vec<u8> {
     if number == 0 {
         return name.to_vec();

@@ -1,19 +1,18 @@
-//! A small keyed log in the state directory. It holds what its owner wants remembered, and brings the file to that.
+//! A small keyed log in the state directory.
 //!
 //! ```text
 //! file     head frame, then a frame for each change
 //! frame    check (8), length of the record (4), key (4), kind (1), record
 //! ```
 //!
-//! The head holds the highest key ever put, and a nonce; a frame's check is taken over the nonce, its place in the file
-//! and all after it. Reading stops at the first frame that does not fit: a change is there whole or not at all, and
-//! none comes back from an earlier file.
+//! The head has the highest key ever put, and a nonce; a frame's check covers the nonce, its offset in the file and the rest
+//! of the frame. Reading stops at the first frame that does not match: so each change is read whole or not at all, and none
+//! from an earlier file.
 //!
-//! The records are kept in memory as well. A change that cannot be written stays owed until it is written or a later
-//! change of the same key replaces it. A change that is written is durable when a job has synced it. After a failed
-//! sync it is unknown what of the file is on the disk, and a later sync that succeeds does not tell either (Linux may
-//! have dropped what it could not write): the file is then rewritten from memory. The same is done when most of it
-//! is out of date.
+//! The records are also kept in memory. A change that cannot be written is retried until it is written or a later change of
+//! the same key replaces it. A written change is durable when a job has synced it. After a failed sync it is unknown what
+//! is on the disk, even if a later sync succeeds (Linux may have dropped the failed pages): then the file is
+//! rewritten from memory. The same is done when most of it is outdated.
 
 mod frames;
 
@@ -29,15 +28,14 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Longest record, in bytes.
 pub(crate) const RECORD_BYTES_MAX: usize = 1024 * 1024;
 
-/// A shorter file is left as it is, however much of it is out of date.
+/// A shorter file is never compacted.
 const COMPACT_BYTES_MIN: u64 = 64 * 1024;
 
 type Records = BTreeMap<u32, Arc<[u8]>>;
 
-/// A log of records by key. The state directory stays ours as long as it lives.
+/// A log of records by key. Keeps the lock of the state directory.
 #[derive(Debug)]
 pub(crate) struct RecordLog {
     place: Arc<Place>,
@@ -45,13 +43,13 @@ pub(crate) struct RecordLog {
     records: Records,
     /// Changes made or written so far.
     changes: u64,
-    /// Keys whose last change is not known to be durable, and the number of that change.
+    /// Keys whose last change may not be durable, and the number of that change.
     unsynced: BTreeMap<u32, u64>,
     /// Of these, keys whose last change is not in the file.
     owed: BTreeSet<u32>,
-    /// Length up to which the file is synced, name and all.
+    /// Length up to which the file is synced; 0 if its name is not.
     synced_bytes: u64,
-    /// A sync has failed, so that what the file seems to hold may be in memory alone: it has to be rewritten.
+    /// A sync has failed: the file has to be rewritten.
     is_suspect: bool,
     compact_bytes_min: u64,
     job: Option<RunningJob>,
@@ -66,10 +64,9 @@ struct RunningJob {
 }
 
 impl RecordLog {
-    /// Opens a log, or makes it, and tells the records that it holds. Waits for the disk.
+    /// Opens or creates a log. Returns its records. Waits for the disk.
     ///
-    /// A file that is no log is set aside under its name and `.damaged`, and the log begins empty; see
-    /// [`RecordLog::has_set_aside`].
+    /// A file that is no log is renamed to end in `.damaged`, and the log begins empty; see [`RecordLog::has_set_aside`].
     /// Errors: as the system reports them; [`io::ErrorKind::InvalidInput`] for a name that is not one component.
     pub(crate) fn open(directory: &StateDirectory, file: &'static str) -> io::Result<(Self, BTreeMap<u32, Vec<u8>>)> {
         check_name(file)?;
@@ -80,7 +77,7 @@ impl RecordLog {
         let (content, found) = match found {
             Some((content, records)) if !content.is_torn => (content, records),
             found => {
-                // Whatever stands behind the last whole frame must be gone for good before others take its place.
+                // Bytes after the last valid frame must be removed durably before new frames are written.
                 let (highest, records) = found.map(|(content, records)| (content.highest, records)).unwrap_or_default();
                 let content = place.write_new(highest, records.iter().map(|(key, record)| (*key, &record[..])))?;
                 disk::sync(&content.file)?;
@@ -106,7 +103,7 @@ impl RecordLog {
         Ok((log, found))
     }
 
-    /// Whether the file that was found is no log, and was set aside.
+    /// Whether a file was no log, and was set aside.
     pub(crate) fn has_set_aside(&self) -> bool {
         self.set_aside
     }
@@ -116,21 +113,19 @@ impl RecordLog {
         self.content.highest
     }
 
-    /// Whether the last change of a key outlives power loss.
     pub(crate) fn is_durable(&self, key: u32) -> bool {
         !self.unsynced.contains_key(&key)
     }
 
-    /// Whether there is something to be written or synced.
     pub(crate) fn has_changes(&self) -> bool {
         !self.unsynced.is_empty() || self.is_suspect || self.content.bytes != self.synced_bytes
     }
 
-    /// Puts a record in the place of what the key had. When it returns, the record outlives the process; it outlives
-    /// power loss when it is [durable](RecordLog::is_durable).
-    /// Errors: as the system reports them, and [`io::ErrorKind::FileTooLarge`] when the log is full. Then the change is
-    /// owed: [`RecordLog::write_owed`] and the jobs try it again. [`io::ErrorKind::InvalidInput`] for more than
-    /// [`RECORD_BYTES_MAX`]: then the key has what it had.
+    /// Sets the record of a key. When this returns, the record survives a crash of the process; it survives power loss when it
+    /// is [durable](RecordLog::is_durable).
+    /// Errors: as the system reports them, and [`io::ErrorKind::FileTooLarge`] if the log is full. Then the change is owed:
+    /// [`RecordLog::write_owed`] and the jobs retry it. [`io::ErrorKind::InvalidInput`] for more than [`RECORD_BYTES_MAX`]:
+    /// then nothing has changed.
     pub(crate) fn put(&mut self, key: u32, record: &[u8]) -> io::Result<()> {
         if record.len() > RECORD_BYTES_MAX {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the record is too long"));
@@ -139,7 +134,6 @@ impl RecordLog {
         self.change(key)
     }
 
-    /// Removes a key's record, if it has one.
     /// Errors: as [`RecordLog::put`].
     pub(crate) fn remove(&mut self, key: u32) -> io::Result<()> {
         if self.records.remove(&key).is_some() { self.change(key) } else { Ok(()) }
@@ -164,7 +158,7 @@ impl RecordLog {
         written
     }
 
-    /// Tries again to write what could not be written.
+    /// Retries changes that could not be written.
     /// Errors: as [`RecordLog::put`]; the rest is still owed.
     pub(crate) fn write_owed(&mut self) -> io::Result<()> {
         for key in self.owed.clone() {
@@ -173,15 +167,15 @@ impl RecordLog {
         Ok(())
     }
 
-    /// Makes a job when one is due and none runs: to sync what was changed, or to rewrite the file.
-    /// Errors: when there is no descriptor for it; what was changed is still to be synced.
+    /// Returns a job if one is due and none runs: to sync changes, or to rewrite the file.
+    /// Errors: if there is no descriptor for it.
     pub(crate) fn maintain(&mut self) -> io::Result<Option<LogJob>> {
         self.reap_job();
         if self.job.is_some() || !(self.has_changes() || self.is_stale()) {
             return Ok(None);
         }
         let compacts = self.is_suspect || self.is_stale() || self.makes_room();
-        // What is owed alone takes no sync.
+        // Owed changes alone need no sync.
         if !compacts && self.content.bytes == self.synced_bytes && self.unsynced.len() == self.owed.len() {
             return Ok(None);
         }
@@ -194,12 +188,12 @@ impl RecordLog {
         Ok(Some(LogJob { place: Arc::clone(&self.place), work, job }))
     }
 
-    /// Most of the file is out of date.
+    /// Most of the file is outdated.
     fn is_stale(&self) -> bool {
         self.content.bytes >= self.compact_bytes_min && self.content.bytes / 2 > self.wanted_bytes()
     }
 
-    /// What is owed has no place in this file, and has one in a file without what is out of date.
+    /// Owed changes do not fit into this file, but into a compacted one.
     fn makes_room(&self) -> bool {
         let owed = self.owed.iter().filter_map(|key| self.records.get(key));
         let with_owed = self.content.bytes.saturating_add(file_bytes(owed.map(|record| &record[..])));
@@ -210,9 +204,8 @@ impl RecordLog {
         file_bytes(self.records.values().map(|record| &record[..]))
     }
 
-    /// Takes what a job brought.
-    /// Errors: as the system reports them, when a file that was written again could not take the place of the present
-    /// one. Then the log is as it was.
+    /// Takes the result of a job.
+    /// Errors: as the system reports them, if a rewritten file could not replace the present one. Then nothing has changed.
     pub(crate) fn done(&mut self, done: LogDone) -> io::Result<()> {
         let finished = |running: &mut RunningJob| Arc::ptr_eq(&running.job.failed, &done.job.failed);
         let Some(running) = self.job.take_if(finished) else { return Ok(()) };
@@ -227,7 +220,7 @@ impl RecordLog {
         })
     }
 
-    /// Installs a rewritten file, with all changes made meanwhile.
+    /// Installs a rewritten file, after adding all changes made meanwhile.
     fn replace(&mut self, mut content: Content, since: &BTreeSet<u32>) -> io::Result<()> {
         for &key in since {
             write_to(&mut content, &self.records, key)?;
@@ -242,7 +235,6 @@ impl RecordLog {
         Ok(())
     }
 
-    /// Learns that a job ended without success.
     fn reap_job(&mut self) {
         let Some(running) = self.job.take_if(|running| Arc::strong_count(&running.job.failed) == 1) else { return };
         if running.job.compacts {
@@ -252,13 +244,12 @@ impl RecordLog {
         }
     }
 
-    /// Leaves a file that is merely out of date as it is until it has grown to twice its length.
+    /// Compacts an outdated file only after it has grown to twice its length.
     fn put_off(&mut self) {
         self.compact_bytes_min = self.content.bytes.saturating_mul(2).max(COMPACT_BYTES_MIN);
     }
 }
 
-/// Writes the record that a key has, or that it has none any more.
 fn write_to(content: &mut Content, records: &Records, key: u32) -> io::Result<()> {
     match records.get(&key) {
         Some(record) => content.append(key, Some(record)),
@@ -267,8 +258,7 @@ fn write_to(content: &mut Content, records: &Records, key: u32) -> io::Result<()
     }
 }
 
-/// Maintenance of a log: it waits for the disk, so it may run in a helper thread. Dropped instead of run, it is made
-/// again.
+/// Maintenance of a log. Waits for the disk. If it is dropped, the log makes another.
 #[derive(Debug)]
 pub(crate) struct LogJob {
     place: Arc<Place>,
@@ -282,11 +272,10 @@ enum Work {
     Compact { highest: u32, records: Records },
 }
 
-/// One job, as the log, the job and its outcome know it.
+/// One job, shared by the log, the [`LogJob`] and its result.
 #[derive(Debug, Clone)]
 struct Job {
     bytes: u64,
-    /// Changes made when the job was made.
     changes: u64,
     compacts: bool,
     failed: Arc<AtomicBool>,
@@ -294,7 +283,7 @@ struct Job {
 
 impl LogJob {
     /// Syncs the file and its name, or writes and syncs a new file.
-    /// Errors: as the system reports them; the log is as it was, and [`RecordLog::maintain`] makes another job.
+    /// Errors: as the system reports them; then [`RecordLog::maintain`] makes another job.
     pub(crate) fn run(self) -> io::Result<LogDone> {
         let outcome = match &self.work {
             Work::Sync(file) => sync(&self.place, file).map(|()| None),
@@ -322,7 +311,7 @@ fn compact(place: &Place, highest: u32, records: &Records) -> io::Result<Content
     Ok(new)
 }
 
-/// What a [`LogJob`] brought; to be given to the log that made it.
+/// The result of a [`LogJob`], for [`RecordLog::done`].
 #[derive(Debug)]
 pub(crate) struct LogDone {
     content: Option<Content>,

@@ -1,7 +1,7 @@
-//! A scan of the share in progress: a walk without recursion, one directory open at a time, a number of entries a step.
+//! A scan of the share: a walk without recursion, one directory open at a time, a number of entries in each step.
 //!
-//! Directories that wait are remembered by their path and opened beneath the root when their turn comes, so a deep
-//! tree takes no descriptors, and a directory that became a link meanwhile is not followed.
+//! Waiting directories are kept as paths and opened beneath the root later, so a deep tree needs no descriptors, and a
+//! directory that became a link meanwhile is not followed.
 
 use super::own::{OwnFiles, identity};
 use super::share::open_beneath;
@@ -18,24 +18,24 @@ use nix::unistd::{AccessFlags, faccessat};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-/// Most directories that wait to be read; more are counted as unreadable.
+/// Directories waiting to be read; further ones are counted as unreadable.
 const SCAN_DIRECTORIES_MAX: usize = 1_000_000;
 
-/// Most places that an error may hide; with more of them the scan has failed.
+/// Paths that could not be read because of an error; with more of them the scan has failed.
 const HIDDEN_PLACES_MAX: usize = 64;
 
-/// Most mounts, refused names and unreadable places that the report names of each; all are counted.
+/// Mounts, refused names and unreadable paths that the report names, each; all are counted.
 const NAMED_MAX: usize = 16;
 
 #[derive(Debug, Default)]
 pub(crate) struct ScanStep {
-    /// Files found, in no order; at most as many as entries were allowed.
+    /// In no order.
     pub files: Vec<ScannedFile>,
-    /// Further files, which were changed less than [`RECENT_MAX`] ago.
+    /// Files changed less than [`RECENT_MAX`] ago; not in `files`.
     pub recent: Vec<RecentFile>,
-    /// Filesystems that the scan has met, by their device numbers.
+    /// Filesystems that the scan has entered, by their device numbers.
     pub volumes: Vec<(u64, Volume)>,
-    /// The report, when the scan has ended.
+    /// At the end of the scan.
     pub ended: Option<ScanReport>,
 }
 
@@ -53,14 +53,8 @@ pub(crate) struct Scanner {
 
 #[derive(Debug)]
 enum State {
-    Between {
-        root: OwnedFd,
-    },
-    Reading {
-        root: OwnedFd,
-        directory: Reading,
-    },
-    /// Everything was seen, or the scan failed.
+    Between { root: OwnedFd },
+    Reading { root: OwnedFd, directory: Reading },
     Ended,
 }
 
@@ -68,25 +62,24 @@ enum State {
 struct Reading {
     /// Beneath the root; empty for the root itself.
     path: Vec<u8>,
-    /// To ask about entries.
+    /// To stat entries.
     handle: OwnedFd,
     stat: FileStat,
     entries: OwningIter,
 }
 
-/// What an entry of a directory turned out to be.
 enum Found {
     File(FileStat),
     Directory,
-    /// Neither, or gone.
+    /// Neither, or removed.
     Nothing,
     Unreadable,
-    /// An error of the system says nothing about what is there.
+    /// After an error that does not show what is there.
     Hidden(Errno),
 }
 
 impl Scanner {
-    /// Opens the share directory, by its path as it is now. A failure is reported by the first step.
+    /// Opens the share directory. A failure is reported by the first step.
     pub(crate) fn start(root: &Path) -> Scanner {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let opened = open(root, flags, Mode::empty());
@@ -107,8 +100,8 @@ impl Scanner {
         Scanner { own, ..self }
     }
 
-    /// Looks at up to `entries_max` entries of directories, when the wall clock shows `wall_ns`, in nanoseconds since the
-    /// epoch. After the end every step says again how it went.
+    /// Examines up to `entries_max` entries of directories. `wall_ns`: the wall clock, in nanoseconds since the epoch. After
+    /// the end every step returns the report again.
     pub(crate) fn step(&mut self, entries_max: usize, wall_ns: i64) -> ScanStep {
         let mut step = ScanStep::default();
         for _ in 0..entries_max.max(1) {
@@ -129,32 +122,31 @@ impl Scanner {
         match Reading::open(&root, path) {
             Ok(directory) if self.own.holds_directory(&directory.stat) => State::Between { root },
             Ok(directory) => {
-                self.meet(&directory, step);
+                self.enter_volume(&directory, step);
                 State::Reading { root, directory }
             }
             Err((path, errno)) => self.not_read(root, &path, errno),
         }
     }
 
-    /// Learns on which filesystem a directory is, where that is not the one of the directory before.
-    fn meet(&mut self, directory: &Reading, step: &mut ScanStep) {
+    /// Determines the filesystem of a directory, if it is not that of the last one.
+    fn enter_volume(&mut self, directory: &Reading, step: &mut ScanStep) {
         let device = directory.stat.st_dev;
         if self.volume.is_some_and(|(known, _)| known == device) {
             return;
         }
-        // Without it the device number serves.
+        // On an error the device number is used.
         self.volume =
             Volume::of(&directory.handle, device, &self.path, &directory.path).ok().map(|found| (device, found));
         step.volumes.extend(self.volume);
     }
 
-    /// Decides what a directory that could not be read means for the scan.
     fn not_read(&mut self, root: OwnedFd, path: &[u8], errno: Errno) -> State {
         match errno {
-            // These say something about us, not about the directory: its files may well be there.
+            // Our own shortage: the files of the directory may exist.
             Errno::EMFILE | Errno::ENFILE => return self.fail(errno),
             _ if path.is_empty() => return self.fail(errno),
-            // Gone, or no directory any more.
+            // Removed, or no directory any more.
             Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP => {}
             Errno::EXDEV => self.note_mount(path),
             Errno::EACCES | Errno::EPERM => self.note_unreadable(FileName::from_bytes(path)),
@@ -163,7 +155,7 @@ impl Scanner {
         State::Between { root }
     }
 
-    /// Notes a place that an error hides: what is known there stays known.
+    /// Reports a path that an error hides: files known there stay in the library.
     fn hide(&mut self, root: OwnedFd, path: &[u8], errno: Errno) -> State {
         let name = FileName::from_bytes(path);
         self.note_unreadable(name.clone());
@@ -212,14 +204,14 @@ impl Scanner {
         if name.starts_with(b".") {
             return State::Reading { root, directory };
         }
-        let found = directory.look_at(name, entry.file_type());
+        let found = directory.examine(name, entry.file_type());
         let bytes = directory.path_of(name);
         let path = FileName::from_bytes(&bytes);
         match (found, path) {
             (Found::Nothing, _) => {}
             (Found::Unreadable, path) => self.note_unreadable(path),
             (Found::Hidden(errno), path) => {
-                // A name that cannot be listed was never known.
+                // A name that cannot be listed was never in the library.
                 let Some(path) = path else { return State::Reading { root, directory } };
                 return match self.hide(root, path.as_bytes(), errno) {
                     State::Between { root } => State::Reading { root, directory },
@@ -267,9 +259,9 @@ impl Reading {
         path
     }
 
-    /// Asks about an entry only what the directory does not tell by itself.
-    fn look_at(&self, name: &[u8], told: Option<Type>) -> Found {
-        match told {
+    /// Stats an entry, unless the directory gives its type already.
+    fn examine(&self, name: &[u8], known: Option<Type>) -> Found {
+        match known {
             Some(Type::Directory) => return Found::Directory,
             Some(Type::File) | None => {}
             Some(_) => return Found::Nothing,
@@ -288,7 +280,7 @@ impl Reading {
         }
     }
 
-    /// Whether the file could be opened. Those that everybody may read are not asked about one by one.
+    /// Whether the file could be opened. Those that all users may read need no call.
     fn may_read(&self, name: &[u8], stat: &FileStat) -> bool {
         let everybody = Mode::S_IRUSR | Mode::S_IRGRP | Mode::S_IROTH;
         Mode::from_bits_truncate(stat.st_mode).contains(everybody)

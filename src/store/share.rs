@@ -15,35 +15,34 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How a path beneath the root may not leave it.
+/// A path must not leave the root.
 const RESOLVE: ResolveFlag = ResolveFlag::RESOLVE_BENEATH
     .union(ResolveFlag::RESOLVE_NO_SYMLINKS)
     .union(ResolveFlag::RESOLVE_NO_MAGICLINKS)
     .union(ResolveFlag::RESOLVE_NO_XDEV);
 
-/// How often a lookup that the kernel gave up, because the tree changed under it, is tried again at once.
+/// How often a lookup is tried that the kernel aborts because the tree changes.
 const LOOKUP_TRIES_MAX: u32 = 4;
 
-/// The directory that is shared, by its path. It is opened for each file and closed at once, so that it can be unmounted
-/// while the daemon is idle; what is at the path is served.
+/// The shared directory. It is opened for each file and closed at once, so that it can be unmounted while the daemon is idle.
 #[derive(Debug)]
 pub(crate) struct ShareRoot {
     path: PathBuf,
 }
 
 impl ShareRoot {
-    /// Looks whether the share directory can be opened. Its own path may lead over symbolic links.
-    /// Errors: as the system reports them; [`io::ErrorKind::Unsupported`] when the system cannot open files in a way
-    /// that is sure to stay beneath the share (`openat2`, Linux 5.6): there is no fallback.
+    /// Checks that the share directory can be opened. Its own path may contain symbolic links.
+    /// Errors: as the system reports them; [`io::ErrorKind::Unsupported`] without `openat2` (Linux 5.6), which alone guarantees
+    /// to stay beneath the share.
     pub(crate) fn open(path: &Path) -> io::Result<ShareRoot> {
         let directory = open_root(path)?;
         open_beneath(directory.as_fd(), b".", OFlag::O_PATH | OFlag::O_DIRECTORY).map_err(unsupported)?;
         Ok(ShareRoot { path: path.to_owned() })
     }
 
-    /// Opens a shared file for reading, as it is now. Never blocks on what is not a regular file.
-    /// Errors: [`DiskFault::NotRegular`] for anything but a regular file reached through directories of the share
-    /// alone, and for names that are no plain relative path; otherwise as the system reports.
+    /// Opens a shared file for reading. Never blocks on anything but a regular file.
+    /// Errors: [`DiskFault::NotRegular`] for anything but a regular file beneath the share, and for names that are no plain
+    /// relative path; otherwise as the system reports.
     pub(crate) fn open_file(&self, name: &FileName) -> Result<SharedFile, DiskFault> {
         self.open_plain(name, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)
     }
@@ -56,7 +55,7 @@ impl ShareRoot {
         let directory = open_root(&self.path).map_err(io::Error::from)?;
         let file = match open_beneath(directory.as_fd(), name.as_bytes(), flags) {
             Ok(descriptor) => File::from(descriptor),
-            // A symbolic link, a mount, a socket or a device without driver on the way.
+            // A symbolic link, a mount, a socket or a device without driver.
             Err(Errno::ELOOP | Errno::EXDEV | Errno::ENXIO | Errno::ENODEV) => return Err(DiskFault::NotRegular),
             Err(Errno::ENOTDIR) => return Err(DiskFault::Missing),
             Err(errno) => return Err(io::Error::from(errno).into()),
@@ -68,15 +67,14 @@ impl ShareRoot {
         }
     }
 
-    /// Opens a shared file for reading, if it is still the one that a scan found.
-    /// Errors: [`DiskFault::Changed`] if its size, times, inode or device are others by now; otherwise as
-    /// [`ShareRoot::open_file`].
+    /// Opens a shared file for reading, if it is unchanged since its scan.
+    /// Errors: [`DiskFault::Changed`] if its size, times, inode or device differ; otherwise as [`ShareRoot::open_file`].
     pub(crate) fn open_file_as(&self, name: &FileName, expected: &FileMeta) -> Result<SharedFile, DiskFault> {
         let file = self.open_file(name)?;
         if file.meta == *expected { Ok(file) } else { Err(DiskFault::Changed) }
     }
 
-    /// What stands at a name now, and for how long it has not been changed; it is not opened for reading.
+    /// Stats a file, and returns for how long it has not been changed.
     /// Errors: as [`ShareRoot::open_file`].
     pub(crate) fn look(
         &self,
@@ -89,10 +87,10 @@ impl ShareRoot {
     }
 }
 
-/// A shared file that is open for reading, and what it was when it was opened.
+/// An open shared file, and its metadata when it was opened.
 ///
-/// It is read by copying. What sendfile(2) or mmap(2) hand out are the pages of the file themselves: a write to the file
-/// still changes bytes that wait in a socket, after every check; on the same machine even bytes that were acknowledged.
+/// It is read by copying. sendfile(2) and mmap(2) use the pages of the file themselves: a later write would change bytes
+/// that wait in a socket after they were checked; on the same machine even bytes that were acknowledged.
 #[derive(Debug)]
 pub(crate) struct SharedFile {
     file: File,
@@ -104,18 +102,17 @@ impl SharedFile {
         &self.meta
     }
 
-    /// For how long it had not been changed when it was opened, if the wall clock shows this.
+    /// For how long it has not been changed.
     pub(crate) fn quiet(&self, volumes: &Volumes, wall_ns: i64) -> Duration {
         volumes.of(&self.meta).quiet(&self.meta, wall_ns)
     }
 
-    /// Fills a buffer from a position on. What is in it then are bytes of the file that was opened, however often the
-    /// file was written to after that.
-    /// Errors: [`DiskFault::Changed`] if the file is another than the one that was opened, [`DiskFault::Shrank`] if it
-    /// ends earlier; otherwise as the system reports. The buffer may be written to all the same.
+    /// Fills a buffer from a position on, with bytes of the unchanged file.
+    /// Errors: [`DiskFault::Changed`] if the file has changed since it was opened, [`DiskFault::Shrank`] if it is shorter;
+    /// otherwise as the system reports. The buffer may hold bytes then, which must not be sent.
     pub(crate) fn read(&self, into: &mut [u8], at: u64) -> Result<(), DiskFault> {
         let outcome = self.file.read_exact_at(into, at);
-        // A write changes the times of the file before it changes its bytes: so the check comes after the reading.
+        // A write changes the times of a file before its bytes: so the check follows the reading.
         let found = identity(&self.file)?;
         match outcome {
             _ if found.size < self.meta.size => Err(DiskFault::Shrank),
@@ -124,7 +121,6 @@ impl SharedFile {
         }
     }
 
-    /// The descriptor alone.
     pub(super) fn into_file(self) -> File {
         self.file
     }
@@ -134,13 +130,12 @@ fn open_root(path: &Path) -> Result<OwnedFd, Errno> {
     open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
 }
 
-/// Size and identity of an open file, as a scan would tell them now.
 pub(super) fn identity(file: &File) -> Result<FileMeta, DiskFault> {
     let stat = fstat(file).map_err(io::Error::from)?;
     Ok(meta(&stat))
 }
 
-/// Opens a path that is sure to lead to something beneath the directory, on the same mount, over no link.
+/// Opens a path beneath a directory, on the same mount and without links.
 pub(super) fn open_beneath(directory: BorrowedFd<'_>, path: &[u8], flags: OFlag) -> Result<OwnedFd, Errno> {
     let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(RESOLVE);
     let mut outcome = Err(Errno::EAGAIN);
@@ -153,7 +148,7 @@ pub(super) fn open_beneath(directory: BorrowedFd<'_>, path: &[u8], flags: OFlag)
     outcome
 }
 
-/// Says plainly what is missing when the kernel has no `openat2` or a filter forbids it.
+/// The error if the kernel has no `openat2` or a filter forbids it.
 fn unsupported(errno: Errno) -> io::Error {
     match errno {
         Errno::ENOSYS | Errno::EPERM => io::Error::new(
@@ -186,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_lead_out_are_refused() {
+    fn names_that_lead_outside_the_share_are_refused() {
         let (scratch, root) = root();
         assert_eq!(outcome(&root, "sub/file"), Ok(6));
         let absolute = scratch.path().join("secret").to_str().unwrap().to_owned();
@@ -203,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_put_there_after_the_scan_is_not_followed() {
+    fn a_link_created_after_the_scan_is_not_followed() {
         let (scratch, root) = root();
         let share = scratch.path().join("share");
         assert_eq!(outcome(&root, "sub/file"), Ok(6));
@@ -219,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_opened_as_what_the_scan_found_or_not_at_all() {
+    fn a_file_is_opened_only_if_it_is_unchanged_since_the_scan() {
         let (scratch, root) = root();
         let name = FileName::from_bytes(b"sub/file").unwrap();
         let path = scratch.path().join("share/sub/file");
@@ -239,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_read_while_the_file_is_the_one_that_was_opened() {
+    fn bytes_are_read_only_while_the_file_is_unchanged() {
         let (scratch, root) = root();
         let path = scratch.path().join("share/sub/file");
         let name = FileName::from_bytes(b"sub/file").unwrap();
@@ -271,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_file_neither_blocks_nor_opens() {
+    fn anything_but_a_regular_file_neither_blocks_nor_opens() {
         let (scratch, root) = root();
         let share = scratch.path().join("share");
         nix::unistd::mkfifo(&share.join("fifo"), Mode::S_IRWXU).unwrap();
@@ -296,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_at_the_path_is_served_and_nothing_is_held_open() {
+    fn the_directory_at_the_path_is_served_and_nothing_is_held_open() {
         let (scratch, root) = root();
         let share = scratch.path().join("share");
         assert_eq!(outcome(&root, "sub/file"), Ok(6));

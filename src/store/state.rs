@@ -1,4 +1,4 @@
-//! The state directory: what the daemon remembers across restarts, in whole files, for one daemon at a time.
+//! The state directory: files that survive restarts, for one daemon at a time.
 
 use super::durable::Replacing;
 use super::usable::{check_file, check_writable_directory};
@@ -12,10 +12,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use thiserror::Error;
 
-/// Largest state file that is read, in bytes.
 pub(crate) const STATE_FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
-/// The file whose lock says that a daemon lives here, and which holds its process id.
+/// The lock file of the daemon, which contains its process id.
 const LOCK_FILE: &str = "lock";
 
 /// The log of downloads, without which no daemon starts.
@@ -26,21 +25,21 @@ pub(super) fn new_name(file: &str) -> String {
     format!(".{file}.new")
 }
 
-/// Why a state directory could not be taken.
+/// Why a state directory could not be opened.
 #[derive(Debug, Error)]
 pub enum StateFault {
-    /// Another daemon has it.
+    /// Another daemon uses it.
     #[error("in use by another pyrated{}", if *pid == 0 { String::new() } else { format!(" (process {pid})") })]
     InUse {
-        /// Its process id; 0 when it has not written it yet.
+        /// Its process id; 0 if it has not written it yet.
         pid: u32,
     },
-    /// The system does not let us.
+    /// The system reports an error.
     #[error("{0}")]
     Io(#[from] io::Error),
 }
 
-/// A state directory that is ours until this, and everything made from it, is dropped.
+/// A locked state directory. The lock is released when all handles are dropped.
 #[derive(Debug)]
 pub(crate) struct StateDirectory(Arc<Shared>);
 
@@ -52,8 +51,8 @@ struct Shared {
 }
 
 impl StateDirectory {
-    /// Makes the directory if it is missing, for its owner alone, and takes it.
-    /// Errors: [`StateFault::InUse`] when another daemon has it; [`StateFault::Io`] as the system reports.
+    /// Creates the directory if it is missing, for its owner only, and locks it.
+    /// Errors: [`StateFault::InUse`] if another daemon uses it; [`StateFault::Io`] as the system reports.
     pub(crate) fn open(path: &Path) -> Result<StateDirectory, StateFault> {
         DirBuilder::new().recursive(true).mode(0o700).create(path)?;
         let mut options = OpenOptions::new();
@@ -70,8 +69,7 @@ impl StateDirectory {
         Ok(Self(Arc::new(Shared { path: path.to_owned(), _lock: lock })))
     }
 
-    /// Whether [`StateDirectory::open`] would find a directory that it can use; another daemon may have it.
-    /// Errors: What would keep us from it, with the file that is in the way.
+    /// Checks that [`StateDirectory::open`] can use the directory, apart from another daemon. Errors name the file.
     pub(crate) fn check(path: &Path) -> io::Result<()> {
         check_writable_directory(path)?;
         for file in [LOCK_FILE, RECORDS_FILE] {
@@ -85,15 +83,14 @@ impl StateDirectory {
         &self.0.path
     }
 
-    /// Another handle of the directory, which keeps the lock as well.
+    /// Another handle, which also keeps the lock.
     pub(crate) fn share(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 
     /// Reads a whole file; `None` if there is none.
-    /// Errors: as the system reports them; [`io::ErrorKind::InvalidData`] for a file larger than
-    /// [`STATE_FILE_BYTES_MAX`] or none at all but something else; [`io::ErrorKind::InvalidInput`] for a name that is
-    /// not one component.
+    /// Errors: as the system reports them; [`io::ErrorKind::InvalidData`] for more than [`STATE_FILE_BYTES_MAX`], and for
+    /// anything but a regular file; [`io::ErrorKind::InvalidInput`] for a name that is not one component.
     pub(crate) fn read(&self, file: &str) -> io::Result<Option<Vec<u8>>> {
         check_name(file)?;
         let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK | nix::libc::O_NOCTTY;
@@ -113,10 +110,9 @@ impl StateDirectory {
         Ok(Some(bytes))
     }
 
-    /// Writes a new file beside the old one, syncs it, renames it over the old one and syncs the directory. Waits for the
-    /// disk. Of the writes of a file one may run at a time.
-    /// Errors: as the system reports them, and [`io::ErrorKind::InvalidInput`] for a name that is not one component.
-    /// Then the old file stands as it was, unless the directory alone could not be synced.
+    /// Replaces a file atomically. Waits for the disk. Only one write of a file may run at a time.
+    /// Errors: as the system reports them, and [`io::ErrorKind::InvalidInput`] for a name that is not one component. Then the
+    /// old file is unchanged, unless only syncing the directory failed.
     pub(crate) fn write(&self, file: &str, bytes: &[u8]) -> io::Result<()> {
         check_name(file)?;
         let (directory, new) = (File::open(self.path())?, new_name(file));
@@ -124,13 +120,13 @@ impl StateDirectory {
     }
 }
 
-/// A state file's name is one plain component, and not the lock's.
+/// A state file's name is one plain component, and not that of the lock.
 pub(super) fn check_name(file: &str) -> io::Result<()> {
     let good = !file.is_empty() && !file.starts_with('.') && !file.contains(['/', '\0']) && file != LOCK_FILE;
     if good { Ok(()) } else { Err(io::Error::new(io::ErrorKind::InvalidInput, "not the name of a state file")) }
 }
 
-/// The process id in a lock file that another process holds, 0 if none can be read.
+/// The process id in the lock file of another process; 0 if none can be read.
 fn read_pid(file: File) -> u32 {
     let mut text = String::new();
     let read = file.take(32).read_to_string(&mut text);
@@ -140,7 +136,7 @@ fn read_pid(file: File) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::tests::tape;
+    use crate::store::tests::recorder;
     use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
@@ -169,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_daemon_is_told_who_has_it_until_the_last_job_is_done() {
+    fn a_second_daemon_learns_the_owner_until_the_last_job_has_ended() {
         let (_scratch, state) = open();
         let path = state.path().to_owned();
         let own = std::process::id();
@@ -184,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_state_file_is_not_touched() {
+    fn other_files_are_not_touched() {
         let (scratch, state) = open();
         for name in ["", ".", "..", "../x", "a/b", "lock", ".hidden", "a\0"] {
             assert_eq!(state.read(name).unwrap_err().kind(), io::ErrorKind::InvalidInput);
@@ -203,7 +199,7 @@ mod tests {
     #[test]
     fn a_file_whose_name_could_not_be_synced_is_not_saved() {
         let (_scratch, state) = open();
-        tape::fail_next(tape::Call::SyncDirectory, nix::libc::EIO);
+        recorder::fail_next(recorder::Call::SyncDirectory, nix::libc::EIO);
         assert!(state.write("a", b"x").is_err());
         state.write("a", b"x").unwrap();
         assert_eq!(state.read("a").unwrap().unwrap(), b"x");

@@ -1,7 +1,7 @@
-//! Filesystems under numbers that stay the same when they are mounted again.
+//! Numbers of filesystems that stay the same across mounts.
 //!
-//! The device number of a loop device, of btrfs, NFS, ZFS or overlayfs is handed out at each mount. The hash cache knows
-//! a file by the number given here instead.
+//! The device number of a loop device, of btrfs, NFS, ZFS or overlayfs changes at each mount. The hash cache uses the number
+//! given here instead.
 
 use crate::library::FileMeta;
 use nix::errno::Errno;
@@ -12,16 +12,16 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Duration;
 
-/// Most filesystems that are told apart. Beyond, their device numbers serve.
+/// For more filesystems than this, device numbers are used.
 const VOLUMES_MAX: usize = 4096;
 
 /// How far the clock of a server may be from ours.
 const SKEW_MAX: Duration = Duration::from_secs(600);
 
-/// What the last digits of a change time can hide where it is counted in whole seconds, or in pairs of them (FAT).
+/// The error of change times that are counted in seconds, or in pairs of them (FAT).
 const COARSE: Duration = Duration::from_secs(2);
 
-/// Filesystems whose change times come from a clock that is not ours: those of a network, and FUSE. Linux's `magic.h`.
+/// Filesystems whose change times come from another clock: network filesystems, and FUSE. Linux's `magic.h`.
 const REMOTE: [i64; 11] = [
     0x6969,      // NFS
     0x517B,      // SMB
@@ -38,24 +38,23 @@ const REMOTE: [i64; 11] = [
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Volume {
-    /// Under which the cache keeps its files.
+    /// The number in the cache.
     id: u64,
-    /// Its clock may be another than ours.
+    /// Its change times may come from another clock.
     remote: bool,
 }
 
 impl Volume {
-    /// The filesystem of an open directory, which a scan of the share `root` met first at the path `beneath` it.
+    /// The filesystem of an open directory, which a scan of the share `root` entered first at the path `beneath` it.
     ///
-    /// Its own identifier is taken where it has one (ext4, btrfs, ZFS and others make it of their UUID). Otherwise it is
-    /// known by the place where it is mounted; where it is on a device, by its size too, since other media are
-    /// mounted at the same place.
+    /// Uses the identifier of the filesystem, if it has one (ext4, btrfs, ZFS and others derive it from their UUID), otherwise
+    /// its mount point; on a device also its size, since other media may be mounted there.
     pub(super) fn of(directory: impl AsFd, device: u64, root: &Path, beneath: &[u8]) -> Result<Volume, Errno> {
         let found = fstatvfs(&directory)?;
         let FsType(kind) = fstatfs(&directory)?.filesystem_type();
         let remote = REMOTE.contains(&kind);
         let own = found.filesystem_id();
-        // Filesystems without an identifier give their device number.
+        // Filesystems without an identifier return their device number.
         let is_device = own == device || own == device & 0xFFFF_FFFF;
         let mut hasher = blake3::Hasher::new();
         if own != 0 && !is_device {
@@ -68,7 +67,7 @@ impl Volume {
         Ok(Volume { id: first_bytes(&hasher), remote })
     }
 
-    /// How long a file has not been changed, by the time that the wall clock shows: by as much as is sure.
+    /// The least time since the last change of a file, given the wall clock.
     pub(super) fn quiet(&self, file: &FileMeta, wall_ns: i64) -> Duration {
         let age = Duration::from_nanos(u64::try_from(wall_ns.saturating_sub(file.ctime_ns)).unwrap_or(0));
         let skew = if self.remote { SKEW_MAX } else { Duration::ZERO };
@@ -77,19 +76,19 @@ impl Volume {
     }
 }
 
-/// The filesystems that scans have met, by their device numbers of today.
+/// The filesystems that scans have entered, by their present device numbers.
 #[derive(Debug, Default)]
 pub(crate) struct Volumes(BTreeMap<u64, Volume>);
 
 impl Volumes {
-    /// Notes a filesystem, which replaces one that had its device number before.
+    /// Adds a filesystem; it replaces one with its device number.
     pub(crate) fn note(&mut self, device: u64, volume: Volume) {
         if self.0.len() < VOLUMES_MAX || self.0.contains_key(&device) {
             self.0.insert(device, volume);
         }
     }
 
-    /// The filesystem of a file. One that no scan has met is known by its device number.
+    /// The filesystem of a file. One that no scan has entered is identified by its device number.
     pub(super) fn of(&self, file: &FileMeta) -> Volume {
         self.0.get(&file.device).copied().unwrap_or_else(|| {
             let mut hasher = blake3::Hasher::new();
@@ -122,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filesystem_without_an_identifier_is_known_by_its_place() {
+    fn a_filesystem_without_an_identifier_is_identified_by_its_mount_point() {
         // /proc has none.
         let proc = volume(Path::new("/proc"), "/share", b"");
         assert_eq!(proc, volume(Path::new("/proc"), "/share", b""));
@@ -131,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_quiet_for_as_long_as_both_clocks_are_sure_of() {
+    fn the_time_since_the_last_change_allows_for_both_clocks() {
         const SECOND: i64 = 1_000_000_000;
         let local = Volume { id: 1, remote: false };
         let remote = Volume { id: 1, remote: true };

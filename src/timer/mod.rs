@@ -1,14 +1,12 @@
 //! Deadlines in a hierarchical timer wheel.
 //!
-//! Owns every deadline of the state machine or loop that it belongs to, at a resolution of one millisecond. Reads no
-//! clock: the owner of the wheel passes the time. How many deadlines there are is bounded by its owner's
-//! tables, each of which has a bound of its own.
+//! Owns the deadlines of a state machine or loop, at a resolution of one millisecond. Reads no clock: the owner passes the
+//! time, and bounds the number of deadlines.
 //!
-//! Eleven levels of 64 slots cover the whole scale of [`Instant`]. An entry stands at the level of the highest
-//! six-bit digit in which its deadline differs from the wheel's time, in the slot of that digit. Three things follow:
-//! everything on a level is due before anything on the levels above it; the first occupied slot of a level is due
-//! before the others; and entries with the same deadline always share a slot, where they keep the order in which they
-//! came.
+//! Eleven levels of 64 slots cover the whole range of [`Instant`]. An entry is at the level of the highest six-bit digit in
+//! which its deadline differs from the wheel's time, in the slot of that digit. So all entries of a level are due before
+//! those of the levels above; the first occupied slot of a level is due before the others; and entries with the same
+//! deadline share a slot, in order of insertion.
 
 #[cfg(test)]
 mod tests;
@@ -16,53 +14,47 @@ mod tests;
 use crate::time::Instant;
 use std::cell::Cell;
 
-/// Bits of a deadline that one level looks at.
+/// Bits of a deadline for one level.
 const LEVEL_BITS: u32 = 6;
 
-/// Slots of a level.
 const SLOTS: usize = 1 << LEVEL_BITS;
 
-/// Levels that cover 64 bits.
 const LEVELS: usize = u64::BITS.div_ceil(LEVEL_BITS) as usize;
 
 /// No entry: the end of a list.
 const NIL: u32 = u32::MAX;
 
-/// Names one entry of one wheel, for [`TimerWheel::cancel`]. Once the entry has fired or was cancelled, it names
-/// nothing for ever, also after its place was used again.
+/// Names one entry of one wheel, for [`TimerWheel::cancel`]. Invalid once the entry has fired or was cancelled, also if its place
+/// is used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct TimerId {
     place: u32,
     generation: u64,
 }
 
-/// Keys that wait for their deadlines.
 #[derive(Debug)]
 pub(crate) struct TimerWheel<K> {
-    /// Milliseconds up to which everything has fired. Never after the earliest deadline.
+    /// Everything up to this time has fired. Never after the earliest deadline.
     elapsed_ms: u64,
-    /// All slots, level by level.
     slots: Vec<Slot>,
-    /// For each level, a bit for each slot that holds an entry.
+    /// For each level, a bit for each occupied slot.
     occupied: [u64; LEVELS],
     /// Entries and free places.
     entries: Vec<Entry<K>>,
     /// The first free place; the others follow by `next`.
     free: u32,
-    /// Entries that wait.
     len: usize,
     /// Of the next entry.
     generation: u64,
-    /// The earliest deadline, if it has been looked for since it last changed.
     earliest_ms: Cell<Option<u64>>,
 }
 
-/// One slot: a list of entries in the order in which they came.
+/// One slot: a list of entries in order of insertion.
 #[derive(Debug, Clone, Copy)]
 struct Slot {
     first: u32,
     last: u32,
-    /// No entry is due before the one ahead of it, so that the first is the earliest.
+    /// The entries are in order of deadline, so that the first is the earliest.
     ordered: bool,
 }
 
@@ -82,7 +74,6 @@ impl Slot {
 }
 
 impl<K> TimerWheel<K> {
-    /// An empty wheel whose time is `now`.
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             elapsed_ms: now.as_ms(),
@@ -101,11 +92,11 @@ impl<K> TimerWheel<K> {
         self.len
     }
 
-    /// The earliest deadline, exactly: a loop that sleeps until then never wakes early. A deadline that had passed
-    /// when it was inserted reads as the wheel's time of that moment.
+    /// The exact earliest deadline: a loop that sleeps until then never wakes early. A deadline that had passed when it was
+    /// inserted counts as the wheel's time of that moment.
     ///
-    /// Remembered between changes of the earliest entry. After one, this looks through a single slot at worst, and at
-    /// its first entry alone if the deadlines in it were inserted in ascending order, as equal spans are.
+    /// Cached. After a change of the earliest entry this searches a single slot at worst, and only its first entry if its
+    /// deadlines were inserted in order, as those of equal spans are.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         if self.earliest_ms.get().is_none() {
             self.earliest_ms.set(self.find_earliest_ms());
@@ -128,7 +119,7 @@ impl<K> TimerWheel<K> {
         TimerId { place, generation }
     }
 
-    /// Takes an entry out before it fires. `None` if it has fired or was cancelled. O(1).
+    /// Removes an entry before it fires. `None` if it has fired or was cancelled. O(1).
     pub(crate) fn cancel(&mut self, id: TimerId) -> Option<K> {
         let entry = self.entries.get(id.place as usize)?;
         if entry.generation != id.generation || entry.key.is_none() {
@@ -137,9 +128,8 @@ impl<K> TimerWheel<K> {
         self.remove(id.place)
     }
 
-    /// Takes out the next key whose deadline is not after `now`; call until `None`. Keys come in the order of their
-    /// deadlines, and those with the same deadline in the order in which they were inserted. O(1) amortised: each entry
-    /// moves down at most once a level.
+    /// Removes and returns the next key whose deadline is not after `now`; call until `None`. Keys come in order of deadline, and
+    /// those with the same deadline in order of insertion. O(1) amortised: each entry moves down at most once for each level.
     pub(crate) fn expire(&mut self, now: Instant) -> Option<K> {
         let now_ms = now.as_ms();
         while let Some((level, digit)) = self.first_occupied() {
@@ -158,16 +148,15 @@ impl<K> TimerWheel<K> {
         None
     }
 
-    /// The lowest level that holds anything, and its first occupied slot.
+    /// The lowest occupied level, and its first occupied slot.
     fn first_occupied(&self) -> Option<(usize, usize)> {
         let level = self.occupied.iter().position(|&bits| bits != 0)?;
         Some((level, self.occupied[level].trailing_zeros() as usize))
     }
 
-    /// The first millisecond of a slot.
     fn slot_start_ms(&self, level: usize, digit: usize) -> u64 {
         let shift = level as u32 * LEVEL_BITS;
-        // Everything above this level's digit is the wheel's own time; on the top level nothing is above.
+        // The digits above are those of the wheel's time; the top level has none.
         let above = u64::MAX.checked_shl(shift + LEVEL_BITS).unwrap_or(0);
         (self.elapsed_ms & above) | ((digit as u64) << shift)
     }
@@ -188,7 +177,7 @@ impl<K> TimerWheel<K> {
         Some(earliest_ms)
     }
 
-    /// Moves the entries of a slot, whose time has come, to the levels below.
+    /// Moves the entries of a due slot to the levels below.
     fn cascade(&mut self, index: usize) {
         let mut place = self.slots[index].first;
         self.slots[index] = Slot::EMPTY;
@@ -200,7 +189,6 @@ impl<K> TimerWheel<K> {
         }
     }
 
-    /// Puts an entry at the end of the slot where its deadline belongs.
     fn append(&mut self, place: u32) {
         let at_ms = self.entries[place as usize].at_ms;
         let differing = at_ms ^ self.elapsed_ms;
@@ -222,7 +210,7 @@ impl<K> TimerWheel<K> {
         (entry.slot, entry.previous, entry.next) = (index, last, NIL);
     }
 
-    /// Takes an entry out of its slot and frees its place.
+    /// Removes an entry from its slot and frees its place.
     fn remove(&mut self, place: u32) -> Option<K> {
         let entry = &mut self.entries[place as usize];
         let key = entry.key.take();

@@ -12,7 +12,7 @@ fn fired(wheel: &mut TimerWheel<&'static str>, now: u64) -> Vec<&'static str> {
 }
 
 #[test]
-fn a_day_of_a_daemon() {
+fn deadlines_fire_on_time_over_a_simulated_day() {
     let mut wheel = TimerWheel::new(ms(1_700_000_000_000));
     let start = 1_700_000_000_000;
     wheel.insert(ms(start + 300_000), "keepalive");
@@ -20,7 +20,7 @@ fn a_day_of_a_daemon() {
     wheel.insert(ms(start + 10_000), "message deadline");
     assert_eq!(wheel.next_deadline(), Some(ms(start + 400)));
 
-    // A byte arrives: the silence starts again.
+    // A byte arrives: the silence timer restarts.
     assert_eq!(wheel.cancel(silence), Some("silence"));
     assert_eq!(wheel.cancel(silence), None);
     wheel.insert(ms(start + 700), "silence");
@@ -46,7 +46,7 @@ fn ties_fire_in_the_order_of_insertion_however_they_came_there() {
 }
 
 #[test]
-fn the_past_fires_at_once_and_the_end_of_time_is_on_the_scale() {
+fn deadlines_in_the_past_fire_at_once_and_the_latest_possible_one_is_accepted() {
     let mut wheel = TimerWheel::new(ms(1000));
     wheel.insert(ms(u64::MAX), "never");
     wheel.insert(ms(7), "long ago");
@@ -94,7 +94,7 @@ fn the_earliest_is_exact_in_a_crowded_far_slot() {
 }
 
 #[test]
-fn places_are_used_again() {
+fn freed_entries_are_reused() {
     let mut wheel = TimerWheel::new(ms(0));
     for at in 0..10_000 {
         wheel.insert(ms(at), "tick");
@@ -103,14 +103,14 @@ fn places_are_used_again() {
     assert_eq!(wheel.entries.len(), 1);
 }
 
-/// What a test does to the wheel.
+/// A step of a test.
 #[derive(Debug, Clone)]
 enum Step {
     /// Insert at now plus this many ms, or before now.
     Insert(i64),
     /// Cancel one of the ids ever given, stale ones included.
     Cancel(usize),
-    /// Let so much time pass, and expire at most so many.
+    /// Let this time pass, and expire at most this many.
     Pass(u64, usize),
 }
 

@@ -1,5 +1,5 @@
-//! A file name with the attributes that a `p1` node adds (PROTOCOL, part 2, Attributes): the end of a code 7, and a
-//! line of a file list.
+//! A file name with the attributes of a `p1` node (PROTOCOL, part 2, Attributes): at the end of a code 7, and in a line of a
+//! file list.
 
 use super::error::{Field, WireError};
 use super::message::{Attributes, Listed};
@@ -7,8 +7,8 @@ use crate::id::ContentHash;
 use crate::name::{FileName, is_control};
 use std::io::Write;
 
-/// Reads a name and, after the first tab, its attributes. Unknown keys are ignored, as are pieces without `=`; of a key
-/// that is there twice, the last counts.
+/// Reads a name and, after the first tab, its attributes. Ignores unknown keys and pieces without `=`; of a repeated key the
+/// last value counts.
 pub(super) fn parse(bytes: &[u8]) -> Result<Listed, WireError> {
     let (name, pieces) = match bytes.iter().position(|&b| b == b'\t') {
         Some(tab) => (&bytes[..tab], Some(&bytes[tab + 1..])),
@@ -18,7 +18,6 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Listed, WireError> {
     Ok(Listed { name, attributes: pieces.map(parse_pieces).transpose()? })
 }
 
-/// Reads what follows the first tab.
 fn parse_pieces(pieces: &[u8]) -> Result<Attributes, WireError> {
     let mut known = Attributes::default();
     for piece in pieces.split(|&b| b == b'\t') {
@@ -36,7 +35,6 @@ fn parse_pieces(pieces: &[u8]) -> Result<Attributes, WireError> {
     Ok(known)
 }
 
-/// Reads a file name alone.
 pub(super) fn parse_name(bytes: &[u8]) -> Result<FileName, WireError> {
     match FileName::from_bytes(bytes) {
         Some(name) => Ok(name),
@@ -45,7 +43,7 @@ pub(super) fn parse_name(bytes: &[u8]) -> Result<FileName, WireError> {
     }
 }
 
-/// Writes the name, and the attributes if they are known. A tab alone shows that we speak `p1` and know none.
+/// Writes the name, and the attributes if there are any. A tab alone shows that we speak `p1` and know none.
 pub(super) fn append(out: &mut Vec<u8>, file: &Listed) {
     out.extend_from_slice(file.name.as_bytes());
     let Some(Attributes { size, b3, more }) = file.attributes else { return };
@@ -64,9 +62,9 @@ pub(super) fn append(out: &mut Vec<u8>, file: &Listed) {
     }
 }
 
-/// A number of digits alone that fits the type.
+/// A number of only digits that fits the type.
 pub(super) fn parse_size(digits: &[u8]) -> Option<u64> {
-    // `parse` alone would take a sign.
+    // `parse` alone would accept a sign.
     let text = str::from_utf8(digits).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()))?;
     text.parse().ok()
 }

@@ -1,15 +1,14 @@
-//! Greetings and error pages of other programs, by which a host is recognised as no peer.
+//! Recognising other programs by their greetings and error pages.
 //!
-//! Looks at the first line of a response alone. A base peer's list is names, and nearly any line can be a name: a line is
-//! taken for a greeting only if it has the form that the other protocol prescribes, with its line end or its keywords.
+//! Uses only the first line of a response. Nearly any line can be a name in a base peer's list, so a greeting must have the
+//! form that its protocol prescribes, with its line end or keywords.
 
 use crate::fault::OtherProgram;
 
-/// One of these words is in the greeting of a mail or FTP server that does not end in CRLF.
+/// A greeting of a mail or FTP server that does not end in CRLF contains one of these.
 const GREETING_WORDS: [&[u8]; 4] = [b"smtp", b"ftp", b"ready", b"service"];
 
-/// The program that begins its responses with this line, if it is not one of ours. The line comes without its
-/// `\n`, but with a `\r` before that.
+/// The other program that sends this first line, if it is recognised. The line has no `\n`, but may end in `\r`.
 pub(crate) fn other_program(line: &[u8]) -> Option<OtherProgram> {
     if is_web(line) {
         Some(OtherProgram::Web)
@@ -28,13 +27,13 @@ pub(crate) fn other_program(line: &[u8]) -> Option<OtherProgram> {
     }
 }
 
-/// An object of JSON in one line, as many services answer to what they do not understand.
+/// A JSON object in one line, which many services send after an unknown request.
 fn is_json(line: &[u8]) -> bool {
     line.starts_with(b"{\"") && line.trim_ascii_end().ends_with(b"}")
 }
 
-/// The handshake of MySQL: a length of three bytes of which the upper two are 0, the number 0, and then, as a line of its
-/// own to us, the protocol version 10. Or an error of Redis or memcached, which ends in CRLF.
+/// The handshake of MySQL: a length of three bytes, the upper two 0, the number 0, and the protocol version 10, which is `\n`.
+/// Or an error of Redis or memcached, which ends in CRLF.
 fn is_database(line: &[u8]) -> bool {
     let is_handshake = matches!(line, [_, 0, 0, 0]);
     let errors = [&b"-NOAUTH "[..], b"-DENIED ", b"ERR ", b"ERROR\r"];
@@ -47,7 +46,7 @@ fn is_remote_desktop(line: &[u8]) -> bool {
     major.len() == 3 && line[4..].iter().all(|byte| byte.is_ascii_digit() || *byte == b'.')
 }
 
-/// A status line of HTTP, or a page. Browsers take tags in any case.
+/// A status line of HTTP, or an HTML page.
 fn is_web(line: &[u8]) -> bool {
     let begins = |tag: &[u8]| line.get(..tag.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(tag));
     let status = line.strip_prefix(b"HTTP/").is_some_and(|rest| {
@@ -64,7 +63,7 @@ fn is_ssh(line: &[u8]) -> bool {
     version >= 3 && rest[..version].contains(&b'.') && rest.get(version) == Some(&b'-')
 }
 
-/// What a mail server (SMTP, POP3, IMAP) or an FTP server says first.
+/// The greeting of a mail server (SMTP, POP3, IMAP) or an FTP server.
 fn is_greeting(line: &[u8]) -> bool {
     let reply = [&b"220 "[..], b"220-", b"421 ", b"500 ", b"502 ", b"554 ", b"+OK", b"-ERR", b"* OK"];
     let has_word = || {

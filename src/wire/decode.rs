@@ -1,4 +1,4 @@
-//! One frame to one [`Message`] (PROTOCOL, part 1, the table of codes, and Fields; part 2, Ranges and metadata).
+//! Decoding a frame to a [`Message`] (PROTOCOL, part 1, the table of codes, and Fields; part 2, Ranges and metadata).
 
 use super::attributes;
 use super::error::{Field, WireError};
@@ -8,10 +8,10 @@ use crate::id::QueryId;
 use crate::name::is_control;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// Reads one message. Its terminator, if it is still there, is stripped with every `\n`, `\r` and NUL at the end.
+/// Reads one message. Strips every `\n`, `\r` and NUL at the end.
 ///
-/// Of codes 0 to 3 whatever follows a second `:` is ignored, as the old server does, except the field `p1`. IPv6 addresses that stand for an
-/// IPv4 address become that address.
+/// In codes 0 to 3 everything after a second `:` is ignored, as by the old server, except the field `p1`. IPv4-mapped IPv6
+/// addresses become IPv4.
 ///
 /// # Errors
 ///
@@ -41,8 +41,7 @@ pub fn decode(frame: &[u8]) -> Result<Message, WireError> {
     }
 }
 
-/// The file that a message names, also one that [`decode`] refuses or that has not come as a whole: for the log. Its bytes
-/// may be no file name.
+/// For the log: the file that a message names, also if [`decode`] refuses it or it is incomplete. May be no valid file name.
 pub fn named_file(frame: &[u8]) -> Option<&[u8]> {
     let [code, b':', fields @ ..] = strip_end(frame) else { return None };
     let name = match code {
@@ -67,19 +66,17 @@ pub(super) fn ip_literal(bytes: &[u8]) -> Option<IpAddr> {
     Some(ip.to_canonical())
 }
 
-/// The value of a field of digits alone, `None` for anything else. Numbers too large for the type become its maximum.
+/// The value of a field of only digits. Numbers too large for the type become its maximum.
 pub(super) fn number(digits: &[u8]) -> Option<u32> {
     let value = |value: u32, digit: &u8| value.saturating_mul(10).saturating_add(u32::from(digit - b'0'));
     (!digits.is_empty() && digits.iter().all(u8::is_ascii_digit)).then(|| digits.iter().fold(0, value))
 }
 
-/// `Port`, and whether `p1` follows.
 fn listening_port(fields: &[u8]) -> Result<(u16, bool), WireError> {
     let (port, rest) = take(fields);
     Ok((parse_port(port, Field::ListeningPort)?, says_p1(rest)))
 }
 
-/// `MaxPeers`, and whether `p1` follows.
 fn peers_max(fields: &[u8]) -> Result<(u32, bool), WireError> {
     let (digits, rest) = take(fields);
     Ok((parse_number(digits, Field::MaxPeers)?, says_p1(rest)))
@@ -90,8 +87,8 @@ fn says_p1(rest: Option<&[u8]>) -> bool {
     rest.is_some_and(|fields| take(fields).0 == b"p1")
 }
 
-/// `ID:FileString:RequestingIP:RequestingPort:TTL`: the ID from the left, the rest from the right, because the file string
-/// may hold `:`.
+/// `ID:FileString:RequestingIP:RequestingPort:TTL`: the ID from the left, the rest from the right, because the file string may
+/// contain `:`.
 fn search(fields: &[u8]) -> Result<Search, WireError> {
     let (id, rest) = take(fields);
     let id = query_id(id)?;
@@ -101,7 +98,7 @@ fn search(fields: &[u8]) -> Result<Search, WireError> {
     let ttl = u8::try_from(parse_number(ttl, Field::Ttl)?).unwrap_or(u8::MAX);
     let port = parse_port(port, Field::RequestingPort)?;
     let (text, ip) = match rest.iter().rposition(|&b| b == b'[') {
-        // The literal holds the `:` that would otherwise end the field.
+        // The literal contains `:`, which otherwise ends the field.
         Some(at) if rest.ends_with(b"]") => (rest[..at].strip_suffix(b":"), &rest[at..]),
         _ => take_last(rest),
     };
@@ -145,7 +142,7 @@ fn split_ip(fields: &[u8]) -> (&[u8], Option<&[u8]>) {
     }
 }
 
-/// `Offset:Length:Filename`. The range need not be inside the file, but it ends at an offset that files can have.
+/// `Offset:Length:Filename`. The range need not be inside the file, but its end must not overflow.
 fn range_request(fields: &[u8]) -> Result<Message, WireError> {
     let (offset, rest) = take(fields);
     let offset = parse_bytes(offset, Field::Offset)?;
@@ -195,7 +192,7 @@ fn parse_number(bytes: &[u8], field: Field) -> Result<u32, WireError> {
     }
 }
 
-/// A number of bytes. Unlike a number of peers it means nothing when it is clamped.
+/// A number of bytes. Unlike a number of peers it is not clamped.
 fn parse_bytes(bytes: &[u8], field: Field) -> Result<u64, WireError> {
     match attributes::parse_size(bytes) {
         Some(number) => Ok(number),
@@ -212,7 +209,7 @@ fn take(fields: &[u8]) -> (&[u8], Option<&[u8]>) {
     }
 }
 
-/// What stands before the last `:` if there is one, and the field after it.
+/// What precedes the last `:` if there is one, and the field after it.
 fn take_last(fields: &[u8]) -> (Option<&[u8]>, &[u8]) {
     match fields.iter().rposition(|&b| b == b':') {
         Some(at) => (Some(&fields[..at]), &fields[at + 1..]),

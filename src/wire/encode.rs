@@ -1,4 +1,4 @@
-//! One [`Message`] to its bytes, and what follows from its code (PROTOCOL, part 1, the table of codes).
+//! Encoding a [`Message`], and its properties by code (PROTOCOL, part 1, the table of codes).
 
 use super::attributes;
 use super::first_contact::FIRST_CONTACT_TEXT;
@@ -7,8 +7,7 @@ use crate::name::FileName;
 use std::io::Write;
 
 impl Message {
-    /// The bare message, without terminator: towards a peer not known to speak part 2 the half-close ends it, in a
-    /// stream a `\n` of the driver's.
+    /// The message without terminator: the half-close ends it or, in a stream, a `\n` that the driver adds.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(64);
         // Writing to a vector cannot fail.
@@ -27,7 +26,7 @@ impl Message {
                 out.extend_from_slice(id.as_bytes());
                 out.push(b':');
                 out.extend_from_slice(text);
-                // An endpoint prints as `IP:Port`, with an IPv6 address in brackets: the two fields as they should be.
+                // An endpoint prints as `IP:Port`, with an IPv6 address in brackets, as the protocol requires.
                 write!(out, ":{requester}:{ttl}")
             }
             Self::FirstContact { id, requester } => {
@@ -57,7 +56,6 @@ impl Message {
         out
     }
 
-    /// The digit that the message begins with.
     pub(crate) fn code(&self) -> u8 {
         match self {
             Self::Register { .. } => 0,

@@ -1,9 +1,8 @@
-//! Why bytes from the network were refused.
+//! Errors of messages and lists.
 
 use std::fmt;
 use thiserror::Error;
 
-/// Why a message, or a list, was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
 pub enum WireError {
     /// Longer than [`MESSAGE_BYTES_MAX`](super::MESSAGE_BYTES_MAX).
@@ -17,23 +16,19 @@ pub enum WireError {
     /// Does not begin with a digit and `:`.
     #[error("the message does not begin with a code")]
     NoCode,
-    /// A code that the protocol does not know.
     #[error("code {0} is unknown")]
     UnknownCode(u8),
-    /// A field is absent or empty.
     #[error("the {0} is missing")]
     Missing(Field),
-    /// A field holds what it may not.
     #[error("the {0} is malformed")]
     Malformed(Field),
-    /// A field of a port is 0, above 65535 or no number.
+    /// A port is 0, above 65535 or no number.
     #[error("the {0} is not a port from 1 to 65535")]
     BadPort(Field),
-    /// A peer list of more lines than [`PEER_LIST_PEERS_MAX`](super::PEER_LIST_PEERS_MAX), or of more bytes than they
-    /// would fill.
+    /// A peer list of more lines than [`PEER_LIST_PEERS_MAX`](super::PEER_LIST_PEERS_MAX), or of too many bytes.
     #[error("the peer list is too long")]
     PeerListTooLong,
-    /// A peer list without one well-formed line among those that it has.
+    /// A peer list that has lines, but no well-formed one.
     #[error("the peer list holds no peer")]
     PeerListMalformed,
 }

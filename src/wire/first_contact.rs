@@ -1,16 +1,16 @@
-//! The question whether a peer speaks part 2, and its answer (PROTOCOL, part 2, First contact).
+//! The first contact and its answer, which shows that a peer speaks part 2 (PROTOCOL, part 2, First contact).
 
-/// The file string of a first contact: asks for the content whose hash is all zeros. No file has that name or hash, so that
-/// a base program has nothing to answer, and makes no connection.
+/// The file string of a first contact: the content whose hash is all zeros. No file has that name or hash, so a base program
+/// sends no hit.
 pub(crate) const FIRST_CONTACT_TEXT: &[u8] = b"b3=0000000000000000000000000000000000000000000000000000000000000000";
 
-/// The answer to a first contact, on the connection that asked.
+/// The answer to a first contact, on the same connection.
 pub(crate) const FIRST_CONTACT_ANSWER: &[u8] = b"p1\n";
 
-/// Most bytes of an answer's line; a reader need not take more.
+/// Bytes of an answer's line.
 pub(crate) const FIRST_CONTACT_ANSWER_BYTES_MAX: usize = 256;
 
-/// Whether a line, without its end, is the answer to a first contact. What follows a tab is for later versions.
+/// Whether a line, without its end, is the answer to a first contact. After a tab, later versions may add to it.
 pub(crate) fn says_p1(line: &[u8]) -> bool {
     line.strip_prefix(b"p1").is_some_and(|rest| matches!(rest.first(), None | Some(b'\t' | b'\r')))
 }

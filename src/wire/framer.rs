@@ -1,14 +1,12 @@
-//! Where a message ends (PROTOCOL, the section of that name, and Streams).
+//! Framing (PROTOCOL, Where a message ends, and Streams).
 
 use super::MESSAGE_BYTES_MAX;
 use super::decode::strip_end;
 use super::error::WireError;
 use crate::lines::Lines;
 
-/// What is known of the bytes to come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
-    /// More may follow.
     More,
     /// The sender has closed its direction.
     Fin,
@@ -16,21 +14,19 @@ pub(crate) enum End {
     Silence,
 }
 
-/// Cuts the inbound bytes of one connection into frames.
+/// Splits the inbound bytes of one connection into frames.
 ///
-/// A frame ends at the first of `\n`, the sender's FIN, and silence; the last two only if a byte was there. Once a
-/// frame has ended in `\n`, silence ends none any more: what follows is a stream between two `p1` nodes, whose messages
-/// all end in `\n`, and a pause in it is only a slow network. A frame that ended in silence or FIN is the connection's
-/// last; what an old program still adds to it, such as a late terminator, is dropped.
+/// A frame ends at the first of `\n`, the sender's FIN, and silence; the last two only after a byte. After a frame that ended
+/// in `\n`, silence ends no frame: what follows is a stream between two `p1` nodes, whose messages all end in `\n`. A frame
+/// that ended by silence or FIN is the last; further bytes, such as a late terminator, are dropped.
 ///
-/// Holds what was pushed since the last frame was taken: take all frames before pushing more.
+/// Take all frames before pushing more bytes.
 #[derive(Debug, Default)]
 pub(crate) struct Framer {
     lines: Lines,
     state: State,
 }
 
-/// How far the connection is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum State {
     /// No frame has ended.
@@ -43,24 +39,22 @@ enum State {
 }
 
 impl Framer {
-    /// For a connection that has just opened.
     pub(crate) fn new() -> Self {
         Self::default()
     }
 
-    /// Adds bytes that came in. After the last frame, or an error, they are dropped.
+    /// Adds received bytes. After the last frame, or an error, they are dropped.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         if self.state != State::Over {
             self.lines.push(bytes);
         }
     }
 
-    /// The next frame, without the `\n` that ended it; call until `None`. Of a stream, frames of nothing but
-    /// terminators are left out.
+    /// The next frame, without its `\n`; call until `None`. In a stream, frames of only terminators are skipped.
     ///
     /// # Errors
     ///
-    /// [`WireError::TooLong`], once, when more than [`MESSAGE_BYTES_MAX`] came without an end; nothing follows it.
+    /// [`WireError::TooLong`], once, after more than [`MESSAGE_BYTES_MAX`] without an end; no frame follows it.
     pub(crate) fn next_frame(&mut self, end: End) -> Option<Result<Vec<u8>, WireError>> {
         loop {
             let first = self.state == State::First;
@@ -72,17 +66,15 @@ impl Framer {
         }
     }
 
-    /// Bytes that came and were not yet framed.
+    /// Received bytes that are not framed yet.
     pub(crate) fn pending(&self) -> usize {
         self.begun().len()
     }
 
-    /// The bytes of [`pending`](Self::pending).
     pub(crate) fn begun(&self) -> &[u8] {
         self.lines.rest()
     }
 
-    /// Whether silence would now end a frame, so that it is worth waiting for.
     pub(crate) fn silence_ends(&self) -> bool {
         self.state == State::First && self.pending() > 0
     }

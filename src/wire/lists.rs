@@ -1,4 +1,4 @@
-//! The responses of codes 1 and 5: peer lists and file lists, written and read line by line.
+//! The responses of codes 1 and 5: writing and reading peer lists and file lists.
 
 use super::attributes;
 use super::banner::other_program;
@@ -11,17 +11,16 @@ use crate::lines::Lines;
 use std::io::Write;
 use std::net::SocketAddr;
 
-/// Longest line of a peer list that can name a peer, in bytes: an IPv6 literal, `,`, a port, `,p1`, and some room.
+/// An IPv6 literal, `,`, a port, `,p1`, and some room.
 const PEER_LINE_BYTES_MAX: usize = 64;
 
-/// Most bytes of a peer list that are read.
 const PEER_LIST_BYTES_MAX: usize = PEER_LIST_PEERS_MAX * PEER_LINE_BYTES_MAX;
 
-/// Longest line of a file list, in bytes: no name is longer in a message either.
+/// As long as a name in a message may be.
 const FILE_LINE_BYTES_MAX: usize = MESSAGE_BYTES_MAX;
 
-/// The response to code 1: a line `IP,Port` per peer, IPv6 addresses bare; `IP,Port,p1` for those marked so, which only
-/// an asker that said `p1` gets.
+/// The response to code 1: a line `IP,Port` for each peer, IPv6 addresses without brackets; `IP,Port,p1` for marked ones, which
+/// only a `p1` requester gets.
 pub fn encode_peer_list(peers: &[ListedPeer]) -> Vec<u8> {
     let mut out = Vec::with_capacity(peers.len() * 24);
     for ListedPeer { addr, p1 } in peers {
@@ -31,13 +30,13 @@ pub fn encode_peer_list(peers: &[ListedPeer]) -> Vec<u8> {
     out
 }
 
-/// Adds one line of the response to code 5: the name, with attributes if the file has them.
+/// Adds one line of the response to code 5: the name, and attributes if the file has them.
 pub fn encode_list_line(out: &mut Vec<u8>, file: &Listed) {
     attributes::append(out, file);
     out.push(b'\n');
 }
 
-/// Reads one line of a file list, without or with its end.
+/// Reads one line of a file list, with or without its end.
 ///
 /// # Errors
 ///
@@ -46,7 +45,7 @@ pub fn parse_listed(line: &[u8]) -> Result<Listed, WireError> {
     attributes::parse(strip_end(line))
 }
 
-/// Reads the response to code 1 as it comes in.
+/// Reads the response to code 1 in pieces.
 #[derive(Debug, Default)]
 pub struct PeerListReader {
     lines: Lines,
@@ -58,11 +57,11 @@ pub struct PeerListReader {
 }
 
 impl PeerListReader {
-    /// Adds bytes that came in.
+    /// Adds received bytes.
     ///
     /// # Errors
     ///
-    /// [`WireError::PeerListTooLong`] from the limit on.
+    /// [`WireError::PeerListTooLong`] beyond the limit.
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), WireError> {
         self.bytes = self.bytes.saturating_add(bytes.len());
         if self.bytes > PEER_LIST_BYTES_MAX {
@@ -89,12 +88,12 @@ impl PeerListReader {
         Ok(())
     }
 
-    /// The other kind of program that seems to have sent this instead of a list.
+    /// The other program that sent this, if it is recognised.
     pub(crate) fn other_program(&self) -> Option<OtherProgram> {
         self.other.filter(|_| self.peers.is_empty())
     }
 
-    /// Ends a last line that came without `\n`.
+    /// Ends a last line without `\n`.
     ///
     /// # Errors
     ///
@@ -103,7 +102,7 @@ impl PeerListReader {
         if self.lines.has_begun() { self.push(b"\n") } else { Ok(()) }
     }
 
-    /// All peers, in the order of the list, repeats included. A last line without `\n` counts if it is whole.
+    /// All peers, in the order of the list, with repeats. A last line without `\n` counts if it is complete.
     ///
     /// # Errors
     ///
@@ -129,15 +128,14 @@ fn peer(line: &[u8]) -> Option<ListedPeer> {
     Some(ListedPeer { addr: SocketAddr::new(ip_literal(&line[..at])?, port), p1 })
 }
 
-/// Reads the response to code 5 as it comes in.
+/// Reads the response to code 5 in pieces.
 ///
-/// Holds what was pushed and not yet taken as a batch: take all batches before pushing more.
+/// Take all batches before pushing more bytes.
 #[derive(Debug, Default)]
 pub struct FileListReader {
     lines: Lines,
     pub(super) refused: u64,
     bytes: u64,
-    /// Files that were taken.
     files: u64,
     other: Option<OtherProgram>,
 }
@@ -148,8 +146,8 @@ impl FileListReader {
         self.lines.push(bytes);
     }
 
-    /// The next files, in order, at most `max`; empty when no whole line is left. Malformed lines are skipped and
-    /// counted, empty ones skipped.
+    /// The next files, in order, at most `max`; empty if no complete line is left. Skips empty lines; skips and counts malformed
+    /// ones.
     pub(crate) fn next_batch(&mut self, max: usize) -> Vec<Listed> {
         let mut batch = Vec::new();
         while batch.len() < max && self.other.is_none() {
@@ -174,13 +172,13 @@ impl FileListReader {
         batch
     }
 
-    /// The other kind of program that seems to have sent this instead of a list. Its first line tells, before a
-    /// file is taken; or, when the list is through, that not one of its lines is a file.
+    /// The other program that sent this, recognised by the first line, or at the end of the list (`through`) because no line
+    /// is a file.
     pub(crate) fn other_program(&self, through: bool) -> Option<OtherProgram> {
         self.other.or_else(|| (through && self.files == 0 && self.refused > 0).then_some(OtherProgram::Unknown))
     }
 
-    /// The list is through: a last line without `\n` counts, and comes with the next batch.
+    /// The list is complete: a last line without `\n` counts, and is in the next batch.
     pub(crate) fn finish(&mut self) {
         if self.lines.has_begun() {
             self.lines.push(b"\n");

@@ -1,4 +1,4 @@
-//! The messages and the parts of responses, as values.
+//! Messages, and the parts of responses.
 
 use crate::id::{ContentHash, QueryId};
 use crate::name::FileName;
@@ -18,17 +18,17 @@ pub enum Message {
     RequestPeerList {
         /// The most peers the sender wants; larger numbers on the wire are clamped to `u32::MAX`.
         peers_max: u32,
-        /// The list is to say which peers speak part 2.
+        /// The list shall mark peers that speak part 2.
         p1: bool,
     },
-    /// Code 2: take the sender off the list.
+    /// Code 2: remove the sender from the list.
     Unregister {
         /// Where the sender listened; never 0.
         port: u16,
         /// The sender speaks part 2.
         p1: bool,
     },
-    /// Code 3: the sender is still there.
+    /// Code 3: the sender still runs.
     Keepalive {
         /// Where the sender listens; never 0.
         port: u16,
@@ -42,21 +42,21 @@ pub enum Message {
     },
     /// Code 5: send the list of shared files.
     ListFiles {
-        /// The sender asked with `5:p1` and takes attributes.
+        /// The sender requests attributes, with `5:p1`.
         p1: bool,
     },
     /// Code 6.
     Search(Search),
     /// Code 7.
     SearchResponse(SearchResponse),
-    /// Code 6 for `FIRST_CONTACT_TEXT` with TTL 0: does the receiver speak part 2? (PROTOCOL,
-    /// part 2, First contact). To a base program it is a search for what it lacks.
+    /// Code 6 for `FIRST_CONTACT_TEXT` with TTL 0: does the receiver speak part 2? (PROTOCOL, part 2, First contact). A base
+    /// program takes it for a search without hits.
     FirstContact {
-        /// Of the form that shows `p1`.
+        /// A `p1` ID.
         id: QueryId,
         requester: SocketAddr,
     },
-    /// Code 8: send these bytes of the file, and no others.
+    /// Code 8: send these bytes of the file.
     RangeRequest {
         offset: u64,
         /// Bytes; `offset + length` does not overflow.
@@ -71,53 +71,48 @@ pub enum Message {
     },
 }
 
-/// Code 6: who shares a file that matches?
+/// Code 6: a search.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Search {
-    /// Opaque; the same in every copy of this query.
+    /// The same in every copy of this search.
     pub id: QueryId,
     /// The file string: not empty, no control bytes, may contain `:`.
     pub text: Box<[u8]>,
-    /// Where hits are to be sent.
     pub requester: SocketAddr,
-    /// How many more times it is forwarded. Larger numbers on the wire are clamped to 255.
+    /// How often it may still be forwarded. Larger numbers on the wire are clamped to 255.
     pub ttl: u8,
 }
 
-/// Code 7: a hit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SearchResponse {
-    /// The query that it answers.
     pub id: QueryId,
-    /// The peer that shares the file.
     pub responder: SocketAddr,
-    /// The file, with the attributes that a `p1` peer adds.
+    /// The file, with attributes from a `p1` peer.
     pub file: Listed,
 }
 
-/// A peer as a line of a peer list names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ListedPeer {
     pub addr: SocketAddr,
-    /// It registered as one that speaks part 2. `false` means unknown: not every bootstrap node says so.
+    /// It registered as a peer that speaks part 2. `false` means unknown: not every bootstrap node marks them.
     pub p1: bool,
 }
 
-/// A file as a list line or a search response names it.
+/// A file in a list line or a search response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
     /// Its name in the peer's share.
     pub name: FileName,
-    /// What a `p1` peer says of it; `None` from a base peer, whose lines carry no tab.
+    /// From a `p1` peer; `None` from a base peer, whose lines have no tab.
     pub attributes: Option<Attributes>,
 }
 
-/// What a `p1` node says of a file (PROTOCOL, part 2, Attributes).
+/// The attributes of a file (PROTOCOL, part 2, Attributes).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Attributes {
     pub size: Option<u64>,
     /// BLAKE3 of the content; `None` while unknown.
     pub b3: Option<ContentHash>,
-    /// In a search response: the sender has more files that match than it sends.
+    /// In a search response: the sender has more matching files than it sends.
     pub more: bool,
 }

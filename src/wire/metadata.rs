@@ -8,13 +8,12 @@ use crate::name::is_control;
 use std::io::Write;
 use thiserror::Error;
 
-/// Most groups of a content whose metadata are read: 2 TiB, for which the values fill 64 MiB.
+/// 2 TiB: the values fill 64 MiB.
 pub(crate) const METADATA_GROUPS_MAX: u64 = 1 << 21;
 
-/// Longest line of metadata, in bytes: ours have at most 103, the rest is for keys yet unknown.
+/// Ours have at most 103 bytes, the rest is for future keys.
 const METADATA_LINE_BYTES_MAX: usize = 256;
 
-/// Bytes of a chaining value.
 const VALUE_BYTES: usize = 32;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Error)]
@@ -22,23 +21,22 @@ pub(crate) enum MetadataFault {
     /// No line of `size`, `b3` and `group=20`, or fewer values than the size needs.
     #[error("the metadata are malformed")]
     Malformed,
-    /// Of more than [`METADATA_GROUPS_MAX`] groups, or more bytes than the size needs.
+    /// More than [`METADATA_GROUPS_MAX`] groups, or more bytes than the size needs.
     #[error("the metadata are too long")]
     TooLong,
-    /// They do not prove the hash, or are of another content than the one wanted.
+    /// They do not prove the hash, or are of another content.
     #[error("the metadata do not prove the hash")]
     Corrupt,
-    /// The peer refuses, and says why.
     #[error("{0}")]
     Refused(RefusalReason),
 }
 
-/// The response to code 9 of a peer that refuses (PROTOCOL, Refusals).
+/// A refusal of code 9 (PROTOCOL, Refusals).
 pub(crate) fn encode_refusal(reason: RefusalReason) -> Vec<u8> {
     format!("refused={}\n", reason.word()).into_bytes()
 }
 
-/// The response to code 9. `chain` is what a [`ContentHasher`] gave: no value for a content of at most one group.
+/// The response to code 9. `chain`: from a [`ContentHasher`]; empty for a content of at most one group.
 pub(crate) fn encode_metadata(size: u64, b3: ContentHash, chain: &[ChainingValue]) -> Vec<u8> {
     let mut out = Vec::with_capacity(METADATA_LINE_BYTES_MAX / 2 + chain.len() * VALUE_BYTES);
     // Writing to a vector cannot fail.
@@ -47,9 +45,7 @@ pub(crate) fn encode_metadata(size: u64, b3: ContentHash, chain: &[ChainingValue
     out
 }
 
-/// Reads the response to code 9 as it comes in, and verifies it meanwhile: no step hashes more than was pushed.
-///
-/// Allocates for what has come, never for what was only announced.
+/// Reads and verifies the response to code 9 in pieces. Allocates only for received bytes.
 #[derive(Debug)]
 pub(crate) struct MetadataReader {
     wanted: Option<ContentHash>,
@@ -57,7 +53,7 @@ pub(crate) struct MetadataReader {
     state: State,
 }
 
-/// Reads only the first line of the response to code 9: size and hash of a file, or why the peer refuses.
+/// Reads only the first line of the response to code 9: size and hash of a file, or the reason of a refusal.
 #[derive(Debug, Default)]
 pub(crate) struct FileInfoReader {
     line: Vec<u8>,
@@ -65,7 +61,7 @@ pub(crate) struct FileInfoReader {
 }
 
 impl FileInfoReader {
-    /// Adds bytes that came in; returns size and hash, as claimed, once the line is whole.
+    /// Adds received bytes. Returns size and hash, unproven, once the line is complete.
     ///
     /// # Errors
     ///
@@ -80,40 +76,36 @@ impl FileInfoReader {
     }
 }
 
-/// How far the response is.
 #[derive(Debug)]
 enum State {
-    /// The part of the line that has come.
     Line(Vec<u8>),
-    /// The line is complete; the values are coming.
     Values(Values),
     /// Complete and verified.
     Proved(Outline),
     Refused(MetadataFault),
 }
 
-/// The chaining values of a content of two groups or more, as far as they have come.
+/// The received chaining values of a content of two groups or more.
 #[derive(Debug)]
 struct Values {
     size: u64,
     b3: ContentHash,
     chain: Vec<ChainingValue>,
     hasher: ChainHasher,
-    /// The beginning of the next value; its end follows with the next bytes.
     torn: Vec<u8>,
 }
 
 impl MetadataReader {
-    /// For a response that must be about `wanted`, if that is given.
+    /// `wanted`: the hash that the response must have.
     pub(crate) fn new(wanted: Option<ContentHash>) -> Self {
         Self { wanted, bytes: 0, state: State::Line(Vec::new()) }
     }
 
-    /// Adds bytes that came in.
+    /// Adds received bytes.
     ///
     /// # Errors
     ///
-    /// What is wrong with the response, as soon as it shows, and at each further call.
+    /// As soon as the response is invalid, and at each further call.
     pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<(), MetadataFault> {
         self.bytes = self.bytes.saturating_add(bytes.len() as u64);
         let state = std::mem::replace(&mut self.state, State::Refused(MetadataFault::Malformed));
@@ -140,11 +132,11 @@ impl MetadataReader {
         self.bytes
     }
 
-    /// What the metadata prove, when nothing more comes.
+    /// The proven outline, at the end of the response.
     ///
     /// # Errors
     ///
-    /// [`MetadataFault::Malformed`] if they are torn; otherwise what [`MetadataReader::push`] has said.
+    /// [`MetadataFault::Malformed`] if they are incomplete; otherwise as [`MetadataReader::push`].
     pub(crate) fn finish(self) -> Result<Outline, MetadataFault> {
         match self.state {
             State::Proved(outline) => Ok(outline),
@@ -153,7 +145,7 @@ impl MetadataReader {
         }
     }
 
-    /// Room made for values.
+    /// Capacity for values.
     #[cfg(test)]
     pub(super) fn values_held(&self) -> usize {
         match &self.state {
@@ -172,7 +164,7 @@ impl MetadataReader {
         if group_count(size) > METADATA_GROUPS_MAX {
             return Err(MetadataFault::TooLong);
         }
-        // No group of an empty content will ever be checked: its hash is checked here.
+        // An empty content has no group to verify: its hash is checked here.
         if size == 0 && b3 != ContentHasher::default().finish().0 {
             return Err(MetadataFault::Corrupt);
         }
@@ -196,14 +188,14 @@ impl Values {
         if self.hasher.count() < count {
             return Ok(State::Values(self));
         }
-        // Verified before further bytes are looked at, so that the outcome does not depend on how the bytes were cut.
+        // Verified before further bytes are examined, so that the outcome does not depend on the pieces.
         let Self { size, b3, chain, hasher, .. } = self;
         let outline = Outline::proved(b3, size, chain, hasher).map_err(|_| MetadataFault::Corrupt)?;
         if bytes.is_empty() { Ok(State::Proved(outline)) } else { Err(MetadataFault::TooLong) }
     }
 }
 
-/// Adds bytes to a line; returns what follows the line once it is whole.
+/// Adds bytes to a line. Once it is complete, returns the bytes after it.
 fn take_line<'a>(line: &mut Vec<u8>, bytes: &'a [u8]) -> Result<Option<&'a [u8]>, MetadataFault> {
     let newline = memchr::memchr(b'\n', bytes);
     let now = &bytes[..newline.unwrap_or(bytes.len())];
@@ -214,8 +206,8 @@ fn take_line<'a>(line: &mut Vec<u8>, bytes: &'a [u8]) -> Result<Option<&'a [u8]>
     Ok(newline.map(|at| &bytes[at + 1..]))
 }
 
-/// `size=…`, `b3=…` and `group=20`, or `refused=…`, separated by tabs, in any order. As of other attributes, unknown keys
-/// are ignored, and of a key that is there twice the last counts.
+/// `size=…`, `b3=…` and `group=20`, or `refused=…`, separated by tabs, in any order. Unknown keys are ignored, and of a repeated
+/// key the last value counts.
 fn parse_line(line: &[u8]) -> Result<(u64, ContentHash), MetadataFault> {
     let (mut size, mut b3, mut group, mut refused) = (None, None, None, None);
     for piece in line.split(|&b| b == b'\t') {

@@ -1,9 +1,7 @@
-//! Bytes to [`Message`]s and back: framing, decoding, peer lists, file lists, attributes, metadata (PROTOCOL, parts 1 and
-//! 2).
+//! The wire format: framing, messages, peer lists, file lists, attributes, metadata (PROTOCOL, parts 1 and 2).
 //!
-//! Owns every byte of the format. Refuses, with a named `WireError`, whatever the protocol does not allow, so that
-//! other modules get values that they can trust. Knows no socket and no clock: how long to wait for a byte is a constant
-//! here, the driver does the waiting.
+//! Refuses, with a named `WireError`, everything that the protocol does not allow, so that other modules get valid values.
+//! Uses no socket and no clock: timeouts are constants here, and the driver waits.
 
 mod attributes;
 mod banner;
@@ -32,22 +30,21 @@ pub use report::{ReportReader, SearchDone, SearchReport};
 use crate::name::FILE_NAME_BYTES_MAX;
 use std::time::Duration;
 
-/// Longest message, in bytes, without its terminator (PROTOCOL, Where a message ends).
+/// Bytes of a message without its terminator (PROTOCOL, Where a message ends).
 pub const MESSAGE_BYTES_MAX: usize = 4096;
 
-/// Longest file string of a search, in bytes: as long as a file name may be, so that a search always fits a message
-/// beside its other fields, also when it is forwarded.
+/// Bytes of the file string of a search: as long as a file name may be, so that a search fits a message, also when it is
+/// forwarded.
 pub(crate) const SEARCH_TEXT_BYTES_MAX: usize = FILE_NAME_BYTES_MAX;
 
-/// A message without terminator is complete when, after at least one byte, so much time has passed without another
-/// (PROTOCOL, Where a message ends).
+/// A message without terminator is complete when no byte has followed for this long (PROTOCOL, Where a message ends).
 pub(crate) const SILENCE: Duration = Duration::from_millis(400);
 
-/// The first message must be complete so much time after its connection opened (PROTOCOL, Where a message ends).
+/// The first message must be complete this long after its connection opened (PROTOCOL, Where a message ends).
 pub(crate) const MESSAGE_DEADLINE: Duration = Duration::from_secs(10);
 
-/// A stream of messages that is idle for so long is closed (PROTOCOL, Streams).
+/// A stream that is idle for this long is closed (PROTOCOL, Streams).
 pub(crate) const STREAM_IDLE_MAX: Duration = Duration::from_secs(60);
 
-/// Most lines of a peer list that are read, blank and malformed ones included.
+/// Lines of a peer list that are read, including blank and malformed ones.
 pub(crate) const PEER_LIST_PEERS_MAX: usize = 10_000;

@@ -1,57 +1,45 @@
-//! The lines by which a node reports on a stream how a search stands (PROTOCOL, part 2, The end of a search).
-//!
-//! They are sent against the direction of the stream, where a node that does not know them drops them.
+//! Reports on the state of a search, lines that are sent back on the stream on which it came (PROTOCOL, part 2, The end of a
+//! search). A node that does not know them ignores them.
 
 use super::decode::number;
 use crate::id::{QUERY_ID_BYTES_MAX, QueryId};
 use crate::lines::Lines;
 
-/// Begins the line of a node that is done.
+/// Begins the report of the end.
 const DONE: &[u8] = b"done=";
 
-/// Begins the line of a node that is not done yet.
+/// Begins the report of a node that waits for others.
 const WAITS: &[u8] = b"waits=";
 
-/// Says that the search went no further than its TTL let it.
 const CUT: &[u8] = b"cut=1";
 
-/// Says that the node would have said [`WAITS`] if it had taken long.
 const REPORTS: &[u8] = b"waits=1";
 
-/// Begins the highest TTL.
 const TTL: &[u8] = b"ttl=";
 
-/// Longest line that is read; of a longer one, nothing is taken.
+/// Longer lines are ignored.
 const LINE_BYTES_MAX: usize = WAITS.len() + QUERY_ID_BYTES_MAX + 256;
 
-/// A node is done with a search: it and all to which it sent the search on have answered.
+/// The end of a search at a node: it and all to which it forwarded the search have answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SearchDone {
     pub id: QueryId,
-    /// There may be peers that it did not reach: its TTL was used up, or a node did not report.
+    /// Some peers may not have been reached: no TTL was left, or a node did not report.
     pub cut: bool,
-    /// The highest TTL with which the search reached the reporting node: that needs no copy with a lower one.
+    /// The highest TTL with which the search reached the reporting node: it needs no copy with a lower one.
     pub ttl: Option<u8>,
-    /// The reporting node also says when it waits for others. Earlier versions do not.
+    /// The node also reports when it waits for others. Earlier versions do not.
     pub reports: bool,
 }
 
 impl SearchDone {
     fn encode(&self) -> Vec<u8> {
-        let mut line = DONE.to_vec();
-        line.extend_from_slice(self.id.as_bytes());
-        if self.cut {
+        let ttl = self.ttl.map(|ttl| [TTL, ttl.to_string().as_bytes()].concat());
+        let attributes = [self.cut.then_some(CUT), ttl.as_deref(), self.reports.then_some(REPORTS)];
+        let mut line = [DONE, self.id.as_bytes()].concat();
+        for attribute in attributes.into_iter().flatten() {
             line.push(b'\t');
-            line.extend_from_slice(CUT);
-        }
-        if let Some(ttl) = self.ttl {
-            line.push(b'\t');
-            line.extend_from_slice(TTL);
-            line.extend_from_slice(ttl.to_string().as_bytes());
-        }
-        if self.reports {
-            line.push(b'\t');
-            line.extend_from_slice(REPORTS);
+            line.extend_from_slice(attribute);
         }
         line.push(b'\n');
         line
@@ -73,16 +61,14 @@ impl SearchDone {
     }
 }
 
-/// What a node reports of a search.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SearchReport {
-    /// It has the search, and waits for those to which it has sent it on.
+    /// The node waits for others to which it has forwarded the search.
     Waits(QueryId),
     Done(SearchDone),
 }
 
 impl SearchReport {
-    /// The line, with its end.
     pub fn encode(&self) -> Vec<u8> {
         match self {
             Self::Waits(id) => [WAITS, id.as_bytes(), b"\n"].concat(),
@@ -90,7 +76,7 @@ impl SearchReport {
         }
     }
 
-    /// Reads a line without its end. `None` for any other line, as later versions may send.
+    /// Reads a line without its end. `None` for an unknown line, which a later version may send.
     fn decode(line: &[u8]) -> Option<Self> {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let Some(pieces) = line.strip_prefix(WAITS) else { return SearchDone::decode(line).map(Self::Done) };
@@ -99,18 +85,18 @@ impl SearchReport {
     }
 }
 
-/// Reads what comes against the direction of a stream.
+/// Reads the lines that are sent back on a stream.
 #[derive(Debug, Default)]
 pub struct ReportReader {
     lines: Lines,
 }
 
 impl ReportReader {
-    /// Takes bytes that came in, and adds the reports in them to `said`.
-    pub fn push(&mut self, bytes: &[u8], said: &mut Vec<SearchReport>) {
+    /// Adds received bytes, and appends their reports to `reports`.
+    pub fn push(&mut self, bytes: &[u8], reports: &mut Vec<SearchReport>) {
         self.lines.push(bytes);
         while let Some(line) = self.lines.next(LINE_BYTES_MAX) {
-            said.extend(line.ok().and_then(SearchReport::decode));
+            reports.extend(line.ok().and_then(SearchReport::decode));
         }
     }
 }
@@ -139,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_waits_says_so_in_a_line_of_its_own() {
+    fn a_node_that_waits_reports_it_in_a_line() {
         let waits = SearchReport::Waits(QueryId::p1(1));
         assert_eq!(waits.encode(), b"waits=p1-0000000000000001\n");
         let both = [waits.clone(), SearchReport::Done(done(1, true))];
@@ -148,12 +134,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_is_read_however_it_is_cut() {
+    fn reports_are_read_in_any_pieces() {
         let bytes = [done(1, false).encode(), done(2, true).encode()].concat();
         assert_eq!(bytes, b"done=p1-0000000000000001\ndone=p1-0000000000000002\tcut=1\n");
-        let told = SearchDone { ttl: Some(5), reports: true, ..done(2, true) };
-        assert_eq!(told.encode(), b"done=p1-0000000000000002\tcut=1\tttl=5\twaits=1\n");
-        assert_eq!(read(&[&told.encode()]), [told]);
+        let full = SearchDone { ttl: Some(5), reports: true, ..done(2, true) };
+        assert_eq!(full.encode(), b"done=p1-0000000000000002\tcut=1\tttl=5\twaits=1\n");
+        assert_eq!(read(&[&full.encode()]), [full]);
         assert_eq!(read(&[b"done=p1-0000000000000001\tttl=999\n"]), [done(1, false)]);
         for at in 0..=bytes.len() {
             assert_eq!(read(&[&bytes[..at], &bytes[at..]]), [done(1, false), done(2, true)], "{at}");
@@ -161,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn other_lines_and_keys_are_passed_over_and_long_ones_do_not_stay() {
+    fn unknown_lines_and_keys_are_ignored_and_long_ones_are_not_kept() {
         let long = vec![b'x'; 10_000];
         let known = done(3, false).encode();
         assert_eq!(read(&[b"p1\nseen=4\n\ndone=\n", &known]), [done(3, false)]);

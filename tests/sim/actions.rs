@@ -33,7 +33,7 @@ impl World {
             Action::AnswerFirstContact { exchange } => self.answer_first_contact(host, exchange),
             Action::Close { exchange } => self.close(host, exchange),
             Action::Report { exchange, report } => self.report(host, exchange, report),
-            Action::Refuse { exchange, reason } => self.refuse_with(host, exchange, reason.told()),
+            Action::Refuse { exchange, reason } => self.refuse_with(host, exchange, reason.peer_reason()),
             Action::Dial { exchange, to, messages, expect, .. } => {
                 self.dial(host, exchange, to, messages, expect.into());
             }

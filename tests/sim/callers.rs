@@ -81,7 +81,7 @@ impl World {
         let dialled = Dialled { local: conn.local, response: Response::Delivered };
         let exchange = dialer.exchange;
         self.plan(latency, Occurrence::DialerEnds(id, Ok(dialled)));
-        self.deliver(dialer.host, Event::CallBackStands { exchange });
+        self.deliver(dialer.host, Event::CallBackConnected { exchange });
         self.deliver(dialer.host, Event::ResponseProgress { exchange, bytes: content.size, held: false });
     }
 }

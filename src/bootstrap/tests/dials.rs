@@ -1,8 +1,8 @@
-//! Dialling those who register, and what that means for lists.
+//! Dialling registrants, and its effect on lists.
 
 use super::*;
 
-/// The dials that are wanted now, apart from the answers to requests.
+/// The dials ordered now, without the answers to requests.
 fn checks(node: &mut Bootstrap) -> Vec<(SocketAddr, bool)> {
     let wanted = |action| match action {
         BootstrapAction::Check { to, p1 } => Some((to, p1)),
@@ -18,7 +18,7 @@ fn register(node: &mut Bootstrap, now: Instant, peer: &str, p1: bool) {
 }
 
 #[test]
-fn those_who_register_are_dialled_once_in_a_while() {
+fn registrants_are_dialled_at_intervals() {
     let mut node = Bootstrap::new(START, [7; 32]).checking();
     let peer = endpoint_of("10.0.0.1:5000");
     register(&mut node, START, "10.0.0.1:5000", true);
@@ -40,9 +40,9 @@ fn those_who_register_are_dialled_once_in_a_while() {
     assert_eq!(node.answered(peer), Some(false), "a dial that we could not make says nothing");
 }
 
-/// Who registers before it listens must not come last for long, and who never listens must not be dialled all the time.
+/// One that registers before it listens must not be listed last for long, and one that never listens must not be dialled often.
 #[test]
-fn those_who_were_silent_are_dialled_again_soon_then_more_seldom() {
+fn silent_registrants_are_dialled_again_soon_then_less_often() {
     let mut node = Bootstrap::new(START, [7; 32]).checking();
     let peer = endpoint_of("10.0.0.1:5000");
     register(&mut node, START, "10.0.0.1:5000", true);
@@ -64,7 +64,7 @@ fn those_who_were_silent_are_dialled_again_soon_then_more_seldom() {
 }
 
 #[test]
-fn those_who_were_silent_do_not_keep_others_waiting() {
+fn silent_registrants_do_not_delay_others() {
     let mut node = Bootstrap::new(START, [7; 32]).checking();
     for n in 0..300 {
         let peer = format!("10.{}.{}.1:5000", n / 200, n % 200);
@@ -129,7 +129,7 @@ fn dials_are_bounded_at_once_by_time_and_by_network() {
 }
 
 #[test]
-fn those_that_answered_are_listed_first_and_each_network_has_its_share_all_the_same() {
+fn registrants_that_answered_are_listed_first_within_the_share_of_their_network() {
     let mut node = Bootstrap::new(START, [7; 32]).checking();
     for n in 0..40 {
         register(&mut node, START, &format!("10.0.{n}.1:5000"), false);
@@ -167,7 +167,7 @@ fn those_that_answered_are_listed_first_and_each_network_has_its_share_all_the_s
 }
 
 #[test]
-fn of_a_full_network_those_that_were_silent_give_way_and_those_that_answered_stay() {
+fn a_full_network_replaces_silent_registrants_and_keeps_those_that_answered() {
     let mut node = Bootstrap::new(START, [7; 32]).checking();
     let limit = u16::try_from(REGISTRY_PEERS_PER_NETWORK_MAX).unwrap();
     let peer = |port: u16| format!("10.0.0.1:{port}");
@@ -180,12 +180,12 @@ fn of_a_full_network_those_that_were_silent_give_way_and_those_that_answered_sta
     }
     let is_registered =
         |node: &Bootstrap, port| node.snapshot().iter().any(|lease| lease.peer == endpoint_of(&peer(port)));
-    // The first and the last have not answered. One was silent; the other was not dialled, and is the youngest.
+    // The first and the last have not answered: one was dialled and was silent, the other, the newest, was not dialled.
     register(&mut node, START + minutes(1), &peer(1_000), true);
     assert!(!is_registered(&node, 1) && is_registered(&node, limit));
     register(&mut node, START + minutes(2), &peer(1_001), true);
     assert!(!is_registered(&node, limit) && is_registered(&node, 1_000));
-    // The newcomers answer: all have.
+    // The newcomers answer, so all have answered.
     [1_000, 1_001]
         .into_iter()
         .for_each(|port| node.on_checked(START + minutes(2), endpoint_of(&peer(port)), Some(true)));
@@ -197,7 +197,7 @@ fn of_a_full_network_those_that_were_silent_give_way_and_those_that_answered_sta
 }
 
 #[test]
-fn who_takes_a_place_is_dialled_in_its_turn() {
+fn a_registrant_that_replaces_another_is_dialled() {
     let mut node = Bootstrap::new(START, [7; 32]).checking();
     for port in 1..=300 {
         register(&mut node, START, &format!("10.0.0.1:{port}"), true);
@@ -218,7 +218,7 @@ fn who_takes_a_place_is_dialled_in_its_turn() {
 }
 
 #[test]
-fn who_answered_is_known_after_a_restart() {
+fn which_registrants_answered_survives_a_restart() {
     let mut before = Bootstrap::new(START, [7; 32]).checking();
     let (heard, silent) = (endpoint_of("10.0.0.1:5000"), endpoint_of("10.0.0.2:5000"));
     register(&mut before, START, "10.0.0.1:5000", true);
@@ -241,7 +241,7 @@ fn who_answered_is_known_after_a_restart() {
     assert_eq!(checks(&mut after), [], "it is not dialled again before its time");
     register(&mut after, START + minutes(32), "10.0.0.1:5000", true);
     assert_eq!(checks(&mut after).len(), 1);
-    // One that does not dial anybody cannot tell for how long that is true.
+    // A node that does not dial cannot know how long that stays true.
     let unchecking = restored(Bootstrap::new(START, [7; 32]));
     assert_eq!((unchecking.answered(heard), unchecking.count()), (None, 2));
 }

@@ -1,4 +1,4 @@
-//! What one network, and one wide network, may have of a list and of the registry.
+//! The shares of a network and of a wide network in a list and in the registry.
 
 use super::*;
 
@@ -7,7 +7,7 @@ fn is_registered(world: &World, peer: &str) -> bool {
     world.node.snapshot().iter().any(|lease| lease.peer == endpoint_of(peer))
 }
 
-/// A user behind the same address translation as somebody who takes all places of it, and renews them.
+/// A user behind the same NAT as an attacker who takes all places of its address, and renews them.
 #[test]
 fn nobody_is_kept_out_by_others_of_the_same_network() {
     let mut world = World::new();
@@ -22,23 +22,23 @@ fn nobody_is_kept_out_by_others_of_the_same_network() {
         (1..=limit).for_each(|port| world.keepalive(now, "10.0.0.1:9", port).unwrap());
         world.keepalive(now, "10.0.0.1:9", 60_000).unwrap();
         assert!(is_registered(&world, "10.0.0.1:60000"), "round {round}");
-        // New ones take the places of those that were renewed longest ago, and so not at once that of who came last.
+        // New ones replace those renewed longest ago, and so not the last one at once.
         for port in 0..100 {
             world.register(now + Duration::from_secs(1), "10.0.0.1:9", 10_000 + round * 100 + port).unwrap();
         }
         assert!(is_registered(&world, "10.0.0.1:60000"), "round {round}");
-        // Who was there first stays, though it was renewed longest ago.
+        // The first one stays, although it was renewed longest ago.
         assert!(is_registered(&world, "10.0.0.1:50000"), "round {round}");
     }
 }
 
-/// The rows of a list that are of one address.
+/// The rows of a list with this address.
 fn rows_of(list: &[SocketAddr], address: &str) -> usize {
     list.iter().filter(|peer| peer.ip() == address.parse::<std::net::IpAddr>().unwrap()).count()
 }
 
 #[test]
-fn a_list_has_of_each_network_its_share_at_most_however_many_ports_it_registers() {
+fn a_network_gets_at_most_its_share_of_a_list_however_many_ports_it_registers() {
     let mut world = World::new();
     for port in 1..=256 {
         world.register(START, "192.0.2.66:9", port).unwrap();
@@ -59,7 +59,7 @@ fn a_list_has_of_each_network_its_share_at_most_however_many_ports_it_registers(
 }
 
 #[test]
-fn a_list_that_is_not_full_shows_all_of_the_askers_network() {
+fn a_list_that_is_not_full_contains_all_of_the_requesters_network() {
     let mut world = World::new();
     for n in 0..20 {
         world.register(START, &format!("10.0.0.{n}:9"), 63_339).unwrap();
@@ -80,7 +80,7 @@ fn a_list_that_is_not_full_shows_all_of_the_askers_network() {
 }
 
 #[test]
-fn networks_that_come_and_go_leave_no_trace_in_what_is_drawn() {
+fn networks_that_register_and_unregister_do_not_affect_later_lists() {
     let mut world = World::new();
     for round in 0..50_u16 {
         for n in 0..20_u16 {
@@ -99,12 +99,12 @@ fn networks_that_come_and_go_leave_no_trace_in_what_is_drawn() {
     }
 }
 
-/// The rows of a list whose addresses begin so.
+/// The rows of a list whose addresses have this prefix.
 fn rows_beginning(list: &[SocketAddr], address: &str) -> usize {
     list.iter().filter(|peer| peer.ip().to_string().starts_with(address)).count()
 }
 
-/// A list as it is given to an asker.
+/// A list as a requester gets it.
 fn list_for(world: &mut World, asker: &str, peers_max: u32) -> Vec<SocketAddr> {
     match world.ask(START, asker, Message::RequestPeerList { peers_max, p1: false }) {
         BootstrapAction::SendPeerList { peers, .. } => peers.into_iter().map(|row| row.addr).collect(),
@@ -129,7 +129,7 @@ fn many_addresses_of_a_wide_network_do_not_keep_others_off_a_list() {
     let count = |address| rows_beginning(&list, address);
     assert_eq!((list.len(), count("10."), count("2001:db8:1")), (84, 20, 20), "each has its row");
     assert_eq!((count("192.0.2."), count("2001:db8:7:")), (22, 22), "what is left over is theirs, in equal parts");
-    // Of a short list they have as much as any other.
+    // In a short list they have as many as any other network.
     let mut theirs = 0;
     for _ in 0..200 {
         let list = list_for(&mut world, "10.99.0.1:40000", 10);
@@ -138,10 +138,10 @@ fn many_addresses_of_a_wide_network_do_not_keep_others_off_a_list() {
     assert!((40..=160).contains(&theirs), "2 of 42 wide networks, and {theirs} of 2,000 rows");
 }
 
-/// A university with many honest peers: others see a part of it, and whatever is left over; its own see each other as if there
+/// A university with many honest peers: others see some of them, as far as there is room; its own see each other as if there
 /// were no wide networks.
 #[test]
-fn the_peers_of_a_wide_network_are_listed_to_each_other_and_fill_what_is_left() {
+fn the_peers_of_a_wide_network_are_listed_to_each_other_and_fill_the_rest() {
     let mut world = World::new();
     for n in 0..100 {
         world.register(START, &format!("192.0.2.{n}:9"), 5_000).unwrap();

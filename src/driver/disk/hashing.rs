@@ -1,4 +1,4 @@
-//! The hashes of shared files, one batch of the node's at a time: from the cache, or by reading in slices.
+//! The hashes of shared files, for one batch of the node at a time: from the cache, or by reading in slices.
 
 use super::jobs::{Done, Jobs, Key, Lane};
 use crate::content::ChainingValue;
@@ -17,26 +17,25 @@ use std::time::Duration;
 /// Bytes that one slice reads and hashes: a fraction of a millisecond from memory.
 const HASH_BYTES_PER_SLICE: usize = 256 * 1024;
 
-/// Files looked up in the cache in one slice.
 const LOOKUPS_PER_SLICE: usize = 64;
 
 /// Files of one [`Event::Hashed`].
 const HASHED_FILES_MAX: usize = 64;
 
-/// A file beyond this gives way to all others.
+/// A file larger than this is hashed after all others.
 const LARGE_BYTES: u64 = 1 << 30;
 
 /// How soon new hashes are written.
 const FLUSH_DELAY: Duration = Duration::from_secs(2);
 
-/// How soon a cache that could not be written is tried again.
+/// How soon a failed write of the cache is tried again.
 const FLUSH_AGAIN: Duration = Duration::from_secs(30);
 
 pub(super) struct Hashing {
     pub(super) cache: HashCache,
     files: VecDeque<ScannedFile>,
     current: Option<(ScannedFile, FileHasher)>,
-    /// A large file, which is read only while there is nothing else to do.
+    /// A large file, which is read only while there are no others.
     large: Option<(ScannedFile, FileHasher)>,
     done: Vec<HashedFile>,
     /// The last attempt to write the cache failed, and was logged.
@@ -61,7 +60,7 @@ impl Hashing {
         !self.files.is_empty() || self.current.is_some() || self.large.is_some() || !self.done.is_empty()
     }
 
-    /// The chaining values of a file whose hash this is, if they are known.
+    /// The chaining values of a file with this hash, if the cache has them.
     pub(super) fn chain(&self, file: &FileMeta, b3: ContentHash) -> Option<Vec<ChainingValue>> {
         self.cache.chain(file).filter(|(known, _)| *known == b3).map(|(_, chain)| chain)
     }
@@ -77,8 +76,8 @@ impl Hashing {
             Some((file, hasher)) => self.hash_piece(file, hasher, cx),
             None => self.hash_next(share),
         }
-        let is_through = self.files.is_empty();
-        if !self.done.is_empty() && (is_through || self.done.len() >= HASHED_FILES_MAX || self.is_reading()) {
+        let is_reading = self.current.is_some() || self.large.is_some();
+        if !self.done.is_empty() && (self.files.is_empty() || self.done.len() >= HASHED_FILES_MAX || is_reading) {
             cx.out.event(Event::Hashed { files: std::mem::take(&mut self.done) });
         }
         if self.cache.pending() >= FLUSH_ENTRIES_USUAL && !self.flush_failed {
@@ -113,7 +112,6 @@ impl Hashing {
         self.done.push(HashedFile { file, outcome });
     }
 
-    /// Has new hashes written to the cache.
     pub(super) fn flush(&mut self, jobs: &mut Jobs) {
         self.flush_at = None;
         if let Some(job) = self.cache.flush_job() {
@@ -122,7 +120,6 @@ impl Hashing {
         }
     }
 
-    /// New hashes are in the cache, or cannot be written.
     pub(super) fn on_flushed(&mut self, outcome: Result<Flushed, CacheFault>, now: Instant) {
         let failed = match outcome {
             Ok(flushed) => {
@@ -145,12 +142,7 @@ impl Hashing {
         }
     }
 
-    /// Whether a file is being read that takes more than a slice.
-    fn is_reading(&self) -> bool {
-        self.current.is_some() || self.large.is_some()
-    }
-
-    /// Continues a file in the next slice, or, if it is large, when there is nothing else to do.
+    /// Continues a file in the next slice, or, if it is large, after all others.
     fn set_reading(&mut self, file: ScannedFile, hasher: FileHasher) {
         let is_large = file.meta.size > LARGE_BYTES && self.large.is_none();
         let place = if is_large { &mut self.large } else { &mut self.current };

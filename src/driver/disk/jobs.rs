@@ -1,9 +1,9 @@
-//! The calls that Linux offers in no nonblocking form, each in a short-lived thread that reports through the waker:
-//! getaddrinfo for the name of a bootstrap node, and what waits for a disk to have written: fsync, allocation, the
-//! opening of part files, the batches of the hash cache; and the check of a configuration, which looks at directories.
+//! Calls that Linux offers in no nonblocking form, each in a short-lived thread that reports through the waker:
+//! getaddrinfo for the name of a bootstrap node; fsync, allocation, opening part files, writing the hash cache; and the check
+//! of a configuration, which looks at directories.
 //!
-//! Nothing else may run here. While nothing of the kind is under way the process has one thread. Of the jobs with one key one
-//! runs at a time, and of those that wait the newest takes the place of the others.
+//! Nothing else may run here. Without a job the process has one thread. One job of each key runs at a time, and a waiting job
+//! is replaced by a newer one with its key.
 
 use crate::control::TimesReply;
 use crate::driver::clock::Clock;
@@ -25,24 +25,20 @@ use std::time::Duration;
 
 pub(crate) enum Done {
     Resolved(BootstrapAddr, Result<Vec<IpAddr>, ResolveFault>),
-    /// Whether a file can be made at a place.
     TargetProbed(TransferId, Result<PathBuf, DiskFault>),
-    /// A part file was created or resumed.
     PartOpened(TransferId, Result<PartOpened, DiskFault>),
-    /// A part file that was not open was removed.
     PartRemoved(TransferId, Result<(), DiskFault>),
-    /// A part file was allocated, and what was verified synced.
+    /// A part file was allocated, and its verified groups synced.
     PartSynced(TransferId, Result<Synced, DiskFault>),
     /// A finished download was synced and renamed.
     Committed(TransferId, Result<CommittedPart, DiskFault>),
-    /// Part files that no download names.
     OrphansFound(OrphansFound),
-    /// Those that hold no data were removed.
+    /// Orphans without data.
     OrphansRemoved(Vec<(Orphan, io::Result<()>)>),
     HashesFlushed(Result<Flushed, CacheFault>),
     /// The log of downloads was synced or rewritten.
     LogMaintained(io::Result<LogDone>),
-    /// A state file was written: the file's name, and what was to be written.
+    /// A state file was written: its name and content.
     Written(&'static str, Arc<[u8]>, Result<(), DiskFault>),
     /// The configuration was read and checked; the host has the outcome.
     ConfigurationRead,
@@ -61,18 +57,15 @@ pub(super) enum Key {
     Configuration,
 }
 
-/// Which jobs run beside which: a lookup that hangs delays no sync, and a sync no opening.
+/// Lanes run independently: a lookup that hangs delays no sync, and a sync no opening.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Lane {
-    /// Host names are looked up.
     Lookup,
-    /// Part files are opened: one may have to be compared with a large file.
     Open,
-    /// Files are synced.
     Sync,
-    /// Answers to users wait for the log.
+    /// The log of downloads: replies to users wait for it.
     Log,
-    /// Searches for orphans: nothing waits for them.
+    /// Orphans: nothing waits for them.
     Search,
     Reload,
 }
@@ -90,21 +83,19 @@ impl Lane {
 struct Job {
     key: Key,
     work: Box<dyn FnOnce() -> Done + Send>,
-    /// What is reported if the work panics.
+    /// Reported if the work panics.
     lost: Done,
     /// When it was submitted, by [`Clock::fine`].
     submitted: Duration,
 }
 
-/// The jobs that run and wait.
-///
-/// Bounded: lookups by the number of bootstrap nodes, openings and syncs by the downloads in progress and the state
-/// files; those beyond the threads wait in order.
+/// Running and waiting jobs. Their number is bounded: lookups by the bootstrap nodes, openings and syncs by the downloads in
+/// progress and the state files.
 pub(super) struct Jobs {
     running: BTreeMap<Key, Lane>,
-    /// Those that wait, of each lane in the order in which they came.
+    /// Waiting jobs, those of each lane in order of submission.
     waiting: BTreeMap<(Lane, u64), Job>,
-    /// Where the job that waits with a key is.
+    /// The place of the waiting job of a key.
     places: BTreeMap<Key, (Lane, u64)>,
     submitted: u64,
     sender: Sender<(Key, Done)>,
@@ -122,8 +113,8 @@ impl Jobs {
         Self { running, waiting, places, submitted: 0, sender, receiver, waker, clock, waits: Histogram::default() }
     }
 
-    /// Runs a job as soon as a thread is free. It ends in exactly one [`Done`], made by `done`: of what it comes to, or of
-    /// `lost` if it panics.
+    /// Runs a job as soon as a thread is free. It ends in exactly one [`Done`], made by `done` from its result, or from `lost`
+    /// if it panics.
     pub(super) fn submit<T>(
         &mut self,
         (lane, key): (Lane, Key),
@@ -140,7 +131,6 @@ impl Jobs {
         self.start_waiting(place.0);
     }
 
-    /// The result of a job that has ended.
     pub(super) fn poll(&mut self) -> Option<Done> {
         let (key, done) = self.receiver.try_recv().ok()?;
         let lanes = [self.running.remove(&key), self.places.get(&key).map(|(lane, _)| *lane)];
@@ -175,7 +165,7 @@ impl Jobs {
     }
 }
 
-/// Runs one job in a thread of its own, or here if there is no thread to be had.
+/// Runs one job in a thread of its own, or inline if spawning fails.
 fn spawn(job: Job, sender: Sender<(Key, Done)>, waker: Arc<Waker>) {
     let Job { key, work, lost, .. } = job;
     let report = Report { done: Some((key, lost)), sender, waker };
@@ -194,7 +184,7 @@ fn spawn(job: Job, sender: Sender<(Key, Done)>, waker: Arc<Waker>) {
     }
 }
 
-/// Reports how a job ended when it is dropped, whatever drops it.
+/// Reports the end of a job when dropped, so also if the job panics.
 struct Report {
     done: Option<(Key, Done)>,
     sender: Sender<(Key, Done)>,
@@ -204,7 +194,7 @@ struct Report {
 impl Drop for Report {
     fn drop(&mut self) {
         if let Some(done) = self.done.take() {
-            // The receiver lives as long as the loop: a failure means that the process ends.
+            // Fails only if the loop has ended.
             let _ = self.sender.send(done);
         }
         let _ = self.waker.wake();
@@ -215,9 +205,9 @@ pub(super) fn resolve(host: &BootstrapAddr) -> Result<Vec<IpAddr>, ResolveFault>
     let found =
         (host.host.as_str(), host.port).to_socket_addrs().map_err(|error| ResolveFault::Lookup(error.to_string()))?;
     let mut addresses: Vec<IpAddr> = Vec::new();
-    for endpoint in found {
-        if !addresses.contains(&endpoint.ip()) {
-            addresses.push(endpoint.ip());
+    for address in found.map(|endpoint| endpoint.ip()) {
+        if !addresses.contains(&address) {
+            addresses.push(address);
         }
     }
     if addresses.is_empty() { Err(ResolveFault::NoAddress) } else { Ok(addresses) }
@@ -250,7 +240,7 @@ mod tests {
             }
         }
 
-        /// A job that writes a state file: it waits for a word, and is told by the bytes that it wrote.
+        /// Submits a job that writes a state file; its bytes identify it in the result.
         fn write(&mut self, file: &'static str, bytes: &'static [u8], work: impl FnOnce() + Send + 'static) {
             let done = move |outcome| Done::Written(file, bytes.into(), outcome);
             let work = move || {
@@ -275,11 +265,11 @@ mod tests {
     }
 
     #[test]
-    fn one_job_of_a_key_runs_and_of_those_that_wait_the_newest() {
+    fn one_job_of_a_key_runs_at_a_time_and_the_newest_waiting_one_next() {
         let mut rig = Loop::new();
-        let (word, waits) = mpsc::channel();
+        let (go, waits) = mpsc::channel();
         rig.write("peers", b"1", move || waits.recv().unwrap());
-        rig.write("peers", b"2", || unreachable!("another takes its place"));
+        rig.write("peers", b"2", || unreachable!("a newer one replaces it"));
         rig.write("places", b"3", || {});
         rig.write("peers", b"4", || {});
         let mut written = Vec::new();
@@ -287,7 +277,7 @@ mod tests {
             let Done::Written(_, bytes, Ok(())) = rig.wait() else { panic!("it was written") };
             written.push(bytes[0]);
             if bytes[0] == b'3' {
-                word.send(()).unwrap();
+                go.send(()).unwrap();
             }
         }
         assert_eq!(written, *b"314");

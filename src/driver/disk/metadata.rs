@@ -1,5 +1,5 @@
-//! Metadata on their way to peers (PROTOCOL, "Ranges and metadata"): one copy in memory for each content, however many peers
-//! ask for it, and a limit on all of them together.
+//! Metadata being sent to peers (PROTOCOL, "Ranges and metadata"): one copy in memory for each content, shared by all requests,
+//! and a limit on all copies together.
 
 use super::hashing::Hashing;
 use crate::content::{ChainingValue, group_count};
@@ -11,36 +11,35 @@ use crate::wire::encode_metadata;
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 
-/// Bytes of all metadata on their way. Those of one larger content are sent while no other are.
+/// Bytes of all metadata being sent. Larger metadata are sent only while there are no others.
 const METADATA_BYTES_MAX: u64 = 64 << 20;
 
-/// Of these, those that one network has asked for: others have the rest, also where it has those of one larger content.
+/// Of these, bytes for requests of one network.
 const METADATA_BYTES_PER_NETWORK_MAX: u64 = METADATA_BYTES_MAX / 2;
 
-/// Metadata up to this size, as of a file of 128 MiB, are always sent: they are bounded by the number of connections.
+/// Metadata up to this size (a file of 128 MiB) are always sent: the number of connections bounds them.
 const METADATA_SMALL_BYTES: u64 = 4 << 10;
 
-/// The metadata that some connection still sends. As many as there are connections, at most.
+/// The metadata that some connection still sends.
 #[derive(Debug, Default)]
 pub(super) struct MetadataBodies {
     by_content: BTreeMap<ContentHash, Body>,
 }
 
-/// Those of one content.
 #[derive(Debug)]
 struct Body {
     bytes: Weak<Vec<u8>>,
-    /// Who asked for them first.
+    /// Who requested them first.
     network: Network,
 }
 
 impl MetadataBodies {
-    /// Those of a content, if they are being sent.
+    /// The metadata of a content, if they are being sent.
     fn get(&self, b3: ContentHash) -> Option<Rc<Vec<u8>>> {
         self.by_content.get(&b3)?.bytes.upgrade()
     }
 
-    /// Whether there is room for those of another content, of this size, that a network asks for.
+    /// Whether there is room for `bytes` more, requested by this network.
     fn has_room(&mut self, bytes: u64, network: Network) -> bool {
         self.by_content.retain(|_, body| body.bytes.strong_count() > 0);
         let mut held: BTreeMap<Network, u64> = BTreeMap::new();
@@ -48,15 +47,15 @@ impl MetadataBodies {
             *held.entry(network).or_default() += body.len() as u64;
         }
         let ours = held.get(&network).copied().unwrap_or(0);
-        // What a network has beyond its half does not count against others.
-        let in_all: u64 = held.values().map(|held| (*held).min(METADATA_BYTES_PER_NETWORK_MAX)).sum();
+        // Bytes of a network beyond its half do not count against others.
+        let total: u64 = held.values().map(|held| (*held).min(METADATA_BYTES_PER_NETWORK_MAX)).sum();
         held.is_empty()
             || bytes <= METADATA_SMALL_BYTES
             || ours.saturating_add(bytes) <= METADATA_BYTES_PER_NETWORK_MAX
-                && in_all.saturating_add(bytes) <= METADATA_BYTES_MAX
+                && total.saturating_add(bytes) <= METADATA_BYTES_MAX
     }
 
-    /// The same; counts what is refused.
+    /// Counts a refusal.
     fn admits(&mut self, bytes: u64, network: Network, limited: &mut LimitedReply) -> bool {
         let admits = self.has_room(bytes, network);
         limited.metadata_refused += u64::from(!admits);
@@ -69,7 +68,7 @@ impl MetadataBodies {
         body
     }
 
-    /// Those of a file that a network asks for.
+    /// The metadata of a file, requested by a network.
     pub(super) fn body(
         &mut self,
         file: &ScannedFile,
@@ -93,9 +92,8 @@ impl MetadataBodies {
 }
 
 pub(crate) enum Unsent {
-    /// Those of other contents fill the memory that there is for them.
+    /// [`METADATA_BYTES_MAX`] are being sent.
     NoRoom,
-    /// The hash cache lacks them.
     NotHashed,
 }
 
@@ -114,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn many_that_ask_for_one_content_share_one_copy() {
+    fn requests_for_one_content_share_one_copy() {
         let mut bodies = MetadataBodies::default();
         let first = bodies.insert(hash(1), network(1), vec![0; 40 * MIB]);
         let all: Vec<_> = (0..250).map(|_| bodies.get(hash(1)).unwrap()).collect();
@@ -123,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn those_of_other_contents_are_let_in_while_there_is_room_and_again_when_some_are_sent() {
+    fn other_contents_are_admitted_while_there_is_room_and_again_when_some_are_sent() {
         let mut bodies = MetadataBodies::default();
         assert!(bodies.has_room(u64::MAX, network(1)), "a larger one alone");
         let one = bodies.insert(hash(1), network(1), vec![0; 30 * MIB]);
@@ -136,13 +134,13 @@ mod tests {
         drop(three);
         drop(two);
         assert!(bodies.has_room(32 * MIB as u64, network(3)));
-        assert_eq!(bodies.by_content.len(), 1, "what is sent is forgotten");
+        assert_eq!(bodies.by_content.len(), 1, "bodies that were sent are dropped");
         drop(one);
         assert!(bodies.get(hash(1)).is_none() && bodies.has_room(u64::MAX, network(1)));
     }
 
     #[test]
-    fn one_network_has_half_and_what_is_refused_is_counted() {
+    fn one_network_has_half_and_refusals_are_counted() {
         let (mut bodies, mut limited) = (MetadataBodies::default(), LimitedReply::default());
         let mut held = Vec::new();
         for n in 0..64 {
@@ -151,10 +149,10 @@ mod tests {
             }
         }
         assert_eq!((held.len(), limited.metadata_refused), (32, 32));
-        assert!(bodies.admits(32 * MIB as u64, network(2), &mut limited), "another has the other half");
+        assert!(bodies.admits(32 * MIB as u64, network(2), &mut limited), "another network has the other half");
         held.clear();
         held.push(bodies.insert(hash(100), network(1), vec![0; 200 * MIB]));
-        assert!(bodies.admits(32 * MIB as u64, network(2), &mut limited), "also beside one that is larger than all");
+        assert!(bodies.admits(32 * MIB as u64, network(2), &mut limited), "also beside one that exceeds the total");
         assert!(!bodies.admits(MIB as u64, network(1), &mut limited));
         assert_eq!(limited.metadata_refused, 33);
     }

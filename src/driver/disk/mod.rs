@@ -1,14 +1,14 @@
-//! Files: the share and its hashes, part files, what is remembered, and the jobs that wait for a disk.
+//! Files: the share and its hashes, part files, state files, and the jobs that block on a disk.
 //!
 //! | file | what others may call |
 //! |---|---|
 //! | here | slices of hashing, records, part files that exchanges write to, jobs of others |
-//! | `sharing` | scans, and what is read of the share for peers |
+//! | `sharing` | scans, and reading shared files for peers |
 //! | `part_orders` | orders for part files |
-//! | `upkeep` | deadlines, and what jobs bring |
+//! | `upkeep` | deadlines, and the results of jobs |
 //!
 //! Each calls only those above it. Beneath them are `jobs` (threads), `state_files`, `records` with `record_form`, and `places`
-//! (what is remembered), `hashing` and `metadata` (the share), `part_files`, `removals` and `orphans` (part files).
+//! (state across restarts), `hashing` and `metadata` (the share), `part_files`, `removals` and `orphans` (part files).
 
 mod hashing;
 mod jobs;
@@ -72,16 +72,16 @@ pub(crate) struct Disk {
     metadata: MetadataBodies,
     parts: PartFiles,
     orphans: Orphans,
-    /// When what was verified lately is to be synced.
+    /// When verified groups are synced.
     sync_at: Option<Instant>,
-    /// The revision of the registry that was saved last, and when the present one is to be.
+    /// The revision of the registry that was saved last, and when the present one is saved.
     registry_saved: u64,
     save_registry_at: Option<Instant>,
 }
 
 impl Disk {
-    /// Opens what is remembered in the state directory. Tells the node's share of it.
-    /// Errors: when the log of downloads cannot be opened.
+    /// Opens the files of the state directory. Returns what the node needs of them.
+    /// Errors: If the log of downloads cannot be opened.
     pub(crate) fn open(
         state: Option<StateDirectory>,
         (share_path, share): (PathBuf, Option<ShareRoot>),
@@ -128,7 +128,7 @@ impl Disk {
         self.scanner.is_some() || self.hashing.has_work() || !self.parts.checks.is_empty()
     }
 
-    /// Whether a file is still to be synced, opened or removed.
+    /// Whether a job still opens, syncs or removes a file.
     pub(crate) fn is_syncing(&self) -> bool {
         self.jobs.is_syncing()
     }
@@ -151,12 +151,10 @@ impl Disk {
         self.records.remember(record, revision, cx);
     }
 
-    /// Whether records are to be brought to the disk.
     pub(crate) fn has_changed_records(&self) -> bool {
         self.records.is_changed
     }
 
-    /// Has them brought there.
     pub(crate) fn maintain_records(&mut self, cx: &mut Cx) {
         self.records.maintain(&mut self.jobs, cx);
     }
@@ -165,7 +163,6 @@ impl Disk {
         self.state.save(state_files::PEERS_FILE, state_files::encode_peers(peers), &mut self.jobs);
     }
 
-    /// Has the registry saved soon, if it has changed. An idle registry sets no timer.
     pub(crate) fn watch_registry(&mut self, bootstrap: &Bootstrap, cx: &Cx) {
         if bootstrap.revision() != self.registry_saved && self.state.directory().is_some() {
             self.save_registry_at.get_or_insert(cx.now + REGISTRY_SAVE_DELAY);
@@ -176,7 +173,6 @@ impl Disk {
         self.save_registry_at.is_some_and(|at| at <= now)
     }
 
-    /// Writes the registry, if it has changed.
     pub(crate) fn save_registry(&mut self, bootstrap: &Bootstrap) {
         self.save_registry_at = None;
         if self.state.directory().is_some() && bootstrap.revision() != self.registry_saved {
@@ -197,7 +193,6 @@ impl Disk {
         self.jobs.submit((Lane::Reload, Key::Configuration), |()| Done::ConfigurationRead, (), job);
     }
 
-    /// Has what was verified synced after a while.
     pub(crate) fn arm_sync(&mut self, cx: &Cx) {
         self.sync_at.get_or_insert(cx.now + SYNC_DELAY);
     }

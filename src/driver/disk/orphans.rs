@@ -1,5 +1,5 @@
-//! Part files that no download names: searched for at the start, where downloads go and went. What holds no data is removed;
-//! the rest is reported, once in the log and as a number in the status, and searched for again until it is gone.
+//! Orphans: part files that belong to no download. At the start they are searched for in all directories of downloads. Those
+//! without data are removed; the others are logged once and counted in the status, and searched for again until they are gone.
 
 use super::jobs::{Done, Jobs, Key, Lane};
 use crate::driver::clock::wall_ns;
@@ -15,7 +15,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How soon another search follows one that left something over, or could not see everything.
+/// How soon another search follows one that found orphans with data, or was incomplete.
 const SEARCH_AGAIN: Duration = Duration::from_secs(60);
 
 const DIRECTORIES_MAX: usize = 256;
@@ -24,7 +24,7 @@ const LOGGED_MAX: usize = 16;
 
 #[derive(Debug, Default)]
 pub(crate) struct Orphans {
-    /// Those that the last search found.
+    /// Paths that the last search found.
     reported: BTreeSet<PathBuf>,
     pub(super) again_at: Option<Instant>,
 }
@@ -34,7 +34,7 @@ impl Orphans {
         self.again_at.take_if(|at| *at <= now).is_some()
     }
 
-    /// Begins a search for part files with other tokens than these.
+    /// Begins a search for part files whose tokens are not in `tokens`.
     pub(super) fn search(&self, mut directories: BTreeSet<PathBuf>, tokens: BTreeSet<u32>, jobs: &mut Jobs) {
         while directories.len() > DIRECTORIES_MAX {
             directories.pop_last();
@@ -44,7 +44,7 @@ impl Orphans {
         jobs.submit((Lane::Search, Key::Orphans), Done::OrphansFound, lost, || search.run());
     }
 
-    /// A search is over. The tokens are those of downloads, also of those that began meanwhile.
+    /// `tokens`: of all downloads, also of those that began during the search.
     pub(super) fn on_found(&mut self, found: OrphansFound, tokens: &BTreeSet<u32>, jobs: &mut Jobs, cx: &mut Cx) {
         let orphans = found.orphans.into_iter().filter(|orphan| !tokens.contains(&orphan.token));
         let (empty, rest): (Vec<Orphan>, Vec<Orphan>) = orphans.partition(|orphan| orphan.kind == OrphanKind::Empty);
@@ -86,7 +86,6 @@ impl Orphans {
         self.reported = orphans.iter().map(|orphan| orphan.path.clone()).collect();
     }
 
-    /// Orphans that held no data are removed, or could not be.
     pub(super) fn on_removed(outcomes: Vec<(Orphan, io::Result<()>)>) {
         for (orphan, outcome) in outcomes.into_iter().take(LOGGED_MAX) {
             let path = Escaped(orphan.path.as_os_str().as_bytes());

@@ -1,6 +1,6 @@
 //! Orders for part files: opening, checking, syncing, committing and removing them, for the downloads that the node names.
 //!
-//! What may wait for the disk is a job. While one works on the part file of a download, further orders for it wait in the
+//! Work that may block on the disk is a job. While one works on the part file of a download, further orders for it wait in the
 //! order in which they were given, so that a part file is never opened while it is being closed.
 
 use super::Disk;
@@ -13,9 +13,8 @@ use crate::fault::DiskFault;
 use crate::id::{ContentHash, TransferId};
 use crate::node::Event;
 use crate::node::contract::OpenedPart;
-use crate::part::{CommittedPart, PartSpec};
+use crate::part::PartSpec;
 use crate::store::{OutlineRefused, PartFile, PartOpened, PartRequest, Synced};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Bytes of a part file that one slice of a check reads.
@@ -25,14 +24,13 @@ const CHECK_BYTES_PER_SLICE: usize = 512 * 1024;
 const DESCRIPTORS_PER_PART: usize = 3;
 
 impl Disk {
-    /// Executes an order now, or when the job that works on the part file has ended. Descriptors are taken from the net.
+    /// Executes an order now, or when the job that works on the part file has ended. Takes descriptors from the net.
     pub(crate) fn order_part(&mut self, download: TransferId, order: PartOrder, net: &mut Net, cx: &mut Cx) {
         if let Some(order) = self.parts.queue(download, order) {
             self.run_order(download, order, net, cx);
         }
     }
 
-    /// What the store is asked for.
     pub(crate) fn part_request(&self, spec: PartSpec, b3: Option<ContentHash>, size: Option<u64>) -> PartRequest {
         PartRequest { spec, b3, size, known: self.places.known() }
     }
@@ -62,31 +60,19 @@ impl Disk {
         }
     }
 
-    /// The job on a part file has ended: its descriptors are given back, and the orders that waited follow.
-    fn end_job(&mut self, download: TransferId, net: &mut Net, cx: &mut Cx) {
-        let Busy { mut waiting, permit } = self.parts.end_job(download);
+    /// After a job on a part file: reports its result, releases its descriptors, and executes the orders that waited.
+    pub(super) fn end_job(&mut self, download: TransferId, result: Option<Event>, net: &mut Net, cx: &mut Cx) {
+        cx.out.extend(result);
+        let Busy { waiting, permit } = self.parts.end_job(download);
         drop(permit);
-        while let Some(order) = waiting.pop_front() {
-            self.run_order(download, order, net, cx);
-            waiting = self.parts.queue_all(download, waiting);
+        for order in waiting {
+            self.order_part(download, order, net, cx);
         }
-    }
-
-    /// A file can be made at the target of a download, or cannot.
-    pub(super) fn on_target_probed(
-        &mut self,
-        download: TransferId,
-        outcome: Result<PathBuf, DiskFault>,
-        net: &mut Net,
-        cx: &mut Cx,
-    ) {
-        cx.out.event(Event::TargetProbed { download, outcome });
-        self.end_job(download, net, cx);
     }
 
     fn open_part(&mut self, download: TransferId, request: PartRequest, net: &mut Net, cx: &mut Cx) {
         self.close_part(download, cx);
-        self.parts.removals.call_off(download);
+        self.parts.removals.cancel(download);
         match net.take_own(DESCRIPTORS_PER_PART, cx) {
             Some(permit) => {
                 self.parts
@@ -96,7 +82,6 @@ impl Disk {
         }
     }
 
-    /// A part file stands ready, or cannot.
     pub(super) fn on_part_opened(
         &mut self,
         download: TransferId,
@@ -109,7 +94,7 @@ impl Disk {
             PartOpened::Ready(part) => {
                 let path = part.final_path().to_owned();
                 let resumed = part.outline().map(|outline| (outline.size(), part.verified().clone()));
-                let filesystem = Some(part.filesystem());
+                let filesystem = Some(part.filesystem);
                 if let Some((directory, mount)) = part.directory() {
                     self.places.note(directory, mount.clone(), &mut self.state, &mut self.jobs);
                 }
@@ -118,11 +103,10 @@ impl Disk {
                 OpenedPart::Ready { path, resumed, filesystem }
             }
         });
-        cx.out.event(Event::PartOpened { download, outcome });
-        self.end_job(download, net, cx);
+        self.end_job(download, Some(Event::PartOpened { download, outcome }), net, cx);
     }
 
-    /// Makes a small content the outline of a part file.
+    /// Sets the outline of a content of one group, which consists of hash and size.
     pub(crate) fn set_outline(&mut self, download: TransferId, b3: ContentHash, size: u64, cx: &mut Cx) {
         let Some(part) = self.parts.open.files().get_mut(&download) else { return };
         let set = match Outline::new(b3, size, Vec::new()) {
@@ -132,7 +116,7 @@ impl Disk {
         let fault = match set {
             Ok(()) => return,
             Err(OutlineRefused::Disk(fault)) => fault,
-            // The node sets none that the hash or a verified group contradicts: what it knows of the part file is wrong.
+            // The node checked the outline against what it knows: the part file has changed.
             Err(OutlineRefused::Contradicted) => DiskFault::Other(0),
         };
         cx.out.event(Event::PartFailed { download, fault });
@@ -146,7 +130,7 @@ impl Disk {
         }
     }
 
-    /// One slice of the check whose turn it is.
+    /// One slice of the next check.
     pub(crate) fn check_slice(&mut self, cx: &mut Cx) {
         let Some((download, mut check)) = self.parts.checks.pop_front() else { return };
         let part = self.parts.open.files().get_mut(&download).ok_or(DiskFault::Missing);
@@ -166,23 +150,11 @@ impl Disk {
         }
     }
 
-    /// A part file has its final name, or cannot get it.
-    pub(super) fn on_part_committed(
-        &mut self,
-        download: TransferId,
-        outcome: Result<CommittedPart, DiskFault>,
-        net: &mut Net,
-        cx: &mut Cx,
-    ) {
-        cx.out.event(Event::PartCommitted { download, outcome });
-        self.end_job(download, net, cx);
-    }
-
     fn close_part(&mut self, download: TransferId, cx: &mut Cx) {
         let Some(part) = self.parts.open.files().remove(&download) else { return };
         self.end_check(download, cx);
         self.parts.permits.remove(&download);
-        // Without a state directory the download is not known after this run.
+        // Without a state directory the next run does not know the download.
         if cx.phase != Phase::Running && self.state.directory().is_none() {
             part.discard();
         } else {
@@ -190,7 +162,6 @@ impl Disk {
         }
     }
 
-    /// A part file is removed, or cannot be.
     pub(super) fn on_part_removed(
         &mut self,
         download: TransferId,
@@ -201,7 +172,7 @@ impl Disk {
         if self.parts.removals.end(download, outcome, cx.now) {
             self.records.forget(download, cx);
         }
-        self.end_job(download, net, cx);
+        self.end_job(download, None, net, cx);
     }
 
     fn end_check(&mut self, download: TransferId, cx: &mut Cx) {
@@ -212,18 +183,11 @@ impl Disk {
         }
     }
 
-    /// Has part files allocated that are not, and synced in which much was verified lately.
-    pub(crate) fn sync_parts(&mut self) {
-        self.submit_syncs(false);
-    }
-
-    /// Has all that was verified synced.
-    pub(super) fn sync_rest_of_parts(&mut self) {
-        self.parts.sync_failed.clear();
-        self.submit_syncs(true);
-    }
-
-    fn submit_syncs(&mut self, rest: bool) {
+    /// Allocates new part files, and syncs those with many new verified groups; with `rest`, all new verified groups.
+    pub(crate) fn sync_parts(&mut self, rest: bool) {
+        if rest {
+            self.parts.sync_failed.clear();
+        }
         let idle = self.parts.idle();
         for (download, job) in
             idle.filter_map(|(download, part)| Some((download, part.sync_job(rest)?))).collect::<Vec<_>>()
@@ -232,7 +196,6 @@ impl Disk {
         }
     }
 
-    /// What was verified is on the disk.
     pub(super) fn on_part_synced(
         &mut self,
         download: TransferId,
@@ -240,23 +203,19 @@ impl Disk {
         net: &mut Net,
         cx: &mut Cx,
     ) {
-        let marked = match (self.parts.open.files().get_mut(&download), outcome) {
-            (Some(part), Ok(synced)) => part.synced(synced),
-            (Some(_), Err(fault)) => Err(fault),
-            (None, _) => Ok(()),
-        };
-        // Also for what was verified meanwhile.
+        let part = self.parts.open.files().get_mut(&download);
+        let fault = part.and_then(|part| outcome.and_then(|synced| part.synced(synced)).err());
+        // For groups that were verified meanwhile.
         self.arm_sync(cx);
-        if let Err(fault) = marked {
+        if fault.is_some() {
             self.parts.sync_failed.insert(download);
-            cx.out.event(Event::PartFailed { download, fault });
         }
-        self.end_job(download, net, cx);
+        self.end_job(download, fault.map(|fault| Event::PartFailed { download, fault }), net, cx);
     }
 }
 
-/// Opens a part file. What its journal proves of a content that the download does not know of, as when the record of it
-/// was lost, cannot be used: it starts again.
+/// Opens a part file. If its journal has an outline that the download does not know, as when its record was lost, it starts
+/// again.
 fn open(request: PartRequest) -> Result<PartOpened, DiskFault> {
     match request.clone().open()? {
         PartOpened::Ready(part) if request.b3.is_none() && part.outline().is_some() => {

@@ -1,5 +1,5 @@
-//! The directories in use, and the filesystems that they are on: remembered across restarts, so that an empty mount point is
-//! not taken for a share or a directory of downloads.
+//! The directories in use and their filesystems, saved across restarts, so that an empty mount point is not taken for the
+//! share or a directory of downloads.
 
 use super::jobs::Jobs;
 use super::state_files::{PLACES_FILE, StateFiles, read};
@@ -12,7 +12,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Directories that are remembered.
 const PLACES_MAX: usize = 256;
 
 #[derive(Serialize, Deserialize)]
@@ -28,17 +27,15 @@ pub(super) struct Places {
 }
 
 impl Places {
-    /// Those that an earlier run remembered.
     pub(super) fn open(state: Option<&StateDirectory>) -> Self {
         Self { known: Arc::new(decode(&read(state, PLACES_FILE))) }
     }
 
-    /// All of them.
     pub(super) fn known(&self) -> Arc<KnownMounts> {
         Arc::clone(&self.known)
     }
 
-    /// A directory is in use, on this filesystem.
+    /// Records that a directory is in use, on this filesystem.
     pub(super) fn note(&mut self, path: &Path, mount: DirectoryMount, state: &mut StateFiles, jobs: &mut Jobs) {
         if self.known.get(path) == Some(&mount) {
             return;
@@ -52,8 +49,8 @@ impl Places {
         state.save(PLACES_FILE, encode(&self.known), jobs);
     }
 
-    /// The same for one that is there and was not in use before: when it is missing at a later start, that is no mistake of
-    /// the configuration.
+    /// Records a directory that exists and was not in use before: if it is missing at a later start, the configuration is not
+    /// wrong.
     pub(super) fn note_new(&mut self, path: &Path, state: &mut StateFiles, jobs: &mut Jobs) {
         if !self.known.contains_key(path)
             && let Ok(mount) = DirectoryMount::of(path)
@@ -65,7 +62,7 @@ impl Places {
 
 /// Whether a directory was in use by a daemon with this state directory.
 pub(crate) fn was_in_use(state_directory: &Path, directory: &Path) -> bool {
-    // What cannot be read counts as by a daemon that starts: as nothing.
+    // A daemon that starts also treats an unreadable file as empty.
     let bytes = std::fs::read(state_directory.join(PLACES_FILE)).unwrap_or_default();
     decode(&bytes).contains_key(directory)
 }
@@ -81,7 +78,7 @@ fn encode(known: &KnownMounts) -> Vec<u8> {
     serde_json::to_vec(&known.iter().map(form).collect::<Vec<_>>()).unwrap_or_default()
 }
 
-/// Damage costs the whole: then no directory is known to be elsewhere.
+/// A damaged file counts as empty.
 fn decode(bytes: &[u8]) -> KnownMounts {
     let forms: Vec<Form> = serde_json::from_slice(bytes).unwrap_or_default();
     let path = |text: &RawText| PathBuf::from(OsStr::from_bytes(text.as_bytes()));
@@ -97,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_read_back_as_they_were_whatever_their_bytes() {
+    fn places_with_any_bytes_are_encoded_and_decoded() {
         let mount = |number, at: &[u8]| DirectoryMount {
             filesystem: FilesystemId { kind: u64::MAX, number },
             mount_point: PathBuf::from(OsStr::from_bytes(at)),

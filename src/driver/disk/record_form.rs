@@ -1,4 +1,4 @@
-//! The form in which a download is remembered: one JSON object.
+//! The saved form of a download: one JSON object.
 
 use crate::control::{CallError, RawText};
 use crate::id::{ContentHash, FilesystemId, TransferId};
@@ -11,10 +11,10 @@ use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// Most sources that are taken from a record.
+/// Sources read from a record; further ones are ignored.
 const SOURCES_MAX: usize = 64;
 
-/// A [`DownloadRecord`] as it is written.
+/// The JSON form of a [`DownloadRecord`].
 #[derive(Serialize, Deserialize)]
 struct Form {
     token: u32,
@@ -25,12 +25,11 @@ struct Form {
     b3: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     learnt_from: Option<SocketAddr>,
-    /// It rests over a restart, because the user stopped it or because it has failed.
+    /// It stays stopped after a restart: the user paused it, or it has failed.
     #[serde(default)]
     paused: bool,
     #[serde(default)]
     dropped: bool,
-    /// Of one that has failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     failed: Option<FailedForm>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -40,7 +39,7 @@ struct Form {
     /// The directory of a suggested place, or the path of an exact one.
     place: RawText,
     exact: bool,
-    /// The name at the place.
+    /// The name of the file there.
     as_name: RawText,
     /// Of the part file; earlier versions did not write it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -56,17 +55,17 @@ struct FailedForm {
 #[derive(Serialize, Deserialize)]
 struct SourceForm {
     addr: SocketAddr,
-    /// The newest name. Versions that know one name for a source read this one alone.
+    /// The newest name. Earlier versions read only this one.
     name: RawText,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     older_names: Vec<RawText>,
     p1: bool,
-    /// A search has found it. Versions that do not tell it have taken all sources as chosen by the user.
+    /// A search has found it. Earlier versions did not write this: all their sources count as chosen by the user.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     found: bool,
 }
 
-/// Sources for which a record has no room are left out: a search finds them again.
+/// Omits sources that do not fit into a record: a search finds them again.
 pub(super) fn encode(record: &DownloadRecord) -> Vec<u8> {
     let text = |name: &FileName| RawText::new(name.as_bytes());
     let path = |path: &Path| RawText::new(path.as_os_str().as_bytes());
@@ -162,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_reads_back_as_it_was_whatever_its_bytes() {
+    fn a_record_with_any_bytes_is_encoded_and_decoded() {
         let suggested = Target::Suggested { directory: "/a b/ü".into(), name: name(b"x\xff:y") };
         let exact = Target::Exact { path: OsStr::from_bytes(b"/\xfe").into(), name: name(b"z") };
         let error = CallError::new(crate::control::ExitCode::NotFound, "refused");
@@ -211,14 +210,14 @@ mod tests {
     }
 
     #[test]
-    fn a_record_of_before_reads_as_what_it_said() {
-        for (told, state) in [
+    fn a_record_of_an_earlier_version_is_read() {
+        for (fields, state) in [
             ("", RecordState::Waiting),
             (r#""paused":true,"#, RecordState::Paused),
             (r#""paused":false,"dropped":true,"#, RecordState::Dropped),
         ] {
             let text = format!(
-                r#"{{"token":7,"name":"d/a","size":5,{told}"place":"/d","exact":false,"as_name":"a","sources":[]}}"#
+                r#"{{"token":7,"name":"d/a","size":5,{fields}"place":"/d","exact":false,"as_name":"a","sources":[]}}"#
             );
             let record = decode(1, text.as_bytes()).unwrap();
             assert_eq!((record.state, record.error, record.bytes_done, record.size), (state, None, 0, Some(5)));
@@ -226,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_with_too_many_long_names_keeps_as_many_sources_as_it_can() {
+    fn a_record_with_too_many_long_names_keeps_as_many_sources_as_fit() {
         let long = name(&[0xff; 3_800]);
         let source = |n| SourceRecord {
             addr: SocketAddr::from(([10, 0, 0, n], 9)),
@@ -256,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_left_out() {
+    fn unreadable_records_are_ignored() {
         for bytes in [
             &b""[..],
             b"{}",

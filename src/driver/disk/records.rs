@@ -1,11 +1,11 @@
-//! The downloads to remember, in a log in the state directory.
+//! The records of downloads, in a log in the state directory.
 //!
-//! Every change is brought to the disk at once, by a job; the node is told when it is there. What cannot be written is tried
-//! again, less and less often, until it is written or a later change takes its place.
+//! A job syncs every change at once, and the node is notified. A failed write is retried with increasing delays until it
+//! succeeds or a later change replaces it.
 
 use super::jobs::{Done, Jobs, Key, Lane};
 use super::record_form::{decode, encode};
-use super::state_files::back_off;
+use super::state_files::{RETRY_MIN, back_off};
 use crate::driver::cx::Cx;
 use crate::fault::DiskFault;
 use crate::id::TransferId;
@@ -23,11 +23,11 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Records {
     /// `None` without a state directory.
     log: Option<RecordLog>,
-    /// Tokens of the downloads that are remembered, and the directories of their part files.
+    /// The tokens of all recorded downloads, and the directories of their part files.
     part_files: BTreeMap<TransferId, (u32, Vec<PathBuf>)>,
-    /// Downloads whose last change is not known to be on the disk.
+    /// Downloads whose last change may not be on the disk.
     pending: BTreeMap<TransferId, Pending>,
-    /// Something was changed since the log was last brought to the disk.
+    /// There are changes since the last [`Self::maintain`].
     pub(super) is_changed: bool,
     /// Attempts in a row that failed.
     failures: u32,
@@ -38,11 +38,11 @@ pub(crate) struct Records {
 struct Pending {
     /// For the report.
     revision: u64,
-    /// The node was told that it could not be written.
-    fault_told: bool,
+    /// The node was notified that it could not be written.
+    fault_reported: bool,
 }
 
-/// The token of a part file, and the directories that it may lie in.
+/// The token of a part file, and the directories that may contain it.
 fn part_file(spec: &PartSpec) -> (u32, Vec<PathBuf>) {
     let directories = match &spec.target {
         Target::Suggested { directory, .. } => vec![directory.clone()],
@@ -75,8 +75,8 @@ impl Records {
         change: impl FnOnce(&mut RecordLog) -> io::Result<()>,
     ) {
         let pending = self.pending.entry(download).or_default();
-        *pending = Pending { revision: revision.unwrap_or(pending.revision), fault_told: false };
-        // Without a state directory nothing is remembered, as the user wants it.
+        *pending = Pending { revision: revision.unwrap_or(pending.revision), fault_reported: false };
+        // Without a state directory nothing is recorded: the user wants it so.
         let Some(log) = &mut self.log else { return self.report(cx) };
         self.is_changed = true;
         if let Err(error) = change(log) {
@@ -84,7 +84,7 @@ impl Records {
         }
     }
 
-    /// Has the log synced, or rewritten when most of it is outdated.
+    /// Syncs the log, or rewrites it if most of it is outdated.
     pub(super) fn maintain(&mut self, jobs: &mut Jobs, cx: &mut Cx) {
         self.is_changed = false;
         let Some(log) = &mut self.log else { return };
@@ -102,12 +102,11 @@ impl Records {
         self.report(cx);
     }
 
-    /// The log is on the disk, or cannot be brought there.
     pub(super) fn on_maintained(&mut self, outcome: io::Result<LogDone>, jobs: &mut Jobs, cx: &mut Cx) {
         let Some(log) = &mut self.log else { return };
         match outcome.and_then(|done| log.done(done)) {
             Ok(()) => {
-                // What changed meanwhile, or a new file's name, may be left to sync.
+                // Changes made meanwhile, or the name of a new file, may still have to be synced.
                 self.maintain(jobs, cx);
                 if self.failures > 0 && self.log.as_ref().is_some_and(|log| !log.has_changes()) {
                     info!("the state file {RECORDS_FILE} is written again");
@@ -118,7 +117,7 @@ impl Records {
         }
     }
 
-    /// Something could not be written or synced: it is tried again later, and the node is told what waits for it.
+    /// A write or sync failed: schedules a retry, and reports the changes that wait for it to the node.
     fn failed(&mut self, error: &io::Error, cx: &mut Cx) {
         if self.failures == 0 {
             warn!(
@@ -126,26 +125,25 @@ impl Records {
             );
         }
         if self.retry_at.is_none() {
-            self.retry_at = Some(cx.now + back_off(self.failures));
+            self.retry_at = Some(cx.now + back_off(RETRY_MIN, self.failures));
             self.failures = self.failures.saturating_add(1);
         }
         let outcome = Err(record_fault(error));
         let Some(log) = &self.log else { return };
         for (&download, pending) in &mut self.pending {
-            if !log.is_durable(download.0) && !std::mem::replace(&mut pending.fault_told, true) {
+            if !log.is_durable(download.0) && !std::mem::replace(&mut pending.fault_reported, true) {
                 cx.out.event(Event::Recorded { download, revision: pending.revision, outcome });
             }
         }
     }
 
-    /// Tries again what failed, when it is time.
     pub(super) fn retry(&mut self, jobs: &mut Jobs, cx: &mut Cx) {
         if self.retry_at.take_if(|at| *at <= cx.now).is_some() {
             self.maintain(jobs, cx);
         }
     }
 
-    /// Tells the node which changes are on the disk by now.
+    /// Reports the changes that are on the disk now.
     fn report(&mut self, cx: &mut Cx) {
         let log = self.log.as_ref();
         self.pending.retain(|&download, &mut Pending { revision, .. }| {
@@ -156,7 +154,7 @@ impl Records {
     }
 }
 
-/// Opens the log: the downloads in it, and the highest id that one has had.
+/// Opens the log. Returns the downloads in it, and the highest id ever used.
 pub(crate) fn open(state: Option<&StateDirectory>) -> io::Result<(Records, Vec<DownloadRecord>, u32)> {
     let Some(state) = state else { return Ok((Records::default(), Vec::new(), 0)) };
     let (log, records) = RecordLog::open(state, RECORDS_FILE)?;

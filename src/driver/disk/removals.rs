@@ -1,6 +1,7 @@
-//! Part files that could not be removed: each is tried again, less and less often, until it is gone or its download opens it
-//! again. Until then its record stays, so that the next start tries it as well.
+//! Part files that could not be removed. Each is retried with increasing delays until it is gone or its download opens it
+//! again. Until then its record stays, so that the next start retries it too.
 
+use super::state_files::back_off;
 use crate::fault::DiskFault;
 use crate::id::TransferId;
 use crate::store::PartRequest;
@@ -9,19 +10,14 @@ use log::{info, warn};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How soon the first attempt is followed by another.
+/// The delay after the first failure.
 const RETRY_MIN: Duration = Duration::from_secs(5);
 
-/// How long that wait may become.
-const RETRY_MAX: Duration = Duration::from_secs(60);
-
-/// Part files that are tried again at once; the others follow a second later.
+/// Part files that are retried at once; the others follow after [`NEXT_BATCH`].
 const RETRIES_AT_ONCE_MAX: usize = 64;
 
-/// How long the others wait.
 const NEXT_BATCH: Duration = Duration::from_secs(1);
 
-/// The part files that are to be removed and are not known to be.
 #[derive(Default)]
 pub(super) struct Removals {
     pending: BTreeMap<TransferId, Removal>,
@@ -30,9 +26,8 @@ pub(super) struct Removals {
 
 struct Removal {
     request: PartRequest,
-    /// Attempts that failed.
     failures: u32,
-    /// When it is tried again; `None` while an attempt is under way.
+    /// When it is retried; `None` during an attempt.
     due: Option<Instant>,
     /// The download is forgotten when its part file is gone.
     forgets: bool,
@@ -44,18 +39,18 @@ impl Removals {
         self.pending.insert(download, removal);
     }
 
-    /// The download takes its part file up again.
-    pub(super) fn call_off(&mut self, download: TransferId) {
+    /// The download opens its part file again.
+    pub(super) fn cancel(&mut self, download: TransferId) {
         self.pending.remove(&download);
     }
 
-    /// The download is to be forgotten. True if that has to wait for its part file.
+    /// The download is to be forgotten. Returns whether that waits for its part file.
     pub(super) fn delays_forgetting(&mut self, download: TransferId) -> bool {
         let pending = self.pending.get_mut(&download);
         pending.map(|removal| removal.forgets = true).is_some()
     }
 
-    /// An attempt has ended. Says whether the download is to be forgotten now.
+    /// After an attempt. Returns whether the download is to be forgotten now.
     pub(super) fn end(&mut self, download: TransferId, outcome: Result<(), DiskFault>, now: Instant) -> bool {
         let Some(removal) = self.pending.get_mut(&download) else { return false };
         match outcome {
@@ -71,9 +66,8 @@ impl Removals {
                 if removal.failures == 0 {
                     warn!("cannot remove the part file of download {}, trying again: {fault}", download.0);
                 }
-                let wait = RETRY_MIN.saturating_mul(1 << removal.failures.min(8)).min(RETRY_MAX);
+                removal.due = Some(now + back_off(RETRY_MIN, removal.failures));
                 removal.failures = removal.failures.saturating_add(1);
-                removal.due = Some(now + wait);
                 self.arm(now);
                 false
             }
@@ -86,7 +80,7 @@ impl Removals {
         }
     }
 
-    /// The part files to be tried again now, apart from those that a job is busy with.
+    /// The part files to be retried now, except those that have a job.
     pub(super) fn due(&mut self, now: Instant, is_busy: impl Fn(TransferId) -> bool) -> Vec<(TransferId, PartRequest)> {
         if self.retry_at.take_if(|at| *at <= now).is_none() {
             return Vec::new();

@@ -1,4 +1,4 @@
-//! Scans of the share, and what is read of it for peers.
+//! Scans of the share, and reading shared files for peers.
 
 use super::Disk;
 use super::metadata::Unsent;
@@ -22,7 +22,7 @@ use std::rc::Rc;
 const SCAN_ENTRIES_PER_SLICE: usize = 128;
 
 impl Disk {
-    /// Begins a scan of the share, which is opened again: the directory may have been replaced. The log is never shared.
+    /// Begins a scan. Opens the share again: the directory may have been replaced.
     pub(crate) fn start_scan(&mut self, log_files: &[PathBuf], cx: &mut Cx) {
         match self.open_share() {
             Ok(root) => {
@@ -39,7 +39,7 @@ impl Disk {
         }
     }
 
-    /// Opens the share, unless only its mount point is there.
+    /// Opens the share, unless it is an empty mount point.
     fn open_share(&mut self) -> Result<ShareRoot, DiskFault> {
         let root = ShareRoot::open(&self.share_path).inspect_err(|error| {
             if error.kind() == io::ErrorKind::Unsupported {
@@ -69,7 +69,7 @@ impl Disk {
         }
         if let Some(report) = step.ended {
             self.scanner = None;
-            // It is remembered where the share is. Where that cannot be told, nothing is concluded at the next start.
+            // If the mount is unknown, the next start cannot detect an empty mount point.
             if report.failed.is_none()
                 && std::mem::take(&mut self.scan_found_files)
                 && let Ok(mount) = DirectoryMount::of(&self.share_path)
@@ -80,7 +80,6 @@ impl Disk {
         }
     }
 
-    /// Our own files, which are never shared.
     fn own_files(&self, log_files: &[PathBuf]) -> OwnFiles {
         let mut own = OwnFiles::default();
         if let Some(state) = self.state.directory() {
@@ -94,7 +93,7 @@ impl Disk {
     pub(crate) fn look_at(&mut self, names: Vec<FileName>, cx: &mut Cx) {
         let wall_ns = wall_ns();
         let look = |name: FileName| {
-            // Without a share nothing can be seen, which says nothing of the file.
+            // Without a share nothing is known of the file.
             let share = self.share.as_ref().ok_or(DiskFault::Other(0));
             let found = share.and_then(|share| share.look(&name, &self.hashing.cache.volumes, wall_ns));
             let found = found.map(|(meta, quiet)| RecentFile { file: ScannedFile { name: name.clone(), meta }, quiet });
@@ -107,8 +106,8 @@ impl Disk {
         self.share.as_ref().ok_or(DiskFault::Missing)?.open_file_as(&file.name, &file.meta)
     }
 
-    /// Opens a shared file as it was scanned, or as it is since, if it has not been changed for a while. A name that has left
-    /// the library meanwhile is not served.
+    /// Opens a shared file as it was scanned, or a changed one that was not modified for [`RECENT_MAX`]. A name that is not in
+    /// the library is not served.
     pub(crate) fn open_shared(&self, name: &FileName, library: &Library) -> Result<SharedFile, DiskFault> {
         let known = library.get(name.as_bytes());
         let (Some(share), Some(known)) = (&self.share, known) else { return Err(DiskFault::Missing) };
@@ -118,7 +117,7 @@ impl Disk {
         if serves { Ok(file) } else { Err(DiskFault::Changed) }
     }
 
-    /// The metadata of a file that a network asks for.
+    /// The metadata of a file, requested by a network.
     pub(crate) fn metadata_body(
         &mut self,
         file: &ScannedFile,

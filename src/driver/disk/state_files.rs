@@ -1,6 +1,6 @@
-//! The files of the state directory that the loop writes whole: the peers to remember, one endpoint a line, the registry of
-//! the bootstrap node, and the directories in use. One that cannot be written is written again, less and less often, until
-//! it is on the disk or a newer one takes its place.
+//! The files of the state directory that the loop writes whole: known peers (one endpoint a line), the registry of the
+//! bootstrap node, and the directories in use. A failed write is retried with increasing delays until it succeeds or a newer
+//! one replaces it.
 
 use super::jobs::{Done, Jobs, Key, Lane};
 use crate::driver::cx::Cx;
@@ -14,18 +14,17 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How soon what could not be written is tried again.
-const RETRY_MIN: Duration = Duration::from_secs(1);
+/// The delay after the first failure.
+pub(super) const RETRY_MIN: Duration = Duration::from_secs(1);
 
-/// How long that wait may become.
 const RETRY_MAX: Duration = Duration::from_secs(60);
 
-/// How long to wait after this number of failures in a row.
-pub(crate) fn back_off(failures: u32) -> Duration {
-    RETRY_MIN.saturating_mul(1 << failures.min(8)).min(RETRY_MAX)
+/// The delay before the next attempt. `failures`: earlier ones in a row.
+pub(super) fn back_off(min: Duration, failures: u32) -> Duration {
+    min.saturating_mul(1 << failures.min(8)).min(RETRY_MAX)
 }
 
-/// The state directory, and the files in it that are not known to be on the disk as they should be.
+/// The state directory, and the files in it that may not be on the disk yet.
 pub(super) struct StateFiles {
     directory: Option<StateDirectory>,
     unsaved: BTreeMap<&'static str, Unsaved>,
@@ -36,7 +35,6 @@ struct Unsaved {
     bytes: Arc<[u8]>,
     /// Attempts in a row that failed.
     failures: u32,
-    /// The last attempt is over.
     has_failed: bool,
 }
 
@@ -56,7 +54,6 @@ impl StateFiles {
         self.unsaved.insert(file, unsaved);
     }
 
-    /// A file is on the disk, or could not be written.
     pub(super) fn on_written(
         &mut self,
         file: &'static str,
@@ -64,7 +61,7 @@ impl StateFiles {
         outcome: Result<(), DiskFault>,
         cx: &Cx,
     ) {
-        // A newer one may be on its way.
+        // A newer one may be being written.
         let Some(unsaved) = self.unsaved.get_mut(file).filter(|unsaved| Arc::ptr_eq(&unsaved.bytes, bytes)) else {
             return;
         };
@@ -79,14 +76,13 @@ impl StateFiles {
                 if unsaved.failures == 0 {
                     warn!("cannot write the state file {file}, trying again: {fault}");
                 }
-                self.retry_at.get_or_insert(cx.now + back_off(unsaved.failures));
+                self.retry_at.get_or_insert(cx.now + back_off(RETRY_MIN, unsaved.failures));
                 unsaved.failures = unsaved.failures.saturating_add(1);
                 unsaved.has_failed = true;
             }
         }
     }
 
-    /// Writes the files again that could not be written.
     pub(super) fn retry(&mut self, jobs: &mut Jobs) {
         self.retry_at = None;
         for (file, unsaved) in self.unsaved.iter_mut().filter(|(_, unsaved)| unsaved.has_failed) {
@@ -108,8 +104,7 @@ fn write(directory: Option<&StateDirectory>, file: &'static str, bytes: &Arc<[u8
 /// Known peers across restarts.
 pub(crate) const PEERS_FILE: &str = "peers";
 
-/// The line of this file behind the peers that have answered as neighbours. Earlier versions take no line for an endpoint
-/// that is none.
+/// The line of this file after the peers that have answered as neighbours. Earlier versions ignore it as no endpoint.
 const PROVEN_END: &str = "-- have answered as neighbours --";
 
 /// Registrations of the bootstrap node across restarts.
@@ -118,7 +113,7 @@ pub(crate) const REGISTRY_FILE: &str = "registry";
 /// The directories in use across restarts.
 pub(crate) const PLACES_FILE: &str = "places";
 
-/// Reads a file; damage and absence are both nothing, damage is logged.
+/// Reads a file. A missing or unreadable one counts as empty.
 pub(crate) fn read(state: Option<&StateDirectory>, file: &str) -> Vec<u8> {
     match state.map(|state| state.read(file)) {
         Some(Ok(Some(bytes))) => bytes,
@@ -139,7 +134,7 @@ pub(crate) fn encode_peers(peers: &RememberedPeers) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// Lines that are no endpoint are left out.
+/// Ignores lines that are no endpoint.
 pub(crate) fn decode_peers(bytes: &[u8]) -> RememberedPeers {
     let lines: Vec<&[u8]> = bytes.split(|&b| b == b'\n').collect();
     let end = lines.iter().position(|line| *line == PROVEN_END.as_bytes()).unwrap_or(0);
@@ -156,7 +151,7 @@ mod tests {
     use std::net::SocketAddr;
 
     #[test]
-    fn damage_costs_only_the_lines_it_hits() {
+    fn damaged_lines_are_ignored() {
         let [one, other]: [SocketAddr; 2] = ["192.0.2.1:63339", "[2001:db8::1]:9"].map(|addr| addr.parse().unwrap());
         let peers = RememberedPeers { proven: vec![one], others: vec![other] };
         let mut bytes = encode_peers(&peers);

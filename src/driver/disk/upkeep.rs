@@ -1,4 +1,4 @@
-//! What is done at a deadline, and with the results of jobs.
+//! Work at deadlines, and the results of jobs.
 
 use super::Disk;
 use super::jobs::Done;
@@ -16,7 +16,7 @@ impl Disk {
         retries.into_iter().chain(others).flatten().min()
     }
 
-    /// Does what is due: syncing, and what failed before.
+    /// Syncs, and tries again what failed, as far as it is due.
     pub(crate) fn advance(&mut self, config: &NodeConfig, cx: &mut Cx) {
         let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= cx.now);
         if is_due(self.hashing.flush_at) {
@@ -35,22 +35,20 @@ impl Disk {
         }
     }
 
-    /// The loop leaves: everything is brought to the disk.
+    /// Shutdown: syncs everything.
     pub(crate) fn leave(&mut self, cx: &mut Cx) {
         self.state.retry(&mut self.jobs);
         self.sync(cx);
     }
 
-    /// Has what is new synced.
     fn sync(&mut self, cx: &mut Cx) {
         self.sync_at = None;
         self.hashing.flush(&mut self.jobs);
-        self.sync_rest_of_parts();
+        self.sync_parts(true);
         self.records.maintain(&mut self.jobs, cx);
     }
 
-    /// Notes the directories of the configuration, and searches them for part files that no download names. Without a
-    /// state directory every download of an earlier run is unknown.
+    /// Records the filesystems of the configured directories, and searches for orphans.
     pub(crate) fn look_at_directories(&mut self, config: &NodeConfig, cx: &Cx) {
         if config.peer {
             for path in [&self.share_path, &config.download_directory] {
@@ -61,6 +59,7 @@ impl Disk {
     }
 
     fn search_orphans(&mut self, config: &NodeConfig, cx: &Cx) {
+        // Without a state directory, the part files of an earlier run would seem to be orphans.
         if self.state.directory().is_none() || cx.phase != Phase::Running {
             return;
         }
@@ -71,16 +70,20 @@ impl Disk {
         self.orphans.search(directories, tokens, &mut self.jobs);
     }
 
-    /// Takes what jobs have brought. Descriptors for what waited for them are taken from the net.
+    /// Processes the results of jobs. Takes descriptors for waiting orders from the net.
     pub(crate) fn receive(&mut self, net: &mut Net, cx: &mut Cx) {
         while let Some(done) = self.jobs.poll() {
             match done {
                 Done::Resolved(host, outcome) => cx.out.event(Event::Resolved { host, outcome }),
-                Done::TargetProbed(download, outcome) => self.on_target_probed(download, outcome, net, cx),
+                Done::TargetProbed(download, outcome) => {
+                    self.end_job(download, Some(Event::TargetProbed { download, outcome }), net, cx);
+                }
                 Done::PartOpened(download, outcome) => self.on_part_opened(download, outcome, net, cx),
                 Done::PartRemoved(download, outcome) => self.on_part_removed(download, outcome, net, cx),
                 Done::PartSynced(download, outcome) => self.on_part_synced(download, outcome, net, cx),
-                Done::Committed(download, outcome) => self.on_part_committed(download, outcome, net, cx),
+                Done::Committed(download, outcome) => {
+                    self.end_job(download, Some(Event::PartCommitted { download, outcome }), net, cx);
+                }
                 Done::OrphansFound(found) => {
                     let (tokens, _) = self.records.part_files();
                     self.orphans.on_found(found, &tokens, &mut self.jobs, cx);

@@ -1,6 +1,4 @@
-//! A client of the control socket, whose language is defined in `control`.
-//!
-//! Refuses lines that are no call, and clients that do not read.
+//! A client of the control socket. `control` defines the messages.
 
 use crate::control::{
     CallError, CallId, LineReader, Problem, REQUEST_BYTES_MAX, Reply, Request, decode_request, encode_error_without_id,
@@ -17,43 +15,39 @@ use std::time::Duration;
 /// Bytes that may wait for a client before it is dropped.
 const CLIENT_BACKLOG_BYTES_MAX: usize = 1024 * 1024;
 
-/// How long a client may take for its first call, and for each line once it has begun.
+/// The time for the first call of a client, and for each line that has begun.
 const CALL_MAX: Duration = Duration::from_secs(10);
 
-/// Lines of one client in one step, whether they are calls or not.
+/// Lines of one client in one step, valid or not.
 const LINES_PER_STEP_MAX: usize = 8;
 
-/// Bytes read from a client at once.
 const READ_BYTES: usize = 16 * 1024;
 
-/// Such reads in one step: blank lines are none that count.
+/// Reads in one step: blank lines do not count as lines.
 const READS_PER_STEP_MAX: usize = 4;
 
-/// How long a client must have been idle to give way to another when there are [`CONTROL_CLIENTS_MAX`].
+/// A client that has been idle for this long is closed for another one, if there are too many.
 const IDLE_MIN: Duration = Duration::from_secs(3);
 
 #[derive(Debug)]
 pub(super) struct ControlClient {
-    id: ClientId,
+    pub(super) id: ClientId,
     socket: Socket<UnixStream>,
     reader: LineReader,
     out: Vec<u8>,
     out_at: usize,
-    /// The client has ended its side.
     fin: bool,
-    /// Since when a whole call is awaited: the first one, or the end of one that has begun to come.
+    /// Since when we wait for a whole line: the first, or one that has begun.
     awaited_since: Option<Instant>,
-    /// When the last line came from it, or the last bytes went to it.
+    /// When the last line was received, or the last bytes were sent.
     active_at: Instant,
     unanswered: usize,
 }
 
-/// What follows a step of a client: it reports calls, in order, and ends with why it must go, if that is worth a line in the
-/// log.
+/// Reports calls, in order; ends with a reason for the log, if there is one.
 type ClientStep = Step<Vec<(CallId, Request)>, Option<&'static str>>;
 
 impl ControlClient {
-    /// Registers a client just accepted.
     pub(super) fn register(
         id: ClientId,
         stream: UnixStream,
@@ -74,27 +68,23 @@ impl ControlClient {
         })
     }
 
-    pub(super) fn id(&self) -> ClientId {
-        self.id
-    }
-
-    /// When a client that sends no whole call is hung up on. One that has made its calls may stay as long as it likes.
+    /// When a client is closed that sends no whole line. Between lines it may stay as long as it likes.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.awaited_since.map(|since| since + CALL_MAX)
     }
 
-    /// Since when it has been idle, if it may give way to another client.
+    /// Since when it has been idle, if it may be closed for another client.
     pub(super) fn idle_since(&self, now: Instant) -> Option<Instant> {
         let is_idle = self.unanswered == 0 && now.saturating_since(self.active_at) >= IDLE_MIN;
         is_idle.then_some(self.active_at)
     }
 
-    /// Tells a client that gives way to another why it is hung up on, as far as its socket takes that at once.
+    /// Sends the reason why it is closed for another client, as far as its socket takes that at once.
     pub(super) fn give_way(&mut self) {
         let _ = self.push(&encode_error_without_id(&Problem::IdleForLongest.into())) && self.flush().is_ok();
     }
 
-    /// Queues the answer to a call. `false` if the client does not read and must be dropped.
+    /// Queues the reply to a call. `false` if the client does not read and must be closed.
     pub(super) fn push_reply(&mut self, line: &[u8]) -> bool {
         self.unanswered = self.unanswered.saturating_sub(1);
         self.push(line)
@@ -104,7 +94,7 @@ impl ControlClient {
         self.socket.on_ready(readable, writable);
     }
 
-    /// Queues a line. `false` if the client does not read and must be dropped.
+    /// Queues a line. `false` if the client does not read and must be closed.
     pub(super) fn push(&mut self, line: &[u8]) -> bool {
         if self.out_at > 0 && self.out_at == self.out.len() {
             self.out.clear();
@@ -121,7 +111,6 @@ impl ControlClient {
         true
     }
 
-    /// Whether lines still wait to be read by the client.
     pub(super) fn is_flushed(&self) -> bool {
         self.out_at == self.out.len()
     }
@@ -177,13 +166,13 @@ impl ControlClient {
             self.awaited_since = Some(now);
         }
         Ok(match (self.flush()?, next) {
-            // What waits for it is sent before it is hung up on.
+            // Queued lines are sent before it is closed.
             (Some(blocked), Step::End(None)) => Step::Wait(blocked),
             (_, next) => next,
         })
     }
 
-    /// Answers a line that is no call. `false` if the client does not read.
+    /// Replies to an invalid line. `false` if the client does not read.
     fn refuse(&mut self, call: Option<CallId>, error: CallError) -> bool {
         let line = match call {
             Some(call) => encode_reply(&call, &Err::<Reply, CallError>(error)),
@@ -192,7 +181,7 @@ impl ControlClient {
         self.push(&line)
     }
 
-    /// Writes what waits. Tells what keeps the rest from being written.
+    /// Writes queued bytes. Returns `Blocked` if the socket takes no more.
     fn flush(&mut self) -> io::Result<Option<Blocked>> {
         while self.out_at < self.out.len() {
             match self.socket.write(&self.out[self.out_at..])? {

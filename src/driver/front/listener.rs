@@ -1,4 +1,4 @@
-//! The listening control socket: a Unix socket that only those may use who may drive the daemon.
+//! The listening control socket: a Unix socket for the users who may control the daemon.
 
 use crate::control::{Problem, encode_error_without_id};
 use crate::store::check_writable_directory;
@@ -13,10 +13,9 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// The mode of the socket: the daemon's user, and the group that owns it.
 const SOCKET_MODE: u32 = 0o660;
 
-/// Bytes of a path of a socket: `sun_path` has one more, for a final zero (unix(7)).
+/// Bytes of a socket path: `sun_path` has one more, for a final zero (unix(7)).
 const PATH_BYTES_MAX: usize = 107;
 
 const BACKLOG: i32 = 128;
@@ -26,15 +25,14 @@ const BACKLOG: i32 = 128;
 pub(crate) struct ControlListener {
     listener: UnixListener,
     path: PathBuf,
-    /// Device and inode of the socket that we made: another daemon's is not removed.
+    /// Device and inode of our socket: that of another daemon is not removed.
     made: (u64, u64),
 }
 
 #[derive(Debug)]
 pub(crate) enum BindFault {
-    /// A daemon answers there.
+    /// A daemon accepts connections there.
     InUse,
-    /// The system refuses.
     Io(io::Error),
 }
 
@@ -45,8 +43,8 @@ impl From<io::Error> for BindFault {
 }
 
 impl ControlListener {
-    /// Binds the socket with mode 0660, making its directory (0700) if missing. A socket that no daemon answers is
-    /// replaced.
+    /// Binds the socket with mode 0660, creating its directory (0700) if missing. Replaces a socket on which no daemon
+    /// listens.
     pub(crate) fn bind(path: &Path, registry: &Registry, token: Token) -> Result<Self, BindFault> {
         remove_stale(path)?;
         if let Some(directory) = path.parent().filter(|directory| !directory.exists()) {
@@ -54,13 +52,13 @@ impl ControlListener {
             std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o700))?;
         }
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        // Linux gives the file the mode that the socket has, less the umask: no one else can connect from the first moment, and
-        // the umask, which all threads of an embedding program share, is left alone.
+        // Linux gives the file the mode of the socket, less the umask: so nobody else can connect even now, and the umask, which
+        // all threads of an embedding program share, need not be changed.
         fchmod(&socket, Mode::from_bits_truncate(SOCKET_MODE)).map_err(io::Error::from)?;
         socket.bind(&SockAddr::unix(path)?)?;
         let metadata = std::fs::symlink_metadata(path)?;
         let made = (metadata.dev(), metadata.ino());
-        // What the umask has taken away.
+        // Adds the bits that the umask has removed.
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(SOCKET_MODE))?;
         socket.listen(BACKLOG)?;
         socket.set_nonblocking(true)?;
@@ -69,7 +67,7 @@ impl ControlListener {
         Ok(Self { listener, path: path.to_owned(), made })
     }
 
-    /// The next client that may connect; others are told that they may not, and turned away with a reason for the log.
+    /// The next client, or the reason for the log why it was rejected.
     pub(crate) fn accept(&self) -> io::Result<Result<UnixStream, String>> {
         let (stream, _) = self.listener.accept()?;
         let client = getsockopt(&stream, PeerCredentials)?;
@@ -81,8 +79,8 @@ impl ControlListener {
         Ok(Err(format!("control client of user {user}, who is neither root, nor us, nor of our group")))
     }
 
-    /// Whether a client with this primary group belongs to the group of the socket. Unless the mode was changed, the
-    /// kernel has checked that when the client connected, with all groups that the client has now.
+    /// Whether a client with this primary group belongs to the group of the socket. Unless the mode was changed, the kernel
+    /// has checked this at connect, with all groups of the client.
     fn admits_group_of(&self, primary: u32) -> bool {
         let admits =
             |m: std::fs::Metadata| (m.dev(), m.ino()) == self.made && (m.mode() & 0o002 == 0 || m.gid() == primary);
@@ -99,8 +97,7 @@ impl Drop for ControlListener {
     }
 }
 
-/// Whether a control socket can be made at a path. Another daemon may answer there.
-/// Errors: What would keep us from it.
+/// Checks that a control socket can be created at a path. A daemon that listens there is no error.
 pub(crate) fn check_control_socket(path: &Path) -> io::Result<()> {
     if SockAddr::unix(path).is_err() {
         let text = format!("{} bytes, where the path of a socket may have {PATH_BYTES_MAX}", path.as_os_str().len());
@@ -119,7 +116,7 @@ fn not_a_socket() -> io::Error {
     io::Error::new(io::ErrorKind::AlreadyExists, "something that is not a socket is there")
 }
 
-/// Removes a socket that no process listens on. Anything that is not a socket stays, and is an error.
+/// Removes a socket on which no process listens. Anything but a socket is an error.
 fn remove_stale(path: &Path) -> Result<(), BindFault> {
     let Ok(metadata) = std::fs::symlink_metadata(path) else { return Ok(()) };
     if !metadata.file_type().is_socket() {

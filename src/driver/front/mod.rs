@@ -1,7 +1,6 @@
 //! The control socket, its clients, and the program that runs the loop.
 //!
-//! Owns what a client or the program asks of the loop until it is reported, and the replies until they are read. What a call
-//! means is for the node and the loop to say.
+//! Passes calls on, and holds replies until they are read. The node and the loop execute calls.
 
 mod client;
 mod clients;
@@ -28,17 +27,13 @@ use mio::Registry;
 use reloads::Reloads;
 use std::time::Duration;
 
-/// How soon a listener that cannot accept tries again.
+/// How soon accepting is tried again after a failure.
 const ACCEPT_AGAIN: Duration = Duration::from_secs(1);
 
-/// The control socket and the program behind the loop.
 pub(crate) struct Front {
     listener: Option<ControlListener>,
-    /// Whether the listener may have clients to accept.
     accepting: Readiness,
-    /// Since when there is no place for another client.
     full_since: Option<Instant>,
-    /// When the listener is looked at again.
     retry_at: Option<Instant>,
     clients: Clients,
     reloads: Reloads,
@@ -68,10 +63,10 @@ impl Front {
         self.accepting.note(true);
     }
 
-    pub(crate) fn on_client_ready(&mut self, place: usize, readable: bool, writable: bool) {
-        if let Some(client) = self.clients.get_mut(place) {
+    pub(crate) fn on_client_ready(&mut self, slot: usize, readable: bool, writable: bool) {
+        if let Some(client) = self.clients.get_mut(slot) {
             client.on_ready(readable, writable);
-            self.clients.make_ready(place);
+            self.clients.make_ready(slot);
         }
     }
 
@@ -84,12 +79,11 @@ impl Front {
         self.retry_at.into_iter().chain(self.clients.next_deadline()).min()
     }
 
-    /// Whether every client has read what was for it.
     pub(crate) fn is_flushed(&self) -> bool {
         self.clients.are_flushed()
     }
 
-    /// Takes the clients that wait, as far as there are places for them.
+    /// Accepts waiting clients, as far as there are slots for them.
     pub(crate) fn accept(&mut self, registry: &Registry, cx: &mut Cx) {
         if !self.clients.is_full() {
             self.full_since = None;
@@ -107,7 +101,7 @@ impl Front {
                     self.refuse(cx.now, "control_clients", &"as many as there may be are connected");
                 }
                 Ok(Ok(Ok(stream))) => {
-                    idlest.into_iter().for_each(|place| self.dismiss_idle(place, cx));
+                    idlest.into_iter().for_each(|slot| self.close_idle(slot, cx));
                     if let Err(error) = self.clients.admit(stream, registry, cx.now) {
                         warn!("cannot serve a control client: {error}");
                     }
@@ -115,7 +109,7 @@ impl Front {
                 Ok(Ok(Err(why))) => self.refuse(cx.now, "control_credentials", &why),
                 Ok(Err(_)) => return,
                 Err(error) => {
-                    // It still waits, and nothing will tell of it again.
+                    // It still waits, and epoll does not report it again.
                     self.refuse(cx.now, "control_accept", &error);
                     self.accepting.give_up();
                     self.accept_later(cx.now);
@@ -124,35 +118,35 @@ impl Front {
         }
     }
 
-    /// Gives the client whose turn it is one step. False if there is none.
+    /// Advances the next ready client. False if there is none.
     pub(crate) fn step(&mut self, cx: &mut Cx) -> bool {
-        let Some(place) = self.clients.pop_ready() else { return false };
-        let Some(client) = self.clients.get_mut(place) else { return true };
-        let id = client.id();
+        let Some(slot) = self.clients.pop_ready() else { return false };
+        let Some(client) = self.clients.get_mut(slot) else { return true };
+        let id = client.id;
         match client.advance(&mut cx.scratch, cx.now) {
             Step::Wait(_) | Step::Idle | Step::Paced(_) => {}
-            Step::Again => self.clients.make_ready(place),
+            Step::Again => self.clients.make_ready(slot),
             Step::Report(calls) => {
                 calls.into_iter().for_each(|(call, request)| cx.out.push(Output::Call(id, call, request)));
-                self.clients.make_ready(place);
+                self.clients.make_ready(slot);
             }
-            Step::End(why) => self.hang_up(place, why, cx),
+            Step::End(why) => self.close(slot, why, cx),
         }
         true
     }
 
-    /// How many clients wait for their turn, at most.
+    /// At least the number of clients that are ready.
     pub(crate) fn ready_len(&self) -> usize {
         self.clients.ready_len()
     }
 
-    /// Hangs up on clients that send no whole call, and looks again for new ones.
+    /// Closes clients whose deadline has passed, and tries again to accept.
     pub(crate) fn expire(&mut self, cx: &mut Cx) {
         if self.retry_at.take_if(|at| *at <= cx.now).is_some() {
             self.accepting.note(true);
         }
-        while let Some(place) = self.clients.overdue(cx.now) {
-            self.hang_up(place, Some("it sends no whole call"), cx);
+        while let Some(slot) = self.clients.overdue(cx.now) {
+            self.close(slot, Some("it sends no whole call"), cx);
         }
     }
 
@@ -165,13 +159,13 @@ impl Front {
         self.push_by(client, cx, |connection| connection.push_reply(&encode_reply(call, outcome)));
     }
 
-    /// Queues a line for a client; one that does not read is hung up on.
+    /// Queues a line for a client; closes one that does not read.
     pub(crate) fn push_line(&mut self, client: ClientId, line: &[u8], cx: &mut Cx) {
         self.push_by(client, cx, |connection| connection.push(line));
     }
 
-    /// Begins a reload, or has one follow that which runs: the job that reads the configuration, if it is to run now.
-    /// Errors: for the caller when too many wait.
+    /// Begins a reload, or queues one behind the running one. Returns the job that reads the configuration, if it is to run now.
+    /// Errors: for the caller if too many wait.
     pub(crate) fn begin_reload(&mut self, caller: Option<Caller>) -> Result<Option<ReloadJob>, (Caller, CallError)> {
         match self.reloads.begin(caller) {
             Ok(begins) => Ok(begins.then(|| self.host.reload())),
@@ -179,7 +173,7 @@ impl Front {
         }
     }
 
-    /// Answers those who waited for the reload. The job of the next one, if one follows.
+    /// Replies to the callers of the reload. Returns the job of the next one, if there is one.
     pub(crate) fn end_reload(&mut self, outcome: &Result<Reply, CallError>, cx: &mut Cx) -> Option<ReloadJob> {
         let (callers, another) = self.reloads.end();
         for (client, call) in callers {
@@ -189,18 +183,17 @@ impl Front {
     }
 
     fn push_by(&mut self, client: ClientId, cx: &mut Cx, push: impl FnOnce(&mut ControlClient) -> bool) {
-        let Some(place) = self.clients.place_of(client) else { return };
-        let Some(connection) = self.clients.get_mut(place) else { return };
+        let Some(slot) = self.clients.slot_of(client) else { return };
+        let Some(connection) = self.clients.get_mut(slot) else { return };
         if push(connection) {
-            self.clients.make_ready(place);
+            self.clients.make_ready(slot);
         } else {
-            self.hang_up(place, Some("it does not read"), cx);
+            self.close(slot, Some("it does not read"), cx);
         }
     }
 
-    /// An idle client gives way to another.
-    fn dismiss_idle(&mut self, place: usize, cx: &mut Cx) {
-        if let Some(client) = self.clients.get_mut(place) {
+    fn close_idle(&mut self, slot: usize, cx: &mut Cx) {
+        if let Some(client) = self.clients.get_mut(slot) {
             client.give_way();
         }
         self.refuse(
@@ -208,18 +201,18 @@ impl Front {
             "control_clients",
             &"too many control clients: the one that was idle for longest is closed",
         );
-        self.hang_up(place, None, cx);
+        self.close(slot, None, cx);
     }
 
-    /// Hangs up on a client, for a reason that is worth a line in the log or not.
-    fn hang_up(&mut self, place: usize, why: Option<&'static str>, cx: &mut Cx) {
+    /// Closes a client. `why`: for the log.
+    fn close(&mut self, slot: usize, why: Option<&'static str>, cx: &mut Cx) {
         if let Some(why) = why {
             self.refuse(cx.now, "control_client", &why);
         }
-        cx.out.extend(self.clients.remove(place).map(|client| Event::ClientGone { client: client.id() }));
+        cx.out.extend(self.clients.remove(slot).map(|client| Event::ClientGone { client: client.id }));
     }
 
-    /// Whether the places have been taken for so long that others need not wait for one.
+    /// Whether the slots have been taken for so long that further clients are rejected.
     fn stays_full(&mut self, now: Instant) -> bool {
         let since = *self.full_since.get_or_insert(now);
         self.accept_later(now);

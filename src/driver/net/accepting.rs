@@ -1,4 +1,4 @@
-//! Letting connections in, within the descriptors that there are.
+//! Accepting connections, as far as there are descriptors.
 
 use super::Net;
 use super::budget::Use;
@@ -13,14 +13,13 @@ use socket2::SockRef;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Connections accepted by one listener in one turn.
 const ACCEPTS_PER_TURN_MAX: usize = 64;
 
 /// How soon a starved listener tries again if no connection of ours closes.
 const ACCEPT_AGAIN: Duration = Duration::from_secs(1);
 
 impl Net {
-    /// Takes the connections that wait, as far as there are descriptors for them.
+    /// Accepts the connections that wait, as far as there are descriptors for them.
     pub(crate) fn accept(&mut self, cx: &mut Cx) {
         for index in 0..self.listeners.len() {
             for _ in 0..ACCEPTS_PER_TURN_MAX {
@@ -33,7 +32,7 @@ impl Net {
                 }
                 match self.listeners[index].accept() {
                     Accepted::Connection(stream, from) => self.admit(stream, from, index, cx),
-                    Accepted::Nobody => break,
+                    Accepted::None => break,
                     Accepted::Starved => self.starve(index, None, cx),
                     Accepted::Refused(error) => self.starve(index, Some(&error), cx),
                 }
@@ -53,7 +52,7 @@ impl Net {
 
     fn admit(&mut self, stream: TcpStream, from: SocketAddr, index: usize, cx: &mut Cx) {
         let Ok(permit) = self.take_displacing(Use::Inbound(from.ip()), cx) else {
-            // It is gone before it was here; a reset says so at once and leaves no state behind.
+            // A reset informs the peer at once and leaves no state in the system.
             let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
             cx.out.push(Output::Limited(|limited| &mut limited.connections_refused));
             let detail = &"its network holds its share of the connections, and all of them are at work";
@@ -62,7 +61,7 @@ impl Net {
         match Socket::register(stream, self.poll.registry(), self.table.next_token()) {
             Ok(socket) => {
                 self.accepted += 1;
-                let (id, service) = (ExchangeId::Inbound(self.accepted), self.listeners[index].service());
+                let (id, service) = (ExchangeId::Inbound(self.accepted), self.listeners[index].service);
                 let inbound = Inbound::new(id, from, service, socket, cx.now);
                 self.table.insert(Connection::Inbound(inbound), permit);
             }

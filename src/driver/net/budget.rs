@@ -1,4 +1,4 @@
-//! How many descriptors connections may take, in all and for one network, so that control and state always find one.
+//! Limits of descriptors for connections, in total and for one network, so that some are left for control and state.
 
 use crate::network::Network;
 use nix::sys::resource::{Resource, getrlimit};
@@ -13,35 +13,31 @@ const DESCRIPTORS_RESERVED: usize = 64;
 /// The reserve on a system that allows very few descriptors.
 const DESCRIPTORS_RESERVED_MIN: usize = 28;
 
-/// The most that is handed out, however many the system allows.
+/// At most this many are used, even if the system allows more.
 const DESCRIPTORS_MAX: usize = 100_000;
 
-/// Who asks for a descriptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Use {
-    /// A connection that another machine made to us.
     Inbound(IpAddr),
-    /// A file that another machine asked for.
+    /// A file that a peer requested.
     File,
-    /// A connection that we make, or a file of ours.
+    /// A connection that we dial, or a part file.
     Own,
 }
 
-/// Why a descriptor was not given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Exhausted {
-    /// None is left for this use.
-    InAll,
-    /// This network has as many connections as it may.
+    /// No descriptor is left for this use.
+    Total,
+    /// This network has reached its limit of connections.
     ForNetwork,
 }
 
-/// The descriptors that are handed out.
 #[derive(Debug)]
 pub(super) struct Budget(Rc<RefCell<Counts>>);
 
 impl Budget {
-    /// What the limit of this process on open files leaves.
+    /// Within the limit of this process on open files.
     pub(super) fn from_system() -> Self {
         let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft);
         Self::new(usize::try_from(limit).unwrap_or(usize::MAX))
@@ -56,13 +52,13 @@ impl Budget {
         Ok(Permit { counts: Rc::clone(&self.0), by, count: 1 })
     }
 
-    /// Whether a connection from outside would find a descriptor.
+    /// Whether a descriptor is free for an accepted connection.
     pub(super) fn has_room(&self) -> bool {
         self.0.borrow().has_room()
     }
 }
 
-/// Descriptors of the budget, which go back to it when this is dropped.
+/// Descriptors taken from the budget; dropping this returns them.
 #[derive(Debug)]
 pub(crate) struct Permit {
     counts: Rc<RefCell<Counts>>,
@@ -75,7 +71,7 @@ impl Permit {
         self.by
     }
 
-    /// Holds those of another permit for the same use as well.
+    /// Takes over the descriptors of another permit for the same use.
     pub(super) fn join(&mut self, mut other: Self) {
         debug_assert!(self.by == other.by);
         self.count += std::mem::take(&mut other.count);
@@ -85,7 +81,7 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         let mut counts = self.counts.borrow_mut();
-        (0..self.count).for_each(|_| counts.give_back(self.by));
+        (0..self.count).for_each(|_| counts.release(self.by));
     }
 }
 
@@ -93,21 +89,21 @@ impl Drop for Permit {
 struct Counts {
     total_max: usize,
     inbound_max: usize,
-    /// Files that others ask for are beyond it, up to this number of them.
+    /// This many requested files do not count towards `inbound_max`.
     files_reserved: usize,
     per_network_max: usize,
     total: usize,
-    /// Of these, connections that others made.
+    /// Of `total`, accepted connections.
     inbound: usize,
-    /// And files that they asked for.
+    /// Of `total`, requested files.
     files: usize,
     by_network: HashMap<Network, usize>,
 }
 
 impl Counts {
-    /// What a limit of `descriptors` open files leaves. Connections of others get seven eighths, of which those of one
-    /// network get at most half of all. Half of the last eighth is for files that others ask for, so that connections that
-    /// wait do not keep all files from being sent; the rest is for our own dialling alone.
+    /// The limits for `descriptors` open files. Accepted connections get seven eighths, one network at most half. Half of
+    /// the last eighth is for requested files, so that waiting connections cannot block all sending; the other half is for
+    /// connections that we dial.
     fn new(descriptors: usize) -> Self {
         let reserved =
             if descriptors >= 4 * DESCRIPTORS_RESERVED { DESCRIPTORS_RESERVED } else { DESCRIPTORS_RESERVED_MIN };
@@ -127,19 +123,18 @@ impl Counts {
 
     fn take(&mut self, by: Use) -> Result<(), Exhausted> {
         if self.total >= self.total_max {
-            return Err(Exhausted::InAll);
+            return Err(Exhausted::Total);
         }
-        let may_take = match by {
+        let has_room = match by {
             Use::Inbound(_) => self.for_others() < self.inbound_max,
             Use::File => self.files < self.files_reserved || self.for_others() < self.inbound_max,
             Use::Own => true,
         };
-        if !may_take {
-            return Err(Exhausted::InAll);
+        if !has_room {
+            return Err(Exhausted::Total);
         }
         if let Use::Inbound(address) = by {
-            let network = Network::of(address);
-            let held = self.by_network.entry(network).or_default();
+            let held = self.by_network.entry(Network::of(address)).or_default();
             if *held >= self.per_network_max {
                 return Err(Exhausted::ForNetwork);
             }
@@ -151,7 +146,7 @@ impl Counts {
         Ok(())
     }
 
-    fn give_back(&mut self, by: Use) {
+    fn release(&mut self, by: Use) {
         self.total = self.total.saturating_sub(1);
         self.files = self.files.saturating_sub(usize::from(by == Use::File));
         if let Use::Inbound(address) = by {
@@ -170,7 +165,7 @@ impl Counts {
         self.total < self.total_max && self.for_others() < self.inbound_max
     }
 
-    /// What others hold of the descriptors for connections.
+    /// Descriptors that count towards `inbound_max`.
     fn for_others(&self) -> usize {
         self.inbound + self.files.saturating_sub(self.files_reserved)
     }
@@ -198,38 +193,38 @@ mod tests {
     }
 
     #[test]
-    fn half_an_eighth_is_left_for_files_and_half_for_our_own_dialling() {
+    fn a_sixteenth_is_reserved_for_files_and_one_for_dialling() {
         let mut budget = Counts::new(28 + 16);
         for n in 0..14 {
             budget.take(Use::Inbound(IpAddr::from([192, 0, 2, n]))).unwrap();
         }
         assert!(!budget.has_room());
-        assert_eq!(budget.take(Use::Inbound(A)), Err(Exhausted::InAll));
+        assert_eq!(budget.take(Use::Inbound(A)), Err(Exhausted::Total));
         assert_eq!(budget.take(Use::File), Ok(()));
-        assert_eq!(budget.take(Use::File), Err(Exhausted::InAll));
+        assert_eq!(budget.take(Use::File), Err(Exhausted::Total));
         assert_eq!(budget.take(Use::Own), Ok(()));
-        assert_eq!(budget.take(Use::Own), Err(Exhausted::InAll));
+        assert_eq!(budget.take(Use::Own), Err(Exhausted::Total));
     }
 
     #[test]
-    fn what_is_given_back_can_be_taken_again_also_by_a_mapped_address() {
+    fn a_released_descriptor_can_be_taken_again_and_mapped_addresses_count_as_ipv4() {
         let mut budget = Counts::new(28 + 16);
         for _ in 0..8 {
             budget.take(Use::Inbound(A)).unwrap();
         }
         let mapped = IpAddr::from([0, 0, 0, 0, 0, 0xffff, 0xc000, 0x0201]);
         assert_eq!(budget.take(Use::Inbound(mapped)), Err(Exhausted::ForNetwork));
-        budget.give_back(Use::Inbound(mapped));
+        budget.release(Use::Inbound(mapped));
         assert_eq!(budget.take(Use::Inbound(A)), Ok(()));
     }
 
     #[test]
-    fn a_permit_gives_back_what_it_holds_when_it_is_dropped() {
+    fn a_dropped_permit_releases_its_descriptors() {
         let budget = Budget::new(28 + 8);
         let mut held = budget.take(Use::Own).unwrap();
         held.join(budget.take(Use::Own).unwrap());
         let others: Vec<_> = std::iter::from_fn(|| budget.take(Use::Own).ok()).collect();
-        assert_eq!((others.len(), budget.take(Use::Own).unwrap_err()), (6, Exhausted::InAll));
+        assert_eq!((others.len(), budget.take(Use::Own).unwrap_err()), (6, Exhausted::Total));
         drop(held);
         let again: Vec<_> = std::iter::from_fn(|| budget.take(Use::Own).ok()).collect();
         assert_eq!(again.len(), 2);

@@ -1,4 +1,4 @@
-//! Orders to ask a peer, and breaking an exchange off.
+//! Orders to connect to a peer, and to abort an exchange.
 
 use super::exchange::{Outbound, Part, Task};
 use super::table::Connection;
@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 impl Net {
-    /// Begins an exchange. False when it is over at once.
+    /// Begins an exchange. Returns false if it failed at once.
     pub(crate) fn dial(&mut self, exchange: ExchangeId, to: SocketAddr, task: Task, cx: &mut Cx) -> bool {
         let fault = self.try_dial(exchange, to, task, cx).err();
         cx.out.extend(fault.map(|fault| Event::DialEnded { exchange, outcome: Err(fault) }));
@@ -33,12 +33,11 @@ impl Net {
         let permit = self.take_own(1 + more, cx).ok_or(DialFault::NoDescriptor)?;
         let token = self.table.next_token();
         let outbound = Outbound::dial(exchange, to, task, self.poll.registry(), token, cx.now)?;
-        let key = self.table.insert(Connection::Outbound(Box::new(outbound)), permit);
-        self.table.arm(key);
+        self.table.insert(Connection::Outbound(Box::new(outbound)), permit);
         Ok(())
     }
 
-    /// Asks for a file, or for groups of it: of the first, only what is missing.
+    /// Requests a file, or groups of it; of the first group, only the bytes that are missing.
     pub(crate) fn fetch(
         &mut self,
         exchange: ExchangeId,
@@ -62,7 +61,7 @@ impl Net {
         }
     }
 
-    /// Lets a fetch of groups end earlier.
+    /// Makes a fetch of groups end before this group.
     pub(crate) fn trim(&mut self, exchange: ExchangeId, groups_end: u64) {
         let Some(key) = self.table.key(exchange) else { return };
         if let Some(Connection::Outbound(outbound)) = self.table.get_mut(key) {
@@ -87,7 +86,7 @@ impl Net {
         self.close_with_remains(key, parts);
     }
 
-    /// Closes a connection, and keeps what it leaves of a group.
+    /// Closes a connection, and keeps the bytes of a group that it received in part.
     pub(super) fn close_with_remains(&mut self, key: usize, parts: &mut OpenParts) {
         if let Some(Connection::Outbound(outbound)) = self.close(key) {
             parts.take_remains(outbound.into_remains());
@@ -95,8 +94,8 @@ impl Net {
     }
 }
 
-/// The message that asks for a portion (PROTOCOL, the table of codes, and "Ranges and metadata").
-/// `begun`: bytes of the first group that are there.
+/// The message that requests a portion (PROTOCOL, the table of codes, and "Ranges and metadata").
+/// `begun`: bytes of the first group that we have.
 fn fetch_request(name: FileName, portion: &Portion, size: u64, begun: u64) -> Message {
     match portion {
         Portion::Stream { .. } | Portion::Whole => Message::DownloadRequest { name },

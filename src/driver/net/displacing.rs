@@ -1,15 +1,15 @@
-//! Taking descriptors: where none is free, an inbound connection gives up its own.
+//! Taking descriptors. If none is free, an inbound connection is closed.
 
 use super::Net;
 use super::budget::{Exhausted, Permit, Use};
-use super::eviction::Standing;
+use super::eviction::Activity;
 use super::table::{Connection, Requester};
 use crate::driver::cx::{Cx, Output};
 use crate::network::Network;
 use crate::node::contract::ResponseFault;
 
 impl Net {
-    /// Takes descriptors for our own work.
+    /// Takes descriptors for connections that we dial and for part files.
     pub(crate) fn take_own(&mut self, count: usize, cx: &mut Cx) -> Option<Permit> {
         let mut permit = self.take_displacing(Use::Own, cx).ok()?;
         for _ in 1..count {
@@ -18,7 +18,7 @@ impl Net {
         Some(permit)
     }
 
-    /// Takes a descriptor for a file that a peer asked for.
+    /// Takes a descriptor for a file that a peer requested.
     pub(crate) fn take_for_file(&mut self, requester: Requester, cx: &mut Cx) -> Option<Permit> {
         self.table.budget.take(Use::File).ok().or_else(|| {
             let network = Network::of(requester.addr.ip());
@@ -28,18 +28,18 @@ impl Net {
         })
     }
 
-    /// Whether a connection that waits at a listener would find a descriptor.
+    /// Whether a connection that waits at a listener can get a descriptor.
     pub(super) fn may_admit(&self, cx: &Cx) -> bool {
         self.table.budget.has_room() || self.table.evictions.victim(None, None, cx.now).is_some()
     }
 
-    /// Takes a descriptor, displacing a connection if need be.
+    /// Takes a descriptor, if need be that of another connection.
     pub(super) fn take_displacing(&mut self, by: Use, cx: &mut Cx) -> Result<Permit, Exhausted> {
         self.table.budget.take(by).or_else(|exhausted| {
             let evictions = &self.table.evictions;
             let victim = match (by, exhausted) {
                 (Use::Inbound(address), Exhausted::ForNetwork) => evictions.victim_of(Network::of(address)),
-                (Use::Inbound(address), Exhausted::InAll) => evictions.victim(Some(Network::of(address)), None, cx.now),
+                (Use::Inbound(address), Exhausted::Total) => evictions.victim(Some(Network::of(address)), None, cx.now),
                 (Use::Own | Use::File, _) => evictions.idle_victim(cx.now),
             };
             self.displace(victim.ok_or(exhausted)?, cx);
@@ -57,12 +57,11 @@ impl Net {
         }
     }
 
-    /// Closes a connection whose descriptor others need, and tells the node what that ends.
+    /// Closes a connection because its descriptor is needed, and reports to the node.
     fn displace(&mut self, key: usize, cx: &mut Cx) {
         let Some(Connection::Inbound(inbound)) = self.table.get_mut(key) else { return };
-        let (from, progress, ended) =
-            (inbound.from(), inbound.progress(), inbound.broken_off(ResponseFault::Displaced));
-        let has_all = matches!(inbound.standing(), Some(Standing::Ending(_)));
+        let (from, progress, ended) = (inbound.from, inbound.progress(), inbound.broken_off(ResponseFault::Displaced));
+        let has_all = matches!(inbound.activity(), Some(Activity::Ending(_)));
         cx.out.extend(progress.into_iter().chain(ended));
         self.close(key);
         // Whoever has been sent everything loses nothing: only its FIN was awaited.

@@ -1,7 +1,7 @@
-//! Which inbound connection gives way to another when there are no descriptors, or too many streams of one network.
+//! Which inbound connection is closed for another when there are no descriptors, or too many streams of one network.
 //!
-//! Connections are ranked by network: the network that holds most gives way first, and of its connections the one that
-//! does least. All connections are kept in that order, so that a flood of new ones costs no search through the others.
+//! The network that holds most descriptors gives way first, and of its connections the least active one. All connections
+//! are kept in that order, so that a flood of new ones costs no search.
 
 use crate::network::Network;
 use crate::time::Instant;
@@ -9,28 +9,28 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// Inbound streams of one network without a message on its way; beyond, the one that has been idle for longest is closed.
+/// Idle inbound streams of one network; beyond, the one that has been idle longest is closed.
 pub(crate) const IDLE_STREAMS_PER_NETWORK_MAX: usize = 8;
 
 /// How long a new connection has to send its message before it counts as idle.
 const FRESH_MAX: Duration = Duration::from_secs(3);
 
-/// What an inbound connection does. The first in this order gives way first.
+/// What an inbound connection does, in the order in which connections give way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Standing {
-    /// A stream that has been idle since then: its owner opens another when it has something to say.
+pub(crate) enum Activity {
+    /// A stream that has been idle since then: the peer can open another.
     IdleStream(Instant),
     /// Everything is sent; the other side's FIN is awaited until then.
     Ending(Instant),
     /// A whole message has been awaited since then.
     NoMessage(Instant),
-    /// A request that waits for its answer since then. The latest gives way first: the oldest has the next turn.
+    /// A request that has waited for its response since then. The newest gives way first: the oldest is served next.
     Waiting(Reverse<Instant>),
-    /// A response on its way, which last moved on then. One that does not move on is broken off by its own deadline.
+    /// A response that last made progress then. One that stalls is ended by its own deadline.
     Sending(Instant),
 }
 
-impl Standing {
+impl Activity {
     fn is_idle(self, now: Instant) -> bool {
         match self {
             Self::IdleStream(_) | Self::Ending(_) => true,
@@ -39,36 +39,31 @@ impl Standing {
         }
     }
 
-    fn is_waiting(self) -> bool {
-        matches!(self, Self::Waiting(_))
-    }
-
     fn is_sending(self) -> bool {
         matches!(self, Self::Sending(_))
     }
 
-    /// Whether a network that holds this number of descriptors has more than its share, of which this connection is the first to
-    /// give way. One response alone has a socket and a file.
+    /// Whether a network that holds `held` descriptors exceeds its share, if this connection is its first to give way. A
+    /// single response needs two descriptors: socket and file.
     fn exceeds(self, share: usize, held: usize) -> bool {
         held > share.max(if self.is_sending() { 2 } else { 1 })
     }
 }
 
-/// What an inbound connection holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Hold {
-    pub(crate) standing: Standing,
-    /// The descriptors of its socket and of its file.
+    pub(crate) activity: Activity,
+    /// Of its socket and its file.
     pub(crate) descriptors: usize,
 }
 
 /// A network in the order of giving way: how many descriptors it holds, and the first of its connections to give way.
-type Rank = (Reverse<usize>, Standing, Network);
+type Rank = (Reverse<usize>, Activity, Network);
 
 #[derive(Debug, Default)]
 struct Connections {
     descriptors: usize,
-    in_order: BTreeSet<(Standing, usize)>,
+    in_order: BTreeSet<(Activity, usize)>,
 }
 
 /// All inbound connections in the order in which they give way.
@@ -77,14 +72,14 @@ pub(crate) struct Evictions {
     by_network: BTreeMap<Network, Connections>,
     descriptors: usize,
     ranking: BTreeSet<Rank>,
-    /// Networks with two idle streams or more, by their number.
+    /// Networks with two idle streams or more, by the number of these.
     idle_ranking: BTreeSet<Rank>,
     /// Networks that may have too many idle streams.
     crowded: BTreeSet<Network>,
 }
 
 impl Evictions {
-    /// The connection with this key is new, or does something else than before, or is gone.
+    /// Applies a change of the connection with this key. `from` is `None` for a new one, `to` for one that ended.
     pub(crate) fn change(&mut self, network: Network, key: usize, from: Option<Hold>, to: Option<Hold>) {
         let connections = self.by_network.entry(network).or_default();
         if let Some(old) = connections.rank(network) {
@@ -94,12 +89,12 @@ impl Evictions {
             self.idle_ranking.remove(&old);
         }
         if let Some(from) = from {
-            connections.in_order.remove(&(from.standing, key));
+            connections.in_order.remove(&(from.activity, key));
             connections.descriptors -= from.descriptors;
             self.descriptors -= from.descriptors;
         }
         if let Some(to) = to {
-            connections.in_order.insert((to.standing, key));
+            connections.in_order.insert((to.activity, key));
             connections.descriptors += to.descriptors;
             self.descriptors += to.descriptors;
         }
@@ -115,16 +110,17 @@ impl Evictions {
         }
     }
 
-    /// The connection that gives way to a new one from this network, or from one that has none, or to the file for the
-    /// request on the connection `except`. `None` if the newcomer has to wait or to go.
+    /// The connection that gives way to a new one from this network (`None`: a network without connections), or to the file
+    /// for the request on the connection `except`. `None` if the new one has to wait or is refused.
     ///
-    /// A network gives way only to one that holds fewer descriptors, or to itself. What is idle always may, and a request
-    /// that waits where its network has more than its share. If there is no such connection, the network that holds most
-    /// gives way, if that is more than its share; but a response is not broken off for another connection of its network.
+    /// A network gives way only to one that holds fewer descriptors, or to itself. The first to give way is the network that
+    /// holds most of those with an idle connection, or with a waiting request beyond their share. If there are none, the
+    /// network that holds most gives way, if it exceeds its share; but a response is not ended for another connection of its
+    /// network.
     ///
-    /// Before one that is not idle gives way, or the newcomer, the longest idle stream of the network that has most of them
-    /// does, if there are two or more, whatever that network holds: many users behind one address hold more than each of
-    /// those who only keep streams open.
+    /// Before a connection that is not idle gives way, or the new one, the longest idle stream of the network with the most
+    /// idle streams does, if it has two or more, whatever that network holds: many users behind one address hold more than
+    /// each network that only keeps streams open.
     pub(crate) fn victim(&self, newcomer: Option<Network>, except: Option<usize>, now: Instant) -> Option<usize> {
         let own = newcomer.and_then(|network| self.by_network.get(&network));
         let held = own.map_or(0, |own| own.descriptors);
@@ -142,38 +138,39 @@ impl Evictions {
             (own, None) => own.copied(),
         };
         match first {
-            Some((standing, key)) if standing.is_idle(now) => Some(key),
+            Some((activity, key)) if activity.is_idle(now) => Some(key),
             _ => self.spare_stream().or(first.map(|(_, key)| key)),
         }
     }
 
-    /// The longest idle stream of the network that has most idle streams, at least two.
+    /// The longest idle stream of the network with the most idle streams, if it has two or more.
     fn spare_stream(&self) -> Option<usize> {
         let (.., network) = self.idle_ranking.first()?;
         self.first_of(*network)
     }
 
-    /// The first network to give way of those that hold more than this.
+    /// The first network to give way of those that hold more than `held`.
     fn first_above(&self, held: usize, share: usize, now: Instant) -> Option<Rank> {
         let above = || self.ranking.iter().take_while(|(Reverse(count), ..)| *count > held).copied();
         let exceeds = |(Reverse(count), first, _): &Rank| first.exceeds(share, *count);
-        let spared = above().find(|rank| rank.1.is_idle(now) || rank.1.is_waiting() && exceeds(rank));
+        let spared =
+            above().find(|rank| rank.1.is_idle(now) || matches!(rank.1, Activity::Waiting(_)) && exceeds(rank));
         spared.or_else(|| above().next().filter(exceeds))
     }
 
-    /// The connection that gives way to a new one of the same network, which has as many as it may.
+    /// The connection that gives way to a new one of the same network, which has reached its limit.
     pub(crate) fn victim_of(&self, network: Network) -> Option<usize> {
-        let (standing, key) = self.by_network.get(&network)?.in_order.first()?;
-        if standing.is_sending() { None } else { Some(*key) }
+        let (activity, key) = self.by_network.get(&network)?.in_order.first()?;
+        if activity.is_sending() { None } else { Some(*key) }
     }
 
-    /// The connection that gives way to what we do ourselves: an idle one.
+    /// The idle connection that gives way to one that we dial.
     pub(crate) fn idle_victim(&self, now: Instant) -> Option<usize> {
-        let (.., network) = self.ranking.iter().find(|(_, standing, _)| standing.is_idle(now))?;
+        let (.., network) = self.ranking.iter().find(|(_, activity, _)| activity.is_idle(now))?;
         self.first_of(*network)
     }
 
-    /// A stream of a network that has too many idle ones: the one that has been idle for longest.
+    /// The longest idle stream of a network that has too many.
     pub(crate) fn next_surplus_stream(&mut self) -> Option<usize> {
         while let Some(network) = self.crowded.first() {
             match self.by_network.get(network).and_then(Connections::surplus_stream) {
@@ -191,23 +188,23 @@ impl Evictions {
 
 impl Connections {
     fn rank(&self, network: Network) -> Option<Rank> {
-        self.in_order.first().map(|(standing, _)| (Reverse(self.descriptors), *standing, network))
+        self.in_order.first().map(|(activity, _)| (Reverse(self.descriptors), *activity, network))
     }
 
-    /// The place among the networks with two idle streams or more, by their number.
+    /// The position in `idle_ranking`, if there are two idle streams or more.
     fn idle_rank(&self, network: Network) -> Option<Rank> {
-        let is_idle = |standing: &Standing| matches!(standing, Standing::IdleStream(_));
+        let is_idle = |activity: &Activity| matches!(activity, Activity::IdleStream(_));
         let in_order = self.in_order.iter().take(IDLE_STREAMS_PER_NETWORK_MAX);
-        let count = in_order.take_while(|(standing, _)| is_idle(standing)).count();
+        let count = in_order.take_while(|(activity, _)| is_idle(activity)).count();
         let (first, _) = self.in_order.first().filter(|_| count > 1)?;
         Some((Reverse(count), *first, network))
     }
 
-    /// The stream that has been idle for longest, if there are too many.
+    /// The longest idle stream, if there are too many.
     fn surplus_stream(&self) -> Option<usize> {
         let (last, _) = self.in_order.iter().nth(IDLE_STREAMS_PER_NETWORK_MAX)?;
         let (_, first) = self.in_order.first()?;
-        matches!(last, Standing::IdleStream(_)).then_some(*first)
+        matches!(last, Activity::IdleStream(_)).then_some(*first)
     }
 }
 
@@ -226,26 +223,26 @@ mod tests {
         Instant::from_ms(ms)
     }
 
-    fn waiting(ms: u64) -> Standing {
-        Standing::Waiting(Reverse(at(ms)))
+    fn waiting(ms: u64) -> Activity {
+        Activity::Waiting(Reverse(at(ms)))
     }
 
-    fn hold(standing: Standing) -> Option<Hold> {
-        Some(Hold { standing, descriptors: 1 })
+    fn hold(activity: Activity) -> Option<Hold> {
+        Some(Hold { activity, descriptors: 1 })
     }
 
     /// Connections of networks, with the number of each as its key.
-    fn holding(connections: &[(u32, Standing)]) -> Evictions {
+    fn holding(connections: &[(u32, Activity)]) -> Evictions {
         let mut evictions = Evictions::default();
-        for (key, (of, standing)) in connections.iter().enumerate() {
-            evictions.change(network(*of), key, None, hold(*standing));
+        for (key, (of, activity)) in connections.iter().enumerate() {
+            evictions.change(network(*of), key, None, hold(*activity));
         }
         evictions
     }
 
     #[test]
-    fn of_the_network_that_holds_most_the_least_busy_connection_gives_way() {
-        use Standing::{Ending, IdleStream, NoMessage, Sending};
+    fn the_least_busy_connection_of_the_network_with_most_is_evicted() {
+        use Activity::{Ending, IdleStream, NoMessage, Sending};
         let kinds = [
             Sending(at(1)),
             waiting(2),
@@ -255,7 +252,7 @@ mod tests {
             IdleStream(at(7)),
             IdleStream(at(6)),
         ];
-        let mut held: Vec<_> = kinds.map(|standing| (1, standing)).into();
+        let mut held: Vec<_> = kinds.map(|activity| (1, activity)).into();
         held.extend([(2, IdleStream(at(0))), (3, NoMessage(at(0))), (3, NoMessage(at(1)))]);
         let mut evictions = holding(&held);
         let mut order = Vec::new();
@@ -267,8 +264,8 @@ mod tests {
     }
 
     #[test]
-    fn a_newcomer_never_displaces_one_of_a_network_that_holds_less() {
-        let idle = Standing::NoMessage;
+    fn a_newcomer_never_evicts_a_connection_of_a_network_with_fewer() {
+        let idle = Activity::NoMessage;
         let evictions =
             holding(&[(1, idle(at(5))), (1, idle(at(6))), (1, idle(at(7))), (2, idle(at(0))), (2, idle(at(1)))]);
         assert_eq!(evictions.victim(None, None, NOW), Some(0));
@@ -282,10 +279,10 @@ mod tests {
     }
 
     #[test]
-    fn what_moves_gives_way_only_where_its_network_has_more_than_its_share() {
-        let (sending, idle) = (Standing::Sending(at(0)), Standing::NoMessage(at(9)));
+    fn a_response_is_evicted_only_if_its_network_exceeds_its_share() {
+        let (sending, idle) = (Activity::Sending(at(0)), Activity::NoMessage(at(9)));
         let evictions = holding(&[(1, sending), (1, sending), (1, sending), (2, idle), (3, sending)]);
-        assert_eq!(evictions.victim(None, None, NOW), Some(3), "a share is one, but one that is idle goes first");
+        assert_eq!(evictions.victim(None, None, NOW), Some(3), "the share is one, but an idle one gives way first");
         assert_eq!(
             evictions.victim(Some(network(1)), None, NOW),
             None,
@@ -299,12 +296,12 @@ mod tests {
         assert_eq!(evictions.victim(Some(network(1)), None, NOW), None);
         let evictions = holding(&[(1, sending), (2, waiting(1)), (3, waiting(2))]);
         assert_eq!(evictions.victim(None, None, NOW), None, "each has its share: the newcomer waits");
-        assert_eq!(evictions.idle_victim(NOW), None, "and so does what we do ourselves");
+        assert_eq!(evictions.idle_victim(NOW), None, "and so does a connection that we dial");
     }
 
     #[test]
     fn new_connections_have_some_seconds_for_their_message() {
-        let (sending, fresh) = (Standing::Sending(at(0)), Standing::NoMessage(at(7_001)));
+        let (sending, fresh) = (Activity::Sending(at(0)), Activity::NoMessage(at(7_001)));
         let evictions = holding(&[(1, sending), (1, sending), (1, sending), (1, sending), (2, fresh), (2, fresh)]);
         assert_eq!(evictions.victim(None, None, NOW), Some(0), "the network that holds most gives way");
         assert_eq!(evictions.idle_victim(NOW), None);
@@ -313,10 +310,10 @@ mod tests {
     }
 
     #[test]
-    fn a_file_counts_and_never_takes_the_place_of_the_connection_that_it_is_for() {
+    fn a_file_counts_and_never_displaces_the_connection_that_it_is_for() {
         let mut evictions = holding(&[(1, waiting(0)), (2, waiting(1)), (2, waiting(2))]);
         assert_eq!(evictions.victim(Some(network(1)), Some(0), NOW), Some(2), "the other network holds more");
-        let sending = Hold { standing: Standing::Sending(at(3)), descriptors: 3 };
+        let sending = Hold { activity: Activity::Sending(at(3)), descriptors: 3 };
         evictions.change(network(1), 0, hold(waiting(0)), Some(sending));
         assert_eq!(evictions.victim(Some(network(2)), Some(2), NOW), Some(1), "of its own, one that waits");
         evictions.change(network(2), 1, hold(waiting(1)), None);
@@ -329,8 +326,8 @@ mod tests {
 
     /// Many users behind one address, and many addresses that only keep streams open.
     #[test]
-    fn second_idle_streams_give_way_before_requests_do() {
-        let (idle, sending) = (|ms| Standing::IdleStream(at(ms)), Standing::Sending(at(0)));
+    fn second_idle_streams_are_evicted_before_requests() {
+        let (idle, sending) = (|ms| Activity::IdleStream(at(ms)), Activity::Sending(at(0)));
         let users = [(1, waiting(1)), (1, waiting(2)), (1, sending), (1, sending), (1, sending)];
         let streams = [(2, idle(5)), (2, idle(4)), (3, idle(3)), (3, idle(7)), (3, idle(6)), (4, idle(0))];
         for (held, last) in [(&users[..], Some(7)), (&users[2..], None)] {
@@ -344,19 +341,19 @@ mod tests {
     }
 
     #[test]
-    fn a_ninth_idle_stream_of_a_network_is_one_too_many() {
-        let streams: Vec<_> = (0..8).map(|n| (1, Standing::IdleStream(at(100 - n)))).collect();
+    fn the_ninth_idle_stream_of_a_network_is_surplus() {
+        let streams: Vec<_> = (0..8).map(|n| (1, Activity::IdleStream(at(100 - n)))).collect();
         let mut evictions = holding(&streams);
-        evictions.change(network(1), 20, None, hold(Standing::NoMessage(at(0))));
-        evictions.change(network(2), 21, None, hold(Standing::IdleStream(at(0))));
+        evictions.change(network(1), 20, None, hold(Activity::NoMessage(at(0))));
+        evictions.change(network(2), 21, None, hold(Activity::IdleStream(at(0))));
         assert_eq!(evictions.next_surplus_stream(), None);
-        evictions.change(network(1), 22, None, hold(Standing::IdleStream(at(200))));
+        evictions.change(network(1), 22, None, hold(Activity::IdleStream(at(200))));
         assert_eq!(evictions.next_surplus_stream(), Some(7), "the longest idle one");
-        evictions.change(network(1), 7, hold(Standing::IdleStream(at(93))), hold(Standing::Ending(at(300))));
+        evictions.change(network(1), 7, hold(Activity::IdleStream(at(93))), hold(Activity::Ending(at(300))));
         assert_eq!(evictions.next_surplus_stream(), None);
     }
 
-    /// Whatever happened before, the order is that of the connections there are.
+    /// After any changes, the order equals one that is built from the present connections.
     #[test]
     fn the_order_holds_over_any_changes() {
         let mut state = 7_u64;
@@ -372,13 +369,13 @@ mod tests {
             let of = old.map_or_else(|| random(6) as u32, |(of, _)| of);
             let since = at(step);
             let kinds = [
-                Standing::IdleStream(since),
-                Standing::NoMessage(since),
-                Standing::Ending(since),
+                Activity::IdleStream(since),
+                Activity::NoMessage(since),
+                Activity::Ending(since),
                 waiting(step),
-                Standing::Sending(since),
+                Activity::Sending(since),
             ];
-            let hold = Hold { standing: kinds[random(5) as usize], descriptors: 1 + random(2) as usize };
+            let hold = Hold { activity: kinds[random(5) as usize], descriptors: 1 + random(2) as usize };
             let new = (random(4) > 0).then_some(hold);
             evictions.change(network(of), key, old.map(|(_, hold)| hold), new);
             known.extend(new.map(|hold| (key, (of, hold))));
@@ -386,7 +383,7 @@ mod tests {
             for (key, (of, hold)) in &known {
                 let connections = networks.entry(*of).or_default();
                 connections.descriptors += hold.descriptors;
-                connections.in_order.insert((hold.standing, *key));
+                connections.in_order.insert((hold.activity, *key));
             }
             let ranks: BTreeSet<Rank> = networks.iter().filter_map(|(of, held)| held.rank(network(*of))).collect();
             assert_eq!(evictions.ranking, ranks);

@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 #[derive(Debug)]
 pub(crate) struct Listener {
     listener: TcpListener,
-    service: Service,
+    pub(super) service: Service,
     accepting: Readiness,
     /// There are connections to accept, but they cannot be accepted now.
     is_starved: bool,
@@ -24,7 +24,7 @@ pub(crate) struct Listener {
 pub(super) enum Accepted {
     Connection(TcpStream, SocketAddr),
     /// Nothing more until the next readiness.
-    Nobody,
+    None,
     /// The system has no descriptor or no memory for it.
     Starved,
     /// The system refuses, and will refuse again: the connection still waits.
@@ -49,15 +49,10 @@ impl Listener {
         self.listener.local_addr()
     }
 
-    pub(super) fn service(&self) -> Service {
-        self.service
-    }
-
     pub(super) fn on_ready(&mut self) {
         self.accepting.note(true);
     }
 
-    /// Whether accepting is worth an attempt.
     pub(super) fn may_accept(&self) -> bool {
         self.accepting.is_ready() && !self.is_starved
     }
@@ -71,7 +66,7 @@ impl Listener {
         loop {
             match self.accepting.attempt(|| self.listener.accept()) {
                 Ok(Ok((stream, from))) => return Accepted::Connection(stream, from),
-                Ok(Err(_)) => return Accepted::Nobody,
+                Ok(Err(_)) => return Accepted::None,
                 Err(error) if was_of_connection(&error) => {}
                 Err(error) if is_shortage(&error) => return Accepted::Starved,
                 Err(error) => return Accepted::Refused(error),
@@ -80,10 +75,10 @@ impl Listener {
     }
 }
 
-/// Whether this machine can listen at an address, which may be in use.
+/// Checks that this machine can listen at an address. An address in use is no error.
 pub(crate) fn check_listen(addr: SocketAddr) -> io::Result<()> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
-    // So that a program that binds the address at this moment is not disturbed.
+    // This allows another program to bind the address meanwhile.
     socket.set_reuse_address(true)?;
     match socket.bind(&addr.into()) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(()),

@@ -1,19 +1,19 @@
 //! Connections: sockets and their readiness, descriptors, deadlines, rate limits.
 //!
-//! Owns every socket but those of control clients. Decides nothing: it executes orders and reports their outcome.
+//! Owns every socket but those of control clients. It executes orders and reports their outcome; the node decides.
 //!
 //! | file | what others may call |
 //! |---|---|
-//! | here | waiting for readiness, and what it was; rate limits; who asked for a file |
-//! | `displacing` | taking descriptors, also from connections that give way; ending surplus streams |
-//! | `accepting` | letting connections in |
+//! | here | polling and readiness; rate limits; who asked for a file |
+//! | `displacing` | taking descriptors, if need be from other connections; ending surplus streams |
+//! | `accepting` | accepting connections |
 //! | `responding` | orders for a request that a peer has made |
 //! | `streams` | orders for a stream to a peer |
-//! | `port_checks` | seeing whether a registrant listens |
-//! | `dialling` | orders to ask a peer, and breaking an exchange off |
-//! | `stepping` | giving a connection its step or its deadline |
+//! | `port_checks` | checking whether a registrant listens |
+//! | `dialling` | orders to connect to a peer, and to abort an exchange |
+//! | `stepping` | advancing a connection, also at its deadline |
 //!
-//! Each calls only those above it. Beneath them are `table` (connections), `budget` (descriptors), `eviction` (who gives way),
+//! Each calls only those above it. Beneath them are `table` (connections), `budget` (descriptors), `eviction` (which is closed first),
 //! `pace` (rate limits), `listener` and `exchange` (what happens on a connection).
 
 mod accepting;
@@ -56,7 +56,7 @@ pub(crate) struct Net {
     poll: Poll,
     table: Table,
     listeners: Vec<Listener>,
-    /// When listeners that found no descriptor try again, should nothing have closed meanwhile.
+    /// When listeners that found no descriptor try again, even if no connection has closed.
     accept_again_at: Option<Instant>,
     streams: Streams,
     pace: Pace,
@@ -80,7 +80,6 @@ impl Net {
         }
     }
 
-    /// Waits for readiness.
     /// Errors: Only if epoll itself fails, or is interrupted.
     pub(crate) fn poll(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         self.poll.poll(events, timeout)
@@ -94,12 +93,11 @@ impl Net {
         self.table.ready_len() > 0 || self.listeners.iter().any(Listener::may_accept)
     }
 
-    /// When a deadline comes, or listeners and transfers are to go on.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         [self.table.next_deadline(), self.accept_again_at, self.pace.next_wake()].into_iter().flatten().min()
     }
 
-    /// Notes an event of a listener or a connection, for later.
+    /// Records the readiness of a listener or a connection.
     pub(crate) fn note(&mut self, event: &Event) {
         let token = event.token();
         if let Some(listener) = token.0.checked_sub(LISTENERS.0).and_then(|index| self.listeners.get_mut(index)) {
@@ -119,10 +117,9 @@ impl Net {
         }
     }
 
-    /// Resumes listeners and transfers that are due.
     pub(crate) fn wake(&mut self, now: Instant) {
         if self.accept_again_at.take_if(|at| *at <= now).is_some() {
-            self.feed_listeners();
+            self.resume_listeners();
         }
         for direction in [Direction::Up, Direction::Down] {
             if self.pace.bucket(direction).is_due(now) {
@@ -136,30 +133,30 @@ impl Net {
         [Direction::Up, Direction::Down].into_iter().for_each(|direction| self.wake_paced(direction));
     }
 
-    /// The peer that made a request, for a file that it is to get.
+    /// Who sent the request of an exchange.
     pub(crate) fn requester(&self, exchange: ExchangeId) -> Option<Requester> {
         self.table.requester(exchange)
     }
 
-    /// Notes the state of a connection, for its deadline and for when others need its place.
+    /// After a step: updates the timer of a connection, and its place in the order of eviction.
     pub(crate) fn settle(&mut self, key: usize) {
         self.table.arm(key);
     }
 
-    /// Closes a connection and lets those in that waited for its descriptor.
+    /// Closes a connection; its descriptor may let a listener accept again.
     fn close(&mut self, key: usize) -> Option<Connection> {
         let closed = self.table.remove(key);
         if self.table.budget.has_room() {
-            self.feed_listeners();
+            self.resume_listeners();
         }
         closed
     }
 
-    fn feed_listeners(&mut self) {
+    fn resume_listeners(&mut self) {
         self.listeners.iter_mut().for_each(|listener| listener.set_starved(false));
     }
 
-    /// There are tokens: all that wait share them.
+    /// There are tokens: all transfers that wait share them.
     fn wake_paced(&mut self, direction: Direction) {
         let woken = self.table.wake_paced(direction);
         self.pace.bucket(direction).share_among(woken);
@@ -176,7 +173,7 @@ impl Net {
     }
 }
 
-/// Which directions an event is about, and whether the connection is gone: an error or a hang-up shows in both.
+/// Whether an event makes a connection readable, writable, or broken. A broken one is ready in both directions.
 pub(crate) fn directions(event: &Event) -> (bool, bool, bool) {
     let gone = event.is_error() || (event.is_read_closed() && event.is_write_closed());
     let readable = event.is_readable() || event.is_read_closed() || gone;

@@ -1,28 +1,26 @@
 //! Rate limits: a token bucket for each direction, which all transfers of that direction share.
 //!
-//! Tokens are bytes that may be moved now. A bucket holds a tenth of a second's worth at most, so that what passes in any
-//! ten seconds is within a few percent of the limit; a transfer that finds it empty waits until there is a piece worth
-//! moving, and those that wait get equal pieces.
+//! Tokens are bytes that may be moved now. A bucket holds the tokens of at most a tenth of a second, so that the rate over any
+//! ten seconds is within a few percent of the limit. A transfer that finds it empty waits until there are enough tokens for a
+//! piece; transfers that wait get equal pieces.
 
 use crate::driver::socket::Direction;
 use crate::time::Instant;
 use std::time::Duration;
 
-/// How much time's worth of tokens a bucket holds.
+/// A bucket holds the tokens of this time.
 const BURST: Duration = Duration::from_millis(100);
 
-/// How much time's worth of tokens is worth waking up for.
+/// Transfers are woken for the tokens of this time.
 const PIECE: Duration = Duration::from_millis(20);
 
-/// The most bytes that are waited for before they are moved.
+/// Transfers never wait for more bytes than this.
 const PIECE_BYTES_MAX: u64 = 64 * 1024;
 
 /// Bytes a second, 0 for no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct RateLimits {
-    /// Of all uploads together.
     pub upload: u64,
-    /// Of all downloads together.
     pub download: u64,
 }
 
@@ -42,7 +40,6 @@ impl Pace {
         self.down.set(limits.download, now);
     }
 
-    /// When transfers that wait are to be woken.
     pub(super) fn next_wake(&self) -> Option<Instant> {
         [self.up.wake_at, self.down.wake_at].into_iter().flatten().min()
     }
@@ -59,12 +56,11 @@ impl Pace {
 pub(crate) struct Bucket {
     /// Bytes a second; 0 for no limit.
     rate: u64,
-    /// Tokens in thousandths of a byte: what a rate gives in a millisecond is then whole.
+    /// In thousandths of a byte: each millisecond then adds a whole number.
     tokens: u128,
     at: Instant,
     /// Transfers of this wake-up still to be served; the tokens are divided by this.
     sharers: u64,
-    /// When transfers that wait are to be woken.
     wake_at: Option<Instant>,
 }
 
@@ -79,7 +75,7 @@ impl Bucket {
         }
     }
 
-    /// How many of `wanted` bytes may be moved now; 0 means to wait. Each transfer asks once in its turn.
+    /// How many of `wanted` bytes may be moved now; 0 means to wait. Each transfer calls this once in its step.
     pub(crate) fn grant(&mut self, now: Instant, wanted: usize) -> usize {
         if self.rate == 0 {
             return wanted;
@@ -109,17 +105,16 @@ impl Bucket {
         now + Duration::from_millis(u64::try_from(ms).unwrap_or(u64::MAX).max(1))
     }
 
-    /// The first transfer waits: has it woken when there are tokens.
+    /// Called when the first transfer waits: schedules the next wake-up.
     pub(super) fn wait(&mut self, now: Instant) {
         self.wake_at = Some(self.next(now, 1));
     }
 
-    /// Whether the transfers that wait are to be woken.
     pub(super) fn is_due(&self, now: Instant) -> bool {
         self.wake_at.is_some_and(|at| at <= now)
     }
 
-    /// Transfers that wait are woken now.
+    /// Called when this number of transfers is woken.
     pub(super) fn share_among(&mut self, waiting: usize) {
         self.wake_at = None;
         self.sharers = waiting.max(1) as u64;
@@ -128,46 +123,45 @@ impl Bucket {
     fn refill(&mut self, now: Instant) {
         let ms = now.saturating_since(self.at).as_millis();
         self.at = now;
-        // Not less than one byte, or a small rate would never move any.
+        // At least one byte, or a small rate would never move any.
         let full = self.worth(BURST).max(1_000);
         self.tokens = (self.tokens + ms * u128::from(self.rate)).min(full);
     }
 
-    /// What the rate gives in a span, in thousandths of a byte.
     fn worth(&self, span: Duration) -> u128 {
         span.as_millis() * u128::from(self.rate)
     }
 }
 
-/// Least time for which a limit must have held a transfer back until that is told: a moment without tokens says nothing.
+/// A limit is reported after it has held a transfer back for this long.
 const HELD_MIN: Duration = Duration::from_millis(250);
 
-/// Whether a limit holds a transfer back: whenever it may read, more bytes are there than it may take.
+/// Whether a rate limit holds a transfer back: at each step more bytes have arrived than it may read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Held {
+pub(crate) struct HeldBack {
     since: Option<Instant>,
-    told_at: Option<Instant>,
+    reported_at: Option<Instant>,
 }
 
-impl Held {
-    /// What there was is read: the other side decides how fast more comes.
+impl HeldBack {
+    /// Everything that arrived is read: the peer sets the pace.
     pub(crate) fn on_drained(&mut self) {
         self.since = None;
     }
 
-    /// All that was granted is read, and there may be more. Says whether it is time to tell that the limit holds the
-    /// transfer back.
+    /// All granted bytes are read, and there may be more. Returns whether to report now that the limit holds the transfer
+    /// back.
     pub(crate) fn on_spent(&mut self, now: Instant, granted: usize) -> bool {
         if granted == 0 {
-            // Others were faster: what there is to read was not seen.
+            // Other transfers used the tokens: it is unknown whether there was more to read.
             return false;
         }
         let since = *self.since.get_or_insert(now);
-        let tell = now >= since + HELD_MIN && self.told_at.is_none_or(|at| now >= at + HELD_MIN);
-        if tell {
-            self.told_at = Some(now);
+        let is_due = now >= since + HELD_MIN && self.reported_at.is_none_or(|at| now >= at + HELD_MIN);
+        if is_due {
+            self.reported_at = Some(now);
         }
-        tell
+        is_due
     }
 }
 
@@ -225,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_limit_everything_passes_and_a_new_limit_holds_at_once() {
+    fn without_a_limit_everything_passes_and_a_new_limit_takes_effect_at_once() {
         let start = Instant::from_ms(5);
         let mut pace = Pace::new(RateLimits::default(), start);
         assert_eq!(pace.bucket(Direction::Up).grant(start, 1 << 20), 1 << 20);
@@ -236,9 +230,9 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_holds_a_transfer_back_only_while_more_is_there_than_it_may_read() {
-        let (mut held, start) = (Held::default(), Instant::from_ms(1_000));
-        let told = |held: &mut Held, ms| held.on_spent(start + Duration::from_millis(ms), 22);
+    fn a_transfer_is_paced_only_while_more_is_available_than_it_may_read() {
+        let (mut held, start) = (HeldBack::default(), Instant::from_ms(1_000));
+        let told = |held: &mut HeldBack, ms| held.on_spent(start + Duration::from_millis(ms), 22);
         assert_eq!([0, 100, 200, 300, 400, 500, 600].map(|ms| told(&mut held, ms)), {
             [false, false, false, true, false, false, true]
         });

@@ -1,4 +1,4 @@
-//! Seeing whether those who register with our bootstrap node listen where they say.
+//! Checking whether registrants of our bootstrap node listen where they say.
 
 use super::Net;
 use super::budget::Use;
@@ -8,7 +8,7 @@ use crate::driver::cx::{Cx, Output};
 use std::net::SocketAddr;
 
 impl Net {
-    /// Dials a registrant, to which we name this port as ours.
+    /// Dials a registrant. `ours` is the port that we name as ours.
     pub(crate) fn check_port(&mut self, to: SocketAddr, p1: bool, ours: u16, cx: &mut Cx) {
         let Ok(permit) = self.table.budget.take(Use::Own) else {
             return cx.out.push(Output::Checked(to, None));
@@ -17,10 +17,7 @@ impl Net {
         let proof = if p1 { Proof::FirstContact } else { Proof::Connection };
         let token = self.table.next_token();
         match PortCheck::dial(to, proof, (self.ports_checked, ours), self.poll.registry(), token, cx.now) {
-            Ok(check) => {
-                let key = self.table.insert(Connection::Check(check), permit);
-                self.table.arm(key);
-            }
+            Ok(check) => drop(self.table.insert(Connection::Check(check), permit)),
             Err(_) => cx.out.push(Output::Checked(to, Some(false))),
         }
     }

@@ -1,4 +1,4 @@
-//! Giving a connection its step, or its deadline, and following what it says.
+//! Advancing a connection, also at its deadline, and applying the result.
 
 use super::Net;
 use super::exchange::{Context, Lent, NetStep, Over, RefusedMessage, Report, Service};
@@ -13,7 +13,7 @@ use crate::time::Instant;
 use crate::wire::Message;
 
 impl Net {
-    /// How many connections wait for their turn, at most.
+    /// At least the number of connections that are ready.
     pub(crate) fn ready_len(&self) -> usize {
         self.table.ready_len()
     }
@@ -34,17 +34,16 @@ impl Net {
             Some(Connection::Outbound(outbound)) => outbound.advance(&mut context, self.poll.registry()),
             Some(Connection::Stream(link)) => {
                 let step = link.advance(context.scratch, context.now);
-                let (peer, reports) = (link.to(), link.take_reports());
+                let (peer, reports) = (link.to, link.take_reports());
                 cx.out.extend(reports.into_iter().map(|report| Event::SearchReport { peer, report }));
                 step
             }
             Some(Connection::Check(check)) => check.advance(context.scratch),
             None => return,
         };
-        self.follow(key, step, parts, cx);
+        self.apply(key, step, parts, cx);
     }
 
-    /// The deadline of a connection has come.
     pub(crate) fn on_deadline(&mut self, key: usize, lent: Lent<'_>, cx: &mut Cx) {
         let Lent { library, parts } = lent;
         let mut context = context(library, parts, &mut self.pace, cx);
@@ -55,17 +54,17 @@ impl Net {
             Some(Connection::Check(check)) => Step::End(Over::Checked(check.has_answered())),
             None => return,
         };
-        self.follow(key, step, parts, cx);
+        self.apply(key, step, parts, cx);
     }
 
-    fn follow(&mut self, key: usize, step: NetStep, parts: &mut OpenParts, cx: &mut Cx) {
+    fn apply(&mut self, key: usize, step: NetStep, parts: &mut OpenParts, cx: &mut Cx) {
         match step {
             Step::Wait(_) | Step::Idle => {}
             Step::Again => self.table.make_ready(key),
             Step::Paced(direction) => self.wait_for_tokens(key, direction, cx),
             Step::Report(report) => self.on_report(key, report, parts, cx),
             Step::End(Over::Ended(event)) => {
-                // What went out counts also when the rest does not follow.
+                // Bytes that were sent count even if the rest fails.
                 let progress = self.table.get_mut(key).and_then(|connection| connection.progress());
                 self.close_with_remains(key, parts);
                 cx.out.extend(progress.into_iter().chain(event));
@@ -74,7 +73,7 @@ impl Net {
             Step::End(Over::Stream(unsent, fault)) => self.on_stream_over(key, unsent, fault, cx),
             Step::End(Over::Checked(answered)) => {
                 if let Some(Connection::Check(check)) = self.close(key) {
-                    cx.out.push(Output::Checked(check.to(), Some(answered)));
+                    cx.out.push(Output::Checked(check.to, Some(answered)));
                 }
             }
         }
@@ -82,7 +81,7 @@ impl Net {
 
     fn on_report(&mut self, key: usize, report: Report, parts: &mut OpenParts, cx: &mut Cx) {
         match report {
-            // It continues when the node has answered.
+            // The connection continues when the node has answered.
             Report::Message(message) => return self.on_message(key, message, cx),
             Report::Event(event) => {
                 if let Event::GroupVerified { group, .. } = event
@@ -107,24 +106,24 @@ impl Net {
 
     fn on_message(&mut self, key: usize, message: Message, cx: &mut Cx) {
         let Some(Connection::Inbound(inbound)) = self.table.get_mut(key) else { return };
-        let (exchange, from) = (inbound.id(), inbound.from());
-        cx.out.push(match inbound.service() {
+        let (exchange, from) = (inbound.id, inbound.from);
+        cx.out.push(match inbound.service {
             Service::Peer => Output::Event(Event::Request { exchange, from, message }),
             Service::Bootstrap => Output::Registrar(exchange, from, message),
         });
     }
 
-    /// Ends a connection on which something came that is not the protocol.
+    /// Resets a connection that sent something invalid.
     fn refuse_message(&mut self, key: usize, RefusedMessage { error, file }: &RefusedMessage, cx: &mut Cx) {
         let Some(Connection::Inbound(inbound)) = self.table.get_mut(key) else { return };
-        let from = inbound.from();
+        let from = inbound.from;
         inbound.socket_mut().end_in_reset();
         cx.out.push(Output::Refused);
         self.refusals.refused_file(cx.now, error.reason(), from, file.as_deref(), error);
         self.close(key);
     }
 
-    /// Lets a connection wait until the rate limit gives it something to move.
+    /// Suspends a connection until the rate limit allows more bytes.
     fn wait_for_tokens(&mut self, key: usize, direction: Direction, cx: &Cx) {
         if self.table.wait_for_tokens(key, direction) {
             self.pace.bucket(direction).wait(cx.now);

@@ -1,12 +1,12 @@
-//! Where the streams to `p1` peers are: one for each, found by its address.
+//! Streams to `p1` peers by address: at most one for each.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 
-/// Streams open at once; for one more, the one that has been idle longest gives way.
+/// Streams open at once; for another one, the longest idle one is closed.
 pub(super) const STREAMS_MAX: usize = 64;
 
-/// Where each stream is. Only ever asked for one address; the order in which they were opened stands beside it.
+/// The key of each stream. Iteration uses `opened`, since the order of a hash map is random.
 #[derive(Debug, Default)]
 pub(super) struct Streams {
     by_peer: HashMap<SocketAddr, usize>,
@@ -22,7 +22,7 @@ impl Streams {
         self.by_peer.get(&peer).copied()
     }
 
-    /// All, in the order in which they were opened.
+    /// All streams in the order in which they were opened.
     pub(super) fn in_order(&self) -> impl Iterator<Item = (SocketAddr, usize)> {
         self.opened.iter().filter_map(|peer| Some((*peer, self.get(*peer)?)))
     }

@@ -16,7 +16,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 impl Net {
-    /// Sends messages on the stream to a peer, which is opened if there is none.
+    /// Sends messages on the stream to a peer; opens one if there is none.
     pub(crate) fn stream(
         &mut self,
         exchange: ExchangeId,
@@ -31,10 +31,7 @@ impl Net {
         };
         if let Some(Connection::Stream(link)) = self.table.get_mut(key) {
             match link.push(queued) {
-                Ok(()) => {
-                    self.table.make_ready(key);
-                    self.table.arm(key);
-                }
+                Ok(()) => self.table.resume(key),
                 Err(queued) => fail([queued].into(), DialFault::TimedOut, cx),
             }
         }
@@ -52,7 +49,6 @@ impl Net {
             Ok(link) => {
                 let key = self.table.insert(Connection::Stream(link), permit);
                 self.streams.insert(to, key);
-                self.table.arm(key);
             }
             Err((queue, fault)) => fail(queue, fault, cx),
         }
@@ -63,7 +59,7 @@ impl Net {
             Some(Connection::Stream(link)) => Some((link.idle_since()?, peer, key)),
             _ => None,
         });
-        // On one that was used a moment ago the other side may have something to say still.
+        // The peer may still answer on a stream that was used recently.
         if let Some((_, peer, key)) = idle.min_by_key(|(since, ..)| *since) {
             self.close_stream(peer, key, cx);
         }
@@ -75,7 +71,6 @@ impl Net {
         cx.out.event(Event::StreamEnded { peer });
     }
 
-    /// Takes messages back that wait on a stream, if they are there.
     pub(super) fn withdraw(&mut self, exchange: ExchangeId, cx: &mut Cx) {
         let table = &mut self.table;
         let withdrawn = self.streams.in_order().any(|(_, key)| match table.get_mut(key) {
@@ -87,7 +82,7 @@ impl Net {
         }
     }
 
-    /// The system has taken the messages of these exchanges.
+    /// The messages of these exchanges are written to the socket.
     pub(super) fn on_stream_sent(&mut self, key: usize, exchanges: Vec<ExchangeId>, cx: &mut Cx) {
         let Some(Connection::Stream(link)) = self.table.get_mut(key) else { return };
         let local = link.local().unwrap_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0));
@@ -104,10 +99,10 @@ impl Net {
         cx: &mut Cx,
     ) {
         let Some(Connection::Stream(link)) = self.table.get_mut(key) else { return };
-        let (to, was_used) = (link.to(), link.was_used());
+        let (to, was_used) = (link.to, link.was_used());
         self.close_stream(to, key, cx);
         match fault {
-            // The peer closed while the stream was idle, and we find out now: it may well be there.
+            // The peer closed the idle stream: it may still accept another.
             Some(DialFault::Reset) if was_used && !unsent.is_empty() => {
                 self.open_stream(to, unsent, STREAM_STUCK_MAX, cx);
             }
@@ -117,6 +112,6 @@ impl Net {
 }
 
 fn fail(unsent: VecDeque<Queued>, fault: DialFault, cx: &mut Cx) {
-    let ended = |queued: Queued| Event::DialEnded { exchange: queued.exchange(), outcome: Err(fault) };
+    let ended = |queued: Queued| Event::DialEnded { exchange: queued.exchange, outcome: Err(fault) };
     cx.out.extend(unsent.into_iter().map(ended));
 }

@@ -1,4 +1,4 @@
-//! The connections of the loop: who is ready, whose deadline comes when, and the descriptors that they hold.
+//! The connections of the loop: which are ready, their deadlines, and their descriptors.
 
 use super::budget::{Budget, Permit, Use};
 use super::eviction::{Evictions, Hold};
@@ -15,15 +15,13 @@ use slab::Slab;
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 
-/// Connections that are kept only to watch for the reset of a 2013 client; the oldest gives way.
+/// Connections kept only to detect the reset of a 2013 client; beyond, the oldest is closed.
 const WATCHED_MAX: usize = 512;
 
 pub(super) enum Connection {
-    /// Accepted.
     Inbound(Inbound),
-    /// Dialled.
     Outbound(Box<Outbound>),
-    /// A stream to a `p1` peer. The table does not know its exchanges.
+    /// A stream to a `p1` peer. Its exchanges are not in `by_exchange`.
     Stream(StreamLink),
     /// To a registrant of our bootstrap node.
     Check(PortCheck),
@@ -39,16 +37,14 @@ impl Connection {
         }
     }
 
-    /// The exchange that the node may name.
     fn exchange(&self) -> Option<ExchangeId> {
         match self {
-            Self::Inbound(inbound) => Some(inbound.id()),
-            Self::Outbound(outbound) => Some(outbound.id()),
+            Self::Inbound(inbound) => Some(inbound.id),
+            Self::Outbound(outbound) => Some(outbound.id),
             Self::Stream(_) | Self::Check(_) => None,
         }
     }
 
-    /// How far what it sends is, if it sends a response.
     pub(super) fn progress(&self) -> Option<Event> {
         match self {
             Self::Inbound(inbound) => inbound.progress(),
@@ -62,13 +58,12 @@ struct Entry {
     connection: Connection,
     armed: Option<(TimerId, Instant)>,
     is_ready: bool,
-    /// It waits for tokens.
     is_paced: bool,
-    /// For the socket, and for the listener of one that may be called back.
+    /// For the socket, and for the listener if the peer may call back.
     permit: Permit,
-    /// For the file that an inbound one sends.
+    /// For the file that an inbound connection sends.
     file: Option<Permit>,
-    /// What the order of the inbound ones says of it.
+    /// Its place in `evictions`.
     hold: Option<Hold>,
 }
 
@@ -76,7 +71,7 @@ struct Entry {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Requester {
     pub(crate) addr: SocketAddr,
-    /// The connection on which it waits, unless it is called back.
+    /// Its connection, unless we call back.
     pub(crate) key: Option<usize>,
 }
 
@@ -85,12 +80,11 @@ pub(super) struct Table {
     ready: VecDeque<usize>,
     by_exchange: HashMap<ExchangeId, usize>,
     watched: VecDeque<(usize, ExchangeId)>,
-    /// Those that wait for tokens, in the order in which they ran out.
+    /// Connections that wait for tokens, longest first.
     paced_up: Vec<usize>,
     paced_down: Vec<usize>,
-    /// For connections that are inserted, and for files.
     pub(super) budget: Budget,
-    /// The order in which inbound connections give way.
+    /// The order in which inbound connections are closed when descriptors run out.
     pub(super) evictions: Evictions,
     deadlines: TimerWheel<usize>,
 }
@@ -110,7 +104,7 @@ impl Table {
         }
     }
 
-    /// The token that the next inserted connection will have.
+    /// The token of the next connection to be inserted.
     pub(super) fn next_token(&self) -> Token {
         Token(self.entries.vacant_key() + CONNECTIONS.0)
     }
@@ -119,20 +113,17 @@ impl Table {
         token.0.checked_sub(CONNECTIONS.0)
     }
 
-    /// Adds a connection with its descriptors, and makes it ready.
+    /// Adds a connection with its descriptors, arms its timer, and makes it ready.
     pub(super) fn insert(&mut self, connection: Connection, permit: Permit) -> usize {
         let exchange = connection.exchange();
         let entry = Entry { connection, armed: None, is_ready: false, is_paced: false, permit, file: None, hold: None };
         let key = self.entries.insert(entry);
-        self.rank(key);
-        if let Some(exchange) = exchange {
-            self.by_exchange.insert(exchange, key);
-        }
-        self.make_ready(key);
+        self.by_exchange.extend(exchange.map(|exchange| (exchange, key)));
+        self.resume(key);
         key
     }
 
-    /// Takes a connection out, with its deadline and its names. Its descriptors are free again.
+    /// Removes a connection and its timer, and releases its descriptors.
     pub(super) fn remove(&mut self, key: usize) -> Option<Connection> {
         let entry = self.entries.try_remove(key)?;
         if let Some(network) = network_of(&entry) {
@@ -147,12 +138,11 @@ impl Table {
         Some(entry.connection)
     }
 
-    /// An inbound connection holds a file.
+    /// The descriptor of a file belongs to an inbound connection now. The caller arms or resumes it, so that it is ranked again.
     pub(super) fn hold_file(&mut self, key: usize, permit: Permit) {
         if let Some(entry) = self.entries.get_mut(key) {
             entry.file = Some(permit);
         }
-        self.rank(key);
     }
 
     pub(super) fn get(&self, key: usize) -> Option<&Connection> {
@@ -163,16 +153,23 @@ impl Table {
         self.entries.get_mut(key).map(|entry| &mut entry.connection)
     }
 
-    /// The key of an exchange that the node may name.
     pub(super) fn key(&self, exchange: ExchangeId) -> Option<usize> {
         self.by_exchange.get(&exchange).copied()
     }
 
-    /// The peer that began an exchange that the node may name.
+    pub(super) fn inbound(&mut self, exchange: ExchangeId) -> Option<(usize, &mut Inbound)> {
+        let key = self.key(exchange)?;
+        match self.get_mut(key)? {
+            Connection::Inbound(inbound) => Some((key, inbound)),
+            _ => None,
+        }
+    }
+
+    /// Who sent the request of an exchange.
     pub(super) fn requester(&self, exchange: ExchangeId) -> Option<Requester> {
         let key = self.key(exchange)?;
-        match &self.entries.get(key)?.connection {
-            Connection::Inbound(inbound) => Some(Requester { addr: inbound.from(), key: Some(key) }),
+        match self.get(key)? {
+            Connection::Inbound(inbound) => Some(Requester { addr: inbound.from, key: Some(key) }),
             _ => None,
         }
     }
@@ -180,19 +177,19 @@ impl Table {
     /// The node must not use this id again; the socket stays open to drain.
     pub(super) fn forget_exchange(&mut self, key: usize) {
         if let Some(Connection::Inbound(inbound)) = self.entries.get(key).map(|entry| &entry.connection) {
-            self.by_exchange.remove(&inbound.id());
+            self.by_exchange.remove(&inbound.id);
             if inbound.is_watched() {
-                self.watched.push_back((key, inbound.id()));
+                self.watched.push_back((key, inbound.id));
             }
         }
     }
 
-    /// The oldest watched connection, when there are too many.
+    /// The oldest watched connection, if there are too many.
     pub(super) fn surplus_watched(&mut self) -> Option<usize> {
         while self.watched.len() > WATCHED_MAX {
             let (key, exchange) = self.watched.pop_front()?;
-            if let Some(Connection::Inbound(inbound)) = self.entries.get(key).map(|entry| &entry.connection)
-                && inbound.id() == exchange
+            if let Some(Connection::Inbound(inbound)) = self.get(key)
+                && inbound.id == exchange
                 && inbound.is_watched()
             {
                 return Some(key);
@@ -221,7 +218,7 @@ impl Table {
         None
     }
 
-    /// Lets a connection wait for tokens. Says whether it is the first to do so.
+    /// Makes a connection wait for tokens. Returns whether it is the first.
     pub(super) fn wait_for_tokens(&mut self, key: usize, direction: Direction) -> bool {
         if let Some(entry) = self.entries.get_mut(key) {
             entry.is_paced = true;
@@ -234,12 +231,12 @@ impl Table {
         waiting.len() == 1
     }
 
-    /// Whether a connection waits for tokens: that it could move bytes is then no reason to give it its turn.
+    /// Whether a connection waits for tokens: readiness of its socket then does not make it ready.
     pub(super) fn is_paced(&self, key: usize) -> bool {
         self.entries.get(key).is_some_and(|entry| entry.is_paced)
     }
 
-    /// Gives all that wait for tokens their turn. Says how many there were.
+    /// Makes all connections ready that wait for tokens. Returns their number.
     pub(super) fn wake_paced(&mut self, direction: Direction) -> usize {
         let mut waiting = std::mem::take(self.paced(direction));
         // Connections closed meanwhile get no share.
@@ -260,24 +257,24 @@ impl Table {
         }
     }
 
-    /// How many connections wait for their turn, at most.
+    /// At least the number of connections that are ready: closed ones count too.
     pub(super) fn ready_len(&self) -> usize {
         self.ready.len()
     }
 
-    /// Notes what an inbound connection does now.
+    /// Updates the place of an inbound connection in the order of eviction.
     fn rank(&mut self, key: usize) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         let (Some(network), Connection::Inbound(inbound)) = (network_of(entry), &entry.connection) else { return };
         let descriptors = 1 + usize::from(entry.file.is_some());
-        let new = inbound.standing().map(|standing| Hold { standing, descriptors });
+        let new = inbound.activity().map(|activity| Hold { activity, descriptors });
         if entry.hold != new {
             let old = std::mem::replace(&mut entry.hold, new);
             self.evictions.change(network, key, old, new);
         }
     }
 
-    /// After a step of a connection: arms its timer for its present deadline, and notes what it does.
+    /// After a step of a connection: arms its timer for its present deadline, and updates its place in the order of eviction.
     pub(super) fn arm(&mut self, key: usize) {
         self.rank(key);
         let Some(entry) = self.entries.get_mut(key) else { return };
@@ -289,6 +286,12 @@ impl Table {
             self.deadlines.cancel(timer);
         }
         entry.armed = deadline.map(|at| (self.deadlines.insert(at, key), at));
+    }
+
+    /// After an order to a connection: arms its timer and makes it ready.
+    pub(super) fn resume(&mut self, key: usize) {
+        self.arm(key);
+        self.make_ready(key);
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
@@ -304,7 +307,6 @@ impl Table {
     }
 }
 
-/// Whose an inbound connection is.
 fn network_of(entry: &Entry) -> Option<Network> {
     match entry.permit.by() {
         Use::Inbound(address) => Some(Network::of(address)),
@@ -319,7 +321,7 @@ mod tests {
     use std::net::TcpListener;
 
     #[test]
-    fn those_that_wait_for_tokens_wait_once_and_are_woken_together() {
+    fn connections_wait_once_for_tokens_and_are_woken_together() {
         let poll = mio::Poll::new().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut table = Table::new(Instant::from_ms(0));
@@ -337,7 +339,7 @@ mod tests {
         let (one, two) = (insert(&mut table, 1), insert(&mut table, 2));
         while table.pop_ready().is_some() {}
         assert!(table.wait_for_tokens(one, Direction::Down), "the first sets the timer");
-        assert!(!table.wait_for_tokens(one, Direction::Down), "and only once, however often it is looked at");
+        assert!(!table.wait_for_tokens(one, Direction::Down), "and it is queued once");
         assert!(!table.wait_for_tokens(two, Direction::Down));
         assert!(table.is_paced(one) && table.is_paced(two));
         assert_eq!((table.wake_paced(Direction::Up), table.wake_paced(Direction::Down)), (0, 2));

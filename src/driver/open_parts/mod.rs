@@ -1,6 +1,4 @@
-//! The part files that are open, and what fetches have brought of groups that are not whole yet: what exchanges write to.
-//!
-//! Opening and closing them is for others.
+//! The open part files and the partial groups, to which exchanges write. `disk` opens and closes part files.
 
 mod partial;
 
@@ -14,7 +12,6 @@ use std::net::SocketAddr;
 /// Part files that are open, by download. Bounded by `max_downloads`.
 pub(super) type Parts = BTreeMap<TransferId, PartFile>;
 
-/// Open part files, and the groups of them that are not whole.
 #[derive(Default)]
 pub(super) struct OpenParts {
     files: Parts,
@@ -26,27 +23,27 @@ impl OpenParts {
         &mut self.files
     }
 
-    /// Bytes of the content that a download's part file has an outline of; 0 without one.
+    /// The size of a download's content by its outline; 0 without one.
     pub(super) fn size(&self, download: TransferId) -> u64 {
         self.files.get(&download).and_then(|part| part.outline()).map_or(0, |outline| outline.size())
     }
 
-    /// Takes what is there of a group, for a peer that is to send the rest.
+    /// Takes a partial group, of which this peer shall send the rest.
     pub(super) fn take_partial(&mut self, download: TransferId, group: u64, by: SocketAddr) -> Option<PartialGroup> {
         let outline = self.files.get(&download)?.outline()?;
         self.partials.take(download, outline, group, by)
     }
 
-    /// An exchange is over, and leaves this.
+    /// Keeps what an exchange left at its end.
     pub(super) fn take_remains(&mut self, remains: Remains) {
         match remains {
             Remains::Nothing => {}
             Remains::Partial(partial) => {
-                let is_missing = |part: &PartFile| !part.verified().contains(partial.group());
+                let is_missing = |part: &PartFile| !part.verified().contains(partial.group);
                 let is_wanted = |part: &&PartFile| {
-                    is_missing(part) && part.outline().is_some_and(|outline| partial.is_of(partial.download(), outline))
+                    is_missing(part) && part.outline().is_some_and(|outline| partial.is_of(partial.download, outline))
                 };
-                if self.files.get(&partial.download()).filter(is_wanted).is_some() {
+                if self.files.get(&partial.download).filter(is_wanted).is_some() {
                     self.partials.keep(partial);
                 }
             }
@@ -54,7 +51,7 @@ impl OpenParts {
         }
     }
 
-    /// A group was verified: what is kept of it is not needed.
+    /// A group was verified.
     pub(super) fn discard_partial(&mut self, download: TransferId, group: u64) {
         self.partials.discard(download, group);
     }

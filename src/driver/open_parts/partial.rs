@@ -1,14 +1,13 @@
-//! Groups whose fetch ended before they were whole: their bytes are kept in memory, and the next fetch that begins with
-//! the group asks for the rest of it alone.
+//! Partial groups: the bytes of a group whose fetch ended early are kept in memory, and the next fetch that begins with the
+//! group requests only the rest.
 //!
-//! What is kept is not verified; only the whole group can be. When a group that several exchanges brought does not match its
-//! hash, nobody can tell which of them brought the wrong bytes. So no source is condemned: what was kept is discarded
-//! and the whole group is requested again. A source that alone brings a wrong group is condemned.
+//! They are not verified; only a whole group can be. If a group from several exchanges does not match its hash, it is
+//! unknown which of them sent the wrong bytes. So no source is banned: the bytes are discarded and the whole group is
+//! requested again. A source that sent a wrong group alone is banned.
 //!
-//! A source that lies must neither stop a download in this way nor have others suspected. After a mismatch, none of the
-//! peers that took part in it is combined with others again in this download: what one of them brings is continued by the
-//! same peer alone. If even that does not match, nothing of this peer is kept any more. So each source can spoil at
-//! most one group for each other source; after that it cannot affect what others bring.
+//! A source that lies must neither stop a download nor bring others under suspicion. After a mismatch, none of its senders is
+//! combined with others again in this download: only the same peer continues its partial groups. If even these do not
+//! match, nothing of this peer is kept any more. So each source can spoil at most one group for each other source.
 
 use crate::content::Outline;
 use crate::id::{ContentHash, TransferId};
@@ -18,23 +17,22 @@ use std::net::SocketAddr;
 /// Bytes kept of all downloads together.
 const PARTIAL_BYTES_MAX: usize = 16 << 20;
 
-/// What keeping a partial group costs beside its bytes: so that their number is bounded too.
+/// The cost of a partial group beside its bytes, which bounds their number.
 const PARTIAL_COST_BYTES: usize = 4 << 10;
 
-/// Peers that took part in a mismatch, kept account of.
+/// Senders of mismatches that are recorded.
 const SUSPECTS_MAX: usize = 1_024;
 
-/// Which content: its hash and its size. Groups of another one have other bytes or other bounds.
+/// Hash and size of a content.
 type ContentKey = (ContentHash, u64);
 
 /// The first bytes of a group, at least one and not all of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PartialGroup {
-    download: TransferId,
+    pub(crate) download: TransferId,
     content: ContentKey,
-    group: u64,
+    pub(crate) group: u64,
     pub(crate) bytes: Vec<u8>,
-    /// Everybody who sent a part of them.
     pub(crate) senders: BTreeSet<SocketAddr>,
     /// Who sent the last of them.
     sender: SocketAddr,
@@ -58,19 +56,11 @@ impl PartialGroup {
         self.bytes.len() as u64
     }
 
-    pub(crate) fn download(&self) -> TransferId {
-        self.download
-    }
-
-    pub(crate) fn group(&self) -> u64 {
-        self.group
-    }
-
     fn cost(&self) -> usize {
         self.bytes.len() + PARTIAL_COST_BYTES
     }
 
-    /// Whether it belongs to a download of this content as it stands.
+    /// Whether it belongs to this content of a download.
     pub(crate) fn is_of(&self, download: TransferId, outline: &Outline) -> bool {
         self.download == download && self.content == key(outline)
     }
@@ -80,23 +70,24 @@ fn key(outline: &Outline) -> ContentKey {
     (outline.b3(), outline.size())
 }
 
-/// What an exchange leaves when it is over.
 #[derive(Debug, Default)]
 pub(crate) enum Remains {
     #[default]
     Nothing,
-    /// A group that is not whole.
     Partial(PartialGroup),
-    /// What these peers brought of a group together does not match its hash.
-    Mismatch { download: TransferId, senders: BTreeSet<SocketAddr> },
+    /// A group that these peers sent together does not match its hash.
+    Mismatch {
+        download: TransferId,
+        senders: BTreeSet<SocketAddr>,
+    },
 }
 
-/// How far a peer that took part in a mismatch is trusted.
+/// How far a sender of a mismatch is trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Trust {
-    /// What it brings is continued by itself alone.
+    /// Only the same peer continues its partial groups.
     Alone,
-    /// Nothing of it is kept.
+    /// Its partial groups are not kept.
     Never,
 }
 
@@ -108,8 +99,8 @@ pub(crate) struct PartialGroups {
 }
 
 impl PartialGroups {
-    /// Keeps a partial group, unless more of the group is there already. Where there is no room, the peer that takes most
-    /// of it loses what it brought first.
+    /// Keeps a partial group, unless a longer one is kept already. If there is no room, the peer that uses most of it loses its
+    /// oldest partial group.
     pub(crate) fn keep(&mut self, mut partial: PartialGroup) {
         if !self.may_keep(&partial) {
             return;
@@ -141,8 +132,8 @@ impl PartialGroups {
         oldest.and_then(|at| self.kept.remove(at));
     }
 
-    /// Takes out the longest beginning of a group that this peer may continue. What is kept of another content of the
-    /// download is discarded.
+    /// Removes and returns the longest beginning of a group that this peer may continue. Discards partial groups of other
+    /// contents of the download.
     pub(crate) fn take(
         &mut self,
         download: TransferId,
@@ -161,18 +152,18 @@ impl PartialGroups {
         self.kept.remove(at)
     }
 
-    /// Discards what is kept of a group, which is verified.
+    /// A group was verified.
     pub(crate) fn discard(&mut self, download: TransferId, group: u64) {
         self.kept.retain(|kept| kept.download != download || kept.group != group);
     }
 
-    /// Discards everything of a download that has ended or starts again.
+    /// A download has ended or starts again.
     pub(crate) fn forget(&mut self, download: TransferId) {
         self.kept.retain(|kept| kept.download != download);
         self.suspects.retain(|(of, _), _| *of != download);
     }
 
-    /// What these peers brought of a group together does not match its hash.
+    /// A group that these peers sent together does not match its hash.
     pub(crate) fn suspect(&mut self, download: TransferId, senders: &BTreeSet<SocketAddr>) {
         let trust = if senders.len() > 1 { Trust::Alone } else { Trust::Never };
         for sender in senders {
@@ -189,12 +180,12 @@ impl PartialGroups {
         self.suspects.get(&(download, peer)).copied()
     }
 
-    /// Whether peers that are not suspected may continue it.
+    /// Whether any peer that is not suspected may continue it.
     fn is_shared(&self, partial: &PartialGroup) -> bool {
         partial.senders.iter().all(|sender| self.trust(partial.download, *sender).is_none())
     }
 
-    /// Whether anybody may continue it.
+    /// Whether any peer may continue it.
     fn may_keep(&self, partial: &PartialGroup) -> bool {
         let alone = partial.senders.len() == 1 && self.trust(partial.download, partial.sender) != Some(Trust::Never);
         alone || self.is_shared(partial)
@@ -226,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_beginning_is_kept_and_continued_by_whoever_is_asked() {
+    fn the_longest_beginning_is_kept_and_continued_by_any_peer() {
         let mut partials = PartialGroups::default();
         for (len, sender) in [(100, 1), (300, 2), (200, 3)] {
             partials.keep(partial(0, len, &[], sender));
@@ -240,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_goes_with_its_content_and_its_download() {
+    fn partial_groups_are_dropped_with_their_content_or_download() {
         let mut partials = PartialGroups::default();
         partials.keep(partial(0, 100, &[], 1));
         let other = partials.take(DOWNLOAD, &outline(5_000), 0, peer(1));
@@ -256,7 +247,7 @@ mod tests {
         let mut partials = PartialGroups::default();
         partials.keep(partial(5, 50, &[1], 2));
         partials.suspect(DOWNLOAD, &[peer(1), peer(2)].into());
-        assert!(partials.kept.is_empty(), "what both brought together is nobody's");
+        assert!(partials.kept.is_empty(), "a shared beginning of suspects is dropped");
         partials.keep(partial(0, 900, &[], 1));
         partials.keep(partial(0, 100, &[], 2));
         assert_eq!(take(&mut partials, 0, 3), None);
@@ -273,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn the_memory_is_bounded_and_who_leaves_much_does_not_displace_who_leaves_little() {
+    fn the_memory_is_bounded_and_a_peer_that_leaves_much_displaces_only_itself() {
         let mut partials = PartialGroups::default();
         partials.keep(partial(0, 100_000, &[], 1));
         for group in 1..100 {

@@ -1,4 +1,4 @@
-//! What is known of contents: hashes that come and go with the files, searches for them, and the choice of what to hash.
+//! Known contents: hashes added and removed with their files, searches for them, and the choice of files to hash.
 
 use super::*;
 
@@ -18,7 +18,7 @@ fn of_content(library: &Library, b3: ContentHash) -> Option<(FileName, Shared)> 
     None
 }
 
-/// A content whose hash begins as that of `hash(n)` does.
+/// A content whose hash has the same prefix as `hash(n)`.
 fn like_hash(n: u8) -> ContentHash {
     let mut bytes = [n; 32];
     bytes[31] ^= 0xff;
@@ -74,7 +74,7 @@ fn a_hash_stays_while_the_file_stays_the_same() {
         library.apply(changed.clone());
         assert_eq!((b3_of(&library, "a"), library.unhashed()), (None, 1));
         assert_eq!(of_content(&library, hash(1)), None);
-        // The hash of what it was comes too late.
+        // The hash of its earlier version comes too late.
         assert!(!library.set_b3(&original, hash(1)));
         assert!(library.set_b3(&changed, hash(2)));
         assert_eq!(b3_of(&library, "a"), Some(hash(2)));
@@ -83,7 +83,7 @@ fn a_hash_stays_while_the_file_stays_the_same() {
 }
 
 #[test]
-fn a_hash_that_comes_for_a_file_that_went_is_refused() {
+fn a_hash_of_a_removed_file_is_refused() {
     let mut library = hashed(&[("a", hash(1)), ("b", hash(2))]);
     assert!(library.remove(b"a"));
     assert!(!library.set_b3(&file("a", 1), hash(1)));
@@ -115,7 +115,7 @@ fn a_content_is_found_under_any_of_its_names() {
     let upper = format!("b3={}", like_hash(7).to_string().to_uppercase());
     assert_eq!(found(&library, &upper), ["y/one"]);
 
-    // Whichever is left, while one is.
+    // Any that is left.
     for left in (0..3).rev() {
         let (found, shared) = of_content(&library, hash(7)).unwrap();
         assert_eq!(shared.b3, Some(hash(7)));
@@ -135,7 +135,7 @@ fn a_content_is_a_better_match_than_a_name_that_looks_like_it() {
     assert_eq!(found(&library, &text), ["z", &text, &within]);
     assert_eq!(search(&library, &text, 1, 1), [b"z"]);
     assert_eq!(search(&library, &text, 2, 1), [b"z".as_slice(), text.as_bytes()]);
-    // One that is named so, and is it, is one hit.
+    // A file that has this name and this content is one hit.
     assert!(library.set_b3(&file(&text, 1), hash(7)));
     assert!(library.set_b3(&file(&within, 1), hash(7)));
     assert_eq!(found(&library, &text), [text.as_str(), &within, "z"]);
@@ -146,18 +146,18 @@ fn a_hash_in_other_text_is_a_term_like_any_other() {
     let text = format!("b3={} of a film", hash(7));
     let library = hashed(&[("film", hash(7)), (&format!("A {text}"), hash(1))]);
     assert_eq!(found(&library, &text), [format!("A {text}")]);
-    assert_eq!(Query::parse(text.as_bytes()).content(), None);
+    assert_eq!(Query::parse(text.as_bytes()).content, None);
 }
 
 #[test]
-fn a_search_for_a_content_tells_what_is_there_at_its_end() {
+fn a_search_for_a_content_returns_the_files_as_they_are_at_its_end() {
     let text = format!("b3={}", hash(7));
     let mut library = hashed(&[("a", hash(7)), ("b", hash(7)), (&text, hash(7)), ("d", hash(1))]);
     let mut cursor = library.search_begin(Query::parse(text.as_bytes()), 9);
     assert!(library.search_step(&mut cursor, 1));
     library.apply(file("a", 2));
     assert!(library.remove(b"b"));
-    // This one is still named so, though it is another content by now.
+    // This one still has the name, although its content has changed.
     assert!(library.set_b3(&file(&text, 1), hash(2)));
     while library.search_step(&mut cursor, 1) {}
     let hits = cursor.into_hits();
@@ -166,7 +166,7 @@ fn a_search_for_a_content_tells_what_is_there_at_its_end() {
 }
 
 #[test]
-fn a_sweep_forgets_the_contents_of_what_it_removes() {
+fn a_sweep_removes_the_contents_of_the_files_it_removes() {
     let many: Vec<String> = (0..50).map(|n| format!("{n:02}")).collect();
     let files: Vec<(&str, ContentHash)> = many.iter().map(|path| (path.as_str(), hash(1))).collect();
     let mut library = hashed(&files);
@@ -227,13 +227,13 @@ fn a_file_that_cannot_be_hashed_waits_for_the_next_scan() {
     assert_eq!((gathered(&library, 9, 1), library.unhashed()), (vec!["b".to_string()], 2));
     scan(&mut library, [file("a", 1), file("b", 1)], 1);
     assert_eq!(gathered(&library, 9, 1), ["a", "b"]);
-    // What is known stays known, and what was said of another file does not count.
+    // Known hashes stay, and reports on other files do not count.
     assert!(library.set_b3(&file("a", 1), hash(1)));
     library.set_unhashable(&file("a", 1));
     library.set_unhashable(&file("b", 2));
     assert_eq!(b3_of(&library, "a"), Some(hash(1)));
     assert_eq!((gathered(&library, 9, 1), library.unhashed()), (vec!["b".to_string()], 1));
-    // Nor is it too late to know better.
+    // It can still be corrected.
     library.set_unhashable(&file("b", 1));
     assert!(library.set_b3(&file("b", 1), hash(2)));
     assert_eq!(library.unhashed(), 0);
@@ -241,7 +241,7 @@ fn a_file_that_cannot_be_hashed_waits_for_the_next_scan() {
 }
 
 #[test]
-fn a_choice_names_a_file_once_as_it_stood_when_the_walk_came_by() {
+fn a_choice_names_each_file_once_as_it_was_when_visited() {
     let mut library = library(&["a", "b", "c", "d", "e", "f"]);
     let mut gather = library.gather_begin(9);
     // The first four stand in one leaf.
@@ -260,7 +260,7 @@ fn a_choice_names_a_file_once_as_it_stood_when_the_walk_came_by() {
     assert_eq!(gathered(&library, 9, 1), ["aa", "a"]);
 }
 
-/// What is known of a file, in a model without index: its version, its hash, and whether it was found unhashable.
+/// A file in a model without index: its version, its hash, and whether it was reported as unhashable.
 type Known = BTreeMap<Vec<u8>, (u8, Option<u8>, bool)>;
 
 #[derive(Debug, Clone)]
@@ -291,7 +291,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..100)
 }
 
-/// Half of the contents that tests speak of begin alike.
+/// Half of the contents in these tests have hashes with the same prefix.
 fn some_hash(n: u8) -> ContentHash {
     if n.is_multiple_of(2) { hash(n) } else { like_hash(n - 1) }
 }
@@ -331,7 +331,7 @@ fn take(library: &mut Library, model: &mut Known, step: &Step) {
     library.index.check();
 }
 
-/// What a choice of everything is to be: the sizes 2 and 3 count as equal.
+/// The expected choice of everything: the sizes 2 and 3 count as equal.
 fn wanted(model: &Known) -> Vec<Vec<u8>> {
     let mut wanted: Vec<&Vec<u8>> =
         model.iter().filter(|(_, known)| known.1.is_none() && !known.2).map(|(path, _)| path).collect();
@@ -341,7 +341,7 @@ fn wanted(model: &Known) -> Vec<Vec<u8>> {
 
 proptest! {
     #[test]
-    fn what_is_known_of_contents_is_what_was_told(steps in steps(), slice in 1..9usize, files_max in 0..12usize) {
+    fn the_known_contents_are_those_that_were_reported(steps in steps(), slice in 1..9usize, files_max in 0..12usize) {
         let (mut library, mut model) = (Library::new(), Known::new());
         for step in &steps {
             take(&mut library, &mut model, step);

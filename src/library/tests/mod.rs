@@ -49,7 +49,7 @@ fn failed() -> ScanReport {
 }
 
 #[test]
-fn what_an_error_hid_from_a_scan_stays() {
+fn files_hidden_from_a_scan_by_an_error_stay() {
     let mut library = Library::new();
     scan(&mut library, ["a", "d/x", "d/e/y", "dd", "f"].map(|path| file(path, 1)), 9);
     library.begin_scan();
@@ -84,7 +84,7 @@ fn terms_match_anywhere_in_the_path_without_regard_to_case() {
     assert_eq!(found(&library, "PREMIÈRE"), ["elan/première.txt", "Élan/Première.OGG"]);
     assert_eq!(found(&library, "cd music"), ["Music/Ab Cd"]);
     assert_eq!(found(&library, "music/ab"), ["Music/Ab Cd"]);
-    // Less than three bytes match whole names or nothing at all; and no term reaches from one name into the next.
+    // Less than three bytes match whole names only, and no term matches across two names.
     assert_eq!(found(&library, "ab"), ["ab"]);
     assert_eq!(found(&library, "AB"), ["ab"]);
     assert_eq!(found(&library, "bc"), Vec::<String>::new());
@@ -93,7 +93,7 @@ fn terms_match_anywhere_in_the_path_without_regard_to_case() {
 }
 
 #[test]
-fn names_match_as_people_see_them() {
+fn names_match_despite_case_accent_encoding_and_punctuation() {
     let library = library(&[
         "NFC/Café.ogg",
         "NFD/Cafe\u{301}.ogg",
@@ -108,7 +108,7 @@ fn names_match_as_people_see_them() {
     for text in ["café", "cafe\u{301}", "cafe", "CAFÉ.ogg", "nf caf ogg"] {
         assert_eq!(found(&library, text), cafes, "{text}");
     }
-    // What is written in the same way comes first.
+    // Names spelled in the same way come first.
     assert_eq!(found(&library, "Cafe\u{301}.ogg"), [cafes[1], cafes[0]]);
     assert_eq!(found(&library, "bjork joga"), ["Björk - Jóga.mp3"]);
     assert_eq!(found(&library, "Οδυσσεύς"), ["ΟΔΥΣΣΕΥΣ.txt"]);
@@ -133,7 +133,7 @@ fn quotes_exclusions_and_patterns_narrow_a_search() {
 }
 
 #[test]
-fn a_hash_that_no_content_has_finds_only_a_file_that_is_named_so() {
+fn an_unknown_hash_finds_only_a_file_with_that_name() {
     let text = format!("b3={}", "0f".repeat(32));
     let longer = format!("{text}.txt");
     let library = library(&["x", &longer, &format!("dir/{text}")]);
@@ -157,7 +157,7 @@ fn a_scan_removes_what_it_did_not_see_unless_it_failed() {
 }
 
 #[test]
-fn a_sweep_is_cut_into_slices_and_the_next_scan_takes_over_what_is_left() {
+fn a_sweep_runs_in_slices_and_the_next_scan_takes_over_the_rest() {
     let many: Vec<String> = (0..100).map(|n| format!("{n:03}")).collect();
     let mut library = library(&many.iter().map(String::as_str).collect::<Vec<_>>());
     library.begin_scan();
@@ -171,7 +171,7 @@ fn a_sweep_is_cut_into_slices_and_the_next_scan_takes_over_what_is_left() {
 }
 
 #[test]
-fn a_file_that_came_between_scan_and_sweep_stays() {
+fn a_file_added_between_scan_and_sweep_stays() {
     let mut library = library(&["a"]);
     library.begin_scan();
     library.end_scan(&ScanReport::default());
@@ -181,7 +181,7 @@ fn a_file_that_came_between_scan_and_sweep_stays() {
 }
 
 #[test]
-fn hits_that_vanish_give_their_place_to_others() {
+fn hits_that_are_removed_are_replaced_by_others() {
     let mut library = library(&["1 hit", "2 hit", "3 hit", "4 hit", "5 hit", "6 hit"]);
     let mut cursor = library.search_begin(Query::parse(b"hit"), 5);
     // The name, the last components, the first leaf.
@@ -216,7 +216,7 @@ fn sizes_of_sparse_files_do_not_overflow() {
     assert_eq!(library.bytes(), u64::MAX - 7);
 }
 
-/// What PROTOCOL says of matching, word for word and slowly.
+/// Matching as PROTOCOL defines it, implemented directly and slowly.
 fn matches(path: &[u8], text: &[u8]) -> bool {
     let (path_folded, text_folded) = (fold::folded(path), fold::folded(text));
     let terms: Vec<&[u8]> = text_folded.split(|b| b" /.".contains(b)).filter(|term| !term.is_empty()).collect();

@@ -1,4 +1,4 @@
-//! What a node wants done.
+//! The orders of a node to the loop.
 
 use super::BootstrapAddr;
 use super::transfer::{DownloadRecord, RememberedPeers};
@@ -13,284 +13,220 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::time::Duration;
 
-/// What a node wants done.
+/// An order of a node to the loop.
 #[derive(Debug)]
 pub enum Action {
-    /// Answer with the library's list, line by line, then FIN.
     SendList {
-        /// The inbound exchange.
         exchange: ExchangeId,
-        /// Add attributes to each line.
         attributes: bool,
     },
-    /// Answer with the content of a shared file, then FIN; or RST if it cannot be read to its end.
+    /// Send a shared file, then FIN; or RST if it cannot be read to its end.
     SendFile {
-        /// The inbound exchange.
         exchange: ExchangeId,
-        /// A name from the library.
         name: FileName,
     },
-    /// Answer with a range of a shared file, then FIN; or RST if the file is another than this by now, or cannot be read.
+    /// Send a range of a shared file, then FIN; or RST if the file has changed, or cannot be read.
     SendRange {
-        /// The inbound exchange.
         exchange: ExchangeId,
-        /// From the library.
         file: ScannedFile,
         /// First byte.
         offset: u64,
         /// Bytes; the range is inside the file.
         length: u64,
     },
-    /// Answer with the metadata of a shared file, then FIN; or RST if they are not known.
+    /// Send the metadata of a shared file, then FIN; or RST if they are not known.
     SendMetadata {
-        /// The inbound exchange.
         exchange: ExchangeId,
-        /// From the library.
         file: ScannedFile,
-        /// Its hash.
         b3: ContentHash,
     },
     /// Answer a first contact, then FIN (PROTOCOL, part 2, First contact).
     AnswerFirstContact {
-        /// The inbound exchange.
         exchange: ExchangeId,
     },
-    /// Answer nothing: FIN, or wait for the stream's next message.
+    /// Send no response: FIN, or wait for the stream's next message.
     Close {
-        /// The inbound exchange.
         exchange: ExchangeId,
     },
-    /// Say against the direction of a stream how a search stands that came on it. Left out if the connection is over, is no
-    /// stream, or takes no more.
+    /// Report the state of a search on the stream on which it came. Dropped if the connection is over, is no stream, or accepts
+    /// no more.
     Report {
         /// The inbound exchange, which was answered before and may be over.
         exchange: ExchangeId,
-        /// What is said.
         report: SearchReport,
     },
-    /// Refuse: RST; a metadata request that has a [`Refusal::told`] is answered by one line that says why, then FIN.
-    /// Logged and counted.
+    /// Refuse: RST, or for a metadata request with a [`Refusal::peer_reason`] one line with the reason, then FIN. Logged and
+    /// counted.
     Refuse {
-        /// The inbound exchange.
         exchange: ExchangeId,
-        /// Why.
         reason: Refusal,
     },
-    /// Connect, send, half-close, and wait for what is expected. Several messages go out as a stream.
+    /// Connect, send, half-close, and wait for the response. Several messages are sent as a stream.
     Dial {
-        /// The new exchange.
         exchange: ExchangeId,
-        /// Where to.
         to: SocketAddr,
         /// At least one.
         messages: Vec<Message>,
-        /// What to wait for.
         expect: Expect,
-        /// How long connecting may take.
         connect_max: Duration,
     },
     /// Send messages without a response to a `p1` peer, on a connection that stays open for further ones (PROTOCOL,
-    /// Streams). Ends as [`Response::Delivered`](super::Response::Delivered) when the system has taken them.
+    /// Streams). Ends as [`Response::Delivered`](super::Response::Delivered) when they are written to the socket.
     Stream {
-        /// The new exchange.
         exchange: ExchangeId,
-        /// Where to.
         to: SocketAddr,
         /// At least one.
         messages: Vec<Message>,
         /// How long connecting may take, if no connection is open.
         connect_max: Duration,
     },
-    /// Ask a peer for a file, or for a part of it, and write what comes into a part file that is open. What an earlier
-    /// fetch has brought of the first group is not asked for again ([`Event::FetchResumed`](super::Event::FetchResumed)).
+    /// Request a file or a part of it from a peer, and write it to an open part file. The beginning of the first group that an
+    /// earlier fetch received is not requested again ([`Event::FetchResumed`](super::Event::FetchResumed)).
     Fetch {
-        /// The new exchange.
         exchange: ExchangeId,
-        /// The part file.
         download: TransferId,
-        /// The peer.
         to: SocketAddr,
         /// The name in the peer's share.
         name: FileName,
         /// The peer has not shown `p1`: it may answer on a connection of its own to the port that the request came from
         /// (PROTOCOL, "Old peers answer `4` by calling back"). Never with [`Portion::Groups`].
         may_call_back: bool,
-        /// What of it.
         portion: Portion,
     },
-    /// Let a fetch of [`Portion::Groups`] end before this group: somebody else fetches the rest. No effect on one that is
-    /// over, or that is already in this group or beyond.
+    /// Make a fetch of [`Portion::Groups`] end before this group. No effect on one that is over, or that has begun this group or
+    /// a later one.
     Trim {
-        /// The fetch.
         exchange: ExchangeId,
-        /// The first group that it is not to bring.
+        /// The first group that it does not fetch.
         groups_end: u64,
     },
-    /// Ask a `p1` peer for metadata (code 9), check them, and make them the outline of a part file that is open.
+    /// Request metadata from a `p1` peer (code 9), verify them, and make them the outline of an open part file.
     FetchMetadata {
-        /// The new exchange.
         exchange: ExchangeId,
-        /// The part file.
         download: TransferId,
-        /// The peer.
         to: SocketAddr,
         /// The name in the peer's share.
         name: FileName,
-        /// The hash they must prove: [`DialFault::Corrupt`](crate::fault::DialFault::Corrupt) otherwise. `None` takes
-        /// the peer's word.
+        /// The hash that they must prove, or [`DialFault::Corrupt`](crate::fault::DialFault::Corrupt). `None` accepts any hash.
         b3: Option<ContentHash>,
     },
-    /// Call a requester back and send it a file on the new connection, which [`Event::CallBackStands`](super::Event::CallBackStands)
-    /// tells of. Ends as [`Response::Delivered`](super::Response::Delivered).
+    /// Call a requester back and send it a file. [`Event::CallBackConnected`](super::Event::CallBackConnected) reports the
+    /// connection. Ends as [`Response::Delivered`](super::Response::Delivered).
     CallBack {
-        /// The new exchange.
         exchange: ExchangeId,
-        /// The requester.
         to: SocketAddr,
-        /// A name from the library.
         name: FileName,
     },
-    /// Break an exchange off, in whatever state it is.
+    /// End an exchange in any state.
     Abort {
         /// Inbound or outbound.
         exchange: ExchangeId,
     },
-    /// Look a host name up.
     Resolve {
-        /// The bootstrap node.
         host: BootstrapAddr,
     },
-    /// Scan the share from its beginning.
     StartScan,
-    /// Tell what stands at these names of the share now. One such order is out at a time.
+    /// Examine these names of the share. Only one such order is given at a time.
     LookAt {
         /// At most 128.
         names: Vec<FileName>,
     },
-    /// Look whether a file can be made at the target of a download, which the user has named. Comes before the first
-    /// [`Action::OpenPart`] of the download.
+    /// Check whether a file can be created at the target of a download. Before the first [`Action::OpenPart`] of the download.
     ProbeTarget {
-        /// The download.
         download: TransferId,
-        /// What is to be made there; nothing is, but the directory for several files.
+        /// The target. Only the directory for several files is created.
         spec: PartSpec,
-        /// The content wanted, if it is known.
         b3: Option<ContentHash>,
-        /// Bytes, as far as somebody has said.
+        /// In bytes, if a source has reported it.
         size: Option<u64>,
     },
-    /// Create the part file of a download, or take up again the one that is there.
+    /// Create or resume the part file of a download.
     OpenPart {
-        /// The download.
         download: TransferId,
-        /// Which part file.
         spec: PartSpec,
-        /// The content wanted, if it is known: a part file of another is started again, and a file of this content that
-        /// stands at the final name already ends the download.
+        /// The content wanted, if it is known: a part file of another content starts again, and a file of this content at a
+        /// final name completes the download.
         b3: Option<ContentHash>,
-        /// Bytes, as far as somebody has said: room is looked for.
+        /// In bytes, if a source has reported it: the reserve must stay free.
         size: Option<u64>,
     },
-    /// Make a content of at most one group the outline of a part file that is open. Nothing is verified then.
+    /// Set the outline of an open part file for a content of at most one group. Nothing is verified then.
     SetOutline {
-        /// The download.
         download: TransferId,
-        /// The hash.
         b3: ContentHash,
-        /// Bytes, as claimed; at most [`GROUP_BYTES`](crate::content::GROUP_BYTES).
+        /// In bytes, unproven; at most [`GROUP_BYTES`](crate::content::GROUP_BYTES).
         size: u64,
     },
-    /// Read an open part file from end to end and hash it, group by group: those that are not what the outline says are
-    /// taken back out of the journal. No fetch writes to it meanwhile.
+    /// Hash a whole open part file, group by group: groups that do not match the outline are removed from the journal. No fetch
+    /// writes to it meanwhile.
     CheckPart {
-        /// The download.
         download: TransferId,
     },
     /// Sync an open part file, give it its final name and close it.
     CommitPart {
-        /// The download.
         download: TransferId,
     },
     /// Close the part file, if it is open, and keep it for [`Action::OpenPart`].
     ClosePart {
-        /// The download.
         download: TransferId,
     },
-    /// Remove the part file and its journal, if there are any, open or not.
+    /// Remove the part file and its journal, if they exist, open or not.
     DropPart {
-        /// The download.
         download: TransferId,
-        /// Which part file.
         spec: PartSpec,
     },
-    /// Tell the hash of these files of the share: from the cache, or by reading them in the order given.
+    /// Hash these files of the share: from the cache, or by reading them in order.
     HashFiles {
-        /// At most 256. One batch is under way at a time, and beside it a file too large for one, which gives way to
-        /// the batch.
+        /// At most 256. One batch is in progress at a time, and beside it one large file, which is hashed after the batch.
         files: Vec<ScannedFile>,
     },
-    /// Remember a download across restarts, in the place of what was remembered of it before. Reported by
-    /// [`Event::Recorded`](super::Event::Recorded): once when it is on the disk, and before that whenever it could not be
-    /// written; it is then tried again until it is written, or replaced.
+    /// Save a record of a download, replacing the earlier one. Reported by [`Event::Recorded`](super::Event::Recorded): once
+    /// when it is on the disk, and before that when it could not be written; it is then retried until it is written or replaced.
     RememberDownload {
-        /// What to remember.
         record: Box<DownloadRecord>,
-        /// For the report. Of one download, each is greater than the one before.
+        /// For the report. Increases for each download.
         revision: u64,
     },
-    /// Remember a download no more. Reported by [`Event::Recorded`](super::Event::Recorded) for the last revision.
+    /// Remove the record of a download. Reported by [`Event::Recorded`](super::Event::Recorded) for the last revision.
     ForgetDownload {
-        /// Which.
         download: TransferId,
     },
-    /// Answer a control call.
     Reply {
-        /// Who called.
         client: ClientId,
-        /// Which call.
         call: CallId,
-        /// The answer.
         outcome: Result<control::Reply, control::CallError>,
     },
-    /// Tell a control client something it subscribed to.
     Notify {
-        /// Whom.
         client: ClientId,
-        /// What.
         notice: std::rc::Rc<control::Notice>,
     },
-    /// Remember these peers across restarts.
+    /// Save these peers.
     RememberPeers(RememberedPeers),
-    /// The node has unregistered everywhere, or as far as it could.
+    /// The node has unregistered everywhere, as far as it could.
     Left,
 }
 
 /// What a dialled exchange waits for after its messages are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expect {
-    /// Nothing but the end.
     Nothing,
-    /// A peer list.
     PeerList,
-    /// A list of files.
     FileList,
-    /// The first line of metadata: what the peer has under a name, or why it refuses (PROTOCOL, Refusals).
+    /// The first line of metadata: size and hash of a file, or the reason of a refusal (PROTOCOL, Refusals).
     FileInfo,
-    /// A line that says that the peer speaks part 2, or nothing (PROTOCOL, part 2, First contact).
+    /// The line of a peer that speaks part 2, or nothing (PROTOCOL, part 2, First contact).
     FirstContact,
 }
 
-/// What of a file is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Portion {
-    /// All of it (code 4), with nothing to check it against: to the start of the part file, over what an earlier stream
-    /// left there, which stays until it is passed.
+    /// All of it (code 4), unverified: written to the part file from its start.
     Stream {
-        /// The size that the source promised: one byte more ends the exchange with
+        /// The size that the source reported: one byte more ends the exchange with
         /// [`DialFault::TooLong`](crate::fault::DialFault::TooLong).
         size_max: Option<u64>,
     },
-    /// All of it (code 4), each group checked against the outline; those that are verified already are passed over.
+    /// All of it (code 4), each group verified against the outline; verified ones are skipped.
     Whole,
     /// These groups of the outline (code 8), in order.
     Groups(Range<u64>),

@@ -1,4 +1,4 @@
-//! Everything that goes into a [`Node`](super) and everything that comes out.
+//! The inputs and outputs of a [`Node`](super).
 //!
 //! | in | meaning |
 //! |---|---|
@@ -21,24 +21,24 @@
 //! | [`OpenPart`](Action::OpenPart) | [`Event::PartOpened`] |
 //! | [`CheckPart`](Action::CheckPart) | [`Event::PartChecked`] |
 //! | [`CommitPart`](Action::CommitPart) | [`Event::PartCommitted`] |
-//! | [`RememberDownload`](Action::RememberDownload) | [`Event::Recorded`]; several of one download may have one in common |
+//! | [`RememberDownload`](Action::RememberDownload) | [`Event::Recorded`]; one may report several of one download |
 //! | [`Resolve`](Action::Resolve) | [`Event::Resolved`] |
 //! | [`LookAt`](Action::LookAt) | [`Event::LookedAt`] |
-//! | [`HashFiles`](Action::HashFiles) | as many [`Event::Hashed`] as it takes to name each file once |
+//! | [`HashFiles`](Action::HashFiles) | one or more [`Event::Hashed`], which name each file once |
 //!
-//! The loop carries actions out in the order in which they come. What must come before what:
+//! The loop executes actions in order. Required orders:
 //!
 //! | before | comes | so that |
 //! |---|---|---|
-//! | a call that changes downloads is answered | [`Event::Recorded`] of each change; or the row says that it is not on the disk | a restart forgets nothing that was accepted |
-//! | [`OpenPart`](Action::OpenPart) | [`Event::Recorded`] of the download | no part file is left that no record names |
-//! | [`DropPart`](Action::DropPart) of a download that is over | [`RememberDownload`](Action::RememberDownload), which says that it is | it does not come back without its part file |
-//! | [`CheckPart`](Action::CheckPart), [`ClosePart`](Action::ClosePart), [`DropPart`](Action::DropPart) | [`Abort`](Action::Abort) of each fetch; a further one follows only [`Event::PartOpened`] or [`Event::PartChecked`] | nobody writes to the file meanwhile |
-//! | [`CommitPart`](Action::CommitPart) | [`Event::PartChecked`] | what gets the final name is what was checked |
-//! | [`Event::PartCommitted`], and the rename before it | the loop syncs the file before the rename, and the directory after it | a crash leaves no file that is not whole under its name |
+//! | the reply to a call that changes downloads | [`Event::Recorded`] of each change; or the row shows that it is not on the disk | a restart loses no accepted change |
+//! | [`OpenPart`](Action::OpenPart) | [`Event::Recorded`] of the download | no part file is left without a record |
+//! | [`DropPart`](Action::DropPart) of a download that is over | [`RememberDownload`](Action::RememberDownload) with this state | a restart does not restore it without its part file |
+//! | [`CheckPart`](Action::CheckPart), [`ClosePart`](Action::ClosePart), [`DropPart`](Action::DropPart) | [`Abort`](Action::Abort) of each fetch; a further one follows only [`Event::PartOpened`] or [`Event::PartChecked`] | no fetch writes to the file meanwhile |
+//! | [`CommitPart`](Action::CommitPart) | [`Event::PartChecked`] | only a checked file gets the final name |
+//! | [`Event::PartCommitted`], and the rename before it | the loop syncs the file before the rename, and the directory after it | a crash leaves no incomplete file under the final name |
 //!
-//! In debug builds the node looks now and then, and its tests after each event, whether its actions keep to this; of each
-//! [`Abort`](Action::Abort) it looks only whether a fetch follows. The last row is the loop's, and the crash tests of `store` show it.
+//! Debug builds of the node check this at times, and its tests after each event; for [`Abort`](Action::Abort) only whether a
+//! fetch follows. The crash tests of `store` check the last row.
 
 mod action;
 mod event;
@@ -56,14 +56,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Bytes of a response after which its reader is known to take much: more may then wait in the socket for their way.
+/// After this many bytes of a response, more may wait in the socket.
 pub const STEADY_BYTES: u64 = 256 << 10;
-/// Bytes that wait in the socket before that. Who takes little is then seen to take it.
+/// Bytes that may wait in the socket before that: few, so that the progress of a slow reader can be seen.
 pub const UNSENT_FIRST_BYTES: u32 = 16 << 10;
-/// Bytes that wait in the socket after that.
+/// Bytes that may wait in the socket after that.
 pub const UNSENT_BYTES: u32 = 128 << 10;
 
-/// A bootstrap node as configured.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BootstrapAddr {
     /// Host name or IP literal (IPv6 without brackets).
@@ -72,38 +71,36 @@ pub struct BootstrapAddr {
     pub port: u16,
 }
 
-/// What a node is built from. The configuration keys of the same names are described in pyrated(1).
+/// The configuration of a node. pyrated(1) describes the keys of the same names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeConfig {
     /// Bootstrap nodes to register with, without repeats; any one suffices.
     pub bootstraps: Vec<BootstrapAddr>,
-    /// Where the peer listener is really bound (never port 0).
+    /// The bound address of the peer listener (never port 0).
     pub listen: SocketAddr,
-    /// The address given to other peers; `None` means the local address that reaches a bootstrap node.
+    /// The address for other peers; `None`: the local address of a connection to a bootstrap node.
     pub advertise_addr: Option<IpAddr>,
     /// Addresses of this machine: an endpoint with one of them and our port is ourselves.
     pub local_addrs: Vec<IpAddr>,
-    /// Time between keepalives.
     pub keepalive_refresh: Duration,
     /// Time between the end of a scan of the share and the next.
     pub filemonitor_refresh: Duration,
     /// The share, for messages that name it.
     pub local_directory: PathBuf,
-    /// Where downloads go unless the user names a place.
+    /// Where downloads are saved unless the user names another directory.
     pub download_directory: PathBuf,
     /// Commands in progress at once (uploads, listings sent, downloads, outgoing requests). At least 1.
     pub max_workers: usize,
     /// Downloads active at once. At least 1.
     pub max_downloads: usize,
-    /// Bytes a second of all uploads together, 0 for no limit. The loop keeps to it; the node sends no more files at once
-    /// than it allows for.
+    /// Bytes a second of all uploads together, 0 for no limit. The loop enforces it; the node limits the files sent at once.
     pub upload_limit: u64,
-    /// Bytes a second of all downloads together, 0 for no limit. The loop keeps to it; the node shows no rate above it.
+    /// Bytes a second of all downloads together, 0 for no limit. The loop enforces it; the node shows no rate above it.
     pub download_limit: u64,
     /// Neighbours searched. At least 1.
     pub max_peers: usize,
-    /// TTL of the last ring of a search, and clamp on the searches of others.
+    /// TTL of the last ring of a search, and maximum for the searches of others.
     pub max_ttl: u8,
-    /// False: this process is a bootstrap node only; the node then answers control calls and does nothing else.
+    /// False: this process is a bootstrap node only; the node then only answers control calls.
     pub peer: bool,
 }

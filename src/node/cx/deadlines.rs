@@ -1,56 +1,51 @@
-//! What each deadline of the node is for.
+//! The purposes of deadlines.
 
 use crate::id::{ExchangeId, SearchId, TransferId};
 use crate::node::ids::{CallBackId, LinkId, OpenId, RunId};
 use std::net::SocketAddr;
 
-/// What a deadline is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::node) enum NodeTimer {
     /// The next attempt of a bootstrap link, or its next keepalive.
     Link(LinkId),
-    /// The next look at a peer list between keepalives.
+    /// The next request of a peer list between keepalives.
     Refresh(LinkId),
-    /// Good peers changed: remember them.
     RememberPeers,
-    /// Claims of endpoints grow old.
     ExpirePeers,
-    /// A ring that no neighbour was sent is over, or the peer lists that one needs have had their time.
+    /// A search continues: its ring was sent to nobody, or its wait for a registration or peer lists is over.
     Ring(SearchId),
-    /// Neighbours have had their time to say that they are done with a search.
+    /// Neighbours have not reported the end of a search in time.
     SearchPart(OpenId),
-    /// A search has been over for so long that it takes no more hits.
     ForgetSearches,
-    /// A neighbour may be sent a search of others that waits.
+    /// The budget of a neighbour allows another forwarded search.
     Forward(SocketAddr),
-    /// A request from the network waited for a worker.
-    CommandWaited { exchange: ExchangeId },
-    /// Requests wait: slow readers of networks that have more may give way.
+    CommandWaited {
+        exchange: ExchangeId,
+    },
+    /// Requests wait: responses to slow readers may be displaced.
     Displace,
-    /// A requester that refused to be called back may listen by now.
     CallBack(CallBackId),
-    /// A requester has waited long enough to be called back.
+    /// No further attempt of a call-back begins.
     CallBackOverdue(CallBackId),
-    /// An upload waited for its turn under the limit.
-    TurnWaited { exchange: ExchangeId },
-    /// No range of an upload was asked for in a while.
+    /// A request has waited too long for its turn under `upload_limit`.
+    TurnWaited {
+        exchange: ExchangeId,
+    },
+    /// No range of an upload was requested for a while.
     RangesIdle(RunId),
-    /// The sources of a download can be asked again.
+    /// Sources of a download can be tried again.
     Retry(TransferId),
-    /// A download that fetches may have something better to do.
     Look(TransferId),
-    /// The disk that stopped a download is tried again.
+    /// Try again the disk that stopped a download.
     Probe(TransferId),
-    /// Downloads that come too slowly may have kept others waiting.
+    /// Slow downloads may give way to waiting ones.
     Pace,
-    /// Files that an error kept from being hashed are tried again.
+    /// Hash files again that met a system error.
     HashAgain,
-    /// An answer has waited long enough for a record to be on the disk.
+    /// A reply has waited too long for a record to be on the disk.
     RecordOverdue(u64),
-    /// The next scan of the share.
     Rescan,
-    /// The next look at files of the share that are not at rest.
+    /// Examine files of the share that are not settled.
     LookAtRecent,
-    /// The bootstrap nodes had their time to hear that we go.
     LeaveDeadline,
 }

@@ -1,4 +1,4 @@
-//! What each machine of the node may use: the time, the configuration, chance, timers, the way out, and the exchanges.
+//! What each machine of the node may use: time, configuration, random numbers, timers, outputs, and exchanges.
 
 mod deadlines;
 pub(super) mod exchanges;
@@ -20,10 +20,10 @@ use exchanges::Exchanges;
 use std::collections::{BTreeMap, VecDeque};
 use subscriptions::Subscriptions;
 
-/// What each machine may use. `exchanges` adds the functions that begin and end exchanges, `subscriptions` those that tell
-/// control clients something.
+/// What each machine may use. `exchanges` adds functions that begin and end exchanges, `subscriptions` those that notify
+/// control clients.
 pub(super) struct Cx {
-    /// When the event or the timer came that is handled now.
+    /// The time of the event or timer that is being handled.
     pub(super) now: Instant,
     pub(super) started: Instant,
     pub(super) config: NodeConfig,
@@ -36,21 +36,19 @@ pub(super) struct Cx {
     pub(super) out: Out,
 }
 
-/// Revisions of records that are to be on the disk, by download.
+/// The revisions of records that must be on the disk, by download.
 pub(super) type Needs = BTreeMap<TransferId, u64>;
 
-/// What is to be done: by the loop, and by other machines.
+/// Outputs to the loop and to other machines.
 #[derive(Default)]
 pub(super) struct Out {
-    /// Answers to calls: they go out before the notices of what the call began. With each, the records that it has waited
-    /// for in vain.
+    /// Replies to calls, which precede the notices that the call causes. Each with the records that were not written in time.
     replies: VecDeque<(Action, Needs)>,
     actions: VecDeque<Action>,
     steps: VecDeque<Step>,
 }
 
 impl Out {
-    /// The loop is to do this.
     pub(super) fn act(&mut self, action: Action) {
         match action {
             Action::Reply { .. } => self.reply(action, Needs::new()),
@@ -58,37 +56,33 @@ impl Out {
         }
     }
 
-    /// Answers a call whose changes are on the disk, but for these.
+    /// Replies to a call whose changes are on the disk, except `needs`.
     pub(super) fn reply(&mut self, reply: Action, needs: Needs) {
         self.replies.push_back((reply, needs));
     }
 
-    /// What the answers have waited for in vain.
+    /// The records of replies that were not written in time.
     pub(super) fn needs(&self) -> impl Iterator<Item = (TransferId, u64)> {
         self.replies.iter().flat_map(|(_, needs)| needs.iter().map(|(id, revision)| (*id, *revision)))
     }
 
-    /// What the loop is still to do, the next first.
     pub(super) fn actions(&self) -> impl Iterator<Item = &Action> {
         self.actions.iter()
     }
 
-    /// Another machine is to do this, after what the machines have left to each other before.
+    /// A step for another machine, after earlier steps.
     pub(super) fn then(&mut self, step: Step) {
         self.steps.push_back(step);
     }
 
-    /// The next thing for the loop.
     pub(super) fn next_action(&mut self) -> Option<Action> {
         self.replies.pop_front().map(|(reply, _)| reply).or_else(|| self.actions.pop_front())
     }
 
-    /// The next thing for a machine.
     pub(super) fn next_step(&mut self) -> Option<Step> {
         self.steps.pop_front()
     }
 
-    /// Whether something is left for a machine.
     pub(super) fn has_steps(&self) -> bool {
         !self.steps.is_empty()
     }
@@ -110,12 +104,10 @@ impl Cx {
         }
     }
 
-    /// Whether the node is there for others, and not about to end.
     pub(super) fn is_running(&self) -> bool {
         matches!(self.phase, Phase::Running)
     }
 
-    /// Cancels a timer, if there is one.
     pub(super) fn cancel_timer(&mut self, timer: Option<TimerId>) {
         if let Some(timer) = timer {
             self.wheel.cancel(timer);

@@ -1,10 +1,9 @@
-//! Chance, as a function of the seed.
+//! Random numbers, as a function of the seed.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng};
 use std::time::Duration;
 
-/// The stream of random numbers that one node draws from.
 pub(in crate::node) struct Rng(ChaCha8Rng);
 
 impl Rng {
@@ -16,20 +15,20 @@ impl Rng {
         self.0.next_u64()
     }
 
-    /// The span, spread evenly from half to one and a half of itself.
+    /// Evenly from half to one and a half of a span.
     pub(in crate::node) fn spread(&mut self, span: Duration) -> Duration {
         let ms = u64::try_from(span.as_millis()).unwrap_or(u64::MAX / 2);
         Duration::from_millis(ms / 2 + self.number() % (ms + 1))
     }
 
-    /// A span evenly from nothing to this.
+    /// Evenly from zero to a span.
     pub(in crate::node) fn up_to(&mut self, span: Duration) -> Duration {
         let ms = u64::try_from(span.as_millis()).unwrap_or(u64::MAX - 1);
         Duration::from_millis(self.number() % (ms + 1))
     }
 
-    /// The wait before the attempt after so many failures: doubles from `min` to `max`, and is spread evenly from half
-    /// to one and a half of that, as far as it stays within these two.
+    /// The wait after this number of failures: doubles from `min` to `max`, and is spread evenly from half to one and a half of
+    /// that, within these bounds.
     pub(in crate::node) fn back_off(&mut self, failures: u32, min: Duration, max: Duration) -> Duration {
         let doubled = min.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(max);
         let ms = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX / 2);
@@ -43,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_double_and_never_leave_their_bounds_with_the_jitter_inside() {
+    fn waits_double_and_stay_within_their_bounds_with_jitter() {
         let mut rng = Rng::new([7; 32]);
         let (min, max) = (Duration::from_secs(5), Duration::from_secs(60));
         for (failures, middle) in [(0, 5), (1, 5), (2, 10), (4, 40), (5, 60), (9, 60), (u32::MAX, 60)] {

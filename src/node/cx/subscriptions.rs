@@ -1,4 +1,4 @@
-//! Which control clients are told what.
+//! Subscriptions of control clients.
 
 use crate::control::Notice;
 use crate::id::{ClientId, SearchId, TransferId};
@@ -7,21 +7,18 @@ use crate::node::cx::Cx;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-/// Something that a client may follow. Clients of `events` follow everything.
+/// A topic of notices. Clients of `events` get those of all topics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::node) enum Topic {
-    /// Whatever only the clients of `events` hear.
+    /// Notices for clients of `events` only.
     Events,
     Uploads,
     Search(SearchId),
     Download(TransferId),
-    /// The scan that runs.
     Scan,
-    /// The scan after it.
     NextScan,
 }
 
-/// Who follows what; each pair counts once.
 #[derive(Default)]
 pub(in crate::node) struct Subscriptions(BTreeMap<Topic, BTreeSet<ClientId>>);
 
@@ -30,19 +27,16 @@ impl Subscriptions {
         self.0.entry(topic).or_default().insert(client);
     }
 
-    /// Nobody follows this any more, because it is over.
     pub(in crate::node) fn close(&mut self, topic: Topic) {
         self.0.remove(&topic);
     }
 
-    /// Who followed one topic follows the other now.
     pub(in crate::node) fn move_to(&mut self, from: Topic, to: Topic) {
         if let Some(mut clients) = self.0.remove(&from) {
             self.0.entry(to).or_default().append(&mut clients);
         }
     }
 
-    /// A client hung up.
     pub(in crate::node) fn forget(&mut self, client: ClientId) {
         self.0.retain(|_, clients| {
             clients.remove(&client);
@@ -58,7 +52,7 @@ impl Subscriptions {
 }
 
 impl Cx {
-    /// Tells everybody who follows a topic. The notice is only made when there is somebody.
+    /// Notifies the subscribers of a topic. The notice is only created if there are any.
     pub(in crate::node) fn notify(&mut self, topic: Topic, notice: impl FnOnce() -> Notice) {
         let listeners = self.subscriptions.listeners(topic);
         if listeners.is_empty() {
@@ -70,7 +64,6 @@ impl Cx {
         }
     }
 
-    /// Tells the clients of `events`.
     pub(in crate::node) fn notify_events(&mut self, notice: impl FnOnce() -> Notice) {
         self.notify(Topic::Events, notice);
     }

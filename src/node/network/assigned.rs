@@ -1,13 +1,12 @@
 //! The base peer that is assigned to this node as a neighbour.
 //!
-//! A base peer does not announce itself. If all nodes have their neighbours when it registers, it may be nobody's, and then no
-//! search reaches it. So the `p1` peers on a list divide the base peers on it among themselves: each has one at most, and each
-//! base peer has as many as there are, up to [`ASSIGNEES_MAX`]. All nodes compute the same division from the same list, by the
-//! hashes of the pairs of endpoints (rendezvous hashing), without a message. Where lists are samples, each node divides what it
-//! sees, and a base peer has about as many.
+//! A base peer does not announce itself. If all nodes have enough neighbours when it registers, it may be nobody's neighbour,
+//! and no search reaches it. So the `p1` peers on a list are assigned to the base peers on it: each to at most one, and equally
+//! many to each base peer, up to [`ASSIGNEES_MAX`]. All nodes compute the same assignment from the same list by rendezvous
+//! hashing (hashes of pairs of endpoints). If lists are samples, the numbers are about the same.
 //!
-//! Whoever registers many base peers gains little: one place of each node, and in a division the second base peer of a wide
-//! network comes after the first ones of all others.
+//! Registering many base peers gains little: one place of each node, and the second base peer of a wide network comes after
+//! the first ones of all others.
 
 use crate::network::WideNetwork;
 use crate::node::limits::ASSIGNEES_MAX;
@@ -21,7 +20,6 @@ fn mixed(number: u64) -> u64 {
     number ^ (number >> 31)
 }
 
-/// The hash of an endpoint.
 fn digest(endpoint: SocketAddr) -> u64 {
     let ip = match endpoint.ip().to_canonical() {
         IpAddr::V4(ip) => u128::from(ip.to_bits()),
@@ -31,7 +29,7 @@ fn digest(endpoint: SocketAddr) -> u64 {
     halves.into_iter().fold(0, |hash: u64, half| mixed(hash.wrapping_add(half).wrapping_add(0x9e37_79b9_7f4a_7c15)))
 }
 
-/// Each base peer with its number among those of its wide network, and its hash.
+/// Each base peer with its number in its wide network, and its hash.
 fn numbered(base: &[SocketAddr]) -> Vec<(usize, u64, SocketAddr)> {
     let mut by_hash: Vec<_> = base.iter().map(|peer| (digest(*peer), *peer)).collect();
     by_hash.sort_unstable();
@@ -44,7 +42,7 @@ fn numbered(base: &[SocketAddr]) -> Vec<(usize, u64, SocketAddr)> {
     by_hash.into_iter().map(number).collect()
 }
 
-/// Which of the base peers is assigned to `us`, who are one of the `p1` peers.
+/// The base peer that is assigned to `us`, one of the `p1` peers.
 pub(super) fn assigned_to(us: SocketAddr, p1: &[SocketAddr], base: &[SocketAddr]) -> Option<SocketAddr> {
     let base = numbered(base);
     let assignees: Vec<_> = p1.iter().map(|peer| (*peer, digest(*peer))).collect();

@@ -1,4 +1,4 @@
-//! Which endpoints can be a peer, which one is ourselves, and which one we give to others.
+//! Which endpoints can be a peer, which are ourselves, and which one we advertise.
 
 use super::NetworkMachine;
 use crate::control::Problem;
@@ -7,7 +7,7 @@ use crate::node::cx::Cx;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
-/// An endpoint in the one form that tables are keyed by: IPv4 within IPv6 is IPv4, without flow label.
+/// The form of an endpoint as a key: IPv4-mapped IPv6 becomes IPv4, without flow label.
 pub(in crate::node) fn canonical(endpoint: SocketAddr) -> SocketAddr {
     match endpoint {
         SocketAddr::V4(_) => endpoint,
@@ -16,7 +16,6 @@ pub(in crate::node) fn canonical(endpoint: SocketAddr) -> SocketAddr {
     }
 }
 
-/// Whether a connection to this endpoint could reach one single peer at all.
 pub(super) fn is_unicast(endpoint: SocketAddr) -> bool {
     let ip = endpoint.ip();
     let broadcast = matches!(ip, IpAddr::V4(v4) if v4.is_broadcast());
@@ -24,7 +23,7 @@ pub(super) fn is_unicast(endpoint: SocketAddr) -> bool {
 }
 
 impl NetworkMachine {
-    /// The endpoint that other peers are given; `None` while no address of ours is known.
+    /// The endpoint that we give to other peers; `None` while no address of ours is known.
     pub(in crate::node) fn advertised(&self, cx: &Cx) -> Option<SocketAddr> {
         let config = &cx.config;
         if !config.peer {
@@ -35,7 +34,7 @@ impl NetworkMachine {
             .advertise_addr
             .or(self.membership.reached_from)
             .or(listening)
-            // Without any bootstrap node in reach, an address of this machine is the best guess.
+            // Without any reachable bootstrap node, an address of this machine is the best guess.
             .or_else(|| self.first_local_addr(cx))?;
         Some(SocketAddr::new(ip.to_canonical(), config.listen.port()))
     }
@@ -46,7 +45,6 @@ impl NetworkMachine {
         known().find(|ip| !ip.is_loopback()).or_else(|| known().next()).copied()
     }
 
-    /// Whether a connection to this endpoint would reach ourselves.
     pub(in crate::node) fn is_ourselves(&self, cx: &Cx, endpoint: SocketAddr) -> bool {
         let (ip, listen) = (endpoint.ip(), cx.config.listen);
         if endpoint.port() != listen.port() {
@@ -60,7 +58,7 @@ impl NetworkMachine {
         at_listener || self.advertised(cx) == Some(endpoint)
     }
 
-    /// The wide networks in which others reach this node. None on the loopback network, where addresses say nothing.
+    /// The wide networks of this node's addresses, without the loopback network.
     pub(super) fn home_networks(&self, cx: &Cx) -> BTreeSet<WideNetwork> {
         let listen = cx.config.listen.ip();
         let locals = cx.config.local_addrs.iter().copied().filter(|_| listen.is_unspecified());
@@ -69,8 +67,8 @@ impl NetworkMachine {
         all.filter(is_address).map(WideNetwork::of).collect()
     }
 
-    /// Whether an endpoint that the network named can be a peer of ours. A loopback address means something only if
-    /// who named it is on this machine, or we are reached there ourselves.
+    /// Whether an endpoint that a peer named can be a peer. A loopback address is plausible only if it was named from this
+    /// machine, or if we use one ourselves.
     pub(in crate::node) fn is_plausible(&self, cx: &Cx, endpoint: SocketAddr, named_by: IpAddr) -> bool {
         let here = || {
             named_by.to_canonical().is_loopback()

@@ -1,10 +1,10 @@
-//! What exchanges, lists and users say about peers, and how long each is remembered.
+//! What exchanges, lists and users show of peers, and how long peers are kept.
 //!
-//! Takes as evidence that a peer is alive only exchanges that this node dialled.
+//! Only an exchange that this node dialled is evidence that a peer is alive.
 
 use super::NetworkMachine;
 use super::endpoints::{canonical, is_unicast};
-use super::peers::{Keep, Peer, Proof, RANK_FAILING, Standing};
+use super::peers::{Keep, Peer, PeerHealth, Proof, RANK_FAILING};
 use crate::control::{Notice, PeerSource, Problem};
 use crate::fault::{DialFault, OtherProgram};
 use crate::node::contract::{Action, DialOutcome, Dialled, RememberedPeers};
@@ -19,18 +19,17 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 impl NetworkMachine {
-    /// Takes note that there may be a peer at an endpoint. Ourselves, and endpoints that cannot be a peer, are passed
-    /// over.
+    /// Adds an endpoint that may be a peer. Ignores ourselves, and endpoints that cannot be a peer.
     pub(in crate::node) fn learn_peer(&mut self, cx: &mut Cx, peer: SocketAddr, source: PeerSource) {
         let peer = canonical(peer);
         if self.peers.rows.contains_key(&peer) {
-            // A list, or the user, says more than a claim.
+            // A list or the user replaces a claim as the source.
             if matches!(source, PeerSource::Bootstrap | PeerSource::User) {
                 self.peers.change(peer, |row| {
                     if row.source != PeerSource::User {
                         row.source = source;
                     }
-                    // What the user has just named again is not forgotten at once.
+                    // A peer that the user has just named must not expire soon.
                     if source == PeerSource::User {
                         row.fresh_at = cx.now;
                     }
@@ -44,7 +43,6 @@ impl NetworkMachine {
         self.plan_to_remember(cx);
     }
 
-    /// Takes the peers of an earlier run.
     pub(in crate::node) fn recall_peers(&mut self, cx: &mut Cx, remembered: RememberedPeers) {
         let RememberedPeers { proven, others } = remembered;
         let known = proven.into_iter().map(|peer| (peer, true)).chain(others.into_iter().map(|peer| (peer, false)));
@@ -59,14 +57,14 @@ impl NetworkMachine {
         }
     }
 
-    /// Takes what a bootstrap node listed, and whether each is said to speak `p1`: the peers that it named are listed by
-    /// this link, and no others. `tells`: the bootstrap node is one that says of its peers what they speak.
+    /// Takes the list of a bootstrap node, with whether each peer speaks `p1`; it replaces the earlier list of this link.
+    /// `marks_p1`: the bootstrap node marks `p1` peers.
     pub(super) fn take_peer_list(
         &mut self,
         cx: &mut Cx,
         link: LinkId,
         peers: &BTreeMap<SocketAddr, bool>,
-        tells: bool,
+        marks_p1: bool,
     ) {
         self.forget_listing(cx, link, peers);
         self.peers.newcomers.clear();
@@ -86,14 +84,14 @@ impl NetworkMachine {
             }
             match (p1, before) {
                 (true, before) => self.note_evidence(cx, peer, Evidence::Listed { before }),
-                (false, Some(true)) if tells => self.note_evidence(cx, peer, Evidence::PlainlyListed),
+                (false, Some(true)) if marks_p1 => self.note_evidence(cx, peer, Evidence::PlainlyListed),
                 (false, _) => {}
             }
         }
         self.plan_to_remember(cx);
     }
 
-    /// A link no longer lists the peers other than `still`. Those that failed for long are given up now.
+    /// Peers that are not in `still` are not listed by a link any more. Drops dead ones.
     pub(super) fn forget_listing(&mut self, cx: &mut Cx, link: LinkId, still: &BTreeMap<SocketAddr, bool>) {
         let listed =
             |(addr, peer): &(&SocketAddr, &Peer)| peer.listed_by.contains_key(&link) && !still.contains_key(addr);
@@ -107,7 +105,7 @@ impl NetworkMachine {
         self.plan_to_remember(cx);
     }
 
-    /// A search came from an address: if neighbours are there, they do the work of peers.
+    /// A search came from an address: neighbours there work as peers.
     pub(in crate::node) fn note_search_from(&mut self, ip: IpAddr) {
         let ip = ip.to_canonical();
         let there: Vec<_> = self.peers.neighbours.iter().filter(|addr| addr.ip() == ip).copied().collect();
@@ -119,14 +117,13 @@ impl NetworkMachine {
         }
     }
 
-    /// An exchange that we dialled succeeded.
     pub(in crate::node) fn note_peer_answered(&mut self, cx: &mut Cx, peer: SocketAddr) {
         let mut was_alive = true;
         self.peers.change(peer, |row| {
-            // A connection proves nothing about a program that is known not to be a peer.
-            was_alive = matches!(row.standing, Standing::Alive | Standing::NotAPeer);
-            if row.standing != Standing::NotAPeer {
-                row.standing = Standing::Alive;
+            // A connection proves nothing about a program that is not a peer.
+            was_alive = matches!(row.health, PeerHealth::Alive | PeerHealth::NotAPeer);
+            if row.health != PeerHealth::NotAPeer {
+                row.health = PeerHealth::Alive;
                 row.last_seen = Some(cx.now);
                 row.fresh_at = cx.now;
             }
@@ -139,25 +136,24 @@ impl NetworkMachine {
         self.plan_to_remember(cx);
     }
 
-    /// An exchange that we dialled found nobody. After some failures in a row the peer is given up, unless a bootstrap
-    /// node still lists it. While no bootstrap node has us on its list nobody is given up: it may be our own network
-    /// that fails, and who else would there be to ask.
+    /// We could not connect to a peer. After some failures in a row it is dropped, unless a bootstrap node still lists it, or we
+    /// are registered nowhere: then our own network may be the cause.
     pub(super) fn note_peer_failed(&mut self, cx: &mut Cx, peer: SocketAddr) {
         let online = self.is_registered();
         let mut was_alive = false;
         self.peers.change(peer, |row| {
-            was_alive = row.standing == Standing::Alive;
-            let (failures, counted_at) = match row.standing {
-                Standing::NotAPeer => return Keep::Yes,
-                Standing::New | Standing::Alive => (1, cx.now),
-                Standing::Failing { failures, counted_at }
+            was_alive = row.health == PeerHealth::Alive;
+            let (failures, counted_at) = match row.health {
+                PeerHealth::NotAPeer => return Keep::Yes,
+                PeerHealth::New | PeerHealth::Alive => (1, cx.now),
+                PeerHealth::Failing { failures, counted_at }
                     if cx.now.saturating_since(counted_at) < PEER_FAILURE_SPAN =>
                 {
                     (failures, counted_at)
                 }
-                Standing::Failing { failures, .. } => (failures.saturating_add(1), cx.now),
+                PeerHealth::Failing { failures, .. } => (failures.saturating_add(1), cx.now),
             };
-            row.standing = Standing::Failing { failures, counted_at };
+            row.health = PeerHealth::Failing { failures, counted_at };
             if online && row.is_dead() && row.listed_by.is_empty() { Keep::No } else { Keep::Yes }
         });
         if was_alive {
@@ -167,16 +163,15 @@ impl NetworkMachine {
         self.plan_to_remember(cx);
     }
 
-    /// What listens there answered as another kind of program does. It is never searched while its row stays, which it
-    /// does as long as a bootstrap node lists it.
+    /// The program at the endpoint is not a peer. While a bootstrap node lists it, its row stays, so that it is never searched.
     pub(super) fn note_not_a_peer(&mut self, cx: &mut Cx, peer: SocketAddr, program: OtherProgram) {
         let mut was_alive = false;
         self.peers.change(peer, |row| {
-            if row.standing != Standing::NotAPeer {
+            if row.health != PeerHealth::NotAPeer {
                 log::info!("{peer} is not a peer: it answers as {program} does");
             }
-            was_alive = row.standing == Standing::Alive;
-            row.standing = Standing::NotAPeer;
+            was_alive = row.health == PeerHealth::Alive;
+            row.health = PeerHealth::NotAPeer;
             if row.listed_by.is_empty() { Keep::No } else { Keep::Yes }
         });
         if was_alive {
@@ -185,7 +180,6 @@ impl NetworkMachine {
         self.plan_to_remember(cx);
     }
 
-    /// The neighbours, by address.
     pub(in crate::node) fn neighbours(&mut self, cx: &mut Cx) -> Vec<SocketAddr> {
         if self.peers.stale {
             let home = self.home_networks(cx);
@@ -211,22 +205,21 @@ impl NetworkMachine {
         Ok(())
     }
 
-    /// The configuration changed: there may be more or fewer neighbours, and an address of ours among the peers.
+    /// The configuration or our address changed: drops ourselves from the peers, and chooses the neighbours again.
     pub(in crate::node) fn reconsider_peers(&mut self, cx: &Cx) {
         let ourselves: Vec<_> = self.peers.rows.keys().copied().filter(|addr| self.is_ourselves(cx, *addr)).collect();
         ourselves.into_iter().for_each(|addr| self.peers.change(addr, |_| Keep::No));
         self.peers.stale = true;
     }
 
-    /// Sees to it that claims do not stay for ever.
     fn plan_expiry(&mut self, cx: &mut Cx) {
         if !self.peers.is_empty() && self.peers.expiry_timer.is_none() {
             self.peers.expiry_timer = Some(cx.wheel.insert(cx.now + CLAIM_AGE_MAX, NodeTimer::ExpirePeers));
         }
     }
 
-    /// Forgets claims that nothing proved for long, what the user mistyped, and peers that no list names any more and that did
-    /// not answer for long. The latter only while a bootstrap node has us on its list: without one nobody else would be there to ask.
+    /// Drops old claims, typing errors of the user, and, while we are registered, peers that no list names and that did not answer
+    /// for long.
     pub(in crate::node) fn on_expire_peers(&mut self, cx: &mut Cx) {
         let online = self.is_registered();
         let old = |(addr, peer): &(&SocketAddr, &Peer)| {
@@ -237,13 +230,12 @@ impl NetworkMachine {
         old.into_iter().for_each(|addr| self.peers.change(addr, |_| Keep::No));
         let grows_old = |peer: &&Peer| peer.is_claim() || peer.is_mistyped() || peer.is_forgotten();
         let may_grow_old = self.peers.rows.values().filter(grows_old);
-        // One that is old and stays for now is looked at again later.
+        // An old one that stays for now is checked again later.
         let later = |at: Instant| if at <= cx.now { cx.now + CLAIM_AGE_MAX / 2 } else { at };
         let next = may_grow_old.map(|peer| later(peer.fresh_at + CLAIM_AGE_MAX)).min();
         self.peers.expiry_timer = next.map(|at| cx.wheel.insert(at, NodeTimer::ExpirePeers));
     }
 
-    /// Sees to it that a change of the good peers is remembered soon.
     fn plan_to_remember(&mut self, cx: &mut Cx) {
         if std::mem::take(&mut self.peers.good_changed) && self.peers.remember_timer.is_none() {
             let soon = cx.now + REMEMBER_DELAY;
@@ -252,7 +244,7 @@ impl NetworkMachine {
         }
     }
 
-    /// Orders the good peers to be remembered, if they are others than last time.
+    /// Saves the good peers, if they changed.
     pub(in crate::node) fn remember_peers(&mut self, cx: &mut Cx) {
         let timer = self.peers.remember_timer.take();
         cx.cancel_timer(timer);
@@ -260,7 +252,7 @@ impl NetworkMachine {
         let mut sorted = good.clone();
         sorted.proven.sort_unstable();
         sorted.others.sort_unstable();
-        // When all are lost, rather our own network is: what was remembered is then better than nothing.
+        // If all are lost, our own network has probably failed: the saved peers are better than none.
         if !sorted.is_empty() && sorted != self.peers.remembered {
             self.peers.remembered = sorted;
             self.peers.remembered_at = Some(cx.now);
@@ -268,8 +260,8 @@ impl NetworkMachine {
         }
     }
 
-    /// What the end of an exchange says about the peer. A reset says that somebody is there, but not that it is well;
-    /// our own shortages say nothing.
+    /// Records what the end of an exchange shows of the peer. A reset shows that it is reachable, but not that it works; our own
+    /// shortages show nothing.
     pub(in crate::node) fn weigh_peer(&mut self, cx: &mut Cx, peer: SocketAddr, outcome: &DialOutcome) {
         match outcome {
             Ok(Dialled { .. }) => self.note_peer_answered(cx, peer),

@@ -1,10 +1,10 @@
-//! The peers that have just announced themselves, and have places among the neighbours for it.
+//! The newcomers that have reserved places among the neighbours.
 
 use crate::network::Network;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-/// The peers that announced themselves last, and have places among the neighbours for it.
+/// Oldest first.
 #[derive(Default)]
 pub(super) struct Guests(VecDeque<SocketAddr>);
 
@@ -13,7 +13,7 @@ impl Guests {
         self.0.contains(&peer)
     }
 
-    /// Gives a place to a newcomer; the guest that gave way to it. Each network has one place, the loopback network excepted.
+    /// Gives a place to a newcomer. Returns the guest that it displaced. Each network has one place, except the loopback network.
     pub(super) fn arrive(&mut self, peer: SocketAddr, places_max: usize) -> Option<SocketAddr> {
         self.0.retain(|guest| *guest != peer);
         let network = Network::of(peer.ip());

@@ -1,70 +1,42 @@
-//! What a link knows from the lists of its bootstrap node.
+//! The state of the peer lists of one bootstrap node.
 
 use crate::node::limits::{LIST_WAIT_MAX, REFRESH_MAX};
 use crate::time::Instant;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// What a link knows from the lists of its bootstrap node.
 #[derive(Debug, Default)]
 pub(in crate::node) struct Lists {
-    /// The look soon after the registration was planned: peers that start together find each other with it.
-    pub(super) second_look: bool,
-    /// The last list says of its peers what they speak.
-    pub(super) tells: bool,
-    /// The last list had as many rows as were asked for: it may be a part, and need not show us.
-    pub(super) sampled: bool,
-    /// When we registered again because a list did not show us, and how many times in a row that was of no use.
+    /// The request soon after the registration was scheduled, which lets peers that start together find each other.
+    pub(super) second_request: bool,
+    /// The last list marks `p1` peers.
+    pub(super) marks_p1: bool,
+    /// The last list had as many rows as requested: it may be a sample, without us.
+    pub(in crate::node) is_sampled: bool,
+    /// When we registered again because a list did not show us, and how many times in a row this did not help.
     pub(super) again: Option<(Instant, u32)>,
-    /// When the last list came.
-    pub(super) came_at: Option<Instant>,
-    /// When the last was asked for.
-    pub(super) asked_at: Option<Instant>,
-    /// The last that was asked for did not come within [`LIST_WAIT_MAX`].
+    pub(in crate::node) came_at: Option<Instant>,
+    pub(super) requested_at: Option<Instant>,
+    /// The last list did not come within [`LIST_WAIT_MAX`].
     pub(super) was_late: bool,
     /// The base peer on the last list that is assigned to us.
     pub(super) assigned: Option<SocketAddr>,
 }
 
 impl Lists {
-    /// When the last list came.
-    pub(in crate::node) fn came_at(&self) -> Option<Instant> {
-        self.came_at
-    }
-
-    /// Whether the last list may be a part.
-    pub(in crate::node) fn is_sampled(&self) -> bool {
-        self.sampled
-    }
-
-    /// The base peer on it that is assigned to us.
-    pub(super) fn assigned(&self) -> Option<SocketAddr> {
-        self.assigned
-    }
-
-    /// A list is asked for.
-    pub(super) fn note_asked(&mut self, now: Instant) {
-        self.asked_at = Some(now);
-    }
-
-    /// The list that was asked for has come, or will not.
+    /// A request for a list has ended.
     pub(super) fn note_ended(&mut self, now: Instant, has_come: bool) {
-        let in_time = self.asked_at.is_some_and(|at| now.saturating_since(at) <= LIST_WAIT_MAX);
+        let in_time = self.requested_at.is_some_and(|at| now.saturating_since(at) <= LIST_WAIT_MAX);
         self.was_late = !(has_come && in_time);
     }
 
-    /// Until when a search waits for the list that is on its way. A bootstrap node that is silent delays one search.
+    /// Until when a search waits for the requested list. A bootstrap node that does not answer delays only one search.
     pub(in crate::node) fn awaited_until(&self) -> Option<Instant> {
-        self.asked_at.filter(|_| !self.was_late).map(|at| at + LIST_WAIT_MAX)
+        self.requested_at.filter(|_| !self.was_late).map(|at| at + LIST_WAIT_MAX)
     }
 
-    /// Of a link that has just registered.
-    pub(super) fn begin(&mut self) {
-        self.second_look = false;
-    }
-
-    /// Whether to register again, after a list that does not show us: at once twice, since the memory may be lost twice,
-    /// then ever less often, for there may be a bootstrap node that lists us under an address which we do not know as ours.
+    /// Whether to register again, after a list that does not show us: twice at once, then with increasing delays, since the
+    /// bootstrap node may list us under an address that we do not know.
     pub(super) fn registers_again(&mut self, now: Instant, wait_max: Duration) -> bool {
         let (at, in_vain) = match self.again {
             None => (None, 0),

@@ -1,7 +1,7 @@
-//! Being on the list of every configured bootstrap node, and learning from them who else is there.
+//! Registration with every configured bootstrap node, and requesting their peer lists.
 //!
-//! Each [`Link`] looks its host up, registers, asks for the peer list, and from then on keeps alive; whatever fails
-//! sends it to [`LinkPhase::Waiting`], and then to the beginning. Links do not depend on each other.
+//! Each [`Link`] resolves its host, registers, requests the peer list, and then sends keepalives; after any failure it enters
+//! [`LinkPhase::Waiting`], and then starts again. Links are independent of each other.
 
 use super::NetworkMachine;
 use super::endpoints::canonical;
@@ -10,7 +10,7 @@ use crate::control::{LinkRow, LinkState, Notice};
 use crate::fault::ResolveFault;
 use crate::id::ExchangeId;
 use crate::node::contract::{Action, BootstrapAddr, DialOutcome, Dialled, Expect, Response};
-use crate::node::cx::exchanges::{Errand, Purpose};
+use crate::node::cx::exchanges::{LinkTask, Purpose};
 use crate::node::cx::{Cx, NodeTimer, Step};
 use crate::node::ids::LinkId;
 use crate::node::limits::{KEEPALIVE_POSTPONED, LINK_RETRY_MAX, LINK_RETRY_MIN, PEER_LIST_ROWS_ASKED};
@@ -22,34 +22,39 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// The way to one bootstrap node.
 pub(in crate::node) struct Link {
     id: LinkId,
     host: BootstrapAddr,
     pub(in crate::node) phase: LinkPhase,
-    /// When the phase moves on by itself: the next attempt while waiting, the next keepalive while registered.
+    /// The next attempt while waiting, the next keepalive while registered.
     timer: Option<TimerId>,
-    /// When to look at the list before the next keepalive.
+    /// The next request of the list before the next keepalive.
     pub(super) refresh: Option<TimerId>,
     pub(in crate::node) lists: Lists,
-    /// Where we were taken onto the list and did not take leave since.
+    /// Where we have registered, and not unregistered since.
     listed_at: Option<SocketAddr>,
     last_ok: Option<Instant>,
     pub(super) error: Option<String>,
     pub(super) failures: u32,
 }
 
-/// Where a link stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::node) enum LinkPhase {
-    /// The host name is being looked up.
     Resolving,
-    /// A registration is on its way; other addresses of the host are left to try.
-    Registering { exchange: ExchangeId, to: SocketAddr, others: VecDeque<SocketAddr> },
-    /// We are on its list; at most one errand is under way.
-    Registered { to: SocketAddr, errand: Option<ExchangeId> },
-    /// The last attempt failed.
-    Waiting { until: Instant },
+    /// A registration is being sent; `others`: further addresses of the host to try.
+    Registering {
+        exchange: ExchangeId,
+        to: SocketAddr,
+        others: VecDeque<SocketAddr>,
+    },
+    /// We are registered; at most one task is in progress.
+    Registered {
+        to: SocketAddr,
+        task: Option<ExchangeId>,
+    },
+    Waiting {
+        until: Instant,
+    },
 }
 
 /// All links, in the order of the configuration.
@@ -57,7 +62,7 @@ pub(in crate::node) enum LinkPhase {
 pub(super) struct Membership {
     links: Vec<Link>,
     links_made: u32,
-    /// Our address on the last connection that a bootstrap node took.
+    /// Our address on the last successful connection to a bootstrap node.
     pub(super) reached_from: Option<IpAddr>,
 }
 
@@ -87,7 +92,6 @@ impl Link {
     }
 }
 
-/// A wait in seconds, begun ones counted.
 pub(in crate::node) fn whole_seconds(span: Duration) -> u64 {
     u64::try_from(span.as_millis().div_ceil(1_000)).unwrap_or(u64::MAX)
 }
@@ -98,7 +102,7 @@ impl NetworkMachine {
         self.membership.links.iter().map(|link| link.row(now)).collect()
     }
 
-    /// Makes a link for each configured bootstrap node that has none, and takes leave of those no longer configured.
+    /// Creates links for new bootstrap nodes of the configuration, and unregisters from those no longer configured.
     pub(in crate::node) fn arrange_links(&mut self, cx: &mut Cx) {
         let wanted = if cx.config.peer { cx.config.bootstraps.clone() } else { Vec::new() };
         let mut old = std::mem::take(&mut self.membership.links);
@@ -132,7 +136,7 @@ impl NetworkMachine {
         new.into_iter().for_each(|id| self.resolve_link(cx, id));
     }
 
-    /// Takes leave of a bootstrap node, if it may have us on its list.
+    /// Unregisters from a bootstrap node, if it may have us on its list.
     fn send_unregister(&mut self, cx: &mut Cx, link: Link) -> Option<ExchangeId> {
         cx.cancel_timer(link.timer);
         cx.cancel_timer(link.refresh);
@@ -143,8 +147,8 @@ impl NetworkMachine {
                 cx.abort_dial(exchange);
                 to
             }
-            LinkPhase::Registered { to, errand } => {
-                errand.into_iter().for_each(|exchange| cx.abort_dial(exchange));
+            LinkPhase::Registered { to, task } => {
+                task.into_iter().for_each(|exchange| cx.abort_dial(exchange));
                 to
             }
         };
@@ -152,7 +156,7 @@ impl NetworkMachine {
         Some(cx.dial_bootstrap(to, message, Expect::Nothing, Purpose::Unregister))
     }
 
-    /// Takes leave of all bootstrap nodes; the exchanges that are still to end.
+    /// Unregisters from all bootstrap nodes. Returns the exchanges.
     pub(in crate::node) fn unregister_everywhere(&mut self, cx: &mut Cx) -> BTreeSet<ExchangeId> {
         let links = std::mem::take(&mut self.membership.links);
         links.into_iter().filter_map(|link| self.send_unregister(cx, link)).collect()
@@ -166,7 +170,7 @@ impl NetworkMachine {
         self.membership.links.iter_mut().find(|link| link.id == id)
     }
 
-    /// The one place where a link moves: ends the timers of the old phase and starts those of the new one.
+    /// Changes the phase: cancels the timers of the old one and starts those of the new one.
     fn set_link_phase(&mut self, cx: &mut Cx, id: LinkId, phase: LinkPhase) {
         let keepalive = cx.now + cx.config.keepalive_refresh;
         let Some(link) = self.link_mut(id) else { return };
@@ -222,19 +226,19 @@ impl NetworkMachine {
             Ok(ips) => {
                 let mut addresses: Vec<_> =
                     ips.into_iter().map(|ip| canonical(SocketAddr::new(ip, host.port))).collect();
-                // The bootstrap node lists the address that we come from: it has to be one that our listener hears.
+                // The bootstrap node lists the source address of our connection: our listener must be reachable there.
                 let v4_only = cx.config.listen.is_ipv4();
                 addresses.sort_by_key(|address| v4_only && address.is_ipv6());
                 self.register(cx, id, addresses.into());
             }
             Err(fault) => {
                 self.lose_link(cx, id, fault.to_string());
-                cx.out.then(Step::ErrandEnded);
+                cx.out.then(Step::LinkTaskEnded);
             }
         }
     }
 
-    /// Registers at the first of the addresses; the others are for when that fails.
+    /// Registers at the first address; the others are tried if this fails.
     fn register(&mut self, cx: &mut Cx, id: LinkId, mut addresses: VecDeque<SocketAddr>) {
         let Some(to) = addresses.pop_front() else {
             return self.lose_link(cx, id, ResolveFault::NoAddress.to_string());
@@ -245,7 +249,7 @@ impl NetworkMachine {
 
     fn send_register(&mut self, cx: &mut Cx, id: LinkId, to: SocketAddr) -> ExchangeId {
         let message = Message::Register { port: cx.config.listen.port(), p1: true };
-        cx.dial_bootstrap(to, message, Expect::Nothing, Purpose::Link(id, Errand::Register))
+        cx.dial_bootstrap(to, message, Expect::Nothing, Purpose::Link(id, LinkTask::Register))
     }
 
     fn lose_link(&mut self, cx: &mut Cx, id: LinkId, error: String) {
@@ -257,16 +261,15 @@ impl NetworkMachine {
         self.set_link_phase(cx, id, LinkPhase::Waiting { until });
     }
 
-    /// The wait is over, or a keepalive is due.
     pub(in crate::node) fn on_link_timer(&mut self, cx: &mut Cx, id: LinkId) {
         let keepalive = cx.now + cx.config.keepalive_refresh;
         let Some(link) = self.link_mut(id) else { return };
         link.timer = None;
         match link.phase {
             LinkPhase::Waiting { .. } => self.resolve_link(cx, id),
-            LinkPhase::Registered { errand, .. } => {
-                let due = if errand.is_none() { keepalive } else { cx.now + KEEPALIVE_POSTPONED };
-                self.start_errand(cx, id, Errand::Keepalive);
+            LinkPhase::Registered { task, .. } => {
+                let due = if task.is_none() { keepalive } else { cx.now + KEEPALIVE_POSTPONED };
+                self.start_link_task(cx, id, LinkTask::Keepalive);
                 let timer = cx.wheel.insert(due, NodeTimer::Link(id));
                 self.link_mut(id).into_iter().for_each(|link| link.timer = Some(timer));
             }
@@ -274,33 +277,33 @@ impl NetworkMachine {
         }
     }
 
-    /// Starts an errand on a registered link, if none is under way.
-    pub(in crate::node) fn start_errand(&mut self, cx: &mut Cx, id: LinkId, errand: Errand) {
+    /// Starts a task on a registered link, if none is in progress.
+    pub(in crate::node) fn start_link_task(&mut self, cx: &mut Cx, id: LinkId, task: LinkTask) {
         let port = cx.config.listen.port();
-        let Some(Link { phase: LinkPhase::Registered { to, errand: None }, .. }) = self.link_mut(id) else { return };
+        let Some(Link { phase: LinkPhase::Registered { to, task: None }, .. }) = self.link_mut(id) else { return };
         let to = *to;
-        let (message, expect) = match errand {
-            Errand::Register => (Message::Register { port, p1: true }, Expect::Nothing),
-            Errand::Keepalive | Errand::Renew => (Message::Keepalive { port, p1: true }, Expect::Nothing),
-            Errand::PeerList => {
+        let (message, expect) = match task {
+            LinkTask::Register => (Message::Register { port, p1: true }, Expect::Nothing),
+            LinkTask::Keepalive | LinkTask::Renew => (Message::Keepalive { port, p1: true }, Expect::Nothing),
+            LinkTask::PeerList => {
                 (Message::RequestPeerList { peers_max: PEER_LIST_ROWS_ASKED, p1: true }, Expect::PeerList)
             }
         };
-        let exchange = cx.dial_bootstrap(to, message, expect, Purpose::Link(id, errand));
+        let exchange = cx.dial_bootstrap(to, message, expect, Purpose::Link(id, task));
         let Some(link) = self.link_mut(id) else { return };
-        if errand == Errand::PeerList {
-            link.lists.note_asked(cx.now);
+        if task == LinkTask::PeerList {
+            link.lists.requested_at = Some(cx.now);
         }
-        if let LinkPhase::Registered { errand, .. } = &mut link.phase {
-            *errand = Some(exchange);
+        if let LinkPhase::Registered { task, .. } = &mut link.phase {
+            *task = Some(exchange);
         }
     }
 
-    pub(in crate::node) fn on_errand_ended(
+    pub(in crate::node) fn on_link_task_ended(
         &mut self,
         cx: &mut Cx,
         id: LinkId,
-        errand: Errand,
+        task: LinkTask,
         exchange: ExchangeId,
         outcome: DialOutcome,
     ) {
@@ -310,13 +313,13 @@ impl NetworkMachine {
                 let (to, others) = (*to, std::mem::take(others));
                 self.on_register_ended(cx, id, to, others, outcome);
             }
-            LinkPhase::Registered { errand: under_way, .. } if *under_way == Some(exchange) => {
+            LinkPhase::Registered { task: under_way, .. } if *under_way == Some(exchange) => {
                 *under_way = None;
-                if errand == Errand::PeerList {
+                if task == LinkTask::PeerList {
                     link.lists.note_ended(cx.now, outcome.is_ok());
                 }
                 match outcome {
-                    Ok(dialled) => self.on_errand_done(cx, id, errand, dialled),
+                    Ok(dialled) => self.on_link_task_done(cx, id, task, dialled),
                     Err(fault) => self.lose_link(cx, id, fault.to_string()),
                 }
             }
@@ -336,29 +339,29 @@ impl NetworkMachine {
             Ok(dialled) => {
                 self.note_reached(cx, id, &dialled);
                 if let Some(link) = self.link_mut(id) {
-                    link.lists.begin();
+                    link.lists.second_request = false;
                     link.listed_at = Some(to);
                 }
-                self.set_link_phase(cx, id, LinkPhase::Registered { to, errand: None });
-                self.start_errand(cx, id, Errand::PeerList);
+                self.set_link_phase(cx, id, LinkPhase::Registered { to, task: None });
+                self.start_link_task(cx, id, LinkTask::PeerList);
             }
             Err(_) if !others.is_empty() => self.register(cx, id, others),
             Err(fault) => self.lose_link(cx, id, fault.to_string()),
         }
     }
 
-    fn on_errand_done(&mut self, cx: &mut Cx, id: LinkId, errand: Errand, dialled: Dialled) {
+    fn on_link_task_done(&mut self, cx: &mut Cx, id: LinkId, task: LinkTask, dialled: Dialled) {
         self.note_reached(cx, id, &dialled);
-        match (errand, dialled.response) {
-            (Errand::Keepalive, _) => self.start_errand(cx, id, Errand::PeerList),
-            (Errand::PeerList, Response::PeerList(peers)) => self.on_peer_list(cx, id, peers),
+        match (task, dialled.response) {
+            (LinkTask::Keepalive, _) => self.start_link_task(cx, id, LinkTask::PeerList),
+            (LinkTask::PeerList, Response::PeerList(peers)) => self.on_peer_list(cx, id, peers),
             _ => {}
         }
     }
 
     fn note_reached(&mut self, cx: &Cx, id: LinkId, dialled: &Dialled) {
         let local = dialled.local.ip().to_canonical();
-        // A bootstrap node on this machine must not hide the address that the others reach us at.
+        // A bootstrap node on this machine must not replace the address that other peers can reach.
         let better = !local.is_loopback() || self.membership.reached_from.is_none_or(|ip| ip.is_loopback());
         if better && self.membership.reached_from.replace(local) != Some(local) {
             self.reconsider_peers(cx);
@@ -368,29 +371,24 @@ impl NetworkMachine {
         }
     }
 
-    /// Whether some bootstrap node has us on its list.
     pub(in crate::node) fn is_registered(&self) -> bool {
         self.membership.links.iter().any(|link| matches!(link.phase, LinkPhase::Registered { .. }))
     }
 
-    /// Whether a registration is under way.
     pub(in crate::node) fn is_registering(&self) -> bool {
         let is_under_way = |link: &Link| matches!(link.phase, LinkPhase::Resolving | LinkPhase::Registering { .. });
         self.membership.links.iter().any(is_under_way)
     }
 
-    /// The links to the bootstrap nodes that have us on their lists.
     pub(in crate::node) fn registered_links(&self) -> Vec<LinkId> {
         let registered = |link: &&Link| matches!(link.phase, LinkPhase::Registered { .. });
         self.membership.links.iter().filter(registered).map(|link| link.id).collect()
     }
 
-    /// The base peers that are assigned to us by the lists of the bootstrap nodes.
     pub(super) fn assigned_peers(&self) -> Vec<SocketAddr> {
-        self.membership.links.iter().filter_map(|link| link.lists.assigned()).collect()
+        self.membership.links.iter().filter_map(|link| link.lists.assigned).collect()
     }
 
-    /// Brings the keepalives forward to a new interval.
     pub(in crate::node) fn rearm_keepalives(&mut self, cx: &mut Cx) {
         for id in self.registered_links() {
             let timer = cx.wheel.insert(cx.now + cx.config.keepalive_refresh, NodeTimer::Link(id));
@@ -406,12 +404,12 @@ impl NetworkMachine {
                 LinkPhase::Registering { exchange, .. } => {
                     link.timer.is_none() && cx.exchanges.dial(*exchange).is_some()
                 }
-                LinkPhase::Registered { errand, .. } => {
-                    link.timer.is_some() && errand.is_none_or(|exchange| cx.exchanges.dial(exchange).is_some())
+                LinkPhase::Registered { task, .. } => {
+                    link.timer.is_some() && task.is_none_or(|exchange| cx.exchanges.dial(exchange).is_some())
                 }
                 LinkPhase::Waiting { .. } => link.timer.is_some(),
             };
-            assert!(moves, "the link to {} moves on by itself: {:?}", link.host, link.phase);
+            assert!(moves, "the link to {} has a timer or an exchange: {:?}", link.host, link.phase);
         }
     }
 }

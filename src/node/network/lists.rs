@@ -1,14 +1,13 @@
-//! The peer lists of the bootstrap nodes: what is taken from each, and when the next is asked for.
+//! The peer lists of the bootstrap nodes: processing each, and requesting the next one.
 //!
-//! A node looks at a list every [`REFRESH_MAX`] or sooner, for two reasons: a peer that is new on it may have what a
-//! download waits for, and a list that does not show this node comes from a bootstrap node that has lost its memory, or
-//! has dropped it.
+//! A node requests a list at least every [`REFRESH_MAX`], for two reasons: a new peer may have what a download waits for, and
+//! a list without this node shows that the bootstrap node has lost or dropped its registration.
 
 use super::NetworkMachine;
 use super::assigned::assigned_to;
 use super::endpoints::canonical;
 use super::links::LinkPhase;
-use crate::node::cx::exchanges::Errand;
+use crate::node::cx::exchanges::LinkTask;
 use crate::node::cx::{Cx, NodeTimer, Step};
 use crate::node::ids::LinkId;
 use crate::node::limits::{FIRST_REFRESH, PEER_LIST_ROWS_ASKED, REFRESH_MAX};
@@ -22,15 +21,15 @@ impl NetworkMachine {
         let sampled = peers.len() >= asked;
         let rows: Vec<_> = peers.into_iter().take(asked).map(|row| (canonical(row.addr), row.p1)).collect();
         let shows_us = rows.iter().any(|(peer, _)| self.is_ourselves(cx, *peer));
-        let tells = rows.iter().any(|(_, p1)| *p1);
+        let marks_p1 = rows.iter().any(|(_, p1)| *p1);
         let keepalive_refresh = cx.config.keepalive_refresh;
         let Some(link) = self.link_mut(id) else { return };
-        // Only a list proves that the bootstrap node works.
+        // Only a list shows that the bootstrap node works.
         link.failures = 0;
         link.error = None;
         let LinkPhase::Registered { to, .. } = link.phase else { return };
-        (link.lists.tells, link.lists.sampled) = (tells, sampled);
-        // On its first list everybody is new to us, and nobody has just come.
+        (link.lists.marks_p1, link.lists.is_sampled) = (marks_p1, sampled);
+        // On the first list all peers are new to us, but have not just joined.
         let is_first = link.lists.came_at.replace(cx.now).is_none();
         if shows_us {
             link.lists.again = None;
@@ -38,22 +37,22 @@ impl NetworkMachine {
         let dropped = !sampled && !shows_us && link.lists.registers_again(cx.now, keepalive_refresh);
         let peers =
             rows.into_iter().filter(|(peer, _)| self.is_plausible(cx, *peer, to.ip())).collect::<BTreeMap<_, _>>();
-        self.take_peer_list(cx, id, &peers, tells);
-        self.take_assigned(cx, id, &peers, tells);
+        self.take_peer_list(cx, id, &peers, marks_p1);
+        self.take_assigned(cx, id, &peers, marks_p1);
         if dropped {
-            // An old bootstrap node forgets a peer for good, whatever its keepalives say (PROTOCOL, Old programs).
-            self.start_errand(cx, id, Errand::Register);
+            // An old bootstrap node that dropped a peer ignores its keepalives (PROTOCOL, Old programs).
+            self.start_link_task(cx, id, LinkTask::Register);
         }
         self.plan_refresh(cx, id);
         cx.out.then(Step::Listed { is_whole: !sampled && !is_first });
     }
 
-    /// Has the base peer as a neighbour that a list assigns to us. One that does not say who speaks `p1` assigns nobody.
-    fn take_assigned(&mut self, cx: &Cx, id: LinkId, peers: &BTreeMap<SocketAddr, bool>, tells: bool) {
-        let assigned = self.advertised(cx).filter(|_| tells).and_then(|us| {
+    /// Makes the base peer that a list assigns to us a neighbour. A list that does not mark `p1` peers assigns none.
+    fn take_assigned(&mut self, cx: &Cx, id: LinkId, peers: &BTreeMap<SocketAddr, bool>, marks_p1: bool) {
+        let assigned = self.advertised(cx).filter(|_| marks_p1).and_then(|us| {
             let of_speech = |speaks: bool| peers.iter().filter(move |(_, p1)| **p1 == speaks).map(|(peer, _)| *peer);
             let p1: Vec<_> = of_speech(true).chain([us]).collect();
-            // What does not answer us is left to others.
+            // Peers that do not answer us are left to others.
             let base: Vec<_> = of_speech(false).filter(|peer| self.peers.is_proven(*peer)).collect();
             assigned_to(us, &p1, &base)
         });
@@ -62,24 +61,24 @@ impl NetworkMachine {
         self.peers.set_assigned(of_all, cx.config.max_peers);
     }
 
-    /// Plans the next look at the list, if none is planned.
     fn plan_refresh(&mut self, cx: &mut Cx, id: LinkId) {
         let (soon, later) = (cx.rng.spread(FIRST_REFRESH / 2), cx.rng.up_to(REFRESH_MAX / 3));
         let Some(link) = self.link_mut(id).filter(|link| link.refresh.is_none()) else { return };
-        let first = !std::mem::replace(&mut link.lists.second_look, true);
+        let first = !std::mem::replace(&mut link.lists.second_request, true);
         let wait = if first { FIRST_REFRESH + soon } else { REFRESH_MAX - later };
         let timer = cx.wheel.insert(cx.now + wait, NodeTimer::Refresh(id));
         self.link_mut(id).into_iter().for_each(|link| link.refresh = Some(timer));
     }
 
-    /// Looks at the list again. One of ours that has more peers than rows fit into a list cannot show whether it knows
-    /// us, but a keepalive lists us again there.
+    /// Requests the list again. With enough neighbours, and a list that is a sample and marks `p1` peers, a keepalive instead
+    /// renews a registration that may have been lost.
     pub(in crate::node) fn on_refresh_timer(&mut self, cx: &mut Cx, id: LinkId) {
         let enough = self.neighbours_alive(cx) >= cx.config.max_peers;
         let Some(link) = self.link_mut(id) else { return };
         link.refresh = None;
-        let errand = if link.lists.sampled && link.lists.tells && enough { Errand::Renew } else { Errand::PeerList };
-        self.start_errand(cx, id, errand);
+        let task =
+            if link.lists.is_sampled && link.lists.marks_p1 && enough { LinkTask::Renew } else { LinkTask::PeerList };
+        self.start_link_task(cx, id, task);
         self.plan_refresh(cx, id);
     }
 }

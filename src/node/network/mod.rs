@@ -1,15 +1,14 @@
-//! Who is there: the links to the bootstrap nodes and their lists, the peers that are known, and which of them are
-//! neighbours.
+//! The links to the bootstrap nodes and their lists, the known peers, and which of them are neighbours.
 //!
 //! | file | owns |
 //! |---|---|
-//! | `links`, `lists`, `known_lists` | the links to the bootstrap nodes, the peer lists that they send, what is known from these |
+//! | `links`, `lists`, `known_lists` | the links to the bootstrap nodes, their peer lists, the state of the lists |
 //! | `peers`, `evidence` | the table of peers, and what changes it |
-//! | `shown` | what each peer has shown that it speaks |
-//! | `neighbours`, `guests`, `assigned` | which peers are neighbours; places for newcomers, and for base peers that lists assign |
+//! | `shown` | the protocol that each peer has shown to speak |
+//! | `neighbours`, `guests`, `assigned` | which peers are neighbours; places for newcomers, and for assigned base peers |
 //! | `endpoints` | which endpoints can be a peer, and which are ours |
 //!
-//! Others ask for [`neighbours`](NetworkMachine::neighbours) and [`advertised`](NetworkMachine::advertised), and tell what an
+//! Others use [`neighbours`](NetworkMachine::neighbours) and [`advertised`](NetworkMachine::advertised), and report what an
 //! exchange has shown of a peer. Calls no other machine.
 
 mod assigned;
@@ -37,7 +36,6 @@ use links::Membership;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Who is there.
 #[derive(Default)]
 pub(super) struct NetworkMachine {
     membership: Membership,
@@ -45,18 +43,15 @@ pub(super) struct NetworkMachine {
 }
 
 impl NetworkMachine {
-    /// What is known of the peers.
     pub(super) fn peers(&self) -> &Peers {
         &self.peers
     }
 
-    /// A peer that has just announced itself gets a place among the neighbours.
     pub(super) fn welcome(&mut self, cx: &Cx, peer: SocketAddr) {
         self.peers.welcome(peer, cx.config.max_peers);
     }
 
-    /// Sends messages that nothing answers: as a stream to a peer that speaks `p1`. On a new connection a base program would not
-    /// look for a second message.
+    /// Sends messages without a response, to a `p1` peer on a stream: a base program reads only one message of a connection.
     pub(super) fn send(
         &mut self,
         cx: &mut Cx,
@@ -73,7 +68,6 @@ impl NetworkMachine {
         });
     }
 
-    /// Adds what has met a limit here.
     pub(super) fn count(&self, limited: &mut LimitedReply) {
         limited.peers_displaced = self.peers.displaced;
         limited.neighbours_replaced = self.peers.replaced;

@@ -1,20 +1,19 @@
-//! Which of the peers are neighbours: those that searches go to.
+//! Choosing the neighbours: the peers to which searches are sent.
 //!
-//! A neighbour that answers stays. The others give way to better peers. Who chooses the peers that a node hears of must not
-//! choose all of its neighbours:
+//! A neighbour that answers stays. The others are replaced by better peers. An attacker that controls the lists must not
+//! control all neighbours:
 //!
-//! - Of one network there are at most [`NEIGHBOURS_PER_NETWORK_MAX`], the loopback network excepted: whoever has one address
-//!   may register many ports. Among equals, wide networks that have fewer come first, except our own, and then networks.
-//! - A quarter is kept for peers that have answered as neighbours in an earlier run: they are tried first, whatever the lists
-//!   of bootstrap nodes say.
-//! - An eighth at most is for peers that have just announced themselves, so that somebody passes searches on to them, and an
-//!   eighth for base peers that are assigned to this node ([`assigned`](crate::node::network::assigned)), which never do.
-//! - Among equals, peers on lists that have named fewer neighbours come first. Where one list has named more than its share, its
-//!   neighbours give way to those of others, one at a time: each has to answer before the next is tried.
-//! - A neighbour that takes connections, and has sent no search, hit or list, gives way to a peer on a list, one with each
-//!   list that comes, until a quarter of the neighbours has done more; after that, where no list has named it for
-//!   [`UNNAMED_AGE_MAX`]. Who shares what nobody asks for is like that and may be of use to others: so the others stay, and so
-//!   do all of them while no list names anybody else.
+//! - Each network has at most [`NEIGHBOURS_PER_NETWORK_MAX`], except the loopback network, since one address can register many
+//!   ports. Among equals, wide networks with fewer neighbours come first, except our own, and then networks.
+//! - A quarter is reserved for peers that have answered as neighbours in an earlier run: they are tried first, independent of
+//!   lists.
+//! - Up to an eighth is for newcomers, which have announced themselves, and an eighth for base peers that are assigned to this
+//!   node ([`assigned`](crate::node::network::assigned)), which cannot.
+//! - Among equals, peers on lists that have contributed fewer neighbours come first. If one list has contributed more than its
+//!   share, its neighbours are replaced by those of others, one at a time: each has to answer before the next is tried.
+//! - With each new list, one neighbour that accepts connections, but has sent no search, hit or list, is replaced by a peer on
+//!   a list, until a quarter of the neighbours has sent something; after that, only those that no list has named for
+//!   [`UNNAMED_AGE_MAX`]. The others stay: they may share files that nobody has searched for yet.
 
 use crate::network::{Network, WideNetwork};
 use crate::node::ids::LinkId;
@@ -24,7 +23,6 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-/// A peer that may be a neighbour.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Candidate {
     /// Lower is better.
@@ -32,59 +30,56 @@ pub(super) struct Candidate {
     /// Decides among equals.
     pub(super) chance: u64,
     pub(super) addr: SocketAddr,
-    /// It has answered as a neighbour in an earlier run.
+    /// Has answered as a neighbour in an earlier run.
     pub(super) proven: bool,
-    /// It is one of the newcomers, or of the assigned base peers, that have places of their own.
+    /// One of the newcomers or assigned base peers, which have reserved places.
     pub(super) guest: bool,
     pub(super) use_shown: UseShown,
-    /// The lists that name it.
     pub(super) lists: Vec<LinkId>,
 }
 
-/// Whether a peer has done, in this run, more than to take connections: has searched, or answered with a hit or a list.
+/// Whether a peer has sent a search, a hit or a list in this run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum UseShown {
     Yes,
-    /// `named_at`: when it was learnt of, or a list named it last.
+    /// `named_at`: when it became known, or a list named it last.
     No {
         named_at: Instant,
     },
 }
 
-/// What neighbours are chosen by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Rules<'a> {
     pub(super) neighbours_max: usize,
-    /// The worst rank of peers that are to be counted on. Those of greater rank are on trial, if they are no claims.
+    /// The worst rank of peers that answer. Those of greater rank are on trial, if they are no claims.
     pub(super) answers: u8,
-    /// From this rank on, a neighbour gives its place to a better candidate.
+    /// From this rank on, a neighbour is replaced by a better candidate.
     pub(super) gives_way: u8,
-    /// The wide networks that this node is in: there, each network counts as a wide one.
+    /// The wide networks of this node: in these, each network counts as a wide one.
     pub(super) home: &'a BTreeSet<WideNetwork>,
-    /// When a list came, if one has come since neighbours were chosen last.
+    /// When a list came, if one has come since the last choice.
     pub(super) listed_at: Option<Instant>,
 }
 
 impl Rules<'_> {
-    /// How many neighbours are to be proven ones, if there are so many.
     fn proven_min(self) -> usize {
         self.neighbours_max.div_ceil(4)
     }
 
-    /// How many neighbours are to have shown that they are of use, if there are so many.
+    /// The wanted number of neighbours that have sent something.
     fn useful_min(self) -> usize {
         self.neighbours_max.div_ceil(4)
     }
 }
 
-/// The neighbours, and whether one of them was replaced that answers.
+/// The neighbours, and whether one that answers was replaced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Choice {
     pub(super) neighbours: BTreeSet<SocketAddr>,
     pub(super) replaced: bool,
 }
 
-/// The neighbours chosen so far, each with the list that it counts for.
+/// The neighbours chosen so far, each with the list to which it counts.
 struct Chosen<'a> {
     rules: Rules<'a>,
     places: Vec<(Candidate, Option<LinkId>)>,
@@ -103,7 +98,7 @@ impl<'a> Chosen<'a> {
         self.places.len() >= self.rules.neighbours_max
     }
 
-    /// How many its network has.
+    /// The number of neighbours in its network.
     fn of_network(&self, addr: SocketAddr) -> usize {
         match addr.ip().to_canonical().is_loopback() {
             true => 0,
@@ -111,7 +106,7 @@ impl<'a> Chosen<'a> {
         }
     }
 
-    /// How many its wide network has; in a wide network of our own, how many its network has.
+    /// The number in its wide network; in our own wide network, in its network.
     fn of_wide_network(&self, addr: SocketAddr) -> usize {
         let wide = WideNetwork::of(addr.ip());
         match addr.ip().to_canonical().is_loopback() || self.rules.home.contains(&wide) {
@@ -128,7 +123,7 @@ impl<'a> Chosen<'a> {
         self.per_list.get(&list).copied().unwrap_or(0)
     }
 
-    /// The list that a candidate counts for: of those that name it the one that has named fewest, and how many.
+    /// The list to which a candidate counts: of those that name it, the one with fewest neighbours, and their number.
     fn list_of(&self, candidate: &Candidate) -> (usize, Option<LinkId>) {
         let lists = candidate.lists.iter().map(|list| (self.of_list(Some(*list)), Some(*list)));
         lists.min().unwrap_or((self.of_list(None), None))
@@ -150,22 +145,21 @@ impl<'a> Chosen<'a> {
         candidate
     }
 
-    /// How many of them are such, and no claims and not failing.
+    /// How many fit, without claims and failing ones.
     fn count(&self, which: impl Fn(&Candidate) -> bool) -> usize {
         self.places.iter().filter(|(place, _)| which(place) && place.rank < self.rules.gives_way).count()
     }
 
-    /// Whether more proven ones are to be among them.
     fn wants_proven(&self) -> bool {
         self.count(|place| place.proven) < self.rules.proven_min()
     }
 
-    /// Whether one is on trial: it did not answer yet, and nothing speaks against it.
+    /// Whether one is on trial: it is no claim, and has not answered yet.
     fn has_trial(&self) -> bool {
         self.count(|place| place.rank > self.rules.answers) > 0
     }
 
-    /// Decides among equals; lower is better.
+    /// The order among equals; lower is better.
     fn place_among_equals(&self, candidate: &Candidate) -> impl Ord + use<> {
         let Candidate { chance, addr, .. } = *candidate;
         (self.of_wide_network(addr), self.of_network(addr), self.list_of(candidate).0, chance, addr)
@@ -183,7 +177,7 @@ impl<'a> Chosen<'a> {
         fitting.min_by_key(|(_, candidate)| key(candidate)).map(|(at, _)| at)
     }
 
-    /// Those from `gives_way` on, the worst first, give way to better ones.
+    /// Replaces neighbours from rank `gives_way` on, the worst first, by better ones.
     fn replace_the_worst(&mut self, others: &mut Vec<Candidate>) {
         let mut bad: Vec<_> = self.places.iter().map(|(place, _)| (place.rank, place.chance, place.addr)).collect();
         bad.retain(|(rank, ..)| *rank >= self.rules.gives_way);
@@ -197,14 +191,14 @@ impl<'a> Chosen<'a> {
         }
     }
 
-    /// How many lists name one of them, or another candidate.
+    /// The number of lists that name a neighbour or another candidate.
     fn lists(&self, others: &[Candidate]) -> usize {
         let all = self.places.iter().map(|(place, _)| place).chain(others);
         all.flat_map(|of| &of.lists).collect::<BTreeSet<_>>().len()
     }
 
-    /// One of the list that has named most gives way to one of a list that has named less than its share, unless one is on
-    /// trial already.
+    /// Replaces a neighbour of the list with most neighbours by a peer of a list with less than its share, unless one is on trial
+    /// already.
     fn balance_lists(&mut self, others: &[Candidate]) {
         let share = self.rules.neighbours_max / self.lists(others).max(1);
         let Some((most, Some(list))) = self.per_list.iter().map(|(list, held)| (*held, *list)).max() else { return };
@@ -227,8 +221,8 @@ impl<'a> Chosen<'a> {
         self.push(found.map_or(place, |found| others[found].clone()));
     }
 
-    /// With a list that has come, a neighbour that only takes connections gives way to a peer that is on a list, unless one is on
-    /// trial already. Says whether that was so.
+    /// After a new list, replaces a neighbour that has sent nothing by a peer on a list, unless one is on trial already. Returns
+    /// whether it did.
     fn replace_a_silent_one(&mut self, others: &[Candidate]) -> bool {
         let Some(listed_at) = self.rules.listed_at.filter(|_| self.is_full() && !self.has_trial()) else {
             return false;
@@ -243,7 +237,7 @@ impl<'a> Chosen<'a> {
             }
             _ => false,
         };
-        // Those that lists named longest ago first.
+        // Those that lists named longest ago come first.
         let places = self.places.iter().enumerate().filter(|(_, (place, _))| may_go(place));
         let Some((at, _)) = places.min_by_key(|(_, (place, _))| {
             (place.use_shown, Reverse(self.of_wide_network(place.addr)), place.chance, place.addr)
@@ -316,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn of_one_network_there_are_two_at_most() {
+    fn one_network_has_two_neighbours_at_most() {
         let mut candidates: Vec<_> = (1..=50).map(|port| candidate(0, &format!("192.0.2.66:{port}"))).collect();
         candidates.extend((1..=50).map(|n| candidate(0, &format!("[2001:db8::{n}]:9"))));
         candidates.push(candidate(1, "10.0.0.1:9"));
@@ -326,13 +320,13 @@ mod tests {
     }
 
     #[test]
-    fn on_the_loopback_network_there_are_as_many_as_wanted() {
+    fn the_loopback_network_has_no_such_limit() {
         let candidates = (1..=50).map(|port| candidate(0, &format!("127.0.0.1:{port}"))).collect();
         assert_eq!(choose(candidates, &BTreeSet::new(), rules(8)).len(), 8);
     }
 
     #[test]
-    fn those_that_answer_stay_and_the_worst_give_way_to_the_best() {
+    fn neighbours_that_answer_stay_and_the_worst_are_replaced_by_the_best() {
         let present: BTreeSet<_> = ["10.0.0.1:1", "10.0.0.2:1", "10.0.0.3:1"].map(|addr| addr.parse().unwrap()).into();
         let candidates = vec![
             candidate(1, "10.0.0.1:1"),
@@ -346,20 +340,20 @@ mod tests {
     }
 
     #[test]
-    fn a_better_one_takes_the_place_of_a_worse_one_of_its_own_full_network() {
+    fn a_better_peer_replaces_a_worse_one_of_its_own_full_network() {
         let present: BTreeSet<_> = ["10.0.0.1:1", "10.0.0.1:2"].map(|addr| addr.parse().unwrap()).into();
         let candidates = vec![candidate(0, "10.0.0.1:1"), candidate(4, "10.0.0.1:2"), candidate(0, "10.0.0.1:3")];
         assert_eq!(names(&choose(candidates, &present, rules(8))), ["10.0.0.1:1", "10.0.0.1:3"]);
     }
 
-    /// How many of them are of a wide network.
+    /// The number in a wide network.
     fn of_wide(chosen: &BTreeSet<SocketAddr>, ip: &str) -> usize {
         let wide = WideNetwork::of(ip.parse().unwrap());
         chosen.iter().filter(|addr| WideNetwork::of(addr.ip()) == wide).count()
     }
 
     #[test]
-    fn among_equals_wide_networks_take_turns_but_for_our_own() {
+    fn among_equals_wide_networks_take_turns_except_our_own() {
         let mut candidates: Vec<_> = (1..=200).map(|n| candidate(1, &format!("192.0.2.{n}:9"))).collect();
         candidates.extend((1..=200).map(|n| candidate(1, &format!("[2001:db8:7:{n:x}::1]:9"))));
         candidates.extend((1..=4).map(|n| candidate(1, &format!("10.{n}.0.1:9"))));
@@ -369,7 +363,7 @@ mod tests {
             (8, 2, 2),
             "{chosen:?}"
         );
-        // Of a local network that is all there is, as many as wanted.
+        // If there are only peers of one local network, all places are for these.
         let of_one = choose(candidates[..200].to_vec(), &BTreeSet::new(), rules(8));
         assert_eq!(of_one.len(), 8);
         // In our own, each network counts for itself: by chance alone, most are of it.

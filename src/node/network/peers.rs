@@ -1,9 +1,8 @@
-//! The peers that this node knows, what it thinks of each, and the neighbours among them that searches go to.
+//! The table of known peers, and the neighbours among them, to which searches are sent.
 //!
-//! Owns the table, and the rules by which a row gives way to another. Whoever names an endpoint in a search or a hit makes a
-//! mere claim: few such rows exist at once, none is alive before it was dialled, and until it has spoken as a peer does, or a
-//! bootstrap node lists it, any other is the better neighbour. A claim displaces claims alone, and first those of the network
-//! that has most.
+//! Owns the rules by which a row displaces another. An endpoint that a search or a hit names is only a *claim*: their number
+//! is limited, and until it has sent something that only a peer sends, or a bootstrap node lists it, any other peer is the
+//! better neighbour. A claim displaces only claims, first those of the network that has most.
 
 use super::endpoints::{canonical, is_unicast};
 use super::guests::Guests;
@@ -24,16 +23,17 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-/// What we think of a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
-    /// Not tried yet.
+pub(super) enum PeerHealth {
     New,
-    /// It answered the last time.
+    /// Answered the last time.
     Alive,
-    /// It did not answer so many times in a row.
-    Failing { failures: u32, counted_at: Instant },
-    /// It answered as another kind of program does.
+    /// Did not answer this number of times in a row.
+    Failing {
+        failures: u32,
+        counted_at: Instant,
+    },
+    /// Answered as another kind of program does.
     NotAPeer,
 }
 
@@ -45,111 +45,103 @@ pub(super) enum Proof {
     EarlierRun,
 }
 
-/// One known peer.
 #[derive(Debug, Clone)]
 pub(super) struct Peer {
     pub(super) source: PeerSource,
-    pub(super) standing: Standing,
-    /// When it was learnt of, or answered last.
+    pub(super) health: PeerHealth,
+    /// When it became known, or answered last.
     pub(super) fresh_at: Instant,
     pub(super) last_seen: Option<Instant>,
     speech: Speech,
-    /// It has sent a hit or a list of its own, or has answered a first contact, as only a peer does.
+    /// It has sent a hit or a list of its own, or answered a first contact.
     spoke: bool,
-    /// It has done something for our user or for others: it has sent a hit, a list or a search.
+    /// It has sent a hit, a list or a search.
     pub(super) works: bool,
     pub(super) proof: Proof,
     /// The links whose last list named it, and whether as one that speaks `p1`.
     pub(super) listed_by: BTreeMap<LinkId, bool>,
-    /// When it was learnt of, or a list named it last.
+    /// When it became known, or a list named it last.
     pub(super) named_at: Instant,
-    /// An exchange with it ended otherwise than one with a peer does that is well. What listens there may be no peer.
+    /// An exchange with it ended abnormally: it may be no peer.
     pub(super) is_in_doubt: bool,
 }
 
 impl Peer {
-    /// Whether it has failed so often in a row that it is not one to count on.
+    /// Whether it is not a peer, or has failed too often in a row.
     pub(super) fn is_dead(&self) -> bool {
-        match self.standing {
-            Standing::Failing { failures, .. } => failures >= PEER_FAILURES_MAX,
-            Standing::NotAPeer => true,
-            Standing::New | Standing::Alive => false,
+        match self.health {
+            PeerHealth::Failing { failures, .. } => failures >= PEER_FAILURES_MAX,
+            PeerHealth::NotAPeer => true,
+            PeerHealth::New | PeerHealth::Alive => false,
         }
     }
 
-    /// Known only because somebody named its endpoint. That a connection to it succeeds proves nothing: whoever forges
-    /// searches may name any server.
+    /// Known only because a search or a hit names it. A successful connection proves nothing: a forged one may name any server.
     pub(super) fn is_claim(&self) -> bool {
         matches!(self.source, PeerSource::Search | PeerSource::Hit) && !self.spoke && self.listed_by.is_empty()
     }
 
-    /// Known from a list that does not name it any more, or from a search long ago.
+    /// No list names it any more, and the user did not name it.
     pub(super) fn is_forgotten(&self) -> bool {
         self.listed_by.is_empty() && self.source != PeerSource::User
     }
 
-    /// Named by the user, and has never answered: it is probably a typing error.
+    /// Named by the user, and has never answered: probably a typing error.
     pub(super) fn is_mistyped(&self) -> bool {
         let never_heard = self.last_seen.is_none() && !self.spoke && self.listed_by.is_empty();
-        let fails = matches!(self.standing, Standing::Failing { .. } | Standing::NotAPeer);
+        let fails = matches!(self.health, PeerHealth::Failing { .. } | PeerHealth::NotAPeer);
         self.source == PeerSource::User && never_heard && (fails || self.is_in_doubt)
     }
 
-    /// Worth remembering across a restart.
     fn is_good(&self) -> bool {
-        !self.is_claim() && matches!(self.standing, Standing::New | Standing::Alive)
+        !self.is_claim() && matches!(self.health, PeerHealth::New | PeerHealth::Alive)
     }
 
     /// Lower is a better neighbour.
     pub(super) fn rank(&self) -> u8 {
-        match (self.standing, self.is_claim()) {
-            (Standing::Alive, false) => RANK_ALIVE,
-            (Standing::New, false) if self.is_forgotten() => RANK_CLAIM - 1,
-            (Standing::New, false) => RANK_ALIVE + 1,
-            (Standing::Alive, true) => RANK_CLAIM,
-            (Standing::New, true) => RANK_CLAIM + 1,
-            (Standing::Failing { .. }, _) => RANK_FAILING,
-            (Standing::NotAPeer, _) => RANK_NOT_A_PEER,
+        match (self.health, self.is_claim()) {
+            (PeerHealth::Alive, false) => RANK_ALIVE,
+            (PeerHealth::New, false) if self.is_forgotten() => RANK_CLAIM - 1,
+            (PeerHealth::New, false) => RANK_ALIVE + 1,
+            (PeerHealth::Alive, true) => RANK_CLAIM,
+            (PeerHealth::New, true) => RANK_CLAIM + 1,
+            (PeerHealth::Failing { .. }, _) => RANK_FAILING,
+            (PeerHealth::NotAPeer, _) => RANK_NOT_A_PEER,
         }
     }
 }
 
-/// The rank of a peer that answered the last time.
 const RANK_ALIVE: u8 = 0;
 
-/// The best rank of a claim; from here on, a better peer takes a neighbour's place.
+/// The best rank of a claim; from here on, a neighbour is replaced by a better peer.
 const RANK_CLAIM: u8 = 3;
 
-/// The rank of a neighbour that any other replaces.
 pub(super) const RANK_FAILING: u8 = 5;
 
-/// The rank of what is never a neighbour.
 const RANK_NOT_A_PEER: u8 = 6;
 
-/// The table of peers.
 #[derive(Default)]
 pub(in crate::node) struct Peers {
     pub(super) rows: BTreeMap<SocketAddr, Peer>,
     pub(super) neighbours: BTreeSet<SocketAddr>,
     guests: Guests,
-    /// Base peers on lists that are assigned to us, and have places among the neighbours for it.
+    /// Base peers assigned to us, which have reserved places among the neighbours.
     assigned: BTreeSet<SocketAddr>,
-    /// Those that have shown `p1`, also if they have no row.
+    /// Peers that have shown `p1`, also without a row.
     pub(super) shown: Shown,
-    /// Those that the last list named which no list had named before.
+    /// Peers that the last list was the first to name.
     pub(super) newcomers: Vec<SocketAddr>,
-    /// Rows changed since the neighbours were chosen.
+    /// The neighbours are to be chosen again.
     pub(super) stale: bool,
-    /// A list came since they were chosen, at that time: one of them may be replaced.
+    /// When a list came since they were chosen: one of them may be replaced.
     pub(super) listed_at: Option<Instant>,
-    /// How many rows each network has.
     networks: BTreeMap<Network, usize>,
     claims: usize,
-    /// Rows that gave way to others, since the start.
+    /// Rows displaced by others, since the start.
     pub(super) displaced: u64,
-    /// Neighbours that gave way to peers on a list because they showed nothing that a peer does, since the start.
+    /// Neighbours replaced by peers on a list because they had sent nothing, since the start.
     pub(super) replaced: u64,
-    /// Good peers came or went since they were remembered.
+    /// The good peers have changed since they were saved.
     pub(super) good_changed: bool,
     pub(super) remembered: RememberedPeers,
     pub(super) remembered_at: Option<Instant>,
@@ -158,7 +150,6 @@ pub(in crate::node) struct Peers {
 }
 
 impl Peers {
-    /// Peers that are not dead.
     pub(in crate::node) fn count(&self) -> usize {
         self.rows.len() - self.rows.values().filter(|peer| peer.is_dead()).count()
     }
@@ -179,13 +170,13 @@ impl Peers {
         }
     }
 
-    /// Whether a peer is sent searches with quotes, exclusions and patterns: a base program would take these for a part of
-    /// the name.
+    /// Whether a peer understands searches with quotes, exclusions and patterns: a base program takes these for a part of the
+    /// name.
     pub(in crate::node) fn takes_operators(&self, peer: SocketAddr) -> bool {
         self.speech(peer) == Speech::P1 || self.is_listed_p1(peer)
     }
 
-    /// Changes what is known of a peer's speech. Whoever speaks as a peer is one, whatever was thought of it.
+    /// Records what a peer speaks. Evidence of a peer makes one out of `NotAPeer`.
     pub(super) fn set_speech(&mut self, now: Instant, peer: SocketAddr, speech: Speech, evidence: Evidence) {
         self.change(peer, |row| {
             row.speech = speech;
@@ -193,54 +184,52 @@ impl Peers {
             if evidence.is_of_peer() {
                 row.last_seen = Some(now);
                 row.spoke = true;
-                if row.standing == Standing::NotAPeer {
-                    row.standing = Standing::New;
+                if row.health == PeerHealth::NotAPeer {
+                    row.health = PeerHealth::New;
                 }
             }
             Keep::Yes
         });
     }
 
-    /// Whether a bootstrap node lists it as one that speaks `p1`, whatever it has shown.
+    /// Whether a bootstrap node lists it as a `p1` peer.
     pub(in crate::node) fn is_listed_p1(&self, peer: SocketAddr) -> bool {
         self.rows.get(&peer).is_some_and(|row| row.listed_by.values().any(|p1| *p1))
     }
 
-    /// The peers that a list names, but those that are dead.
+    /// The peers on lists, without dead ones.
     pub(in crate::node) fn listed(&self) -> impl Iterator<Item = SocketAddr> {
         let is_listed = |(_, row): &(&SocketAddr, &Peer)| !row.listed_by.is_empty() && !row.is_dead();
         self.rows.iter().filter(is_listed).map(|(addr, _)| *addr)
     }
 
-    /// The peers that have just come onto a list.
     pub(in crate::node) fn newcomers(&self) -> &[SocketAddr] {
         &self.newcomers
     }
 
-    /// Whether this is surely a peer, and no mere claim.
+    /// Whether it has a row that is no claim.
     pub(in crate::node) fn is_known(&self, peer: SocketAddr) -> bool {
         self.rows.get(&peer).is_some_and(|row| !row.is_claim())
     }
 
-    /// Whether it answered the last time, and is no mere claim.
+    /// Whether it answered the last time, and is no claim.
     pub(in crate::node) fn has_answered(&self, peer: SocketAddr) -> bool {
         self.rows.get(&peer).is_some_and(|row| row.rank() == RANK_ALIVE)
     }
 
-    /// Whether a connection to it is likely to succeed: it answered the last time, or is no mere claim and was not tried yet.
+    /// Whether a connection to it is likely to succeed: it answered the last time, or is no claim and was not dialled yet.
     pub(in crate::node) fn is_proven(&self, peer: SocketAddr) -> bool {
         self.rows.get(&peer).is_some_and(|row| row.rank() <= RANK_CLAIM)
     }
 
-    /// All rows, by address.
     pub(in crate::node) fn rows(&self) -> Vec<PeerRow> {
         let row = |(&addr, peer): (&SocketAddr, &Peer)| PeerRow {
             addr,
             source: peer.source,
-            state: match peer.standing {
-                Standing::New => PeerState::New,
-                Standing::Alive => PeerState::Alive,
-                Standing::Failing { .. } | Standing::NotAPeer => PeerState::Failing,
+            state: match peer.health {
+                PeerHealth::New => PeerState::New,
+                PeerHealth::Alive => PeerState::Alive,
+                PeerHealth::Failing { .. } | PeerHealth::NotAPeer => PeerState::Failing,
             },
             last_seen: peer.last_seen.map(Instant::epoch_s),
             p1: match self.speech(addr) {
@@ -253,7 +242,7 @@ impl Peers {
         self.rows.iter().map(row).collect()
     }
 
-    /// Changes a row through `change`, or removes it when that says so; keeps the counts true.
+    /// Changes or removes a row, as `change` returns, and updates the counts.
     pub(super) fn change(&mut self, peer: SocketAddr, change: impl FnOnce(&mut Peer) -> Keep) {
         let Some(row) = self.rows.get_mut(&peer) else { return };
         let (claim, good, rank) = (row.is_claim(), row.is_good(), row.rank());
@@ -278,11 +267,11 @@ impl Peers {
         }
     }
 
-    /// Makes a row, if there is room for one from this source.
+    /// Adds a row, if there is room for one from this source.
     pub(super) fn insert(&mut self, now: Instant, peer: SocketAddr, source: PeerSource) {
         let row = Peer {
             source,
-            standing: Standing::New,
+            health: PeerHealth::New,
             fresh_at: now,
             last_seen: None,
             speech: Speech::Unheard,
@@ -308,8 +297,8 @@ impl Peers {
         *self.networks.entry(Network::of(peer.ip())).or_default() += 1;
     }
 
-    /// The row that is missed least: of those that are no neighbours the worst, then one that no list names any more, then
-    /// one of the network that has most, then the oldest. One that answered and is still listed stays.
+    /// The least valuable row: no neighbour, of the worst rank, then one that no list names any more, then one of the network
+    /// that has most, then the oldest. One that answered and is still listed stays.
     fn least_row(&self) -> Option<SocketAddr> {
         let may_go = |(addr, peer): &(&SocketAddr, &Peer)| {
             let proven = peer.rank() == RANK_ALIVE && !peer.listed_by.is_empty();
@@ -327,7 +316,7 @@ impl Peers {
         of_worst.map(place).min().map(|(.., addr)| addr)
     }
 
-    /// The claim that is missed least: of those that are no neighbours, the oldest one of the network that has most claims.
+    /// The least valuable claim: no neighbour, the oldest of the network that has most claims.
     fn least_claim(&self) -> Option<SocketAddr> {
         let claims = || self.rows.iter().filter(|(addr, peer)| peer.is_claim() && !self.neighbours.contains(addr));
         let mut networks: BTreeMap<Network, usize> = BTreeMap::new();
@@ -339,15 +328,15 @@ impl Peers {
         claims().map(place).min().map(|(.., addr)| addr)
     }
 
-    /// Chooses the neighbours again, after something changed. `home`: the wide networks that this node is in.
-    pub(super) fn choose_neighbours(&mut self, neighbours_max: usize, home: &BTreeSet<WideNetwork>, dice: &mut Rng) {
+    /// Chooses the neighbours again. `home`: the wide networks of this node.
+    pub(super) fn choose_neighbours(&mut self, neighbours_max: usize, home: &BTreeSet<WideNetwork>, rng: &mut Rng) {
         self.stale = false;
         let listed_at = self.listed_at.take();
         let peers = self.rows.iter().filter(|(_, peer)| peer.rank() < RANK_NOT_A_PEER);
         let candidate = |(&addr, peer): (&SocketAddr, &Peer)| {
-            let (rank, chance) = (peer.rank(), dice.number());
+            let (rank, chance) = (peer.rank(), rng.number());
             let proven = peer.proof == Proof::EarlierRun;
-            // A newcomer has answered before it has a place.
+            // A newcomer must have answered.
             let is_assigned = self.assigned.contains(&addr) && rank <= RANK_ALIVE + 1;
             let guest = is_assigned || self.guests.contains(addr) && rank == RANK_ALIVE;
             let use_shown = match peer.works || peer.source == PeerSource::User {
@@ -360,14 +349,14 @@ impl Peers {
         let candidates = peers.map(candidate).collect();
         let rules = Rules { neighbours_max, answers: RANK_ALIVE, gives_way: RANK_CLAIM, home, listed_at };
         let chosen = neighbours::choose(candidates, &self.neighbours, rules);
-        // One place at a time goes to a peer of another list: there may be more to do.
+        // Each choice replaces at most one neighbour for another list: there may be more to do.
         self.stale = chosen.neighbours != self.neighbours;
         self.neighbours = chosen.neighbours;
         self.replaced += u64::from(chosen.replaced);
         self.note_proven();
     }
 
-    /// A peer that has announced itself and answered becomes a neighbour, in the place of an earlier one if need be.
+    /// Makes a neighbour of a newcomer that has answered, if need be in the place of an earlier one.
     pub(super) fn welcome(&mut self, peer: SocketAddr, neighbours_max: usize) {
         let gone = self.guests.arrive(peer, (neighbours_max / NEWCOMER_PLACES_OF).max(1));
         if let Some(gone) = gone {
@@ -376,8 +365,7 @@ impl Peers {
         self.stale = true;
     }
 
-    /// The base peers that are assigned to us become neighbours, as many as there are places for them, in the places of those
-    /// that were before.
+    /// Makes neighbours of the base peers that are assigned to us, in the places of those assigned before.
     pub(super) fn set_assigned(&mut self, peers: Vec<SocketAddr>, neighbours_max: usize) {
         let places_max = (neighbours_max / ASSIGNED_PLACES_OF).max(1);
         let assigned = peers.into_iter().take(places_max).collect();
@@ -388,7 +376,6 @@ impl Peers {
         self.stale = true;
     }
 
-    /// A neighbour that answers is remembered as one.
     pub(super) fn note_proven(&mut self) {
         let is_news = |addr: &&SocketAddr| {
             self.rows.get(addr).is_some_and(|peer| peer.proof == Proof::Never && peer.rank() == RANK_ALIVE)
@@ -403,8 +390,8 @@ impl Peers {
         }
     }
 
-    /// The good peers: first those that are or were neighbours and answered, up to `proven_max`, of which those come first that
-    /// did more than to take connections; then those that answered last, then those only heard of.
+    /// The good peers: first those that have answered as neighbours, up to `proven_max`, beginning with those that have sent
+    /// something; then those that answered last, then those never dialled.
     pub(super) fn good(&self, proven_max: usize) -> RememberedPeers {
         let mut good: Vec<_> = self.rows.iter().filter(|(_, peer)| peer.is_good()).collect();
         good.sort_by_key(|(addr, peer)| {
@@ -432,7 +419,6 @@ impl Peers {
     }
 }
 
-/// Whether a row stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Keep {
     Yes,

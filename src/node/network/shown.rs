@@ -1,4 +1,4 @@
-//! What peers have shown that they speak, and who is told when that changes ([`speech`](crate::node::speech)).
+//! The protocol that peers have shown to speak ([`speech`](crate::node::speech)).
 
 use super::NetworkMachine;
 use crate::id::QueryId;
@@ -8,10 +8,10 @@ use crate::node::fair_set::FairSet;
 use crate::node::speech::{Evidence, Speech};
 use std::net::SocketAddr;
 
-/// Peers remembered as speaking part 2 beside the table of peers; the oldest of the network that has most gives way.
+/// Beyond, the oldest of the network that has most is displaced.
 const P1_SHOWN_MAX: usize = 4_096;
 
-/// Endpoints that have shown attributes, whether or not the table of peers has room for them.
+/// Endpoints that have shown `p1`, also if the table of peers has no room for them.
 pub(super) struct Shown(FairSet<SocketAddr>);
 
 impl Default for Shown {
@@ -25,7 +25,6 @@ impl Shown {
         self.0.contains(&peer)
     }
 
-    /// Records that gave way to others since the start.
     pub(super) fn displaced(&self) -> u64 {
         self.0.displaced()
     }
@@ -36,7 +35,6 @@ impl Shown {
 }
 
 impl NetworkMachine {
-    /// A peer did something that says what it speaks.
     pub(in crate::node) fn note_evidence(&mut self, cx: &mut Cx, peer: SocketAddr, evidence: Evidence) {
         let before = self.peers.speech(peer);
         let after = before.after(evidence);
@@ -52,9 +50,8 @@ impl NetworkMachine {
         }
     }
 
-    /// A search came from `sender`: what its ID says about the requester, if it is the requester itself that sent it. A
-    /// peer searches under its own address; that another program on the same host may forge this decides little, since
-    /// the peer becomes unknown at most.
+    /// A search came from `sender`: if this is the requester itself, the ID shows what it speaks. If another program on the same
+    /// host forges this, the peer's speech becomes unknown at most.
     pub(in crate::node) fn note_query(&mut self, cx: &mut Cx, sender: SocketAddr, requester: SocketAddr, id: &QueryId) {
         if sender.ip().to_canonical() == requester.ip() {
             let evidence = if id.is_p1() { Evidence::P1Query } else { Evidence::BaseQuery };

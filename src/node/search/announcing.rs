@@ -1,10 +1,10 @@
-//! How a node makes itself known, so that somebody has it as a neighbour and passes searches on to it (PROTOCOL, part 2, First
+//! How a node announces itself, so that others choose it as a neighbour and forward searches to it (PROTOCOL, part 2, First
 //! contact).
 //!
-//! - A node that has started announces itself by a first contact to some peers on its lists.
-//! - One to which nobody has passed a search on for a while announces itself to one peer, and says why: its neighbours are its own
-//!   choice, but it may be the choice of nobody, and no search reaches it then. A node that was passed no search lately itself
-//!   does not ask back: where nobody searches, newcomers keep their places.
+//! - After its start it sends a first contact to some peers on its lists.
+//! - If no search is forwarded to it for a while, it announces itself to one more peer, with this reason: it may be nobody's
+//!   neighbour. A node that receives no searches itself does not ask back then: in a network without searches newcomers keep
+//!   their places.
 
 use super::SearchMachine;
 use crate::id::QueryId;
@@ -12,7 +12,7 @@ use crate::network::Network;
 use crate::node::contract::{DialOutcome, Dialled};
 use crate::node::cx::Cx;
 use crate::node::cx::exchanges::Purpose;
-use crate::node::limits::{ANNOUNCEMENTS_MAX, ANNOUNCEMENTS_WANTED, UNHEARD_MAX, UNHEARD_MIN};
+use crate::node::limits::{ANNOUNCEMENTS_MAX, ANNOUNCEMENTS_WANTED, NO_SEARCHES_MAX, NO_SEARCHES_MIN};
 use crate::node::network::NetworkMachine;
 use crate::node::speech::Speech;
 use crate::time::Instant;
@@ -20,93 +20,89 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Whom we have told that we are there.
 #[derive(Default)]
 pub(super) struct Announcements {
-    told: BTreeSet<SocketAddr>,
-    /// How many of them took it.
-    taken: usize,
-    passed_on: PassedOn,
+    sent_to: BTreeSet<SocketAddr>,
+    accepted: usize,
+    forwarded: Forwarded,
 }
 
-/// Whether anybody passes searches on to us.
 #[derive(Default)]
-enum PassedOn {
-    /// Nobody has looked yet.
+enum Forwarded {
+    /// Not checked yet.
     #[default]
     Unknown,
-    /// A search was passed on last then.
+    /// The last search was forwarded then.
     At(Instant),
-    /// None was since then, or since we have announced ourselves again because of that; we do so after this time.
+    /// None since then, nor since the last announcement for this reason; the next one follows after this time.
     NoneSince(Instant, Duration),
 }
 
 impl Announcements {
-    /// A search was passed on to us: somebody has us as a neighbour.
-    pub(super) fn note_heard(&mut self, now: Instant) {
-        self.passed_on = PassedOn::At(now);
+    /// A search was forwarded to us: we are somebody's neighbour.
+    pub(super) fn note_search_received(&mut self, now: Instant) {
+        self.forwarded = Forwarded::At(now);
     }
 
-    /// Whether a search was passed on to us lately.
-    pub(super) fn heard_lately(&self, now: Instant) -> bool {
-        matches!(self.passed_on, PassedOn::At(at) if at + UNHEARD_MIN > now)
+    pub(super) fn received_lately(&self, now: Instant) -> bool {
+        matches!(self.forwarded, Forwarded::At(at) if at + NO_SEARCHES_MIN > now)
     }
 
-    /// Whether we are to announce ourselves again. Where nobody searches nobody is heard: so it becomes rarer each time.
+    /// Whether we are to announce ourselves again. The interval grows each time: there may be no searches in the network.
     fn is_due_again(&mut self, now: Instant) -> bool {
-        let (since, wait) = match self.passed_on {
-            PassedOn::Unknown => {
-                self.passed_on = PassedOn::NoneSince(now, UNHEARD_MIN);
+        let (since, wait) = match self.forwarded {
+            Forwarded::Unknown => {
+                self.forwarded = Forwarded::NoneSince(now, NO_SEARCHES_MIN);
                 return false;
             }
-            PassedOn::At(at) => (at, UNHEARD_MIN),
-            PassedOn::NoneSince(since, wait) => (since, wait),
+            Forwarded::At(at) => (at, NO_SEARCHES_MIN),
+            Forwarded::NoneSince(since, wait) => (since, wait),
         };
         let is_due = since + wait <= now;
         if is_due {
-            self.passed_on = PassedOn::NoneSince(now, (wait * 2).min(UNHEARD_MAX));
+            self.forwarded = Forwarded::NoneSince(now, (wait * 2).min(NO_SEARCHES_MAX));
         }
         is_due
     }
 
     pub(super) fn check_invariants(&self) {
-        assert!(self.told.len() <= ANNOUNCEMENTS_MAX, "the announcements are bounded");
+        assert!(self.sent_to.len() <= ANNOUNCEMENTS_MAX, "the announcements are bounded");
     }
 }
 
 impl SearchMachine {
-    /// Announces the node to one more peer if no search has come to it for a while.
-    pub(in crate::node) fn announce_if_unheard(&mut self, cx: &mut Cx, network: &mut NetworkMachine) {
+    /// Announces the node to one more peer if no search was forwarded to it for a while.
+    pub(in crate::node) fn announce_if_no_searches_come(&mut self, cx: &mut Cx, network: &mut NetworkMachine) {
         if self.newcomers.announcements.is_due_again(cx.now)
             && let Some(requester) = network.advertised(cx)
-            && let Some(peer) = next_to_be_told(cx, network, &BTreeSet::new())
+            && let Some(peer) = next_to_contact(cx, network, &BTreeSet::new())
         {
-            let id = QueryId::p1(QueryId::unheard(cx.rng.number()));
-            // Without room for it, the next time does.
+            let id = QueryId::p1(QueryId::lacking_searches(cx.rng.number()));
+            // If there is no room, the next time is early enough.
             let _ = cx.dial_first_contact(peer, id, requester, Purpose::Announcement);
         }
     }
 
-    /// Tells some peers that we are there. They are no neighbours if there are others: two that search each other are of less
-    /// use to others than two that search third ones.
+    /// Announces the node to some peers, preferably not to its neighbours: two peers that search each other reach less than
+    /// two that search third ones.
     pub(super) fn announce(&mut self, cx: &mut Cx, network: &mut NetworkMachine) {
         let Some(requester) = network.advertised(cx) else { return };
         let under_way = cx.exchanges.dials().filter(|dial| dial.purpose == Purpose::Announcement).count();
-        let wanted = ANNOUNCEMENTS_WANTED.saturating_sub(self.newcomers.announcements.taken + under_way);
+        let wanted = ANNOUNCEMENTS_WANTED.saturating_sub(self.newcomers.announcements.accepted + under_way);
         for _ in 0..wanted {
-            let told = &self.newcomers.announcements.told;
-            let peer = if told.len() < ANNOUNCEMENTS_MAX { next_to_be_told(cx, network, told) } else { None };
-            let Some(peer) = peer else { return };
+            let sent_to = &self.newcomers.announcements.sent_to;
+            let is_full = sent_to.len() >= ANNOUNCEMENTS_MAX;
+            let Some(peer) = (if is_full { None } else { next_to_contact(cx, network, sent_to) }) else { return };
             let id = QueryId::p1(cx.rng.number());
             if cx.dial_first_contact(peer, id, requester, Purpose::Announcement).is_err() {
                 return;
             }
-            self.newcomers.announcements.told.insert(peer);
+            self.newcomers.announcements.sent_to.insert(peer);
         }
     }
 
-    /// A peer was told that we are there. That it took this does not prove it as a neighbour: it was told because a list named
-    /// it, and whoever writes a list would have all those on it proven before others were tried.
+    /// An announcement that is accepted does not prove a neighbour: otherwise the author of a list could have all peers on it
+    /// proven first.
     pub(in crate::node) fn on_announcement_ended(
         &mut self,
         cx: &mut Cx,
@@ -115,7 +111,7 @@ impl SearchMachine {
         outcome: &DialOutcome,
     ) {
         if outcome.as_ref().is_ok_and(Dialled::speaks_p1) {
-            self.newcomers.announcements.taken += 1;
+            self.newcomers.announcements.accepted += 1;
         } else {
             if outcome.is_err() {
                 network.weigh_peer(cx, peer, outcome);
@@ -125,11 +121,10 @@ impl SearchMachine {
     }
 }
 
-/// A peer that is on a list, speaks `p1` and was not told yet that we are there; of a network of which none was told, and no
-/// neighbour, if there is one.
-fn next_to_be_told(cx: &mut Cx, network: &mut NetworkMachine, told: &BTreeSet<SocketAddr>) -> Option<SocketAddr> {
-    let networks: BTreeSet<_> = told.iter().map(|peer| Network::of(peer.ip())).collect();
-    let fits = |peer: &SocketAddr| !told.contains(peer) && network.peers().speech(*peer) == Speech::P1;
+/// A peer that is on a list, speaks `p1` and is not in `contacted`; preferably no neighbour, and of another network than these.
+fn next_to_contact(cx: &mut Cx, network: &mut NetworkMachine, contacted: &BTreeSet<SocketAddr>) -> Option<SocketAddr> {
+    let networks: BTreeSet<_> = contacted.iter().map(|peer| Network::of(peer.ip())).collect();
+    let fits = |peer: &SocketAddr| !contacted.contains(peer) && network.peers().speech(*peer) == Speech::P1;
     let listed: Vec<_> = network.peers().listed().filter(fits).collect();
     let neighbours: BTreeSet<_> = network.neighbours(cx).into_iter().collect();
     let mut place =

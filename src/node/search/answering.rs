@@ -1,10 +1,9 @@
-//! The searches of others: known ones dropped, new ones answered from the library and sent on to the neighbours
+//! The searches of others: known ones are dropped, new ones answered from the library and forwarded to the neighbours
 //! (PROTOCOL, Searching and Matching).
 //!
-//! Refuses to be turned against a third party: hits go to plausible endpoints only, on one connection for each search
-//! and requester, and only a few a minute to a requester that is not a peer we know. Refuses more searches of one network
-//! than a busy peer passes on, and answers that cost more than its share; its own searches have allowances of their own,
-//! apart from those that it passes on.
+//! Limits what a third party can be sent: hits go to plausible endpoints only, on one connection for each search and
+//! requester, and only a few a minute to an unknown requester. Limits the searches of one network to those that a busy peer
+//! forwards, and the cost of their answers; its own searches and those that it forwards have separate allowances.
 
 use super::SearchMachine;
 use super::seen::{SearchKey, Seen, Sight, TextHash, hash_of_text};
@@ -17,7 +16,8 @@ use crate::name::FileName;
 use crate::network::Network;
 use crate::node::cx::Cx;
 use crate::node::cx::exchanges::Purpose;
-use crate::node::fair_queue::{FairQueue, Origin, Room, Sender};
+use crate::node::fair_queue::{Origin, Sender};
+use crate::node::fair_rows::FairRows;
 use crate::node::ids::OpenId;
 use crate::node::limits::{
     ANSWER_ENTRIES_PER_SLICE, ANSWER_HITS_MAX, ANSWER_HITS_NAMED_MAX, ANSWER_UNIT_ENTRIES, ANSWER_UNIT_HITS,
@@ -29,91 +29,46 @@ use crate::node::rate_limit::{Allowances, Tariff};
 use crate::node::share::ShareMachine;
 use crate::node::speech::Speech;
 use crate::wire::{Attributes, Listed, Message, Search, SearchResponse};
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-/// A search whose answer is being looked for.
 struct Pending {
-    /// Who passed the search on to us, or made it.
-    sender: Sender,
     id: QueryId,
     requester: SocketAddr,
     text: TextHash,
     ttl: u8,
-    /// The requester takes part 2.
     p1: bool,
-    /// Hits that are sent; the cursor looks for one more, to know whether there is.
+    /// Hits to send; the cursor looks for one more, to know whether there are more.
     hits_max: usize,
     cursor: SearchCursor,
-    /// Slices of work that it took.
+    /// Slices of work so far.
     slices: usize,
-    /// The search, if somebody waits to hear that we are done with it.
+    /// The open search, if its sender waits for our report of the end.
     open: Option<OpenId>,
 }
 
-/// The searches whose answer is being looked for, each in slices, in fair order.
-#[derive(Default)]
-struct PendingAnswers {
-    /// By ticket.
-    rows: BTreeMap<u64, Pending>,
-    tickets_given: u64,
-    queue: FairQueue,
-}
-
-impl PendingAnswers {
-    /// Adds one. What was dropped for that, if something was: another one, or it itself.
-    fn push(&mut self, pending: Pending) -> Option<Pending> {
-        let dropped = match self.queue.room_for(pending.sender, ANSWERS_PENDING_MAX, ANSWERS_PENDING_PER_NETWORK_MAX) {
-            Room::Free => None,
-            Room::InPlaceOf(other) => self.remove(other),
-            Room::None => return Some(pending),
-        };
-        self.tickets_given += 1;
-        self.queue.push(pending.sender, self.tickets_given);
-        self.rows.insert(self.tickets_given, pending);
-        dropped
-    }
-
-    fn remove(&mut self, ticket: u64) -> Option<Pending> {
-        let pending = self.rows.remove(&ticket)?;
-        self.queue.remove(pending.sender, ticket);
-        Some(pending)
-    }
-
-    /// The one that gets a slice of work.
-    fn next(&mut self) -> Option<(u64, &mut Pending)> {
-        let ticket = self.queue.next(usize::MAX)?;
-        let pending = self.rows.get_mut(&ticket)?;
-        self.queue.serve(pending.sender);
-        pending.slices += 1;
-        Some((ticket, pending))
-    }
-}
-
-/// Whose allowance a search uses: one network has one for its own, and one for those that it passes on.
+/// Whose allowance a search uses: a network has one for its own searches, and one for those that it forwards.
 type Payer = (Network, Origin);
 
 fn payer(sender: Sender) -> Payer {
     (sender.network(), sender.origin())
 }
 
-/// How many hits a `p1` requester is sent. It gets as many as it names, if the search came from its own address: whoever
-/// forges a search in the name of another must not have that one flooded.
+/// How many hits a `p1` requester gets: as many as it names, if the search came from its own address. So a forged search
+/// cannot flood another peer.
 fn hits_max(sender: Sender, id: &QueryId) -> usize {
     let named = id.hits_max().filter(|_| sender.origin() == Origin::Own);
     let named = named.and_then(|named| usize::try_from(named).ok()).unwrap_or(0);
     named.clamp(ANSWER_HITS_MAX, ANSWER_HITS_NAMED_MAX)
 }
 
-/// Everything kept about the searches of others.
 pub(super) struct Answering {
     seen: Seen,
-    /// Searches that each network may send.
     senders: Allowances<Payer>,
-    /// What answers may cost that each network causes.
+    /// The cost of answers that each network may cause.
     costs: Allowances<Payer>,
     strangers: StrangerDials,
-    pending: PendingAnswers,
+    /// By who forwarded the search to us, or made it.
+    pending: FairRows<Pending>,
 }
 
 impl Default for Answering {
@@ -125,22 +80,20 @@ impl Default for Answering {
             senders: Allowances::new(senders, SENDERS_MAX),
             costs: Allowances::new(costs, SENDERS_MAX),
             strangers: StrangerDials::default(),
-            pending: PendingAnswers::default(),
+            pending: FairRows::default(),
         }
     }
 }
 
 impl Answering {
     pub(super) fn has_work(&self) -> bool {
-        !self.pending.rows.is_empty()
+        !self.pending.is_empty()
     }
 
-    /// Ends all answering.
     pub(super) fn clear(&mut self) {
-        self.pending = PendingAnswers::default();
+        self.pending = FairRows::default();
     }
 
-    /// Records that gave way to others since the start.
     pub(super) fn displaced(&self) -> u64 {
         self.seen.displaced() + self.strangers.displaced()
     }
@@ -150,15 +103,12 @@ impl Answering {
         self.senders.check_invariants();
         self.costs.check_invariants();
         self.strangers.check_invariants();
-        let PendingAnswers { rows, queue, .. } = &self.pending;
-        assert!(rows.len() <= ANSWERS_PENDING_MAX, "the answers pending are bounded");
-        let waiting = rows.iter().map(|(ticket, pending)| (pending.sender, *ticket)).collect();
-        queue.check_invariants(&waiting, std::iter::empty());
+        assert!(self.pending.len() <= ANSWERS_PENDING_MAX, "the answers pending are bounded");
+        self.pending.check_invariants();
     }
 }
 
 impl SearchMachine {
-    /// Code 6.
     pub(in crate::node) fn on_search(
         &mut self,
         cx: &mut Cx,
@@ -172,22 +122,22 @@ impl SearchMachine {
         let sender = Sender::of_search(from, requester);
         if !self.answering.senders.allow(cx.now, payer(sender)) {
             cx.counters.limited.searches_refused += 1;
-            return self.say_done(cx, exchange, &search.id, true, None);
+            return self.report_done(cx, exchange, &search.id, true, None);
         }
         let ours = self.searches.is_ours(&search.id) || self.seeks.is_ours(&search.id);
         if ours || network.is_ourselves(cx, requester) {
             cx.counters.limited.searches_dropped += 1;
-            self.say_done(cx, exchange, &search.id, false, Some(u8::MAX));
+            self.report_done(cx, exchange, &search.id, false, Some(u8::MAX));
             return;
         }
         if !network.is_plausible(cx, requester, from.ip()) || requester.port() < REQUESTER_PORT_MIN {
-            log::debug!("a search names {requester} for its hits, which is not where a peer can be");
+            log::debug!("a search names {requester} for its hits, which cannot be a peer");
             cx.counters.refused += 1;
             return;
         }
         let ttl = search.ttl.min(cx.config.max_ttl);
-        // The plain form has come by another way, over a base peer: what it finds is all that this one finds, and more. Not
-        // the other way round: exclusions that somebody adds must not keep the search itself out.
+        // The plain form may have come before, over a base peer: it finds everything that this one finds. The reverse does not
+        // hold: added exclusions must not suppress the search itself.
         let plain = Query::plain_form(&search.text);
         let key = SearchKey::of(&search, requester, &search.text);
         let of_plain = plain.as_ref().map(|text| SearchKey::of(&search, requester, text));
@@ -202,7 +152,7 @@ impl SearchMachine {
             network.note_query(cx, from, requester, &search.id);
             network.note_search_from(from.ip());
             if sender.origin() == Origin::PassedOn {
-                self.newcomers.announcements.note_heard(cx.now);
+                self.newcomers.announcements.note_search_received(cx.now);
             }
         }
         let search = Search { requester, ..search };
@@ -219,8 +169,8 @@ impl SearchMachine {
         open.inspect(|open| self.all_are_asked(cx, network, *open));
     }
 
-    /// Whether an endpoint may be sent a search of others. One that is only claimed to be a peer may be anybody's: it is
-    /// dialled a few times a minute, some of which are kept for hits, which it has asked for.
+    /// Whether a search of others may be forwarded to an endpoint. One that is only claimed to be a peer is dialled a few times a
+    /// minute, some of which are reserved for hits, which it has requested.
     pub(super) fn may_forward_to(&mut self, cx: &Cx, network: &NetworkMachine, peer: SocketAddr) -> bool {
         network.peers().is_known(peer) || self.answering.strangers.may_forward(cx.now, peer)
     }
@@ -242,38 +192,39 @@ impl SearchMachine {
             cx.counters.limited.answers_refused += 1;
             return;
         }
-        // Whoever forges a search may give any peer an ID like ours.
+        // A forged search may name any peer with a `p1` ID.
         let p1 = search.id.is_p1()
             && (network.peers().speech(requester) != Speech::Base || network.peers().is_listed_p1(requester));
         let hits_max = if p1 { hits_max(sender, &search.id) } else { 1 };
         let cursor = share.library().search_begin(Query::parse(&search.text), hits_max + usize::from(p1));
         let (id, text, ttl) = (search.id.clone(), hash_of_text(&search.text), search.ttl);
-        let pending = Pending { sender, id, requester, text, ttl, p1, hits_max, cursor, slices: 0, open };
+        let pending = Pending { id, requester, text, ttl, p1, hits_max, cursor, slices: 0, open };
         open.inspect(|open| self.on_answer_begun(*open));
-        if let Some(dropped) = self.answering.pending.push(pending) {
+        let (max, of_network_max) = (ANSWERS_PENDING_MAX, ANSWERS_PENDING_PER_NETWORK_MAX);
+        if let Some(dropped) = self.answering.pending.push(sender, pending, max, of_network_max) {
             cx.counters.limited.answers_dropped += 1;
             self.on_answer_ended(cx, network, dropped.open);
         }
     }
 
-    /// One slice of the search whose turn it is.
     pub(in crate::node) fn work_on_answers(&mut self, cx: &mut Cx, network: &mut NetworkMachine, share: &ShareMachine) {
-        let Some((ticket, pending)) = self.answering.pending.next() else { return };
+        let Some((ticket, pending)) = self.answering.pending.serve() else { return };
+        pending.slices += 1;
         if !share.library().search_step(&mut pending.cursor, ANSWER_ENTRIES_PER_SLICE)
-            && let Some(pending) = self.answering.pending.remove(ticket)
+            && let Some((sender, pending)) = self.answering.pending.remove(ticket)
         {
-            self.send_search_response(cx, network, pending);
+            self.send_search_response(cx, network, sender, pending);
         }
     }
 
-    /// Code 7: all hits of one search to its requester, on one connection; with attributes if it takes part 2.
-    fn send_search_response(&mut self, cx: &mut Cx, network: &mut NetworkMachine, pending: Pending) {
-        let Pending { sender, id, requester, text, ttl, p1, hits_max, cursor, slices, open } = pending;
+    /// Code 7: all hits of one search to its requester, on one connection; with attributes if it speaks part 2.
+    fn send_search_response(&mut self, cx: &mut Cx, network: &mut NetworkMachine, sender: Sender, pending: Pending) {
+        let Pending { id, requester, text, ttl, p1, hits_max, cursor, slices, open } = pending;
         let mut hits = cursor.into_hits();
         let found = hits.len();
         hits.truncate(hits_max);
-        let on_their_way = || cx.exchanges.dials().filter(|dial| matches!(dial.purpose, Purpose::Hits(_))).count();
-        if hits.len() > ANSWER_HITS_MAX && on_their_way() >= LONG_ANSWERS_BESIDE_MAX {
+        let hit_dials = || cx.exchanges.dials().filter(|dial| matches!(dial.purpose, Purpose::Hits(_))).count();
+        if hits.len() > ANSWER_HITS_MAX && hit_dials() >= LONG_ANSWERS_BESIDE_MAX {
             hits.truncate(ANSWER_HITS_MAX);
             cx.counters.limited.answers_cut += 1;
         }
@@ -282,7 +233,7 @@ impl SearchMachine {
         let Some(responder) = network.advertised(cx).filter(|_| !hits.is_empty()) else {
             return self.on_answer_ended(cx, network, open);
         };
-        // What came from the requester's own address cannot be aimed at a third party.
+        // A search from the requester's own address cannot be aimed at a third party.
         let at_stranger = sender.origin() == Origin::PassedOn && !network.peers().is_known(requester);
         if at_stranger && !self.answering.strangers.may_answer(cx.now, (sender.network(), requester, text), ttl) {
             cx.counters.limited.answers_dropped += 1;
@@ -296,7 +247,7 @@ impl SearchMachine {
             Message::SearchResponse(SearchResponse { id: id.clone(), responder, file })
         };
         let messages = hits.into_iter().enumerate().map(message).collect();
-        // What there is no room for is counted.
+        // `dial_for` counts it if there is no room.
         if dial_for(cx, network, sender, requester, messages, Purpose::Hits(open)).is_err() {
             self.on_answer_ended(cx, network, open);
         }

@@ -1,4 +1,4 @@
-//! One hit: a content under all the names that its sources have for it, or a name alone.
+//! One hit: a content with all names that its sources use, or a name with unknown content.
 
 use super::row_shares::{Backing, Holder};
 use crate::control::{HitRow, RawText};
@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-/// What makes two answers the same hit: the content where it is known, else the name.
+/// Answers with the same key are one hit: by content if it is known, else by name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum HitKey {
     Content { search: SearchId, b3: ContentHash, size: Option<u64> },
@@ -21,13 +21,12 @@ pub(super) enum HitKey {
 /// How answers become rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Grouping {
-    /// Of a search: one row a content, or a name as long as its hash is not known.
+    /// For a search: one row for each content, or for each name whose hash is unknown.
     Content,
-    /// Of a listing: one row a name, so that every file of the peer is to be seen.
+    /// For a listing: one row for each name, so that every file of the peer is shown.
     Name,
 }
 
-/// Who offers a file.
 #[derive(Debug, Clone)]
 struct Offer {
     source: SocketAddr,
@@ -47,22 +46,19 @@ impl Offer {
     }
 }
 
-/// One hit.
 #[derive(Debug, Clone)]
 pub(in crate::node) struct Hit {
     search: SearchId,
     size: Option<u64>,
     b3: Option<ContentHash>,
-    /// What makes another answer the same row.
     grouping: Grouping,
-    /// Each once; the first source's first. Never empty.
+    /// Distinct; that of the first source is first. Never empty.
     names: Vec<Rc<FileName>>,
-    /// No source twice; never empty.
+    /// Distinct sources; never empty.
     offers: Vec<Offer>,
 }
 
 impl Hit {
-    /// Of the first answer.
     pub(super) fn new(search: SearchId, grouping: Grouping, answer: Answer) -> Self {
         let Answer { file, responder, from } = answer;
         let Attributes { size, b3, .. } = file.attributes.unwrap_or_default();
@@ -88,17 +84,16 @@ impl Hit {
         self.search
     }
 
-    /// Who offers it, under what name, and who has told that.
+    /// Sources, their names for it, and who reported them.
     pub(in crate::node) fn offers(&self) -> impl Iterator<Item = (SocketAddr, &Rc<FileName>, Teller)> {
         self.offers.iter().map(|offer| (offer.source, &offer.name, offer.teller()))
     }
 
-    /// Who offers it.
     pub(super) fn sources(&self) -> impl Iterator<Item = SocketAddr> {
         self.offers.iter().map(|offer| offer.source)
     }
 
-    /// Who stands behind its offers, if rows of its search are shared.
+    /// The backings of its offers, if the rows of its search are divided among networks.
     pub(super) fn backings(&self) -> impl Iterator<Item = Backing> {
         self.offers.iter().filter(|_| self.grouping == Grouping::Content).map(Offer::backing)
     }
@@ -110,12 +105,10 @@ impl Hit {
         }
     }
 
-    /// The key of a hit like this one, as long as its hash is not known.
     pub(super) fn name_key(&self) -> HitKey {
         HitKey::Name { search: self.search, name: Rc::clone(&self.names[0]), size: self.size }
     }
 
-    /// What it holds in memory, roughly.
     pub(super) fn bytes(&self) -> usize {
         let names: usize = self.names.iter().map(|name| name.as_bytes().len()).sum();
         names + self.offers.len() * size_of::<Offer>()
@@ -129,26 +122,25 @@ impl Hit {
         self.offers.len() == 1
     }
 
-    /// The only source has found out its hash.
+    /// The only source has reported its hash.
     pub(super) fn set_b3(&mut self, b3: ContentHash) {
         self.b3 = Some(b3);
     }
 
-    /// A source is one no more. One remains: users may have seen the row.
+    /// Removes a source, but not the last one: users may have seen the row.
     pub(super) fn remove_source(&mut self, source: SocketAddr) {
         if !self.is_only_source() {
             self.offers.retain(|offer| offer.source != source);
         }
     }
 
-    /// Adds the source of another answer that belongs to the same row, or a further name that a source has for it. Says
-    /// whether that was new.
+    /// Adds the source of another answer for the same row, or a further name of a source. Returns whether that was new.
     pub(super) fn add(&mut self, other: &Hit) -> bool {
         let Some(offer) = other.offers.first() else { return false };
         let known = self.names.iter().find(|known| **known == offer.name).cloned();
         let offered = self.offers.iter_mut().find(|other| other.source == offer.source);
         let is_offered = offered.is_some();
-        // What the source itself has sent counts for it, and no more for whoever spoke for it, who may have made up the name.
+        // A report of the source itself replaces that of another peer, which may have invented the name.
         let mut is_renamed = false;
         if let Some(offered) = offered.filter(|offered| offer.backing().is_own() && offered.teller() == Teller::Others)
         {
@@ -157,10 +149,10 @@ impl Hit {
         }
         let names_max = if is_offered { HIT_NAMES_MAX } else { HIT_SOURCES_MAX };
         let nothing_new = is_offered && known.is_some() && !is_renamed;
-        if nothing_new || !is_offered && !self.has_place_for(offer) {
+        if nothing_new || !is_offered && !self.make_room_for(offer) {
             return false;
         }
-        if known.is_none() && self.names.len() >= names_max && !(is_renamed && self.forget_unused_name()) {
+        if known.is_none() && self.names.len() >= names_max && !(is_renamed && self.drop_unused_name()) {
             return false;
         }
         let name = known.unwrap_or_else(|| {
@@ -176,17 +168,17 @@ impl Hit {
         true
     }
 
-    /// Drops the newest name that is the one of no offer. The first is the row's. Says whether there was one.
-    fn forget_unused_name(&mut self) -> bool {
+    /// Drops the newest name that no offer uses, except the first, which is the row's. Returns whether there was one.
+    fn drop_unused_name(&mut self) -> bool {
         let is_used = |name: &Rc<FileName>| self.offers.iter().any(|offer| Rc::ptr_eq(&offer.name, name));
         let Some(at) = self.names.iter().skip(1).rposition(|name| !is_used(name)) else { return false };
         self.names.remove(at + 1);
         true
     }
 
-    /// Makes a place for a further source: where there is none, the newest of the sender that has most gives way, if that
-    /// one has more still.
-    fn has_place_for(&mut self, offer: &Offer) -> bool {
+    /// Makes room for a further source: if there is none, drops the newest source of the sender with most of them, if that one
+    /// still has more afterwards.
+    fn make_room_for(&mut self, offer: &Offer) -> bool {
         if self.offers.len() < HIT_SOURCES_MAX {
             return true;
         }
@@ -197,7 +189,7 @@ impl Hit {
         let Some((_, holder)) = most.filter(|(places, _)| held + 1 < *places) else { return false };
         let Some(at) = self.offers.iter().rposition(|offer| offer.backing().sender == holder) else { return false };
         let gone = self.offers.remove(at);
-        // The first name is the row's, whoever else has it.
+        // The first name is the row's.
         if !Rc::ptr_eq(&gone.name, &self.names[0])
             && self.offers.iter().all(|offer| !Rc::ptr_eq(&offer.name, &gone.name))
         {

@@ -1,14 +1,13 @@
-//! The hits remembered: what searches and listings found, by id, until newer ones need the room.
+//! The hits of searches and listings, by id, until newer ones need the room.
 //!
-//! What the same search found of one content is one row, whatever its sources call it; of an unknown content, one row a
-//! name. Refuses to take a name for a content.
+//! In one search, a content is one row, whatever its names; for unknown contents each name is one row.
 //!
-//! Each network has a share of the rows of a search ([`RowShares`]). What it sends beyond that fills rows that nobody else
-//! needs, and gives them back when others come ([`Surplus`]).
+//! Each network has a share of the rows of a search ([`RowShares`]). Further rows of it are surplus, and are displaced by rows
+//! of others ([`Surplus`]).
 //!
-//! The rows of one search or listing are a group. Where the table is full, groups give way that nobody has seen for a
-//! while, the oldest first; then the largest one, from its end, until the newcomer is as large. So what was found a moment
-//! ago is not displaced by what a peer sends now, and a list that is too long loses its own end.
+//! The rows of one search or listing are a group. If the table is full, groups that no user has seen for a while lose rows,
+//! the oldest group first; then the largest group, from its end, down to the size of the new one. So recent hits are not
+//! displaced by what a peer sends now, and a list that is too long loses its own end.
 
 mod surplus;
 
@@ -22,62 +21,56 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use surplus::Surplus;
 
-/// What became of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Taken {
-    /// A new row, or one that has a further source, a further name, or its hash now.
+    /// A row is new, or has a new source, name or hash.
     Changed {
         row: HitId,
         new: bool,
-        /// The row of a mere name that the source stood in before, and does not any more.
-        left: Option<HitId>,
+        /// The row without hash from which the source was removed.
+        moved_from: Option<HitId>,
     },
-    /// Nothing new.
     Known,
 }
 
 impl Taken {
-    /// The rows that are others now.
     pub(super) fn rows(self) -> impl Iterator<Item = HitId> {
-        let (row, left) = match self {
-            Self::Changed { row, left, .. } => (Some(row), left),
+        let (row, moved_from) = match self {
+            Self::Changed { row, moved_from, .. } => (Some(row), moved_from),
             Self::Known => (None, None),
         };
-        left.into_iter().chain(row)
+        moved_from.into_iter().chain(row)
     }
 }
 
-/// Why an answer was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NotTaken {
-    /// The search has as many rows as were asked for.
+    /// The search has as many rows as wanted.
     Enough,
-    /// Whoever sent it has its share of the rows, and others need the rest.
+    /// Its sender has its share of the rows, and others need the rest.
     OverShare,
-    /// There is no room in the table.
     NoRoom,
 }
 
-/// The rows of one search or listing. There is one while it has rows.
+/// The rows of one search or listing, while there are any.
 #[derive(Default)]
 struct Group {
     rows: u64,
     bytes: usize,
     /// When it last grew or was shown.
     seen_at: Option<Instant>,
-    /// Some of its rows gave way, or answers were not taken.
+    /// Rows were displaced, or answers not taken.
     is_cut: bool,
-    /// What each has of the rows, apart from those in surplus.
+    /// The shares of all rows that are not surplus.
     shares: RowShares,
     surplus: Surplus,
 }
 
-/// How a row stands to the shares of its search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Rank {
-    /// It counts in the share of whoever stands behind it.
+enum RowKind {
+    /// It is in the shares of its holders.
     InShare,
-    /// Whoever stands behind it has its share.
+    /// This holder has its share already.
     Surplus(Holder),
 }
 
@@ -86,17 +79,17 @@ impl Group {
         self.rows.saturating_sub(self.surplus.len())
     }
 
-    /// The row that gives way to a new one where there are as many as were asked for.
-    fn victim_for(&self, rank: Rank) -> Result<HitId, NotTaken> {
-        match rank {
-            Rank::InShare => self.surplus.last_of_most().ok_or(NotTaken::Enough),
-            Rank::Surplus(_) if self.surplus.len() == 0 => Err(NotTaken::Enough),
-            Rank::Surplus(holder) => self.surplus.last_of_one_with_more_than(holder).ok_or(NotTaken::OverShare),
+    /// The row displaced by a new one if there are as many as wanted.
+    fn victim_for(&self, kind: RowKind) -> Result<HitId, NotTaken> {
+        match kind {
+            RowKind::InShare => self.surplus.last_of_most().ok_or(NotTaken::Enough),
+            RowKind::Surplus(_) if self.surplus.len() == 0 => Err(NotTaken::Enough),
+            RowKind::Surplus(holder) => self.surplus.last_of_one_with_more_than(holder).ok_or(NotTaken::OverShare),
         }
     }
 }
 
-/// All rows. The maps of keys and groups are only ever asked for one.
+/// All rows. The hash maps are never iterated.
 #[derive(Default)]
 pub(in crate::node) struct Hits {
     rows: BTreeMap<HitId, Hit>,
@@ -108,9 +101,9 @@ pub(in crate::node) struct Hits {
     groups_by_seen: BTreeSet<(Option<Instant>, SearchId)>,
     bytes: usize,
     given: u32,
-    /// Rows of groups that were seen lately which gave way, since the start.
+    /// Rows of recently seen groups that were displaced, since the start.
     pub(super) rows_cut: u64,
-    /// Surplus rows that gave way to others of their search, since the start.
+    /// Surplus rows displaced by others of their search, since the start.
     pub(super) surplus_cut: u64,
 }
 
@@ -119,18 +112,16 @@ impl Hits {
         self.rows.get(&id)
     }
 
-    /// All ids, ascending.
     pub(in crate::node) fn ids(&self) -> impl Iterator<Item = u32> {
         self.rows.keys().map(|id| id.0)
     }
 
-    /// The hits of a content, by id.
     pub(in crate::node) fn of_content(&self, b3: ContentHash) -> impl Iterator<Item = &Hit> {
         let ids = self.by_content.range((b3, HitId(0))..=(b3, HitId(u32::MAX)));
         ids.filter_map(|(_, id)| self.rows.get(id))
     }
 
-    /// The hits after an id: of one search, or all.
+    /// The hits after an id, of one search or of all.
     pub(in crate::node) fn after(
         &self,
         search: Option<SearchId>,
@@ -146,32 +137,30 @@ impl Hits {
         }
     }
 
-    /// The number of rows of a search or listing.
     pub(super) fn count(&self, search: SearchId) -> u64 {
         self.groups.get(&search).map_or(0, |group| group.rows)
     }
 
-    /// The number of rows of a search that are in the share of whoever sent them.
+    /// The number of rows of a search that are not surplus.
     pub(super) fn count_in_shares(&self, search: SearchId) -> u64 {
         self.groups.get(&search).map_or(0, Group::rows_in_shares)
     }
 
-    /// Whether a search or listing found more than is remembered of it.
+    /// Whether a search or listing found more than its rows.
     pub(super) fn is_cut(&self, search: SearchId) -> bool {
         self.groups.get(&search).is_some_and(|group| group.is_cut)
     }
 
-    /// Whether a search has so many rows, if one is counted of each network.
+    /// Whether a search has this many rows, counting one for each network.
     pub(super) fn are_enough(&self, search: SearchId, rows: u64) -> bool {
         self.groups.get(&search).map_or(rows == 0, |group| group.shares.are_enough(rows))
     }
 
-    /// Rows of a search or listing were shown to a user.
     pub(super) fn note_seen(&mut self, now: Instant, search: SearchId) {
         self.change_group(search, |group| group.seen_at = Some(now));
     }
 
-    /// No more answers are taken for a search or listing; `is_cut`: there were more than are remembered.
+    /// Ends a search or listing. `is_cut`: it found more than its rows.
     pub(super) fn close(&mut self, search: SearchId, is_cut: bool) {
         self.change_group(search, |group| {
             group.is_cut |= is_cut;
@@ -179,7 +168,7 @@ impl Hits {
         });
     }
 
-    /// Takes an answer, if it belongs to a row or another may be made for it.
+    /// Takes an answer into a row, or creates one.
     pub(super) fn take(
         &mut self,
         now: Instant,
@@ -206,7 +195,7 @@ impl Hits {
         let source = answer.responder;
         let hit = Hit::new(search, grouping, answer);
         let known = self.keys.get(&hit.key()).copied();
-        // The same file may have come before its sender knew the hash.
+        // The source may have reported the same file before it knew the hash.
         let learnt = hit.b3().filter(|_| grouping == Grouping::Content);
         let named = learnt.and_then(|_| self.keys.get(&hit.name_key()).copied());
         let named = named.filter(|id| self.rows.get(id).is_some_and(|row| row.is_offered_by(source)));
@@ -217,7 +206,7 @@ impl Hits {
         };
         match (taken, named) {
             (Taken::Changed { row, new, .. }, Some(id)) if self.leave(id, row, source) => {
-                Ok(Taken::Changed { row, new, left: Some(id) })
+                Ok(Taken::Changed { row, new, moved_from: Some(id) })
             }
             _ => Ok(taken),
         }
@@ -225,9 +214,9 @@ impl Hits {
 
     fn insert(&mut self, now: Instant, hit: Hit, rows_max: u64) -> Result<Taken, NotTaken> {
         let search = hit.search();
-        let rank = self.rank_of(&hit, rows_max);
+        let kind = self.kind_of(&hit, rows_max);
         let gives_way = match self.groups.get(&search) {
-            Some(group) if group.rows >= rows_max => Some(group.victim_for(rank)?),
+            Some(group) if group.rows >= rows_max => Some(group.victim_for(kind)?),
             _ => None,
         };
         let id = self.given.checked_add(1).map(HitId).ok_or(NotTaken::NoRoom)?;
@@ -247,30 +236,30 @@ impl Hits {
             group.rows += 1;
             group.bytes += hit.bytes();
             group.seen_at = Some(now);
-            match rank {
-                Rank::InShare => group.shares.add(hit.backings()),
-                Rank::Surplus(holder) => group.surplus.insert(id, holder),
+            match kind {
+                RowKind::InShare => group.shares.add(hit.backings()),
+                RowKind::Surplus(holder) => group.surplus.insert(id, holder),
             }
         });
         self.rows.insert(id, hit);
-        Ok(Taken::Changed { row: id, new: true, left: None })
+        Ok(Taken::Changed { row: id, new: true, moved_from: None })
     }
 
-    /// Whether a row with the offer of this answer is in the share of whoever stands behind it.
-    fn rank_of(&self, hit: &Hit, rows_max: u64) -> Rank {
-        let Some(group) = self.groups.get(&hit.search()) else { return Rank::InShare };
+    /// Whether the offer of this answer is in the shares of its holders.
+    fn kind_of(&self, hit: &Hit, rows_max: u64) -> RowKind {
+        let Some(group) = self.groups.get(&hit.search()) else { return RowKind::InShare };
         let rows_left = rows_max.saturating_sub(group.rows_in_shares());
         let has_share = |backing: &Backing| {
             let has_room = group.shares.has_room_for(*backing, rows_max);
             rows_left > 0 && has_room && group.shares.may_take_one_of(rows_left, *backing, rows_max)
         };
         match hit.backings().find(|backing| !has_share(backing)) {
-            None => Rank::InShare,
-            Some(backing) => Rank::Surplus(backing.surplus_holder()),
+            None => RowKind::InShare,
+            Some(backing) => RowKind::Surplus(backing.surplus_holder()),
         }
     }
 
-    /// Changes a row through `change`, which says whether it did; keeps the counts true.
+    /// Changes a row, if `change` returns true, and updates the counts.
     fn change(&mut self, id: HitId, change: impl FnOnce(&mut Hit) -> bool) -> bool {
         let Some(mut hit) = self.rows.remove(&id) else { return false };
         let (before, backings) = (hit.bytes(), hit.backings().collect::<Vec<_>>());
@@ -291,9 +280,9 @@ impl Hits {
         if !self.make_room(now, other.search(), 0, other.bytes()) {
             return Taken::Known;
         }
-        let in_share = self.rank_of(other, rows_max) == Rank::InShare;
+        let in_share = self.kind_of(other, rows_max) == RowKind::InShare;
         let changed = self.change(id, |hit| hit.add(other));
-        // What somebody else offers in its own share is no surplus any more.
+        // A row that another holder offers in its share is not surplus any more.
         if let Some(hit) = self.rows.get(&id).filter(|_| in_share) {
             let (search, backings) = (hit.search(), hit.backings().collect::<Vec<_>>());
             self.change_group(search, |group| {
@@ -303,23 +292,23 @@ impl Hits {
             });
         }
         match changed {
-            true => Taken::Changed { row: id, new: false, left: None },
+            true => Taken::Changed { row: id, new: false, moved_from: None },
             false => Taken::Known,
         }
     }
 
-    /// The only source of a name has found out its hash: the row goes on under the content.
+    /// The only source of a name reports its hash: the row becomes one of the content.
     fn set_b3(&mut self, id: HitId, b3: ContentHash) -> Taken {
         let Some(hit) = self.rows.get_mut(&id) else { return Taken::Known };
         self.keys.remove(&hit.key());
         hit.set_b3(b3);
         self.keys.insert(hit.key(), id);
         self.by_content.insert((b3, id));
-        Taken::Changed { row: id, new: false, left: None }
+        Taken::Changed { row: id, new: false, moved_from: None }
     }
 
-    /// Takes a source that stands in `row` now out of the row of its mere name. A row without any source would be of no
-    /// use, but users may have seen its id: it keeps its last one. Says whether the source has left.
+    /// Removes a source that is in `row` now from the row without hash, but not the last one, since users may have seen that row.
+    /// Returns whether it was removed.
     fn leave(&mut self, named: HitId, row: HitId, source: SocketAddr) -> bool {
         named != row
             && !self.rows.get(&named).is_some_and(Hit::is_only_source)
@@ -329,7 +318,7 @@ impl Hits {
             })
     }
 
-    /// Makes room for more of a group, at the cost of others: see the head of this module.
+    /// Makes room for a group, at the cost of others: see the head of this module.
     fn make_room(&mut self, now: Instant, search: SearchId, rows: usize, bytes: usize) -> bool {
         let size = self.groups.get(&search).map_or(0, |group| group.bytes) + bytes;
         if size > HITS_GROUP_BYTES_MAX {
@@ -375,7 +364,7 @@ impl Hits {
         });
     }
 
-    /// The one place where a group changes: makes it, removes it when it has no row, and keeps its places in the orders.
+    /// Changes a group, and updates its places in the orders. Creates it if needed, and removes it without rows.
     fn change_group(&mut self, search: SearchId, change: impl FnOnce(&mut Group)) {
         let mut group = self.groups.remove(&search).unwrap_or_default();
         self.groups_by_bytes.remove(&(group.bytes, search));

@@ -7,11 +7,11 @@
 //! | `hits`, `hit`, `row_shares` | what they found, one row of it, and how many rows each network may have |
 //! | `newcomers`, `announcing` | finding peers that have just come; making ourselves known |
 //! | `seeks` | searches for further sources of downloads |
-//! | `seen`, `answering`, `forwarding` | the searches of others: which are new, their answers, sending them on |
+//! | `seen`, `answering`, `forwarding` | the searches of others: which are new, answering and forwarding them |
 //! | `sending` | how searches and hits are sent to a peer |
-//! | `stranger_dials` | how often endpoints are connected to that only others name |
+//! | `stranger_dials` | how often we connect to endpoints that only others name |
 //!
-//! Calls `network`, and reads `share`. What is found goes to the downloads as a [`Step`](super::cx::Step).
+//! Calls `network`, and reads `share`. Results go to the downloads as a [`Step`](super::cx::Step).
 
 mod announcing;
 mod answering;
@@ -42,7 +42,6 @@ use open::OpenSearches;
 use own::Searches;
 use seeks::Seeks;
 
-/// Searches and listings.
 #[derive(Default)]
 pub(super) struct SearchMachine {
     newcomers: Newcomers,
@@ -55,7 +54,6 @@ pub(super) struct SearchMachine {
 }
 
 impl SearchMachine {
-    /// What our searches have found.
     pub(super) fn hits(&self) -> &Hits {
         &self.hits
     }
@@ -65,19 +63,17 @@ impl SearchMachine {
         self.hits.note_seen(cx.now, search);
     }
 
-    /// Whether a slice of answering waits.
     pub(super) fn has_work(&self) -> bool {
         self.answering.has_work()
     }
 
-    /// Adds what has met a limit here.
     pub(super) fn count(&self, limited: &mut LimitedReply) {
         limited.hits_displaced = self.hits.rows_cut;
         limited.hits_over_share += self.hits.surplus_cut;
         limited.records_displaced += self.answering.displaced();
     }
 
-    /// The node leaves: nothing is answered or sent on any more.
+    /// The node shuts down: nothing is answered or forwarded any more.
     pub(super) fn stop(&mut self) {
         self.answering.clear();
         self.forwarding.clear();

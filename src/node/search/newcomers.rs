@@ -1,13 +1,12 @@
-//! Newcomers: how a search finds peers that registered after the last look at a list (PROTOCOL, part 2, First contact).
+//! Newcomers: how a search finds peers that registered after the last list (PROTOCOL, part 2, First contact).
 //!
-//! - A search asks the bootstrap nodes for their lists, as often as an allowance for each link permits.
-//! - Whoever receives an announcement ([`announcing`](super::announcing)) asks back, in the same form, at the address that it
-//!   came from. A newcomer that answers is searched from then on: it has one of the places that are for newcomers, an eighth
-//!   of `max_peers`.
-//! - A search that is in progress is sent to whoever has become a neighbour meanwhile, and to peers that are new on a list.
+//! - A search requests the lists of the bootstrap nodes, as often as an allowance for each link permits.
+//! - A node that receives an announcement ([`announcing`](super::announcing)) sends a first contact back. A newcomer that answers
+//!   becomes a neighbour, in one of the places reserved for newcomers, an eighth of `max_peers`.
+//! - A search in progress is also sent to new neighbours, and to peers that are new on a list.
 //!
-//! An announcement makes a node open one connection to the address that the announcement came from, and is bounded for each
-//! network and in all.
+//! An announcement causes one connection to the address that it came from. Announcements are limited for each network and in
+//! total.
 
 use super::SearchMachine;
 use super::announcing::Announcements;
@@ -17,7 +16,7 @@ use crate::id::{QueryId, SearchId};
 use crate::network::Network;
 use crate::node::contract::{DialOutcome, Dialled};
 use crate::node::cx::Cx;
-use crate::node::cx::exchanges::{Errand, Purpose};
+use crate::node::cx::exchanges::{LinkTask, Purpose};
 use crate::node::fair_queue::Sender;
 use crate::node::ids::LinkId;
 use crate::node::limits::{
@@ -34,23 +33,22 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// A search in progress: its last ring, and who was sent it.
+/// A search in progress: its last ring, and where it was sent.
 struct Running {
     ring: Search,
     sent_to: BTreeSet<SocketAddr>,
-    /// Peers new on a list that were asked directly, once in all rings.
+    /// Peers new on a list, which get only one ring of a search.
     asked_directly: BTreeSet<SocketAddr>,
 }
 
-/// What is known of newcomers, and what they and we may still cause.
 pub(super) struct Newcomers {
-    /// Lists that searches may ask of each bootstrap node.
+    /// Lists that searches may request of each bootstrap node.
     lists: Allowances<LinkId>,
-    /// Announcements that are acted on, of each network and in all.
+    /// Announcements that we answer, of each network and in total.
     of_network: Allowances<Network>,
-    of_all: Allowances<()>,
+    in_total: Allowances<()>,
     pub(super) announcements: Announcements,
-    /// Peers that were new on a list that was whole, oldest first.
+    /// Peers that were new on a complete list, oldest first.
     listed: VecDeque<(Instant, SocketAddr)>,
     running: BTreeMap<SearchId, Running>,
 }
@@ -62,7 +60,7 @@ impl Default for Newcomers {
         Self {
             lists: Allowances::new(lists, SENDERS_MAX),
             of_network: Allowances::new(same(ANNOUNCEMENTS_PER_NETWORK), SENDERS_MAX),
-            of_all: Allowances::new(same(ANNOUNCEMENTS_PER_MINUTE), 1),
+            in_total: Allowances::new(same(ANNOUNCEMENTS_PER_MINUTE), 1),
             announcements: Announcements::default(),
             listed: VecDeque::new(),
             running: BTreeMap::new(),
@@ -71,18 +69,17 @@ impl Default for Newcomers {
 }
 
 impl Newcomers {
-    /// A ring of a search went out to these peers.
+    /// A ring of a search was sent to these peers.
     pub(super) fn note_ring(&mut self, id: SearchId, ring: Search, sent_to: BTreeSet<SocketAddr>) {
         let asked_directly = self.running.remove(&id).map(|running| running.asked_directly).unwrap_or_default();
         self.running.insert(id, Running { ring, sent_to, asked_directly });
     }
 
-    /// A search is sent to nobody any more.
+    /// A search is not sent to further peers any more.
     pub(super) fn end_search(&mut self, id: SearchId) {
         self.running.remove(&id);
     }
 
-    /// Peers were new on a list.
     fn note_listed(&mut self, now: Instant, peers: &[SocketAddr]) {
         self.listed.retain(|(at, peer)| *at + NEWCOMER_AGE_MAX > now && !peers.contains(peer));
         self.listed.extend(peers.iter().map(|peer| (now, *peer)));
@@ -90,10 +87,10 @@ impl Newcomers {
         self.listed.drain(..too_many);
     }
 
-    /// Whether an announcement from this address is acted on. All nodes of a loopback network have one address.
+    /// Whether to answer an announcement from this address. All nodes of a loopback network have one address.
     fn may_announce(&mut self, now: Instant, from: SocketAddr) -> bool {
         let ip = from.ip().to_canonical();
-        (ip.is_loopback() || self.of_network.allow(now, Network::of(ip))) && self.of_all.allow(now, ())
+        (ip.is_loopback() || self.of_network.allow(now, Network::of(ip))) && self.in_total.allow(now, ())
     }
 
     pub(super) fn check_invariants(&self) {
@@ -105,7 +102,7 @@ impl Newcomers {
 }
 
 impl SearchMachine {
-    /// A search begins: asks the bootstrap nodes who has come, where neighbours are wanting or the last list is old.
+    /// At the beginning of a search: requests the lists of bootstrap nodes, if neighbours are lacking or the last list is old.
     pub(super) fn look_for_newcomers(&mut self, cx: &mut Cx, network: &mut NetworkMachine) {
         let age_min = match network.neighbours_alive(cx) {
             0 => Duration::ZERO,
@@ -114,29 +111,28 @@ impl SearchMachine {
         };
         for id in network.registered_links() {
             if Self::is_list_wanted(cx, network, id, age_min) && self.newcomers.lists.allow(cx.now, id) {
-                network.start_errand(cx, id, Errand::PeerList);
+                network.start_link_task(cx, id, LinkTask::PeerList);
             }
         }
     }
 
     fn is_list_wanted(cx: &Cx, network: &NetworkMachine, id: LinkId, age_min: Duration) -> bool {
         let Some(link) = network.link(id) else { return false };
-        let is_idle = matches!(link.phase, LinkPhase::Registered { errand: None, .. });
-        let is_old = link.lists.came_at().is_none_or(|at| cx.now.saturating_since(at) >= age_min);
-        // A part of a list hardly ever names the one that has just come; that one announces itself.
-        is_idle && is_old && !(age_min == LIST_AGE_MAX && link.lists.is_sampled())
+        let is_idle = matches!(link.phase, LinkPhase::Registered { task: None, .. });
+        let is_old = link.lists.came_at.is_none_or(|at| cx.now.saturating_since(at) >= age_min);
+        // A sample rarely names the newest peers; they announce themselves.
+        is_idle && is_old && !(age_min == LIST_AGE_MAX && link.lists.is_sampled)
     }
 
-    /// Until when searches wait for a list of a bootstrap node that is on its way.
+    /// Until when searches wait for requested lists of bootstrap nodes.
     pub(super) fn lists_awaited_until(&self, cx: &Cx, network: &NetworkMachine) -> Option<Instant> {
         let links = cx.exchanges.dials().filter_map(|dial| match dial.purpose {
-            Purpose::Link(id, Errand::PeerList) => Some(id),
+            Purpose::Link(id, LinkTask::PeerList) => Some(id),
             _ => None,
         });
         links.filter_map(|id| network.link(id)?.lists.awaited_until()).filter(|until| *until > cx.now).max()
     }
 
-    /// A list has come.
     pub(in crate::node) fn on_newcomers_listed(&mut self, cx: &mut Cx, network: &mut NetworkMachine, is_whole: bool) {
         if is_whole {
             self.newcomers.note_listed(cx.now, network.peers().newcomers());
@@ -145,7 +141,7 @@ impl SearchMachine {
         self.extend_searches(cx, network);
     }
 
-    /// Somebody asked what we speak, and names an endpoint: that of a newcomer, if it is at the address that asked.
+    /// A first contact came. It is from a newcomer, if the endpoint that it names has the address of its sender.
     pub(in crate::node) fn on_announced(
         &mut self,
         cx: &mut Cx,
@@ -154,7 +150,7 @@ impl SearchMachine {
         (requester, id): (SocketAddr, &QueryId),
     ) {
         let peer = canonical(requester);
-        if id.is_unheard() && !self.newcomers.announcements.heard_lately(cx.now) {
+        if id.lacks_searches() && !self.newcomers.announcements.received_lately(cx.now) {
             return;
         }
         let is_plausible = from.ip().to_canonical() == peer.ip()
@@ -178,7 +174,7 @@ impl SearchMachine {
         }
     }
 
-    /// A newcomer was asked back.
+    /// Our first contact to a newcomer has ended.
     pub(in crate::node) fn on_newcomer_dial_ended(
         &mut self,
         cx: &mut Cx,
@@ -196,7 +192,7 @@ impl SearchMachine {
         self.extend_searches(cx, network);
     }
 
-    /// Sends the searches in progress to those that have become neighbours since, and to peers that are new on a list.
+    /// Sends the searches in progress to new neighbours, and to peers that are new on a list.
     pub(super) fn extend_searches(&mut self, cx: &mut Cx, network: &mut NetworkMachine) {
         let neighbours = network.neighbours(cx);
         let ids: Vec<_> = self.newcomers.running.keys().copied().collect();

@@ -1,6 +1,6 @@
-//! The searches that are open: somebody waits to hear that they are over ([`end`](crate::node::search::end)).
+//! The open searches, ours and those of others, whose senders wait for the end ([`end`](crate::node::search::end)).
 //!
-//! Owns the table of them, ours and those of others, who is awaited for each, and what each neighbour took before.
+//! Owns their table, with the neighbours that have to report, and past response times of the neighbours.
 
 use crate::id::{ExchangeId, QueryId, SearchId};
 use crate::node::fair_queue::{FairQueue, Sender};
@@ -16,167 +16,153 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// What is awaited of one neighbour.
 #[derive(Debug)]
 pub(super) struct Part {
-    /// Copies that it was sent, or is to be, and has not said that it is done with.
+    /// Copies for it whose end it has not reported.
     pub(super) copies: u32,
-    /// Of these, copies that have reached it.
+    /// Of these, copies that were delivered.
     pub(super) sent: u32,
-    /// It has said something of the search.
-    pub(super) heard: bool,
+    pub(super) has_reported: bool,
     /// The highest TTL of a copy.
     pub(super) ttl: u8,
     pub(super) asked_at: Instant,
-    /// When it is given up: earlier than `done_by` as long as it has said nothing.
+    /// When it is given up: before its first report earlier than `done_by`.
     pub(super) until: Instant,
-    /// When it is given up though it says that it waits for others.
+    /// When it is given up even if it reports that it waits for others.
     pub(super) done_by: Instant,
 }
 
-/// Whose search it is.
 #[derive(Debug)]
 pub(super) enum Role {
-    /// A ring of ours.
-    Ring { search: SearchId, began: Instant, stage: RingStage },
-    /// Somebody else's.
+    Ring {
+        search: SearchId,
+        began: Instant,
+        stage: RingStage,
+    },
     Relayed {
         askers: Askers,
-        /// Who sent the first.
         sender: Sender,
-        /// As it came first, with the highest TTL that it came with, within our own limit.
+        /// As it came first, with the highest TTL of all copies, within our own limit.
         search: Search,
-        /// The TTL that it had when it was sent on.
+        /// Its TTL when it was forwarded.
         reached: u8,
-        /// It came with a higher one since: when it is sent on with that.
+        /// A copy with a higher TTL came since: when it is forwarded.
         widen_at: Option<Instant>,
-        /// With which TTL it has come to neighbours, as far as they have said.
+        /// The TTL with which it came to neighbours, as they reported.
         known: BTreeMap<SocketAddr, u8>,
-        /// Our own answers that are looked for or on their way: one for each text under this ID.
+        /// Our answers in progress: one for each text under this ID.
         answers: u32,
-        /// The TTL is used up here, so that nothing is said: the sender takes that for the end, and for a cut.
+        /// No TTL is left, so we report nothing: the sender takes this for the end, and for a cut.
         is_leaf: bool,
     },
 }
 
-/// The connections on which copies of one search came whose senders wait. Those that wait for a while are told that the search goes on.
+/// The connections of the senders that wait for one search. After a while we report to them that it is not over.
 #[derive(Debug)]
 pub(super) struct Askers {
     exchanges: Vec<ExchangeId>,
-    /// How many of them, from the first, were told.
-    told: usize,
-    /// When the others are.
-    tell_at: Option<Instant>,
+    /// The number of senders, from the first, that got this report.
+    notified: usize,
+    /// When the others get it.
+    pub(super) notify_at: Option<Instant>,
 }
 
 impl Askers {
     pub(super) fn new(exchange: ExchangeId, now: Instant) -> Self {
-        Self { exchanges: vec![exchange], told: 0, tell_at: Some(now + WAITS_AFTER) }
+        Self { exchanges: vec![exchange], notified: 0, notify_at: Some(now + WAITS_AFTER) }
     }
 
-    /// Adds one; says whether there was room.
+    /// Adds one. Returns whether there was room.
     pub(super) fn push(&mut self, exchange: ExchangeId, now: Instant) -> bool {
         let has_room = self.exchanges.len() < OPEN_ASKERS_MAX;
         if has_room {
             self.exchanges.push(exchange);
-            self.tell_at.get_or_insert(now + WAITS_AFTER);
+            self.notify_at.get_or_insert(now + WAITS_AFTER);
         }
         has_room
     }
 
-    /// Takes those that are to be told now.
-    pub(super) fn take_untold(&mut self, now: Instant) -> &[ExchangeId] {
-        let told = match self.tell_at {
-            Some(at) if at <= now => std::mem::replace(&mut self.told, self.exchanges.len()),
+    /// The senders to notify now, each once.
+    pub(super) fn take_unnotified(&mut self, now: Instant) -> &[ExchangeId] {
+        let notified = match self.notify_at {
+            Some(at) if at <= now => std::mem::replace(&mut self.notified, self.exchanges.len()),
             _ => return &[],
         };
-        self.tell_at = None;
-        &self.exchanges[told..]
+        self.notify_at = None;
+        &self.exchanges[notified..]
     }
 
-    pub(super) fn tell_at(&self) -> Option<Instant> {
-        self.tell_at
-    }
-
-    /// All of them, now that the search is over for them.
     pub(super) fn into_all(self) -> Vec<ExchangeId> {
         self.exchanges
     }
 
     fn check_invariants(&self) {
-        assert!(self.exchanges.len() <= OPEN_ASKERS_MAX, "those that wait for one search are bounded");
-        assert!(self.told < self.exchanges.len() || self.tell_at.is_none(), "nobody is told twice");
+        assert!(self.exchanges.len() <= OPEN_ASKERS_MAX, "the askers of one search are bounded");
+        assert!(self.notified < self.exchanges.len() || self.notify_at.is_none(), "each asker is notified once");
     }
 }
 
-/// What a ring has found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Found {
-    /// Too little.
     Little,
-    /// Enough rows: no further ring goes out, and no peers are looked for to send it to.
+    /// Enough rows: no further ring is sent, and no further peers are searched for.
     Enough,
-    /// Enough sources of the very file: nobody needs to be awaited any more.
+    /// Enough sources of exactly the file: the ring ends.
     Exactly,
 }
 
-/// What a ring waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RingStage {
-    /// Neighbours are awaited.
     Asking,
-    /// All have said that they are done; hits may be a little later.
-    Grace { since: Instant, until: Instant },
+    /// All have reported the end or were given up; hits may come a little later.
+    Grace {
+        since: Instant,
+        until: Instant,
+    },
 }
 
-/// An open search.
 #[derive(Debug)]
 pub(super) struct Open {
     pub(super) query: QueryId,
     pub(super) role: Role,
     pub(super) parts: BTreeMap<SocketAddr, Part>,
-    /// There may be peers that were not reached.
+    /// Some peers may not have been reached.
     pub(super) cut: bool,
-    /// Some neighbour has taken a copy.
+    /// A copy was delivered.
     pub(super) was_taken: bool,
-    /// Not all neighbours that are to be asked have been.
     pub(super) is_asking: bool,
     /// Of a ring: it has found what was searched for.
     pub(super) is_found: bool,
-    /// Of a ring: a peer list is awaited, which may name peers to send it to; at most until then.
+    /// Of a ring: until when we wait for a peer list, which may name further peers.
     pub(super) lists_until: Option<Instant>,
-    /// When it is given up whatever is awaited.
     pub(super) deadline: Instant,
     pub(super) timer: Option<TimerId>,
 }
 
-/// What a neighbour did before.
 #[derive(Debug, Default)]
 pub(super) struct Habit {
     /// Times in a row that it was given up.
     pub(super) misses: u32,
-    /// The searches for which that was so last, [`MISSED_KEPT`] at most.
+    /// The last such searches, [`MISSED_KEPT`] at most.
     missed: VecDeque<Missed>,
-    /// It says when it waits for others.
+    /// It reports that it waits for others.
     pub(super) reports: bool,
-    /// How long it lately took to say anything, at most.
-    pub(super) word: Option<Duration>,
-    /// How long it took lately until it was done, at most and at least.
+    /// The recent maximum of the time until its first report.
+    pub(super) first_report: Option<Duration>,
+    /// The recent maximum and minimum of the time until it reported the end.
     pub(super) longest: Option<Duration>,
     pub(super) quickest: Option<Duration>,
 }
 
-/// A search of which a neighbour has not said in time that it is done.
 #[derive(Debug)]
 struct Missed {
     query: QueryId,
     asked_at: Instant,
-    /// It has said something.
-    heard: bool,
+    has_reported: bool,
 }
 
 impl Habit {
-    /// How long the neighbour took for a search until now; `None` if it was not asked. `asked_at`: if it is still awaited.
+    /// How long the neighbour took for a search until now; `None` if it was not asked. `asked_at`: if it was not given up.
     fn took(
         &self,
         now: Instant,
@@ -186,25 +172,25 @@ impl Habit {
     ) -> Option<Duration> {
         let missed = self.missed.iter().find(|missed| missed.query == *query);
         let took = now.saturating_since(asked_at.or(missed.map(|missed| missed.asked_at))?);
-        // It may have been away for a while: its time doubles with each search that it is late with.
+        // It may have been unreachable for a while: its time at most doubles with each late search.
         let late_max = (!self.missed.is_empty()).then(|| before.map_or(LATE_FIRST, |before| before * 2));
         Some(late_max.map_or(took, |late_max| took.min(late_max)))
     }
 }
 
-/// All searches that are open. The map of queries is only ever asked for one.
+/// All open searches. `by_query` is never iterated.
 #[derive(Default)]
 pub(super) struct OpenSearches {
     pub(super) rows: BTreeMap<OpenId, Open>,
     pub(super) by_query: HashMap<QueryId, OpenId>,
-    /// Those of others, by sender.
+    /// The searches of others, by sender.
     pub(super) queue: FairQueue,
     pub(super) begun: u64,
     pub(super) habits: BTreeMap<SocketAddr, Habit>,
 }
 
 impl Open {
-    /// A neighbour does not have so many copies any more.
+    /// This number of copies has ended at a neighbour.
     pub(super) fn end_copies(&mut self, neighbour: SocketAddr, copies: u32) {
         if let Some(part) = self.parts.get_mut(&neighbour) {
             part.copies = part.copies.saturating_sub(copies);
@@ -215,21 +201,19 @@ impl Open {
         }
     }
 
-    /// A neighbour says that it waits for others.
     pub(super) fn note_waits(&mut self, neighbour: SocketAddr) {
-        self.parts.entry(neighbour).and_modify(|part| part.heard = true);
+        self.parts.entry(neighbour).and_modify(|part| part.has_reported = true);
         self.give_time(neighbour);
     }
 
-    /// A neighbour does not hang: it has as much time as one that waits for others.
+    /// A neighbour does not hang: it gets as much time as one that waits for others.
     pub(super) fn give_time(&mut self, neighbour: SocketAddr) {
         self.parts.entry(neighbour).and_modify(|part| part.until = part.done_by);
     }
 
-    /// A neighbour says that it is done; it was sent this TTL at most.
+    /// A neighbour reports the end. `sent_ttl`: the highest TTL sent to it.
     pub(super) fn note_done(&mut self, neighbour: SocketAddr, done: &SearchDone, sent_ttl: u8) {
-        // No copy of our own ring has a higher TTL than those that we sent. Whoever forges one has the neighbour say that it is
-        // done before it is.
+        // A copy of our own ring with a higher TTL is forged, and causes an early report of the end.
         let is_overtaken = matches!(self.role, Role::Ring { .. }) && done.ttl.is_some_and(|ttl| ttl > sent_ttl);
         self.cut |= done.cut || is_overtaken;
         self.note_waits(neighbour);
@@ -239,7 +223,7 @@ impl Open {
         }
     }
 
-    /// Whose ring it is, if it is one of which all neighbours have ended just now.
+    /// The search of a ring at which all neighbours have just ended.
     pub(super) fn ended_ring_of(&self) -> Option<SearchId> {
         match self.role {
             Role::Ring { search, stage: RingStage::Asking, .. } => {
@@ -249,7 +233,7 @@ impl Open {
         }
     }
 
-    /// Waits for hits that neighbours have sent before they ended; not if the next ring follows in any case.
+    /// Waits for hits in flight; not if the next ring follows in any case.
     pub(super) fn enter_grace(&mut self, now: Instant, is_followed: bool) {
         if let Role::Ring { began, stage, .. } = &mut self.role {
             let took = now.saturating_since(*began);
@@ -259,7 +243,7 @@ impl Open {
         }
     }
 
-    /// When it is to be looked at next; `None` if it is over.
+    /// When it is due next; `None` if it is over.
     pub(super) fn due(&self, now: Instant) -> Option<Instant> {
         let at = match self.role {
             Role::Ring { stage: RingStage::Grace { until, .. }, .. } => until,
@@ -274,7 +258,7 @@ impl Open {
     }
 }
 
-/// How long somebody who got a copy with this TTL may be awaited.
+/// How long to wait for a peer that got a copy with this TTL.
 pub(super) fn wait_for_ttl(ttl: u8) -> Duration {
     DONE_STEP * (u32::from(ttl) + 1)
 }
@@ -303,10 +287,15 @@ impl OpenSearches {
         Some(open)
     }
 
-    /// A neighbour says something of a search for the first time; when it was asked, if it is still awaited. One that does so later
-    /// than we waited is awaited for longer from now on. What was never asked of it says nothing about its time: says whether it
-    /// was asked.
-    pub(super) fn note_word(
+    /// The open searches with copies delivered to a neighbour, if its part is as given.
+    pub(super) fn sent_to(&self, peer: SocketAddr, is: impl Fn(&Part) -> bool) -> Vec<OpenId> {
+        let has = |open: &Open| open.parts.get(&peer).is_some_and(|part| part.sent > 0 && is(part));
+        self.rows.iter().filter(|(_, open)| has(open)).map(|(id, _)| *id).collect()
+    }
+
+    /// The first report of a neighbour on a search; `asked_at`: if it was not given up. If it is later than we waited, we wait longer
+    /// from now on. Returns whether the neighbour was asked.
+    pub(super) fn note_first_report(
         &mut self,
         now: Instant,
         peer: SocketAddr,
@@ -314,25 +303,24 @@ impl OpenSearches {
         asked_at: Option<Instant>,
     ) -> bool {
         let Some(habit) = self.habit_of_asked(peer, asked_at) else { return false };
-        let Some(took) = habit.took(now, query, asked_at, habit.word) else { return false };
+        let Some(took) = habit.took(now, query, asked_at, habit.first_report) else { return false };
         if asked_at.is_none()
             && let Some(missed) = habit.missed.iter_mut().find(|missed| missed.query == *query)
-            && std::mem::replace(&mut missed.heard, true)
+            && std::mem::replace(&mut missed.has_reported, true)
         {
             return false;
         }
-        habit.word = Some(habit.word.map_or(took, |word| took.max(word * 7 / 8)));
+        habit.first_report = Some(habit.first_report.map_or(took, |first_report| took.max(first_report * 7 / 8)));
         true
     }
 
-    /// Whether a neighbour says when it waits for others, as far as is known.
     pub(super) fn note_reports(&mut self, peer: SocketAddr, reports: bool) {
         if let Some(habit) = self.habits.get_mut(&peer) {
             habit.reports = reports;
         }
     }
 
-    /// A neighbour says that it is done with a search, as above.
+    /// A neighbour reports the end of a search. `asked_at`: if it was not given up.
     pub(super) fn note_done(&mut self, now: Instant, peer: SocketAddr, query: &QueryId, asked_at: Option<Instant>) {
         let Some(habit) = self.habit_of_asked(peer, asked_at) else { return };
         let Some(took) = habit.took(now, query, asked_at, habit.longest) else { return };
@@ -342,7 +330,7 @@ impl OpenSearches {
         habit.quickest = Some(habit.quickest.map_or(took, |quickest| took.min(quickest * 9 / 8)));
     }
 
-    /// What is remembered of a neighbour that may have been asked.
+    /// The record of a neighbour that was asked now or before.
     fn habit_of_asked(&mut self, peer: SocketAddr, asked_at: Option<Instant>) -> Option<&mut Habit> {
         match asked_at {
             Some(_) => Some(self.habits.entry(peer).or_default()),
@@ -350,14 +338,17 @@ impl OpenSearches {
         }
     }
 
-    /// A neighbour that was asked has not said in time that it is done.
     pub(super) fn note_missed(&mut self, peer: SocketAddr, query: &QueryId, part: &Part) {
         let habit = self.habits.entry(peer).or_default();
         habit.misses += 1;
         if habit.missed.len() >= MISSED_KEPT {
             habit.missed.pop_front();
         }
-        habit.missed.push_back(Missed { query: query.clone(), asked_at: part.asked_at, heard: part.heard });
+        habit.missed.push_back(Missed {
+            query: query.clone(),
+            asked_at: part.asked_at,
+            has_reported: part.has_reported,
+        });
     }
 
     pub(super) fn check_invariants(&self) {

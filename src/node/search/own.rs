@@ -1,7 +1,6 @@
-//! Our own searches, in rings of growing TTL, and listings: begun by a call, over after the last ring or line.
+//! Our own searches, in rings of growing TTL, and listings.
 //!
-//! Owns the query IDs that are ours. Refuses hits that answer none of them, or that name an endpoint which cannot be a
-//! peer. [`rings`] has the rings.
+//! Owns their query IDs. Refuses hits that answer none of them, or that name an endpoint that cannot be a peer.
 
 mod rings;
 
@@ -32,28 +31,30 @@ use crate::wire::{Listed, Message, SearchResponse};
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 
-/// One search or listing of ours.
 struct Search {
     stage: Stage,
-    /// The IDs of its rings.
     queries: Vec<QueryId>,
-    /// What is searched for; `None` of a listing.
+    /// `None` for a listing.
     query: Option<Query>,
     rows_max: u64,
     truncated: bool,
 }
 
-/// Where it stands.
 enum Stage {
-    /// Rings go out one by one.
+    /// Rings are sent one by one.
     Ringing(Rings),
-    /// A peer's list comes in.
-    Listing { exchange: ExchangeId, peer: SocketAddr, told: Option<Instant> },
-    /// Nothing more is sent; late hits are taken until then.
-    Over { until: Instant },
+    Listing {
+        exchange: ExchangeId,
+        peer: SocketAddr,
+        notified_at: Option<Instant>,
+    },
+    /// Late hits are accepted until then.
+    Over {
+        until: Instant,
+    },
 }
 
-/// Whether enough have the very content that was searched for: it has the hash that was asked for, or the name.
+/// Whether a hit has the hash or exactly the name that was searched for, and enough sources.
 fn is_found_exactly(hit: &Hit, text: &[u8]) -> bool {
     let Some(b3) = hit.b3() else { return false };
     let is_named = |name: &FileName| name.as_bytes() == text || name.last_component() == text;
@@ -68,14 +69,20 @@ pub(super) struct Searches {
     rows: BTreeMap<SearchId, Search>,
     queries: HashMap<QueryId, SearchId>,
     begun: u32,
-    /// For the search that has been over for longest.
+    /// For the search that ended first.
     forget_timer: Option<TimerId>,
 }
 
 impl Searches {
-    /// Whether a query with this ID went out from here.
     pub(super) fn is_ours(&self, query: &QueryId) -> bool {
         self.queries.contains_key(query)
+    }
+
+    fn rings(&mut self, id: SearchId) -> Option<&mut Rings> {
+        match &mut self.rows.get_mut(&id)?.stage {
+            Stage::Ringing(rings) => Some(rings),
+            Stage::Listing { .. } | Stage::Over { .. } => None,
+        }
     }
 
     pub(super) fn check_invariants(&self, hits: &Hits) {
@@ -87,7 +94,6 @@ impl Searches {
 }
 
 impl SearchMachine {
-    /// Begins a search for the user.
     pub(in crate::node) fn call_search(
         &mut self,
         cx: &mut Cx,
@@ -104,7 +110,7 @@ impl SearchMachine {
         if query.plain().is_some_and(<[u8]>::is_empty) {
             return Err(Problem::NoWordToSearch);
         }
-        let whole_names = match query.reach() {
+        let whole_names = match query.reach {
             Reach::Parts => None,
             Reach::TooShort => Some(WholeNames::TooShort),
             Reach::TooLong => Some(WholeNames::TooLong),
@@ -121,7 +127,6 @@ impl SearchMachine {
         Ok(SearchStarted { search: id.0, whole_names })
     }
 
-    /// Asks a peer for its list, for the user.
     pub(in crate::node) fn call_list(
         &mut self,
         cx: &mut Cx,
@@ -131,7 +136,7 @@ impl SearchMachine {
     ) -> Result<SearchStarted, Problem> {
         let peer = network.peer_of_user(cx, peer)?;
         network.learn_peer(cx, peer, PeerSource::User);
-        // Base programs ignore what follows `5:`, and this is how we learn that a peer speaks more.
+        // Base programs ignore what follows `5:`; the answer shows whether a peer speaks `p1`.
         let messages = vec![Message::ListFiles { p1: true }];
         let id = self.begin_search(cx, Stage::Over { until: cx.now }, None, LISTING_FILES_MAX)?;
         let Ok(exchange) = cx.dial_peer(peer, messages, Expect::FileList, Purpose::List(id)) else {
@@ -139,18 +144,17 @@ impl SearchMachine {
             return Err(Problem::NoWorker);
         };
         if let Some(search) = self.searches.rows.get_mut(&id) {
-            search.stage = Stage::Listing { exchange, peer, told: None };
+            search.stage = Stage::Listing { exchange, peer, notified_at: None };
         }
         cx.subscriptions.subscribe(Topic::Search(id), client);
         Ok(SearchStarted { search: id.0, whole_names: None })
     }
 
-    /// The search or listing that was begun last.
     pub(in crate::node) fn last_search(&self) -> SearchId {
         SearchId(self.searches.begun)
     }
 
-    /// Makes room for one more search, if need be by forgetting the oldest that is over.
+    /// Adds a search; if there are too many, drops the oldest that is over.
     fn begin_search(
         &mut self,
         cx: &mut Cx,
@@ -180,7 +184,6 @@ impl SearchMachine {
         cx.notify(Topic::Search(id), || Notice::SearchDone { search: id.0, hits, truncated, error });
     }
 
-    /// Cancels what a search has waited for.
     fn end_stage(&mut self, cx: &mut Cx, stage: Stage) {
         match stage {
             Stage::Ringing(rings) => {
@@ -191,15 +194,14 @@ impl SearchMachine {
         }
     }
 
-    /// One timer is for all searches that are over: for the first of them.
+    /// One timer serves all searches that are over.
     fn plan_to_forget(&mut self, cx: &mut Cx, at: Instant) {
         if self.searches.forget_timer.is_none() {
             self.searches.forget_timer = Some(cx.wheel.insert(at, NodeTimer::ForgetSearches));
         }
     }
 
-    /// Takes no more hits for searches that have been over for long. It looks again a minute later at the earliest, so that searches
-    /// that end at different times do not each wake the node.
+    /// Drops searches that ended long ago. The next check is at least a minute later, so that not each of them wakes the node.
     pub(in crate::node) fn on_forget_timer(&mut self, cx: &mut Cx) {
         self.searches.forget_timer = None;
         let ends = |(id, search): (&SearchId, &Search)| match search.stage {
@@ -216,7 +218,7 @@ impl SearchMachine {
         }
     }
 
-    /// Takes no more hits for a search. Its rows stay.
+    /// Drops a search. Its rows stay.
     pub(super) fn forget_search(&mut self, cx: &mut Cx, id: SearchId) {
         let Some(search) = self.searches.rows.remove(&id) else { return };
         self.newcomers.end_search(id);
@@ -228,12 +230,11 @@ impl SearchMachine {
         self.hits.close(id, search.truncated);
     }
 
-    /// Whether a search or listing found more than is remembered of it.
+    /// Whether a search or listing found more than its rows.
     pub(in crate::node) fn is_truncated(&self, id: SearchId) -> bool {
         self.hits.is_cut(id) || self.searches.rows.get(&id).is_some_and(|search| search.truncated)
     }
 
-    /// Code 7.
     pub(in crate::node) fn on_search_response(
         &mut self,
         cx: &mut Cx,
@@ -261,7 +262,7 @@ impl SearchMachine {
         }
         let sought = sought.filter(|_| searched.is_none());
         let answer = Answer { file: response.file, responder, from };
-        self.tell_found(cx, &answer, sought);
+        self.report_found(cx, &answer, sought);
         let Some(id) = searched else { return };
         if let Some(search) = self.searches.rows.get_mut(&id) {
             search.truncated |= answer.file.attributes.is_some_and(|attributes| attributes.more);
@@ -269,15 +270,14 @@ impl SearchMachine {
         self.take_hit(cx, network, id, answer);
     }
 
-    /// Tells the downloads that somebody offers a file: those of its content, and the one that sought it.
-    fn tell_found(&mut self, cx: &mut Cx, found: &Answer, sought: Option<TransferId>) {
+    /// Reports an offer to the downloads of its content, and to the one that searched for it.
+    fn report_found(&mut self, cx: &mut Cx, found: &Answer, sought: Option<TransferId>) {
         if sought.is_some() || found.b3().is_some() {
             cx.out.then(Step::Found { found: found.clone(), sought });
         }
     }
 
-    /// Makes what was found a row, or a part of one, of its search or listing.
-    fn remember_answer(&mut self, cx: &mut Cx, id: SearchId, grouping: Grouping, answer: Answer) -> Option<Taken> {
+    fn add_answer(&mut self, cx: &mut Cx, id: SearchId, grouping: Grouping, answer: Answer) -> Option<Taken> {
         let search = self.searches.rows.get_mut(&id)?;
         let taken = self.hits.take(cx.now, id, grouping, answer, search.rows_max);
         search.truncated |= taken.is_err();
@@ -295,7 +295,7 @@ impl SearchMachine {
         if query.is_some_and(|query| !query.admits(answer.file.name.as_bytes())) {
             return;
         }
-        let taken = self.remember_answer(cx, id, Grouping::Content, answer);
+        let taken = self.add_answer(cx, id, Grouping::Content, answer);
         let rows: Vec<_> = taken.into_iter().flat_map(Taken::rows).collect();
         for hit in &rows {
             if let Some(row) = self.hits.get(*hit).map(|row| row.row(*hit)) {
@@ -333,15 +333,15 @@ impl SearchMachine {
         for file in files {
             p1 |= file.attributes.is_some();
             let answer = Answer { file, responder: peer, from: peer };
-            self.tell_found(cx, &answer, None);
-            let _ = self.remember_answer(cx, id, Grouping::Name, answer);
+            self.report_found(cx, &answer, None);
+            let _ = self.add_answer(cx, id, Grouping::Name, answer);
         }
         let files = self.hits.count(id);
         let Some(search) = self.searches.rows.get_mut(&id) else { return };
-        let Stage::Listing { told, .. } = &mut search.stage else { return };
-        let due = told.is_none_or(|at| cx.now.saturating_since(at) >= LISTING_INTERVAL);
+        let Stage::Listing { notified_at, .. } = &mut search.stage else { return };
+        let due = notified_at.is_none_or(|at| cx.now.saturating_since(at) >= LISTING_INTERVAL);
         if due {
-            *told = Some(cx.now);
+            *notified_at = Some(cx.now);
         }
         let truncated = search.truncated;
         if files > 0 {

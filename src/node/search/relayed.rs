@@ -1,5 +1,4 @@
-//! The searches of others that somebody waits for: who is told when they are over, and what becomes of a copy that comes again
-//! ([`end`](super::end)).
+//! The open searches of others: reporting their end to the senders, and handling repeated copies ([`end`](super::end)).
 
 use super::SearchMachine;
 use super::open::{Askers, Open, Role, wait_for_ttl};
@@ -18,14 +17,14 @@ use crate::wire::{Search, SearchDone, SearchReport};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-/// Whether a search that went out with one TTL is sent on again with a higher one that came since. Where some hops are left, one
-/// more reaches hardly anybody, and the first copy has often come by a path that is one hop longer than the shortest.
+/// Whether a search that was forwarded with one TTL is forwarded again with a higher one. If some hops are left, one more hop
+/// reaches few peers, and the first copy often comes by a path that is one hop longer than the shortest.
 pub(super) fn is_worth_widening(reached: u8, ttl: u8) -> bool {
     ttl > reached && (reached < WIDEN_BY_ONE_BELOW || ttl - reached > 1)
 }
 
 impl SearchMachine {
-    /// Somebody else's search came for the first time, or further than before. Says which one is open for it, if any.
+    /// A search of others came for the first time, or with a higher TTL. Returns its open search, if it has one.
     pub(super) fn open_relayed(
         &mut self,
         cx: &mut Cx,
@@ -49,7 +48,7 @@ impl SearchMachine {
                 self.conclude(cx, network, OpenId(other), true);
             }
             Room::None => {
-                self.turn_away(cx, exchange, &search.id);
+                self.report_early_end(cx, exchange, &search.id);
                 return None;
             }
         }
@@ -64,8 +63,8 @@ impl SearchMachine {
         Some(id)
     }
 
-    /// A search with another text comes under an ID that is open. Neighbours do not tell the two apart when they say that they are
-    /// done: both are awaited, as long as either may take.
+    /// A search with another text came with an open ID. Reports of neighbours do not distinguish the two: we wait for both, as long
+    /// as either may take.
     fn join_relayed(
         &mut self,
         cx: &mut Cx,
@@ -82,21 +81,20 @@ impl SearchMachine {
         open.deadline = open.deadline.max(cx.now + (wait_for_ttl(ttl) - DONE_MARGIN));
         open.is_asking = true;
         if !askers.push(exchange, cx.now) {
-            self.turn_away(cx, exchange, query);
+            self.report_early_end(cx, exchange, query);
         }
         Some(id)
     }
 
-    /// Too many wait for the end of a search: one of them is told that there may be peers which it has not reached.
-    fn turn_away(&mut self, cx: &mut Cx, exchange: ExchangeId, query: &QueryId) {
+    /// Too many wait for the end of a search: reports to one of them that some peers may not have been reached.
+    fn report_early_end(&mut self, cx: &mut Cx, exchange: ExchangeId, query: &QueryId) {
         cx.counters.limited.searches_ended_early += 1;
-        self.say_done(cx, exchange, query, true, None);
+        self.report_done(cx, exchange, query, true, None);
     }
 
-    /// A copy came with a higher TTL than before. Its sender waits in the place of those that waited, who are told that the search
-    /// is done here: so a node waits only for nodes that got a lower TTL, and no two for each other. It is sent on a moment later, when still
-    /// wider copies may have come, and to those that did not say meanwhile that it came to them with as high a TTL. Says whether
-    /// it is open, and so is taken care of.
+    /// A copy came with a higher TTL than before. Its sender replaces those that wait, to whom we report the end: so a node waits
+    /// only for nodes that got a lower TTL, and no two wait for each other. It is forwarded after a delay, in which still wider
+    /// copies may come, except to neighbours that meanwhile report as high a TTL. Returns whether the search is open.
     pub(super) fn on_wider(
         &mut self,
         cx: &mut Cx,
@@ -113,7 +111,7 @@ impl SearchMachine {
         }
         search.ttl = ttl;
         let at = if *reached == 0 { cx.now } else { cx.now + WIDEN_DELAY };
-        // What the TTL has cut off is reached now.
+        // Peers beyond the earlier TTL are reached now.
         *cut &= *reached != 0;
         *is_leaf = false;
         if is_worth_widening(*reached, ttl) {
@@ -121,12 +119,12 @@ impl SearchMachine {
         }
         *deadline = (*deadline).max(cx.now + (wait_for_ttl(ttl) - DONE_MARGIN));
         let done = std::mem::replace(askers, Askers::new(exchange, cx.now));
-        done.into_all().into_iter().for_each(|asker| self.say_done(cx, asker, &wider.id, false, Some(ttl)));
+        done.into_all().into_iter().for_each(|asker| self.report_done(cx, asker, &wider.id, false, Some(ttl)));
         self.change_open(cx, network, id, |_| {});
         true
     }
 
-    /// A copy came again, and `highest` is the highest TTL of the copies so far.
+    /// A repeated copy came. `highest`: the highest TTL so far.
     pub(super) fn on_repeated(
         &mut self,
         cx: &mut Cx,
@@ -140,32 +138,39 @@ impl SearchMachine {
             && ttl >= search.ttl
         {
             if !askers.push(exchange, cx.now) {
-                self.turn_away(cx, exchange, query);
+                self.report_early_end(cx, exchange, query);
             }
             return self.change_open(cx, network, id, |_| {});
         }
-        self.say_done(cx, exchange, query, false, Some(highest));
+        self.report_done(cx, exchange, query, false, Some(highest));
     }
 
-    /// Tells those that have waited for a while that a search goes on. When others are to be told, if there are any.
+    /// Reports to senders that have waited for a while that the search is not over. Returns when the next report is due.
     pub(super) fn report_waiting(&mut self, cx: &mut Cx, id: OpenId) -> Option<Instant> {
         let Open { role, query, .. } = self.open_searches.rows.get_mut(&id)?;
         let Role::Relayed { askers, is_leaf: false, .. } = role else { return None };
-        for exchange in askers.take_untold(cx.now) {
+        for exchange in askers.take_unnotified(cx.now) {
             cx.out.act(Action::Report { exchange: *exchange, report: SearchReport::Waits(query.clone()) });
         }
-        askers.tell_at()
+        askers.notify_at
     }
 
-    /// Says that we are done with a search, and the highest TTL with which it came.
-    pub(super) fn say_done(&mut self, cx: &mut Cx, exchange: ExchangeId, query: &QueryId, cut: bool, ttl: Option<u8>) {
+    /// Reports the end of a search, and the highest TTL with which it came.
+    pub(super) fn report_done(
+        &mut self,
+        cx: &mut Cx,
+        exchange: ExchangeId,
+        query: &QueryId,
+        cut: bool,
+        ttl: Option<u8>,
+    ) {
         if query.asks_for_end() {
             let report = SearchReport::Done(SearchDone { id: query.clone(), cut, ttl, reports: true });
             cx.out.act(Action::Report { exchange, report });
         }
     }
 
-    /// Whether a search has come to a neighbour with this TTL or a higher one, as it said.
+    /// Whether a search has come to a neighbour with at least this TTL, as it reported.
     pub(super) fn has_reached(&self, id: OpenId, neighbour: SocketAddr, ttl: u8) -> bool {
         let Some(Open { role: Role::Relayed { known, .. }, .. }) = self.open_searches.rows.get(&id) else {
             return false;
@@ -173,7 +178,7 @@ impl SearchMachine {
         known.get(&neighbour).is_some_and(|highest| *highest >= ttl)
     }
 
-    /// Sends a search on that has come with a higher TTL since. Says whether it does.
+    /// Forwards a search again that has come with a higher TTL. Returns whether it does.
     pub(super) fn reach_further(&mut self, cx: &mut Cx, network: &mut NetworkMachine, id: OpenId) -> bool {
         let Some(open) = self.open_searches.rows.get_mut(&id) else { return false };
         let Role::Relayed { sender, search, reached, widen_at, .. } = &mut open.role else { return false };

@@ -1,38 +1,32 @@
-//! Whose the rows of a search are, so that nobody keeps others out: each network may have a quarter, and the last third is
-//! for networks that have none yet. Networks that work together need not be many to fill what quarters leave; so each other
-//! network still gets a row.
+//! The shares of networks in the rows of a search: each may have a quarter, and the last third is for networks that have none
+//! yet, so that few colluding networks cannot exclude others.
 //!
-//! A network is counted for what comes from it, as the address of the connection shows. Whoever names a responder in another
-//! network makes a claim: that counts for the network which sent it, and, apart from what the responder sent by itself, for
-//! the network named. So nobody can use up the share of another by speaking for it. A row that several offer counts for
-//! each of them in equal parts.
+//! A row counts for the network that sent it. If it names a responder in another network, it also counts for that one,
+//! separately from what the responder itself sent: so nobody can use up the share of another. A row that several networks
+//! offer counts for each of them in equal parts.
 //!
-//! All nodes on the loopback network have one address. There each endpoint has a share of its own, and so has each
-//! connection.
+//! All nodes on the loopback network have one address. There each endpoint and each connection has a share.
 
 use crate::network::Network;
 use crate::node::limits::{ROWS_FOR_NEWCOMERS_OF, ROWS_PER_NETWORK_MIN};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-/// Who has a share of the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Holder {
-    /// What was sent from this network.
+    /// Rows sent from this network.
     Network(Network),
-    /// What the node at this endpoint of the loopback network offers.
+    /// Rows of the node at this endpoint of the loopback network.
     Endpoint(SocketAddr),
-    /// What others say that responders of this network offer.
+    /// Rows that others sent in the name of this network.
     Named(Network),
-    /// What came on one connection of the loopback network.
+    /// Rows sent on one connection of the loopback network.
     Connection(SocketAddr),
 }
 
-/// Who stands behind an offer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Backing {
     pub(super) sender: Holder,
-    /// Who has a share as well.
     also: Option<Holder>,
 }
 
@@ -49,12 +43,12 @@ impl Backing {
         }
     }
 
-    /// The responder itself has sent it, as far as its address shows.
+    /// Whether the responder itself has sent it, by its address.
     pub(super) fn is_own(self) -> bool {
         !matches!(self.also, Some(Holder::Named(_)))
     }
 
-    /// Who has what goes beyond a share. On the loopback network that is the connection: many endpoints can be named on one.
+    /// The holder of surplus rows. On the loopback network this is the connection, which can name many endpoints.
     pub(super) fn surplus_holder(self) -> Holder {
         self.also.filter(|also| matches!(also, Holder::Connection(_))).unwrap_or(self.sender)
     }
@@ -64,36 +58,36 @@ impl Backing {
     }
 }
 
-/// A whole row, in parts: up to sixteen holders have exactly equal ones.
+/// The parts of a row: divisible by up to sixteen holders.
 const WHOLE: u64 = 720_720;
 
-/// How many rows each holder may have of so many, in whole rows.
+/// How many of `rows_max` rows each holder may have.
 fn rows_per_holder_max(rows_max: u64) -> u64 {
     rows_max.div_ceil(4).max(ROWS_PER_NETWORK_MIN)
 }
 
-/// How many of so many rows are for holders that have none.
+/// How many of `rows_max` rows are for holders that have none.
 fn rows_for_newcomers(rows_max: u64) -> u64 {
     if rows_per_holder_max(rows_max) == ROWS_PER_NETWORK_MIN { 0 } else { rows_max / ROWS_FOR_NEWCOMERS_OF }
 }
 
-/// What each holder has of the rows of one search, in parts of rows.
+/// The rows of each holder in one search, in parts of rows.
 #[derive(Debug, Default)]
 pub(super) struct RowShares(BTreeMap<Holder, u64>);
 
 impl RowShares {
-    /// Whether somebody may have one more row of so many.
+    /// Whether the holders may have one more of `rows_max` rows.
     pub(super) fn has_room_for(&self, backing: Backing, rows_max: u64) -> bool {
         let most = rows_per_holder_max(rows_max) * WHOLE;
         backing.holders().all(|holder| self.0.get(&holder).copied().unwrap_or(0) + WHOLE <= most)
     }
 
-    /// Whether somebody may have one more row when so many are left of so many: the last ones are for those that have none.
+    /// Whether the holders may have one of the `rows_left`: the last ones are for holders that have none.
     pub(super) fn may_take_one_of(&self, rows_left: u64, backing: Backing, rows_max: u64) -> bool {
         rows_left > rows_for_newcomers(rows_max) || backing.holders().all(|holder| !self.0.contains_key(&holder))
     }
 
-    /// Whether there are so many rows, if one is counted of each sender, and of each connection of the loopback network.
+    /// Whether there are this many rows, counting one for each sender, and for each connection of the loopback network.
     pub(super) fn are_enough(&self, rows: u64) -> bool {
         let counted = |counts: fn(&Holder) -> bool| {
             let held = self.0.iter().filter(|(holder, _)| counts(holder));
@@ -104,14 +98,13 @@ impl RowShares {
         of_senders.min(of_connections) >= rows * WHOLE
     }
 
-    /// Counts a row with these backings.
     pub(super) fn add(&mut self, row: impl Iterator<Item = Backing>) {
         for (holder, parts) in parts_of(row) {
             *self.0.entry(holder).or_default() += parts;
         }
     }
 
-    /// Takes back what [`add`](Self::add) counted.
+    /// Reverts [`add`](Self::add).
     pub(super) fn remove(&mut self, row: impl Iterator<Item = Backing>) {
         for (holder, parts) in parts_of(row) {
             let Some(held) = self.0.get_mut(&holder) else { continue };
@@ -123,7 +116,7 @@ impl RowShares {
     }
 }
 
-/// How many stand behind a row: distinct senders, and on the loopback network distinct connections too.
+/// The number of distinct senders of a row; on the loopback network, also of distinct connections.
 pub(super) fn senders(row: impl Iterator<Item = Backing>) -> usize {
     let (mut senders, mut connections) = (BTreeSet::new(), BTreeSet::new());
     for backing in row {
@@ -133,7 +126,7 @@ pub(super) fn senders(row: impl Iterator<Item = Backing>) -> usize {
     senders.len().min(connections.len())
 }
 
-/// The parts that each holder has of a row with these backings: the senders share it, and so do those named beside them.
+/// The parts of each holder in a row: it is divided among the senders, and again among the other holders.
 fn parts_of(row: impl Iterator<Item = Backing>) -> Vec<(Holder, u64)> {
     let (mut senders, mut others) = (BTreeSet::new(), BTreeSet::new());
     for backing in row {
@@ -154,7 +147,7 @@ mod tests {
         Backing::of(from.parse().unwrap(), responder.parse().unwrap())
     }
 
-    /// How many rows of a hundred these get until one of them is refused; the n-th row has `of(n)`.
+    /// How many of a hundred rows are admitted; the n-th has the backing `of(n)`.
     fn rows_taken(shares: &mut RowShares, of: impl Fn(u64) -> Backing) -> usize {
         let mut taken = 0;
         for backing in (0..100).map(of) {
@@ -168,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_has_a_quarter_of_the_rows_whatever_ports_and_responders_it_names() {
+    fn a_network_gets_a_quarter_of_the_rows_whatever_ports_and_responders_it_names() {
         let mut shares = RowShares::default();
         let port = |n: u64| backing("192.0.2.1:9", &format!("192.0.2.1:{}", n + 1));
         assert_eq!(rows_taken(&mut shares, port), 25);

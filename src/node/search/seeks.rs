@@ -1,6 +1,6 @@
 //! Searches for further sources of downloads: one ring each, as far as `max_ttl` reaches.
 //!
-//! Owns their query IDs. What answers them never becomes a hit that a user sees.
+//! Owns their query IDs. Their answers are not shown as hits.
 
 use super::SearchMachine;
 use super::sending::{SearchDial, dial_search};
@@ -13,7 +13,7 @@ use crate::time::Instant;
 use crate::wire::Search;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
-/// The queries whose answers are still taken. The map is only ever asked for one key, or purged by a rule.
+/// The queries whose answers are still accepted. The order of the hash map has no effect.
 #[derive(Default)]
 pub(super) struct Seeks {
     queries: HashMap<QueryId, TransferId>,
@@ -22,12 +22,10 @@ pub(super) struct Seeks {
 }
 
 impl Seeks {
-    /// Whether a query with this ID went out from here.
     pub(super) fn is_ours(&self, query: &QueryId) -> bool {
         self.queries.contains_key(query)
     }
 
-    /// Forgets the queries whose time is up.
     fn expire(&mut self, now: Instant) {
         while self.order.front().is_some_and(|(at, _)| *at + LATE_HITS <= now) {
             self.forget_oldest();
@@ -49,12 +47,10 @@ impl Seeks {
         self.queries.insert(query, download);
     }
 
-    /// The download that a query was for.
     fn download(&self, query: &QueryId) -> Option<TransferId> {
         self.queries.get(query).copied()
     }
 
-    /// Forgets the queries of downloads that are not `wanted` any more.
     fn retain(&mut self, wanted: impl Fn(TransferId) -> bool) {
         self.queries.retain(|_, download| wanted(*download));
         self.order.retain(|(_, query)| self.queries.contains_key(query));
@@ -67,8 +63,8 @@ impl Seeks {
 }
 
 impl SearchMachine {
-    /// Asks the network once, as far as `max_ttl` reaches, for further sources of a download: `b3=` and the hash, or a
-    /// name. What comes is a [`Step::Found`](crate::node::cx::Step), for some minutes. Says how many neighbours were asked.
+    /// Searches the network once, as far as `max_ttl` reaches, for further sources of a download: `b3=` and the hash, or a name.
+    /// Answers become a [`Step::Found`](crate::node::cx::Step), for some minutes. Returns the number of peers asked.
     pub(in crate::node) fn seek_sources(
         &mut self,
         cx: &mut Cx,
@@ -80,7 +76,7 @@ impl SearchMachine {
         let id = QueryId::p1(cx.rng.number());
         let search = Search { id: id.clone(), text, requester, ttl: cx.config.max_ttl };
         let mut asked = 0;
-        // A peer that has just come may be nobody's neighbour yet.
+        // A newcomer may be nobody's neighbour yet.
         let peers: BTreeSet<_> =
             network.neighbours(cx).into_iter().chain(network.peers().newcomers().iter().copied()).collect();
         for peer in peers {
@@ -92,13 +88,12 @@ impl SearchMachine {
         asked
     }
 
-    /// The download that this query sought sources for.
     pub(super) fn sought_for(&mut self, cx: &Cx, query: &QueryId) -> Option<TransferId> {
         self.seeks.expire(cx.now);
         self.seeks.download(query)
     }
 
-    /// A download wants no sources any more.
+    /// A download needs no sources any more.
     pub(in crate::node) fn end_seeks(&mut self, download: TransferId) {
         self.seeks.retain(|id| id != download);
     }
@@ -110,7 +105,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn queries_are_forgotten_when_they_are_old_or_too_many() {
+    fn old_and_surplus_queries_are_dropped() {
         let (mut seeks, start) = (Seeks::default(), Instant::from_ms(1_000));
         seeks.insert(start, QueryId::p1(1), TransferId(1));
         seeks.insert(start + Duration::from_secs(60), QueryId::p1(2), TransferId(2));

@@ -1,4 +1,4 @@
-//! The searches of others that were seen lately: a copy that comes again is neither answered nor sent on.
+//! Recent searches of others: a repeated copy is neither answered nor forwarded.
 
 use crate::id::QueryId;
 use crate::network::Network;
@@ -10,17 +10,16 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-/// What makes two messages the same search. Without the text, whoever has seen a search could send another one under its ID
-/// ahead of it, and peers would take the search itself for a repetition.
+/// Messages with the same key are the same search. It includes the text: otherwise a forged search with the same ID, sent ahead,
+/// would make the real one a repetition.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct SearchKey {
     id: QueryId,
     requester: SocketAddr,
-    /// Of the text, which may be long. Nobody finds another text that has the same.
+    /// A hash, since the text may be long.
     text: TextHash,
 }
 
-/// The hash of a search's text.
 pub(super) type TextHash = [u8; blake3::OUT_LEN];
 
 pub(super) fn hash_of_text(text: &[u8]) -> TextHash {
@@ -33,26 +32,25 @@ impl SearchKey {
     }
 }
 
-/// How a search relates to those seen before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sight {
     First,
-    /// Seen, but it reaches further now.
+    /// Seen, but with a lower TTL.
     Wider,
     Repeated,
 }
 
 /// When a search was seen first, and its highest TTL.
 #[derive(Debug, Clone, Copy)]
-struct Seeing {
+struct Record {
     at: Instant,
     ttl: u8,
 }
 
-/// The searches seen lately. The map is only ever asked for one key.
+/// Recent searches. The hash map is never iterated.
 pub(super) struct Seen {
-    rows: HashMap<Rc<SearchKey>, Seeing>,
-    /// By who sent each first: one network that sends many has its own forgotten.
+    rows: HashMap<Rc<SearchKey>, Record>,
+    /// By first sender: a network that sends many displaces its own.
     order: FairSet<Rc<SearchKey>>,
 }
 
@@ -63,15 +61,15 @@ impl Default for Seen {
 }
 
 impl Seen {
-    /// The highest TTL of a search, if it was seen with this one or a higher one.
+    /// The highest TTL of a search, if it was seen with at least this one.
     pub(super) fn covers(&self, now: Instant, key: &SearchKey, ttl: u8) -> Option<u8> {
-        let seeing = self.rows.get(key)?;
-        (ttl <= seeing.ttl && seeing.at + SEEN_AGE_MAX > now).then_some(seeing.ttl)
+        let record = self.rows.get(key)?;
+        (ttl <= record.ttl && record.at + SEEN_AGE_MAX > now).then_some(record.ttl)
     }
 
     pub(super) fn see(&mut self, now: Instant, sender: Network, key: SearchKey, ttl: u8) -> Sight {
         while let Some(oldest) = self.order.oldest().cloned()
-            && self.rows.get(&oldest).is_none_or(|seeing| seeing.at + SEEN_AGE_MAX <= now)
+            && self.rows.get(&oldest).is_none_or(|record| record.at + SEEN_AGE_MAX <= now)
         {
             self.rows.remove(&oldest);
             self.order.remove(&oldest);
@@ -79,21 +77,20 @@ impl Seen {
         match self.rows.get_mut(&key) {
             None => {
                 let key = Rc::new(key);
-                self.rows.insert(Rc::clone(&key), Seeing { at: now, ttl });
+                self.rows.insert(Rc::clone(&key), Record { at: now, ttl });
                 if let Some(other) = self.order.insert(sender, key) {
                     self.rows.remove(&other);
                 }
                 Sight::First
             }
-            Some(seeing) if ttl > seeing.ttl => {
-                seeing.ttl = ttl;
+            Some(record) if ttl > record.ttl => {
+                record.ttl = ttl;
                 Sight::Wider
             }
             Some(_) => Sight::Repeated,
         }
     }
 
-    /// Records that gave way to others since the start.
     pub(super) fn displaced(&self) -> u64 {
         self.order.displaced()
     }
@@ -140,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_searches_makes_room_by_forgetting_the_oldest() {
+    fn a_flood_of_searches_displaces_the_oldest() {
         let mut seen = Seen::default();
         let start = Instant::from_ms(0);
         for n in 0..=SEEN_MAX as u64 {
@@ -153,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn however_many_searches_one_network_sends_those_of_others_are_known() {
+    fn a_network_that_sends_many_searches_displaces_only_its_own() {
         let mut seen = Seen::default();
         let (start, other) = (Instant::from_ms(0), network(2));
         assert_eq!(seen.see(start, other, key(0), 0), Sight::First);

@@ -11,20 +11,19 @@ use crate::node::network::NetworkMachine;
 use crate::wire::{Message, Search};
 use std::net::SocketAddr;
 
-/// What became of a search of ours for one peer.
+/// The result of sending a search of ours to one peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SearchDial {
-    /// It is on its way, or waits for a worker.
+    /// It is being sent, or waits for a worker.
     Sent,
-    /// It is not sent: earlier ones have not reached the peer yet.
+    /// Not sent: earlier ones have not reached the peer yet.
     Awaited,
-    /// It is not sent: too many commands wait.
+    /// Not sent: too many commands wait.
     NoRoom,
 }
 
-/// Sends a search of ours to a peer. Of those to one that has not answered only a few are under way at once, and connecting
-/// may not take long: there may be nobody, and each holds a worker until that is known.
-/// A peer that is not known to speak `p1` is sent the plain form of the search.
+/// Sends a search of ours to a peer. To one that has not answered yet, few are sent at once, with a short time for connecting,
+/// since each occupies a worker. A peer that is not known to speak `p1` gets the plain form.
 pub(super) fn dial_search(
     cx: &mut Cx,
     network: &NetworkMachine,
@@ -50,7 +49,7 @@ pub(super) fn dial_search(
     }
 }
 
-/// Sends a search of others, or hits for one, when a worker is free. What there is no room for is counted.
+/// Sends a search of others, or hits for one, when a worker is free. Counts what is dropped.
 pub(super) fn dial_for(
     cx: &mut Cx,
     network: &NetworkMachine,
@@ -71,7 +70,7 @@ pub(super) fn dial_for(
     submitted.inspect_err(|_| cx.count_dropped(kind))
 }
 
-/// Asks a peer that has announced itself what it speaks, when a worker for strangers is free.
+/// Sends a first contact to a newcomer, when a worker for strangers is free.
 pub(super) fn dial_newcomer(
     cx: &mut Cx,
     sender: Sender,

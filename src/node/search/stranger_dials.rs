@@ -1,7 +1,6 @@
-//! How often endpoints are connected to that only others name: they may be anybody's.
+//! Limits of connections to endpoints that only others name, which may be no peers.
 //!
-//! A search goes out in rings, each of which has an ID of its own and reaches further than the one before. So the answers to
-//! the rings of one search count as one connection.
+//! A search is sent in rings with different IDs and growing TTL. The answers to the rings of one search count as one connection.
 
 use super::seen::TextHash;
 use crate::network::Network;
@@ -14,29 +13,27 @@ use crate::time::Instant;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-/// Rings of one search.
 const RINGS_MAX: u32 = RING_TTLS.len() as u32 + 1;
 
-/// What the rings of one search have in common: who sent them to us, who asks, and for what.
+/// What the rings of one search have in common: their sender, requester and text.
 pub(super) type SearchOfRings = (Network, SocketAddr, TextHash);
 
-/// Rings that may still be answered for the connection that was counted.
+/// The rings of a counted search that may still be answered.
 #[derive(Debug, Clone, Copy)]
 struct RingsLeft {
     until: Instant,
     count: u32,
-    /// How far the last one reached.
+    /// Of the last one.
     ttl: u8,
 }
 
 impl RingsLeft {
-    /// Whether a search that reaches so far may be the next ring.
+    /// Whether a search with this TTL may be the next ring.
     fn is_next(&self, now: Instant, ttl: u8) -> bool {
         now < self.until && self.count > 0 && ttl > self.ttl
     }
 }
 
-/// What each stranger may be sent.
 pub(super) struct StrangerDials {
     /// Connections to each.
     each: Allowances<SocketAddr>,
@@ -59,8 +56,8 @@ impl Default for StrangerDials {
 }
 
 impl StrangerDials {
-    /// Whether a stranger may be sent hits for a search that came from this network: whoever forges searches in its name
-    /// leaves some for its own, which come from elsewhere.
+    /// Whether to send hits to a stranger for a search that came from this network. Forged searches do not use up the limit for
+    /// its own ones, which come from elsewhere.
     pub(super) fn may_answer(&mut self, now: Instant, search: SearchOfRings, ttl: u8) -> bool {
         let (sender, requester, _) = search;
         if let Some(left) = self.rings.get_mut(&search).filter(|left| left.is_next(now, ttl)) {
@@ -77,12 +74,11 @@ impl StrangerDials {
         allowed
     }
 
-    /// Whether it may be sent a search of others: some connections are kept for hits, which it has asked for.
+    /// Whether to forward a search to a stranger: some connections are reserved for hits, which it has requested.
     pub(super) fn may_forward(&mut self, now: Instant, peer: SocketAddr) -> bool {
         self.each.allow_keeping(now, peer, STRANGER_HITS_KEPT)
     }
 
-    /// Records that gave way to others since the start.
     pub(super) fn displaced(&self) -> u64 {
         self.rings_known.displaced()
     }

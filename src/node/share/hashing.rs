@@ -1,12 +1,11 @@
-//! The hashes of the files shared: which are wanted next, ordered batch by batch, and what came of it.
+//! Hashing the shared files: choosing the next ones, ordering them in batches, and applying the results.
 //!
-//! After each scan the best of the files without a hash are gathered in slices of [`work`](super): newest and smallest
-//! first, as the library ranks them. What a peer asked for goes before all of them. One batch is under way at a time, and
-//! beside it at most one file that is too large for a batch, so that neither a rescan of a million files nor a new small
-//! one waits for long.
+//! After each scan the best files without a hash are gathered in slices of [`work`](super), newest and smallest first, as the
+//! library ranks them. Files that peers requested come before them. One batch is in progress at a time, and beside it at
+//! most one file that is too large for a batch, so that neither a million files nor a new small one wait for long.
 //!
-//! Refuses to have a file read twice between two scans that could not be hashed: whoever asks for it, or writes to it,
-//! would keep the disk busy.
+//! A file that could not be hashed is not read again before the next scan: otherwise requests for it, or writes to it, could
+//! keep the disk busy.
 
 use super::ShareMachine;
 use super::hash_requests::HashRequests;
@@ -24,37 +23,35 @@ use crate::timer::TimerId;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
-/// Where the search for files without a hash stands.
 #[derive(Debug, Default)]
 enum Stage {
-    /// None was left at the last look: the next scan may bring some.
+    /// The last search found none.
     #[default]
     Rest,
-    /// The library is looked through.
+    /// The library is being searched.
     Gathering(Box<Gather>),
-    /// These are next. When they are done the library is looked through again, unless none of them was of use.
+    /// These are next. Then the library is searched again, if any of them was ordered.
     Ready { files: VecDeque<ScannedFile>, ordered: bool },
 }
 
-/// Everything kept about hashes that are not known yet.
 #[derive(Debug, Default)]
 pub(super) struct Hashing {
     stage: Stage,
-    /// Asked for by peers.
+    /// Requested by peers.
     asked: HashRequests,
-    /// Ordered, and not told of yet.
+    /// Ordered, without a result yet.
     under_way: BTreeSet<FileName>,
-    /// The same, of a file too large for a batch.
+    /// The same for a file too large for a batch.
     large: Option<FileName>,
-    /// Not to be ordered again before the next scan, or longer.
+    /// Not ordered again before the next scan, or longer.
     failed: BTreeMap<FileName, Failure>,
-    /// When the files are tried again that an error of the system kept from being hashed.
+    /// Retries files after a system error.
     retry: Option<TimerId>,
-    /// Something was hashed since the users were told that all is.
-    untold: bool,
+    /// Files were hashed since the last notice that all are.
+    unreported: bool,
 }
 
-/// Why a file could not be hashed, and what it was at the last look.
+/// Why a file could not be hashed, and its last known metadata.
 #[derive(Debug)]
 struct Failure {
     fault: DiskFault,
@@ -62,7 +59,6 @@ struct Failure {
 }
 
 impl Hashing {
-    /// Whether a slice of work waits.
     pub(super) fn has_work(&self) -> bool {
         match &self.stage {
             Stage::Gathering(_) => true,
@@ -71,14 +67,12 @@ impl Hashing {
         }
     }
 
-    /// Whether a file must wait until the large one that is under way is through.
     fn waits_for_large(&self, file: Option<&ScannedFile>) -> bool {
         self.asked.is_empty() && self.large.is_some() && file.is_some_and(is_large)
     }
 
-    /// Records that gave way to others since the start.
     pub(super) fn displaced(&self) -> u64 {
-        self.asked.displaced()
+        self.asked.displaced
     }
 
     pub(super) fn check_invariants(&self) {
@@ -91,8 +85,8 @@ impl Hashing {
 }
 
 impl ShareMachine {
-    /// A scan is through: there may be new files, and others may be tried again. One that changed while it was read is
-    /// not hashed until two scans have found it the same: a file that is written to all the time would be read without end.
+    /// After a scan: there may be new files, and failed ones may be retried. A file that changed while it was read is not hashed
+    /// until two scans have found it unchanged: otherwise one that is always being written would be read without end.
     pub(super) fn hash_after_scan(&mut self, cx: &mut Cx) {
         let library = &self.library;
         self.hashing.failed.retain(|name, failure| match (failure.fault, library.get(name.as_bytes())) {
@@ -100,17 +94,17 @@ impl ShareMachine {
             _ => false,
         });
         self.hash_new();
-        self.tell_if_all_hashed(cx);
+        self.notify_if_all_hashed(cx);
     }
 
-    /// There may be files whose hash is wanted.
+    /// There may be files without a hash.
     pub(super) fn hash_new(&mut self) {
         if self.library.unhashed() > 0 {
             self.gather_unhashed();
         }
     }
 
-    /// An error says nothing about a file: those that met one are tried again.
+    /// Retries files that could not be hashed because of a system error.
     pub(in crate::node) fn on_hash_again(&mut self, cx: &mut Cx) {
         let hashing = &mut self.hashing;
         hashing.retry = None;
@@ -136,17 +130,17 @@ impl ShareMachine {
         self.hashing.stage = Stage::Gathering(Box::new(self.library.gather_begin(HASH_GATHER_FILES_MAX)));
     }
 
-    /// A peer wants the metadata of a file whose hash is not known: it is the next to be hashed.
+    /// A peer requested the metadata of a file without a hash: hashes it next.
     pub(in crate::node) fn hash_soon(&mut self, from: SocketAddr, name: FileName) {
         let hashing = &mut self.hashing;
-        let in_hand = hashing.has_in_hand(&name);
+        let is_ordered = hashing.is_ordered(&name);
         let failed = hashing.failed.contains_key(&name) || hashing.failed.len() >= HASH_FAILED_FILES_MAX;
-        if !in_hand && !failed {
+        if !is_ordered && !failed {
             hashing.asked.add(from, name);
         }
     }
 
-    /// One slice: a batch is ordered, or some of the library looked at.
+    /// One slice: orders a batch, or searches some of the library.
     pub(in crate::node) fn work_on_hashing(&mut self, cx: &mut Cx) {
         if self.hashing.under_way.is_empty() && !self.hashing.asked.is_empty() {
             return self.order_hashes(cx);
@@ -170,22 +164,22 @@ impl ShareMachine {
         }
     }
 
-    /// Orders the next batch: what was asked for, then what was gathered.
+    /// Orders the next batch: requested files, then gathered ones.
     fn order_hashes(&mut self, cx: &mut Cx) {
         let mut batch: Vec<ScannedFile> = Vec::new();
         let mut bytes = 0u64;
         for _ in 0..HASH_ENTRIES_PER_SLICE {
             let Some(name) = self.hashing.next_name() else { break };
             let Some(file) = self.unhashed_file(name) else {
-                self.hashing.pass_over();
+                self.hashing.skip();
                 continue;
             };
             if is_large(&file) {
-                // One at a time, in a batch of its own; a peer that asked for another may ask again.
+                // One at a time, in a batch of its own; a peer that requested another may do so again.
                 if !batch.is_empty() || self.hashing.large.is_some() && self.hashing.asked.is_empty() {
                     break;
                 }
-                self.hashing.pass_over();
+                self.hashing.skip();
                 if self.hashing.large.is_none() {
                     self.hashing.large = Some(file.name.clone());
                     batch.push(file);
@@ -197,12 +191,12 @@ impl ShareMachine {
             if batch.len() >= HASH_BATCH_FILES_MAX || bytes > HASH_BATCH_BYTES_MAX {
                 break;
             }
-            self.hashing.pass_over();
+            self.hashing.skip();
             self.hashing.under_way.insert(file.name.clone());
             batch.push(file);
         }
         if !batch.is_empty() {
-            self.hashing.untold = true;
+            self.hashing.unreported = true;
             if let Stage::Ready { ordered, .. } = &mut self.hashing.stage {
                 *ordered = true;
             }
@@ -210,21 +204,20 @@ impl ShareMachine {
         }
     }
 
-    /// A file as it stands in the library now, if its hash is still wanted and it is not in this batch already.
+    /// A file of the library, if it has no hash, was not ordered and has not failed.
     fn unhashed_file(&self, name: &FileName) -> Option<ScannedFile> {
         let file = self.library.get(name.as_bytes()).filter(|file| file.b3.is_none())?;
-        let in_hand = self.hashing.has_in_hand(name) || self.hashing.failed.contains_key(name);
-        (!in_hand).then(|| ScannedFile { name: name.clone(), meta: file.meta })
+        let is_ordered = self.hashing.is_ordered(name) || self.hashing.failed.contains_key(name);
+        (!is_ordered).then(|| ScannedFile { name: name.clone(), meta: file.meta })
     }
 
-    /// Hashes came in, or reasons why not.
     pub(in crate::node) fn on_hashed(&mut self, cx: &mut Cx, files: Vec<HashedFile>) {
         for HashedFile { file, outcome } in files {
             self.hashing.under_way.remove(&file.name);
             self.hashing.large.take_if(|large| *large == file.name);
             match outcome {
                 Ok(b3) => {
-                    // If it is another file by now, the next look finds it.
+                    // If the file has changed, the next search finds it.
                     self.library.set_b3(&file, b3);
                 }
                 Err(fault) => {
@@ -239,32 +232,29 @@ impl ShareMachine {
                 }
             }
         }
-        self.tell_if_all_hashed(cx);
+        self.notify_if_all_hashed(cx);
     }
 
-    fn tell_if_all_hashed(&mut self, cx: &mut Cx) {
-        if !self.hashing.untold || self.library.unhashed() > 0 {
+    fn notify_if_all_hashed(&mut self, cx: &mut Cx) {
+        if !self.hashing.unreported || self.library.unhashed() > 0 {
             return;
         }
-        self.hashing.untold = false;
+        self.hashing.unreported = false;
         let files = self.library.len();
         log::debug!("the hashes of all {files} files are known");
         cx.notify_events(|| Notice::Hashed { files });
     }
 }
 
-/// Whether a file is too large for a batch.
 fn is_large(file: &ScannedFile) -> bool {
     file.meta.size > HASH_BATCH_BYTES_MAX
 }
 
 impl Hashing {
-    /// Whether a file is ordered, and not told of yet.
-    fn has_in_hand(&self, name: &FileName) -> bool {
+    fn is_ordered(&self, name: &FileName) -> bool {
         self.under_way.contains(name) || self.large.as_ref() == Some(name)
     }
 
-    /// The file whose turn it is.
     fn next_name(&self) -> Option<&FileName> {
         let gathered = || match &self.stage {
             Stage::Ready { files, .. } => files.front().map(|file| &file.name),
@@ -273,8 +263,7 @@ impl Hashing {
         self.asked.next().or_else(gathered)
     }
 
-    /// Goes on to the file after it.
-    fn pass_over(&mut self) {
+    fn skip(&mut self) {
         if self.asked.pop().is_none()
             && let Stage::Ready { files, .. } = &mut self.stage
         {

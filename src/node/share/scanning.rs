@@ -1,4 +1,4 @@
-//! The rescans of the share: when they start, and what they found entering the library in slices.
+//! The scans of the share: when they start, and adding the results to the library in slices.
 
 use super::ShareMachine;
 use crate::control::{CallError, Notice, Problem, RawText};
@@ -13,52 +13,55 @@ use crate::time::Instant;
 use crate::timer::TimerId;
 use std::collections::VecDeque;
 
-/// Where the scan of the share stands.
 pub(super) enum ScanStage {
-    /// This node shares nothing.
     Off,
-    /// The next one starts by the timer.
-    Waiting { timer: TimerId },
-    /// One is running, or what it found is not in the library yet.
+    /// The timer starts the next one.
+    Waiting {
+        timer: TimerId,
+    },
+    /// One is running, or its results are not in the library yet.
     Running(Running),
-    /// The library drops what the scan did not see.
-    Sweeping { report: ScanReport, after: After },
-    /// Files that were changed a short time ago are looked at once more, in a round that does not begin before this.
-    Settling { report: ScanReport, after: After, not_before: Instant },
+    /// The library drops files that the scan did not find.
+    Sweeping {
+        report: ScanReport,
+        after: After,
+    },
+    /// Recently changed files are examined once more, in a round that begins at this time at the earliest.
+    Settling {
+        report: ScanReport,
+        after: After,
+        not_before: Instant,
+    },
 }
 
-/// A scan in progress.
 pub(super) struct Running {
-    /// Found, but not in the library yet.
+    /// Not in the library yet.
     batches: VecDeque<Vec<ScannedFile>>,
     ended: Option<ScanReport>,
     files: u64,
-    told: Option<Instant>,
+    notified_at: Option<Instant>,
     after: After,
 }
 
-/// What follows a scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum After {
     Wait,
-    /// Somebody asked for a scan when this one had begun already.
+    /// Another scan: a user requested it during this one.
     Again,
 }
 
 impl Running {
-    /// So many more files were found.
+    /// This number of further files was found.
     pub(super) fn count(&mut self, files: usize) {
         self.files += files as u64;
     }
 }
 
 impl ScanStage {
-    /// Whether a scan is running.
     pub(super) fn is_running(&self) -> bool {
         matches!(self, Self::Running(_) | Self::Sweeping { .. } | Self::Settling { .. })
     }
 
-    /// Whether a slice of work waits.
     pub(super) fn has_work(&self) -> bool {
         match self {
             Self::Off | Self::Waiting { .. } | Self::Settling { .. } => false,
@@ -69,9 +72,9 @@ impl ScanStage {
 }
 
 impl ShareMachine {
-    /// Starts a scan now.
     pub(in crate::node) fn start_scan(&mut self, cx: &mut Cx) {
-        let running = Running { batches: VecDeque::new(), ended: None, files: 0, told: None, after: After::Wait };
+        let running =
+            Running { batches: VecDeque::new(), ended: None, files: 0, notified_at: None, after: After::Wait };
         if let ScanStage::Waiting { timer } = std::mem::replace(&mut self.scan, ScanStage::Running(running)) {
             cx.wheel.cancel(timer);
         }
@@ -80,8 +83,7 @@ impl ShareMachine {
         cx.out.act(Action::StartScan);
     }
 
-    /// A user wants the share looked at now; a scan that runs already may have passed what changed, so that another
-    /// follows it.
+    /// A user requests a scan. A running one may have missed the change, so another one follows it.
     pub(in crate::node) fn call_rescan(&mut self, cx: &mut Cx, client: ClientId) {
         match &mut self.scan {
             ScanStage::Off => {}
@@ -103,9 +105,9 @@ impl ShareMachine {
         running.files += files.len() as u64;
         running.batches.push_back(files);
         let found = running.files;
-        let due = running.told.is_none_or(|at| cx.now.saturating_since(at) >= LISTING_INTERVAL);
+        let due = running.notified_at.is_none_or(|at| cx.now.saturating_since(at) >= LISTING_INTERVAL);
         if due {
-            running.told = Some(cx.now);
+            running.notified_at = Some(cx.now);
         }
         let overfull = running.batches.len() > SCAN_BATCHES_MAX;
         if due {
@@ -134,13 +136,13 @@ impl ShareMachine {
         }
     }
 
-    /// One slice: a batch enters the library, or unseen files leave it.
+    /// One slice: adds a batch to the library, or drops files that were not found.
     pub(in crate::node) fn work_on_scan(&mut self, cx: &mut Cx) {
         match &mut self.scan {
             ScanStage::Off | ScanStage::Waiting { .. } | ScanStage::Settling { .. } => {}
             ScanStage::Running(running) => {
                 for file in running.batches.pop_front().into_iter().flatten() {
-                    self.settling.is_at_rest(&file.name);
+                    self.settling.note_settled(&file.name);
                     self.library.apply(file);
                 }
                 if running.batches.is_empty()
@@ -164,7 +166,7 @@ impl ShareMachine {
         }
     }
 
-    /// A round of looks at files that are not at rest is through.
+    /// A round over unsettled files has ended.
     pub(super) fn settled_after_scan(&mut self, cx: &mut Cx, began: Instant) {
         if let ScanStage::Settling { report, after, not_before } = &mut self.scan {
             let (after, not_before) = (*after, *not_before);
@@ -197,13 +199,12 @@ impl ShareMachine {
         }
     }
 
-    /// Why the last scan could not read the share, if it could not.
     pub(in crate::node) fn share_error(&self, cx: &Cx) -> Option<CallError> {
         let (_, report) = self.scan_logged.as_ref()?;
         report.failed.map(|fault| share_unreadable(cx, self.library.len(), fault).into())
     }
 
-    /// Logs how a scan went, if it went otherwise than the last one.
+    /// Logs the result of a scan, if it differs from the last one.
     fn log_scan(&mut self, cx: &Cx, files: u64, report: &ScanReport) {
         let found = (files, report.clone());
         if self.scan_logged.as_ref() == Some(&found) {
@@ -234,7 +235,7 @@ impl ShareMachine {
         self.scan_logged = Some(found);
     }
 
-    /// The configuration changed: the wait for the next scan starts again.
+    /// The configuration changed: restarts the wait for the next scan.
     pub(in crate::node) fn rearm_rescan(&mut self, cx: &mut Cx) {
         if let ScanStage::Waiting { timer } = &mut self.scan {
             cx.wheel.cancel(*timer);

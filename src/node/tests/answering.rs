@@ -12,15 +12,15 @@ use std::time::Duration;
 /// A p1 query ID.
 const P1: &[u8] = b"p1-0123456789abcdef";
 
-/// Where searches come from: the address of the last peer that forwarded it.
+/// The source of searches: the address of the last peer that forwarded them.
 fn from() -> SocketAddr {
     SocketAddr::new(peer(9).ip(), 40_000)
 }
 
-/// Hits sent: whereto, and the messages.
+/// Hits sent: destinations and messages.
 type Answer = (SocketAddr, Vec<Message>);
 
-/// Takes the dials: hits sent, and searches sent on with their TTL.
+/// Takes the dials: hits sent, and searches forwarded with their TTL.
 fn answers_and_forwards(rig: &mut Rig) -> (Vec<Answer>, Vec<(SocketAddr, u8)>) {
     let (mut answers, mut forwards) = (Vec::new(), Vec::new());
     for (exchange, to, messages) in rig.dials() {
@@ -34,7 +34,7 @@ fn answers_and_forwards(rig: &mut Rig) -> (Vec<Answer>, Vec<(SocketAddr, u8)>) {
 }
 
 #[test]
-fn a_search_is_answered_and_sent_on_once() {
+fn a_search_is_answered_and_forwarded_once() {
     let mut rig = Rig::among(vec![peer(1), peer(2)], &[("music/Song.ogg", 5), ("b", 2)]);
     rig.request(from(), query(b"q", "Song.ogg", peer(1), 3));
     let (answers, forwards) = answers_and_forwards(&mut rig);
@@ -45,7 +45,7 @@ fn a_search_is_answered_and_sent_on_once() {
     assert_eq!((hit.id.as_bytes(), hit.responder), (&b"q"[..], us()));
     assert_eq!(hit.file, listed("music/Song.ogg", None), "no attributes towards a base requester");
 
-    // Again, from elsewhere: dropped. With a higher TTL: sent on, not answered.
+    // Again, from elsewhere: dropped. With a higher TTL: forwarded, not answered.
     rig.request(from(), query(b"q", "Song.ogg", peer(1), 3));
     assert_eq!(answers_and_forwards(&mut rig), (vec![], vec![]));
     rig.request(from(), query(b"q", "Song.ogg", peer(1), 5));
@@ -74,7 +74,7 @@ fn a_p1_requester_gets_up_to_fifty_hits_with_sizes_on_one_connection() {
 }
 
 #[test]
-fn whoever_asks_in_its_own_name_gets_as_many_hits_as_it_names_and_learns_that_there_are_more() {
+fn a_requester_gets_as_many_hits_as_it_names_and_is_told_that_there_are_more() {
     let names: Vec<String> = (0..2_000).map(|n| format!("song {n:04}")).collect();
     let files: Vec<(&str, u64)> = names.iter().map(|name| (name.as_str(), 7)).collect();
     let mut rig = Rig::among(Vec::new(), &files);
@@ -112,7 +112,7 @@ fn the_ttl_of_others_is_clamped() {
 }
 
 #[test]
-fn our_own_searches_come_back_in_vain() {
+fn our_own_searches_that_come_back_are_dropped() {
     let mut rig = Rig::among(vec![peer(1)], &[("song", 1)]);
     rig.search("song");
     let (_, _, message) = rig.dial();
@@ -126,14 +126,14 @@ fn our_own_searches_come_back_in_vain() {
 }
 
 #[test]
-fn nobody_can_aim_our_answers_at_what_is_no_peer() {
+fn answers_are_not_sent_to_addresses_that_cannot_be_peers() {
     let mut rig = Rig::among(vec![peer(1)], &[("song", 1)]);
     for odd in ["192.0.2.1:80", "192.0.2.1:1023", "127.0.0.1:5000", "224.0.0.1:5000", "0.0.0.0:5000", "[::1]:5000"] {
         rig.request(from(), query(b"q", "song", addr(odd), 3));
     }
     assert_eq!(answers_and_forwards(&mut rig), (vec![], vec![]));
     assert_eq!(rig.node.counters().refused, 6);
-    // On one machine, loopback is where peers are.
+    // On one machine, peers are on loopback.
     rig.request(addr("127.0.0.1:40000"), query(b"q", "song", addr("127.0.0.1:5000"), 0));
     assert_eq!(answers_and_forwards(&mut rig).0.len(), 1);
 }
@@ -161,9 +161,9 @@ fn a_stranger_gets_ten_connections_a_minute_for_each_network_and_a_peer_as_many_
     assert_eq!(sent(&mut rig, "192.0.2.9:40000", peer(1)), 50);
 }
 
-/// Whoever sees a search can send another under its ID, ahead of it.
+/// An attacker who sees a search can send another with its ID that arrives earlier.
 #[test]
-fn a_search_is_answered_though_another_came_under_its_id_before() {
+fn a_search_is_answered_although_another_had_its_id() {
     let mut rig = Rig::among(vec![peer(1)], &[("song", 1)]);
     rig.request(from(), query(b"q", "nothing like it", peer(1), 7));
     rig.request(from(), query(b"q", "song", peer(1), 3));
@@ -171,7 +171,7 @@ fn a_search_is_answered_though_another_came_under_its_id_before() {
 }
 
 #[test]
-fn a_flood_of_searches_loses_forwards_but_not_the_way() {
+fn a_flood_of_searches_loses_forwards_but_does_not_block_other_commands() {
     let mut rig =
         Rig::remembering(NodeConfig { bootstraps: Vec::new(), max_workers: 1, ..config() }, vec![peer(1), peer(2)]);
     rig.scan(&[("song", 1)]);
@@ -179,10 +179,10 @@ fn a_flood_of_searches_loses_forwards_but_not_the_way() {
         let from = SocketAddr::new(peer(10 + (n % 8) as u8).ip(), 40_000);
         rig.request(from, query(format!("q{n}").as_bytes(), "nothing like it", peer(1), 1));
     }
-    // One neighbour gets a few at a time: it may be one that does not answer. Some more wait.
+    // A neighbour gets a few at a time, because it may not answer. Some more wait.
     assert_eq!(rig.node.counters().limited.forwards_dropped, 3_000 - 16 - 64);
     let (first, ..) = rig.dials().remove(0);
-    // What somebody waits for goes before all of them, and what our user waits for before that.
+    // Responses go before all of them, and the commands of our user before those.
     rig.request(from(), Message::ListFiles { p1: false });
     rig.call(Request::List { peer: peer(2) }).unwrap();
     rig.deliver(first);
@@ -193,7 +193,7 @@ fn a_flood_of_searches_loses_forwards_but_not_the_way() {
 }
 
 #[test]
-fn one_sender_may_pass_on_fifty_searches_a_second_and_five_hundred_at_once() {
+fn one_sender_may_forward_fifty_searches_a_second_and_five_hundred_at_once() {
     let mut rig = Rig::among(vec![peer(1)], &[]);
     let flood = |rig: &mut Rig, sender: u8, n: u32| {
         let before = rig.node.counters().limited.searches_refused;
@@ -215,7 +215,7 @@ fn one_sender_may_pass_on_fifty_searches_a_second_and_five_hundred_at_once() {
     assert_eq!(status.limited.searches_refused, 150, "and users see it");
 }
 
-/// What goes to a requester for its search, as it stands on the wire.
+/// The bytes sent to a requester for its search.
 fn answer(rig: &mut Rig, id: &[u8], text: &str, requester: SocketAddr) -> Vec<String> {
     rig.request(from(), query(id, text, requester, 0));
     let (answers, _) = answers_and_forwards(rig);
@@ -224,7 +224,7 @@ fn answer(rig: &mut Rig, id: &[u8], text: &str, requester: SocketAddr) -> Vec<St
 }
 
 #[test]
-fn a_p1_requester_is_told_the_hash_and_a_base_requester_hears_what_it_always_did() {
+fn a_p1_requester_gets_the_hash_and_a_base_requester_gets_no_attributes() {
     let mut rig = Rig::among(vec![peer(1)], &[("dir/song", 5)]);
     let b3 = b3_of(&scanned("dir/song", 5));
     let prefix = |id: &[u8]| format!("7:{}:10.0.0.2:63339:dir/song", std::str::from_utf8(id).unwrap());
@@ -241,7 +241,7 @@ fn a_p1_requester_is_told_the_hash_and_a_base_requester_hears_what_it_always_did
 }
 
 #[test]
-fn an_id_like_ours_does_not_bring_attributes_upon_a_peer_that_is_known_not_to_speak_them() {
+fn a_p1_id_brings_no_attributes_to_a_known_base_peer() {
     let mut rig = Rig::among(vec![peer(1)], &[("song 1", 5), ("song 2", 5)]);
     rig.search_within("x", Some(0));
     let (_, _, Message::Search(ours)) = rig.dial() else { panic!("a search") };
@@ -273,7 +273,7 @@ fn an_endpoint_that_only_searched_is_not_flooded_with_the_searches_of_others() {
 
 /// A search from the requester's own address cannot aim the answers at a third party.
 #[test]
-fn a_stranger_that_asks_for_itself_is_answered_each_time_and_one_that_is_named_by_another_ten_times_a_minute() {
+fn a_stranger_is_answered_for_each_own_search_and_ten_times_a_minute_for_those_of_others() {
     let mut rig = Rig::new(NodeConfig { bootstraps: Vec::new(), ..config() });
     rig.scan(&[("song", 5)]);
     let stranger = addr("192.0.2.1:8080");

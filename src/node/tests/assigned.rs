@@ -1,4 +1,4 @@
-//! Base peers that lists assign to this node: they are searched, and take no more than their place.
+//! Base peers that lists assign to this node: they are searched, and get no more than their share of places.
 
 use super::membership::peers;
 use super::rig::*;
@@ -9,12 +9,12 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// The n-th endpoint of a wide network that begins so, each in a wide network of its own.
+/// The n-th endpoint with this prefix, each in a wide network of its own.
 fn apart(first: u8, n: u8) -> SocketAddr {
     SocketAddr::from(([first, n, 0, 1], 63_339))
 }
 
-/// The list is looked at again, and names these.
+/// The next list names these.
 fn take_list(rig: &mut Rig, p1: &[SocketAddr], base: &[SocketAddr]) {
     let rows = |peers: &[SocketAddr], p1| peers.iter().map(|addr| ListedPeer { addr: *addr, p1 }).collect::<Vec<_>>();
     let list = [rows(p1, true), rows(base, false), rows(&[us()], true)].concat();
@@ -33,7 +33,7 @@ fn neighbours(rig: &mut Rig) -> BTreeSet<SocketAddr> {
     peers(rig).into_iter().filter(|row| row.neighbour).map(|row| row.addr).collect()
 }
 
-/// A node whose neighbours speak `p1` and are all of use.
+/// A node whose neighbours speak `p1` and are all useful.
 fn among_useful_ones(count: u8) -> (Rig, Vec<SocketAddr>) {
     let useful: Vec<_> = (1..=count).map(|n| apart(20, n)).collect();
     let mut rig = Rig::new(NodeConfig { max_peers: useful.len(), ..config() });
@@ -46,7 +46,7 @@ fn among_useful_ones(count: u8) -> (Rig, Vec<SocketAddr>) {
 }
 
 #[test]
-fn a_base_peer_that_registers_last_is_searched_though_all_places_are_taken() {
+fn a_base_peer_that_registers_last_is_searched_although_all_places_are_taken() {
     let (mut rig, useful) = among_useful_ones(3);
     assert_eq!(neighbours(&mut rig).len(), 3);
     take_list(&mut rig, &useful, &[apart(30, 1)]);
@@ -56,7 +56,7 @@ fn a_base_peer_that_registers_last_is_searched_though_all_places_are_taken() {
     assert_eq!(neighbours(&mut rig), useful.into_iter().collect(), "it is not listed any more");
 }
 
-/// Whoever registers base peers in as many networks as he likes, others with each list, as long as all of them are remembered.
+/// An attacker registers base peers in many networks, others with each list, and all of them are remembered.
 #[test]
 fn base_peers_on_lists_get_one_place_of_eight() {
     let (mut rig, useful) = among_useful_ones(8);

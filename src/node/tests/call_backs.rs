@@ -1,4 +1,4 @@
-//! Requesters that closed after their request and wait to be called back.
+//! Requesters that closed their connection after the request and wait for a call-back.
 
 use super::rig::*;
 use crate::control::{Notice, RawText, Request};
@@ -18,12 +18,12 @@ fn sharing(max_workers: usize) -> Rig {
     rig
 }
 
-/// The requester has closed, and nothing of the file was counted.
+/// The requester has closed the connection, and no bytes of the file were counted.
 fn closed(rig: &mut Rig, n: u16) {
     rig.handle(Event::RequesterClosed { requester: requester(n), name: name("a"), counted: 0 });
 }
 
-/// The attempts ordered since the last look.
+/// The attempts ordered since the last call.
 fn attempts(rig: &mut Rig) -> Vec<(ExchangeId, SocketAddr)> {
     rig.take(|order| match order {
         Action::CallBack { exchange, to, .. } => Some((*exchange, *to)),
@@ -58,7 +58,7 @@ fn a_refused_call_back_is_tried_again_for_five_seconds() {
 }
 
 #[test]
-fn a_call_back_that_stands_is_an_upload_and_the_last_attempt() {
+fn a_connected_call_back_is_an_upload_and_the_last_attempt() {
     let mut rig = sharing(4);
     rig.call(Request::Events).unwrap();
     rig.notices();
@@ -68,7 +68,7 @@ fn a_call_back_that_stands_is_an_upload_and_the_last_attempt() {
     assert_eq!(rig.notices(), [], "nothing was sent");
     rig.pass(Duration::from_millis(20));
     let exchange = attempt(&mut rig);
-    rig.handle(Event::CallBackStands { exchange });
+    rig.handle(Event::CallBackConnected { exchange });
     rig.handle(Event::ResponseProgress { exchange, bytes: 4, held: false });
     rig.handle(Event::ResponseProgress { exchange, bytes: 10, held: false });
     rig.deliver(exchange);
@@ -77,10 +77,10 @@ fn a_call_back_that_stands_is_an_upload_and_the_last_attempt() {
     let ended = Notice::UploadEnded { to, name: name.clone(), bytes: 10, error: None };
     assert_eq!(rig.notices(), [Notice::UploadStarted { to, name }, ended]);
 
-    // One that breaks off is reported so, and is not begun again.
+    // One that fails is reported as failed, and is not repeated.
     closed(&mut rig, 2);
     let exchange = attempt(&mut rig);
-    rig.handle(Event::CallBackStands { exchange });
+    rig.handle(Event::CallBackConnected { exchange });
     rig.handle(Event::ResponseProgress { exchange, bytes: 3, held: false });
     rig.fail(exchange, DialFault::Refused);
     rig.pass(Duration::from_secs(60));
@@ -92,12 +92,12 @@ fn a_call_back_that_stands_is_an_upload_and_the_last_attempt() {
 }
 
 #[test]
-fn a_file_that_changed_while_it_was_brought_is_not_shared_before_it_is_looked_at() {
+fn a_file_that_changed_during_its_call_back_is_not_shared_before_it_is_examined() {
     let mut rig = sharing(4);
     rig.call(Request::Events).unwrap();
     closed(&mut rig, 1);
     let exchange = attempt(&mut rig);
-    rig.handle(Event::CallBackStands { exchange });
+    rig.handle(Event::CallBackConnected { exchange });
     rig.notices();
     rig.fail(exchange, DialFault::Disk(DiskFault::Changed));
     let [Notice::UploadEnded { error: Some(error), .. }] = &rig.notices()[..] else { panic!("a broken upload") };
@@ -123,14 +123,14 @@ fn only_a_refusal_is_followed_by_another_attempt() {
 }
 
 #[test]
-fn bytes_that_the_requester_did_not_take_do_not_count() {
+fn bytes_that_the_requester_did_not_receive_do_not_count() {
     let mut rig = sharing(4);
     let exchange = rig.request(requester(1), crate::wire::Message::DownloadRequest { name: name("a") });
     rig.handle(Event::ResponseEnded { exchange, outcome: Ok(10) });
     assert_eq!(rig.node.counters().bytes_up, 10);
     rig.handle(Event::RequesterClosed { requester: requester(1), name: name("a"), counted: 10 });
     let exchange = attempt(&mut rig);
-    rig.handle(Event::CallBackStands { exchange });
+    rig.handle(Event::CallBackConnected { exchange });
     rig.handle(Event::ResponseProgress { exchange, bytes: 10, held: false });
     rig.deliver(exchange);
     assert_eq!(rig.node.counters().bytes_up, 10, "the file went out once");
@@ -152,7 +152,7 @@ fn call_backs_wait_for_workers_and_hold_none_between_attempts() {
 }
 
 #[test]
-fn a_file_that_left_the_share_is_not_brought() {
+fn a_file_removed_from_the_share_is_not_sent() {
     let mut rig = sharing(1);
     closed(&mut rig, 1);
     closed(&mut rig, 2);

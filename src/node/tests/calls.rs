@@ -1,4 +1,4 @@
-//! Control calls, and the scans that one of them starts.
+//! Control calls, among them rescans.
 
 use super::rig::*;
 use crate::control::{CallId, ExitCode, FilesReply, Notice, RawText, Reply, Request};
@@ -51,7 +51,7 @@ fn a_share_that_cannot_be_read_keeps_what_was_found_before() {
 }
 
 #[test]
-fn who_asks_for_a_rescan_hears_of_the_one_that_began_after() {
+fn a_request_for_a_rescan_is_answered_by_the_next_scan_that_begins() {
     let mut rig = Rig::new(config());
     scans(&mut rig);
     rig.call(Request::Rescan).unwrap();
@@ -120,7 +120,7 @@ fn files_come_in_pages_by_name() {
 }
 
 #[test]
-fn a_client_hears_what_it_follows_until_it_hangs_up() {
+fn a_client_gets_its_subscriptions_until_it_disconnects() {
     let mut rig = Rig::among(vec![peer(1)], &[]);
     let other = ClientId(2);
     rig.handle(Event::Call { client: other, call: CallId::Number(1), request: Request::Events });
@@ -144,7 +144,7 @@ fn a_client_hears_what_it_follows_until_it_hangs_up() {
 }
 
 #[test]
-fn an_answer_comes_before_the_notices_of_its_work() {
+fn a_reply_is_sent_before_the_notices_that_its_call_causes() {
     let mut rig = Rig::among(vec![peer(1)], &[]);
     let request = Request::Search { text: RawText::new("song"), max: None, ttl: None };
     rig.node.handle(rig.now, Event::Call { client: CLIENT, call: CallId::Number(1), request });

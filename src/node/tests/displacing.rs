@@ -1,4 +1,4 @@
-//! Responses that nobody reads, and requests that wait for their workers.
+//! Responses that the peer does not read, and requests that wait for their workers.
 
 use super::rig::*;
 use crate::control::LimitedReply;
@@ -13,7 +13,7 @@ fn limited(rig: &Rig) -> LimitedReply {
     rig.node.counters().limited
 }
 
-/// What some have been told to break off.
+/// The responses that were aborted.
 fn aborted(rig: &mut Rig) -> Vec<ExchangeId> {
     rig.take(|action| match action {
         Action::Abort { exchange } => Some(*exchange),
@@ -21,7 +21,7 @@ fn aborted(rig: &mut Rig) -> Vec<ExchangeId> {
     })
 }
 
-/// A node with 32 workers, 24 of them for requests, and two networks that have these and do not read.
+/// A node with 32 workers, 24 of them for requests; two networks use all of these and do not read.
 fn held_by_two_networks() -> (Rig, Vec<ExchangeId>) {
     let mut rig = Rig::new(NodeConfig { bootstraps: Vec::new(), max_workers: 32, ..config() });
     rig.scan(&[("a", 1 << 20)]);
@@ -34,7 +34,7 @@ fn held_by_two_networks() -> (Rig, Vec<ExchangeId>) {
     (rig, held)
 }
 
-/// Tells the node that what it broke off is over.
+/// Tells the node that the responses it aborted have ended.
 fn end_aborted(rig: &mut Rig) -> usize {
     let aborted = aborted(rig);
     for exchange in &aborted {
@@ -44,7 +44,7 @@ fn end_aborted(rig: &mut Rig) -> usize {
 }
 
 #[test]
-fn readers_that_take_nothing_give_way_to_each_network_that_waits() {
+fn readers_that_receive_nothing_are_displaced_by_each_waiting_network() {
     let (mut rig, _) = held_by_two_networks();
     rig.pass(Duration::from_secs(20));
     assert_eq!(end_aborted(&mut rig), 0, "nobody else waits");
@@ -60,10 +60,10 @@ fn readers_that_take_nothing_give_way_to_each_network_that_waits() {
 }
 
 #[test]
-fn who_moves_at_a_useful_rate_is_spared_and_the_one_that_has_not_moved_for_longest_gives_way() {
+fn responses_at_a_useful_rate_stay_and_the_longest_stalled_one_is_displaced() {
     let (mut rig, held) = held_by_two_networks();
-    // One takes 2 KiB a second in steps as large as the socket makes them, one less, one had much and takes nothing now;
-    // the others take something, but too little.
+    // One reads 2 KiB a second in steps of the socket's size, one less, one has read much and reads nothing now;
+    // the others read something, but too little.
     let (useful, dripping, stalled) = (held[3], held[4], held[5]);
     let progress = |rig: &mut Rig, exchange: ExchangeId, bytes: u64| {
         rig.handle(Event::ResponseProgress { exchange, bytes, held: false });
@@ -92,8 +92,8 @@ fn who_moves_at_a_useful_rate_is_spared_and_the_one_that_has_not_moved_for_longe
 }
 
 #[test]
-fn what_our_limit_holds_back_does_not_give_way_and_what_its_reader_holds_back_frees_its_turn() {
-    // Four turns, of which each has 546 bytes a second.
+fn a_response_slowed_by_our_limit_stays_and_one_slowed_by_its_reader_frees_its_turn() {
+    // Four turns of 546 bytes a second each.
     let mut rig = Rig::new(NodeConfig { bootstraps: Vec::new(), upload_limit: 4 * 546, ..config() });
     rig.scan(&[("a", 1 << 20)]);
     let held: Vec<_> = (0..4).map(|_| rig.ask_for_a("192.0.2.2")).collect();
@@ -112,7 +112,7 @@ fn what_our_limit_holds_back_does_not_give_way_and_what_its_reader_holds_back_fr
 }
 
 #[test]
-fn lists_ranges_metadata_and_files_for_those_called_back_give_way_as_well() {
+fn lists_ranges_metadata_and_call_backs_are_displaced_as_well() {
     let mut rig = Rig::new(NodeConfig { bootstraps: Vec::new(), max_workers: 4, ..config() });
     rig.scan(&[("a", 1 << 20)]);
     let hashed = HashedFile { file: scanned("a", 1 << 20), outcome: Ok(ContentHash([7; 32])) };
@@ -126,7 +126,7 @@ fn lists_ranges_metadata_and_files_for_those_called_back_give_way_as_well() {
         Action::CallBack { exchange, .. } => Some(*exchange),
         _ => None,
     })[0];
-    rig.handle(Event::CallBackStands { exchange: called_back });
+    rig.handle(Event::CallBackConnected { exchange: called_back });
     let others: Vec<_> = (1..=4).map(|n| rig.ask_for_a(&format!("198.51.100.{n}"))).collect();
     rig.pass(Duration::from_secs(8));
     let gave_way: BTreeSet<_> = aborted(&mut rig).into_iter().collect();

@@ -1,4 +1,4 @@
-//! Senders that take more than their part of what a node does for others, and what the others still get.
+//! Senders that use more than their share of a node, and the service that others still get.
 
 use super::rig::*;
 use crate::control::LimitedReply;
@@ -10,12 +10,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// Where a sender's search comes from.
+/// The source address of a sender's search.
 fn from(address: [u8; 4]) -> SocketAddr {
     (address, 40_000).into()
 }
 
-/// An endpoint that nobody has heard of, and that takes no connection.
+/// An unknown endpoint that accepts no connection.
 fn forged(n: u32) -> SocketAddr {
     SocketAddr::new(IpAddr::from((0xc000_0200 + (n >> 8)).to_be_bytes()), 2_000 + (n & 255) as u16)
 }
@@ -24,12 +24,12 @@ fn limited(rig: &Rig) -> LimitedReply {
     rig.node.counters().limited
 }
 
-/// A search that goes no further.
+/// A search that is not forwarded.
 fn search(rig: &mut Rig, sender: SocketAddr, id: &str, text: &str, requester: SocketAddr) {
     rig.request(sender, query(id.as_bytes(), text, requester, 0));
 }
 
-/// Connections that were ordered for messages without a response: exchange, whereto, and how long connecting may take.
+/// Connections ordered for messages without a response: exchange, destination, and how long connecting may take.
 fn connects(rig: &mut Rig) -> Vec<(ExchangeId, SocketAddr, Duration)> {
     rig.take(|action| match action {
         Action::Dial { exchange, to, connect_max, .. } | Action::Stream { exchange, to, connect_max, .. } => {
@@ -39,9 +39,9 @@ fn connects(rig: &mut Rig) -> Vec<(ExchangeId, SocketAddr, Duration)> {
     })
 }
 
-/// A network in which forged endpoints take no connection, and all others do at once.
+/// A network in which forged endpoints accept no connection, and all others do at once.
 struct Surroundings {
-    /// Connections that are not taken, by the time that is waited for them.
+    /// Connections that are not accepted, by the time when they fail.
     pending: VecDeque<(crate::time::Instant, ExchangeId)>,
     reached: BTreeMap<SocketAddr, usize>,
     pending_max: usize,
@@ -81,7 +81,7 @@ impl Surroundings {
 }
 
 #[test]
-fn forged_requesters_that_take_no_connection_do_not_keep_others_from_being_answered() {
+fn forged_requesters_that_accept_no_connection_do_not_block_answers_to_others() {
     // The others are listed peers, strangers, and neighbours of the attacker's in one network.
     let mut rig = Rig::among(vec![peer(1)], &[("song", 1)]);
     let mut around = Surroundings::new();
@@ -107,7 +107,7 @@ fn forged_requesters_that_take_no_connection_do_not_keep_others_from_being_answe
     assert_eq!(around.reached.values().copied().collect::<Vec<_>>(), [10, 10, 10], "each is answered each time");
     assert_eq!(around.pending_max, 8, "of 16 places for strangers, one network has half");
     assert!(limited(&rig).stranger_answers_dropped > 700, "{:?}", limited(&rig));
-    // More networks share all places, and an endpoint that took a connection once needs none.
+    // More networks share all places, and an endpoint that accepted a connection before needs none.
     for sender in 1..=5 {
         for n in 0..20 {
             let id = format!("more{sender}/{n}");
@@ -122,7 +122,7 @@ fn forged_requesters_that_take_no_connection_do_not_keep_others_from_being_answe
 }
 
 #[test]
-fn who_may_not_take_connections_is_waited_for_three_seconds_and_a_peer_longer() {
+fn connecting_to_an_unproven_requester_may_take_three_seconds_and_to_a_peer_longer() {
     let mut rig = Rig::among(vec![peer(1)], &[("song", 1)]);
     let mut wait = |requester: SocketAddr| {
         search(&mut rig, from([10, 9, 9, 9]), &format!("for {}", requester.ip()), "song", requester);
@@ -136,7 +136,7 @@ fn who_may_not_take_connections_is_waited_for_three_seconds_and_a_peer_longer() 
 }
 
 #[test]
-fn a_neighbour_is_sent_no_more_of_others_than_its_budget_and_of_our_user_everything() {
+fn a_neighbour_gets_searches_of_others_within_its_budget_and_all_of_our_user() {
     let mut rig = Rig::among(vec![peer(1)], &[]);
     let (mut passed, mut own, mut newcomer) = (0, 0, 0);
     let mut count = |rig: &mut Rig| {
@@ -199,7 +199,7 @@ fn a_neighbour_that_fails_holds_few_workers() {
 }
 
 #[test]
-fn a_peers_own_searches_are_taken_when_those_that_it_passes_on_are_too_many() {
+fn a_peers_own_searches_are_accepted_when_it_forwards_too_many() {
     let mut rig = Rig::among(vec![peer(1)], &[]);
     for n in 0..600 {
         search(&mut rig, from([10, 0, 1, 1]), &format!("passed{n}"), "x", peer(7));
@@ -212,7 +212,7 @@ fn a_peers_own_searches_are_taken_when_those_that_it_passes_on_are_too_many() {
 }
 
 #[test]
-fn searches_that_make_much_work_are_answered_less_often() {
+fn costly_searches_are_answered_less_often() {
     let names: Vec<String> = (0..100).map(|n| format!("song {n:02}")).collect();
     let files: Vec<(&str, u64)> = names.iter().map(|name| (name.as_str(), 7)).collect();
     let mut rig = Rig::among(vec![peer(1), peer(2)], &files);
@@ -225,7 +225,7 @@ fn searches_that_make_much_work_are_answered_less_often() {
         }
         around.reached.get(&requester).copied().unwrap_or(0)
     };
-    // 50 hits cost two more than the answer itself. What is owed is made up for.
+    // 50 hits cost two more than the answer itself. The debt is paid off later.
     assert_eq!(answered(&mut rig, "song", peer(1)), 167);
     assert_eq!(limited(&rig).answers_refused, 333, "100 were no more taken as searches");
     assert_eq!(answered(&mut rig, "song 07", peer(2)), 500, "another has its own, and a narrow search is cheap");
@@ -249,7 +249,7 @@ fn a_walk_over_a_large_library_costs_more_than_one_over_a_small_one() {
 }
 
 #[test]
-fn searches_of_one_network_that_take_long_leave_every_other_slice_to_another() {
+fn long_searches_of_one_network_leave_every_other_slice_to_another() {
     let names: Vec<String> = (0..45_000).map(|n| format!("file {n}")).collect();
     let files: Vec<(&str, u64)> = names.iter().map(|name| (name.as_str(), 7)).collect();
     let mut rig = Rig::among(vec![peer(1)], &files);
@@ -279,7 +279,7 @@ fn busy(rig: &mut Rig) -> Vec<ExchangeId> {
 }
 
 #[test]
-fn nine_addresses_of_one_network_wait_as_one() {
+fn nine_addresses_of_one_network_queue_as_one() {
     // One waits for a worker, the other for its turn under the upload limit.
     for (max_workers, upload_limit) in [(1, 0), (256, 100)] {
         let mut rig = Rig::new(NodeConfig { bootstraps: Vec::new(), max_workers, upload_limit, ..config() });
@@ -324,7 +324,7 @@ fn requests_of_two_networks_leave_workers_for_hits_and_for_our_user() {
 }
 
 #[test]
-fn when_the_queue_is_full_who_has_most_gives_way() {
+fn a_full_queue_drops_the_newest_of_the_network_with_most() {
     let mut rig = Rig::new(NodeConfig { bootstraps: Vec::new(), max_workers: 1, ..config() });
     rig.scan(&[("a", 10)]);
     rig.ask_for_a("192.0.2.99");
@@ -335,7 +335,7 @@ fn when_the_queue_is_full_who_has_most_gives_way() {
     let newcomer = rig.ask_for_a("192.0.2.1");
     let refused = busy(&mut rig);
     assert!(refused.len() == 1 && refused[0] != newcomer, "{refused:?}");
-    // The same when only its network has no place left: another address there gives way.
+    // The same when only its network has no place left: another address of it is displaced.
     let newcomer = rig.ask_for_a("[2001:db8:1::ffff:1]");
     let refused = busy(&mut rig);
     assert!(refused.len() == 1 && refused[0] != newcomer, "{refused:?}");

@@ -1,4 +1,4 @@
-//! The share gets its hashes.
+//! Hashing the share.
 
 use super::rig::*;
 use crate::control::{FilesReply, Notice, RawText, Reply, Request, StatusReply};
@@ -9,7 +9,7 @@ use crate::node::contract::{Action, Event, HashedFile, NodeConfig, Refusal};
 use crate::wire::Message;
 use std::time::Duration;
 
-/// The hash that a file has in these tests.
+/// The hash of a file in these tests.
 pub(super) fn b3_of(file: &ScannedFile) -> ContentHash {
     let said = format!("{} of {} bytes at {}", file.name, file.meta.size, file.meta.mtime_ns);
     ContentHash(*blake3::hash(said.as_bytes()).as_bytes())
@@ -30,7 +30,7 @@ fn batch(rig: &mut Rig) -> Vec<ScannedFile> {
     batches.remove(0)
 }
 
-/// Tells the hashes of these files.
+/// Reports the hashes of these files.
 fn hashed(rig: &mut Rig, files: Vec<ScannedFile>) {
     let files = files.into_iter().map(|file| HashedFile { outcome: Ok(b3_of(&file)), file }).collect();
     rig.handle(Event::Hashed { files });
@@ -40,7 +40,7 @@ fn failed(rig: &mut Rig, file: ScannedFile, fault: DiskFault) {
     rig.handle(Event::Hashed { files: vec![HashedFile { file, outcome: Err(fault) }] });
 }
 
-/// Hashes whatever is ordered until nothing is.
+/// Hashes all batches until no more are ordered.
 pub(super) fn hash_all(rig: &mut Rig) {
     loop {
         let ordered = batches(rig);
@@ -57,7 +57,7 @@ fn sharing(files: Vec<ScannedFile>) -> Rig {
     rig
 }
 
-/// Plays a scan that is running.
+/// Reports the batches of a running scan.
 fn rescan(rig: &mut Rig, files: Vec<ScannedFile>) {
     rig.handle(Event::Scanned { files });
     rig.handle(Event::ScanEnded { report: ScanReport::default() });
@@ -98,7 +98,7 @@ fn ask_for_metadata(rig: &mut Rig, text: &str) {
 }
 
 #[test]
-fn a_share_is_hashed_small_and_new_files_first_and_the_users_hear_when_all_is() {
+fn a_share_is_hashed_small_and_new_files_first_and_clients_are_notified_at_the_end() {
     let mut rig = Rig::new(NodeConfig { bootstraps: Vec::new(), ..config() });
     rig.call(Request::Events).unwrap();
     let file = |n: u64| dated(&format!("{n:03}"), 1 << (n % 3), n as i64);
@@ -109,7 +109,7 @@ fn a_share_is_hashed_small_and_new_files_first_and_the_users_hear_when_all_is() 
     assert_eq!(names(&first[..3]), ["297", "294", "291"], "the newest of the smallest");
     rig.notices();
 
-    // Hashes may come in several pieces; the next batch follows when all have.
+    // Hashes may be reported in several parts; the next batch follows after all of them.
     hashed(&mut rig, first[..100].to_vec());
     assert!(batches(&mut rig).is_empty());
     hashed(&mut rig, first[100..].to_vec());
@@ -121,7 +121,7 @@ fn a_share_is_hashed_small_and_new_files_first_and_the_users_hear_when_all_is() 
     assert_eq!((batches(&mut rig).len(), status(&mut rig).unhashed_files), (0, 0));
     assert_eq!(shared_b3(&mut rig)[299], Some(b3_of(&file(299)).to_string()));
 
-    // A file more: said again when it is known.
+    // One more file: notified again when its hash is known.
     rig.pass(Duration::from_secs(60));
     rescan(&mut rig, (0..301).map(file).collect());
     assert_eq!(names(&batch(&mut rig)), ["300"], "what has not changed is not hashed again");
@@ -149,7 +149,7 @@ fn a_batch_is_of_a_gibibyte_at_most_unless_its_first_file_is_larger() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_tried_again_after_the_next_scan_whoever_asks_for_it() {
+fn a_file_that_cannot_be_read_is_tried_again_only_after_the_next_scan() {
     let files = || vec![scanned("broken", 1), scanned("odd", 1_000)];
     let mut rig = sharing(files());
     assert_eq!(batch(&mut rig).len(), 2);
@@ -164,7 +164,7 @@ fn a_file_that_cannot_be_read_is_tried_again_after_the_next_scan_whoever_asks_fo
 }
 
 #[test]
-fn a_file_that_is_being_written_is_let_alone_until_it_stays_the_same() {
+fn a_file_that_is_being_written_is_not_hashed_until_it_is_unchanged() {
     let mut rig = sharing(vec![dated("log", 1, 1)]);
     batch(&mut rig);
     failed(&mut rig, dated("log", 1, 1), DiskFault::Changed);
@@ -179,7 +179,7 @@ fn a_file_that_is_being_written_is_let_alone_until_it_stays_the_same() {
 }
 
 #[test]
-fn a_file_that_failed_and_is_seen_by_a_scan_still_running_keeps_nobody_busy() {
+fn a_file_that_failed_during_a_scan_is_not_hashed_again_by_that_scan() {
     let files = || (0..300).map(|n| scanned(&format!("{n:03}"), 1)).collect::<Vec<_>>();
     let mut rig = sharing(files());
     let first = batch(&mut rig);
@@ -195,11 +195,11 @@ fn a_file_that_failed_and_is_seen_by_a_scan_still_running_keeps_nobody_busy() {
 }
 
 #[test]
-fn what_a_peer_asked_for_is_hashed_next() {
+fn a_file_requested_by_a_peer_is_hashed_next() {
     let mut rig =
         sharing((0..600).map(|n| scanned(&format!("{n:03}"), 1)).chain([scanned("large", 1 << 40)]).collect());
     let first = batch(&mut rig);
-    // In hand already, twice the same, and the largest of all.
+    // Being hashed already, twice the same, and the largest of all.
     for text in ["000", "large", "large", "599"] {
         ask_for_metadata(&mut rig, text);
     }
@@ -217,7 +217,7 @@ fn what_a_peer_asked_for_is_hashed_next() {
 }
 
 #[test]
-fn files_asked_for_that_have_no_room_are_counted() {
+fn requested_files_without_room_are_counted() {
     let files: Vec<_> = (0..2_000).map(|n| scanned(&format!("file {n}"), 5)).collect();
     let mut rig = sharing(files);
     let in_hand = batch(&mut rig).len();
@@ -237,7 +237,7 @@ fn of_files_too_large_for_a_batch_one_is_read_at_a_time_while_small_ones_pass() 
     assert_eq!(names(&small), ["new"], "it came while a large one was under way");
     hashed(&mut rig, small);
     assert!(batches(&mut rig).is_empty());
-    // A peer that asks for the other one is told to come again, and nothing spins.
+    // A peer that requests the other one is told to retry, and there is no busy loop.
     ask_for_metadata(&mut rig, "huge");
     assert!(batches(&mut rig).is_empty());
     hashed(&mut rig, first);
@@ -247,7 +247,7 @@ fn of_files_too_large_for_a_batch_one_is_read_at_a_time_while_small_ones_pass() 
 }
 
 #[test]
-fn a_file_asked_for_while_nothing_is_to_be_hashed_gets_its_turn_at_once() {
+fn a_file_requested_while_nothing_else_is_to_be_hashed_is_hashed_at_once() {
     // The scan is still running: nothing was gathered yet.
     let mut rig = Rig::new(NodeConfig { bootstraps: Vec::new(), ..config() });
     rig.handle(Event::Scanned { files: vec![scanned("a", 1), scanned("b", 1)] });
@@ -257,7 +257,7 @@ fn a_file_asked_for_while_nothing_is_to_be_hashed_gets_its_turn_at_once() {
 }
 
 #[test]
-fn a_hash_of_what_a_file_was_before_is_not_taken() {
+fn a_hash_of_an_earlier_version_of_a_file_is_not_used() {
     let mut rig = sharing(vec![dated("a", 1, 1), dated("gone", 1, 1)]);
     let old = batch(&mut rig);
     rig.pass(Duration::from_secs(60));
@@ -271,7 +271,7 @@ fn a_hash_of_what_a_file_was_before_is_not_taken() {
 }
 
 #[test]
-fn a_large_share_is_looked_through_in_slices_between_other_work() {
+fn a_large_share_is_searched_for_files_to_hash_in_slices() {
     let mut rig = Rig::new(NodeConfig { bootstraps: Vec::new(), ..config() });
     for n in 0..40 {
         let files = (0..1_000).map(|at| scanned(&format!("{n:03}/{at:03}"), at)).collect();
@@ -310,7 +310,7 @@ fn a_large_share_is_looked_through_in_slices_between_other_work() {
 }
 
 #[test]
-fn an_error_is_tried_again_before_the_next_scan_and_a_finding_is_not() {
+fn hashing_is_retried_before_the_next_scan_only_after_a_transient_error() {
     let mut rig = sharing(vec![scanned("a", 1), scanned("b", 2)]);
     for file in batch(&mut rig) {
         let fault = if file.name.as_bytes() == b"a" { DiskFault::Other(5) } else { DiskFault::Denied };

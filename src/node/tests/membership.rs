@@ -1,4 +1,4 @@
-//! Registering, staying on the lists, and what is thought of the peers on them.
+//! Registering, staying listed, and the evaluation of listed peers.
 
 use super::rig::*;
 use crate::control::{LinkState, Notice, PeerRow, PeerSource, PeerState, Reply, Request};
@@ -19,7 +19,7 @@ fn link_state(rig: &Rig) -> LinkState {
     rig.node.links(rig.now)[0].state
 }
 
-/// Sends a search so that every neighbour is dialled, and lets each dial end as told.
+/// Sends a search so that every neighbour is dialled, and ends each dial as given.
 fn probe(rig: &mut Rig, outcome: impl Fn(SocketAddr) -> Result<(), DialFault>) {
     rig.search_within("anything at all", Some(0));
     for (exchange, to, _) in rig.dials() {
@@ -31,7 +31,7 @@ fn probe(rig: &mut Rig, outcome: impl Fn(SocketAddr) -> Result<(), DialFault>) {
 }
 
 #[test]
-fn a_life_from_registration_to_leaving() {
+fn a_node_registers_keeps_alive_and_unregisters() {
     let mut rig = Rig::new(config());
     assert_eq!(link_state(&rig), LinkState::Registering);
     rig.join(vec![peer(1)]);
@@ -41,7 +41,7 @@ fn a_life_from_registration_to_leaving() {
     assert_eq!((rows[0].addr, rows[0].source, rows[0].state), (peer(1), PeerSource::Bootstrap, PeerState::New));
     assert!(rows[0].neighbour);
 
-    // A second look comes soon, since peers often start together.
+    // A second list is requested soon, since peers often start together.
     rig.pass(Duration::from_secs(5));
     rig.answer_peer_list(vec![peer(1), peer(2)]);
     assert_eq!(peers(&mut rig).len(), 2);
@@ -75,7 +75,7 @@ fn a_life_from_registration_to_leaving() {
 }
 
 #[test]
-fn leave_is_taken_of_a_bootstrap_node_that_was_lost_after_it_listed_us() {
+fn a_lost_bootstrap_node_that_listed_us_is_unregistered_from_too() {
     let mut rig = Rig::new(config());
     let (exchange, ..) = rig.dial();
     rig.deliver(exchange);
@@ -85,7 +85,7 @@ fn leave_is_taken_of_a_bootstrap_node_that_was_lost_after_it_listed_us() {
     rig.handle(Event::Leave);
     assert_eq!(rig.dial().2, Message::Unregister { port: 63_339, p1: true });
 
-    // One that never took us need not be bothered.
+    // One that never accepted us gets no message.
     let mut rig = Rig::new(config());
     let (exchange, ..) = rig.dial();
     rig.fail(exchange, DialFault::TimedOut);
@@ -95,7 +95,7 @@ fn leave_is_taken_of_a_bootstrap_node_that_was_lost_after_it_listed_us() {
 }
 
 #[test]
-fn leaving_does_not_wait_for_ever() {
+fn the_time_for_unregistering_is_limited() {
     let mut rig = Rig::new(config());
     rig.join(Vec::new());
     rig.handle(Event::Leave);
@@ -106,7 +106,7 @@ fn leaving_does_not_wait_for_ever() {
 }
 
 #[test]
-fn a_bootstrap_node_that_is_down_is_tried_ever_less_often() {
+fn a_bootstrap_node_that_is_down_is_tried_less_and_less_often() {
     let mut rig = Rig::new(config());
     rig.call(Request::Events).unwrap();
     let mut waits = Vec::new();
@@ -133,7 +133,7 @@ fn a_bootstrap_node_that_is_down_is_tried_ever_less_often() {
 }
 
 #[test]
-fn a_host_name_is_looked_up_each_time_and_each_address_tried() {
+fn a_host_name_is_resolved_each_time_and_each_address_is_tried() {
     let host = BootstrapAddr { host: "bootstrap.example".into(), port: 21_168 };
     let mut rig = Rig::new(NodeConfig { bootstraps: vec![host.clone()], ..config() });
     let lookups = |rig: &mut Rig| {
@@ -150,7 +150,7 @@ fn a_host_name_is_looked_up_each_time_and_each_address_tried() {
 
     let ips = ["2001:db8::1", "192.0.2.1", "192.0.2.2"].map(|ip| ip.parse().unwrap()).to_vec();
     rig.handle(Event::Resolved { host, outcome: Ok(ips) });
-    // Our listener hears IPv4 alone, so that a registration over IPv6 would be of no use while there is a choice.
+    // Our listener accepts IPv4 only, so that a registration over IPv6 would be useless while there is a choice.
     for to in ["192.0.2.1:21168", "192.0.2.2:21168", "[2001:db8::1]:21168"] {
         let (exchange, tried, _) = rig.dial();
         assert_eq!(tried, addr(to));
@@ -160,7 +160,7 @@ fn a_host_name_is_looked_up_each_time_and_each_address_tried() {
 }
 
 #[test]
-fn an_old_bootstrap_node_that_dropped_us_is_told_again_but_not_all_the_time() {
+fn an_old_bootstrap_node_that_dropped_us_gets_limited_new_registrations() {
     let mut rig = Rig::new(NodeConfig { keepalive_refresh: Duration::from_secs(20), ..config() });
     rig.join(vec![peer(1)]);
     let mut registrations = 0;
@@ -182,7 +182,7 @@ fn an_old_bootstrap_node_that_dropped_us_is_told_again_but_not_all_the_time() {
     assert_eq!(link_state(&rig), LinkState::Registered);
 }
 
-/// Lets time pass, with a bootstrap node that answers every request for a list with this one. When what else was sent.
+/// Lets time pass, with a bootstrap node that answers every list request with this list. When other messages were sent.
 fn with_list(rig: &mut Rig, span: Duration, list: impl Fn() -> Response) -> Vec<(Duration, Message)> {
     let (start, mut sent) = (rig.now, Vec::new());
     while rig.now < start + span {
@@ -200,7 +200,7 @@ fn with_list(rig: &mut Rig, span: Duration, list: impl Fn() -> Response) -> Vec<
 }
 
 #[test]
-fn a_peer_that_is_not_on_the_list_any_more_registers_again_within_a_minute() {
+fn a_peer_that_is_no_longer_listed_registers_again_within_a_minute() {
     let mut rig = Rig::new(config());
     rig.join(vec![peer(1)]);
     let registers = |sent: &[(Duration, Message)]| -> Vec<Duration> {
@@ -208,19 +208,19 @@ fn a_peer_that_is_not_on_the_list_any_more_registers_again_within_a_minute() {
     };
     let whole = || plain_list(vec![us(), peer(1)]);
     assert_eq!(registers(&with_list(&mut rig, Duration::from_secs(600), whole)), []);
-    // Twice: that it happened once is no reason to wait the next time.
+    // Twice: once is no reason to wait the next time.
     for _ in 0..2 {
         let again = registers(&with_list(&mut rig, Duration::from_secs(60), || plain_list(Vec::new())));
         assert!(again.first().is_some_and(|at| *at <= Duration::from_secs(45)), "{again:?}");
         with_list(&mut rig, Duration::from_secs(60), whole);
     }
-    // A bootstrap node that never shows us is not told all the time.
+    // A bootstrap node that never lists us does not get registrations all the time.
     let again = registers(&with_list(&mut rig, Duration::from_secs(3_600), || plain_list(Vec::new())));
     assert!((10..=18).contains(&again.len()), "{again:?}");
 }
 
 #[test]
-fn a_list_that_is_only_a_sample_is_asked_for_seldom_and_a_keepalive_keeps_us_listed() {
+fn a_list_that_is_a_sample_is_requested_seldom_and_keepalives_keep_us_listed() {
     let mut rig = Rig::new(NodeConfig { max_peers: 2, ..config() });
     rig.join(Vec::new());
     let sample = || {
@@ -237,7 +237,7 @@ fn a_list_that_is_only_a_sample_is_asked_for_seldom_and_a_keepalive_keeps_us_lis
 }
 
 #[test]
-fn what_cannot_be_a_peer_is_not_taken_from_a_list() {
+fn unusable_addresses_on_a_list_are_ignored() {
     let mut rig = Rig::new(config());
     let odd = ["0.0.0.0:5000", "224.0.0.1:5000", "255.255.255.255:5000", "10.0.1.1:0", "127.0.0.1:5000", "[::]:5000"];
     let mut list: Vec<_> = odd.map(addr).to_vec();
@@ -248,7 +248,7 @@ fn what_cannot_be_a_peer_is_not_taken_from_a_list() {
 }
 
 #[test]
-fn dead_neighbours_are_replaced_and_given_up_after_three_failures() {
+fn dead_neighbours_are_replaced_and_dropped_after_three_failures() {
     let mut rig = Rig::remembering(NodeConfig { max_peers: 2, ..config() }, (1..=3).map(peer).collect());
     rig.join(Vec::new());
     let neighbours =
@@ -262,7 +262,7 @@ fn dead_neighbours_are_replaced_and_given_up_after_three_failures() {
     assert_eq!(second.len(), 2);
     assert!(!second.contains(&dead) && second.contains(&first[1]), "the one that answered stays: {second:?}");
 
-    // With nobody better, those that fail are tried on, and at last given up; many attempts at once are one failure.
+    // Without better ones, failing peers are retried, and dropped in the end; many attempts at once are one failure.
     let nobody_but_bootstrap = |to| if to == bootstrap() { Ok(()) } else { Err(DialFault::Refused) };
     for _ in 0..10 {
         probe(&mut rig, nobody_but_bootstrap);
@@ -276,7 +276,7 @@ fn dead_neighbours_are_replaced_and_given_up_after_three_failures() {
 }
 
 #[test]
-fn while_no_bootstrap_node_answers_no_remembered_peer_is_given_up() {
+fn while_no_bootstrap_node_answers_no_saved_peer_is_dropped() {
     let mut rig = Rig::remembering(config(), vec![peer(1)]);
     for _ in 0..10 {
         probe(&mut rig, |_| Err(DialFault::Unreachable));
@@ -287,7 +287,7 @@ fn while_no_bootstrap_node_answers_no_remembered_peer_is_given_up() {
 }
 
 #[test]
-fn a_peer_on_the_list_is_kept_though_it_fails() {
+fn a_listed_peer_is_kept_although_it_fails() {
     let mut rig = Rig::new(config());
     rig.call(Request::Events).unwrap();
     rig.join(vec![peer(1)]);
@@ -300,7 +300,7 @@ fn a_peer_on_the_list_is_kept_though_it_fails() {
     let down = rig.notices().into_iter().filter(|notice| matches!(notice, Notice::PeerDown { .. })).count();
     assert_eq!(down, 1, "a peer goes down once");
     assert_eq!(peers(&mut rig)[0].state, PeerState::Failing);
-    // Off the list, it is gone.
+    // No longer listed, it is dropped.
     let list = loop {
         let dials = rig.dials();
         match dials.iter().find(|(_, _, messages)| matches!(messages[..], [Message::RequestPeerList { .. }])) {
@@ -313,7 +313,7 @@ fn a_peer_on_the_list_is_kept_though_it_fails() {
     assert_eq!(peers(&mut rig), []);
 }
 
-/// The next list of the bootstrap node; whoever is dialled meanwhile is not there.
+/// The next list of the bootstrap node; peers dialled meanwhile do not answer.
 pub(super) fn list_next(rig: &mut Rig, peers: Vec<SocketAddr>) {
     let list = loop {
         let mut list = None;
@@ -333,7 +333,7 @@ pub(super) fn list_next(rig: &mut Rig, peers: Vec<SocketAddr>) {
 }
 
 #[test]
-fn a_server_that_somebody_named_is_no_peer_until_it_speaks_as_one() {
+fn an_address_that_a_third_party_named_is_no_peer_until_it_answers_as_one() {
     let mut rig = Rig::among(vec![peer(1)], &[("song", 1)]);
     rig.handle(Event::Reconfigure(Box::new(NodeConfig { bootstraps: Vec::new(), max_peers: 1, ..config() })));
     let named = peer(5);
@@ -380,7 +380,7 @@ fn good_peers_are_remembered_at_most_once_a_minute() {
 }
 
 #[test]
-fn a_new_configuration_changes_the_links_and_spares_the_others() {
+fn a_new_configuration_changes_only_the_links_it_concerns() {
     let second = BootstrapAddr { host: "10.0.0.9".into(), port: 7_000 };
     let mut rig = Rig::new(config());
     rig.join(vec![peer(1)]);
@@ -391,7 +391,7 @@ fn a_new_configuration_changes_the_links_and_spares_the_others() {
     rig.deliver(exchange);
     rig.answer_peer_list(Vec::new());
 
-    // The first is dropped while one of its errands is under way.
+    // The first is dropped while one of its tasks is under way.
     let only = NodeConfig { bootstraps: vec![second], listen: addr("0.0.0.0:1"), ..config() };
     rig.handle(Event::Reconfigure(Box::new(only)));
     let unregister = rig.dials().pop().unwrap();

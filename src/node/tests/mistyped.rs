@@ -13,7 +13,7 @@ fn peers(rig: &mut Rig) -> Vec<SocketAddr> {
     rows.into_iter().map(|row| row.addr).collect()
 }
 
-/// The user lists a peer that does not answer.
+/// The user requests the list of a peer that does not answer.
 fn list_in_vain(rig: &mut Rig, peer: SocketAddr) {
     rig.call(Request::List { peer }).unwrap();
     let (exchange, to, _) = rig.dial();
@@ -22,7 +22,7 @@ fn list_in_vain(rig: &mut Rig, peer: SocketAddr) {
 }
 
 #[test]
-fn a_peer_that_was_mistyped_disappears_by_itself_or_when_the_user_says_so() {
+fn a_mistyped_peer_is_removed_after_a_time_or_by_the_user() {
     let mut rig = Rig::among(vec![], &[]);
     list_in_vain(&mut rig, peer(7));
     list_in_vain(&mut rig, peer(8));
@@ -47,7 +47,7 @@ fn a_peer_that_the_user_named_and_that_has_answered_stays() {
 }
 
 #[test]
-fn a_mistyped_peer_disappears_whatever_the_attempts_met_and_although_searches_go_on() {
+fn a_mistyped_peer_is_removed_whatever_the_dial_errors_and_despite_searches() {
     for fault in [DialFault::Refused, DialFault::TimedOut, DialFault::Unreachable, DialFault::Reset] {
         // It is the only peer, so that searches go to it.
         let mut rig = Rig::among(vec![], &[]);
@@ -70,7 +70,7 @@ fn a_mistyped_peer_disappears_whatever_the_attempts_met_and_although_searches_go
 }
 
 #[test]
-fn half_an_hour_starts_again_when_the_user_names_it_again() {
+fn the_half_hour_restarts_when_the_user_adds_the_peer_again() {
     let mut rig = Rig::among(vec![], &[]);
     list_in_vain(&mut rig, peer(7));
     rig.pass(Duration::from_secs(20 * 60));

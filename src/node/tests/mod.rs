@@ -1,4 +1,4 @@
-//! Tests of one node, event by event, and of several that talk to each other.
+//! Tests of one node, event by event, and of several connected ones.
 
 mod announcing;
 mod answering;

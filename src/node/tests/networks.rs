@@ -1,4 +1,4 @@
-//! Nodes that talk to each other.
+//! Networks of nodes.
 
 use super::rig::{bootstrap, peer};
 use super::world::World;
@@ -38,7 +38,7 @@ fn line(world: &mut World, length: u8, file: &str) {
 }
 
 #[test]
-fn peers_that_start_together_find_each_other_and_files_travel() {
+fn peers_that_start_together_find_each_other_and_transfer_files() {
     let mut world = World::new();
     for files in [&[("song.ogg", 40)][..], &[("song.ogg", 40), ("other", 1)], &[]] {
         world.start(files, Vec::new(), 8);
@@ -70,7 +70,7 @@ fn peers_that_start_together_find_each_other_and_files_travel() {
 
 #[test]
 fn a_search_reaches_as_far_as_its_ttl() {
-    // With TTL 7 a search passes seven nodes that send it on, and is answered by the ninth in the line.
+    // With TTL 7 a search is forwarded by seven nodes, and answered by the ninth in the line.
     for (length, found) in [(2, true), (9, true), (10, false)] {
         let mut world = World::new();
         line(&mut world, length, "far away");
@@ -96,7 +96,7 @@ fn a_search_in_a_tight_mesh_ends() {
 }
 
 #[test]
-fn peers_remembered_carry_on_without_a_bootstrap_node() {
+fn saved_peers_suffice_without_a_bootstrap_node() {
     let mut world = World::new();
     world.registry = None;
     world.start(&[("song", 1)], Vec::new(), 8);
@@ -123,7 +123,7 @@ fn a_bootstrap_node_that_returns_is_found_again() {
 }
 
 #[test]
-fn a_machine_that_goes_dark_is_replaced_by_those_that_answer() {
+fn a_neighbour_that_stops_answering_is_replaced_by_one_that_answers() {
     let mut world = World::new();
     for place in 0..4 {
         let files = [("song", 1), ("rare", 1)];
@@ -133,7 +133,7 @@ fn a_machine_that_goes_dark_is_replaced_by_those_that_answer() {
     world.dark.insert(1);
     let hits = search(&mut world, 0, "song");
     assert_eq!(hits[0].sources.len(), 2, "the two others are reached: {hits:?}");
-    // Of two downloads from who went dark, the one that others offer goes on with them, and the other waits for it.
+    // Of two downloads from the silent node, the one that others offer continues with them, and the other waits for it.
     let file = |text| Selector::File { peer: peer(2), name: RawText::new(text) };
     let what = vec![file("song"), file("rare")];
     world.call(0, Request::Download { what, output: None }).unwrap();

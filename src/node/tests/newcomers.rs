@@ -1,4 +1,4 @@
-//! Peers that have just come: how they are found, and what those can cause that only say so.
+//! New peers: how they are found, and the limited effect of false announcements.
 
 use super::membership::peers;
 use super::rig::*;
@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// A node that knows these peers from a list, and has taken its second look.
+/// A node that knows these peers from a list, and has requested its second list.
 pub(super) fn settled(listed: Vec<SocketAddr>) -> Rig {
     let mut rig = Rig::new(config());
     rig.join(listed.clone());
@@ -22,7 +22,7 @@ pub(super) fn settled(listed: Vec<SocketAddr>) -> Rig {
     rig
 }
 
-/// Lets those that are asked answer; whom a search went to, and how far it reaches.
+/// Answers first contacts; the peers that a search was sent to, and its TTL.
 fn searched(rig: &mut Rig) -> Vec<(SocketAddr, u8)> {
     let mut to_whom = Vec::new();
     for (exchange, to, messages) in rig.dials() {
@@ -43,7 +43,7 @@ pub(super) fn announce(rig: &mut Rig, from: SocketAddr, requester: SocketAddr) {
     rig.request(from, Message::FirstContact { id: QueryId::p1(7), requester });
 }
 
-/// Takes the first contacts that are sent; whom they go to.
+/// Takes the first contacts that are sent, with their destinations.
 pub(super) fn contacts(rig: &mut Rig) -> Vec<(crate::id::ExchangeId, SocketAddr)> {
     let contact = |(exchange, to, messages): (_, _, Vec<Message>)| {
         matches!(messages[..], [Message::FirstContact { .. }]).then_some((exchange, to))
@@ -56,7 +56,7 @@ pub(super) fn in_network(n: u8) -> SocketAddr {
 }
 
 #[test]
-fn a_search_asks_who_has_come_and_goes_to_them_while_it_runs() {
+fn a_search_requests_a_list_and_is_sent_to_the_newcomers_on_it() {
     let mut rig = settled(vec![peer(1)]);
     rig.pass(Duration::from_secs(2));
     rig.search("song");
@@ -73,7 +73,7 @@ fn a_search_asks_who_has_come_and_goes_to_them_while_it_runs() {
 }
 
 #[test]
-fn who_is_new_on_a_list_is_searched_though_all_places_are_taken() {
+fn a_newcomer_on_a_list_is_searched_although_all_places_are_taken() {
     let full: Vec<_> = (1..=8).map(in_network).collect();
     let mut rig = settled(full.clone());
     rig.search("anything");
@@ -84,7 +84,7 @@ fn who_is_new_on_a_list_is_searched_though_all_places_are_taken() {
     let dials = rig.dials();
     assert_eq!(dials.iter().filter(|(_, to, _)| *to == bootstrap()).count(), 0, "the list is fresh");
     let mut rig = settled(full.clone());
-    // None of these gives its place to the newcomer.
+    // None of these is replaced by the newcomer.
     full[..2].iter().for_each(|peer| searches_for_itself(&mut rig, *peer));
     rig.search("anything");
     searched(&mut rig);
@@ -99,7 +99,7 @@ fn who_is_new_on_a_list_is_searched_though_all_places_are_taken() {
     assert!(!searched(&mut rig).iter().any(|(to, _)| *to == in_network(9)), "once is enough");
 }
 
-/// Searches, lets the one neighbour say at once that it is done, and takes the order for a list, if there is one.
+/// Searches, lets the one neighbour report done at once, and takes the list request, if there is one.
 fn search_quickly(rig: &mut Rig) -> Option<ExchangeId> {
     rig.search_within("song", Some(1));
     let mut list = None;
@@ -117,7 +117,7 @@ fn search_quickly(rig: &mut Rig) -> Option<ExchangeId> {
 }
 
 #[test]
-fn a_search_waits_for_the_list_that_it_has_asked_for_unless_the_last_one_was_late() {
+fn a_search_waits_for_the_list_it_requested_unless_the_last_one_was_late() {
     let span = |rig: &mut Rig| {
         let began = rig.now;
         while !rig.notices().iter().any(|notice| matches!(notice, Notice::SearchDone { .. })) {
@@ -155,7 +155,7 @@ fn a_search_waits_for_the_list_that_it_has_asked_for_unless_the_last_one_was_lat
 }
 
 #[test]
-fn a_script_that_searches_in_a_loop_asks_for_few_lists() {
+fn many_searches_in_a_row_request_few_lists() {
     let mut rig = settled(vec![peer(1)]);
     let mut lists = 0;
     for _ in 0..120 {
@@ -191,7 +191,7 @@ pub(super) fn node_that_registers() -> Rig {
 }
 
 #[test]
-fn a_node_announces_itself_to_four_that_take_it_and_are_no_neighbours() {
+fn a_node_announces_itself_until_four_accept_it_that_are_no_neighbours() {
     let mut rig = node_that_registers();
     list_with_p1(&mut rig, (1..=40).map(in_network));
     let told = contacts(&mut rig);
@@ -201,7 +201,7 @@ fn a_node_announces_itself_to_four_that_take_it_and_are_no_neighbours() {
         told.len() == 4 && told.iter().all(|(_, to)| !neighbours.contains(to) && *to != in_network(200)),
         "{told:?}"
     );
-    // In the place of one that cannot be reached, and of one that does not answer, others are told.
+    // Instead of one that is unreachable, and of one that does not answer, others get an announcement.
     rig.succeed(told[0].0, Response::SpeaksP1);
     rig.succeed(told[1].0, Response::SpeaksP1);
     rig.fail(told[2].0, DialFault::Refused);
@@ -212,13 +212,13 @@ fn a_node_announces_itself_to_four_that_take_it_and_are_no_neighbours() {
     rig.pass(Duration::from_secs(5));
     list_with_p1(&mut rig, (1..=50).map(in_network));
     assert_eq!(contacts(&mut rig), [], "four know");
-    // That they took it does not prove them.
+    // Accepting it does not prove them.
     let answered = peers(&mut rig).into_iter().filter(|row| row.last_seen.is_some()).count();
     assert_eq!(answered, 0);
 }
 
 #[test]
-fn where_all_are_neighbours_they_are_told_and_nobody_without_end() {
+fn where_all_peers_are_neighbours_they_get_a_limited_number_of_announcements() {
     let mut rig = node_that_registers();
     list_with_p1(&mut rig, [in_network(1)].into_iter());
     let told = contacts(&mut rig);
@@ -261,7 +261,7 @@ fn a_newcomer_that_announces_itself_and_answers_gets_the_search_that_is_in_progr
 }
 
 #[test]
-fn whoever_does_not_answer_as_a_p1_node_does_gets_no_place() {
+fn a_newcomer_that_does_not_answer_as_a_p1_node_gets_no_place() {
     let mut rig = settled(vec![in_network(1)]);
     announce(&mut rig, in_network(20), in_network(20));
     let asked = contacts(&mut rig);
@@ -272,9 +272,9 @@ fn whoever_does_not_answer_as_a_p1_node_does_gets_no_place() {
     assert_eq!(peers(&mut rig).len(), 1, "and no row");
 }
 
-/// What a forger can cause: nothing towards others, and some connections to itself.
+/// An attacker causes no connections to others, and some to itself.
 #[test]
-fn announcements_are_bounded_and_aimed_at_their_sender_alone() {
+fn answers_to_announcements_are_limited_and_go_only_to_their_sender() {
     let mut rig = settled(vec![in_network(1)]);
     announce(&mut rig, in_network(66), in_network(20));
     announce(&mut rig, in_network(66), SocketAddr::new(in_network(66).ip(), 22));
@@ -313,7 +313,7 @@ fn newcomers_have_an_eighth_of_the_places_however_many_come() {
 
 /// A search begins while the node registers.
 #[test]
-fn a_search_that_begins_before_the_node_has_registered_waits_for_that() {
+fn a_search_that_begins_before_registration_waits_for_it() {
     for local_addrs in [config().local_addrs, Vec::new()] {
         let mut rig = Rig::new(NodeConfig { local_addrs, ..config() });
         rig.search("song");
@@ -323,7 +323,7 @@ fn a_search_that_begins_before_the_node_has_registered_waits_for_that() {
         reached.dedup();
         assert_eq!(reached, [(peer(1), 1)]);
     }
-    // And not for ever.
+    // And for a limited time.
     let mut rig = Rig::new(config());
     rig.search("song");
     rig.pass(Duration::from_secs(3));

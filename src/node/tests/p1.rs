@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::time::Duration;
 
-/// Takes what goes out as a stream, and what on connections of its own: whereto.
+/// Takes the destinations of streams, and those of connections of their own.
 fn streams_and_dials(rig: &mut Rig) -> (Vec<SocketAddr>, Vec<SocketAddr>) {
     let streams = rig.take(|order| match order {
         Action::Stream { exchange, to, .. } => Some((*exchange, *to)),
@@ -46,13 +46,13 @@ fn rings_forwards_and_hits_go_to_p1_peers_as_streams_and_to_others_as_before() {
     assert_eq!(streams_and_dials(&mut rig), (vec![peer(1)], vec![peer(2)]));
     rig.search_within("y", Some(0));
     assert_eq!(streams_and_dials(&mut rig), (vec![peer(1)], vec![peer(2)]));
-    // What has a response has a connection of its own.
+    // A message with a response gets a connection of its own.
     rig.call(Request::List { peer: peer(1) }).unwrap();
     assert_eq!(rig.dial().2, Message::ListFiles { p1: true });
 }
 
 #[test]
-fn a_stream_that_fails_speaks_against_the_peer_as_any_dial_does() {
+fn a_stream_that_fails_counts_against_the_peer_as_any_dial() {
     let mut rig = Rig::among(vec![peer(1)], &[]);
     rig.search_within("x", Some(0));
     let (_, _, Message::Search(ours)) = rig.dial() else { panic!("a search") };
@@ -80,7 +80,7 @@ enum Awaits {
     Metadata,
 }
 
-/// A node among peers that do whatever comes to their minds, and what they have shown.
+/// A node among peers that act at random, and what they have shown.
 struct Chaos {
     rig: Rig,
     rng: Rng,
@@ -163,7 +163,7 @@ impl Chaos {
         self.look_at_orders();
     }
 
-    /// Somebody answers a search of ours, for itself or in the name of another.
+    /// A peer answers a search of ours, for itself or in the name of another.
     fn hit(&mut self) {
         let known = self.queries.clone();
         let Some(id) = self.any(known) else { return };
@@ -176,7 +176,7 @@ impl Chaos {
         self.rig.request(SocketAddr::new(from, 40_000), message);
     }
 
-    /// Somebody searches, under an ID of either form, or one of ours with another requester.
+    /// A peer searches, with an ID of either form, or with one of ours and another requester.
     fn search(&mut self) {
         let (requester, from, number) = (self.any_peer(), self.any_peer(), self.roll(1_000));
         let (id, ttl) = match self.roll(3) {
@@ -271,7 +271,7 @@ impl Chaos {
         }
     }
 
-    /// Looks whether anybody is spoken to as it must not be, and plays the disk.
+    /// Checks that part 2 is sent only to peers that have shown it, and answers the disk orders.
     fn look_at_orders(&mut self) {
         while !self.rig.orders.is_empty() {
             for order in std::mem::take(&mut self.rig.orders) {
@@ -368,7 +368,7 @@ impl Chaos {
 }
 
 #[test]
-fn nothing_of_part_2_goes_to_a_peer_that_has_not_shown_it_whatever_happens() {
+fn nothing_of_part_2_is_sent_to_a_peer_that_has_not_shown_p1() {
     let (mut streams, mut plain, mut metadata, mut ranges) = (0, 0, 0, 0);
     for seed in 0..40 {
         let mut chaos = Chaos::new(seed);

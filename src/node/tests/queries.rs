@@ -1,4 +1,4 @@
-//! Quotes, exclusions and patterns on their way: who sees them, and what comes back.
+//! Searches with quotes, exclusions and patterns: who gets them, and which hits are shown.
 
 use super::rig::*;
 use crate::control::{ExitCode, RawText, Reply, Request, SearchStarted, WholeNames};
@@ -16,7 +16,7 @@ fn rig(files: &[(&str, u64)]) -> Rig {
     rig
 }
 
-/// Takes the searches that go out: whereto, and which. Hits are taken too, and counted by [`answers`].
+/// Takes the searches sent, with their destinations. Hits are taken too, and counted by [`answers`].
 fn searches(rig: &mut Rig) -> Vec<(SocketAddr, Search)> {
     sent(rig)
         .into_iter()
@@ -57,7 +57,7 @@ fn texts(sent: Vec<(SocketAddr, Search)>) -> Vec<(SocketAddr, String)> {
 const QUERY: &str = "\"abbey road\" *.ogg -live";
 
 #[test]
-fn a_base_peer_is_asked_for_words_and_a_p1_peer_for_all_of_it() {
+fn a_base_peer_gets_the_plain_words_of_a_query_and_a_p1_peer_all_of_it() {
     let mut rig = rig(&[]);
     rig.search_within(QUERY, Some(0));
     let expected = [(peer(1), QUERY.to_owned()), (peer(2), "abbey road .ogg".to_owned())];
@@ -77,7 +77,7 @@ fn hits_that_do_not_fulfil_the_query_are_not_shown() {
     }
     let names: Vec<_> = rig.hits(Some(search)).into_iter().map(|row| row.name).collect();
     assert_eq!(names, [RawText::new("Abbey Road/1.ogg"), RawText::new("Abbey_Roád.OGG")]);
-    // Of plain words, those who answer know best: a base program may compare in a way of its own.
+    // For plain words the responder decides: a base program may compare in its own way.
     let search = rig.search_within("abbey", Some(0));
     let id = searches(&mut rig).remove(0).1.id;
     rig.hit(&id, peer(2), listed("A'b'b'ey", None));
@@ -85,7 +85,7 @@ fn hits_that_do_not_fulfil_the_query_are_not_shown() {
 }
 
 #[test]
-fn a_search_with_operators_is_answered_and_sent_on_as_each_neighbour_can_take_it() {
+fn a_search_with_operators_is_answered_and_forwarded_in_the_form_each_neighbour_supports() {
     let mut rig = rig(&[("jazz live.ogg", 1), ("jazz.ogg", 1), ("jazz.mp3", 1)]);
     let from = SocketAddr::new(peer(9).ip(), 40_000);
     rig.request(from, query(b"p1-0000000000000001", "jazz -live *.ogg", peer(9), 1));
@@ -100,7 +100,7 @@ fn a_search_with_operators_is_answered_and_sent_on_as_each_neighbour_can_take_it
 
     rig.request(from, query(b"p1-0000000000000002", "jazz -live *.ogg", peer(9), 0));
     assert_eq!(answers(&mut rig), ["jazz.ogg"]);
-    // Exclusions that somebody adds ahead of a search do not keep it out; what is wider answers for what is narrower.
+    // A copy with exclusions that arrives earlier does not suppress a search; a wider one answers for a narrower one.
     rig.request(from, query(b"p1-0000000000000002", "jazz .ogg", peer(9), 0));
     assert_eq!(answers(&mut rig), ["jazz live.ogg", "jazz.ogg"]);
     rig.request(from, query(b"p1-0000000000000003", "jazz", peer(9), 0));
@@ -110,7 +110,7 @@ fn a_search_with_operators_is_answered_and_sent_on_as_each_neighbour_can_take_it
 }
 
 #[test]
-fn a_query_that_is_too_short_says_so() {
+fn a_query_that_is_too_short_is_reported() {
     let mut rig = rig(&[]);
     let begin =
         |rig: &mut Rig, text: &str| rig.call(Request::Search { text: RawText::new(text), max: None, ttl: None });

@@ -88,7 +88,7 @@ fn a_range_wholly_inside_a_file_is_sent_and_no_other() {
 }
 
 #[test]
-fn metadata_are_sent_when_the_hash_is_known_and_asking_for_them_brings_it_about() {
+fn metadata_are_sent_when_the_hash_is_known_and_a_request_has_the_file_hashed() {
     let mut rig = sharing(4);
     let exchange = ask_metadata(&mut rig, "a");
     assert_eq!(refused(&mut rig), [(exchange, Refusal::NotHashed)]);
@@ -103,7 +103,7 @@ fn metadata_are_sent_when_the_hash_is_known_and_asking_for_them_brings_it_about(
 }
 
 #[test]
-fn what_changed_while_its_request_waited_is_looked_at_again() {
+fn a_file_that_changed_while_its_request_waited_is_examined_again() {
     let mut rig = sharing(1);
     hash_all(&mut rig);
     let first = ask_range(&mut rig, 1, "a", 0, 100);
@@ -134,7 +134,7 @@ fn ranges_wait_for_workers_as_files_do() {
 }
 
 #[test]
-fn the_ranges_of_one_file_for_one_address_are_told_as_one_upload() {
+fn the_ranges_of_one_file_for_one_address_are_one_upload() {
     let mut rig = sharing(16);
     rig.call(Request::Events).unwrap();
     let started = |requester, file: &str| Notice::UploadStarted { to: from(requester), name: RawText::new(file) };
@@ -169,7 +169,7 @@ fn the_ranges_of_one_file_for_one_address_are_told_as_one_upload() {
 }
 
 #[test]
-fn whoever_asks_for_ranges_of_ever_other_files_fills_no_table() {
+fn requests_for_ranges_of_ever_more_files_do_not_fill_the_table() {
     let files: Vec<String> = (0..1_100).map(|n| format!("{n:04}")).collect();
     let files: Vec<(&str, u64)> = files.iter().map(|file| (file.as_str(), 1)).collect();
     let mut rig = Rig::among(Vec::new(), &files);

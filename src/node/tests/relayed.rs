@@ -1,4 +1,4 @@
-//! Searches of others that somebody waits for, and copies of them that come again.
+//! Searches of others whose reports are awaited, and further copies of them.
 
 use super::rig::*;
 use super::search_end::{among_p1, copies, ms, said, say, say_waits, span_to_end};
@@ -8,7 +8,7 @@ use crate::wire::{Message, SearchDone, SearchReport};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// A copy of somebody's search comes on a stream.
+/// A copy of a search arrives on a stream.
 pub(super) fn copy(rig: &mut Rig, from: SocketAddr, number: u64, ttl: u8) -> ExchangeId {
     copy_of(rig, from, number, ttl, "song")
 }
@@ -19,7 +19,7 @@ fn copy_of(rig: &mut Rig, from: SocketAddr, number: u64, ttl: u8, text: &str) ->
 }
 
 #[test]
-fn a_node_is_done_when_those_behind_it_are_and_its_hits_are_sent() {
+fn a_node_reports_done_when_its_neighbours_are_and_its_hits_are_sent() {
     let mut rig = among_p1(&[peer(1), peer(2)], &[("song.ogg", 5)]);
     let first = copy(&mut rig, peer(3), 1, 2);
     let mut dials = rig.dials();
@@ -38,7 +38,7 @@ fn a_node_is_done_when_those_behind_it_are_and_its_hits_are_sent() {
 }
 
 #[test]
-fn a_copy_that_reaches_further_is_sent_on_to_those_that_it_has_not_come_to() {
+fn a_copy_with_a_higher_ttl_is_forwarded_to_neighbours_that_lack_it() {
     let mut rig = among_p1(&[peer(1), peer(2), peer(6)], &[]);
     let first = copy(&mut rig, peer(3), 1, 2);
     let (id, ttl, to) = copies(&mut rig);
@@ -66,7 +66,7 @@ fn a_copy_that_reaches_further_is_sent_on_to_those_that_it_has_not_come_to() {
 }
 
 #[test]
-fn one_hop_more_is_not_worth_a_copy_where_some_are_left() {
+fn one_more_hop_does_not_justify_a_copy_when_some_are_left() {
     let mut rig = among_p1(&[peer(1)], &[]);
     let first = copy(&mut rig, peer(3), 1, 3);
     let (id, ..) = copies(&mut rig);
@@ -85,7 +85,7 @@ fn one_hop_more_is_not_worth_a_copy_where_some_are_left() {
 }
 
 #[test]
-fn a_node_gives_up_before_those_that_wait_for_it() {
+fn a_node_stops_waiting_before_those_that_wait_for_it() {
     for ttl in [1, 3, 7] {
         let mut rig = among_p1(&[peer(1)], &[]);
         let first = copy(&mut rig, peer(3), 1, ttl);
@@ -104,9 +104,9 @@ fn a_node_gives_up_before_those_that_wait_for_it() {
     }
 }
 
-/// The machine of the one behind us is off: nothing answers the attempt to connect to it.
+/// The machine of the next neighbour is off: nothing answers the attempt to connect.
 #[test]
-fn a_search_of_others_does_not_wait_long_for_whom_it_does_not_reach() {
+fn a_forwarded_search_does_not_wait_long_for_unreachable_neighbours() {
     let mut rig = among_p1(&[peer(1)], &[]);
     copy(&mut rig, peer(3), 1, 3);
     let (id, ..) = copies(&mut rig);
@@ -119,7 +119,7 @@ fn a_search_of_others_does_not_wait_long_for_whom_it_does_not_reach() {
 }
 
 #[test]
-fn where_the_ttl_ends_nothing_is_said_until_a_wider_copy_comes() {
+fn a_node_at_the_end_of_the_ttl_sends_no_report_until_a_wider_copy_comes() {
     let mut rig = among_p1(&[peer(1)], &[]);
     let leaf = copy(&mut rig, peer(3), 1, 0);
     assert_eq!(said(&mut rig), []);
@@ -137,7 +137,7 @@ fn where_the_ttl_ends_nothing_is_said_until_a_wider_copy_comes() {
 }
 
 #[test]
-fn a_search_that_does_not_ask_for_its_end_costs_nothing() {
+fn a_search_that_requests_no_report_gets_none() {
     let mut rig = among_p1(&[peer(1)], &[]);
     rig.request(peer(3), query(b"p1-0000000000000001", "song", peer(200), 3));
     rig.request(peer(3), query(b"p1-0000000000000001", "song", peer(200), 2));
@@ -146,14 +146,14 @@ fn a_search_that_does_not_ask_for_its_end_costs_nothing() {
     assert_eq!(said(&mut rig), []);
 }
 
-/// What a neighbour says about a search that came to it with this TTL.
+/// A neighbour reports a search that it received with this TTL as done.
 fn say_reached(rig: &mut Rig, peer: SocketAddr, id: &QueryId, ttl: u8) {
     let done = SearchDone { id: id.clone(), cut: false, ttl: Some(ttl), reports: true };
     rig.handle(Event::SearchReport { peer, report: SearchReport::Done(done) });
 }
 
-/// Whoever has seen the ID of a ring can send a copy of it, with a higher TTL, to the neighbours of who searches: they wait
-/// for nobody in its place any more.
+/// An attacker who has seen the ID of a ring can send a copy of it, with a higher TTL, to the neighbours of the searcher:
+/// they then wait for nobody in its place.
 #[test]
 fn a_forged_copy_with_a_higher_ttl_does_not_end_a_search() {
     let mut rig = among_p1(&[peer(1), peer(2)], &[]);
@@ -166,7 +166,7 @@ fn a_forged_copy_with_a_higher_ttl_does_not_end_a_search() {
 }
 
 #[test]
-fn a_stream_that_repeats_a_search_does_not_have_others_told_that_all_were_reached() {
+fn a_repeated_search_does_not_make_reports_complete() {
     let mut rig = among_p1(&[peer(1)], &[]);
     let liar = copy(&mut rig, peer(9), 1, 3);
     copies(&mut rig);
@@ -180,14 +180,14 @@ fn a_stream_that_repeats_a_search_does_not_have_others_told_that_all_were_reache
     assert_eq!(said(&mut rig), []);
     let honest = copy(&mut rig, peer(3), 1, 3);
     assert_eq!(said(&mut rig), [(honest, true)], "there may be more");
-    // Under another text, too.
+    // With another text, too.
     let other = copy_of(&mut rig, peer(4), 1, 3, "other");
     assert_eq!(said(&mut rig), [(other, true)]);
     assert_eq!(rig.node.counters().limited.searches_ended_early, 2);
 }
 
 #[test]
-fn whose_search_is_refused_is_told_that_it_went_no_further() {
+fn the_sender_of_a_refused_search_is_told_that_it_was_cut() {
     let mut rig = among_p1(&[peer(1)], &[]);
     for n in 0..600 {
         let message = query(format!("q{n}").as_bytes(), "song", peer(200), 0);
@@ -198,9 +198,9 @@ fn whose_search_is_refused_is_told_that_it_went_no_further() {
     assert_eq!(said(&mut rig), [(refused, true)]);
 }
 
-/// A liar knows the ID, and is faster with another text and a TTL that ends here.
+/// An attacker knows the ID, and sends earlier another text with a TTL that ends here.
 #[test]
-fn a_search_is_awaited_as_long_as_its_own_ttl_says_whatever_came_under_its_id_before() {
+fn a_search_is_awaited_by_its_own_ttl_whatever_used_its_id_before() {
     let mut rig = among_p1(&[peer(1)], &[]);
     copy_of(&mut rig, peer(9), 1, 0, "other");
     let honest = copy(&mut rig, peer(3), 1, 3);
@@ -214,12 +214,12 @@ fn a_search_is_awaited_as_long_as_its_own_ttl_says_whatever_came_under_its_id_be
 }
 
 #[test]
-fn an_event_at_the_moment_when_a_neighbour_is_given_up_does_not_make_the_search_complete() {
+fn an_event_at_the_moment_when_a_neighbour_times_out_does_not_complete_the_search() {
     let mut rig = among_p1(&[peer(1), peer(2)], &[]);
     rig.search("song");
     let (id, ..) = copies(&mut rig);
     say(&mut rig, peer(1), &id, false);
-    // The loop looks at connections first, and at timers then.
+    // The loop handles connections first, and then timers.
     rig.now = rig.now + ms(400);
     rig.hit(&id, peer(3), listed("other.ogg", Some(5)));
     rig.pass(ms(200));
@@ -227,7 +227,7 @@ fn an_event_at_the_moment_when_a_neighbour_is_given_up_does_not_make_the_search_
 }
 
 #[test]
-fn a_neighbour_has_its_time_back_for_the_search_that_it_was_late_with_and_for_no_other() {
+fn a_late_report_restores_the_time_of_a_neighbour_for_that_search_only() {
     let mut rig = among_p1(&[peer(1)], &[]);
     let span = |rig: &mut Rig, late: Option<bool>| {
         rig.search_within("song", Some(1));

@@ -1,4 +1,4 @@
-//! One node whose surroundings the test plays.
+//! One node whose environment is simulated by the test.
 
 use crate::control::{
     CallError, CallId, HitRow, HitsReply, Notice, PeerSource, RawText, Reply, Request, SearchStarted,
@@ -70,19 +70,19 @@ pub(super) fn config() -> NodeConfig {
     }
 }
 
-/// Peers of an earlier run, none of which is known to have been a neighbour.
+/// Saved peers, none of which is known to have been a neighbour.
 pub(super) fn remembered_peers(others: Vec<SocketAddr>) -> RememberedPeers {
     RememberedPeers { others, ..RememberedPeers::default() }
 }
 
-/// A node, the time, and what it ordered and was not looked at yet.
+/// A node, the time, and its orders that were not taken yet.
 pub(super) struct Rig {
     pub(super) node: Node,
     pub(super) now: Instant,
     pub(super) orders: Vec<Action>,
-    /// Whether what is to be remembered is at once on the disk.
+    /// Whether saved data are on the disk at once.
     pub(super) remembers: bool,
-    /// Whether a peer that is asked what it speaks resets at once, and so is asked for the file in the base protocol.
+    /// Whether a peer resets a first contact at once, and so gets the request in the base protocol.
     pub(super) resets_first_contacts: bool,
     calls: u64,
     inbound: u64,
@@ -177,7 +177,7 @@ impl Rig {
         dial.is_some_and(|dial| matches!(dial.purpose, Purpose::FirstContact | Purpose::Announcement))
     }
 
-    /// Lets time pass, from deadline to deadline.
+    /// Advances time, from deadline to deadline.
     pub(super) fn pass(&mut self, span: Duration) {
         let end = self.now + span;
         while let Some(at) = self.node.next_deadline().filter(|at| *at <= end) {
@@ -198,7 +198,7 @@ impl Rig {
         span
     }
 
-    /// Takes the orders that fit, in order.
+    /// Takes the orders that `fit` selects, in order.
     pub(super) fn take<T>(&mut self, mut fits: impl FnMut(&Action) -> Option<T>) -> Vec<T> {
         let (mut taken, mut left) = (Vec::new(), Vec::new());
         for order in self.orders.drain(..) {
@@ -211,7 +211,7 @@ impl Rig {
         taken
     }
 
-    /// Takes the dials ordered, streams among them: exchange, whereto, messages.
+    /// Takes the dials ordered, with streams: exchange, destination, messages.
     pub(super) fn dials(&mut self) -> Vec<(ExchangeId, SocketAddr, Vec<Message>)> {
         self.take(|order| match order {
             Action::Dial { exchange, to, messages, expect, .. } => {
@@ -259,7 +259,7 @@ impl Rig {
         self.handle(Event::DialEnded { exchange, outcome: Err(fault) });
     }
 
-    /// Lets the bootstrap node take the registration, and answer with this list.
+    /// Lets the bootstrap node accept the registration, and answer with this list.
     pub(super) fn join(&mut self, peers: Vec<SocketAddr>) {
         let (exchange, to, message) = self.dial();
         assert_eq!((to, message), (bootstrap(), Message::Register { port: 63_339, p1: true }));
@@ -274,7 +274,7 @@ impl Rig {
         self.succeed(exchange, plain_list(peers));
     }
 
-    /// A message comes in; its exchange.
+    /// A message arrives; its exchange.
     pub(super) fn request(&mut self, from: SocketAddr, message: Message) -> ExchangeId {
         self.inbound += 1;
         let exchange = ExchangeId::Inbound(self.inbound);
@@ -282,12 +282,12 @@ impl Rig {
         exchange
     }
 
-    /// Somebody at this IP address asks for the file `a` by code 4.
+    /// A peer at this IP address requests the file `a` by code 4.
     pub(super) fn ask_for_a(&mut self, address: &str) -> ExchangeId {
         self.request(addr(&format!("{address}:40000")), Message::DownloadRequest { name: name("a") })
     }
 
-    /// Takes the files that are to be sent.
+    /// Takes the orders to send files.
     pub(super) fn files_sent(&mut self) -> Vec<ExchangeId> {
         self.take(|order| match order {
             Action::SendFile { exchange, .. } => Some(*exchange),
@@ -327,14 +327,14 @@ impl Rig {
         }
     }
 
-    /// A hit comes in, from the peer that offers the file.
+    /// A hit arrives from the peer that offers the file.
     pub(super) fn hit(&mut self, id: &QueryId, responder: SocketAddr, file: Listed) {
         let from = SocketAddr::new(responder.ip(), 50_000);
         self.request(from, Message::SearchResponse(SearchResponse { id: id.clone(), responder, file }));
     }
 }
 
-/// A peer list that says nothing of what the peers speak.
+/// A peer list without `p1` marks.
 pub(super) fn plain_list(peers: Vec<SocketAddr>) -> Response {
     Response::PeerList(peers.into_iter().map(|addr| ListedPeer { addr, p1: false }).collect())
 }

@@ -1,4 +1,4 @@
-//! The end of a search: who is waited for, how long, and what of it others can bring about.
+//! The end of a search: which neighbours are awaited, how long, and the influence of others on it.
 
 use super::relayed::copy;
 use super::rig::*;
@@ -22,7 +22,7 @@ pub(super) fn among_p1(peers: &[SocketAddr], files: &[(&str, u64)]) -> Rig {
     rig
 }
 
-/// Takes the copies that were ordered, and lets them be taken: the query, its TTL, and whom it went to.
+/// Takes the copies ordered, and delivers them: the query, its TTL, and the destinations.
 pub(super) fn copies(rig: &mut Rig) -> (QueryId, u8, Vec<SocketAddr>) {
     let dials = rig.dials();
     let mut to = Vec::new();
@@ -42,12 +42,12 @@ pub(super) fn say(rig: &mut Rig, peer: SocketAddr, id: &QueryId, cut: bool) {
     rig.handle(Event::SearchReport { peer, report: SearchReport::Done(done) });
 }
 
-/// A neighbour says that it waits for others.
+/// A neighbour reports that it waits for others.
 pub(super) fn say_waits(rig: &mut Rig, peer: SocketAddr, id: &QueryId) {
     rig.handle(Event::SearchReport { peer, report: SearchReport::Waits(id.clone()) });
 }
 
-/// Who was told that they are done with.
+/// The peers that got a report that their search is done.
 pub(super) fn said(rig: &mut Rig) -> Vec<(ExchangeId, bool)> {
     rig.take(|order| match order {
         Action::Report { exchange, report: SearchReport::Done(done) } => Some((*exchange, done.cut)),
@@ -55,7 +55,7 @@ pub(super) fn said(rig: &mut Rig) -> Vec<(ExchangeId, bool)> {
     })
 }
 
-/// How long it takes from now until the search is over, and its error.
+/// The time from now until the search is over, and its error.
 pub(super) fn span_to_end(rig: &mut Rig) -> (Duration, Option<i32>) {
     let began = rig.now;
     loop {
@@ -107,7 +107,7 @@ fn a_search_that_was_cut_goes_on_at_once() {
 }
 
 #[test]
-fn whoever_says_that_it_is_done_says_so_for_itself_alone() {
+fn a_report_counts_for_its_sender_only() {
     let mut rig = among_p1(&[peer(1), peer(2)], &[]);
     rig.search("song");
     let (id, ..) = copies(&mut rig);
@@ -135,13 +135,13 @@ fn span_beside_silent(rig: &mut Rig, waits: bool) -> Duration {
 }
 
 #[test]
-fn a_neighbour_that_is_never_done_holds_a_search_for_less_and_less_time() {
+fn a_neighbour_that_never_reports_done_delays_searches_less_and_less() {
     for (waits, first) in [(false, ms(313)), (true, ms(500))] {
         let mut rig = among_p1(&[peer(1), peer(2)], &[]);
         let spans: Vec<_> = (0..5).map(|_| span_beside_silent(&mut rig, waits)).collect();
         assert_eq!(spans[0], first, "and a little for hits: {waits}");
         assert!(spans.is_sorted_by(|one, next| one >= next) && spans[4] <= ms(100), "{spans:?}");
-        // And it has its time again when it is done.
+        // Its time is restored when it is done.
         rig.search_within("song", Some(1));
         let (id, ..) = copies(&mut rig);
         say(&mut rig, peer(1), &id, false);
@@ -172,8 +172,8 @@ fn given_up_after(rig: &mut Rig, took: Duration) -> Duration {
 }
 
 #[test]
-fn a_neighbour_that_is_far_away_or_busy_has_time_for_its_first_word() {
-    // As long as it has said nothing at all, how long it took to reach it counts.
+fn a_distant_or_busy_neighbour_has_time_for_its_first_report() {
+    // Until its first report, the time of the delivery counts.
     for (took, wait) in [(ms(0), ms(250)), (ms(40), ms(370)), (ms(300), ms(400))] {
         let mut rig = among_p1(&[peer(1)], &[]);
         reach(&mut rig, took);
@@ -188,7 +188,7 @@ fn a_neighbour_that_is_far_away_or_busy_has_time_for_its_first_word() {
         reach(&mut rig, ms(0));
         assert_eq!(given_up_after(&mut rig, ms(0)), wait, "{word:?}");
     }
-    // Its first word counts, and not when it is done.
+    // Its first report counts, not its last.
     let mut rig = among_p1(&[peer(1)], &[]);
     let id = reach(&mut rig, ms(0));
     rig.pass(ms(5));
@@ -200,9 +200,9 @@ fn a_neighbour_that_is_far_away_or_busy_has_time_for_its_first_word() {
     assert_eq!(given_up_after(&mut rig, ms(0)), ms(100));
 }
 
-/// Its machine is off: nothing comes back, and the system gives up after seconds.
+/// Its machine is off: nothing comes back, and connecting fails after seconds.
 #[test]
-fn a_neighbour_that_cannot_be_reached_and_nobody_says_so_is_not_waited_for_longer() {
+fn a_neighbour_that_cannot_be_reached_is_not_waited_for_longer() {
     let mut rig = among_p1(&[peer(1), peer(2)], &[]);
     for n in 0..2 {
         rig.search_within("song", Some(1));
@@ -240,7 +240,7 @@ fn a_neighbour_of_an_earlier_version_has_as_much_time_as_one_that_waits() {
 }
 
 #[test]
-fn a_late_word_of_one_ring_gives_the_neighbour_time_for_the_next() {
+fn a_late_report_in_one_ring_gives_the_neighbour_time_in_the_next() {
     let mut rig = among_p1(&[peer(1)], &[]);
     let id = reach(&mut rig, ms(0));
     rig.pass(ms(5));
@@ -260,7 +260,7 @@ fn a_late_word_of_one_ring_gives_the_neighbour_time_for_the_next() {
 }
 
 #[test]
-fn a_neighbour_that_is_late_with_each_of_many_searches_is_known_to_be_so() {
+fn a_neighbour_that_is_late_with_many_searches_is_remembered_as_late() {
     let mut rig = among_p1(&[peer(1)], &[]);
     let mut asked = Vec::new();
     for n in 0..60 {
@@ -268,7 +268,7 @@ fn a_neighbour_that_is_late_with_each_of_many_searches_is_known_to_be_so() {
         let dials = rig.dials();
         dials.iter().for_each(|(exchange, ..)| rig.deliver(*exchange));
         asked.push(QueryId::p1_ending(n << 4));
-        // Its words come 300 ms after the searches, which come every 50 ms.
+        // Its reports come 300 ms after the searches, which come every 50 ms.
         rig.pass(ms(50));
         if let Some(late) = asked.len().checked_sub(6) {
             say(&mut rig, peer(1), &asked[late], false);
@@ -279,7 +279,7 @@ fn a_neighbour_that_is_late_with_each_of_many_searches_is_known_to_be_so() {
 }
 
 #[test]
-fn those_that_wait_are_told_once_that_a_search_goes_on() {
+fn waiting_peers_are_told_once_that_a_search_continues() {
     let mut rig = among_p1(&[peer(1)], &[]);
     let waits = |rig: &mut Rig| {
         rig.take(|order| match order {
@@ -306,7 +306,7 @@ fn those_that_wait_are_told_once_that_a_search_goes_on() {
     let wider = copy(&mut rig, peer(6), 2, 4);
     rig.pass(ms(20));
     assert_eq!((waits(&mut rig), said(&mut rig).len()), (vec![wider], 3));
-    // Where the TTL ends nothing is said, nor of a search that does not ask for it.
+    // Where the TTL ends nothing is reported, nor for a search that requests no report.
     copy(&mut rig, peer(3), 3, 0);
     rig.request(peer(3), query(b"p1-0000000000000001", "song", peer(200), 3));
     rig.pass(ms(50));
@@ -314,7 +314,7 @@ fn those_that_wait_are_told_once_that_a_search_goes_on() {
 }
 
 #[test]
-fn a_neighbour_that_is_not_there_or_hangs_up_is_not_waited_for() {
+fn a_neighbour_that_is_unreachable_or_disconnects_is_not_waited_for() {
     let mut rig = among_p1(&[peer(1), peer(2), peer(3)], &[]);
     rig.search("song");
     let dials = rig.dials();
@@ -375,7 +375,7 @@ fn finished_searches_leave_no_timer() {
 }
 
 #[test]
-fn where_nobody_says_that_it_is_done_a_search_says_that_nobody_has_answered() {
+fn a_search_without_any_report_says_that_nobody_has_answered() {
     for answers in [false, true] {
         let mut rig = among_p1(&[peer(1), peer(2)], &[]);
         rig.search_within("song", Some(1));
@@ -400,7 +400,7 @@ fn without_neighbours_no_ring_is_sent() {
 }
 
 #[test]
-fn several_who_have_the_very_file_end_a_search() {
+fn several_sources_of_the_requested_content_end_a_search() {
     let of = |text: &str| Listed {
         attributes: Some(Attributes { size: Some(5), b3: Some(ContentHash([7; 32])), more: false }),
         ..listed(text, None)

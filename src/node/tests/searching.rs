@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Waits for a ring, and takes its dials: its query, and whom it goes to.
+/// Waits for a ring, and takes its dials: the query, and the destinations.
 fn ring(rig: &mut Rig) -> (Search, Vec<SocketAddr>) {
     while !rig.orders.iter().any(|order| matches!(order, Action::Dial { .. } | Action::Stream { .. })) {
         rig.jump();
@@ -41,9 +41,9 @@ fn list(rig: &mut Rig, peer: SocketAddr) -> u32 {
     }
 }
 
-/// Each search that waits for a connection which nobody takes holds a worker.
+/// Each search that waits for a connection that is not accepted holds a worker.
 #[test]
-fn two_of_our_searches_at_most_are_on_their_way_to_a_peer_that_is_a_mere_claim() {
+fn at_most_two_of_our_searches_are_being_sent_to_a_claimed_peer() {
     let mut rig = Rig::among(vec![peer(1)], &[]);
     for n in 2..=4 {
         rig.request(peer(9), query(format!("q{n}").as_bytes(), "nothing like it", peer(n), 0));
@@ -63,9 +63,9 @@ fn two_of_our_searches_at_most_are_on_their_way_to_a_peer_that_is_a_mere_claim()
     assert!(rig.dials().iter().any(|(_, to, _)| *to == peer(2)), "and it is tried again when that has failed");
 }
 
-/// A list may name whom it likes: who searches again and again does not have all workers wait for them.
+/// A list may name any address: repeated searches do not make all workers wait for such addresses.
 #[test]
-fn eight_of_our_searches_at_most_are_on_their_way_to_a_peer_that_was_not_dialled_yet() {
+fn at_most_eight_of_our_searches_are_being_sent_to_a_peer_not_yet_dialled() {
     let mut rig = Rig::new(config());
     rig.join(vec![peer(1), peer(2)]);
     let mut sent = Vec::new();
@@ -76,7 +76,7 @@ fn eight_of_our_searches_at_most_are_on_their_way_to_a_peer_that_was_not_dialled
     }
     let to = |n: u8| sent.iter().filter(|(_, to)| *to == peer(n)).count();
     assert_eq!((to(1), to(2)), (8, 8));
-    // One that answers gets all.
+    // One that answers gets all searches.
     sent.iter().filter(|(_, to)| *to == peer(1)).for_each(|(exchange, _)| rig.deliver(*exchange));
     for _ in 0..20 {
         rig.search_within("song", Some(1));
@@ -103,7 +103,7 @@ fn a_search_that_finds_nothing_nearby_goes_to_all() {
     assert!(rig.dials().is_empty());
     assert_eq!(done(&rig.notices()), Some((0, false, None)));
 
-    // Late hits are taken for some minutes, of every ring.
+    // Late hits of every ring are accepted for some minutes.
     let id = ids.pop_first().unwrap();
     rig.hit(&id, peer(3), listed("song.ogg", Some(5)));
     assert!(matches!(&rig.notices()[..], [Notice::Hit { .. }]));
@@ -139,13 +139,13 @@ fn enough_hits_end_a_search_early() {
     assert_eq!(rows, [expected(1, 1, vec![peer(1), peer(9)]), expected(2, 2, vec![peer(2)])]);
 }
 
-/// A hit that says of a peer what it offers, sent from another address.
+/// A hit for a file of a peer, sent from another address.
 fn say_of(rig: &mut Rig, id: &QueryId, from: SocketAddr, responder: SocketAddr, file: Listed) {
     rig.request(from, Message::SearchResponse(crate::wire::SearchResponse { id: id.clone(), responder, file }));
 }
 
 #[test]
-fn a_network_gives_rows_beyond_a_quarter_to_others_and_does_not_end_the_rings() {
+fn a_network_loses_rows_beyond_a_quarter_to_others_and_does_not_end_the_rings() {
     let mut rig = Rig::among(vec![peer(1)], &[]);
     let search = rig.search("song");
     let (first, _) = ring(&mut rig);
@@ -176,7 +176,7 @@ fn a_network_gives_rows_beyond_a_quarter_to_others_and_does_not_end_the_rings() 
 }
 
 #[test]
-fn a_search_names_how_many_hits_it_takes_and_says_that_a_peer_has_more() {
+fn a_search_states_how_many_hits_it_accepts_and_shows_that_a_peer_has_more() {
     let mut rig = Rig::among(vec![peer(1)], &[]);
     rig.call(Request::Search { text: RawText::new("song"), max: Some(1_000), ttl: Some(1) }).unwrap();
     let (query, _) = ring(&mut rig);
@@ -196,7 +196,7 @@ fn a_search_names_how_many_hits_it_takes_and_says_that_a_peer_has_more() {
     rig.hit(&query.id, peer(1), Listed { attributes, ..listed("song", None) });
     rig.pass(Duration::from_secs(2));
     assert_eq!(done(&rig.notices()), Some((1, true, None)));
-    // As long as its rows are there, also when it takes no more hits.
+    // As long as its rows are there, even when it accepts no more hits.
     rig.pass(Duration::from_secs(400));
     let Ok(Reply::Hits(page)) = rig.call(Request::Hits { search: None, after: 938 }) else { panic!("the hits") };
     let rows: Vec<_> = page.hits.iter().map(|row| (row.id, row.truncated)).collect();
@@ -221,7 +221,7 @@ fn enough_rows_of_several_networks_end_a_search_early() {
 }
 
 #[test]
-fn networks_that_work_together_leave_a_row_for_each_other_one() {
+fn colluding_networks_leave_a_row_for_each_other_network() {
     let mut rig = Rig::among(vec![peer(1)], &[]);
     let search = rig.search("song");
     let (query, _) = ring(&mut rig);
@@ -239,7 +239,7 @@ fn networks_that_work_together_leave_a_row_for_each_other_one() {
 }
 
 #[test]
-fn a_content_is_one_row_under_all_its_names_and_a_hash_known_later_joins_it() {
+fn a_content_is_one_row_under_all_its_names_and_a_hash_learned_later_joins_it() {
     let mut rig = Rig::among(vec![peer(1)], &[]);
     let search = rig.search("song");
     let (first, _) = ring(&mut rig);
@@ -286,7 +286,7 @@ fn the_ttl_of_a_call_is_clamped_and_ends_the_rings() {
 }
 
 #[test]
-fn a_search_without_a_neighbour_first_asks_the_bootstrap_node_who_has_come() {
+fn a_search_without_a_neighbour_first_requests_a_peer_list() {
     let mut rig = Rig::new(config());
     rig.join(Vec::new());
     rig.search("song");
@@ -297,7 +297,7 @@ fn a_search_without_a_neighbour_first_asks_the_bootstrap_node_who_has_come() {
 }
 
 #[test]
-fn without_peers_or_without_any_in_reach_a_search_says_so() {
+fn a_search_reports_that_there_are_no_peers_or_none_reachable() {
     let mut rig = Rig::among(Vec::new(), &[]);
     rig.search("a");
     rig.jump();
@@ -314,7 +314,7 @@ fn without_peers_or_without_any_in_reach_a_search_says_so() {
     let error = done(&rig.notices()).unwrap().2.unwrap();
     assert_eq!(error.code, ExitCode::Network as i32);
     assert!(error.message.contains("(peers: 1)"), "{error}");
-    // On and on: it counts as dead.
+    // Repeatedly: it counts as dead.
     let mut rig = Rig::new(config());
     rig.join(vec![peer(1)]);
     let error = loop {
@@ -335,7 +335,7 @@ fn without_peers_or_without_any_in_reach_a_search_says_so() {
 }
 
 #[test]
-fn texts_that_no_message_can_carry_are_refused() {
+fn texts_that_fit_no_message_are_refused() {
     let mut rig = Rig::among(vec![peer(1)], &[]);
     for bad in [String::new(), "a\nb".into(), "\u{7f}".into(), "x".repeat(4_000)] {
         let request = Request::Search { text: RawText::new(bad), max: None, ttl: None };
@@ -346,7 +346,7 @@ fn texts_that_no_message_can_carry_are_refused() {
 }
 
 #[test]
-fn hits_that_nobody_asked_for_or_that_name_no_peer_are_dropped() {
+fn unsolicited_hits_and_hits_without_a_usable_peer_are_dropped() {
     let mut rig = Rig::among(vec![peer(1)], &[]);
     let search = rig.search("a");
     let (query, _) = ring(&mut rig);
@@ -401,7 +401,7 @@ fn a_listing_becomes_hits() {
 }
 
 #[test]
-fn a_listing_without_end_is_broken_off() {
+fn a_listing_without_end_is_aborted() {
     let mut rig = Rig::among(Vec::new(), &[]);
     let search = list(&mut rig, peer(1));
     let (exchange, ..) = rig.dial();
@@ -420,7 +420,7 @@ fn a_listing_without_end_is_broken_off() {
 }
 
 #[test]
-fn a_listing_that_fails_says_why() {
+fn a_listing_that_fails_reports_the_cause() {
     let mut rig = Rig::among(Vec::new(), &[]);
     list(&mut rig, peer(1));
     let (exchange, ..) = rig.dial();
@@ -434,7 +434,7 @@ fn a_listing_that_fails_says_why() {
 }
 
 #[test]
-fn old_searches_give_way_to_new_ones() {
+fn old_searches_are_dropped_for_new_ones() {
     let mut rig = Rig::among(Vec::new(), &[]);
     for _ in 0..300 {
         rig.search("a");

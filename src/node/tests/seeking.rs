@@ -18,7 +18,7 @@ fn downloading(neighbours: u8) -> (Rig, TransferId) {
     (rig, TransferId(reply.downloads[0].id))
 }
 
-/// Seeks once; the query, and whom it goes to.
+/// Seeks once; the query, and its destinations.
 fn seek(rig: &mut Rig, download: TransferId) -> (Search, Vec<SocketAddr>) {
     let asked = rig.seek_sources(download, TEXT.into());
     rig.call(Request::Status).unwrap();
@@ -34,7 +34,7 @@ fn seek(rig: &mut Rig, download: TransferId) -> (Search, Vec<SocketAddr>) {
     (queries.remove(0), to)
 }
 
-/// How many of these answers nobody waited for.
+/// How many of these answers were unsolicited.
 fn unasked(rig: &mut Rig, queries: &[&QueryId]) -> u64 {
     let before = rig.node.counters().limited.hits_unasked;
     queries.iter().for_each(|id| rig.hit(id, peer(8), listed("b", Some(1))));
@@ -42,13 +42,13 @@ fn unasked(rig: &mut Rig, queries: &[&QueryId]) -> u64 {
 }
 
 #[test]
-fn sources_are_sought_in_one_ring_as_far_as_it_may_reach() {
+fn sources_are_searched_for_in_one_ring_with_the_largest_ttl() {
     let (mut rig, download) = downloading(3);
     let (search, to) = seek(&mut rig, download);
     assert_eq!((search.ttl, search.requester, &*search.text), (7, us(), TEXT));
     assert!(search.id.is_p1());
     assert!([peer(1), peer(2), peer(3)].iter().all(|neighbour| to.contains(neighbour)), "{to:?}");
-    // Answers are no hits, but who answers is a peer, and shows how it speaks.
+    // Answers are no hits, but the responder is a peer, and shows what it speaks.
     assert_eq!(unasked(&mut rig, &[&search.id]), 0);
     assert_eq!(rig.hits(None), []);
     let Ok(Reply::Peers(rows)) = rig.call(Request::Peers) else { panic!("peers") };
@@ -59,7 +59,7 @@ fn sources_are_sought_in_one_ring_as_far_as_it_may_reach() {
 }
 
 #[test]
-fn answers_are_taken_for_five_minutes_and_while_the_download_goes_on() {
+fn answers_are_accepted_for_five_minutes_and_while_the_download_runs() {
     let (mut rig, download) = downloading(1);
     let (first, _) = seek(&mut rig, download);
     rig.pass(Duration::from_secs(200));
@@ -75,7 +75,7 @@ fn answers_are_taken_for_five_minutes_and_while_the_download_goes_on() {
 }
 
 #[test]
-fn without_a_neighbour_nobody_is_asked() {
+fn without_a_neighbour_no_search_for_sources_is_sent() {
     let mut rig = Rig::among(Vec::new(), &[]);
     assert_eq!(rig.seek_sources(TransferId(1), TEXT.into()), 0);
 }

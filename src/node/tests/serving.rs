@@ -1,4 +1,4 @@
-//! Files and lists sent, within the workers there are.
+//! Sending files and lists, within the number of workers.
 
 use super::rig::*;
 use crate::control::{Notice, RawText, Reply, Request};
@@ -75,7 +75,7 @@ fn files_and_lists_are_sent_and_counted() {
 }
 
 #[test]
-fn what_a_peer_does_not_do_is_refused() {
+fn messages_for_bootstrap_nodes_and_wrong_file_names_are_refused() {
     let mut rig = sharing(4);
     let port = 63_339;
     for message in [
@@ -106,7 +106,7 @@ fn commands_beyond_the_workers_wait_in_their_order() {
     assert_eq!((status.uploads_active, status.commands_queued), (2, 2));
     rig.handle(Event::ResponseEnded { exchange: asked[1], outcome: Ok(20) });
     assert_eq!(sent(&mut rig), [(asked[2], "a".to_string())]);
-    // One that goes away in the queue leaves its place.
+    // One that disconnects while queued frees its place.
     let last = download(&mut rig, "a");
     rig.handle(Event::RequestGone { exchange: asked[3] });
     rig.handle(Event::ResponseEnded { exchange: asked[0], outcome: Err(ResponseFault::Gone) });
@@ -114,9 +114,9 @@ fn commands_beyond_the_workers_wait_in_their_order() {
     assert!(refused(&mut rig).is_empty());
 }
 
-/// The loop may give a connection away while the order to answer it waits.
+/// The loop may evict a connection while the order to answer it waits.
 #[test]
-fn a_requester_that_is_gone_when_it_is_to_be_answered_leaves_its_worker() {
+fn a_requester_that_has_disconnected_frees_its_worker() {
     let mut rig = sharing(1);
     let gone = download(&mut rig, "a");
     rig.handle(Event::RequestGone { exchange: gone });
@@ -127,7 +127,7 @@ fn a_requester_that_is_gone_when_it_is_to_be_answered_leaves_its_worker() {
 }
 
 #[test]
-fn a_request_waits_fifty_seconds_at_most() {
+fn a_request_waits_at_most_fifty_seconds() {
     let mut rig = sharing(1);
     let first = download(&mut rig, "a");
     rig.pass(Duration::from_secs(1));
@@ -157,7 +157,7 @@ fn a_full_queue_refuses_and_a_leaving_node_empties_it() {
 }
 
 #[test]
-fn one_address_fills_neither_the_queue_nor_the_workers_while_others_wait() {
+fn one_address_does_not_fill_the_queue_or_the_workers_while_others_wait() {
     let mut rig = sharing(4);
     let greedy: Vec<_> = (0..4 + 1_024 + 10).map(|_| download_by(&mut rig, 1, "a")).collect();
     assert_eq!(sent(&mut rig).len(), 4, "nobody else asks");
@@ -167,12 +167,12 @@ fn one_address_fills_neither_the_queue_nor_the_workers_while_others_wait() {
         rig.handle(Event::ResponseEnded { exchange: greedy[n], outcome: Ok(10) });
         sent(&mut rig).remove(0).0
     };
-    // The workers that are freed go to the others, who have none; then one to the first that asked.
+    // Freed workers go to the others, who have none; then one to the first requester.
     assert_eq!([end(0), end(1), end(2), end(3)], [others[0], others[1], others[2], greedy[4]]);
 }
 
 #[test]
-fn addresses_share_the_workers_evenly_however_much_each_asks_for() {
+fn addresses_share_the_workers_equally_however_much_each_requests() {
     let mut rig = sharing(12);
     for (requester, requests) in [(1, 500), (2, 40), (3, 60)] {
         for _ in 0..requests {
@@ -192,7 +192,7 @@ fn addresses_share_the_workers_evenly_however_much_each_asks_for() {
         rig.handle(Event::ResponseEnded { exchange, outcome: Ok(10) });
         active.extend(sent(&mut rig).into_iter().map(|(exchange, _)| exchange));
         let loads = [0, 1, 2].map(|who| active.iter().filter(|exchange| requester(exchange) == who).count());
-        // At first the one that came alone has all workers; when another has no more to ask for, its share is free.
+        // At first a single requester has all workers; when another has no more requests, its share is free.
         if (12..100).contains(&round) {
             assert_eq!(loads, [4, 4, 4], "after {round}");
         }
@@ -242,7 +242,7 @@ fn a_file_that_vanished_while_its_request_waited_is_refused() {
 }
 
 #[test]
-fn more_workers_start_what_waits() {
+fn more_workers_start_waiting_requests() {
     let mut rig = sharing(1);
     for _ in 0..3 {
         download(&mut rig, "a");

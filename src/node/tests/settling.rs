@@ -1,4 +1,4 @@
-//! Files that may be written to still.
+//! Files that may still be written to.
 
 use super::rig::*;
 use crate::control::{FileRow, Notice, Reply, Request};
@@ -8,12 +8,12 @@ use crate::node::contract::{Action, Event, LookedAt, ResponseFault};
 use crate::wire::Message;
 use std::time::Duration;
 
-/// A file of this size, that has not been changed for so long.
+/// A file of this size, unchanged for this time.
 fn recent(text: &str, size: u64, quiet_ms: u64) -> RecentFile {
     RecentFile { file: scanned(text, size), quiet: Duration::from_millis(quiet_ms) }
 }
 
-/// Plays a scan that a user has asked for.
+/// Reports a scan that a user requested.
 fn rescan(rig: &mut Rig, recent: Vec<RecentFile>, settled: Vec<ScannedFile>) {
     rig.call(Request::Rescan).unwrap();
     rig.handle(Event::RecentFiles { files: recent });
@@ -21,7 +21,7 @@ fn rescan(rig: &mut Rig, recent: Vec<RecentFile>, settled: Vec<ScannedFile>) {
     rig.handle(Event::ScanEnded { report: ScanReport::default() });
 }
 
-/// The names that the node wants looked at.
+/// The names that the node wants examined.
 fn looks(rig: &mut Rig) -> Vec<String> {
     let orders = rig.take(|order| match order {
         Action::LookAt { names } => Some(names.iter().map(ToString::to_string).collect::<Vec<_>>()),
@@ -30,7 +30,7 @@ fn looks(rig: &mut Rig) -> Vec<String> {
     orders.concat()
 }
 
-/// Lets time pass to the next look, which must be soon, and finds this.
+/// Advances time to the next examination, which must be soon, and reports this.
 fn look(rig: &mut Rig, found: Vec<RecentFile>) {
     let mut ordered = Vec::new();
     for _ in 0..60 {
@@ -60,7 +60,7 @@ fn told(rig: &mut Rig) -> Option<(u64, u64)> {
 }
 
 #[test]
-fn a_scan_waits_until_what_was_just_written_is_at_rest() {
+fn a_scan_waits_until_recently_written_files_have_settled() {
     let mut rig = Rig::among(Vec::new(), &[]);
     rescan(&mut rig, vec![recent("b", 5, 500)], vec![scanned("a", 1), scanned("c", 1)]);
     assert_eq!(rig.node.library().len(), 2);
@@ -74,14 +74,14 @@ fn a_scan_waits_until_what_was_just_written_is_at_rest() {
 }
 
 #[test]
-fn a_file_that_has_been_quiet_for_long_enough_is_shared_at_once() {
+fn a_file_unchanged_for_long_enough_is_shared_at_once() {
     let mut rig = Rig::among(Vec::new(), &[]);
     rescan(&mut rig, vec![recent("a", 5, 2_000)], Vec::new());
     assert_eq!(told(&mut rig), Some((1, 0)));
 }
 
 #[test]
-fn a_file_that_grows_is_not_shared_and_is_said_to_be_written() {
+fn a_file_that_grows_is_not_shared_and_is_reported_as_being_written() {
     let mut rig = Rig::among(Vec::new(), &[]);
     rescan(&mut rig, vec![recent("a", 1, 10)], Vec::new());
     look(&mut rig, vec![recent("a", 2, 10)]);
@@ -98,7 +98,7 @@ fn a_file_that_grows_is_not_shared_and_is_said_to_be_written() {
 }
 
 #[test]
-fn where_the_clock_of_the_filesystem_says_nothing_two_equal_looks_do() {
+fn where_the_filesystem_clock_is_unusable_two_equal_examinations_suffice() {
     let mut rig = Rig::among(Vec::new(), &[]);
     rescan(&mut rig, vec![recent("a", 1, 0)], Vec::new());
     assert!(rig.node.library().is_empty());
@@ -107,7 +107,7 @@ fn where_the_clock_of_the_filesystem_says_nothing_two_equal_looks_do() {
 }
 
 #[test]
-fn what_is_shared_stays_shared_while_it_is_the_same() {
+fn a_shared_file_stays_shared_while_it_is_unchanged() {
     let mut rig = Rig::among(Vec::new(), &[("a", 1), ("b", 1)]);
     rescan(&mut rig, vec![recent("a", 1, 0), recent("b", 2, 0)], Vec::new());
     assert_eq!(rows(&mut rig), [("a".into(), false), ("b".into(), true)]);
@@ -115,7 +115,7 @@ fn what_is_shared_stays_shared_while_it_is_the_same() {
 }
 
 #[test]
-fn a_file_that_is_gone_is_forgotten_and_one_that_cannot_be_seen_is_not() {
+fn a_removed_file_is_dropped_and_an_unreadable_one_is_not() {
     let mut rig = Rig::among(Vec::new(), &[]);
     rescan(&mut rig, vec![recent("a", 1, 0), recent("b", 1, 0)], Vec::new());
     rig.pass(Duration::from_millis(2_200));
@@ -128,7 +128,7 @@ fn a_file_that_is_gone_is_forgotten_and_one_that_cannot_be_seen_is_not() {
 }
 
 #[test]
-fn a_file_that_changed_when_a_peer_asked_for_it_is_shared_again_when_it_is_at_rest() {
+fn a_file_found_changed_by_a_request_is_shared_again_when_it_has_settled() {
     for fault in [DiskFault::Changed, DiskFault::Shrank] {
         let mut rig = Rig::among(Vec::new(), &[("a", 5)]);
         let whole = Message::DownloadRequest { name: name("a") };
@@ -145,7 +145,7 @@ fn a_file_that_changed_when_a_peer_asked_for_it_is_shared_again_when_it_is_at_re
 }
 
 #[test]
-fn a_million_files_that_were_just_written_are_bounded_and_scanned_again_soon() {
+fn a_million_recently_written_files_are_bounded_and_scanned_again_soon() {
     let mut rig = Rig::among(Vec::new(), &[]);
     rig.call(Request::Rescan).unwrap();
     for batch in 0..70 {

@@ -1,4 +1,5 @@
-//! What each peer is known to speak: from lists, hits and queries, until it behaves otherwise; and what is no peer.
+//! Which peers are known to speak `p1`: from lists, hits and queries, until they behave otherwise. Addresses that are no
+//! peers.
 
 use super::rig::*;
 use crate::control::{Notice, PeerRow, PeerState, RawText, Reply, Request, Selector};
@@ -20,7 +21,7 @@ fn p1(rig: &mut Rig, peer: SocketAddr) -> Option<bool> {
     row(rig, peer).expect("it is known").p1
 }
 
-/// The next list of the bootstrap node: peers, and whether each is said to speak `p1`. We are always on it.
+/// The next list of the bootstrap node: peers, and whether each is marked `p1`. We are always on it.
 fn list(rig: &mut Rig, peers: &[(u8, bool)]) {
     let listed = |(n, p1): &(u8, bool)| ListedPeer { addr: peer(*n), p1: *p1 };
     let mut rows: Vec<_> = peers.iter().map(listed).collect();
@@ -47,7 +48,7 @@ fn listed_rig(peers: &[(u8, bool)]) -> Rig {
     rig
 }
 
-/// What a new download asks a peer for first: whether in the way of part 2.
+/// Whether the first request of a new download to a peer is of part 2.
 fn first_request_is_p1(rig: &mut Rig, peer: SocketAddr, file: &str) -> bool {
     let selector = Selector::File { peer, name: RawText::new(file) };
     rig.call(Request::Download { what: vec![selector], output: None }).unwrap();
@@ -57,7 +58,7 @@ fn first_request_is_p1(rig: &mut Rig, peer: SocketAddr, file: &str) -> bool {
     asked[0].1
 }
 
-/// Opens the part file that a download waits for; who is asked then, and whether in the way of part 2.
+/// Opens the part file that a download waits for; the peer of its first request, and whether that is of part 2.
 fn asked_in_an_open_part(rig: &mut Rig) -> Vec<(SocketAddr, bool)> {
     let opened = rig.take(|order| match order {
         Action::OpenPart { download, .. } => Some(*download),
@@ -81,7 +82,7 @@ fn list_files(rig: &mut Rig, peer: SocketAddr, attributes: bool) {
 }
 
 #[test]
-fn a_list_says_who_speaks_p1_before_anything_is_asked_of_it() {
+fn a_list_shows_which_peers_speak_p1_before_they_are_dialled() {
     let mut rig = listed_rig(&[(1, true), (2, false)]);
     assert_eq!((p1(&mut rig, peer(1)), p1(&mut rig, peer(2))), (Some(true), None), "nothing is known of the other");
     assert!(first_request_is_p1(&mut rig, peer(1), "a"));
@@ -89,7 +90,7 @@ fn a_list_says_who_speaks_p1_before_anything_is_asked_of_it() {
 }
 
 #[test]
-fn a_plain_registration_takes_it_back_where_others_are_listed_with_it() {
+fn a_plain_registration_revokes_p1_if_the_bootstrap_node_lists_p1() {
     let mut rig = listed_rig(&[(1, true), (2, false)]);
     list_files(&mut rig, peer(2), true);
     list(&mut rig, &[(1, false), (2, false)]);
@@ -99,7 +100,7 @@ fn a_plain_registration_takes_it_back_where_others_are_listed_with_it() {
     list(&mut rig, &[(1, true)]);
     assert_eq!(p1(&mut rig, peer(1)), Some(true), "it registered again");
 
-    // A bootstrap node that says it of nobody has said nothing.
+    // A bootstrap node that marks nobody shows nothing.
     let (exchange, ..) = loop {
         rig.jump();
         let list = rig.dials().into_iter().find(|(_, _, of)| matches!(of[0], Message::RequestPeerList { .. }));
@@ -112,11 +113,11 @@ fn a_plain_registration_takes_it_back_where_others_are_listed_with_it() {
 }
 
 #[test]
-fn a_plain_answer_to_a_question_of_part_2_takes_it_back_and_the_list_does_not_bring_it_back() {
+fn a_base_response_to_a_part_2_request_revokes_p1_and_a_list_does_not_restore_it() {
     let mut rig = listed_rig(&[(1, true)]);
     list_files(&mut rig, peer(1), false);
     assert_eq!(p1(&mut rig, peer(1)), Some(false));
-    // The lease of the program that was there before lasts for minutes.
+    // The lease of the earlier program at this address lasts for minutes.
     list(&mut rig, &[(1, true)]);
     assert_eq!(p1(&mut rig, peer(1)), Some(false));
     assert!(!first_request_is_p1(&mut rig, peer(1), "a"));
@@ -125,7 +126,7 @@ fn a_plain_answer_to_a_question_of_part_2_takes_it_back_and_the_list_does_not_br
 }
 
 #[test]
-fn a_query_of_its_own_under_a_base_id_takes_it_back() {
+fn a_peers_own_search_with_a_base_id_revokes_p1() {
     let mut rig = listed_rig(&[(1, true)]);
     let elsewhere = SocketAddr::new(peer(7).ip(), 40_000);
     rig.request(elsewhere, query(b"old 1", "nothing", peer(1), 0));
@@ -136,7 +137,7 @@ fn a_query_of_its_own_under_a_base_id_takes_it_back() {
 }
 
 #[test]
-fn refusals_and_timeouts_take_nothing_back() {
+fn refusals_and_timeouts_do_not_revoke_p1() {
     let mut rig = listed_rig(&[(1, true)]);
     for fault in [DialFault::Reset, DialFault::TimedOut, DialFault::Refused] {
         rig.call(Request::List { peer: peer(1) }).unwrap();
@@ -147,7 +148,7 @@ fn refusals_and_timeouts_take_nothing_back() {
 }
 
 #[test]
-fn what_a_download_under_way_knows_of_its_source_is_taken_back_too() {
+fn a_running_download_learns_that_p1_is_revoked() {
     let mut rig = listed_rig(&[(1, true)]);
     assert!(first_request_is_p1(&mut rig, peer(1), "a"));
     list_files(&mut rig, peer(1), false);
@@ -158,7 +159,7 @@ fn what_a_download_under_way_knows_of_its_source_is_taken_back_too() {
 }
 
 #[test]
-fn what_a_hit_showed_is_known_whatever_strangers_send_before_and_after() {
+fn p1_shown_by_a_hit_is_kept_whatever_strangers_send() {
     let mut rig = Rig::among(vec![peer(1)], &[]);
     rig.handle(Event::Reconfigure(Box::new(NodeConfig { bootstraps: Vec::new(), ..config() })));
     rig.search_within("song", Some(0));
@@ -181,7 +182,7 @@ fn what_a_hit_showed_is_known_whatever_strangers_send_before_and_after() {
 }
 
 #[test]
-fn what_answers_as_another_program_is_no_peer() {
+fn an_address_that_answers_as_another_program_is_no_peer() {
     let mut rig = listed_rig(&[(1, false), (2, false)]);
     rig.call(Request::List { peer: peer(1) }).unwrap();
     let asks = rig.take(|order| match order {
@@ -201,7 +202,7 @@ fn what_answers_as_another_program_is_no_peer() {
     let asked: Vec<_> = rig.dials().into_iter().map(|(_, to, _)| to).collect();
     assert_eq!(asked, [peer(2)], "it is not searched");
 
-    // Off the list, nothing is left of it.
+    // When it is no longer listed, nothing is left of it.
     list(&mut rig, &[(2, false)]);
     assert_eq!(row(&mut rig, peer(1)), None);
 }

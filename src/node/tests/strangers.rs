@@ -1,4 +1,4 @@
-//! Tables that strangers can fill: who gives way in them, and what proven peers keep.
+//! Tables that strangers can fill: which rows are displaced, and what proven peers keep.
 
 use super::membership::{list_next, peers};
 use super::rig::*;
@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 #[test]
-fn forged_searches_cannot_flush_the_table_nor_stay() {
+fn forged_searches_do_not_flush_the_table_and_do_not_stay() {
     let listed: Vec<_> = (1..=20).map(peer).collect();
     let mut rig = Rig::new(config());
     rig.join(listed.clone());
@@ -30,7 +30,7 @@ fn forged_searches_cannot_flush_the_table_nor_stay() {
 }
 
 #[test]
-fn a_claim_displaces_the_oldest_one_of_the_network_that_has_most() {
+fn a_claim_displaces_the_oldest_one_of_the_network_with_most() {
     let mut rig = Rig::new(config());
     rig.join((1..=20).map(peer).collect());
     let search = |rig: &mut Rig, n: u32, requester| {
@@ -47,7 +47,7 @@ fn a_claim_displaces_the_oldest_one_of_the_network_that_has_most() {
         wanted.iter().filter(|addr| rows.iter().any(|row| row.addr == **addr)).count()
     };
     assert_eq!(known(&mut rig, &honest), 10, "the forged ones are of one network");
-    // Whoever forges all networks there are gets rid of others, but keeps nobody out.
+    // An attacker that forges all networks displaces others, but keeps nobody out.
     for n in 0..300_u32 {
         search(&mut rig, 1_000 + n, SocketAddr::from((std::net::Ipv4Addr::from_bits(0x0c00_0000 + n), 5_000)));
     }
@@ -58,7 +58,7 @@ fn a_claim_displaces_the_oldest_one_of_the_network_that_has_most() {
 }
 
 #[test]
-fn of_rows_that_are_as_good_those_of_the_network_that_has_most_give_way() {
+fn among_equally_good_rows_those_of_the_network_with_most_are_displaced() {
     let mut rig = Rig::new(config());
     let single: Vec<_> = (1..=100).map(peer).collect();
     rig.join(single.clone());
@@ -67,13 +67,13 @@ fn of_rows_that_are_as_good_those_of_the_network_that_has_most_give_way() {
     }
     let rows = peers(&mut rig);
     let left = rows.iter().filter(|row| single.contains(&row.addr)).count();
-    // Three that were neighbours and failed may be gone.
+    // Three that were neighbours and failed may be dropped.
     assert!(rows.len() == 1_000 && left >= 90, "{left} of 100 are left among {}", rows.len());
 }
 
-/// A bootstrap node was filled with endpoints where nobody is.
+/// A bootstrap node was filled with endpoints that do not exist.
 #[test]
-fn a_newcomer_on_the_latest_list_is_searched_though_the_table_was_full_of_strangers() {
+fn a_newcomer_on_the_latest_list_is_searched_although_the_table_was_full_of_strangers() {
     let stranger = |n: u32| SocketAddr::from((std::net::Ipv4Addr::from_bits(0x0b00_0000 + n), 5_000));
     let mut rig = Rig::new(config());
     rig.join((0..199).map(stranger).collect());
@@ -85,7 +85,7 @@ fn a_newcomer_on_the_latest_list_is_searched_though_the_table_was_full_of_strang
     list_next(&mut rig, newcomers.clone());
     let known = peers(&mut rig);
     assert!(newcomers.iter().all(|peer| known.iter().any(|row| row.addr == *peer)));
-    // The neighbours of before do not answer, and the newcomers take their places.
+    // The earlier neighbours do not answer, and the newcomers replace them.
     rig.search_within("song", Some(0));
     for (exchange, to, _) in rig.dials() {
         if !newcomers.contains(&to) {
@@ -98,7 +98,7 @@ fn a_newcomer_on_the_latest_list_is_searched_though_the_table_was_full_of_strang
 }
 
 #[test]
-fn a_peer_that_no_list_names_any_more_and_that_does_not_answer_is_forgotten() {
+fn a_peer_no_longer_listed_that_does_not_answer_is_dropped() {
     let mut rig = Rig::new(config());
     rig.join((1..=40).map(peer).collect());
     list_next(&mut rig, vec![peer(41)]);
@@ -116,14 +116,14 @@ pub(super) fn crowd(network: u8, count: u8) -> Vec<SocketAddr> {
     (0..count).map(|n| SocketAddr::from(([network, 0, 0, n], 63_339))).collect()
 }
 
-/// How many of the neighbours are in networks that begin so.
+/// How many of the neighbours are in networks with this prefix.
 pub(super) fn neighbours_in(rig: &mut Rig, network: u8) -> usize {
     let rows = peers(rig);
     let begins_so = |addr: SocketAddr| matches!(addr.ip(), std::net::IpAddr::V4(ip) if ip.octets()[0] == network);
     rows.iter().filter(|row| row.neighbour && begins_so(row.addr)).count()
 }
 
-/// Searches once; the neighbours in networks that begin so refuse, the others answer.
+/// Searches once; the neighbours in networks with this prefix refuse, the others answer.
 pub(super) fn search_once(rig: &mut Rig, refusing: Option<u8>) {
     rig.search_within("anything", Some(0));
     for (exchange, to, _) in rig.dials() {
@@ -133,7 +133,7 @@ pub(super) fn search_once(rig: &mut Rig, refusing: Option<u8>) {
 }
 
 #[test]
-fn a_quarter_of_the_neighbours_have_proved_themselves_before_whatever_a_list_says() {
+fn a_quarter_of_the_neighbours_are_proven_whatever_a_list_says() {
     let remembered = || RememberedPeers { proven: crowd(20, 8), others: crowd(30, 20) };
     let mut rig = Rig::recalling(config(), remembered());
     rig.join(crowd(66, 150));
@@ -143,7 +143,7 @@ fn a_quarter_of_the_neighbours_have_proved_themselves_before_whatever_a_list_say
     }
     assert_eq!((neighbours_in(&mut rig, 20), neighbours_in(&mut rig, 66)), (2, 6), "who answers stays");
 
-    // Those that are gone are tried one after the other, and hold no place for ever.
+    // Silent ones are tried one after the other, and lose their places in the end.
     let mut rig = Rig::recalling(config(), remembered());
     rig.join(crowd(66, 150));
     for _ in 0..3 {
@@ -178,7 +178,7 @@ fn one_bootstrap_node_does_not_choose_all_neighbours() {
 }
 
 #[test]
-fn a_list_of_strangers_costs_one_place_at_a_time() {
+fn a_list_of_strangers_replaces_one_neighbour_at_a_time() {
     let mut rig = with_two_lists();
     for _ in 0..40 {
         assert!(neighbours_in(&mut rig, 66) >= 7);

@@ -1,4 +1,4 @@
-//! Neighbours that take connections and do nothing else: when they give way, and who stays.
+//! Neighbours that accept connections and do nothing else: when they are replaced, and which stay.
 
 use super::membership::{list_next, peers};
 use super::rig::*;
@@ -26,19 +26,19 @@ fn take_list(rig: &mut Rig, list: Vec<SocketAddr>) {
     peers(rig);
 }
 
-/// A peer sends a search of its own: it is of use.
+/// A peer sends a search of its own: it is useful.
 pub(super) fn searches_for_itself(rig: &mut Rig, peer: SocketAddr) {
     rig.request(SocketAddr::new(peer.ip(), 40_000), query(peer.ip().to_string().as_bytes(), "xyz", peer, 0));
 }
 
-/// The neighbours in networks that begin so.
+/// The neighbours in networks with this prefix.
 fn those_in(rig: &mut Rig, network: &str) -> Vec<SocketAddr> {
     let rows = peers(rig).into_iter().filter(|row| row.neighbour);
     rows.map(|row| row.addr).filter(|addr| addr.to_string().starts_with(network)).collect()
 }
 
 #[test]
-fn silent_neighbours_give_way_one_with_each_list_until_a_quarter_are_of_use() {
+fn silent_neighbours_are_replaced_one_with_each_list_until_a_quarter_are_useful() {
     let mut rig = among_silent_ones();
     for turn in 1..=4 {
         take_list(&mut rig, crowd(20, 20));
@@ -66,16 +66,16 @@ fn silent_neighbours_give_way_one_with_each_list_until_a_quarter_are_of_use() {
 }
 
 #[test]
-fn newcomers_on_the_latest_list_get_in_though_all_neighbours_answer() {
+fn newcomers_on_the_latest_list_become_neighbours_although_all_neighbours_answer() {
     let mut rig = among_silent_ones();
     let newcomer = crowd(20, 1);
     take_list(&mut rig, newcomer.clone());
     assert_eq!(those_in(&mut rig, "20."), newcomer, "with the first list that names it");
 }
 
-/// Lists are samples: that one does not name a peer says little. Who shares what nobody asks for shows nothing.
+/// Lists are samples: that one does not name a peer means little. A peer that shares unwanted files shows nothing.
 #[test]
-fn quiet_neighbours_stay_while_lists_name_them_now_and_then_or_nobody_else() {
+fn quiet_neighbours_stay_while_lists_name_them_at_times_or_name_nobody_else() {
     let mut rig = among_silent_ones();
     let (useful, quiet) = (those_in(&mut rig, "66.")[..2].to_vec(), those_in(&mut rig, "66.")[2..].to_vec());
     useful.iter().for_each(|peer| searches_for_itself(&mut rig, *peer));
@@ -86,7 +86,7 @@ fn quiet_neighbours_stay_while_lists_name_them_now_and_then_or_nobody_else() {
     }
     assert_eq!(those_in(&mut rig, "66."), [useful, quiet].concat(), "for over an hour");
 
-    // A bootstrap node that has lost its memory, and knows nobody for a while.
+    // A bootstrap node that has lost its registry, and lists nobody for a while.
     let mut rig = among_silent_ones();
     for _ in 0..200 {
         take_list(&mut rig, Vec::new());
@@ -100,7 +100,7 @@ fn quiet_neighbours_stay_while_lists_name_them_now_and_then_or_nobody_else() {
 }
 
 #[test]
-fn a_neighbour_that_passes_on_searches_or_sends_a_hit_is_of_use() {
+fn a_neighbour_that_forwards_searches_or_sends_a_hit_is_useful() {
     for sends_hit in [false, true] {
         let mut rig = Rig::new(NodeConfig { max_peers: 2, ..config() });
         rig.join(crowd(66, 2));
@@ -122,9 +122,9 @@ fn a_neighbour_that_passes_on_searches_or_sends_a_hit_is_of_use() {
     }
 }
 
-/// A newcomer that takes no connection costs a place no more than once.
+/// A newcomer that accepts no connection costs a place at most once.
 #[test]
-fn one_that_fails_on_trial_gives_the_place_back() {
+fn a_neighbour_that_fails_on_trial_loses_its_place() {
     let mut rig = among_silent_ones();
     for _ in 0..30 {
         take_list(&mut rig, crowd(20, 20));
@@ -135,7 +135,7 @@ fn one_that_fails_on_trial_gives_the_place_back() {
 }
 
 #[test]
-fn those_that_were_of_use_are_remembered_before_those_that_only_answered() {
+fn useful_peers_are_saved_before_those_that_only_answered() {
     let mut rig = Rig::recalling(config(), RememberedPeers { proven: Vec::new(), others: crowd(66, 8) });
     rig.join(crowd(20, 2));
     search_once(&mut rig, None);
@@ -149,7 +149,7 @@ fn those_that_were_of_use_are_remembered_before_those_that_only_answered() {
     assert_eq!(remembered.last().expect("they are remembered")[0], useful);
 }
 
-/// One bootstrap node names the same peers all the time; those of the other are named now and then, as on a sample.
+/// One bootstrap node always names the same peers; those of the other are named at times, as in a sample.
 #[test]
 fn a_list_that_always_names_the_same_does_not_get_all_places() {
     let mut rig = with_two_lists();

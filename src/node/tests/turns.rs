@@ -9,7 +9,7 @@ use crate::wire::Message;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// A node that shares a file and sends no faster than this.
+/// A node that shares a file, with this upload limit.
 fn limited(upload_limit: u64) -> Rig {
     let mut rig = Rig::new(NodeConfig { bootstraps: Vec::new(), upload_limit, ..config() });
     rig.scan(&[("a", 16 << 10)]);
@@ -21,7 +21,7 @@ fn taker(n: u8) -> SocketAddr {
     addr(&format!("10.9.0.{n}:40000"))
 }
 
-/// One asks for the file, by code 4 or by code 8.
+/// A peer requests the file, by code 4 or by code 8.
 fn ask(rig: &mut Rig, from: SocketAddr) -> ExchangeId {
     let message = match from.port().is_multiple_of(2) {
         true => Message::RangeRequest { offset: 0, length: 100, name: name("a") },
@@ -45,14 +45,14 @@ fn refused(rig: &mut Rig) -> Vec<(ExchangeId, Refusal)> {
 }
 
 #[test]
-fn no_more_uploads_are_sent_at_once_than_keep_clear_of_the_stall_rule() {
+fn no_more_uploads_run_at_once_than_reach_the_minimum_rate() {
     let mut rig = limited(2 << 10);
     let asked: Vec<_> = (1..=10).map(|n| ask(&mut rig, taker(n))).collect();
-    // 682 bytes a second for each: 40 KiB a minute, where 16 are wanted.
+    // 682 bytes a second for each: 40 KiB a minute, where 16 are the minimum.
     assert_eq!(sent(&mut rig), asked[..3]);
     let Ok(Reply::Status(status)) = rig.call(Request::Status) else { panic!("status") };
     assert_eq!((status.uploads_active, status.commands_queued), (3, 7));
-    // What is not paced does not wait behind them.
+    // A response that is not paced does not wait behind them.
     let list = rig.request(taker(11), Message::ListFiles { p1: true });
     assert_eq!(
         rig.take(|action| matches!(action, Action::SendList { exchange, .. } if *exchange == list).then_some(())).len(),
@@ -72,7 +72,7 @@ fn no_more_uploads_are_sent_at_once_than_keep_clear_of_the_stall_rule() {
 }
 
 #[test]
-fn a_small_limit_serves_one_and_none_serves_all_and_a_change_holds_at_once() {
+fn a_small_limit_serves_one_and_no_limit_serves_all_and_a_change_takes_effect_at_once() {
     let mut rig = limited(100);
     let asked: Vec<_> = (1..=3).map(|n| ask(&mut rig, taker(n))).collect();
     assert_eq!(sent(&mut rig), asked[..1]);
@@ -91,13 +91,13 @@ fn the_address_that_has_the_fewest_uploads_has_the_next_turn() {
     assert_eq!(sent(&mut rig), [modest], "it had none before");
     rig.handle(Event::ResponseEnded { exchange: modest, outcome: Ok(1) });
     assert_eq!(sent(&mut rig), greedy[1..2]);
-    // A node that leaves owes nobody an answer.
+    // A node that shuts down refuses all of them.
     rig.handle(Event::Leave);
     let leaving: Vec<_> = greedy[2..].iter().map(|exchange| (*exchange, Refusal::Leaving)).collect();
     assert_eq!(refused(&mut rig), leaving);
 }
 
-/// A requester that closed before its file.
+/// A requester that closed its connection before the file was sent.
 fn closed(rig: &mut Rig, requester: SocketAddr) {
     rig.handle(Event::RequesterClosed { requester, name: name("a"), counted: 0 });
 }
@@ -128,19 +128,19 @@ fn call_backs_take_turns_as_other_uploads_do() {
     rig.handle(Event::ResponseEnded { exchange: third, outcome: Ok(1) });
     let [(attempt, to)] = call_backs(&mut rig)[..] else { panic!("one is called back") };
     assert_eq!(to, taker(4), "in the order in which they came");
-    rig.handle(Event::CallBackStands { exchange: attempt });
+    rig.handle(Event::CallBackConnected { exchange: attempt });
     let fifth = ask(&mut rig, taker(5));
     assert_eq!((sent(&mut rig), call_backs(&mut rig)), (Vec::new(), Vec::new()), "a call back that sends has a turn");
     rig.deliver(attempt);
     let [(attempt, to)] = call_backs(&mut rig)[..] else { panic!("one is called back") };
     assert_eq!((to, sent(&mut rig)), (taker(2), Vec::new()));
-    rig.handle(Event::CallBackStands { exchange: attempt });
+    rig.handle(Event::CallBackConnected { exchange: attempt });
     rig.fail(attempt, DialFault::Reset);
     assert_eq!(sent(&mut rig), [fifth], "one that breaks off gives its turn back");
 }
 
 #[test]
-fn a_call_back_waits_longer_for_its_turn_than_a_request_but_not_for_ever() {
+fn a_call_back_waits_longer_for_its_turn_than_a_request_but_not_indefinitely() {
     let mut rig = limited(1 << 10);
     let first = ask(&mut rig, taker(1));
     closed(&mut rig, taker(2));
@@ -156,12 +156,12 @@ fn a_call_back_waits_longer_for_its_turn_than_a_request_but_not_for_ever() {
     rig.handle(Event::ResponseEnded { exchange: first, outcome: Ok(1) });
     let [(attempt, to)] = call_backs(&mut rig)[..] else { panic!("one is called back") };
     assert_eq!(to, taker(3));
-    // It is late when its connection is made: that one is taken, and is the last if it is refused.
+    // Its time is over when its connection is made: that attempt is used, and is the last if it is refused.
     rig.pass(Duration::from_secs(300));
     rig.fail(attempt, DialFault::Refused);
     rig.pass(Duration::from_secs(60));
     assert_eq!(call_backs(&mut rig), []);
-    // A node that leaves calls nobody back.
+    // A node that shuts down makes no call-backs.
     let last = ask(&mut rig, taker(4));
     closed(&mut rig, taker(5));
     rig.handle(Event::Leave);
@@ -170,7 +170,7 @@ fn a_call_back_waits_longer_for_its_turn_than_a_request_but_not_for_ever() {
 }
 
 #[test]
-fn a_call_back_that_waits_for_a_worker_does_not_wait_for_ever_either() {
+fn a_call_back_does_not_wait_indefinitely_for_a_worker() {
     let mut rig = Rig::new(NodeConfig { bootstraps: Vec::new(), max_workers: 1, ..config() });
     rig.scan(&[("a", 16 << 10)]);
     let first = ask(&mut rig, taker(1));

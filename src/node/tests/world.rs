@@ -1,4 +1,4 @@
-//! Several nodes and a bootstrap node that reach each other at once, in virtual time.
+//! Several nodes and a bootstrap node with immediate connections, in virtual time.
 
 use super::rig::{CLIENT, bootstrap, config, plain_list, scanned};
 use crate::control::{CallError, CallId, Notice, Reply, Request};
@@ -21,9 +21,9 @@ pub(super) struct Place {
     pub(super) node: Node,
     endpoint: SocketAddr,
     files: Vec<(String, u64)>,
-    /// Bytes of the file fetched last.
+    /// Bytes of the last file fetched.
     written: u64,
-    /// Where finished downloads ended.
+    /// The final paths of finished downloads.
     pub(super) saved: Vec<PathBuf>,
     pub(super) notices: Vec<Notice>,
     replies: VecDeque<Result<Reply, CallError>>,
@@ -41,12 +41,12 @@ struct Caller {
 pub(super) struct World {
     pub(super) now: Instant,
     pub(super) places: Vec<Place>,
-    /// Who is registered; `None` when the bootstrap node is down.
+    /// The registered peers; `None` when the bootstrap node is down.
     pub(super) registry: Option<BTreeSet<SocketAddr>>,
-    /// Places whose machine is off.
+    /// Nodes whose machine is off.
     pub(super) dark: BTreeSet<usize>,
     callers: BTreeMap<(usize, ExchangeId), Caller>,
-    /// Who has opened each stream.
+    /// The node that opened each stream.
     streams: BTreeMap<(usize, ExchangeId), usize>,
     exchanges: u64,
     events: VecDeque<(usize, Event)>,
@@ -116,7 +116,7 @@ impl World {
         self.now = end;
     }
 
-    /// Carries orders out until nobody has any.
+    /// Carries out orders until there are none.
     fn settle(&mut self) {
         loop {
             for place in 0..self.places.len() {

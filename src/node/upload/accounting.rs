@@ -1,8 +1,8 @@
-//! The uploads in progress: counted, and told to whoever follows them.
+//! The uploads in progress: counting them, and notifying clients.
 //!
-//! A file is one upload. The ranges of one file that one address asks for are one upload too, however many connections
-//! bring them: it begins with the first, and is over when none was asked for in [`RANGES_IDLE_MAX`]. Metadata are
-//! counted and not told: who asks for them asks for ranges next.
+//! A file is one upload. The ranges of one file that one address requests are one upload (a *run*), on any number of
+//! connections: it begins with the first, and is over when none was requested for [`RANGES_IDLE_MAX`]. Metadata are counted,
+//! but cause no notice: ranges follow.
 
 use super::UploadMachine;
 use crate::control::{Notice, RawText};
@@ -21,14 +21,12 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
-/// One connection that brings something.
 #[derive(Debug)]
 struct Upload {
     bytes: u64,
     kind: Kind,
 }
 
-/// What a connection brings.
 #[derive(Debug)]
 enum Kind {
     File { to: SocketAddr, name: FileName },
@@ -36,26 +34,22 @@ enum Kind {
     Metadata,
 }
 
-/// Whose ranges, of which file.
 type RunKey = (IpAddr, Rc<FileName>);
 
-/// What is known of a run of ranges.
 #[derive(Debug)]
 struct Run {
     to: SocketAddr,
     name: Rc<FileName>,
     stage: Stage,
     bytes: u64,
-    /// Why the last range broke off, if it did.
     error: Option<String>,
 }
 
-/// Where a run of ranges stands.
 #[derive(Debug)]
 enum Stage {
-    /// At least one connection brings some.
+    /// At least one connection sends ranges.
     Sending { connections: usize },
-    /// Another range may be asked for.
+    /// Another range may be requested.
     Idle { timer: TimerId },
 }
 
@@ -65,7 +59,7 @@ impl Run {
     }
 }
 
-/// What a requester gets when there is a worker for it.
+/// What a requester gets when a worker is free.
 #[derive(Debug)]
 pub(super) enum Wanted {
     File { to: SocketAddr, name: FileName },
@@ -75,14 +69,14 @@ pub(super) enum Wanted {
     CallBack { to: SocketAddr, name: FileName },
 }
 
-/// All uploads in progress, and what waits to be sent.
+/// All uploads in progress, and requests that wait.
 pub(super) struct Uploads {
-    wanted: BTreeMap<ExchangeId, Wanted>,
+    /// Requests that wait for a turn or a worker.
+    pub(super) wanted: BTreeMap<ExchangeId, Wanted>,
     rows: BTreeMap<ExchangeId, Upload>,
     runs: BTreeMap<RunId, Run>,
     runs_by_key: BTreeMap<RunKey, RunId>,
     runs_begun: u64,
-    /// Those of which no range is sent.
     idle_runs: FairSet<RunId>,
 }
 
@@ -94,7 +88,6 @@ impl Default for Uploads {
 }
 
 impl Uploads {
-    /// What a connection brings of which file.
     fn name(&self, exchange: ExchangeId) -> Option<FileName> {
         match &self.rows.get(&exchange)?.kind {
             Kind::File { name, .. } => Some(name.clone()),
@@ -103,22 +96,6 @@ impl Uploads {
         }
     }
 
-    /// This is to be sent when there is a worker.
-    pub(super) fn note_wanted(&mut self, exchange: ExchangeId, wanted: Wanted) {
-        self.wanted.insert(exchange, wanted);
-    }
-
-    /// There is a worker for it.
-    pub(super) fn take_wanted(&mut self, exchange: ExchangeId) -> Option<Wanted> {
-        self.wanted.remove(&exchange)
-    }
-
-    /// A requester gets nothing.
-    pub(super) fn forget_request(&mut self, exchange: ExchangeId) {
-        self.wanted.remove(&exchange);
-    }
-
-    /// Connections that bring something.
     pub(super) fn len(&self) -> usize {
         self.rows.len()
     }
@@ -128,7 +105,6 @@ impl Uploads {
         self.rows.keys().copied()
     }
 
-    /// Records that gave way to others since the start.
     pub(super) fn displaced(&self) -> u64 {
         self.idle_runs.displaced()
     }
@@ -156,7 +132,6 @@ impl Uploads {
 }
 
 impl UploadMachine {
-    /// A file goes out on a connection.
     pub(super) fn note_upload_started(&mut self, cx: &mut Cx, exchange: ExchangeId, to: SocketAddr, name: &FileName) {
         let kind = Kind::File { to, name: name.clone() };
         self.uploads.rows.insert(exchange, Upload { bytes: 0, kind });
@@ -164,12 +139,10 @@ impl UploadMachine {
         cx.notify(Topic::Uploads, || Notice::UploadStarted { to, name });
     }
 
-    /// Metadata go out on a connection.
     pub(super) fn note_metadata_started(&mut self, exchange: ExchangeId) {
         self.uploads.rows.insert(exchange, Upload { bytes: 0, kind: Kind::Metadata });
     }
 
-    /// A range goes out on a connection.
     pub(super) fn note_range_started(&mut self, cx: &mut Cx, exchange: ExchangeId, to: SocketAddr, name: &FileName) {
         let name = Rc::new(name.clone());
         let known = self.uploads.runs_by_key.get(&(to.ip().to_canonical(), Rc::clone(&name))).copied();
@@ -198,7 +171,7 @@ impl UploadMachine {
         id
     }
 
-    /// No range was asked for in a while.
+    /// No range was requested for a while.
     pub(in crate::node) fn on_run_idle(&mut self, cx: &mut Cx, id: RunId) {
         if self.uploads.runs.get(&id).is_some_and(|run| matches!(run.stage, Stage::Idle { .. })) {
             self.end_run(cx, id);
@@ -213,10 +186,10 @@ impl UploadMachine {
             cx.wheel.cancel(timer);
         }
         let Run { to, name, bytes, error, .. } = run;
-        self.tell_upload_ended(cx, to, &name, bytes, error);
+        self.notify_upload_ended(cx, to, &name, bytes, error);
     }
 
-    fn tell_upload_ended(&mut self, cx: &mut Cx, to: SocketAddr, name: &FileName, bytes: u64, error: Option<String>) {
+    fn notify_upload_ended(&mut self, cx: &mut Cx, to: SocketAddr, name: &FileName, bytes: u64, error: Option<String>) {
         let name = RawText::new(name.as_bytes());
         cx.notify(Topic::Uploads, || Notice::UploadEnded { to, name, bytes, error });
     }
@@ -255,7 +228,7 @@ impl UploadMachine {
         cx.free_worker(exchange);
     }
 
-    /// The end of an upload says that the file is another by now, if it was that.
+    /// Reports a file that has changed to the share.
     pub(super) fn note_file_fault(
         &mut self,
         cx: &mut Cx,
@@ -268,13 +241,12 @@ impl UploadMachine {
         }
     }
 
-    /// What goes out on a connection is over, if it ever began.
     pub(super) fn end_upload(&mut self, cx: &mut Cx, exchange: ExchangeId, fault: Option<&ResponseFault>) {
         let fault = fault.map(|fault| cx.fault_of_displaced(exchange, fault));
         let error = fault.map(|fault| fault.to_string());
         match self.uploads.rows.remove(&exchange) {
             Some(Upload { bytes, kind: Kind::File { to, name } }) => {
-                self.tell_upload_ended(cx, to, &name, bytes, error)
+                self.notify_upload_ended(cx, to, &name, bytes, error)
             }
             Some(Upload { kind: Kind::Range { run }, .. }) => self.on_range_ended(cx, run, error),
             Some(Upload { kind: Kind::Metadata, .. }) | None => {}

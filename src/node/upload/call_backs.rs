@@ -1,9 +1,9 @@
-//! Files for requesters that closed after their request and wait to be called back (PROTOCOL, "Old peers answer `4` by
-//! calling back").
+//! Call-backs: sending files to requesters that closed after their request and wait for a connection (PROTOCOL, "Old peers
+//! answer `4` by calling back").
 //!
-//! Owns the attempts. Each is an exchange that takes a turn and a worker, as other uploads do; between two there is only a
-//! timer. A requester may not listen yet when it is called: a refused connection is tried again. After a connection that
-//! stands there is no other. Nobody can tell such a requester that we are busy, so its attempts wait longer than requests.
+//! Owns the attempts. Each is an exchange that takes a turn and a worker like other uploads; between two there is only a
+//! timer. A refused connection is retried, since the requester may not listen yet; after a connection there is no other
+//! attempt. We cannot report to such a requester that we are busy, so its attempts wait longer than requests.
 
 use super::UploadMachine;
 use super::accounting::Wanted;
@@ -22,30 +22,25 @@ use crate::timer::TimerId;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-/// A requester to be called back.
 #[derive(Debug)]
 struct CallBack {
     to: SocketAddr,
     name: FileName,
-    /// Connections that were refused.
     refused: usize,
     stage: Stage,
-    /// When no further attempt begins; `None` when that time has come.
+    /// After this no further attempt begins; `None` when it has fired.
     overdue: Option<TimerId>,
 }
 
-/// Where a call back stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// This exchange waits for its turn, for a worker, or for its connection.
+    /// Waiting for its turn, a worker, or the connection.
     Dialling(ExchangeId),
-    /// The connection stands.
     Sending,
-    /// The last connection was refused, and a timer runs until the next.
+    /// The last connection was refused; a timer runs until the next attempt.
     Waiting,
 }
 
-/// All requesters to be called back.
 #[derive(Default)]
 pub(super) struct CallBacks {
     rows: BTreeMap<CallBackId, CallBack>,
@@ -72,7 +67,7 @@ impl CallBacks {
 }
 
 impl UploadMachine {
-    /// A requester closed before its file, of which `counted` bytes were counted as sent.
+    /// A requester closed before its file was sent. `counted`: bytes that were counted as sent.
     pub(in crate::node) fn on_requester_closed(
         &mut self,
         cx: &mut Cx,
@@ -124,20 +119,19 @@ impl UploadMachine {
 
     fn call_back(&mut self, cx: &mut Cx, id: CallBackId) {
         let Some(to) = self.call_backs.rows.get(&id).map(|row| row.to) else { return };
-        let exchange = cx.next_call_back(to, id);
+        let exchange = cx.next_exchange(to, Purpose::CallBack(id));
         let Some(row) = self.call_backs.rows.get_mut(&id) else { return };
         row.stage = Stage::Dialling(exchange);
         let name = row.name.clone();
         self.submit_upload(cx, exchange, Sender::own(to), Wanted::CallBack { to, name });
     }
 
-    /// The wait before the next attempt is over.
     pub(in crate::node) fn on_call_back_timer(&mut self, cx: &mut Cx, id: CallBackId) {
         self.call_back(cx, id);
     }
 
-    /// The requester took the connection: the upload begins.
-    pub(in crate::node) fn on_call_back_stands(&mut self, cx: &mut Cx, exchange: ExchangeId) {
+    /// The connection is established: the upload begins.
+    pub(in crate::node) fn on_call_back_connected(&mut self, cx: &mut Cx, exchange: ExchangeId) {
         let Some(Purpose::CallBack(id)) = cx.exchanges.dial(exchange).map(|dial| dial.purpose) else { return };
         let Some(row) = self.call_backs.rows.get_mut(&id) else { return };
         row.stage = Stage::Sending;
@@ -146,14 +140,13 @@ impl UploadMachine {
         self.note_upload_started(cx, exchange, to, &name);
     }
 
-    /// The requester has waited long enough. A connection that is being made is its last.
+    /// No further attempt begins; one in progress is the last.
     pub(in crate::node) fn on_call_back_overdue(&mut self, cx: &mut Cx, id: CallBackId) {
         let Some(row) = self.call_backs.rows.get_mut(&id) else { return };
         row.overdue = None;
         self.give_up_call_back(cx, id);
     }
 
-    /// No further attempt begins.
     fn give_up_call_back(&mut self, cx: &mut Cx, id: CallBackId) {
         let Some(row) = self.call_backs.rows.get(&id) else { return };
         match row.stage {
@@ -170,10 +163,10 @@ impl UploadMachine {
         }
     }
 
-    /// An attempt is not made, and no other: there is no room, the file has left the library, or the node leaves.
+    /// Drops a call-back: there is no room, the file has left the library, or the node shuts down.
     pub(super) fn drop_call_back(&mut self, cx: &mut Cx, exchange: ExchangeId) {
         cx.counters.refused += 1;
-        self.uploads.forget_request(exchange);
+        self.uploads.wanted.remove(&exchange);
         self.end_turn(exchange);
         if let Some(Purpose::CallBack(id)) = cx.forget_dial(exchange).map(|dial| dial.purpose) {
             self.forget_call_back(cx, id);
@@ -186,7 +179,7 @@ impl UploadMachine {
         Some(row)
     }
 
-    /// An attempt is over. The port is one of a request: it says nothing about a peer.
+    /// An attempt has ended. Its outcome shows nothing of a peer: the port is that of a request.
     pub(in crate::node) fn on_call_back_ended(
         &mut self,
         cx: &mut Cx,
@@ -213,7 +206,6 @@ impl UploadMachine {
     }
 }
 
-/// What ended a call back, in the words of other uploads.
 fn response_fault(fault: DialFault) -> ResponseFault {
     match fault {
         DialFault::Disk(fault) => ResponseFault::Disk(fault),

@@ -1,13 +1,13 @@
-//! What peers get from us: files, ranges, metadata and lists.
+//! Serving requests of peers: files, ranges, metadata and lists.
 //!
 //! | file | owns |
 //! |---|---|
-//! | `requests` | what peers ask for on one connection, and what each is answered |
+//! | `requests` | the requests and their responses |
 //! | `accounting` | the uploads in progress, as users see them |
 //! | `turns` | how many uploads are sent at once under `upload_limit` |
-//! | `call_backs` | files for requesters that wait to be called back |
+//! | `call_backs` | files for requesters that wait for a call-back |
 //!
-//! Reads `share`, and tells it which file a peer wants hashed or has found changed.
+//! Reads `share`, and reports to it files to be hashed, and files that have changed.
 
 mod accounting;
 mod call_backs;
@@ -21,7 +21,6 @@ use accounting::Uploads;
 use call_backs::CallBacks;
 use turns::UploadTurns;
 
-/// What peers get from us.
 #[derive(Default)]
 pub(super) struct UploadMachine {
     uploads: Uploads,
@@ -30,12 +29,11 @@ pub(super) struct UploadMachine {
 }
 
 impl UploadMachine {
-    /// Connections that bring something, ascending.
+    /// Connections that send something, ascending.
     pub(super) fn exchanges(&self) -> impl Iterator<Item = ExchangeId> {
         self.uploads.exchanges()
     }
 
-    /// How many there are.
     pub(super) fn active(&self) -> usize {
         self.uploads.len()
     }
@@ -45,12 +43,10 @@ impl UploadMachine {
         self.turns.waiting()
     }
 
-    /// How the turns are shared.
     pub(super) fn shares_of_turns(&self, cx: &Cx) -> Shares {
         self.turns.shares(cx.now, |exchange| cx.exchanges.workers().flow(exchange))
     }
 
-    /// Records that gave way to others since the start.
     pub(super) fn displaced(&self) -> u64 {
         self.uploads.displaced()
     }

@@ -1,8 +1,6 @@
-//! What peers ask of us on one connection: a file (code 4), the list of files (code 5), a range of a file (code 8), and
-//! its metadata (code 9).
+//! Requests of peers: a file (code 4), the list of files (code 5), a range of a file (code 8), and its metadata (code 9).
 //!
-//! Serves only names that the library holds, and ranges that are wholly inside the file as the last scan saw it. The
-//! bytes never pass through here: the loop sends them and says how it went.
+//! Serves only names in the library, and ranges inside the file as scanned. The loop sends the bytes and reports the outcome.
 
 use super::UploadMachine;
 use super::accounting::Wanted;
@@ -17,15 +15,13 @@ use crate::node::share::ShareMachine;
 use std::net::SocketAddr;
 
 impl UploadMachine {
-    /// Says no to a request, and counts it.
     pub(in crate::node) fn refuse(&mut self, cx: &mut Cx, exchange: ExchangeId, reason: Refusal) {
         cx.counters.refused += 1;
-        self.uploads.forget_request(exchange);
+        self.uploads.wanted.remove(&exchange);
         self.end_turn(exchange);
         cx.out.act(Action::Refuse { exchange, reason });
     }
 
-    /// Code 4.
     pub(in crate::node) fn on_download_request(
         &mut self,
         cx: &mut Cx,
@@ -40,12 +36,10 @@ impl UploadMachine {
         }
     }
 
-    /// Code 5.
     pub(in crate::node) fn on_list_files(&mut self, cx: &mut Cx, exchange: ExchangeId, from: SocketAddr, p1: bool) {
         self.submit_request(cx, exchange, from, Wanted::List { attributes: p1 });
     }
 
-    /// Code 8.
     pub(in crate::node) fn on_range_request(
         &mut self,
         cx: &mut Cx,
@@ -64,7 +58,7 @@ impl UploadMachine {
         }
     }
 
-    /// Code 9. A file that is not hashed yet is hashed next: the requester asks again.
+    /// Code 9. A file that is not hashed yet is hashed next: the requester repeats the request.
     pub(in crate::node) fn on_metadata_request(
         &mut self,
         cx: &mut Cx,
@@ -84,7 +78,7 @@ impl UploadMachine {
         }
     }
 
-    /// A file as the library knows it. One that is being written is refused as such: it will be there soon.
+    /// A file of the library. For one that is being written, the refusal has this reason: it will be shared soon.
     pub(super) fn find_file(&self, share: &ShareMachine, name: &FileName) -> Result<ScannedFile, Refusal> {
         let file = share.library().get(name.as_bytes()).ok_or_else(|| match share.is_being_written(name) {
             true => Refusal::BeingWritten,
@@ -93,7 +87,7 @@ impl UploadMachine {
         Ok(ScannedFile { name: name.clone(), meta: file.meta })
     }
 
-    /// A file that has these bytes. None at all, at its end or before, are inside it too.
+    /// A file that contains a range. An empty range up to the end is inside it too.
     pub(super) fn find_range(
         &self,
         share: &ShareMachine,
@@ -106,7 +100,6 @@ impl UploadMachine {
         if inside { Ok(file) } else { Err(Refusal::OutsideFile) }
     }
 
-    /// A file whose hash is known.
     pub(super) fn find_hashed(
         &self,
         share: &ShareMachine,
@@ -117,9 +110,9 @@ impl UploadMachine {
         b3.map(|b3| (file, b3)).ok_or(Refusal::NotHashed)
     }
 
-    /// A response has a worker. What is sent may have left the library, or be another file, since it was asked for.
+    /// A response has a worker. The file may have changed or left the library since the request.
     pub(in crate::node) fn on_granted(&mut self, cx: &mut Cx, share: &ShareMachine, exchange: ExchangeId) {
-        let Some(wanted) = self.uploads.take_wanted(exchange) else { return cx.free_worker(exchange) };
+        let Some(wanted) = self.uploads.wanted.remove(&exchange) else { return cx.free_worker(exchange) };
         let begun = match wanted {
             Wanted::List { attributes } => Ok(Action::SendList { exchange, attributes }),
             Wanted::File { to, name } => self.find_file(share, &name).map(|_| {
@@ -147,7 +140,6 @@ impl UploadMachine {
         }
     }
 
-    /// A request from the network has waited long enough for a worker.
     pub(in crate::node) fn on_command_waited(&mut self, cx: &mut Cx, exchange: ExchangeId) {
         if cx.withdraw(exchange) {
             self.refuse(cx, exchange, Refusal::Busy);
@@ -155,15 +147,15 @@ impl UploadMachine {
     }
 
     fn submit_request(&mut self, cx: &mut Cx, exchange: ExchangeId, from: SocketAddr, wanted: Wanted) {
-        self.uploads.note_wanted(exchange, wanted);
+        self.uploads.wanted.insert(exchange, wanted);
         if cx.submit(exchange, Command::Respond, Rank::asked(from)).is_err() {
             self.drop_request(cx, exchange);
         }
     }
 
-    /// The requester went away before its turn came, or when the order to answer it was not carried out yet.
+    /// The requester closed the connection before the response began.
     pub(in crate::node) fn on_request_gone(&mut self, cx: &mut Cx, exchange: ExchangeId) {
-        self.uploads.forget_request(exchange);
+        self.uploads.wanted.remove(&exchange);
         if self.withdraw_from_turns(cx, exchange) {
             return;
         }

@@ -1,9 +1,8 @@
-//! Turns of uploads under `upload_limit`: no more are sent at once than each can get a rate at which the other side does
-//! not take it for stalled. The others wait for their turn, and are told that we are busy when they have waited too long.
+//! Turns of uploads under `upload_limit`: at most as many are sent at once as get a rate at which a peer does not consider them
+//! stalled. The others wait for their turn, and are refused as busy when they have waited too long.
 //!
-//! Owns which uploads have a turn: the network that has the fewest is next ([`FairQueue`]). An upload that has one still
-//! waits for a worker. An attempt to call a requester back is an upload too; [`call_backs`](crate::node::upload::call_backs) bounds how
-//! long it waits.
+//! Owns which uploads have a turn: the network with the fewest is next ([`FairQueue`]). An upload with a turn still waits for a
+//! worker. A call-back is an upload too; [`call_backs`](crate::node::upload::call_backs) limits how long it waits.
 
 use super::UploadMachine;
 use super::accounting::Wanted;
@@ -17,16 +16,14 @@ use crate::time::Instant;
 use crate::timer::TimerId;
 use std::collections::BTreeMap;
 
-/// An upload that waits for its turn.
 struct Waiting {
     exchange: ExchangeId,
     sender: Sender,
     since: Instant,
-    /// When the other side is told that we are busy; only for requests.
+    /// After this a request is refused as busy; `None` for call-backs.
     timer: Option<TimerId>,
 }
 
-/// Who has a turn, and who waits for one.
 #[derive(Default)]
 pub(super) struct UploadTurns {
     active: BTreeMap<ExchangeId, Sender>,
@@ -41,7 +38,7 @@ impl UploadTurns {
         self.waiting.len()
     }
 
-    /// How the turns are shared; `flow` says how fast an upload moves.
+    /// `flow`: how fast an upload moves.
     pub(super) fn shares(&self, now: Instant, flow: impl Fn(ExchangeId) -> Option<Flow>) -> Shares {
         let since = |ticket: u64| self.waiting.get(&ticket).map(|waiting| waiting.since);
         let active = self.active.iter().map(|(exchange, sender)| (sender.network(), *exchange, flow(*exchange)));
@@ -76,7 +73,7 @@ impl UploadTurns {
 }
 
 impl UploadMachine {
-    /// Uploads that may be sent at once under the limit.
+    /// The number of uploads that may be sent at once.
     fn upload_turns_max(&self, cx: &Cx) -> usize {
         match cx.config.upload_limit {
             0 => usize::MAX,
@@ -84,9 +81,9 @@ impl UploadMachine {
         }
     }
 
-    /// An upload was asked for: it is sent now, or waits for its turn.
+    /// Begins an upload, or makes it wait for its turn.
     pub(super) fn submit_upload(&mut self, cx: &mut Cx, exchange: ExchangeId, sender: Sender, wanted: Wanted) {
-        self.uploads.note_wanted(exchange, wanted);
+        self.uploads.wanted.insert(exchange, wanted);
         if self.turns.waiting.is_empty() && self.turns.active.len() < self.upload_turns_max(cx) {
             return self.begin_turn(cx, exchange, sender);
         }
@@ -113,13 +110,13 @@ impl UploadMachine {
         }
     }
 
-    /// There is no room for a request, or it gives its place to another.
+    /// There is no room for a request, or another displaced it.
     pub(in crate::node) fn drop_request(&mut self, cx: &mut Cx, exchange: ExchangeId) {
         cx.counters.limited.requests_dropped += 1;
         self.turn_down(cx, exchange, Refusal::Busy);
     }
 
-    /// An upload is not sent: its requester is told, or is not called back.
+    /// An upload is not sent: refuses the request, or drops the call-back.
     pub(super) fn turn_down(&mut self, cx: &mut Cx, exchange: ExchangeId, reason: Refusal) {
         match exchange {
             ExchangeId::Inbound(_) => self.refuse(cx, exchange, reason),
@@ -127,7 +124,6 @@ impl UploadMachine {
         }
     }
 
-    /// Gives turns to those that wait, as far as there are any.
     pub(in crate::node) fn give_turns(&mut self, cx: &mut Cx) {
         while self.turns.active.len() < self.upload_turns_max(cx) {
             let next = self.turns.queue.next(usize::MAX);
@@ -137,14 +133,14 @@ impl UploadMachine {
         }
     }
 
-    /// An upload is over, or is not sent at all: its turn, if it has one, is free. [`give_turns`](Self::give_turns) gives it to another.
+    /// Frees the turn of an upload, if it has one. [`give_turns`](Self::give_turns) gives it to another.
     pub(super) fn end_turn(&mut self, exchange: ExchangeId) {
         if let Some(sender) = self.turns.active.remove(&exchange) {
             self.turns.queue.end(sender);
         }
     }
 
-    /// Takes an upload back that waits for its turn.
+    /// Removes an upload that waits for its turn. Returns whether it did.
     pub(super) fn withdraw_from_turns(&mut self, cx: &mut Cx, exchange: ExchangeId) -> bool {
         let ticket = self.turns.waiting.iter().find(|(_, waiting)| waiting.exchange == exchange).map(|(at, _)| *at);
         let Some(waiting) = ticket.and_then(|ticket| self.turns.remove(ticket)) else { return false };
@@ -152,14 +148,14 @@ impl UploadMachine {
         true
     }
 
-    /// An upload has waited long enough: the other side is told before it takes us for stalled.
+    /// A request has waited too long: refuses it before its peer considers us stalled.
     pub(in crate::node) fn on_turn_waited(&mut self, cx: &mut Cx, exchange: ExchangeId) {
         if self.withdraw_from_turns(cx, exchange) {
             self.refuse(cx, exchange, Refusal::Busy);
         }
     }
 
-    /// Refuses all that wait, because the node leaves.
+    /// Refuses all waiting uploads, because the node shuts down.
     pub(in crate::node) fn refuse_turns(&mut self, cx: &mut Cx) {
         let waiting: Vec<ExchangeId> = self.turns.waiting.values().map(|waiting| waiting.exchange).collect();
         for exchange in waiting {

@@ -1,8 +1,7 @@
 //! The SQLite file: opening, checking that it is ours, setting it aside, reading.
 //!
-//! It is in WAL mode: one connection reads while another writes, and neither waits for the other. Of one process the
-//! files may only be opened by SQLite itself while a connection is open, since closing any other descriptor of them
-//! would give up the locks of all (POSIX, fcntl).
+//! It is in WAL mode: one connection reads while another writes, and neither waits for the other. While a connection is
+//! open, only SQLite may open the files, since closing any other descriptor would release all locks of the process (fcntl).
 
 use super::super::hasher::warm;
 use super::CacheFault;
@@ -19,18 +18,17 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Says in the file's header whose it is: "PyrH".
+/// In the header of the file: "PyrH".
 const APPLICATION_ID: i64 = 0x5079_7248;
 
-/// The layout below. A file of another one is set aside, but for [`VERSION_WITHOUT_CTIME`].
+/// The layout below. A file of another one is set aside, except [`VERSION_WITHOUT_CTIME`].
 const VERSION: i64 = 2;
 
-/// The layout whose entries have no `ctime_ns`. Nothing tells which of them are of the bytes that the files hold, so that
-/// none is used: the cache starts empty, and each file is hashed once more.
+/// The layout without `ctime_ns`. Its entries may be outdated: the cache starts empty, and each file is hashed again.
 const VERSION_WITHOUT_CTIME: i64 = 1;
 
-/// `device` is the number of the filesystem (`Volume`). Integers of 64 bits without sign are stored with the same bits as signed ones. `sum` is [`checksum`], that of a
-/// chain includes its values; `run` is the last run of the daemon that looked the entry up.
+/// `device` is the number of the filesystem (`Volume`). Unsigned integers are stored as signed ones of the same bits. `sum` is
+/// [`checksum`], for a chain with its values; `run` is the last run of the daemon that looked the entry up.
 const SCHEMA: &str = "
     CREATE TABLE file (device INTEGER NOT NULL, inode INTEGER NOT NULL, size INTEGER NOT NULL,
         mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL, b3 BLOB NOT NULL, sum INTEGER NOT NULL,
@@ -46,29 +44,29 @@ const GET_CHAIN: &str = "SELECT sum, vals FROM chain WHERE device = ?1 AND inode
 const HAS_CHAIN: &str = "SELECT 1 FROM chain WHERE device = ?1 AND inode = ?2";
 const GET_RUN: &str = "SELECT number FROM run";
 
-/// How a connection behaves: its cache is 512 KiB, each commit is synced, damage is looked for where it costs
-/// little, nothing of the file is mapped into memory but the index of the log, and the log shrinks again.
+/// 512 KiB of cache, each commit is synced, cheap checks for damage, no memory map of the file, and the log is truncated.
 const SETTINGS: &str = "
     PRAGMA cache_size = -512; PRAGMA mmap_size = 0; PRAGMA temp_store = MEMORY; PRAGMA synchronous = FULL;
     PRAGMA cell_size_check = ON; PRAGMA trusted_schema = OFF; PRAGMA journal_size_limit = 8388608;";
 
-/// How long a writer waits for what another connection of ours does, which is a read of microseconds.
+/// How long a writer waits for another connection of ours, which reads for microseconds.
 const BUSY: Duration = Duration::from_secs(5);
 
-/// How much of the file the system is asked to have at hand: after a start every entry is asked for in the order of a
-/// scan, and a disk would have to seek for each.
+/// How much of the file is read ahead: after a start every entry is looked up in the order of a scan, and a disk would have to
+/// seek for each.
 const WARM_BYTES_MAX: u64 = 512 * 1024 * 1024;
 
-/// What is added to the name of a file that is set aside.
 const DAMAGED: &str = ".damaged";
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found {
     /// The hash, and the last run that looked it up.
-    Whole { b3: ContentHash, run: i64 },
-    /// The inode had another size or time.
+    Whole {
+        b3: ContentHash,
+        run: i64,
+    },
+    /// The file had another size or time.
     Other,
-    /// The entry is not as it was written.
     Doubtful,
 }
 
@@ -78,7 +76,7 @@ pub(super) struct Database {
 }
 
 impl Database {
-    /// Opens the database or makes it. No other connection to it may be open.
+    /// Opens or creates the database. No other connection to it may be open.
     pub(super) fn open(path: &Path) -> Result<Self, CacheFault> {
         make_file(path)?;
         let database = Self::connect(path)?;
@@ -94,12 +92,12 @@ impl Database {
             }
             _ => return Err(CacheFault::Damaged("it is another program's".to_owned())),
         }
-        // From now on it only reads, on the loop.
+        // From now on the loop reads with it.
         connection.busy_timeout(Duration::ZERO).map_err(fault)?;
         Ok(database)
     }
 
-    /// A further connection to a database that is open, for writing in another thread.
+    /// Another connection to an open database, for writing in another thread.
     pub(super) fn attach(path: &Path) -> Result<Self, CacheFault> {
         let database = Self::connect(path)?;
         database.connection.busy_timeout(BUSY).map_err(fault)?;
@@ -116,7 +114,7 @@ impl Database {
     pub(super) fn get(&self, file: &FileMeta) -> Result<Option<Found>, CacheFault> {
         let at = (file.device.cast_signed(), file.inode.cast_signed());
         let mut query = self.connection.prepare_cached(GET).map_err(fault)?;
-        let found = query.query_row(at, |row| Ok(judge(row, file))).optional().map_err(fault)?;
+        let found = query.query_row(at, |row| Ok(check_entry(row, file))).optional().map_err(fault)?;
         if !matches!(found, Some(Found::Whole { .. })) || group_count(file.size) < 2 {
             return Ok(found);
         }
@@ -124,7 +122,7 @@ impl Database {
         Ok(if query.exists(at).map_err(fault)? { found } else { Some(Found::Doubtful) })
     }
 
-    /// The chaining values of a file, if they are as they were written.
+    /// The chaining values of a file, if their checksum matches.
     pub(super) fn chain(
         &self,
         file: &FileMeta,
@@ -135,15 +133,15 @@ impl Database {
         }
         let at = (file.device.cast_signed(), file.inode.cast_signed());
         let mut query = self.connection.prepare_cached(GET_CHAIN).map_err(fault)?;
-        query.query_row(at, |row| Ok(judge_chain(row, file, b3))).optional().map_err(fault)
+        query.query_row(at, |row| Ok(check_chain(row, file, b3))).optional().map_err(fault)
     }
 
-    /// The last run that wrote anything; 0 if there was none.
+    /// The last run that wrote; 0 if there was none.
     pub(super) fn run(&self) -> Result<i64, CacheFault> {
         self.number(GET_RUN)
     }
 
-    /// Bytes in use, those of the log not counted.
+    /// Bytes in use, without the log.
     pub(super) fn bytes(&self) -> Result<u64, CacheFault> {
         let pages = self.number("PRAGMA page_count")? - self.number("PRAGMA freelist_count")?;
         Ok(u64::try_from(pages.saturating_mul(self.number("PRAGMA page_size")?)).unwrap_or(0))
@@ -153,7 +151,6 @@ impl Database {
         self.connection.query_row(query, (), |row| row.get(0)).map_err(fault)
     }
 
-    /// Makes the tables of a new database, all or none.
     fn lay_out(&self) -> Result<(), CacheFault> {
         let mode: String =
             self.connection.query_row("PRAGMA journal_mode = WAL", (), |row| row.get(0)).map_err(fault)?;
@@ -165,7 +162,6 @@ impl Database {
         self.connection.execute_batch(&make).map_err(fault)
     }
 
-    /// Whether the tables are there, as far as reading them needs.
     fn check_layout(&self) -> Result<(), CacheFault> {
         let usable = || {
             self.connection.prepare(GET)?;
@@ -180,7 +176,7 @@ impl Database {
     }
 }
 
-/// Removes a database and its log. No connection to it may be open. Gives a sentence for the user.
+/// Removes a database and its log. No connection to it may be open. Returns a sentence for the log.
 pub(super) fn start_again(path: &Path) -> Result<String, CacheFault> {
     // The log first, as in `set_aside`.
     for old in [with_suffix(path, "-wal"), with_suffix(path, "-shm"), path.to_owned()] {
@@ -189,10 +185,8 @@ pub(super) fn start_again(path: &Path) -> Result<String, CacheFault> {
     Ok(format!("the cache of hashes {} lacks the times of change: each file is hashed once more", path.display()))
 }
 
-/// Opens a database that has looked damaged once more: SQLite takes a read that fails for damage. No connection to it may
-/// be open.
-/// Errors: [`CacheFault::Damaged`] when the file can be read and is damaged; otherwise as the system reports: then it
-/// may be whole.
+/// Opens a database again that seems damaged: SQLite reports a failed read as damage. No connection to it may be open.
+/// Errors: [`CacheFault::Damaged`] if the file can be read and is damaged; otherwise as the system reports.
 pub(super) fn open_again(path: &Path) -> Result<Database, CacheFault> {
     for file in [path.to_owned(), with_suffix(path, "-wal")] {
         missing_is_fine(read_through(&file))?;
@@ -202,7 +196,7 @@ pub(super) fn open_again(path: &Path) -> Result<Database, CacheFault> {
     if sound == "ok" { Ok(database) } else { Err(CacheFault::Damaged(sound)) }
 }
 
-/// Reads a whole file for the sake of the errors; what is no file has none.
+/// Reads a whole file, to get its errors.
 fn read_through(path: &Path) -> io::Result<()> {
     if !fs::symlink_metadata(path)?.is_file() {
         return Ok(());
@@ -211,14 +205,14 @@ fn read_through(path: &Path) -> io::Result<()> {
     io::copy(&mut file, &mut io::sink()).map(drop)
 }
 
-/// Renames a damaged database and its log, in the place of earlier ones. No connection to it may be open. Gives a
-/// sentence for the user.
+/// Renames a damaged database and its log, replacing earlier ones. No connection to it may be open. Returns a sentence for the
+/// log.
 pub(super) fn set_aside(path: &Path, why: &str) -> Result<String, CacheFault> {
     let aside = with_suffix(path, DAMAGED);
     for old in [&aside, &with_suffix(&aside, "-wal"), &with_suffix(path, "-shm")] {
         missing_is_fine(fs::remove_file(old))?;
     }
-    // The log first: without its database it is nothing, and beside a new one it could be taken for the new one's.
+    // The log first: beside a new database it could be taken for the log of that.
     missing_is_fine(fs::rename(with_suffix(path, "-wal"), with_suffix(&aside, "-wal")))?;
     missing_is_fine(fs::rename(path, &aside))?;
     Ok(format!(
@@ -240,7 +234,7 @@ fn missing_is_fine(outcome: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// Makes an empty file for its owner alone, unless something is there; refuses what is no regular file.
+/// Creates an empty file for its owner only, unless there is a regular file.
 fn make_file(path: &Path) -> Result<(), CacheFault> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
@@ -257,7 +251,7 @@ fn make_file(path: &Path) -> Result<(), CacheFault> {
 }
 
 /// Compares an entry with a file and with its own checksum.
-fn judge(row: &Row<'_>, file: &FileMeta) -> Found {
+fn check_entry(row: &Row<'_>, file: &FileMeta) -> Found {
     let read = || -> Result<Found, Error> {
         let (size, mtime_ns, ctime_ns): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
         let b3 = ContentHash(row.get(3)?);
@@ -271,8 +265,8 @@ fn judge(row: &Row<'_>, file: &FileMeta) -> Found {
     read().unwrap_or(Found::Doubtful)
 }
 
-/// Reads the values of a chain, if it is whole and of this content.
-fn judge_chain(row: &Row<'_>, file: &FileMeta, b3: &ContentHash) -> Option<Vec<ChainingValue>> {
+/// The values of a chain, if its checksum and length match.
+fn check_chain(row: &Row<'_>, file: &FileMeta, b3: &ContentHash) -> Option<Vec<ChainingValue>> {
     let sum: i64 = row.get(0).ok()?;
     let bytes = row.get_ref(1).ok()?.as_blob().ok()?;
     let (values, rest) = bytes.as_chunks::<32>();
@@ -286,7 +280,7 @@ pub(super) fn fault(error: Error) -> CacheFault {
         Some(ErrorCode::DiskFull) => io::ErrorKind::StorageFull,
         Some(ErrorCode::ReadOnly) => io::ErrorKind::ReadOnlyFilesystem,
         Some(ErrorCode::PermissionDenied) => io::ErrorKind::PermissionDenied,
-        // These say nothing about what is in the file.
+        // These do not mean that the file is damaged.
         Some(
             ErrorCode::SystemIoFailure
             | ErrorCode::OutOfMemory

@@ -1,4 +1,4 @@
-//! The writing of a batch, in a helper thread.
+//! Writing a batch, in a helper thread.
 
 use super::database::{Database, fault, open_again, set_aside};
 use super::record::{Batch, Key, PendingFix, Record, checksum, key};
@@ -7,10 +7,10 @@ use rusqlite::Transaction;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Entries of files long gone that are removed in one commit.
+/// Old entries that are removed in one commit.
 const PRUNE_ENTRIES_MAX: usize = 4096;
 
-/// Such commits of one job; the next job continues.
+/// Such commits in one job; the next job continues.
 const PRUNE_COMMITS_MAX: usize = 16;
 
 const PUT: &str = "INSERT OR REPLACE INTO file (device, inode, size, mtime_ns, ctime_ns, b3, sum, run)
@@ -23,11 +23,11 @@ const STALE: &str = "SELECT device, inode FROM file WHERE (device, inode) > (?1,
     ORDER BY device, inode LIMIT ?4";
 const SET_RUN: &str = "UPDATE run SET number = ?1";
 
-/// A batch to be written. Blocks: it is for a helper thread.
+/// A batch to be written. Waits for the disk.
 #[derive(Debug)]
 pub(crate) struct FlushJob {
     pub(super) path: PathBuf,
-    /// Check the database first, which is not open, and set it aside if it is damaged.
+    /// The database is closed: check it first, and set it aside if it is damaged.
     pub(super) start_again: bool,
     pub(super) run: i64,
     pub(super) limits: Limits,
@@ -36,12 +36,12 @@ pub(crate) struct FlushJob {
 
 #[derive(Debug)]
 pub(crate) struct Flushed {
-    /// The new database, and what to tell the user.
+    /// The new database, and a sentence for the log.
     pub(super) opened: Option<(Database, String)>,
 }
 
 impl FlushJob {
-    /// Writes the batch in one commit, whole or not at all, and syncs it.
+    /// Writes the batch in one commit, and syncs it.
     /// Errors: as the system and SQLite report; for [`HashCache::flush_failed`](super::HashCache::flush_failed).
     pub(crate) fn run(self) -> Result<Flushed, CacheFault> {
         if self.start_again {
@@ -61,8 +61,7 @@ impl FlushJob {
     }
 
     fn write(&self, database: &mut Database) -> Result<(), CacheFault> {
-        // What is stale is so for the whole run: it is looked for with the first batches, and the run counts as begun
-        // when none is left.
+        // The first batches of a run remove stale entries. The run counts as begun when none is left.
         let begins =
             database.run()? < self.run && (database.bytes()? <= self.limits.kept_bytes || self.prune(database)?);
         let has_room = database.bytes()? < self.limits.bytes_max;
@@ -78,7 +77,7 @@ impl FlushJob {
         commit.commit().map_err(fault)
     }
 
-    /// Removes a bounded number of entries that were not looked up for a long time. Whether none is left.
+    /// Removes a limited number of stale entries. Returns whether none is left.
     fn prune(&self, database: &mut Database) -> Result<bool, CacheFault> {
         let mut after = (i64::MIN, i64::MIN);
         for _ in 0..PRUNE_COMMITS_MAX {
@@ -94,7 +93,7 @@ impl FlushJob {
     }
 }
 
-/// Writes entries, in the place of what was known of their inodes.
+/// Writes entries, replacing those of the same inodes.
 fn enter(commit: &Transaction<'_>, records: &[Record], run: i64) -> Result<(), rusqlite::Error> {
     let mut put = commit.prepare(PUT)?;
     let mut put_chain = commit.prepare(PUT_CHAIN)?;
@@ -114,7 +113,6 @@ fn enter(commit: &Transaction<'_>, records: &[Record], run: i64) -> Result<(), r
     Ok(())
 }
 
-/// Does what reading has found to be done.
 fn apply_fixes(commit: &Transaction<'_>, fixes: &[(Key, PendingFix)], run: i64) -> Result<(), rusqlite::Error> {
     let mut seen = commit.prepare(SEEN)?;
     for (key, what) in fixes {
@@ -127,8 +125,8 @@ fn apply_fixes(commit: &Transaction<'_>, fixes: &[(Key, PendingFix)], run: i64) 
     Ok(())
 }
 
-/// Removes some entries beyond this one that were last asked for in this run or before it. Gives the last of them, or
-/// `None` if there are no more.
+/// Removes entries after this key that were last looked up in `run_max` or before. Returns the last of them, or `None` if there
+/// are no more.
 fn remove_stale(
     commit: &Transaction<'_>,
     after: (i64, i64),

@@ -1,21 +1,18 @@
-//! Content hashes that are known already, by the identity of the file: neither a restart nor another device number has
-//! anything hashed again.
+//! Known content hashes by the identity of the file, so that neither a restart nor a new device number hashes files again.
 //!
-//! Owns the file of the cache, an SQLite database in the state directory with one entry for each inode. Refuses to
-//! wait: the loop reads (some microseconds an entry), and all writing is a [`FlushJob`] for a helper thread. Refuses to
-//! trust: each entry carries a checksum, and what does not match it counts as unknown. A file that is no cache of ours,
-//! is damaged, or has entries without the time of change, is set aside, and an empty cache takes its place; a kill or a power
-//! failure costs at most what was not flushed.
+//! Owns the file of the cache, an SQLite database in the state directory with one entry for each inode. The loop only reads
+//! (some microseconds an entry); all writing is a [`FlushJob`] for a helper thread. Each entry has a checksum, and one that
+//! does not match counts as unknown. A file that is not our cache, is damaged, or has entries without the time of change, is
+//! set aside and replaced by an empty cache; a crash or power loss costs at most the entries that were not flushed.
 //!
-//! Entries of files that are gone are found by the number of runs of the daemon since they were last looked up,
-//! and removed once the database has outgrown a size that does no harm.
+//! Entries not looked up during the last runs of the daemon are removed once the database exceeds a size.
 //!
 //! | module | holds |
 //! |---|---|
-//! | `record` | an entry, its checksum, and runs of entries on their way to the disk |
+//! | `record` | an entry, its checksum, and a batch of entries |
 //! | `recent` | entries that are not written yet |
 //! | `database` | the SQLite file: opening, checking, setting aside, reading |
-//! | `flush` | the writing of a batch |
+//! | `flush` | writing a batch |
 
 mod database;
 mod flush;
@@ -39,20 +36,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use thiserror::Error;
 
-/// Entries that make a batch worth its commit: see [`HashCache::flush_job`].
+/// A batch of this size is worth a commit: see [`HashCache::flush_job`].
 pub(crate) const FLUSH_ENTRIES_USUAL: usize = 1024;
 
-/// After how many runs without a question an entry may be removed.
+/// Entries that were not looked up in so many runs may be removed.
 const RUNS_KEPT: i64 = 8;
 
-/// After how many runs the next question is noted: often enough to be in time, seldom enough that a restart over a
-/// million files does not write a million entries.
+/// A lookup is recorded if the last one was this many runs ago: so a restart does not write every entry.
 const RUNS_NOTED: i64 = 4;
 
-/// Times that the cache is opened at the start of a run before the run does without it.
+/// Attempts to open the cache at the start.
 const OPENINGS_MAX: u32 = 3;
 
-/// Most entries whose fixes wait to be written; further ones are left for a later run.
+/// Further fixes are left for a later run.
 const FIXES_MAX: usize = 65_536;
 
 /// Why the hash cache could not be opened or written.
@@ -60,10 +56,10 @@ const FIXES_MAX: usize = 65_536;
 pub(crate) enum CacheFault {
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// The file is damaged, or another program's.
+    /// The file is damaged, or of another program.
     #[error("{0}")]
     Damaged(String),
-    /// Its entries are of an earlier layout, and say too little to be trusted.
+    /// Its layout is of an earlier version, without the time of change.
     #[error("its entries do not record the times of change")]
     Outdated,
     /// Anything else that SQLite reported.
@@ -71,26 +67,29 @@ pub(crate) enum CacheFault {
     Database(String),
 }
 
-/// Sizes that the database keeps to.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
-    /// Up to here nothing is removed, however old.
+    /// Up to this size no entry is removed.
     kept_bytes: u64,
-    /// From here on nothing is entered.
+    /// From this size on none is added.
     bytes_max: u64,
 }
 
-/// About two million entries are kept without question. The most is what two hundred million would take.
+/// About two million entries are kept in any case, and two hundred million at most.
 const LIMITS: Limits = Limits { kept_bytes: 256 * 1024 * 1024, bytes_max: 32 * 1024 * 1024 * 1024 };
 
 #[derive(Debug)]
 enum Backend {
-    /// Nowhere: the newest are kept in memory.
+    /// No file: the newest entries are kept in memory.
     Memory,
-    /// In a database, which is open for reading.
-    Open { path: PathBuf, reader: Database },
-    /// In a database that has turned out to be damaged; the next batch begins a new one.
-    Damaged { path: PathBuf },
+    Open {
+        path: PathBuf,
+        reader: Database,
+    },
+    /// A damaged database; the next batch begins a new one.
+    Damaged {
+        path: PathBuf,
+    },
 }
 
 #[derive(Debug)]
@@ -99,23 +98,21 @@ pub(crate) struct HashCache {
     limits: Limits,
     run: i64,
     recent: Recent,
-    /// What the batch holds that is being written.
     flushing: Option<Arc<Batch>>,
-    /// Entries to be looked after with the next batch.
+    /// To be written with the next batch.
     fixes: RefCell<BTreeMap<Key, PendingFix>>,
-    /// A read came upon damage.
     found_damage: Cell<bool>,
-    /// The filesystems that files are on. Entries are kept under their numbers: device numbers change at each mount.
+    /// Entries have these numbers of filesystems: device numbers change at each mount.
     pub(crate) volumes: Volumes,
 }
 
 impl HashCache {
-    /// Opens the cache at a path, or makes it; `None` keeps the newest entries in memory. A file that is damaged or not
-    /// ours is renamed, `.damaged` after its name, in the place of an earlier one; then a sentence tells so.
-    /// Errors: [`CacheFault::Io`] and [`CacheFault::Database`] when the file cannot be opened, made, or set aside.
+    /// Opens or creates the cache at a path; `None` keeps the newest entries in memory. A file that is damaged or not ours
+    /// is renamed to end in `.damaged`; then a sentence for the log is returned.
+    /// Errors: [`CacheFault::Io`] and [`CacheFault::Database`] if the file cannot be opened, created, or set aside.
     pub(crate) fn open(path: Option<&Path>) -> Result<(HashCache, Option<String>), CacheFault> {
         let Some(path) = path else { return Ok((Self::new(Backend::Memory, 1), None)) };
-        // One read that fails must not have all files hashed again.
+        // One failed read must not cause all files to be hashed again.
         let mut opened = Self::open_at(path);
         for _ in 1..OPENINGS_MAX {
             if !matches!(opened, Err(CacheFault::Io(_) | CacheFault::Database(_))) {
@@ -158,14 +155,12 @@ impl HashCache {
         }
     }
 
-    /// The hash of a file, if it is known for exactly this size, these times, this inode and filesystem.
-    ///
-    /// Takes some microseconds. A database that cannot be read knows nothing.
+    /// The hash of a file, if it is known for exactly this size, these times, this inode and filesystem. Takes some microseconds.
     pub(crate) fn get(&self, file: &FileMeta) -> Option<ContentHash> {
         self.get_kept(&self.kept(file))
     }
 
-    /// A file as it is kept: with the number of its filesystem in the place of its device number.
+    /// With the number of the filesystem instead of the device number.
     fn kept(&self, file: &FileMeta) -> FileMeta {
         FileMeta { device: self.volumes.id(file), ..*file }
     }
@@ -174,7 +169,7 @@ impl HashCache {
         if let Some(record) = self.unwritten(file) {
             return record.is_of(file).then_some(record.b3);
         }
-        match self.look(|reader| reader.get(file))? {
+        match self.read(|reader| reader.get(file))? {
             Found::Whole { b3, run } => {
                 if run.saturating_add(RUNS_NOTED) <= self.run {
                     self.note_fix(file, PendingFix::Seen);
@@ -189,36 +184,31 @@ impl HashCache {
         }
     }
 
-    /// The hash of a file and the chaining values of its groups, if they are known; no values for a file of at most one
-    /// group. Takes about a microsecond for 4 MiB of the file beyond what [`HashCache::get`] takes.
+    /// The hash of a file and the chaining values of its groups (none for a single group), if they are known. Takes about a
+    /// microsecond for 4 MiB of the file more than [`HashCache::get`].
     pub(crate) fn chain(&self, file: &FileMeta) -> Option<(ContentHash, Vec<ChainingValue>)> {
         let file = &self.kept(file);
         if let Some(record) = self.unwritten(file) {
             return record.is_of(file).then(|| (record.b3, record.chain.clone()));
         }
         let b3 = self.get_kept(file)?;
-        let chain = self.look(|reader| reader.chain(file, &b3))?;
+        let chain = self.read(|reader| reader.chain(file, &b3))?;
         if chain.is_none() {
             self.note_fix(file, PendingFix::Remove);
         }
         Some((b3, chain?))
     }
 
-    /// Enters a hash, in the place of what was known of the same inode: visible at once, written by the next
-    /// [`FlushJob`]. The chaining values are those of [`ContentHasher`](crate::content::ContentHasher).
-    ///
-    /// While nothing can be written, the newest entries are kept in memory and older ones lost.
+    /// Adds a hash, replacing the entry of the same inode: visible at once, written by the next [`FlushJob`]. While nothing can
+    /// be written, older entries are dropped.
     pub(crate) fn put(&mut self, file: FileMeta, b3: ContentHash, chain: Vec<ChainingValue>) {
         let file = self.kept(&file);
         self.fixes.get_mut().remove(&key(&file));
         self.recent.put(Record { meta: file, b3, chain });
     }
 
-    /// The next batch to be written, by a helper thread; `None` if nothing waits, or while a batch is out. Its end is
-    /// told by [`HashCache::flushed`] or [`HashCache::flush_failed`].
-    ///
-    /// A batch is best asked for when [`HashCache::pending`] has reached [`FLUSH_ENTRIES_USUAL`], or some seconds after
-    /// the first entry; after a failure not before some seconds have passed.
+    /// The next batch to be written, by a helper thread; `None` if there is nothing to write, or a batch is being written. The
+    /// caller reports its end with [`HashCache::flushed`] or [`HashCache::flush_failed`].
     pub(crate) fn flush_job(&mut self) -> Option<FlushJob> {
         if self.flushing.is_some() {
             return None;
@@ -237,7 +227,7 @@ impl HashCache {
         Some(FlushJob { path, start_again, run: self.run, limits: self.limits, batch })
     }
 
-    /// A batch was written. Gives a sentence for the user when a damaged file was set aside for it.
+    /// A batch was written. Returns a sentence for the log if a damaged file was set aside.
     pub(crate) fn flushed(&mut self, flushed: Flushed) -> Option<String> {
         self.flushing = None;
         let (reader, note) = flushed.opened?;
@@ -247,7 +237,7 @@ impl HashCache {
         Some(note)
     }
 
-    /// A batch could not be written: it waits again.
+    /// A batch could not be written: it is kept for the next attempt.
     pub(crate) fn flush_failed(&mut self, fault: &CacheFault) {
         let batch = self.flushing.take();
         if matches!(fault, CacheFault::Damaged(_)) {
@@ -259,7 +249,7 @@ impl HashCache {
         }
     }
 
-    /// Entries that wait to be written; 0 for a cache in memory. Bounded.
+    /// Entries to be written; 0 for a cache in memory.
     pub(crate) fn pending(&self) -> usize {
         match self.backend {
             Backend::Memory => 0,
@@ -267,13 +257,13 @@ impl HashCache {
         }
     }
 
-    /// What is known of the inode and not in the database yet.
+    /// The entry of an inode that is not in the database yet.
     fn unwritten(&self, file: &FileMeta) -> Option<&Record> {
         self.recent.get(&key(file)).or_else(|| self.flushing.as_ref()?.get(&key(file)))
     }
 
-    /// Reads from the database, if there is one; an error is nothing found, and damage is remembered.
-    fn look<T>(&self, read: impl FnOnce(&Database) -> Result<Option<T>, CacheFault>) -> Option<T> {
+    /// Reads from the database, if there is one. On an error returns `None`.
+    fn read<T>(&self, read: impl FnOnce(&Database) -> Result<Option<T>, CacheFault>) -> Option<T> {
         let Backend::Open { reader, .. } = &self.backend else { return None };
         match read(reader) {
             Ok(found) => found,
@@ -286,7 +276,6 @@ impl HashCache {
         }
     }
 
-    /// Notes what is to be done about an entry.
     fn note_fix(&self, file: &FileMeta, what: PendingFix) {
         let mut fixes = self.fixes.borrow_mut();
         if fixes.len() < FIXES_MAX {
@@ -294,7 +283,7 @@ impl HashCache {
         }
     }
 
-    /// Closes a database that is damaged. Nothing may read it when it is set aside.
+    /// Closes a damaged database: no connection may be open when it is set aside.
     fn close_damaged(&mut self) {
         if let Backend::Open { path, .. } = &self.backend {
             self.backend = Backend::Damaged { path: path.clone() };

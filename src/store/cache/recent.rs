@@ -1,21 +1,21 @@
-//! Entries that are not written yet, the oldest first out.
+//! Entries that are not written yet, oldest first.
 
 use super::record::{Batch, Key, PendingFix, Record, key};
 use std::collections::BTreeMap;
 
-/// Most entries that wait; the oldest are lost beyond it.
+/// Beyond, the oldest entries are dropped.
 const RECENT_ENTRIES_MAX: usize = 65_536;
 
-/// Most memory that they take; a single entry may be larger.
+/// The same; but a single entry may be larger.
 const RECENT_BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// Most entries of a batch, and as many of fixes.
+/// Entries of a batch, and as many fixes.
 const BATCH_ENTRIES_MAX: usize = 4096;
 
-/// A batch that has as much as this takes no further entry.
+/// A batch of this size takes no further entry.
 const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// Entries by key, and in the order they came.
+/// Entries by key and by age.
 #[derive(Debug, Default)]
 pub(super) struct Recent {
     records: BTreeMap<Key, (i64, Record)>,
@@ -32,7 +32,7 @@ impl Recent {
         self.records.get(wanted).map(|(_, record)| record)
     }
 
-    /// Enters the newest, in the place of what was known of its inode.
+    /// Adds the newest, replacing the entry of its inode.
     pub(super) fn put(&mut self, record: Record) {
         self.remove(&key(&record.meta));
         let place = self.order.last_key_value().map_or(0, |(last, _)| last + 1);
@@ -57,7 +57,7 @@ impl Recent {
         batch
     }
 
-    /// Takes back what could not be written: older than all that is here, and less than what came for the same inode.
+    /// Takes back a batch that could not be written, as the oldest entries; newer entries of the same inodes stay.
     pub(super) fn take_back(&mut self, batch: &Batch) {
         for record in &batch.records {
             if !self.records.contains_key(&key(&record.meta)) {
@@ -106,14 +106,14 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_give_way_to_the_newest() {
+    fn the_oldest_entries_are_dropped() {
         let mut recent = Recent::default();
         for inode in 0..RECENT_ENTRIES_MAX as u64 + 10 {
             recent.put(record(inode, 0));
         }
         assert_eq!(recent.len(), RECENT_ENTRIES_MAX);
         assert!(recent.get(&(0, 9)).is_none() && recent.get(&(0, 10)).is_some());
-        // Entered again it is among the newest, and counts once.
+        // Added again it is among the newest, and counts once.
         recent.put(record(10, 0));
         recent.put(record(1 << 40, 0));
         assert_eq!(recent.len(), RECENT_ENTRIES_MAX);
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_has_bounds_and_comes_back_in_its_place() {
+    fn a_batch_is_bounded_and_can_be_taken_back() {
         let mut recent = Recent::default();
         for inode in (0..10_000).rev() {
             recent.put(record(inode, 0));
@@ -148,7 +148,7 @@ mod tests {
         assert_eq!((batch.records.len(), batch.fixes.len(), fixes.len()), (4096, 4096, 904));
         assert_eq!(batch.get(&(0, 9_999)).unwrap().meta.inode, 9_999, "the oldest");
         assert!(batch.get(&(0, 0)).is_none());
-        // What came meanwhile is newer than what comes back.
+        // Entries added meanwhile are newer than those taken back.
         let newer = FileMeta { inode: 9_999, size: 5, ..FileMeta::default() };
         recent.put(Record { meta: newer, ..record(9_999, 0) });
         recent.take_back(&batch);

@@ -1,23 +1,23 @@
-//! An entry, its checksum, and entries on their way to the disk.
+//! An entry, its checksum, and a batch of entries.
 
 use crate::content::ChainingValue;
 use crate::id::ContentHash;
 use crate::library::FileMeta;
 
-/// Filesystem and inode: one entry for each, since a file that changed has no use for what it was.
+/// Filesystem and inode: one entry for each.
 pub(super) type Key = (u64, u64);
 
-/// By what a file is found. In here `device` is the number of the filesystem.
+/// `device` is the number of the filesystem here.
 pub(super) fn key(file: &FileMeta) -> Key {
     (file.device, file.inode)
 }
 
 #[derive(Debug, Clone)]
 pub(super) struct Record {
-    /// While it has this identity.
+    /// The file to which the hash belongs.
     pub(super) meta: FileMeta,
     pub(super) b3: ContentHash,
-    /// Of its groups, if it has two or more.
+    /// If it has two or more groups.
     pub(super) chain: Vec<ChainingValue>,
 }
 
@@ -26,18 +26,17 @@ impl Record {
         self.meta == *file
     }
 
-    /// About how much memory it takes.
     pub(super) fn bytes(&self) -> usize {
         size_of::<Self>() + self.chain.len() * size_of::<ChainingValue>()
     }
 }
 
-/// What an entry of the database needs besides new content.
+/// A change of an entry besides new content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PendingFix {
     /// It was looked up in this run.
     Seen,
-    /// It is not what was written.
+    /// Its checksum does not match.
     Remove,
 }
 
@@ -45,7 +44,7 @@ pub(super) enum PendingFix {
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     pub(super) records: Vec<Record>,
-    /// By key; of none of the records.
+    /// By key; none has a record.
     pub(super) fixes: Vec<(Key, PendingFix)>,
 }
 
@@ -56,7 +55,7 @@ impl Batch {
     }
 }
 
-/// A checksum that shows whether an entry was altered: the first 8 bytes of a hash.
+/// The first 8 bytes of a hash of an entry.
 pub(super) fn checksum(file: &FileMeta, b3: &ContentHash, chain: &[u8]) -> i64 {
     let mut hasher = blake3::Hasher::new();
     let times = [file.mtime_ns.cast_unsigned(), file.ctime_ns.cast_unsigned()];

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 mod damage;
 mod identity;
 
-/// What the tests know of a file, made from its number alone.
+/// The metadata of a file, derived from its number.
 fn file(number: u64) -> FileMeta {
     let large = if number % 50 == 7 { (1 + number % 9) * GROUP_BYTES } else { 0 };
     let mtime_ns = (number as i64 - 5) * 1_000_000_007;
@@ -68,7 +68,7 @@ impl Place {
         cache
     }
 
-    /// A run of the daemon that asks for these files and writes at least one entry of its own.
+    /// A run of the daemon that looks up these files and writes at least one entry.
     fn run(&self, limits: Limits, own: u64, asked: impl IntoIterator<Item = u64>) {
         let mut cache = self.open();
         cache.limits = limits;
@@ -99,7 +99,7 @@ fn twenty_thousand_files_are_known_after_a_restart() {
 }
 
 #[test]
-fn a_file_that_is_another_in_any_respect_is_not_known() {
+fn a_file_that_differs_in_any_attribute_is_not_known() {
     let place = Place::new();
     let mut cache = place.open();
     put(&mut cache, [7, 8]);
@@ -141,7 +141,7 @@ fn an_entry_is_known_while_it_waits_while_it_is_written_and_after() {
 }
 
 #[test]
-fn what_an_inode_was_before_is_forgotten() {
+fn the_earlier_entry_of_a_reused_inode_is_removed() {
     let place = Place::new();
     let mut cache = place.open();
     let (large, small) = (file(57), FileMeta { size: 3, ..file(57) });
@@ -153,7 +153,7 @@ fn what_an_inode_was_before_is_forgotten() {
         assert_eq!((cache.get(&large), cache.chain(&small)), (None, Some((hash(1), Vec::new()))));
         flush(&mut cache);
     }
-    // No chain of it is left behind.
+    // None of its chaining values is left.
     let Backend::Open { reader, .. } = &cache.backend else { panic!("not open") };
     let chains: i64 = reader.connection.query_row("SELECT count(*) FROM chain", (), |row| row.get(0)).unwrap();
     assert_eq!(chains, 0);
@@ -210,7 +210,7 @@ fn the_loop_reads_while_a_helper_writes() {
 }
 
 #[test]
-fn files_that_nobody_asks_for_any_more_are_forgotten_once_the_cache_is_large() {
+fn files_no_longer_looked_up_are_removed_once_the_cache_is_large() {
     let place = Place::new();
     let small = Limits { kept_bytes: 0, ..LIMITS };
     place.run(small, 1 << 20, [0u64; 0]);
@@ -218,13 +218,13 @@ fn files_that_nobody_asks_for_any_more_are_forgotten_once_the_cache_is_large() {
     put(&mut cache, 0..10_000);
     flush(&mut cache);
     drop(cache);
-    // One in a hundred is still there, and asked for in each run.
+    // One in a hundred still exists, and is looked up in each run.
     let living = || (0..10_000).step_by(100).chain([57]);
     for run in 0..RUNS_KEPT as u64 - 1 {
         place.run(small, (1 << 20) + run, living());
         assert_eq!(place.open().get(&file(33)), Some(hash(33)), "not yet after run {run}");
     }
-    // As long as it is not large, nothing goes.
+    // While the cache is not large, nothing is removed.
     place.run(LIMITS, 1 << 21, living());
     place.run(LIMITS, 1 << 21, living());
     assert_eq!(place.open().get(&file(33)), Some(hash(33)));
@@ -244,7 +244,7 @@ fn removal_goes_on_in_the_next_batch_where_a_bounded_job_ended() {
     let place = Place::new();
     let small = Limits { kept_bytes: 0, ..LIMITS };
     let mut cache = place.open();
-    // More than one job removes.
+    // The removal takes more than one job.
     put(&mut cache, 0..60_000);
     flush(&mut cache);
     put(&mut cache, 60_000..70_000);
@@ -262,7 +262,7 @@ fn removal_goes_on_in_the_next_batch_where_a_bounded_job_ended() {
 }
 
 #[test]
-fn a_cache_that_has_reached_its_bound_takes_nothing_more() {
+fn a_full_cache_accepts_no_more() {
     let place = Place::new();
     let mut cache = place.open();
     put(&mut cache, [1]);
@@ -276,7 +276,7 @@ fn a_cache_that_has_reached_its_bound_takes_nothing_more() {
 /// Names the file to the child of the next test.
 const CHILD: &str = "PYRATE_TEST_HASH_CACHE";
 
-/// Not a test of its own: what [`what_was_flushed_survives_kill_9`] kills.
+/// The process that [`flushed_entries_survive_kill_9`] kills; no test of its own.
 #[test]
 fn child_that_flushes_for_ever() {
     let Some(path) = std::env::var_os(CHILD) else { return };
@@ -292,7 +292,7 @@ fn child_that_flushes_for_ever() {
 }
 
 #[test]
-fn what_was_flushed_survives_kill_9() {
+fn flushed_entries_survive_kill_9() {
     let place = Place::new();
     for round in 0..8_u64 {
         let mut child = Command::new(std::env::current_exe().unwrap())
@@ -304,7 +304,7 @@ fn what_was_flushed_survives_kill_9() {
         let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
         let mut flushed = lines.filter_map(|line| line.strip_prefix("flushed ")?.parse::<u64>().ok());
         let last = flushed.by_ref().nth((round * 7 % 30) as usize).expect("the child has died by itself");
-        // Somewhere in a later batch, a little further in each round.
+        // During a later batch, a little later in each round.
         (0..round * 20_000).for_each(|i| assert_eq!(std::hint::black_box(i), i));
         child.kill().unwrap();
         child.wait().unwrap();

@@ -1,4 +1,4 @@
-//! Reading a part file from end to end, in slices.
+//! Hashing a whole part file, in slices.
 
 use super::PartFile;
 use crate::content::ContentHasher;
@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 
 const READ_BYTES: usize = 128 * 1024;
 
-/// A reading of a part file in progress. Nothing may be written to the part file meanwhile.
+/// A check in progress. Nothing may be written to the part file meanwhile.
 #[derive(Debug)]
 pub(crate) struct PartCheck {
     pub(super) hasher: ContentHasher,
@@ -24,9 +24,9 @@ impl PartCheck {
         Self { hasher: ContentHasher::default(), size, buffer: vec![0; bytes] }
     }
 
-    /// Reads on, about `bytes_max` bytes. `None` until all is read.
-    /// Errors: as the system reports them; [`DiskFault::Shrank`] when the file is shorter than it was written,
-    /// [`DiskFault::Changed`] when it was given another outline meanwhile.
+    /// Reads about `bytes_max` further bytes. `None` until all are read.
+    /// Errors: as the system reports them; [`DiskFault::Shrank`] if the file was truncated, [`DiskFault::Changed`] if it was
+    /// given another outline meanwhile.
     pub(crate) fn step(&mut self, part: &mut PartFile, bytes_max: usize) -> Result<Option<CheckedPart>, DiskFault> {
         if part.len() != self.size {
             return Err(DiskFault::Changed);
@@ -55,14 +55,14 @@ impl PartCheck {
         let (b3, chain) = std::mem::take(&mut self.hasher).finish();
         let differs: BTreeSet<u64> = match part.outline() {
             None => BTreeSet::new(),
-            // At most one group: the whole is all that can be wrong.
+            // At most one group.
             Some(outline) if chain.is_empty() => (0..outline.group_count()).filter(|_| b3 != outline.b3()).collect(),
             Some(outline) => {
                 let both = (0..).zip(chain.iter().zip(outline.chain()));
                 both.filter(|(_, (found, expected))| found != expected).map(|(group, _)| group).collect()
             }
         };
-        let bad = part.enter_check(&differs)?;
+        let bad = part.record_check(&differs)?;
         Ok(CheckedPart { b3, size: self.size, bad })
     }
 }

@@ -1,18 +1,18 @@
-//! The journal of a part file: which groups of which content hold the right bytes.
+//! The journal of a part file: which groups of which content are verified.
 //!
 //! ```text
 //! header   magic, part file's inode, nonce, size, b3, chaining values, the groups verified when it was begun, seal
 //! record   word (kind, number), check; 16 bytes, as many as follow
 //! ```
 //!
-//! The seal is the BLAKE3 hash of the header before it: a torn header is no journal. A record's check is taken over the
-//! seal, the record's index and its word: a record of another journal, or of another place in this one, that a crash
-//! brings back up counts for nothing. Reading stops at the first record that does not fit.
+//! The seal is the BLAKE3 hash of the header before it: a torn header is no journal. A record's check covers the seal, the
+//! record's index and its word: after a crash, an old record of another journal or position does not match. Reading stops
+//! at the first record that does not match.
 //!
-//! A `Group` record is written after the group's data, but not synced: it counts alone only when the data are hashed
-//! again. A `Mark` says that the data of all groups in the records before a number are synced: it is written after that
-//! was done, and after those records were synced themselves. Nothing takes a group back: when one turns out to be bad,
-//! a new journal is begun. So whatever of its end a journal loses, it never says more than it did.
+//! A `Group` record is written after the group's data, but not synced: without a mark, the data are hashed again. A `Mark`
+//! states that the data of all groups in the records before a number are synced: it is written after these data and records
+//! were synced. No record removes a group: if one is found to be bad, a new journal is begun. So a journal that loses
+//! its end never states more than before.
 
 use crate::content::{ChainingValue, Groups, Outline, group_count};
 use crate::fault::DiskFault;
@@ -24,7 +24,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read};
 use std::sync::Arc;
 
-/// Largest journal that is read, in bytes: that of 2 TiB, with every group recorded three times.
+/// The journal of 2 TiB, with every group recorded three times.
 const JOURNAL_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 const MAGIC: &[u8; 16] = b"pyrate-journal 1";
@@ -40,9 +40,8 @@ const KIND_SHIFT: u32 = 56;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Record {
-    /// A group was checked and written.
     Group(u64),
-    /// The data of the groups in this number of first records are synced.
+    /// The data of the groups in the first records, up to this number, are synced.
     Mark(u64),
 }
 
@@ -70,12 +69,12 @@ pub(super) struct Journal {
     file: File,
     seal: [u8; SEAL_BYTES],
     header_bytes: u64,
-    records: u64,
+    pub(super) records: u64,
 }
 
 impl Journal {
-    /// Writes a journal under the name of a new one. `base` are groups whose data are synced.
-    /// Errors: as the system reports them; what was written is removed.
+    /// Writes a journal under a temporary name. `base`: groups whose data are synced.
+    /// Errors: as the system reports them; then it is removed.
     pub(super) fn create(place: &Place, inode: u64, outline: &Outline, base: &Groups) -> Result<Self, DiskFault> {
         // Random, as the standard library draws it for hash tables.
         let nonce = RandomState::new().hash_one(inode);
@@ -84,8 +83,8 @@ impl Journal {
         Ok(Self { file, seal, header_bytes: bytes.len() as u64, records: 0 })
     }
 
-    /// Puts a new journal in the place of the old one.
-    /// Errors: as the system reports them; then the old one stands, and the new one is removed.
+    /// Replaces the old journal by this one.
+    /// Errors: as the system reports them; then the old one stays, and the new one is removed.
     pub(super) fn install(&self, place: &Place) -> Result<(), DiskFault> {
         place.replace_journal(|journal| journal.install()).map_err(fault)
     }
@@ -94,11 +93,7 @@ impl Journal {
         &self.file
     }
 
-    pub(super) fn records(&self) -> u64 {
-        self.records
-    }
-
-    /// Writes records: all of them or, on an error, none that will be read when others have been written.
+    /// Writes records. After an error the next call overwrites them.
     pub(super) fn append(&mut self, records: &[Record]) -> io::Result<()> {
         let mut bytes = Vec::with_capacity(records.len() * RECORD_BYTES);
         for (index, record) in (self.records..).zip(records) {
@@ -108,8 +103,8 @@ impl Journal {
         }
         let at = self.header_bytes + self.records * RECORD_BYTES as u64;
         if let Err(error) = disk::write_at(&self.file, &bytes, at) {
-            // A beginning may stand there. Nothing is lost if this fails as well: the next record is written over it,
-            // and none of these counts without its data.
+            // Removes a part that may have been written. This may fail: the next record overwrites it, and no group counts
+            // without its data.
             let _ = disk::set_len(&self.file, at);
             return Err(error);
         }
@@ -123,13 +118,13 @@ pub(in crate::store) struct Loaded {
     /// Of the part file.
     pub(super) inode: u64,
     pub(in crate::store) outline: Arc<Outline>,
-    /// Those in `unsynced` included.
+    /// Includes `unsynced`.
     pub(in crate::store) verified: Groups,
-    /// Groups whose data power loss may have taken, in the order of their records.
+    /// Groups whose data may have been lost with the power, in the order of their records.
     pub(super) unsynced: Vec<u64>,
 }
 
-/// Reads a journal. `None` if it is none.
+/// Reads a journal. `None` if it is invalid.
 pub(in crate::store) fn load(file: &File) -> io::Result<Option<Loaded>> {
     let mut bytes = Vec::new();
     file.take(JOURNAL_BYTES_MAX + 1).read_to_end(&mut bytes)?;
@@ -183,7 +178,7 @@ fn decode(bytes: &[u8]) -> Option<Loaded> {
             verified.insert(at * 8 + bit);
         }
     }
-    // Each with the index of its record.
+    // With the index of the record.
     let mut unsynced: Vec<(u64, u64)> = Vec::new();
     for (index, bytes) in (0..).zip(rest.as_chunks::<RECORD_BYTES>().0) {
         match read_record(&seal, index, bytes) {

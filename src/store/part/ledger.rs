@@ -1,4 +1,4 @@
-//! A part file with an outline: which of its groups count, in memory and in the journal, and which of them are synced.
+//! The groups of a part file with an outline: which are verified, in memory and in the journal, and which are synced.
 
 use super::journal::{Journal, Loaded, Record};
 use super::sync::{Allocation, Job, SyncJob, Synced};
@@ -12,31 +12,30 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
 
-/// So many groups are written before a sync is due.
+/// A sync is due after this many groups.
 const UNSYNCED_GROUPS_DUE: usize = 16;
 
-/// The groups of a part file with an outline.
 #[derive(Debug)]
 pub(super) struct Ledger {
     outline: Arc<Outline>,
     verified: Groups,
     /// Verified groups that were recorded after the last mark, in the order of their records.
     unsynced: Vec<u64>,
-    /// Groups that a failed sync may have lost: what reads right may be in the page cache alone, until it is written again.
+    /// Groups that a failed sync may have lost: until they are written again, their bytes may be in the page cache only.
     lost_by_disk: BTreeSet<u64>,
     journal: Journal,
     /// The journal and its name are synced.
     journal_is_durable: bool,
-    /// The journal has groups that do not count any more, since no other one could be put in its place. No mark goes into it:
-    /// what lies before a mark is not hashed when the journal is resumed.
+    /// The journal has groups that are not verified any more, since it could not be replaced. It gets no mark: groups before
+    /// a mark are not hashed when the journal is resumed.
     journal_is_stale: bool,
     allocation: Allocation,
     job: Option<Job>,
 }
 
 impl Ledger {
-    /// Begins a journal without verified groups, where there is none, and gives the part file the outline's size.
-    /// Errors: as the system reports them; then the part file may have got its size.
+    /// Begins a journal without verified groups, and gives the part file the outline's size.
+    /// Errors: as the system reports them; then the part file may have this size.
     pub(super) fn begin(place: &Place, part: &File, outline: Arc<Outline>) -> Result<Self, DiskFault> {
         let verified = Groups::none(outline.group_count());
         let journal = Journal::create(place, disk::inode(part)?, &outline, &verified)?;
@@ -44,15 +43,14 @@ impl Ledger {
             .map(|journal| Self::new(outline, verified, journal, false, Allocation::Wanted))
     }
 
-    /// Whether a group that counts is not what this outline says of it.
+    /// Whether this outline differs in a verified group.
     pub(super) fn contradicts(&self, outline: &Outline) -> bool {
         self.verified.iter().any(|group| !self.outline.agrees_on(outline, group))
     }
 
-    /// Takes another outline of the same content, which [contradicts](Ledger::contradicts) no group that counts: all of
-    /// them still count. A crash may bring the old journal back, which does no harm: the part file has another size, so
-    /// that each group is hashed.
-    /// Errors: as the system reports them; then the old one stands, but the part file may have got the other size.
+    /// Takes another outline of the same content, which [contradicts](Ledger::contradicts) no verified group: all stay verified.
+    /// A crash may restore the old journal, which does no harm: since the part file has another size, each group is hashed.
+    /// Errors: as the system reports them; then the old outline stays, but the part file may have the other size.
     pub(super) fn replace_outline(
         &mut self,
         place: &Place,
@@ -67,8 +65,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// Resumes from a journal of this part file. Groups whose data power loss may have taken are hashed first; then
-    /// everything is synced, and a compact journal replaces the old one. Waits for the disk.
+    /// Resumes from a journal: hashes the groups whose data may be lost, syncs everything, and replaces the journal by a compact
+    /// one. Waits for the disk.
     pub(super) fn resume(place: &Place, part: &File, loaded: Loaded) -> Result<Self, DiskFault> {
         let Loaded { inode, outline, mut verified, unsynced } = loaded;
         if part.metadata()?.len() != outline.size() {
@@ -114,18 +112,15 @@ impl Ledger {
         &self.outline
     }
 
-    /// The groups that count.
     pub(super) fn verified(&self) -> &Groups {
         &self.verified
     }
 
-    /// Whether space was set aside for all of it.
     pub(super) fn is_allocated(&self) -> bool {
         self.allocation == Allocation::Done
     }
 
-    /// Writes a group that was checked, and then its record. False: it counts already.
-    /// Errors: as the system reports them; `EINVAL` for bytes that are not as many as the group has.
+    /// As [`PartFile::write_group`](super::PartFile::write_group).
     pub(super) fn write_group(
         &mut self,
         place: &Place,
@@ -147,7 +142,6 @@ impl Ledger {
         Ok(true)
     }
 
-    /// Records groups whose data were written.
     fn record(&mut self, groups: &[u64]) -> Result<(), DiskFault> {
         let records: Vec<Record> = groups.iter().map(|&group| Record::Group(group)).collect();
         self.journal.append(&records)?;
@@ -155,7 +149,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Begins a journal without these groups. They no longer count, even if that fails.
+    /// Replaces the journal by one without these groups. Even if that fails, they are not verified any more.
     fn unverify(&mut self, place: &Place, part: &File, groups: &[u64]) -> Result<(), DiskFault> {
         let mut any = false;
         for &group in groups {
@@ -173,7 +167,7 @@ impl Ledger {
         self.renew_journal(place, part)
     }
 
-    /// Puts a journal of what counts in the place of the present one.
+    /// Replaces the journal by one of the verified groups.
     fn renew_journal(&mut self, place: &Place, part: &File) -> Result<(), DiskFault> {
         let journal = self.make_journal(place, part, &self.outline)?;
         journal.install(place)?;
@@ -181,7 +175,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Writes and syncs a journal of what counts, under an outline of this content.
+    /// Writes and syncs a journal of the verified groups, with an outline of this content.
     fn make_journal(&self, place: &Place, part: &File, outline: &Outline) -> Result<Journal, DiskFault> {
         let mut base = self.verified.resized(outline.group_count());
         for group in &self.unsynced {
@@ -189,7 +183,7 @@ impl Ledger {
         }
         let mut journal = Journal::create(place, disk::inode(part)?, outline, &base)?;
         let records: Vec<Record> = self.unsynced.iter().map(|group| Record::Group(*group)).collect();
-        // Before it takes the name of one that is on the disk: power loss may keep the name and lose what it holds.
+        // Synced before it gets its name: power loss may keep the name and lose the content.
         let written = journal.append(&records).and_then(|()| disk::sync(journal.file()));
         if let Err(error) = written {
             place.replace_journal(|journal| journal.discard());
@@ -198,19 +192,16 @@ impl Ledger {
         Ok(journal)
     }
 
-    /// Uses a journal that was made and installed.
     fn take_journal(&mut self, journal: Journal) {
         self.journal = journal;
         (self.journal_is_durable, self.journal_is_stale) = (false, false);
         if let Some(job) = &mut self.job {
-            // It still syncs the data of these groups, which the new journal records first; the journal that it syncs
-            // is the old one.
+            // It still syncs the data of these groups, which the new journal records first, but the old journal.
             (job.records, job.is_for_journal) = (job.covered as u64, false);
         }
     }
 
-    /// Makes a job that brings to the disk what is not there yet: when enough waits for it, or, if `rest`, anything.
-    /// `None` also when no descriptor is left for it.
+    /// As [`PartFile::sync_job`](super::PartFile::sync_job). `None` also if there is no descriptor for it.
     pub(super) fn sync_job(&mut self, place: &Place, part: &File, rest: bool) -> Option<SyncJob> {
         self.reap_failed_sync(place, part);
         let wants_space = self.allocation == Allocation::Wanted && self.outline.size() > 0;
@@ -221,21 +212,21 @@ impl Ledger {
         let directory = if self.journal_is_durable { None } else { Some(place.directory().try_clone_to_owned().ok()?) };
         let allocate = wants_space.then(|| self.outline.size());
         let (part, journal) = (part.try_clone().ok()?, self.journal.file().try_clone().ok()?);
-        let job = Job::new(self.unsynced.len(), self.journal.records());
+        let job = Job::new(self.unsynced.len(), self.journal.records);
         self.job = Some(job.clone());
         Some(SyncJob { part, journal, directory, allocate, job })
     }
 
-    /// Enters what a job brought; one that was made for an earlier outline brings nothing.
-    /// Errors: as the system reports them; then the groups are synced once more.
+    /// Records the result of a job. Ignores one for an earlier outline.
+    /// Errors: as the system reports them; then the groups are synced again.
     pub(super) fn synced(&mut self, synced: Synced) -> Result<(), DiskFault> {
         let Some(job) = self.job.take_if(|job| job.is(&synced.job)) else { return Ok(()) };
         self.journal_is_durable |= job.is_for_journal;
-        // Space for an earlier outline is not what this one needs.
+        // The space of an earlier outline has another size.
         if let Some(allocation) = synced.allocation.filter(|_| job.is_for_journal) {
             self.allocation = allocation;
         }
-        // Under a stale journal they are synced again, once there is another one.
+        // With a stale journal they are synced again, once there is a new one.
         if job.covered > 0 && !self.journal_is_stale {
             self.journal.append(&[Record::Mark(job.records)])?;
             self.unsynced.drain(..job.covered);
@@ -243,18 +234,18 @@ impl Ledger {
         Ok(())
     }
 
-    /// Learns that a job ended without success. If it was the data that could not be synced, they are lost: the next
-    /// attempt would succeed without having written them.
+    /// Handles a job that failed. If the data could not be synced, they are lost: another sync would succeed without having
+    /// written them.
     pub(super) fn reap_failed_sync(&mut self, place: &Place, part: &File) {
         if self.journal_is_stale {
-            // It is tried again with each call.
+            // Retried with each call.
             let _ = self.renew_journal(place, part);
         }
         let Some(job) = self.job.take_if(|job| job.is_over()) else { return };
         if job.has_lost_data() {
             let lost = self.unsynced[..job.covered].to_vec();
             self.lost_by_disk.extend(&lost);
-            // The journal is on the same disk, and may not be replaced now. What it still says is hashed when it is opened.
+            // If this fails, the groups of the old journal are hashed when it is opened.
             let _ = self.unverify(place, part, &lost);
         }
     }
@@ -263,9 +254,8 @@ impl Ledger {
         self.job.as_ref()
     }
 
-    /// Enters what a reading of all groups has found: `bad` are not what the outline says, the others are. Returns the
-    /// groups that do not count, ascending.
-    /// Errors: as the system reports them. The bad ones no longer count then either.
+    /// Records the result of a check: all groups but `bad` match the outline. Returns the groups that are not verified, in order.
+    /// Errors: as the system reports them. Then the bad ones are not verified either.
     pub(super) fn checked(&mut self, place: &Place, part: &File, bad: &BTreeSet<u64>) -> Result<Vec<u64>, DiskFault> {
         self.reap_failed_sync(place, part);
         let bad: Vec<u64> = bad.union(&self.lost_by_disk).copied().collect();
@@ -285,8 +275,8 @@ impl Ledger {
     }
 }
 
-/// Gives a part file the size of an outline, and puts a journal of it in the place of the one that stands there.
-/// Errors: as the system reports them; then the old journal stands, but the part file may have got the size.
+/// Gives a part file the size of an outline, and replaces its journal.
+/// Errors: as the system reports them; then the old journal stays, but the part file may have the size.
 fn install_resized(journal: Journal, place: &Place, part: &File, outline: &Outline) -> Result<Journal, DiskFault> {
     if let Err(error) = disk::set_len(part, outline.size()) {
         place.replace_journal(|journal| journal.discard());
@@ -296,8 +286,8 @@ fn install_resized(journal: Journal, place: &Place, part: &File, outline: &Outli
     Ok(journal)
 }
 
-/// Whether a group holds what the outline says. One that the file is too short for does not.
-/// Errors: as the system reports them: then it may hold it.
+/// Whether a group matches the outline. One beyond the end of the file does not.
+/// Errors: as the system reports them: then this is unknown.
 fn is_right(part: &File, outline: &Outline, group: u64) -> io::Result<bool> {
     let span = group_span(outline.size(), group);
     let mut bytes = vec![0; usize::try_from((span.end - span.start).min(GROUP_BYTES)).unwrap_or(0)];

@@ -1,31 +1,26 @@
-//! Part files: what a download grows in, hidden beside the place where it is to end, and kept until it has got there.
+//! Part files: hidden files in the target directory that hold an unfinished download.
 //!
-//! A part file is known by the name that it is to have and by a token, and belongs to whoever holds its lock. It grows
-//! in one of two ways: as a *stream* from its start, of which nothing is known, or by *groups* of an outline, each
-//! checked before it is written. Then a journal beside it says which groups hold the right bytes; whoever opens the
-//! part file again, after a crash too, goes on from there. Whatever a crash takes, no group counts that holds other
-//! bytes:
+//! A part file is identified by its final name and a token, and locked by its user. It is either a *stream* from its
+//! start, unverified, or consists of *groups* of an outline, each verified before it is written. Then a journal beside
+//! it records the verified groups, so that a later opening, also after a crash, resumes. After any crash, no group with
+//! wrong bytes counts as verified:
 //!
-//! 1. a group's data are written before its record, so a process that dies leaves every recorded group whole;
-//! 2. records count by themselves only up to a mark, which follows the syncing of their data; groups recorded after it are
-//!    hashed again when the part file is opened, since power loss may have taken their data;
-//! 3. a journal names its part file by inode and size: of a file of another inode or size each group is hashed again; and
-//!    before a part file takes data of another content, the journal of the old one is gone for good.
+//! 1. a group's data are written before its record, so every recorded group is complete after a crash of the process;
+//! 2. records count without a check only up to a mark, which follows the syncing of their data; groups recorded after it
+//!    are hashed again when the part file is opened;
+//! 3. a journal names its part file by inode and size: if these differ, each group is hashed again; and before a part
+//!    file takes data of another content, the old journal is removed and the removal synced.
 //!
-//! A group that was verified stays verified whatever anybody claims of the same content: an outline that says something
-//! else of it is refused.
-//!
-//! What waits for the disk is a job that may run in a helper thread. [`PartRequest::open`] and [`PartRequest::remove`]
-//! may wait too.
+//! A verified group stays verified: an outline of the same content that contradicts it is refused.
 //!
 //! | module | holds |
 //! |---|---|
 //! | `journal` | the journal's format |
-//! | `ledger` | the groups that count, in memory and in the journal |
-//! | `sync` | bringing it to the disk |
-//! | `probe` | looking whether a place is good
-//! | `removal` | removing it |
-//! | `check` | reading it from end to end |
+//! | `ledger` | the verified groups, in memory and in the journal |
+//! | `sync` | syncing |
+//! | `probe` | checking whether a file can be created at a target |
+//! | `removal` | removing a part file |
+//! | `check` | hashing a whole part file |
 
 mod check;
 pub(super) mod journal;
@@ -59,13 +54,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Which part file, and what it is to hold.
+/// Which part file, and its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PartRequest {
     pub spec: PartSpec,
     /// The content wanted, if it is known: a part file of another content starts again.
     pub b3: Option<ContentHash>,
-    /// Bytes, if known: they must leave the reserve free.
+    /// In bytes, if known.
     pub size: Option<u64>,
     /// Directories that were in use.
     pub known: Arc<KnownMounts>,
@@ -74,7 +69,7 @@ pub(crate) struct PartRequest {
 /// Why a part file does not take an outline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OutlineRefused {
-    /// It contradicts a verified group: the peer that sent it lies.
+    /// It contradicts a verified group: the peer that sent it is wrong.
     Contradicted,
     Disk(DiskFault),
 }
@@ -94,18 +89,18 @@ impl From<io::Error> for OutlineRefused {
 #[derive(Debug)]
 pub(crate) enum PartOpened {
     Ready(PartFile),
-    /// A file of the hash and size wanted stands at the final name, or a numbered form of it. There is no part file.
+    /// A final name has a file of the wanted hash and size. There is no part file.
     AlreadyThere(PathBuf),
 }
 
 impl PartRequest {
-    /// Creates the part file, or resumes the one that is there from its journal. Waits for the disk: reads
-    /// what stands at the final name if it has the size wanted, and the groups that a crash may have taken.
-    /// Errors: [`DiskFault::Exists`] when the final name is taken, or that of the part file by something else;
-    /// [`DiskFault::Missing`] when the directory is not there; [`DiskFault::NotMounted`] when the part file is gone,
-    /// and the directory is on another filesystem than it was; [`DiskFault::EmptyMountPoint`] when the filesystem on
-    /// which the directory was does not seem to be mounted; [`DiskFault::Full`] when the size would touch the reserve;
-    /// `EBUSY` when another process holds the part file; otherwise as the system reports.
+    /// Creates the part file, or resumes it from its journal. Waits for the disk: reads files at the final names if they have
+    /// the wanted size, and groups that a crash may have lost.
+    /// Errors: [`DiskFault::Exists`] if the final names are taken, or the part file's by something else;
+    /// [`DiskFault::Missing`] if there is no directory; [`DiskFault::NotMounted`] if there is no part file, and the directory
+    /// is on another filesystem than before; [`DiskFault::EmptyMountPoint`] if the directory's filesystem seems not to
+    /// be mounted; [`DiskFault::Full`] if the size would use the reserve; `EBUSY` if another process holds the part file;
+    /// otherwise as the system reports.
     pub(crate) fn open(self) -> Result<PartOpened, DiskFault> {
         let place = Place::open(&self.spec)?;
         let filesystem = place.filesystem()?;
@@ -122,7 +117,7 @@ impl PartRequest {
         let final_path = match place.find_final(self.b3.zip(self.size))? {
             Final::Free(path) => path,
             Final::Same(path) => {
-                // A crash may have left them. A process that holds them will remove them.
+                // Left by a crash. If another process holds it, that one removes it.
                 let _ = removal::remove_at(&place);
                 return Ok(PartOpened::AlreadyThere(path));
             }
@@ -133,21 +128,20 @@ impl PartRequest {
         let state = match load(&place, &held, self.b3)? {
             Some(loaded) => State::Groups(Box::new(Ledger::resume(&place, &held, loaded)?)),
             None => {
-                // Bytes of another content may come into the part file, so its journal may not come back.
+                // A crash must not restore a journal: bytes of another content may follow.
                 place.remove_journals()?;
                 disk::sync_directory(place.directory()).map_err(fault)?;
                 State::stream()
             }
         };
-        // It is told for the next time. Where it cannot be, nothing is known then.
         let mount = DirectoryMount::of(place.directory_path()).ok();
         Ok(PartOpened::Ready(PartFile { place, held, final_path, filesystem, mount, state, watch: Watch::default() }))
     }
 }
 
-/// Reads the journal, if it is one of the content wanted. A part file of another inode may be another file, or the same on
-/// a filesystem that numbers files again at every mount (FAT, exFAT, FUSE); one of another size was cut, or had another
-/// outline when the power went: then each group is to be hashed.
+/// Reads the journal, if it is of the wanted content. If the inode or size of the part file differs, each group is to be hashed:
+/// it may be another file, or was given new numbers by a mount (FAT, exFAT, FUSE), or was truncated, or had another outline
+/// at a power loss.
 fn load(place: &Place, part: &File, wanted: Option<ContentHash>) -> Result<Option<Loaded>, DiskFault> {
     let JournalFile::Regular(file) = place.open_journal()? else { return Ok(None) };
     let (inode, size) = (disk::inode(part)?, part.metadata()?.len());
@@ -162,13 +156,13 @@ fn load(place: &Place, part: &File, wanted: Option<ContentHash>) -> Result<Optio
     Ok(loaded)
 }
 
-/// A part file, exclusively ours until it is committed, closed or dropped. Dropping closes it.
+/// A locked part file. Dropping closes it.
 #[derive(Debug)]
 pub(crate) struct PartFile {
     place: Place,
     held: Held,
     final_path: PathBuf,
-    filesystem: FilesystemId,
+    pub(crate) filesystem: FilesystemId,
     mount: Option<DirectoryMount>,
     state: State,
     watch: Watch,
@@ -176,9 +170,7 @@ pub(crate) struct PartFile {
 
 #[derive(Debug)]
 enum State {
-    /// From its start, so far.
     Stream { len: u64, no_groups: Groups },
-    /// By groups of an outline.
     Groups(Box<Ledger>),
 }
 
@@ -189,26 +181,21 @@ impl State {
 }
 
 impl PartFile {
-    /// The path it will have when it is committed, unless that is taken meanwhile.
+    /// The path after the commit, unless that is taken meanwhile.
     pub(crate) fn final_path(&self) -> &Path {
         &self.final_path
     }
 
-    pub(crate) fn filesystem(&self) -> FilesystemId {
-        self.filesystem
-    }
-
-    /// The directory that it lies in, and where the filesystem of that is mounted, if this is known.
+    /// The directory and its mount, if this is known.
     pub(crate) fn directory(&self) -> Option<(&Path, &DirectoryMount)> {
         Some((self.place.directory_path(), self.mount.as_ref()?))
     }
 
-    /// What it is to hold, if that is known.
     pub(crate) fn outline(&self) -> Option<&Arc<Outline>> {
         self.ledger().map(Ledger::outline)
     }
 
-    /// The groups that hold the right bytes; without an outline a set of none.
+    /// The verified groups; none without an outline.
     pub(crate) fn verified(&self) -> &Groups {
         match &self.state {
             State::Stream { no_groups, .. } => no_groups,
@@ -216,7 +203,7 @@ impl PartFile {
         }
     }
 
-    /// Bytes: of the outline, or appended to the stream.
+    /// The size by the outline, or of the stream so far.
     pub(crate) fn len(&self) -> u64 {
         match &self.state {
             State::Stream { len, .. } => *len,
@@ -224,14 +211,12 @@ impl PartFile {
         }
     }
 
-    /// Says what it is to hold. Of the same content what is verified stays so; of another one its journal starts again,
-    /// and nothing is verified. The bytes that are there stay; [`PartFile::begin_check`] finds out which of them are
-    /// right.
+    /// Sets the outline. For the same content verified groups stay so; for another one the journal starts again without any.
+    /// The bytes stay; [`PartFile::begin_check`] finds out which are right.
     ///
-    /// Waits for the disk only where an outline is replaced.
-    /// Errors: [`OutlineRefused::Contradicted`] by a verified group. [`DiskFault::Full`] when the size would touch the
-    /// reserve; otherwise as the system reports. Then an outline from before is still in force, or there is none; a
-    /// stream has to start again.
+    /// Waits for the disk only if it replaces an outline.
+    /// Errors: [`OutlineRefused::Contradicted`] by a verified group; [`DiskFault::Full`] if the size would use the reserve;
+    /// otherwise as the system reports. Then the old outline stays, or there is none and a stream has to start again.
     pub(crate) fn set_outline(&mut self, outline: Arc<Outline>) -> Result<(), OutlineRefused> {
         if self.outline() == Some(&outline) {
             return Ok(());
@@ -256,19 +241,18 @@ impl PartFile {
         Ok(())
     }
 
-    /// Makes good what an outline that could not be set may have done to the file's length.
+    /// Restores the file's length after an outline could not be set.
     fn fall_back(&mut self) {
         match &mut self.state {
             State::Stream { len, .. } => *len = 0,
-            // If this fails, the journal does not fit the part file any more, and a check restores it.
+            // If this fails, the journal does not match the part file, and a check repairs that.
             State::Groups(ledger) => drop(disk::set_len(&self.held, ledger.outline().size())),
         }
     }
 
-    /// Writes a group of the outline whose hash the caller has checked, and then enters it in the journal. False: it
-    /// counts already, and nothing was written.
-    /// Errors: as the system reports them: then it does not count. `EINVAL` without an outline, or for bytes that are
-    /// not as many as the group has.
+    /// Writes a group whose hash the caller has verified, and records it in the journal. False if it was verified already:
+    /// nothing is written then.
+    /// Errors: as the system reports them: then it is not verified. `EINVAL` without an outline, or for a wrong length.
     pub(crate) fn write_group(&mut self, group: u64, bytes: &[u8]) -> Result<bool, DiskFault> {
         let State::Groups(ledger) = &mut self.state else { return Err(fault(Errno::EINVAL)) };
         if !ledger.is_allocated() && !ledger.verified().contains(group) {
@@ -277,18 +261,17 @@ impl PartFile {
         ledger.write_group(&self.place, &self.held, group, bytes)
     }
 
-    /// Begins a stream at the start of the file. What an earlier one left there stays until it is written over.
-    /// Errors: `EINVAL` with an outline: what comes unchecked is no part of it.
+    /// Begins a stream at the start of the file.
+    /// Errors: `EINVAL` with an outline, which a stream must not overwrite.
     pub(crate) fn restart(&mut self) -> Result<(), DiskFault> {
         let State::Stream { len, .. } = &mut self.state else { return Err(fault(Errno::EINVAL)) };
         *len = 0;
         Ok(())
     }
 
-    /// Appends to the stream: all the bytes or, on an error, none as far as [`PartFile::len`] and the committed file
-    /// go.
-    /// Errors: [`DiskFault::Full`] when the reserve would be touched, which is looked at every 16 MiB, or no space is
-    /// left; `EINVAL` with an outline; otherwise as the system reports.
+    /// Appends to the stream: all the bytes or, on an error, none.
+    /// Errors: [`DiskFault::Full`] if the reserve would be used (checked every 16 MiB), or no space is left; `EINVAL` with an
+    /// outline; otherwise as the system reports.
     pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<(), DiskFault> {
         let allocated = self.allocated_bytes()?;
         let State::Stream { len, .. } = &mut self.state else { return Err(fault(Errno::EINVAL)) };
@@ -300,14 +283,14 @@ impl PartFile {
         Ok(())
     }
 
-    /// Makes a job that brings the part file to the disk, when one is due and none is out: until space is set aside for
-    /// the outline, and whenever 16 groups are not synced; with `rest` also for a single group.
+    /// Returns a sync job if one is due and none is running: if space is to be allocated, or 16 groups are unsynced; with `rest`
+    /// also for a single group.
     pub(crate) fn sync_job(&mut self, rest: bool) -> Option<SyncJob> {
         let State::Groups(ledger) = &mut self.state else { return None };
         ledger.sync_job(&self.place, &self.held, rest)
     }
 
-    /// Enters in the journal what a job has brought to the disk.
+    /// Records the result of a sync job in the journal.
     /// Errors: as the system reports them; then the same groups are due again.
     pub(crate) fn synced(&mut self, synced: Synced) -> Result<(), DiskFault> {
         match &mut self.state {
@@ -316,17 +299,16 @@ impl PartFile {
         }
     }
 
-    /// Begins to read it from end to end.
     pub(crate) fn begin_check(&mut self) -> Result<PartCheck, DiskFault> {
         let size = self.len();
-        // Another program may have cut it: the groups that are gone are found to be bad.
+        // If another program truncated it, the check finds these groups to be bad.
         if self.outline().is_some() && self.held.metadata()?.len() < size {
             disk::set_len(&self.held, size)?;
         }
         Ok(PartCheck::new(size))
     }
 
-    /// Makes the job that gives the file its final name.
+    /// Returns the job that gives the file its final name.
     pub(crate) fn commit(self) -> CommitJob {
         let len = self.len();
         let (complete, job) = match self.state {
@@ -339,19 +321,18 @@ impl PartFile {
         CommitJob { place: self.place, held: self.held, len, complete, job }
     }
 
-    /// Closes it. File and journal stay.
+    /// File and journal stay.
     pub(crate) fn close(mut self) {
         if let State::Groups(ledger) = &mut self.state {
             ledger.reap_failed_sync(&self.place, &self.held);
         }
     }
 
-    /// Removes file and journal. A very large file takes its time.
+    /// Removes file and journal. Slow for a very large file.
     pub(crate) fn discard(self) {
         let name = self.place.part_name();
         let is_ours = self.place.holds_name(&name, &self.held).unwrap_or(false);
         if is_ours && disk::unlink(self.place.directory(), &name).is_ok() {
-            // Without its part file it says nothing.
             let _ = self.place.remove_journals();
         }
     }
@@ -367,8 +348,8 @@ impl PartFile {
         }
     }
 
-    /// Enters what a check has found, and returns the groups that do not count.
-    fn enter_check(&mut self, bad: &BTreeSet<u64>) -> Result<Vec<u64>, DiskFault> {
+    /// Records the result of a check. Returns the groups that are not verified.
+    fn record_check(&mut self, bad: &BTreeSet<u64>) -> Result<Vec<u64>, DiskFault> {
         match &mut self.state {
             State::Stream { .. } => Ok(Vec::new()),
             State::Groups(ledger) => ledger.checked(&self.place, &self.held, bad),

@@ -1,4 +1,4 @@
-//! Looking whether a file can be made at a place that a user has named, before a download towards it begins.
+//! Checking whether a file can be created at a target, before the download begins.
 
 use super::PartRequest;
 use crate::fault::DiskFault;
@@ -15,13 +15,13 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 
 impl PartRequest {
-    /// The final path that a download to this place would get now. The directory for several files, or one that
-    /// is named with a slash at its end, is made if it is missing. Waits for the disk.
+    /// The final path of a download to this target. Creates the directory for several files, and one that is named with
+    /// a slash at its end. Waits for the disk.
     ///
-    /// A file that may be the content wanted already is no hindrance: [`PartRequest::open`] compares it.
-    /// Errors: [`DiskFault::Exists`] when the final name is taken; [`DiskFault::Missing`] and
-    /// [`DiskFault::NotDirectory`] when there is no such directory; [`DiskFault::Denied`] and [`DiskFault::ReadOnly`]
-    /// when nothing can be made in it; otherwise as the system reports.
+    /// A file that may have the wanted content is no error: [`PartRequest::open`] compares it.
+    /// Errors: [`DiskFault::Exists`] if the final name is taken; [`DiskFault::Missing`] and [`DiskFault::NotDirectory`] if there
+    /// is no such directory; [`DiskFault::Denied`] and [`DiskFault::ReadOnly`] if nothing can be created in it; otherwise as
+    /// the system reports.
     pub(crate) fn probe(self) -> Result<PathBuf, DiskFault> {
         match &self.spec.target {
             Target::Suggested { directory, .. } => make_directory(directory)?,
@@ -31,7 +31,7 @@ impl PartRequest {
         let place = Place::open(&self.spec)?;
         let access = AccessFlags::W_OK | AccessFlags::X_OK;
         faccessat(place.directory(), OsStr::new("."), access, AtFlags::AT_EACCESS).map_err(fault)?;
-        self.try_to_make(&place)?;
+        self.try_to_create(&place)?;
         let taken = |name: &Vec<u8>| match stat_at(place.directory(), name) {
             Err(Errno::ENOENT) => Ok(false),
             Err(errno) => Err(fault(errno)),
@@ -49,9 +49,9 @@ impl PartRequest {
         Err(DiskFault::Exists)
     }
 
-    /// Makes a hidden file and removes it: the mode of a directory does not tell that of `/proc` or of a filesystem without
-    /// files. A full disk is no bad place.
-    fn try_to_make(&self, place: &Place) -> Result<(), DiskFault> {
+    /// Creates a hidden file and removes it, since the mode of a directory is not enough for `/proc` and similar filesystems. A
+    /// full disk is no error.
+    fn try_to_create(&self, place: &Place) -> Result<(), DiskFault> {
         let name = format!(".{:x}.pyrate-probe", self.spec.token);
         let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
         match openat(place.directory(), name.as_str(), flags, Mode::from_bits_truncate(0o600)) {
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_good_where_a_file_can_be_made() {
+    fn a_target_is_good_if_a_file_can_be_created() {
         let scratch = tempfile::tempdir().unwrap();
         let at = scratch.path();
         fs::create_dir(at.join("dir")).unwrap();
@@ -101,24 +101,24 @@ mod tests {
         assert_eq!(exact(at.join("made/for one/")).probe(), Ok(at.join("made/for one/a")));
         fs::write(at.join("made/deep/a"), "").unwrap();
         assert_eq!(into(at.join("made/deep")).probe(), Ok(at.join("made/deep/a (1)")));
-        // The file there may be the one that is wanted.
+        // The file may have the wanted content.
         let wanted = |size| PartRequest { b3: Some(crate::id::ContentHash([1; 32])), size, ..exact(at.join("file")) };
         assert_eq!(wanted(Some(5)).probe(), Ok(at.join("file")));
         assert_eq!(wanted(Some(6)).probe(), Err(DiskFault::Exists));
     }
 
     #[test]
-    fn a_directory_in_which_no_file_can_be_made_is_a_bad_place_even_for_root() {
+    fn a_directory_that_takes_no_file_is_a_bad_target_even_for_root() {
         for place in ["/proc/a", "/sys/a", "/proc/self/fd/a"] {
             assert!(exact(place).probe().is_err(), "{place}");
         }
         let scratch = tempfile::tempdir().unwrap();
         assert!(exact(scratch.path().join("new")).probe().is_ok());
-        assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0, "the look leaves nothing");
+        assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0, "the probe leaves nothing");
     }
 
     #[test]
-    fn a_place_is_bad_for_a_reason() {
+    fn a_bad_target_has_a_reason() {
         let scratch = tempfile::tempdir().unwrap();
         let at = scratch.path();
         fs::create_dir_all(at.join("dir/a")).unwrap();

@@ -9,9 +9,9 @@ use crate::store::disk::{self, fault};
 use crate::store::place::Place;
 
 impl PartRequest {
-    /// Removes the part file and its journal, if they are there. Waits for the disk.
-    /// Errors: `EBUSY` when another process holds the part file; [`DiskFault::NotMounted`] when there is none, and its place
-    /// is on another filesystem than it was; otherwise as the system reports.
+    /// Removes the part file and its journal, if they exist. Waits for the disk.
+    /// Errors: `EBUSY` if another process holds the part file; [`DiskFault::NotMounted`] if there is none, and its directory is
+    /// on another filesystem than before; otherwise as the system reports.
     pub(crate) fn remove(self) -> Result<(), DiskFault> {
         let mut was_there = false;
         for place in Place::open_all(&self.spec) {
@@ -29,13 +29,13 @@ impl PartRequest {
     }
 }
 
-/// Says whether there was a part file.
+/// Returns whether there was a part file.
 pub(super) fn remove_at(place: &Place) -> Result<bool, DiskFault> {
     claim::resolve(place)?;
     let was_there = match place.claim_existing() {
-        // Held until the name is gone, so that no other process takes it meanwhile.
+        // Locked until it is removed, so that no other process opens it meanwhile.
         Ok(Some(_held)) => disk::unlink(place.directory(), &place.part_name()).map_err(fault)?,
-        // Something that is not ours.
+        // Not ours.
         Ok(None) | Err(DiskFault::Exists) => false,
         Err(fault) => return Err(fault),
     };
@@ -43,7 +43,7 @@ pub(super) fn remove_at(place: &Place) -> Result<bool, DiskFault> {
         Ok(()) | Err(DiskFault::Exists) => {}
         Err(fault) => return Err(fault),
     }
-    // The record of the download may go next, and then a part file that power loss brings back would be an orphan.
+    // The record of the download is removed next: a part file that power loss restores would be an orphan.
     disk::sync_directory(place.directory()).map_err(fault)?;
     Ok(was_there)
 }

@@ -1,4 +1,4 @@
-//! Syncing a part file, in a job that may run in another thread while more is written.
+//! Syncing a part file, in a job that may run in another thread during further writes.
 
 use crate::fault::DiskFault;
 use crate::store::disk::{self, BLOCK_BYTES, fault};
@@ -14,26 +14,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub(super) enum Allocation {
     Wanted,
     Done,
-    /// The filesystem cannot: space is taken as it is written.
+    /// The filesystem cannot.
     Unsupported,
 }
 
-/// Allocates space and syncs what was written. It waits for the disk, so it may run in a helper thread. If it is dropped,
-/// another is made.
+/// Allocates space and syncs written groups. Waits for the disk. If it is dropped, the ledger makes another.
 #[derive(Debug)]
 pub(crate) struct SyncJob {
     pub(super) part: File,
     pub(super) journal: File,
-    /// When the journal's name is to be synced too.
+    /// If the journal's name is to be synced too.
     pub(super) directory: Option<OwnedFd>,
     pub(super) allocate: Option<u64>,
     pub(super) job: Job,
 }
 
 impl SyncJob {
-    /// Sets space aside if that was not done yet; then syncs the data, then the journal.
-    /// Errors: as the system reports them; [`DiskFault::Full`] when there is no space above the reserve. Groups whose
-    /// data were lost do not count from the next call on the part file on.
+    /// Allocates space if needed; then syncs the data, then the journal.
+    /// Errors: as the system reports them; [`DiskFault::Full`] if there is no space above the reserve. Groups whose data were
+    /// lost are unverified with the next call of the part file.
     pub(crate) fn run(self) -> Result<Synced, DiskFault> {
         let allocation = self.allocate.map(|len| self.allocate(len)).transpose()?;
         disk::sync(&self.part).inspect_err(|_| self.job.lose_data())?;
@@ -45,7 +44,7 @@ impl SyncJob {
     }
 
     fn allocate(&self, len: u64) -> Result<Allocation, DiskFault> {
-        // Others may have taken the room since the outline was set.
+        // Other programs may have used the space since the outline was set.
         let taken = self.part.metadata()?.blocks().saturating_mul(BLOCK_BYTES);
         Room::of(&self.part)?.take(len.saturating_sub(taken))?;
         match disk::allocate(&self.part, len) {
@@ -63,14 +62,14 @@ pub(crate) struct Synced {
     pub(super) job: Job,
 }
 
-/// One sync, shared by the ledger, the job and its result.
+/// One sync, shared by the ledger, the [`SyncJob`] and its result.
 #[derive(Debug, Clone)]
 pub(in crate::store) struct Job {
-    /// Groups that it covers: so many of the first that are not synced.
+    /// The number of unsynced groups that it covers, from the first on.
     pub(super) covered: usize,
     /// Records of the journal whose groups are synced when it has ended.
     pub(super) records: u64,
-    /// It syncs the present journal and its name: the journal was not replaced since.
+    /// It syncs the present journal and its name: the journal was not replaced meanwhile.
     pub(super) is_for_journal: bool,
     lost_data: Arc<AtomicBool>,
 }
@@ -89,7 +88,6 @@ impl Job {
         Arc::strong_count(&self.lost_data) == 1
     }
 
-    /// Whether the system could not write the data.
     pub(in crate::store) fn has_lost_data(&self) -> bool {
         self.lost_data.load(Ordering::Acquire)
     }

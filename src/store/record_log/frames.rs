@@ -1,4 +1,4 @@
-//! The file of a log: its frames, and reading, writing and replacing it.
+//! The frames of a log; reading, writing and replacing its file.
 
 use super::super::durable::{OPEN_FLAGS, Replacing};
 use super::super::state::{STATE_FILE_BYTES_MAX, new_name};
@@ -20,16 +20,15 @@ const CHECK_BYTES: usize = 8;
 
 const NONCE_BYTES: usize = 8;
 
-/// A file that was read, and the records in it by key.
+/// A file that was read, and its records by key.
 type Found = (Content, BTreeMap<u32, Vec<u8>>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// The first: its key is the highest so far, its record the nonce.
+    /// The first frame: its key is the highest so far, its record the nonce.
     Head,
-    /// The key has this record now.
+    /// Sets the record of the key.
     Put,
-    /// The key has none any more.
     Remove,
 }
 
@@ -51,13 +50,12 @@ pub(super) struct Place {
     pub(super) _state: StateDirectory,
 }
 
-/// An open file, and what is known of it.
 #[derive(Debug)]
 pub(super) struct Content {
     pub(super) file: File,
     pub(super) nonce: [u8; NONCE_BYTES],
     pub(super) bytes: u64,
-    /// Something stands behind those bytes that must go before more is written.
+    /// There are bytes after these, which must be removed before the next write.
     pub(super) is_torn: bool,
     pub(super) highest: u32,
     /// Bytes of the frame of each key that has a record.
@@ -65,7 +63,7 @@ pub(super) struct Content {
 }
 
 impl Place {
-    /// Reads the log, if there is one. Says whether something else was set aside.
+    /// Reads the log, if there is one. Returns whether another file was set aside.
     pub(super) fn read(&self) -> io::Result<(Option<Found>, bool)> {
         let file = match openat(&self.directory, self.name, OFlag::O_RDWR | OPEN_FLAGS, Mode::empty()) {
             Ok(opened) => Some(File::from(opened)),
@@ -80,7 +78,7 @@ impl Place {
             if let Some(read) = decode(file, &bytes) {
                 return Ok((Some(read), false));
             }
-            // Nothing is lost with an empty file, which power loss may leave.
+            // Power loss may leave an empty file; nothing is lost with it.
             if bytes.is_empty() {
                 return Ok((None, false));
             }
@@ -90,7 +88,7 @@ impl Place {
         Ok((None, true))
     }
 
-    /// Writes a file with these records under the name of a new one.
+    /// Writes a file with these records under a temporary name.
     pub(super) fn write_new<'a>(
         &self,
         highest: u32,
@@ -123,7 +121,6 @@ impl Place {
 }
 
 impl Content {
-    /// Writes a change at the end.
     pub(super) fn append(&mut self, key: u32, record: Option<&[u8]>) -> io::Result<()> {
         if self.is_torn {
             disk::set_len(&self.file, self.bytes)?;
@@ -136,7 +133,7 @@ impl Content {
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, "the log is full"));
         }
         if let Err(error) = disk::write_at(&self.file, &frame, self.bytes) {
-            // A beginning may stand there; the whole may not, since the caller is told that it does not.
+            // Removes a part that may have been written: the caller gets an error, so the frame must not be read.
             self.is_torn = disk::set_len(&self.file, self.bytes).is_err();
             return Err(error);
         }
@@ -150,7 +147,7 @@ impl Content {
     }
 }
 
-/// Bytes of a file that holds just these records.
+/// Bytes of a file with only these records.
 pub(super) fn file_bytes<'a>(records: impl Iterator<Item = &'a [u8]>) -> u64 {
     let frames: usize = records.map(|record| FRAME_BYTES + record.len()).sum();
     (FRAME_BYTES + NONCE_BYTES + frames) as u64
@@ -162,7 +159,7 @@ fn read_whole(file: &File) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads frames up to the first that does not fit. `None` without a head, or beyond the largest file.
+/// Reads frames up to the first that does not match. `None` without a head, or if the file is too large.
 pub(super) fn decode(file: File, bytes: &[u8]) -> Option<Found> {
     if bytes.len() as u64 > STATE_FILE_BYTES_MAX {
         return None;
@@ -189,7 +186,7 @@ pub(super) fn decode(file: File, bytes: &[u8]) -> Option<Found> {
     Some((content, records))
 }
 
-/// The frame at an offset, if it is whole: kind, key, record, and where it ends.
+/// The frame at an offset, if it is valid: kind, key, record, and end.
 fn next_frame<'a>(bytes: &'a [u8], at: usize, nonce: &[u8; NONCE_BYTES]) -> Option<(Kind, u32, &'a [u8], usize)> {
     let rest = bytes.get(at..)?;
     let (head, rest) = rest.split_at_checked(FRAME_BYTES)?;

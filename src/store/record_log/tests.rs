@@ -1,10 +1,10 @@
-//! Tests of a log, and what crashes make of it.
+//! Tests of a log, and of its state after crashes.
 //!
 //! `PYRATE_STORE_SEED=n` runs one seed, `PYRATE_STORE_SEEDS=n` so many.
 
 use super::frames::{Kind, decode, frame};
 use super::*;
-use crate::store::tests::tape::{self, Call, Dice, Disk, Op};
+use crate::store::tests::recorder::{self, Call, Dice, Disk, Op};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
@@ -39,7 +39,7 @@ impl Scratch {
     }
 }
 
-/// Runs the jobs that are due. Says how many there were.
+/// Runs the jobs that are due; how many there were.
 fn maintain(log: &mut RecordLog) -> usize {
     let mut jobs = 0;
     while let Some(job) = log.maintain().unwrap() {
@@ -56,7 +56,7 @@ fn records<const N: usize>(records: [(u32, &[u8]); N]) -> Records {
 }
 
 #[test]
-fn what_was_put_is_there_and_what_was_removed_is_not() {
+fn records_that_were_put_are_read_and_removed_ones_are_not() {
     let scratch = scratch();
     let (mut log, found) = scratch.open();
     assert_eq!((found, log.highest()), (Records::new(), 0));
@@ -80,7 +80,7 @@ fn what_was_put_is_there_and_what_was_removed_is_not() {
 }
 
 #[test]
-fn the_state_directory_stays_ours_as_long_as_a_log_is_open() {
+fn an_open_log_keeps_the_state_directory_locked() {
     let Scratch { _directory, state, path } = scratch();
     let (mut log, _) = RecordLog::open(&state, "log").unwrap();
     drop(state);
@@ -106,7 +106,7 @@ fn a_log_stays_short_however_often_it_is_written() {
         let Some(job) = log.maintain().unwrap() else { continue };
         assert!(log.maintain().unwrap().is_none(), "one is out");
         compactions += usize::from(job.job.compacts);
-        // While it is out, more is put, and some removed.
+        // While it runs, records are put and removed.
         log.put(3, &round.to_le_bytes()).unwrap();
         log.remove((round + 1) % 3).unwrap();
         let done = job.run().unwrap();
@@ -123,32 +123,32 @@ fn a_log_stays_short_however_often_it_is_written() {
 }
 
 #[test]
-fn a_change_that_cannot_be_written_is_owed_until_it_is() {
+fn a_change_that_cannot_be_written_is_kept_until_it_can() {
     let scratch = scratch();
     let (mut log, _) = scratch.open();
     log.put(1, b"one").unwrap();
     log.put(5, b"five").unwrap();
     maintain(&mut log);
     assert!(log.is_durable(1) && !log.has_changes());
-    tape::fail_next(Call::Write, nix::libc::ENOSPC);
+    recorder::fail_next(Call::Write, nix::libc::ENOSPC);
     assert_eq!(log.put(1, b"uno").unwrap_err().kind(), io::ErrorKind::StorageFull);
-    // Nor can the rest of it be cut off at once.
-    tape::fail_next(Call::Write, nix::libc::ENOSPC);
-    tape::fail_next(Call::SetLen, nix::libc::EIO);
+    // Nor can the rest of it be truncated at once.
+    recorder::fail_next(Call::Write, nix::libc::ENOSPC);
+    recorder::fail_next(Call::SetLen, nix::libc::EIO);
     log.put(2, b"two").unwrap_err();
     fs::OpenOptions::new().append(true).open(&scratch.path).unwrap();
-    tape::fail_next(Call::SetLen, nix::libc::EIO);
+    recorder::fail_next(Call::SetLen, nix::libc::EIO);
     assert_eq!(log.remove(5).unwrap_err().raw_os_error(), Some(nix::libc::EIO));
     log.put(3, b"three").unwrap();
     assert_eq!(log.put(3, &vec![0; RECORD_BYTES_MAX + 1]).unwrap_err().kind(), io::ErrorKind::InvalidInput);
     assert_eq!(maintain(&mut log), 1);
     assert_eq!([1, 2, 3, 5].map(|key| log.is_durable(key)), [false, false, true, false]);
     assert!(log.has_changes() && log.maintain().unwrap().is_none(), "what is not written takes no sync");
-    // What has been put in the meantime takes its place, and what is removed is owed no more.
-    tape::fail_next(Call::Write, nix::libc::ENOSPC);
+    // Records put in the meantime replace it, and removed ones need not be written any more.
+    recorder::fail_next(Call::Write, nix::libc::ENOSPC);
     log.put(1, b"eins").unwrap_err();
     log.remove(2).unwrap();
-    tape::fail_next(Call::Write, nix::libc::ENOSPC);
+    recorder::fail_next(Call::Write, nix::libc::ENOSPC);
     log.write_owed().unwrap_err();
     log.write_owed().unwrap();
     assert!(!log.is_durable(1), "it is not synced");
@@ -159,7 +159,7 @@ fn a_change_that_cannot_be_written_is_owed_until_it_is() {
 }
 
 #[test]
-fn a_log_that_is_full_says_so_and_takes_what_is_owed_when_there_is_room() {
+fn a_full_log_reports_it_and_writes_pending_changes_when_there_is_room() {
     let scratch = scratch();
     let (mut log, _) = scratch.open();
     let large = vec![1; RECORD_BYTES_MAX];
@@ -168,7 +168,7 @@ fn a_log_that_is_full_says_so_and_takes_what_is_owed_when_there_is_room() {
     assert_eq!((error.kind(), full > 60), (io::ErrorKind::FileTooLarge, true));
     maintain(&mut log);
     assert!(!log.is_durable(full) && log.is_durable(full - 1));
-    // What is removed makes room when it is written again.
+    // Removed records make room when the log is compacted.
     log.remove(0).unwrap();
     log.write_owed().unwrap_err();
     maintain(&mut log);
@@ -183,7 +183,7 @@ fn a_job_for_which_there_is_no_descriptor_is_an_error_and_is_made_later() {
     let scratch = scratch();
     let (mut log, _) = scratch.open();
     log.put(1, b"one").unwrap();
-    tape::fail_next(Call::Duplicate, nix::libc::EMFILE);
+    recorder::fail_next(Call::Duplicate, nix::libc::EMFILE);
     assert_eq!(log.maintain().err().and_then(|error| error.raw_os_error()), Some(nix::libc::EMFILE));
     assert!(log.has_changes() && !log.is_durable(1), "nothing of it is forgotten");
     assert_eq!(maintain(&mut log), 1);
@@ -191,25 +191,25 @@ fn a_job_for_which_there_is_no_descriptor_is_an_error_and_is_made_later() {
 }
 
 #[test]
-fn a_job_that_failed_is_made_again() {
+fn a_failed_job_is_repeated() {
     let scratch = scratch();
     let (mut log, _) = scratch.open();
     log.put(1, b"one").unwrap();
     drop(log.maintain().unwrap().unwrap());
     assert!(!log.maintain().unwrap().unwrap().job.compacts);
     let job = log.maintain().unwrap().unwrap();
-    tape::fail_next(Call::Sync, nix::libc::EIO);
+    recorder::fail_next(Call::Sync, nix::libc::EIO);
     job.run().unwrap_err();
-    // What the file seems to hold may be in memory alone.
+    // The contents of the file may be in memory only.
     let job = log.maintain().unwrap().unwrap();
     assert!(job.job.compacts);
     log.put(2, b"two").unwrap();
     let done = job.run().unwrap();
-    tape::fail_next(Call::Rename, nix::libc::EIO);
+    recorder::fail_next(Call::Rename, nix::libc::EIO);
     log.done(done).unwrap_err();
     assert_eq!(scratch.names(), ["lock", "log"]);
     let job = log.maintain().unwrap().unwrap();
-    tape::fail_next(Call::Write, nix::libc::ENOSPC);
+    recorder::fail_next(Call::Write, nix::libc::ENOSPC);
     job.run().unwrap_err();
     log.put(3, b"three").unwrap();
     assert!(!log.is_durable(1) && !log.is_durable(3));
@@ -220,7 +220,7 @@ fn a_job_that_failed_is_made_again() {
 }
 
 #[test]
-fn what_is_no_log_is_set_aside() {
+fn a_file_that_is_no_log_is_set_aside() {
     let scratch = scratch();
     for bytes in [&b"not a log"[..], &[0; 100]] {
         fs::write(&scratch.path, bytes).unwrap();
@@ -241,7 +241,7 @@ fn what_is_no_log_is_set_aside() {
 }
 
 #[test]
-fn no_flipped_bit_makes_a_record_that_was_not_put() {
+fn no_flipped_bit_creates_a_record() {
     let scratch = scratch();
     let (mut log, _) = scratch.open();
     let states = [
@@ -267,7 +267,7 @@ fn no_flipped_bit_makes_a_record_that_was_not_put() {
         let found = decode(file(), &bytes[..len]);
         assert!(found.is_none_or(|(_, records)| states.contains(&records)), "cut at {len}");
     }
-    // A record that looks like a frame is none.
+    // A record whose bytes look like a frame is not read as one.
     let nonce = log.content.nonce;
     let inner = frame(&nonce, 0, Kind::Put, 5, b"inner");
     log.put(3, &[&inner[..], &inner].concat()).unwrap();
@@ -278,7 +278,7 @@ fn no_flipped_bit_makes_a_record_that_was_not_put() {
     }
 }
 
-/// What the log said at some place on the tape.
+/// The report of the log at some recorded call.
 #[derive(Debug, Clone)]
 struct Fact {
     position: usize,
@@ -293,25 +293,25 @@ const KEYS: std::ops::Range<u32> = 0..6;
 
 fn fact(log: &RecordLog, held: &Records) -> Fact {
     Fact {
-        position: tape::position(),
+        position: recorder::position(),
         records: held.clone(),
         written: KEYS.filter(|key| !log.owed.contains(key)).collect(),
         durable: KEYS.filter(|key| log.is_durable(*key)).collect(),
     }
 }
 
-/// Lets a call that comes soon fail, whichever it is.
+/// Makes one of the next calls fail.
 fn fail_some_call(dice: &mut Dice) {
     let calls = [Call::Write, Call::SetLen, Call::Sync, Call::SyncDirectory, Call::Rename];
     let call = calls[dice.roll(calls.len() as u64) as usize];
     let errno = [nix::libc::ENOSPC, nix::libc::EIO][dice.roll(2) as usize];
-    tape::fail_next(call, errno);
+    recorder::fail_next(call, errno);
 }
 
-/// One life of a process, on a disk that fails at every so many calls.
+/// One run of a process, on a disk that fails at regular intervals.
 fn run(scratch: &Scratch, dice: &mut Dice, faults: bool) -> Vec<Fact> {
     let (mut log, mut held) = scratch.open();
-    // A log that is compacted without being long.
+    // A log that is compacted although it is short.
     log.compact_bytes_min = 0;
     let mut facts = vec![fact(&log, &held)];
     let mut job: Option<LogJob> = None;
@@ -321,7 +321,7 @@ fn run(scratch: &Scratch, dice: &mut Dice, faults: bool) -> Vec<Fact> {
         }
         match dice.roll(7) {
             0..3 => {
-                // Some of one length, so that one could stand where another was.
+                // Several of one length, so that one could replace another in place.
                 let length = [5, 5, 5, 700][dice.roll(4) as usize];
                 let (key, record) = (dice.roll(KEYS.end.into()) as u32, vec![dice.roll(256) as u8; length]);
                 assert!(log.put(key, &record).is_ok() || faults);
@@ -343,11 +343,11 @@ fn run(scratch: &Scratch, dice: &mut Dice, faults: bool) -> Vec<Fact> {
         }
         facts.push(fact(&log, &held));
     }
-    tape::mend();
+    recorder::mend();
     facts
 }
 
-/// Every key has a record that it had at some time since the last that was safe, and the whole is the same when it is
+/// Every key has its last durable record or a later one, and the log is the same when it is
 /// opened again.
 fn assert_survives(scratch: &Scratch, disk: &Disk, facts: &[Fact], end: usize, power: bool, what: &str) {
     disk.lay_out(scratch.state.path());
@@ -372,9 +372,9 @@ fn crash_everywhere(seed: u64, faults: bool) {
     let mut disk = Disk::default();
     for life in 0..3 {
         disk.lay_out(scratch.state.path());
-        tape::start();
+        recorder::start();
         let facts = run(&scratch, &mut dice, faults);
-        let ops: Vec<Op> = tape::stop();
+        let ops: Vec<Op> = recorder::stop();
         for end in 0..=ops.len() {
             let left = disk.after_kill(&ops, end, &mut dice);
             assert_survives(&scratch, &left, &facts, end, false, &format!("seed {seed}, life {life}, killed at {end}"));
@@ -387,7 +387,7 @@ fn crash_everywhere(seed: u64, faults: bool) {
         let end = dice.roll(ops.len() as u64 + 1) as usize;
         disk = disk.after_power_loss(&ops, end, &mut dice);
     }
-    tape::reset();
+    recorder::reset();
 }
 
 fn seeds() -> std::ops::Range<u64> {
@@ -399,7 +399,7 @@ fn seeds() -> std::ops::Range<u64> {
 }
 
 #[test]
-fn no_crash_loses_what_was_put_or_brings_back_what_was_removed() {
+fn no_crash_loses_a_record_or_restores_a_removed_one() {
     for seed in seeds() {
         println!("seed {seed}");
         crash_everywhere(seed, false);
@@ -407,14 +407,14 @@ fn no_crash_loses_what_was_put_or_brings_back_what_was_removed() {
 }
 
 #[test]
-fn no_crash_after_calls_that_failed_loses_what_was_durable() {
+fn no_crash_after_failed_calls_loses_durable_records() {
     for seed in seeds() {
         println!("seed {seed}");
         crash_everywhere(seed, true);
     }
 }
 
-/// Whatever call fails, and however often it does, the log comes to hold what it should when it fails no more.
+/// Whatever call fails, and however often, the log has the right records when calls succeed again.
 #[test]
 fn whatever_call_fails_the_log_is_repaired() {
     let calls = [Call::Write, Call::SetLen, Call::Sync, Call::SyncDirectory, Call::Rename];
@@ -423,7 +423,7 @@ fn whatever_call_fails_the_log_is_repaired() {
             let scratch = scratch();
             let (mut log, _) = scratch.open();
             log.compact_bytes_min = 0;
-            (0..times).for_each(|_| tape::fail_next(call, errno));
+            (0..times).for_each(|_| recorder::fail_next(call, errno));
             for round in 0..8_u8 {
                 let _ = log.put(1, &[round; 400]);
                 let _ = log.put(u32::from(round), b"x");
@@ -432,7 +432,7 @@ fn whatever_call_fails_the_log_is_repaired() {
                 let job = log.maintain().unwrap().and_then(|job| job.run().ok());
                 let _ = job.map(|done| log.done(done));
             }
-            tape::mend();
+            recorder::mend();
             log.write_owed().unwrap();
             maintain(&mut log);
             assert!(!log.has_changes(), "{call:?} {errno} {times}");

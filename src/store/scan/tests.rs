@@ -1,4 +1,4 @@
-//! Scans of directories made for the purpose.
+//! Scans of test directories.
 
 use super::*;
 use crate::library::FileMeta;
@@ -19,7 +19,7 @@ fn tree(files: &[&str]) -> TempDir {
     scratch
 }
 
-/// Runs a scan to its end in steps of `slice`, none of which may bring more.
+/// Runs a scan to its end in steps of at most `slice` entries.
 fn scan(root: &Path, slice: usize) -> (BTreeMap<String, FileMeta>, ScanReport) {
     let mut scanner = Scanner::start(root);
     let mut found = BTreeMap::new();
@@ -68,7 +68,7 @@ fn hidden_things_links_and_special_files_are_left_out() {
 }
 
 #[test]
-fn names_that_cannot_travel_are_counted() {
+fn names_that_cannot_be_sent_are_counted() {
     let scratch = tree(&["good", "new\nline", "es\x1bcape", "bad\ndirectory/inside"]);
     fs::write(scratch.path().join(std::ffi::OsStr::from_bytes(b"latin\xe9")), b"").unwrap();
     let (found, report) = scan(scratch.path(), 2);
@@ -173,8 +173,8 @@ fn an_error_hides_a_place_and_too_many_end_the_scan() {
 }
 
 #[test]
-fn a_file_that_cannot_be_asked_about_is_hidden() {
-    use crate::store::tests::tape::{Call, fail_next};
+fn a_file_whose_stat_fails_is_hidden() {
+    use crate::store::tests::recorder::{Call, fail_next};
     let scratch = tree(&["a"]);
     fail_next(Call::Stat, nix::libc::EIO);
     let (found, report) = scan(scratch.path(), 5);
@@ -184,7 +184,7 @@ fn a_file_that_cannot_be_asked_about_is_hidden() {
 }
 
 #[test]
-fn what_may_not_be_read_or_is_gone_is_not_hidden() {
+fn unreadable_and_removed_files_are_not_hidden() {
     let scratch = tree(&["a"]);
     let mut scanner = Scanner::start(scratch.path());
     for errno in [Errno::EACCES, Errno::EPERM, Errno::ENOENT, Errno::ENOTDIR, Errno::ELOOP] {
@@ -196,7 +196,7 @@ fn what_may_not_be_read_or_is_gone_is_not_hidden() {
 }
 
 #[test]
-fn a_scan_without_a_free_descriptor_concludes_nothing() {
+fn a_scan_without_a_free_descriptor_fails() {
     let scratch = tree(&["a"]);
     let root = open_directory(scratch.path());
     let mut scanner = Scanner::start(scratch.path());

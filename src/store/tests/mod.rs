@@ -1,3 +1,3 @@
-//! What tests of this module share.
+//! Helpers of the tests of this module.
 
-pub(crate) mod tape;
+pub(crate) mod recorder;

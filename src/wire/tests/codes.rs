@@ -77,7 +77,7 @@ fn assert_refused(table: &[(&str, WireError)]) {
 }
 
 #[test]
-fn what_is_wrong_is_named() {
+fn the_error_names_the_wrong_field() {
     use Field::*;
     use WireError::*;
     let table = [
@@ -109,7 +109,7 @@ fn what_is_wrong_is_named() {
 }
 
 #[test]
-fn what_is_wrong_with_a_search_or_a_hit_is_named() {
+fn the_error_names_the_wrong_field_of_a_search_or_hit() {
     use Field::*;
     use WireError::*;
     let table = [
@@ -150,7 +150,7 @@ fn what_is_wrong_with_a_search_or_a_hit_is_named() {
 }
 
 #[test]
-fn what_is_wrong_with_a_range_or_a_request_for_metadata_is_named() {
+fn the_error_names_the_wrong_field_of_a_range_or_metadata_request() {
     use Field::*;
     use WireError::*;
     let table = [
@@ -194,7 +194,7 @@ fn lengths_have_limits() {
     let longer = decode(format!("6:id:{text}t:10.0.0.7:1:1").as_bytes());
     assert_eq!(longer, Err(WireError::Malformed(Field::FileString)));
     assert_eq!(decode(&[b'4'; MESSAGE_BYTES_MAX + 1]), Err(WireError::TooLong));
-    // What is stripped does not count.
+    // Stripped bytes do not count.
     assert_eq!(
         decode(&[b"0:80".as_slice(), &[0; MESSAGE_BYTES_MAX]].concat()),
         Ok(Message::Register { port: 80, p1: false })
@@ -242,14 +242,14 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn what_is_written_is_read_back(message in message(), end in "[\n\r\0]{0,3}") {
+    fn encoded_messages_are_decoded_unchanged(message in message(), end in "[\n\r\0]{0,3}") {
         let bytes = message.encode();
         prop_assert!(bytes.len() <= MESSAGE_BYTES_MAX);
         prop_assert_eq!(decode(&[&bytes, end.as_bytes()].concat()), Ok(message));
     }
 
     #[test]
-    fn no_bytes_make_it_panic_and_what_is_taken_can_be_said_again(
+    fn no_bytes_cause_a_panic_and_accepted_messages_can_be_encoded_again(
         code in prop::option::of(b'0'..=b'9'),
         rest in prop::collection::vec(prop_oneof![Just(b':'), Just(b'['), Just(b'\t'), b'0'..=b'9', any::<u8>()], 0..80),
     ) {
@@ -260,7 +260,7 @@ proptest! {
     }
 }
 
-/// To a base program a first contact is a search; with another ID or TTL it is one to us as well.
+/// To a base program a first contact is a search; with another ID or TTL it is one for us as well.
 #[test]
 fn a_first_contact_has_the_form_of_a_search() {
     let text = str::from_utf8(FIRST_CONTACT_TEXT).unwrap();

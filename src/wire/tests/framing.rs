@@ -1,6 +1,6 @@
 use super::*;
 
-/// Everything that a framer makes of these pushes, the last of which is followed by `end`.
+/// The frames of these pushes, the last of which is followed by `end`.
 fn frames(pushes: &[&[u8]], end: End) -> Vec<Result<Vec<u8>, WireError>> {
     let mut framer = Framer::new();
     let mut frames = Vec::new();
@@ -18,7 +18,7 @@ fn ok(frames: &[&str]) -> Vec<Result<Vec<u8>, WireError>> {
 }
 
 #[test]
-fn a_message_ends_at_the_first_of_three() {
+fn a_message_ends_at_newline_fin_or_silence() {
     type Row = (&'static [&'static [u8]], End, &'static [&'static str]);
     let table: [Row; 12] = [
         (&[b"5:"], End::More, &[]),
@@ -31,9 +31,9 @@ fn a_message_ends_at_the_first_of_three() {
         (&[b"\n"], End::More, &[""]),
         (&[b"6:a\n6:b\n6:c"], End::More, &["6:a", "6:b"]),
         (&[b"6:a\n6:b\n6:c"], End::Fin, &["6:a", "6:b", "6:c"]),
-        // In a stream a pause ends nothing.
+        // In a stream a pause does not end a message.
         (&[b"6:a\n6:b"], End::Silence, &["6:a"]),
-        // What an old program appends to its newline is no second message.
+        // Bytes that an old program appends to its newline are no second message.
         (&[b"0:1\n\0", b"\r\n\n"], End::Fin, &["0:1"]),
     ];
     for (pushes, end, expected) in table {
@@ -55,7 +55,7 @@ fn silence_ends_the_connections_only_message() {
 }
 
 #[test]
-fn silence_means_nothing_within_a_stream() {
+fn silence_does_not_end_a_message_within_a_stream() {
     let mut framer = Framer::new();
     framer.push(b"6:a\n6:");
     assert_eq!(framer.next_frame(End::More), Some(Ok(b"6:a".to_vec())));
@@ -77,7 +77,7 @@ fn the_limit_is_the_same_however_the_bytes_come() {
     assert_eq!(frames(&[&full, b"\n"], End::More), [Ok(full.clone())]);
     assert_eq!(frames(&[&over, b"\n"], End::More), [Err(WireError::TooLong)]);
     assert_eq!(frames(&[&[&over[..], b"\n5:\n"].concat()], End::Fin), [Err(WireError::TooLong)]);
-    // In a stream the limit is each message's own.
+    // In a stream the limit is per message.
     let stream = [&full[..], b"\n", &full, b"\n"].concat();
     assert_eq!(frames(&[&stream], End::Fin), [Ok(full.clone()), Ok(full)]);
 }
@@ -104,7 +104,7 @@ proptest! {
     }
 
     #[test]
-    fn a_stream_of_messages_comes_out_as_it_went_in(messages in prop::collection::vec(message(), 0..6)) {
+    fn a_stream_of_messages_is_framed_as_it_was_sent(messages in prop::collection::vec(message(), 0..6)) {
         let mut stream = Vec::new();
         for message in &messages {
             stream.extend(message.encode());

@@ -8,7 +8,7 @@ fn read_peers(pushes: &[&[u8]]) -> Result<Vec<ListedPeer>, WireError> {
     reader.finish()
 }
 
-/// Peers as text, `p1` behind those that are marked so.
+/// Peers as text, with their `p1` mark.
 fn peers(texts: &[&str]) -> Vec<ListedPeer> {
     let peer = |text: &&str| match text.strip_suffix(" p1") {
         Some(addr) => ListedPeer { addr: addr.parse().unwrap(), p1: true },
@@ -18,7 +18,7 @@ fn peers(texts: &[&str]) -> Vec<ListedPeer> {
 }
 
 #[test]
-fn peer_lists_are_written_bare() {
+fn peer_lists_are_encoded_as_lines() {
     let written = encode_peer_list(&peers(&["10.0.0.7:63339", "[2001:db8::1]:80", "[::ffff:10.0.0.8]:1"]));
     assert_eq!(String::from_utf8(written).unwrap(), "10.0.0.7,63339\n2001:db8::1,80\n10.0.0.8,1\n");
     let written = encode_peer_list(&peers(&["10.0.0.7:63339 p1", "10.0.0.7:1", "[2001:db8::1]:80 p1"]));
@@ -55,7 +55,7 @@ fn peer_lists_are_bounded() {
     assert_eq!(read_peers(&[&full]).unwrap().len(), PEER_LIST_PEERS_MAX);
     assert_eq!(read_peers(&[&full, b"10.0.0.7,1"]), Err(WireError::PeerListTooLong));
     assert_eq!(read_peers(&[&b"\n".repeat(PEER_LIST_PEERS_MAX + 1)]), Err(WireError::PeerListTooLong));
-    // A line that never ends holds no memory, and not for ever.
+    // A line that never ends uses no memory, and is an error in the end.
     let mut reader = PeerListReader::default();
     let outcome = (0..1_000).try_for_each(|_| reader.push(&[b'x'; 1_000]));
     assert_eq!(outcome, Err(WireError::PeerListTooLong));
@@ -68,7 +68,7 @@ fn malformed_peers_are_counted() {
     assert_eq!(reader.malformed, 3);
 }
 
-/// All files of these pushes in batches of three, and how many lines were refused.
+/// All files of these pushes in batches of three, and the number of refused lines.
 fn read_files(pushes: &[&[u8]]) -> (Vec<Listed>, u64) {
     let mut reader = FileListReader::default();
     let mut files = Vec::new();
@@ -145,7 +145,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_the_readers_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), chunk in 1..50usize) {
+    fn no_bytes_cause_a_panic_of_the_readers(bytes in prop::collection::vec(any::<u8>(), 0..300), chunk in 1..50usize) {
         let pushes: Vec<&[u8]> = bytes.chunks(chunk).collect();
         let _ = read_peers(&pushes);
         prop_assert_eq!(read_files(&pushes), read_files(&[&bytes]));
@@ -153,7 +153,7 @@ proptest! {
 }
 
 #[test]
-fn what_other_programs_say_is_no_list() {
+fn answers_of_other_programs_are_no_list() {
     use crate::fault::OtherProgram::{self, Database, MailOrFtp, RemoteDesktop, Ssh, Unknown, Web};
     let of_list = |bytes: &[u8]| -> (Vec<Listed>, Option<OtherProgram>) {
         let mut reader = FileListReader::default();
@@ -185,11 +185,11 @@ fn what_other_programs_say_is_no_list() {
         let mut reader = PeerListReader::default();
         reader.push(bytes).unwrap();
         reader.end_line().unwrap();
-        // That no line can be a file says nothing of a list of peers.
+        // For a peer list it does not matter that no line can be a file.
         let told = Some(program).filter(|of| *of != Unknown || bytes.starts_with(b"{"));
         assert_eq!(reader.other_program(), told, "{}", bytes.escape_ascii());
     }
-    // Names that come near to it are names, of a base peer or with attributes.
+    // Similar names are names, from a base peer or with attributes.
     for line in [
         "220 Volt.mp3",
         "HTTP/rfc2616.txt",
@@ -209,7 +209,7 @@ fn what_other_programs_say_is_no_list() {
         let (files, program) = of_list(format!("{line}\nsong.ogg\n").as_bytes());
         assert_eq!((files.len(), program), (2, None), "{line}");
     }
-    // Only the first line tells.
+    // Only the first line decides.
     assert_eq!(of_list(b"song.ogg\nSSH-2.0-notes.txt\n").1, None);
     assert_eq!(of_list(b"").1, None);
     assert_eq!(read_peers(&[b"10.0.0.7,1\nHTTP/1.1 400 Bad Request\r\n"]), Ok(peers(&["10.0.0.7:1"])));

@@ -3,7 +3,7 @@ use crate::content::{ChainHasher, ChainingValue, ContentHasher, GROUP_BYTES, Out
 use crate::fault::RefusalReason;
 use crate::wire::metadata::METADATA_GROUPS_MAX;
 
-/// The hash and chaining values of a content of so many bytes: those of zeros if it is small, invented ones otherwise.
+/// The hash and chaining values of a content of this size: those of zeros if it is small, invented ones otherwise.
 fn content(size: u64) -> (ContentHash, Vec<ChainingValue>) {
     if size <= 3 * GROUP_BYTES {
         let mut hasher = ContentHasher::default();
@@ -28,7 +28,7 @@ fn read(wanted: Option<ContentHash>, pushes: &[&[u8]]) -> Result<Outline, Metada
     let mut reader = MetadataReader::new(wanted);
     for push in pushes {
         if let Err(fault) = reader.push(push) {
-            // Once refused, it stays so.
+            // Once refused, always refused.
             assert_eq!(reader.push(b""), Err(fault));
             assert_eq!(reader.push(b"size=1"), Err(fault));
             assert_eq!(reader.finish(), Err(fault));
@@ -57,13 +57,13 @@ fn metadata_are_written_as_the_protocol_says() {
 }
 
 #[test]
-fn what_is_written_proves_itself() {
+fn encoded_metadata_are_verified() {
     let sizes =
         [0, 1, GROUP_BYTES - 1, GROUP_BYTES, GROUP_BYTES + 1, 2 * GROUP_BYTES, 3 * GROUP_BYTES, 77 * GROUP_BYTES];
     for size in sizes {
         let (b3, chain) = content(size);
         let written = encode_metadata(size, b3, &chain);
-        // Of one group or none there is nothing but the line.
+        // For at most one group there is only the line.
         assert_eq!(written.ends_with(b"\n"), size <= GROUP_BYTES);
         for wanted in [None, Some(b3)] {
             let outline = read_both(wanted, &written).unwrap();
@@ -133,7 +133,7 @@ fn a_line_says_size_hash_and_group_and_perhaps_more() {
 }
 
 #[test]
-fn a_line_without_end_is_given_up() {
+fn a_line_without_end_is_an_error() {
     let (b3, _) = content(1);
     let padded = |bytes: usize| {
         let line = format!("size=1\tb3={b3}\tgroup=20\tpad=");
@@ -148,7 +148,7 @@ fn a_line_without_end_is_given_up() {
 }
 
 #[test]
-fn values_without_end_are_given_up() {
+fn values_without_end_are_an_error() {
     let (b3, chain) = content(9 * GROUP_BYTES);
     let mut reader = MetadataReader::new(Some(b3));
     reader.push(&encode_metadata(9 * GROUP_BYTES, b3, &chain)).unwrap();
@@ -172,7 +172,7 @@ fn the_longest_list_is_read() {
 }
 
 #[test]
-fn values_that_do_not_give_the_hash_are_told_from_torn_ones() {
+fn values_that_do_not_give_the_hash_are_distinguished_from_truncated_ones() {
     let size = 5 * GROUP_BYTES;
     let (b3, chain) = content(size);
     for group in 0..5 {
@@ -183,14 +183,14 @@ fn values_that_do_not_give_the_hash_are_told_from_torn_ones() {
     // The values of another size: one too few, one too many.
     assert_eq!(read_both(None, &encode_metadata(size + 1, b3, &chain)), Err(MetadataFault::Malformed));
     assert_eq!(read_both(None, &encode_metadata(size - GROUP_BYTES, b3, &chain)), Err(MetadataFault::Corrupt));
-    // One group carries none, two carry two.
+    // One group has none, two have two.
     assert_eq!(read_both(None, &encode_metadata(9, b3, &chain[..1])), Err(MetadataFault::TooLong));
     assert_eq!(read_both(None, &encode_metadata(GROUP_BYTES + 1, b3, &[])), Err(MetadataFault::Malformed));
     assert_eq!(read_both(None, &encode_metadata(0, b3, &[])), Err(MetadataFault::Corrupt), "no empty file hashes so");
 }
 
 #[test]
-fn a_lie_shows_with_its_last_value_and_not_only_at_the_end() {
+fn wrong_values_are_detected_as_soon_as_the_last_one_is_read() {
     let (_, chain) = content(4 * GROUP_BYTES);
     let mut reader = MetadataReader::new(None);
     let written = encode_metadata(4 * GROUP_BYTES, ContentHash([7; 32]), &chain);
@@ -200,7 +200,7 @@ fn a_lie_shows_with_its_last_value_and_not_only_at_the_end() {
 }
 
 #[test]
-fn a_promise_takes_no_memory() {
+fn an_announced_size_reserves_no_memory() {
     let mut reader = MetadataReader::new(None);
     let (b3, _) = content(1);
     reader.push(format!("size={}\tb3={b3}\tgroup=20\n", METADATA_GROUPS_MAX * GROUP_BYTES).as_bytes()).unwrap();
@@ -224,7 +224,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_it_panic_and_nothing_passes_unproved(
+    fn no_bytes_cause_a_panic_and_nothing_unverified_is_accepted(
         size in prop_oneof![0..9 * GROUP_BYTES, any::<u64>()],
         head in prop_oneof![prop::collection::vec(any::<u8>(), 0..300), Just(Vec::new())],
         values in prop::collection::vec(any::<u8>(), 0..300),
@@ -243,7 +243,7 @@ proptest! {
     }
 
     #[test]
-    fn one_changed_byte_never_passes_as_the_content_wanted(
+    fn one_changed_byte_is_never_accepted_as_the_requested_content(
         groups in 4..12u64,
         changed in any::<prop::sample::Index>(),
         by in 1..=255u8,
@@ -254,13 +254,13 @@ proptest! {
         let at = changed.index(bytes.len());
         bytes[at] = bytes[at].wrapping_add(by);
         if let Ok(outline) = read(Some(b3), &[&bytes]) {
-            // Another exact size in the same number of groups, or the other case of a digit: the chain is proved.
+            // Another size with the same number of groups, or the other case of a digit: the chain is verified.
             prop_assert_eq!((outline.b3(), outline.chain()), (b3, chain.as_slice()));
         }
     }
 }
 
-/// What a reader of the first line makes of these pieces.
+/// The result of reading the first line in these pieces.
 fn info(pushes: &[&[u8]]) -> Result<Option<(u64, ContentHash)>, MetadataFault> {
     let mut reader = FileInfoReader::default();
     for push in pushes {
@@ -272,7 +272,7 @@ fn info(pushes: &[&[u8]]) -> Result<Option<(u64, ContentHash)>, MetadataFault> {
 }
 
 #[test]
-fn a_refusal_is_one_line_that_says_why() {
+fn a_refusal_is_one_line_with_the_reason() {
     assert_eq!(encode_refusal(RefusalReason::NoSuchFile), b"refused=no_such_file\n");
     for reason in [RefusalReason::Busy, RefusalReason::Changed, RefusalReason::NotReadable, RefusalReason::NotHashed] {
         let written = encode_refusal(reason);

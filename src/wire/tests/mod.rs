@@ -1,4 +1,4 @@
-//! The protocol's tables as tests, and properties over generated input.
+//! The tables of the protocol as tests, and property tests.
 
 mod codes;
 mod framing;

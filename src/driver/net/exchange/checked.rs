@@ -1,8 +1,8 @@
-//! A fetch whose bytes are checked group by group before they touch the part file.
+//! A fetch whose bytes are verified group by group before they are written to the part file.
 //!
-//! The group that is coming in is held in memory, 1 MiB at most. So nothing unverified is ever written, two fetches of the
-//! same group do not disturb each other, and what is lost with the process is what was in flight. A fetch may begin in the
-//! middle of a group of which an earlier one has brought the beginning (see [`open_parts`](crate::driver::open_parts)).
+//! The present group is held in memory, 1 MiB at most. So nothing unverified is written, two fetches of the same group do
+//! not interfere, and a crash loses only the group in memory. A fetch may begin in the middle of a group whose beginning
+//! came in an earlier one (see [`open_parts`](crate::driver::open_parts)).
 
 use super::Parts;
 use crate::content::{GroupHasher, Outline, group_span};
@@ -16,51 +16,47 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// What of a file goes into which part file.
+/// The portion of a file that is fetched, and its part file.
 #[derive(Debug, Clone)]
 pub(crate) struct Part {
     pub(crate) download: TransferId,
     pub(crate) portion: Portion,
     pub(crate) from: SocketAddr,
-    /// What is there already of the first group: what was asked for begins behind it.
+    /// The beginning of the first group, from earlier fetches; the request begins behind it.
     pub(crate) begun: Option<Rc<PartialGroup>>,
 }
 
 impl Part {
-    /// What is left when nothing has come.
+    /// Of a fetch that received nothing.
     pub(super) fn into_remains(self) -> Remains {
         self.begun.map_or(Remains::Nothing, |begun| Remains::Partial(Rc::unwrap_or_clone(begun)))
     }
 }
 
 pub(super) struct Checked {
-    download: TransferId,
+    pub(super) download: TransferId,
     from: SocketAddr,
     outline: Arc<Outline>,
     group: u64,
-    /// The first group that is not to come.
     end: u64,
     state: State,
-    /// Groups that came in whole and right, to be told.
     verified: VecDeque<u64>,
-    /// What ends the fetch once everything before it is told.
+    /// Ends the fetch once `verified` is reported.
     fault: Option<DialFault>,
-    /// Everybody who brought a part of a group that does not match its hash, if there are several exchanges to suspect.
+    /// The senders of a group that does not match its hash, if it came in several exchanges.
     mismatch: Option<BTreeSet<SocketAddr>>,
 }
 
-/// What is done with the group that is coming in.
 enum State {
-    /// Not a byte of it is here.
+    /// Not a byte of it was received.
     Between,
-    /// Held and hashed. `earlier`: who brought its beginning in other exchanges.
+    /// Held and hashed. `earlier`: who sent its beginning in other exchanges.
     Holding { bytes: Vec<u8>, hasher: Box<GroupHasher>, earlier: BTreeSet<SocketAddr> },
-    /// The part file has it already: counted.
-    Passing { bytes: u64 },
+    /// It is in the part file already: the bytes are only counted.
+    Skipping { bytes: u64 },
 }
 
 impl Checked {
-    /// Begins with the first group that was asked for.
     pub(super) fn begin(part: &Part, parts: &mut Parts) -> Result<Self, DialFault> {
         let (download, from) = (part.download, part.from);
         let file = parts.get_mut(&download).ok_or(DialFault::Aborted)?;
@@ -74,7 +70,7 @@ impl Checked {
         let group = groups.start.min(end);
         let state = match part.begun.as_deref() {
             None => State::Between,
-            Some(begun) if file.verified().contains(group) => State::Passing { bytes: begun.len() },
+            Some(begun) if file.verified().contains(group) => State::Skipping { bytes: begun.len() },
             Some(begun) => {
                 let mut hasher = Box::new(GroupHasher::new(outline.size(), group));
                 hasher.update(&begun.bytes);
@@ -82,10 +78,6 @@ impl Checked {
             }
         };
         Ok(Self { download, from, outline, group, end, state, verified, fault: None, mismatch: None })
-    }
-
-    pub(super) fn download(&self) -> TransferId {
-        self.download
     }
 
     pub(super) fn into_remains(self) -> Remains {
@@ -99,7 +91,7 @@ impl Checked {
         }
     }
 
-    /// Lets the fetch end before a group, unless that one is coming in already.
+    /// Makes the fetch end before a group, unless a byte of that group was received.
     pub(super) fn trim(&mut self, groups_end: u64) {
         let begun = u64::from(!matches!(self.state, State::Between));
         self.end = self.end.min(groups_end.max(self.group + begun));
@@ -109,7 +101,7 @@ impl Checked {
         self.group >= self.end
     }
 
-    /// Takes bytes. A fault is told by [`Checked::poll`], behind the groups that came before it.
+    /// A fault is returned by [`Checked::poll`] after the groups before it.
     pub(super) fn take(&mut self, mut bytes: &[u8], parts: &mut Parts) {
         while !bytes.is_empty() && self.fault.is_none() && !self.is_complete() {
             match self.take_of_group(bytes, parts) {
@@ -119,7 +111,7 @@ impl Checked {
         }
     }
 
-    /// The next group to tell of, or the fault behind the last one.
+    /// The next group to report, or the fault after the last one.
     pub(super) fn poll(&mut self, exchange: ExchangeId) -> Result<Option<Event>, DialFault> {
         match (self.verified.pop_front(), self.fault) {
             (Some(group), _) => Ok(Some(Event::GroupVerified { exchange, group })),
@@ -128,14 +120,14 @@ impl Checked {
         }
     }
 
-    /// Takes what belongs to the present group, and says how much that was.
+    /// Takes the bytes that belong to the present group. Returns their number.
     fn take_of_group(&mut self, bytes: &[u8], parts: &mut Parts) -> Result<usize, DialFault> {
         let part = parts.get_mut(&self.download).ok_or(DialFault::Aborted)?;
         let span = group_span(self.outline.size(), self.group);
         let len = span.end - span.start;
         if matches!(self.state, State::Between) {
             self.state = if part.verified().contains(self.group) {
-                State::Passing { bytes: 0 }
+                State::Skipping { bytes: 0 }
             } else {
                 State::Holding {
                     bytes: Vec::new(),
@@ -147,7 +139,7 @@ impl Checked {
         let held = match &self.state {
             State::Between => 0,
             State::Holding { bytes, .. } => bytes.len() as u64,
-            State::Passing { bytes } => *bytes,
+            State::Skipping { bytes } => *bytes,
         };
         let taken = bytes.len().min(usize::try_from(len - held).unwrap_or(usize::MAX));
         match &mut self.state {
@@ -156,7 +148,7 @@ impl Checked {
                 held.extend_from_slice(&bytes[..taken]);
                 hasher.update(&bytes[..taken]);
             }
-            State::Passing { bytes } => *bytes += taken as u64,
+            State::Skipping { bytes } => *bytes += taken as u64,
         }
         if held + (taken as u64) < len {
             return Ok(taken);
@@ -172,7 +164,7 @@ impl Checked {
             }
             part.write_group(self.group, &bytes)?;
         }
-        // One that was passed over is verified as well, by another fetch.
+        // A skipped group is verified too, by another fetch.
         self.verified.push_back(self.group);
         self.group += 1;
         Ok(taken)
@@ -190,7 +182,7 @@ mod tests {
     const DOWNLOAD: TransferId = TransferId(1);
     const EXCHANGE: ExchangeId = ExchangeId::Outbound(1);
 
-    /// An open part file of these bytes, nothing of which is there yet.
+    /// An empty open part file for this content.
     fn parts(content: &[u8], directory: &std::path::Path) -> Parts {
         let mut hasher = ContentHasher::default();
         hasher.update(content);
@@ -207,12 +199,12 @@ mod tests {
         SocketAddr::from(([10, 0, 1, n], 1))
     }
 
-    /// What the first peer is asked for.
+    /// What is requested of the first peer.
     fn part(portion: Portion) -> Part {
         Part { download: DOWNLOAD, portion, from: peer(1), begun: None }
     }
 
-    /// What a fetch leaves, if that is a part of a group.
+    /// The part of a group that a fetch leaves.
     fn partial(checked: Checked) -> PartialGroup {
         match checked.into_remains() {
             Remains::Partial(partial) => partial,
@@ -220,8 +212,8 @@ mod tests {
         }
     }
 
-    /// The groups that are told, and the fault behind them.
-    fn told(checked: &mut Checked) -> (Vec<u64>, Option<DialFault>) {
+    /// The reported groups, and the fault after them.
+    fn reported(checked: &mut Checked) -> (Vec<u64>, Option<DialFault>) {
         let mut groups = Vec::new();
         loop {
             match checked.poll(EXCHANGE) {
@@ -234,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_are_told_whether_this_fetch_or_another_brought_them() {
+    fn groups_are_reported_whether_this_fetch_or_another_verified_them() {
         let scratch = tempfile::tempdir().unwrap();
         let content: Vec<u8> = (0..2 * GROUP_BYTES + 9).map(|at| (at % 253) as u8).collect();
         let mut parts = parts(&content, scratch.path());
@@ -245,11 +237,11 @@ mod tests {
             checked.take(piece, &mut parts);
         }
         assert!(checked.is_complete() && parts[&DOWNLOAD].verified().is_full());
-        assert_eq!(told(&mut checked), (vec![0, 1, 2], None));
+        assert_eq!(reported(&mut checked), (vec![0, 1, 2], None));
     }
 
     #[test]
-    fn a_wrong_byte_ends_the_fetch_behind_what_came_before_it_and_is_not_written() {
+    fn a_wrong_byte_ends_the_fetch_after_the_groups_before_it_and_is_not_written() {
         let scratch = tempfile::tempdir().unwrap();
         let content = vec![5; 3 * GROUP_BYTES as usize];
         let mut parts = parts(&content, scratch.path());
@@ -257,12 +249,12 @@ mod tests {
         wrong[GROUP_BYTES as usize + 77] ^= 1;
         let mut checked = Checked::begin(&part(Portion::Groups(0..3)), &mut parts).unwrap();
         checked.take(&wrong, &mut parts);
-        assert_eq!(told(&mut checked), (vec![0], Some(DialFault::Corrupt)));
+        assert_eq!(reported(&mut checked), (vec![0], Some(DialFault::Corrupt)));
         assert_eq!(parts[&DOWNLOAD].verified().held(), 1);
     }
 
     #[test]
-    fn a_fetch_that_is_cut_short_ends_behind_the_group_that_had_begun() {
+    fn a_trimmed_fetch_ends_after_the_group_that_had_begun() {
         let scratch = tempfile::tempdir().unwrap();
         let content = vec![6; 3 * GROUP_BYTES as usize];
         let mut parts = parts(&content, scratch.path());
@@ -272,11 +264,11 @@ mod tests {
         assert!(!checked.is_complete());
         checked.take(&content[10..], &mut parts);
         assert!(checked.is_complete());
-        assert_eq!(told(&mut checked), (vec![0], None), "what comes beyond is not taken");
+        assert_eq!(reported(&mut checked), (vec![0], None), "bytes after it are ignored");
     }
 
     #[test]
-    fn what_a_fetch_has_brought_of_a_group_is_continued_by_others() {
+    fn a_partial_group_is_continued_by_other_fetches() {
         let scratch = tempfile::tempdir().unwrap();
         let content: Vec<u8> = (0..2 * GROUP_BYTES + 9).map(|at| (at % 253) as u8).collect();
         let mut parts = parts(&content, scratch.path());
@@ -286,23 +278,23 @@ mod tests {
             let asked = Part { begun: begun.take().map(Rc::new), ..part(Portion::Groups(1..3)) };
             let mut checked = Checked::begin(&Part { from: peer(turn as u8), ..asked }, &mut parts).unwrap();
             checked.take(&content[at..at + bytes], &mut parts);
-            assert_eq!(told(&mut checked), (vec![], None));
+            assert_eq!(reported(&mut checked), (vec![], None));
             at += bytes;
             let left = partial(checked);
-            assert_eq!((left.group(), left.len()), (1, (at - group) as u64));
+            assert_eq!((left.group, left.len()), (1, (at - group) as u64));
             begun = Some(left);
         }
         let asked = Part { begun: begun.map(Rc::new), ..part(Portion::Groups(1..3)) };
         let mut checked = Checked::begin(&asked, &mut parts).unwrap();
         checked.trim(1);
         checked.take(&content[at..], &mut parts);
-        assert!(checked.is_complete(), "the group that was begun comes, and no other");
-        assert_eq!(told(&mut checked), (vec![1], None));
+        assert!(checked.is_complete(), "the group that was begun is completed, and no other");
+        assert_eq!(reported(&mut checked), (vec![1], None));
         assert!(matches!(checked.into_remains(), Remains::Nothing));
     }
 
     #[test]
-    fn nobody_is_condemned_for_a_group_that_several_exchanges_brought() {
+    fn a_mismatch_of_a_group_from_several_exchanges_names_all_senders() {
         let scratch = tempfile::tempdir().unwrap();
         let content = vec![5; 2 * GROUP_BYTES as usize];
         let mut parts = parts(&content, scratch.path());
@@ -311,7 +303,7 @@ mod tests {
         let asked = Part { begun: Some(Rc::new(partial(liar))), ..part(Portion::Groups(0..2)) };
         let mut honest = Checked::begin(&asked, &mut parts).unwrap();
         honest.take(&content[1000..], &mut parts);
-        assert_eq!(told(&mut honest), (vec![], Some(DialFault::CorruptParts)));
+        assert_eq!(reported(&mut honest), (vec![], Some(DialFault::CorruptParts)));
         match honest.into_remains() {
             Remains::Mismatch { download: DOWNLOAD, senders } => assert_eq!(senders, [peer(1), peer(6)].into()),
             other => panic!("{other:?}"),
@@ -320,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rest_of_a_group_that_is_there_by_now_is_passed_over() {
+    fn the_rest_of_a_group_that_was_verified_meanwhile_is_skipped() {
         let scratch = tempfile::tempdir().unwrap();
         let content = vec![8; 2 * GROUP_BYTES as usize];
         let mut parts = parts(&content, scratch.path());
@@ -330,6 +322,6 @@ mod tests {
         let asked = Part { begun: Some(Rc::new(partial(first))), ..part(Portion::Groups(0..2)) };
         let mut second = Checked::begin(&asked, &mut parts).unwrap();
         second.take(&content[77..], &mut parts);
-        assert_eq!(told(&mut second), (vec![0, 1], None));
+        assert_eq!(reported(&mut second), (vec![0, 1], None));
     }
 }

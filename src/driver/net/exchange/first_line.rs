@@ -1,25 +1,25 @@
-//! What is received on a connection where no response is due: discarded, except the line that answers a first contact.
+//! Bytes received where no response is due: discarded, except the line that answers a first contact.
 
 use crate::wire::{FIRST_CONTACT_ANSWER_BYTES_MAX, says_p1};
 
-/// Bytes that are read and discarded before the connection is closed.
+/// After this many bytes the connection is closed.
 const DISCARDED_BYTES_MAX: usize = 64 * 1024;
 
 /// The bytes received so far, of which only a first line is kept.
 #[derive(Default)]
 pub(super) struct FirstLine {
-    /// The first line so far, if the peer may say what it speaks.
+    /// The first line so far, after a first contact.
     line: Option<Vec<u8>>,
     bytes: usize,
 }
 
 impl FirstLine {
-    /// After a first contact was sent: keeps the first line.
+    /// For a connection on which a first contact was sent.
     pub(super) fn first_contact() -> Self {
         Self { line: Some(Vec::new()), bytes: 0 }
     }
 
-    /// Takes received bytes. Returns whether the first line says that the peer speaks part 2.
+    /// Returns whether the first line says that the peer speaks part 2.
     pub(super) fn take(&mut self, bytes: &[u8]) -> bool {
         self.bytes = self.bytes.saturating_add(bytes.len());
         let Some(line) = &mut self.line else { return false };
@@ -29,7 +29,6 @@ impl FirstLine {
         end.is_some_and(|end| says_p1(&line[..end]))
     }
 
-    /// Whether more bytes were received than are read.
     pub(super) fn is_too_much(&self) -> bool {
         self.bytes > DISCARDED_BYTES_MAX
     }
@@ -49,7 +48,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_and_what_is_read_are_bounded() {
+    fn the_kept_line_and_the_bytes_read_are_limited() {
         let mut received = FirstLine::first_contact();
         for _ in 0..64 {
             assert!(!received.is_too_much());

@@ -1,4 +1,4 @@
-//! Payload on its way in: a peer list, a file list, a file or parts of it, metadata.
+//! Received payload: a peer list, a file list, a file or parts of it, metadata.
 
 use super::checked::{Checked, Part};
 use super::{Context, PROGRESS_INTERVAL, Parts, STEP_BYTES_MAX};
@@ -12,13 +12,12 @@ use crate::time::Instant;
 use crate::wire::{FileInfoReader, FileListReader, MetadataFault, MetadataReader, PeerListReader};
 use std::sync::Arc;
 
-/// Longest file list taken, in bytes; what is beyond is cut off and said to be.
+/// A longer file list is truncated.
 const LISTING_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
-/// Rows of one [`Event::ListBatch`].
 const BATCH_ROWS_MAX: usize = 1000;
 
-/// Bytes of a list that one step reads: parsing costs more than copying.
+/// Bytes of a list read in one step: parsing costs more than copying.
 const LIST_STEP_BYTES_MAX: usize = 32 * 1024;
 
 pub(super) enum Incoming {
@@ -30,36 +29,61 @@ pub(super) enum Incoming {
     /// A file, or groups of it.
     File {
         bytes: u64,
-        reported: u64,
-        reported_at: Instant,
+        reported: Reported,
         sink: Sink,
     },
     /// Metadata for the outline of a part file.
     Metadata {
         reader: MetadataReader,
         download: TransferId,
-        reported: u64,
-        reported_at: Instant,
+        reported: Reported,
     },
-    /// The first line of metadata, and what it says once it is whole.
+    /// The first line of metadata: size and hash once it is whole.
     FileInfo {
         reader: FileInfoReader,
-        said: Option<(u64, ContentHash)>,
+        info: Option<(u64, ContentHash)>,
     },
 }
 
+/// The received bytes that were reported last.
+pub(super) struct Reported {
+    bytes: u64,
+    at: Instant,
+}
+
+impl Reported {
+    fn none(now: Instant) -> Self {
+        Self { bytes: 0, at: now }
+    }
+
+    /// When received bytes are reported even if no more come.
+    fn due(&self, bytes: u64) -> Option<Instant> {
+        (bytes != self.bytes).then(|| self.at + PROGRESS_INTERVAL)
+    }
+
+    /// The first bytes are reported at once: a reset after them is not a refusal by the peer.
+    fn report(&mut self, exchange: ExchangeId, bytes: u64, now: Instant) -> Option<Event> {
+        let lately = self.bytes > 0 && now.saturating_since(self.at) < PROGRESS_INTERVAL;
+        if bytes == self.bytes || lately {
+            return None;
+        }
+        *self = Self { bytes, at: now };
+        Some(Event::FetchProgress { exchange, bytes })
+    }
+}
+
 pub(super) enum Sink {
-    /// Into the part file as they come, with nothing to check them against.
+    /// Appended to the part file, unverified.
     Stream { download: TransferId, size_max: Option<u64> },
-    /// Into the part file group by group, checked.
+    /// Written to the part file in verified groups.
     Checked(Checked),
 }
 
 pub(super) enum Taken {
     More,
-    /// Tell the node, then go on.
+    /// Report to the node, then continue.
     Report(Event),
-    /// The response is as long as we take it.
+    /// The response is complete, or as long as we accept it.
     Enough(Response),
 }
 
@@ -73,19 +97,17 @@ impl Incoming {
             }
             Portion::Whole | Portion::Groups(_) => Sink::Checked(Checked::begin(part, parts)?),
         };
-        Ok(Self::File { bytes: 0, reported: 0, reported_at: now, sink })
+        Ok(Self::File { bytes: 0, reported: Reported::none(now), sink })
     }
 
     pub(super) fn metadata(download: TransferId, wanted: Option<ContentHash>, now: Instant) -> Self {
-        Self::Metadata { reader: MetadataReader::new(wanted), download, reported: 0, reported_at: now }
+        Self::Metadata { reader: MetadataReader::new(wanted), download, reported: Reported::none(now) }
     }
 
-    /// Whether it counts towards the limit of downloads.
     pub(super) fn is_paced(&self) -> bool {
         matches!(self, Self::File { .. })
     }
 
-    /// Lets a fetch of groups end earlier.
     pub(super) fn trim(&mut self, groups_end: u64) {
         if let Self::File { sink: Sink::Checked(checked), .. } = self {
             checked.trim(groups_end);
@@ -94,7 +116,7 @@ impl Incoming {
 
     pub(super) fn checked_download(&self) -> Option<TransferId> {
         match self {
-            Self::File { sink: Sink::Checked(checked), .. } => Some(checked.download()),
+            Self::File { sink: Sink::Checked(checked), .. } => Some(checked.download),
             _ => None,
         }
     }
@@ -106,15 +128,11 @@ impl Incoming {
         }
     }
 
-    /// When received bytes are reported at the latest, though no more come.
+    /// When received bytes are reported even if no more come.
     pub(super) fn report_due(&self) -> Option<Instant> {
         match self {
-            Self::File { bytes, reported, reported_at, .. } if bytes != reported => {
-                Some(*reported_at + PROGRESS_INTERVAL)
-            }
-            Self::Metadata { reader, reported, reported_at, .. } if reader.bytes() != *reported => {
-                Some(*reported_at + PROGRESS_INTERVAL)
-            }
+            Self::File { bytes, reported, .. } => reported.due(*bytes),
+            Self::Metadata { reader, reported, .. } => reported.due(reader.bytes()),
             _ => None,
         }
     }
@@ -137,9 +155,9 @@ impl Incoming {
                 Ok(())
             }
             Self::Metadata { reader, .. } => reader.push(received).map_err(metadata_fault),
-            Self::FileInfo { reader, said } => {
-                if said.is_none() {
-                    *said = reader.push(received).map_err(metadata_fault)?;
+            Self::FileInfo { reader, info } => {
+                if info.is_none() {
+                    *info = reader.push(received).map_err(metadata_fault)?;
                 }
                 Ok(())
             }
@@ -159,15 +177,15 @@ impl Incoming {
         }
     }
 
-    /// Whether there is something to tell before more is read.
+    /// What to report before more is read.
     pub(super) fn poll(&mut self, exchange: ExchangeId, cx: &Context<'_>) -> Result<Taken, DialFault> {
         match self {
             Self::Peers(_) => Ok(Taken::More),
-            Self::FileInfo { said, .. } => {
-                Ok(said.map_or(Taken::More, |(size, b3)| Taken::Enough(Response::FileInfo { b3, size })))
+            Self::FileInfo { info, .. } => {
+                Ok(info.map_or(Taken::More, |(size, b3)| Taken::Enough(Response::FileInfo { b3, size })))
             }
-            Self::Metadata { reader, reported, reported_at, .. } => {
-                Ok(progress(exchange, reader.bytes(), reported, reported_at, cx.now).map_or(Taken::More, Taken::Report))
+            Self::Metadata { reader, reported, .. } => {
+                Ok(reported.report(exchange, reader.bytes(), cx.now).map_or(Taken::More, Taken::Report))
             }
             Self::Files { reader, fin } => {
                 let files = reader.next_batch(BATCH_ROWS_MAX);
@@ -182,8 +200,8 @@ impl Incoming {
                 }
                 Ok(Taken::Enough(Response::FileList { truncated: true }))
             }
-            Self::File { bytes, reported, reported_at, sink } => {
-                if let Some(event) = progress(exchange, *bytes, reported, reported_at, cx.now) {
+            Self::File { bytes, reported, sink } => {
+                if let Some(event) = reported.report(exchange, *bytes, cx.now) {
                     return Ok(Taken::Report(event));
                 }
                 let Sink::Checked(checked) = sink else { return Ok(Taken::More) };
@@ -196,7 +214,7 @@ impl Incoming {
         }
     }
 
-    /// FIN came: what is left to tell, or the response.
+    /// After FIN: what is left to report, or the response.
     pub(super) fn on_fin(&mut self, exchange: ExchangeId, cx: &mut Context<'_>) -> Result<Taken, DialFault> {
         match self {
             Self::Peers(reader) => {
@@ -219,12 +237,12 @@ impl Incoming {
                 })
             }
             Self::File { bytes, .. } => Ok(Taken::Enough(Response::File { bytes: *bytes })),
-            // A line that is whole has ended the exchange already.
+            // A complete line would have ended the exchange already.
             Self::FileInfo { reader, .. } if reader.bytes() == 0 => Err(DialFault::Reset),
             Self::FileInfo { .. } => Err(DialFault::Malformed),
             Self::Metadata { reader, download, .. } => {
                 let reader = std::mem::replace(reader, MetadataReader::new(None));
-                // A peer that has nothing to say resets; an end without a byte is an old peer's way.
+                // An old peer closes without a byte, which counts as a reset.
                 if reader.bytes() == 0 {
                     return Err(DialFault::Reset);
                 }
@@ -238,23 +256,7 @@ impl Incoming {
     }
 }
 
-/// What is reported of received bytes. The first are reported at once: a reset after them is not the peer's refusal.
-fn progress(
-    exchange: ExchangeId,
-    bytes: u64,
-    reported: &mut u64,
-    reported_at: &mut Instant,
-    now: Instant,
-) -> Option<Event> {
-    let lately = *reported > 0 && now.saturating_since(*reported_at) < PROGRESS_INTERVAL;
-    if bytes == *reported || lately {
-        return None;
-    }
-    (*reported, *reported_at) = (bytes, now);
-    Some(Event::FetchProgress { exchange, bytes })
-}
-
-/// An outline that contradicts what was verified is as false as one that does not prove its hash.
+/// An outline that contradicts verified groups is as false as one that does not prove its hash.
 fn outline_fault(refused: OutlineRefused) -> DialFault {
     match refused {
         OutlineRefused::Contradicted => DialFault::Corrupt,

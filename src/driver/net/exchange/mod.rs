@@ -1,9 +1,14 @@
 //! Exchanges: one connection, one request and perhaps its response, each a nonblocking state machine.
 //!
-//! `inbound` was accepted, `outbound` was dialled on the node's order, `stream` stays open for messages to a `p1` peer;
-//! `outgoing` and `incoming` are the two directions of payload, `checked` is what of it is verified, `port_check` sees whether a registrant listens, `said` has the lines that a node sends back on a stream that
-//! it did not open, and `answer` finds the connection on which an old peer sends a file. A step does a bounded amount of work
-//! and says what comes next: nothing in here decides what a request deserves.
+//! | file | |
+//! |---|---|
+//! | `inbound` | an accepted connection |
+//! | `outbound` | a connection that the node ordered; `answer` finds the connection on which an old peer sends a file |
+//! | `stream` | a stream to a `p1` peer; `report_queue` has the lines that are sent back on a stream of the peer |
+//! | `outgoing`, `incoming` | the two directions of payload; `checked` verifies a fetch |
+//! | `port_check` | checks whether a registrant listens |
+//!
+//! A step does a bounded amount of work and returns what comes next. The node decides how a request is answered.
 
 mod answer;
 mod checked;
@@ -13,7 +18,7 @@ mod incoming;
 mod outbound;
 mod outgoing;
 mod port_check;
-mod said;
+mod report_queue;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -39,14 +44,12 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
-/// Bytes that one step may move before the next connection has its turn.
 pub(crate) const STEP_BYTES_MAX: usize = 256 * 1024;
 
-/// Time without progress after which a transfer is broken off.
+/// A transfer without progress for this long is ended.
 pub(crate) const TRANSFER_IDLE_MAX: Duration = Duration::from_secs(60);
 
-/// What a reader must take in [`TRANSFER_IDLE_MAX`] for it to be progress, in bytes: a reader of a byte a minute would
-/// hold a worker for ever.
+/// This many bytes in [`TRANSFER_IDLE_MAX`] are progress: a reader of a byte a minute must not hold a worker.
 const TRANSFER_BYTES_MIN: u64 = 16 * 1024;
 
 /// Least time between two reports of progress.
@@ -60,19 +63,18 @@ struct Progress {
 }
 
 impl Progress {
-    /// Of a transfer that begins, or may begin, now.
     fn start(now: Instant) -> Self {
         Self { at: now, bytes: 0 }
     }
 
-    /// The number of bytes moved in all. The first ones count, and from then on [`TRANSFER_BYTES_MIN`] at a time.
+    /// `bytes`: moved in total. The first ones are progress, then each [`TRANSFER_BYTES_MIN`].
     fn note(&mut self, now: Instant, bytes: u64) {
         if (self.bytes == 0 && bytes > 0) || bytes - self.bytes >= TRANSFER_BYTES_MIN {
             *self = Self { at: now, bytes };
         }
     }
 
-    /// The wait is ours (the rate limit), not the other side's.
+    /// The wait is ours (the rate limit), not the peer's.
     fn restart_idle_timer(&mut self, now: Instant) {
         self.at = now;
     }
@@ -82,7 +84,7 @@ impl Progress {
     }
 }
 
-/// What connections use that belongs to others.
+/// State of other parts that connections use.
 pub(crate) struct Lent<'a> {
     pub(crate) library: &'a Library,
     pub(crate) parts: &'a mut OpenParts,
@@ -99,24 +101,23 @@ pub(super) struct Context<'a> {
 
 #[derive(Debug)]
 pub(super) enum Report {
-    /// A message is complete, and the node owes an answer.
     Message(Message),
     Event(Event),
-    /// For the node: its answer is sent. The exchange may not be named any more, though its connection lingers.
+    /// The response is sent. The node must not use the id of the exchange again; the socket stays open to drain.
     Answered(Event),
-    /// The system has taken the messages of these exchanges on a stream.
+    /// The messages of these exchanges are written to a stream.
     Sent(Vec<ExchangeId>),
 }
 
 #[derive(Debug)]
 pub(super) enum Over {
-    /// Close, and tell the node if it is told.
+    /// Close, and report this to the node.
     Ended(Option<Event>),
-    /// What came is not the protocol, or not in time. Reset.
+    /// The message is invalid or late. Reset.
     Refused(RefusedMessage),
-    /// A stream: what was not sent, and why; `None` if it simply was idle.
+    /// A stream: the messages not sent, and why; `None` if it was idle.
     Stream(VecDeque<Queued>, Option<DialFault>),
-    /// A check: whether the registrant has answered.
+    /// A port check: whether the registrant has answered.
     Checked(bool),
 }
 
@@ -125,18 +126,23 @@ pub(super) type NetStep = Step<Report, Over>;
 #[derive(Debug)]
 pub(super) struct RefusedMessage {
     pub(super) error: WireError,
-    /// The file that it names; its bytes may be no file name.
+    /// The file that it names; this may be no valid file name.
     pub(super) file: Option<Box<[u8]>>,
 }
 
 impl RefusedMessage {
-    /// The message as far as its bytes are there.
+    /// `bytes`: as much of the message as was received.
     fn of(error: WireError, bytes: &[u8]) -> Self {
         Self { error, file: named_file(bytes).map(Into::into) }
     }
 }
 
-/// The fault that an I/O error on a dialled connection amounts to.
+/// The messages of a stream, each ended by a newline (PROTOCOL, "Streams").
+fn encode_stream(messages: &[Message]) -> Vec<u8> {
+    messages.iter().flat_map(|message| message.encode().into_iter().chain([b'\n'])).collect()
+}
+
+/// The fault for an I/O error on a dialled connection.
 fn dial_fault(error: &io::Error) -> DialFault {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => DialFault::Refused,
@@ -152,7 +158,7 @@ fn dial_fault(error: &io::Error) -> DialFault {
     }
 }
 
-/// A reset while connecting is a refusal to talk, as by a full backlog; everything else is as it stands.
+/// While connecting, a reset is a refusal, as by a full backlog.
 fn connect_fault(error: &io::Error) -> DialFault {
     match dial_fault(error) {
         DialFault::Reset => DialFault::Refused,

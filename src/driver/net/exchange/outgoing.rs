@@ -1,4 +1,4 @@
-//! Payload on its way out: a peer list, the file list, a file.
+//! Payload to send: a peer list, the file list, a file.
 
 use super::{Context, PROGRESS_INTERVAL, STEP_BYTES_MAX};
 use crate::driver::socket::{Blocked, Direction, Socket};
@@ -12,21 +12,21 @@ use crate::wire::{Attributes, Listed, encode_list_line};
 use std::io;
 use std::rc::Rc;
 
-/// Bytes of a file that are read at once: what a socket does not take of them is read again.
+/// Bytes of a file that are read at once: those that the socket does not take are read again.
 const PIECE_BYTES_MAX: usize = 128 * 1024;
 
-/// The same while little may wait in the socket.
+/// The same at the beginning, while the socket takes little.
 const FIRST_PIECE_BYTES_MAX: usize = 2 * UNSENT_FIRST_BYTES as usize;
 
-/// Rows of the list that are taken from the library at once.
+/// Rows of the list that are encoded at once.
 const LIST_ROWS_PER_FILL: usize = 256;
 
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     source: Source,
-    sent: u64,
-    /// Of these, bytes that were reported as progress.
-    reported: u64,
+    pub(super) sent: u64,
+    /// Of `sent`, bytes that were reported as progress.
+    pub(super) reported: u64,
     reported_at: Instant,
 }
 
@@ -54,41 +54,41 @@ enum Source {
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Pump {
-    /// The socket takes no more now.
     Blocked(Blocked),
-    /// The step's budget is used up.
     Again,
-    /// The rate limit is used up.
+    /// There are no tokens.
     Paced,
-    /// A report is due: bytes sent, and whether the rate limit holds the rest back.
-    Progress { bytes: u64, held: bool },
-    /// The socket has taken everything: this number of bytes.
+    /// A report is due. `held`: the rate limit holds the rest back.
+    Progress {
+        bytes: u64,
+        held: bool,
+    },
+    /// Everything is written: this number of bytes.
     Sent(u64),
-    /// The reader went away. It had sent FIN before, or had not.
-    Gone { after_fin: bool },
-    /// The file cannot be sent to its end.
+    /// The connection is broken. `after_fin`: the peer had sent FIN before.
+    Gone {
+        after_fin: bool,
+    },
     Failed(DiskFault),
 }
 
 impl Outgoing {
-    /// Sends bytes that are in memory, where others may send them as well.
+    /// Sends bytes in memory, which several responses may share.
     pub(crate) fn bytes(body: impl Into<Rc<Vec<u8>>>, now: Instant) -> Self {
         Self::new(Source::Bytes { body: body.into(), at: 0 }, now)
     }
 
-    /// Sends the library's list.
     pub(crate) fn list(attributes: bool, now: Instant) -> Self {
         let source = Source::List { after: None, attributes, buffer: Vec::new(), at: 0, more: true };
         Self::new(source, now)
     }
 
-    /// Sends a whole file, as fast as the rate limit lets it.
     pub(crate) fn file(file: SharedFile, now: Instant) -> Self {
         let size = file.meta().size;
         Self::range(file, 0, size, now)
     }
 
-    /// The same with `length` bytes of a file from `at` on.
+    /// Sends `length` bytes of a file from `at` on.
     pub(crate) fn range(file: SharedFile, at: u64, length: u64, now: Instant) -> Self {
         Self::new(Source::File { file, at, left: length }, now)
     }
@@ -108,8 +108,8 @@ impl Outgoing {
         loop {
             if budget == 0 {
                 let held = granted < STEP_BYTES_MAX;
-                let what_now = if held { Pump::Paced } else { Pump::Again };
-                return self.progress(cx.now, held).unwrap_or(what_now);
+                let next = if held { Pump::Paced } else { Pump::Again };
+                return self.progress(cx.now, held).unwrap_or(next);
             }
             let is_steady = self.sent >= STEADY_BYTES;
             let piece = if is_steady { budget } else { budget.min(FIRST_PIECE_BYTES_MAX) };
@@ -138,27 +138,18 @@ impl Outgoing {
         (self.reported, self.reported_at) = (self.sent, now);
         Some(Pump::Progress { bytes: self.sent, held })
     }
-
-    pub(super) fn sent(&self) -> u64 {
-        self.sent
-    }
-
-    /// Of these, bytes that [`Pump::Progress`] told.
-    pub(super) fn reported(&self) -> u64 {
-        self.reported
-    }
 }
 
 enum Wrote {
     Bytes(usize),
     Blocked(Blocked),
     Everything,
-    /// The file cannot be read, or is another by now.
+    /// The file cannot be read, or has changed.
     Failed(DiskFault),
 }
 
 impl Source {
-    /// Whether it counts towards the limit of uploads: a file that has bytes left to send.
+    /// Whether the rate limit of uploads applies: to a file with bytes left to send.
     fn is_paced(&self) -> bool {
         matches!(self, Self::File { left: 1.., .. })
     }
@@ -186,8 +177,8 @@ impl Source {
                 }
                 let count = usize::try_from(*left).unwrap_or(usize::MAX).min(budget).min(PIECE_BYTES_MAX);
                 let piece = &mut cx.scratch[..count];
-                // No byte goes out before the file was seen to be unchanged after the byte was read, so that FIN follows
-                // only what the file was when it was opened.
+                // `read` checks after reading that the file is unchanged, so that FIN follows only the content that was
+                // opened.
                 if let Err(fault) = file.read(piece, *at) {
                     return Ok(Wrote::Failed(fault));
                 }
@@ -218,14 +209,12 @@ fn write_from(socket: &mut Socket, bytes: &[u8], at: &mut usize, budget: usize) 
     })
 }
 
-/// A row of the library as a list line names it.
 fn listed(name: FileName, shared: &Shared, attributes: bool) -> Listed {
     let known = Attributes { size: Some(shared.meta.size), b3: shared.b3, more: false };
     Listed { name, attributes: attributes.then_some(known) }
 }
 
-/// Whether the other side sent FIN before the reset that this error tells of. Until we have sent ours, Linux reports the two
-/// cases as different errors.
+/// Whether the peer sent FIN before its reset. Until we have sent FIN, Linux reports the two cases as different errors.
 pub(super) fn is_reset_after_fin(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::BrokenPipe
 }

@@ -1,6 +1,6 @@
-//! A connection by which a bootstrap node sees whether a registrant listens where it says.
+//! A connection by which a bootstrap node checks whether a registrant listens where it says.
 //!
-//! It sends a first contact (PROTOCOL, part 2, First contact), which every base program survives, and reads one line.
+//! It sends a first contact (PROTOCOL, part 2, First contact), which does no harm to base programs, and reads one line.
 
 use super::first_line::FirstLine;
 use super::{NetStep, Over};
@@ -19,16 +19,15 @@ const CHECK_MAX: Duration = Duration::from_secs(3);
 
 const READS_MAX: usize = 16;
 
-/// What a registrant has to do to have answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Proof {
     Connection,
-    /// It says that it speaks `p1`.
+    /// The line of a `p1` peer.
     FirstContact,
 }
 
 pub(crate) struct PortCheck {
-    to: SocketAddr,
+    pub(crate) to: SocketAddr,
     proof: Proof,
     socket: Socket,
     state: State,
@@ -36,7 +35,7 @@ pub(crate) struct PortCheck {
 }
 
 enum State {
-    /// The number of the query, and the port that we name as ours.
+    /// The number of the query to send, and the port that we name as ours.
     Connecting {
         query: u64,
         port: u16,
@@ -49,7 +48,7 @@ enum State {
 }
 
 impl PortCheck {
-    /// Begins to connect, to send a query of this number in which we name this port.
+    /// Begins to connect; then sends a query of this number that names this port.
     pub(crate) fn dial(
         to: SocketAddr,
         proof: Proof,
@@ -62,10 +61,6 @@ impl PortCheck {
         Ok(Self { to, proof, socket, state: State::Connecting { query, port }, ends: now + CHECK_MAX })
     }
 
-    pub(crate) fn to(&self) -> SocketAddr {
-        self.to
-    }
-
     pub(crate) fn on_ready(&mut self, readable: bool, writable: bool) {
         self.socket.on_ready(readable, writable);
     }
@@ -74,17 +69,13 @@ impl PortCheck {
         self.ends
     }
 
-    /// Whether the registrant has answered, when nothing more comes: a peer that took the connection and says nothing has, if
-    /// that suffices.
+    /// Whether the registrant has answered, if it sends nothing more.
     pub(crate) fn has_answered(&self) -> bool {
         self.proof == Proof::Connection && !matches!(self.state, State::Connecting { .. })
     }
 
     pub(crate) fn advance(&mut self, scratch: &mut [u8]) -> NetStep {
-        match self.try_advance(scratch) {
-            Ok(checked) => checked,
-            Err(_) => Step::End(Over::Checked(self.has_answered())),
-        }
+        self.try_advance(scratch).unwrap_or_else(|_| Step::End(Over::Checked(self.has_answered())))
     }
 
     fn try_advance(&mut self, scratch: &mut [u8]) -> io::Result<NetStep> {
@@ -103,7 +94,7 @@ impl PortCheck {
                     Err(blocked) => return Ok(Step::Wait(blocked)),
                 }
             }
-            // A peer that has closed already makes this fail: reading tells how it went.
+            // Fails if the peer has closed already, which reading shows.
             let _ = self.socket.finish();
             self.state = State::Reading(FirstLine::first_contact());
         }

@@ -1,10 +1,10 @@
 //! A connection to a `p1` peer that stays open: messages without a response follow one another on it, each ended by a
 //! newline (PROTOCOL, "Streams").
 //!
-//! A message counts as delivered when the system has taken it. A peer that vanishes without a word is noticed when what
-//! was sent stays unacknowledged; what it did not read is lost, as it is on a connection of its own.
+//! A message counts as delivered when it is written to the socket. A peer that vanishes without FIN or RST is noticed when
+//! sent bytes stay unacknowledged; what it did not read is lost, as on any other connection.
 
-use super::{NetStep, Over, Report, dial_fault};
+use super::{NetStep, Over, Report, dial_fault, encode_stream};
 use crate::driver::socket::{ReadStep, Socket, Step};
 use crate::fault::DialFault;
 use crate::id::ExchangeId;
@@ -16,57 +16,46 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// How long we leave a stream idle: we close it before the other side does, so that no message meets its closing.
+/// We close an idle stream before the peer does, so that no message is sent into its closing.
 const IDLE_MAX: Duration = STREAM_IDLE_MAX.saturating_sub(Duration::from_secs(15));
 
-/// How long connecting, or the taking of a message, may last.
+/// How long connecting, or writing a message, may last.
 pub(crate) const STREAM_STUCK_MAX: Duration = Duration::from_secs(10);
 
 /// How long sent bytes may stay unacknowledged.
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(20);
 
-/// Messages that wait for one peer.
+/// Exchanges that wait on one stream.
 pub(crate) const STREAM_QUEUE_MAX: usize = 256;
 
-/// Reads of one step, and their bytes: the other side says a line a search.
+/// Reads of one step, and their bytes: the peer sends a line for each search.
 const READS_MAX: usize = 4;
 const READ_BYTES: usize = 4_096;
 
-/// Messages of one exchange on their way.
 #[derive(Debug)]
 pub(crate) struct Queued {
-    exchange: ExchangeId,
+    pub(crate) exchange: ExchangeId,
     bytes: Vec<u8>,
     since: Instant,
 }
 
 impl Queued {
     pub(crate) fn new(exchange: ExchangeId, messages: &[Message], now: Instant) -> Self {
-        let mut bytes = Vec::new();
-        for message in messages {
-            bytes.extend(message.encode());
-            bytes.push(b'\n');
-        }
-        Self { exchange, bytes, since: now }
-    }
-
-    pub(crate) fn exchange(&self) -> ExchangeId {
-        self.exchange
+        Self { exchange, bytes: encode_stream(messages), since: now }
     }
 }
 
-/// An open stream, or one that is being opened.
 #[derive(Debug)]
 pub(crate) struct StreamLink {
-    to: SocketAddr,
+    pub(crate) to: SocketAddr,
     socket: Socket,
     state: State,
     queue: VecDeque<Queued>,
-    /// Bytes of the first in the queue that the system has taken.
+    /// Bytes of the first in the queue that are written.
     at: usize,
     idle_since: Instant,
     reader: ReportReader,
-    /// What the other side said of searches, not taken yet.
+    /// Reports of the peer on searches, until [`Self::take_reports`].
     reports: Vec<SearchReport>,
 }
 
@@ -78,7 +67,7 @@ enum State {
 }
 
 impl StreamLink {
-    /// Begins to connect, with these messages to send; for at most so long.
+    /// Begins to connect. Fails with the messages and the fault.
     pub(crate) fn dial(
         to: SocketAddr,
         queue: VecDeque<Queued>,
@@ -90,25 +79,12 @@ impl StreamLink {
         let connected = TcpStream::connect(to).and_then(|stream| Socket::register(stream, registry, token));
         match connected {
             Ok(socket) => {
-                let until = now + connect_max.min(STREAM_STUCK_MAX);
+                let state = State::Connecting { until: now + connect_max.min(STREAM_STUCK_MAX) };
                 let (reader, reports) = (ReportReader::default(), Vec::new());
-                Ok(Self {
-                    to,
-                    socket,
-                    state: State::Connecting { until },
-                    queue,
-                    at: 0,
-                    idle_since: now,
-                    reader,
-                    reports,
-                })
+                Ok(Self { to, socket, state, queue, at: 0, idle_since: now, reader, reports })
             }
             Err(error) => Err((queue, dial_fault(&error))),
         }
-    }
-
-    pub(crate) fn to(&self) -> SocketAddr {
-        self.to
     }
 
     pub(crate) fn local(&self) -> Option<SocketAddr> {
@@ -118,22 +94,22 @@ impl StreamLink {
         }
     }
 
-    /// Whether messages passed already: what a new failure means then is only that the peer has closed meanwhile.
+    /// Whether messages were delivered: the peer may then have closed an idle stream.
     pub(crate) fn was_used(&self) -> bool {
         matches!(self.state, State::Used { .. })
     }
 
-    /// Since when nothing waits to be sent; `None` if something does.
+    /// Since when the queue is empty; `None` if it is not.
     pub(crate) fn idle_since(&self) -> Option<Instant> {
         self.queue.is_empty().then_some(self.idle_since)
     }
 
-    /// What the other side has said since the last call.
+    /// Reports of the peer on searches since the last call.
     pub(crate) fn take_reports(&mut self) -> Vec<SearchReport> {
         std::mem::take(&mut self.reports)
     }
 
-    /// Adds messages; gives them back when too many wait.
+    /// Adds messages; returns them if the queue is full.
     pub(crate) fn push(&mut self, queued: Queued) -> Result<(), Queued> {
         if self.queue.len() >= STREAM_QUEUE_MAX {
             return Err(queued);
@@ -142,7 +118,7 @@ impl StreamLink {
         Ok(())
     }
 
-    /// Takes messages back that were not begun. Says whether they were there.
+    /// Removes the messages of an exchange, unless sending them has begun. Returns whether it did.
     pub(crate) fn withdraw(&mut self, exchange: ExchangeId) -> bool {
         let begun = usize::from(self.at > 0);
         let place = self.queue.iter().skip(begun).position(|queued| queued.exchange == exchange);
@@ -173,7 +149,7 @@ impl StreamLink {
         }
     }
 
-    /// What was not sent, or not whole: a search or a hit that arrives twice does no harm.
+    /// The messages not sent whole. One may arrive twice: that does no harm.
     fn give_up(&mut self) -> VecDeque<Queued> {
         std::mem::take(&mut self.queue)
     }
@@ -215,7 +191,7 @@ impl StreamLink {
                         self.state = State::Used { local };
                     }
                 }
-                // The next step meets the same failure, and tells of it.
+                // The next step fails in the same way, and reports it.
                 Err(_) if !sent.is_empty() => break,
                 Err(fault) => return Err(fault),
             }
@@ -264,13 +240,13 @@ mod tests {
             Self { poll, link, peer: listener.accept().unwrap().0 }
         }
 
-        /// Lets the link work until it has something to tell.
+        /// Advances the link until it reports or ends.
         fn next(&mut self) -> NetStep {
             let mut events = Events::with_capacity(8);
             loop {
                 match self.link.advance(&mut [0; 512], NOW) {
                     Step::Wait(_) | Step::Again => {}
-                    told => return told,
+                    step => return step,
                 }
                 self.poll.poll(&mut events, None).unwrap();
                 for event in &events {
@@ -279,7 +255,7 @@ mod tests {
             }
         }
 
-        fn hear(&mut self, expected: &str) {
+        fn expect_received(&mut self, expected: &str) {
             let mut bytes = vec![0; expected.len()];
             self.peer.read_exact(&mut bytes).unwrap();
             assert_eq!(String::from_utf8(bytes).unwrap(), expected);
@@ -297,30 +273,30 @@ mod tests {
         assert!(!rig.link.withdraw(ExchangeId::Outbound(3)));
         rig.link.push(queued(4)).unwrap();
         let sent = [ExchangeId::Outbound(2), ExchangeId::Outbound(4)];
-        assert!(matches!(rig.next(), Step::Report(Report::Sent(told)) if told == sent));
-        rig.hear(&[line(1), line(2), line(4)].concat());
+        assert!(matches!(rig.next(), Step::Report(Report::Sent(reported)) if reported == sent));
+        rig.expect_received(&[line(1), line(2), line(4)].concat());
     }
 
     #[test]
-    fn a_peer_that_closes_is_noticed_and_what_was_not_sent_is_given_back() {
+    fn a_peer_that_closes_is_noticed_and_unsent_messages_are_returned() {
         let mut rig = Rig::open();
         rig.next();
-        rig.hear(&line(1));
+        rig.expect_received(&line(1));
         drop(rig.peer.shutdown(std::net::Shutdown::Both));
         assert!(
             matches!(rig.next(), Step::End(Over::Stream(unsent, None)) if unsent.is_empty()),
-            "idle: nobody is disappointed"
+            "idle: no message was lost"
         );
 
         let mut rig = Rig::open();
         rig.next();
-        rig.hear(&line(1));
+        rig.expect_received(&line(1));
         rig.link.push(queued(2)).unwrap();
         drop(rig.peer.shutdown(std::net::Shutdown::Both));
-        // Whether the message or the FIN is first is chance; nothing is lost in silence.
+        // The message or the FIN may be first; a loss is reported.
         match rig.next() {
             Step::End(Over::Stream(unsent, Some(DialFault::Reset))) => {
-                assert_eq!(unsent[0].exchange(), ExchangeId::Outbound(2))
+                assert_eq!(unsent[0].exchange, ExchangeId::Outbound(2))
             }
             Step::Report(Report::Sent(sent)) => assert_eq!(sent, [ExchangeId::Outbound(2)]),
             other => panic!("{other:?}"),
@@ -343,11 +319,11 @@ mod tests {
     }
 
     #[test]
-    fn too_many_messages_for_one_peer_are_given_back() {
+    fn too_many_messages_for_one_peer_are_returned() {
         let mut rig = Rig::open();
         for n in 2..=STREAM_QUEUE_MAX as u64 {
             rig.link.push(queued(n)).unwrap();
         }
-        assert_eq!(rig.link.push(queued(0)).unwrap_err().exchange(), ExchangeId::Outbound(0));
+        assert_eq!(rig.link.push(queued(0)).unwrap_err().exchange, ExchangeId::Outbound(0));
     }
 }

@@ -1,8 +1,8 @@
-//! Accepted connections, against a clock that the test turns.
+//! Accepted connections, with a clock that the test sets.
 
 use super::*;
 use crate::driver::RateLimits;
-use crate::driver::net::eviction::Standing;
+use crate::driver::net::eviction::Activity;
 use crate::driver::open_parts::Parts;
 use crate::driver::socket::Socket;
 use crate::id::ExchangeId;
@@ -63,7 +63,7 @@ impl Rig {
         inbound.advance(&mut Context { now, scratch, library, parts, pace })
     }
 
-    /// The peer sends this, and the connection takes it.
+    /// The peer sends this, and the connection reads it.
     fn hear(&mut self, bytes: &[u8], now: Instant) -> NetStep {
         self.peer.write_all(bytes).unwrap();
         let mut events = Events::with_capacity(8);
@@ -81,11 +81,11 @@ impl Rig {
 #[test]
 fn blank_lines_do_not_keep_a_stream_open() {
     let mut rig = Rig::stream();
-    assert_eq!(rig.inbound.standing(), Some(Standing::IdleStream(at(1))));
+    assert_eq!(rig.inbound.activity(), Some(Activity::IdleStream(at(1))));
     for second in [30, 50] {
         assert!(matches!(rig.hear(b"\n", at(second)), Step::Wait(_)));
         assert_eq!(rig.inbound.deadline(), Some(at(61)));
-        assert_eq!(rig.inbound.standing(), Some(Standing::IdleStream(at(1))));
+        assert_eq!(rig.inbound.activity(), Some(Activity::IdleStream(at(1))));
     }
     let Rig { inbound, library, parts, pace, scratch, .. } = &mut rig;
     let ended = inbound.on_deadline(&mut Context { now: at(61), scratch, library, parts, pace });
@@ -99,14 +99,14 @@ fn a_message_that_has_begun_has_ten_seconds_and_its_stream_counts_as_idle_since_
     assert_eq!(rig.inbound.deadline(), Some(at(40)));
     assert!(matches!(rig.hear(b":", at(39)), Step::Wait(_)));
     assert_eq!(rig.inbound.deadline(), Some(at(40)));
-    assert_eq!(rig.inbound.standing(), Some(Standing::NoMessage(at(1))));
+    assert_eq!(rig.inbound.activity(), Some(Activity::NoMessage(at(1))));
 }
 
 #[test]
 fn what_the_peer_sent_before_it_saw_that_its_stream_ends_is_read() {
     let mut rig = Rig::stream();
     rig.inbound.end_stream(at(20));
-    assert_eq!(rig.inbound.standing(), Some(Standing::Ending(at(25))));
+    assert_eq!(rig.inbound.activity(), Some(Activity::Ending(at(25))));
     assert!(matches!(rig.hear(SEARCH, at(21)), Step::Report(Report::Message(_))));
     rig.inbound.close(at(21));
     assert_eq!(rig.inbound.deadline(), Some(at(25)));

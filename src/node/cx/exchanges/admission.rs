@@ -1,11 +1,10 @@
-//! The gate that keeps the commands in progress within `max_workers`: the rest wait.
+//! Limits the commands in progress to `max_workers`; the others wait.
 //!
-//! A command is an upload, a list sent, a fetch, or a dialled exchange with a peer. What our own user waits for goes
-//! first, then what peers ask of us, then what nobody waits for on a connection: hits, and the searches of others. Each of
-//! these kinds has a queue of its own, shared by network and address ([`FairQueue`]), and bounds on what it has in progress,
-//! in all and for one network. So one that is at its bound holds up no other. When a queue is full, who has most in it
-//! gives way. The exchanges with bootstrap nodes pass by: there are at most a few, and a node that is busy must not lose its
-//! registration.
+//! A command is an upload, a list sent, a fetch, or a dialled exchange with a peer. Commands of our own user come first, then
+//! requests of peers, then those for which no connection waits: hits, and forwarded searches. Each of these kinds has a queue,
+//! shared fairly by network and address ([`FairQueue`]), and limits on its commands in progress, in total and for one network.
+//! So a kind at its limit does not block others. If a queue is full, the sender with most commands gives way. The few
+//! exchanges with bootstrap nodes are exempt, since a busy node must not lose its registration.
 
 use super::commands::{Command, Kind, QueueFull, Rank};
 use super::displacing::{Flow, Shares};
@@ -24,17 +23,15 @@ struct Waiting {
     command: Command,
     rank: Rank,
     since: Instant,
-    /// When to give up; only for requests from the network.
+    /// Only for requests of peers.
     timer: Option<TimerId>,
 }
 
-/// What has a worker.
 struct Active {
     rank: Rank,
     flow: Flow,
 }
 
-/// What is done for others, by kind.
 #[derive(Debug, Default)]
 struct Queues {
     requests: FairQueue,
@@ -67,21 +64,19 @@ impl Queues {
     }
 }
 
-/// The gate.
 #[derive(Default)]
 pub(in crate::node) struct Workers {
     active: BTreeMap<ExchangeId, Active>,
-    /// What waits, by ticket.
+    /// By ticket.
     queue: BTreeMap<u64, Waiting>,
     tickets: BTreeMap<ExchangeId, u64>,
     tickets_given: u64,
-    /// Tickets of what waits for our user.
+    /// Tickets of our user's commands.
     own: BTreeSet<u64>,
     others: Queues,
 }
 
 impl Workers {
-    /// Whether this exchange has a worker.
     pub(in crate::node) fn is_active(&self, exchange: ExchangeId) -> bool {
         self.active.contains_key(&exchange)
     }
@@ -90,7 +85,6 @@ impl Workers {
         self.queue.len()
     }
 
-    /// Whether this exchange waits for a worker.
     pub(in crate::node) fn is_queued(&self, exchange: ExchangeId) -> bool {
         self.tickets.contains_key(&exchange)
     }
@@ -100,12 +94,12 @@ impl Workers {
             Rank::Fetch => Room::Free,
             Rank::Own if self.own.len() < OWN_QUEUED_MAX => Room::Free,
             Rank::Own => Room::None,
-            // The links have sorted these.
+            // The links order these.
             Rank::For(Kind::Forward, _) if self.others.forwards.waiting() < FORWARDS_QUEUED_MAX => Room::Free,
             Rank::For(Kind::Forward, _) => Room::None,
             Rank::For(kind, sender) => {
-                let (in_all, of_network) = kind.queued_max();
-                self.others.of(kind).room_for(sender, in_all, of_network)
+                let (total, of_network) = kind.queued_max();
+                self.others.of(kind).room_for(sender, total, of_network)
             }
         }
     }
@@ -154,8 +148,8 @@ impl Workers {
         true
     }
 
-    /// Whether a command of this kind may start now, for a network that has its share of the workers left. Some workers are
-    /// kept for our user, and what nobody waits for gets at most half.
+    /// Whether a command of this kind may start now, apart from the limit of its network. Some workers are reserved for our
+    /// user, and commands for which no connection waits get at most half.
     fn may_start(&self, kind: Kind, workers_max: usize) -> bool {
         let (active, unasked) = (self.others.active(), self.others.active() - self.others.requests.active());
         self.active.len() < workers_max
@@ -164,7 +158,6 @@ impl Workers {
             && (kind == Kind::Request || unasked < workers_max.div_ceil(2))
     }
 
-    /// Whether a newcomer has its turn at once.
     fn may_start_at_once(&self, rank: Rank, workers_max: usize) -> bool {
         let Rank::For(kind, sender) = rank else { return self.active.len() < workers_max };
         let queue = self.others.of(kind);
@@ -173,7 +166,6 @@ impl Workers {
             && queue.active_of(sender.network()) < kind.workers_of_network_max(workers_max)
     }
 
-    /// The command whose turn it is.
     fn next(&self, workers_max: usize) -> Option<ExchangeId> {
         if self.active.len() >= workers_max {
             return None;
@@ -186,31 +178,26 @@ impl Workers {
         self.queue.get(&ticket).map(|waiting| waiting.exchange)
     }
 
-    /// So much of a response has gone out.
     pub(super) fn note_progress(&mut self, now: Instant, exchange: ExchangeId, bytes: u64, held: bool) {
         if let Some(active) = self.active.get_mut(&exchange) {
             active.flow.advance(now, bytes, held);
         }
     }
 
-    /// How fast a response moves that has a worker.
     pub(in crate::node) fn flow(&self, exchange: ExchangeId) -> Option<Flow> {
         self.active.get(&exchange).map(|active| active.flow)
     }
 
-    /// A response is broken off.
     pub(super) fn displace(&mut self, exchange: ExchangeId) {
         if let Some(active) = self.active.get_mut(&exchange) {
             active.flow = Flow::Displaced;
         }
     }
 
-    /// Requests that wait for a worker.
     pub(super) fn requests_waiting(&self) -> usize {
         self.others.requests.waiting()
     }
 
-    /// How the workers that requests have are shared.
     pub(super) fn shares(&self, now: Instant) -> Shares {
         let since = |ticket: u64| self.queue.get(&ticket).map(|waiting| waiting.since);
         let active = self.active.iter().filter_map(|(exchange, active)| match active.rank {
@@ -242,7 +229,6 @@ impl Workers {
 }
 
 impl Cx {
-    /// Starts a command, or lets it wait for its turn.
     pub(in crate::node) fn submit(
         &mut self,
         exchange: ExchangeId,
@@ -265,12 +251,12 @@ impl Cx {
         if self.exchanges.workers.requests_waiting() > 0 {
             self.await_displacing();
         }
-        // What waits already may wait for a limit that does not concern this one.
+        // Earlier commands may wait for limits that do not apply to this one.
         self.start_queued();
         Ok(())
     }
 
-    /// A command gives its place in the queue to one of somebody who has fewer there.
+    /// Drops a queued command for one of a sender that has fewer.
     fn displace(&mut self, ticket: u64) {
         let Some(waiting) = self.exchanges.workers.take_by_ticket(ticket) else { return };
         let Waiting { exchange, rank: Rank::For(kind, _), timer, .. } = waiting else { return };
@@ -286,7 +272,6 @@ impl Cx {
         }
     }
 
-    /// Counts a command for which there is no room.
     pub(in crate::node) fn count_dropped(&mut self, kind: Kind) {
         let limited = &mut self.counters.limited;
         match kind {
@@ -297,14 +282,14 @@ impl Cx {
         }
     }
 
-    /// A command's exchange is over: its worker takes the next one. Does nothing for exchanges that passed by the gate.
+    /// The exchange of a command has ended: its worker takes the next command. No effect on exempt exchanges.
     pub(in crate::node) fn free_worker(&mut self, exchange: ExchangeId) {
         if self.exchanges.workers.end(exchange) {
             self.start_queued();
         }
     }
 
-    /// Starts what waits, as far as there are workers.
+    /// Starts queued commands, as far as there are workers.
     pub(in crate::node) fn start_queued(&mut self) {
         while let Some(exchange) = self.exchanges.workers.next(self.config.max_workers) {
             let Some(waiting) = self.exchanges.workers.take(exchange) else { return };
@@ -313,14 +298,14 @@ impl Cx {
         }
     }
 
-    /// Takes a command back that has not been started; says whether there was one.
+    /// Removes a queued command. Returns whether there was one.
     pub(in crate::node) fn withdraw(&mut self, exchange: ExchangeId) -> bool {
         let Some(waiting) = self.exchanges.workers.take(exchange) else { return false };
         self.cancel_timer(waiting.timer);
         true
     }
 
-    /// Lets a fetch of groups that still waits for a worker end before this group; says whether it waits.
+    /// Makes a queued fetch of groups end before this group. Returns whether it is queued.
     pub(in crate::node) fn trim_waiting(&mut self, exchange: ExchangeId, groups_end: u64) -> bool {
         let Some(ticket) = self.exchanges.workers.tickets.get(&exchange) else { return false };
         let waiting = self.exchanges.workers.queue.get_mut(ticket);
@@ -332,7 +317,7 @@ impl Cx {
         true
     }
 
-    /// Takes back everything that waits, because the node leaves: the requests among it.
+    /// Removes all queued commands, because the node shuts down. Returns the requests among them.
     pub(in crate::node) fn withdraw_all(&mut self) -> Vec<ExchangeId> {
         let exchanges: Vec<_> = self.exchanges.workers.queue.values().map(|waiting| waiting.exchange).collect();
         for exchange in &exchanges {

@@ -1,4 +1,4 @@
-//! What takes a worker, for whom, and how much of each kind may be in progress or wait at once.
+//! Commands, their kinds and ranks, and the limits of each kind.
 
 use crate::node::contract::Action;
 use crate::node::fair_queue::Sender;
@@ -14,56 +14,50 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::node) struct QueueFull;
 
-/// Something that takes a worker from its start to the end of its exchange.
+/// Takes a worker from its start to the end of its exchange.
 #[derive(Debug)]
 pub(in crate::node) enum Command {
-    /// An exchange of ours begins with this.
+    /// Begins an exchange with this action.
     Begin(Action),
-    /// Messages that nothing answers are sent to a peer, as it takes them then: [`Step::Send`](crate::node::cx::Step::Send) follows.
+    /// Sends messages without a response: [`Step::Send`](crate::node::cx::Step::Send) follows.
     Send { to: SocketAddr, messages: Vec<Message>, connect_max: Duration },
-    /// Something is sent to a peer that has asked for it: [`Step::Granted`](crate::node::cx::Step::Granted) follows.
+    /// Sends a response: [`Step::Granted`](crate::node::cx::Step::Granted) follows.
     Respond,
 }
 
-/// Whose a command is; the first go first.
+/// In order of priority.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::node) enum Rank {
-    /// Our user's, bounded elsewhere: always taken.
+    /// For our user. Always accepted: their number is limited elsewhere.
     Fetch,
-    /// Our user's.
     Own,
-    /// Somebody else's.
     For(Kind, Sender),
 }
 
 impl Rank {
-    /// What a peer waits for.
     pub(in crate::node) fn asked(from: SocketAddr) -> Self {
         Self::For(Kind::Request, Sender::own(from))
     }
 }
 
-/// What is done for others; the first go first.
+/// Kinds of commands for others, in order of priority.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::node) enum Kind {
-    /// A response, for which a peer waits.
     Request,
-    /// Hits for a requester that is proven to be a peer.
+    /// Hits for a proven peer.
     Hits,
-    /// Hits for a requester that is not: it may be one that nobody can connect to.
+    /// Hits for an unproven requester, which may be unreachable.
     StrangerHits,
-    /// Somebody else's search, sent on.
     Forward,
 }
 
 impl Kind {
     pub(super) const ALL: [Self; 4] = [Self::Request, Self::Hits, Self::StrangerHits, Self::Forward];
 
-    /// How many may be in progress: of what nobody waits for, all kinds together half of the workers. Requests leave some to
-    /// these, however many networks ask.
+    /// How many may be in progress. All kinds but requests together get half of the workers; requests leave some to these.
     pub(super) fn workers_max(self, workers_max: usize) -> usize {
         match self {
-            // Of a few workers, each must be of use to those who are there.
+            // With few workers, requests may use all of them.
             Self::Request if workers_max < WORKERS_KEPT_OF => workers_max,
             Self::Request => workers_max - workers_max / 4,
             Self::Hits => (workers_max / 4).max(1),
@@ -72,7 +66,7 @@ impl Kind {
         }
     }
 
-    /// How many of one network may be in progress: never all, so that another finds a free one.
+    /// How many of one network may be in progress: not all, so that another network finds a free one.
     pub(super) fn workers_of_network_max(self, workers_max: usize) -> usize {
         match self {
             Self::Request if workers_max < WORKERS_KEPT_OF => workers_max,
@@ -81,7 +75,7 @@ impl Kind {
         }
     }
 
-    /// How many may wait, in all and of one network.
+    /// How many may wait, in total and of one network.
     pub(super) fn queued_max(self) -> (usize, usize) {
         match self {
             Self::Request => (REQUESTS_QUEUED_MAX, REQUESTS_QUEUED_PER_NETWORK_MAX),

@@ -1,10 +1,8 @@
-//! Which responses give way to requests that wait: those to readers that take next to nothing, of networks that have more
-//! than their share.
+//! Displacing responses to very slow readers, of networks that exceed their share, for waiting requests.
 //!
-//! Requests of peers share the workers, and under `upload_limit` the turns. Whoever asks for something and does not read it
-//! has both for as long as it likes. So where a request of a network with fewer has waited for [`DISPLACE_AFTER`], the network
-//! that has most loses the response that has not moved for longest. One that moves at a useful rate is never broken off, nor
-//! one that our own limit holds back, and nobody loses anything while nobody waits.
+//! Requests of peers share the workers, and under `upload_limit` the turns. A requester that does not read would keep both.
+//! So if a request of a network with fewer has waited for [`DISPLACE_AFTER`], the network that has most loses the
+//! response that has been too slow for longest. Responses at a useful rate, or held back by our own limit, are never ended, and none is while no request waits.
 
 use crate::id::ExchangeId;
 use crate::network::Network;
@@ -18,28 +16,28 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Whether somebody waits, so that this is looked at again.
+/// Runs while requests wait.
 #[derive(Default)]
 pub(super) struct Displacing {
     timer: Option<TimerId>,
 }
 
-/// How fast a response moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::node) enum Flow {
-    /// So many bytes went out, which at [`USEFUL_RATE`] last until then: later it moves too slowly.
-    Moving { bytes: u64, until: Instant },
-    /// It is broken off, and its end will be told.
+    /// Bytes sent, which at [`USEFUL_RATE`] last until then: later it is too slow.
+    Moving {
+        bytes: u64,
+        until: Instant,
+    },
     Displaced,
 }
 
 impl Flow {
-    /// Of a response that begins now.
     pub(super) fn begin(now: Instant) -> Self {
         Self::Moving { bytes: 0, until: now + FLOW_SPAN }
     }
 
-    /// So many bytes have gone out in all, and our limit holds it back or does not.
+    /// `sent`: bytes in total. `held`: our rate limit holds it back.
     pub(super) fn advance(&mut self, now: Instant, sent: u64, held: bool) {
         let Self::Moving { bytes, until } = self else { return };
         let more = sent.saturating_sub(*bytes);
@@ -49,7 +47,7 @@ impl Flow {
         *bytes = sent;
     }
 
-    /// Since when it has moved too slowly, if it does.
+    /// Since when it has been too slow.
     fn slow_since(self, now: Instant) -> Option<Instant> {
         match self {
             Self::Moving { until, .. } if until <= now => Some(until),
@@ -58,19 +56,18 @@ impl Flow {
     }
 }
 
-/// How something is shared that responses have, and requests wait for.
+/// The shares of networks in workers or turns, for which requests wait.
 pub(in crate::node) struct Shares {
     active: BTreeMap<Network, usize>,
-    /// Responses that move too slowly; of each network, the last is the one that has done so for longest.
+    /// Responses that are too slow; of each network, the one that has been so for longest is last.
     slow: BTreeMap<Network, Vec<(Instant, ExchangeId)>>,
-    /// Networks that have waited too long, in the order of their turns.
+    /// Networks that have waited too long, in order.
     overdue: Vec<Network>,
-    /// What each network would have if all had as much.
     share: usize,
 }
 
 impl Shares {
-    /// `since` says when a ticket came, and `active` who has what, and how fast it moves.
+    /// `since`: when a ticket was given. `responses`: the present holders, and how fast each moves.
     pub(in crate::node) fn new(
         now: Instant,
         queue: &FairQueue,
@@ -88,14 +85,14 @@ impl Shares {
         slow.values_mut().for_each(|responses| responses.sort_unstable_by(|one, other| other.cmp(one)));
         let is_overdue = |ticket| since(ticket).is_some_and(|since| since + DISPLACE_AFTER <= now);
         let overdue = queue.waiting_networks().filter(|(_, ticket)| is_overdue(*ticket));
-        // The first have what is being freed.
+        // The first ones get what is being freed.
         let overdue = overdue.skip(ending).map(|(network, _)| network).collect();
         let only_wait = queue.waiting_networks().filter(|(network, _)| !active.contains_key(network)).count();
         let share = active.values().sum::<usize>() / (active.len() + only_wait).max(1);
         Self { active, slow, overdue, share }
     }
 
-    /// The responses that give way, at most one for each network that has waited too long.
+    /// The responses to end, at most one for each network that has waited too long.
     pub(super) fn give_way(mut self) -> Vec<ExchangeId> {
         let overdue = std::mem::take(&mut self.overdue);
         overdue.into_iter().filter_map(|network| self.give_way_to(network)).collect()
@@ -105,7 +102,7 @@ impl Shares {
         let ours = self.active.get(&network).copied().unwrap_or(0);
         let held = |network: &Network| self.active.get(network).copied().unwrap_or(0);
         let may_give = |(other, responses): &(&Network, &Vec<_>)| {
-            // Networks that have one more or less do not take turns in breaking each other's off.
+            // Networks that differ by one do not displace each other in turn.
             let has_fewer = ours == 0 || held(other) > ours + 1;
             !responses.is_empty() && held(other) > self.share && has_fewer
         };
@@ -120,14 +117,13 @@ impl Shares {
 }
 
 impl Cx {
-    /// A request waits from now on.
     pub(in crate::node) fn await_displacing(&mut self) {
         if self.exchanges.displacing.timer.is_none() {
             self.exchanges.displacing.timer = Some(self.wheel.insert(self.now + DISPLACE_AFTER, NodeTimer::Displace));
         }
     }
 
-    /// Requests have waited, `waiting_for_turns` of them for a turn under `upload_limit`.
+    /// `waiting_for_turns`: requests that wait for a turn under `upload_limit`.
     pub(in crate::node) fn on_displace_timer(&mut self, of_turns: Shares, waiting_for_turns: usize) {
         self.exchanges.displacing.timer = None;
         self.displace_responses(of_turns);
@@ -146,7 +142,7 @@ impl Cx {
         }
     }
 
-    /// How the end of an upload is told: one that gave way did not end by an order of its user.
+    /// The fault of an upload: a displaced one was not aborted by the user.
     pub(in crate::node) fn fault_of_displaced(&self, exchange: ExchangeId, fault: &ResponseFault) -> ResponseFault {
         match (*fault, self.exchanges.workers.flow(exchange)) {
             (ResponseFault::Aborted, Some(Flow::Displaced)) => ResponseFault::Displaced,

@@ -1,10 +1,10 @@
-//! Rows of a search beyond the share of whoever sent them: they fill what nobody else needs, and give way when others come.
+//! Rows of a search beyond the share of their senders. They are displaced by rows of others.
 
 use crate::id::HitId;
 use crate::node::search::row_shares::Holder;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The surplus rows of one search, by whoever sent each first.
+/// The surplus rows of one search, by their first senders.
 #[derive(Debug, Default)]
 pub(super) struct Surplus {
     holders: BTreeMap<HitId, Holder>,
@@ -25,7 +25,7 @@ impl Surplus {
         self.rows.entry(holder).or_default().insert(row);
     }
 
-    /// The row is gone, or counts in a share. Says whether it was one of these.
+    /// The row is removed, or in a share now. Returns whether it was surplus.
     pub(super) fn remove(&mut self, row: HitId) -> bool {
         let Some(holder) = self.holders.remove(&row) else { return false };
         if let Some(rows) = self.rows.get_mut(&holder) {
@@ -37,12 +37,12 @@ impl Surplus {
         true
     }
 
-    /// The row that gives way to one in its sender's share: the last of the holder that has most.
+    /// The row displaced by one in a share: the last of the holder that has most.
     pub(super) fn last_of_most(&self) -> Option<HitId> {
         self.largest().and_then(|(_, rows)| rows.last()).copied()
     }
 
-    /// The row that gives way to a further surplus row of `holder`: that of one which has more still.
+    /// The row displaced by a surplus row of `holder`: that of a holder that still has more afterwards.
     pub(super) fn last_of_one_with_more_than(&self, holder: Holder) -> Option<HitId> {
         let held = self.rows.get(&holder).map_or(0, BTreeSet::len);
         self.largest().filter(|(_, rows)| rows.len() > held + 1).and_then(|(_, rows)| rows.last()).copied()

@@ -13,7 +13,7 @@ fn source(n: u16) -> SocketAddr {
     SocketAddr::from(([10, 0, high, low], 9))
 }
 
-/// Takes what a peer has sent by itself.
+/// Adds an answer that a peer sent for itself.
 fn take(
     hits: &mut Hits,
     search: SearchId,
@@ -38,11 +38,11 @@ fn hashed(name: &str, content: u8) -> Listed {
 }
 
 fn new(row: u32) -> Result<Taken, NotTaken> {
-    Ok(Taken::Changed { row: HitId(row), new: true, left: None })
+    Ok(Taken::Changed { row: HitId(row), new: true, moved_from: None })
 }
 
 fn grown(row: u32) -> Result<Taken, NotTaken> {
-    Ok(Taken::Changed { row: HitId(row), new: false, left: None })
+    Ok(Taken::Changed { row: HitId(row), new: false, moved_from: None })
 }
 
 fn row(hits: &Hits, id: u32) -> HitRow {
@@ -55,7 +55,7 @@ fn names(row: &HitRow) -> Vec<&[u8]> {
 }
 
 #[test]
-fn answers_without_a_hash_gather_in_rows_by_name_and_size() {
+fn answers_without_a_hash_are_grouped_by_name_and_size() {
     let mut hits = Hits::default();
     assert_eq!(take(&mut hits, SEARCH, Grouping::Content, file("a", Some(1)), source(1), true), new(1));
     assert_eq!(take(&mut hits, SEARCH, Grouping::Content, file("a", Some(1)), source(2), true), grown(1));
@@ -104,7 +104,7 @@ fn a_content_is_one_row_with_all_its_names_and_each_source_keeps_its_own() {
 }
 
 #[test]
-fn a_hash_that_gets_known_later_takes_the_row_or_the_source_with_it() {
+fn a_hash_learned_later_moves_the_row_or_the_source() {
     let mut hits = Hits::default();
     let _ = take(&mut hits, SEARCH, Grouping::Content, file("a", Some(1)), source(1), true);
     assert_eq!(
@@ -115,11 +115,11 @@ fn a_hash_that_gets_known_later_takes_the_row_or_the_source_with_it() {
     assert_eq!(row(&hits, 1).b3, Some("07".repeat(32)));
     assert_eq!(take(&mut hits, SEARCH, Grouping::Content, hashed("a", 7), source(1), true), Ok(Taken::Known));
 
-    // Of several sources of a name, the one that knows its hash goes to the row of its content.
+    // Of several sources of a name, the one whose hash is known moves to the row of its content.
     for n in 2..=4 {
         let _ = take(&mut hits, SEARCH, Grouping::Content, file("a", Some(1)), source(n), true);
     }
-    let moved = |row, new| Ok(Taken::Changed { row: HitId(row), new, left: Some(HitId(2)) });
+    let moved = |row, new| Ok(Taken::Changed { row: HitId(row), new, moved_from: Some(HitId(2)) });
     assert_eq!(take(&mut hits, SEARCH, Grouping::Content, hashed("a", 7), source(2), true), moved(1, false));
     assert_eq!(
         take(&mut hits, SEARCH, Grouping::Content, hashed("a", 8), source(3), false),
@@ -128,7 +128,7 @@ fn a_hash_that_gets_known_later_takes_the_row_or_the_source_with_it() {
     );
     assert_eq!(row(&hits, 2).sources, [source(3), source(4)]);
     assert_eq!(take(&mut hits, SEARCH, Grouping::Content, hashed("a", 8), source(3), true), moved(3, true));
-    // The last one leaves no empty row behind under an id that a user may have seen.
+    // The last source keeps its row, because a user may have seen its id.
     assert_eq!(take(&mut hits, SEARCH, Grouping::Content, hashed("a", 7), source(4), true), grown(1));
     assert_eq!((row(&hits, 2).sources, row(&hits, 2).b3), (vec![source(4)], None));
     assert_eq!(row(&hits, 1).sources, [source(1), source(2), source(4)]);
@@ -175,7 +175,7 @@ fn ids(hits: &Hits, search: SearchId) -> Vec<u32> {
 const TOO_MANY: usize = HITS_BYTES_MAX / 3_700;
 
 #[test]
-fn a_list_with_too_many_long_names_loses_its_end_and_nothing_that_was_seen() {
+fn a_listing_that_is_too_large_loses_its_end_and_displaces_no_seen_rows() {
     let mut hits = Hits::default();
     take(&mut hits, SEARCH, Grouping::Content, hashed("song", 7), source(1), true).unwrap();
     let taken = list_long_names(&mut hits, NOW + HITS_SEEN_SPAN / 2, SearchId(2), TOO_MANY);
@@ -186,7 +186,7 @@ fn a_list_with_too_many_long_names_loses_its_end_and_nothing_that_was_seen() {
 }
 
 #[test]
-fn what_nobody_has_seen_for_a_while_gives_way_first() {
+fn rows_not_seen_for_a_while_are_displaced_first() {
     let mut hits = Hits::default();
     let later = NOW + HITS_SEEN_SPAN;
     let first = list_long_names(&mut hits, NOW, SearchId(1), TOO_MANY / 2);
@@ -200,7 +200,7 @@ fn what_nobody_has_seen_for_a_while_gives_way_first() {
 }
 
 #[test]
-fn among_what_was_seen_the_largest_gives_way_until_the_newcomer_is_as_large() {
+fn the_largest_seen_result_is_displaced_until_the_new_one_is_as_large() {
     let mut hits = Hits::default();
     list_long_names(&mut hits, NOW, SearchId(1), TOO_MANY / 10);
     let largest = list_long_names(&mut hits, NOW, SearchId(2), TOO_MANY);
@@ -217,7 +217,7 @@ fn among_what_was_seen_the_largest_gives_way_until_the_newcomer_is_as_large() {
 }
 
 #[test]
-fn a_network_that_has_all_sources_of_a_row_gives_way_to_others() {
+fn surplus_sources_of_one_network_in_a_row_are_displaced_by_others() {
     let mut hits = Hits::default();
     let port = |n: u16| SocketAddr::from(([192, 0, 2, 66], n));
     for n in 1..=200 {
@@ -234,7 +234,7 @@ fn a_network_that_has_all_sources_of_a_row_gives_way_to_others() {
 }
 
 #[test]
-fn whoever_speaks_for_a_peer_does_not_use_up_its_share() {
+fn answers_in_the_name_of_a_peer_do_not_use_its_share() {
     let mut hits = Hits::default();
     let (liar, honest) = (SocketAddr::from(([192, 0, 2, 66], 9)), source(1));
     let mut take = |text: String, from| {
@@ -257,7 +257,7 @@ fn rows_of(hits: &Hits, source: SocketAddr) -> usize {
 }
 
 #[test]
-fn what_nobody_else_needs_is_given_back_when_others_come() {
+fn surplus_rows_are_displaced_when_other_networks_answer() {
     let mut hits = Hits::default();
     let mut send = |from: u16, rows: usize| {
         (0..rows).for_each(|n| {
@@ -292,7 +292,7 @@ fn on_the_loopback_network_the_surplus_of_a_connection_counts_whatever_endpoints
 }
 
 #[test]
-fn a_surplus_row_that_somebody_else_offers_too_gives_way_to_nobody() {
+fn a_surplus_row_that_another_network_offers_too_is_not_displaced() {
     let mut hits = Hits::default();
     let mut take =
         |from: u16, name: String| hits.take(NOW, SEARCH, Grouping::Content, answer_of(source(from), name), 40).is_ok();

@@ -1,4 +1,4 @@
-//! The rings of a search: which one goes out, to whom, and whether another follows.
+//! The rings of a search: sending them, and whether another follows.
 
 use super::{Search, Stage};
 use crate::control::{Notice, Problem};
@@ -21,21 +21,17 @@ use crate::wire::Search as SearchMessage;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-/// The rings of a search.
 pub(super) struct Rings {
-    /// TTLs of the rings still to come.
     ahead: VecDeque<u8>,
     asked: u32,
     answered: u32,
     awaits: Awaits,
-    /// The ring that is out.
     pub(super) open: Option<OpenId>,
-    /// While no ring is out: when it goes on.
+    /// Without a current ring: when the search continues.
     pub(super) timer: Option<TimerId>,
 }
 
-/// What a search waits for that finds no neighbour: first a registration that is under way, then the lists of the bootstrap
-/// nodes.
+/// What a search without neighbours waits for: first a registration in progress, then the lists of the bootstrap nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Awaits {
     Nothing,
@@ -46,7 +42,6 @@ enum Awaits {
 }
 
 impl Rings {
-    /// Up to a TTL.
     pub(super) fn up_to(widest: u8) -> Self {
         let mut ahead: VecDeque<u8> = RING_TTLS.into_iter().filter(|ring| *ring < widest).collect();
         ahead.push_back(widest);
@@ -55,69 +50,63 @@ impl Rings {
 }
 
 impl SearchMachine {
-    /// There is no neighbour, or no address of ours is known: a registration that is under way may bring both. Says whether one is
-    /// awaited.
+    /// Without a neighbour or an address of ours, waits for a registration in progress, which may bring both. Returns whether it
+    /// waits.
     fn await_registration(&mut self, cx: &mut Cx, network: &mut NetworkMachine, id: SearchId) -> bool {
         let is_wanted = network.advertised(cx).is_none() || network.neighbours(cx).is_empty();
         if !is_wanted || network.is_registered() || !network.is_registering() {
             return false;
         }
-        let Some(Search { stage: Stage::Ringing(rings), .. }) = self.searches.rows.get_mut(&id) else { return false };
-        if rings.awaits != Awaits::Nothing {
-            return false;
-        }
-        rings.awaits = Awaits::Registration;
-        self.go_on_at(cx, cx.now + REGISTRATION_WAIT_MAX, id);
+        self.wait_for(cx, id, Awaits::Registration, cx.now + REGISTRATION_WAIT_MAX)
+    }
+
+    /// Makes a search wait, unless it has waited for this before. Returns whether it waits.
+    fn wait_for(&mut self, cx: &mut Cx, id: SearchId, awaits: Awaits, until: Instant) -> bool {
+        let Some(rings) = self.searches.rings(id).filter(|rings| rings.awaits < awaits) else { return false };
+        rings.awaits = awaits;
+        self.continue_at(cx, until, id);
         true
     }
 
-    /// A registration has ended: the searches go on that wait for it.
-    pub(in crate::node) fn go_on_after_registration(&mut self, cx: &mut Cx, network: &mut NetworkMachine) {
+    /// A registration has ended: the searches continue that wait for it.
+    pub(in crate::node) fn continue_after_registration(&mut self, cx: &mut Cx, network: &mut NetworkMachine) {
         if network.is_registered() || !network.is_registering() {
-            self.go_on_from(cx, network, Awaits::Registration);
+            self.end_wait(cx, network, Awaits::Registration);
         }
     }
 
-    /// There is no neighbour: a peer list that is on its way may name some. Says whether one is awaited.
+    /// Without a neighbour, waits for requested peer lists, which may name some. Returns whether it waits.
     fn await_peer_lists(&mut self, cx: &mut Cx, network: &mut NetworkMachine, id: SearchId) -> bool {
         let Some(until) = self.lists_awaited_until(cx, network).filter(|_| network.neighbours(cx).is_empty()) else {
             return false;
         };
-        let Some(Search { stage: Stage::Ringing(rings), .. }) = self.searches.rows.get_mut(&id) else { return false };
-        if rings.awaits >= Awaits::Lists {
-            return false;
-        }
-        rings.awaits = Awaits::Lists;
-        self.go_on_at(cx, until, id);
-        true
+        self.wait_for(cx, id, Awaits::Lists, until)
     }
 
-    /// The lists have come that searches without any neighbour wait for, or will not.
-    pub(in crate::node) fn go_on_without_lists(&mut self, cx: &mut Cx, network: &mut NetworkMachine) {
-        self.go_on_from(cx, network, Awaits::Lists);
+    /// No peer list is expected any more.
+    pub(in crate::node) fn continue_without_lists(&mut self, cx: &mut Cx, network: &mut NetworkMachine) {
+        self.end_wait(cx, network, Awaits::Lists);
     }
 
-    /// Goes on with the searches that wait for this.
-    fn go_on_from(&mut self, cx: &mut Cx, network: &mut NetworkMachine, over: Awaits) {
+    fn end_wait(&mut self, cx: &mut Cx, network: &mut NetworkMachine, over: Awaits) {
         let waits = |search: &Search| matches!(&search.stage, Stage::Ringing(rings) if rings.awaits == over);
         let waiting: Vec<_> =
             self.searches.rows.iter().filter(|(_, search)| waits(search)).map(|(id, _)| *id).collect();
         for id in waiting {
-            let Some(Search { stage: Stage::Ringing(rings), .. }) = self.searches.rows.get_mut(&id) else { continue };
-            let timer = rings.timer.take();
+            let timer = self.searches.rings(id).and_then(|rings| rings.timer.take());
             cx.cancel_timer(timer);
             self.on_ring_timer(cx, network, id);
         }
     }
 
-    /// Goes on with the rings of a search at this time.
-    fn go_on_at(&mut self, cx: &mut Cx, at: Instant, id: SearchId) {
-        if let Some(Search { stage: Stage::Ringing(rings), .. }) = self.searches.rows.get_mut(&id) {
+    /// Continues the rings of a search at this time.
+    fn continue_at(&mut self, cx: &mut Cx, at: Instant, id: SearchId) {
+        if let Some(rings) = self.searches.rings(id) {
             rings.timer = Some(cx.wheel.insert(at, NodeTimer::Ring(id)));
         }
     }
 
-    /// Code 6: the next ring, under an ID of its own, to every neighbour.
+    /// Code 6: the next ring, with its own ID, to every neighbour.
     pub(super) fn send_ring(&mut self, cx: &mut Cx, network: &mut NetworkMachine, id: SearchId) {
         if self.await_registration(cx, network, id) || self.await_peer_lists(cx, network, id) {
             return;
@@ -132,9 +121,9 @@ impl SearchMachine {
             return;
         };
         if neighbours.is_empty() {
-            // There is no neighbour. The search ends by a timer, so that the call is answered first.
+            // The search ends by a timer, so that the call is answered first.
             rings.ahead.clear();
-            return self.go_on_at(cx, cx.now, id);
+            return self.continue_at(cx, cx.now, id);
         }
         let Some(ttl) = rings.ahead.pop_front() else { return };
         let hits_max = u32::try_from(*rows_max).unwrap_or(u32::MAX);
@@ -159,30 +148,29 @@ impl SearchMachine {
                 SearchDial::NoRoom => self.drop_part(cx, network, open, neighbour),
             }
         }
-        if let Some(Search { stage: Stage::Ringing(rings), .. }) = self.searches.rows.get_mut(&id) {
+        if let Some(rings) = self.searches.rings(id) {
             rings.asked += asked + awaited;
             rings.open = Some(open);
         }
         cx.notify(Topic::Search(id), || Notice::Ring { search: id.0, ttl, peers: asked });
         self.extend_searches(cx, network);
         if !self.is_anybody_asked(open) {
-            // No neighbour was sent the ring.
             self.close_ring(cx, Some(open));
-            return self.go_on_at(cx, cx.now, id);
+            return self.continue_at(cx, cx.now, id);
         }
         self.all_are_asked(cx, network, open);
     }
 
-    /// Further peers were sent the ring that is listened to.
+    /// The current ring was sent to further peers.
     pub(in crate::node) fn note_asked(&mut self, id: SearchId, asked: u32) {
-        if let Some(Search { stage: Stage::Ringing(rings), .. }) = self.searches.rows.get_mut(&id) {
+        if let Some(rings) = self.searches.rings(id) {
             rings.asked += asked;
         }
     }
 
-    /// What is awaited has come or had its time, or nobody could be asked: goes on.
+    /// Continues a search after a wait, or if no peer could be asked.
     pub(in crate::node) fn on_ring_timer(&mut self, cx: &mut Cx, network: &mut NetworkMachine, id: SearchId) {
-        let Some(Search { stage: Stage::Ringing(rings), .. }) = self.searches.rows.get_mut(&id) else { return };
+        let Some(rings) = self.searches.rings(id) else { return };
         rings.timer = None;
         match rings.awaits {
             Awaits::Registration => rings.awaits = Awaits::NothingMore,
@@ -192,16 +180,16 @@ impl SearchMachine {
         self.send_ring(cx, network, id);
     }
 
-    /// A ring is over: goes on, unless enough has come, or there is nobody whom it did not reach. `cut`: there may be.
+    /// A ring is over: sends the next one, unless enough was found or all peers were reached. `cut`: some may not have been.
     pub(in crate::node) fn on_ring_over(&mut self, cx: &mut Cx, network: &mut NetworkMachine, id: SearchId, cut: bool) {
-        let Some(Search { stage: Stage::Ringing(rings), .. }) = self.searches.rows.get_mut(&id) else { return };
+        let Some(rings) = self.searches.rings(id) else { return };
         rings.open = None;
-        let rows = self.hits.count(id);
         let (asked, answered, is_last) = (rings.asked, rings.answered, rings.ahead.is_empty());
+        let rows = self.hits.count(id);
         if cut && !is_last && asked > 0 && !self.has_enough(id, 1) {
-            // Where almost nothing was found nearby, all have to be asked.
+            // If almost nothing was found nearby, the last ring follows at once.
             if !self.has_enough(id, RINGS_SKIPPED_BELOW)
-                && let Some(Search { stage: Stage::Ringing(rings), .. }) = self.searches.rows.get_mut(&id)
+                && let Some(rings) = self.searches.rings(id)
             {
                 rings.ahead.drain(..rings.ahead.len() - 1);
             }
@@ -233,7 +221,7 @@ impl SearchMachine {
         !is_last && !self.has_enough(id, RINGS_SKIPPED_BELOW)
     }
 
-    /// A copy reached a neighbour, or did not. A base peer says no more than that; one that speaks `p1` says when it is done.
+    /// Sending a ring to a neighbour has ended. A base peer reports no more than that; a `p1` peer reports the end.
     pub(in crate::node) fn on_ring_dial_ended(
         &mut self,
         cx: &mut Cx,
@@ -248,15 +236,15 @@ impl SearchMachine {
         self.on_part_dialled(cx, network, Some(open), neighbour, outcome);
     }
 
-    /// Somebody who was asked has taken a search.
+    /// A peer has shown that it received the ring.
     pub(in crate::node) fn note_ring_answered(&mut self, id: SearchId) {
-        if let Some(Search { stage: Stage::Ringing(rings), .. }) = self.searches.rows.get_mut(&id) {
+        if let Some(rings) = self.searches.rings(id) {
             rings.answered += 1;
         }
     }
 
-    /// Whether a search has one in `part` of the rows after which no further ring goes out. Rows that give way to others do not
-    /// count: one peer may have sent them all.
+    /// Whether a search has a fraction (1 / `part`) of the rows after which no further ring is sent. Surplus rows do not count:
+    /// one peer may have sent them all.
     pub(in crate::node) fn has_enough(&self, id: SearchId, part: u64) -> bool {
         let Some(Search { rows_max, .. }) = self.searches.rows.get(&id) else { return false };
         let wanted = RING_ROWS_ENOUGH.min(*rows_max).div_ceil(part);

@@ -1,10 +1,10 @@
-//! Files that are not ours, not whole, or not as they were written.
+//! Files that are foreign, incomplete or altered.
 
 use super::*;
 use rusqlite::Connection;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-/// A well mixed number, the same for the same seed.
+/// A pseudo-random number of this seed.
 fn mix(seed: u64) -> u64 {
     u64::from_le_bytes(blake3::hash(&seed.to_le_bytes()).as_bytes()[..8].try_into().unwrap())
 }
@@ -13,7 +13,7 @@ fn log_of(path: &Path) -> PathBuf {
     path.with_file_name("hashes-wal")
 }
 
-/// Opens what cannot be used, and finds an empty cache that works, and the old file beside it.
+/// Opens an unusable file: there is an empty cache that works, and the old file beside it.
 fn starts_again(place: &Place, reason: &str) {
     let (mut cache, note) = HashCache::open(Some(&place.path())).unwrap();
     let note = note.unwrap();
@@ -27,7 +27,7 @@ fn starts_again(place: &Place, reason: &str) {
 }
 
 #[test]
-fn a_cache_is_made_for_its_owner_alone() {
+fn a_cache_is_readable_by_its_owner_only() {
     let place = Place::new();
     let mut cache = place.open();
     put(&mut cache, [1]);
@@ -37,14 +37,14 @@ fn a_cache_is_made_for_its_owner_alone() {
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
     drop(cache);
-    // The log is gone with the last connection; an empty file is one that was never begun.
+    // The log is removed with the last connection; an empty file was never initialized.
     assert!(!log_of(&place.path()).exists());
     fs::write(place.path(), b"").unwrap();
     assert_eq!(place.open().get(&file(1)), None);
 }
 
 #[test]
-fn what_is_no_cache_is_set_aside() {
+fn a_file_that_is_no_cache_is_set_aside() {
     let place = Place::new();
     let path = place.path();
     fs::write(&path, "a text, and nothing like a database\n".repeat(1000)).unwrap();
@@ -87,7 +87,7 @@ fn a_cache_of_another_version_or_without_its_tables_is_set_aside() {
     }
 }
 
-/// A cache as the version before wrote it, with an entry for this file under its key and size and time of today.
+/// A cache of the previous version, with an entry for this file under its current key, size and time.
 fn write_version_1(place: &Place, meta: &FileMeta, b3: ContentHash) {
     let old = Connection::open(place.path()).unwrap();
     old.execute_batch(&format!(
@@ -171,7 +171,7 @@ fn an_entry_that_was_altered_is_unknown_and_leaves_the_others_alone() {
         flush(&mut cache);
         assert_eq!(cache.chain(&file(number)), Some(known(number)));
     }
-    // An entry whose size was altered could pass for one of another file.
+    // An entry whose size was altered could match another file.
     let other = Connection::open(place.path()).unwrap();
     assert_eq!(other.execute("UPDATE file SET size = size + 1", ()).unwrap(), 6);
     drop(other);
@@ -179,7 +179,7 @@ fn an_entry_that_was_altered_is_unknown_and_leaves_the_others_alone() {
     assert_eq!(place.open().get(&altered), None);
 }
 
-/// Whatever a cache still knows is right; then it takes and keeps entries again, at the latest after having set the
+/// Every entry that the cache still returns is right; it stores entries again, at the latest after having set the
 /// file aside.
 fn never_wrong_and_soon_of_use(place: &Place, entries: u64, seed: u64) {
     let (mut cache, _) = HashCache::open(Some(&place.path())).unwrap();
@@ -233,8 +233,8 @@ fn a_damaged_file_never_gives_a_wrong_hash() {
 }
 
 #[test]
-fn a_log_that_power_loss_has_torn_costs_at_most_its_entries() {
-    // What stands on the disk between two flushes: a database, and a log that was not taken over into it yet.
+fn a_log_torn_by_power_loss_loses_at_most_its_entries() {
+    // On the disk between two flushes: a database, and a log that is not yet merged into it.
     let source = Place::new();
     let mut cache = source.open();
     for batch in 0..8 {
@@ -255,7 +255,7 @@ fn a_log_that_power_loss_has_torn_costs_at_most_its_entries() {
         fs::write(place.path(), &database).unwrap();
         fs::write(log_of(&place.path()), torn).unwrap();
         let cache = place.open();
-        // Batches are there from the first on, each whole or not at all.
+        // Batches are there without a gap from the first on, each complete or absent.
         let there =
             |number: u64| cache.chain(&file(number)).inspect(|found| assert_eq!(*found, known(number))).is_some();
         let batches = (0..8).take_while(|batch| there(batch * 100)).count() as u64;
@@ -267,7 +267,7 @@ fn a_log_that_power_loss_has_torn_costs_at_most_its_entries() {
 }
 
 #[test]
-fn damage_that_shows_while_it_runs_is_set_aside_with_the_next_batch() {
+fn a_cache_found_damaged_while_running_is_set_aside_with_the_next_batch() {
     let place = Place::new();
     let mut cache = place.open();
     put(&mut cache, 0..4000);

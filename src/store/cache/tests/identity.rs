@@ -1,4 +1,4 @@
-//! Real files that look like one that is known.
+//! Real files that look like a known one.
 
 use super::*;
 use crate::store::Scanner;
@@ -7,7 +7,7 @@ use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, SystemTime};
 
-/// What a scan of a directory with one file says of it.
+/// The metadata of the one file of a directory, from a scan.
 fn scanned(directory: &TempDir) -> FileMeta {
     Scanner::start(directory.path()).step(100, i64::MAX).files.remove(0).meta
 }
@@ -19,7 +19,7 @@ fn write(path: &Path, bytes: &[u8]) {
     file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000)).unwrap();
 }
 
-/// Waits until the clock of the filesystem has gone on, and with it the change time of what is written next.
+/// Waits until the clock of the filesystem has advanced, so that the next write has a later change time.
 fn next_tick(directory: &TempDir) {
     let probe = tempfile::NamedTempFile::new_in(directory.path().parent().unwrap()).unwrap();
     let change_time = || probe.path().metadata().map(|found| (found.ctime(), found.ctime_nsec())).unwrap();

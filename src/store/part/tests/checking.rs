@@ -1,4 +1,4 @@
-//! What a reading from end to end finds.
+//! Checking a part file from end to end.
 
 use super::*;
 use std::os::unix::fs::FileExt;
@@ -19,7 +19,7 @@ fn spoil(part: &PartFile, at: u64) {
 }
 
 #[test]
-fn damaged_groups_are_found_and_count_no_more() {
+fn damaged_groups_are_found_and_no_longer_count() {
     let (scratch, content) = (scratch(), Content::of(5, 1));
     for synced in [true, false] {
         let mut part = whole(scratch.path(), &content);
@@ -42,7 +42,7 @@ fn damaged_groups_are_found_and_count_no_more() {
 }
 
 #[test]
-fn damage_found_while_a_sync_is_out_does_not_confuse_its_mark() {
+fn damage_found_during_a_sync_does_not_affect_its_mark() {
     let (scratch, content) = (scratch(), Content::of(5, 1));
     let mut part = suggested(scratch.path()).ready();
     part.set_outline(content.outline.clone()).unwrap();
@@ -79,7 +79,7 @@ fn groups_that_wait_for_a_sync_move_to_the_new_journal() {
 }
 
 #[test]
-fn what_a_stream_brought_counts_when_an_outline_proves_it() {
+fn the_bytes_of_a_stream_count_when_an_outline_verifies_them() {
     let (scratch, content) = (scratch(), Content::of(4, 1));
     let mut part = stream(suggested(scratch.path()), &content.bytes[..2 * GROUP_BYTES as usize + 10]);
     let found = part.check();
@@ -97,13 +97,13 @@ fn what_a_stream_brought_counts_when_an_outline_proves_it() {
 }
 
 #[test]
-fn a_part_file_that_was_cut_lacks_what_is_gone() {
+fn a_truncated_part_file_lacks_the_groups_that_were_cut_off() {
     let (scratch, content) = (scratch(), Content::of(4, 1));
     let mut part = whole(scratch.path(), &content);
     fs::OpenOptions::new().write(true).open(part.part_path()).unwrap().set_len(GROUP_BYTES + 1).unwrap();
     assert_eq!(part.check().bad, [1, 2, 3]);
     (1..4).for_each(|group| assert!(part.put(&content, group)));
-    // What was added is no part of it.
+    // Bytes added at the end do not belong to it.
     fs::OpenOptions::new().write(true).open(part.part_path()).unwrap().set_len(part.len() + 9).unwrap();
     assert_eq!(part.check().bad, [0u64; 0]);
     assert!(fs::read(part.commit().run().unwrap().path).unwrap() == content.bytes);
@@ -130,7 +130,7 @@ fn a_small_content_is_checked_as_a_whole() {
 }
 
 #[test]
-fn a_check_gives_way_and_notices_that_it_is_out_of_date() {
+fn a_check_runs_in_slices_and_detects_that_it_is_out_of_date() {
     let (scratch, content) = (scratch(), Content::of(2, 1));
     let mut part = whole(scratch.path(), &content);
     let mut check = part.begin_check().unwrap();

@@ -1,10 +1,10 @@
-//! A filesystem without exclusive renames and without hard links, and what a kill or a power failure leaves on it.
+//! A filesystem without exclusive renames and hard links, and its state after a kill or a power failure.
 
 use super::*;
 use crate::part::CommittedPart;
-use crate::store::tests::tape::{self, Call, Dice, Disk, Op, fail_next, lack_exclusive_names};
+use crate::store::tests::recorder::{self, Call, Dice, Disk, Op, fail_next, lack_exclusive_names};
 
-/// A filesystem with only the plain rename, as long as this lives.
+/// Makes the filesystem offer only the plain rename until this is dropped.
 struct Plain;
 
 impl Plain {
@@ -53,21 +53,21 @@ fn a_rename_that_fails_leaves_nothing_under_the_final_name() {
     assert_eq!(names(scratch.path()), [""; 0]);
 }
 
-/// The calls of a commit over a whole part file, and the disk before them.
+/// The calls of a commit of a complete part file, and the disk before them.
 fn committed(scratch: &TempDir, content: &Content) -> (Disk, Vec<Op>) {
     let empty = Disk::default();
     empty.lay_out(scratch.path());
-    tape::start();
+    recorder::start();
     let mut part = suggested(scratch.path()).wanting(content).ready();
     part.set_outline(content.outline.clone()).unwrap();
     (0..content.outline.group_count()).for_each(|group| assert!(part.put(content, group)));
     part.sync();
     part.commit().run().unwrap();
-    (empty, tape::stop())
+    (empty, recorder::stop())
 }
 
 #[test]
-fn a_kill_or_a_power_failure_at_any_call_is_understood_at_the_next_start() {
+fn the_next_start_recovers_from_a_kill_or_power_failure_at_any_call() {
     let (_plain, scratch, content) = (Plain::begin(), scratch(), Content::of(2, 3));
     let (empty, ops) = committed(&scratch, &content);
     let mut dice = Dice::new(7);
@@ -92,11 +92,11 @@ fn a_kill_or_a_power_failure_at_any_call_is_understood_at_the_next_start() {
         }
     }
     assert!(left_empty > 0, "some of them leave the empty file");
-    tape::reset();
+    recorder::reset();
 }
 
 #[test]
-fn a_claim_removes_nothing_but_an_empty_file_of_a_name_that_was_wanted() {
+fn a_claim_removes_only_an_empty_file_with_the_wanted_name() {
     let scratch = scratch();
     let claim = || scratch.path().join(".a.txt.a1b2c3d4.claim.pyrate-part");
     for (claimed, at, bytes) in [("a.txt", "a.txt", &b"x"[..]), ("other", "other", b""), ("../a.txt", "a.txt", b"")] {

@@ -1,30 +1,30 @@
-//! A part file is cut off at every call that it makes, by a kill and by power loss, and opened again.
+//! A part file is interrupted at each of its calls, by a kill and by power loss, and opened again.
 //!
 //! `PYRATE_STORE_SEED=n` runs one seed, `PYRATE_STORE_SEEDS=n` so many.
 
 use super::*;
-use crate::store::tests::tape::{self, Dice, Disk, Op};
+use crate::store::tests::recorder::{self, Dice, Disk, Op};
 use std::collections::BTreeSet;
 
 /// Power losses tried after each call.
 const POWER_LOSSES: u64 = 3;
 
-/// Runs on one disk, each but the first over what a crash has left.
+/// Runs on one disk, each but the first on the state after a crash.
 const RUNS: u64 = 3;
 
-/// What must be found after a crash at some place.
+/// The state required after a crash at some call.
 #[derive(Debug, Clone)]
 struct Fact {
-    /// Calls on the tape when it became one.
+    /// The number of recorded calls when it became one.
     position: usize,
     outline: Option<Arc<Outline>>,
-    /// A process that is killed leaves these.
+    /// Left by a process that is killed.
     written: BTreeSet<u64>,
-    /// Power loss leaves these.
+    /// Left by power loss.
     synced: BTreeSet<u64>,
 }
 
-/// What a process does with the part file.
+/// One step of a process with the part file.
 #[derive(Debug, Clone, Copy)]
 enum Step {
     /// Write a group, or some of a stream.
@@ -55,14 +55,14 @@ fn random_steps(dice: &mut Dice) -> Vec<Step> {
 struct World {
     directory: TempDir,
     contents: [Content; 2],
-    /// The contents, and what a liar says of the first.
+    /// The contents, and a false outline of the first.
     outlines: Vec<Arc<Outline>>,
     dice: Dice,
 }
 
 impl World {
     fn new(seed: u64) -> Self {
-        // Nothing here needs the disk to be a disk.
+        // A filesystem in memory suffices here.
         let fast = Path::new("/dev/shm");
         let directory = if fast.is_dir() { tempfile::tempdir_in(fast) } else { tempfile::tempdir() };
         let contents = [Content::of(3, 1), Content::of(3, 2)];
@@ -91,7 +91,7 @@ impl World {
         }
     }
 
-    /// One life of a process; returns what is to be found after each step.
+    /// One run of a process; returns the state required after each step.
     fn run(&mut self, steps: &[Step]) -> Vec<Fact> {
         let mut facts = Vec::new();
         let mut part = self.open(None);
@@ -123,7 +123,7 @@ impl World {
                         assert_eq!(set.is_err(), held.contains(&2), "only the last group contradicts it");
                     } else {
                         set.unwrap();
-                        // A mark that is still out is for the old one.
+                        // A mark that is not yet entered is for the old one.
                         (synced, jobs) = (BTreeSet::new(), Vec::new());
                     }
                 }
@@ -150,13 +150,13 @@ impl World {
             return part.append(&other.bytes).unwrap();
         };
         let content = self.content(&outline).clone();
-        // The last group of a liar never fits.
+        // The last group of a false outline never matches.
         if content.group(group).len() as u64 == group_span(outline.size(), group).count() as u64 {
             part.put(&content, group);
         }
     }
 
-    /// Opens what a crash has left.
+    /// Opens the files that a crash has left.
     fn assert_survives(&mut self, disk: &Disk, least: &[&Fact], power: bool, what: &dyn Fn() -> String) {
         disk.lay_out(self.directory.path());
         let part = suggested(self.directory.path()).ready();
@@ -171,7 +171,7 @@ impl World {
             let both = least
                 .iter()
                 .fold(expected.clone(), |both, other| &both & if power { &other.synced } else { &other.written });
-            // What a liar said of the same content may come back: it proves the same groups.
+            // A false outline of the same content may come back: it verifies the same groups.
             let is_same = found.0.as_ref().map(|found| found.b3()) == fact.outline.as_ref().map(|outline| outline.b3());
             assert!(both.is_empty() || is_same, "the outline is lost: {}", what());
             let lost: Vec<_> = both.iter().filter(|group| !found.1.contains(group)).collect();
@@ -189,23 +189,23 @@ fn fact(part: &PartFile, synced: &BTreeSet<u64>, facts: &mut Vec<Fact>) {
     let written: BTreeSet<u64> = part.held().into_iter().collect();
     assert!(synced.is_subset(&written));
     let outline = part.outline().cloned();
-    facts.push(Fact { position: tape::position(), outline, written, synced: synced.clone() });
+    facts.push(Fact { position: recorder::position(), outline, written, synced: synced.clone() });
 }
 
-/// The last fact before a place on the tape and the first after it: one of them holds.
+/// The last state before a recorded call and the first after it: one of them holds.
 fn around(facts: &[Fact], end: usize) -> Vec<&Fact> {
     let before = facts.iter().rfind(|fact| fact.position <= end);
     let after = facts.iter().find(|fact| fact.position > end);
-    // Before the first, the process was still opening what the last crash had left.
+    // Before the first, the process was still opening the files of the last crash.
     if before.is_none() { Vec::new() } else { before.into_iter().chain(after).collect() }
 }
 
-/// Runs some steps over what is on a disk, and opens what is left after each call of theirs.
+/// Runs some steps on a disk, and opens the part file as it is after each of their calls.
 fn crash_everywhere(world: &mut World, disk: &Disk, steps: &[Step], losses: u64, what: &str) -> Vec<Op> {
     disk.lay_out(world.directory.path());
-    tape::start();
+    recorder::start();
     let facts = world.run(steps);
-    let ops = tape::stop();
+    let ops = recorder::stop();
     let mut dice = world.dice.clone();
     for end in 0..=ops.len() {
         let least = around(&facts, end);
@@ -234,7 +234,7 @@ fn said(ops: &[Op], end: usize) -> String {
 }
 
 #[test]
-fn no_crash_makes_a_wrong_group_count_or_loses_a_right_one() {
+fn no_crash_counts_a_wrong_group_or_loses_a_durable_one() {
     let number = |key: &str| std::env::var(key).ok().and_then(|text| text.parse::<u64>().ok());
     // With seed 26 a journal that is not synced takes the name of one that is.
     let seeds: Vec<u64> = match number("PYRATE_STORE_SEED") {
@@ -254,14 +254,14 @@ fn no_crash_makes_a_wrong_group_count_or_loses_a_right_one() {
                 if dice.chance(50) { disk.after_kill(&ops, end, dice) } else { disk.after_power_loss(&ops, end, dice) };
         }
     }
-    tape::reset();
+    recorder::reset();
 }
 
 #[test]
-fn no_power_loss_brings_back_a_journal_for_bytes_that_are_not_there_any_more() {
+fn no_power_loss_restores_a_journal_of_bytes_that_are_gone() {
     use Step::{Mark, Outline, Reopen, Sync, Write};
     let synced = [Outline(0), Write(2), Write(0), Sync, Mark];
-    // Another content in the same run, or in the next; a liar's size that cuts the last group; both with power enough
+    // Another content in the same run, or in the next; a false size that cuts the last group; both with time enough
     // for any of it to be on the disk.
     let others: [&[Step]; 4] = [
         &[Outline(1), Write(0), Write(2)],
@@ -273,5 +273,5 @@ fn no_power_loss_brings_back_a_journal_for_bytes_that_are_not_there_any_more() {
         let steps = [&synced[..], other].concat();
         crash_everywhere(&mut World::new(seed), &Disk::default(), &steps, 15, &format!("seed {seed}"));
     }
-    tape::reset();
+    recorder::reset();
 }

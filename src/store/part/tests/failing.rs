@@ -3,13 +3,13 @@
 use super::*;
 use crate::store::mount::{RAMFS_MAGIC, TMPFS_MAGIC};
 use crate::store::reserve::Room;
-use crate::store::tests::tape::{self, Call, fail_next, pretend_room};
+use crate::store::tests::recorder::{self, Call, fail_next, pretend_room};
 use nix::libc::{EACCES, EIO, ENOMEM, ENOSPC};
 use std::os::unix::fs::FileExt;
 
 const BROKEN: DiskFault = DiskFault::Other(EIO);
 
-/// Room for so many bytes above the reserve.
+/// Room for this many bytes above the reserve.
 fn room(free: u64) -> Option<Room> {
     Some(Room { free: free + 256 * GROUP_BYTES, total: 100_000 * GROUP_BYTES })
 }
@@ -32,13 +32,13 @@ fn the_reserve_is_left_free() {
     assert!(part.outline().is_none());
     pretend_room(room(size));
     part.set_outline(content.outline.clone()).unwrap();
-    // Somebody else takes it before the disk has set it aside.
+    // Another process takes it before the disk has reserved it.
     pretend_room(room(size - 1));
     assert_eq!(part.sync_job(false).unwrap().run().unwrap_err(), DiskFault::Full);
     pretend_room(room(size));
     part.sync();
     part.close();
-    // What it has taken needs no more room, where the disk sets space aside.
+    // Reserved space needs no more room, where the disk can reserve it.
     pretend_room(room(0));
     let part = suggested(scratch.path()).wanting(&content).ready();
     assert_eq!(part.outline(), Some(&content.outline));
@@ -46,7 +46,7 @@ fn the_reserve_is_left_free() {
 }
 
 #[test]
-fn a_stream_looks_at_the_room_now_and_then() {
+fn a_stream_checks_the_free_space_at_intervals() {
     let scratch = scratch();
     let mib = vec![7; GROUP_BYTES as usize];
     let mut part = suggested(scratch.path()).ready();
@@ -61,7 +61,7 @@ fn a_stream_looks_at_the_room_now_and_then() {
     }
     assert_eq!(part.append(&mib), Err(DiskFault::Full));
     assert_eq!(part.len(), 16 * GROUP_BYTES);
-    // Over what is there already it goes on.
+    // Bytes that exist already can be overwritten.
     part.restart().unwrap();
     for _ in 0..16 {
         part.append(&mib).unwrap();
@@ -71,13 +71,13 @@ fn a_stream_looks_at_the_room_now_and_then() {
 }
 
 #[test]
-fn a_stream_that_could_not_be_written_goes_on_where_it_was() {
+fn a_stream_that_could_not_be_written_continues_at_the_same_offset() {
     let scratch = scratch();
     let mut part = stream(suggested(scratch.path()), b"before");
     fail_next(Call::Write, ENOSPC);
     assert_eq!(part.append(b"more"), Err(DiskFault::Full));
     assert_eq!(part.len(), 6);
-    // What a failed write has left is no part of the file.
+    // Bytes left by a failed write do not belong to the file.
     fs::write(part.part_path(), b"beforemo").unwrap();
     assert_eq!(fs::read(part.commit().run().unwrap().path).unwrap(), b"before");
 }
@@ -92,18 +92,18 @@ fn a_group_counts_only_with_its_data_and_its_record() {
     assert!(part.put(&content, 0));
     // The data are written, the record is not.
     part.sync();
-    tape::start();
+    recorder::start();
     part.put(&content, 1);
-    let ops = tape::stop();
+    let ops = recorder::stop();
     assert_eq!(ops.len(), 2);
     let journal_len = fs::metadata(part.journal_path()).unwrap().len();
-    tape::fail_second(Call::Write, ENOSPC);
+    recorder::fail_second(Call::Write, ENOSPC);
     assert_eq!(part.write_group(2, content.group(2)), Err(DiskFault::Full));
     assert_eq!(part.held(), [0, 1]);
     assert_eq!(fs::metadata(part.journal_path()).unwrap().len(), journal_len);
     assert!(part.put(&content, 2));
     part.close();
-    tape::reset();
+    recorder::reset();
     assert_eq!(suggested(scratch.path()).ready().held(), [0, 1, 2]);
 }
 
@@ -117,7 +117,7 @@ fn data_that_could_not_be_synced_are_fetched_again() {
     assert!(part.put(&content, 3));
     fail_next(Call::Sync, EIO);
     assert_eq!(job.run().unwrap_err(), BROKEN);
-    // They read right, but from memory alone.
+    // They are read correctly, but only from memory.
     assert_eq!(part.check().bad, [1, 2]);
     assert_eq!(part.held(), [0, 3]);
     assert_eq!(part.check().bad, [1, 2], "as long as they are not written again");
@@ -125,7 +125,7 @@ fn data_that_could_not_be_synced_are_fetched_again() {
     assert_eq!(part.check().bad, [0u64; 0]);
     assert!(part.sync());
 
-    // One that is told too late keeps the file from getting its name.
+    // An error reported late keeps the file from getting its name.
     fs::create_dir(scratch.path().join("late")).unwrap();
     let mut part = begun(&scratch.path().join("late"), &content);
     (0..4).for_each(|group| assert!(part.put(&content, group)));
@@ -138,7 +138,7 @@ fn data_that_could_not_be_synced_are_fetched_again() {
 }
 
 #[test]
-fn a_job_that_failed_is_made_again() {
+fn a_failed_job_is_repeated() {
     let (scratch, content) = (scratch(), Content::of(2, 1));
     let mut part = begun(scratch.path(), &content);
     for (call, errno, fault) in
@@ -157,7 +157,7 @@ fn a_job_that_failed_is_made_again() {
     assert!(part.sync() && !part.sync());
 }
 
-/// The journal names groups that the disk has lost until another one is in its place: no mark says before that they are synced.
+/// The journal names groups that the disk has lost until it is replaced: until then no mark says that they are synced.
 #[test]
 fn lost_groups_do_not_count_though_the_journal_cannot_be_replaced() {
     let (scratch, content) = (scratch(), Content::of(4, 1));
@@ -174,7 +174,7 @@ fn lost_groups_do_not_count_though_the_journal_cannot_be_replaced() {
     let synced = part.sync_job(true).unwrap().run().unwrap();
     part.synced(synced).unwrap();
     part.close();
-    tape::reset();
+    recorder::reset();
     let mut part = suggested(scratch.path()).ready();
     assert_eq!(part.held(), [1]);
     assert!(part.put(&content, 0) && part.sync());
@@ -183,7 +183,7 @@ fn lost_groups_do_not_count_though_the_journal_cannot_be_replaced() {
 }
 
 #[test]
-fn an_outline_that_cannot_be_set_leaves_what_there_was() {
+fn an_outline_that_cannot_be_set_changes_nothing() {
     let (scratch, content) = (scratch(), Content::of(3, 1));
     let other = content.claimed(2 * GROUP_BYTES + 1);
     let size = content.bytes.len() as u64;
@@ -206,7 +206,7 @@ fn an_outline_that_cannot_be_set_leaves_what_there_was() {
         let mut part = suggested(scratch.path()).ready();
         assert_eq!((part.outline(), part.held()), (Some(&content.outline), vec![1, 2]));
 
-        // Of another content the old journal must be gone for good first.
+        // For another content the old journal must be durably removed first.
         fail_next(Call::SyncDirectory, EIO);
         assert_eq!(part.set_outline(Content::of(2, 9).outline), Err(BROKEN.into()));
         part.discard();
@@ -214,7 +214,7 @@ fn an_outline_that_cannot_be_set_leaves_what_there_was() {
 }
 
 #[test]
-fn a_part_file_that_cannot_be_taken_up_stays_as_it_is() {
+fn a_part_file_that_cannot_be_opened_is_not_changed() {
     let (scratch, content) = (scratch(), Content::of(3, 1));
     let mut part = begun(scratch.path(), &content);
     assert!(part.put(&content, 1));
@@ -228,7 +228,7 @@ fn a_part_file_that_cannot_be_taken_up_stays_as_it_is() {
 }
 
 #[test]
-fn a_name_that_cannot_be_asked_about_is_not_taken() {
+fn a_name_whose_stat_fails_is_not_used() {
     let (scratch, content) = (scratch(), Content::of(2, 1));
     let path = scratch.path().join("exact");
     for errno in [EIO, ENOMEM] {
@@ -240,12 +240,12 @@ fn a_name_that_cannot_be_asked_about_is_not_taken() {
     fail_next(Call::Stat, EACCES);
     assert_eq!(suggested(scratch.path()).fault(), DiskFault::Denied);
     assert!(names(scratch.path()).is_empty());
-    // At the end, and when the part file is taken up.
+    // At the end, and when the part file is opened.
     let part = stream(suggested(scratch.path()), b"bytes");
     fail_next(Call::Stat, EIO);
     assert_eq!(part.commit().run(), Err(BROKEN));
     let before = suggested(scratch.path());
-    tape::fail_second(Call::Stat, EIO);
+    recorder::fail_second(Call::Stat, EIO);
     assert_eq!(before.fault(), BROKEN);
     assert_eq!(stream(suggested(scratch.path()), b"bytes").commit().run().unwrap().path, scratch.path().join("a.txt"));
 }
@@ -253,7 +253,7 @@ fn a_name_that_cannot_be_asked_about_is_not_taken() {
 #[test]
 fn a_part_file_that_is_gone_is_started_again_only_on_its_own_filesystem() {
     let scratch = scratch();
-    let here = suggested(scratch.path()).ready().filesystem();
+    let here = suggested(scratch.path()).ready().filesystem;
     suggested(scratch.path()).remove().unwrap();
     let on = |filesystem| suggested(scratch.path()).on(filesystem);
     for elsewhere in [FilesystemId { number: !here.number, ..here }, FilesystemId { kind: 0x4d44, ..here }] {
@@ -272,13 +272,13 @@ fn a_part_file_that_is_gone_is_started_again_only_on_its_own_filesystem() {
 }
 
 #[test]
-fn a_part_file_is_removed_only_where_it_can_be_missed() {
+fn a_missing_part_file_counts_as_removed_only_on_its_own_filesystem() {
     let scratch = scratch();
-    let here = suggested(scratch.path()).ready().filesystem();
+    let here = suggested(scratch.path()).ready().filesystem;
     let elsewhere = FilesystemId { kind: 0x4d44, ..here };
     let on = |filesystem, directory: &Path| suggested(directory).on(filesystem);
     let missing = scratch.path().join("missing");
-    // It is there, whatever number its filesystem has today.
+    // It is there, whatever the number of its filesystem.
     assert_eq!(on(elsewhere, scratch.path()).remove(), Ok(()));
     assert!(names(scratch.path()).is_empty());
     for directory in [scratch.path(), &missing] {
@@ -294,7 +294,7 @@ fn a_part_file_is_removed_only_where_it_can_be_missed() {
 }
 
 #[test]
-fn nothing_is_begun_in_an_empty_mount_point() {
+fn nothing_is_created_in_an_empty_mount_point() {
     let scratch = scratch();
     let mount =
         DirectoryMount { filesystem: FilesystemId { kind: 0x4d44, number: 1 }, mount_point: scratch.path().to_owned() };
@@ -306,5 +306,5 @@ fn nothing_is_begun_in_an_empty_mount_point() {
     fs::write(scratch.path().join("file"), "").unwrap();
     let part = PartRequest { known, ..suggested(scratch.path()) }.ready();
     let (directory, mount) = part.directory().unwrap();
-    assert_eq!((directory, mount.filesystem), (scratch.path(), part.filesystem()), "and is told for the next time");
+    assert_eq!((directory, mount.filesystem), (scratch.path(), part.filesystem), "and is told for the next time");
 }

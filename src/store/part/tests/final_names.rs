@@ -1,4 +1,4 @@
-//! Finished downloads get their names.
+//! The final names of finished downloads.
 
 use super::*;
 use crate::part::CommittedPart;
@@ -11,7 +11,7 @@ fn committed(path: PathBuf) -> Result<CommittedPart, DiskFault> {
 }
 
 #[test]
-fn a_stream_appears_whole_and_only_at_the_end() {
+fn a_stream_gets_its_final_name_when_it_is_complete() {
     let scratch = scratch();
     let mut part = stream(suggested(scratch.path()), b"a longer one before");
     part.restart().unwrap();
@@ -24,7 +24,7 @@ fn a_stream_appears_whole_and_only_at_the_end() {
     assert_eq!(part.commit().run(), committed(path.clone()));
     assert_eq!(names(scratch.path()), ["a.txt"]);
     assert_eq!(fs::read(&path).unwrap(), b"hello");
-    // As the umask leaves it, which a file made in the ordinary way shows.
+    // As the umask sets it, like that of an ordinary file.
     fs::write(scratch.path().join("ordinary"), b"").unwrap();
     let mode = |path: PathBuf| fs::metadata(path).unwrap().permissions().mode();
     assert_eq!(mode(path), mode(scratch.path().join("ordinary")));
@@ -43,7 +43,7 @@ fn a_stream_begins_at_the_start_when_it_is_opened_again() {
 }
 
 #[test]
-fn a_suggested_name_gives_way() {
+fn a_suggested_name_that_is_taken_is_changed() {
     let scratch = scratch();
     fs::write(scratch.path().join("a.txt"), b"old").unwrap();
     symlink("nowhere", scratch.path().join("a (1).txt")).unwrap();
@@ -55,7 +55,7 @@ fn a_suggested_name_gives_way() {
 }
 
 #[test]
-fn equal_content_is_not_kept_twice() {
+fn equal_content_is_not_stored_twice() {
     let (scratch, content) = (scratch(), Content::of(2, 4));
     let mut other = content.bytes.clone();
     *other.last_mut().unwrap() ^= 1;
@@ -67,7 +67,7 @@ fn equal_content_is_not_kept_twice() {
     let already = CommittedPart { path: scratch.path().join("a (1).txt"), already: true };
     assert_eq!(part.commit().run(), Ok(already));
     assert_eq!(names(scratch.path()), ["a (1).txt", "a.txt"]);
-    // The same of an exact place that was taken meanwhile, and of an empty file.
+    // The same with an exact target that was created meanwhile, and with an empty file.
     let path = scratch.path().join("exact");
     let part = exact(&path).ready();
     fs::write(&path, b"").unwrap();
@@ -83,7 +83,7 @@ fn an_exact_name_is_never_replaced_and_the_part_file_stays() {
     assert_eq!(part.commit().run(), Err(DiskFault::Exists));
     assert_eq!(fs::read(&path).unwrap(), b"came first");
     assert_eq!(names(scratch.path()), [".exact.a1b2c3d4.pyrate-part", "exact"]);
-    // It was closed: when the way is free it can be taken up.
+    // It was closed: it can be opened when the path is free.
     fs::remove_file(&path).unwrap();
     let part = exact(&path).ready();
     fs::write(&path, b"longer than nothing").unwrap();
@@ -95,7 +95,7 @@ fn an_exact_name_is_never_replaced_and_the_part_file_stays() {
 }
 
 #[test]
-fn committers_in_a_race_all_keep_their_file() {
+fn concurrent_commits_all_keep_their_file() {
     let scratch = scratch();
     let start = Barrier::new(8);
     let mut paths: Vec<PathBuf> = std::thread::scope(|threads| {
@@ -120,7 +120,7 @@ fn committers_in_a_race_all_keep_their_file() {
 }
 
 #[test]
-fn one_of_two_committers_to_an_exact_name_loses_cleanly() {
+fn of_two_concurrent_commits_to_an_exact_name_one_fails_without_effect() {
     for _ in 0..20 {
         let scratch = scratch();
         let path = scratch.path().join("exact");
@@ -137,7 +137,7 @@ fn one_of_two_committers_to_an_exact_name_loses_cleanly() {
 }
 
 #[test]
-fn a_part_file_that_was_taken_away_is_missed_and_its_successor_left_alone() {
+fn a_removed_part_file_is_detected_and_its_successor_is_not_touched() {
     let scratch = scratch();
     let part = stream(suggested(scratch.path()), b"x");
     fs::write(scratch.path().join("other"), b"other").unwrap();
@@ -147,13 +147,13 @@ fn a_part_file_that_was_taken_away_is_missed_and_its_successor_left_alone() {
 }
 
 #[test]
-fn what_lacks_groups_gets_no_name() {
+fn a_part_file_that_lacks_groups_gets_no_final_name() {
     let (scratch, content) = (scratch(), Content::of(2, 1));
     let mut part = suggested(scratch.path()).ready();
     part.set_outline(content.outline.clone()).unwrap();
     part.put(&content, 0);
     assert_eq!(part.commit().run(), Err(DiskFault::Changed));
-    // A job that is not run leaves all as it is, too.
+    // A job that is not run changes nothing either.
     let mut part = suggested(scratch.path()).ready();
     part.put(&content, 1);
     drop(part.commit());
@@ -163,22 +163,22 @@ fn what_lacks_groups_gets_no_name() {
 }
 
 #[test]
-fn a_name_that_cannot_be_made_to_last_is_given_back() {
+fn a_final_name_that_cannot_be_synced_is_released() {
     let (scratch, content) = (scratch(), Content::of(2, 1));
     let mut part = suggested(scratch.path()).ready();
     part.set_outline(content.outline.clone()).unwrap();
     assert!(part.put(&content, 0) && part.put(&content, 1));
-    tape::fail_next(tape::Call::SyncDirectory, nix::libc::EIO);
+    recorder::fail_next(recorder::Call::SyncDirectory, nix::libc::EIO);
     assert_eq!(part.commit().run(), Err(DiskFault::Other(nix::libc::EIO)));
     let part = suggested(scratch.path()).ready();
     assert_eq!(part.held(), [0, 1]);
-    tape::fail_next(tape::Call::Sync, nix::libc::EIO);
+    recorder::fail_next(recorder::Call::Sync, nix::libc::EIO);
     assert_eq!(part.commit().run(), Err(DiskFault::Other(nix::libc::EIO)));
     assert_eq!(names(scratch.path()).len(), 2);
 }
 
 #[test]
-fn long_names_are_cut_to_fit_and_kept_apart() {
+fn long_names_are_shortened_and_stay_distinct() {
     let long = ["é".repeat(125), ".tar".to_owned()].concat();
     let last = numbered(long.as_bytes(), 999);
     assert!(last.len() <= 255 && last.ends_with(" (999).tar".as_bytes()));

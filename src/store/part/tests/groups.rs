@@ -1,4 +1,4 @@
-//! Groups, their journal, and bringing them to the disk.
+//! Groups, their journal, and syncing.
 
 use super::super::journal;
 use super::*;
@@ -17,14 +17,14 @@ fn load(path: &Path) -> Option<Loaded> {
     journal::load(&File::open(path).unwrap()).unwrap()
 }
 
-/// Groups that count, and those of them that are to be hashed first.
+/// Groups that count, and those of them that must be hashed first.
 fn held(loaded: &Loaded) -> (Vec<u64>, Vec<u64>) {
     let all = (0..loaded.verified.count()).filter(|&group| loaded.verified.contains(group)).collect();
     (all, loaded.unsynced.clone())
 }
 
 #[test]
-fn only_whole_groups_of_an_outline_are_taken() {
+fn only_whole_groups_of_an_outline_are_accepted() {
     let (scratch, content) = (scratch(), Content::of(2, 3));
     let refused = Err(DiskFault::Other(nix::libc::EINVAL));
     let mut part = suggested(scratch.path()).ready();
@@ -56,7 +56,7 @@ fn an_empty_and_a_small_content_need_no_chaining_values() {
 }
 
 #[test]
-fn another_outline_of_the_same_content_takes_back_nothing_and_that_of_another_starts_again() {
+fn an_outline_of_the_same_content_keeps_the_groups_and_that_of_another_starts_again() {
     let (scratch, one, two) = (scratch(), Content::of(3, 1), Content::of(2, 2));
     let mut part = begun(scratch.path(), &one);
     part.put(&one, 1);
@@ -64,7 +64,7 @@ fn another_outline_of_the_same_content_takes_back_nothing_and_that_of_another_st
     assert_eq!(part.held(), [1]);
     let refused = Err(OutlineRefused::Contradicted);
     assert_eq!(part.set_outline(one.claimed_small(5)), refused, "what is verified is no content of one group");
-    // A liar's claim of the same chaining values.
+    // A false size with the same chaining values.
     part.set_outline(one.claimed(2 * GROUP_BYTES + 9)).unwrap();
     assert_eq!((part.held(), part.len()), (vec![1], 2 * GROUP_BYTES + 9));
     assert_eq!(fs::metadata(part.part_path()).unwrap().len(), 2 * GROUP_BYTES + 9);
@@ -78,19 +78,19 @@ fn another_outline_of_the_same_content_takes_back_nothing_and_that_of_another_st
         assert_eq!(part.set_outline(claimed), refused, "the last group has proved the size");
     }
     assert_eq!((part.held(), part.outline()), (vec![0, 1, 2], Some(&one.outline)));
-    // The journal of what is on the disk is gone for good before anything else may be written.
-    tape::start();
+    // The journal of the earlier bytes is durably removed before others are written.
+    recorder::start();
     part.set_outline(two.outline.clone()).unwrap();
-    let ops = tape::stop();
-    let at = |wanted: &dyn Fn(&tape::Op) -> bool| ops.iter().position(wanted).unwrap();
+    let ops = recorder::stop();
+    let at = |wanted: &dyn Fn(&recorder::Op) -> bool| ops.iter().position(wanted).unwrap();
     let journal = part.place.journal_name();
-    let gone = at(&|op| matches!(op, tape::Op::Unlink { name } if *name == journal));
-    let lasting = at(&|op| *op == tape::Op::SyncDirectory);
-    assert!(gone < lasting && lasting < at(&|op| matches!(op, tape::Op::SetLen { .. })), "{ops:?}");
+    let gone = at(&|op| matches!(op, recorder::Op::Unlink { name } if *name == journal));
+    let lasting = at(&|op| *op == recorder::Op::SyncDirectory);
+    assert!(gone < lasting && lasting < at(&|op| matches!(op, recorder::Op::SetLen { .. })), "{ops:?}");
     part.close();
     let part = suggested(scratch.path()).ready();
     assert_eq!((part.outline(), part.held()), (Some(&two.outline), vec![]));
-    tape::reset();
+    recorder::reset();
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn a_sync_is_due_at_first_and_whenever_many_groups_wait() {
     assert!(part.sync_job(false).is_none());
     part.put(&content, 15);
     let job = part.sync_job(false).unwrap();
-    // What is written while it is out is not covered.
+    // Groups written while it runs are not covered.
     part.put(&content, 17);
     let synced = job.run().unwrap();
     part.synced(synced).unwrap();
@@ -126,7 +126,7 @@ fn a_sync_is_due_at_first_and_whenever_many_groups_wait() {
 }
 
 #[test]
-fn the_mark_of_an_earlier_outline_is_for_nothing() {
+fn the_mark_of_an_earlier_outline_is_ignored() {
     let (scratch, one, two) = (scratch(), Content::of(2, 1), Content::of(2, 2));
     let mut part = begun(scratch.path(), &one);
     assert!(part.put(&one, 0) && part.put(&one, 1));
@@ -168,7 +168,7 @@ fn journal_bytes(directory: &Path) -> (Vec<u8>, PathBuf) {
 }
 
 #[test]
-fn no_flipped_bit_makes_a_journal_say_more() {
+fn no_flipped_bit_adds_groups_to_a_journal() {
     let scratch = scratch();
     let (bytes, _) = journal_bytes(scratch.path());
     let path = scratch.path().join("copy");
@@ -218,7 +218,7 @@ fn records_of_an_earlier_journal_of_the_same_content_do_not_count() {
 }
 
 #[test]
-fn what_is_no_journal_is_none() {
+fn a_file_that_is_no_journal_is_not_read_as_one() {
     let scratch = scratch();
     let path = scratch.path().join("journal");
     let header = |size: u64, chain: u64, base: u64| {
@@ -251,8 +251,8 @@ fn what_is_no_journal_is_none() {
 }
 
 #[test]
-fn a_part_file_beyond_4_gib_takes_no_more_than_is_written() {
-    // Chaining values of no content that anybody has: they prove their hash as well as others do.
+fn a_part_file_beyond_4_gib_is_sparse() {
+    // Invented chaining values: they prove their hash as well as real ones.
     let size = 5 * 1024 * GROUP_BYTES + 5;
     let chain: Vec<_> = (0..=5 * 1024_u64).map(|n| ChainingValue(*blake3::hash(&n.to_le_bytes()).as_bytes())).collect();
     let mut hasher = ChainHasher::default();
@@ -260,7 +260,7 @@ fn a_part_file_beyond_4_gib_takes_no_more_than_is_written() {
     let outline = Arc::new(Outline::new(hasher.finish().unwrap(), size, chain).unwrap());
 
     let scratch = scratch();
-    tape::pretend_room(Some(Room { free: u64::MAX, total: u64::MAX }));
+    recorder::pretend_room(Some(Room { free: u64::MAX, total: u64::MAX }));
     let request = || PartRequest { size: Some(size), ..suggested(scratch.path()) };
     let mut part = request().ready();
     part.set_outline(outline.clone()).unwrap();
@@ -278,5 +278,5 @@ fn a_part_file_beyond_4_gib_takes_no_more_than_is_written() {
     let part = request().ready();
     assert_eq!((part.outline(), part.len()), (Some(&outline), size));
     assert_eq!(part.held(), [0u64; 0], "they were hashed again, and are not what was claimed");
-    tape::pretend_room(None);
+    recorder::pretend_room(None);
 }

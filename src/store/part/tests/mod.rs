@@ -1,4 +1,4 @@
-//! Tests of part files on a real filesystem, and what crashes make of them.
+//! Tests of part files on a real filesystem, and after crashes.
 
 mod checking;
 mod claims;
@@ -12,7 +12,7 @@ use super::*;
 use crate::content::{ContentHasher, GROUP_BYTES, group_span};
 use crate::name::FileName;
 use crate::part::{CheckedPart, Target};
-use crate::store::tests::tape;
+use crate::store::tests::recorder;
 use std::fs;
 use tempfile::TempDir;
 
@@ -33,12 +33,12 @@ fn names(directory: &Path) -> Vec<String> {
     names
 }
 
-/// Towards `a.txt` in a directory.
+/// For `a.txt` in a directory.
 fn suggested(directory: &Path) -> PartRequest {
     towards(Target::Suggested { directory: directory.to_owned(), name: name("a.txt") })
 }
 
-/// Exactly to a path.
+/// For an exact path.
 pub(in crate::store) fn exact(path: &Path) -> PartRequest {
     towards(Target::Exact { path: path.to_owned(), name: name("a.txt") })
 }
@@ -80,7 +80,7 @@ fn stream(request: PartRequest, bytes: &[u8]) -> PartFile {
     part
 }
 
-/// Some bytes and what proves them.
+/// Some bytes and their outline.
 #[derive(Debug, Clone)]
 pub(in crate::store) struct Content {
     bytes: Vec<u8>,
@@ -96,18 +96,18 @@ impl Content {
         Self { bytes, outline }
     }
 
-    /// Groups of which the last is short; no byte is as with another seed, but there are as many.
+    /// Groups of which the last is short; every byte differs from that of another seed, the length does not.
     pub(in crate::store) fn of(groups: u64, seed: u8) -> Self {
         let size = (groups - 1) * GROUP_BYTES + 1000;
         Self::new((0..size).map(|at| (at % 253) as u8 ^ (at >> 16) as u8 ^ seed).collect())
     }
 
-    /// The same hash and chaining values with a size that a liar claims.
+    /// The same hash and chaining values with a false size.
     fn claimed(&self, size: u64) -> Arc<Outline> {
         Arc::new(Outline::new(self.outline.b3(), size, self.outline.chain().to_vec()).unwrap())
     }
 
-    /// What a liar says who gives no chaining values.
+    /// A false size without chaining values.
     fn claimed_small(&self, size: u64) -> Arc<Outline> {
         Arc::new(Outline::new(self.outline.b3(), size, Vec::new()).unwrap())
     }

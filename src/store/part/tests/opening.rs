@@ -1,4 +1,4 @@
-//! Making a part file, taking one up again, and what stands in the way.
+//! Creating a part file, opening one again, and obstacles.
 
 use super::*;
 use crate::store::not_tested::not_tested;
@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::sync::Barrier;
 
 #[test]
-fn a_part_file_is_hidden_beside_its_place_and_known_by_its_token() {
+fn a_part_file_is_hidden_beside_its_final_path_and_found_by_its_token() {
     let scratch = scratch();
     let directory = scratch.path().join("never made");
     let target = Target::Suggested { directory: directory.clone(), name: name("sub/a.txt") };
@@ -20,7 +20,7 @@ fn a_part_file_is_hidden_beside_its_place_and_known_by_its_token() {
 }
 
 #[test]
-fn a_part_file_that_is_closed_goes_on_where_it_was() {
+fn a_closed_part_file_is_continued_when_it_is_opened_again() {
     let (scratch, content) = (scratch(), Content::of(4, 7));
     let mut part = suggested(scratch.path()).wanting(&content).ready();
     part.set_outline(content.outline.clone()).unwrap();
@@ -30,7 +30,7 @@ fn a_part_file_that_is_closed_goes_on_where_it_was() {
     assert_eq!((part.outline(), part.held()), (Some(&content.outline), vec![1, 3]));
     assert!(!part.put(&content, 3) && part.put(&content, 0));
     drop(part);
-    // Whoever does not know what it was takes it as it is.
+    // A request without a hash accepts it as it is.
     let mut part = suggested(scratch.path()).ready();
     assert_eq!((part.len(), part.held()), (content.bytes.len() as u64, vec![0, 1, 3]));
     assert!(part.put(&content, 2));
@@ -55,7 +55,7 @@ fn a_part_file_of_another_content_is_started_again() {
 }
 
 #[test]
-fn a_journal_says_nothing_of_another_part_file() {
+fn a_journal_does_not_apply_to_another_part_file() {
     let (scratch, content) = (scratch(), Content::of(2, 1));
     let begun = || {
         let mut part = suggested(scratch.path()).ready();
@@ -67,7 +67,7 @@ fn a_journal_says_nothing_of_another_part_file() {
         part.close();
         paths
     };
-    // Another file of the same size counts as far as its bytes are right.
+    // In another file of the same size the groups with the right bytes count.
     let (part_path, journal_path) = begun();
     let copy = scratch.path().join("copy");
     for (bytes, held) in [(content.bytes.clone(), vec![0]), (vec![0; content.bytes.len()], Vec::new())] {
@@ -76,7 +76,7 @@ fn a_journal_says_nothing_of_another_part_file() {
         assert_eq!(suggested(scratch.path()).ready().held(), held);
     }
     suggested(scratch.path()).remove().unwrap();
-    // One that was cut, or has grown: what is there of it counts.
+    // In one that was truncated or has grown, the groups that are there count.
     let size = content.bytes.len() as u64;
     for (len, held) in [(size + 1, vec![0]), (size - 1, vec![0]), (GROUP_BYTES - 1, Vec::new()), (0, Vec::new())] {
         begun();
@@ -86,7 +86,7 @@ fn a_journal_says_nothing_of_another_part_file() {
         assert_eq!(fs::metadata(&part_path).unwrap().len(), size);
         part.discard();
     }
-    // One that is gone.
+    // One that was removed.
     begun();
     fs::remove_file(&part_path).unwrap();
     let part = suggested(scratch.path()).ready();
@@ -103,7 +103,7 @@ fn a_journal_says_nothing_of_another_part_file() {
 }
 
 #[test]
-fn what_somebody_else_holds_is_not_touched() {
+fn files_locked_by_another_process_are_not_touched() {
     let scratch = scratch();
     let part = stream(suggested(scratch.path()), b"x");
     let busy = DiskFault::Other(nix::libc::EBUSY);
@@ -119,7 +119,7 @@ fn what_somebody_else_holds_is_not_touched() {
 }
 
 #[test]
-fn a_job_that_is_out_does_not_hold_the_part_file() {
+fn a_running_job_does_not_block_the_part_file() {
     let (scratch, content) = (scratch(), Content::of(2, 1));
     let mut part = suggested(scratch.path()).ready();
     part.set_outline(content.outline.clone()).unwrap();
@@ -133,7 +133,7 @@ fn a_job_that_is_out_does_not_hold_the_part_file() {
 }
 
 #[test]
-fn claimers_in_a_race_never_share_one() {
+fn concurrent_openers_never_share_a_part_file() {
     for _ in 0..20 {
         let scratch = scratch();
         let start = Barrier::new(4);
@@ -146,14 +146,14 @@ fn claimers_in_a_race_never_share_one() {
             let outcomes: Vec<_> = racers.into_iter().map(|racer| racer.join().unwrap()).collect();
             outcomes.into_iter().filter_map(Result::ok).count()
         });
-        // They have closed it one after the other, or met.
+        // They used it one after the other, or concurrently.
         assert!(ready >= 1);
         assert_eq!(names(scratch.path()), [".a.txt.a1b2c3d4.pyrate-part"]);
     }
 }
 
 #[test]
-fn what_is_no_part_file_stays_where_it_is() {
+fn files_that_are_no_part_file_are_not_removed() {
     let scratch = scratch();
     let path = scratch.path().join(".a.txt.a1b2c3d4.pyrate-part");
     let plant: [&dyn Fn(); 3] =
@@ -185,7 +185,7 @@ fn removing_takes_part_and_journal_wherever_they_are() {
     fs::write(part.place.path_of(&part.place.new_journal_name()), b"half a jour").unwrap();
     part.close();
     assert_eq!(names(scratch.path()).len(), 3);
-    // Meanwhile somebody has made a directory of the path.
+    // Meanwhile the path has become a directory.
     fs::create_dir(&path).unwrap();
     assert_eq!(exact(&path).remove(), Ok(()));
     assert_eq!(names(scratch.path()), ["exact"]);
@@ -199,7 +199,7 @@ fn removing_takes_part_and_journal_wherever_they_are() {
 }
 
 #[test]
-fn a_discarded_part_file_leaves_nothing_and_takes_nothing_else() {
+fn discarding_a_part_file_removes_it_and_nothing_else() {
     let (scratch, content) = (scratch(), Content::of(2, 1));
     let mut part = suggested(scratch.path()).ready();
     part.set_outline(content.outline.clone()).unwrap();
@@ -231,7 +231,7 @@ fn a_content_that_is_there_already_needs_no_part_file() {
     assert_eq!(path, scratch.path().join("a (2).txt"));
     assert_eq!(names(scratch.path()), ["a (1).txt", "a (2).txt", "a.txt"], "what a crash has left is gone");
     assert_eq!(there(exact(&path).wanting(&content)), path);
-    // Without hash or size nobody can tell, and a link is no file of ours.
+    // Without hash or size it is unknown, and a link is no file of ours.
     let unsure = PartRequest { size: None, ..suggested(scratch.path()).wanting(&content) };
     assert_eq!(unsure.ready().final_path(), scratch.path().join("a (3).txt"));
     assert_eq!(exact(&scratch.path().join("a.txt")).wanting(&content).fault(), DiskFault::Exists);
@@ -240,7 +240,7 @@ fn a_content_that_is_there_already_needs_no_part_file() {
 }
 
 #[test]
-fn an_exact_place_is_what_its_path_says() {
+fn an_exact_target_is_its_path() {
     let scratch = scratch();
     let path = scratch.path().join("exact");
     fs::write(&path, b"came first").unwrap();
@@ -252,7 +252,7 @@ fn an_exact_place_is_what_its_path_says() {
     }
     assert_eq!(exact(&path.join("below a file")).fault(), DiskFault::NotDirectory);
     assert_eq!(exact(&scratch.path().join("x".repeat(256))).fault(), DiskFault::Other(nix::libc::ENAMETOOLONG));
-    // A directory takes the file under its own name, over a link as well.
+    // In a directory the file gets its own name, also through a link.
     let (inside, link) = (scratch.path().join("inside"), scratch.path().join("link"));
     fs::create_dir(&inside).unwrap();
     symlink(&inside, &link).unwrap();
@@ -281,7 +281,7 @@ fn a_directory_that_cannot_be_written_is_named_as_the_cause() {
 }
 
 #[test]
-fn a_directory_that_vanished_is_missed() {
+fn a_directory_that_was_removed_is_detected() {
     let (scratch, content) = (scratch(), Content::of(2, 1));
     let directory = scratch.path().join("gone");
     fs::create_dir(&directory).unwrap();
@@ -289,7 +289,7 @@ fn a_directory_that_vanished_is_missed() {
     let (mut grouped, streamed) = (place(false).ready(), stream(place(true).token(2), b"x"));
     grouped.set_outline(content.outline.clone()).unwrap();
     fs::remove_dir_all(&directory).unwrap();
-    // What is open can be written still, but leads nowhere.
+    // The open file can still be written, but has no path.
     assert!(grouped.put(&content, 0));
     assert_eq!(grouped.set_outline(content.claimed(GROUP_BYTES + 1)), Err(DiskFault::Missing.into()));
     assert_eq!(grouped.held(), [0]);

@@ -1,18 +1,18 @@
-//! An accepted connection: message, answer, orderly or abortive end.
+//! An accepted connection: message, response, FIN or reset.
 //!
 //! ```text
 //! Reading --message--> Asked --send--> Sending --all sent--> Lingering --FIN, or time--> end
 //!    |                   +--refuse, say why--> Refusing --^
 //!    ^                   |                |                      |
-//!    +------stream-------+                +------- reset --------+--> Deserted --> end, and a call-back
+//!    +------stream-------+                +------- reset --------+--> AwaitingCallback --> end, and a call-back
 //! ```
 
 mod reading;
 mod sending;
 
-use super::said::Said;
+use super::report_queue::ReportQueue;
 use super::{Outgoing, Progress};
-use crate::driver::net::eviction::Standing;
+use crate::driver::net::eviction::Activity;
 use crate::driver::socket::Socket;
 use crate::fault::RefusalReason;
 use crate::id::ExchangeId;
@@ -25,14 +25,13 @@ use std::cmp::Reverse;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// How long we wait for the other side's FIN after ours.
+/// How long we wait for the peer's FIN after ours.
 const LINGER_MAX: Duration = Duration::from_secs(5);
 
-/// How long we watch for the reset by which a 2013 client asks to be called back: it comes one round trip after the
-/// first byte.
+/// How long we watch for the reset with which a 2013 client asks for a call-back, one round trip after the first byte.
 const CALL_BACK_WATCH: Duration = Duration::from_secs(1);
 
-/// Bytes taken from the socket at once while a message is read, and thrown away while lingering.
+/// Bytes of one read, of a message or to be discarded.
 const READ_BYTES: usize = 4096;
 
 const READS_MAX: usize = 16;
@@ -45,62 +44,57 @@ pub(crate) enum Service {
 
 #[derive(Debug)]
 pub(crate) struct Inbound {
-    id: ExchangeId,
-    from: SocketAddr,
-    service: Service,
+    pub(crate) id: ExchangeId,
+    pub(crate) from: SocketAddr,
+    pub(crate) service: Service,
     socket: Socket,
     framer: Framer,
     state: State,
-    /// The other side has sent FIN.
     fin: bool,
-    /// The message that has begun to come has a response (codes 1, 4, 5, 8 and 9).
+    /// The message that is being received has a response (codes 1, 4, 5, 8 and 9).
     owes_response: bool,
-    /// The message that came last is a metadata request: a refusal may say why.
+    /// The last message is a metadata request: a refusal may carry a reason.
     takes_reason: bool,
-    asked_for: Option<FileName>,
+    requested_file: Option<FileName>,
     /// Silence ended the message: the FIN behind it may be late.
     ended_by_silence: bool,
-    /// The stream gives its place up: our FIN is sent, and what the other side has sent before it saw that is read until
-    /// then.
+    /// We close this stream: our FIN is sent, and messages that the peer sent before it saw that are read until then.
     stream_ends: Option<Instant>,
-    /// What the other side is told of the searches on its stream.
-    said: Said,
+    reports: ReportQueue,
 }
 
 #[derive(Debug)]
 enum State {
-    /// A message is awaited since the connection opened or the message before it was answered; when the first byte of it
-    /// came, if one did on a stream, and the last.
+    /// Waiting for a message since the connection opened or the last message was answered; when its first byte (on a
+    /// stream) and its last byte were received.
     Reading { since: Instant, begun: Instant, last_byte: Instant },
-    /// The node owes an answer.
+    /// The node has the message.
     Asked { since: Instant, may_stream: bool },
-    /// A response is on its way. The name is that of a file.
+    /// A response is being sent. `name`: of a whole file.
     Sending { outgoing: Outgoing, name: Option<FileName>, progress: Progress },
-    /// A line that says why the request is refused is on its way. The node has nothing to do with it.
+    /// The reason of a refusal is being sent. The node knows nothing of this.
     Refusing { outgoing: Outgoing, until: Instant },
-    /// FIN is sent: for the other side's FIN, or for the reset that asks for a call-back.
+    /// FIN is sent: waiting for the peer's FIN, or for the reset that asks for a call-back.
     Lingering { until: Instant, call_back: Option<Unserved> },
-    /// The requester had closed before our first byte: it is to be called back with this file.
-    Deserted(Unserved),
+    /// The requester had closed before our first byte: it waits for a call-back with this file.
+    AwaitingCallback(Unserved),
 }
 
 impl State {
-    /// A message is awaited from now on.
     fn reading(now: Instant) -> Self {
         Self::Reading { since: now, begun: now, last_byte: now }
     }
 }
 
-/// A file that its requester did not take.
+/// A file that its requester did not receive.
 #[derive(Debug, Clone)]
 struct Unserved {
     name: FileName,
-    /// Bytes of it that the node was told are sent.
+    /// Bytes of it that were reported as sent.
     counted: u64,
 }
 
 impl Inbound {
-    /// A connection just accepted.
     pub(crate) fn new(id: ExchangeId, from: SocketAddr, service: Service, socket: Socket, now: Instant) -> Self {
         Self {
             id,
@@ -112,92 +106,80 @@ impl Inbound {
             fin: false,
             owes_response: false,
             takes_reason: false,
-            asked_for: None,
+            requested_file: None,
             ended_by_silence: false,
             stream_ends: None,
-            said: Said::default(),
+            reports: ReportQueue::default(),
         }
     }
 
-    pub(crate) fn id(&self) -> ExchangeId {
-        self.id
-    }
-
-    pub(crate) fn from(&self) -> SocketAddr {
-        self.from
-    }
-
-    /// The file that the message which came last asks for.
-    pub(crate) fn asked_for(&self) -> Option<&FileName> {
-        self.asked_for.as_ref()
-    }
-
-    pub(crate) fn service(&self) -> Service {
-        self.service
+    pub(crate) fn requested_file(&self) -> Option<&FileName> {
+        self.requested_file.as_ref()
     }
 
     pub(crate) fn socket_mut(&mut self) -> &mut Socket {
         &mut self.socket
     }
 
-    /// Whether the connection is only watched for a reset, and may be closed when others need its place.
+    /// Whether the connection is only watched for a reset.
     pub(crate) fn is_watched(&self) -> bool {
         self.fin && matches!(self.state, State::Lingering { call_back: Some(_), .. })
     }
 
-    /// How busy it is, for when others need its place. `None` if it is over by the next step.
-    pub(crate) fn standing(&self) -> Option<Standing> {
+    /// `None` if it ends with its next step.
+    pub(crate) fn activity(&self) -> Option<Activity> {
         Some(match &self.state {
             State::Reading { since, .. } => match self.stream_ends {
-                Some(until) => Standing::Ending(until),
-                None if self.is_idle_stream() => Standing::IdleStream(*since),
-                None => Standing::NoMessage(*since),
+                Some(until) => Activity::Ending(until),
+                None if self.is_idle_stream() => Activity::IdleStream(*since),
+                None => Activity::NoMessage(*since),
             },
-            State::Asked { since, .. } => Standing::Waiting(Reverse(*since)),
-            State::Sending { progress, .. } => Standing::Sending(progress.at),
-            State::Refusing { until, .. } | State::Lingering { until, .. } => Standing::Ending(*until),
-            State::Deserted(_) => return None,
+            State::Asked { since, .. } => Activity::Waiting(Reverse(*since)),
+            State::Sending { progress, .. } => Activity::Sending(progress.at),
+            State::Refusing { until, .. } | State::Lingering { until, .. } => Activity::Ending(*until),
+            State::AwaitingCallback(_) => return None,
         })
     }
 
-    /// Closing it now, for this reason, means this for the node.
+    /// The event for the node if the connection is closed now for this reason.
     pub(crate) fn broken_off(&self, fault: ResponseFault) -> Option<Event> {
         let exchange = self.id;
         match self.state {
             State::Asked { .. } => Some(Event::RequestGone { exchange }),
             State::Sending { .. } => Some(Event::ResponseEnded { exchange, outcome: Err(fault) }),
-            State::Reading { .. } | State::Refusing { .. } | State::Lingering { .. } | State::Deserted(_) => None,
+            State::Reading { .. } | State::Refusing { .. } | State::Lingering { .. } | State::AwaitingCallback(_) => {
+                None
+            }
         }
     }
 
-    /// Others need the place of this idle stream: we end it in order, so that nothing is lost that is on its way.
+    /// Closes an idle stream whose descriptor is needed, without losing messages in flight.
     pub(crate) fn end_stream(&mut self, now: Instant) {
         // Fails only if the connection is reset already, which the next step sees.
         let _ = self.socket.finish();
         self.stream_ends = Some(now + LINGER_MAX);
     }
 
-    /// Sends a line against the direction of a stream. On other connections nothing reads it, and after our FIN nothing is sent.
-    pub(crate) fn say(&mut self, line: &[u8]) {
+    /// Sends a line back on a stream. On other connections nothing reads it, and after our FIN nothing is sent.
+    pub(crate) fn send_line(&mut self, line: &[u8]) {
         let is_open = matches!(self.state, State::Reading { .. } | State::Asked { may_stream: true, .. });
         if is_open && self.framer.is_stream() && self.stream_ends.is_none() && !self.fin {
-            self.said.push(line);
+            self.reports.push(line);
             // Fails only if the connection is reset, which the next step sees.
-            let _ = self.said.flush(&mut self.socket);
+            let _ = self.reports.flush(&mut self.socket);
         }
     }
 
-    /// How far the response is that is on its way.
     pub(crate) fn progress(&self) -> Option<Event> {
         match &self.state {
             State::Sending { outgoing, .. } => {
-                Some(Event::ResponseProgress { exchange: self.id, bytes: outgoing.sent(), held: false })
+                Some(Event::ResponseProgress { exchange: self.id, bytes: outgoing.sent, held: false })
             }
             _ => None,
         }
     }
 
-    /// The node answers nothing.
+    /// The message gets no response.
     pub(crate) fn close(&mut self, now: Instant) {
         let State::Asked { may_stream, .. } = self.state else { return };
         if may_stream && self.framer.is_stream() {
@@ -207,13 +189,13 @@ impl Inbound {
         }
     }
 
-    /// The node answers with a payload; the name is that of a file.
+    /// Sends a response. `name`: of a whole file.
     pub(crate) fn send(&mut self, outgoing: Outgoing, name: Option<FileName>, now: Instant) {
         self.owe_response();
         self.state = State::Sending { outgoing, name, progress: Progress::start(now) };
     }
 
-    /// The node refuses. Says whether the requester is told why; otherwise the connection is to be reset.
+    /// Refuses the request. Returns whether the reason is sent; otherwise the caller resets the connection.
     pub(crate) fn refuse_with(&mut self, reason: RefusalReason, now: Instant) -> bool {
         if !self.takes_reason || !matches!(self.state, State::Asked { .. }) {
             return false;
@@ -236,14 +218,14 @@ impl Inbound {
                 };
                 Some(self.stream_ends.map_or(at, |until| until.min(at)))
             }
-            State::Asked { .. } | State::Deserted(_) => None,
+            State::Asked { .. } | State::AwaitingCallback(_) => None,
             State::Sending { progress, .. } => Some(progress.deadline()),
             State::Refusing { until, .. } | State::Lingering { until, .. } => Some(*until),
         }
     }
 
-    /// From the first byte of a request to the last of its response, every end of the connection must be seen as a
-    /// failure (PROTOCOL, "How a response ends"), even if the process is killed.
+    /// From the first byte of a request to the last of its response, every close must be a reset (PROTOCOL, "How a response
+    /// ends"), even if the process is killed.
     fn owe_response(&mut self) {
         if !std::mem::replace(&mut self.owes_response, true) {
             self.socket.end_in_reset();
@@ -255,7 +237,7 @@ impl Inbound {
         self.framer.is_stream() && self.framer.pending() == 0
     }
 
-    /// Sends FIN and waits for the other side's, so that unread bytes of it do not turn our FIN into a reset.
+    /// Sends FIN and waits for the peer's, since closing with unread bytes would send a reset.
     fn linger(&mut self, now: Instant, call_back: Option<Unserved>) {
         let wait = if call_back.is_some() { CALL_BACK_WATCH } else { LINGER_MAX };
         // Fails only if the connection is reset already, which the next step sees.

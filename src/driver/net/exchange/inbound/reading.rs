@@ -11,7 +11,7 @@ use crate::wire::{End, MESSAGE_DEADLINE, Message, WireError, decode};
 impl Inbound {
     pub(crate) fn advance(&mut self, cx: &mut Context<'_>) -> NetStep {
         match self.state {
-            State::Reading { .. } => match self.said.flush(&mut self.socket) {
+            State::Reading { .. } => match self.reports.flush(&mut self.socket) {
                 Ok(()) => self.read_message(cx, End::More),
                 Err(_) => Step::End(Over::Ended(None)),
             },
@@ -22,14 +22,14 @@ impl Inbound {
             State::Sending { .. } => self.send_payload(cx),
             State::Refusing { .. } => self.send_reason(cx),
             State::Lingering { .. } => self.linger_on(cx),
-            State::Deserted(_) => self.desert(),
+            State::AwaitingCallback(_) => self.end_for_call_back(),
         }
     }
 
     pub(crate) fn on_deadline(&mut self, cx: &mut Context<'_>) -> NetStep {
         match &self.state {
             State::Reading { .. } => self.on_reading_deadline(cx),
-            State::Asked { .. } | State::Deserted(_) => Step::Idle,
+            State::Asked { .. } | State::AwaitingCallback(_) => Step::Idle,
             State::Sending { .. } => Step::End(Over::Ended(Some(Event::ResponseEnded {
                 exchange: self.id,
                 outcome: Err(ResponseFault::Gone),
@@ -39,7 +39,7 @@ impl Inbound {
     }
 
     fn on_reading_deadline(&mut self, cx: &mut Context<'_>) -> NetStep {
-        // A busy loop may come late: what has arrived meanwhile breaks the silence.
+        // The loop may be late: bytes that have arrived meanwhile end the silence.
         let step = self.read_message(cx, End::More);
         if !matches!(step, Step::Wait(_)) || self.deadline().is_none_or(|at| at > cx.now) {
             return step;
@@ -55,7 +55,7 @@ impl Inbound {
         }
     }
 
-    /// Reads until a message is complete. `end` is what is known beyond the bytes.
+    /// Reads until a message is complete. `end`: whether it may be complete as it is.
     fn read_message(&mut self, cx: &mut Context<'_>, mut end: End) -> NetStep {
         for _ in 0..READS_MAX {
             if self.fin {
@@ -64,7 +64,7 @@ impl Inbound {
             match self.framer.next_frame(end) {
                 Some(Ok(frame)) => return self.take_frame(&frame, cx.now),
                 Some(Err(error)) => return Step::End(Over::Refused(RefusedMessage::of(error, b""))),
-                // The connection is simply over; nothing was promised.
+                // The connection ended before a message began.
                 None if self.fin => return Step::End(Over::Ended(None)),
                 None => {}
             }
@@ -98,7 +98,7 @@ impl Inbound {
             Ok(message) => {
                 self.state = State::Asked { since: now, may_stream: message.may_stream() };
                 self.takes_reason = matches!(message, Message::MetadataRequest { .. });
-                self.asked_for = message.file().cloned();
+                self.requested_file = message.file().cloned();
                 Step::Report(Report::Message(message))
             }
             Err(error) => Step::End(Over::Refused(RefusedMessage::of(error, frame))),

@@ -1,4 +1,4 @@
-//! A response on its way, and the end of the connection behind it.
+//! Sending a response, and ending the connection.
 
 use super::{Inbound, READ_BYTES, READS_MAX, State, Unserved};
 use crate::driver::net::exchange::outgoing::{Pump, is_reset_after_fin};
@@ -11,7 +11,7 @@ impl Inbound {
     pub(super) fn send_payload(&mut self, cx: &mut Context<'_>) -> NetStep {
         let State::Sending { outgoing, name, progress } = &mut self.state else { return Step::Idle };
         let pump = outgoing.pump(&mut self.socket, cx);
-        progress.note(cx.now, outgoing.sent());
+        progress.note(cx.now, outgoing.sent);
         let exchange = self.id;
         match pump {
             Pump::Blocked(blocked) => match self.socket.take_error() {
@@ -30,7 +30,7 @@ impl Inbound {
                 Step::Report(Report::Event(Event::ResponseProgress { exchange, bytes, held }))
             }
             Pump::Sent(bytes) => {
-                // The system has taken everything, and the requester has reset the connection meanwhile.
+                // Everything is written, and the requester has reset the connection meanwhile.
                 if name.is_some()
                     && let Some(error) = self.socket.take_error()
                 {
@@ -70,18 +70,17 @@ impl Inbound {
         }
     }
 
-    /// Whether the requester has sent FIN, as the 2013 client does right behind its request; looks once at the socket
-    /// if it is not known yet.
+    /// Whether the requester has sent FIN, as the 2013 client does right after its request.
     fn fin_or_read(&mut self) -> bool {
         self.fin |= matches!(self.socket.read(&mut [0; 64]), Ok(ReadStep::Fin) | Err(_));
         self.fin
     }
 
-    /// The connection was reset while the response was on its way. Reset before a byte was acknowledged, after its FIN or
-    /// before one that is late, the requester waits to be called back.
+    /// The connection was reset during the response. If no byte was acknowledged, and the peer had sent FIN or its FIN may be
+    /// late, the requester waits for a call-back.
     fn reader_gone(&mut self, after_fin: bool) -> NetStep {
         let (name, counted) = match &mut self.state {
-            State::Sending { outgoing, name, .. } => (name.take(), outgoing.reported()),
+            State::Sending { outgoing, name, .. } => (name.take(), outgoing.reported),
             _ => (None, 0),
         };
         let call_back = name.filter(|_| (after_fin || self.ended_by_silence) && !self.socket.has_acknowledged());
@@ -89,7 +88,7 @@ impl Inbound {
         match call_back {
             None => Step::End(Over::Ended(Some(ended(ResponseFault::Gone)))),
             Some(name) => {
-                self.state = State::Deserted(Unserved { name, counted });
+                self.state = State::AwaitingCallback(Unserved { name, counted });
                 Step::Report(Report::Answered(ended(ResponseFault::Closed)))
             }
         }
@@ -118,14 +117,14 @@ impl Inbound {
 
     fn reset_while_lingering(&mut self) -> NetStep {
         if let State::Lingering { call_back: Some(unserved), .. } = &self.state {
-            self.state = State::Deserted(unserved.clone());
-            return self.desert();
+            self.state = State::AwaitingCallback(unserved.clone());
+            return self.end_for_call_back();
         }
         Step::End(Over::Ended(None))
     }
 
-    pub(super) fn desert(&mut self) -> NetStep {
-        let State::Deserted(Unserved { name, counted }) = &self.state else { return Step::Idle };
+    pub(super) fn end_for_call_back(&mut self) -> NetStep {
+        let State::AwaitingCallback(Unserved { name, counted }) = &self.state else { return Step::Idle };
         let (name, counted) = (name.clone(), *counted);
         Step::End(Over::Ended(Some(Event::RequesterClosed { requester: self.from, name, counted })))
     }

@@ -3,7 +3,7 @@
 //! ```text
 //! messages:   Connecting --> Sending --> Receiving --FIN--> end
 //! fetch:      Connecting --> Sending --> Receiving --FIN, or all groups--> end
-//!   of a base peer:      Sending --> Awaiting --first byte, on either connection--> Receiving --FIN--> end
+//!   from a base peer:    Sending --> Awaiting --first byte, on either connection--> Receiving --FIN--> end
 //! call-back:  Connecting --> Uploading --> Settling --> end
 //! ```
 
@@ -14,7 +14,7 @@ use super::checked::Part;
 use super::first_line::FirstLine;
 use super::incoming::Incoming;
 use super::{Outgoing, Progress, dial_fault};
-use crate::driver::net::pace::Held;
+use crate::driver::net::pace::HeldBack;
 use crate::driver::open_parts::Remains;
 use crate::driver::socket::Socket;
 use crate::fault::DialFault;
@@ -28,42 +28,38 @@ use mio::{Registry, Token};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Time for connecting, sending and, where the response is short, receiving: the absolute deadline of a request.
+/// Time for connecting and sending, and for receiving a short response.
 const REQUEST_MAX: Duration = Duration::from_secs(10);
 
-/// What a dialled connection is for.
 pub(crate) enum Task {
     /// Send messages, wait for a response.
     Messages {
         /// At least one.
         messages: Vec<Message>,
         expect: Expect,
-        /// Time for connecting, if that is less than for the whole request.
+        /// Time for connecting, if less than [`REQUEST_MAX`].
         connect_max: Duration,
     },
-    /// Ask for a file or a part of it.
     Fetch {
         /// A download request or range request.
         request: Message,
-        /// Where it goes; the part file is open.
         part: Part,
-        /// It may come on a connection that the peer makes.
+        /// The peer may send it on a connection that it makes.
         may_call_back: bool,
     },
-    /// Ask for metadata.
     Metadata {
         request: Message,
-        /// Whose outline they become; the part file is open.
+        /// The download whose outline they become; its part file is open.
         download: TransferId,
         /// The hash that they must prove.
         wanted: Option<ContentHash>,
     },
-    /// Bring a file to a requester that had closed.
+    /// Send a file to a requester that had closed.
     CallBack(Outgoing),
 }
 
 pub(crate) struct Outbound {
-    id: ExchangeId,
+    pub(crate) id: ExchangeId,
     to: SocketAddr,
     local: SocketAddr,
     link: Link,
@@ -71,16 +67,16 @@ pub(crate) struct Outbound {
     started: Instant,
     progress: Progress,
     received: u64,
-    /// Whether our limit holds it back.
-    held: Held,
-    /// What it leaves, once it is over.
+    /// Whether our rate limit holds it back.
+    held: HeldBack,
+    /// What it received of a group, once it is over.
     remains: Remains,
     sent: u64,
 }
 
 enum Link {
     Connection(Socket),
-    /// The connection that asks, and the port to which the peer may call back.
+    /// The connection of the request, and the port to which the peer may call back.
     EitherWay(Box<Answer>),
 }
 
@@ -93,7 +89,7 @@ enum State {
     },
     Receiving(Incoming),
     Uploading(Outgoing),
-    /// Nothing is expected but the end, or one line that says what the peer speaks.
+    /// Only FIN is expected, or the line of a `p1` peer.
     Settling {
         until: Instant,
         line: FirstLine,
@@ -123,7 +119,6 @@ enum After {
 }
 
 impl Outbound {
-    /// Begins to connect. Fails with the fault that ends the exchange.
     pub(crate) fn dial(
         id: ExchangeId,
         to: SocketAddr,
@@ -151,14 +146,10 @@ impl Outbound {
             started: now,
             progress: Progress::start(now),
             received: 0,
-            held: Held::default(),
+            held: HeldBack::default(),
             remains: Remains::Nothing,
             sent: 0,
         })
-    }
-
-    pub(crate) fn id(&self) -> ExchangeId {
-        self.id
     }
 
     pub(crate) fn progress(&self) -> Option<Event> {
@@ -172,12 +163,12 @@ impl Outbound {
         }
     }
 
-    /// Lets a fetch of groups end earlier. Its next step finds out whether that is now.
+    /// Makes a fetch of groups end before this group. Its next step checks whether it is complete.
     pub(crate) fn trim(&mut self, groups_end: u64) {
         match &mut self.state {
             State::Receiving(incoming) => incoming.trim(groups_end),
             State::Connecting(Task::Fetch { part, .. }) | State::Sending { then: After::File(part), .. } => {
-                // What was asked for comes; what is beyond is not taken.
+                // The peer sends all that is requested; groups from here on are ignored.
                 if let Portion::Groups(groups) = &mut part.portion {
                     groups.end = groups.end.min(groups_end.max(groups.start));
                 }
@@ -215,7 +206,7 @@ impl Outbound {
         if let State::Receiving(incoming) = &self.state { incoming.checked_download() } else { None }
     }
 
-    /// What it leaves: it is over, or broken off.
+    /// What it received of a group.
     pub(crate) fn into_remains(self) -> Remains {
         if matches!(self.state, State::Over) { self.remains } else { self.state.into_remains() }
     }
@@ -223,7 +214,7 @@ impl Outbound {
     fn socket(&mut self) -> Result<&mut Socket, DialFault> {
         match &mut self.link {
             Link::Connection(socket) => Ok(socket),
-            Link::EitherWay(answer) => answer.asking().ok_or(DialFault::Aborted),
+            Link::EitherWay(answer) => answer.request_socket().ok_or(DialFault::Aborted),
         }
     }
 }

@@ -5,7 +5,9 @@ use crate::driver::net::exchange::answer::Answered;
 use crate::driver::net::exchange::first_line::FirstLine;
 use crate::driver::net::exchange::incoming::{Incoming, Taken};
 use crate::driver::net::exchange::outgoing::Pump;
-use crate::driver::net::exchange::{Context, NetStep, Over, Progress, Report, connect_fault, dial_fault};
+use crate::driver::net::exchange::{
+    Context, NetStep, Over, Progress, Report, connect_fault, dial_fault, encode_stream,
+};
 use crate::driver::socket::{Direction, ReadStep, Step};
 use crate::fault::DialFault;
 use crate::node::Event;
@@ -14,10 +16,10 @@ use crate::wire::{FileInfoReader, FileListReader, Message, PeerListReader, other
 use mio::Registry;
 use std::time::Duration;
 
-/// How long we wait for FIN where no response is due: old programs close at once, or never.
+/// How long we wait for FIN if no response is due: old programs close at once, or never.
 const SETTLE_MAX: Duration = Duration::from_secs(2);
 
-/// Reads of one step on a connection from which nothing is expected.
+/// Reads of one step while no response is due.
 const READS_MAX: usize = 16;
 
 impl Outbound {
@@ -27,16 +29,16 @@ impl Outbound {
                 match incoming.poll(self.id, cx) {
                     Ok(Taken::Report(event)) => Step::Report(Report::Event(event)),
                     Ok(Taken::Enough(response)) => self.end(Ok(response)),
-                    // A response that has an absolute deadline and no progress to tell.
+                    // A short response: its deadline is absolute.
                     Ok(Taken::More) => self.end(Err(DialFault::TimedOut)),
                     Err(fault) => self.end(Err(fault)),
                 }
             }
-            // The peer closed in order and sent nothing.
+            // The peer sent FIN and no byte.
             State::Awaiting(_) if matches!(&self.link, Link::EitherWay(answer) if answer.is_refused()) => {
                 self.end(Ok(Response::File { bytes: 0 }))
             }
-            // Silence is consent where no response is due.
+            // No response is due: silence means success.
             State::Settling { .. } => self.end(Ok(Response::Delivered)),
             _ => self.end(Err(DialFault::TimedOut)),
         }
@@ -83,7 +85,7 @@ impl Outbound {
                 self.socket()?.end_in_reset();
                 self.socket()?.keep_unsent(UNSENT_FIRST_BYTES);
                 self.state = State::Uploading(outgoing);
-                return Ok(Step::Report(Report::Event(Event::CallBackStands { exchange: self.id })));
+                return Ok(Step::Report(Report::Event(Event::CallBackConnected { exchange: self.id })));
             }
         };
         Ok(Step::Again)
@@ -92,7 +94,7 @@ impl Outbound {
     fn send(&mut self, cx: &mut Context<'_>) -> Result<NetStep, DialFault> {
         let (socket, either_way) = match &mut self.link {
             Link::Connection(socket) => (socket, false),
-            Link::EitherWay(answer) => (answer.asking().ok_or(DialFault::Aborted)?, true),
+            Link::EitherWay(answer) => (answer.request_socket().ok_or(DialFault::Aborted)?, true),
         };
         let State::Sending { bytes, at, then } = &mut self.state else { return Ok(Step::Idle) };
         while *at < bytes.len() {
@@ -114,19 +116,19 @@ impl Outbound {
                 State::Receiving(Incoming::Files { reader: FileListReader::default(), fin: false })
             }
             After::Expect(Expect::FileInfo) => {
-                State::Receiving(Incoming::FileInfo { reader: FileInfoReader::default(), said: None })
+                State::Receiving(Incoming::FileInfo { reader: FileInfoReader::default(), info: None })
             }
             After::File(part) if either_way => State::Awaiting(part.clone()),
             After::File(part) => State::Receiving(Incoming::file(part, cx.parts, cx.now)?),
             After::Metadata { download, wanted } => State::Receiving(Incoming::metadata(*download, *wanted, cx.now)),
         };
-        // A peer that has answered and closed already makes this fail: reading tells how it went.
+        // Fails if the peer has answered and closed already, which reading shows.
         let _ = socket.finish();
         self.state = next;
         Ok(Step::Again)
     }
 
-    /// Continues with the connection that brings the first byte.
+    /// Continues on the connection that brings the first byte.
     fn await_answer(&mut self, cx: &mut Context<'_>, registry: &Registry) -> Result<NetStep, DialFault> {
         let (Link::EitherWay(answer), State::Awaiting(part)) = (&mut self.link, &self.state) else {
             return Err(DialFault::Aborted);
@@ -197,7 +199,7 @@ impl Outbound {
         let Link::Connection(socket) = &mut self.link else { return Err(DialFault::Aborted) };
         let State::Uploading(outgoing) = &mut self.state else { return Ok(Step::Idle) };
         let pump = outgoing.pump(socket, cx);
-        self.sent = outgoing.sent();
+        self.sent = outgoing.sent;
         self.progress.note(cx.now, self.sent);
         match pump {
             Pump::Blocked(blocked) => match socket.take_error() {
@@ -226,8 +228,8 @@ impl Outbound {
         }
     }
 
-    /// Waits for the other side's FIN, or for a line that answers a first contact. A peer says nothing else, but a server of
-    /// another kind shows by what it says what it is.
+    /// Waits for FIN, or for the line that answers a first contact. A peer sends nothing else; the first line of another kind of
+    /// server tells which program it is.
     fn settle(&mut self, cx: &mut Context<'_>) -> Result<NetStep, DialFault> {
         for _ in 0..READS_MAX {
             match self.socket()?.read(cx.scratch).map_err(|error| dial_fault(&error))? {
@@ -253,15 +255,7 @@ impl Outbound {
     }
 }
 
-/// One message stands bare; several are a stream, each ended by a newline (PROTOCOL, "Streams").
+/// One message ends without a newline; several are a stream.
 fn encode_all(messages: &[Message]) -> Vec<u8> {
-    if let [message] = messages {
-        return message.encode();
-    }
-    let mut bytes = Vec::new();
-    for message in messages {
-        bytes.extend(message.encode());
-        bytes.push(b'\n');
-    }
-    bytes
+    if let [message] = messages { message.encode() } else { encode_stream(messages) }
 }

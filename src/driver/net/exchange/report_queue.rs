@@ -1,16 +1,15 @@
-//! What we say against the direction of a stream that a peer has opened (PROTOCOL, part 2, The end of a search).
+//! Reports on searches that we send back on a stream of a peer (PROTOCOL, part 2, The end of a search).
 
 use crate::driver::socket::Socket;
 use std::io;
 
-/// Bytes that may wait for a peer that does not read. What is said beyond is left out: the peer has its own time for that.
+/// Bytes that may wait for a peer that does not read. Further lines are dropped: the peer has a deadline of its own.
 const WAITING_BYTES_MAX: usize = 4_096;
 
-/// Lines that the system has not taken yet.
 #[derive(Debug, Default)]
-pub(super) struct Said(Vec<u8>);
+pub(super) struct ReportQueue(Vec<u8>);
 
-impl Said {
+impl ReportQueue {
     /// Adds a line, whole or not at all.
     pub(super) fn push(&mut self, line: &[u8]) {
         if self.0.len() + line.len() <= WAITING_BYTES_MAX {

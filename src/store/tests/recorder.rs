@@ -1,5 +1,5 @@
-//! What this thread has done to a disk, call by call; calls that are to fail; and a disk that can be cut off at any of
-//! them.
+//! Records the calls of this thread that change a disk, injects faults, and rebuilds the disk as a crash after any call leaves
+//! it.
 
 use crate::store::reserve::Room;
 use std::cell::RefCell;
@@ -9,15 +9,15 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
-/// What reaches a disk alone.
+/// A disk writes this many bytes atomically.
 const SECTOR_BYTES: u64 = 512;
 
-/// A kind of call that can be told to fail.
+/// A kind of call that can be made to fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Call {
-    /// Asking what stands at a name, which changes nothing.
+    /// Changes nothing.
     Stat,
-    /// Another descriptor of a file, which changes nothing.
+    /// Changes nothing.
     Duplicate,
     Write,
     SetLen,
@@ -27,7 +27,7 @@ pub(crate) enum Call {
     Allocate,
 }
 
-/// A call that changed something. Files go by the number that stands for their inode.
+/// A call that changed something. Files have numbers instead of inodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Op {
     Write {
@@ -42,7 +42,7 @@ pub(crate) enum Op {
     Sync {
         file: u64,
     },
-    /// What was written before it and was not synced may be lost, whatever is synced later: Linux marks pages that it
+    /// Bytes written before it and not synced may be lost, whatever is synced later: Linux marks pages that it
     /// could not write as clean.
     FailedSync {
         file: u64,
@@ -62,13 +62,13 @@ pub(crate) enum Op {
 }
 
 #[derive(Default)]
-struct Tape {
+struct Recorder {
     ops: Option<Vec<Op>>,
     /// By inode.
     numbers: BTreeMap<u64, u64>,
-    /// Kept open, so that no inode is used twice while the tape runs.
+    /// Kept open, so that no inode is used twice while recording.
     held: Vec<File>,
-    /// Calls that fail, after so many of their kind that do not.
+    /// Calls to fail, with the number of calls of their kind that succeed before.
     faults: Vec<(Call, usize, i32)>,
     room: Option<Room>,
     /// Neither exclusive renames nor hard links.
@@ -76,79 +76,80 @@ struct Tape {
 }
 
 thread_local! {
-    static TAPE: RefCell<Tape> = RefCell::default();
+    static RECORDER: RefCell<Recorder> = RefCell::default();
 }
 
-/// Begins a tape over a disk that was just [laid out](Disk::lay_out), or an empty one.
+/// Starts recording on a disk that was just [laid out](Disk::lay_out), or an empty one.
 pub(crate) fn start() {
-    TAPE.with_borrow_mut(|tape| tape.ops = Some(Vec::new()));
+    RECORDER.with_borrow_mut(|recorder| recorder.ops = Some(Vec::new()));
 }
 
-/// Calls on the tape.
+/// The number of recorded calls.
 pub(crate) fn position() -> usize {
-    TAPE.with_borrow(|tape| tape.ops.as_ref().map_or(0, Vec::len))
+    RECORDER.with_borrow(|recorder| recorder.ops.as_ref().map_or(0, Vec::len))
 }
 
-/// Ends the tape.
+/// Stops recording.
 pub(crate) fn stop() -> Vec<Op> {
-    TAPE.with_borrow_mut(|tape| tape.ops.take().unwrap_or_default())
+    RECORDER.with_borrow_mut(|recorder| recorder.ops.take().unwrap_or_default())
 }
 
-/// Forgets which inode stands for what.
+/// Forgets the numbers of inodes.
 pub(crate) fn reset() {
-    TAPE.with_borrow_mut(|tape| *tape = Tape { plain_names: tape.plain_names, ..Tape::default() });
+    RECORDER
+        .with_borrow_mut(|recorder| *recorder = Recorder { plain_names: recorder.plain_names, ..Recorder::default() });
 }
 
-/// Lets the filesystem of this thread have neither exclusive renames nor hard links, or both again.
+/// Whether the filesystem of this thread lacks exclusive renames and hard links.
 pub(crate) fn lack_exclusive_names(lack: bool) {
-    TAPE.with_borrow_mut(|tape| tape.plain_names = lack);
+    RECORDER.with_borrow_mut(|recorder| recorder.plain_names = lack);
 }
 
 pub(crate) fn lacks_exclusive_names() -> bool {
-    TAPE.with_borrow(|tape| tape.plain_names)
+    RECORDER.with_borrow(|recorder| recorder.plain_names)
 }
 
-/// Lets the next call of a kind that has not failed yet fail.
+/// Makes the next call of a kind fail.
 pub(crate) fn fail_next(call: Call, errno: i32) {
-    TAPE.with_borrow_mut(|tape| tape.faults.push((call, 0, errno)));
+    RECORDER.with_borrow_mut(|recorder| recorder.faults.push((call, 0, errno)));
 }
 
-/// Lets the call of a kind after the next one fail.
+/// Makes the call of a kind after the next one fail.
 pub(crate) fn fail_second(call: Call, errno: i32) {
-    TAPE.with_borrow_mut(|tape| tape.faults.push((call, 1, errno)));
+    RECORDER.with_borrow_mut(|recorder| recorder.faults.push((call, 1, errno)));
 }
 
-/// Lets no call fail any more.
+/// Ends all faults.
 pub(crate) fn mend() {
-    TAPE.with_borrow_mut(|tape| tape.faults.clear());
+    RECORDER.with_borrow_mut(|recorder| recorder.faults.clear());
 }
 
-/// Lets this thread find so much room, or again as much as there is.
+/// Makes this thread see this free space, or the real one.
 pub(crate) fn pretend_room(room: Option<Room>) {
-    TAPE.with_borrow_mut(|tape| tape.room = room);
+    RECORDER.with_borrow_mut(|recorder| recorder.room = room);
 }
 
 pub(crate) fn pretended_room() -> Option<Room> {
-    TAPE.with_borrow(|tape| tape.room)
+    RECORDER.with_borrow(|recorder| recorder.room)
 }
 
-/// The number that stands for an inode: itself, unless a tape has run.
+/// The number that stands for an inode: itself, unless something was recorded.
 pub(crate) fn alias(inode: u64) -> u64 {
-    TAPE.with_borrow_mut(|tape| {
-        if tape.ops.is_none() && !tape.numbers.contains_key(&inode) {
+    RECORDER.with_borrow_mut(|recorder| {
+        if recorder.ops.is_none() && !recorder.numbers.contains_key(&inode) {
             return inode;
         }
         // No inode has a number so high.
-        let next = tape.numbers.values().max().map_or(0, |last| last + 1).max(1 << 60);
-        *tape.numbers.entry(inode).or_insert(next)
+        let next = recorder.numbers.values().max().map_or(0, |last| last + 1).max(1 << 60);
+        *recorder.numbers.entry(inode).or_insert(next)
     })
 }
 
 pub(crate) fn fault(call: Call) -> io::Result<()> {
-    TAPE.with_borrow_mut(|tape| match tape.faults.iter_mut().position(|(failing, ..)| *failing == call) {
-        Some(at) if tape.faults[at].1 == 0 => Err(io::Error::from_raw_os_error(tape.faults.remove(at).2)),
+    RECORDER.with_borrow_mut(|recorder| match recorder.faults.iter_mut().position(|(failing, ..)| *failing == call) {
+        Some(at) if recorder.faults[at].1 == 0 => Err(io::Error::from_raw_os_error(recorder.faults.remove(at).2)),
         Some(at) => {
-            tape.faults[at].1 -= 1;
+            recorder.faults[at].1 -= 1;
             Ok(())
         }
         None => Ok(()),
@@ -156,8 +157,8 @@ pub(crate) fn fault(call: Call) -> io::Result<()> {
 }
 
 fn note(op: impl FnOnce() -> Op) {
-    TAPE.with_borrow_mut(|tape| {
-        if let Some(ops) = &mut tape.ops {
+    RECORDER.with_borrow_mut(|recorder| {
+        if let Some(ops) = &mut recorder.ops {
             ops.push(op());
         }
     });
@@ -190,9 +191,9 @@ pub(crate) fn note_sync(file: &File) {
 pub(crate) fn note_name(name: &[u8], file: &File) {
     let number = number(file);
     note(|| Op::Name { name: name.to_vec(), file: number });
-    TAPE.with_borrow_mut(|tape| {
-        if tape.ops.is_some() {
-            tape.held.push(file.try_clone().unwrap());
+    RECORDER.with_borrow_mut(|recorder| {
+        if recorder.ops.is_some() {
+            recorder.held.push(file.try_clone().unwrap());
         }
     });
 }
@@ -230,7 +231,7 @@ impl Dice {
     }
 }
 
-/// One directory, as it stands on a disk.
+/// One directory, as it is on a disk.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Disk {
     pub(crate) files: BTreeMap<u64, Vec<u8>>,
@@ -238,7 +239,7 @@ pub(crate) struct Disk {
 }
 
 impl Disk {
-    /// What a process that is killed leaves: every call before `end`, and of the one there perhaps a beginning.
+    /// The disk after a kill: every call before `end`, and perhaps the beginning of the one there.
     pub(crate) fn after_kill(&self, ops: &[Op], end: usize, dice: &mut Dice) -> Disk {
         let mut disk = self.clone();
         ops[..end].iter().for_each(|op| disk.apply(op));
@@ -249,7 +250,7 @@ impl Disk {
         disk
     }
 
-    /// What power loss leaves after `end` calls: what was synced, and of all else whatever the dice say. Names change
+    /// The disk after power loss after `end` calls: all that was synced, and random parts of the rest. Names change
     /// one by one, and writes sector by sector.
     pub(crate) fn after_power_loss(&self, ops: &[Op], end: usize, dice: &mut Dice) -> Disk {
         let ops = &ops[..end];
@@ -276,7 +277,7 @@ impl Disk {
         disk
     }
 
-    /// Each name has for itself what it had at some time since the directory was synced.
+    /// Each name independently has one of its states since the directory was synced.
     fn names_after_power_loss(&self, ops: &[Op], luck: u64, dice: &mut Dice) -> BTreeMap<Vec<u8>, u64> {
         let synced = ops.iter().rposition(|op| *op == Op::SyncDirectory).unwrap_or(0);
         let mut states = Vec::new();
@@ -309,7 +310,7 @@ impl Disk {
             if dice.chance(luck) {
                 self.apply(&Op::Write { file, at: start, bytes: piece.to_vec() });
             } else if dice.chance(10) && self.files.get(&file).is_none_or(|old| old.len() as u64 <= start) {
-                // The size came, the data did not, and what the disk had there shows.
+                // The size was written, the data were not: the old bytes of the disk are there.
                 let rubbish = piece.iter().map(|_| dice.roll(256) as u8).collect();
                 self.apply(&Op::Write { file, at: start, bytes: rubbish });
             }
@@ -342,7 +343,7 @@ impl Disk {
         }
     }
 
-    /// Makes a directory what this disk says, for the calls that follow.
+    /// Creates this directory, for the calls that follow.
     pub(crate) fn lay_out(&self, directory: &Path) {
         reset();
         for entry in fs::read_dir(directory).unwrap() {
@@ -355,6 +356,6 @@ impl Disk {
             file.write_all_at(&self.files[number], 0).unwrap();
             numbers.insert(file.metadata().unwrap().ino(), *number);
         }
-        TAPE.with_borrow_mut(|tape| tape.numbers = numbers);
+        RECORDER.with_borrow_mut(|recorder| recorder.numbers = numbers);
     }
 }

@@ -23,6 +23,9 @@ const OTHERS_LEVEL_MAX: LevelFilter = LevelFilter::Warn;
 /// How long the end of the process, and a reload, may wait for what is logged to be written: TERM is to be over in 5 s.
 const SETTLE_MAX: Duration = Duration::from_millis(500);
 
+/// How long a reload may wait for it. It runs beside the loop.
+const RELOAD_SETTLE_MAX: Duration = Duration::from_secs(2);
+
 /// The log, as long as the process lives. Clones control the same log.
 #[derive(Clone)]
 pub(super) struct Logging(Arc<Shared>);
@@ -45,8 +48,10 @@ impl Logging {
         std::panic::set_hook(Box::new(move |panic| {
             let text = panics.log_panic(panic);
             // Where the log is a file, users look here as well. Nothing waits for a reader.
-            if !panics.0.to_stderr.load(Ordering::Relaxed) {
-                let _ = Output::Stderr.write(text.as_bytes(), 0);
+            let mut rest = text.as_bytes();
+            while !panics.0.to_stderr.load(Ordering::Relaxed) && !rest.is_empty() {
+                let Ok(written) = Output::Stderr.write(rest, 0) else { return };
+                rest = &rest[written..];
             }
         }));
         Ok(logging)
@@ -80,8 +85,11 @@ impl Logging {
 
     /// Lines from now on go there.
     pub(super) fn switch(&self, output: Output) {
-        self.0.to_stderr.store(output.is_stderr(), Ordering::Relaxed);
-        self.0.writer.switch(output);
+        let to_stderr = output.is_stderr();
+        // Standard error is never opened again: what waits for it need not be given up.
+        if !self.0.to_stderr.swap(to_stderr, Ordering::Relaxed) || !to_stderr {
+            self.0.writer.switch(output);
+        }
     }
 
     /// Opens the destination again, which may have been renamed. If that fails, lines go to the one before.
@@ -91,8 +99,15 @@ impl Logging {
     }
 
     /// Waits until what was logged is written, but not for long.
-    pub(super) fn settle(&self) {
+    fn settle(&self) {
         self.0.writer.settle(SETTLE_MAX);
+    }
+
+    /// Opens the destination again, and waits until nothing is written to the one before.
+    pub(super) fn reopen_settled(&self, place: &LogPlace) {
+        // The check of the configuration reports a bad path.
+        let _ = self.reopen(place);
+        self.0.writer.settle(RELOAD_SETTLE_MAX);
     }
 
     /// Lines that could not be written since the start.

@@ -200,10 +200,8 @@ impl Host for Service {
         let (sources, logging) = (self.sources.clone(), self.logging.clone());
         let place = self.running.config().log_file.clone();
         Box::new(move || {
-            // The check reports a bad path as well.
-            let _ = logging.reopen(&place);
             // After the reload nothing is written to a file that was renamed: it may be compressed.
-            logging.settle();
+            logging.reopen_settled(&place);
             // Fails only when the daemon ends meanwhile.
             let _ = sender.send(load_checked(&sources));
         })

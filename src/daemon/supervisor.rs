@@ -5,6 +5,7 @@ use sd_notify::NotifyState;
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
 
 /// Whether standard error is the journal's stream, which `$JOURNAL_STREAM` names by device and inode (systemd.exec(5)).
 /// The variable alone proves nothing: a redirected daemon inherits it too.
@@ -34,13 +35,16 @@ pub(super) fn stopping() {
     tell(&[NotifyState::Stopping, NotifyState::Status("leaving")]);
 }
 
-/// Does nothing unless systemd asked for notifications. The service manager may not read: the loop does not wait for it, as
+/// How long a service manager that does not read is waited for: a lost READY would end a start.
+const SEND_MAX: Duration = Duration::from_secs(1);
+
+/// Does nothing unless systemd asked for notifications. Does not wait without end for a service manager that does not read, as
 /// `sd_notify::notify` does.
 fn tell(states: &[NotifyState<'_>]) {
     let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
     let text: String = states.iter().map(|state| format!("{state}\n")).collect();
     let told = UnixDatagram::unbound().and_then(|socket| {
-        socket.set_nonblocking(true)?;
+        socket.set_write_timeout(Some(SEND_MAX))?;
         socket.send_to(text.as_bytes(), path)
     });
     if let Err(error) = told {

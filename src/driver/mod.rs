@@ -53,15 +53,15 @@ pub(crate) use net::{RateLimits, check_listen};
 pub(crate) use signals::survive_file_size_limit;
 
 use crate::bootstrap::Bootstrap;
-use crate::node::{Action, Node};
+use crate::node::Node;
 use clock::Clock;
 use cx::Cx;
 use disk::Disk;
 use front::Front;
 use histogram::Histogram;
 use net::Net;
+use responses::AwaitingFile;
 use signals::Signals;
-use std::collections::VecDeque;
 
 pub(crate) struct Driver {
     clock: Clock,
@@ -74,8 +74,7 @@ pub(crate) struct Driver {
     signals: Option<Signals>,
     handle: Handle,
     facts: Facts,
-    /// Responses that wait for the descriptor of their file, oldest first. Bounded: each has a worker of the node.
-    awaiting_file: VecDeque<Action>,
+    awaiting_file: AwaitingFile,
     /// How long the turns took.
     turns: Histogram,
 }

@@ -11,7 +11,21 @@ use crate::name::FileName;
 use crate::network::Network;
 use crate::node::contract::ResponseFault;
 use crate::node::{Action, Event};
+use crate::time::Instant;
+use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::time::Duration;
+
+/// How often responses that wait for a descriptor are looked at, if nothing else happens.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Orders of responses that wait for the descriptor of their file, oldest first. Bounded: the requester of each holds a
+/// connection.
+#[derive(Default)]
+pub(super) struct AwaitingFile {
+    orders: VecDeque<Action>,
+    pub(super) look_at: Option<Instant>,
+}
 
 impl Driver {
     /// Begins a response with a file, or has it wait until a descriptor is free, as others wait for a worker.
@@ -19,26 +33,45 @@ impl Driver {
         // Those that wait come first; a newcomer may still displace a connection of a network that has more than its share.
         self.respond_to_waiting();
         let waits = self.respond_with_file(order);
-        self.awaiting_file.extend(waits);
+        self.awaiting_file.orders.extend(waits);
+        self.arm_look();
     }
 
-    /// Begins the responses that wait for a descriptor, oldest first, as far as there are descriptors.
+    /// Begins the responses that wait for a descriptor, oldest first, as far as there are descriptors. Ends: files have
+    /// descriptors that nothing else takes.
     pub(super) fn respond_to_waiting(&mut self) {
-        while let Some(order) = self.awaiting_file.pop_front() {
+        if self.awaiting_file.look_at.take_if(|at| *at <= self.cx.now).is_some() {
+            self.look_at_waiting();
+        }
+        while let Some(order) = self.awaiting_file.orders.pop_front() {
             if let Some(order) = self.respond_with_file(order) {
-                return self.awaiting_file.push_front(order);
+                self.awaiting_file.orders.push_front(order);
+                break;
             }
         }
+        self.arm_look();
+    }
+
+    /// Drops orders whose requester is gone. The node hears of the others that we hold them back, and not their readers.
+    fn look_at_waiting(&mut self) {
+        let Self { net, cx, awaiting_file, .. } = self;
+        awaiting_file.orders.retain(|order| match exchange_of(order) {
+            Some(exchange) if net.requester(exchange).is_some() => {
+                cx.out.event(Event::ResponseProgress { exchange, bytes: 0, held: true });
+                true
+            }
+            _ => false,
+        });
+    }
+
+    fn arm_look(&mut self) {
+        let AwaitingFile { orders, look_at } = &mut self.awaiting_file;
+        *look_at = if orders.is_empty() { None } else { look_at.or(Some(self.cx.now + LOOK_INTERVAL)) };
     }
 
     /// Begins a response, or refuses it. Gives the order back if there is no descriptor for its file.
     fn respond_with_file(&mut self, order: Action) -> Option<Action> {
-        let (Action::SendFile { exchange, .. }
-        | Action::SendRange { exchange, .. }
-        | Action::SendMetadata { exchange, .. }) = order
-        else {
-            return None;
-        };
+        let exchange = exchange_of(&order)?;
         let requester = self.net.requester(exchange)?;
         let Some(permit) = self.net.take_for_file(requester, &mut self.cx) else { return Some(order) };
         match order {
@@ -113,5 +146,15 @@ impl Driver {
     fn fail_response(&mut self, exchange: ExchangeId, told: Option<RefusalReason>, fault: DiskFault) {
         self.net.refuse_request(exchange, told, "file", &fault, &self.cx);
         self.cx.out.event(Event::ResponseEnded { exchange, outcome: Err(ResponseFault::Disk(fault)) });
+    }
+}
+
+/// The exchange of an order for a response with a file.
+fn exchange_of(order: &Action) -> Option<ExchangeId> {
+    match order {
+        Action::SendFile { exchange, .. }
+        | Action::SendRange { exchange, .. }
+        | Action::SendMetadata { exchange, .. } => Some(*exchange),
+        _ => None,
     }
 }

@@ -61,7 +61,12 @@ impl Driver {
             Phase::Leaving(until) | Phase::Flushing(until) => Some(until),
             Phase::Running | Phase::Over => None,
         };
-        let parts = [self.net.next_deadline(), self.disk.next_deadline(), self.front.next_deadline()];
+        let parts = [
+            self.net.next_deadline(),
+            self.disk.next_deadline(),
+            self.front.next_deadline(),
+            self.awaiting_file.look_at,
+        ];
         let deadlines = parts.into_iter().chain([self.node.next_deadline(), bootstrap, leaving]);
         let now = self.clock.now();
         deadlines.flatten().min().map(|at| at.saturating_since(now))

@@ -32,6 +32,7 @@ impl Net {
                 }
                 match self.listeners[index].accept() {
                     Accepted::Connection(stream, from) => self.admit(stream, from, index, cx),
+                    Accepted::Lost => {}
                     Accepted::None => break,
                     Accepted::Starved => self.starve(index, None, cx),
                     Accepted::Refused(error) => self.starve(index, Some(&error), cx),

@@ -16,6 +16,9 @@ const DESCRIPTORS_RESERVED_MIN: usize = 28;
 /// At most this many are used, even if the system allows more.
 const DESCRIPTORS_MAX: usize = 100_000;
 
+/// Least number of descriptors kept for what we do ourselves: a part file takes so many.
+const OWN_RESERVED_MIN: usize = 3;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Use {
     Inbound(IpAddr),
@@ -102,17 +105,18 @@ struct Counts {
 
 impl Counts {
     /// The limits for `descriptors` open files. Accepted connections get seven eighths, one network at most half. Half of
-    /// the last eighth is for requested files, so that waiting connections cannot block all sending; the other half is for
-    /// connections that we dial.
+    /// the last eighth, one at least, is for requested files alone, so that a request that waits for its file is served; the other
+    /// half, three at least, is for connections that we dial and our own files.
     fn new(descriptors: usize) -> Self {
         let reserved =
             if descriptors >= 4 * DESCRIPTORS_RESERVED { DESCRIPTORS_RESERVED } else { DESCRIPTORS_RESERVED_MIN };
         let total_max = descriptors.saturating_sub(reserved).clamp(8, DESCRIPTORS_MAX);
         let eighth = total_max.div_ceil(8);
+        let files_reserved = (eighth / 2).max(1);
         Self {
             total_max,
-            inbound_max: total_max - eighth,
-            files_reserved: eighth / 2,
+            inbound_max: total_max - files_reserved - (eighth - files_reserved.min(eighth)).max(OWN_RESERVED_MIN),
+            files_reserved,
             per_network_max: total_max / 2,
             total: 0,
             inbound: 0,
@@ -122,13 +126,10 @@ impl Counts {
     }
 
     fn take(&mut self, by: Use) -> Result<(), Exhausted> {
-        if self.total >= self.total_max {
-            return Err(Exhausted::Total);
-        }
         let has_room = match by {
-            Use::Inbound(_) => self.for_others() < self.inbound_max,
-            Use::File => self.files < self.files_reserved || self.for_others() < self.inbound_max,
-            Use::Own => true,
+            Use::Inbound(_) => self.has_room(),
+            Use::File => self.files < self.files_reserved || self.has_room(),
+            Use::Own => self.is_any_free(),
         };
         if !has_room {
             return Err(Exhausted::Total);
@@ -162,7 +163,12 @@ impl Counts {
     }
 
     fn has_room(&self) -> bool {
-        self.total < self.total_max && self.for_others() < self.inbound_max
+        self.is_any_free() && self.for_others() < self.inbound_max
+    }
+
+    /// Whether a descriptor is free beside those that are kept for files.
+    fn is_any_free(&self) -> bool {
+        self.total + self.files_reserved.saturating_sub(self.files) < self.total_max
     }
 
     /// Descriptors that count towards `inbound_max`.
@@ -194,16 +200,32 @@ mod tests {
 
     #[test]
     fn a_sixteenth_is_reserved_for_files_and_one_for_dialling() {
-        let mut budget = Counts::new(28 + 16);
-        for n in 0..14 {
+        let mut budget = Counts::new(28 + 64);
+        for n in 0..56 {
             budget.take(Use::Inbound(IpAddr::from([192, 0, 2, n]))).unwrap();
         }
         assert!(!budget.has_room());
         assert_eq!(budget.take(Use::Inbound(A)), Err(Exhausted::Total));
-        assert_eq!(budget.take(Use::File), Ok(()));
-        assert_eq!(budget.take(Use::File), Err(Exhausted::Total));
-        assert_eq!(budget.take(Use::Own), Ok(()));
-        assert_eq!(budget.take(Use::Own), Err(Exhausted::Total));
+        for by in [Use::File, Use::Own] {
+            (0..4).for_each(|n| assert_eq!(budget.take(by), Ok(()), "{by:?} {n}"));
+            assert_eq!(budget.take(by), Err(Exhausted::Total), "{by:?}");
+        }
+    }
+
+    #[test]
+    fn whoever_takes_descriptors_first_leaves_one_for_a_file_and_some_for_ourselves() {
+        for descriptors in [0, 28, 36, 44, 48, 64, 256, 1_024, 65_536] {
+            for order in [[0, 1], [1, 0]] {
+                let mut budget = Counts::new(descriptors);
+                let mut taken = [0, 0];
+                for by in order {
+                    let inbound = |n: usize| Use::Inbound(IpAddr::from((n as u32).to_be_bytes()));
+                    taken[by] = (0..).take_while(|n| budget.take([inbound(*n), Use::Own][by]).is_ok()).count();
+                }
+                assert_eq!(budget.take(Use::File), Ok(()), "{descriptors} descriptors, order {order:?}");
+                assert!(taken[1] >= OWN_RESERVED_MIN, "{descriptors} descriptors: {taken:?}");
+            }
+        }
     }
 
     #[test]
@@ -224,7 +246,7 @@ mod tests {
         let mut held = budget.take(Use::Own).unwrap();
         held.join(budget.take(Use::Own).unwrap());
         let others: Vec<_> = std::iter::from_fn(|| budget.take(Use::Own).ok()).collect();
-        assert_eq!((others.len(), budget.take(Use::Own).unwrap_err()), (6, Exhausted::Total));
+        assert_eq!((others.len(), budget.take(Use::Own).unwrap_err()), (5, Exhausted::Total));
         drop(held);
         let again: Vec<_> = std::iter::from_fn(|| budget.take(Use::Own).ok()).collect();
         assert_eq!(again.len(), 2);

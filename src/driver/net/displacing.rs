@@ -2,7 +2,6 @@
 
 use super::Net;
 use super::budget::{Exhausted, Permit, Use};
-use super::eviction::Activity;
 use super::table::{Connection, Requester};
 use crate::driver::cx::{Cx, Output};
 use crate::network::Network;
@@ -61,10 +60,10 @@ impl Net {
     fn displace(&mut self, key: usize, cx: &mut Cx) {
         let Some(Connection::Inbound(inbound)) = self.table.get_mut(key) else { return };
         let (from, progress, ended) = (inbound.from, inbound.progress(), inbound.broken_off(ResponseFault::Displaced));
-        let has_all = matches!(inbound.activity(), Some(Activity::Ending(_)));
+        let has_all = inbound.has_been_sent_all();
         cx.out.extend(progress.into_iter().chain(ended));
         self.close(key);
-        // Whoever has been sent everything loses nothing: only its FIN was awaited.
+        // The response and our FIN are with the kernel, which goes on sending them.
         if has_all {
             return;
         }

@@ -23,6 +23,8 @@ pub(crate) struct Listener {
 
 pub(super) enum Accepted {
     Connection(TcpStream, SocketAddr),
+    /// One has failed in the queue; others may wait.
+    Lost,
     /// Nothing more until the next readiness.
     None,
     /// The system has no descriptor or no memory for it.
@@ -63,14 +65,12 @@ impl Listener {
     }
 
     pub(super) fn accept(&mut self) -> Accepted {
-        loop {
-            match self.accepting.attempt(|| self.listener.accept()) {
-                Ok(Ok((stream, from))) => return Accepted::Connection(stream, from),
-                Ok(Err(_)) => return Accepted::None,
-                Err(error) if was_of_connection(&error) => {}
-                Err(error) if is_shortage(&error) => return Accepted::Starved,
-                Err(error) => return Accepted::Refused(error),
-            }
+        match self.accepting.attempt(|| self.listener.accept()) {
+            Ok(Ok((stream, from))) => Accepted::Connection(stream, from),
+            Ok(Err(_)) => Accepted::None,
+            Err(error) if was_of_connection(&error) => Accepted::Lost,
+            Err(error) if is_shortage(&error) => Accepted::Starved,
+            Err(error) => Accepted::Refused(error),
         }
     }
 }

@@ -121,6 +121,11 @@ impl Inbound {
         &mut self.socket
     }
 
+    /// Whether everything is sent, and only the peer's FIN is awaited.
+    pub(crate) fn has_been_sent_all(&self) -> bool {
+        matches!(self.state, State::Lingering { call_back: None, .. })
+    }
+
     /// Whether the connection is only watched for a reset.
     pub(crate) fn is_watched(&self) -> bool {
         self.fin && matches!(self.state, State::Lingering { call_back: Some(_), .. })

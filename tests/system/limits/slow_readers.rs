@@ -4,7 +4,7 @@ use crate::harness::{
     Daemon, End, LARGE, LIMIT, Setup, Stopwatch, call_back_stream, connect_from, holds, pause, read_to_end, until,
 };
 use socket2::{Domain, SockRef, Socket, Type};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -125,4 +125,34 @@ fn readers_that_our_own_limit_slows_down_are_not_taken_for_slow() {
         readers.into_iter().for_each(|reader| reader.join().expect("it was sent something to the end"));
     });
     assert_eq!(read_to_end(&mut waiting), (b"small".to_vec(), End::Fin), "when they have gone");
+}
+
+#[test]
+fn requests_that_wait_for_the_descriptor_of_their_file_are_not_taken_for_slow_readers() {
+    let peer = Setup::peer().descriptors_max(48).set("max_workers", "8").shares_large().start();
+    let to = peer.listen();
+    let ask = |last| {
+        let stream = say(Ipv4Addr::new(127, 0, 6, last), to, b"4:large.bin\n");
+        stream.set_nonblocking(true).expect("it can be polled");
+        (stream, 0)
+    };
+    let mut readers: Vec<(TcpStream, usize)> = (1..=12).map(ask).collect();
+    until("others wait for a worker", LIMIT, || peer.status()["commands_queued"].as_u64() > Some(0));
+    let mut part = [0; 1 << 10];
+    // Others take the worker of a slow reader after 8 s.
+    holds("nobody is cut off", Duration::from_secs(13), || {
+        readers.iter_mut().all(|(stream, bytes)| match stream.read(&mut part) {
+            Ok(count) => {
+                *bytes += count;
+                count > 0
+            }
+            Err(error) => error.kind() == ErrorKind::WouldBlock,
+        })
+    });
+    let (served, status) = (readers.iter().filter(|(_, bytes)| *bytes > 0).count() as u64, peer.status());
+    assert!(
+        served > 0 && Some(served) < status["uploads_active"].as_u64(),
+        "some wait for a descriptor: {served}, {status}"
+    );
+    assert_eq!(count(&peer, "responses_displaced"), 0);
 }

@@ -189,7 +189,10 @@ fn places(key: &str) -> Runs {
             Runs::after_if(peer.status()["shared_files"] != 0)
         }
         "download_directory" => Runs::after_if(next_download(&peer, &source) == new),
-        "log_file" => Runs::after_if(std::fs::metadata(&new).is_ok_and(|log| log.len() > 0)),
+        "log_file" => {
+            until("lines go to the new log", LIMIT, || std::fs::metadata(&new).is_ok_and(|log| log.len() > 0));
+            Runs::After
+        }
         _ => Runs::after_if(new.exists()),
     };
     change.assert_reported(&mut peer, runs);

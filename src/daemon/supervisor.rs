@@ -19,32 +19,35 @@ pub(super) fn stderr_is_journal(variable: Option<&OsStr>) -> bool {
 
 /// The daemon answers requests from now on.
 pub(super) fn ready(status: &str) {
-    tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+    tell(&[NotifyState::Ready, NotifyState::Status(status)], Some(READY_WAIT_MAX));
 }
 
 /// The configuration is being reloaded; [`ready`] follows.
 pub(super) fn reloading() {
     // Type=notify-reload wants the time beside it, other types ignore that.
     match NotifyState::monotonic_usec_now() {
-        Ok(now) => tell(&[NotifyState::Reloading, now]),
-        Err(_) => tell(&[NotifyState::Reloading]),
+        Ok(now) => tell(&[NotifyState::Reloading, now], None),
+        Err(_) => tell(&[NotifyState::Reloading], None),
     }
 }
 
 pub(super) fn stopping() {
-    tell(&[NotifyState::Stopping, NotifyState::Status("leaving")]);
+    tell(&[NotifyState::Stopping, NotifyState::Status("leaving")], None);
 }
 
-/// How long a service manager that does not read is waited for: a lost READY would end a start.
-const SEND_MAX: Duration = Duration::from_secs(1);
+/// How long READY waits for a service manager that does not read: without it a start or a reload fails there.
+const READY_WAIT_MAX: Duration = Duration::from_secs(1);
 
-/// Does nothing unless systemd asked for notifications. Does not wait without end for a service manager that does not read, as
-/// `sd_notify::notify` does.
-fn tell(states: &[NotifyState<'_>]) {
+/// Does nothing unless systemd asked for notifications. The service manager may not read: waits this long at most, and not
+/// without end as `sd_notify::notify` does.
+fn tell(states: &[NotifyState<'_>], wait_max: Option<Duration>) {
     let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
     let text: String = states.iter().map(|state| format!("{state}\n")).collect();
     let told = UnixDatagram::unbound().and_then(|socket| {
-        socket.set_write_timeout(Some(SEND_MAX))?;
+        match wait_max {
+            Some(_) => socket.set_write_timeout(wait_max)?,
+            None => socket.set_nonblocking(true)?,
+        }
         socket.send_to(text.as_bytes(), path)
     });
     if let Err(error) = told {

@@ -86,6 +86,18 @@ fn a_pipe_that_nobody_reads_holds_nothing_up_and_is_told_what_it_has_missed() {
 }
 
 #[test]
+fn a_reload_gives_up_no_line_that_standard_error_has_not_taken_yet() {
+    let (_reader, writer) = pipe();
+    let daemon = Setup::peer().logs_to(writer).set("log_level", "'info'").start();
+    // More than the pipe takes, and less than the buffer.
+    log_lines(&daemon, 3_000);
+    assert_eq!(lines_lost(&daemon), 0);
+    daemon.call("reload", Value::Null);
+    log_lines(&daemon, 1);
+    holds("none is lost", Duration::from_millis(500), || lines_lost(&daemon) == 0);
+}
+
+#[test]
 fn a_daemon_whose_log_nobody_reads_ends_in_time() {
     let (_reader, writer) = pipe();
     let mut daemon = Setup::peer().logs_to(writer).set("log_level", "'info'").shares("file", "content").start();

@@ -340,5 +340,6 @@ fn all_requests_of_a_crowd_are_served_however_few_descriptors_there_are() {
             let (bytes, end) = read_to_end(&mut stream);
             assert_eq!((bytes.len(), end), (content.len(), End::Fin), "requester {at} of {descriptors} descriptors");
         }
+        assert_eq!(peer.status()["limited"]["connections_displaced"], 0, "nobody lost anything");
     });
 }

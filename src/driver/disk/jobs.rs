@@ -2,7 +2,7 @@
 //! getaddrinfo for the name of a bootstrap node; fsync, allocation, opening part files, writing the hash cache; and the check
 //! of a configuration, which looks at directories.
 //!
-//! Nothing else may run here. Without a job the process has one thread. One job of each key runs at a time, and a waiting job
+//! Nothing else may run here. Without a job there is no helper thread. One job of each key runs at a time, and a waiting job
 //! is replaced by a newer one with its key.
 
 use crate::control::TimesReply;

@@ -43,8 +43,7 @@ impl Driver {
         let now = clock.now();
         let seed = settings.seed.map_or_else(random_seed, Ok).map_err(io_fault("/dev/urandom"))?;
         let cache = open_cache(settings.state.as_ref())?;
-        let opened = Disk::open(settings.state, (settings.share, share), cache, Arc::clone(&waker), clock);
-        let (mut disk, remembered) = opened.map_err(io_fault("the state file of downloads"))?;
+        let (mut disk, remembered) = Disk::open(settings.state, (settings.share, share), cache, &waker, clock)?;
         let bootstrap = facts.bootstrap.map(|_| new_bootstrap(settings.bootstrap_verify, now, seed, &mut disk));
         let mut config = settings.node;
         config.listen = facts.listen.unwrap_or(config.listen);

@@ -1,6 +1,7 @@
 //! The hashes of shared files, for one batch of the node at a time: from the cache, or by reading in slices.
 
-use super::jobs::{Done, Jobs, Key, Lane};
+use super::job::{Done, Key, Lane};
+use super::jobs::Jobs;
 use crate::content::ChainingValue;
 use crate::driver::cx::Cx;
 use crate::fault::DiskFault;
@@ -116,7 +117,7 @@ impl Hashing {
         self.flush_at = None;
         if let Some(job) = self.cache.flush_job() {
             let lost = Err(CacheFault::Io(std::io::Error::other("the job was lost")));
-            jobs.submit((Lane::Sync, Key::Hashes), Done::HashesFlushed, lost, || job.run());
+            jobs.submit((Lane::State, Key::Hashes), Done::HashesFlushed, lost, || job.run());
         }
     }
 

@@ -1,93 +1,18 @@
-//! Calls that Linux offers in no nonblocking form, each in a short-lived thread that reports through the waker:
-//! getaddrinfo for the name of a bootstrap node; fsync, allocation, opening part files, writing the hash cache; and the check
-//! of a configuration, which looks at directories.
-//!
-//! Nothing else may run here. Without a job there is no helper thread. One job of each key runs at a time, and a waiting job
-//! is replaced by a newer one with its key.
+//! The jobs that wait for a disk or for a name server, in the order in which [`workers`](super::workers) run them: one job
+//! of each key at a time, and a waiting job is replaced by a newer one with its key.
 
+use super::job::{Done, Ended, Job, Key, Lane};
+use super::workers::Workers;
 use crate::control::TimesReply;
+use crate::driver::StartFault;
 use crate::driver::clock::Clock;
 use crate::driver::histogram::Histogram;
-use crate::fault::{DiskFault, ResolveFault};
-use crate::id::TransferId;
+use crate::fault::ResolveFault;
 use crate::node::contract::BootstrapAddr;
-use crate::part::CommittedPart;
-use crate::store::{CacheFault, Flushed, LogDone, Orphan, OrphansFound, PartOpened, Synced};
 use mio::Waker;
 use std::collections::BTreeMap;
-use std::io;
 use std::net::{IpAddr, ToSocketAddrs};
-use std::path::PathBuf;
-use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, Mutex};
-use std::thread;
-use std::time::Duration;
-
-pub(crate) enum Done {
-    Resolved(BootstrapAddr, Result<Vec<IpAddr>, ResolveFault>),
-    TargetProbed(TransferId, Result<PathBuf, DiskFault>),
-    PartOpened(TransferId, Result<PartOpened, DiskFault>),
-    PartRemoved(TransferId, Result<(), DiskFault>),
-    /// A part file was allocated, and its verified groups synced.
-    PartSynced(TransferId, Result<Synced, DiskFault>),
-    /// A finished download was synced and renamed.
-    Committed(TransferId, Result<CommittedPart, DiskFault>),
-    OrphansFound(OrphansFound),
-    /// Orphans without data.
-    OrphansRemoved(Vec<(Orphan, io::Result<()>)>),
-    HashesFlushed(Result<Flushed, CacheFault>),
-    /// The log of downloads was synced or rewritten.
-    LogMaintained(io::Result<LogDone>),
-    /// A state file was written: its name and content.
-    Written(&'static str, Arc<[u8]>, Result<(), DiskFault>),
-    /// The configuration was read and checked; the host has the outcome.
-    ConfigurationRead,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Key {
-    Host(BootstrapAddr),
-    Part(TransferId),
-    /// A state file that is written whole.
-    File(&'static str),
-    Hashes,
-    Log,
-    Orphans,
-    OrphansRemoved,
-    Configuration,
-}
-
-/// Lanes run independently: a lookup that hangs delays no sync, and a sync no opening.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Lane {
-    Lookup,
-    Open,
-    Sync,
-    /// The log of downloads: replies to users wait for it.
-    Log,
-    /// Orphans: nothing waits for them.
-    Search,
-    Reload,
-}
-
-impl Lane {
-    fn running_max(self) -> usize {
-        match self {
-            Self::Lookup => 4,
-            Self::Open | Self::Sync => 2,
-            Self::Log | Self::Search | Self::Reload => 1,
-        }
-    }
-}
-
-struct Job {
-    key: Key,
-    work: Box<dyn FnOnce() -> Done + Send>,
-    /// Reported if the work panics.
-    lost: Done,
-    /// When it was submitted, by [`Clock::fine`].
-    submitted: Duration,
-}
+use std::sync::Arc;
 
 /// Running and waiting jobs. Their number is bounded: lookups by the bootstrap nodes, openings and syncs by the downloads in
 /// progress and the state files.
@@ -98,23 +23,23 @@ pub(super) struct Jobs {
     /// The place of the waiting job of a key.
     places: BTreeMap<Key, (Lane, u64)>,
     submitted: u64,
-    sender: Sender<(Key, Done)>,
-    receiver: Receiver<(Key, Done)>,
-    waker: Arc<Waker>,
+    workers: Workers,
     clock: Clock,
     /// How long jobs waited.
     waits: Histogram,
 }
 
 impl Jobs {
-    pub(super) fn new(waker: Arc<Waker>, clock: Clock) -> Self {
-        let (sender, receiver) = mpsc::channel();
+    /// Starts the workers.
+    /// Errors: If a thread cannot be created.
+    pub(super) fn start(waker: &Arc<Waker>, clock: Clock) -> Result<Self, StartFault> {
         let (running, waiting, places) = Default::default();
-        Self { running, waiting, places, submitted: 0, sender, receiver, waker, clock, waits: Histogram::default() }
+        let workers = Workers::start(waker, clock)?;
+        Ok(Self { running, waiting, places, submitted: 0, workers, clock, waits: Histogram::default() })
     }
 
-    /// Runs a job as soon as a thread is free. It ends in exactly one [`Done`], made by `done` from its result, or from `lost`
-    /// if it panics.
+    /// Runs a job as soon as a worker of its lane is free. It ends in exactly one [`Done`], made by `done` from its result, or from
+    /// `lost` if it panics.
     pub(super) fn submit<T>(
         &mut self,
         (lane, key): (Lane, Key),
@@ -132,7 +57,8 @@ impl Jobs {
     }
 
     pub(super) fn poll(&mut self) -> Option<Done> {
-        let (key, done) = self.receiver.try_recv().ok()?;
+        let Ended { key, done, waited } = self.workers.poll()?;
+        self.waits.record(waited);
         let lanes = [self.running.remove(&key), self.places.get(&key).map(|(lane, _)| *lane)];
         lanes.into_iter().flatten().for_each(|lane| self.start_waiting(lane));
         Some(done)
@@ -143,14 +69,14 @@ impl Jobs {
         self.waits.reply()
     }
 
-    /// Whether a file is still to be synced, opened or removed.
+    /// Whether there are jobs that a stop waits for.
     pub(super) fn is_syncing(&self) -> bool {
         let mut lanes = self.running.values().chain(self.waiting.keys().map(|(lane, _)| lane));
-        lanes.any(|lane| matches!(lane, Lane::Open | Lane::Sync | Lane::Log))
+        lanes.any(|lane| lane.is_awaited())
     }
 
     fn start_waiting(&mut self, lane: Lane) {
-        while self.running.values().filter(|running| **running == lane).count() < lane.running_max() {
+        while self.running.values().filter(|running| **running == lane).count() < lane.workers() {
             let mut waiting = self.waiting.range((lane, 0)..=(lane, u64::MAX));
             let Some(place) = waiting.find(|(_, job)| !self.running.contains_key(&job.key)).map(|(place, _)| *place)
             else {
@@ -159,45 +85,8 @@ impl Jobs {
             let Some(job) = self.waiting.remove(&place) else { return };
             self.places.remove(&job.key);
             self.running.insert(job.key.clone(), lane);
-            self.waits.record(self.clock.fine().saturating_sub(job.submitted));
-            spawn(job, self.sender.clone(), Arc::clone(&self.waker));
+            self.workers.give(lane, job);
         }
-    }
-}
-
-/// Runs one job in a thread of its own, or inline if spawning fails.
-fn spawn(job: Job, sender: Sender<(Key, Done)>, waker: Arc<Waker>) {
-    let Job { key, work, lost, .. } = job;
-    let report = Report { done: Some((key, lost)), sender, waker };
-    let task = Arc::new(Mutex::new(Some((report, work))));
-    let shared = Arc::clone(&task);
-    let run = move || {
-        let task = shared.lock().ok().and_then(|mut task| task.take());
-        if let Some((mut report, work)) = task {
-            let done = work();
-            report.done = report.done.take().map(|(key, _)| (key, done));
-        }
-    };
-    let inline = run.clone();
-    if thread::Builder::new().name("pyrate-helper".into()).spawn(run).is_err() {
-        inline();
-    }
-}
-
-/// Reports the end of a job when dropped, so also if the job panics.
-struct Report {
-    done: Option<(Key, Done)>,
-    sender: Sender<(Key, Done)>,
-    waker: Arc<Waker>,
-}
-
-impl Drop for Report {
-    fn drop(&mut self) {
-        if let Some(done) = self.done.take() {
-            // Fails only if the loop has ended.
-            let _ = self.sender.send(done);
-        }
-        let _ = self.waker.wake();
     }
 }
 
@@ -216,7 +105,9 @@ pub(super) fn resolve(host: &BootstrapAddr) -> Result<Vec<IpAddr>, ResolveFault>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fault::DiskFault;
     use mio::{Events, Poll, Token};
+    use std::sync::mpsc;
 
     struct Loop {
         poll: Poll,
@@ -226,7 +117,7 @@ mod tests {
     impl Loop {
         fn new() -> Self {
             let poll = Poll::new().unwrap();
-            let jobs = Jobs::new(Arc::new(Waker::new(poll.registry(), Token(0)).unwrap()), Clock::start());
+            let jobs = Jobs::start(&Arc::new(Waker::new(poll.registry(), Token(0)).unwrap()), Clock::start()).unwrap();
             Self { poll, jobs }
         }
 
@@ -241,13 +132,19 @@ mod tests {
         }
 
         /// Submits a job that writes a state file; its bytes identify it in the result.
-        fn write(&mut self, file: &'static str, bytes: &'static [u8], work: impl FnOnce() + Send + 'static) {
+        fn write(
+            &mut self,
+            lane: Lane,
+            file: &'static str,
+            bytes: &'static [u8],
+            work: impl FnOnce() + Send + 'static,
+        ) {
             let done = move |outcome| Done::Written(file, bytes.into(), outcome);
             let work = move || {
                 work();
                 Ok(())
             };
-            self.jobs.submit((Lane::Sync, Key::File(file)), done, Err(DiskFault::Other(0)), work);
+            self.jobs.submit((lane, Key::File(file)), done, Err(DiskFault::Other(0)), work);
         }
     }
 
@@ -258,7 +155,7 @@ mod tests {
         let (asked, looked_up) = (host.clone(), host.clone());
         let done = move |outcome| Done::Resolved(asked.clone(), outcome);
         let lost = Err(ResolveFault::Lost);
-        rig.jobs.submit((Lane::Lookup, Key::Host(host.clone())), done, lost, move || resolve(&looked_up));
+        rig.jobs.submit((Lane::Names, Key::Host(host.clone())), done, lost, move || resolve(&looked_up));
         let Done::Resolved(asked, Ok(addresses)) = rig.wait() else { panic!("localhost was not found") };
         assert_eq!(asked, host);
         assert!(addresses.iter().all(IpAddr::is_loopback));
@@ -268,10 +165,10 @@ mod tests {
     fn one_job_of_a_key_runs_at_a_time_and_the_newest_waiting_one_next() {
         let mut rig = Loop::new();
         let (go, waits) = mpsc::channel();
-        rig.write("peers", b"1", move || waits.recv().unwrap());
-        rig.write("peers", b"2", || unreachable!("a newer one replaces it"));
-        rig.write("places", b"3", || {});
-        rig.write("peers", b"4", || {});
+        rig.write(Lane::State, "peers", b"1", move || waits.recv().unwrap());
+        rig.write(Lane::State, "peers", b"2", || unreachable!("a newer one replaces it"));
+        rig.write(Lane::Sync, "places", b"3", || {});
+        rig.write(Lane::State, "peers", b"4", || {});
         let mut written = Vec::new();
         for _ in 0..3 {
             let Done::Written(_, bytes, Ok(())) = rig.wait() else { panic!("it was written") };
@@ -288,8 +185,8 @@ mod tests {
     #[test]
     fn a_job_that_panics_is_reported_as_lost_and_the_next_one_runs() {
         let mut rig = Loop::new();
-        rig.write("peers", b"1", || panic!("on purpose"));
-        rig.write("peers", b"2", || {});
+        rig.write(Lane::State, "peers", b"1", || panic!("on purpose"));
+        rig.write(Lane::State, "peers", b"2", || {});
         assert!(matches!(rig.wait(), Done::Written(_, bytes, Err(DiskFault::Other(0))) if *bytes == *b"1"));
         assert!(matches!(rig.wait(), Done::Written(_, bytes, Ok(())) if *bytes == *b"2"));
         assert!(!rig.jobs.is_syncing());

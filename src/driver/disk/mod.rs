@@ -7,10 +7,11 @@
 //! | `part_orders` | orders for part files |
 //! | `upkeep` | deadlines, and the results of jobs |
 //!
-//! Each calls only those above it. Beneath them are `jobs` (threads), `state_files`, `records` with `record_form`, and `places`
+//! Each calls only those above it. Beneath them are `job`, `jobs` and `workers` (threads), `state_files`, `records` with `record_form`, and `places`
 //! (state across restarts), `hashing` and `metadata` (the share), `part_files`, `removals` and `orphans` (part files).
 
 mod hashing;
+mod job;
 mod jobs;
 mod metadata;
 mod orphans;
@@ -23,11 +24,13 @@ mod removals;
 mod sharing;
 mod state_files;
 mod upkeep;
+mod workers;
 
 pub(crate) use metadata::Unsent;
 pub(crate) use part_files::PartOrder;
 pub(crate) use places::was_in_use;
 
+use super::StartFault;
 use super::clock::Clock;
 use super::cx::Cx;
 use super::host::ReloadJob;
@@ -41,7 +44,8 @@ use crate::node::{Remembered, RememberedPeers};
 use crate::store::{HashCache, Scanner, ShareRoot, StateDirectory};
 use crate::time::Instant;
 use hashing::Hashing;
-use jobs::{Done, Jobs, Key, Lane};
+use job::{Done, Key, Lane};
+use jobs::Jobs;
 use metadata::MetadataBodies;
 use mio::Waker;
 use orphans::Orphans;
@@ -49,7 +53,6 @@ use part_files::PartFiles;
 use places::Places;
 use records::Records;
 use state_files::StateFiles;
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,18 +84,20 @@ pub(crate) struct Disk {
 
 impl Disk {
     /// Opens the files of the state directory. Returns what the node needs of them.
-    /// Errors: If the log of downloads cannot be opened.
+    /// Errors: If a thread cannot be created, or the log of downloads not be opened.
     pub(crate) fn open(
         state: Option<StateDirectory>,
         (share_path, share): (PathBuf, Option<ShareRoot>),
         cache: HashCache,
-        waker: Arc<Waker>,
+        waker: &Arc<Waker>,
         clock: Clock,
-    ) -> io::Result<(Self, Remembered)> {
+    ) -> Result<(Self, Remembered), StartFault> {
         let peers = state_files::decode_peers(&state_files::read(state.as_ref(), state_files::PEERS_FILE));
-        let (records, downloads, download_last) = records::open(state.as_ref())?;
+        let opened = records::open(state.as_ref());
+        let what = || "the state file of downloads".to_owned();
+        let (records, downloads, download_last) = opened.map_err(|error| StartFault::Io { what: what(), error })?;
         let disk = Self {
-            jobs: Jobs::new(waker, clock),
+            jobs: Jobs::start(waker, clock)?,
             records,
             places: Places::open(state.as_ref()),
             state: StateFiles::new(state),
@@ -186,11 +191,11 @@ impl Disk {
         let asked = host.clone();
         let done = move |outcome| Done::Resolved(asked.clone(), outcome);
         let lost = Err(ResolveFault::Lost);
-        self.jobs.submit((Lane::Lookup, Key::Host(host.clone())), done, lost, move || jobs::resolve(&host));
+        self.jobs.submit((Lane::Names, Key::Host(host.clone())), done, lost, move || jobs::resolve(&host));
     }
 
     pub(crate) fn read_configuration(&mut self, job: ReloadJob) {
-        self.jobs.submit((Lane::Reload, Key::Configuration), |()| Done::ConfigurationRead, (), job);
+        self.jobs.submit((Lane::Names, Key::Configuration), |()| Done::ConfigurationRead, (), job);
     }
 
     pub(crate) fn arm_sync(&mut self, cx: &Cx) {

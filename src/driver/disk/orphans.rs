@@ -1,7 +1,8 @@
 //! Orphans: part files that belong to no download. At the start they are searched for in all directories of downloads. Those
 //! without data are removed; the others are logged once and counted in the status, and searched for again until they are gone.
 
-use super::jobs::{Done, Jobs, Key, Lane};
+use super::job::{Done, Key, Lane};
+use super::jobs::Jobs;
 use crate::driver::clock::wall_ns;
 use crate::driver::cx::{Cx, Phase};
 use crate::name::Escaped;
@@ -41,7 +42,7 @@ impl Orphans {
         }
         let search = OrphanSearch { directories, tokens, wall_ns: wall_ns() };
         let lost = OrphansFound { is_partial: true, ..OrphansFound::default() };
-        jobs.submit((Lane::Search, Key::Orphans), Done::OrphansFound, lost, || search.run());
+        jobs.submit((Lane::Sync, Key::Orphans), Done::OrphansFound, lost, || search.run());
     }
 
     /// `tokens`: of all downloads, also of those that began during the search.
@@ -61,7 +62,7 @@ impl Orphans {
                 (orphan, outcome)
             };
             let work = move || empty.into_iter().map(remove).collect();
-            jobs.submit((Lane::Search, Key::OrphansRemoved), Done::OrphansRemoved, Vec::new(), work);
+            jobs.submit((Lane::Sync, Key::OrphansRemoved), Done::OrphansRemoved, Vec::new(), work);
         }
     }
 

@@ -1,6 +1,7 @@
 //! The part files, and the jobs running on them.
 
-use super::jobs::{Done, Jobs, Key, Lane};
+use super::job::{Done, Key, Lane};
+use super::jobs::Jobs;
 use super::removals::Removals;
 use crate::driver::net::Permit;
 use crate::driver::open_parts::OpenParts;
@@ -99,6 +100,6 @@ impl PartFiles {
 
     /// Removes a part file, in a job: freeing a large file takes long.
     pub(super) fn remove(&mut self, download: TransferId, request: PartRequest, jobs: &mut Jobs) {
-        self.submit((Lane::Open, download, None), jobs, Done::PartRemoved, || request.remove());
+        self.submit((Lane::Sync, download, None), jobs, Done::PartRemoved, || request.remove());
     }
 }

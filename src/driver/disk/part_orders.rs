@@ -4,7 +4,7 @@
 //! order in which they were given, so that a part file is never opened while it is being closed.
 
 use super::Disk;
-use super::jobs::{Done, Lane};
+use super::job::{Done, Lane};
 use super::part_files::{Busy, PartOrder};
 use crate::content::Outline;
 use crate::driver::cx::{Cx, Phase};
@@ -39,7 +39,7 @@ impl Disk {
         match order {
             PartOrder::Probe(request) => match net.take_own(1, cx) {
                 Some(permit) => {
-                    self.parts.submit((Lane::Open, download, Some(permit)), &mut self.jobs, Done::TargetProbed, || {
+                    self.parts.submit((Lane::Parts, download, Some(permit)), &mut self.jobs, Done::TargetProbed, || {
                         request.probe()
                     })
                 }
@@ -76,7 +76,7 @@ impl Disk {
         match net.take_own(DESCRIPTORS_PER_PART, cx) {
             Some(permit) => {
                 self.parts
-                    .submit((Lane::Open, download, Some(permit)), &mut self.jobs, Done::PartOpened, || open(request));
+                    .submit((Lane::Parts, download, Some(permit)), &mut self.jobs, Done::PartOpened, || open(request));
             }
             None => cx.out.event(Event::PartOpened { download, outcome: Err(DiskFault::NoDescriptor) }),
         }

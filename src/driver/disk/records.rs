@@ -3,7 +3,8 @@
 //! A job syncs every change at once, and the node is notified. A failed write is retried with increasing delays until it
 //! succeeds or a later change replaces it.
 
-use super::jobs::{Done, Jobs, Key, Lane};
+use super::job::{Done, Key, Lane};
+use super::jobs::Jobs;
 use super::record_form::{decode, encode};
 use super::state_files::{RETRY_MIN, back_off};
 use crate::driver::cx::Cx;
@@ -95,7 +96,7 @@ impl Records {
             Ok(None) => {}
             Ok(Some(job)) => {
                 let lost = Err(io::Error::other("the job was lost"));
-                jobs.submit((Lane::Log, Key::Log), Done::LogMaintained, lost, || job.run());
+                jobs.submit((Lane::State, Key::Log), Done::LogMaintained, lost, || job.run());
             }
             Err(error) => self.failed(&error, cx),
         }

@@ -2,7 +2,8 @@
 //! bootstrap node, and the directories in use. A failed write is retried with increasing delays until it succeeds or a newer
 //! one replaces it.
 
-use super::jobs::{Done, Jobs, Key, Lane};
+use super::job::{Done, Key, Lane};
+use super::jobs::Jobs;
 use crate::driver::cx::Cx;
 use crate::fault::DiskFault;
 use crate::node::RememberedPeers;
@@ -97,7 +98,7 @@ fn write(directory: Option<&StateDirectory>, file: &'static str, bytes: &Arc<[u8
         let (directory, bytes, written) = (directory.share(), Arc::clone(bytes), Arc::clone(bytes));
         let done = move |outcome| Done::Written(file, Arc::clone(&written), outcome);
         let work = move || directory.write(file, &bytes).map_err(DiskFault::from);
-        jobs.submit((Lane::Sync, Key::File(file)), done, Err(DiskFault::Other(0)), work);
+        jobs.submit((Lane::State, Key::File(file)), done, Err(DiskFault::Other(0)), work);
     }
 }
 

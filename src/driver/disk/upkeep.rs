@@ -1,7 +1,7 @@
 //! Work at deadlines, and the results of jobs.
 
 use super::Disk;
-use super::jobs::Done;
+use super::job::Done;
 use super::orphans::Orphans;
 use crate::driver::cx::{Cx, Output, Phase};
 use crate::driver::net::Net;

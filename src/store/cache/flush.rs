@@ -1,4 +1,4 @@
-//! Writing a batch, in a helper thread.
+//! Writing a batch, in a worker thread.
 
 use super::database::{Database, fault, open_again, set_aside};
 use super::record::{Batch, Key, PendingFix, Record, checksum, key};

@@ -1,7 +1,7 @@
 //! Known content hashes by the identity of the file, so that neither a restart nor a new device number hashes files again.
 //!
 //! Owns the file of the cache, an SQLite database in the state directory with one entry for each inode. The loop only reads
-//! (some microseconds an entry); all writing is a [`FlushJob`] for a helper thread. Each entry has a checksum, and one that
+//! (some microseconds an entry); all writing is a [`FlushJob`] for a worker thread. Each entry has a checksum, and one that
 //! does not match counts as unknown. A file that is not our cache, is damaged, or has entries without the time of change, is
 //! set aside and replaced by an empty cache; a crash or power loss costs at most the entries that were not flushed.
 //!
@@ -207,7 +207,7 @@ impl HashCache {
         self.recent.put(Record { meta: file, b3, chain });
     }
 
-    /// The next batch to be written, by a helper thread; `None` if there is nothing to write, or a batch is being written. The
+    /// The next batch to be written, by a worker thread; `None` if there is nothing to write, or a batch is being written. The
     /// caller reports its end with [`HashCache::flushed`] or [`HashCache::flush_failed`].
     pub(crate) fn flush_job(&mut self) -> Option<FlushJob> {
         if self.flushing.is_some() {

@@ -1,7 +1,7 @@
 //! The hashes of what is shared: computed once, beside everything else, and again only for what changed (pyrated(1),
 //! FILES).
 
-use crate::harness::{Daemon, Dice, LIMIT, Setup, Stopwatch, THREADS_AT_REST, await_hashed, pause, until};
+use crate::harness::{Daemon, Dice, LIMIT, Setup, Stopwatch, await_hashed, pause, until};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -130,15 +130,9 @@ fn the_node_answers_while_it_hashes_and_rests_afterwards() {
     drop(control);
     // What is left to do, such as the cache's last batch, is soon done; then it sleeps until a timer is due.
     let switches = || peer.proc_status("voluntary_ctxt_switches");
-    let is_alone = || peer.proc_status("Threads") == THREADS_AT_REST;
-    until("it is at rest, alone, for four seconds", LIMIT * 2, || {
-        let (ticks, before, watch) = (peer.cpu_ticks(), switches(), Stopwatch::start());
-        while watch.elapsed() < Duration::from_secs(4) {
-            if !is_alone() {
-                return false;
-            }
-            pause(Duration::from_millis(20));
-        }
+    until("it is at rest for four seconds", LIMIT * 2, || {
+        let (ticks, before) = (peer.cpu_ticks(), switches());
+        pause(Duration::from_secs(4));
         switches() - before <= 8 && peer.cpu_ticks() - ticks <= 1
     });
 }

@@ -1,6 +1,6 @@
 //! A peer's place in the network: registering, keeping, remembering, returning (PROTOCOL, codes 0–3).
 
-use crate::harness::{Daemon, Fake, LIMIT, OldBootstrap, Reading, Setup, THREADS_AT_REST, free_port, until};
+use crate::harness::{Daemon, Fake, LIMIT, OldBootstrap, Reading, Setup, THREADS, free_port, until};
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -172,7 +172,7 @@ fn a_host_name_is_looked_up() {
     let peer = Setup::peer().set("bootstraps", &format!("[{addr}]")).start();
     until("it is registered", LIMIT, || link_state(&peer, 0) == "registered");
     assert_eq!(peer.status()["bootstraps"][0]["addr"], addr.trim_matches('\''));
-    until("the helper thread is gone", LIMIT, || peer.proc_status("Threads") == THREADS_AT_REST);
+    assert_eq!(peer.proc_status("Threads"), THREADS);
 }
 
 #[test]

@@ -28,7 +28,7 @@ pub(crate) use content::{
 };
 pub(crate) use control::Control;
 pub(crate) use ctl::pyratectl;
-pub(crate) use daemon::{Daemon, THREADS_AT_REST};
+pub(crate) use daemon::{Daemon, THREADS};
 pub(crate) use disk::Disk;
 pub(crate) use fake::{Fake, Reading, Unaccepting, Visit};
 pub(crate) use files::{Dice, relative_files};

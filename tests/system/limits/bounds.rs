@@ -1,8 +1,8 @@
 //! At the limits, and at rest: descriptors, connections of one address, processor, memory.
 
 use crate::harness::{
-    Daemon, End, Fake, LIMIT, OldBootstrap, Reading, Setup, Stopwatch, THREADS_AT_REST, ask, connect_from, fetch,
-    pause, read_to_end, reset, side_by_side, until,
+    Daemon, End, Fake, LIMIT, OldBootstrap, Reading, Setup, Stopwatch, THREADS, ask, connect_from, fetch, pause,
+    read_to_end, reset, side_by_side, until,
 };
 use socket2::SockRef;
 use std::io::{ErrorKind, Read, Write};
@@ -280,9 +280,9 @@ fn at_rest_it_takes_no_processor_and_little_memory() {
     // What follows the start (the list, the first scan) may still come in.
     pause(Duration::from_millis(1500));
     for daemon in [&bootstrap, &peer] {
-        assert_eq!(daemon.proc_status("Threads"), THREADS_AT_REST);
+        assert_eq!(daemon.proc_status("Threads"), THREADS);
         let tasks = std::fs::read_dir(format!("/proc/{}/task", daemon.pid())).expect("it runs").count();
-        assert_eq!(tasks as u64, THREADS_AT_REST);
+        assert_eq!(tasks as u64, THREADS);
         let (ticks, wakes) = (daemon.cpu_ticks(), daemon.proc_status("voluntary_ctxt_switches"));
         pause(Duration::from_secs(2));
         let (ticks, wakes) = (daemon.cpu_ticks() - ticks, daemon.proc_status("voluntary_ctxt_switches") - wakes);

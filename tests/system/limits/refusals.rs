@@ -1,8 +1,8 @@
 //! Bad input on the wire: ended, counted, named in the log, and never a stuck connection or a broken daemon.
 
 use crate::harness::{
-    Answer, Daemon, Dice, End, Framing, LIMIT, Setup, Stopwatch, THREADS_AT_REST, ask, connect_from, fetch, free_port,
-    pause, read_to_end, until,
+    Answer, Daemon, Dice, End, Framing, LIMIT, Setup, Stopwatch, THREADS, ask, connect_from, fetch, free_port, pause,
+    read_to_end, until,
 };
 use std::io::Write;
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
@@ -187,7 +187,7 @@ fn random_bytes_break_nothing() {
     }
     assert_eq!(fetch(peer, b"good"), b"good");
     assert_eq!(ask(serve, b"0:49000", Framing::Fin).end, End::Fin);
-    assert_eq!(node.proc_status("Threads"), THREADS_AT_REST);
+    assert_eq!(node.proc_status("Threads"), THREADS);
 }
 
 /// The slow ones: a connection that says nothing, and one that never comes to an end, against both listeners.

@@ -1,0 +1,122 @@
+//! What a job is: a call that Linux offers in no nonblocking form, its key, its lane and its result.
+
+use crate::fault::{DiskFault, ResolveFault};
+use crate::id::TransferId;
+use crate::node::contract::BootstrapAddr;
+use crate::part::CommittedPart;
+use crate::store::{CacheFault, Flushed, LogDone, Orphan, OrphansFound, PartOpened, Synced};
+use std::fmt;
+use std::io;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(super) struct Job {
+    pub(super) key: Key,
+    pub(super) work: Box<dyn FnOnce() -> Done + Send>,
+    /// The result if the work panics.
+    pub(super) lost: Done,
+    /// When it was submitted, by [`Clock::fine`].
+    pub(super) submitted: Duration,
+}
+
+/// A job that has ended.
+pub(super) struct Ended {
+    pub(super) key: Key,
+    pub(super) done: Done,
+    /// How long it waited before it ran.
+    pub(super) waited: Duration,
+}
+
+pub(crate) enum Done {
+    Resolved(BootstrapAddr, Result<Vec<IpAddr>, ResolveFault>),
+    TargetProbed(TransferId, Result<PathBuf, DiskFault>),
+    PartOpened(TransferId, Result<PartOpened, DiskFault>),
+    PartRemoved(TransferId, Result<(), DiskFault>),
+    /// A part file was allocated, and its verified groups synced.
+    PartSynced(TransferId, Result<Synced, DiskFault>),
+    /// A finished download was synced and renamed.
+    Committed(TransferId, Result<CommittedPart, DiskFault>),
+    OrphansFound(OrphansFound),
+    /// Orphans without data.
+    OrphansRemoved(Vec<(Orphan, io::Result<()>)>),
+    HashesFlushed(Result<Flushed, CacheFault>),
+    /// The log of downloads was synced or rewritten.
+    LogMaintained(io::Result<LogDone>),
+    /// A state file was written: its name and content.
+    Written(&'static str, Arc<[u8]>, Result<(), DiskFault>),
+    /// The configuration was read and checked; the host has the outcome.
+    ConfigurationRead,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Key {
+    Host(BootstrapAddr),
+    Part(TransferId),
+    /// A state file that is written whole.
+    File(&'static str),
+    Hashes,
+    Log,
+    Orphans,
+    OrphansRemoved,
+    Configuration,
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host(host) => write!(f, "look up {}", host.host),
+            Self::Part(download) => write!(f, "part file of download {}", download.0),
+            Self::File(name) => write!(f, "write the state file {name}"),
+            Self::Hashes => f.write_str("write the hash cache"),
+            Self::Log => f.write_str("write the records of downloads"),
+            Self::Orphans => f.write_str("search for orphaned part files"),
+            Self::OrphansRemoved => f.write_str("remove orphaned part files"),
+            Self::Configuration => f.write_str("read the configuration"),
+        }
+    }
+}
+
+/// What has workers of its own, because it may hang for itself: the name servers, the disk of the share, that of the downloads, and
+/// that of the state directory. Short jobs do not wait for long ones of the same disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Lane {
+    /// Looking up host names; and checking a configuration, which looks at directories.
+    Names,
+    /// The share: opening and reading files for peers.
+    Share,
+    /// The share: scanning and hashing.
+    Scan,
+    /// Part files: opening them.
+    Parts,
+    /// Part files: syncing, allocating, renaming, removing; the search for orphans.
+    Sync,
+    /// The state directory. Replies to users wait for it.
+    State,
+}
+
+impl Lane {
+    pub(super) const ALL: [Self; 6] = [Self::Names, Self::Share, Self::Scan, Self::Parts, Self::Sync, Self::State];
+
+    /// Two lookups at once: a name server that does not answer holds one for half a minute.
+    pub(super) fn workers(self) -> usize {
+        if self == Self::Names { 2 } else { 1 }
+    }
+
+    pub(super) fn thread_name(self) -> &'static str {
+        match self {
+            Self::Names => "pyrate-names",
+            Self::Share => "pyrate-share",
+            Self::Scan => "pyrate-scan",
+            Self::Parts => "pyrate-parts",
+            Self::Sync => "pyrate-sync",
+            Self::State => "pyrate-state",
+        }
+    }
+
+    /// Whether a stop waits for its jobs.
+    pub(super) fn is_awaited(self) -> bool {
+        matches!(self, Self::Parts | Self::Sync | Self::State)
+    }
+}

@@ -1,6 +1,7 @@
 //! What the loop lends to its parts, and what they report, in order, to be routed to the node, the bootstrap node or another
 //! part.
 
+use super::open_parts::Written;
 use crate::control::{CallId, LimitedReply, Request};
 use crate::id::{ClientId, ExchangeId};
 use crate::node::Event;
@@ -37,6 +38,8 @@ pub(super) enum Output {
     Checked(SocketAddr, Option<bool>),
     /// A call of a control client.
     Call(ClientId, CallId, Request),
+    /// What an exchange had to write is written, or not.
+    Written(ExchangeId, Written),
     ConfigurationRead,
     /// Something was refused that is not the protocol.
     Refused,

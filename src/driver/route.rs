@@ -21,6 +21,8 @@ impl Driver {
                 self.execute_bootstrap(action);
             } else if let Some(output) = self.cx.out.pop() {
                 self.report(output);
+            } else if self.disk.has_writes() {
+                self.disk.write_parts(&mut self.cx);
             } else if self.disk.has_changed_records() {
                 self.disk.maintain_records(&mut self.cx);
             } else {
@@ -52,6 +54,7 @@ impl Driver {
                 self.bootstrap.iter_mut().for_each(|bootstrap| bootstrap.on_checked(now, to, answered));
             }
             Output::Call(client, call, request) => self.on_call(client, call, request),
+            Output::Written(exchange, written) => self.net.on_written(exchange, &written),
             Output::ConfigurationRead => self.on_configuration_read(),
             Output::Refused => self.node.note_refused(),
             Output::Limited(counter) => *counter(self.node.limited_mut()) += 1,

@@ -1,10 +1,11 @@
 //! What a job is: a call that Linux offers in no nonblocking form, its key, its lane and its result.
 
+use crate::driver::open_parts::{View, Written};
 use crate::fault::{DiskFault, ResolveFault};
 use crate::id::TransferId;
 use crate::node::contract::BootstrapAddr;
-use crate::part::CommittedPart;
-use crate::store::{CacheFault, Flushed, LogDone, Orphan, OrphansFound, PartOpened, Synced};
+use crate::part::{CheckedPart, CommittedPart};
+use crate::store::{CacheFault, Flushed, LogDone, Orphan, OrphansFound, PartCheck, PartOpened};
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
@@ -34,8 +35,13 @@ pub(crate) enum Done {
     TargetProbed(TransferId, Result<PathBuf, DiskFault>),
     PartOpened(TransferId, Result<PartOpened, DiskFault>),
     PartRemoved(TransferId, Result<(), DiskFault>),
+    /// Something was written to a part file.
+    PartWritten(Written),
     /// A part file was allocated, and its verified groups synced.
-    PartSynced(TransferId, Result<Synced, DiskFault>),
+    PartSynced(TransferId, Result<View, DiskFault>),
+    /// A slice of a check.
+    PartChecked(TransferId, Result<CheckStep, DiskFault>),
+    PartClosed(TransferId),
     /// A finished download was synced and renamed.
     Committed(TransferId, Result<CommittedPart, DiskFault>),
     OrphansFound(OrphansFound),
@@ -54,6 +60,8 @@ pub(crate) enum Done {
 pub(super) enum Key {
     Host(BootstrapAddr),
     Part(TransferId),
+    /// A write to a part file, by its number.
+    Write(u64),
     /// A state file that is written whole.
     File(&'static str),
     Hashes,
@@ -68,6 +76,7 @@ impl fmt::Display for Key {
         match self {
             Self::Host(host) => write!(f, "look up {}", host.host),
             Self::Part(download) => write!(f, "part file of download {}", download.0),
+            Self::Write(_) => f.write_str("write to a part file"),
             Self::File(name) => write!(f, "write the state file {name}"),
             Self::Hashes => f.write_str("write the hash cache"),
             Self::Log => f.write_str("write the records of downloads"),
@@ -82,34 +91,38 @@ impl fmt::Display for Key {
 /// that of the state directory. Short jobs do not wait for long ones of the same disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Lane {
-    /// Looking up host names; and checking a configuration, which looks at directories.
-    Names,
+    /// What no transfer waits for: looking up host names, checking a configuration, searching for orphans.
+    Aside,
     /// The share: opening and reading files for peers.
     Share,
     /// The share: scanning and hashing.
     Scan,
-    /// Part files: opening them.
+    /// Part files: writing what exchanges receive.
     Parts,
-    /// Part files: syncing, allocating, renaming, removing; the search for orphans.
+    /// Part files: opening, closing, removing them.
+    Open,
+    /// Part files: syncing, checking, renaming them.
     Sync,
     /// The state directory. Replies to users wait for it.
     State,
 }
 
 impl Lane {
-    pub(super) const ALL: [Self; 6] = [Self::Names, Self::Share, Self::Scan, Self::Parts, Self::Sync, Self::State];
+    pub(super) const ALL: [Self; 7] =
+        [Self::Aside, Self::Share, Self::Scan, Self::Parts, Self::Open, Self::Sync, Self::State];
 
-    /// Two lookups at once: a name server that does not answer holds one for half a minute.
+    /// A name server that does not answer holds a worker for half a minute, and a directory that hangs for ever.
     pub(super) fn workers(self) -> usize {
-        if self == Self::Names { 2 } else { 1 }
+        if self == Self::Aside { 3 } else { 1 }
     }
 
     pub(super) fn thread_name(self) -> &'static str {
         match self {
-            Self::Names => "pyrate-names",
+            Self::Aside => "pyrate-aside",
             Self::Share => "pyrate-share",
             Self::Scan => "pyrate-scan",
             Self::Parts => "pyrate-parts",
+            Self::Open => "pyrate-open",
             Self::Sync => "pyrate-sync",
             Self::State => "pyrate-state",
         }
@@ -117,6 +130,13 @@ impl Lane {
 
     /// Whether a stop waits for its jobs.
     pub(super) fn is_awaited(self) -> bool {
-        matches!(self, Self::Parts | Self::Sync | Self::State)
+        matches!(self, Self::Parts | Self::Open | Self::Sync | Self::State)
     }
+}
+
+/// How far a check of a part file is.
+#[derive(Debug)]
+pub(crate) enum CheckStep {
+    More(PartCheck),
+    Over(CheckedPart, View),
 }

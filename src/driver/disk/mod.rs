@@ -130,7 +130,7 @@ impl Disk {
 
     /// Whether a slice of something waits.
     pub(crate) fn has_work(&self) -> bool {
-        self.scanner.is_some() || self.hashing.has_work() || !self.parts.checks.is_empty()
+        self.scanner.is_some() || self.hashing.has_work()
     }
 
     /// Whether a job still opens, syncs or removes a file.
@@ -154,6 +154,10 @@ impl Disk {
 
     pub(crate) fn remember_download(&mut self, record: &DownloadRecord, revision: u64, cx: &mut Cx) {
         self.records.remember(record, revision, cx);
+    }
+
+    pub(crate) fn has_writes(&self) -> bool {
+        self.parts.open.has_writes()
     }
 
     pub(crate) fn has_changed_records(&self) -> bool {
@@ -191,11 +195,11 @@ impl Disk {
         let asked = host.clone();
         let done = move |outcome| Done::Resolved(asked.clone(), outcome);
         let lost = Err(ResolveFault::Lost);
-        self.jobs.submit((Lane::Names, Key::Host(host.clone())), done, lost, move || jobs::resolve(&host));
+        self.jobs.submit((Lane::Aside, Key::Host(host.clone())), done, lost, move || jobs::resolve(&host));
     }
 
     pub(crate) fn read_configuration(&mut self, job: ReloadJob) {
-        self.jobs.submit((Lane::Names, Key::Configuration), |()| Done::ConfigurationRead, (), job);
+        self.jobs.submit((Lane::Aside, Key::Configuration), |()| Done::ConfigurationRead, (), job);
     }
 
     pub(crate) fn arm_sync(&mut self, cx: &Cx) {

@@ -4,10 +4,10 @@ use super::job::{Done, Key, Lane};
 use super::jobs::Jobs;
 use super::removals::Removals;
 use crate::driver::net::Permit;
-use crate::driver::open_parts::OpenParts;
+use crate::driver::open_parts::{OpenPart, OpenParts, Write};
 use crate::fault::DiskFault;
 use crate::id::TransferId;
-use crate::store::{PartCheck, PartFile, PartRequest};
+use crate::store::{PartFile, PartRequest};
 use crate::time::Instant;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -23,56 +23,71 @@ pub(crate) enum PartOrder {
     Forget,
 }
 
-/// A job that works on the part file of a download.
-#[derive(Default)]
-pub(super) struct Busy {
-    /// Orders given meanwhile.
-    pub(super) waiting: Vec<PartOrder>,
-    /// The descriptors of the job.
-    pub(super) permit: Option<Permit>,
-}
-
 #[derive(Default)]
 pub(super) struct PartFiles {
     pub(super) open: OpenParts,
     /// The descriptors of open part files.
-    pub(super) permits: BTreeMap<TransferId, Permit>,
-    busy: BTreeMap<TransferId, Busy>,
+    permits: BTreeMap<TransferId, Permit>,
+    /// The downloads with a job that works on their part file, and the descriptors of the job.
+    busy: BTreeMap<TransferId, Option<Permit>>,
+    /// Orders that wait for a job, or until all is written.
+    waiting: BTreeMap<TransferId, VecDeque<PartOrder>>,
     /// Part files whose last sync failed: the timer tries them again.
     pub(super) sync_failed: BTreeSet<TransferId>,
-    /// Part files being checked, in turn.
-    pub(super) checks: VecDeque<(TransferId, PartCheck)>,
     pub(super) removals: Removals,
+    /// Writes so far.
+    writes: u64,
 }
 
 impl PartFiles {
-    /// Queues an order behind the job that works on the part file. Returns the order if there is none.
-    pub(super) fn queue(&mut self, download: TransferId, order: PartOrder) -> Option<PartOrder> {
-        match self.busy.get_mut(&download) {
-            Some(busy) => {
-                busy.waiting.push(order);
-                None
-            }
-            None => Some(order),
-        }
+    pub(super) fn queue(&mut self, download: TransferId, order: PartOrder) {
+        self.waiting.entry(download).or_default().push_back(order);
     }
 
-    /// The part file that the job has opened keeps the descriptors of the job.
-    pub(super) fn keep_permit(&mut self, download: TransferId) {
-        let permit = self.busy.get_mut(&download).and_then(|busy| busy.permit.take());
+    /// The next order for a part file, unless something that works on it must end first.
+    pub(super) fn next_order(&mut self, download: TransferId) -> Option<PartOrder> {
+        let is_written = self.open.get(download).is_some_and(OpenPart::is_written);
+        if is_written || self.busy.contains_key(&download) {
+            return None;
+        }
+        let orders = self.waiting.get_mut(&download)?;
+        let order = orders.pop_front();
+        if orders.is_empty() {
+            self.waiting.remove(&download);
+        }
+        order
+    }
+
+    /// Whether an order waits that needs no check of the part file any more.
+    pub(super) fn is_to_be_closed(&self, download: TransferId) -> bool {
+        let mut waiting = self.waiting.get(&download).into_iter().flatten();
+        waiting.any(|order| matches!(order, PartOrder::Open(_) | PartOrder::Close | PartOrder::Drop(_)))
+    }
+
+    /// The job has opened a part file, which keeps the descriptors of the job.
+    pub(super) fn opened(&mut self, download: TransferId, part: OpenPart) {
+        self.open.files().insert(download, part);
+        let permit = self.busy.get_mut(&download).and_then(Option::take);
         self.permits.extend(permit.map(|permit| (download, permit)));
     }
 
-    /// Open part files without a job whose last sync did not fail.
-    pub(super) fn idle(&mut self) -> impl Iterator<Item = (TransferId, &mut PartFile)> {
-        let Self { open, busy, sync_failed, .. } = self;
-        let open = open.files().iter_mut().map(|(download, part)| (*download, part));
-        open.filter(|(download, _)| !busy.contains_key(download) && !sync_failed.contains(download))
+    /// Takes out an open part file, with its descriptors.
+    pub(super) fn take(&mut self, download: TransferId) -> Option<(OpenPart, Option<Permit>)> {
+        Some((self.open.files().remove(&download)?, self.permits.remove(&download)))
     }
 
-    /// Ends a job. Returns its descriptors, and the orders that waited for it.
-    pub(super) fn end_job(&mut self, download: TransferId) -> Busy {
-        self.busy.remove(&download).unwrap_or_default()
+    /// The open part files that are to be synced: those without a job whose last sync did not fail.
+    pub(super) fn to_sync(&mut self, rest: bool) -> Vec<TransferId> {
+        let Self { open, busy, sync_failed, .. } = self;
+        let due = open.files().iter().filter(|(download, part)| {
+            part.wants_sync(rest) && !busy.contains_key(download) && !sync_failed.contains(download)
+        });
+        due.map(|(download, _)| *download).collect()
+    }
+
+    /// Ends a job, and gives its descriptors back.
+    pub(super) fn end_job(&mut self, download: TransferId) {
+        self.busy.remove(&download);
     }
 
     /// Runs a job on the part file of a download.
@@ -85,9 +100,16 @@ impl PartFiles {
     ) where
         T: 'static,
     {
-        self.busy.insert(download, Busy { permit, ..Busy::default() });
+        self.busy.insert(download, permit);
         let lost = Err(DiskFault::Other(0));
         jobs.submit((lane, Key::Part(download)), move |outcome| done(download, outcome), lost, work);
+    }
+
+    /// Has a worker write to an open part file, after all earlier writes.
+    pub(super) fn write(&mut self, write: Write, part_file: &OpenPart, jobs: &mut Jobs) {
+        let (file, lost) = (part_file.file(), write.failed(DiskFault::Other(0)));
+        self.writes += 1;
+        jobs.submit((Lane::Parts, Key::Write(self.writes)), Done::PartWritten, lost, move || write.run(&file));
     }
 
     /// Tries again to remove part files; not while the loop shuts down.
@@ -98,8 +120,12 @@ impl PartFiles {
         }
     }
 
-    /// Removes a part file, in a job: freeing a large file takes long.
+    /// Removes a part file, in a job: freeing a large file takes long. Closes it before.
     pub(super) fn remove(&mut self, download: TransferId, request: PartRequest, jobs: &mut Jobs) {
-        self.submit((Lane::Sync, download, None), jobs, Done::PartRemoved, || request.remove());
+        let (open, permit) = self.take(download).unzip();
+        self.submit((Lane::Open, download, permit.flatten()), jobs, Done::PartRemoved, move || {
+            open.and_then(OpenPart::into_file).into_iter().for_each(PartFile::close);
+            request.remove()
+        });
     }
 }

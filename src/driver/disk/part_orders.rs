@@ -4,44 +4,51 @@
 //! order in which they were given, so that a part file is never opened while it is being closed.
 
 use super::Disk;
-use super::job::{Done, Lane};
-use super::part_files::{Busy, PartOrder};
+use super::job::{CheckStep, Done, Lane};
+use super::part_files::PartOrder;
 use crate::content::Outline;
-use crate::driver::cx::{Cx, Phase};
+use crate::driver::cx::{Cx, Output, Phase};
 use crate::driver::net::Net;
+use crate::driver::open_parts::{OpenPart, View, WriteFault, Written};
 use crate::fault::DiskFault;
 use crate::id::{ContentHash, TransferId};
 use crate::node::Event;
 use crate::node::contract::OpenedPart;
 use crate::part::PartSpec;
-use crate::store::{OutlineRefused, PartFile, PartOpened, PartRequest, Synced};
-use std::sync::Arc;
+use crate::store::{PartCheck, PartFile, PartOpened, PartRequest};
+use std::sync::{Arc, Mutex, MutexGuard};
 
-/// Bytes of a part file that one slice of a check reads.
-const CHECK_BYTES_PER_SLICE: usize = 512 * 1024;
+/// Bytes of a part file that one job of a check reads.
+const CHECK_BYTES_PER_JOB: usize = 16 << 20;
 
 /// Descriptors that an open part file holds: itself, its journal, its directory.
 const DESCRIPTORS_PER_PART: usize = 3;
 
 impl Disk {
-    /// Executes an order now, or when the job that works on the part file has ended. Takes descriptors from the net.
+    /// Executes an order now, or when what works on the part file has ended. Takes descriptors from the net.
     pub(crate) fn order_part(&mut self, download: TransferId, order: PartOrder, net: &mut Net, cx: &mut Cx) {
-        if let Some(order) = self.parts.queue(download, order) {
-            self.run_order(download, order, net, cx);
-        }
+        self.parts.queue(download, order);
+        self.run_orders(download, net, cx);
     }
 
     pub(crate) fn part_request(&self, spec: PartSpec, b3: Option<ContentHash>, size: Option<u64>) -> PartRequest {
         PartRequest { spec, b3, size, known: self.places.known() }
     }
 
+    fn run_orders(&mut self, download: TransferId, net: &mut Net, cx: &mut Cx) {
+        // What exchanges received before an order is written before that is executed.
+        self.write_parts(cx);
+        while let Some(order) = self.parts.next_order(download) {
+            self.run_order(download, order, net, cx);
+        }
+    }
+
     fn run_order(&mut self, download: TransferId, order: PartOrder, net: &mut Net, cx: &mut Cx) {
         match order {
             PartOrder::Probe(request) => match net.take_own(1, cx) {
                 Some(permit) => {
-                    self.parts.submit((Lane::Parts, download, Some(permit)), &mut self.jobs, Done::TargetProbed, || {
-                        request.probe()
-                    })
+                    let job = (Lane::Open, download, Some(permit));
+                    self.parts.submit(job, &mut self.jobs, Done::TargetProbed, || request.probe());
                 }
                 None => cx.out.event(Event::TargetProbed { download, outcome: Err(DiskFault::NoDescriptor) }),
             },
@@ -50,7 +57,6 @@ impl Disk {
             PartOrder::Commit => self.commit_part(download, cx),
             PartOrder::Close => self.close_part(download, cx),
             PartOrder::Drop(request) => {
-                self.close_part(download, cx);
                 self.parts.open.forget_partials(download);
                 self.parts.removals.begin(download, request.clone());
                 self.parts.remove(download, request, &mut self.jobs);
@@ -63,20 +69,21 @@ impl Disk {
     /// After a job on a part file: reports its result, releases its descriptors, and executes the orders that waited.
     pub(super) fn end_job(&mut self, download: TransferId, result: Option<Event>, net: &mut Net, cx: &mut Cx) {
         cx.out.extend(result);
-        let Busy { waiting, permit } = self.parts.end_job(download);
-        drop(permit);
-        for order in waiting {
-            self.order_part(download, order, net, cx);
-        }
+        self.parts.end_job(download);
+        self.run_orders(download, net, cx);
     }
 
     fn open_part(&mut self, download: TransferId, request: PartRequest, net: &mut Net, cx: &mut Cx) {
-        self.close_part(download, cx);
+        let (before, permit) = self.parts.take(download).unzip();
+        drop(permit);
         self.parts.removals.cancel(download);
         match net.take_own(DESCRIPTORS_PER_PART, cx) {
             Some(permit) => {
-                self.parts
-                    .submit((Lane::Parts, download, Some(permit)), &mut self.jobs, Done::PartOpened, || open(request));
+                let job = (Lane::Open, download, Some(permit));
+                self.parts.submit(job, &mut self.jobs, Done::PartOpened, move || {
+                    close(before, false);
+                    open(request)
+                });
             }
             None => cx.out.event(Event::PartOpened { download, outcome: Err(DiskFault::NoDescriptor) }),
         }
@@ -98,8 +105,7 @@ impl Disk {
                 if let Some((directory, mount)) = part.directory() {
                     self.places.note(directory, mount.clone(), &mut self.state, &mut self.jobs);
                 }
-                self.parts.open.files().insert(download, part);
-                self.parts.keep_permit(download);
+                self.parts.opened(download, OpenPart::new(part));
                 OpenedPart::Ready { path, resumed, filesystem }
             }
         });
@@ -108,58 +114,98 @@ impl Disk {
 
     /// Sets the outline of a content of one group, which consists of hash and size.
     pub(crate) fn set_outline(&mut self, download: TransferId, b3: ContentHash, size: u64, cx: &mut Cx) {
-        let Some(part) = self.parts.open.files().get_mut(&download) else { return };
-        let set = match Outline::new(b3, size, Vec::new()) {
-            Ok(outline) => part.set_outline(Arc::new(outline)),
-            Err(_) => Err(OutlineRefused::Contradicted),
-        };
-        let fault = match set {
-            Ok(()) => return,
-            Err(OutlineRefused::Disk(fault)) => fault,
+        match Outline::new(b3, size, Vec::new()) {
+            Ok(outline) => self.parts.open.set_outline(download, Arc::new(outline)),
             // The node checked the outline against what it knows: the part file has changed.
-            Err(OutlineRefused::Contradicted) => DiskFault::Other(0),
-        };
-        cx.out.event(Event::PartFailed { download, fault });
-    }
-
-    fn begin_check(&mut self, download: TransferId, cx: &mut Cx) {
-        let part = self.parts.open.files().get_mut(&download).ok_or(DiskFault::Missing);
-        match part.and_then(PartFile::begin_check) {
-            Ok(check) => self.parts.checks.push_back((download, check)),
-            Err(fault) => cx.out.event(Event::PartChecked { download, outcome: Err(fault) }),
+            Err(_) => cx.out.event(Event::PartFailed { download, fault: DiskFault::Other(0) }),
         }
     }
 
-    /// One slice of the next check.
-    pub(crate) fn check_slice(&mut self, cx: &mut Cx) {
-        let Some((download, mut check)) = self.parts.checks.pop_front() else { return };
-        let part = self.parts.open.files().get_mut(&download).ok_or(DiskFault::Missing);
-        let step = part.and_then(|part| check.step(part, CHECK_BYTES_PER_SLICE));
-        let Some(outcome) = step.transpose() else { return self.parts.checks.push_back((download, check)) };
-        cx.out.event(Event::PartChecked { download, outcome });
+    /// Gives workers what exchanges have for part files.
+    pub(crate) fn write_parts(&mut self, cx: &mut Cx) {
+        for write in self.parts.open.take_writes() {
+            let download = write.download;
+            match self.parts.open.files().remove(&download) {
+                Some(part) => {
+                    self.parts.write(write, &part, &mut self.jobs);
+                    self.parts.open.files().insert(download, part);
+                }
+                None => {
+                    let mut written = write.failed(DiskFault::Missing);
+                    self.parts.open.on_written(&mut written);
+                    report_written(written, cx);
+                }
+            }
+        }
+    }
+
+    pub(super) fn on_part_written(&mut self, mut written: Written, net: &mut Net, cx: &mut Cx) {
+        let download = written.download;
+        let is_last = self.parts.open.on_written(&mut written);
+        report_written(written, cx);
+        if is_last {
+            self.run_orders(download, net, cx);
+        }
+    }
+
+    fn begin_check(&mut self, download: TransferId, cx: &mut Cx) {
+        let Some(part) = self.parts.open.get(download) else {
+            return cx.out.event(Event::PartChecked { download, outcome: Err(DiskFault::Missing) });
+        };
+        let file = part.file();
+        let work = move || {
+            let check = lock(&file)?.begin_check()?;
+            check_slice(check, &file)
+        };
+        self.parts.submit((Lane::Sync, download, None), &mut self.jobs, Done::PartChecked, work);
+    }
+
+    /// A slice of a check has ended: the next one follows, unless the part file is to be closed.
+    pub(super) fn on_part_checked(
+        &mut self,
+        download: TransferId,
+        step: Result<CheckStep, DiskFault>,
+        net: &mut Net,
+        cx: &mut Cx,
+    ) {
+        let is_to_be_closed = self.parts.is_to_be_closed(download);
+        let outcome = match (step, self.parts.open.files().get_mut(&download)) {
+            (Err(fault), _) => Err(fault),
+            (_, None) => Err(DiskFault::Missing),
+            (Ok(CheckStep::More(_)), _) if is_to_be_closed => Err(DiskFault::Missing),
+            (Ok(CheckStep::More(check)), Some(part)) => {
+                let file = part.file();
+                let work = move || check_slice(check, &file);
+                let job = (Lane::Sync, download, None);
+                return self.parts.submit(job, &mut self.jobs, Done::PartChecked, work);
+            }
+            (Ok(CheckStep::Over(checked, view)), Some(part)) => {
+                part.apply(view);
+                Ok(checked)
+            }
+        };
+        self.end_job(download, Some(Event::PartChecked { download, outcome }), net, cx);
     }
 
     fn commit_part(&mut self, download: TransferId, cx: &mut Cx) {
         self.parts.open.forget_partials(download);
-        match (self.parts.open.files().remove(&download), self.parts.permits.remove(&download)) {
-            (Some(part), Some(permit)) => {
-                let job = part.commit();
-                self.parts.submit((Lane::Sync, download, Some(permit)), &mut self.jobs, Done::Committed, || job.run());
-            }
-            _ => cx.out.event(Event::PartCommitted { download, outcome: Err(DiskFault::Missing) }),
-        }
+        let Some((part, permit)) = self.parts.take(download) else {
+            return cx.out.event(Event::PartCommitted { download, outcome: Err(DiskFault::Missing) });
+        };
+        self.parts.submit((Lane::Sync, download, permit), &mut self.jobs, Done::Committed, move || {
+            part.into_file().ok_or(DiskFault::Other(0))?.commit().run()
+        });
     }
 
-    fn close_part(&mut self, download: TransferId, cx: &mut Cx) {
-        let Some(part) = self.parts.open.files().remove(&download) else { return };
-        self.end_check(download, cx);
-        self.parts.permits.remove(&download);
+    fn close_part(&mut self, download: TransferId, cx: &Cx) {
+        let Some((part, permit)) = self.parts.take(download) else { return };
         // Without a state directory the next run does not know the download.
-        if cx.phase != Phase::Running && self.state.directory().is_none() {
-            part.discard();
-        } else {
-            part.close();
-        }
+        let discards = cx.phase != Phase::Running && self.state.directory().is_none();
+        let done = |download, _: Result<(), DiskFault>| Done::PartClosed(download);
+        self.parts.submit((Lane::Open, download, permit), &mut self.jobs, done, move || {
+            close(Some(part), discards);
+            Ok(())
+        });
     }
 
     pub(super) fn on_part_removed(
@@ -175,42 +221,90 @@ impl Disk {
         self.end_job(download, None, net, cx);
     }
 
-    fn end_check(&mut self, download: TransferId, cx: &mut Cx) {
-        let before = self.parts.checks.len();
-        self.parts.checks.retain(|(checked, _)| *checked != download);
-        if self.parts.checks.len() < before {
-            cx.out.event(Event::PartChecked { download, outcome: Err(DiskFault::Missing) });
-        }
-    }
-
     /// Allocates new part files, and syncs those with many new verified groups; with `rest`, all new verified groups.
     pub(crate) fn sync_parts(&mut self, rest: bool) {
         if rest {
             self.parts.sync_failed.clear();
         }
-        let idle = self.parts.idle();
-        for (download, job) in
-            idle.filter_map(|(download, part)| Some((download, part.sync_job(rest)?))).collect::<Vec<_>>()
-        {
-            self.parts.submit((Lane::Sync, download, None), &mut self.jobs, Done::PartSynced, || job.run());
+        for download in self.parts.to_sync(rest) {
+            let Some(part) = self.parts.open.files().get_mut(&download) else { continue };
+            part.on_sync_begun();
+            let file = part.file();
+            self.parts.submit((Lane::Sync, download, None), &mut self.jobs, Done::PartSynced, move || sync(&file));
         }
     }
 
     pub(super) fn on_part_synced(
         &mut self,
         download: TransferId,
-        outcome: Result<Synced, DiskFault>,
+        outcome: Result<View, DiskFault>,
         net: &mut Net,
         cx: &mut Cx,
     ) {
         let part = self.parts.open.files().get_mut(&download);
-        let fault = part.and_then(|part| outcome.and_then(|synced| part.synced(synced)).err());
+        let fault = match (part, outcome) {
+            (Some(part), Ok(view)) => {
+                part.apply(view);
+                None
+            }
+            (Some(part), Err(fault)) => {
+                part.on_sync_failed();
+                Some(fault)
+            }
+            (None, _) => None,
+        };
         // For groups that were verified meanwhile.
         self.arm_sync(cx);
         if fault.is_some() {
             self.parts.sync_failed.insert(download);
         }
         self.end_job(download, fault.map(|fault| Event::PartFailed { download, fault }), net, cx);
+    }
+}
+
+/// Tells the exchange, or the node, that something is written, or not.
+fn report_written(written: Written, cx: &mut Cx) {
+    let Written { download, exchange, outcome, .. } = written;
+    match (exchange, outcome) {
+        (Some(exchange), _) => cx.out.push(Output::Written(exchange, written)),
+        (None, Ok(())) => {}
+        (None, Err(WriteFault::Disk(fault))) => cx.out.event(Event::PartFailed { download, fault }),
+        // The node checked the outline against what it knows: the part file has changed.
+        (None, Err(WriteFault::Mismatch)) => cx.out.event(Event::PartFailed { download, fault: DiskFault::Other(0) }),
+    }
+}
+
+/// Fails after a job that panicked: what it was doing to the part file is unknown.
+fn lock(file: &Mutex<PartFile>) -> Result<MutexGuard<'_, PartFile>, DiskFault> {
+    file.lock().map_err(|_| DiskFault::Other(0))
+}
+
+fn check_slice(mut check: PartCheck, file: &Mutex<PartFile>) -> Result<CheckStep, DiskFault> {
+    let mut part = lock(file)?;
+    Ok(match check.step(&mut part, CHECK_BYTES_PER_JOB)? {
+        None => CheckStep::More(check),
+        Some(checked) => CheckStep::Over(checked, View::of(&mut part, true)),
+    })
+}
+
+/// Syncs while others write: the part file is locked only before and after.
+fn sync(file: &Mutex<PartFile>) -> Result<View, DiskFault> {
+    let Some(job) = lock(file)?.sync_job(true) else {
+        // There is nothing to sync, or no descriptor for it: the timer tries again.
+        return Ok(View::of(&mut *lock(file)?, false).not_now());
+    };
+    let synced = job.run()?;
+    let mut part = lock(file)?;
+    part.synced(synced)?;
+    Ok(View::of(&mut part, false))
+}
+
+/// Closes a part file, or removes it.
+fn close(part: Option<OpenPart>, discards: bool) {
+    match part.and_then(OpenPart::into_file) {
+        Some(part) if discards => part.discard(),
+        Some(part) => part.close(),
+        None => {}
     }
 }
 

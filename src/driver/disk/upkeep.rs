@@ -80,6 +80,9 @@ impl Disk {
                 }
                 Done::PartOpened(download, outcome) => self.on_part_opened(download, outcome, net, cx),
                 Done::PartRemoved(download, outcome) => self.on_part_removed(download, outcome, net, cx),
+                Done::PartWritten(written) => self.on_part_written(written, net, cx),
+                Done::PartChecked(download, step) => self.on_part_checked(download, step, net, cx),
+                Done::PartClosed(download) => self.end_job(download, None, net, cx),
                 Done::PartSynced(download, outcome) => self.on_part_synced(download, outcome, net, cx),
                 Done::Committed(download, outcome) => {
                     self.end_job(download, Some(Event::PartCommitted { download, outcome }), net, cx);

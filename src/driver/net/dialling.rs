@@ -88,7 +88,8 @@ impl Net {
 
     /// Closes a connection, and keeps the bytes of a group that it received in part.
     pub(super) fn close_with_remains(&mut self, key: usize, parts: &mut OpenParts) {
-        if let Some(Connection::Outbound(outbound)) = self.close(key) {
+        if let Some(Connection::Outbound(mut outbound)) = self.close(key) {
+            outbound.flush(parts);
             parts.take_remains(outbound.into_remains());
         }
     }

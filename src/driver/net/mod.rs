@@ -39,6 +39,7 @@ pub(crate) use pace::RateLimits;
 pub(crate) use table::Requester;
 
 use super::cx::Cx;
+use super::open_parts::Written;
 use super::refusals::Refusals;
 use super::socket::Direction;
 use super::tokens::LISTENERS;
@@ -131,6 +132,15 @@ impl Net {
     pub(crate) fn set_limits(&mut self, limits: RateLimits, now: Instant) {
         self.pace.set(limits, now);
         [Direction::Up, Direction::Down].into_iter().for_each(|direction| self.wake_paced(direction));
+    }
+
+    /// The result of something that an exchange had to write.
+    pub(crate) fn on_written(&mut self, exchange: ExchangeId, written: &Written) {
+        let Some(key) = self.table.key(exchange) else { return };
+        if let Some(Connection::Outbound(outbound)) = self.table.get_mut(key) {
+            outbound.on_written(written);
+            self.table.make_ready(key);
+        }
     }
 
     /// Who sent the request of an exchange.

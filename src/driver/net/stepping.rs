@@ -132,5 +132,5 @@ impl Net {
 }
 
 fn context<'a>(library: &'a Library, parts: &'a mut OpenParts, pace: &'a mut Pace, cx: &'a mut Cx) -> Context<'a> {
-    Context { now: cx.now, scratch: &mut cx.scratch, library, parts: parts.files(), pace }
+    Context { now: cx.now, scratch: &mut cx.scratch, library, parts, pace }
 }

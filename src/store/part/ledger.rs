@@ -1,15 +1,15 @@
 //! The groups of a part file with an outline: which are verified, in memory and in the journal, and which are synced.
 
 use super::journal::{Journal, Loaded, Record};
-use super::sync::{Allocation, Job, SyncJob, Synced};
-use crate::content::{Digest, GROUP_BYTES, GroupHasher, Groups, Outline, group_span};
+use super::sync::{Allocation, Job, SyncDue, SyncJob, Synced, group_digest};
+use crate::content::{Groups, Outline, group_span};
 use crate::fault::DiskFault;
 use crate::store::disk::{self, BLOCK_BYTES, fault};
 use crate::store::place::Place;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
 /// A sync is due after this many groups.
@@ -19,6 +19,8 @@ const UNSYNCED_GROUPS_DUE: usize = 16;
 pub(super) struct Ledger {
     outline: Arc<Outline>,
     verified: Groups,
+    /// Verified groups that were read from the file again, and were right, after they were synced.
+    rechecked: Groups,
     /// Verified groups that were recorded after the last mark, in the order of their records.
     unsynced: Vec<u64>,
     /// Groups that a failed sync may have lost: until they are written again, their bytes may be in the page cache only.
@@ -31,6 +33,8 @@ pub(super) struct Ledger {
     journal_is_stale: bool,
     allocation: Allocation,
     job: Option<Job>,
+    /// Groups have ceased to be verified since this was last taken.
+    has_shrunk: bool,
 }
 
 impl Ledger {
@@ -60,6 +64,7 @@ impl Ledger {
         self.reap_failed_sync(place, part);
         let journal = install_resized(self.make_journal(place, part, &outline)?, place, part, &outline)?;
         self.verified = self.verified.resized(outline.group_count());
+        self.rechecked = Groups::none(outline.group_count());
         (self.outline, self.allocation) = (outline, Allocation::Wanted);
         self.take_journal(journal);
         Ok(())
@@ -95,9 +100,11 @@ impl Ledger {
         allocation: Allocation,
     ) -> Self {
         let (unsynced, lost_by_disk) = (Vec::new(), BTreeSet::new());
+        let rechecked = Groups::none(outline.group_count());
         Self {
             outline,
             verified,
+            rechecked,
             unsynced,
             lost_by_disk,
             journal,
@@ -105,6 +112,7 @@ impl Ledger {
             journal_is_stale: false,
             allocation,
             job: None,
+            has_shrunk: false,
         }
     }
 
@@ -114,6 +122,10 @@ impl Ledger {
 
     pub(super) fn verified(&self) -> &Groups {
         &self.verified
+    }
+
+    pub(super) fn is_rechecked(&self, group: u64) -> bool {
+        self.rechecked.contains(group)
     }
 
     pub(super) fn is_allocated(&self) -> bool {
@@ -154,10 +166,12 @@ impl Ledger {
         let mut any = false;
         for &group in groups {
             any |= self.verified.remove(group);
+            self.rechecked.remove(group);
         }
         if !any {
             return Ok(());
         }
+        self.has_shrunk = true;
         if let Some(job) = &mut self.job {
             let covered = self.unsynced.iter().take(job.covered);
             job.covered = covered.filter(|group| self.verified.contains(**group)).count();
@@ -201,20 +215,43 @@ impl Ledger {
         }
     }
 
+    /// As [`PartFile::take_shrunk`](super::PartFile::take_shrunk).
+    pub(super) fn take_shrunk(&mut self) -> bool {
+        std::mem::take(&mut self.has_shrunk)
+    }
+
+    /// As [`PartFile::sync_due`](super::PartFile::sync_due).
+    pub(super) fn sync_due(&self) -> SyncDue {
+        let is_now = self.unsynced.len() >= UNSYNCED_GROUPS_DUE || self.wants_space() || !self.journal_is_durable;
+        match is_now {
+            true => SyncDue::Now,
+            false if self.unsynced.is_empty() => SyncDue::Not,
+            false => SyncDue::WithRest,
+        }
+    }
+
+    fn wants_space(&self) -> bool {
+        self.allocation == Allocation::Wanted && self.outline.size() > 0
+    }
+
     /// As [`PartFile::sync_job`](super::PartFile::sync_job). `None` also if there is no descriptor for it.
     pub(super) fn sync_job(&mut self, place: &Place, part: &File, rest: bool) -> Option<SyncJob> {
         self.reap_failed_sync(place, part);
-        let wants_space = self.allocation == Allocation::Wanted && self.outline.size() > 0;
-        let due = if rest { !self.unsynced.is_empty() } else { self.unsynced.len() >= UNSYNCED_GROUPS_DUE };
-        if self.job.is_some() || !(due || wants_space || !self.journal_is_durable) {
+        let is_due = match self.sync_due() {
+            SyncDue::Not => false,
+            SyncDue::WithRest => rest,
+            SyncDue::Now => true,
+        };
+        if self.job.is_some() || !is_due {
             return None;
         }
         let directory = if self.journal_is_durable { None } else { Some(place.directory().try_clone_to_owned().ok()?) };
-        let allocate = wants_space.then(|| self.outline.size());
+        let allocate = self.wants_space().then(|| self.outline.size());
         let (part, journal) = (part.try_clone().ok()?, self.journal.file().try_clone().ok()?);
         let job = Job::new(self.unsynced.len(), self.journal.records);
         self.job = Some(job.clone());
-        Some(SyncJob { part, journal, directory, allocate, job })
+        let (outline, groups) = (Arc::clone(&self.outline), self.unsynced.clone());
+        Some(SyncJob { part, journal, directory, allocate, outline, groups, job })
     }
 
     /// Records the result of a job. Ignores one for an earlier outline.
@@ -222,6 +259,8 @@ impl Ledger {
     pub(super) fn synced(&mut self, synced: Synced) -> Result<(), DiskFault> {
         let Some(job) = self.job.take_if(|job| job.is(&synced.job)) else { return Ok(()) };
         self.journal_is_durable |= job.is_for_journal;
+        let is_verified = |group: &&u64| self.verified.contains(**group);
+        synced.rechecked.iter().filter(is_verified).for_each(|group| _ = self.rechecked.insert(*group));
         // The space of an earlier outline has another size.
         if let Some(allocation) = synced.allocation.filter(|_| job.is_for_journal) {
             self.allocation = allocation;
@@ -289,14 +328,8 @@ fn install_resized(journal: Journal, place: &Place, part: &File, outline: &Outli
 /// Whether a group matches the outline. One beyond the end of the file does not.
 /// Errors: as the system reports them: then this is unknown.
 fn is_right(part: &File, outline: &Outline, group: u64) -> io::Result<bool> {
-    let span = group_span(outline.size(), group);
-    let mut bytes = vec![0; usize::try_from((span.end - span.start).min(GROUP_BYTES)).unwrap_or(0)];
-    match part.read_exact_at(&mut bytes, span.start) {
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
-        outcome => outcome?,
+    match group_digest(part, outline, group) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        found => Ok(outline.expected(group) == Some(found?)),
     }
-    let mut hasher = GroupHasher::new(outline.size(), group);
-    hasher.update(&bytes);
-    let found: Digest = hasher.finish();
-    Ok(outline.expected(group) == Some(found))
 }

@@ -32,7 +32,7 @@ pub(super) mod sync;
 pub(super) mod tests;
 
 pub(crate) use check::PartCheck;
-pub(crate) use sync::{SyncJob, Synced};
+pub(crate) use sync::{SyncDue, SyncJob, Synced};
 
 use super::claim;
 use super::commit::CommitJob;
@@ -283,6 +283,18 @@ impl PartFile {
         Ok(())
     }
 
+    /// Whether verified groups have ceased to be so since the last call.
+    pub(crate) fn take_shrunk(&mut self) -> bool {
+        match &mut self.state {
+            State::Stream { .. } => false,
+            State::Groups(ledger) => ledger.take_shrunk(),
+        }
+    }
+
+    pub(crate) fn sync_due(&self) -> SyncDue {
+        self.ledger().map_or(SyncDue::Not, Ledger::sync_due)
+    }
+
     /// Returns a sync job if one is due and none is running: if space is to be allocated, or 16 groups are unsynced; with `rest`
     /// also for a single group.
     pub(crate) fn sync_job(&mut self, rest: bool) -> Option<SyncJob> {
@@ -305,7 +317,7 @@ impl PartFile {
         if self.outline().is_some() && self.held.metadata()?.len() < size {
             disk::set_len(&self.held, size)?;
         }
-        Ok(PartCheck::new(size))
+        Ok(PartCheck::new(size, self.outline()))
     }
 
     /// Returns the job that gives the file its final name.

@@ -1,11 +1,13 @@
 //! Syncing a part file, in a job that may run in another thread during further writes.
 
+use crate::content::{Digest, GROUP_BYTES, GroupHasher, Outline, group_span};
 use crate::fault::DiskFault;
 use crate::store::disk::{self, BLOCK_BYTES, fault};
 use crate::store::reserve::Room;
 use std::fs::File;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -18,7 +20,17 @@ pub(super) enum Allocation {
     Unsupported,
 }
 
-/// Allocates space and syncs written groups. Waits for the disk. If it is dropped, the ledger makes another.
+/// Whether a part file is to be synced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SyncDue {
+    /// Nothing is to be synced.
+    Not,
+    /// Few groups: together with the rest, when it is time.
+    WithRest,
+    Now,
+}
+
+/// Allocates space, syncs written groups, and hashes them again as the file has them. Waits for the disk. If it is dropped, the ledger makes another.
 #[derive(Debug)]
 pub(crate) struct SyncJob {
     pub(super) part: File,
@@ -26,11 +38,14 @@ pub(crate) struct SyncJob {
     /// If the journal's name is to be synced too.
     pub(super) directory: Option<OwnedFd>,
     pub(super) allocate: Option<u64>,
+    pub(super) outline: Arc<Outline>,
+    /// What it syncs.
+    pub(super) groups: Vec<u64>,
     pub(super) job: Job,
 }
 
 impl SyncJob {
-    /// Allocates space if needed; then syncs the data, then the journal.
+    /// Allocates space if needed; then syncs the data, then the journal; then reads the data.
     /// Errors: as the system reports them; [`DiskFault::Full`] if there is no space above the reserve. Groups whose data were
     /// lost are unverified with the next call of the part file.
     pub(crate) fn run(self) -> Result<Synced, DiskFault> {
@@ -40,7 +55,13 @@ impl SyncJob {
         if let Some(directory) = &self.directory {
             disk::sync_directory(directory.as_fd()).map_err(fault)?;
         }
-        Ok(Synced { allocation, job: self.job })
+        // One that is wrong, or cannot be read, is left to the check of the whole file.
+        let right = |group: &u64| {
+            group_digest(&self.part, &self.outline, *group)
+                .is_ok_and(|found| Some(found) == self.outline.expected(*group))
+        };
+        let rechecked = self.groups.iter().copied().filter(right).collect();
+        Ok(Synced { allocation, rechecked, job: self.job })
     }
 
     fn allocate(&self, len: u64) -> Result<Allocation, DiskFault> {
@@ -59,7 +80,20 @@ impl SyncJob {
 #[derive(Debug)]
 pub(crate) struct Synced {
     pub(super) allocation: Option<Allocation>,
+    /// Groups whose bytes in the file are right, as read after they were synced.
+    pub(super) rechecked: Vec<u64>,
     pub(super) job: Job,
+}
+
+/// Hashes a group of a part file.
+/// Errors: as the system reports them; `UnexpectedEof` if the file is shorter.
+pub(super) fn group_digest(part: &File, outline: &Outline, group: u64) -> io::Result<Digest> {
+    let span = group_span(outline.size(), group);
+    let mut bytes = vec![0; usize::try_from((span.end - span.start).min(GROUP_BYTES)).unwrap_or(0)];
+    part.read_exact_at(&mut bytes, span.start)?;
+    let mut hasher = GroupHasher::new(outline.size(), group);
+    hasher.update(&bytes);
+    Ok(hasher.finish())
 }
 
 /// One sync, shared by the ledger, the [`SyncJob`] and its result.

@@ -1,12 +1,12 @@
 //! A fetch whose bytes are verified group by group before they are written to the part file.
 //!
-//! The present group is held in memory, 1 MiB at most. So nothing unverified is written, two fetches of the same group do
-//! not interfere, and a crash loses only the group in memory. A fetch may begin in the middle of a group whose beginning
-//! came in an earlier one (see [`open_parts`](crate::driver::open_parts)).
+//! The present group is held in memory, 1 MiB at most. A whole group goes to a worker, which hashes it and writes it if it is
+//! right, while the next one is received; few are on their way at once. So nothing unverified is written, two fetches of
+//! the same group do not interfere, and a crash loses only the groups in memory. A fetch may begin in the middle of a group
+//! whose beginning came in an earlier one (see [`open_parts`](crate::driver::open_parts)).
 
-use super::Parts;
-use crate::content::{GroupHasher, Outline, group_span};
-use crate::driver::open_parts::{PartialGroup, Remains};
+use crate::content::{Outline, group_span};
+use crate::driver::open_parts::{Data, OpenParts, PartialGroup, Remains, Write, WriteFault};
 use crate::fault::DialFault;
 use crate::id::{ExchangeId, TransferId};
 use crate::node::Event;
@@ -15,6 +15,9 @@ use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+
+/// Groups of one fetch that may be on their way to the disk while more is received.
+const WRITES_MAX: usize = 2;
 
 /// The portion of a file that is fetched, and its part file.
 #[derive(Debug, Clone)]
@@ -34,14 +37,16 @@ impl Part {
 }
 
 pub(super) struct Checked {
+    exchange: ExchangeId,
     pub(super) download: TransferId,
     from: SocketAddr,
     outline: Arc<Outline>,
     group: u64,
     end: u64,
     state: State,
-    verified: VecDeque<u64>,
-    /// Ends the fetch once `verified` is reported.
+    /// Whole groups that are not reported yet, in order.
+    whole: VecDeque<WholeGroup>,
+    /// Ends the fetch when the other groups are reported.
     fault: Option<DialFault>,
     /// The senders of a group that does not match its hash, if it came in several exchanges.
     mismatch: Option<BTreeSet<SocketAddr>>,
@@ -50,40 +55,45 @@ pub(super) struct Checked {
 enum State {
     /// Not a byte of it was received.
     Between,
-    /// Held and hashed. `earlier`: who sent its beginning in other exchanges.
-    Holding { bytes: Vec<u8>, hasher: Box<GroupHasher>, earlier: BTreeSet<SocketAddr> },
+    /// `earlier`: who sent its beginning in other exchanges.
+    Holding { bytes: Vec<u8>, earlier: BTreeSet<SocketAddr> },
     /// It is in the part file already: the bytes are only counted.
     Skipping { bytes: u64 },
 }
 
+struct WholeGroup {
+    group: u64,
+    /// It is in the part file.
+    is_written: bool,
+    earlier: BTreeSet<SocketAddr>,
+}
+
 impl Checked {
-    pub(super) fn begin(part: &Part, parts: &mut Parts) -> Result<Self, DialFault> {
+    pub(super) fn begin(exchange: ExchangeId, part: &Part, parts: &OpenParts) -> Result<Self, DialFault> {
         let (download, from) = (part.download, part.from);
-        let file = parts.get_mut(&download).ok_or(DialFault::Aborted)?;
+        let file = parts.get(download).ok_or(DialFault::Aborted)?;
         let outline = Arc::clone(file.outline().ok_or(DialFault::Aborted)?);
         let count = outline.group_count();
         let groups = match &part.portion {
             Portion::Groups(groups) => groups.clone(),
             Portion::Whole | Portion::Stream { .. } => 0..count,
         };
-        let (end, verified) = (groups.end.min(count), VecDeque::new());
+        let (end, whole) = (groups.end.min(count), VecDeque::new());
         let group = groups.start.min(end);
         let state = match part.begun.as_deref() {
             None => State::Between,
             Some(begun) if file.verified().contains(group) => State::Skipping { bytes: begun.len() },
-            Some(begun) => {
-                let mut hasher = Box::new(GroupHasher::new(outline.size(), group));
-                hasher.update(&begun.bytes);
-                State::Holding { bytes: begun.bytes.clone(), hasher, earlier: begun.senders.clone() }
-            }
+            Some(begun) => State::Holding { bytes: begun.bytes.clone(), earlier: begun.senders.clone() },
         };
-        Ok(Self { download, from, outline, group, end, state, verified, fault: None, mismatch: None })
+        Ok(Self { exchange, download, from, outline, group, end, state, whole, fault: None, mismatch: None })
     }
 
     pub(super) fn into_remains(self) -> Remains {
         match (self.mismatch, self.state) {
             (Some(senders), _) => Remains::Mismatch { download: self.download, senders },
-            (None, State::Holding { bytes, earlier, .. }) if !bytes.is_empty() => {
+            // The source is wrong alone.
+            (None, _) if self.fault == Some(DialFault::Corrupt) => Remains::Nothing,
+            (None, State::Holding { bytes, earlier }) if !bytes.is_empty() => {
                 let (download, from) = (self.download, self.from);
                 Remains::Partial(PartialGroup::new(download, &self.outline, self.group, bytes, earlier, from))
             }
@@ -98,12 +108,24 @@ impl Checked {
     }
 
     pub(super) fn is_complete(&self) -> bool {
-        self.group >= self.end
+        self.group >= self.end && self.whole.is_empty()
     }
 
-    /// A fault is returned by [`Checked::poll`] after the groups before it.
-    pub(super) fn take(&mut self, mut bytes: &[u8], parts: &mut Parts) {
-        while !bytes.is_empty() && self.fault.is_none() && !self.is_complete() {
+    /// Whether groups are on their way to the disk.
+    pub(super) fn is_writing(&self) -> bool {
+        self.whole.iter().any(|whole| !whole.is_written)
+    }
+
+    /// Whether nothing is to be received until a group is written.
+    pub(super) fn waits_for_disk(&self, parts: &OpenParts) -> bool {
+        let writing = self.whole.iter().filter(|whole| !whole.is_written).count();
+        let needs_no_more = self.group >= self.end || self.fault.is_some();
+        writing > 0 && (needs_no_more || writing >= WRITES_MAX || parts.is_behind())
+    }
+
+    /// A fault is returned by [`Checked::poll`] after the groups that were received.
+    pub(super) fn take(&mut self, mut bytes: &[u8], parts: &mut OpenParts) {
+        while !bytes.is_empty() && self.fault.is_none() && self.group < self.end {
             match self.take_of_group(bytes, parts) {
                 Ok(taken) => bytes = &bytes[taken..],
                 Err(fault) => self.fault = Some(fault),
@@ -111,29 +133,44 @@ impl Checked {
         }
     }
 
+    /// A worker has verified and written a group, or not.
+    pub(super) fn on_written(&mut self, group: u64, outcome: Result<(), WriteFault>) {
+        let Some(at) = self.whole.iter().position(|whole| whole.group == group && !whole.is_written) else { return };
+        let Err(fault) = outcome else {
+            self.whole[at].is_written = true;
+            return;
+        };
+        let earlier = self.whole.remove(at).map(|whole| whole.earlier).unwrap_or_default();
+        self.fault.get_or_insert(match fault {
+            WriteFault::Disk(fault) => DialFault::Disk(fault),
+            WriteFault::Mismatch if earlier.is_empty() => DialFault::Corrupt,
+            WriteFault::Mismatch => {
+                self.mismatch = Some(earlier.into_iter().chain([self.from]).collect());
+                DialFault::CorruptParts
+            }
+        });
+    }
+
     /// The next group to report, or the fault after the last one.
-    pub(super) fn poll(&mut self, exchange: ExchangeId) -> Result<Option<Event>, DialFault> {
-        match (self.verified.pop_front(), self.fault) {
-            (Some(group), _) => Ok(Some(Event::GroupVerified { exchange, group })),
-            (None, Some(fault)) => Err(fault),
-            (None, None) => Ok(None),
+    pub(super) fn poll(&mut self) -> Result<Option<Event>, DialFault> {
+        let is_written = self.whole.front().is_some_and(|whole| whole.is_written);
+        let written = if is_written { self.whole.pop_front() } else { None };
+        match (written, self.fault) {
+            (Some(WholeGroup { group, .. }), _) => Ok(Some(Event::GroupVerified { exchange: self.exchange, group })),
+            (None, Some(fault)) if self.whole.is_empty() => Err(fault),
+            (None, _) => Ok(None),
         }
     }
 
     /// Takes the bytes that belong to the present group. Returns their number.
-    fn take_of_group(&mut self, bytes: &[u8], parts: &mut Parts) -> Result<usize, DialFault> {
-        let part = parts.get_mut(&self.download).ok_or(DialFault::Aborted)?;
+    fn take_of_group(&mut self, bytes: &[u8], parts: &mut OpenParts) -> Result<usize, DialFault> {
+        let part = parts.get(self.download).ok_or(DialFault::Aborted)?;
         let span = group_span(self.outline.size(), self.group);
         let len = span.end - span.start;
         if matches!(self.state, State::Between) {
-            self.state = if part.verified().contains(self.group) {
-                State::Skipping { bytes: 0 }
-            } else {
-                State::Holding {
-                    bytes: Vec::new(),
-                    hasher: Box::new(GroupHasher::new(self.outline.size(), self.group)),
-                    earlier: BTreeSet::new(),
-                }
+            self.state = match part.verified().contains(self.group) {
+                true => State::Skipping { bytes: 0 },
+                false => State::Holding { bytes: Vec::new(), earlier: BTreeSet::new() },
             };
         }
         let held = match &self.state {
@@ -144,28 +181,21 @@ impl Checked {
         let taken = bytes.len().min(usize::try_from(len - held).unwrap_or(usize::MAX));
         match &mut self.state {
             State::Between => {}
-            State::Holding { bytes: held, hasher, .. } => {
-                held.extend_from_slice(&bytes[..taken]);
-                hasher.update(&bytes[..taken]);
-            }
+            State::Holding { bytes: held, .. } => held.extend_from_slice(&bytes[..taken]),
             State::Skipping { bytes } => *bytes += taken as u64,
         }
         if held + (taken as u64) < len {
             return Ok(taken);
         }
-        if let State::Holding { bytes, hasher, mut earlier } = std::mem::replace(&mut self.state, State::Between) {
-            if self.outline.expected(self.group) != Some(hasher.finish()) {
-                if earlier.is_empty() {
-                    return Err(DialFault::Corrupt);
-                }
-                earlier.insert(self.from);
-                self.mismatch = Some(earlier);
-                return Err(DialFault::CorruptParts);
-            }
-            part.write_group(self.group, &bytes)?;
+        let (exchange, group) = (self.exchange, self.group);
+        let mut whole = WholeGroup { group, is_written: true, earlier: BTreeSet::new() };
+        if let State::Holding { bytes, earlier } = std::mem::replace(&mut self.state, State::Between) {
+            (whole.is_written, whole.earlier) = (false, earlier);
+            let data = Data::Group { outline: Arc::clone(&self.outline), group, bytes };
+            parts.write(Write { download: self.download, exchange: Some(exchange), data });
         }
         // A skipped group is verified too, by another fetch.
-        self.verified.push_back(self.group);
+        self.whole.push_back(whole);
         self.group += 1;
         Ok(taken)
     }
@@ -175,6 +205,7 @@ impl Checked {
 mod tests {
     use super::*;
     use crate::content::{ContentHasher, GROUP_BYTES};
+    use crate::driver::open_parts::OpenPart;
     use crate::name::FileName;
     use crate::part::{PartSpec, Target};
     use crate::store::{PartOpened, PartRequest};
@@ -183,7 +214,7 @@ mod tests {
     const EXCHANGE: ExchangeId = ExchangeId::Outbound(1);
 
     /// An empty open part file for this content.
-    fn parts(content: &[u8], directory: &std::path::Path) -> Parts {
+    fn parts(content: &[u8], directory: &std::path::Path) -> OpenParts {
         let mut hasher = ContentHasher::default();
         hasher.update(content);
         let (b3, chain) = hasher.finish();
@@ -192,7 +223,35 @@ mod tests {
         let request = PartRequest { spec, b3: Some(b3), size: None, known: Default::default() };
         let PartOpened::Ready(mut part) = request.open().unwrap() else { panic!("nothing is there yet") };
         part.set_outline(Arc::new(Outline::new(b3, content.len() as u64, chain).unwrap())).unwrap();
-        Parts::from([(DOWNLOAD, part)])
+        let mut parts = OpenParts::default();
+        parts.files().insert(DOWNLOAD, OpenPart::new(part));
+        parts
+    }
+
+    /// Does the work of the worker.
+    fn write_all(parts: &mut OpenParts, checked: &mut Checked) {
+        for write in parts.take_writes() {
+            let file = parts.get(DOWNLOAD).unwrap().file();
+            let mut written = write.run(&file);
+            parts.on_written(&mut written);
+            checked.on_written(written.group().unwrap(), written.outcome);
+        }
+    }
+
+    /// Another fetch has brought a group.
+    fn put(parts: &mut OpenParts, content: &[u8], group: u64) {
+        let (outline, span) =
+            (Arc::clone(parts.get(DOWNLOAD).unwrap().outline().unwrap()), group_span(content.len() as u64, group));
+        let bytes = content[span.start as usize..span.end as usize].to_vec();
+        parts.write(Write { download: DOWNLOAD, exchange: None, data: Data::Group { outline, group, bytes } });
+        let file = parts.get(DOWNLOAD).unwrap().file();
+        for write in parts.take_writes() {
+            parts.on_written(&mut write.run(&file));
+        }
+    }
+
+    fn held(parts: &OpenParts) -> u64 {
+        parts.get(DOWNLOAD).unwrap().verified().held()
     }
 
     fn peer(n: u8) -> SocketAddr {
@@ -213,10 +272,11 @@ mod tests {
     }
 
     /// The reported groups, and the fault after them.
-    fn reported(checked: &mut Checked) -> (Vec<u64>, Option<DialFault>) {
+    fn reported(checked: &mut Checked, parts: &mut OpenParts) -> (Vec<u64>, Option<DialFault>) {
+        write_all(parts, checked);
         let mut groups = Vec::new();
         loop {
-            match checked.poll(EXCHANGE) {
+            match checked.poll() {
                 Ok(Some(Event::GroupVerified { group, .. })) => groups.push(group),
                 Ok(Some(other)) => panic!("{other:?}"),
                 Ok(None) => return (groups, None),
@@ -230,27 +290,26 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let content: Vec<u8> = (0..2 * GROUP_BYTES + 9).map(|at| (at % 253) as u8).collect();
         let mut parts = parts(&content, scratch.path());
-        let group = GROUP_BYTES as usize;
-        parts.get_mut(&DOWNLOAD).unwrap().write_group(1, &content[group..2 * group]).unwrap();
-        let mut checked = Checked::begin(&part(Portion::Whole), &mut parts).unwrap();
+        put(&mut parts, &content, 1);
+        let mut checked = Checked::begin(EXCHANGE, &part(Portion::Whole), &parts).unwrap();
         for piece in content.chunks(300_001) {
             checked.take(piece, &mut parts);
         }
-        assert!(checked.is_complete() && parts[&DOWNLOAD].verified().is_full());
-        assert_eq!(reported(&mut checked), (vec![0, 1, 2], None));
+        assert_eq!(reported(&mut checked, &mut parts), (vec![0, 1, 2], None));
+        assert!(checked.is_complete() && held(&parts) == 3);
     }
 
     #[test]
-    fn a_wrong_byte_ends_the_fetch_after_the_groups_before_it_and_is_not_written() {
+    fn a_wrong_byte_ends_the_fetch_and_only_the_other_groups_are_written() {
         let scratch = tempfile::tempdir().unwrap();
         let content = vec![5; 3 * GROUP_BYTES as usize];
         let mut parts = parts(&content, scratch.path());
         let mut wrong = content.clone();
         wrong[GROUP_BYTES as usize + 77] ^= 1;
-        let mut checked = Checked::begin(&part(Portion::Groups(0..3)), &mut parts).unwrap();
+        let mut checked = Checked::begin(EXCHANGE, &part(Portion::Groups(0..3)), &parts).unwrap();
         checked.take(&wrong, &mut parts);
-        assert_eq!(reported(&mut checked), (vec![0], Some(DialFault::Corrupt)));
-        assert_eq!(parts[&DOWNLOAD].verified().held(), 1);
+        assert_eq!(reported(&mut checked, &mut parts), (vec![0, 2], Some(DialFault::Corrupt)));
+        assert_eq!(held(&parts), 2);
     }
 
     #[test]
@@ -258,13 +317,14 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let content = vec![6; 3 * GROUP_BYTES as usize];
         let mut parts = parts(&content, scratch.path());
-        let mut checked = Checked::begin(&part(Portion::Groups(0..3)), &mut parts).unwrap();
+        let mut checked = Checked::begin(EXCHANGE, &part(Portion::Groups(0..3)), &parts).unwrap();
         checked.take(&content[..10], &mut parts);
         checked.trim(0);
         assert!(!checked.is_complete());
         checked.take(&content[10..], &mut parts);
+        assert!(checked.waits_for_disk(&parts) && !checked.is_complete(), "nothing more is received");
+        assert_eq!(reported(&mut checked, &mut parts), (vec![0], None), "bytes after it are ignored");
         assert!(checked.is_complete());
-        assert_eq!(reported(&mut checked), (vec![0], None), "bytes after it are ignored");
     }
 
     #[test]
@@ -276,20 +336,20 @@ mod tests {
         let mut begun: Option<PartialGroup> = None;
         for (turn, bytes) in [100_000, 400_000, 1].into_iter().enumerate() {
             let asked = Part { begun: begun.take().map(Rc::new), ..part(Portion::Groups(1..3)) };
-            let mut checked = Checked::begin(&Part { from: peer(turn as u8), ..asked }, &mut parts).unwrap();
+            let mut checked = Checked::begin(EXCHANGE, &Part { from: peer(turn as u8), ..asked }, &parts).unwrap();
             checked.take(&content[at..at + bytes], &mut parts);
-            assert_eq!(reported(&mut checked), (vec![], None));
+            assert_eq!(reported(&mut checked, &mut parts), (vec![], None));
             at += bytes;
             let left = partial(checked);
             assert_eq!((left.group, left.len()), (1, (at - group) as u64));
             begun = Some(left);
         }
         let asked = Part { begun: begun.map(Rc::new), ..part(Portion::Groups(1..3)) };
-        let mut checked = Checked::begin(&asked, &mut parts).unwrap();
+        let mut checked = Checked::begin(EXCHANGE, &asked, &parts).unwrap();
         checked.trim(1);
         checked.take(&content[at..], &mut parts);
+        assert_eq!(reported(&mut checked, &mut parts), (vec![1], None));
         assert!(checked.is_complete(), "the group that was begun is completed, and no other");
-        assert_eq!(reported(&mut checked), (vec![1], None));
         assert!(matches!(checked.into_remains(), Remains::Nothing));
     }
 
@@ -298,17 +358,18 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let content = vec![5; 2 * GROUP_BYTES as usize];
         let mut parts = parts(&content, scratch.path());
-        let mut liar = Checked::begin(&Part { from: peer(6), ..part(Portion::Groups(0..2)) }, &mut parts).unwrap();
+        let mut liar =
+            Checked::begin(EXCHANGE, &Part { from: peer(6), ..part(Portion::Groups(0..2)) }, &parts).unwrap();
         liar.take(&[4; 1000], &mut parts);
         let asked = Part { begun: Some(Rc::new(partial(liar))), ..part(Portion::Groups(0..2)) };
-        let mut honest = Checked::begin(&asked, &mut parts).unwrap();
+        let mut honest = Checked::begin(EXCHANGE, &asked, &parts).unwrap();
         honest.take(&content[1000..], &mut parts);
-        assert_eq!(reported(&mut honest), (vec![], Some(DialFault::CorruptParts)));
+        assert_eq!(reported(&mut honest, &mut parts), (vec![1], Some(DialFault::CorruptParts)));
         match honest.into_remains() {
             Remains::Mismatch { download: DOWNLOAD, senders } => assert_eq!(senders, [peer(1), peer(6)].into()),
             other => panic!("{other:?}"),
         }
-        assert_eq!(parts[&DOWNLOAD].verified().held(), 0);
+        assert_eq!(held(&parts), 1);
     }
 
     #[test]
@@ -316,12 +377,42 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let content = vec![8; 2 * GROUP_BYTES as usize];
         let mut parts = parts(&content, scratch.path());
-        let mut first = Checked::begin(&part(Portion::Groups(0..1)), &mut parts).unwrap();
+        let mut first = Checked::begin(EXCHANGE, &part(Portion::Groups(0..1)), &parts).unwrap();
         first.take(&content[..77], &mut parts);
-        parts.get_mut(&DOWNLOAD).unwrap().write_group(0, &content[..GROUP_BYTES as usize]).unwrap();
+        put(&mut parts, &content, 0);
         let asked = Part { begun: Some(Rc::new(partial(first))), ..part(Portion::Groups(0..2)) };
-        let mut second = Checked::begin(&asked, &mut parts).unwrap();
+        let mut second = Checked::begin(EXCHANGE, &asked, &parts).unwrap();
         second.take(&content[77..], &mut parts);
-        assert_eq!(reported(&mut second), (vec![0, 1], None));
+        assert_eq!(reported(&mut second, &mut parts), (vec![0, 1], None));
+    }
+
+    #[test]
+    fn groups_are_reported_in_order_and_a_slow_disk_stops_the_receiving() {
+        let scratch = tempfile::tempdir().unwrap();
+        let content = vec![3; 4 * GROUP_BYTES as usize];
+        let mut parts = parts(&content, scratch.path());
+        put(&mut parts, &content, 1);
+        let mut checked = Checked::begin(EXCHANGE, &part(Portion::Whole), &parts).unwrap();
+        let group = GROUP_BYTES as usize;
+        checked.take(&content[..2 * group], &mut parts);
+        assert!(checked.is_writing() && !checked.waits_for_disk(&parts), "one is on its way, and one was there");
+        assert!(matches!(checked.poll(), Ok(None)), "the second one is reported after the first");
+        checked.take(&content[2 * group..3 * group], &mut parts);
+        assert!(checked.waits_for_disk(&parts));
+        assert_eq!(reported(&mut checked, &mut parts), (vec![0, 1, 2], None));
+        assert!(!checked.waits_for_disk(&parts) && !checked.is_complete());
+    }
+
+    #[test]
+    fn what_a_liar_sent_after_a_wrong_group_is_not_kept() {
+        let scratch = tempfile::tempdir().unwrap();
+        let content = vec![5; 3 * GROUP_BYTES as usize];
+        let mut parts = parts(&content, scratch.path());
+        let mut checked = Checked::begin(EXCHANGE, &part(Portion::Groups(0..3)), &parts).unwrap();
+        let mut wrong = content.clone();
+        wrong[9] ^= 1;
+        checked.take(&wrong[..2 * GROUP_BYTES as usize + 100], &mut parts);
+        assert_eq!(reported(&mut checked, &mut parts), (vec![1], Some(DialFault::Corrupt)));
+        assert!(matches!(checked.into_remains(), Remains::Nothing));
     }
 }

@@ -1,13 +1,13 @@
 //! Received payload: a peer list, a file list, a file or parts of it, metadata.
 
 use super::checked::{Checked, Part};
-use super::{Context, PROGRESS_INTERVAL, Parts, STEP_BYTES_MAX};
-use crate::driver::open_parts::Remains;
+use super::streamed::Streamed;
+use super::{Context, PROGRESS_INTERVAL, STEP_BYTES_MAX};
+use crate::driver::open_parts::{Data, OpenParts, Remains, Write, WriteFault, Written};
 use crate::fault::DialFault;
 use crate::id::{ContentHash, ExchangeId, TransferId};
 use crate::node::Event;
 use crate::node::contract::{Portion, Response};
-use crate::store::OutlineRefused;
 use crate::time::Instant;
 use crate::wire::{FileInfoReader, FileListReader, MetadataFault, MetadataReader, PeerListReader};
 use std::sync::Arc;
@@ -37,6 +37,12 @@ pub(super) enum Incoming {
         reader: MetadataReader,
         download: TransferId,
         reported: Reported,
+    },
+    /// Whole metadata: a worker gives the outline to the part file.
+    Outline {
+        b3: ContentHash,
+        size: u64,
+        outcome: Option<Result<(), WriteFault>>,
     },
     /// The first line of metadata: size and hash once it is whole.
     FileInfo {
@@ -74,7 +80,7 @@ impl Reported {
 
 pub(super) enum Sink {
     /// Appended to the part file, unverified.
-    Stream { download: TransferId, size_max: Option<u64> },
+    Stream(Streamed),
     /// Written to the part file in verified groups.
     Checked(Checked),
 }
@@ -83,19 +89,17 @@ pub(super) enum Taken {
     More,
     /// Report to the node, then continue.
     Report(Event),
+    /// Wait until something is written.
+    WaitForDisk,
     /// The response is complete, or as long as we accept it.
     Enough(Response),
 }
 
 impl Incoming {
-    pub(super) fn file(part: &Part, parts: &mut Parts, now: Instant) -> Result<Self, DialFault> {
-        let download = part.download;
+    pub(super) fn file(exchange: ExchangeId, part: &Part, parts: &OpenParts, now: Instant) -> Result<Self, DialFault> {
         let sink = match &part.portion {
-            Portion::Stream { size_max } => {
-                parts.get_mut(&download).ok_or(DialFault::Aborted)?.restart()?;
-                Sink::Stream { download, size_max: *size_max }
-            }
-            Portion::Whole | Portion::Groups(_) => Sink::Checked(Checked::begin(part, parts)?),
+            Portion::Stream { size_max } => Sink::Stream(Streamed::new(exchange, part.download, *size_max)),
+            Portion::Whole | Portion::Groups(_) => Sink::Checked(Checked::begin(exchange, part, parts)?),
         };
         Ok(Self::File { bytes: 0, reported: Reported::none(now), sink })
     }
@@ -144,7 +148,36 @@ impl Incoming {
         }
     }
 
-    pub(super) fn take(&mut self, received: &[u8], parts: &mut Parts) -> Result<(), DialFault> {
+    /// Whether something is on its way to the disk.
+    pub(super) fn is_writing(&self) -> bool {
+        match self {
+            Self::File { sink: Sink::Checked(checked), .. } => checked.is_writing(),
+            Self::File { sink: Sink::Stream(streamed), .. } => streamed.is_writing(),
+            Self::Outline { outcome, .. } => outcome.is_none(),
+            _ => false,
+        }
+    }
+
+    /// Has all written that was received of a stream.
+    pub(super) fn flush(&mut self, parts: &mut OpenParts) {
+        if let Self::File { sink: Sink::Stream(streamed), .. } = self {
+            streamed.flush(parts);
+        }
+    }
+
+    /// The result of something that it had to write.
+    pub(super) fn on_written(&mut self, written: &Written) {
+        match self {
+            Self::File { sink: Sink::Checked(checked), .. } => {
+                written.group().into_iter().for_each(|group| checked.on_written(group, written.outcome));
+            }
+            Self::File { sink: Sink::Stream(streamed), .. } => streamed.on_written(written.outcome),
+            Self::Outline { outcome, .. } => *outcome = Some(written.outcome),
+            _ => {}
+        }
+    }
+
+    pub(super) fn take(&mut self, received: &[u8], parts: &mut OpenParts) -> Result<(), DialFault> {
         match self {
             Self::Peers(reader) => {
                 reader.push(received).map_err(|_| DialFault::TooLong)?;
@@ -155,6 +188,7 @@ impl Incoming {
                 Ok(())
             }
             Self::Metadata { reader, .. } => reader.push(received).map_err(metadata_fault),
+            Self::Outline { .. } => Ok(()),
             Self::FileInfo { reader, info } => {
                 if info.is_none() {
                     *info = reader.push(received).map_err(metadata_fault)?;
@@ -163,12 +197,7 @@ impl Incoming {
             }
             Self::File { bytes, sink, .. } => {
                 match sink {
-                    Sink::Stream { download, size_max } => {
-                        if size_max.is_some_and(|max| received.len() as u64 > max.saturating_sub(*bytes)) {
-                            return Err(DialFault::TooLong);
-                        }
-                        parts.get_mut(download).ok_or(DialFault::Aborted)?.append(received)?;
-                    }
+                    Sink::Stream(streamed) => streamed.take(received, parts)?,
                     Sink::Checked(checked) => checked.take(received, parts),
                 }
                 *bytes += received.len() as u64;
@@ -181,6 +210,11 @@ impl Incoming {
     pub(super) fn poll(&mut self, exchange: ExchangeId, cx: &Context<'_>) -> Result<Taken, DialFault> {
         match self {
             Self::Peers(_) => Ok(Taken::More),
+            Self::Outline { b3, size, outcome } => match outcome {
+                None => Ok(Taken::WaitForDisk),
+                Some(Ok(())) => Ok(Taken::Enough(Response::Metadata { b3: *b3, size: *size })),
+                Some(Err(fault)) => Err(outline_fault(*fault)),
+            },
             Self::FileInfo { info, .. } => {
                 Ok(info.map_or(Taken::More, |(size, b3)| Taken::Enough(Response::FileInfo { b3, size })))
             }
@@ -204,12 +238,18 @@ impl Incoming {
                 if let Some(event) = reported.report(exchange, *bytes, cx.now) {
                     return Ok(Taken::Report(event));
                 }
-                let Sink::Checked(checked) = sink else { return Ok(Taken::More) };
-                Ok(match checked.poll(exchange)? {
-                    Some(event) => Taken::Report(event),
-                    None if checked.is_complete() => Taken::Enough(Response::File { bytes: *bytes }),
-                    None => Taken::More,
-                })
+                match sink {
+                    Sink::Stream(streamed) => {
+                        let waits = streamed.waits_for_disk(cx.parts)?;
+                        Ok(if waits { Taken::WaitForDisk } else { Taken::More })
+                    }
+                    Sink::Checked(checked) => Ok(match checked.poll()? {
+                        Some(event) => Taken::Report(event),
+                        None if checked.is_complete() => Taken::Enough(Response::File { bytes: *bytes }),
+                        None if checked.waits_for_disk(cx.parts) => Taken::WaitForDisk,
+                        None => Taken::More,
+                    }),
+                }
             }
         }
     }
@@ -237,6 +277,7 @@ impl Incoming {
                 })
             }
             Self::File { bytes, .. } => Ok(Taken::Enough(Response::File { bytes: *bytes })),
+            Self::Outline { .. } => self.poll(exchange, cx),
             // A complete line would have ended the exchange already.
             Self::FileInfo { reader, .. } if reader.bytes() == 0 => Err(DialFault::Reset),
             Self::FileInfo { .. } => Err(DialFault::Malformed),
@@ -248,19 +289,19 @@ impl Incoming {
                 }
                 let outline = Arc::new(reader.finish().map_err(metadata_fault)?);
                 let (b3, size) = (outline.b3(), outline.size());
-                let part = cx.parts.get_mut(download).ok_or(DialFault::Aborted)?;
-                part.set_outline(outline).map_err(outline_fault)?;
-                Ok(Taken::Enough(Response::Metadata { b3, size }))
+                cx.parts.write(Write { download: *download, exchange: Some(exchange), data: Data::Outline(outline) });
+                *self = Self::Outline { b3, size, outcome: None };
+                Ok(Taken::WaitForDisk)
             }
         }
     }
 }
 
 /// An outline that contradicts verified groups is as false as one that does not prove its hash.
-fn outline_fault(refused: OutlineRefused) -> DialFault {
-    match refused {
-        OutlineRefused::Contradicted => DialFault::Corrupt,
-        OutlineRefused::Disk(fault) => DialFault::Disk(fault),
+fn outline_fault(fault: WriteFault) -> DialFault {
+    match fault {
+        WriteFault::Mismatch => DialFault::Corrupt,
+        WriteFault::Disk(fault) => DialFault::Disk(fault),
     }
 }
 

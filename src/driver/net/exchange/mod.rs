@@ -5,7 +5,7 @@
 //! | `inbound` | an accepted connection |
 //! | `outbound` | a connection that the node ordered; `answer` finds the connection on which an old peer sends a file |
 //! | `stream` | a stream to a `p1` peer; `report_queue` has the lines that are sent back on a stream of the peer |
-//! | `outgoing`, `incoming` | the two directions of payload; `checked` verifies a fetch |
+//! | `outgoing`, `incoming` | the two directions of payload; `checked` and `streamed` are what a fetch has for its part file |
 //! | `port_check` | checks whether a registrant listens |
 //!
 //! A step does a bounded amount of work and returns what comes next. The node decides how a request is answered.
@@ -20,6 +20,7 @@ mod outgoing;
 mod port_check;
 mod report_queue;
 mod stream;
+mod streamed;
 #[cfg(test)]
 mod tests;
 
@@ -32,7 +33,7 @@ pub(crate) use port_check::{PortCheck, Proof};
 pub(crate) use stream::{Queued, STREAM_STUCK_MAX, StreamLink};
 
 use super::pace::Pace;
-use crate::driver::open_parts::{OpenParts, Parts};
+use crate::driver::open_parts::OpenParts;
 use crate::driver::socket::Step;
 use crate::fault::DialFault;
 use crate::id::ExchangeId;
@@ -95,7 +96,7 @@ pub(super) struct Context<'a> {
     /// A buffer that all connections share, of [`STEP_BYTES_MAX`].
     pub(super) scratch: &'a mut [u8],
     pub(super) library: &'a Library,
-    pub(super) parts: &'a mut Parts,
+    pub(super) parts: &'a mut OpenParts,
     pub(super) pace: &'a mut Pace,
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::driver::RateLimits;
 use crate::driver::net::eviction::Activity;
-use crate::driver::open_parts::Parts;
+use crate::driver::open_parts::OpenParts;
 use crate::driver::socket::Socket;
 use crate::id::ExchangeId;
 use mio::net::TcpStream;
@@ -22,7 +22,7 @@ struct Rig {
     inbound: Inbound,
     peer: StdStream,
     library: Library,
-    parts: Parts,
+    parts: OpenParts,
     pace: Pace,
     scratch: Vec<u8>,
 }
@@ -43,7 +43,7 @@ impl Rig {
             inbound,
             peer,
             library: Library::new(),
-            parts: Parts::new(),
+            parts: OpenParts::default(),
             pace,
             scratch: vec![0; STEP_BYTES_MAX],
         }

@@ -3,6 +3,7 @@
 //! ```text
 //! messages:   Connecting --> Sending --> Receiving --FIN--> end
 //! fetch:      Connecting --> Sending --> Receiving --FIN, or all groups--> end
+//!                                      +--something is being written--> Finishing --> end
 //!   from a base peer:    Sending --> Awaiting --first byte, on either connection--> Receiving --FIN--> end
 //! call-back:  Connecting --> Uploading --> Settling --> end
 //! ```
@@ -15,7 +16,7 @@ use super::first_line::FirstLine;
 use super::incoming::Incoming;
 use super::{Outgoing, Progress, dial_fault};
 use crate::driver::net::pace::HeldBack;
-use crate::driver::open_parts::Remains;
+use crate::driver::open_parts::{OpenParts, Remains, Written};
 use crate::driver::socket::Socket;
 use crate::fault::DialFault;
 use crate::id::{ContentHash, ExchangeId, TransferId};
@@ -96,13 +97,18 @@ enum State {
     },
     /// The first byte of a file may come on either connection.
     Awaiting(Part),
+    /// Nothing more is received: what was is on its way to the disk.
+    Finishing {
+        incoming: Incoming,
+        outcome: Result<Response, DialFault>,
+    },
     Over,
 }
 
 impl State {
     fn into_remains(self) -> Remains {
         match self {
-            Self::Receiving(incoming) => incoming.into_remains(),
+            Self::Receiving(incoming) | Self::Finishing { incoming, .. } => incoming.into_remains(),
             Self::Connecting(Task::Fetch { part, .. })
             | Self::Sending { then: After::File(part), .. }
             | Self::Awaiting(part) => part.into_remains(),
@@ -198,12 +204,33 @@ impl Outbound {
                 Link::Connection(_) => self.progress.deadline(),
             },
             State::Settling { until, .. } => *until,
-            State::Over => return None,
+            State::Finishing { .. } | State::Over => return None,
         })
     }
 
     pub(crate) fn checked_download(&self) -> Option<TransferId> {
-        if let State::Receiving(incoming) = &self.state { incoming.checked_download() } else { None }
+        self.incoming().and_then(Incoming::checked_download)
+    }
+
+    /// The result of something that it had to write.
+    pub(crate) fn on_written(&mut self, written: &Written) {
+        if let State::Receiving(incoming) | State::Finishing { incoming, .. } = &mut self.state {
+            incoming.on_written(written);
+        }
+    }
+
+    /// Has all written that it received of a stream.
+    pub(crate) fn flush(&mut self, parts: &mut OpenParts) {
+        if let State::Receiving(incoming) = &mut self.state {
+            incoming.flush(parts);
+        }
+    }
+
+    fn incoming(&self) -> Option<&Incoming> {
+        match &self.state {
+            State::Receiving(incoming) | State::Finishing { incoming, .. } => Some(incoming),
+            _ => None,
+        }
     }
 
     /// What it received of a group.

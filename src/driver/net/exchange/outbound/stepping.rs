@@ -25,22 +25,26 @@ const READS_MAX: usize = 16;
 impl Outbound {
     pub(crate) fn on_deadline(&mut self, cx: &mut Context<'_>) -> NetStep {
         match &mut self.state {
-            State::Receiving(incoming) if cx.now < self.progress.deadline() => {
+            State::Receiving(incoming) if cx.now < self.progress.deadline() || incoming.is_writing() => {
                 match incoming.poll(self.id, cx) {
                     Ok(Taken::Report(event)) => Step::Report(Report::Event(event)),
-                    Ok(Taken::Enough(response)) => self.end(Ok(response)),
+                    Ok(Taken::Enough(response)) => self.end(Ok(response), cx),
+                    Ok(Taken::WaitForDisk) => {
+                        self.progress.restart_idle_timer(cx.now);
+                        Step::Idle
+                    }
                     // A short response: its deadline is absolute.
-                    Ok(Taken::More) => self.end(Err(DialFault::TimedOut)),
-                    Err(fault) => self.end(Err(fault)),
+                    Ok(Taken::More) => self.end(Err(DialFault::TimedOut), cx),
+                    Err(fault) => self.end(Err(fault), cx),
                 }
             }
             // The peer sent FIN and no byte.
             State::Awaiting(_) if matches!(&self.link, Link::EitherWay(answer) if answer.is_refused()) => {
-                self.end(Ok(Response::File { bytes: 0 }))
+                self.end(Ok(Response::File { bytes: 0 }), cx)
             }
             // No response is due: silence means success.
-            State::Settling { .. } => self.end(Ok(Response::Delivered)),
-            _ => self.end(Err(DialFault::TimedOut)),
+            State::Settling { .. } => self.end(Ok(Response::Delivered), cx),
+            _ => self.end(Err(DialFault::TimedOut), cx),
         }
     }
 
@@ -52,15 +56,36 @@ impl Outbound {
             State::Uploading(_) => self.upload(cx),
             State::Settling { .. } => self.settle(cx),
             State::Awaiting(_) => self.await_answer(cx, registry),
+            State::Finishing { .. } => self.finish(cx),
             State::Over => Ok(Step::Idle),
         };
-        step.unwrap_or_else(|fault| self.end(Err(fault)))
+        step.unwrap_or_else(|fault| self.end(Err(fault), cx))
     }
 
-    fn end(&mut self, outcome: Result<Response, DialFault>) -> NetStep {
+    /// Ends the exchange, when what it received is written.
+    fn end(&mut self, outcome: Result<Response, DialFault>, cx: &mut Context<'_>) -> NetStep {
+        self.flush(cx.parts);
+        if self.incoming().is_some_and(Incoming::is_writing)
+            && let State::Receiving(incoming) = std::mem::replace(&mut self.state, State::Over)
+        {
+            self.state = State::Finishing { incoming, outcome };
+            return Step::Again;
+        }
         let event = self.ended(outcome);
         self.remains = std::mem::replace(&mut self.state, State::Over).into_remains();
         Step::End(Over::Ended(Some(event)))
+    }
+
+    /// Waits until all is written. What fails there counts before how the connection ended.
+    fn finish(&mut self, cx: &mut Context<'_>) -> Result<NetStep, DialFault> {
+        let State::Finishing { incoming, outcome } = &mut self.state else { return Ok(Step::Idle) };
+        let outcome = match incoming.poll(self.id, cx) {
+            Ok(Taken::Report(event)) => return Ok(Step::Report(Report::Event(event))),
+            _ if incoming.is_writing() => return Ok(Step::Idle),
+            Ok(_) => outcome.clone(),
+            Err(fault) => Err(fault),
+        };
+        Ok(self.end(outcome, cx))
     }
 
     fn finish_connecting(&mut self, cx: &Context<'_>) -> Result<NetStep, DialFault> {
@@ -119,7 +144,7 @@ impl Outbound {
                 State::Receiving(Incoming::FileInfo { reader: FileInfoReader::default(), info: None })
             }
             After::File(part) if either_way => State::Awaiting(part.clone()),
-            After::File(part) => State::Receiving(Incoming::file(part, cx.parts, cx.now)?),
+            After::File(part) => State::Receiving(Incoming::file(self.id, part, cx.parts, cx.now)?),
             After::Metadata { download, wanted } => State::Receiving(Incoming::metadata(*download, *wanted, cx.now)),
         };
         // Fails if the peer has answered and closed already, which reading shows.
@@ -137,7 +162,7 @@ impl Outbound {
             Answered::NotYet(blocked) => Step::Wait(blocked),
             Answered::Again => Step::Again,
             Answered::On(socket) => {
-                self.state = State::Receiving(Incoming::file(part, cx.parts, cx.now)?);
+                self.state = State::Receiving(Incoming::file(self.id, part, cx.parts, cx.now)?);
                 self.link = Link::Connection(socket);
                 self.progress = Progress::start(cx.now);
                 Step::Again
@@ -189,8 +214,15 @@ impl Outbound {
             };
             return Ok(match taken {
                 Taken::More => Step::Again,
+                Taken::WaitForDisk => {
+                    self.progress.restart_idle_timer(cx.now);
+                    match self.held.on_spent(cx.now, 1) {
+                        true => Step::Report(Report::Event(Event::FetchHeld { exchange: id })),
+                        false => Step::Idle,
+                    }
+                }
                 Taken::Report(event) => Step::Report(Report::Event(event)),
-                Taken::Enough(response) => self.end(Ok(response)),
+                Taken::Enough(response) => self.end(Ok(response), cx),
             });
         }
     }
@@ -236,7 +268,7 @@ impl Outbound {
                 ReadStep::Bytes(n) => {
                     let State::Settling { line, .. } = &mut self.state else { return Err(DialFault::Aborted) };
                     if line.take(&cx.scratch[..n]) {
-                        return Ok(self.end(Ok(Response::SpeaksP1)));
+                        return Ok(self.end(Ok(Response::SpeaksP1), cx));
                     }
                     let is_too_much = line.is_too_much();
                     let banner = cx.scratch[..n].split(|&byte| byte == b'\n').next().unwrap_or_default();
@@ -244,10 +276,10 @@ impl Outbound {
                         return Err(DialFault::NotAPeer(program));
                     }
                     if is_too_much {
-                        return Ok(self.end(Ok(Response::Delivered)));
+                        return Ok(self.end(Ok(Response::Delivered), cx));
                     }
                 }
-                ReadStep::Fin => return Ok(self.end(Ok(Response::Delivered))),
+                ReadStep::Fin => return Ok(self.end(Ok(Response::Delivered), cx)),
                 ReadStep::Blocked(blocked) => return Ok(Step::Wait(blocked)),
             }
         }

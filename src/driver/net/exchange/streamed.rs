@@ -1,0 +1,75 @@
+//! A fetch whose bytes are appended to the part file, unverified. They are collected, and go to a worker while more is received.
+
+use crate::driver::open_parts::{Data, OpenParts, Write, WriteFault};
+use crate::fault::DialFault;
+use crate::id::{ExchangeId, TransferId};
+
+/// Bytes that are written at once.
+const WRITE_BYTES: usize = 1 << 20;
+
+/// Writes of one fetch that may be on their way while more is received.
+const WRITES_MAX: usize = 2;
+
+pub(super) struct Streamed {
+    exchange: ExchangeId,
+    download: TransferId,
+    /// The most bytes that the stream may have.
+    size_max: Option<u64>,
+    received: u64,
+    collected: Vec<u8>,
+    /// The part file has the beginning of the stream, or will have it.
+    has_begun: bool,
+    /// Writes on their way.
+    writes: usize,
+    fault: Option<DialFault>,
+}
+
+impl Streamed {
+    pub(super) fn new(exchange: ExchangeId, download: TransferId, size_max: Option<u64>) -> Self {
+        let (received, collected) = (0, Vec::new());
+        Self { exchange, download, size_max, received, collected, has_begun: false, writes: 0, fault: None }
+    }
+
+    pub(super) fn is_writing(&self) -> bool {
+        self.writes > 0
+    }
+
+    /// Whether nothing is to be received until something is written.
+    /// Errors: What could not be written.
+    pub(super) fn waits_for_disk(&self, parts: &OpenParts) -> Result<bool, DialFault> {
+        match self.fault {
+            Some(fault) => Err(fault),
+            None => Ok(self.is_writing() && (self.writes >= WRITES_MAX || parts.is_behind())),
+        }
+    }
+
+    pub(super) fn on_written(&mut self, outcome: Result<(), WriteFault>) {
+        self.writes = self.writes.saturating_sub(1);
+        if let Err(WriteFault::Disk(fault)) = outcome {
+            self.fault.get_or_insert(DialFault::Disk(fault));
+        }
+    }
+
+    pub(super) fn take(&mut self, received: &[u8], parts: &mut OpenParts) -> Result<(), DialFault> {
+        self.received += received.len() as u64;
+        if self.size_max.is_some_and(|max| self.received > max) {
+            return Err(DialFault::TooLong);
+        }
+        self.collected.extend_from_slice(received);
+        if self.collected.len() >= WRITE_BYTES {
+            self.flush(parts);
+        }
+        Ok(())
+    }
+
+    /// Writes what is collected. An empty stream is begun by that, too.
+    pub(super) fn flush(&mut self, parts: &mut OpenParts) {
+        if self.has_begun && self.collected.is_empty() {
+            return;
+        }
+        let (begins, bytes) = (!std::mem::replace(&mut self.has_begun, true), std::mem::take(&mut self.collected));
+        let data = Data::Stream { begins, bytes };
+        parts.write(Write { download: self.download, exchange: Some(self.exchange), data });
+        self.writes += 1;
+    }
+}

@@ -1,0 +1,168 @@
+//! What exchanges have for a part file, on its way to a worker, and the result on its way back.
+
+use crate::content::{GroupHasher, Groups, Outline};
+use crate::fault::DiskFault;
+use crate::id::{ExchangeId, TransferId};
+use crate::store::{OutlineRefused, PartFile, SyncDue};
+use std::sync::{Arc, Mutex};
+
+/// Something to be written to an open part file.
+#[derive(Debug)]
+pub(crate) struct Write {
+    pub(crate) download: TransferId,
+    /// Who gets the result.
+    pub(crate) exchange: Option<ExchangeId>,
+    pub(crate) data: Data,
+}
+
+#[derive(Debug)]
+pub(crate) enum Data {
+    /// A whole group, not verified yet.
+    Group {
+        outline: Arc<Outline>,
+        group: u64,
+        bytes: Vec<u8>,
+    },
+    /// The next bytes of a stream. `begins`: the stream starts with them.
+    Stream {
+        begins: bool,
+        bytes: Vec<u8>,
+    },
+    Outline(Arc<Outline>),
+}
+
+/// Why something was not written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WriteFault {
+    /// The group does not match its hash, or the outline contradicts a verified group.
+    Mismatch,
+    Disk(DiskFault),
+}
+
+impl From<DiskFault> for WriteFault {
+    fn from(fault: DiskFault) -> Self {
+        Self::Disk(fault)
+    }
+}
+
+/// What became of a [`Write`].
+#[derive(Debug)]
+pub(crate) struct Written {
+    pub(crate) download: TransferId,
+    pub(crate) exchange: Option<ExchangeId>,
+    pub(super) kind: Kind,
+    pub(crate) outcome: Result<(), WriteFault>,
+    /// `None` if the part file was not reached.
+    pub(super) view: Option<View>,
+}
+
+impl Written {
+    /// The group, if it was one.
+    pub(crate) fn group(&self) -> Option<u64> {
+        if let Kind::Group { group, .. } = self.kind { Some(group) } else { None }
+    }
+}
+
+/// What was to be written, without its bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Group { group: u64, bytes: usize },
+    Stream { bytes: usize },
+    Outline,
+}
+
+impl Kind {
+    pub(super) fn bytes(self) -> usize {
+        match self {
+            Self::Group { bytes, .. } | Self::Stream { bytes } => bytes,
+            Self::Outline => 0,
+        }
+    }
+}
+
+/// What the loop is to know of a part file after a job.
+#[derive(Debug)]
+pub(crate) struct View {
+    pub(super) due: SyncDue,
+    /// The outline and the verified groups, if they have changed otherwise than by a group that was written.
+    pub(super) content: Option<(Option<Arc<Outline>>, Groups)>,
+}
+
+impl View {
+    /// `is_new`: the outline or the verified groups have changed.
+    pub(crate) fn of(part: &mut PartFile, is_new: bool) -> Self {
+        let is_new = part.take_shrunk() || is_new;
+        let content = is_new.then(|| (part.outline().cloned(), part.verified().clone()));
+        Self { due: part.sync_due(), content }
+    }
+}
+
+impl View {
+    /// A sync that is due waits for the timer.
+    pub(crate) fn not_now(self) -> Self {
+        let due = if self.due == SyncDue::Now { SyncDue::WithRest } else { self.due };
+        Self { due, ..self }
+    }
+}
+
+impl Write {
+    pub(super) fn kind(&self) -> Kind {
+        match &self.data {
+            Data::Group { group, bytes, .. } => Kind::Group { group: *group, bytes: bytes.len() },
+            Data::Stream { bytes, .. } => Kind::Stream { bytes: bytes.len() },
+            Data::Outline(_) => Kind::Outline,
+        }
+    }
+
+    /// The result if it cannot be executed.
+    pub(crate) fn failed(&self, fault: DiskFault) -> Written {
+        let Self { download, exchange, .. } = *self;
+        Written { download, exchange, kind: self.kind(), outcome: Err(fault.into()), view: None }
+    }
+
+    /// Verifies and writes. Waits for the disk.
+    pub(crate) fn run(self, file: &Mutex<PartFile>) -> Written {
+        let failed = self.failed(DiskFault::Other(0));
+        // Hashing takes most of the time, and the file is not needed for it.
+        if !self.is_right() {
+            return Written { outcome: Err(WriteFault::Mismatch), ..failed };
+        }
+        let Ok(mut part) = file.lock() else { return failed };
+        let (outcome, sets_outline) = match self.data {
+            Data::Group { outline, group, bytes } => (write_group(&mut part, &outline, group, &bytes), false),
+            Data::Stream { begins, bytes } => (write_stream(&mut part, begins, &bytes), false),
+            Data::Outline(outline) => (set_outline(&mut part, outline), true),
+        };
+        Written { outcome, view: Some(View::of(&mut part, sets_outline)), ..failed }
+    }
+
+    fn is_right(&self) -> bool {
+        let Data::Group { outline, group, bytes } = &self.data else { return true };
+        let mut hasher = GroupHasher::new(outline.size(), *group);
+        hasher.update(bytes);
+        outline.expected(*group) == Some(hasher.finish())
+    }
+}
+
+fn write_group(part: &mut PartFile, outline: &Outline, group: u64, bytes: &[u8]) -> Result<(), WriteFault> {
+    // The download has another content by now: the node has ended this fetch.
+    if part.outline().is_none_or(|present| present.b3() != outline.b3()) {
+        return Err(DiskFault::Changed.into());
+    }
+    part.write_group(group, bytes)?;
+    Ok(())
+}
+
+fn write_stream(part: &mut PartFile, begins: bool, bytes: &[u8]) -> Result<(), WriteFault> {
+    if begins {
+        part.restart()?;
+    }
+    Ok(part.append(bytes)?)
+}
+
+fn set_outline(part: &mut PartFile, outline: Arc<Outline>) -> Result<(), WriteFault> {
+    part.set_outline(outline).map_err(|refused| match refused {
+        OutlineRefused::Contradicted => WriteFault::Mismatch,
+        OutlineRefused::Disk(fault) => WriteFault::Disk(fault),
+    })
+}

@@ -21,7 +21,7 @@ impl Driver {
         if let Some(bootstrap) = &self.bootstrap {
             self.disk.save_registry(bootstrap);
         }
-        self.disk.leave(&mut self.cx);
+        self.disk.leave();
         self.node.handle(self.cx.now, Event::Leave);
     }
 

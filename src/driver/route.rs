@@ -24,7 +24,7 @@ impl Driver {
             } else if self.disk.has_writes() {
                 self.disk.write_parts(&mut self.cx);
             } else if self.disk.has_changed_records() {
-                self.disk.maintain_records(&mut self.cx);
+                self.disk.maintain_records();
             } else {
                 break;
             }

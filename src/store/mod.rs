@@ -54,7 +54,7 @@ pub(crate) use mount::{DirectoryMount, KnownMounts};
 pub(crate) use orphans::{Orphan, OrphanKind, OrphanSearch, OrphansFound};
 pub(crate) use own::OwnFiles;
 pub(crate) use part::{OutlineRefused, PartCheck, PartFile, PartOpened, PartRequest, SyncDue};
-pub(crate) use record_log::{LogDone, RECORD_BYTES_MAX, RecordLog};
+pub(crate) use record_log::{RECORD_BYTES_MAX, RecordLog};
 pub(crate) use scan::Scanner;
 pub(crate) use share::{ShareRoot, SharedFile};
 pub use state::StateFault;

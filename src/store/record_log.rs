@@ -113,7 +113,13 @@ impl RecordLog {
         self.content.highest
     }
 
-    pub(crate) fn is_durable(&self, key: u32) -> bool {
+    /// The keys whose last change may not survive power loss.
+    pub(crate) fn undurable(&self) -> BTreeSet<u32> {
+        self.unsynced.keys().copied().collect()
+    }
+
+    #[cfg(test)]
+    fn is_durable(&self, key: u32) -> bool {
         !self.unsynced.contains_key(&key)
     }
 

@@ -5,7 +5,8 @@ use crate::fault::{DiskFault, ResolveFault};
 use crate::id::TransferId;
 use crate::node::contract::BootstrapAddr;
 use crate::part::{CheckedPart, CommittedPart};
-use crate::store::{CacheFault, Flushed, LogDone, Orphan, OrphansFound, PartCheck, PartOpened};
+use crate::store::{CacheFault, DirectoryMount, Flushed, Orphan, OrphansFound, PartCheck, PartOpened};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
@@ -48,10 +49,12 @@ pub(crate) enum Done {
     /// Orphans without data.
     OrphansRemoved(Vec<(Orphan, io::Result<()>)>),
     HashesFlushed(Result<Flushed, CacheFault>),
-    /// The log of downloads was synced or rewritten.
-    LogMaintained(io::Result<LogDone>),
+    /// The records of downloads were written.
+    RecordsWritten(RecordsWritten),
     /// A state file was written: its name and content.
     Written(&'static str, Arc<[u8]>, Result<(), DiskFault>),
+    /// A directory in use, and its mount if it exists.
+    MountFound(PathBuf, Option<DirectoryMount>),
     /// The configuration was read and checked; the host has the outcome.
     ConfigurationRead,
 }
@@ -69,6 +72,7 @@ pub(super) enum Key {
     Orphans,
     OrphansRemoved,
     Configuration,
+    Mount(PathBuf),
 }
 
 impl fmt::Display for Key {
@@ -82,6 +86,7 @@ impl fmt::Display for Key {
             Self::Log => f.write_str("write the records of downloads"),
             Self::Orphans => f.write_str("search for orphaned part files"),
             Self::OrphansRemoved => f.write_str("remove orphaned part files"),
+            Self::Mount(path) => write!(f, "look at the directory {}", path.display()),
             Self::Configuration => f.write_str("read the configuration"),
         }
     }
@@ -132,6 +137,13 @@ impl Lane {
     pub(super) fn is_awaited(self) -> bool {
         matches!(self, Self::Parts | Self::Open | Self::Sync | Self::State)
     }
+}
+
+/// What became of changes to the records of downloads.
+pub(crate) struct RecordsWritten {
+    pub(super) outcome: io::Result<()>,
+    /// Downloads whose last change is not on the disk.
+    pub(super) owed: BTreeSet<u32>,
 }
 
 /// How far a check of a part file is.

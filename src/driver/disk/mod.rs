@@ -161,11 +161,11 @@ impl Disk {
     }
 
     pub(crate) fn has_changed_records(&self) -> bool {
-        self.records.is_changed
+        self.records.has_changes()
     }
 
-    pub(crate) fn maintain_records(&mut self, cx: &mut Cx) {
-        self.records.maintain(&mut self.jobs, cx);
+    pub(crate) fn maintain_records(&mut self) {
+        self.records.maintain(&mut self.jobs);
     }
 
     pub(crate) fn remember_peers(&mut self, peers: &RememberedPeers) {

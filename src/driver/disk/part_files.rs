@@ -44,13 +44,17 @@ impl PartFiles {
         self.waiting.entry(download).or_default().push_back(order);
     }
 
-    /// The next order for a part file, unless something that works on it must end first.
-    pub(super) fn next_order(&mut self, download: TransferId) -> Option<PartOrder> {
+    /// The next order for a part file, unless something that works on it must end first. `is_unwritten`: its download is to be
+    /// recorded, before anything of the part file is removed: whatever happens, what is cancelled does not come back.
+    pub(super) fn next_order(&mut self, download: TransferId, is_unwritten: bool) -> Option<PartOrder> {
         let is_written = self.open.get(download).is_some_and(OpenPart::is_written);
         if is_written || self.busy.contains_key(&download) {
             return None;
         }
         let orders = self.waiting.get_mut(&download)?;
+        if is_unwritten && matches!(orders.front(), Some(PartOrder::Drop(_))) {
+            return None;
+        }
         let order = orders.pop_front();
         if orders.is_empty() {
             self.waiting.remove(&download);

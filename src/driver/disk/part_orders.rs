@@ -4,7 +4,7 @@
 //! order in which they were given, so that a part file is never opened while it is being closed.
 
 use super::Disk;
-use super::job::{CheckStep, Done, Lane};
+use super::job::{CheckStep, Done, Lane, RecordsWritten};
 use super::part_files::PartOrder;
 use crate::content::Outline;
 use crate::driver::cx::{Cx, Output, Phase};
@@ -38,7 +38,7 @@ impl Disk {
     fn run_orders(&mut self, download: TransferId, net: &mut Net, cx: &mut Cx) {
         // What exchanges received before an order is written before that is executed.
         self.write_parts(cx);
-        while let Some(order) = self.parts.next_order(download) {
+        while let Some(order) = self.parts.next_order(download, self.records.is_unwritten(download)) {
             self.run_order(download, order, net, cx);
         }
     }
@@ -63,6 +63,13 @@ impl Disk {
             }
             PartOrder::Forget if self.parts.removals.delays_forgetting(download) => {}
             PartOrder::Forget => self.records.forget(download, cx),
+        }
+    }
+
+    /// Executes the orders that waited for what was to be recorded.
+    pub(super) fn on_records_written(&mut self, written: RecordsWritten, net: &mut Net, cx: &mut Cx) {
+        for download in self.records.on_written(written, cx) {
+            self.run_orders(download, net, cx);
         }
     }
 

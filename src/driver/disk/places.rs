@@ -1,6 +1,7 @@
 //! The directories in use and their filesystems, saved across restarts, so that an empty mount point is not taken for the
 //! share or a directory of downloads.
 
+use super::job::{Done, Key, Lane};
 use super::jobs::Jobs;
 use super::state_files::{PLACES_FILE, StateFiles, read};
 use crate::control::RawText;
@@ -49,13 +50,13 @@ impl Places {
         state.save(PLACES_FILE, encode(&self.known), jobs);
     }
 
-    /// Records a directory that exists and was not in use before: if it is missing at a later start, the configuration is not
+    /// Records directories that exist and were not in use before: if one is missing at a later start, the configuration is not
     /// wrong.
-    pub(super) fn note_new(&mut self, path: &Path, state: &mut StateFiles, jobs: &mut Jobs) {
-        if !self.known.contains_key(path)
-            && let Ok(mount) = DirectoryMount::of(path)
-        {
-            self.note(path, mount, state, jobs);
+    pub(super) fn look_for_new(&self, paths: impl IntoIterator<Item = PathBuf>, jobs: &mut Jobs) {
+        for path in paths.into_iter().filter(|path| !self.known.contains_key(path)) {
+            let (key, found) = (Key::Mount(path.clone()), path.clone());
+            let done = move |mount| Done::MountFound(found.clone(), mount);
+            jobs.submit((Lane::Aside, key), done, None, move || DirectoryMount::of(&path).ok());
         }
     }
 }

@@ -1,9 +1,9 @@
 //! The records of downloads, in a log in the state directory.
 //!
-//! A job syncs every change at once, and the node is notified. A failed write is retried with increasing delays until it
-//! succeeds or a later change replaces it.
+//! A job writes and syncs all changes that were made since the last one, and the node is notified. A failed write is retried
+//! with increasing delays until it succeeds or a later change replaces it.
 
-use super::job::{Done, Key, Lane};
+use super::job::{Done, Key, Lane, RecordsWritten};
 use super::jobs::Jobs;
 use super::record_form::{decode, encode};
 use super::state_files::{RETRY_MIN, back_off};
@@ -12,24 +12,27 @@ use crate::fault::DiskFault;
 use crate::id::TransferId;
 use crate::node::Event;
 use crate::node::contract::{DownloadRecord, PartSpec, Target};
-use crate::store::{LogDone, RECORDS_FILE, RecordLog, StateDirectory};
+use crate::store::{RECORDS_FILE, RecordLog, StateDirectory};
 use crate::time::Instant;
 use log::{info, warn};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The log, and the changes that the node waits for.
 #[derive(Default)]
 pub(crate) struct Records {
-    /// `None` without a state directory.
-    log: Option<RecordLog>,
+    /// `None` without a state directory. Workers alone lock it.
+    log: Option<Arc<Mutex<RecordLog>>>,
     /// The tokens of all recorded downloads, and the directories of their part files.
     part_files: BTreeMap<TransferId, (u32, Vec<PathBuf>)>,
     /// Downloads whose last change may not be on the disk.
     pending: BTreeMap<TransferId, Pending>,
-    /// There are changes since the last [`Self::maintain`].
-    pub(super) is_changed: bool,
+    /// Changes that no job has yet: the new record, or none.
+    changes: BTreeMap<TransferId, Option<Vec<u8>>>,
+    /// The changes that the running job writes.
+    running: Option<BTreeSet<TransferId>>,
     /// Attempts in a row that failed.
     failures: u32,
     pub(super) retry_at: Option<Instant>,
@@ -60,12 +63,12 @@ impl Records {
 
     pub(super) fn remember(&mut self, record: &DownloadRecord, revision: u64, cx: &mut Cx) {
         self.part_files.insert(record.id, part_file(&record.spec));
-        self.change(record.id, Some(revision), cx, |log| log.put(record.id.0, &encode(record)));
+        self.change(record.id, Some(revision), cx, || Some(encode(record)));
     }
 
     pub(super) fn forget(&mut self, download: TransferId, cx: &mut Cx) {
         self.part_files.remove(&download);
-        self.change(download, None, cx, |log| log.remove(download.0));
+        self.change(download, None, cx, || None);
     }
 
     fn change(
@@ -73,53 +76,61 @@ impl Records {
         download: TransferId,
         revision: Option<u64>,
         cx: &mut Cx,
-        change: impl FnOnce(&mut RecordLog) -> io::Result<()>,
+        record: impl FnOnce() -> Option<Vec<u8>>,
     ) {
         let pending = self.pending.entry(download).or_default();
         *pending = Pending { revision: revision.unwrap_or(pending.revision), fault_reported: false };
-        // Without a state directory nothing is recorded: the user wants it so.
-        let Some(log) = &mut self.log else { return self.report(cx) };
-        self.is_changed = true;
-        if let Err(error) = change(log) {
-            self.failed(&error, cx);
+        match self.log {
+            Some(_) => _ = self.changes.insert(download, record()),
+            // Without a state directory nothing is recorded: the user wants it so.
+            None => self.report(&BTreeSet::new(), cx),
         }
     }
 
-    /// Syncs the log, or rewrites it if most of it is outdated.
-    pub(super) fn maintain(&mut self, jobs: &mut Jobs, cx: &mut Cx) {
-        self.is_changed = false;
-        let Some(log) = &mut self.log else { return };
-        if let Err(error) = log.write_owed() {
-            self.failed(&error, cx);
-        }
-        match self.log.as_mut().map_or(Ok(None), RecordLog::maintain) {
-            Ok(None) => {}
-            Ok(Some(job)) => {
-                let lost = Err(io::Error::other("the job was lost"));
-                jobs.submit((Lane::State, Key::Log), Done::LogMaintained, lost, || job.run());
-            }
-            Err(error) => self.failed(&error, cx),
-        }
-        self.report(cx);
+    /// Whether there are changes that a job could write now.
+    pub(super) fn has_changes(&self) -> bool {
+        !self.changes.is_empty() && self.running.is_none()
     }
 
-    pub(super) fn on_maintained(&mut self, outcome: io::Result<LogDone>, jobs: &mut Jobs, cx: &mut Cx) {
-        let Some(log) = &mut self.log else { return };
-        match outcome.and_then(|done| log.done(done)) {
+    /// Whether a change of this download is still to be written for the first time.
+    pub(super) fn is_unwritten(&self, download: TransferId) -> bool {
+        self.changes.contains_key(&download) || self.running.as_ref().is_some_and(|running| running.contains(&download))
+    }
+
+    /// Writes the changes, and tries again those that could not be written.
+    pub(super) fn maintain(&mut self, jobs: &mut Jobs) {
+        let Some(log) = self.log.as_ref().filter(|_| self.running.is_none()) else { return };
+        if self.changes.is_empty() && self.failures == 0 {
+            return;
+        }
+        let changes = std::mem::take(&mut self.changes);
+        self.running = Some(changes.keys().copied().collect());
+        // What a job wrote that panicked is unknown.
+        let outcome = Err(io::Error::other("the job was lost"));
+        let lost = RecordsWritten { outcome, owed: self.pending.keys().map(|download| download.0).collect() };
+        let log = Arc::clone(log);
+        jobs.submit((Lane::State, Key::Log), Done::RecordsWritten, lost, move || write(&log, changes));
+    }
+
+    /// The result of the job. Returns the downloads whose changes it had.
+    pub(super) fn on_written(&mut self, written: RecordsWritten, cx: &mut Cx) -> BTreeSet<TransferId> {
+        let RecordsWritten { outcome, owed } = written;
+        let changed = self.running.take().unwrap_or_default();
+        self.report(&owed, cx);
+        match outcome {
+            Err(error) => self.failed(&error, &owed, cx),
             Ok(()) => {
-                // Changes made meanwhile, or the name of a new file, may still have to be synced.
-                self.maintain(jobs, cx);
-                if self.failures > 0 && self.log.as_ref().is_some_and(|log| !log.has_changes()) {
+                self.retry_at = None;
+                if std::mem::take(&mut self.failures) > 0 {
                     info!("the state file {RECORDS_FILE} is written again");
-                    self.failures = 0;
                 }
             }
-            Err(error) => self.failed(&error, cx),
         }
+        changed
     }
 
     /// A write or sync failed: schedules a retry, and reports the changes that wait for it to the node.
-    fn failed(&mut self, error: &io::Error, cx: &mut Cx) {
+    fn failed(&mut self, error: &io::Error, owed: &BTreeSet<u32>, cx: &mut Cx) {
         if self.failures == 0 {
             warn!(
                 "cannot write the state file {RECORDS_FILE}; until that is repaired a restart may forget downloads: {error}"
@@ -130,29 +141,58 @@ impl Records {
             self.failures = self.failures.saturating_add(1);
         }
         let outcome = Err(record_fault(error));
-        let Some(log) = &self.log else { return };
         for (&download, pending) in &mut self.pending {
-            if !log.is_durable(download.0) && !std::mem::replace(&mut pending.fault_reported, true) {
+            if owed.contains(&download.0)
+                && !self.changes.contains_key(&download)
+                && !std::mem::replace(&mut pending.fault_reported, true)
+            {
                 cx.out.event(Event::Recorded { download, revision: pending.revision, outcome });
             }
         }
     }
 
-    pub(super) fn retry(&mut self, jobs: &mut Jobs, cx: &mut Cx) {
+    pub(super) fn retry(&mut self, jobs: &mut Jobs, cx: &Cx) {
         if self.retry_at.take_if(|at| *at <= cx.now).is_some() {
-            self.maintain(jobs, cx);
+            self.maintain(jobs);
         }
     }
 
-    /// Reports the changes that are on the disk now.
-    fn report(&mut self, cx: &mut Cx) {
-        let log = self.log.as_ref();
+    /// Reports the changes that are on the disk now: all that no job is to write, but those that are owed.
+    fn report(&mut self, owed: &BTreeSet<u32>, cx: &mut Cx) {
+        let changes = &self.changes;
         self.pending.retain(|&download, &mut Pending { revision, .. }| {
-            let is_durable = log.is_none_or(|log| log.is_durable(download.0));
+            let is_durable = !owed.contains(&download.0) && !changes.contains_key(&download);
             cx.out.extend(is_durable.then_some(Event::Recorded { download, revision, outcome: Ok(()) }));
             !is_durable
         });
     }
+}
+
+/// Writes changes to the log and syncs it, and rewrites it if most of it is outdated. Waits for the disk.
+fn write(log: &Mutex<RecordLog>, changes: BTreeMap<TransferId, Option<Vec<u8>>>) -> RecordsWritten {
+    // After a job that panicked, too: each frame of the log has its own check.
+    let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut outcome = Ok(());
+    for (download, record) in changes {
+        let changed = match record {
+            Some(record) => log.put(download.0, &record),
+            None => log.remove(download.0),
+        };
+        outcome = outcome.and(changed);
+    }
+    outcome = outcome.and(log.write_owed());
+    // Changes that could not be written do not keep the others from being synced. A new file is synced by another job.
+    let synced = loop {
+        match log.maintain() {
+            Ok(None) => break Ok(()),
+            Ok(Some(job)) => match job.run().and_then(|done| log.done(done)) {
+                Ok(()) => {}
+                Err(error) => break Err(error),
+            },
+            Err(error) => break Err(error),
+        }
+    };
+    RecordsWritten { outcome: outcome.and(synced), owed: log.undurable() }
 }
 
 /// Opens the log. Returns the downloads in it, and the highest id ever used.
@@ -171,7 +211,7 @@ pub(crate) fn open(state: Option<&StateDirectory>) -> io::Result<(Records, Vec<D
     }
     let last = log.highest();
     let part_files = downloads.iter().map(|record| (record.id, part_file(&record.spec))).collect();
-    Ok((Records { log: Some(log), part_files, ..Records::default() }, downloads, last))
+    Ok((Records { log: Some(Arc::new(Mutex::new(log))), part_files, ..Records::default() }, downloads, last))
 }
 
 fn record_fault(error: &io::Error) -> DiskFault {

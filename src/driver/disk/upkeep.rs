@@ -26,7 +26,7 @@ impl Disk {
             self.state.retry(&mut self.jobs);
         }
         if is_due(self.sync_at) {
-            self.sync(cx);
+            self.sync();
         }
         self.records.retry(&mut self.jobs, cx);
         self.parts.retry_removals(cx.phase == Phase::Running, cx.now, &mut self.jobs);
@@ -36,24 +36,23 @@ impl Disk {
     }
 
     /// Shutdown: syncs everything.
-    pub(crate) fn leave(&mut self, cx: &mut Cx) {
+    pub(crate) fn leave(&mut self) {
         self.state.retry(&mut self.jobs);
-        self.sync(cx);
+        self.sync();
     }
 
-    fn sync(&mut self, cx: &mut Cx) {
+    fn sync(&mut self) {
         self.sync_at = None;
         self.hashing.flush(&mut self.jobs);
         self.sync_parts(true);
-        self.records.maintain(&mut self.jobs, cx);
+        self.records.maintain(&mut self.jobs);
     }
 
     /// Records the filesystems of the configured directories, and searches for orphans.
     pub(crate) fn look_at_directories(&mut self, config: &NodeConfig, cx: &Cx) {
         if config.peer {
-            for path in [&self.share_path, &config.download_directory] {
-                self.places.note_new(path, &mut self.state, &mut self.jobs);
-            }
+            let paths = [&self.share_path, &config.download_directory].map(Clone::clone);
+            self.places.look_for_new(paths, &mut self.jobs);
             self.search_orphans(config, cx);
         }
     }
@@ -93,7 +92,11 @@ impl Disk {
                 }
                 Done::OrphansRemoved(outcomes) => Orphans::on_removed(outcomes),
                 Done::HashesFlushed(outcome) => self.hashing.on_flushed(outcome, cx.now),
-                Done::LogMaintained(outcome) => self.records.on_maintained(outcome, &mut self.jobs, cx),
+                Done::RecordsWritten(written) => self.on_records_written(written, net, cx),
+                Done::MountFound(path, mount) => {
+                    let mounts = mount.into_iter();
+                    mounts.for_each(|mount| self.places.note(&path, mount, &mut self.state, &mut self.jobs));
+                }
                 Done::ConfigurationRead => cx.out.push(Output::ConfigurationRead),
                 Done::Written(file, bytes, outcome) => self.state.on_written(file, &bytes, outcome, cx),
             }

@@ -1,7 +1,7 @@
 //! Counterparts that babble, stall or stay: they delay nobody, and no end of the daemon makes them believe that a
 //! response was whole.
 
-use crate::harness::{Daemon, End, LIMIT, Setup, read_to_end, until, wait_for};
+use crate::harness::{Control, Daemon, End, LIMIT, Setup, read_to_end, until, wait_for};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::io::Write;
@@ -110,23 +110,22 @@ fn a_request_that_is_not_complete_when_the_daemon_leaves_is_reset() {
 fn control_clients_beyond_their_number_are_told_so() {
     let peer = Setup::peer().start();
     let mut clients: Vec<_> = (0..32).map(|_| peer.control()).collect();
+    let is_answered = |client: &mut Control| {
+        client.try_send_raw(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"status\"}\n").is_ok()
+            && client.line().is_ok_and(|line| line.get("result").is_some())
+    };
     // One that is idle for 3 s gives way. On a machine that stalls for so long all call again, and a further one tries again.
     wait_for("a further one is told so", LIMIT, || {
         for client in &mut clients {
-            if client.call("status", Value::Null).is_err() {
+            if !is_answered(client) {
                 *client = peer.control();
-                client.call("status", Value::Null).expect("there is room");
             }
         }
         let refusal = peer.control().line().ok()?;
         refusal["error"]["message"].as_str()?.contains("end some and try again").then_some(())
     });
     clients.pop();
-    until("there is room again", LIMIT, || {
-        let mut control = peer.control();
-        control.try_send_raw(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"status\"}\n").is_ok()
-            && control.line().is_ok_and(|line| line.get("result").is_some())
-    });
+    until("there is room again", LIMIT, || is_answered(&mut peer.control()));
 }
 
 #[test]

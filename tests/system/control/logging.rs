@@ -258,14 +258,21 @@ fn what_ends_a_start_is_said_after_the_log() {
 }
 
 #[test]
-fn without_the_thread_that_writes_the_log_nothing_is_started() {
-    let faults = ["clone3:error=EAGAIN:when=1", "clone:error=EAGAIN:when=1"];
-    let Some(setup) = Setup::peer().injecting("a thread that cannot be created", None, &faults) else { return };
-    let (mut reader, writer) = pipe();
-    let status = end_of(&setup, writer);
-    let mut said = String::new();
-    reader.read_to_string(&mut said).expect("text");
-    let expected =
-        "pyrated: the log: cannot create the thread pyrate-log: Resource temporarily unavailable (os error 11)\n";
-    assert_eq!((status.code(), &*said), (Some(1), expected));
+fn a_thread_that_cannot_be_created_fails_the_start_by_name() {
+    // In the order in which they are made.
+    let threads =
+        [(1, "the log: ", "pyrate-log"), (2, "", "pyrate-aside"), (5, "", "pyrate-share"), (10, "", "pyrate-state")];
+    for (turn, what, thread) in threads {
+        let faults = ["clone3", "clone"].map(|call| format!("{call}:error=EAGAIN:when={turn}"));
+        let faults = faults.each_ref().map(String::as_str);
+        let Some(setup) = Setup::peer().injecting("a thread that cannot be created", None, &faults) else { return };
+        let (mut reader, writer) = pipe();
+        let status = end_of(&setup, writer);
+        let mut said = String::new();
+        reader.read_to_string(&mut said).expect("text");
+        let expected = format!(
+            "pyrated: {what}cannot create the thread {thread}: Resource temporarily unavailable (os error 11)\n"
+        );
+        assert_eq!((status.code(), said), (Some(1), expected));
+    }
 }

@@ -5,6 +5,7 @@ use super::contract::{Action, DialOutcome, Event, NodeConfig, Refusal};
 use super::control::Calls;
 use super::cx::Step;
 use super::cx::exchanges::{Dial, Purpose};
+use super::upload::Wanted;
 use crate::control::{CallId, Request};
 use crate::id::{ClientId, ExchangeId};
 use crate::wire::Message;
@@ -68,12 +69,16 @@ impl Node {
             return upload.refuse(cx, exchange, Refusal::Leaving);
         }
         match message {
-            Message::DownloadRequest { name } => upload.on_download_request(cx, share, exchange, from, name),
-            Message::ListFiles { p1 } => upload.on_list_files(cx, exchange, from, p1),
-            Message::RangeRequest { offset, length, name } => {
-                upload.on_range_request(cx, share, exchange, from, (offset, length), name);
+            Message::DownloadRequest { name } => {
+                upload.on_request(cx, share, exchange, from, Wanted::File { to: from, name });
             }
-            Message::MetadataRequest { name } => upload.on_metadata_request(cx, share, exchange, from, name),
+            Message::ListFiles { p1 } => upload.on_request(cx, share, exchange, from, Wanted::List { attributes: p1 }),
+            Message::RangeRequest { offset, length, name } => {
+                upload.on_request(cx, share, exchange, from, Wanted::Range { to: from, name, offset, length });
+            }
+            Message::MetadataRequest { name } => {
+                upload.on_request(cx, share, exchange, from, Wanted::Metadata { name })
+            }
             Message::Search(message) => {
                 cx.out.act(Action::Close { exchange });
                 search.on_search(cx, network, share, exchange, from, message);

@@ -26,7 +26,7 @@ impl Node {
                 let of_turns = upload.shares_of_turns(cx);
                 cx.on_displace_timer(of_turns, upload.waiting_for_turns());
             }
-            NodeTimer::CallBack(id) => upload.on_call_back_timer(cx, id),
+            NodeTimer::CallBack(id) => upload.call_back(cx, id),
             NodeTimer::CallBackOverdue(id) => upload.on_call_back_overdue(cx, id),
             NodeTimer::TurnWaited { exchange } => upload.on_turn_waited(cx, exchange),
             NodeTimer::RangesIdle(run) => upload.on_run_idle(cx, run),

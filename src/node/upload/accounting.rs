@@ -61,7 +61,7 @@ impl Run {
 
 /// What a requester gets when a worker is free.
 #[derive(Debug)]
-pub(super) enum Wanted {
+pub(in crate::node) enum Wanted {
     File { to: SocketAddr, name: FileName },
     Range { to: SocketAddr, name: FileName, offset: u64, length: u64 },
     Metadata { name: FileName },
@@ -222,23 +222,10 @@ impl UploadMachine {
             self.count_sent(cx, exchange, bytes);
         }
         if let Some(name) = self.uploads.name(exchange) {
-            self.note_file_fault(cx, share, &name, outcome.as_ref().err());
+            report_if_changed(cx, share, &name, outcome.as_ref().err());
         }
         self.end_upload(cx, exchange, outcome.as_ref().err());
         cx.free_worker(exchange);
-    }
-
-    /// Reports a file that has changed to the share.
-    pub(super) fn note_file_fault(
-        &mut self,
-        cx: &mut Cx,
-        share: &mut ShareMachine,
-        name: &FileName,
-        fault: Option<&ResponseFault>,
-    ) {
-        if let Some(ResponseFault::Disk(DiskFault::Changed | DiskFault::Shrank)) = fault {
-            share.on_shared_file_changed(cx, name);
-        }
     }
 
     pub(super) fn end_upload(&mut self, cx: &mut Cx, exchange: ExchangeId, fault: Option<&ResponseFault>) {
@@ -268,5 +255,12 @@ impl UploadMachine {
                 }
             }
         }
+    }
+}
+
+/// Tells the share of a file that was found to be changed when it was sent.
+pub(super) fn report_if_changed(cx: &mut Cx, share: &mut ShareMachine, name: &FileName, fault: Option<&ResponseFault>) {
+    if let Some(ResponseFault::Disk(DiskFault::Changed | DiskFault::Shrank)) = fault {
+        share.on_shared_file_changed(cx, name);
     }
 }

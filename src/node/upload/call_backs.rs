@@ -6,7 +6,8 @@
 //! attempt. We cannot report to such a requester that we are busy, so its attempts wait longer than requests.
 
 use super::UploadMachine;
-use super::accounting::Wanted;
+use super::accounting::{Wanted, report_if_changed};
+use super::requests::find_file;
 use crate::fault::DialFault;
 use crate::id::ExchangeId;
 use crate::name::FileName;
@@ -77,7 +78,7 @@ impl UploadMachine {
         counted: u64,
     ) {
         cx.counters.bytes_up = cx.counters.bytes_up.saturating_sub(counted);
-        if !cx.is_running() || self.find_file(share, &name).is_err() {
+        if !cx.is_running() || find_file(share, &name).is_err() {
             return;
         }
         if !self.make_room_for_call_back(cx, Network::of(requester.ip())) {
@@ -117,17 +118,14 @@ impl UploadMachine {
         })
     }
 
-    fn call_back(&mut self, cx: &mut Cx, id: CallBackId) {
+    /// Begins an attempt.
+    pub(in crate::node) fn call_back(&mut self, cx: &mut Cx, id: CallBackId) {
         let Some(to) = self.call_backs.rows.get(&id).map(|row| row.to) else { return };
         let exchange = cx.next_exchange(to, Purpose::CallBack(id));
         let Some(row) = self.call_backs.rows.get_mut(&id) else { return };
         row.stage = Stage::Dialling(exchange);
         let name = row.name.clone();
         self.submit_upload(cx, exchange, Sender::own(to), Wanted::CallBack { to, name });
-    }
-
-    pub(in crate::node) fn on_call_back_timer(&mut self, cx: &mut Cx, id: CallBackId) {
-        self.call_back(cx, id);
     }
 
     /// The connection is established: the upload begins.
@@ -200,7 +198,7 @@ impl UploadMachine {
         }
         let fault = outcome.err().map(response_fault);
         if let Some(row) = self.forget_call_back(cx, id) {
-            self.note_file_fault(cx, share, &row.name, fault.as_ref());
+            report_if_changed(cx, share, &row.name, fault.as_ref());
         }
         self.end_upload(cx, exchange, fault.as_ref());
     }

@@ -14,6 +14,8 @@ mod call_backs;
 mod requests;
 mod turns;
 
+pub(super) use accounting::Wanted;
+
 use super::cx::Cx;
 use super::cx::exchanges::Shares;
 use crate::id::ExchangeId;

@@ -140,7 +140,6 @@ impl Node {
             unchecked_steps: 0,
         };
         let Self { cx, network, share, download, .. } = &mut node;
-        download.set_rate_limit(cx.config.download_limit);
         if cx.config.peer {
             network.recall_peers(cx, remembered.peers);
             network.arrange_links(cx);
@@ -168,7 +167,7 @@ impl Node {
         self.network.count(&mut counters.limited);
         self.search.count(&mut counters.limited);
         counters.limited.records_displaced +=
-            self.share.displaced() + self.upload.displaced() + self.download.displaced();
+            self.share.displaced() + self.upload.displaced() + self.download.first_contacts.displaced();
         counters
     }
 
@@ -192,7 +191,7 @@ impl Node {
             Turn::Scan => self.share.has_scan_work(),
             Turn::Answers => self.search.has_work(),
             Turn::Hashing => self.share.has_hash_work(),
-            Turn::Orders => self.download.has_order_work(),
+            Turn::Orders => !self.download.orders.is_empty(),
         }
     }
 

@@ -42,7 +42,7 @@ impl Node {
             Event::GroupVerified { exchange, group } => download.on_group_verified(cx, exchange, group),
             Event::PartFailed { download: id, fault } => download.on_part_failed(cx, id, fault),
             Event::PartChecked { download: id, outcome } => download.on_part_checked(cx, id, outcome),
-            Event::OrphansFound { files, bytes } => download.on_orphans_found(files, bytes),
+            Event::OrphansFound { files, bytes } => download.orphans = (files, bytes),
             Event::Recorded { download: id, revision, outcome } => {
                 download.on_recorded(cx, id, revision, outcome);
             }
@@ -175,7 +175,6 @@ impl Node {
         let old = std::mem::replace(&mut cx.config, config);
         cx.config.listen = old.listen;
         cx.config.peer = old.peer;
-        download.set_rate_limit(cx.config.download_limit);
         network.reconsider_peers(cx);
         network.arrange_links(cx);
         if cx.config.keepalive_refresh != old.keepalive_refresh {

@@ -31,7 +31,7 @@ impl Node {
             NodeTimer::TurnWaited { exchange } => upload.on_turn_waited(cx, exchange),
             NodeTimer::RangesIdle(run) => upload.on_run_idle(cx, run),
             NodeTimer::Retry(id) => download.on_retry_timer(cx, id),
-            NodeTimer::Look(id) => download.on_look_timer(id),
+            NodeTimer::Look(id) => download.downloads.mark_dirty(id),
             NodeTimer::Probe(id) => download.probe_disk(cx, id),
             NodeTimer::Pace => download.on_pace_timer(cx),
             NodeTimer::HashAgain => share.on_hash_again(cx),

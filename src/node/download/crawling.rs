@@ -5,9 +5,10 @@
 //! crawled for longest waits behind those that have not.
 
 use super::DownloadMachine;
-use super::life::{Life, Pace};
+use super::part::Pace;
 use super::source::Fetch;
 use super::state::Download;
+use super::state::Life;
 use super::table::Downloads;
 use crate::id::TransferId;
 use crate::node::cx::{Cx, NodeTimer};
@@ -50,9 +51,9 @@ impl Download {
 }
 
 impl Downloads {
-    /// Whether one more download may become active, where so many are configured.
-    pub(super) fn has_place(&self, configured: usize) -> bool {
-        self.active().saturating_sub(self.crawling().count()) < self.active_max(configured)
+    /// Whether one more download may become active.
+    pub(super) fn has_place(&self, cx: &Cx) -> bool {
+        self.active().saturating_sub(self.crawling().count()) < Self::active_max(cx)
     }
 
     /// The active downloads that bring next to nothing.
@@ -82,7 +83,7 @@ impl DownloadMachine {
                 cx.counters.limited.downloads_crawling += 1;
             }
         }
-        let most = self.downloads.active_max(cx.config.max_downloads);
+        let most = Downloads::active_max(cx);
         let mut crawling: Vec<_> = self.downloads.crawling().collect();
         crawling.sort_unstable();
         let surplus = crawling.len().saturating_sub(most);

@@ -1,18 +1,29 @@
 //! When a download looks for further sources: at its beginning if it has few, from time to time while it runs, and when
 //! all that it has have failed.
+//!
+//! A download by hash of which no source is known searches before anything else, and is named after what the first source calls
+//! the file. It is `retrying` until then, and has no part file, since that lies beside the final name. It never fails: only the
+//! user ends it.
 
 use super::DownloadMachine;
-use super::life::Life;
 use super::source::{Source, Standing};
-use super::state::{Outgoing, Want};
-use crate::id::TransferId;
+use super::state::{Download, Life, Outgoing, Want};
+use crate::control::Problem;
+use crate::id::{ContentHash, TransferId};
+use crate::name::FileName;
+use crate::node::contract::Target;
 use crate::node::cx::{Cx, Step};
 use crate::node::limits::{
-    SEEK_AGAIN, SEEK_MAX, SEEK_MIN, SEEK_NEWCOMERS_DOWNLOADS_MAX, SEEK_NEWCOMERS_MIN, SEEK_REFUSED_MIN, SEEK_STUCK_MIN,
-    SEEK_WAIT, SOURCE_REST_MAX, SOURCE_REST_MIN, SOURCES_ENOUGH,
+    FIRST_SEARCH_SPACING, SEEK_AGAIN, SEEK_MAX, SEEK_MIN, SEEK_NEWCOMERS_DOWNLOADS_MAX, SEEK_NEWCOMERS_MIN,
+    SEEK_REFUSED_MIN, SEEK_STUCK_MIN, SEEK_WAIT, SOURCE_REST_MAX, SOURCE_REST_MIN, SOURCES_ENOUGH, UNSOURCED_SEEK_MIN,
 };
 use crate::node::network::NetworkMachine;
 use crate::time::Instant;
+
+/// The name of a content before any source has told one: its hash.
+pub(in crate::node) fn name_of_hash(b3: ContentHash) -> Option<FileName> {
+    FileName::from_bytes(b3.to_string().as_bytes())
+}
 
 impl DownloadMachine {
     /// A content is looked for as soon as it begins, and then from time to time.
@@ -204,5 +215,66 @@ impl DownloadMachine {
             Some(until) => self.rest_download(cx, id, until),
             None => self.give_up(cx, id),
         }
+    }
+
+    /// Searches for the first source of each download that came into the queue without one.
+    pub(super) fn search_unsourced(&mut self, cx: &mut Cx) {
+        while let Some(id) = self.downloads.unsourced.pop_first() {
+            let is_queued = |row: &Download| matches!(row.life(), Life::Queued { .. });
+            if self.downloads.get(id).is_some_and(|row| is_queued(row) && row.is_unsourced()) {
+                self.search_first(cx, id);
+            }
+        }
+    }
+
+    /// Searches for the first source of a download if it is time for that, and waits.
+    pub(super) fn search_first(&mut self, cx: &mut Cx, id: TransferId) {
+        let Some(download) = self.downloads.get(id) else { return };
+        let at = match download.seek.next {
+            Some(at) => at,
+            None => self.downloads.first_search_at(cx.now, FIRST_SEARCH_SPACING),
+        };
+        if at <= cx.now {
+            return self.seek(cx, id);
+        }
+        if let Some(download) = self.downloads.get_mut(id) {
+            download.seek.next = Some(at);
+        }
+        self.retry_unsourced(cx, id, Problem::SearchesSoon);
+    }
+
+    /// So many neighbours were asked for a first source of a download.
+    pub(super) fn await_first_source(&mut self, cx: &mut Cx, id: TransferId, asked: u32) {
+        let Some(Download { seek, .. }) = self.downloads.get_mut(id) else { return };
+        if asked > 0 {
+            // Sooner than for a download that has a source.
+            let wait = seek.unsourced_wait;
+            seek.next = Some(cx.now + wait);
+            seek.unsourced_wait = (wait * 2).min(seek.wait);
+        }
+        let why = if asked > 0 { Problem::NoSourceYet { asked } } else { Problem::NobodyToAsk };
+        self.retry_unsourced(cx, id, why);
+    }
+
+    fn retry_unsourced(&mut self, cx: &mut Cx, id: TransferId, why: Problem) {
+        let Some(download) = self.downloads.get(id) else { return };
+        let until = download.seek.next.unwrap_or(cx.now + UNSOURCED_SEEK_MIN);
+        self.set_waiting(cx, id, until, why);
+    }
+}
+
+impl Download {
+    /// Takes the name and the size that a source tells, if no source has told a name before.
+    pub(super) fn adopt(&mut self, told: &FileName, size: Option<u64>) {
+        let Want::Content(b3) = self.want else { return };
+        if !self.is_unsourced() || name_of_hash(b3).as_ref() != Some(&self.name) {
+            return;
+        }
+        self.name = told.clone();
+        self.claimed_size = self.claimed_size.or(size);
+        let (Target::Suggested { name, .. } | Target::Exact { name, .. }) = &mut self.spec.target;
+        *name = told.safe_component();
+        // In a directory it is another by that.
+        self.path = None;
     }
 }

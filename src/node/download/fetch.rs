@@ -1,106 +1,109 @@
-//! How a download gets its bytes: what [`picker`](crate::node::download::picker) decides is carried out, and what comes of it is
-//! taken down (PROTOCOL, "How a response ends", "Old peers answer `4` by calling back", Ranges and metadata).
+//! The exchanges that bring a file: what is asked, what comes of it, and what the end of an exchange means (PROTOCOL, "How a
+//! response ends", "Old peers answer `4` by calling back", Ranges and metadata).
 
 use super::DownloadMachine;
-use super::known::{Content, Known};
-use super::outcome::judge;
-use super::picker::{NextStep, Step};
-use super::source::{Fetch, Source, Standing, Task};
+use super::names::Ask;
+use super::part::{Content, Known};
+use super::source::{Charge, Doubt, Fetch, Source, Task};
 use super::state::{Download, Want};
 use crate::control::SourceFault;
+use crate::fault::{DialFault, DiskFault, RefusalReason};
 use crate::id::{ContentHash, ExchangeId, TransferId};
 use crate::name::FileName;
-use crate::node::contract::{Action, DialOutcome, Dialled, Expect, Response};
-use crate::node::cx::{Cx, NodeTimer};
-use crate::node::limits::{CONNECT_MAX, PROGRESS_INTERVAL};
+use crate::node::contract::{Action, DialOutcome, Dialled, Expect, Portion, Response};
+use crate::node::cx::Cx;
+use crate::node::limits::{BROUGHT_BYTES_MIN, CONNECT_MAX, PROGRESS_INTERVAL, SOURCE_REST_MIN};
 use crate::node::network::NetworkMachine;
 use crate::node::speech::Speech;
 use crate::wire::Message;
 use std::ops::Range;
 use std::rc::Rc;
 
+/// What an ended exchange means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum FetchOutcome {
+    /// It brought what it was asked for.
+    Served,
+    /// Metadata that prove themselves.
+    Outline { b3: ContentHash, size: u64 },
+    /// What it has under the name, as it says.
+    Has { b3: ContentHash, size: u64 },
+    /// A stream ended, and as far as can be known it is whole.
+    Whole,
+    /// It refused.
+    Refused(SourceFault),
+    /// It is out of reach, or broke off.
+    Lost(SourceFault),
+    /// It sent what cannot be right.
+    Corrupt(SourceFault),
+    /// A group that several exchanges brought is wrong: none of them is known to have lied.
+    CorruptParts,
+    /// Our own disk failed.
+    Disk(DiskFault),
+}
+
+/// Judges the end of an exchange.
+pub(super) fn judge(
+    content: Option<&Content>,
+    source: &Source,
+    fetch: &Fetch,
+    speech: Speech,
+    outcome: DialOutcome,
+) -> FetchOutcome {
+    match (outcome, &fetch.task) {
+        (Ok(Dialled { response: Response::Metadata { b3, size }, .. }), Task::Metadata) => {
+            FetchOutcome::Outline { b3, size }
+        }
+        (Ok(Dialled { response: Response::FileInfo { b3, size }, .. }), Task::Identify) => {
+            FetchOutcome::Has { b3, size }
+        }
+        (Ok(_), Task::Metadata | Task::Identify) => FetchOutcome::Lost(SourceFault::NoMetadata),
+        (Ok(_), Task::File(Portion::Groups(left))) if left.is_empty() => FetchOutcome::Served,
+        (Ok(_), Task::File(Portion::Groups(left))) => {
+            FetchOutcome::Lost(SourceFault::StoppedEarly(left.end - left.start))
+        }
+        (Ok(_), Task::File(Portion::Whole | Portion::Stream { .. })) => judge_end(content, source, fetch, speech),
+        (Err(fault), task) => judge_fault(fetch, task, fault),
+    }
+}
+
+/// A stream ended in order. An end without a byte is a file only where a peer that speaks `p1` has said that it is empty:
+/// base programs end so when they refuse.
+fn judge_end(content: Option<&Content>, source: &Source, fetch: &Fetch, speech: Speech) -> FetchOutcome {
+    let size = content.map(Content::size).or(source.size);
+    let size_is_told = speech == Speech::P1 && size.is_some();
+    match size {
+        _ if fetch.received == 0 && !size_is_told => FetchOutcome::Refused(SourceFault::SentNothing),
+        // Each group was checked when it came, and the download knows which are missing.
+        Some(size) if size != fetch.received => {
+            FetchOutcome::Lost(SourceFault::OtherSize { sent: fetch.received, size })
+        }
+        _ if content.is_some() => FetchOutcome::Served,
+        _ => FetchOutcome::Whole,
+    }
+}
+
+/// An exchange broke off. A reset without a byte is how a peer says no.
+fn judge_fault(fetch: &Fetch, task: &Task, fault: DialFault) -> FetchOutcome {
+    let lost = || FetchOutcome::Lost(fault.into());
+    let checked = !task.is_stream();
+    match fault {
+        DialFault::Disk(fault) => FetchOutcome::Disk(fault),
+        DialFault::Corrupt => FetchOutcome::Corrupt(fault.into()),
+        DialFault::CorruptParts => FetchOutcome::CorruptParts,
+        DialFault::TooLong | DialFault::Malformed if task.asks() == Ask::Metadata => {
+            FetchOutcome::Refused(SourceFault::Refuses)
+        }
+        DialFault::TooLong if checked => FetchOutcome::Corrupt(fault.into()),
+        DialFault::Declined(RefusalReason::Unknown) => FetchOutcome::Refused(fault.into()),
+        DialFault::Declined(reason) => FetchOutcome::Refused(reason.into()),
+        _ if fetch.received > 0 => lost(),
+        DialFault::Reset => FetchOutcome::Refused(SourceFault::Refuses),
+        _ => lost(),
+    }
+}
+
 impl DownloadMachine {
-    /// Looks at every download to which something has happened.
-    pub(in crate::node) fn drive_downloads(&mut self, cx: &mut Cx, network: &mut NetworkMachine) {
-        while let Some(id) = self.downloads.next_dirty() {
-            self.drive(cx, network, id);
-        }
-    }
-
-    /// Does what is to be done next for a download, until nothing is.
-    fn drive(&mut self, cx: &mut Cx, network: &mut NetworkMachine, id: TransferId) {
-        if !cx.is_running() || !self.is_fetching(id) {
-            return;
-        }
-        if self.learn_speech(network, id) {
-            self.remember_download(cx, id);
-        }
-        self.wake_sources(cx, id);
-        self.seek_if_due(cx, id);
-        while self.is_fetching(id) {
-            if let Some(download) = self.downloads.get_mut(id) {
-                download.call_reserve();
-            }
-            let room = self.downloads.fetch_room(id, cx.config.max_workers);
-            let Some(download) = self.downloads.get(id) else { return };
-            match download.next_step(cx.now, room) {
-                NextStep::Do(step) => self.take_step(cx, network, id, step),
-                NextStep::Working => return self.plan_look(cx, id),
-                NextStep::Rest(_) | NextStep::NoSources if self.excuse_sources(cx, id) => {}
-                NextStep::Rest(until) => return self.rest_download(cx, id, until),
-                NextStep::NoSources => return self.give_up(cx, id),
-            }
-        }
-    }
-
-    fn is_fetching(&self, id: TransferId) -> bool {
-        self.downloads.get(id).is_some_and(|row| row.open().is_some())
-    }
-
-    /// Sources that have rested may be asked again; and who waits for a worker of ours is not to blame for it.
-    fn wake_sources(&mut self, cx: &Cx, id: TransferId) {
-        let Some(download) = self.downloads.get_mut(id) else { return };
-        for source in &mut download.sources {
-            if matches!(source.standing, Standing::Resting { until } if until <= cx.now) {
-                source.standing = Standing::Idle;
-                source.names.forget_refusals();
-            }
-            if let Some(fetch) = source.fetch_mut().filter(|fetch| cx.exchanges.workers().is_queued(fetch.exchange)) {
-                (fetch.began, fetch.progressed) = (cx.now, cx.now);
-            }
-        }
-    }
-
-    /// Sees to it that the download is looked at again when its sources are worth it.
-    fn plan_look(&mut self, cx: &mut Cx, id: TransferId) {
-        let Some(download) = self.downloads.get_mut(id) else { return };
-        let at = download.look_again_at(cx.now);
-        let Some(open) = download.open_mut() else { return };
-        if open.look.is_some_and(|(planned, _)| planned > cx.now && at.is_some_and(|at| planned <= at)) {
-            return;
-        }
-        if let Some((_, timer)) = open.look.take() {
-            cx.wheel.cancel(timer);
-        }
-        open.look = at.map(|at| (at, cx.wheel.insert(at, NodeTimer::Look(id))));
-    }
-
-    fn take_step(&mut self, cx: &mut Cx, network: &NetworkMachine, id: TransferId, step: Step) {
-        log::trace!("download {}: {step:?}", id.0);
-        match step {
-            Step::MakeContact { source } => self.make_contact(cx, network, id, source),
-            Step::Ask { source, task } => self.ask(cx, id, source, task),
-            Step::TakeSize { source, size } => self.take_size(cx, id, source, size),
-            Step::Steal { victim, thief, groups } => self.steal(cx, id, victim, thief, groups),
-            Step::Relieve { source } => {
-                cx.counters.limited.sources_silent += 1;
-                self.break_off(cx, id, source);
-                self.rest_source(cx, id, source, SourceFault::TooSlow);
-            }
-            Step::Check => self.check_part(cx, id, None),
-        }
-    }
-
     /// Codes 4, 8 and 9.
     pub(super) fn ask(&mut self, cx: &mut Cx, id: TransferId, at: usize, task: Task) {
         let Some(download) = self.downloads.get_mut(id) else { return };
@@ -135,7 +138,7 @@ impl DownloadMachine {
     }
 
     /// The outline of a content of one group is its hash; its size is what the source says, until the group proves it.
-    fn take_size(&mut self, cx: &mut Cx, id: TransferId, at: usize, size: u64) {
+    pub(super) fn take_size(&mut self, cx: &mut Cx, id: TransferId, at: usize, size: u64) {
         self.stop_asking_for_outlines(cx, id);
         let Some(download) = self.downloads.get_mut(id) else { return };
         let (Some(b3), Some(source)) = (download.want.b3(), download.sources.get(at)) else { return };
@@ -147,7 +150,7 @@ impl DownloadMachine {
         cx.out.act(Action::SetOutline { download: id, b3, size });
     }
 
-    fn steal(&mut self, cx: &mut Cx, id: TransferId, victim: usize, thief: usize, groups: Range<u64>) {
+    pub(super) fn steal(&mut self, cx: &mut Cx, id: TransferId, victim: usize, thief: usize, groups: Range<u64>) {
         let Some(download) = self.downloads.get_mut(id) else { return };
         let Some(fetch) = download.sources.get_mut(victim).and_then(|source| source.fetch_mut()) else { return };
         let exchange = fetch.exchange;
@@ -293,7 +296,11 @@ impl DownloadMachine {
         }
         log::debug!("download {}: {giver} says that {b3} has {size} bytes", id.0);
         if download.want == Want::Name {
-            self.downloads.learn(id, b3, giver);
+            // Who was found by the name alone is dropped.
+            self.downloads.change_sources(id, |download| {
+                download.keep_chosen();
+                download.want = Want::Learnt { b3, from: giver };
+            });
         }
         self.remember_download(cx, id);
     }
@@ -318,5 +325,74 @@ impl DownloadMachine {
         let Some(fetch) = self.downloads.end_fetch(cx.now, id, at) else { return };
         self.apply_outcome(cx, network, id, at, fetch, outcome);
         self.downloads.mark_dirty(id);
+    }
+
+    pub(super) fn apply_outcome(
+        &mut self,
+        cx: &mut Cx,
+        network: &mut NetworkMachine,
+        id: TransferId,
+        at: usize,
+        fetch: Fetch,
+        outcome: FetchOutcome,
+    ) {
+        // It may have taken us for stalled, since we read so slowly. If that took some time, it may be asked again at once.
+        let is_excused = fetch.is_held(cx.now) && cx.now.saturating_since(fetch.began) >= SOURCE_REST_MIN;
+        let Fetch { task, name, began, received, .. } = fetch;
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        let Some(source) = download.sources.get_mut(at) else { return };
+        log::debug!("download {}: {task:?} of {}: {outcome:?}", id.0, source.addr);
+        match outcome {
+            FetchOutcome::Served => {
+                source.forgive();
+                download.seek.by_name = false;
+                download.seek.stuck = 0;
+            }
+            FetchOutcome::Outline { b3, size } => {
+                source.fault = None;
+                self.take_outline(cx, id, at, b3, size);
+            }
+            FetchOutcome::Has { b3, size } => self.on_identified(cx, id, at, b3, size),
+            FetchOutcome::Whole => {
+                source.forgive();
+                let streamer = source.addr;
+                if let Some(open) = download.open_mut() {
+                    // It is as long as this, however long another was before.
+                    open.known = Known::Nothing { streamed: received };
+                }
+                self.check_part(cx, id, Some(streamer));
+            }
+            FetchOutcome::Refused(how) if task == Task::Identify => {
+                self.on_unidentified(cx, network, id, at, how);
+            }
+            FetchOutcome::Refused(how) => {
+                let charge = Charge::Refused { took: cx.now.saturating_since(began) };
+                self.on_refused(cx, network, id, at, Doubt { task, name, charge }, how);
+            }
+            FetchOutcome::Lost(why) => {
+                if task.is_stream() {
+                    source.bytes = 0;
+                }
+                // What it brought of a group is kept: it may be slow, but it is not out of reach.
+                if task.left().is_some() && received >= BROUGHT_BYTES_MIN {
+                    (source.failures, source.silences) = (0, 0);
+                }
+                if !is_excused {
+                    self.rest_source(cx, id, at, why);
+                }
+            }
+            FetchOutcome::Corrupt(why) => {
+                self.on_corrupt(cx, id, at, Doubt { task, name, charge: Charge::Corrupt(why) })
+            }
+            // It may be asked again at once: what was wrong is discarded, and its parts are not combined any more.
+            FetchOutcome::CorruptParts => {}
+            // Others may claim less.
+            FetchOutcome::Disk(DiskFault::Full)
+                if task == Task::Metadata && self.may_outline_come_from_another(id, at) =>
+            {
+                self.rest_source(cx, id, at, SourceFault::NoRoom);
+            }
+            FetchOutcome::Disk(fault) => self.on_disk_fault(cx, id, fault),
+        }
     }
 }

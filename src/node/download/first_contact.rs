@@ -29,7 +29,7 @@ struct Asked {
 }
 
 /// The peers that were asked and have not answered that they speak `p1`.
-pub(super) struct FirstContacts {
+pub(in crate::node) struct FirstContacts {
     asked: BTreeMap<SocketAddr, Asked>,
     order: FairSet<SocketAddr>,
 }
@@ -61,7 +61,7 @@ impl FirstContacts {
     }
 
     /// Records that gave way to others since the start.
-    pub(super) fn displaced(&self) -> u64 {
+    pub(in crate::node) fn displaced(&self) -> u64 {
         self.order.displaced()
     }
 

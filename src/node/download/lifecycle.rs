@@ -1,64 +1,34 @@
-//! The life of a download: how it enters the queue, who is next, and the one place where its state changes.
+//! How a download moves: its turn, its part file, from opening to the final name, and its end.
+//!
+//! A disk that fails stops one download and no other: it is paused, with its cause, and resumes automatically when its
+//! part file can be opened again.
 
 use super::DownloadMachine;
-use super::life::{Life, PartFile, Progress};
-use super::state::{Download, Outgoing};
-use crate::control::{Notice, Problem};
-use crate::id::TransferId;
-use crate::node::contract::{Action, DownloadRecord, RecordState};
+use super::part::{Found, Known, Open, PartFile};
+use super::state::{Download, Life, Outgoing, Progress, Want};
+use crate::control::{Notice, Problem, SourceFault};
+use crate::fault::DiskFault;
+use crate::id::{ContentHash, TransferId};
+use crate::node::contract::{Action, CheckedPart, CommittedPart, DiskOutcome, OpenedPart, Target};
 use crate::node::cx::{Cx, NodeTimer, Step, Topic};
-use crate::node::limits::DOWNLOADS_MAX;
-use crate::node::network::NetworkMachine;
+use crate::node::limits::{CHECKS_FAILED_MAX, PROBE_MAX, PROBE_MIN, SOURCE_REST_MAX, SOURCE_REST_MIN};
 use crate::time::Instant;
+use std::net::SocketAddr;
+
+/// What a check means for its download.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Finding {
+    /// This is it, as far as can be known.
+    Good { verified: bool },
+    /// The disk has other groups than were written: they are fetched again, and nobody is blamed.
+    Damaged,
+    /// The outline is no outline of the content: who gave it lied.
+    FalseOutline,
+    /// The stream was of another content.
+    Other,
+}
 
 impl DownloadMachine {
-    /// Takes a new download into the queue, and remembers it; forgets a finished one if need be.
-    pub(super) fn insert_download(
-        &mut self,
-        cx: &mut Cx,
-        network: &NetworkMachine,
-        download: Download,
-    ) -> Option<TransferId> {
-        while self.downloads.is_full() && self.forget_finished(cx) {}
-        let id = self.downloads.next_id()?;
-        self.downloads.insert(id, download);
-        self.learn_speech(network, id);
-        self.remember_download(cx, id);
-        Some(id)
-    }
-
-    /// Takes up what an earlier run left, in the order of the ids.
-    pub(in crate::node) fn recall_downloads(&mut self, cx: &mut Cx, records: Vec<DownloadRecord>, last: u32) {
-        self.downloads.note_given(last);
-        for record in records.into_iter().take(DOWNLOADS_MAX) {
-            let id = record.id;
-            self.downloads.note_given(id.0);
-            if matches!(record.state, RecordState::Dropped | RecordState::Failed { keeps_part: false }) {
-                cx.out.act(Action::DropPart { download: id, spec: record.spec.clone() });
-            }
-            if record.state == RecordState::Dropped {
-                cx.out.act(Action::ForgetDownload { download: id });
-                continue;
-            }
-            if self.downloads.get(id).is_none() {
-                self.downloads.insert(id, Download::recalled(record));
-            }
-        }
-    }
-
-    /// Makes room by the download that was over first and owes nothing. What it has kept is not kept without it.
-    fn forget_finished(&mut self, cx: &mut Cx) -> bool {
-        let Some((id, download)) = self.downloads.take_finished() else { return false };
-        if matches!(download.part(), PartFile::Kept(_)) {
-            cx.out.act(Action::DropPart { download: id, spec: download.spec.clone() });
-        }
-        // The others are forgotten already.
-        if matches!(download.life(), Life::Failed { .. }) {
-            cx.out.act(Action::ForgetDownload { download: id });
-        }
-        true
-    }
-
     /// The one place where a download moves: keeps the queue, the sets and the part file true, and tells who follows.
     pub(super) fn set_life(&mut self, cx: &mut Cx, id: TransferId, life: Life) {
         if !matches!(life, Life::Active) {
@@ -101,7 +71,7 @@ impl DownloadMachine {
             return;
         }
         download.told = Some(cx.now);
-        let Some(row) = self.downloads.row(id, cx.now) else { return };
+        let Some(row) = self.downloads.row(cx, id) else { return };
         cx.notify(Topic::Download(id), || Notice::Download { download: row });
     }
 
@@ -112,7 +82,7 @@ impl DownloadMachine {
         }
         self.search_unsourced(cx);
         while let Some(id) = self.next_in_queue() {
-            if !self.downloads.has_place(cx.config.max_downloads) {
+            if !self.downloads.has_place(cx) {
                 return self.watch_pace(cx);
             }
             self.set_life(cx, id, Life::Active);
@@ -144,5 +114,313 @@ impl DownloadMachine {
         if let Some(shown) = self.downloads.get(id).map(Download::progress) {
             self.set_life(cx, id, life(shown));
         }
+    }
+
+    /// Orders the part file, unless an earlier order is still under way: then its answer brings another.
+    pub(super) fn open_part(&mut self, cx: &mut Cx, id: TransferId) {
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        if !matches!(download.part(), PartFile::Absent | PartFile::Kept(_)) {
+            return;
+        }
+        download.change_part(id, |part| PartFile::Opening(part.into_held()));
+        let (spec, b3, size) = (download.spec.clone(), download.want.b3(), download.size());
+        cx.out.act(Action::OpenPart { download: id, spec, b3, size });
+    }
+
+    /// Closes or removes the part file of a download that has no use for it as it stands. Says whether the download is
+    /// remembered no more.
+    pub(super) fn settle_part(&mut self, cx: &mut Cx, id: TransferId) -> bool {
+        let Some(download) = self.downloads.get_mut(id) else { return true };
+        let keeps = match download.life() {
+            Life::Active => return false,
+            Life::Done { .. } | Life::Cancelled { .. } => false,
+            Life::Failed { .. } => download.part().is_worth_keeping(),
+            Life::Queued { .. } | Life::Waiting { .. } | Life::Paused | Life::Blocked { .. } => true,
+        };
+        let failed = matches!(download.life(), Life::Failed { .. });
+        if !keeps && !matches!(download.life(), Life::Done { .. }) {
+            // Before anything of it goes: whatever happens now, it does not come back, and nothing of it stays.
+            self.remember_download(cx, id);
+        }
+        let Some(download) = self.downloads.get_mut(id) else { return true };
+        match download.part() {
+            PartFile::Open(_) if keeps => {
+                download.close(id);
+                cx.out.act(Action::ClosePart { download: id });
+            }
+            PartFile::Open(_) | PartFile::Kept(_) if !keeps => {
+                download.change_part(id, |_| PartFile::Absent);
+                cx.out.act(Action::DropPart { download: id, spec: download.spec.clone() });
+            }
+            PartFile::Absent | PartFile::Kept(_) => {}
+            // What is under way ends first.
+            PartFile::Checking { .. } => {
+                download.change_part(id, |part| PartFile::Ending(part.into_known()));
+                return !keeps;
+            }
+            _ => return !keeps,
+        }
+        // That it has failed, and why, is remembered until the user has it removed.
+        if !keeps && !failed {
+            cx.out.act(Action::ForgetDownload { download: id });
+        }
+        !keeps
+    }
+
+    pub(in crate::node) fn on_part_opened(&mut self, cx: &mut Cx, id: TransferId, outcome: DiskOutcome<OpenedPart>) {
+        let has_place = self.downloads.has_place(cx);
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        if !matches!(download.part(), PartFile::Opening(_)) {
+            return;
+        }
+        let (received, is_named) = (download.received, download.want == Want::Name);
+        download.change_part(id, |part| match &outcome {
+            // What was known of it before is replaced by what is there.
+            Ok(OpenedPart::Ready { resumed, .. }) => {
+                let streamed = part.known().map_or(0, Known::streamed);
+                let resumed = resumed.clone().filter(|_| !is_named);
+                let known = resumed.map_or(Known::Nothing { streamed }, |(size, groups)| Known::resumed(size, groups));
+                PartFile::Open(Open::new(cx.now, received, known))
+            }
+            Ok(OpenedPart::AlreadyThere { .. }) => PartFile::Absent,
+            Err(_) => PartFile::Kept(part.into_held()),
+        });
+        let probed = matches!(download.life(), Life::Blocked { .. });
+        match (download.life(), outcome) {
+            (Life::Active, Ok(part)) => self.take_part(cx, id, part),
+            // Nobody has proved the size for which there is no room, and others claim less.
+            (_, Err(DiskFault::Full)) if download.doubts_size() => {
+                download.claimed_size = None;
+                self.open_part(cx, id);
+            }
+            (life, Err(fault)) if probed || matches!(life, Life::Active) => self.on_disk_fault(cx, id, fault),
+            (_, Ok(part)) if probed && has_place => self.take_part(cx, id, part),
+            // Its turn is over, or has not come.
+            _ if probed => self.requeue_download(cx, id),
+            _ => drop(self.settle_part(cx, id)),
+        }
+    }
+
+    /// Begins with what is there, or resumes.
+    fn take_part(&mut self, cx: &mut Cx, id: TransferId, part: OpenedPart) {
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        match part {
+            OpenedPart::AlreadyThere { path } => {
+                let size = download.size().unwrap_or_default();
+                self.finish_download(cx, id, Life::Done { path, size, found: None, verified: true, already: true });
+            }
+            OpenedPart::Ready { path, filesystem, .. } => {
+                download.path = Some(path);
+                let moved = filesystem.is_some() && download.spec.filesystem != filesystem;
+                if moved {
+                    download.spec.filesystem = filesystem;
+                }
+                if let Some(content) = download.content() {
+                    log::info!("download {}: {} bytes are there already", id.0, content.bytes_verified());
+                    download.claimed_size = Some(content.size());
+                }
+                self.set_life(cx, id, Life::Active);
+                self.downloads.mark_dirty(id);
+                if moved {
+                    self.remember_download(cx, id);
+                }
+            }
+        }
+    }
+
+    fn finish_download(&mut self, cx: &mut Cx, id: TransferId, done: Life) {
+        self.set_life(cx, id, done);
+        self.start_downloads(cx);
+    }
+
+    /// The outline of the part file is false, or of a content that is not wanted any more: a new part file takes its place.
+    pub(super) fn restart_part(&mut self, cx: &mut Cx, id: TransferId) {
+        self.stop_fetching(cx, id);
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        if download.open().is_some() {
+            download.change_part(id, |_| PartFile::Absent);
+            cx.out.act(Action::DropPart { download: id, spec: download.spec.clone() });
+        }
+        self.open_part(cx, id);
+        self.tell_download(cx, id);
+    }
+
+    pub(in crate::node) fn on_part_failed(&mut self, cx: &mut Cx, id: TransferId, fault: DiskFault) {
+        if let Some(open) = self.downloads.get_mut(id).and_then(Download::open_mut) {
+            open.known = Known::default();
+            self.on_disk_fault(cx, id, fault);
+        }
+    }
+
+    /// Everything is there: it is read once more from the disk before it counts. `streamer`: who sent it, if nothing but
+    /// the end of a stream shows that it is everything.
+    pub(super) fn check_part(&mut self, cx: &mut Cx, id: TransferId, streamer: Option<SocketAddr>) {
+        self.stop_fetching(cx, id);
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        download.change_part(id, |part| PartFile::Checking { known: part.into_known(), streamer });
+        cx.out.act(Action::CheckPart { download: id });
+        self.tell_download(cx, id);
+    }
+
+    pub(in crate::node) fn on_part_checked(&mut self, cx: &mut Cx, id: TransferId, outcome: DiskOutcome<CheckedPart>) {
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        match (download.part(), outcome) {
+            (PartFile::Checking { streamer, .. }, Ok(checked)) => {
+                let streamer = *streamer;
+                self.weigh_check(cx, id, streamer, &checked);
+            }
+            (PartFile::Checking { .. }, Err(fault)) => {
+                download.reopen(cx.now, id);
+                self.on_disk_fault(cx, id, fault);
+            }
+            (PartFile::Ending(_), _) => {
+                download.reopen(cx.now, id);
+                if matches!(download.life(), Life::Active) {
+                    // It has its turn again: the part file is taken up as it is now.
+                    download.close(id);
+                    cx.out.act(Action::ClosePart { download: id });
+                    return self.open_part(cx, id);
+                }
+                self.settle_part(cx, id);
+            }
+            _ => {}
+        }
+    }
+
+    fn weigh_check(&mut self, cx: &mut Cx, id: TransferId, streamer: Option<SocketAddr>, checked: &CheckedPart) {
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        let finding = judge_check(download.want.b3(), download.content().is_some(), checked);
+        if let Finding::Good { verified } = finding {
+            let found = Found { b3: checked.b3, size: checked.size, verified };
+            download.claimed_size = Some(checked.size);
+            download.change_part(id, |part| PartFile::Committing { known: part.into_known(), found });
+            cx.out.act(Action::CommitPart { download: id });
+            return self.tell_download(cx, id);
+        }
+        download.reopen(cx.now, id);
+        let Some(open) = download.open_mut() else { return };
+        match finding {
+            Finding::Good { .. } => {}
+            Finding::Damaged => {
+                log::warn!("download {}: {} groups on the disk are not what was written", id.0, checked.bad.len());
+                if let Some(content) = open.known.content_mut() {
+                    for group in &checked.bad {
+                        content.verified.remove(*group);
+                    }
+                }
+                download.checks_failed += 1;
+                if download.checks_failed > CHECKS_FAILED_MAX {
+                    return self.on_disk_fault(cx, id, DiskFault::Other(0));
+                }
+                self.fetch_again(cx, id);
+            }
+            Finding::FalseOutline => {
+                let giver = std::mem::take(&mut open.known).content().and_then(|content| content.giver);
+                self.blame(cx, id, giver, SourceFault::FalseMetadata);
+                self.restart_part(cx, id);
+            }
+            Finding::Other => {
+                // Of the content wanted nothing is there.
+                open.known = Known::default();
+                let sent = download.sources.iter_mut().filter(|source| Some(source.addr) == streamer);
+                sent.for_each(|source| source.bytes = 0);
+                self.on_other_stream(cx, id, streamer);
+                self.fetch_again(cx, id);
+            }
+        }
+    }
+
+    fn fetch_again(&mut self, cx: &mut Cx, id: TransferId) {
+        self.tell_download(cx, id);
+        self.downloads.mark_dirty(id);
+    }
+
+    pub(in crate::node) fn on_part_committed(
+        &mut self,
+        cx: &mut Cx,
+        id: TransferId,
+        outcome: DiskOutcome<CommittedPart>,
+    ) {
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        let PartFile::Committing { found, .. } = download.part() else { return };
+        let Found { b3, size, verified } = *found;
+        match outcome {
+            Ok(CommittedPart { path, already }) => {
+                download.change_part(id, |_| PartFile::Absent);
+                self.finish_download(cx, id, Life::Done { path, size, found: Some(b3), verified, already });
+            }
+            Err(fault) => {
+                download.close(id);
+                self.on_disk_fault(cx, id, fault);
+            }
+        }
+    }
+
+    /// The disk does not do what this download needs.
+    pub(super) fn on_disk_fault(&mut self, cx: &mut Cx, id: TransferId, fault: DiskFault) {
+        match fault {
+            DiskFault::Exists => {
+                if let Some(place) = self.downloads.get(id).map(Download::place) {
+                    self.fail_download(cx, id, Problem::CannotSave { place, fault });
+                }
+            }
+            DiskFault::NoDescriptor => {
+                let Some(download) = self.downloads.get_mut(id) else { return };
+                download.disk_failures = download.disk_failures.saturating_add(1);
+                let wait = cx.rng.back_off(download.disk_failures, SOURCE_REST_MIN, SOURCE_REST_MAX);
+                self.set_waiting(cx, id, cx.now + wait, Problem::NoDescriptor);
+                self.start_downloads(cx);
+            }
+            _ => self.pause_for_disk(cx, id, fault),
+        }
+    }
+
+    fn pause_for_disk(&mut self, cx: &mut Cx, id: TransferId, fault: DiskFault) {
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        let (Target::Suggested { directory: at, .. } | Target::Exact { path: at, .. }) = &download.spec.target;
+        let why = Problem::DiskStopped { at: at.clone(), fault };
+        let wait = PROBE_MIN.saturating_mul(1 << download.disk_failures.min(8)).min(PROBE_MAX);
+        download.disk_failures = download.disk_failures.saturating_add(1);
+        let timer = cx.wheel.insert(cx.now + wait, NodeTimer::Probe(id));
+        self.set_life(cx, id, Life::Blocked { timer, fault, why });
+        self.start_downloads(cx);
+    }
+
+    /// Tests whether a download that the disk has stopped can resume. It stays paused until that is known.
+    pub(in crate::node) fn probe_disk(&mut self, cx: &mut Cx, id: TransferId) {
+        if self.downloads.get(id).is_some_and(|row| matches!(row.life(), Life::Blocked { .. })) {
+            // If one is under way already, its answer tells as much.
+            self.open_part(cx, id);
+        }
+    }
+
+    pub(super) fn fail_download(&mut self, cx: &mut Cx, id: TransferId, why: Problem) {
+        self.end_download(cx, id, |shown| Life::Failed { why, shown });
+        self.start_downloads(cx);
+    }
+
+    /// Ends what is active because the node leaves: what is there is kept for the next run.
+    pub(in crate::node) fn stop_downloads(&mut self, cx: &mut Cx) {
+        debug_assert!(!cx.is_running(), "nothing begins again meanwhile");
+        for id in self.downloads.active_ids() {
+            // What is being checked and synced is whole, and ends well by itself.
+            if self.downloads.get(id).is_some_and(|row| !row.is_verifying()) {
+                self.set_life(cx, id, Life::Queued { waited: None });
+                // With what it has by now.
+                self.remember_download(cx, id);
+            }
+        }
+    }
+}
+
+/// Only a hash that was given for this download before its bytes came makes it verified: by the user, by its hit, or by
+/// a source in the metadata of the name. That a stream is the content of some other file proves nothing of this one.
+fn judge_check(wanted: Option<ContentHash>, has_outline: bool, checked: &CheckedPart) -> Finding {
+    match wanted {
+        _ if has_outline && !checked.bad.is_empty() => Finding::Damaged,
+        None => Finding::Good { verified: false },
+        Some(wanted) if wanted == checked.b3 => Finding::Good { verified: true },
+        Some(_) if has_outline => Finding::FalseOutline,
+        Some(_) => Finding::Other,
     }
 }

@@ -1,19 +1,23 @@
-//! Orders of users that may concern thousands of downloads: carried out in slices, so that they do not hold the loop, and
-//! answered when the last slice is done and what it changed is on the disk.
+//! What users order of downloads: to begin, follow, pause, resume, retry and cancel them; and the pages on which they see them.
 //!
-//! Owns the orders in progress, which are carried out one after the other. What an order does to one download is decided
-//! in [`commands`](crate::node::download::commands).
+//! An order may concern thousands of downloads. It is carried out in slices, so that it does not hold the loop, and answered
+//! when the last slice is done and what it changed is on the disk. Orders are carried out one after the other.
 
 use super::DownloadMachine;
-use super::request::Wanted;
-use crate::control::{CallId, Problem, Reply};
+use super::begin::{Wanted, read_output};
+use super::source::Source;
+use super::state::{Download, Life};
+use crate::control::{
+    CallId, DownloadRow, DownloadsReply, IdForm, PAGE_ROWS_MAX, Problem, RawText, Reply, Selector, parse_ids_with_all,
+};
+use crate::fault::DiskFault;
 use crate::id::{ClientId, TransferId};
 use crate::node::contract::Action;
-use crate::node::cx::Cx;
-use crate::node::limits::{ORDER_DOWNLOADS_PER_SLICE, ORDERS_MAX};
+use crate::node::cx::{Cx, Topic};
+use crate::node::limits::{ORDER_DOWNLOADS_PER_SLICE, ORDERS_MAX, PAGE_BYTES_MAX};
 use crate::node::network::NetworkMachine;
 use crate::node::search::SearchMachine;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::path::PathBuf;
 
 /// What is to be done with downloads that are there.
@@ -62,7 +66,7 @@ impl Order {
 }
 
 /// An order that takes more than one slice, and who is to be answered.
-struct Running {
+pub(in crate::node) struct Running {
     client: ClientId,
     call: CallId,
     order: Order,
@@ -76,17 +80,64 @@ pub(in crate::node) enum Outcome {
     Rows(Vec<TransferId>),
 }
 
-/// The orders in progress; the first is carried out.
-#[derive(Default)]
-pub(super) struct Orders(VecDeque<Running>);
-
-impl Orders {
-    pub(super) fn has_work(&self) -> bool {
-        !self.0.is_empty()
-    }
-}
-
 impl DownloadMachine {
+    /// Begins downloads.
+    pub(in crate::node) fn call_download(
+        &mut self,
+        cx: &mut Cx,
+        network: &mut NetworkMachine,
+        search: &SearchMachine,
+        client: ClientId,
+        what: &[Selector],
+        output: Option<&RawText>,
+    ) -> Result<Order, Problem> {
+        let mut wanted = Vec::new();
+        for selector in what {
+            wanted.extend(self.read_selector(cx, network, search, selector)?);
+            self.check_room(wanted.len())?;
+        }
+        if wanted.is_empty() {
+            return Err(Problem::NothingNamed);
+        }
+        let output = output.map(read_output).transpose()?;
+        if output.is_some() {
+            // Of one call either everything is begun or nothing.
+            let single = wanted.len() == 1;
+            for wanted in &wanted {
+                self.check_wanted(cx, search, wanted, output.as_deref(), single)?;
+            }
+        }
+        Ok(Order::begin(client, wanted, output))
+    }
+
+    pub(in crate::node) fn call_change(&self, command: Command, ids: &str) -> Result<Order, Problem> {
+        let form = if command == Command::Retry { IdForm::Beginnings } else { IdForm::Whole };
+        let applies = |life: &Life| match command {
+            Command::Pause | Command::Cancel => !life.is_over(),
+            Command::Resume => matches!(life, Life::Paused | Life::Blocked { .. }),
+            Command::Retry => life.may_be_retried(),
+        };
+        Ok(Order::apply(command, self.read_ids(ids, form, applies)?))
+    }
+
+    /// Tells a client of downloads from now on.
+    pub(in crate::node) fn call_follow(
+        &mut self,
+        cx: &mut Cx,
+        client: ClientId,
+        ids: &str,
+    ) -> Result<DownloadsReply, Problem> {
+        let ids = self.read_ids(ids, IdForm::Beginnings, |life| !life.is_over())?;
+        self.follow_downloads(cx, client, &ids);
+        Ok(self.downloads_reply(cx, &ids))
+    }
+
+    /// One page of all downloads.
+    pub(in crate::node) fn call_downloads(&self, cx: &Cx, after: u32) -> DownloadsReply {
+        let (downloads, next) = page(self.downloads.after(cx, TransferId(after)), download_bytes);
+        DownloadsReply { downloads, next, ids: Vec::new() }
+    }
+
     /// Carries an order out, as far as one slice goes. Returns the answer if that was all.
     pub(in crate::node) fn take_order(
         &mut self,
@@ -97,10 +148,10 @@ impl DownloadMachine {
         call: &CallId,
         mut order: Order,
     ) -> Option<Outcome> {
-        if self.orders.0.len() >= ORDERS_MAX {
+        if self.orders.len() >= ORDERS_MAX {
             return Some(Outcome::Reply(Err(Problem::TooManyOrders(ORDERS_MAX))));
         }
-        while self.orders.0.is_empty() {
+        while self.orders.is_empty() {
             if let Some(outcome) = self.advance_order(cx, network, search, &mut order) {
                 return Some(outcome);
             }
@@ -109,7 +160,7 @@ impl DownloadMachine {
                 break;
             }
         }
-        self.orders.0.push_back(Running { client, call: call.clone(), order });
+        self.orders.push_back(Running { client, call: call.clone(), order });
         None
     }
 
@@ -120,12 +171,12 @@ impl DownloadMachine {
         network: &mut NetworkMachine,
         search: &SearchMachine,
     ) -> Option<(ClientId, CallId, Outcome)> {
-        let mut running = self.orders.0.pop_front()?;
+        let mut running = self.orders.pop_front()?;
         let outcome = self.advance_order(cx, network, search, &mut running.order);
         self.drive_downloads(cx, network);
         match outcome {
             None => {
-                self.orders.0.push_front(running);
+                self.orders.push_front(running);
                 None
             }
             Some(outcome) => Some((running.client, running.call, outcome)),
@@ -144,7 +195,7 @@ impl DownloadMachine {
 
     /// The node leaves: says of each order how far it came.
     pub(in crate::node) fn break_off_orders(&mut self, cx: &mut Cx) {
-        for Running { client, call, order } in std::mem::take(&mut self.orders.0) {
+        for Running { client, call, order } in std::mem::take(&mut self.orders) {
             let problem = Problem::OrderBrokenOff(order.remaining());
             self.reply(cx, client, call, Outcome::Reply(Err(problem)));
         }
@@ -188,5 +239,136 @@ impl DownloadMachine {
         }
         self.start_downloads(cx);
         Some(Outcome::Rows(std::mem::take(&mut order.concerned)))
+    }
+
+    /// Stops a download and keeps what it has. One that is about to get its final name ends well.
+    pub(super) fn pause_download(&mut self, cx: &mut Cx, id: TransferId) {
+        let may_stop =
+            |row: &Download| !row.life().is_over() && !matches!(row.life(), Life::Paused) && !row.is_committing();
+        if self.downloads.get(id).is_some_and(may_stop) {
+            self.set_life(cx, id, Life::Paused);
+        }
+    }
+
+    /// Lets a paused download go on.
+    pub(super) fn resume_download(&mut self, cx: &mut Cx, id: TransferId) {
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        match download.life() {
+            Life::Paused => self.set_life(cx, id, Life::Queued { waited: None }),
+            Life::Blocked { fault, .. } => {
+                if *fault == DiskFault::NotMounted {
+                    // Another filesystem is in use there, and the user wants the download started again on it.
+                    download.spec.filesystem = None;
+                }
+                self.probe_disk(cx, id);
+            }
+            _ => {}
+        }
+    }
+
+    /// Has a download try again at once that waits for its sources or for the disk, or has failed. Every source is asked
+    /// again, but for those that sent wrong bytes.
+    pub(super) fn retry_download(&mut self, cx: &mut Cx, id: TransferId) {
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        let is_fetching = download.open().is_some();
+        if is_fetching || download.life().may_be_retried() {
+            download.sources.iter_mut().for_each(Source::give_another_chance);
+            download.checks_failed = 0;
+        }
+        match download.life() {
+            Life::Waiting { .. } | Life::Failed { .. } => {
+                // Whoever asks for another attempt wants others to be looked for as well.
+                download.seek.next = Some(cx.now);
+                download.seek.sought_at = None;
+                download.seek.by_name = true;
+                self.set_life(cx, id, Life::Queued { waited: None });
+                self.probe_target_again(cx, id);
+            }
+            Life::Blocked { .. } => self.probe_disk(cx, id),
+            Life::Active if is_fetching => self.downloads.mark_dirty(id),
+            _ => {}
+        }
+    }
+
+    /// Ends a download and removes its part file. One that is done stays as it is, and so does one that is about to get its
+    /// final name.
+    pub(super) fn cancel_download(&mut self, cx: &mut Cx, id: TransferId) {
+        let Some(download) = self.downloads.get(id) else { return };
+        let is_over = matches!(download.life(), Life::Done { .. } | Life::Cancelled { .. });
+        if !is_over && !download.is_committing() {
+            self.end_download(cx, id, |shown| Life::Cancelled { shown });
+        }
+    }
+
+    /// Ids as users type them; `all` means those to which the order applies. There may be none: then all that is wanted is so
+    /// already.
+    fn read_ids(&self, ids: &str, form: IdForm, applies: impl Fn(&Life) -> bool) -> Result<Vec<TransferId>, Problem> {
+        let applying = self.downloads.iter().filter(|(_, row)| applies(row.life())).map(|(id, _)| id.0);
+        let ids = parse_ids_with_all(ids, form, self.downloads.ids(), applying)?;
+        Ok(ids.into_iter().map(TransferId).collect())
+    }
+
+    /// Reports these downloads to a client from now on, as far as they are unfinished.
+    pub(super) fn follow_downloads(&mut self, cx: &mut Cx, client: ClientId, ids: &[TransferId]) {
+        for &id in ids {
+            if self.downloads.get(id).is_some_and(|row| !row.life().is_over()) {
+                cx.subscriptions.subscribe(Topic::Download(id), client);
+            }
+        }
+    }
+
+    pub(super) fn downloads_reply(&self, cx: &Cx, ids: &[TransferId]) -> DownloadsReply {
+        let ids: BTreeSet<TransferId> = ids.iter().copied().collect();
+        let rows = ids.iter().filter_map(|id| Some((id.0, self.downloads.row(cx, *id)?)));
+        let (downloads, next) = page(rows, download_bytes);
+        DownloadsReply { downloads, next, ids: ids.iter().map(|id| id.0).collect() }
+    }
+}
+
+/// What a row takes as a line of JSON, at most.
+fn download_bytes(row: &DownloadRow) -> usize {
+    let path = row.path.as_ref().map_or(0, |path| path.as_bytes().len());
+    500 + (row.name.as_bytes().len() + path) * TEXT_BLOAT_MAX + row.sources.len() * (64 + SHARE_BYTES_MAX)
+}
+
+/// What a source's share takes as a line of JSON, at most, roughly.
+const SHARE_BYTES_MAX: usize = 300;
+
+/// How much longer a byte of a name may get in JSON: as hex beside its replacement character.
+pub(in crate::node) const TEXT_BLOAT_MAX: usize = 6;
+
+/// One page of rows with their ids: within the bounds of rows and bytes, and where to go on if there are more.
+pub(in crate::node) fn page<K, R>(
+    rows: impl Iterator<Item = (K, R)>,
+    row_bytes: impl Fn(&R) -> usize,
+) -> (Vec<R>, Option<K>) {
+    let (mut taken, mut last, mut bytes) = (Vec::new(), None, 0);
+    for (id, row) in rows {
+        bytes += row_bytes(&row);
+        let full = taken.len() >= PAGE_ROWS_MAX as usize || bytes > PAGE_BYTES_MAX;
+        if full && last.is_some() {
+            return (taken, last);
+        }
+        taken.push(row);
+        last = Some(id);
+    }
+    (taken, None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_ends_at_its_bounds_and_says_where_to_go_on() {
+        let rows = |n: u32| (1..=n).map(|id| (id, id));
+        assert_eq!(page(rows(0), |_| 1), (vec![], None));
+        assert_eq!(page(rows(500), |_| 1).1, None);
+        let (first, next) = page(rows(501), |_| 1);
+        assert_eq!((first.len(), next), (500, Some(500)));
+        let (first, next) = page(rows(9), |_| PAGE_BYTES_MAX / 2);
+        assert_eq!((first.len(), next), (2, Some(2)));
+        let (first, next) = page(rows(3), |_| PAGE_BYTES_MAX + 1);
+        assert_eq!((first.len(), next), (1, Some(1)), "a page is never empty while rows are left");
     }
 }

@@ -1,4 +1,5 @@
-//! What a download does next: a decision, as a function of what is known of its content and of its sources.
+//! What a download does next: [`next_step`](Download::next_step) decides, as a function of what is known of its content and of
+//! its sources, and [`drive_downloads`](DownloadMachine::drive_downloads) has it done.
 //!
 //! | known of the content | what is asked for |
 //! |---|---|
@@ -7,23 +8,30 @@
 //! | outline, proved | runs of missing groups, of all `p1` sources at once; near the end, idle ones take from slow ones |
 //! | everything | nothing: the part file is checked |
 //!
-//! How the outline is got and proved stands in [`proving`](crate::node::download::proving).
+//! An outline is asked of one source. Where it brings nothing, further ones are asked beside it, ever more at once, and the
+//! first outline ends the others; so sources that accept and say nothing cost seconds together, and not each. The last
+//! group, which proves the size, is asked in the same way of all that claim this size. Metadata and groups are never on
+//! their way at the same time, since groups are checked against the outline that they were asked for.
 //!
-//! Who has delivered comes first, and does not wait for those that have not: once some of these were found to bring
-//! nothing, only a few are tried at once, unless nobody delivers.
-//!
-//! Refuses to ask a base source as long as one that speaks `p1` can be asked: a stream has no order of its own choosing.
+//! Sources that have delivered come first, and do not wait for those that have not: once some of these were found to bring
+//! nothing, only a few are tried at once, unless no source delivers. A base source is not asked as long as one that speaks
+//! `p1` can be: a stream has no order of its own choosing.
 
-use super::known::Content;
+use super::DownloadMachine;
 use super::names::Ask;
+use super::part::Content;
 use super::source::{Fetch, Source, Standing, Task};
 use super::state::Download;
-use crate::content::{GROUP_BYTES, groups_span};
+use crate::content::{GROUP_BYTES, Outline, group_count};
+use crate::control::SourceFault;
+use crate::id::TransferId;
 use crate::node::contract::Portion;
+use crate::node::cx::{Cx, NodeTimer};
 use crate::node::limits::{
-    DUPLICATE_AFTER, EXPLORED_AT_ONCE, FAILURES_RELIED_MAX, HEDGE_AFTER, RANGE_GROUPS_FIRST, RANGE_GROUPS_MAX,
-    RANGE_SPAN, SILENT_AFTER, SLOW_AFTER, SLOW_ETA, SLOW_RATE, STALL_AFTER, STEAL_WORTH_MS, USEFUL_RATE,
+    EXPLORED_AT_ONCE, FAILURES_RELIED_MAX, HEDGE_AFTER, PROOF_AFTER, PROOF_ETA, RANGE_GROUPS_FIRST, RANGE_GROUPS_MAX,
+    RANGE_SPAN, SILENT_AFTER, USEFUL_RATE,
 };
+use crate::node::network::NetworkMachine;
 use crate::time::Instant;
 use std::cmp::Reverse;
 use std::ops::Range;
@@ -55,6 +63,89 @@ pub(super) enum NextStep {
     Rest(Instant),
     /// No source can be asked at all.
     NoSources,
+}
+
+impl DownloadMachine {
+    /// Looks at every download to which something has happened.
+    pub(in crate::node) fn drive_downloads(&mut self, cx: &mut Cx, network: &mut NetworkMachine) {
+        while let Some(id) = self.downloads.next_dirty() {
+            self.drive(cx, network, id);
+        }
+    }
+
+    /// Does what is to be done next for a download, until nothing is.
+    fn drive(&mut self, cx: &mut Cx, network: &mut NetworkMachine, id: TransferId) {
+        if !cx.is_running() || !self.is_fetching(id) {
+            return;
+        }
+        if self.learn_speech(network, id) {
+            self.remember_download(cx, id);
+        }
+        self.wake_sources(cx, id);
+        self.seek_if_due(cx, id);
+        while self.is_fetching(id) {
+            if let Some(download) = self.downloads.get_mut(id) {
+                download.call_reserve();
+            }
+            let room = self.downloads.fetch_room(cx, id);
+            let Some(download) = self.downloads.get(id) else { return };
+            match download.next_step(cx.now, room) {
+                NextStep::Do(step) => self.take_step(cx, network, id, step),
+                NextStep::Working => return self.plan_look(cx, id),
+                NextStep::Rest(_) | NextStep::NoSources if self.excuse_sources(cx, id) => {}
+                NextStep::Rest(until) => return self.rest_download(cx, id, until),
+                NextStep::NoSources => return self.give_up(cx, id),
+            }
+        }
+    }
+
+    fn is_fetching(&self, id: TransferId) -> bool {
+        self.downloads.get(id).is_some_and(|row| row.open().is_some())
+    }
+
+    /// Sources that have rested may be asked again; and who waits for a worker of ours is not to blame for it.
+    fn wake_sources(&mut self, cx: &Cx, id: TransferId) {
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        for source in &mut download.sources {
+            if matches!(source.standing, Standing::Resting { until } if until <= cx.now) {
+                source.standing = Standing::Idle;
+                source.names.forget_refusals();
+            }
+            if let Some(fetch) = source.fetch_mut().filter(|fetch| cx.exchanges.workers().is_queued(fetch.exchange)) {
+                (fetch.began, fetch.progressed) = (cx.now, cx.now);
+            }
+        }
+    }
+
+    /// Sees to it that the download is looked at again when its sources are worth it.
+    fn plan_look(&mut self, cx: &mut Cx, id: TransferId) {
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        let at = download.look_again_at(cx.now);
+        let Some(open) = download.open_mut() else { return };
+        if open.look.is_some_and(|(planned, _)| planned > cx.now && at.is_some_and(|at| planned <= at)) {
+            return;
+        }
+        if let Some((_, timer)) = open.look.take() {
+            cx.wheel.cancel(timer);
+        }
+        open.look = at.map(|at| (at, cx.wheel.insert(at, NodeTimer::Look(id))));
+    }
+
+    fn take_step(&mut self, cx: &mut Cx, network: &NetworkMachine, id: TransferId, step: Step) {
+        log::trace!("download {}: {step:?}", id.0);
+        match step {
+            Step::MakeContact { source } => self.make_contact(cx, network, id, source),
+            Step::Ask { source, task } => self.ask(cx, id, source, task),
+            Step::TakeSize { source, size } => self.take_size(cx, id, source, size),
+            Step::Steal { victim, thief, groups } => self.steal(cx, id, victim, thief, groups),
+            Step::Relieve { source } => {
+                cx.counters.limited.sources_silent += 1;
+                self.break_off(cx, id, source);
+                self.rest_source(cx, id, source, SourceFault::TooSlow);
+            }
+            Step::Check => self.check_part(cx, id, None),
+        }
+    }
 }
 
 impl Download {
@@ -109,7 +200,7 @@ impl Download {
 
     /// Whether one more source that has brought nothing yet may be tried. Those that were tried for a moment and brought little
     /// do not count any more, so that many of them do not keep the others waiting.
-    fn may_explore(&self, now: Instant) -> bool {
+    pub(super) fn may_explore(&self, now: Instant) -> bool {
         let (mut tried, mut failing) = (0, 0);
         for (at, source) in self.sources.iter().enumerate().filter(|(_, source)| !source.has_delivered()) {
             tried += usize::from(source.fetch().is_some_and(|fetch| !has_brought_little(now, fetch)));
@@ -120,7 +211,7 @@ impl Download {
     }
 
     /// Whether a source that has delivered still does.
-    fn is_delivered(&self, now: Instant) -> bool {
+    pub(super) fn is_delivered(&self, now: Instant) -> bool {
         self.busy().any(|(at, fetch)| self.sources[at].has_delivered() && !self.is_silent(now, at, fetch))
     }
 
@@ -175,32 +266,6 @@ impl Download {
         }
     }
 
-    /// There is no exchange for one more source: one that has brought nothing gives its place to one that has delivered, or
-    /// has failed no more often; a slow one to one that is faster, or whose speed nobody knows, which waits the longer the
-    /// more often it has failed.
-    fn make_room(&self, now: Instant, idle: usize) -> Option<Step> {
-        let other = &self.sources[idle];
-        let gives_way = |(at, fetch): &(usize, &Fetch)| {
-            let spent = fetch.tried_for(now);
-            let speed = self.sources[*at].speed_now(now).unwrap_or(0);
-            let holder = &self.sources[*at];
-            let gives_nothing = !holder.has_delivered() && self.is_silent(now, *at, fetch);
-            let is_better = match other.speed {
-                _ if gives_nothing && (other.has_delivered() || other.failures <= holder.failures) => true,
-                Some(theirs) => spent >= STALL_AFTER && theirs / 2 > speed,
-                None => spent >= SLOW_AFTER.saturating_mul(1 << other.failures.min(16)),
-            };
-            // A stream that is broken off begins from the start later: only one that brings almost nothing is.
-            let may_end = match fetch.task {
-                Task::File(Portion::Groups(_)) => true,
-                Task::File(Portion::Whole) => self.is_slow(now, *at, fetch),
-                Task::Metadata | Task::Identify | Task::File(Portion::Stream { .. }) => false,
-            };
-            may_end && is_better
-        };
-        self.busy().find(gives_way).map(|(source, _)| Step::Relieve { source })
-    }
-
     /// The next run of groups that are missing and that nobody was asked for, as long as suits the source.
     fn free_groups(&self, now: Instant, content: &Content, source: usize) -> Option<Range<u64>> {
         let taken = |group: u64| self.sources.iter().filter_map(Source::groups_left).find(|left| left.contains(&group));
@@ -220,130 +285,144 @@ impl Download {
         Some(start..end)
     }
 
-    /// Every group is there or asked for, and a source has nothing to do: it takes from the one that would be last.
-    fn end_game(&self, now: Instant, content: &Content) -> Option<Step> {
-        let mut victims: Vec<(Reverse<u64>, usize)> = Vec::new();
-        for (at, fetch) in self.busy() {
-            if fetch.task.left().is_none() {
-                continue;
-            }
-            if is_stalled(now, fetch) {
-                return Some(Step::Relieve { source: at });
-            }
-            victims.push((Reverse(self.finish_ms(now, content, at)), at));
+    pub(super) fn step_to_outline(&self, now: Instant, room: usize) -> Option<Step> {
+        if let Some((at, fetch)) = self.busy().find(|(_, fetch)| is_stream(fetch)) {
+            return self.relieve(now, at, fetch);
         }
-        victims.sort_unstable();
-        let mut thieves: Vec<_> = self.sources.iter().enumerate().collect();
-        let may_explore = self.may_explore(now);
-        thieves.retain(|(_, source)| source.is_ready_for(Ask::Ranges) && (source.has_delivered() || may_explore));
-        thieves.sort_by_key(|(at, source)| (!source.has_delivered(), source.failures, Reverse(source.speed), *at));
-        let pairs = thieves.iter().flat_map(|(thief, _)| victims.iter().map(|victim| (*thief, *victim)));
-        // Of two that have brought nothing, neither helps the other as long as a third one delivers.
-        let is_delivered = self.is_delivered(now);
-        let delivers = |at: usize| self.sources[at].has_delivered();
-        let mut pairs = pairs.filter(|(thief, (_, victim))| !is_delivered || delivers(*thief) || delivers(*victim));
-        pairs.find_map(|(thief, (Reverse(finish_ms), victim))| {
-            let left = self.sources[victim].groups_left()?;
-            match left.end.saturating_sub(left.start) {
-                0 => None,
-                1 => self.duplicate(now, content, victim, thief),
-                _ if finish_ms < STEAL_WORTH_MS => None,
-                _ => self.steal(now, victim, thief),
-            }
+        if self.waits_for_identity(now) {
+            return None;
+        }
+        let outline = self.ask_for_outline(&|source| source.is_ready_for(Ask::Metadata));
+        if self.waits_for_outline() {
+            return self.hedge(now, room, outline);
+        }
+        // The first in order: a user who names several has put them so.
+        outline.or_else(|| self.ask_for_all(now, |source| Portion::Stream { size_max: source.size }))
+    }
+
+    /// Whether a source was asked a moment ago what it has: its answer may change what is wanted.
+    fn waits_for_identity(&self, now: Instant) -> bool {
+        let asked =
+            |fetch: &Fetch| fetch.task == Task::Identify && now.saturating_since(fetch.progressed) < HEDGE_AFTER;
+        self.busy().any(|(_, fetch)| asked(fetch))
+    }
+
+    /// Whether a source was asked for an outline.
+    fn waits_for_outline(&self) -> bool {
+        self.busy().any(|(_, fetch)| fetch.task == Task::Metadata)
+    }
+
+    /// A first or another outline, of whichever source fits best.
+    fn ask_for_outline(&self, may_give: &dyn Fn(&Source) -> bool) -> Option<Step> {
+        let (b3, is_begun) = (self.want.b3(), self.content().is_some_and(|content| content.verified.held() > 0));
+        let claims_one_group = |source: &Source| {
+            let size = source.size.filter(|size| group_count(*size) <= 1 && !is_begun)?;
+            // No content but one is empty.
+            Outline::new(b3?, size, Vec::new()).ok().filter(|_| source.is_ready_for(Ask::Ranges)).map(|_| size)
+        };
+        let may_give = |source: &Source| self.is_relied_on(source) && may_give(source);
+        let claims = |source: &Source| self.is_relied_on(source) && claims_one_group(source).is_some();
+        let source = self.best(|source| may_give(source) || claims(source))?;
+        Some(match claims_one_group(&self.sources[source]) {
+            Some(size) => Step::TakeSize { source, size },
+            None => Step::Ask { source, task: Task::Metadata },
         })
     }
 
-    /// How long a source will take for what it is still to bring.
-    fn finish_ms(&self, now: Instant, content: &Content, at: usize) -> u64 {
-        let source = &self.sources[at];
-        let (Some(left), Some(fetch)) = (source.groups_left(), source.fetch()) else { return 0 };
-        let span = groups_span(content.size(), left);
-        let bytes = (span.end - span.start).saturating_sub(fetch.in_flight());
-        let speed = source.speed_now(now).unwrap_or(0);
-        bytes.saturating_mul(1_000).checked_div(speed).unwrap_or(u64::MAX)
-    }
-
-    /// Of the groups that the victim has not begun, the thief takes as many as it is fast; half, if that is not known.
-    fn steal(&self, now: Instant, victim: usize, thief: usize) -> Option<Step> {
-        let left = self.sources[victim].groups_left()?;
-        let waiting = left.end - left.start - 1;
-        let take = match (self.sources[victim].speed_now(now), self.sources[thief].speed) {
-            (Some(theirs), Some(ours)) if ours > 0 => {
-                let take = u128::from(waiting) * u128::from(ours) / (u128::from(theirs) + u128::from(ours));
-                u64::try_from(take).unwrap_or(waiting).max(u64::from(ours > theirs))
-            }
-            _ => waiting.div_ceil(2),
-        };
-        let groups = left.end - take.min(waiting)..left.end;
-        (!groups.is_empty()).then_some(Step::Steal { victim, thief, groups })
-    }
-
-    /// The last group of a slow source is fetched by a fast one as well; and when two that are slow have it, one of them
-    /// makes room.
-    fn duplicate(&self, now: Instant, content: &Content, victim: usize, thief: usize) -> Option<Step> {
-        let groups = self.sources[victim].groups_left()?.clone();
-        let asked = |at: &usize| self.sources[*at].groups_left().is_some_and(|left| left.contains(&groups.start));
-        let askers: Vec<usize> = (0..self.sources.len()).filter(asked).collect();
-        let bytes = content.bytes_of(groups.start);
-        let ours_ms = match self.sources[thief].speed {
-            Some(speed) => bytes.saturating_mul(1_000).checked_div(speed).unwrap_or(u64::MAX),
-            None => u64::try_from(STALL_AFTER.as_millis()).unwrap_or(u64::MAX) / 4,
-        };
-        // Those that have brought nothing at all do not keep one that has from a group.
-        let delivers = |at: &usize| self.sources[*at].has_delivered();
-        let is_first = askers.len() == 1 || delivers(&thief) && askers.iter().filter(|at| delivers(at)).count() <= 1;
-        let patience = if is_first { DUPLICATE_AFTER } else { STALL_AFTER };
-        let too_slow = |at: &usize| {
-            let spent = self.sources[*at].fetch().map(|fetch| fetch.tried_for(now));
-            let worth_ms = ours_ms.saturating_mul(2).saturating_add(STEAL_WORTH_MS);
-            spent.is_some_and(|spent| spent >= patience) && self.finish_ms(now, content, *at) > worth_ms
-        };
-        if !askers.iter().all(too_slow) {
+    pub(super) fn step_to_proof(&self, now: Instant, room: usize, content: &Content) -> Option<Step> {
+        let last = content.verified.count().saturating_sub(1);
+        let gave = |source: &Source| Some(source.addr) == content.giver;
+        let is_ready = |source: &Source| source.is_ready_for(Ask::Ranges) && self.is_relied_on(source);
+        let proof = |source: usize| Step::Ask { source, task: Task::groups(last..last + 1) };
+        if let Some((at, fetch)) = self.busy().find(|(_, fetch)| is_stream(fetch)) {
+            return self.relieve(now, at, fetch);
+        }
+        if self.waits_for_identity(now) {
             return None;
         }
-        match is_first {
-            true => Some(Step::Ask { source: thief, task: Task::groups(groups) }),
-            false => Some(Step::Relieve { source: victim }),
+        // Who says no to ranges cannot prove its word.
+        let may_give =
+            |source: &Source| !gave(source) && source.is_ready_for(Ask::Metadata) && source.is_ready_for(Ask::Ranges);
+        if self.waits_for_outline() {
+            return self.hedge(now, room, self.ask_for_outline(&may_give));
         }
+        let claims = |source: &Source| source.size == Some(content.size()) && is_ready(source);
+        if self.busy().any(|(_, fetch)| fetch.task.left().is_some()) {
+            let beside = self.best(claims).map(proof);
+            return self.hedge(now, room, beside).or_else(|| self.give_up_proof(now, &may_give));
+        }
+        if let Some(source) = self.best(|source| gave(source) && is_ready(source)) {
+            return Some(proof(source));
+        }
+        self.ask_for_outline(&may_give).or_else(|| self.ask_for_whole(now))
     }
 
-    /// Takes a source off what it alone does, when it is stuck or hopelessly slow and another could do it.
-    pub(super) fn relieve(&self, now: Instant, at: usize, fetch: &Fetch) -> Option<Step> {
-        let stream = fetch.task.asks() == Ask::All;
-        if is_stalled(now, fetch) {
-            return self.sources.iter().any(Source::is_idle).then_some(Step::Relieve { source: at });
+    /// Nobody is left who could prove the size beside those that were asked, and they bring nothing: one that fails less may
+    /// give another outline.
+    fn give_up_proof(&self, now: Instant, may_give: &dyn Fn(&Source) -> bool) -> Option<Step> {
+        let asked: Vec<_> = self.busy().filter(|(_, fetch)| fetch.task.left().is_some()).collect();
+        let fewest = asked.iter().map(|(at, _)| self.sources[*at].failures).min()?;
+        let is_better = |source: &Source| may_give(source) && source.failures <= fewest;
+        if asked.iter().all(|(at, fetch)| self.is_silent(now, *at, fetch)) && self.sources.iter().any(is_better) {
+            return asked.first().map(|(at, _)| Step::Relieve { source: *at });
         }
-        if self.proves_too_slowly(now, at, fetch) {
-            return Some(Step::Relieve { source: at });
-        }
-        let (rate, spent) = (self.sources[at].speed_now(now).unwrap_or(0), fetch.tried_for(now));
-        let may_relieve = |other: &Source| {
-            // Who has failed must wait for the longer the more often it did: else two that take turns would never finish.
-            let patience = if stream { SLOW_AFTER } else { STALL_AFTER }.saturating_mul(1 << other.failures.min(16));
-            other.is_idle() && spent >= patience && other.speed.is_none_or(|speed| speed / 2 > rate)
+        asked.into_iter().find_map(|(at, fetch)| self.relieve(now, at, fetch))
+    }
+
+    /// What those that were asked for metadata or for the proof of the size do not bring is asked of a further source beside
+    /// them, as `ask` says. At most one more than those that bring nothing is waited for; without room the longest silent
+    /// one gives its place to a source that failed no more often.
+    fn hedge(&self, now: Instant, room: usize, ask: Option<Step>) -> Option<Step> {
+        let asked: Vec<_> = self.busy().filter(|(_, fetch)| fetch.task != Task::Identify).collect();
+        let next = match &ask {
+            Some(Step::Ask { source, .. } | Step::TakeSize { source, .. }) => Some(&self.sources[*source]),
+            _ => None,
         };
-        let relieved = self.is_slow(now, at, fetch) && self.sources.iter().any(may_relieve);
-        relieved.then_some(Step::Relieve { source: at })
-    }
-
-    /// Whether what a source was asked for will take so long that it is not worth waiting for.
-    fn is_slow(&self, now: Instant, at: usize, fetch: &Fetch) -> bool {
-        let source = &self.sources[at];
-        let rate = source.rate.per_second(now, source.received).unwrap_or(0);
-        let size = source.size.or(self.content().map(Content::size));
-        match size.filter(|_| fetch.task.asks() == Ask::All) {
-            Some(size) => rate.saturating_mul(SLOW_ETA.as_secs()) < size.saturating_sub(fetch.received),
-            None => rate < SLOW_RATE,
+        let Some(next) = next else {
+            // Others may help in another way.
+            let metadata = |fetch: &Fetch| fetch.task == Task::Metadata;
+            return asked.iter().filter(|(_, fetch)| metadata(fetch)).find_map(|(at, f)| self.relieve(now, *at, f));
+        };
+        if room == 0 {
+            let gives_way = |(at, fetch): &&(usize, &Fetch)| {
+                self.is_silent(now, *at, fetch) && next.failures <= self.sources[*at].failures
+            };
+            let longest = asked.iter().filter(gives_way).min_by_key(|(_, fetch)| fetch.progressed);
+            return longest.map(|(at, _)| Step::Relieve { source: *at });
         }
+        let is_quiet = |at: usize, fetch: &Fetch| has_brought_little(now, fetch) || self.is_silent(now, at, fetch);
+        let quiet = asked.iter().filter(|(at, fetch)| is_quiet(*at, fetch)).count();
+        let promising = asked.len() - quiet;
+        // Where all are slow, one more for the same group is enough.
+        let is_slow = asked.len() == 1 && asked.iter().any(|(at, fetch)| self.proves_slowly(now, *at, fetch));
+        if is_slow || quiet > 0 && promising <= quiet { ask } else { None }
     }
 
-    /// Whether a source brings groups at a rate that others need not be asked beside it.
-    fn helps(&self, now: Instant, at: usize, fetch: &Fetch) -> bool {
-        let groups = fetch.task.left().is_some();
-        let tried = fetch.tried_for(now) >= SLOW_AFTER;
-        let relied_on = self.sources[at].failures < FAILURES_RELIED_MAX;
-        groups && relied_on && !is_stalled(now, fetch) && !(tried && self.is_slow(now, at, fetch))
+    /// Whether all wait for the group that proves the size, from the source that happened to give the outline, though
+    /// another may well be faster.
+    fn proves_slowly(&self, now: Instant, at: usize, fetch: &Fetch) -> bool {
+        let proves = fetch.task.left().is_some() && self.content().is_some() && !self.has_proved_size();
+        if !proves || fetch.tried_for(now) < PROOF_AFTER {
+            return false;
+        }
+        let rate = self.sources[at].rate.per_second(now, self.sources[at].received).unwrap_or(0);
+        rate.saturating_mul(PROOF_ETA.as_secs()) < GROUP_BYTES.saturating_sub(fetch.in_flight())
     }
+
+    /// Whether it proves the size so slowly that another source may as well begin with an outline of its own. Once for a
+    /// download: where all are slow, changing about would only cost more.
+    pub(super) fn proves_too_slowly(&self, now: Instant, at: usize, fetch: &Fetch) -> bool {
+        let untried = |other: &Source| other.is_ready_for(Ask::Metadata) && other.is_ready_for(Ask::Ranges);
+        self.proves_slowly(now, at, fetch)
+            && self.busy().count() == 1
+            && self.sources.iter().all(|source| source.failures == 0)
+            && self.sources.iter().any(untried)
+    }
+}
+
+/// Whether all of the file was asked for.
+fn is_stream(fetch: &Fetch) -> bool {
+    fetch.task.asks() == Ask::All
 }
 
 /// Whether nothing has come for a moment, or since it was asked less than is of use.
@@ -351,11 +430,6 @@ pub(super) fn has_brought_little(now: Instant, fetch: &Fetch) -> bool {
     let tried = fetch.tried_for(now);
     let useful = USEFUL_RATE.saturating_mul(tried.as_secs());
     now.saturating_since(fetch.progressed) >= HEDGE_AFTER || tried >= HEDGE_AFTER && fetch.received < useful
-}
-
-/// Whether nothing has come for long.
-fn is_stalled(now: Instant, fetch: &Fetch) -> bool {
-    now.saturating_since(fetch.progressed) >= STALL_AFTER
 }
 
 #[cfg(test)]

@@ -5,15 +5,16 @@
 //! cannot be remembered is carried out all the same, and its row says so until it is written.
 
 use super::DownloadMachine;
-use super::life::Life;
 use super::orders::Outcome;
-use super::state::Download;
-use crate::control::{CallId, Problem, Reply};
+use super::part::PartFile;
+use super::state::{Download, Life, Want};
+use crate::control::{CallError, CallId, Problem, Reply};
 use crate::fault::DiskFault;
 use crate::id::{ClientId, TransferId};
-use crate::node::contract::{Action, DiskOutcome, DownloadRecord};
+use crate::node::contract::{Action, DiskOutcome, DownloadRecord, RecordState};
 use crate::node::cx::{Cx, Needs, NodeTimer, Step, Topic};
-use crate::node::limits::{RECORD_ANSWERS_MAX, RECORD_WAIT_MAX};
+use crate::node::limits::{DOWNLOADS_MAX, RECORD_ANSWERS_MAX, RECORD_NAMES_BYTES_MAX, RECORD_WAIT_MAX};
+use crate::node::network::NetworkMachine;
 use crate::timer::TimerId;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,6 +38,53 @@ struct WaitingAnswer {
 }
 
 impl DownloadMachine {
+    /// Takes a new download into the queue, and remembers it; forgets a finished one if need be.
+    pub(super) fn insert_download(
+        &mut self,
+        cx: &mut Cx,
+        network: &NetworkMachine,
+        download: Download,
+    ) -> Option<TransferId> {
+        while self.downloads.is_full() && self.forget_finished(cx) {}
+        let id = self.downloads.next_id()?;
+        self.downloads.insert(id, download);
+        self.learn_speech(network, id);
+        self.remember_download(cx, id);
+        Some(id)
+    }
+
+    /// Takes up what an earlier run left, in the order of the ids.
+    pub(in crate::node) fn recall_downloads(&mut self, cx: &mut Cx, records: Vec<DownloadRecord>, last: u32) {
+        self.downloads.note_given(last);
+        for record in records.into_iter().take(DOWNLOADS_MAX) {
+            let id = record.id;
+            self.downloads.note_given(id.0);
+            if matches!(record.state, RecordState::Dropped | RecordState::Failed { keeps_part: false }) {
+                cx.out.act(Action::DropPart { download: id, spec: record.spec.clone() });
+            }
+            if record.state == RecordState::Dropped {
+                cx.out.act(Action::ForgetDownload { download: id });
+                continue;
+            }
+            if self.downloads.get(id).is_none() {
+                self.downloads.insert(id, Download::recalled(record));
+            }
+        }
+    }
+
+    /// Makes room by the download that was over first and owes nothing. What it has kept is not kept without it.
+    fn forget_finished(&mut self, cx: &mut Cx) -> bool {
+        let Some((id, download)) = self.downloads.take_finished() else { return false };
+        if matches!(download.part(), PartFile::Kept(_)) {
+            cx.out.act(Action::DropPart { download: id, spec: download.spec.clone() });
+        }
+        // The others are forgotten already.
+        if matches!(download.life(), Life::Failed { .. }) {
+            cx.out.act(Action::ForgetDownload { download: id });
+        }
+        true
+    }
+
     /// Remembers a download as it is now.
     pub(super) fn remember_download(&mut self, cx: &mut Cx, id: TransferId) {
         let Some(download) = self.downloads.get_mut(id) else { return };
@@ -171,5 +219,47 @@ impl DownloadMachine {
         let may =
             |row: &Download| matches!(row.life(), Life::Queued { .. }) && row.recorded.accepted && !row.is_unsourced();
         self.downloads.get(id).is_some_and(may)
+    }
+}
+
+impl Download {
+    /// As the next run needs it.
+    pub(super) fn record(&mut self, id: TransferId) -> DownloadRecord {
+        let (state, error) = self.state_to_record();
+        self.recorded.state = Some((state, error.clone()));
+        let mut bytes_left = RECORD_NAMES_BYTES_MAX;
+        let sources = self.sources.iter().map(|source| source.record(&mut bytes_left)).collect();
+        DownloadRecord {
+            id,
+            spec: self.spec.clone(),
+            name: self.name.clone(),
+            size: self.size(),
+            b3: self.want.b3(),
+            learnt_from: match self.want {
+                Want::Learnt { from, .. } => Some(from),
+                Want::Name | Want::Content(_) => None,
+            },
+            state,
+            error,
+            bytes_done: self.progress().0,
+            sources,
+        }
+    }
+
+    fn state_to_record(&self) -> (RecordState, Option<CallError>) {
+        let state = match self.life() {
+            Life::Done { .. } | Life::Cancelled { .. } => RecordState::Dropped,
+            Life::Failed { .. } => RecordState::Failed { keeps_part: self.part().is_worth_keeping() },
+            Life::Paused => RecordState::Paused,
+            _ => RecordState::Waiting,
+        };
+        // Why its sources are out of reach changes with every attempt, and the next run finds out by itself.
+        let rests = matches!(self.life(), Life::Failed { .. } | Life::Blocked { .. });
+        (state, self.life().problem().filter(|_| rests).cloned().map(Into::into))
+    }
+
+    /// Whether the next run would not find it where it stands.
+    pub(super) fn has_news(&self) -> bool {
+        self.recorded.state.as_ref() != Some(&self.state_to_record())
     }
 }

@@ -1,18 +1,23 @@
-//! One download: what it is after, how it stands, and what is remembered of it.
+//! One download: what it is after, what it does, and what is known of its records.
+//!
+//! | life | its part file is |
+//! |---|---|
+//! | active | ordered, open, checked or committed: that is how far the download is |
+//! | done | gone: it has the final name |
+//! | cancelled | gone, or busy, and goes when its order is answered |
+//! | any other | gone, kept, or busy, and is closed (or goes, if not worth keeping) when its order is answered |
 
-use super::known::{Content, Known};
-use super::life::{Held, Life, Open, PartFile, Progress};
-use super::recorded::Recorded;
+use super::part::{Content, Held, Known, Open, PartFile};
 use super::source::{Fetch, LeftOut, Origin, Source, Standing};
 use crate::control::{CallError, DownloadState, Problem};
+use crate::fault::DiskFault;
 use crate::id::{ContentHash, TransferId};
 use crate::name::{Escaped, FileName};
 use crate::node::contract::{DownloadRecord, PartSpec, RecordState};
-use crate::node::limits::{
-    FETCHES_PER_DOWNLOAD_MAX, HIT_SOURCES_MAX, RECORD_NAMES_BYTES_MAX, SEEK_MIN, UNSOURCED_SEEK_MIN,
-};
+use crate::node::limits::{HIT_SOURCES_MAX, SEEK_MIN, UNSOURCED_SEEK_MIN};
 use crate::node::network::canonical;
 use crate::time::Instant;
+use crate::timer::TimerId;
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -48,6 +53,31 @@ pub(super) struct Download {
     pub(super) told: Option<Instant>,
 }
 
+/// What a download does, changed by `set_life` alone. How far an active one is shows in its [`PartFile`].
+#[derive(Debug)]
+pub(super) enum Life {
+    /// Waits for its turn. Why it had to wait before, if it did.
+    Queued { waited: Option<Problem> },
+    /// It has its turn, and counts towards `max_downloads`.
+    Active,
+    /// No source can be asked now.
+    Waiting { until: Instant, timer: TimerId, why: Problem },
+    /// The user has stopped it.
+    Paused,
+    /// The disk does not let it go on; it is tried again by the timer.
+    Blocked { timer: TimerId, fault: DiskFault, why: Problem },
+    /// Its file is there. `found`: its hash, if it was read; `verified`: that is the one that was known; `already`: it was
+    /// there before.
+    Done { path: PathBuf, size: u64, found: Option<ContentHash>, verified: bool, already: bool },
+    /// `shown`: how far it had come.
+    Failed { why: Problem, shown: Progress },
+    /// By the user.
+    Cancelled { shown: Progress },
+}
+
+/// Bytes that are there, and bytes of the whole, which are never fewer.
+pub(super) type Progress = (u64, Option<u64>);
+
 /// Whether the user has named a place to save to, and what is known of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NamedPlace {
@@ -78,6 +108,28 @@ impl Want {
             Self::Name => None,
             Self::Content(b3) | Self::Learnt { b3, .. } => Some(b3),
         }
+    }
+}
+
+/// What is known of the records of a download.
+#[derive(Debug, Default)]
+pub(super) struct Recorded {
+    /// Of the last record ordered.
+    pub(super) revision: u64,
+    /// Of the last one that is on the disk.
+    pub(super) durable: u64,
+    /// A record of it has been on the disk, in this run or an earlier one.
+    pub(super) accepted: bool,
+    /// Why the last change is not on the disk, as far as that is known.
+    pub(super) problem: Option<Problem>,
+    /// What the last record says.
+    pub(super) state: Option<(RecordState, Option<CallError>)>,
+}
+
+impl Recorded {
+    /// As an earlier run remembered it.
+    pub(super) fn recalled(state: RecordState, error: Option<CallError>) -> Self {
+        Self { accepted: true, state: Some((state, error)), ..Self::default() }
     }
 }
 
@@ -119,6 +171,38 @@ impl Default for Seek {
             outgoing: Outgoing::None,
             stuck: 0,
             by_name: false,
+        }
+    }
+}
+
+impl Life {
+    /// Nothing will happen any more, unless the user has a failed one tried again.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self, Self::Done { .. } | Self::Failed { .. } | Self::Cancelled { .. })
+    }
+
+    pub(super) fn is_waiting(&self) -> bool {
+        matches!(self, Self::Waiting { .. })
+    }
+
+    /// Whether the user may have it tried again.
+    pub(super) fn may_be_retried(&self) -> bool {
+        matches!(self, Self::Waiting { .. } | Self::Blocked { .. } | Self::Failed { .. })
+    }
+
+    pub(super) fn timer(&self) -> Option<TimerId> {
+        match self {
+            Self::Waiting { timer, .. } | Self::Blocked { timer, .. } => Some(*timer),
+            _ => None,
+        }
+    }
+
+    /// Why it waits, was stopped or has failed.
+    pub(super) fn problem(&self) -> Option<&Problem> {
+        match self {
+            Self::Queued { waited } => waited.as_ref(),
+            Self::Waiting { why, .. } | Self::Blocked { why, .. } | Self::Failed { why, .. } => Some(why),
+            Self::Active | Self::Paused | Self::Done { .. } | Self::Cancelled { .. } => None,
         }
     }
 }
@@ -173,29 +257,6 @@ impl Download {
             RecordState::Dropped => Life::Cancelled { shown },
         };
         Self { life, part, recorded, ..Self::new(record.name, record.spec, want, size, sources) }
-    }
-
-    /// As the next run needs it.
-    pub(super) fn record(&mut self, id: TransferId) -> DownloadRecord {
-        let (state, error) = self.state_to_record();
-        self.recorded.state = Some((state, error.clone()));
-        let mut bytes_left = RECORD_NAMES_BYTES_MAX;
-        let sources = self.sources.iter().map(|source| source.record(&mut bytes_left)).collect();
-        DownloadRecord {
-            id,
-            spec: self.spec.clone(),
-            name: self.name.clone(),
-            size: self.size(),
-            b3: self.want.b3(),
-            learnt_from: match self.want {
-                Want::Learnt { from, .. } => Some(from),
-                Want::Name | Want::Content(_) => None,
-            },
-            state,
-            error,
-            bytes_done: self.progress().0,
-            sources,
-        }
     }
 
     pub(super) fn life(&self) -> &Life {
@@ -336,23 +397,6 @@ impl Download {
         self.sources.iter().enumerate().filter_map(|(at, source)| Some((at, source.fetch()?)))
     }
 
-    fn state_to_record(&self) -> (RecordState, Option<CallError>) {
-        let state = match &self.life {
-            Life::Done { .. } | Life::Cancelled { .. } => RecordState::Dropped,
-            Life::Failed { .. } => RecordState::Failed { keeps_part: self.part.is_worth_keeping() },
-            Life::Paused => RecordState::Paused,
-            _ => RecordState::Waiting,
-        };
-        // Why its sources are out of reach changes with every attempt, and the next run finds out by itself.
-        let rests = matches!(self.life, Life::Failed { .. } | Life::Blocked { .. });
-        (state, self.life.problem().filter(|_| rests).cloned().map(Into::into))
-    }
-
-    /// Whether the next run would not find it where it stands.
-    pub(super) fn has_news(&self) -> bool {
-        self.recorded.state.as_ref() != Some(&self.state_to_record())
-    }
-
     /// How it stands, as users see it.
     pub(super) fn state(&self) -> DownloadState {
         match &self.life {
@@ -395,38 +439,5 @@ impl Download {
             }
             _ => {}
         }
-    }
-
-    pub(super) fn check_invariants(&self, id: TransferId) {
-        let (done, size) = self.progress();
-        assert!(size.is_none_or(|size| done <= size), "{id:?} has {done} bytes of {size:?}");
-        assert!(self.sources.len() <= HIT_SOURCES_MAX, "the sources of {id:?} are bounded");
-        assert_eq!(self.seek.outgoing, Outgoing::None, "{id:?} knows whether there was anybody to ask");
-        self.sources.iter().for_each(|source| source.names.check_invariants());
-        let in_reserve = |source: &Source| matches!(source.standing, Standing::Reserve);
-        let may_reserve = |source: &Source| self.want == Want::Name && source.origin == Origin::Name;
-        assert!(
-            self.sources.iter().all(|source| !in_reserve(source) || may_reserve(source)),
-            "only who was found by a name alone is in reserve"
-        );
-        let mut asked: Vec<_> = Vec::new();
-        for (_, fetch) in self.busy() {
-            assert!(self.open().is_some(), "{id:?} asks only while it fetches");
-            let left = fetch.task.left().filter(|left| !left.is_empty() && !fetch.twice);
-            asked.extend(left.map(|left| (left.start, left.end)));
-        }
-        assert!(asked.len() <= FETCHES_PER_DOWNLOAD_MAX, "the exchanges of {id:?} are bounded");
-        asked.sort_unstable();
-        assert!(
-            asked.windows(2).all(|pair| pair[0].1 <= pair[1].0),
-            "no group of {id:?} is asked for twice: {asked:?}"
-        );
-        let fits = match &self.life {
-            Life::Active => !matches!(self.part, PartFile::Absent | PartFile::Kept(_)),
-            Life::Done { .. } => matches!(self.part, PartFile::Absent),
-            Life::Cancelled { .. } => matches!(self.part, PartFile::Absent) || self.part.is_busy(),
-            _ => !matches!(self.part, PartFile::Open(_) | PartFile::Checking { .. }),
-        };
-        assert!(fits, "{id:?} has the part file that its life calls for: {:?} {:?}", self.life, self.part);
     }
 }

@@ -5,18 +5,18 @@
 //! becomes of its part file stands in [`part_file`](crate::node::download::part_file), what users order in
 //! [`commands`](crate::node::download::commands).
 
-use super::life::Life;
-use super::rows::RateCap;
-use super::source::Contact;
-use super::source::{Fetch, Source, Standing};
-use super::state::{Download, Want};
-use crate::control::DownloadRow;
+use super::source::{Contact, Fetch, Source, Standing};
+use super::state::{Download, Life};
+use crate::control::{DownloadRow, RawText};
 use crate::id::{ContentHash, ExchangeId, TransferId};
 use crate::name::FileName;
+use crate::node::cx::Cx;
 use crate::node::limits::{DOWNLOADS_MAX, FETCH_RATE_MIN, FETCHES_MAX, FETCHES_PER_DOWNLOAD_MAX};
+use crate::node::network::whole_seconds;
 use crate::time::Instant;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
+use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -35,18 +35,16 @@ pub(in crate::node) struct Downloads {
     /// Which unfinished downloads want this content: several, if some were asked for by name.
     by_content: BTreeSet<(ContentHash, TransferId)>,
     /// Which source of which download an exchange is with.
-    fetches: BTreeMap<ExchangeId, (TransferId, usize)>,
+    pub(super) fetches: BTreeMap<ExchangeId, (TransferId, usize)>,
     /// Those to be looked at before the event is over.
     dirty: BTreeSet<TransferId>,
     /// Those that came into the queue without a source, and have not searched for one since.
-    unsourced: BTreeSet<TransferId>,
+    pub(super) unsourced: BTreeSet<TransferId>,
     /// When the next download that begins without a source may search.
     first_search_at: Option<Instant>,
     begun: u32,
     /// A look at how fast the active ones come is planned.
     pub(super) pace_is_watched: bool,
-    /// Bytes a second of all together; 0 for no limit.
-    rate_limit: u64,
 }
 
 impl Downloads {
@@ -77,36 +75,28 @@ impl Downloads {
         self.rows.keys().map(|id| id.0)
     }
 
-    /// Ids of those that lead such a life, ascending.
-    pub(super) fn ids_of(&self, fits: impl Fn(&Life) -> bool) -> impl Iterator<Item = u32> {
-        self.rows.iter().filter(move |(_, row)| fits(row.life())).map(|(id, _)| id.0)
-    }
-
     /// Ids of the active ones, ascending.
     pub(super) fn active_ids(&self) -> Vec<TransferId> {
         self.active.iter().copied().collect()
     }
 
     /// Rows after an id, ascending.
-    pub(super) fn after(&self, after: TransferId, now: Instant) -> impl Iterator<Item = (u32, DownloadRow)> {
+    pub(super) fn after(&self, cx: &Cx, after: TransferId) -> impl Iterator<Item = (u32, DownloadRow)> {
         let first = after.0.checked_add(1).map(TransferId);
         let rows = first.map(|first| self.rows.range(first..)).into_iter().flatten();
-        let cap = self.rate_cap(now);
+        let (now, cap) = (cx.now, self.rate_cap(cx));
         rows.map(move |(id, download)| (id.0, download.row(*id, now, cap)))
     }
 
-    pub(super) fn row(&self, id: TransferId, now: Instant) -> Option<DownloadRow> {
-        Some(self.rows.get(&id)?.row(id, now, self.rate_cap(now)))
+    pub(super) fn row(&self, cx: &Cx, id: TransferId) -> Option<DownloadRow> {
+        Some(self.rows.get(&id)?.row(id, cx.now, self.rate_cap(cx)))
     }
 
-    pub(super) fn set_rate_limit(&mut self, limit: u64) {
-        self.rate_limit = limit;
-    }
-
-    fn rate_cap(&self, now: Instant) -> RateCap {
-        let measuring = if self.rate_limit > 0 { usize::MAX } else { 0 };
-        let rates = self.active.iter().take(measuring).filter_map(|id| self.rows.get(id)?.measured_rate(now));
-        RateCap { limit: self.rate_limit, measured: rates.fold(0, u64::saturating_add) }
+    fn rate_cap(&self, cx: &Cx) -> RateCap {
+        let limit = cx.config.download_limit;
+        let measuring = if limit > 0 { usize::MAX } else { 0 };
+        let rates = self.active.iter().take(measuring).filter_map(|id| self.rows.get(id)?.measured_rate(cx.now));
+        RateCap { limit, measured: rates.fold(0, u64::saturating_add) }
     }
 
     /// The unfinished downloads of a content, ascending.
@@ -124,11 +114,6 @@ impl Downloads {
         let key = |id| (Rc::clone(name), addr, TransferId(id));
         let ids = self.by_source.range(key(0)..=key(u32::MAX));
         ids.filter_map(|(_, _, id)| Some((*id, self.rows.get(id)?)))
-    }
-
-    /// The unfinished downloads, ascending.
-    pub(super) fn unfinished(&self) -> impl Iterator<Item = (TransferId, &Download)> {
-        self.rows.iter().map(|(id, row)| (*id, row)).filter(|(_, row)| !row.life().is_over())
     }
 
     /// Room for new rows, once the finished ones are forgotten.
@@ -196,11 +181,7 @@ impl Downloads {
     /// Takes the names of the sources and the content of an unfinished download into the index.
     fn index_sources(&mut self, id: TransferId) {
         let Some(download) = self.rows.get(&id) else { return };
-        for source in &download.sources {
-            for name in source.names.iter() {
-                self.by_source.insert((Rc::clone(name), source.addr, id));
-            }
-        }
+        self.by_source.extend(source_keys(id, download));
         self.by_content.extend(download.want.b3().map(|b3| (b3, id)));
     }
 
@@ -214,10 +195,8 @@ impl Downloads {
 
     fn unindex_sources(&mut self, id: TransferId) {
         let Some(download) = self.rows.get(&id) else { return };
-        for source in &download.sources {
-            for name in source.names.iter() {
-                self.by_source.remove(&(Rc::clone(name), source.addr, id));
-            }
+        for key in source_keys(id, download) {
+            self.by_source.remove(&key);
         }
         if let Some(b3) = download.want.b3() {
             self.by_content.remove(&(b3, id));
@@ -238,26 +217,13 @@ impl Downloads {
         changed
     }
 
-    /// A chosen source said which content the name has. Who was found by the name alone is dropped.
-    pub(super) fn learn(&mut self, id: TransferId, b3: ContentHash, from: SocketAddr) {
-        self.change_sources(id, |download| {
-            download.keep_chosen();
-            download.want = Want::Learnt { b3, from };
-        });
-    }
-
     /// Has a download looked at before the event is over.
-    pub(super) fn mark_dirty(&mut self, id: TransferId) {
+    pub(in crate::node) fn mark_dirty(&mut self, id: TransferId) {
         self.dirty.insert(id);
     }
 
     pub(super) fn next_dirty(&mut self) -> Option<TransferId> {
         self.dirty.pop_first()
-    }
-
-    /// One that has to search for its first source.
-    pub(super) fn next_unsourced(&mut self) -> Option<TransferId> {
-        self.unsourced.pop_first()
     }
 
     /// When a download that begins without a source may search.
@@ -278,20 +244,22 @@ impl Downloads {
     }
 
     /// Exchanges that may share the limit without being so slow that the other side takes us for stalled; at least one.
-    fn paced_max(&self) -> usize {
-        let paced = self.rate_limit.checked_div(FETCH_RATE_MIN).filter(|_| self.rate_limit > 0);
-        paced.map_or(usize::MAX, |paced| usize::try_from(paced).unwrap_or(usize::MAX).max(1))
+    fn paced_max(cx: &Cx) -> usize {
+        match cx.config.download_limit {
+            0 => usize::MAX,
+            limit => usize::try_from(limit / FETCH_RATE_MIN).unwrap_or(usize::MAX).max(1),
+        }
     }
 
-    /// Downloads that may be active at once, where so many are configured.
-    pub(super) fn active_max(&self, configured: usize) -> usize {
-        configured.min(self.paced_max())
+    /// Downloads that may be active at once.
+    pub(super) fn active_max(cx: &Cx) -> usize {
+        cx.config.max_downloads.min(Self::paced_max(cx))
     }
 
     /// How many more exchanges a download may begin: its first always, others as far as all downloads have their share.
-    pub(super) fn fetch_room(&self, id: TransferId, workers_max: usize) -> usize {
+    pub(super) fn fetch_room(&self, cx: &Cx, id: TransferId) -> usize {
         let busy = self.rows.get(&id).map_or(0, |row| row.busy().count());
-        let in_all = FETCHES_MAX.min(workers_max / 2).min(self.paced_max()).max(1);
+        let in_all = FETCHES_MAX.min(cx.config.max_workers / 2).min(Self::paced_max(cx)).max(1);
         let share = (in_all / self.active.len().max(1)).clamp(1, FETCHES_PER_DOWNLOAD_MAX);
         let room = share.saturating_sub(busy).min(in_all.saturating_sub(self.fetches.len()));
         if busy == 0 { room.max(1) } else { room }
@@ -353,11 +321,6 @@ impl Downloads {
         }
     }
 
-    /// The exchanges with sources, and whose they are.
-    pub(super) fn fetches(&self) -> impl Iterator<Item = (ExchangeId, TransferId)> {
-        self.fetches.iter().map(|(exchange, (id, _))| (*exchange, *id))
-    }
-
     /// Moves a download, and keeps the queue and the sets true. The life that it had.
     pub(super) fn set_life(&mut self, id: TransferId, life: Life) -> Option<Life> {
         let download = self.rows.get_mut(&id)?;
@@ -386,5 +349,94 @@ impl Downloads {
             self.index_sources(id);
         }
         Some(old)
+    }
+}
+
+/// The names of the sources of a download, for the index.
+fn source_keys(id: TransferId, download: &Download) -> impl Iterator<Item = (Rc<FileName>, SocketAddr, TransferId)> {
+    download
+        .sources
+        .iter()
+        .flat_map(move |source| source.names.iter().map(move |name| (Rc::clone(name), source.addr, id)))
+}
+
+/// What may be shown of measured rates: bytes are counted when they are reported, so that what is measured may exceed
+/// the limit for a moment, though what comes does not.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RateCap {
+    /// Bytes a second; 0 for no limit.
+    pub(super) limit: u64,
+    /// What was measured of all together.
+    pub(super) measured: u64,
+}
+
+impl RateCap {
+    /// So that all that are shown together stay within the limit.
+    fn of(self, rate: u64) -> u64 {
+        if self.limit == 0 || self.measured <= self.limit {
+            return rate;
+        }
+        let share = u128::from(rate) * u128::from(self.limit) / u128::from(self.measured);
+        u64::try_from(share).unwrap_or(rate)
+    }
+}
+
+impl Download {
+    /// Bytes per second, as measured, while it fetches.
+    pub(super) fn measured_rate(&self, now: Instant) -> Option<u64> {
+        self.open()?.rate.per_second(now, self.received)
+    }
+
+    /// How it stands now.
+    pub(super) fn row(&self, id: TransferId, now: Instant, cap: RateCap) -> DownloadRow {
+        let retry_at = if let Life::Waiting { until, .. } = self.life() { Some(*until) } else { None };
+        let checked = self.part().found();
+        let (path, found, verified, already) = match self.life() {
+            Life::Done { path, found, verified, already, .. } => (Some(path), *found, *verified, *already),
+            _ => (self.path.as_ref(), checked.map(|it| it.b3), checked.is_some_and(|it| it.verified), false),
+        };
+        let (bytes_done, size) = self.progress();
+        let rate = self.measured_rate(now).map(|rate| cap.of(rate));
+        let mut shares: Vec<_> = self.sources.iter().map(|source| source.row(now)).collect();
+        let measured = shares.iter().filter_map(|share| share.rate).fold(0, u64::saturating_add);
+        // Of what the download gets, if it is held back at all.
+        let limit = if cap.limit == 0 { 0 } else { rate.unwrap_or(cap.limit).max(1) };
+        let of_sources = RateCap { limit, measured };
+        shares.iter_mut().for_each(|share| share.rate = share.rate.map(|rate| of_sources.of(rate)));
+        DownloadRow {
+            id: id.0,
+            name: RawText::new(self.name.as_bytes()),
+            path: path.map(|path| RawText::new(path.as_os_str().as_bytes())),
+            state: self.state(),
+            bytes_done,
+            size,
+            rate,
+            b3: self.want.b3().or(found).map(|hash| hash.to_string()),
+            verified,
+            sources: self.sources.iter().map(|source| source.addr).collect(),
+            shares,
+            eta_s: self.eta_s(size, rate),
+            already,
+            error: self.life().problem().cloned().map(Into::into),
+            retry_in_s: retry_at.map(|at| whole_seconds(at.saturating_since(now))),
+            not_remembered: self.recorded.problem.clone().map(|problem| Box::new(problem.into())),
+        }
+    }
+
+    /// Seconds until it is done, if it goes on as in the last seconds.
+    fn eta_s(&self, size: Option<u64>, rate: Option<u64>) -> Option<u64> {
+        // What comes as a stream counts from its beginning, also where an earlier one got further.
+        let done = match self.content() {
+            Some(content) => content.bytes_verified() + self.bytes_in_flight(),
+            None => self.stream()?.0,
+        };
+        Some(size?.saturating_sub(done).div_ceil(rate.filter(|rate| *rate > 0)?))
+    }
+
+    /// Bytes of groups that have begun to come in.
+    fn bytes_in_flight(&self) -> u64 {
+        let fetches = self.sources.iter().filter_map(|source| source.fetch());
+        let groups = fetches.filter(|fetch| fetch.task.left().is_some() && !fetch.twice);
+        groups.map(Fetch::in_flight).sum()
     }
 }

@@ -121,7 +121,7 @@ fn a_content_in_progress_is_not_saved_to_a_second_place() {
     refused(save(&mut rig, content(B3), "/tmp/second"), holds);
     refused(save(&mut rig, vec![file(peer(1), "a")], "/tmp/second"), holds);
     refused(save(&mut rig, [hits("1"), hits("2")].concat(), "/tmp/several"), holds);
-    assert_eq!(rig.node.download.table().ids().collect::<Vec<_>>(), [1], "of that call nothing is begun");
+    assert_eq!(rig.node.download.downloads.ids().collect::<Vec<_>>(), [1], "of that call nothing is begun");
     refused(save(&mut rig, hits("2"), "/tmp/first"), ["download 1 ", "another file"]);
     // The same place again, or none: the download in progress.
     assert_eq!(save(&mut rig, hits("1"), "/tmp/first"), Ok(1));

@@ -1,64 +1,58 @@
-//! What users order: to begin downloads, from hits, names or contents; to follow, pause, resume, retry and cancel them; and
-//! the pages on which they see them.
+//! How downloads begin: what a user has named, which unfinished download that is for, and whether the place that the user has
+//! named with `-o` can be had.
+//!
+//! A hash is a stronger key than a name of a peer, and a size that is known is stronger than none:
+//!
+//! | the request has | it is for an unfinished download that |
+//! |---|---|
+//! | a hash | wants the same hash, whatever its sources call it |
+//! | no hash | has one of the same names of the same peers as a source, unless both sizes are known and differ, the peer was found by that name alone, or it has said that it has another content under it |
+//!
+//! A request with a hash is never for a download that knows none: what that one brings may be anything.
+//!
+//! A place is looked at as soon as its download begins, also where the download waits in the queue. A bad one ends the
+//! download at once.
 
 use super::DownloadMachine;
-use super::life::Life;
+use super::discovery::name_of_hash;
 use super::names::Names;
-use super::orders::{Command, Order};
-use super::request::{DownloadRequest, Wanted};
-use super::source::Source;
-use super::state::{Download, Want};
-use super::unsourced::name_of_hash;
-use crate::control::{
-    DownloadRow, DownloadsReply, IdForm, PAGE_ROWS_MAX, PeerSource, Problem, RawText, Selector, parse_ids_with_all,
-};
-use crate::fault::DiskFault;
-use crate::id::{ClientId, ContentHash, HitId, TransferId};
+use super::source::{Origin, Source};
+use super::state::{Download, NamedPlace, Want};
+use super::table::Downloads;
+use crate::control::{IdForm, PeerSource, Problem, RawText, Selector, parse_ids_with_all};
+use crate::id::{ContentHash, HitId, TransferId};
 use crate::name::FileName;
 use crate::node::answer::Teller;
-use crate::node::contract::{PartSpec, Target};
-use crate::node::cx::{Cx, Topic};
+use crate::node::contract::{Action, DiskOutcome, PartSpec, Target};
+use crate::node::cx::Cx;
 use crate::node::fair_queue::{FairQueue, Room, Sender};
-use crate::node::limits::{DOWNLOADS_MAX, HIT_SOURCES_MAX, PAGE_BYTES_MAX};
+use crate::node::limits::{DOWNLOADS_MAX, HIT_SOURCES_MAX};
 use crate::node::network::NetworkMachine;
 use crate::node::search::{Hit, SearchMachine};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-impl DownloadMachine {
-    /// Begins downloads.
-    pub(in crate::node) fn call_download(
-        &mut self,
-        cx: &mut Cx,
-        network: &mut NetworkMachine,
-        search: &SearchMachine,
-        client: ClientId,
-        what: &[Selector],
-        output: Option<&RawText>,
-    ) -> Result<Order, Problem> {
-        let mut wanted = Vec::new();
-        for selector in what {
-            wanted.extend(self.read_selector(cx, network, search, selector)?);
-            self.check_room(wanted.len())?;
-        }
-        if wanted.is_empty() {
-            return Err(Problem::NothingNamed);
-        }
-        let output = output.map(read_output).transpose()?;
-        if output.is_some() {
-            // Of one call either everything is begun or nothing.
-            let single = wanted.len() == 1;
-            for wanted in &wanted {
-                self.check_wanted(cx, search, wanted, output.as_deref(), single)?;
-            }
-        }
-        Ok(Order::begin(client, wanted, output))
-    }
+/// Something that a user wants, as it was named.
+#[derive(Debug)]
+pub(super) enum Wanted {
+    Hit(HitId),
+    Named(Box<DownloadRequest>),
+}
 
+/// One file that a user wants.
+#[derive(Debug)]
+pub(super) struct DownloadRequest {
+    pub(super) name: FileName,
+    pub(super) size: Option<u64>,
+    pub(super) b3: Option<ContentHash>,
+    pub(super) sources: Vec<Source>,
+}
+
+impl DownloadMachine {
     /// Begins one download of a call, or finds the one that is there; nothing if the hit has been forgotten meanwhile.
     pub(super) fn begin_download(
         &mut self,
@@ -85,7 +79,7 @@ impl DownloadMachine {
     }
 
     /// Whether something that is wanted can go to the place that was named.
-    fn check_wanted(
+    pub(super) fn check_wanted(
         &self,
         cx: &Cx,
         search: &SearchMachine,
@@ -103,12 +97,12 @@ impl DownloadMachine {
     }
 
     /// Whether so many downloads more may be unfinished.
-    fn check_room(&self, files: usize) -> Result<(), Problem> {
+    pub(super) fn check_room(&self, files: usize) -> Result<(), Problem> {
         let room = self.downloads.room();
         if files <= room { Ok(()) } else { Err(Problem::TooManyDownloads { files, max: DOWNLOADS_MAX, room }) }
     }
 
-    fn read_selector(
+    pub(super) fn read_selector(
         &mut self,
         cx: &mut Cx,
         network: &mut NetworkMachine,
@@ -230,150 +224,138 @@ impl DownloadMachine {
         }
     }
 
-    pub(super) fn downloads_reply(&self, cx: &Cx, ids: &[TransferId]) -> DownloadsReply {
-        let ids: BTreeSet<TransferId> = ids.iter().copied().collect();
-        let rows = ids.iter().filter_map(|id| Some((id.0, self.downloads.row(*id, cx.now)?)));
-        let (downloads, next) = page(rows, download_bytes);
-        DownloadsReply { downloads, next, ids: ids.iter().map(|id| id.0).collect() }
-    }
-
-    /// One page of all downloads.
-    pub(in crate::node) fn call_downloads(&self, cx: &Cx, after: u32) -> DownloadsReply {
-        let (downloads, next) = page(self.downloads.after(TransferId(after), cx.now), download_bytes);
-        DownloadsReply { downloads, next, ids: Vec::new() }
-    }
-}
-
-impl DownloadMachine {
-    /// Tells a client of downloads from now on.
-    pub(in crate::node) fn call_follow(
-        &mut self,
-        cx: &mut Cx,
-        client: ClientId,
-        ids: &str,
-    ) -> Result<DownloadsReply, Problem> {
-        let ids = self.read_ids(ids, IdForm::Beginnings, |life| !life.is_over())?;
-        self.follow_downloads(cx, client, &ids);
-        Ok(self.downloads_reply(cx, &ids))
-    }
-
-    pub(in crate::node) fn call_change(&self, command: Command, ids: &str) -> Result<Order, Problem> {
-        let form = if command == Command::Retry { IdForm::Beginnings } else { IdForm::Whole };
-        let applies = |life: &Life| match command {
-            Command::Pause | Command::Cancel => !life.is_over(),
-            Command::Resume => matches!(life, Life::Paused | Life::Blocked { .. }),
-            Command::Retry => life.may_be_retried(),
-        };
-        Ok(Order::apply(command, self.read_ids(ids, form, applies)?))
-    }
-
-    /// Stops a download and keeps what it has. One that is about to get its final name ends well.
-    pub(super) fn pause_download(&mut self, cx: &mut Cx, id: TransferId) {
-        let may_stop =
-            |row: &Download| !row.life().is_over() && !matches!(row.life(), Life::Paused) && !row.is_committing();
-        if self.downloads.get(id).is_some_and(may_stop) {
-            self.set_life(cx, id, Life::Paused);
-        }
-    }
-
-    /// Lets a paused download go on.
-    pub(super) fn resume_download(&mut self, cx: &mut Cx, id: TransferId) {
+    /// Has the place looked at that the user has named for a new download.
+    pub(super) fn probe_target(&mut self, cx: &mut Cx, id: TransferId) {
         let Some(download) = self.downloads.get_mut(id) else { return };
-        match download.life() {
-            Life::Paused => self.set_life(cx, id, Life::Queued { waited: None }),
-            Life::Blocked { fault, .. } => {
-                if *fault == DiskFault::NotMounted {
-                    // Another filesystem is in use there, and the user wants the download started again on it.
-                    download.spec.filesystem = None;
-                }
-                self.probe_disk(cx, id);
+        download.named_place = NamedPlace::Probing;
+        let (spec, b3, size) = (download.spec.clone(), download.want.b3(), download.size());
+        cx.out.act(Action::ProbeTarget { download: id, spec, b3, size });
+    }
+
+    /// The user has a download tried again, whose place was bad.
+    pub(super) fn probe_target_again(&mut self, cx: &mut Cx, id: TransferId) {
+        if self.downloads.get(id).is_some_and(|row| row.named_place == NamedPlace::Bad) {
+            self.probe_target(cx, id);
+        }
+    }
+
+    /// A file can be made at the place, or cannot. An error that says nothing of the place is left to the part file, which
+    /// meets it as well.
+    pub(in crate::node) fn on_target_probed(&mut self, cx: &mut Cx, id: TransferId, outcome: DiskOutcome<PathBuf>) {
+        let probing = |row: &&mut Download| row.named_place == NamedPlace::Probing && !row.life().is_over();
+        let Some(download) = self.downloads.get_mut(id).filter(probing) else { return };
+        match outcome {
+            Ok(path) => {
+                download.named_place = NamedPlace::Good;
+                download.path.get_or_insert(path);
+                self.tell_download(cx, id);
             }
-            _ => {}
-        }
-    }
-
-    /// Has a download try again at once that waits for its sources or for the disk, or has failed. Every source is asked
-    /// again, but for those that sent wrong bytes.
-    pub(super) fn retry_download(&mut self, cx: &mut Cx, id: TransferId) {
-        let Some(download) = self.downloads.get_mut(id) else { return };
-        let is_fetching = download.open().is_some();
-        if is_fetching || download.life().may_be_retried() {
-            download.sources.iter_mut().for_each(Source::give_another_chance);
-            download.checks_failed = 0;
-        }
-        match download.life() {
-            Life::Waiting { .. } | Life::Failed { .. } => {
-                // Whoever asks for another attempt wants others to be looked for as well.
-                download.seek.next = Some(cx.now);
-                download.seek.sought_at = None;
-                download.seek.by_name = true;
-                self.set_life(cx, id, Life::Queued { waited: None });
-                self.probe_target_again(cx, id);
+            Err(fault) if fault.rules_out_path() => {
+                download.named_place = NamedPlace::Bad;
+                let place = download.place();
+                self.fail_download(cx, id, Problem::CannotSave { place, fault });
             }
-            Life::Blocked { .. } => self.probe_disk(cx, id),
-            Life::Active if is_fetching => self.downloads.mark_dirty(id),
-            _ => {}
-        }
-    }
-
-    /// Ends a download and removes its part file. One that is done stays as it is, and so does one that is about to get its
-    /// final name.
-    pub(super) fn cancel_download(&mut self, cx: &mut Cx, id: TransferId) {
-        let Some(download) = self.downloads.get(id) else { return };
-        let is_over = matches!(download.life(), Life::Done { .. } | Life::Cancelled { .. });
-        if !is_over && !download.is_committing() {
-            self.end_download(cx, id, |shown| Life::Cancelled { shown });
-        }
-    }
-
-    /// Ids as users type them; `all` means those to which the order applies. There may be none: then all that is wanted is so
-    /// already.
-    fn read_ids(&self, ids: &str, form: IdForm, applies: impl Fn(&Life) -> bool) -> Result<Vec<TransferId>, Problem> {
-        let ids = parse_ids_with_all(ids, form, self.downloads.ids(), self.downloads.ids_of(applies))?;
-        Ok(ids.into_iter().map(TransferId).collect())
-    }
-
-    /// Reports these downloads to a client from now on, as far as they are unfinished.
-    pub(super) fn follow_downloads(&mut self, cx: &mut Cx, client: ClientId, ids: &[TransferId]) {
-        for &id in ids {
-            if self.downloads.get(id).is_some_and(|row| !row.life().is_over()) {
-                cx.subscriptions.subscribe(Topic::Download(id), client);
+            Err(_) => {
+                download.named_place = NamedPlace::Good;
+                self.tell_download(cx, id);
             }
         }
     }
 }
 
-/// What a row takes as a line of JSON, at most.
-fn download_bytes(row: &DownloadRow) -> usize {
-    let path = row.path.as_ref().map_or(0, |path| path.as_bytes().len());
-    500 + (row.name.as_bytes().len() + path) * TEXT_BLOAT_MAX + row.sources.len() * (64 + SHARE_BYTES_MAX)
-}
-
-/// What a source's share takes as a line of JSON, at most, roughly.
-const SHARE_BYTES_MAX: usize = 300;
-
-/// How much longer a byte of a name may get in JSON: as hex beside its replacement character.
-pub(in crate::node) const TEXT_BLOAT_MAX: usize = 6;
-
-/// One page of rows with their ids: within the bounds of rows and bytes, and where to go on if there are more.
-pub(in crate::node) fn page<K, R>(
-    rows: impl Iterator<Item = (K, R)>,
-    row_bytes: impl Fn(&R) -> usize,
-) -> (Vec<R>, Option<K>) {
-    let (mut taken, mut last, mut bytes) = (Vec::new(), None, 0);
-    for (id, row) in rows {
-        bytes += row_bytes(&row);
-        let full = taken.len() >= PAGE_ROWS_MAX as usize || bytes > PAGE_BYTES_MAX;
-        if full && last.is_some() {
-            return (taken, last);
-        }
-        taken.push(row);
-        last = Some(id);
+impl Downloads {
+    /// The unfinished download that a request is for. Of several, one that saves to the target wanted.
+    pub(super) fn fulfilling(&self, request: &DownloadRequest, target: &Target) -> Option<TransferId> {
+        let found = self.all_fulfilling(request);
+        let fits = found.iter().find(|(_, row)| row.saves_to(target));
+        fits.or(found.first()).map(|(id, _)| *id)
     }
-    (taken, None)
+
+    /// Those that a request is for, the best first: of a name, those that know no hash either, then the newest, which knows
+    /// the latest hash of that name.
+    fn all_fulfilling(&self, request: &DownloadRequest) -> Vec<(TransferId, &Download)> {
+        if let Some(b3) = request.b3 {
+            return self.of_content(b3).collect();
+        }
+        let mut found: Vec<(TransferId, &Download)> = Vec::new();
+        for wanted in &request.sources {
+            for name in wanted.names.iter() {
+                found.extend(self.of_source(name, wanted.addr).filter(|(_, row)| row.may_be(request, wanted)));
+            }
+        }
+        found.sort_by_key(|(id, row)| (row.want != Want::Name, std::cmp::Reverse(*id)));
+        found
+    }
+
+    /// Whether a place that the user named can be had.
+    ///
+    /// # Errors
+    /// When an unfinished download fetches the same to another place, or something else to this one.
+    pub(super) fn check_place(&self, request: &DownloadRequest, target: &Target) -> Result<(), Problem> {
+        let found = self.all_fulfilling(request);
+        if found.iter().any(|(_, row)| row.saves_to(target)) {
+            return Ok(());
+        }
+        if let Some((id, row)) = found.first() {
+            return Err(Problem::PlaceTaken { same_file: true, id: id.0, place: row.place() });
+        }
+        match self.iter().find(|(_, row)| !row.life().is_over() && row.occupies(target)) {
+            Some((id, row)) => Err(Problem::PlaceTaken { same_file: false, id: id.0, place: row.place() }),
+            None => Ok(()),
+        }
+    }
 }
 
-fn read_output(output: &RawText) -> Result<PathBuf, Problem> {
+impl Download {
+    /// Whether nothing says that what is wanted of a source, without a hash, is another file than this one.
+    fn may_be(&self, request: &DownloadRequest, wanted: &Source) -> bool {
+        let same = self.sources.iter().find(|source| source.addr == wanted.addr);
+        // Who was found by the name alone may have anything under it.
+        let may_be_other = |source: &Source| source.origin == Origin::Name || source.names.has_disproved(&wanted.names);
+        if same.is_some_and(may_be_other) {
+            return false;
+        }
+        let size = same.and_then(|source| source.size).or(self.size());
+        size.is_none() || request.size.is_none() || size == request.size
+    }
+
+    /// Where it saves to, as far as it is known.
+    pub(super) fn place(&self) -> PathBuf {
+        match (&self.path, &self.spec.target) {
+            (Some(path), _) | (None, Target::Exact { path, .. }) => path.clone(),
+            (None, Target::Suggested { directory, name }) => directory.join(OsStr::from_bytes(name.as_bytes())),
+        }
+    }
+
+    /// Whether it saves its file to this target: under this path, or in this directory. Where the final path is not
+    /// known yet, the directory decides.
+    fn saves_to(&self, target: &Target) -> bool {
+        let inside = |directory: &Path, path: &Path| path.parent() == Some(directory);
+        match (target, &self.path, &self.spec.target) {
+            (_, _, own) if own == target => true,
+            (Target::Exact { path, .. }, Some(own), _) => own == path || inside(path, own),
+            (Target::Suggested { directory, .. }, Some(own), _) => inside(directory, own),
+            (Target::Exact { path, .. }, None, Target::Exact { path: own, .. }) => own == path || inside(path, own),
+            (Target::Suggested { directory, .. }, None, Target::Exact { path: own, .. }) => {
+                own == directory || inside(directory, own)
+            }
+            (
+                Target::Exact { path: wanted, .. } | Target::Suggested { directory: wanted, .. },
+                None,
+                Target::Suggested { directory, .. },
+            ) => wanted == directory,
+        }
+    }
+
+    /// Whether a file at this target would be in the way of its own.
+    fn occupies(&self, target: &Target) -> bool {
+        let Target::Exact { path, name } = target else { return false };
+        let is_there = |own: &PathBuf| own == path || *own == path.join(OsStr::from_bytes(name.as_bytes()));
+        self.spec.target == *target || self.path.as_ref().is_some_and(is_there)
+    }
+}
+
+pub(super) fn read_output(output: &RawText) -> Result<PathBuf, Problem> {
     let path = Path::new(OsStr::from_bytes(output.as_bytes()));
     if path.is_absolute() && !output.as_bytes().contains(&0) {
         return Ok(path.to_path_buf());
@@ -384,19 +366,6 @@ fn read_output(output: &RawText) -> Result<PathBuf, Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_page_ends_at_its_bounds_and_says_where_to_go_on() {
-        let rows = |n: u32| (1..=n).map(|id| (id, id));
-        assert_eq!(page(rows(0), |_| 1), (vec![], None));
-        assert_eq!(page(rows(500), |_| 1).1, None);
-        let (first, next) = page(rows(501), |_| 1);
-        assert_eq!((first.len(), next), (500, Some(500)));
-        let (first, next) = page(rows(9), |_| PAGE_BYTES_MAX / 2);
-        assert_eq!((first.len(), next), (2, Some(2)));
-        let (first, next) = page(rows(3), |_| PAGE_BYTES_MAX + 1);
-        assert_eq!((first.len(), next), (1, Some(1)), "a page is never empty while rows are left");
-    }
 
     #[test]
     fn only_absolute_paths_are_taken() {

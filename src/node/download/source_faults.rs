@@ -1,177 +1,170 @@
-//! What the end of an exchange with a source means: for its download, and for the source.
+//! What follows when a source does not give what it was asked for. A reason that it gives decides; a `p1` source that gives none
+//! is asked which content it has (PROTOCOL, Refusals).
 
 use super::DownloadMachine;
-use super::known::{Content, Known};
 use super::names::Ask;
-use super::source::{Charge, Doubt, Excuse, Fetch, Source, Standing, Task};
+use super::part::Known;
+use super::source::{Charge, Contact, Doubt, Excuse, Source, Standing, Task};
 use super::state::{Download, Seek, Want};
 use crate::control::{Notice, Problem, SourceFault};
-use crate::fault::{DialFault, DiskFault, RefusalReason};
+use crate::fault::RefusalReason;
 use crate::id::{ContentHash, TransferId};
-use crate::node::contract::{DialOutcome, Dialled, Portion, Response};
+use crate::name::FileName;
 use crate::node::cx::{Cx, Topic};
-use crate::node::limits::{BROUGHT_BYTES_MIN, BUSY_AFTER, SOURCE_REFUSALS_MAX, SOURCE_REST_MAX, SOURCE_REST_MIN};
+use crate::node::limits::{BUSY_AFTER, SOURCE_REFUSALS_MAX, SOURCE_REST_MAX, SOURCE_REST_MIN};
 use crate::node::network::NetworkMachine;
-use crate::node::speech::Speech;
+use crate::node::speech::Evidence;
 use crate::time::Instant;
 use std::net::SocketAddr;
 
-/// What an ended exchange means.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum FetchOutcome {
-    /// It brought what it was asked for.
-    Served,
-    /// Metadata that prove themselves.
-    Outline { b3: ContentHash, size: u64 },
-    /// What it has under the name, as it says.
-    Has { b3: ContentHash, size: u64 },
-    /// A stream ended, and as far as can be known it is whole.
-    Whole,
-    /// It refused.
-    Refused(SourceFault),
-    /// It is out of reach, or broke off.
-    Lost(SourceFault),
-    /// It sent what cannot be right.
-    Corrupt(SourceFault),
-    /// A group that several exchanges brought is wrong: none of them is known to have lied.
-    CorruptParts,
-    /// Our own disk failed.
-    Disk(DiskFault),
-}
-
-/// Judges the end of an exchange.
-pub(super) fn judge(
-    content: Option<&Content>,
-    source: &Source,
-    fetch: &Fetch,
-    speech: Speech,
-    outcome: DialOutcome,
-) -> FetchOutcome {
-    match (outcome, &fetch.task) {
-        (Ok(Dialled { response: Response::Metadata { b3, size }, .. }), Task::Metadata) => {
-            FetchOutcome::Outline { b3, size }
-        }
-        (Ok(Dialled { response: Response::FileInfo { b3, size }, .. }), Task::Identify) => {
-            FetchOutcome::Has { b3, size }
-        }
-        (Ok(_), Task::Metadata | Task::Identify) => FetchOutcome::Lost(SourceFault::NoMetadata),
-        (Ok(_), Task::File(Portion::Groups(left))) if left.is_empty() => FetchOutcome::Served,
-        (Ok(_), Task::File(Portion::Groups(left))) => {
-            FetchOutcome::Lost(SourceFault::StoppedEarly(left.end - left.start))
-        }
-        (Ok(_), Task::File(Portion::Whole | Portion::Stream { .. })) => judge_end(content, source, fetch, speech),
-        (Err(fault), task) => judge_fault(fetch, task, fault),
-    }
-}
-
-/// A stream ended in order. An end without a byte is a file only where a peer that speaks `p1` has said that it is empty:
-/// base programs end so when they refuse.
-fn judge_end(content: Option<&Content>, source: &Source, fetch: &Fetch, speech: Speech) -> FetchOutcome {
-    let size = content.map(Content::size).or(source.size);
-    let size_is_told = speech == Speech::P1 && size.is_some();
-    match size {
-        _ if fetch.received == 0 && !size_is_told => FetchOutcome::Refused(SourceFault::SentNothing),
-        // Each group was checked when it came, and the download knows which are missing.
-        Some(size) if size != fetch.received => {
-            FetchOutcome::Lost(SourceFault::OtherSize { sent: fetch.received, size })
-        }
-        _ if content.is_some() => FetchOutcome::Served,
-        _ => FetchOutcome::Whole,
-    }
-}
-
-/// An exchange broke off. A reset without a byte is how a peer says no.
-fn judge_fault(fetch: &Fetch, task: &Task, fault: DialFault) -> FetchOutcome {
-    let lost = || FetchOutcome::Lost(fault.into());
-    let checked = !task.is_stream();
-    match fault {
-        DialFault::Disk(fault) => FetchOutcome::Disk(fault),
-        DialFault::Corrupt => FetchOutcome::Corrupt(fault.into()),
-        DialFault::CorruptParts => FetchOutcome::CorruptParts,
-        DialFault::TooLong | DialFault::Malformed if task.asks() == Ask::Metadata => {
-            FetchOutcome::Refused(SourceFault::Refuses)
-        }
-        DialFault::TooLong if checked => FetchOutcome::Corrupt(fault.into()),
-        DialFault::Declined(RefusalReason::Unknown) => FetchOutcome::Refused(fault.into()),
-        DialFault::Declined(reason) => FetchOutcome::Refused(reason.into()),
-        _ if fetch.received > 0 => lost(),
-        DialFault::Reset => FetchOutcome::Refused(SourceFault::Refuses),
-        _ => lost(),
-    }
-}
-
 impl DownloadMachine {
-    pub(super) fn apply_outcome(
+    /// A source refused what was asked under one name. Without a reason it is asked under its other names, and then what
+    /// it has.
+    pub(super) fn on_refused(
         &mut self,
         cx: &mut Cx,
         network: &mut NetworkMachine,
         id: TransferId,
         at: usize,
-        fetch: Fetch,
-        outcome: FetchOutcome,
+        doubt: Doubt,
+        how: SourceFault,
     ) {
-        // It may have taken us for stalled, since we read so slowly. If that took some time, it may be asked again at once.
-        let is_excused = fetch.is_held(cx.now) && cx.now.saturating_since(fetch.began) >= SOURCE_REST_MIN;
-        let Fetch { task, name, began, received, .. } = fetch;
-        let Some(download) = self.downloads.get_mut(id) else { return };
-        let Some(source) = download.sources.get_mut(at) else { return };
-        log::debug!("download {}: {task:?} of {}: {outcome:?}", id.0, source.addr);
-        match outcome {
-            FetchOutcome::Served => {
-                source.forgive();
-                download.seek.by_name = false;
-                download.seek.stuck = 0;
+        let asks = doubt.task.asks();
+        if let SourceFault::Declined(reason) = how {
+            return self.on_reason(cx, id, at, asks, &doubt.name, reason);
+        }
+        let Some(source) = self.downloads.source_mut(id, at) else { return };
+        source.names.refuse(&doubt.name, asks);
+        if source.names.name_for(asks).is_some() {
+            return;
+        }
+        if source.p1 && asks != Ask::Metadata {
+            source.doubt = Some(doubt);
+        } else {
+            self.believe_refusal(cx, id, at, asks, how);
+            if asks == Ask::Metadata {
+                self.doubt_p1(cx, network, id, at);
             }
-            FetchOutcome::Outline { b3, size } => {
-                source.fault = None;
-                self.take_outline(cx, id, at, b3, size);
-            }
-            FetchOutcome::Has { b3, size } => self.on_identified(cx, id, at, b3, size),
-            FetchOutcome::Whole => {
-                source.forgive();
-                let streamer = source.addr;
-                if let Some(open) = download.open_mut() {
-                    // It is as long as this, however long another was before.
-                    open.known = Known::Nothing { streamed: received };
-                }
-                self.check_part(cx, id, Some(streamer));
-            }
-            FetchOutcome::Refused(how) if task == Task::Identify => {
-                self.on_unidentified(cx, network, id, at, how);
-            }
-            FetchOutcome::Refused(how) => {
-                let charge = Charge::Refused { took: cx.now.saturating_since(began) };
-                self.on_refused(cx, network, id, at, Doubt { task, name, charge }, how);
-            }
-            FetchOutcome::Lost(why) => {
-                if task.is_stream() {
-                    source.bytes = 0;
-                }
-                // What it brought of a group is kept: it may be slow, but it is not out of reach.
-                if task.left().is_some() && received >= BROUGHT_BYTES_MIN {
-                    (source.failures, source.silences) = (0, 0);
-                }
-                if !is_excused {
-                    self.rest_source(cx, id, at, why);
-                }
-            }
-            FetchOutcome::Corrupt(why) => {
-                self.on_corrupt(cx, id, at, Doubt { task, name, charge: Charge::Corrupt(why) })
-            }
-            // It may be asked again at once: what was wrong is discarded, and its parts are not combined any more.
-            FetchOutcome::CorruptParts => {}
-            // Others may claim less.
-            FetchOutcome::Disk(DiskFault::Full)
-                if task == Task::Metadata && self.may_outline_come_from_another(id, at) =>
+        }
+        self.seek_soon(cx, id);
+    }
+
+    /// A source that did not give the content does not say which one it has, and may say why.
+    pub(super) fn on_unidentified(
+        &mut self,
+        cx: &mut Cx,
+        network: &mut NetworkMachine,
+        id: TransferId,
+        at: usize,
+        how: SourceFault,
+    ) {
+        let Some(source) = self.downloads.source_mut(id, at) else { return };
+        let Some(doubt) = source.doubt.take() else { return };
+        let asks = doubt.task.asks();
+        match (&doubt.charge, how) {
+            // What it sent was of a file that is gone by now. Its other names may still be of the content.
+            (Charge::Corrupt(_), SourceFault::Declined(RefusalReason::NoSuchFile))
+                if source.changes < SOURCE_REFUSALS_MAX =>
             {
-                self.rest_source(cx, id, at, SourceFault::NoRoom);
+                source.changes += 1;
+                source.names.disprove(&doubt.name);
+                if source.names.name_for(Ask::All).is_none() {
+                    self.refuse_source(cx, id, at, how);
+                }
+                self.seek_soon(cx, id);
             }
-            FetchOutcome::Disk(fault) => self.on_disk_fault(cx, id, fault),
+            (Charge::Corrupt(_), _) => {
+                // It stays in doubt.
+                source.doubt = Some(doubt);
+                self.rest_source(cx, id, at, SourceFault::ChangeUnsaid);
+                self.seek_soon(cx, id);
+            }
+            (Charge::Refused { .. } | Charge::OtherByHit, SourceFault::Declined(reason)) => {
+                self.on_reason(cx, id, at, asks, &doubt.name, reason);
+            }
+            (Charge::Refused { .. } | Charge::OtherByHit, _) => {
+                self.believe_refusal(cx, id, at, asks, how);
+                self.doubt_p1(cx, network, id, at);
+            }
         }
     }
 
+    /// A source that counts as one that speaks `p1` refused code 9 without a reason: a base program may have its address
+    /// by now.
+    fn doubt_p1(&mut self, cx: &mut Cx, network: &mut NetworkMachine, id: TransferId, at: usize) {
+        let Some(source) = self.downloads.source(id, at) else { return };
+        if !source.p1 {
+            return;
+        }
+        let peer = source.addr;
+        network.note_evidence(cx, peer, Evidence::Unexplained);
+        // Also if the table of peers has no row of it.
+        if let Some(source) = self.downloads.source_mut(id, at) {
+            (source.p1, source.contact) = (false, Contact::Due);
+        }
+    }
+
+    /// A source says why it refused what was asked under a name.
+    fn on_reason(&mut self, cx: &mut Cx, id: TransferId, at: usize, asks: Ask, name: &FileName, reason: RefusalReason) {
+        let Some(source) = self.downloads.source_mut(id, at) else { return };
+        let is_patient = source.refusals < SOURCE_REFUSALS_MAX;
+        source.silences = 0;
+        match reason {
+            RefusalReason::NoSuchFile => self.lose_name(cx, id, at, name, reason),
+            RefusalReason::Busy | RefusalReason::Leaving => self.rest_source(cx, id, at, reason.into()),
+            RefusalReason::Changed | RefusalReason::NotHashed | RefusalReason::NotReadable if is_patient => {
+                source.refusals += 1;
+                self.rest_source(cx, id, at, reason.into());
+            }
+            // It can send the file, and cannot prove it.
+            RefusalReason::NotHashed => source.names.refuse(name, Ask::Metadata),
+            RefusalReason::Changed | RefusalReason::NotReadable => self.lose_name(cx, id, at, name, reason),
+            RefusalReason::Unknown => self.believe_refusal(cx, id, at, asks, reason.into()),
+        }
+    }
+
+    /// A source has nothing for this download under a name: it is asked under another, or given up.
+    fn lose_name(&mut self, cx: &mut Cx, id: TransferId, at: usize, name: &FileName, reason: RefusalReason) {
+        let Some(source) = self.downloads.source_mut(id, at) else { return };
+        source.names.refuse(name, Ask::All);
+        if source.names.name_for(Ask::All).is_none() {
+            self.refuse_source(cx, id, at, reason.into());
+        }
+        self.seek_soon(cx, id);
+    }
+
+    /// A source gives this under no name: perhaps only because it is busy, if it or others have shown that they can serve
+    /// this.
+    pub(super) fn believe_refusal(&mut self, cx: &mut Cx, id: TransferId, at: usize, ask: Ask, how: SourceFault) {
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        let helps = |(other, source): (usize, &Source)| other != at && (source.bytes > 0 || source.fetch().is_some());
+        let others_help = download.sources.iter().enumerate().any(helps);
+        let is_known = download.want.b3().is_some();
+        let Some(source) = download.sources.get_mut(at) else { return };
+        source.refusals = source.refusals.saturating_add(1);
+        let may_be_busy = source.bytes > 0 || ask != Ask::All && others_help;
+        if source.refusals < SOURCE_REFUSALS_MAX && may_be_busy {
+            return self.rest_source(cx, id, at, how);
+        }
+        match ask {
+            Ask::Metadata | Ask::Ranges => {}
+            // The content may come back under a name that is known.
+            Ask::All if is_known && source.p1 => self.rest_source(cx, id, at, how),
+            // A base program may end at a request for what it lacks: a search has to find it again.
+            Ask::All => self.refuse_source(cx, id, at, how),
+        }
+    }
+
+    /// A source has nothing to give until a search finds it again.
+    pub(super) fn refuse_source(&mut self, cx: &mut Cx, id: TransferId, at: usize, why: SourceFault) {
+        let Some(source) = self.downloads.source_mut(id, at) else { return };
+        source.standing = Standing::Refused;
+        source.fault = Some(why);
+        self.tell_source_lost(cx, id, at);
+    }
+
     /// A source that did not give the content says which one it has.
-    fn on_identified(&mut self, cx: &mut Cx, id: TransferId, at: usize, b3: ContentHash, size: u64) {
+    pub(super) fn on_identified(&mut self, cx: &mut Cx, id: TransferId, at: usize, b3: ContentHash, size: u64) {
         let Some(download) = self.downloads.get_mut(id) else { return };
         let want = download.want;
         let Some(doubt) = download.sources.get_mut(at).and_then(|source| source.doubt.take()) else { return };
@@ -255,7 +248,7 @@ impl DownloadMachine {
     }
 
     /// A source sent what cannot be right. One that speaks `p1` says first what it has: its file may have changed.
-    fn on_corrupt(&mut self, cx: &mut Cx, id: TransferId, at: usize, doubt: Doubt) {
+    pub(super) fn on_corrupt(&mut self, cx: &mut Cx, id: TransferId, at: usize, doubt: Doubt) {
         let Some(download) = self.downloads.get_mut(id) else { return };
         let is_known = download.want.b3().is_some();
         let Some(source) = download.sources.get_mut(at) else { return };
@@ -357,5 +350,17 @@ impl DownloadMachine {
             }
             None => self.fail_download(cx, id, why),
         }
+    }
+}
+
+impl Download {
+    /// The error of a download by name whose only source says that it has no such file, and has never sent any of it: the
+    /// name is mistyped, and nobody else is asked.
+    pub(super) fn not_there(&self) -> Option<Problem> {
+        let [source] = &self.sources[..] else { return None };
+        let has_none =
+            matches!(source.standing, Standing::Refused) && source.fault == Some(RefusalReason::NoSuchFile.into());
+        let is_mistyped = self.want == Want::Name && has_none && source.received == 0;
+        is_mistyped.then_some(Problem::NotThere(source.addr))
     }
 }

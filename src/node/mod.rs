@@ -16,15 +16,8 @@
 //! timers, the exchanges (which of ours are open, and what has a worker), and the way out. So calls go one way. What
 //! goes the other way is a `Step`, which the node routes before the event is over.
 //!
-//! | file | owns |
-//! |---|---|
-//! | [`contract`] | everything that goes in and comes out |
-//! | `routes`, `timers` | which machine a message, the end of an exchange, a step and a deadline are for |
-//! | `cx` | what each machine may use, the exchanges and the steps among it |
-//! | `ids`, `answer`, `speech` | what several machines speak of: ids, what a peer has told, what it speaks |
-//! | `limits` | every bound and span of time, by name |
-//! | `fair_queue`, `fair_rows`, `fair_set`, `rate_limit` | queues, sets and allowances that are shared by network |
-//! | `leaving`, `invariants` | the end; what always holds |
+//! `contract` has everything that goes in and comes out, `routes` and `timers` which machine it is for, `cx` what all machines
+//! use, and `limits` every bound and span of time, by name.
 
 mod answer;
 pub mod contract;

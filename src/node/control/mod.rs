@@ -1,6 +1,5 @@
-//! The calls of control clients, each answered exactly once. Calls all other machines.
-
-mod calls;
+//! The calls of control clients: each is answered exactly once, from memory; work that it starts reports by notices. What
+//! is to outlive a restart is answered when it is on the disk. Calls all other machines.
 
 use super::Counters;
 use super::cx::Cx;
@@ -9,6 +8,18 @@ use super::network::NetworkMachine;
 use super::search::SearchMachine;
 use super::share::ShareMachine;
 use super::upload::UploadMachine;
+use crate::control::{
+    BootstrapReply, CallId, FileRow, FilesReply, HitRow, HitsReply, LAST_SEARCH, PAGE_ROWS_MAX, Problem, RawText,
+    Reply, Request, StatusReply,
+};
+use crate::id::{ClientId, ContentHash, HitId, SearchId};
+use crate::name::FileName;
+use crate::node::Phase;
+use crate::node::cx::Topic;
+use crate::node::download::{Command, Order, Outcome, TEXT_BLOAT_MAX, page};
+use crate::node::network::canonical;
+use crate::node::search::Hit;
+use std::collections::BTreeSet;
 
 /// What a call may use: all of the node.
 pub(super) struct Calls<'a> {
@@ -19,4 +30,167 @@ pub(super) struct Calls<'a> {
     pub(super) upload: &'a UploadMachine,
     pub(super) download: &'a mut DownloadMachine,
     pub(super) counters: Counters,
+}
+
+/// What a call is answered with.
+enum Answer {
+    Now(Reply),
+    /// The rows of the downloads concerned, as soon as the order is carried out and what it changed is remembered.
+    Order(Order),
+}
+
+impl Calls<'_> {
+    /// What a call is answered with, if that is known by now.
+    pub(in crate::node) fn on_call(&mut self, client: ClientId, call: &CallId, request: Request) -> Option<Outcome> {
+        match self.answer(client, request) {
+            Ok(Answer::Order(order)) => {
+                self.download.take_order(self.cx, self.network, self.search, client, call, order)
+            }
+            Ok(Answer::Now(reply)) => Some(Outcome::Reply(Ok(reply))),
+            Err(problem) => Some(Outcome::Reply(Err(problem))),
+        }
+    }
+
+    fn answer(&mut self, client: ClientId, request: Request) -> Result<Answer, Problem> {
+        let order = match &request {
+            Request::Download { what, output } => {
+                self.may_work()?;
+                self.download.call_download(self.cx, self.network, self.search, client, what, output.as_ref())
+            }
+            Request::Pause { ids } => self.download.call_change(Command::Pause, ids),
+            Request::Resume { ids } => self.download.call_change(Command::Resume, ids),
+            Request::Retry { ids } => self.download.call_change(Command::Retry, ids),
+            Request::Cancel { ids } => self.download.call_change(Command::Cancel, ids),
+            _ => return self.answer_at_once(client, request).map(Answer::Now),
+        };
+        order.map(Answer::Order)
+    }
+
+    fn answer_at_once(&mut self, client: ClientId, request: Request) -> Result<Reply, Problem> {
+        match request {
+            Request::Status => Ok(Reply::Status(Box::new(self.status()))),
+            Request::Peers => {
+                // So that the rows show the neighbours that the next search would ask.
+                self.network.neighbours(self.cx);
+                Ok(Reply::Peers(self.network.peers().rows()))
+            }
+            Request::Search { text, max, ttl } => {
+                self.may_work()?;
+                self.search
+                    .call_search(self.cx, self.network, client, text.as_bytes(), max, ttl)
+                    .map(Reply::SearchStarted)
+            }
+            Request::Hits { search, after } => Ok(Reply::Hits(self.call_hits(search, after))),
+            Request::List { peer } => {
+                self.may_work()?;
+                self.search.call_list(self.cx, self.network, client, canonical(peer)).map(Reply::SearchStarted)
+            }
+            Request::Forget { peer } => self.network.call_forget(self.cx, canonical(peer)).map(|()| Reply::Done {}),
+            Request::Downloads { after } => Ok(Reply::Downloads(self.download.call_downloads(self.cx, after))),
+            Request::Follow { ids } => self.download.call_follow(self.cx, client, &ids).map(Reply::Downloads),
+            Request::Files { after } => self.call_files(after.as_ref()).map(Reply::Files),
+            Request::Rescan => {
+                self.may_work()?;
+                self.share.call_rescan(self.cx, client);
+                Ok(Reply::Done {})
+            }
+            Request::Events => {
+                self.cx.subscriptions.subscribe(Topic::Events, client);
+                Ok(Reply::Done {})
+            }
+            Request::Bootstrap { .. } => {
+                Ok(Reply::Bootstrap(BootstrapReply { links: self.network.links(self.cx.now), registry: None }))
+            }
+            Request::Download { .. }
+            | Request::Pause { .. }
+            | Request::Resume { .. }
+            | Request::Retry { .. }
+            | Request::Cancel { .. }
+            | Request::Reload
+            | Request::LogLevel { .. }
+            | Request::Stop => {
+                // The daemon around this node answers the last three; orders were taken before.
+                Err(Problem::NotForNode)
+            }
+        }
+    }
+
+    /// Refuses to begin work that this node will not do.
+    fn may_work(&self) -> Result<(), Problem> {
+        if !self.cx.config.peer {
+            return Err(Problem::BootstrapOnly);
+        }
+        match self.cx.phase {
+            Phase::Running => Ok(()),
+            _ => Err(Problem::Leaving),
+        }
+    }
+
+    fn status(&self) -> StatusReply {
+        let count = |n: usize| n as u64;
+        StatusReply {
+            version: env!("CARGO_PKG_VERSION").to_string(),
+            uptime_s: self.cx.now.saturating_since(self.cx.started).as_secs(),
+            listen: self.cx.config.peer.then_some(self.cx.config.listen),
+            advertise: self.network.advertised(self.cx),
+            bootstraps: self.network.links(self.cx.now),
+            peers: count(self.network.peers().count()),
+            shared_files: self.share.library().len(),
+            shared_bytes: self.share.library().bytes(),
+            share_error: self.share.share_error(self.cx),
+            scanning: self.share.is_scanning(),
+            unhashed_files: self.share.library().unhashed(),
+            downloads_active: count(self.download.downloads.active()),
+            downloads_queued: count(self.download.downloads.waiting()),
+            orphaned_parts: self.download.orphans.0,
+            orphaned_bytes: self.download.orphans.1,
+            uploads_active: count(self.upload.active()),
+            commands_queued: count(self.cx.exchanges.workers().queued() + self.upload.waiting_for_turns()),
+            bytes_down: self.cx.counters.bytes_down,
+            bytes_up: self.cx.counters.bytes_up,
+            refused: self.cx.counters.refused,
+            limited: self.counters.limited,
+            // The loop knows them.
+            turns: Default::default(),
+            job_waits: Default::default(),
+        }
+    }
+
+    fn call_hits(&mut self, search: Option<u32>, after: u32) -> HitsReply {
+        let search =
+            search.map(|search| if search == LAST_SEARCH { self.search.last_search() } else { SearchId(search) });
+        let row_of = |id, hit: &Hit| HitRow { truncated: self.search.is_truncated(hit.search()), ..hit.row(id) };
+        let rows = self.search.hits().after(search, HitId(after)).map(|(id, hit)| (id.0, row_of(id, hit)));
+        let bytes = |row: &HitRow| {
+            let names: usize = row.names.iter().chain([&row.name]).map(|name| name.as_bytes().len() + 8).sum();
+            200 + names * TEXT_BLOAT_MAX + row.sources.len() * 64
+        };
+        let (hits, next) = page(rows, bytes);
+        let of_row = |row: &HitRow| self.search.hits().get(HitId(row.id)).map(Hit::search);
+        let seen: BTreeSet<SearchId> = hits.iter().filter_map(of_row).chain(search).collect();
+        let truncated = seen.iter().any(|search| self.search.is_truncated(*search));
+        seen.into_iter().for_each(|search| self.search.note_hits_seen(self.cx, search));
+        HitsReply { hits, next, truncated }
+    }
+
+    fn call_files(&self, after: Option<&RawText>) -> Result<FilesReply, Problem> {
+        let name = |text: &RawText| {
+            FileName::from_bytes(text.as_bytes()).ok_or_else(|| Problem::NoNameToContinueAfter { name: text.clone() })
+        };
+        let after = after.map(name).transpose()?;
+        let rows_max = PAGE_ROWS_MAX as usize + 1;
+        let row = |name: &FileName, size, b3: Option<ContentHash>, being_written| {
+            let b3 = b3.map(|b3| b3.to_string());
+            (name.clone(), FileRow { name: RawText::new(name.as_bytes()), size, b3, being_written })
+        };
+        let shared = self.share.library().list_after(after.as_ref(), rows_max);
+        let shared = shared.iter().map(|(name, file)| row(name, Some(file.meta.size), file.b3, false));
+        let unsettled = self.share.settling().after(after.as_ref(), rows_max);
+        let mut rows: Vec<_> = shared.chain(unsettled.map(|(name, size)| row(name, size, None, true))).collect();
+        rows.sort_by(|(one, _), (other, _)| one.cmp(other));
+        rows.truncate(rows_max);
+        let (files, next) = page(rows.into_iter(), |row| 200 + row.name.as_bytes().len() * TEXT_BLOAT_MAX);
+        let share_error = self.share.share_error(self.cx);
+        Ok(FilesReply { files, next: next.map(|name| RawText::new(name.as_bytes())), share_error })
+    }
 }

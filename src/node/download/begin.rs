@@ -245,21 +245,16 @@ impl DownloadMachine {
         let probing = |row: &&mut Download| row.named_place == NamedPlace::Probing && !row.life().is_over();
         let Some(download) = self.downloads.get_mut(id).filter(probing) else { return };
         match outcome {
-            Ok(path) => {
-                download.named_place = NamedPlace::Good;
-                download.path.get_or_insert(path);
-                self.tell_download(cx, id);
-            }
             Err(fault) if fault.rules_out_path() => {
                 download.named_place = NamedPlace::Bad;
                 let place = download.place();
-                self.fail_download(cx, id, Problem::CannotSave { place, fault });
+                return self.fail_download(cx, id, Problem::CannotSave { place, fault });
             }
-            Err(_) => {
-                download.named_place = NamedPlace::Good;
-                self.tell_download(cx, id);
-            }
+            Ok(path) => drop(download.path.get_or_insert(path)),
+            Err(_) => {}
         }
+        download.named_place = NamedPlace::Good;
+        self.tell_download(cx, id);
     }
 }
 

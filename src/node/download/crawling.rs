@@ -18,20 +18,14 @@ use crate::time::Instant;
 impl Download {
     /// Since when it brings next to nothing, if it does.
     pub(super) fn crawls_since(&self) -> Option<Instant> {
-        match self.open()?.pace {
-            Pace::Crawls { began, .. } => Some(began),
-            Pace::Measured { .. } => None,
-        }
+        self.open()?.pace.crawls_since
     }
 
     /// Looks at what has come. What our own limit holds back says nothing.
     fn measure_pace(&mut self, now: Instant) {
         let (received, is_held) = (self.received, self.busy().any(|(_, fetch): (usize, &Fetch)| fetch.is_held(now)));
         let Some(open) = self.open_mut() else { return };
-        let (since, before, began) = match open.pace {
-            Pace::Measured { since, received } => (since, received, None),
-            Pace::Crawls { since, received, began } => (since, received, Some(began)),
-        };
+        let Pace { since, received: before, crawls_since } = open.pace;
         if is_held {
             open.pace = Pace::begin(now, received);
             return;
@@ -45,7 +39,7 @@ impl Download {
             open.pace = Pace::begin(now, received);
             self.stood_back = 0;
         } else {
-            open.pace = Pace::Crawls { since: now, received, began: began.unwrap_or(now) };
+            open.pace = Pace { since: now, received, crawls_since: crawls_since.or(Some(now)) };
         }
     }
 }

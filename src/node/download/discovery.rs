@@ -98,7 +98,7 @@ impl DownloadMachine {
     pub(super) fn seek_despite_liars(&mut self, cx: &mut Cx, id: TransferId) -> Option<Instant> {
         let download = self.downloads.get(id)?;
         let has_liars = download.sources.iter().any(|source| matches!(source.standing, Standing::Corrupt));
-        if !has_liars && !download.has_left_out() {
+        if !has_liars && download.left_out.is_empty() {
             return None;
         }
         if download.seek.next.is_none_or(|at| at <= cx.now) {

@@ -186,7 +186,7 @@ impl DownloadMachine {
     }
 
     fn tell_progress(&mut self, cx: &mut Cx, id: TransferId) {
-        let due = |row: &Download| row.told.is_none_or(|at| cx.now.saturating_since(at) >= PROGRESS_INTERVAL);
+        let due = |row: &Download| row.notified_at.is_none_or(|at| cx.now.saturating_since(at) >= PROGRESS_INTERVAL);
         if self.downloads.get(id).is_some_and(due) {
             self.tell_download(cx, id);
         }

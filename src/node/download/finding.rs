@@ -33,7 +33,7 @@ use crate::name::FileName;
 use crate::network::Network;
 use crate::node::answer::{Answer, Teller};
 use crate::node::cx::Cx;
-use crate::node::limits::{HIT_SOURCES_MAX, SOURCE_SILENCES_MAX};
+use crate::node::limits::{HIT_SOURCES_MAX, LEFT_OUT_MAX, SOURCE_SILENCES_MAX};
 use crate::node::network::{NetworkMachine, Peers, canonical};
 use crate::node::speech::Speech;
 use crate::time::Instant;
@@ -206,15 +206,10 @@ impl Download {
         }
     }
 
-    /// Whether a source that sent wrong bytes has lost its place.
-    pub(super) fn has_left_out(&self) -> bool {
-        !self.left_out.is_empty()
-    }
-
     /// Takes a source at an address that has none, in a free place or in that of one that gives way.
     pub(super) fn place_source(&mut self, source: Source, by_user: bool, peers: &Peers) -> Placed {
         let is_known = self.sources.iter().any(|known| known.addr == source.addr);
-        if is_known || self.left_out.contains(source.addr) && !by_user {
+        if is_known || self.left_out.contains(&source.addr) && !by_user {
             return Placed::Refused;
         }
         if self.sources.len() < HIT_SOURCES_MAX {
@@ -224,7 +219,10 @@ impl Download {
         let Some(place) = self.place_for(source.addr, by_user, peers) else { return Placed::Refused };
         let gone = std::mem::replace(&mut self.sources[place], source);
         if matches!(gone.standing, Standing::Corrupt) {
-            self.left_out.insert(gone.addr);
+            if self.left_out.len() >= LEFT_OUT_MAX {
+                self.left_out.pop_front();
+            }
+            self.left_out.push_back(gone.addr);
         }
         Placed::Displaced
     }

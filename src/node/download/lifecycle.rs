@@ -70,7 +70,7 @@ impl DownloadMachine {
         if download.seek.outgoing == Outgoing::Last && download.life().is_waiting() {
             return;
         }
-        download.told = Some(cx.now);
+        download.notified_at = Some(cx.now);
         let Some(row) = self.downloads.row(cx, id) else { return };
         cx.notify(Topic::Download(id), || Notice::Download { download: row });
     }

@@ -60,17 +60,18 @@ pub(super) struct Found {
 
 /// How fast a download comes, as far as others may have to wait for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Pace {
+pub(super) struct Pace {
     /// It had so many bytes then.
-    Measured { since: Instant, received: u64 },
-    /// It was too slow over the last span, and had so many bytes at its end.
-    Crawls { since: Instant, received: u64, began: Instant },
+    pub(super) since: Instant,
+    pub(super) received: u64,
+    /// Since when it has been too slow, if it is.
+    pub(super) crawls_since: Option<Instant>,
 }
 
 impl Pace {
     /// Measures from here on.
     pub(super) fn begin(now: Instant, received: u64) -> Self {
-        Self::Measured { since: now, received }
+        Self { since: now, received, crawls_since: None }
     }
 }
 

@@ -9,10 +9,9 @@ use crate::id::ExchangeId;
 use crate::name::FileName;
 use crate::node::answer::Teller;
 use crate::node::contract::{Portion, SourceRecord};
-use crate::node::limits::{HELD_AFTERMATH, LEFT_OUT_MAX};
+use crate::node::limits::HELD_AFTERMATH;
 use crate::node::network::canonical;
 use crate::time::Instant;
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::rc::Rc;
@@ -217,27 +216,6 @@ pub(super) enum Contact {
     Awaited { until: Instant },
     /// It has answered, or has not in time, or cannot be asked.
     Over,
-}
-
-/// Sources that sent wrong bytes and have no place any more.
-#[derive(Debug, Default)]
-pub(super) struct LeftOut(VecDeque<SocketAddr>);
-
-impl LeftOut {
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    pub(super) fn insert(&mut self, addr: SocketAddr) {
-        if self.0.len() >= LEFT_OUT_MAX {
-            self.0.pop_front();
-        }
-        self.0.push_back(addr);
-    }
-
-    pub(super) fn contains(&self, addr: SocketAddr) -> bool {
-        self.0.contains(&addr)
-    }
 }
 
 impl Source {

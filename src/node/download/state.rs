@@ -8,7 +8,7 @@
 //! | any other | gone, kept, or busy, and is closed (or goes, if not worth keeping) when its order is answered |
 
 use super::part::{Content, Held, Known, Open, PartFile};
-use super::source::{Fetch, LeftOut, Origin, Source, Standing};
+use super::source::{Fetch, Origin, Source, Standing};
 use crate::control::{CallError, DownloadState, Problem};
 use crate::fault::DiskFault;
 use crate::id::{ContentHash, TransferId};
@@ -18,6 +18,7 @@ use crate::node::limits::{HIT_SOURCES_MAX, SEEK_MIN, UNSOURCED_SEEK_MIN};
 use crate::node::network::canonical;
 use crate::time::Instant;
 use crate::timer::TimerId;
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -33,7 +34,7 @@ pub(super) struct Download {
     /// In the order in which they were named or found. Places stay: one that said no may give its own to another.
     pub(super) sources: Vec<Source>,
     /// Who sent wrong bytes and has no place among them any more.
-    pub(super) left_out: LeftOut,
+    pub(super) left_out: VecDeque<SocketAddr>,
     /// What is known of the place that the user has named, if one was.
     pub(super) named_place: NamedPlace,
     /// The path that it will have, as far as it is known.
@@ -50,7 +51,8 @@ pub(super) struct Download {
     /// Times in a row that the disk stopped it.
     pub(super) disk_failures: u32,
     pub(super) seek: Seek,
-    pub(super) told: Option<Instant>,
+    /// When those who follow it were last told how it stands.
+    pub(super) notified_at: Option<Instant>,
 }
 
 /// What a download does, changed by `set_life` alone. How far an active one is shows in its [`PartFile`].
@@ -81,13 +83,11 @@ pub(super) type Progress = (u64, Option<u64>);
 /// Whether the user has named a place to save to, and what is known of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NamedPlace {
-    /// None was named, or an earlier run has begun the download.
-    None,
-    /// It is being looked at.
-    Probing,
-    /// A file can be made there.
+    /// Nothing speaks against it; or none was named, or an earlier run has begun the download.
     Good,
-    /// None can.
+    /// The disk is being asked.
+    Probing,
+    /// No file can be made there.
     Bad,
 }
 
@@ -216,8 +216,8 @@ impl Download {
             want,
             claimed_size: size,
             sources,
-            left_out: LeftOut::default(),
-            named_place: NamedPlace::None,
+            left_out: VecDeque::new(),
+            named_place: NamedPlace::Good,
             path: None,
             life: Life::Queued { waited: None },
             part: PartFile::Absent,
@@ -227,7 +227,7 @@ impl Download {
             checks_failed: 0,
             disk_failures: 0,
             seek: Seek::default(),
-            told: None,
+            notified_at: None,
         }
     }
 

@@ -1,11 +1,5 @@
 //! The shared files: the library, the scans that fill it, and hashing.
 //!
-//! | file | owns |
-//! |---|---|
-//! | `scanning` | rescans of the share |
-//! | `settling` | files that may not be complete yet |
-//! | `hashing`, `hash_requests` | which files are hashed next; those that peers requested |
-//!
 //! Others read [`library`](ShareMachine::library), and report files to be hashed, and files that have changed. Calls no other
 //! machine.
 
@@ -20,20 +14,16 @@ use hashing::Hashing;
 use scanning::ScanStage;
 use settling::Settling;
 
+#[derive(Default)]
 pub(super) struct ShareMachine {
     library: Library,
     scan: ScanStage,
+    /// Another scan follows the running one, which may have missed what a user wants scanned.
+    scan_again: bool,
     settling: Settling,
     hashing: Hashing,
     /// The last log line of a scan: the number of files, and the report.
     scan_logged: Option<(u64, ScanReport)>,
-}
-
-impl Default for ShareMachine {
-    fn default() -> Self {
-        let (settling, hashing) = Default::default();
-        Self { library: Library::new(), scan: ScanStage::Off, settling, hashing, scan_logged: None }
-    }
 }
 
 impl ShareMachine {

@@ -13,48 +13,26 @@ use crate::time::Instant;
 use crate::timer::TimerId;
 use std::collections::VecDeque;
 
+#[derive(Default)]
 pub(super) enum ScanStage {
+    #[default]
     Off,
     /// The timer starts the next one.
-    Waiting {
-        timer: TimerId,
-    },
+    Waiting { timer: TimerId },
     /// One is running, or its results are not in the library yet.
     Running(Running),
     /// The library drops files that the scan did not find.
-    Sweeping {
-        report: ScanReport,
-        after: After,
-    },
+    Sweeping { report: ScanReport },
     /// Recently changed files are examined once more, in a round that begins at this time at the earliest.
-    Settling {
-        report: ScanReport,
-        after: After,
-        not_before: Instant,
-    },
+    Settling { report: ScanReport, not_before: Instant },
 }
 
 pub(super) struct Running {
     /// Not in the library yet.
     batches: VecDeque<Vec<ScannedFile>>,
     ended: Option<ScanReport>,
-    files: u64,
+    pub(super) files: u64,
     notified_at: Option<Instant>,
-    after: After,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum After {
-    Wait,
-    /// Another scan: a user requested it during this one.
-    Again,
-}
-
-impl Running {
-    /// This number of further files was found.
-    pub(super) fn count(&mut self, files: usize) {
-        self.files += files as u64;
-    }
 }
 
 impl ScanStage {
@@ -73,8 +51,8 @@ impl ScanStage {
 
 impl ShareMachine {
     pub(in crate::node) fn start_scan(&mut self, cx: &mut Cx) {
-        let running =
-            Running { batches: VecDeque::new(), ended: None, files: 0, notified_at: None, after: After::Wait };
+        let running = Running { batches: VecDeque::new(), ended: None, files: 0, notified_at: None };
+        self.scan_again = false;
         if let ScanStage::Waiting { timer } = std::mem::replace(&mut self.scan, ScanStage::Running(running)) {
             cx.wheel.cancel(timer);
         }
@@ -91,10 +69,8 @@ impl ShareMachine {
                 cx.subscriptions.subscribe(Topic::Scan, client);
                 self.start_scan(cx);
             }
-            ScanStage::Running(Running { after, .. })
-            | ScanStage::Sweeping { after, .. }
-            | ScanStage::Settling { after, .. } => {
-                *after = After::Again;
+            ScanStage::Running(_) | ScanStage::Sweeping { .. } | ScanStage::Settling { .. } => {
+                self.scan_again = true;
                 cx.subscriptions.subscribe(Topic::NextScan, client);
             }
         }
@@ -149,17 +125,17 @@ impl ShareMachine {
                     && let Some(report) = running.ended.take()
                 {
                     self.library.end_scan(&report);
-                    self.scan = ScanStage::Sweeping { report, after: running.after };
+                    self.scan = ScanStage::Sweeping { report };
                 }
             }
-            ScanStage::Sweeping { report, after } => {
+            ScanStage::Sweeping { report } => {
                 if !self.library.sweep(SWEEP_ENTRIES_PER_SLICE) {
-                    let (report, after) = (std::mem::take(report), *after);
+                    let report = std::mem::take(report);
                     self.hash_after_scan(cx);
                     if report.failed.is_none() && self.settle_after_scan(cx) {
-                        self.scan = ScanStage::Settling { report, after, not_before: cx.now + REST };
+                        self.scan = ScanStage::Settling { report, not_before: cx.now + REST };
                     } else {
-                        self.finish_scan(cx, report, after);
+                        self.finish_scan(cx, report);
                     }
                 }
             }
@@ -168,18 +144,18 @@ impl ShareMachine {
 
     /// A round over unsettled files has ended.
     pub(super) fn settled_after_scan(&mut self, cx: &mut Cx, began: Instant) {
-        if let ScanStage::Settling { report, after, not_before } = &mut self.scan {
-            let (after, not_before) = (*after, *not_before);
+        if let ScanStage::Settling { report, not_before } = &mut self.scan {
+            let not_before = *not_before;
             if began >= not_before {
                 let report = std::mem::take(report);
-                self.finish_scan(cx, report, after);
+                self.finish_scan(cx, report);
             } else {
                 self.wait_to_look(cx, not_before.saturating_since(cx.now));
             }
         }
     }
 
-    fn finish_scan(&mut self, cx: &mut Cx, report: ScanReport, after: After) {
+    fn finish_scan(&mut self, cx: &mut Cx, report: ScanReport) {
         let wait = self.settling.scan_wait(cx.config.filemonitor_refresh);
         let timer = cx.wheel.insert(cx.now + wait, NodeTimer::Rescan);
         self.scan = ScanStage::Waiting { timer };
@@ -193,7 +169,7 @@ impl ShareMachine {
             Notice::Scan { files, done: true, names_refused, unreadable, other_mounts, mounts, error, being_written };
         cx.notify(Topic::Scan, || notice);
         cx.subscriptions.close(Topic::Scan);
-        if after == After::Again {
+        if self.scan_again {
             cx.subscriptions.move_to(Topic::NextScan, Topic::Scan);
             self.start_scan(cx);
         }

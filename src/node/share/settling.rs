@@ -139,7 +139,7 @@ impl ShareMachine {
     /// The running scan found recently changed files.
     pub(in crate::node) fn on_recent_files(&mut self, cx: &Cx, files: Vec<RecentFile>) {
         let ScanStage::Running(running) = &mut self.scan else { return };
-        running.count(files.len());
+        running.files += files.len() as u64;
         for file in files {
             self.share_if_settled(cx, file);
         }

@@ -1,12 +1,5 @@
 //! Serving requests of peers: files, ranges, metadata and lists.
 //!
-//! | file | owns |
-//! |---|---|
-//! | `requests` | the requests and their responses |
-//! | `accounting` | the uploads in progress, as users see them |
-//! | `turns` | how many uploads are sent at once under `upload_limit` |
-//! | `call_backs` | files for requesters that wait for a call-back |
-//!
 //! Reads `share`, and reports to it files to be hashed, and files that have changed.
 
 mod accounting;

@@ -207,7 +207,7 @@ impl DownloadMachine {
         Some(DownloadRequest { name, size, b3: Some(b3), sources })
     }
 
-    /// Who offers a content, each with the hit that says so.
+    /// The offers of a content, each with its hit.
     fn offers_of_content(
         search: &SearchMachine,
         b3: ContentHash,
@@ -224,7 +224,7 @@ impl DownloadMachine {
         }
     }
 
-    /// Has the place looked at that the user has named for a new download.
+    /// Has the disk asked whether a file can be made at the place that the user has named.
     pub(super) fn probe_target(&mut self, cx: &mut Cx, id: TransferId) {
         let Some(download) = self.downloads.get_mut(id) else { return };
         download.named_place = NamedPlace::Probing;
@@ -232,7 +232,7 @@ impl DownloadMachine {
         cx.out.act(Action::ProbeTarget { download: id, spec, b3, size });
     }
 
-    /// The user has a download tried again, whose place was bad.
+    /// The user retries a download.
     pub(super) fn probe_target_again(&mut self, cx: &mut Cx, id: TransferId) {
         if self.downloads.get(id).is_some_and(|row| row.named_place == NamedPlace::Bad) {
             self.probe_target(cx, id);

@@ -71,7 +71,7 @@ impl DownloadMachine {
             // The groups that are there are proved by the hash, whatever the size.
             return;
         }
-        if let Want::Learnt { from, .. } = download.want {
+        if let Want::NamedContent { from, .. } = download.want {
             self.return_to_name(cx, id, from);
         }
         let Some(download) = self.downloads.get_mut(id) else { return };

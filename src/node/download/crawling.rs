@@ -7,8 +7,7 @@
 use super::DownloadMachine;
 use super::part::Pace;
 use super::source::Fetch;
-use super::state::Download;
-use super::state::Life;
+use super::state::{Download, Life};
 use super::table::Downloads;
 use crate::id::TransferId;
 use crate::node::cx::{Cx, NodeTimer};

@@ -38,7 +38,7 @@ impl Download {
             };
             may_end && is_better
         };
-        self.busy().find(gives_way).map(|(source, _)| Step::Relieve { source })
+        self.busy().find(gives_way).map(|(source, _)| Step::DropSlow { source })
     }
 
     /// Every group is there or asked for, and a source has nothing to do: it takes from the one that would be last.
@@ -49,7 +49,7 @@ impl Download {
                 continue;
             }
             if is_stalled(now, fetch) {
-                return Some(Step::Relieve { source: at });
+                return Some(Step::DropSlow { source: at });
             }
             victims.push((Reverse(self.finish_ms(now, content, at)), at));
         }
@@ -124,18 +124,18 @@ impl Download {
         }
         match is_first {
             true => Some(Step::Ask { source: thief, task: Task::groups(groups) }),
-            false => Some(Step::Relieve { source: victim }),
+            false => Some(Step::DropSlow { source: victim }),
         }
     }
 
-    /// Takes a source off what it alone does, when it is stuck or hopelessly slow and another could do it.
+    /// Breaks off what only this source was asked for, when it is stuck or very slow and another could do it.
     pub(super) fn relieve(&self, now: Instant, at: usize, fetch: &Fetch) -> Option<Step> {
         let stream = fetch.task.asks() == Ask::All;
         if is_stalled(now, fetch) {
-            return self.sources.iter().any(Source::is_idle).then_some(Step::Relieve { source: at });
+            return self.sources.iter().any(Source::is_idle).then_some(Step::DropSlow { source: at });
         }
         if self.proves_too_slowly(now, at, fetch) {
-            return Some(Step::Relieve { source: at });
+            return Some(Step::DropSlow { source: at });
         }
         let (rate, spent) = (self.sources[at].speed_now(now).unwrap_or(0), fetch.tried_for(now));
         let may_relieve = |other: &Source| {
@@ -144,7 +144,7 @@ impl Download {
             other.is_idle() && spent >= patience && other.speed.is_none_or(|speed| speed / 2 > rate)
         };
         let relieved = self.is_slow(now, at, fetch) && self.sources.iter().any(may_relieve);
-        relieved.then_some(Step::Relieve { source: at })
+        relieved.then_some(Step::DropSlow { source: at })
     }
 
     /// Whether what a source was asked for will take so long that it is not worth waiting for.

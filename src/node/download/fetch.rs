@@ -104,7 +104,7 @@ fn judge_fault(fetch: &Fetch, task: &Task, fault: DialFault) -> FetchOutcome {
 }
 
 impl DownloadMachine {
-    /// Codes 4, 8 and 9.
+    /// Asks a source, by code 4, 8 or 9.
     pub(super) fn ask(&mut self, cx: &mut Cx, id: TransferId, at: usize, task: Task) {
         let Some(download) = self.downloads.get_mut(id) else { return };
         let b3 = download.want.b3();
@@ -171,7 +171,6 @@ impl DownloadMachine {
         }
     }
 
-    /// Our limit holds a fetch back, and not its source.
     pub(in crate::node) fn on_fetch_held(&mut self, cx: &Cx, exchange: ExchangeId) {
         if let Some(fetch) = self.downloads.fetch_mut(exchange) {
             fetch.hold(cx.now);
@@ -299,7 +298,7 @@ impl DownloadMachine {
             // Who was found by the name alone is dropped.
             self.downloads.change_sources(id, |download| {
                 download.keep_chosen();
-                download.want = Want::Learnt { b3, from: giver };
+                download.want = Want::NamedContent { b3, from: giver };
             });
         }
         self.remember_download(cx, id);

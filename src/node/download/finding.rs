@@ -251,7 +251,7 @@ impl Download {
     /// `None` if it stays.
     fn worth(&self, source: &Source, share: usize, unheard: bool) -> Option<Worth> {
         let is_chosen = source.origin == Origin::Chosen && !matches!(self.want, Want::Content(_));
-        let is_teacher = matches!(self.want, Want::Learnt { from, .. } if from == source.addr);
+        let is_teacher = matches!(self.want, Want::NamedContent { from, .. } if from == source.addr);
         match source.standing {
             _ if is_teacher || source.fetch().is_some() => None,
             Standing::Refused | Standing::Corrupt => Some(Worth::Useless),
@@ -326,7 +326,7 @@ impl DownloadMachine {
         file: &Listed,
     ) {
         let Some(download) = self.downloads.get_mut(id) else { return };
-        let taught = matches!(download.want, Want::Learnt { from, .. } if from == peer);
+        let taught = matches!(download.want, Want::NamedContent { from, .. } if from == peer);
         if !taught || file.name != download.name || file.attributes.is_none_or(|told| told.b3.is_none()) {
             return;
         }

@@ -1,10 +1,10 @@
-//! Checks that what the loop is still to do is in the order that [`contract`](crate::node::contract) promises.
+//! What always holds of the downloads, and whether what the loop is still to do is in the order that
+//! [`contract`](crate::node::contract) promises.
 
 use super::DownloadMachine;
 use super::part::PartFile;
 use super::source::{Origin, Source, Standing};
-use super::state::Life;
-use super::state::{Download, Outgoing, Want};
+use super::state::{Download, Life, Outgoing, Want};
 use crate::id::TransferId;
 use crate::node::contract::{Action, RecordState};
 use crate::node::cx::Cx;

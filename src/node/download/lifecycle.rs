@@ -29,7 +29,8 @@ enum Finding {
 }
 
 impl DownloadMachine {
-    /// The one place where a download moves: keeps the queue, the sets and the part file true, and tells who follows.
+    /// Nothing else changes the life of a download. The queue, the sets and the part file change with it, and the clients that
+    /// follow it are notified.
     pub(super) fn set_life(&mut self, cx: &mut Cx, id: TransferId, life: Life) {
         if !matches!(life, Life::Active) {
             self.stop_fetching(cx, id);
@@ -64,7 +65,7 @@ impl DownloadMachine {
         }
     }
 
-    /// Tells who follows a download how it stands.
+    /// Notifies the clients that follow a download.
     pub(super) fn tell_download(&mut self, cx: &mut Cx, id: TransferId) {
         let Some(download) = self.downloads.get_mut(id) else { return };
         if download.seek.outgoing == Outgoing::Last && download.life().is_waiting() {
@@ -75,7 +76,7 @@ impl DownloadMachine {
         cx.notify(Topic::Download(id), || Notice::Download { download: row });
     }
 
-    /// Gives the downloads that wait their turn, as far as there are places.
+    /// Starts queued downloads, as far as there are places.
     pub(in crate::node) fn start_downloads(&mut self, cx: &mut Cx) {
         if !cx.is_running() {
             return;
@@ -95,7 +96,7 @@ impl DownloadMachine {
         self.downloads.queue().find(|id| self.may_begin(*id))
     }
 
-    /// Back into the queue, where its age gives a download its place.
+    /// Puts a download back into the queue, in which older ones come first.
     pub(super) fn requeue_download(&mut self, cx: &mut Cx, id: TransferId) {
         let waited = self.downloads.get(id).and_then(|row| row.life().problem().cloned());
         self.set_life(cx, id, Life::Queued { waited });

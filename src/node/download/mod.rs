@@ -44,7 +44,6 @@ use remembering::Remembering;
 use std::collections::VecDeque;
 use table::Downloads;
 
-/// The downloads.
 pub(super) struct DownloadMachine {
     pub(super) downloads: Downloads,
     pub(super) first_contacts: FirstContacts,

@@ -120,7 +120,6 @@ impl DownloadMachine {
         Ok(Order::apply(command, self.read_ids(ids, form, applies)?))
     }
 
-    /// Tells a client of downloads from now on.
     pub(in crate::node) fn call_follow(
         &mut self,
         cx: &mut Cx,
@@ -132,7 +131,6 @@ impl DownloadMachine {
         Ok(self.downloads_reply(cx, &ids))
     }
 
-    /// One page of all downloads.
     pub(in crate::node) fn call_downloads(&self, cx: &Cx, after: u32) -> DownloadsReply {
         let (downloads, next) = page(self.downloads.after(cx, TransferId(after)), download_bytes);
         DownloadsReply { downloads, next, ids: Vec::new() }
@@ -183,7 +181,6 @@ impl DownloadMachine {
         }
     }
 
-    /// Answers a call.
     pub(in crate::node) fn reply(&mut self, cx: &mut Cx, client: ClientId, call: CallId, outcome: Outcome) {
         match outcome {
             Outcome::Reply(outcome) => {
@@ -250,7 +247,6 @@ impl DownloadMachine {
         }
     }
 
-    /// Lets a paused download go on.
     pub(super) fn resume_download(&mut self, cx: &mut Cx, id: TransferId) {
         let Some(download) = self.downloads.get_mut(id) else { return };
         match download.life() {

@@ -47,13 +47,13 @@ pub(super) enum Step {
     TakeSize { source: usize, size: u64 },
     /// The end of what one source is still to bring goes to another.
     Steal { victim: usize, thief: usize, groups: Range<u64> },
-    /// Others wait for something to do: what this one was asked for is theirs.
-    Relieve { source: usize },
+    /// Break off what this source was asked for: an idle one can do it.
+    DropSlow { source: usize },
     /// All of it is there.
     Check,
 }
 
-/// What a download is up to.
+/// What [`next_step`](Download::next_step) has decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum NextStep {
     Do(Step),
@@ -66,14 +66,13 @@ pub(super) enum NextStep {
 }
 
 impl DownloadMachine {
-    /// Looks at every download to which something has happened.
+    /// Takes the next steps of each download to which something has happened.
     pub(in crate::node) fn drive_downloads(&mut self, cx: &mut Cx, network: &mut NetworkMachine) {
         while let Some(id) = self.downloads.next_dirty() {
             self.drive(cx, network, id);
         }
     }
 
-    /// Does what is to be done next for a download, until nothing is.
     fn drive(&mut self, cx: &mut Cx, network: &mut NetworkMachine, id: TransferId) {
         if !cx.is_running() || !self.is_fetching(id) {
             return;
@@ -117,7 +116,7 @@ impl DownloadMachine {
         }
     }
 
-    /// Sees to it that the download is looked at again when its sources are worth it.
+    /// Sets the timer for the next look.
     fn plan_look(&mut self, cx: &mut Cx, id: TransferId) {
         let Some(download) = self.downloads.get_mut(id) else { return };
         let at = download.look_again_at(cx.now);
@@ -138,7 +137,7 @@ impl DownloadMachine {
             Step::Ask { source, task } => self.ask(cx, id, source, task),
             Step::TakeSize { source, size } => self.take_size(cx, id, source, size),
             Step::Steal { victim, thief, groups } => self.steal(cx, id, victim, thief, groups),
-            Step::Relieve { source } => {
+            Step::DropSlow { source } => {
                 cx.counters.limited.sources_silent += 1;
                 self.break_off(cx, id, source);
                 self.rest_source(cx, id, source, SourceFault::TooSlow);
@@ -149,7 +148,7 @@ impl DownloadMachine {
 }
 
 impl Download {
-    /// What is to be done next. `room`: how many more exchanges it may begin.
+    /// `room`: how many more exchanges it may begin.
     pub(super) fn next_step(&self, now: Instant, room: usize) -> NextStep {
         let contact = self.contact_due(now).map(|source| Step::MakeContact { source });
         let question = contact.or_else(|| self.doubted().map(|source| Step::Ask { source, task: Task::Identify }));
@@ -238,8 +237,8 @@ impl Download {
         (0..self.sources.len()).filter(idle).min_by_key(|at| (self.sources[*at].failures, *at))
     }
 
-    /// Whether others need not be asked for less while this one can be asked for more: not when it fails again and again,
-    /// and another does not.
+    /// Whether this source may be asked for what others could be asked for as well: not after [`FAILURES_RELIED_MAX`] failures
+    /// in a row, while an idle source has fewer.
     pub(super) fn is_relied_on(&self, source: &Source) -> bool {
         let better = |other: &Source| other.is_idle() && other.failures < source.failures;
         source.failures < FAILURES_RELIED_MAX || !self.sources.iter().any(better)
@@ -364,7 +363,7 @@ impl Download {
         let fewest = asked.iter().map(|(at, _)| self.sources[*at].failures).min()?;
         let is_better = |source: &Source| may_give(source) && source.failures <= fewest;
         if asked.iter().all(|(at, fetch)| self.is_silent(now, *at, fetch)) && self.sources.iter().any(is_better) {
-            return asked.first().map(|(at, _)| Step::Relieve { source: *at });
+            return asked.first().map(|(at, _)| Step::DropSlow { source: *at });
         }
         asked.into_iter().find_map(|(at, fetch)| self.relieve(now, at, fetch))
     }
@@ -388,7 +387,7 @@ impl Download {
                 self.is_silent(now, *at, fetch) && next.failures <= self.sources[*at].failures
             };
             let longest = asked.iter().filter(gives_way).min_by_key(|(_, fetch)| fetch.progressed);
-            return longest.map(|(at, _)| Step::Relieve { source: *at });
+            return longest.map(|(at, _)| Step::DropSlow { source: *at });
         }
         let is_quiet = |at: usize, fetch: &Fetch| has_brought_little(now, fetch) || self.is_silent(now, at, fetch);
         let quiet = asked.iter().filter(|(at, fetch)| is_quiet(*at, fetch)).count();

@@ -236,7 +236,7 @@ impl Download {
             size: self.size(),
             b3: self.want.b3(),
             learnt_from: match self.want {
-                Want::Learnt { from, .. } => Some(from),
+                Want::NamedContent { from, .. } => Some(from),
                 Want::Name | Want::Content(_) => None,
             },
             state,

@@ -17,7 +17,7 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Somebody who offers the file.
+/// A peer that offers the file.
 #[derive(Debug)]
 pub(super) struct Source {
     pub(super) addr: SocketAddr,
@@ -51,7 +51,7 @@ pub(super) struct Source {
     pub(super) names_told: NamesTold,
     /// It is to say what it has before it is asked for anything else.
     pub(super) doubt: Option<Doubt>,
-    /// What it did last that was wrong.
+    /// Its last fault.
     pub(super) fault: Option<SourceFault>,
 }
 
@@ -196,7 +196,7 @@ impl Task {
     }
 }
 
-/// Why somebody is a source.
+/// Why a peer is a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
     /// The user named it, or a hit that it offers.
@@ -351,7 +351,7 @@ impl Source {
         }
     }
 
-    /// Whom to name, and for what, where a download cannot go on.
+    /// The address and fault to show, where a download cannot go on.
     pub(super) fn blamed(&self) -> Option<(SocketAddr, SourceFault)> {
         Some((self.addr, self.fault?))
     }

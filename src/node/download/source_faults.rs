@@ -189,7 +189,7 @@ impl DownloadMachine {
         }
         let Some(source) = download.sources.get_mut(at) else { return };
         log::info!("download {}: {} has another content as {} by now", id.0, source.addr, doubt.name);
-        let taught = matches!(want, Want::Learnt { from, .. } if from == source.addr);
+        let taught = matches!(want, Want::NamedContent { from, .. } if from == source.addr);
         if taught && *doubt.name == download.name {
             return self.unlearn(cx, id, at);
         }
@@ -261,9 +261,9 @@ impl DownloadMachine {
         }
     }
 
-    /// Nobody can be asked now. Who has sent wrong bytes once and says that it has the content may be honest: its file may
-    /// have been another for a while. It rests and is asked again; the next time that it does so it is left out for good.
-    /// Says whether there is one.
+    /// No source can be asked now. One that has sent wrong bytes once, and says that it has the content, may be honest: its
+    /// file may have been another for a while. It rests and is asked again; after further wrong bytes it is left out for good.
+    /// Returns whether there is one.
     pub(super) fn excuse_sources(&mut self, cx: &mut Cx, id: TransferId) -> bool {
         let Some(download) = self.downloads.get(id) else { return false };
         let is_due = |source: &Source| matches!(source.standing, Standing::Corrupt) && source.excuse == Excuse::Due;

@@ -24,16 +24,15 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// One download.
 pub(super) struct Download {
     pub(super) name: FileName,
     pub(super) spec: PartSpec,
     pub(super) want: Want,
     /// Bytes, as somebody has claimed; no outline has proved them.
     pub(super) claimed_size: Option<u64>,
-    /// In the order in which they were named or found. Places stay: one that said no may give its own to another.
+    /// In the order in which they were named or found. A source keeps its index; a newcomer may take the place of another.
     pub(super) sources: Vec<Source>,
-    /// Who sent wrong bytes and has no place among them any more.
+    /// Sources that sent wrong bytes, and lost their places to others.
     pub(super) left_out: VecDeque<SocketAddr>,
     /// What is known of the place that the user has named, if one was.
     pub(super) named_place: NamedPlace,
@@ -64,9 +63,9 @@ pub(super) enum Life {
     Active,
     /// No source can be asked now.
     Waiting { until: Instant, timer: TimerId, why: Problem },
-    /// The user has stopped it.
+    /// By the user.
     Paused,
-    /// The disk does not let it go on; it is tried again by the timer.
+    /// The disk has stopped it; the timer tries again.
     Blocked { timer: TimerId, fault: DiskFault, why: Problem },
     /// Its file is there. `found`: its hash, if it was read; `verified`: that is the one that was known; `already`: it was
     /// there before.
@@ -98,15 +97,15 @@ pub(super) enum Want {
     Name,
     /// This content.
     Content(ContentHash),
-    /// The content that this source has under the name asked for, as it says. It holds until the source says otherwise.
-    Learnt { b3: ContentHash, from: SocketAddr },
+    /// The user asked for a name, and this source says that its content under the name is this, until it says otherwise.
+    NamedContent { b3: ContentHash, from: SocketAddr },
 }
 
 impl Want {
     pub(super) fn b3(self) -> Option<ContentHash> {
         match self {
             Self::Name => None,
-            Self::Content(b3) | Self::Learnt { b3, .. } => Some(b3),
+            Self::Content(b3) | Self::NamedContent { b3, .. } => Some(b3),
         }
     }
 }
@@ -237,7 +236,7 @@ impl Download {
         let want = match (record.b3, record.learnt_from) {
             (None, _) => Want::Name,
             (Some(b3), None) => Want::Content(b3),
-            (Some(b3), Some(from)) => Want::Learnt { b3, from: canonical(from) },
+            (Some(b3), Some(from)) => Want::NamedContent { b3, from: canonical(from) },
         };
         let sources = record.sources.into_iter().take(HIT_SOURCES_MAX);
         // Of a content each source says for itself how large it is: the size of another must not be held against it.
@@ -263,7 +262,7 @@ impl Download {
         &self.life
     }
 
-    /// Moves it; the life that it had. Called by the table alone.
+    /// Returns the life that it had. Called by the table alone.
     pub(super) fn replace_life(&mut self, id: TransferId, life: Life) -> Life {
         let before = self.state();
         let old = std::mem::replace(&mut self.life, life);
@@ -276,7 +275,7 @@ impl Download {
         &self.part
     }
 
-    /// The one place where its part file moves: it becomes what `change` makes of it.
+    /// Nothing else changes the part file.
     pub(super) fn change_part(&mut self, id: TransferId, change: impl FnOnce(PartFile) -> PartFile) {
         let before = self.state();
         self.part = change(std::mem::replace(&mut self.part, PartFile::Absent));
@@ -336,12 +335,11 @@ impl Download {
         self.claimed_size.is_some() && !self.has_proved_size() && self.sources.iter().any(other)
     }
 
-    /// Whether nobody is known who could be asked.
     pub(super) fn is_unsourced(&self) -> bool {
         self.sources.is_empty()
     }
 
-    /// Drops who was only found.
+    /// Drops the sources that were only found.
     pub(super) fn keep_chosen(&mut self) {
         debug_assert!(self.busy().next().is_none(), "places change");
         self.sources.retain(|source| source.origin == Origin::Chosen);

@@ -1,9 +1,5 @@
-//! The downloads: the queue, the state of each, and the order in which they get their turn.
-//!
-//! Owns the table. One row of it is a `Download` ([`state`](crate::node::download::state)). What a download does next is
-//! decided in [`picker`](crate::node::download::picker) and carried out in [`fetch`](crate::node::download::fetch); what
-//! becomes of its part file stands in [`part_file`](crate::node::download::part_file), what users order in
-//! [`commands`](crate::node::download::commands).
+//! The table of downloads: the queue, which of them are active, what finds them by their sources and contents, and the rows
+//! that users see.
 
 use super::source::{Contact, Fetch, Source, Standing};
 use super::state::{Download, Life};
@@ -20,7 +16,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// All downloads remembered.
 #[derive(Default)]
 pub(in crate::node) struct Downloads {
     rows: BTreeMap<TransferId, Download>,
@@ -61,7 +56,6 @@ impl Downloads {
         self.rows.get(&id)
     }
 
-    /// All downloads, by id.
     pub(super) fn iter(&self) -> impl Iterator<Item = (TransferId, &Download)> {
         self.rows.iter().map(|(id, row)| (*id, row))
     }
@@ -70,7 +64,6 @@ impl Downloads {
         self.rows.get_mut(&id)
     }
 
-    /// Ids of all, ascending.
     pub(in crate::node) fn ids(&self) -> impl Iterator<Item = u32> {
         self.rows.keys().map(|id| id.0)
     }
@@ -132,7 +125,6 @@ impl Downloads {
         Some(TransferId(self.begun))
     }
 
-    /// Puts a download into the table.
     pub(super) fn insert(&mut self, id: TransferId, download: Download) {
         if matches!(download.life(), Life::Queued { .. }) {
             self.queued.insert((download.stood_back, id));
@@ -147,7 +139,6 @@ impl Downloads {
         }
     }
 
-    /// Whether there is no room for another row.
     pub(super) fn is_full(&self) -> bool {
         self.rows.len() >= DOWNLOADS_MAX
     }
@@ -217,7 +208,7 @@ impl Downloads {
         changed
     }
 
-    /// Has a download looked at before the event is over.
+    /// Has the next steps of a download taken before the event is over.
     pub(in crate::node) fn mark_dirty(&mut self, id: TransferId) {
         self.dirty.insert(id);
     }
@@ -321,7 +312,7 @@ impl Downloads {
         }
     }
 
-    /// Moves a download, and keeps the queue and the sets true. The life that it had.
+    /// Keeps the queue and the sets true. Returns the life that the download had.
     pub(super) fn set_life(&mut self, id: TransferId, life: Life) -> Option<Life> {
         let download = self.rows.get_mut(&id)?;
         let (is_queued, is_active) = (matches!(life, Life::Queued { .. }), matches!(life, Life::Active));

@@ -85,7 +85,7 @@ fn ask(source: usize, run: Range<u64>) -> NextStep {
 }
 
 fn relieve(source: usize) -> NextStep {
-    NextStep::Do(Step::Relieve { source })
+    NextStep::Do(Step::DropSlow { source })
 }
 
 /// The run that the first source would get of ten groups or more, beside another source with a task.
@@ -145,11 +145,11 @@ fn others_are_relied_on_until_one_has_failed_less_often() {
 /// Whom the second source replaces, which is idle, if it replaces the first. So long after the first was asked.
 fn replaces(holder: Source, idle: Source, after: Duration) -> bool {
     let download = proved(100, &[], vec![holder, idle]);
-    download.make_room(start() + after, 1) == Some(Step::Relieve { source: 0 })
+    download.make_room(start() + after, 1) == Some(Step::DropSlow { source: 0 })
 }
 
 #[test]
-fn whoever_brings_nothing_gives_way() {
+fn a_source_that_brings_nothing_gives_way() {
     let silent = |failures| failed(failures, asked(groups(0..4), 0, secs(2), fresh(1)));
     assert!(replaces(silent(0), proven(2, 1), secs(2)), "to one that has delivered");
     assert!(!replaces(silent(0), proven(2, 1), Duration::from_millis(1_999)));
@@ -197,7 +197,7 @@ fn without_an_exchange_left_room_is_made_and_nothing_else_begun() {
 }
 
 #[test]
-fn who_has_delivered_comes_first_then_who_has_failed_less_then_the_fastest() {
+fn sources_that_delivered_come_first_then_those_that_failed_less_then_the_fastest() {
     let first = |sources: Vec<Source>| match proved(100, &[], sources).next_step(start(), 9) {
         NextStep::Do(Step::Ask { source, .. }) => source,
         other => panic!("{other:?}"),
@@ -264,11 +264,11 @@ fn a_try_does_not_count_any_more_after_a_second_without_use() {
 fn relieved(holder: Source, other: Source, after: Duration) -> bool {
     let download = proved(100, &[], vec![holder, other]);
     let fetch = download.sources[0].fetch().unwrap();
-    download.relieve(start() + after, 0, fetch) == Some(Step::Relieve { source: 0 })
+    download.relieve(start() + after, 0, fetch) == Some(Step::DropSlow { source: 0 })
 }
 
 #[test]
-fn whoever_is_stuck_or_slow_is_relieved_where_another_could_do_it() {
+fn a_source_that_is_stuck_or_slow_is_dropped_where_another_could_do_it() {
     let busy = || asked(groups(9..10), MIB, secs(4), fresh(2));
     let stuck = || asked(groups(0..1), 0, secs(0), fresh(1));
     assert!(relieved(stuck(), fresh(2), secs(10)));

@@ -1,5 +1,5 @@
-//! One download among sources of every kind, with chance as the enemy: as long as one honest source can be reached, it
-//! ends whole.
+//! One download among sources of every kind, with faults at random: as long as one honest source can be reached, it
+//! ends complete.
 
 use super::*;
 use crate::control::PeerSource;
@@ -18,17 +18,17 @@ enum Kind {
     Truncates,
     /// It sends nothing and stays silent.
     Stalls,
-    /// It says no to everything.
+    /// It refuses everything.
     Refuses,
-    /// It says no every other time.
+    /// It refuses every other request.
     Busy,
     /// It has no hash, so that it serves the file as a whole alone.
     Unhashed,
     /// It sends a byte now and then.
     Dribbles,
-    /// Nobody is there.
+    /// It is out of reach.
     Dead,
-    /// It goes and comes.
+    /// It is reachable at times.
     Flaps,
 }
 
@@ -298,7 +298,7 @@ impl Swarm {
         self.rig.handle(Event::GroupVerified { exchange, group: at });
     }
 
-    /// The user plays with it.
+    /// The user pauses, retries or resumes the download.
     fn meddle(&mut self) {
         let ids = || "1".to_string();
         let request = match self.chance.below(4) {

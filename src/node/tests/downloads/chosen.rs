@@ -41,7 +41,7 @@ fn assert_done_unverified(rig: &mut Rig, stream: &Fetch) {
 }
 
 #[test]
-fn who_was_found_by_the_name_alone_does_not_teach_which_content_it_has() {
+fn a_source_found_by_the_name_alone_does_not_teach_which_content_it_has() {
     let (mut rig, exchange) = asked();
     rig.fail(exchange, DialFault::Declined(RefusalReason::Changed));
     find_another(&mut rig);
@@ -58,7 +58,7 @@ fn who_was_found_by_the_name_alone_does_not_teach_which_content_it_has() {
 }
 
 #[test]
-fn who_was_found_by_the_name_stands_in_when_the_chosen_one_was_out_of_reach_for_long() {
+fn a_source_found_by_the_name_stands_in_when_the_chosen_source_was_out_of_reach_for_long() {
     let (mut rig, mut exchange) = asked();
     find_another(&mut rig);
     for _ in 0..4 {
@@ -86,7 +86,7 @@ fn who_was_found_by_the_name_stands_in_when_the_chosen_one_was_out_of_reach_for_
 }
 
 #[test]
-fn a_chosen_one_that_says_for_long_that_it_is_busy_is_waited_for() {
+fn a_chosen_source_that_is_busy_for_long_is_waited_for() {
     let (mut rig, mut exchange) = asked();
     find_another(&mut rig);
     for _ in 0..20 {
@@ -99,7 +99,7 @@ fn a_chosen_one_that_says_for_long_that_it_is_busy_is_waited_for() {
 }
 
 #[test]
-fn who_was_found_by_the_name_stands_in_when_the_chosen_one_has_the_file_no_more() {
+fn a_source_found_by_the_name_stands_in_when_the_chosen_source_has_the_file_no_more() {
     let (mut rig, exchange) = asked();
     find_another(&mut rig);
     rig.fail(exchange, DialFault::Declined(RefusalReason::NoSuchFile));
@@ -108,7 +108,7 @@ fn who_was_found_by_the_name_stands_in_when_the_chosen_one_has_the_file_no_more(
 }
 
 #[test]
-fn all_that_the_user_chose_stay_when_a_name_has_another_content() {
+fn all_sources_that_the_user_chose_stay_when_a_name_has_another_content() {
     let mut rig = with_hit(Some(8 * MIB), 2);
     download(&mut rig, hits("1"));
     open(&mut rig);
@@ -125,7 +125,7 @@ fn all_that_the_user_chose_stay_when_a_name_has_another_content() {
 }
 
 #[test]
-fn a_wish_for_the_same_name_of_who_was_only_found_is_another_download() {
+fn a_request_for_the_same_name_of_a_source_that_was_only_found_is_another_download() {
     let (mut rig, _) = asked();
     find_another(&mut rig);
     assert_eq!(row(&mut rig, 1).sources, [peer(1), peer(2)]);
@@ -135,7 +135,7 @@ fn a_wish_for_the_same_name_of_who_was_only_found_is_another_download() {
 }
 
 #[test]
-fn who_was_chosen_is_known_after_a_restart() {
+fn which_sources_were_chosen_is_known_after_a_restart() {
     for first_is_chosen in [true, false] {
         let source = |n, is_chosen| SourceRecord { addr: peer(n), names: vec![name("a")], p1: true, is_chosen };
         let target = Target::Suggested { directory: "/downloads".into(), name: name("a") };

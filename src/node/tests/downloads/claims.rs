@@ -24,7 +24,7 @@ fn shares(rig: &mut Rig) -> Vec<SourceState> {
 }
 
 #[test]
-fn who_claims_that_the_content_is_of_one_group_loses_its_place_and_nothing_else_is_lost() {
+fn a_source_that_claims_that_the_content_is_of_one_group_loses_its_place_and_nothing_else_is_lost() {
     for claimed in [0, 1, 5, 1_024, MIB] {
         let mut rig = resumed(claimed, 0..4);
         assert_eq!((sizes_taken(&mut rig), row(&mut rig, 1).bytes_done), (vec![], 4 * MIB), "{claimed}");

@@ -34,7 +34,7 @@ fn a_node_without_an_address_of_its_own_asks_as_well() {
 }
 
 #[test]
-fn a_peer_that_says_so_speaks_p1_and_is_asked_for_metadata() {
+fn a_peer_that_answers_a_first_contact_is_asked_for_metadata() {
     let mut rig = of_unknown_peer();
     let asked = contact(&mut rig);
     rig.succeed(asked, Response::SpeaksP1);

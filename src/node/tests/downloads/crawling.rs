@@ -81,7 +81,7 @@ fn those_that_crawl_are_bounded_and_take_turns() {
 }
 
 #[test]
-fn who_comes_at_a_useful_rate_counts_and_nobody_is_moved_while_nobody_waits() {
+fn a_download_at_a_useful_rate_keeps_its_place_and_none_is_moved_while_none_waits() {
     let (mut rig, running) = dripping(2, 2, 0);
     let mut running = known(running);
     download(&mut rig, vec![file(peer(9), "small")]);
@@ -93,7 +93,7 @@ fn who_comes_at_a_useful_rate_counts_and_nobody_is_moved_while_nobody_waits() {
 }
 
 #[test]
-fn whom_our_own_limit_holds_back_counts() {
+fn a_download_that_our_own_limit_holds_back_is_not_taken_for_slow() {
     let (mut rig, running) = dripping(2, 2, 2_000);
     let mut running = known(running);
     download(&mut rig, vec![file(peer(9), "small")]);

@@ -109,7 +109,7 @@ fn one_network_does_not_keep_others_from_the_places() {
 }
 
 #[test]
-fn whom_the_user_names_gets_a_place() {
+fn a_source_that_the_user_names_gets_a_place() {
     let mut rig = begun(400 * MIB, PLACES);
     rig.dials();
     rig.search_within("c", Some(0));

@@ -1,4 +1,4 @@
-//! Disks that fail: one download rests with its cause, the others go on, and it resumes by itself.
+//! Disks that fail: one download is paused with its cause, the others continue, and it resumes automatically.
 
 use super::*;
 use crate::control::ExitCode;
@@ -70,7 +70,7 @@ fn a_disk_that_fails_pauses_a_download_wherever_it_stands() {
 }
 
 #[test]
-fn a_download_goes_on_by_itself_when_there_is_room_again() {
+fn a_download_resumes_automatically_when_there_is_room_again() {
     let mut rig = begun(4 * MIB, 1);
     let writing = fetch(&mut rig);
     rig.fail(writing.exchange, DialFault::Disk(DiskFault::Full));

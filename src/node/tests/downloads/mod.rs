@@ -19,13 +19,13 @@ mod races;
 mod recalling;
 mod refusals;
 mod remembering;
+mod requests;
 mod resumed;
 mod retrying;
 mod sources;
 mod stalling;
 mod streams;
 mod unsourced;
-mod wishes;
 
 use super::rig::*;
 use crate::content::{Groups, group_count};

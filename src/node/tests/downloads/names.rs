@@ -158,7 +158,7 @@ fn serve_as(rig: &mut Rig, only: &str) -> Vec<String> {
 }
 
 /// A download of the content, of which only forged names of its one source are known.
-fn deceived() -> Rig {
+fn with_forged_names() -> Rig {
     let mut rig = Rig::among(vec![peer(1)], &[]);
     hear_of(&mut rig, 1);
     let query = searching(&mut rig);
@@ -172,7 +172,7 @@ fn deceived() -> Rig {
 
 #[test]
 fn forged_names_before_and_after_its_own_do_not_keep_a_source_from_being_asked_for_its_own() {
-    let mut rig = deceived();
+    let mut rig = with_forged_names();
     rig.pass(Duration::from_secs(61));
     rig.dials().into_iter().for_each(|(exchange, ..)| rig.deliver(exchange));
     let query = searching(&mut rig);

@@ -56,7 +56,7 @@ fn the_other_names_of_a_content_are_not_asked_for_once_the_name_has_another() {
     assert!(names_asked(&mut rig).is_empty(), "nor when the name is gone");
 }
 
-/// Who said which content the name has lied: who has that content under another name has nothing to do with the name.
+/// The source that said which content the name has lied: sources of that content have nothing to do with the name.
 #[test]
 fn sources_of_a_content_that_a_liar_told_are_not_asked_for_the_name() {
     let mut rig = Rig::among(vec![peer(1), peer(2)], &[]);
@@ -76,7 +76,7 @@ fn sources_of_a_content_that_a_liar_told_are_not_asked_for_the_name() {
 
 /// The file may be shorter than the range that is asked for: then the peer refuses instead of sending other bytes.
 #[test]
-fn a_refusal_of_who_has_another_content_by_now_unlearns_it_too() {
+fn a_refusal_by_a_source_that_has_another_content_by_now_counts_as_well() {
     let mut rig = named(8 * MIB);
     let running = fetch(&mut rig);
     rig.fail(running.exchange, DialFault::Reset);
@@ -86,7 +86,7 @@ fn a_refusal_of_who_has_another_content_by_now_unlearns_it_too() {
 }
 
 #[test]
-fn who_does_not_say_yet_what_it_has_is_asked_again_and_is_no_liar() {
+fn a_source_that_does_not_say_yet_what_it_has_is_asked_again_and_is_no_liar() {
     let mut rig = named(8 * MIB);
     let running = fetch(&mut rig);
     rig.fail(running.exchange, DialFault::Corrupt);
@@ -106,7 +106,7 @@ fn who_does_not_say_yet_what_it_has_is_asked_again_and_is_no_liar() {
 
 /// The file was overwritten, sent, and deleted before the source could say what it was.
 #[test]
-fn who_has_no_such_file_any_more_is_asked_under_the_other_names() {
+fn a_source_that_has_no_such_file_any_more_is_asked_under_the_other_names() {
     let mut rig = begun(8 * MIB, 1);
     found(&mut rig, 1, &of_content("copy", 8 * MIB, B3));
     let (running, under) = name_asked(&mut rig);
@@ -204,7 +204,7 @@ fn names_and_who_taught_a_content_survive_a_restart() {
 
 /// The name held another content for a while, in which a range was sent, and holds the old one again.
 #[test]
-fn who_has_sent_another_content_once_is_asked_again_and_the_second_time_it_is_left_out() {
+fn a_source_that_has_sent_another_content_once_is_asked_again_and_the_second_time_it_is_left_out() {
     let mut rig = named(8 * MIB);
     let running = fetch(&mut rig);
     lie(&mut rig, running.exchange);

@@ -1,4 +1,4 @@
-//! Orders that come too early are noticed at once: each is put into the queue by hand here.
+//! The invariants notice orders that come too early: each test puts one into the queue.
 
 use super::*;
 use crate::control::CallId;

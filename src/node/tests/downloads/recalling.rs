@@ -150,7 +150,7 @@ fn states_causes_and_progress_survive_a_restart() {
 }
 
 #[test]
-fn every_way_of_standing_still_is_remembered_as_it_is() {
+fn every_state_in_which_a_download_waits_is_remembered() {
     let last = |rig: &mut Rig| remembered(rig).pop().unwrap();
     let mut rig = begun(4 * MIB, 1);
     order(&mut rig, Request::Pause { ids: "1".into() });

@@ -87,7 +87,7 @@ fn one_whose_file_is_gone_or_another_by_now_is_not_asked_for_that_name_again() {
 }
 
 #[test]
-fn a_source_that_gives_no_reason_is_treated_as_ever() {
+fn a_source_that_delivered_and_refuses_without_a_reason_is_asked_again() {
     let mut rig = begun(4 * MIB, 1);
     let groups = fetch(&mut rig);
     rig.fail(groups.exchange, DialFault::Reset);

@@ -33,7 +33,7 @@ fn a_source_that_sends_wrong_bytes_is_dropped_and_its_groups_are_fetched_elsewhe
 }
 
 #[test]
-fn who_lies_about_the_size_is_found_out_before_others_are_blamed() {
+fn a_source_that_lies_about_the_size_is_found_out_before_others_are_blamed() {
     let mut rig = with_content(4 * MIB, 2);
     download(&mut rig, hits("1"));
     open(&mut rig);
@@ -54,7 +54,7 @@ fn who_lies_about_the_size_is_found_out_before_others_are_blamed() {
 }
 
 #[test]
-fn who_claims_another_size_for_one_group_is_found_out_as_well() {
+fn a_source_that_claims_another_size_for_one_group_is_found_out_as_well() {
     let mut rig = with_content(700, 1);
     download(&mut rig, hits("1"));
     open(&mut rig);
@@ -283,7 +283,7 @@ fn others_are_looked_for_while_it_runs_ever_less_often() {
 
 /// A peer may share what has more groups than we take metadata for: that is no lie, and its bytes are welcome.
 #[test]
-fn who_has_more_metadata_than_we_take_is_asked_for_the_file_itself() {
+fn a_source_that_has_more_metadata_than_we_take_is_asked_for_the_file_itself() {
     let mut rig = with_content(4 * MIB, 1);
     download(&mut rig, hits("1"));
     open(&mut rig);

@@ -1,4 +1,4 @@
-//! What a user wants: which unfinished download a wish is for, where it is saved, and when it counts as verified.
+//! What a user wants: which unfinished download a request is for, where it is saved, and when it counts as verified.
 
 use super::*;
 use crate::control::ExitCode;
@@ -10,7 +10,7 @@ fn content(b3: ContentHash) -> Vec<Selector> {
     vec![Selector::Content(b3.to_string())]
 }
 
-/// The id of the one download that a wish is answered with.
+/// The id of the one download that a request is answered with.
 fn wanted(rig: &mut Rig, what: Vec<Selector>) -> u32 {
     let reply = download(rig, what);
     assert_eq!(reply.downloads.len(), 1);
@@ -65,7 +65,7 @@ fn a_name_does_not_make_another_hash_the_same_download() {
 }
 
 #[test]
-fn a_wish_by_hash_is_not_for_a_download_that_knows_none() {
+fn a_request_by_hash_is_not_for_a_download_that_knows_none() {
     for learnt in [B3, OTHER] {
         let mut rig = with_hits(&[(1, of_content("a", 3 * MIB, B3))]);
         assert_eq!(wanted(&mut rig, vec![file(peer(1), "a")]), 1);
@@ -86,7 +86,7 @@ fn a_wish_by_hash_is_not_for_a_download_that_knows_none() {
 }
 
 #[test]
-fn a_wish_without_a_hash_is_for_the_download_of_that_name_unless_the_sizes_differ() {
+fn a_request_without_a_hash_is_for_the_download_of_that_name_unless_the_sizes_differ() {
     let mut rig = with_hits(&[(1, listed("a", Some(100))), (1, listed("a", Some(200))), (1, listed("a", None))]);
     assert_eq!(wanted(&mut rig, hits("1")), 1);
     assert_eq!(wanted(&mut rig, hits("2")), 2, "the sizes are known and differ");

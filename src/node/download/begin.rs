@@ -232,7 +232,7 @@ impl DownloadMachine {
         cx.out.act(Action::ProbeTarget { download: id, spec, b3, size });
     }
 
-    /// The user retries a download.
+    /// The user retries a download: the disk is asked again about a place that was bad.
     pub(super) fn probe_target_again(&mut self, cx: &mut Cx, id: TransferId) {
         if self.downloads.get(id).is_some_and(|row| row.named_place == NamedPlace::Bad) {
             self.probe_target(cx, id);

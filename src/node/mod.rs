@@ -52,7 +52,7 @@ use crate::timer::TimerId;
 use cx::Cx;
 use download::DownloadMachine;
 use network::NetworkMachine;
-use search::SearchMachine;
+use search::{Net, SearchMachine};
 use share::ShareMachine;
 use std::collections::BTreeSet;
 use upload::UploadMachine;
@@ -227,7 +227,7 @@ impl Node {
         let Self { cx, network, share, search, download, .. } = self;
         match self.turn {
             Turn::Scan => share.work_on_scan(cx),
-            Turn::Answers => search.work_on_answers(cx, network, share),
+            Turn::Answers => search.work_on_answers(&mut Net { cx, network }, share),
             Turn::Hashing => share.work_on_hashing(cx),
             Turn::Orders => {
                 let answer = download.work_on_orders(cx, network, search);

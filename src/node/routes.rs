@@ -5,6 +5,7 @@ use super::contract::{Action, DialOutcome, Event, NodeConfig, Refusal};
 use super::control::Calls;
 use super::cx::Step;
 use super::cx::exchanges::{Dial, Purpose};
+use super::search::Net;
 use super::upload::Wanted;
 use crate::control::{CallId, Request};
 use crate::id::{ClientId, ExchangeId};
@@ -26,9 +27,9 @@ impl Node {
                 upload.on_response_progress(cx, exchange, bytes, held);
             }
             Event::DialEnded { exchange, outcome } => self.on_dial_ended(exchange, outcome),
-            Event::SearchReport { peer, report } => search.on_report(cx, network, peer, &report),
-            Event::StreamEnded { peer } => search.on_stream_ended(cx, network, peer),
-            Event::ListBatch { exchange, files } => search.on_list_batch(cx, network, exchange, files),
+            Event::SearchReport { peer, report } => search.on_report(&mut Net { cx, network }, peer, &report),
+            Event::StreamEnded { peer } => search.on_stream_ended(&mut Net { cx, network }, peer),
+            Event::ListBatch { exchange, files } => search.on_list_batch(&mut Net { cx, network }, exchange, files),
             Event::FetchResumed { exchange, bytes } => download.on_fetch_resumed(exchange, bytes),
             Event::FetchHeld { exchange } => download.on_fetch_held(cx, exchange),
             Event::FetchProgress { exchange, bytes } => download.on_fetch_progress(cx, exchange, bytes),
@@ -81,15 +82,15 @@ impl Node {
             }
             Message::Search(message) => {
                 cx.out.act(Action::Close { exchange });
-                search.on_search(cx, network, share, exchange, from, message);
+                search.on_search(&mut Net { cx, network }, share, exchange, from, message);
             }
             Message::SearchResponse(response) => {
                 cx.out.act(Action::Close { exchange });
-                search.on_search_response(cx, network, from, response);
+                search.on_search_response(&mut Net { cx, network }, from, response);
             }
             Message::FirstContact { requester, id } => {
                 cx.out.act(Action::AnswerFirstContact { exchange });
-                search.on_announced(cx, network, from, (requester, &id));
+                search.on_announced(&mut Net { cx, network }, from, (requester, &id));
             }
             Message::Register { .. }
             | Message::RequestPeerList { .. }
@@ -114,15 +115,15 @@ impl Node {
             }
             Purpose::Unregister => self.on_unregister_ended(exchange),
             Purpose::CallBack(id) => upload.on_call_back_ended(cx, share, id, exchange, outcome),
-            Purpose::Announcement => search.on_announcement_ended(cx, network, to, &outcome),
-            Purpose::Ring(id, open) => search.on_ring_dial_ended(cx, network, (id, open), to, &outcome),
+            Purpose::Announcement => search.on_announcement_ended(&mut Net { cx, network }, to, &outcome),
+            Purpose::Ring(id, open) => search.on_ring_dial_ended(&mut Net { cx, network }, (id, open), to, &outcome),
             Purpose::Seek => {}
-            Purpose::Hits(open) => search.on_answer_ended(cx, network, open),
+            Purpose::Hits(open) => search.on_answer_ended(&mut Net { cx, network }, open),
             Purpose::FirstContact => download.on_contact_dial_ended(cx, network, to, &outcome),
-            Purpose::Newcomer => search.on_newcomer_dial_ended(cx, network, to, &outcome),
+            Purpose::Newcomer => search.on_newcomer_dial_ended(&mut Net { cx, network }, to, &outcome),
             Purpose::List(id) => search.on_list_ended(cx, id, exchange, to, outcome),
             Purpose::Fetch => download.on_fetch_ended(cx, network, exchange, outcome),
-            Purpose::Forward(open) => search.on_forward_ended(cx, network, to, open, &outcome),
+            Purpose::Forward(open) => search.on_forward_ended(&mut Net { cx, network }, to, open, &outcome),
         }
         self.cx.free_worker(exchange);
     }
@@ -134,13 +135,14 @@ impl Node {
             match step {
                 Step::Listed { is_whole } => {
                     download.seek_among_newcomers(cx, network);
-                    search.on_newcomers_listed(cx, network, is_whole);
+                    search.on_newcomers_listed(&mut Net { cx, network }, is_whole);
                 }
-                Step::LinkTaskEnded => search.on_link_task_ended(cx, network),
+                Step::LinkTaskEnded => search.on_link_task_ended(&mut Net { cx, network }),
                 Step::SpeechChanged { peer, before, after } => download.on_speech_changed(cx, peer, before, after),
                 Step::Found { found, sought } => download.on_found(cx, network, &found, sought),
                 Step::Seek { download: id, texts, is_stuck } => {
-                    let asked = texts.into_iter().map(|text| search.seek_sources(cx, network, id, text)).max();
+                    let asked =
+                        texts.into_iter().map(|text| search.seek_sources(&mut Net { cx, network }, id, text)).max();
                     download.on_sought(cx, id, asked.unwrap_or(0), is_stuck);
                 }
                 Step::DownloadOver { id } => search.end_seeks(id),
@@ -149,7 +151,7 @@ impl Node {
                 }
                 Step::Granted { exchange } => upload.on_granted(cx, share, exchange),
                 Step::RequestDropped { exchange } => upload.drop_request(cx, exchange),
-                Step::HitsDropped { open } => search.on_answer_ended(cx, network, open),
+                Step::HitsDropped { open } => search.on_answer_ended(&mut Net { cx, network }, open),
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use super::Node;
 use super::cx::NodeTimer;
+use super::search::Net;
 
 impl Node {
     pub(super) fn on_timer(&mut self, timer: NodeTimer) {
@@ -13,14 +14,14 @@ impl Node {
             NodeTimer::Link(link) => network.on_link_timer(cx, link),
             NodeTimer::Refresh(link) => {
                 network.on_refresh_timer(cx, link);
-                search.announce_if_no_searches_come(cx, network);
+                search.announce_if_no_searches_come(&mut Net { cx, network });
             }
             NodeTimer::RememberPeers => network.remember_peers(cx),
             NodeTimer::ExpirePeers => network.on_expire_peers(cx),
-            NodeTimer::Ring(id) => search.on_ring_timer(cx, network, id),
-            NodeTimer::SearchPart(open) => search.on_part_timer(cx, network, open),
+            NodeTimer::Ring(id) => search.on_ring_timer(&mut Net { cx, network }, id),
+            NodeTimer::SearchPart(open) => search.on_part_timer(&mut Net { cx, network }, open),
             NodeTimer::ForgetSearches => search.on_forget_timer(cx),
-            NodeTimer::Forward(neighbour) => search.on_forward_timer(cx, network, neighbour),
+            NodeTimer::Forward(neighbour) => search.on_forward_timer(&mut Net { cx, network }, neighbour),
             NodeTimer::CommandWaited { exchange } => upload.on_command_waited(cx, exchange),
             NodeTimer::Displace => {
                 let of_turns = upload.shares_of_turns(cx);

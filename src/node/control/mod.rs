@@ -18,7 +18,7 @@ use crate::node::Phase;
 use crate::node::cx::Topic;
 use crate::node::download::{Command, Order, Outcome, TEXT_BLOAT_MAX, page};
 use crate::node::network::canonical;
-use crate::node::search::Hit;
+use crate::node::search::{Hit, Net};
 use std::collections::BTreeSet;
 
 /// What a call may use: all of the node.
@@ -76,14 +76,14 @@ impl Calls<'_> {
             }
             Request::Search { text, max, ttl } => {
                 self.may_work()?;
-                self.search
-                    .call_search(self.cx, self.network, client, text.as_bytes(), max, ttl)
-                    .map(Reply::SearchStarted)
+                let mut net = Net { cx: self.cx, network: self.network };
+                self.search.call_search(&mut net, client, text.as_bytes(), max, ttl).map(Reply::SearchStarted)
             }
             Request::Hits { search, after } => Ok(Reply::Hits(self.call_hits(search, after))),
             Request::List { peer } => {
                 self.may_work()?;
-                self.search.call_list(self.cx, self.network, client, canonical(peer)).map(Reply::SearchStarted)
+                let mut net = Net { cx: self.cx, network: self.network };
+                self.search.call_list(&mut net, client, canonical(peer)).map(Reply::SearchStarted)
             }
             Request::Forget { peer } => self.network.call_forget(self.cx, canonical(peer)).map(|()| Reply::Done {}),
             Request::Downloads { after } => Ok(Reply::Downloads(self.download.call_downloads(self.cx, after))),

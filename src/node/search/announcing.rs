@@ -6,14 +6,12 @@
 //!   neighbour. A node that receives no searches itself does not ask back then: in a network without searches newcomers keep
 //!   their places.
 
-use super::SearchMachine;
+use super::{Net, SearchMachine};
 use crate::id::QueryId;
 use crate::network::Network;
 use crate::node::contract::{DialOutcome, Dialled};
-use crate::node::cx::Cx;
 use crate::node::cx::exchanges::Purpose;
 use crate::node::limits::{ANNOUNCEMENTS_MAX, ANNOUNCEMENTS_WANTED, NO_SEARCHES_MAX, NO_SEARCHES_MIN};
-use crate::node::network::NetworkMachine;
 use crate::node::speech::Speech;
 use crate::time::Instant;
 use std::collections::BTreeSet;
@@ -72,29 +70,29 @@ impl Announcements {
 
 impl SearchMachine {
     /// Announces the node to one more peer if no search was forwarded to it for a while.
-    pub(in crate::node) fn announce_if_no_searches_come(&mut self, cx: &mut Cx, network: &mut NetworkMachine) {
-        if self.newcomers.announcements.is_due_again(cx.now)
-            && let Some(requester) = network.advertised(cx)
-            && let Some(peer) = next_to_contact(cx, network, &BTreeSet::new())
+    pub(in crate::node) fn announce_if_no_searches_come(&mut self, net: &mut Net) {
+        if self.newcomers.announcements.is_due_again(net.cx.now)
+            && let Some(requester) = net.advertised()
+            && let Some(peer) = next_to_contact(net, &BTreeSet::new())
         {
-            let id = QueryId::p1(QueryId::lacking_searches(cx.rng.number()));
+            let id = QueryId::p1(QueryId::lacking_searches(net.cx.rng.number()));
             // If there is no room, the next time is early enough.
-            let _ = cx.dial_first_contact(peer, id, requester, Purpose::Announcement);
+            let _ = net.cx.dial_first_contact(peer, id, requester, Purpose::Announcement);
         }
     }
 
     /// Announces the node to some peers, preferably not to its neighbours: two peers that search each other reach less than
     /// two that search third ones.
-    pub(super) fn announce(&mut self, cx: &mut Cx, network: &mut NetworkMachine) {
-        let Some(requester) = network.advertised(cx) else { return };
-        let under_way = cx.exchanges.dials().filter(|dial| dial.purpose == Purpose::Announcement).count();
+    pub(super) fn announce(&mut self, net: &mut Net) {
+        let Some(requester) = net.advertised() else { return };
+        let under_way = net.cx.exchanges.dials().filter(|dial| dial.purpose == Purpose::Announcement).count();
         let wanted = ANNOUNCEMENTS_WANTED.saturating_sub(self.newcomers.announcements.accepted + under_way);
         for _ in 0..wanted {
             let sent_to = &self.newcomers.announcements.sent_to;
             let is_full = sent_to.len() >= ANNOUNCEMENTS_MAX;
-            let Some(peer) = (if is_full { None } else { next_to_contact(cx, network, sent_to) }) else { return };
-            let id = QueryId::p1(cx.rng.number());
-            if cx.dial_first_contact(peer, id, requester, Purpose::Announcement).is_err() {
+            let Some(peer) = (if is_full { None } else { next_to_contact(net, sent_to) }) else { return };
+            let id = QueryId::p1(net.cx.rng.number());
+            if net.cx.dial_first_contact(peer, id, requester, Purpose::Announcement).is_err() {
                 return;
             }
             self.newcomers.announcements.sent_to.insert(peer);
@@ -103,31 +101,26 @@ impl SearchMachine {
 
     /// An announcement that is accepted does not prove a neighbour: otherwise the author of a list could have all peers on it
     /// proven first.
-    pub(in crate::node) fn on_announcement_ended(
-        &mut self,
-        cx: &mut Cx,
-        network: &mut NetworkMachine,
-        peer: SocketAddr,
-        outcome: &DialOutcome,
-    ) {
+    pub(in crate::node) fn on_announcement_ended(&mut self, net: &mut Net, peer: SocketAddr, outcome: &DialOutcome) {
         if outcome.as_ref().is_ok_and(Dialled::speaks_p1) {
             self.newcomers.announcements.accepted += 1;
         } else {
             if outcome.is_err() {
-                network.weigh_peer(cx, peer, outcome);
+                net.network.weigh_peer(net.cx, peer, outcome);
             }
-            self.announce(cx, network);
+            self.announce(net);
         }
     }
 }
 
 /// A peer that is on a list, speaks `p1` and is not in `contacted`; preferably no neighbour, and of another network than these.
-fn next_to_contact(cx: &mut Cx, network: &mut NetworkMachine, contacted: &BTreeSet<SocketAddr>) -> Option<SocketAddr> {
+fn next_to_contact(net: &mut Net, contacted: &BTreeSet<SocketAddr>) -> Option<SocketAddr> {
     let networks: BTreeSet<_> = contacted.iter().map(|peer| Network::of(peer.ip())).collect();
-    let fits = |peer: &SocketAddr| !contacted.contains(peer) && network.peers().speech(*peer) == Speech::P1;
-    let listed: Vec<_> = network.peers().listed().filter(fits).collect();
-    let neighbours: BTreeSet<_> = network.neighbours(cx).into_iter().collect();
-    let mut place =
-        |peer: &SocketAddr| (neighbours.contains(peer), networks.contains(&Network::of(peer.ip())), cx.rng.number());
+    let fits = |peer: &SocketAddr| !contacted.contains(peer) && net.peers().speech(*peer) == Speech::P1;
+    let listed: Vec<_> = net.peers().listed().filter(fits).collect();
+    let neighbours: BTreeSet<_> = net.neighbours().into_iter().collect();
+    let mut place = |peer: &SocketAddr| {
+        (neighbours.contains(peer), networks.contains(&Network::of(peer.ip())), net.cx.rng.number())
+    };
     listed.into_iter().map(|peer| (place(&peer), peer)).min().map(|(_, peer)| peer)
 }

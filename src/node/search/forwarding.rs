@@ -4,17 +4,17 @@
 //! us, so that enough is left for our own searches, which do not pass here. Waiting searches are sent in fair order
 //! ([`FairQueue`]); at the limit, the sender with most of them gives way.
 
-use super::SearchMachine;
-use super::sending::dial_for;
+use super::{Net, SearchMachine};
+use crate::id::ExchangeId;
 use crate::node::contract::DialOutcome;
-use crate::node::cx::exchanges::Purpose;
+use crate::node::cx::exchanges::{Command, Kind, Purpose, QueueFull, Rank};
 use crate::node::cx::{Cx, NodeTimer};
 use crate::node::fair_queue::Sender;
 use crate::node::fair_rows::FairRows;
 use crate::node::ids::OpenId;
 use crate::node::limits::{
-    FORWARDS_BURST, FORWARDS_PER_NEIGHBOUR_MAX, FORWARDS_PER_SECOND, FORWARDS_PER_UNPROVEN_MAX, FORWARDS_WAITING_TIMES,
-    LINKS_KEPT_MAX,
+    CONNECT_MAX, CONNECT_UNPROVEN_MAX, FORWARDS_BURST, FORWARDS_PER_NEIGHBOUR_MAX, FORWARDS_PER_SECOND,
+    FORWARDS_PER_UNPROVEN_MAX, FORWARDS_WAITING_TIMES, LINKS_KEPT_MAX,
 };
 use crate::node::network::{NetworkMachine, canonical};
 use crate::node::rate_limit::{Allowance, Tariff};
@@ -73,12 +73,31 @@ impl Forwarding {
     }
 }
 
+/// Sends a search of others, or hits for one, when a worker is free. Counts what is dropped.
+pub(super) fn dial_for(
+    net: &mut Net,
+    sender: Sender,
+    to: SocketAddr,
+    messages: Vec<Message>,
+    purpose: Purpose,
+) -> Result<ExchangeId, QueueFull> {
+    let proven = net.peers().is_proven(to);
+    let kind = match purpose {
+        Purpose::Hits(_) if proven => Kind::Hits,
+        Purpose::Hits(_) => Kind::StrangerHits,
+        _ => Kind::Forward,
+    };
+    let connect_max = if proven { CONNECT_MAX } else { CONNECT_UNPROVEN_MAX };
+    let send = |_| Command::Send { to, messages, connect_max };
+    let submitted = net.cx.submit_dial(to, purpose, Rank::For(kind, sender), send);
+    submitted.inspect_err(|_| net.cx.count_dropped(kind))
+}
+
 impl SearchMachine {
     /// Forwards a search to every neighbour but the requester. `plain`: its plain form, if it is not plain itself.
     pub(super) fn forward_search(
         &mut self,
-        cx: &mut Cx,
-        network: &mut NetworkMachine,
+        net: &mut Net,
         sender: Sender,
         search: Search,
         plain: Option<Box<[u8]>>,
@@ -87,33 +106,33 @@ impl SearchMachine {
         let requester = canonical(search.requester);
         let plain = plain.map(|text| Rc::new(Search { text, ..search.clone() }));
         let search = Rc::new(search);
-        for neighbour in network.neighbours(cx) {
+        for neighbour in net.neighbours() {
             if neighbour == requester {
                 continue;
             }
-            let search = plain.as_ref().filter(|_| !network.peers().takes_operators(neighbour)).unwrap_or(&search);
+            let search = plain.as_ref().filter(|_| !net.peers().takes_operators(neighbour)).unwrap_or(&search);
             // The plain form is empty, or the search came there before.
             if search.text.is_empty() || open.is_some_and(|open| self.has_reached(open, neighbour, search.ttl)) {
                 continue;
             }
-            open.inspect(|open| self.await_part(cx, network, *open, neighbour, search.ttl));
-            if !self.may_forward_to(cx, network, neighbour) {
-                self.drop_forward(cx, network, neighbour, open);
+            open.inspect(|open| self.await_part(net, *open, neighbour, search.ttl));
+            if !self.may_forward_to(net, neighbour) {
+                self.drop_forward(net, neighbour, open);
                 continue;
             }
-            let waiting_max = self.forwards_max(network, neighbour) * FORWARDS_WAITING_TIMES;
+            let waiting_max = self.forwards_max(net.network, neighbour) * FORWARDS_WAITING_TIMES;
             let copy = Copy { search: Rc::clone(search), open };
-            let waiting = &mut self.forwarding.link(cx.now, neighbour).waiting;
+            let waiting = &mut self.forwarding.link(net.cx.now, neighbour).waiting;
             if let Some(dropped) = waiting.push(sender, copy, waiting_max, waiting_max) {
-                self.drop_forward(cx, network, neighbour, dropped.open);
+                self.drop_forward(net, neighbour, dropped.open);
             }
-            self.send_forwards(cx, network, neighbour);
+            self.send_forwards(net, neighbour);
         }
     }
 
-    fn drop_forward(&mut self, cx: &mut Cx, network: &mut NetworkMachine, neighbour: SocketAddr, open: Option<OpenId>) {
-        cx.counters.limited.forwards_dropped += 1;
-        open.inspect(|open| self.drop_part(cx, network, *open, neighbour));
+    fn drop_forward(&mut self, net: &mut Net, neighbour: SocketAddr, open: Option<OpenId>) {
+        net.cx.counters.limited.forwards_dropped += 1;
+        open.inspect(|open| self.drop_part(net, *open, neighbour));
     }
 
     /// How many searches may be being sent to a neighbour at once.
@@ -121,56 +140,50 @@ impl SearchMachine {
         if network.peers().is_proven(neighbour) { FORWARDS_PER_NEIGHBOUR_MAX } else { FORWARDS_PER_UNPROVEN_MAX }
     }
 
-    fn send_forwards(&mut self, cx: &mut Cx, network: &mut NetworkMachine, neighbour: SocketAddr) {
-        let under_way_max = self.forwards_max(network, neighbour);
+    fn send_forwards(&mut self, net: &mut Net, neighbour: SocketAddr) {
+        let under_way_max = self.forwards_max(net.network, neighbour);
         loop {
             let Some(link) = self.forwarding.links.get_mut(&neighbour) else { return };
             if link.waiting.is_empty() || link.under_way >= under_way_max {
                 return;
             }
-            if !link.budget.take(BUDGET, cx.now) {
-                let at = link.budget.next_at(BUDGET, cx.now);
-                link.timer.get_or_insert_with(|| cx.wheel.insert(at, NodeTimer::Forward(neighbour)));
+            if !link.budget.take(BUDGET, net.cx.now) {
+                let at = link.budget.next_at(BUDGET, net.cx.now);
+                link.timer.get_or_insert_with(|| net.cx.wheel.insert(at, NodeTimer::Forward(neighbour)));
                 return;
             }
             let Some((sender, Copy { search, open })) = link.waiting.pop() else { return };
             let messages = vec![Message::Search(Search::clone(&search))];
-            let is_sent = dial_for(cx, network, sender, neighbour, messages, Purpose::Forward(open)).is_ok();
+            let is_sent = dial_for(net, sender, neighbour, messages, Purpose::Forward(open)).is_ok();
             match self.forwarding.links.get_mut(&neighbour).filter(|_| is_sent) {
                 Some(link) => {
                     link.under_way += 1;
-                    open.inspect(|open| self.on_part_ordered(cx, network, *open, neighbour));
+                    open.inspect(|open| self.on_part_ordered(net, *open, neighbour));
                 }
-                None => drop(open.inspect(|open| self.drop_part(cx, network, *open, neighbour))),
+                None => drop(open.inspect(|open| self.drop_part(net, *open, neighbour))),
             }
         }
     }
 
-    pub(in crate::node) fn on_forward_timer(
-        &mut self,
-        cx: &mut Cx,
-        network: &mut NetworkMachine,
-        neighbour: SocketAddr,
-    ) {
+    pub(in crate::node) fn on_forward_timer(&mut self, net: &mut Net, neighbour: SocketAddr) {
         if let Some(link) = self.forwarding.links.get_mut(&neighbour) {
             link.timer = None;
         }
-        self.send_forwards(cx, network, neighbour);
+        self.send_forwards(net, neighbour);
     }
 
     pub(in crate::node) fn on_forward_ended(
         &mut self,
-        cx: &mut Cx,
-        network: &mut NetworkMachine,
+        net: &mut Net,
         neighbour: SocketAddr,
         open: Option<OpenId>,
         outcome: &DialOutcome,
     ) {
-        self.on_part_dialled(cx, network, open, neighbour, outcome);
+        self.on_part_dialled(net, open, neighbour, outcome);
         if let Some(link) = self.forwarding.links.get_mut(&neighbour) {
             link.under_way -= 1;
         }
-        self.send_forwards(cx, network, neighbour);
+        self.send_forwards(net, neighbour);
     }
 
     pub(in crate::node) fn check_forwards(&self, cx: &Cx) {

@@ -2,13 +2,12 @@
 //!
 //! | file | owns |
 //! |---|---|
-//! | `own` | our searches and listings |
-//! | `end`, `relayed`, `open` | when a search is over: who was asked, and who has said that it is done; the table of both |
+//! | `own`, `sending` | our searches and listings; sending a search of ours to a peer |
+//! | `end`, `open` | when a search is over: who was asked, and who has said that it is done; the table of these searches |
 //! | `hits`, `hit`, `row_shares` | what they found, one row of it, and how many rows each network may have |
 //! | `newcomers`, `announcing` | finding peers that have just come; making ourselves known |
 //! | `seeks` | searches for further sources of downloads |
-//! | `seen`, `answering`, `forwarding` | the searches of others: which are new, answering and forwarding them |
-//! | `sending` | how searches and hits are sent to a peer |
+//! | `answering`, `forwarding` | the searches of others: which are new, answering and forwarding them |
 //! | `stranger_dials` | how often we connect to endpoints that only others name |
 //!
 //! Calls `network`, and reads `share`. Results go to the downloads as a [`Step`](super::cx::Step).
@@ -22,16 +21,15 @@ mod hits;
 mod newcomers;
 mod open;
 mod own;
-mod relayed;
 mod row_shares;
 mod seeks;
-mod seen;
 mod sending;
 mod stranger_dials;
 
 pub(super) use hit::Hit;
 
 use super::cx::Cx;
+use super::network::{NetworkMachine, Peers};
 use crate::control::LimitedReply;
 use crate::id::SearchId;
 use answering::Answering;
@@ -41,6 +39,31 @@ use newcomers::Newcomers;
 use open::OpenSearches;
 use own::Searches;
 use seeks::Seeks;
+use std::net::{IpAddr, SocketAddr};
+
+/// What the functions of this machine use of others: what all machines share, and the peers.
+pub(super) struct Net<'a> {
+    pub(super) cx: &'a mut Cx,
+    pub(super) network: &'a mut NetworkMachine,
+}
+
+impl Net<'_> {
+    fn peers(&self) -> &Peers {
+        self.network.peers()
+    }
+
+    fn neighbours(&mut self) -> Vec<SocketAddr> {
+        self.network.neighbours(self.cx)
+    }
+
+    fn advertised(&self) -> Option<SocketAddr> {
+        self.network.advertised(self.cx)
+    }
+
+    fn is_plausible(&self, endpoint: SocketAddr, named_by: IpAddr) -> bool {
+        self.network.is_plausible(self.cx, endpoint, named_by)
+    }
+}
 
 #[derive(Default)]
 pub(super) struct SearchMachine {

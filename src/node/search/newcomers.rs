@@ -8,23 +8,23 @@
 //! An announcement causes one connection to the address that it came from. Announcements are limited for each network and in
 //! total.
 
-use super::SearchMachine;
 use super::announcing::Announcements;
-use super::sending::{SearchDial, dial_newcomer, dial_search};
+use super::sending::{SearchDial, dial_search};
+use super::{Net, SearchMachine};
 use crate::control::PeerSource;
-use crate::id::{QueryId, SearchId};
+use crate::id::{ExchangeId, QueryId, SearchId};
 use crate::network::Network;
-use crate::node::contract::{DialOutcome, Dialled};
+use crate::node::contract::{Action, DialOutcome, Dialled, Expect};
 use crate::node::cx::Cx;
-use crate::node::cx::exchanges::{LinkTask, Purpose};
+use crate::node::cx::exchanges::{Command, Kind, LinkTask, Purpose, QueueFull, Rank};
 use crate::node::fair_queue::Sender;
 use crate::node::ids::LinkId;
 use crate::node::limits::{
-    ANNOUNCEMENTS_PER_MINUTE, ANNOUNCEMENTS_PER_NETWORK, LIST_AGE_MAX, LIST_AGE_MIN, LISTS_FOR_SEARCHES_BURST,
-    LISTS_FOR_SEARCHES_PER_MINUTE, NEWCOMER_AGE_MAX, NEWCOMER_CONTACTS_MAX, NEWCOMERS_MAX, REQUESTER_PORT_MIN,
-    SENDERS_MAX,
+    ANNOUNCEMENTS_PER_MINUTE, ANNOUNCEMENTS_PER_NETWORK, CONNECT_UNPROVEN_MAX, LIST_AGE_MAX, LIST_AGE_MIN,
+    LISTS_FOR_SEARCHES_BURST, LISTS_FOR_SEARCHES_PER_MINUTE, NEWCOMER_AGE_MAX, NEWCOMER_CONTACTS_MAX, NEWCOMERS_MAX,
+    REQUESTER_PORT_MIN, SENDERS_MAX,
 };
-use crate::node::network::{LinkPhase, NetworkMachine, canonical};
+use crate::node::network::{LinkPhase, canonical};
 use crate::node::rate_limit::{Allowances, Tariff};
 use crate::node::speech::Evidence;
 use crate::time::Instant;
@@ -103,98 +103,91 @@ impl Newcomers {
 
 impl SearchMachine {
     /// At the beginning of a search: requests the lists of bootstrap nodes, if neighbours are lacking or the last list is old.
-    pub(super) fn look_for_newcomers(&mut self, cx: &mut Cx, network: &mut NetworkMachine) {
-        let age_min = match network.neighbours_alive(cx) {
+    pub(super) fn look_for_newcomers(&mut self, net: &mut Net) {
+        let age_min = match net.network.neighbours_alive(net.cx) {
             0 => Duration::ZERO,
-            alive if alive < cx.config.max_peers => LIST_AGE_MIN,
+            alive if alive < net.cx.config.max_peers => LIST_AGE_MIN,
             _ => LIST_AGE_MAX,
         };
-        for id in network.registered_links() {
-            if Self::is_list_wanted(cx, network, id, age_min) && self.newcomers.lists.allow(cx.now, id) {
-                network.start_link_task(cx, id, LinkTask::PeerList);
+        for id in net.network.registered_links() {
+            if Self::is_list_wanted(net, id, age_min) && self.newcomers.lists.allow(net.cx.now, id) {
+                net.network.start_link_task(net.cx, id, LinkTask::PeerList);
             }
         }
     }
 
-    fn is_list_wanted(cx: &Cx, network: &NetworkMachine, id: LinkId, age_min: Duration) -> bool {
-        let Some(link) = network.link(id) else { return false };
+    fn is_list_wanted(net: &Net, id: LinkId, age_min: Duration) -> bool {
+        let Some(link) = net.network.link(id) else { return false };
         let is_idle = matches!(link.phase, LinkPhase::Registered { task: None, .. });
-        let is_old = link.lists.came_at.is_none_or(|at| cx.now.saturating_since(at) >= age_min);
+        let is_old = link.lists.came_at.is_none_or(|at| net.cx.now.saturating_since(at) >= age_min);
         // A sample rarely names the newest peers; they announce themselves.
         is_idle && is_old && !(age_min == LIST_AGE_MAX && link.lists.is_sampled)
     }
 
     /// Until when searches wait for requested lists of bootstrap nodes.
-    pub(super) fn lists_awaited_until(&self, cx: &Cx, network: &NetworkMachine) -> Option<Instant> {
-        let links = cx.exchanges.dials().filter_map(|dial| match dial.purpose {
+    pub(super) fn lists_awaited_until(&self, net: &Net) -> Option<Instant> {
+        let links = net.cx.exchanges.dials().filter_map(|dial| match dial.purpose {
             Purpose::Link(id, LinkTask::PeerList) => Some(id),
             _ => None,
         });
-        links.filter_map(|id| network.link(id)?.lists.awaited_until()).filter(|until| *until > cx.now).max()
+        links.filter_map(|id| net.network.link(id)?.lists.awaited_until()).filter(|until| *until > net.cx.now).max()
     }
 
-    pub(in crate::node) fn on_newcomers_listed(&mut self, cx: &mut Cx, network: &mut NetworkMachine, is_whole: bool) {
+    pub(in crate::node) fn on_newcomers_listed(&mut self, net: &mut Net, is_whole: bool) {
         if is_whole {
-            self.newcomers.note_listed(cx.now, network.peers().newcomers());
+            self.newcomers.note_listed(net.cx.now, net.peers().newcomers());
         }
-        self.announce(cx, network);
-        self.extend_searches(cx, network);
+        self.announce(net);
+        self.extend_searches(net);
     }
 
     /// A first contact came. It is from a newcomer, if the endpoint that it names has the address of its sender.
     pub(in crate::node) fn on_announced(
         &mut self,
-        cx: &mut Cx,
-        network: &mut NetworkMachine,
+        net: &mut Net,
         from: SocketAddr,
         (requester, id): (SocketAddr, &QueryId),
     ) {
         let peer = canonical(requester);
-        if id.lacks_searches() && !self.newcomers.announcements.received_lately(cx.now) {
+        if id.lacks_searches() && !self.newcomers.announcements.received_lately(net.cx.now) {
             return;
         }
         let is_plausible = from.ip().to_canonical() == peer.ip()
             && peer.port() >= REQUESTER_PORT_MIN
-            && network.is_plausible(cx, peer, from.ip());
-        if !is_plausible || network.neighbours(cx).contains(&peer) {
+            && net.is_plausible(peer, from.ip());
+        if !is_plausible || net.neighbours().contains(&peer) {
             return;
         }
-        let contacts = || cx.exchanges.dials().filter(|dial| dial.purpose == Purpose::Newcomer);
+        let contacts = || net.cx.exchanges.dials().filter(|dial| dial.purpose == Purpose::Newcomer);
         if contacts().any(|dial| dial.to == peer) {
             return;
         }
-        if contacts().count() >= NEWCOMER_CONTACTS_MAX || !self.newcomers.may_announce(cx.now, from) {
-            cx.counters.limited.announcements_refused += 1;
+        if contacts().count() >= NEWCOMER_CONTACTS_MAX || !self.newcomers.may_announce(net.cx.now, from) {
+            net.cx.counters.limited.announcements_refused += 1;
             return;
         }
-        let Some(ours) = network.advertised(cx) else { return };
-        let message = Message::FirstContact { id: QueryId::p1(cx.rng.number()), requester: ours };
-        if dial_newcomer(cx, Sender::own(from), peer, message).is_err() {
-            cx.counters.limited.announcements_refused += 1;
+        let Some(ours) = net.advertised() else { return };
+        let message = Message::FirstContact { id: QueryId::p1(net.cx.rng.number()), requester: ours };
+        if dial_newcomer(net.cx, Sender::own(from), peer, message).is_err() {
+            net.cx.counters.limited.announcements_refused += 1;
         }
     }
 
     /// Our first contact to a newcomer has ended.
-    pub(in crate::node) fn on_newcomer_dial_ended(
-        &mut self,
-        cx: &mut Cx,
-        network: &mut NetworkMachine,
-        peer: SocketAddr,
-        outcome: &DialOutcome,
-    ) {
+    pub(in crate::node) fn on_newcomer_dial_ended(&mut self, net: &mut Net, peer: SocketAddr, outcome: &DialOutcome) {
         if !outcome.as_ref().is_ok_and(Dialled::speaks_p1) {
             return;
         }
-        network.learn_peer(cx, peer, PeerSource::Search);
-        network.note_peer_answered(cx, peer);
-        network.note_evidence(cx, peer, Evidence::Contact);
-        network.welcome(cx, peer);
-        self.extend_searches(cx, network);
+        net.network.learn_peer(net.cx, peer, PeerSource::Search);
+        net.network.note_peer_answered(net.cx, peer);
+        net.network.note_evidence(net.cx, peer, Evidence::Contact);
+        net.network.welcome(net.cx, peer);
+        self.extend_searches(net);
     }
 
     /// Sends the searches in progress to new neighbours, and to peers that are new on a list.
-    pub(super) fn extend_searches(&mut self, cx: &mut Cx, network: &mut NetworkMachine) {
-        let neighbours = network.neighbours(cx);
+    pub(super) fn extend_searches(&mut self, net: &mut Net) {
+        let neighbours = net.neighbours();
         let ids: Vec<_> = self.newcomers.running.keys().copied().collect();
         for id in ids {
             let query = self.newcomers.running.get(&id).map(|running| running.ring.id.clone());
@@ -206,7 +199,7 @@ impl SearchMachine {
             let mut targets: Vec<_> = neighbours.iter().copied().filter(|peer| sent_to.insert(*peer)).collect();
             let is_new = |(at, peer): &&(Instant, SocketAddr)| {
                 let is_asked = sent_to.contains(peer) || asked_directly.contains(peer);
-                *at + NEWCOMER_AGE_MAX > cx.now && !is_asked && network.peers().is_proven(*peer)
+                *at + NEWCOMER_AGE_MAX > net.cx.now && !is_asked && net.peers().is_proven(*peer)
             };
             let listed: Vec<_> = self.newcomers.listed.iter().filter(is_new).map(|(_, peer)| *peer).collect();
             asked_directly.extend(&listed);
@@ -218,15 +211,28 @@ impl SearchMachine {
             let ring = ring.clone();
             let mut asked = 0;
             for peer in targets {
-                let sent = dial_search(cx, network, peer, &ring, Purpose::Ring(id, open));
+                let sent = dial_search(net, peer, &ring, Purpose::Ring(id, open));
                 asked += u32::from(sent != SearchDial::NoRoom);
                 match sent {
-                    SearchDial::Sent => self.await_ring(cx, network, open, peer, ring.ttl),
-                    SearchDial::Awaited | SearchDial::NoRoom => self.drop_part(cx, network, open, peer),
+                    SearchDial::Sent => self.await_ring(net, open, peer, ring.ttl),
+                    SearchDial::Awaited | SearchDial::NoRoom => self.drop_part(net, open, peer),
                 }
             }
             self.note_asked(id, asked);
-            self.review_ring(cx, network, open);
+            self.review_ring(net, open);
         }
     }
+}
+
+/// Sends a first contact to a newcomer, when a worker for strangers is free.
+pub(super) fn dial_newcomer(
+    cx: &mut Cx,
+    sender: Sender,
+    to: SocketAddr,
+    message: Message,
+) -> Result<ExchangeId, QueueFull> {
+    let (expect, connect_max) = (Expect::FirstContact, CONNECT_UNPROVEN_MAX);
+    let rank = Rank::For(Kind::StrangerHits, sender);
+    let dial = |exchange| Command::Begin(Action::Dial { exchange, to, messages: vec![message], expect, connect_max });
+    cx.submit_dial(to, Purpose::Newcomer, rank, dial)
 }

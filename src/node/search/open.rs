@@ -6,8 +6,9 @@ use crate::id::{ExchangeId, QueryId, SearchId};
 use crate::node::fair_queue::{FairQueue, Sender};
 use crate::node::ids::OpenId;
 use crate::node::limits::{
-    DONE_STEP, HABITS_KEPT_MAX, LATE_FIRST, MISSED_KEPT, OPEN_ASKERS_MAX, OPEN_SEARCHES_MAX, RING_GRACE_MAX,
-    RING_GRACE_MIN, WAITS_AFTER,
+    DONE_STEP, FIRST_REPORT_WAIT_MIN, FIRST_REPORT_WAIT_UNKNOWN, HABITS_KEPT_MAX, LATE_FIRST, LEAF_WAIT_MIN,
+    MISSED_KEPT, OPEN_ASKERS_MAX, OPEN_SEARCHES_MAX, PART_WAIT_FLOOR, PART_WAIT_MIN, RING_GRACE_MAX, RING_GRACE_MIN,
+    RING_WAIT, WAITS_AFTER,
 };
 use crate::time::Instant;
 use crate::timer::TimerId;
@@ -142,16 +143,16 @@ pub(super) struct Open {
 #[derive(Debug, Default)]
 pub(super) struct Habit {
     /// Times in a row that it was given up.
-    pub(super) misses: u32,
+    misses: u32,
     /// The last such searches, [`MISSED_KEPT`] at most.
     missed: VecDeque<Missed>,
     /// It reports that it waits for others.
-    pub(super) reports: bool,
+    reports: bool,
     /// The recent maximum of the time until its first report.
-    pub(super) first_report: Option<Duration>,
+    first_report: Option<Duration>,
     /// The recent maximum and minimum of the time until it reported the end.
-    pub(super) longest: Option<Duration>,
-    pub(super) quickest: Option<Duration>,
+    longest: Option<Duration>,
+    quickest: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -328,6 +329,32 @@ impl OpenSearches {
         habit.missed.clear();
         habit.longest = Some(habit.longest.map_or(took, |longest| took.max(longest * 7 / 8)));
         habit.quickest = Some(habit.quickest.map_or(took, |quickest| took.min(quickest * 9 / 8)));
+    }
+
+    /// How long we wait for the first report of a neighbour; `None`: as long as for one that waits for others. `took`: how long
+    /// delivering the copy took, which estimates the distance of a neighbour that has never reported.
+    pub(super) fn first_report_wait(&self, neighbour: SocketAddr, took: Option<Duration>) -> Option<Duration> {
+        let habit = self.habits.get(&neighbour);
+        let misses = habit.map_or(0, |habit| habit.misses);
+        let (wait, halvings) = match habit.and_then(|habit| Some((habit.first_report?, habit.reports))) {
+            None => (FIRST_REPORT_WAIT_UNKNOWN + took? * 3, misses),
+            // A single miss does not count.
+            Some((first, true)) => ((first * 4).max(FIRST_REPORT_WAIT_MIN), misses.saturating_sub(1)),
+            Some((_, false)) => return None,
+        };
+        Some((wait / 2_u32.saturating_pow(halvings)).max(PART_WAIT_MIN))
+    }
+
+    /// How long we wait for the end at a proven neighbour that is sent a copy with this TTL.
+    pub(super) fn part_wait(&self, neighbour: SocketAddr, speaks_p1: bool, ttl: u8) -> Duration {
+        let (full, none) = (wait_for_ttl(ttl), Habit::default());
+        let habit = self.habits.get(&neighbour).unwrap_or(&none);
+        let wait = match (habit.quickest, habit.longest) {
+            (Some(quickest), _) if speaks_p1 && ttl == 0 => (quickest * 4).clamp(LEAF_WAIT_MIN, full),
+            (_, Some(longest)) if speaks_p1 => (longest * 4).max(PART_WAIT_FLOOR).min(full),
+            _ => full.min(RING_WAIT),
+        };
+        (wait / 2_u32.saturating_pow(habit.misses)).max(PART_WAIT_MIN)
     }
 
     /// The record of a neighbour that was asked now or before.

@@ -5,11 +5,11 @@
 mod rings;
 
 use self::rings::Rings;
-use super::SearchMachine;
 use super::hit::{Grouping, Hit};
 use super::hits::{Hits, NotTaken, Taken};
 use super::open::Found;
 use super::row_shares::senders;
+use super::{Net, SearchMachine};
 use crate::control::{Notice, PeerSource, Problem, SearchStarted, WholeNames};
 use crate::fault::DialFault;
 use crate::id::{ClientId, ContentHash, ExchangeId, HitId, QueryId, SearchId, TransferId};
@@ -23,7 +23,7 @@ use crate::node::limits::{
     EXACT_SOURCES_ENOUGH, FORGET_INTERVAL, LATE_HITS, LISTING_FILES_MAX, LISTING_INTERVAL, SEARCH_ROWS_DEFAULT,
     SEARCH_ROWS_MAX, SEARCHES_MAX,
 };
-use crate::node::network::{NetworkMachine, canonical};
+use crate::node::network::canonical;
 use crate::node::speech::Evidence;
 use crate::time::Instant;
 use crate::timer::TimerId;
@@ -96,8 +96,7 @@ impl Searches {
 impl SearchMachine {
     pub(in crate::node) fn call_search(
         &mut self,
-        cx: &mut Cx,
-        network: &mut NetworkMachine,
+        net: &mut Net,
         client: ClientId,
         text: &[u8],
         rows_max: Option<u32>,
@@ -116,37 +115,36 @@ impl SearchMachine {
             Reach::TooLong => Some(WholeNames::TooLong),
         };
         let rows_max = rows_max.unwrap_or(SEARCH_ROWS_DEFAULT).clamp(1, SEARCH_ROWS_MAX);
-        let widest = ttl.unwrap_or(cx.config.max_ttl).min(cx.config.max_ttl);
-        if network.advertised(cx).is_none() && !network.is_registering() {
+        let widest = ttl.unwrap_or(net.cx.config.max_ttl).min(net.cx.config.max_ttl);
+        if net.advertised().is_none() && !net.network.is_registering() {
             return Err(Problem::NoAddress);
         }
-        let id = self.begin_search(cx, Stage::Ringing(Rings::up_to(widest)), Some(query), u64::from(rows_max))?;
-        cx.subscriptions.subscribe(Topic::Search(id), client);
-        self.look_for_newcomers(cx, network);
-        self.send_ring(cx, network, id);
+        let id = self.begin_search(net.cx, Stage::Ringing(Rings::up_to(widest)), Some(query), u64::from(rows_max))?;
+        net.cx.subscriptions.subscribe(Topic::Search(id), client);
+        self.look_for_newcomers(net);
+        self.send_ring(net, id);
         Ok(SearchStarted { search: id.0, whole_names })
     }
 
     pub(in crate::node) fn call_list(
         &mut self,
-        cx: &mut Cx,
-        network: &mut NetworkMachine,
+        net: &mut Net,
         client: ClientId,
         peer: SocketAddr,
     ) -> Result<SearchStarted, Problem> {
-        let peer = network.peer_of_user(cx, peer)?;
-        network.learn_peer(cx, peer, PeerSource::User);
+        let peer = net.network.peer_of_user(net.cx, peer)?;
+        net.network.learn_peer(net.cx, peer, PeerSource::User);
         // Base programs ignore what follows `5:`; the answer shows whether a peer speaks `p1`.
         let messages = vec![Message::ListFiles { p1: true }];
-        let id = self.begin_search(cx, Stage::Over { until: cx.now }, None, LISTING_FILES_MAX)?;
-        let Ok(exchange) = cx.dial_peer(peer, messages, Expect::FileList, Purpose::List(id)) else {
-            self.forget_search(cx, id);
+        let id = self.begin_search(net.cx, Stage::Over { until: net.cx.now }, None, LISTING_FILES_MAX)?;
+        let Ok(exchange) = net.cx.dial_peer(peer, messages, Expect::FileList, Purpose::List(id)) else {
+            self.forget_search(net.cx, id);
             return Err(Problem::NoWorker);
         };
         if let Some(search) = self.searches.rows.get_mut(&id) {
             search.stage = Stage::Listing { exchange, peer, notified_at: None };
         }
-        cx.subscriptions.subscribe(Topic::Search(id), client);
+        net.cx.subscriptions.subscribe(Topic::Search(id), client);
         Ok(SearchStarted { search: id.0, whole_names: None })
     }
 
@@ -235,39 +233,37 @@ impl SearchMachine {
         self.hits.is_cut(id) || self.searches.rows.get(&id).is_some_and(|search| search.truncated)
     }
 
-    pub(in crate::node) fn on_search_response(
-        &mut self,
-        cx: &mut Cx,
-        network: &mut NetworkMachine,
-        from: SocketAddr,
-        response: SearchResponse,
-    ) {
+    pub(in crate::node) fn on_search_response(&mut self, net: &mut Net, from: SocketAddr, response: SearchResponse) {
         let searched = self.searches.queries.get(&response.id).copied();
-        let sought = self.sought_for(cx, &response.id);
+        let sought = self.sought_for(net.cx, &response.id);
         if searched.is_none() && sought.is_none() {
-            cx.counters.limited.hits_unasked += 1;
+            net.cx.counters.limited.hits_unasked += 1;
             return;
         }
         let responder = canonical(response.responder);
-        if !network.is_plausible(cx, responder, from.ip()) {
+        if !net.is_plausible(responder, from.ip()) {
             log::debug!("a hit names {responder}, which cannot be a peer");
-            cx.counters.refused += 1;
+            net.cx.counters.refused += 1;
             return;
         }
-        network.learn_peer(cx, responder, PeerSource::Hit);
+        net.network.learn_peer(net.cx, responder, PeerSource::Hit);
         let teller = Teller::of(from, responder);
         if teller == Teller::Source {
             let attributes = response.file.attributes.is_some();
-            network.note_evidence(cx, responder, if attributes { Evidence::Attributes } else { Evidence::PlainHit });
+            net.network.note_evidence(
+                net.cx,
+                responder,
+                if attributes { Evidence::Attributes } else { Evidence::PlainHit },
+            );
         }
         let sought = sought.filter(|_| searched.is_none());
         let answer = Answer { file: response.file, responder, from };
-        self.report_found(cx, &answer, sought);
+        self.report_found(net.cx, &answer, sought);
         let Some(id) = searched else { return };
         if let Some(search) = self.searches.rows.get_mut(&id) {
             search.truncated |= answer.file.attributes.is_some_and(|attributes| attributes.more);
         }
-        self.take_hit(cx, network, id, answer);
+        self.take_hit(net, id, answer);
     }
 
     /// Reports an offer to the downloads of its content, and to the one that searched for it.
@@ -290,16 +286,16 @@ impl SearchMachine {
         taken.ok()
     }
 
-    fn take_hit(&mut self, cx: &mut Cx, network: &mut NetworkMachine, id: SearchId, answer: Answer) {
+    fn take_hit(&mut self, net: &mut Net, id: SearchId, answer: Answer) {
         let query = self.searches.rows.get(&id).and_then(|search| search.query.as_ref());
         if query.is_some_and(|query| !query.admits(answer.file.name.as_bytes())) {
             return;
         }
-        let taken = self.add_answer(cx, id, Grouping::Content, answer);
+        let taken = self.add_answer(net.cx, id, Grouping::Content, answer);
         let rows: Vec<_> = taken.into_iter().flat_map(Taken::rows).collect();
         for hit in &rows {
             if let Some(row) = self.hits.get(*hit).map(|row| row.row(*hit)) {
-                cx.notify(Topic::Search(id), || Notice::Hit { search: id.0, hit: row });
+                net.cx.notify(Topic::Search(id), || Notice::Hit { search: id.0, hit: row });
             }
         }
         let row = self.searches.rows.get(&id);
@@ -311,20 +307,14 @@ impl SearchMachine {
             false => Found::Little,
         };
         match (rings.open, found) {
-            (None, Found::Exactly) => self.finish_search(cx, id, None),
+            (None, Found::Exactly) => self.finish_search(net.cx, id, None),
             (None, _) => {}
-            (Some(open), _) => self.on_ring_hit(cx, network, open, found),
+            (Some(open), _) => self.on_ring_hit(net, open, found),
         }
     }
 
-    pub(in crate::node) fn on_list_batch(
-        &mut self,
-        cx: &mut Cx,
-        network: &mut NetworkMachine,
-        exchange: ExchangeId,
-        files: Vec<Listed>,
-    ) {
-        let Some(Dial { purpose: Purpose::List(id), .. }) = cx.exchanges.dial(exchange) else { return };
+    pub(in crate::node) fn on_list_batch(&mut self, net: &mut Net, exchange: ExchangeId, files: Vec<Listed>) {
+        let Some(Dial { purpose: Purpose::List(id), .. }) = net.cx.exchanges.dial(exchange) else { return };
         let id = *id;
         let Some(search) = self.searches.rows.get(&id) else { return };
         let Stage::Listing { peer, .. } = &search.stage else { return };
@@ -333,25 +323,25 @@ impl SearchMachine {
         for file in files {
             p1 |= file.attributes.is_some();
             let answer = Answer { file, responder: peer, from: peer };
-            self.report_found(cx, &answer, None);
-            let _ = self.add_answer(cx, id, Grouping::Name, answer);
+            self.report_found(net.cx, &answer, None);
+            let _ = self.add_answer(net.cx, id, Grouping::Name, answer);
         }
         let files = self.hits.count(id);
         let Some(search) = self.searches.rows.get_mut(&id) else { return };
         let Stage::Listing { notified_at, .. } = &mut search.stage else { return };
-        let due = notified_at.is_none_or(|at| cx.now.saturating_since(at) >= LISTING_INTERVAL);
+        let due = notified_at.is_none_or(|at| net.cx.now.saturating_since(at) >= LISTING_INTERVAL);
         if due {
-            *notified_at = Some(cx.now);
+            *notified_at = Some(net.cx.now);
         }
         let truncated = search.truncated;
         if files > 0 {
-            network.note_evidence(cx, peer, if p1 { Evidence::Attributes } else { Evidence::PlainList });
+            net.network.note_evidence(net.cx, peer, if p1 { Evidence::Attributes } else { Evidence::PlainList });
         }
         if truncated && !was_truncated {
-            cx.out.act(Action::Abort { exchange });
+            net.cx.out.act(Action::Abort { exchange });
         }
         if due {
-            cx.notify(Topic::Search(id), || Notice::Listing { search: id.0, files });
+            net.cx.notify(Topic::Search(id), || Notice::Listing { search: id.0, files });
         }
     }
 

@@ -2,13 +2,12 @@
 //!
 //! Owns their query IDs. Their answers are not shown as hits.
 
-use super::SearchMachine;
 use super::sending::{SearchDial, dial_search};
+use super::{Net, SearchMachine};
 use crate::id::{QueryId, TransferId};
 use crate::node::cx::Cx;
 use crate::node::cx::exchanges::Purpose;
 use crate::node::limits::{LATE_HITS, SEEKS_MAX};
-use crate::node::network::NetworkMachine;
 use crate::time::Instant;
 use crate::wire::Search;
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -65,25 +64,18 @@ impl Seeks {
 impl SearchMachine {
     /// Searches the network once, as far as `max_ttl` reaches, for further sources of a download: `b3=` and the hash, or a name.
     /// Answers become a [`Step::Found`](crate::node::cx::Step), for some minutes. Returns the number of peers asked.
-    pub(in crate::node) fn seek_sources(
-        &mut self,
-        cx: &mut Cx,
-        network: &mut NetworkMachine,
-        download: TransferId,
-        text: Box<[u8]>,
-    ) -> u32 {
-        let Some(requester) = network.advertised(cx) else { return 0 };
-        let id = QueryId::p1(cx.rng.number());
-        let search = Search { id: id.clone(), text, requester, ttl: cx.config.max_ttl };
+    pub(in crate::node) fn seek_sources(&mut self, net: &mut Net, download: TransferId, text: Box<[u8]>) -> u32 {
+        let Some(requester) = net.advertised() else { return 0 };
+        let id = QueryId::p1(net.cx.rng.number());
+        let search = Search { id: id.clone(), text, requester, ttl: net.cx.config.max_ttl };
         let mut asked = 0;
         // A newcomer may be nobody's neighbour yet.
-        let peers: BTreeSet<_> =
-            network.neighbours(cx).into_iter().chain(network.peers().newcomers().iter().copied()).collect();
+        let peers: BTreeSet<_> = net.neighbours().into_iter().chain(net.peers().newcomers().iter().copied()).collect();
         for peer in peers {
-            asked += u32::from(dial_search(cx, network, peer, &search, Purpose::Seek) == SearchDial::Sent);
+            asked += u32::from(dial_search(net, peer, &search, Purpose::Seek) == SearchDial::Sent);
         }
         if asked > 0 {
-            self.seeks.insert(cx.now, id, download);
+            self.seeks.insert(net.cx.now, id, download);
         }
         asked
     }

@@ -2,7 +2,6 @@
 //!
 //! A search is sent in rings with different IDs and growing TTL. The answers to the rings of one search count as one connection.
 
-use super::seen::TextHash;
 use crate::network::Network;
 use crate::node::fair_set::FairSet;
 use crate::node::limits::{
@@ -14,6 +13,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 const RINGS_MAX: u32 = RING_TTLS.len() as u32 + 1;
+
+pub(super) type TextHash = [u8; blake3::OUT_LEN];
 
 /// What the rings of one search have in common: their sender, requester and text.
 pub(super) type SearchOfRings = (Network, SocketAddr, TextHash);

@@ -13,6 +13,7 @@ use crate::node::contract::{
     Action, BootstrapAddr, Dialled, Event, Expect, NodeConfig, Remembered, RememberedPeers, Response,
 };
 use crate::node::cx::exchanges::Purpose;
+use crate::node::search::Net;
 use crate::node::speech::Evidence;
 use crate::time::Instant;
 use crate::wire::{Attributes, Listed, ListedPeer, Message, Search, SearchResponse};
@@ -161,7 +162,7 @@ impl Rig {
     /// Searches for sources of a download; how many neighbours were asked.
     pub(super) fn seek_sources(&mut self, download: TransferId, text: Box<[u8]>) -> u32 {
         let Node { cx, network, search, .. } = &mut self.node;
-        let asked = search.seek_sources(cx, network, download, text);
+        let asked = search.seek_sources(&mut Net { cx, network }, download, text);
         self.node.finish_turn();
         asked
     }

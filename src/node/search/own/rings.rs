@@ -8,18 +8,20 @@ use crate::node::cx::exchanges::Purpose;
 use crate::node::cx::{Cx, NodeTimer, Topic};
 use crate::node::ids::OpenId;
 use crate::node::limits::{
-    LAST_RING_WAIT, REGISTRATION_WAIT_MAX, RING_ROWS_ENOUGH, RING_TTLS, RING_WAIT, RINGS_SKIPPED_BELOW,
+    LAST_RING_WAIT, REGISTRATION_WAIT_MAX, RING_GRACE_IN_ALL_MAX, RING_GRACE_MIN, RING_ROWS_ENOUGH, RING_TTLS,
+    RING_WAIT, RINGS_SKIPPED_BELOW,
 };
 use crate::node::network::NetworkMachine;
-use crate::node::search::SearchMachine;
-use crate::node::search::open::wait_for_ttl;
+use crate::node::search::open::{Found, RingStage, Role, wait_for_ttl};
 use crate::node::search::sending::{SearchDial, dial_search};
+use crate::node::search::{Net, SearchMachine};
 use crate::node::speech::Speech;
 use crate::time::Instant;
 use crate::timer::TimerId;
 use crate::wire::Search as SearchMessage;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 pub(super) struct Rings {
     ahead: VecDeque<u8>,
@@ -52,12 +54,12 @@ impl Rings {
 impl SearchMachine {
     /// Without a neighbour or an address of ours, waits for a registration in progress, which may bring both. Returns whether it
     /// waits.
-    fn await_registration(&mut self, cx: &mut Cx, network: &mut NetworkMachine, id: SearchId) -> bool {
-        let is_wanted = network.advertised(cx).is_none() || network.neighbours(cx).is_empty();
-        if !is_wanted || network.is_registered() || !network.is_registering() {
+    fn await_registration(&mut self, net: &mut Net, id: SearchId) -> bool {
+        let is_wanted = net.advertised().is_none() || net.neighbours().is_empty();
+        if !is_wanted || net.network.is_registered() || !net.network.is_registering() {
             return false;
         }
-        self.wait_for(cx, id, Awaits::Registration, cx.now + REGISTRATION_WAIT_MAX)
+        self.wait_for(net.cx, id, Awaits::Registration, net.cx.now + REGISTRATION_WAIT_MAX)
     }
 
     /// Makes a search wait, unless it has waited for this before. Returns whether it waits.
@@ -69,33 +71,33 @@ impl SearchMachine {
     }
 
     /// A registration has ended: the searches continue that wait for it.
-    pub(in crate::node) fn continue_after_registration(&mut self, cx: &mut Cx, network: &mut NetworkMachine) {
-        if network.is_registered() || !network.is_registering() {
-            self.end_wait(cx, network, Awaits::Registration);
+    pub(in crate::node) fn continue_after_registration(&mut self, net: &mut Net) {
+        if net.network.is_registered() || !net.network.is_registering() {
+            self.end_wait(net, Awaits::Registration);
         }
     }
 
     /// Without a neighbour, waits for requested peer lists, which may name some. Returns whether it waits.
-    fn await_peer_lists(&mut self, cx: &mut Cx, network: &mut NetworkMachine, id: SearchId) -> bool {
-        let Some(until) = self.lists_awaited_until(cx, network).filter(|_| network.neighbours(cx).is_empty()) else {
+    fn await_peer_lists(&mut self, net: &mut Net, id: SearchId) -> bool {
+        let Some(until) = self.lists_awaited_until(net).filter(|_| net.neighbours().is_empty()) else {
             return false;
         };
-        self.wait_for(cx, id, Awaits::Lists, until)
+        self.wait_for(net.cx, id, Awaits::Lists, until)
     }
 
     /// No peer list is expected any more.
-    pub(in crate::node) fn continue_without_lists(&mut self, cx: &mut Cx, network: &mut NetworkMachine) {
-        self.end_wait(cx, network, Awaits::Lists);
+    pub(in crate::node) fn continue_without_lists(&mut self, net: &mut Net) {
+        self.end_wait(net, Awaits::Lists);
     }
 
-    fn end_wait(&mut self, cx: &mut Cx, network: &mut NetworkMachine, over: Awaits) {
+    fn end_wait(&mut self, net: &mut Net, over: Awaits) {
         let waits = |search: &Search| matches!(&search.stage, Stage::Ringing(rings) if rings.awaits == over);
         let waiting: Vec<_> =
             self.searches.rows.iter().filter(|(_, search)| waits(search)).map(|(id, _)| *id).collect();
         for id in waiting {
             let timer = self.searches.rings(id).and_then(|rings| rings.timer.take());
-            cx.cancel_timer(timer);
-            self.on_ring_timer(cx, network, id);
+            net.cx.cancel_timer(timer);
+            self.on_ring_timer(net, id);
         }
     }
 
@@ -107,15 +109,15 @@ impl SearchMachine {
     }
 
     /// Code 6: the next ring, with its own ID, to every neighbour.
-    pub(super) fn send_ring(&mut self, cx: &mut Cx, network: &mut NetworkMachine, id: SearchId) {
-        if self.await_registration(cx, network, id) || self.await_peer_lists(cx, network, id) {
+    pub(super) fn send_ring(&mut self, net: &mut Net, id: SearchId) {
+        if self.await_registration(net, id) || self.await_peer_lists(net, id) {
             return;
         }
-        let Some(requester) = network.advertised(cx) else {
-            return self.finish_search(cx, id, Some(Problem::NoAddress));
+        let Some(requester) = net.advertised() else {
+            return self.finish_search(net.cx, id, Some(Problem::NoAddress));
         };
-        let neighbours = network.neighbours(cx);
-        let number = cx.rng.number();
+        let neighbours = net.neighbours();
+        let number = net.cx.rng.number();
         let row = self.searches.rows.get_mut(&id);
         let Some(Search { stage: Stage::Ringing(rings), queries, rows_max, query: Some(wanted), .. }) = row else {
             return;
@@ -123,7 +125,7 @@ impl SearchMachine {
         if neighbours.is_empty() {
             // The search ends by a timer, so that the call is answered first.
             rings.ahead.clear();
-            return self.continue_at(cx, cx.now, id);
+            return self.continue_at(net.cx, net.cx.now, id);
         }
         let Some(ttl) = rings.ahead.pop_front() else { return };
         let hits_max = u32::try_from(*rows_max).unwrap_or(u32::MAX);
@@ -132,33 +134,33 @@ impl SearchMachine {
         let search = SearchMessage { id: query.clone(), text: wanted.text().into(), requester, ttl };
         queries.push(query.clone());
         self.searches.queries.insert(query.clone(), id);
-        let open = self.open_ring(cx, network, id, query, wait);
+        let open = self.open_ring(net, id, query, wait);
         let (mut asked, mut awaited) = (0, 0);
         self.newcomers.note_ring(id, search.clone(), neighbours.iter().copied().collect());
         for neighbour in neighbours {
-            match dial_search(cx, network, neighbour, &search, Purpose::Ring(id, open)) {
+            match dial_search(net, neighbour, &search, Purpose::Ring(id, open)) {
                 SearchDial::Sent => {
                     asked += 1;
-                    self.await_ring(cx, network, open, neighbour, ttl);
+                    self.await_ring(net, open, neighbour, ttl);
                 }
                 SearchDial::Awaited => {
                     awaited += 1;
-                    self.drop_part(cx, network, open, neighbour);
+                    self.drop_part(net, open, neighbour);
                 }
-                SearchDial::NoRoom => self.drop_part(cx, network, open, neighbour),
+                SearchDial::NoRoom => self.drop_part(net, open, neighbour),
             }
         }
         if let Some(rings) = self.searches.rings(id) {
             rings.asked += asked + awaited;
             rings.open = Some(open);
         }
-        cx.notify(Topic::Search(id), || Notice::Ring { search: id.0, ttl, peers: asked });
-        self.extend_searches(cx, network);
+        net.cx.notify(Topic::Search(id), || Notice::Ring { search: id.0, ttl, peers: asked });
+        self.extend_searches(net);
         if !self.is_anybody_asked(open) {
-            self.close_ring(cx, Some(open));
-            return self.continue_at(cx, cx.now, id);
+            self.close_ring(net.cx, Some(open));
+            return self.continue_at(net.cx, net.cx.now, id);
         }
-        self.all_are_asked(cx, network, open);
+        self.all_are_asked(net, open);
     }
 
     /// The current ring was sent to further peers.
@@ -169,19 +171,19 @@ impl SearchMachine {
     }
 
     /// Continues a search after a wait, or if no peer could be asked.
-    pub(in crate::node) fn on_ring_timer(&mut self, cx: &mut Cx, network: &mut NetworkMachine, id: SearchId) {
+    pub(in crate::node) fn on_ring_timer(&mut self, net: &mut Net, id: SearchId) {
         let Some(rings) = self.searches.rings(id) else { return };
         rings.timer = None;
         match rings.awaits {
             Awaits::Registration => rings.awaits = Awaits::NothingMore,
             Awaits::Lists => rings.awaits = Awaits::Over,
-            Awaits::Nothing | Awaits::NothingMore | Awaits::Over => return self.on_ring_over(cx, network, id, true),
+            Awaits::Nothing | Awaits::NothingMore | Awaits::Over => return self.on_ring_over(net, id, true),
         }
-        self.send_ring(cx, network, id);
+        self.send_ring(net, id);
     }
 
     /// A ring is over: sends the next one, unless enough was found or all peers were reached. `cut`: some may not have been.
-    pub(in crate::node) fn on_ring_over(&mut self, cx: &mut Cx, network: &mut NetworkMachine, id: SearchId, cut: bool) {
+    pub(in crate::node) fn on_ring_over(&mut self, net: &mut Net, id: SearchId, cut: bool) {
         let Some(rings) = self.searches.rings(id) else { return };
         rings.open = None;
         let (asked, answered, is_last) = (rings.asked, rings.answered, rings.ahead.is_empty());
@@ -193,10 +195,10 @@ impl SearchMachine {
             {
                 rings.ahead.drain(..rings.ahead.len() - 1);
             }
-            return self.send_ring(cx, network, id);
+            return self.send_ring(net, id);
         }
-        let error = if rows > 0 { None } else { self.why_nothing_was_found(network, asked, answered) };
-        self.finish_search(cx, id, error);
+        let error = if rows > 0 { None } else { self.why_nothing_was_found(net.network, asked, answered) };
+        self.finish_search(net.cx, id, error);
     }
 
     /// Why there is no hit; `None` if peers were asked, and have none. `asked`: copies of the search that were sent;
@@ -224,16 +226,15 @@ impl SearchMachine {
     /// Sending a ring to a neighbour has ended. A base peer reports no more than that; a `p1` peer reports the end.
     pub(in crate::node) fn on_ring_dial_ended(
         &mut self,
-        cx: &mut Cx,
-        network: &mut NetworkMachine,
+        net: &mut Net,
         (id, open): (SearchId, OpenId),
         neighbour: SocketAddr,
         outcome: &DialOutcome,
     ) {
-        if outcome.is_ok() && network.peers().speech(neighbour) != Speech::P1 {
+        if outcome.is_ok() && net.peers().speech(neighbour) != Speech::P1 {
             self.note_ring_answered(id);
         }
-        self.on_part_dialled(cx, network, Some(open), neighbour, outcome);
+        self.on_part_dialled(net, Some(open), neighbour, outcome);
     }
 
     /// A peer has shown that it received the ring.
@@ -249,5 +250,72 @@ impl SearchMachine {
         let Some(Search { rows_max, .. }) = self.searches.rows.get(&id) else { return false };
         let wanted = RING_ROWS_ENOUGH.min(*rows_max).div_ceil(part);
         self.hits.count_in_shares(id) >= *rows_max || self.hits.are_enough(id, wanted)
+    }
+
+    pub(in crate::node) fn open_ring(&mut self, net: &Net, search: SearchId, query: QueryId, wait: Duration) -> OpenId {
+        let role = Role::Ring { search, began: net.cx.now, stage: RingStage::Asking };
+        let id = self.open_searches.insert(query, role, net.cx.now + wait);
+        let lists_until = self.lists_awaited_until(net);
+        self.open_searches.rows.entry(id).and_modify(|open| open.lists_until = lists_until);
+        id
+    }
+
+    pub(in crate::node) fn open_ring_of(&self, query: &QueryId) -> Option<OpenId> {
+        self.open_searches.by_query.get(query).copied()
+    }
+
+    /// Whether a ring has found exactly the file that was searched for.
+    pub(in crate::node) fn is_ring_satisfied(&self, id: OpenId) -> bool {
+        self.open_searches.rows.get(&id).is_some_and(|open| open.is_found)
+    }
+
+    pub(in crate::node) fn is_anybody_asked(&self, id: OpenId) -> bool {
+        self.open_searches.rows.get(&id).is_some_and(|open| !open.parts.is_empty())
+    }
+
+    /// A ring was sent to further peers.
+    pub(in crate::node) fn review_ring(&mut self, net: &mut Net, id: OpenId) {
+        self.change_open(net, id, |open| {
+            if let Role::Ring { stage, .. } = &mut open.role
+                && !open.parts.is_empty()
+            {
+                *stage = RingStage::Asking;
+            }
+        });
+    }
+
+    /// A request to a bootstrap node has ended: if no peer list is expected any more, no search waits for one.
+    pub(in crate::node) fn on_link_task_ended(&mut self, net: &mut Net) {
+        self.continue_after_registration(net);
+        if self.lists_awaited_until(net).is_some() {
+            return;
+        }
+        self.continue_without_lists(net);
+        let waiting = self.open_searches.rows.iter().filter(|(_, open)| open.lists_until.is_some());
+        let waiting: Vec<_> = waiting.map(|(id, _)| *id).collect();
+        waiting.into_iter().for_each(|id| self.change_open(net, id, |open| open.lists_until = None));
+    }
+
+    /// A hit came for our ring: others may follow.
+    pub(in crate::node::search) fn on_ring_hit(&mut self, net: &mut Net, id: OpenId, found: Found) {
+        let now = net.cx.now;
+        self.change_open(net, id, |open| {
+            if found != Found::Little {
+                open.lists_until = None;
+            }
+            if found == Found::Exactly {
+                open.parts.clear();
+                open.is_found = true;
+            }
+            if let Role::Ring { stage: RingStage::Grace { since, until }, .. } = &mut open.role {
+                *until = (*until).max(now + RING_GRACE_MIN).min(*since + RING_GRACE_IN_ALL_MAX);
+            }
+        });
+    }
+
+    pub(in crate::node) fn close_ring(&mut self, cx: &mut Cx, id: Option<OpenId>) {
+        if let Some(open) = id.and_then(|id| self.open_searches.remove(id)) {
+            cx.cancel_timer(open.timer);
+        }
     }
 }

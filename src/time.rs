@@ -6,25 +6,19 @@ use std::time::Duration;
 
 /// A point in time, in milliseconds.
 ///
-/// The scale is monotonic and its zero is the Unix epoch as the wall clock told it when the program started: it never
-/// jumps, and still reads as a date in snapshots and towards users. Tests start it wherever they like.
+/// The scale never jumps, and goes on while the machine is suspended. It begins at the date that the wall clock shows when the
+/// program starts; where the wall clock was set since, [`WallClock`] tells the date. Tests begin it where they like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Instant(u64);
 
 impl Instant {
-    /// The instant `ms` milliseconds after the epoch.
+    /// The instant with this number on the scale.
     pub const fn from_ms(ms: u64) -> Self {
         Self(ms)
     }
 
-    /// Milliseconds since the epoch.
     pub const fn as_ms(self) -> u64 {
         self.0
-    }
-
-    /// Whole seconds since the epoch, as users and scripts read it.
-    pub(crate) const fn epoch_s(self) -> u64 {
-        self.0 / 1000
     }
 
     /// The time from `earlier` to this instant; zero if `earlier` is later.
@@ -43,9 +37,44 @@ impl Add<Duration> for Instant {
     }
 }
 
+/// What the wall clock shows of points in time. It may be set while the program runs: so dates are told when they are shown or
+/// written, and nothing is decided by them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct WallClock {
+    /// How far it is ahead of the scale of [`Instant`], in milliseconds.
+    ahead_ms: i64,
+}
+
+impl WallClock {
+    /// It shows this number of milliseconds since the epoch at `now`.
+    pub const fn showing(epoch_ms: u64, now: Instant) -> Self {
+        Self { ahead_ms: epoch_ms.wrapping_sub(now.0).cast_signed() }
+    }
+
+    /// Milliseconds since the epoch.
+    pub(crate) const fn epoch_ms(self, at: Instant) -> u64 {
+        at.0.saturating_add_signed(self.ahead_ms)
+    }
+
+    /// Whole seconds since the epoch, as users and scripts read it.
+    pub(crate) const fn epoch_s(self, at: Instant) -> u64 {
+        self.epoch_ms(at) / 1_000
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn dates_follow_a_wall_clock_that_is_set_forward_or_back() {
+        let (seen, now) = (Instant::from_ms(5_000), Instant::from_ms(7_500));
+        for (shown_ms, expected_s) in [(7_500, 5), (1_700_000_002_500, 1_700_000_000), (3_000, 0), (0, 0)] {
+            assert_eq!(WallClock::showing(shown_ms, now).epoch_s(seen), expected_s, "{shown_ms}");
+        }
+        let before = Instant::from_ms(1_700_000_000_000);
+        assert_eq!(WallClock::showing(60_000, before).epoch_s(before), 60, "set to 1970");
+    }
 
     #[test]
     fn spans_round_up_and_saturate() {

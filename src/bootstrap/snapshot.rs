@@ -1,7 +1,7 @@
 //! The registry as text, saved across restarts.
 
 use super::{LEASE, Lease, REGISTRY_PEERS_MAX};
-use crate::time::Instant;
+use crate::time::{Instant, WallClock};
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 
@@ -10,16 +10,18 @@ const HEAD: &[u8] =
     b"# Pyrate registry: IP,Port,end of the lease in ms since the epoch[,p1][,since=ms][,answered=ms]\n";
 
 /// Writes a line `IP,Port,End` for each lease, with `,p1` for a `p1` peer, then the time of its registration, then of its answer
-/// to a dial, if there was one. Earlier versions wrote neither of these times.
-pub fn encode_snapshot(leases: &[Lease]) -> Vec<u8> {
+/// to a dial, if there was one. Earlier versions wrote neither of these times. They are dates of the wall clock, with which the
+/// clock of the next run begins.
+pub fn encode_snapshot(leases: &[Lease], wall: WallClock) -> Vec<u8> {
     let mut out = Vec::with_capacity(HEAD.len() + leases.len() * 40);
     out.extend_from_slice(HEAD);
     for Lease { peer, since, ends, p1, answered } in leases {
         // Writing to a vector cannot fail.
         let p1 = if *p1 { ",p1" } else { "" };
-        let _ = write!(out, "{},{},{}{p1},since={}", peer.ip(), peer.port(), ends.as_ms(), since.as_ms());
+        let _ =
+            write!(out, "{},{},{}{p1},since={}", peer.ip(), peer.port(), wall.epoch_ms(*ends), wall.epoch_ms(*since));
         if let Some(at) = answered {
-            let _ = write!(out, ",answered={}", at.as_ms());
+            let _ = write!(out, ",answered={}", wall.epoch_ms(*at));
         }
         out.push(b'\n');
     }

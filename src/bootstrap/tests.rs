@@ -4,6 +4,7 @@ mod shares;
 use super::*;
 use crate::id::QueryId;
 use crate::name::FileName;
+use crate::time::WallClock;
 use crate::wire::{Listed, Search, SearchResponse};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -237,7 +238,7 @@ fn registrations_survive_a_restart() {
     before.register(START, "10.0.0.1:9", 1).unwrap();
     before.register(START + minutes(3), "[2001:db8::1]:9", 2).unwrap();
     before.register(START + minutes(4), "10.0.0.3:9", 3).unwrap();
-    let text = encode_snapshot(&before.node.snapshot());
+    let text = encode_snapshot(&before.node.snapshot(), WallClock::default());
 
     let mut after = World::new();
     after.register(START + minutes(12), "10.0.0.4:9", 4).unwrap();
@@ -246,6 +247,22 @@ fn registrations_survive_a_restart() {
     assert_eq!(after.node.next_deadline(), Some(START + minutes(13)));
     after.node.advance(START + minutes(14));
     assert_eq!(after.sorted_list(START + minutes(14)), ["10.0.0.4:4"]);
+}
+
+#[test]
+fn a_lease_ends_no_sooner_and_no_later_because_the_wall_clock_was_set() {
+    let hour = minutes(60);
+    let set_forward = WallClock::showing((START + minutes(4) + hour).as_ms(), START + minutes(4));
+    let mut before = World::new();
+    before.register(START, "10.0.0.1:9", 1).unwrap();
+    before.register(START + minutes(3), "10.0.0.2:9", 2).unwrap();
+    let text = encode_snapshot(&before.node.snapshot(), set_forward);
+
+    // The next run begins at the date that the wall clock shows, eight minutes later.
+    let mut after = World::new();
+    after.node.restore(START + minutes(12) + hour, decode_snapshot(&text));
+    assert_eq!(after.sorted_list(START + minutes(12) + hour), ["10.0.0.2:2"]);
+    assert_eq!(after.node.next_deadline(), Some(START + minutes(13) + hour));
 }
 
 /// The lines of the list that a requester gets, with or without `p1`.
@@ -273,7 +290,7 @@ fn the_p1_mark_follows_the_last_message_of_a_peer_and_is_listed_on_request() {
 
     // The snapshot keeps it.
     let mut after = World::new();
-    after.node.restore(START, decode_snapshot(&encode_snapshot(&world.node.snapshot())));
+    after.node.restore(START, decode_snapshot(&encode_snapshot(&world.node.snapshot(), WallClock::default())));
     assert_eq!(lines_for(&mut after, true), ["10.0.0.1,1,p1", "10.0.0.1,2", "10.0.0.1,3,p1"]);
 
     // A later message of the endpoint replaces it.
@@ -394,7 +411,7 @@ proptest! {
                     world.node.advance(now);
                 }
                 _ => {
-                    let saved = decode_snapshot(&encode_snapshot(&world.node.snapshot()));
+                    let saved = decode_snapshot(&encode_snapshot(&world.node.snapshot(), WallClock::default()));
                     world.node = Bootstrap::new(now, [1; 32]);
                     world.node.restore(now, saved);
                 }

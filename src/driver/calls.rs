@@ -14,6 +14,7 @@ use std::time::Duration;
 impl Driver {
     /// Answers a call, or hands it to the node.
     pub(super) fn on_call(&mut self, client: ClientId, call: CallId, request: Request) {
+        self.node.set_wall_clock(self.clock.wall());
         let outcome = match request {
             Request::Bootstrap { after } => Ok(self.bootstrap_reply(after)),
             Request::Reload => return self.begin_reload(Some((client, call))),

@@ -19,7 +19,7 @@ impl Driver {
         self.cx.phase = Phase::Leaving(self.cx.now + LEAVE_MAX);
         self.front.host().leaving();
         if let Some(bootstrap) = &self.bootstrap {
-            self.disk.save_registry(bootstrap);
+            self.disk.save_registry(bootstrap, self.clock.wall());
         }
         self.disk.leave();
         self.node.handle(self.cx.now, Event::Leave);

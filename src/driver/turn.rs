@@ -157,7 +157,7 @@ impl Driver {
         }
         if let Some(bootstrap) = &mut self.bootstrap {
             if self.disk.is_registry_due(now) {
-                self.disk.save_registry(bootstrap);
+                self.disk.save_registry(bootstrap, self.clock.wall());
             }
             if bootstrap.next_deadline().is_some_and(|at| at <= now) {
                 bootstrap.advance(now);

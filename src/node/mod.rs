@@ -47,7 +47,7 @@ pub use contract::{Action, Event, NodeConfig, Remembered, RememberedPeers};
 use crate::control::{LimitedReply, LinkRow};
 use crate::id::ExchangeId;
 use crate::library::Library;
-use crate::time::Instant;
+use crate::time::{Instant, WallClock};
 use crate::timer::TimerId;
 use cx::Cx;
 use download::DownloadMachine;
@@ -166,7 +166,12 @@ impl Node {
 
     /// The links to the bootstrap nodes, in the order of the configuration.
     pub fn links(&self, now: Instant) -> Vec<LinkRow> {
-        self.network.links(now)
+        self.network.links(now, self.cx.wall)
+    }
+
+    /// What the wall clock shows, for the dates in the replies to calls: to be told before each call.
+    pub fn set_wall_clock(&mut self, wall: WallClock) {
+        self.cx.wall = wall;
     }
 
     /// When [`advance`](Self::advance) is to be called at the latest.

@@ -18,7 +18,7 @@ use pyrate::library::ScannedFile;
 use pyrate::name::FileName;
 use pyrate::node::Node;
 use pyrate::node::contract::{BootstrapAddr, DialOutcome, Event, NodeConfig, Remembered};
-use pyrate::time::Instant;
+use pyrate::time::{Instant, WallClock};
 use pyrate::wire::{Message, SearchReport};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -308,7 +308,7 @@ impl World {
             Program::Node(node) => *node = None,
             Program::Bootstrap(bootstrap) => {
                 if let Some(bootstrap) = bootstrap.take() {
-                    host.snapshot = encode_snapshot(&bootstrap.snapshot());
+                    host.snapshot = encode_snapshot(&bootstrap.snapshot(), WallClock::default());
                 }
             }
             Program::Rogue(_) => {}

@@ -1,6 +1,7 @@
 //! Dialling registrants, and its effect on lists.
 
 use super::*;
+use crate::time::WallClock;
 
 /// The dials ordered now, without the answers to requests.
 fn checks(node: &mut Bootstrap) -> Vec<(SocketAddr, bool)> {
@@ -227,7 +228,7 @@ fn which_registrants_answered_survives_a_restart() {
     before.on_checked(START + minutes(1), heard, Some(true));
     assert_ne!(before.revision(), saved, "it is worth saving");
     before.on_checked(START + minutes(1), silent, Some(false));
-    let text = encode_snapshot(&before.snapshot());
+    let text = encode_snapshot(&before.snapshot(), WallClock::default());
 
     let restored = |node: Bootstrap| {
         let mut node = node;

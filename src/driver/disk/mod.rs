@@ -42,7 +42,7 @@ use crate::library::ScannedFile;
 use crate::node::contract::{BootstrapAddr, DownloadRecord};
 use crate::node::{Remembered, RememberedPeers};
 use crate::store::{HashCache, Scanner, ShareRoot, StateDirectory};
-use crate::time::Instant;
+use crate::time::{Instant, WallClock};
 use hashing::Hashing;
 use job::{Done, Key, Lane};
 use jobs::Jobs;
@@ -182,11 +182,11 @@ impl Disk {
         self.save_registry_at.is_some_and(|at| at <= now)
     }
 
-    pub(crate) fn save_registry(&mut self, bootstrap: &Bootstrap) {
+    pub(crate) fn save_registry(&mut self, bootstrap: &Bootstrap, wall: WallClock) {
         self.save_registry_at = None;
         if self.state.directory().is_some() && bootstrap.revision() != self.registry_saved {
             self.registry_saved = bootstrap.revision();
-            let snapshot = encode_snapshot(&bootstrap.snapshot());
+            let snapshot = encode_snapshot(&bootstrap.snapshot(), wall);
             self.state.save(state_files::REGISTRY_FILE, snapshot, &mut self.jobs);
         }
     }

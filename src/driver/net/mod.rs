@@ -53,6 +53,11 @@ use std::time::Duration;
 use stream_index::Streams;
 use table::{Connection, Table};
 
+/// How long the loop sleeps at most if there is a deadline. epoll_wait(2) counts its timeout by CLOCK_MONOTONIC, which stands
+/// still in a suspended machine, but deadlines are counted by CLOCK_BOOTTIME: this is the latest that the loop notices after
+/// a suspension what has become due meanwhile.
+const SLEEP_MAX: Duration = Duration::from_secs(10);
+
 pub(crate) struct Net {
     poll: Poll,
     table: Table,
@@ -83,7 +88,7 @@ impl Net {
 
     /// Errors: Only if epoll itself fails, or is interrupted.
     pub(crate) fn poll(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
-        self.poll.poll(events, timeout)
+        self.poll.poll(events, timeout.map(|timeout| timeout.min(SLEEP_MAX)))
     }
 
     pub(crate) fn registry(&self) -> &Registry {

@@ -89,7 +89,8 @@ pub struct NodeConfig {
     pub local_directory: PathBuf,
     /// Where downloads are saved unless the user names another directory.
     pub download_directory: PathBuf,
-    /// Commands in progress at once (uploads, listings sent, downloads, outgoing requests). At least 1.
+    /// Commands in progress at once (uploads, listings sent, downloads, outgoing requests). At least 1. Exchanges with bootstrap
+    /// nodes are not counted, and there is one at a time for each.
     pub max_workers: usize,
     /// Downloads active at once. At least 1.
     pub max_downloads: usize,

@@ -72,7 +72,7 @@ impl Calls<'_> {
             Request::Peers => {
                 // So that the rows show the neighbours that the next search would ask.
                 self.network.neighbours(self.cx);
-                Ok(Reply::Peers(self.network.peers().rows()))
+                Ok(Reply::Peers(self.network.peers().rows(self.cx.wall)))
             }
             Request::Search { text, max, ttl } => {
                 self.may_work()?;
@@ -98,9 +98,10 @@ impl Calls<'_> {
                 self.cx.subscriptions.subscribe(Topic::Events, client);
                 Ok(Reply::Done {})
             }
-            Request::Bootstrap { .. } => {
-                Ok(Reply::Bootstrap(BootstrapReply { links: self.network.links(self.cx.now), registry: None }))
-            }
+            Request::Bootstrap { .. } => Ok(Reply::Bootstrap(BootstrapReply {
+                links: self.network.links(self.cx.now, self.cx.wall),
+                registry: None,
+            })),
             Request::Download { .. }
             | Request::Pause { .. }
             | Request::Resume { .. }
@@ -133,7 +134,7 @@ impl Calls<'_> {
             uptime_s: self.cx.now.saturating_since(self.cx.started).as_secs(),
             listen: self.cx.config.peer.then_some(self.cx.config.listen),
             advertise: self.network.advertised(self.cx),
-            bootstraps: self.network.links(self.cx.now),
+            bootstraps: self.network.links(self.cx.now, self.cx.wall),
             peers: count(self.network.peers().count()),
             shared_files: self.share.library().len(),
             shared_bytes: self.share.library().bytes(),

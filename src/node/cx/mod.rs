@@ -14,7 +14,7 @@ pub(super) use subscriptions::Topic;
 use super::contract::{Action, NodeConfig};
 use super::{Counters, Phase};
 use crate::id::TransferId;
-use crate::time::Instant;
+use crate::time::{Instant, WallClock};
 use crate::timer::{TimerId, TimerWheel};
 use exchanges::Exchanges;
 use std::collections::{BTreeMap, VecDeque};
@@ -26,6 +26,8 @@ pub(super) struct Cx {
     /// The time of the event or timer that is being handled.
     pub(super) now: Instant,
     pub(super) started: Instant,
+    /// For the dates in replies.
+    pub(super) wall: WallClock,
     pub(super) config: NodeConfig,
     pub(super) phase: Phase,
     pub(super) rng: Rng,
@@ -93,6 +95,7 @@ impl Cx {
         Self {
             now,
             started: now,
+            wall: WallClock::default(),
             config,
             phase: Phase::Running,
             rng: Rng::new(seed),

@@ -14,7 +14,7 @@ use crate::node::cx::exchanges::{LinkTask, Purpose};
 use crate::node::cx::{Cx, NodeTimer, Step};
 use crate::node::ids::LinkId;
 use crate::node::limits::{KEEPALIVE_POSTPONED, LINK_RETRY_MAX, LINK_RETRY_MIN, PEER_LIST_ROWS_ASKED};
-use crate::time::Instant;
+use crate::time::{Instant, WallClock};
 use crate::timer::TimerId;
 use crate::wire::Message;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -75,7 +75,7 @@ impl fmt::Display for BootstrapAddr {
 }
 
 impl Link {
-    fn row(&self, now: Instant) -> LinkRow {
+    fn row(&self, now: Instant, wall: WallClock) -> LinkRow {
         let (state, until) = match self.phase {
             LinkPhase::Resolving => (LinkState::Resolving, None),
             LinkPhase::Registering { .. } => (LinkState::Registering, None),
@@ -85,7 +85,7 @@ impl Link {
         LinkRow {
             addr: self.host.to_string(),
             state,
-            last_ok: self.last_ok.map(Instant::epoch_s),
+            last_ok: self.last_ok.map(|at| wall.epoch_s(at)),
             retry_in_s: until.map(|at| whole_seconds(at.saturating_since(now))),
             error: self.error.clone().filter(|_| state != LinkState::Registered),
         }
@@ -98,8 +98,8 @@ pub(in crate::node) fn whole_seconds(span: Duration) -> u64 {
 
 impl NetworkMachine {
     /// The bootstrap links, in the order of the configuration.
-    pub(in crate::node) fn links(&self, now: Instant) -> Vec<LinkRow> {
-        self.membership.links.iter().map(|link| link.row(now)).collect()
+    pub(in crate::node) fn links(&self, now: Instant, wall: WallClock) -> Vec<LinkRow> {
+        self.membership.links.iter().map(|link| link.row(now, wall)).collect()
     }
 
     /// Creates links for new bootstrap nodes of the configuration, and unregisters from those no longer configured.

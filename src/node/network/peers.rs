@@ -17,7 +17,7 @@ use crate::node::limits::{
     ASSIGNED_PLACES_OF, CLAIMS_MAX, NEWCOMER_PLACES_OF, PEER_FAILURES_MAX, PEERS_MAX, REMEMBERED_PEERS_MAX,
 };
 use crate::node::speech::{Evidence, Speech};
-use crate::time::Instant;
+use crate::time::{Instant, WallClock};
 use crate::timer::TimerId;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -222,7 +222,7 @@ impl Peers {
         self.rows.get(&peer).is_some_and(|row| row.rank() <= RANK_CLAIM)
     }
 
-    pub(in crate::node) fn rows(&self) -> Vec<PeerRow> {
+    pub(in crate::node) fn rows(&self, wall: WallClock) -> Vec<PeerRow> {
         let row = |(&addr, peer): (&SocketAddr, &Peer)| PeerRow {
             addr,
             source: peer.source,
@@ -231,7 +231,7 @@ impl Peers {
                 PeerHealth::Alive => PeerState::Alive,
                 PeerHealth::Failing { .. } | PeerHealth::NotAPeer => PeerState::Failing,
             },
-            last_seen: peer.last_seen.map(Instant::epoch_s),
+            last_seen: peer.last_seen.map(|at| wall.epoch_s(at)),
             p1: match self.speech(addr) {
                 Speech::Unheard => None,
                 Speech::Base => Some(false),

@@ -2,6 +2,7 @@
 
 mod base_neighbours;
 mod bootstrap;
+mod clocks;
 mod forwarding;
 mod hashing;
 mod lookups;

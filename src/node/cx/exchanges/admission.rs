@@ -3,8 +3,8 @@
 //! A command is an upload, a list sent, a fetch, or a dialled exchange with a peer. Commands of our own user come first, then
 //! requests of peers, then those for which no connection waits: hits, and forwarded searches. Each of these kinds has a queue,
 //! shared fairly by network and address ([`FairQueue`]), and limits on its commands in progress, in total and for one network.
-//! So a kind at its limit does not block others. If a queue is full, the sender with most commands gives way. The few
-//! exchanges with bootstrap nodes are exempt, since a busy node must not lose its registration.
+//! So a kind at its limit does not block others. If a queue is full, the sender with most commands gives way. The
+//! exchanges with bootstrap nodes, one at a time for each, are exempt, since a busy node must not lose its registration.
 
 use super::commands::{Command, Kind, QueueFull, Rank};
 use super::displacing::{Flow, Shares};

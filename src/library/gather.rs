@@ -25,7 +25,9 @@ pub(crate) struct Gather {
 }
 
 impl Gather {
-    pub(super) fn new(files_max: usize) -> Self {
+    /// For at most `files_max` files without a hash: the smallest first, where sizes between two powers of two are equal, and
+    /// among these the newest.
+    pub(crate) fn new(files_max: usize) -> Self {
         let walk = if files_max == 0 { Walk::Ended } else { Walk::After(Vec::new()) };
         Self { files_max, walk, best: BinaryHeap::new() }
     }

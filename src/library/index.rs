@@ -35,8 +35,8 @@ pub(super) struct Swept {
     pub(super) bytes: u128,
 }
 
-impl Index {
-    pub(super) fn new() -> Self {
+impl Default for Index {
+    fn default() -> Self {
         Self {
             leaves: BTreeMap::from([(FIRST_LEAF, Leaf::default())]),
             order: BTreeMap::from([(Box::default(), FIRST_LEAF)]),
@@ -45,7 +45,9 @@ impl Index {
             leaf_next: FIRST_LEAF + 1,
         }
     }
+}
 
+impl Index {
     pub(super) fn get(&self, name: &[u8]) -> Option<Shared> {
         let leaf = self.leaves.get(&self.leaf_of(name))?;
         leaf.find(name).ok().map(|at| leaf.shared(at))

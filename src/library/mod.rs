@@ -4,15 +4,6 @@
 //!
 //! A share may have a million files, so no call walks the whole index: `Library::sweep`, `Library::search_step` and
 //! `Library::gather_step` process a number of entries and return, and no table grows by copying itself.
-//!
-//! | file | holds |
-//! |---|---|
-//! | `leaf` | a short run of files by name, their names in one text |
-//! | `index` | the leaves: by name, by the last component of a name, and by content |
-//! | `fold` | folding of names and file strings for comparison |
-//! | `query`, `pattern` | a parsed file string |
-//! | `search` | a search in progress |
-//! | `gather` | choosing the files to be hashed next |
 
 mod fold;
 mod gather;
@@ -101,14 +92,15 @@ pub struct ScanReport {
 }
 
 /// The removal of files that the last scan did not find.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 enum Sweep {
+    #[default]
     Idle,
     /// Leaves from this bound on have not been examined.
     From(Bound<Box<[u8]>>),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Library {
     index: Index,
     files: u64,
@@ -121,25 +113,7 @@ pub struct Library {
     hidden: Vec<FileName>,
 }
 
-impl Default for Library {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Library {
-    pub(crate) fn new() -> Self {
-        Self {
-            index: Index::new(),
-            files: 0,
-            hashed: 0,
-            bytes: 0,
-            generation: 0,
-            sweep: Sweep::Idle,
-            hidden: Vec::new(),
-        }
-    }
-
     pub fn len(&self) -> u64 {
         self.files
     }
@@ -248,20 +222,9 @@ impl Library {
         rows
     }
 
-    /// Begins a search for at most `hits_max` files (PROTOCOL, Matching).
-    pub(crate) fn search_begin(&self, query: Query, hits_max: usize) -> SearchCursor {
-        SearchCursor::new(query, hits_max)
-    }
-
     /// Examines about `entries_max` files. True while more is left; the library may change between two steps.
     pub(crate) fn search_step(&self, cursor: &mut SearchCursor, entries_max: usize) -> bool {
         cursor.step(&self.index, entries_max)
-    }
-
-    /// Begins to choose at most `files_max` files without a hash: the smallest first, where sizes between two powers of two
-    /// are equal, and among these the newest.
-    pub(crate) fn gather_begin(&self, files_max: usize) -> Gather {
-        Gather::new(files_max)
     }
 
     /// Examines about `entries_max` files. True while more is left; the library may change between two steps.

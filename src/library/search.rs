@@ -51,7 +51,8 @@ pub(crate) struct SearchCursor {
 }
 
 impl SearchCursor {
-    pub(super) fn new(query: Query, hits_max: usize) -> Self {
+    /// For at most `hits_max` files (PROTOCOL, Matching).
+    pub(crate) fn new(query: Query, hits_max: usize) -> Self {
         Self {
             phase: if query.content.is_some() { Phase::Contents { after: None } } else { Phase::FullName },
             query,

@@ -139,11 +139,6 @@ impl FairQueue {
         self.active
     }
 
-    /// How much of one network waits.
-    fn waiting_of(&self, network: Network) -> usize {
-        self.networks.waiting_of(network)
-    }
-
     /// How much of one network is in progress.
     pub(super) fn active_of(&self, network: Network) -> usize {
         self.networks.rows.get(&network).map_or(0, |load| load.active)
@@ -209,7 +204,7 @@ impl FairQueue {
 
     /// Whether one more of this sender may wait, where `waiting_max` may in all and `of_network_max` of one network.
     pub(super) fn room_for(&self, sender: Sender, waiting_max: usize, of_network_max: usize) -> Room {
-        let gives_way = if self.waiting_of(sender.network()) >= of_network_max {
+        let gives_way = if self.networks.waiting_of(sender.network()) >= of_network_max {
             self.gives_way_within(sender)
         } else if self.waiting >= waiting_max {
             self.gives_way_to(sender)

@@ -36,11 +36,7 @@ fn parse_pieces(pieces: &[u8]) -> Result<Attributes, WireError> {
 }
 
 pub(super) fn parse_name(bytes: &[u8]) -> Result<FileName, WireError> {
-    match FileName::from_bytes(bytes) {
-        Some(name) => Ok(name),
-        None if bytes.is_empty() => Err(WireError::Missing(Field::FileName)),
-        None => Err(WireError::Malformed(Field::FileName)),
-    }
+    Field::FileName.parsed(bytes, FileName::from_bytes(bytes))
 }
 
 /// Writes the name, and the attributes if there are any. A tab alone shows that we speak `p1` and know none.

@@ -156,24 +156,17 @@ fn range_request(fields: &[u8]) -> Result<Message, WireError> {
 }
 
 fn query_id(bytes: &[u8]) -> Result<QueryId, WireError> {
-    match QueryId::from_bytes(bytes) {
-        Some(id) => Ok(id),
-        None if bytes.is_empty() => Err(WireError::Missing(Field::QueryId)),
-        None => Err(WireError::Malformed(Field::QueryId)),
-    }
+    Field::QueryId.parsed(bytes, QueryId::from_bytes(bytes))
 }
 
 /// An IPv4 literal, or an IPv6 literal in brackets.
 fn parse_ip(bytes: &[u8], field: Field) -> Result<IpAddr, WireError> {
-    if bytes.is_empty() {
-        return Err(WireError::Missing(field));
-    }
-    let text = str::from_utf8(bytes).map_err(|_| WireError::Malformed(field))?;
-    let ip = match text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) {
-        Some(literal) => literal.parse::<Ipv6Addr>().map(IpAddr::from),
-        None => text.parse::<Ipv4Addr>().map(IpAddr::from),
+    let parse = |text: &str| match text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) {
+        Some(literal) => literal.parse::<Ipv6Addr>().map(IpAddr::from).ok(),
+        None => text.parse::<Ipv4Addr>().map(IpAddr::from).ok(),
     };
-    ip.map(|ip| ip.to_canonical()).map_err(|_| WireError::Malformed(field))
+    let ip = str::from_utf8(bytes).ok().and_then(parse);
+    field.parsed(bytes, ip.map(|ip| ip.to_canonical()))
 }
 
 fn parse_port(bytes: &[u8], field: Field) -> Result<u16, WireError> {
@@ -185,20 +178,12 @@ fn parse_port(bytes: &[u8], field: Field) -> Result<u16, WireError> {
 }
 
 fn parse_number(bytes: &[u8], field: Field) -> Result<u32, WireError> {
-    match number(bytes) {
-        Some(number) => Ok(number),
-        None if bytes.is_empty() => Err(WireError::Missing(field)),
-        None => Err(WireError::Malformed(field)),
-    }
+    field.parsed(bytes, number(bytes))
 }
 
 /// A number of bytes. Unlike a number of peers it is not clamped.
 fn parse_bytes(bytes: &[u8], field: Field) -> Result<u64, WireError> {
-    match attributes::parse_size(bytes) {
-        Some(number) => Ok(number),
-        None if bytes.is_empty() => Err(WireError::Missing(field)),
-        None => Err(WireError::Malformed(field)),
-    }
+    field.parsed(bytes, attributes::parse_size(bytes))
 }
 
 /// The field before the first `:`, and what follows it if there is one.

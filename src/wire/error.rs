@@ -85,6 +85,15 @@ impl WireError {
 }
 
 impl Field {
+    /// The value of this field that was parsed from these bytes, or what is wrong with them.
+    pub(super) fn parsed<T>(self, bytes: &[u8], value: Option<T>) -> Result<T, WireError> {
+        match value {
+            Some(value) => Ok(value),
+            None if bytes.is_empty() => Err(WireError::Missing(self)),
+            None => Err(WireError::Malformed(self)),
+        }
+    }
+
     fn reason(self) -> &'static str {
         match self {
             Self::ListeningPort => "bad_listening_port",

@@ -31,7 +31,7 @@ fn aged(path: &str, size: u64, mtime_ns: i64) -> ScannedFile {
 
 /// A library of these files, each with this hash.
 fn hashed(files: &[(&str, ContentHash)]) -> Library {
-    let mut library = Library::new();
+    let mut library = Library::default();
     for (path, b3) in files {
         library.apply(file(path, 1));
         assert!(library.set_b3(&file(path, 1), *b3));
@@ -45,7 +45,7 @@ fn b3_of(library: &Library, path: &str) -> Option<ContentHash> {
 }
 
 fn gathered(library: &Library, files_max: usize, slice: usize) -> Vec<String> {
-    let mut gather = library.gather_begin(files_max);
+    let mut gather = Gather::new(files_max);
     while library.gather_step(&mut gather, slice) {}
     gather.into_files().into_iter().map(|file| file.name.to_string()).collect()
 }
@@ -61,7 +61,7 @@ fn a_hash_stays_while_the_file_stays_the_same() {
         |meta| meta.device += 1,
     ];
     for change in changes {
-        let mut library = Library::new();
+        let mut library = Library::default();
         library.apply(original.clone());
         assert_eq!((b3_of(&library, "a"), library.unhashed()), (None, 1));
         assert!(library.set_b3(&original, hash(1)));
@@ -153,7 +153,7 @@ fn a_hash_in_other_text_is_a_term_like_any_other() {
 fn a_search_for_a_content_returns_the_files_as_they_are_at_its_end() {
     let text = format!("b3={}", hash(7));
     let mut library = hashed(&[("a", hash(7)), ("b", hash(7)), (&text, hash(7)), ("d", hash(1))]);
-    let mut cursor = library.search_begin(Query::parse(text.as_bytes()), 9);
+    let mut cursor = SearchCursor::new(Query::parse(text.as_bytes()), 9);
     assert!(library.search_step(&mut cursor, 1));
     library.apply(file("a", 2));
     assert!(library.remove(b"b"));
@@ -179,7 +179,7 @@ fn a_sweep_removes_the_contents_of_the_files_it_removes() {
 
 #[test]
 fn the_smallest_and_newest_are_hashed_first() {
-    let mut library = Library::new();
+    let mut library = Library::default();
     let files = [
         aged("huge", 1 << 40, 9_000),
         aged("tiny, old", 1, 10),
@@ -243,7 +243,7 @@ fn a_file_that_cannot_be_hashed_waits_for_the_next_scan() {
 #[test]
 fn a_choice_names_each_file_once_as_it_was_when_visited() {
     let mut library = library(&["a", "b", "c", "d", "e", "f"]);
-    let mut gather = library.gather_begin(9);
+    let mut gather = Gather::new(9);
     // The first four stand in one leaf.
     assert!(library.gather_step(&mut gather, 1));
     library.apply(file("a", 7));
@@ -342,7 +342,7 @@ fn wanted(model: &Known) -> Vec<Vec<u8>> {
 proptest! {
     #[test]
     fn the_known_contents_are_those_that_were_reported(steps in steps(), slice in 1..9usize, files_max in 0..12usize) {
-        let (mut library, mut model) = (Library::new(), Known::new());
+        let (mut library, mut model) = (Library::default(), Known::new());
         for step in &steps {
             take(&mut library, &mut model, step);
             let unhashed = model.values().filter(|known| known.1.is_none()).count();
@@ -370,11 +370,11 @@ proptest! {
 
     #[test]
     fn a_choice_and_a_search_survive_changes(before in steps(), during in steps(), n in 0..4u8) {
-        let (mut library, mut model) = (Library::new(), Known::new());
+        let (mut library, mut model) = (Library::default(), Known::new());
         before.iter().for_each(|step| take(&mut library, &mut model, step));
-        let mut gather = library.gather_begin(usize::MAX);
+        let mut gather = Gather::new(usize::MAX);
         let text = format!("b3={}", some_hash(n));
-        let mut cursor = library.search_begin(Query::parse(text.as_bytes()), usize::MAX);
+        let mut cursor = SearchCursor::new(Query::parse(text.as_bytes()), usize::MAX);
         let holds = |model: &Known, path: &[u8]| model.get(path).is_some_and(|known| known.1 == Some(n));
         let mut wanted_throughout = wanted(&model);
         let mut held_throughout: Vec<Vec<u8>> = model.keys().filter(|path| holds(&model, path)).cloned().collect();

@@ -17,7 +17,7 @@ fn file(path: impl AsRef<[u8]>, size: u64) -> ScannedFile {
 }
 
 fn library(names: &[&str]) -> Library {
-    let mut library = Library::new();
+    let mut library = Library::default();
     names.iter().for_each(|path| library.apply(file(path, 1)));
     library
 }
@@ -34,7 +34,7 @@ fn names(rows: Vec<(FileName, Shared)>) -> Vec<Vec<u8>> {
 }
 
 fn search(library: &Library, text: impl AsRef<[u8]>, hits_max: usize, slice: usize) -> Vec<Vec<u8>> {
-    let mut cursor = library.search_begin(Query::parse(text.as_ref()), hits_max);
+    let mut cursor = SearchCursor::new(Query::parse(text.as_ref()), hits_max);
     while library.search_step(&mut cursor, slice) {}
     names(cursor.into_hits())
 }
@@ -50,7 +50,7 @@ fn failed() -> ScanReport {
 
 #[test]
 fn files_hidden_from_a_scan_by_an_error_stay() {
-    let mut library = Library::new();
+    let mut library = Library::default();
     scan(&mut library, ["a", "d/x", "d/e/y", "dd", "f"].map(|path| file(path, 1)), 9);
     library.begin_scan();
     library.apply(file("a", 1));
@@ -183,7 +183,7 @@ fn a_file_added_between_scan_and_sweep_stays() {
 #[test]
 fn hits_that_are_removed_are_replaced_by_others() {
     let mut library = library(&["1 hit", "2 hit", "3 hit", "4 hit", "5 hit", "6 hit"]);
-    let mut cursor = library.search_begin(Query::parse(b"hit"), 5);
+    let mut cursor = SearchCursor::new(Query::parse(b"hit"), 5);
     // The name, the last components, the first leaf.
     for _ in 0..3 {
         assert!(library.search_step(&mut cursor, 1));
@@ -198,7 +198,7 @@ fn hits_that_are_removed_are_replaced_by_others() {
 
 #[test]
 fn long_names_make_small_leaves() {
-    let mut library = Library::new();
+    let mut library = Library::default();
     let long = |n: usize| format!("{}{n:04}", "x".repeat(crate::name::FILE_NAME_BYTES_MAX - 4));
     (0..40).rev().for_each(|n| library.apply(file(long(n), 1)));
     library.index.check();
@@ -208,7 +208,7 @@ fn long_names_make_small_leaves() {
 
 #[test]
 fn sizes_of_sparse_files_do_not_overflow() {
-    let mut library = Library::new();
+    let mut library = Library::default();
     (0..3).for_each(|n| library.apply(file(format!("{n}"), u64::MAX - 7)));
     assert_eq!(library.bytes(), u64::MAX);
     library.remove(b"0");
@@ -303,7 +303,7 @@ fn carry_out(library: &mut Library, model: &mut Model, change: &Change) {
 proptest! {
     #[test]
     fn the_library_is_a_sorted_map(changes in prop::collection::vec(change(), 1..40), page in 1..7usize) {
-        let (mut library, mut model) = (Library::new(), Model::new());
+        let (mut library, mut model) = (Library::default(), Model::new());
         for change in &changes {
             carry_out(&mut library, &mut model, change);
             prop_assert_eq!(library.len(), model.len() as u64);
@@ -331,7 +331,7 @@ proptest! {
         hits_max in 0..12usize,
         slice in 1..20usize,
     ) {
-        let (mut library, mut model) = (Library::new(), Model::new());
+        let (mut library, mut model) = (Library::default(), Model::new());
         for path in paths {
             carry_out(&mut library, &mut model, &Change::Apply(path, 1));
         }
@@ -344,11 +344,11 @@ proptest! {
         text in text(),
         changes in prop::collection::vec(change(), 0..30),
     ) {
-        let (mut library, mut model) = (Library::new(), Model::new());
+        let (mut library, mut model) = (Library::default(), Model::new());
         for path in paths {
             carry_out(&mut library, &mut model, &Change::Apply(path, 1));
         }
-        let mut cursor = library.search_begin(Query::parse(&text), usize::MAX);
+        let mut cursor = SearchCursor::new(Query::parse(&text), usize::MAX);
         let mut throughout: BTreeSet<Vec<u8>> = expected(&model, &text, usize::MAX).into_iter().collect();
         for change in &changes {
             library.search_step(&mut cursor, 1);

@@ -33,7 +33,6 @@ impl NetworkMachine {
                     if source == PeerSource::User {
                         row.fresh_at = cx.now;
                     }
-                    Keep::Yes
                 });
             }
         } else if is_unicast(peer) && !self.is_ourselves(cx, peer) {
@@ -52,7 +51,6 @@ impl NetworkMachine {
                 if is_proven {
                     row.proof = Proof::EarlierRun;
                 }
-                Keep::Yes
             });
         }
     }
@@ -77,7 +75,6 @@ impl NetworkMachine {
                 row.named_at = cx.now;
                 is_new = row.listed_by.is_empty();
                 before = row.listed_by.insert(link, p1);
-                Keep::Yes
             });
             if is_new && self.peers.newcomers.len() < NEWCOMERS_MAX {
                 self.peers.newcomers.push(peer);
@@ -97,7 +94,7 @@ impl NetworkMachine {
             |(addr, peer): &(&SocketAddr, &Peer)| peer.listed_by.contains_key(&link) && !still.contains_key(addr);
         let gone: Vec<_> = self.peers.rows.iter().filter(listed).map(|(addr, _)| *addr).collect();
         for peer in gone {
-            self.peers.change(peer, |row| {
+            self.peers.change_or_remove(peer, |row| {
                 row.listed_by.remove(&link);
                 if row.is_dead() && row.listed_by.is_empty() { Keep::No } else { Keep::Yes }
             });
@@ -110,10 +107,7 @@ impl NetworkMachine {
         let ip = ip.to_canonical();
         let there: Vec<_> = self.peers.neighbours.iter().filter(|addr| addr.ip() == ip).copied().collect();
         for addr in there {
-            self.peers.change(addr, |row| {
-                row.works = true;
-                Keep::Yes
-            });
+            self.peers.change(addr, |row| row.works = true);
         }
     }
 
@@ -127,7 +121,6 @@ impl NetworkMachine {
                 row.last_seen = Some(cx.now);
                 row.fresh_at = cx.now;
             }
-            Keep::Yes
         });
         if !was_alive {
             cx.notify_events(|| Notice::PeerUp { addr: peer });
@@ -141,7 +134,7 @@ impl NetworkMachine {
     pub(super) fn note_peer_failed(&mut self, cx: &mut Cx, peer: SocketAddr) {
         let online = self.is_registered();
         let mut was_alive = false;
-        self.peers.change(peer, |row| {
+        self.peers.change_or_remove(peer, |row| {
             was_alive = row.health == PeerHealth::Alive;
             let (failures, counted_at) = match row.health {
                 PeerHealth::NotAPeer => return Keep::Yes,
@@ -166,7 +159,7 @@ impl NetworkMachine {
     /// The program at the endpoint is not a peer. While a bootstrap node lists it, its row stays, so that it is never searched.
     pub(super) fn note_not_a_peer(&mut self, cx: &mut Cx, peer: SocketAddr, program: OtherProgram) {
         let mut was_alive = false;
-        self.peers.change(peer, |row| {
+        self.peers.change_or_remove(peer, |row| {
             if row.health != PeerHealth::NotAPeer {
                 log::info!("{peer} is not a peer: it answers as {program} does");
             }
@@ -200,7 +193,7 @@ impl NetworkMachine {
         if !self.peers.rows.contains_key(&peer) {
             return Err(Problem::UnknownPeer(peer));
         }
-        self.peers.change(peer, |_| Keep::No);
+        self.peers.remove(peer);
         self.plan_to_remember(cx);
         Ok(())
     }
@@ -208,7 +201,7 @@ impl NetworkMachine {
     /// The configuration or our address changed: drops ourselves from the peers, and chooses the neighbours again.
     pub(in crate::node) fn reconsider_peers(&mut self, cx: &Cx) {
         let ourselves: Vec<_> = self.peers.rows.keys().copied().filter(|addr| self.is_ourselves(cx, *addr)).collect();
-        ourselves.into_iter().for_each(|addr| self.peers.change(addr, |_| Keep::No));
+        ourselves.into_iter().for_each(|addr| self.peers.remove(addr));
         self.peers.stale = true;
     }
 
@@ -227,7 +220,7 @@ impl NetworkMachine {
             (peer.is_claim() || peer.is_mistyped() || is_forgotten) && peer.fresh_at + CLAIM_AGE_MAX <= cx.now
         };
         let old: Vec<_> = self.peers.rows.iter().filter(old).map(|(addr, _)| *addr).collect();
-        old.into_iter().for_each(|addr| self.peers.change(addr, |_| Keep::No));
+        old.into_iter().for_each(|addr| self.peers.remove(addr));
         let grows_old = |peer: &&Peer| peer.is_claim() || peer.is_mistyped() || peer.is_forgotten();
         let may_grow_old = self.peers.rows.values().filter(grows_old);
         // An old one that stays for now is checked again later.
@@ -269,10 +262,9 @@ impl NetworkMachine {
                 self.note_peer_failed(cx, peer);
             }
             Err(DialFault::NotAPeer(program)) => self.note_not_a_peer(cx, peer, *program),
-            Err(DialFault::Reset | DialFault::TooLong | DialFault::Malformed) => self.peers.change(peer, |row| {
-                row.is_in_doubt = true;
-                Keep::Yes
-            }),
+            Err(DialFault::Reset | DialFault::TooLong | DialFault::Malformed) => {
+                self.peers.change(peer, |row| row.is_in_doubt = true)
+            }
             Err(_) => {}
         }
     }

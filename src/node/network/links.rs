@@ -243,13 +243,9 @@ impl NetworkMachine {
         let Some(to) = addresses.pop_front() else {
             return self.lose_link(cx, id, ResolveFault::NoAddress.to_string());
         };
-        let exchange = self.send_register(cx, id, to);
-        self.set_link_phase(cx, id, LinkPhase::Registering { exchange, to, others: addresses });
-    }
-
-    fn send_register(&mut self, cx: &mut Cx, id: LinkId, to: SocketAddr) -> ExchangeId {
         let message = Message::Register { port: cx.config.listen.port(), p1: true };
-        cx.dial_bootstrap(to, message, Expect::Nothing, Purpose::Link(id, LinkTask::Register))
+        let exchange = cx.dial_bootstrap(to, message, Expect::Nothing, Purpose::Link(id, LinkTask::Register));
+        self.set_link_phase(cx, id, LinkPhase::Registering { exchange, to, others: addresses });
     }
 
     fn lose_link(&mut self, cx: &mut Cx, id: LinkId, error: String) {

@@ -62,12 +62,8 @@ pub(super) struct Rules<'a> {
 }
 
 impl Rules<'_> {
-    fn proven_min(self) -> usize {
-        self.neighbours_max.div_ceil(4)
-    }
-
-    /// The wanted number of neighbours that have sent something.
-    fn useful_min(self) -> usize {
+    /// The wanted number of proven neighbours, and of those that have sent something.
+    fn quarter(self) -> usize {
         self.neighbours_max.div_ceil(4)
     }
 }
@@ -151,7 +147,7 @@ impl<'a> Chosen<'a> {
     }
 
     fn wants_proven(&self) -> bool {
-        self.count(|place| place.proven) < self.rules.proven_min()
+        self.count(|place| place.proven) < self.rules.quarter()
     }
 
     /// Whether one is on trial: it is no claim, and has not answered yet.
@@ -228,8 +224,8 @@ impl<'a> Chosen<'a> {
             return false;
         };
         let is_useful = |place: &Candidate| place.use_shown == UseShown::Yes;
-        let wants_useful = self.count(is_useful) < self.rules.useful_min();
-        let keeps_proven = self.count(|place| place.proven) <= self.rules.proven_min();
+        let wants_useful = self.count(is_useful) < self.rules.quarter();
+        let keeps_proven = self.count(|place| place.proven) <= self.rules.quarter();
         let may_go = |place: &Candidate| match place.use_shown {
             UseShown::No { named_at } if !place.guest => {
                 let is_unnamed = place.lists.is_empty() && named_at + UNNAMED_AGE_MAX <= listed_at;

@@ -188,7 +188,6 @@ impl Peers {
                     row.health = PeerHealth::New;
                 }
             }
-            Keep::Yes
         });
     }
 
@@ -242,8 +241,20 @@ impl Peers {
         self.rows.iter().map(row).collect()
     }
 
+    /// Changes a row, and updates the counts.
+    pub(super) fn change(&mut self, peer: SocketAddr, change: impl FnOnce(&mut Peer)) {
+        self.change_or_remove(peer, |row| {
+            change(row);
+            Keep::Yes
+        });
+    }
+
+    pub(super) fn remove(&mut self, peer: SocketAddr) {
+        self.change_or_remove(peer, |_| Keep::No);
+    }
+
     /// Changes or removes a row, as `change` returns, and updates the counts.
-    pub(super) fn change(&mut self, peer: SocketAddr, change: impl FnOnce(&mut Peer) -> Keep) {
+    pub(super) fn change_or_remove(&mut self, peer: SocketAddr, change: impl FnOnce(&mut Peer) -> Keep) {
         let Some(row) = self.rows.get_mut(&peer) else { return };
         let (claim, good, rank) = (row.is_claim(), row.is_good(), row.rank());
         let keep = change(row);
@@ -287,7 +298,7 @@ impl Peers {
         if is_full {
             let victim = if claim { self.least_claim() } else { self.least_row() };
             let Some(victim) = victim else { return };
-            self.change(victim, |_| Keep::No);
+            self.remove(victim);
             self.displaced += 1;
         }
         self.claims += usize::from(claim);
@@ -383,10 +394,7 @@ impl Peers {
         let proven: Vec<_> = self.neighbours.iter().filter(is_news).copied().collect();
         for addr in proven {
             self.good_changed = true;
-            self.change(addr, |peer| {
-                peer.proof = Proof::ThisRun;
-                Keep::Yes
-            });
+            self.change(addr, |peer| peer.proof = Proof::ThisRun);
         }
     }
 

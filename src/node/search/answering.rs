@@ -285,7 +285,7 @@ impl SearchMachine {
         let p1 =
             search.id.is_p1() && (net.peers().speech(requester) != Speech::Base || net.peers().is_listed_p1(requester));
         let hits_max = if p1 { hits_max(sender, &search.id) } else { 1 };
-        let cursor = share.library().search_begin(Query::parse(&search.text), hits_max + usize::from(p1));
+        let cursor = SearchCursor::new(Query::parse(&search.text), hits_max + usize::from(p1));
         let (id, text, ttl) = (search.id.clone(), hash_of_text(&search.text), search.ttl);
         let pending = Pending { id, requester, text, ttl, p1, hits_max, cursor, slices: 0, open };
         open.inspect(|open| self.on_answer_begun(*open));

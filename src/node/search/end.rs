@@ -56,12 +56,6 @@ impl SearchMachine {
         part.until = part.done_by;
     }
 
-    /// Our ring is being sent to a neighbour.
-    pub(super) fn await_ring(&mut self, net: &mut Net, id: OpenId, neighbour: SocketAddr, ttl: u8) {
-        self.await_part(net, id, neighbour, ttl);
-        self.on_part_ordered(net, id, neighbour);
-    }
-
     /// A copy is being sent to a neighbour. If the time of its first report is known, this also limits connecting: its machine may
     /// be off.
     pub(super) fn on_part_ordered(&mut self, net: &mut Net, id: OpenId, neighbour: SocketAddr) {

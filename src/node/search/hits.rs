@@ -177,21 +177,6 @@ impl Hits {
         answer: Answer,
         rows_max: u64,
     ) -> Result<Taken, NotTaken> {
-        let taken = self.take_in(now, search, grouping, answer, rows_max);
-        if taken.is_err() {
-            self.change_group(search, |group| group.is_cut = true);
-        }
-        taken
-    }
-
-    fn take_in(
-        &mut self,
-        now: Instant,
-        search: SearchId,
-        grouping: Grouping,
-        answer: Answer,
-        rows_max: u64,
-    ) -> Result<Taken, NotTaken> {
         let source = answer.responder;
         let hit = Hit::new(search, grouping, answer);
         let known = self.keys.get(&hit.key()).copied();
@@ -202,7 +187,9 @@ impl Hits {
         let taken = match (known, named, learnt) {
             (Some(id), ..) => self.grow(now, id, &hit, rows_max),
             (None, Some(id), Some(b3)) if self.rows.get(&id).is_some_and(Hit::is_only_source) => self.set_b3(id, b3),
-            _ => self.insert(now, hit, rows_max)?,
+            _ => self
+                .insert(now, hit, rows_max)
+                .inspect_err(|_| self.change_group(search, |group| group.is_cut = true))?,
         };
         match (taken, named) {
             (Taken::Changed { row, new, .. }, Some(id)) if self.leave(id, row, source) => {

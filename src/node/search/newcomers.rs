@@ -9,16 +9,14 @@
 //! total.
 
 use super::announcing::Announcements;
-use super::sending::{SearchDial, dial_search};
 use super::{Net, SearchMachine};
 use crate::control::PeerSource;
-use crate::id::{ExchangeId, QueryId, SearchId};
+use crate::id::{QueryId, SearchId};
 use crate::network::Network;
 use crate::node::contract::{Action, DialOutcome, Dialled, Expect};
-use crate::node::cx::Cx;
-use crate::node::cx::exchanges::{Command, Kind, LinkTask, Purpose, QueueFull, Rank};
+use crate::node::cx::exchanges::{Command, Kind, LinkTask, Purpose, Rank};
 use crate::node::fair_queue::Sender;
-use crate::node::ids::LinkId;
+use crate::node::ids::{LinkId, OpenId};
 use crate::node::limits::{
     ANNOUNCEMENTS_PER_MINUTE, ANNOUNCEMENTS_PER_NETWORK, CONNECT_UNPROVEN_MAX, LIST_AGE_MAX, LIST_AGE_MIN,
     LISTS_FOR_SEARCHES_BURST, LISTS_FOR_SEARCHES_PER_MINUTE, NEWCOMER_AGE_MAX, NEWCOMER_CONTACTS_MAX, NEWCOMERS_MAX,
@@ -36,6 +34,7 @@ use std::time::Duration;
 /// A search in progress: its last ring, and where it was sent.
 struct Running {
     ring: Search,
+    open: OpenId,
     sent_to: BTreeSet<SocketAddr>,
     /// Peers new on a list, which get only one ring of a search.
     asked_directly: BTreeSet<SocketAddr>,
@@ -70,9 +69,9 @@ impl Default for Newcomers {
 
 impl Newcomers {
     /// A ring of a search was sent to these peers.
-    pub(super) fn note_ring(&mut self, id: SearchId, ring: Search, sent_to: BTreeSet<SocketAddr>) {
+    pub(super) fn note_ring(&mut self, id: SearchId, ring: Search, open: OpenId, sent_to: BTreeSet<SocketAddr>) {
         let asked_directly = self.running.remove(&id).map(|running| running.asked_directly).unwrap_or_default();
-        self.running.insert(id, Running { ring, sent_to, asked_directly });
+        self.running.insert(id, Running { ring, open, sent_to, asked_directly });
     }
 
     /// A search is not sent to further peers any more.
@@ -167,8 +166,11 @@ impl SearchMachine {
             return;
         }
         let Some(ours) = net.advertised() else { return };
-        let message = Message::FirstContact { id: QueryId::p1(net.cx.rng.number()), requester: ours };
-        if dial_newcomer(net.cx, Sender::own(from), peer, message).is_err() {
+        let messages = vec![Message::FirstContact { id: QueryId::p1(net.cx.rng.number()), requester: ours }];
+        let (expect, connect_max) = (Expect::FirstContact, CONNECT_UNPROVEN_MAX);
+        let rank = Rank::For(Kind::StrangerHits, Sender::own(from));
+        let dial = |exchange| Command::Begin(Action::Dial { exchange, to: peer, messages, expect, connect_max });
+        if net.cx.submit_dial(peer, Purpose::Newcomer, rank, dial).is_err() {
             net.cx.counters.limited.announcements_refused += 1;
         }
     }
@@ -190,12 +192,13 @@ impl SearchMachine {
         let neighbours = net.neighbours();
         let ids: Vec<_> = self.newcomers.running.keys().copied().collect();
         for id in ids {
-            let query = self.newcomers.running.get(&id).map(|running| running.ring.id.clone());
-            let open = query.and_then(|query| self.open_ring_of(&query));
-            let Some(open) = open.filter(|open| !self.is_ring_satisfied(*open) && !self.has_enough(id, 1)) else {
+            let open = self.newcomers.running.get(&id).map(|running| running.open);
+            let Some(open) = open.filter(|open| self.is_ring_wanting(*open) && !self.has_enough(id, 1)) else {
                 continue;
             };
-            let Some(Running { ring, sent_to, asked_directly }) = self.newcomers.running.get_mut(&id) else { continue };
+            let Some(Running { ring, sent_to, asked_directly, .. }) = self.newcomers.running.get_mut(&id) else {
+                continue;
+            };
             let mut targets: Vec<_> = neighbours.iter().copied().filter(|peer| sent_to.insert(*peer)).collect();
             let is_new = |(at, peer): &&(Instant, SocketAddr)| {
                 let is_asked = sent_to.contains(peer) || asked_directly.contains(peer);
@@ -209,30 +212,8 @@ impl SearchMachine {
                 continue;
             }
             let ring = ring.clone();
-            let mut asked = 0;
-            for peer in targets {
-                let sent = dial_search(net, peer, &ring, Purpose::Ring(id, open));
-                asked += u32::from(sent != SearchDial::NoRoom);
-                match sent {
-                    SearchDial::Sent => self.await_ring(net, open, peer, ring.ttl),
-                    SearchDial::Awaited | SearchDial::NoRoom => self.drop_part(net, open, peer),
-                }
-            }
-            self.note_asked(id, asked);
+            self.dial_ring(net, (id, open), &ring, targets);
             self.review_ring(net, open);
         }
     }
-}
-
-/// Sends a first contact to a newcomer, when a worker for strangers is free.
-pub(super) fn dial_newcomer(
-    cx: &mut Cx,
-    sender: Sender,
-    to: SocketAddr,
-    message: Message,
-) -> Result<ExchangeId, QueueFull> {
-    let (expect, connect_max) = (Expect::FirstContact, CONNECT_UNPROVEN_MAX);
-    let rank = Rank::For(Kind::StrangerHits, sender);
-    let dial = |exchange| Command::Begin(Action::Dial { exchange, to, messages: vec![message], expect, connect_max });
-    cx.submit_dial(to, Purpose::Newcomer, rank, dial)
 }

@@ -127,7 +127,7 @@ impl ShareMachine {
     }
 
     fn gather_unhashed(&mut self) {
-        self.hashing.stage = Stage::Gathering(Box::new(self.library.gather_begin(HASH_GATHER_FILES_MAX)));
+        self.hashing.stage = Stage::Gathering(Box::new(Gather::new(HASH_GATHER_FILES_MAX)));
     }
 
     /// A peer requested the metadata of a file without a hash: hashes it next.

@@ -42,7 +42,7 @@ impl Rig {
             poll,
             inbound,
             peer,
-            library: Library::new(),
+            library: Library::default(),
             parts: OpenParts::default(),
             pace,
             scratch: vec![0; STEP_BYTES_MAX],

@@ -32,35 +32,21 @@ struct Active {
     flow: Flow,
 }
 
+/// By kind.
 #[derive(Debug, Default)]
-struct Queues {
-    requests: FairQueue,
-    hits: FairQueue,
-    stranger_hits: FairQueue,
-    forwards: FairQueue,
-}
+struct Queues([FairQueue; Kind::ALL.len()]);
 
 impl Queues {
     fn of(&self, kind: Kind) -> &FairQueue {
-        match kind {
-            Kind::Request => &self.requests,
-            Kind::Hits => &self.hits,
-            Kind::StrangerHits => &self.stranger_hits,
-            Kind::Forward => &self.forwards,
-        }
+        &self.0[kind as usize]
     }
 
     fn of_mut(&mut self, kind: Kind) -> &mut FairQueue {
-        match kind {
-            Kind::Request => &mut self.requests,
-            Kind::Hits => &mut self.hits,
-            Kind::StrangerHits => &mut self.stranger_hits,
-            Kind::Forward => &mut self.forwards,
-        }
+        &mut self.0[kind as usize]
     }
 
     fn active(&self) -> usize {
-        Kind::ALL.iter().map(|kind| self.of(*kind).active()).sum()
+        self.0.iter().map(FairQueue::active).sum()
     }
 }
 
@@ -95,7 +81,7 @@ impl Workers {
             Rank::Own if self.own.len() < OWN_QUEUED_MAX => Room::Free,
             Rank::Own => Room::None,
             // The links order these.
-            Rank::For(Kind::Forward, _) if self.others.forwards.waiting() < FORWARDS_QUEUED_MAX => Room::Free,
+            Rank::For(Kind::Forward, _) if self.others.of(Kind::Forward).waiting() < FORWARDS_QUEUED_MAX => Room::Free,
             Rank::For(Kind::Forward, _) => Room::None,
             Rank::For(kind, sender) => {
                 let (total, of_network) = kind.queued_max();
@@ -151,7 +137,7 @@ impl Workers {
     /// Whether a command of this kind may start now, apart from the limit of its network. Some workers are reserved for our
     /// user, and commands for which no connection waits get at most half.
     fn may_start(&self, kind: Kind, workers_max: usize) -> bool {
-        let (active, unasked) = (self.others.active(), self.others.active() - self.others.requests.active());
+        let (active, unasked) = (self.others.active(), self.others.active() - self.others.of(Kind::Request).active());
         self.active.len() < workers_max
             && active < workers_max - workers_max / WORKERS_KEPT_OF
             && self.others.of(kind).active() < kind.workers_max(workers_max)
@@ -195,7 +181,7 @@ impl Workers {
     }
 
     pub(super) fn requests_waiting(&self) -> usize {
-        self.others.requests.waiting()
+        self.others.of(Kind::Request).waiting()
     }
 
     pub(super) fn shares(&self, now: Instant) -> Shares {
@@ -204,7 +190,7 @@ impl Workers {
             Rank::For(Kind::Request, sender) => Some((sender.network(), *exchange, Some(active.flow))),
             _ => None,
         });
-        Shares::new(now, &self.others.requests, since, active)
+        Shares::new(now, self.others.of(Kind::Request), since, active)
     }
 
     pub(in crate::node) fn check_invariants(&self) {

@@ -1,11 +1,5 @@
 //! The exchanges: the open ones of this node and their purposes, and the commands that have a worker or wait for one.
 //!
-//! | file | owns |
-//! |---|---|
-//! | `outbound` | the exchanges that this node begins |
-//! | `admission`, `commands` | what takes a worker, and the limit on workers |
-//! | `displacing` | which responses are ended for waiting requests |
-//!
 //! Its functions are those of [`Cx`](super::Cx), since each machine begins exchanges. The machine that submits a command keeps
 //! what is to be sent, and gets a [`Step`](super::Step) when there is a worker.
 

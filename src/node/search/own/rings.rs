@@ -70,24 +70,12 @@ impl SearchMachine {
         true
     }
 
-    /// A registration has ended: the searches continue that wait for it.
-    pub(in crate::node) fn continue_after_registration(&mut self, net: &mut Net) {
-        if net.network.is_registered() || !net.network.is_registering() {
-            self.end_wait(net, Awaits::Registration);
-        }
-    }
-
     /// Without a neighbour, waits for requested peer lists, which may name some. Returns whether it waits.
     fn await_peer_lists(&mut self, net: &mut Net, id: SearchId) -> bool {
         let Some(until) = self.lists_awaited_until(net).filter(|_| net.neighbours().is_empty()) else {
             return false;
         };
         self.wait_for(net.cx, id, Awaits::Lists, until)
-    }
-
-    /// No peer list is expected any more.
-    pub(in crate::node) fn continue_without_lists(&mut self, net: &mut Net) {
-        self.end_wait(net, Awaits::Lists);
     }
 
     fn end_wait(&mut self, net: &mut Net, over: Awaits) {
@@ -135,26 +123,12 @@ impl SearchMachine {
         queries.push(query.clone());
         self.searches.queries.insert(query.clone(), id);
         let open = self.open_ring(net, id, query, wait);
-        let (mut asked, mut awaited) = (0, 0);
-        self.newcomers.note_ring(id, search.clone(), neighbours.iter().copied().collect());
-        for neighbour in neighbours {
-            match dial_search(net, neighbour, &search, Purpose::Ring(id, open)) {
-                SearchDial::Sent => {
-                    asked += 1;
-                    self.await_ring(net, open, neighbour, ttl);
-                }
-                SearchDial::Awaited => {
-                    awaited += 1;
-                    self.drop_part(net, open, neighbour);
-                }
-                SearchDial::NoRoom => self.drop_part(net, open, neighbour),
-            }
-        }
+        self.newcomers.note_ring(id, search.clone(), open, neighbours.iter().copied().collect());
+        let sent = self.dial_ring(net, (id, open), &search, neighbours);
         if let Some(rings) = self.searches.rings(id) {
-            rings.asked += asked + awaited;
             rings.open = Some(open);
         }
-        net.cx.notify(Topic::Search(id), || Notice::Ring { search: id.0, ttl, peers: asked });
+        net.cx.notify(Topic::Search(id), || Notice::Ring { search: id.0, ttl, peers: sent });
         self.extend_searches(net);
         if !self.is_anybody_asked(open) {
             self.close_ring(net.cx, Some(open));
@@ -163,11 +137,30 @@ impl SearchMachine {
         self.all_are_asked(net, open);
     }
 
-    /// The current ring was sent to further peers.
-    pub(in crate::node) fn note_asked(&mut self, id: SearchId, asked: u32) {
-        if let Some(rings) = self.searches.rings(id) {
-            rings.asked += asked;
+    /// Sends a ring to these peers. Returns the number of those to which it is being sent.
+    pub(in crate::node) fn dial_ring(
+        &mut self,
+        net: &mut Net,
+        (id, open): (SearchId, OpenId),
+        ring: &SearchMessage,
+        peers: Vec<SocketAddr>,
+    ) -> u32 {
+        let (mut sent, mut awaited) = (0, 0);
+        for peer in peers {
+            let dialled = dial_search(net, peer, ring, Purpose::Ring(id, open));
+            if dialled == SearchDial::Sent {
+                sent += 1;
+                self.await_part(net, open, peer, ring.ttl);
+                self.on_part_ordered(net, open, peer);
+            } else {
+                awaited += u32::from(dialled == SearchDial::Awaited);
+                self.drop_part(net, open, peer);
+            }
         }
+        if let Some(rings) = self.searches.rings(id) {
+            rings.asked += sent + awaited;
+        }
+        sent
     }
 
     /// Continues a search after a wait, or if no peer could be asked.
@@ -260,16 +253,12 @@ impl SearchMachine {
         id
     }
 
-    pub(in crate::node) fn open_ring_of(&self, query: &QueryId) -> Option<OpenId> {
-        self.open_searches.by_query.get(query).copied()
+    /// Whether a ring is open and has not found exactly the file that was searched for.
+    pub(in crate::node) fn is_ring_wanting(&self, id: OpenId) -> bool {
+        self.open_searches.rows.get(&id).is_some_and(|open| !open.is_found)
     }
 
-    /// Whether a ring has found exactly the file that was searched for.
-    pub(in crate::node) fn is_ring_satisfied(&self, id: OpenId) -> bool {
-        self.open_searches.rows.get(&id).is_some_and(|open| open.is_found)
-    }
-
-    pub(in crate::node) fn is_anybody_asked(&self, id: OpenId) -> bool {
+    fn is_anybody_asked(&self, id: OpenId) -> bool {
         self.open_searches.rows.get(&id).is_some_and(|open| !open.parts.is_empty())
     }
 
@@ -286,11 +275,13 @@ impl SearchMachine {
 
     /// A request to a bootstrap node has ended: if no peer list is expected any more, no search waits for one.
     pub(in crate::node) fn on_link_task_ended(&mut self, net: &mut Net) {
-        self.continue_after_registration(net);
+        if net.network.is_registered() || !net.network.is_registering() {
+            self.end_wait(net, Awaits::Registration);
+        }
         if self.lists_awaited_until(net).is_some() {
             return;
         }
-        self.continue_without_lists(net);
+        self.end_wait(net, Awaits::Lists);
         let waiting = self.open_searches.rows.iter().filter(|(_, open)| open.lists_until.is_some());
         let waiting: Vec<_> = waiting.map(|(id, _)| *id).collect();
         waiting.into_iter().for_each(|id| self.change_open(net, id, |open| open.lists_until = None));

@@ -3,7 +3,7 @@
 //! Owns the registrations. Refuses, with a named [`BootstrapRefusal`], messages that are for peers, unreachable registrants,
 //! and registrants beyond the limits. Uses no socket, clock or file: its snapshot is text that the driver stores.
 //!
-//! Every request is answered by exactly one [`BootstrapAction`], in O(1), or O(k) for a list of k peers. With
+//! Every request is answered by exactly one [`BootstrapAction`], in O(log n), or O(k log n) for a list of k of n peers. With
 //! `bootstrap_verify`, further actions dial the registrants.
 
 mod checks;
@@ -188,16 +188,16 @@ impl Bootstrap {
     }
 
     /// One page of the registry, by address, of at most `rows_max` rows after `after`: each peer with the remaining time of its
-    /// lease. Also returns `after` for the next page; `None` at the end. O(n): this is for users, not for peers.
+    /// lease. Also returns `after` for the next page; `None` at the end.
     pub(crate) fn page(
         &self,
         now: Instant,
         after: Option<SocketAddr>,
         rows_max: usize,
     ) -> (Vec<(SocketAddr, Duration)>, Option<SocketAddr>) {
-        let (leases, more) = self.registry.page(after, rows_max);
-        let rows: Vec<_> = leases.into_iter().map(|(peer, ends)| (peer, ends.saturating_since(now))).collect();
-        let next = rows.last().map(|&(peer, _)| peer).filter(|_| more);
+        let mut leases = self.registry.after(after).map(|(peer, ends)| (peer, ends.saturating_since(now)));
+        let rows: Vec<_> = leases.by_ref().take(rows_max).collect();
+        let next = rows.last().map(|&(peer, _)| peer).filter(|_| leases.next().is_some());
         (rows, next)
     }
 
@@ -221,10 +221,12 @@ impl Bootstrap {
     pub fn handle(&mut self, now: Instant, exchange: ExchangeId, from: SocketAddr, message: Message) {
         self.advance(now);
         let action = match message {
-            Message::Register { port, p1 } => self.on_register(now, exchange, endpoint(from, port), p1),
+            // Code 3 renews the lease, and registers a dropped peer again.
+            Message::Register { port, p1 } | Message::Keepalive { port, p1 } => {
+                self.on_register(now, exchange, endpoint(from, port), p1)
+            }
             Message::RequestPeerList { peers_max, p1 } => self.on_request_peer_list(exchange, from, peers_max, p1),
             Message::Unregister { port, .. } => self.on_unregister(exchange, endpoint(from, port)),
-            Message::Keepalive { port, p1 } => self.on_keepalive(now, exchange, endpoint(from, port), p1),
             Message::DownloadRequest { .. }
             | Message::ListFiles { .. }
             | Message::Search(_)
@@ -250,7 +252,7 @@ impl Bootstrap {
         self.registry.earliest_end().into_iter().chain(check).min()
     }
 
-    /// Drops peers whose leases have ended, and starts due dials. O(1) for each.
+    /// Drops peers whose leases have ended, and starts due dials. O(log n) for each.
     pub fn advance(&mut self, now: Instant) {
         while self.registry.earliest_end().is_some_and(|end| end <= now) {
             self.registry.remove_earliest();
@@ -308,11 +310,6 @@ impl Bootstrap {
     fn on_unregister(&mut self, exchange: ExchangeId, peer: SocketAddr) -> BootstrapAction {
         self.registry.remove(peer);
         BootstrapAction::Close { exchange }
-    }
-
-    /// Code 3: renews the lease, and registers a dropped peer again.
-    fn on_keepalive(&mut self, now: Instant, exchange: ExchangeId, peer: SocketAddr, p1: bool) -> BootstrapAction {
-        self.on_register(now, exchange, peer, p1)
     }
 }
 

@@ -1,5 +1,4 @@
-//! The registrations: a vector, an index by address, two pools to draw from, and a linked list in the order in which leases
-//! end.
+//! The registrations: a map by address, a set in the order in which leases end, and two pools to draw from.
 
 use super::checks::{ANSWER_LASTS, SILENCE_LASTS_MAX, SILENCE_LASTS_MIN};
 use super::pool::{self, Pool, Wanted};
@@ -9,41 +8,34 @@ use crate::network::{Network, WideNetwork};
 use crate::time::Instant;
 use rand_chacha::rand_core::Rng;
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::Hash;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Bound;
 use std::time::Duration;
 
-/// No entry: the end of the list.
-const NIL: usize = usize::MAX;
-
-/// Every lease is equally long, so a renewed one is appended to the list without a search. The hash maps are never iterated.
-#[derive(Debug)]
+/// The hash maps are never iterated.
+#[derive(Debug, Default)]
 pub(super) struct Registry {
-    entries: Vec<Entry>,
-    index: HashMap<SocketAddr, usize>,
+    entries: BTreeMap<SocketAddr, Entry>,
+    /// All of them, in the order in which their leases end.
+    ends: BTreeSet<(Instant, SocketAddr)>,
     /// Registrations that have not answered a dial, and those that have.
     pools: [Pool; 2],
     /// Registrations by network, of both pools.
     by_network: HashMap<Network, usize>,
     /// Networks by wide network, of both pools.
     by_wide: HashMap<WideNetwork, usize>,
-    first: usize,
-    last: usize,
     /// Changes with every registration, renewal and removal.
     pub(super) revision: u64,
 }
 
-/// A registration, with its neighbours in the list.
 #[derive(Debug, Clone, Copy)]
 struct Entry {
-    peer: SocketAddr,
     since: Instant,
     ends: Instant,
     p1: bool,
     reach: Reach,
-    previous: usize,
-    next: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -55,32 +47,9 @@ enum Reach {
     Silent(Instant, Duration),
 }
 
-impl Entry {
-    fn pool(&self) -> usize {
-        usize::from(matches!(self.reach, Reach::Answered(_)))
-    }
-
-    fn lease(&self) -> Lease {
-        let answered = match self.reach {
-            Reach::Answered(at) => Some(at),
-            Reach::Unknown | Reach::Silent(..) => None,
-        };
-        Lease { peer: self.peer, since: self.since, ends: self.ends, p1: self.p1, answered }
-    }
-}
-
-impl Default for Registry {
-    fn default() -> Self {
-        Self {
-            entries: Vec::new(),
-            index: HashMap::new(),
-            pools: Default::default(),
-            by_network: HashMap::new(),
-            by_wide: HashMap::new(),
-            first: NIL,
-            last: NIL,
-            revision: 0,
-        }
+impl Reach {
+    fn pool(self) -> usize {
+        usize::from(matches!(self, Self::Answered(_)))
     }
 }
 
@@ -90,35 +59,24 @@ impl Registry {
     }
 
     pub(super) fn lease(&self, peer: SocketAddr) -> Option<Lease> {
-        self.index.get(&peer).map(|&at| self.entries[at].lease())
+        let Entry { since, ends, p1, reach } = *self.entries.get(&peer)?;
+        let answered = if let Reach::Answered(at) = reach { Some(at) } else { None };
+        Some(Lease { peer, since, ends, p1, answered })
     }
 
     pub(super) fn earliest_end(&self) -> Option<Instant> {
-        self.entries.get(self.first).map(|entry| entry.ends)
+        self.ends.first().map(|(ends, _)| *ends)
     }
 
     /// In the order in which they end.
     pub(super) fn leases(&self) -> impl Iterator<Item = Lease> {
-        let first = self.entries.get(self.first);
-        std::iter::successors(first, |entry| self.entries.get(entry.next)).map(Entry::lease)
+        self.ends.iter().filter_map(|(_, peer)| self.lease(*peer))
     }
 
-    /// The first `rows_max` leases by address after `after`, and whether there are more.
-    pub(super) fn page(&self, after: Option<SocketAddr>, rows_max: usize) -> (Vec<(SocketAddr, Instant)>, bool) {
-        // A heap of the smallest so far: one more than `rows_max` shows whether there are more.
-        let mut smallest = BinaryHeap::new();
-        for entry in self.entries.iter().filter(|entry| after.is_none_or(|after| entry.peer > after)) {
-            if smallest.len() <= rows_max {
-                smallest.push((entry.peer, entry.ends));
-            } else if smallest.peek().is_some_and(|&(largest, _)| entry.peer < largest) {
-                smallest.pop();
-                smallest.push((entry.peer, entry.ends));
-            }
-        }
-        let mut rows = smallest.into_sorted_vec();
-        let more = rows.len() > rows_max;
-        rows.truncate(rows_max);
-        (rows, more)
+    /// The leases by address after `after`.
+    pub(super) fn after(&self, after: Option<SocketAddr>) -> impl Iterator<Item = (SocketAddr, Instant)> {
+        let after = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.entries.range((after, Bound::Unbounded)).map(|(peer, entry)| (*peer, entry.ends))
     }
 
     /// Draws up to `wanted` different registrations, of as many wide networks and networks as possible: many ports of one
@@ -145,7 +103,7 @@ impl Registry {
 
     /// When a registered peer may be dialled again.
     pub(super) fn check_at(&self, peer: SocketAddr) -> Option<Instant> {
-        Some(match self.entries[*self.index.get(&peer)?].reach {
+        Some(match self.entries.get(&peer)?.reach {
             Reach::Unknown => Instant::default(),
             Reach::Answered(at) => at + ANSWER_LASTS,
             Reach::Silent(at, lasts) => at + lasts,
@@ -154,7 +112,7 @@ impl Registry {
 
     /// Whether a peer answered its last dial, if there was one.
     pub(super) fn answered(&self, peer: SocketAddr) -> Option<bool> {
-        match self.entries[*self.index.get(&peer)?].reach {
+        match self.entries.get(&peer)?.reach {
             Reach::Unknown => None,
             Reach::Answered(_) => Some(true),
             Reach::Silent(..) => Some(false),
@@ -163,57 +121,46 @@ impl Registry {
 
     /// How many registered peers answered their last dial, and how many did not. O(n).
     pub(super) fn answered_counts(&self) -> (usize, usize) {
-        let count = |which: fn(&Entry) -> bool| self.entries.iter().filter(|entry| which(entry)).count();
+        let count = |which: fn(&Entry) -> bool| self.entries.values().filter(|entry| which(entry)).count();
         let silent = count(|entry| matches!(entry.reach, Reach::Silent(..)));
         (count(|entry| matches!(entry.reach, Reach::Answered(_))), silent)
     }
 
     pub(super) fn set_answered(&mut self, peer: SocketAddr, now: Instant, answered: bool) {
-        let Some(&at) = self.index.get(&peer) else { return };
-        self.pools[self.entries[at].pool()].remove(peer);
-        self.revision += u64::from(answered || self.entries[at].pool() == 1);
-        self.entries[at].reach = match self.entries[at].reach {
+        let Some(Entry { reach, .. }) = self.entries.get_mut(&peer) else { return };
+        self.pools[reach.pool()].remove(peer);
+        self.revision += u64::from(answered || reach.pool() == 1);
+        *reach = match *reach {
             _ if answered => Reach::Answered(now),
             Reach::Silent(_, lasts) => Reach::Silent(now, (lasts * 2).min(SILENCE_LASTS_MAX)),
             Reach::Unknown | Reach::Answered(_) => Reach::Silent(now, SILENCE_LASTS_MIN),
         };
-        self.pools[self.entries[at].pool()].insert(peer);
+        self.pools[reach.pool()].insert(peer);
     }
 
-    /// Registers a peer, or renews its lease, whose `since` and `reach` stay. O(1) if no lease ends later, and there is room.
-    /// Returns the displaced peer, if there is one.
+    /// Registers a peer, or renews its lease, whose `since` and `reach` stay. Returns the displaced peer, if there is one.
     ///
     /// # Errors
     ///
     /// The limit that refuses a new peer. A registered one can always renew.
     pub(super) fn renew(&mut self, lease: Lease) -> Result<Option<SocketAddr>, BootstrapRefusal> {
+        let Lease { peer, ends, p1, .. } = lease;
         let mut displaced = None;
-        let at = match self.index.get(&lease.peer) {
-            Some(&at) => {
-                self.unlink(at);
-                at
-            }
-            None => {
-                displaced = self.make_room(Network::of(lease.peer.ip()))?;
-                self.add(lease)
-            }
-        };
-        (self.entries[at].ends, self.entries[at].p1) = (lease.ends, lease.p1);
-        self.link(at);
+        if let Some(entry) = self.entries.get_mut(&peer) {
+            self.ends.remove(&(entry.ends, peer));
+            (entry.ends, entry.p1) = (ends, p1);
+        } else {
+            displaced = self.make_room(Network::of(peer.ip()))?;
+            self.add(lease);
+        }
+        self.ends.insert((ends, peer));
         self.revision += 1;
         Ok(displaced)
     }
 
-    /// Removes a peer, if it is registered. O(1).
-    pub(super) fn remove(&mut self, peer: SocketAddr) {
-        if let Some(&at) = self.index.get(&peer) {
-            self.remove_at(at);
-        }
-    }
-
     pub(super) fn remove_earliest(&mut self) {
-        if self.first != NIL {
-            self.remove_at(self.first);
+        if let Some(&(_, peer)) = self.ends.first() {
+            self.remove(peer);
         }
     }
 
@@ -234,94 +181,41 @@ impl Registry {
     /// renewed of those not dialled, except the [`REGISTRY_PEERS_SPARED`] oldest. Peers that answered are never displaced.
     fn least_of(&self, network: Network) -> Option<SocketAddr> {
         let peers = self.pools.iter().flat_map(|pool| pool.of_network(network));
-        let mut entries: Vec<_> = peers.filter_map(|peer| self.index.get(&peer).map(|at| &self.entries[*at])).collect();
-        entries.sort_unstable_by_key(|entry| (entry.since, entry.peer));
-        let may_go = |(place, entry): &(usize, &Entry)| match entry.reach {
+        let mut entries: Vec<_> = peers.filter_map(|peer| Some((self.entries.get(&peer)?, peer))).collect();
+        entries.sort_unstable_by_key(|(entry, peer)| (entry.since, *peer));
+        let may_go = |(place, (entry, _)): &(usize, (&Entry, SocketAddr))| match entry.reach {
             Reach::Answered(_) => false,
             Reach::Silent(..) => true,
             Reach::Unknown => *place >= REGISTRY_PEERS_SPARED,
         };
         let may_go = entries.into_iter().enumerate().filter(may_go).map(|(_, entry)| entry);
-        let least = may_go
-            .max_by_key(|entry| (matches!(entry.reach, Reach::Silent(..)), Reverse(entry.ends), Reverse(entry.peer)));
-        least.map(|entry| entry.peer)
+        let least = may_go.max_by_key(|(entry, peer)| {
+            (matches!(entry.reach, Reach::Silent(..)), Reverse(entry.ends), Reverse(*peer))
+        });
+        least.map(|(_, peer)| peer)
     }
 
-    /// Appends an entry that is not linked yet.
-    fn add(&mut self, lease: Lease) -> usize {
-        let Lease { peer, since, answered, .. } = lease;
-        let at = self.entries.len();
+    fn add(&mut self, lease: Lease) {
+        let Lease { peer, since, ends, p1, answered } = lease;
         let of_network = self.by_network.entry(Network::of(peer.ip())).or_default();
         if *of_network == 0 {
             *self.by_wide.entry(WideNetwork::of(peer.ip())).or_default() += 1;
         }
         *of_network += 1;
-        self.index.insert(peer, at);
-        self.entries.push(Entry {
-            peer,
-            since,
-            ends: Instant::default(),
-            p1: false,
-            reach: answered.map_or(Reach::Unknown, Reach::Answered),
-            previous: NIL,
-            next: NIL,
-        });
-        self.pools[self.entries[at].pool()].insert(peer);
-        at
+        let reach = answered.map_or(Reach::Unknown, Reach::Answered);
+        self.pools[reach.pool()].insert(peer);
+        self.entries.insert(peer, Entry { since, ends, p1, reach });
     }
 
-    fn remove_at(&mut self, at: usize) {
-        self.unlink(at);
-        let entry = self.entries.swap_remove(at);
-        let peer = entry.peer;
-        self.pools[entry.pool()].remove(peer);
-        self.index.remove(&peer);
-        let (network, wide) = (Network::of(peer.ip()), WideNetwork::of(peer.ip()));
-        if take_one(&mut self.by_network, network) {
-            take_one(&mut self.by_wide, wide);
-        }
-        // The last entry of the vector has moved to this index.
-        if let Some(&moved) = self.entries.get(at) {
-            self.index.insert(moved.peer, at);
-            self.set_next(moved.previous, at);
-            self.set_previous(moved.next, at);
+    /// Removes a peer, if it is registered.
+    pub(super) fn remove(&mut self, peer: SocketAddr) {
+        let Some(entry) = self.entries.remove(&peer) else { return };
+        self.ends.remove(&(entry.ends, peer));
+        self.pools[entry.reach.pool()].remove(peer);
+        if take_one(&mut self.by_network, Network::of(peer.ip())) {
+            take_one(&mut self.by_wide, WideNetwork::of(peer.ip()));
         }
         self.revision += 1;
-    }
-
-    /// Links an entry after all whose leases do not end later.
-    fn link(&mut self, at: usize) {
-        let ends = self.entries[at].ends;
-        let mut previous = self.last;
-        while let Some(entry) = self.entries.get(previous).filter(|entry| entry.ends > ends) {
-            previous = entry.previous;
-        }
-        let next = self.entries.get(previous).map_or(self.first, |entry| entry.next);
-        (self.entries[at].previous, self.entries[at].next) = (previous, next);
-        self.set_next(previous, at);
-        self.set_previous(next, at);
-    }
-
-    fn unlink(&mut self, at: usize) {
-        let Entry { previous, next, .. } = self.entries[at];
-        self.set_next(previous, next);
-        self.set_previous(next, previous);
-    }
-
-    /// Sets the successor of an entry, or the first entry.
-    fn set_next(&mut self, at: usize, next: usize) {
-        match self.entries.get_mut(at) {
-            Some(entry) => entry.next = next,
-            None => self.first = next,
-        }
-    }
-
-    /// Sets the predecessor of an entry, or the last entry.
-    fn set_previous(&mut self, at: usize, previous: usize) {
-        match self.entries.get_mut(at) {
-            Some(entry) => entry.previous = previous,
-            None => self.last = previous,
-        }
     }
 }
 

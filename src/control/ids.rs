@@ -1,7 +1,7 @@
 //! Ids as users type them: `7`, `2,4-6`, `all`, and where it does no harm, unique prefixes.
 
 use super::Problem;
-use std::borrow::Borrow;
+use std::collections::BTreeSet;
 
 /// Which ids a part of the text may stand for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,36 +22,23 @@ pub(crate) enum IdForm {
 /// # Errors
 ///
 /// When the text is none of these, a beginning fits several, or nothing known fits a part of it.
-pub(crate) fn parse_ids<K>(text: &str, form: IdForm, known: K) -> Result<Vec<u32>, Problem>
-where
-    K: IntoIterator,
-    K::Item: Borrow<u32>,
-{
+pub(crate) fn parse_ids(text: &str, form: IdForm, known: impl IntoIterator<Item = u32>) -> Result<Vec<u32>, Problem> {
     let known = sorted(known);
     parse(text, form, &known, &known)
 }
 
 /// As [`parse_ids`], where `all` stands for other ids than those that are known.
-///
-/// # Errors
-///
-/// As [`parse_ids`].
-pub(crate) fn parse_ids_with_all<K, A>(text: &str, form: IdForm, known: K, all: A) -> Result<Vec<u32>, Problem>
-where
-    K: IntoIterator,
-    K::Item: Borrow<u32>,
-    A: IntoIterator,
-    A::Item: Borrow<u32>,
-{
+pub(crate) fn parse_ids_with_all(
+    text: &str,
+    form: IdForm,
+    known: impl IntoIterator<Item = u32>,
+    all: impl IntoIterator<Item = u32>,
+) -> Result<Vec<u32>, Problem> {
     parse(text, form, &sorted(known), &sorted(all))
 }
 
-fn sorted<K>(ids: K) -> Vec<u32>
-where
-    K: IntoIterator,
-    K::Item: Borrow<u32>,
-{
-    let mut ids: Vec<u32> = ids.into_iter().map(|id| *id.borrow()).collect();
+fn sorted(ids: impl IntoIterator<Item = u32>) -> Vec<u32> {
+    let mut ids = Vec::from_iter(ids);
     ids.sort_unstable();
     ids.dedup();
     ids
@@ -60,63 +47,28 @@ where
 /// Takes time for each part and for each id chosen, however often the parts name the same ids: a line of two thousand times
 /// `all` must not stop the daemon.
 fn parse(text: &str, form: IdForm, known: &[u32], all: &[u32]) -> Result<Vec<u32>, Problem> {
-    let mut chosen = Chosen { ids: Vec::new(), next_free: (0..=known.len()).collect() };
+    let (mut chosen, mut left) = (Vec::new(), BTreeSet::from_iter(known.iter().copied()));
     let mut all_is_chosen = false;
     for part in text.split(',') {
         let part = part.trim();
-        if part == "all" && std::mem::replace(&mut all_is_chosen, true) {
+        if part == "all" {
+            if !std::mem::replace(&mut all_is_chosen, true) {
+                chosen.extend(all.iter().filter(|id| left.remove(*id)));
+            }
             continue;
         }
-        let ids = match_part(part, form, known, all)?;
-        if part == "all" {
-            ids.iter().for_each(|id| chosen.choose(known, std::slice::from_ref(id)));
-        } else {
-            chosen.choose(known, ids);
+        let ids = match_part(part, form, known)?;
+        if let (Some(&first), Some(&last)) = (ids.first(), ids.last()) {
+            let already = chosen.len();
+            chosen.extend(left.range(first..=last));
+            chosen[already..].iter().for_each(|id| drop(left.remove(id)));
         }
     }
-    Ok(chosen.ids)
+    Ok(chosen)
 }
 
-/// The ids chosen so far, in order.
-struct Chosen {
-    ids: Vec<u32>,
-    /// For each place among the known ids, a later or the same one, before which all are chosen; the last is behind them.
-    next_free: Vec<usize>,
-}
-
-impl Chosen {
-    /// Chooses ids that stand side by side among those that are known, but for those chosen before.
-    fn choose(&mut self, known: &[u32], ids: &[u32]) {
-        let Some(first) = ids.first() else { return };
-        let start = known.partition_point(|id| id < first);
-        let end = known.len().min(start + ids.len());
-        let mut at = self.free_from(start);
-        while at < end {
-            self.ids.push(known[at]);
-            self.next_free[at] = at + 1;
-            at = self.free_from(at + 1);
-        }
-    }
-
-    /// The first place from here on that is not chosen. Shortens the way for the next time.
-    fn free_from(&mut self, start: usize) -> usize {
-        let mut end = start;
-        while self.next_free[end] != end {
-            end = self.next_free[end];
-        }
-        let mut at = start;
-        while at != end {
-            at = std::mem::replace(&mut self.next_free[at], end);
-        }
-        end
-    }
-}
-
-/// The ids that one part between commas stands for; at least one, unless it is `all`. `known` and `all` are sorted.
-fn match_part<'a>(part: &str, form: IdForm, known: &'a [u32], all: &'a [u32]) -> Result<&'a [u32], Problem> {
-    if part == "all" {
-        return Ok(all);
-    }
+/// The ids that one part between commas stands for; at least one, and all that are known between the first and the last.
+fn match_part<'a>(part: &str, form: IdForm, known: &'a [u32]) -> Result<&'a [u32], Problem> {
     if let Some((first, last)) = part.split_once('-') {
         let (Some(first), Some(last)) = (number(first), number(last)) else { return Err(malformed(part)) };
         if first > last {
@@ -176,7 +128,7 @@ mod tests {
     use crate::control::{CallError, ExitCode};
 
     fn code(text: &str, form: IdForm, known: &[u32]) -> i32 {
-        CallError::from(parse_ids(text, form, known).unwrap_err()).code
+        CallError::from(parse_ids(text, form, known.iter().copied()).unwrap_err()).code
     }
 
     #[test]
@@ -196,7 +148,7 @@ mod tests {
         let known: Vec<u32> = (1..=100_000).collect();
         for part in ["all", "1-100000", "1-99999,all"] {
             let text = vec![part; 2_000].join(",");
-            assert_eq!(parse_ids(&text, Whole, &known).unwrap(), known);
+            assert_eq!(parse_ids(&text, Whole, known.iter().copied()).unwrap(), known);
         }
         assert_eq!(parse_ids("5-7,1-6,9,2-10", Whole, 1..=10).unwrap(), [5, 6, 7, 1, 2, 3, 4, 9, 8, 10]);
     }
@@ -214,7 +166,7 @@ mod tests {
     #[test]
     fn whole_ids_are_never_taken_for_the_beginning_of_others() {
         for known in [&[1, 12, 23][..], &[1, 20, 21, 200]] {
-            let error = CallError::from(parse_ids("2", Whole, known).unwrap_err());
+            let error = CallError::from(parse_ids("2", Whole, known.iter().copied()).unwrap_err());
             assert_eq!(error.code, ExitCode::NotFound as i32);
             assert!(error.message.contains("type whole ids, as 2"), "{}", error.message);
             assert_eq!(code("1,2", Whole, known), ExitCode::NotFound as i32);
@@ -224,7 +176,7 @@ mod tests {
 
     #[test]
     fn all_may_stand_for_some_of_those_that_are_known() {
-        let ids = |text, all: &[u32]| parse_ids_with_all(text, Whole, [1, 2, 3], all);
+        let ids = |text, all: &[u32]| parse_ids_with_all(text, Whole, [1, 2, 3], all.iter().copied());
         assert_eq!(ids("all", &[2, 3]).unwrap(), [2, 3]);
         assert_eq!(ids("1,all", &[2]).unwrap(), [1, 2]);
         assert_eq!((ids("all", &[]).unwrap(), ids("all, all", &[]).unwrap()), (vec![], vec![]));

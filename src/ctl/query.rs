@@ -46,7 +46,7 @@ pub(super) fn hits(session: &mut Session, ids: &[String]) -> Result<ExitCode, Ca
 
 /// Whether the ids are `all` and there is no row: then the empty table is shown.
 fn is_all_of_nothing<T>(ids: &[String], rows: &[T]) -> bool {
-    rows.is_empty() && parse_ids(&ids.join(","), IdForm::Beginnings, [0u32; 0]).is_ok()
+    rows.is_empty() && parse_ids(&ids.join(","), IdForm::Beginnings, []).is_ok()
 }
 
 /// The rows with these ids, in the order of the ids.

@@ -1,5 +1,6 @@
 //! Lines out of a byte stream, whatever pieces it arrives in.
 
+use std::ops::Range;
 use thiserror::Error;
 
 /// A line is longer than its reader takes.
@@ -36,6 +37,10 @@ impl Lines {
     /// The next line without its `\n`. One that is longer than `bytes_max` is an error as soon as that shows; the next
     /// line follows it.
     pub(crate) fn next(&mut self, bytes_max: usize) -> Option<Result<&[u8], TooLong>> {
+        Some(self.next_place(bytes_max)?.map(|place| &self.bytes[place]))
+    }
+
+    fn next_place(&mut self, bytes_max: usize) -> Option<Result<Range<usize>, TooLong>> {
         loop {
             let newline = memchr::memchr(b'\n', &self.bytes[self.searched..]).map(|at| self.searched + at);
             let end = newline.unwrap_or(self.bytes.len());
@@ -46,7 +51,7 @@ impl Lines {
                 self.start = end + 1;
                 self.searched = end + 1;
                 if !std::mem::take(&mut self.skips) {
-                    return Some(if is_too_long { Err(TooLong { bytes_max }) } else { Ok(&self.bytes[line]) });
+                    return Some(if is_too_long { Err(TooLong { bytes_max }) } else { Ok(line) });
                 }
                 continue;
             }
@@ -56,6 +61,22 @@ impl Lines {
             let is_news = is_too_long && !self.skips;
             self.skips |= is_too_long;
             return is_news.then_some(Err(TooLong { bytes_max }));
+        }
+    }
+
+    /// As [`next`](Self::next), without blank lines, and without a `\r` at the end.
+    pub(crate) fn next_filled(&mut self, bytes_max: usize) -> Option<Result<&[u8], TooLong>> {
+        loop {
+            // A line is taken by its place, since the borrow of one that is returned would last for the whole loop.
+            let place = match self.next_place(bytes_max)? {
+                Ok(place) => place,
+                Err(too_long) => return Some(Err(too_long)),
+            };
+            let is_blank = matches!(&self.bytes[place.clone()], b"" | b"\r");
+            if !is_blank {
+                let line = &self.bytes[place];
+                return Some(Ok(line.strip_suffix(b"\r").unwrap_or(line)));
+            }
         }
     }
 
@@ -117,5 +138,24 @@ mod tests {
         lines.push(b"6\n");
         assert_eq!(lines.next(4), None, "it was told already");
         assert!(!lines.has_begun());
+    }
+
+    #[test]
+    fn pieces_of_any_size_give_the_same_filled_lines() {
+        let stream = b"one\ntwo\r\n\n\r\nthree\nfo";
+        for size in 1..=stream.len() {
+            let mut lines = Lines::default();
+            let mut got = Vec::new();
+            for piece in stream.chunks(size) {
+                lines.push(piece);
+                while let Some(line) = lines.next_filled(5) {
+                    got.push(String::from_utf8(line.unwrap().to_vec()).unwrap());
+                }
+            }
+            assert_eq!(got, ["one", "two", "three"]);
+            assert_eq!(lines.rest(), b"fo");
+            lines.push(b"o bar");
+            assert_eq!(lines.next_filled(5), Some(Err(TooLong { bytes_max: 5 })));
+        }
     }
 }

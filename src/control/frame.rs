@@ -2,8 +2,17 @@
 
 use super::{CallError, CallId, Notice, Reply, Request};
 use crate::name::Escaped;
-use serde::Serialize;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+use serde_json::error::Category;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
+
+/// Longest line of a daemon, in bytes: it also drops a client for which so much waits unread.
+pub(crate) const LINE_BYTES_MAX: usize = 1 << 20;
+
+/// Longest line of a client, in bytes.
+pub(crate) const REQUEST_BYTES_MAX: usize = 64 << 10;
 
 const PARSE_ERROR: i32 = -32700;
 /// The line is JSON, but not a request.
@@ -47,8 +56,8 @@ const METHODS: [(&str, &[&str]); 20] = [
 pub(crate) enum Incoming {
     Reply {
         call: CallId,
-        /// The result, whose type follows from the call, or why there is none.
-        outcome: Result<Value, CallError>,
+        /// The JSON of the result, whose type follows from the call, or why there is none.
+        outcome: Result<String, CallError>,
     },
     /// An error about a line that the daemon could not take for a call.
     Refused(CallError),
@@ -128,28 +137,40 @@ pub(crate) fn encode_request(call: &CallId, request: &Request) -> Vec<u8> {
 ///
 /// What is wrong with it, in one escaped line: the sender is no daemon of this version.
 pub(crate) fn decode_incoming(line: &[u8]) -> Result<Incoming, String> {
-    let value: Value = serde_json::from_slice(line).map_err(|e| escaped(&format!("not JSON: {e}")))?;
-    let Value::Object(mut object) = value else { return Err("not an object".into()) };
-    if object.get("jsonrpc") != Some(&json!("2.0")) {
+    // Results and notices stay as they are until their type is known: a tree of a page of rows takes ten times its size.
+    #[derive(Deserialize)]
+    struct Envelope<'a> {
+        jsonrpc: Option<Value>,
+        id: Option<Value>,
+        method: Option<IgnoredAny>,
+        #[serde(borrow)]
+        params: Option<&'a RawValue>,
+        #[serde(borrow)]
+        result: Option<&'a RawValue>,
+        error: Option<Value>,
+    }
+    let envelope: Envelope<'_> = serde_json::from_slice(line).map_err(|error| match error.classify() {
+        Category::Data => "not an object".to_owned(),
+        _ => escaped(&format!("not JSON: {error}")),
+    })?;
+    if envelope.jsonrpc != Some(json!("2.0")) {
         return Err("not JSON-RPC 2.0".into());
     }
-    if object.get("method").is_some() {
-        let params = object.remove("params").unwrap_or_default();
-        return Ok(match serde_json::from_value(params.clone()) {
-            Ok(notice) => Incoming::Notice(notice),
-            Err(_) => Incoming::Unknown(params),
-        });
+    if envelope.method.is_some() {
+        let params = envelope.params.map_or("null", RawValue::get);
+        let unknown = || Incoming::Unknown(serde_json::from_str(params).unwrap_or_default());
+        return Ok(serde_json::from_str(params).map_or_else(|_| unknown(), Incoming::Notice));
     }
-    let outcome = match (object.remove("result"), object.remove("error")) {
-        (Some(result), None) => Ok(result),
+    let outcome = match (envelope.result, envelope.error) {
+        (Some(result), None) => Ok(result.get().to_owned()),
         (None, Some(error)) => {
             let error: CallError = serde_json::from_value(error).map_err(|e| escaped(&format!("error: {e}")))?;
             Err(CallError { message: escape_controls(&error.message), ..error })
         }
         _ => return Err("neither a result nor an error".into()),
     };
-    match (object.remove("id"), outcome) {
-        (None | Some(Value::Null), Err(error)) => Ok(Incoming::Refused(error)),
+    match (envelope.id, outcome) {
+        (None, Err(error)) => Ok(Incoming::Refused(error)),
         (id, outcome) => match id.and_then(read_id) {
             Some(call) => Ok(Incoming::Reply { call, outcome }),
             None => Err("a result without an id".into()),

@@ -61,7 +61,9 @@ fn parse(text: &str, form: IdForm, known: &[u32], all: &[u32]) -> Result<Vec<u32
         if let (Some(&first), Some(&last)) = (ids.first(), ids.last()) {
             let already = chosen.len();
             chosen.extend(left.range(first..=last));
-            chosen[already..].iter().for_each(|id| drop(left.remove(id)));
+            for id in &chosen[already..] {
+                left.remove(id);
+            }
         }
     }
     Ok(chosen)

@@ -7,7 +7,6 @@ mod call;
 mod exit;
 mod frame;
 mod ids;
-mod line;
 mod notice;
 pub(crate) mod paths;
 mod reload;
@@ -18,11 +17,10 @@ mod wording;
 pub use call::{LAST_SEARCH, Request, Selector};
 pub use exit::{CallError, ExitCode};
 pub(crate) use frame::{
-    BAD_PARAMS, Incoming, decode_incoming, decode_request, encode_error_without_id, encode_notice, encode_reply,
-    encode_request,
+    BAD_PARAMS, Incoming, LINE_BYTES_MAX, REQUEST_BYTES_MAX, decode_incoming, decode_request, encode_error_without_id,
+    encode_notice, encode_reply, encode_request,
 };
 pub(crate) use ids::{IdForm, parse_ids, parse_ids_with_all};
-pub(crate) use line::{LINE_BYTES_MAX, LineReader, REQUEST_BYTES_MAX};
 pub use notice::Notice;
 pub use reload::{ChangedKey, ReloadReply, WaitingKey};
 pub use reply::{

@@ -2,8 +2,9 @@
 
 use super::clock::Deadline;
 use crate::control::{
-    CallError, CallId, ExitCode, Incoming, LINE_BYTES_MAX, LineReader, Notice, Request, decode_incoming, encode_request,
+    CallError, CallId, ExitCode, Incoming, LINE_BYTES_MAX, Notice, Request, decode_incoming, encode_request,
 };
+use crate::lines::Lines;
 use crate::name::Escaped;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -42,13 +43,21 @@ pub(super) enum Heard {
     Ended,
 }
 
+/// What ends a wait.
+#[expect(clippy::large_enum_variant, reason = "as `Heard`")]
+enum Received {
+    /// To a call, with the JSON of its result.
+    Answer(CallId, Result<String, CallError>),
+    Heard(Heard),
+}
+
 pub(super) struct Connection {
     path: PathBuf,
     daemon: Option<Daemon>,
     stream: UnixStream,
     poller: Poller,
     interrupts: Option<SignalFd>,
-    lines: LineReader,
+    lines: Lines,
     waiting: VecDeque<Heard>,
     calls: u64,
     ended: bool,
@@ -86,12 +95,6 @@ fn start_of(pid: i32) -> Option<String> {
 /// Fields of `/proc/PID/stat` between the state, which is the third, and the time of start, which is the 22nd.
 const STAT_FIELDS_TO_START: usize = 18;
 
-enum Woken {
-    Ready,
-    Deadline,
-    Interrupted,
-}
-
 impl Connection {
     /// Connects to the socket at this path, waiting at most so long for a daemon that is slow to accept.
     pub(super) fn open(path: &Path, timeout: Duration) -> io::Result<Self> {
@@ -109,7 +112,7 @@ impl Connection {
             stream,
             poller,
             interrupts: None,
-            lines: LineReader::new(LINE_BYTES_MAX),
+            lines: Lines::default(),
             waiting: VecDeque::new(),
             calls: 0,
             ended: false,
@@ -138,52 +141,53 @@ impl Connection {
         let late = CallError::new(ExitCode::TimedOut, format!("the daemon at {path} did not answer within {span}"));
         self.send(&encode_request(&id, request), until, &late)?;
         loop {
-            while let Some(line) = self.lines.next_line() {
-                match self.read_line(&line)? {
-                    Incoming::Reply { call, outcome } if call == id => {
-                        return serde_json::from_value(outcome?)
-                            .map_err(|error| self.gibberish(&format!("unexpected answer: {error}")));
-                    }
-                    // The answer to a call that was given up.
-                    Incoming::Reply { .. } => {}
-                    Incoming::Refused(error) => return Err(error),
-                    Incoming::Notice(notice) => self.keep(Heard::Notice(notice))?,
-                    Incoming::Unknown(params) => self.keep(Heard::Unknown(params))?,
+            match self.receive(until)? {
+                Received::Answer(call, outcome) if call == id => {
+                    return serde_json::from_str(&outcome?)
+                        .map_err(|error| self.gibberish(&format!("unexpected answer: {error}")));
                 }
-            }
-            if self.ended {
-                return Err(self.hung_up());
-            }
-            match self.wait(Event::readable(SOCKET), until)? {
-                Woken::Ready => self.read()?,
-                Woken::Deadline => return Err(late),
-                Woken::Interrupted => return Err(other("interrupted".into())),
+                // Of a call that was given up.
+                Received::Answer(..) => {}
+                Received::Heard(Heard::Deadline) => return Err(late),
+                Received::Heard(Heard::Interrupted) => return Err(other("interrupted".into())),
+                Received::Heard(Heard::Ended) => return Err(self.hung_up()),
+                Received::Heard(_) if self.waiting.len() == NOTICES_WAITING_MAX => {
+                    return Err(self.gibberish("notices without end, and no answer"));
+                }
+                Received::Heard(heard) => self.waiting.push_back(heard),
             }
         }
     }
 
     pub(super) fn next(&mut self, until: Deadline) -> Result<Heard, CallError> {
+        if let Some(heard) = self.waiting.pop_front() {
+            return Ok(heard);
+        }
         loop {
-            if let Some(heard) = self.waiting.pop_front() {
+            if let Received::Heard(heard) = self.receive(until)? {
                 return Ok(heard);
             }
-            if let Some(line) = self.lines.next_line() {
-                match self.read_line(&line)? {
-                    Incoming::Reply { .. } => {}
+        }
+    }
+
+    fn receive(&mut self, until: Deadline) -> Result<Received, CallError> {
+        loop {
+            if let Some(line) = self.lines.next_filled(LINE_BYTES_MAX) {
+                let incoming = line.map_err(|error| error.to_string()).and_then(decode_incoming);
+                return Ok(match incoming.map_err(|error| self.gibberish(&error))? {
+                    Incoming::Reply { call, outcome } => Received::Answer(call, outcome),
                     Incoming::Refused(error) => return Err(error),
-                    Incoming::Notice(notice) => return Ok(Heard::Notice(notice)),
-                    Incoming::Unknown(params) => return Ok(Heard::Unknown(params)),
-                }
-                continue;
+                    Incoming::Notice(notice) => Received::Heard(Heard::Notice(notice)),
+                    Incoming::Unknown(params) => Received::Heard(Heard::Unknown(params)),
+                });
             }
             if self.ended {
-                return Ok(Heard::Ended);
+                return Ok(Received::Heard(Heard::Ended));
             }
-            match self.wait(Event::readable(SOCKET), until)? {
-                Woken::Ready => self.read()?,
-                Woken::Deadline => return Ok(Heard::Deadline),
-                Woken::Interrupted => return Ok(Heard::Interrupted),
+            if let Some(heard) = self.wait(Event::readable(SOCKET), until)? {
+                return Ok(Received::Heard(heard));
             }
+            self.read();
         }
     }
 
@@ -215,9 +219,9 @@ impl Connection {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     match self.wait(Event::writable(SOCKET), until)? {
-                        Woken::Ready => {}
-                        Woken::Deadline => return Err(late.clone()),
-                        Woken::Interrupted => return Err(other("interrupted".into())),
+                        None => {}
+                        Some(Heard::Deadline) => return Err(late.clone()),
+                        Some(_) => return Err(other("interrupted".into())),
                     }
                 }
                 // The daemon may have sent the reason before it closed the connection: that is read next.
@@ -227,12 +231,12 @@ impl Connection {
         Ok(())
     }
 
-    /// Waits until the socket is ready, the deadline has come, or Ctrl-C was pressed, which comes first.
-    fn wait(&mut self, socket: Event, until: Deadline) -> Result<Woken, CallError> {
+    /// Waits until the socket is ready; gives what comes before that, which is the deadline or Ctrl-C.
+    fn wait(&mut self, socket: Event, until: Deadline) -> Result<Option<Heard>, CallError> {
         let mut events = Vec::new();
         loop {
             if until.has_passed() {
-                return Ok(Woken::Deadline);
+                return Ok(Some(Heard::Deadline));
             }
             let mut waited = || -> io::Result<()> {
                 self.poller.modify(&self.stream, socket)?;
@@ -248,37 +252,23 @@ impl Connection {
             if events.iter().any(|event| event.key == INTERRUPT) {
                 let read = self.interrupts.as_ref().map(SignalFd::read_signal);
                 if let Some(Ok(Some(_))) = read {
-                    return Ok(Woken::Interrupted);
+                    return Ok(Some(Heard::Interrupted));
                 }
             }
             if events.iter().any(|event| event.key == SOCKET) {
-                return Ok(Woken::Ready);
+                return Ok(None);
             }
             events.clear();
         }
     }
 
-    fn read(&mut self) -> Result<(), CallError> {
+    fn read(&mut self) {
         let mut bytes = [0; READ_BYTES_MAX];
         match self.stream.read(&mut bytes) {
-            Ok(0) => self.ended = true,
-            Ok(count) => self.lines.push(&bytes[..count]).map_err(|error| self.gibberish(&error.to_string()))?,
+            Ok(count @ 1..) => self.lines.push(&bytes[..count]),
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
-            Err(_) => self.ended = true,
+            Ok(0) | Err(_) => self.ended = true,
         }
-        Ok(())
-    }
-
-    fn read_line(&self, line: &[u8]) -> Result<Incoming, CallError> {
-        decode_incoming(line).map_err(|error| self.gibberish(&error))
-    }
-
-    fn keep(&mut self, heard: Heard) -> Result<(), CallError> {
-        if self.waiting.len() == NOTICES_WAITING_MAX {
-            return Err(self.gibberish("notices without end, and no answer"));
-        }
-        self.waiting.push_back(heard);
-        Ok(())
     }
 
     fn shown_path(&self) -> String {

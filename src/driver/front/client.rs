@@ -1,11 +1,12 @@
 //! A client of the control socket. `control` defines the messages.
 
 use crate::control::{
-    CallError, CallId, LineReader, Problem, REQUEST_BYTES_MAX, Reply, Request, decode_request, encode_error_without_id,
+    CallError, CallId, Problem, REQUEST_BYTES_MAX, Reply, Request, decode_request, encode_error_without_id,
     encode_reply,
 };
 use crate::driver::socket::{Blocked, ReadStep, Socket, Step};
 use crate::id::ClientId;
+use crate::lines::Lines;
 use crate::time::Instant;
 use mio::net::UnixStream;
 use mio::{Registry, Token};
@@ -33,7 +34,7 @@ const IDLE_MIN: Duration = Duration::from_secs(3);
 pub(super) struct ControlClient {
     pub(super) id: ClientId,
     socket: Socket<UnixStream>,
-    reader: LineReader,
+    received: Lines,
     out: Vec<u8>,
     out_at: usize,
     fin: bool,
@@ -58,7 +59,7 @@ impl ControlClient {
         Ok(Self {
             id,
             socket: Socket::register(stream, registry, token)?,
-            reader: LineReader::new(REQUEST_BYTES_MAX),
+            received: Lines::default(),
             out: Vec::new(),
             out_at: 0,
             fin: false,
@@ -128,10 +129,11 @@ impl ControlClient {
         let (mut calls, mut lines, mut reads) = (Vec::new(), 0, 0);
         let mut next = Step::Again;
         while lines < LINES_PER_STEP_MAX && reads < READS_PER_STEP_MAX {
-            if let Some(line) = self.reader.next_line() {
+            if let Some(line) = self.received.next_filled(REQUEST_BYTES_MAX) {
+                let Ok(line) = line else { return Ok(Step::End(Some("a line is too long"))) };
                 lines += 1;
                 (self.awaited_since, self.active_at) = (None, now);
-                match decode_request(&line) {
+                match decode_request(line) {
                     Ok(call) => calls.push(call),
                     Err((call, error)) => {
                         if !self.refuse(call, error) {
@@ -148,10 +150,7 @@ impl ControlClient {
             reads += 1;
             match self.socket.read(&mut scratch[..READ_BYTES])? {
                 ReadStep::Fin => self.fin = true,
-                ReadStep::Bytes(n) if self.reader.push(&scratch[..n]).is_err() => {
-                    return Ok(Step::End(Some("a line is too long")));
-                }
-                ReadStep::Bytes(_) => {}
+                ReadStep::Bytes(n) => self.received.push(&scratch[..n]),
                 ReadStep::Blocked(blocked) => {
                     next = Step::Wait(blocked);
                     break;
@@ -162,7 +161,7 @@ impl ControlClient {
             self.unanswered += calls.len();
             return Ok(Step::Report(calls));
         }
-        if self.reader.pending() > 0 && self.awaited_since.is_none() {
+        if !self.received.rest().is_empty() && self.awaited_since.is_none() {
             self.awaited_since = Some(now);
         }
         Ok(match (self.flush()?, next) {

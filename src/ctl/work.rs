@@ -7,8 +7,8 @@ use super::connection::Heard;
 use super::output::{Output, complain, remark};
 use super::progress::Progress;
 use super::query::all_hits;
-use super::rows::{HIT_COLUMNS, ListedRow, ScanResult, hit_cells};
-use super::table::Columns;
+use super::rows::{HIT_WIDTHS, ListedRow, Row, ScanResult};
+use super::table::{Columns, Tone};
 use super::text;
 use crate::control::{CallError, ExitCode, HitRow, Notice, RawText, Request, SearchStarted, WholeNames};
 use serde::de::IgnoredAny;
@@ -74,14 +74,15 @@ fn remark_whole_names(words: &[u8], why: Option<WholeNames>) {
 /// The hits that have come, and how they are shown at a terminal.
 struct Come {
     output: Output,
-    columns: Columns<5>,
+    columns: Columns,
     /// The row shown for each, by id; empty unless at a terminal.
     rows: BTreeMap<u32, String>,
 }
 
 impl Come {
     fn new(output: Output) -> Self {
-        Self { output, columns: HIT_COLUMNS.fitted(output.look()), rows: BTreeMap::new() }
+        let titles = HitRow::COLUMNS.iter().map(|(title, _)| *title).collect();
+        Self { output, columns: Columns::fitted(titles, HIT_WIDTHS.to_vec(), output.look()), rows: BTreeMap::new() }
     }
 
     /// Adds a hit, and shows it at a terminal if it is new. Later changes of it are shown at the end.
@@ -96,7 +97,9 @@ impl Come {
     }
 
     fn row(&self, hit: &HitRow) -> String {
-        self.columns.row(&hit_cells(hit, self.output.look()), self.output.look())
+        let look = self.output.look();
+        let cells: Vec<String> = HitRow::COLUMNS.iter().map(|(_, cell)| cell(hit, look)).collect();
+        self.columns.row(Tone::Plain, &cells, look)
     }
 
     /// Shows the hits as they are at the end, if they are others than those shown: in place of these, or below them where

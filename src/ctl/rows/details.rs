@@ -117,7 +117,7 @@ fn sources(row: &DownloadRow, look: Look) -> String {
     for source in &row.shares {
         table.push(
             tone(source.state),
-            [
+            vec![
                 String::new(),
                 source.addr.to_string(),
                 word(&source.state),
@@ -130,8 +130,8 @@ fn sources(row: &DownloadRow, look: Look) -> String {
     }
     let known: Vec<SocketAddr> = row.shares.iter().map(|source| source.addr).collect();
     for addr in row.sources.iter().filter(|addr| !known.contains(addr)) {
-        let unknown = || UNKNOWN.to_owned();
-        let cells = [String::new(), addr.to_string(), unknown(), unknown(), unknown(), unknown(), unknown()];
+        let mut cells = vec![String::new(), addr.to_string()];
+        cells.resize(7, UNKNOWN.to_owned());
         table.push(Tone::Plain, cells);
     }
     if row.shares.is_empty() && row.sources.is_empty() {

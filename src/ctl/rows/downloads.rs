@@ -1,77 +1,50 @@
 //! Downloads: the queue, and the outcome of an order to some of them.
 
-use super::{Show, addresses, hash, number};
+use super::{Column, Row, Show, addresses, hash, number};
 use crate::control::{DownloadRow, DownloadState, ExitCode};
 use crate::ctl::table::{Look, Table, Tone};
 use crate::ctl::text::{UNKNOWN, name, or_unknown, size, span, word};
 use serde::Serialize;
 
-impl Show for [DownloadRow] {
-    fn people(&self, look: Look) -> String {
-        let header = [">ID", "~NAME", "STATE", ">DONE", ">SIZE", ">RATE", ">ETA", "CHECK", "~REMARK"];
-        let mut table = Table::new(&header);
-        for row in self {
-            table.push(
-                tone(row.state),
-                [
-                    row.id.to_string(),
-                    name(row.name.as_bytes()),
-                    word(&row.state),
-                    done_share(row),
-                    or_unknown(row.size, size),
-                    or_unknown(row.rate, |rate| size(rate) + "/s"),
-                    or_unknown(row.eta_s, span),
-                    check(row).into(),
-                    remark(row),
-                ],
-            );
-        }
-        // Nothing is received, so there is no rate.
-        table.leave_out(&[">RATE", ">ETA"], UNKNOWN);
-        table.aligned(look)
-    }
+impl Row for DownloadRow {
+    const COLUMNS: &'static [Column<Self>] = &[
+        (">ID", |row, _| row.id.to_string()),
+        ("~NAME", |row, _| name(row.name.as_bytes())),
+        ("STATE", |row, _| word(&row.state)),
+        (">DONE", |row, _| done_share(row)),
+        (">SIZE", |row, _| or_unknown(row.size, size)),
+        (">RATE", |row, _| or_unknown(row.rate, |rate| size(rate) + "/s")),
+        (">ETA", |row, _| or_unknown(row.eta_s, span)),
+        ("CHECK", |row, _| check(row).into()),
+        ("~REMARK", |row, _| remark(row)),
+    ];
+    // Where nothing is received, there is no rate.
+    const SPARSE: &'static [&'static str] = &[">RATE", ">ETA"];
+    const FIELDS: &'static [Column<Self>] = &[
+        ("id", |row, _| row.id.to_string()),
+        ("name", |row, _| name(row.name.as_bytes())),
+        ("path", |row, _| or_unknown(row.path.as_ref(), |path| name(path.as_bytes()))),
+        ("state", |row, _| word(&row.state)),
+        ("bytes_done", |row, _| row.bytes_done.to_string()),
+        ("size", |row, _| number(row.size)),
+        ("rate", |row, _| number(row.rate)),
+        ("b3", |row, _| hash(&row.b3)),
+        ("verified", |row, _| row.verified.to_string()),
+        ("sources", |row, _| addresses(&row.sources)),
+        ("error", |row, _| or_unknown(row.error.as_ref(), |error| error.message.clone())),
+        ("retry_in_s", |row, _| number(row.retry_in_s)),
+        ("eta_s", |row, _| number(row.eta_s)),
+        ("already", |row, _| row.already.to_string()),
+        ("shares", |row, _| shares(row)),
+    ];
 
-    fn table(&self) -> Table {
-        let mut table = Table::new(&[
-            "id",
-            "name",
-            "path",
-            "state",
-            "bytes_done",
-            "size",
-            "rate",
-            "b3",
-            "verified",
-            "sources",
-            "error",
-            "retry_in_s",
-            "eta_s",
-            "already",
-            "shares",
-        ]);
-        for row in self {
-            table.push(
-                Tone::Plain,
-                [
-                    row.id.to_string(),
-                    name(row.name.as_bytes()),
-                    or_unknown(row.path.as_ref(), |path| name(path.as_bytes())),
-                    word(&row.state),
-                    row.bytes_done.to_string(),
-                    number(row.size),
-                    number(row.rate),
-                    hash(&row.b3),
-                    row.verified.to_string(),
-                    addresses(&row.sources),
-                    or_unknown(row.error.as_ref(), |error| error.message.clone()),
-                    number(row.retry_in_s),
-                    number(row.eta_s),
-                    row.already.to_string(),
-                    shares(row),
-                ],
-            );
+    fn tone(&self) -> Tone {
+        match self.state {
+            DownloadState::Done => Tone::Good,
+            DownloadState::Failed => Tone::Bad,
+            DownloadState::Retrying | DownloadState::Paused | DownloadState::Cancelled => Tone::Faint,
+            DownloadState::Queued | DownloadState::Active | DownloadState::Verifying => Tone::Plain,
         }
-        table
     }
 }
 
@@ -80,15 +53,6 @@ fn shares(row: &DownloadRow) -> String {
     let shown: Vec<String> =
         row.shares.iter().map(|source| format!("{}={}:{}", source.addr, word(&source.state), source.bytes)).collect();
     or_unknown((!shown.is_empty()).then_some(shown), |shown| shown.join(" "))
-}
-
-fn tone(state: DownloadState) -> Tone {
-    match state {
-        DownloadState::Done => Tone::Good,
-        DownloadState::Failed => Tone::Bad,
-        DownloadState::Retrying | DownloadState::Paused | DownloadState::Cancelled => Tone::Faint,
-        DownloadState::Queued | DownloadState::Active | DownloadState::Verifying => Tone::Plain,
-    }
 }
 
 /// How much of a download is there: a share of its size, else bytes.

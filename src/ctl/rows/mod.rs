@@ -16,19 +16,55 @@ mod reload;
 
 pub(super) use details::{Details, unverified};
 pub(super) use downloads::{Order, Ordered, is_stopped_by_disk, remark};
-pub(super) use files::{HIT_COLUMNS, ListedRow, hit_cells};
+pub(super) use files::{HIT_WIDTHS, ListedRow};
 pub(super) use node::{ScanResult, VerboseStatus};
 
-use super::table::{Look, Table};
-use super::text::{name, or_unknown};
+use super::table::{Look, Table, Tone};
+use super::text::{UNKNOWN, name, or_unknown};
 use std::net::SocketAddr;
 
 /// A result that can be shown. Its JSON form is its serde form.
 pub(super) trait Show {
     /// For people.
     fn people(&self, look: Look) -> String;
-    /// For programs that take no JSON: every field, plain numbers. New columns come after the old ones.
+    /// For programs that take no JSON.
     fn table(&self) -> Table;
+}
+
+/// A column: its title, as in [`Table::new`], and the cell of a row.
+pub(super) type Column<R> = (&'static str, fn(&R, Look) -> String);
+
+/// One of many that are shown below each other.
+pub(super) trait Row: Sized + 'static {
+    /// For people.
+    const COLUMNS: &'static [Column<Self>];
+    /// Of these, columns that are left out if no row has a value.
+    const SPARSE: &'static [&'static str] = &[];
+    /// For programs: every field, plain numbers. New columns come after the old ones.
+    const FIELDS: &'static [Column<Self>];
+
+    fn tone(&self) -> Tone {
+        Tone::Plain
+    }
+}
+
+impl<R: Row> Show for [R] {
+    fn people(&self, look: Look) -> String {
+        let mut table = table_of(R::COLUMNS, self, look);
+        table.leave_out(R::SPARSE, UNKNOWN);
+        table.aligned(look)
+    }
+
+    fn table(&self) -> Table {
+        table_of(R::FIELDS, self, Look::default())
+    }
+}
+
+fn table_of<R: Row>(columns: &[Column<R>], rows: &[R], look: Look) -> Table {
+    let titles: Vec<_> = columns.iter().map(|(title, _)| *title).collect();
+    let mut table = Table::new(&titles);
+    rows.iter().for_each(|row| table.push(row.tone(), columns.iter().map(|(_, cell)| cell(row, look)).collect()));
+    table
 }
 
 fn number(value: Option<u64>) -> String {

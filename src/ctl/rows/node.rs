@@ -1,10 +1,10 @@
 //! The daemon itself: its status, peers, bootstrap nodes, and what a scan found.
 
-use super::{Show, number};
+use super::{Column, Row, Show, number, table_of};
 use crate::control::{BootstrapReply, LinkRow, LinkState, PeerRow, PeerState, RawText, StatusReply, TimesReply};
 use crate::ctl::clock::epoch_s;
 use crate::ctl::table::{Look, Table, Tone};
-use crate::ctl::text::{age, count, name, or_unknown, size, span, span_us, word};
+use crate::ctl::text::{UNKNOWN, age, count, name, or_unknown, size, span, span_us, word};
 use serde::Serialize;
 
 #[derive(Debug, Serialize)]
@@ -91,60 +91,42 @@ impl Show for StatusReply {
     }
 
     fn table(&self) -> Table {
-        let mut table = Table::new(&[
-            "version",
-            "uptime_s",
-            "listen",
-            "advertise",
-            "bootstraps",
-            "peers",
-            "shared_files",
-            "shared_bytes",
-            "scanning",
-            "downloads_active",
-            "downloads_queued",
-            "uploads_active",
-            "commands_queued",
-            "bytes_down",
-            "bytes_up",
-            "refused",
-            "unhashed_files",
-            "share_error",
-            "orphaned_parts",
-            "orphaned_bytes",
-        ]);
-        let links: Vec<String> = self
-            .bootstraps
-            .iter()
-            .map(|link| format!("{}={}", name(link.addr.as_bytes()), word(&link.state)))
-            .collect();
-        table.push(
-            Tone::Plain,
-            [
-                name(self.version.as_bytes()),
-                self.uptime_s.to_string(),
-                or_unknown(self.listen, |addr| addr.to_string()),
-                or_unknown(self.advertise, |addr| addr.to_string()),
-                or_unknown((!links.is_empty()).then_some(links), |links| links.join(" ")),
-                self.peers.to_string(),
-                self.shared_files.to_string(),
-                self.shared_bytes.to_string(),
-                self.scanning.to_string(),
-                self.downloads_active.to_string(),
-                self.downloads_queued.to_string(),
-                self.uploads_active.to_string(),
-                self.commands_queued.to_string(),
-                self.bytes_down.to_string(),
-                self.bytes_up.to_string(),
-                self.refused.to_string(),
-                self.unhashed_files.to_string(),
-                or_unknown(self.share_error.as_ref(), |error| name(error.message.as_bytes())),
-                self.orphaned_parts.to_string(),
-                self.orphaned_bytes.to_string(),
-            ],
-        );
-        table
+        table_of(Self::FIELDS, std::slice::from_ref(self), Look::default())
     }
+}
+
+impl Row for StatusReply {
+    // People see it as lines.
+    const COLUMNS: &'static [Column<Self>] = &[];
+    const FIELDS: &'static [Column<Self>] = &[
+        ("version", |status, _| name(status.version.as_bytes())),
+        ("uptime_s", |status, _| status.uptime_s.to_string()),
+        ("listen", |status, _| or_unknown(status.listen, |addr| addr.to_string())),
+        ("advertise", |status, _| or_unknown(status.advertise, |addr| addr.to_string())),
+        ("bootstraps", |status, _| links(&status.bootstraps)),
+        ("peers", |status, _| status.peers.to_string()),
+        ("shared_files", |status, _| status.shared_files.to_string()),
+        ("shared_bytes", |status, _| status.shared_bytes.to_string()),
+        ("scanning", |status, _| status.scanning.to_string()),
+        ("downloads_active", |status, _| status.downloads_active.to_string()),
+        ("downloads_queued", |status, _| status.downloads_queued.to_string()),
+        ("uploads_active", |status, _| status.uploads_active.to_string()),
+        ("commands_queued", |status, _| status.commands_queued.to_string()),
+        ("bytes_down", |status, _| status.bytes_down.to_string()),
+        ("bytes_up", |status, _| status.bytes_up.to_string()),
+        ("refused", |status, _| status.refused.to_string()),
+        ("unhashed_files", |status, _| status.unhashed_files.to_string()),
+        ("share_error", |status, _| or_unknown(status.share_error.as_ref(), |why| name(why.message.as_bytes()))),
+        ("orphaned_parts", |status, _| status.orphaned_parts.to_string()),
+        ("orphaned_bytes", |status, _| status.orphaned_bytes.to_string()),
+    ];
+}
+
+/// `192.0.2.1:21168=registered` for each bootstrap node.
+fn links(links: &[LinkRow]) -> String {
+    let shown: Vec<String> =
+        links.iter().map(|link| format!("{}={}", name(link.addr.as_bytes()), word(&link.state))).collect();
+    or_unknown((!shown.is_empty()).then_some(shown), |shown| shown.join(" "))
 }
 
 impl StatusReply {
@@ -176,77 +158,70 @@ fn link_line(link: &LinkRow, now_s: u64) -> String {
     line
 }
 
-impl Show for [PeerRow] {
-    fn people(&self, look: Look) -> String {
-        let now = epoch_s();
-        let mut table = Table::new(&["ADDRESS", "SOURCE", "STATE", "LAST SEEN", "P1", "SEARCHED"]);
-        for peer in self {
-            let tone = match peer.state {
-                PeerState::New => Tone::Plain,
-                PeerState::Alive => Tone::Good,
-                PeerState::Failing => Tone::Faint,
-            };
-            table.push(
-                tone,
-                [
-                    peer.addr.to_string(),
-                    word(&peer.source),
-                    word(&peer.state),
-                    or_unknown(peer.last_seen, |seen| age(seen, now)),
-                    or_unknown(peer.p1, yes),
-                    yes(peer.neighbour),
-                ],
-            );
-        }
-        table.aligned(look)
-    }
+impl Row for PeerRow {
+    const COLUMNS: &'static [Column<Self>] = &[
+        ("ADDRESS", |peer, _| peer.addr.to_string()),
+        ("SOURCE", |peer, _| word(&peer.source)),
+        ("STATE", |peer, _| word(&peer.state)),
+        ("LAST SEEN", |peer, _| or_unknown(peer.last_seen, |seen| age(seen, epoch_s()))),
+        ("P1", |peer, _| or_unknown(peer.p1, yes)),
+        ("SEARCHED", |peer, _| yes(peer.neighbour)),
+    ];
+    const FIELDS: &'static [Column<Self>] = &[
+        ("addr", |peer, _| peer.addr.to_string()),
+        ("source", |peer, _| word(&peer.source)),
+        ("state", |peer, _| word(&peer.state)),
+        ("last_seen", |peer, _| number(peer.last_seen)),
+        ("p1", |peer, _| or_unknown(peer.p1, |p1| p1.to_string())),
+        ("neighbour", |peer, _| peer.neighbour.to_string()),
+    ];
 
-    fn table(&self) -> Table {
-        let mut table = Table::new(&["addr", "source", "state", "last_seen", "p1", "neighbour"]);
-        for peer in self {
-            table.push(
-                Tone::Plain,
-                [
-                    peer.addr.to_string(),
-                    word(&peer.source),
-                    word(&peer.state),
-                    number(peer.last_seen),
-                    or_unknown(peer.p1, |p1| p1.to_string()),
-                    peer.neighbour.to_string(),
-                ],
-            );
+    fn tone(&self) -> Tone {
+        match self.state {
+            PeerState::New => Tone::Plain,
+            PeerState::Alive => Tone::Good,
+            PeerState::Failing => Tone::Faint,
         }
-        table
+    }
+}
+
+impl Row for LinkRow {
+    const COLUMNS: &'static [Column<Self>] = &[
+        ("BOOTSTRAP", |link, _| name(link.addr.as_bytes())),
+        ("STATE", |link, _| word(&link.state)),
+        ("LAST ANSWER", |link, _| or_unknown(link.last_ok, |last| age(last, epoch_s()))),
+        ("NEXT ATTEMPT", |link, _| or_unknown(link.retry_in_s, |retry| format!("in {}", span(retry)))),
+        ("~REMARK", |link, _| or_unknown(link.error.as_ref(), |error| name(error.as_bytes()))),
+    ];
+    const FIELDS: &'static [Column<Self>] = &[
+        ("kind", |_, _| "link".into()),
+        ("addr", |link, _| name(link.addr.as_bytes())),
+        ("state", |link, _| word(&link.state)),
+        ("last_ok", |link, _| number(link.last_ok)),
+        ("retry_in_s", |link, _| number(link.retry_in_s)),
+        ("error", |link, _| or_unknown(link.error.as_ref(), |error| name(error.as_bytes()))),
+        ("expires_in_s", |_, _| UNKNOWN.into()),
+    ];
+
+    fn tone(&self) -> Tone {
+        match self.state {
+            LinkState::Registered => Tone::Good,
+            LinkState::Waiting => Tone::Bad,
+            _ => Tone::Plain,
+        }
     }
 }
 
 impl Show for BootstrapReply {
     fn people(&self, look: Look) -> String {
-        let now = epoch_s();
-        let mut table = Table::new(&["BOOTSTRAP", "STATE", "LAST ANSWER", "NEXT ATTEMPT", "~REMARK"]);
-        for link in &self.links {
-            let tone = match link.state {
-                LinkState::Registered => Tone::Good,
-                LinkState::Waiting => Tone::Bad,
-                _ => Tone::Plain,
-            };
-            table.push(
-                tone,
-                [
-                    name(link.addr.as_bytes()),
-                    word(&link.state),
-                    or_unknown(link.last_ok, |last| age(last, now)),
-                    or_unknown(link.retry_in_s, |retry| format!("in {}", span(retry))),
-                    or_unknown(link.error.as_ref(), |error| name(error.as_bytes())),
-                ],
-            );
-        }
-        let links =
-            if self.links.is_empty() { "No bootstrap node is configured.\n".into() } else { table.aligned(look) };
+        let links = match self.links[..] {
+            [] => "No bootstrap node is configured.\n".into(),
+            _ => self.links.people(look),
+        };
         let Some(registry) = &self.registry else { return links };
         let mut table = Table::new(&["PEER", "EXPIRES"]);
         for row in &registry.peers {
-            table.push(Tone::Plain, [row.addr.to_string(), format!("in {}", span(row.expires_in_s))]);
+            table.push(Tone::Plain, vec![row.addr.to_string(), format!("in {}", span(row.expires_in_s))]);
         }
         let checks = registry
             .checks
@@ -255,26 +230,11 @@ impl Show for BootstrapReply {
     }
 
     fn table(&self) -> Table {
-        let mut table = Table::new(&["kind", "addr", "state", "last_ok", "retry_in_s", "error", "expires_in_s"]);
-        let unknown = || or_unknown(None::<String>, |none| none);
-        for link in &self.links {
-            table.push(
-                Tone::Plain,
-                [
-                    "link".into(),
-                    name(link.addr.as_bytes()),
-                    word(&link.state),
-                    number(link.last_ok),
-                    number(link.retry_in_s),
-                    or_unknown(link.error.as_ref(), |error| name(error.as_bytes())),
-                    unknown(),
-                ],
-            );
-        }
+        let mut table = self.links.table();
         for row in self.registry.iter().flat_map(|registry| &registry.peers) {
-            let expires = row.expires_in_s.to_string();
-            let peer = row.addr.to_string();
-            table.push(Tone::Plain, ["peer".into(), peer, unknown(), unknown(), unknown(), unknown(), expires]);
+            let [peer, expires] = [row.addr.to_string(), row.expires_in_s.to_string()];
+            let [state, last_ok, retry_in_s, error] = [(); 4].map(|()| UNKNOWN.into());
+            table.push(Tone::Plain, vec!["peer".into(), peer, state, last_ok, retry_in_s, error, expires]);
         }
         table
     }
@@ -307,7 +267,7 @@ impl Show for ScanResult {
     fn table(&self) -> Table {
         let mut table = Table::new(&["files", "names_refused", "unreadable", "other_mounts"]);
         let row = [self.files, self.names_refused, self.unreadable, self.other_mounts];
-        table.push(Tone::Plain, row.map(|number| number.to_string()));
+        table.push(Tone::Plain, row.iter().map(u64::to_string).collect());
         table
     }
 }

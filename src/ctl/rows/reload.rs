@@ -35,9 +35,8 @@ impl ReloadReply {
     }
 }
 
-fn row(key: &str, values: [&Value; 3]) -> [String; 4] {
-    let [was, in_force, next_start] = values.map(cell);
-    [name(key.as_bytes()), was, in_force, next_start]
+fn row(key: &str, values: [&Value; 3]) -> Vec<String> {
+    [name(key.as_bytes())].into_iter().chain(values.map(cell)).collect()
 }
 
 /// A value as one could write it on the command line.

@@ -13,13 +13,10 @@ pub enum DiskFault {
     /// A file of that name is there already; it is never replaced.
     #[error("a file of that name exists already")]
     Exists,
-    /// The file or its directory is not there.
     #[error("no such file or directory")]
     Missing,
-    /// What should be a directory is a file.
     #[error("a part of the path is not a directory")]
     NotDirectory,
-    /// The system does not permit it.
     #[error("permission denied")]
     Denied,
     #[error("the filesystem is read-only")]
@@ -27,16 +24,13 @@ pub enum DiskFault {
     /// It is not a regular file inside the share.
     #[error("not a regular file of the share")]
     NotRegular,
-    /// The file became shorter while it was read.
     #[error("the file shrank while it was sent")]
     Shrank,
     /// The file is not the one that was scanned or hashed any more.
     #[error("the file has changed")]
     Changed,
-    /// The log of downloads has reached its largest size.
     #[error("the log of downloads is full")]
     LogFull,
-    /// The process has no file descriptor left.
     #[error("no file descriptor is left")]
     NoDescriptor,
     /// A limit on the size of files was met: that of the process, or that of the filesystem.
@@ -70,9 +64,7 @@ impl DiskFault {
         matches!(self, Denied | Exists | Missing | NotDirectory | ReadOnly)
             || matches!(self, Other(errno) if unusable.contains(&errno))
     }
-}
 
-impl DiskFault {
     /// Whether it tells what exists at a path. After any other error that is unknown.
     pub(crate) fn is_finding(self) -> bool {
         use DiskFault::{Changed, Denied, Exists, Missing, NotDirectory, NotRegular, Shrank};
@@ -109,7 +101,6 @@ impl From<io::Error> for DiskFault {
 pub enum DialFault {
     #[error("connection refused")]
     Refused,
-    /// The network has no route to it.
     #[error("unreachable")]
     Unreachable,
     /// No progress within the limit.
@@ -121,13 +112,10 @@ pub enum DialFault {
     /// The peer refuses, and says why.
     #[error("{0}")]
     Declined(#[from] RefusalReason),
-    /// The response was longer than the limit.
     #[error("the response is too long")]
     TooLong,
-    /// The response is not what the protocol says.
     #[error("the response is malformed")]
     Malformed,
-    /// The bytes do not match their hash.
     #[error("wrong bytes: they do not match their hash")]
     Corrupt,
     /// A group that several exchanges delivered does not match its hash: which of them sent wrong bytes is unknown.
@@ -136,13 +124,11 @@ pub enum DialFault {
     /// What listens there is not a Pyrate program.
     #[error("it answers as {0} does, not as a Pyrate node")]
     NotAPeer(OtherProgram),
-    /// The limit of outgoing connections is reached.
     #[error("no connection is free")]
     NoDescriptor,
     /// The node gave the order to stop.
     #[error("stopped")]
     Aborted,
-    /// The data could not be written.
     #[error("{0}")]
     Disk(#[from] DiskFault),
 }
@@ -150,10 +136,8 @@ pub enum DialFault {
 /// Why a `p1` peer refuses a request, as it says (PROTOCOL, Refusals).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Error)]
 pub enum RefusalReason {
-    /// It has no capacity left.
     #[error("busy")]
     Busy,
-    /// It shares no file of that name.
     #[error("no such file")]
     NoSuchFile,
     /// The file is not the one that it has scanned; it looks at it again.
@@ -161,7 +145,6 @@ pub enum RefusalReason {
     Changed,
     #[error("the file cannot be read")]
     NotReadable,
-    /// It has not computed the hash of the file yet.
     #[error("the file is not hashed yet")]
     NotHashed,
     #[error("shutting down")]
@@ -216,13 +199,11 @@ pub enum ResponseFault {
     /// The requester had closed before its file. `RequesterClosed` follows.
     #[error("the requester closed the connection, and is called back")]
     Closed,
-    /// The file could not be read to its end.
     #[error("{0}")]
     Disk(#[from] DiskFault),
     /// The node gave the order to stop.
     #[error("stopped")]
     Aborted,
-    /// What others are sent fills the memory that there is for it.
     #[error("too much is on its way")]
     NoMemory,
     /// The network of the reader had more connections than its share, and others needed one.
@@ -233,7 +214,6 @@ pub enum ResponseFault {
 /// Why a request of the network was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Error)]
 pub enum Refusal {
-    /// The file is not in the library.
     #[error("no such file")]
     NoSuchFile,
     /// Too many requests wait already, or this one waited too long.
@@ -245,10 +225,8 @@ pub enum Refusal {
     /// The node is leaving.
     #[error("leaving")]
     Leaving,
-    /// The range is not wholly inside the file.
     #[error("the range is not inside the file")]
     OutsideFile,
-    /// The hash of the file is not known yet.
     #[error("not hashed yet")]
     NotHashed,
     /// The file was changed a short time ago, and is not shared before it is at rest.

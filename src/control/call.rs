@@ -60,17 +60,14 @@ pub enum Request {
     },
     /// Stop downloads and keep what they have.
     Pause {
-        /// Download ids, as users type them.
         ids: String,
     },
     /// Resume paused downloads; one that the disk stopped tries at once.
     Resume {
-        /// Download ids, as users type them.
         ids: String,
     },
     /// Try again at once: downloads that wait for their sources, and those that failed. All sources are asked again.
     Retry {
-        /// Download ids, as users type them.
         ids: String,
     },
     /// Stop downloads and remove their part files.

@@ -1,20 +1,25 @@
-//! `download`: begins downloads in the daemon and follows them.
+//! Commands about downloads: `download`, which begins some in the daemon and follows them, with a bar at a terminal and lines
+//! that stay for each change of state and each source lost; and the orders `pause`, `resume`, `retry` and `cancel`.
 
-use super::Session;
 use super::args::Download;
-use super::follow::{End, await_places, follow, is_final};
-use super::orders::remark_not_remembered;
+use super::clock::Deadline;
+use super::connection::Heard;
 use super::output::{complain, remark};
+use super::progress::{Progress, Standing};
 use super::query::{all_hits, downloads_of};
-use super::rows::is_stopped_by_disk;
-use super::{content, exit_code, text};
+use super::rows::{self, Order, Ordered, is_stopped_by_disk};
+use super::{Session, content, exit_code, text};
 use crate::control::{
-    CallError, DownloadRow, DownloadState, DownloadsReply, ExitCode, IdForm, LAST_SEARCH, RawText, Request, Selector,
-    parse_ids_with_all,
+    CallError, DownloadRow, DownloadState, DownloadsReply, ExitCode, IdForm, LAST_SEARCH, Notice, RawText, Request,
+    Selector, SourceRow, SourceState, parse_ids_with_all,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::{fs, io};
+
+/// Sources whose last message is remembered. Beyond that, a message may be repeated.
+const SOURCES_TOLD_MAX: usize = 10_000;
 
 pub(super) fn download(session: &mut Session, options: Download) -> Result<ExitCode, CallError> {
     let to_stdout = options.output.as_ref().is_some_and(|path| path.0 == Path::new("-"));
@@ -160,16 +165,181 @@ fn ranges(ids: impl Iterator<Item = u32>) -> String {
     runs.into_iter().map(shown).collect::<Vec<_>>().join(",")
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+enum End {
+    /// Every download has ended, or waits for the user or for a disk.
+    Settled,
+    TimedOut,
+    Interrupted,
+    /// The daemon is gone, or sent something unexpected.
+    Lost(CallError),
+}
 
-    #[test]
-    fn ids_are_told_as_short_as_they_can_be_typed() {
-        for (ids, told) in
-            [(&[][..], ""), (&[7], "7"), (&[2, 4, 5, 6, 9, 10], "2,4-6,9-10"), (&[u32::MAX], "4294967295")]
-        {
-            assert_eq!(ranges(ids.iter().copied()), told);
+/// Whether a download is over for good.
+fn is_final(row: &DownloadRow) -> bool {
+    matches!(row.state, DownloadState::Done | DownloadState::Failed | DownloadState::Cancelled)
+}
+
+/// Whether a download has ended, or waits for the user or for a disk.
+fn is_settled(row: &DownloadRow) -> bool {
+    is_final(row) || row.state == DownloadState::Paused
+}
+
+/// Receives what the daemon reports until all downloads are settled.
+fn follow(session: &mut Session, downloads: &mut BTreeMap<u32, DownloadRow>) -> End {
+    let until = session.follow_timeout.map_or(Deadline::NEVER, Deadline::after);
+    let progress = Progress::new();
+    let mut told = Told::default();
+    downloads.values().for_each(|row| remark_state(&progress, row));
+    while !downloads.values().all(is_settled) {
+        progress.advance(standing(downloads));
+        match session.connection.next(until) {
+            Ok(Heard::Notice(Notice::Download { download })) => {
+                let Some(known) = downloads.get_mut(&download.id) else { continue };
+                let changed = known.state != download.state;
+                *known = download;
+                if changed {
+                    remark_state(&progress, known);
+                }
+            }
+            Ok(Heard::Notice(Notice::SourceLost { download, source })) => {
+                let Some(row) = downloads.get(&download) else { continue };
+                if told.is_news(download, &source) {
+                    progress.remark(&format!("{download}: {}", lost(&source, row)));
+                }
+            }
+            Ok(Heard::Notice(_) | Heard::Unknown(_)) => {}
+            Ok(Heard::Deadline) => return End::TimedOut,
+            Ok(Heard::Interrupted) => return End::Interrupted,
+            Ok(Heard::Ended) => return End::Lost(session.connection.hung_up()),
+            Err(error) => return End::Lost(error),
+        }
+    }
+    End::Settled
+}
+
+/// Waits until the daemon has looked at the places that the user has named: a download whose path is known has a good one,
+/// and one whose place is bad fails.
+fn await_places(session: &mut Session, downloads: &mut BTreeMap<u32, DownloadRow>) {
+    let until = Deadline::after(session.timeout);
+    while downloads.values().any(|row| row.path.is_none() && !is_settled(row)) {
+        match session.connection.next(until) {
+            Ok(Heard::Notice(Notice::Download { download })) => {
+                if let Some(known) = downloads.get_mut(&download.id) {
+                    *known = download;
+                }
+            }
+            Ok(Heard::Notice(_) | Heard::Unknown(_)) => {}
+            // The downloads are accepted, and go on without us.
+            Ok(Heard::Deadline | Heard::Interrupted | Heard::Ended) | Err(_) => return,
         }
     }
 }
+
+/// A line for a new state: `7 done: a.txt: /home/…/a.txt`.
+fn remark_state(progress: &Progress, row: &DownloadRow) {
+    let name = text::name(row.name.as_bytes());
+    let state = text::word(&row.state);
+    let more = rows::remark(row);
+    let more = if more == text::UNKNOWN { String::new() } else { format!(": {more}") };
+    let unverified = row.state == DownloadState::Done && !row.verified && !row.already;
+    let doubt = if unverified { format!(" ({})", rows::unverified(row)) } else { String::new() };
+    progress.remark(&format!("{} {state}: {name}{more}{doubt}", row.id));
+}
+
+/// The last message about each source of each download: a source that fails in the same way at each attempt, without a byte
+/// in between, is reported once.
+#[derive(Default)]
+struct Told(BTreeMap<(u32, SocketAddr), (u64, String)>);
+
+impl Told {
+    fn is_news(&mut self, download: u32, source: &SourceRow) -> bool {
+        if self.0.len() == SOURCES_TOLD_MAX {
+            self.0.clear();
+        }
+        let now = (source.bytes, what_happened(source));
+        self.0.insert((download, source.addr), now.clone()).is_none_or(|before| before != now)
+    }
+}
+
+/// `10.0.0.3:63339 sent wrong bytes; continuing with 2 others`.
+fn lost(source: &SourceRow, row: &DownloadRow) -> String {
+    let others = || row.shares.iter().filter(|other| other.addr != source.addr);
+    let ready = others().filter(|other| matches!(other.state, SourceState::Idle | SourceState::Active)).count();
+    let waiting = others().any(|other| other.state == SourceState::Waiting);
+    let then = match (ready, source.state) {
+        (1.., _) => format!("continuing with {}", text::count(ready as u64, "other")),
+        (0, SourceState::Corrupt | SourceState::Refused) if !waiting => "no other source is known".into(),
+        (0, SourceState::Corrupt | SourceState::Refused) => "the others are asked again later".into(),
+        (0, _) => "it is asked again later".into(),
+    };
+    format!("{} {}; {then}", source.addr, what_happened(source))
+}
+
+fn what_happened(source: &SourceRow) -> String {
+    let error = source.error.as_ref().map(|error| text::name(error.as_bytes()));
+    match (source.state, error) {
+        (SourceState::Corrupt, _) => "sent wrong bytes".into(),
+        (SourceState::Refused, _) => "refuses to send it".into(),
+        (_, Some(error)) => format!("failed: {error}"),
+        (_, None) => "failed".into(),
+    }
+}
+
+/// All downloads as one, for the bar.
+fn standing(downloads: &BTreeMap<u32, DownloadRow>) -> Standing {
+    // Without downloads that the user has cancelled.
+    let rows = || downloads.values().filter(|row| row.state != DownloadState::Cancelled);
+    let several = downloads.len() > 1;
+    let what = match rows().next() {
+        Some(only) if !several && only.state == DownloadState::Active => text::name(only.name.as_bytes()),
+        Some(only) if !several => format!("{} {}", text::word(&only.state), text::name(only.name.as_bytes())),
+        _ => format!("{} of {} finished", rows().filter(|row| is_final(row)).count(), rows().count()),
+    };
+    let sending = rows().flat_map(|row| &row.shares).filter(|source| source.state == SourceState::Active);
+    let sources: BTreeSet<SocketAddr> = sending.map(|source| source.addr).collect();
+    Standing {
+        done: rows().fold(0u64, |sum, row| sum.saturating_add(row.bytes_done)),
+        total: rows().try_fold(0u64, |sum, row| row.size.map(|size| sum.saturating_add(size))),
+        rate: rows().filter_map(|row| row.rate).fold(0u64, u64::saturating_add),
+        verified: rows().all(|row| row.verified || row.b3.is_some()),
+        sources: sources.len() as u64,
+        what,
+    }
+}
+
+/// Gives the order, and shows the downloads that it concerned as they stand now.
+pub(super) fn order(session: &mut Session, order: Order, ids: &[String]) -> Result<ExitCode, CallError> {
+    let ids = ids.join(",");
+    let answer: DownloadsReply = session.call(&request(order, ids))?;
+    let rows = downloads_of(session, answer)?;
+    let code = remark_not_remembered(&rows);
+    if rows.is_empty() && session.output.is_text() {
+        remark("nothing to do: no download is in a state that this changes");
+    }
+    session.output.show(&Ordered { rows, order })?;
+    Ok(code)
+}
+
+/// Reports the downloads whose order could not be saved, which a restart will not know; the code of the first of them.
+fn remark_not_remembered(rows: &[DownloadRow]) -> ExitCode {
+    let mut code = ExitCode::Done;
+    for (id, why) in rows.iter().filter_map(|row| Some((row.id, row.not_remembered.as_ref()?))) {
+        complain(&format!("download {id} is not remembered: {}", why.message));
+        if code == ExitCode::Done {
+            code = exit_code(why.code);
+        }
+    }
+    code
+}
+
+fn request(order: Order, ids: String) -> Request {
+    match order {
+        Order::Pause => Request::Pause { ids },
+        Order::Resume => Request::Resume { ids },
+        Order::Retry => Request::Retry { ids },
+        Order::Cancel => Request::Cancel { ids },
+    }
+}
+
+#[cfg(test)]
+mod tests;

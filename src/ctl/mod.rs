@@ -5,8 +5,8 @@
 //! | `args`, `argv` | the command line |
 //! | `locate`, `connection` | finding the daemon; calls, notices, deadlines, Ctrl-C |
 //! | `query` | commands that need one call, or all pages of one |
-//! | `orders` | orders to existing downloads |
-//! | `work`, `download`, `follow` | commands that follow what the daemon reports |
+//! | `work` | searches, lists and scans: commands that follow what the daemon reports |
+//! | `download` | downloads: begun, followed, and given orders |
 //! | `content` | a downloaded file on the standard output |
 //! | `rows`, `table`, `text`, `wrap` | replies as people and programs read them |
 //! | `output`, `progress` | the standard output, and the standard error |
@@ -20,9 +20,7 @@ mod clock;
 mod connection;
 mod content;
 mod download;
-mod follow;
 mod locate;
-mod orders;
 mod output;
 mod progress;
 mod query;
@@ -104,10 +102,10 @@ fn obey(options: Options, output: Output) -> Result<ExitCode, CallError> {
         Command::Forget(forget) => query::order(session, &Request::Forget { peer: forget.peer }),
         Command::Download(download) => download::download(session, download),
         Command::Downloads(downloads) => query::downloads(session, &downloads.ids),
-        Command::Pause(pause) => orders::give(session, Order::Pause, &pause.ids),
-        Command::Resume(resume) => orders::give(session, Order::Resume, &resume.ids),
-        Command::Retry(retry) => orders::give(session, Order::Retry, &retry.ids),
-        Command::Cancel(cancel) => orders::give(session, Order::Cancel, &cancel.ids),
+        Command::Pause(pause) => download::order(session, Order::Pause, &pause.ids),
+        Command::Resume(resume) => download::order(session, Order::Resume, &resume.ids),
+        Command::Retry(retry) => download::order(session, Order::Retry, &retry.ids),
+        Command::Cancel(cancel) => download::order(session, Order::Cancel, &cancel.ids),
         Command::Files(_) => query::files(session),
         Command::Rescan(_) => work::rescan(session),
         Command::Bootstrap(_) => query::bootstrap(session),

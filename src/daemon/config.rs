@@ -1,7 +1,7 @@
 //! The configuration as values, and what is derived from them.
 
 use super::value::LogPlace;
-use crate::control::{PEER_PORT, ReloadReply};
+use crate::control::ReloadReply;
 use crate::driver::{RateLimits, Reload};
 use crate::node::contract::{BootstrapAddr, NodeConfig};
 use log::LevelFilter;
@@ -71,36 +71,6 @@ pub struct Config {
     pub bootstrap_verify: bool,
     /// If false, the node is a bootstrap node only.
     pub peer: bool,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            bootstrap_addr: None,
-            bootstrap_port: BOOTSTRAP_PORT,
-            bootstraps: Vec::new(),
-            listen_addr: None,
-            listen_port: PEER_PORT,
-            advertise_addr: None,
-            keepalive_refresh: Duration::from_secs(5 * 60),
-            filemonitor_refresh: Duration::from_secs(60),
-            local_directory: PathBuf::from("~/pyrate-files"),
-            download_directory: None,
-            log_file: LogPlace::Stderr,
-            log_level: LevelFilter::Info,
-            max_workers: 256,
-            max_downloads: 5,
-            max_peers: 8,
-            max_ttl: 7,
-            upload_limit: 0,
-            download_limit: 0,
-            control_socket: None,
-            state_directory: None,
-            bootstrap_serve: None,
-            bootstrap_verify: false,
-            peer: true,
-        }
-    }
 }
 
 impl Config {

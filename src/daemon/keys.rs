@@ -134,6 +134,13 @@ macro_rules! keys {
             option: |options| options.$name.as_deref(),
         }),*];
 
+        impl Default for Config {
+            #[expect(clippy::expect_used, reason = "a default is a constant of the table, and every test reads all")]
+            fn default() -> Self {
+                Self { $($name: <$kind as Kind>::word($default).expect(stringify!($name)),)* }
+            }
+        }
+
         /// The Pyrate daemon: shares a directory with a network of peers, or serves as its bootstrap node.
         /// Every key of the configuration file is also an option, as below, and an environment variable
         /// (PYRATE_LISTEN_PORT); an option beats the environment, which beats the file.

@@ -143,23 +143,14 @@ pub struct ContentHash(pub [u8; 32]);
 impl ContentHash {
     /// Reads 64 hex digits of either case.
     pub fn from_hex(hex: &[u8]) -> Option<Self> {
-        if hex.len() != 64 {
-            return None;
-        }
-        let mut bytes = [0; 32];
-        for (byte, pair) in bytes.iter_mut().zip(hex.chunks_exact(2)) {
-            let high = char::from(pair[0]).to_digit(16)?;
-            let low = char::from(pair[1]).to_digit(16)?;
-            *byte = u8::try_from(high * 16 + low).ok()?;
-        }
-        Some(Self(bytes))
+        blake3::Hash::from_hex(hex).ok().map(|hash| Self(hash.into()))
     }
 }
 
 impl fmt::Display for ContentHash {
     /// 64 lower-case hex digits, as `b3sum` prints them.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&blake3::Hash::from(self.0).to_hex())
     }
 }
 

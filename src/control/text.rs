@@ -1,11 +1,13 @@
 //! Names and paths, which are bytes, inside JSON, which is Unicode.
 
-use serde::{Deserialize, Serialize};
+use serde::de::{self, MapAccess, Visitor};
+use serde::ser::SerializeStruct;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
 
 /// Bytes that are usually UTF-8: in JSON a string, or for other bytes an object `{"text": …, "hex": …}`, whose `text`
 /// reads well and whose `hex` counts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Wire", into = "Wire")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RawText(Vec<u8>);
 
 impl RawText {
@@ -18,33 +20,51 @@ impl RawText {
     }
 }
 
-/// A plain string, or for bytes that are not UTF-8 an object with both forms.
-#[derive(Serialize, Deserialize)]
-#[serde(untagged)]
-enum Wire {
-    Plain(String),
-    Raw { text: String, hex: String },
-}
-
-impl From<Wire> for RawText {
-    fn from(wire: Wire) -> Self {
-        match wire {
-            Wire::Plain(text) => Self(text.into_bytes()),
-            Wire::Raw { text, hex } => Self(unhex(&hex).unwrap_or_else(|| text.into_bytes())),
+// Not derived from an enum of both forms, which takes each name from place to place: lists have a million of them.
+impl Serialize for RawText {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if let Ok(text) = str::from_utf8(&self.0) {
+            return serializer.serialize_str(text);
         }
+        let mut raw = serializer.serialize_struct("RawText", 2)?;
+        raw.serialize_field("text", &String::from_utf8_lossy(&self.0))?;
+        raw.serialize_field("hex", &self.0.iter().map(|byte| format!("{byte:02x}")).collect::<String>())?;
+        raw.end()
     }
 }
 
-impl From<RawText> for Wire {
-    fn from(raw: RawText) -> Self {
-        match String::from_utf8(raw.0) {
-            Ok(text) => Self::Plain(text),
-            Err(error) => {
-                let bytes = error.into_bytes();
-                let hex = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-                Self::Raw { text: String::from_utf8_lossy(&bytes).into_owned(), hex }
-            }
+impl<'de> Deserialize<'de> for RawText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Forms)
+    }
+}
+
+/// Reads either form.
+struct Forms;
+
+impl<'de> Visitor<'de> for Forms {
+    type Value = RawText;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text, or an object with its text and hex digits")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<RawText, E> {
+        Ok(RawText::new(text))
+    }
+
+    fn visit_string<E: de::Error>(self, text: String) -> Result<RawText, E> {
+        Ok(RawText::new(text))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawText, A::Error> {
+        #[derive(Deserialize)]
+        struct Raw {
+            text: String,
+            hex: String,
         }
+        let raw = Raw::deserialize(de::value::MapAccessDeserializer::new(map))?;
+        Ok(RawText(unhex(&raw.hex).unwrap_or_else(|| raw.text.into_bytes())))
     }
 }
 

@@ -43,6 +43,13 @@ pub(super) enum Heard {
     Ended,
 }
 
+/// A call that is not answered yet.
+pub(super) struct Call {
+    id: CallId,
+    timeout: Duration,
+    until: Deadline,
+}
+
 /// What ends a wait.
 #[expect(clippy::large_enum_variant, reason = "as `Heard`")]
 enum Received {
@@ -134,21 +141,29 @@ impl Connection {
 
     /// Makes a call and waits for its answer; notices that come first are kept for [`next`](Self::next).
     pub(super) fn call<T: DeserializeOwned>(&mut self, request: &Request, timeout: Duration) -> Result<T, CallError> {
-        let until = Deadline::after(timeout);
+        let call = self.begin(request, timeout)?;
+        self.finish(call)
+    }
+
+    /// Makes a call, whose answer may then come while something else is done.
+    pub(super) fn begin(&mut self, request: &Request, timeout: Duration) -> Result<Call, CallError> {
         self.calls += 1;
-        let id = CallId::Number(self.calls);
-        let (path, span) = (self.shown_path(), humantime::format_duration(timeout));
-        let late = CallError::new(ExitCode::TimedOut, format!("the daemon at {path} did not answer within {span}"));
-        self.send(&encode_request(&id, request), until, &late)?;
+        let call = Call { id: CallId::Number(self.calls), timeout, until: Deadline::after(timeout) };
+        self.send(&encode_request(&call.id, request), &call)?;
+        Ok(call)
+    }
+
+    /// Waits for the answer of a call.
+    pub(super) fn finish<T: DeserializeOwned>(&mut self, call: Call) -> Result<T, CallError> {
         loop {
-            match self.receive(until)? {
-                Received::Answer(call, outcome) if call == id => {
+            match self.receive(call.until)? {
+                Received::Answer(id, outcome) if id == call.id => {
                     return serde_json::from_str(&outcome?)
                         .map_err(|error| self.gibberish(&format!("unexpected answer: {error}")));
                 }
                 // Of a call that was given up.
                 Received::Answer(..) => {}
-                Received::Heard(Heard::Deadline) => return Err(late),
+                Received::Heard(Heard::Deadline) => return Err(self.late(&call)),
                 Received::Heard(Heard::Interrupted) => return Err(other("interrupted".into())),
                 Received::Heard(Heard::Ended) => return Err(self.hung_up()),
                 Received::Heard(_) if self.waiting.len() == NOTICES_WAITING_MAX => {
@@ -212,15 +227,20 @@ impl Connection {
         CallError::new(ExitCode::NoDaemon, format!("the daemon at {path} hung up; its log may tell why"))
     }
 
-    fn send(&mut self, mut line: &[u8], until: Deadline, late: &CallError) -> Result<(), CallError> {
+    fn late(&self, call: &Call) -> CallError {
+        let (path, span) = (self.shown_path(), humantime::format_duration(call.timeout));
+        CallError::new(ExitCode::TimedOut, format!("the daemon at {path} did not answer within {span}"))
+    }
+
+    fn send(&mut self, mut line: &[u8], call: &Call) -> Result<(), CallError> {
         while !line.is_empty() {
             match self.stream.write(line) {
                 Ok(sent) => line = &line[sent..],
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    match self.wait(Event::writable(SOCKET), until)? {
+                    match self.wait(Event::writable(SOCKET), call.until)? {
                         None => {}
-                        Some(Heard::Deadline) => return Err(late.clone()),
+                        Some(Heard::Deadline) => return Err(self.late(call)),
                         Some(_) => return Err(other("interrupted".into())),
                     }
                 }

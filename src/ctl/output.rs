@@ -2,11 +2,12 @@
 //! standard error.
 
 use super::args::Form;
-use super::rows::Show;
-use super::table::Look;
+use super::rows::{Row, Show, table_of};
+use super::table::{Columns, Look};
 use super::wrap::wrapped;
 use crate::control::{CallError, ExitCode};
 use serde::Serialize;
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 
 #[derive(Debug, Clone, Copy)]
@@ -66,6 +67,33 @@ impl Output {
         .map(drop)
     }
 
+    /// Writes one page of rows, of which further ones may follow: what is written of all pages is one document. Tables for
+    /// people have the columns that fit the first page, if it is not the last.
+    pub(super) fn show_page<R: Row + Serialize>(self, page: Page<'_, R>) -> Result<Reader, CallError> {
+        let Page { rows, columns, is_first, is_last } = page;
+        match self.form {
+            Form::Text if is_first && is_last => self.write(&rows.people(self.look)),
+            Form::Text => {
+                let table = table_of(R::COLUMNS, rows, self.look);
+                let header =
+                    if is_first { columns.insert(table.columns(self.look)).header(self.look) } else { String::new() };
+                let rows = columns.as_ref().map(|columns| table.rows_in(columns, self.look));
+                self.write(&(header + &rows.unwrap_or_default()))
+            }
+            Form::Terse if is_first => self.write(&rows.table().separated()),
+            Form::Terse => self.write(&rows.table().separated_rows()),
+            Form::Json => {
+                let mut text = if is_first { "[".to_owned() } else { String::new() };
+                for (at, row) in rows.iter().enumerate() {
+                    text += if is_first && at == 0 { "" } else { "," };
+                    text += &visible(&json_of(row));
+                }
+                text += if is_last { "]\n" } else { "" };
+                self.write(&text)
+            }
+        }
+    }
+
     /// Writes rows. If there are none, people are shown the text `none`.
     pub(super) fn show_rows<T>(self, rows: &[T], none: &str) -> Result<(), CallError>
     where
@@ -86,8 +114,7 @@ impl Output {
 
     /// Writes a JSON document on one line.
     pub(super) fn json<T: Serialize + ?Sized>(self, value: &T) -> Result<Reader, CallError> {
-        let json = serde_json::to_string(value).unwrap_or_else(|_| "null".into());
-        self.write(&(visible(&json) + "\n"))
+        self.write(&(visible(&json_of(value)) + "\n"))
     }
 
     /// Writes why there is no result, as a document if the user wants JSON, and always as a remark.
@@ -121,6 +148,20 @@ impl Output {
             }
         }
     }
+}
+
+/// One of the pages of a result.
+pub(super) struct Page<'a, R> {
+    pub(super) rows: &'a [R],
+    /// Those of the first page, for the others.
+    pub(super) columns: &'a mut Option<Columns>,
+    pub(super) is_first: bool,
+    pub(super) is_last: bool,
+}
+
+/// Our own types cannot fail to become JSON.
+fn json_of<T: Serialize + ?Sized>(value: &T) -> String {
+    serde_json::to_string(value).unwrap_or_else(|_| "null".into())
 }
 
 /// Whether the terminal cannot move its cursor.
@@ -167,7 +208,10 @@ fn columns(term: &console::Term) -> Option<usize> {
 
 /// JSON in which DEL, C1 controls and marks that reorder or hide text stand as `\u` escapes, as the C0 controls do
 /// already. They can only be inside strings, so the document stays the same.
-fn visible(json: &str) -> String {
+fn visible(json: &str) -> Cow<'_, str> {
+    if json.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return json.into();
+    }
     let mut text = String::with_capacity(json.len());
     let mut bytes = [0; 4];
     for c in json.chars() {
@@ -178,7 +222,7 @@ fn visible(json: &str) -> String {
             c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| text.push_str(&format!("\\u{unit:04x}")));
         }
     }
-    text
+    text.into()
 }
 
 #[cfg(test)]

@@ -1,16 +1,17 @@
 //! Commands that need one call, or all pages of one.
 
-use super::Session;
 use super::clock::Deadline;
 use super::connection::Heard;
-use super::output::{Reader, remark};
-use super::rows::{Details, VerboseStatus};
+use super::output::{Page, Reader, complain, remark};
+use super::rows::{Details, Row, VerboseStatus};
 use super::text::name;
+use super::{Session, exit_code};
 use crate::control::{
-    BootstrapReply, CallError, DownloadRow, DownloadsReply, ExitCode, FileRow, FilesReply, HitRow, HitsReply, IdForm,
-    Notice, PeerRow, ReloadReply, Request, StatusReply, parse_ids,
+    BootstrapReply, CallError, DownloadRow, DownloadsReply, ExitCode, FilesReply, HitRow, HitsReply, IdForm, Notice,
+    PeerRow, ReloadReply, Request, StatusReply, parse_ids,
 };
-use serde::de::IgnoredAny;
+use serde::Serialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) fn status(session: &mut Session, verbose: bool) -> Result<ExitCode, CallError> {
@@ -42,6 +43,47 @@ pub(super) fn hits(session: &mut Session, ids: &[String]) -> Result<ExitCode, Ca
         remark("some searches found more hits than are remembered");
     }
     Ok(if hits.is_empty() { ExitCode::NotFound } else { ExitCode::Done })
+}
+
+/// Shows a result page by page as it comes: the next page is on its way while one is shown. `read` takes a page apart into its
+/// rows and the call for the next one. Where there is no row, `none` is what people are told, or why that is a failure.
+///
+/// Returns the code to exit with where not all was shown: the reader has gone, or a later page could not be had.
+pub(super) fn show_pages<P: DeserializeOwned, R: Row + Serialize>(
+    session: &mut Session,
+    first: Request,
+    none: Result<Option<&str>, CallError>,
+    mut read: impl FnMut(P) -> (Vec<R>, Option<Request>),
+) -> Result<Option<ExitCode>, CallError> {
+    let (timeout, output) = (session.timeout, session.output);
+    let (mut columns, mut is_first) = (None, true);
+    let mut call = session.connection.begin(&first, timeout)?;
+    loop {
+        let (rows, next) = match session.connection.finish(call) {
+            Ok(page) => read(page),
+            Err(error) if is_first => return Err(error),
+            Err(error) => {
+                // The rows are the document; the failure goes to the standard error.
+                output.show_page::<R>(Page { rows: &[], columns: &mut columns, is_first, is_last: true })?;
+                complain(&error.message);
+                return Ok(Some(exit_code(error.code)));
+            }
+        };
+        let next = next.map(|request| session.connection.begin(&request, timeout)).transpose()?;
+        let is_last = next.is_none();
+        let none = if is_first && is_last && rows.is_empty() { none.clone()? } else { None };
+        if output.show_page(Page { rows: &rows, columns: &mut columns, is_first, is_last })? == Reader::Gone {
+            return Ok(Some(ExitCode::Done));
+        }
+        if let Some(none) = none.filter(|_| output.is_text()) {
+            remark(none);
+        }
+        is_first = false;
+        match next {
+            Some(next) => call = next,
+            None => return Ok(None),
+        }
+    }
 }
 
 /// Whether the ids are `all` and there is no row: then the empty table is shown.
@@ -111,17 +153,17 @@ pub(super) fn downloads_of(session: &mut Session, answer: DownloadsReply) -> Res
 }
 
 pub(super) fn files(session: &mut Session) -> Result<ExitCode, CallError> {
-    let mut files: Vec<FileRow> = Vec::new();
-    let mut after = None;
-    let share_error = loop {
-        let page: FilesReply = session.call(&Request::Files { after: after.clone() })?;
-        files.extend(page.files);
-        if page.next.is_none() || page.next == after {
-            break page.share_error;
-        }
-        after = page.next;
-    };
-    session.output.show_rows(&files, "no file is shared")?;
+    let (mut share_error, mut last) = (None, None);
+    let shown =
+        show_pages(session, Request::Files { after: None }, Ok(Some("no file is shared")), |page: FilesReply| {
+            share_error = page.share_error;
+            let next = page.next.filter(|next| Some(next) != last.as_ref());
+            last.clone_from(&next);
+            (page.files, next.map(|after| Request::Files { after: Some(after) }))
+        })?;
+    if let Some(code) = shown {
+        return Ok(code);
+    }
     if let Some(CallError { message, .. }) = share_error {
         remark(&name(message.as_bytes()));
     }

@@ -85,7 +85,12 @@ impl Table {
         columns.header(look) + &self.rows_in(&columns, look)
     }
 
-    fn rows_in(&self, columns: &Columns, look: Look) -> String {
+    /// Columns for these rows, and for further ones that are not known yet.
+    pub(super) fn columns(&self, look: Look) -> Columns {
+        Columns::fitted(self.titles.clone(), self.widths(None), look)
+    }
+
+    pub(super) fn rows_in(&self, columns: &Columns, look: Look) -> String {
         self.rows.iter().map(|(tone, cells)| columns.row(*tone, cells, look)).collect()
     }
 

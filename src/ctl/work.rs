@@ -6,8 +6,8 @@ use super::clock::Deadline;
 use super::connection::Heard;
 use super::output::{Output, complain, remark};
 use super::progress::Progress;
-use super::query::all_hits;
-use super::rows::{HIT_WIDTHS, ListedRow, Row, ScanResult};
+use super::query::{all_hits, show_pages};
+use super::rows::{HIT_WIDTHS, ListedPage, ListedRow, Row, ScanResult};
 use super::table::{Columns, Tone};
 use super::text;
 use crate::control::{CallError, ExitCode, HitRow, Notice, RawText, Request, SearchStarted, WholeNames};
@@ -147,19 +147,25 @@ pub(super) fn list(session: &mut Session, peer: SocketAddr) -> Result<ExitCode, 
     session.connection.watch_interrupts()?;
     let started: SearchStarted = session.call(&Request::List { peer })?;
     let end = listing(session, started.search, peer)?;
-    let (hits, truncated) = all_hits(session, Some(started.search))?;
-    let rows: Vec<ListedRow> = hits.into_iter().map(ListedRow::from).collect();
-    match end.error {
-        Some(error) if rows.is_empty() => return Err(error),
-        Some(error) => {
-            session.output.show(&rows[..])?;
-            complain(&format!("the list is incomplete: {}", error.message));
-            return Ok(super::exit_code(error.code));
-        }
-        None => session.output.show(&rows[..])?,
+    let none = end.error.clone().map_or(Ok(None), Err);
+    let page_after = |after| Request::Hits { search: Some(started.search), after };
+    let (mut truncated, mut any_unverified, mut last) = (end.truncated, false, 0);
+    let shown = show_pages(session, page_after(0), none, |page: ListedPage| {
+        truncated |= page.truncated;
+        any_unverified |= page.hits.iter().any(ListedRow::is_unverified);
+        let next = page.next.filter(|next| *next > last);
+        last = next.unwrap_or(last);
+        (page.hits, next.map(page_after))
+    })?;
+    if let Some(code) = shown {
+        return Ok(code);
     }
-    session.remark_unverified(rows.iter().any(ListedRow::is_unverified));
-    if end.truncated || truncated {
+    if let Some(error) = end.error {
+        complain(&format!("the list is incomplete: {}", error.message));
+        return Ok(super::exit_code(error.code));
+    }
+    session.remark_unverified(any_unverified);
+    if truncated {
         remark("the peer shares more files than are remembered");
     }
     Ok(ExitCode::Done)

@@ -56,13 +56,22 @@ impl Talk {
     /// Waits for a call of this method and gives its parameters, null if it has none.
     #[track_caller]
     pub(crate) fn expect(&mut self, method: &str) -> Value {
+        self.expect_or_hangup(method).expect("a call")
+    }
+
+    /// As [`expect`](Self::expect); `None` if `pyratectl` hangs up, be it with bytes of ours unread.
+    pub(crate) fn expect_or_hangup(&mut self, method: &str) -> Option<Value> {
         let mut line = String::new();
-        self.lines.read_line(&mut line).expect("a call");
+        match self.lines.read_line(&mut line) {
+            Ok(0) => return None,
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return None,
+            read => drop(read.expect("a call")),
+        }
         let mut call: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
         assert_eq!((&call["jsonrpc"], &call["method"]), (&json!("2.0"), &json!(method)), "{line}");
         self.id = call["id"].take();
         assert!(self.id.is_u64() || self.id.is_string());
-        call["params"].take()
+        Some(call["params"].take())
     }
 
     /// Answers the last call.

@@ -7,6 +7,7 @@ mod failures;
 mod fake;
 mod followed_downloads;
 mod follows;
+mod listings;
 mod locate;
 mod manual;
 #[path = "../common/not_tested.rs"]

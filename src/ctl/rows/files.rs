@@ -4,10 +4,10 @@ use super::{Column, Row, addresses, hash, number};
 use crate::control::{FileRow, HitRow, RawText};
 use crate::ctl::table::{Look, Tone};
 use crate::ctl::text::{name, or_unknown, short_hash, size};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-/// A file of a peer's list (pyratectl(1), OUTPUT).
-#[derive(Debug, Serialize)]
+/// A file of a peer's list (pyratectl(1), OUTPUT): a hit without what says nothing there.
+#[derive(Debug, Serialize, Deserialize)]
 pub(in crate::ctl) struct ListedRow {
     id: u32,
     name: RawText,
@@ -15,10 +15,13 @@ pub(in crate::ctl) struct ListedRow {
     b3: Option<String>,
 }
 
-impl From<HitRow> for ListedRow {
-    fn from(hit: HitRow) -> Self {
-        Self { id: hit.id, name: hit.name, size: hit.size, b3: hit.b3 }
-    }
+/// A page of them, read from an answer to `hits`.
+#[derive(Debug, Deserialize)]
+pub(in crate::ctl) struct ListedPage {
+    pub(in crate::ctl) hits: Vec<ListedRow>,
+    pub(in crate::ctl) next: Option<u32>,
+    #[serde(default)]
+    pub(in crate::ctl) truncated: bool,
 }
 
 impl ListedRow {

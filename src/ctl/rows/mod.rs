@@ -16,7 +16,7 @@ mod reload;
 
 pub(super) use details::{Details, unverified};
 pub(super) use downloads::{Order, Ordered, is_stopped_by_disk, remark};
-pub(super) use files::{HIT_WIDTHS, ListedRow};
+pub(super) use files::{HIT_WIDTHS, ListedPage, ListedRow};
 pub(super) use node::{ScanResult, VerboseStatus};
 
 use super::table::{Look, Table, Tone};
@@ -60,7 +60,7 @@ impl<R: Row> Show for [R] {
     }
 }
 
-fn table_of<R: Row>(columns: &[Column<R>], rows: &[R], look: Look) -> Table {
+pub(super) fn table_of<R: Row>(columns: &[Column<R>], rows: &[R], look: Look) -> Table {
     let titles: Vec<_> = columns.iter().map(|(title, _)| *title).collect();
     let mut table = Table::new(&titles);
     rows.iter().for_each(|row| table.push(row.tone(), columns.iter().map(|(_, cell)| cell(row, look)).collect()));

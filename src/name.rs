@@ -113,16 +113,20 @@ pub(crate) struct Escaped<'a>(pub &'a [u8]);
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for chunk in self.0.utf8_chunks() {
-            for c in chunk.valid().chars() {
-                match c {
-                    '\n' => f.write_str("\\n")?,
-                    '\t' => f.write_str("\\t")?,
-                    '\r' => f.write_str("\\r")?,
-                    '\\' => f.write_str("\\\\")?,
-                    c if c.is_ascii_control() => write!(f, "\\x{:02x}", u32::from(c))?,
-                    c if c.is_control() || is_deceptive(c) => write!(f, "\\u{{{:x}}}", u32::from(c))?,
-                    c => fmt::Write::write_char(f, c)?,
-                }
+            let valid = chunk.valid();
+            // Nearly all names, and each as one piece: listings have a million of them.
+            if valid.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'\\') {
+                f.write_str(valid)?;
+            } else {
+                valid.chars().try_for_each(|c| match c {
+                    '\n' => f.write_str("\\n"),
+                    '\t' => f.write_str("\\t"),
+                    '\r' => f.write_str("\\r"),
+                    '\\' => f.write_str("\\\\"),
+                    c if c.is_ascii_control() => write!(f, "\\x{:02x}", u32::from(c)),
+                    c if c.is_control() || is_deceptive(c) => write!(f, "\\u{{{:x}}}", u32::from(c)),
+                    c => fmt::Write::write_char(f, c),
+                })?;
             }
             chunk.invalid().iter().try_for_each(|byte| write!(f, "\\x{byte:02x}"))?;
         }

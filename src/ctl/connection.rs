@@ -51,7 +51,6 @@ pub(super) struct Call {
 }
 
 /// What ends a wait.
-#[expect(clippy::large_enum_variant, reason = "as `Heard`")]
 enum Received {
     /// To a call, with the JSON of its result.
     Answer(CallId, Result<String, CallError>),

@@ -134,8 +134,8 @@ macro_rules! keys {
             option: |options| options.$name.as_deref(),
         }),*];
 
+        // The words are constants, and each test that makes a configuration reads all of them.
         impl Default for Config {
-            #[expect(clippy::expect_used, reason = "a default is a constant of the table, and every test reads all")]
             fn default() -> Self {
                 Self { $($name: <$kind as Kind>::word($default).expect(stringify!($name)),)* }
             }

@@ -2,8 +2,11 @@
 //! part.
 
 use super::open_parts::Written;
+use super::shared_files::{Ordered, ReadOutcome, Reads};
 use crate::control::{CallId, LimitedReply, Request};
+use crate::fault::DiskFault;
 use crate::id::{ClientId, ExchangeId};
+use crate::name::FileName;
 use crate::node::Event;
 use crate::time::Instant;
 use crate::wire::Message;
@@ -26,6 +29,8 @@ pub(super) struct Cx {
     pub(super) phase: Phase,
     /// A buffer for one step.
     pub(super) scratch: Vec<u8>,
+    /// Reads of shared files that are not submitted yet.
+    pub(super) reads: Reads,
     /// What is not routed yet.
     pub(super) out: Outputs,
 }
@@ -41,6 +46,10 @@ pub(super) enum Output {
     /// What an exchange had to write is written, or not.
     Written(ExchangeId, Written),
     ConfigurationRead,
+    /// A shared file for which orders may wait.
+    SharedOpened(FileName, Result<(), DiskFault>),
+    /// A read that an exchange waits for.
+    SharedRead(ExchangeId, Ordered, ReadOutcome),
     /// Something was refused that is not the protocol.
     Refused,
     /// Something met a limit, which is counted there.

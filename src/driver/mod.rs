@@ -21,7 +21,7 @@
 //! | `responses` | orders that take a file and a connection |
 //! | `calls` | the control calls that concern the process and not the node |
 //! | `host` | what the loop and the program that runs it know of each other |
-//! | `cx`, `socket`, `open_parts` | what the parts share: reports, readiness, what exchanges write to |
+//! | `cx`, `socket`, `open_parts`, `shared_files` | what the parts share: reports, readiness, what exchanges write to and read from |
 //! | `clock`, `signals`, `refusals`, `tokens` | time, signals, the log of refusals, names of sockets |
 //! | `histogram` | how long turns took and jobs waited |
 
@@ -38,6 +38,7 @@ mod open_parts;
 mod refusals;
 mod responses;
 mod route;
+mod shared_files;
 mod signals;
 mod socket;
 mod start;

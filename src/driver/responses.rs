@@ -1,30 +1,43 @@
-//! Orders that take a file of the share and a connection: a descriptor first, then the file, then the response. What finds
-//! no descriptor waits for one.
+//! Orders that take a file of the share and a connection. Where the file is open already, the response begins; otherwise a
+//! descriptor is first, then a job opens the file. What finds no descriptor waits for one.
 
 use super::Driver;
 use super::disk::Unsent;
-use super::net::{Outgoing, Permit, Requester, Task};
+use super::net::{Outgoing, Requester, Task};
+use super::shared_files::Reader;
 use crate::fault::{DialFault, DiskFault, RefusalReason};
 use crate::id::{ContentHash, ExchangeId};
-use crate::library::ScannedFile;
+use crate::library::{FileMeta, ScannedFile};
 use crate::name::FileName;
 use crate::network::Network;
 use crate::node::contract::ResponseFault;
 use crate::node::{Action, Event};
 use crate::time::Instant;
-use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 /// How often responses that wait for a descriptor are looked at, if nothing else happens.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Orders of responses that wait for the descriptor of their file, oldest first. Bounded: the requester of each holds a
-/// connection.
+/// Orders that wait for their file. Bounded: the requester of each holds a connection, and call-backs have a limit of their own.
 #[derive(Default)]
 pub(super) struct AwaitingFile {
+    /// For a descriptor, oldest first.
     orders: VecDeque<Action>,
+    /// For the end of the job that opens it.
+    opening: BTreeMap<FileName, Vec<Action>>,
     pub(super) look_at: Option<Instant>,
+}
+
+impl AwaitingFile {
+    /// Drops orders.
+    fn retain(&mut self, mut keeps: impl FnMut(&Action) -> bool) {
+        self.orders.retain(&mut keeps);
+        self.opening.retain(|_, orders| {
+            orders.retain(&mut keeps);
+            !orders.is_empty()
+        });
+    }
 }
 
 impl Driver {
@@ -55,62 +68,141 @@ impl Driver {
     /// Drops orders whose requester is gone. The node hears of the others that we hold them back, and not their readers.
     fn look_at_waiting(&mut self) {
         let Self { net, cx, awaiting_file, .. } = self;
-        awaiting_file.orders.retain(|order| match exchange_of(order) {
-            Some(exchange) if net.requester(exchange).is_some() => {
-                cx.out.event(Event::ResponseProgress { exchange, bytes: 0, held: true });
-                true
-            }
-            _ => false,
+        awaiting_file.retain(|order| match order {
+            Action::CallBack { .. } => true,
+            order => match exchange_of(order) {
+                Some(exchange) if net.requester(exchange).is_some() => {
+                    cx.out.event(Event::ResponseProgress { exchange, bytes: 0, held: true });
+                    true
+                }
+                _ => false,
+            },
         });
     }
 
     fn arm_look(&mut self) {
-        let AwaitingFile { orders, look_at } = &mut self.awaiting_file;
-        *look_at = if orders.is_empty() { None } else { look_at.or(Some(self.cx.now + LOOK_INTERVAL)) };
+        let AwaitingFile { orders, opening, look_at } = &mut self.awaiting_file;
+        let is_empty = orders.is_empty() && opening.is_empty();
+        *look_at = if is_empty { None } else { look_at.or(Some(self.cx.now + LOOK_INTERVAL)) };
     }
 
-    /// Begins a response, or refuses it. Gives the order back if there is no descriptor for its file.
+    /// Begins a response, refuses it, or has it wait for the opening of its file. Gives the order back if there is no descriptor
+    /// for that.
     fn respond_with_file(&mut self, order: Action) -> Option<Action> {
-        let exchange = exchange_of(&order)?;
-        let requester = self.net.requester(exchange)?;
-        let Some(permit) = self.net.take_for_file(requester, &mut self.cx) else { return Some(order) };
-        match order {
-            Action::SendFile { name, .. } => self.send_file(exchange, name, permit),
-            Action::SendRange { file, offset, length, .. } => {
-                self.send_range(exchange, &file, (offset, length), permit)
+        let (exchange, requester) = (exchange_of(&order)?, self.requester_of(&order)?);
+        let (name, expected) = match self.expected(&order) {
+            Ok(expected) => expected,
+            Err(fault) => {
+                self.fail_order(&order, fault);
+                return None;
             }
-            Action::SendMetadata { file, b3, .. } => self.send_metadata(exchange, requester, &file, b3),
-            _ => {}
+        };
+        if let Some(file) = self.disk.opened_file(&name, &expected, exchange) {
+            self.begin_response(order, requester, file);
+            return None;
         }
+        if !self.disk.is_opening(&name) {
+            let Some(permit) = self.net.take_for_file(requester, &mut self.cx) else {
+                let is_call_back = matches!(order, Action::CallBack { .. });
+                if is_call_back {
+                    self.fail_order(&order, DiskFault::NoDescriptor);
+                }
+                return (!is_call_back).then_some(order);
+            };
+            if let Err(fault) = self.disk.open_shared(&name, permit) {
+                self.fail_order(&order, fault);
+                return None;
+            }
+        }
+        self.awaiting_file.opening.entry(name).or_default().push(order);
         None
     }
 
-    fn send_file(&mut self, exchange: ExchangeId, name: FileName, permit: Permit) {
-        match self.disk.open_shared(&name, self.node.library()) {
-            Ok(file) => {
-                let outgoing = Outgoing::file(file, self.cx.now);
-                self.net.respond(exchange, outgoing, Some((permit, Some(name))), &self.cx);
-            }
-            Err(fault) => self.fail_response(exchange, None, fault),
+    /// Whose order it is, if that one is still there.
+    fn requester_of(&self, order: &Action) -> Option<Requester> {
+        match order {
+            Action::CallBack { to, .. } => Some(Requester { addr: *to, key: None }),
+            order => self.net.requester(exchange_of(order)?),
         }
     }
 
-    /// Sends a range of a file, provided that it still is the file that the library knows.
-    fn send_range(&mut self, exchange: ExchangeId, file: &ScannedFile, (offset, length): (u64, u64), permit: Permit) {
-        match self.disk.open_shared_as(file) {
-            Ok(opened) => {
-                let outgoing = Outgoing::range(opened, offset, length, self.cx.now);
-                self.net.respond(exchange, outgoing, Some((permit, None)), &self.cx);
+    /// The file of an order, as the library or the order knows it. A name that is not in the library is not served.
+    fn expected(&self, order: &Action) -> Result<(FileName, FileMeta), DiskFault> {
+        match order {
+            Action::SendRange { file, .. } | Action::SendMetadata { file, .. } => Ok((file.name.clone(), file.meta)),
+            Action::SendFile { name, .. } | Action::CallBack { name, .. } => {
+                let known = self.node.library().get(name.as_bytes()).ok_or(DiskFault::Missing)?;
+                Ok((name.clone(), known.meta))
             }
-            Err(fault) => self.fail_response(exchange, Some(fault.into()), fault),
+            _ => Err(DiskFault::Missing),
         }
+    }
+
+    /// A job has opened a file, or failed: all that wait for it go on.
+    pub(super) fn on_shared_opened(&mut self, name: &FileName, outcome: Result<(), DiskFault>) {
+        for order in self.awaiting_file.opening.remove(name).unwrap_or_default() {
+            let Some((exchange, requester)) = exchange_of(&order).zip(self.requester_of(&order)) else { continue };
+            let file = outcome.and_then(|()| {
+                let (_, expected) = self.expected(&order)?;
+                let may_be_changed = matches!(order, Action::SendFile { .. } | Action::CallBack { .. });
+                self.disk.just_opened(name, &expected, may_be_changed, exchange)
+            });
+            match file {
+                Ok(file) => self.begin_response(order, requester, file),
+                Err(fault) => self.fail_order(&order, fault),
+            }
+        }
+        self.arm_look();
+    }
+
+    fn begin_response(&mut self, order: Action, requester: Requester, file: Reader) {
+        let Self { net, cx, .. } = self;
+        match order {
+            Action::SendFile { exchange, name } => net.respond(exchange, Outgoing::file(file, cx.now), Some(name), cx),
+            Action::SendRange { exchange, offset, length, .. } => {
+                net.respond(exchange, Outgoing::range(file, offset, length, cx.now), None, cx);
+            }
+            // A file that cannot be sent is not promised.
+            Action::SendMetadata { exchange, file, b3 } => self.send_metadata(exchange, requester, &file, b3),
+            // Brings a file to a requester that had closed.
+            Action::CallBack { exchange, to, .. } => {
+                net.dial(exchange, to, Task::CallBack(Outgoing::file(file, cx.now)), cx);
+            }
+            _ => {}
+        }
+    }
+
+    /// Ends an order before its first byte.
+    fn fail_order(&mut self, order: &Action, fault: DiskFault) {
+        match order {
+            Action::CallBack { exchange, .. } => {
+                self.cx.out.event(Event::DialEnded { exchange: *exchange, outcome: Err(DialFault::Disk(fault)) });
+            }
+            Action::SendFile { exchange, .. } => self.fail_response(*exchange, None, fault),
+            Action::SendRange { exchange, .. } | Action::SendMetadata { exchange, .. } => {
+                self.fail_response(*exchange, Some(fault.into()), fault);
+            }
+            _ => {}
+        }
+    }
+
+    /// Ends an attempt to call back that waits for its file. Returns false if it does not.
+    pub(super) fn withdraw_call_back(&mut self, wanted: ExchangeId) -> bool {
+        let mut is_found = false;
+        self.awaiting_file.retain(|order| match order {
+            Action::CallBack { exchange, .. } if *exchange == wanted => {
+                is_found = true;
+                false
+            }
+            _ => true,
+        });
+        if is_found {
+            self.cx.out.event(Event::DialEnded { exchange: wanted, outcome: Err(DialFault::Aborted) });
+        }
+        is_found
     }
 
     fn send_metadata(&mut self, exchange: ExchangeId, requester: Requester, file: &ScannedFile, b3: ContentHash) {
-        // A file that cannot be sent is not promised.
-        if let Err(fault) = self.disk.open_shared_as(file) {
-            return self.fail_response(exchange, Some(fault.into()), fault);
-        }
         let network = Network::of(requester.addr.ip());
         let body = self.disk.metadata_body(file, b3, network, self.node.limited_mut());
         let (told, detail, fault) = match body {
@@ -125,23 +217,6 @@ impl Driver {
         self.cx.out.event(Event::ResponseEnded { exchange, outcome: Err(fault) });
     }
 
-    /// Brings a file to a requester that had closed.
-    pub(super) fn call_back(&mut self, exchange: ExchangeId, to: SocketAddr, name: &FileName) {
-        // Dialling takes a descriptor for the file that stays.
-        let permit = self.net.take_for_file(Requester { addr: to, key: None }, &mut self.cx);
-        let opened = permit.ok_or(DiskFault::NoDescriptor);
-        match opened.and_then(|_permit| self.disk.open_shared(name, self.node.library())) {
-            Ok(file) => {
-                let file = Outgoing::file(file, self.cx.now);
-                self.net.dial(exchange, to, Task::CallBack(file), &mut self.cx);
-            }
-            Err(fault) => {
-                let outcome = Err(DialFault::Disk(fault));
-                self.cx.out.event(Event::DialEnded { exchange, outcome });
-            }
-        }
-    }
-
     /// Breaks a response off before its first byte.
     fn fail_response(&mut self, exchange: ExchangeId, told: Option<RefusalReason>, fault: DiskFault) {
         self.net.refuse_request(exchange, told, "file", &fault, &self.cx);
@@ -149,12 +224,13 @@ impl Driver {
     }
 }
 
-/// The exchange of an order for a response with a file.
+/// The exchange of an order that takes a file.
 fn exchange_of(order: &Action) -> Option<ExchangeId> {
     match order {
         Action::SendFile { exchange, .. }
         | Action::SendRange { exchange, .. }
-        | Action::SendMetadata { exchange, .. } => Some(*exchange),
+        | Action::SendMetadata { exchange, .. }
+        | Action::CallBack { exchange, .. } => Some(*exchange),
         _ => None,
     }
 }

@@ -23,6 +23,8 @@ impl Driver {
                 self.report(output);
             } else if self.disk.has_writes() {
                 self.disk.write_parts(&mut self.cx);
+            } else if let Some(order) = self.cx.reads.pop() {
+                self.disk.read_shared(order);
             } else if self.disk.has_changed_records() {
                 self.disk.maintain_records();
             } else {
@@ -55,6 +57,8 @@ impl Driver {
             }
             Output::Call(client, call, request) => self.on_call(client, call, request),
             Output::Written(exchange, written) => self.net.on_written(exchange, &written),
+            Output::SharedOpened(name, outcome) => self.on_shared_opened(&name, outcome),
+            Output::SharedRead(exchange, read, outcome) => self.net.take_read(exchange, read, outcome, &self.cx),
             Output::ConfigurationRead => self.on_configuration_read(),
             Output::Refused => self.node.note_refused(),
             Output::Limited(counter) => *counter(self.node.limited_mut()) += 1,
@@ -70,10 +74,10 @@ impl Driver {
             Action::AnswerFirstContact { exchange } => {
                 net.respond(exchange, Outgoing::bytes(FIRST_CONTACT_ANSWER.to_vec(), cx.now), None, cx);
             }
-            order @ (Action::SendFile { .. } | Action::SendRange { .. } | Action::SendMetadata { .. }) => {
-                self.order_response(order);
-            }
-            Action::CallBack { exchange, to, name } => self.call_back(exchange, to, &name),
+            order @ (Action::SendFile { .. }
+            | Action::SendRange { .. }
+            | Action::SendMetadata { .. }
+            | Action::CallBack { .. }) => self.order_response(order),
             Action::Close { exchange } => net.close_request(exchange, cx),
             Action::Report { exchange, report } => net.report(exchange, &report),
             Action::Refuse { exchange, reason } => {
@@ -94,7 +98,11 @@ impl Driver {
                 net.dial(exchange, to, Task::Metadata { request, download, wanted: b3 }, cx);
             }
             Action::Trim { exchange, groups_end } => net.trim(exchange, groups_end),
-            Action::Abort { exchange } => net.abort(exchange, disk.open_parts(), cx),
+            Action::Abort { exchange } => {
+                if !self.withdraw_call_back(exchange) {
+                    self.net.abort(exchange, self.disk.open_parts(), &mut self.cx);
+                }
+            }
             Action::Resolve { host } => disk.resolve(host),
             Action::StartScan => disk.start_scan(front.host().log_files(), cx),
             Action::LookAt { names } => disk.look_at(names, cx),

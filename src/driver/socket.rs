@@ -1,6 +1,7 @@
 //! Nonblocking sockets under edge-triggered readiness, and the one contract of every connection: whoever waits has seen a
 //! call block.
 
+use super::shared_files::AwaitsRead;
 use mio::event::Source;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
@@ -24,6 +25,8 @@ pub(super) struct Blocked(());
 pub(super) enum Step<R, E> {
     /// Nothing to do until readiness or the deadline.
     Wait(Blocked),
+    /// Nothing to do until a read has ended, or the deadline: of its socket, only the end matters.
+    Reading(AwaitsRead),
     /// Nothing to do until an order or the deadline: of its socket, only the end matters.
     Idle,
     /// The budget is used up; go on in the next turn.

@@ -50,7 +50,13 @@ impl Driver {
         config.local_addrs = local_addrs();
         Ok(Self {
             clock,
-            cx: Cx { now, phase: Phase::Running, scratch: vec![0; STEP_BYTES_MAX], out: Outputs::default() },
+            cx: Cx {
+                now,
+                phase: Phase::Running,
+                scratch: vec![0; STEP_BYTES_MAX],
+                reads: Default::default(),
+                out: Outputs::default(),
+            },
             net: Net::new(poll, listeners, settings.limits, now),
             disk,
             front: Front::new(control, host),

@@ -119,6 +119,7 @@ impl Driver {
         self.work();
         self.carry_out();
         self.net.end_surplus_streams(&mut self.cx);
+        self.disk.tend_shared(self.net.has_ample_descriptors(), self.cx.now);
         self.respond_to_waiting();
         self.carry_out();
         self.leave_if_done();

@@ -8,8 +8,9 @@ use crate::name::FileName;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::sys::stat::{Mode, SFlag, fstat};
+use rustix::io::{ReadWriteFlags, preadv2};
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -25,13 +26,13 @@ const RESOLVE: ResolveFlag = ResolveFlag::RESOLVE_BENEATH
 const LOOKUP_TRIES_MAX: u32 = 4;
 
 /// The shared directory. It is opened for each file and closed at once, so that it can be unmounted while the daemon is idle.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct ShareRoot {
     path: PathBuf,
 }
 
 impl ShareRoot {
-    /// Checks that the share directory can be opened. Its own path may contain symbolic links.
+    /// Checks that the share directory can be opened. Its own path may contain symbolic links. Waits for the disk.
     /// Errors: as the system reports them; [`io::ErrorKind::Unsupported`] without `openat2` (Linux 5.6), which alone guarantees
     /// to stay beneath the share.
     pub(crate) fn open(path: &Path) -> io::Result<ShareRoot> {
@@ -40,7 +41,7 @@ impl ShareRoot {
         Ok(ShareRoot { path: path.to_owned() })
     }
 
-    /// Opens a shared file for reading. Never blocks on anything but a regular file.
+    /// Opens a shared file for reading. Waits for the disk, but for nothing else, whatever the name stands for.
     /// Errors: [`DiskFault::NotRegular`] for anything but a regular file beneath the share, and for names that are no plain
     /// relative path; otherwise as the system reports.
     pub(crate) fn open_file(&self, name: &FileName) -> Result<SharedFile, DiskFault> {
@@ -62,7 +63,7 @@ impl ShareRoot {
         };
         let stat = fstat(&file).map_err(io::Error::from)?;
         match file_type(&stat) {
-            SFlag::S_IFREG => Ok(SharedFile { file, meta: meta(&stat) }),
+            SFlag::S_IFREG => Ok(SharedFile { cached: Cached::of(&file), file, meta: meta(&stat) }),
             _ => Err(DiskFault::NotRegular),
         }
     }
@@ -74,7 +75,7 @@ impl ShareRoot {
         if file.meta == *expected { Ok(file) } else { Err(DiskFault::Changed) }
     }
 
-    /// Stats a file, and returns for how long it has not been changed.
+    /// Stats a file, and returns for how long it has not been changed. Waits for the disk.
     /// Errors: as [`ShareRoot::open_file`].
     pub(crate) fn look(
         &self,
@@ -95,6 +96,25 @@ impl ShareRoot {
 pub(crate) struct SharedFile {
     file: File,
     meta: FileMeta,
+    cached: Cached,
+}
+
+/// Whether the filesystem tells what can be read without waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cached {
+    Told,
+    /// It does not know preadv2(2) with RWF_NOWAIT, as NFS and FUSE: fstat(2) may wait there as well.
+    Untold,
+}
+
+impl Cached {
+    /// Reads a byte: a call that reads none does not reach the filesystem.
+    fn of(file: &File) -> Self {
+        match read_cached(file, &mut [0], 0) {
+            Ok(_) | Err(rustix::io::Errno::AGAIN) => Self::Told,
+            Err(_) => Self::Untold,
+        }
+    }
 }
 
 impl SharedFile {
@@ -107,23 +127,57 @@ impl SharedFile {
         volumes.of(&self.meta).quiet(&self.meta, wall_ns)
     }
 
-    /// Fills a buffer from a position on, with bytes of the unchanged file.
+    /// Whether it is known without waiting for the disk that this is an unchanged file with this identity.
+    pub(crate) fn is_still(&self, expected: &FileMeta) -> bool {
+        self.meta == *expected && self.cached == Cached::Told && self.check().is_ok()
+    }
+
+    /// Reads bytes from a position on that are in the page cache, of the unchanged file; fewer than the buffer has room for if
+    /// only these are there. Does not wait for the disk; returns `None` if [`SharedFile::read`] has to.
+    /// Errors: as [`SharedFile::read`].
+    pub(crate) fn read_cached(&self, into: &mut [u8], at: u64) -> Result<Option<usize>, DiskFault> {
+        if self.cached == Cached::Untold {
+            return Ok(None);
+        }
+        match read_cached(&self.file, into, at) {
+            // `read` says why, as for any error.
+            Ok(0) | Err(_) => Ok(None),
+            Ok(count) => self.check().map(|()| Some(count)),
+        }
+    }
+
+    /// Fills a buffer from a position on, with bytes of the unchanged file. Waits for the disk.
     /// Errors: [`DiskFault::Changed`] if the file has changed since it was opened, [`DiskFault::Shrank`] if it is shorter;
     /// otherwise as the system reports. The buffer may hold bytes then, which must not be sent.
     pub(crate) fn read(&self, into: &mut [u8], at: u64) -> Result<(), DiskFault> {
         let outcome = self.file.read_exact_at(into, at);
-        // A write changes the times of a file before its bytes: so the check follows the reading.
+        self.check()?;
+        Ok(outcome?)
+    }
+
+    /// Checks that the file is unchanged. A write changes the times of a file before its bytes: so the check follows the reading.
+    fn check(&self) -> Result<(), DiskFault> {
         let found = identity(&self.file)?;
-        match outcome {
+        match found {
             _ if found.size < self.meta.size => Err(DiskFault::Shrank),
             _ if found != self.meta => Err(DiskFault::Changed),
-            outcome => Ok(outcome?),
+            _ => Ok(()),
         }
     }
 
     pub(super) fn into_file(self) -> File {
         self.file
     }
+
+    /// As on a filesystem that does not tell what is in the page cache.
+    #[cfg(test)]
+    pub(crate) fn untold(self) -> Self {
+        Self { cached: Cached::Untold, ..self }
+    }
+}
+
+fn read_cached(file: &File, into: &mut [u8], at: u64) -> rustix::io::Result<usize> {
+    rustix::io::retry_on_intr(|| preadv2(file, &mut [IoSliceMut::new(into)], at, ReadWriteFlags::NOWAIT))
 }
 
 fn open_root(path: &Path) -> Result<OwnedFd, Errno> {
@@ -162,6 +216,7 @@ fn unsupported(errno: Errno) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::not_tested::not_tested;
     use std::fs;
     use std::os::unix::fs::symlink;
     use tempfile::TempDir;
@@ -263,6 +318,54 @@ mod tests {
         assert_eq!((opened.read(&mut buffer, 0), &buffer), (Ok(()), b"INS"));
         File::options().write(true).open(&path).unwrap().set_len(2).unwrap();
         assert_eq!(opened.read(&mut buffer, 0), Err(DiskFault::Shrank));
+    }
+
+    #[test]
+    fn an_open_file_is_served_again_only_while_nothing_has_happened_to_it() {
+        let (scratch, root) = root();
+        let share = scratch.path().join("share");
+        let name = FileName::from_bytes(b"sub/file").unwrap();
+        let changes: [fn(&Path); 4] = [
+            |path| fs::write(path, b"INSIDE").unwrap(),
+            |path| fs::rename(path, path.with_file_name("moved")).unwrap(),
+            |path| fs::remove_file(path).unwrap(),
+            |path| {
+                fs::write(path.with_file_name("other"), b"INSIDE").unwrap();
+                fs::rename(path.with_file_name("other"), path).unwrap();
+            },
+        ];
+        for (n, change) in changes.into_iter().enumerate() {
+            fs::write(share.join("sub/file"), b"inside").unwrap();
+            let opened = root.open_file(&name).unwrap();
+            let meta = opened.meta;
+            if opened.cached == Cached::Untold {
+                return not_tested("open files that are used again", "preadv2(2) tells nothing of the page cache here");
+            }
+            assert!(opened.is_still(&meta));
+            assert!(!opened.is_still(&FileMeta { ctime_ns: meta.ctime_ns - 1, ..meta }), "the library knows another");
+            // Two changes in the same tick of the clock have the same time.
+            let tick = share.join("tick");
+            while fs::write(&tick, b"x").is_ok()
+                && identity(&File::open(&tick).unwrap()).unwrap().ctime_ns <= meta.ctime_ns
+            {}
+            change(&share.join("sub/file"));
+            assert!(!opened.is_still(&meta), "change {n}");
+            assert_eq!(opened.read_cached(&mut [0; 6], 0), Err(DiskFault::Changed), "change {n}");
+            assert!(!root.open_file(&name).is_ok_and(|file| file.untold().is_still(&meta)));
+        }
+    }
+
+    #[test]
+    fn what_is_not_told_to_be_in_the_page_cache_is_left_to_a_read_that_waits() {
+        let (_scratch, root) = root();
+        let name = FileName::from_bytes(b"sub/file").unwrap();
+        let mut buffer = [0; 6];
+        let opened = root.open_file(&name).unwrap().untold();
+        assert_eq!(opened.read_cached(&mut buffer, 0), Ok(None));
+        assert!(!opened.is_still(&opened.meta), "fstat(2) may wait there as well");
+        let opened = root.open_file(&name).unwrap();
+        assert_eq!(opened.read_cached(&mut buffer, 6), Ok(None), "the end of the file");
+        assert!(matches!(opened.read_cached(&mut buffer, 3), Ok(None | Some(3))));
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! What a job is: a call that Linux offers in no nonblocking form, its key, its lane and its result.
 
 use crate::driver::open_parts::{View, Written};
+use crate::driver::shared_files::{Left, Ordered, ReadOutcome};
 use crate::fault::{DiskFault, ResolveFault};
-use crate::id::TransferId;
+use crate::id::{ExchangeId, TransferId};
+use crate::name::FileName;
 use crate::node::contract::BootstrapAddr;
 use crate::part::{CheckedPart, CommittedPart};
-use crate::store::{CacheFault, DirectoryMount, Flushed, Orphan, OrphansFound, PartCheck, PartOpened};
+use crate::store::{CacheFault, DirectoryMount, Flushed, Orphan, OrphansFound, PartCheck, PartOpened, SharedFile};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
@@ -55,6 +57,10 @@ pub(crate) enum Done {
     Written(&'static str, Arc<[u8]>, Result<(), DiskFault>),
     /// A directory in use, and its mount if it exists.
     MountFound(PathBuf, Option<DirectoryMount>),
+    SharedOpened(FileName, Result<SharedFile, DiskFault>),
+    /// A piece of a shared file was read.
+    SharedRead(Left, Ordered, ReadOutcome),
+    SharedClosed,
     /// The configuration was read and checked; the host has the outcome.
     ConfigurationRead,
 }
@@ -73,6 +79,9 @@ pub(super) enum Key {
     OrphansRemoved,
     Configuration,
     Mount(PathBuf),
+    OpenShared(FileName),
+    ReadShared(ExchangeId),
+    CloseShared,
 }
 
 impl fmt::Display for Key {
@@ -88,6 +97,9 @@ impl fmt::Display for Key {
             Self::OrphansRemoved => f.write_str("remove orphaned part files"),
             Self::Mount(path) => write!(f, "look at the directory {}", path.display()),
             Self::Configuration => f.write_str("read the configuration"),
+            Self::OpenShared(name) => write!(f, "open the shared file {name}"),
+            Self::ReadShared(_) => f.write_str("read a shared file"),
+            Self::CloseShared => f.write_str("close shared files"),
         }
     }
 }

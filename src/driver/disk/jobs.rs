@@ -56,6 +56,13 @@ impl Jobs {
         self.start_waiting(place.0);
     }
 
+    /// Takes a waiting job back, which then has no [`Done`]. One that runs goes on.
+    pub(super) fn withdraw(&mut self, key: &Key) {
+        if let Some(place) = self.places.remove(key) {
+            self.waiting.remove(&place);
+        }
+    }
+
     pub(super) fn poll(&mut self) -> Option<Done> {
         let Ended { key, done, waited } = self.workers.poll()?;
         self.waits.record(waited);

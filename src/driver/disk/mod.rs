@@ -8,12 +8,13 @@
 //! | `upkeep` | deadlines, and the results of jobs |
 //!
 //! Each calls only those above it. Beneath them are `job`, `jobs` and `workers` (threads), `state_files`, `records` with `record_form`, and `places`
-//! (state across restarts), `hashing` and `metadata` (the share), `part_files`, `removals` and `orphans` (part files).
+//! (state across restarts), `opened`, `hashing` and `metadata` (the share), `part_files`, `removals` and `orphans` (part files).
 
 mod hashing;
 mod job;
 mod jobs;
 mod metadata;
+mod opened;
 mod orphans;
 mod part_files;
 mod part_orders;
@@ -48,6 +49,7 @@ use job::{Done, Key, Lane};
 use jobs::Jobs;
 use metadata::MetadataBodies;
 use mio::Waker;
+use opened::OpenedFiles;
 use orphans::Orphans;
 use part_files::PartFiles;
 use places::Places;
@@ -68,6 +70,7 @@ pub(crate) struct Disk {
     places: Places,
     share_path: PathBuf,
     share: Option<ShareRoot>,
+    opened: OpenedFiles,
     scanner: Option<Scanner>,
     /// The running scan has found files.
     scan_found_files: bool,
@@ -103,6 +106,7 @@ impl Disk {
             state: StateFiles::new(state),
             share_path,
             share,
+            opened: OpenedFiles::default(),
             scanner: None,
             scan_found_files: false,
             hashing: Hashing::new(cache),

@@ -1,18 +1,22 @@
 //! Scans of the share, and reading shared files for peers.
 
 use super::Disk;
+use super::job::{Done, Key, Lane};
 use super::metadata::Unsent;
 use crate::control::LimitedReply;
 use crate::driver::clock::wall_ns;
 use crate::driver::cx::Cx;
+use crate::driver::net::Permit;
+use crate::driver::shared_files::{ReadOrder, Reader};
 use crate::fault::DiskFault;
-use crate::id::ContentHash;
-use crate::library::{Library, RECENT_MAX, RecentFile, ScanReport, ScannedFile};
+use crate::id::{ContentHash, ExchangeId};
+use crate::library::{FileMeta, RECENT_MAX, RecentFile, ScanReport, ScannedFile};
 use crate::name::FileName;
 use crate::network::Network;
 use crate::node::Event;
 use crate::node::contract::LookedAt;
-use crate::store::{DirectoryMount, OwnFiles, Scanner, ShareRoot, SharedFile};
+use crate::store::{DirectoryMount, OwnFiles, Scanner, ShareRoot};
+use crate::time::Instant;
 use log::warn;
 use std::io;
 use std::path::PathBuf;
@@ -102,19 +106,53 @@ impl Disk {
         cx.out.event(Event::LookedAt { files: names.into_iter().map(look).collect() });
     }
 
-    pub(crate) fn open_shared_as(&self, file: &ScannedFile) -> Result<SharedFile, DiskFault> {
-        self.share.as_ref().ok_or(DiskFault::Missing)?.open_file_as(&file.name, &file.meta)
+    /// An open file of this name and identity that has not changed, for an exchange.
+    pub(crate) fn opened_file(&mut self, name: &FileName, expected: &FileMeta, exchange: ExchangeId) -> Option<Reader> {
+        self.opened.get(name, expected, exchange)
     }
 
-    /// Opens a shared file as it was scanned, or a changed one that was not modified for [`RECENT_MAX`]. A name that is not in
-    /// the library is not served.
-    pub(crate) fn open_shared(&self, name: &FileName, library: &Library) -> Result<SharedFile, DiskFault> {
-        let known = library.get(name.as_bytes());
-        let (Some(share), Some(known)) = (&self.share, known) else { return Err(DiskFault::Missing) };
-        let file = share.open_file(name)?;
+    pub(crate) fn is_opening(&self, name: &FileName) -> bool {
+        self.opened.is_opening(name)
+    }
+
+    /// Opens a file, which [`Output::SharedOpened`] reports.
+    pub(crate) fn open_shared(&mut self, name: &FileName, permit: Permit) -> Result<(), DiskFault> {
+        let share = self.share.clone().ok_or(DiskFault::Missing)?;
+        self.opened.open(name.clone(), share, permit, &mut self.jobs);
+        Ok(())
+    }
+
+    /// The file that was just opened, for an exchange: as it was scanned or, if it may be changed, one that was not modified for
+    /// [`RECENT_MAX`].
+    pub(crate) fn just_opened(
+        &mut self,
+        name: &FileName,
+        expected: &FileMeta,
+        may_be_changed: bool,
+        exchange: ExchangeId,
+    ) -> Result<Reader, DiskFault> {
+        let file = self.opened.file(name).ok_or(DiskFault::Missing)?;
         let quiet = || file.quiet(&self.hashing.cache.volumes, wall_ns());
-        let serves = known.meta == *file.meta() || quiet() >= RECENT_MAX;
-        if serves { Ok(file) } else { Err(DiskFault::Changed) }
+        if file.meta() != expected && !(may_be_changed && quiet() >= RECENT_MAX) {
+            return Err(DiskFault::Changed);
+        }
+        self.opened.reader(name, exchange).ok_or(DiskFault::Missing)
+    }
+
+    /// Submits a read that an exchange waits for, which [`Output::SharedRead`] reports.
+    pub(crate) fn read_shared(&mut self, order: ReadOrder) {
+        let ReadOrder { ordered, used, file, at, count } = order;
+        let done = move |outcome| Done::SharedRead(used, ordered, outcome);
+        let key = Key::ReadShared(used.exchange);
+        self.jobs.submit((Lane::Share, key), done, Err(DiskFault::Other(0)), move || {
+            let mut bytes = vec![0; count];
+            file.read(&mut bytes, at).map(|()| bytes)
+        });
+    }
+
+    /// Closes files that nobody reads any more. `keeps_idle`: whether some stay open for the next readers.
+    pub(crate) fn tend_shared(&mut self, keeps_idle: bool, now: Instant) {
+        self.opened.tend(keeps_idle, now, &mut self.jobs);
     }
 
     /// The metadata of a file, requested by a network.

@@ -12,7 +12,8 @@ impl Disk {
     /// When [`Disk::advance`] has something to do, or the registry is to be saved.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let retries = [self.records.retry_at, self.state.retry_at, self.parts.removals.retry_at];
-        let others = [self.sync_at, self.hashing.flush_at, self.orphans.again_at, self.save_registry_at];
+        let closes_at = self.opened.next_deadline();
+        let others = [self.sync_at, self.hashing.flush_at, self.orphans.again_at, self.save_registry_at, closes_at];
         retries.into_iter().chain(others).flatten().min()
     }
 
@@ -96,6 +97,18 @@ impl Disk {
                 Done::MountFound(path, mount) => {
                     let mounts = mount.into_iter();
                     mounts.for_each(|mount| self.places.note(&path, mount, &mut self.state, &mut self.jobs));
+                }
+                Done::SharedOpened(name, outcome) => {
+                    let outcome = self.opened.on_opened(&name, outcome, cx.now);
+                    cx.out.push(Output::SharedOpened(name, outcome));
+                }
+                Done::SharedRead(used, read, outcome) => {
+                    self.opened.on_read(used);
+                    cx.out.push(Output::SharedRead(used.exchange, read, outcome));
+                }
+                Done::SharedClosed => {
+                    self.opened.on_closed();
+                    net.on_files_closed();
                 }
                 Done::ConfigurationRead => cx.out.push(Output::ConfigurationRead),
                 Done::Written(file, bytes, outcome) => self.state.on_written(file, &bytes, outcome, cx),

@@ -124,7 +124,7 @@ impl Front {
         let Some(client) = self.clients.get_mut(slot) else { return true };
         let id = client.id;
         match client.advance(&mut cx.scratch, cx.now) {
-            Step::Wait(_) | Step::Idle | Step::Paced(_) => {}
+            Step::Wait(_) | Step::Idle | Step::Reading(_) | Step::Paced(_) => {}
             Step::Again => self.clients.make_ready(slot),
             Step::Report(calls) => {
                 calls.into_iter().for_each(|(call, request)| cx.out.push(Output::Call(id, call, request)));

@@ -16,6 +16,9 @@ const DESCRIPTORS_RESERVED_MIN: usize = 28;
 /// At most this many are used, even if the system allows more.
 const DESCRIPTORS_MAX: usize = 100_000;
 
+/// Free descriptors from which on files stay open that nobody reads: more than one turn accepts from a listener.
+const AMPLE_DESCRIPTORS: usize = 80;
+
 /// Least number of descriptors kept for what we do ourselves: a part file takes so many.
 const OWN_RESERVED_MIN: usize = 3;
 
@@ -53,6 +56,12 @@ impl Budget {
     pub(super) fn take(&self, by: Use) -> Result<Permit, Exhausted> {
         self.0.borrow_mut().take(by)?;
         Ok(Permit { counts: Rc::clone(&self.0), by, count: 1 })
+    }
+
+    /// Whether there are so many free descriptors that files stay open that nobody reads.
+    pub(super) fn is_ample(&self) -> bool {
+        let counts = self.0.borrow();
+        counts.total + AMPLE_DESCRIPTORS <= counts.total_max && counts.has_room()
     }
 
     /// Whether a descriptor is free for an accepted connection.

@@ -26,8 +26,6 @@ impl Net {
     fn try_dial(&mut self, exchange: ExchangeId, to: SocketAddr, task: Task, cx: &mut Cx) -> Result<(), DialFault> {
         let more = match task {
             Task::Fetch { may_call_back: true, .. } => CALL_BACK_DESCRIPTORS,
-            // The file.
-            Task::CallBack(_) => 1,
             _ => 0,
         };
         let permit = self.take_own(1 + more, cx).ok_or(DialFault::NoDescriptor)?;

@@ -27,6 +27,18 @@ impl Net {
         })
     }
 
+    /// Whether files that nobody reads may stay open.
+    pub(crate) fn has_ample_descriptors(&self) -> bool {
+        self.table.budget.is_ample()
+    }
+
+    /// Descriptors of files are free again.
+    pub(crate) fn on_files_closed(&mut self) {
+        if self.table.budget.has_room() {
+            self.resume_listeners();
+        }
+    }
+
     /// Whether a connection that waits at a listener can get a descriptor.
     pub(super) fn may_admit(&self, cx: &Cx) -> bool {
         self.table.budget.has_room() || self.table.evictions.victim(None, None, cx.now).is_some()

@@ -1,8 +1,10 @@
 //! Orders for a request of a peer.
 
+use super::Net;
 use super::exchange::Outgoing;
-use super::{Net, Permit};
+use super::table::Connection;
 use crate::driver::cx::Cx;
+use crate::driver::shared_files::{Ordered, ReadOutcome};
 use crate::fault::RefusalReason;
 use crate::id::ExchangeId;
 use crate::name::FileName;
@@ -10,20 +12,23 @@ use crate::wire::SearchReport;
 use std::fmt::Display;
 
 impl Net {
-    /// Starts to send a response. `file`: the descriptor taken for a file, and its name if the whole file is sent.
-    pub(crate) fn respond(
-        &mut self,
-        exchange: ExchangeId,
-        outgoing: Outgoing,
-        file: Option<(Permit, Option<FileName>)>,
-        cx: &Cx,
-    ) {
-        let (permit, name) = file.unzip();
+    /// Starts to send a response. `name`: of a file that is sent as a whole.
+    pub(crate) fn respond(&mut self, exchange: ExchangeId, outgoing: Outgoing, name: Option<FileName>, cx: &Cx) {
         if let Some((key, inbound)) = self.table.inbound(exchange) {
-            inbound.send(outgoing, name.flatten(), cx.now);
-            permit.into_iter().for_each(|permit| self.table.hold_file(key, permit));
+            inbound.send(outgoing, name, cx.now);
             self.table.resume(key);
         }
+    }
+
+    /// A read that an exchange ordered has ended.
+    pub(crate) fn take_read(&mut self, exchange: ExchangeId, read: Ordered, outcome: ReadOutcome, cx: &Cx) {
+        let Some(key) = self.table.key(exchange) else { return };
+        match self.table.get_mut(key) {
+            Some(Connection::Inbound(inbound)) => inbound.take_read(read, outcome, cx.now),
+            Some(Connection::Outbound(outbound)) => outbound.take_read(read, outcome, cx.now),
+            Some(Connection::Stream(_) | Connection::Check(_)) | None => return,
+        }
+        self.table.resume(key);
     }
 
     pub(crate) fn close_request(&mut self, exchange: ExchangeId, cx: &Cx) {

@@ -59,7 +59,7 @@ impl Net {
 
     fn apply(&mut self, key: usize, step: NetStep, parts: &mut OpenParts, cx: &mut Cx) {
         match step {
-            Step::Wait(_) | Step::Idle => {}
+            Step::Wait(_) | Step::Reading(_) | Step::Idle => {}
             Step::Again => self.table.make_ready(key),
             Step::Paced(direction) => self.wait_for_tokens(key, direction, cx),
             Step::Report(report) => self.on_report(key, report, parts, cx),
@@ -132,5 +132,6 @@ impl Net {
 }
 
 fn context<'a>(library: &'a Library, parts: &'a mut OpenParts, pace: &'a mut Pace, cx: &'a mut Cx) -> Context<'a> {
-    Context { now: cx.now, scratch: &mut cx.scratch, library, parts, pace }
+    let Cx { now, scratch, reads, .. } = cx;
+    Context { now: *now, scratch, library, parts, pace, reads }
 }

@@ -61,8 +61,6 @@ struct Entry {
     is_paced: bool,
     /// For the socket, and for the listener if the peer may call back.
     permit: Permit,
-    /// For the file that an inbound connection sends.
-    file: Option<Permit>,
     /// Its place in `evictions`.
     hold: Option<Hold>,
 }
@@ -116,7 +114,7 @@ impl Table {
     /// Adds a connection with its descriptors, arms its timer, and makes it ready.
     pub(super) fn insert(&mut self, connection: Connection, permit: Permit) -> usize {
         let exchange = connection.exchange();
-        let entry = Entry { connection, armed: None, is_ready: false, is_paced: false, permit, file: None, hold: None };
+        let entry = Entry { connection, armed: None, is_ready: false, is_paced: false, permit, hold: None };
         let key = self.entries.insert(entry);
         self.by_exchange.extend(exchange.map(|exchange| (exchange, key)));
         self.resume(key);
@@ -136,13 +134,6 @@ impl Table {
             self.by_exchange.remove(&exchange);
         }
         Some(entry.connection)
-    }
-
-    /// The descriptor of a file belongs to an inbound connection now. The caller arms or resumes it, so that it is ranked again.
-    pub(super) fn hold_file(&mut self, key: usize, permit: Permit) {
-        if let Some(entry) = self.entries.get_mut(key) {
-            entry.file = Some(permit);
-        }
     }
 
     pub(super) fn get(&self, key: usize) -> Option<&Connection> {
@@ -266,7 +257,7 @@ impl Table {
     fn rank(&mut self, key: usize) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         let (Some(network), Connection::Inbound(inbound)) = (network_of(entry), &entry.connection) else { return };
-        let descriptors = 1 + usize::from(entry.file.is_some());
+        let descriptors = 1 + usize::from(inbound.sends_file());
         let new = inbound.activity().map(|activity| Hold { activity, descriptors });
         if entry.hold != new {
             let old = std::mem::replace(&mut entry.hold, new);

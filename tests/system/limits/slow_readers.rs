@@ -129,10 +129,13 @@ fn readers_that_our_own_limit_slows_down_are_not_taken_for_slow() {
 
 #[test]
 fn requests_that_wait_for_the_descriptor_of_their_file_are_not_taken_for_slow_readers() {
-    let peer = Setup::peer().descriptors_max(48).set("max_workers", "8").shares_large().start();
+    let setup = Setup::peer().descriptors_max(48).set("max_workers", "8");
+    // Readers of one file share its descriptor.
+    let content = vec![7; 4 << 20];
+    let peer = (1..=12).fold(setup, |setup, n| setup.shares(format!("{n}.bin"), &content)).start();
     let to = peer.listen();
     let ask = |last| {
-        let stream = say(Ipv4Addr::new(127, 0, 6, last), to, b"4:large.bin\n");
+        let stream = say(Ipv4Addr::new(127, 0, 6, last), to, format!("4:{last}.bin\n").as_bytes());
         stream.set_nonblocking(true).expect("it can be polled");
         (stream, 0)
     };

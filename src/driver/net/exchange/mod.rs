@@ -34,6 +34,7 @@ pub(crate) use stream::{Queued, STREAM_STUCK_MAX, StreamLink};
 
 use super::pace::Pace;
 use crate::driver::open_parts::OpenParts;
+use crate::driver::shared_files::Reads;
 use crate::driver::socket::Step;
 use crate::fault::DialFault;
 use crate::id::ExchangeId;
@@ -56,6 +57,9 @@ const TRANSFER_BYTES_MIN: u64 = 16 * 1024;
 /// Least time between two reports of progress.
 pub(crate) const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 
+/// How often the node hears that our disk holds a response back.
+const HELD_INTERVAL: Duration = Duration::from_secs(1);
+
 #[derive(Debug, Clone, Copy)]
 struct Progress {
     at: Instant,
@@ -75,13 +79,18 @@ impl Progress {
         }
     }
 
-    /// The wait is ours (the rate limit), not the peer's.
+    /// The wait is ours (the rate limit, the disk), not the peer's.
     fn restart_idle_timer(&mut self, now: Instant) {
         self.at = now;
     }
 
     fn deadline(&self) -> Instant {
         self.at + TRANSFER_IDLE_MAX
+    }
+
+    /// The same of a response. While it waits for our disk, the deadline is when the node is to hear that.
+    fn deadline_sending(&self, outgoing: &Outgoing) -> Instant {
+        if outgoing.is_reading() { self.at + HELD_INTERVAL } else { self.deadline() }
     }
 }
 
@@ -98,6 +107,7 @@ pub(super) struct Context<'a> {
     pub(super) library: &'a Library,
     pub(super) parts: &'a mut OpenParts,
     pub(super) pace: &'a mut Pace,
+    pub(super) reads: &'a mut Reads,
 }
 
 #[derive(Debug)]

@@ -1,18 +1,18 @@
 //! Payload to send: a peer list, the file list, a file.
 
 use super::{Context, PROGRESS_INTERVAL, STEP_BYTES_MAX};
+use crate::driver::shared_files::{AwaitsRead, Ordered, ReadOutcome, Reader};
 use crate::driver::socket::{Blocked, Direction, Socket};
 use crate::fault::DiskFault;
 use crate::library::Shared;
 use crate::name::FileName;
 use crate::node::contract::{STEADY_BYTES, UNSENT_BYTES, UNSENT_FIRST_BYTES};
-use crate::store::SharedFile;
 use crate::time::Instant;
 use crate::wire::{Attributes, Listed, encode_list_line};
 use std::io;
 use std::rc::Rc;
 
-/// Bytes of a file that are read at once: those that the socket does not take are read again.
+/// Bytes of a file that are read at once: those from the page cache that the socket does not take are read again.
 const PIECE_BYTES_MAX: usize = 128 * 1024;
 
 /// The same at the beginning, while the socket takes little.
@@ -46,19 +46,37 @@ enum Source {
     },
     /// A file, sent from a position on.
     File {
-        file: SharedFile,
+        file: Reader,
         at: u64,
         left: u64,
+        piece: Piece,
     },
+}
+
+/// Where the next bytes of a file are.
+#[derive(Debug)]
+enum Piece {
+    /// In the file: perhaps in the page cache.
+    Unread,
+    /// A read that waits for the disk brings them. There is one at a time.
+    Ordered(Ordered),
+    /// That read brought them; the rest from a position on is not written yet.
+    Read {
+        bytes: Vec<u8>,
+        from: usize,
+    },
+    Failed(DiskFault),
 }
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Pump {
     Blocked(Blocked),
     Again,
+    /// A read waits for the disk.
+    Reading(AwaitsRead),
     /// There are no tokens.
     Paced,
-    /// A report is due. `held`: the rate limit holds the rest back.
+    /// A report is due. `held`: the rate limit, or our disk, holds the rest back.
     Progress {
         bytes: u64,
         held: bool,
@@ -83,18 +101,38 @@ impl Outgoing {
         Self::new(source, now)
     }
 
-    pub(crate) fn file(file: SharedFile, now: Instant) -> Self {
-        let size = file.meta().size;
+    pub(crate) fn file(file: Reader, now: Instant) -> Self {
+        let size = file.file().meta().size;
         Self::range(file, 0, size, now)
     }
 
     /// Sends `length` bytes of a file from `at` on.
-    pub(crate) fn range(file: SharedFile, at: u64, length: u64, now: Instant) -> Self {
-        Self::new(Source::File { file, at, left: length }, now)
+    pub(crate) fn range(file: Reader, at: u64, length: u64, now: Instant) -> Self {
+        Self::new(Source::File { file, at, left: length, piece: Piece::Unread }, now)
     }
 
     fn new(source: Source, now: Instant) -> Self {
         Self { source, sent: 0, reported: 0, reported_at: now }
+    }
+
+    /// Whether it waits for a read.
+    pub(super) fn is_reading(&self) -> bool {
+        matches!(self.source, Source::File { piece: Piece::Ordered(_), .. })
+    }
+
+    /// Whether it sends a file.
+    pub(super) fn is_file(&self) -> bool {
+        matches!(self.source, Source::File { .. })
+    }
+
+    /// Takes the result of a read. Returns whether it is the one that this waits for.
+    pub(super) fn take_read(&mut self, read: Ordered, outcome: ReadOutcome) -> bool {
+        let Source::File { piece, .. } = &mut self.source else { return false };
+        let is_awaited = matches!(piece, Piece::Ordered(awaited) if *awaited == read);
+        if is_awaited {
+            *piece = outcome.map_or_else(Piece::Failed, |bytes| Piece::Read { bytes, from: 0 });
+        }
+        is_awaited
     }
 
     /// Moves up to [`STEP_BYTES_MAX`] bytes.
@@ -116,6 +154,7 @@ impl Outgoing {
             let wrote = match self.source.write(socket, piece, cx) {
                 Ok(Wrote::Bytes(n)) => n,
                 Ok(Wrote::Blocked(blocked)) => return self.progress(cx.now, false).unwrap_or(Pump::Blocked(blocked)),
+                Ok(Wrote::Reading(read)) => return self.progress(cx.now, true).unwrap_or(Pump::Reading(read)),
                 Ok(Wrote::Everything) => return Pump::Sent(self.sent),
                 Ok(Wrote::Failed(fault)) => return Pump::Failed(fault),
                 Err(error) => return write_failed(&error),
@@ -143,6 +182,7 @@ impl Outgoing {
 enum Wrote {
     Bytes(usize),
     Blocked(Blocked),
+    Reading(AwaitsRead),
     Everything,
     /// The file cannot be read, or has changed.
     Failed(DiskFault),
@@ -171,27 +211,51 @@ impl Source {
                 write_from(socket, buffer, at, budget)
             }
             Self::File { left: 0, .. } => Ok(Wrote::Everything),
-            Self::File { file, at, left } => {
-                if let Some(blocked) = socket.blocks_writing() {
-                    return Ok(Wrote::Blocked(blocked));
+            Self::File { file, at, left, piece } => {
+                let wrote = write_piece(socket, (file, *at, *left), piece, budget, cx)?;
+                if let Wrote::Bytes(n) = wrote {
+                    *at += n as u64;
+                    *left -= n as u64;
                 }
-                let count = usize::try_from(*left).unwrap_or(usize::MAX).min(budget).min(PIECE_BYTES_MAX);
-                let piece = &mut cx.scratch[..count];
-                // `read` checks after reading that the file is unchanged, so that FIN follows only the content that was
-                // opened.
-                if let Err(fault) = file.read(piece, *at) {
-                    return Ok(Wrote::Failed(fault));
-                }
-                Ok(match socket.write(piece)? {
-                    Err(blocked) => Wrote::Blocked(blocked),
-                    Ok(n) => {
-                        *at += n as u64;
-                        *left -= n as u64;
-                        Wrote::Bytes(n)
-                    }
-                })
+                Ok(wrote)
             }
         }
+    }
+}
+
+/// Writes from the piece of a file that is next. The bytes were checked after they were read, so that FIN follows only the content
+/// that was opened.
+fn write_piece(
+    socket: &mut Socket,
+    (file, at, left): (&Reader, u64, u64),
+    piece: &mut Piece,
+    budget: usize,
+    cx: &mut Context<'_>,
+) -> io::Result<Wrote> {
+    match piece {
+        Piece::Ordered(read) => return Ok(Wrote::Reading(read.awaits())),
+        Piece::Failed(fault) => return Ok(Wrote::Failed(*fault)),
+        Piece::Unread | Piece::Read { .. } => {}
+    }
+    if let Some(blocked) = socket.blocks_writing() {
+        return Ok(Wrote::Blocked(blocked));
+    }
+    if let Piece::Read { bytes, from } = piece {
+        let wrote = write_from(socket, bytes, from, budget)?;
+        if *from == bytes.len() {
+            *piece = Piece::Unread;
+        }
+        return Ok(wrote);
+    }
+    let count = usize::try_from(left).unwrap_or(usize::MAX).min(budget).min(PIECE_BYTES_MAX);
+    match file.file().read_cached(&mut cx.scratch[..count], at) {
+        Ok(Some(count)) => Ok(socket.write(&cx.scratch[..count])?.map_or_else(Wrote::Blocked, Wrote::Bytes)),
+        Ok(None) => {
+            let read = cx.reads.order(file, at, count);
+            *piece = Piece::Ordered(read);
+            Ok(Wrote::Reading(read.awaits()))
+        }
+        Err(fault) => Ok(Wrote::Failed(fault)),
     }
 }
 

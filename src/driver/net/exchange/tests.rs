@@ -4,12 +4,19 @@ use super::*;
 use crate::driver::RateLimits;
 use crate::driver::net::eviction::Activity;
 use crate::driver::open_parts::OpenParts;
+use crate::driver::shared_files::{Left, LeftFiles, OpenedId, Reader};
 use crate::driver::socket::Socket;
+use crate::fault::DiskFault;
 use crate::id::ExchangeId;
+use crate::name::FileName;
+use crate::node::contract::ResponseFault;
+use crate::store::{ShareRoot, SharedFile};
 use mio::net::TcpStream;
 use mio::{Events, Poll, Token};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream as StdStream};
+use std::sync::Arc;
+use tempfile::TempDir;
 
 const SEARCH: &[u8] = b"6:id:text:127.0.0.1:5000:0\n";
 
@@ -24,6 +31,7 @@ struct Rig {
     library: Library,
     parts: OpenParts,
     pace: Pace,
+    reads: Reads,
     scratch: Vec<u8>,
 }
 
@@ -45,6 +53,7 @@ impl Rig {
             library: Library::default(),
             parts: OpenParts::default(),
             pace,
+            reads: Reads::default(),
             scratch: vec![0; STEP_BYTES_MAX],
         }
     }
@@ -59,8 +68,21 @@ impl Rig {
     }
 
     fn step(&mut self, now: Instant) -> NetStep {
-        let Self { inbound, library, parts, pace, scratch, .. } = self;
-        inbound.advance(&mut Context { now, scratch, library, parts, pace })
+        let Self { inbound, library, parts, pace, reads, scratch, .. } = self;
+        inbound.advance(&mut Context { now, scratch, library, parts, pace, reads })
+    }
+
+    /// The peer reads until there is room for more, and the connection goes on.
+    fn hear_room(&mut self, now: Instant) -> NetStep {
+        let mut events = Events::with_capacity(8);
+        loop {
+            let _ = self.peer.read(&mut [0; 65_536]).unwrap();
+            self.poll.poll(&mut events, Some(Duration::ZERO)).unwrap();
+            if events.iter().any(mio::event::Event::is_writable) {
+                self.inbound.socket_mut().on_ready(true, true);
+                return self.step(now);
+            }
+        }
     }
 
     /// The peer sends this, and the connection reads it.
@@ -87,8 +109,8 @@ fn blank_lines_do_not_keep_a_stream_open() {
         assert_eq!(rig.inbound.deadline(), Some(at(61)));
         assert_eq!(rig.inbound.activity(), Some(Activity::IdleStream(at(1))));
     }
-    let Rig { inbound, library, parts, pace, scratch, .. } = &mut rig;
-    let ended = inbound.on_deadline(&mut Context { now: at(61), scratch, library, parts, pace });
+    let Rig { inbound, library, parts, pace, reads, scratch, .. } = &mut rig;
+    let ended = inbound.on_deadline(&mut Context { now: at(61), scratch, library, parts, pace, reads });
     assert!(matches!(ended, Step::End(Over::Ended(None))));
 }
 
@@ -112,4 +134,119 @@ fn what_the_peer_sent_before_it_saw_that_its_stream_ends_is_read() {
     assert_eq!(rig.inbound.deadline(), Some(at(25)));
     assert_eq!(rig.peer.read(&mut [0]).unwrap(), 0, "the peer sees the end in order");
     assert!(matches!(rig.hear(b"4:file\n", at(22)), Step::End(Over::Ended(None))), "there is no answer behind our FIN");
+}
+
+/// A share with a file of this size, which is being sent since second 1.
+struct Sent {
+    scratch: TempDir,
+    left: LeftFiles,
+}
+
+impl Sent {
+    fn begin(rig: &mut Rig, size: usize, opened: fn(SharedFile) -> SharedFile) -> Self {
+        let scratch = tempfile::tempdir().unwrap();
+        std::fs::write(scratch.path().join("file"), vec![b'a'; size]).unwrap();
+        let root = ShareRoot::open(scratch.path()).unwrap();
+        let file = Arc::new(opened(root.open_file(&FileName::from_bytes(b"file").unwrap()).unwrap()));
+        let left = LeftFiles::default();
+        let used = Left { file: OpenedId(1), exchange: rig.inbound.id };
+        rig.inbound.send(Outgoing::file(Reader::new(&file, used, &left), at(1)), None, at(1));
+        Self { scratch, left }
+    }
+
+    /// Writes to the file, later than in the tick of the clock in which it was opened.
+    fn change(&self) {
+        let path = self.scratch.path().join("file");
+        let changed = || std::fs::metadata(&path).and_then(|found| found.modified()).unwrap();
+        let before = changed();
+        while changed() == before {
+            std::fs::write(&path, vec![b'b'; 1 << 20]).unwrap();
+        }
+    }
+}
+
+/// Executes the read that a connection waits for.
+fn carry_out(rig: &mut Rig, now: Instant) {
+    let order = rig.reads.pop().unwrap();
+    let mut bytes = vec![0; order.count];
+    let outcome = order.file.read(&mut bytes, order.at).map(|()| bytes);
+    rig.inbound.take_read(order.ordered, outcome, now);
+}
+
+#[test]
+fn a_response_waits_for_its_read_as_long_as_the_disk_takes_and_its_reader_is_not_blamed() {
+    let mut rig = Rig::accept();
+    let sent = Sent::begin(&mut rig, 5, SharedFile::untold);
+    assert!(matches!(rig.step(at(1)), Step::Reading(_)));
+    let order = rig.reads.pop().unwrap();
+    assert!(matches!(
+        rig.step(at(2)),
+        Step::Report(Report::Event(Event::ResponseProgress { held: true, bytes: 0, .. }))
+    ));
+    assert!(matches!(rig.step(at(2)), Step::Reading(_)) && rig.reads.pop().is_none(), "one read at a time");
+    for second in [61, 120, 300] {
+        let Rig { inbound, library, parts, pace, reads, scratch, .. } = &mut rig;
+        assert!(inbound.deadline() <= Some(at(second)));
+        let step = inbound.on_deadline(&mut Context { now: at(second), scratch, library, parts, pace, reads });
+        assert!(matches!(step, Step::Report(Report::Event(Event::ResponseProgress { held: true, .. }))));
+        assert!(matches!(rig.step(at(second)), Step::Reading(_)));
+        assert!(rig.inbound.deadline() > Some(at(second)), "it does not spin");
+    }
+    rig.inbound.take_read(order.ordered, Ok(b"aaaaa".to_vec()), at(301));
+    let answered = rig.step(at(301));
+    assert!(matches!(answered, Step::Report(Report::Answered(Event::ResponseEnded { outcome: Ok(5), .. }))));
+    assert_eq!(sent.left.borrow().len(), 1, "the file is given back");
+    let mut received = [0; 5];
+    rig.peer.read_exact(&mut received).unwrap();
+    assert_eq!(received, *b"aaaaa");
+}
+
+#[test]
+fn the_result_of_another_read_changes_nothing() {
+    let mut rig = Rig::accept();
+    let _first = Sent::begin(&mut rig, 5, SharedFile::untold);
+    assert!(matches!(rig.step(at(1)), Step::Reading(_)));
+    let old = rig.reads.pop().unwrap();
+    let _second = Sent::begin(&mut rig, 5, SharedFile::untold);
+    assert!(matches!(rig.step(at(1)), Step::Reading(_)));
+    rig.inbound.take_read(old.ordered, Ok(b"xxxxx".to_vec()), at(2));
+    assert!(matches!(rig.step(at(1)), Step::Reading(_)));
+    carry_out(&mut rig, at(2));
+    assert!(matches!(rig.step(at(2)), Step::Report(Report::Answered(_))));
+    rig.inbound.take_read(old.ordered, Ok(b"xxxxx".to_vec()), at(3));
+    assert!(rig.inbound.has_been_sent_all());
+}
+
+#[test]
+fn bytes_of_one_state_of_the_file_are_sent_wherever_they_are_read() {
+    let changed = |step: NetStep| {
+        let fault = Err(ResponseFault::Disk(DiskFault::Changed));
+        matches!(step, Step::End(Over::Ended(Some(Event::ResponseEnded { outcome, .. }))) if outcome == fault)
+    };
+    // From the page cache, or where the filesystem does not tell, by a read.
+    let mut rig = Rig::accept();
+    let sent = Sent::begin(&mut rig, 1 << 20, |file| file);
+    while let Step::Reading(_) = rig.step(at(1)) {
+        carry_out(&mut rig, at(1));
+    }
+    sent.change();
+    let mut ended = rig.hear_room(at(1));
+    while let Step::Reading(_) = ended {
+        carry_out(&mut rig, at(1));
+        ended = rig.step(at(1));
+    }
+    assert!(changed(ended));
+    // By reads: what the one before the change brought is sent, the one behind it ends the response.
+    let mut rig = Rig::accept();
+    let sent = Sent::begin(&mut rig, 1 << 20, SharedFile::untold);
+    assert!(matches!(rig.step(at(1)), Step::Reading(_)));
+    carry_out(&mut rig, at(1));
+    sent.change();
+    let mut step = rig.step(at(1));
+    while let Step::Wait(_) = step {
+        step = rig.hear_room(at(1));
+    }
+    assert!(matches!(step, Step::Reading(_)));
+    carry_out(&mut rig, at(1));
+    assert!(changed(rig.step(at(1))));
 }

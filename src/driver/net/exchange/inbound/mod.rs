@@ -13,6 +13,7 @@ mod sending;
 use super::report_queue::ReportQueue;
 use super::{Outgoing, Progress};
 use crate::driver::net::eviction::Activity;
+use crate::driver::shared_files::{Ordered, ReadOutcome};
 use crate::driver::socket::Socket;
 use crate::fault::RefusalReason;
 use crate::id::ExchangeId;
@@ -146,6 +147,20 @@ impl Inbound {
         })
     }
 
+    /// Whether it holds a file open.
+    pub(crate) fn sends_file(&self) -> bool {
+        matches!(&self.state, State::Sending { outgoing, .. } if outgoing.is_file())
+    }
+
+    /// A read that it ordered has ended.
+    pub(crate) fn take_read(&mut self, read: Ordered, outcome: ReadOutcome, now: Instant) {
+        if let State::Sending { outgoing, progress, .. } = &mut self.state
+            && outgoing.take_read(read, outcome)
+        {
+            progress.restart_idle_timer(now);
+        }
+    }
+
     /// The event for the node if the connection is closed now for this reason.
     pub(crate) fn broken_off(&self, fault: ResponseFault) -> Option<Event> {
         let exchange = self.id;
@@ -224,7 +239,7 @@ impl Inbound {
                 Some(self.stream_ends.map_or(at, |until| until.min(at)))
             }
             State::Asked { .. } | State::AwaitingCallback(_) => None,
-            State::Sending { progress, .. } => Some(progress.deadline()),
+            State::Sending { outgoing, progress, .. } => Some(progress.deadline_sending(outgoing)),
             State::Refusing { until, .. } | State::Lingering { until, .. } => Some(*until),
         }
     }

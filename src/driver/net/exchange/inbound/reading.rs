@@ -30,6 +30,7 @@ impl Inbound {
         match &self.state {
             State::Reading { .. } => self.on_reading_deadline(cx),
             State::Asked { .. } | State::AwaitingCallback(_) => Step::Idle,
+            State::Sending { outgoing, .. } if outgoing.is_reading() => self.send_payload(cx),
             State::Sending { .. } => Step::End(Over::Ended(Some(Event::ResponseEnded {
                 exchange: self.id,
                 outcome: Err(ResponseFault::Gone),

@@ -19,6 +19,13 @@ impl Inbound {
                 None => Step::Wait(blocked),
             },
             Pump::Again => Step::Again,
+            Pump::Reading(read) => match self.socket.take_error() {
+                Some(error) => self.reader_gone(is_reset_after_fin(&error)),
+                None => {
+                    progress.restart_idle_timer(cx.now);
+                    Step::Reading(read)
+                }
+            },
             Pump::Paced => match self.socket.take_error() {
                 Some(error) => self.reader_gone(is_reset_after_fin(&error)),
                 None => {
@@ -59,6 +66,7 @@ impl Inbound {
                 None => Step::Wait(blocked),
             },
             Pump::Paced => Step::Paced(Direction::Up),
+            Pump::Reading(read) => Step::Reading(read),
             Pump::Again | Pump::Progress { .. } => Step::Again,
             Pump::Sent(_) => {
                 self.socket.end_in_order();

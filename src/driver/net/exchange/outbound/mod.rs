@@ -17,6 +17,7 @@ use super::incoming::Incoming;
 use super::{Outgoing, Progress, dial_fault};
 use crate::driver::net::pace::HeldBack;
 use crate::driver::open_parts::{OpenParts, Remains, Written};
+use crate::driver::shared_files::{Ordered, ReadOutcome};
 use crate::driver::socket::Socket;
 use crate::fault::DialFault;
 use crate::id::{ContentHash, ExchangeId, TransferId};
@@ -162,6 +163,15 @@ impl Outbound {
         (self.sent > 0).then_some(Event::ResponseProgress { exchange: self.id, bytes: self.sent, held: false })
     }
 
+    /// A read that it ordered has ended.
+    pub(crate) fn take_read(&mut self, read: Ordered, outcome: ReadOutcome, now: Instant) {
+        if let State::Uploading(outgoing) = &mut self.state
+            && outgoing.take_read(read, outcome)
+        {
+            self.progress.restart_idle_timer(now);
+        }
+    }
+
     pub(crate) fn on_ready(&mut self, readable: bool, writable: bool) {
         match &mut self.link {
             Link::Connection(socket) => socket.on_ready(readable, writable),
@@ -198,7 +208,7 @@ impl Outbound {
                 let idle = self.progress.deadline();
                 incoming.report_due().map_or(idle, |at| at.min(idle))
             }
-            State::Uploading(_) => self.progress.deadline(),
+            State::Uploading(outgoing) => self.progress.deadline_sending(outgoing),
             State::Awaiting(_) => match &self.link {
                 Link::EitherWay(answer) => answer.deadline(self.progress.deadline()),
                 Link::Connection(_) => self.progress.deadline(),

@@ -42,6 +42,9 @@ impl Outbound {
             State::Awaiting(_) if matches!(&self.link, Link::EitherWay(answer) if answer.is_refused()) => {
                 self.end(Ok(Response::File { bytes: 0 }), cx)
             }
+            State::Uploading(outgoing) if outgoing.is_reading() => {
+                self.upload(cx).unwrap_or_else(|fault| self.end(Err(fault), cx))
+            }
             // No response is due: silence means success.
             State::Settling { .. } => self.end(Ok(Response::Delivered), cx),
             _ => self.end(Err(DialFault::TimedOut), cx),
@@ -239,6 +242,13 @@ impl Outbound {
                 None => Ok(Step::Wait(blocked)),
             },
             Pump::Again => Ok(Step::Again),
+            Pump::Reading(read) => match socket.take_error() {
+                Some(error) => Err(dial_fault(&error)),
+                None => {
+                    self.progress.restart_idle_timer(cx.now);
+                    Ok(Step::Reading(read))
+                }
+            },
             Pump::Progress { bytes, held } => {
                 Ok(Step::Report(Report::Event(Event::ResponseProgress { exchange: self.id, bytes, held })))
             }

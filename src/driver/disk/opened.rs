@@ -1,0 +1,167 @@
+//! Open files of the share: one descriptor for each file, shared by all its readers, and kept for a while after the last one.
+
+use super::job::{Done, Key, Lane};
+use super::jobs::Jobs;
+use crate::driver::net::Permit;
+use crate::driver::shared_files::{Left, LeftFiles, OpenedId, Reader};
+use crate::fault::DiskFault;
+use crate::id::ExchangeId;
+use crate::library::FileMeta;
+use crate::name::FileName;
+use crate::store::{ShareRoot, SharedFile};
+use crate::time::Instant;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a file that nobody reads stays open.
+const IDLE_MAX: Duration = Duration::from_secs(5);
+
+/// Such files.
+const IDLE_FILES_MAX: usize = 16;
+
+/// Each descriptor, from its opening to its closing, has its permit here. Jobs open and close: both may wait for the disk, closing
+/// also where a removed file is freed.
+#[derive(Default)]
+pub(super) struct OpenedFiles {
+    opening: BTreeMap<FileName, Permit>,
+    files: BTreeMap<OpenedId, Opened>,
+    /// What was opened last under a name.
+    by_name: BTreeMap<FileName, OpenedId>,
+    /// Files without a reader, and until when they stay open.
+    idle: BTreeSet<(Instant, OpenedId)>,
+    to_close: Vec<(Arc<SharedFile>, Permit)>,
+    /// Of the files that a job closes.
+    closing: Vec<Permit>,
+    left: LeftFiles,
+    last: u64,
+}
+
+struct Opened {
+    name: FileName,
+    file: Arc<SharedFile>,
+    permit: Permit,
+    idle_until: Option<Instant>,
+}
+
+impl OpenedFiles {
+    /// An open file of this name and identity that has not changed, for an exchange.
+    pub(super) fn get(&mut self, name: &FileName, expected: &FileMeta, exchange: ExchangeId) -> Option<Reader> {
+        let id = *self.by_name.get(name)?;
+        let is_still = self.files.get(&id)?.file.is_still(expected);
+        if !is_still {
+            return None;
+        }
+        self.reader(name, exchange)
+    }
+
+    /// What was opened last under a name, for an exchange.
+    pub(super) fn reader(&mut self, name: &FileName, exchange: ExchangeId) -> Option<Reader> {
+        let id = *self.by_name.get(name)?;
+        let opened = self.files.get_mut(&id)?;
+        if let Some(until) = opened.idle_until.take() {
+            self.idle.remove(&(until, id));
+        }
+        Some(Reader::new(&opened.file, Left { file: id, exchange }, &self.left))
+    }
+
+    pub(super) fn file(&self, name: &FileName) -> Option<&SharedFile> {
+        self.files.get(self.by_name.get(name)?).map(|opened| &*opened.file)
+    }
+
+    pub(super) fn is_opening(&self, name: &FileName) -> bool {
+        self.opening.contains_key(name)
+    }
+
+    /// Opens a file, which ends in [`Done::SharedOpened`].
+    pub(super) fn open(&mut self, name: FileName, root: ShareRoot, permit: Permit, jobs: &mut Jobs) {
+        self.opening.insert(name.clone(), permit);
+        let (opened, key) = (name.clone(), Key::OpenShared(name.clone()));
+        let done = move |outcome| Done::SharedOpened(opened.clone(), outcome);
+        jobs.submit((Lane::Share, key), done, Err(DiskFault::Other(0)), move || root.open_file(&name));
+    }
+
+    pub(super) fn on_opened(
+        &mut self,
+        name: &FileName,
+        outcome: Result<SharedFile, DiskFault>,
+        now: Instant,
+    ) -> Result<(), DiskFault> {
+        let permit = self.opening.remove(name);
+        let file = Arc::new(outcome?);
+        let permit = permit.ok_or(DiskFault::NoDescriptor)?;
+        self.last += 1;
+        let id = OpenedId(self.last);
+        let until = now + IDLE_MAX;
+        self.idle.insert((until, id));
+        self.files.insert(id, Opened { name: name.clone(), file, permit, idle_until: Some(until) });
+        if let Some(old) = self.by_name.insert(name.clone(), id) {
+            self.leave(old, now);
+        }
+        Ok(())
+    }
+
+    /// After a use of a file, or of one whose name another file has.
+    fn leave(&mut self, id: OpenedId, now: Instant) {
+        let Some(opened) = self.files.get_mut(&id) else { return };
+        if Arc::strong_count(&opened.file) > 1 {
+            return;
+        }
+        if self.by_name.get(&opened.name) != Some(&id) {
+            self.give_up(id);
+        } else if opened.idle_until.is_none() {
+            let until = now + IDLE_MAX;
+            opened.idle_until = Some(until);
+            self.idle.insert((until, id));
+        }
+    }
+
+    fn give_up(&mut self, id: OpenedId) {
+        let Some(Opened { name, file, permit, idle_until }) = self.files.remove(&id) else { return };
+        if let Some(until) = idle_until {
+            self.idle.remove(&(until, id));
+        }
+        if self.by_name.get(&name) == Some(&id) {
+            self.by_name.remove(&name);
+        }
+        self.to_close.push((file, permit));
+    }
+
+    /// When files are to be closed.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.idle.first().map(|(until, _)| *until)
+    }
+
+    /// Closes the files that nobody needs any more. `keeps_idle`: whether there are descriptors enough for others.
+    pub(super) fn tend(&mut self, keeps_idle: bool, now: Instant, jobs: &mut Jobs) {
+        for Left { file, exchange } in self.left.take() {
+            jobs.withdraw(&Key::ReadShared(exchange));
+            self.leave(file, now);
+        }
+        let idle_max = if keeps_idle { IDLE_FILES_MAX } else { 0 };
+        while let Some((until, id)) = self.idle.first().copied()
+            && (until <= now || self.idle.len() > idle_max)
+        {
+            self.give_up(id);
+        }
+        self.close(jobs);
+    }
+
+    fn close(&mut self, jobs: &mut Jobs) {
+        if self.to_close.is_empty() || !self.closing.is_empty() {
+            return;
+        }
+        let files: Vec<Arc<SharedFile>>;
+        (files, self.closing) = std::mem::take(&mut self.to_close).into_iter().unzip();
+        jobs.submit((Lane::Share, Key::CloseShared), |()| Done::SharedClosed, (), move || drop(files));
+    }
+
+    pub(super) fn on_closed(&mut self) {
+        self.closing.clear();
+    }
+
+    /// A read has ended: it was a use of the file.
+    pub(super) fn on_read(&mut self, used: Left) {
+        self.left.borrow_mut().push(used);
+    }
+}

@@ -104,8 +104,8 @@ impl Driver {
                 }
             }
             Action::Resolve { host } => disk.resolve(host),
-            Action::StartScan => disk.start_scan(front.host().log_files(), cx),
-            Action::LookAt { names } => disk.look_at(names, cx),
+            Action::StartScan => disk.start_scan(front.host().log_files()),
+            Action::LookAt { names } => disk.look_at(names),
             Action::ProbeTarget { download, spec, b3, size } => {
                 let order = PartOrder::Probe(disk.part_request(spec, b3, size));
                 disk.order_part(download, order, net, cx);

@@ -55,11 +55,12 @@ pub(crate) use orphans::{Orphan, OrphanKind, OrphanSearch, OrphansFound};
 pub(crate) use own::OwnFiles;
 pub(crate) use part::{OutlineRefused, PartCheck, PartFile, PartOpened, PartRequest, SyncDue};
 pub(crate) use record_log::{RECORD_BYTES_MAX, RecordLog};
-pub(crate) use scan::Scanner;
+pub(crate) use scan::{ScanStep, Scanner};
 pub(crate) use share::{ShareRoot, SharedFile};
 pub use state::StateFault;
 pub(crate) use state::{RECORDS_FILE, StateDirectory};
 pub(crate) use usable::{check_readable_directory, check_writable_directory};
+pub(crate) use volume::{Volume, Volumes};
 
 use crate::library::FileMeta;
 use nix::errno::Errno;

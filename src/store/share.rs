@@ -26,7 +26,7 @@ const RESOLVE: ResolveFlag = ResolveFlag::RESOLVE_BENEATH
 const LOOKUP_TRIES_MAX: u32 = 4;
 
 /// The shared directory. It is opened for each file and closed at once, so that it can be unmounted while the daemon is idle.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct ShareRoot {
     path: PathBuf,
 }

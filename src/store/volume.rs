@@ -77,7 +77,7 @@ impl Volume {
 }
 
 /// The filesystems that scans have entered, by their present device numbers.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Volumes(BTreeMap<u64, Volume>);
 
 impl Volumes {

@@ -9,10 +9,11 @@ use crate::id::ContentHash;
 use crate::library::{FileMeta, ScannedFile};
 use crate::node::Event;
 use crate::node::contract::HashedFile;
-use crate::store::{CacheFault, FLUSH_ENTRIES_USUAL, FileHasher, Flushed, HashCache, ShareRoot};
+use crate::store::{CacheFault, FLUSH_ENTRIES_USUAL, FileHasher, Flushed, HashCache, ShareRoot, Volume, Volumes};
 use crate::time::Instant;
 use log::warn;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Bytes that one slice reads and hashes: a fraction of a millisecond from memory.
@@ -55,6 +56,15 @@ impl Hashing {
             flush_failed: false,
             flush_at: None,
         }
+    }
+
+    /// The filesystems that scans have entered.
+    pub(super) fn volumes(&self) -> &Arc<Volumes> {
+        &self.cache.volumes
+    }
+
+    pub(super) fn note_volume(&mut self, device: u64, volume: Volume) {
+        Arc::make_mut(&mut self.cache.volumes).note(device, volume);
     }
 
     pub(super) fn has_work(&self) -> bool {

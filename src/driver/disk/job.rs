@@ -1,13 +1,16 @@
 //! What a job is: a call that Linux offers in no nonblocking form, its key, its lane and its result.
 
+use super::walk::Walk;
 use crate::driver::open_parts::{View, Written};
 use crate::driver::shared_files::{Left, Ordered, ReadOutcome};
 use crate::fault::{DiskFault, ResolveFault};
 use crate::id::{ExchangeId, TransferId};
 use crate::name::FileName;
-use crate::node::contract::BootstrapAddr;
+use crate::node::contract::{BootstrapAddr, LookedAt};
 use crate::part::{CheckedPart, CommittedPart};
-use crate::store::{CacheFault, DirectoryMount, Flushed, Orphan, OrphansFound, PartCheck, PartOpened, SharedFile};
+use crate::store::{
+    CacheFault, DirectoryMount, Flushed, Orphan, OrphansFound, PartCheck, PartOpened, ShareRoot, SharedFile,
+};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
@@ -61,6 +64,9 @@ pub(crate) enum Done {
     /// A piece of a shared file was read.
     SharedRead(Left, Ordered, ReadOutcome),
     SharedClosed,
+    LookedAt(Vec<LookedAt>),
+    ScanBegun(Result<(ShareRoot, Box<Walk>), DiskFault>),
+    ScanStepped(Option<Box<Walk>>),
     /// The configuration was read and checked; the host has the outcome.
     ConfigurationRead,
 }
@@ -82,6 +88,8 @@ pub(super) enum Key {
     OpenShared(FileName),
     ReadShared(ExchangeId),
     CloseShared,
+    LookAt(u64),
+    Scan,
 }
 
 impl fmt::Display for Key {
@@ -99,6 +107,8 @@ impl fmt::Display for Key {
             Self::Configuration => f.write_str("read the configuration"),
             Self::OpenShared(name) => write!(f, "open the shared file {name}"),
             Self::ReadShared(_) => f.write_str("read a shared file"),
+            Self::LookAt(_) => f.write_str("look at shared files"),
+            Self::Scan => f.write_str("scan the share"),
             Self::CloseShared => f.write_str("close shared files"),
         }
     }

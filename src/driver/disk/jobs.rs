@@ -71,6 +71,11 @@ impl Jobs {
         Some(done)
     }
 
+    /// For jobs that give way after a time.
+    pub(super) fn clock(&self) -> Clock {
+        self.clock
+    }
+
     /// How long jobs waited before they ran.
     pub(super) fn waits(&self) -> TimesReply {
         self.waits.reply()

@@ -3,12 +3,13 @@
 //! | file | what others may call |
 //! |---|---|
 //! | here | slices of hashing, records, part files that exchanges write to, jobs of others |
-//! | `sharing` | scans, and reading shared files for peers |
+//! | `scanning` | scans of the share |
+//! | `sharing` | reading shared files for peers |
 //! | `part_orders` | orders for part files |
 //! | `upkeep` | deadlines, and the results of jobs |
 //!
 //! Each calls only those above it. Beneath them are `job`, `jobs` and `workers` (threads), `state_files`, `records` with `record_form`, and `places`
-//! (state across restarts), `opened`, `hashing` and `metadata` (the share), `part_files`, `removals` and `orphans` (part files).
+//! (state across restarts), `opened`, `walk`, `hashing` and `metadata` (the share), `part_files`, `removals` and `orphans` (part files).
 
 mod hashing;
 mod job;
@@ -22,9 +23,11 @@ mod places;
 mod record_form;
 mod records;
 mod removals;
+mod scanning;
 mod sharing;
 mod state_files;
 mod upkeep;
+mod walk;
 mod workers;
 
 pub(crate) use metadata::Unsent;
@@ -42,7 +45,7 @@ use crate::fault::ResolveFault;
 use crate::library::ScannedFile;
 use crate::node::contract::{BootstrapAddr, DownloadRecord};
 use crate::node::{Remembered, RememberedPeers};
-use crate::store::{HashCache, Scanner, ShareRoot, StateDirectory};
+use crate::store::{HashCache, ShareRoot, StateDirectory};
 use crate::time::{Instant, WallClock};
 use hashing::Hashing;
 use job::{Done, Key, Lane};
@@ -54,6 +57,7 @@ use orphans::Orphans;
 use part_files::PartFiles;
 use places::Places;
 use records::Records;
+use scanning::Scan;
 use state_files::StateFiles;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -69,11 +73,11 @@ pub(crate) struct Disk {
     records: Records,
     places: Places,
     share_path: PathBuf,
-    share: Option<ShareRoot>,
+    share: Option<Arc<ShareRoot>>,
     opened: OpenedFiles,
-    scanner: Option<Scanner>,
-    /// The running scan has found files.
-    scan_found_files: bool,
+    /// Orders to look at files, counted.
+    looks: u64,
+    scan: Scan,
     hashing: Hashing,
     metadata: MetadataBodies,
     parts: PartFiles,
@@ -105,10 +109,10 @@ impl Disk {
             places: Places::open(state.as_ref()),
             state: StateFiles::new(state),
             share_path,
-            share,
+            share: share.map(Arc::new),
             opened: OpenedFiles::default(),
-            scanner: None,
-            scan_found_files: false,
+            looks: 0,
+            scan: Scan::default(),
             hashing: Hashing::new(cache),
             metadata: MetadataBodies::default(),
             parts: PartFiles::default(),
@@ -134,7 +138,7 @@ impl Disk {
 
     /// Whether a slice of something waits.
     pub(crate) fn has_work(&self) -> bool {
-        self.scanner.is_some() || self.hashing.has_work()
+        self.has_scanned() || self.hashing.has_work()
     }
 
     /// Whether a job still opens, syncs or removes a file.
@@ -152,7 +156,7 @@ impl Disk {
 
     pub(crate) fn hash_slice(&mut self, cx: &mut Cx) {
         if self.hashing.has_work() {
-            self.hashing.slice(self.share.as_ref(), &mut self.jobs, cx);
+            self.hashing.slice(self.share.as_deref(), &mut self.jobs, cx);
         }
     }
 

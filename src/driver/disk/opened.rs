@@ -74,7 +74,7 @@ impl OpenedFiles {
     }
 
     /// Opens a file, which ends in [`Done::SharedOpened`].
-    pub(super) fn open(&mut self, name: FileName, root: ShareRoot, permit: Permit, jobs: &mut Jobs) {
+    pub(super) fn open(&mut self, name: FileName, root: Arc<ShareRoot>, permit: Permit, jobs: &mut Jobs) {
         self.opening.insert(name.clone(), permit);
         let (opened, key) = (name.clone(), Key::OpenShared(name.clone()));
         let done = move |outcome| Done::SharedOpened(opened.clone(), outcome);

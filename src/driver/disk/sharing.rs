@@ -1,113 +1,45 @@
-//! Scans of the share, and reading shared files for peers.
+//! Looking at shared files, and opening and reading them for peers.
 
 use super::Disk;
 use super::job::{Done, Key, Lane};
 use super::metadata::Unsent;
 use crate::control::LimitedReply;
 use crate::driver::clock::wall_ns;
-use crate::driver::cx::Cx;
 use crate::driver::net::Permit;
 use crate::driver::shared_files::{ReadOrder, Reader};
 use crate::fault::DiskFault;
 use crate::id::{ContentHash, ExchangeId};
-use crate::library::{FileMeta, RECENT_MAX, RecentFile, ScanReport, ScannedFile};
+use crate::library::{FileMeta, RECENT_MAX, RecentFile, ScannedFile};
 use crate::name::FileName;
 use crate::network::Network;
-use crate::node::Event;
 use crate::node::contract::LookedAt;
-use crate::store::{DirectoryMount, OwnFiles, Scanner, ShareRoot};
 use crate::time::Instant;
-use log::warn;
-use std::io;
-use std::path::PathBuf;
 use std::rc::Rc;
-
-/// Directory entries of one slice of a scan: some hundred microseconds with warm caches.
-const SCAN_ENTRIES_PER_SLICE: usize = 128;
+use std::sync::Arc;
 
 impl Disk {
-    /// Begins a scan. Opens the share again: the directory may have been replaced.
-    pub(crate) fn start_scan(&mut self, log_files: &[PathBuf], cx: &mut Cx) {
-        match self.open_share() {
-            Ok(root) => {
-                self.share = Some(root);
-                self.scan_found_files = false;
-                self.scanner = Some(Scanner::start(&self.share_path).without(self.own_files(log_files)));
-            }
-            Err(fault) => {
-                self.share = None;
-                self.scanner = None;
-                let report = ScanReport { failed: Some(fault), ..ScanReport::default() };
-                cx.out.event(Event::ScanEnded { report });
-            }
-        }
-    }
-
-    /// Opens the share, unless it is an empty mount point.
-    fn open_share(&mut self) -> Result<ShareRoot, DiskFault> {
-        let root = ShareRoot::open(&self.share_path).inspect_err(|error| {
-            if error.kind() == io::ErrorKind::Unsupported {
-                warn!("cannot open the share {}: {error}", self.share_path.display());
-            }
-        })?;
-        if let Some(known) = self.places.known().get(&self.share_path)
-            && known.is_missing_at(&self.share_path)?
-        {
-            return Err(DiskFault::EmptyMountPoint);
-        }
-        Ok(root)
-    }
-
-    pub(crate) fn scan_slice(&mut self, cx: &mut Cx) {
-        let Some(scanner) = &mut self.scanner else { return };
-        let step = scanner.step(SCAN_ENTRIES_PER_SLICE, wall_ns());
-        for (device, volume) in step.volumes {
-            self.hashing.cache.volumes.note(device, volume);
-        }
-        self.scan_found_files |= !(step.recent.is_empty() && step.files.is_empty());
-        if !step.recent.is_empty() {
-            cx.out.event(Event::RecentFiles { files: step.recent });
-        }
-        if !step.files.is_empty() {
-            cx.out.event(Event::Scanned { files: step.files });
-        }
-        if let Some(report) = step.ended {
-            self.scanner = None;
-            // If the mount is unknown, the next start cannot detect an empty mount point.
-            if report.failed.is_none()
-                && std::mem::take(&mut self.scan_found_files)
-                && let Ok(mount) = DirectoryMount::of(&self.share_path)
-            {
-                self.places.note(&self.share_path, mount, &mut self.state, &mut self.jobs);
-            }
-            cx.out.event(Event::ScanEnded { report });
-        }
-    }
-
-    fn own_files(&self, log_files: &[PathBuf]) -> OwnFiles {
-        let mut own = OwnFiles::default();
-        if let Some(state) = self.state.directory() {
-            own.directory(state.path());
-        }
-        own.standard_streams();
-        log_files.iter().for_each(|log| own.log(log));
-        own
-    }
-
-    pub(crate) fn look_at(&mut self, names: Vec<FileName>, cx: &mut Cx) {
-        let wall_ns = wall_ns();
-        let look = |name: FileName| {
-            // Without a share nothing is known of the file.
-            let share = self.share.as_ref().ok_or(DiskFault::Other(0));
-            let found = share.and_then(|share| share.look(&name, &self.hashing.cache.volumes, wall_ns));
-            let found = found.map(|(meta, quiet)| RecentFile { file: ScannedFile { name: name.clone(), meta }, quiet });
-            LookedAt { name, found }
-        };
-        cx.out.event(Event::LookedAt { files: names.into_iter().map(look).collect() });
+    /// Looks at files that may have changed, of which the node hears in one event.
+    pub(crate) fn look_at(&mut self, names: Vec<FileName>) {
+        // Without a share nothing is known of a file.
+        let unknown = |name: FileName| LookedAt { name, found: Err(DiskFault::Other(0)) };
+        let lost: Vec<_> = names.iter().cloned().map(unknown).collect();
+        let (share, volumes) = (self.share.clone(), Arc::clone(self.hashing.volumes()));
+        self.looks += 1;
+        self.jobs.submit((Lane::Share, Key::LookAt(self.looks)), Done::LookedAt, lost, move || {
+            let wall_ns = wall_ns();
+            let look = |name: FileName| {
+                let Some(share) = &share else { return unknown(name) };
+                let found = share.look(&name, &volumes, wall_ns);
+                let file = |meta| ScannedFile { name: name.clone(), meta };
+                LookedAt { found: found.map(|(meta, quiet)| RecentFile { file: file(meta), quiet }), name }
+            };
+            names.into_iter().map(look).collect()
+        });
     }
 
     /// An open file of this name and identity that has not changed, for an exchange.
     pub(crate) fn opened_file(&mut self, name: &FileName, expected: &FileMeta, exchange: ExchangeId) -> Option<Reader> {
+        self.share.as_ref()?;
         self.opened.get(name, expected, exchange)
     }
 
@@ -117,7 +49,7 @@ impl Disk {
 
     /// Opens a file, which [`Output::SharedOpened`] reports.
     pub(crate) fn open_shared(&mut self, name: &FileName, permit: Permit) -> Result<(), DiskFault> {
-        let share = self.share.clone().ok_or(DiskFault::Missing)?;
+        let share = Arc::clone(self.share.as_ref().ok_or(DiskFault::Missing)?);
         self.opened.open(name.clone(), share, permit, &mut self.jobs);
         Ok(())
     }
@@ -132,7 +64,7 @@ impl Disk {
         exchange: ExchangeId,
     ) -> Result<Reader, DiskFault> {
         let file = self.opened.file(name).ok_or(DiskFault::Missing)?;
-        let quiet = || file.quiet(&self.hashing.cache.volumes, wall_ns());
+        let quiet = || file.quiet(self.hashing.volumes(), wall_ns());
         if file.meta() != expected && !(may_be_changed && quiet() >= RECENT_MAX) {
             return Err(DiskFault::Changed);
         }

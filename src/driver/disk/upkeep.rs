@@ -106,6 +106,9 @@ impl Disk {
                     self.opened.on_read(used);
                     cx.out.push(Output::SharedRead(used.exchange, read, outcome));
                 }
+                Done::LookedAt(files) => cx.out.event(Event::LookedAt { files }),
+                Done::ScanBegun(outcome) => self.on_scan_begun(outcome, cx),
+                Done::ScanStepped(walk) => self.on_scan_stepped(walk, cx),
                 Done::SharedClosed => {
                     self.opened.on_closed();
                     net.on_files_closed();

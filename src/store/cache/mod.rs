@@ -103,7 +103,7 @@ pub(crate) struct HashCache {
     fixes: RefCell<BTreeMap<Key, PendingFix>>,
     found_damage: Cell<bool>,
     /// Entries have these numbers of filesystems: device numbers change at each mount.
-    pub(crate) volumes: Volumes,
+    pub(crate) volumes: Arc<Volumes>,
 }
 
 impl HashCache {
@@ -151,7 +151,7 @@ impl HashCache {
             flushing: None,
             fixes: RefCell::default(),
             found_damage: Cell::new(false),
-            volumes: Volumes::default(),
+            volumes: Arc::default(),
         }
     }
 

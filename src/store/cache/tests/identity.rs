@@ -58,7 +58,7 @@ fn a_file_is_known_when_its_filesystem_is_mounted_under_another_device_number() 
     };
     let place = Place::new();
     let mut cache = place.open();
-    cache.volumes.note(before.device, volume);
+    std::sync::Arc::make_mut(&mut cache.volumes).note(before.device, volume);
     cache.put(before, hash(1), Vec::new());
     let after = FileMeta { device: before.device + 1, ..before };
     for _ in 0..2 {
@@ -67,7 +67,7 @@ fn a_file_is_known_when_its_filesystem_is_mounted_under_another_device_number() 
     }
     drop(cache);
     let mut cache = place.open();
-    cache.volumes.note(after.device, volume);
+    std::sync::Arc::make_mut(&mut cache.volumes).note(after.device, volume);
     assert_eq!(cache.chain(&after), Some((hash(1), Vec::new())));
 }
 

@@ -5,13 +5,14 @@ use super::open_parts::Written;
 use super::shared_files::{Ordered, ReadOutcome, Reads};
 use crate::control::{CallId, LimitedReply, Request};
 use crate::fault::DiskFault;
-use crate::id::{ClientId, ExchangeId};
+use crate::id::{ClientId, ContentHash, ExchangeId};
 use crate::name::FileName;
 use crate::node::Event;
 use crate::time::Instant;
 use crate::wire::Message;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 /// How far the loop is with leaving.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +49,8 @@ pub(super) enum Output {
     ConfigurationRead,
     /// A shared file for which orders may wait.
     SharedOpened(FileName, Result<(), DiskFault>),
+    /// The metadata of a content for which orders may wait, if the hash cache has them.
+    MetadataRead(ContentHash, Option<Rc<Vec<u8>>>),
     /// A read that an exchange waits for.
     SharedRead(ExchangeId, Ordered, ReadOutcome),
     /// Something was refused that is not the protocol.

@@ -2,7 +2,7 @@
 //! descriptor is first, then a job opens the file. What finds no descriptor waits for one.
 
 use super::Driver;
-use super::disk::Unsent;
+use super::disk::{Metadata, Unsent};
 use super::net::{Outgoing, Requester, Task};
 use super::shared_files::Reader;
 use crate::fault::{DialFault, DiskFault, RefusalReason};
@@ -14,6 +14,7 @@ use crate::node::contract::ResponseFault;
 use crate::node::{Action, Event};
 use crate::time::Instant;
 use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
 use std::time::Duration;
 
 /// How often responses that wait for a descriptor are looked at, if nothing else happens.
@@ -26,6 +27,8 @@ pub(super) struct AwaitingFile {
     orders: VecDeque<Action>,
     /// For the end of the job that opens it.
     opening: BTreeMap<FileName, Vec<Action>>,
+    /// For metadata that a job reads.
+    metadata: BTreeMap<ContentHash, Vec<ExchangeId>>,
     pub(super) look_at: Option<Instant>,
 }
 
@@ -67,22 +70,30 @@ impl Driver {
 
     /// Drops orders whose requester is gone. The node hears of the others that we hold them back, and not their readers.
     fn look_at_waiting(&mut self) {
-        let Self { net, cx, awaiting_file, .. } = self;
+        let Self { net, disk, cx, awaiting_file, .. } = self;
+        let mut is_there = |exchange| {
+            let is_there = net.requester(exchange).is_some();
+            if is_there {
+                cx.out.event(Event::ResponseProgress { exchange, bytes: 0, held: true });
+            }
+            is_there
+        };
+        awaiting_file.metadata.retain(|b3, exchanges| {
+            exchanges.retain(|exchange| is_there(*exchange));
+            if exchanges.is_empty() {
+                disk.withdraw_metadata(*b3);
+            }
+            !exchanges.is_empty()
+        });
         awaiting_file.retain(|order| match order {
             Action::CallBack { .. } => true,
-            order => match exchange_of(order) {
-                Some(exchange) if net.requester(exchange).is_some() => {
-                    cx.out.event(Event::ResponseProgress { exchange, bytes: 0, held: true });
-                    true
-                }
-                _ => false,
-            },
+            order => exchange_of(order).is_some_and(&mut is_there),
         });
     }
 
     fn arm_look(&mut self) {
-        let AwaitingFile { orders, opening, look_at } = &mut self.awaiting_file;
-        let is_empty = orders.is_empty() && opening.is_empty();
+        let AwaitingFile { orders, opening, metadata, look_at } = &mut self.awaiting_file;
+        let is_empty = orders.is_empty() && opening.is_empty() && metadata.is_empty();
         *look_at = if is_empty { None } else { look_at.or(Some(self.cx.now + LOOK_INTERVAL)) };
     }
 
@@ -204,11 +215,36 @@ impl Driver {
 
     fn send_metadata(&mut self, exchange: ExchangeId, requester: Requester, file: &ScannedFile, b3: ContentHash) {
         let network = Network::of(requester.addr.ip());
-        let body = self.disk.metadata_body(file, b3, network, self.node.limited_mut());
-        let (told, detail, fault) = match body {
-            Ok(body) => return self.net.respond(exchange, Outgoing::bytes(body, self.cx.now), None, &self.cx),
-            Err(Unsent::NoRoom) => (RefusalReason::Busy, "too many metadata are on their way", ResponseFault::NoMemory),
-            Err(Unsent::NotHashed) => {
+        match self.disk.metadata_body(file, b3, network, self.node.limited_mut()) {
+            Ok(Metadata::Here(body)) => self.net.respond(exchange, Outgoing::bytes(body, self.cx.now), None, &self.cx),
+            Ok(Metadata::Coming | Metadata::ToRead) => {
+                self.awaiting_file.metadata.entry(b3).or_default().push(exchange);
+                self.arm_look();
+            }
+            Err(unsent) => self.refuse_metadata(exchange, &unsent),
+        }
+    }
+
+    /// A job has read metadata, or not found them: all that wait for them go on.
+    pub(super) fn on_metadata_read(&mut self, b3: ContentHash, body: Option<&Rc<Vec<u8>>>) {
+        for exchange in self.awaiting_file.metadata.remove(&b3).unwrap_or_default() {
+            if self.net.requester(exchange).is_none() {
+                continue;
+            }
+            match body {
+                Some(body) => {
+                    self.net.respond(exchange, Outgoing::bytes(Rc::clone(body), self.cx.now), None, &self.cx);
+                }
+                None => self.refuse_metadata(exchange, &Unsent::NotHashed),
+            }
+        }
+        self.arm_look();
+    }
+
+    fn refuse_metadata(&mut self, exchange: ExchangeId, unsent: &Unsent) {
+        let (told, detail, fault) = match unsent {
+            Unsent::NoRoom => (RefusalReason::Busy, "too many metadata are on their way", ResponseFault::NoMemory),
+            Unsent::NotHashed => {
                 let fault = ResponseFault::Disk(DiskFault::Missing);
                 (RefusalReason::NotHashed, "its metadata are not in the hash cache", fault)
             }

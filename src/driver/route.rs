@@ -58,6 +58,7 @@ impl Driver {
             Output::Call(client, call, request) => self.on_call(client, call, request),
             Output::Written(exchange, written) => self.net.on_written(exchange, &written),
             Output::SharedOpened(name, outcome) => self.on_shared_opened(&name, outcome),
+            Output::MetadataRead(b3, body) => self.on_metadata_read(b3, body.as_ref()),
             Output::SharedRead(exchange, read, outcome) => self.net.take_read(exchange, read, outcome, &self.cx),
             Output::ConfigurationRead => self.on_configuration_read(),
             Output::Refused => self.node.note_refused(),

@@ -168,7 +168,6 @@ impl Driver {
 
     fn work(&mut self) {
         self.disk.scan_slice(&mut self.cx);
-        self.disk.hash_slice(&mut self.cx);
         self.disk.sync_parts(false);
         if self.node.has_work() {
             self.node.work(self.cx.now);

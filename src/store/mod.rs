@@ -48,7 +48,7 @@ mod tests;
 mod usable;
 mod volume;
 
-pub(crate) use cache::{CacheFault, FLUSH_ENTRIES_USUAL, Flushed, HashCache};
+pub(crate) use cache::{CacheFault, FLUSH_ENTRIES_USUAL, HashCache};
 pub(crate) use hasher::FileHasher;
 pub(crate) use mount::{DirectoryMount, KnownMounts};
 pub(crate) use orphans::{Orphan, OrphanKind, OrphanSearch, OrphansFound};

@@ -221,3 +221,25 @@ fn a_unix_socket_is_bound_with_no_wider_mode_than_its_descriptor_has() {
         assert_eq!(bound & 0o600, 0o600, "{bound:o} of {mode:o}");
     }
 }
+
+/// What `store/share` relies on: preadv2 with RWF_NOWAIT reads what is in the page cache, says EAGAIN of what is not, and is not
+/// supported where the filesystem cannot tell (tmpfs, NFS, FUSE).
+#[test]
+fn a_read_that_may_not_wait_brings_what_is_in_the_page_cache_and_nothing_else() {
+    use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+    use rustix::io::{Errno, ReadWriteFlags, preadv2};
+    let read = |file: &File| preadv2(file, &mut [io::IoSliceMut::new(&mut [0; 4096])], 0, ReadWriteFlags::NOWAIT);
+    let file = tempfile::tempfile().unwrap();
+    file.write_all_at(&[7; 1 << 20], 0).unwrap();
+    file.sync_all().unwrap();
+    match read(&file) {
+        // It does not tell.
+        Err(Errno::OPNOTSUPP) => return println!("not supported by the filesystem of temporary files"),
+        outcome => assert_eq!(outcome, Ok(4096)),
+    }
+    assert_eq!(preadv2(&file, &mut [io::IoSliceMut::new(&mut [0])], 1 << 20, ReadWriteFlags::NOWAIT), Ok(0));
+    posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED).unwrap();
+    assert_eq!(read(&file), Err(Errno::AGAIN));
+    file.read_exact_at(&mut [0; 4096], 0).unwrap();
+    assert_eq!(read(&file), Ok(4096), "a read that waits has brought it");
+}

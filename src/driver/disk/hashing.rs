@@ -1,31 +1,22 @@
-//! The hashes of shared files, for one batch of the node at a time: from the cache, or by reading in slices.
+//! The hashes of shared files, for one batch of the node at a time, and the writing of the cache.
 
+use super::hash_work::{FlushEnded, HashWork, SharedCache, lost};
 use super::job::{Done, Key, Lane};
 use super::jobs::Jobs;
-use crate::content::ChainingValue;
 use crate::driver::cx::Cx;
 use crate::fault::DiskFault;
-use crate::id::ContentHash;
-use crate::library::{FileMeta, ScannedFile};
+use crate::library::ScannedFile;
 use crate::node::Event;
 use crate::node::contract::HashedFile;
-use crate::store::{CacheFault, FLUSH_ENTRIES_USUAL, FileHasher, Flushed, HashCache, ShareRoot, Volume, Volumes};
+use crate::store::{FLUSH_ENTRIES_USUAL, HashCache, ShareRoot, Volume, Volumes};
 use crate::time::Instant;
 use log::warn;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Bytes that one slice reads and hashes: a fraction of a millisecond from memory.
-const HASH_BYTES_PER_SLICE: usize = 256 * 1024;
-
-const LOOKUPS_PER_SLICE: usize = 64;
-
-/// Files of one [`Event::Hashed`].
-const HASHED_FILES_MAX: usize = 64;
-
-/// A file larger than this is hashed after all others.
-const LARGE_BYTES: u64 = 1 << 30;
+/// Files of one job. With those that it has opened already, these are the files of one [`Event::Hashed`].
+const FILES_PER_JOB: usize = 62;
 
 /// How soon new hashes are written.
 const FLUSH_DELAY: Duration = Duration::from_secs(2);
@@ -34,113 +25,126 @@ const FLUSH_DELAY: Duration = Duration::from_secs(2);
 const FLUSH_AGAIN: Duration = Duration::from_secs(30);
 
 pub(super) struct Hashing {
-    pub(super) cache: HashCache,
+    cache: SharedCache,
+    /// The filesystems that scans have entered.
+    volumes: Arc<Volumes>,
     files: VecDeque<ScannedFile>,
-    current: Option<(ScannedFile, FileHasher)>,
-    /// A large file, which is read only while there are no others.
-    large: Option<(ScannedFile, FileHasher)>,
-    done: Vec<HashedFile>,
+    work: Work,
+    /// Entries of the cache to be written, as far as is known.
+    pending: usize,
     /// The last attempt to write the cache failed, and was logged.
     flush_failed: bool,
     pub(super) flush_at: Option<Instant>,
 }
 
+enum Work {
+    Here(Box<HashWork>),
+    /// With a job, which was given these files.
+    Away(Vec<ScannedFile>),
+}
+
 impl Hashing {
     pub(super) fn new(cache: HashCache) -> Self {
         Self {
-            cache,
+            cache: SharedCache::new(cache),
+            volumes: Arc::default(),
             files: VecDeque::new(),
-            current: None,
-            large: None,
-            done: Vec::new(),
+            work: Work::Here(Box::default()),
+            pending: 0,
             flush_failed: false,
             flush_at: None,
         }
     }
 
-    /// The filesystems that scans have entered.
     pub(super) fn volumes(&self) -> &Arc<Volumes> {
-        &self.cache.volumes
+        &self.volumes
     }
 
     pub(super) fn note_volume(&mut self, device: u64, volume: Volume) {
-        Arc::make_mut(&mut self.cache.volumes).note(device, volume);
+        Arc::make_mut(&mut self.volumes).note(device, volume);
     }
 
-    pub(super) fn has_work(&self) -> bool {
-        !self.files.is_empty() || self.current.is_some() || self.large.is_some() || !self.done.is_empty()
+    pub(super) fn cache(&self) -> SharedCache {
+        self.cache.clone()
     }
 
-    /// The chaining values of a file with this hash, if the cache has them.
-    pub(super) fn chain(&self, file: &FileMeta, b3: ContentHash) -> Option<Vec<ChainingValue>> {
-        self.cache.chain(file).filter(|(known, _)| *known == b3).map(|(_, chain)| chain)
-    }
-
-    pub(super) fn take(&mut self, files: Vec<ScannedFile>) {
+    pub(super) fn take(&mut self, files: Vec<ScannedFile>, share: Option<&Arc<ShareRoot>>, jobs: &mut Jobs) {
         self.files.extend(files);
+        self.go_on(share, jobs);
     }
 
-    /// One slice: some files from the cache, or a piece of one from the disk.
-    pub(super) fn slice(&mut self, share: Option<&ShareRoot>, jobs: &mut Jobs, cx: &mut Cx) {
-        let large = if self.files.is_empty() { &mut self.large } else { &mut None };
-        match self.current.take().or_else(|| large.take()) {
-            Some((file, hasher)) => self.hash_piece(file, hasher, cx),
-            None => self.hash_next(share),
+    fn go_on(&mut self, share: Option<&Arc<ShareRoot>>, jobs: &mut Jobs) {
+        let Work::Here(work) = &mut self.work else { return };
+        while work.files.len() < FILES_PER_JOB
+            && let Some(file) = self.files.pop_front()
+        {
+            work.files.push_back(file);
         }
-        let is_reading = self.current.is_some() || self.large.is_some();
-        if !self.done.is_empty() && (self.files.is_empty() || self.done.len() >= HASHED_FILES_MAX || is_reading) {
-            cx.out.event(Event::Hashed { files: std::mem::take(&mut self.done) });
+        if !work.has_work() {
+            return;
         }
-        if self.cache.pending() >= FLUSH_ENTRIES_USUAL && !self.flush_failed {
-            self.flush(jobs);
-        }
+        let (unknown, work) = (work.unknown(), std::mem::take(work));
+        self.work = Work::Away(unknown);
+        let (cache, volumes, share) = (self.cache.clone(), Arc::clone(&self.volumes), share.cloned());
+        let (others, clock) = (!self.files.is_empty(), jobs.clock());
+        jobs.submit((Lane::Scan, Key::Hash), Done::HashStepped, None, move || {
+            Some(work.go_on(share.as_deref(), (&cache, &volumes), others, clock))
+        });
     }
 
-    fn hash_next(&mut self, share: Option<&ShareRoot>) {
-        for _ in 0..LOOKUPS_PER_SLICE {
-            let Some(file) = self.files.pop_front() else { return };
-            if let Some(b3) = self.cache.get(&file.meta) {
-                self.done.push(HashedFile { file, outcome: Ok(b3) });
-                continue;
+    /// `work`: `None` if the job was lost.
+    pub(super) fn on_stepped(
+        &mut self,
+        work: Option<Box<HashWork>>,
+        share: Option<&Arc<ShareRoot>>,
+        jobs: &mut Jobs,
+        cx: &mut Cx,
+    ) {
+        let away = std::mem::replace(&mut self.work, Work::Here(Box::default()));
+        let files = match (work, away) {
+            (Some(mut work), _) => {
+                let files = std::mem::take(&mut work.done);
+                self.pending = work.pending;
+                self.work = Work::Here(work);
+                files
             }
-            match share.ok_or(DiskFault::Missing).and_then(|share| FileHasher::open(share, &file)) {
-                Ok(hasher) => return self.set_reading(file, hasher),
-                Err(fault) => self.done.push(HashedFile { file, outcome: Err(fault) }),
+            (None, Work::Away(files)) => {
+                let failed = |file| HashedFile { file, outcome: Err(DiskFault::Other(0)) };
+                files.into_iter().map(failed).collect()
             }
-        }
-    }
-
-    fn hash_piece(&mut self, file: ScannedFile, mut hasher: FileHasher, cx: &mut Cx) {
-        let outcome = match hasher.step(HASH_BYTES_PER_SLICE, &mut cx.scratch) {
-            Ok(None) => return self.set_reading(file, hasher),
-            Ok(Some((b3, chain))) => {
-                self.cache.put(file.meta, b3, chain);
-                self.flush_at.get_or_insert(cx.now + FLUSH_DELAY);
-                Ok(b3)
-            }
-            Err(fault) => Err(fault),
+            (None, Work::Here(_)) => Vec::new(),
         };
-        self.done.push(HashedFile { file, outcome });
+        if !files.is_empty() {
+            cx.out.event(Event::Hashed { files });
+        }
+        if self.pending > 0 && !self.flush_failed {
+            self.flush_at.get_or_insert(cx.now + FLUSH_DELAY);
+            if self.pending >= FLUSH_ENTRIES_USUAL {
+                self.flush(jobs);
+            }
+        }
+        self.go_on(share, jobs);
     }
 
     pub(super) fn flush(&mut self, jobs: &mut Jobs) {
         self.flush_at = None;
-        if let Some(job) = self.cache.flush_job() {
-            let lost = Err(CacheFault::Io(std::io::Error::other("the job was lost")));
-            jobs.submit((Lane::State, Key::Hashes), Done::HashesFlushed, lost, || job.run());
+        if self.pending > 0 {
+            let (cache, volumes) = (self.cache.clone(), Arc::clone(&self.volumes));
+            let lost = FlushEnded { outcome: Err(lost()), pending: self.pending };
+            jobs.submit((Lane::State, Key::Hashes), Done::HashesFlushed, lost, move || cache.flush(&volumes));
         }
     }
 
-    pub(super) fn on_flushed(&mut self, outcome: Result<Flushed, CacheFault>, now: Instant) {
+    pub(super) fn on_flushed(&mut self, FlushEnded { outcome, pending }: FlushEnded, now: Instant) {
+        self.pending = pending;
         let failed = match outcome {
-            Ok(flushed) => {
-                if let Some(note) = self.cache.flushed(flushed) {
+            Ok(note) => {
+                if let Some(note) = note {
                     warn!("{note}");
                 }
                 false
             }
             Err(fault) => {
-                self.cache.flush_failed(&fault);
                 if !self.flush_failed {
                     warn!("cannot write the hash cache, files will be hashed again after a restart: {fault}");
                 }
@@ -148,15 +152,8 @@ impl Hashing {
             }
         };
         self.flush_failed = failed;
-        if self.cache.pending() > 0 {
+        if pending > 0 {
             self.flush_at.get_or_insert(now + if failed { FLUSH_AGAIN } else { FLUSH_DELAY });
         }
-    }
-
-    /// Continues a file in the next slice, or, if it is large, after all others.
-    fn set_reading(&mut self, file: ScannedFile, hasher: FileHasher) {
-        let is_large = file.meta.size > LARGE_BYTES && self.large.is_none();
-        let place = if is_large { &mut self.large } else { &mut self.current };
-        *place = Some((file, hasher));
     }
 }

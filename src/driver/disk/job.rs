@@ -1,16 +1,15 @@
 //! What a job is: a call that Linux offers in no nonblocking form, its key, its lane and its result.
 
+use super::hash_work::{FlushEnded, HashWork};
 use super::walk::Walk;
 use crate::driver::open_parts::{View, Written};
 use crate::driver::shared_files::{Left, Ordered, ReadOutcome};
 use crate::fault::{DiskFault, ResolveFault};
-use crate::id::{ExchangeId, TransferId};
+use crate::id::{ContentHash, ExchangeId, TransferId};
 use crate::name::FileName;
 use crate::node::contract::{BootstrapAddr, LookedAt};
 use crate::part::{CheckedPart, CommittedPart};
-use crate::store::{
-    CacheFault, DirectoryMount, Flushed, Orphan, OrphansFound, PartCheck, PartOpened, ShareRoot, SharedFile,
-};
+use crate::store::{DirectoryMount, Orphan, OrphansFound, PartCheck, PartOpened, ShareRoot, SharedFile};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
@@ -53,9 +52,13 @@ pub(crate) enum Done {
     OrphansFound(OrphansFound),
     /// Orphans without data.
     OrphansRemoved(Vec<(Orphan, io::Result<()>)>),
-    HashesFlushed(Result<Flushed, CacheFault>),
     /// The records of downloads were written.
     RecordsWritten(RecordsWritten),
+    HashesFlushed(FlushEnded),
+    /// Files were hashed; `None` if the job was lost.
+    HashStepped(Option<Box<HashWork>>),
+    /// The metadata of a content, if the cache has them.
+    MetadataRead(ContentHash, Option<Vec<u8>>),
     /// A state file was written: its name and content.
     Written(&'static str, Arc<[u8]>, Result<(), DiskFault>),
     /// A directory in use, and its mount if it exists.
@@ -80,6 +83,8 @@ pub(super) enum Key {
     /// A state file that is written whole.
     File(&'static str),
     Hashes,
+    Hash,
+    Metadata(ContentHash),
     Log,
     Orphans,
     OrphansRemoved,
@@ -100,6 +105,8 @@ impl fmt::Display for Key {
             Self::Write(_) => f.write_str("write to a part file"),
             Self::File(name) => write!(f, "write the state file {name}"),
             Self::Hashes => f.write_str("write the hash cache"),
+            Self::Hash => f.write_str("hash shared files"),
+            Self::Metadata(_) => f.write_str("read metadata from the hash cache"),
             Self::Log => f.write_str("write the records of downloads"),
             Self::Orphans => f.write_str("search for orphaned part files"),
             Self::OrphansRemoved => f.write_str("remove orphaned part files"),

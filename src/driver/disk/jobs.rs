@@ -15,7 +15,7 @@ use std::net::{IpAddr, ToSocketAddrs};
 use std::sync::Arc;
 
 /// Running and waiting jobs. Their number is bounded: lookups by the bootstrap nodes, openings and syncs by the downloads in
-/// progress and the state files.
+/// progress and the state files, those of the share by the connections and descriptors.
 pub(super) struct Jobs {
     running: BTreeMap<Key, Lane>,
     /// Waiting jobs, those of each lane in order of submission.

@@ -1,7 +1,6 @@
 //! Metadata being sent to peers (PROTOCOL, "Ranges and metadata"): one copy in memory for each content, shared by all requests,
 //! and a limit on all copies together.
 
-use super::hashing::Hashing;
 use crate::content::{ChainingValue, group_count};
 use crate::control::LimitedReply;
 use crate::id::ContentHash;
@@ -24,6 +23,8 @@ const METADATA_SMALL_BYTES: u64 = 4 << 10;
 #[derive(Debug, Default)]
 pub(super) struct MetadataBodies {
     by_content: BTreeMap<ContentHash, Body>,
+    /// What jobs read: for whom, and the bytes.
+    coming: BTreeMap<ContentHash, (Network, u64)>,
 }
 
 #[derive(Debug)]
@@ -45,6 +46,9 @@ impl MetadataBodies {
         let mut held: BTreeMap<Network, u64> = BTreeMap::new();
         for (network, body) in self.by_content.values().filter_map(|body| Some((body.network, body.bytes.upgrade()?))) {
             *held.entry(network).or_default() += body.len() as u64;
+        }
+        for (network, bytes) in self.coming.values() {
+            *held.entry(*network).or_default() += bytes;
         }
         let ours = held.get(&network).copied().unwrap_or(0);
         // Bytes of a network beyond its half do not count against others.
@@ -74,21 +78,45 @@ impl MetadataBodies {
         file: &ScannedFile,
         b3: ContentHash,
         network: Network,
-        hashing: &Hashing,
         limited: &mut LimitedReply,
-    ) -> Result<Rc<Vec<u8>>, Unsent> {
+    ) -> Result<Metadata, Unsent> {
         if let Some(body) = self.get(b3) {
-            return Ok(body);
+            return Ok(Metadata::Here(body));
+        }
+        if self.coming.contains_key(&b3) {
+            return Ok(Metadata::Coming);
         }
         let groups = group_count(file.meta.size);
         let bytes = groups * size_of::<ChainingValue>() as u64;
         if !self.admits(bytes, network, limited) {
             return Err(Unsent::NoRoom);
         }
-        let chain = if groups > 1 { hashing.chain(&file.meta, b3) } else { Some(Vec::new()) };
-        let body = encode_metadata(file.meta.size, b3, &chain.ok_or(Unsent::NotHashed)?);
-        Ok(self.insert(b3, network, body))
+        if groups > 1 {
+            self.coming.insert(b3, (network, bytes));
+            return Ok(Metadata::ToRead);
+        }
+        let body = encode_metadata(file.meta.size, b3, &[]);
+        Ok(Metadata::Here(self.insert(b3, network, body)))
     }
+
+    /// A job has read them, or not found them in the cache.
+    pub(super) fn on_read(&mut self, b3: ContentHash, body: Option<Vec<u8>>) -> Option<Rc<Vec<u8>>> {
+        let (network, _) = self.coming.remove(&b3)?;
+        Some(self.insert(b3, network, body?))
+    }
+
+    /// Nobody waits for them any more.
+    pub(super) fn forget(&mut self, b3: ContentHash) {
+        self.coming.remove(&b3);
+    }
+}
+
+pub(crate) enum Metadata {
+    Here(Rc<Vec<u8>>),
+    /// A job reads them.
+    Coming,
+    /// A job is to read them.
+    ToRead,
 }
 
 pub(crate) enum Unsent {

@@ -2,15 +2,16 @@
 //!
 //! | file | what others may call |
 //! |---|---|
-//! | here | slices of hashing, records, part files that exchanges write to, jobs of others |
+//! | here | hashing, records, part files that exchanges write to, jobs of others |
 //! | `scanning` | scans of the share |
 //! | `sharing` | reading shared files for peers |
 //! | `part_orders` | orders for part files |
 //! | `upkeep` | deadlines, and the results of jobs |
 //!
 //! Each calls only those above it. Beneath them are `job`, `jobs` and `workers` (threads), `state_files`, `records` with `record_form`, and `places`
-//! (state across restarts), `opened`, `walk`, `hashing` and `metadata` (the share), `part_files`, `removals` and `orphans` (part files).
+//! (state across restarts), `opened`, `walk`, `hashing` with `hash_work`, and `metadata` (the share), `part_files`, `removals` and `orphans` (part files).
 
+mod hash_work;
 mod hashing;
 mod job;
 mod jobs;
@@ -30,7 +31,7 @@ mod upkeep;
 mod walk;
 mod workers;
 
-pub(crate) use metadata::Unsent;
+pub(crate) use metadata::{Metadata, Unsent};
 pub(crate) use part_files::PartOrder;
 pub(crate) use places::was_in_use;
 
@@ -138,7 +139,7 @@ impl Disk {
 
     /// Whether a slice of something waits.
     pub(crate) fn has_work(&self) -> bool {
-        self.has_scanned() || self.hashing.has_work()
+        self.has_scanned()
     }
 
     /// Whether a job still opens, syncs or removes a file.
@@ -151,13 +152,7 @@ impl Disk {
     }
 
     pub(crate) fn hash_files(&mut self, files: Vec<ScannedFile>) {
-        self.hashing.take(files);
-    }
-
-    pub(crate) fn hash_slice(&mut self, cx: &mut Cx) {
-        if self.hashing.has_work() {
-            self.hashing.slice(self.share.as_deref(), &mut self.jobs, cx);
-        }
+        self.hashing.take(files, self.share.as_ref(), &mut self.jobs);
     }
 
     pub(crate) fn remember_download(&mut self, record: &DownloadRecord, revision: u64, cx: &mut Cx) {

@@ -160,8 +160,8 @@ impl OpenedFiles {
         self.closing.clear();
     }
 
-    /// A read has ended: it was a use of the file.
-    pub(super) fn on_read(&mut self, used: Left) {
-        self.left.borrow_mut().push(used);
+    /// A read has ended: it was a use of the file. Its exchange may order the next one now.
+    pub(super) fn on_read(&mut self, used: Left, now: Instant) {
+        self.leave(used.file, now);
     }
 }

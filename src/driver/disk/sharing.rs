@@ -2,7 +2,7 @@
 
 use super::Disk;
 use super::job::{Done, Key, Lane};
-use super::metadata::Unsent;
+use super::metadata::{Metadata, Unsent};
 use crate::control::LimitedReply;
 use crate::driver::clock::wall_ns;
 use crate::driver::net::Permit;
@@ -14,7 +14,7 @@ use crate::name::FileName;
 use crate::network::Network;
 use crate::node::contract::LookedAt;
 use crate::time::Instant;
-use std::rc::Rc;
+use crate::wire::encode_metadata;
 use std::sync::Arc;
 
 impl Disk {
@@ -87,14 +87,29 @@ impl Disk {
         self.opened.tend(keeps_idle, now, &mut self.jobs);
     }
 
-    /// The metadata of a file, requested by a network.
+    /// The metadata of a file, requested by a network: here, or coming, which [`Output::MetadataRead`] reports.
     pub(crate) fn metadata_body(
         &mut self,
         file: &ScannedFile,
         b3: ContentHash,
         network: Network,
         limited: &mut LimitedReply,
-    ) -> Result<Rc<Vec<u8>>, Unsent> {
-        self.metadata.body(file, b3, network, &self.hashing, limited)
+    ) -> Result<Metadata, Unsent> {
+        let metadata = self.metadata.body(file, b3, network, limited)?;
+        if let Metadata::ToRead = metadata {
+            let (cache, volumes, meta) = (self.hashing.cache(), Arc::clone(self.hashing.volumes()), file.meta);
+            let done = move |bytes| Done::MetadataRead(b3, bytes);
+            self.jobs.submit((Lane::Scan, Key::Metadata(b3)), done, None, move || {
+                let (known, chain) = cache.lock(&volumes).chain(&meta)?;
+                (known == b3).then(|| encode_metadata(meta.size, b3, &chain))
+            });
+        }
+        Ok(metadata)
+    }
+
+    /// Nobody waits any more for metadata that a job reads.
+    pub(crate) fn withdraw_metadata(&mut self, b3: ContentHash) {
+        self.jobs.withdraw(&Key::Metadata(b3));
+        self.metadata.forget(b3);
     }
 }

@@ -98,12 +98,17 @@ impl Disk {
                     let mounts = mount.into_iter();
                     mounts.for_each(|mount| self.places.note(&path, mount, &mut self.state, &mut self.jobs));
                 }
+                Done::HashStepped(work) => self.hashing.on_stepped(work, self.share.as_ref(), &mut self.jobs, cx),
+                Done::MetadataRead(b3, bytes) => {
+                    let body = self.metadata.on_read(b3, bytes);
+                    cx.out.push(Output::MetadataRead(b3, body));
+                }
                 Done::SharedOpened(name, outcome) => {
                     let outcome = self.opened.on_opened(&name, outcome, cx.now);
                     cx.out.push(Output::SharedOpened(name, outcome));
                 }
                 Done::SharedRead(used, read, outcome) => {
-                    self.opened.on_read(used);
+                    self.opened.on_read(used, cx.now);
                     cx.out.push(Output::SharedRead(used.exchange, read, outcome));
                 }
                 Done::LookedAt(files) => cx.out.event(Event::LookedAt { files }),

@@ -92,7 +92,7 @@ impl Database {
             }
             _ => return Err(CacheFault::Damaged("it is another program's".to_owned())),
         }
-        // From now on the loop reads with it.
+        // From now on entries are looked up with it, while another connection may write.
         connection.busy_timeout(Duration::ZERO).map_err(fault)?;
         Ok(database)
     }

@@ -1,7 +1,7 @@
 //! Known content hashes by the identity of the file, so that neither a restart nor a new device number hashes files again.
 //!
-//! Owns the file of the cache, an SQLite database in the state directory with one entry for each inode. The loop only reads
-//! (some microseconds an entry); all writing is a [`FlushJob`] for a worker thread. Each entry has a checksum, and one that
+//! Owns the file of the cache, an SQLite database in the state directory with one entry for each inode. Looking an entry
+//! up takes some microseconds; all writing is a [`FlushJob`]. Threads other than the loop use it, since both wait for the disk. Each entry has a checksum, and one that
 //! does not match counts as unknown. A file that is not our cache, is damaged, or has entries without the time of change, is
 //! set aside and replaced by an empty cache; a crash or power loss costs at most the entries that were not flushed.
 //!

@@ -1,0 +1,134 @@
+//! The disk of the share delays nothing but what is read from it (DESIGN, "Three ideas").
+
+use crate::harness::{
+    Daemon, LIMIT, Setup, Stopwatch, ask_from, clean_command, fetch, free_port, not_tested, start_hashed, until,
+};
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use std::fs::{self, File};
+use std::net::Ipv4Addr;
+use std::process::{Child, Stdio};
+use std::thread;
+use std::time::Duration;
+
+const MIB: usize = 1 << 20;
+
+/// How long each call waits.
+const DELAY: Duration = Duration::from_millis(500);
+
+/// Delays calls of a running daemon.
+struct Delaying(Child);
+
+impl Delaying {
+    /// `None` where there is no strace; that is said aloud.
+    fn calls(of: &Daemon, calls: &str, delay: Duration) -> Option<Self> {
+        let tasks = || fs::read_dir(format!("/proc/{}/task", of.pid())).expect("it runs").count();
+        let is_traced = |task: &fs::DirEntry| {
+            let status = fs::read_to_string(task.path().join("status")).unwrap_or_default();
+            !status.contains("TracerPid:\t0")
+        };
+        let traced = || {
+            let tasks = fs::read_dir(format!("/proc/{}/task", of.pid())).expect("it runs");
+            tasks.flatten().filter(is_traced).count()
+        };
+        let mut strace = clean_command("strace", of.home());
+        let inject = format!("inject={calls}:delay_enter={}ms", delay.as_millis());
+        strace.args(["-f", "-qq", "-o", "/dev/null", "-p", &of.pid().to_string(), "-e", &format!("trace={calls}")]);
+        let Ok(mut child) = strace.args(["-e", &inject]).stderr(Stdio::null()).spawn() else {
+            not_tested("a disk that is slow", "strace(1) does not run here");
+            return None;
+        };
+        until("it is traced, or cannot be", LIMIT, || {
+            traced() == tasks() || child.try_wait().is_ok_and(|ended| ended.is_some())
+        });
+        if traced() < tasks() {
+            not_tested("a disk that is slow", "strace(1) may not trace here");
+            return None;
+        }
+        Some(Self(child))
+    }
+}
+
+impl Drop for Delaying {
+    fn drop(&mut self) {
+        let _ = kill(Pid::from_raw(self.0.id() as i32), Signal::SIGKILL);
+        let _ = self.0.wait();
+    }
+}
+
+/// Drops a file from the page cache.
+fn cool(daemon: &Daemon, name: &str) {
+    let file = File::open(daemon.share().join(name)).expect("it is shared");
+    file.sync_all().expect("it can be written");
+    posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED).expect("this is only advice");
+}
+
+#[test]
+fn a_slow_disk_delays_neither_calls_nor_lists_nor_what_is_in_the_page_cache() {
+    let names: Vec<String> = (0..4).map(|n| format!("cold-{n}.bin")).collect();
+    let small = vec![7; 100_000];
+    let bootstrap = (Ipv4Addr::LOCALHOST, free_port()).into();
+    let setup = names.iter().fold(Setup::peer().serves(bootstrap), |setup, name| setup.shares(name, vec![1; MIB]));
+    let mut peer = start_hashed(setup.shares("small.bin", &small));
+    names.iter().for_each(|name| cool(&peer, name));
+    let to = peer.listen();
+    assert_eq!(fetch(to, b"small.bin"), small, "its descriptor is open now");
+    let Some(delaying) = Delaying::calls(&peer, "openat2,statx,pread64,getdents64", DELAY) else { return };
+    let mut took: Vec<Duration> = Vec::new();
+    thread::scope(|scope| {
+        let cold: Vec<_> = names.iter().map(|name| scope.spawn(move || fetch(to, name.as_bytes()).len())).collect();
+        let mut control = peer.control();
+        control.call("rescan", Value::Null).expect("a rescan can be asked for");
+        while cold.iter().any(|cold| !cold.is_finished()) {
+            let watch = Stopwatch::start();
+            peer.status();
+            let called = watch.elapsed();
+            ask_from(Ipv4Addr::LOCALHOST, bootstrap, b"1:3");
+            let listed = watch.elapsed();
+            assert_eq!(fetch(to, b"small.bin"), small);
+            took.extend([called, listed - called, watch.elapsed() - listed]);
+        }
+        cold.into_iter().for_each(|cold| assert_eq!(cold.join().expect("it is served"), MIB));
+    });
+    took.sort_unstable();
+    let (p50, p99) = (took[took.len() / 2], took[took.len() * 99 / 100]);
+    println!("{} calls, lists and files: p50 {p50:?}, p99 {p99:?}, longest {:?}", took.len(), took[took.len() - 1]);
+    assert!(took.len() >= 60 && took[took.len() - 1] < DELAY, "none waits for the disk");
+    assert!(p50 < Duration::from_millis(20) && (cfg!(debug_assertions) || p99 < Duration::from_millis(20)), "{p99:?}");
+    let ended = peer.stop();
+    assert!(ended.code == Some(0) && ended.took < Duration::from_secs(5), "{:?}", ended.took);
+    drop(delaying);
+}
+
+#[test]
+fn a_share_that_hangs_holds_up_neither_a_download_nor_the_stop() {
+    let content = vec![3; 8 * MIB];
+    let source = start_hashed(Setup::peer().shares("wanted.bin", &content));
+    let mut peer = start_hashed((0..3).fold(Setup::peer(), |setup, n| setup.shares(format!("{n}.bin"), vec![1; MIB])));
+    // Only the calls that the share needs and a download does not.
+    let Some(delaying) = Delaying::calls(&peer, "getdents64,openat2", Duration::from_secs(30)) else { return };
+    let to = peer.listen();
+    let asking: Vec<_> = (0..3)
+        .map(|n| {
+            let mut stream = std::net::TcpStream::connect(to).expect("it listens");
+            std::io::Write::write_all(&mut stream, format!("4:{n}.bin\n").as_bytes()).expect("it reads");
+            stream
+        })
+        .collect();
+    peer.control().call("rescan", Value::Null).expect("a rescan can be asked for");
+    until("the requests are taken", LIMIT, || peer.status()["uploads_active"] == 3);
+    let watch = Stopwatch::start();
+    let id = peer.begin_download(source.listen(), "wanted.bin");
+    peer.await_download(id, "done");
+    assert!(watch.elapsed() < Duration::from_secs(10), "{:?}", watch.elapsed());
+    let watch = Stopwatch::start();
+    peer.signal(Signal::SIGTERM);
+    peer.await_log("daemon: left");
+    assert!(watch.elapsed() < Duration::from_secs(5), "{:?}", watch.elapsed());
+    // The system waits for the tracer until the process is gone.
+    drop(delaying);
+    assert_eq!(peer.wait_end(watch).code, Some(0));
+    drop(asking);
+}

@@ -6,8 +6,8 @@ use crate::node::Event;
 use log::info;
 use std::time::Duration;
 
-/// How long leaving may take: TERM is to be over in 5 s.
-const LEAVE_MAX: Duration = Duration::from_millis(4200);
+/// How long leaving may take: TERM is to be over in 5 s, with two calls of a slow disk after it.
+const LEAVE_MAX: Duration = Duration::from_millis(3_500);
 
 impl Driver {
     /// Begins to leave, once.
@@ -37,7 +37,10 @@ impl Driver {
         let is_over = match self.cx.phase {
             Phase::Running => false,
             Phase::Leaving(until) => until <= self.cx.now,
-            Phase::Flushing(until) => until <= self.cx.now || (!self.disk.is_syncing() && self.front.is_flushed()),
+            Phase::Flushing(until) => {
+                let is_flushed = !self.disk.is_syncing() && self.front.is_flushed();
+                until <= self.cx.now || (is_flushed && self.disk.close())
+            }
             Phase::Over => true,
         };
         if is_over {

@@ -6,6 +6,7 @@ use super::disk::PartOrder;
 use super::net::{Outgoing, Part, Task};
 use crate::bootstrap::BootstrapAction;
 use crate::control::encode_notice;
+use crate::fault::DiskFault;
 use crate::node::{Action, Event};
 use crate::wire::{FIRST_CONTACT_ANSWER, Message, encode_peer_list};
 
@@ -41,9 +42,6 @@ impl Driver {
         let now = self.cx.now;
         match output {
             Output::Event(event) => {
-                if let Event::GroupVerified { .. } = event {
-                    self.disk.arm_sync(&self.cx);
-                }
                 self.node.handle(now, event);
             }
             Output::Registrar(exchange, from, message) => {
@@ -56,7 +54,13 @@ impl Driver {
                 self.bootstrap.iter_mut().for_each(|bootstrap| bootstrap.on_checked(now, to, answered));
             }
             Output::Call(client, call, request) => self.on_call(client, call, request),
-            Output::Written(exchange, written) => self.net.on_written(exchange, &written),
+            Output::Written(exchange, written) => {
+                // The node does not know the outline of an exchange that ended meanwhile, and opens the part file again.
+                if !self.net.on_written(exchange, &written) && written.has_set_outline() {
+                    let fault = DiskFault::Changed;
+                    self.cx.out.event(Event::PartFailed { download: written.download, fault });
+                }
+            }
             Output::SharedOpened(name, outcome) => self.on_shared_opened(&name, outcome),
             Output::MetadataRead(b3, body) => self.on_metadata_read(b3, body.as_ref()),
             Output::SharedRead(exchange, read, outcome) => self.net.take_read(exchange, read, outcome, &self.cx),

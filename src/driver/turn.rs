@@ -43,6 +43,7 @@ impl Driver {
             }
             self.turn();
         }
+        self.disk.abandon();
         Ok(())
     }
 

@@ -128,7 +128,7 @@ impl RecordLog {
     }
 
     /// Sets the record of a key. When this returns, the record survives a crash of the process; it survives power loss when it
-    /// is [durable](RecordLog::is_durable).
+    /// is not [undurable](RecordLog::undurable).
     /// Errors: as the system reports them, and [`io::ErrorKind::FileTooLarge`] if the log is full. Then the change is owed:
     /// [`RecordLog::write_owed`] and the jobs retry it. [`io::ErrorKind::InvalidInput`] for more than [`RECORD_BYTES_MAX`]:
     /// then nothing has changed.

@@ -26,6 +26,7 @@ const FLUSH_AGAIN: Duration = Duration::from_secs(30);
 
 pub(super) struct Hashing {
     cache: SharedCache,
+    at_end: AtEnd,
     /// The filesystems that scans have entered.
     volumes: Arc<Volumes>,
     files: VecDeque<ScannedFile>,
@@ -43,16 +44,46 @@ enum Work {
     Away(Vec<ScannedFile>),
 }
 
+/// The cache, when the daemon leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum AtEnd {
+    Open,
+    Closing,
+    Closed,
+}
+
 impl Hashing {
     pub(super) fn new(cache: HashCache) -> Self {
         Self {
             cache: SharedCache::new(cache),
+            at_end: AtEnd::Open,
             volumes: Arc::default(),
             files: VecDeque::new(),
             work: Work::Here(Box::default()),
             pending: 0,
             flush_failed: false,
             flush_at: None,
+        }
+    }
+
+    /// Has the cache closed by a job. Returns whether that is done.
+    pub(super) fn close(&mut self, jobs: &mut Jobs) -> bool {
+        if self.at_end == AtEnd::Open {
+            self.at_end = AtEnd::Closing;
+            let (cache, volumes) = (self.cache.clone(), Arc::clone(&self.volumes));
+            jobs.submit((Lane::State, Key::Hashes), |()| Done::HashesClosed, (), move || cache.lock(&volumes).close());
+        }
+        self.at_end == AtEnd::Closed
+    }
+
+    pub(super) fn on_closed(&mut self) {
+        self.at_end = AtEnd::Closed;
+    }
+
+    /// After the last turn: a cache that a disk does not let go of is never closed, so that nothing waits for that disk.
+    pub(super) fn abandon(&self) {
+        if self.at_end != AtEnd::Closed {
+            std::mem::forget(self.cache.clone());
         }
     }
 

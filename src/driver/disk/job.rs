@@ -52,6 +52,7 @@ pub(crate) enum Done {
     OrphansFound(OrphansFound),
     /// Orphans without data.
     OrphansRemoved(Vec<(Orphan, io::Result<()>)>),
+    HashesClosed,
     /// The records of downloads were written.
     RecordsWritten(RecordsWritten),
     HashesFlushed(FlushEnded),
@@ -125,34 +126,37 @@ impl fmt::Display for Key {
 /// that of the state directory. Short jobs do not wait for long ones of the same disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Lane {
-    /// What no transfer waits for: looking up host names, checking a configuration, searching for orphans.
-    Aside,
+    /// Looking up host names, and checking a configuration, which looks at directories.
+    Names,
+    /// Directories of downloads: searching for orphans, and which mounts they are on. No transfer waits for that.
+    Search,
     /// The share: opening and reading files for peers.
     Share,
     /// The share: scanning and hashing.
     Scan,
     /// Part files: writing what exchanges receive.
     Parts,
-    /// Part files: opening, closing, removing them.
+    /// Part files: opening and closing them.
     Open,
-    /// Part files: syncing, checking, renaming them.
+    /// Part files: syncing, checking, renaming, removing them.
     Sync,
     /// The state directory. Replies to users wait for it.
     State,
 }
 
 impl Lane {
-    pub(super) const ALL: [Self; 7] =
-        [Self::Aside, Self::Share, Self::Scan, Self::Parts, Self::Open, Self::Sync, Self::State];
+    pub(super) const ALL: [Self; 8] =
+        [Self::Names, Self::Search, Self::Share, Self::Scan, Self::Parts, Self::Open, Self::Sync, Self::State];
 
-    /// A name server that does not answer holds a worker for half a minute, and a directory that hangs for ever.
+    /// A name server that does not answer holds a worker for half a minute, and a directory that hangs holds one for ever.
     pub(super) fn workers(self) -> usize {
-        if self == Self::Aside { 3 } else { 1 }
+        if self == Self::Names { 2 } else { 1 }
     }
 
     pub(super) fn thread_name(self) -> &'static str {
         match self {
-            Self::Aside => "pyrate-aside",
+            Self::Names => "pyrate-names",
+            Self::Search => "pyrate-search",
             Self::Share => "pyrate-share",
             Self::Scan => "pyrate-scan",
             Self::Parts => "pyrate-parts",
@@ -171,8 +175,8 @@ impl Lane {
 /// What became of changes to the records of downloads.
 pub(crate) struct RecordsWritten {
     pub(super) outcome: io::Result<()>,
-    /// Downloads whose last change is not on the disk.
-    pub(super) owed: BTreeSet<u32>,
+    /// Downloads whose last change is not on the disk; `None` after a job that panicked.
+    pub(super) owed: Option<BTreeSet<u32>>,
 }
 
 /// How far a check of a part file is.

@@ -167,7 +167,7 @@ mod tests {
         let (asked, looked_up) = (host.clone(), host.clone());
         let done = move |outcome| Done::Resolved(asked.clone(), outcome);
         let lost = Err(ResolveFault::Lost);
-        rig.jobs.submit((Lane::Aside, Key::Host(host.clone())), done, lost, move || resolve(&looked_up));
+        rig.jobs.submit((Lane::Names, Key::Host(host.clone())), done, lost, move || resolve(&looked_up));
         let Done::Resolved(asked, Ok(addresses)) = rig.wait() else { panic!("localhost was not found") };
         assert_eq!(asked, host);
         assert!(addresses.iter().all(IpAddr::is_loopback));

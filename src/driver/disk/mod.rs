@@ -142,7 +142,7 @@ impl Disk {
         self.has_scanned()
     }
 
-    /// Whether a job still opens, syncs or removes a file.
+    /// Whether there are jobs that a stop waits for.
     pub(crate) fn is_syncing(&self) -> bool {
         self.jobs.is_syncing()
     }
@@ -198,14 +198,14 @@ impl Disk {
         let asked = host.clone();
         let done = move |outcome| Done::Resolved(asked.clone(), outcome);
         let lost = Err(ResolveFault::Lost);
-        self.jobs.submit((Lane::Aside, Key::Host(host.clone())), done, lost, move || jobs::resolve(&host));
+        self.jobs.submit((Lane::Names, Key::Host(host.clone())), done, lost, move || jobs::resolve(&host));
     }
 
     pub(crate) fn read_configuration(&mut self, job: ReloadJob) {
-        self.jobs.submit((Lane::Aside, Key::Configuration), |()| Done::ConfigurationRead, (), job);
+        self.jobs.submit((Lane::Names, Key::Configuration), |()| Done::ConfigurationRead, (), job);
     }
 
-    pub(crate) fn arm_sync(&mut self, cx: &Cx) {
+    fn arm_sync(&mut self, cx: &Cx) {
         self.sync_at.get_or_insert(cx.now + SYNC_DELAY);
     }
 }

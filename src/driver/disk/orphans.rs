@@ -42,7 +42,7 @@ impl Orphans {
         }
         let search = OrphanSearch { directories, tokens, wall_ns: wall_ns() };
         let lost = OrphansFound { is_partial: true, ..OrphansFound::default() };
-        jobs.submit((Lane::Aside, Key::Orphans), Done::OrphansFound, lost, || search.run());
+        jobs.submit((Lane::Search, Key::Orphans), Done::OrphansFound, lost, || search.run());
     }
 
     /// `tokens`: of all downloads, also of those that began during the search.
@@ -62,7 +62,7 @@ impl Orphans {
                 (orphan, outcome)
             };
             let work = move || empty.into_iter().map(remove).collect();
-            jobs.submit((Lane::Aside, Key::OrphansRemoved), Done::OrphansRemoved, Vec::new(), work);
+            jobs.submit((Lane::Search, Key::OrphansRemoved), Done::OrphansRemoved, Vec::new(), work);
         }
     }
 

@@ -44,6 +44,10 @@ impl PartFiles {
         self.waiting.entry(download).or_default().push_back(order);
     }
 
+    pub(super) fn queue_first(&mut self, download: TransferId, order: PartOrder) {
+        self.waiting.entry(download).or_default().push_front(order);
+    }
+
     /// The next order for a part file, unless something that works on it must end first. `is_unwritten`: its download is to be
     /// recorded, before anything of the part file is removed: whatever happens, what is cancelled does not come back.
     pub(super) fn next_order(&mut self, download: TransferId, is_unwritten: bool) -> Option<PartOrder> {
@@ -127,7 +131,7 @@ impl PartFiles {
     /// Removes a part file, in a job: freeing a large file takes long. Closes it before.
     pub(super) fn remove(&mut self, download: TransferId, request: PartRequest, jobs: &mut Jobs) {
         let (open, permit) = self.take(download).unzip();
-        self.submit((Lane::Open, download, permit.flatten()), jobs, Done::PartRemoved, move || {
+        self.submit((Lane::Sync, download, permit.flatten()), jobs, Done::PartRemoved, move || {
             open.and_then(OpenPart::into_file).into_iter().for_each(PartFile::close);
             request.remove()
         });

@@ -52,6 +52,10 @@ impl Disk {
                 }
                 None => cx.out.event(Event::TargetProbed { download, outcome: Err(DiskFault::NoDescriptor) }),
             },
+            PartOrder::Open(_) if self.parts.open.get(download).is_some() => {
+                self.close_part(download, cx);
+                self.parts.queue_first(download, order);
+            }
             PartOrder::Open(request) => self.open_part(download, request, net, cx),
             PartOrder::Check => self.begin_check(download, cx),
             PartOrder::Commit => self.commit_part(download, cx),
@@ -81,16 +85,11 @@ impl Disk {
     }
 
     fn open_part(&mut self, download: TransferId, request: PartRequest, net: &mut Net, cx: &mut Cx) {
-        let (before, permit) = self.parts.take(download).unzip();
-        drop(permit);
         self.parts.removals.cancel(download);
         match net.take_own(DESCRIPTORS_PER_PART, cx) {
             Some(permit) => {
                 let job = (Lane::Open, download, Some(permit));
-                self.parts.submit(job, &mut self.jobs, Done::PartOpened, move || {
-                    close(before, false);
-                    open(request)
-                });
+                self.parts.submit(job, &mut self.jobs, Done::PartOpened, || open(request));
             }
             None => cx.out.event(Event::PartOpened { download, outcome: Err(DiskFault::NoDescriptor) }),
         }
@@ -149,6 +148,8 @@ impl Disk {
     pub(super) fn on_part_written(&mut self, mut written: Written, net: &mut Net, cx: &mut Cx) {
         let download = written.download;
         let is_last = self.parts.open.on_written(&mut written);
+        // Also of groups whose exchange is over by now.
+        self.arm_sync(cx);
         report_written(written, cx);
         if is_last {
             self.run_orders(download, net, cx);
@@ -179,7 +180,8 @@ impl Disk {
         let outcome = match (step, self.parts.open.files().get_mut(&download)) {
             (Err(fault), _) => Err(fault),
             (_, None) => Err(DiskFault::Missing),
-            (Ok(CheckStep::More(_)), _) if is_to_be_closed => Err(DiskFault::Missing),
+            // A stop does not wait for the rest.
+            (Ok(CheckStep::More(_)), _) if is_to_be_closed || cx.phase != Phase::Running => Err(DiskFault::Missing),
             (Ok(CheckStep::More(check)), Some(part)) => {
                 let file = part.file();
                 let work = move || check_slice(check, &file);
@@ -210,7 +212,11 @@ impl Disk {
         let discards = cx.phase != Phase::Running && self.state.directory().is_none();
         let done = |download, _: Result<(), DiskFault>| Done::PartClosed(download);
         self.parts.submit((Lane::Open, download, permit), &mut self.jobs, done, move || {
-            close(Some(part), discards);
+            match part.into_file() {
+                Some(part) if discards => part.discard(),
+                Some(part) => part.close(),
+                None => {}
+            }
             Ok(())
         });
     }
@@ -277,7 +283,9 @@ fn report_written(written: Written, cx: &mut Cx) {
         (None, Ok(())) => {}
         (None, Err(WriteFault::Disk(fault))) => cx.out.event(Event::PartFailed { download, fault }),
         // The node checked the outline against what it knows: the part file has changed.
-        (None, Err(WriteFault::Mismatch)) => cx.out.event(Event::PartFailed { download, fault: DiskFault::Other(0) }),
+        (None, Err(WriteFault::Mismatch | WriteFault::Superseded)) => {
+            cx.out.event(Event::PartFailed { download, fault: DiskFault::Other(0) })
+        }
     }
 }
 
@@ -304,15 +312,6 @@ fn sync(file: &Mutex<PartFile>) -> Result<View, DiskFault> {
     let mut part = lock(file)?;
     part.synced(synced)?;
     Ok(View::of(&mut part, false))
-}
-
-/// Closes a part file, or removes it.
-fn close(part: Option<OpenPart>, discards: bool) {
-    match part.and_then(OpenPart::into_file) {
-        Some(part) if discards => part.discard(),
-        Some(part) => part.close(),
-        None => {}
-    }
 }
 
 /// Opens a part file. If its journal has an outline that the download does not know, as when its record was lost, it starts

@@ -56,7 +56,7 @@ impl Places {
         for path in paths.into_iter().filter(|path| !self.known.contains_key(path)) {
             let (key, found) = (Key::Mount(path.clone()), path.clone());
             let done = move |mount| Done::MountFound(found.clone(), mount);
-            jobs.submit((Lane::Aside, key), done, None, move || DirectoryMount::of(&path).ok());
+            jobs.submit((Lane::Search, key), done, None, move || DirectoryMount::of(&path).ok());
         }
     }
 }

@@ -20,6 +20,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// The new record of a download, or none.
+type Changes = BTreeMap<TransferId, Option<Vec<u8>>>;
+
 /// The log, and the changes that the node waits for.
 #[derive(Default)]
 pub(crate) struct Records {
@@ -29,10 +32,12 @@ pub(crate) struct Records {
     part_files: BTreeMap<TransferId, (u32, Vec<PathBuf>)>,
     /// Downloads whose last change may not be on the disk.
     pending: BTreeMap<TransferId, Pending>,
-    /// Changes that no job has yet: the new record, or none.
-    changes: BTreeMap<TransferId, Option<Vec<u8>>>,
+    /// Changes that no job has yet.
+    changes: Changes,
     /// The changes that the running job writes.
-    running: Option<BTreeSet<TransferId>>,
+    running: Option<Arc<Changes>>,
+    /// Changes of a job that panicked: it is unknown what was written. The next job writes them again.
+    lost: Changes,
     /// Attempts in a row that failed.
     failures: u32,
     pub(super) retry_at: Option<Instant>,
@@ -94,7 +99,8 @@ impl Records {
 
     /// Whether a change of this download is still to be written for the first time.
     pub(super) fn is_unwritten(&self, download: TransferId) -> bool {
-        self.changes.contains_key(&download) || self.running.as_ref().is_some_and(|running| running.contains(&download))
+        self.changes.contains_key(&download)
+            || self.running.as_ref().is_some_and(|running| running.contains_key(&download))
     }
 
     /// Writes the changes, and tries again those that could not be written.
@@ -103,19 +109,23 @@ impl Records {
         if self.changes.is_empty() && self.failures == 0 {
             return;
         }
-        let changes = std::mem::take(&mut self.changes);
-        self.running = Some(changes.keys().copied().collect());
-        // What a job wrote that panicked is unknown.
-        let outcome = Err(io::Error::other("the job was lost"));
-        let lost = RecordsWritten { outcome, owed: self.pending.keys().map(|download| download.0).collect() };
+        let mut changes = std::mem::take(&mut self.lost);
+        changes.append(&mut self.changes);
+        let changes = Arc::new(changes);
+        self.running = Some(Arc::clone(&changes));
+        let lost = RecordsWritten { outcome: Err(io::Error::other("the job was lost")), owed: None };
         let log = Arc::clone(log);
-        jobs.submit((Lane::State, Key::Log), Done::RecordsWritten, lost, move || write(&log, changes));
+        jobs.submit((Lane::State, Key::Log), Done::RecordsWritten, lost, move || write(&log, &changes));
     }
 
     /// The result of the job. Returns the downloads whose changes it had.
     pub(super) fn on_written(&mut self, written: RecordsWritten, cx: &mut Cx) -> BTreeSet<TransferId> {
         let RecordsWritten { outcome, owed } = written;
-        let changed = self.running.take().unwrap_or_default();
+        let written = self.running.take().unwrap_or_default();
+        let owed = owed.unwrap_or_else(|| {
+            self.lost = (*written).clone();
+            self.pending.keys().map(|download| download.0).collect()
+        });
         self.report(&owed, cx);
         match outcome {
             Err(error) => self.failed(&error, &owed, cx),
@@ -126,7 +136,7 @@ impl Records {
                 }
             }
         }
-        changed
+        written.keys().copied().collect()
     }
 
     /// A write or sync failed: schedules a retry, and reports the changes that wait for it to the node.
@@ -169,13 +179,13 @@ impl Records {
 }
 
 /// Writes changes to the log and syncs it, and rewrites it if most of it is outdated. Waits for the disk.
-fn write(log: &Mutex<RecordLog>, changes: BTreeMap<TransferId, Option<Vec<u8>>>) -> RecordsWritten {
+fn write(log: &Mutex<RecordLog>, changes: &Changes) -> RecordsWritten {
     // After a job that panicked, too: each frame of the log has its own check.
     let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
     let mut outcome = Ok(());
     for (download, record) in changes {
         let changed = match record {
-            Some(record) => log.put(download.0, &record),
+            Some(record) => log.put(download.0, record),
             None => log.remove(download.0),
         };
         outcome = outcome.and(changed);
@@ -192,7 +202,7 @@ fn write(log: &Mutex<RecordLog>, changes: BTreeMap<TransferId, Option<Vec<u8>>>)
             Err(error) => break Err(error),
         }
     };
-    RecordsWritten { outcome: outcome.and(synced), owed: log.undurable() }
+    RecordsWritten { outcome: outcome.and(synced), owed: Some(log.undurable()) }
 }
 
 /// Opens the log. Returns the downloads in it, and the highest id ever used.

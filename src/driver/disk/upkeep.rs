@@ -42,6 +42,16 @@ impl Disk {
         self.sync();
     }
 
+    /// Shutdown, when nothing else is to be written: closes what takes the disk. Returns whether that is done.
+    pub(crate) fn close(&mut self) -> bool {
+        self.hashing.close(&mut self.jobs)
+    }
+
+    /// After the last turn.
+    pub(crate) fn abandon(&self) {
+        self.hashing.abandon();
+    }
+
     fn sync(&mut self) {
         self.sync_at = None;
         self.hashing.flush(&mut self.jobs);
@@ -93,6 +103,7 @@ impl Disk {
                 }
                 Done::OrphansRemoved(outcomes) => Orphans::on_removed(outcomes),
                 Done::HashesFlushed(outcome) => self.hashing.on_flushed(outcome, cx.now),
+                Done::HashesClosed => self.hashing.on_closed(),
                 Done::RecordsWritten(written) => self.on_records_written(written, net, cx),
                 Done::MountFound(path, mount) => {
                     let mounts = mount.into_iter();

@@ -1,4 +1,4 @@
-//! The threads for calls that Linux offers in no nonblocking form: one or two for each [`Lane`], made at the start and named
+//! The threads for calls that Linux offers in no nonblocking form: one for each [`Lane`], and two for names, made at the start and named
 //! after it. The loop gives each the next job when the last one has ended (see [`jobs`](super::jobs)).
 
 use super::job::{Ended, Job, Lane};

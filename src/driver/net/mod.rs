@@ -139,13 +139,17 @@ impl Net {
         [Direction::Up, Direction::Down].into_iter().for_each(|direction| self.wake_paced(direction));
     }
 
-    /// The result of something that an exchange had to write.
-    pub(crate) fn on_written(&mut self, exchange: ExchangeId, written: &Written) {
-        let Some(key) = self.table.key(exchange) else { return };
+    /// The result of something that an exchange had to write. Returns whether the exchange is still there.
+    pub(crate) fn on_written(&mut self, exchange: ExchangeId, written: &Written) -> bool {
+        let Some(key) = self.table.key(exchange) else { return false };
         if let Some(Connection::Outbound(outbound)) = self.table.get_mut(key) {
             outbound.on_written(written);
-            self.table.make_ready(key);
+            // One that waits for tokens is woken by them.
+            if !self.table.is_paced(key) {
+                self.table.make_ready(key);
+            }
         }
+        true
     }
 
     /// Who sent the request of an exchange.

@@ -133,10 +133,10 @@ impl Bucket {
     }
 }
 
-/// A limit is reported after it has held a transfer back for this long.
-const HELD_MIN: Duration = Duration::from_millis(250);
+/// A limit, or our disk, is reported after it has held a transfer back for this long.
+pub(crate) const HELD_MIN: Duration = Duration::from_millis(250);
 
-/// Whether a rate limit holds a transfer back: at each step more bytes have arrived than it may read.
+/// Whether a rate limit, or our disk, holds a transfer back: at each step more bytes have arrived than it may read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct HeldBack {
     since: Option<Instant>,

@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use write::Kind;
 
-/// Above this an exchange that has something on its way to the disk receives nothing more.
+/// Above this no exchange begins with another group. More may be on its way: each has the rest of its group, and one more.
 const WRITING_BYTES_MAX: usize = 32 << 20;
 
 /// An open part file.
@@ -25,6 +25,8 @@ pub(crate) struct OpenPart {
     outline: Option<Arc<Outline>>,
     verified: Groups,
     due: SyncDue,
+    /// Of the last view.
+    viewed: u64,
     /// Writes that are on their way.
     writes: usize,
 }
@@ -32,7 +34,7 @@ pub(crate) struct OpenPart {
 impl OpenPart {
     pub(super) fn new(part: PartFile) -> Self {
         let (outline, verified, due) = (part.outline().cloned(), part.verified().clone(), part.sync_due());
-        Self { file: Arc::new(Mutex::new(part)), outline, verified, due, writes: 0 }
+        Self { file: Arc::new(Mutex::new(part)), outline, verified, due, viewed: 0, writes: 0 }
     }
 
     /// For workers.
@@ -76,7 +78,12 @@ impl OpenPart {
         self.writes > 0
     }
 
+    /// Takes what a job says, unless a later one has spoken.
     pub(super) fn apply(&mut self, view: View) {
+        if view.number < self.viewed {
+            return;
+        }
+        self.viewed = view.number;
         self.due = view.due;
         if let Some((outline, verified)) = view.content {
             (self.outline, self.verified) = (outline, verified);
@@ -125,7 +132,7 @@ impl OpenParts {
         let count = outline.group_count();
         part.verified = if is_same { part.verified.resized(count) } else { Groups::none(count) };
         part.outline = Some(Arc::clone(&outline));
-        self.write(Write { download, exchange: None, data: Data::Outline(outline) });
+        self.write(Write { download, exchange: None, data: Data::GivenOutline(outline) });
     }
 
     pub(super) fn has_writes(&self) -> bool {

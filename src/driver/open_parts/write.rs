@@ -4,7 +4,7 @@ use crate::content::{GroupHasher, Groups, Outline};
 use crate::fault::DiskFault;
 use crate::id::{ExchangeId, TransferId};
 use crate::store::{OutlineRefused, PartFile, SyncDue};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 /// Something to be written to an open part file.
 #[derive(Debug)]
@@ -18,17 +18,13 @@ pub(crate) struct Write {
 #[derive(Debug)]
 pub(crate) enum Data {
     /// A whole group, not verified yet.
-    Group {
-        outline: Arc<Outline>,
-        group: u64,
-        bytes: Vec<u8>,
-    },
+    Group { outline: Arc<Outline>, group: u64, bytes: Vec<u8> },
     /// The next bytes of a stream. `begins`: the stream starts with them.
-    Stream {
-        begins: bool,
-        bytes: Vec<u8>,
-    },
-    Outline(Arc<Outline>),
+    Stream { begins: bool, bytes: Vec<u8> },
+    /// `instead_of`: the part file has this outline, or none. `wanted`: the exchange that brought the outline is not over.
+    Outline { outline: Arc<Outline>, instead_of: Option<Arc<Outline>>, wanted: Weak<()> },
+    /// The node has given it: whatever was before.
+    GivenOutline(Arc<Outline>),
 }
 
 /// Why something was not written.
@@ -36,6 +32,8 @@ pub(crate) enum Data {
 pub(crate) enum WriteFault {
     /// The group does not match its hash, or the outline contradicts a verified group.
     Mismatch,
+    /// The exchange is over, or another outline was set meanwhile.
+    Superseded,
     Disk(DiskFault),
 }
 
@@ -57,6 +55,11 @@ pub(crate) struct Written {
 }
 
 impl Written {
+    /// Whether the part file has got an outline.
+    pub(crate) fn has_set_outline(&self) -> bool {
+        matches!((self.kind, self.outcome), (Kind::Outline { .. }, Ok(())))
+    }
+
     /// The group, if it was one.
     pub(crate) fn group(&self) -> Option<u64> {
         if let Kind::Group { group, .. } = self.kind { Some(group) } else { None }
@@ -68,14 +71,13 @@ impl Written {
 pub(crate) enum Kind {
     Group { group: u64, bytes: usize },
     Stream { bytes: usize },
-    Outline,
+    Outline { bytes: usize },
 }
 
 impl Kind {
     pub(super) fn bytes(self) -> usize {
         match self {
-            Self::Group { bytes, .. } | Self::Stream { bytes } => bytes,
-            Self::Outline => 0,
+            Self::Group { bytes, .. } | Self::Stream { bytes } | Self::Outline { bytes } => bytes,
         }
     }
 }
@@ -83,6 +85,8 @@ impl Kind {
 /// What the loop is to know of a part file after a job.
 #[derive(Debug)]
 pub(crate) struct View {
+    /// Two workers may deliver theirs in another order.
+    pub(super) number: u64,
     pub(super) due: SyncDue,
     /// The outline and the verified groups, if they have changed otherwise than by a group that was written.
     pub(super) content: Option<(Option<Arc<Outline>>, Groups)>,
@@ -93,7 +97,7 @@ impl View {
     pub(crate) fn of(part: &mut PartFile, is_new: bool) -> Self {
         let is_new = part.take_shrunk() || is_new;
         let content = is_new.then(|| (part.outline().cloned(), part.verified().clone()));
-        Self { due: part.sync_due(), content }
+        Self { number: part.count_look(), due: part.sync_due(), content }
     }
 }
 
@@ -110,7 +114,9 @@ impl Write {
         match &self.data {
             Data::Group { group, bytes, .. } => Kind::Group { group: *group, bytes: bytes.len() },
             Data::Stream { bytes, .. } => Kind::Stream { bytes: bytes.len() },
-            Data::Outline(_) => Kind::Outline,
+            Data::Outline { outline, .. } | Data::GivenOutline(outline) => {
+                Kind::Outline { bytes: size_of_val(outline.chain()) }
+            }
         }
     }
 
@@ -131,7 +137,14 @@ impl Write {
         let (outcome, sets_outline) = match self.data {
             Data::Group { outline, group, bytes } => (write_group(&mut part, &outline, group, &bytes), false),
             Data::Stream { begins, bytes } => (write_stream(&mut part, begins, &bytes), false),
-            Data::Outline(outline) => (set_outline(&mut part, outline), true),
+            Data::Outline { outline, instead_of, wanted } => {
+                let is_superseded = wanted.strong_count() == 0 || part.outline() != instead_of.as_ref();
+                match is_superseded {
+                    true => (Err(WriteFault::Superseded), false),
+                    false => (set_outline(&mut part, outline), true),
+                }
+            }
+            Data::GivenOutline(outline) => (set_outline(&mut part, outline), true),
         };
         Written { outcome, view: Some(View::of(&mut part, sets_outline)), ..failed }
     }

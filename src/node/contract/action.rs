@@ -157,7 +157,7 @@ pub enum Action {
         /// In bytes, unproven; at most [`GROUP_BYTES`](crate::content::GROUP_BYTES).
         size: u64,
     },
-    /// Hash a whole open part file, group by group: groups that do not match the outline are removed from the journal. No fetch
+    /// Check a whole open part file, group by group: groups that do not match the outline are removed from the journal. No fetch
     /// writes to it meanwhile.
     CheckPart {
         download: TransferId,

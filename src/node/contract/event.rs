@@ -43,7 +43,7 @@ pub enum Event {
     ResponseProgress {
         exchange: ExchangeId,
         bytes: u64,
-        /// Our rate limit holds it back, not its reader.
+        /// Our rate limit, or our disk, holds it back, not its reader.
         held: bool,
     },
     /// A requester that had closed reset an upload before it acknowledged a byte: it waits for a call-back (PROTOCOL, "Old peers
@@ -89,7 +89,7 @@ pub enum Event {
         /// Bytes of the group that are not requested.
         bytes: u64,
     },
-    /// Our rate limit holds a fetch back: more bytes have arrived than could be read. Repeated several times a second.
+    /// Our rate limit, or our disk, holds a fetch back: more bytes have arrived than could be read. Repeated several times a second.
     FetchHeld {
         exchange: ExchangeId,
     },

@@ -253,7 +253,7 @@ impl DownloadMachine {
         }
     }
 
-    /// Everything is there: it is read once more from the disk before it counts. `streamer`: who sent it, if nothing but
+    /// Everything is there: it is checked before it counts. `streamer`: who sent it, if nothing but
     /// the end of a stream shows that it is everything.
     pub(super) fn check_part(&mut self, cx: &mut Cx, id: TransferId, streamer: Option<SocketAddr>) {
         self.stop_fetching(cx, id);

@@ -155,6 +155,12 @@ impl HashCache {
         }
     }
 
+    /// Closes the file; from now on the newest entries are kept in memory. Waits for the disk: SQLite moves what was written into
+    /// its main file.
+    pub(crate) fn close(&mut self) {
+        *self = Self::new(Backend::Memory, self.run);
+    }
+
     /// The hash of a file, if it is known for exactly this size, these times, this inode and filesystem. Takes some microseconds.
     pub(crate) fn get(&self, file: &FileMeta) -> Option<ContentHash> {
         self.get_kept(&self.kept(file))

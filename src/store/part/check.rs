@@ -1,4 +1,4 @@
-//! Hashing a whole part file, in slices.
+//! The check of a whole part file before it gets its name, in slices.
 
 use super::PartFile;
 use super::sync::group_digest;

@@ -20,7 +20,7 @@
 //! | `sync` | syncing |
 //! | `probe` | checking whether a file can be created at a target |
 //! | `removal` | removing a part file |
-//! | `check` | hashing a whole part file |
+//! | `check` | the check of a whole part file |
 
 mod check;
 pub(super) mod journal;
@@ -135,7 +135,16 @@ impl PartRequest {
             }
         };
         let mount = DirectoryMount::of(place.directory_path()).ok();
-        Ok(PartOpened::Ready(PartFile { place, held, final_path, filesystem, mount, state, watch: Watch::default() }))
+        Ok(PartOpened::Ready(PartFile {
+            place,
+            held,
+            final_path,
+            filesystem,
+            mount,
+            state,
+            watch: Watch::default(),
+            looks: 0,
+        }))
     }
 }
 
@@ -166,6 +175,8 @@ pub(crate) struct PartFile {
     mount: Option<DirectoryMount>,
     state: State,
     watch: Watch,
+    /// Times that its state was looked at.
+    looks: u64,
 }
 
 #[derive(Debug)]
@@ -281,6 +292,12 @@ impl PartFile {
         disk::write_at(&self.held, bytes, *len)?;
         *len += count;
         Ok(())
+    }
+
+    /// A number that orders what is said of its state.
+    pub(crate) fn count_look(&mut self) -> u64 {
+        self.looks += 1;
+        self.looks
     }
 
     /// Whether verified groups have ceased to be so since the last call.

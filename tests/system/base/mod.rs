@@ -11,4 +11,4 @@ mod old_programs;
 mod search_outcomes;
 mod serving;
 mod share;
-mod slow_share;
+mod slow_disks;

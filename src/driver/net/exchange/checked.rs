@@ -116,11 +116,17 @@ impl Checked {
         self.whole.iter().any(|whole| !whole.is_written)
     }
 
-    /// Whether nothing is to be received until a group is written.
+    /// Whether groups are on their way to the disk, or were, and are not reported yet.
+    pub(super) fn is_unreported(&self) -> bool {
+        !self.whole.is_empty()
+    }
+
+    /// Whether nothing is to be received until something is written: of this fetch or, while no group has begun, of others.
     pub(super) fn waits_for_disk(&self, parts: &OpenParts) -> bool {
         let writing = self.whole.iter().filter(|whole| !whole.is_written).count();
         let needs_no_more = self.group >= self.end || self.fault.is_some();
-        writing > 0 && (needs_no_more || writing >= WRITES_MAX || parts.is_behind())
+        writing > 0 && (needs_no_more || writing >= WRITES_MAX)
+            || parts.is_behind() && matches!(self.state, State::Between)
     }
 
     /// A fault is returned by [`Checked::poll`] after the groups that were received.
@@ -143,6 +149,7 @@ impl Checked {
         let earlier = self.whole.remove(at).map(|whole| whole.earlier).unwrap_or_default();
         self.fault.get_or_insert(match fault {
             WriteFault::Disk(fault) => DialFault::Disk(fault),
+            WriteFault::Superseded => DialFault::Aborted,
             WriteFault::Mismatch if earlier.is_empty() => DialFault::Corrupt,
             WriteFault::Mismatch => {
                 self.mismatch = Some(earlier.into_iter().chain([self.from]).collect());

@@ -38,11 +38,12 @@ pub(super) enum Incoming {
         download: TransferId,
         reported: Reported,
     },
-    /// Whole metadata: a worker gives the outline to the part file.
+    /// Whole metadata: a worker gives the outline to the part file, as long as this is here.
     Outline {
         b3: ContentHash,
         size: u64,
         outcome: Option<Result<(), WriteFault>>,
+        _wanted: Arc<()>,
     },
     /// The first line of metadata: size and hash once it is whole.
     FileInfo {
@@ -165,6 +166,15 @@ impl Incoming {
         }
     }
 
+    /// Whether something is on its way to the disk, or was, and is not reported yet.
+    pub(super) fn is_unreported(&self) -> bool {
+        match self {
+            Self::File { sink: Sink::Checked(checked), .. } => checked.is_unreported(),
+            Self::Outline { .. } => true,
+            _ => self.is_writing(),
+        }
+    }
+
     /// The result of something that it had to write.
     pub(super) fn on_written(&mut self, written: &Written) {
         match self {
@@ -210,7 +220,7 @@ impl Incoming {
     pub(super) fn poll(&mut self, exchange: ExchangeId, cx: &Context<'_>) -> Result<Taken, DialFault> {
         match self {
             Self::Peers(_) => Ok(Taken::More),
-            Self::Outline { b3, size, outcome } => match outcome {
+            Self::Outline { b3, size, outcome, .. } => match outcome {
                 None => Ok(Taken::WaitForDisk),
                 Some(Ok(())) => Ok(Taken::Enough(Response::Metadata { b3: *b3, size: *size })),
                 Some(Err(fault)) => Err(outline_fault(*fault)),
@@ -289,8 +299,11 @@ impl Incoming {
                 }
                 let outline = Arc::new(reader.finish().map_err(metadata_fault)?);
                 let (b3, size) = (outline.b3(), outline.size());
-                cx.parts.write(Write { download: *download, exchange: Some(exchange), data: Data::Outline(outline) });
-                *self = Self::Outline { b3, size, outcome: None };
+                let instead_of = cx.parts.get(*download).ok_or(DialFault::Aborted)?.outline().cloned();
+                let wanted = Arc::new(());
+                let data = Data::Outline { outline, instead_of, wanted: Arc::downgrade(&wanted) };
+                cx.parts.write(Write { download: *download, exchange: Some(exchange), data });
+                *self = Self::Outline { b3, size, outcome: None, _wanted: wanted };
                 Ok(Taken::WaitForDisk)
             }
         }
@@ -301,6 +314,7 @@ impl Incoming {
 fn outline_fault(fault: WriteFault) -> DialFault {
     match fault {
         WriteFault::Mismatch => DialFault::Corrupt,
+        WriteFault::Superseded => DialFault::Aborted,
         WriteFault::Disk(fault) => DialFault::Disk(fault),
     }
 }

@@ -69,11 +69,13 @@ pub(crate) struct Outbound {
     started: Instant,
     progress: Progress,
     received: u64,
-    /// Whether our rate limit holds it back.
+    /// Whether our rate limit, or our disk, holds it back.
     held: HeldBack,
     /// What it received of a group, once it is over.
     remains: Remains,
     sent: u64,
+    /// When it looks again at the disk for which it waits.
+    disk_look: Option<Instant>,
 }
 
 enum Link {
@@ -156,6 +158,7 @@ impl Outbound {
             held: HeldBack::default(),
             remains: Remains::Nothing,
             sent: 0,
+            disk_look: None,
         })
     }
 
@@ -205,8 +208,8 @@ impl Outbound {
             | State::Sending { .. }
             | State::Receiving(Incoming::Peers(_) | Incoming::FileInfo { .. }) => self.started + REQUEST_MAX,
             State::Receiving(incoming) => {
-                let idle = self.progress.deadline();
-                incoming.report_due().map_or(idle, |at| at.min(idle))
+                let others = incoming.report_due().into_iter().chain(self.disk_look);
+                others.fold(self.progress.deadline(), Instant::min)
             }
             State::Uploading(outgoing) => self.progress.deadline_sending(outgoing),
             State::Awaiting(_) => match &self.link {
@@ -214,7 +217,8 @@ impl Outbound {
                 Link::Connection(_) => self.progress.deadline(),
             },
             State::Settling { until, .. } => *until,
-            State::Finishing { .. } | State::Over => return None,
+            State::Finishing { .. } => return self.disk_look,
+            State::Over => return None,
         })
     }
 

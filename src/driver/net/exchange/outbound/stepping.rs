@@ -8,6 +8,7 @@ use crate::driver::net::exchange::outgoing::Pump;
 use crate::driver::net::exchange::{
     Context, NetStep, Over, Progress, Report, connect_fault, dial_fault, encode_stream,
 };
+use crate::driver::net::pace::HELD_MIN;
 use crate::driver::socket::{Direction, ReadStep, Step};
 use crate::fault::DialFault;
 use crate::node::Event;
@@ -25,19 +26,19 @@ const READS_MAX: usize = 16;
 impl Outbound {
     pub(crate) fn on_deadline(&mut self, cx: &mut Context<'_>) -> NetStep {
         match &mut self.state {
-            State::Receiving(incoming) if cx.now < self.progress.deadline() || incoming.is_writing() => {
+            State::Receiving(incoming) if cx.now < self.progress.deadline() || incoming.is_unreported() => {
                 match incoming.poll(self.id, cx) {
                     Ok(Taken::Report(event)) => Step::Report(Report::Event(event)),
                     Ok(Taken::Enough(response)) => self.end(Ok(response), cx),
-                    Ok(Taken::WaitForDisk) => {
-                        self.progress.restart_idle_timer(cx.now);
-                        Step::Idle
-                    }
+                    Ok(Taken::WaitForDisk) => self.wait_for_disk(cx),
+                    // What it waited for is written, and its step comes later.
+                    Ok(Taken::More) if self.disk_look.take().is_some() => Step::Again,
                     // A short response: its deadline is absolute.
                     Ok(Taken::More) => self.end(Err(DialFault::TimedOut), cx),
                     Err(fault) => self.end(Err(fault), cx),
                 }
             }
+            State::Finishing { .. } => self.finish(cx).unwrap_or_else(|fault| self.end(Err(fault), cx)),
             // The peer sent FIN and no byte.
             State::Awaiting(_) if matches!(&self.link, Link::EitherWay(answer) if answer.is_refused()) => {
                 self.end(Ok(Response::File { bytes: 0 }), cx)
@@ -84,11 +85,21 @@ impl Outbound {
         let State::Finishing { incoming, outcome } = &mut self.state else { return Ok(Step::Idle) };
         let outcome = match incoming.poll(self.id, cx) {
             Ok(Taken::Report(event)) => return Ok(Step::Report(Report::Event(event))),
-            _ if incoming.is_writing() => return Ok(Step::Idle),
+            _ if incoming.is_writing() => return Ok(self.wait_for_disk(cx)),
             Ok(_) => outcome.clone(),
             Err(fault) => Err(fault),
         };
         Ok(self.end(outcome, cx))
+    }
+
+    /// Until something is written. The node hears several times a second that our disk holds the fetch back, and not its source.
+    fn wait_for_disk(&mut self, cx: &Context<'_>) -> NetStep {
+        self.progress.restart_idle_timer(cx.now);
+        self.disk_look = Some(cx.now + HELD_MIN);
+        match self.held.on_spent(cx.now, 1) {
+            true => Step::Report(Report::Event(Event::FetchHeld { exchange: self.id })),
+            false => Step::Idle,
+        }
     }
 
     fn finish_connecting(&mut self, cx: &Context<'_>) -> Result<NetStep, DialFault> {
@@ -177,24 +188,31 @@ impl Outbound {
         let id = self.id;
         let Link::Connection(socket) = &mut self.link else { return Err(DialFault::Aborted) };
         let State::Receiving(incoming) = &mut self.state else { return Ok(Step::Idle) };
+        self.disk_look = None;
         let step_max = incoming.step_bytes_max();
-        let granted = match incoming.is_paced() {
-            true => cx.pace.bucket(Direction::Down).grant(cx.now, step_max),
-            false => step_max,
-        };
-        let mut budget = granted;
+        // What may be read in this step, and how much of it is left. One that waits for the disk takes no share of the rate limit.
+        let mut budget = None;
         loop {
-            let taken = match incoming.poll(id, cx)? {
-                Taken::More if budget == 0 && granted < step_max => {
+            let taken = incoming.poll(id, cx)?;
+            if let (Taken::More, None) = (&taken, budget) {
+                let granted = match incoming.is_paced() {
+                    true => cx.pace.bucket(Direction::Down).grant(cx.now, step_max),
+                    false => step_max,
+                };
+                budget = Some((granted, granted));
+            }
+            let (granted, left) = budget.unwrap_or_default();
+            let taken = match taken {
+                Taken::More if left == 0 && granted < step_max => {
                     self.progress.restart_idle_timer(cx.now);
                     if self.held.on_spent(cx.now, granted) {
                         return Ok(Step::Report(Report::Event(Event::FetchHeld { exchange: id })));
                     }
                     return Ok(Step::Paced(Direction::Down));
                 }
-                Taken::More if budget == 0 => return Ok(Step::Again),
+                Taken::More if left == 0 => return Ok(Step::Again),
                 Taken::More => {
-                    let room = budget.min(cx.scratch.len());
+                    let room = left.min(cx.scratch.len());
                     match socket.read(&mut cx.scratch[..room]).map_err(|error| dial_fault(&error))? {
                         ReadStep::Bytes(n) => {
                             if incoming.is_paced() {
@@ -203,7 +221,7 @@ impl Outbound {
                             incoming.take(&cx.scratch[..n], cx.parts)?;
                             self.received += n as u64;
                             self.progress.note(cx.now, self.received);
-                            budget -= n;
+                            budget = Some((granted, left - n));
                             continue;
                         }
                         ReadStep::Blocked(blocked) => {
@@ -217,13 +235,7 @@ impl Outbound {
             };
             return Ok(match taken {
                 Taken::More => Step::Again,
-                Taken::WaitForDisk => {
-                    self.progress.restart_idle_timer(cx.now);
-                    match self.held.on_spent(cx.now, 1) {
-                        true => Step::Report(Report::Event(Event::FetchHeld { exchange: id })),
-                        false => Step::Idle,
-                    }
-                }
+                Taken::WaitForDisk => self.wait_for_disk(cx),
                 Taken::Report(event) => Step::Report(Report::Event(event)),
                 Taken::Enough(response) => self.end(Ok(response), cx),
             });

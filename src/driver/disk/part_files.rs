@@ -85,7 +85,7 @@ impl PartFiles {
     }
 
     /// The open part files that are to be synced: those without a job whose last sync did not fail.
-    pub(super) fn to_sync(&mut self, rest: bool) -> Vec<TransferId> {
+    pub(super) fn due_for_sync(&mut self, rest: bool) -> Vec<TransferId> {
         let Self { open, busy, sync_failed, .. } = self;
         let due = open.files().iter().filter(|(download, part)| {
             part.wants_sync(rest) && !busy.contains_key(download) && !sync_failed.contains(download)

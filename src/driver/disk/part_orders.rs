@@ -239,7 +239,7 @@ impl Disk {
         if rest {
             self.parts.sync_failed.clear();
         }
-        for download in self.parts.to_sync(rest) {
+        for download in self.parts.due_for_sync(rest) {
             let Some(part) = self.parts.open.files().get_mut(&download) else { continue };
             part.on_sync_begun();
             let file = part.file();

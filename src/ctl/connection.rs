@@ -47,7 +47,6 @@ pub(super) enum Heard {
 pub(super) struct Call {
     id: CallId,
     timeout: Duration,
-    until: Deadline,
 }
 
 /// What ends a wait.
@@ -144,18 +143,20 @@ impl Connection {
         self.finish(call)
     }
 
-    /// Makes a call, whose answer may then come while something else is done.
+    /// Makes a call, whose answer may then come while something else is done. The time-out is for the call to be sent, and in
+    /// [`finish`](Self::finish) for its answer: what is done between them does not count.
     pub(super) fn begin(&mut self, request: &Request, timeout: Duration) -> Result<Call, CallError> {
         self.calls += 1;
-        let call = Call { id: CallId::Number(self.calls), timeout, until: Deadline::after(timeout) };
+        let call = Call { id: CallId::Number(self.calls), timeout };
         self.send(&encode_request(&call.id, request), &call)?;
         Ok(call)
     }
 
     /// Waits for the answer of a call.
     pub(super) fn finish<T: DeserializeOwned>(&mut self, call: Call) -> Result<T, CallError> {
+        let until = Deadline::after(call.timeout);
         loop {
-            match self.receive(call.until)? {
+            match self.receive(until)? {
                 Received::Answer(id, outcome) if id == call.id => {
                     return serde_json::from_str(&outcome?)
                         .map_err(|error| self.gibberish(&format!("unexpected answer: {error}")));
@@ -232,12 +233,13 @@ impl Connection {
     }
 
     fn send(&mut self, mut line: &[u8], call: &Call) -> Result<(), CallError> {
+        let until = Deadline::after(call.timeout);
         while !line.is_empty() {
             match self.stream.write(line) {
                 Ok(sent) => line = &line[sent..],
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    match self.wait(Event::writable(SOCKET), call.until)? {
+                    match self.wait(Event::writable(SOCKET), until)? {
                         None => {}
                         Some(Heard::Deadline) => return Err(self.late(call)),
                         Some(_) => return Err(other("interrupted".into())),

@@ -3,6 +3,8 @@
 use crate::fake::{Fake, Talk, finish, forms, run, wait_for};
 use serde_json::json;
 use std::io::{BufRead, BufReader};
+use std::thread;
+use std::time::Duration;
 
 fn file(name: &str) -> serde_json::Value {
     json!({"name": name, "size": 3, "b3": null})
@@ -45,6 +47,26 @@ fn a_reader_that_has_enough_ends_a_list_without_end() {
         assert_eq!((run.code, run.err.as_str()), (0, ""));
         wait_for(daemon);
     }
+}
+
+#[test]
+fn the_time_that_a_reader_takes_is_not_the_daemons() {
+    let fake = Fake::new();
+    // Each page is more than a pipe holds.
+    let rows: Vec<_> = (0..500).map(|number| file(&format!("{number:0>200}"))).collect();
+    let daemon = fake.serve(move |talk| {
+        for next in [json!("a"), json!("b"), json!("c"), json!(null)] {
+            talk.answer("files", json!({"files": rows, "next": next}));
+        }
+    });
+    let mut child = fake.command_here(&["--timeout", "1s", "--terse", "files"]).spawn().unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    out.read_line(&mut String::new()).unwrap();
+    thread::sleep(Duration::from_millis(1200));
+    assert_eq!(out.lines().count(), 4 * 500);
+    let run = finish(child);
+    assert_eq!((run.code, run.err.as_str()), (0, ""));
+    wait_for(daemon);
 }
 
 #[test]

@@ -94,6 +94,14 @@ impl Output {
         }
     }
 
+    /// Ends the line of a document of JSON of which pages are missing: what follows is no part of it.
+    pub(super) fn break_off(self) {
+        if self.is_json() {
+            // If this cannot be written, the error on the standard error still is.
+            let _ = self.write("\n");
+        }
+    }
+
     /// Writes rows. If there are none, people are shown the text `none`.
     pub(super) fn show_rows<T>(self, rows: &[T], none: &str) -> Result<(), CallError>
     where

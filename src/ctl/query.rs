@@ -1,11 +1,11 @@
 //! Commands that need one call, or all pages of one.
 
+use super::Session;
 use super::clock::Deadline;
 use super::connection::Heard;
-use super::output::{Page, Reader, complain, remark};
+use super::output::{Page, Reader, remark};
 use super::rows::{Details, Row, VerboseStatus};
 use super::text::name;
-use super::{Session, exit_code};
 use crate::control::{
     BootstrapReply, CallError, DownloadRow, DownloadsReply, ExitCode, FilesReply, HitRow, HitsReply, IdForm, Notice,
     PeerRow, ReloadReply, Request, StatusReply, parse_ids,
@@ -48,40 +48,39 @@ pub(super) fn hits(session: &mut Session, ids: &[String]) -> Result<ExitCode, Ca
 /// Shows a result page by page as it comes: the next page is on its way while one is shown. `read` takes a page apart into its
 /// rows and the call for the next one. Where there is no row, `none` is what people are told, or why that is a failure.
 ///
-/// Returns the code to exit with where not all was shown: the reader has gone, or a later page could not be had.
+/// Tells whether the reader has gone before all was shown. Where a later page cannot be had, a document of JSON stays without
+/// its end, so that nobody takes it for the whole.
 pub(super) fn show_pages<P: DeserializeOwned, R: Row + Serialize>(
     session: &mut Session,
     first: Request,
     none: Result<Option<&str>, CallError>,
     mut read: impl FnMut(P) -> (Vec<R>, Option<Request>),
-) -> Result<Option<ExitCode>, CallError> {
+) -> Result<Reader, CallError> {
     let (timeout, output) = (session.timeout, session.output);
     let (mut columns, mut is_first) = (None, true);
-    let mut call = session.connection.begin(&first, timeout)?;
+    let mut call = session.connection.begin(&first, timeout);
     loop {
-        let (rows, next) = match session.connection.finish(call) {
+        let (rows, next) = match call.and_then(|call| session.connection.finish(call)) {
             Ok(page) => read(page),
-            Err(error) if is_first => return Err(error),
             Err(error) => {
-                // The rows are the document; the failure goes to the standard error.
-                output.show_page::<R>(Page { rows: &[], columns: &mut columns, is_first, is_last: true })?;
-                complain(&error.message);
-                return Ok(Some(exit_code(error.code)));
+                if !is_first {
+                    output.break_off();
+                }
+                return Err(error);
             }
         };
-        let next = next.map(|request| session.connection.begin(&request, timeout)).transpose()?;
+        let next = next.map(|request| session.connection.begin(&request, timeout));
         let is_last = next.is_none();
         let none = if is_first && is_last && rows.is_empty() { none.clone()? } else { None };
-        if output.show_page(Page { rows: &rows, columns: &mut columns, is_first, is_last })? == Reader::Gone {
-            return Ok(Some(ExitCode::Done));
-        }
+        let reader = output.show_page(Page { rows: &rows, columns: &mut columns, is_first, is_last })?;
         if let Some(none) = none.filter(|_| output.is_text()) {
             remark(none);
         }
         is_first = false;
         match next {
+            None => return Ok(Reader::There),
+            Some(_) if reader == Reader::Gone => return Ok(Reader::Gone),
             Some(next) => call = next,
-            None => return Ok(None),
         }
     }
 }
@@ -161,8 +160,8 @@ pub(super) fn files(session: &mut Session) -> Result<ExitCode, CallError> {
             last.clone_from(&next);
             (page.files, next.map(|after| Request::Files { after: Some(after) }))
         })?;
-    if let Some(code) = shown {
-        return Ok(code);
+    if shown == Reader::Gone {
+        return Ok(ExitCode::Done);
     }
     if let Some(CallError { message, .. }) = share_error {
         remark(&name(message.as_bytes()));

@@ -4,7 +4,7 @@ use super::Session;
 use super::args::{Search, as_shown};
 use super::clock::Deadline;
 use super::connection::Heard;
-use super::output::{Output, complain, remark};
+use super::output::{Output, Reader, complain, remark};
 use super::progress::Progress;
 use super::query::{all_hits, show_pages};
 use super::rows::{HIT_WIDTHS, ListedPage, ListedRow, Row, ScanResult};
@@ -157,12 +157,12 @@ pub(super) fn list(session: &mut Session, peer: SocketAddr) -> Result<ExitCode, 
         last = next.unwrap_or(last);
         (page.hits, next.map(page_after))
     })?;
-    if let Some(code) = shown {
-        return Ok(code);
-    }
     if let Some(error) = end.error {
         complain(&format!("the list is incomplete: {}", error.message));
         return Ok(super::exit_code(error.code));
+    }
+    if shown == Reader::Gone {
+        return Ok(ExitCode::Done);
     }
     session.remark_unverified(any_unverified);
     if truncated {

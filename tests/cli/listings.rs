@@ -1,13 +1,21 @@
 //! Listings of many pages are written as the pages come.
 
-use crate::fake::{Fake, Talk, finish, forms, run, wait_for};
-use serde_json::json;
+use crate::fake::{Fake, Run, Talk, finish, forms, run, wait_for};
+use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::thread;
 use std::time::Duration;
 
-fn file(name: &str) -> serde_json::Value {
+const HASH: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+/// A file that is shared.
+fn file(name: &str) -> Value {
     json!({"name": name, "size": 3, "b3": null})
+}
+
+/// A file of a peer.
+fn listed(id: u32, name: &str) -> Value {
+    json!({"id": id, "name": name, "size": 3, "b3": HASH})
 }
 
 #[test]
@@ -69,14 +77,72 @@ fn the_time_that_a_reader_takes_is_not_the_daemons() {
     wait_for(daemon);
 }
 
+/// Runs with a standard output that nobody reads.
+fn run_unread(arguments: &[&str], script: impl FnOnce(&mut Talk) + Send + 'static) -> Run {
+    let fake = Fake::new();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = fake.command_here(arguments);
+    command.stdout(writer);
+    fake.run_command(command, script)
+}
+
 #[test]
-fn a_document_that_cannot_be_finished_is_closed() {
-    let script = |talk: &mut Talk| {
+fn what_is_known_at_the_end_is_told_though_nobody_reads_the_rows() {
+    let error = json!({"code": 17, "message": "cannot read the share"});
+    let page = |next: Value| json!({"files": [file("a")], "next": next, "share_error": error});
+    let (last, first) = (page(json!(null)), page(json!("a")));
+    run_unread(&["files"], |talk| drop(talk.answer("files", last))).says(0, "cannot read the share");
+    let run = run_unread(&["files"], |talk| {
+        talk.answer("files", first);
+        talk.until_gone();
+    });
+    assert_eq!((run.code, run.err.as_str()), (0, ""));
+    for next in [json!(null), json!(1)] {
+        let run = run_unread(&["list", "192.0.2.1:5"], move |talk| {
+            talk.answer("list", json!({"search": 7}));
+            let error = json!({"code": 6, "message": "the peer hung up"});
+            talk.notice(json!({"event": "search_done", "search": 7, "hits": 1, "truncated": false, "error": error}));
+            talk.answer("hits", json!({"hits": [listed(1, "a")], "next": next}));
+            talk.until_gone();
+        });
+        run.says(6, "the list is incomplete: the peer hung up");
+    }
+}
+
+/// What the daemon does after the first page, and the code and the message for it.
+type Failure = (fn(&mut Talk), i32, &'static str);
+
+#[test]
+fn a_document_that_cannot_be_finished_does_not_look_whole() {
+    let hangs_up = |talk: &mut Talk| {
         talk.answer("files", json!({"files": [file("a")], "next": "a"}));
         talk.expect("files");
     };
-    let json = run(&["--json", "files"], script);
-    json.gives(69, "[{\"name\":\"a\",\"size\":3,\"b3\":null}]\n");
-    json.says(69, "hung up");
-    run(&["files"], script).gives(69, "NAME  SIZE  HASH\na      3 B  -\n");
+    let fails = |talk: &mut Talk| {
+        talk.answer("files", json!({"files": [file("a")], "next": "a"}));
+        talk.expect("files");
+        talk.fail(17, "cannot read the index");
+    };
+    // The next call is too long to be sent to a daemon that does not read.
+    let reads_nothing = |talk: &mut Talk| {
+        talk.answer("files", json!({"files": [file("a")], "next": "n".repeat(900_000)}));
+        talk.notices_until_hangup(&json!({"event": "ring", "search": 1, "ttl": 1, "peers": 2}));
+    };
+    let scripts: [Failure; 3] =
+        [(hangs_up, 69, "hung up"), (fails, 17, "cannot read the index"), (reads_nothing, 2, "did not answer within")];
+    for (script, code, told) in scripts {
+        let run = |form: &[&str]| run(&[form, &["--timeout", "1s", "files"]].concat(), script);
+        let json = run(&["--json"]);
+        json.says(code, told);
+        let (rows, error) = json.out.split_once('\n').unwrap();
+        assert_eq!(rows, r#"[{"name":"a","size":3,"b3":null}"#);
+        let error: Value = serde_json::from_str(error).unwrap();
+        assert_eq!(error["error"]["code"], code);
+        assert!(json.err.contains(error["error"]["message"].as_str().unwrap()), "{json:?}");
+        let text = run(&[]);
+        text.gives(code, "NAME  SIZE  HASH\na      3 B  -\n");
+        text.says(code, told);
+        run(&["--terse"]).gives(code, "name\tsize\tb3\na\t3\t-\n");
+    }
 }

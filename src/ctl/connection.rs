@@ -137,6 +137,14 @@ impl Connection {
         Ok(())
     }
 
+    /// From now on Ctrl-C ends no wait, and does not end the program if it was watched before.
+    pub(super) fn ignore_interrupts(&mut self) {
+        if let Some(interrupts) = self.interrupts.take() {
+            // What is closed is not polled either.
+            let _ = self.poller.delete(&interrupts);
+        }
+    }
+
     /// Makes a call and waits for its answer; notices that come first are kept for [`next`](Self::next).
     pub(super) fn call<T: DeserializeOwned>(&mut self, request: &Request, timeout: Duration) -> Result<T, CallError> {
         let call = self.begin(request, timeout)?;

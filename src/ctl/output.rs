@@ -38,6 +38,11 @@ impl Output {
         self.live
     }
 
+    /// Whether the standard output is a terminal, in whatever form the result is.
+    pub(super) fn is_terminal(self) -> bool {
+        io::stdout().is_terminal()
+    }
+
     /// Whether the output is for people.
     pub(super) fn is_text(self) -> bool {
         self.form == Form::Text

@@ -76,6 +76,10 @@ pub(super) fn show_pages<P: DeserializeOwned, R: Row + Serialize>(
         if let Some(none) = none.filter(|_| output.is_text()) {
             remark(none);
         }
+        if is_first && !output.is_terminal() {
+            // A pager has what to show: Ctrl-C is meant for it, and ends this program as well if it ends the pager.
+            session.connection.ignore_interrupts();
+        }
         is_first = false;
         match next {
             None => return Ok(Reader::There),

@@ -1,8 +1,10 @@
 //! Listings of many pages are written as the pages come.
 
-use crate::fake::{Fake, Run, Talk, finish, forms, run, wait_for};
+use crate::fake::{Fake, PATIENCE, Run, Talk, finish, forms, run, wait_for};
+use crate::follows::interrupt;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -16,6 +18,12 @@ fn file(name: &str) -> Value {
 /// A file of a peer.
 fn listed(id: u32, name: &str) -> Value {
     json!({"id": id, "name": name, "size": 3, "b3": HASH})
+}
+
+fn next_line(from: &mut impl BufRead) -> String {
+    let mut line = String::new();
+    from.read_line(&mut line).unwrap();
+    line
 }
 
 #[test]
@@ -72,6 +80,31 @@ fn the_time_that_a_reader_takes_is_not_the_daemons() {
     out.read_line(&mut String::new()).unwrap();
     thread::sleep(Duration::from_millis(1200));
     assert_eq!(out.lines().count(), 4 * 500);
+    let run = finish(child);
+    assert_eq!((run.code, run.err.as_str()), (0, ""));
+    wait_for(daemon);
+}
+
+#[test]
+fn an_interrupt_that_is_meant_for_a_pager_does_not_cut_a_list() {
+    let fake = Fake::new();
+    let (interrupted, goes_on) = mpsc::channel();
+    let daemon = fake.serve(move |talk| {
+        talk.answer("list", json!({"search": 7}));
+        talk.notice(json!({"event": "search_done", "search": 7, "hits": 2, "truncated": false, "error": null}));
+        talk.answer("hits", json!({"hits": [listed(1, "a")], "next": 1}));
+        talk.expect("hits");
+        goes_on.recv_timeout(PATIENCE).unwrap();
+        talk.reply(json!({"hits": [listed(2, "b")], "next": null}));
+    });
+    let mut child = fake.command_here(&["--terse", "list", "192.0.2.1:5"]).spawn().unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    for line in ["id\tname\tsize\tb3\n".to_owned(), format!("1\ta\t3\t{HASH}\n")] {
+        assert_eq!(next_line(&mut out), line);
+    }
+    interrupt(child.id());
+    interrupted.send(()).unwrap();
+    assert_eq!(next_line(&mut out), format!("2\tb\t3\t{HASH}\n"));
     let run = finish(child);
     assert_eq!((run.code, run.err.as_str()), (0, ""));
     wait_for(daemon);

@@ -138,6 +138,10 @@ mod tests {
         lines.push(b"6\n");
         assert_eq!(lines.next(4), None, "it was told already");
         assert!(!lines.has_begun());
+        lines.push(b"1234");
+        assert_eq!(lines.next(4), None, "its end may come next");
+        lines.push(b"\n");
+        assert_eq!(lines.next(4), Some(Ok(&b"1234"[..])), "exactly the limit");
     }
 
     #[test]

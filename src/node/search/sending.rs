@@ -1,4 +1,4 @@
-//! Sending searches and hits to peers.
+//! Sending a search of ours to a peer.
 
 use super::Net;
 use crate::library::Query;

@@ -80,8 +80,11 @@ impl Output {
             Form::Text if is_first && is_last => self.write(&rows.people(self.look)),
             Form::Text => {
                 let table = table_of(R::COLUMNS, rows, self.look);
-                let header =
-                    if is_first { columns.insert(table.columns(self.look)).header(self.look) } else { String::new() };
+                let header = if is_first {
+                    columns.insert(table.columns(R::WIDTHS_MIN, self.look)).header(self.look)
+                } else {
+                    String::new()
+                };
                 let rows = columns.as_ref().map(|columns| table.rows_in(columns, self.look));
                 self.write(&(header + &rows.unwrap_or_default()))
             }

@@ -85,9 +85,14 @@ impl Table {
         columns.header(look) + &self.rows_in(&columns, look)
     }
 
-    /// Columns for these rows, and for further ones that are not known yet.
-    pub(super) fn columns(&self, look: Look) -> Columns {
-        Columns::fitted(self.titles.clone(), self.widths(None), look)
+    /// Columns for these rows, and for further ones that are not known yet, for which they are at least so wide on a terminal:
+    /// there a row that is moved to the right loses its end.
+    pub(super) fn columns(&self, widths_min: &[usize], look: Look) -> Columns {
+        let mut widths = self.widths(None);
+        if look.width.is_some() {
+            widths.iter_mut().zip(widths_min).for_each(|(width, &min)| *width = min.max(*width));
+        }
+        Columns::fitted(self.titles.clone(), widths, look)
     }
 
     pub(super) fn rows_in(&self, columns: &Columns, look: Look) -> String {

@@ -1,7 +1,8 @@
 //! Listings of many pages are written as the pages come.
 
-use crate::fake::{Fake, PATIENCE, Run, Talk, finish, forms, run, wait_for};
+use crate::fake::{Fake, PATIENCE, Run, Talk, finish, forms, run, wait_for, with};
 use crate::follows::interrupt;
+use crate::terminal::Screen;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::sync::mpsc;
@@ -38,6 +39,44 @@ fn the_columns_of_the_first_page_are_those_of_all() {
     terse.gives(0, &format!("name\tsize\tb3\n{}", rows.map(|name| format!("{name}\t3\t-\n")).concat()));
     let rows = rows.map(|name| format!(r#"{{"name":"{name}","size":3,"b3":null}}"#));
     json.gives(0, &format!("[{}]\n", rows.join(",")));
+}
+
+/// A list of two pages on a terminal of 80 columns, without colours.
+fn on_terminal(command: &[&str], script: impl FnOnce(&mut Talk) + Send + 'static) -> String {
+    let fake = Fake::new();
+    let (screen, terminal) = Screen::of_columns(80);
+    let mut command = fake.command_here(command);
+    command.env("NO_COLOR", "1").stdout(terminal);
+    // The command holds the terminal open until it is dropped.
+    let run = fake.run_command(command, script);
+    assert_eq!((run.code, run.err.as_str()), (0, ""));
+    screen.all()
+}
+
+#[test]
+fn later_rows_have_room_for_what_is_not_cut() {
+    let long = "n".repeat(100);
+    let (name, being_written) = (long.clone(), with(file(&long), json!({"size": 1_047_552, "being_written": true})));
+    let shown = on_terminal(&["files"], move |talk| {
+        talk.answer("files", json!({"files": [file("a")], "next": "a"}));
+        talk.answer("files", json!({"files": [being_written], "next": null}));
+    });
+    let line = |name: &str, size, hash| format!("{name:<53}  {size:>10}  {hash}\r\n");
+    let cut = format!("{}…{}", "n".repeat(26), "n".repeat(26));
+    let rows = line("a", "3 B", "-") + &line(&cut, "1023.0 KiB", "being written");
+    assert_eq!(shown, line("NAME", "SIZE", "HASH") + &rows);
+
+    let shown = on_terminal(&["list", "192.0.2.1:5"], move |talk| {
+        talk.answer("list", json!({"search": 7}));
+        talk.notice(json!({"event": "search_done", "search": 7, "hits": 2, "truncated": false, "error": null}));
+        talk.answer("hits", json!({"hits": [listed(1, "a")], "next": 1}));
+        let later = with(listed(123_456, &name), json!({"size": 1_047_552}));
+        talk.answer("hits", json!({"hits": [later], "next": null}));
+    });
+    let line = |id, name: &str, size, hash| format!("{id:>6}  {name:<45}  {size:>10}  {hash}\r\n");
+    let cut = format!("{}…{}", "n".repeat(22), "n".repeat(22));
+    let rows = line("1", "a", "3 B", "012345678…") + &line("123456", &cut, "1023.0 KiB", "012345678…");
+    assert_eq!(shown, line("ID", "NAME", "SIZE", "HASH") + &rows);
 }
 
 #[test]

@@ -34,6 +34,11 @@ impl ListedRow {
 /// How wide the columns of hits are where they are shown as they come.
 pub(in crate::ctl) const HIT_WIDTHS: [usize; 5] = [5, 36, 10, 7, 10];
 
+/// What nearly all ids, all sizes, and all that stands for a hash take.
+const ID_WIDTH_MIN: usize = 6;
+const SIZE_WIDTH_MIN: usize = "1023.9 KiB".len();
+const HASH_WIDTH_MIN: usize = "being written".len();
+
 impl Row for HitRow {
     const COLUMNS: &'static [Column<Self>] = &[
         (">ID", |hit, _| hit.id.to_string()),
@@ -71,6 +76,7 @@ impl Row for ListedRow {
         (">SIZE", |row, _| or_unknown(row.size, size)),
         ("HASH", |row, look| vouched(&row.b3, look)),
     ];
+    const WIDTHS_MIN: &'static [usize] = &[ID_WIDTH_MIN, 0, SIZE_WIDTH_MIN, HASH_WIDTH_MIN];
     const FIELDS: &'static [Column<Self>] = &[
         ("id", |row, _| row.id.to_string()),
         ("name", |row, _| name(row.name.as_bytes())),
@@ -101,6 +107,7 @@ impl Row for FileRow {
             false => or_unknown(file.b3.as_ref(), |b3| short_hash(b3, look)),
         }),
     ];
+    const WIDTHS_MIN: &'static [usize] = &[0, SIZE_WIDTH_MIN, HASH_WIDTH_MIN];
     const FIELDS: &'static [Column<Self>] = &[
         ("name", |file, _| name(file.name.as_bytes())),
         ("size", |file, _| number(file.size)),

@@ -40,6 +40,8 @@ pub(super) trait Row: Sized + 'static {
     const COLUMNS: &'static [Column<Self>];
     /// Of these, columns that are left out if no row has a value.
     const SPARSE: &'static [&'static str] = &[];
+    /// How wide the columns are at least on a terminal where later rows are not known yet.
+    const WIDTHS_MIN: &'static [usize] = &[];
     /// For programs: every field, plain numbers. New columns come after the old ones.
     const FIELDS: &'static [Column<Self>];
 

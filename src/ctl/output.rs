@@ -8,7 +8,10 @@ use super::wrap::wrapped;
 use crate::control::{CallError, ExitCode};
 use serde::Serialize;
 use std::borrow::Cow;
+use std::fs::File;
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileTypeExt;
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Output {
@@ -38,9 +41,11 @@ impl Output {
         self.live
     }
 
-    /// Whether the standard output is a terminal, in whatever form the result is.
-    pub(super) fn is_terminal(self) -> bool {
-        io::stdout().is_terminal()
+    /// Whether the standard output is a pipe, as to a pager.
+    pub(super) fn is_pipe(self) -> bool {
+        let output = io::stdout().as_fd().try_clone_to_owned();
+        let metadata = output.and_then(|output| File::from(output).metadata());
+        metadata.is_ok_and(|metadata| metadata.file_type().is_fifo())
     }
 
     /// Whether the output is for people.

@@ -76,7 +76,7 @@ pub(super) fn show_pages<P: DeserializeOwned, R: Row + Serialize>(
         if let Some(none) = none.filter(|_| output.is_text()) {
             remark(none);
         }
-        if is_first && !output.is_terminal() {
+        if is_first && output.is_pipe() {
             // A pager has what to show: Ctrl-C is meant for it, and ends this program as well if it ends the pager.
             session.connection.ignore_interrupts();
         }

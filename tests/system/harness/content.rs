@@ -55,7 +55,9 @@ pub(crate) fn metadata_of(size: u64, b3: &str, values: &[[u8; 32]]) -> Vec<u8> {
 
 /// Waits until a daemon knows the hashes of all that it shares.
 pub(crate) fn await_hashed(daemon: &Daemon) {
-    until("all files are hashed", LIMIT, || daemon.status()["unhashed_files"] == 0);
+    // Right after a start the files are still to be found.
+    let is_hashed = |status: &serde_json::Value| status["scanning"] == false && status["unhashed_files"] == 0;
+    until("all files are hashed", LIMIT, || is_hashed(&daemon.status()));
 }
 
 /// Starts a daemon that is to be a source, and waits until it knows its hashes.

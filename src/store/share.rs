@@ -133,7 +133,8 @@ impl SharedFile {
     }
 
     /// Reads bytes from a position on that are in the page cache, of the unchanged file; fewer than the buffer has room for if
-    /// only these are there. Does not wait for the disk; returns `None` if [`SharedFile::read`] has to.
+    /// only these are there. Does not wait for the bytes, though Linux may begin to read ahead; returns `None` if
+    /// [`SharedFile::read`] has to wait.
     /// Errors: as [`SharedFile::read`].
     pub(crate) fn read_cached(&self, into: &mut [u8], at: u64) -> Result<Option<usize>, DiskFault> {
         if self.cached == Cached::Untold {

@@ -71,7 +71,16 @@ impl Hashing {
         if self.at_end == AtEnd::Open {
             self.at_end = AtEnd::Closing;
             let (cache, volumes) = (self.cache.clone(), Arc::clone(&self.volumes));
-            jobs.submit((Lane::State, Key::Hashes), |()| Done::HashesClosed, (), move || cache.lock(&volumes).close());
+            jobs.submit(
+                (Lane::State, Key::CloseHashes),
+                |()| Done::HashesClosed,
+                (),
+                move || {
+                    // Entries that came since the last batch.
+                    cache.flush(&volumes);
+                    cache.lock(&volumes).close();
+                },
+            );
         }
         self.at_end == AtEnd::Closed
     }
@@ -159,11 +168,9 @@ impl Hashing {
 
     pub(super) fn flush(&mut self, jobs: &mut Jobs) {
         self.flush_at = None;
-        if self.pending > 0 {
-            let (cache, volumes) = (self.cache.clone(), Arc::clone(&self.volumes));
-            let lost = FlushEnded { outcome: Err(lost()), pending: self.pending };
-            jobs.submit((Lane::State, Key::Hashes), Done::HashesFlushed, lost, move || cache.flush(&volumes));
-        }
+        let (cache, volumes) = (self.cache.clone(), Arc::clone(&self.volumes));
+        let lost = FlushEnded { outcome: Err(lost()), pending: self.pending };
+        jobs.submit((Lane::State, Key::Hashes), Done::HashesFlushed, lost, move || cache.flush(&volumes));
     }
 
     pub(super) fn on_flushed(&mut self, FlushEnded { outcome, pending }: FlushEnded, now: Instant) {

@@ -84,6 +84,7 @@ pub(super) enum Key {
     /// A state file that is written whole.
     File(&'static str),
     Hashes,
+    CloseHashes,
     Hash,
     Metadata(ContentHash),
     Log,
@@ -105,6 +106,7 @@ impl fmt::Display for Key {
             Self::Part(download) => write!(f, "part file of download {}", download.0),
             Self::Write(_) => f.write_str("write to a part file"),
             Self::File(name) => write!(f, "write the state file {name}"),
+            Self::CloseHashes => f.write_str("close the hash cache"),
             Self::Hashes => f.write_str("write the hash cache"),
             Self::Hash => f.write_str("hash shared files"),
             Self::Metadata(_) => f.write_str("read metadata from the hash cache"),

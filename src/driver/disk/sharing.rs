@@ -99,7 +99,7 @@ impl Disk {
         if let Metadata::ToRead = metadata {
             let (cache, volumes, meta) = (self.hashing.cache(), Arc::clone(self.hashing.volumes()), file.meta);
             let done = move |bytes| Done::MetadataRead(b3, bytes);
-            self.jobs.submit((Lane::Scan, Key::Metadata(b3)), done, None, move || {
+            self.jobs.submit((Lane::State, Key::Metadata(b3)), done, None, move || {
                 let (known, chain) = cache.lock(&volumes).chain(&meta)?;
                 (known == b3).then(|| encode_metadata(meta.size, b3, &chain))
             });

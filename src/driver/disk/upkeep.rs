@@ -116,6 +116,9 @@ impl Disk {
                 }
                 Done::SharedOpened(name, outcome) => {
                     let outcome = self.opened.on_opened(&name, outcome, cx.now);
+                    if outcome.is_err() {
+                        net.on_files_closed();
+                    }
                     cx.out.push(Output::SharedOpened(name, outcome));
                 }
                 Done::SharedRead(used, read, outcome) => {

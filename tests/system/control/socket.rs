@@ -193,8 +193,7 @@ fn many_clients_are_served_side_by_side() {
 #[test]
 fn clients_that_vanish_leave_nothing_behind() {
     let peer = Setup::peer().shares("file.txt", "x").start();
-    let descriptors = || std::fs::read_dir(format!("/proc/{}/fd", peer.pid())).expect("it runs").count();
-    let before = descriptors();
+    let before = peer.descriptors_for_others();
     for turn in 0..200 {
         let mut control = peer.control();
         if turn % 2 == 0 {
@@ -204,7 +203,7 @@ fn clients_that_vanish_leave_nothing_behind() {
         }
     }
     assert_eq!(fetch(peer.listen(), b"file.txt"), b"x");
-    until("their descriptors are closed", LIMIT, || descriptors() <= before);
+    until("their descriptors are closed", LIMIT, || peer.descriptors_for_others() <= before);
 }
 
 /// A client that asks for every event and reads none is dropped when 1 MiB waits for it, and delays nobody.
@@ -216,18 +215,13 @@ fn a_client_that_never_reads_is_dropped() {
     let peer = Setup::peer().shares(&name, "x").start();
     let mut deaf = peer.control();
     deaf.call("events", Value::Null).expect("it listens");
-    let links = || std::fs::read_dir(format!("/proc/{}/fd", peer.pid())).expect("it runs").flatten();
-    let is_socket = |link: &std::fs::DirEntry| {
-        std::fs::read_link(link.path()).is_ok_and(|at| at.to_string_lossy().starts_with("socket:"))
-    };
-    let sockets = || links().filter(is_socket).count();
-    let before = sockets();
+    let before = peer.descriptors_for_others();
     let to = peer.listen();
     // Two events each: more than 2 MiB.
     for _ in 0..320 {
         assert_eq!(fetch(to, name.as_bytes()), b"x");
     }
-    until("it is dropped", LIMIT, || sockets() < before);
+    until("it is dropped", LIMIT, || peer.descriptors_for_others() < before);
     let waited = deaf.drain(LIMIT).expect("hung up on");
     assert!((50_000..2_000_000).contains(&waited), "{waited} bytes had been sent");
     assert!(answers(&peer));

@@ -268,6 +268,15 @@ impl Daemon {
         line.split_whitespace().next().expect("a value").parse().expect("a number")
     }
 
+    /// Descriptors that are open for others: sockets, and files of the share. Those of the state directory come and go.
+    pub(crate) fn descriptors_for_others(&self) -> usize {
+        let open = fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("it runs");
+        let targets = open.flatten().filter_map(|entry| fs::read_link(entry.path()).ok());
+        targets
+            .filter(|target| target.starts_with(self.share()) || target.to_string_lossy().starts_with("socket:"))
+            .count()
+    }
+
     /// CPU time used so far, user and system, in clock ticks (1/100 s).
     pub(crate) fn cpu_ticks(&self) -> u64 {
         let text = fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("it runs");

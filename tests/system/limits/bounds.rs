@@ -228,12 +228,12 @@ fn one_address_cannot_take_all_connections() {
 #[test]
 fn connections_that_are_over_leave_no_descriptor() {
     let peer = Setup::peer().shares("file.txt", "x").start();
-    let before = descriptors(&peer);
+    let before = peer.descriptors_for_others();
     for turn in 0..300 {
         let message: &[u8] = [&b"4:file.txt"[..], b"4:missing", b"5:", b"junk", b"6:id:x:127.0.0.1:1:0"][turn % 5];
         ask(peer.listen(), message, crate::harness::Framing::Fin);
     }
-    until("all are closed", LIMIT, || descriptors(&peer) <= before);
+    until("all are closed", LIMIT, || peer.descriptors_for_others() <= before);
 }
 
 /// Everything that can wait, waiting at once: a spinning loop would show.

@@ -26,13 +26,18 @@ const READS_MAX: usize = 16;
 impl Outbound {
     pub(crate) fn on_deadline(&mut self, cx: &mut Context<'_>) -> NetStep {
         match &mut self.state {
-            State::Receiving(incoming) if cx.now < self.progress.deadline() || incoming.is_unreported() => {
+            State::Receiving(incoming)
+                if cx.now < self.progress.deadline() || incoming.is_unreported() || self.disk_look.is_some() =>
+            {
                 match incoming.poll(self.id, cx) {
                     Ok(Taken::Report(event)) => Step::Report(Report::Event(event)),
                     Ok(Taken::Enough(response)) => self.end(Ok(response), cx),
                     Ok(Taken::WaitForDisk) => self.wait_for_disk(cx),
                     // What it waited for is written, and its step comes later.
-                    Ok(Taken::More) if self.disk_look.take().is_some() => Step::Again,
+                    Ok(Taken::More) if self.disk_look.take().is_some() => {
+                        self.progress.restart_idle_timer(cx.now);
+                        Step::Again
+                    }
                     // A short response: its deadline is absolute.
                     Ok(Taken::More) => self.end(Err(DialFault::TimedOut), cx),
                     Err(fault) => self.end(Err(fault), cx),

@@ -89,7 +89,7 @@ impl Hashing {
         self.at_end = AtEnd::Closed;
     }
 
-    /// After the last turn: a cache that a disk does not let go of is never closed, so that nothing waits for that disk.
+    /// After the last turn: a cache that no job has closed stays open, since closing it waits for a disk that does not answer.
     pub(super) fn abandon(&self) {
         if self.at_end != AtEnd::Closed {
             std::mem::forget(self.cache.clone());

@@ -150,7 +150,7 @@ impl Lane {
     pub(super) const ALL: [Self; 8] =
         [Self::Names, Self::Search, Self::Share, Self::Scan, Self::Parts, Self::Open, Self::Sync, Self::State];
 
-    /// A name server that does not answer holds a worker for half a minute, and a directory that hangs holds one for ever.
+    /// A name server that does not answer holds a worker for half a minute, and a directory that hangs holds one until it answers.
     pub(super) fn workers(self) -> usize {
         if self == Self::Names { 2 } else { 1 }
     }

@@ -2,6 +2,8 @@
 //! files, and has workers write to them: no call here waits for a disk.
 
 mod partial;
+#[cfg(test)]
+mod tests;
 mod write;
 
 pub(super) use partial::{PartialGroup, PartialGroups, Remains};
@@ -78,7 +80,7 @@ impl OpenPart {
         self.writes > 0
     }
 
-    /// Takes what a job says, unless a later one has spoken.
+    /// Takes the view of a job, unless a later view was taken.
     pub(super) fn apply(&mut self, view: View) {
         if view.number < self.viewed {
             return;

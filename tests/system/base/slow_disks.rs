@@ -117,7 +117,6 @@ fn a_slow_disk_delays_neither_calls_nor_lists_nor_what_is_in_the_page_cache() {
     let (p50, p99) = (took[took.len() / 2], took[took.len() * 99 / 100]);
     println!("{} calls, lists and files: p50 {p50:?}, p99 {p99:?}, longest {:?}", took.len(), took[took.len() - 1]);
     until("the download goes on", LIMIT, || peer.download(id)["bytes_done"].as_u64() > Some(MIB as u64));
-    assert_eq!(peer.status()["limited"]["sources_silent"], 0, "the disk is slow, and not the source");
     assert!(took.len() >= 60 && took[took.len() - 1] < DELAY, "none waits for the disk");
     assert!(p50 < Duration::from_millis(20) && (cfg!(debug_assertions) || p99 < Duration::from_millis(20)), "{p99:?}");
     stop_at_once(&mut peer, delaying);

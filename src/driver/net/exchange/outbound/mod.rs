@@ -9,6 +9,8 @@
 //! ```
 
 mod stepping;
+#[cfg(test)]
+mod tests;
 
 use super::answer::{Answer, unspecified};
 use super::checked::Part;

@@ -89,6 +89,8 @@ pub enum Request {
         #[serde(default)]
         after: Option<SocketAddr>,
     },
+    /// What a monitoring system reads.
+    Metrics,
     /// Send every notice from now on.
     Events,
     /// Reload the configuration and reopen the log.

@@ -28,7 +28,7 @@ const CALL_ID_BYTES_MAX: usize = 64;
 const MESSAGE_CHARS_MAX: usize = 300;
 
 /// The methods and the parameters of each, as [`Request`] names them.
-const METHODS: [(&str, &[&str]); 20] = [
+const METHODS: [(&str, &[&str]); 21] = [
     ("status", &[]),
     ("peers", &[]),
     ("search", &["text", "max", "ttl"]),
@@ -45,6 +45,7 @@ const METHODS: [(&str, &[&str]); 20] = [
     ("files", &["after"]),
     ("rescan", &[]),
     ("bootstrap", &["after"]),
+    ("metrics", &[]),
     ("events", &[]),
     ("reload", &[]),
     ("log_level", &["level"]),

@@ -3,10 +3,12 @@
 //! Owns the types of calls, replies and notices, their framing, and the wording of what goes wrong. The daemon and `pyratectl`
 //! share them, so that a field has one name. Knows no socket.
 
+mod answer;
 mod call;
 mod exit;
 mod frame;
 mod ids;
+mod metrics;
 mod notice;
 pub(crate) mod paths;
 mod reload;
@@ -14,6 +16,7 @@ mod reply;
 mod text;
 mod wording;
 
+pub use answer::Reply;
 pub use call::{LAST_SEARCH, Request, Selector};
 pub use exit::{CallError, ExitCode};
 pub(crate) use frame::{
@@ -21,11 +24,13 @@ pub(crate) use frame::{
     encode_notice, encode_reply, encode_request,
 };
 pub(crate) use ids::{IdForm, parse_ids, parse_ids_with_all};
+pub(crate) use metrics::METRICS_MEDIA_TYPE;
+pub use metrics::{MetricsReply, RegistryCounts, SpansBelow, SpansReply};
 pub use notice::Notice;
 pub use reload::{ChangedKey, ReloadReply, WaitingKey};
 pub use reply::{
     BootstrapReply, ChecksReply, DownloadRow, DownloadState, DownloadsReply, FileRow, FilesReply, HitRow, HitsReply,
-    LimitedReply, LinkRow, LinkState, PeerRow, PeerSource, PeerState, RegistryPage, RegistryRow, Reply, SearchStarted,
+    LimitedReply, LinkRow, LinkState, PeerRow, PeerSource, PeerState, RegistryPage, RegistryRow, SearchStarted,
     SourceRow, SourceState, StatusReply, TimesReply, WholeNames,
 };
 pub use text::RawText;

@@ -1,25 +1,8 @@
-//! Answers, with the field names that scripts rely on (pyratectl(1), OUTPUT).
+//! What answers are made of, with the field names that scripts rely on (pyratectl(1), OUTPUT).
 
-use super::{CallError, RawText, ReloadReply};
+use super::{CallError, RawText};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
-
-/// The answer to a call. On the wire it is the bare value; which kind it is follows from the call.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(untagged)]
-pub enum Reply {
-    Status(Box<StatusReply>),
-    Peers(Vec<PeerRow>),
-    SearchStarted(SearchStarted),
-    Hits(HitsReply),
-    /// To `download`, `downloads`, `follow`, `pause`, `resume`, `retry` and `cancel`.
-    Downloads(DownloadsReply),
-    Files(FilesReply),
-    Bootstrap(BootstrapReply),
-    Reload(ReloadReply),
-    /// To all others: an empty object.
-    Done {},
-}
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StatusReply {
@@ -340,7 +323,7 @@ pub enum SourceState {
     Corrupt,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DownloadState {
     Queued,

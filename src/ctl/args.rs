@@ -160,6 +160,7 @@ pub(super) enum Command {
     Files(Files),
     Rescan(Rescan),
     Bootstrap(Bootstrap),
+    Metrics(Metrics),
     Events(Events),
     Reload(Reload),
     LogLevel(LogLevel),
@@ -304,6 +305,11 @@ pub(super) struct Rescan {}
 #[derive(FromArgs, Debug, PartialEq)]
 #[argh(subcommand, name = "bootstrap", help_triggers("-h", "--help"))]
 pub(super) struct Bootstrap {}
+
+/// counters and times of the daemon, as text for Prometheus
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(subcommand, name = "metrics", help_triggers("-h", "--help"))]
+pub(super) struct Metrics {}
 
 /// every event as a line of JSON, until interrupted
 #[derive(FromArgs, Debug, PartialEq)]

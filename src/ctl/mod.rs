@@ -109,6 +109,7 @@ fn obey(options: Options, output: Output) -> Result<ExitCode, CallError> {
         Command::Files(_) => query::files(session),
         Command::Rescan(_) => work::rescan(session),
         Command::Bootstrap(_) => query::bootstrap(session),
+        Command::Metrics(_) => query::metrics(session),
         Command::Events(_) => query::events(session),
         Command::Reload(_) => query::reload(session),
         Command::LogLevel(log) => query::order(session, &Request::LogLevel { level: log.level }),

@@ -7,8 +7,8 @@ use super::output::{Page, Reader, remark};
 use super::rows::{Details, Row, VerboseStatus};
 use super::text::name;
 use crate::control::{
-    BootstrapReply, CallError, DownloadRow, DownloadsReply, ExitCode, FilesReply, HitRow, HitsReply, IdForm, Notice,
-    PeerRow, ReloadReply, Request, StatusReply, parse_ids,
+    BootstrapReply, CallError, DownloadRow, DownloadsReply, ExitCode, FilesReply, HitRow, HitsReply, IdForm,
+    MetricsReply, Notice, PeerRow, ReloadReply, Request, StatusReply, parse_ids,
 };
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -186,6 +186,17 @@ pub(super) fn bootstrap(session: &mut Session) -> Result<ExitCode, CallError> {
         }
     }
     session.output.show(&reply)?;
+    Ok(ExitCode::Done)
+}
+
+/// `metrics`: text that is a format of its own, so that `--terse` changes nothing.
+pub(super) fn metrics(session: &mut Session) -> Result<ExitCode, CallError> {
+    let metrics: MetricsReply = session.call(&Request::Metrics)?;
+    if session.output.is_json() {
+        session.output.json(&metrics)?;
+    } else {
+        session.output.write(&metrics.text())?;
+    }
     Ok(ExitCode::Done)
 }
 

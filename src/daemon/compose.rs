@@ -26,6 +26,7 @@ pub(super) fn compose(config: &Config, origins: &Origins, host: Box<dyn Host>, s
         share: config.local_directory.clone(),
         state: config.state_directory.as_ref().map(open).transpose()?,
         control_socket: config.control_socket.clone(),
+        metrics_listen: config.metrics_listen,
         limits: config.limits(),
         signals,
         seed: None,

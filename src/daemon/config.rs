@@ -67,6 +67,8 @@ pub struct Config {
     pub state_directory: Option<PathBuf>,
     /// Serve as a bootstrap node here; port 0 picks a free one.
     pub bootstrap_serve: Option<SocketAddr>,
+    /// Where the metrics are served over HTTP.
+    pub metrics_listen: Option<SocketAddr>,
     /// As a bootstrap node, dial those who register, and list those first that answer.
     pub bootstrap_verify: bool,
     /// If false, the node is a bootstrap node only.

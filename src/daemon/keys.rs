@@ -4,7 +4,7 @@
 use super::config::Config;
 use super::fault::{ConfigFault, Place};
 use super::value::{
-    Host, HostPorts, Ip, Kind, Level, Log, Maybe, Number, Path, Period, Port, PortOrAny, Served, Size, Truth,
+    Host, HostPorts, Ip, Kind, Level, Log, Maybe, Number, Path, Period, Port, PortOrAny, Served, Size, Truth, Watched,
 };
 use argh::FromArgs;
 use toml::de::DeValue;
@@ -218,6 +218,8 @@ keys! {
         "serve as a bootstrap node at this addr:port";
     bootstrap_verify: Truth, "false", "", BootstrapNode, NextStart,
         "as a bootstrap node, dial those who register, and list those first that answer";
+    metrics_listen: Watched, "off", "", AnyNode, NextStart,
+        "serve metrics for Prometheus at this addr:port, or at this port of 127.0.0.1";
     peer: Truth, "true", "", AnyNode, NextStart,
         "false: bootstrap node only, at 0.0.0.0:21168 unless bootstrap_serve says otherwise";
 }

@@ -181,8 +181,10 @@ impl Preflight<'_> {
 
     fn check_addresses(&mut self) {
         let serves = if self.config.on_this_machine_alone() { "bootstrap_port" } else { "bootstrap_serve" };
-        let (listen, serve) = (self.config.listen(), self.config.serve());
-        for (addr, addr_key, port_key) in [(listen, "listen_addr", "listen_port"), (serve, serves, serves)] {
+        let (listen, serve, metrics) = (self.config.listen(), self.config.serve(), self.config.metrics_listen);
+        let watched = "metrics_listen";
+        let listeners = [(listen, "listen_addr", "listen_port"), (serve, serves, serves), (metrics, watched, watched)];
+        for (addr, addr_key, port_key) in listeners {
             if let Some(addr) = addr
                 && let Err(error) = driver::check_listen(addr)
             {
@@ -194,6 +196,14 @@ impl Preflight<'_> {
         {
             let message = format!("{listen} is taken by our own bootstrap node at {serve}; name another port, or 0");
             self.faults.push(self.fault("listen_port", message));
+        }
+        for (other, what) in [(listen, "peer"), (serve, "bootstrap node")] {
+            if let (Some(metrics), Some(other)) = (metrics, other)
+                && exclude_each_other(metrics, other)
+            {
+                let message = format!("{metrics} is taken by our own {what} at {other}; name another port");
+                self.faults.push(self.fault("metrics_listen", message));
+            }
         }
     }
 

@@ -189,6 +189,7 @@ impl Host for Service {
         for line in announcement(config, facts, &client_command(&self.sources, facts)) {
             info!("{line}");
         }
+        facts.metrics.iter().for_each(|addr| info!("metrics at http://{addr}/metrics"));
         supervisor::ready(&self.status);
     }
 
@@ -368,6 +369,7 @@ mod tests {
             listen: Some("127.0.0.1:63339".parse().unwrap()),
             bootstrap: bootstrap.map(|addr| addr.parse().unwrap()),
             control: Some(PathBuf::from("/run/user/7/pyrate/control.sock")),
+            metrics: None,
         }
     }
 

@@ -239,6 +239,34 @@ impl Kind for Served {
     }
 }
 
+/// `addr:port` to listen at, a port of this machine alone, or `off`.
+pub(super) struct Watched;
+
+impl Kind for Watched {
+    type Value = Option<SocketAddr>;
+
+    fn word(text: &str) -> Result<Self::Value, String> {
+        if matches!(text, "" | "off") {
+            return Ok(None);
+        }
+        let local = || text.parse().map(|port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+        let addr = text.parse().or_else(|_| local()).ok().filter(|addr: &SocketAddr| addr.port() != 0);
+        let expected = "expected a port as in 21169, which only this machine reaches, \"addr:port\", or \"off\"";
+        addr.map(Some).ok_or_else(|| format!("{expected}, not {}", named(text)))
+    }
+
+    fn toml(value: &DeValue<'_>) -> Result<Self::Value, String> {
+        match integer(value) {
+            Some(port) => Self::word(&port.to_string()),
+            None => Self::word(string(value)?),
+        }
+    }
+
+    fn show(value: &Self::Value) -> String {
+        Served::show(value)
+    }
+}
+
 /// A span of time from `MIN_MS` to `MAX_MS`: `"5m"`, or a number of seconds.
 pub(super) struct Period<const MIN_MS: u64, const MAX_MS: u64>;
 

@@ -3,8 +3,7 @@
 use super::front::Caller;
 use super::{Driver, Reload};
 use crate::control::{
-    BootstrapReply, CallError, CallId, ChecksReply, ExitCode, PAGE_ROWS_MAX, RegistryPage, RegistryRow, ReloadReply,
-    Reply, Request,
+    BootstrapReply, CallError, CallId, ExitCode, PAGE_ROWS_MAX, RegistryPage, RegistryRow, ReloadReply, Reply, Request,
 };
 use crate::id::ClientId;
 use crate::node::Event;
@@ -17,6 +16,7 @@ impl Driver {
         self.node.set_wall_clock(self.clock.wall());
         let outcome = match request {
             Request::Bootstrap { after } => Ok(self.bootstrap_reply(after)),
+            Request::Metrics => Ok(Reply::Metrics(Box::new(self.metrics()))),
             Request::Reload => return self.begin_reload(Some((client, call))),
             Request::LogLevel { level } => match self.front.host().set_log_level(&level) {
                 Ok(()) => Ok(Reply::Done {}),
@@ -69,7 +69,7 @@ impl Driver {
     /// Passes on a reply of the node, to whose status the loop adds what it alone knows.
     pub(super) fn on_reply(&mut self, client: ClientId, call: &CallId, mut outcome: Result<Reply, CallError>) {
         if let Ok(Reply::Status(status)) = &mut outcome {
-            (status.turns, status.job_waits) = (self.turns.reply(), self.disk.job_waits());
+            (status.turns, status.job_waits) = (self.turns.reply(), self.disk.job_waits().reply());
         }
         self.reply(client, call, &outcome);
     }
@@ -86,12 +86,10 @@ impl Driver {
                 expires_in_s: left.as_secs(),
                 answered: bootstrap.answered(addr),
             };
-            let (answered, silent) = bootstrap.answered_counts();
-            let checks = ChecksReply { answered: answered as u64, silent: silent as u64 };
             RegistryPage {
                 peers: rows.into_iter().map(row).collect(),
                 count: bootstrap.count() as u64,
-                checks: bootstrap.is_checking().then_some(checks),
+                checks: self.registry_checks(),
                 next,
             }
         });

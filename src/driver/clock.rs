@@ -45,6 +45,11 @@ impl Clock {
         Self { start: std::time::Instant::now(), start_since_boot: since_boot(), start_ms: wall_ms() }
     }
 
+    /// What the wall clock showed at the start, in seconds since the epoch.
+    pub(super) fn started(&self) -> u64 {
+        self.start_ms / 1_000
+    }
+
     /// Now, rounded down to the millisecond.
     pub(super) fn now(&self) -> Instant {
         self.at(since_boot())

@@ -44,6 +44,8 @@ pub(super) enum Output {
     Checked(SocketAddr, Option<bool>),
     /// A call of a control client.
     Call(ClientId, CallId, Request),
+    /// Somebody asked for the metrics over HTTP, in this slot.
+    Scrape(usize),
     /// What an exchange had to write is written, or not.
     Written(ExchangeId, Written),
     ConfigurationRead,

@@ -1,6 +1,6 @@
 //! How long something took, counted by length: enough for percentiles, whatever the number of values.
 
-use crate::control::TimesReply;
+use crate::control::{SpansBelow, SpansReply, TimesReply};
 use std::time::Duration;
 
 /// Each power of two is divided into so many buckets: a percentile is told at most a sixteenth too high.
@@ -12,15 +12,19 @@ const FIRST: u32 = PARTS.ilog2();
 /// Buckets, up to 2^36 us (19 h), which is counted like all that is longer.
 const BUCKETS: usize = (PARTS * (36 - FIRST as u64 + 1)) as usize;
 
+/// The powers of two, in microseconds, below which the values are told: from 64 us to 17 s. A bucket begins at each.
+const TOLD: [u32; 10] = [6, 8, 10, 12, 14, 16, 18, 20, 22, 24];
+
 pub(super) struct Histogram {
     buckets: [u64; BUCKETS],
     count: u64,
+    sum_us: u64,
     max_us: u64,
 }
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self { buckets: [0; BUCKETS], count: 0, max_us: 0 }
+        Self { buckets: [0; BUCKETS], count: 0, sum_us: 0, max_us: 0 }
     }
 }
 
@@ -29,6 +33,7 @@ impl Histogram {
         let us = u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
         self.buckets[bucket_of(us)] += 1;
         self.count += 1;
+        self.sum_us = self.sum_us.saturating_add(us);
         self.max_us = self.max_us.max(us);
     }
 
@@ -40,6 +45,14 @@ impl Histogram {
             p999_us: self.percentile(999),
             max_us: self.max_us,
         }
+    }
+
+    pub(super) fn spans(&self) -> SpansReply {
+        let below = |power: u32| {
+            let us = 1 << power;
+            SpansBelow { us, count: self.buckets[..bucket_of(us)].iter().sum() }
+        };
+        SpansReply { count: self.count, sum_us: self.sum_us, less_than: TOLD.map(below).to_vec() }
     }
 
     /// The length that so many thousandths of the values do not exceed; 0 without a value.
@@ -103,6 +116,11 @@ mod tests {
         one.record(Duration::from_micros(300));
         let of_one = one.reply();
         assert_eq!([of_one.p50_us, of_one.p99_us, of_one.p999_us, of_one.max_us], [300; 4], "never above the longest");
+        let below: Vec<(u64, u64)> = times.spans().less_than.iter().map(|below| (below.us, below.count)).collect();
+        let expected = [(1 << 10, 1), (1 << 12, 4), (1 << 14, 16), (1 << 16, 65), (1 << 18, 262), (1 << 20, 1_000)];
+        assert_eq!(below[..2], [(1 << 6, 0), (1 << 8, 0)]);
+        assert_eq!((&below[2..8], below.len()), (&expected[..], TOLD.len()));
+        assert_eq!((times.spans().count, times.spans().sum_us), (1_000, 500_500_000));
         let mut long = Histogram::default();
         long.record(Duration::from_secs(1 << 40));
         assert_eq!(long.reply().max_us, 1_000_000 << 40);

@@ -28,6 +28,8 @@ pub(crate) struct Settings {
     /// Where peers, downloads, hashes and registrations are remembered.
     pub state: Option<StateDirectory>,
     pub control_socket: Option<PathBuf>,
+    /// Where the metrics are served over HTTP.
+    pub metrics_listen: Option<SocketAddr>,
     /// Bytes a second.
     pub limits: RateLimits,
     /// Whether TERM, INT and HUP of the process are for this loop.
@@ -45,6 +47,8 @@ pub struct Facts {
     pub bootstrap: Option<SocketAddr>,
     /// The control socket.
     pub control: Option<PathBuf>,
+    /// Where the metrics are served over HTTP.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// What the loop needs of the program that runs it.

@@ -19,7 +19,7 @@
 //! | `leaving` | the beginning of the end |
 //! | `route` | orders of the node and the bootstrap node to the parts, and their reports to the nodes |
 //! | `responses` | orders that take a file and a connection |
-//! | `calls` | the control calls that concern the process and not the node |
+//! | `calls`, `metrics` | the control calls that concern the process and not the node; what is measured |
 //! | `host` | what the loop and the program that runs it know of each other |
 //! | `cx`, `socket`, `open_parts`, `shared_files` | what the parts share: reports, readiness, what exchanges write to and read from |
 //! | `clock`, `signals`, `refusals`, `tokens` | time, signals, the log of refusals, names of sockets |
@@ -33,6 +33,7 @@ mod front;
 mod histogram;
 mod host;
 mod leaving;
+mod metrics;
 mod net;
 mod open_parts;
 mod refusals;

@@ -16,6 +16,8 @@ const PERIOD: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 struct Entry {
     since: Instant,
+    /// Since start.
+    count: u64,
     lines: u32,
     suppressed: u64,
 }
@@ -40,8 +42,9 @@ impl Refusals {
             if entry.suppressed > 0 {
                 warn!("refused ({reason}): {} more like it", entry.suppressed);
             }
-            *entry = Entry { since: now, ..Entry::default() };
+            *entry = Entry { since: now, count: entry.count, ..Entry::default() };
         }
+        entry.count += 1;
         if entry.lines >= LINES_MAX {
             entry.suppressed += 1;
             return;
@@ -67,6 +70,11 @@ impl Refusals {
             None => self.refused(now, reason, Some(from), detail),
         }
     }
+
+    /// How many there were since start, by reason.
+    pub(super) fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.entries.iter().map(|(reason, entry)| (*reason, entry.count))
+    }
 }
 
 #[cfg(test)]
@@ -83,5 +91,6 @@ mod tests {
         assert_eq!(refusals.entries["flood"].suppressed, 995);
         refusals.refused(Instant::from_ms(2_000_000), "flood", None, &"x");
         assert_eq!((refusals.entries["flood"].lines, refusals.entries["flood"].suppressed), (1, 0));
+        assert_eq!(refusals.counts().collect::<Vec<_>>(), [("flood", 1_001)]);
     }
 }

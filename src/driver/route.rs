@@ -54,6 +54,10 @@ impl Driver {
                 self.bootstrap.iter_mut().for_each(|bootstrap| bootstrap.on_checked(now, to, answered));
             }
             Output::Call(client, call, request) => self.on_call(client, call, request),
+            Output::Scrape(slot) => {
+                let text = self.metrics().text();
+                self.front.answer_scrape(slot, &text);
+            }
             Output::Written(exchange, written) => {
                 // The node does not know the outline of an exchange that ended meanwhile, and opens the part file again.
                 if !self.net.on_written(exchange, &written) && written.has_set_outline() {

@@ -3,11 +3,11 @@
 use super::clock::Clock;
 use super::cx::{Cx, Outputs, Phase};
 use super::disk::Disk;
-use super::front::{BindFault, ControlListener, Front};
+use super::front::{BindFault, ControlListener, Front, MetricsListener};
 use super::histogram::Histogram;
 use super::net::{Listener, Net, STEP_BYTES_MAX, Service};
 use super::signals::Signals;
-use super::tokens::{CONTROL, LISTENERS, SIGNALS, WAKER};
+use super::tokens::{CONTROL, LISTENERS, METRICS, SIGNALS, WAKER};
 use super::{Driver, Facts, Handle, Host, Settings, StartFault};
 use crate::bootstrap::Bootstrap;
 use crate::node::Node;
@@ -34,11 +34,13 @@ impl Driver {
         let signals = settings.signals.then(|| Signals::register(registry, SIGNALS));
         let signals = signals.transpose().map_err(io_fault("signalfd"))?;
         let share = open_share(&settings)?;
-        let (listeners, facts) = bind_all(&settings, registry)?;
+        let (listeners, mut facts) = bind_all(&settings, registry)?;
         let control = match &settings.control_socket {
             Some(path) => Some(bind_control(path, registry)?),
             None => None,
         };
+        let metrics = settings.metrics_listen.map(|addr| bind_metrics(addr, registry)).transpose()?;
+        facts.metrics = settings.metrics_listen;
         let clock = Clock::start();
         let now = clock.now();
         let seed = settings.seed.map_or_else(random_seed, Ok).map_err(io_fault("/dev/urandom"))?;
@@ -59,7 +61,7 @@ impl Driver {
             },
             net: Net::new(poll, listeners, settings.limits, now),
             disk,
-            front: Front::new(control, host),
+            front: Front::new(control, metrics, host),
             node: Node::new(now, config, seed, remembered),
             bootstrap,
             signals,
@@ -161,6 +163,17 @@ fn bind_control(path: &Path, registry: &Registry) -> Result<ControlListener, Sta
     ControlListener::bind(path, registry, CONTROL).map_err(|fault| match fault {
         BindFault::InUse => StartFault::ControlInUse { path: path.to_owned() },
         BindFault::Io(error) => StartFault::Io { what: format!("control socket {}", path.display()), error },
+    })
+}
+
+fn bind_metrics(addr: SocketAddr, registry: &Registry) -> Result<MetricsListener, StartFault> {
+    MetricsListener::bind(addr, registry, METRICS).map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => StartFault::AddressInUse {
+            what: "metrics",
+            addr,
+            advice: "another program listens there; metrics_listen takes another port, or off",
+        },
+        _ => StartFault::Io { what: format!("metrics: cannot listen at {addr}"), error },
     })
 }
 

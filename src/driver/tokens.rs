@@ -7,7 +7,11 @@ pub(super) const SIGNALS: Token = Token(1);
 pub(super) const CONTROL: Token = Token(2);
 /// Of the first TCP listener; the others follow.
 pub(super) const LISTENERS: Token = Token(3);
+/// Of the listener for those that read the metrics.
+pub(super) const METRICS: Token = Token(7);
 /// Of the first control client; the others follow.
 pub(super) const CLIENTS: Token = Token(8);
+/// Of the first connection that reads the metrics; the others follow.
+pub(super) const SCRAPES: Token = Token(48);
 /// Of the first connection; the others follow.
 pub(super) const CONNECTIONS: Token = Token(64);

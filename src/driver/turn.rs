@@ -4,7 +4,7 @@ use super::Driver;
 use super::cx::Phase;
 use super::net::{Lent, directions};
 use super::signals::{Asked, Signals};
-use super::tokens::{CLIENTS, CONNECTIONS, CONTROL, SIGNALS, WAKER};
+use super::tokens::{CLIENTS, CONNECTIONS, CONTROL, METRICS, SCRAPES, SIGNALS, WAKER};
 use log::debug;
 use mio::{Events, Token};
 use std::io;
@@ -79,9 +79,13 @@ impl Driver {
             WAKER => {}
             SIGNALS => self.signals.iter_mut().for_each(Signals::on_ready),
             CONTROL => self.front.on_listener_ready(),
+            METRICS => self.front.on_metrics_ready(),
             Token(token) if (CLIENTS.0..CONNECTIONS.0).contains(&token) => {
                 let (readable, writable, _) = directions(event);
-                self.front.on_client_ready(token - CLIENTS.0, readable, writable);
+                match token.checked_sub(SCRAPES.0) {
+                    Some(slot) => self.front.on_scrape_ready(slot, readable, writable),
+                    None => self.front.on_client_ready(token - CLIENTS.0, readable, writable),
+                }
             }
             _ => self.net.note(event),
         }
@@ -94,6 +98,8 @@ impl Driver {
         self.carry_out();
         self.front.accept(self.net.registry(), &mut self.cx);
         self.net.accept(&mut self.cx);
+        self.front.serve_metrics(self.net.registry(), &mut self.cx);
+        self.carry_out();
         // Those that are ready now have one step each; what they make ready waits for the next turn.
         for _ in 0..self.front.ready_len() {
             if !self.front.step(&mut self.cx) {

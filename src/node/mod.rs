@@ -44,17 +44,18 @@ mod upload;
 
 pub use contract::{Action, Event, NodeConfig, Remembered, RememberedPeers};
 
-use crate::control::{LimitedReply, LinkRow};
+use crate::control::{DownloadState, LimitedReply, LinkRow, StatusReply};
 use crate::id::ExchangeId;
 use crate::library::Library;
 use crate::time::{Instant, WallClock};
 use crate::timer::TimerId;
+use control::Calls;
 use cx::Cx;
 use download::DownloadMachine;
 use network::NetworkMachine;
 use search::{Net, SearchMachine};
 use share::ShareMachine;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use upload::UploadMachine;
 
 /// A peer.
@@ -167,6 +168,23 @@ impl Node {
     /// The links to the bootstrap nodes, in the order of the configuration.
     pub fn links(&self, now: Instant) -> Vec<LinkRow> {
         self.network.links(now, self.cx.wall)
+    }
+
+    /// What `status` shows, as far as the node knows it.
+    pub fn status(&mut self, now: Instant) -> StatusReply {
+        self.cx.now = now;
+        self.calls().status()
+    }
+
+    /// How many downloads are remembered, by state.
+    pub fn downloads_by_state(&self) -> BTreeMap<DownloadState, u64> {
+        self.download.downloads.count_by_state()
+    }
+
+    fn calls(&mut self) -> Calls<'_> {
+        let counters = self.counters();
+        let Self { cx, network, share, search, upload, download, .. } = self;
+        Calls { cx, network, share, search, upload, download, counters }
     }
 
     /// What the wall clock shows, for the dates in the replies to calls: to be told before each call.

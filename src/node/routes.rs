@@ -2,7 +2,6 @@
 
 use super::Node;
 use super::contract::{Action, DialOutcome, Event, NodeConfig, Refusal};
-use super::control::Calls;
 use super::cx::Step;
 use super::cx::exchanges::{Dial, Purpose};
 use super::search::Net;
@@ -157,10 +156,7 @@ impl Node {
     }
 
     fn on_call(&mut self, client: ClientId, call: CallId, request: Request) {
-        let counters = self.counters();
-        let Self { cx, network, share, search, upload, download, .. } = self;
-        let mut calls = Calls { cx, network, share, search, upload, download, counters };
-        let outcome = calls.on_call(client, &call, request);
+        let outcome = self.calls().on_call(client, &call, request);
         // The answer shows what the call has led to, and leaves before the notices of that.
         self.run_steps();
         if let Some(outcome) = outcome {

@@ -1,7 +1,7 @@
 //! The manual page names everything that the program takes.
 
 use super::fake::{download, hit, run_alone, with};
-use super::queries::reloaded;
+use super::queries::{metrics, reloaded};
 use super::status::status;
 use pyrate::control::{HitRow, Notice, RawText, SourceRow, SourceState};
 use serde_json::{Value, json};
@@ -35,7 +35,7 @@ fn is_described(name: &str) -> bool {
 fn each_command_and_each_option_is_in_the_manual_page() {
     let help = run_alone(&["--help"]).out;
     let commands = entries(&help, "Commands:");
-    assert_eq!(commands.len(), 19, "{commands:?}");
+    assert_eq!(commands.len(), 20, "{commands:?}");
     let mut names = entries(&help, "Options:");
     for command in &commands {
         names.extend(entries(&run_alone(&[command, "--help"]).out, "Options:"));
@@ -109,6 +109,7 @@ fn each_key_of_json_is_in_the_manual_page() {
     ] {
         assert_described(name, keys(&value, &[]));
     }
+    assert_described("metrics", keys(&metrics(), &["status", "downloads", "refusals", "jobs_waiting"]));
 }
 
 /// One of each event.

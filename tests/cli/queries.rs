@@ -1,6 +1,7 @@
 //! Commands that a call and its pages answer, in each form.
 
 use super::fake::{Fake, Talk, forms, hit, raw_argument, run, with};
+use super::status::status;
 use pyrate::control::{ChangedKey, RawText, ReloadReply, WaitingKey};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
@@ -238,6 +239,32 @@ fn bootstrap_shows_links_and_all_pages_of_the_registry() {
     let alone = |talk: &mut Talk| drop(talk.answer("bootstrap", json!({"links": [], "registry": null})));
     run(&["bootstrap"], alone).gives(0, "No bootstrap node is configured.\n");
     run(&["bootstrap", "--json"], alone).gives(0, "{\"links\":[],\"registry\":null}\n");
+}
+
+pub(super) fn metrics() -> Value {
+    let spans = json!({"count": 3, "sum_us": 500_000, "less_than": [{"us": 64, "count": 1}]});
+    json!({
+        "status": status(), "started": LATER_S, "downloads": {"active": 2}, "refusals": {"malformed": 3}, "turns": spans,
+        "job_waits": spans, "jobs_waiting": {"pyrate-share": 0}, "connections": 4, "descriptors": 5, "descriptors_max": 6,
+        "cpu_us": 7, "resident_bytes": null, "registry": {"peers": 8, "checks": {"answered": 1, "silent": 2}},
+    })
+}
+
+#[test]
+fn metrics_are_text_for_a_monitoring_system_or_one_document() {
+    let [text, terse, json] = forms(&["metrics"], |talk| {
+        assert_eq!(talk.answer("metrics", metrics()), Value::Null);
+    });
+    for sample in [
+        "pyrate_build_info{version=\"0.1.0\"} 1\n",
+        "pyrate_downloads{state=\"active\"} 2\n",
+        "pyrate_limited_total{limit=\"searches_refused\"} 2\n",
+        "pyrate_turn_duration_seconds_sum 0.5\n",
+    ] {
+        assert!(text.out.contains(&format!("\n{sample}")), "{sample}: {text:?}");
+    }
+    assert_eq!((text.code, &terse.out), (0, &text.out));
+    assert_eq!(json.json()["refusals"], json!({"malformed": 3}));
 }
 
 pub(super) fn reloaded() -> ReloadReply {

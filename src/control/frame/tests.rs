@@ -29,6 +29,7 @@ fn requests() -> Vec<Request> {
         Request::Files { after: Some(name) },
         Request::Rescan,
         Request::Bootstrap { after: Some(peer) },
+        Request::Metrics,
         Request::Events,
         Request::Reload,
         Request::LogLevel { level: "debug".into() },

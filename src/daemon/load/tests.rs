@@ -261,6 +261,27 @@ fn other_forms_of_addresses_are_refused_with_what_an_address_looks_like() {
 }
 
 #[test]
+fn metrics_are_for_this_machine_unless_another_address_is_named() {
+    let mut desk = Desk::new();
+    for (value, addr) in [
+        ("21169", Some("127.0.0.1:21169")),
+        ("'21169'", Some("127.0.0.1:21169")),
+        ("'0.0.0.0:21169'", Some("0.0.0.0:21169")),
+        ("'[::1]:7'", Some("[::1]:7")),
+        ("'off'", None),
+        ("''", None),
+    ] {
+        desk.file(format!("metrics_listen = {value}\n"));
+        assert_eq!(desk.config().metrics_listen, addr.map(|addr| addr.parse().unwrap()), "{value}");
+    }
+    for bad in ["0", "65536", "-1", "'0.0.0.0'", "'localhost:7'", "'127.0.0.1:0'", "true", "[]"] {
+        desk.file(format!("metrics_listen = {bad}\n"));
+        let faults = desk.faults();
+        assert!(faults.len() == 1 && faults[0].contains("metrics_listen"), "{bad}: {faults:?}");
+    }
+}
+
+#[test]
 fn a_variable_that_is_no_key_is_remarked_upon() {
     let mut desk = Desk::new();
     desk.set("PYRATE_LISTEN_PRT", "1").set("PYRATE_LISTEN_PORT", "");

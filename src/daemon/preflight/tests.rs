@@ -166,6 +166,13 @@ fn two_listeners_need_two_ports() {
         let fault = scratch.fault(both(listen, serve));
         assert!(fault.contains("listen_port: ") && fault.contains("our own bootstrap node"), "{fault}");
     }
+    for metrics in ["127.0.0.1:7000", "0.0.0.0:8000"] {
+        let fault = scratch.fault(|config| {
+            both("127.0.0.1:7000", "127.0.0.1:8000")(config);
+            config.metrics_listen = Some(metrics.parse().unwrap());
+        });
+        assert!(fault.contains("metrics_listen: ") && fault.contains("is taken by our own"), "{fault}");
+    }
     for (listen, serve) in [("127.0.0.1:7000", "127.0.0.2:7000"), ("127.0.0.1:0", "127.0.0.1:0")] {
         scratch.check(both(listen, serve)).unwrap();
     }

@@ -72,7 +72,7 @@ fn a_node_that_loses_its_bootstrap_nodes_does_not_register_with_itself() {
 #[test]
 fn a_node_alone_whose_bootstrap_node_gave_way_to_another_does_not_say_that_it_serves() {
     let mut running = Running::new(Config::default());
-    running.on_bound(&Facts { listen: addr("127.0.0.1:63339"), bootstrap: None, control: None });
+    running.on_bound(&Facts { listen: addr("127.0.0.1:63339"), bootstrap: None, control: None, metrics: None });
     let report = running.apply(&joined());
     assert!(report.waiting.iter().all(|row| row.key != "bootstrap_serve"), "{report:?}");
     assert_eq!(rows(&running.apply(&Config::default())), (vec!["bootstrap_addr"], vec![]));
@@ -90,7 +90,12 @@ fn a_peer_stays_one_until_the_next_start() {
 fn a_port_that_the_system_picked_waits_neither_as_zero_nor_as_itself() {
     let on = |port| Config { listen_port: port, bootstrap_serve: addr("127.0.0.1:0"), ..joined() };
     let mut running = Running::new(on(0));
-    running.on_bound(&Facts { listen: addr("0.0.0.0:4000"), bootstrap: addr("127.0.0.1:5000"), control: None });
+    running.on_bound(&Facts {
+        listen: addr("0.0.0.0:4000"),
+        bootstrap: addr("127.0.0.1:5000"),
+        control: None,
+        metrics: None,
+    });
     let bound = Config { bootstrap_serve: addr("127.0.0.1:5000"), ..on(4000) };
     for same in [on(0), bound] {
         assert_eq!(rows(&running.apply(&same)), (vec![], vec![]));

@@ -3,7 +3,6 @@
 
 use super::job::{Done, Ended, Job, Key, Lane};
 use super::workers::Workers;
-use crate::control::TimesReply;
 use crate::driver::StartFault;
 use crate::driver::clock::Clock;
 use crate::driver::histogram::Histogram;
@@ -77,8 +76,15 @@ impl Jobs {
     }
 
     /// How long jobs waited before they ran.
-    pub(super) fn waits(&self) -> TimesReply {
-        self.waits.reply()
+    pub(super) fn waits(&self) -> &Histogram {
+        &self.waits
+    }
+
+    /// How many jobs wait for a worker, by the name of its thread.
+    pub(super) fn waiting_by_thread(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        Lane::ALL
+            .into_iter()
+            .map(|lane| (lane.thread_name(), self.waiting.range((lane, 0)..=(lane, u64::MAX)).count() as u64))
     }
 
     /// Whether there are jobs that a stop waits for.
@@ -191,7 +197,7 @@ mod tests {
         }
         assert_eq!(written, *b"314");
         assert!(!rig.jobs.is_syncing() && rig.jobs.poll().is_none());
-        assert_eq!(rig.jobs.waits().count, 3, "of those that ran");
+        assert_eq!(rig.jobs.waits().reply().count, 3, "of those that ran");
     }
 
     #[test]

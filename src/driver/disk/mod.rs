@@ -38,10 +38,10 @@ pub(crate) use places::was_in_use;
 use super::StartFault;
 use super::clock::Clock;
 use super::cx::Cx;
+use super::histogram::Histogram;
 use super::host::ReloadJob;
 use super::open_parts::OpenParts;
 use crate::bootstrap::{Bootstrap, decode_snapshot, encode_snapshot};
-use crate::control::TimesReply;
 use crate::fault::ResolveFault;
 use crate::library::ScannedFile;
 use crate::node::contract::{BootstrapAddr, DownloadRecord};
@@ -133,8 +133,13 @@ impl Disk {
     }
 
     /// How long jobs waited before they ran.
-    pub(crate) fn job_waits(&self) -> TimesReply {
+    pub(crate) fn job_waits(&self) -> &Histogram {
         self.jobs.waits()
+    }
+
+    /// How many jobs wait for a worker, by the name of its thread.
+    pub(crate) fn jobs_waiting(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.jobs.waiting_by_thread()
     }
 
     /// Whether a slice of something waits.

@@ -1,7 +1,7 @@
 //! The connected control clients, each in a slot.
 
 use super::client::ControlClient;
-use crate::driver::tokens::{CLIENTS, CONNECTIONS};
+use crate::driver::tokens::{CLIENTS, SCRAPES};
 use crate::id::ClientId;
 use crate::time::Instant;
 use mio::Token;
@@ -11,7 +11,7 @@ use std::io;
 
 pub(super) const CONTROL_CLIENTS_MAX: usize = 32;
 
-const _: () = assert!(CLIENTS.0 + CONTROL_CLIENTS_MAX <= CONNECTIONS.0);
+const _: () = assert!(CLIENTS.0 + CONTROL_CLIENTS_MAX <= SCRAPES.0);
 
 #[derive(Default)]
 struct Slot {

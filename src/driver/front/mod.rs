@@ -1,4 +1,4 @@
-//! The control socket, its clients, and the program that runs the loop.
+//! The control socket, its clients, those that read the metrics, and the program that runs the loop.
 //!
 //! Passes calls on, and holds replies until they are read. The node and the loop execute calls.
 
@@ -6,10 +6,12 @@ mod client;
 mod clients;
 mod listener;
 mod reloads;
+mod scrapes;
 
 pub(crate) use listener::check_control_socket;
 pub(crate) use listener::{BindFault, ControlListener};
 pub(crate) use reloads::Caller;
+pub(crate) use scrapes::MetricsListener;
 
 use super::cx::{Cx, Output};
 use super::host::{Host, ReloadJob};
@@ -25,6 +27,7 @@ use listener::turn_away;
 use log::warn;
 use mio::Registry;
 use reloads::Reloads;
+use scrapes::Scrapes;
 use std::time::Duration;
 
 /// How soon accepting is tried again after a failure.
@@ -37,12 +40,17 @@ pub(crate) struct Front {
     retry_at: Option<Instant>,
     clients: Clients,
     reloads: Reloads,
+    scrapes: Scrapes,
     refusals: Refusals,
     host: Box<dyn Host>,
 }
 
 impl Front {
-    pub(crate) fn new(listener: Option<ControlListener>, host: Box<dyn Host>) -> Self {
+    pub(crate) fn new(
+        listener: Option<ControlListener>,
+        metrics: Option<MetricsListener>,
+        host: Box<dyn Host>,
+    ) -> Self {
         Self {
             listener,
             accepting: Readiness::none(),
@@ -50,6 +58,7 @@ impl Front {
             retry_at: None,
             clients: Clients::default(),
             reloads: Reloads::default(),
+            scrapes: Scrapes::new(metrics),
             refusals: Refusals::default(),
             host,
         }
@@ -70,13 +79,36 @@ impl Front {
         }
     }
 
+    pub(crate) fn on_metrics_ready(&mut self) {
+        self.scrapes.on_listener_ready();
+    }
+
+    pub(crate) fn on_scrape_ready(&mut self, slot: usize, readable: bool, writable: bool) {
+        self.scrapes.on_ready(slot, readable, writable);
+    }
+
+    /// Accepts and advances those that read the metrics.
+    pub(crate) fn serve_metrics(&mut self, registry: &Registry, cx: &mut Cx) {
+        self.scrapes.advance(registry, cx);
+    }
+
+    /// Answers one that asked for the metrics.
+    pub(crate) fn answer_scrape(&mut self, slot: usize, text: &str) {
+        self.scrapes.answer(slot, text);
+    }
+
+    /// How often something was refused since start, by reason.
+    pub(crate) fn refusals(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.refusals.counts()
+    }
+
     pub(crate) fn has_work(&self) -> bool {
         let may_accept = self.full_since.is_none() || !self.clients.is_full();
-        self.clients.ready_len() > 0 || (self.accepting.is_ready() && may_accept)
+        self.clients.ready_len() > 0 || (self.accepting.is_ready() && may_accept) || self.scrapes.has_work()
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.retry_at.into_iter().chain(self.clients.next_deadline()).min()
+        [self.retry_at, self.clients.next_deadline(), self.scrapes.next_deadline()].into_iter().flatten().min()
     }
 
     pub(crate) fn is_flushed(&self) -> bool {

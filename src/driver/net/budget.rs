@@ -64,6 +64,12 @@ impl Budget {
         counts.total + AMPLE_DESCRIPTORS <= counts.total_max && counts.has_room()
     }
 
+    /// Descriptors taken, and how many may be.
+    pub(super) fn in_use(&self) -> (usize, usize) {
+        let counts = self.0.borrow();
+        (counts.total, counts.total_max)
+    }
+
     /// Whether a descriptor is free for an accepted connection.
     pub(super) fn has_room(&self) -> bool {
         self.0.borrow().has_room()

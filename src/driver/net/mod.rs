@@ -152,6 +152,20 @@ impl Net {
         true
     }
 
+    /// How often something was refused since start, by reason.
+    pub(crate) fn refusals(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.refusals.counts()
+    }
+
+    pub(crate) fn connections(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Descriptors in use for connections and files, and how many may be.
+    pub(crate) fn descriptors(&self) -> (usize, usize) {
+        self.table.budget.in_use()
+    }
+
     /// Who sent the request of an exchange.
     pub(crate) fn requester(&self, exchange: ExchangeId) -> Option<Requester> {
         self.table.requester(exchange)

@@ -136,6 +136,10 @@ impl Table {
         Some(entry.connection)
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     pub(super) fn get(&self, key: usize) -> Option<&Connection> {
         self.entries.get(key).map(|entry| &entry.connection)
     }

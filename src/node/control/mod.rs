@@ -107,10 +107,11 @@ impl Calls<'_> {
             | Request::Resume { .. }
             | Request::Retry { .. }
             | Request::Cancel { .. }
+            | Request::Metrics
             | Request::Reload
             | Request::LogLevel { .. }
             | Request::Stop => {
-                // The daemon around this node answers the last three; orders were taken before.
+                // The daemon around this node answers the last four; orders were taken before.
                 Err(Problem::NotForNode)
             }
         }
@@ -127,7 +128,7 @@ impl Calls<'_> {
         }
     }
 
-    fn status(&self) -> StatusReply {
+    pub(in crate::node) fn status(&self) -> StatusReply {
         let count = |n: usize| n as u64;
         StatusReply {
             version: env!("CARGO_PKG_VERSION").to_string(),

@@ -3,7 +3,7 @@
 
 use super::source::{Contact, Fetch, Source, Standing};
 use super::state::{Download, Life};
-use crate::control::{DownloadRow, RawText};
+use crate::control::{DownloadRow, DownloadState, RawText};
 use crate::id::{ContentHash, ExchangeId, TransferId};
 use crate::name::FileName;
 use crate::node::cx::Cx;
@@ -50,6 +50,12 @@ impl Downloads {
     /// Those in the queue, those that wait for their sources, and those that are paused.
     pub(in crate::node) fn waiting(&self) -> usize {
         self.rows.len() - self.active.len() - self.finished.len()
+    }
+
+    pub(in crate::node) fn count_by_state(&self) -> BTreeMap<DownloadState, u64> {
+        let mut counts = BTreeMap::new();
+        self.rows.values().for_each(|row| *counts.entry(row.state()).or_default() += 1);
+        counts
     }
 
     pub(super) fn get(&self, id: TransferId) -> Option<&Download> {

@@ -6,6 +6,7 @@ mod ctl;
 mod hup;
 mod lifecycle;
 mod logging;
+mod metrics;
 mod reload;
 mod socket;
 mod state_files;

@@ -153,7 +153,7 @@ fn listeners(key: &str) -> Runs {
         "listen_addr" => Runs::after_if(answers(SocketAddr::from(([127, 0, 0, 2], listen.port())))),
         "listen_port" => Runs::after_if(answers(free)),
         "bootstrap_verify" => Runs::after_if(registry["checks"].is_object()),
-        "bootstrap_serve" => Runs::after_if(answers(free)),
+        "bootstrap_serve" | "metrics_listen" => Runs::after_if(answers(free)),
         _ => Runs::after_if(peer.listen() != listen),
     };
     change.assert_reported(&mut peer, runs);
@@ -291,10 +291,10 @@ fn what_runs_after_a_reload_is_what_is_reported_for_every_key() {
         .expect("pyrated can be run");
     let dump = String::from_utf8(dump.stdout).expect("UTF-8");
     let keys: Vec<&str> = dump.lines().filter_map(|line| line.split_once(" = ").map(|(key, _)| key)).collect();
-    assert_eq!(keys.len(), 23, "{dump}");
+    assert_eq!(keys.len(), 24, "{dump}");
     let run = |key: &str| match key {
         "bootstrap_addr" | "bootstrap_port" | "bootstraps" => (membership(key), Runs::After),
-        "listen_addr" | "listen_port" | "bootstrap_serve" | "bootstrap_verify" | "peer" => {
+        "listen_addr" | "listen_port" | "bootstrap_serve" | "bootstrap_verify" | "metrics_listen" | "peer" => {
             (listeners(key), Runs::Before)
         }
         "advertise_addr" | "keepalive_refresh" | "filemonitor_refresh" | "log_level" => (pace(key), Runs::After),

@@ -1,0 +1,25 @@
+//! Answers.
+
+use super::{
+    BootstrapReply, DownloadsReply, FilesReply, HitsReply, MetricsReply, PeerRow, ReloadReply, SearchStarted,
+    StatusReply,
+};
+use serde::Serialize;
+
+/// The answer to a call. On the wire it is the bare value; which kind it is follows from the call.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Reply {
+    Status(Box<StatusReply>),
+    Peers(Vec<PeerRow>),
+    SearchStarted(SearchStarted),
+    Hits(HitsReply),
+    /// To `download`, `downloads`, `follow`, `pause`, `resume`, `retry` and `cancel`.
+    Downloads(DownloadsReply),
+    Files(FilesReply),
+    Bootstrap(BootstrapReply),
+    Reload(ReloadReply),
+    Metrics(Box<MetricsReply>),
+    /// To all others: an empty object.
+    Done {},
+}

@@ -19,6 +19,9 @@ pub enum DiskFault {
     NotDirectory,
     #[error("permission denied")]
     Denied,
+    /// The permissions would allow it, and the sandbox of the process does not.
+    #[error("outside of the sandbox of pyrated")]
+    Forbidden,
     #[error("the filesystem is read-only")]
     ReadOnly,
     /// It is not a regular file inside the share.
@@ -59,16 +62,16 @@ fn describe(errno: i32) -> String {
 impl DiskFault {
     /// Whether no file can be created at the path because of the path itself.
     pub(crate) fn rules_out_path(self) -> bool {
-        use DiskFault::{Denied, Exists, Missing, NotDirectory, Other, ReadOnly};
+        use DiskFault::{Denied, Exists, Forbidden, Missing, NotDirectory, Other, ReadOnly};
         let unusable = [nix::libc::ENAMETOOLONG, nix::libc::ELOOP, nix::libc::EINVAL];
-        matches!(self, Denied | Exists | Missing | NotDirectory | ReadOnly)
+        matches!(self, Denied | Exists | Forbidden | Missing | NotDirectory | ReadOnly)
             || matches!(self, Other(errno) if unusable.contains(&errno))
     }
 
     /// Whether it tells what exists at a path. After any other error that is unknown.
     pub(crate) fn is_finding(self) -> bool {
-        use DiskFault::{Changed, Denied, Exists, Missing, NotDirectory, NotRegular, Shrank};
-        matches!(self, Changed | Denied | Exists | Missing | NotDirectory | NotRegular | Shrank)
+        use DiskFault::{Changed, Denied, Exists, Forbidden, Missing, NotDirectory, NotRegular, Shrank};
+        matches!(self, Changed | Denied | Exists | Forbidden | Missing | NotDirectory | NotRegular | Shrank)
     }
 }
 

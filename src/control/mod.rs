@@ -13,6 +13,7 @@ mod notice;
 pub(crate) mod paths;
 mod reload;
 mod reply;
+mod sandbox;
 mod text;
 mod wording;
 
@@ -33,6 +34,7 @@ pub use reply::{
     LimitedReply, LinkRow, LinkState, PeerRow, PeerSource, PeerState, RegistryPage, RegistryRow, SearchStarted,
     SourceRow, SourceState, StatusReply, TimesReply, WholeNames,
 };
+pub use sandbox::{SandboxReply, SandboxState};
 pub use text::RawText;
 pub(crate) use wording::{Problem, SourceFault};
 

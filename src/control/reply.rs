@@ -1,6 +1,6 @@
 //! What answers are made of, with the field names that scripts rely on (pyratectl(1), OUTPUT).
 
-use super::{CallError, RawText};
+use super::{CallError, RawText, SandboxReply};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
@@ -51,6 +51,8 @@ pub struct StatusReply {
     /// Jobs of the worker threads: how long each waited before one ran it.
     #[serde(default)]
     pub job_waits: TimesReply,
+    #[serde(default)]
+    pub sandbox: SandboxReply,
 }
 
 /// How long something took, since start. A percentile is at most a sixteenth too high.

@@ -111,7 +111,7 @@ problems! {
         ("refused by every source{}; `pyratectl search` may find others", of_source(.blamed));
     CannotSave { place: PathBuf, fault: DiskFault }: fault.into(),
         ("cannot save to '{}': {fault}; {}choose another path with `-o`", shown(.place),
-            if *.fault == DiskFault::Exists { "move it away and `pyratectl retry`, or " } else { "" });
+            instead_of_another_path(*.fault));
     NoDescriptor: NoSource, ("{}; it is tried again until cancelled", DiskFault::NoDescriptor);
     DiskStopped { at: PathBuf, fault: DiskFault }: fault.into(),
         ("{}: {fault}; resumes automatically {}", shown(.at), until(*.fault));
@@ -164,6 +164,15 @@ fn of_source(blamed: &Option<Blamed>) -> String {
     blamed.map_or_else(String::new, |(addr, fault)| format!(" ({addr}: {fault})"))
 }
 
+/// What else helps when nothing can be saved at a path.
+fn instead_of_another_path(fault: DiskFault) -> &'static str {
+    match fault {
+        DiskFault::Exists => "move it away and `pyratectl retry`, or ",
+        DiskFault::Forbidden => "name the directory in `sandbox_writable` and restart pyrated, or ",
+        _ => "",
+    }
+}
+
 /// When a download goes on that the disk has stopped.
 fn until(fault: DiskFault) -> &'static str {
     match fault {
@@ -171,6 +180,7 @@ fn until(fault: DiskFault) -> &'static str {
         DiskFault::Missing => "when it is there",
         DiskFault::NotMounted => "when it is there; `pyratectl resume` starts again without it",
         DiskFault::EmptyMountPoint => "when it is there, or a file is put into the directory",
+        DiskFault::Forbidden => "after a restart with its directory in `sandbox_writable`",
         _ => "when that is repaired",
     }
 }

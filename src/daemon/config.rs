@@ -65,6 +65,11 @@ pub struct Config {
     /// Known peers, unfinished downloads, hashes and registrations, kept across restarts. If absent, `pyrated` uses the
     /// default place, and an embedded node keeps nothing.
     pub state_directory: Option<PathBuf>,
+    /// Whether `pyrated` restricts itself to its own directories. [`Client`](crate::Client) and
+    /// [`Bootstrap`](crate::Bootstrap) leave that to the program that embeds them.
+    pub sandbox: bool,
+    /// Further directories that downloads may be saved to from inside the sandbox.
+    pub sandbox_writable: Vec<PathBuf>,
     /// Serve as a bootstrap node here; port 0 picks a free one.
     pub bootstrap_serve: Option<SocketAddr>,
     /// Where the metrics are served over HTTP.
@@ -161,7 +166,7 @@ impl Config {
         Reload { node: self.node(), limits: self.limits(), report }
     }
 
-    fn effective_download_directory(&self) -> &Path {
+    pub(super) fn effective_download_directory(&self) -> &Path {
         self.download_directory.as_deref().unwrap_or(&self.local_directory)
     }
 
@@ -178,6 +183,7 @@ impl Config {
         paths.extend(self.download_directory.as_mut().map(|path| ("download_directory", path)));
         paths.extend(self.control_socket.as_mut().map(|path| ("control_socket", path)));
         paths.extend(self.state_directory.as_mut().map(|path| ("state_directory", path)));
+        paths.extend(self.sandbox_writable.iter_mut().map(|path| ("sandbox_writable", path)));
         if let LogPlace::File(path) = &mut self.log_file {
             paths.push(("log_file", path));
         }

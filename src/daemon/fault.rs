@@ -27,6 +27,9 @@ pub enum Fault {
         /// Why.
         error: io::Error,
     },
+    /// The process cannot be restricted.
+    #[error("sandbox: {0}; `sandbox = false` does without")]
+    Sandbox(String),
     /// There is no thread to write the log.
     #[error("the log: {0}")]
     LogWriter(io::Error),
@@ -70,9 +73,12 @@ impl Fault {
             Self::Config(_) | Self::Log { .. } | Self::Share { .. } => EXIT_CONFIG,
             Self::State { fault: StateFault::InUse { .. }, .. } => EXIT_IN_USE,
             Self::Start(StartFault::AddressInUse { .. } | StartFault::ControlInUse { .. }) => EXIT_IN_USE,
-            Self::NoSuchAddress(_) | Self::LogWriter(_) | Self::State { .. } | Self::Start(_) | Self::Run(_) => {
-                EXIT_OTHER
-            }
+            Self::NoSuchAddress(_)
+            | Self::Sandbox(_)
+            | Self::LogWriter(_)
+            | Self::State { .. }
+            | Self::Start(_)
+            | Self::Run(_) => EXIT_OTHER,
         }
     }
 }

@@ -4,7 +4,8 @@
 use super::config::Config;
 use super::fault::{ConfigFault, Place};
 use super::value::{
-    Host, HostPorts, Ip, Kind, Level, Log, Maybe, Number, Path, Period, Port, PortOrAny, Served, Size, Truth, Watched,
+    Host, HostPorts, Ip, Kind, Level, Log, Maybe, Number, Path, Paths, Period, Port, PortOrAny, Served, Size, Truth,
+    Watched,
 };
 use argh::FromArgs;
 use toml::de::DeValue;
@@ -214,6 +215,10 @@ keys! {
         "the Unix socket for pyratectl";
     state_directory: Maybe<Path>, "", "$STATE_DIRECTORY or one below $XDG_STATE_HOME", AnyNode, NextStart,
         "known peers, unfinished downloads, hashes and registrations, kept across restarts";
+    sandbox: Truth, "false", "", AnyNode, NextStart,
+        "true: restrict the daemon to its own directories, where the kernel has Landlock";
+    sandbox_writable: Paths, "", "none", Peer, NextStart,
+        "further directories that downloads may be saved to from inside the sandbox";
     bootstrap_serve: Served, "off", "", AnyNode, NextStart,
         "serve as a bootstrap node at this addr:port";
     bootstrap_verify: Truth, "false", "", BootstrapNode, NextStart,

@@ -114,6 +114,14 @@ impl Sources {
         self.environment.keys().filter(ours).filter(unknown).map(told).collect()
     }
 
+    /// The configuration files that may be read, the first that is there.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        match &self.options.config {
+            Some(path) => vec![PathBuf::from(path)],
+            None => paths::configuration_files(|name| self.variable(name).map(OsString::from)),
+        }
+    }
+
     /// The first configuration file found, with its text.
     fn file(&self) -> Result<Option<(PathBuf, String)>, ConfigFault> {
         if let Some(path) = &self.options.config {

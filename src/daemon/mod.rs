@@ -15,6 +15,7 @@ mod log_writer;
 mod logging;
 mod preflight;
 mod running;
+mod sandbox;
 mod service;
 mod supervisor;
 mod value;

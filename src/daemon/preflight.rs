@@ -215,6 +215,8 @@ impl Preflight<'_> {
                     format!("{ip} is no address of this machine; name one of its own, or 0.0.0.0 for all of them");
                 self.no_addresses.push(self.fault(addr_key, message));
             }
+            // Of ports that the system denies to nobody, a sandbox can, which the next start extends.
+            io::ErrorKind::PermissionDenied if addr.port() >= 1024 => {}
             io::ErrorKind::PermissionDenied => {
                 let message = format!("port {}: {error}; name a port from 1024 on", addr.port());
                 self.faults.push(self.fault(port_key, message));

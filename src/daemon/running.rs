@@ -16,6 +16,8 @@ pub(super) struct Running {
     started_alone: bool,
     /// The ports of listeners that were configured with port 0.
     bound: Bound,
+    /// Keys whose last value lies outside of the sandbox: they need a restart, too.
+    outside: Vec<&'static str>,
 }
 
 /// Ports that the system has picked.
@@ -30,7 +32,7 @@ struct Bound {
 impl Running {
     /// A daemon that is started with this configuration.
     pub(super) fn new(config: Config) -> Self {
-        Self { started_alone: config.on_this_machine_alone(), config, bound: Bound::default() }
+        Self { started_alone: config.on_this_machine_alone(), config, bound: Bound::default(), outside: Vec::new() }
     }
 
     pub(super) fn config(&self) -> &Config {
@@ -70,6 +72,16 @@ impl Running {
         self.config.log_level = level;
     }
 
+    /// As [`Running::apply`], with keys whose next value lies outside of the sandbox.
+    pub(super) fn apply_within(&mut self, next: &Config, outside: Vec<&'static str>) -> ReloadReply {
+        self.outside = outside;
+        let mut report = self.apply(next);
+        let remark =
+            |key: &&str| format!("{key}: the new value lies outside of the sandbox, which the next start extends");
+        report.remarks.extend(self.outside.iter().map(remark));
+        report
+    }
+
     /// Puts a configuration in force, except for keys that need a restart, and reports what changed.
     pub(super) fn apply(&mut self, next: &Config) -> ReloadReply {
         let before = self.as_bound();
@@ -84,7 +96,8 @@ impl Running {
     fn merged(&self, next: &Config) -> Config {
         let running = self.resolved();
         let mut merged = next.clone();
-        for key in KEYS.iter().filter(|key| key.in_force_from == InForceFrom::NextStart) {
+        let waits = |key: &&Key| key.in_force_from == InForceFrom::NextStart || self.outside.contains(&key.name);
+        for key in KEYS.iter().filter(waits) {
             (key.copy)(&mut merged, &running);
         }
         let uses: Vec<bool> = KEYS.iter().map(|key| merged.uses(key)).collect();

@@ -9,11 +9,13 @@ use super::log_output::Output;
 use super::logging::{Form, Logging};
 use super::preflight::check_start;
 use super::running::Running;
+use super::sandbox::Sandbox;
 use super::supervisor;
 use super::value::{Kind, Level, LogPlace};
-use crate::control::{RawText, ReloadReply, paths};
+use crate::control::{RawText, ReloadReply, SandboxReply, paths};
 use crate::driver::{self, Facts, Host, Reload, ReloadJob};
 use crate::name::Escaped;
+use crate::store::note_sandbox;
 use argh::FromArgs;
 use log::{error, info, warn};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -53,6 +55,8 @@ pub fn main() -> ExitCode {
     if sources.options.check || sources.options.dump_config {
         return show(&sources.options, &loaded);
     }
+    // Before there is another thread: it restricts this one, and those made by it.
+    let sandbox = Sandbox::enter(&loaded.config, &loaded.origins, &sources.files());
     let logging = match start_log(&sources, &loaded) {
         Ok(logging) => logging,
         Err(fault) => {
@@ -60,7 +64,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(fault.exit_code());
         }
     };
-    let outcome = serve(sources, loaded, &logging);
+    let outcome = sandbox.and_then(|sandbox| serve(sources, loaded, sandbox, &logging));
     // The log may be a file: a user who starts the daemon by hand looks at standard error.
     let complaints = outcome.as_ref().err().map(complaints).unwrap_or_default();
     logging.end(&complaints.iter().map(complaint).collect::<Vec<_>>());
@@ -123,19 +127,30 @@ fn start_log(sources: &Sources, loaded: &Loaded) -> Result<Logging, Fault> {
 }
 
 /// Runs until asked to leave.
-fn serve(sources: Sources, loaded: Loaded, logging: &Logging) -> Result<(), Fault> {
+fn serve(sources: Sources, loaded: Loaded, sandbox: Sandbox, logging: &Logging) -> Result<(), Fault> {
     let Loaded { config, file, origins, remarks } = loaded;
     if !config.on_this_machine_alone() {
         let by = file.as_ref().map_or_else(|| "without a file".to_owned(), |path| format!("by {}", path.display()));
         info!("pyrated {}, configured {by}", env!("CARGO_PKG_VERSION"));
     }
     remarks.iter().for_each(|remark| warn!("{remark}"));
+    sandbox.log();
+    if sandbox.restricts() {
+        note_sandbox();
+    }
     raise_descriptor_limit();
     let to_file = matches!(config.log_file, LogPlace::File(_));
     let running = Running::new(config.clone());
     let logging = logging.clone();
-    let mut host =
-        Box::new(Service { sources, running, logging, log_files: Vec::new(), status: String::new(), checked: None });
+    let mut host = Box::new(Service {
+        sources,
+        running,
+        sandbox,
+        logging,
+        log_files: Vec::new(),
+        status: String::new(),
+        checked: None,
+    });
     host.note_log_file();
     let outcome = compose(&config, &origins, host, true).and_then(|driver| driver.run().map_err(Fault::Run));
     match &outcome {
@@ -173,12 +188,13 @@ const LOG_FILES_MAX: usize = 64;
 struct Service {
     sources: Sources,
     running: Running,
+    sandbox: Sandbox,
     logging: Logging,
     /// Those that this process has written to, the newest last.
     log_files: Vec<PathBuf>,
     status: String,
     /// Brings what a reload has read.
-    checked: Option<Receiver<Result<(Loaded, Output), Fault>>>,
+    checked: Option<Receiver<Result<Checked, Fault>>>,
 }
 
 impl Host for Service {
@@ -198,13 +214,13 @@ impl Host for Service {
         supervisor::reloading();
         let (sender, receiver) = mpsc::channel();
         self.checked = Some(receiver);
-        let (sources, logging) = (self.sources.clone(), self.logging.clone());
-        let place = self.running.config().log_file.clone();
+        let (sources, logging, sandbox) = (self.sources.clone(), self.logging.clone(), self.sandbox.clone());
+        let in_force = self.running.config().clone();
         Box::new(move || {
             // After the reload nothing is written to a file that was renamed: it may be compressed.
-            logging.reopen_settled(&place);
+            logging.reopen_settled(&in_force.log_file);
             // Fails only when the daemon ends meanwhile.
-            let _ = sender.send(load_checked(&sources));
+            let _ = sender.send(load_checked(&sources, &sandbox, &in_force));
         })
     }
 
@@ -234,6 +250,10 @@ impl Host for Service {
         self.logging.lines_lost()
     }
 
+    fn sandbox(&self) -> SandboxReply {
+        self.sandbox.reply()
+    }
+
     fn leaving(&mut self) {
         supervisor::stopping();
     }
@@ -242,12 +262,13 @@ impl Host for Service {
 impl Service {
     fn put_in_force(&mut self) -> Result<Reload, String> {
         let checked = self.checked.take().and_then(|checked| checked.try_recv().ok());
-        let (loaded, log) = checked.ok_or("it could not be read")?.map_err(|fault| fault.to_string())?;
+        let checked = checked.ok_or("it could not be read")?.map_err(|fault| fault.to_string())?;
+        let Checked { loaded, log, outside } = checked;
         let next = loaded.config;
         self.logging.switch(log);
         self.logging.set_level(next.log_level);
         let file = loaded.file.map(|path| RawText::new(path.as_os_str().as_bytes()));
-        let mut report = ReloadReply { file, ..self.running.apply(&next) };
+        let mut report = ReloadReply { file, ..self.running.apply_within(&next, outside) };
         report.remarks.splice(..0, loaded.remarks);
         self.note_log_file();
         Ok(self.running.reload(report))
@@ -266,12 +287,29 @@ impl Service {
     }
 }
 
-/// Reads a configuration that could start, and opens its log. The remarks are those on both.
-fn load_checked(sources: &Sources) -> Result<(Loaded, Output), Fault> {
+/// A configuration that could be put in force.
+struct Checked {
+    loaded: Loaded,
+    log: Output,
+    /// Keys that need a restart, since their new values lie outside of the sandbox.
+    outside: Vec<&'static str>,
+}
+
+/// Reads a configuration that could start, and opens its log, or that in force if the new one lies outside of the sandbox. The
+/// remarks are those on both.
+fn load_checked(sources: &Sources, sandbox: &Sandbox, in_force: &Config) -> Result<Checked, Fault> {
     let mut loaded = sources.load().map_err(Fault::Config)?;
     loaded.remarks.extend(check_start(&loaded.config, &loaded.origins)?);
-    let log = open_log(&loaded.config)?;
-    Ok((loaded, log))
+    let next = &loaded.config;
+    let downloads = next.download_directory.as_ref().unwrap_or(&in_force.local_directory);
+    let moves = downloads != in_force.effective_download_directory();
+    let is_outside = [
+        ("download_directory", moves && next.peer && in_force.peer && !sandbox.covers_downloads(downloads)),
+        ("log_file", next.log_file != in_force.log_file && !sandbox.covers_log(&next.log_file)),
+    ];
+    let outside: Vec<_> = is_outside.into_iter().filter(|(_, is_outside)| *is_outside).map(|(key, _)| key).collect();
+    let log = open_log(if outside.contains(&"log_file") { in_force } else { next })?;
+    Ok(Checked { loaded, log, outside })
 }
 
 /// Says what a reload did, a line for each key.

@@ -344,6 +344,27 @@ impl Kind for Path {
 }
 
 /// A path, or `stderr`.
+/// A list of paths; as a word separated by colons.
+pub(super) struct Paths;
+
+impl Kind for Paths {
+    type Value = Vec<PathBuf>;
+
+    fn word(text: &str) -> Result<Self::Value, String> {
+        text.split(':').filter(|path| !path.is_empty()).map(Path::word).collect()
+    }
+
+    fn toml(value: &DeValue<'_>) -> Result<Self::Value, String> {
+        let list = value.as_array().ok_or_else(|| wrong_type("a list of strings", value))?;
+        list.iter().map(|item| Path::word(string(item.get_ref())?)).collect()
+    }
+
+    fn show(value: &Self::Value) -> String {
+        let items: Vec<String> = value.iter().map(Path::show).collect();
+        format!("[{}]", items.join(", "))
+    }
+}
+
 pub(super) struct Log;
 
 impl Kind for Log {

@@ -4,6 +4,7 @@ use super::front::Caller;
 use super::{Driver, Reload};
 use crate::control::{
     BootstrapReply, CallError, CallId, ExitCode, PAGE_ROWS_MAX, RegistryPage, RegistryRow, ReloadReply, Reply, Request,
+    StatusReply,
 };
 use crate::id::ClientId;
 use crate::node::Event;
@@ -59,7 +60,7 @@ impl Driver {
         let Reload { node: mut config, limits, report } = reload;
         self.net.set_limits(limits, self.cx.now);
         config.listen = self.facts.listen.unwrap_or(config.listen);
-        config.local_addrs = super::start::local_addrs();
+        config.local_addrs = super::local_addrs::local_addrs();
         self.node.handle(self.cx.now, Event::Reconfigure(Box::new(config)));
         // Downloads may go elsewhere from now on.
         self.disk.look_at_directories(self.node.config(), &self.cx);
@@ -69,9 +70,15 @@ impl Driver {
     /// Passes on a reply of the node, to whose status the loop adds what it alone knows.
     pub(super) fn on_reply(&mut self, client: ClientId, call: &CallId, mut outcome: Result<Reply, CallError>) {
         if let Ok(Reply::Status(status)) = &mut outcome {
-            (status.turns, status.job_waits) = (self.turns.reply(), self.disk.job_waits().reply());
+            self.complete(status);
         }
         self.reply(client, call, &outcome);
+    }
+
+    /// Adds to a status what the loop and the program around it know.
+    pub(super) fn complete(&mut self, status: &mut StatusReply) {
+        (status.turns, status.job_waits) = (self.turns.reply(), self.disk.job_waits().reply());
+        status.sandbox = self.front.host().sandbox();
     }
 
     fn reply(&mut self, client: ClientId, call: &CallId, outcome: &Result<Reply, CallError>) {

@@ -1,7 +1,7 @@
 //! What the loop and the program that runs it know of each other.
 
 use super::net::RateLimits;
-use crate::control::ReloadReply;
+use crate::control::{ReloadReply, SandboxReply};
 use crate::node::NodeConfig;
 use crate::store::StateDirectory;
 use mio::Waker;
@@ -68,6 +68,10 @@ pub(crate) trait Host {
     /// Lines of the log that were not written.
     fn log_lines_lost(&self) -> u64 {
         0
+    }
+    /// How far the process is restricted to its own directories.
+    fn sandbox(&self) -> SandboxReply {
+        SandboxReply::default()
     }
     /// The loop begins to leave.
     fn leaving(&mut self);

@@ -11,7 +11,7 @@ impl Driver {
         self.node.set_wall_clock(self.clock.wall());
         self.node.limited_mut().log_lines_lost = self.front.host().log_lines_lost();
         let mut status = self.node.status(self.cx.now);
-        (status.turns, status.job_waits) = (self.turns.reply(), self.disk.job_waits().reply());
+        self.complete(&mut status);
         let mut refusals = BTreeMap::new();
         for (reason, count) in self.net.refusals().chain(self.front.refusals()) {
             *refusals.entry(reason.to_owned()).or_default() += count;

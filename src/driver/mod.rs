@@ -22,7 +22,7 @@
 //! | `calls`, `metrics` | the control calls that concern the process and not the node; what is measured |
 //! | `host` | what the loop and the program that runs it know of each other |
 //! | `cx`, `socket`, `open_parts`, `shared_files` | what the parts share: reports, readiness, what exchanges write to and read from |
-//! | `clock`, `signals`, `refusals`, `tokens` | time, signals, the log of refusals, names of sockets |
+//! | `clock`, `signals`, `local_addrs`, `refusals`, `tokens` | time, signals, our addresses, the log of refusals, names of sockets |
 //! | `histogram` | how long turns took and jobs waited |
 
 mod calls;
@@ -33,6 +33,7 @@ mod front;
 mod histogram;
 mod host;
 mod leaving;
+mod local_addrs;
 mod metrics;
 mod net;
 mod open_parts;

@@ -5,6 +5,7 @@ use super::cx::{Cx, Outputs, Phase};
 use super::disk::Disk;
 use super::front::{BindFault, ControlListener, Front, MetricsListener};
 use super::histogram::Histogram;
+use super::local_addrs::local_addrs;
 use super::net::{Listener, Net, STEP_BYTES_MAX, Service};
 use super::signals::Signals;
 use super::tokens::{CONTROL, LISTENERS, METRICS, SIGNALS, WAKER};
@@ -15,9 +16,8 @@ use crate::store::{HashCache, ShareRoot, StateDirectory};
 use crate::time::Instant;
 use log::{info, warn};
 use mio::{Poll, Registry, Token, Waker};
-use nix::sys::socket::SockaddrStorage;
 use std::io::{self, Read};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -192,18 +192,4 @@ fn random_seed() -> io::Result<[u8; 32]> {
     let mut seed = [0; 32];
     std::fs::File::open("/dev/urandom")?.read_exact(&mut seed)?;
     Ok(seed)
-}
-
-/// The addresses of this machine's interfaces; none if the system does not say.
-pub(super) fn local_addrs() -> Vec<IpAddr> {
-    let ip_of = |address: SockaddrStorage| match (address.as_sockaddr_in(), address.as_sockaddr_in6()) {
-        (Some(v4), _) => Some(IpAddr::V4(v4.ip())),
-        (_, Some(v6)) => Some(IpAddr::V6(v6.ip())),
-        _ => None,
-    };
-    let Ok(interfaces) = nix::ifaddrs::getifaddrs() else { return Vec::new() };
-    let mut addresses: Vec<IpAddr> = interfaces.filter_map(|interface| ip_of(interface.address?)).collect();
-    addresses.sort_unstable();
-    addresses.dedup();
-    addresses
 }

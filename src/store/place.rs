@@ -69,6 +69,15 @@ impl Place {
         }
     }
 
+    /// The directory that [`Place::open`] would open.
+    pub(super) fn directory_of(spec: &PartSpec) -> &Path {
+        match &spec.target {
+            Target::Suggested { directory, .. } => directory,
+            Target::Exact { path, .. } if names_directory(path) || path.is_dir() => path,
+            Target::Exact { path, .. } => path.parent().unwrap_or(path),
+        }
+    }
+
     /// All places where the part file may be: a path may have become a directory since the part file was created.
     pub(super) fn open_all(&PartSpec { ref target, token, .. }: &PartSpec) -> Vec<Result<Self, DiskFault>> {
         match target {

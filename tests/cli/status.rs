@@ -17,6 +17,7 @@ pub(crate) fn status() -> Value {
         "limited": limited(),
         "turns": {"count": 5_000, "p50_us": 80, "p99_us": 1_250, "p999_us": 4_100, "max_us": 5_200_000},
         "job_waits": {"count": 0, "p50_us": 0, "p99_us": 0, "p999_us": 0, "max_us": 0},
+        "sandbox": {"state": "off", "abi": null},
     })
 }
 
@@ -47,9 +48,9 @@ fn status_shows_the_node_at_a_glance() {
         0,
         "version\tuptime_s\tlisten\tadvertise\tbootstraps\tpeers\tshared_files\tshared_bytes\tscanning\t\
          downloads_active\tdownloads_queued\tuploads_active\tcommands_queued\tbytes_down\tbytes_up\trefused\tunhashed_files\t\
-         share_error\torphaned_parts\torphaned_bytes\n\
+         share_error\torphaned_parts\torphaned_bytes\tsandbox\n\
          0.1.0\t7260\t0.0.0.0:63339\t192.0.2.9:63339\tboot.example:21168=registered 10.0.0.1:1=waiting\t4\t1\t1536\t\
-         true\t1\t2\t0\t0\t5000000000\t0\t3\t1\t-\t2\t2048\n",
+         true\t1\t2\t0\t0\t5000000000\t0\t3\t1\t-\t2\t2048\toff\n",
     );
     assert_eq!(json.json(), status());
 }
@@ -87,9 +88,28 @@ fn no_command_is_status_and_unknown_is_a_dash() {
     let terse = run(&["--terse"], bootstrap_only);
     assert!(
         terse.out.ends_with(
-            "0.1.0\t7260\t-\t-\t-\t4\t1\t1536\tfalse\t1\t2\t0\t0\t5000000000\t0\t0\t0\tnot\\x07there\t0\t2048\n"
+            "0.1.0\t7260\t-\t-\t-\t4\t1\t1536\tfalse\t1\t2\t0\t0\t5000000000\t0\t0\t0\tnot\\x07there\t0\t2048\toff\n"
         ),
         "{terse:?}"
     );
     assert_eq!(run(&["--json"], bootstrap_only).json()["listen"], Value::Null);
+}
+
+#[test]
+fn a_sandbox_that_was_asked_for_is_shown_with_what_the_kernel_makes_of_it() {
+    let [text, terse, json] = forms(&["status"], |talk| {
+        let sandbox = json!({"sandbox": {"state": "on", "abi": 7}});
+        assert_eq!(talk.answer("status", with(status(), sandbox)), Value::Null);
+    });
+    assert!(text.out.contains("Sandbox    on, Landlock ABI 7\n"), "{text:?}");
+    assert!(terse.out.ends_with("\t2048\ton\n"), "{terse:?}");
+    assert_eq!(json.json()["sandbox"], json!({"state": "on", "abi": 7}));
+    let text = run(&[], |talk| {
+        let sandbox = json!({"sandbox": {"state": "unavailable", "abi": null}});
+        talk.answer("status", with(status(), sandbox));
+    });
+    assert!(
+        text.out.contains("Sandbox    unavailable: this kernel has no Landlock, or it is not enabled\n"),
+        "{text:?}"
+    );
 }

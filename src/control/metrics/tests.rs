@@ -40,6 +40,7 @@ fn metrics() -> MetricsReply {
             limited: LimitedReply { searches_dropped: 112, log_lines_lost: 113, ..LimitedReply::default() },
             turns: TimesReply::default(),
             job_waits: TimesReply::default(),
+            sandbox: Default::default(),
         },
         started: 1_700_000_000,
         downloads: [(DownloadState::Active, 114), (DownloadState::Failed, 115)].into(),

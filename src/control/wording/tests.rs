@@ -142,6 +142,11 @@ list!(problems: Problem as (ExitCode, &'static str) {
     CannotSave { place: path(), fault: DiskFault::Denied } => (
         FileIo, r"cannot save to '/a b/\xff': permission denied; choose another path with `-o`"
     );
+    CannotSave { place: path(), fault: DiskFault::Forbidden } => (
+        FileIo,
+        "cannot save to '/a b/\\xff': outside of the sandbox of pyrated; name the \
+         directory in `sandbox_writable` and restart pyrated, or choose another path with `-o`"
+    );
     NoDescriptor => (NoSource, "no file descriptor is left; it is tried again until cancelled");
     DiskStopped { at: path(), fault: DiskFault::Full } => (
         DiskFull, r"/a b/\xff: the disk is full; resumes automatically when there is room"
@@ -158,6 +163,11 @@ list!(problems: Problem as (ExitCode, &'static str) {
         FileIo,
         "/a b/\\xff: it is empty and on another filesystem than before (is it mounted?); resumes automatically when it is \
          there, or a file is put into the directory"
+    );
+    DiskStopped { at: path(), fault: DiskFault::Forbidden } => (
+        FileIo,
+        "/a b/\\xff: outside of the sandbox of pyrated; resumes automatically after a \
+         restart with its directory in `sandbox_writable`"
     );
     DiskStopped { at: path(), fault: DiskFault::ReadOnly } => (
         FileIo, r"/a b/\xff: the filesystem is read-only; resumes automatically when that is repaired"
@@ -199,6 +209,7 @@ list!(disk_faults: DiskFault as &'static str {
     Missing => "no such file or directory";
     NotDirectory => "a part of the path is not a directory";
     Denied => "permission denied";
+    Forbidden => "outside of the sandbox of pyrated";
     ReadOnly => "the filesystem is read-only";
     NotRegular => "not a regular file of the share";
     Shrank => "the file shrank while it was sent";

@@ -1,7 +1,10 @@
 //! The daemon itself: its status, peers, bootstrap nodes, and what a scan found.
 
 use super::{Column, Row, Show, number, table_of};
-use crate::control::{BootstrapReply, LinkRow, LinkState, PeerRow, PeerState, RawText, StatusReply, TimesReply};
+use crate::control::{
+    BootstrapReply, LinkRow, LinkState, PeerRow, PeerState, RawText, SandboxReply, SandboxState, StatusReply,
+    TimesReply,
+};
 use crate::ctl::clock::epoch_s;
 use crate::ctl::table::{Look, Table, Tone};
 use crate::ctl::text::{UNKNOWN, age, count, name, or_unknown, size, span, span_us, word};
@@ -84,6 +87,7 @@ impl Show for StatusReply {
         if self.commands_queued > 0 {
             lines.push(("Waiting", format!("{} for a free worker", count(self.commands_queued, "command"))));
         }
+        lines.extend(sandbox_line(self.sandbox).map(|line| ("Sandbox", line)));
         if self.refused > 0 {
             lines.push(("Refused", count(self.refused, "message")));
         }
@@ -119,7 +123,19 @@ impl Row for StatusReply {
         ("share_error", |status, _| or_unknown(status.share_error.as_ref(), |why| name(why.message.as_bytes()))),
         ("orphaned_parts", |status, _| status.orphaned_parts.to_string()),
         ("orphaned_bytes", |status, _| status.orphaned_bytes.to_string()),
+        ("sandbox", |status, _| word(&status.sandbox.state)),
     ];
+}
+
+/// Nothing while it is off.
+fn sandbox_line(sandbox: SandboxReply) -> Option<String> {
+    let landlock = sandbox.abi.map_or_else(String::new, |abi| format!(", Landlock ABI {abi}"));
+    match sandbox.state {
+        SandboxState::Off => None,
+        SandboxState::On => Some(format!("on{landlock}")),
+        SandboxState::Partial => Some(format!("partial{landlock}: the log says what this kernel cannot restrict")),
+        SandboxState::Unavailable => Some("unavailable: this kernel has no Landlock, or it is not enabled".to_owned()),
+    }
 }
 
 /// `192.0.2.1:21168=registered` for each bootstrap node.

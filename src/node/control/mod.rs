@@ -155,6 +155,7 @@ impl Calls<'_> {
             // The loop knows them.
             turns: Default::default(),
             job_waits: Default::default(),
+            sandbox: Default::default(),
         }
     }
 

@@ -40,6 +40,7 @@ use super::disk::{self, BLOCK_BYTES, fault};
 use super::mount::{DirectoryMount, KnownMounts, may_be_same};
 use super::place::{Final, Held, JournalFile, Place};
 use super::reserve::{Room, Watch};
+use super::usable::tell_sandbox;
 use crate::content::{Groups, Outline};
 use crate::fault::DiskFault;
 use crate::id::{ContentHash, FilesystemId};
@@ -102,6 +103,10 @@ impl PartRequest {
     /// be mounted; [`DiskFault::Full`] if the size would use the reserve; `EBUSY` if another process holds the part file;
     /// otherwise as the system reports.
     pub(crate) fn open(self) -> Result<PartOpened, DiskFault> {
+        self.try_open().map_err(|fault| tell_sandbox(fault, Place::directory_of(&self.spec)))
+    }
+
+    fn try_open(&self) -> Result<PartOpened, DiskFault> {
         let place = Place::open(&self.spec)?;
         let filesystem = place.filesystem()?;
         let directory = place.directory_path();

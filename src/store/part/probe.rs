@@ -5,7 +5,7 @@ use crate::fault::DiskFault;
 use crate::part::Target;
 use crate::store::disk::fault;
 use crate::store::place::{Place, names_directory};
-use crate::store::usable::make_directory;
+use crate::store::usable::{make_directory, tell_sandbox};
 use crate::store::{file_type, stat_at};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
@@ -20,9 +20,13 @@ impl PartRequest {
     ///
     /// A file that may have the wanted content is no error: [`PartRequest::open`] compares it.
     /// Errors: [`DiskFault::Exists`] if the final name is taken; [`DiskFault::Missing`] and [`DiskFault::NotDirectory`] if there
-    /// is no such directory; [`DiskFault::Denied`] and [`DiskFault::ReadOnly`] if nothing can be created in it; otherwise as
-    /// the system reports.
+    /// is no such directory; [`DiskFault::Denied`], [`DiskFault::Forbidden`] and [`DiskFault::ReadOnly`] if nothing can be
+    /// created in it; otherwise as the system reports.
     pub(crate) fn probe(self) -> Result<PathBuf, DiskFault> {
+        self.try_target().map_err(|fault| tell_sandbox(fault, Place::directory_of(&self.spec)))
+    }
+
+    fn try_target(&self) -> Result<PathBuf, DiskFault> {
         match &self.spec.target {
             Target::Suggested { directory, .. } => make_directory(directory)?,
             Target::Exact { path, .. } if names_directory(path) => make_directory(path)?,

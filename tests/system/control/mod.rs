@@ -8,6 +8,7 @@ mod lifecycle;
 mod logging;
 mod metrics;
 mod reload;
+mod sandbox;
 mod socket;
 mod state_files;
 mod tour;

@@ -281,6 +281,23 @@ fn rates(key: &str) -> Runs {
     Runs::After
 }
 
+/// The keys of the sandbox, in which the daemon has been since its start.
+fn sandbox(key: &str) -> Runs {
+    let setup = Setup::peer();
+    let other = setup.home().join("other");
+    std::fs::create_dir(&other).expect("a fresh directory");
+    let (setup, change) = match key {
+        "sandbox" => (setup, Change::of(key, "false", "true")),
+        _ => (setup.set("sandbox", "true"), Change::of(key, "[]", format!("[{}]", quoted(other.display())))),
+    };
+    let mut peer = change.start(setup);
+    let before = peer.status()["sandbox"].clone();
+    change.reload(&mut peer);
+    let runs = Runs::after_if(peer.status()["sandbox"] != before);
+    change.assert_reported(&mut peer, runs);
+    runs
+}
+
 #[test]
 fn what_runs_after_a_reload_is_what_is_reported_for_every_key() {
     let config = Setup::peer();
@@ -291,7 +308,7 @@ fn what_runs_after_a_reload_is_what_is_reported_for_every_key() {
         .expect("pyrated can be run");
     let dump = String::from_utf8(dump.stdout).expect("UTF-8");
     let keys: Vec<&str> = dump.lines().filter_map(|line| line.split_once(" = ").map(|(key, _)| key)).collect();
-    assert_eq!(keys.len(), 24, "{dump}");
+    assert_eq!(keys.len(), 26, "{dump}");
     let run = |key: &str| match key {
         "bootstrap_addr" | "bootstrap_port" | "bootstraps" => (membership(key), Runs::After),
         "listen_addr" | "listen_port" | "bootstrap_serve" | "bootstrap_verify" | "metrics_listen" | "peer" => {
@@ -302,6 +319,7 @@ fn what_runs_after_a_reload_is_what_is_reported_for_every_key() {
         "download_directory" | "log_file" => (places(key), Runs::After),
         "max_workers" | "max_downloads" | "max_peers" | "max_ttl" => (numbers(key), Runs::After),
         "upload_limit" | "download_limit" => (rates(key), Runs::After),
+        "sandbox" | "sandbox_writable" => (sandbox(key), Runs::Before),
         other => panic!("nobody looks what a reload does to {other}"),
     };
     std::thread::scope(|scope| {

@@ -1,0 +1,94 @@
+//! The sandbox that the daemon makes for itself (pyrated(1), SANDBOX).
+
+use crate::harness::{Daemon, LIMIT, Setup, not_tested, pyratectl, until};
+use serde_json::{Value, json};
+use std::fs;
+
+/// A peer in its sandbox; `None` where the kernel has none.
+fn sandboxed(setup: Setup) -> Option<Daemon> {
+    let daemon = setup.set("sandbox", "true").start();
+    if daemon.status()["sandbox"]["state"] == "on" {
+        return Some(daemon);
+    }
+    not_tested("what the sandbox restricts", "this kernel lacks Landlock, or has an old one");
+    None
+}
+
+/// Downloads a file to a path; returns the exit code and what the user reads.
+fn save(daemon: &Daemon, from: &Daemon, path: &std::path::Path) -> (i32, String) {
+    let run = pyratectl(daemon, ["download", &format!("{}/file", from.listen()), "-o", &path.display().to_string()]);
+    (run.code, run.stderr)
+}
+
+#[test]
+fn a_peer_in_its_sandbox_shares_downloads_and_reloads() {
+    let Some(mut peer) = sandboxed(Setup::peer().shares("own", "mine")) else { return };
+    peer.await_log("sandbox on (Landlock ABI");
+    let source = Setup::peer().shares("file", "content").start();
+    let id = peer.begin_download(source.listen(), "file");
+    peer.await_download(id, "done");
+    let id = source.begin_download(peer.listen(), "own");
+    source.await_download(id, "done");
+    // Found anew, by editors that write another file and rename it.
+    let config = peer.home().join("pyrated.toml");
+    fs::rename(&config, config.with_extension("old")).expect("a file");
+    peer.reconfigure("max_peers", "7");
+    let report = peer.call("reload", Value::Null);
+    assert_eq!(report["changed"][0]["key"], "max_peers", "{report}");
+    for task in fs::read_dir(format!("/proc/{}/task", peer.pid())).expect("its threads") {
+        let status = fs::read_to_string(task.expect("a thread").path().join("status")).expect("its status");
+        assert!(status.contains("NoNewPrivs:\t1"), "each thread was made after the process was restricted: {status}");
+    }
+}
+
+#[test]
+fn a_download_outside_of_the_sandbox_is_refused_and_says_what_to_change() {
+    // Not in the home, where the log is.
+    let directories = [(); 2].map(|()| tempfile::tempdir().expect("a scratch directory"));
+    let [inside, outside] = directories.each_ref().map(|directory| directory.path());
+    let setup = Setup::peer().set("sandbox_writable", &format!("['{}']", inside.display()));
+    let Some(peer) = sandboxed(setup) else { return };
+    let source = Setup::peer().shares("file", "content").start();
+    assert_eq!(save(&peer, &source, &inside.join("saved")).0, 0);
+    assert_eq!(fs::read_to_string(inside.join("saved")).expect("the file"), "content");
+    let (code, said) = save(&peer, &source, &outside.join("saved"));
+    assert!(code == 17 && said.contains("outside of the sandbox of pyrated"), "{code} {said}");
+    assert!(said.contains("name the directory in `sandbox_writable` and restart pyrated"), "{said}");
+    assert_eq!(fs::read_dir(outside).expect("a directory").count(), 0);
+}
+
+#[test]
+fn what_a_reload_names_outside_of_the_sandbox_waits_for_a_restart() {
+    let Some(mut peer) = sandboxed(Setup::peer()) else { return };
+    let directory = tempfile::tempdir().expect("a scratch directory");
+    let outside = directory.path();
+    peer.reconfigure("download_directory", &format!("'{}'", outside.display()));
+    peer.reconfigure("log_file", &format!("'{}'", outside.join("log").display()));
+    let report = peer.call("reload", Value::Null);
+    let keys: Vec<&str> =
+        report["waiting"].as_array().expect("keys").iter().filter_map(|row| row["key"].as_str()).collect();
+    assert_eq!((keys, &report["changed"]), (vec!["download_directory", "log_file"], &json!([])), "{report}");
+    assert!(report["remarks"].to_string().contains("outside of the sandbox"), "{report}");
+    peer.await_log("download_directory stays");
+    let source = Setup::peer().shares("file", "content").start();
+    let id = peer.begin_download(source.listen(), "file");
+    peer.await_download(id, "done");
+    peer.stop();
+    peer.start_again();
+    let status = peer.status();
+    assert_eq!((&status["sandbox"]["state"], outside.join("log").exists()), (&json!("on"), true), "{status}");
+}
+
+#[test]
+fn a_kernel_without_landlock_is_named_and_the_daemon_runs() {
+    for error in ["ENOSYS", "EOPNOTSUPP"] {
+        let fault = format!("landlock_create_ruleset:error={error}");
+        let Some(setup) = Setup::peer().injecting("a kernel without Landlock", None, &[&fault]) else { return };
+        let peer = setup.set("sandbox", "true").start();
+        assert_eq!(peer.status()["sandbox"], json!({"state": "unavailable", "abi": null}));
+        peer.await_log("sandbox unavailable: this kernel has no Landlock");
+        let source = Setup::peer().shares("file", "content").start();
+        let id = peer.begin_download(source.listen(), "file");
+        until("it is done", LIMIT, || peer.download(id)["state"] == "done");
+    }
+}

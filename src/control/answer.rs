@@ -1,7 +1,7 @@
 //! Answers.
 
 use super::{
-    BootstrapReply, DownloadsReply, FilesReply, HitsReply, MetricsReply, PeerRow, ReloadReply, SearchStarted,
+    BootstrapReply, DownloadsReply, FileRows, FilesReply, HitsReply, MetricsReply, PeerRow, ReloadReply, SearchStarted,
     StatusReply,
 };
 use serde::Serialize;
@@ -16,7 +16,7 @@ pub enum Reply {
     Hits(HitsReply),
     /// To `download`, `downloads`, `follow`, `pause`, `resume`, `retry` and `cancel`.
     Downloads(DownloadsReply),
-    Files(FilesReply),
+    Files(FilesReply<FileRows>),
     Bootstrap(BootstrapReply),
     Reload(ReloadReply),
     Metrics(Box<MetricsReply>),

@@ -6,6 +6,7 @@
 mod answer;
 mod call;
 mod exit;
+mod file_rows;
 mod frame;
 mod ids;
 mod metrics;
@@ -20,6 +21,7 @@ mod wording;
 pub use answer::Reply;
 pub use call::{LAST_SEARCH, Request, Selector};
 pub use exit::{CallError, ExitCode};
+pub use file_rows::{FileRow, FileRows};
 pub(crate) use frame::{
     BAD_PARAMS, Incoming, LINE_BYTES_MAX, REQUEST_BYTES_MAX, decode_incoming, decode_request, encode_error_without_id,
     encode_notice, encode_reply, encode_request,
@@ -30,7 +32,7 @@ pub use metrics::{MetricsReply, RegistryCounts, SpansBelow, SpansReply};
 pub use notice::Notice;
 pub use reload::{ChangedKey, ReloadReply, WaitingKey};
 pub use reply::{
-    BootstrapReply, ChecksReply, DownloadRow, DownloadState, DownloadsReply, FileRow, FilesReply, HitRow, HitsReply,
+    BootstrapReply, ChecksReply, DownloadRow, DownloadState, DownloadsReply, FilesReply, HitRow, HitsReply,
     LimitedReply, LinkRow, LinkState, PeerRow, PeerSource, PeerState, RegistryPage, RegistryRow, SearchStarted,
     SourceRow, SourceState, StatusReply, TimesReply, WholeNames,
 };

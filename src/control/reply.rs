@@ -1,5 +1,6 @@
 //! What answers are made of, with the field names that scripts rely on (pyratectl(1), OUTPUT).
 
+use super::file_rows::FileRow;
 use super::{CallError, RawText, SandboxReply};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -347,26 +348,14 @@ pub enum DownloadState {
 
 /// One page of what we share.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct FilesReply {
+pub struct FilesReply<F = Vec<FileRow>> {
     /// By name.
-    pub files: Vec<FileRow>,
+    pub files: F,
     /// Ask for `after` this to go on; `None` at the end.
     pub next: Option<RawText>,
     /// As [`StatusReply::share_error`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub share_error: Option<CallError>,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct FileRow {
-    /// Path relative to the share.
-    pub name: RawText,
-    pub size: Option<u64>,
-    /// BLAKE3 in hex; `None` while unknown.
-    pub b3: Option<String>,
-    /// It is not shared yet, since it was changed a short time ago. Omitted if false.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub being_written: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

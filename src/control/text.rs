@@ -20,14 +20,23 @@ impl RawText {
     }
 }
 
-// Not derived from an enum of both forms, which takes each name from place to place: lists have a million of them.
+/// The same bytes where they are.
+pub(super) struct RawTextRef<'a>(pub(super) &'a [u8]);
+
 impl Serialize for RawText {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if let Ok(text) = str::from_utf8(&self.0) {
+        RawTextRef(&self.0).serialize(serializer)
+    }
+}
+
+// Not derived from an enum of both forms, which takes each name from place to place: lists have a million of them.
+impl Serialize for RawTextRef<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if let Ok(text) = str::from_utf8(self.0) {
             return serializer.serialize_str(text);
         }
         let mut raw = serializer.serialize_struct("RawText", 2)?;
-        raw.serialize_field("text", &String::from_utf8_lossy(&self.0))?;
+        raw.serialize_field("text", &String::from_utf8_lossy(self.0))?;
         raw.serialize_field("hex", &self.0.iter().map(|byte| format!("{byte:02x}")).collect::<String>())?;
         raw.end()
     }

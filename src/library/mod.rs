@@ -209,6 +209,12 @@ impl Library {
         false
     }
 
+    /// The files by name, from the first one after `after`. The empty name is before all others.
+    pub(crate) fn files_after(&self, after: &[u8]) -> impl Iterator<Item = (&[u8], Shared)> {
+        let leaves = self.index.leaves_after(after);
+        leaves.flat_map(|(leaf, start)| (start..leaf.len()).map(move |at| (leaf.name(at), leaf.shared(at))))
+    }
+
     /// Up to `rows_max` files by name, from the first one after `after`.
     pub fn list_after(&self, after: Option<&FileName>, rows_max: usize) -> Vec<(FileName, Shared)> {
         let mut rows: Vec<(FileName, Shared)> = Vec::new();

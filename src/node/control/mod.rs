@@ -9,10 +9,10 @@ use super::search::SearchMachine;
 use super::share::ShareMachine;
 use super::upload::UploadMachine;
 use crate::control::{
-    BootstrapReply, CallId, FileRow, FilesReply, HitRow, HitsReply, LAST_SEARCH, PAGE_ROWS_MAX, Problem, RawText,
-    Reply, Request, StatusReply,
+    BootstrapReply, CallId, FileRows, FilesReply, HitRow, HitsReply, LAST_SEARCH, Problem, RawText, Reply, Request,
+    StatusReply,
 };
-use crate::id::{ClientId, ContentHash, HitId, SearchId};
+use crate::id::{ClientId, HitId, SearchId};
 use crate::name::FileName;
 use crate::node::Phase;
 use crate::node::cx::Topic;
@@ -176,24 +176,27 @@ impl Calls<'_> {
         HitsReply { hits, next, truncated }
     }
 
-    fn call_files(&self, after: Option<&RawText>) -> Result<FilesReply, Problem> {
+    fn call_files(&self, after: Option<&RawText>) -> Result<FilesReply<FileRows>, Problem> {
         let name = |text: &RawText| {
             FileName::from_bytes(text.as_bytes()).ok_or_else(|| Problem::NoNameToContinueAfter { name: text.clone() })
         };
         let after = after.map(name).transpose()?;
-        let rows_max = PAGE_ROWS_MAX as usize + 1;
-        let row = |name: &FileName, size, b3: Option<ContentHash>, being_written| {
-            let b3 = b3.map(|b3| b3.to_string());
-            (name.clone(), FileRow { name: RawText::new(name.as_bytes()), size, b3, being_written })
-        };
-        let shared = self.share.library().list_after(after.as_ref(), rows_max);
-        let shared = shared.iter().map(|(name, file)| row(name, Some(file.meta.size), file.b3, false));
-        let unsettled = self.share.settling().after(after.as_ref(), rows_max);
-        let mut rows: Vec<_> = shared.chain(unsettled.map(|(name, size)| row(name, size, None, true))).collect();
-        rows.sort_by(|(one, _), (other, _)| one.cmp(other));
-        rows.truncate(rows_max);
-        let (files, next) = page(rows.into_iter(), |row| 200 + row.name.as_bytes().len() * TEXT_BLOAT_MAX);
+        let mut shared = self.share.library().files_after(after.as_ref().map_or(b"", FileName::as_bytes)).peekable();
+        let mut unsettled = self.share.settling().after(after.as_ref()).peekable();
+        let rows = std::iter::from_fn(|| {
+            let is_shared = match (shared.peek(), unsettled.peek()) {
+                (Some((name, _)), Some((other, _))) => *name <= other.as_bytes(),
+                (shared, _) => shared.is_some(),
+            };
+            if is_shared {
+                return shared.next().map(|(name, file)| (name, (name, Some(file.meta.size), file.b3, false)));
+            }
+            unsettled.next().map(|(name, size)| (name.as_bytes(), (name.as_bytes(), size, None, true)))
+        });
+        let (rows, next) = page(rows, |(name, ..)| 200 + name.len() * TEXT_BLOAT_MAX);
+        let mut files = FileRows::default();
+        rows.into_iter().for_each(|(name, size, b3, being_written)| files.push(name, size, b3, being_written));
         let share_error = self.share.share_error(self.cx);
-        Ok(FilesReply { files, next: next.map(|name| RawText::new(name.as_bytes())), share_error })
+        Ok(FilesReply { files, next: next.map(RawText::new), share_error })
     }
 }

@@ -60,13 +60,9 @@ impl Settling {
         self.files.contains_key(name)
     }
 
-    /// Up to `rows_max` of them by name, with their sizes.
-    pub(in crate::node) fn after(
-        &self,
-        after: Option<&FileName>,
-        rows_max: usize,
-    ) -> impl Iterator<Item = (&FileName, Option<u64>)> {
-        self.range(after).take(rows_max).map(|(name, file)| (name, file.meta.map(|meta| meta.size)))
+    /// Those after `after`, by name, with their sizes.
+    pub(in crate::node) fn after(&self, after: Option<&FileName>) -> impl Iterator<Item = (&FileName, Option<u64>)> {
+        self.range(after).map(|(name, file)| (name, file.meta.map(|meta| meta.size)))
     }
 
     /// A scan found a file unchanged for long.

@@ -1,7 +1,7 @@
 //! Control calls, among them rescans.
 
 use super::rig::*;
-use crate::control::{CallId, ExitCode, FilesReply, Notice, RawText, Reply, Request};
+use crate::control::{CallId, ExitCode, FileRows, FilesReply, Notice, RawText, Reply, Request};
 use crate::fault::DiskFault;
 use crate::id::ClientId;
 use crate::library::ScanReport;
@@ -13,7 +13,7 @@ fn scans(rig: &mut Rig) -> usize {
     rig.take(|order| matches!(order, Action::StartScan).then_some(())).len()
 }
 
-fn files(rig: &mut Rig, after: Option<RawText>) -> FilesReply {
+fn files(rig: &mut Rig, after: Option<RawText>) -> FilesReply<FileRows> {
     match rig.call(Request::Files { after }) {
         Ok(Reply::Files(reply)) => reply,
         other => panic!("{other:?}"),
@@ -108,7 +108,7 @@ fn files_come_in_pages_by_name() {
     let (mut after, mut seen) = (None, Vec::new());
     loop {
         let page = files(&mut rig, after);
-        seen.extend(page.files.into_iter().map(|row| row.name));
+        seen.extend(page.files.iter().map(|row| row.name));
         match page.next {
             Some(next) => after = Some(next),
             None => break,
@@ -117,6 +117,38 @@ fn files_come_in_pages_by_name() {
     assert_eq!(seen, names.iter().map(|name| RawText::new(name.as_bytes())).collect::<Vec<_>>());
     let bad = Request::Files { after: Some(RawText::new("a\nb")) };
     assert_eq!(rig.call(bad).unwrap_err().code, ExitCode::Usage as i32);
+}
+
+#[test]
+fn pages_of_files_miss_none_and_repeat_none_while_the_share_changes() {
+    let stays: Vec<String> = (0..1_200).map(|n| format!("{n:04}")).collect();
+    let with = |others: &[String]| {
+        let mut shared: Vec<String> = stays.iter().chain(others).cloned().collect();
+        shared.sort();
+        shared
+    };
+    // What comes and goes is before and behind the place where a page ends, and at it.
+    let others: Vec<Vec<String>> = ["0000", "0250", "0499", "0500", "0999", "1199"]
+        .map(|beside| (0..300).map(|n| format!("{beside}{}{n:03}", if n % 2 == 0 { '-' } else { '~' })).collect())
+        .into();
+    let mut rig = Rig::new(config());
+    let (mut after, mut seen, mut pages) = (None, Vec::new(), 0);
+    loop {
+        let shared = with(&others[pages % others.len()]);
+        let shared: Vec<_> = shared.iter().map(|name| (name.as_str(), 1)).collect();
+        rig.call(Request::Rescan).unwrap();
+        rig.scan(&shared);
+        let page = files(&mut rig, after);
+        assert!((1..=500).contains(&page.files.iter().count()));
+        seen.extend(page.files.iter().map(|row| String::from_utf8(row.name.as_bytes().to_vec()).unwrap()));
+        pages += 1;
+        match page.next {
+            Some(next) => after = Some(next),
+            None => break,
+        }
+    }
+    assert!(pages > 2 && seen.is_sorted_by(|one, next| one < next), "{pages} pages, each row once");
+    assert!(stays.iter().all(|name| seen.binary_search(name).is_ok()), "what is there all the time is listed");
 }
 
 #[test]
@@ -160,7 +192,7 @@ fn a_bootstrap_node_alone_answers_calls_and_does_nothing_else() {
     let Ok(Reply::Status(status)) = rig.call(Request::Status) else { panic!("status") };
     assert_eq!((status.listen, status.advertise, status.peers), (None, None, 0));
     let Ok(Reply::Peers(rows)) = rig.call(Request::Peers) else { panic!("peers") };
-    assert!(rows.is_empty() && files(&mut rig, None).files.is_empty());
+    assert!(rows.is_empty() && files(&mut rig, None).files.iter().next().is_none());
     for request in [
         Request::Search { text: RawText::new("a"), max: None, ttl: None },
         Request::List { peer: peer(1) },

@@ -82,7 +82,7 @@ fn status(rig: &mut Rig) -> StatusReply {
 
 fn shared_b3(rig: &mut Rig) -> Vec<Option<String>> {
     match rig.call(Request::Files { after: None }) {
-        Ok(Reply::Files(FilesReply { files, .. })) => files.into_iter().map(|row| row.b3).collect(),
+        Ok(Reply::Files(FilesReply { files, .. })) => files.iter().map(|row| row.b3).collect(),
         other => panic!("{other:?}"),
     }
 }

@@ -48,7 +48,7 @@ fn look(rig: &mut Rig, found: Vec<RecentFile>) {
 fn rows(rig: &mut Rig) -> Vec<(String, bool)> {
     let Ok(Reply::Files(reply)) = rig.call(Request::Files { after: None }) else { panic!("no files") };
     let row = |row: FileRow| (String::from_utf8_lossy(row.name.as_bytes()).into_owned(), row.being_written);
-    reply.files.into_iter().map(row).collect()
+    reply.files.iter().map(row).collect()
 }
 
 /// Files shared and files being written, if a scan has ended.

@@ -207,10 +207,16 @@ impl Connection {
             if self.ended {
                 return Ok(Received::Heard(Heard::Ended));
             }
+            if let Some(heard) = self.end_of_wait(until) {
+                return Ok(Received::Heard(heard));
+            }
+            // Of pages that follow one another, the next is here before it is waited for.
+            if self.read() {
+                continue;
+            }
             if let Some(heard) = self.wait(Event::readable(SOCKET), until)? {
                 return Ok(Received::Heard(heard));
             }
-            self.read();
         }
     }
 
@@ -278,11 +284,8 @@ impl Connection {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 waited => waited.map_err(|error| other(format!("cannot wait: {error}")))?,
             }
-            if events.iter().any(|event| event.key == INTERRUPT) {
-                let read = self.interrupts.as_ref().map(SignalFd::read_signal);
-                if let Some(Ok(Some(_))) = read {
-                    return Ok(Some(Heard::Interrupted));
-                }
+            if events.iter().any(|event| event.key == INTERRUPT) && self.is_interrupted() {
+                return Ok(Some(Heard::Interrupted));
             }
             if events.iter().any(|event| event.key == SOCKET) {
                 return Ok(None);
@@ -291,13 +294,29 @@ impl Connection {
         }
     }
 
-    fn read(&mut self) {
+    /// What ends a wait although there may be something to read: the deadline, or Ctrl-C.
+    fn end_of_wait(&self, until: Deadline) -> Option<Heard> {
+        match until.has_passed() {
+            true => Some(Heard::Deadline),
+            false => self.is_interrupted().then_some(Heard::Interrupted),
+        }
+    }
+
+    /// Takes a Ctrl-C that was pressed.
+    fn is_interrupted(&self) -> bool {
+        self.interrupts.as_ref().is_some_and(|interrupts| matches!(interrupts.read_signal(), Ok(Some(_))))
+    }
+
+    /// Reads what is there. False if that is nothing.
+    fn read(&mut self) -> bool {
         let mut bytes = [0; READ_BYTES_MAX];
         match self.stream.read(&mut bytes) {
             Ok(count @ 1..) => self.lines.push(&bytes[..count]),
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Ok(0) | Err(_) => self.ended = true,
         }
+        true
     }
 
     fn shown_path(&self) -> String {

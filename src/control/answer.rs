@@ -1,8 +1,8 @@
 //! Answers.
 
 use super::{
-    BootstrapReply, DownloadsReply, FileRows, FilesReply, HitsReply, MetricsReply, PeerRow, ReloadReply, SearchStarted,
-    StatusReply,
+    BootstrapReply, DownloadsReply, FileRows, FilesReply, HitRows, HitsReply, MetricsReply, PeerRow, ReloadReply,
+    SearchStarted, StatusReply,
 };
 use serde::Serialize;
 
@@ -13,7 +13,7 @@ pub enum Reply {
     Status(Box<StatusReply>),
     Peers(Vec<PeerRow>),
     SearchStarted(SearchStarted),
-    Hits(HitsReply),
+    Hits(HitsReply<HitRows>),
     /// To `download`, `downloads`, `follow`, `pause`, `resume`, `retry` and `cancel`.
     Downloads(DownloadsReply),
     Files(FilesReply<FileRows>),

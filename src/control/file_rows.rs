@@ -1,7 +1,7 @@
 //! Shared files: a row of an answer, and all rows of a page as the daemon keeps them until they are sent. A listing of a million
 //! files has two thousand pages.
 
-use super::text::{RawText, RawTextRef};
+use super::text::{Hex, RawText, RawTextRef};
 use crate::id::ContentHash;
 use serde::{Deserialize, Serialize, Serializer};
 use std::fmt;
@@ -44,8 +44,6 @@ struct RowRef<'a> {
     being_written: bool,
 }
 
-struct Hex(ContentHash);
-
 impl FileRows {
     pub(crate) fn push(&mut self, name: &[u8], size: Option<u64>, b3: Option<ContentHash>, being_written: bool) {
         self.names.extend_from_slice(name);
@@ -81,12 +79,6 @@ impl Serialize for FileRows {
             b3: entry.b3.map(Hex),
             being_written: entry.being_written,
         }))
-    }
-}
-
-impl Serialize for Hex {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Ids as users type them: `7`, `2,4-6`, `all`, and where it does no harm, unique prefixes.
 
 use super::Problem;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 /// Which ids a part of the text may stand for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,28 +45,43 @@ fn sorted(ids: impl IntoIterator<Item = u32>) -> Vec<u32> {
 }
 
 /// Takes time for each part and for each id chosen, however often the parts name the same ids: a line of two thousand times
-/// `all` must not stop the daemon.
+/// `all` must not stop the daemon. Of a million ids that are known, only those that are named are looked at.
 fn parse(text: &str, form: IdForm, known: &[u32], all: &[u32]) -> Result<Vec<u32>, Problem> {
-    let (mut chosen, mut left) = (Vec::new(), BTreeSet::from_iter(known.iter().copied()));
+    let (mut chosen, mut spans) = (Vec::new(), BTreeMap::new());
     let mut all_is_chosen = false;
     for part in text.split(',') {
         let part = part.trim();
         if part == "all" {
             if !std::mem::replace(&mut all_is_chosen, true) {
-                chosen.extend(all.iter().filter(|id| left.remove(*id)));
+                // Nearly always neighbours, such as the rows of one list.
+                let (first, last) = (all.first().copied().unwrap_or(1), all.last().copied().unwrap_or(0));
+                let run = between(known, first.into(), last.into());
+                let runs = if run.len() == all.len() { run.chunks(run.len().max(1)) } else { all.chunks(1) };
+                runs.for_each(|ids| choose(ids, &mut spans, &mut chosen));
             }
             continue;
         }
-        let ids = match_part(part, form, known)?;
-        if let (Some(&first), Some(&last)) = (ids.first(), ids.last()) {
-            let already = chosen.len();
-            chosen.extend(left.range(first..=last));
-            for id in &chosen[already..] {
-                left.remove(id);
-            }
-        }
+        choose(match_part(part, form, known)?, &mut spans, &mut chosen);
     }
     Ok(chosen)
+}
+
+/// Adds those of these ids, which are neighbours, that are not chosen yet. `spans` has the first and the last id of each run that
+/// is: none of them overlap.
+fn choose(ids: &[u32], spans: &mut BTreeMap<u32, u32>, chosen: &mut Vec<u32>) {
+    let (Some(&first), Some(&last)) = (ids.first(), ids.last()) else { return };
+    let (mut from, mut to, mut left) = (first, last, ids);
+    let before = spans.range(..first).next_back().filter(|(_, end)| **end >= first).map(|(begin, _)| *begin);
+    let begins: Vec<u32> = before.into_iter().chain(spans.range(first..=last).map(|(begin, _)| *begin)).collect();
+    for begin in begins {
+        let Some(end) = spans.remove(&begin) else { continue };
+        let unchosen = left.partition_point(|id| *id < begin);
+        chosen.extend(&left[..unchosen]);
+        left = &left[left.partition_point(|id| *id <= end)..];
+        (from, to) = (from.min(begin), to.max(end));
+    }
+    chosen.extend(left);
+    spans.insert(from, to);
 }
 
 /// The ids that one part between commas stands for; at least one, and all that are known between the first and the last.
@@ -183,6 +198,7 @@ mod tests {
         assert_eq!(ids("1,all", &[2]).unwrap(), [1, 2]);
         assert_eq!((ids("all", &[]).unwrap(), ids("all, all", &[]).unwrap()), (vec![], vec![]));
         assert_eq!(ids("all,3", &[]).unwrap(), [3], "what is named besides counts");
+        assert_eq!((ids("2,all", &[1, 3]).unwrap(), ids("2,all", &[1, 2, 3]).unwrap()), (vec![2, 1, 3], vec![2, 1, 3]));
         assert_eq!(ids("all,7", &[]), Err(Problem::NoSuchId { part: "7".to_owned() }));
     }
 

@@ -8,6 +8,7 @@ mod call;
 mod exit;
 mod file_rows;
 mod frame;
+mod hit_rows;
 mod ids;
 mod metrics;
 mod notice;
@@ -26,15 +27,16 @@ pub(crate) use frame::{
     BAD_PARAMS, Incoming, LINE_BYTES_MAX, REQUEST_BYTES_MAX, decode_incoming, decode_request, encode_error_without_id,
     encode_notice, encode_reply, encode_request,
 };
+pub use hit_rows::{HitRow, HitRows};
 pub(crate) use ids::{IdForm, parse_ids, parse_ids_with_all};
 pub(crate) use metrics::METRICS_MEDIA_TYPE;
 pub use metrics::{MetricsReply, RegistryCounts, SpansBelow, SpansReply};
 pub use notice::Notice;
 pub use reload::{ChangedKey, ReloadReply, WaitingKey};
 pub use reply::{
-    BootstrapReply, ChecksReply, DownloadRow, DownloadState, DownloadsReply, FilesReply, HitRow, HitsReply,
-    LimitedReply, LinkRow, LinkState, PeerRow, PeerSource, PeerState, RegistryPage, RegistryRow, SearchStarted,
-    SourceRow, SourceState, StatusReply, TimesReply, WholeNames,
+    BootstrapReply, ChecksReply, DownloadRow, DownloadState, DownloadsReply, FilesReply, HitsReply, LimitedReply,
+    LinkRow, LinkState, PeerRow, PeerSource, PeerState, RegistryPage, RegistryRow, SearchStarted, SourceRow,
+    SourceState, StatusReply, TimesReply, WholeNames,
 };
 pub use sandbox::{SandboxReply, SandboxState};
 pub use text::RawText;

@@ -1,6 +1,7 @@
 //! What answers are made of, with the field names that scripts rely on (pyratectl(1), OUTPUT).
 
 use super::file_rows::FileRow;
+use super::hit_rows::HitRow;
 use super::{CallError, RawText, SandboxReply};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -219,32 +220,13 @@ pub enum WholeNames {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct HitsReply {
+pub struct HitsReply<H = Vec<HitRow>> {
     /// By id.
-    pub hits: Vec<HitRow>,
+    pub hits: H,
     /// Ask for `after` this to go on; `None` at the end.
     pub next: Option<u32>,
     /// The search or listing, or one of those on this page, found more than is remembered of it.
     #[serde(default)]
-    pub truncated: bool,
-}
-
-/// A hit: one name, or one content, and who offers it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct HitRow {
-    /// For `download`.
-    pub id: u32,
-    /// The name in the first source's share.
-    pub name: RawText,
-    /// All names that sources have for it, the first included.
-    pub names: Vec<RawText>,
-    /// Bytes; `None` if no source gave a size.
-    pub size: Option<u64>,
-    /// BLAKE3 in hex; `None` if no source gave it: then the row is one name, and a download of it is unverified.
-    pub b3: Option<String>,
-    pub sources: Vec<SocketAddr>,
-    /// In answers to `hits`: its search found more than is remembered, or than peers sent. Omitted if false.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub truncated: bool,
 }
 

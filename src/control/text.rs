@@ -1,5 +1,6 @@
 //! Names and paths, which are bytes, inside JSON, which is Unicode.
 
+use crate::id::ContentHash;
 use serde::de::{self, MapAccess, Visitor};
 use serde::ser::SerializeStruct;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -45,6 +46,15 @@ impl Serialize for RawTextRef<'_> {
 impl<'de> Deserialize<'de> for RawText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(Forms)
+    }
+}
+
+/// A hash as its hex digits.
+pub(super) struct Hex(pub(super) ContentHash);
+
+impl Serialize for Hex {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
     }
 }
 

@@ -261,17 +261,21 @@ pub(super) const SEARCH_ROWS_DEFAULT: u32 = 150;
 /// Rows remembered for a search at most.
 pub(super) const SEARCH_ROWS_MAX: u32 = 1_000;
 /// Rows remembered of one listing; a longer one is broken off.
-pub(super) const LISTING_FILES_MAX: u64 = 100_000;
+pub(super) const LISTING_FILES_MAX: u64 = 1_000_000;
+/// The files of all listings. A million takes 100 bytes each with names of 40 bytes.
+pub(super) const LISTINGS_BYTES_MAX: usize = 128 << 20;
+/// Of one listing, rows that do not come in the order of their names.
+pub(super) const UNORDERED_FILES_MAX: usize = 100_000;
 /// Rows of a search that one network may have at least; where there are more than four times as many, it may have a
 /// quarter. A user who wants this few rows takes the first that come.
 pub(super) const ROWS_PER_NETWORK_MIN: u64 = 5;
 /// Of so many rows that may be shared, one is for a network that has none.
 pub(super) const ROWS_FOR_NEWCOMERS_OF: u64 = 3;
-/// Rows remembered in all: a listing leaves room for searches.
-pub(super) const HITS_MAX: usize = LISTING_FILES_MAX as usize + 25_000;
+/// Rows remembered in all, beside those of ordered listings: an unordered one leaves room for searches.
+pub(super) const HITS_MAX: usize = UNORDERED_FILES_MAX + 25_000;
 /// Names and sources of all rows.
 pub(super) const HITS_BYTES_MAX: usize = 48 << 20;
-/// Of these, those of one search or listing.
+/// Of these, those of one search or unordered listing.
 pub(super) const HITS_GROUP_BYTES_MAX: usize = HITS_BYTES_MAX / 4 * 3;
 /// How long rows that a user has seen do not give way to others, unless theirs are the most.
 pub(super) const HITS_SEEN_SPAN: Duration = Duration::from_secs(10 * 60);

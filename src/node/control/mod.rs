@@ -9,8 +9,8 @@ use super::search::SearchMachine;
 use super::share::ShareMachine;
 use super::upload::UploadMachine;
 use crate::control::{
-    BootstrapReply, CallId, FileRows, FilesReply, HitRow, HitsReply, LAST_SEARCH, Problem, RawText, Reply, Request,
-    StatusReply,
+    BootstrapReply, CallId, FileRows, FilesReply, HitRow, HitRows, HitsReply, LAST_SEARCH, Problem, RawText, Reply,
+    Request, StatusReply,
 };
 use crate::id::{ClientId, HitId, SearchId};
 use crate::name::FileName;
@@ -18,7 +18,7 @@ use crate::node::Phase;
 use crate::node::cx::Topic;
 use crate::node::download::{Command, Order, Outcome, TEXT_BLOAT_MAX, page};
 use crate::node::network::canonical;
-use crate::node::search::{Hit, Net};
+use crate::node::search::{HitRef, ListedFile, Net};
 use std::collections::BTreeSet;
 
 /// What a call may use: all of the node.
@@ -37,6 +37,28 @@ enum Answer {
     Now(Reply),
     /// The rows of the downloads concerned, as soon as the order is carried out and what it changed is remembered.
     Order(Order),
+}
+
+/// A row of `hits`.
+enum HitOnPage<'a> {
+    Hit(HitRow),
+    /// With whether its list is truncated.
+    Listed(ListedFile<'a>, bool),
+}
+
+impl HitOnPage<'_> {
+    /// What it takes as JSON, at most, roughly.
+    fn bytes(&self) -> usize {
+        let name_bytes = |name: &[u8]| name.len() + 8;
+        let (names, sources) = match self {
+            Self::Hit(row) => {
+                let names = row.names.iter().chain([&row.name]);
+                (names.map(|name| name_bytes(name.as_bytes())).sum(), row.sources.len())
+            }
+            Self::Listed(file, _) => (2 * name_bytes(file.name), 1),
+        };
+        200 + names * TEXT_BLOAT_MAX + sources * 64
+    }
 }
 
 impl Calls<'_> {
@@ -159,19 +181,37 @@ impl Calls<'_> {
         }
     }
 
-    fn call_hits(&mut self, search: Option<u32>, after: u32) -> HitsReply {
+    fn call_hits(&mut self, search: Option<u32>, after: u32) -> HitsReply<HitRows> {
         let search =
             search.map(|search| if search == LAST_SEARCH { self.search.last_search() } else { SearchId(search) });
-        let row_of = |id, hit: &Hit| HitRow { truncated: self.search.is_truncated(hit.search()), ..hit.row(id) };
-        let rows = self.search.hits().after(search, HitId(after)).map(|(id, hit)| (id.0, row_of(id, hit)));
-        let bytes = |row: &HitRow| {
-            let names: usize = row.names.iter().chain([&row.name]).map(|name| name.as_bytes().len() + 8).sum();
-            200 + names * TEXT_BLOAT_MAX + row.sources.len() * 64
+        let machine = &*self.search;
+        // Most rows are of the search of the row before.
+        let mut last = None;
+        let mut is_truncated = |search| match last {
+            Some((of, is_truncated)) if of == search => is_truncated,
+            _ => last.insert((search, machine.is_truncated(search))).1,
         };
-        let (hits, next) = page(rows, bytes);
-        let of_row = |row: &HitRow| self.search.hits().get(HitId(row.id)).map(Hit::search);
-        let seen: BTreeSet<SearchId> = hits.iter().filter_map(of_row).chain(search).collect();
-        let truncated = seen.iter().any(|search| self.search.is_truncated(*search));
+        let rows = machine.hits().after(search, HitId(after)).map(|hit| {
+            let truncated = is_truncated(hit.search());
+            let row = match hit {
+                HitRef::Hit(id, hit) => HitOnPage::Hit(HitRow { truncated, ..hit.row(id) }),
+                HitRef::Listed(file) => HitOnPage::Listed(file, truncated),
+            };
+            (hit.id().0, (hit.search(), row))
+        });
+        let (rows, next) = page(rows, |(_, row)| row.bytes());
+        let mut hits = HitRows::default();
+        let mut seen = BTreeSet::from_iter(search);
+        for (search, row) in rows {
+            seen.insert(search);
+            match row {
+                HitOnPage::Hit(row) => hits.push(row),
+                HitOnPage::Listed(file, truncated) => {
+                    hits.push_listed(file.id.0, file.name, (file.size, file.b3), file.peer, truncated);
+                }
+            }
+        }
+        let truncated = seen.iter().any(|search| machine.is_truncated(*search));
         seen.into_iter().for_each(|search| self.search.note_hits_seen(self.cx, search));
         HitsReply { hits, next, truncated }
     }

@@ -29,6 +29,7 @@ use crate::node::fair_queue::{FairQueue, Room, Sender};
 use crate::node::limits::{DOWNLOADS_MAX, HIT_SOURCES_MAX};
 use crate::node::network::NetworkMachine;
 use crate::node::search::{Hit, SearchMachine};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::net::SocketAddr;
@@ -112,7 +113,7 @@ impl DownloadMachine {
         match selector {
             Selector::Hits(ids) => {
                 // All means all of the last search or list: who has looked for one thing does not want the other too.
-                let last = search.hits().after(Some(search.last_search()), HitId(0)).map(|(id, _)| id.0);
+                let last = search.hits().after(Some(search.last_search()), HitId(0)).map(|hit| hit.id().0);
                 let ids = parse_ids_with_all(ids, IdForm::Beginnings, search.hits().ids(), last)?;
                 if ids.is_empty() {
                     return Err(Problem::NoHits);
@@ -172,13 +173,15 @@ impl DownloadMachine {
 
     /// A content under whatever names its hits have; without a hit it has no source yet, and is named by its hash.
     fn request_of_content(&mut self, cx: &mut Cx, search: &SearchMachine, b3: ContentHash) -> Option<DownloadRequest> {
-        let first = search.hits().of_content(b3).next();
+        let hits: Vec<Cow<'_, Hit>> = search.hits().of_content(b3).collect();
+        let first = hits.first();
         let name = first.map_or_else(|| name_of_hash(b3), |hit| Some(hit.name().clone()))?;
-        let size = first.and_then(Hit::size);
+        let size = first.and_then(|hit| hit.size());
         // By networks: of the one that has most, the last gives its place to one of a network that has fewer.
         let (mut sources, mut places): (BTreeMap<u64, Source>, _) = (BTreeMap::new(), FairQueue::default());
         let (mut known, mut displaced): (BTreeMap<SocketAddr, u64>, u64) = Default::default();
-        for (number, (hit, (addr, name, teller))) in (1..).zip(Self::offers_of_content(search, b3)) {
+        let offers = hits.iter().flat_map(|hit| hit.offers().map(move |offer| (hit, offer)));
+        for (number, (hit, (addr, name, teller))) in (1..).zip(offers) {
             if let Some(source) = known.get(&addr).and_then(|number| sources.get_mut(number)) {
                 source.names.add(name, teller);
                 continue;
@@ -205,14 +208,6 @@ impl DownloadMachine {
         cx.counters.limited.sources_displaced += displaced;
         let sources = sources.into_values().collect();
         Some(DownloadRequest { name, size, b3: Some(b3), sources })
-    }
-
-    /// The offers of a content, each with its hit.
-    fn offers_of_content(
-        search: &SearchMachine,
-        b3: ContentHash,
-    ) -> impl Iterator<Item = (&Hit, (SocketAddr, &Rc<FileName>, Teller))> {
-        search.hits().of_content(b3).flat_map(|hit| hit.offers().map(move |offer| (hit, offer)))
     }
 
     fn target(&self, cx: &Cx, name: &FileName, output: Option<&Path>, single: bool) -> Target {

@@ -27,6 +27,15 @@ pub(super) enum Grouping {
     Name,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NotTaken {
+    /// The search has as many rows as wanted.
+    Enough,
+    /// Its sender has its share of the rows, and others need the rest.
+    OverShare,
+    NoRoom,
+}
+
 #[derive(Debug, Clone)]
 struct Offer {
     source: SocketAddr,

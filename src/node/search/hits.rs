@@ -1,5 +1,7 @@
 //! The hits of searches and listings, by id, until newer ones need the room.
 //!
+//! Those of a listing that comes in the order of its names are in [`Listings`]; all else is for the others.
+//!
 //! In one search, a content is one row, whatever its names; for unknown contents each name is one row.
 //!
 //! Each network has a share of the rows of a search ([`RowShares`]). Further rows of it are surplus, and are displaced by rows
@@ -11,12 +13,14 @@
 
 mod surplus;
 
-use super::hit::{Grouping, Hit, HitKey};
+use super::hit::{Grouping, Hit, HitKey, NotTaken};
+use super::listings::{HitRef, Listings};
 use super::row_shares::{Backing, Holder, RowShares};
 use crate::id::{ContentHash, HitId, SearchId};
 use crate::node::answer::Answer;
-use crate::node::limits::{HITS_BYTES_MAX, HITS_GROUP_BYTES_MAX, HITS_MAX, HITS_SEEN_SPAN};
+use crate::node::limits::{HITS_BYTES_MAX, HITS_GROUP_BYTES_MAX, HITS_MAX, HITS_SEEN_SPAN, UNORDERED_FILES_MAX};
 use crate::time::Instant;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use surplus::Surplus;
@@ -41,15 +45,6 @@ impl Taken {
         };
         moved_from.into_iter().chain(row)
     }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum NotTaken {
-    /// The search has as many rows as wanted.
-    Enough,
-    /// Its sender has its share of the rows, and others need the rest.
-    OverShare,
-    NoRoom,
 }
 
 /// The rows of one search or listing, while there are any.
@@ -92,6 +87,7 @@ impl Group {
 /// All rows. The hash maps are never iterated.
 #[derive(Default)]
 pub(in crate::node) struct Hits {
+    listings: Listings,
     rows: BTreeMap<HitId, Hit>,
     keys: HashMap<HitKey, HitId>,
     by_search: BTreeSet<(SearchId, HitId)>,
@@ -102,43 +98,51 @@ pub(in crate::node) struct Hits {
     bytes: usize,
     given: u32,
     /// Rows of recently seen groups that were displaced, since the start.
-    pub(super) rows_cut: u64,
+    rows_cut: u64,
     /// Surplus rows displaced by others of their search, since the start.
     pub(super) surplus_cut: u64,
 }
 
 impl Hits {
-    pub(in crate::node) fn get(&self, id: HitId) -> Option<&Hit> {
-        self.rows.get(&id)
+    pub(in crate::node) fn get(&self, id: HitId) -> Option<Cow<'_, Hit>> {
+        let listed = || self.listings.get(id)?.hit().map(Cow::Owned);
+        self.rows.get(&id).map(Cow::Borrowed).or_else(listed)
     }
 
     pub(in crate::node) fn ids(&self) -> impl Iterator<Item = u32> {
-        self.rows.keys().map(|id| id.0)
+        self.rows.keys().map(|id| id.0).chain(self.listings.ids())
     }
 
-    pub(in crate::node) fn of_content(&self, b3: ContentHash) -> impl Iterator<Item = &Hit> {
+    pub(in crate::node) fn of_content(&self, b3: ContentHash) -> impl Iterator<Item = Cow<'_, Hit>> {
         let ids = self.by_content.range((b3, HitId(0))..=(b3, HitId(u32::MAX)));
-        ids.filter_map(|(_, id)| self.rows.get(id))
+        let hits = ids.filter_map(|(_, id)| self.rows.get(id)).map(Cow::Borrowed);
+        hits.chain(self.listings.of_content(b3).filter_map(|listed| listed.hit().map(Cow::Owned)))
     }
 
     /// The hits after an id, of one search or of all.
-    pub(in crate::node) fn after(
-        &self,
-        search: Option<SearchId>,
-        after: HitId,
-    ) -> Box<dyn Iterator<Item = (HitId, &Hit)> + '_> {
-        let Some(first) = after.0.checked_add(1).map(HitId) else { return Box::new(std::iter::empty()) };
-        match search {
-            None => Box::new(self.rows.range(first..).map(|(id, hit)| (*id, hit))),
-            Some(search) => {
-                let ids = self.by_search.range((search, first)..=(search, HitId(u32::MAX)));
-                Box::new(ids.filter_map(|(_, id)| Some((*id, self.rows.get(id)?))))
+    pub(in crate::node) fn after(&self, search: Option<SearchId>, after: HitId) -> impl Iterator<Item = HitRef<'_>> {
+        let first = after.0.checked_add(1).map(HitId);
+        let of_one = first.zip(search).map(|(first, search)| {
+            let ids = self.by_search.range((search, first)..=(search, HitId(u32::MAX)));
+            ids.filter_map(|(_, id)| self.rows.get_key_value(id))
+        });
+        let of_all = first.filter(|_| search.is_none()).map(|first| self.rows.range(first..));
+        let mut hits = of_one.into_iter().flatten().chain(of_all.into_iter().flatten()).peekable();
+        let mut listed = first.map(|first| self.listings.from(search, first)).into_iter().flatten().peekable();
+        std::iter::from_fn(move || {
+            let hit_is_next = match (hits.peek(), listed.peek()) {
+                (Some((id, _)), Some(listed)) => **id < listed.id,
+                (hit, _) => hit.is_some(),
+            };
+            match hit_is_next {
+                true => hits.next().map(|(id, hit)| HitRef::Hit(*id, hit)),
+                false => listed.next().map(HitRef::Listed),
             }
-        }
+        })
     }
 
     pub(super) fn count(&self, search: SearchId) -> u64 {
-        self.groups.get(&search).map_or(0, |group| group.rows)
+        self.groups.get(&search).map_or(0, |group| group.rows) + self.listings.count(search)
     }
 
     /// The number of rows of a search that are not surplus.
@@ -148,7 +152,7 @@ impl Hits {
 
     /// Whether a search or listing found more than its rows.
     pub(super) fn is_cut(&self, search: SearchId) -> bool {
-        self.groups.get(&search).is_some_and(|group| group.is_cut)
+        self.groups.get(&search).is_some_and(|group| group.is_cut) || self.listings.is_cut(search)
     }
 
     /// Whether a search has this many rows, counting one for each network.
@@ -158,14 +162,46 @@ impl Hits {
 
     pub(super) fn note_seen(&mut self, now: Instant, search: SearchId) {
         self.change_group(search, |group| group.seen_at = Some(now));
+        self.listings.note_seen(now, search);
     }
 
     /// Ends a search or listing. `is_cut`: it found more than its rows.
     pub(super) fn close(&mut self, search: SearchId, is_cut: bool) {
+        self.listings.close(search, is_cut);
         self.change_group(search, |group| {
             group.is_cut |= is_cut;
             (group.shares, group.surplus) = Default::default();
         });
+    }
+
+    /// Rows of recently seen searches and listings that were displaced, since the start.
+    pub(super) fn rows_cut(&self) -> u64 {
+        self.rows_cut + self.listings.rows_cut
+    }
+
+    /// Takes a file of a list into a row.
+    pub(super) fn take_listed(
+        &mut self,
+        now: Instant,
+        search: SearchId,
+        answer: &Answer,
+        rows_max: u64,
+    ) -> Result<(), NotTaken> {
+        let id = self.given.checked_add(1).map(HitId).ok_or(NotTaken::NoRoom)?;
+        match self.listings.take(now, search, answer, id, rows_max) {
+            Some(Ok(())) => {
+                self.given = id.0;
+                return Ok(());
+            }
+            Some(Err(not_taken)) => return Err(not_taken),
+            None => {}
+        }
+        let size = answer.file.attributes.and_then(|attributes| attributes.size);
+        if self.listings.has(search, answer.file.name.as_bytes(), size) {
+            return Ok(());
+        }
+        let rows_max = rows_max.min(UNORDERED_FILES_MAX as u64);
+        self.take(now, search, Grouping::Name, answer.clone(), rows_max).map(drop)
     }
 
     /// Takes an answer into a row, or creates one.
@@ -365,6 +401,7 @@ impl Hits {
     }
 
     pub(super) fn check_invariants(&self) {
+        self.listings.check_invariants();
         assert!(self.rows.len() <= HITS_MAX && self.bytes <= HITS_BYTES_MAX, "the hits are bounded");
         assert_eq!(self.rows.len(), self.keys.len(), "each hit has one key");
         assert_eq!(self.rows.len(), self.by_search.len(), "each hit belongs to one search");

@@ -5,6 +5,7 @@
 //! | `own`, `sending` | our searches and listings; sending a search of ours to a peer |
 //! | `end`, `open` | when a search is over: who was asked, and who has said that it is done; the table of these searches |
 //! | `hits`, `hit`, `row_shares` | what they found, one row of it, and how many rows each network may have |
+//! | `listings` | the lists of peers, of up to a million files |
 //! | `newcomers`, `announcing` | finding peers that have just come; making ourselves known |
 //! | `seeks` | searches for further sources of downloads |
 //! | `answering`, `forwarding` | the searches of others: which are new, answering and forwarding them |
@@ -18,6 +19,7 @@ mod end;
 mod forwarding;
 mod hit;
 mod hits;
+mod listings;
 mod newcomers;
 mod open;
 mod own;
@@ -27,6 +29,7 @@ mod sending;
 mod stranger_dials;
 
 pub(super) use hit::Hit;
+pub(super) use listings::{HitRef, ListedFile};
 
 use super::cx::Cx;
 use super::network::{NetworkMachine, Peers};
@@ -91,7 +94,7 @@ impl SearchMachine {
     }
 
     pub(super) fn count(&self, limited: &mut LimitedReply) {
-        limited.hits_displaced = self.hits.rows_cut;
+        limited.hits_displaced = self.hits.rows_cut();
         limited.hits_over_share += self.hits.surplus_cut;
         limited.records_displaced += self.answering.displaced();
     }

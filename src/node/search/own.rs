@@ -5,8 +5,8 @@
 mod rings;
 
 use self::rings::Rings;
-use super::hit::{Grouping, Hit};
-use super::hits::{Hits, NotTaken, Taken};
+use super::hit::{Grouping, Hit, NotTaken};
+use super::hits::{Hits, Taken};
 use super::open::Found;
 use super::row_shares::senders;
 use super::{Net, SearchMachine};
@@ -52,6 +52,18 @@ enum Stage {
     Over {
         until: Instant,
     },
+}
+
+impl Search {
+    fn note_taken<T>(&mut self, cx: &mut Cx, taken: &Result<T, NotTaken>) {
+        self.truncated |= taken.is_err();
+        let limited = &mut cx.counters.limited;
+        match taken {
+            Ok(_) | Err(NotTaken::Enough) => {}
+            Err(NotTaken::OverShare) => limited.hits_over_share += 1,
+            Err(NotTaken::NoRoom) => limited.hits_dropped += 1,
+        }
+    }
 }
 
 /// Whether a hit has the hash or exactly the name that was searched for, and enough sources.
@@ -273,17 +285,17 @@ impl SearchMachine {
         }
     }
 
-    fn add_answer(&mut self, cx: &mut Cx, id: SearchId, grouping: Grouping, answer: Answer) -> Option<Taken> {
+    fn add_answer(&mut self, cx: &mut Cx, id: SearchId, answer: Answer) -> Option<Taken> {
         let search = self.searches.rows.get_mut(&id)?;
-        let taken = self.hits.take(cx.now, id, grouping, answer, search.rows_max);
-        search.truncated |= taken.is_err();
-        let limited = &mut cx.counters.limited;
-        match taken {
-            Ok(_) | Err(NotTaken::Enough) => {}
-            Err(NotTaken::OverShare) => limited.hits_over_share += 1,
-            Err(NotTaken::NoRoom) => limited.hits_dropped += 1,
-        }
+        let taken = self.hits.take(cx.now, id, Grouping::Content, answer, search.rows_max);
+        search.note_taken(cx, &taken);
         taken.ok()
+    }
+
+    fn add_listed(&mut self, cx: &mut Cx, id: SearchId, answer: &Answer) {
+        let Some(search) = self.searches.rows.get_mut(&id) else { return };
+        let taken = self.hits.take_listed(cx.now, id, answer, search.rows_max);
+        search.note_taken(cx, &taken);
     }
 
     fn take_hit(&mut self, net: &mut Net, id: SearchId, answer: Answer) {
@@ -291,7 +303,7 @@ impl SearchMachine {
         if query.is_some_and(|query| !query.admits(answer.file.name.as_bytes())) {
             return;
         }
-        let taken = self.add_answer(net.cx, id, Grouping::Content, answer);
+        let taken = self.add_answer(net.cx, id, answer);
         let rows: Vec<_> = taken.into_iter().flat_map(Taken::rows).collect();
         for hit in &rows {
             if let Some(row) = self.hits.get(*hit).map(|row| row.row(*hit)) {
@@ -300,7 +312,7 @@ impl SearchMachine {
         }
         let row = self.searches.rows.get(&id);
         let Some(Search { stage: Stage::Ringing(rings), query: Some(query), .. }) = row else { return };
-        let is_found = |hit: &HitId| self.hits.get(*hit).is_some_and(|row| is_found_exactly(row, query.text()));
+        let is_found = |hit: &HitId| self.hits.get(*hit).is_some_and(|row| is_found_exactly(&row, query.text()));
         let found = match rows.iter().any(is_found) {
             true => Found::Exactly,
             false if self.has_enough(id, 1) => Found::Enough,
@@ -323,8 +335,10 @@ impl SearchMachine {
         for file in files {
             p1 |= file.attributes.is_some();
             let answer = Answer { file, responder: peer, from: peer };
-            self.report_found(net.cx, &answer, None);
-            let _ = self.add_answer(net.cx, id, Grouping::Name, answer);
+            self.add_listed(net.cx, id, &answer);
+            if answer.b3().is_some() {
+                net.cx.out.then(Step::Found { found: answer, sought: None });
+            }
         }
         let files = self.hits.count(id);
         let Some(search) = self.searches.rows.get_mut(&id) else { return };

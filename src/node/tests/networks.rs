@@ -22,7 +22,7 @@ fn search(world: &mut World, place: usize, text: &str) -> Vec<HitRow> {
         world.pass(Duration::from_millis(100));
     }
     match world.call(place, Request::Hits { search: Some(started.search), after: 0 }) {
-        Ok(Reply::Hits(HitsReply { hits, .. })) => hits,
+        Ok(Reply::Hits(HitsReply { hits, .. })) => hits.iter().collect(),
         other => panic!("{other:?}"),
     }
 }
@@ -61,8 +61,8 @@ fn peers_that_start_together_find_each_other_and_transfer_files() {
     let Ok(Reply::Hits(listed)) = world.call(2, Request::Hits { search: Some(listing.search), after: 0 }) else {
         panic!("hits")
     };
-    let sizes: Vec<_> = listed.hits.iter().map(|hit| (hit.name.as_bytes(), hit.size)).collect();
-    assert_eq!(sizes, [(&b"other"[..], Some(1)), (&b"song.ogg"[..], Some(40))]);
+    let sizes: Vec<_> = listed.hits.iter().map(|hit| (hit.name, hit.size)).collect();
+    assert_eq!(sizes, [(RawText::new("other"), Some(1)), (RawText::new("song.ogg"), Some(40))]);
 
     world.tell(0, Event::Leave);
     assert!(!world.registry.as_ref().unwrap().contains(&peer(1)));

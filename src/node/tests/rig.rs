@@ -323,7 +323,7 @@ impl Rig {
 
     pub(super) fn hits(&mut self, search: Option<u32>) -> Vec<HitRow> {
         match self.call(Request::Hits { search, after: 0 }) {
-            Ok(Reply::Hits(HitsReply { hits, .. })) => hits,
+            Ok(Reply::Hits(HitsReply { hits, .. })) => hits.iter().collect(),
             other => panic!("{other:?}"),
         }
     }

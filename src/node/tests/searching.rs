@@ -1,10 +1,10 @@
-//! Our own searches and listings.
+//! Our own searches.
 
 use super::rig::*;
-use crate::control::{CallError, ExitCode, HitRow, Notice, RawText, Reply, Request, SearchStarted};
+use crate::control::{CallError, ExitCode, HitRow, Notice, RawText, Reply, Request};
 use crate::fault::DialFault;
 use crate::id::{ContentHash, ExchangeId, QueryId};
-use crate::node::contract::{Action, Event, Response};
+use crate::node::contract::Action;
 use crate::wire::{Attributes, Listed, Message, Search};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -27,18 +27,12 @@ fn ring(rig: &mut Rig) -> (Search, Vec<SocketAddr>) {
     (queries.remove(0), dials.into_iter().map(|(_, to, _)| to).collect())
 }
 
-fn done(notices: &[Notice]) -> Option<(u64, bool, Option<CallError>)> {
+/// How a search or listing ended: rows, whether there were more, and what went wrong.
+pub(super) fn done(notices: &[Notice]) -> Option<(u64, bool, Option<CallError>)> {
     notices.iter().find_map(|notice| match notice {
         Notice::SearchDone { hits, truncated, error, .. } => Some((*hits, *truncated, error.clone())),
         _ => None,
     })
-}
-
-fn list(rig: &mut Rig, peer: SocketAddr) -> u32 {
-    match rig.call(Request::List { peer }) {
-        Ok(Reply::SearchStarted(SearchStarted { search, .. })) => search,
-        other => panic!("{other:?}"),
-    }
 }
 
 /// Each search that waits for a connection that is not accepted holds a worker.
@@ -381,56 +375,6 @@ fn a_hit_shows_that_its_sender_speaks_p1_only_from_its_own_address() {
     let Ok(Reply::Peers(rows)) = rig.call(Request::Peers) else { panic!("peers") };
     let p1: Vec<_> = rows.iter().map(|row| (row.addr, row.p1)).collect();
     assert_eq!(p1, [(peer(1), Some(true)), (peer(2), None)]);
-}
-
-#[test]
-fn a_listing_becomes_hits() {
-    let mut rig = Rig::among(Vec::new(), &[]);
-    let search = list(&mut rig, peer(1));
-    let (exchange, to, message) = rig.dial();
-    assert_eq!((to, message), (peer(1), Message::ListFiles { p1: true }));
-    rig.handle(Event::ListBatch { exchange, files: vec![listed("a", Some(1)), listed("b", Some(2))] });
-    rig.handle(Event::ListBatch { exchange, files: vec![listed("c", Some(3))] });
-    let notices = rig.notices();
-    assert_eq!(notices, [Notice::Listing { search, files: 2 }], "progress is told a few times a second");
-    rig.succeed(exchange, Response::FileList { truncated: false });
-    assert_eq!(done(&rig.notices()), Some((3, false, None)));
-    assert_eq!(rig.hits(Some(search)).len(), 3);
-    let Ok(Reply::Peers(rows)) = rig.call(Request::Peers) else { panic!("peers") };
-    assert_eq!(rows[0].p1, Some(true));
-}
-
-#[test]
-fn a_listing_without_end_is_aborted() {
-    let mut rig = Rig::among(Vec::new(), &[]);
-    let search = list(&mut rig, peer(1));
-    let (exchange, ..) = rig.dial();
-    for batch in 0..=100 {
-        let files: Vec<Listed> = (0..1_000).map(|n| listed(&format!("{batch}/{n}"), None)).collect();
-        rig.handle(Event::ListBatch { exchange, files });
-    }
-    let aborts: Vec<ExchangeId> = rig.take(|order| match order {
-        Action::Abort { exchange } => Some(*exchange),
-        _ => None,
-    });
-    assert_eq!(aborts, [exchange]);
-    rig.fail(exchange, DialFault::Aborted);
-    assert_eq!(done(&rig.notices()), Some((100_000, true, None)));
-    assert_eq!(rig.hits(Some(search)).len(), 500, "a page");
-}
-
-#[test]
-fn a_listing_that_fails_reports_the_cause() {
-    let mut rig = Rig::among(Vec::new(), &[]);
-    list(&mut rig, peer(1));
-    let (exchange, ..) = rig.dial();
-    rig.fail(exchange, DialFault::Refused);
-    let error = done(&rig.notices()).unwrap().2.unwrap();
-    assert_eq!(error.code, ExitCode::Network as i32);
-    assert!(error.message.contains("10.0.1.1:63339: connection refused"), "{error}");
-    for bad in [us(), addr("10.0.1.1:0")] {
-        assert_eq!(rig.call(Request::List { peer: bad }).unwrap_err().code, ExitCode::Usage as i32);
-    }
 }
 
 #[test]

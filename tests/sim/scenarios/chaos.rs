@@ -120,8 +120,9 @@ impl Chaos {
             0..=3 => Request::Search { text: RawText::new(world.word()), max: None, ttl: None },
             4 => Request::List { peer },
             5 | 6 => match world.ask(node, Request::Hits { search: None, after: 0 }) {
-                Ok(Reply::Hits(page)) if !page.hits.is_empty() => {
-                    let hit = world.random.pick(&page.hits).id;
+                Ok(Reply::Hits(page)) if page.hits.iter().next().is_some() => {
+                    let hits: Vec<_> = page.hits.iter().collect();
+                    let hit = world.random.pick(&hits).id;
                     Request::Download { what: vec![Selector::Hits(hit.to_string())], output: None }
                 }
                 _ => Request::Status,

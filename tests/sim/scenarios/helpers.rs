@@ -118,7 +118,7 @@ impl World {
         loop {
             match self.ask(id, Request::Hits { search: Some(search), after }) {
                 Ok(Reply::Hits(page)) => {
-                    hits.extend(page.hits);
+                    hits.extend(page.hits.iter());
                     match page.next {
                         Some(next) => after = next,
                         None => return hits,

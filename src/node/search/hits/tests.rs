@@ -64,7 +64,7 @@ fn answers_without_a_hash_are_grouped_by_name_and_size() {
     assert_eq!(take(&mut hits, SearchId(2), Grouping::Content, file("a", None), source(3), true), new(3));
     assert_eq!(take(&mut hits, SEARCH, Grouping::Content, file("b", None), source(3), false), Err(NotTaken::Enough));
     assert_eq!(take(&mut hits, SEARCH, Grouping::Content, file("a", None), source(4), false), grown(2));
-    let ids = |search, after| hits.after(search, HitId(after)).map(|(id, _)| id.0).collect::<Vec<_>>();
+    let ids = |search, after| hits.after(search, HitId(after)).map(|hit| hit.id().0).collect::<Vec<_>>();
     assert_eq!(ids(None, 0), [1, 2, 3]);
     assert_eq!(ids(None, 2), [3]);
     assert_eq!(ids(Some(SEARCH), 0), [1, 2]);
@@ -98,7 +98,7 @@ fn a_content_is_one_row_with_all_its_names_and_each_source_keeps_its_own() {
     let hit = hits.get(HitId(1)).unwrap();
     let offers: Vec<_> = hit.offers().map(|(addr, name, _)| (addr, name.as_bytes())).collect();
     assert_eq!(offers, [(source(1), &b"a"[..]), (source(2), b"b"), (source(3), b"a")]);
-    let found: Vec<_> = hits.of_content(ContentHash([7; 32])).map(Hit::search).collect();
+    let found: Vec<_> = hits.of_content(ContentHash([7; 32])).map(|hit| hit.search()).collect();
     assert_eq!(found, [SEARCH, SearchId(2)]);
     assert_eq!(hits.of_content(ContentHash([9; 32])).count(), 0);
 }
@@ -144,7 +144,8 @@ fn sources_and_names_of_a_row_are_bounded() {
     }
     assert_eq!(row(&hits, 1).sources.len(), HIT_SOURCES_MAX);
     assert_eq!((row(&hits, 2).sources.len(), row(&hits, 2).names.len()), (HIT_SOURCES_MAX, HIT_NAMES_MAX));
-    let last = hits.get(HitId(2)).unwrap().offers().last().unwrap();
+    let hit = hits.get(HitId(2)).unwrap();
+    let last = hit.offers().last().unwrap();
     assert_eq!((last.0, last.1.as_bytes()), (source(64), &b"name 64"[..]), "each has its own name all the same");
     assert_eq!((row(&hits, 3).sources.len(), row(&hits, 3).names.len()), (1, HIT_NAMES_MAX));
 
@@ -168,7 +169,7 @@ fn list_long_names(hits: &mut Hits, now: Instant, listing: SearchId, files: usiz
 }
 
 fn ids(hits: &Hits, search: SearchId) -> Vec<u32> {
-    hits.after(Some(search), HitId(0)).map(|(id, _)| id.0).collect()
+    hits.after(Some(search), HitId(0)).map(|hit| hit.id().0).collect()
 }
 
 /// More files with long names than fit into the table.
@@ -253,7 +254,7 @@ fn answer_of(from: SocketAddr, name: String) -> Answer {
 }
 
 fn rows_of(hits: &Hits, source: SocketAddr) -> usize {
-    hits.after(Some(SEARCH), HitId(0)).filter(|(_, hit)| hit.is_offered_by(source)).count()
+    ids(hits, SEARCH).into_iter().filter(|id| hits.get(HitId(*id)).unwrap().is_offered_by(source)).count()
 }
 
 #[test]

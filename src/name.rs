@@ -2,6 +2,8 @@
 
 use std::borrow::Borrow;
 use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 /// Longest file name on the wire, in bytes: what still fits a message of 4 KiB beside the other fields.
 pub(crate) const FILE_NAME_BYTES_MAX: usize = 3800;
@@ -109,6 +111,12 @@ pub(crate) const fn is_control(byte: u8) -> bool {
 /// that are not UTF-8, are shown as `\n`, `\t`, `\\`, `\x1b` or `\u{202e}`.
 #[derive(Clone, Copy)]
 pub(crate) struct Escaped<'a>(pub &'a [u8]);
+
+impl<'a> Escaped<'a> {
+    pub(crate) fn path(path: &'a Path) -> Self {
+        Self(path.as_os_str().as_bytes())
+    }
+}
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -8,8 +8,7 @@ use super::{CallError, RawText};
 use crate::fault::{DialFault, DiskFault, RefusalReason};
 use crate::name::{Escaped, FILE_NAME_BYTES_MAX};
 use std::net::SocketAddr;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use thiserror::Error;
 
 /// Makes an enum of a table. A row: a problem and its facts; its code, in which named facts stand for their values; and its
@@ -79,7 +78,7 @@ problems! {
             whether this machine has a network");
 
     ShareUnreadable { path: PathBuf, fault: DiskFault, lists_files: bool }: fault.into(),
-        ("cannot read the share '{}': {fault}; {}", shown(.path),
+        ("cannot read the share '{}': {fault}; {}", Escaped::path(.path),
             if *.lists_files { "files found before stay listed" } else { "nothing is shared until it can be read" });
 
     NothingNamed: Usage, ("nothing to download was named");
@@ -93,7 +92,7 @@ problems! {
     NoIdLeft: Other, ("no id is left for another download");
     PlaceTaken { same_file: bool, id: u32, place: PathBuf }: Exists,
         ("{}: download {id} saves to '{}'; wait until it is done, or `pyratectl cancel {id}` it first",
-            if *.same_file { "this file is fetched already" } else { "another file is to be saved there" }, shown(.place));
+            if *.same_file { "this file is fetched already" } else { "another file is to be saved there" }, Escaped::path(.place));
     TooManyOrders(usize): Other, ("{0} orders are in progress; try again when one is done");
     OrderBrokenOff(usize): Other, ("the daemon is leaving; {0} downloads were not dealt with");
 
@@ -110,11 +109,11 @@ problems! {
     RefusedForGood { blamed: Option<Blamed> }: NotFound,
         ("refused by every source{}; `pyratectl search` may find others", of_source(.blamed));
     CannotSave { place: PathBuf, fault: DiskFault }: fault.into(),
-        ("cannot save to '{}': {fault}; {}choose another path with `-o`", shown(.place),
+        ("cannot save to '{}': {fault}; {}choose another path with `-o`", Escaped::path(.place),
             instead_of_another_path(*.fault));
     NoDescriptor: NoSource, ("{}; it is tried again until cancelled", DiskFault::NoDescriptor);
     DiskStopped { at: PathBuf, fault: DiskFault }: fault.into(),
-        ("{}: {fault}; resumes automatically {}", shown(.at), until(*.fault));
+        ("{}: {fault}; resumes automatically {}", Escaped::path(.at), until(*.fault));
     NotRemembered { fault: DiskFault }: fault.into(),
         ("{fault} (state directory): nothing was begun, since a restart would forget it");
     ChangeNotRemembered { fault: DiskFault }: fault.into(), ("{fault} (state directory); a restart loses this change");
@@ -150,10 +149,6 @@ pub(crate) enum SourceFault {
     #[error("there is no room for the size that it claims")] NoRoom,
     #[error("too slow, while others have nothing to do")] TooSlow,
     #[error("it brought nothing while another source did")] BroughtNothing,
-}
-
-fn shown(path: &Path) -> Escaped<'_> {
-    Escaped(path.as_os_str().as_bytes())
 }
 
 fn join(ids: &[u32], between: &str) -> String {

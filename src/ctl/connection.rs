@@ -320,7 +320,7 @@ impl Connection {
     }
 
     fn shown_path(&self) -> String {
-        Escaped(self.path.as_os_str().as_encoded_bytes()).to_string()
+        Escaped::path(&self.path).to_string()
     }
 
     fn gibberish(&self, error: &str) -> CallError {

@@ -6,7 +6,6 @@ use crate::store::StateFault;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use thiserror::Error;
 
@@ -107,7 +106,7 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File { path, line, key } => {
-                write!(f, "{}", Escaped(path.as_os_str().as_bytes()))?;
+                write!(f, "{}", Escaped::path(path))?;
                 line.iter().try_for_each(|line| write!(f, ":{line}"))?;
                 key.iter().try_for_each(|key| write!(f, ": {}", Escaped(key.as_bytes())))
             }

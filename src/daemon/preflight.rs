@@ -11,7 +11,6 @@ use crate::store::{StateDirectory, check_readable_directory, check_writable_dire
 use std::fs::Metadata;
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -83,12 +82,12 @@ impl Preflight<'_> {
     }
 
     fn refuse(&mut self, key: &'static str, path: &Path, problem: impl std::fmt::Display, advice: &str) {
-        let message = format!("{}: {problem}; {advice}", shown(path));
+        let message = format!("{}: {problem}; {advice}", Escaped::path(path));
         self.faults.push(self.fault(key, message));
     }
 
     fn remark(&mut self, key: &'static str, path: &Path, problem: impl std::fmt::Display, consequence: &str) {
-        self.remarks.push(format!("{}: {}: {problem}; {consequence}", self.origins.of(key), shown(path)));
+        self.remarks.push(format!("{}: {}: {problem}; {consequence}", self.origins.of(key), Escaped::path(path)));
     }
 
     fn check_share(&mut self) {
@@ -241,10 +240,6 @@ fn exclude_each_other(one: SocketAddr, other: SocketAddr) -> bool {
     let overlap = one.ip() == other.ip()
         || one.is_ipv4() == other.is_ipv4() && (one.ip().is_unspecified() || other.ip().is_unspecified());
     one.port() != 0 && one.port() == other.port() && overlap
-}
-
-fn shown(path: &Path) -> Escaped<'_> {
-    Escaped(path.as_os_str().as_bytes())
 }
 
 #[cfg(test)]

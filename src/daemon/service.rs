@@ -107,7 +107,7 @@ fn show(options: &Options, loaded: &Loaded) -> ExitCode {
         }
     }
     match &loaded.file {
-        Some(path) => print(&format!("{}: good\n", Escaped(path.as_os_str().as_bytes()))),
+        Some(path) => print(&format!("{}: good\n", Escaped::path(path))),
         None => print("no configuration file; options and environment are good\n"),
     }
 }
@@ -334,14 +334,14 @@ fn or_unset(value: &serde_json::Value) -> String {
 fn client_command(sources: &Sources, facts: &Facts) -> String {
     let usual = paths::default_sockets_for_client(|name| sources.variable(name).map(OsString::from));
     match &facts.control {
-        Some(path) if !usual.contains(path) => format!("pyratectl --socket {}", Escaped(path.as_os_str().as_bytes())),
+        Some(path) if !usual.contains(path) => format!("pyratectl --socket {}", Escaped::path(path)),
         _ => "pyratectl".to_owned(),
     }
 }
 
 /// The log lines after the start: for a node without configuration, three lines that say what to type next.
 fn announcement(config: &Config, facts: &Facts, client: &str) -> Vec<String> {
-    let share = Escaped(config.local_directory.as_os_str().as_bytes());
+    let share = Escaped::path(&config.local_directory);
     if config.on_this_machine_alone() {
         let bootstrap = match (facts.bootstrap, config.serve()) {
             (Some(own), _) => format!("bootstrap node on {own}"),
@@ -360,13 +360,13 @@ fn announcement(config: &Config, facts: &Facts, client: &str) -> Vec<String> {
     let mut lines = Vec::new();
     lines.extend(facts.bootstrap.map(|addr| format!("bootstrap node on {addr}")));
     lines.extend(facts.listen.map(|addr| format!("peer on {addr}, sharing {share}")));
-    lines.extend(facts.control.as_ref().map(|path| format!("control socket {}", Escaped(path.as_os_str().as_bytes()))));
+    lines.extend(facts.control.as_ref().map(|path| format!("control socket {}", Escaped::path(path))));
     lines
 }
 
 /// One line for `systemctl status`.
 fn status(config: &Config, facts: &Facts) -> String {
-    let share = Escaped(config.local_directory.as_os_str().as_bytes());
+    let share = Escaped::path(&config.local_directory);
     let peer = facts.listen.map(|addr| format!("peer on {addr} sharing {share}"));
     let bootstrap = facts.bootstrap.map(|addr| format!("bootstrap node on {addr}"));
     peer.into_iter().chain(bootstrap).collect::<Vec<_>>().join(", ")

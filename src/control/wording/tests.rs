@@ -1,6 +1,7 @@
 use super::*;
 use crate::control::ExitCode::{self, DiskFull, TimedOut};
 use crate::fault::{OtherProgram, ResolveFault, ResponseFault};
+use std::os::unix::ffi::OsStrExt;
 
 /// A list of all variants of a type, each with what users are told. One without a row does not compile.
 macro_rules! list {

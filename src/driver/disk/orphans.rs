@@ -12,7 +12,6 @@ use crate::time::Instant;
 use log::{info, warn};
 use std::collections::BTreeSet;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -73,7 +72,7 @@ impl Orphans {
                 warn!("there are more part files that belong to no download of this daemon");
                 break;
             }
-            let path = Escaped(orphan.path.as_os_str().as_bytes());
+            let path = Escaped::path(&orphan.path);
             let holds = match orphan.kind {
                 OrphanKind::Groups { held, count } => format!("{held} of {count} groups of a file"),
                 OrphanKind::Unchecked | OrphanKind::Empty => "unchecked data".to_owned(),
@@ -89,7 +88,7 @@ impl Orphans {
 
     pub(super) fn on_removed(outcomes: Vec<(Orphan, io::Result<()>)>) {
         for (orphan, outcome) in outcomes.into_iter().take(LOGGED_MAX) {
-            let path = Escaped(orphan.path.as_os_str().as_bytes());
+            let path = Escaped::path(&orphan.path);
             match outcome {
                 Ok(()) => info!("removed '{path}' ({} bytes): no download names it, and it held no data", orphan.bytes),
                 Err(error) => warn!("cannot remove '{path}', which no download names: {error}"),

@@ -20,7 +20,6 @@ use crate::time::Instant;
 use crate::timer::TimerId;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -422,7 +421,7 @@ impl Download {
         match &self.life {
             Life::Done { path, verified, .. } => {
                 let not = if *verified { "" } else { "not " };
-                log::info!("download {id} is done, {not}verified: {}", Escaped(path.as_os_str().as_bytes()));
+                log::info!("download {id} is done, {not}verified: {}", Escaped::path(path));
             }
             Life::Failed { why, .. } => {
                 log::warn!("download {id} of {name} has failed: {why}");

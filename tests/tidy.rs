@@ -44,6 +44,9 @@ const MACHINES: &[(&str, &[&str])] = &[
 /// Modules that all others may import. They import only each other.
 const VOCABULARY: &[&str] = &["time", "id", "name", "network", "fault", "lines", "content", "part"];
 
+/// What shows results, values and bars to users.
+const WORD_RESULTS: &[&str] = &["src/ctl/rows", "src/ctl/text.rs", "src/ctl/progress.rs"];
+
 /// A source file.
 struct Source {
     /// Relative to the package.
@@ -189,12 +192,15 @@ fn files_do_not_import_each_other_in_a_circle() {
 }
 
 #[test]
-fn the_node_leaves_what_users_are_told_to_the_wording() {
+fn the_node_and_the_client_leave_what_users_are_told_to_the_wording() {
     let mut complaints = Vec::new();
-    for source in sources("src/node").iter().filter(|source| !source.is_tests()) {
-        for (number, line) in sentences::made_in(&source.text) {
-            let path = source.path.display();
-            complaints.push(format!("{path}:{number}: src/control/wording.rs words what users read: {}", line.trim()));
+    for (directory, wording) in [("src/node", "src/control/wording.rs"), ("src/ctl", "src/ctl/wording.rs")] {
+        let words = |path: &Path| path.ends_with(wording) || WORD_RESULTS.iter().any(|words| path.starts_with(words));
+        for source in sources(directory).iter().filter(|source| !source.is_tests() && !words(&source.path)) {
+            for (number, line) in sentences::made_in(&source.text) {
+                let path = source.path.display();
+                complaints.push(format!("{path}:{number}: {wording} words what users read: {}", line.trim()));
+            }
         }
     }
     none(complaints);

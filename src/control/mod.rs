@@ -40,7 +40,9 @@ pub use reply::{
 };
 pub use sandbox::{SandboxReply, SandboxState};
 pub use text::RawText;
-pub(crate) use wording::{Problem, SourceFault};
+#[cfg(test)]
+pub(crate) use wording::tests::list;
+pub(crate) use wording::{Problem, SourceFault, problems};
 
 /// The usual port of a peer (PROTOCOL, part 1), which is used where none is given.
 pub(crate) const PEER_PORT: u16 = 63_339;

@@ -11,29 +11,33 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use thiserror::Error;
 
-/// Makes an enum of a table. A row: a problem and its facts; its code, in which named facts stand for their values; and its
-/// sentence, as thiserror takes it.
+/// Makes an enum of a table, here and in `ctl`. A row: a problem and its facts; its code, in which named facts stand for their
+/// values; and its sentence, as thiserror takes it.
 macro_rules! problems {
-    ($($name:ident $(($of:ty))? $({$($fact:ident: $type:ty),*})?: $code:expr, $sentence:tt;)*) => {
-        /// Why a call is refused, a search has found nothing, the share cannot be read, or a download waits or has failed.
-        #[derive(Debug, Clone, PartialEq, Eq, Error)]
-        pub(crate) enum Problem {
+    ($(#[$doc:meta])* $problems:ident; $($name:ident $(($of:ty))? $({$($fact:ident: $type:ty),*})?: $code:expr, $sentence:tt;)*) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+        pub(crate) enum $problems {
             $(#[error $sentence] $name $(($of))? $({$($fact: $type),*})?,)*
         }
-        impl From<Problem> for CallError {
+        impl From<$problems> for $crate::control::CallError {
             #[allow(unused_variables, reason = "few codes depend on a fact")]
-            fn from(problem: Problem) -> Self {
+            fn from(problem: $problems) -> Self {
                 let message = problem.to_string();
                 let code = match problem {
-                    $(Problem::$name { $($($fact,)*)? .. } => $code,)*
+                    $($problems::$name { $($($fact,)*)? .. } => $code,)*
                 };
                 Self::new(code, message)
             }
         }
     };
 }
+pub(crate) use problems;
 
 problems! {
+    /// Why a call is refused, a search has found nothing, the share cannot be read, or a download waits or has failed.
+    Problem;
+
     NotForNode: Other, ("this call is not for the node; no daemon runs around it");
     BootstrapOnly: Other,
         ("this daemon is a bootstrap node only; set `peer = true` in its configuration and restart it");
@@ -181,4 +185,4 @@ fn until(fault: DiskFault) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,10 +1,11 @@
 //! The command line of `pyratectl` (pyratectl(1)).
 
 use super::argv;
+use super::wording::{Failure, WrongPeer};
 use crate::control::{PEER_PORT, RawText, Selector};
 use crate::id::ContentHash;
 use crate::name::{Escaped, unescaped};
-use crate::network::{IPV4_FORM, ends_in_number};
+use crate::network::ends_in_number;
 use argh::{FromArgValue, FromArgs};
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -64,22 +65,25 @@ pub(super) fn parse(arguments: &[OsString]) -> Result<Options, Early> {
         return Err(Early::Told(format!("pyratectl {}\n", env!("CARGO_PKG_VERSION"))));
     }
     let form = match (line.json, line.terse) {
-        (true, true) => return Err(usage("--json and --terse exclude one another")),
+        (true, true) => return Err(usage(&String::from(Failure::BothForms))),
         (true, false) => Form::Json,
         (false, true) => Form::Terse,
         (false, false) => Form::Text,
     };
     let command = line.command.unwrap_or(Command::Status(Status { verbose: false }));
-    let empty = match &command {
-        Command::Search(search) => search.text.is_empty().then_some("search needs a TEXT"),
-        Command::Download(download) => download.what.is_empty().then_some("download needs an ID, PEER/NAME or b3=HASH"),
-        Command::Pause(order) => order.ids.is_empty().then_some("pause needs an ID"),
-        Command::Resume(order) => order.ids.is_empty().then_some("resume needs an ID"),
-        Command::Retry(order) => order.ids.is_empty().then_some("retry needs an ID"),
-        Command::Cancel(order) => order.ids.is_empty().then_some("cancel needs an ID"),
+    let no_id = |ids: &[String], command| ids.is_empty().then_some(Failure::NoId { command });
+    let missing = match &command {
+        Command::Search(search) => search.text.is_empty().then_some(Failure::NoText),
+        Command::Download(download) => download.what.is_empty().then_some(Failure::NothingNamed),
+        Command::Pause(order) => no_id(&order.ids, "pause"),
+        Command::Resume(order) => no_id(&order.ids, "resume"),
+        Command::Retry(order) => no_id(&order.ids, "retry"),
+        Command::Cancel(order) => no_id(&order.ids, "cancel"),
         _ => None,
     };
-    empty.map_or(Ok(()), |message| Err(usage(message)))?;
+    if let Some(missing) = missing {
+        return Err(usage(&String::from(missing)));
+    }
     Ok(Options {
         socket: line.socket.map(|path| path.0),
         form,
@@ -351,7 +355,7 @@ pub(super) struct PathArg(pub(super) PathBuf);
 
 impl FromArgValue for PathArg {
     fn from_arg_value(value: &str) -> Result<Self, String> {
-        if value.is_empty() { Err("a path is not empty".into()) } else { Ok(Self(argv::decode_os(value).into())) }
+        if value.is_empty() { Err(Failure::EmptyPath.into()) } else { Ok(Self(argv::decode_os(value).into())) }
     }
 }
 
@@ -360,36 +364,37 @@ fn duration(text: &str) -> Result<Duration, String> {
     if let Ok(seconds) = text.parse() {
         return Ok(Duration::from_secs(seconds));
     }
-    humantime::parse_duration(text).map_err(|_| "a time is a number with a unit, as 30s, 500ms or 2m".into())
+    humantime::parse_duration(text).map_err(|_| Failure::NotATime.into())
 }
 
 fn positive(text: &str) -> Result<u32, String> {
-    text.parse().ok().filter(|&number| number > 0).ok_or_else(|| "a whole number from 1 on".into())
+    text.parse().ok().filter(|&number| number > 0).ok_or_else(|| Failure::NotPositive.into())
 }
 
 /// Reads an address or a host name, with a port or without. Blocks while the name is looked up.
 fn peer(text: &str) -> Result<SocketAddr, String> {
-    let wrong =
-        "a peer is an address or host name, and perhaps a port, as 192.0.2.7:63339, localhost or [2001:db8::7]:63339";
+    let wrong = || Failure::NotAPeer(WrongPeer::Form);
     let bare = text.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(text);
     if let Ok(ip) = bare.parse::<IpAddr>() {
         return Ok(SocketAddr::new(ip, PEER_PORT));
     }
     if let Ok(peer) = text.parse::<SocketAddr>() {
-        return if peer.port() > 0 { Ok(peer) } else { Err(wrong.into()) };
+        return if peer.port() > 0 { Ok(peer) } else { Err(wrong().into()) };
     }
     let (host, port) = match text.rsplit_once(':') {
-        Some((host, port)) => (host, port.parse().ok().filter(|port| *port > 0).ok_or(wrong)?),
+        Some((host, port)) => (host, port.parse().ok().filter(|port| *port > 0).ok_or_else(wrong)?),
         None => (text, PEER_PORT),
     };
     let is_name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
     if host.is_empty() || !host.bytes().all(is_name) {
-        return Err(wrong.into());
+        return Err(wrong().into());
     }
     if ends_in_number(host) {
-        return Err(format!("{wrong}; {IPV4_FORM}, and '{host}' is none"));
+        return Err(Failure::NotAPeer(WrongPeer::Number { host: host.into() }).into());
     }
-    let found = (host, port).to_socket_addrs().map_err(|error| format!("{wrong}; '{host}': {error}"))?;
+    let found = (host, port)
+        .to_socket_addrs()
+        .map_err(|error| Failure::NotAPeer(WrongPeer::Lookup { host: host.into(), error: error.to_string() }))?;
     let found: Vec<SocketAddr> = found.collect();
     // Peers listen at IPv4 addresses by default.
     found
@@ -397,7 +402,7 @@ fn peer(text: &str) -> Result<SocketAddr, String> {
         .find(|peer| peer.is_ipv4())
         .or(found.first())
         .copied()
-        .ok_or_else(|| format!("'{host}' has no address"))
+        .ok_or_else(|| Failure::HostWithoutAddress { host: host.into() }.into())
 }
 
 /// A name, also if the user has pasted it in escaped form.
@@ -407,26 +412,26 @@ pub(super) fn as_shown(name: Vec<u8>) -> Vec<u8> {
 
 fn level(text: &str) -> Result<String, String> {
     let known = ["error", "warn", "info", "debug", "trace"];
-    if known.contains(&text) { Ok(text.into()) } else { Err(format!("a level is one of {}", known.join(", "))) }
+    if known.contains(&text) { Ok(text.into()) } else { Err(Failure::NotALevel { known: known.join(", ") }.into()) }
 }
 
 fn selector(text: &str) -> Result<Selector, String> {
     if let Some(hash) = text.strip_prefix("b3=") {
         return match ContentHash::from_hex(hash.as_bytes()) {
             Some(hash) => Ok(Selector::Content(hash.to_string())),
-            None => Err("b3= is followed by 64 hex digits".into()),
+            None => Err(Failure::NotAHash.into()),
         };
     }
     if let Some((address, name)) = text.split_once('/') {
         if name.is_empty() {
-            return Err("no name follows the peer".into());
+            return Err(Failure::NoNameAfterPeer.into());
         }
         return Ok(Selector::File { peer: peer(address)?, name: RawText::new(as_shown(argv::decode(name))) });
     }
     if text == "all" || text.bytes().all(|b| b.is_ascii_digit() || b == b',' || b == b'-') && !text.is_empty() {
         return Ok(Selector::Hits(text.into()));
     }
-    Err("name ids of hits (7, 2,4-6, all), a file of a peer (192.0.2.7:63339/NAME), or a content (b3=HASH)".into())
+    Err(Failure::NothingToDownload.into())
 }
 
 #[cfg(test)]

@@ -1,11 +1,9 @@
 //! The connection to the daemon: calls and notices, each wait limited by a deadline and interrupted by Ctrl-C.
 
 use super::clock::Deadline;
-use crate::control::{
-    CallError, CallId, ExitCode, Incoming, LINE_BYTES_MAX, Notice, Request, decode_incoming, encode_request,
-};
+use super::wording::{Failure, Unexpected};
+use crate::control::{CallError, CallId, Incoming, LINE_BYTES_MAX, Notice, Request, decode_incoming, encode_request};
 use crate::lines::Lines;
-use crate::name::Escaped;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
@@ -133,7 +131,7 @@ impl Connection {
             self.poller.add(&interrupts, Event::none(INTERRUPT))?;
             Ok(interrupts)
         };
-        self.interrupts = Some(watch().map_err(|error| other(format!("cannot watch for Ctrl-C: {error}")))?);
+        self.interrupts = Some(watch().map_err(|error| Failure::CannotWatch { error: error.to_string() })?);
         Ok(())
     }
 
@@ -167,15 +165,15 @@ impl Connection {
             match self.receive(until)? {
                 Received::Answer(id, outcome) if id == call.id => {
                     return serde_json::from_str(&outcome?)
-                        .map_err(|error| self.gibberish(&format!("unexpected answer: {error}")));
+                        .map_err(|error| self.unexpected(Unexpected::Answer(error.to_string())));
                 }
                 // Of a call that was given up.
                 Received::Answer(..) => {}
                 Received::Heard(Heard::Deadline) => return Err(self.late(&call)),
-                Received::Heard(Heard::Interrupted) => return Err(other("interrupted".into())),
+                Received::Heard(Heard::Interrupted) => return Err(Failure::Interrupted.into()),
                 Received::Heard(Heard::Ended) => return Err(self.hung_up()),
                 Received::Heard(_) if self.waiting.len() == NOTICES_WAITING_MAX => {
-                    return Err(self.gibberish("notices without end, and no answer"));
+                    return Err(self.unexpected(Unexpected::OnlyNotices));
                 }
                 Received::Heard(heard) => self.waiting.push_back(heard),
             }
@@ -197,7 +195,7 @@ impl Connection {
         loop {
             if let Some(line) = self.lines.next_filled(LINE_BYTES_MAX) {
                 let incoming = line.map_err(|error| error.to_string()).and_then(decode_incoming);
-                return Ok(match incoming.map_err(|error| self.gibberish(&error))? {
+                return Ok(match incoming.map_err(|error| self.unexpected(Unexpected::Line(error)))? {
                     Incoming::Reply { call, outcome } => Received::Answer(call, outcome),
                     Incoming::Refused(error) => return Err(error),
                     Incoming::Notice(notice) => Received::Heard(Heard::Notice(notice)),
@@ -237,13 +235,11 @@ impl Connection {
 
     /// The failure when the daemon closes the connection while something is still expected of it.
     pub(super) fn hung_up(&self) -> CallError {
-        let path = self.shown_path();
-        CallError::new(ExitCode::NoDaemon, format!("the daemon at {path} hung up; its log may tell why"))
+        Failure::HungUp { path: self.path.clone() }.into()
     }
 
     fn late(&self, call: &Call) -> CallError {
-        let (path, span) = (self.shown_path(), humantime::format_duration(call.timeout));
-        CallError::new(ExitCode::TimedOut, format!("the daemon at {path} did not answer within {span}"))
+        Failure::NoAnswer { path: self.path.clone(), within: call.timeout }.into()
     }
 
     fn send(&mut self, mut line: &[u8], call: &Call) -> Result<(), CallError> {
@@ -256,7 +252,7 @@ impl Connection {
                     match self.wait(Event::writable(SOCKET), until)? {
                         None => {}
                         Some(Heard::Deadline) => return Err(self.late(call)),
-                        Some(_) => return Err(other("interrupted".into())),
+                        Some(_) => return Err(Failure::Interrupted.into()),
                     }
                 }
                 // The daemon may have sent the reason before it closed the connection: that is read next.
@@ -282,7 +278,7 @@ impl Connection {
             };
             match waited() {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                waited => waited.map_err(|error| other(format!("cannot wait: {error}")))?,
+                waited => waited.map_err(|error| Failure::CannotWait { error: error.to_string() })?,
             }
             if events.iter().any(|event| event.key == INTERRUPT) && self.is_interrupted() {
                 return Ok(Some(Heard::Interrupted));
@@ -319,16 +315,7 @@ impl Connection {
         true
     }
 
-    fn shown_path(&self) -> String {
-        Escaped::path(&self.path).to_string()
+    fn unexpected(&self, why: Unexpected) -> CallError {
+        Failure::OtherVersion { path: self.path.clone(), why }.into()
     }
-
-    fn gibberish(&self, error: &str) -> CallError {
-        let path = self.shown_path();
-        other(format!("what answers at {path} is no daemon of this version: {error}"))
-    }
-}
-
-fn other(message: String) -> CallError {
-    CallError::new(ExitCode::Other, message)
 }

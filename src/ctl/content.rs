@@ -6,7 +6,8 @@
 
 use super::output::{Output, Reader};
 use super::text::name;
-use crate::control::{CallError, DownloadRow, ExitCode};
+use super::wording::Failure;
+use crate::control::{CallError, DownloadRow};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
@@ -18,13 +19,11 @@ const COPY_BYTES_MAX: usize = 128 << 10;
 /// Copies the file of a finished download.
 pub(super) fn copy(output: Output, row: &DownloadRow) -> Result<(), CallError> {
     let Some(path) = &row.path else {
-        return Err(CallError::new(ExitCode::FileIo, "the daemon did not say where it saved the file"));
+        return Err(Failure::PlaceNotGiven.into());
     };
     let shown = name(path.as_bytes());
-    let failed = |error: io::Error| {
-        let error = name(error.to_string().as_bytes());
-        CallError::new(ExitCode::FileIo, format!("cannot read '{shown}', where the daemon has saved it: {error}"))
-    };
+    let failed =
+        |error: io::Error| Failure::CannotRead { path: shown.clone(), error: name(error.to_string().as_bytes()) };
     let mut file = File::open(OsStr::from_bytes(path.as_bytes())).map_err(failed)?;
     let mut hasher = blake3::Hasher::new();
     let mut piece = vec![0; COPY_BYTES_MAX];
@@ -33,7 +32,7 @@ pub(super) fn copy(output: Output, row: &DownloadRow) -> Result<(), CallError> {
             Ok(0) => break,
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(failed(error)),
+            Err(error) => return Err(failed(error).into()),
         };
         hasher.update(&piece[..count]);
         if output.write_bytes(&piece[..count])? == Reader::Gone {
@@ -42,9 +41,7 @@ pub(super) fn copy(output: Output, row: &DownloadRow) -> Result<(), CallError> {
     }
     match &row.b3 {
         Some(b3) if *b3 != hasher.finalize().to_hex().as_str() => {
-            let message =
-                format!("'{shown}' was changed since it was saved: what was written is not the content of {b3}");
-            Err(CallError::new(ExitCode::Checksum, message))
+            Err(Failure::ChangedSince { path: shown, b3: b3.clone() }.into())
         }
         _ => Ok(()),
     }

@@ -8,6 +8,7 @@ use super::output::{complain, remark};
 use super::progress::{Progress, Standing};
 use super::query::{all_hits, downloads_of};
 use super::rows::{self, Order, Ordered, is_stopped_by_disk};
+use super::wording::{Failure, Loss, Remark, Then};
 use super::{Session, content, exit_code, text};
 use crate::control::{
     CallError, DownloadRow, DownloadState, DownloadsReply, ExitCode, IdForm, LAST_SEARCH, Notice, RawText, Request,
@@ -24,20 +25,15 @@ const SOURCES_TOLD_MAX: usize = 10_000;
 pub(super) fn download(session: &mut Session, options: Download) -> Result<ExitCode, CallError> {
     let to_stdout = options.output.as_ref().is_some_and(|path| path.0 == Path::new("-"));
     if to_stdout && (options.detach || !session.output.is_text()) {
-        let message =
-            "'-o -' writes the file to the standard output: it cannot be combined with --detach, --json or --terse";
-        return Err(CallError::new(ExitCode::Usage, message));
+        return Err(Failure::OutputTaken.into());
     }
     let output = match &options.output {
         Some(_) if to_stdout && are_several(session, &options.what)? => {
-            return Err(CallError::new(ExitCode::Usage, "'-o -' takes one file; several go into a directory"));
+            return Err(Failure::SeveralToOutput.into());
         }
         Some(_) if to_stdout => None,
         Some(path) if cannot_be_a_directory(&path.0) && are_several(session, &options.what)? => {
-            let path = text::name(path.0.as_os_str().as_encoded_bytes());
-            let message =
-                format!("several files go into a directory, and '{path}' is not one; '{path}/' would be created");
-            return Err(CallError::new(ExitCode::Usage, message));
+            return Err(Failure::SeveralToFile { place: path.0.clone() }.into());
         }
         Some(path) => Some(absolute(&path.0)?),
         None => None,
@@ -93,9 +89,8 @@ pub(super) fn download(session: &mut Session, options: Download) -> Result<ExitC
 
 /// The absolute path that the daemon is to save to: it does not know our working directory.
 fn absolute(path: &Path) -> Result<RawText, CallError> {
-    let path = std::path::absolute(path).map_err(|error| {
-        CallError::new(ExitCode::FileIo, format!("the current directory is not known: {}", error.kind()))
-    })?;
+    let failed = |error: io::Error| Failure::NoWorkingDirectory { error: error.kind().to_string() };
+    let path = std::path::absolute(path).map_err(failed)?;
     Ok(RawText::new(path.into_os_string().into_encoded_bytes()))
 }
 
@@ -146,10 +141,7 @@ fn outcome(downloads: &BTreeMap<u32, DownloadRow>) -> ExitCode {
 /// Tells that the downloads continue in the daemon.
 fn remark_going_on(downloads: &BTreeMap<u32, DownloadRow>) {
     let ids = ranges(downloads.values().filter(|row| !is_final(row)).map(|row| row.id));
-    remark(&format!(
-        "unfinished downloads continue in the daemon: 'pyratectl downloads {ids}' shows them, 'pyratectl pause {ids}' or \
-         'pyratectl cancel {ids}' stops them"
-    ));
+    remark(Remark::DownloadsGoOn { ids });
 }
 
 /// Ascending ids as users type them: `2,4-6`.
@@ -204,7 +196,7 @@ fn follow(session: &mut Session, downloads: &mut BTreeMap<u32, DownloadRow>) -> 
             Ok(Heard::Notice(Notice::SourceLost { download, source })) => {
                 let Some(row) = downloads.get(&download) else { continue };
                 if told.is_news(download, &source) {
-                    progress.remark(&format!("{download}: {}", lost(&source, row)));
+                    progress.remark(&lost(&source, row));
                 }
             }
             Ok(Heard::Notice(_) | Heard::Unknown(_)) => {}
@@ -243,13 +235,13 @@ fn remark_state(progress: &Progress, row: &DownloadRow) {
     let more = if more == text::UNKNOWN { String::new() } else { format!(": {more}") };
     let unverified = row.state == DownloadState::Done && !row.verified && !row.already;
     let doubt = if unverified { format!(" ({})", rows::unverified(row)) } else { String::new() };
-    progress.remark(&format!("{} {state}: {name}{more}{doubt}", row.id));
+    progress.remark(&Remark::State { id: row.id, state, name, more: more + &doubt });
 }
 
 /// The last message about each source of each download: a source that fails in the same way at each attempt, without a byte
 /// in between, is reported once.
 #[derive(Default)]
-struct Told(BTreeMap<(u32, SocketAddr), (u64, String)>);
+struct Told(BTreeMap<(u32, SocketAddr), (u64, Loss)>);
 
 impl Told {
     fn is_news(&mut self, download: u32, source: &SourceRow) -> bool {
@@ -261,27 +253,27 @@ impl Told {
     }
 }
 
-/// `10.0.0.3:63339 sent wrong bytes; continuing with 2 others`.
-fn lost(source: &SourceRow, row: &DownloadRow) -> String {
+/// What a source did, and how the download goes on without it.
+fn lost(source: &SourceRow, row: &DownloadRow) -> Remark {
     let others = || row.shares.iter().filter(|other| other.addr != source.addr);
     let ready = others().filter(|other| matches!(other.state, SourceState::Idle | SourceState::Active)).count();
     let waiting = others().any(|other| other.state == SourceState::Waiting);
     let then = match (ready, source.state) {
-        (1.., _) => format!("continuing with {}", text::count(ready as u64, "other")),
-        (0, SourceState::Corrupt | SourceState::Refused) if !waiting => "no other source is known".into(),
-        (0, SourceState::Corrupt | SourceState::Refused) => "the others are asked again later".into(),
-        (0, _) => "it is asked again later".into(),
+        (1.., _) => Then::Others(ready as u64),
+        (0, SourceState::Corrupt | SourceState::Refused) if !waiting => Then::Alone,
+        (0, SourceState::Corrupt | SourceState::Refused) => Then::OthersLater,
+        (0, _) => Then::Later,
     };
-    format!("{} {}; {then}", source.addr, what_happened(source))
+    Remark::SourceLost { download: row.id, addr: source.addr, loss: what_happened(source), then }
 }
 
-fn what_happened(source: &SourceRow) -> String {
+fn what_happened(source: &SourceRow) -> Loss {
     let error = source.error.as_ref().map(|error| text::name(error.as_bytes()));
     match (source.state, error) {
-        (SourceState::Corrupt, _) => "sent wrong bytes".into(),
-        (SourceState::Refused, _) => "refuses to send it".into(),
-        (_, Some(error)) => format!("failed: {error}"),
-        (_, None) => "failed".into(),
+        (SourceState::Corrupt, _) => Loss::Corrupt,
+        (SourceState::Refused, _) => Loss::Refused,
+        (_, Some(error)) => Loss::Failed(error),
+        (_, None) => Loss::FailedSomehow,
     }
 }
 
@@ -314,7 +306,7 @@ pub(super) fn order(session: &mut Session, order: Order, ids: &[String]) -> Resu
     let rows = downloads_of(session, answer)?;
     let code = remark_not_remembered(&rows);
     if rows.is_empty() && session.output.is_text() {
-        remark("nothing to do: no download is in a state that this changes");
+        remark(Remark::NothingToDo);
     }
     session.output.show(&Ordered { rows, order })?;
     Ok(code)
@@ -324,7 +316,7 @@ pub(super) fn order(session: &mut Session, order: Order, ids: &[String]) -> Resu
 fn remark_not_remembered(rows: &[DownloadRow]) -> ExitCode {
     let mut code = ExitCode::Done;
     for (id, why) in rows.iter().filter_map(|row| Some((row.id, row.not_remembered.as_ref()?))) {
-        complain(&format!("download {id} is not remembered: {}", why.message));
+        complain(Remark::NotRemembered { id, why: (**why).clone() });
         if code == ExitCode::Done {
             code = exit_code(why.code);
         }

@@ -10,6 +10,7 @@
 //! | `content` | a downloaded file on the standard output |
 //! | `rows`, `table`, `text`, `wrap` | replies as people and programs read them |
 //! | `output`, `progress` | the standard output, and the standard error |
+//! | `wording` | what goes wrong in the client, and what it remarks |
 //!
 //! Knows nothing of the network and decides nothing about it: what a daemon answers is shown as it is, except that
 //! control characters never reach the terminal. Unknown answers are refused, unknown notices are passed over.
@@ -27,6 +28,7 @@ mod query;
 mod rows;
 mod table;
 mod text;
+mod wording;
 mod work;
 mod wrap;
 
@@ -38,6 +40,7 @@ use rows::Order;
 use serde::de::DeserializeOwned;
 use std::process;
 use std::time::Duration;
+use wording::{Failure, Remark};
 
 /// Runs `pyratectl` with the arguments of this process, and gives the code to exit with.
 pub fn main() -> process::ExitCode {
@@ -47,8 +50,8 @@ pub fn main() -> process::ExitCode {
         Err(Early::Told(text)) => tell(&text),
         Err(Early::Usage { message, json }) => {
             let output = Output::new(if json { Form::Json } else { Form::Text });
-            output.show_error(&CallError::new(ExitCode::Usage, message));
-            remark("Type 'pyratectl --help' for the commands.");
+            output.show_error(&Failure::CommandLine(message).into());
+            remark(Remark::Help);
             ExitCode::Usage
         }
     };
@@ -73,7 +76,7 @@ impl Session {
     /// Explains the mark of rows without a hash to people, if there are such rows.
     fn remark_unverified(&self, any: bool) {
         if any && self.output.is_text() {
-            remark("unverified: no source gave a hash, so that what is downloaded cannot be checked");
+            remark(Remark::Unverified);
         }
     }
 }

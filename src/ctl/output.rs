@@ -4,10 +4,12 @@
 use super::args::Form;
 use super::rows::{Row, Show, table_of};
 use super::table::{Columns, Look};
+use super::wording::{Failure, Remark};
 use super::wrap::wrapped;
-use crate::control::{CallError, ExitCode};
+use crate::control::CallError;
 use serde::Serialize;
 use std::borrow::Cow;
+use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
@@ -115,8 +117,8 @@ impl Output {
         }
     }
 
-    /// Writes rows. If there are none, people are shown the text `none`.
-    pub(super) fn show_rows<T>(self, rows: &[T], none: &str) -> Result<(), CallError>
+    /// Writes rows. If there are none, people are shown the remark `none`.
+    pub(super) fn show_rows<T>(self, rows: &[T], none: Remark) -> Result<(), CallError>
     where
         [T]: Show,
         T: Serialize,
@@ -165,7 +167,7 @@ impl Output {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Reader::Gone),
             Err(error) => {
                 let error = super::text::name(error.to_string().as_bytes());
-                Err(CallError::new(ExitCode::FileIo, format!("cannot write the result: {error}")))
+                Err(Failure::CannotWrite { error }.into())
             }
         }
     }
@@ -207,13 +209,13 @@ pub(super) enum Reader {
 }
 
 /// Writes a line to the standard error, wrapped at the width of a terminal. Failure is ignored.
-pub(super) fn remark(line: &str) {
-    let _ = writeln!(io::stderr(), "{}", wrapped(line, error_columns()));
+pub(super) fn remark(line: impl Display) {
+    let _ = writeln!(io::stderr(), "{}", wrapped(&line.to_string(), error_columns()));
 }
 
 /// Writes an error to the standard error.
-pub(super) fn complain(message: &str) {
-    remark(&format!("pyratectl: {message}"));
+pub(super) fn complain(message: impl Display) {
+    remark(Remark::Complaint(message.to_string()));
 }
 
 /// How wide the terminal is that shows the standard error, if it is one.

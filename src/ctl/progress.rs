@@ -2,6 +2,7 @@
 
 use super::output;
 use super::text::{count, or_unknown, size, span};
+use super::wording::Remark;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 
@@ -83,7 +84,7 @@ impl Progress {
     }
 
     /// A line that stays.
-    pub(super) fn remark(&self, text: &str) {
+    pub(super) fn remark(&self, text: &Remark) {
         self.aside(|| output::remark(text));
     }
 }

@@ -6,6 +6,7 @@ use super::connection::Heard;
 use super::output::{Page, Reader, remark};
 use super::rows::{Details, Row, VerboseStatus};
 use super::text::name;
+use super::wording::{Failure, Remark};
 use crate::control::{
     BootstrapReply, CallError, DownloadRow, DownloadsReply, ExitCode, FilesReply, HitRow, HitsReply, IdForm,
     MetricsReply, Notice, PeerRow, ReloadReply, Request, StatusReply, parse_ids,
@@ -25,7 +26,7 @@ pub(super) fn status(session: &mut Session, verbose: bool) -> Result<ExitCode, C
 
 pub(super) fn peers(session: &mut Session) -> Result<ExitCode, CallError> {
     let peers: Vec<PeerRow> = session.call(&Request::Peers)?;
-    session.output.show_rows(&peers, "no peer is known")?;
+    session.output.show_rows(&peers, Remark::NoPeer)?;
     Ok(ExitCode::Done)
 }
 
@@ -37,10 +38,10 @@ pub(super) fn hits(session: &mut Session, ids: &[String]) -> Result<ExitCode, Ca
         session.output.show(&Details(picked(hits, &chosen, |hit| hit.id)))?;
         return Ok(ExitCode::Done);
     }
-    session.output.show_rows(&hits, "no hit is remembered; 'pyratectl search' looks for some")?;
+    session.output.show_rows(&hits, Remark::NoHit)?;
     session.remark_unverified(hits.iter().any(|hit| hit.b3.is_none()));
     if truncated {
-        remark("some searches found more hits than are remembered");
+        remark(Remark::HitsForgotten);
     }
     Ok(if hits.is_empty() { ExitCode::NotFound } else { ExitCode::Done })
 }
@@ -53,7 +54,7 @@ pub(super) fn hits(session: &mut Session, ids: &[String]) -> Result<ExitCode, Ca
 pub(super) fn show_pages<P: DeserializeOwned, R: Row + Serialize>(
     session: &mut Session,
     first: Request,
-    none: Result<Option<&str>, CallError>,
+    none: Result<Option<Remark>, CallError>,
     mut read: impl FnMut(P) -> (Vec<R>, Option<Request>),
 ) -> Result<Reader, CallError> {
     let (timeout, output) = (session.timeout, session.output);
@@ -118,7 +119,7 @@ pub(super) fn all_hits(session: &mut Session, search: Option<u32>) -> Result<(Ve
 pub(super) fn downloads(session: &mut Session, ids: &[String]) -> Result<ExitCode, CallError> {
     let rows = downloads_after(session, 0)?;
     if ids.is_empty() || is_all_of_nothing(ids, &rows) {
-        session.output.show_rows(&rows, "no download is remembered")?;
+        session.output.show_rows(&rows, Remark::NoDownload)?;
     } else {
         let chosen = parse_ids(&ids.join(","), IdForm::Beginnings, rows.iter().map(|row| row.id))?;
         session.output.show(&Details(picked(rows, &chosen, |row| row.id)))?;
@@ -157,18 +158,17 @@ pub(super) fn downloads_of(session: &mut Session, answer: DownloadsReply) -> Res
 
 pub(super) fn files(session: &mut Session) -> Result<ExitCode, CallError> {
     let (mut share_error, mut last) = (None, None);
-    let shown =
-        show_pages(session, Request::Files { after: None }, Ok(Some("no file is shared")), |page: FilesReply| {
-            share_error = page.share_error;
-            let next = page.next.filter(|next| Some(next) != last.as_ref());
-            last.clone_from(&next);
-            (page.files, next.map(|after| Request::Files { after: Some(after) }))
-        })?;
+    let shown = show_pages(session, Request::Files { after: None }, Ok(Some(Remark::NoFile)), |page: FilesReply| {
+        share_error = page.share_error;
+        let next = page.next.filter(|next| Some(next) != last.as_ref());
+        last.clone_from(&next);
+        (page.files, next.map(|after| Request::Files { after: Some(after) }))
+    })?;
     if shown == Reader::Gone {
         return Ok(ExitCode::Done);
     }
-    if let Some(CallError { message, .. }) = share_error {
-        remark(&name(message.as_bytes()));
+    if let Some(error) = share_error {
+        remark(name(error.message.as_bytes()));
     }
     Ok(ExitCode::Done)
 }
@@ -223,14 +223,13 @@ pub(super) fn events(session: &mut Session) -> Result<ExitCode, CallError> {
 /// `reload`: the keys that changed, and those that wait for a restart.
 pub(super) fn reload(session: &mut Session) -> Result<ExitCode, CallError> {
     let done: ReloadReply = session.call(&Request::Reload)?;
-    done.remarks.iter().for_each(|line| remark(&name(line.as_bytes())));
+    done.remarks.iter().for_each(|line| remark(name(line.as_bytes())));
     session.output.show(&done)?;
     if session.output.is_text() && done.changed.is_empty() && done.waiting.is_empty() {
-        remark("reloaded; no value in force has changed");
+        remark(Remark::Reloaded);
     }
     if !done.waiting.is_empty() {
-        let keys: Vec<String> = done.waiting.iter().map(|waiting| name(waiting.key.as_bytes())).collect();
-        remark(&format!("in force only after a restart of the daemon: {}", keys.join(", ")));
+        remark(Remark::AfterRestart(done.waiting.iter().map(|waiting| name(waiting.key.as_bytes())).collect()));
     }
     Ok(ExitCode::Done)
 }
@@ -246,16 +245,13 @@ pub(super) fn order(session: &mut Session, request: &Request) -> Result<ExitCode
 pub(super) fn stop(session: &mut Session) -> Result<ExitCode, CallError> {
     let until = Deadline::after(session.timeout);
     let _: IgnoredAny = session.call(&Request::Stop)?;
-    let late = || {
-        let timeout = humantime::format_duration(session.timeout);
-        CallError::new(ExitCode::TimedOut, format!("the daemon has not stopped within {timeout}"))
-    };
+    let late = || Failure::NotStopped { within: session.timeout };
     loop {
         match session.connection.next(until)? {
             Heard::Notice(_) | Heard::Unknown(_) => {}
-            Heard::Deadline => return Err(late()),
+            Heard::Deadline => return Err(late().into()),
             Heard::Ended if session.connection.await_exit(until) => break,
-            Heard::Ended => return Err(late()),
+            Heard::Ended => return Err(late().into()),
             Heard::Interrupted => break,
         }
     }

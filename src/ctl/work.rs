@@ -10,7 +10,8 @@ use super::query::{all_hits, show_pages};
 use super::rows::{HIT_WIDTHS, ListedPage, ListedRow, Row, ScanResult};
 use super::table::{Columns, Tone};
 use super::text;
-use crate::control::{CallError, ExitCode, HitRow, Notice, RawText, Request, SearchStarted, WholeNames};
+use super::wording::{Failure, Remark};
+use crate::control::{CallError, ExitCode, HitRow, Notice, RawText, Request, SearchStarted};
 use serde::de::IgnoredAny;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -23,9 +24,11 @@ pub(super) fn search(session: &mut Session, search: &Search) -> Result<ExitCode,
     let words = as_shown(words.join(&b' '));
     let request = Request::Search { text: RawText::new(&words[..]), max: Some(search.max), ttl: search.ttl };
     let started: SearchStarted = session.call(&request)?;
-    remark_whole_names(&words, started.whole_names);
+    if let Some(why) = started.whole_names {
+        remark(Remark::WholeNames { words: text::name(&words), why });
+    }
     if search.wait.is_zero() {
-        remark("the search continues in the daemon; 'pyratectl hits' shows what it finds");
+        remark(Remark::SearchGoesOn);
         session.output.show::<[HitRow]>(&[])?;
         return Ok(ExitCode::Done);
     }
@@ -43,32 +46,16 @@ pub(super) fn search(session: &mut Session, search: &Search) -> Result<ExitCode,
     }
     session.remark_unverified(hits.iter().any(|hit| hit.b3.is_none()));
     if truncated {
-        remark("there were more hits than are remembered; --max takes up to 1000, and further words narrow the search");
+        remark(Remark::SearchTooWide);
     }
     if hits.is_empty() {
-        let words = text::name(&words);
-        remark(&format!(
-            "no hit for '{words}'; fewer or shorter words find more, 'pyratectl peers' shows who is asked"
-        ));
+        remark(Remark::NoHitFor { words: text::name(&words) });
         return Ok(ExitCode::NotFound);
     }
     if session.output.is_live() {
-        remark(&format!(
-            "{}; 'pyratectl hits ID' shows all names and sources of one",
-            text::count(hits.len() as u64, "hit")
-        ));
+        remark(Remark::Hits(hits.len() as u64));
     }
     Ok(ExitCode::Done)
-}
-
-/// Says that a search does not look for parts of names, and why.
-fn remark_whole_names(words: &[u8], why: Option<WholeNames>) {
-    let why = match why {
-        Some(WholeNames::TooShort) => "is too short to be looked for in names, which takes words of 3 bytes together",
-        Some(WholeNames::TooLong) => "has too many words or patterns to be looked for in names",
-        None => return,
-    };
-    remark(&format!("'{}' {why}: only files of exactly this name are found", text::name(words)));
 }
 
 /// The hits that have come, and how they are shown at a terminal.
@@ -158,15 +145,16 @@ pub(super) fn list(session: &mut Session, peer: SocketAddr) -> Result<ExitCode, 
         (page.hits, next.map(page_after))
     })?;
     if let Some(error) = end.error {
-        complain(&format!("the list is incomplete: {}", error.message));
-        return Ok(super::exit_code(error.code));
+        let code = super::exit_code(error.code);
+        complain(Remark::ListIncomplete(error));
+        return Ok(code);
     }
     if shown == Reader::Gone {
         return Ok(ExitCode::Done);
     }
     session.remark_unverified(any_unverified);
     if truncated {
-        remark("the peer shares more files than are remembered");
+        remark(Remark::FilesForgotten);
     }
     Ok(ExitCode::Done)
 }
@@ -174,20 +162,20 @@ pub(super) fn list(session: &mut Session, peer: SocketAddr) -> Result<ExitCode, 
 /// Waits for the end of a listing. Fails when the daemon has reported nothing for the time-out.
 fn listing(session: &mut Session, search: u32, peer: SocketAddr) -> Result<SearchEnd, CallError> {
     let progress = Progress::new();
-    progress.say(format!("asking {peer}"));
+    progress.say(Remark::Listing { peer, files: None }.to_string());
     let mut until = Deadline::after(session.timeout);
     loop {
         match session.connection.next(until)? {
             Heard::Notice(Notice::Listing { search: of, files }) if of == search => {
-                progress.say(format!("asking {peer}: {}", text::count(files, "file")));
+                progress.say(Remark::Listing { peer, files: Some(files) }.to_string());
                 until = Deadline::after(session.timeout);
             }
             Heard::Notice(Notice::SearchDone { search: of, truncated, error, .. }) if of == search => {
                 return Ok(SearchEnd { truncated, error });
             }
             Heard::Notice(_) | Heard::Unknown(_) => {}
-            Heard::Deadline => return Err(silent(session, &format!("no list from {peer}"))),
-            Heard::Interrupted => return Err(CallError::new(ExitCode::Other, "interrupted")),
+            Heard::Deadline => return Err(Failure::NoList { peer, within: session.timeout }.into()),
+            Heard::Interrupted => return Err(Failure::Interrupted.into()),
             Heard::Ended => return Err(session.connection.hung_up()),
         }
     }
@@ -225,17 +213,9 @@ fn scan(session: &mut Session) -> Result<ScanResult, CallError> {
                 until = Deadline::after(session.timeout);
             }
             Heard::Notice(_) | Heard::Unknown(_) => {}
-            Heard::Deadline => return Err(silent(session, "no end of the scan")),
-            Heard::Interrupted => {
-                return Err(CallError::new(ExitCode::Other, "interrupted; the scan continues in the daemon"));
-            }
+            Heard::Deadline => return Err(Failure::NoEndOfScan { within: session.timeout }.into()),
+            Heard::Interrupted => return Err(Failure::ScanInterrupted.into()),
             Heard::Ended => return Err(session.connection.hung_up()),
         }
     }
-}
-
-/// The failure when the daemon has not reported for the time-out.
-fn silent(session: &Session, what: &str) -> CallError {
-    let timeout = humantime::format_duration(session.timeout);
-    CallError::new(ExitCode::TimedOut, format!("{what}: the daemon reported nothing for {timeout}"))
 }

@@ -1,7 +1,8 @@
 //! The sentences that a source file makes for users.
 
-/// What holds texts for those who run or change the program: the log, assertions, and attributes of lints.
-const FOR_OTHERS: [&str; 5] = ["log::", "assert", "panic!(", "unreachable!(", "reason = "];
+/// What holds texts for those who run or change the program (the log, assertions, attributes of lints), and the help for the
+/// command line, which stands in attributes.
+const FOR_OTHERS: [&str; 7] = ["log::", "assert", "panic!(", "unreachable!(", "reason = ", "note = ", "error_code("];
 
 /// What makes an error of a call from a text, whatever stands in it.
 const ERRORS: [&str; 2] = ["CallError::new(", "CallError {"];
@@ -18,7 +19,8 @@ pub(crate) fn made_in(code: &str) -> Vec<(usize, &str)> {
         let call = lines[..*at].iter().rev().find(|before| !before.is_empty() && indent(before) < indent(line));
         let is_for_others =
             FOR_OTHERS.iter().any(|others| line.contains(others) || call.is_some_and(|it| it.contains(others)));
-        ERRORS.iter().any(|error| line.contains(error)) || has_sentence(line) && !is_for_others
+        let makes = |error: &&str| line.contains(*error) && !line.ends_with("-> CallError {");
+        ERRORS.iter().any(makes) || has_sentence(line) && !is_for_others
     };
     (0..end)
         .filter(|at| !lines[*at].trim_start().starts_with("//"))

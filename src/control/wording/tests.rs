@@ -15,6 +15,7 @@ macro_rules! list {
         }
     };
 }
+pub(crate) use list;
 
 list!(problems: Problem as (ExitCode, &'static str) {
     NotForNode => (Other, "this call is not for the node; no daemon runs around it");

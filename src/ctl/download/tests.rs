@@ -54,10 +54,10 @@ fn a_lost_source_is_told_with_what_remains() {
     ] {
         let mut shares = vec![source(3, Active)];
         shares.extend(others.iter().zip(4..).map(|(state, last)| source(last, *state)));
-        assert_eq!(lost(&source(3, state), &row(&shares)), format!("10.0.0.3:63339 {told}"));
+        assert_eq!(lost(&source(3, state), &row(&shares)).to_string(), format!("7: 10.0.0.3:63339 {told}"));
     }
     let rude = SourceRow { error: Some("no\u{1b}".into()), ..source(3, Waiting) };
-    assert_eq!(what_happened(&rude), "failed: no\\x1b");
+    assert_eq!(what_happened(&rude).to_string(), "failed: no\\x1b");
 }
 
 #[test]

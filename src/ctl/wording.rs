@@ -1,0 +1,230 @@
+//! What can go wrong in the client itself, each with the code to exit with and the sentence that people read; and what the client
+//! remarks beside a result. What the daemon reports is worded there. Results are worded in `rows`.
+//!
+//! Names are shown escaped already; paths are escaped here.
+
+use super::text::count;
+use crate::control::CallError;
+use crate::control::ExitCode::{Checksum, FileIo, NoDaemon, Other, TimedOut, Usage};
+use crate::control::WholeNames;
+use crate::control::problems;
+use crate::name::Escaped;
+use crate::network::IPV4_FORM;
+use humantime::format_duration;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+use thiserror::Error;
+
+problems! {
+    /// Why a command ends without its result.
+    Failure;
+
+    // In the words of the parser.
+    CommandLine(String): Usage, ("{0}");
+    BothForms: Usage, ("--json and --terse exclude one another");
+    NoText: Usage, ("search needs a TEXT");
+    NothingNamed: Usage, ("download needs an ID, PEER/NAME or b3=HASH");
+    NoId { command: &'static str }: Usage, ("{command} needs an ID");
+    EmptyPath: Usage, ("a path is not empty");
+    NotATime: Usage, ("a time is a number with a unit, as 30s, 500ms or 2m");
+    NotPositive: Usage, ("a whole number from 1 on");
+    NotALevel { known: String }: Usage, ("a level is one of {known}");
+    NotAPeer(WrongPeer): Usage,
+        ("a peer is an address or host name, and perhaps a port, as 192.0.2.7:63339, localhost or [2001:db8::7]:63339{0}");
+    HostWithoutAddress { host: String }: Usage, ("'{host}' has no address");
+    NotAHash: Usage, ("b3= is followed by 64 hex digits");
+    NoNameAfterPeer: Usage, ("no name follows the peer");
+    NothingToDownload: Usage,
+        ("name ids of hits (7, 2,4-6, all), a file of a peer (192.0.2.7:63339/NAME), or a content (b3=HASH)");
+    OutputTaken: Usage,
+        ("'-o -' writes the file to the standard output: it cannot be combined with --detach, --json or --terse");
+    SeveralToOutput: Usage, ("'-o -' takes one file; several go into a directory");
+    SeveralToFile { place: PathBuf }: Usage,
+        ("several files go into a directory, and '{0}' is not one; '{0}/' would be created", Escaped::path(.place));
+    NoWorkingDirectory { error: String }: FileIo, ("the current directory is not known: {error}");
+
+    NotPermitted { path: PathBuf, permitted: Permitted, others: Vec<Tried>, ignored: Vec<Ignored> }: NoDaemon,
+        ("not permitted to talk to the daemon at {}; {permitted}{}{}", Escaped::path(.path),
+            if .others.is_empty() { String::new() } else { format!("; no daemon answers at {}", listed(.others)) },
+            added(.ignored));
+    AcceptsNone { path: PathBuf }: TimedOut, ("the daemon at {} accepts no connection", Escaped::path(.path));
+    NoneAnswers { tried: Vec<Tried>, ignored: Vec<Ignored> }: NoDaemon,
+        ("no daemon answers at {}; start one with 'pyrated', or 'systemctl start pyrated'{}", listed(.tried), added(.ignored));
+
+    CannotWatch { error: String }: Other, ("cannot watch for Ctrl-C: {error}");
+    CannotWait { error: String }: Other, ("cannot wait: {error}");
+    Interrupted: Other, ("interrupted");
+    ScanInterrupted: Other, ("interrupted; the scan continues in the daemon");
+    HungUp { path: PathBuf }: NoDaemon, ("the daemon at {} hung up; its log may tell why", Escaped::path(.path));
+    NoAnswer { path: PathBuf, within: Duration }: TimedOut,
+        ("the daemon at {} did not answer within {}", Escaped::path(.path), format_duration(*.within));
+    OtherVersion { path: PathBuf, why: Unexpected }: Other,
+        ("what answers at {} is no daemon of this version: {why}", Escaped::path(.path));
+    NoList { peer: SocketAddr, within: Duration }: TimedOut,
+        ("no list from {peer}: the daemon reported nothing for {}", format_duration(*.within));
+    NoEndOfScan { within: Duration }: TimedOut,
+        ("no end of the scan: the daemon reported nothing for {}", format_duration(*.within));
+    NotStopped { within: Duration }: TimedOut, ("the daemon has not stopped within {}", format_duration(*.within));
+
+    CannotWrite { error: String }: FileIo, ("cannot write the result: {error}");
+    PlaceNotGiven: FileIo, ("the daemon did not say where it saved the file");
+    CannotRead { path: String, error: String }: FileIo, ("cannot read '{path}', where the daemon has saved it: {error}");
+    ChangedSince { path: String, b3: String }: Checksum,
+        ("'{path}' was changed since it was saved: what was written is not the content of {b3}");
+}
+
+/// For the parser of the command line, which takes texts.
+impl From<Failure> for String {
+    fn from(failure: Failure) -> Self {
+        failure.to_string()
+    }
+}
+
+/// Why a text names no peer.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[rustfmt::skip]
+pub(crate) enum WrongPeer {
+    #[error("")] Form,
+    #[error("; {IPV4_FORM}, and '{host}' is none")] Number { host: String },
+    #[error("; '{host}': {error}")] Lookup { host: String, error: String },
+}
+
+/// A socket, and why no daemon answers there.
+pub(crate) type Tried = (PathBuf, NoSocket);
+
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[rustfmt::skip]
+pub(crate) enum NoSocket {
+    #[error("no such socket")] Missing,
+    #[error("nothing listens")] Refused,
+    #[error("{0}")] Other(String),
+}
+
+/// A configuration file, and why nothing can be learned from it.
+pub(crate) type Ignored = (PathBuf, NoSetting);
+
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[rustfmt::skip]
+pub(crate) enum NoSetting {
+    #[error("not a regular file")] NotRegular,
+    #[error("longer than {0} bytes")] TooLong(u64),
+    #[error("{0}")] Unreadable(String),
+    #[error("line {line}: {error}")] Syntax { line: usize, error: String },
+    #[error("control_socket is not a string")] NotAString,
+    #[error("control_socket begins with ~, and HOME is not set")] NoHome,
+    #[error("control_socket is a relative path; --socket must tell where it is")] Relative,
+}
+
+/// Who may talk to a daemon.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[rustfmt::skip]
+pub(crate) enum Permitted {
+    #[error("members of the group '{0}' may: ask to be added, then log in again")] Group(String),
+    #[error("members of the group {0} may")] NamelessGroup(u32),
+    #[error("run pyratectl as root")] Root,
+    #[error("it is the daemon of user '{0}': run pyratectl as '{0}'")] User(String),
+    #[error("it is the daemon of user {0}")] NamelessUser(u32),
+    #[error("ask its owner")] Unknown,
+}
+
+/// What no daemon of this version sends.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[rustfmt::skip]
+pub(crate) enum Unexpected {
+    #[error("{0}")] Line(String),
+    #[error("unexpected answer: {0}")] Answer(String),
+    #[error("notices without end, and no answer")] OnlyNotices,
+}
+
+fn listed(tried: &[Tried]) -> String {
+    tried.iter().map(|(path, why)| format!("{} ({why})", Escaped::path(path))).collect::<Vec<_>>().join(", ")
+}
+
+fn added(ignored: &[Ignored]) -> String {
+    ignored.iter().map(|(file, why)| format!("; {} is ignored: {why}", Escaped::path(file))).collect()
+}
+
+/// What is said beside a result, and while it is waited for.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(crate) enum Remark {
+    #[error("Type 'pyratectl --help' for the commands.")]
+    Help,
+    #[error("pyratectl: {0}")]
+    Complaint(String),
+
+    #[error("no peer is known")]
+    NoPeer,
+    #[error("no hit is remembered; 'pyratectl search' looks for some")]
+    NoHit,
+    #[error("no download is remembered")]
+    NoDownload,
+    #[error("no file is shared")]
+    NoFile,
+    #[error("unverified: no source gave a hash, so that what is downloaded cannot be checked")]
+    Unverified,
+    #[error("some searches found more hits than are remembered")]
+    HitsForgotten,
+    #[error("the peer shares more files than are remembered")]
+    FilesForgotten,
+    #[error("there were more hits than are remembered; --max takes up to 1000, and further words narrow the search")]
+    SearchTooWide,
+
+    #[error("the search continues in the daemon; 'pyratectl hits' shows what it finds")]
+    SearchGoesOn,
+    #[error("no hit for '{words}'; fewer or shorter words find more, 'pyratectl peers' shows who is asked")]
+    NoHitFor { words: String },
+    #[error("'{words}' {}: only files of exactly this name are found", match why {
+        WholeNames::TooShort => "is too short to be looked for in names, which takes words of 3 bytes together",
+        WholeNames::TooLong => "has too many words or patterns to be looked for in names",
+    })]
+    WholeNames { words: String, why: WholeNames },
+    #[error("{}; 'pyratectl hits ID' shows all names and sources of one", count(*.0, "hit"))]
+    Hits(u64),
+    #[error("asking {peer}{}", files.map_or_else(String::new, |files| format!(": {}", count(files, "file"))))]
+    Listing { peer: SocketAddr, files: Option<u64> },
+    #[error("the list is incomplete: {}", .0.message)]
+    ListIncomplete(CallError),
+
+    #[error(
+        "unfinished downloads continue in the daemon: 'pyratectl downloads {ids}' shows them, 'pyratectl pause {ids}' or \
+         'pyratectl cancel {ids}' stops them"
+    )]
+    DownloadsGoOn { ids: String },
+    #[error("{id} {state}: {name}{more}")]
+    State { id: u32, state: String, name: String, more: String },
+    #[error("{download}: {addr} {loss}; {then}")]
+    SourceLost { download: u32, addr: SocketAddr, loss: Loss, then: Then },
+    #[error("nothing to do: no download is in a state that this changes")]
+    NothingToDo,
+    #[error("download {id} is not remembered: {}", why.message)]
+    NotRemembered { id: u32, why: CallError },
+
+    #[error("reloaded; no value in force has changed")]
+    Reloaded,
+    #[error("in force only after a restart of the daemon: {}", .0.join(", "))]
+    AfterRestart(Vec<String>),
+}
+
+/// Why a download does without a source.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[rustfmt::skip]
+pub(crate) enum Loss {
+    #[error("sent wrong bytes")] Corrupt,
+    #[error("refuses to send it")] Refused,
+    #[error("failed: {0}")] Failed(String),
+    #[error("failed")] FailedSomehow,
+}
+
+/// How a download goes on that has lost a source.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[rustfmt::skip]
+pub(crate) enum Then {
+    #[error("continuing with {}", count(*.0, "other"))] Others(u64),
+    #[error("no other source is known")] Alone,
+    #[error("the others are asked again later")] OthersLater,
+    #[error("it is asked again later")] Later,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,213 @@
+use super::*;
+use crate::control::ExitCode;
+use crate::control::list;
+use std::os::unix::ffi::OsStrExt;
+
+list!(failures: Failure as (ExitCode, &'static str) {
+    CommandLine("of\ntwo lines".into()) => (Usage, "of\ntwo lines");
+    BothForms => (Usage, "--json and --terse exclude one another");
+    NoText => (Usage, "search needs a TEXT");
+    NothingNamed => (Usage, "download needs an ID, PEER/NAME or b3=HASH");
+    NoId { command: "pause" } => (Usage, "pause needs an ID");
+    EmptyPath => (Usage, "a path is not empty");
+    NotATime => (Usage, "a time is a number with a unit, as 30s, 500ms or 2m");
+    NotPositive => (Usage, "a whole number from 1 on");
+    NotALevel { known: "error, warn".into() } => (Usage, "a level is one of error, warn");
+    NotAPeer(WrongPeer::Form) => (
+        Usage,
+        "a peer is an address or host name, and perhaps a port, as 192.0.2.7:63339, localhost or [2001:db8::7]:63339"
+    );
+    NotAPeer(WrongPeer::Number { host: "1.2".into() }) => (
+        Usage,
+        "a peer is an address or host name, and perhaps a port, as 192.0.2.7:63339, localhost or [2001:db8::7]:63339; \
+         an IPv4 address is four numbers from 0 to 255 without leading zeros, as in \
+         192.0.2.7, and '1.2' is none"
+    );
+    NotAPeer(WrongPeer::Lookup { host: "a.example".into(), error: "no such name".into() }) => (
+        Usage,
+        "a peer is an address or host name, and perhaps a port, as 192.0.2.7:63339, localhost or [2001:db8::7]:63339; \
+         'a.example': no such name"
+    );
+    HostWithoutAddress { host: "a.example".into() } => (Usage, "'a.example' has no address");
+    NotAHash => (Usage, "b3= is followed by 64 hex digits");
+    NoNameAfterPeer => (Usage, "no name follows the peer");
+    NothingToDownload => (
+        Usage, "name ids of hits (7, 2,4-6, all), a file of a peer (192.0.2.7:63339/NAME), or a content (b3=HASH)"
+    );
+    OutputTaken => (
+        Usage,
+        "'-o -' writes the file to the standard output: it cannot be combined with --detach, --json or --terse"
+    );
+    SeveralToOutput => (Usage, "'-o -' takes one file; several go into a directory");
+    SeveralToFile { place: path() } => (
+        Usage, r"several files go into a directory, and '/a b/\xff' is not one; '/a b/\xff/' would be created"
+    );
+    NoWorkingDirectory { error: "entity not found".into() } => (
+        FileIo, "the current directory is not known: entity not found"
+    );
+
+    NotPermitted { path: path(), permitted: Permitted::Root, others: vec![], ignored: vec![] } => (
+        NoDaemon, r"not permitted to talk to the daemon at /a b/\xff; run pyratectl as root"
+    );
+    NotPermitted { path: path(), permitted: Permitted::Unknown, others: tried(), ignored: ignored() } => (
+        NoDaemon,
+        "not permitted to talk to the daemon at /a b/\\xff; ask its owner; no daemon answers at /a (no such socket), /b \
+         (nothing listens); /c is ignored: not a regular file; /d is ignored: longer than 9 bytes"
+    );
+    AcceptsNone { path: path() } => (TimedOut, r"the daemon at /a b/\xff accepts no connection");
+    NoneAnswers { tried: tried(), ignored: vec![] } => (
+        NoDaemon,
+        "no daemon answers at /a (no such socket), /b (nothing listens); start one with 'pyrated', or 'systemctl start \
+         pyrated'"
+    );
+    NoneAnswers { tried: tried(), ignored: ignored() } => (
+        NoDaemon,
+        "no daemon answers at /a (no such socket), /b (nothing listens); start one with 'pyrated', or 'systemctl start \
+         pyrated'; /c is ignored: not a regular file; /d is ignored: longer than 9 bytes"
+    );
+
+    CannotWatch { error: "no memory".into() } => (Other, "cannot watch for Ctrl-C: no memory");
+    CannotWait { error: "no memory".into() } => (Other, "cannot wait: no memory");
+    Interrupted => (Other, "interrupted");
+    ScanInterrupted => (Other, "interrupted; the scan continues in the daemon");
+    HungUp { path: path() } => (NoDaemon, r"the daemon at /a b/\xff hung up; its log may tell why");
+    NoAnswer { path: path(), within: SPAN } => (TimedOut, r"the daemon at /a b/\xff did not answer within 1m 30s");
+    OtherVersion { path: path(), why: Unexpected::OnlyNotices } => (
+        Other, r"what answers at /a b/\xff is no daemon of this version: notices without end, and no answer"
+    );
+    NoList { peer: peer(), within: SPAN } => (
+        TimedOut, "no list from [2001:db8::1]:9: the daemon reported nothing for 1m 30s"
+    );
+    NoEndOfScan { within: SPAN } => (TimedOut, "no end of the scan: the daemon reported nothing for 1m 30s");
+    NotStopped { within: SPAN } => (TimedOut, "the daemon has not stopped within 1m 30s");
+
+    CannotWrite { error: "no room".into() } => (FileIo, "cannot write the result: no room");
+    PlaceNotGiven => (FileIo, "the daemon did not say where it saved the file");
+    CannotRead { path: "/a".into(), error: "denied".into() } => (
+        FileIo, "cannot read '/a', where the daemon has saved it: denied"
+    );
+    ChangedSince { path: "/a".into(), b3: "ab".into() } => (
+        Checksum, "'/a' was changed since it was saved: what was written is not the content of ab"
+    );
+});
+
+list!(reasons: NoSocket as &'static str {
+    Missing => "no such socket";
+    Refused => "nothing listens";
+    Other("broken".into()) => "broken";
+});
+
+list!(settings: NoSetting as &'static str {
+    NotRegular => "not a regular file";
+    TooLong(9) => "longer than 9 bytes";
+    Unreadable("denied".into()) => "denied";
+    Syntax { line: 3, error: "no value".into() } => "line 3: no value";
+    NotAString => "control_socket is not a string";
+    NoHome => "control_socket begins with ~, and HOME is not set";
+    Relative => "control_socket is a relative path; --socket must tell where it is";
+});
+
+list!(permissions: Permitted as &'static str {
+    Group("pyrate".into()) => "members of the group 'pyrate' may: ask to be added, then log in again";
+    NamelessGroup(7) => "members of the group 7 may";
+    Root => "run pyratectl as root";
+    User("ann".into()) => "it is the daemon of user 'ann': run pyratectl as 'ann'";
+    NamelessUser(7) => "it is the daemon of user 7";
+    Unknown => "ask its owner";
+});
+
+list!(answers: Unexpected as &'static str {
+    Line("no JSON".into()) => "no JSON";
+    Answer("no number".into()) => "unexpected answer: no number";
+    OnlyNotices => "notices without end, and no answer";
+});
+
+list!(remarks: Remark as &'static str {
+    Help => "Type 'pyratectl --help' for the commands.";
+    Complaint("no".into()) => "pyratectl: no";
+    NoPeer => "no peer is known";
+    NoHit => "no hit is remembered; 'pyratectl search' looks for some";
+    NoDownload => "no download is remembered";
+    NoFile => "no file is shared";
+    Unverified => "unverified: no source gave a hash, so that what is downloaded cannot be checked";
+    HitsForgotten => "some searches found more hits than are remembered";
+    FilesForgotten => "the peer shares more files than are remembered";
+    SearchTooWide =>
+        "there were more hits than are remembered; --max takes up to 1000, and further words narrow the search";
+    SearchGoesOn => "the search continues in the daemon; 'pyratectl hits' shows what it finds";
+    NoHitFor { words: "a b".into() } =>
+        "no hit for 'a b'; fewer or shorter words find more, 'pyratectl peers' shows who is asked";
+    WholeNames { words: "a".into(), why: crate::control::WholeNames::TooShort } =>
+        "'a' is too short to be looked for in names, which takes words of 3 bytes together: only files of exactly this name \
+         are found";
+    WholeNames { words: "a".into(), why: crate::control::WholeNames::TooLong } =>
+        "'a' has too many words or patterns to be looked for in names: only files of exactly this name are found";
+    Hits(1) => "1 hit; 'pyratectl hits ID' shows all names and sources of one";
+    Listing { peer: peer(), files: None } => "asking [2001:db8::1]:9";
+    Listing { peer: peer(), files: Some(2) } => "asking [2001:db8::1]:9: 2 files";
+    ListIncomplete(CallError::new(TimedOut, "timed out")) => "the list is incomplete: timed out";
+    DownloadsGoOn { ids: "2,4-6".into() } =>
+        "unfinished downloads continue in the daemon: 'pyratectl downloads 2,4-6' shows them, 'pyratectl pause 2,4-6' or \
+         'pyratectl cancel 2,4-6' stops them";
+    State { id: 7, state: "done".into(), name: "a".into(), more: ": /a".into() } => "7 done: a: /a";
+    SourceLost { download: 7, addr: peer(), loss: Loss::Corrupt, then: Then::Others(1) } =>
+        "7: [2001:db8::1]:9 sent wrong bytes; continuing with 1 other";
+    NothingToDo => "nothing to do: no download is in a state that this changes";
+    NotRemembered { id: 7, why: CallError::new(FileIo, "the disk is full") } =>
+        "download 7 is not remembered: the disk is full";
+    Reloaded => "reloaded; no value in force has changed";
+    AfterRestart(vec!["listen".into(), "peer".into()]) => "in force only after a restart of the daemon: listen, peer";
+});
+
+list!(losses: Loss as &'static str {
+    Corrupt => "sent wrong bytes";
+    Refused => "refuses to send it";
+    Failed("timed out".into()) => "failed: timed out";
+    FailedSomehow => "failed";
+});
+
+list!(continuations: Then as &'static str {
+    Others(2) => "continuing with 2 others";
+    Alone => "no other source is known";
+    OthersLater => "the others are asked again later";
+    Later => "it is asked again later";
+});
+
+const SPAN: Duration = Duration::from_secs(90);
+
+fn peer() -> SocketAddr {
+    "[2001:db8::1]:9".parse().unwrap()
+}
+
+fn path() -> PathBuf {
+    std::ffi::OsStr::from_bytes(b"/a b/\xff").into()
+}
+
+fn tried() -> Vec<Tried> {
+    vec![("/a".into(), NoSocket::Missing), ("/b".into(), NoSocket::Refused)]
+}
+
+fn ignored() -> Vec<Ignored> {
+    vec![("/c".into(), NoSetting::NotRegular), ("/d".into(), NoSetting::TooLong(9))]
+}
+
+#[test]
+fn each_failure_has_its_code_and_its_sentence() {
+    for (failure, (code, sentence)) in failures() {
+        assert_eq!(CallError::from(failure), CallError::new(code, sentence));
+    }
+}
+
+#[test]
+fn each_remark_has_its_sentence() {
+    fn check<T: ToString>(list: Vec<(T, &'static str)>) {
+        list.into_iter().for_each(|(fact, sentence)| assert_eq!(fact.to_string(), sentence));
+    }
+    check(remarks());
+    check(reasons());
+    check(settings());
+    check(permissions());
+    check(answers());
+    check(losses());
+    check(continuations());
+}

@@ -56,6 +56,7 @@ impl Disk {
         self.sync_at = None;
         self.hashing.flush(&mut self.jobs);
         self.sync_parts(true);
+        self.parts.open.release_buffers();
         self.records.maintain(&mut self.jobs);
     }
 

@@ -1,17 +1,20 @@
 //! The open part files as the loop knows them, what exchanges have for them, and the partial groups. `disk` opens and closes part
 //! files, and has workers write to them: no call here waits for a disk.
 
+mod buffers;
 mod partial;
 #[cfg(test)]
 mod tests;
 mod write;
 
+pub(super) use buffers::{PIECE_BYTES_MAX, Piece};
 pub(super) use partial::{PartialGroup, PartialGroups, Remains};
 pub(super) use write::{Data, View, Write, WriteFault, Written};
 
 use crate::content::{Groups, Outline};
 use crate::id::TransferId;
 use crate::store::{PartFile, SyncDue};
+use buffers::Buffers;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -98,6 +101,7 @@ pub(super) struct OpenParts {
     /// Bounded by `max_downloads`.
     files: BTreeMap<TransferId, OpenPart>,
     partials: PartialGroups,
+    buffers: Buffers,
     /// What is to be written, and was not given to a worker yet.
     writes: Vec<Write>,
     /// Bytes that are on their way to the disk.
@@ -137,6 +141,16 @@ impl OpenParts {
         self.write(Write { download, exchange: None, data: Data::GivenOutline(outline) });
     }
 
+    /// A buffer for a piece, if one was used before.
+    pub(super) fn used_buffer(&mut self) -> Option<Vec<u8>> {
+        self.buffers.take()
+    }
+
+    /// Gives the memory of used buffers back.
+    pub(super) fn release_buffers(&mut self) {
+        self.buffers.release();
+    }
+
     pub(super) fn has_writes(&self) -> bool {
         !self.writes.is_empty()
     }
@@ -153,6 +167,7 @@ impl OpenParts {
     /// Notes the result of a write. Returns whether it was the last one on its way to this part file.
     pub(super) fn on_written(&mut self, written: &mut Written) -> bool {
         self.writing_bytes = self.writing_bytes.saturating_sub(written.kind.bytes());
+        self.buffers.give_back(std::mem::take(&mut written.buffer));
         let Some(part) = self.files.get_mut(&written.download) else { return false };
         part.writes = part.writes.saturating_sub(1);
         if let Some(view) = written.view.take() {

@@ -52,6 +52,8 @@ pub(crate) struct Written {
     pub(crate) outcome: Result<(), WriteFault>,
     /// `None` if the part file was not reached.
     pub(super) view: Option<View>,
+    /// What was written, to be used again.
+    pub(super) buffer: Vec<u8>,
 }
 
 impl Written {
@@ -123,7 +125,7 @@ impl Write {
     /// The result if it cannot be executed.
     pub(crate) fn failed(&self, fault: DiskFault) -> Written {
         let Self { download, exchange, .. } = *self;
-        Written { download, exchange, kind: self.kind(), outcome: Err(fault.into()), view: None }
+        Written { download, exchange, kind: self.kind(), outcome: Err(fault.into()), view: None, buffer: Vec::new() }
     }
 
     /// Verifies and writes. Waits for the disk.
@@ -131,22 +133,29 @@ impl Write {
         let failed = self.failed(DiskFault::Other(0));
         // Hashing takes most of the time, and the file is not needed for it.
         if !self.is_right() {
-            return Written { outcome: Err(WriteFault::Mismatch), ..failed };
+            return Written { outcome: Err(WriteFault::Mismatch), buffer: self.into_buffer(), ..failed };
         }
         let Ok(mut part) = file.lock() else { return failed };
-        let (outcome, sets_outline) = match self.data {
-            Data::Group { outline, group, bytes } => (write_group(&mut part, &outline, group, &bytes), false),
-            Data::Stream { begins, bytes } => (write_stream(&mut part, begins, &bytes), false),
+        let (outcome, sets_outline) = match &self.data {
+            Data::Group { outline, group, bytes } => (write_group(&mut part, outline, *group, bytes), false),
+            Data::Stream { begins, bytes } => (write_stream(&mut part, *begins, bytes), false),
             Data::Outline { outline, instead_of, wanted } => {
                 let is_superseded = wanted.strong_count() == 0 || part.outline() != instead_of.as_ref();
                 match is_superseded {
                     true => (Err(WriteFault::Superseded), false),
-                    false => (set_outline(&mut part, outline), true),
+                    false => (set_outline(&mut part, Arc::clone(outline)), true),
                 }
             }
-            Data::GivenOutline(outline) => (set_outline(&mut part, outline), true),
+            Data::GivenOutline(outline) => (set_outline(&mut part, Arc::clone(outline)), true),
         };
-        Written { outcome, view: Some(View::of(&mut part, sets_outline)), ..failed }
+        Written { outcome, view: Some(View::of(&mut part, sets_outline)), buffer: self.into_buffer(), ..failed }
+    }
+
+    fn into_buffer(self) -> Vec<u8> {
+        match self.data {
+            Data::Group { bytes, .. } | Data::Stream { bytes, .. } => bytes,
+            Data::Outline { .. } | Data::GivenOutline(_) => Vec::new(),
+        }
     }
 
     fn is_right(&self) -> bool {

@@ -187,7 +187,18 @@ impl Incoming {
         }
     }
 
-    pub(super) fn take(&mut self, received: &[u8], parts: &mut OpenParts) -> Result<(), DialFault> {
+    /// Where the next bytes are to be read to: never empty.
+    pub(super) fn room<'a>(&'a mut self, parts: &mut OpenParts, scratch: &'a mut [u8]) -> &'a mut [u8] {
+        match self {
+            Self::File { sink: Sink::Stream(streamed), .. } => streamed.room(parts),
+            Self::File { sink: Sink::Checked(checked), .. } => checked.room(parts, scratch),
+            _ => scratch,
+        }
+    }
+
+    /// So many bytes were read to there. `scratch`: as it was then.
+    pub(super) fn take(&mut self, count: usize, scratch: &[u8], parts: &mut OpenParts) -> Result<(), DialFault> {
+        let received = &scratch[..count.min(scratch.len())];
         match self {
             Self::Peers(reader) => {
                 reader.push(received).map_err(|_| DialFault::TooLong)?;
@@ -207,10 +218,10 @@ impl Incoming {
             }
             Self::File { bytes, sink, .. } => {
                 match sink {
-                    Sink::Stream(streamed) => streamed.take(received, parts)?,
-                    Sink::Checked(checked) => checked.take(received, parts),
+                    Sink::Stream(streamed) => streamed.take(count, parts)?,
+                    Sink::Checked(checked) => checked.take(count, parts),
                 }
-                *bytes += received.len() as u64;
+                *bytes += count as u64;
                 Ok(())
             }
         }

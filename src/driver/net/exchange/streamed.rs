@@ -1,11 +1,8 @@
 //! A fetch whose bytes are appended to the part file, unverified. They are collected, and go to a worker while more is received.
 
-use crate::driver::open_parts::{Data, OpenParts, Write, WriteFault};
+use crate::driver::open_parts::{Data, OpenParts, PIECE_BYTES_MAX, Piece, Write, WriteFault};
 use crate::fault::DialFault;
 use crate::id::{ExchangeId, TransferId};
-
-/// Bytes that are written at once.
-const WRITE_BYTES: usize = 1 << 20;
 
 /// Writes of one fetch that may be on their way while more is received.
 const WRITES_MAX: usize = 2;
@@ -16,7 +13,7 @@ pub(super) struct Streamed {
     /// The most bytes that the stream may have.
     size_max: Option<u64>,
     received: u64,
-    collected: Vec<u8>,
+    piece: Piece,
     /// The part file has the beginning of the stream, or will have it.
     has_begun: bool,
     /// Writes on their way.
@@ -26,8 +23,8 @@ pub(super) struct Streamed {
 
 impl Streamed {
     pub(super) fn new(exchange: ExchangeId, download: TransferId, size_max: Option<u64>) -> Self {
-        let (received, collected) = (0, Vec::new());
-        Self { exchange, download, size_max, received, collected, has_begun: false, writes: 0, fault: None }
+        let (received, piece) = (0, Piece::default());
+        Self { exchange, download, size_max, received, piece, has_begun: false, writes: 0, fault: None }
     }
 
     pub(super) fn is_writing(&self) -> bool {
@@ -50,13 +47,19 @@ impl Streamed {
         }
     }
 
-    pub(super) fn take(&mut self, received: &[u8], parts: &mut OpenParts) -> Result<(), DialFault> {
-        self.received += received.len() as u64;
+    /// Where the next bytes are to be read to.
+    pub(super) fn room(&mut self, parts: &mut OpenParts) -> &mut [u8] {
+        self.piece.room(PIECE_BYTES_MAX, || parts.used_buffer())
+    }
+
+    /// So many bytes were read to there.
+    pub(super) fn take(&mut self, count: usize, parts: &mut OpenParts) -> Result<(), DialFault> {
+        self.received += count as u64;
         if self.size_max.is_some_and(|max| self.received > max) {
             return Err(DialFault::TooLong);
         }
-        self.collected.extend_from_slice(received);
-        if self.collected.len() >= WRITE_BYTES {
+        self.piece.fill(count);
+        if self.piece.len() >= PIECE_BYTES_MAX {
             self.flush(parts);
         }
         Ok(())
@@ -64,10 +67,11 @@ impl Streamed {
 
     /// Writes what is collected. An empty stream is begun by that, too.
     pub(super) fn flush(&mut self, parts: &mut OpenParts) {
-        if self.has_begun && self.collected.is_empty() {
+        if self.has_begun && self.piece.len() == 0 {
             return;
         }
-        let (begins, bytes) = (!std::mem::replace(&mut self.has_begun, true), std::mem::take(&mut self.collected));
+        let (begins, bytes) =
+            (!std::mem::replace(&mut self.has_begun, true), std::mem::take(&mut self.piece).into_bytes());
         let data = Data::Stream { begins, bytes };
         parts.write(Write { download: self.download, exchange: Some(self.exchange), data });
         self.writes += 1;

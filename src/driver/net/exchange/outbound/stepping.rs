@@ -217,13 +217,14 @@ impl Outbound {
                 }
                 Taken::More if left == 0 => return Ok(Step::Again),
                 Taken::More => {
-                    let room = left.min(cx.scratch.len());
-                    match socket.read(&mut cx.scratch[..room]).map_err(|error| dial_fault(&error))? {
+                    let room = incoming.room(cx.parts, cx.scratch);
+                    let room_bytes = left.min(room.len());
+                    match socket.read(&mut room[..room_bytes]).map_err(|error| dial_fault(&error))? {
                         ReadStep::Bytes(n) => {
                             if incoming.is_paced() {
                                 cx.pace.bucket(Direction::Down).spend(n);
                             }
-                            incoming.take(&cx.scratch[..n], cx.parts)?;
+                            incoming.take(n, cx.scratch, cx.parts)?;
                             self.received += n as u64;
                             self.progress.note(cx.now, self.received);
                             budget = Some((granted, left - n));

@@ -20,8 +20,6 @@ pub(crate) struct CommitJob {
     pub(super) held: Held,
     pub(super) len: u64,
     pub(super) complete: bool,
-    /// A sync of the stream has failed.
-    pub(super) lost: bool,
     pub(super) job: Option<Job>,
 }
 
@@ -42,7 +40,7 @@ impl CommitJob {
             disk::set_len(&self.held, self.len)?;
         }
         disk::sync(&self.held)?;
-        if self.lost || self.job.as_ref().is_some_and(Job::has_lost_data) {
+        if self.job.as_ref().is_some_and(Job::has_lost_data) {
             // Linux reports a write error to one sync only: here to the earlier one.
             return Err(fault(Errno::EIO));
         }

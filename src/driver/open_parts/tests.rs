@@ -115,27 +115,3 @@ fn exchanges_wait_while_too_much_is_on_its_way_to_the_disk() {
     let lasts: Vec<bool> = writes.into_iter().map(|write| parts.on_written(&mut write.run(&file))).collect();
     assert!(!parts.is_behind() && lasts.iter().filter(|last| **last).count() == 1 && lasts.ends_with(&[true]));
 }
-
-#[test]
-fn a_stream_is_due_for_a_sync_while_more_is_received() {
-    let (_scratch, mut parts) = parts();
-    let mut pieces = 0;
-    while !parts.get(DOWNLOAD).unwrap().wants_sync(false) {
-        run(&mut parts, Data::Stream { begins: pieces == 0, bytes: vec![1; GROUP_BYTES as usize] }).unwrap();
-        pieces += 1;
-    }
-    assert_eq!(pieces, 16);
-}
-
-#[test]
-fn what_was_written_is_memory_for_the_next_piece_until_it_is_released() {
-    let (_scratch, mut parts) = parts();
-    let bytes = vec![1; GROUP_BYTES as usize];
-    let memory = bytes.as_ptr();
-    run(&mut parts, Data::Stream { begins: true, bytes }).unwrap();
-    let used = parts.used_buffer().unwrap();
-    assert_eq!((used.as_ptr(), used.len()), (memory, PIECE_BYTES_MAX));
-    run(&mut parts, Data::Stream { begins: false, bytes: used }).unwrap();
-    parts.release_buffers();
-    assert!(parts.used_buffer().is_none());
-}

@@ -15,7 +15,7 @@ const READ_BYTES: usize = 128 * 1024;
 
 /// A check in progress. Nothing may be written to the part file meanwhile.
 ///
-/// What was read already after it had been synced is not read again: groups, or the beginning of a stream.
+/// Of a file with an outline, groups are not read that were read already after they had been synced.
 #[derive(Debug)]
 pub(crate) struct PartCheck {
     size: u64,
@@ -46,19 +46,22 @@ enum Found {
 }
 
 impl PartCheck {
-    /// `hasher`: of the beginning, as it was read after it was synced.
-    pub(super) fn of_stream(size: u64, hasher: Box<ContentHasher>) -> Self {
-        let bytes = usize::try_from(size).unwrap_or(READ_BYTES).min(READ_BYTES);
-        Self { size, work: Work::All { hasher, buffer: vec![0; bytes] } }
-    }
-
-    pub(super) fn of_groups(size: u64, outline: &Arc<Outline>) -> Self {
-        let found = match outline.group_count() {
-            // An empty content has no group.
-            0 | 1 => Found::Whole(outline.b3()),
-            _ => Found::Chain(Box::default()),
+    pub(super) fn new(size: u64, outline: Option<&Arc<Outline>>) -> Self {
+        let work = match outline {
+            None => {
+                let bytes = usize::try_from(size).unwrap_or(READ_BYTES).min(READ_BYTES);
+                Work::All { hasher: Box::default(), buffer: vec![0; bytes] }
+            }
+            Some(outline) => {
+                let found = match outline.group_count() {
+                    // An empty content has no group.
+                    0 | 1 => Found::Whole(outline.b3()),
+                    _ => Found::Chain(Box::default()),
+                };
+                Work::Groups { outline: Arc::clone(outline), next: 0, bad: BTreeSet::new(), found }
+            }
         };
-        Self { size, work: Work::Groups { outline: Arc::clone(outline), next: 0, bad: BTreeSet::new(), found } }
+        Self { size, work }
     }
 
     /// Reads about `bytes_max` further bytes, and a group at least. `None` until all are read.

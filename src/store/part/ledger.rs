@@ -1,7 +1,7 @@
 //! The groups of a part file with an outline: which are verified, in memory and in the journal, and which are synced.
 
 use super::journal::{Journal, Loaded, Record};
-use super::sync::{Allocation, GroupsSync, GroupsSynced, Job, SyncDue, group_digest};
+use super::sync::{Allocation, Job, SyncDue, SyncJob, Synced, group_digest};
 use crate::content::{Groups, Outline, group_span};
 use crate::fault::DiskFault;
 use crate::store::disk::{self, BLOCK_BYTES, fault};
@@ -235,7 +235,7 @@ impl Ledger {
     }
 
     /// As [`PartFile::sync_job`](super::PartFile::sync_job). `None` also if there is no descriptor for it.
-    pub(super) fn sync_job(&mut self, place: &Place, part: &File, rest: bool) -> Option<GroupsSync> {
+    pub(super) fn sync_job(&mut self, place: &Place, part: &File, rest: bool) -> Option<SyncJob> {
         self.reap_failed_sync(place, part);
         let is_due = match self.sync_due() {
             SyncDue::Not => false,
@@ -251,12 +251,12 @@ impl Ledger {
         let job = Job::new(self.unsynced.len(), self.journal.records);
         self.job = Some(job.clone());
         let (outline, groups) = (Arc::clone(&self.outline), self.unsynced.clone());
-        Some(GroupsSync { part, journal, directory, allocate, outline, groups, job })
+        Some(SyncJob { part, journal, directory, allocate, outline, groups, job })
     }
 
     /// Records the result of a job. Ignores one for an earlier outline.
     /// Errors: as the system reports them; then the groups are synced again.
-    pub(super) fn synced(&mut self, synced: GroupsSynced) -> Result<(), DiskFault> {
+    pub(super) fn synced(&mut self, synced: Synced) -> Result<(), DiskFault> {
         let Some(job) = self.job.take_if(|job| job.is(&synced.job)) else { return Ok(()) };
         self.journal_is_durable |= job.is_for_journal;
         let is_verified = |group: &&u64| self.verified.contains(**group);

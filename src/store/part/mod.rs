@@ -17,7 +17,6 @@
 //! |---|---|
 //! | `journal` | the journal's format |
 //! | `ledger` | the verified groups, in memory and in the journal |
-//! | `stream` | a stream, and its hash |
 //! | `sync` | syncing |
 //! | `probe` | checking whether a file can be created at a target |
 //! | `removal` | removing a part file |
@@ -28,13 +27,12 @@ pub(super) mod journal;
 mod ledger;
 mod probe;
 mod removal;
-mod stream;
 pub(super) mod sync;
 #[cfg(test)]
 pub(super) mod tests;
 
 pub(crate) use check::PartCheck;
-pub(crate) use sync::SyncDue;
+pub(crate) use sync::{SyncDue, SyncJob, Synced};
 
 use super::claim;
 use super::commit::CommitJob;
@@ -56,8 +54,6 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use stream::{Loss, Stream, StreamSync, StreamSynced};
-use sync::{GroupsSync, GroupsSynced};
 
 /// Which part file, and its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,7 +136,7 @@ impl PartRequest {
                 // A crash must not restore a journal: bytes of another content may follow.
                 place.remove_journals()?;
                 disk::sync_directory(place.directory()).map_err(fault)?;
-                State::Stream(Box::new(Stream::begin()))
+                State::stream()
             }
         };
         let mount = DirectoryMount::of(place.directory_path()).ok();
@@ -152,7 +148,6 @@ impl PartRequest {
             mount,
             state,
             watch: Watch::default(),
-            replaced: Loss::default(),
             looks: 0,
         }))
     }
@@ -185,40 +180,19 @@ pub(crate) struct PartFile {
     mount: Option<DirectoryMount>,
     state: State,
     watch: Watch,
-    /// Of the stream that was there before the outline.
-    replaced: Loss,
     /// Times that its state was looked at.
     looks: u64,
 }
 
 #[derive(Debug)]
 enum State {
-    Stream(Box<Stream>),
+    Stream { len: u64, no_groups: Groups },
     Groups(Box<Ledger>),
 }
 
-/// A sync that may run in another thread during further writes. Waits for the disk.
-#[derive(Debug)]
-pub(crate) enum SyncJob {
-    Stream(StreamSync),
-    Groups(GroupsSync),
-}
-
-/// The result of a [`SyncJob`], for the part file that made it.
-#[derive(Debug)]
-pub(crate) enum Synced {
-    Stream(StreamSynced),
-    Groups(GroupsSynced),
-}
-
-impl SyncJob {
-    /// Syncs what was written, and hashes it as the file has it.
-    /// Errors: as the system reports them; [`DiskFault::Full`] if there is no space above the reserve.
-    pub(crate) fn run(self) -> Result<Synced, DiskFault> {
-        match self {
-            Self::Stream(job) => job.run().map(Synced::Stream),
-            Self::Groups(job) => job.run().map(Synced::Groups),
-        }
+impl State {
+    fn stream() -> Self {
+        Self::Stream { len: 0, no_groups: Groups::default() }
     }
 }
 
@@ -240,7 +214,7 @@ impl PartFile {
     /// The verified groups; none without an outline.
     pub(crate) fn verified(&self) -> &Groups {
         match &self.state {
-            State::Stream(stream) => &stream.no_groups,
+            State::Stream { no_groups, .. } => no_groups,
             State::Groups(ledger) => ledger.verified(),
         }
     }
@@ -248,7 +222,7 @@ impl PartFile {
     /// The size by the outline, or of the stream so far.
     pub(crate) fn len(&self) -> u64 {
         match &self.state {
-            State::Stream(stream) => stream.len,
+            State::Stream { len, .. } => *len,
             State::Groups(ledger) => ledger.outline().size(),
         }
     }
@@ -271,15 +245,12 @@ impl PartFile {
         if !is_same_content && self.ledger().is_some() {
             self.place.remove_journals()?;
             disk::sync_directory(self.place.directory()).map_err(fault)?;
-            self.state = State::Stream(Box::new(Stream::begin()));
+            self.state = State::stream();
         }
         let set = match &mut self.state {
             State::Groups(ledger) => ledger.replace_outline(&self.place, &self.held, outline),
-            State::Stream(stream) => {
-                self.replaced = stream.loss().clone();
-                Ledger::begin(&self.place, &self.held, outline)
-                    .map(|ledger| self.state = State::Groups(Box::new(ledger)))
-            }
+            State::Stream { .. } => Ledger::begin(&self.place, &self.held, outline)
+                .map(|ledger| self.state = State::Groups(Box::new(ledger))),
         };
         set.inspect_err(|_| self.fall_back())?;
         self.watch = Watch::default();
@@ -289,7 +260,7 @@ impl PartFile {
     /// Restores the file's length after an outline could not be set.
     fn fall_back(&mut self) {
         match &mut self.state {
-            State::Stream(stream) => **stream = Stream::begin(),
+            State::Stream { len, .. } => *len = 0,
             // If this fails, the journal does not match the part file, and a check repairs that.
             State::Groups(ledger) => drop(disk::set_len(&self.held, ledger.outline().size())),
         }
@@ -309,8 +280,8 @@ impl PartFile {
     /// Begins a stream at the start of the file.
     /// Errors: `EINVAL` with an outline, which a stream must not overwrite.
     pub(crate) fn restart(&mut self) -> Result<(), DiskFault> {
-        let State::Stream(stream) = &mut self.state else { return Err(fault(Errno::EINVAL)) };
-        **stream = Stream::begin();
+        let State::Stream { len, .. } = &mut self.state else { return Err(fault(Errno::EINVAL)) };
+        *len = 0;
         Ok(())
     }
 
@@ -319,12 +290,12 @@ impl PartFile {
     /// outline; otherwise as the system reports.
     pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<(), DiskFault> {
         let allocated = self.allocated_bytes()?;
-        let State::Stream(stream) = &mut self.state else { return Err(fault(Errno::EINVAL)) };
+        let State::Stream { len, .. } = &mut self.state else { return Err(fault(Errno::EINVAL)) };
         let count = bytes.len() as u64;
-        let new = (stream.len + count).saturating_sub(allocated).min(count);
+        let new = (*len + count).saturating_sub(allocated).min(count);
         self.watch.before(&*self.held, count, new)?;
-        disk::write_at(&self.held, bytes, stream.len)?;
-        stream.len += count;
+        disk::write_at(&self.held, bytes, *len)?;
+        *len += count;
         Ok(())
     }
 
@@ -337,37 +308,29 @@ impl PartFile {
     /// Whether verified groups have ceased to be so since the last call.
     pub(crate) fn take_shrunk(&mut self) -> bool {
         match &mut self.state {
-            State::Stream(_) => false,
+            State::Stream { .. } => false,
             State::Groups(ledger) => ledger.take_shrunk(),
         }
     }
 
     pub(crate) fn sync_due(&self) -> SyncDue {
-        match &self.state {
-            State::Stream(stream) => stream.sync_due(),
-            State::Groups(ledger) => ledger.sync_due(),
-        }
+        self.ledger().map_or(SyncDue::Not, Ledger::sync_due)
     }
 
-    /// Returns a sync job if one is due and none is running: if space is to be allocated, or 16 groups or 16 MiB of a stream are
-    /// unsynced; with `rest` also for a single group.
+    /// Returns a sync job if one is due and none is running: if space is to be allocated, or 16 groups are unsynced; with `rest`
+    /// also for a single group.
     pub(crate) fn sync_job(&mut self, rest: bool) -> Option<SyncJob> {
-        match &mut self.state {
-            State::Stream(stream) => stream.sync_job(&self.held).map(SyncJob::Stream),
-            State::Groups(ledger) => ledger.sync_job(&self.place, &self.held, rest).map(SyncJob::Groups),
-        }
+        let State::Groups(ledger) = &mut self.state else { return None };
+        ledger.sync_job(&self.place, &self.held, rest)
     }
 
-    /// Records the result of a sync job, of groups in the journal.
+    /// Records the result of a sync job in the journal.
     /// Errors: as the system reports them; then the same groups are due again.
     pub(crate) fn synced(&mut self, synced: Synced) -> Result<(), DiskFault> {
-        match (&mut self.state, synced) {
-            (State::Stream(stream), Synced::Stream(synced)) => stream.synced(synced),
-            (State::Groups(ledger), Synced::Groups(synced)) => ledger.synced(synced)?,
-            // An outline was set meanwhile, or replaced by none.
-            _ => {}
+        match &mut self.state {
+            State::Stream { .. } => Ok(()),
+            State::Groups(ledger) => ledger.synced(synced),
         }
-        Ok(())
     }
 
     pub(crate) fn begin_check(&mut self) -> Result<PartCheck, DiskFault> {
@@ -376,27 +339,20 @@ impl PartFile {
         if self.outline().is_some() && self.held.metadata()?.len() < size {
             disk::set_len(&self.held, size)?;
         }
-        Ok(match &mut self.state {
-            State::Stream(stream) => {
-                let is_whole = self.held.metadata()?.len() >= size;
-                let hasher = if is_whole { stream.take_hasher() } else { Box::default() };
-                PartCheck::of_stream(size, hasher)
-            }
-            State::Groups(ledger) => PartCheck::of_groups(size, ledger.outline()),
-        })
+        Ok(PartCheck::new(size, self.outline()))
     }
 
     /// Returns the job that gives the file its final name.
     pub(crate) fn commit(self) -> CommitJob {
         let len = self.len();
-        let (complete, lost, job) = match self.state {
-            State::Stream(stream) => (true, stream.loss().has_happened(), None),
+        let (complete, job) = match self.state {
+            State::Stream { .. } => (true, None),
             State::Groups(mut ledger) => {
                 ledger.reap_failed_sync(&self.place, &self.held);
-                (ledger.verified().is_full(), false, ledger.job().cloned())
+                (ledger.verified().is_full(), ledger.job().cloned())
             }
         };
-        CommitJob { place: self.place, held: self.held, len, complete, lost, job }
+        CommitJob { place: self.place, held: self.held, len, complete, job }
     }
 
     /// File and journal stay.
@@ -421,7 +377,7 @@ impl PartFile {
 
     fn ledger(&self) -> Option<&Ledger> {
         match &self.state {
-            State::Stream(_) => None,
+            State::Stream { .. } => None,
             State::Groups(ledger) => Some(ledger),
         }
     }
@@ -429,14 +385,8 @@ impl PartFile {
     /// Records the result of a check. Returns the groups that are not verified.
     fn record_check(&mut self, bad: &BTreeSet<u64>) -> Result<Vec<u64>, DiskFault> {
         match &mut self.state {
-            State::Stream(_) => Ok(Vec::new()),
-            State::Groups(ledger) => {
-                // The page cache has them, and perhaps the disk does not.
-                let missing = (0..ledger.verified().count()).filter(|group| !ledger.verified().contains(*group));
-                let lost: BTreeSet<u64> =
-                    if self.replaced.has_happened() { missing.collect() } else { BTreeSet::new() };
-                ledger.checked(&self.place, &self.held, &bad.union(&lost).copied().collect())
-            }
+            State::Stream { .. } => Ok(Vec::new()),
+            State::Groups(ledger) => ledger.checked(&self.place, &self.held, bad),
         }
     }
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Bytes that are read and hashed at once: they stay in the cache of the processor, and are no mapping of the allocator's.
-pub(super) const READ_BYTES: usize = 64 << 10;
+const READ_BYTES: usize = 64 << 10;
 
 /// Whether space for the whole part file is allocated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub(crate) enum SyncDue {
 
 /// Allocates space, syncs written groups, and hashes them again as the file has them. Waits for the disk. If it is dropped, the ledger makes another.
 #[derive(Debug)]
-pub(crate) struct GroupsSync {
+pub(crate) struct SyncJob {
     pub(super) part: File,
     pub(super) journal: File,
     /// If the journal's name is to be synced too.
@@ -47,11 +47,11 @@ pub(crate) struct GroupsSync {
     pub(super) job: Job,
 }
 
-impl GroupsSync {
+impl SyncJob {
     /// Allocates space if needed; then syncs the data, then the journal; then reads the data.
     /// Errors: as the system reports them; [`DiskFault::Full`] if there is no space above the reserve. Groups whose data were
     /// lost are unverified with the next call of the part file.
-    pub(super) fn run(self) -> Result<GroupsSynced, DiskFault> {
+    pub(crate) fn run(self) -> Result<Synced, DiskFault> {
         let allocation = self.allocate.map(|len| self.allocate(len)).transpose()?;
         disk::sync(&self.part).inspect_err(|_| self.job.lose_data())?;
         disk::sync(&self.journal)?;
@@ -64,7 +64,7 @@ impl GroupsSync {
                 .is_ok_and(|found| Some(found) == self.outline.expected(*group))
         };
         let rechecked = self.groups.iter().copied().filter(right).collect();
-        Ok(GroupsSynced { allocation, rechecked, job: self.job })
+        Ok(Synced { allocation, rechecked, job: self.job })
     }
 
     fn allocate(&self, len: u64) -> Result<Allocation, DiskFault> {
@@ -79,9 +79,9 @@ impl GroupsSync {
     }
 }
 
-/// The result of a [`GroupsSync`], for the part file that made it.
+/// The result of a [`SyncJob`], for the part file that made it.
 #[derive(Debug)]
-pub(crate) struct GroupsSynced {
+pub(crate) struct Synced {
     pub(super) allocation: Option<Allocation>,
     /// Groups whose bytes in the file are right, as read after they were synced.
     pub(super) rechecked: Vec<u64>,
@@ -102,7 +102,7 @@ pub(super) fn group_digest(part: &File, outline: &Outline, group: u64) -> io::Re
     Ok(hasher.finish())
 }
 
-/// One sync, shared by the ledger, the [`GroupsSync`] and its result.
+/// One sync, shared by the ledger, the [`SyncJob`] and its result.
 #[derive(Debug, Clone)]
 pub(in crate::store) struct Job {
     /// The number of unsynced groups that it covers, from the first on.

@@ -7,7 +7,6 @@ mod failing;
 mod final_names;
 mod groups;
 mod opening;
-mod streams;
 
 use super::*;
 use crate::content::{ContentHasher, GROUP_BYTES, group_span};

@@ -281,6 +281,8 @@ pub(super) const HITS_GROUP_BYTES_MAX: usize = HITS_BYTES_MAX / 4 * 3;
 pub(super) const HITS_SEEN_SPAN: Duration = Duration::from_secs(10 * 60);
 /// Sources remembered of one row; beyond, a network that has more of them than another gives way to it.
 pub(super) const HIT_SOURCES_MAX: usize = 64;
+/// Hits of one content that are looked at for the sources of a download.
+pub(super) const CONTENT_HITS_MAX: usize = 1_024;
 /// Sources that sent wrong bytes and have given their places to others, remembered of one download.
 pub(super) const LEFT_OUT_MAX: usize = 256;
 /// Names of one source of a download.

@@ -26,7 +26,7 @@ use crate::node::answer::Teller;
 use crate::node::contract::{Action, DiskOutcome, PartSpec, Target};
 use crate::node::cx::Cx;
 use crate::node::fair_queue::{FairQueue, Room, Sender};
-use crate::node::limits::{DOWNLOADS_MAX, HIT_SOURCES_MAX};
+use crate::node::limits::{CONTENT_HITS_MAX, DOWNLOADS_MAX, HIT_SOURCES_MAX};
 use crate::node::network::NetworkMachine;
 use crate::node::search::{Hit, SearchMachine};
 use std::borrow::Cow;
@@ -173,7 +173,7 @@ impl DownloadMachine {
 
     /// A content under whatever names its hits have; without a hit it has no source yet, and is named by its hash.
     fn request_of_content(&mut self, cx: &mut Cx, search: &SearchMachine, b3: ContentHash) -> Option<DownloadRequest> {
-        let hits: Vec<Cow<'_, Hit>> = search.hits().of_content(b3).collect();
+        let hits: Vec<Cow<'_, Hit>> = search.hits().of_content(b3).take(CONTENT_HITS_MAX).collect();
         let first = hits.first();
         let name = first.map_or_else(|| name_of_hash(b3), |hit| Some(hit.name().clone()))?;
         let size = first.and_then(|hit| hit.size());

@@ -249,7 +249,7 @@ impl Listings {
         while self.bytes + bytes > LISTINGS_BYTES_MAX {
             let size = self.lists.get(&search).map_or(0, |list| list.bytes) + bytes;
             let others = || self.lists.iter().filter(|(other, _)| **other != search);
-            let earlier = others().find(|(_, list)| list.peer == peer);
+            let earlier = others().find(|(other, list)| **other < search && list.peer == peer);
             let unseen = others().filter(|(_, list)| list.seen_at + HITS_SEEN_SPAN <= now);
             let gone = earlier.or_else(|| unseen.min_by_key(|(_, list)| list.seen_at)).map(|(other, _)| *other);
             let largest = others().max_by_key(|(_, list)| list.bytes);

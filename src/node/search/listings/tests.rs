@@ -101,6 +101,16 @@ fn a_list_that_is_too_large_loses_its_end_and_is_not_gone_on_with() {
 }
 
 #[test]
+fn a_later_list_of_the_same_peer_does_not_give_way_before_its_time() {
+    let mut listings = Listings::default();
+    let many = TOO_MANY / 10 * 6;
+    assert_eq!(list(&mut listings, NOW, 2, peer(1), many), many);
+    list(&mut listings, NOW, 1, peer(1), many);
+    let [earlier, later] = [1, 2].map(|search| listings.count(SearchId(search)) as usize);
+    assert!(later + 2 * PAGE_FILES_MAX > earlier, "as large as another one: {earlier} and {later}");
+}
+
+#[test]
 fn an_earlier_list_of_the_same_peer_gives_way_first_and_then_what_was_not_seen_for_long() {
     let mut listings = Listings::default();
     for (search, of, at) in [(1, peer(1), LATER), (2, peer(2), NOW), (3, peer(3), NOW)] {

@@ -15,6 +15,8 @@ pub struct MetricsReply {
     pub downloads: BTreeMap<DownloadState, u64>,
     /// What was refused since start, by the reason in the log.
     pub refusals: BTreeMap<String, u64>,
+    /// Bytes of files sent, also to requesters that closed before they had the whole: never less than before.
+    pub bytes_sent: u64,
     pub turns: SpansReply,
     pub job_waits: SpansReply,
     /// Jobs that wait for a worker thread, by its name.
@@ -245,7 +247,7 @@ impl MetricsReply {
         families.by(
             ("pyrate_transferred_bytes_total", Counter, "Bytes of files transferred."),
             "direction",
-            [("received", status.bytes_down), ("sent", status.bytes_up)],
+            [("received", status.bytes_down), ("sent", self.bytes_sent)],
         );
         families.one("pyrate_orphaned_parts", Gauge, "Part files that no download names.", status.orphaned_parts);
         families.one("pyrate_orphaned_bytes", Gauge, "Bytes that they take on the disk.", status.orphaned_bytes);

@@ -13,11 +13,12 @@ use landlock::{
     ABI, Access as _, AccessFs, AccessNet, BitFlags, LandlockStatus, NetPort, PathBeneath, PathFd, RestrictionStatus,
     Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope, make_bitflags,
 };
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// What is asked for (Linux 6.12). A kernel that knows less enforces what it knows.
 const WANTED: ABI = ABI::V6;
@@ -92,7 +93,9 @@ impl Rules {
             let is_device = std::fs::metadata(path).is_ok_and(|found| found.file_type().is_char_device());
             // A log that is rotated is made again.
             let place = if is_device { Some(path.as_path()) } else { path.parent() };
-            places.extend(place.map(|path| (path.to_owned(), Use::Log)));
+            // A link is followed when the log is opened.
+            let linked = of_links(path).filter(|_| !is_device).and_then(|path| Some(path.parent()?.to_owned()));
+            places.extend(place.map(Path::to_owned).into_iter().chain(linked).map(|path| (path, Use::Log)));
         }
         let control = config.control_socket.as_deref().and_then(Path::parent);
         places.extend(control.map(|path| (path.to_owned(), Use::Socket)));
@@ -145,6 +148,8 @@ pub(super) struct Sandbox {
     network: &'static str,
     /// Places of the configuration that are not there.
     missing: Vec<PathBuf>,
+    /// Keeps /proc/self in the memory of the kernel, which otherwise makes a new inode, to which no rule belongs.
+    _proc: Option<Arc<File>>,
 }
 
 impl Sandbox {
@@ -164,13 +169,14 @@ impl Sandbox {
         let rules = Rules::of(config, read_again);
         let canonical = |(path, used): &(PathBuf, Use)| Some((std::fs::canonicalize(path).ok()?, *used));
         let places = rules.places.iter().filter_map(canonical).collect();
+        let proc = File::open("/proc/self").ok().map(Arc::new);
         let (status, missing) = rules.enforce().map_err(|error| Fault::Sandbox(error.to_string()))?;
         let network = match (&rules.bind, rules.connects) {
             (Some(_), false) => "no TCP but at its own ports",
             (Some(_), true) => "TCP from its own ports and to any",
             (None, _) => "TCP from and to any port, since peers have any and call back at any",
         };
-        Ok(Self { reply: reply(&status), places, network, missing })
+        Ok(Self { reply: reply(&status), places, network, missing, _proc: proc })
     }
 
     pub(super) fn reply(&self) -> SandboxReply {

@@ -343,7 +343,6 @@ impl Kind for Path {
     }
 }
 
-/// A path, or `stderr`.
 /// A list of paths; as a word separated by colons.
 pub(super) struct Paths;
 
@@ -365,6 +364,7 @@ impl Kind for Paths {
     }
 }
 
+/// A path, or `stderr`.
 pub(super) struct Log;
 
 impl Kind for Log {

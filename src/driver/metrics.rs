@@ -17,11 +17,13 @@ impl Driver {
             *refusals.entry(reason.to_owned()).or_default() += count;
         }
         let (descriptors, descriptors_max) = self.net.descriptors();
+        let counters = self.node.counters();
         MetricsReply {
             started: self.clock.started(),
             status,
             downloads: self.node.downloads_by_state(),
             refusals,
+            bytes_sent: counters.bytes_up + counters.bytes_taken_back,
             turns: self.turns.spans(),
             job_waits: self.disk.job_waits().spans(),
             jobs_waiting: self.disk.jobs_waiting().map(|(thread, count)| (thread.to_owned(), count)).collect(),

@@ -113,6 +113,8 @@ pub struct Counters {
     pub bytes_down: u64,
     /// Payload bytes of uploads.
     pub bytes_up: u64,
+    /// Payload bytes taken from `bytes_up` again, because the requester closed before its file was sent.
+    pub bytes_taken_back: u64,
     /// Messages that were malformed, oversize or unsuitable, and requests turned down.
     pub refused: u64,
     /// What met a limit.

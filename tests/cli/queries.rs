@@ -244,7 +244,7 @@ fn bootstrap_shows_links_and_all_pages_of_the_registry() {
 pub(super) fn metrics() -> Value {
     let spans = json!({"count": 3, "sum_us": 500_000, "less_than": [{"us": 64, "count": 1}]});
     json!({
-        "status": status(), "started": LATER_S, "downloads": {"active": 2}, "refusals": {"malformed": 3}, "turns": spans,
+        "status": status(), "started": LATER_S, "downloads": {"active": 2}, "refusals": {"malformed": 3}, "bytes_sent": 9, "turns": spans,
         "job_waits": spans, "jobs_waiting": {"pyrate-share": 0}, "connections": 4, "descriptors": 5, "descriptors_max": 6,
         "cpu_us": 7, "resident_bytes": null, "registry": {"peers": 8, "checks": {"answered": 1, "silent": 2}},
     })

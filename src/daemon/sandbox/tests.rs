@@ -107,6 +107,14 @@ fn a_device_as_a_log_opens_no_directory() {
 }
 
 #[test]
+fn a_log_that_is_a_link_can_be_written_where_the_link_leads() {
+    let home = Home::new();
+    fs::create_dir_all(home.at("logs")).unwrap();
+    std::os::unix::fs::symlink(home.at("elsewhere/file"), home.at("logs/log")).unwrap();
+    assert_eq!((home.uses("logs"), home.uses("elsewhere")), (vec![Use::Log], vec![Use::Log]));
+}
+
+#[test]
 fn without_being_asked_for_it_restricts_nothing() {
     let mut home = Home::new();
     home.config.sandbox = false;

@@ -134,6 +134,7 @@ fn bytes_that_the_requester_did_not_receive_do_not_count() {
     rig.handle(Event::ResponseProgress { exchange, bytes: 10, held: false });
     rig.deliver(exchange);
     assert_eq!(rig.node.counters().bytes_up, 10, "the file went out once");
+    assert_eq!(rig.node.counters().bytes_taken_back, 10, "for a sum that never goes down");
 }
 
 #[test]

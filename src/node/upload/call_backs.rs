@@ -77,7 +77,9 @@ impl UploadMachine {
         name: FileName,
         counted: u64,
     ) {
-        cx.counters.bytes_up = cx.counters.bytes_up.saturating_sub(counted);
+        let taken_back = counted.min(cx.counters.bytes_up);
+        cx.counters.bytes_up -= taken_back;
+        cx.counters.bytes_taken_back += taken_back;
         if !cx.is_running() || find_file(share, &name).is_err() {
             return;
         }

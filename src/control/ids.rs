@@ -23,47 +23,61 @@ pub(crate) enum IdForm {
 ///
 /// When the text is none of these, a beginning fits several, or nothing known fits a part of it.
 pub(crate) fn parse_ids(text: &str, form: IdForm, known: impl IntoIterator<Item = u32>) -> Result<Vec<u32>, Problem> {
-    let known = sorted(known);
-    parse(text, form, &known, &known)
+    let known = KnownIds::from_iter(known);
+    parse(text, form, &known.0, || known.0.clone())
 }
 
 /// As [`parse_ids`], where `all` stands for other ids than those that are known.
 pub(crate) fn parse_ids_with_all(
     text: &str,
     form: IdForm,
-    known: impl IntoIterator<Item = u32>,
+    known: &KnownIds,
     all: impl IntoIterator<Item = u32>,
 ) -> Result<Vec<u32>, Problem> {
-    parse(text, form, &sorted(known), &sorted(all))
+    parse(text, form, &known.0, || KnownIds::from_iter(all).0)
 }
 
-fn sorted(ids: impl IntoIterator<Item = u32>) -> Vec<u32> {
-    let mut ids = Vec::from_iter(ids);
-    ids.sort_unstable();
-    ids.dedup();
-    ids
+/// The ids that are known, to read several texts by: there may be a million.
+pub(crate) struct KnownIds(Vec<u32>);
+
+impl FromIterator<u32> for KnownIds {
+    fn from_iter<T: IntoIterator<Item = u32>>(ids: T) -> Self {
+        let mut ids = Vec::from_iter(ids);
+        // The stable sort merges what is ascending already.
+        ids.sort();
+        ids.dedup();
+        Self(ids)
+    }
 }
 
 /// Takes time for each part and for each id chosen, however often the parts name the same ids: a line of two thousand times
-/// `all` must not stop the daemon. Of a million ids that are known, only those that are named are looked at.
-fn parse(text: &str, form: IdForm, known: &[u32], all: &[u32]) -> Result<Vec<u32>, Problem> {
+/// `all` must not stop the daemon.
+fn parse(text: &str, form: IdForm, known: &[u32], all: impl FnOnce() -> Vec<u32>) -> Result<Vec<u32>, Problem> {
     let (mut chosen, mut spans) = (Vec::new(), BTreeMap::new());
-    let mut all_is_chosen = false;
+    let mut all = Some(all);
     for part in text.split(',') {
         let part = part.trim();
         if part == "all" {
-            if !std::mem::replace(&mut all_is_chosen, true) {
-                // Nearly always neighbours, such as the rows of one list.
-                let (first, last) = (all.first().copied().unwrap_or(1), all.last().copied().unwrap_or(0));
-                let run = between(known, first.into(), last.into());
-                let runs = if run.len() == all.len() { run.chunks(run.len().max(1)) } else { all.chunks(1) };
-                runs.for_each(|ids| choose(ids, &mut spans, &mut chosen));
-            }
+            let all = all.take().map(|all| all()).unwrap_or_default();
+            neighbours(&all, known).for_each(|ids| choose(ids, &mut spans, &mut chosen));
             continue;
         }
         choose(match_part(part, form, known)?, &mut spans, &mut chosen);
     }
     Ok(chosen)
+}
+
+/// The ids in runs of those that are neighbours among the known ones, such as the rows of one list.
+fn neighbours<'a>(ids: &'a [u32], known: &'a [u32]) -> impl Iterator<Item = &'a [u32]> {
+    let mut rest = ids;
+    std::iter::from_fn(move || {
+        let first = *rest.first()?;
+        let from = known.partition_point(|id| *id < first);
+        let alike = rest.iter().zip(&known[from..]).take_while(|(id, other)| id == other).count();
+        let (run, others) = rest.split_at(alike.max(1));
+        rest = others;
+        Some(run)
+    })
 }
 
 /// Adds those of these ids, which are neighbours, that are not chosen yet. `spans` has the first and the last id of each run that
@@ -171,6 +185,14 @@ mod tests {
     }
 
     #[test]
+    fn ids_are_taken_in_runs_of_neighbours() {
+        let known: Vec<u32> = (1..=9).chain(20..=29).collect();
+        let runs = |ids: &[u32]| neighbours(ids, &known).map(<[u32]>::to_vec).collect::<Vec<_>>();
+        assert_eq!(runs(&[2, 3, 4, 6, 9, 20, 21]), [vec![2, 3, 4], vec![6], vec![9, 20, 21]]);
+        assert_eq!((runs(&known).len(), runs(&[]).len()), (1, 0));
+    }
+
+    #[test]
     fn an_exact_id_wins_over_a_longer_one_and_a_beginning_must_be_unique() {
         assert_eq!(parse_ids("1", Beginnings, [1, 12, 13]).unwrap(), [1]);
         assert_eq!(parse_ids("2", Beginnings, [1, 12, 23]).unwrap(), [23]);
@@ -193,7 +215,8 @@ mod tests {
 
     #[test]
     fn all_may_stand_for_some_of_those_that_are_known() {
-        let ids = |text, all: &[u32]| parse_ids_with_all(text, Whole, [1, 2, 3], all.iter().copied());
+        let ids =
+            |text, all: &[u32]| parse_ids_with_all(text, Whole, &KnownIds::from_iter([1, 2, 3]), all.iter().copied());
         assert_eq!(ids("all", &[2, 3]).unwrap(), [2, 3]);
         assert_eq!(ids("1,all", &[2]).unwrap(), [1, 2]);
         assert_eq!((ids("all", &[]).unwrap(), ids("all, all", &[]).unwrap()), (vec![], vec![]));

@@ -28,7 +28,7 @@ pub(crate) use frame::{
     encode_notice, encode_reply, encode_request,
 };
 pub use hit_rows::{HitRow, HitRows};
-pub(crate) use ids::{IdForm, parse_ids, parse_ids_with_all};
+pub(crate) use ids::{IdForm, KnownIds, parse_ids, parse_ids_with_all};
 pub(crate) use metrics::METRICS_MEDIA_TYPE;
 pub use metrics::{MetricsReply, RegistryCounts, SpansBelow, SpansReply};
 pub use notice::Notice;

@@ -11,8 +11,8 @@ use super::rows::{self, Order, Ordered, is_stopped_by_disk};
 use super::wording::{Failure, Loss, Remark, Then};
 use super::{Session, content, exit_code, text};
 use crate::control::{
-    CallError, DownloadRow, DownloadState, DownloadsReply, ExitCode, IdForm, LAST_SEARCH, Notice, RawText, Request,
-    Selector, SourceRow, SourceState, parse_ids_with_all,
+    CallError, DownloadRow, DownloadState, DownloadsReply, ExitCode, IdForm, KnownIds, LAST_SEARCH, Notice, RawText,
+    Request, Selector, SourceRow, SourceState, parse_ids_with_all,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -116,7 +116,7 @@ fn are_several(session: &mut Session, what: &[Selector]) -> Result<bool, CallErr
             let last = if ids.split(',').any(is_all) { hits_of(Some(LAST_SEARCH))? } else { Vec::new() };
             // `all` alone needs no other hits than those that it stands for.
             let known = if ids.split(',').all(is_all) { last.clone() } else { hits_of(None)? };
-            let ids = parse_ids_with_all(ids, IdForm::Beginnings, known, last);
+            let ids = parse_ids_with_all(ids, IdForm::Beginnings, &KnownIds::from_iter(known), last);
             Ok(ids.is_ok_and(|ids| ids.len() > 1))
         }
         _ => Ok(what.len() > 1),

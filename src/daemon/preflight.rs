@@ -7,7 +7,7 @@ use super::fault::{ConfigFault, Fault, Origins};
 use super::log_output;
 use crate::driver;
 use crate::name::Escaped;
-use crate::store::{StateDirectory, check_readable_directory, check_writable_directory};
+use crate::store::{StateDirectory, check_readable_directory, check_writable_directory, is_sandboxed};
 use std::fs::Metadata;
 use std::io;
 use std::net::SocketAddr;
@@ -214,8 +214,8 @@ impl Preflight<'_> {
                     format!("{ip} is no address of this machine; name one of its own, or 0.0.0.0 for all of them");
                 self.no_addresses.push(self.fault(addr_key, message));
             }
-            // Of ports that the system denies to nobody, a sandbox can, which the next start extends.
-            io::ErrorKind::PermissionDenied if addr.port() >= 1024 => {}
+            // The sandbox of a daemon that runs has the ports of its start: the next one has others.
+            io::ErrorKind::PermissionDenied if is_sandboxed() => {}
             io::ErrorKind::PermissionDenied => {
                 let message = format!("port {}: {error}; name a port from 1024 on", addr.port());
                 self.faults.push(self.fault(port_key, message));

@@ -37,7 +37,7 @@ const SYSTEM_PLACES: &[&str] = &[
     "/run/resolvconf",
     "/run/NetworkManager",
     "/dev/urandom",
-    // The addresses of this machine; mappings for the backtrace of a panic.
+    // The addresses of this machine, and the memory that the process takes.
     "/proc/self",
 ];
 
@@ -45,6 +45,8 @@ const SYSTEM_PLACES: &[&str] = &[
 enum Use {
     /// What the system needs, if it is there.
     System,
+    /// What leads to the configuration, which a reload reads again.
+    Configuration,
     Read,
     Write,
     Log,
@@ -54,7 +56,7 @@ enum Use {
 impl Use {
     fn rights(self) -> BitFlags<AccessFs> {
         match self {
-            Self::System | Self::Read => make_bitflags!(AccessFs::{ReadFile | ReadDir}),
+            Self::System | Self::Configuration | Self::Read => make_bitflags!(AccessFs::{ReadFile | ReadDir}),
             Self::Write => make_bitflags!(AccessFs::{
                 ReadFile | ReadDir | WriteFile | Truncate | MakeReg | MakeDir | RemoveFile | Refer
             }),
@@ -80,9 +82,11 @@ impl Rules {
         let mut places: Vec<(PathBuf, Use)> = SYSTEM_PLACES.iter().map(|path| (path.into(), Use::System)).collect();
         let of_links = |path: &Path| std::fs::canonicalize(path).ok();
         // Files that editors and the system replace: what leads to them stays readable.
-        let replaced = read_again.iter().cloned().chain(["/etc/resolv.conf".into()]);
-        let directories = replaced.flat_map(|path| [of_links(&path), Some(path)]).flatten();
-        places.extend(directories.filter_map(|path| Some((path.parent()?.to_owned(), Use::System))));
+        let replaced = read_again.iter().map(|path| (path.clone(), Use::Configuration));
+        for (path, used) in replaced.chain([("/etc/resolv.conf".into(), Use::System)]) {
+            let directories = [of_links(&path), Some(path)].into_iter().flatten();
+            places.extend(directories.filter_map(|path| Some((path.parent()?.to_owned(), used))));
+        }
         if config.peer {
             places.push((config.local_directory.clone(), Use::Read));
             places.push((config.effective_download_directory().to_owned(), Use::Write));
@@ -118,7 +122,7 @@ impl Rules {
         let mut missing = Vec::new();
         for (path, used) in &self.places {
             let Ok(handle) = PathFd::new(path) else {
-                missing.extend((*used != Use::System).then(|| path.clone()));
+                missing.extend((!matches!(used, Use::System | Use::Configuration)).then(|| path.clone()));
                 continue;
             };
             let of_file = if path.is_dir() { BitFlags::all() } else { AccessFs::from_file(WANTED) };
@@ -226,7 +230,8 @@ impl Sandbox {
             listed.join(", ")
         };
         let allowed = || {
-            let (written, read) = (listed(&[Use::Write, Use::Log, Use::Socket]), listed(&[Use::Read]));
+            let (written, read) =
+                (listed(&[Use::Write, Use::Log, Use::Socket]), listed(&[Use::Read, Use::Configuration]));
             let read = if read.is_empty() { String::new() } else { format!("; read {read}") };
             format!("write {written}{read}; read what host names need; {}", self.network)
         };

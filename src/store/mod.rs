@@ -59,7 +59,7 @@ pub(crate) use scan::{ScanStep, Scanner};
 pub(crate) use share::{ShareRoot, SharedFile};
 pub use state::StateFault;
 pub(crate) use state::{RECORDS_FILE, StateDirectory};
-pub(crate) use usable::{check_readable_directory, check_writable_directory, note_sandbox};
+pub(crate) use usable::{check_readable_directory, check_writable_directory, is_sandboxed, note_sandbox};
 pub(crate) use volume::{Volume, Volumes};
 
 use crate::library::FileMeta;

@@ -33,9 +33,14 @@ pub(crate) fn note_sandbox() {
     IS_SANDBOXED.store(true, Ordering::Relaxed);
 }
 
+/// Whether a denial may be that of the sandbox of this process.
+pub(crate) fn is_sandboxed() -> bool {
+    IS_SANDBOXED.load(Ordering::Relaxed)
+}
+
 /// In a sandbox: what has forbidden writing to a directory, its permissions or the sandbox, of which access(2) knows nothing.
 pub(super) fn tell_sandbox(fault: DiskFault, directory: &Path) -> DiskFault {
-    if IS_SANDBOXED.load(Ordering::Relaxed) { denial_of_sandbox(fault, directory) } else { fault }
+    if is_sandboxed() { denial_of_sandbox(fault, directory) } else { fault }
 }
 
 fn denial_of_sandbox(fault: DiskFault, directory: &Path) -> DiskFault {

@@ -73,7 +73,7 @@ fn the_rules_follow_from_the_configuration() {
     assert_eq!(home.uses("state"), [Use::Write]);
     assert_eq!(home.uses("run"), [Use::Socket]);
     assert_eq!(home.uses("logs"), [Use::Log]);
-    assert_eq!(home.uses("etc"), [Use::System]);
+    assert_eq!(home.uses("etc"), [Use::Configuration]);
     assert_eq!(home.uses("elsewhere"), []);
     assert_eq!((home.rules().bind, home.rules().connects), (None, true));
 }

@@ -223,8 +223,8 @@ impl Stage {
         Self::Answering { response: (head + body).into_bytes(), sent: 0 }
     }
 
-    fn refusing(status: &str, why: &str) -> Self {
-        Self::answering(status, "text/plain; charset=utf-8", why, false)
+    fn refusing(status: &str, why: &str, is_head: bool) -> Self {
+        Self::answering(status, "text/plain; charset=utf-8", why, is_head)
     }
 }
 
@@ -236,14 +236,19 @@ fn asked(head: &[u8]) -> Option<Stage> {
         Ok(Status::Partial) if head.len() < HEAD_BYTES_MAX => return None,
         Ok(Status::Complete(_)) => {}
         Ok(Status::Partial) | Err(_) => {
-            return Some(Stage::refusing("400 Bad Request", "This is no request of HTTP/1 with a short head.\n"));
+            return Some(Stage::refusing(
+                "400 Bad Request",
+                "This is no request of HTTP/1 with a short head.\n",
+                false,
+            ));
         }
     }
+    let is_head = request.method == Some("HEAD");
     let path = request.path.unwrap_or_default().split('?').next().unwrap_or_default();
     Some(match request.method {
-        Some("GET" | "HEAD") if path == PATH => Stage::Asked { is_head: request.method == Some("HEAD") },
-        Some("GET" | "HEAD") => Stage::refusing("404 Not Found", "The metrics are at /metrics.\n"),
-        _ => Stage::refusing("405 Method Not Allowed", "The metrics are read with GET.\n"),
+        Some("GET" | "HEAD") if path == PATH => Stage::Asked { is_head },
+        Some("GET" | "HEAD") => Stage::refusing("404 Not Found", "The metrics are at /metrics.\n", is_head),
+        _ => Stage::refusing("405 Method Not Allowed", "The metrics are read with GET.\n", is_head),
     })
 }
 
@@ -268,6 +273,7 @@ mod tests {
         assert_eq!(answer(whole), "metrics");
         assert_eq!(answer(&format!("{whole}GET")), "metrics");
         assert_eq!(answer("HEAD /metrics HTTP/1.0\r\n\r\n"), "head");
+        assert!(answer("HEAD / HTTP/1.1\r\n\r\n").ends_with("\r\n\r\n"), "no body");
         assert_eq!(answer("GET / HTTP/1.1\r\n\r\n").lines().next(), Some("HTTP/1.1 404 Not Found"));
         assert_eq!(answer("POST /metrics HTTP/1.1\r\n\r\n").lines().next(), Some("HTTP/1.1 405 Method Not Allowed"));
         for bad in ["\u{1}\u{2} \r\n\r\n", "4:wanted.bin\n\n", "GET /metrics HTTP/9\r\n\r\n"] {

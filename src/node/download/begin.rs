@@ -19,7 +19,7 @@ use super::names::Names;
 use super::source::{Origin, Source};
 use super::state::{Download, NamedPlace, Want};
 use super::table::Downloads;
-use crate::control::{IdForm, PeerSource, Problem, RawText, Selector, parse_ids_with_all};
+use crate::control::{IdForm, KnownIds, PeerSource, Problem, RawText, Selector, parse_ids_with_all};
 use crate::id::{ContentHash, HitId, TransferId};
 use crate::name::FileName;
 use crate::node::answer::Teller;
@@ -103,18 +103,20 @@ impl DownloadMachine {
         if files <= room { Ok(()) } else { Err(Problem::TooManyDownloads { files, max: DOWNLOADS_MAX, room }) }
     }
 
+    /// What a selector names. `known`: the ids of all hits.
     pub(super) fn read_selector(
         &mut self,
         cx: &mut Cx,
         network: &mut NetworkMachine,
         search: &SearchMachine,
+        known: &KnownIds,
         selector: &Selector,
     ) -> Result<Vec<Wanted>, Problem> {
         match selector {
             Selector::Hits(ids) => {
                 // All means all of the last search or list: who has looked for one thing does not want the other too.
                 let last = search.hits().after(Some(search.last_search()), HitId(0)).map(|hit| hit.id().0);
-                let ids = parse_ids_with_all(ids, IdForm::Beginnings, search.hits().ids(), last)?;
+                let ids = parse_ids_with_all(ids, IdForm::Beginnings, known, last)?;
                 if ids.is_empty() {
                     return Err(Problem::NoHits);
                 }

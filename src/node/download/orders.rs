@@ -8,7 +8,8 @@ use super::begin::{Wanted, read_output};
 use super::source::Source;
 use super::state::{Download, Life};
 use crate::control::{
-    CallId, DownloadRow, DownloadsReply, IdForm, PAGE_ROWS_MAX, Problem, RawText, Reply, Selector, parse_ids_with_all,
+    CallId, DownloadRow, DownloadsReply, IdForm, KnownIds, PAGE_ROWS_MAX, Problem, RawText, Reply, Selector,
+    parse_ids_with_all,
 };
 use crate::fault::DiskFault;
 use crate::id::{ClientId, TransferId};
@@ -92,8 +93,11 @@ impl DownloadMachine {
         output: Option<&RawText>,
     ) -> Result<Order, Problem> {
         let mut wanted = Vec::new();
+        let has_ids = what.iter().any(|selector| matches!(selector, Selector::Hits(_)));
+        // Once for all selectors, since there may be a million.
+        let known: KnownIds = search.hits().ids().take_while(|_| has_ids).collect();
         for selector in what {
-            wanted.extend(self.read_selector(cx, network, search, selector)?);
+            wanted.extend(self.read_selector(cx, network, search, &known, selector)?);
             self.check_room(wanted.len())?;
         }
         if wanted.is_empty() {
@@ -300,7 +304,7 @@ impl DownloadMachine {
     /// already.
     fn read_ids(&self, ids: &str, form: IdForm, applies: impl Fn(&Life) -> bool) -> Result<Vec<TransferId>, Problem> {
         let applying = self.downloads.iter().filter(|(_, row)| applies(row.life())).map(|(id, _)| id.0);
-        let ids = parse_ids_with_all(ids, form, self.downloads.ids(), applying)?;
+        let ids = parse_ids_with_all(ids, form, &self.downloads.ids().collect(), applying)?;
         Ok(ids.into_iter().map(TransferId).collect())
     }
 

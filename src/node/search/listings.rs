@@ -33,7 +33,7 @@ pub(super) struct Listings {
 
 struct List {
     peer: SocketAddr,
-    /// The ids of their first rows, ascending. Never empty.
+    /// The ids of their first rows, ascending. Empty only if all were removed before the search was forgotten.
     pages: Vec<HitId>,
     rows: u64,
     bytes: usize,
@@ -41,6 +41,8 @@ struct List {
     seen_at: Instant,
     /// It found more than its rows.
     is_cut: bool,
+    /// Its search is forgotten: what `is_cut` says is wanted only as long as there are rows.
+    is_forgotten: bool,
 }
 
 struct Page {
@@ -168,7 +170,7 @@ impl Listings {
         let page = self.pages.entry(open.unwrap_or(id)).or_insert(new);
         let Attributes { size, b3, .. } = answer.file.attributes.unwrap_or_default();
         page.push(name, size, b3);
-        let new = List { peer, pages: Vec::new(), rows: 0, bytes: 0, seen_at: now, is_cut: false };
+        let new = List { peer, pages: Vec::new(), rows: 0, bytes: 0, seen_at: now, is_cut: false, is_forgotten: false };
         let list = self.lists.entry(search).or_insert(new);
         list.pages.extend(open.is_none().then_some(id));
         list.rows += 1;
@@ -204,9 +206,14 @@ impl Listings {
         self.lists.entry(search).and_modify(|list| list.seen_at = now);
     }
 
-    /// Ends a list. `is_cut`: it found more than its rows.
+    /// The search of a list is forgotten. `is_cut`: it found more than its rows.
     pub(super) fn close(&mut self, search: SearchId, is_cut: bool) {
-        self.lists.entry(search).and_modify(|list| list.is_cut |= is_cut);
+        let Some(list) = self.lists.get_mut(&search) else { return };
+        list.is_cut |= is_cut;
+        list.is_forgotten = true;
+        if list.pages.is_empty() {
+            self.lists.remove(&search);
+        }
     }
 
     pub(super) fn get(&self, id: HitId) -> Option<ListedFile<'_>> {
@@ -240,7 +247,7 @@ impl Listings {
     }
 
     fn refuse(&mut self, search: SearchId, why: NotTaken) -> Result<(), NotTaken> {
-        self.close(search, true);
+        self.lists.entry(search).and_modify(|list| list.is_cut = true);
         Err(why)
     }
 
@@ -248,7 +255,7 @@ impl Listings {
     fn make_room(&mut self, now: Instant, search: SearchId, peer: SocketAddr, bytes: usize) -> bool {
         while self.bytes + bytes > LISTINGS_BYTES_MAX {
             let size = self.lists.get(&search).map_or(0, |list| list.bytes) + bytes;
-            let others = || self.lists.iter().filter(|(other, _)| **other != search);
+            let others = || self.lists.iter().filter(|(other, list)| **other != search && !list.pages.is_empty());
             let earlier = others().find(|(other, list)| **other < search && list.peer == peer);
             let unseen = others().filter(|(_, list)| list.seen_at + HITS_SEEN_SPAN <= now);
             let gone = earlier.or_else(|| unseen.min_by_key(|(_, list)| list.seen_at)).map(|(other, _)| *other);
@@ -270,7 +277,7 @@ impl Listings {
         list.bytes -= bytes;
         list.is_cut = true;
         self.bytes -= bytes;
-        if list.pages.is_empty() {
+        if list.pages.is_empty() && list.is_forgotten {
             self.lists.remove(&search);
         }
         rows
@@ -283,7 +290,7 @@ impl Listings {
         assert_eq!(self.pages.len(), self.lists.values().map(|list| list.pages.len()).sum::<usize>());
         let rows: usize = self.pages.values().map(|page| page.files.len()).sum();
         assert_eq!(rows as u64, self.lists.values().map(|list| list.rows).sum::<u64>());
-        assert!(self.lists.values().all(|list| !list.pages.is_empty() && list.pages.is_sorted()));
+        assert!(self.lists.values().all(|list| list.pages.is_sorted() && (list.is_cut || !list.pages.is_empty())));
     }
 }
 

@@ -102,7 +102,7 @@ fn what_is_no_request_for_metrics_is_told_so() {
 }
 
 #[test]
-fn those_that_ask_nothing_make_room_and_one_that_reads_nothing_holds_up_nothing() {
+fn those_that_ask_nothing_make_room_after_ten_seconds() {
     let (peer, addr) = watched(Setup::peer());
     let silent: Vec<TcpStream> = (0..6).map(|_| TcpStream::connect(addr).expect("it listens")).collect();
     // They have ten seconds; the last two wait until then to be accepted, and the next one behind them.

@@ -1,6 +1,6 @@
 //! The sandbox that the daemon makes for itself (pyrated(1), SANDBOX).
 
-use crate::harness::{Daemon, LIMIT, Setup, not_tested, pyratectl, until};
+use crate::harness::{Daemon, LIMIT, Setup, free_port, not_tested, pyratectl, until};
 use serde_json::{Value, json};
 use std::fs;
 
@@ -77,6 +77,14 @@ fn what_a_reload_names_outside_of_the_sandbox_waits_for_a_restart() {
     peer.start_again();
     let status = peer.status();
     assert_eq!((&status["sandbox"]["state"], outside.join("log").exists()), (&json!("on"), true), "{status}");
+}
+
+#[test]
+fn another_port_of_a_bootstrap_node_in_its_sandbox_waits_for_a_restart() {
+    let Some(mut node) = sandboxed(Setup::bootstrap()) else { return };
+    node.reconfigure("bootstrap_serve", &format!("'127.0.0.1:{}'", free_port()));
+    let report = node.call("reload", Value::Null);
+    assert_eq!(report["waiting"][0]["key"], "bootstrap_serve", "the sandbox denies that port until then: {report}");
 }
 
 #[test]

@@ -101,6 +101,22 @@ fn a_list_that_is_too_large_loses_its_end_and_is_not_gone_on_with() {
 }
 
 #[test]
+fn a_list_that_gave_way_whole_is_known_to_be_cut_until_its_search_is_forgotten() {
+    let mut listings = Listings::default();
+    list(&mut listings, NOW, 1, peer(1), TOO_MANY / 4);
+    list(&mut listings, NOW, 2, peer(1), TOO_MANY);
+    assert_eq!((listings.count(SearchId(1)), listings.is_cut(SearchId(1))), (0, true));
+    assert_eq!(list(&mut listings, NOW, 1, peer(1), 1), 0, "it does not begin again in its middle");
+    listings.close(SearchId(1), false);
+    assert!(!listings.is_cut(SearchId(1)));
+    // One that is forgotten first has no entry without rows.
+    listings.close(SearchId(2), false);
+    list(&mut listings, NOW, 3, peer(1), TOO_MANY);
+    assert_eq!((listings.count(SearchId(2)), listings.is_cut(SearchId(2))), (0, false));
+    listings.check_invariants();
+}
+
+#[test]
 fn a_later_list_of_the_same_peer_does_not_give_way_before_its_time() {
     let mut listings = Listings::default();
     let many = TOO_MANY / 10 * 6;

@@ -1,6 +1,7 @@
 //! The connection to the daemon: calls and notices, each wait limited by a deadline and interrupted by Ctrl-C.
 
 use super::clock::Deadline;
+use super::text::name;
 use super::wording::{Failure, Unexpected};
 use crate::control::{CallError, CallId, Incoming, LINE_BYTES_MAX, Notice, Request, decode_incoming, encode_request};
 use crate::lines::Lines;
@@ -165,7 +166,7 @@ impl Connection {
             match self.receive(until)? {
                 Received::Answer(id, outcome) if id == call.id => {
                     return serde_json::from_str(&outcome?)
-                        .map_err(|error| self.unexpected(Unexpected::Answer(error.to_string())));
+                        .map_err(|error| self.unexpected(Unexpected::Answer(name(error.to_string().as_bytes()))));
                 }
                 // Of a call that was given up.
                 Received::Answer(..) => {}
@@ -195,12 +196,14 @@ impl Connection {
         loop {
             if let Some(line) = self.lines.next_filled(LINE_BYTES_MAX) {
                 let incoming = line.map_err(|error| error.to_string()).and_then(decode_incoming);
-                return Ok(match incoming.map_err(|error| self.unexpected(Unexpected::Line(error)))? {
-                    Incoming::Reply { call, outcome } => Received::Answer(call, outcome),
-                    Incoming::Refused(error) => return Err(error),
-                    Incoming::Notice(notice) => Received::Heard(Heard::Notice(notice)),
-                    Incoming::Unknown(params) => Received::Heard(Heard::Unknown(params)),
-                });
+                return Ok(
+                    match incoming.map_err(|error| self.unexpected(Unexpected::Line(name(error.as_bytes()))))? {
+                        Incoming::Reply { call, outcome } => Received::Answer(call, outcome),
+                        Incoming::Refused(error) => return Err(error),
+                        Incoming::Notice(notice) => Received::Heard(Heard::Notice(notice)),
+                        Incoming::Unknown(params) => Received::Heard(Heard::Unknown(params)),
+                    },
+                );
             }
             if self.ended {
                 return Ok(Received::Heard(Heard::Ended));

@@ -1,7 +1,7 @@
 //! What can go wrong in the client itself, each with the code to exit with and the sentence that people read; and what the client
-//! remarks beside a result. What the daemon reports is worded there. Results are worded in `rows`.
+//! remarks beside a result. The daemon words what it reports, and `rows` words results.
 //!
-//! Names are shown escaped already; paths are escaped here.
+//! Names, and what else came from the daemon, are escaped by whoever makes one of these; paths are escaped here.
 
 use super::text::count;
 use crate::control::CallError;

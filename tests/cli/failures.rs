@@ -135,6 +135,21 @@ fn a_daemon_that_floods_instead_of_answering_is_given_up_in_time() {
 }
 
 #[test]
+fn control_characters_of_an_answer_that_nobody_understands_do_not_reach_the_terminal() {
+    for answer in [json!([{"addr": "192.0.2.1:5", "state": "a\u{1b}[31mb"}]), json!({"a\u{1b}[31mb": 1})] {
+        let run = run(&["peers"], |talk| drop(talk.answer("peers", answer)));
+        run.says(1, "is no daemon of this version: unexpected answer: ");
+        assert!(!run.err.contains('\u{1b}'), "{:?}", run.err);
+    }
+    let run = run(&["peers"], |talk| {
+        talk.expect("peers");
+        talk.raw(b"{\"\x1b[31m\": tru\n");
+    });
+    run.says(1, "is no daemon of this version");
+    assert!(!run.err.contains('\u{1b}'), "{:?}", run.err);
+}
+
+#[test]
 fn a_daemon_that_hangs_up_is_gone() {
     run(&["status"], |talk| drop(talk.expect("status"))).says(69, "hung up");
     run(&["status"], |talk| {

@@ -144,6 +144,7 @@ impl Checked {
                 (_, Some(false)) => self.state = State::Holding { piece: Piece::default(), earlier: BTreeSet::new() },
                 (_, Some(true)) => self.state = State::Skipping { bytes: 0 },
                 (_, None) => {
+                    self.state = State::Between;
                     self.fault = Some(DialFault::Aborted);
                     return scratch;
                 }

@@ -82,6 +82,20 @@ def command(*words):
     return lambda: subprocess.run([str(word) for word in words], check=True, stdout=subprocess.DEVNULL)
 
 
+def synced(fetch, out):
+    """The same, with what it has written on the disk, as ours is."""
+
+    def fetch_and_sync():
+        fetch()
+        file = os.open(out, os.O_WRONLY)
+        try:
+            os.fsync(file)
+        finally:
+            os.close(file)
+
+    return fetch_and_sync
+
+
 def downloads(receiver, source, out, verified):
     """A function that downloads the big file of another daemon."""
 
@@ -96,10 +110,10 @@ def downloads(receiver, source, out, verified):
 def add_peers(programs, bench, data, out):
     """Other programs that bring the big file to `out`, and the floor."""
 
-    def by(name, server, client, *options):
+    def by(name, server, client, *options, finish=lambda fetch: fetch):
         def make():
             program = find(client)
-            return transfer(name, data, out, command(program, *options, server().url("big")))
+            return transfer(name, data, out, finish(command(program, *options, server().url("big"))))
 
         return make
 
@@ -111,12 +125,15 @@ def add_peers(programs, bench, data, out):
         return nginx
 
     aria2c = ("--quiet", "--no-conf", "--file-allocation=none", "--allow-overwrite=true", "-x4", "-s4", "-k1M")
-    programs.add(by("nginx to curl", shared_nginx, "curl", "-sf", "-o", out))
-    programs.add(by("http.server to curl", lambda: HttpServer(bench, data), "curl", "-sf", "-o", out))
+    curl, sync = ("curl", "-sf", "-o", out), lambda fetch: synced(fetch, out)
+    programs.add(by("nginx to curl", shared_nginx, *curl))
+    programs.add(by("nginx to curl, fsync", shared_nginx, *curl, finish=sync))
+    programs.add(by("http.server to curl", lambda: HttpServer(bench, data), *curl))
     programs.add(by("nginx to aria2c, 4 connections", shared_nginx, "aria2c", *aria2c, "-d", out.parent, "-o", out.name))
     floor = Floor(bench, data / "big")
     splice = command(bench.client, "splice", floor.port, "4:big", out)
     programs.add(lambda: transfer("floor: sendfile to splice", data, out, splice))
+    programs.add(lambda: transfer("floor, fsync", data, out, sync(splice)))
 
 
 def link(bench, name, data, *files):

@@ -117,6 +117,7 @@ pub(crate) mod network;
 pub mod node;
 pub(crate) mod part;
 pub(crate) mod store;
+pub(crate) mod suggest;
 #[doc(hidden)]
 pub mod time;
 pub(crate) mod timer;

@@ -1,12 +1,14 @@
 //! The command line of `pyratectl` (pyratectl(1)).
 
 use super::argv;
+use super::arrange::arrange;
+use super::commands::Commands;
 use super::wording::{Failure, WrongPeer};
 use crate::control::{PEER_PORT, RawText, Selector};
 use crate::id::ContentHash;
 use crate::name::{Escaped, unescaped};
 use crate::network::ends_in_number;
-use argh::{FromArgValue, FromArgs};
+use argh::{ArgsInfo, FromArgValue, FromArgs};
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
@@ -53,9 +55,13 @@ pub(super) enum Early {
 
 /// Reads the arguments after the program's name.
 pub(super) fn parse(arguments: &[OsString]) -> Result<Options, Early> {
-    let arguments = argv::arrange(arguments.iter().map(argv::encode).collect());
+    let commands = commands();
+    let arguments = arrange(&commands, arguments.iter().map(argv::encode).collect());
     let json = arguments.iter().take_while(|a| *a != "--").any(|a| a == "--json");
     let usage = |message: &str| Early::Usage { message: shown(message), json };
+    if let Some(unknown) = commands.unknown(&arguments) {
+        return Err(Early::Usage { message: unknown.into(), json });
+    }
     let borrowed: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let line = Line::from_args(&["pyratectl"], &borrowed).map_err(|early| match early.status {
         Ok(()) => Early::Told(early.output),
@@ -93,16 +99,21 @@ pub(super) fn parse(arguments: &[OsString]) -> Result<Options, Early> {
     })
 }
 
+/// What the parser knows of the commands, as data.
+pub(super) fn commands() -> Commands {
+    Commands::new(Line::get_args_info())
+}
+
 /// A message of the parser, with the user's bytes escaped.
 fn shown(message: &str) -> String {
     message.trim().lines().map(|line| Escaped(&argv::decode(line)).to_string()).collect::<Vec<_>>().join("\n")
 }
 
 /// Talk to the Pyrate daemon of this machine: look around, search, download.
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 #[argh(
     help_triggers("-h", "--help"),
-    note = "Without a command: status. Options of the program may also stand after the command.",
+    note = "'pyratectl help COMMAND' explains a command. Without a command: status. Options of the program may also stand after the command.",
     note = "The socket is --socket, else $PYRATE_CONTROL_SOCKET, else the first that answers of
 control_socket in ~/.config/pyrate/pyrated.toml or /etc/pyrate/pyrated.toml, $XDG_RUNTIME_DIR/pyrate/control.sock,
 ~/.local/state/pyrate/control.sock and /run/pyrate/control.sock.",
@@ -138,15 +149,15 @@ struct Line {
     #[argh(option, arg_name = "time", from_str_fn(duration))]
     timeout: Option<Duration>,
 
-    /// print the version (-V)
-    #[argh(switch)]
+    /// print the version
+    #[argh(switch, short = 'V')]
     version: bool,
 
     #[argh(subcommand)]
     command: Option<Command>,
 }
 
-#[derive(FromArgs, Debug, PartialEq)]
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
 #[argh(subcommand)]
 pub(super) enum Command {
     Status(Status),
@@ -172,7 +183,7 @@ pub(super) enum Command {
 }
 
 /// node, bootstrap links, peers, share and transfers at a glance
-#[derive(FromArgs, Debug, PartialEq)]
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
 #[argh(subcommand, name = "status", help_triggers("-h", "--help"))]
 pub(super) struct Status {
     /// also show what met a limit, and how long turns of the loop took and jobs waited
@@ -181,12 +192,12 @@ pub(super) struct Status {
 }
 
 /// known peers
-#[derive(FromArgs, Debug, PartialEq)]
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
 #[argh(subcommand, name = "peers", help_triggers("-h", "--help"))]
 pub(super) struct Peers {}
 
 /// ask the network for files and print the hits, grouped by content
-#[derive(FromArgs, Debug, PartialEq)]
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
 #[argh(subcommand, name = "search", help_triggers("-h", "--help"))]
 pub(super) struct Search {
     /// a file name, or words that occur in its path; "a phrase", -word and *.ogg narrow the search
@@ -207,7 +218,7 @@ pub(super) struct Search {
 }
 
 /// the hits still remembered; of those named, all names and sources
-#[derive(FromArgs, Debug, PartialEq)]
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
 #[argh(subcommand, name = "hits", help_triggers("-h", "--help"))]
 pub(super) struct Hits {
     /// ids of hits: 7, 2,4-6, all
@@ -216,7 +227,7 @@ pub(super) struct Hits {
 }
 
 /// what a peer shares; the files become hits, which have ids
-#[derive(FromArgs, Debug, PartialEq)]
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
 #[argh(subcommand, name = "list", help_triggers("-h", "--help"))]
 pub(super) struct List {
     /// address or host name, and perhaps a port, as 192.0.2.7, localhost:63340 or [2001:db8::7]:63339
@@ -225,7 +236,7 @@ pub(super) struct List {
 }
 
 /// forget a mistyped peer; it comes back if a peer list names it
-#[derive(FromArgs, Debug, PartialEq)]
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
 #[argh(subcommand, name = "forget", help_triggers("-h", "--help"))]
 pub(super) struct Forget {
     /// address and port, as peers shows them
@@ -234,7 +245,7 @@ pub(super) struct Forget {
 }
 
 /// fetch files; interrupting leaves them running in the daemon
-#[derive(FromArgs, Debug, PartialEq)]
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
 #[argh(subcommand, name = "download", help_triggers("-h", "--help"))]
 pub(super) struct Download {
     /// ids of hits (7, 2,4-6, all), PEER/NAME, or b3=HASH
@@ -251,7 +262,7 @@ pub(super) struct Download {
 }
 
 /// the queue of downloads; of those named, all that is known, with their sources
-#[derive(FromArgs, Debug, PartialEq)]
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
 #[argh(subcommand, name = "downloads", help_triggers("-h", "--help"))]
 pub(super) struct Downloads {
     /// ids of downloads: 7, 2,4-6, all
@@ -260,7 +271,7 @@ pub(super) struct Downloads {
 }
 
 /// stop downloads and keep their data
-#[derive(FromArgs, Debug, PartialEq)]
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
 #[argh(subcommand, name = "pause", help_triggers("-h", "--help"))]
 pub(super) struct Pause {
     /// ids of downloads: 7, 2,4-6, all
@@ -269,7 +280,7 @@ pub(super) struct Pause {
 }
 
 /// resume paused downloads
-#[derive(FromArgs, Debug, PartialEq)]
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
 #[argh(subcommand, name = "resume", help_triggers("-h", "--help"))]
 pub(super) struct Resume {
     /// ids of downloads: 7, 2,4-6, all
@@ -278,7 +289,7 @@ pub(super) struct Resume {
 }
 
 /// ask all sources again at once, also for downloads that failed
-#[derive(FromArgs, Debug, PartialEq)]
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
 #[argh(subcommand, name = "retry", help_triggers("-h", "--help"))]
 pub(super) struct Retry {
     /// ids of downloads: 7, 2,4-6, all
@@ -287,7 +298,7 @@ pub(super) struct Retry {
 }
 
 /// stop downloads and remove their data
-#[derive(FromArgs, Debug, PartialEq)]
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
 #[argh(subcommand, name = "cancel", help_triggers("-h", "--help"))]
 pub(super) struct Cancel {
     /// ids of downloads: 7, 2,4-6, all
@@ -296,37 +307,37 @@ pub(super) struct Cancel {
 }
 
 /// what this node shares
-#[derive(FromArgs, Debug, PartialEq)]
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
 #[argh(subcommand, name = "files", help_triggers("-h", "--help"))]
 pub(super) struct Files {}
 
 /// scan the shared directory now, and wait until that is done
-#[derive(FromArgs, Debug, PartialEq)]
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
 #[argh(subcommand, name = "rescan", help_triggers("-h", "--help"))]
 pub(super) struct Rescan {}
 
 /// state of each bootstrap node, and the registry if this one serves
-#[derive(FromArgs, Debug, PartialEq)]
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
 #[argh(subcommand, name = "bootstrap", help_triggers("-h", "--help"))]
 pub(super) struct Bootstrap {}
 
 /// counters and times of the daemon, as text for Prometheus
-#[derive(FromArgs, Debug, PartialEq)]
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
 #[argh(subcommand, name = "metrics", help_triggers("-h", "--help"))]
 pub(super) struct Metrics {}
 
 /// every event as a line of JSON, until interrupted
-#[derive(FromArgs, Debug, PartialEq)]
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
 #[argh(subcommand, name = "events", help_triggers("-h", "--help"))]
 pub(super) struct Events {}
 
 /// have the daemon reload its configuration and reopen its log
-#[derive(FromArgs, Debug, PartialEq)]
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
 #[argh(subcommand, name = "reload", help_triggers("-h", "--help"))]
 pub(super) struct Reload {}
 
 /// change what the daemon logs, until its next start or reload
-#[derive(FromArgs, Debug, PartialEq)]
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
 #[argh(subcommand, name = "log-level", help_triggers("-h", "--help"))]
 pub(super) struct LogLevel {
     /// error, warn, info, debug or trace
@@ -335,7 +346,7 @@ pub(super) struct LogLevel {
 }
 
 /// have the daemon unregister, save its state and exit; wait until it has
-#[derive(FromArgs, Debug, PartialEq)]
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
 #[argh(subcommand, name = "stop", help_triggers("-h", "--help"))]
 pub(super) struct Stop {}
 

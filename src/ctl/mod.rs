@@ -2,7 +2,8 @@
 //!
 //! | file | owns |
 //! |---|---|
-//! | `args`, `argv` | the command line |
+//! | `args`, `argv`, `arrange` | the command line |
+//! | `commands` | commands and options as a table |
 //! | `locate`, `connection` | finding the daemon; calls, notices, deadlines, Ctrl-C |
 //! | `query` | commands that need one call, or all pages of one |
 //! | `work` | searches, lists and scans: commands that follow what the daemon reports |
@@ -17,7 +18,9 @@
 
 mod args;
 mod argv;
+mod arrange;
 mod clock;
+mod commands;
 mod connection;
 mod content;
 mod download;

@@ -22,6 +22,12 @@ problems! {
 
     // In the words of the parser.
     CommandLine(String): Usage, ("{0}");
+    NoCommand { word: String, nearest: Option<&'static str> }: Usage, ("no command \"{word}\"{}", did_you_mean("", .nearest));
+    NoOption { option: String, command: Option<&'static str>, nearest: Option<&'static str> }: Usage,
+        ("no option \"{option}\"{}{}", .command.map(|name| format!(" of {name}")).unwrap_or_default(),
+            did_you_mean("--", .nearest));
+    OptionBeforeCommand { option: String, command: &'static str }: Usage,
+        ("\"{option}\" is an option of {command}, and stands after that word");
     BothForms: Usage, ("--json and --terse exclude one another");
     NoText: Usage, ("search needs a TEXT");
     NothingNamed: Usage, ("download needs an ID, PEER/NAME or b3=HASH");
@@ -135,6 +141,11 @@ pub(crate) enum Unexpected {
     #[error("{0}")] Line(String),
     #[error("unexpected answer: {0}")] Answer(String),
     #[error("notices without end, and no answer")] OnlyNotices,
+}
+
+/// Asks whether another word was meant, without its dashes here.
+fn did_you_mean(dashes: &str, nearest: &Option<&'static str>) -> String {
+    nearest.map(|word| format!("; did you mean \"{dashes}{word}\"?")).unwrap_or_default()
 }
 
 fn listed(tried: &[Tried]) -> String {

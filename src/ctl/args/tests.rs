@@ -150,3 +150,65 @@ fn help_and_version_are_no_errors() {
     assert_eq!(parsed("-V"), parsed("--version"));
     assert_eq!(parsed("--version"), Err(Early::Told(format!("pyratectl {}\n", env!("CARGO_PKG_VERSION")))));
 }
+
+fn arranged(line: &str) -> String {
+    arrange(&commands(), line.split(' ').map(str::to_owned).collect()).join(" ")
+}
+
+#[test]
+fn options_of_the_program_may_stand_anywhere_before_two_dashes() {
+    assert_eq!(arranged("search x --json --wait 3s"), "--json search x --wait 3s");
+    assert_eq!(arranged("hits --socket=/a=b --terse"), "--socket /a=b --terse hits");
+    assert_eq!(arranged("search --wait=3s x"), "search --wait 3s x");
+    assert_eq!(arranged("search -- --json --wait=3"), "search -- --json --wait=3");
+    assert_eq!(arranged("download 1 -o --json"), "download 1 -o --json");
+    assert_eq!(arranged("download 1 -o/a=b -o-"), "download 1 -o /a=b -o -");
+    assert_eq!(arranged("status -V"), "-V status");
+    assert_eq!(arranged("search a=b --x=y"), "search a=b --x=y");
+    assert_eq!(arranged("status --timeout"), "--timeout status");
+}
+
+#[test]
+fn words_that_a_search_excludes_are_no_options() {
+    assert_eq!(arranged("search jazz -live --max 3 --json"), "--json search jazz --max 3 -- -live");
+    assert_eq!(arranged("search -live jazz -- --x"), "search jazz -- --x -live");
+    assert_eq!(arranged("search jazz --live"), "search jazz --live");
+    assert_eq!(arranged("hits -live"), "hits -live");
+}
+
+#[test]
+fn help_is_about_the_command_named() {
+    assert_eq!(arranged("--help"), "--help");
+    assert_eq!(arranged("-h status"), "status --help");
+    assert_eq!(arranged("--json search --max 3 x -h"), "search --help");
+    assert_eq!(arranged("search -- -h"), "search -- -h");
+    assert_eq!(arranged("help"), "--help");
+    assert_eq!(arranged("--json help search"), "search --help");
+    assert_eq!(arranged("help help"), "--help");
+    assert_eq!(arranged("search help"), "search help");
+}
+
+#[test]
+fn a_misspelt_command_or_option_is_named_with_what_was_likely_meant() {
+    for (line, told) in [
+        ("dowload 3", "no command \"dowload\"; did you mean \"download\"?"),
+        ("help dowload", "no command \"dowload\"; did you mean \"download\"?"),
+        ("hlep", "no command \"hlep\"; did you mean \"help\"?"),
+        ("log", "no command \"log\"; did you mean \"log-level\"?"),
+        ("dance", "no command \"dance\""),
+        ("-- lisst x", "no command \"lisst\"; did you mean \"list\"?"),
+        ("download 3 --detahc", "no option \"--detahc\" of download; did you mean \"--detach\"?"),
+        ("hits --tersee", "no option \"--tersee\" of hits; did you mean \"--terse\"?"),
+        ("hits --jsn=1", "no option \"--jsn=1\" of hits; did you mean \"--json\"?"),
+        ("--sokcet /x hits", "no option \"--sokcet\"; did you mean \"--socket\"?"),
+        ("hits -x", "no option \"-x\" of hits"),
+        ("search a -- --wiat -b", ""),
+        ("download 3 --output --detahc", ""),
+        ("--wait 3s search x", "\"--wait\" is an option of search, and stands after that word"),
+    ] {
+        match told {
+            "" => assert!(parsed(line).is_ok(), "{line}"),
+            told => assert_eq!(usage(line), told, "{line}"),
+        }
+    }
+}

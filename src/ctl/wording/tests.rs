@@ -5,6 +5,13 @@ use std::os::unix::ffi::OsStrExt;
 
 list!(failures: Failure as (ExitCode, &'static str) {
     CommandLine("of\ntwo lines".into()) => (Usage, "of\ntwo lines");
+    NoCommand { word: "dance".into(), nearest: None } => (Usage, "no command \"dance\"");
+    NoCommand { word: "paus".into(), nearest: Some("pause") } => (Usage, "no command \"paus\"; did you mean \"pause\"?");
+    NoOption { option: "--jsn".into(), command: Some("hits"), nearest: Some("json") } =>
+        (Usage, "no option \"--jsn\" of hits; did you mean \"--json\"?");
+    NoOption { option: "-x".into(), command: None, nearest: None } => (Usage, "no option \"-x\"");
+    OptionBeforeCommand { option: "--ttl".into(), command: "search" } =>
+        (Usage, "\"--ttl\" is an option of search, and stands after that word");
     BothForms => (Usage, "--json and --terse exclude one another");
     NoText => (Usage, "search needs a TEXT");
     NothingNamed => (Usage, "download needs an ID, PEER/NAME or b3=HASH");

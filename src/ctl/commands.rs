@@ -20,7 +20,13 @@ impl Commands {
         self.0.commands.iter().map(|listed| &listed.command)
     }
 
-    fn named(&self, name: &str) -> Option<&CommandInfoWithArgs> {
+    /// The options of the program itself.
+    pub(super) fn program_flags(&self) -> &[FlagInfo<'static>] {
+        self.0.flags
+    }
+
+    /// The command of this name.
+    pub(super) fn named(&self, name: &str) -> Option<&CommandInfoWithArgs> {
         self.all().find(|command| command.name == name)
     }
 
@@ -47,8 +53,8 @@ impl Commands {
                 let flags = command.map_or(self.0.flags, |command| command.flags);
                 match flags.iter().find(|flag| is_called(flag, argument)) {
                     Some(flag) if has_value(flag) => drop(arguments.next()),
-                    None if argument != "--help" => return Some(self.no_option(argument, command)),
-                    _ => {}
+                    Some(_) => {}
+                    None => return Some(self.no_option(argument, command)),
                 }
             } else if command.is_none() {
                 let Some(named) = self.named(argument) else { return Some(self.no_command(argument)) };
@@ -70,18 +76,20 @@ impl Commands {
             return Failure::OptionBeforeCommand { option, command: of.name };
         }
         let flags = command.map_or(&[][..], |command| command.flags);
-        let known = flags.iter().chain(self.0.flags).map(|flag| flag.long.trim_start_matches('-')).chain(["help"]);
+        let known = flags.iter().chain(self.0.flags).map(|flag| flag.long.trim_start_matches('-'));
         let name = argument.split('=').next().unwrap_or(argument);
         let nearest = closest(name.trim_start_matches('-'), known);
         Failure::NoOption { option, command: command.map(|command| command.name), nearest }
     }
 }
 
-fn has_value(flag: &FlagInfo<'_>) -> bool {
+/// Whether a value follows an option.
+pub(super) fn has_value(flag: &FlagInfo<'_>) -> bool {
     matches!(flag.kind, FlagInfoKind::Option { .. })
 }
 
-fn is_called(flag: &FlagInfo<'_>, option: &str) -> bool {
+/// Whether this is the name of an option, with its dashes, long or short.
+pub(super) fn is_called(flag: &FlagInfo<'_>, option: &str) -> bool {
     flag.long == option || option.strip_prefix('-').is_some_and(|rest| rest.chars().eq(flag.short))
 }
 

@@ -2,8 +2,9 @@
 //!
 //! | file | owns |
 //! |---|---|
-//! | `args`, `argv`, `arrange` | the command line |
+//! | `args`, `argv`, `arrange`, `values` | the command line |
 //! | `commands` | commands and options as a table |
+//! | `completion` | what a shell completes |
 //! | `locate`, `connection` | finding the daemon; calls, notices, deadlines, Ctrl-C |
 //! | `query` | commands that need one call, or all pages of one |
 //! | `work` | searches, lists and scans: commands that follow what the daemon reports |
@@ -21,6 +22,7 @@ mod argv;
 mod arrange;
 mod clock;
 mod commands;
+mod completion;
 mod connection;
 mod content;
 mod download;
@@ -31,6 +33,7 @@ mod query;
 mod rows;
 mod table;
 mod text;
+mod values;
 mod wording;
 mod work;
 mod wrap;
@@ -48,6 +51,10 @@ use wording::{Failure, Remark};
 /// Runs `pyratectl` with the arguments of this process, and gives the code to exit with.
 pub fn main() -> process::ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    if arguments.first().is_some_and(|first| first == completion::OPTION) {
+        completion::complete(&arguments[1..]);
+        return process::ExitCode::SUCCESS;
+    }
     let code = match args::parse(&arguments) {
         Ok(options) => run(options),
         Err(Early::Told(text)) => tell(&text),
@@ -97,6 +104,10 @@ fn run(options: Options) -> ExitCode {
 
 fn obey(options: Options, output: Output) -> Result<ExitCode, CallError> {
     let Options { socket, timeout, follow_timeout, command, .. } = options;
+    if let Command::Completions(completions) = command {
+        output.write_lines(completion::script(completions.shell))?;
+        return Ok(ExitCode::Done);
+    }
     let connection = locate::connect(socket.as_deref(), timeout)?;
     let session = &mut Session { connection, output, timeout, follow_timeout };
     match command {
@@ -120,6 +131,8 @@ fn obey(options: Options, output: Output) -> Result<ExitCode, CallError> {
         Command::Reload(_) => query::reload(session),
         Command::LogLevel(log) => query::order(session, &Request::LogLevel { level: log.level }),
         Command::Stop(_) => query::stop(session),
+        // Needs no daemon.
+        Command::Completions(_) => Ok(ExitCode::Done),
     }
 }
 

@@ -36,6 +36,7 @@ problems! {
     NotATime: Usage, ("a time is a number with a unit, as 30s, 500ms or 2m");
     NotPositive: Usage, ("a whole number from 1 on");
     NotALevel { known: String }: Usage, ("a level is one of {known}");
+    NotAShell { known: String }: Usage, ("a shell is one of {known}");
     NotAPeer(WrongPeer): Usage,
         ("a peer is an address or host name, and perhaps a port, as 192.0.2.7:63339, localhost or [2001:db8::7]:63339{0}");
     HostWithoutAddress { host: String }: Usage, ("'{host}' has no address");

@@ -1,7 +1,7 @@
 //! Commands that begin work in the daemon and wait for what it reports: `search`, `list`, `rescan`.
 
 use super::Session;
-use super::args::{Search, as_shown};
+use super::args::Search;
 use super::clock::Deadline;
 use super::connection::Heard;
 use super::output::{Output, Reader, complain, remark};
@@ -10,6 +10,7 @@ use super::query::{all_hits, show_pages};
 use super::rows::{HIT_WIDTHS, ListedPage, ListedRow, Row, ScanResult};
 use super::table::{Columns, Tone};
 use super::text;
+use super::values::as_shown;
 use super::wording::{Failure, Remark};
 use crate::control::{CallError, ExitCode, HitRow, Notice, RawText, Request, SearchStarted};
 use serde::de::IgnoredAny;

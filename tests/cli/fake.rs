@@ -211,6 +211,27 @@ impl Fake {
     }
 }
 
+impl Fake {
+    /// Listens, and answers the calls of any number of clients: each with the result that stands under its method.
+    pub(crate) fn serve_all(&self, results: Value) {
+        let listener = UnixListener::bind(self.socket()).unwrap();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (mut stream, results) = (stream.unwrap(), results.clone());
+                thread::spawn(move || {
+                    for line in BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok) {
+                        let call: Value = serde_json::from_str(&line).unwrap();
+                        let result = &results[call["method"].as_str().unwrap()];
+                        let answer = json!({"jsonrpc": "2.0", "id": call["id"], "result": result});
+                        // A client that has gone needs none.
+                        let _ = writeln!(stream, "{answer}");
+                    }
+                });
+            }
+        });
+    }
+}
+
 /// Waits for the script's end; fails if it failed.
 #[track_caller]
 pub(crate) fn wait_for(daemon: mpsc::Receiver<()>) {

@@ -24,7 +24,12 @@ impl Screen {
     pub(crate) fn of_columns(columns: u16) -> (Self, OwnedFd) {
         let size = Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         let pty = openpty(&size, None).unwrap();
-        let mut master = File::from(pty.master);
+        (Self::reading(pty.master), pty.slave)
+    }
+
+    /// What programs write to the terminal of this side.
+    pub(crate) fn reading(master: OwnedFd) -> Self {
+        let mut master = File::from(master);
         let (sender, more) = mpsc::channel();
         thread::spawn(move || {
             let mut bytes = [0; 4096];
@@ -35,12 +40,18 @@ impl Screen {
                 }
             }
         });
-        (Self { text: String::new(), more }, pty.slave)
+        Self { text: String::new(), more }
+    }
+
+    /// What stands there by now.
+    pub(crate) fn so_far(&mut self) -> &str {
+        self.text.extend(self.more.try_iter());
+        &self.text
     }
 
     /// Waits until this stands there.
     #[track_caller]
-    fn shows(&mut self, wanted: &str) {
+    pub(crate) fn shows(&mut self, wanted: &str) {
         while !self.text.contains(wanted) {
             let more = self.more.recv_timeout(PATIENCE);
             self.text += &more.unwrap_or_else(|_| panic!("{wanted:?} does not come: {:?}", self.text));

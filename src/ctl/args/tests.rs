@@ -1,4 +1,5 @@
 use super::*;
+use crate::control::RawText;
 use std::os::unix::ffi::OsStringExt;
 
 fn parsed(line: &str) -> Result<Options, Early> {

@@ -20,6 +20,7 @@ list!(failures: Failure as (ExitCode, &'static str) {
     NotATime => (Usage, "a time is a number with a unit, as 30s, 500ms or 2m");
     NotPositive => (Usage, "a whole number from 1 on");
     NotALevel { known: "error, warn".into() } => (Usage, "a level is one of error, warn");
+    NotAShell { known: "bash, zsh, fish".into() } => (Usage, "a shell is one of bash, zsh, fish");
     NotAPeer(WrongPeer::Form) => (
         Usage,
         "a peer is an address or host name, and perhaps a port, as 192.0.2.7:63339, localhost or [2001:db8::7]:63339"

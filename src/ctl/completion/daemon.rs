@@ -1,0 +1,159 @@
+//! What the daemon knows that fits at a place of the command line.
+
+use super::Candidate;
+use crate::control::{
+    CallError, DownloadRow, DownloadState, DownloadsReply, HitRow, HitsReply, LAST_SEARCH, PEER_PORT, PeerRow, RawText,
+    Request,
+};
+use crate::ctl::connection::Connection;
+use crate::ctl::locate;
+use crate::ctl::rows::is_stopped_by_disk;
+use crate::ctl::text::{name, size, word};
+use crate::name::unescaped;
+use serde::de::DeserializeOwned;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+/// Most candidates that are offered: a shell shows no more with sense.
+const CANDIDATES_MAX: usize = 1000;
+
+/// What is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Question {
+    /// Ids of hits, of the last search or list before those of earlier ones.
+    Hits,
+    /// Ids of downloads to which a command applies.
+    Downloads { command: &'static str },
+    /// Addresses, with this behind each.
+    Peers { suffix: &'static str },
+    /// The names at the peer that is written so.
+    Names { peer: String },
+    /// Contents, as `b3=HASH`.
+    Contents,
+}
+
+/// Asks the daemon; `timeout` is for each wait.
+pub(super) fn ask(
+    socket: Option<&Path>,
+    questions: &[Question],
+    timeout: Duration,
+) -> Result<Vec<Candidate>, CallError> {
+    let mut daemon = Daemon { connection: locate::connect(socket, timeout)?, timeout };
+    let mut found = Vec::new();
+    for question in questions {
+        found.extend(daemon.ask(question)?);
+    }
+    found.truncate(CANDIDATES_MAX);
+    Ok(found)
+}
+
+struct Daemon {
+    connection: Connection,
+    timeout: Duration,
+}
+
+impl Daemon {
+    fn call<T: DeserializeOwned>(&mut self, request: &Request) -> Result<T, CallError> {
+        self.connection.call(request, self.timeout)
+    }
+
+    fn ask(&mut self, question: &Question) -> Result<Vec<Candidate>, CallError> {
+        Ok(match question {
+            Question::Hits => self.hit_ids()?,
+            Question::Downloads { command } => {
+                let rows = self.downloads()?;
+                rows.iter().filter(|row| applies(command, row)).map(of_download).collect()
+            }
+            Question::Peers { suffix } => {
+                let peers: Vec<PeerRow> = self.call(&Request::Peers)?;
+                peers.iter().map(|peer| Candidate::new(format!("{}{suffix}", peer.addr), word(&peer.state))).collect()
+            }
+            Question::Names { peer } => match literal(peer) {
+                Some(addr) => self.hits(None)?.iter().flat_map(|hit| names_at(addr, peer, hit)).collect(),
+                None => Vec::new(),
+            },
+            Question::Contents => {
+                let content = |hit: &HitRow| Some(Candidate::new(format!("b3={}", hit.b3.as_ref()?), about(hit)));
+                self.hits(None)?.iter().filter_map(content).collect()
+            }
+        })
+    }
+
+    fn hit_ids(&mut self) -> Result<Vec<Candidate>, CallError> {
+        let mut hits = self.hits(Some(LAST_SEARCH))?;
+        let last: BTreeSet<u32> = hits.iter().map(|hit| hit.id).collect();
+        if hits.len() < CANDIDATES_MAX {
+            hits.extend(self.hits(None)?.into_iter().filter(|hit| !last.contains(&hit.id)));
+        }
+        Ok(hits.iter().map(|hit| Candidate::new(hit.id.to_string(), about(hit))).collect())
+    }
+
+    fn hits(&mut self, search: Option<u32>) -> Result<Vec<HitRow>, CallError> {
+        let (mut hits, mut after) = (Vec::new(), Some(0));
+        while let Some(from) = after.filter(|_| hits.len() < CANDIDATES_MAX) {
+            let page: HitsReply = self.call(&Request::Hits { search, after: from })?;
+            hits.extend(page.hits);
+            after = page.next;
+        }
+        Ok(hits)
+    }
+
+    fn downloads(&mut self) -> Result<Vec<DownloadRow>, CallError> {
+        let (mut downloads, mut after) = (Vec::new(), Some(0));
+        while let Some(from) = after.filter(|_| downloads.len() < CANDIDATES_MAX) {
+            let page: DownloadsReply = self.call(&Request::Downloads { after: from })?;
+            downloads.extend(page.downloads);
+            after = page.next;
+        }
+        Ok(downloads)
+    }
+}
+
+/// Whether a command changes a download as it is now, or shows it.
+fn applies(command: &str, row: &DownloadRow) -> bool {
+    use DownloadState::{Active, Failed, Paused, Queued, Retrying, Verifying};
+    match command {
+        "pause" => matches!(row.state, Queued | Active | Verifying | Retrying) || is_stopped_by_disk(row),
+        "resume" => row.state == Paused,
+        "retry" => matches!(row.state, Retrying | Failed) || is_stopped_by_disk(row),
+        "cancel" => matches!(row.state, Queued | Active | Verifying | Paused | Retrying | Failed),
+        _ => true,
+    }
+}
+
+fn of_download(row: &DownloadRow) -> Candidate {
+    Candidate::new(row.id.to_string(), format!("{}, {}", word(&row.state), name(row.name.as_bytes())))
+}
+
+/// A hit in some words.
+fn about(hit: &HitRow) -> String {
+    let size = hit.size.map_or_else(String::new, |bytes| format!(", {}", size(bytes)));
+    name(hit.name.as_bytes()) + &size
+}
+
+/// A peer that is named by its address: no host name is looked up while a user types.
+fn literal(text: &str) -> Option<SocketAddr> {
+    let bare = text.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(text);
+    let ip = bare.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, PEER_PORT));
+    text.parse().or(ip).ok()
+}
+
+/// The names under which a peer has a content, as far as a hit tells: of several names only the first is known to be at one
+/// source, which is the first.
+fn names_at(addr: SocketAddr, peer: &str, hit: &HitRow) -> Vec<Candidate> {
+    let at_all = hit.names.len() == 1 || hit.sources.len() == 1;
+    let names: &[RawText] = match hit.sources.contains(&addr) {
+        true if at_all => &hit.names,
+        true if hit.sources.first() == Some(&addr) => std::slice::from_ref(&hit.name),
+        _ => &[],
+    };
+    let of_name = |bytes: &[u8]| {
+        // Control bytes among others, which no name of a peer holds, have no form in which they can be typed.
+        let shown = name(bytes);
+        let can_be_typed = unescaped(shown.as_bytes()).is_some_and(|meant| meant == bytes);
+        can_be_typed.then(|| Candidate::new(format!("{peer}/{shown}"), hit.size.map_or_else(String::new, size)))
+    };
+    names.iter().filter_map(|raw| of_name(raw.as_bytes())).collect()
+}

@@ -30,6 +30,25 @@ pub enum ExitCode {
     NoDaemon = 69,
 }
 
+impl ExitCode {
+    /// Each, ascending.
+    pub const ALL: [Self; 13] = [
+        Self::Done,
+        Self::Other,
+        Self::TimedOut,
+        Self::NotFound,
+        Self::Network,
+        Self::Unfinished,
+        Self::DiskFull,
+        Self::Exists,
+        Self::FileIo,
+        Self::Usage,
+        Self::NoSource,
+        Self::Checksum,
+        Self::NoDaemon,
+    ];
+}
+
 /// A call that failed: a code and a sentence for the user that says what to do next.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Error)]
 #[error("{message}")]

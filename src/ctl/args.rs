@@ -1,111 +1,15 @@
-//! The command line of `pyratectl` (pyratectl(1)).
+//! The commands of `pyratectl` with their options, as the parser reads them and `--help` shows them (pyratectl(1)).
 
-use super::argv;
-use super::arrange::arrange;
 use super::commands::Commands;
 use super::values::{BytesArg, PathArg, Shell, duration, level, peer, positive, selector, shell};
-use super::wording::Failure;
 use crate::control::Selector;
-use crate::name::Escaped;
 use argh::{ArgsInfo, FromArgs};
-use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
-
-/// How long a daemon may take for an answer unless the user says otherwise.
-const TIMEOUT: Duration = Duration::from_secs(30);
-
-/// How the results are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
-    /// Tables for people.
-    Text,
-    /// Tab-separated values with a header.
-    Terse,
-    /// One JSON document, or one a line.
-    Json,
-}
-
-#[derive(Debug, PartialEq)]
-pub(super) struct Options {
-    /// Given with `--socket`.
-    pub(super) socket: Option<PathBuf>,
-    pub(super) form: Form,
-    /// The wait for one answer.
-    pub(super) timeout: Duration,
-    /// The wait for downloads to end; `None` unless the user gave one.
-    pub(super) follow_timeout: Option<Duration>,
-    pub(super) command: Command,
-}
-
-/// Why no command is run.
-#[derive(Debug, PartialEq)]
-pub(super) enum Early {
-    /// Help or version: for the standard output, and the program succeeds.
-    Told(String),
-    /// A usage error, in one or more lines.
-    Usage {
-        message: String,
-        /// `--json` was asked for.
-        json: bool,
-    },
-}
-
-/// Reads the arguments after the program's name.
-pub(super) fn parse(arguments: &[OsString]) -> Result<Options, Early> {
-    let commands = commands();
-    let arguments = arrange(&commands, arguments.iter().map(argv::encode).collect());
-    let json = arguments.iter().take_while(|a| *a != "--").any(|a| a == "--json");
-    let usage = |message: &str| Early::Usage { message: shown(message), json };
-    if let Some(unknown) = commands.unknown(&arguments) {
-        return Err(Early::Usage { message: unknown.into(), json });
-    }
-    let borrowed: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let line = Line::from_args(&["pyratectl"], &borrowed).map_err(|early| match early.status {
-        Ok(()) => Early::Told(early.output),
-        Err(()) => usage(&early.output),
-    })?;
-    if line.version {
-        return Err(Early::Told(format!("pyratectl {}\n", env!("CARGO_PKG_VERSION"))));
-    }
-    let form = match (line.json, line.terse) {
-        (true, true) => return Err(usage(&String::from(Failure::BothForms))),
-        (true, false) => Form::Json,
-        (false, true) => Form::Terse,
-        (false, false) => Form::Text,
-    };
-    let command = line.command.unwrap_or(Command::Status(Status { verbose: false }));
-    let no_id = |ids: &[String], command| ids.is_empty().then_some(Failure::NoId { command });
-    let missing = match &command {
-        Command::Search(search) => search.text.is_empty().then_some(Failure::NoText),
-        Command::Download(download) => download.what.is_empty().then_some(Failure::NothingNamed),
-        Command::Pause(order) => no_id(&order.ids, "pause"),
-        Command::Resume(order) => no_id(&order.ids, "resume"),
-        Command::Retry(order) => no_id(&order.ids, "retry"),
-        Command::Cancel(order) => no_id(&order.ids, "cancel"),
-        _ => None,
-    };
-    if let Some(missing) = missing {
-        return Err(usage(&String::from(missing)));
-    }
-    Ok(Options {
-        socket: line.socket.map(|path| path.0),
-        form,
-        timeout: line.timeout.unwrap_or(TIMEOUT),
-        follow_timeout: line.timeout,
-        command,
-    })
-}
 
 /// What the parser knows of the commands, as data.
 pub(super) fn commands() -> Commands {
     Commands::new(Line::get_args_info())
-}
-
-/// A message of the parser, with the user's bytes escaped.
-fn shown(message: &str) -> String {
-    message.trim().lines().map(|line| Escaped(&argv::decode(line)).to_string()).collect::<Vec<_>>().join("\n")
 }
 
 /// Talk to the Pyrate daemon of this machine: look around, search, download.
@@ -130,30 +34,30 @@ control_socket in ~/.config/pyrate/pyrated.toml or /etc/pyrate/pyrated.toml, $XD
     error_code(32, "checksum"),
     error_code(69, "no daemon there")
 )]
-struct Line {
+pub(super) struct Line {
     /// control socket of the daemon
     #[argh(option, arg_name = "path")]
-    socket: Option<PathArg>,
+    pub(super) socket: Option<PathArg>,
 
     /// print one JSON document, or for events one a line
     #[argh(switch)]
-    json: bool,
+    pub(super) json: bool,
 
     /// print tab-separated values with a header line
     #[argh(switch)]
-    terse: bool,
+    pub(super) terse: bool,
 
     /// how long to wait for an answer (30s), as 30s, 2m or a number of seconds; also limits how long a download
     /// is followed, which has no limit otherwise
     #[argh(option, arg_name = "time", from_str_fn(duration))]
-    timeout: Option<Duration>,
+    pub(super) timeout: Option<Duration>,
 
     /// print the version
     #[argh(switch, short = 'V')]
-    version: bool,
+    pub(super) version: bool,
 
     #[argh(subcommand)]
-    command: Option<Command>,
+    pub(super) command: Option<Command>,
 }
 
 #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
@@ -184,7 +88,25 @@ pub(super) enum Command {
 
 /// node, bootstrap links, peers, share and transfers at a glance
 #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
-#[argh(subcommand, name = "status", help_triggers("-h", "--help"))]
+#[argh(
+    subcommand,
+    name = "status",
+    help_triggers("-h", "--help"),
+    note = "Lines:
+  Listening   the address where other peers reach this node
+  Bootstrap   a bootstrap node, and whether this node is registered with it
+  Peers       how many are known
+  Sharing     files and bytes in the share
+  Downloads   those in progress, those waiting for a turn, and what was received since start
+  Orphans     part files that no download of this daemon names
+  Uploads     those in progress, and what was sent since start
+  Waiting     commands that wait for a free worker (max_workers)
+  Sandbox     whether the daemon is restricted to its directories
+  Refused     messages of others that were malformed, too long or unsuitable
+  Limited     with -v: what met a limit, and how often
+  Turns       with -v: turns of the loop, and how long half, 99%, 99.9% and all of them took at most
+  Job waits   with -v: the same for jobs that waited for a disk or a name server"
+)]
 pub(super) struct Status {
     /// also show what met a limit, and how long turns of the loop took and jobs waited
     #[argh(switch, short = 'v')]
@@ -193,12 +115,33 @@ pub(super) struct Status {
 
 /// known peers
 #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
-#[argh(subcommand, name = "peers", help_triggers("-h", "--help"))]
+#[argh(
+    subcommand,
+    name = "peers",
+    help_triggers("-h", "--help"),
+    note = "Columns:
+  SOURCE      how the peer became known: from a bootstrap node, memory (an earlier run), a hit, a search or the user
+  STATE       new (not asked yet), alive, or failing (did not answer the last time)
+  LAST SEEN   when it last answered or spoke
+  P1          whether it speaks p1, the newer part of the protocol (hashes, parts of files); - while that is not known
+  SEARCHED    whether the searches of this node go to it"
+)]
 pub(super) struct Peers {}
 
 /// ask the network for files and print the hits, grouped by content
 #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
-#[argh(subcommand, name = "search", help_triggers("-h", "--help"))]
+#[argh(
+    subcommand,
+    name = "search",
+    help_triggers("-h", "--help"),
+    note = "Columns:
+  ID          for download; ids are valid until the hits are forgotten or the daemon stops
+  NAME        the name at the first source; (+2 names) counts further ones
+  SIZE        - where no source gave it
+  SOURCES     how many peers have it
+  HASH        the beginning of its BLAKE3; unverified where no source gave one",
+    error_code(3, "no hit")
+)]
 pub(super) struct Search {
     /// a file name, or words that occur in its path; "a phrase", -word and *.ogg narrow the search
     #[argh(positional, arg_name = "TEXT")]
@@ -219,7 +162,18 @@ pub(super) struct Search {
 
 /// the hits still remembered; of those named, all names and sources
 #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
-#[argh(subcommand, name = "hits", help_triggers("-h", "--help"))]
+#[argh(
+    subcommand,
+    name = "hits",
+    help_triggers("-h", "--help"),
+    note = "Columns:
+  ID          for download; ids are valid until the hits are forgotten or the daemon stops
+  NAME        the name at the first source; (+2 names) counts further ones
+  SIZE        - where no source gave it
+  SOURCES     how many peers have it
+  HASH        the beginning of its BLAKE3; unverified where no source gave one",
+    error_code(3, "no hit or no such id")
+)]
 pub(super) struct Hits {
     /// ids of hits: 7, 2,4-6, all
     #[argh(positional, arg_name = "ID")]
@@ -228,7 +182,16 @@ pub(super) struct Hits {
 
 /// what a peer shares; the files become hits, which have ids
 #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
-#[argh(subcommand, name = "list", help_triggers("-h", "--help"))]
+#[argh(
+    subcommand,
+    name = "list",
+    help_triggers("-h", "--help"),
+    note = "Columns:
+  ID          for download; ids are valid until the hits are forgotten or the daemon stops
+  NAME        the name in the peer's share
+  SIZE        - where the peer gave none
+  HASH        the beginning of its BLAKE3; unverified where the peer gave none"
+)]
 pub(super) struct List {
     /// address or host name, and perhaps a port, as 192.0.2.7, localhost:63340 or [2001:db8::7]:63339
     #[argh(positional, arg_name = "PEER", from_str_fn(peer))]
@@ -263,7 +226,23 @@ pub(super) struct Download {
 
 /// the queue of downloads; of those named, all that is known, with their sources
 #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
-#[argh(subcommand, name = "downloads", help_triggers("-h", "--help"))]
+#[argh(
+    subcommand,
+    name = "downloads",
+    help_triggers("-h", "--help"),
+    note = "Columns:
+  ID          for pause, resume, retry and cancel
+  STATE       queued, active, verifying, paused, retrying, done, failed or cancelled
+  DONE        how much is there, of the size if that is known
+  RATE, ETA   bytes a second, and the time left at this rate
+  CHECK       verified against a hash that was known before; pending until it is complete; unverified without one
+  REMARK      where it was saved, or what it waits for
+Columns of the sources of those named:
+  STATE       idle, active, waiting, refused, or corrupt (sent wrong bytes)
+  BYTES       what it has delivered
+  SHARE       the same as a part of all",
+    error_code(3, "no such id")
+)]
 pub(super) struct Downloads {
     /// ids of downloads: 7, 2,4-6, all
     #[argh(positional, arg_name = "ID")]
@@ -308,7 +287,13 @@ pub(super) struct Cancel {
 
 /// what this node shares
 #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
-#[argh(subcommand, name = "files", help_triggers("-h", "--help"))]
+#[argh(
+    subcommand,
+    name = "files",
+    help_triggers("-h", "--help"),
+    note = "Columns:
+  HASH        the beginning of its BLAKE3; - while it is not computed yet; being written: not shared yet"
+)]
 pub(super) struct Files {}
 
 /// scan the shared directory now, and wait until that is done
@@ -318,7 +303,19 @@ pub(super) struct Rescan {}
 
 /// state of each bootstrap node, and the registry if this one serves
 #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
-#[argh(subcommand, name = "bootstrap", help_triggers("-h", "--help"))]
+#[argh(
+    subcommand,
+    name = "bootstrap",
+    help_triggers("-h", "--help"),
+    note = "Columns:
+  STATE         registered, or what is waited for
+  LAST ANSWER   when the bootstrap node last answered
+  NEXT ATTEMPT  when it is asked again after a failure
+  REMARK        why it failed
+Columns of the registry:
+  PEER          the address with which a peer has registered
+  EXPIRES       when it is removed unless it registers again"
+)]
 pub(super) struct Bootstrap {}
 
 /// counters and times of the daemon, as text for Prometheus
@@ -333,7 +330,16 @@ pub(super) struct Events {}
 
 /// have the daemon reload its configuration and reopen its log
 #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
-#[argh(subcommand, name = "reload", help_triggers("-h", "--help"))]
+#[argh(
+    subcommand,
+    name = "reload",
+    help_triggers("-h", "--help"),
+    note = "Columns:
+  KEY         a key whose value has changed, or will at the next start
+  WAS         its value before the reload
+  IN FORCE    its value now
+  NEXT START  its value after a restart"
+)]
 pub(super) struct Reload {}
 
 /// change what the daemon logs, until its next start or reload
@@ -358,6 +364,3 @@ pub(super) struct Completions {
     #[argh(positional, arg_name = "SHELL", from_str_fn(shell))]
     pub(super) shell: Shell,
 }
-
-#[cfg(test)]
-mod tests;

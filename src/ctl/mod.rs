@@ -2,7 +2,8 @@
 //!
 //! | file | owns |
 //! |---|---|
-//! | `args`, `argv`, `arrange`, `values` | the command line |
+//! | `args`, `values` | the commands, their options and arguments |
+//! | `options`, `argv`, `arrange` | the command line, read |
 //! | `commands` | commands and options as a table |
 //! | `completion` | what a shell completes |
 //! | `locate`, `connection` | finding the daemon; calls, notices, deadlines, Ctrl-C |
@@ -27,6 +28,7 @@ mod connection;
 mod content;
 mod download;
 mod locate;
+mod options;
 mod output;
 mod progress;
 mod query;
@@ -39,8 +41,9 @@ mod work;
 mod wrap;
 
 use crate::control::{BAD_PARAMS, CallError, ExitCode, Request};
-use args::{Command, Early, Form, Options};
+use args::Command;
 use connection::Connection;
+use options::{Early, Form, Options};
 use output::{Output, remark};
 use rows::Order;
 use serde::de::DeserializeOwned;
@@ -55,7 +58,7 @@ pub fn main() -> process::ExitCode {
         completion::complete(&arguments[1..]);
         return process::ExitCode::SUCCESS;
     }
-    let code = match args::parse(&arguments) {
+    let code = match options::parse(&arguments) {
         Ok(options) => run(options),
         Err(Early::Told(text)) => tell(&text),
         Err(Early::Usage { message, json }) => {
@@ -143,13 +146,9 @@ fn tell(text: &str) -> ExitCode {
 
 /// The exit code for an error of the daemon: its own, or for one of JSON-RPC what it means for the user.
 fn exit_code(code: i32) -> ExitCode {
-    use ExitCode::{
-        Checksum, DiskFull, Exists, FileIo, Network, NoDaemon, NoSource, NotFound, TimedOut, Unfinished, Usage,
-    };
-    let known =
-        [TimedOut, NotFound, Network, Unfinished, DiskFull, Exists, FileIo, Usage, NoSource, Checksum, NoDaemon];
     match code {
-        BAD_PARAMS => Usage,
-        _ => known.into_iter().find(|known| *known as i32 == code).unwrap_or(ExitCode::Other),
+        BAD_PARAMS => ExitCode::Usage,
+        // An error is none that says all is well.
+        _ => ExitCode::ALL[1..].iter().copied().find(|known| *known as i32 == code).unwrap_or(ExitCode::Other),
     }
 }

@@ -1,9 +1,9 @@
 //! The manual page names everything that the program takes.
 
-use super::fake::{download, hit, run_alone, with};
+use super::fake::{Fake, download, finish, hit, run_alone, with};
 use super::queries::{metrics, reloaded};
 use super::status::status;
-use pyrate::control::{HitRow, Notice, RawText, SourceRow, SourceState};
+use pyrate::control::{ExitCode, HitRow, Notice, RawText, SourceRow, SourceState};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -31,12 +31,16 @@ fn is_described(name: &str) -> bool {
     tagged.map(|line| line.to_owned() + " ").any(|line| line.contains(&format!(" {wanted} ")))
 }
 
+/// The commands, as the help lists them.
+fn commands() -> Vec<String> {
+    entries(&run_alone(&["--help"]).out, "Commands:")
+}
+
 #[test]
 fn each_command_and_each_option_is_in_the_manual_page() {
-    let help = run_alone(&["--help"]).out;
-    let commands = entries(&help, "Commands:");
+    let commands = commands();
     assert_eq!(commands.len(), 21, "{commands:?}");
-    let mut names = entries(&help, "Options:");
+    let mut names = entries(&run_alone(&["--help"]).out, "Options:");
     for command in &commands {
         names.extend(entries(&run_alone(&[command, "--help"]).out, "Options:"));
     }
@@ -46,6 +50,120 @@ fn each_command_and_each_option_is_in_the_manual_page() {
     for name in commands.iter().chain(&names) {
         assert!(is_described(name), "{name} is not in the manual page");
     }
+}
+
+#[test]
+fn the_manual_page_shows_each_command_with_its_arguments() {
+    for command in commands() {
+        let help = run_alone(&[&command, "--help"]).out;
+        let line = PAGE
+            .lines()
+            .find(|line| *line == format!(".It Ic {command}") || line.starts_with(&format!(".It Ic {command} ")));
+        let line = line.unwrap_or_else(|| panic!("{command} has no entry")).to_owned() + " ";
+        for argument in entries(&help, "Positional Arguments:") {
+            assert!(line.contains(&format!(" Ar {} ", argument.to_lowercase())), "{argument} is not in {line}");
+        }
+        // One of the two names of an option.
+        let options =
+            help.lines().skip_while(|line| *line != "Options:").skip(1).filter(|line| line.starts_with("  -"));
+        for option in options.filter(|option| !option.contains("--help")) {
+            let names = option.trim().split("  ").next().unwrap().split(", ");
+            let mut written = names.map(|name| format!(" Fl {} ", name.strip_prefix('-').unwrap()));
+            assert!(written.any(|name| line.contains(&name)), "{option} is not in {line}");
+        }
+    }
+}
+
+#[test]
+fn help_is_the_same_however_it_is_asked_for() {
+    let general = run_alone(&["--help"]);
+    assert_eq!(general.code, 0);
+    for asked in [&["-h"][..], &["help"], &["help", "help"], &["--json", "help"]] {
+        run_alone(asked).gives(0, &general.out);
+    }
+    for command in commands() {
+        let help = run_alone(&[&command, "--help"]);
+        assert!(help.code == 0 && help.out.starts_with(&format!("Usage: pyratectl {command}")), "{help:?}");
+        for asked in [["help", &command], [&command, "-h"], ["--help", &command]] {
+            run_alone(&asked).gives(0, &help.out);
+        }
+    }
+    let version = concat!("pyratectl ", env!("CARGO_PKG_VERSION"), "\n");
+    for asked in [&["-V"][..], &["--version"], &["status", "-V"]] {
+        run_alone(asked).gives(0, version);
+    }
+}
+
+#[test]
+fn a_misspelt_word_is_an_error_of_usage_with_a_suggestion() {
+    run_alone(&["dowload", "3"]).says(28, "pyratectl: no command \"dowload\"; did you mean \"download\"?\n");
+    let run = run_alone(&["--json", "download", "3", "--detahc"]);
+    let message = "no option \"--detahc\" of download; did you mean \"--detach\"?";
+    assert_eq!((run.code, run.json()), (28, json!({"error": {"code": 28, "message": message}})));
+}
+
+/// What is shown is run against a daemon with these results; each title must begin a line of the notes in the help, or stand in
+/// one with others.
+fn titles_are_explained(command: &[&str], results: Value, titles: impl Fn(&str) -> Vec<String>) {
+    let fake = Fake::new();
+    fake.serve_all(results);
+    let shown = finish(fake.command_here(command).spawn().unwrap()).out;
+    let help = run_alone(&[command[0], "--help"]).out;
+    let notes: Vec<&str> = help.split_once("Notes:").unwrap_or(("", "")).1.lines().collect();
+    let found = titles(&shown);
+    assert!(!found.is_empty(), "{shown}");
+    for title in found {
+        let is_explained = notes.iter().any(|line| {
+            let explained = line.trim_start().split("  ").next().unwrap_or_default();
+            explained.split(", ").any(|word| word == title)
+        });
+        assert!(is_explained, "{title} of {command:?} is not explained in its help");
+    }
+}
+
+#[test]
+fn the_help_explains_titles_and_columns() {
+    let obvious = ["NAME", "SIZE", "ADDRESS", "BOOTSTRAP", "SOURCE"];
+    let split = |line: &str| -> Vec<String> {
+        let titles = line.split("  ").map(str::trim).filter(|title| !title.is_empty());
+        titles.filter(|title| !obvious.contains(title)).map(str::to_owned).collect()
+    };
+    let headers = |shown: &str| -> Vec<String> {
+        let is_header = |line: &&str| line.len() > 4 && !line.contains(|c: char| c.is_ascii_lowercase());
+        shown.lines().filter(is_header).flat_map(split).collect()
+    };
+    let lines = |shown: &str| -> Vec<String> {
+        // The first line is that of the daemon itself.
+        shown.lines().skip(1).map(|line| line.split("  ").next().unwrap().to_owned()).collect()
+    };
+    let peer =
+        json!({"addr": "192.0.2.1:5", "source": "user", "state": "new", "last_seen": 1, "p1": true, "neighbour": true});
+    let hits = json!({"hits": [hit(1, "a", None, &[])], "next": null});
+    let row = with(
+        download(1, "a", "active", 1),
+        json!({"rate": 5, "eta_s": 5, "b3": "ab", "error": {"code": 6, "message": "no"}}),
+    );
+    let downloads = json!({"downloads": {"downloads": [row], "next": null}});
+    let link = json!({"addr": "b:1", "state": "registered", "last_ok": 1, "retry_in_s": null, "error": null});
+    let registry = json!({"links": [link], "registry": {"peers": [{"addr": "192.0.2.1:5", "expires_in_s": 1}], "count": 1, "next": null}});
+    let mut busy = with(status(), json!({"commands_queued": 3, "sandbox": {"state": "on", "abi": 6}}));
+    busy["share_error"] = Value::Null;
+    titles_are_explained(&["status", "-v"], json!({"status": busy}), lines);
+    titles_are_explained(&["peers"], json!({"peers": [peer]}), headers);
+    titles_are_explained(&["hits"], json!({"hits": hits}), headers);
+    titles_are_explained(&["search", "a", "--wait", "0"], json!({"search": {"search": 1}, "hits": hits}), |_| {
+        ["ID", "SOURCES", "HASH"].map(str::to_owned).into()
+    });
+    titles_are_explained(&["list", "192.0.2.1"], json!({}), |_| ["ID", "HASH"].map(str::to_owned).into());
+    titles_are_explained(&["downloads"], downloads.clone(), headers);
+    titles_are_explained(&["downloads", "1"], downloads, headers);
+    titles_are_explained(
+        &["files"],
+        json!({"files": {"files": [{"name": "a", "size": 1, "b3": null}], "next": null}}),
+        headers,
+    );
+    titles_are_explained(&["bootstrap"], json!({"bootstrap": registry}), headers);
+    titles_are_explained(&["reload"], json!({"reload": reloaded()}), headers);
 }
 
 /// The text from the entry of this command to the next entry, in the list of keys or in that of events.
@@ -164,9 +282,9 @@ fn each_event_is_in_the_manual_page() {
 fn each_exit_code_is_in_the_manual_page() {
     let help = run_alone(&["--help"]).out;
     let codes = entries(&help, "Error codes:");
-    assert_eq!(codes.len(), 13, "{codes:?}");
-    for code in codes {
-        let number = code.split(' ').next().unwrap();
+    let numbers: Vec<String> = codes.iter().map(|code| code.split(' ').next().unwrap().to_owned()).collect();
+    assert_eq!(numbers, ExitCode::ALL.map(|code| (code as u8).to_string()));
+    for number in numbers {
         assert!(PAGE.lines().any(|line| line == format!(".It {number}")), "exit code {number} is not in the page");
     }
 }

@@ -11,13 +11,13 @@ use crate::ctl::rows::is_stopped_by_disk;
 use crate::ctl::text::{name, size, word};
 use crate::name::unescaped;
 use serde::de::DeserializeOwned;
-use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-/// Most candidates that are offered: a shell shows no more with sense.
-const CANDIDATES_MAX: usize = 1000;
+/// Most rows that are read of one kind, but for the rest of a page: a shell shows no more with sense.
+const ROWS_MAX: usize = 1000;
 
 /// What is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,19 +34,18 @@ pub(super) enum Question {
     Contents,
 }
 
-/// Asks the daemon; `timeout` is for each wait.
+/// Asks the daemon, and sends what it knows as soon as that is there; `timeout` is for each wait.
 pub(super) fn ask(
     socket: Option<&Path>,
     questions: &[Question],
     timeout: Duration,
-) -> Result<Vec<Candidate>, CallError> {
+    found: &Sender<Vec<Candidate>>,
+) -> Result<(), CallError> {
     let mut daemon = Daemon { connection: locate::connect(socket, timeout)?, timeout };
-    let mut found = Vec::new();
     for question in questions {
-        found.extend(daemon.ask(question)?);
+        daemon.ask(question, found)?;
     }
-    found.truncate(CANDIDATES_MAX);
-    Ok(found)
+    Ok(())
 }
 
 struct Daemon {
@@ -59,9 +58,15 @@ impl Daemon {
         self.connection.call(request, self.timeout)
     }
 
-    fn ask(&mut self, question: &Question) -> Result<Vec<Candidate>, CallError> {
-        Ok(match question {
-            Question::Hits => self.hit_ids()?,
+    fn ask(&mut self, question: &Question, found: &Sender<Vec<Candidate>>) -> Result<(), CallError> {
+        let candidates: Vec<Candidate> = match question {
+            Question::Hits => {
+                let of_hit = |hit: &HitRow| Candidate::new(hit.id.to_string(), about(hit));
+                let last = self.hits(Some(LAST_SEARCH))?;
+                // Nobody receives what comes too late; here and below.
+                let _ = found.send(last.iter().map(of_hit).collect());
+                self.hits(None)?.iter().map(of_hit).collect()
+            }
             Question::Downloads { command } => {
                 let rows = self.downloads()?;
                 rows.iter().filter(|row| applies(command, row)).map(of_download).collect()
@@ -78,21 +83,14 @@ impl Daemon {
                 let content = |hit: &HitRow| Some(Candidate::new(format!("b3={}", hit.b3.as_ref()?), about(hit)));
                 self.hits(None)?.iter().filter_map(content).collect()
             }
-        })
-    }
-
-    fn hit_ids(&mut self) -> Result<Vec<Candidate>, CallError> {
-        let mut hits = self.hits(Some(LAST_SEARCH))?;
-        let last: BTreeSet<u32> = hits.iter().map(|hit| hit.id).collect();
-        if hits.len() < CANDIDATES_MAX {
-            hits.extend(self.hits(None)?.into_iter().filter(|hit| !last.contains(&hit.id)));
-        }
-        Ok(hits.iter().map(|hit| Candidate::new(hit.id.to_string(), about(hit))).collect())
+        };
+        let _ = found.send(candidates);
+        Ok(())
     }
 
     fn hits(&mut self, search: Option<u32>) -> Result<Vec<HitRow>, CallError> {
         let (mut hits, mut after) = (Vec::new(), Some(0));
-        while let Some(from) = after.filter(|_| hits.len() < CANDIDATES_MAX) {
+        while let Some(from) = after.filter(|_| hits.len() < ROWS_MAX) {
             let page: HitsReply = self.call(&Request::Hits { search, after: from })?;
             hits.extend(page.hits);
             after = page.next;
@@ -102,7 +100,7 @@ impl Daemon {
 
     fn downloads(&mut self) -> Result<Vec<DownloadRow>, CallError> {
         let (mut downloads, mut after) = (Vec::new(), Some(0));
-        while let Some(from) = after.filter(|_| downloads.len() < CANDIDATES_MAX) {
+        while let Some(from) = after.filter(|_| downloads.len() < ROWS_MAX) {
             let page: DownloadsReply = self.call(&Request::Downloads { after: from })?;
             downloads.extend(page.downloads);
             after = page.next;

@@ -14,6 +14,7 @@ mod bash;
 mod daemon;
 
 use super::args;
+use super::clock::Deadline;
 use super::commands::{Commands, has_value, is_called};
 use super::values::{LEVELS, Shell};
 use argh::{CommandInfoWithArgs, FlagInfo, FlagInfoKind, Optionality};
@@ -93,15 +94,18 @@ pub(super) fn complete(arguments: &[OsString]) {
     let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
-/// Asks the daemon in a thread of its own, since nothing else limits the time that files and sockets take.
+/// Asks the daemon in a thread of its own, since nothing else limits the time that files and sockets take, and gives what is known
+/// when that time is over.
 fn ask(socket: Option<PathBuf>, questions: Vec<Question>) -> Vec<Candidate> {
-    let (sender, receiver) = mpsc::sync_channel(1);
-    let asked = thread::Builder::new().spawn(move || {
-        let answer = daemon::ask(socket.as_deref(), &questions, ANSWER_WAIT);
-        // Nobody receives what comes too late.
-        let _ = sender.send(answer.unwrap_or_default());
-    });
-    asked.ok().and_then(|_| receiver.recv_timeout(ANSWER_WAIT).ok()).unwrap_or_default()
+    let until = Deadline::after(ANSWER_WAIT);
+    let (sender, receiver) = mpsc::channel();
+    // Whatever goes wrong, what was found before is offered.
+    let _ = thread::Builder::new().spawn(move || daemon::ask(socket.as_deref(), &questions, ANSWER_WAIT, &sender));
+    let mut found = Vec::new();
+    while let Ok(more) = receiver.recv_timeout(until.left().unwrap_or_default()) {
+        found.extend(more);
+    }
+    found
 }
 
 /// The answer as its script reads it.
@@ -259,7 +263,7 @@ impl<'a> Place<'a> {
                 _ if current.starts_with('b') => asked(Question::Contents),
                 Some((peer, _)) => asked(Question::Names { peer: peer.into() }),
                 None if current.is_empty() || !list.is_empty() => ids(vec![Question::Hits]),
-                None => ids(vec![Question::Hits, Question::Peers { suffix: "/" }]),
+                None => ids(vec![Question::Peers { suffix: "/" }, Question::Hits]),
             },
             _ => Offer::default(),
         }

@@ -50,7 +50,7 @@ fn the_daemon_is_asked_for_what_a_command_takes() {
         ("hits 7 8", vec![Question::Hits]),
         ("download 1,2,", vec![Question::Hits]),
         ("download --detach ", vec![Question::Hits]),
-        ("download 192.0", vec![Question::Hits, peers("/")]),
+        ("download 192.0", vec![peers("/"), Question::Hits]),
         ("download 192.0.2.1:5/a", vec![Question::Names { peer: "192.0.2.1:5".into() }]),
         ("download b3=", vec![Question::Contents]),
         ("pause ", downloads("pause")),

@@ -205,7 +205,7 @@ fn usage_errors_exit_like_a_bad_configuration_and_help_does_not() {
     let home = Home::new();
     let wrong = home.run(&["--listen-prt", "1"]);
     assert_eq!((wrong.status.code(), wrong.stdout.len()), (Some(78), 0));
-    assert!(stderr(&wrong).contains("--listen-prt"));
+    assert_eq!(stderr(&wrong), "pyrated: unknown option --listen-prt; did you mean --listen-port?\n");
     let variable = home.command(&["--check"]).env("PYRATE_PEER", "maybe").output().unwrap();
     assert_eq!(variable.status.code(), Some(78));
     assert!(stderr(&variable).contains("PYRATE_PEER"));
@@ -220,10 +220,13 @@ fn what_is_dumped_is_in_force_and_reads_back_to_the_same() {
     let home = Home::new();
     let dumped = home.run(&["--dump-config", "--bootstraps", "b.example:7", "--local-directory", &home.word("share")]);
     assert_eq!(dumped.status.code(), Some(0));
-    assert!(stdout(&dumped).contains("bootstraps = [\"b.example:7\"]\n"));
+    assert!(stdout(&dumped).contains("bootstraps = [\"b.example:7\"] # option --bootstraps\n"));
     fs::write(home.path("dump.toml"), &dumped.stdout).unwrap();
     let again = home.run(&["--dump-config", "--config", &home.word("dump.toml")]);
-    assert_eq!(stdout(&again), stdout(&dumped));
+    let table = |output: &Output| stdout(output).parse::<toml::Table>().unwrap();
+    assert_eq!(table(&again), table(&dumped));
+    let at = format!("bootstraps = [\"b.example:7\"] # {}:", home.word("dump.toml"));
+    assert!(stdout(&again).contains(&at), "{}", stdout(&again));
 }
 
 #[test]

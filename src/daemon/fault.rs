@@ -66,7 +66,7 @@ pub(super) const EXIT_IN_USE: u8 = 75;
 pub(super) const EXIT_OTHER: u8 = 1;
 
 impl Fault {
-    /// What `pyrated` exits with (pyrated(1), EXIT STATUS).
+    /// What `pyrated` exits with (pyrated(8), EXIT STATUS).
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::Log { .. } | Self::Share { .. } => EXIT_CONFIG,
@@ -85,7 +85,7 @@ impl Fault {
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
-    /// The configuration file; line and key are absent when the whole file is at fault.
+    /// The configuration file; line and key are absent when the whole file is at fault, and the key when it is unknown.
     File {
         /// Its path.
         path: PathBuf,
@@ -127,7 +127,17 @@ impl Origins {
         self.0.insert(key, place);
     }
 
-    /// Where the value of a key comes from.
+    /// Records that the value of a key is the default, whatever was given.
+    pub(super) fn unset(&mut self, key: &str) {
+        self.0.remove(key);
+    }
+
+    /// Where the value of a key was given, unless it is the default.
+    pub(super) fn given(&self, key: &str) -> Option<&Place> {
+        self.0.get(key)
+    }
+
+    /// Where to say that the value of a key is bad.
     pub(super) fn of(&self, key: &'static str) -> Place {
         self.0.get(key).cloned().unwrap_or(Place::Key(key))
     }

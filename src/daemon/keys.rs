@@ -1,5 +1,5 @@
-//! The table of keys, from which the options, the environment variables, the file, the dump, and the tables of the README
-//! and the man page are made (pyrated(1), CONFIGURATION).
+//! The table of keys, from which the options, the environment variables, the file and the dump are made. Tests compare the
+//! manual (pyrated.toml(5)), the sample (contrib/pyrated.toml) and the README with it.
 
 use super::config::Config;
 use super::fault::{ConfigFault, Place};
@@ -56,13 +56,17 @@ pub(super) enum UsedBy {
 impl Key {
     /// `--listen-port`.
     pub fn option_name(&self) -> String {
-        format!("--{}", self.name.replace('_', "-"))
+        option_name(self.name)
     }
 
     /// `PYRATE_LISTEN_PORT`.
     pub fn variable_name(&self) -> String {
         format!("{VARIABLE_PREFIX}{}", self.name.to_uppercase())
     }
+}
+
+fn option_name(name: &str) -> String {
+    format!("--{}", name.replace('_', "-"))
 }
 
 /// What the environment variables of all keys begin with.
@@ -101,20 +105,6 @@ impl Config {
         }
         if faults.is_empty() { Ok(()) } else { Err(faults) }
     }
-
-    /// The configuration in force as a file that reads back to the same.
-    pub(super) fn dump(&self) -> String {
-        // Not written as configured: a bootstrap node that is served by default is replaced by one that runs already.
-        let shown = Self { bootstrap_serve: self.bootstrap_serve, ..self.resolved() };
-        let mut text = String::new();
-        for key in KEYS {
-            text.push_str(&format!("# {}\n{} = {}\n", key.meaning, key.name, (key.show)(&shown)));
-        }
-        if let Some(serve) = self.serve().filter(|_| self.bootstrap_serve.is_none()) {
-            text.push_str(&format!("# In force without being set: a bootstrap node at {serve}.\n"));
-        }
-        text
-    }
 }
 
 macro_rules! keys {
@@ -147,6 +137,7 @@ macro_rules! keys {
         /// (PYRATE_LISTEN_PORT); an option beats the environment, which beats the file.
         #[derive(FromArgs, Debug, Clone, Default)]
         #[argh(help_triggers("-h", "--help"))]
+        #[argh(usage = "{command_name} [--config <file>] [--<key> <value>]...\n       {command_name} --check | --dump-config | --help | --version")]
         #[argh(note = "The file is the first found of --config, $XDG_CONFIG_HOME/pyrate/pyrated.toml and\n\
             /etc/pyrate/pyrated.toml. See pyrated(1).")]
         #[argh(error_code(0, "stopped as asked, by SIGTERM, SIGINT or `pyratectl stop`"))]
@@ -160,7 +151,7 @@ macro_rules! keys {
             /// check the configuration and exit
             #[argh(switch)]
             pub(super) check: bool,
-            /// print the configuration in force, as a file, and exit
+            /// print the configuration in force, as a file, with the origin of each value, and exit
             #[argh(switch)]
             pub(super) dump_config: bool,
             /// print the version and exit
@@ -171,6 +162,15 @@ macro_rules! keys {
                 pub(super) $name: Option<String>,
             )*
         }
+
+        impl Options {
+            /// All long options, as they are given.
+            pub(super) fn names() -> Vec<String> {
+                let others = [stringify!(config), stringify!(check), stringify!(dump_config), stringify!(version)];
+                let named = others.into_iter().chain([$(stringify!($name)),*]).chain(["help"]);
+                named.map(option_name).collect()
+            }
+        }
     };
 }
 
@@ -178,7 +178,7 @@ keys! {
     bootstrap_addr: Maybe<Host>, "", "none", Peer, Reload,
         "the bootstrap node to register with: host name or IP address";
     bootstrap_port: Port, "21168", "", BootstrapAddr, Reload,
-        "its port";
+        "the port of bootstrap_addr";
     bootstraps: HostPorts, "", "none", Peer, Reload,
         "further bootstrap nodes, each as host:port; registered with all, any one suffices";
     listen_addr: Maybe<Ip>, "", "0.0.0.0; 127.0.0.1 while no bootstrap node is configured or served", Peer, NextStart,
@@ -196,15 +196,15 @@ keys! {
     download_directory: Maybe<Path>, "", "as local_directory", Peer, Reload,
         "where finished downloads go";
     log_file: Log, "stderr", "", AnyNode, Reload,
-        "a path, or stderr (with the journal's priorities under systemd)";
+        "where the log goes: a path, or stderr (with the journal's priorities under systemd)";
     log_level: Level, "info", "", AnyNode, Reload,
-        "error, warn, info, debug or trace";
+        "how much is logged: error, warn, info, debug or trace";
     max_workers: Number<usize, 1, 65536>, "256", "", Peer, Reload,
         "commands in progress at once (uploads, downloads, outgoing requests); the rest queue";
     max_downloads: Number<usize, 1, 1000>, "5", "", Peer, Reload,
         "parallel downloads";
     max_peers: Number<usize, 1, 1000>, "8", "", Peer, Reload,
-        "neighbours searched";
+        "how many neighbours a search is sent to";
     max_ttl: Number<u8, 1, 255>, "7", "", Peer, Reload,
         "TTL of a search, and clamp on the searches of others";
     upload_limit: Size, "0", "", Peer, Reload,
@@ -214,17 +214,17 @@ keys! {
     control_socket: Maybe<Path>, "", "in $RUNTIME_DIRECTORY or $XDG_RUNTIME_DIR", AnyNode, NextStart,
         "the Unix socket for pyratectl";
     state_directory: Maybe<Path>, "", "$STATE_DIRECTORY or one below $XDG_STATE_HOME", AnyNode, NextStart,
-        "known peers, unfinished downloads, hashes and registrations, kept across restarts";
+        "where known peers, unfinished downloads, hashes and registrations are kept across restarts";
     sandbox: Truth, "false", "", AnyNode, NextStart,
-        "true: restrict the daemon to its own directories, where the kernel has Landlock";
+        "whether to restrict the daemon to its own directories, where the kernel has Landlock";
     sandbox_writable: Paths, "", "none", Peer, NextStart,
         "further directories that downloads may be saved to from inside the sandbox";
     bootstrap_serve: Served, "off", "", AnyNode, NextStart,
-        "serve as a bootstrap node at this addr:port";
+        "where to serve as a bootstrap node: addr:port, or off";
     bootstrap_verify: Truth, "false", "", BootstrapNode, NextStart,
-        "as a bootstrap node, dial those who register, and list those first that answer";
+        "whether a bootstrap node dials those who register, and lists those first that answer";
     metrics_listen: Watched, "off", "", AnyNode, NextStart,
-        "serve metrics for Prometheus at this addr:port, or at this port of 127.0.0.1";
+        "where to serve metrics for Prometheus: addr:port, a port of 127.0.0.1, or off";
     peer: Truth, "true", "", AnyNode, NextStart,
-        "false: bootstrap node only, at 0.0.0.0:21168 unless bootstrap_serve says otherwise";
+        "whether to be a peer; false: bootstrap node only, at 0.0.0.0:21168 unless bootstrap_serve says otherwise";
 }

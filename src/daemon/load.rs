@@ -5,6 +5,7 @@ use super::fault::{ConfigFault, Origins, Place};
 use super::keys::{KEYS, Key, Options, VARIABLE_PREFIX};
 use crate::control::paths;
 use crate::name::Escaped;
+use crate::suggest::closest;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
@@ -12,7 +13,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use toml::de::DeTable;
+use toml::de::{DeTable, DeValue};
 
 /// Largest configuration file that is read, in bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -58,7 +59,7 @@ impl Sources {
         if let Err((key, message)) = config.settle_paths(self.variable("HOME").map(Path::new)) {
             faults.push(ConfigFault::new(origins.of(key), message));
         }
-        self.fill_in_places(&mut config, &mut faults);
+        self.fill_in_places(&mut config, &mut origins, &mut faults);
         if !faults.is_empty() {
             return Err(faults);
         }
@@ -73,14 +74,18 @@ impl Sources {
     }
 
     /// The usual places of the daemon, where nothing else is said.
-    fn fill_in_places(&self, config: &mut Config, faults: &mut Vec<ConfigFault>) {
+    fn fill_in_places(&self, config: &mut Config, origins: &mut Origins, faults: &mut Vec<ConfigFault>) {
         let environment = |name: &str| self.variable(name).map(OsString::from);
         let places = [
             ("control_socket", &mut config.control_socket, paths::default_socket_for_daemon(environment)),
             ("state_directory", &mut config.state_directory, paths::default_state_directory(environment)),
         ];
         for (key, place, usual) in places {
-            *place = place.take().or(usual);
+            if place.is_some() {
+                continue;
+            }
+            origins.unset(key);
+            *place = usual;
             if place.is_none() {
                 let message = "the environment names no place for it (HOME is not set): it must be given";
                 faults.push(ConfigFault::new(Place::Key(key), message));
@@ -110,7 +115,14 @@ impl Sources {
     fn unknown_variables(&self) -> Vec<String> {
         let ours = |name: &&OsString| name.as_bytes().starts_with(VARIABLE_PREFIX.as_bytes());
         let unknown = |name: &&OsString| !KEYS.iter().any(|key| name.as_bytes() == key.variable_name().as_bytes());
-        let told = |name: &OsString| format!("environment variable {} is no key", Escaped(name.as_bytes()));
+        let told = |name: &OsString| {
+            let rest = name.to_string_lossy();
+            let advice = match closest_key(rest.strip_prefix(VARIABLE_PREFIX).unwrap_or_default()) {
+                Some(key) => format!("did you mean {}?", key.variable_name()),
+                None => LISTS_ALL.to_owned(),
+            };
+            format!("environment variable {} is no key; {advice}", Escaped(name.as_bytes()))
+        };
         self.environment.keys().filter(ours).filter(unknown).map(told).collect()
     }
 
@@ -208,20 +220,38 @@ fn read_file(config: &mut Config, path: &Path, text: &str, origins: &mut Origins
     let mut found: Vec<(usize, ConfigFault)> = Vec::new();
     for (name, value) in table.get_ref() {
         let at = name.span().start;
-        let outcome = match KEYS.iter().find(|key| key.name == name.get_ref().as_ref()) {
+        let fault = match KEYS.iter().find(|key| key.name == name.get_ref().as_ref()) {
             Some(key) => {
-                origins.set(key.name, place(Some(at), Some(key.name)));
-                (key.set_toml)(config, value.get_ref())
+                let place = place(Some(at), Some(key.name));
+                origins.set(key.name, place.clone());
+                (key.set_toml)(config, value.get_ref()).err().map(|message| ConfigFault::new(place, message))
             }
-            None => Err("unknown key".to_owned()),
+            None => Some(ConfigFault::new(place(Some(at), None), unknown_key(name.get_ref(), value.get_ref()))),
         };
-        found.extend(
-            outcome.err().map(|message| (at, ConfigFault::new(place(Some(at), Some(name.get_ref())), message))),
-        );
+        found.extend(fault.map(|fault| (at, fault)));
     }
     // The table is sorted by name; a reader goes through a file from its top.
     found.sort_by_key(|&(at, _)| at);
     faults.extend(found.into_iter().map(|(_, fault)| fault));
+}
+
+/// Where to look when no key is like the one that was given.
+const LISTS_ALL: &str = "pyrated.toml(5) lists all keys";
+
+/// What to say about a key of a file that is none.
+fn unknown_key(name: &str, value: &DeValue<'_>) -> String {
+    let advice = match closest_key(name) {
+        Some(key) => format!("did you mean \"{}\"?", key.name),
+        None if value.is_table() => "keys stand in no [section] or table".to_owned(),
+        None => LISTS_ALL.to_owned(),
+    };
+    format!("unknown key \"{}\"; {advice}", Escaped(name.as_bytes()))
+}
+
+/// The key that a name was likely meant to be, in whatever case and with whichever dashes.
+fn closest_key(name: &str) -> Option<&'static Key> {
+    let found = closest(&name.to_lowercase().replace('-', "_"), KEYS.iter().map(|key| key.name))?;
+    KEYS.iter().find(|key| key.name == found)
 }
 
 /// The line of a byte, counted from 1.
@@ -230,4 +260,4 @@ fn line_at(text: &[u8], offset: usize) -> usize {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

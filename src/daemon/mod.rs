@@ -4,8 +4,10 @@
 //! that embed a node. Refuses a configuration with any fault before anything is started. Holds no
 //! socket and decides nothing about the network.
 
+mod arguments;
 mod compose;
 mod config;
+mod dump;
 mod embed;
 mod fault;
 mod keys;

@@ -1,5 +1,6 @@
 //! `pyrated`: the process around the loop.
 
+use super::arguments::{self, NoOptions};
 use super::compose::compose;
 use super::config::{Config, leave_start_directory};
 use super::fault::{EXIT_CONFIG, EXIT_OTHER, Fault};
@@ -16,7 +17,6 @@ use crate::control::{RawText, ReloadReply, SandboxReply, paths};
 use crate::driver::{self, Facts, Host, Reload, ReloadJob};
 use crate::name::Escaped;
 use crate::store::note_sandbox;
-use argh::FromArgs;
 use log::{error, info, warn};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::ffi::OsString;
@@ -27,22 +27,18 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::mpsc::{self, Receiver};
 
-/// The program `pyrated`; the exit codes are those of pyrated(1).
+/// The program `pyrated`; the exit codes are those of pyrated(8).
 pub fn main() -> ExitCode {
-    let options = match read_arguments(std::env::args_os().skip(1)) {
+    let options = match arguments::read(std::env::args_os().skip(1)) {
         Ok(options) => options,
-        Err(code) => return code,
+        Err(NoOptions::Help(text)) => return print(&text),
+        Err(NoOptions::Misuse(lines)) => {
+            lines.iter().for_each(complain);
+            return ExitCode::from(EXIT_CONFIG);
+        }
     };
     if options.version {
         return print(&format!("pyrated {}\n", env!("CARGO_PKG_VERSION")));
-    }
-    // Absolute, since files are read again after the working directory was left.
-    let mut options = options;
-    if let Some(path) = &mut options.config
-        && let Ok(absolute) = std::path::absolute(&*path)
-        && let Some(text) = absolute.to_str()
-    {
-        *path = text.to_owned();
     }
     let sources = Sources { options, environment: std::env::vars_os().collect() };
     let loaded = match sources.load() {
@@ -71,33 +67,11 @@ pub fn main() -> ExitCode {
     outcome.map_or_else(|fault| ExitCode::from(fault.exit_code()), |()| ExitCode::SUCCESS)
 }
 
-/// Reads the command line. The error is what to exit with after help was shown, or a complaint.
-fn read_arguments(arguments: impl Iterator<Item = OsString>) -> Result<Options, ExitCode> {
-    let mut words = Vec::new();
-    for argument in arguments {
-        match argument.into_string() {
-            Ok(word) => words.push(word),
-            Err(argument) => {
-                complain(&format!("an argument is not UTF-8: {}", Escaped(argument.as_bytes())));
-                return Err(ExitCode::from(EXIT_CONFIG));
-            }
-        }
-    }
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    Options::from_args(&["pyrated"], &words).map_err(|early| match early.status {
-        Ok(()) => print(&format!("{}\n", early.output.trim_end())),
-        Err(()) => {
-            early.output.trim_end().lines().for_each(|line| complain(&Escaped(line.as_bytes())));
-            ExitCode::from(EXIT_CONFIG)
-        }
-    })
-}
-
 /// `--check` and `--dump-config`.
 fn show(options: &Options, loaded: &Loaded) -> ExitCode {
     loaded.remarks.iter().for_each(complain);
     if options.dump_config {
-        return print(&loaded.config.dump());
+        return print(&loaded.dump());
     }
     match check_start(&loaded.config, &loaded.origins) {
         Ok(remarks) => remarks.iter().for_each(complain),
@@ -438,13 +412,5 @@ mod tests {
         assert_eq!(lines.len(), 2);
         assert!(lines[0].starts_with("peer on 127.0.0.1:63339"));
         assert!(status(&config, &facts(Some("0.0.0.0:1"))).ends_with("bootstrap node on 0.0.0.0:1"));
-    }
-
-    #[test]
-    fn usage_errors_and_help_are_told_apart() {
-        let words = |words: &[&str]| read_arguments(words.iter().map(OsString::from)).map(|options| options.version);
-        assert!(words(&["-V"]).unwrap());
-        assert_eq!(format!("{:?}", words(&["--no-such-key", "1"]).unwrap_err()), format!("{:?}", ExitCode::from(78)));
-        assert_eq!(format!("{:?}", words(&["--help"]).unwrap_err()), format!("{:?}", ExitCode::SUCCESS));
     }
 }

@@ -1,16 +1,15 @@
 use super::*;
 use argh::FromArgs;
 use std::net::IpAddr;
-use std::time::Duration;
 
 /// Sources with a home directory of their own, in which no file stands.
-struct Desk {
+pub(in crate::daemon) struct Desk {
     home: tempfile::TempDir,
-    sources: Sources,
+    pub(in crate::daemon) sources: Sources,
 }
 
 impl Desk {
-    fn new() -> Self {
+    pub(in crate::daemon) fn new() -> Self {
         let home = tempfile::tempdir().unwrap();
         let mut desk = Self { home, sources: Sources::default() };
         let path = desk.home.path().to_owned();
@@ -18,18 +17,18 @@ impl Desk {
         desk
     }
 
-    fn set(&mut self, variable: &str, value: &str) -> &mut Self {
+    pub(in crate::daemon) fn set(&mut self, variable: &str, value: &str) -> &mut Self {
         self.sources.environment.insert(variable.into(), value.into());
         self
     }
 
-    fn options(&mut self, words: &[&str]) -> &mut Self {
+    pub(in crate::daemon) fn options(&mut self, words: &[&str]) -> &mut Self {
         self.sources.options = Options::from_args(&["pyrated"], words).unwrap();
         self
     }
 
     /// Writes the user's own file.
-    fn file(&mut self, text: impl AsRef<[u8]>) -> PathBuf {
+    pub(in crate::daemon) fn file(&mut self, text: impl AsRef<[u8]>) -> PathBuf {
         let path = self.home.path().join(".config/pyrate/pyrated.toml");
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, text).unwrap();
@@ -106,7 +105,7 @@ fn faults_name_file_line_and_key() {
     assert_eq!(
         desk.faults(),
         [
-            at(3, "listen_prt: unknown key"),
+            at(3, "unknown key \"listen_prt\"; did you mean \"listen_port\"?"),
             at(4, "bootstrap_port: expected a number from 1 to 65535, not \"0\""),
             at(5, "peer: expected true or false, not a value of type string"),
             at(6, "max_ttl: expected a number from 1 to 255, not \"256\""),
@@ -192,29 +191,22 @@ fn an_empty_value_unsets_what_a_place_below_set() {
 }
 
 #[test]
-fn a_dump_reads_back_to_the_same() {
+fn an_unknown_key_is_answered_with_the_one_that_was_likely_meant() {
     let mut desk = Desk::new();
-    desk.options(&["--bootstraps", "[2001:db8::1]:3 c.example:4", "--log-file", "~/\"quoted\" \\ é.log"]);
-    desk.set("PYRATE_KEEPALIVE_REFRESH", "90").set("PYRATE_UPLOAD_LIMIT", "1.5MiB");
-    let config = desk.config();
-    assert_eq!((config.keepalive_refresh, config.upload_limit), (Duration::from_secs(90), 1_572_864));
-    let dump = config.dump();
-    let mut copy = Desk::new();
-    copy.file(&dump);
-    assert_eq!(copy.config().dump(), dump);
-    assert_eq!(copy.config().node(), config.node());
-    // What was not set stays unset, but for what is in force in its place.
-    let alone = Desk::new().config();
-    let mut copy = Desk::new();
-    copy.file(alone.dump());
+    let path = desk.file("listen_prot = 1\nlisten-addr = 1\nMAX_PEERS = 1\nfrobnicate = 1\n[network]\nmax_ttl = 1\n");
+    let at = |line: usize, rest: &str| format!("{}:{line}: unknown key {rest}", path.display());
     assert_eq!(
-        copy.config(),
-        Config {
-            listen_addr: Some(IpAddr::from([127, 0, 0, 1])),
-            download_directory: Some(alone.local_directory.clone()),
-            ..alone
-        }
+        desk.faults(),
+        [
+            at(1, "\"listen_prot\"; did you mean \"listen_port\"?"),
+            at(2, "\"listen-addr\"; did you mean \"listen_addr\"?"),
+            at(3, "\"MAX_PEERS\"; did you mean \"max_peers\"?"),
+            at(4, "\"frobnicate\"; pyrated.toml(5) lists all keys"),
+            at(5, "\"network\"; keys stand in no [section] or table"),
+        ]
     );
+    desk.file("\"a\\u001Bb\" = 1\n");
+    assert!(desk.faults()[0].contains("unknown key \"a\\x1bb\""), "{:?}", desk.faults());
 }
 
 #[test]
@@ -285,9 +277,13 @@ fn metrics_are_for_this_machine_unless_another_address_is_named() {
 #[test]
 fn a_variable_that_is_no_key_is_remarked_upon() {
     let mut desk = Desk::new();
-    desk.set("PYRATE_LISTEN_PRT", "1").set("PYRATE_LISTEN_PORT", "");
+    desk.set("PYRATE_LISTEN_PRT", "1").set("PYRATE_LISTEN_PORT", "").set("PYRATE_FROB", "1");
     let loaded = desk.sources.load().unwrap();
-    assert_eq!(loaded.remarks, ["environment variable PYRATE_LISTEN_PRT is no key"]);
+    let told = [
+        "environment variable PYRATE_FROB is no key; pyrated.toml(5) lists all keys",
+        "environment variable PYRATE_LISTEN_PRT is no key; did you mean PYRATE_LISTEN_PORT?",
+    ];
+    assert_eq!(loaded.remarks, told);
     assert_eq!(loaded.config.listen_port, 63339);
 }
 

@@ -140,11 +140,12 @@ fn the_samples_that_we_ship_are_good() {
             assert_eq!((checked.status.code(), stderr(&checked)), (Some(0), String::new()), "{sample}");
         };
         check(path.to_str().unwrap());
-        // What stands behind a # must be good as well, for whoever takes the # away.
+        // What stands behind a # must be good as well, for whoever takes the # away; above it stands a value of the service.
         let text = fs::read_to_string(&path).unwrap();
-        let shown: Vec<&str> = text.lines().map(|line| line.strip_prefix('#').unwrap_or(line)).collect();
-        let lines: Vec<&str> = shown.into_iter().filter(|line| !line.starts_with(' ')).collect();
-        fs::write(home.path("all.toml"), lines.join("\n")).unwrap();
+        let is_set = |line: &&str| text.contains(&format!("\n{} = ", line[1..].split(' ').next().unwrap_or_default()));
+        let lines = text.lines().filter(|line| !line.starts_with("# ") && !(line.starts_with('#') && is_set(line)));
+        let all: Vec<&str> = lines.map(|line| line.strip_prefix('#').unwrap_or(line)).collect();
+        fs::write(home.path("all.toml"), all.join("\n")).unwrap();
         check(&home.word("all.toml"));
     }
 }
@@ -172,6 +173,10 @@ fn what_is_installed_is_where_systemd_looks_for_it() {
         read(&format!("{units}/sysusers.d/pyrate.conf"));
         read(&format!("{units}/tmpfiles.d/pyrate.conf"));
         read("/etc/pyrate/pyrated.toml");
+        let pages = format!("{}/share/man", prefix.trim_end_matches('/'));
+        for page in ["man1/pyratectl.1", "man5/pyrated.toml.5", "man7/pyrate.7", "man8/pyrated.8"] {
+            read(&format!("{pages}/{page}"));
+        }
     }
     // Units could not name the programs there: nothing is copied.
     for prefix in ["opt/pyrate", "/opt/my pyrate", "/opt/a&b#c", "/opt/100%"] {

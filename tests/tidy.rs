@@ -1,15 +1,16 @@
 //! Rules of the source that a test checks: which module may import which, without cycles; how long files and functions may
-//! be; where time is read; what is public; and that the documents for users name every key.
+//! be; where time is read; what is public; and that the manuals agree with the programs.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "tidy/cycles.rs"]
 mod cycles;
+#[path = "tidy/manuals.rs"]
+mod manuals;
 #[path = "tidy/sentences.rs"]
 mod sentences;
 
 use cycles::Modules;
-use pyrate::daemon::{InForceFrom, KEYS, Key};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -300,41 +301,5 @@ fn nothing_is_left_for_later() {
             }
         }
     }
-    none(complaints);
-}
-
-/// The row of a key in the table of the README.
-fn readme_row(key: &Key) -> String {
-    let default = if key.default.is_empty() { key.unset.to_owned() } else { format!("`{}`", key.default) };
-    let from = match key.in_force_from {
-        InForceFrom::Reload => "a reload",
-        InForceFrom::NextStart => "the next start",
-    };
-    format!("| `{}` | {} | {default} | from {from} |", key.name, key.meaning)
-}
-
-/// The entry of a key in the man page.
-fn man_entry(key: &Key) -> String {
-    let roff = |text: &str| text.replace('\\', "\\e").replace('-', "\\-").replace('~', "\\(ti");
-    let default = if key.default.is_empty() { key.unset } else { key.default };
-    let from = match key.in_force_from {
-        InForceFrom::Reload => ".",
-        InForceFrom::NextStart => "A changed value is in force from the next start.\n.",
-    };
-    format!(".TP\n.B {}\n{}.\nDefault: {}.\n{from}", key.name, roff(key.meaning), roff(default))
-}
-
-#[test]
-fn the_tables_for_users_are_the_table_of_keys() {
-    let (readme, man) = (read("README.md"), read("contrib/man/pyrated.1"));
-    let mut complaints = Vec::new();
-    for key in KEYS {
-        let wanted = [("README.md", &readme, readme_row(key)), ("contrib/man/pyrated.1", &man, man_entry(key))];
-        let missing = wanted.iter().filter(|(_, text, entry)| !text.contains(entry));
-        complaints.extend(missing.map(|(file, _, entry)| format!("{file} lacks:\n{entry}")));
-    }
-    let rows = readme.lines().filter(|line| line.starts_with("| `") && line.matches('|').count() == 5);
-    let stale = rows.filter(|row| row.contains('_') && !KEYS.iter().any(|key| *row == readme_row(key)));
-    complaints.extend(stale.map(|row| format!("README.md has a row of no key: {row}")));
     none(complaints);
 }

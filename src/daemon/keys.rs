@@ -132,14 +132,15 @@ macro_rules! keys {
             }
         }
 
-        /// The Pyrate daemon: shares a directory with a network of peers, or serves as its bootstrap node.
-        /// Every key of the configuration file is also an option, as below, and an environment variable
-        /// (PYRATE_LISTEN_PORT); an option beats the environment, which beats the file.
         #[derive(FromArgs, Debug, Clone, Default)]
+        #[argh(description = "The Pyrate daemon: shares a directory with a network of peers, or serves as its bootstrap node.\n\
+            Every key of the configuration file is also an option, as below, and an environment variable\n\
+            (PYRATE_LISTEN_PORT); an option beats the environment, which beats the file.")]
         #[argh(help_triggers("-h", "--help"))]
-        #[argh(usage = "{command_name} [--config <file>] [--<key> <value>]...\n       {command_name} --check | --dump-config | --help | --version")]
+        #[argh(usage = "[--config <file>] [--<key> <value>]...\n       \
+            {command_name} --check | --dump-config | --help | --version")]
         #[argh(note = "The file is the first found of --config, $XDG_CONFIG_HOME/pyrate/pyrated.toml and\n\
-            /etc/pyrate/pyrated.toml. See pyrated(1).")]
+            /etc/pyrate/pyrated.toml. See pyrated(8), and pyrated.toml(5) for the keys.")]
         #[argh(error_code(0, "stopped as asked, by SIGTERM, SIGINT or `pyratectl stop`"))]
         #[argh(error_code(78, "the configuration is bad"))]
         #[argh(error_code(75, "an address, the control socket or the state directory is in use"))]
@@ -228,3 +229,6 @@ keys! {
     peer: Truth, "true", "", AnyNode, NextStart,
         "whether to be a peer; false: bootstrap node only, at 0.0.0.0:21168 unless bootstrap_serve says otherwise";
 }
+
+#[cfg(test)]
+mod tests;

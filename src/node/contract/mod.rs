@@ -71,7 +71,7 @@ pub struct BootstrapAddr {
     pub port: u16,
 }
 
-/// The configuration of a node. pyrated(1) describes the keys of the same names.
+/// The configuration of a node. pyrated.toml(5) describes the keys of the same names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeConfig {
     /// Bootstrap nodes to register with, without repeats; any one suffices.

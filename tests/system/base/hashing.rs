@@ -1,4 +1,4 @@
-//! The hashes of what is shared: computed once, beside everything else, and again only for what changed (pyrated(1),
+//! The hashes of what is shared: computed once, beside everything else, and again only for what changed (pyrated(8),
 //! FILES).
 
 use crate::harness::{Daemon, Dice, LIMIT, Setup, Stopwatch, await_hashed, pause, until};

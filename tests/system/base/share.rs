@@ -1,4 +1,4 @@
-//! What is shared, and what never is (pyrated(1), `local_directory`).
+//! What is shared, and what never is (pyrated(8), DESCRIPTION).
 
 use crate::harness::{Framing, LIMIT, Setup, Stopwatch, ask, fetch, fetch_reset, lines, until};
 use nix::sys::stat::Mode;

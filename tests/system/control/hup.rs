@@ -1,4 +1,4 @@
-//! SIGHUP and `reload`: new configuration, reopened log, no connection dropped (pyrated(1), SIGNALS).
+//! SIGHUP and `reload`: new configuration, reopened log, no connection dropped (pyrated(8), SIGNALS).
 
 use crate::harness::{Dice, End, LIMIT, OldBootstrap, Setup, Stopwatch, fetch, not_tested, read_to_end, until};
 use nix::sys::signal::Signal;

@@ -1,4 +1,4 @@
-//! Coming and going: configuration, a second instance, signals, exit codes (pyrated(1)).
+//! Coming and going: configuration, a second instance, signals, exit codes (pyrated(8)).
 
 use crate::harness::{LIMIT, Setup, clean_command, fetch, free_port, pyratectl, run_pyrated, until};
 use nix::sys::signal::Signal;

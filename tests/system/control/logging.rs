@@ -1,4 +1,4 @@
-//! A log that nobody reads, or that cannot be written: lines are lost and counted, and the daemon serves (pyrated(1), LOG).
+//! A log that nobody reads, or that cannot be written: lines are lost and counted, and the daemon serves (pyrated(8), LOG).
 
 use crate::harness::{Daemon, Disk, Framing, LIMIT, Setup, Stopwatch, ask, fetch, holds, until, wait_for};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! A reload, for every key: what is said to be in force runs, and what is said to wait does not (pyrated(1), SIGNALS).
+//! A reload, for every key: what is said to be in force runs, and what is said to wait does not (pyrated(8), SIGNALS).
 
 use crate::harness::{
     Daemon, Fake, LIMIT, OldBootstrap, Reading, Setup, Stopwatch, clean_command, fetch, free_port, holds, pause,

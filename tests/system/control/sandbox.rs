@@ -1,4 +1,4 @@
-//! The sandbox that the daemon makes for itself (pyrated(1), SANDBOX).
+//! The sandbox that the daemon makes for itself (pyrated(8), SANDBOX).
 
 use crate::harness::{Daemon, LIMIT, Setup, free_port, not_tested, pyratectl, until};
 use serde_json::{Value, json};

@@ -1,5 +1,5 @@
 //! The files of the state directory that are written whole: one that could not be written is written again until it is on
-//! the disk (pyrated(1), DOWNLOADS).
+//! the disk (pyrated(8), DOWNLOADS).
 
 use crate::harness::{Framing, LIMIT, Setup, ask, await_hashed, free_port, side_by_side, until};
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! `pyrated` without any configuration: a useful node on this machine alone (pyrated(1)).
+//! `pyrated` without any configuration: a useful node on this machine alone (pyrated(8)).
 //!
 //! It uses the usual ports, so it runs in a network namespace of its own; where none can be made, the test is skipped.
 

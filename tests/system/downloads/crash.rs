@@ -1,5 +1,5 @@
 //! Kill -9 at any moment, again and again: no download is forgotten, what is verified stays verified, and what stands
-//! under a final name in the end is right (pyrated(1), DOWNLOADS).
+//! under a final name in the end is right (pyrated(8), DOWNLOADS).
 //!
 //! Each test kills its daemons at moments that a seed decides. It is printed; `PYRATE_CRASH_SEED` replays it, as far as
 //! the machine is as fast as it was.

@@ -1,5 +1,5 @@
 //! Disks that fill up, turn read-only or vanish stop one download, with the cause, and nothing else; when they are well
-//! again it goes on by itself (pyrated(1), DOWNLOADS).
+//! again it goes on by itself (pyrated(8), DOWNLOADS).
 
 use crate::harness::{
     Daemon, Dice, Disk, Fake, LIMIT, Reading, Setup, assert_holds, await_hashed, holds, is_unfinished, path_of,

@@ -1,5 +1,5 @@
 //! Part files that no download names: what holds data is left and reported, what holds none is removed, and what another
-//! daemon uses is left alone (pyrated(1), DOWNLOADS).
+//! daemon uses is left alone (pyrated(8), DOWNLOADS).
 
 use crate::harness::{
     Daemon, Dice, LIMIT, Setup, assert_holds, await_hashed, is_unfinished, not_tested, path_of, pyratectl,

@@ -1,5 +1,5 @@
 //! What is accepted is remembered, and what a restart finds is how it was: an order that cannot be written to the state
-//! directory is refused, or says that a restart loses it (pyrated(1), DOWNLOADS).
+//! directory is refused, or says that a restart loses it (pyrated(8), DOWNLOADS).
 
 use crate::harness::{
     Daemon, Dice, Disk, Fake, GROUP, LIMIT, Reading, Setup, await_hashed, is_unfinished, pause, pyratectl,

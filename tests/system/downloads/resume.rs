@@ -1,4 +1,4 @@
-//! Downloads are taken up again after an orderly stop, each as it was (pyrated(1), DOWNLOADS).
+//! Downloads are taken up again after an orderly stop, each as it was (pyrated(8), DOWNLOADS).
 
 use crate::harness::{
     Daemon, Dice, LIMIT, Setup, assert_holds, await_hashed, free_port, holds, is_unfinished, path_of, relative_files,

@@ -1,5 +1,5 @@
-//! Rate limits are kept, by all transfers of a direction together: within 5 % over ten seconds (pyrated(1),
-//! CONFIGURATION).
+//! Rate limits are kept, by all transfers of a direction together: within 5 % over ten seconds (pyrated.toml(5),
+//! `upload_limit`).
 //!
 //! What came is counted where it arrives, against the clock on the wall. A machine so busy that nothing runs for a long
 //! time may fail these; they need hardly any processor time themselves.

@@ -1,5 +1,5 @@
-//! A file is shared when it is whole, as its own content, and never when it is the daemon's (pyrated(1),
-//! `local_directory`).
+//! A file is shared when it is whole, as its own content, and never when it is the daemon's (pyrated(8),
+//! DESCRIPTION).
 
 use crate::harness::{
     Daemon, Disk, Framing, LIMIT, Setup, ask, await_hashed, fetch, fetch_reset, lines, not_tested, pause, until,

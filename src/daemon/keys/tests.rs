@@ -1,5 +1,6 @@
 //! What users read of the keys is what the table says: in the manual, the sample and the README.
 
+use super::super::fault::{EXIT_CONFIG, EXIT_IN_USE, EXIT_OTHER};
 use super::*;
 use std::collections::BTreeSet;
 
@@ -127,7 +128,7 @@ fn the_sample_has_each_key_with_its_default_and_its_meaning() {
                     .map(|text| format!("the sample: above {} has to stand: # {text}", key.name)),
             );
             if comment.contains(FROM_NEXT_START) != (key.in_force_from == InForceFrom::NextStart) {
-                complaints.push(format!("the sample: {} is in force from {:?}", key.name, key.in_force_from));
+                complaints.push(format!("the sample, {}: it has to say \"{FROM_NEXT_START}\", or must not", key.name));
             }
         }
         comment.clear();
@@ -159,4 +160,12 @@ fn the_rows_of_the_readme_are_rows_of_the_table() {
     assert!(!rows.is_empty());
     let stale = rows.iter().filter(|found| !KEYS.iter().any(|key| row(key) == **found));
     fail_if_any(&stale.map(|row| format!("README.md has a row of no key: {row}")).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_help_has_each_exit_code() {
+    let help = Options::from_args(&["pyrated"], &["--help"]).unwrap_err().output;
+    let codes = help.split_once("\nError codes:\n").unwrap().1.lines();
+    let codes: BTreeSet<u8> = codes.map(|line| line.trim().split(' ').next().unwrap().parse().unwrap()).collect();
+    assert_eq!(codes, BTreeSet::from([0, EXIT_OTHER, EXIT_IN_USE, EXIT_CONFIG]));
 }

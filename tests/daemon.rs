@@ -217,6 +217,7 @@ fn usage_errors_exit_like_a_bad_configuration_and_help_does_not() {
     assert!(stderr(&variable).contains("PYRATE_PEER"));
     let help = home.run(&["--help"]);
     assert_eq!((help.status.code(), help.stderr.len()), (Some(0), 0));
+    assert!(stdout(&help).starts_with("Usage: pyrated [--config <file>] [--<key> <value>]...\n"), "{}", stdout(&help));
     assert!(stdout(&help).contains("--listen-port"));
     assert_eq!(stdout(&home.run(&["--version"])), format!("pyrated {}\n", env!("CARGO_PKG_VERSION")));
 }

@@ -40,10 +40,10 @@ impl Home {
         self.path(name).to_str().unwrap().to_owned()
     }
 
-    /// `pyrated`, seeing nothing of our environment.
+    /// `pyrated`, seeing nothing of our environment. Root may run it, since root runs the tests in containers.
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pyrated"));
-        command.env_clear().env("HOME", self.0.path()).args(arguments);
+        command.env_clear().env("HOME", self.0.path()).env("PYRATE_ALLOW_ROOT", "true").args(arguments);
         command
     }
 
@@ -294,6 +294,33 @@ fn what_the_user_may_not_use_is_a_bad_configuration() {
             assert!(stderr(&output).contains(problem), "{option} {value}: {}", stderr(&output));
         }
     }
+}
+
+#[test]
+fn root_is_refused_until_allowed_and_may_check_and_ask() {
+    if !nix::unistd::geteuid().is_root() {
+        not_tested("that root is refused", "root alone can start as root");
+        return;
+    }
+    let home = Home::new();
+    let as_root = |arguments: &[&str]| home.command(arguments).env_remove("PYRATE_ALLOW_ROOT").output().unwrap();
+    // Were root not refused, the address would be in use.
+    let held = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = held.local_addr().unwrap().to_string();
+    let refused = as_root(&["--peer", "false", "--bootstrap-serve", &taken]);
+    assert_eq!((refused.status.code(), refused.stdout.len()), (Some(78), 0));
+    let said = stderr(&refused);
+    assert!(said.starts_with("pyrated: pyrated does not run as root, ") && said.contains("another user"), "{said}");
+    assert!(said.contains("systemctl start pyrated") && said.contains("--allow-root true"), "{said}");
+    assert!(!home.path(".local").exists(), "nothing is made");
+    for harmless in [&["--check", "--peer", "false"][..], &["--dump-config"], &["--help"], &["--version"]] {
+        assert_eq!(as_root(harmless).status.code(), Some(0), "{harmless:?}");
+    }
+    // Allowed: something else is wrong.
+    fs::write(home.path("c.toml"), format!("allow_root = true\npeer = false\nlog_file = '{}'\n", home.word("no/log")))
+        .unwrap();
+    let said = stderr(&as_root(&["--config", &home.word("c.toml")]));
+    assert!(said.contains("log_file: ") && !said.contains("root,"), "{said}");
 }
 
 #[test]

@@ -70,6 +70,9 @@ pub struct Config {
     pub sandbox: bool,
     /// Further directories that downloads may be saved to from inside the sandbox.
     pub sandbox_writable: Vec<PathBuf>,
+    /// Whether root may run `pyrated`. [`Client`](crate::Client) and [`Bootstrap`](crate::Bootstrap) leave that to the
+    /// program that embeds them.
+    pub allow_root: bool,
     /// Serve as a bootstrap node here; port 0 picks a free one.
     pub bootstrap_serve: Option<SocketAddr>,
     /// Where the metrics are served over HTTP.

@@ -29,6 +29,12 @@ pub enum Fault {
     /// The process cannot be restricted.
     #[error("sandbox: {0}; `sandbox = false` does without")]
     Sandbox(String),
+    /// Root runs the daemon, which was not allowed.
+    #[error(
+        "pyrated does not run as root, since nothing that it does needs that: start it as another user, or as a service, which \
+         has a user of its own (systemctl start pyrated); `allow_root = true`, or --allow-root true, runs it as root"
+    )]
+    Root,
     /// There is no thread to write the log.
     #[error("the log: {0}")]
     LogWriter(io::Error),
@@ -69,7 +75,7 @@ impl Fault {
     /// What `pyrated` exits with (pyrated(8), EXIT STATUS).
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Log { .. } | Self::Share { .. } => EXIT_CONFIG,
+            Self::Config(_) | Self::Root | Self::Log { .. } | Self::Share { .. } => EXIT_CONFIG,
             Self::State { fault: StateFault::InUse { .. }, .. } => EXIT_IN_USE,
             Self::Start(StartFault::AddressInUse { .. } | StartFault::ControlInUse { .. }) => EXIT_IN_USE,
             Self::NoSuchAddress(_)

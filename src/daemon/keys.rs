@@ -142,7 +142,7 @@ macro_rules! keys {
         #[argh(note = "The file is the first found of --config, $XDG_CONFIG_HOME/pyrate/pyrated.toml and\n\
             /etc/pyrate/pyrated.toml. See pyrated(8), and pyrated.toml(5) for the keys.")]
         #[argh(error_code(0, "stopped as asked, by SIGTERM, SIGINT or `pyratectl stop`"))]
-        #[argh(error_code(78, "the configuration is bad"))]
+        #[argh(error_code(78, "the configuration is bad, or root runs the daemon without allow_root"))]
         #[argh(error_code(75, "an address, the control socket or the state directory is in use"))]
         #[argh(error_code(1, "anything else"))]
         pub(super) struct Options {
@@ -220,6 +220,8 @@ keys! {
         "whether to restrict the daemon to its own directories, where the kernel has Landlock";
     sandbox_writable: Paths, "", "none", Peer, NextStart,
         "further directories that downloads may be saved to from inside the sandbox";
+    allow_root: Truth, "false", "", AnyNode, NextStart,
+        "whether root may run the daemon, which is refused otherwise";
     bootstrap_serve: Served, "off", "", AnyNode, NextStart,
         "where to serve as a bootstrap node: addr:port, or off";
     bootstrap_verify: Truth, "false", "", BootstrapNode, NextStart,

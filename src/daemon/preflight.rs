@@ -8,6 +8,7 @@ use super::log_output;
 use crate::driver;
 use crate::name::Escaped;
 use crate::store::{StateDirectory, check_readable_directory, check_writable_directory, is_sandboxed};
+use nix::unistd::Uid;
 use std::fs::Metadata;
 use std::io;
 use std::net::SocketAddr;
@@ -36,6 +37,14 @@ pub(super) fn check_start(config: &Config, origins: &Origins) -> Result<Vec<Stri
     preflight.check_control();
     preflight.check_addresses();
     preflight.outcome()
+}
+
+/// Whether this user may run the daemon. Not part of [`check_start`]: root may check the configuration of another user.
+///
+/// # Errors
+/// [`Fault::Root`].
+pub(super) fn check_user(config: &Config) -> Result<(), Fault> {
+    if Uid::effective().is_root() && !config.allow_root { Err(Fault::Root) } else { Ok(()) }
 }
 
 struct Preflight<'c> {

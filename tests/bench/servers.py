@@ -128,7 +128,8 @@ class Daemon:
             *("--state-directory", self.directory / "state", "--log-file", self.directory / "log"),
             *(options or self.peer_options()),
         ]
-        environment = {"PATH": os.environ["PATH"], "HOME": str(self.directory)}
+        # Root runs the benchmarks in containers.
+        environment = {"PATH": os.environ["PATH"], "HOME": str(self.directory), "PYRATE_ALLOW_ROOT": "true"}
         self.process = bench.start(command, cpu, env=environment)
         self.pid = self.process.pid
         wait_until(f"{name} answers", lambda: self.call("status", check=False) is not None)

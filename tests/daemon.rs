@@ -16,6 +16,8 @@ use tempfile::TempDir;
 
 #[path = "common/not_tested.rs"]
 mod not_tested;
+#[path = "daemon/supervision.rs"]
+mod supervision;
 
 use not_tested::not_tested;
 
@@ -59,6 +61,11 @@ impl Home {
     }
 
     fn start_any(&self, arguments: &[&str]) -> Running {
+        self.start_watched(arguments, &[])
+    }
+
+    /// Starts a daemon with further variables in its environment.
+    fn start_watched(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Running {
         let notify = self.path("notify");
         let _ = fs::remove_file(&notify);
         let ears = UnixDatagram::bind(&notify).unwrap();
@@ -66,7 +73,7 @@ impl Home {
         let stderr = File::create(self.path("stderr")).unwrap();
         let metadata = stderr.metadata().unwrap();
         let mut command = self.command(arguments);
-        command.env("NOTIFY_SOCKET", notify).stderr(stderr);
+        command.env("NOTIFY_SOCKET", notify).envs(variables.iter().copied()).stderr(stderr);
         command.env("JOURNAL_STREAM", format!("{}:{}", metadata.dev(), metadata.ino()));
         let running = Running { child: command.spawn().unwrap(), ears };
         let ready = running.hear();
@@ -97,6 +104,13 @@ impl Running {
             }
         };
         String::from_utf8(bytes[..length].to_vec()).unwrap()
+    }
+
+    fn hears_within(&self, wait: Duration) -> bool {
+        self.ears.set_read_timeout(Some(wait)).unwrap();
+        let is_heard = self.ears.recv(&mut [0; 4096]).is_ok();
+        self.ears.set_read_timeout(Some(PATIENCE)).unwrap();
+        is_heard
     }
 
     fn signal(&self, signal: nix::sys::signal::Signal) {
@@ -334,33 +348,6 @@ fn the_null_device_says_that_there_is_no_configuration_file() {
     assert_eq!(stdout(&checked), "no configuration file; options and environment are good\n");
     let daemon = home.start(&["--config", "/dev/null"]);
     assert_eq!(daemon.leave(), Some(0));
-}
-
-#[test]
-fn a_supervisor_hears_of_start_reload_and_end() {
-    let home = Home::new();
-    let daemon = home.start(&[]);
-    daemon.signal(nix::sys::signal::Signal::SIGHUP);
-    let reloading = daemon.hear();
-    assert!(reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{reloading}");
-    assert!(daemon.hear().starts_with("READY=1\n"));
-    assert_eq!(daemon.leave(), Some(0));
-    let log = home.stderr();
-    assert!(log.lines().all(|line| line.starts_with("<6>")), "{log}");
-    assert!(log.contains("<6>daemon: bootstrap node on 127.0.0.1:"), "{log}");
-}
-
-#[test]
-fn a_reload_that_fails_changes_nothing_and_is_told() {
-    let home = Home::new();
-    fs::write(home.path("c.toml"), "log_level = \"info\"\n").unwrap();
-    let daemon = home.start(&["--config", &home.word("c.toml")]);
-    fs::write(home.path("c.toml"), "log_level = \"loud\"\n").unwrap();
-    daemon.signal(nix::sys::signal::Signal::SIGHUP);
-    assert!(daemon.hear().starts_with("RELOADING=1\n"));
-    assert!(daemon.hear().starts_with("READY=1\n"));
-    assert_eq!(daemon.leave(), Some(0));
-    assert!(home.stderr().contains(":1: log_level: "), "{}", home.stderr());
 }
 
 #[test]

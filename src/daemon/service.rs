@@ -11,10 +11,10 @@ use super::logging::{Form, Logging};
 use super::preflight::{check_start, check_user};
 use super::running::Running;
 use super::sandbox::Sandbox;
-use super::supervisor;
+use super::supervisor::{Supervisor, stderr_is_journal};
 use super::value::{Kind, Level, LogPlace};
 use crate::control::{RawText, ReloadReply, SandboxReply, paths};
-use crate::driver::{self, Facts, Host, Reload, ReloadJob};
+use crate::driver::{self, Facts, Host, Reload, ReloadJob, Report, Supervised};
 use crate::name::Escaped;
 use crate::store::note_sandbox;
 use log::{error, info, warn};
@@ -99,7 +99,7 @@ fn start_log(sources: &Sources, loaded: &Loaded) -> Result<Logging, Fault> {
     let output = open_log(config)
         // Reports all faults at once; those of the log are among them, unless it failed just now.
         .map_err(|fault| check_start(config, &loaded.origins).err().unwrap_or(fault))?;
-    let journal = supervisor::stderr_is_journal(sources.variable("JOURNAL_STREAM"));
+    let journal = stderr_is_journal(sources.variable("JOURNAL_STREAM"));
     let form = Form { journal, clock: driver::wall_clock };
     Logging::start(output, config.log_level, form).map_err(Fault::LogWriter)
 }
@@ -120,15 +120,9 @@ fn serve(sources: Sources, loaded: Loaded, sandbox: Sandbox, logging: &Logging) 
     let to_file = matches!(config.log_file, LogPlace::File(_));
     let running = Running::new(config.clone());
     let logging = logging.clone();
-    let mut host = Box::new(Service {
-        sources,
-        running,
-        sandbox,
-        logging,
-        log_files: Vec::new(),
-        status: String::new(),
-        checked: None,
-    });
+    let supervisor = Supervisor::of_environment(sources.variable("NOTIFY_SOCKET"));
+    let mut host =
+        Box::new(Service { sources, running, sandbox, logging, log_files: Vec::new(), supervisor, checked: None });
     host.note_log_file();
     let outcome = compose(&config, &origins, host, true).and_then(|driver| driver.run().map_err(Fault::Run));
     match &outcome {
@@ -170,7 +164,7 @@ struct Service {
     logging: Logging,
     /// Those that this process has written to, the newest last.
     log_files: Vec<PathBuf>,
-    status: String,
+    supervisor: Supervisor,
     /// Brings what a reload has read.
     checked: Option<Receiver<Result<Checked, Fault>>>,
 }
@@ -179,17 +173,28 @@ impl Host for Service {
     fn ready(&mut self, facts: &Facts) {
         self.running.on_bound(facts);
         let config = self.running.config();
-        self.status = status(config, facts);
+        self.supervisor.bound(status(config, facts));
         for line in announcement(config, facts, &client_command(&self.sources, facts)) {
             info!("{line}");
         }
         facts.metrics.iter().for_each(|addr| info!("metrics at http://{addr}/metrics"));
-        supervisor::ready(&self.status);
+    }
+
+    fn supervised(&self) -> Option<Supervised> {
+        self.supervisor.wants()
+    }
+
+    fn alive(&mut self) {
+        self.supervisor.alive();
+    }
+
+    fn report(&mut self, report: &Report) {
+        self.supervisor.report(report);
     }
 
     /// The log is reopened first, even when the configuration is bad: log rotation relies on it.
     fn reload(&mut self) -> ReloadJob {
-        supervisor::reloading();
+        self.supervisor.reloading();
         let (sender, receiver) = mpsc::channel();
         self.checked = Some(receiver);
         let (sources, logging, sandbox) = (self.sources.clone(), self.logging.clone(), self.sandbox.clone());
@@ -208,7 +213,7 @@ impl Host for Service {
             Ok(reload) => log_reload(&reload.report),
             Err(reason) => error!("the configuration stays as it was: {reason}"),
         }
-        supervisor::ready(&self.status);
+        self.supervisor.reloaded();
         outcome
     }
 
@@ -233,7 +238,7 @@ impl Host for Service {
     }
 
     fn leaving(&mut self) {
-        supervisor::stopping();
+        self.supervisor.stopping();
     }
 }
 

@@ -1,10 +1,14 @@
-//! Talking to systemd: whether it reads our standard error, and what it is told of our state.
+//! Talking to systemd: whether it reads our standard error, and what it is told of our state (sd_notify(3)).
 
+use crate::driver::{Report, Supervised};
+use bytesize::ByteSize;
 use nix::sys::stat::fstat;
 use sd_notify::NotifyState;
 use std::ffi::OsStr;
 use std::io;
-use std::os::unix::net::UnixDatagram;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
 /// Whether standard error is the journal's stream, which `$JOURNAL_STREAM` names by device and inode (systemd.exec(5)).
@@ -17,54 +21,146 @@ pub(super) fn stderr_is_journal(variable: Option<&OsStr>) -> bool {
     named.is_some() && fstat(io::stderr()).ok().map(|stat| (stat.st_dev, stat.st_ino)) == named
 }
 
-/// The daemon answers requests from now on.
-pub(super) fn ready(status: &str) {
-    tell(&[NotifyState::Ready, NotifyState::Status(status)], Some(READY_WAIT_MAX));
-}
-
-/// The configuration is being reloaded; [`ready`] follows.
-pub(super) fn reloading() {
-    // Type=notify-reload wants the time beside it, other types ignore that.
-    match NotifyState::monotonic_usec_now() {
-        Ok(now) => tell(&[NotifyState::Reloading, now], None),
-        Err(_) => tell(&[NotifyState::Reloading], None),
-    }
-}
-
-pub(super) fn stopping() {
-    tell(&[NotifyState::Stopping, NotifyState::Status("leaving")], None);
-}
-
 /// How long READY waits for a service manager that does not read: without it a start or a reload fails there.
 const READY_WAIT_MAX: Duration = Duration::from_secs(1);
 
-/// Does nothing unless systemd asked for notifications. The service manager may not read: waits this long at most, and not
-/// without end as `sd_notify::notify` does.
-fn tell(states: &[NotifyState<'_>], wait_max: Option<Duration>) {
-    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
-    let text: String = states.iter().map(|state| format!("{state}\n")).collect();
-    let told = UnixDatagram::unbound().and_then(|socket| {
-        match wait_max {
-            Some(_) => socket.set_write_timeout(wait_max)?,
-            None => socket.set_nonblocking(true)?,
-        }
-        socket.send_to(text.as_bytes(), path)
-    });
-    if let Err(error) = told {
-        log::warn!("cannot notify the service manager: {error}");
+/// A start that takes long says every few seconds (`driver/supervision`) that it may take this long from then on.
+const START_EXTENDED_BY: u32 = 60_000_000;
+
+/// The service manager, if there is one that asked to be notified.
+#[derive(Debug, Default)]
+pub(super) struct Supervisor {
+    socket: Option<SocketAddr>,
+    alive_every: Option<Duration>,
+    /// What we are, for the status.
+    what: String,
+    /// The status that it knows.
+    told: String,
+    /// It knows that the start is over.
+    is_started: bool,
+    /// It could not be told the last time: that is logged once.
+    is_deaf: bool,
+}
+
+impl Supervisor {
+    /// The one that `$NOTIFY_SOCKET` and `$WATCHDOG_USEC` speak of.
+    pub(super) fn of_environment(notify_socket: Option<&OsStr>) -> Self {
+        let socket = notify_socket.and_then(|name| {
+            let bytes = name.as_bytes();
+            let address = match bytes.strip_prefix(b"@") {
+                Some(name) => SocketAddr::from_abstract_name(name),
+                None => SocketAddr::from_pathname(name),
+            };
+            address.inspect_err(|error| log::warn!("NOTIFY_SOCKET: {error}")).ok()
+        });
+        // Twice in that time, so that one that is late does no harm.
+        let alive_every = sd_notify::watchdog_enabled().map(|usec| usec / 2).filter(|every| !every.is_zero());
+        Self { socket, alive_every, ..Self::default() }
     }
+
+    /// What the loop is to report.
+    pub(super) fn wants(&self) -> Option<Supervised> {
+        self.socket.as_ref().map(|_| Supervised { alive_every: self.alive_every })
+    }
+
+    /// Everything is bound. `what`: what we are and where.
+    pub(super) fn bound(&mut self, what: String) {
+        self.what = what;
+    }
+
+    /// Tells what the loop does, if that has changed, and that the start is over as soon as it is.
+    pub(super) fn report(&mut self, report: &Report) {
+        let status = wording(&self.what, report);
+        let text = NotifyState::Status(&status);
+        let is_told = match (self.is_started, report.is_starting) {
+            (false, true) => self.tell(&[NotifyState::ExtendTimeoutUsec(START_EXTENDED_BY), text], None),
+            (false, false) => {
+                self.is_started = true;
+                self.tell(&[NotifyState::Ready, text], Some(READY_WAIT_MAX))
+            }
+            (true, _) if status != self.told => self.tell(&[text], None),
+            (true, _) => return,
+        };
+        if is_told {
+            self.told = status;
+        }
+    }
+
+    /// The loop turns.
+    pub(super) fn alive(&mut self) {
+        self.tell(&[NotifyState::Watchdog], None);
+    }
+
+    /// The configuration is being reloaded; [`Supervisor::reloaded`] follows.
+    pub(super) fn reloading(&mut self) {
+        if !self.is_started {
+            return;
+        }
+        // Type=notify-reload wants the time beside it, other types ignore that.
+        match NotifyState::monotonic_usec_now() {
+            Ok(now) => self.tell(&[NotifyState::Reloading, now], None),
+            Err(_) => self.tell(&[NotifyState::Reloading], None),
+        };
+    }
+
+    pub(super) fn reloaded(&mut self) {
+        if self.is_started {
+            let status = std::mem::take(&mut self.told);
+            self.tell(&[NotifyState::Ready, NotifyState::Status(&status)], Some(READY_WAIT_MAX));
+            self.told = status;
+        }
+    }
+
+    pub(super) fn stopping(&mut self) {
+        self.tell(&[NotifyState::Stopping, NotifyState::Status("leaving")], None);
+    }
+
+    /// Returns whether it could be told. A service manager that does not read is waited for this long, and not without end as
+    /// `sd_notify::notify` does.
+    fn tell(&mut self, states: &[NotifyState<'_>], wait_max: Option<Duration>) -> bool {
+        let Some(address) = &self.socket else { return false };
+        let text: String = states.iter().map(|state| format!("{state}\n")).collect();
+        let told = UnixDatagram::unbound().and_then(|socket| {
+            match wait_max {
+                Some(_) => socket.set_write_timeout(wait_max)?,
+                None => socket.set_nonblocking(true)?,
+            }
+            socket.send_to_addr(text.as_bytes(), address)
+        });
+        let was_deaf = std::mem::replace(&mut self.is_deaf, told.is_err());
+        if let Err(error) = told
+            && !was_deaf
+        {
+            log::warn!("cannot notify the service manager: {error}");
+        }
+        !self.is_deaf
+    }
+}
+
+/// One line for `systemctl status`.
+fn wording(what: &str, report: &Report) -> String {
+    let Report { status, .. } = report;
+    let mut parts = vec![what.to_owned()];
+    if report.is_starting {
+        parts.push("scanning the share".to_owned());
+    }
+    if status.listen.is_some() {
+        parts.push(counted(status.peers, "peer"));
+    }
+    parts.extend(report.registered.map(|count| format!("{} registered", counted(count as u64, "peer"))));
+    let transfers =
+        [("uploading", status.uploads_active, report.up), ("downloading", status.downloads_active, report.down)];
+    for (doing, files, rate) in transfers {
+        if files > 0 {
+            parts.push(format!("{doing} {} at {}/s", counted(files, "file"), ByteSize(rate).display().iec()));
+        }
+    }
+    parts.join("; ")
+}
+
+fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_stream_that_is_named_is_the_journal() {
-        assert!(!stderr_is_journal(None));
-        assert!(!stderr_is_journal(Some(OsStr::new("nonsense"))));
-        assert!(!stderr_is_journal(Some(OsStr::new("1:1"))));
-        let stat = fstat(io::stderr()).unwrap();
-        assert!(stderr_is_journal(Some(OsStr::new(&format!("{}:{}", stat.st_dev, stat.st_ino)))));
-    }
-}
+mod tests;

@@ -1,7 +1,7 @@
 //! What the loop and the program that runs it know of each other.
 
 use super::net::RateLimits;
-use crate::control::{ReloadReply, SandboxReply};
+use crate::control::{ReloadReply, SandboxReply, StatusReply};
 use crate::node::NodeConfig;
 use crate::store::StateDirectory;
 use mio::Waker;
@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use thiserror::Error;
 
 #[derive(Debug)]
@@ -73,8 +74,38 @@ pub(crate) trait Host {
     fn sandbox(&self) -> SandboxReply {
         SandboxReply::default()
     }
+    /// Whether there is a service manager that wants to hear from the loop; asked once, after [`Host::ready`].
+    fn supervised(&self) -> Option<Supervised> {
+        None
+    }
+    /// The loop turns, as it does in the time that [`Host::supervised`] names.
+    fn alive(&mut self) {}
+    /// What the loop does now: when the start is over, and every few seconds.
+    fn report(&mut self, _: &Report) {}
     /// The loop begins to leave.
     fn leaving(&mut self);
+}
+
+/// How a program that has a service manager wants to hear from the loop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Supervised {
+    /// How often it wants to hear that the loop turns.
+    pub alive_every: Option<Duration>,
+}
+
+/// What the loop does.
+#[derive(Debug)]
+pub(crate) struct Report {
+    /// The share is being scanned for the first time.
+    pub is_starting: bool,
+    /// As far as the node knows it.
+    pub status: StatusReply,
+    /// Peers that are registered with our own bootstrap node.
+    pub registered: Option<usize>,
+    /// Bytes a second that are uploaded.
+    pub up: u64,
+    /// Bytes a second that are downloaded.
+    pub down: u64,
 }
 
 /// Reads and checks a configuration. That may wait for a disk, so it runs beside the loop.

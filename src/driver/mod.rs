@@ -20,6 +20,7 @@
 //! | `route` | orders of the node and the bootstrap node to the parts, and their reports to the nodes |
 //! | `responses` | orders that take a file and a connection |
 //! | `calls`, `metrics` | the control calls that concern the process and not the node; what is measured |
+//! | `supervision` | what a service manager is to hear at intervals |
 //! | `host` | what the loop and the program that runs it know of each other |
 //! | `cx`, `socket`, `open_parts`, `shared_files` | what the parts share: reports, readiness, what exchanges write to and read from |
 //! | `clock`, `signals`, `local_addrs`, `refusals`, `tokens` | time, signals, our addresses, the log of refusals, names of sockets |
@@ -44,6 +45,7 @@ mod shared_files;
 mod signals;
 mod socket;
 mod start;
+mod supervision;
 mod tokens;
 mod turn;
 
@@ -51,7 +53,7 @@ pub(crate) use clock::wall_clock;
 pub(crate) use disk::was_in_use;
 pub(crate) use front::check_control_socket;
 pub use host::{Facts, StartFault};
-pub(crate) use host::{Handle, Host, Reload, ReloadJob, Settings};
+pub(crate) use host::{Handle, Host, Reload, ReloadJob, Report, Settings, Supervised};
 pub(crate) use net::{RateLimits, check_listen};
 pub(crate) use signals::survive_file_size_limit;
 
@@ -65,6 +67,7 @@ use histogram::Histogram;
 use net::Net;
 use responses::AwaitingFile;
 use signals::Signals;
+use supervision::Supervision;
 
 pub(crate) struct Driver {
     clock: Clock,
@@ -78,6 +81,7 @@ pub(crate) struct Driver {
     handle: Handle,
     facts: Facts,
     awaiting_file: AwaitingFile,
+    supervision: Option<Supervision>,
     /// How long the turns took.
     turns: Histogram,
 }

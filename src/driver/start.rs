@@ -68,6 +68,7 @@ impl Driver {
             handle: Handle::new(waker),
             facts,
             awaiting_file: Default::default(),
+            supervision: None,
             turns: Histogram::default(),
         })
     }

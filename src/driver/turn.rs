@@ -4,6 +4,7 @@ use super::Driver;
 use super::cx::Phase;
 use super::net::{Lent, directions};
 use super::signals::{Asked, Signals};
+use super::supervision::Supervision;
 use super::tokens::{CLIENTS, CONNECTIONS, CONTROL, METRICS, SCRAPES, SIGNALS, WAKER};
 use log::debug;
 use mio::{Events, Token};
@@ -29,8 +30,10 @@ impl Driver {
         super::survive_file_size_limit()?;
         let mut events = Events::with_capacity(EVENTS_MAX);
         self.front.host().ready(&self.facts);
+        self.supervision = self.front.host().supervised().map(|supervised| Supervision::new(supervised, self.cx.now));
         self.disk.look_at_directories(self.node.config(), &self.cx);
         self.carry_out();
+        self.report_to_host();
         while self.cx.phase != Phase::Over {
             let timeout = self.timeout();
             match self.net.poll(&mut events, timeout) {
@@ -67,6 +70,7 @@ impl Driver {
             self.disk.next_deadline(),
             self.front.next_deadline(),
             self.awaiting_file.look_at,
+            self.supervision.as_ref().and_then(Supervision::next_deadline),
         ];
         let deadlines = parts.into_iter().chain([self.node.next_deadline(), bootstrap, leaving]);
         let now = self.clock.now();
@@ -129,6 +133,7 @@ impl Driver {
         self.disk.tend_shared(self.net.has_ample_descriptors(), self.cx.now);
         self.respond_to_waiting();
         self.carry_out();
+        self.report_to_host();
         self.leave_if_done();
         let took = self.clock.fine().saturating_sub(began);
         self.turns.record(took);

@@ -152,6 +152,11 @@ impl Node {
         self.share.library()
     }
 
+    /// Whether the share is being scanned.
+    pub(crate) fn is_scanning(&self) -> bool {
+        self.share.is_scanning()
+    }
+
     /// What it works with.
     pub fn config(&self) -> &NodeConfig {
         &self.cx.config

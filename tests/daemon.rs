@@ -14,6 +14,8 @@ use std::process::{Child, Command, Output};
 use std::time::Duration;
 use tempfile::TempDir;
 
+#[path = "daemon/activation.rs"]
+mod activation;
 #[path = "common/not_tested.rs"]
 mod not_tested;
 #[path = "daemon/supervision.rs"]
@@ -66,14 +68,20 @@ impl Home {
 
     /// Starts a daemon with further variables in its environment.
     fn start_watched(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Running {
+        let mut command = self.command(arguments);
+        command.envs(variables.iter().copied());
+        self.start_by(command)
+    }
+
+    /// Starts a daemon by a command, as a service.
+    fn start_by(&self, mut command: Command) -> Running {
         let notify = self.path("notify");
         let _ = fs::remove_file(&notify);
         let ears = UnixDatagram::bind(&notify).unwrap();
         ears.set_read_timeout(Some(PATIENCE)).unwrap();
         let stderr = File::create(self.path("stderr")).unwrap();
         let metadata = stderr.metadata().unwrap();
-        let mut command = self.command(arguments);
-        command.env("NOTIFY_SOCKET", notify).envs(variables.iter().copied()).stderr(stderr);
+        command.env("NOTIFY_SOCKET", notify).stderr(stderr);
         command.env("JOURNAL_STREAM", format!("{}:{}", metadata.dev(), metadata.ino()));
         let running = Running { child: command.spawn().unwrap(), ears };
         let ready = running.hear();
@@ -185,6 +193,7 @@ fn what_is_installed_is_where_systemd_looks_for_it() {
             let text = read(&format!("{units}/systemd/system/{unit}.service"));
             assert!(text.contains(&format!("\nExecStart={bin}/pyrated ")), "{text}");
         }
+        read(&format!("{units}/systemd/system/pyrated.socket"));
         read(&format!("{units}/sysusers.d/pyrate.conf"));
         read(&format!("{units}/tmpfiles.d/pyrate.conf"));
         read("/etc/pyrate/pyrated.toml");

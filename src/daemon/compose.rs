@@ -3,12 +3,18 @@
 use super::config::Config;
 use super::fault::{Fault, Origins};
 use super::preflight::check_start;
-use crate::driver::{Driver, Host, Settings};
+use crate::driver::{Driver, Host, Passed, Settings};
 use crate::store::StateDirectory;
 use std::path::PathBuf;
 
 /// Binds everything that a configuration asks for. Its paths must be settled.
-pub(super) fn compose(config: &Config, origins: &Origins, host: Box<dyn Host>, signals: bool) -> Result<Driver, Fault> {
+/// `passed`: sockets that the process was started with, if this is the process of the daemon; then its signals are for it.
+pub(super) fn compose(
+    config: &Config,
+    origins: &Origins,
+    host: Box<dyn Host>,
+    passed: Option<Passed>,
+) -> Result<Driver, Fault> {
     for remark in check_start(config, origins)? {
         log::warn!("{remark}");
     }
@@ -28,7 +34,8 @@ pub(super) fn compose(config: &Config, origins: &Origins, host: Box<dyn Host>, s
         control_socket: config.control_socket.clone(),
         metrics_listen: config.metrics_listen,
         limits: config.limits(),
-        signals,
+        signals: passed.is_some(),
+        passed: passed.unwrap_or_default(),
         seed: None,
     };
     Ok(Driver::start(settings, host)?)

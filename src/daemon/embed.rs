@@ -149,7 +149,7 @@ impl Embedded {
 
     fn start(self) -> Result<(), Fault> {
         let guest = Guest { reload: self.config.reload(ReloadReply::default()) };
-        let driver = compose(&self.config, &Origins::default(), Box::new(guest), false)?;
+        let driver = compose(&self.config, &Origins::default(), Box::new(guest), None)?;
         self.handle.set_running(driver.handle(), driver.facts().clone());
         driver.run().map_err(Fault::Run)
     }

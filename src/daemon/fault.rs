@@ -35,6 +35,9 @@ pub enum Fault {
          has a user of its own (systemctl start pyrated); `allow_root = true`, or --allow-root true, runs it as root"
     )]
     Root,
+    /// The service manager passes a socket that is not what is needed.
+    #[error("socket activation: {0}")]
+    Passed(String),
     /// There is no thread to write the log.
     #[error("the log: {0}")]
     LogWriter(io::Error),
@@ -75,7 +78,8 @@ impl Fault {
     /// What `pyrated` exits with (pyrated(8), EXIT STATUS).
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Root | Self::Log { .. } | Self::Share { .. } => EXIT_CONFIG,
+            Self::Start(StartFault::Passed(_)) => EXIT_CONFIG,
+            Self::Config(_) | Self::Root | Self::Passed(_) | Self::Log { .. } | Self::Share { .. } => EXIT_CONFIG,
             Self::State { fault: StateFault::InUse { .. }, .. } => EXIT_IN_USE,
             Self::Start(StartFault::AddressInUse { .. } | StartFault::ControlInUse { .. }) => EXIT_IN_USE,
             Self::NoSuchAddress(_)

@@ -15,6 +15,7 @@ mod load;
 mod log_output;
 mod log_writer;
 mod logging;
+mod passed;
 mod preflight;
 mod running;
 mod sandbox;

@@ -8,13 +8,14 @@ use super::keys::Options;
 use super::load::{Loaded, Sources};
 use super::log_output::Output;
 use super::logging::{Form, Logging};
+use super::passed::take_passed;
 use super::preflight::{check_start, check_user};
 use super::running::Running;
 use super::sandbox::Sandbox;
 use super::supervisor::{Supervisor, stderr_is_journal};
 use super::value::{Kind, Level, LogPlace};
 use crate::control::{RawText, ReloadReply, SandboxReply, paths};
-use crate::driver::{self, Facts, Host, Reload, ReloadJob, Report, Supervised};
+use crate::driver::{self, Facts, Host, Passed, Reload, ReloadJob, Report, Supervised};
 use crate::name::Escaped;
 use crate::store::note_sandbox;
 use log::{error, info, warn};
@@ -51,10 +52,15 @@ pub fn main() -> ExitCode {
     if sources.options.check || sources.options.dump_config {
         return show(&sources.options, &loaded);
     }
-    if let Err(fault) = check_user(&loaded.config) {
-        complaints(&fault).iter().for_each(complain);
-        return ExitCode::from(fault.exit_code());
-    }
+    // Before other descriptors are opened, and while there is one thread.
+    let passed = check_user(&loaded.config).and_then(|()| take_passed(sources.variable("LISTEN_FDNAMES")));
+    let passed = match passed {
+        Ok(passed) => passed,
+        Err(fault) => {
+            complaints(&fault).iter().for_each(complain);
+            return ExitCode::from(fault.exit_code());
+        }
+    };
     // Before there is another thread: it restricts this one, and those made by it.
     let sandbox = Sandbox::enter(&loaded.config, &loaded.origins, &sources.files());
     let logging = match start_log(&sources, &loaded) {
@@ -64,7 +70,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(fault.exit_code());
         }
     };
-    let outcome = sandbox.and_then(|sandbox| serve(sources, loaded, sandbox, &logging));
+    let outcome = sandbox.and_then(|sandbox| serve(sources, loaded, sandbox, passed, &logging));
     // The log may be a file: a user who starts the daemon by hand looks at standard error.
     let complaints = outcome.as_ref().err().map(complaints).unwrap_or_default();
     logging.end(&complaints.iter().map(complaint).collect::<Vec<_>>());
@@ -105,7 +111,7 @@ fn start_log(sources: &Sources, loaded: &Loaded) -> Result<Logging, Fault> {
 }
 
 /// Runs until asked to leave.
-fn serve(sources: Sources, loaded: Loaded, sandbox: Sandbox, logging: &Logging) -> Result<(), Fault> {
+fn serve(sources: Sources, loaded: Loaded, sandbox: Sandbox, passed: Passed, logging: &Logging) -> Result<(), Fault> {
     let Loaded { config, file, origins, remarks } = loaded;
     if !config.on_this_machine_alone() {
         let by = file.as_ref().map_or_else(|| "without a file".to_owned(), |path| format!("by {}", path.display()));
@@ -124,7 +130,7 @@ fn serve(sources: Sources, loaded: Loaded, sandbox: Sandbox, logging: &Logging) 
     let mut host =
         Box::new(Service { sources, running, sandbox, logging, log_files: Vec::new(), supervisor, checked: None });
     host.note_log_file();
-    let outcome = compose(&config, &origins, host, true).and_then(|driver| driver.run().map_err(Fault::Run));
+    let outcome = compose(&config, &origins, host, Some(passed)).and_then(|driver| driver.run().map_err(Fault::Run));
     match &outcome {
         Ok(()) => info!("left"),
         Err(fault) if to_file => error!("{fault}"),

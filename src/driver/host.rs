@@ -1,6 +1,7 @@
 //! What the loop and the program that runs it know of each other.
 
 use super::net::RateLimits;
+use super::passed::Passed;
 use crate::control::{ReloadReply, SandboxReply, StatusReply};
 use crate::node::NodeConfig;
 use crate::store::StateDirectory;
@@ -31,6 +32,8 @@ pub(crate) struct Settings {
     pub control_socket: Option<PathBuf>,
     /// Where the metrics are served over HTTP.
     pub metrics_listen: Option<SocketAddr>,
+    /// Sockets that the program was started with.
+    pub passed: Passed,
     /// Bytes a second.
     pub limits: RateLimits,
     /// Whether TERM, INT and HUP of the process are for this loop.
@@ -141,6 +144,9 @@ pub enum StartFault {
         /// Which socket.
         path: PathBuf,
     },
+    /// The service manager passes a socket that the configuration does not fit.
+    #[error("socket activation: {0}")]
+    Passed(String),
     /// The system refuses.
     #[error("{what}: {error}")]
     Io {

@@ -20,6 +20,8 @@
 //! | `route` | orders of the node and the bootstrap node to the parts, and their reports to the nodes |
 //! | `responses` | orders that take a file and a connection |
 //! | `calls`, `metrics` | the control calls that concern the process and not the node; what is measured |
+//! | `passed` | sockets that the program was started with |
+//! | `scanned` | those who came before the first scan |
 //! | `supervision` | what a service manager is to hear at intervals |
 //! | `host` | what the loop and the program that runs it know of each other |
 //! | `cx`, `socket`, `open_parts`, `shared_files` | what the parts share: reports, readiness, what exchanges write to and read from |
@@ -38,9 +40,11 @@ mod local_addrs;
 mod metrics;
 mod net;
 mod open_parts;
+mod passed;
 mod refusals;
 mod responses;
 mod route;
+mod scanned;
 mod shared_files;
 mod signals;
 mod socket;
@@ -55,10 +59,12 @@ pub(crate) use front::check_control_socket;
 pub use host::{Facts, StartFault};
 pub(crate) use host::{Handle, Host, Reload, ReloadJob, Report, Settings, Supervised};
 pub(crate) use net::{RateLimits, check_listen};
+pub(crate) use passed::{BOOTSTRAP, PEER, Passed};
 pub(crate) use signals::survive_file_size_limit;
 
 use crate::bootstrap::Bootstrap;
 use crate::node::Node;
+use crate::time::Instant;
 use clock::Clock;
 use cx::Cx;
 use disk::Disk;
@@ -82,6 +88,8 @@ pub(crate) struct Driver {
     facts: Facts,
     awaiting_file: AwaitingFile,
     supervision: Option<Supervision>,
+    /// Connections to a listener that was passed wait until then at the latest.
+    held_until: Option<Instant>,
     /// How long the turns took.
     turns: Histogram,
 }

@@ -7,6 +7,8 @@ use super::front::{BindFault, ControlListener, Front, MetricsListener};
 use super::histogram::Histogram;
 use super::local_addrs::local_addrs;
 use super::net::{Listener, Net, STEP_BYTES_MAX, Service};
+use super::passed::{BOOTSTRAP, PEER};
+use super::scanned::HELD_MAX;
 use super::signals::Signals;
 use super::tokens::{CONTROL, LISTENERS, METRICS, SIGNALS, WAKER};
 use super::{Driver, Facts, Handle, Host, Settings, StartFault};
@@ -16,6 +18,7 @@ use crate::store::{HashCache, ShareRoot, StateDirectory};
 use crate::time::Instant;
 use log::{info, warn};
 use mio::{Poll, Registry, Token, Waker};
+use socket2::Socket;
 use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -27,14 +30,14 @@ const HASHES_FILE: &str = "hashes";
 impl Driver {
     /// Binds the listeners and the control socket, opens the share and restores peers and registrations.
     /// Errors: An address or a control socket in use, or what the system says of a path.
-    pub(crate) fn start(settings: Settings, host: Box<dyn Host>) -> Result<Self, StartFault> {
+    pub(crate) fn start(mut settings: Settings, host: Box<dyn Host>) -> Result<Self, StartFault> {
         let poll = Poll::new().map_err(io_fault("epoll"))?;
         let registry = poll.registry();
         let waker = Arc::new(Waker::new(registry, WAKER).map_err(io_fault("eventfd"))?);
         let signals = settings.signals.then(|| Signals::register(registry, SIGNALS));
         let signals = signals.transpose().map_err(io_fault("signalfd"))?;
         let share = open_share(&settings)?;
-        let (listeners, mut facts) = bind_all(&settings, registry)?;
+        let (listeners, mut facts) = bind_all(&mut settings, registry)?;
         let control = match &settings.control_socket {
             Some(path) => Some(bind_control(path, registry)?),
             None => None,
@@ -69,6 +72,7 @@ impl Driver {
             facts,
             awaiting_file: Default::default(),
             supervision: None,
+            held_until: Some(now + HELD_MAX),
             turns: Histogram::default(),
         })
     }
@@ -111,11 +115,12 @@ fn open_share(settings: &Settings) -> Result<Option<ShareRoot>, StartFault> {
     }
 }
 
-fn bind_all(settings: &Settings, registry: &Registry) -> Result<(Vec<Listener>, Facts), StartFault> {
+fn bind_all(settings: &mut Settings, registry: &Registry) -> Result<(Vec<Listener>, Facts), StartFault> {
     let mut listeners: Vec<Listener> = Vec::new();
     let mut facts = Facts { control: settings.control_socket.clone(), ..Facts::default() };
     if let Some(addr) = settings.bootstrap_serve {
-        match bind(addr, Service::Bootstrap, "bootstrap node", listeners.len(), registry) {
+        let passed = settings.passed.listener(BOOTSTRAP, addr, "bootstrap_serve says").map_err(StartFault::Passed)?;
+        match bind(addr, Service::Bootstrap, passed, listeners.len(), registry) {
             Ok((listener, bound)) => {
                 listeners.push(listener);
                 facts.bootstrap = Some(bound);
@@ -127,22 +132,36 @@ fn bind_all(settings: &Settings, registry: &Registry) -> Result<(Vec<Listener>, 
         }
     }
     if let Some(addr) = settings.listen {
-        let (listener, bound) = bind(addr, Service::Peer, "peer", listeners.len(), registry)?;
+        let passed =
+            settings.passed.listener(PEER, addr, "listen_addr and listen_port say").map_err(StartFault::Passed)?;
+        let is_passed = passed.is_some();
+        let (mut listener, bound) = bind(addr, Service::Peer, passed, listeners.len(), registry)?;
+        listener.hold(is_passed);
         listeners.push(listener);
         facts.listen = Some(bound);
     }
+    settings.passed.must_be_used_up().map_err(StartFault::Passed)?;
     Ok((listeners, facts))
 }
 
+/// `passed`: the listener, if it is there already.
 fn bind(
     addr: SocketAddr,
     service: Service,
-    what: &'static str,
+    passed: Option<Socket>,
     index: usize,
     registry: &Registry,
 ) -> Result<(Listener, SocketAddr), StartFault> {
-    let bound = Listener::bind(addr, service, registry, Token(LISTENERS.0 + index))
-        .and_then(|listener| listener.local_addr().map(|addr| (listener, addr)));
+    let what = match service {
+        Service::Peer => "peer",
+        Service::Bootstrap => "bootstrap node",
+    };
+    let token = Token(LISTENERS.0 + index);
+    let bound = match passed {
+        Some(socket) => Listener::adopt(socket, service, registry, token),
+        None => Listener::bind(addr, service, registry, token),
+    };
+    let bound = bound.and_then(|listener| listener.local_addr().map(|addr| (listener, addr)));
     bound.map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => StartFault::AddressInUse { what, addr, advice: in_use_advice(service) },
         _ => StartFault::Io { what: format!("{what}: cannot listen at {addr}"), error },

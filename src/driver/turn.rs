@@ -34,6 +34,7 @@ impl Driver {
         self.disk.look_at_directories(self.node.config(), &self.cx);
         self.carry_out();
         self.report_to_host();
+        self.release_held();
         while self.cx.phase != Phase::Over {
             let timeout = self.timeout();
             match self.net.poll(&mut events, timeout) {
@@ -70,6 +71,7 @@ impl Driver {
             self.disk.next_deadline(),
             self.front.next_deadline(),
             self.awaiting_file.look_at,
+            self.held_until,
             self.supervision.as_ref().and_then(Supervision::next_deadline),
         ];
         let deadlines = parts.into_iter().chain([self.node.next_deadline(), bootstrap, leaving]);
@@ -134,6 +136,7 @@ impl Driver {
         self.respond_to_waiting();
         self.carry_out();
         self.report_to_host();
+        self.release_held();
         self.leave_if_done();
         let took = self.clock.fine().saturating_sub(began);
         self.turns.record(took);

@@ -19,6 +19,8 @@ pub(crate) struct Listener {
     accepting: Readiness,
     /// There are connections to accept, but they cannot be accepted now.
     is_starved: bool,
+    /// The connections wait for something of ours.
+    is_held: bool,
 }
 
 pub(super) enum Accepted {
@@ -41,10 +43,15 @@ impl Listener {
         socket.bind(&addr.into())?;
         // As many connections may wait as the system lets wait.
         socket.listen(i32::MAX)?;
+        Self::adopt(socket, service, registry, token)
+    }
+
+    /// Takes a socket that listens.
+    pub(crate) fn adopt(socket: Socket, service: Service, registry: &Registry, token: Token) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let mut listener = TcpListener::from_std(socket.into());
         registry.register(&mut listener, token, Interest::READABLE)?;
-        Ok(Self { listener, service, accepting: Readiness::none(), is_starved: false })
+        Ok(Self { listener, service, accepting: Readiness::none(), is_starved: false, is_held: false })
     }
 
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -56,7 +63,12 @@ impl Listener {
     }
 
     pub(super) fn may_accept(&self) -> bool {
-        self.accepting.is_ready() && !self.is_starved
+        self.accepting.is_ready() && !self.is_starved && !self.is_held
+    }
+
+    /// Has its connections wait, or ends that.
+    pub(crate) fn hold(&mut self, is_held: bool) {
+        self.is_held = is_held;
     }
 
     /// Whether its connections cannot be accepted now.

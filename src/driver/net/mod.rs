@@ -185,6 +185,11 @@ impl Net {
         closed
     }
 
+    /// Accepts what waited for the first scan.
+    pub(crate) fn release_listeners(&mut self) {
+        self.listeners.iter_mut().for_each(|listener| listener.hold(false));
+    }
+
     fn resume_listeners(&mut self) {
         self.listeners.iter_mut().for_each(|listener| listener.set_starved(false));
     }

@@ -16,6 +16,8 @@ use tempfile::TempDir;
 
 #[path = "daemon/activation.rs"]
 mod activation;
+#[path = "daemon/handing_over.rs"]
+mod handing_over;
 #[path = "common/not_tested.rs"]
 mod not_tested;
 #[path = "daemon/supervision.rs"]

@@ -73,6 +73,9 @@ pub struct Config {
     /// Whether root may run `pyrated`. [`Client`](crate::Client) and [`Bootstrap`](crate::Bootstrap) leave that to the
     /// program that embeds them.
     pub allow_root: bool,
+    /// Whether `pyrated` leaves listeners and running uploads to its next start. [`Client`](crate::Client) and
+    /// [`Bootstrap`](crate::Bootstrap) end them.
+    pub hand_over: bool,
     /// Serve as a bootstrap node here; port 0 picks a free one.
     pub bootstrap_serve: Option<SocketAddr>,
     /// Where the metrics are served over HTTP.

@@ -222,6 +222,8 @@ keys! {
         "further directories that downloads may be saved to from inside the sandbox";
     allow_root: Truth, "false", "", AnyNode, NextStart,
         "whether root may run the daemon, which is refused otherwise";
+    hand_over: Truth, "false", "", AnyNode, NextStart,
+        "whether a stop leaves listeners and running uploads to the next start, with a service manager that keeps them";
     bootstrap_serve: Served, "off", "", AnyNode, NextStart,
         "where to serve as a bootstrap node: addr:port, or off";
     bootstrap_verify: Truth, "false", "", BootstrapNode, NextStart,

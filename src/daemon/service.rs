@@ -23,6 +23,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -127,8 +128,16 @@ fn serve(sources: Sources, loaded: Loaded, sandbox: Sandbox, passed: Passed, log
     let running = Running::new(config.clone());
     let logging = logging.clone();
     let supervisor = Supervisor::of_environment(sources.variable("NOTIFY_SOCKET"));
-    let mut host =
-        Box::new(Service { sources, running, sandbox, logging, log_files: Vec::new(), supervisor, checked: None });
+    let mut host = Box::new(Service {
+        sources,
+        running,
+        sandbox,
+        logging,
+        log_files: Vec::new(),
+        supervisor,
+        kept: passed.kept(),
+        checked: None,
+    });
     host.note_log_file();
     let outcome = compose(&config, &origins, host, Some(passed)).and_then(|driver| driver.run().map_err(Fault::Run));
     match &outcome {
@@ -171,6 +180,8 @@ struct Service {
     /// Those that this process has written to, the newest last.
     log_files: Vec<PathBuf>,
     supervisor: Supervisor,
+    /// What the run before has left with the service manager.
+    kept: Vec<&'static str>,
     /// Brings what a reload has read.
     checked: Option<Receiver<Result<Checked, Fault>>>,
 }
@@ -180,6 +191,9 @@ impl Host for Service {
         self.running.on_bound(facts);
         let config = self.running.config();
         self.supervisor.bound(status(config, facts));
+        for name in std::mem::take(&mut self.kept) {
+            self.supervisor.forget(name);
+        }
         for line in announcement(config, facts, &client_command(&self.sources, facts)) {
             info!("{line}");
         }
@@ -188,6 +202,14 @@ impl Host for Service {
 
     fn supervised(&self) -> Option<Supervised> {
         self.supervisor.wants()
+    }
+
+    fn hands_over(&self) -> bool {
+        self.running.config().hand_over && self.supervisor.listens()
+    }
+
+    fn hand_over(&mut self, name: &'static str, sockets: &[BorrowedFd<'_>], is_watched: bool) -> bool {
+        self.supervisor.keep(name, sockets, is_watched)
     }
 
     fn alive(&mut self) {

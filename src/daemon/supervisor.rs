@@ -3,9 +3,12 @@
 use crate::driver::{Report, Supervised};
 use bytesize::ByteSize;
 use nix::sys::stat::fstat;
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use sd_notify::NotifyState;
 use std::ffi::OsStr;
-use std::io;
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::os::fd::BorrowedFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -86,6 +89,25 @@ impl Supervisor {
         }
     }
 
+    /// Whether it can be given sockets.
+    pub(super) fn listens(&self) -> bool {
+        self.socket.is_some()
+    }
+
+    /// Gives it sockets, which it passes to the next start under this name. `is_watched`: it may close one that is broken.
+    pub(super) fn keep(&mut self, name: &str, sockets: &[BorrowedFd<'_>], is_watched: bool) -> bool {
+        let states = ["FDSTORE=1", &format!("FDNAME={name}"), "FDPOLL=0"];
+        let states: Vec<_> =
+            states[..if is_watched { 2 } else { 3 }].iter().map(|state| NotifyState::Custom(state)).collect();
+        self.tell_with(&states, sockets, Some(READY_WAIT_MAX))
+    }
+
+    /// It need not keep these sockets any more: we have them.
+    pub(super) fn forget(&mut self, name: &str) {
+        let name = format!("FDNAME={name}");
+        self.tell(&[NotifyState::Custom("FDSTOREREMOVE=1"), NotifyState::Custom(&name)], Some(READY_WAIT_MAX));
+    }
+
     /// The loop turns.
     pub(super) fn alive(&mut self) {
         self.tell(&[NotifyState::Watchdog], None);
@@ -118,6 +140,15 @@ impl Supervisor {
     /// Returns whether it could be told. A service manager that does not read is waited for this long, and not without end as
     /// `sd_notify::notify` does.
     fn tell(&mut self, states: &[NotifyState<'_>], wait_max: Option<Duration>) -> bool {
+        self.tell_with(states, &[], wait_max)
+    }
+
+    fn tell_with(
+        &mut self,
+        states: &[NotifyState<'_>],
+        sockets: &[BorrowedFd<'_>],
+        wait_max: Option<Duration>,
+    ) -> bool {
         let Some(address) = &self.socket else { return false };
         let text: String = states.iter().map(|state| format!("{state}\n")).collect();
         let told = UnixDatagram::unbound().and_then(|socket| {
@@ -125,7 +156,14 @@ impl Supervisor {
                 Some(_) => socket.set_write_timeout(wait_max)?,
                 None => socket.set_nonblocking(true)?,
             }
-            socket.send_to_addr(text.as_bytes(), address)
+            if sockets.is_empty() {
+                return socket.send_to_addr(text.as_bytes(), address);
+            }
+            socket.connect_addr(address)?;
+            let mut space = vec![MaybeUninit::uninit(); SendAncillaryMessage::ScmRights(sockets).size()];
+            let mut with = SendAncillaryBuffer::new(&mut space);
+            with.push(SendAncillaryMessage::ScmRights(sockets));
+            Ok(sendmsg(&socket, &[IoSlice::new(text.as_bytes())], &mut with, SendFlags::empty())?)
         });
         let was_deaf = std::mem::replace(&mut self.is_deaf, told.is_err());
         if let Err(error) = told

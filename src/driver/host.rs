@@ -8,6 +8,7 @@ use crate::store::StateDirectory;
 use mio::Waker;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -85,6 +86,15 @@ pub(crate) trait Host {
     fn alive(&mut self) {}
     /// What the loop does now: when the start is over, and every few seconds.
     fn report(&mut self, _: &Report) {}
+    /// Whether listeners and running uploads are to be left to the next run.
+    fn hands_over(&self) -> bool {
+        false
+    }
+    /// Give sockets to the service manager, for the next run, under a name. `is_watched`: one that is broken may be dropped. Returns
+    /// whether they were sent.
+    fn hand_over(&mut self, _name: &'static str, _sockets: &[BorrowedFd<'_>], _is_watched: bool) -> bool {
+        false
+    }
     /// The loop begins to leave.
     fn leaving(&mut self);
 }

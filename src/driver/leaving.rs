@@ -18,6 +18,7 @@ impl Driver {
         info!("leaving ({why})");
         self.cx.phase = Phase::Leaving(self.cx.now + LEAVE_MAX);
         self.front.host().leaving();
+        self.begin_handing_over();
         if let Some(bootstrap) = &self.bootstrap {
             self.disk.save_registry(bootstrap, self.clock.wall());
         }
@@ -29,6 +30,7 @@ impl Driver {
     pub(super) fn on_left(&mut self) {
         if let Phase::Leaving(until) = self.cx.phase {
             self.cx.phase = Phase::Flushing(until);
+            self.end_handing_over();
         }
     }
 

@@ -21,6 +21,7 @@
 //! | `responses` | orders that take a file and a connection |
 //! | `calls`, `metrics` | the control calls that concern the process and not the node; what is measured |
 //! | `passed` | sockets that the program was started with |
+//! | `handing_over` | what is left to the next run, and taken over from the one before |
 //! | `scanned` | those who came before the first scan |
 //! | `supervision` | what a service manager is to hear at intervals |
 //! | `host` | what the loop and the program that runs it know of each other |
@@ -33,6 +34,7 @@ mod clock;
 mod cx;
 mod disk;
 mod front;
+mod handing_over;
 mod histogram;
 mod host;
 mod leaving;
@@ -59,7 +61,7 @@ pub(crate) use front::check_control_socket;
 pub use host::{Facts, StartFault};
 pub(crate) use host::{Handle, Host, Reload, ReloadJob, Report, Settings, Supervised};
 pub(crate) use net::{RateLimits, check_listen};
-pub(crate) use passed::{BOOTSTRAP, PEER, Passed};
+pub(crate) use passed::{BOOTSTRAP, KEPT, PEER, Passed};
 pub(crate) use signals::survive_file_size_limit;
 
 use crate::bootstrap::Bootstrap;
@@ -69,6 +71,7 @@ use clock::Clock;
 use cx::Cx;
 use disk::Disk;
 use front::Front;
+use handing_over::HandingOver;
 use histogram::Histogram;
 use net::Net;
 use responses::AwaitingFile;
@@ -88,6 +91,7 @@ pub(crate) struct Driver {
     facts: Facts,
     awaiting_file: AwaitingFile,
     supervision: Option<Supervision>,
+    handing_over: Option<HandingOver>,
     /// Connections to a listener that was passed wait until then at the latest.
     held_until: Option<Instant>,
     /// How long the turns took.

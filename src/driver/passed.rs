@@ -1,4 +1,5 @@
-//! Sockets that the program was started with: the listeners of socket units, under the names of their `FileDescriptorName=`.
+//! Sockets that the program was started with: the listeners of socket units, under the names of their `FileDescriptorName=`, and
+//! what an earlier run has left with the service manager.
 
 use socket2::Socket;
 use std::net::SocketAddr;
@@ -7,6 +8,18 @@ use std::net::SocketAddr;
 pub(crate) const PEER: &str = "peer";
 /// The name of the bootstrap node's listener in a socket unit.
 pub(crate) const BOOTSTRAP: &str = "bootstrap";
+
+/// The name of the peer's listener, as an earlier run has left it.
+pub(super) const KEPT_PEER: &str = "kept-peer";
+/// The name of the bootstrap node's listener, as an earlier run has left it.
+pub(super) const KEPT_BOOTSTRAP: &str = "kept-bootstrap";
+/// The name of a connection on which an earlier run was sending a file.
+pub(super) const KEPT_UPLOAD: &str = "kept-upload";
+/// The name of the socket that brings what was being sent.
+pub(super) const KEPT_RECORDS: &str = "kept-records";
+
+/// All that an earlier run may have left.
+pub(crate) const KEPT: [&str; 4] = [KEPT_PEER, KEPT_BOOTSTRAP, KEPT_UPLOAD, KEPT_RECORDS];
 
 /// Sockets that nobody has taken yet.
 #[derive(Debug, Default)]
@@ -22,6 +35,24 @@ impl Passed {
         is_first
     }
 
+    /// The names of what an earlier run has left.
+    pub(crate) fn kept(&self) -> Vec<&'static str> {
+        KEPT.into_iter().filter(|kept| self.sockets.iter().any(|(name, _)| name == kept)).collect()
+    }
+
+    /// Takes all sockets of a name.
+    pub(super) fn take(&mut self, wanted: &str) -> Vec<Socket> {
+        self.sockets.extract_if(.., |(name, _)| *name == wanted).map(|(_, socket)| socket).collect()
+    }
+
+    /// The listener that an earlier run has left, if the configuration still says the same.
+    pub(super) fn kept_listener(&mut self, name: &str, addr: SocketAddr) -> Option<Socket> {
+        self.take(name).into_iter().find(|socket| {
+            let bound = socket.local_addr().ok().and_then(|bound| bound.as_socket());
+            socket.is_listener().is_ok_and(|listens| listens) && bound.is_some_and(|bound| is_at(bound, addr))
+        })
+    }
+
     /// Takes the listener of a socket unit, if there is one, which must be what the configuration says: `addr`, whose port 0
     /// stands for any. `keys`: those that say so.
     /// Errors: What does not fit, in a sentence.
@@ -32,7 +63,7 @@ impl Passed {
             return Err(format!("the socket `{name}` does not listen: Accept=yes is not for this daemon"));
         }
         let bound = socket.local_addr().ok().and_then(|bound| bound.as_socket());
-        if !bound.is_some_and(|bound| bound.ip() == addr.ip() && (bound.port() == addr.port() || addr.port() == 0)) {
+        if !bound.is_some_and(|bound| is_at(bound, addr)) {
             let bound = bound.map_or_else(|| "no address".to_owned(), |bound| bound.to_string());
             return Err(format!("the socket `{name}` is at {bound}, and {keys} {addr}: give both the same address"));
         }
@@ -41,7 +72,7 @@ impl Passed {
 
     /// Errors: The first that the configuration has no use for, in a sentence.
     pub(super) fn must_be_used_up(&self) -> Result<(), String> {
-        match self.sockets.first() {
+        match self.sockets.iter().find(|(name, _)| !KEPT.contains(name)) {
             Some((name, _)) => Err(format!(
                 "the socket `{name}` is passed, and this configuration has no {name}: disable the socket unit, or set {}",
                 if *name == BOOTSTRAP { "bootstrap_serve" } else { "peer = true" }
@@ -49,4 +80,9 @@ impl Passed {
             None => Ok(()),
         }
     }
+}
+
+/// Whether a socket is where the configuration says, whose port 0 stands for any.
+fn is_at(bound: SocketAddr, addr: SocketAddr) -> bool {
+    bound.ip() == addr.ip() && (bound.port() == addr.port() || addr.port() == 0)
 }

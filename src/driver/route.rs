@@ -108,7 +108,7 @@ impl Driver {
             }
             Action::Trim { exchange, groups_end } => net.trim(exchange, groups_end),
             Action::Abort { exchange } => {
-                if !self.withdraw_call_back(exchange) {
+                if !self.withdraw_call_back(exchange) && !self.keep_upload(exchange) {
                     self.net.abort(exchange, self.disk.open_parts(), &mut self.cx);
                 }
             }

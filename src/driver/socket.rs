@@ -157,6 +157,12 @@ impl Socket<TcpStream> {
         self.reading.attempt(|| self.stream.peek(buffer)).map(ReadStep::of)
     }
 
+    /// Ends that epoll watches it, and gives it away.
+    pub(super) fn into_stream(mut self, registry: &Registry) -> io::Result<TcpStream> {
+        registry.deregister(&mut self.stream)?;
+        Ok(self.stream)
+    }
+
     /// Whether the other side is known to have acknowledged a byte of ours. `false` means unknown.
     pub(super) fn has_acknowledged(&self) -> bool {
         self.acknowledged

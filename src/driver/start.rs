@@ -4,10 +4,11 @@ use super::clock::Clock;
 use super::cx::{Cx, Outputs, Phase};
 use super::disk::Disk;
 use super::front::{BindFault, ControlListener, Front, MetricsListener};
+use super::handing_over::take_over;
 use super::histogram::Histogram;
 use super::local_addrs::local_addrs;
 use super::net::{Listener, Net, STEP_BYTES_MAX, Service};
-use super::passed::{BOOTSTRAP, PEER};
+use super::passed::{BOOTSTRAP, KEPT_BOOTSTRAP, KEPT_PEER, PEER};
 use super::scanned::HELD_MAX;
 use super::signals::Signals;
 use super::tokens::{CONTROL, LISTENERS, METRICS, SIGNALS, WAKER};
@@ -48,12 +49,14 @@ impl Driver {
         let now = clock.now();
         let seed = settings.seed.map_or_else(random_seed, Ok).map_err(io_fault("/dev/urandom"))?;
         let cache = open_cache(settings.state.as_ref())?;
-        let (mut disk, remembered) = Disk::open(settings.state, (settings.share, share), cache, &waker, clock)?;
+        let (mut disk, mut remembered) = Disk::open(settings.state, (settings.share, share), cache, &waker, clock)?;
         let bootstrap = facts.bootstrap.map(|_| new_bootstrap(settings.bootstrap_verify, now, seed, &mut disk));
+        let kept = take_over(&mut settings.passed);
+        remembered.files = kept.iter().map(|upload| upload.file.clone()).collect();
         let mut config = settings.node;
         config.listen = facts.listen.unwrap_or(config.listen);
         config.local_addrs = local_addrs();
-        Ok(Self {
+        let mut driver = Self {
             clock,
             cx: Cx {
                 now,
@@ -72,9 +75,12 @@ impl Driver {
             facts,
             awaiting_file: Default::default(),
             supervision: None,
+            handing_over: None,
             held_until: Some(now + HELD_MAX),
             turns: Histogram::default(),
-        })
+        };
+        driver.resume(kept);
+        Ok(driver)
     }
 }
 
@@ -120,6 +126,7 @@ fn bind_all(settings: &mut Settings, registry: &Registry) -> Result<(Vec<Listene
     let mut facts = Facts { control: settings.control_socket.clone(), ..Facts::default() };
     if let Some(addr) = settings.bootstrap_serve {
         let passed = settings.passed.listener(BOOTSTRAP, addr, "bootstrap_serve says").map_err(StartFault::Passed)?;
+        let passed = passed.or_else(|| settings.passed.kept_listener(KEPT_BOOTSTRAP, addr));
         match bind(addr, Service::Bootstrap, passed, listeners.len(), registry) {
             Ok((listener, bound)) => {
                 listeners.push(listener);
@@ -134,6 +141,7 @@ fn bind_all(settings: &mut Settings, registry: &Registry) -> Result<(Vec<Listene
     if let Some(addr) = settings.listen {
         let passed =
             settings.passed.listener(PEER, addr, "listen_addr and listen_port say").map_err(StartFault::Passed)?;
+        let passed = passed.or_else(|| settings.passed.kept_listener(KEPT_PEER, addr));
         let is_passed = passed.is_some();
         let (mut listener, bound) = bind(addr, Service::Peer, passed, listeners.len(), registry)?;
         listener.hold(is_passed);

@@ -139,6 +139,7 @@ impl Node {
         if cx.config.peer {
             network.recall_peers(cx, remembered.peers);
             network.arrange_links(cx);
+            share.recall_files(remembered.files);
             share.start_scan(cx);
             download.recall_downloads(cx, remembered.downloads, remembered.download_last);
             download.start_downloads(cx);

@@ -122,7 +122,7 @@ impl Disk {
             registry_saved: 0,
             save_registry_at: None,
         };
-        Ok((disk, Remembered { peers, downloads, download_last }))
+        Ok((disk, Remembered { peers, downloads, download_last, files: Vec::new() }))
     }
 
     /// Gives a bootstrap node the registrations of an earlier run.

@@ -7,6 +7,7 @@ use mio::{Interest, Registry, Token};
 use socket2::{Domain, Socket, Type};
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
 
 /// A listening socket.
 ///
@@ -56,6 +57,10 @@ impl Listener {
 
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
+    }
+
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
     }
 
     pub(super) fn on_ready(&mut self) {

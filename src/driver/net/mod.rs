@@ -22,6 +22,7 @@ mod dialling;
 mod displacing;
 mod eviction;
 mod exchange;
+mod keeping;
 mod listener;
 mod pace;
 mod port_checks;
@@ -33,6 +34,7 @@ mod table;
 
 pub(crate) use budget::Permit;
 pub(crate) use exchange::{CALL_BACK_DESCRIPTORS, Lent, Outgoing, Part, STEP_BYTES_MAX, Service, Task};
+pub(crate) use keeping::Taken;
 pub(crate) use listener::Listener;
 pub(crate) use listener::check_listen;
 pub(crate) use pace::RateLimits;

@@ -61,6 +61,8 @@ pub struct Remembered {
     pub downloads: Vec<DownloadRecord>,
     /// The highest id of any download; 0 if there was none.
     pub download_last: u32,
+    /// Shared files that are known before the first scan, which looks for them like for all others.
+    pub files: Vec<ScannedFile>,
 }
 
 /// The record of a download that is unfinished, or has left a part file.

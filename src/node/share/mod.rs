@@ -8,7 +8,7 @@ mod hashing;
 mod scanning;
 mod settling;
 
-use crate::library::{Library, ScanReport};
+use crate::library::{Library, ScanReport, ScannedFile};
 use crate::name::FileName;
 use hashing::Hashing;
 use scanning::ScanStage;
@@ -29,6 +29,11 @@ pub(super) struct ShareMachine {
 impl ShareMachine {
     pub(super) fn library(&self) -> &Library {
         &self.library
+    }
+
+    /// Shares files of an earlier run until the first scan has looked for them.
+    pub(super) fn recall_files(&mut self, files: Vec<ScannedFile>) {
+        files.into_iter().for_each(|file| self.library.apply(file));
     }
 
     /// Files that are not shared yet, because they may not be complete yet.

@@ -298,11 +298,15 @@ fn sandbox(key: &str) -> Runs {
     runs
 }
 
-/// Whether root may run the daemon.
-fn root(key: &str) -> Runs {
+/// The keys of how a daemon starts and ends.
+fn ends(key: &str) -> Runs {
     let change = Change::of(key, "true", "false");
-    // The environment of the tests would beat the file.
-    let mut peer = change.start(Setup::peer().after(&["env", "-u", "PYRATE_ALLOW_ROOT"]));
+    let setup = match key {
+        // The environment of the tests would beat the file.
+        "allow_root" => Setup::peer().after(&["env", "-u", "PYRATE_ALLOW_ROOT"]),
+        _ => Setup::peer(),
+    };
+    let mut peer = change.start(setup);
     change.reload(&mut peer);
     // Whoever runs it goes on.
     change.assert_reported(&mut peer, Runs::Before);
@@ -319,7 +323,7 @@ fn what_runs_after_a_reload_is_what_is_reported_for_every_key() {
         .expect("pyrated can be run");
     let dump = String::from_utf8(dump.stdout).expect("UTF-8");
     let keys: Vec<&str> = dump.lines().filter_map(|line| line.split_once(" = ").map(|(key, _)| key)).collect();
-    assert_eq!(keys.len(), 27, "{dump}");
+    assert_eq!(keys.len(), 28, "{dump}");
     let run = |key: &str| match key {
         "bootstrap_addr" | "bootstrap_port" | "bootstraps" => (membership(key), Runs::After),
         "listen_addr" | "listen_port" | "bootstrap_serve" | "bootstrap_verify" | "metrics_listen" | "peer" => {
@@ -330,7 +334,7 @@ fn what_runs_after_a_reload_is_what_is_reported_for_every_key() {
         "download_directory" | "log_file" => (places(key), Runs::After),
         "max_workers" | "max_downloads" | "max_peers" | "max_ttl" => (numbers(key), Runs::After),
         "upload_limit" | "download_limit" => (rates(key), Runs::After),
-        "allow_root" => (root(key), Runs::Before),
+        "allow_root" | "hand_over" => (ends(key), Runs::Before),
         "sandbox" | "sandbox_writable" => (sandbox(key), Runs::Before),
         other => panic!("nobody looks what a reload does to {other}"),
     };

@@ -4,7 +4,7 @@ use super::{Context, PROGRESS_INTERVAL, STEP_BYTES_MAX};
 use crate::driver::shared_files::{AwaitsRead, Ordered, ReadOutcome, Reader};
 use crate::driver::socket::{Blocked, Direction, Socket};
 use crate::fault::DiskFault;
-use crate::library::Shared;
+use crate::library::{FileMeta, Shared};
 use crate::name::FileName;
 use crate::node::contract::{STEADY_BYTES, UNSENT_BYTES, UNSENT_FIRST_BYTES};
 use crate::time::Instant;
@@ -123,6 +123,14 @@ impl Outgoing {
     /// Whether it sends a file.
     pub(super) fn is_file(&self) -> bool {
         matches!(self.source, Source::File { .. })
+    }
+
+    /// What is not written yet of a file: from where, and how much; and the file.
+    pub(super) fn rest(&self) -> Option<(u64, u64, FileMeta)> {
+        match &self.source {
+            Source::File { file, at, left: left @ 1.., .. } => Some((*at, *left, *file.file().meta())),
+            _ => None,
+        }
     }
 
     /// Takes the result of a read. Returns whether it is the one that this waits for.

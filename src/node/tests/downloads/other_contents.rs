@@ -178,7 +178,12 @@ fn recalled(learnt_from: Option<SocketAddr>) -> Rig {
         sources,
     };
     let config = NodeConfig { bootstraps: Vec::new(), ..config() };
-    let remembered = Remembered { peers: remembered_peers(vec![peer(1)]), downloads: vec![record], download_last: 1 };
+    let remembered = Remembered {
+        peers: remembered_peers(vec![peer(1)]),
+        downloads: vec![record],
+        download_last: 1,
+        files: Vec::new(),
+    };
     let mut rig = Rig::new(config.clone());
     rig.node = crate::node::Node::new(rig.now, config, [5; 32], remembered);
     rig.orders.clear();

@@ -29,7 +29,7 @@ pub(super) fn restarted(config: NodeConfig, downloads: Vec<DownloadRecord>, down
         Instant::from_ms(1_700_000_000_000),
         config,
         [5; 32],
-        Remembered { peers: remembered_peers(Vec::new()), downloads, download_last },
+        Remembered { peers: remembered_peers(Vec::new()), downloads, download_last, files: Vec::new() },
     );
     rig.orders.clear();
     rig.handle(Event::ClientGone { client: CLIENT });

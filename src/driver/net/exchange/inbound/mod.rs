@@ -7,6 +7,7 @@
 //!    +------stream-------+                +------- reset --------+--> AwaitingCallback --> end, and a call-back
 //! ```
 
+mod keeping;
 mod sending;
 
 use super::report_queue::ReportQueue;

@@ -1,0 +1,176 @@
+//! What a daemon that leaves in order gives to the service manager, and takes over at its next start: its listeners with those
+//! who wait there, and the connections on which it sends files. A daemon that crashes leaves nothing: its connections end in RST.
+//!
+//! Of an upload the next run gets the connection, and the request that would bring what is still to be sent. It is served like any
+//! other, if the file is still the same.
+
+use super::Driver;
+use super::net::{Service, Taken};
+use super::passed::{KEPT_BOOTSTRAP, KEPT_PEER, KEPT_RECORDS, KEPT_UPLOAD, Passed};
+use crate::control::RawText;
+use crate::id::ExchangeId;
+use crate::library::{FileMeta, ScannedFile};
+use crate::wire::{Message, decode};
+use log::{debug, info};
+use serde::{Deserialize, Serialize};
+use socket2::{Domain, Socket, Type};
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+
+/// As many descriptors go with one message (unix(7), SCM_MAX_FD).
+const DESCRIPTORS_PER_MESSAGE: usize = 253;
+
+/// What is read of the records; the socket that brings them holds less.
+const RECORDS_BYTES_MAX: u64 = 16 << 20;
+
+/// The daemon leaves, and hands over what it can.
+#[derive(Default)]
+pub(super) struct HandingOver {
+    uploads: Vec<Taken>,
+}
+
+/// An upload that an earlier run has begun.
+pub(super) struct KeptUpload {
+    socket: Socket,
+    from: SocketAddr,
+    request: Vec<u8>,
+    pub(super) file: ScannedFile,
+}
+
+/// A line in JSON.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Record {
+    from: SocketAddr,
+    to: SocketAddr,
+    request: RawText,
+    size: u64,
+    mtime_ns: i64,
+    ctime_ns: i64,
+    inode: u64,
+    device: u64,
+}
+
+impl Record {
+    fn of(upload: &Taken) -> Option<Self> {
+        let FileMeta { size, mtime_ns, ctime_ns, inode, device } = upload.meta;
+        let (from, to) = (upload.stream.peer_addr().ok()?, upload.stream.local_addr().ok()?);
+        let request = RawText::new(upload.request.encode());
+        Some(Self { from, to, request, size, mtime_ns, ctime_ns, inode, device })
+    }
+
+    /// The file, if the request is one for a file.
+    fn file(&self) -> Option<ScannedFile> {
+        let Self { size, mtime_ns, ctime_ns, inode, device, .. } = *self;
+        let meta = FileMeta { size, mtime_ns, ctime_ns, inode, device };
+        match decode(self.request.as_bytes()) {
+            Ok(Message::DownloadRequest { name } | Message::RangeRequest { name, .. }) => {
+                Some(ScannedFile { name, meta })
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Driver {
+    /// Nobody is accepted any more: those who connect wait for the next run. Our own bootstrap node still takes the farewell of
+    /// our peer.
+    pub(super) fn begin_handing_over(&mut self) {
+        if self.front.host().hands_over() {
+            self.handing_over = Some(HandingOver::default());
+            // Those who wait for the first scan wait for that of the next run.
+            self.held_until = None;
+            self.hand_over_listener(Service::Peer, KEPT_PEER);
+        }
+    }
+
+    fn hand_over_listener(&mut self, service: Service, name: &'static str) {
+        let Some(listener) = self.net.listener(service) else { return };
+        // Fails where the service manager does not listen: then ours goes on until the end.
+        if self.front.host().hand_over(name, &[listener], true) {
+            self.net.close_listener(service);
+        }
+    }
+
+    /// Keeps an upload that is to be broken off because the node leaves. Returns whether it does.
+    pub(super) fn keep_upload(&mut self, exchange: ExchangeId) -> bool {
+        let Some(handing_over) = &mut self.handing_over else { return false };
+        let taken = self.net.take_upload(exchange, &mut self.cx);
+        let is_taken = taken.is_some();
+        handing_over.uploads.extend(taken);
+        is_taken
+    }
+
+    /// The node has left, and broken off its uploads.
+    pub(super) fn end_handing_over(&mut self) {
+        let Some(HandingOver { uploads }) = self.handing_over.take() else { return };
+        self.hand_over_listener(Service::Bootstrap, KEPT_BOOTSTRAP);
+        match self.hand_over_uploads(&uploads) {
+            Ok(0) => {}
+            Ok(count) => info!("{count} uploads wait for the next start"),
+            Err(error) => info!("the uploads are broken off: {error}"),
+        }
+    }
+
+    /// Returns how many the service manager has been given. The connections of others end in RST with us.
+    fn hand_over_uploads(&mut self, uploads: &[Taken]) -> std::io::Result<usize> {
+        let (mut ours, theirs) = Socket::pair(Domain::UNIX, Type::STREAM, None)?;
+        ours.set_nonblocking(true)?;
+        let mut kept = Vec::new();
+        for upload in uploads {
+            let Some(mut line) = Record::of(upload).and_then(|record| serde_json::to_vec(&record).ok()) else {
+                continue;
+            };
+            line.push(b'\n');
+            // What has no room is not kept.
+            if !ours.write(&line).is_ok_and(|written| written == line.len()) {
+                break;
+            }
+            kept.push(upload.stream.as_fd());
+        }
+        let host = self.front.host();
+        // Our end of it closes.
+        if kept.is_empty() || !host.hand_over(KEPT_RECORDS, &[theirs.as_fd()], false) {
+            return Ok(0);
+        }
+        let mut count = 0;
+        for sockets in kept.chunks(DESCRIPTORS_PER_MESSAGE) {
+            count += if host.hand_over(KEPT_UPLOAD, sockets, true) { sockets.len() } else { 0 };
+        }
+        Ok(count)
+    }
+
+    /// Has the node serve what an earlier run had not sent yet.
+    pub(super) fn resume(&mut self, uploads: Vec<KeptUpload>) {
+        let count = uploads.len();
+        for KeptUpload { socket, from, request, file } in uploads {
+            debug!("{} to {from} goes on", file.name);
+            self.net.resume(socket, from, &request, &mut self.cx);
+        }
+        if count > 0 {
+            info!("{count} uploads of the run before go on");
+        }
+    }
+}
+
+/// Uploads that an earlier run has left. One whose connection has broken meanwhile, or that this version does not understand, is
+/// dropped.
+pub(super) fn take_over(passed: &mut Passed) -> Vec<KeptUpload> {
+    let mut text = Vec::new();
+    for records in passed.take(KEPT_RECORDS) {
+        // Ends with the bytes that are there.
+        let _ = records.set_nonblocking(true).and_then(|()| records.take(RECORDS_BYTES_MAX).read_to_end(&mut text));
+    }
+    let mut records: Vec<Record> =
+        text.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
+    let addresses =
+        |socket: &Socket| Some((socket.peer_addr().ok()?.as_socket()?, socket.local_addr().ok()?.as_socket()?));
+    let uploads = passed.take(KEPT_UPLOAD).into_iter().filter_map(|socket| {
+        let (from, to) = addresses(&socket)?;
+        let at = records.iter().position(|record| (record.from, record.to) == (from, to))?;
+        let record = records.swap_remove(at);
+        let file = record.file()?;
+        Some(KeptUpload { socket, from, request: record.request.as_bytes().to_vec(), file })
+    });
+    uploads.collect()
+}

@@ -1,0 +1,40 @@
+//! A response that another process goes on with.
+
+use super::{Inbound, Service, State};
+use crate::driver::socket::Socket;
+use crate::id::ExchangeId;
+use crate::library::FileMeta;
+use crate::time::Instant;
+use crate::wire::Message;
+use mio::Registry;
+use mio::net::TcpStream;
+use std::io;
+use std::net::SocketAddr;
+
+impl Inbound {
+    /// The request that would bring what is not written yet of a file, and the file that was opened. `None` if none is being sent.
+    pub(crate) fn rest(&self) -> Option<(Message, FileMeta)> {
+        let State::Sending { outgoing, name: whole, .. } = &self.state else { return None };
+        let (offset, length, meta) = outgoing.rest()?;
+        let name = self.requested_file.clone()?;
+        let request = match whole {
+            // Its requester may still want to be called back.
+            Some(_) if offset == 0 => Message::DownloadRequest { name },
+            _ => Message::RangeRequest { offset, length, name },
+        };
+        Some((request, meta))
+    }
+
+    /// Gives the connection away as it is.
+    pub(crate) fn into_stream(self, registry: &Registry) -> io::Result<TcpStream> {
+        self.socket.into_stream(registry)
+    }
+
+    /// A connection on which a response had begun, with the request for its rest.
+    pub(crate) fn resumed(id: ExchangeId, from: SocketAddr, socket: Socket, request: &[u8], now: Instant) -> Self {
+        let mut inbound = Self::new(id, from, Service::Peer, socket, now);
+        inbound.owe_response();
+        inbound.framer.push(request);
+        inbound
+    }
+}

@@ -1,0 +1,188 @@
+//! A restart by a service manager that keeps sockets (systemd.service(5), FileDescriptorStoreMax=): listeners and uploads survive.
+
+use super::{Home, PATIENCE, Running};
+use nix::sys::signal::Signal;
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use std::fs;
+use std::io::{IoSliceMut, Read, Write};
+use std::mem::MaybeUninit;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+const SIZE: usize = 6 << 20;
+
+/// A peer whose uploads take some seconds.
+struct Peer {
+    home: Home,
+    addr: SocketAddr,
+    content: Vec<u8>,
+}
+
+/// What a service manager keeps.
+struct Store(Vec<(String, OwnedFd)>);
+
+impl Peer {
+    fn new() -> Self {
+        let home = Home::new();
+        let content: Vec<u8> = (0..SIZE).map(|at| (at * 2_654_435_761) as u8).collect();
+        fs::write(home.path("share/file"), &content).unwrap();
+        let addr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        Self { home, addr, content }
+    }
+
+    fn arguments(&self) -> Vec<String> {
+        let mut words = vec![];
+        for (option, value) in [
+            ("--listen-addr", "127.0.0.1".to_owned()),
+            ("--listen-port", self.addr.port().to_string()),
+            ("--bootstraps", "127.0.0.1:9".to_owned()),
+            ("--local-directory", self.home.word("share")),
+            ("--upload-limit", "4MiB".to_owned()),
+            ("--hand-over", "true".to_owned()),
+            ("--log-file", self.home.word("log")),
+        ] {
+            words.extend([option.to_owned(), value]);
+        }
+        words
+    }
+
+    fn start(&self) -> Running {
+        let arguments = self.arguments();
+        self.home.start_any(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    /// Starts it with what was kept, and gives what it says before it is ready.
+    fn start_again(&self, store: Store) -> (Running, Vec<String>) {
+        let names: Vec<String> = store.0.iter().map(|(name, _)| name.clone()).collect();
+        let mut sockets = store.0.into_iter().map(|(_, socket)| Stdio::from(socket));
+        let mut command = Command::new("sh");
+        let script = "exec \"$@\" 3<&0 4<&1 5<&2 0</dev/null 1>/dev/null 2>/dev/null";
+        command.args(["-c", script, "sh", env!("CARGO_BIN_EXE_pyrated")]).args(self.arguments());
+        command.env_clear().env("HOME", self.home.path("")).env("PYRATE_ALLOW_ROOT", "true");
+        command.env("LISTEN_FDS", names.len().to_string()).env("LISTEN_FDNAMES", names.join(":"));
+        command.env("NOTIFY_SOCKET", self.home.path("again"));
+        let mut next = || sockets.next().unwrap();
+        command.stdin(next()).stdout(next()).stderr(next());
+        let ears = UnixDatagram::bind(self.home.path("again")).unwrap();
+        ears.set_read_timeout(Some(PATIENCE)).unwrap();
+        let running = Running { child: command.spawn().unwrap(), ears };
+        let mut said = Vec::new();
+        while said.last().is_none_or(|said: &String| !said.starts_with("READY=1")) {
+            said.push(running.hear());
+        }
+        (running, said)
+    }
+
+    /// Asks for the file, and reads its beginning.
+    fn begin(&self) -> (TcpStream, Vec<u8>) {
+        let mut stream = TcpStream::connect(self.addr).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(b"4:file\n").unwrap();
+        let mut begun = vec![0; 300_000];
+        stream.read_exact(&mut begun).unwrap();
+        (stream, begun)
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.home.path("log")).unwrap()
+    }
+}
+
+impl Store {
+    /// Ends a daemon in order, and keeps what it hands over.
+    fn of(mut running: Running) -> Self {
+        running.signal(Signal::SIGTERM);
+        let mut store = Self(Vec::new());
+        loop {
+            let is_over = running.child.try_wait().unwrap().is_some();
+            let Some((text, sockets)) = running.hear_with_sockets() else {
+                if is_over {
+                    break;
+                }
+                continue;
+            };
+            let name = text.split_once("FDNAME=").and_then(|(_, rest)| rest.split_once('\n'));
+            store.0.extend(sockets.into_iter().map(|socket| (name.unwrap().0.to_owned(), socket)));
+            let is_watched = !text.contains("FDPOLL=0\n");
+            assert_eq!(is_watched, !text.contains("kept-records"), "{text}");
+        }
+        assert_eq!(running.child.wait().unwrap().code(), Some(0));
+        store
+    }
+
+    fn names(&self) -> Vec<&str> {
+        self.0.iter().map(|(name, _)| name.as_str()).collect()
+    }
+}
+
+impl Running {
+    /// The next thing that it tells within a moment, with the sockets that came along.
+    fn hear_with_sockets(&self) -> Option<(String, Vec<OwnedFd>)> {
+        self.ears.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        let mut bytes = [0; 4096];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(253))];
+        let mut with = RecvAncillaryBuffer::new(&mut space);
+        let mut parts = [IoSliceMut::new(&mut bytes)];
+        let heard = recvmsg(&self.ears, &mut parts, &mut with, RecvFlags::CMSG_CLOEXEC).ok()?;
+        let sockets = with.drain().flat_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(sockets) => sockets.collect(),
+            _ => Vec::new(),
+        });
+        let sockets = sockets.collect();
+        Some((String::from_utf8(bytes[..heard.bytes].to_vec()).unwrap(), sockets))
+    }
+}
+
+#[test]
+fn an_upload_and_who_waits_at_the_listener_survive_a_restart() {
+    let peer = Peer::new();
+    let running = peer.start();
+    let (mut stream, mut got) = peer.begin();
+    let store = Store::of(running);
+    assert_eq!(store.names(), ["kept-peer", "kept-records", "kept-upload"]);
+    // Nobody runs, and nobody is refused.
+    let mut early = TcpStream::connect(peer.addr).unwrap();
+    early.write_all(b"5:\n").unwrap();
+    let (running, said) = peer.start_again(store);
+    for name in ["kept-peer", "kept-records", "kept-upload"] {
+        assert!(said.contains(&format!("FDSTOREREMOVE=1\nFDNAME={name}\n")), "{said:?}");
+    }
+    stream.read_to_end(&mut got).unwrap();
+    assert!(got == peer.content, "{} bytes", got.len());
+    let mut list = String::new();
+    early.read_to_string(&mut list).unwrap();
+    assert_eq!(list, "file\n");
+    let log = peer.log();
+    assert!(
+        log.contains("1 uploads wait for the next start") && log.contains("1 uploads of the run before go on"),
+        "{log}"
+    );
+    drop(running);
+}
+
+#[test]
+fn a_file_that_was_changed_meanwhile_is_broken_off() {
+    let peer = Peer::new();
+    let running = peer.start();
+    let (mut stream, mut got) = peer.begin();
+    let store = Store::of(running);
+    fs::write(peer.home.path("share/file"), vec![7; SIZE]).unwrap();
+    let (_running, _) = peer.start_again(store);
+    let ended = stream.read_to_end(&mut got);
+    assert_eq!(ended.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+    assert!(peer.content.starts_with(&got), "only bytes of the file that was asked for");
+}
+
+#[test]
+fn a_daemon_that_is_killed_has_left_nothing() {
+    let peer = Peer::new();
+    let mut running = peer.start();
+    let (mut stream, mut got) = peer.begin();
+    running.child.kill().unwrap();
+    running.child.wait().unwrap();
+    assert!(std::iter::from_fn(|| running.hear_with_sockets()).all(|(text, _)| !text.contains("FDSTORE")));
+    assert_eq!(stream.read_to_end(&mut got).unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+}

@@ -22,18 +22,18 @@ const SKEW_MAX: Duration = Duration::from_secs(600);
 const COARSE: Duration = Duration::from_secs(2);
 
 /// Filesystems whose change times come from another clock: network filesystems, and FUSE. Linux's `magic.h`.
-const REMOTE: [i64; 11] = [
-    0x6969,      // NFS
-    0x517B,      // SMB
-    0xFF53_4D42, // CIFS
-    0xFE53_4D42, // SMB2
-    0x6573_5546, // FUSE
-    0x0102_1997, // 9p
-    0x00C3_6400, // Ceph
-    0x5346_414F, // AFS of OpenAFS
-    0x6B41_4653, // AFS of the kernel
-    0x7375_7245, // Coda
-    0x786F_4256, // vboxsf
+const REMOTE: [FsType; 11] = [
+    FsType(0x6969),      // NFS
+    FsType(0x517B),      // SMB
+    FsType(0xFF53_4D42), // CIFS
+    FsType(0xFE53_4D42), // SMB2
+    FsType(0x6573_5546), // FUSE
+    FsType(0x0102_1997), // 9p
+    FsType(0x00C3_6400), // Ceph
+    FsType(0x5346_414F), // AFS of OpenAFS
+    FsType(0x6B41_4653), // AFS of the kernel
+    FsType(0x7375_7245), // Coda
+    FsType(0x786F_4256), // vboxsf
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,8 +51,7 @@ impl Volume {
     /// its mount point; on a device also its size, since other media may be mounted there.
     pub(super) fn of(directory: impl AsFd, device: u64, root: &Path, beneath: &[u8]) -> Result<Volume, Errno> {
         let found = fstatvfs(&directory)?;
-        let FsType(kind) = fstatfs(&directory)?.filesystem_type();
-        let remote = REMOTE.contains(&kind);
+        let remote = REMOTE.contains(&fstatfs(&directory)?.filesystem_type());
         let own = found.filesystem_id();
         // Filesystems without an identifier return their device number.
         let is_device = own == device || own == device & 0xFFFF_FFFF;
